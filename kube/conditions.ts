@@ -1,0 +1,33 @@
+/**
+ * Conditions as `metav1.Condition`s: `lastTransitionTime` moves only when `status` does, so that
+ * `kubectl wait --for=condition=…` and alerting on a condition's age both work.
+ */
+export interface Condition {
+  type: string;
+  status: 'True' | 'False' | 'Unknown';
+  /** CamelCase, for machines. */
+  reason: string;
+  /** A sentence, for people. */
+  message: string;
+  observedGeneration: number;
+  /** RFC 3339. */
+  lastTransitionTime: string;
+}
+
+export type Observed = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;
+
+/** The conditions in `observed`, with the transition time of `previous` where the status is the same. */
+export function mergeConditions(
+  previous: readonly Condition[],
+  observed: readonly Observed[],
+  generation: number,
+  now: Date,
+): Condition[] {
+  const before = new Map(previous.map((c) => [c.type, c]));
+  return observed.map((next) => {
+    const old = before.get(next.type);
+    const lastTransitionTime =
+      old && old.status === next.status ? old.lastTransitionTime : now.toISOString().replace(/\.\d+Z$/, 'Z');
+    return { ...next, observedGeneration: generation, lastTransitionTime };
+  });
+}

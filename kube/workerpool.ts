@@ -1,0 +1,121 @@
+/**
+ * WorkerPool (`millrace.dev/v1alpha1`): what a user writes, and what the controller answers in `status`.
+ *
+ * These types describe an object as the API server returns it, so every field that has a default is there. The
+ * defaults stand in the CRD's schema (charts/millrace/files/workerpools.yaml); `defaults.ts` repeats them for
+ * pools that never meet an API server (`millrace dev`), and a test compares the two.
+ */
+import type { V1ObjectMeta, V1PodTemplateSpec } from '@kubernetes/client-node';
+import type { Condition } from './conditions.ts';
+
+export const GROUP = 'millrace.dev';
+export const VERSION = 'v1alpha1';
+export const PLURAL = 'workerpools';
+export const KIND = 'WorkerPool';
+
+/** A Go-style duration, `1m30s`, `250ms`: see runtime/duration.ts. */
+export type Duration = string;
+
+export interface WorkerPool {
+  apiVersion: `${typeof GROUP}/${typeof VERSION}`;
+  kind: typeof KIND;
+  metadata: V1ObjectMeta & { name: string; namespace: string };
+  spec: WorkerPoolSpec;
+  status?: WorkerPoolStatus;
+}
+
+export interface WorkerPoolSpec {
+  redis: RedisSpec;
+  /** The Redis LIST that clients `LPUSH` to. */
+  queue: string;
+  /** The Redis HASH that workers write results to. */
+  result: string;
+  /** Pods of a Deployment that the controller owns. Exactly one of `template` and `scaleTargetRef` is set. */
+  template?: V1PodTemplateSpec;
+  /** An existing Deployment to scale; the controller touches nothing of it but its replicas. */
+  scaleTargetRef?: ScaleTargetRef;
+  /** Slots per replica: how many tasks a worker runs at once. */
+  concurrency: number;
+  minReplicas: number;
+  maxReplicas: number;
+  scaling: ScalingSpec;
+  retry: RetrySpec;
+  /** Replicas to keep when the queue could not be read for `after`; without it the pool holds what it has. */
+  fallback?: { after: Duration; replicas: number };
+  mode: Mode;
+}
+
+export const Mode = { Active: 'Active', DryRun: 'DryRun', Paused: 'Paused' } as const;
+export type Mode = (typeof Mode)[keyof typeof Mode];
+
+export interface ScaleTargetRef {
+  apiVersion: 'apps/v1';
+  kind: 'Deployment';
+  name: string;
+}
+
+export interface ScalingSpec {
+  /** The plain rule: `ceil((waiting + in flight) / tasksPerReplica)` replicas. */
+  tasksPerReplica: number;
+  scaleDown: {
+    /** Replicas go down only under what this last stretch of time never needed. */
+    window: Duration;
+  };
+}
+
+export interface RetrySpec {
+  /** How often a task is tried in all, the first time included. */
+  attempts: number;
+  backoff: { initial: Duration; max: Duration; jitter: boolean };
+}
+
+export interface SecretKeyRef {
+  name: string;
+  key: string;
+}
+
+/** Takes a value from a Secret of the pool's namespace. */
+export interface SecretSource {
+  secretKeyRef: SecretKeyRef;
+}
+
+export interface RedisSpec {
+  /** `redis://[user[:password]@]host[:port][/db]`, or `rediss://` for TLS. One of `url`, `urlFrom`, `sentinel`. */
+  url?: string;
+  urlFrom?: SecretSource;
+  sentinel?: { name: string; nodes: string[] };
+  username?: string;
+  passwordFrom?: SecretSource;
+  tls?: TlsSpec;
+}
+
+export interface TlsSpec {
+  /** PEM of the authority that signed the server's certificate. */
+  caFrom?: SecretSource;
+  /** PEM of the client's certificate and key, where the server asks for them. */
+  certFrom?: SecretSource;
+  keyFrom?: SecretSource;
+  /** Name to check the server's certificate against, when it is not the host of the URL. */
+  serverName?: string;
+  insecureSkipVerify?: boolean;
+}
+
+export interface WorkerPoolStatus {
+  observedGeneration?: number;
+  /** Replicas that exist; what `/scale` reports. */
+  replicas?: number;
+  readyReplicas?: number;
+  desiredReplicas?: number;
+  /** Label selector of the pods, as a string; what `/scale` reports. */
+  selector?: string;
+  waiting?: number;
+  inFlight?: number;
+  delayed?: number;
+  dead?: number;
+  lastScaleTime?: string;
+  /** The last decision in words: `0→3: 12 waiting, 0 in flight, 5 tasks a replica`. */
+  lastDecision?: string;
+  /** How the controller hears of the first task in an empty queue: Tracking, BlockingPeek or Polling. */
+  wake?: string;
+  conditions?: Condition[];
+}

@@ -1,0 +1,38 @@
+/**
+ * Dead letters: tasks that failed for good, with the reason. An entry of the list is the time, a header as JSON, a
+ * line feed and the task's bytes, so that any bytes can be a dead letter too.
+ */
+import type { Redis } from 'ioredis';
+import type { QueueKeys } from './keys.ts';
+
+export interface DeadHeader {
+  readonly error: string;
+  /** Tries in all. */
+  readonly attempts: number;
+  readonly worker: string;
+}
+
+export interface DeadLetter extends DeadHeader {
+  /** ms of Redis time. */
+  readonly at: number;
+  readonly raw: Buffer;
+}
+
+export function deadHeader(header: DeadHeader): string {
+  return JSON.stringify(header);
+}
+
+/** Throws `SyntaxError` for what is no entry of ours. */
+export function parseDead(entry: Buffer): DeadLetter {
+  const space = entry.indexOf(' ');
+  const end = entry.indexOf('\n');
+  if (space < 0 || end < space) throw new SyntaxError('not a dead letter: something else wrote into this list');
+  const header = JSON.parse(entry.toString('utf8', space + 1, end)) as DeadHeader;
+  return { ...header, at: Number(entry.toString('latin1', 0, space)), raw: entry.subarray(end + 1) };
+}
+
+/** The newest `count` dead letters, newest first. */
+export async function listDead(redis: Redis, keys: QueueKeys, count = 100): Promise<DeadLetter[]> {
+  const entries = await redis.lrangeBuffer(keys.dead, 0, count - 1);
+  return entries.map(parseDead);
+}

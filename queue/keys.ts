@@ -1,0 +1,81 @@
+/**
+ * The name of every Redis key that Millrace uses, in one place.
+ *
+ * Two keys are the user's (the queue and the result hash) and are never renamed or wrapped. All others start with
+ * `millrace:{tag}` where `tag` puts them in the queue's own cluster slot, so that one script may touch them together.
+ */
+import calculateSlot from 'cluster-key-slot';
+
+export interface QueueKeys {
+  /** LIST: clients `LPUSH`, workers take from the right end. */
+  readonly queue: string;
+  /** HASH: task id → result. */
+  readonly result: string;
+  /** ZSET: worker id → lease deadline, ms of Redis time. */
+  readonly workers: string;
+  /** HASH: worker id → tasks in flight there. */
+  readonly load: string;
+  /** ZSET: retries and scheduled tasks by due time, ms of Redis time. See `delayedMember` in task.ts. */
+  readonly delayed: string;
+  /** LIST: tasks that failed for good, newest first. See `parseDead` in dead.ts. */
+  readonly dead: string;
+  /** HASH: task id → why it failed for good. */
+  readonly errors: string;
+  /** HASH: counters since ever. */
+  readonly stats: string;
+  /** HASH: what tasks that are back in the list have been through: digest → `attempts:deliveries`, comma-separated. */
+  readonly history: string;
+  /** HASH: epoch, state and description of one worker. */
+  worker(id: string): string;
+  /** HASH: receipt → raw task. */
+  inflight(id: string): string;
+  /** HASH: receipt → `attempts:deliveries`, for the in-flight tasks that have a past. */
+  carried(id: string): string;
+  /** LIST: at most one task, between an idle worker's blocking move and its next turn. */
+  wake(id: string): string;
+}
+
+/** The keys of one queue. Throws `RangeError` when a name is empty or the two are the same. */
+export function queueKeys(queue: string, result: string): QueueKeys {
+  if (queue === '' || result === '') throw new RangeError('queue and result must have names: an empty key was given');
+  if (queue === result)
+    throw new RangeError(`queue and result are both "${queue}": a list and a hash need keys of their own`);
+  const base = keyBase(queue);
+  return {
+    queue,
+    result,
+    workers: `${base}:workers`,
+    load: `${base}:load`,
+    delayed: `${base}:delayed`,
+    dead: `${base}:dead`,
+    errors: `${base}:errors`,
+    stats: `${base}:stats`,
+    history: `${base}:history`,
+    worker: (id) => `${base}:worker:${id}`,
+    inflight: (id) => `${base}:inflight:${id}`,
+    carried: (id) => `${base}:carried:${id}`,
+    wake: (id) => `${base}:wake:${id}`,
+  };
+}
+
+/**
+ * `millrace:{queue}` for a plain name. A name with a hash tag of its own shares that tag and stands behind it in
+ * brackets; a name in which no tag can stand (`a}b`) gets the smallest number that hashes to its slot.
+ */
+function keyBase(queue: string): string {
+  const tag = hashTag(queue);
+  if (tag !== undefined) return `millrace:{${tag}}[${queue}]`;
+  if (!queue.includes('}')) return `millrace:{${queue}}`;
+  const slot = calculateSlot(queue);
+  let n = 0;
+  while (calculateSlot(String(n)) !== slot) n++;
+  return `millrace:{${n}}[${queue}]`;
+}
+
+/** The part between the first `{` and the next `}`, as Redis Cluster reads it: none when that is empty. */
+function hashTag(key: string): string | undefined {
+  const open = key.indexOf('{');
+  if (open < 0) return undefined;
+  const close = key.indexOf('}', open + 1);
+  return close > open + 1 ? key.slice(open + 1, close) : undefined;
+}

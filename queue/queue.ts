@@ -1,0 +1,139 @@
+/**
+ * The queue library: what a program needs to hand out tasks and to collect results. It adds nothing to the contract
+ * that a plain client could not do with `LPUSH` and `HGET`; it saves the waiting and the batching.
+ *
+ * `openQueue` returns a handle with a few functions and owns its connections until it is closed (`await using`, or
+ * `close()`). A connection that is lost comes back by itself; commands wait for it.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Redis } from 'ioredis';
+import { closeRedis, openRedis, type RedisAddress } from './connection.ts';
+import { listDead, type DeadLetter } from './dead.ts';
+import { inspectQueue, type QueueView } from './inspect.ts';
+import { queueKeys, type QueueKeys } from './keys.ts';
+import { openResults, type ResultOptions, type Results } from './results.ts';
+import { defineScripts } from './scripts.ts';
+import { delayedMember, encodeTask, type EncodedTask } from './task.ts';
+
+export type { DeadLetter } from './dead.ts';
+export type { QueueView, WorkerView } from './inspect.ts';
+export { queueKeys, type QueueKeys } from './keys.ts';
+export { ResultTimeout, TaskFailed, type ResultOptions } from './results.ts';
+export { parseTask, type ParsedTask } from './task.ts';
+export { WrongKeyType, type QueueCounters, type QueueSample } from './scripts.ts';
+export type { RedisAddress, RedisTls } from './connection.ts';
+
+export interface QueueOptions {
+  /** A URL, or an address with its parts. */
+  readonly redis?: string | RedisAddress;
+  readonly queue?: string;
+  readonly result?: string;
+}
+
+export interface EnqueueOptions {
+  /** Run it no earlier than this from now, ms. */
+  readonly delayMs?: number;
+  /** Run it no earlier than this. */
+  readonly at?: Date;
+}
+
+export interface Queue extends AsyncDisposable {
+  readonly keys: QueueKeys;
+  /**
+   * Adds one task and returns its id. Text and bytes are pushed as they are, anything else as JSON; an object without
+   * an `id` is given one. The error of an earlier task with that id is forgotten.
+   */
+  enqueue(task: unknown, options?: EnqueueOptions): Promise<string>;
+  /** Adds many tasks, in their order, in as few round trips as is kind to the server; returns their ids. */
+  enqueueMany(tasks: Iterable<unknown> | AsyncIterable<unknown>, options?: EnqueueOptions): Promise<string[]>;
+  /**
+   * Waits for a result, without polling where the server allows it, and returns it as text (or, with `as`, as bytes
+   * or parsed JSON). Throws `TaskFailed` when the task failed for good, `ResultTimeout` after `timeoutMs`, and the
+   * signal's reason when that aborts.
+   */
+  result(id: string | Buffer, options: ResultOptions & { as: 'bytes' }): Promise<Buffer>;
+  result(id: string | Buffer, options: ResultOptions & { as: 'json' }): Promise<unknown>;
+  result(id: string | Buffer, options?: ResultOptions): Promise<string>;
+  inspect(): Promise<QueueView>;
+  /** The newest dead letters, newest first. */
+  dead(count?: number): Promise<DeadLetter[]>;
+  close(): Promise<void>;
+}
+
+const BATCH_TASKS = 1_000;
+const BATCH_BYTES = 1 << 20;
+
+/** Opens a queue. Throws `RangeError` for an address or a name that cannot be one; connects in the background. */
+export function openQueue(options: QueueOptions = {}): Queue {
+  const address: RedisAddress =
+    typeof options.redis === 'object' ? options.redis : { url: options.redis ?? 'redis://localhost:6379' };
+  const keys = queueKeys(options.queue ?? 'task_queue', options.result ?? 'result');
+  const redis = defineScripts(openRedis(address));
+  const results: Results = openResults(address, keys, redis);
+  const close = async (): Promise<void> => {
+    await results[Symbol.asyncDispose]();
+    await closeRedis(redis);
+  };
+  return {
+    keys,
+    enqueue: async (task, when) => {
+      const encoded = encodeTask(task);
+      await push(redis, keys, [encoded], dueIn(when));
+      return encoded.id.toString();
+    },
+    enqueueMany: (tasks, when) => enqueueMany(redis, keys, tasks, dueIn(when)),
+    result: results.wait as Queue['result'],
+    inspect: () => inspectQueue(redis, keys),
+    dead: (count) => listDead(redis, keys, count),
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+/** Milliseconds from now, or `undefined` for at once. */
+function dueIn(when: EnqueueOptions | undefined): number | undefined {
+  const delay = when?.at ? when.at.getTime() - Date.now() : when?.delayMs;
+  if (delay !== undefined && !Number.isFinite(delay)) throw new RangeError(`a task cannot be delayed by ${delay} ms`);
+  return delay !== undefined && delay > 0 ? delay : undefined;
+}
+
+async function enqueueMany(
+  redis: Redis,
+  keys: QueueKeys,
+  tasks: Iterable<unknown> | AsyncIterable<unknown>,
+  delayMs: number | undefined,
+): Promise<string[]> {
+  const ids: string[] = [];
+  let batch: EncodedTask[] = [];
+  let bytes = 0;
+  for await (const task of tasks) {
+    const encoded = encodeTask(task);
+    ids.push(encoded.id.toString());
+    batch.push(encoded);
+    bytes += encoded.raw.length;
+    if (batch.length >= BATCH_TASKS || bytes >= BATCH_BYTES) {
+      await push(redis, keys, batch, delayMs);
+      batch = [];
+      bytes = 0;
+    }
+  }
+  if (batch.length > 0) await push(redis, keys, batch, delayMs);
+  return ids;
+}
+
+async function push(
+  redis: Redis,
+  keys: QueueKeys,
+  tasks: readonly EncodedTask[],
+  delayMs: number | undefined,
+): Promise<void> {
+  const forget = redis.hdel(keys.errors, ...tasks.map((task) => task.id));
+  if (delayMs === undefined) {
+    await Promise.all([forget, redis.lpush(keys.queue, ...tasks.map((task) => task.raw))]);
+    return;
+  }
+  const [seconds = 0, micros = 0] = (await redis.time()).map(Number);
+  const due = seconds * 1000 + Math.floor(micros / 1000) + delayMs;
+  const members = tasks.flatMap((task) => [due, delayedMember(randomUUID(), task.raw)]);
+  await Promise.all([forget, redis.zadd(keys.delayed, ...members)]);
+}

@@ -1,0 +1,62 @@
+-- Ends a worker's epoch and puts what it held back at the front of the queue, in the order in which it was taken.
+--
+-- KEYS  1 queue  2 workers  3 worker  4 inflight  5 carried  6 wake  7 stats  8 history  9 load
+-- ARGV  1 worker id
+--       2 whose: 'expired' (only when its lease is over), 'any', or an epoch (only that one)
+--       3 what for: 'leave' (a clean goodbye: nothing of it can still be blocked in Redis; its tasks were not
+--         lost on the way, so no delivery is counted), else 'lost'
+--       4 how long a lost worker's blocking move may outlive it, ms
+-- Returns  tasks put back; -1 when the worker is not (any more) the one meant
+-- After 'lost' the worker stays as an empty grave until ARGV[4] is over: a move that was still blocked may drop one
+-- more task into its wake list, and the next reaper finds it there.
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local epoch = redis.call('HGET', KEYS[3], 'epoch')
+local deadline = tonumber(redis.call('ZSCORE', KEYS[2], ARGV[1]))
+if not epoch and not deadline then return -1 end
+if ARGV[2] == 'expired' then
+  if deadline and deadline > now then return -1 end
+elseif ARGV[2] ~= 'any' and ARGV[2] ~= epoch then
+  return -1
+end
+
+redis.call('LLEN', KEYS[1]) -- a queue key of another type ends it here, before anything was moved
+
+local function remember(raw, past)
+  local field = #raw <= 40 and '=' .. raw or '#' .. redis.sha1hex(raw)
+  local others = redis.call('HGET', KEYS[8], field)
+  redis.call('HSET', KEYS[8], field, others and (others .. ',' .. past) or past)
+end
+
+local lost = ARGV[3] == 'lost'
+local held = redis.call('HGETALL', KEYS[4])
+local tasks = {}
+for i = 1, #held, 2 do
+  tasks[#tasks + 1] = {tonumber(string.match(held[i], '%-(%d+)$')), held[i], held[i + 1]}
+end
+table.sort(tasks, function(a, b) return a[1] > b[1] end)
+
+local woken = redis.call('RPOP', KEYS[6])
+if woken then redis.call('RPUSH', KEYS[1], woken) end
+for _, task in ipairs(tasks) do
+  local attempts, deliveries = string.match(redis.call('HGET', KEYS[5], task[2]) or '0:0', '^(%d+):(%d+)$')
+  if lost then deliveries = deliveries + 1 end
+  if attempts ~= '0' or tonumber(deliveries) > 0 then remember(task[3], attempts .. ':' .. deliveries) end
+  redis.call('RPUSH', KEYS[1], task[3])
+end
+redis.call('DEL', KEYS[4], KEYS[5], KEYS[6])
+redis.call('HDEL', KEYS[9], ARGV[1])
+if #tasks > 0 then
+  redis.call('HINCRBY', KEYS[7], 'taken', -#tasks)
+  if lost then redis.call('HINCRBY', KEYS[7], 'recovered', #tasks) end
+end
+
+if lost and epoch and epoch ~= '0' then
+  redis.call('HINCRBY', KEYS[7], 'fenced', 1)
+  redis.call('HSET', KEYS[3], 'epoch', 0, 'state', 'lost')
+  redis.call('ZADD', KEYS[2], now + tonumber(ARGV[4]), ARGV[1])
+else
+  redis.call('DEL', KEYS[3])
+  redis.call('ZREM', KEYS[2], ARGV[1])
+end
+return #tasks + (woken and 1 or 0)

@@ -1,0 +1,154 @@
+/**
+ * Waiting for results. All waits of a queue share one KeyWatch on the result hash and the errors: one notice leads to
+ * one HMGET for all ids that are waited for. A hash that others write to without pause would mean a notice for each
+ * read, so reads keep a distance that grows while they find nothing, up to MAX_GAP_MS. Where the server does not track
+ * keys, the same reads are made on a timer.
+ */
+import type { Redis } from 'ioredis';
+import type { RedisAddress } from './connection.ts';
+import type { DeadHeader } from './dead.ts';
+import type { QueueKeys } from './keys.ts';
+import { openKeyWatch, type KeyWatch } from './watch.ts';
+
+const MIN_GAP_MS = 1;
+const MAX_GAP_MS = 50;
+/** Reads anyway after this long: a notice is only a hint. */
+const SAFETY_MS = 2_000;
+const POLL_MS = 25;
+
+export interface ResultOptions {
+  /** Give up after this long, ms. Without it, wait until there is a result. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+  readonly as?: 'text' | 'bytes' | 'json';
+}
+
+export interface Results extends AsyncDisposable {
+  wait(id: string | Buffer, options?: ResultOptions): Promise<unknown>;
+}
+
+export class ResultTimeout extends Error {
+  override name = 'ResultTimeout';
+}
+
+/** The task failed for good: it is among the dead letters. */
+export class TaskFailed extends Error {
+  override name = 'TaskFailed';
+  readonly attempts: number;
+  readonly worker: string;
+  constructor(id: string | Buffer, header: DeadHeader) {
+    super(`task ${name(id)} failed for good: ${header.error}`);
+    this.attempts = header.attempts;
+    this.worker = header.worker;
+  }
+}
+
+interface Wait {
+  readonly id: string | Buffer;
+  settle(value: Buffer | Error): void;
+}
+
+function name(id: string | Buffer): string {
+  const text = id.toString();
+  return text.length > 100 ? `${text.slice(0, 100)}…` : text;
+}
+
+export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis): Results {
+  const waits = new Set<Wait>();
+  let watch: Promise<KeyWatch | undefined> | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  let timerAt = Infinity;
+  let gap = MIN_GAP_MS;
+  let reading = false;
+  let again = false;
+  let closed = false;
+
+  /** Reads in `ms` at the latest. */
+  function readIn(ms: number): void {
+    const at = performance.now() + ms;
+    if (closed || waits.size === 0 || at >= timerAt) return;
+    clearTimeout(timer);
+    timerAt = at;
+    timer = setTimeout(() => void read(), ms);
+  }
+
+  async function read(): Promise<void> {
+    timerAt = Infinity;
+    if (reading) {
+      again = true;
+      return;
+    }
+    reading = true;
+    try {
+      const tracking = await watch;
+      const asked = [...waits];
+      if (asked.length > 0) {
+        const found = await readOnce(tracking?.reader ?? redis, asked);
+        gap = found > 0 ? MIN_GAP_MS : Math.min(gap * 2, MAX_GAP_MS);
+      }
+      readIn(tracking?.armed ? SAFETY_MS : POLL_MS);
+    } catch {
+      readIn(MAX_GAP_MS); // the connection went away: it comes back by itself, and the wait has its own time limit
+    } finally {
+      reading = false;
+      if (again) readIn(gap);
+      again = false;
+    }
+  }
+
+  async function readOnce(reader: Redis, asked: readonly Wait[]): Promise<number> {
+    const ids = asked.map((wait) => wait.id);
+    const [values, errors] = await Promise.all([
+      reader.hmgetBuffer(keys.result, ...ids),
+      reader.hmgetBuffer(keys.errors, ...ids),
+    ]);
+    let found = 0;
+    for (const [i, wait] of asked.entries()) {
+      const value = values[i];
+      const error = errors[i];
+      if (value) wait.settle(value);
+      else if (error) wait.settle(new TaskFailed(wait.id, JSON.parse(error.toString()) as DeadHeader));
+      if (value ?? error) found++;
+    }
+    return found;
+  }
+
+  async function wait(id: string | Buffer, options: ResultOptions = {}): Promise<unknown> {
+    if (closed) throw new Error('the queue is closed: open it again to wait for results');
+    options.signal?.throwIfAborted();
+    watch ??= openKeyWatch(address, () => readIn(gap)).catch(() => undefined);
+    const value = await new Promise<Buffer>((resolve, reject) => {
+      const entry: Wait = { id, settle };
+      const late = options.timeoutMs !== undefined && setTimeout(() => {
+        settle(new ResultTimeout(`no result of task ${name(id)} within ${options.timeoutMs} ms: it may still come`));
+      }, options.timeoutMs);
+      const onAbort = (): void => settle(options.signal?.reason as Error);
+      function settle(outcome: Buffer | Error): void {
+        if (!waits.delete(entry)) return;
+        if (late) clearTimeout(late);
+        options.signal?.removeEventListener('abort', onAbort);
+        if (Buffer.isBuffer(outcome)) resolve(outcome);
+        else reject(outcome);
+        if (waits.size === 0) {
+          clearTimeout(timer);
+          timerAt = Infinity;
+        }
+      }
+      waits.add(entry);
+      options.signal?.addEventListener('abort', onAbort, { once: true });
+      readIn(0);
+    });
+    if (options.as === 'bytes') return value;
+    return options.as === 'json' ? (JSON.parse(value.toString()) as unknown) : value.toString();
+  }
+
+  return {
+    wait,
+    [Symbol.asyncDispose]: async () => {
+      closed = true;
+      clearTimeout(timer);
+      for (const entry of waits) entry.settle(new Error('the queue was closed while waiting for a result'));
+      await (await watch)?.[Symbol.asyncDispose]();
+    },
+  };
+}

@@ -1,0 +1,196 @@
+-- One turn of a worker: settle what finished, take what comes next, renew the lease. All or nothing, in one round trip.
+--
+-- KEYS  1 queue  2 result  3 workers  4 worker  5 inflight  6 carried  7 wake  8 delayed  9 dead  10 errors
+--       11 stats  12 history  13 load
+-- ARGV  1 worker id   2 epoch   3 turn number, one more than the last turn's unless this repeats it
+--       4 highest receipt counter that the worker has seen   5 tasks wanted   6 lease, ms   7 state
+--       8 service time of the settled tasks, µs in all       9 dead letters to keep
+--       10 results R  11 retries T  12 dead letters D  13 released L, then
+--       R receipts, R × (id, value), T × (receipt, due in ms, "attempts:deliveries"),
+--       D × (receipt, id, header of the dead letter as JSON), L receipts
+-- Returns  {0} when the worker is fenced: it has no lease of this epoch, and nothing was done; else
+--          {1, Redis time in ms, length of the queue or an error in words, drain?, counter of the first task,
+--           {task, …}, {index, "attempts:deliveries", …} for the tasks that have a past,
+--           ms until the next delayed task falls due, or -1}
+--
+-- Before: every task of this worker is in its in-flight hash (or in its wake list). After: each settled task is gone
+-- from there and is in exactly one of result, delayed, dead or queue; each returned task is in flight with a receipt
+-- `epoch-counter`. Repeating a turn after a lost reply changes nothing more and returns the same tasks again.
+local CHUNK = 1000
+local PROMOTE = 100
+
+local worker = redis.call('HMGET', KEYS[4], 'epoch', 'turn', 'seq', 'drain')
+local epoch = ARGV[2]
+if worker[1] ~= epoch then return {0} end
+
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local repeated = worker[2] == ARGV[3]
+local seq = tonumber(worker[3])
+local want = tonumber(ARGV[5])
+local r, t, d, l = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
+
+-- a queue key of another type is never touched: results still go out, but nothing is taken and nothing handed back
+local length = redis.pcall('LLEN', KEYS[1])
+local broken = type(length) == 'table' and length.err or nil
+if broken and l > 0 then return redis.error_reply(broken) end
+
+-- a short name for a task's bytes that cannot be mistaken for another's
+local function digest(raw)
+  if #raw <= 40 then return '=' .. raw end
+  return '#' .. redis.sha1hex(raw)
+end
+
+-- what a task that goes back to the list has been through; equal tasks share a field and keep a past each
+local function remember(raw, past)
+  local field = digest(raw)
+  local others = redis.call('HGET', KEYS[12], field)
+  redis.call('HSET', KEYS[12], field, others and (others .. ',' .. past) or past)
+end
+
+local function recall(raw)
+  local field = digest(raw)
+  local pasts = redis.call('HGET', KEYS[12], field)
+  if not pasts then return nil end
+  local rest, last = string.match(pasts, '^(.*),([^,]*)$')
+  if rest then redis.call('HSET', KEYS[12], field, rest) else redis.call('HDEL', KEYS[12], field) end
+  return last or pasts
+end
+
+local function slices(first, count, width, call)
+  local from, last = first, first + count * width - 1
+  while from <= last do
+    local to = math.min(from + CHUNK * width - 1, last)
+    call(from, to)
+    from = to + 1
+  end
+end
+
+if not repeated then
+  local receipts, pairs_at = 14, 14 + r
+  if r > 0 then
+    -- first of all writes: what Redis refuses here (wrong type, no memory) leaves everything as it was
+    slices(pairs_at, r, 2, function(a, b) redis.call('HSET', KEYS[2], unpack(ARGV, a, b)) end)
+    slices(receipts, r, 1, function(a, b)
+      redis.call('HDEL', KEYS[5], unpack(ARGV, a, b))
+      redis.call('HDEL', KEYS[6], unpack(ARGV, a, b))
+    end)
+    redis.call('HINCRBY', KEYS[11], 'completed', r)
+    if redis.call('HLEN', KEYS[10]) > 0 then
+      for i = 0, r - 1 do redis.call('HDEL', KEYS[10], ARGV[pairs_at + 2 * i]) end
+    end
+  end
+  if r + t + d > 0 then redis.call('HINCRBY', KEYS[11], 'serviceUs', ARGV[8]) end
+
+  local at = pairs_at + 2 * r
+  for _ = 1, t do
+    local receipt, due, past = ARGV[at], now + tonumber(ARGV[at + 1]), ARGV[at + 2]
+    local raw = redis.call('HGET', KEYS[5], receipt)
+    if raw then
+      local attempts, deliveries = string.match(past, '^(%d+):(%d+)$')
+      redis.call('ZADD', KEYS[8], due, receipt .. '|' .. attempts .. '|' .. deliveries .. '|' .. raw)
+      redis.call('HDEL', KEYS[5], receipt)
+      redis.call('HDEL', KEYS[6], receipt)
+      redis.call('HINCRBY', KEYS[11], 'retried', 1)
+    end
+    at = at + 3
+  end
+  for _ = 1, d do
+    local receipt, id, header = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+    local raw = redis.call('HGET', KEYS[5], receipt)
+    if raw then
+      redis.call('LPUSH', KEYS[9], string.format('%.0f', now) .. ' ' .. header .. '\n' .. raw)
+      redis.call('LTRIM', KEYS[9], 0, tonumber(ARGV[9]) - 1)
+      redis.call('HSET', KEYS[10], id, header)
+      redis.call('HDEL', KEYS[5], receipt)
+      redis.call('HDEL', KEYS[6], receipt)
+      redis.call('HINCRBY', KEYS[11], 'failed', 1)
+    end
+    at = at + 3
+  end
+  -- newest first, so that the oldest ends up outermost and is taken first again
+  for i = at + l - 1, at, -1 do
+    local receipt = ARGV[i]
+    local raw = redis.call('HGET', KEYS[5], receipt)
+    if raw then
+      local past = redis.call('HGET', KEYS[6], receipt)
+      if past then remember(raw, past) end
+      redis.call('RPUSH', KEYS[1], raw)
+      redis.call('HDEL', KEYS[5], receipt)
+      redis.call('HDEL', KEYS[6], receipt)
+      redis.call('HINCRBY', KEYS[11], 'taken', -1)
+    end
+  end
+end
+
+-- what fell due goes to the back of the list, as new arrivals do
+local function next_due()
+  return tonumber(redis.call('ZRANGE', KEYS[8], 0, 0, 'WITHSCORES')[2])
+end
+local due_at = next_due()
+if due_at and due_at <= now and not broken then
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[8], '-inf', now, 'LIMIT', 0, PROMOTE)) do
+    local attempts, deliveries, at = string.match(member, '^[^|]*|(%d+)|(%d+)|()')
+    local raw = string.sub(member, at)
+    redis.call('LPUSH', KEYS[1], raw)
+    redis.call('ZREM', KEYS[8], member)
+    if attempts ~= '0' or deliveries ~= '0' then remember(raw, attempts .. ':' .. deliveries) end
+  end
+  due_at = next_due()
+end
+
+local tasks, pasts = {}, {}
+local first = tonumber(ARGV[4]) + 1
+-- taken by a turn whose reply was lost
+for counter = first, seq do
+  local receipt = epoch .. '-' .. counter
+  local raw = redis.call('HGET', KEYS[5], receipt)
+  if raw then
+    tasks[#tasks + 1] = raw
+    local past = redis.call('HGET', KEYS[6], receipt)
+    if past then pasts[#pasts + 1] = #tasks; pasts[#pasts + 1] = past end
+  end
+end
+
+if not broken then
+  length = redis.call('LLEN', KEYS[1])
+  -- a blocking move may have put one task aside; one that is not wanted any more goes back to where it came from
+  local woken = redis.call('RPOP', KEYS[7])
+  if woken and want <= #tasks then
+    redis.call('RPUSH', KEYS[1], woken)
+    length = length + 1
+    woken = nil
+  end
+  local fresh = {woken or nil}
+  local more = want - #tasks - #fresh
+  if more > 0 and length > 0 then
+    local popped = redis.call('RPOP', KEYS[1], more)
+    for i = 1, #popped do fresh[#fresh + 1] = popped[i] end
+    length = length - #popped
+  end
+  if #fresh > 0 then
+    local with_past = redis.call('HLEN', KEYS[12]) > 0
+    local fields = {}
+    for i = 1, #fresh do
+      seq = seq + 1
+      local receipt = epoch .. '-' .. seq
+      tasks[#tasks + 1] = fresh[i]
+      fields[2 * i - 1], fields[2 * i] = receipt, fresh[i]
+      local past = with_past and recall(fresh[i])
+      if past then
+        redis.call('HSET', KEYS[6], receipt, past)
+        pasts[#pasts + 1] = #tasks
+        pasts[#pasts + 1] = past
+      end
+    end
+    for from = 1, #fields, 2 * CHUNK do
+      redis.call('HSET', KEYS[5], unpack(fields, from, math.min(from + 2 * CHUNK - 1, #fields)))
+    end
+    redis.call('HINCRBY', KEYS[11], 'taken', #fresh)
+  end
+end
+
+redis.call('HSET', KEYS[4], 'turn', ARGV[3], 'seq', seq, 'state', ARGV[7])
+redis.call('HSET', KEYS[13], ARGV[1], redis.call('HLEN', KEYS[5]))
+redis.call('ZADD', KEYS[3], now + tonumber(ARGV[6]), ARGV[1])
+return {1, now, broken or length, worker[4] and 1 or 0, first, tasks, pasts, due_at and due_at - now or -1}

@@ -1,0 +1,131 @@
+/**
+ * Hears of changes to keys without polling, by Redis's own client-side caching (Redis ≥ 6, Valkey): a key that was
+ * read through `reader` is remembered by the server, which says so, once, when it changes.
+ *
+ * Two connections: `reader`, with CLIENT TRACKING ON REDIRECT, and a listener (RESP2, subscribed to
+ * `__redis__:invalidate`) that the notices are sent to. Nothing is written to the server and no setting is needed.
+ *
+ * A notice is a hint, not the truth: the consumer reads again, which also arms the key anew. Everything must be read
+ * again when `onChange(undefined)` is called: after either connection came back (the server forgets what a
+ * connection had read) and after FLUSHALL. The listener is pinged, so that a half-open connection is found.
+ */
+import type { Redis } from 'ioredis';
+import { closeRedis, openRedis, within, type RedisAddress } from './connection.ts';
+
+const CHANNEL = '__redis__:invalidate';
+const PING_EVERY_MS = 5_000;
+const PING_TIMEOUT_MS = 2_000;
+
+export interface KeyWatch extends AsyncDisposable {
+  /** Read through this connection and the keys are armed until their first change. Never write through it. */
+  readonly reader: Redis;
+  /** Whether notices can arrive right now. */
+  readonly armed: boolean;
+}
+
+/** The server does not let this user or connection track keys: use another way of waiting. */
+export class TrackingRefused extends Error {
+  override name = 'TrackingRefused';
+}
+
+/**
+ * Opens the two connections and returns once tracking is on. `onChange` gets the keys that changed, or `undefined`
+ * when any may have. Throws `TrackingRefused`, or the connection's error when there is no connection after `patienceMs`.
+ */
+export async function openKeyWatch(
+  address: RedisAddress,
+  onChange: (keys: readonly string[] | undefined) => void,
+  patienceMs = 5_000,
+): Promise<KeyWatch> {
+  const link = new Link(address, onChange);
+  try {
+    await link.start(patienceMs);
+    return link;
+  } catch (error) {
+    await link[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+class Link implements KeyWatch {
+  readonly reader: Redis;
+  readonly #listener: Redis;
+  readonly #onChange: (keys: readonly string[] | undefined) => void;
+  #armed = false;
+  #started = false;
+  #pinging: NodeJS.Timeout | undefined;
+  #lastError: Error | undefined;
+  #linking: Promise<void> = Promise.resolve();
+
+  constructor(address: RedisAddress, onChange: (keys: readonly string[] | undefined) => void) {
+    const onError = (error: Error): void => void (this.#lastError = error);
+    this.#onChange = onChange;
+    this.reader = openRedis(address, { onError });
+    this.#listener = openRedis(address, { onError, protocol: 2, autoResubscribe: false });
+    this.#listener.on('messageBuffer', (channel: Buffer, keys: Buffer[] | null) => {
+      if (channel.toString() === CHANNEL) this.#onChange(keys?.map(String));
+    });
+    for (const redis of [this.reader, this.#listener]) {
+      redis.on('close', () => void (this.#armed = false));
+      redis.on('ready', () => this.#started && this.#relink());
+    }
+  }
+
+  get armed(): boolean {
+    return this.#armed;
+  }
+
+  async start(patienceMs: number): Promise<void> {
+    try {
+      await within(patienceMs, this.#link(), 'CLIENT TRACKING');
+    } catch (error) {
+      throw error instanceof TrackingRefused ? error : (this.#lastError ?? error);
+    }
+    this.#started = true;
+    this.#pinging = setInterval(() => void this.#ping(), PING_EVERY_MS).unref();
+  }
+
+  async #link(): Promise<void> {
+    // a subscribed RESP2 connection answers only a few commands: ask for its id before
+    if (this.#listener.mode === 'subscriber') await this.#listener.unsubscribe(CHANNEL);
+    const id = await this.#listener.client('ID');
+    await this.#listener.subscribe(CHANNEL);
+    try {
+      await this.reader.client('TRACKING', 'OFF');
+      await this.reader.client('TRACKING', 'ON', 'REDIRECT', id);
+    } catch (error) {
+      const { name, message } = error as Error;
+      if (name !== 'ReplyError') throw error;
+      throw new TrackingRefused(`the server refuses CLIENT TRACKING (${message})`, { cause: error });
+    }
+    this.#armed = true;
+  }
+
+  /** Both connections may come back at the same moment: one link at a time, and only the last one counts. */
+  #relink(): void {
+    const next = this.#linking.then(() => this.#link()).then(
+      () => this.#onChange(undefined),
+      (error: unknown) => {
+        // the connection went away again; its next `ready` tries anew. A refusal after an ACL change leaves polling.
+        this.#lastError = error as Error;
+      },
+    );
+    this.#linking = next;
+  }
+
+  async #ping(): Promise<void> {
+    if (this.#listener.status !== 'ready') return;
+    try {
+      await within(PING_TIMEOUT_MS, this.#listener.ping(), 'PING');
+    } catch {
+      this.#listener.disconnect(true);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.#pinging);
+    this.#started = false;
+    this.#armed = false;
+    await Promise.all([closeRedis(this.reader), closeRedis(this.#listener)]);
+  }
+}

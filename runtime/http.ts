@@ -1,0 +1,55 @@
+/**
+ * The small HTTP server that every process has: `/healthz` (alive), `/readyz` (able to do its work) and `/metrics`.
+ * A probe that fails answers 503 with the reason in words.
+ */
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Registry } from 'prom-client';
+
+export interface HttpOptions {
+  readonly port: number;
+  readonly host?: string;
+  readonly metrics: Registry;
+  /** Why the process should be restarted, or `undefined` when it is well. */
+  readonly unhealthy: () => string | undefined;
+  /** Why it cannot do its work right now, or `undefined` when it can. */
+  readonly unready: () => string | undefined;
+}
+
+export interface HttpServer extends AsyncDisposable {
+  readonly port: number;
+}
+
+/** Listens until it is disposed. Rejects when the port cannot be had. */
+export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
+  const server = createServer((request, response) => {
+    const answer = (status: number, body: string, type = 'text/plain; charset=utf-8'): void => {
+      response.writeHead(status, { 'content-type': type, 'x-content-type-options': 'nosniff' }).end(body);
+    };
+    const probe = (trouble: string | undefined): void => answer(trouble ? 503 : 200, `${trouble ?? 'ok'}\n`);
+    const path = (request.url ?? '/').split('?')[0];
+    if (request.method !== 'GET' && request.method !== 'HEAD') return answer(405, 'only GET is served here\n');
+    if (path === '/healthz') return probe(options.unhealthy());
+    if (path === '/readyz') return probe(options.unready());
+    if (path !== '/metrics') return answer(404, 'there are /healthz, /readyz and /metrics\n');
+    options.metrics.metrics().then(
+      (text) => answer(200, text, options.metrics.contentType),
+      (error: unknown) => answer(500, `metrics could not be collected: ${String(error)}\n`),
+    );
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const why = error.code === 'EADDRINUSE' ? 'it is in use: choose another with --http-port' : error.message;
+      reject(new Error(`cannot listen on port ${options.port}: ${why}`, { cause: error }));
+    });
+    server.listen(options.port, options.host, resolve);
+  });
+  return {
+    port: (server.address() as AddressInfo).port,
+    [Symbol.asyncDispose]: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}

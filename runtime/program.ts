@@ -1,0 +1,56 @@
+/**
+ * What the three programs do alike: parse flags with commander, end with a written-down exit code, and say what went
+ * wrong in one line. Exit codes: 0 done, 1 failed, 2 the command line (or the environment) was wrong.
+ */
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { parseDuration } from './duration.ts';
+
+/** Wrong usage: exit code 2. The message is for the person who typed it. */
+export class UsageError extends Error {
+  override name = 'UsageError';
+}
+
+/** A command that throws instead of ending the process, and does not print usage errors itself. */
+export function createProgram(name: string, version: string): Command {
+  return strict(new Command(name).version(version));
+}
+
+/** The same manners for a subcommand, which commander does not hand down by itself. */
+export function strict(command: Command): Command {
+  return command.exitOverride().configureOutput({ writeErr: () => undefined }).showSuggestionAfterError(true);
+}
+
+/** Runs `main` and sets the exit code; prints one line about what failed. */
+export async function runProgram(name: string, main: () => Promise<void>): Promise<void> {
+  try {
+    await main();
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return; // --help, --version
+    const usage = error instanceof CommanderError || error instanceof UsageError;
+    process.exitCode = usage ? 2 : 1;
+    process.stderr.write(`${name}: ${oneLine(error)}${usage ? ` (see ${name} --help)` : ''}\n`);
+  }
+}
+
+function oneLine(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return message.replace(/^error: /, '').replaceAll(/\s*\n\s*/g, ' ').trim() || 'it failed without saying why';
+}
+
+/** Argument parsers for commander; each refuses a bad value in words. */
+export function integer(min: number, max = Number.MAX_SAFE_INTEGER): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (/^\d+$/.test(text) && value >= min && value <= max) return value;
+    throw new InvalidArgumentError(`It must be a whole number from ${min}${max < Number.MAX_SAFE_INTEGER ? ` to ${max}` : ''}.`);
+  };
+}
+
+/** A Go-style duration, as ms. */
+export function duration(text: string): number {
+  try {
+    return parseDuration(text);
+  } catch (error) {
+    throw new InvalidArgumentError((error as Error).message);
+  }
+}

@@ -1,0 +1,73 @@
+/**
+ * Anything that can be thrown, in one line for a person. Handlers are other people's code: they throw strings,
+ * plain objects, errors within errors and things that throw when looked at. Whatever comes, this returns a line.
+ */
+
+const MAX_BYTES = 2048;
+const MAX_CAUSES = 4;
+
+/**
+ * One line of at most 2 KB (2048 bytes of UTF-8): name and message, then the causes. Where it must be cut, it is
+ * cut in the middle, because the end of a program's stderr is what tells most.
+ */
+export function describeError(error: unknown): string {
+  let text: string;
+  try {
+    text = withCauses(error);
+  } catch {
+    text = 'an error that cannot be read (it throws when looked at)';
+  }
+  return cut(oneLine(text) || 'an error without a message', MAX_BYTES);
+}
+
+function withCauses(error: unknown): string {
+  const parts: string[] = [];
+  let current = error;
+  for (let depth = 0; depth <= MAX_CAUSES; depth += 1) {
+    const part = describe(current);
+    // A wrapper often repeats the message of what it wraps.
+    if (!parts.some((said) => said.includes(part))) parts.push(part);
+    if (!(current instanceof Error) || current.cause === undefined || current.cause === null) break;
+    current = current.cause;
+  }
+  return parts.join('; caused by ');
+}
+
+function describe(error: unknown): string {
+  if (typeof error === 'string') return error;
+  if (typeof error !== 'object' || error === null) return `${typeof error} ${String(error)} was thrown`;
+  const name = property(error, 'name');
+  const message = property(error, 'message');
+  const inner = error instanceof AggregateError ? error.errors.slice(0, MAX_CAUSES).map(describe) : [];
+  const said = [message, ...inner].filter((part) => part !== '').join('; ');
+  if (said !== '') return name === '' || name === 'Error' ? said : `${name}: ${said}`;
+  if (error instanceof Error) return name;
+  return `an object was thrown: ${JSON.stringify(error)}`;
+}
+
+function property(error: object, key: 'name' | 'message'): string {
+  const value: unknown = Reflect.get(error, key);
+  return typeof value === 'string' ? value : '';
+}
+
+/** Line breaks, other control characters and runs of white space become one space: logs and terminals stay whole. */
+function oneLine(text: string): string {
+  return text.replaceAll(/[\s\p{Cc}]+/gu, ' ').trim();
+}
+
+/** Keeps a quarter from the start and the rest from the end, without splitting a character. */
+function cut(text: string, maxBytes: number): string {
+  const bytes = Buffer.from(text);
+  if (bytes.length <= maxBytes) return bytes.toString();
+  const gap = ' … ';
+  const room = maxBytes - Buffer.byteLength(gap);
+  let head = Math.floor(room / 4);
+  let tail = bytes.length - (room - head);
+  while (isContinuation(bytes[head])) head -= 1;
+  while (isContinuation(bytes[tail])) tail += 1;
+  return `${bytes.toString('utf8', 0, head)}${gap}${bytes.toString('utf8', tail)}`;
+}
+
+function isContinuation(byte: number | undefined): boolean {
+  return byte !== undefined && (byte & 0xc0) === 0x80;
+}

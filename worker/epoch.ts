@@ -1,0 +1,269 @@
+/**
+ * One epoch of a worker: from its registration to a clean goodbye, or to the moment when it learns that it was fenced.
+ *
+ * The loop alternates between two things: start tasks in free slots, and make a turn (queue/turn.lua) that settles
+ * what finished and takes more. One turn is on its way at a time; handlers run on meanwhile. A turn whose reply was
+ * lost is repeated as it was, so a result is written once and no task is taken unseen.
+ *
+ *   starting ──registered──▶ idle ◀──▶ busy ──stop or drain──▶ draining ──nothing held──▶ drained
+ *
+ * When it drains, it takes nothing more, hands back what it has not begun and finishes what it runs. When it is told
+ * to hurry, running tasks get an AbortSignal and go back to the queue for others.
+ */
+import type { Redis } from 'ioredis';
+import type { QueueKeys } from '../queue/keys.ts';
+import { reap, reapExpired, turn, type Delivery, type TurnReply } from '../queue/scripts.ts';
+import type { Logger } from '../runtime/log.ts';
+import { createBell } from './bell.ts';
+import { createIdleWait, createPace, holdTarget } from './fetch.ts';
+import type { WorkerMetrics } from './metrics.ts';
+import { runTask, type Finished, type RunDeps } from './run.ts';
+import { createBatch } from './settle.ts';
+
+export interface EpochOptions {
+  readonly redis: Redis;
+  /** A connection of its own for the blocking move. */
+  readonly blocker: Redis;
+  readonly keys: QueueKeys;
+  readonly worker: string;
+  readonly concurrency: number;
+  readonly leaseMs: number;
+  readonly run: RunDeps;
+  readonly log: Logger;
+  readonly metrics: WorkerMetrics;
+  /** Begin to drain, and leave when nothing is held. */
+  readonly stopping: AbortSignal;
+  /** Give back what still runs. */
+  readonly hurry: AbortSignal;
+}
+
+/** Nothing that finished waits longer than this for company, ms. */
+const LINGER_MS = 2;
+const FULL_BATCH = 128;
+/** What was taken ahead and not begun after this goes back, ms. */
+const STALE_MS = 250;
+/** An idle worker looks in this often: for tasks that fell due, and whether it is to drain. */
+const IDLE_TURN_MS = 1_000;
+/** After `hurry`, what obeys its AbortSignal has this long to end. */
+const ABORT_PATIENCE_MS = 1_000;
+
+interface Run {
+  readonly delivery: Delivery;
+  readonly abort: AbortController;
+  readonly started: number;
+}
+
+/** Handlers that outlived an epoch: they hold their slots until they end, but nobody waits for what they return. */
+export type Leftovers = Set<Promise<unknown>>;
+
+/** Runs one epoch. Resolves to `left` after a clean goodbye, or to `fenced`. */
+export async function runEpoch(
+  epoch: number,
+  options: EpochOptions,
+  leftovers: Leftovers,
+): Promise<'left' | 'fenced'> {
+  const { redis, keys, worker, concurrency, leaseMs, log, metrics, stopping, hurry } = options;
+  const running = new Map<string, Run>();
+  const promises = new Map<string, Promise<void>>();
+  const batch = createBatch(worker);
+  const pace = createPace();
+  const bell = createBell();
+  let held: Delivery[] = []; // taken, not begun
+  let heldSince = 0;
+  let turns = 0;
+  let seen = 0;
+  let told = false; // the controller asks to drain
+  let over = false;
+  let ask = true; // there may be tasks that nobody told us of
+  let lastTurn = -Infinity;
+  let lastReap = performance.now();
+  let dueAt = Infinity;
+  const idle = createIdleWait(options.blocker, redis, keys, worker, () => {
+    ask = true;
+    bell.ring();
+  });
+
+  const draining = (): boolean => told || stopping.aborted;
+  const free = (): number => concurrency - running.size - leftovers.size;
+  const state = (): string => {
+    if (draining()) return running.size + held.length === 0 ? 'drained' : 'draining';
+    return running.size > 0 ? 'busy' : 'idle';
+  };
+
+  function fill(): void {
+    while (!over && held.length > 0 && free() > 0 && !draining()) begin(held.shift() as Delivery);
+  }
+
+  function begin(delivery: Delivery): void {
+    const abort = new AbortController();
+    const { receipt } = delivery;
+    running.set(receipt, { delivery, abort, started: performance.now() });
+    const ended = runTask(delivery, abort.signal, options.run).then((finished) => {
+      running.delete(receipt);
+      promises.delete(receipt);
+      if (!over) finish(finished);
+    });
+    promises.set(receipt, ended);
+  }
+
+  function finish(finished: Finished): void {
+    const { outcome, serviceMs, delivery } = finished;
+    pace.finished(serviceMs, delivery.raw.length);
+    metrics.finished(outcome.kind, serviceMs / 1_000);
+    if (outcome.kind === 'retry' || outcome.kind === 'dead')
+      log.warn(
+        { task: finished.id.toString().slice(0, 100), attempt: finished.attempt, outcome },
+        'a task failed',
+      );
+    const first = batch.since === undefined;
+    batch.add(finished, performance.now());
+    fill();
+    if (first || batch.size === FULL_BATCH || free() > 0) bell.ring();
+  }
+
+  /** How long until a turn is due, ms; 0 for now. */
+  function turnIn(now: number): number {
+    if (batch.size > 0) {
+      if (batch.size >= FULL_BATCH || draining() || (free() > 0 && held.length === 0)) return 0;
+      return Math.max(0, (batch.since ?? now) + LINGER_MS - now);
+    }
+    if (ask && !draining() && free() > 0) return 0;
+    const pause = running.size > 0 ? leaseMs / 3 : Math.min(IDLE_TURN_MS, leaseMs / 3);
+    return Math.max(0, Math.min(lastTurn + pause, draining() ? Infinity : dueAt) - now);
+  }
+
+  async function makeTurn(): Promise<boolean> {
+    const target = holdTarget(concurrency - leftovers.size, pace);
+    const holding = running.size + held.length;
+    // while there is much to do, ask when half of what is held has gone, not for each task
+    const want = draining() || (held.length > 0 && holding > target / 2) ? 0 : Math.max(0, target - holding);
+    ask = false;
+    const request = {
+      ...{ worker, epoch, turn: ++turns, seen, want, leaseMs, state: state() },
+      settled: batch.take(),
+    };
+    const reply = await repeatTurn(() => turn(redis, keys, request));
+    lastTurn = performance.now();
+    if (reply === undefined || reply.kind === 'fenced') return false;
+    seen = reply.seen;
+    told = reply.drain;
+    dueAt = reply.dueInMs === undefined ? Infinity : lastTurn + reply.dueInMs;
+    if (typeof reply.length === 'string')
+      log.error(`cannot take tasks from "${keys.queue}": ${reply.length}`);
+    else ask = reply.length > 0 && want > 0;
+    if (held.length === 0) heldSince = lastTurn;
+    held.push(...reply.tasks);
+    metrics.taken(reply.tasks.length);
+    return true;
+  }
+
+  /** Sends a turn until it is answered. `undefined` when there was no answer and no time left. */
+  async function repeatTurn(send: () => Promise<TurnReply>): Promise<TurnReply | undefined> {
+    for (let failures = 0; ; failures++) {
+      try {
+        const reply = await Promise.race([send(), late()]);
+        if (reply !== undefined && failures > 0)
+          log.info(`Redis takes turns again, after ${failures} failures`);
+        return reply;
+      } catch (error) {
+        if (hurry.aborted) return undefined;
+        if (failures % 20 === 0)
+          log.error({ error: (error as Error).message }, 'a turn failed; it is tried again');
+        await bell.silence(Math.min(100 * 2 ** Math.min(failures, 5), 2_000), hurry);
+      }
+    }
+  }
+
+  /** Resolves when it is no use to wait any longer: a while after `hurry`. */
+  function late(): Promise<undefined> {
+    return lateOnce;
+  }
+  const lateOnce = new Promise<undefined>((resolve) => {
+    const giveUp = (): void => void setTimeout(() => resolve(undefined), 2 * ABORT_PATIENCE_MS).unref();
+    if (hurry.aborted) giveUp();
+    else hurry.addEventListener('abort', giveUp, { once: true });
+  });
+
+  function handBack(): void {
+    if (held.length === 0) return;
+    const stale = performance.now() - heldSince > STALE_MS;
+    if (!draining() && !stale) return;
+    for (const { started } of running.values()) pace.atLeast(performance.now() - started);
+    batch.release(
+      held.map((delivery) => delivery.receipt),
+      performance.now(),
+    );
+    held = [];
+  }
+
+  async function loop(): Promise<'left' | 'fenced'> {
+    for (;;) {
+      fill();
+      handBack();
+      if (stopping.aborted && running.size === 0 && batch.size === 0) return 'left';
+      if (hurry.aborted) {
+        await giveUp();
+        return 'left';
+      }
+      const now = performance.now();
+      if (turnIn(now) === 0) {
+        if (!(await makeTurn())) return hurry.aborted ? 'left' : 'fenced';
+        continue;
+      }
+      if (!draining() && free() > 0 && held.length === 0) idle.begin();
+      if (now - lastReap > leaseMs / 3) {
+        lastReap = now;
+        await reapOthers();
+      }
+      const stale = held.length > 0 ? Math.max(0, heldSince + STALE_MS + 1 - now) : Infinity;
+      await bell.rung(Math.min(turnIn(now), stale));
+    }
+  }
+
+  async function reapOthers(): Promise<void> {
+    try {
+      for (const [lost, tasks] of await reapExpired(redis, keys))
+        if (lost !== worker)
+          log.warn({ worker: lost, tasks }, 'a worker lost its lease; its tasks are back in the queue');
+    } catch (error) {
+      log.debug({ error: (error as Error).message }, 'could not look for lost workers');
+    }
+  }
+
+  /** Aborts what runs and lets it end; what ended is settled by one last turn, the rest goes back with the goodbye. */
+  async function giveUp(): Promise<void> {
+    for (const { abort } of running.values()) abort.abort(new Error('the worker is shutting down'));
+    const patience = new AbortController();
+    await Promise.race([
+      Promise.allSettled(promises.values()),
+      bell.silence(ABORT_PATIENCE_MS, patience.signal),
+    ]);
+    patience.abort();
+    if (batch.size > 0) await makeTurn();
+  }
+
+  async function leave(): Promise<void> {
+    const certain = await idle.end();
+    const left = await Promise.race([reap(redis, keys, worker, epoch, certain ? 'leave' : 'lost'), late()]);
+    if (left) log.info({ tasks: left }, 'handed back to the queue');
+  }
+
+  const wakeLoop = (): void => bell.ring();
+  stopping.addEventListener('abort', wakeLoop);
+  hurry.addEventListener('abort', wakeLoop);
+  try {
+    const end = await loop();
+    over = true;
+    if (end === 'left') await leave();
+    else await idle.end();
+    for (const { abort } of running.values()) abort.abort(new Error('the lease of this worker was lost'));
+    for (const promise of promises.values()) {
+      leftovers.add(promise);
+      void promise.finally(() => leftovers.delete(promise));
+    }
+    return end;
+  } finally {
+    stopping.removeEventListener('abort', wakeLoop);
+    hurry.removeEventListener('abort', wakeLoop);
+  }
+}

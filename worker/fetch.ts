@@ -1,0 +1,129 @@
+/**
+ * How many tasks a worker takes at a time, and how it waits when there are none.
+ *
+ * Take ahead by time, not by count: a worker holds what it runs plus what it will finish in about HORIZON_MS, so that
+ * fast tasks come in large batches and a slow task never strands others behind it.
+ *
+ * Waiting is one blocking move from the queue to the worker's wake list, on a connection of its own. It ends by
+ * itself after BLOCK_MS and is begun again; a connection that does not answer by then is dead and is replaced.
+ */
+import type { Redis } from 'ioredis';
+import { within } from '../queue/connection.ts';
+import type { QueueKeys } from '../queue/keys.ts';
+import { BLOCK_MS } from '../queue/scripts.ts';
+
+const HORIZON_MS = 100;
+const MAX_HELD = 1_000;
+const MAX_BYTES = 16 << 20;
+
+export interface Pace {
+  /** Mean service time of a task, ms; `undefined` until one was finished. */
+  readonly serviceMs: number | undefined;
+  /** Mean size of a task, bytes. */
+  readonly taskBytes: number;
+}
+
+/** Tasks to hold at once, running ones included: at least one per slot. */
+export function holdTarget(concurrency: number, { serviceMs, taskBytes }: Pace): number {
+  const ahead =
+    serviceMs === undefined ? 0 : Math.floor((concurrency * HORIZON_MS) / Math.max(serviceMs, 0.01));
+  const fits = Math.floor(MAX_BYTES / Math.max(taskBytes, 1));
+  return Math.max(concurrency, Math.min(ahead, fits, MAX_HELD));
+}
+
+/** Moving mean of what a worker's tasks need. Old tasks fade: half is forgotten after about 14. */
+export function createPace(): Pace & {
+  finished(serviceMs: number, bytes: number): void;
+  atLeast(serviceMs: number): void;
+} {
+  let serviceMs: number | undefined;
+  let taskBytes = 0;
+  return {
+    get serviceMs() {
+      return serviceMs;
+    },
+    get taskBytes() {
+      return taskBytes;
+    },
+    finished: (ms, bytes) => {
+      serviceMs = serviceMs === undefined ? ms : serviceMs + (ms - serviceMs) / 20;
+      taskBytes += (bytes - taskBytes) / 20;
+    },
+    // a task that still runs says how slow tasks are before it is finished
+    atLeast: (ms) => {
+      serviceMs = Math.max(serviceMs ?? 0, ms);
+    },
+  };
+}
+
+/** A move that was cut off must not be sent again behind our back: the loop looks first. */
+export const BLOCKER_OPTIONS = { autoResendUnfulfilledCommands: false } as const;
+
+export interface IdleWait {
+  /** Begins to wait, unless it already does; `onTask` is called when something was moved, or may have been. */
+  begin(): void;
+  /** Ends the wait. Resolves to whether it is certain that no move is still blocked in the server. */
+  end(): Promise<boolean>;
+}
+
+const SLACK_MS = 2_000;
+const UNBLOCK_PATIENCE_MS = 1_000;
+
+export function createIdleWait(
+  blocker: Redis,
+  main: Redis,
+  keys: QueueKeys,
+  worker: string,
+  onTask: () => void,
+): IdleWait {
+  let waiting: Promise<void> | undefined;
+  let ended = false;
+  let refusedUntil = 0;
+  // a blocked connection cannot be asked for its id in the server: remember it whenever it connects
+  let clientId: number | undefined;
+  const forget = (): void => void (clientId = undefined);
+  const remember = (): void => {
+    blocker.client('ID').then(
+      (id) => (clientId = id),
+      () => undefined,
+    );
+  };
+  blocker.on('close', forget);
+  blocker.on('ready', remember);
+  if (blocker.status === 'ready') remember();
+
+  async function wait(): Promise<void> {
+    const move = blocker.blmove(keys.queue, keys.wake(worker), 'RIGHT', 'LEFT', BLOCK_MS / 1_000);
+    try {
+      const task = await within(BLOCK_MS + SLACK_MS, move, 'BLMOVE');
+      if (task !== null) onTask();
+    } catch {
+      move.catch(() => undefined);
+      // a reply may have been lost on the way: look. Then leave the server alone for a moment.
+      if (blocker.status === 'ready') blocker.disconnect(true);
+      refusedUntil = performance.now() + 500;
+      onTask();
+    }
+  }
+
+  return {
+    begin: () => {
+      if (ended || waiting || performance.now() < refusedUntil) return;
+      waiting = wait().finally(() => (waiting = undefined));
+    },
+    end: async () => {
+      ended = true;
+      blocker.off('close', forget);
+      blocker.off('ready', remember);
+      if (!waiting) return true;
+      try {
+        if (clientId === undefined) return false;
+        await within(UNBLOCK_PATIENCE_MS, main.client('UNBLOCK', clientId), 'CLIENT UNBLOCK');
+        await within(UNBLOCK_PATIENCE_MS, waiting, 'BLMOVE');
+        return true;
+      } catch {
+        return false;
+      }
+    },
+  };
+}

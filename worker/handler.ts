@@ -1,0 +1,31 @@
+/**
+ * What a worker asks of the code that does the work. A module handler is this function itself; the command
+ * handler wraps a program in it. The loop knows nothing else about handlers.
+ */
+
+/** What a handler may return: text and bytes are stored as they are, anything else as JSON. */
+export type HandlerResult = unknown;
+
+export interface TaskContext {
+  /** The field of the result hash that the outcome goes to. */
+  readonly id: string;
+  /** The task, byte for byte as the client pushed it. */
+  readonly raw: Buffer;
+  /** 1 for the first try. */
+  readonly attempt: number;
+  /** Aborts when the result is not wanted any more: the lease was lost, or the grace period is over. */
+  readonly signal: AbortSignal;
+  readonly queue: string;
+}
+
+/**
+ * Runs one task. `task` is the parsed value where the task is a JSON object or array; else the text as it was
+ * pushed, or the bytes (a Buffer) where it is not valid UTF-8.
+ * Throw to fail the attempt; throw an error with `retry: false` to fail the task for good.
+ */
+export type Handler = (task: unknown, context: TaskContext) => HandlerResult | Promise<HandlerResult>;
+
+/** A handler that holds something open (a kept-running process) and must be closed. */
+export interface OpenHandler extends AsyncDisposable {
+  readonly handle: Handler;
+}

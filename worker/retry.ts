@@ -1,0 +1,65 @@
+/**
+ * What becomes of a task whose attempt failed: another attempt after a delay, or the dead letters. Pure: the
+ * random number is an argument.
+ *
+ * The delay doubles with every attempt, `initial · 2^(attempt − 1)`, up to `max`, and is then jittered between
+ * its half and its whole: "Equal Jitter" of Marc Brooker, "Exponential Backoff And Jitter" (AWS Architecture
+ * Blog, 2015). That article prefers "Full Jitter" (from zero up) for clients that compete for one lock, where
+ * the earliest free moment is the best one. A task is retried to outlast something that is broken: full jitter
+ * can burn every attempt within a second, while half of the backoff is a floor that the user can count on, and
+ * the other half is still wide enough to pull a burst of failures apart.
+ */
+
+import { describeError } from './describe-error.ts';
+
+export interface RetryPolicy {
+  /** Attempts in all, the first one included. */
+  readonly attempts: number;
+  readonly backoff: {
+    readonly initialMs: number;
+    readonly maxMs: number;
+    readonly jitter: boolean;
+  };
+}
+
+export interface FailedAttempt {
+  /** 1 for the first try. */
+  readonly attempt: number;
+  /** What the handler threw. Its own property `retry: false` makes the failure final. */
+  readonly error: unknown;
+  readonly policy: RetryPolicy;
+  /** From [0, 1). */
+  readonly random: number;
+}
+
+export type NextAttempt =
+  | { readonly kind: 'retry'; readonly delayMs: number }
+  | { readonly kind: 'dead'; readonly reason: string };
+
+/** Decides about a failed attempt. `delayMs` is a whole number; `reason` is one line, the error in it. */
+export function nextAttempt({ attempt, error, policy, random }: FailedAttempt): NextAttempt {
+  if (isFinal(error)) return { kind: 'dead', reason: `not to be retried: ${describeError(error)}` };
+  if (attempt >= policy.attempts) {
+    return {
+      kind: 'dead',
+      reason: `failed ${attempt} of ${policy.attempts} attempts: ${describeError(error)}`,
+    };
+  }
+  return { kind: 'retry', delayMs: backoffMs(attempt, policy, random) };
+}
+
+function backoffMs(attempt: number, { backoff }: RetryPolicy, random: number): number {
+  // Above 2^1000 a double becomes infinite, and 0 · Infinity is no delay.
+  const full = Math.min(backoff.maxMs, backoff.initialMs * 2 ** Math.min(attempt - 1, 1000));
+  return Math.round(backoff.jitter ? full / 2 + (full / 2) * random : full);
+}
+
+/** Only an own property counts: what a prototype or a proxy says is not the handler speaking about this failure. */
+function isFinal(error: unknown): boolean {
+  if (typeof error !== 'object' || error === null) return false;
+  try {
+    return Object.getOwnPropertyDescriptor(error, 'retry')?.value === false;
+  } catch {
+    return false; // A revoked proxy was thrown.
+  }
+}

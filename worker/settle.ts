@@ -1,0 +1,78 @@
+/**
+ * Collects what finished until the next turn takes it along. A batch that was taken but not answered yet is kept by
+ * the turn itself, which repeats it; nothing is ever in two batches.
+ */
+import { deadHeader } from '../queue/dead.ts';
+import type { Settled } from '../queue/scripts.ts';
+import type { Finished } from './run.ts';
+
+export interface Batch {
+  readonly size: number;
+  /** When the oldest entry came, by performance.now(); `undefined` when empty. */
+  readonly since: number | undefined;
+  add(finished: Finished, now: number): void;
+  release(receipts: readonly string[], now: number): void;
+  /** Hands over everything and is empty afterwards. */
+  take(): Settled;
+}
+
+type Lists = { -readonly [K in Exclude<keyof Settled, 'serviceUs'>]: Settled[K][number][] };
+
+export function createBatch(worker: string): Batch {
+  let lists = empty();
+  let serviceMs = 0;
+  let size = 0;
+  let since: number | undefined;
+  const added = (count: number, now: number): void => {
+    size += count;
+    since ??= now;
+  };
+  return {
+    get size() {
+      return size;
+    },
+    get since() {
+      return since;
+    },
+    add: (finished, now) => {
+      const { delivery, id, attempt, outcome } = finished;
+      const { receipt, past } = delivery;
+      added(1, now);
+      if (outcome.kind === 'release') {
+        lists.released.push(receipt);
+        return;
+      }
+      serviceMs += finished.serviceMs;
+      switch (outcome.kind) {
+        case 'result':
+          return void lists.results.push({ receipt, id, value: outcome.value });
+        case 'retry': {
+          const next = { attempts: attempt, deliveries: past.deliveries };
+          return void lists.retries.push({ receipt, delayMs: outcome.delayMs, past: next });
+        }
+        case 'dead':
+          return void lists.dead.push({
+            ...{ receipt, id },
+            header: deadHeader({ error: outcome.error, attempts: attempt, worker }),
+          });
+      }
+    },
+    release: (receipts, now) => {
+      if (receipts.length === 0) return;
+      lists.released.push(...receipts);
+      added(receipts.length, now);
+    },
+    take: () => {
+      const taken: Settled = { ...lists, serviceUs: serviceMs * 1_000 };
+      lists = empty();
+      serviceMs = 0;
+      size = 0;
+      since = undefined;
+      return taken;
+    },
+  };
+}
+
+function empty(): Lists {
+  return { results: [], retries: [], dead: [], released: [] };
+}
