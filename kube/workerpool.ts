@@ -5,8 +5,8 @@
  * defaults stand in the CRD's schema (charts/millrace/files/workerpools.yaml); `defaults.ts` repeats them for
  * pools that never meet an API server (`millrace dev`), and a test compares the two.
  */
-import type { V1ObjectMeta, V1PodTemplateSpec } from '@kubernetes/client-node';
 import type { Condition } from './conditions.ts';
+import type { ObjectMeta, PodTemplateSpec } from './wire.ts';
 
 export const GROUP = 'millrace.dev';
 export const VERSION = 'v1alpha1';
@@ -19,7 +19,7 @@ export type Duration = string;
 export interface WorkerPool {
   apiVersion: `${typeof GROUP}/${typeof VERSION}`;
   kind: typeof KIND;
-  metadata: V1ObjectMeta & { name: string; namespace: string };
+  metadata: ObjectMeta & { name: string; namespace: string };
   spec: WorkerPoolSpec;
   status?: WorkerPoolStatus;
 }
@@ -31,7 +31,7 @@ export interface WorkerPoolSpec {
   /** The Redis HASH that workers write results to. */
   result: string;
   /** Pods of a Deployment that the controller owns. Exactly one of `template` and `scaleTargetRef` is set. */
-  template?: V1PodTemplateSpec;
+  template?: PodTemplateSpec;
   /** An existing Deployment to scale; the controller touches nothing of it but its replicas. */
   scaleTargetRef?: ScaleTargetRef;
   /** Slots per replica: how many tasks a worker runs at once. */

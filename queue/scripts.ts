@@ -187,6 +187,8 @@ export interface QueueSample {
   readonly now: number;
   readonly waiting: number;
   readonly inFlight: number;
+  /** Workers that hold at least one task. */
+  readonly busy: number;
   readonly delayed: number;
   /** Of the delayed, those whose time has come but that no worker has moved to the queue yet. */
   readonly due: number;
@@ -203,15 +205,15 @@ export interface QueueSample {
 export async function sampleQueue(redis: Redis, keys: QueueKeys): Promise<QueueSample> {
   const reply = (await script(redis, 'sample')(
     ...[keys.queue, keys.result, keys.workers, keys.load, keys.delayed, keys.dead, keys.stats],
-  )) as [number, number | Buffer, Buffer, number, number, Buffer, number, number, number, number, (Buffer | null)[]];
-  const [now, length, resultType, delayed, due, nextDue, dead, inFlight, workers, expired, stats] = reply;
+  )) as [number, number | Buffer, Buffer, number, number, Buffer, number, number, number, number, number, (Buffer | null)[]];
+  const [now, length, resultType, delayed, due, nextDue, dead, inFlight, busy, workers, expired, stats] = reply;
   if (typeof length !== 'number') throw new WrongKeyType(keys.queue, 'a list', length.toString());
   if (!['hash', 'none'].includes(resultType.toString()))
     throw new WrongKeyType(keys.result, 'a hash', `it is a ${resultType.toString()}`);
   const [taken, completed, failed, retried, recovered, fenced, serviceUs] = stats.map(Number) as
     [number, number, number, number, number, number, number];
   return {
-    ...{ now, waiting: length, inFlight, delayed, due, dead, workers, expired },
+    ...{ now, waiting: length, inFlight, busy, delayed, due, dead, workers, expired },
     nextDue: nextDue.length === 0 ? undefined : Number(nextDue),
     counters: { taken, completed, failed, retried, recovered, fenced, serviceUs },
   };

@@ -1,0 +1,48 @@
+/**
+ * The defaults of WorkerPool for pools that never met an API server (`millrace dev`, tests, the simulator). The API
+ * server fills in the same values from the CRD's schema (charts/millrace/files/workerpools.yaml), where they are
+ * documented; tests hold this file to the schema and to what a real API server answers.
+ */
+import { Mode, type RetrySpec, type ScaleTargetRef, type WorkerPoolSpec } from './workerpool.ts';
+
+/** A spec as a user writes it: everything that has a default may be left out. */
+export interface WorkerPoolSpecInput extends Partial<
+  Omit<WorkerPoolSpec, 'redis' | 'scaleTargetRef' | 'scaling' | 'retry' | 'fallback'>
+> {
+  redis: WorkerPoolSpec['redis'];
+  scaleTargetRef?: Partial<ScaleTargetRef> & Pick<ScaleTargetRef, 'name'>;
+  scaling?: { tasksPerReplica?: number; scaleDown?: { window?: string } };
+  retry?: { attempts?: number; backoff?: Partial<RetrySpec['backoff']> };
+  fallback?: { after?: string; replicas: number };
+}
+
+/**
+ * `spec` with every default filled in; what is set stays as it is, and `spec` itself is not changed. It fills in and
+ * does not judge: a spec that the API server would refuse comes out as wrong as it went in.
+ */
+export function withDefaults(spec: WorkerPoolSpecInput): WorkerPoolSpec {
+  const { scaleTargetRef, scaling, retry, fallback, ...rest } = spec;
+  return {
+    queue: 'task_queue',
+    result: 'result',
+    concurrency: 1,
+    minReplicas: 0,
+    maxReplicas: 10,
+    mode: Mode.Active,
+    ...rest,
+    ...(scaleTargetRef && {
+      scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', ...scaleTargetRef },
+    }),
+    scaling: {
+      tasksPerReplica: 5,
+      ...scaling,
+      scaleDown: { window: '60s', ...scaling?.scaleDown },
+    },
+    retry: {
+      attempts: 5,
+      ...retry,
+      backoff: { initial: '1s', max: '5m', jitter: true, ...retry?.backoff },
+    },
+    ...(fallback && { fallback: { after: '60s', ...fallback } }),
+  };
+}

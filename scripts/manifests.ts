@@ -1,0 +1,88 @@
+/**
+ * Renders manifests/ from the chart, for those who install without Helm: `install.yaml` (everything, for the whole
+ * cluster, in the namespace millrace-system) and `crd.yaml` (the definition alone). With `--check` it writes nothing
+ * and fails when a file is not what the chart renders, so that they are never edited by hand.
+ *
+ * Helm comes from the environment variable HELM, else from PATH.
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import process, { argv, env, stderr } from 'node:process';
+
+const root = join(import.meta.dirname, '..');
+const namespace = 'millrace-system';
+const banner = '# Rendered from charts/millrace by scripts/manifests.ts; edit the chart, not this file.\n';
+
+// The controller and what it needs satisfy the strictest of the levels that Kubernetes knows for pods.
+const namespaceManifest = `apiVersion: v1
+kind: Namespace
+metadata:
+  name: ${namespace}
+  labels:
+    app.kubernetes.io/name: millrace
+    pod-security.kubernetes.io/enforce: restricted
+`;
+
+/**
+ * The files of manifests/ by name.
+ * @param helm path or name of the helm program
+ * @throws Error in one line when helm cannot be run or refuses the chart.
+ */
+export function renderManifests(helm: string): Record<string, string> {
+  const chart = join(root, 'charts/millrace');
+  const rendered = runHelm(helm, ['template', 'millrace', chart, '--namespace', namespace, '--skip-tests']);
+  const definition = readFileSync(join(chart, 'files/workerpools.yaml'), 'utf8');
+  return {
+    'install.yaml': `${banner}${withoutHelm(`---\n${namespaceManifest}${rendered}`)}`,
+    'crd.yaml': `${banner}${withoutHelm(definition)}`,
+  };
+}
+
+function runHelm(helm: string, args: string[]): string {
+  const { status, error: cause, stdout, stderr: said } = spawnSync(helm, args, { encoding: 'utf8' });
+  if (cause) {
+    throw new Error(`cannot run ${helm} (${cause.message}): install Helm, or say in HELM where it is`, {
+      cause,
+    });
+  }
+  if (status !== 0) throw new Error(`helm could not render the chart: ${said.trim()}`);
+  return stdout;
+}
+
+/** Takes out what speaks to Helm only: its labels, its annotation and its notes of where a document comes from. */
+function withoutHelm(text: string): string {
+  return text
+    .replaceAll(/^ +(?:helm\.sh\/chart|app\.kubernetes\.io\/managed-by): .*\n/gm, '')
+    .replaceAll(/^ +annotations:\n(?: +#.*\n)* +helm\.sh\/resource-policy: keep\n/gm, '')
+    .replaceAll(/^# Source: .*\n/gm, '')
+    .replaceAll(/^---\n\n+/gm, '---\n');
+}
+
+function main(args: string[], helm: string): number {
+  const unknown = args.find((argument) => argument !== '--check');
+  if (unknown !== undefined) {
+    stderr.write(`manifests: unknown argument ${unknown}; usage: node scripts/manifests.ts [--check]\n`);
+    return 2;
+  }
+  const folder = join(root, 'manifests');
+  const stale: string[] = [];
+  for (const [name, text] of Object.entries(renderManifests(helm))) {
+    const file = join(folder, name);
+    if (!args.includes('--check')) writeFileSync(file, text);
+    else if (!existsSync(file) || readFileSync(file, 'utf8') !== text) stale.push(`manifests/${name}`);
+  }
+  if (stale.length === 0) return 0;
+  const are = stale.length === 1 ? 'is' : 'are';
+  stderr.write(`${stale.join(' and ')} ${are} not what the chart renders; run node scripts/manifests.ts\n`);
+  return 1;
+}
+
+if (import.meta.main) {
+  try {
+    process.exitCode = main(argv.slice(2), env['HELM'] ?? 'helm');
+  } catch (error) {
+    stderr.write(`manifests: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,237 @@
+/**
+ * The chart as Helm renders it, with every switch, and as a real API server takes it: installed, seen by RBAC, and
+ * uninstalled without the definition (and with it everybody's pools) going too.
+ */
+import { execFile } from 'node:child_process';
+import { mkdtempDisposable, readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { parseAllDocuments } from 'yaml';
+import { renderManifests } from '../../scripts/manifests.ts';
+import { startApiServer } from '../support/apiserver.ts';
+
+const run = promisify(execFile);
+const root = join(import.meta.dirname, '../..');
+const chart = join(root, 'charts/millrace');
+
+/** As much of a manifest as these tests look at. */
+interface Manifest {
+  kind: string;
+  metadata: { name: string; namespace?: string; annotations?: Record<string, string> };
+  spec: PodTemplate & { replicas: number; template: { spec: PodSpec } };
+  rules: { apiGroups: string[]; resources: string[]; verbs: string[]; resourceNames?: string[] }[];
+}
+interface PodSpec {
+  containers: {
+    name: string;
+    image: string;
+    args: string[];
+    securityContext: object;
+    imagePullPolicy: string;
+  }[];
+  securityContext: object;
+}
+type PodTemplate = PodSpec;
+
+let helmPath: string;
+beforeAll(async () => {
+  const given = process.env['MILLRACE_TEST_TOOLS'];
+  const tools = given ?? (await run('bash', [join(root, 'test/kind/tools.sh'), 'helm'])).stdout.trim();
+  helmPath = join(tools, 'helm');
+}, 600_000);
+
+async function helm(...args: string[]): Promise<string> {
+  return (await run(helmPath, args)).stdout;
+}
+
+/** The manifests that the chart makes of these values, in the namespace `home`. */
+async function template(...set: string[]): Promise<Manifest[]> {
+  const values = set.flatMap((value) => ['--set', value]);
+  const text = await helm('template', 'try', chart, '--namespace', 'home', ...values);
+  return parseAllDocuments(text).flatMap((document): Manifest[] => document.toJS() ?? []);
+}
+
+const named = (manifests: Manifest[], kind: string): string[] =>
+  manifests.filter((m) => m.kind === kind).map((m) => [m.metadata.namespace, m.metadata.name].join('/'));
+
+const only = (manifests: Manifest[], kind: string, name?: string): Manifest => {
+  const found = manifests.filter((m) => m.kind === kind && (name === undefined || m.metadata.name === name));
+  if (found.length !== 1 || !found[0]) throw new Error(`${found.length} manifests of ${kind} ${name ?? ''}`);
+  return found[0];
+};
+
+describe('lint', () => {
+  const modes = [[], ['redis.enabled=true'], ['watch.namespaces={a,b}', 'replicas=2', 'crds.install=false']];
+  test.each(modes.map((set) => [set.join(' ') || 'defaults', set] as const))('%s', async (_name, set) => {
+    const said = await helm('lint', '--strict', chart, ...set.flatMap((value) => ['--set', value]));
+    expect(said).toContain('0 chart(s) failed');
+  });
+});
+
+/** When a hook has its turn, and where. */
+const turn = ({ kind, metadata }: Manifest): string =>
+  `${metadata.annotations?.['helm.sh/hook-weight']} ${kind} ${metadata.namespace}`;
+
+describe('what is installed', () => {
+  test('by default: for the whole cluster, one replica, no Redis, no test', async () => {
+    const manifests = await template();
+    expect(manifests.map((m) => `${m.kind} ${m.metadata.name}`).toSorted()).toEqual([
+      'ClusterRole try-millrace',
+      'ClusterRole try-millrace-edit',
+      'ClusterRole try-millrace-view',
+      'ClusterRoleBinding try-millrace',
+      'CustomResourceDefinition workerpools.millrace.dev',
+      'Deployment try-millrace',
+      'Role try-millrace-leader-election',
+      'RoleBinding try-millrace-leader-election',
+      'Service try-millrace',
+      'ServiceAccount try-millrace',
+    ]);
+    const definition = only(manifests, 'CustomResourceDefinition');
+    expect(definition.metadata.annotations).toMatchObject({ 'helm.sh/resource-policy': 'keep' });
+    const [controller] = only(manifests, 'Deployment').spec.template.spec.containers;
+    expect(controller).toMatchObject({ image: 'millrace/controller:0.1.0', imagePullPolicy: 'IfNotPresent' });
+    expect(controller?.args.some((flag) => flag.startsWith('--namespace'))).toBe(false);
+  });
+
+  test('for some namespaces: roles there, and nothing beyond them', async () => {
+    const manifests = await template('watch.namespaces={a,b}', 'rbac.aggregate=false', 'crds.install=false');
+    expect(named(manifests, 'Role').toSorted()).toEqual([
+      'a/try-millrace',
+      'b/try-millrace',
+      'home/try-millrace-leader-election',
+    ]);
+    expect(named(manifests, 'RoleBinding').toSorted()).toEqual(named(manifests, 'Role').toSorted());
+    expect(manifests.filter((m) => m.kind.startsWith('Cluster') || m.kind.startsWith('Custom'))).toEqual([]);
+    const [controller] = only(manifests, 'Deployment').spec.template.spec.containers;
+    expect(controller?.args).toContain('--namespace=a,b');
+  });
+
+  test('two replicas: with a disruption budget, spread over nodes', async () => {
+    const manifests = await template('replicas=2');
+    expect(only(manifests, 'Deployment').spec.replicas).toBe(2);
+    expect(only(manifests, 'Deployment').spec.template.spec).toHaveProperty('topologySpreadConstraints');
+    expect(only(manifests, 'PodDisruptionBudget').spec).toMatchObject({ maxUnavailable: 1 });
+  });
+
+  test('the test is a hook, beside the Redis that it uses', async () => {
+    const manifests = await template('redis.enabled=true', 'watch.namespaces={a}');
+    const hooks = manifests.filter((m) => m.metadata.annotations?.['helm.sh/hook'] === 'test');
+    expect(hooks.map(turn).toSorted()).toEqual(['0 WorkerPool a', '1 Pod home']);
+    expect(only(manifests, 'WorkerPool').spec).toMatchObject({
+      redis: { url: 'redis://try-millrace-redis.home:6379/0' },
+    });
+    expect(named(manifests, 'Service')).toContain('home/try-millrace-redis');
+    const elsewhere = await template('test.redisUrl=rediss://other:6380/1');
+    expect(only(elsewhere, 'WorkerPool').spec).toMatchObject({ redis: { url: 'rediss://other:6380/1' } });
+    expect(named(elsewhere, 'Deployment')).toEqual(['home/try-millrace']);
+  });
+
+  test('every pod runs without root, without capabilities and on a read-only disk', async () => {
+    const manifests = await template('redis.enabled=true');
+    const pods = manifests.flatMap((m) => {
+      if (m.kind === 'Deployment' || m.kind === 'WorkerPool') return [m.spec.template.spec];
+      return m.kind === 'Pod' ? [m.spec] : [];
+    });
+    expect(pods).toHaveLength(4);
+    for (const pod of pods) {
+      expect(pod.securityContext).toMatchObject({
+        runAsNonRoot: true,
+        seccompProfile: { type: 'RuntimeDefault' },
+      });
+      for (const { securityContext } of pod.containers)
+        expect(securityContext).toEqual({
+          allowPrivilegeEscalation: false,
+          readOnlyRootFilesystem: true,
+          capabilities: { drop: ['ALL'] },
+        });
+    }
+  });
+});
+
+const lines = ({ rules }: Manifest): string[] =>
+  rules.flatMap(({ apiGroups, resources, verbs }) =>
+    apiGroups.flatMap((group) => resources.map((resource) => `${group} ${resource}: ${verbs.join(' ')}`)),
+  );
+
+test('the controller may do what it does, and no more', async () => {
+  const allowed = [
+    'millrace.dev workerpools: get list watch patch update',
+    'millrace.dev workerpools/status: get patch update',
+    'millrace.dev workerpools/finalizers: update',
+    'apps deployments: get list watch create patch delete',
+    'apps deployments/scale: get patch',
+    ' pods: get list watch patch',
+    ' secrets: get',
+    ' events: create patch',
+    'events.k8s.io events: create patch',
+  ];
+  const clusterWide = await template();
+  expect(lines(only(clusterWide, 'ClusterRole', 'try-millrace'))).toEqual(allowed);
+  const inNamespace = await template('watch.namespaces={a}');
+  expect(lines(only(inNamespace, 'Role', 'try-millrace'))).toEqual(allowed);
+  expect(only(clusterWide, 'Role', 'try-millrace-leader-election').rules).toEqual([
+    { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['create'] },
+    {
+      apiGroups: ['coordination.k8s.io'],
+      resources: ['leases'],
+      resourceNames: ['try-millrace'],
+      verbs: ['get', 'update'],
+    },
+  ]);
+});
+
+describe('bad values are refused', () => {
+  test.each([
+    ['replica=2', "additional properties 'replica' not allowed"],
+    ['redis.enable=true', "additional properties 'enable' not allowed"],
+    ['replicas=0', "at '/replicas': minimum"],
+    ['replicas=two', "at '/replicas': got string, want integer"],
+    ['logLevel=loud', "at '/logLevel'"],
+    ['watch.namespaces=a', "at '/watch/namespaces': got string, want array"],
+    ['watch.namespaces={Team_A}', "at '/watch/namespaces/0'"],
+    ['image.pullPolicy=Sometimes', "at '/image/pullPolicy'"],
+    ['resources.limits.memory=lots', "at '/resources/limits/memory'"],
+    ['test.redisUrl=http://redis', "at '/test/redisUrl'"],
+  ])('%s', async (set, message) => {
+    await expect(template(set)).rejects.toThrow(message);
+  });
+});
+
+test('manifests/ is what the chart renders', async () => {
+  for (const [name, text] of Object.entries(renderManifests(helmPath))) {
+    expect(await readFile(join(root, 'manifests', name), 'utf8'), name).toBe(text);
+    expect(text).not.toMatch(/helm\.sh|managed-by/);
+  }
+});
+
+test('install, use and uninstall on an API server', { timeout: 120_000 }, async () => {
+  await using server = await startApiServer();
+  await using home = await mkdtempDisposable(join(tmpdir(), 'millrace-helm-'));
+  const env = { ...process.env, KUBECONFIG: server.kubeconfig, HELM_CACHE_HOME: home.path };
+  const here = (...args: string[]): Promise<unknown> => run(helmPath, ['-n', 'home', ...args], { env });
+  await server.kubectl(['create', 'namespace', 'home']);
+  await here('install', 'try', chart, '--set', 'redis.enabled=true,replicas=2');
+  await server.kubectl(['wait', '--for=condition=Established', 'crd/workerpools.millrace.dev']);
+
+  const can = (who: string, ...what: string[]): Promise<string> =>
+    server
+      .kubectl(['auth', 'can-i', '-n', 'home', '--as', who, ...what])
+      .catch((error: Error) => error.message);
+  const controller = 'system:serviceaccount:home:try-millrace';
+  expect(await can(controller, 'patch', 'deployments.apps', '--subresource=scale')).toMatch(/^yes/);
+  expect(await can(controller, 'update', 'leases.coordination.k8s.io/try-millrace')).toMatch(/^yes/);
+  expect(await can(controller, 'list', 'secrets')).not.toMatch(/^yes/);
+  expect(await can(controller, 'delete', 'pods')).not.toMatch(/^yes/);
+
+  await server.kubectl(['apply', '-n', 'home', '-f', join(root, 'manifests/samples/pool.yaml')]);
+  await here('upgrade', 'try', chart, '--set', 'logLevel=debug');
+  await here('uninstall', 'try');
+  expect(await server.kubectl(['get', '-n', 'home', 'wp', '-o', 'name'])).toContain('/upper');
+  // a second release of the same name takes the definition over
+  await here('install', 'try', chart);
+  await here('uninstall', 'try');
+  await server.kubectl(['apply', '--warnings-as-errors', '-f', join(root, 'manifests/install.yaml')]);
+});

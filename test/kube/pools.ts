@@ -1,0 +1,100 @@
+/** Specs of pools for the tests of the definition: two that are right, and those that the API server refuses. */
+
+export type Json = Record<string, unknown>;
+
+export const container = { name: 'worker', image: 'worker:1' };
+export const base = {
+  redis: { url: 'redis://redis:6379/0' },
+  template: { spec: { containers: [container] } },
+};
+export const adopting = { redis: base.redis, scaleTargetRef: { name: 'thumbnails' } };
+export const secret = { secretKeyRef: { name: 'redis', key: 'value' } };
+
+const fallback = { after: '60s', replicas: 1 };
+/** What is wrong, how it differs from `base` (undefined: left out), and a part of the message that the user sees. */
+export const bad: [what: string, change: Json, message: string][] = [
+  ['neither template nor target', { template: undefined }, 'set exactly one of template'],
+  ['both template and target', { scaleTargetRef: { name: 'x' } }, 'set exactly one of template'],
+  ['no Redis', { redis: undefined }, 'spec.redis: Required value'],
+  ['a Redis without address', { redis: {} }, 'set exactly one of url'],
+  ['two addresses', { redis: { ...base.redis, urlFrom: secret } }, 'set exactly one of url'],
+  ['a URL of another scheme', { redis: { url: 'http://redis' } }, 'url must start with redis:// or'],
+  ['a URL without scheme', { redis: { url: 'redis:6379' } }, 'url must start with redis:// or'],
+  ['a URL without host', { redis: { url: 'redis:///0' } }, 'check host, port and database'],
+  ['a named database', { redis: { url: 'redis://redis/tasks' } }, 'check host, port and database'],
+  ['a raw @ in the password', { redis: { url: 'redis://:p@ss@redis' } }, 'percent-encode special characters'],
+  [
+    'two passwords',
+    { redis: { url: 'redis://:a@redis', passwordFrom: secret } },
+    'the URL holds a password already',
+  ],
+  ['two users', { redis: { url: 'redis://a@redis', username: 'b' } }, 'the URL holds a user name already'],
+  ['TLS on a plain URL', { redis: { ...base.redis, tls: {} } }, 'write rediss:// or remove tls'],
+  [
+    'a certificate without its key',
+    { redis: { url: 'rediss://redis', tls: { certFrom: secret } } },
+    'certFrom and keyFrom go together',
+  ],
+  [
+    'an authority for nothing',
+    { redis: { url: 'rediss://redis', tls: { caFrom: secret, insecureSkipVerify: true } } },
+    'remove one of them',
+  ],
+  ['no sentinels', { redis: { sentinel: { name: 'm', nodes: [] } } }, 'should have at least 1 items'],
+  [
+    'a sentinel without port',
+    { redis: { sentinel: { name: 'm', nodes: ['sentinel-0'] } } },
+    'write each sentinel as host:port',
+  ],
+  [
+    'an incomplete Secret',
+    { redis: { urlFrom: { secretKeyRef: { name: 'a' } } } },
+    'secretKeyRef.key: Required',
+  ],
+  ['an empty queue', { queue: '' }, 'spec.queue in body should be at least 1 chars long'],
+  ['one key for queue and result', { queue: 'tasks', result: 'tasks' }, 'queue and result must differ'],
+  ['the default result as queue', { queue: 'result' }, 'queue and result must differ'],
+  ['min above max', { minReplicas: 3, maxReplicas: 2 }, 'lower minReplicas or raise maxReplicas'],
+  ['min above the default of max', { minReplicas: 11 }, 'maxReplicas (10 if not set)'],
+  ['a negative min', { minReplicas: -1 }, 'should be greater than or equal to 0'],
+  ['a max of 0', { maxReplicas: 0 }, 'should be greater than or equal to 1'],
+  ['no slots', { concurrency: 0 }, 'should be greater than or equal to 1'],
+  ['a fallback above max', { fallback: { replicas: 11 } }, 'fallback.replicas lies outside'],
+  ['a fallback below min', { minReplicas: 2, fallback }, 'fallback.replicas lies outside'],
+  ['a fallback in words', { fallback: { ...fallback, after: 'soon' } }, 'write a duration with its unit'],
+  ['a window without unit', { scaling: { scaleDown: { window: '60' } } }, 'write a duration with its unit'],
+  ['a negative window', { scaling: { scaleDown: { window: '-5s' } } }, 'write a duration with its unit'],
+  ['a window as a number', { scaling: { scaleDown: { window: 60 } } }, 'must be of type string'],
+  ['no tasks per replica', { scaling: { tasksPerReplica: 0 } }, 'should be greater than or equal to 1'],
+  ['half a task per replica', { scaling: { tasksPerReplica: 0.5 } }, 'must be of type integer'],
+  ['no attempts', { retry: { attempts: 0 } }, 'should be greater than or equal to 1'],
+  ['initial above max', { retry: { backoff: { initial: '2m', max: '1m' } } }, 'lower initial or raise max'],
+  [
+    'initial above the default',
+    { retry: { backoff: { initial: '10m' } } },
+    'retry.backoff.max (5m if not set)',
+  ],
+  ['an unknown mode', { mode: 'Off' }, 'supported values: "Active", "DryRun", "Paused"'],
+  ['an unknown field', { replicas: 3 }, 'unknown field "spec.replicas"'],
+  ['no containers', { template: { spec: {} } }, 'the template needs at least one container'],
+  [
+    'an empty list of containers',
+    { template: { spec: { containers: [] } } },
+    'the template needs at least one container',
+  ],
+  [
+    'a container without image',
+    { template: { spec: { containers: [{ name: 'worker' }] } } },
+    'containers[0].image: Required value',
+  ],
+  [
+    'pods that run once',
+    { template: { spec: { containers: [container], restartPolicy: 'Never' } } },
+    'pods of a Deployment are always restarted',
+  ],
+  [
+    'a StatefulSet',
+    { template: undefined, scaleTargetRef: { kind: 'StatefulSet', name: 'x' } },
+    'only a Deployment of apps/v1 can be scaled',
+  ],
+];
