@@ -26,6 +26,7 @@ interface Flags extends QueueFlags {
   readonly backoffInitial: number;
   readonly backoffMax: number;
   readonly backoffJitter: string;
+  readonly pool?: string;
   readonly httpPort?: number;
   readonly logLevel: LogLevel;
 }
@@ -69,6 +70,7 @@ function parse(argv: readonly string[]): Flags {
     .addOption(
       option('--backoff-jitter <on|off>', 'spread retries', 'MILLRACE_BACKOFF_JITTER').choices(['on', 'off']).default('on'),
     )
+    .addOption(option('--pool <namespace/name>', 'the WorkerPool that this worker is of', 'MILLRACE_POOL').hideHelp())
     .addOption(
       option('--http-port <port>', 'serve /healthz, /readyz and /metrics', 'MILLRACE_HTTP_PORT').argParser(integer(0, 65_535)),
     )
@@ -114,7 +116,7 @@ async function main(): Promise<void> {
   await runWorker(
     {
       ...{ redis, queue: flags.queue, result: flags.result, id: flags.id, concurrency: flags.concurrency },
-      ...{ leaseMs: flags.lease, handler: handler.handle, version, log, metrics },
+      ...{ leaseMs: flags.lease, handler: handler.handle, version, pool: flags.pool ?? '', log, metrics },
       retry: {
         attempts: flags.attempts,
         backoff: {

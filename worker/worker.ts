@@ -31,6 +31,8 @@ export interface WorkerOptions {
   readonly retry: RetryPolicy;
   readonly handler: Handler;
   readonly version: string;
+  /** `namespace/name` of the WorkerPool that it is of, or empty. */
+  readonly pool: string;
   readonly log: Logger;
   readonly metrics: WorkerMetrics;
   /** Called each time that the worker is registered and takes tasks. */
@@ -93,7 +95,7 @@ async function begin(
   stopping: AbortSignal,
 ): Promise<number | undefined> {
   const bell = createBell();
-  const about = { concurrency: options.concurrency, version: options.version };
+  const about = { concurrency: options.concurrency, version: options.version, pool: options.pool };
   const stopped = new Promise<undefined>((resolve) => {
     stopping.addEventListener('abort', () => resolve(undefined), { once: true });
   });

@@ -5,7 +5,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { V1PodTemplateSpec } from '@kubernetes/client-node';
+import type { PodTemplateSpec } from '../../kube/wire.ts';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { withDefaults, type WorkerPoolSpecInput } from '../../kube/defaults.ts';
@@ -51,7 +51,7 @@ type Complete<T> = T extends V1PodTemplateSpec
       : T;
 
 const from = { secretKeyRef: { name: 'redis', key: 'value' } };
-const completeSpec: Complete<Omit<WorkerPoolSpec, 'template'>> & { template: V1PodTemplateSpec } = {
+const completeSpec: Complete<Omit<WorkerPoolSpec, 'template'>> & { template: PodTemplateSpec } = {
   redis: {
     url: 'rediss://redis:6379/0',
     urlFrom: from,

@@ -1,0 +1,115 @@
+/**
+ * The controller while it leads: watches on pools, Deployments and pods feed keys to one work queue, the samplers do
+ * too, and `reconcile` works on them. Everything ends with the signal.
+ */
+import type { KubeApi } from '../kube/api.ts';
+import { createEventRecorder } from '../kube/events.ts';
+import { DEPLOYMENTS, PODS, POOLS } from '../kube/resources.ts';
+import type { Deployment, Pod } from '../kube/wire.ts';
+import { reflect, type Reflector } from '../kube/watch.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { Logger } from '../runtime/log.ts';
+import { MANAGED_BY, MANAGER, POOL_LABEL } from './deployment.ts';
+import type { ControllerGauges, ControllerMetrics } from './metrics.ts';
+import { createReconcile } from './reconcile.ts';
+import { createRedisHub } from './redis-hub.ts';
+import { createSampler } from './sampler.ts';
+import { slimPod } from './trouble.ts';
+import { createWorkQueue } from './workqueue.ts';
+
+export interface ControllerOptions {
+  readonly api: KubeApi;
+  /** Empty for all namespaces. */
+  readonly namespaces: readonly string[];
+  /** The name of this process, for events. */
+  readonly instance: string;
+  readonly metrics: ControllerMetrics;
+  /** Where the numbers for metrics are to be had while this controller runs. */
+  readonly publish: (gauges: ControllerGauges) => void;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+const RECONCILERS = 8;
+
+/** Runs until the signal aborts. Rejects when the first lists could not be had. */
+export async function runController(options: ControllerOptions, signal: AbortSignal): Promise<void> {
+  const { api, metrics, clock, log } = options;
+  const namespaces = options.namespaces.length > 0 ? { namespaces: options.namespaces } : {};
+  const onError = (error: unknown): void => log.warn({ error: (error as Error).message }, 'a watch failed; it goes on');
+  const podsByPool = new Map<string, Map<string, Pod>>();
+  const events = createEventRecorder({
+    ...{ api, controller: 'millrace.dev/controller', instance: options.instance },
+    onError: (error) => log.warn({ error: (error as Error).message }, 'an event could not be written'),
+  });
+
+  const deployments = reflect<Deployment>({
+    ...{ api, resource: DEPLOYMENTS, ...namespaces, labelSelector: `${MANAGED_BY}=${MANAGER}`, onError, signal },
+    onChange: (key) => queue.add(key),
+  });
+  const pods = reflect<Pod>({
+    ...{ api, resource: PODS, ...namespaces, labelSelector: POOL_LABEL, transform: slimPod, onError, signal },
+    onChange: (key, pod, previous) => {
+      const of = pod ?? previous;
+      const pool = of && `${of.metadata.namespace}/${of.metadata.labels?.[POOL_LABEL]}`;
+      if (!pool) return;
+      const list = podsByPool.get(pool) ?? new Map<string, Pod>();
+      if (pod) list.set(key, pod);
+      else list.delete(key);
+      if (list.size > 0) podsByPool.set(pool, list);
+      else podsByPool.delete(pool);
+      queue.add(pool);
+    },
+  });
+  const pools = reflect({
+    ...{ api, resource: POOLS, ...namespaces, onError, signal },
+    onChange: (key, pool, previous) => {
+      // our own writes of the status come back, too: they are no news
+      const old = previous?.metadata;
+      const now = pool?.metadata;
+      if (pool && old && old.generation === now?.generation && old.deletionTimestamp === now?.deletionTimestamp && pool !== previous) return;
+      queue.add(key);
+    },
+  });
+
+  await using hub = createRedisHub((address) =>
+    createSampler({ address, log, onSample: (key) => queue.add(key) }),
+  );
+  const reconcile = createReconcile({
+    ...{ api, hub, events, metrics, clock, log, signal },
+    pools: pools.store,
+    deployments: deployments.store,
+    podsOf: (key) => [...(podsByPool.get(key)?.values() ?? [])],
+  });
+  const queue = createWorkQueue({
+    ...{ concurrency: RECONCILERS, clock },
+    work: async (key) => {
+      const started = performance.now();
+      let outcome: 'ok' | 'error' = 'error';
+      try {
+        const comeBack = await reconcile(key);
+        outcome = 'ok';
+        return comeBack;
+      } finally {
+        metrics.reconciled(outcome, (performance.now() - started) / 1_000);
+      }
+    },
+    onError: (key, error, retryInMs) => {
+      if (signal.aborted) return;
+      log.warn({ pool: key, error: (error as Error).message, retryInMs }, 'a reconcile failed; it is tried again');
+    },
+  });
+
+  const reflectors: Record<string, Reflector<unknown>> = { workerpools: pools, deployments, pods };
+  options.publish({
+    workqueueDepth: () => queue.depth,
+    redisServers: () => hub.size,
+    watches: () => Object.fromEntries(Object.entries(reflectors).map(([name, { stats }]) => [name, stats()])),
+  });
+  await Promise.all(Object.values(reflectors).map((reflector) => reflector.synced));
+  log.info({ pools: pools.store.size }, 'watching pools');
+  await queue.run(signal);
+  await events.flush();
+  await Promise.all(Object.values(reflectors).map((reflector) => reflector.stopped));
+}
+

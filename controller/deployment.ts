@@ -1,0 +1,95 @@
+/**
+ * The Deployment of a pool that brings its own `template`: pure, from the pool alone, so that applying it twice
+ * changes nothing. Replicas are not in it; those change through `/scale`.
+ *
+ * Every container is told by environment variables where its queue is. A variable that the template sets itself is
+ * left as it is.
+ */
+import type { DeploymentApply } from '../kube/api.ts';
+import type { PodTemplateSpec } from '../kube/wire.ts';
+import { GROUP, KIND, VERSION, type SecretSource, type WorkerPool } from '../kube/workerpool.ts';
+import { parseDuration } from '../runtime/duration.ts';
+
+export const POOL_LABEL = 'millrace.dev/pool';
+export const MANAGED_BY = 'app.kubernetes.io/managed-by';
+export const MANAGER = 'millrace';
+
+const DEFAULT_GRACE_S = 30;
+/** Kept back from the grace period for the goodbye to Redis, s. */
+const GOODBYE_S = 3;
+
+type Container = NonNullable<PodTemplateSpec['spec']>['containers'][number];
+type EnvVar = NonNullable<Container['env']>[number];
+
+export function deploymentOf(pool: WorkerPool): DeploymentApply {
+  const { namespace, name, uid = '' } = pool.metadata;
+  const { template } = pool.spec;
+  if (!template?.spec) throw new TypeError(`pool ${namespace}/${name} has no template: it adopts a Deployment`);
+  const { spec } = template;
+  const labels = { [POOL_LABEL]: name, [MANAGED_BY]: MANAGER };
+  const graceS = spec.terminationGracePeriodSeconds ?? DEFAULT_GRACE_S;
+  return {
+    metadata: {
+      ...{ namespace, name, labels },
+      ownerReferences: [
+        { apiVersion: `${GROUP}/${VERSION}`, kind: KIND, name, uid, controller: true, blockOwnerDeletion: true },
+      ],
+    },
+    spec: {
+      selector: { matchLabels: { [POOL_LABEL]: name } },
+      template: {
+        metadata: {
+          ...(template.metadata?.annotations ? { annotations: template.metadata.annotations } : {}),
+          labels: { ...template.metadata?.labels, ...labels },
+        },
+        spec: {
+          ...spec,
+          containers: spec.containers.map((container) => withPool(container, pool, graceS)),
+        },
+      },
+    },
+  };
+}
+
+function withPool(container: Container, pool: WorkerPool, graceS: number): Container {
+  const own = new Set(container.env?.map((variable) => variable.name));
+  const added = environment(pool, graceS).filter((variable) => !own.has(variable.name));
+  return {
+    // the last words of a worker that cannot start are shown in the pool's status
+    terminationMessagePolicy: 'FallbackToLogsOnError',
+    ...container,
+    env: [...(container.env ?? []), ...added],
+  };
+}
+
+function environment({ metadata, spec }: WorkerPool, graceS: number): EnvVar[] {
+  const { redis, retry } = spec;
+  const { tls } = redis;
+  const value = (name: string, text: string | number | undefined): EnvVar[] =>
+    text === undefined ? [] : [{ name, value: String(text) }];
+  const secret = (name: string, source: SecretSource | undefined): EnvVar[] =>
+    source ? [{ name, valueFrom: { secretKeyRef: source.secretKeyRef } }] : [];
+  return [
+    { name: 'MILLRACE_WORKER_ID', valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } },
+    ...value('MILLRACE_POOL', `${metadata.namespace}/${metadata.name}`),
+    ...value('MILLRACE_REDIS_URL', redis.url),
+    ...secret('MILLRACE_REDIS_URL', redis.urlFrom),
+    ...value('MILLRACE_REDIS_SENTINEL', redis.sentinel?.nodes.join(',')),
+    ...value('MILLRACE_REDIS_SENTINEL_NAME', redis.sentinel?.name),
+    ...value('MILLRACE_REDIS_USERNAME', redis.username),
+    ...secret('MILLRACE_REDIS_PASSWORD', redis.passwordFrom),
+    ...secret('MILLRACE_REDIS_TLS_CA', tls?.caFrom),
+    ...secret('MILLRACE_REDIS_TLS_CERT', tls?.certFrom),
+    ...secret('MILLRACE_REDIS_TLS_KEY', tls?.keyFrom),
+    ...value('MILLRACE_REDIS_TLS_SERVER_NAME', tls?.serverName),
+    ...value('MILLRACE_REDIS_TLS_INSECURE', tls?.insecureSkipVerify ? 'true' : undefined),
+    ...value('MILLRACE_QUEUE', spec.queue),
+    ...value('MILLRACE_RESULT', spec.result),
+    ...value('MILLRACE_CONCURRENCY', spec.concurrency),
+    ...value('MILLRACE_GRACE', `${Math.max(graceS - GOODBYE_S, 1)}s`),
+    ...value('MILLRACE_ATTEMPTS', retry.attempts),
+    ...value('MILLRACE_BACKOFF_INITIAL', `${parseDuration(retry.backoff.initial)}ms`),
+    ...value('MILLRACE_BACKOFF_MAX', `${parseDuration(retry.backoff.max)}ms`),
+    ...value('MILLRACE_BACKOFF_JITTER', retry.backoff.jitter ? 'on' : 'off'),
+  ];
+}

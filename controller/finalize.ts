@@ -1,0 +1,86 @@
+/**
+ * The end of a pool: first its Deployment goes, and with it the pods, which drain; then whatever its workers still
+ * held in Redis is put back into the queue; only then the finalizer. So nothing is left behind, and no task is lost
+ * with the last worker. An adopted Deployment is left as it is.
+ *
+ * Redis that does not answer cannot hold a deletion up for ever: after PATIENCE_MS the pool goes, and the leases of
+ * its workers (15 s) return the tasks to whatever worker comes next.
+ */
+import type { KubeApi } from '../kube/api.ts';
+import { KubeError } from '../kube/errors.ts';
+import type { WorkerPool } from '../kube/workerpool.ts';
+import type { QueueKeys } from '../queue/keys.ts';
+import { reap } from '../queue/scripts.ts';
+import { within } from '../queue/connection.ts';
+import type { Sampler } from './sampler.ts';
+
+export const FINALIZER = 'millrace.dev/workers';
+const PATIENCE_MS = 30_000;
+const ANSWER_MS = 5_000;
+const LOOK_AGAIN_MS = 1_000;
+
+export interface FinalizeInput {
+  readonly api: KubeApi;
+  readonly pool: WorkerPool;
+  /** Pods of the pool that still exist. */
+  readonly pods: number;
+  readonly redis: { readonly sampler: Sampler; readonly keys: QueueKeys } | undefined;
+  readonly now: number;
+  readonly signal: AbortSignal;
+  /** Told how many tasks went back, and of what could not be done. */
+  readonly onReturned: (tasks: number) => void;
+  readonly onGivenUp: (error: unknown) => void;
+}
+
+/** One try. Returns after how many ms to try again, or `undefined` when the pool is gone. */
+export async function finalize(input: FinalizeInput): Promise<number | undefined> {
+  const { api, pool, signal } = input;
+  const { namespace, name, finalizers = [], resourceVersion = '' } = pool.metadata;
+  if (!finalizers.includes(FINALIZER)) return undefined;
+  if (!pool.spec.scaleTargetRef) {
+    if (await deploymentRemains(input)) return LOOK_AGAIN_MS;
+    if (input.pods > 0) return LOOK_AGAIN_MS;
+    try {
+      const returned = await returnTasks(input);
+      if (returned > 0) input.onReturned(returned);
+    } catch (error) {
+      const waited = input.now - Date.parse(pool.metadata.deletionTimestamp ?? '');
+      if (waited < PATIENCE_MS) return LOOK_AGAIN_MS;
+      input.onGivenUp(error);
+    }
+  }
+  const others = finalizers.filter((finalizer) => finalizer !== FINALIZER);
+  await api.pools.setFinalizers({ namespace, name }, others, resourceVersion, { signal });
+  return undefined;
+}
+
+/** Deletes the Deployment, pods first. `false` when it is gone, or was never this pool's. */
+async function deploymentRemains({ api, pool, signal }: FinalizeInput): Promise<boolean> {
+  const { namespace, name, uid } = pool.metadata;
+  try {
+    const deployment = await api.deployments.get({ namespace, name }, { signal });
+    if (!deployment.metadata.ownerReferences?.some((owner) => owner.uid === uid)) return false;
+    if (!deployment.metadata.deletionTimestamp) {
+      const deletion = { uid: deployment.metadata.uid ?? '', propagationPolicy: 'Foreground' as const };
+      await api.deployments.delete({ namespace, name }, deletion, { signal });
+    }
+    return true;
+  } catch (error) {
+    if (error instanceof KubeError && error.notFound) return false;
+    throw error;
+  }
+}
+
+/** Ends the epochs of the pool's workers: their pods are gone, so nobody writes in their name any more. */
+async function returnTasks({ pool, redis }: FinalizeInput): Promise<number> {
+  if (!redis) throw new Error('the address of Redis is not known');
+  const { sampler, keys } = redis;
+  const mine = `${pool.metadata.namespace}/${pool.metadata.name}`;
+  let returned = 0;
+  const workers = await within(ANSWER_MS, sampler.redis.zrange(keys.workers, '0', '-1'), 'ZRANGE');
+  for (const worker of workers) {
+    const owner = await within(ANSWER_MS, sampler.redis.hget(keys.worker(worker), 'pool'), 'HGET');
+    if (owner === mine) returned += (await within(ANSWER_MS, reap(sampler.redis, keys, worker, 'any', 'lost'), 'reap')) ?? 0;
+  }
+  return returned;
+}

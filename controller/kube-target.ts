@@ -1,0 +1,139 @@
+/**
+ * A pool's Deployment as a Target. One that the pool owns is created and kept as the pool says, by server-side apply;
+ * one that it adopts is only scaled.
+ */
+import type { KubeApi } from '../kube/api.ts';
+import { KubeError } from '../kube/errors.ts';
+import type { Deployment, Pod } from '../kube/wire.ts';
+import type { WorkerPool } from '../kube/workerpool.ts';
+import { deploymentOf } from './deployment.ts';
+import type { Replicas, Target } from './target.ts';
+import { troubleOf } from './trouble.ts';
+
+/** The Deployment is not there, or is somebody else's: nothing can be scaled until a person acts. */
+export class NoTarget extends Error {
+  override name = 'NoTarget';
+}
+
+/** What was applied last, and what the Deployment was like right after: while both hold, there is nothing to apply. */
+export interface Applied {
+  readonly wanted: string;
+  readonly generation: number | undefined;
+}
+
+export interface KubeTarget extends Target {
+  /** What to remember until the next reconcile. */
+  readonly applied: Applied | undefined;
+  /** The pods' label selector, as a string. */
+  readonly selector: string | undefined;
+}
+
+export interface KubeTargetOptions {
+  readonly api: KubeApi;
+  readonly pool: WorkerPool;
+  readonly applied: Applied | undefined;
+  /** The owned Deployment as the watch has it. */
+  readonly known: Deployment | undefined;
+  readonly pods: () => Iterable<Pod>;
+  readonly signal: AbortSignal;
+}
+
+export function kubeTarget(options: KubeTargetOptions): KubeTarget {
+  const { api, pool, pods, signal } = options;
+  const { namespace, name } = pool.metadata;
+  const target = { namespace, name: pool.spec.scaleTargetRef?.name ?? name };
+  let applied = options.applied;
+  let selector: string | undefined;
+
+  async function owned(): Promise<Deployment> {
+    const desired = deploymentOf(pool);
+    const wanted = JSON.stringify(desired);
+    // the watch may still show what was there before our last change
+    const behind = (options.known?.metadata.generation ?? 0) < (applied?.generation ?? 0);
+    const known = options.known && !behind ? options.known : await find();
+    if (!known) {
+      const created = await api.deployments.create(desired, pool.spec.minReplicas, { signal });
+      applied = { wanted, generation: created.metadata.generation };
+      return created;
+    }
+    if (!known.metadata.ownerReferences?.some((owner) => owner.uid === pool.metadata.uid))
+      throw new NoTarget(
+        `Deployment "${name}" exists and does not belong to this pool: rename the pool, or scale that one with scaleTargetRef`,
+      );
+    if (applied?.wanted === wanted && applied.generation === known.metadata.generation) return known;
+    const after = await api.deployments.apply(desired, { signal });
+    applied = { wanted, generation: after.metadata.generation };
+    return after;
+  }
+
+  async function find(): Promise<Deployment | undefined> {
+    try {
+      return await api.deployments.get(target, { signal });
+    } catch (error) {
+      if (error instanceof KubeError && error.notFound) return undefined;
+      throw error;
+    }
+  }
+
+  async function adopted(): Promise<Deployment> {
+    const found = await find();
+    if (found) return found;
+    throw new NoTarget(`Deployment "${target.name}" does not exist in namespace "${namespace}": create it, or correct scaleTargetRef.name`);
+  }
+
+  return {
+    get applied() {
+      return applied;
+    },
+    get selector() {
+      return selector;
+    },
+    observe: async (): Promise<Replicas> => {
+      const deployment = await (pool.spec.scaleTargetRef ? adopted() : owned());
+      selector = selectorText(deployment);
+      return {
+        wanted: deployment.spec?.replicas ?? 1,
+        existing: deployment.status?.replicas ?? 0,
+        ready: deployment.status?.readyReplicas ?? 0,
+        trouble: troubleOf(pods()) ?? deploymentTrouble(deployment),
+      };
+    },
+    scale: async (replicas, holding) => {
+      await markBusy(holding);
+      await api.deployments.setReplicas(target, replicas, { signal });
+      // this step of the generation is ours: nothing to put back because of it
+      if (applied?.generation !== undefined) applied = { ...applied, generation: applied.generation + 1 };
+    },
+  };
+
+  /** The ReplicaSet takes away the cheapest pods first: those that hold nothing. */
+  async function markBusy(holding: ReadonlyMap<string, number>): Promise<void> {
+    const marks = [...pods()].flatMap(({ metadata }) => {
+      const tasks = holding.get(metadata.name);
+      return tasks ? [api.pods.setDeletionCost({ namespace, name: metadata.name }, tasks, { signal })] : [];
+    });
+    for (const mark of await Promise.allSettled(marks)) {
+      if (mark.status === 'rejected' && !(mark.reason instanceof KubeError && mark.reason.notFound)) throw mark.reason;
+    }
+  }
+}
+
+/** `a=b,c=d`, as `/scale` reports it. Expressions are written as kubectl takes them. */
+function selectorText(deployment: Deployment): string {
+  const { matchLabels = {}, matchExpressions = [] } = deployment.spec?.selector ?? {};
+  const equal = Object.entries(matchLabels).map(([key, value]) => `${key}=${value}`);
+  const more = matchExpressions.map(({ key, operator, values = [] }) => {
+    if (operator === 'Exists') return key;
+    if (operator === 'DoesNotExist') return `!${key}`;
+    return `${key} ${operator === 'In' ? 'in' : 'notin'} (${values.join(',')})`;
+  });
+  return [...equal, ...more].join(',');
+}
+
+/** What the Deployment itself complains of: a quota, an admission webhook, a rollout that does not get on. */
+function deploymentTrouble(deployment: Deployment): string | undefined {
+  const failure = deployment.status?.conditions?.find(
+    (c) => (c.type === 'ReplicaFailure' && c.status === 'True') || (c.type === 'Progressing' && c.status === 'False'),
+  );
+  return failure && `Deployment "${deployment.metadata.name}": ${failure.message ?? failure.reason ?? failure.type}`;
+}

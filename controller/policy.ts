@@ -1,0 +1,16 @@
+/** From what a user wrote to what `decide` takes: durations become ms, nothing else changes. */
+import { Mode, type WorkerPoolSpec } from '../kube/workerpool.ts';
+import { parseDuration } from '../runtime/duration.ts';
+import type { Policy } from './decide.ts';
+
+export function policyOf(spec: WorkerPoolSpec): Policy {
+  const { minReplicas, maxReplicas, scaling, fallback, mode } = spec;
+  return {
+    minReplicas,
+    maxReplicas,
+    tasksPerReplica: scaling.tasksPerReplica,
+    windowMs: parseDuration(scaling.scaleDown.window),
+    fallback: fallback && { afterMs: parseDuration(fallback.after), replicas: fallback.replicas },
+    paused: mode === Mode.Paused,
+  };
+}

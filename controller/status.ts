@@ -1,0 +1,116 @@
+/** What a pool's `status` says, from what one reconcile saw and did. Pure. */
+import { isDeepStrictEqual } from 'node:util';
+import { mergeConditions, type Observed } from '../kube/conditions.ts';
+import type { WorkerPool, WorkerPoolStatus } from '../kube/workerpool.ts';
+import type { Decision } from './decide.ts';
+import type { Sampled } from './sampler.ts';
+import type { Step } from './step.ts';
+
+/** What went wrong before there could be a decision. */
+export interface Trouble {
+  /** CamelCase: `SecretMissing`, `NoTarget`. */
+  readonly reason: string;
+  readonly message: string;
+}
+
+export interface Seen {
+  readonly pool: WorkerPool;
+  readonly sampled: Sampled;
+  readonly step: Step | undefined;
+  readonly trouble: Trouble | undefined;
+  readonly selector: string | undefined;
+  readonly wake: string;
+  readonly now: Date;
+}
+
+/** The whole status; the caller writes it when it differs from what is there. */
+export function statusOf(seen: Seen): WorkerPoolStatus {
+  const { pool, sampled, step, selector, wake, now } = seen;
+  const before = pool.status ?? {};
+  const generation = pool.metadata.generation ?? 0;
+  const status: WorkerPoolStatus = {
+    ...before,
+    observedGeneration: generation,
+    wake,
+    conditions: mergeConditions(before.conditions ?? [], conditionsOf(seen), generation, now),
+  };
+  if (sampled.kind === 'known') {
+    const { waiting, inFlight, delayed, dead } = sampled.sample;
+    Object.assign(status, { waiting, inFlight, delayed, dead });
+  }
+  if (selector !== undefined) status.selector = selector;
+  if (!step) return status;
+  const { replicas, decision, scaled } = step;
+  Object.assign(status, {
+    replicas: replicas.existing,
+    readyReplicas: replicas.ready,
+    desiredReplicas: decision.desired,
+  });
+  if (scaled) status.lastScaleTime = now.toISOString().replace(/\.\d+Z$/, 'Z');
+  // numbers change all the time; the words change with the decision
+  if (scaled || !before.lastDecision || causeChanged(before, decision)) status.lastDecision = decision.reason;
+  return status;
+}
+
+function causeChanged(before: WorkerPoolStatus, decision: Decision): boolean {
+  return before.desiredReplicas !== decision.desired || decision.cause === 'Unknown' || decision.cause === 'Paused';
+}
+
+function conditionsOf({ pool, sampled, step, trouble }: Seen): Observed[] {
+  const redis = redisCondition(sampled);
+  return [readyCondition(pool, redis, step, trouble), redis, activeCondition(step), limitedCondition(pool, step)];
+}
+
+function redisCondition(sampled: Sampled): Observed {
+  const type = 'RedisReachable';
+  if (sampled.kind === 'known') return { type, status: 'True', reason: 'Sampled', message: 'The queue is read regularly.' };
+  const status = sampled.reason === 'NotSampledYet' ? 'Unknown' : 'False';
+  return { type, status, reason: sampled.reason, message: sentence(sampled.why) };
+}
+
+function readyCondition(pool: WorkerPool, redis: Observed, step: Step | undefined, trouble: Trouble | undefined): Observed {
+  const type = 'Ready';
+  if (trouble) return { type, status: 'False', reason: trouble.reason, message: sentence(trouble.message) };
+  if (redis.status === 'False') return { type, status: 'False', reason: `Redis${redis.reason}`, message: redis.message };
+  if (redis.status === 'Unknown' || !step)
+    return { type, status: 'Unknown', reason: 'NotSampledYet', message: 'The queue was not read yet.' };
+  const { replicas, decision } = step;
+  if (replicas.trouble && replicas.ready < decision.desired)
+    return { type, status: 'False', reason: 'WorkersFailing', message: sentence(replicas.trouble) };
+  if (pool.spec.mode === 'Paused')
+    return { type, status: 'True', reason: 'Paused', message: 'Replicas are left as they are: mode is Paused.' };
+  if (pool.spec.mode === 'DryRun')
+    return { type, status: 'True', reason: 'DryRun', message: `Nothing is scaled: mode is DryRun. Decision: ${decision.reason}.` };
+  return { type, status: 'True', reason: 'Scaling', message: 'The pool is scaled by its queue.' };
+}
+
+function activeCondition(step: Step | undefined): Observed {
+  const type = 'Active';
+  if (!step) return { type, status: 'Unknown', reason: 'NotDecidedYet', message: 'There was no decision yet.' };
+  return step.decision.desired > 0
+    ? { type, status: 'True', reason: 'Working', message: 'The pool wants replicas.' }
+    : { type, status: 'False', reason: 'Idle', message: 'Nothing to do: the pool is at zero.' };
+}
+
+function limitedCondition(pool: WorkerPool, step: Step | undefined): Observed {
+  const type = 'ScalingLimited';
+  const limited = step?.decision.limited;
+  if (limited === 'max') {
+    const message = `The queue asks for more than maxReplicas ${pool.spec.maxReplicas}: raise it to work faster.`;
+    return { type, status: 'True', reason: 'MaxReplicas', message };
+  }
+  if (limited === 'min')
+    return { type, status: 'True', reason: 'MinReplicas', message: `minReplicas ${pool.spec.minReplicas} keeps more than the queue asks for.` };
+  return { type, status: 'False', reason: 'WithinBounds', message: 'Neither minReplicas nor maxReplicas decides.' };
+}
+
+function sentence(text: string): string {
+  const whole = text.slice(0, 1).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(whole) ? whole : `${whole}.`;
+}
+
+/** Whether a write can wait: only counters of tasks differ. */
+export function onlyNumbersChanged(before: WorkerPoolStatus, after: WorkerPoolStatus): boolean {
+  const numbers = { waiting: 0, inFlight: 0, delayed: 0, dead: 0 };
+  return isDeepStrictEqual({ ...before, ...numbers }, { ...after, ...numbers });
+}

@@ -1,0 +1,57 @@
+/** Why pods do not come up, in one sentence, read off the states of their containers. Pure. */
+import type { Pod } from '../kube/wire.ts';
+
+/** What a pod is kept as between watch events: the rest is memory that nobody looks at. */
+export function slimPod(pod: Pod): Pod {
+  const { name, namespace, uid, labels, deletionTimestamp } = pod.metadata;
+  return {
+    metadata: {
+      name,
+      ...(namespace ? { namespace } : {}),
+      ...(uid ? { uid } : {}),
+      ...(labels ? { labels } : {}),
+      ...(deletionTimestamp ? { deletionTimestamp } : {}),
+    },
+    status: {
+      ...(pod.status?.phase ? { phase: pod.status.phase } : {}),
+      ...(pod.status?.conditions ? { conditions: pod.status.conditions } : {}),
+      ...(pod.status?.containerStatuses ? { containerStatuses: pod.status.containerStatuses } : {}),
+      ...(pod.status?.initContainerStatuses ? { initContainerStatuses: pod.status.initContainerStatuses } : {}),
+    },
+  };
+}
+
+const STUCK = new Set([
+  ...['CrashLoopBackOff', 'ErrImagePull', 'ImagePullBackOff', 'InvalidImageName', 'ErrImageNeverPull'],
+  ...['CreateContainerConfigError', 'CreateContainerError', 'RunContainerError'],
+]);
+
+/** The trouble of the first pod that has any; `undefined` when all are well or simply not up yet. */
+export function troubleOf(pods: Iterable<Pod>): string | undefined {
+  for (const pod of pods) {
+    if (pod.metadata.deletionTimestamp) continue;
+    const statuses = [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])];
+    for (const { name, state, lastState, restartCount } of statuses) {
+      const waiting = state?.waiting;
+      const ended = state?.terminated ?? lastState?.terminated;
+      const crashing = waiting === undefined ? state?.terminated !== undefined && ended?.exitCode !== 0 : STUCK.has(waiting.reason ?? '');
+      if (!crashing) continue;
+      const who = `container "${name}" of pod ${pod.metadata.name}`;
+      if (!ended) return `${who} cannot start: ${waiting?.reason}: ${firstLine(waiting?.message)}`;
+      const times = restartCount > 0 ? `, restarted ${restartCount} times` : '';
+      return `${who} crashes (exit code ${ended.exitCode}${times}): ${lastLine(ended.message) || ended.reason}`;
+    }
+    const unscheduled = pod.status?.conditions?.find((c) => c.type === 'PodScheduled' && c.status === 'False');
+    if (unscheduled) return `pod ${pod.metadata.name} cannot be scheduled: ${firstLine(unscheduled.message)}`;
+  }
+  return undefined;
+}
+
+function firstLine(text: string | undefined): string {
+  return text?.split('\n')[0]?.slice(0, 500) ?? '';
+}
+
+/** A program that ends says why at the end. */
+function lastLine(text: string | undefined): string {
+  return text?.trim().split('\n').at(-1)?.slice(0, 500) ?? '';
+}

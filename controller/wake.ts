@@ -1,0 +1,132 @@
+/**
+ * How the controller hears of the first task in an empty queue: by client tracking where the server allows it, else by
+ * a blocking peek per queue, else by polling alone. Whatever it hears is a hint; the sampler then looks.
+ *
+ * `Tracking`: LLEN and ZCARD of an idle queue are read through a KeyWatch, which arms them until their first change.
+ * `BlockingPeek`: BLMOVE q q RIGHT RIGHT, which changes nothing by definition and returns when there is something.
+ */
+import type { Redis } from 'ioredis';
+import { closeRedis, openRedis, within, type RedisAddress } from '../queue/connection.ts';
+import type { QueueKeys } from '../queue/keys.ts';
+import { openKeyWatch, TrackingRefused, type KeyWatch } from '../queue/watch.ts';
+import type { Logger } from '../runtime/log.ts';
+
+export const WakeMode = { Tracking: 'Tracking', BlockingPeek: 'BlockingPeek', Polling: 'Polling' } as const;
+export type WakeMode = (typeof WakeMode)[keyof typeof WakeMode];
+
+export interface Wake extends AsyncDisposable {
+  readonly mode: WakeMode;
+  /** Begins to listen to an idle queue. `true` when it is not empty after all: then look at once. */
+  arm(keys: QueueKeys): Promise<boolean>;
+  /** Nobody wants to hear of the queue any more. */
+  forget(queue: string): void;
+}
+
+export interface WakeOptions {
+  readonly address: RedisAddress;
+  /** A queue changed; `undefined`: any may have, so arm all again. */
+  readonly onWake: (queue: string | undefined) => void;
+  readonly log: Logger;
+  /** For tests and for servers that are known to lie: begins with this mode. */
+  readonly mode?: WakeMode;
+}
+
+const PEEK_S = 20;
+const ANSWER_MS = 3_000;
+
+/** Connects in the background; until then, and while the server is away, `mode` is Polling. */
+export function createWake({ address, onWake, log, mode: wanted = WakeMode.Tracking }: WakeOptions): Wake {
+  const closing = new AbortController();
+  const delayedOf = new Map<string, string>();
+  const peeks = new Map<string, Redis>();
+  let watch: KeyWatch | undefined;
+  let refused = wanted;
+
+  async function connect(): Promise<void> {
+    while (!closing.signal.aborted && refused === WakeMode.Tracking && !watch) {
+      try {
+        const opened = await openKeyWatch(address, (changed) => {
+          if (!changed) return onWake(undefined);
+          for (const key of changed) onWake(delayedOf.get(key) ?? key);
+        });
+        if (closing.signal.aborted) return await opened[Symbol.asyncDispose]();
+        watch = opened;
+        onWake(undefined);
+      } catch (error) {
+        if (error instanceof TrackingRefused) {
+          log.warn({ error: error.message }, 'no client tracking: idle queues are peeked at with a blocking read each');
+          refused = WakeMode.BlockingPeek;
+          onWake(undefined);
+        } else await pause(1_000);
+      }
+    }
+  }
+
+  function pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      closing.signal.addEventListener('abort', () => (clearTimeout(timer), resolve()), { once: true });
+    });
+  }
+
+  async function armTracking({ reader }: KeyWatch, keys: QueueKeys): Promise<boolean> {
+    delayedOf.set(keys.delayed, keys.queue);
+    const read = Promise.all([reader.llen(keys.queue), reader.zcard(keys.delayed)]);
+    const [waiting] = await within(ANSWER_MS, read, 'LLEN');
+    return waiting > 0;
+  }
+
+  /** Peeks until there is something; the connection is closed again then. */
+  function peek(queue: string): void {
+    if (peeks.has(queue)) return;
+    const redis = openRedis(address, { autoResendUnfulfilledCommands: false, maxRetriesPerRequest: 0 });
+    peeks.set(queue, redis);
+    void (async () => {
+      try {
+        while (peeks.get(queue) === redis) {
+          const found = await within((PEEK_S + 2) * 1_000, redis.blmove(queue, queue, 'RIGHT', 'RIGHT', PEEK_S), 'BLMOVE');
+          if (found === null) continue;
+          onWake(queue);
+          break;
+        }
+      } catch (error) {
+        // WRONGTYPE and the like are one queue's trouble, and the sampler reports it
+        if (/^(NOPERM|ERR) /.test((error as Error).message) && refused === WakeMode.BlockingPeek) {
+          log.warn({ error: (error as Error).message }, 'no blocking peek either: idle queues are polled');
+          refused = WakeMode.Polling;
+          onWake(undefined);
+        }
+      } finally {
+        if (peeks.get(queue) === redis) peeks.delete(queue);
+        await closeRedis(redis);
+      }
+    })();
+  }
+
+  const connecting = connect();
+  return {
+    get mode() {
+      if (refused !== WakeMode.Tracking) return refused;
+      return watch?.armed ? WakeMode.Tracking : WakeMode.Polling;
+    },
+    arm: async (keys) => {
+      if (refused === WakeMode.BlockingPeek) peek(keys.queue);
+      return watch?.armed ? armTracking(watch, keys) : false;
+    },
+    forget: (queue) => {
+      for (const [delayed, of] of delayedOf) if (of === queue) delayedOf.delete(delayed);
+      const redis = peeks.get(queue);
+      peeks.delete(queue);
+      redis?.disconnect();
+    },
+    [Symbol.asyncDispose]: async () => {
+      closing.abort();
+      for (const queue of peeks.keys()) {
+        peeks.get(queue)?.disconnect();
+        peeks.delete(queue);
+      }
+      await connecting;
+      await watch?.[Symbol.asyncDispose]();
+    },
+  };
+}

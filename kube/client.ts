@@ -1,0 +1,226 @@
+/** KubeApi over the network: each call is one request, written out so that its verb, path and body can be read here. */
+import type {
+  DeploymentApply,
+  KubeApi,
+  Page,
+  PageRequest,
+  Selection,
+  WatchEvent,
+  WatchStart,
+} from './api.ts';
+import { DELETION_COST, FIELD_MANAGER, SCALE_FIELD_MANAGER } from './api.ts';
+import { watchError } from './errors.ts';
+import type { ObjectRef, Resource, Subresource } from './resources.ts';
+import {
+  collectionPath,
+  DEPLOYMENTS,
+  EVENTS,
+  LEASES,
+  objectPath,
+  PODS,
+  POOLS,
+  SECRETS,
+} from './resources.ts';
+import type { Call, CallOptions, Transport } from './transport.ts';
+import type { KubeObject, Scale } from './wire.ts';
+
+const MERGE_PATCH = 'application/merge-patch+json';
+/** JSON is YAML. */
+const APPLY_PATCH = 'application/apply-patch+yaml';
+
+/** Behind a Deployment's `/scale` is an object of another type. */
+const SCALES: Resource<Scale> = { group: 'apps', version: 'v1', plural: 'deployments' };
+
+export function createKubeApi(transport: Transport): KubeApi {
+  const get = <T>(resource: Resource<T>, ref: ObjectRef, options?: CallOptions, subresource?: Subresource) =>
+    transport.call<T>(on('GET', resource, ref, subresource), options);
+
+  const mergePatch = <T>(
+    resource: Resource<T>,
+    ref: ObjectRef,
+    body: unknown,
+    options?: CallOptions,
+    subresource?: Subresource,
+  ): Promise<T> =>
+    transport.call<T>(
+      {
+        ...on('PATCH', resource, ref, subresource),
+        query: { fieldManager: FIELD_MANAGER },
+        contentType: MERGE_PATCH,
+        body,
+      },
+      options,
+    );
+
+  const create = <T>(
+    resource: Resource<T>,
+    body: T & { metadata?: { namespace?: string; name?: string } },
+    options?: CallOptions,
+  ) => {
+    const ref = { namespace: body.metadata?.namespace ?? '', name: body.metadata?.name ?? '' };
+    return transport.call<T>(
+      {
+        method: 'POST',
+        path: collectionPath(resource, ref.namespace),
+        query: { fieldManager: FIELD_MANAGER },
+        body,
+        what: describe('POST', resource, ref),
+      },
+      options,
+    );
+  };
+
+  const apply = <T>(
+    resource: Resource<T>,
+    ref: ObjectRef,
+    fieldManager: string,
+    body: object,
+    options?: CallOptions,
+    subresource?: Subresource,
+  ): Promise<T> =>
+    transport.call<T>(
+      {
+        ...on('PATCH', resource, ref, subresource),
+        query: { fieldManager, force: true },
+        contentType: APPLY_PATCH,
+        body,
+      },
+      options,
+    );
+
+  const applyDeployment = (metadata: DeploymentApply['metadata'], spec: object, options?: CallOptions) => {
+    const body = { apiVersion: 'apps/v1', kind: 'Deployment', metadata, spec };
+    return apply(DEPLOYMENTS, metadata, FIELD_MANAGER, body, options);
+  };
+
+  const setReplicas = (ref: ObjectRef, replicas: number, options?: CallOptions): Promise<Scale> => {
+    const { namespace, name } = ref;
+    const body = {
+      apiVersion: 'autoscaling/v1',
+      kind: 'Scale',
+      metadata: { namespace, name },
+      spec: { replicas },
+    };
+    return apply(SCALES, ref, SCALE_FIELD_MANAGER, body, options, 'scale');
+  };
+
+  return {
+    pools: {
+      patchStatus: (ref, status, options) => mergePatch(POOLS, ref, { status }, options, 'status'),
+      setFinalizers: (ref, finalizers, resourceVersion, options) =>
+        mergePatch(POOLS, ref, { metadata: { finalizers, resourceVersion } }, options),
+    },
+    deployments: {
+      get: (ref, options) => get(DEPLOYMENTS, ref, options),
+      async create({ metadata, spec }, replicas, options) {
+        const created = await applyDeployment(metadata, { ...spec, replicas }, options);
+        // Makes the scaler an owner of the replicas too, so that they stay when the next apply leaves them out.
+        await setReplicas(metadata, replicas, options);
+        return created;
+      },
+      apply({ metadata, spec }, options) {
+        // Types do not stop a caller that spreads a whole Deployment.
+        const { replicas: _, ...rest }: DeploymentApply['spec'] & { replicas?: number } = spec;
+        return applyDeployment(metadata, rest, options);
+      },
+      async delete(ref, { uid, propagationPolicy }, options) {
+        const body = { apiVersion: 'v1', kind: 'DeleteOptions', preconditions: { uid }, propagationPolicy };
+        await transport.call({ ...on('DELETE', DEPLOYMENTS, ref), body }, options);
+      },
+      getScale: (ref, options) => get(SCALES, ref, options, 'scale'),
+      setReplicas,
+    },
+    pods: {
+      setDeletionCost: (ref, cost, options) => {
+        const annotations = { [DELETION_COST]: cost === null ? null : String(cost) };
+        return mergePatch(PODS, ref, { metadata: { annotations } }, options);
+      },
+    },
+    secrets: { get: (ref, options) => get(SECRETS, ref, options) },
+    leases: {
+      get: (ref, options) => get(LEASES, ref, options),
+      create: (lease, options) => create(LEASES, lease, options),
+      update: (lease, options) => {
+        const ref = { namespace: lease.metadata.namespace ?? '', name: lease.metadata.name };
+        return transport.call(
+          { ...on('PUT', LEASES, ref), query: { fieldManager: FIELD_MANAGER }, body: lease },
+          options,
+        );
+      },
+    },
+    events: {
+      create: (event, options) => create(EVENTS, event, options),
+      patchSeries: (ref, series, options) => mergePatch(EVENTS, ref, { series }, options),
+    },
+
+    async list<T extends KubeObject>(
+      resource: Resource<T>,
+      { namespace, labelSelector }: Selection,
+      page: PageRequest,
+      options?: CallOptions,
+    ) {
+      const { items, metadata } = await transport.call<{ items: T[]; metadata: ListMeta }>(
+        {
+          method: 'GET',
+          path: collectionPath(resource, namespace),
+          query: { labelSelector, limit: page.limit, continue: page.continue },
+          what: `list ${resource.plural}${namespace === undefined ? '' : ` in ${namespace}`}`,
+        },
+        options,
+      );
+      const { resourceVersion = '', continue: next } = metadata;
+      return { items, resourceVersion, ...(next && { continue: next }) } satisfies Page<T>;
+    },
+
+    async *watch<T extends KubeObject>(
+      resource: Resource<T>,
+      { namespace, labelSelector }: Selection,
+      from: WatchStart,
+      options: CallOptions & { signal: AbortSignal },
+    ) {
+      const call: Call = {
+        method: 'GET',
+        path: collectionPath(resource, namespace),
+        query: {
+          watch: true,
+          allowWatchBookmarks: true,
+          labelSelector,
+          resourceVersion: from.resourceVersion,
+          timeoutSeconds: from.seconds,
+        },
+        what: `watch ${resource.plural}${namespace === undefined ? '' : ` in ${namespace}`}`,
+      };
+      for await (const line of await transport.stream(call, options)) {
+        const event: WatchEvent<T> | { type: 'ERROR'; object: unknown } = JSON.parse(line);
+        if (event.type === 'ERROR') throw watchError(call.what, event.object);
+        yield event;
+      }
+    },
+  };
+}
+
+/** `metav1.ListMeta`, as far as we read it. */
+interface ListMeta {
+  resourceVersion?: string;
+  continue?: string;
+}
+
+function on(method: Call['method'], resource: Resource<unknown>, ref: ObjectRef, subresource?: Subresource) {
+  return {
+    method,
+    path: objectPath(resource, ref, subresource),
+    what: describe(method, resource, ref, subresource),
+  };
+}
+
+const verbs = { GET: 'get', POST: 'create', PUT: 'update', PATCH: 'patch', DELETE: 'delete' } as const;
+
+function describe(
+  method: Call['method'],
+  resource: Resource<unknown>,
+  ref: ObjectRef,
+  subresource?: Subresource,
+) {
+  const what = subresource === undefined ? resource.plural : `${resource.plural}/${subresource}`;
+  return `${verbs[method]} ${what} ${ref.namespace}/${ref.name}`;
+}

@@ -1,0 +1,189 @@
+/**
+ * Events (`events.k8s.io/v1`), what `kubectl describe` and `kubectl events` show of an object's life. Recording one is free of
+ * worry for the caller: it returns at once, never throws, and what cannot be written is given up.
+ *
+ * The same thing said again about the same object within `window` continues one event as a series. Its count goes to the API server at
+ * most every `seriesPeriod`, since a reconciler may say the same every second; what is counted in between goes with the next
+ * write, or with `flush`. One event is written at a time, so an event exists before its series does. Memory is bounded: the series
+ * longest silent is forgotten first, and while the API server does not answer only so many writes wait.
+ */
+import type { Clock } from '../runtime/clock.ts';
+import { systemClock } from '../runtime/clock.ts';
+import type { KubeApi } from './api.ts';
+import { KubeError } from './errors.ts';
+import type { KubeEvent, KubeObject } from './wire.ts';
+import { microTime } from './wire.ts';
+
+export interface Occurrence {
+  type: 'Normal' | 'Warning';
+  /** CamelCase, in past tense: `ScaledUp`. */
+  reason: string;
+  /** What the controller did or tried, CamelCase: `Scale`. */
+  action: string;
+  /** A sentence; what is beyond 1 KiB is cut. */
+  note: string;
+}
+
+export interface EventRecorder {
+  record: (regarding: KubeObject, occurrence: Occurrence) => void;
+  /** Writes what is counted but not written; resolves when nothing waits any more. */
+  flush: () => Promise<void>;
+}
+
+export interface RecorderOptions {
+  api: Pick<KubeApi, 'events'>;
+  /** Of the form `millrace.dev/controller`. */
+  controller: string;
+  /** The pod's name. */
+  instance: string;
+  /** Told of what could not be written. */
+  onError?: (error: unknown) => void;
+  /** ms since an occurrence within which the same one continues its series. */
+  window?: number;
+  /** ms between two writes of one series. */
+  seriesPeriod?: number;
+  /** Most series that are remembered. */
+  maxSeries?: number;
+  /** Most writes that wait. */
+  maxWaiting?: number;
+  clock?: Clock;
+}
+
+interface Series {
+  event: KubeEvent & { metadata: { namespace: string } };
+  count: number;
+  /** ms since the epoch. */
+  last: number;
+  /** When, and with which count, it was last written or put in line for that. */
+  written: number;
+  writtenCount: number;
+}
+
+/** The API server's own limit for a note, bytes. */
+const longestNote = 1024;
+
+export function createEventRecorder(options: RecorderOptions): EventRecorder {
+  const { api, controller, instance, onError, clock = systemClock } = options;
+  const { window = 10 * 60_000, seriesPeriod = 30_000, maxSeries = 512, maxWaiting = 128 } = options;
+  /** Most recent last. */
+  const known = new Map<string, Series>();
+  const waiting: (() => Promise<unknown>)[] = [];
+  let writing: Promise<void> | undefined;
+
+  function record(regarding: KubeObject, occurrence: Occurrence): void {
+    const now = clock.now();
+    const note = cut(occurrence.note, longestNote);
+    const key = JSON.stringify([regarding.metadata.uid, occurrence.type, occurrence.reason, note]);
+    const series = known.get(key);
+    known.delete(key);
+    if (series !== undefined && now - series.last <= window) {
+      series.count++;
+      series.last = now;
+      known.set(key, series);
+      if (now - series.written >= seriesPeriod) enqueueSeries(series);
+      return;
+    }
+    if (series !== undefined) enqueueSeries(series);
+    const event = newEvent(regarding, { ...occurrence, note }, now);
+    known.set(key, { event, count: 1, last: now, written: now, writtenCount: 1 });
+    enqueue(() => api.events.create(event));
+    forgetOldest();
+  }
+
+  function forgetOldest(): void {
+    for (const [key, series] of known) {
+      if (known.size <= maxSeries) return;
+      known.delete(key);
+      enqueueSeries(series);
+    }
+  }
+
+  function enqueueSeries(series: Series): void {
+    const { event, count, last } = series;
+    if (count === series.writtenCount) return;
+    series.written = last;
+    series.writtenCount = count;
+    enqueue(async () => {
+      const body = { count, lastObservedTime: microTime(last) };
+      try {
+        await api.events.patchSeries(event.metadata, body);
+      } catch (error) {
+        // The API server forgets events after an hour, or somebody deleted it.
+        if (!(error instanceof KubeError && error.notFound)) throw error;
+        await api.events.create({ ...event, series: body });
+      }
+    });
+  }
+
+  function enqueue(write: () => Promise<unknown>): void {
+    if (waiting.length >= maxWaiting) {
+      onError?.(new Error(`an event was dropped: ${maxWaiting} others wait to be written`));
+      return;
+    }
+    waiting.push(write);
+    writing ??= drain();
+  }
+
+  async function drain(): Promise<void> {
+    for (let write = waiting.shift(); write !== undefined; write = waiting.shift()) {
+      await write().catch((error: unknown) => onError?.(error));
+    }
+    writing = undefined;
+  }
+
+  function newEvent(
+    regarding: KubeObject,
+    { type, reason, action, note }: Occurrence,
+    now: number,
+  ): Series['event'] {
+    const { apiVersion, kind, metadata } = regarding;
+    const { namespace = 'default', name, uid, resourceVersion } = metadata;
+    return {
+      apiVersion: 'events.k8s.io/v1',
+      kind: 'Event',
+      metadata: { namespace, name: eventName(name, now) },
+      regarding: {
+        ...(apiVersion && { apiVersion }),
+        ...(kind && { kind }),
+        ...(uid && { uid }),
+        ...(resourceVersion && { resourceVersion }),
+        namespace,
+        name,
+      },
+      type,
+      reason,
+      action,
+      note,
+      eventTime: microTime(now),
+      reportingController: controller,
+      reportingInstance: instance,
+    };
+  }
+
+  return {
+    record,
+    async flush() {
+      for (const series of known.values()) enqueueSeries(series);
+      await writing;
+    },
+  };
+}
+
+/** Unlike any other, and short enough for an object of the longest name. */
+function eventName(name: string, now: number): string {
+  const unique = `${now.toString(16)}${Math.floor(Math.random() * 2 ** 32)
+    .toString(16)
+    .padStart(8, '0')}`;
+  return `${name.slice(0, 253 - unique.length - 1)}.${unique}`;
+}
+
+/** At most `limit` bytes of UTF-8, with whole characters. */
+function cut(text: string, limit: number): string {
+  const bytes = Buffer.from(text);
+  if (bytes.length <= limit) return text;
+  const ellipsis = '…';
+  let end = limit - Buffer.byteLength(ellipsis);
+  // Back to the start of the character that the limit falls into.
+  while (((bytes[end] ?? 0) & 0xc0) === 0x80) end--;
+  return bytes.toString('utf8', 0, end) + ellipsis;
+}

@@ -1,0 +1,192 @@
+/**
+ * Leader election on a `coordination.k8s.io/v1` Lease, with the semantics of client-go's leaderelection, so that either
+ * understands the other's record.
+ *
+ * - A candidate takes the lease when nobody holds it, or when its record has not changed for the record's own duration as
+ *   measured here, by a monotonic clock, since it was first seen so. The times in the record are for people: clocks may differ.
+ * - The leader renews every `retryPeriod`. When it has not succeeded for `renewDeadline`, counted from before the last renewal
+ *   that did, it steps down. As that is less than `leaseDuration`, which others count from after that renewal, its signal is aborted
+ *   before another can take over; what is left between the two is the time that the work has to stop.
+ * - Every write carries the resource version that the decision was made on, so of two candidates one gets a conflict.
+ * - On a clean stop the lease is renewed until the work has ended, and only then given back.
+ *
+ * As with every lease, a process that is frozen and thawed after its lease ran out acts once more before it notices. Writes that
+ * must not come from a former leader need preconditions of their own.
+ */
+import type { Clock } from '../runtime/clock.ts';
+import { systemClock } from '../runtime/clock.ts';
+import type { KubeApi } from './api.ts';
+import { KubeError } from './errors.ts';
+import type { Observed, Timing } from './lease.ts';
+import { checkTiming, claim, claimed, defaultTiming, jitter, observe, released } from './lease.ts';
+import type { ObjectRef } from './resources.ts';
+import type { CallOptions } from './transport.ts';
+import type { Lease } from './wire.ts';
+
+export interface LeadOptions {
+  api: Pick<KubeApi, 'leases'>;
+  lease: ObjectRef;
+  /** Of this process, unlike any other's and any former one's: the pod's name and something random. */
+  identity: string;
+  /** Asks to stop: the work's signal aborts, and once it has ended the lease is given back. */
+  signal: AbortSignal;
+  /** ms. */
+  timing?: Partial<Timing>;
+  /** Told whenever another holder is seen, itself included; the empty string when there is none. */
+  onHolder?: (identity: string) => void;
+  /** Told of failed attempts; they are repeated. */
+  onError?: (error: unknown) => void;
+  clock?: Clock;
+  /** ms on a clock that only goes forward. */
+  elapsed?: () => number;
+  random?: () => number;
+}
+
+/**
+ * Runs `work` while leading, as often as leadership is won, until the signal aborts or `work` returns by itself. Its signal aborts
+ * when it has to stop; this process does not compete again before it did.
+ * @throws RangeError when the timing cannot be safe.
+ * @throws what `work` throws, with the lease given back.
+ */
+export async function lead(
+  options: LeadOptions,
+  work: (leading: AbortSignal) => Promise<void>,
+): Promise<void> {
+  const { signal } = options;
+  const election = createElection(options);
+  while (await election.win()) {
+    const leading = new AbortController();
+    const stop = (): void => leading.abort(signal.reason);
+    signal.addEventListener('abort', stop, { once: true });
+    if (signal.aborted) stop();
+    const ended = new AbortController();
+    const kept = election.keep(ended.signal).then((lost) => {
+      if (lost !== undefined) leading.abort(lost);
+      return lost === undefined;
+    });
+    try {
+      await work(leading.signal);
+    } catch (error) {
+      // To reject with the signal's reason is a way to stop, and not the work's failure.
+      if (!leading.signal.aborted || error !== leading.signal.reason) throw error;
+    } finally {
+      signal.removeEventListener('abort', stop);
+      ended.abort();
+      if (await kept) await election.release();
+    }
+    if (!leading.signal.aborted) return;
+  }
+}
+
+interface Election {
+  /** Resolves to true when the lease is ours, or to false when the signal aborted before. */
+  win(): Promise<boolean>;
+  /** Renews until `ended` aborts, and then resolves to undefined; resolves to the reason when the lease is lost before. */
+  keep(ended: AbortSignal): Promise<Error | undefined>;
+  /** Gives the lease back if it is ours. Failing that, it runs out. */
+  release(): Promise<void>;
+}
+
+function createElection({
+  api,
+  lease: ref,
+  identity,
+  signal,
+  onHolder,
+  onError,
+  ...options
+}: LeadOptions): Election {
+  const { clock = systemClock, elapsed = () => performance.now(), random = Math.random } = options;
+  const timing = { ...defaultTiming, ...options.timing };
+  checkTiming(timing);
+  const { leaseDuration, renewDeadline, retryPeriod } = timing;
+  const title = `the lease ${ref.namespace}/${ref.name}`;
+  let seen: Observed | undefined;
+  /** Whether `seen` is our own last write, so that the next one need not read first. */
+  let fresh = false;
+  let wrote = false;
+
+  function note(lease: Lease | undefined): Observed {
+    const before = seen?.holder;
+    seen = observe(seen, lease, elapsed());
+    if (seen.holder !== before) onHolder?.(seen.holder);
+    return seen;
+  }
+
+  async function read(call: CallOptions): Promise<Observed> {
+    try {
+      return note(await api.leases.get(ref, call));
+    } catch (error) {
+      if (error instanceof KubeError && error.notFound) return note(undefined);
+      throw error;
+    }
+  }
+
+  /** One look at the lease and, if it may be ours, one write. Resolves to whether it is ours now. */
+  async function attempt(call: CallOptions): Promise<boolean> {
+    const known = fresh && seen !== undefined ? seen : await read(call);
+    fresh = false;
+    if (!claim(known, identity, elapsed())) return false;
+    const record = claimed(known.lease, ref, identity, leaseDuration, clock.now());
+    wrote = true;
+    note(await (known.lease ? api.leases.update(record, call) : api.leases.create(record, call)));
+    fresh = true;
+    return true;
+  }
+
+  let renewed = 0;
+
+  async function win(): Promise<boolean> {
+    while (!signal.aborted) {
+      const started = elapsed();
+      try {
+        if (await attempt({ timeout: renewDeadline, signal })) {
+          renewed = started;
+          return true;
+        }
+      } catch (error) {
+        // Of two candidates one gets a conflict, which is nothing to report.
+        const beaten = error instanceof KubeError && error.status === 409;
+        if (!beaten && !signal.aborted) onError?.(error);
+      }
+      await clock.sleep(retryPeriod * (1 + (jitter - 1) * random()), signal);
+    }
+    // An attempt that the signal cut off may have reached the server.
+    if (wrote) await release();
+    return false;
+  }
+
+  /** ms until a lease that is not renewed counts as lost. */
+  const left = (): number => renewed + renewDeadline - elapsed();
+
+  async function keep(ended: AbortSignal): Promise<Error | undefined> {
+    for (;;) {
+      await clock.sleep(Math.max(0, Math.min(retryPeriod, left())), ended);
+      if (ended.aborted) return undefined;
+      if (left() <= 0) return new Error(`${title} could not be renewed for ${renewDeadline / 1000} s`);
+      const started = elapsed();
+      try {
+        if (!(await attempt({ timeout: left(), signal: ended })))
+          return new Error(`${title} went to ${seen?.holder}`);
+        renewed = started;
+      } catch (error) {
+        if (ended.aborted) return undefined;
+        onError?.(error);
+      }
+    }
+  }
+
+  async function release(): Promise<void> {
+    const call = { timeout: retryPeriod };
+    try {
+      const { lease, holder } = fresh && seen !== undefined ? seen : await read(call);
+      if (lease && holder === identity) note(await api.leases.update(released(lease, clock.now()), call));
+    } catch (error) {
+      onError?.(error);
+    } finally {
+      fresh = false;
+    }
+  }
+
+  return { win, keep, release };
+}

@@ -1,0 +1,41 @@
+/** The resources that Millrace touches, and their addresses on the API server. */
+import type { Deployment, KubeEvent, Lease, Pod, Secret } from './wire.ts';
+import type { WorkerPool } from './workerpool.ts';
+import { GROUP, PLURAL, VERSION } from './workerpool.ts';
+
+export interface ObjectRef {
+  namespace: string;
+  name: string;
+}
+
+/** `T` is the type of the resource's objects. */
+export interface Resource<T> {
+  /** Empty for the core group. */
+  group: string;
+  version: string;
+  plural: string;
+  /** Never set: it ties the resource to its type. */
+  object?: T;
+}
+
+export const POOLS: Resource<WorkerPool> = { group: GROUP, version: VERSION, plural: PLURAL };
+export const DEPLOYMENTS: Resource<Deployment> = { group: 'apps', version: 'v1', plural: 'deployments' };
+export const PODS: Resource<Pod> = { group: '', version: 'v1', plural: 'pods' };
+export const SECRETS: Resource<Secret> = { group: '', version: 'v1', plural: 'secrets' };
+export const LEASES: Resource<Lease> = { group: 'coordination.k8s.io', version: 'v1', plural: 'leases' };
+export const EVENTS: Resource<KubeEvent> = { group: 'events.k8s.io', version: 'v1', plural: 'events' };
+
+export type Subresource = 'status' | 'scale';
+
+/** The path of a collection, of all namespaces when none is given. */
+export function collectionPath({ group, version, plural }: Resource<unknown>, namespace?: string): string {
+  const root = group === '' ? `/api/${version}` : `/apis/${group}/${version}`;
+  return namespace === undefined
+    ? `${root}/${plural}`
+    : `${root}/namespaces/${encodeURIComponent(namespace)}/${plural}`;
+}
+
+export function objectPath(resource: Resource<unknown>, ref: ObjectRef, subresource?: Subresource): string {
+  const path = `${collectionPath(resource, ref.namespace)}/${encodeURIComponent(ref.name)}`;
+  return subresource === undefined ? path : `${path}/${subresource}`;
+}

@@ -1,0 +1,207 @@
+/**
+ * Requests to the API server over node:https: JSON in and out, connections kept alive, every call bounded in time and
+ * abortable, every failure a KubeError.
+ *
+ * Not the generated clients of @kubernetes/client-node 2. They build a new undici Agent for every call, hence a TLS handshake a call and
+ * an agent that nobody closes, and know neither timeouts nor `Retry-After`. Measured with a loopback API server, 100 Deployments, 2
+ * busy cores, bundled and minified: 11 ms a GET against 2.5 ms here; after two lists 93 MB resident and 260 ms since the start of the
+ * process, and 157 MB after 300 GETs, against 66 MB and 125 ms here (of which 58 MB and 75 ms are Node and one bare request).
+ *
+ * What is tried again, within the call's timeout: an answer of 429 or 503 that says `Retry-After`, as in client-go; once after a
+ * 401, with credentials read anew; once on a new connection when a kept one turned out to be closed (not for POST, which the
+ * server may have carried out). Everything else is the caller's to repeat.
+ */
+import http, { type Agent, type IncomingMessage } from 'node:http';
+import https from 'node:https';
+import { text } from 'node:stream/consumers';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Connection } from './connection.ts';
+import { answerError, KubeError } from './errors.ts';
+
+export interface Call {
+  method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  path: string;
+  query?: Record<string, string | number | boolean | undefined>;
+  body?: unknown;
+  contentType?: string;
+  /** For error messages: `patch deployments/scale shop/tiles`. */
+  what: string;
+}
+
+export interface CallOptions {
+  signal?: AbortSignal | undefined;
+  /** ms for the whole call, retries included. */
+  timeout?: number | undefined;
+}
+
+export interface Transport extends Disposable {
+  /**
+   * @throws KubeError
+   * @throws the signal's reason when it was aborted.
+   */
+  call<T>(call: Call, options?: CallOptions): Promise<T>;
+  /** Lines of an answer that does not end by itself. Resolves when the answer begins; `timeout` covers only that. */
+  stream(call: Call, options: CallOptions & { signal: AbortSignal }): Promise<AsyncIterable<string>>;
+}
+
+/** Below client-go's 32 s and above what a busy API server takes; a leader must see failures within its renew deadline. */
+const defaultTimeout = 10_000;
+/** The API server closes idle connections after 90 s: be first, so that a request seldom meets a closing one. */
+const idleTimeout = 30_000;
+const shortestRetry = 100;
+
+export function createTransport(connection: Connection): Transport {
+  const server = new URL(connection.server);
+  const protocol = server.protocol === 'http:' ? http : https;
+  const kept = { keepAlive: true, keepAliveMsecs: 30_000, timeout: idleTimeout };
+  // Watches hold their connections for minutes, so they must not count against the limit for calls.
+  const calls = new protocol.Agent({ ...kept, maxSockets: 8 });
+  const streams = new protocol.Agent(kept);
+
+  async function send(call: Call, agent: Agent | false, signal: AbortSignal): Promise<IncomingMessage> {
+    const {
+      headers,
+      agent: proxy,
+      ...tls
+    } = await connection.credentials().catch((cause: unknown) => {
+      const message = cause instanceof Error ? cause.message : String(cause);
+      throw new KubeError({ call: call.what, reason: 'NoCredentials', message, cause });
+    });
+    const url = new URL(server.pathname.replace(/\/$/, '') + call.path, server);
+    for (const [name, value] of Object.entries(call.query ?? {})) {
+      if (value !== undefined) url.searchParams.set(name, String(value));
+    }
+    const body = call.body === undefined ? undefined : JSON.stringify(call.body);
+    const request = protocol.request(url, {
+      // The agent keeps connections apart by their TLS options, so a new CA takes effect with the next request.
+      ...tls,
+      agent: proxy ?? agent,
+      method: call.method,
+      signal,
+      headers: {
+        ...headers,
+        accept: 'application/json',
+        'user-agent': 'millrace',
+        ...(body !== undefined && {
+          'content-type': call.contentType ?? 'application/json',
+          // Node would send a DELETE's body without saying that there is one, and the server would not read it.
+          'content-length': Buffer.byteLength(body),
+        }),
+      },
+    });
+    const response = Promise.withResolvers<IncomingMessage>();
+    request.once('response', response.resolve);
+    request.once('error', response.reject);
+    request.end(body);
+    try {
+      return await response.promise;
+    } catch (error) {
+      const stale = request.reusedSocket && !signal.aborted && call.method !== 'POST' && agent !== false;
+      if (stale) return send(call, false, signal);
+      throw unreachable(call, error);
+    }
+  }
+
+  /** Resolves to an answer of 2xx. */
+  async function exchange(call: Call, agent: Agent, deadline: number, signal: AbortSignal) {
+    let credentialsRenewed = false;
+    for (;;) {
+      const response = await send(call, agent, signal);
+      const status = response.statusCode ?? 0;
+      if (status >= 200 && status < 300) return response;
+      const error = answerError(call.what, status, await text(response), response.headers['retry-after']);
+      if (status === 401 && !credentialsRenewed) {
+        credentialsRenewed = true;
+        connection.forget();
+        continue;
+      }
+      const wait = Math.max(shortestRetry, error.retryAfter ?? Infinity);
+      const retry = (status === 429 || status === 503) && performance.now() + wait < deadline;
+      if (!retry) throw error;
+      await delay(wait, undefined, { signal });
+    }
+  }
+
+  return {
+    call: (call, options = {}) =>
+      within(call, options, async (deadline, signal) => {
+        const response = await exchange(call, calls, deadline, signal);
+        const body = await text(response).catch((error: unknown) => {
+          throw unreachable(call, error);
+        });
+        try {
+          return JSON.parse(body);
+        } catch (error) {
+          throw notJson(call, error);
+        }
+      }),
+    async stream(call, options) {
+      const response = await within(call, options, (deadline, signal) =>
+        exchange(call, streams, deadline, signal),
+      );
+      return lines(call, response, options.signal);
+    },
+    [Symbol.dispose]() {
+      calls.destroy();
+      streams.destroy();
+    },
+  };
+}
+
+/** Runs with a signal that the caller's signal and the timeout both abort; leaves neither timer nor listener behind. */
+async function within<T>(
+  call: Call,
+  { signal, timeout = defaultTimeout }: CallOptions,
+  run: (deadline: number, signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  signal?.throwIfAborted();
+  const controller = new AbortController();
+  const forward = (): void => controller.abort(signal?.reason);
+  const expire = (): void =>
+    controller.abort(
+      new KubeError({ call: call.what, reason: 'Timeout', message: `no answer within ${timeout} ms` }),
+    );
+  const timer = setTimeout(expire, timeout);
+  signal?.addEventListener('abort', forward, { once: true });
+  try {
+    return await run(performance.now() + timeout, controller.signal);
+  } catch (error) {
+    throw controller.signal.aborted ? controller.signal.reason : error;
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener('abort', forward);
+  }
+}
+
+async function* lines(call: Call, response: IncomingMessage, signal: AbortSignal): AsyncGenerator<string> {
+  const destroy = (): void => void response.destroy();
+  signal.addEventListener('abort', destroy, { once: true });
+  try {
+    signal.throwIfAborted();
+    let rest = '';
+    for await (const chunk of response.setEncoding('utf8')) {
+      const parts = (rest + chunk).split('\n');
+      rest = parts.pop() ?? '';
+      yield* parts;
+    }
+  } catch (error) {
+    throw signal.aborted ? signal.reason : unreachable(call, error);
+  } finally {
+    signal.removeEventListener('abort', destroy);
+    response.destroy();
+  }
+}
+
+function notJson(call: Call, cause: unknown): KubeError {
+  // The parser's message would quote the body.
+  const message = 'the answer is not JSON: is this the address of a Kubernetes API server?';
+  return new KubeError({ call: call.what, reason: 'BadAnswer', message, cause });
+}
+
+function unreachable(call: Call, cause: unknown): KubeError {
+  const { message = '', code = 'the connection failed' }: { message?: string; code?: string } =
+    cause instanceof Error ? cause : {};
+  // Node leaves the message empty when it tried several addresses.
+  const why = message || code;
+  return new KubeError({ call: call.what, reason: 'Unreachable', message: why, cause });
+}

@@ -1,0 +1,176 @@
+/**
+ * `reflect` keeps a local copy of one resource's objects and tells of every change by key: list once, then watch from that version
+ * on. Level-based: a consumer learns that a key changed and what is there now; it may hear of a key twice, never of none.
+ *
+ * What it does about a watch's known ways to fail:
+ * - It ends, as the server makes every watch do: go on from the last version seen; bookmarks keep that fresh.
+ * - It breaks, or the server answers with an error: the same, after a jittered backoff.
+ * - The version is too old (410): list again. A fresh list also tells of deletions that nobody announced.
+ * - It goes silent while the connection looks alive. The server is asked to end each watch well within `silence`, and says a
+ *   bookmark before it does, so a healthy watch is never silent for that long; one that is, is aborted, and the objects are listed.
+ * - A change is missed for a reason that nobody thought of: every key is delivered again every `resync`.
+ */
+import type { Clock } from '../runtime/clock.ts';
+import { systemClock } from '../runtime/clock.ts';
+import type { Lister, Page } from './api.ts';
+import { KubeError } from './errors.ts';
+import type { ObjectRef, Resource } from './resources.ts';
+import { Silent, watchSilence } from './silence.ts';
+import type { KubeObject } from './wire.ts';
+
+export interface ReflectOptions<T extends KubeObject> {
+  api: Lister;
+  resource: Resource<T>;
+  /** One watch each; `undefined` stands for all namespaces at once, and is the default. */
+  namespaces?: readonly (string | undefined)[];
+  labelSelector?: string;
+  /** What to keep of an object, to save memory. `metadata.managedFields` is gone already. May change its argument. */
+  transform?: (object: T) => T;
+  /** `object` is undefined when it was deleted, `previous` when it is new; both are as kept in the store. */
+  onChange: (key: string, object: T | undefined, previous: T | undefined) => void;
+  /** Told of every failure; it has been dealt with. */
+  onError?: (error: unknown) => void;
+  /** Ends everything. */
+  signal: AbortSignal;
+  /** ms; after each, every key is delivered again. */
+  resync?: number;
+  /** ms without an event or a bookmark after which a watch is given up; up to a quarter more passes before it is. */
+  silence?: number;
+  backoff?: { initial: number; max: number };
+  pageSize?: number;
+  clock?: Clock;
+  /** From 0 to 1, for jitter. */
+  random?: () => number;
+}
+
+export interface Reflector<T> {
+  /** By key, `namespace/name`. */
+  readonly store: ReadonlyMap<string, T>;
+  /** Resolves when all that existed at the start has been delivered; rejects when the signal aborts before. */
+  readonly synced: Promise<void>;
+  /** Resolves when the signal was aborted and nothing runs any more. */
+  readonly stopped: Promise<void>;
+  /** For metrics: when something last came from the server (ms since the epoch), and how often a watch had to be restarted. */
+  stats(): { lastEvent: number | undefined; restarts: number };
+}
+
+export const keyOf = ({ metadata: { namespace = '', name } }: KubeObject): string => `${namespace}/${name}`;
+
+export function refOf(key: string): ObjectRef {
+  const [namespace = '', name = ''] = key.split('/');
+  return { namespace, name };
+}
+
+export function reflect<T extends KubeObject>(options: ReflectOptions<T>): Reflector<T> {
+  const { api, resource, labelSelector, onChange, onError, signal } = options;
+  const { clock = systemClock, random = Math.random, pageSize = 500 } = options;
+  const { resync = 10 * 60_000, silence = 60_000, backoff = { initial: 500, max: 30_000 } } = options;
+  const store = new Map<string, T>();
+  let lastEvent: number | undefined;
+  let restarts = 0;
+
+  function deliver(key: string, object: T | undefined): void {
+    const previous = store.get(key);
+    if (object === undefined) store.delete(key);
+    else store.set(key, object);
+    notify(key, object, previous);
+  }
+
+  function notify(key: string, object: T | undefined, previous: T | undefined): void {
+    try {
+      onChange(key, object, previous);
+    } catch (error) {
+      // A consumer's mistake with one key must not cost it all others.
+      onError?.(error);
+    }
+  }
+
+  function keep(object: T): T {
+    delete object.metadata.managedFields;
+    return options.transform ? options.transform(object) : object;
+  }
+
+  /** Resolves to the version of the list, after everything that is there or no longer there has been delivered. */
+  async function list(namespace: string | undefined): Promise<string> {
+    const found = new Map<string, T>();
+    let page: Page<T> | undefined;
+    do {
+      const request = { limit: pageSize, continue: page?.continue };
+      page = await api.list(resource, { namespace, labelSelector }, request, { signal });
+      for (const object of page.items) found.set(keyOf(object), keep(object));
+    } while (page.continue !== undefined);
+    lastEvent = clock.now();
+    for (const [key, object] of found) deliver(key, object);
+    const ours = (key: string): boolean => namespace === undefined || refOf(key).namespace === namespace;
+    for (const key of store.keys()) if (ours(key) && !found.has(key)) deliver(key, undefined);
+    return page.resourceVersion;
+  }
+
+  /** Lists and watches one namespace until the signal aborts. */
+  async function follow(namespace: string | undefined, onSynced: () => void): Promise<void> {
+    let version: string | undefined;
+    let failures = 0;
+    while (!signal.aborted) {
+      try {
+        if (version === undefined) {
+          version = await list(namespace);
+          onSynced();
+        }
+        using watchdog = watchSilence(clock, silence, signal);
+        const start = { resourceVersion: version, seconds: watchFor() };
+        const events = api.watch(resource, { namespace, labelSelector }, start, { signal: watchdog.signal });
+        let quick = true;
+        for await (const { type, object } of events) {
+          watchdog.heard();
+          lastEvent = clock.now();
+          failures = 0;
+          quick = false;
+          version = object.metadata.resourceVersion ?? version;
+          if (type !== 'BOOKMARK') deliver(keyOf(object), type === 'DELETED' ? undefined : keep(object));
+        }
+        // A server that ends watches as soon as they begin should not be asked again as fast as it does that.
+        if (quick) await clock.sleep(delayAfter(failures++), signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        onError?.(error);
+        restarts++;
+        // An unbroken history is safe to go on from; after anything that leaves a doubt, list.
+        if (error instanceof Silent || (error instanceof KubeError && error.expired)) version = undefined;
+        const asked = error instanceof KubeError ? (error.retryAfter ?? 0) : 0;
+        await clock.sleep(Math.max(asked, delayAfter(failures++)), signal);
+      }
+    }
+  }
+
+  /** Seconds after which the server shall end a watch: healthy ones are made again well before they count as silent. */
+  function watchFor(): number {
+    return Math.max(1, Math.floor((silence * (0.65 + 0.1 * random())) / 1000));
+  }
+
+  /** Exponential, with jitter over its upper half, so that replicas and resources do not come back in step. */
+  function delayAfter(failures: number): number {
+    return Math.min(backoff.max, backoff.initial * 2 ** failures) * (0.5 + random() / 2);
+  }
+
+  async function redeliver(): Promise<void> {
+    for (;;) {
+      await clock.sleep(resync, signal);
+      if (signal.aborted) return;
+      for (const [key, object] of store) notify(key, object, object);
+    }
+  }
+
+  const namespaces = options.namespaces ?? [undefined];
+  const lists = namespaces.map(() => Promise.withResolvers<void>());
+  const loops = namespaces.map((namespace, i) => follow(namespace, () => lists[i]?.resolve()));
+  const finish = async (): Promise<void> => {
+    await Promise.all([...loops, redeliver()]);
+    for (const { reject } of lists) reject(signal.reason);
+  };
+  const sync = async (): Promise<void> => void (await Promise.all(lists.map(({ promise }) => promise)));
+  const stopped = finish();
+  const synced = sync();
+  // Nobody has to wait for it.
+  synced.catch(() => {});
+  return { store, synced, stopped, stats: () => ({ lastEvent, restarts }) };
+}

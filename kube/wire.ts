@@ -1,0 +1,42 @@
+/**
+ * Kubernetes objects as they travel: JSON. The generated types of @kubernetes/client-node have `Date`s where the API server
+ * sends strings; we send and keep what the server sent, without the (de)serialiser that would convert it.
+ */
+import type {
+  EventsV1Event,
+  V1Deployment,
+  V1Lease,
+  V1ObjectMeta,
+  V1Pod,
+  V1PodTemplateSpec,
+  V1Scale,
+  V1Secret,
+} from '@kubernetes/client-node';
+
+/** `T` as JSON: dates (RFC 3339) are strings. */
+export type Wire<T> = T extends Date ? string : T extends object ? { [K in keyof T]: Wire<T[K]> } : T;
+
+export type ObjectMeta = Wire<V1ObjectMeta>;
+export type PodTemplateSpec = Wire<V1PodTemplateSpec>;
+
+/** What every object has once the server stored it. */
+export interface KubeObject {
+  apiVersion?: string;
+  kind?: string;
+  metadata: ObjectMeta & { name: string };
+}
+
+type Stored<T extends { metadata?: V1ObjectMeta }> = Omit<Wire<T>, 'metadata'> & KubeObject;
+
+export type Deployment = Stored<V1Deployment>;
+export type Pod = Stored<V1Pod>;
+export type Secret = Stored<V1Secret>;
+export type Lease = Stored<V1Lease>;
+export type Scale = Stored<V1Scale>;
+/** Of `events.k8s.io/v1`; not called `Event`, which is something else in JavaScript. */
+export type KubeEvent = Stored<EventsV1Event>;
+
+/** Kubernetes' `MicroTime`, of a time in ms since the epoch: RFC 3339 with exactly six digits after the second. */
+export function microTime(ms: number): string {
+  return new Date(ms).toISOString().replace('Z', '000Z');
+}

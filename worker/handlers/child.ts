@@ -1,0 +1,149 @@
+/**
+ * One process of a program, with everything that it starts: it leads a process group of its own, and signals go
+ * to the group. `exited` settles when the program has ended, its output has been read, and nothing of the group
+ * is left. What a program leaves running behind it is given a moment, then killed: a task is over when its
+ * program is, and a stray process that holds stdout open must not hold a slot for ever.
+ */
+
+import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
+import { once } from 'node:events';
+
+import { CommandError } from './errors.ts';
+import type { Program } from './program.ts';
+import { splitLines } from './split-lines.ts';
+import type { Watcher } from './watcher.ts';
+
+/** How long processes that outlive the program may still write its output, ms. */
+const LINGER_MS = 250;
+
+const STDERR_TAIL_BYTES = 2048;
+const STDERR_LINE_BYTES = 16 * 1024;
+
+export interface Exit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+export interface Child {
+  readonly pid: number;
+  readonly stdin: ChildProcessWithoutNullStreams['stdin'];
+  readonly stdout: ChildProcessWithoutNullStreams['stdout'];
+  readonly exited: Promise<Exit>;
+  /** True as soon as the program itself has ended, even if its output is still being read. */
+  hasEnded(): boolean;
+  /** SIGTERM to the group, SIGKILL after `graceMs`; resolves when it is gone. */
+  terminate(graceMs: number): Promise<void>;
+  /** SIGKILL to the group; `exited` tells when it is gone. */
+  kill(): void;
+  /** The end of what was written to stderr since the start, or since `forgetStderr`: about 2 KB, trimmed. */
+  stderrTail(): string;
+  forgetStderr(): void;
+}
+
+export interface ChildOptions {
+  readonly cwd: string;
+  readonly env: NodeJS.ProcessEnv;
+  readonly watcher: Watcher;
+  /** Gets stderr line by line. */
+  readonly log: (line: string) => void;
+}
+
+/** @throws CommandError when the system does not start it (no memory, too many processes, file gone) */
+export async function startChild(program: Program, options: ChildOptions): Promise<Child> {
+  const { child, pid } = await spawnGroup(program, options);
+  options.watcher.add(pid);
+  let gone = false;
+  const signalGroup = (signal: NodeJS.Signals): void => {
+    if (gone) return; // The number may mean another group by now.
+    try {
+      process.kill(-pid, signal);
+    } catch {
+      // Nobody is left in the group.
+    }
+  };
+
+  let ended = false;
+  child.once('exit', () => (ended = true));
+  const exited = waitForGroup(child, signalGroup).finally(() => {
+    gone = true;
+    options.watcher.remove(pid);
+  });
+
+  let tail: Buffer = Buffer.alloc(0);
+  const onLine = (line: Buffer): void => options.log(line.toString());
+  const lines = splitLines(STDERR_LINE_BYTES, onLine, (start) => options.log(`${start.toString()}…`));
+  child.stderr.on('data', (chunk: Buffer) => {
+    tail = Buffer.concat([tail, chunk]).subarray(-STDERR_TAIL_BYTES);
+    lines.push(chunk);
+  });
+  child.stderr.once('end', () => lines.end());
+  for (const stream of [child.stdin, child.stdout, child.stderr]) {
+    // A program need not read its stdin, and may be killed while writing: its exit says what happened.
+    stream.on('error', () => undefined);
+  }
+
+  return {
+    pid,
+    stdin: child.stdin,
+    stdout: child.stdout,
+    exited,
+    hasEnded: () => ended,
+    async terminate(graceMs) {
+      signalGroup('SIGTERM');
+      const timer = setTimeout(signalGroup, graceMs, 'SIGKILL');
+      await exited.finally(() => clearTimeout(timer));
+    },
+    kill: () => signalGroup('SIGKILL'),
+    stderrTail: () => tail.toString().trim(),
+    forgetStderr: () => (tail = Buffer.alloc(0)),
+  };
+}
+
+/** `exit code 3` or `killed by SIGSEGV`. */
+export function describeExit({ code, signal }: Exit): string {
+  return signal === null ? `exit code ${code}` : `killed by ${signal}`;
+}
+
+async function spawnGroup(
+  program: Program,
+  options: ChildOptions,
+): Promise<{ child: ChildProcessWithoutNullStreams; pid: number }> {
+  try {
+    const child = spawn(program.file, program.args, {
+      argv0: program.name,
+      cwd: options.cwd,
+      env: options.env,
+      detached: true,
+      stdio: 'pipe',
+    });
+    const { pid } = child;
+    if (pid !== undefined) return { child, pid };
+    const [error] = await once(child, 'error');
+    throw error;
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new CommandError(`cannot start ${program.name}: ${reason}`, { cause });
+  }
+}
+
+async function waitForGroup(
+  child: ChildProcessWithoutNullStreams,
+  signalGroup: (signal: NodeJS.Signals) => void,
+): Promise<Exit> {
+  const closed = new Promise<void>((resolve) => child.once('close', () => resolve()));
+  const exit = await new Promise<Exit>((resolve) =>
+    child.once('exit', (code, signal) => resolve({ code, signal })),
+  );
+  // As long as a process of the group lives, the kernel gives the group's number to nobody else.
+  const linger = setTimeout(signalGroup, LINGER_MS, 'SIGKILL');
+  const giveUp = setTimeout(() => {
+    // Whoever has left the group and holds the pipes is out of reach: stop listening to it.
+    child.stdout.destroy();
+    child.stderr.destroy();
+  }, 2 * LINGER_MS);
+  await closed;
+  clearTimeout(linger);
+  clearTimeout(giveUp);
+  signalGroup('SIGKILL');
+  return exit;
+}

@@ -1,0 +1,146 @@
+/**
+ * A handler from a program in any language, started anew for every task: the task's bytes are its stdin, its
+ * stdout is the result, exit code 0 is success. Nothing is shared between tasks, so that nothing can leak from one
+ * to the next; what it costs is a process start. Where that matters, `lines.ts` keeps the program running.
+ *
+ * Guarantees: an attempt settles only when its process group is gone, so that slots bound the processes; an
+ * aborted attempt never yields a result, even if the program answers the SIGTERM with an orderly exit.
+ *
+ * Known limit: Node gives a program sockets for stdin, stdout and stderr. Reading and writing is the same, but Linux
+ * refuses to open a socket by name, so that `tool --output /dev/stdout` fails; `sh -c 'tool --output /dev/stdout | cat'`
+ * puts a pipe in its place.
+ */
+
+import { tooLarge, MAX_RESULT_BYTES } from '../encode.ts';
+import { describeError } from '../describe-error.ts';
+import type { Handler, OpenHandler, TaskContext } from '../handler.ts';
+import { describeExit, startChild, type Child } from './child.ts';
+import { CommandError } from './errors.ts';
+import { findProgram, type ProgramSource } from './program.ts';
+import { openWatcher } from './watcher.ts';
+
+/** Who wrote a line to stderr. Between tasks, a kept-running program has no task. */
+export interface LogSource {
+  readonly pid: number;
+  readonly id?: string;
+  readonly attempt?: number;
+}
+
+export interface CommandOptions extends ProgramSource {
+  /** Gets what the program writes to stderr, line by line; lines over 16 KB are cut. */
+  readonly log: (line: string, source: LogSource) => void;
+  /** From SIGTERM to SIGKILL when a task is aborted, ms. */
+  readonly graceMs?: number;
+  /** The largest result, bytes; Redis's own limit by default. */
+  readonly maxOutputBytes?: number;
+}
+
+export const DEFAULT_GRACE_MS = 5_000;
+
+/** What an environment variable can hold is limited by the kernel; an id of this size is still one. */
+const MAX_VARIABLE_BYTES = 4096;
+
+/**
+ * Opens a command that is started once per task, with `MILLRACE_TASK_ID`, `MILLRACE_ATTEMPT` and
+ * `MILLRACE_QUEUE` in its environment (an id or a queue that has a NUL or over 4 KB is left out).
+ *
+ * @throws HandlerLoadError when the command names no program that can be started
+ */
+export async function openCommand(options: CommandOptions): Promise<OpenHandler> {
+  const { cwd, env, log, graceMs = DEFAULT_GRACE_MS, maxOutputBytes = MAX_RESULT_BYTES } = options;
+  const program = await findProgram(options);
+  const watcher = openWatcher();
+  const closing = new AbortController();
+  const attempts = new Set<Promise<Buffer>>();
+
+  const run = async (context: TaskContext): Promise<Buffer> => {
+    const { id, attempt } = context;
+    const signal = AbortSignal.any([context.signal, closing.signal]);
+    if (signal.aborted) throw stopped(signal);
+    const child = await startChild(program, {
+      cwd,
+      env: taskEnvironment(env, context),
+      watcher,
+      log: (line) => log(line, { pid: child.pid, id, attempt }),
+    });
+    const output = collect(child, maxOutputBytes);
+    child.stdin.end(context.raw);
+    let aborted = false;
+    const abort = (): void => {
+      if (child.hasEnded()) return;
+      aborted = true;
+      void child.terminate(graceMs);
+    };
+    signal.addEventListener('abort', abort, { once: true });
+    if (signal.aborted) abort();
+    const exit = await child.exited;
+    signal.removeEventListener('abort', abort);
+
+    if (aborted) throw stopped(signal);
+    const result = output();
+    if (exit.code !== 0) throw new CommandError(withStderr(describeExit(exit), child.stderrTail()));
+    return result;
+  };
+
+  const handle: Handler = async (_task, context) => {
+    const attempt = run(context);
+    attempts.add(attempt);
+    try {
+      return await attempt;
+    } finally {
+      attempts.delete(attempt);
+    }
+  };
+
+  return {
+    handle,
+    async [Symbol.asyncDispose]() {
+      closing.abort(new CommandError('the handler is closed'));
+      await Promise.allSettled(attempts);
+      await watcher[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** The error of an attempt whose signal was aborted. */
+export function stopped(signal: AbortSignal): CommandError {
+  return new CommandError(`stopped: ${describeError(signal.reason)}`, { cause: signal.reason });
+}
+
+/** What went wrong, and the last that the program said about it. */
+export function withStderr(what: string, tail: string): string {
+  return tail === '' ? `${what}, nothing on stderr` : `${what}: ${tail}`;
+}
+
+/** Gathers stdout; over the limit it kills the program, and what it returns throws. */
+function collect(child: Child, maxBytes: number): () => Buffer {
+  let chunks: Buffer[] = [];
+  let size = 0;
+  child.stdout.on('data', (chunk: Buffer) => {
+    size += chunk.length;
+    if (size <= maxBytes) {
+      chunks.push(chunk);
+    } else {
+      chunks = [];
+      child.kill();
+    }
+  });
+  return () => {
+    if (size > maxBytes) throw tooLarge(`the program wrote more than ${maxBytes} bytes to stdout`, maxBytes);
+    return Buffer.concat(chunks, size);
+  };
+}
+
+function taskEnvironment(env: NodeJS.ProcessEnv, { id, attempt, queue }: TaskContext): NodeJS.ProcessEnv {
+  return {
+    ...env,
+    MILLRACE_TASK_ID: variable(id),
+    MILLRACE_ATTEMPT: String(attempt),
+    MILLRACE_QUEUE: variable(queue),
+  };
+}
+
+/** Node leaves a variable out that is undefined, also if the worker's own environment has one of that name. */
+function variable(value: string): string | undefined {
+  return value.includes('\0') || Buffer.byteLength(value) > MAX_VARIABLE_BYTES ? undefined : value;
+}

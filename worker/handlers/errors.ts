@@ -1,0 +1,16 @@
+/** The two ways in which a handler fails: it cannot be opened at all, or its program failed an attempt. */
+
+/** A handler that cannot be opened. The message is one line for the person who configured it. */
+export class HandlerLoadError extends Error {
+  override readonly name = 'HandlerLoadError';
+}
+
+/** A program failed one attempt; the message holds the end of its stderr. */
+export class CommandError extends Error {
+  override readonly name = 'CommandError';
+}
+
+/** A program said that the task must not be tried again. */
+export class FinalCommandError extends CommandError {
+  readonly retry = false;
+}

@@ -1,0 +1,75 @@
+/**
+ * What a kept-running program and the worker say to each other, one JSON object a line:
+ *
+ *     → {"id":"7","task":"…","attempt":1}     the task as a string; bytes that are no text are base64,
+ *                                             with "encoding":"base64" beside them
+ *     ← {"result":…}                          a string is stored as it is, other JSON as JSON;
+ *                                             with "encoding":"base64", a string is decoded to bytes
+ *     ← {"error":"…","retry":false}           the attempt failed; "retry":false makes it final
+ *
+ * With `"last":true` in an answer the program says that it will exit now (it has served its number of tasks, it
+ * has grown too large), and gets no further task. Without it, the next task may already be on its way.
+ */
+
+import { isUtf8 } from 'node:buffer';
+
+import type { TaskContext } from '../handler.ts';
+
+export type Answer =
+  | { readonly kind: 'result'; readonly value: unknown; readonly last: boolean }
+  | { readonly kind: 'error'; readonly message: string; readonly final: boolean; readonly last: boolean };
+
+/** The line for a task, with its line end. */
+export function encodeTask({ id, raw, attempt }: TaskContext): string {
+  const message = isUtf8(raw)
+    ? { id, task: raw.toString('utf8'), attempt }
+    : { id, task: raw.toString('base64'), encoding: 'base64', attempt };
+  return `${JSON.stringify(message)}\n`;
+}
+
+/** @throws SyntaxError in one line that says what is wrong with the answer */
+export function decodeAnswer(line: Buffer): Answer {
+  const answer = parse(line);
+  if (!isObject(answer)) throw new SyntaxError('it is not a JSON object');
+  const { result, error, retry, encoding, last } = answer;
+  const isLast = last === true;
+  if (error !== undefined && error !== null) {
+    const message = typeof error === 'string' ? error : JSON.stringify(error);
+    return { kind: 'error', message, final: retry === false, last: isLast };
+  }
+  if (!Object.hasOwn(answer, 'result')) throw new SyntaxError('it has neither "result" nor "error"');
+  if (encoding === undefined || encoding === null) return { kind: 'result', value: result, last: isLast };
+  if (encoding !== 'base64')
+    throw new SyntaxError(`its "encoding" is ${JSON.stringify(encoding)}, not "base64"`);
+  return { kind: 'result', value: decodeBase64(result), last: isLast };
+}
+
+/** Node skips over what is not base64; a result must not lose bytes without a word. */
+function decodeBase64(text: unknown): Buffer {
+  if (typeof text === 'string' && /^[A-Za-z0-9+/]*={0,2}$/.test(text) && text.length % 4 === 0) {
+    return Buffer.from(text, 'base64');
+  }
+  throw new SyntaxError('its "result" is not base64 (the standard alphabet, padded)');
+}
+
+function parse(line: Buffer): unknown {
+  if (!isUtf8(line)) throw new SyntaxError('it is not UTF-8');
+  try {
+    const text = line.toString('utf8');
+    // Other languages have integers of 64 bits and more. Where there may be one, numbers keep their digits.
+    return /\d{16}/.test(text) ? JSON.parse(text, keepDigits) : JSON.parse(text);
+  } catch (cause) {
+    throw new SyntaxError('it is not JSON', { cause });
+  }
+}
+
+/** `JSON.rawJSON` and a reviver's third argument are ECMAScript 2026; TypeScript's library does not know them yet. */
+const rawJson: (source: string) => unknown = Reflect.get(JSON, 'rawJSON');
+
+function keepDigits(_key: string, value: unknown, at?: { source?: string }): unknown {
+  return typeof value === 'number' && at?.source !== undefined ? rawJson(at.source) : value;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

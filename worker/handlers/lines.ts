@@ -1,0 +1,140 @@
+/**
+ * A handler from a program that keeps running: one process a slot, each with one task at a time, spoken to in
+ * JSON lines (`line-protocol.ts`). It pays for its start, its imports and its model once, and not per task.
+ *
+ * Processes are started when a task finds none idle, and kept. The one used last is used next, so that a quiet
+ * worker keeps few of them warm. One that ends or breaks the protocol fails its own task only; the next task
+ * gets a new one. Programs that end before they have answered anything are started ever more slowly, because
+ * restarting what cannot work heats the node and burns the attempts of every task in the queue.
+ *
+ * Guarantee: never more than `concurrency` processes, those included that are being ended.
+ */
+
+import { setTimeout as delay } from 'node:timers/promises';
+
+import { MAX_RESULT_BYTES } from '../encode.ts';
+import type { Handler, OpenHandler, TaskContext } from '../handler.ts';
+import { DEFAULT_GRACE_MS, stopped, type CommandOptions } from './command.ts';
+import { CommandError, FinalCommandError } from './errors.ts';
+import { startKeptProcess, type KeptProcess } from './kept-process.ts';
+import type { Answer } from './line-protocol.ts';
+import { findProgram } from './program.ts';
+import { createSlots } from './slots.ts';
+import { openWatcher } from './watcher.ts';
+
+export interface LinesOptions extends CommandOptions {
+  /** The most processes at a time; further tasks wait for one. */
+  readonly concurrency: number;
+  /** How long a process may take to exit by itself once its stdin has ended, ms. */
+  readonly closeMs?: number;
+  /** Waits before a start, ms; rejects when the signal is aborted. */
+  readonly wait?: (ms: number, signal: AbortSignal) => Promise<unknown>;
+}
+
+const DEFAULT_CLOSE_MS = 2_000;
+const FIRST_BACKOFF_MS = 100;
+const MAX_BACKOFF_MS = 10_000;
+
+/**
+ * Opens a command that is kept running and gets one task after another.
+ *
+ * @throws HandlerLoadError when the command names no program that can be started
+ */
+export async function openLines(options: LinesOptions): Promise<OpenHandler> {
+  const { closeMs = DEFAULT_CLOSE_MS, wait = defaultWait } = options;
+  const program = await findProgram(options);
+  const watcher = openWatcher();
+  const slots = createSlots(options.concurrency);
+  const closing = new AbortController();
+  const attempts = new Set<Promise<unknown>>();
+  const all = new Set<KeptProcess>();
+  const idle: KeptProcess[] = [];
+  /** Processes in a row that ended without a single answer. */
+  let failedStarts = 0;
+
+  const backOff = async (task: AbortSignal): Promise<void> => {
+    const signal = AbortSignal.any([task, closing.signal]);
+    const ms = FIRST_BACKOFF_MS * 2 ** Math.min(failedStarts - 1, 20);
+    await wait(Math.min(MAX_BACKOFF_MS, ms), signal).catch(() => {
+      throw stopped(signal);
+    });
+  };
+
+  const start = async (signal: AbortSignal): Promise<KeptProcess> => {
+    if (failedStarts > 0) await backOff(signal);
+    const onGone = (healthy: boolean): void => {
+      if (!healthy && !closing.signal.aborted) failedStarts += 1;
+    };
+    const starting = startKeptProcess(program, {
+      ...options,
+      watcher,
+      graceMs: options.graceMs ?? DEFAULT_GRACE_MS,
+      maxOutputBytes: options.maxOutputBytes ?? MAX_RESULT_BYTES,
+      onGone,
+    });
+    const process = await starting.catch((error: unknown) => {
+      onGone(false);
+      throw error;
+    });
+    all.add(process);
+    void process.gone.finally(() => {
+      all.delete(process);
+      const index = idle.indexOf(process);
+      if (index !== -1) idle.splice(index, 1);
+    });
+    return process;
+  };
+
+  const take = async (signal: AbortSignal): Promise<KeptProcess> => {
+    for (let process = idle.pop(); process; process = idle.pop()) {
+      if (process.usable) return process;
+      await process.gone;
+    }
+    return await start(signal);
+  };
+
+  const run = async (context: TaskContext): Promise<unknown> => {
+    const { signal } = context;
+    await using _slot = await slots.take(signal).catch(() => Promise.reject(stopped(signal)));
+    if (closing.signal.aborted) throw stopped(closing.signal);
+    const process = await take(signal);
+    if (closing.signal.aborted) {
+      await process.close(0);
+      throw stopped(closing.signal);
+    }
+    const answer = await process.ask(context);
+    failedStarts = 0;
+    idle.push(process);
+    if (answer.last) void process.close(closeMs);
+    return resultOf(answer);
+  };
+
+  const handle: Handler = async (_task, context) => {
+    const attempt = run(context);
+    attempts.add(attempt);
+    try {
+      return await attempt;
+    } finally {
+      attempts.delete(attempt);
+    }
+  };
+
+  return {
+    handle,
+    async [Symbol.asyncDispose]() {
+      closing.abort(new CommandError('the handler is closed'));
+      await Promise.all(Array.from(all, (process) => process.close(closeMs)));
+      await Promise.allSettled(attempts);
+      await watcher[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function resultOf(answer: Answer): unknown {
+  if (answer.kind === 'result') return answer.value;
+  throw answer.final ? new FinalCommandError(answer.message) : new CommandError(answer.message);
+}
+
+function defaultWait(ms: number, signal: AbortSignal): Promise<unknown> {
+  return delay(ms, undefined, { signal });
+}

@@ -1,0 +1,117 @@
+/**
+ * A handler from a module of the user's: its default export is the function that runs a task. Whatever Node
+ * imports will do, TypeScript with erasable types included. A module that cannot be used is told in one line
+ * with the place of the mistake, because the person who reads it reads a pod's last log line.
+ */
+
+import { spawn } from 'node:child_process';
+import { stat } from 'node:fs/promises';
+import { extname, resolve } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+
+import { describeError } from '../describe-error.ts';
+import type { Handler, OpenHandler } from '../handler.ts';
+import { HandlerLoadError } from './errors.ts';
+
+const EXTENSIONS = ['.ts', '.mts', '.cts', '.js', '.mjs', '.cjs'];
+
+/**
+ * Imports the module at `path`, relative to `cwd`.
+ *
+ * @throws HandlerLoadError when there is no such file, it does not load, or its default export is no function
+ */
+export async function openModule(path: string, cwd: string): Promise<OpenHandler> {
+  const file = resolve(cwd, path);
+  await expectFile(path, file);
+  const handle = defaultExport(await load(path, file));
+  if (!isHandler(handle)) {
+    const found = handle === undefined ? 'no default export' : `a default export that is ${kindOf(handle)}`;
+    throw new HandlerLoadError(
+      `module ${path} has ${found}: write \`export default async (task, context) => result\``,
+    );
+  }
+  return { handle, [Symbol.asyncDispose]: () => Promise.resolve() };
+}
+
+async function expectFile(path: string, file: string): Promise<void> {
+  const found = await stat(file).catch((cause: unknown) => {
+    throw new HandlerLoadError(`module ${path} is not there: looked for ${file}`, { cause });
+  });
+  if (!found.isFile())
+    throw new HandlerLoadError(`module ${path} is not a file: name the file inside ${file}`);
+  if (!EXTENSIONS.includes(extname(file))) {
+    throw new HandlerLoadError(
+      `module ${path} is not a module by its name: use one of ${EXTENSIONS.join(' ')}`,
+    );
+  }
+}
+
+async function load(path: string, file: string): Promise<unknown> {
+  try {
+    return await import(pathToFileURL(file).href);
+  } catch (cause) {
+    const stack = cause instanceof Error ? (cause.stack ?? '') : '';
+    const syntax = cause instanceof SyntaxError ? await syntaxCheck(file) : '';
+    const place = placeIn(stack, file) || placeIn(syntax, file);
+    throw new HandlerLoadError(`module ${path} does not load${place}: ${firstLine(cause)}`, { cause });
+  }
+}
+
+/** Compilers to CommonJS put `export default` at `exports.default`, which an import sees one level down. */
+function defaultExport(namespace: unknown): unknown {
+  const exported = property(namespace, 'default');
+  return property(exported, '__esModule') === true ? property(exported, 'default') : exported;
+}
+
+function property(value: unknown, key: string): unknown {
+  return typeof value === 'object' && value !== null ? Reflect.get(value, key) : undefined;
+}
+
+function isHandler(value: unknown): value is Handler {
+  return typeof value === 'function';
+}
+
+function kindOf(value: unknown): string {
+  if (value === null) return 'null';
+  if (Array.isArray(value)) return 'an array';
+  return `${typeof value === 'object' ? 'an' : 'a'} ${typeof value}`;
+}
+
+/**
+ * What Node prints about the syntax of a file. To a syntax error in an ES module that is imported, it does not say
+ * where it was; `node --check` does.
+ */
+async function syntaxCheck(file: string): Promise<string> {
+  const node = spawn(process.execPath, ['--check', file], { stdio: ['ignore', 'ignore', 'pipe'] });
+  return await text(node.stderr).catch(() => '');
+}
+
+/**
+ * Where it went wrong: the first line of a stack that names a file of the user's. A mistake in a file that the
+ * module imports is told with that file's name.
+ */
+function placeIn(stack: string, file: string): string {
+  for (const [, url, path, line] of stack.matchAll(
+    /(file:\/\/[^\s:]+|(?:^|(?<=[\s(]))(\/[^\n:]+)):(\d+)/gm,
+  )) {
+    const named = path ?? (url === undefined ? '' : toPath(url));
+    if (named === file) return ` (line ${line})`;
+    if (named !== '' && !named.includes('/node_modules/')) return ` (${named}, line ${line})`;
+  }
+  return '';
+}
+
+function toPath(url: string): string {
+  try {
+    return fileURLToPath(url);
+  } catch {
+    return '';
+  }
+}
+
+function firstLine(cause: unknown): string {
+  if (!(cause instanceof Error)) return describeError(cause);
+  const message = cause.message.split('\n').find((line) => line.trim() !== '') ?? '';
+  return message === '' ? cause.name : `${cause.name}: ${message.trim()}`;
+}

@@ -1,0 +1,52 @@
+/**
+ * Splits a command into words by the quoting rules of the POSIX shell (IEEE 1003.1, 2.2 "Quoting"), without a
+ * shell: no expansion, no pipes. What a shell would do something with is refused instead of handed to the program
+ * as a word, because a `|` among the arguments is never what was meant.
+ */
+
+/**
+ * The words of a command: `run 'a b' c\ d` is `run`, `a b`, `c d`.
+ *
+ * @throws SyntaxError in one line: a quote without its end, or something that only a shell can do
+ */
+export function splitWords(command: string): string[] {
+  const words: string[] = [];
+  let word: string | undefined;
+  for (const [token] of command.matchAll(TOKEN)) {
+    if (/^\s/.test(token)) {
+      if (word !== undefined) words.push(word);
+      word = undefined;
+    } else {
+      word = (word ?? '') + unquote(token);
+    }
+  }
+  if (word !== undefined) words.push(word);
+  return words;
+}
+
+/** White space, 'single', "double", an escaped character, a run of plain ones; or one character that none of them takes. */
+const TOKEN = /\s+|'[^']*'|"(?:[^"\\]|\\[^])*"|\\[^]|[^\s'"\\|&;<>()$`]+|[^]/g;
+
+const FOR_A_SHELL = /^[|&;<>()$`]$/;
+
+function unquote(token: string): string {
+  if (token === "'" || token === '"') throw new SyntaxError(`the quote ${token} is not closed`);
+  if (token === '\\') throw new SyntaxError('the backslash at the end escapes nothing');
+  if (FOR_A_SHELL.test(token)) throw needsShell(token);
+  if (token.startsWith("'")) return token.slice(1, -1);
+  if (token.startsWith('"')) return inDoubleQuotes(token.slice(1, -1));
+  if (token.startsWith('\\')) return token === '\\\n' ? '' : token.slice(1);
+  return token;
+}
+
+/** Inside double quotes a backslash escapes only what would be special there; `$` and the backtick still are. */
+function inDoubleQuotes(text: string): string {
+  return text.replaceAll(/\\([$`"\\\n])|([$`])/g, (_match, escaped?: string, special?: string) => {
+    if (special !== undefined) throw needsShell(special);
+    return escaped === '\n' ? '' : (escaped ?? '');
+  });
+}
+
+function needsShell(token: string): SyntaxError {
+  return new SyntaxError(`no shell runs it, so ${token} means nothing: quote it, or use sh -c '…'`);
+}
