@@ -27,7 +27,9 @@ export async function resolveAddress(
       if (value !== undefined) return Buffer.from(value, 'base64').toString().trim();
     } catch (error) {
       if (!(error instanceof KubeError && error.notFound)) throw error;
-      throw new MissingSecret(`Secret "${name}" does not exist in namespace "${namespace}": create it with a key "${key}"`);
+      throw new MissingSecret(
+        `Secret "${name}" does not exist in namespace "${namespace}": create it with a key "${key}"`,
+      );
     }
     throw new MissingSecret(`Secret "${name}" in namespace "${namespace}" has no key "${key}": add it`);
   };

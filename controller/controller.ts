@@ -36,19 +36,33 @@ const RECONCILERS = 8;
 export async function runController(options: ControllerOptions, signal: AbortSignal): Promise<void> {
   const { api, metrics, clock, log } = options;
   const namespaces = options.namespaces.length > 0 ? { namespaces: options.namespaces } : {};
-  const onError = (error: unknown): void => log.warn({ error: (error as Error).message }, 'a watch failed; it goes on');
+  const onError = (error: unknown): void =>
+    log.warn({ error: (error as Error).message }, 'a watch failed; it goes on');
   const podsByPool = new Map<string, Map<string, Pod>>();
   const events = createEventRecorder({
-    ...{ api, controller: 'millrace.dev/controller', instance: options.instance },
+    api,
+    controller: 'millrace.dev/controller',
+    instance: options.instance,
     onError: (error) => log.warn({ error: (error as Error).message }, 'an event could not be written'),
   });
 
   const deployments = reflect<Deployment>({
-    ...{ api, resource: DEPLOYMENTS, ...namespaces, labelSelector: `${MANAGED_BY}=${MANAGER}`, onError, signal },
+    api,
+    resource: DEPLOYMENTS,
+    ...namespaces,
+    labelSelector: `${MANAGED_BY}=${MANAGER}`,
+    onError,
+    signal,
     onChange: (key) => queue.add(key),
   });
   const pods = reflect<Pod>({
-    ...{ api, resource: PODS, ...namespaces, labelSelector: POOL_LABEL, transform: slimPod, onError, signal },
+    api,
+    resource: PODS,
+    ...namespaces,
+    labelSelector: POOL_LABEL,
+    transform: slimPod,
+    onError,
+    signal,
     onChange: (key, pod, previous) => {
       const of = pod ?? previous;
       const pool = of && `${of.metadata.namespace}/${of.metadata.labels?.[POOL_LABEL]}`;
@@ -62,12 +76,22 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     },
   });
   const pools = reflect({
-    ...{ api, resource: POOLS, ...namespaces, onError, signal },
+    api,
+    resource: POOLS,
+    ...namespaces,
+    onError,
+    signal,
     onChange: (key, pool, previous) => {
-      // our own writes of the status come back, too: they are no news
       const old = previous?.metadata;
       const now = pool?.metadata;
-      if (pool && old && old.generation === now?.generation && old.deletionTimestamp === now?.deletionTimestamp && pool !== previous) return;
+      if (
+        pool &&
+        old &&
+        old.generation === now?.generation &&
+        old.deletionTimestamp === now?.deletionTimestamp &&
+        pool !== previous
+      )
+        return;
       queue.add(key);
     },
   });
@@ -76,13 +100,20 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     createSampler({ address, log, onSample: (key) => queue.add(key) }),
   );
   const reconcile = createReconcile({
-    ...{ api, hub, events, metrics, clock, log, signal },
+    api,
+    hub,
+    events,
+    metrics,
+    clock,
+    log,
+    signal,
     pools: pools.store,
     deployments: deployments.store,
     podsOf: (key) => [...(podsByPool.get(key)?.values() ?? [])],
   });
   const queue = createWorkQueue({
-    ...{ concurrency: RECONCILERS, clock },
+    concurrency: RECONCILERS,
+    clock,
     work: async (key) => {
       const started = performance.now();
       let outcome: 'ok' | 'error' = 'error';
@@ -91,12 +122,19 @@ export async function runController(options: ControllerOptions, signal: AbortSig
         outcome = 'ok';
         return comeBack;
       } finally {
-        metrics.reconciled(outcome, (performance.now() - started) / 1_000);
+        metrics.reconciled(outcome, (performance.now() - started) / 1e3);
       }
     },
     onError: (key, error, retryInMs) => {
       if (signal.aborted) return;
-      log.warn({ pool: key, error: (error as Error).message, retryInMs }, 'a reconcile failed; it is tried again');
+      log.warn(
+        {
+          pool: key,
+          error: (error as Error).message,
+          retryInMs,
+        },
+        'a reconcile failed; it is tried again',
+      );
     },
   });
 
@@ -112,4 +150,3 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   await events.flush();
   await Promise.all(Object.values(reflectors).map((reflector) => reflector.stopped));
 }
-

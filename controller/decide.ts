@@ -20,7 +20,13 @@ export interface Policy {
 }
 
 export type Sample =
-  | { readonly kind: 'known'; readonly waiting: number; readonly inFlight: number; readonly due: number; readonly busy: number }
+  | {
+      readonly kind: 'known';
+      readonly waiting: number;
+      readonly inFlight: number;
+      readonly due: number;
+      readonly busy: number;
+    }
   | { readonly kind: 'unknown'; readonly why: string };
 
 export interface Memory {
@@ -47,10 +53,22 @@ export interface Decision {
 }
 
 /** Decides for a pool that has `current` replicas now. All times in ms. */
-export function decide(policy: Policy, sample: Sample, current: number, memory: Memory, now: number): Decision {
+export function decide(
+  policy: Policy,
+  sample: Sample,
+  current: number,
+  memory: Memory,
+  now: number,
+): Decision {
   const since = memory.since ?? now;
   if (policy.paused) {
-    return { desired: current, cause: 'Paused', reason: `${current}: paused`, limited: undefined, memory: noMemory };
+    return {
+      desired: current,
+      cause: 'Paused',
+      reason: `${current}: paused`,
+      limited: undefined,
+      memory: noMemory,
+    };
   }
   if (sample.kind === 'unknown') return withoutSample(policy, sample.why, current, { ...memory, since }, now);
 
@@ -60,16 +78,28 @@ export function decide(policy: Policy, sample: Sample, current: number, memory: 
   const needs = remember(memory.needs, need, now, policy.windowMs);
   const next: Memory = { since, knownAt: now, needs };
   const work = words(sample, policy.tasksPerReplica) + (limited ? `, ${limited}Replicas ${need}` : '');
-  const decision = (desired: number, cause: Cause, reason: string): Decision =>
-    ({ desired, cause, reason, limited, memory: next });
+  const decision = (desired: number, cause: Cause, reason: string): Decision => ({
+    desired,
+    cause,
+    reason,
+    limited,
+    memory: next,
+  });
 
   if (need > current) return decision(need, 'ScaleUp', `${current}→${need}: ${work}`);
   if (need === current) return decision(current, 'Enough', `${current}: ${work}`);
   // a bound that the user lowered is no guess about the future: it holds at once
-  const highest = Math.min(Math.max(needs[0]?.replicas ?? need, now - since < policy.windowMs ? current : 0), policy.maxReplicas);
+  const highest = Math.min(
+    Math.max(needs[0]?.replicas ?? need, now - since < policy.windowMs ? current : 0),
+    policy.maxReplicas,
+  );
   const window = seconds(policy.windowMs);
   if (highest >= current)
-    return decision(current, 'WithinWindow', `${current}: ${work}; ${need} would do, but not yet for ${window}`);
+    return decision(
+      current,
+      'WithinWindow',
+      `${current}: ${work}; ${need} would do, but not yet for ${window}`,
+    );
   return decision(highest, 'ScaleDown', `${current}→${highest}: ${work}; the last ${window} needed no more`);
 }
 

@@ -24,15 +24,25 @@ type EnvVar = NonNullable<Container['env']>[number];
 export function deploymentOf(pool: WorkerPool): DeploymentApply {
   const { namespace, name, uid = '' } = pool.metadata;
   const { template } = pool.spec;
-  if (!template?.spec) throw new TypeError(`pool ${namespace}/${name} has no template: it adopts a Deployment`);
+  if (!template?.spec)
+    throw new TypeError(`pool ${namespace}/${name} has no template: it adopts a Deployment`);
   const { spec } = template;
   const labels = { [POOL_LABEL]: name, [MANAGED_BY]: MANAGER };
   const graceS = spec.terminationGracePeriodSeconds ?? DEFAULT_GRACE_S;
   return {
     metadata: {
-      ...{ namespace, name, labels },
+      namespace,
+      name,
+      labels,
       ownerReferences: [
-        { apiVersion: `${GROUP}/${VERSION}`, kind: KIND, name, uid, controller: true, blockOwnerDeletion: true },
+        {
+          apiVersion: `${GROUP}/${VERSION}`,
+          kind: KIND,
+          name,
+          uid,
+          controller: true,
+          blockOwnerDeletion: true,
+        },
       ],
     },
     spec: {

@@ -80,7 +80,8 @@ async function returnTasks({ pool, redis }: FinalizeInput): Promise<number> {
   const workers = await within(ANSWER_MS, sampler.redis.zrange(keys.workers, '0', '-1'), 'ZRANGE');
   for (const worker of workers) {
     const owner = await within(ANSWER_MS, sampler.redis.hget(keys.worker(worker), 'pool'), 'HGET');
-    if (owner === mine) returned += (await within(ANSWER_MS, reap(sampler.redis, keys, worker, 'any', 'lost'), 'reap')) ?? 0;
+    if (owner === mine)
+      returned += (await within(ANSWER_MS, reap(sampler.redis, keys, worker, 'any', 'lost'), 'reap')) ?? 0;
   }
   return returned;
 }

@@ -78,7 +78,9 @@ export function kubeTarget(options: KubeTargetOptions): KubeTarget {
   async function adopted(): Promise<Deployment> {
     const found = await find();
     if (found) return found;
-    throw new NoTarget(`Deployment "${target.name}" does not exist in namespace "${namespace}": create it, or correct scaleTargetRef.name`);
+    throw new NoTarget(
+      `Deployment "${target.name}" does not exist in namespace "${namespace}": create it, or correct scaleTargetRef.name`,
+    );
   }
 
   return {
@@ -113,7 +115,8 @@ export function kubeTarget(options: KubeTargetOptions): KubeTarget {
       return tasks ? [api.pods.setDeletionCost({ namespace, name: metadata.name }, tasks, { signal })] : [];
     });
     for (const mark of await Promise.allSettled(marks)) {
-      if (mark.status === 'rejected' && !(mark.reason instanceof KubeError && mark.reason.notFound)) throw mark.reason;
+      if (mark.status === 'rejected' && !(mark.reason instanceof KubeError && mark.reason.notFound))
+        throw mark.reason;
     }
   }
 }
@@ -133,7 +136,12 @@ function selectorText(deployment: Deployment): string {
 /** What the Deployment itself complains of: a quota, an admission webhook, a rollout that does not get on. */
 function deploymentTrouble(deployment: Deployment): string | undefined {
   const failure = deployment.status?.conditions?.find(
-    (c) => (c.type === 'ReplicaFailure' && c.status === 'True') || (c.type === 'Progressing' && c.status === 'False'),
+    (c) =>
+      (c.type === 'ReplicaFailure' && c.status === 'True') ||
+      (c.type === 'Progressing' && c.status === 'False'),
   );
-  return failure && `Deployment "${deployment.metadata.name}": ${failure.message ?? failure.reason ?? failure.type}`;
+  return (
+    failure &&
+    `Deployment "${deployment.metadata.name}": ${failure.message ?? failure.reason ?? failure.type}`
+  );
 }

@@ -26,30 +26,56 @@ interface Flags {
 }
 
 function parse(argv: readonly string[]): Flags {
-  const option = (flags: string, text: string, variable: string): Option => new Option(flags, text).env(variable);
+  const option = (flags: string, text: string, variable: string): Option =>
+    new Option(flags, text).env(variable);
   const list = (text: string, before: readonly string[]): string[] => [
     ...before,
-    ...text.split(',').map((name) => name.trim()).filter((name) => name !== ''),
+    ...text
+      .split(',')
+      .map((name) => name.trim())
+      .filter((name) => name !== ''),
   ];
   const program = createProgram('millrace-controller', version)
     .description('Scales WorkerPools by the length of their Redis queues.')
     .addOption(
-      option('--namespace <names>', 'namespaces to watch, comma-separated; none for all', 'MILLRACE_NAMESPACE')
+      option(
+        '--namespace <names>',
+        'namespaces to watch, comma-separated; none for all',
+        'MILLRACE_NAMESPACE',
+      )
         .argParser(list)
         .default([], 'all'),
     )
-    .addOption(option('--kubeconfig <path>', 'outside a cluster; else KUBECONFIG or ~/.kube/config', 'MILLRACE_KUBECONFIG'))
-    .addOption(option('--leader-election', 'take turns with other replicas', 'MILLRACE_LEADER_ELECTION').default(false))
     .addOption(
-      option('--lease-name <name>', 'the Lease that decides who leads', 'MILLRACE_LEASE_NAME').default('millrace-controller'),
+      option(
+        '--kubeconfig <path>',
+        'outside a cluster; else KUBECONFIG or ~/.kube/config',
+        'MILLRACE_KUBECONFIG',
+      ),
     )
-    .addOption(option('--lease-namespace <name>', "where it is; default the pod's own", 'MILLRACE_LEASE_NAMESPACE'))
+    .addOption(
+      option('--leader-election', 'take turns with other replicas', 'MILLRACE_LEADER_ELECTION').default(
+        false,
+      ),
+    )
+    .addOption(
+      option('--lease-name <name>', 'the Lease that decides who leads', 'MILLRACE_LEASE_NAME').default(
+        'millrace-controller',
+      ),
+    )
+    .addOption(
+      option('--lease-namespace <name>', "where it is; default the pod's own", 'MILLRACE_LEASE_NAMESPACE'),
+    )
     .addOption(
       option('--http-port <port>', 'serves /healthz, /readyz and /metrics', 'MILLRACE_HTTP_PORT')
         .argParser(integer(0, 65_535))
         .default(8080),
     )
-    .addOption(option('--log-level <level>', 'how much to log', 'MILLRACE_LOG_LEVEL').choices(logLevels).default('info'));
+    .addOption(
+      option('--log-level <level>', 'how much to log', 'MILLRACE_LOG_LEVEL')
+        .choices(logLevels)
+        .default('info'),
+    );
   program.parse(argv);
   return program.opts<Flags>();
 }
@@ -110,7 +136,8 @@ async function main(): Promise<void> {
         holder = identity;
         log.info({ holder: identity }, 'the lease has a holder');
       },
-      onError: (error) => log.warn({ error: (error as Error).message }, 'the lease could not be had; it is tried again'),
+      onError: (error) =>
+        log.warn({ error: (error as Error).message }, 'the lease could not be had; it is tried again'),
     },
     control,
   );

@@ -37,32 +37,43 @@ export function createControllerMetrics(gauges: ControllerGauges): ControllerMet
     ([name, [help, field]]) => [field, new Gauge({ name, help, labelNames, registers })] as const,
   );
   const actions = new Counter({
-    ...{ name: 'millrace_scale_actions_total', help: 'Times that replicas were changed.', registers },
+    name: 'millrace_scale_actions_total',
+    help: 'Times that replicas were changed.',
+    registers,
     labelNames: ['direction', 'reason'],
   });
   const reconciles = new Histogram({
-    ...{ name: 'millrace_reconcile_seconds', help: 'How long a reconcile took, by outcome.', registers },
+    name: 'millrace_reconcile_seconds',
+    help: 'How long a reconcile took, by outcome.',
+    registers,
     labelNames: ['outcome'],
     buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10],
   });
   const leader = new Gauge({ name: 'millrace_leader', help: '1 while this process leads.', registers });
   new Gauge({
-    ...{ name: 'millrace_workqueue_depth', help: 'Pools that wait to be reconciled.', registers },
+    name: 'millrace_workqueue_depth',
+    help: 'Pools that wait to be reconciled.',
+    registers,
     collect() {
       this.set(gauges.workqueueDepth());
     },
   });
   new Gauge({
-    ...{ name: 'millrace_redis_servers', help: 'Redis servers that are sampled.', registers },
+    name: 'millrace_redis_servers',
+    help: 'Redis servers that are sampled.',
+    registers,
     collect() {
       this.set(gauges.redisServers());
     },
   });
   new Gauge({
-    ...{ name: 'millrace_watch_restarts', help: 'Restarts of a watch since the start, by resource.', registers },
+    name: 'millrace_watch_restarts',
+    help: 'Restarts of a watch since the start, by resource.',
+    registers,
     labelNames: ['resource'],
     collect() {
-      for (const [resource, { restarts }] of Object.entries(gauges.watches())) this.set({ resource }, restarts);
+      for (const [resource, { restarts }] of Object.entries(gauges.watches()))
+        this.set({ resource }, restarts);
     },
   });
   return {

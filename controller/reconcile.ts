@@ -68,7 +68,12 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
   async function reconcile(key: string): Promise<number | undefined> {
     const pool = deps.pools.get(key);
     if (!pool) return forget(key);
-    const state = remembered.get(key) ?? { memory: noMemory, applied: undefined, address: undefined, written: undefined };
+    const state = remembered.get(key) ?? {
+      memory: noMemory,
+      applied: undefined,
+      address: undefined,
+      written: undefined,
+    };
     remembered.set(key, state);
     if (pool.metadata.deletionTimestamp) return remove(key, pool, state);
     if (!pool.metadata.finalizers?.includes(FINALIZER)) {
@@ -86,7 +91,11 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
     try {
       redis = await connect(key, pool, state);
       target = kubeTarget({
-        ...{ api, pool, signal, applied: state.applied, known: deps.deployments.get(key) },
+        api,
+        pool,
+        signal,
+        applied: state.applied,
+        known: deps.deployments.get(key),
         pods: () => deps.podsOf(key),
       });
       done = await act(key, pool, state, redis, target);
@@ -102,15 +111,29 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
     }
     const wake = redis?.sampler.wakeMode ?? '';
     const status = statusOf({
-      ...{ pool: { ...pool, status: state.written?.status ?? pool.status ?? {} }, sampled, step: done, trouble, wake },
-      ...{ selector: target?.selector, now: new Date(clock.now()) },
+      pool: {
+        ...pool,
+        status: state.written?.status ?? pool.status ?? {},
+      },
+      sampled,
+      step: done,
+      trouble,
+      wake,
+      ...{
+        selector: target?.selector,
+        now: new Date(clock.now()),
+      },
     });
     tellChange(pool, state.written?.status ?? pool.status, status);
     const comeBack = await write(key, state, status);
     return trouble ? TROUBLE_RETRY_MS : comeBack;
   }
 
-  async function connect(key: string, pool: WorkerPool, state: Remembered): Promise<{ sampler: Sampler; keys: QueueKeys }> {
+  async function connect(
+    key: string,
+    pool: WorkerPool,
+    state: Remembered,
+  ): Promise<{ sampler: Sampler; keys: QueueKeys }> {
     const { redis, queue, result } = pool.spec;
     const of = JSON.stringify(redis);
     const fresh = state.address?.of === of ? clock.now() - state.address.at : Infinity;
@@ -135,8 +158,14 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
   ): Promise<Step> {
     try {
       return await step({
-        ...{ policy: policyOf(pool.spec), sampled: sampler.latest(key), target, memory: state.memory },
-        ...{ now: clock.now(), dryRun: pool.spec.mode === Mode.DryRun },
+        policy: policyOf(pool.spec),
+        sampled: sampler.latest(key),
+        target,
+        memory: state.memory,
+        ...{
+          now: clock.now(),
+          dryRun: pool.spec.mode === Mode.DryRun,
+        },
         holding: async () => {
           const load = await sampler.redis.hgetall(keys.load);
           return new Map(Object.entries(load).map(([worker, tasks]) => [worker, Number(tasks)]));
@@ -148,7 +177,11 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
   }
 
   /** Writes a status that differs. Returns when to come back for one that can wait. */
-  async function write(key: string, state: Remembered, status: WorkerPoolStatus): Promise<number | undefined> {
+  async function write(
+    key: string,
+    state: Remembered,
+    status: WorkerPoolStatus,
+  ): Promise<number | undefined> {
     const before = state.written?.status ?? deps.pools.get(key)?.status;
     const { namespace, name } = refOf(key);
     deps.metrics.pool(namespace, name, status);
@@ -164,20 +197,40 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
     if (!scaled) return;
     const up = scaled.to > scaled.from;
     deps.metrics.scaled(up ? 'up' : 'down', decision.cause);
-    deps.log.info({ pool: `${pool.metadata.namespace}/${pool.metadata.name}`, decision: decision.reason }, 'scaled');
-    record(pool, { type: 'Normal', reason: up ? 'ScaledUp' : 'ScaledDown', action: 'Scale', note: decision.reason });
+    deps.log.info(
+      { pool: `${pool.metadata.namespace}/${pool.metadata.name}`, decision: decision.reason },
+      'scaled',
+    );
+    record(pool, {
+      type: 'Normal',
+      reason: up ? 'ScaledUp' : 'ScaledDown',
+      action: 'Scale',
+      note: decision.reason,
+    });
   }
 
   /** Events for conditions that turned: the condition says how it is now, the event when it became so. */
   function tellChange(pool: WorkerPool, before: WorkerPoolStatus | undefined, after: WorkerPoolStatus): void {
     for (const condition of after.conditions ?? []) {
       const old = before?.conditions?.find((c) => c.type === condition.type);
-      const bad = condition.status === 'False' && (condition.type === 'RedisReachable' || condition.type === 'Ready');
-      const recovered = old?.status === 'False' && condition.status === 'True' && condition.type === 'RedisReachable';
+      const bad =
+        condition.status === 'False' && (condition.type === 'RedisReachable' || condition.type === 'Ready');
+      const recovered =
+        old?.status === 'False' && condition.status === 'True' && condition.type === 'RedisReachable';
       if (bad && (old?.status !== 'False' || old.reason !== condition.reason))
-        record(pool, { type: 'Warning', reason: condition.reason, action: 'Reconcile', note: condition.message });
+        record(pool, {
+          type: 'Warning',
+          reason: condition.reason,
+          action: 'Reconcile',
+          note: condition.message,
+        });
       if (recovered)
-        record(pool, { type: 'Normal', reason: 'RedisRecovered', action: 'Sample', note: 'The queue is read again.' });
+        record(pool, {
+          type: 'Normal',
+          reason: 'RedisRecovered',
+          action: 'Sample',
+          note: 'The queue is read again.',
+        });
     }
   }
 
@@ -188,11 +241,28 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
   async function remove(key: string, pool: WorkerPool, state: Remembered): Promise<number | undefined> {
     const redis = await connect(key, pool, state).catch(() => undefined);
     return finalize({
-      ...{ api, pool, redis, now: clock.now(), signal, pods: deps.podsOf(key).length },
-      onReturned: (tasks) => deps.log.info({ pool: key, tasks }, 'tasks of a deleted pool are back in the queue'),
+      api,
+      pool,
+      redis,
+      now: clock.now(),
+      signal,
+      pods: deps.podsOf(key).length,
+      onReturned: (tasks) =>
+        deps.log.info(
+          {
+            pool: key,
+            tasks,
+          },
+          'tasks of a deleted pool are back in the queue',
+        ),
       onGivenUp: (error) => {
         const note = `Tasks of its workers could not be returned (${(error as Error).message}): their leases will.`;
-        record(pool, { type: 'Warning', reason: 'TasksLeftToLeases', action: 'Finalize', note });
+        record(pool, {
+          type: 'Warning',
+          reason: 'TasksLeftToLeases',
+          action: 'Finalize',
+          note,
+        });
       },
     });
   }
@@ -224,5 +294,9 @@ function troubleOf(error: unknown): Trouble | undefined {
 }
 
 function noAddress(trouble: Trouble | undefined): Sampled {
-  return { kind: 'unknown', reason: 'NotSampledYet', why: trouble?.message ?? 'the address of Redis is not known yet' };
+  return {
+    kind: 'unknown',
+    reason: 'NotSampledYet',
+    why: trouble?.message ?? 'the address of Redis is not known yet',
+  };
 }

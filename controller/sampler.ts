@@ -12,7 +12,11 @@ import { createWake, type WakeMode } from './wake.ts';
 
 export type Sampled =
   | { readonly kind: 'known'; readonly sample: QueueSample }
-  | { readonly kind: 'unknown'; readonly reason: 'Unreachable' | 'WrongKeyType' | 'NotSampledYet'; readonly why: string };
+  | {
+      readonly kind: 'unknown';
+      readonly reason: 'Unreachable' | 'WrongKeyType' | 'NotSampledYet';
+      readonly why: string;
+    };
 
 export interface Sampler extends AsyncDisposable {
   /** Begins to sample for `id`; `onSample(id)` is called after each sample. Calling it again changes the keys. */
@@ -56,7 +60,9 @@ export function createSampler(options: SamplerOptions): Sampler {
   // all commands of one tick travel in one write
   const redis = defineScripts(
     openRedis(address, {
-      ...{ enableAutoPipelining: true, enableOfflineQueue: false, socketTimeout: 10_000 },
+      enableAutoPipelining: true,
+      enableOfflineQueue: false,
+      socketTimeout: 1e4,
       onError: (error) => void (lastError = error),
     }),
   );
@@ -66,7 +72,8 @@ export function createSampler(options: SamplerOptions): Sampler {
     for (const id of entries.keys()) void look(id);
   });
   const wake = createWake({
-    ...{ address, log },
+    address,
+    log,
     ...(options.wakeMode ? { mode: options.wakeMode } : {}),
     onWake: (queue) => {
       for (const [id, entry] of entries) if (queue === undefined || entry.keys.queue === queue) void look(id);
@@ -77,7 +84,8 @@ export function createSampler(options: SamplerOptions): Sampler {
   function poll(): void {
     const now = performance.now();
     for (const [id, entry] of entries) {
-      const often = entry.active || entry.sampled.kind === 'unknown' || wake.mode === 'Polling' || fellDue(entry, now);
+      const often =
+        entry.active || entry.sampled.kind === 'unknown' || wake.mode === 'Polling' || fellDue(entry, now);
       if (now - entry.lastLook >= (often ? pollMs : safetyMs) - pollMs / 10) void look(id);
     }
   }
@@ -115,7 +123,8 @@ export function createSampler(options: SamplerOptions): Sampler {
       if (sample.expired > 0) await recover(keys);
       return { kind: 'known', sample };
     } catch (error) {
-      if (error instanceof WrongKeyType) return { kind: 'unknown', reason: 'WrongKeyType', why: error.message };
+      if (error instanceof WrongKeyType)
+        return { kind: 'unknown', reason: 'WrongKeyType', why: error.message };
       const cause = redis.status === 'ready' ? error : (lastError ?? error);
       return { kind: 'unknown', reason: 'Unreachable', why: describeRedisError(cause, address) };
     }
@@ -133,7 +142,10 @@ export function createSampler(options: SamplerOptions): Sampler {
 
   async function recover(keys: QueueKeys): Promise<void> {
     for (const [worker, tasks] of await within(ANSWER_MS, reapExpired(redis, keys), 'the recovery'))
-      log.warn({ worker, tasks, queue: keys.queue }, 'a worker lost its lease; its tasks are back in the queue');
+      log.warn(
+        { worker, tasks, queue: keys.queue },
+        'a worker lost its lease; its tasks are back in the queue',
+      );
   }
 
   return {

@@ -53,40 +53,65 @@ export function statusOf(seen: Seen): WorkerPoolStatus {
 }
 
 function causeChanged(before: WorkerPoolStatus, decision: Decision): boolean {
-  return before.desiredReplicas !== decision.desired || decision.cause === 'Unknown' || decision.cause === 'Paused';
+  return (
+    before.desiredReplicas !== decision.desired || decision.cause === 'Unknown' || decision.cause === 'Paused'
+  );
 }
 
 function conditionsOf({ pool, sampled, step, trouble }: Seen): Observed[] {
   const redis = redisCondition(sampled);
-  return [readyCondition(pool, redis, step, trouble), redis, activeCondition(step), limitedCondition(pool, step)];
+  return [
+    readyCondition(pool, redis, step, trouble),
+    redis,
+    activeCondition(step),
+    limitedCondition(pool, step),
+  ];
 }
 
 function redisCondition(sampled: Sampled): Observed {
   const type = 'RedisReachable';
-  if (sampled.kind === 'known') return { type, status: 'True', reason: 'Sampled', message: 'The queue is read regularly.' };
+  if (sampled.kind === 'known')
+    return { type, status: 'True', reason: 'Sampled', message: 'The queue is read regularly.' };
   const status = sampled.reason === 'NotSampledYet' ? 'Unknown' : 'False';
   return { type, status, reason: sampled.reason, message: sentence(sampled.why) };
 }
 
-function readyCondition(pool: WorkerPool, redis: Observed, step: Step | undefined, trouble: Trouble | undefined): Observed {
+function readyCondition(
+  pool: WorkerPool,
+  redis: Observed,
+  step: Step | undefined,
+  trouble: Trouble | undefined,
+): Observed {
   const type = 'Ready';
   if (trouble) return { type, status: 'False', reason: trouble.reason, message: sentence(trouble.message) };
-  if (redis.status === 'False') return { type, status: 'False', reason: `Redis${redis.reason}`, message: redis.message };
+  if (redis.status === 'False')
+    return { type, status: 'False', reason: `Redis${redis.reason}`, message: redis.message };
   if (redis.status === 'Unknown' || !step)
     return { type, status: 'Unknown', reason: 'NotSampledYet', message: 'The queue was not read yet.' };
   const { replicas, decision } = step;
   if (replicas.trouble && replicas.ready < decision.desired)
     return { type, status: 'False', reason: 'WorkersFailing', message: sentence(replicas.trouble) };
   if (pool.spec.mode === 'Paused')
-    return { type, status: 'True', reason: 'Paused', message: 'Replicas are left as they are: mode is Paused.' };
+    return {
+      type,
+      status: 'True',
+      reason: 'Paused',
+      message: 'Replicas are left as they are: mode is Paused.',
+    };
   if (pool.spec.mode === 'DryRun')
-    return { type, status: 'True', reason: 'DryRun', message: `Nothing is scaled: mode is DryRun. Decision: ${decision.reason}.` };
+    return {
+      type,
+      status: 'True',
+      reason: 'DryRun',
+      message: `Nothing is scaled: mode is DryRun. Decision: ${decision.reason}.`,
+    };
   return { type, status: 'True', reason: 'Scaling', message: 'The pool is scaled by its queue.' };
 }
 
 function activeCondition(step: Step | undefined): Observed {
   const type = 'Active';
-  if (!step) return { type, status: 'Unknown', reason: 'NotDecidedYet', message: 'There was no decision yet.' };
+  if (!step)
+    return { type, status: 'Unknown', reason: 'NotDecidedYet', message: 'There was no decision yet.' };
   return step.decision.desired > 0
     ? { type, status: 'True', reason: 'Working', message: 'The pool wants replicas.' }
     : { type, status: 'False', reason: 'Idle', message: 'Nothing to do: the pool is at zero.' };
@@ -100,8 +125,18 @@ function limitedCondition(pool: WorkerPool, step: Step | undefined): Observed {
     return { type, status: 'True', reason: 'MaxReplicas', message };
   }
   if (limited === 'min')
-    return { type, status: 'True', reason: 'MinReplicas', message: `minReplicas ${pool.spec.minReplicas} keeps more than the queue asks for.` };
-  return { type, status: 'False', reason: 'WithinBounds', message: 'Neither minReplicas nor maxReplicas decides.' };
+    return {
+      type,
+      status: 'True',
+      reason: 'MinReplicas',
+      message: `minReplicas ${pool.spec.minReplicas} keeps more than the queue asks for.`,
+    };
+  return {
+    type,
+    status: 'False',
+    reason: 'WithinBounds',
+    message: 'Neither minReplicas nor maxReplicas decides.',
+  };
 }
 
 function sentence(text: string): string {

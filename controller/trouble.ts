@@ -16,14 +16,22 @@ export function slimPod(pod: Pod): Pod {
       ...(pod.status?.phase ? { phase: pod.status.phase } : {}),
       ...(pod.status?.conditions ? { conditions: pod.status.conditions } : {}),
       ...(pod.status?.containerStatuses ? { containerStatuses: pod.status.containerStatuses } : {}),
-      ...(pod.status?.initContainerStatuses ? { initContainerStatuses: pod.status.initContainerStatuses } : {}),
+      ...(pod.status?.initContainerStatuses
+        ? { initContainerStatuses: pod.status.initContainerStatuses }
+        : {}),
     },
   };
 }
 
 const STUCK = new Set([
-  ...['CrashLoopBackOff', 'ErrImagePull', 'ImagePullBackOff', 'InvalidImageName', 'ErrImageNeverPull'],
-  ...['CreateContainerConfigError', 'CreateContainerError', 'RunContainerError'],
+  'CrashLoopBackOff',
+  'ErrImagePull',
+  'ImagePullBackOff',
+  'InvalidImageName',
+  'ErrImageNeverPull',
+  'CreateContainerConfigError',
+  'CreateContainerError',
+  'RunContainerError',
 ]);
 
 /** The trouble of the first pod that has any; `undefined` when all are well or simply not up yet. */
@@ -34,14 +42,19 @@ export function troubleOf(pods: Iterable<Pod>): string | undefined {
     for (const { name, state, lastState, restartCount } of statuses) {
       const waiting = state?.waiting;
       const ended = state?.terminated ?? lastState?.terminated;
-      const crashing = waiting === undefined ? state?.terminated !== undefined && ended?.exitCode !== 0 : STUCK.has(waiting.reason ?? '');
+      const crashing =
+        waiting === undefined
+          ? state?.terminated !== undefined && ended?.exitCode !== 0
+          : STUCK.has(waiting.reason ?? '');
       if (!crashing) continue;
       const who = `container "${name}" of pod ${pod.metadata.name}`;
       if (!ended) return `${who} cannot start: ${waiting?.reason}: ${firstLine(waiting?.message)}`;
       const times = restartCount > 0 ? `, restarted ${restartCount} times` : '';
       return `${who} crashes (exit code ${ended.exitCode}${times}): ${lastLine(ended.message) || ended.reason}`;
     }
-    const unscheduled = pod.status?.conditions?.find((c) => c.type === 'PodScheduled' && c.status === 'False');
+    const unscheduled = pod.status?.conditions?.find(
+      (c) => c.type === 'PodScheduled' && c.status === 'False',
+    );
     if (unscheduled) return `pod ${pod.metadata.name} cannot be scheduled: ${firstLine(unscheduled.message)}`;
   }
   return undefined;

@@ -54,7 +54,10 @@ export function createWake({ address, onWake, log, mode: wanted = WakeMode.Track
         onWake(undefined);
       } catch (error) {
         if (error instanceof TrackingRefused) {
-          log.warn({ error: error.message }, 'no client tracking: idle queues are peeked at with a blocking read each');
+          log.warn(
+            { error: error.message },
+            'no client tracking: idle queues are peeked at with a blocking read each',
+          );
           refused = WakeMode.BlockingPeek;
           onWake(undefined);
         } else await pause(1_000);
@@ -84,7 +87,11 @@ export function createWake({ address, onWake, log, mode: wanted = WakeMode.Track
     void (async () => {
       try {
         while (peeks.get(queue) === redis) {
-          const found = await within((PEEK_S + 2) * 1_000, redis.blmove(queue, queue, 'RIGHT', 'RIGHT', PEEK_S), 'BLMOVE');
+          const found = await within(
+            (PEEK_S + 2) * 1_000,
+            redis.blmove(queue, queue, 'RIGHT', 'RIGHT', PEEK_S),
+            'BLMOVE',
+          );
           if (found === null) continue;
           onWake(queue);
           break;

@@ -62,7 +62,8 @@ function parseUrl(text: string): RedisOptions & { secure: boolean } {
   if (url.protocol !== 'redis:' && url.protocol !== 'rediss:')
     throw new RangeError(`the Redis URL begins with "${url.protocol}//": use redis://, or rediss:// for TLS`);
   const db = url.pathname.replace(/^\//, '') || '0';
-  if (!/^\d+$/.test(db)) throw new RangeError(`the Redis URL names the database "${db}": it must be a number, as in /0`);
+  if (!/^\d+$/.test(db))
+    throw new RangeError(`the Redis URL names the database "${db}": it must be a number, as in /0`);
   return {
     secure: url.protocol === 'rediss:',
     host: url.hostname.replace(/^\[|\]$/g, '') || 'localhost',
@@ -130,15 +131,18 @@ export async function within<T>(ms: number, promise: Promise<T>, what: string): 
 /** One sentence for a person: what is wrong with the server at `address`, and what to look at. */
 export function describeRedisError(error: unknown, address: RedisAddress): string {
   const server = `Redis at ${addressName(address)}`;
-  const { code, message } = error instanceof Error ? (error as NodeJS.ErrnoException) : { code: '', message: String(error) };
+  const { code, message } =
+    error instanceof Error ? (error as NodeJS.ErrnoException) : { code: '', message: String(error) };
   const text = message.split('\n')[0] ?? '';
   if (error instanceof RangeError) return text;
   if (code === 'ECONNREFUSED') return `${server} refuses connections: is it running, and is the port right?`;
-  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return `${server} cannot be found: the host name does not resolve`;
-  if (code === 'ETIMEDOUT' || /connect ETIMEDOUT/.test(text)) return `${server} does not answer: check address and network policies`;
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN')
+    return `${server} cannot be found: the host name does not resolve`;
+  if (code === 'ETIMEDOUT' || /connect ETIMEDOUT/.test(text))
+    return `${server} does not answer: check address and network policies`;
   if (/^(WRONGPASS|NOAUTH)|invalid password|without any password/i.test(text))
     return `${server} refuses the user name or password: check passwordFrom and username`;
-  if (/^NOPERM/.test(text)) return `${server} denies a command to this user: ${text}`;
+  if (text.startsWith('NOPERM')) return `${server} denies a command to this user: ${text}`;
   if (code?.startsWith('ERR_SSL') || code?.startsWith('ERR_TLS') || /certificate|SSL|TLS/i.test(text))
     return `${server} and the client do not agree on TLS (${text || code}): check redis:// or rediss://, and tls`;
   if (error instanceof RedisTimeout) return `${server} did not answer in time: ${text}`;

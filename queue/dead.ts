@@ -26,7 +26,8 @@ export function deadHeader(header: DeadHeader): string {
 export function parseDead(entry: Buffer): DeadLetter {
   const space = entry.indexOf(' ');
   const end = entry.indexOf('\n');
-  if (space < 0 || end < space) throw new SyntaxError('not a dead letter: something else wrote into this list');
+  if (space < 0 || end < space)
+    throw new SyntaxError('not a dead letter: something else wrote into this list');
   const header = JSON.parse(entry.toString('utf8', space + 1, end)) as DeadHeader;
   return { ...header, at: Number(entry.toString('latin1', 0, space)), raw: entry.subarray(end + 1) };
 }

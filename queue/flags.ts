@@ -18,24 +18,47 @@ export interface QueueFlags {
 }
 
 export function addQueueFlags(command: Command): Command {
-  const option = (flags: string, text: string, variable: string): Option => new Option(flags, text).env(variable);
+  const option = (flags: string, text: string, variable: string): Option =>
+    new Option(flags, text).env(variable);
   return command
     .addOption(
-      option('--redis <url>', 'redis://[user:password@]host[:port][/db]; rediss:// for TLS', 'MILLRACE_REDIS_URL').default(
-        'redis://localhost:6379',
+      option(
+        '--redis <url>',
+        'redis://[user:password@]host[:port][/db]; rediss:// for TLS',
+        'MILLRACE_REDIS_URL',
+      ).default('redis://localhost:6379'),
+    )
+    .addOption(
+      option('--sentinel <nodes>', 'host:port,… of sentinels, instead of --redis', 'MILLRACE_REDIS_SENTINEL'),
+    )
+    .addOption(
+      option('--sentinel-name <name>', 'the primary that they watch', 'MILLRACE_REDIS_SENTINEL_NAME').default(
+        'mymaster',
       ),
     )
-    .addOption(option('--sentinel <nodes>', 'host:port,… of sentinels, instead of --redis', 'MILLRACE_REDIS_SENTINEL'))
-    .addOption(
-      option('--sentinel-name <name>', 'the primary that they watch', 'MILLRACE_REDIS_SENTINEL_NAME').default('mymaster'),
-    )
     .addOption(option('--redis-username <name>', 'wins over the one in the URL', 'MILLRACE_REDIS_USERNAME'))
-    .addOption(option('--redis-password <password>', 'better given as MILLRACE_REDIS_PASSWORD', 'MILLRACE_REDIS_PASSWORD'))
+    .addOption(
+      option(
+        '--redis-password <password>',
+        'better given as MILLRACE_REDIS_PASSWORD',
+        'MILLRACE_REDIS_PASSWORD',
+      ),
+    )
     .addOption(option('--redis-tls-ca <pem>', "PEM text of the server's authority", 'MILLRACE_REDIS_TLS_CA'))
-    .addOption(option('--redis-tls-cert <pem>', "PEM text of the client's certificate", 'MILLRACE_REDIS_TLS_CERT'))
+    .addOption(
+      option('--redis-tls-cert <pem>', "PEM text of the client's certificate", 'MILLRACE_REDIS_TLS_CERT'),
+    )
     .addOption(option('--redis-tls-key <pem>', "PEM text of the client's key", 'MILLRACE_REDIS_TLS_KEY'))
-    .addOption(option('--redis-tls-server-name <name>', "name in the server's certificate", 'MILLRACE_REDIS_TLS_SERVER_NAME'))
-    .addOption(option('--redis-tls-insecure', "do not check the server's certificate", 'MILLRACE_REDIS_TLS_INSECURE'))
+    .addOption(
+      option(
+        '--redis-tls-server-name <name>',
+        "name in the server's certificate",
+        'MILLRACE_REDIS_TLS_SERVER_NAME',
+      ),
+    )
+    .addOption(
+      option('--redis-tls-insecure', "do not check the server's certificate", 'MILLRACE_REDIS_TLS_INSECURE'),
+    )
     .addOption(option('--queue <key>', 'the Redis list', 'MILLRACE_QUEUE').default('task_queue'))
     .addOption(option('--result <key>', 'the Redis hash', 'MILLRACE_RESULT').default('result'));
 }
@@ -51,7 +74,9 @@ export function addressOf(flags: QueueFlags): RedisAddress {
   };
   return {
     ...(flags.sentinel
-      ? { sentinel: { name: flags.sentinelName, nodes: flags.sentinel.split(',').map((node) => node.trim()) } }
+      ? {
+          sentinel: { name: flags.sentinelName, nodes: flags.sentinel.split(',').map((node) => node.trim()) },
+        }
       : { url: flags.redis }),
     username: flags.redisUsername,
     password: flags.redisPassword,

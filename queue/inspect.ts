@@ -25,7 +25,7 @@ export interface QueueView extends QueueSample {
 /** A look at the queue and at its workers (at most 1,000 of them). */
 export async function inspectQueue(redis: Redis, keys: QueueKeys): Promise<QueueView> {
   const sample = await sampleQueue(redis, keys);
-  const leases = (await redis.zrangebyscore(keys.workers, '-inf', '+inf', 'WITHSCORES', 'LIMIT', 0, 1_000)) as string[];
+  const leases = await redis.zrangebyscore(keys.workers, '-inf', '+inf', 'WITHSCORES', 'LIMIT', 0, 1_000);
   const ids = leases.filter((_, i) => i % 2 === 0);
   const pipeline = redis.pipeline();
   for (const id of ids) {

@@ -37,7 +37,8 @@ export interface QueueKeys {
 
 /** The keys of one queue. Throws `RangeError` when a name is empty or the two are the same. */
 export function queueKeys(queue: string, result: string): QueueKeys {
-  if (queue === '' || result === '') throw new RangeError('queue and result must have names: an empty key was given');
+  if (queue === '' || result === '')
+    throw new RangeError('queue and result must have names: an empty key was given');
   if (queue === result)
     throw new RangeError(`queue and result are both "${queue}": a list and a hash need keys of their own`);
   const base = keyBase(queue);

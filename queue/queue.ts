@@ -93,7 +93,8 @@ export function openQueue(options: QueueOptions = {}): Queue {
 /** Milliseconds from now, or `undefined` for at once. */
 function dueIn(when: EnqueueOptions | undefined): number | undefined {
   const delay = when?.at ? when.at.getTime() - Date.now() : when?.delayMs;
-  if (delay !== undefined && !Number.isFinite(delay)) throw new RangeError(`a task cannot be delayed by ${delay} ms`);
+  if (delay !== undefined && !Number.isFinite(delay))
+    throw new RangeError(`a task cannot be delayed by ${delay} ms`);
   return delay !== undefined && delay > 0 ? delay : undefined;
 }
 

@@ -97,17 +97,17 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
   }
 
   async function readOnce(reader: Redis, asked: readonly Wait[]): Promise<number> {
-    const ids = asked.map((wait) => wait.id);
+    const ids = asked.map((asker) => asker.id);
     const [values, errors] = await Promise.all([
       reader.hmgetBuffer(keys.result, ...ids),
       reader.hmgetBuffer(keys.errors, ...ids),
     ]);
     let found = 0;
-    for (const [i, wait] of asked.entries()) {
+    for (const [i, asker] of asked.entries()) {
       const value = values[i];
       const error = errors[i];
-      if (value) wait.settle(value);
-      else if (error) wait.settle(new TaskFailed(wait.id, JSON.parse(error.toString()) as DeadHeader));
+      if (value) asker.settle(value);
+      else if (error) asker.settle(new TaskFailed(asker.id, JSON.parse(error.toString()) as DeadHeader));
       if (value ?? error) found++;
     }
     return found;
@@ -119,9 +119,15 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
     watch ??= openKeyWatch(address, () => readIn(gap)).catch(() => undefined);
     const value = await new Promise<Buffer>((resolve, reject) => {
       const entry: Wait = { id, settle };
-      const late = options.timeoutMs !== undefined && setTimeout(() => {
-        settle(new ResultTimeout(`no result of task ${name(id)} within ${options.timeoutMs} ms: it may still come`));
-      }, options.timeoutMs);
+      const late =
+        options.timeoutMs !== undefined &&
+        setTimeout(() => {
+          settle(
+            new ResultTimeout(
+              `no result of task ${name(id)} within ${options.timeoutMs} ms: it may still come`,
+            ),
+          );
+        }, options.timeoutMs);
       const onAbort = (): void => settle(options.signal?.reason as Error);
       function settle(outcome: Buffer | Error): void {
         if (!waits.delete(entry)) return;

@@ -90,11 +90,32 @@ const noPast: Past = { attempts: 0, deliveries: 0 };
 export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest): Promise<TurnReply> {
   const { worker, epoch, settled } = request;
   const args: Arg[] = [
-    ...[keys.queue, keys.result, keys.workers, keys.worker(worker), keys.inflight(worker), keys.carried(worker)],
-    ...[keys.wake(worker), keys.delayed, keys.dead, keys.errors, keys.stats, keys.history, keys.load],
-    ...[worker, epoch, request.turn, request.seen, request.want, request.leaseMs, request.state],
-    ...[Math.round(settled.serviceUs), DEAD_KEPT],
-    ...[settled.results.length, settled.retries.length, settled.dead.length, settled.released.length],
+    keys.queue,
+    keys.result,
+    keys.workers,
+    keys.worker(worker),
+    keys.inflight(worker),
+    keys.carried(worker),
+    keys.wake(worker),
+    keys.delayed,
+    keys.dead,
+    keys.errors,
+    keys.stats,
+    keys.history,
+    keys.load,
+    worker,
+    epoch,
+    request.turn,
+    request.seen,
+    request.want,
+    request.leaseMs,
+    request.state,
+    Math.round(settled.serviceUs),
+    DEAD_KEPT,
+    settled.results.length,
+    settled.retries.length,
+    settled.dead.length,
+    settled.released.length,
   ];
   for (const { receipt } of settled.results) args.push(receipt);
   for (const { id, value } of settled.results) args.push(id, value);
@@ -108,14 +129,19 @@ export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest):
   if (reply[0] === 0) return { kind: 'fenced' };
   const [, now, length, drain, first, raws, pastList, dueIn] = reply;
   const pasts = new Map<number, Past>();
-  for (let i = 0; i + 1 < pastList.length; i += 2) pasts.set(Number(pastList[i]), parsePast(String(pastList[i + 1])));
+  for (let i = 0; i + 1 < pastList.length; i += 2)
+    pasts.set(Number(pastList[i]), parsePast(String(pastList[i + 1])));
   return {
     kind: 'held',
     now,
     length: typeof length === 'number' ? length : length.toString(),
     drain: drain === 1,
     seen: first + raws.length - 1,
-    tasks: raws.map((raw, i) => ({ receipt: `${epoch}-${first + i}`, raw, past: pasts.get(i + 1) ?? noPast })),
+    tasks: raws.map((raw, i) => ({
+      receipt: `${epoch}-${first + i}`,
+      raw,
+      past: pasts.get(i + 1) ?? noPast,
+    })),
     dueInMs: dueIn < 0 ? undefined : dueIn,
   };
 }
@@ -134,8 +160,13 @@ export async function register(
   about: Record<string, string | number>,
 ): Promise<number | undefined> {
   const epoch = await script(redis, 'register')(
-    ...[keys.workers, keys.worker(worker), keys.stats, keys.load],
-    ...[worker, leaseMs, ...Object.entries(about).flat()],
+    keys.workers,
+    keys.worker(worker),
+    keys.stats,
+    keys.load,
+    worker,
+    leaseMs,
+    ...Object.entries(about).flat(),
   );
   return Number(epoch) || undefined;
 }
@@ -152,8 +183,19 @@ export async function reap(
   why: 'lost' | 'leave',
 ): Promise<number | undefined> {
   const returned = await script(redis, 'reap')(
-    ...[keys.queue, keys.workers, keys.worker(worker), keys.inflight(worker), keys.carried(worker)],
-    ...[keys.wake(worker), keys.stats, keys.history, keys.load, worker, whose, why, GRAVE_MS],
+    keys.queue,
+    keys.workers,
+    keys.worker(worker),
+    keys.inflight(worker),
+    keys.carried(worker),
+    keys.wake(worker),
+    keys.stats,
+    keys.history,
+    keys.load,
+    worker,
+    whose,
+    why,
+    GRAVE_MS,
   );
   return Number(returned) < 0 ? undefined : Number(returned);
 }
@@ -204,24 +246,69 @@ export interface QueueSample {
 /** One consistent look at a queue. Throws `WrongKeyType` when the queue or the result key holds something else. */
 export async function sampleQueue(redis: Redis, keys: QueueKeys): Promise<QueueSample> {
   const reply = (await script(redis, 'sample')(
-    ...[keys.queue, keys.result, keys.workers, keys.load, keys.delayed, keys.dead, keys.stats],
-  )) as [number, number | Buffer, Buffer, number, number, Buffer, number, number, number, number, number, (Buffer | null)[]];
-  const [now, length, resultType, delayed, due, nextDue, dead, inFlight, busy, workers, expired, stats] = reply;
+    keys.queue,
+    keys.result,
+    keys.workers,
+    keys.load,
+    keys.delayed,
+    keys.dead,
+    keys.stats,
+  )) as [
+    number,
+    number | Buffer,
+    Buffer,
+    number,
+    number,
+    Buffer,
+    number,
+    number,
+    number,
+    number,
+    number,
+    (Buffer | null)[],
+  ];
+  const [now, length, resultType, delayed, due, nextDue, dead, inFlight, busy, workers, expired, stats] =
+    reply;
   if (typeof length !== 'number') throw new WrongKeyType(keys.queue, 'a list', length.toString());
   if (!['hash', 'none'].includes(resultType.toString()))
     throw new WrongKeyType(keys.result, 'a hash', `it is a ${resultType.toString()}`);
-  const [taken, completed, failed, retried, recovered, fenced, serviceUs] = stats.map(Number) as
-    [number, number, number, number, number, number, number];
+  const [taken, completed, failed, retried, recovered, fenced, serviceUs] = stats.map(Number) as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
   return {
-    ...{ now, waiting: length, inFlight, busy, delayed, due, dead, workers, expired },
+    now,
+    waiting: length,
+    inFlight,
+    busy,
+    delayed,
+    due,
+    dead,
+    workers,
+    expired,
     nextDue: nextDue.length === 0 ? undefined : Number(nextDue),
-    counters: { taken, completed, failed, retried, recovered, fenced, serviceUs },
+    counters: {
+      taken,
+      completed,
+      failed,
+      retried,
+      recovered,
+      fenced,
+      serviceUs,
+    },
   };
 }
 
 export class WrongKeyType extends Error {
   override name = 'WrongKeyType';
   constructor(key: string, wanted: string, found: string) {
-    super(`the key "${key}" is not ${wanted} (${found}): nothing was touched; use another key, or remove that one`);
+    super(
+      `the key "${key}" is not ${wanted} (${found}): nothing was touched; use another key, or remove that one`,
+    );
   }
 }

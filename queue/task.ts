@@ -44,10 +44,13 @@ function idOf(value: unknown, text: string): string | undefined {
 function spelledId(text: string, fallback: string): string {
   const spelled = new Map<unknown, string>();
   try {
-    const root: unknown = JSON.parse(text, function (this: unknown, key, value: unknown, context?: { source?: string }) {
-      if (key === 'id' && typeof value === 'number' && context?.source) spelled.set(this, context.source);
-      return value;
-    });
+    const root: unknown = JSON.parse(
+      text,
+      function (this: unknown, key, value: unknown, context?: { source?: string }) {
+        if (key === 'id' && typeof value === 'number' && context?.source) spelled.set(this, context.source);
+        return value;
+      },
+    );
     return spelled.get(root) ?? fallback;
   } catch {
     return fallback; // nested deeper than the stack: the double's spelling has to do
@@ -80,7 +83,8 @@ export function encodeTask(task: unknown): EncodedTask {
     return { id, raw: JSON.stringify({ id, ...task, ...('id' in task ? { id } : {}) }) };
   }
   const raw = JSON.stringify(task) as string | undefined;
-  if (raw === undefined) throw new TypeError(`a task cannot be ${typeof task}: pass text, bytes or a JSON value`);
+  if (raw === undefined)
+    throw new TypeError(`a task cannot be ${typeof task}: pass text, bytes or a JSON value`);
   return { id: parseTask(Buffer.from(raw)).id, raw };
 }
 

@@ -103,13 +103,15 @@ class Link implements KeyWatch {
 
   /** Both connections may come back at the same moment: one link at a time, and only the last one counts. */
   #relink(): void {
-    const next = this.#linking.then(() => this.#link()).then(
-      () => this.#onChange(undefined),
-      (error: unknown) => {
-        // the connection went away again; its next `ready` tries anew. A refusal after an ACL change leaves polling.
-        this.#lastError = error as Error;
-      },
-    );
+    const next = this.#linking
+      .then(() => this.#link())
+      .then(
+        () => this.#onChange(undefined),
+        (error: unknown) => {
+          // the connection went away again; its next `ready` tries anew. A refusal after an ACL change leaves polling.
+          this.#lastError = error as Error;
+        },
+      );
     this.#linking = next;
   }
 

@@ -28,7 +28,8 @@ export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
     };
     const probe = (trouble: string | undefined): void => answer(trouble ? 503 : 200, `${trouble ?? 'ok'}\n`);
     const path = (request.url ?? '/').split('?')[0];
-    if (request.method !== 'GET' && request.method !== 'HEAD') return answer(405, 'only GET is served here\n');
+    if (request.method !== 'GET' && request.method !== 'HEAD')
+      return answer(405, 'only GET is served here\n');
     if (path === '/healthz') return probe(options.unhealthy());
     if (path === '/readyz') return probe(options.unready());
     if (path !== '/metrics') return answer(404, 'there are /healthz, /readyz and /metrics\n');
@@ -39,7 +40,8 @@ export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
-      const why = error.code === 'EADDRINUSE' ? 'it is in use: choose another with --http-port' : error.message;
+      const why =
+        error.code === 'EADDRINUSE' ? 'it is in use: choose another with --http-port' : error.message;
       reject(new Error(`cannot listen on port ${options.port}: ${why}`, { cause: error }));
     });
     server.listen(options.port, options.host, resolve);

@@ -17,7 +17,10 @@ export function createProgram(name: string, version: string): Command {
 
 /** The same manners for a subcommand, which commander does not hand down by itself. */
 export function strict(command: Command): Command {
-  return command.exitOverride().configureOutput({ writeErr: () => undefined }).showSuggestionAfterError(true);
+  return command
+    .exitOverride()
+    .configureOutput({ writeErr: () => undefined })
+    .showSuggestionAfterError(true);
 }
 
 /** Runs `main` and sets the exit code; prints one line about what failed. */
@@ -34,7 +37,12 @@ export async function runProgram(name: string, main: () => Promise<void>): Promi
 
 function oneLine(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
-  return message.replace(/^error: /, '').replaceAll(/\s*\n\s*/g, ' ').trim() || 'it failed without saying why';
+  return (
+    message
+      .replace(/^error: /, '')
+      .replaceAll(/\s*\n\s*/g, ' ')
+      .trim() || 'it failed without saying why'
+  );
 }
 
 /** Argument parsers for commander; each refuses a bad value in words. */
@@ -42,7 +50,9 @@ export function integer(min: number, max = Number.MAX_SAFE_INTEGER): (text: stri
   return (text) => {
     const value = Number(text);
     if (/^\d+$/.test(text) && value >= min && value <= max) return value;
-    throw new InvalidArgumentError(`It must be a whole number from ${min}${max < Number.MAX_SAFE_INTEGER ? ` to ${max}` : ''}.`);
+    throw new InvalidArgumentError(
+      `It must be a whole number from ${min}${max < Number.MAX_SAFE_INTEGER ? ` to ${max}` : ''}.`,
+    );
   };
 }
 

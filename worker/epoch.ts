@@ -139,7 +139,13 @@ export async function runEpoch(
     const want = draining() || (held.length > 0 && holding > target / 2) ? 0 : Math.max(0, target - holding);
     ask = false;
     const request = {
-      ...{ worker, epoch, turn: ++turns, seen, want, leaseMs, state: state() },
+      worker,
+      epoch,
+      turn: ++turns,
+      seen,
+      want,
+      leaseMs,
+      state: state(),
       settled: batch.take(),
     };
     const reply = await repeatTurn(() => turn(redis, keys, request));

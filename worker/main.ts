@@ -33,17 +33,32 @@ interface Flags extends QueueFlags {
 
 function parse(argv: readonly string[]): Flags {
   const program = addQueueFlags(
-    createProgram('millrace-worker', version).description('Takes tasks from a Redis list and writes results to a hash.'),
+    createProgram('millrace-worker', version).description(
+      'Takes tasks from a Redis list and writes results to a hash.',
+    ),
   );
-  const option = (flags: string, text: string, variable: string): Option => new Option(flags, text).env(variable);
+  const option = (flags: string, text: string, variable: string): Option =>
+    new Option(flags, text).env(variable);
   program
     .addOption(option('--module <path>', 'module whose default export runs a task', 'MILLRACE_MODULE'))
     .addOption(option('--command <command>', 'program that runs a task: stdin to stdout', 'MILLRACE_COMMAND'))
-    .addOption(option('--keep-running', 'keep the command running: JSON lines, see the README', 'MILLRACE_KEEP_RUNNING'))
     .addOption(
-      option('--concurrency <n>', 'tasks at once', 'MILLRACE_CONCURRENCY').argParser(integer(1, 10_000)).default(1),
+      option(
+        '--keep-running',
+        'keep the command running: JSON lines, see the README',
+        'MILLRACE_KEEP_RUNNING',
+      ),
     )
-    .addOption(option('--id <name>', 'unique among the living workers', 'MILLRACE_WORKER_ID').default(defaultWorkerId()))
+    .addOption(
+      option('--concurrency <n>', 'tasks at once', 'MILLRACE_CONCURRENCY')
+        .argParser(integer(1, 10_000))
+        .default(1),
+    )
+    .addOption(
+      option('--id <name>', 'unique among the living workers', 'MILLRACE_WORKER_ID').default(
+        defaultWorkerId(),
+      ),
+    )
     .addOption(
       option('--lease <duration>', 'silent for so long, the worker has lost its tasks', 'MILLRACE_LEASE')
         .argParser(duration)
@@ -55,7 +70,9 @@ function parse(argv: readonly string[]): Flags {
         .default(25_000, '25s'),
     )
     .addOption(
-      option('--attempts <n>', 'tries in all before a task is dead', 'MILLRACE_ATTEMPTS').argParser(integer(1)).default(5),
+      option('--attempts <n>', 'tries in all before a task is dead', 'MILLRACE_ATTEMPTS')
+        .argParser(integer(1))
+        .default(5),
     )
     .addOption(
       option('--backoff-initial <duration>', 'wait before the second try', 'MILLRACE_BACKOFF_INITIAL')
@@ -68,28 +85,41 @@ function parse(argv: readonly string[]): Flags {
         .default(300_000, '5m'),
     )
     .addOption(
-      option('--backoff-jitter <on|off>', 'spread retries', 'MILLRACE_BACKOFF_JITTER').choices(['on', 'off']).default('on'),
+      option('--backoff-jitter <on|off>', 'spread retries', 'MILLRACE_BACKOFF_JITTER')
+        .choices(['on', 'off'])
+        .default('on'),
     )
-    .addOption(option('--pool <namespace/name>', 'the WorkerPool that this worker is of', 'MILLRACE_POOL').hideHelp())
     .addOption(
-      option('--http-port <port>', 'serve /healthz, /readyz and /metrics', 'MILLRACE_HTTP_PORT').argParser(integer(0, 65_535)),
+      option('--pool <namespace/name>', 'the WorkerPool that this worker is of', 'MILLRACE_POOL').hideHelp(),
     )
-    .addOption(option('--log-level <level>', 'how much to log', 'MILLRACE_LOG_LEVEL').choices(logLevels).default('info'));
+    .addOption(
+      option('--http-port <port>', 'serve /healthz, /readyz and /metrics', 'MILLRACE_HTTP_PORT').argParser(
+        integer(0, 65_535),
+      ),
+    )
+    .addOption(
+      option('--log-level <level>', 'how much to log', 'MILLRACE_LOG_LEVEL')
+        .choices(logLevels)
+        .default('info'),
+    );
   program.parse(argv);
   return program.opts<Flags>();
 }
 
 async function openHandler(flags: Flags, log: (line: string) => void): Promise<OpenHandler> {
-  if (flags.module && flags.command) throw new UsageError('both --module and --command are given: choose one');
+  if (flags.module && flags.command)
+    throw new UsageError('both --module and --command are given: choose one');
   if (flags.module) return openModule(flags.module, process.cwd());
-  if (!flags.command) throw new UsageError('nothing to run tasks with: give --module ./tasks.ts or --command ./compute');
+  if (!flags.command)
+    throw new UsageError('nothing to run tasks with: give --module ./tasks.ts or --command ./compute');
   const program = { command: flags.command, cwd: process.cwd(), env: process.env, log };
   return flags.keepRunning ? openLines({ ...program, concurrency: flags.concurrency }) : openCommand(program);
 }
 
 async function main(): Promise<void> {
   const flags = parse(process.argv);
-  if (flags.lease < 1_000) throw new UsageError(`a lease of ${flags.lease} ms is too short: give at least 1s`);
+  if (flags.lease < 1_000)
+    throw new UsageError(`a lease of ${flags.lease} ms is too short: give at least 1s`);
   const redis = addressOf(flags);
   redisOptions(redis); // says now what is wrong with the address, not in a reconnect loop
   const log = createLog('millrace-worker', flags.logLevel);
@@ -115,8 +145,19 @@ async function main(): Promise<void> {
   });
   await runWorker(
     {
-      ...{ redis, queue: flags.queue, result: flags.result, id: flags.id, concurrency: flags.concurrency },
-      ...{ leaseMs: flags.lease, handler: handler.handle, version, pool: flags.pool ?? '', log, metrics },
+      redis,
+      queue: flags.queue,
+      result: flags.result,
+      id: flags.id,
+      concurrency: flags.concurrency,
+      ...{
+        leaseMs: flags.lease,
+        handler: handler.handle,
+        version,
+        pool: flags.pool ?? '',
+        log,
+        metrics,
+      },
       retry: {
         attempts: flags.attempts,
         backoff: {

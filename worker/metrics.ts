@@ -13,14 +13,20 @@ export function createWorkerMetrics(queue: string): WorkerMetrics {
   registry.setDefaultLabels({ queue });
   const registers = [registry];
   const taken = new Counter({
-    ...{ name: 'millrace_tasks_taken_total', help: 'Tasks taken from the queue.', registers },
+    name: 'millrace_tasks_taken_total',
+    help: 'Tasks taken from the queue.',
+    registers,
   });
   const finished = new Counter({
-    ...{ name: 'millrace_tasks_finished_total', help: 'Tasks that ended here, by outcome.', registers },
+    name: 'millrace_tasks_finished_total',
+    help: 'Tasks that ended here, by outcome.',
+    registers,
     labelNames: ['outcome'],
   });
   const service = new Histogram({
-    ...{ name: 'millrace_task_service_seconds', help: 'How long the handler ran for a task.', registers },
+    name: 'millrace_task_service_seconds',
+    help: 'How long the handler ran for a task.',
+    registers,
     buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800],
   });
   return {

@@ -38,7 +38,10 @@ export async function runTask(delivery: Delivery, signal: AbortSignal, deps: Run
   const attempt = delivery.past.attempts + 1;
   const { id, value } = parseTask(delivery.raw);
   const finish = (outcome: Outcome): Finished => ({
-    ...{ delivery, id, attempt, outcome },
+    delivery,
+    id,
+    attempt,
+    outcome,
     serviceMs: performance.now() - started,
   });
   try {

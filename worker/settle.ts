@@ -45,14 +45,17 @@ export function createBatch(worker: string): Batch {
       serviceMs += finished.serviceMs;
       switch (outcome.kind) {
         case 'result':
-          return void lists.results.push({ receipt, id, value: outcome.value });
+          lists.results.push({ receipt, id, value: outcome.value });
+          break;
         case 'retry': {
           const next = { attempts: attempt, deliveries: past.deliveries };
-          return void lists.retries.push({ receipt, delayMs: outcome.delayMs, past: next });
+          lists.retries.push({ receipt, delayMs: outcome.delayMs, past: next });
+          break;
         }
         case 'dead':
-          return void lists.dead.push({
-            ...{ receipt, id },
+          lists.dead.push({
+            receipt,
+            id,
             header: deadHeader({ error: outcome.error, attempts: attempt, worker }),
           });
       }

@@ -51,7 +51,11 @@ export function defaultWorkerId(): string {
  * Works until `stopping` aborts and what runs has finished, or until `hurry` aborts: then what still runs goes back
  * to the queue. Redis may come and go meanwhile. Rejects with `RangeError` for an address or names that cannot be.
  */
-export async function runWorker(options: WorkerOptions, stopping: AbortSignal, hurry: AbortSignal): Promise<void> {
+export async function runWorker(
+  options: WorkerOptions,
+  stopping: AbortSignal,
+  hurry: AbortSignal,
+): Promise<void> {
   const keys = queueKeys(options.queue, options.result);
   let complained: string | undefined;
   const onError = (error: Error): void => {
@@ -113,10 +117,12 @@ async function begin(
         return undefined;
       }
       const [recovered, , epoch] = done;
-      if (recovered) options.log.info({ tasks: recovered }, 'an earlier life of this worker held tasks: they are back');
+      if (recovered)
+        options.log.info({ tasks: recovered }, 'an earlier life of this worker held tasks: they are back');
       if (epoch !== undefined) return epoch;
     } catch (error) {
-      if (failures % 20 === 0) options.log.error(`cannot register: ${describeRedisError(error, options.redis)}`);
+      if (failures % 20 === 0)
+        options.log.error(`cannot register: ${describeRedisError(error, options.redis)}`);
     }
     await bell.silence(REGISTER_PAUSE_MS, stopping);
   }

@@ -1,0 +1,123 @@
+/**
+ * Bundles each program into one self-contained file, dist/bundle/<name>.js, and writes beside it the licenses of
+ * everything that went in, <name>.licenses.txt. A program that is one file starts faster than one that resolves
+ * hundreds, and start-up is scaling latency. Only what cannot be read beside a single file is replaced: the Lua
+ * sources, which are inlined.
+ */
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { isBuiltin } from 'node:module';
+import { relative, resolve } from 'node:path';
+import { build, type Metafile, type Plugin } from 'esbuild';
+import { sources } from '../queue/lua.ts';
+
+const root = resolve(import.meta.dirname, '..');
+const outputFolder = resolve(root, 'dist/bundle');
+
+/** The programs; each starts in the main.ts of its folder. */
+const programs = ['worker', 'controller', 'cli'] as const;
+type Program = (typeof programs)[number];
+
+interface Manifest {
+  readonly name: string;
+  readonly version: string;
+  readonly license?: string;
+}
+
+function manifestOf(folder: string): Manifest {
+  const manifest: Manifest = JSON.parse(readFileSync(resolve(folder, 'package.json'), 'utf8'));
+  return manifest;
+}
+
+const inlineLua: Plugin = {
+  name: 'inline-lua',
+  setup(bundler) {
+    const file = resolve(root, 'queue/lua.ts');
+    bundler.onLoad({ filter: /[\\/]lua\.ts$/ }, ({ path }) =>
+      path === file
+        ? { contents: `export const sources = ${JSON.stringify(sources)};`, loader: 'js' }
+        : undefined,
+    );
+  },
+};
+
+/**
+ * An `import` of a built-in module makes Node read each of its exports, and reading those of node:http loads an HTTP/2 client:
+ * 20 ms of a worker's start. Taken as an object, it stays as lazy as Node made it.
+ */
+const lazyBuiltins: Plugin = {
+  name: 'lazy-builtins',
+  setup(bundler) {
+    bundler.onResolve({ filter: /^[a-z]/ }, ({ kind, path }) =>
+      kind === 'import-statement' && isBuiltin(path) ? { path, namespace: 'builtin' } : undefined,
+    );
+    bundler.onLoad({ filter: /./, namespace: 'builtin' }, ({ path }) => ({
+      contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)});`,
+      loader: 'js',
+    }));
+  },
+};
+
+/** The folders of the packages that a bundle contains something of, in the order of their paths. */
+function packagesIn(metafile: Metafile): string[] {
+  const folders = Object.values(metafile.outputs)
+    .flatMap((output) => Object.entries(output.inputs))
+    .filter(([, input]) => input.bytesInOutput > 0)
+    .map(([path]) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0])
+    .filter((folder) => folder !== undefined);
+  return [...new Set(folders)].toSorted();
+}
+
+function licenseOf(folder: string): string {
+  const manifest = manifestOf(resolve(root, folder));
+  const texts = readdirSync(resolve(root, folder))
+    .filter((file) => /^(licen[cs]e|notice|copying)/i.test(file))
+    .map((file) => readFileSync(resolve(root, folder, file), 'utf8').trim());
+  return [`${manifest.name} ${manifest.version}: ${manifest.license ?? 'see below'}`, ...texts].join('\n\n');
+}
+
+/**
+ * Bundles one program.
+ * @returns the size of the bundle in bytes.
+ * @throws when esbuild refuses, with its messages.
+ */
+export async function bundle(name: Program, entry = `${name}/main.ts`): Promise<number> {
+  const { version, license } = manifestOf(root);
+  const outfile = resolve(outputFolder, `${name}.js`);
+  const { metafile } = await build({
+    absWorkingDir: root,
+    entryPoints: [entry],
+    outfile,
+    bundle: true,
+    platform: 'node',
+    target: 'node24',
+    format: 'esm',
+    minify: true,
+    keepNames: true,
+    legalComments: 'none',
+    define: { MILLRACE_VERSION: JSON.stringify(version) },
+    plugins: [inlineLua, lazyBuiltins],
+    banner: {
+      // what CommonJS packages expect to find around them
+      js: [
+        `/*! Millrace ${version}, ${license}; the licenses of the packages in this file: ${name}.licenses.txt */`,
+        `import { createRequire as __createRequire } from 'node:module';`,
+        `const require = __createRequire(import.meta.url);`,
+      ].join('\n'),
+    },
+    metafile: true,
+    logLevel: 'warning',
+  });
+  const rule = `\n\n${'-'.repeat(80)}\n\n`;
+  writeFileSync(
+    resolve(outputFolder, `${name}.licenses.txt`),
+    `${packagesIn(metafile).map(licenseOf).join(rule)}\n`,
+  );
+  return metafile.outputs[relative(root, outfile)]?.bytes ?? 0;
+}
+
+if (import.meta.main) {
+  for (const name of programs) {
+    const bytes = await bundle(name);
+    console.log(`dist/bundle/${name}.js  ${(bytes / 1024).toFixed(0)} KiB`);
+  }
+}

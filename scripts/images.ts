@@ -1,0 +1,61 @@
+/**
+ * Builds the images of the worker and the controller with the local Docker engine: the bundles, each on a slim Node.
+ * Works with BuildKit and with the classic builder, and needs no network but for the base image.
+ */
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { bundle } from './bundle.ts';
+
+const root = resolve(import.meta.dirname, '..');
+
+function docker(args: readonly string[], env: NodeJS.ProcessEnv = process.env): string {
+  const { status, stdout, stderr, error } = spawnSync('docker', args, { cwd: root, encoding: 'utf8', env });
+  if (error) {
+    throw new Error('docker could not be run: install Docker, and start its engine', { cause: error });
+  }
+  if (status !== 0) throw new Error(`docker ${args.join(' ')} failed:\n${stdout}${stderr}`);
+  return stdout.trim();
+}
+
+/** The client asks for BuildKit by default, and fails where its plugin is not installed. */
+function builder(): NodeJS.ProcessEnv {
+  const hasBuildKit = spawnSync('docker', ['buildx', 'version'], { stdio: 'ignore' }).status === 0;
+  return hasBuildKit ? process.env : { ...process.env, DOCKER_BUILDKIT: '0' };
+}
+
+/**
+ * Bundles both programs and builds their images.
+ * @returns the images' names, tagged with the version of package.json.
+ * @throws with what Docker printed, when an image cannot be built.
+ */
+export async function buildImages(): Promise<{ worker: string; controller: string }> {
+  const manifest: { version: string } = JSON.parse(readFileSync(resolve(root, 'package.json'), 'utf8'));
+  const env = builder();
+  const build = async (name: 'worker' | 'controller'): Promise<string> => {
+    const image = `millrace/${name}:${manifest.version}`;
+    await bundle(name);
+    docker(
+      [
+        'build',
+        '--file',
+        `${name}/Dockerfile`,
+        '--build-arg',
+        `VERSION=${manifest.version}`,
+        '--tag',
+        image,
+        '.',
+      ],
+      env,
+    );
+    return image;
+  };
+  return { worker: await build('worker'), controller: await build('controller') };
+}
+
+if (import.meta.main) {
+  for (const image of Object.values(await buildImages())) {
+    const bytes = Number(docker(['image', 'inspect', '--format', '{{.Size}}', image]));
+    console.log(`${image}  ${(bytes / 2 ** 20).toFixed(0)} MiB`);
+  }
+}

@@ -1,0 +1,34 @@
+/**
+ * Four projects, run one after the other, so that a slow cluster never disturbs what is timed in milliseconds:
+ * `unit` (pure), `redis` (a real server each), `kube` (a real API server), `kind` (a real cluster).
+ */
+import { defineConfig } from 'vitest/config';
+
+const project = (name: string, order: number, more: object = {}): object => ({
+  test: {
+    name,
+    include: [`test/${name}/**/*.test.ts`],
+    sequence: { groupOrder: order },
+    restoreMocks: true,
+    ...more,
+  },
+});
+
+export default defineConfig({
+  test: {
+    reporters: process.env['CI']
+      ? ['default', ['json', { outputFile: 'out/test-report.json' }]]
+      : ['default'],
+    projects: [
+      project('unit', 1),
+      project('redis', 2, { testTimeout: 30_000, hookTimeout: 60_000 }),
+      project('kube', 3, { testTimeout: 60_000, hookTimeout: 120_000 }),
+      project('kind', 4, {
+        globalSetup: ['test/kind/cluster.ts'],
+        testTimeout: 180_000,
+        hookTimeout: 1_800_000,
+        fileParallelism: false,
+      }),
+    ],
+  },
+});
