@@ -142,7 +142,8 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   options.publish({
     workqueueDepth: () => queue.depth,
     redisServers: () => hub.size,
-    watches: () => Object.fromEntries(Object.entries(reflectors).map(([name, { stats }]) => [name, stats()])),
+    watches: () =>
+      Object.fromEntries(Object.entries(reflectors).map(([name, reflector]) => [name, reflector.stats()])),
   });
   await Promise.all(Object.values(reflectors).map((reflector) => reflector.synced));
   log.info({ pools: pools.store.size }, 'watching pools');

@@ -7,39 +7,28 @@
  * What it keeps between calls is a hint (addresses, what was applied) or a value that `decide` returned; losing all of
  * it, as a restart does, costs a little work and one window without scale-in.
  */
-import { isDeepStrictEqual } from 'node:util';
-import type { KubeApi } from '../kube/api.ts';
-import type { EventRecorder, Occurrence } from '../kube/events.ts';
 import type { Deployment, Pod } from '../kube/wire.ts';
-import { GROUP, KIND, Mode, VERSION, type WorkerPool, type WorkerPoolStatus } from '../kube/workerpool.ts';
+import { Mode, type WorkerPool } from '../kube/workerpool.ts';
 import { refOf } from '../kube/watch.ts';
 import type { RedisAddress } from '../queue/connection.ts';
 import { queueKeys, type QueueKeys } from '../queue/keys.ts';
-import type { Clock } from '../runtime/clock.ts';
-import type { Logger } from '../runtime/log.ts';
 import { MissingSecret, resolveAddress } from './address.ts';
 import { noMemory, type Memory } from './decide.ts';
 import { finalize, FINALIZER } from './finalize.ts';
 import { kubeTarget, NoTarget, type Applied, type KubeTarget } from './kube-target.ts';
-import type { ControllerMetrics } from './metrics.ts';
 import { policyOf } from './policy.ts';
 import type { RedisHub } from './redis-hub.ts';
 import type { Sampled, Sampler } from './sampler.ts';
-import { onlyNumbersChanged, statusOf, type Trouble } from './status.ts';
+import { createReporter, type ReportDeps, type Written } from './report.ts';
+import { statusOf, type Trouble } from './status.ts';
 import { step, type Step } from './step.ts';
 
-export interface ReconcileDeps {
-  readonly api: KubeApi;
+export interface ReconcileDeps extends ReportDeps {
   readonly pools: ReadonlyMap<string, WorkerPool>;
   readonly deployments: ReadonlyMap<string, Deployment>;
   /** Pods of a pool, by the pool's key. */
   readonly podsOf: (key: string) => readonly Pod[];
   readonly hub: RedisHub;
-  readonly events: EventRecorder;
-  readonly metrics: ControllerMetrics;
-  readonly clock: Clock;
-  readonly log: Logger;
-  readonly signal: AbortSignal;
 }
 
 /** What is remembered of a pool from one reconcile to the next. */
@@ -47,15 +36,12 @@ interface Remembered {
   memory: Memory;
   applied: Applied | undefined;
   address: { readonly value: RedisAddress; readonly of: string; readonly at: number } | undefined;
-  /** The status that was written last, and when: a watch may still show the one before. */
-  written: { readonly status: WorkerPoolStatus; readonly at: number } | undefined;
+  written: Written | undefined;
 }
 
 /** Secrets may change without a word: they are read again this often, and at once when Redis is unreachable. */
 const ADDRESS_MS = 60_000;
 const ADDRESS_TROUBLE_MS = 5_000;
-/** Counters alone are not worth more writes than this. */
-const NUMBERS_MS = 2_000;
 const TROUBLE_RETRY_MS = 5_000;
 
 export type Reconcile = (key: string) => Promise<number | undefined>;
@@ -63,6 +49,7 @@ export type Reconcile = (key: string) => Promise<number | undefined>;
 /** Returns the function that the work queue calls: a key in, ms until it wants to be called again out. */
 export function createReconcile(deps: ReconcileDeps): Reconcile {
   const { api, hub, clock, signal } = deps;
+  const reporter = createReporter(deps);
   const remembered = new Map<string, Remembered>();
 
   async function reconcile(key: string): Promise<number | undefined> {
@@ -107,25 +94,20 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
     if (done) {
       state.memory = done.decision.memory;
       redis?.sampler.setActive(key, isActive(done, sampled));
-      tell(pool, done);
+      reporter.scaled(pool, done);
     }
     const wake = redis?.sampler.wakeMode ?? '';
     const status = statusOf({
-      pool: {
-        ...pool,
-        status: state.written?.status ?? pool.status ?? {},
-      },
+      pool: { ...pool, status: state.written?.status ?? pool.status ?? {} },
       sampled,
       step: done,
       trouble,
       wake,
-      ...{
-        selector: target?.selector,
-        now: new Date(clock.now()),
-      },
+      selector: target?.selector,
+      now: new Date(clock.now()),
     });
-    tellChange(pool, state.written?.status ?? pool.status, status);
-    const comeBack = await write(key, state, status);
+    const { written, comeBack } = await reporter.status(pool, state.written, status);
+    state.written = written;
     return trouble ? TROUBLE_RETRY_MS : comeBack;
   }
 
@@ -162,10 +144,8 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
         sampled: sampler.latest(key),
         target,
         memory: state.memory,
-        ...{
-          now: clock.now(),
-          dryRun: pool.spec.mode === Mode.DryRun,
-        },
+        now: clock.now(),
+        dryRun: pool.spec.mode === Mode.DryRun,
         holding: async () => {
           const load = await sampler.redis.hgetall(keys.load);
           return new Map(Object.entries(load).map(([worker, tasks]) => [worker, Number(tasks)]));
@@ -174,68 +154,6 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
     } finally {
       state.applied = target.applied;
     }
-  }
-
-  /** Writes a status that differs. Returns when to come back for one that can wait. */
-  async function write(
-    key: string,
-    state: Remembered,
-    status: WorkerPoolStatus,
-  ): Promise<number | undefined> {
-    const before = state.written?.status ?? deps.pools.get(key)?.status;
-    const { namespace, name } = refOf(key);
-    deps.metrics.pool(namespace, name, status);
-    if (before && isDeepStrictEqual(before, status)) return undefined;
-    const since = clock.now() - (state.written?.at ?? -Infinity);
-    if (before && since < NUMBERS_MS && onlyNumbersChanged(before, status)) return NUMBERS_MS - since;
-    await api.pools.patchStatus({ namespace, name }, status, { signal });
-    state.written = { status, at: clock.now() };
-    return undefined;
-  }
-
-  function tell(pool: WorkerPool, { scaled, decision }: Step): void {
-    if (!scaled) return;
-    const up = scaled.to > scaled.from;
-    deps.metrics.scaled(up ? 'up' : 'down', decision.cause);
-    deps.log.info(
-      { pool: `${pool.metadata.namespace}/${pool.metadata.name}`, decision: decision.reason },
-      'scaled',
-    );
-    record(pool, {
-      type: 'Normal',
-      reason: up ? 'ScaledUp' : 'ScaledDown',
-      action: 'Scale',
-      note: decision.reason,
-    });
-  }
-
-  /** Events for conditions that turned: the condition says how it is now, the event when it became so. */
-  function tellChange(pool: WorkerPool, before: WorkerPoolStatus | undefined, after: WorkerPoolStatus): void {
-    for (const condition of after.conditions ?? []) {
-      const old = before?.conditions?.find((c) => c.type === condition.type);
-      const bad =
-        condition.status === 'False' && (condition.type === 'RedisReachable' || condition.type === 'Ready');
-      const recovered =
-        old?.status === 'False' && condition.status === 'True' && condition.type === 'RedisReachable';
-      if (bad && (old?.status !== 'False' || old.reason !== condition.reason))
-        record(pool, {
-          type: 'Warning',
-          reason: condition.reason,
-          action: 'Reconcile',
-          note: condition.message,
-        });
-      if (recovered)
-        record(pool, {
-          type: 'Normal',
-          reason: 'RedisRecovered',
-          action: 'Sample',
-          note: 'The queue is read again.',
-        });
-    }
-  }
-
-  function record(pool: WorkerPool, occurrence: Occurrence): void {
-    deps.events.record({ ...pool, apiVersion: `${GROUP}/${VERSION}`, kind: KIND }, occurrence);
   }
 
   async function remove(key: string, pool: WorkerPool, state: Remembered): Promise<number | undefined> {
@@ -248,21 +166,10 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
       signal,
       pods: deps.podsOf(key).length,
       onReturned: (tasks) =>
-        deps.log.info(
-          {
-            pool: key,
-            tasks,
-          },
-          'tasks of a deleted pool are back in the queue',
-        ),
+        deps.log.info({ pool: key, tasks }, 'tasks of a deleted pool are back in the queue'),
       onGivenUp: (error) => {
         const note = `Tasks of its workers could not be returned (${(error as Error).message}): their leases will.`;
-        record(pool, {
-          type: 'Warning',
-          reason: 'TasksLeftToLeases',
-          action: 'Finalize',
-          note,
-        });
+        reporter.event(pool, { type: 'Warning', reason: 'TasksLeftToLeases', action: 'Finalize', note });
       },
     });
   }

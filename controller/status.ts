@@ -129,7 +129,7 @@ function limitedCondition(pool: WorkerPool, step: Step | undefined): Observed {
       type,
       status: 'True',
       reason: 'MinReplicas',
-      message: `minReplicas ${pool.spec.minReplicas} keeps more than the queue asks for.`,
+      message: `The queue asks for less than minReplicas ${pool.spec.minReplicas}.`,
     };
   return {
     type,

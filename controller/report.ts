@@ -1,0 +1,92 @@
+/**
+ * Tells the world what a reconcile saw and did: the pool's status (written when it differs; mere counters at most every
+ * NUMBERS_MS), events for what was scaled and for conditions that turned, metrics and a line in the log.
+ */
+import { isDeepStrictEqual } from 'node:util';
+import type { KubeApi } from '../kube/api.ts';
+import type { Observed } from '../kube/conditions.ts';
+import type { EventRecorder, Occurrence } from '../kube/events.ts';
+import { keyOf } from '../kube/watch.ts';
+import { GROUP, KIND, VERSION, type WorkerPool, type WorkerPoolStatus } from '../kube/workerpool.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { Logger } from '../runtime/log.ts';
+import type { ControllerMetrics } from './metrics.ts';
+import { onlyNumbersChanged } from './status.ts';
+import type { Step } from './step.ts';
+
+export interface ReportDeps {
+  readonly api: KubeApi;
+  readonly events: EventRecorder;
+  readonly metrics: ControllerMetrics;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+/** The status that was written last, and when: a watch may still show the one before. */
+export interface Written {
+  readonly status: WorkerPoolStatus;
+  readonly at: number;
+}
+
+const NUMBERS_MS = 2_000;
+
+export interface Reporter {
+  /** Says that replicas were changed, if they were. */
+  scaled(pool: WorkerPool, step: Step): void;
+  /** Writes `status`. Returns what was written last now, and after how many ms to come back for what can wait. */
+  status(
+    pool: WorkerPool,
+    before: Written | undefined,
+    status: WorkerPoolStatus,
+  ): Promise<{ written: Written | undefined; comeBack: number | undefined }>;
+  event(pool: WorkerPool, occurrence: Occurrence): void;
+}
+
+export function createReporter(deps: ReportDeps): Reporter {
+  const { api, metrics, clock, log, signal } = deps;
+
+  function event(pool: WorkerPool, occurrence: Occurrence): void {
+    deps.events.record({ ...pool, apiVersion: `${GROUP}/${VERSION}`, kind: KIND }, occurrence);
+  }
+
+  return {
+    event,
+    scaled: (pool, { scaled, decision }) => {
+      if (!scaled) return;
+      const up = scaled.to > scaled.from;
+      metrics.scaled(up ? 'up' : 'down', decision.cause);
+      log.info({ pool: keyOf(pool), decision: decision.reason }, 'scaled');
+      const reason = up ? 'ScaledUp' : 'ScaledDown';
+      event(pool, { type: 'Normal', reason, action: 'Scale', note: decision.reason });
+    },
+    status: async (pool, last, status) => {
+      const before = last?.status ?? pool.status;
+      const { namespace, name } = pool.metadata;
+      metrics.pool(namespace, name, status);
+      for (const occurrence of turned(before?.conditions ?? [], status.conditions ?? []))
+        event(pool, occurrence);
+      if (before && isDeepStrictEqual(before, status)) return { written: last, comeBack: undefined };
+      const since = clock.now() - (last?.at ?? -Infinity);
+      if (before && since < NUMBERS_MS && onlyNumbersChanged(before, status))
+        return { written: last, comeBack: NUMBERS_MS - since };
+      await api.pools.patchStatus({ namespace, name }, status, { signal });
+      return { written: { status, at: clock.now() }, comeBack: undefined };
+    },
+  };
+}
+
+/** A condition says how it is now; the event says when it became so. */
+function turned(before: readonly Observed[], after: readonly Observed[]): Occurrence[] {
+  return after.flatMap(({ type, status, reason, message }): Occurrence[] => {
+    if (type !== 'RedisReachable' && type !== 'Ready') return [];
+    const old = before.find((condition) => condition.type === type);
+    if (status === 'False' && (old?.status !== 'False' || old.reason !== reason))
+      return [{ type: 'Warning', reason, action: 'Reconcile', note: message }];
+    if (type === 'RedisReachable' && status === 'True' && old?.status === 'False')
+      return [
+        { type: 'Normal', reason: 'RedisRecovered', action: 'Sample', note: 'The queue is read again.' },
+      ];
+    return [];
+  });
+}

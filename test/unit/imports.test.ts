@@ -1,0 +1,95 @@
+/** Holds the directions in which folders may import one another (ARCHITECTURE.md, "Where things live"). */
+import { globSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { expect, test } from 'vitest';
+
+const root = resolve(import.meta.dirname, '../..');
+
+/** Folder → folders whose modules it may import. */
+const allowed: Record<string, readonly string[]> = {
+  runtime: ['runtime'],
+  queue: ['queue', 'runtime'],
+  kube: ['kube', 'runtime'],
+  controller: ['controller', 'queue', 'kube', 'runtime'],
+  worker: ['worker', 'queue', 'runtime'],
+  cli: ['cli', 'controller', 'worker', 'queue', 'kube', 'runtime'],
+};
+
+/** Files that are pure: they import types, and one another. */
+const pure = [
+  ...['controller/decide.ts', 'controller/status.ts', 'controller/trouble.ts', 'controller/policy.ts'],
+  ...[
+    'controller/deployment.ts',
+    'worker/retry.ts',
+    'worker/describe-error.ts',
+    'queue/keys.ts',
+    'queue/task.ts',
+  ],
+  ...['kube/conditions.ts', 'kube/workerpool.ts', 'kube/defaults.ts', 'runtime/duration.ts'],
+];
+/** Functions without a side effect, from elsewhere. */
+const pureModules = ['cluster-key-slot', 'node:crypto', 'node:util'];
+
+interface Import {
+  readonly from: string;
+  readonly to: string;
+  readonly typeOnly: boolean;
+}
+
+function importsOf(file: string, source: string): Import[] {
+  const statements = source.matchAll(/^(?:import|export)\s+(type\s)?[^;]*?from\s+'([^']+)';/gms);
+  const dynamic = source.matchAll(/import\('([^']+)'\)/g);
+  const found = [
+    ...[...statements].map((match) => ({ to: match[2] ?? '', typeOnly: match[1] !== undefined })),
+    ...[...dynamic].map((match) => ({ to: match[1] ?? '', typeOnly: false })),
+  ];
+  return found.map(({ to, typeOnly }) => ({
+    from: file,
+    to: to.startsWith('.') ? relative(root, join(root, dirname(file), to)) : to,
+    typeOnly,
+  }));
+}
+
+function violations(imports: readonly Import[]): string[] {
+  return imports.flatMap(({ from, to, typeOnly }) => {
+    const [folder = ''] = from.split('/');
+    const [target = ''] = to.split('/');
+    const trouble: string[] = [];
+    if (target in allowed && !allowed[folder]?.includes(target)) trouble.push(`${from} imports ${to}`);
+    if (pure.includes(from) && !typeOnly && !pure.includes(to) && !pureModules.includes(to))
+      trouble.push(`${from} is pure and imports ${to}`);
+    return trouble;
+  });
+}
+
+const files = Object.keys(allowed).flatMap((folder) => globSync(`${folder}/**/*.ts`, { cwd: root }));
+
+test('imports point one way', () => {
+  expect(files.length).toBeGreaterThan(40);
+  expect(
+    violations(files.flatMap((file) => importsOf(file, readFileSync(join(root, file), 'utf8')))),
+  ).toEqual([]);
+});
+
+test.each([
+  ['queue/x.ts', `import { a } from '../kube/api.ts';`, 'queue/x.ts imports kube/api.ts'],
+  ['worker/x.ts', `import type { A } from '../kube/api.ts';`, 'worker/x.ts imports kube/api.ts'],
+  ['kube/x.ts', `const a = await import('../queue/queue.ts');`, 'kube/x.ts imports queue/queue.ts'],
+  [
+    'controller/x.ts',
+    `export {\n  a,\n} from '../worker/main.ts';`,
+    'controller/x.ts imports worker/main.ts',
+  ],
+  [
+    'controller/decide.ts',
+    `import { b } from '../runtime/clock.ts';`,
+    'controller/decide.ts is pure and imports runtime/clock.ts',
+  ],
+])('a violation is caught: %s', (file, source, expected) => {
+  expect(violations(importsOf(file, source))).toEqual([expected]);
+});
+
+test('only main files and what they are built from read the environment', () => {
+  const reading = files.filter((file) => /process\.env\b/.test(readFileSync(join(root, file), 'utf8')));
+  expect(reading.filter((file) => !/(^|\/)main\.ts$/.test(file))).toEqual([]);
+});

@@ -1,0 +1,140 @@
+import { expect, test } from 'vitest';
+import { decide, noMemory } from '../../controller/decide.ts';
+import { onlyNumbersChanged, statusOf, type Seen } from '../../controller/status.ts';
+import { policyOf } from '../../controller/policy.ts';
+import { withDefaults, type WorkerPoolSpecInput } from '../../kube/defaults.ts';
+import type { WorkerPool, WorkerPoolStatus } from '../../kube/workerpool.ts';
+import type { QueueSample } from '../../queue/scripts.ts';
+
+const counters = { taken: 0, completed: 0, failed: 0, retried: 0, recovered: 0, fenced: 0, serviceUs: 0 };
+const sample: QueueSample = {
+  ...{ now: 0, waiting: 12, inFlight: 0, busy: 0, delayed: 1, due: 0, nextDue: undefined, dead: 2 },
+  ...{ workers: 0, expired: 0, counters },
+};
+const known = { kind: 'known', sample } as const;
+const away = { kind: 'unknown', reason: 'Unreachable', why: 'Redis at r:6379 refuses connections' } as const;
+
+function pool(spec: Partial<WorkerPoolSpecInput> = {}, status?: WorkerPoolStatus): WorkerPool {
+  return {
+    apiVersion: 'millrace.dev/v1alpha1',
+    kind: 'WorkerPool',
+    metadata: { namespace: 'shop', name: 'tiles', generation: 3 },
+    spec: withDefaults({ redis: { url: 'redis://r' }, template: { spec: { containers: [] } }, ...spec }),
+    ...(status ? { status } : {}),
+  };
+}
+
+interface Change extends Partial<Seen> {
+  trouble_?: string;
+}
+
+function see({ trouble_, ...change }: Change = {}): WorkerPoolStatus {
+  const of = change.pool ?? pool();
+  const sampled = change.sampled ?? known;
+  const replicas = { wanted: 0, existing: 0, ready: 0, trouble: trouble_ };
+  const input =
+    sampled.kind === 'known'
+      ? { kind: 'known' as const, ...sampled.sample }
+      : { kind: 'unknown' as const, why: sampled.why };
+  const decision = decide(policyOf(of.spec), input, 0, noMemory, 0);
+  const scaled = decision.desired === 0 ? undefined : { from: 0, to: decision.desired };
+  const step = { replicas, decision, scaled };
+  const now = new Date('2026-01-01T00:00:00.123Z');
+  return statusOf({
+    pool: of,
+    sampled,
+    step,
+    trouble: undefined,
+    selector: 'a=b',
+    wake: 'Tracking',
+    now,
+    ...change,
+  });
+}
+
+const conditions = (status: WorkerPoolStatus): Record<string, string> =>
+  Object.fromEntries(
+    (status.conditions ?? []).map(({ type, status: is, reason }) => [type, `${is} ${reason}`]),
+  );
+
+test('a pool that scales', () => {
+  const status = see();
+  expect(status).toMatchObject({
+    ...{
+      observedGeneration: 3,
+      waiting: 12,
+      inFlight: 0,
+      delayed: 1,
+      dead: 2,
+      desiredReplicas: 3,
+      selector: 'a=b',
+    },
+    lastDecision: '0→3: 12 waiting, 0 in flight, 5 tasks a replica',
+    lastScaleTime: '2026-01-01T00:00:00Z',
+  });
+  expect(conditions(status)).toEqual({
+    Ready: 'True Scaling',
+    RedisReachable: 'True Sampled',
+    Active: 'True Working',
+    ScalingLimited: 'False WithinBounds',
+  });
+});
+
+const cases: [string, Change, Record<string, string>][] = [
+  [
+    'Redis is away',
+    { sampled: away },
+    { Ready: 'False RedisUnreachable', RedisReachable: 'False Unreachable' },
+  ],
+  [
+    'nothing was sampled yet',
+    { sampled: { kind: 'unknown', reason: 'NotSampledYet', why: 'not yet' } },
+    { Ready: 'Unknown NotSampledYet', RedisReachable: 'Unknown NotSampledYet' },
+  ],
+  [
+    'workers crash',
+    { trouble_: 'container "worker" crashes' },
+    { Ready: 'False WorkersFailing', RedisReachable: 'True Sampled' },
+  ],
+  [
+    'a person has to act',
+    { trouble: { reason: 'NoTarget', message: 'no such Deployment' }, step: undefined },
+    { Ready: 'False NoTarget', Active: 'Unknown NotDecidedYet' },
+  ],
+  ['paused', { pool: pool({ mode: 'Paused' }) }, { Ready: 'True Paused', Active: 'False Idle' }],
+  ['a dry run', { pool: pool({ mode: 'DryRun' }) }, { Ready: 'True DryRun' }],
+  ['max limits', { pool: pool({ maxReplicas: 2 }) }, { ScalingLimited: 'True MaxReplicas' }],
+  ['min limits', { pool: pool({ minReplicas: 5 }) }, { ScalingLimited: 'True MinReplicas' }],
+];
+test.each(cases)('%s', (_, change, expected) => expect(conditions(see(change))).toMatchObject(expected));
+
+test('what is not known keeps its last value', () => {
+  const before = see();
+  const after = see({ pool: pool({}, before), sampled: away });
+  expect(after).toMatchObject({ waiting: 12, dead: 2 });
+});
+
+test('a transition time moves with the status of its condition alone', () => {
+  const before = see();
+  const later = new Date('2026-01-02T00:00:00Z');
+  const same = see({ pool: pool({}, before), now: later });
+  expect(same.conditions?.map((c) => c.lastTransitionTime)).toEqual(
+    before.conditions?.map((c) => c.lastTransitionTime),
+  );
+  const changed = see({ pool: pool({}, before), now: later, sampled: away });
+  const times = Object.fromEntries(changed.conditions?.map((c) => [c.type, c.lastTransitionTime]) ?? []);
+  expect(times['RedisReachable']).toBe('2026-01-02T00:00:00Z');
+  expect(times['ScalingLimited']).toBe('2026-01-01T00:00:00Z');
+});
+
+test('messages are sentences', () => {
+  for (const change of [{}, ...cases.map(([, c]) => c)])
+    for (const { message } of see(change).conditions ?? []) expect(message).toMatch(/^[A-Z].*[.!?]$/);
+});
+
+test('a change of counters alone can wait; any other cannot', () => {
+  const before = see();
+  expect(onlyNumbersChanged(before, { ...before, waiting: 99, inFlight: 3, delayed: 0, dead: 5 })).toBe(true);
+  expect(onlyNumbersChanged(before, { ...before, readyReplicas: 1 })).toBe(false);
+  expect(onlyNumbersChanged(before, { ...before, conditions: [] })).toBe(false);
+});

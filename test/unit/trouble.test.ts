@@ -1,0 +1,77 @@
+import { expect, test } from 'vitest';
+import { slimPod, troubleOf } from '../../controller/trouble.ts';
+import type { Pod } from '../../kube/wire.ts';
+
+type Container = NonNullable<NonNullable<Pod['status']>['containerStatuses']>[number];
+
+function pod(container: Partial<Container>, more: Partial<Pod['metadata']> = {}): Pod {
+  const status = { name: 'worker', image: 'i', imageID: '', ready: false, restartCount: 0, ...container };
+  return { metadata: { name: 'tiles-1', ...more }, status: { containerStatuses: [status] } };
+}
+
+const crashed = {
+  exitCode: 1,
+  reason: 'Error',
+  message: 'starting\nmillrace-worker: ./nope is not there: give the right path\n',
+};
+
+const cases: [string, Pod, string | undefined][] = [
+  ['a running container', pod({ state: { running: {} } }), undefined],
+  ['one that is being created', pod({ state: { waiting: { reason: 'ContainerCreating' } } }), undefined],
+  ['one that ended well', pod({ state: { terminated: { exitCode: 0 } } }), undefined],
+  [
+    'one that crashes says its last words',
+    pod({
+      state: { waiting: { reason: 'CrashLoopBackOff' } },
+      lastState: { terminated: crashed },
+      restartCount: 4,
+    }),
+    'container "worker" of pod tiles-1 crashes (exit code 1, restarted 4 times): millrace-worker: ./nope is not there: give the right path',
+  ],
+  [
+    'one that has just crashed',
+    pod({ state: { terminated: crashed } }),
+    'container "worker" of pod tiles-1 crashes (exit code 1): millrace-worker: ./nope is not there: give the right path',
+  ],
+  [
+    'one that was killed for its memory',
+    pod({
+      state: { waiting: { reason: 'CrashLoopBackOff' } },
+      lastState: { terminated: { exitCode: 137, reason: 'OOMKilled' } },
+    }),
+    'container "worker" of pod tiles-1 crashes (exit code 137): OOMKilled',
+  ],
+  [
+    'an image that cannot be had',
+    pod({ state: { waiting: { reason: 'ImagePullBackOff', message: 'no such image\nmore' } } }),
+    'container "worker" of pod tiles-1 cannot start: ImagePullBackOff: no such image',
+  ],
+  [
+    'one that is on its way out',
+    pod({ state: { terminated: crashed } }, { deletionTimestamp: 'now' }),
+    undefined,
+  ],
+  [
+    'a pod without a place',
+    {
+      metadata: { name: 'tiles-1' },
+      status: {
+        conditions: [
+          { type: 'PodScheduled', status: 'False', message: '0/3 nodes are available: too little cpu.' },
+        ],
+      },
+    },
+    'pod tiles-1 cannot be scheduled: 0/3 nodes are available: too little cpu.',
+  ],
+];
+
+test.each(cases)('%s', (_, of, expected) => expect(troubleOf([of])).toBe(expected));
+
+test('is found in what is kept of a pod, too', () => {
+  for (const [, of, expected] of cases) expect(troubleOf([slimPod(of)])).toBe(expected);
+});
+
+test('the first pod in trouble speaks for all', () => {
+  const well = pod({ state: { running: {} } });
+  expect(troubleOf([well, pod({ state: { terminated: crashed } })])).toContain('exit code 1');
+});

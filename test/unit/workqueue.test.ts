@@ -1,0 +1,164 @@
+import { expect, test } from 'vitest';
+import { createWorkQueue, type WorkQueueOptions } from '../../controller/workqueue.ts';
+import type { Clock } from '../../runtime/clock.ts';
+
+/** A clock that is turned by hand. */
+function handClock(): Clock & { advance(ms: number): Promise<void> } {
+  let now = 0;
+  const sleepers = new Set<{ at: number; wake: () => void }>();
+  return {
+    now: () => now,
+    sleep: (ms, signal) =>
+      new Promise((resolve) => {
+        const sleeper = { at: now + ms, wake: resolve };
+        sleepers.add(sleeper);
+        signal?.addEventListener('abort', () => {
+          sleepers.delete(sleeper);
+          resolve();
+        });
+      }),
+    advance: async (ms) => {
+      now += ms;
+      for (const sleeper of sleepers) {
+        if (sleeper.at > now) continue;
+        sleepers.delete(sleeper);
+        sleeper.wake();
+      }
+      await settled();
+    },
+  };
+}
+
+/** Lets everything run that can run without time passing. */
+const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+function start(work: WorkQueueOptions['work'], concurrency = 2) {
+  const clock = handClock();
+  const errors: [string, number][] = [];
+  const stop = new AbortController();
+  const queue = createWorkQueue({
+    work,
+    clock,
+    concurrency,
+    onError: (key, _, retryInMs) => errors.push([key, retryInMs]),
+    backoff: { initialMs: 100, maxMs: 1_000 },
+  });
+  const ended = queue.run(stop.signal);
+  return { queue, clock, errors, ended, stop };
+}
+
+test('a key that is added twice is worked on once', async () => {
+  const seen: string[] = [];
+  const stop = new AbortController();
+  const queue = createWorkQueue({
+    work: async (key) => void seen.push(key) as undefined,
+    onError: () => expect.unreachable(),
+    concurrency: 1,
+    clock: handClock(),
+  });
+  for (const key of ['a', 'b', 'a', 'a']) queue.add(key);
+  expect(queue.depth).toBe(2);
+  const ended = queue.run(stop.signal);
+  await settled();
+  expect(seen).toEqual(['a', 'b']);
+  stop.abort();
+  await ended;
+});
+
+test('a key that is added while it is worked on comes again, never beside itself', async () => {
+  const gate = Promise.withResolvers<void>();
+  let active = 0;
+  let most = 0;
+  let runs = 0;
+  const { queue } = start(async () => {
+    runs++;
+    most = Math.max(most, ++active);
+    if (runs === 1) await gate.promise;
+    active--;
+    return undefined;
+  });
+  queue.add('a');
+  await settled();
+  queue.add('a');
+  queue.add('a');
+  await settled();
+  expect(runs).toBe(1);
+  gate.resolve();
+  await settled();
+  expect({ runs, most }).toEqual({ runs: 2, most: 1 });
+});
+
+test('different keys run side by side, up to the limit', async () => {
+  let active = 0;
+  let most = 0;
+  const gate = Promise.withResolvers<void>();
+  const { queue } = start(async () => {
+    most = Math.max(most, ++active);
+    await gate.promise;
+    active--;
+    return undefined;
+  }, 3);
+  for (const key of 'abcdef') queue.add(key);
+  await settled();
+  expect(most).toBe(3);
+  gate.resolve();
+  await settled();
+  expect({ active, depth: queue.depth }).toEqual({ active: 0, depth: 0 });
+});
+
+test('a key that fails comes back after a growing delay, and from the start after a success', async () => {
+  let failing = true;
+  let runs = 0;
+  const { queue, clock, errors } = start(async () => {
+    runs++;
+    if (failing) throw new Error('no');
+    return undefined;
+  });
+  queue.add('a');
+  await settled();
+  for (const ms of [100, 200, 400, 800, 1_000, 1_000]) await clock.advance(ms);
+  expect(errors.map(([, delay]) => delay)).toEqual([100, 200, 400, 800, 1_000, 1_000, 1_000]);
+  failing = false;
+  await clock.advance(1_000);
+  expect(runs).toBe(8);
+  failing = true;
+  queue.add('a');
+  await settled();
+  expect(errors.at(-1)).toEqual(['a', 100]);
+});
+
+test('a key may ask to come back; the nearest time wins', async () => {
+  const seen: number[] = [];
+  const { queue, clock } = start(async () => {
+    seen.push(clock.now());
+    return seen.length === 1 ? 500 : undefined;
+  });
+  queue.add('a');
+  await settled();
+  queue.addAfter('a', 2_000);
+  queue.addAfter('a', 300);
+  await clock.advance(300);
+  await clock.advance(2_000);
+  expect(seen).toEqual([0, 300]);
+});
+
+test('stopping waits for what was begun and begins nothing more', async () => {
+  const gate = Promise.withResolvers<void>();
+  let runs = 0;
+  const { queue, ended, stop } = start(async () => {
+    runs++;
+    await gate.promise;
+    return undefined;
+  }, 1);
+  queue.add('a');
+  queue.add('b');
+  await settled();
+  stop.abort();
+  let over = false;
+  void ended.then(() => (over = true));
+  await settled();
+  expect(over).toBe(false);
+  gate.resolve();
+  await ended;
+  expect(runs).toBe(1);
+});
