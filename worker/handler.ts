@@ -3,9 +3,6 @@
  * handler wraps a program in it. The loop knows nothing else about handlers.
  */
 
-/** What a handler may return: text and bytes are stored as they are, anything else as JSON. */
-export type HandlerResult = unknown;
-
 export interface TaskContext {
   /** The field of the result hash that the outcome goes to. */
   readonly id: string;
@@ -21,9 +18,10 @@ export interface TaskContext {
 /**
  * Runs one task. `task` is the parsed value where the task is a JSON object or array; else the text as it was
  * pushed, or the bytes (a Buffer) where it is not valid UTF-8.
+ * Returns the result, or a promise of it: text and bytes are stored as they are, anything else as JSON.
  * Throw to fail the attempt; throw an error with `retry: false` to fail the task for good.
  */
-export type Handler = (task: unknown, context: TaskContext) => HandlerResult | Promise<HandlerResult>;
+export type Handler = (task: unknown, context: TaskContext) => unknown;
 
 /** A handler that holds something open (a kept-running process) and must be closed. */
 export interface OpenHandler extends AsyncDisposable {

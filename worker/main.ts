@@ -8,7 +8,7 @@ import { createLog, logLevels, type LogLevel } from '../runtime/log.ts';
 import { createProgram, duration, integer, runProgram, UsageError } from '../runtime/program.ts';
 import { version } from '../runtime/version.ts';
 import type { OpenHandler } from './handler.ts';
-import { openCommand } from './handlers/command.ts';
+import { openCommand, type CommandOptions } from './handlers/command.ts';
 import { openLines } from './handlers/lines.ts';
 import { openModule } from './handlers/module.ts';
 import { createWorkerMetrics } from './metrics.ts';
@@ -106,7 +106,7 @@ function parse(argv: readonly string[]): Flags {
   return program.opts<Flags>();
 }
 
-async function openHandler(flags: Flags, log: (line: string) => void): Promise<OpenHandler> {
+async function openHandler(flags: Flags, log: CommandOptions['log']): Promise<OpenHandler> {
   if (flags.module && flags.command)
     throw new UsageError('both --module and --command are given: choose one');
   if (flags.module) return openModule(flags.module, process.cwd());
@@ -124,7 +124,9 @@ async function main(): Promise<void> {
   redisOptions(redis); // says now what is wrong with the address, not in a reconnect loop
   const log = createLog('millrace-worker', flags.logLevel);
   using signals = onSignals();
-  await using handler = await openHandler(flags, (line) => log.info({ line }, 'stderr of the command'));
+  await using handler = await openHandler(flags, (line, source) =>
+    log.info({ ...source, line }, 'stderr of the command'),
+  );
   const metrics = createWorkerMetrics(flags.queue);
   let ready = false;
   await using _http =

@@ -42,7 +42,7 @@ const specSchema = root.properties?.['spec'] ?? fail('the CRD has no spec');
 const statusSchema = root.properties?.['status'] ?? fail('the CRD has no status');
 
 /** Every field set, at every depth; the pod template is Kubernetes' own type and not ours to describe. */
-type Complete<T> = T extends V1PodTemplateSpec
+type Complete<T> = T extends PodTemplateSpec
   ? T
   : T extends readonly (infer Item)[]
     ? Complete<Item>[]

@@ -1,57 +1,22 @@
-import { execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { execFileSync } from 'node:child_process';
 
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 
 import { ResultEncodingError } from '../../worker/encode.ts';
+import type { OpenHandler } from '../../worker/handler.ts';
 import { openCommand, type CommandOptions } from '../../worker/handlers/command.ts';
 import { CommandError, HandlerLoadError } from '../../worker/handlers/errors.ts';
-import type { OpenHandler, TaskContext } from '../../worker/handler.ts';
-import { contextOf, logbook, mark, watchers, type Marked } from '../fixtures/processes.ts';
+import { failure, FIXTURES, handlerSuite, run } from '../fixtures/handler-suite.ts';
+import { watchers } from '../fixtures/processes.ts';
 
-const FIXTURES = new URL('../fixtures/', import.meta.url).pathname;
-
-let marked: Marked;
-let book: ReturnType<typeof logbook>;
-let opened: OpenHandler[];
-
-beforeEach(() => {
-  marked = mark();
-  book = logbook();
-  opened = [];
-});
-
-afterEach(async () => {
-  await Promise.all(opened.map((handler) => handler[Symbol.asyncDispose]()));
-  await marked.gone();
-  expect(watchers()).toEqual([]);
-});
+const suite = handlerSuite();
 
 async function open(command: string | string[], rest: Partial<CommandOptions> = {}): Promise<OpenHandler> {
-  const { env } = marked;
-  const handler = await openCommand({ command, cwd: FIXTURES, env, log: book.log, ...rest });
-  opened.push(handler);
-  return handler;
+  const { marked, book } = suite;
+  return suite.own(await openCommand({ command, cwd: FIXTURES, env: marked.env, log: book.log, ...rest }));
 }
 
 const sh = (script: string): string[] => ['sh', '-c', script];
-
-async function run(
-  handler: OpenHandler,
-  raw: string | Buffer = '',
-  rest?: Partial<TaskContext>,
-): Promise<unknown> {
-  return await handler.handle(raw, contextOf(raw, rest));
-}
-
-async function failure(attempt: Promise<unknown>): Promise<Error> {
-  const error = await attempt.then(
-    () => 'it succeeded',
-    (thrown: unknown) => thrown,
-  );
-  if (error instanceof Error) return error;
-  throw new Error(`no error: ${String(error)}`);
-}
 
 describe('a task', () => {
   test('is the stdin of the program, and stdout is the result, byte for byte', async () => {
@@ -75,7 +40,7 @@ describe('a task', () => {
     ['an id with a NUL', 'a\0b'],
     ['a long id', 'x'.repeat(4097)],
   ])('%s is left out of the environment, and none is inherited', async (_name, id) => {
-    const env = { ...marked.env, MILLRACE_TASK_ID: 'of the worker' };
+    const env = { ...suite.marked.env, MILLRACE_TASK_ID: 'of the worker' };
     const handler = await open(sh('echo "${MILLRACE_TASK_ID-unset} $MILLRACE_ATTEMPT"'), { env });
     expect(String(await run(handler, '', { id }))).toBe('unset 1\n');
   });
@@ -152,135 +117,8 @@ test('stderr goes to the log, line by line, with the task', async () => {
     sh('echo one >&2; printf "two\\r\\nthree" >&2; head -c 20000 /dev/zero | tr "\\0" x >&2'),
   );
   await run(handler, '', { id: 'a', attempt: 2 });
-  expect(book.lines).toEqual(['one', 'two', `three${'x'.repeat(16 * 1024 - 5)}…`]);
-  expect(book.sources[0]).toEqual({ pid: expect.any(Number), id: 'a', attempt: 2 });
-});
-
-describe('abort', () => {
-  test('ends the program and what it started, with SIGTERM', async () => {
-    const controller = new AbortController();
-    const handler = await open(sh('sleep 600 & sleep 600 & echo ready >&2; wait'));
-    const attempt = failure(run(handler, '', { signal: controller.signal }));
-    await book.wait('ready');
-    await expect.poll(marked.living).toHaveLength(3);
-    controller.abort(new Error('the lease was lost'));
-    expect((await attempt).message).toBe('stopped: the lease was lost');
-    await marked.gone();
-  });
-
-  test('kills what ignores SIGTERM after the grace', async () => {
-    const controller = new AbortController();
-    const handler = await open(
-      sh('trap "echo asked >&2" TERM; echo ready >&2; while :; do sleep 0.01; done'),
-      {
-        graceMs: 100,
-      },
-    );
-    const attempt = failure(run(handler, '', { signal: controller.signal }));
-    await book.wait('ready');
-    const started = performance.now();
-    controller.abort();
-    expect((await attempt).message).toMatch(/^stopped: AbortError/);
-    expect(performance.now() - started).toBeGreaterThan(95);
-    expect(book.lines).toContain('asked');
-  });
-
-  test('gives no result, even if the program exits in good order', async () => {
-    const controller = new AbortController();
-    const handler = await open(
-      sh('trap "echo half; exit 0" TERM; echo ready >&2; while :; do sleep 0.01; done'),
-    );
-    const attempt = failure(run(handler, '', { signal: controller.signal }));
-    await book.wait('ready');
-    controller.abort();
-    expect((await attempt).message).toMatch(/^stopped/);
-  });
-
-  test('before the start starts nothing', async () => {
-    const handler = await open(sh('echo started >&2'));
-    const error = await failure(run(handler, '', { signal: AbortSignal.abort(new Error('too late')) }));
-    expect(error.message).toBe('stopped: too late');
-    expect(book.lines).toEqual([]);
-  });
-
-  test('in the tick of the start ends it', async () => {
-    const controller = new AbortController();
-    const attempt = failure(run(await open('sleep 600'), '', { signal: controller.signal }));
-    controller.abort();
-    expect((await attempt).message).toMatch(/^stopped/);
-  });
-
-  test('after the end changes nothing', async () => {
-    const controller = new AbortController();
-    expect(await run(await open('cat'), 'x', { signal: controller.signal })).toEqual(Buffer.from('x'));
-    controller.abort();
-  });
-});
-
-describe('nothing is left', () => {
-  test('of what the program leaves running, even if it holds stdout open', async () => {
-    const handler = await open(sh('sleep 600 & echo done'));
-    expect(String(await run(handler))).toBe('done\n');
-    await marked.gone();
-  });
-
-  test('of what the program leaves running without its pipes', async () => {
-    const handler = await open(sh('sleep 600 >/dev/null 2>&1 </dev/null & echo done'));
-    expect(String(await run(handler))).toBe('done\n');
-    await marked.gone(1000); // Killed, but perhaps not yet reaped by init.
-  });
-
-  test('and whoever leaves the group with the pipes does not hold the slot', async () => {
-    const handler = await open(sh('setsid sleep 600 & echo done'));
-    expect(String(await run(handler))).toBe('done\n');
-    for (const pid of marked.living()) process.kill(pid, 'SIGKILL'); // Out of the handler's reach, as documented.
-    await marked.gone(1000);
-  });
-
-  test('when the handler is closed', async () => {
-    const handler = await open(sh('sleep 600 & echo ready >&2; wait'));
-    const attempt = failure(run(handler));
-    await book.wait('ready');
-    await handler[Symbol.asyncDispose]();
-    await marked.gone();
-    expect((await attempt).message).toBe('stopped: CommandError: the handler is closed');
-    expect((await failure(run(handler))).message).toMatch('the handler is closed');
-  });
-
-  test('when the handler is closed and a program ignores SIGTERM', async () => {
-    const handler = await open(sh('trap "" TERM; echo ready >&2; while :; do sleep 0.01; done'), {
-      graceMs: 100,
-    });
-    const attempt = failure(run(handler));
-    await book.wait('ready');
-    await handler[Symbol.asyncDispose]();
-    await marked.gone();
-    expect((await attempt).message).toMatch('the handler is closed');
-  });
-
-  test('when the handler is closed in the tick of the start', async () => {
-    const handler = await open('sleep 600');
-    const attempt = failure(run(handler));
-    await handler[Symbol.asyncDispose]();
-    await marked.gone();
-    expect((await attempt).message).toMatch('the handler is closed');
-  });
-
-  test('when the worker is killed, neither of programs nor of what they started', async () => {
-    const worker = spawn(process.execPath, [`${FIXTURES}doomed.ts`], {
-      env: marked.env,
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    let ready = 0;
-    for await (const chunk of worker.stdout) {
-      ready += String(chunk).split('ready').length - 1;
-      if (ready === 2) break;
-    }
-    await expect.poll(marked.living).toHaveLength(5); // The worker, and for each handler a shell and its child.
-    worker.kill('SIGKILL');
-    await once(worker, 'exit');
-    await marked.gone(5000);
-  }, 15_000);
+  expect(suite.book.lines).toEqual(['one', 'two', `three${'x'.repeat(16 * 1024 - 5)}…`]);
+  expect(suite.book.sources[0]).toEqual({ pid: expect.any(Number), id: 'a', attempt: 2 });
 });
 
 test('the fixture programs are executable in a fresh checkout', () => {
