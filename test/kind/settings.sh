@@ -1,0 +1,50 @@
+# shellcheck shell=bash
+# What the scripts beside this file agree on: the versions of everything (nowhere else), where compiled programs are
+# kept, how a script speaks. Sourced, never run.
+# shellcheck disable=SC2034 # each script uses some of these
+
+KIND=v0.33.0
+HELM=v4.3.1
+KUBE=v1.34.4
+ETCD=v3.6.5
+COREDNS=v1.12.1
+# kind's own image of the same minor version, as the notes of the kind release above name it
+RELEASED_NODE_IMAGE=kindest/node:v1.34.11@sha256:44e222ee2132dab25ff87301682f89eb82c7880ea3a1bf543bfe9708fd08d67d
+NODE_BASE=node:24-bookworm-slim
+REDIS_BASE=redis:7.0-bookworm
+PYTHON_BASE=python:3.11-slim-bookworm
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=$(realpath -m "${MILLRACE_TEST_CACHE:-$HOME/.cache/kind-from-source}")
+bin=$cache/bin-$KUBE
+me=$(basename "$0" .sh)
+mkdir -p "$bin"
+
+say() { echo "$me: $*" >&2; }
+fail() { say "$@"; exit 1; }
+
+# one_at_a_time NAME: waits until no other run holds NAME, which this script then holds until it ends
+one_at_a_time() {
+  exec 9>"$cache/$1.lock"
+  flock 9
+}
+
+have_image() { docker image inspect "$1" >/dev/null 2>&1; }
+
+# pull IMAGE: true if the image is here or could be fetched. The engine gives up by itself after some seconds where no
+# registry answers; the limit is for a transfer that stands still.
+pull() { have_image "$1" || timeout 600 docker pull --quiet "$1" >/dev/null 2>&1; }
+
+# need_packages PROGRAM=PACKAGE...: installs Debian's packages whose program is missing
+need_packages() {
+  local pair missing=()
+  for pair in "$@"; do command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}"); done
+  [ ${#missing[@]} = 0 ] && return
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    fail "needs the Debian packages ${missing[*]}: install them, or run this as root on Debian"
+  fi
+  say "installing ${missing[*]}"
+  apt-get update -qq >&2
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >"$cache/apt.log" 2>&1 ||
+    { tail -n 20 "$cache/apt.log" >&2; fail "apt-get could not install ${missing[*]}"; }
+}
