@@ -124,7 +124,7 @@ function createElection({
 
   /** One look at the lease and, if it may be ours, one write. Resolves to whether it is ours now. */
   async function attempt(call: CallOptions): Promise<boolean> {
-    const known = fresh && seen !== undefined ? seen : await read(call);
+    const known = (fresh ? seen : undefined) ?? (await read(call));
     fresh = false;
     if (!claim(known, identity, elapsed())) return false;
     const record = claimed(known.lease, ref, identity, leaseDuration, clock.now());
@@ -140,10 +140,9 @@ function createElection({
     while (!signal.aborted) {
       const started = elapsed();
       try {
-        if (await attempt({ timeout: renewDeadline, signal })) {
-          renewed = started;
-          return true;
-        }
+        const won = await attempt({ timeout: renewDeadline, signal });
+        renewed = started;
+        if (won && !signal.aborted) return true;
       } catch (error) {
         // Of two candidates one gets a conflict, which is nothing to report.
         const beaten = error instanceof KubeError && error.status === 409;
@@ -151,7 +150,7 @@ function createElection({
       }
       await clock.sleep(retryPeriod * (1 + (jitter - 1) * random()), signal);
     }
-    // An attempt that the signal cut off may have reached the server.
+    // An attempt that the signal cut off may have succeeded.
     if (wrote) await release();
     return false;
   }
@@ -178,13 +177,20 @@ function createElection({
 
   async function release(): Promise<void> {
     const call = { timeout: retryPeriod };
-    try {
-      const { lease, holder } = fresh && seen !== undefined ? seen : await read(call);
-      if (lease && holder === identity) note(await api.leases.update(released(lease, clock.now()), call));
-    } catch (error) {
-      onError?.(error);
-    } finally {
+    for (let again = false; ; again = true) {
+      const known = fresh ? seen : undefined;
       fresh = false;
+      try {
+        const { lease, holder } = known ?? (await read(call));
+        if (lease && holder === identity) note(await api.leases.update(released(lease, clock.now()), call));
+        return;
+      } catch (error) {
+        // A renewal that was cut off may still have been on its way to the server.
+        const overtaken = error instanceof KubeError && error.conflict;
+        if (overtaken && !again) continue;
+        onError?.(error);
+        return;
+      }
     }
   }
 

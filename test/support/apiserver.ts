@@ -10,9 +10,9 @@
  * Everything lives in one temporary folder. Disposing kills both processes and removes the folder; a guard process does the
  * same when the test process dies before it could.
  */
-import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
-import { closeSync, existsSync, openSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { get } from 'node:https';
 import { createServer } from 'node:net';
@@ -20,6 +20,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { failure, kill, logTail, pidOf, run, startGuard } from './children.ts';
 
 const startTimeout = 90_000;
 const pollEvery = 50;
@@ -112,16 +113,17 @@ async function startOnce(tools: string): Promise<ApiServer> {
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   writeFileSync(join(dir, 'sa.key'), privateKey.export({ type: 'sec1', format: 'pem' }), { mode: 0o600 });
 
-  const etcd = run(tools, dir, 'etcd', etcdFlags);
-  const apiserver = run(tools, dir, 'kube-apiserver', apiserverFlags(port));
+  const etcd = run(join(tools, 'etcd'), dir, etcdFlags);
+  const apiserver = run(join(tools, 'kube-apiserver'), dir, apiserverFlags(port));
   const children = [etcd, apiserver];
   const guard = startGuard(children, dir);
   const stopped = new AbortController();
   const dispose = async (): Promise<void> => {
     stopped.abort();
-    await kill(guard);
     await Promise.all(children.map(kill));
     await rm(dir, { recursive: true, force: true, maxRetries: 3 });
+    // Last: until here it stands in for us.
+    await kill(guard);
   };
 
   try {
@@ -178,29 +180,6 @@ function flags(values: Record<string, string>): string[] {
   return Object.entries(values).map(([name, value]) => `--${name}=${value}`);
 }
 
-function run(tools: string, dir: string, name: string, args: string[]): ChildProcess {
-  const log = openSync(join(dir, `${name}.log`), 'w');
-  const child = spawn(join(tools, name), args, {
-    cwd: dir,
-    env: { PATH: process.env['PATH'], HOME: dir },
-    stdio: ['ignore', log, log],
-  });
-  closeSync(log);
-  return child;
-}
-
-/** A shell that sleeps on a pipe from this process: the pipe ends with us, however we end. */
-function startGuard(children: ChildProcess[], dir: string): ChildProcess {
-  const script = 'read -r _; dir=$1; shift; kill -9 "$@"; rm -rf "$dir"';
-  const guard = spawn('/bin/sh', ['-c', script, 'guard', dir, ...children.map((c) => String(c.pid))], {
-    stdio: ['pipe', 'ignore', 'ignore'],
-    detached: true,
-  });
-  // Neither the guard nor the servers should keep a finished test process from exiting.
-  for (const child of [guard, ...children]) child.unref();
-  return guard;
-}
-
 /** Resolves to the server's CA (PEM) once it is ready. */
 async function ready(server: string, dir: string, token: string, signal: AbortSignal): Promise<string> {
   const certificate = join(dir, 'certs', 'apiserver.crt');
@@ -228,39 +207,6 @@ function status(url: string, ca: string, token: string): Promise<number> {
     request.on('timeout', () => request.destroy());
     request.on('error', () => resolve(0));
   });
-}
-
-/** Rejects when the child ends by itself; stays pending otherwise. */
-function failure(child: ChildProcess, dir: string): Promise<never> {
-  const name = child.spawnfile.split('/').at(-1) ?? child.spawnfile;
-  const { promise, reject } = Promise.withResolvers<never>();
-  child.once('error', (cause) =>
-    reject(new Error(`cannot run ${child.spawnfile}: ${cause.message}`, { cause })),
-  );
-  child.once('exit', (code, signal) => {
-    void logTail(dir, name).then((tail) => reject(new Error(`${name} ended (${code ?? signal}):\n${tail}`)));
-  });
-  // After the start nobody waits for it any more.
-  promise.catch(() => {});
-  return promise;
-}
-
-async function logTail(dir: string, name: string): Promise<string> {
-  const log = await readFile(join(dir, `${name}.log`), 'utf8').catch(() => '(no log)');
-  return log.trim().split('\n').slice(-15).join('\n');
-}
-
-async function kill(child: ChildProcess): Promise<void> {
-  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
-  const ended = new Promise((resolve) => void child.once('exit', resolve));
-  child.ref();
-  child.kill('SIGKILL');
-  await ended;
-}
-
-function pidOf(child: ChildProcess): number {
-  if (child.pid === undefined) throw new Error(`${child.spawnfile} does not run`);
-  return child.pid;
 }
 
 function freePort(): Promise<number> {

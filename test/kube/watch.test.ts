@@ -1,0 +1,356 @@
+/** `reflect` before a real API server, with faults put between: a proxy, a frozen server, a watch that is made to lie. */
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { KubeApi } from '../../kube/api.ts';
+import { createKubeApi } from '../../kube/client.ts';
+import { fromKubeconfig } from '../../kube/kubeconfig.ts';
+import { KubeError } from '../../kube/errors.ts';
+import { LEASES, POOLS } from '../../kube/resources.ts';
+import { Silent } from '../../kube/silence.ts';
+import { createTransport } from '../../kube/transport.ts';
+import type { ReflectOptions, Reflector } from '../../kube/watch.ts';
+import { reflect } from '../../kube/watch.ts';
+import type { Lease } from '../../kube/wire.ts';
+import { systemClock } from '../../runtime/clock.ts';
+import { startApiServer, type ApiServer } from '../support/apiserver.ts';
+import { startTcpProxy, type TcpProxy } from '../support/tcpproxy.ts';
+
+const definition = join(import.meta.dirname, '../../charts/millrace/files/workerpools.yaml');
+
+const bounded = { timeout: 30_000 };
+
+let server: ApiServer;
+let proxy: TcpProxy;
+let direct: KubeApi;
+/** Through the proxy. */
+let api: KubeApi;
+const transports: Disposable[] = [];
+let namespace: string;
+
+beforeAll(async () => {
+  server = await startApiServer();
+  const connection = fromKubeconfig(server.kubeconfig);
+  proxy = await startTcpProxy(Number(new URL(server.server).port));
+  const connect = (address: string): KubeApi => {
+    const transport = createTransport({ ...connection, server: address });
+    transports.push(transport);
+    return createKubeApi(transport);
+  };
+  direct = connect(server.server);
+  api = connect(`https://127.0.0.1:${proxy.port}`);
+}, 120_000);
+afterAll(async () => {
+  for (const transport of transports) transport[Symbol.dispose]();
+  await proxy?.[Symbol.asyncDispose]();
+  await server?.[Symbol.asyncDispose]();
+});
+beforeEach(async () => {
+  namespace = await server.namespace('watch');
+});
+
+/** `+key holder` for what is there, `-key` for what went, without the namespace. */
+type Seen = string[];
+
+interface Watching extends AsyncDisposable {
+  seen: Seen;
+  errors: unknown[];
+  reflector: Reflector<Lease>;
+  controller: AbortController;
+  /** Resolves when `done` holds; looks after every change and every error. */
+  until(done: () => boolean): Promise<void>;
+}
+
+/** Leases of this test's namespace: the smallest of objects that need no definition. */
+function start(options: Partial<ReflectOptions<Lease>> = {}): Watching {
+  const seen: Seen = [];
+  const errors: unknown[] = [];
+  const controller = new AbortController();
+  let wake = Promise.withResolvers<void>();
+  const changed = (): void => {
+    wake.resolve();
+    wake = Promise.withResolvers();
+  };
+  const reflector = reflect<Lease>({
+    api,
+    resource: LEASES,
+    namespaces: [namespace],
+    signal: controller.signal,
+    backoff: { initial: 20, max: 100 },
+    onChange(key, object) {
+      const name = key.split('/')[1];
+      seen.push(object ? `+${name} ${object.spec?.holderIdentity}` : `-${name}`);
+      changed();
+    },
+    onError(error) {
+      errors.push(error);
+      changed();
+    },
+    ...options,
+  });
+  return {
+    seen,
+    errors,
+    reflector,
+    controller,
+    async until(done) {
+      while (!done()) await wake.promise;
+    },
+    async [Symbol.asyncDispose]() {
+      controller.abort(new Error('the test is over'));
+      await reflector.stopped;
+    },
+  };
+}
+
+const pool = (name: string): object => ({
+  apiVersion: 'millrace.dev/v1alpha1',
+  kind: 'WorkerPool',
+  metadata: { namespace, name },
+  spec: {
+    redis: { url: 'redis://redis' },
+    scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name },
+  },
+});
+const create = (name: string, holderIdentity = 'x', metadata: object = {}): Promise<Lease> =>
+  direct.leases.create({ metadata: { namespace, name, ...metadata }, spec: { holderIdentity } });
+const remove = (name: string): Promise<string> => server.kubectl(['-n', namespace, 'delete', 'lease', name]);
+
+test('delivers what is there, then every change', async () => {
+  await create('a');
+  const b = await create('b');
+  await using watching = start();
+  await watching.reflector.synced;
+  expect(watching.seen.toSorted()).toEqual(['+a x', '+b x']);
+  await direct.leases.update({ ...b, spec: { holderIdentity: 'y' } });
+  await create('c');
+  await remove('a');
+  await watching.until(() => watching.seen.length === 5);
+  expect(watching.seen.slice(2)).toEqual(['+b y', '+c x', '-a']);
+  expect([...watching.reflector.store.keys()]).toEqual([`${namespace}/b`, `${namespace}/c`]);
+  expect(watching.reflector.stats()).toEqual({ lastEvent: expect.any(Number), restarts: 0 });
+});
+
+test('tells what was there before', async () => {
+  const a = await create('a');
+  const previous: (string | undefined)[] = [];
+  await using watching = start({
+    onChange: (_key, _object, before) => previous.push(before?.spec?.holderIdentity),
+  });
+  await watching.reflector.synced;
+  await direct.leases.update({ ...a, spec: { holderIdentity: 'y' } });
+  await remove('a');
+  await expect.poll(() => previous).toEqual([undefined, 'x', 'y']);
+});
+
+test('lists in pages', async () => {
+  const names = ['a', 'b', 'c', 'd', 'e'];
+  for (const name of names) await create(name);
+  await using watching = start({ pageSize: 2 });
+  await watching.reflector.synced;
+  expect(watching.seen).toEqual(names.map((name) => `+${name} x`));
+});
+
+test('keeps to its namespaces and its labels', async () => {
+  const labels = { app: 'mine' };
+  const [here, other] = [namespace, await server.namespace('watch')];
+  for (const ns of [here, other, await server.namespace('watch')]) {
+    namespace = ns;
+    await create('mine', ns, { labels });
+    await create('alien', ns);
+  }
+  await using watching = start({ namespaces: [here, other], labelSelector: 'app=mine' });
+  await watching.reflector.synced;
+  expect(watching.seen.toSorted()).toEqual([`+mine ${here}`, `+mine ${other}`].toSorted());
+  await using all = start({ namespaces: [undefined], labelSelector: 'app=mine' });
+  await all.reflector.synced;
+  expect(all.seen).toHaveLength(3);
+});
+
+test('stores no managedFields, and what the transform makes', async () => {
+  await create('a', 'x', { labels: { big: 'yes' } });
+  await using watching = start({
+    transform(object) {
+      delete object.metadata.labels;
+      return object;
+    },
+  });
+  await watching.reflector.synced;
+  const stored = watching.reflector.store.get(`${namespace}/a`);
+  expect(stored?.spec).toEqual({ holderIdentity: 'x' });
+  expect(Object.keys(stored?.metadata ?? {}).toSorted()).toEqual([
+    'creationTimestamp',
+    'name',
+    'namespace',
+    'resourceVersion',
+    'uid',
+  ]);
+});
+
+test('delivers every key again from time to time', async () => {
+  await create('a');
+  await using watching = start({ resync: 50 });
+  await watching.until(() => watching.seen.length === 3);
+  expect(watching.seen).toEqual(['+a x', '+a x', '+a x']);
+});
+
+test("goes on after a consumer's mistake", async () => {
+  await create('a');
+  const mistake = new Error('mistake');
+  let calls = 0;
+  await using watching = start({
+    onChange() {
+      if (++calls === 1) throw mistake;
+    },
+  });
+  await watching.reflector.synced;
+  await create('b');
+  await expect.poll(() => calls).toBe(2);
+  expect(watching.errors).toEqual([mistake]);
+  expect(watching.reflector.stats().restarts).toBe(0);
+});
+
+/** The real API, with the first watch replaced. */
+const firstWatch = (watch: KubeApi['watch']): { api: KubeApi; lists: () => number } => {
+  let watches = 0;
+  let lists = 0;
+  const faulty: KubeApi = {
+    ...api,
+    list(...args) {
+      lists++;
+      return api.list(...args);
+    },
+    watch: (...args) => (watches++ === 0 ? watch : api.watch)(...args),
+  };
+  return { api: faulty, lists: () => lists };
+};
+
+describe('a watch that fails', () => {
+  test('by breaking goes on where it was, and misses nothing', async () => {
+    const { api: counted, lists } = firstWatch(api.watch);
+    await using watching = start({ api: counted });
+    await watching.reflector.synced;
+    await create('a');
+    await watching.until(() => watching.seen.length === 1);
+    proxy.cut();
+    await create('b');
+    await remove('a');
+    await watching.until(() => watching.seen.length === 3);
+    expect(watching.seen).toEqual(['+a x', '+b x', '-a']);
+    expect(watching.errors).toEqual([expect.objectContaining({ reason: 'Unreachable' })]);
+    expect(watching.reflector.stats().restarts).toBe(1);
+    expect(lists()).toBe(1);
+  });
+
+  test('by being too old lists again', bounded, async () => {
+    // The server remembers changes from when it began to serve a resource: to know nothing of version 1, it has to begin later.
+    await server.kubectl(['apply', '-f', definition]);
+    await server.kubectl([
+      'wait',
+      '--for=condition=Established',
+      'crd/workerpools.millrace.dev',
+      '--timeout=30s',
+    ]);
+    const { api: faulty, lists } = firstWatch((resource, selection, { seconds }, options) =>
+      api.watch(resource, selection, { resourceVersion: '1', seconds }, options),
+    );
+    const controller = new AbortController();
+    const failed = Promise.withResolvers<unknown>();
+    const created = Promise.withResolvers<string>();
+    const { stopped } = reflect({
+      api: faulty,
+      resource: POOLS,
+      signal: controller.signal,
+      onChange: created.resolve,
+      onError: failed.resolve,
+    });
+    expect(await failed.promise).toMatchObject({ expired: true });
+    await server.kubectl(['create', '-f', '-'], { input: JSON.stringify(pool('late')) });
+    expect(await created.promise).toBe(`${namespace}/late`);
+    expect(lists()).toBe(2);
+    controller.abort();
+    await stopped;
+  });
+
+  test('by going silent is given up, and a list finds what it missed', async () => {
+    const began = Promise.withResolvers<void>();
+    const mute: KubeApi['watch'] = (_resource, _selection, _start, { signal }) => {
+      began.resolve();
+      const never = new Promise<never>((_resolve, reject) =>
+        signal.addEventListener('abort', () => reject(signal.reason)),
+      );
+      return { [Symbol.asyncIterator]: () => ({ next: () => never }) };
+    };
+    await create('a');
+    const { api: faulty, lists } = firstWatch(mute);
+    await using watching = start({ api: faulty, silence: 400 });
+    await began.promise;
+    await create('b');
+    await remove('a');
+    await watching.until(() => watching.seen.length === 3);
+    expect(watching.seen).toEqual(['+a x', '+b x', '-a']);
+    expect(watching.errors).toEqual([expect.any(Silent)]);
+    expect(lists()).toBe(2);
+  });
+
+  test('by the network swallowing it is given up too', bounded, async () => {
+    await using watching = start({ silence: 3000 });
+    await watching.reflector.synced;
+    await create('a');
+    await watching.until(() => watching.seen.length === 1);
+    proxy.stall();
+    try {
+      await create('b');
+      await watching.until(() => watching.errors.some((error) => error instanceof Silent));
+      expect(watching.seen).toEqual(['+a x']);
+    } finally {
+      proxy.resume();
+    }
+    await watching.until(() => watching.seen.includes('+b x'));
+  });
+
+  test('again and again backs off, with jitter, up to the longest delay', async () => {
+    const slept: number[] = [];
+    const resync = 3_600_000;
+    const controller = new AbortController();
+    const down: KubeApi = {
+      ...api,
+      list: () =>
+        Promise.reject(new KubeError({ call: 'list', status: 500, reason: 'InternalError', message: 'no' })),
+    };
+    const { stopped, synced } = reflect({
+      api: down,
+      resource: LEASES,
+      signal: controller.signal,
+      onChange: () => {},
+      backoff: { initial: 100, max: 1000 },
+      resync,
+      random: () => 0.5,
+      clock: {
+        now: () => 0,
+        async sleep(ms, signal) {
+          if (ms === resync) return await systemClock.sleep(ms, signal);
+          slept.push(ms);
+          if (slept.length === 6) controller.abort(new Error('enough'));
+        },
+      },
+    });
+    await stopped;
+    expect(slept).toEqual([75, 150, 300, 600, 750, 750]);
+    await expect(synced).rejects.toThrow('enough');
+  });
+});
+
+const count = (kind: string): number =>
+  process.getActiveResourcesInfo().filter((name) => name === kind).length;
+
+test('stops at once and leaves nothing behind', async () => {
+  const before = { timers: count('Timeout'), sockets: count('TCPSocketWrap') };
+  const transport = createTransport(fromKubeconfig(server.kubeconfig));
+  const watching = start({ api: createKubeApi(transport), namespaces: ['default', namespace] });
+  await watching.reflector.synced;
+  expect(count('Timeout')).toBeGreaterThan(before.timers);
+  await watching[Symbol.asyncDispose]();
+  transport[Symbol.dispose]();
+  await expect.poll(() => count('TCPSocketWrap')).toBeLessThanOrEqual(before.sockets);
+  expect(count('Timeout')).toBeLessThanOrEqual(before.timers);
+});
