@@ -39,3 +39,11 @@ export async function step(input: StepInput): Promise<Step> {
   await target.scale(decision.desired, holding);
   return { replicas, decision, scaled: { from: replicas.wanted, to: decision.desired } };
 }
+
+/** Something moves, or may: the queue is worth a look every second. */
+export function isActive({ replicas, decision }: Step, sampled: Sampled): boolean {
+  if (sampled.kind !== 'known') return true;
+  const { waiting, inFlight, due } = sampled.sample;
+  const settled = decision.cause === 'Enough' && replicas.wanted === replicas.existing;
+  return waiting + inFlight + due > 0 || !settled;
+}

@@ -2,41 +2,49 @@
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 
+/** Requests go to the server, replies come from it. */
+export type Direction = 'requests' | 'replies';
+
 export interface TcpProxy extends AsyncDisposable {
   port: number;
-  /** Nothing passes any more, in either direction; connections stay open and new ones are accepted, as with lost packets. */
-  stall(): void;
+  /** Nothing passes any more, in either direction or in one; connections stay open and new ones are accepted, as with lost packets. */
+  stall(direction?: Direction): void;
   /** Ends `stall`; what was held back passes. */
   resume(): void;
-  /** Breaks all connections; new ones work. */
+  /** Present connections stay open and carry nothing ever again, as when a router forgot them; new ones work. */
+  swallow(): void;
+  /** Breaks all connections; what was held back is lost, and new ones work. */
   cut(): void;
 }
 
 export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
-  const sockets = new Set<Socket>();
-  let stalled = false;
+  const sockets = new Map<Socket, Direction>();
+  const swallowed = new Set<Socket>();
+  let stalled: readonly Direction[] = [];
+  const held = (socket: Socket, direction: Direction): boolean =>
+    swallowed.has(socket) || stalled.includes(direction);
 
   const server = createServer((near) => {
     const far = connect(targetPort, '127.0.0.1');
-    for (const [from, to] of [
-      [near, far],
-      [far, near],
+    for (const [from, to, direction] of [
+      [near, far, 'requests'],
+      [far, near, 'replies'],
     ] as const) {
-      sockets.add(from);
-      if (stalled) from.pause();
+      sockets.set(from, direction);
       from.on('data', (chunk) => {
         if (!to.write(chunk)) from.pause();
       });
       to.on('drain', () => {
-        if (!stalled) from.resume();
+        if (!held(from, direction)) from.resume();
       });
       from.on('end', () => to.end());
       from.on('error', () => to.destroy());
       from.on('close', () => {
         sockets.delete(from);
+        swallowed.delete(from);
         to.destroy();
       });
-      if (stalled) from.pause();
+      if (held(from, direction)) from.pause();
     }
   });
   server.listen(0, '127.0.0.1');
@@ -45,17 +53,23 @@ export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
   if (address === null || typeof address === 'string') throw new Error('the proxy has no port');
 
   const cut = (): void => {
-    for (const socket of sockets) socket.destroy();
+    for (const socket of sockets.keys()) socket.destroy();
   };
   return {
     port: address.port,
-    stall() {
-      stalled = true;
-      for (const socket of sockets) socket.pause();
+    stall(direction) {
+      stalled = direction ? [direction] : ['requests', 'replies'];
+      for (const [socket, its] of sockets) if (stalled.includes(its)) socket.pause();
     },
     resume() {
-      stalled = false;
-      for (const socket of sockets) socket.resume();
+      stalled = [];
+      for (const socket of sockets.keys()) if (!swallowed.has(socket)) socket.resume();
+    },
+    swallow() {
+      for (const socket of sockets.keys()) {
+        swallowed.add(socket);
+        socket.pause();
+      }
     },
     cut,
     async [Symbol.asyncDispose]() {

@@ -1,0 +1,139 @@
+/**
+ * What `millrace dev` works with: its flags, over what a WorkerPool's YAML says, over the defaults of WorkerPool. Two
+ * defaults are a laptop's rather than a cluster's: as many replicas as there are cores, and a window of 10 s.
+ */
+import { readFile } from 'node:fs/promises';
+import { parseAllDocuments } from 'yaml';
+import { policyOf } from '../controller/policy.ts';
+import type { Policy } from '../controller/decide.ts';
+import { withDefaults, type WorkerPoolSpecInput } from '../kube/defaults.ts';
+import { KIND, Mode } from '../kube/workerpool.ts';
+import { formatDuration, parseDuration } from '../runtime/duration.ts';
+import { UsageError } from '../runtime/program.ts';
+
+export interface DevFlags {
+  readonly module?: string;
+  readonly command?: string;
+  readonly keepRunning?: boolean;
+  readonly min?: number;
+  readonly max?: number;
+  readonly tasksPerReplica?: number;
+  readonly concurrency?: number;
+  /** ms. */
+  readonly window?: number;
+  /** Only when they were given: their defaults would hide the pool's. */
+  readonly queue?: string | undefined;
+  readonly result?: string | undefined;
+}
+
+export interface DevSettings {
+  readonly policy: Policy;
+  readonly dryRun: boolean;
+  readonly queue: string;
+  readonly result: string;
+  readonly concurrency: number;
+  readonly retry: {
+    readonly attempts: number;
+    readonly backoff: { readonly initialMs: number; readonly maxMs: number; readonly jitter: boolean };
+  };
+}
+
+/** Throws `UsageError` in one line for settings that contradict one another or that a pool must not have. */
+export function devSettings(
+  flags: DevFlags,
+  pool: Partial<WorkerPoolSpecInput> | undefined,
+  cores: number,
+): DevSettings {
+  const laptop = {
+    maxReplicas: Math.max(cores, pool?.minReplicas ?? 0, flags.min ?? 0),
+    scaling: { scaleDown: { window: '10s' } },
+  };
+  const spec = withDefaults({
+    redis: {},
+    ...(pool ?? laptop),
+    ...given('queue', flags.queue),
+    ...given('result', flags.result),
+    ...given('concurrency', flags.concurrency),
+    ...given('minReplicas', flags.min),
+    ...given('maxReplicas', flags.max),
+    scaling: {
+      ...(pool ?? laptop).scaling,
+      ...given('tasksPerReplica', flags.tasksPerReplica),
+      ...(flags.window === undefined ? {} : { scaleDown: { window: formatDuration(flags.window) } }),
+    },
+  });
+  whole('concurrency', spec.concurrency, 1);
+  whole('minReplicas (--min)', spec.minReplicas, 0);
+  whole('maxReplicas (--max)', spec.maxReplicas, 0);
+  whole('scaling.tasksPerReplica', spec.scaling.tasksPerReplica, 1);
+  whole('retry.attempts', spec.retry.attempts, 1);
+  if (spec.minReplicas > spec.maxReplicas)
+    throw new UsageError(
+      `at least ${spec.minReplicas} and at most ${spec.maxReplicas} replicas cannot both be: correct --min or --max`,
+    );
+  const { attempts, backoff } = spec.retry;
+  try {
+    return {
+      policy: policyOf(spec),
+      dryRun: spec.mode === Mode.DryRun,
+      queue: spec.queue,
+      result: spec.result,
+      concurrency: spec.concurrency,
+      retry: {
+        attempts,
+        backoff: {
+          initialMs: parseDuration(backoff.initial),
+          maxMs: parseDuration(backoff.max),
+          jitter: backoff.jitter,
+        },
+      },
+    };
+  } catch (error) {
+    throw new UsageError(`the pool has a duration that cannot be read: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+}
+
+function given<K extends string, V>(key: K, value: V | undefined): Partial<Record<K, V>> {
+  return value === undefined ? {} : ({ [key]: value } as Record<K, V>);
+}
+
+function whole(field: string, value: unknown, min: number): void {
+  if (Number.isSafeInteger(value) && (value as number) >= min) return;
+  throw new UsageError(`${field} is ${JSON.stringify(value)}: it must be a whole number from ${min}`);
+}
+
+/** The spec of the one WorkerPool in a YAML file. Throws `UsageError` when it cannot be read or holds none, or several. */
+export async function readPool(path: string): Promise<Partial<WorkerPoolSpecInput>> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    throw new UsageError(`the pool cannot be read: ${(error as Error).message}`, { cause: error });
+  }
+  return parsePool(text, path);
+}
+
+/** `readPool` for a text; `name` is for messages. */
+export function parsePool(text: string, name: string): Partial<WorkerPoolSpecInput> {
+  const documents = parseAllDocuments(text);
+  const pools: unknown[] = [];
+  for (const document of documents) {
+    const [error] = document.errors;
+    if (error) throw new UsageError(`${name} is not YAML: ${error.message.split('\n')[0]}`);
+    const value: unknown = document.toJS();
+    if (isObject(value) && value['kind'] === KIND) pools.push(value['spec']);
+  }
+  const [spec] = pools;
+  if (pools.length !== 1)
+    throw new UsageError(
+      `${name} holds ${pools.length === 0 ? 'no' : pools.length} ${KIND}${pools.length > 1 ? 's' : ''}: give a file with one`,
+    );
+  if (!isObject(spec)) throw new UsageError(`the ${KIND} in ${name} has no spec`);
+  return spec;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,105 @@
+/**
+ * `millrace dev`: a pool on this machine. The controller's own loop over local worker processes, on a Redis that is
+ * given or that is started for as long as this runs. Decisions are told in words as they are made.
+ *
+ * Ctrl-C ends it: workers finish what they run within the grace period (a second Ctrl-C makes them give it back), then
+ * the Redis that was started here stops. Nothing is left behind.
+ */
+import { availableParallelism } from 'node:os';
+import { pino } from 'pino';
+import type { QueueFlags } from '../queue/flags.ts';
+import { onSignals } from '../runtime/lifecycle.ts';
+import { UsageError } from '../runtime/program.ts';
+import { checkedAddress, checkedKeys } from './client.ts';
+import { devSettings, readPool, type DevFlags } from './dev-settings.ts';
+import { createNarrator } from './narrator.ts';
+import { startLocalRedis, type LocalRedis } from './local-redis.ts';
+import { createLocalTarget } from './local-target.ts';
+import { startPoolLoop } from './pool-loop.ts';
+import { workerProgram } from './worker-program.ts';
+
+/** Where clients look when they are told nothing. */
+const USUAL_PORT = 6379;
+/** People watch: look more often than a cluster has to, ms. */
+const POLL_MS = 250;
+
+/** Runs until a signal. `given` says which Redis to use; without it, one is started. */
+export async function dev(
+  flags: DevFlags & { readonly pool?: string; readonly grace: number },
+  given: QueueFlags | undefined,
+  env: NodeJS.ProcessEnv,
+): Promise<void> {
+  const { module, command, keepRunning } = flags;
+  if (module !== undefined && command !== undefined)
+    throw new UsageError('both --module and --command are given: choose one');
+  if (module === undefined && command === undefined)
+    throw new UsageError('nothing to run tasks with: give --module ./tasks.ts or --command ./compute');
+  const pool = flags.pool === undefined ? undefined : await readPool(flags.pool);
+  const { policy, dryRun, ...settings } = devSettings(flags, pool, availableParallelism());
+  const keys = checkedKeys(settings);
+  const address = given && checkedAddress(given);
+
+  using signals = onSignals();
+  const narrator = createNarrator((line) => void process.stdout.write(`${line}\n`));
+  const broken = new AbortController();
+  await using own = address
+    ? undefined
+    : await startOwnRedis(env, narrator.say, (why) => broken.abort(new Error(why)));
+  const redis = address ?? { url: own?.url };
+
+  await using target = createLocalTarget({
+    graceMs: flags.grace,
+    worker: (id) =>
+      workerProgram({ ...settings, redis, module, command, keepRunning, graceMs: flags.grace }, id, env),
+    onEvent: (event) => {
+      narrator.onEvent(event);
+      if (event.kind !== 'crashed') return;
+      // its lease covers what cannot be put back now
+      loop.recover(event.id).then(narrator.onRecovered, () => undefined);
+    },
+  });
+  await using loop = startPoolLoop({
+    redis,
+    keys,
+    policy,
+    dryRun,
+    target,
+    pollMs: POLL_MS,
+    log: pino(
+      { level: 'warn', base: {}, formatters: { level: (label) => ({ level: label }) } },
+      { write: narrator.onLog },
+    ),
+    onStep: narrator.onStep,
+    onError: narrator.onError,
+  });
+  signals.hurry.addEventListener('abort', () => target.hurry());
+  narrator.say(
+    `${policy.minReplicas} to ${policy.maxReplicas} workers for the list "${settings.queue}", results in the hash ` +
+      `"${settings.result}"; Ctrl-C ends it`,
+  );
+  await aborted(AbortSignal.any([signals.stopping, broken.signal]));
+  if (broken.signal.aborted) throw broken.signal.reason;
+  const busy = target.workers.length;
+  narrator.say(
+    busy === 0
+      ? 'stopping'
+      : `stopping: ${busy} ${busy === 1 ? 'worker finishes what it runs' : 'workers finish what they run'}`,
+  );
+}
+
+async function startOwnRedis(
+  env: NodeJS.ProcessEnv,
+  say: (text: string) => void,
+  onEnd: (why: string) => void,
+): Promise<LocalRedis> {
+  const redis = await startLocalRedis({ env, preferredPort: USUAL_PORT, onProgress: say, onEnd });
+  say(`${redis.what} at ${redis.url}, for as long as this runs; it keeps nothing`);
+  return redis;
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}

@@ -1,0 +1,38 @@
+/** `millrace inspect`: the queue and its workers, as a table or as JSON. */
+import type { QueueFlags } from '../queue/flags.ts';
+import type { QueueView, WorkerView } from '../queue/queue.ts';
+import { withQueue } from './client.ts';
+import { age, table } from './table.ts';
+
+export async function inspect(flags: QueueFlags & { readonly output: 'table' | 'json' }): Promise<void> {
+  await withQueue(flags, async (queue) => {
+    const view = await queue.inspect();
+    process.stdout.write(
+      flags.output === 'json' ? `${JSON.stringify(view, undefined, 2)}\n` : tables(flags.queue, view),
+    );
+  });
+}
+
+function tables(name: string, view: QueueView): string {
+  const { waiting, inFlight, delayed, dead, workers, counters } = view;
+  const queue = table(
+    ['QUEUE', 'WAITING', 'IN FLIGHT', 'DELAYED', 'DEAD', 'WORKERS', 'COMPLETED', 'FAILED'],
+    [[name, waiting, inFlight, delayed, dead, workers, counters.completed, counters.failed]],
+  );
+  if (view.workerList.length === 0) return queue;
+  const rows = view.workerList.map((worker) => [
+    worker.id,
+    stateOf(worker),
+    worker.inFlight,
+    worker.concurrency,
+    worker.leaseLeft > 0 ? age(worker.leaseLeft) : 'over',
+    age(view.now - worker.started),
+    worker.version,
+  ]);
+  return `${queue}\n${table(['WORKER', 'STATE', 'IN FLIGHT', 'SLOTS', 'LEASE', 'AGE', 'VERSION'], rows)}`;
+}
+
+/** A worker says how it is with its turns, and has tasks from its last one: what it holds is newer than what it said. */
+function stateOf({ state, inFlight }: WorkerView): string {
+  return inFlight > 0 && (state === 'idle' || state === 'starting') ? 'busy' : state;
+}

@@ -1,0 +1,130 @@
+#!/usr/bin/env node
+/**
+ * `millrace`: the command line. Each command is a file of its own that is loaded when it is asked for, so that
+ * `millrace enqueue` starts without what only `millrace dev` needs.
+ */
+import { Option, type Command } from 'commander';
+import { addQueueFlags } from '../queue/flags.ts';
+import { createProgram, duration, integer, runProgram, strict, UsageError } from '../runtime/program.ts';
+import { version } from '../runtime/version.ts';
+
+/** What every command that talks to a queue gets from commander. */
+type Flags<T> = Parameters<typeof import('./client.ts').withQueue>[0] & T;
+
+function build(): Command {
+  const program = createProgram('millrace', version)
+    .description('An autoscaling worker pool with Redis in the middle.')
+    .usage('<command> [options]');
+  const command = (name: string, description: string): Command =>
+    strict(program.command(name)).description(description);
+  const output = new Option('-o, --output <form>', 'how to print it')
+    .choices(['table', 'json'])
+    .default('table');
+
+  addDev(
+    command('dev', 'a pool on this machine: scales worker processes by the queue, with a Redis of its own'),
+  );
+
+  addQueueFlags(
+    command('enqueue', 'add tasks; prints their ids, or with --wait their results').argument(
+      '[task]',
+      'the task; - for --stdin',
+    ),
+  )
+    .option('--stdin', 'a task in each line of stdin; empty lines are left out')
+    .option('--delay <duration>', 'run no earlier than this from now, such as 10s', duration)
+    .option('--wait', 'wait for the result and print it')
+    .option('--timeout <duration>', 'with --wait, give up after this long', duration)
+    .action(async (task: string | undefined, flags: Flags<import('./enqueue.ts').EnqueueFlags>) => {
+      const { enqueue } = await import('./enqueue.ts');
+      await enqueue(task, flags);
+    });
+
+  addQueueFlags(
+    command('result', "print a task's result, byte for byte; waits for it").argument(
+      '<id>',
+      'the id of the task, or the task itself',
+    ),
+  )
+    .option('--timeout <duration>', 'give up after this long', duration)
+    .action(async (id: string, flags: Flags<{ timeout?: number }>) => {
+      const { printResult } = await import('./result.ts');
+      await printResult(id, flags);
+    });
+
+  addQueueFlags(command('inspect', 'what is in the queue, and which workers it has'))
+    .addOption(output)
+    .action(async (flags: Flags<{ output: 'table' | 'json' }>) => {
+      const { inspect } = await import('./inspect.ts');
+      await inspect(flags);
+    });
+
+  const dead = command('dead', 'tasks that failed for good').argument('[command]').usage('list [options]');
+  dead.action((unknown: string | undefined) => {
+    throw new UsageError(
+      unknown === undefined ? 'dead needs a command: list' : `unknown command 'dead ${unknown}'`,
+    );
+  });
+  addQueueFlags(strict(dead.command('list')).description('print the newest ones, newest first'))
+    .option('--count <n>', 'at most so many', integer(1, 10_000), 20)
+    .addOption(output)
+    .action(async (flags: Flags<{ count: number; output: 'table' | 'json' }>) => {
+      const { listDead } = await import('./dead.ts');
+      await listDead(flags);
+    });
+
+  command('version', 'print the version').action(() => void process.stdout.write(`${version}\n`));
+  return program;
+}
+
+function addDev(command: Command): void {
+  const option = (flags: string, text: string, variable: string): Option =>
+    new Option(flags, text).env(variable);
+  addQueueFlags(command)
+    .addOption(option('--module <path>', 'module whose default export runs a task', 'MILLRACE_MODULE'))
+    .addOption(option('--command <command>', 'program that runs a task: stdin to stdout', 'MILLRACE_COMMAND'))
+    .addOption(
+      option(
+        '--keep-running',
+        'keep the command running: JSON lines, see the README',
+        'MILLRACE_KEEP_RUNNING',
+      ),
+    )
+    .option(
+      '--pool <file>',
+      'YAML of a WorkerPool to take settings from; its redis and template are left out',
+    )
+    .option('--min <n>', 'the fewest workers (0)', integer(0, 10_000))
+    .option('--max <n>', 'the most workers (one for each core)', integer(0, 10_000))
+    .option('--tasks-per-replica <n>', 'one worker for so many tasks (5)', integer(1))
+    .option('--concurrency <n>', 'tasks at once in each worker (1)', integer(1, 10_000))
+    .option('--window <duration>', 'a worker goes when it was not needed for so long (10s)', duration)
+    .option('--grace <duration>', 'what runs may take so long when its worker is to go', duration, 25_000)
+    .addHelpText('after', '\nWithout --redis, a Redis is started for as long as this runs.')
+    .action(async (flags: Flags<import('./dev-settings.ts').DevFlags & { pool?: string; grace: number }>) => {
+      const own =
+        ['default', undefined].includes(command.getOptionValueSource('redis')) &&
+        flags.sentinel === undefined;
+      const chosen = (name: 'queue' | 'result'): string | undefined =>
+        command.getOptionValueSource(name) === 'default' ? undefined : flags[name];
+      const { dev } = await import('./dev.ts');
+      await dev(
+        { ...flags, queue: chosen('queue'), result: chosen('result') },
+        own ? undefined : flags,
+        process.env,
+      );
+    });
+}
+
+async function main(): Promise<void> {
+  // whoever reads our output may have seen enough
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit();
+    throw error;
+  });
+  const program = build();
+  if (process.argv.length <= 2) program.outputHelp();
+  else await program.parseAsync(process.argv);
+}
+
+await runProgram('millrace', main);

@@ -1,0 +1,98 @@
+/**
+ * The controller's own loop without Kubernetes: sample, decide, act, for one queue and any Target. A step is made
+ * whenever the queue was sampled, one at a time; a sample that comes meanwhile leads to one more.
+ */
+import type { Memory, Policy } from '../controller/decide.ts';
+import { noMemory } from '../controller/decide.ts';
+import { createSampler, type Sampled, type Sampler } from '../controller/sampler.ts';
+import { isActive, step, type Step } from '../controller/step.ts';
+import type { Target } from '../controller/target.ts';
+import type { RedisAddress } from '../queue/connection.ts';
+import type { QueueKeys } from '../queue/keys.ts';
+import { reap } from '../queue/scripts.ts';
+import type { Logger } from '../runtime/log.ts';
+
+export interface PoolLoopOptions {
+  readonly redis: RedisAddress;
+  readonly keys: QueueKeys;
+  readonly policy: Policy;
+  readonly target: Target;
+  readonly dryRun?: boolean;
+  /** How often a queue is read while something happens in it, ms. */
+  readonly pollMs?: number;
+  readonly log: Logger;
+  /** After each step, in order. */
+  readonly onStep: (step: Step, sampled: Sampled) => void;
+  /** A step failed; the next sample leads to another. */
+  readonly onError: (error: Error) => void;
+}
+
+export interface PoolLoop extends AsyncDisposable {
+  readonly sampler: Sampler;
+  /** Puts back what a worker holds that is known to be dead, before its lease would. Returns how many tasks. */
+  recover(worker: string): Promise<number>;
+}
+
+const ID = 'pool';
+
+/** Begins at once, and goes on until it is disposed. Redis may come and go meanwhile. */
+export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
+  const { keys, target, policy, log } = options;
+  let memory: Memory = noMemory;
+  let stepping: Promise<void> | undefined;
+  let again = false;
+  let closed = false;
+
+  const poll = options.pollMs === undefined ? {} : { pollMs: options.pollMs };
+  const sampler = createSampler({ address: options.redis, log, ...poll, onSample: kick });
+  sampler.add(ID, keys);
+
+  function kick(): void {
+    if (closed) return;
+    if (stepping) again = true;
+    else stepping = act().finally(done);
+  }
+
+  function done(): void {
+    stepping = undefined;
+    if (!again) return;
+    again = false;
+    kick();
+  }
+
+  /** Never rejects. */
+  async function act(): Promise<void> {
+    const sampled = sampler.latest(ID);
+    try {
+      const made = await step({
+        policy,
+        sampled,
+        target,
+        memory,
+        now: performance.now(),
+        dryRun: options.dryRun ?? false,
+        holding,
+      });
+      memory = made.decision.memory;
+      sampler.setActive(ID, isActive(made, sampled));
+      options.onStep(made, sampled);
+    } catch (error) {
+      if (!closed) options.onError(error as Error);
+    }
+  }
+
+  async function holding(): Promise<ReadonlyMap<string, number>> {
+    const load = await sampler.redis.hgetall(keys.load);
+    return new Map(Object.entries(load).map(([worker, tasks]) => [worker, Number(tasks)]));
+  }
+
+  return {
+    sampler,
+    recover: async (worker) => (await reap(sampler.redis, keys, worker, 'any', 'lost')) ?? 0,
+    [Symbol.asyncDispose]: async () => {
+      closed = true;
+      await sampler[Symbol.asyncDispose]();
+      await stepping;
+    },
+  };
+}

@@ -1,0 +1,121 @@
+/**
+ * One run of a pool from nothing to nothing: starts the loop, pushes the tasks once the pool stands at zero, and
+ * resolves when all are finished and the last worker has gone. Every sample on the way is noted and shown.
+ */
+import type { Redis } from 'ioredis';
+import { pino } from 'pino';
+import { startPoolLoop } from '../../cli/pool-loop.ts';
+import type { LocalTarget } from '../../cli/local-target.ts';
+import type { Policy } from '../../controller/decide.ts';
+import type { Sampled } from '../../controller/sampler.ts';
+import type { Step } from '../../controller/step.ts';
+import type { RedisAddress } from '../../queue/connection.ts';
+import { listDead } from '../../queue/dead.ts';
+import type { QueueKeys } from '../../queue/keys.ts';
+import { systemClock } from '../../runtime/clock.ts';
+import { rateOf, type Moment } from './history.ts';
+import type { Progress } from './progress.ts';
+
+export interface PoolRunOptions {
+  readonly address: RedisAddress;
+  /** A plain client, as any program has it. */
+  readonly redis: Redis;
+  readonly keys: QueueKeys;
+  readonly policy: Policy;
+  readonly target: LocalTarget;
+  readonly tasks: readonly string[];
+  readonly progress: Progress;
+  readonly signal: AbortSignal;
+}
+
+export interface PoolRun {
+  readonly history: readonly Moment[];
+  /** From the push to the decision that it led to, ms. */
+  readonly wokeMs: number;
+  /** From the push to the last result, and to the moment when no worker was left, s. */
+  readonly completeS: number;
+  readonly goneS: number;
+}
+
+const POLL_MS = 100;
+/** The rate that is shown is of the last so many ms. */
+const RATE_MS = 2_000;
+/** The pool is seen at zero for so long before the tasks come, ms. */
+const STILL_MS = 500;
+/** Nothing finished for so long: something is wrong, ms. */
+const PATIENCE_MS = 60_000;
+
+/** Rejects with the signal's reason, and when a task fails for good or nothing is finished for a minute. */
+export async function runPool(options: PoolRunOptions): Promise<PoolRun> {
+  const { redis, keys, policy, target, tasks, progress } = options;
+  const history: Moment[] = []; // in ms of this process until the end
+  const still = Promise.withResolvers<void>();
+  const done = Promise.withResolvers<void>();
+  const broken = new AbortController();
+  let pushed = Infinity;
+  let woke: number | undefined;
+  let complete: number | undefined;
+  let lastFinish = performance.now();
+
+  function onStep({ scaled, replicas }: Step, sampled: Sampled): void {
+    if (sampled.kind !== 'known') return;
+    const { waiting, inFlight, counters, dead } = sampled.sample;
+    const now = performance.now();
+    still.resolve();
+    if (scaled && scaled.to > 0) woke ??= now - pushed;
+    const { completed } = counters;
+    const wanted = scaled?.to ?? replicas.wanted;
+    if (completed > (history.at(-1)?.completed ?? 0)) lastFinish = now;
+    history.push({ at: now, waiting, inFlight, completed, wanted, ready: replicas.ready });
+    if (pushed !== Infinity) show(now);
+    if (completed >= tasks.length) complete ??= now;
+    if (complete !== undefined && replicas.existing === 0) done.resolve();
+    if (dead > 0) void explainDead();
+    if (now - lastFinish > PATIENCE_MS)
+      broken.abort(new Error(replicas.trouble ?? 'no task was finished for a minute'));
+  }
+
+  function show(now: number): void {
+    const last = history.at(-1);
+    if (!last) return;
+    progress.show({
+      ...last,
+      total: tasks.length,
+      seconds: (now - pushed) / 1_000,
+      rate: rateOf(history, RATE_MS) * 1_000,
+    });
+  }
+
+  async function explainDead(): Promise<void> {
+    const [letter] = await listDead(redis, keys, 1);
+    broken.abort(new Error(`a task failed for good: ${letter?.error ?? 'it is not known why'}`));
+  }
+
+  await using _loop = startPoolLoop({
+    redis: options.address,
+    keys,
+    policy,
+    target,
+    pollMs: POLL_MS,
+    onStep,
+    log: pino({ level: 'silent' }),
+    onError: (error) => progress.say(`${error.message}; it is tried again`),
+  });
+  const signal = AbortSignal.any([options.signal, broken.signal]);
+  const stopped = new Promise<never>((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+  });
+  stopped.catch(() => undefined);
+  await Promise.race([still.promise, stopped]);
+  await systemClock.sleep(STILL_MS, signal);
+  lastFinish = pushed = performance.now();
+  for (let i = 0; i < tasks.length; i += 1_000) await redis.lpush(keys.queue, ...tasks.slice(i, i + 1_000));
+  await Promise.race([done.promise, stopped]);
+  progress.end();
+  return {
+    history: history.map(({ at, ...rest }) => Object.assign(rest, { at: (at - pushed) / 1_000 })),
+    wokeMs: woke ?? 0,
+    completeS: ((complete ?? pushed) - pushed) / 1_000,
+    goneS: (performance.now() - pushed) / 1_000,
+  };
+}

@@ -1,0 +1,177 @@
+/** The commands of `millrace` as a shell sees them: output, one line for what is wrong, exit codes. */
+import { beforeAll, afterAll, describe, expect, test } from 'vitest';
+import { queueKeys } from '../../queue/keys.ts';
+import { version } from '../../runtime/version.ts';
+import { millrace } from '../support/millrace.ts';
+import { freePort, startRedis, type RedisServer } from '../support/redis.ts';
+import { startWorker } from '../support/workers.ts';
+
+let server: RedisServer;
+let env: NodeJS.ProcessEnv;
+beforeAll(async () => {
+  server = await startRedis();
+  env = { MILLRACE_REDIS_URL: server.url };
+});
+afterAll(() => server[Symbol.asyncDispose]());
+
+/** Keys of its own for each test. */
+let used = 0;
+function freshKeys(): { keys: ReturnType<typeof queueKeys>; flags: string[] } {
+  const keys = queueKeys(`queue-${++used}`, `result-${used}`);
+  return { keys, flags: ['--queue', keys.queue, '--result', keys.result] };
+}
+
+describe('enqueue', () => {
+  test('a task from the command line goes in as it is, and its id is printed', async () => {
+    const { keys, flags } = freshKeys();
+    const text = await millrace(['enqueue', 'hello world', ...flags], { env });
+    const json = await millrace(['enqueue', '{"id":"a1","n":2}', ...flags], { env });
+    expect([text.stdout, json.stdout]).toEqual(['hello world\n', 'a1\n']);
+    expect(await server.client().lrange(keys.queue, 0, -1)).toEqual(['{"id":"a1","n":2}', 'hello world']);
+  });
+
+  test('each line of stdin is a task, byte for byte, and the empty ones are left out', async () => {
+    const { keys, flags } = freshKeys();
+    const input = Buffer.concat([
+      Buffer.from('one\n\n'),
+      Buffer.from([0xff, 0x00, 0x0a]),
+      Buffer.from('last'),
+    ]);
+    const ended = await millrace(['enqueue', '-', ...flags], { env, input });
+    expect(ended.code).toBe(0);
+    const tasks = await server.client().lrangeBuffer(keys.queue, 0, -1);
+    expect(tasks).toEqual([Buffer.from('last'), Buffer.from([0xff, 0x00]), Buffer.from('one')]);
+  });
+
+  test('--delay puts it among the delayed, due then', async () => {
+    const { keys, flags } = freshKeys();
+    const before = Date.now();
+    expect((await millrace(['enqueue', 'later', '--delay', '1h', ...flags], { env })).code).toBe(0);
+    const redis = server.client();
+    const due = await redis.zcount(keys.delayed, before + 3_600_000, before + 3_660_000);
+    expect(due).toBe(1);
+    expect(await redis.llen(keys.queue)).toBe(0);
+  });
+
+  test('--wait prints results in the order of the tasks; a failure is one line and exit 1', async () => {
+    const { keys, flags } = freshKeys();
+    await using _worker = startWorker(server, keys, {
+      handler: (task) => {
+        if (task === 'bad') throw Object.assign(new Error('it cannot be done'), { retry: false });
+        return String(task).toUpperCase();
+      },
+    });
+    const one = await millrace(['enqueue', 'abc', '--wait', ...flags], { env });
+    const many = await millrace(['enqueue', '--stdin', '--wait', ...flags], { env, input: 'x\ny\nz\n' });
+    const bad = await millrace(['enqueue', 'bad', '--wait', ...flags], { env });
+    expect([one.stdout, many.stdout]).toEqual(['ABC', 'X\nY\nZ\n']);
+    expect(bad).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: expect.stringMatching(
+        /^millrace: task bad failed for good: [^\n]*it cannot be done\n$/,
+      ) as unknown,
+    });
+    const dead = await millrace(['dead', 'list', ...flags], { env });
+    expect(dead.stdout).toMatch(
+      /^WHEN +ATTEMPTS +WORKER +TASK +ERROR\n\S+Z +1 +worker-\S+ +bad +[^\n]*it cannot be done\n$/,
+    );
+    const [letter] = JSON.parse(
+      (await millrace(['dead', 'list', '-o', 'json', ...flags], { env })).stdout,
+    ) as unknown[];
+    expect(letter).toMatchObject({
+      task: 'bad',
+      error: expect.stringContaining('it cannot be done') as unknown,
+      attempts: 1,
+    });
+  });
+});
+
+describe('result', () => {
+  test('prints what the hash holds, byte for byte', async () => {
+    const { keys, flags } = freshKeys();
+    await server.client().hset(keys.result, 'a', 'no line feed behind this');
+    expect(await millrace(['result', 'a', ...flags], { env })).toEqual({
+      code: 0,
+      stdout: 'no line feed behind this',
+      stderr: '',
+    });
+  });
+
+  test('gives up after --timeout with one line and exit 1', async () => {
+    const { flags } = freshKeys();
+    const ended = await millrace(['result', 'nothing', '--timeout', '100ms', ...flags], { env });
+    expect(ended).toMatchObject({ code: 1, stdout: '' });
+    expect(ended.stderr).toBe('millrace: no result of task nothing within 100 ms: it may still come\n');
+  });
+});
+
+describe('inspect', () => {
+  test('shows the queue and its workers, as a table and as JSON', async () => {
+    const { keys, flags } = freshKeys();
+    const finish = Promise.withResolvers<void>();
+    await using worker = startWorker(server, keys, { id: 'w-1', handler: () => finish.promise });
+    await worker.ready();
+    await server.client().lpush(keys.queue, 'running');
+    const started = (): Promise<{ stdout: string }> => millrace(['inspect', '-o', 'json', ...flags], { env });
+    let view = JSON.parse((await started()).stdout) as { inFlight: number };
+    while (view.inFlight === 0) view = JSON.parse((await started()).stdout) as { inFlight: number };
+    await server.client().lpush(keys.queue, 'w1', 'w2');
+    const table = await millrace(['inspect', ...flags], { env });
+    expect(table.stdout).toMatch(/^QUEUE +WAITING +IN FLIGHT.*\nqueue-\d+ +[12] +1 /);
+    expect(table.stdout).toMatch(/\nWORKER +STATE.*\nw-1 +busy +1 +1 +\d+s +\d+s +test\n$/);
+    finish.resolve();
+  });
+});
+
+describe('usage', () => {
+  test('alone it prints help; version prints the version', async () => {
+    const alone = await millrace([]);
+    expect(alone).toMatchObject({ code: 0, stderr: '' });
+    for (const command of ['dev', 'enqueue', 'result', 'inspect', 'dead', 'version'])
+      expect(alone.stdout).toMatch(new RegExp(`^  ${command} `, 'm'));
+    expect((await millrace(['version'])).stdout).toBe(`${version}\n`);
+    expect((await millrace(['enqueue', '--help'])).stdout).toMatch(/--delay <duration>/);
+  });
+
+  test.each([
+    [['nonsense'], /unknown command 'nonsense'/],
+    [['enque', 'x'], /unknown command 'enque' \(Did you mean enqueue\?\)/],
+    [['enqueue', 'x', '--dely', '1s'], /unknown option '--dely'/],
+    [['enqueue', 'x', '--delay', 'soon'], /"soon" is not a duration/],
+    [['enqueue', 'x', 'y'], /too many arguments/],
+    [['enqueue'], /no task is given/],
+    [['enqueue', 'x', '--stdin'], /choose one/],
+    [['enqueue', 'x', '--timeout', '1s'], /--timeout is for --wait/],
+    [['enqueue', 'x', '--redis', 'http://localhost'], /begins with "http:/],
+    [['enqueue', 'x', '--queue', 'a', '--result', 'a'], /both "a"/],
+    [['result'], /missing required argument 'id'/],
+    [['inspect', '-o', 'xml'], /Allowed choices are table, json/],
+    [['dead'], /dead needs a command: list/],
+    [['dead', 'bury'], /unknown command 'dead bury'/],
+    [['dead', 'list', '--count', '0'], /whole number from 1/],
+    [['dev'], /nothing to run tasks with/],
+    [['dev', '--module', 'a.ts', '--command', 'cat'], /choose one/],
+    [['dev', '--command', 'cat', '--min', '3', '--max', '2'], /at least 3 and at most 2/],
+    [['dev', '--command', 'cat', '--pool', 'is-not-there.yaml'], /no such file/],
+    [['dev', '--command', 'cat', '--pool', 'package.json'], /holds no WorkerPool/],
+  ] as const)('millrace %j is one line and exit 2', async (args, line) => {
+    const { code, stdout, stderr } = await millrace(args);
+    expect(stderr).toMatch(line);
+    expect(stderr).toMatch(/^millrace: [^\n]+\n$/);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+  });
+
+  test('a Redis that is not there, and a key of another type, are one line and exit 1', async () => {
+    const port = await freePort();
+    const away = await millrace(['inspect', '--redis', `redis://127.0.0.1:${port}`]);
+    expect(away.stderr).toMatch(/^millrace: Redis at 127.0.0.1:\d+ refuses connections: [^\n]+\n$/);
+    const { keys, flags } = freshKeys();
+    await server.client().set(keys.queue, 'a string');
+    const pushed = await millrace(['enqueue', 'x', ...flags], { env });
+    expect(pushed.stderr).toMatch(/^millrace: Redis at [^\n]+: WRONGTYPE [^\n]+\n$/);
+    const looked = await millrace(['inspect', ...flags], { env });
+    expect(looked.stderr).toMatch(/^millrace: the key "queue-\d+" is not a list[^\n]+\n$/);
+    expect([away.code, pushed.code, looked.code]).toEqual([1, 1, 1]);
+  });
+});

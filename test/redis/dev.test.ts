@@ -1,0 +1,218 @@
+/** `millrace dev` as a real process: from zero to workers and back, broken modules, and what it leaves behind. */
+import { existsSync } from 'node:fs';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { closeRedis, openRedis } from '../../queue/connection.ts';
+import { openQueue } from '../../queue/queue.ts';
+import { eventually } from '../support/eventually.ts';
+import { MILLRACE, millrace, start, type Program } from '../support/millrace.ts';
+import { startRedis } from '../support/redis.ts';
+import { TASKS } from '../support/workers.ts';
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'millrace-dev-test-'));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+/** `dev` with a temporary folder of its own, where its Redis keeps what it keeps. */
+function dev(...args: string[]): Program {
+  return start(MILLRACE, ['dev', ...args], { env: { TMPDIR: folder } });
+}
+
+async function urlOf(program: Program): Promise<string> {
+  const [, url = ''] = await program.prints(/ at (redis:\/\/127\.0\.0\.1:\d+), for as long as this runs/);
+  return url;
+}
+
+/** Pids of the processes that a program started, by their parent. */
+async function childrenOf(pid: number | undefined): Promise<number[]> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  const found = await Promise.all(
+    pids.map(async (name) => {
+      const stat = await readFile(`/proc/${name}/stat`, 'utf8').catch(() => '');
+      return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1] === String(pid) ? [Number(name)] : [];
+    }),
+  );
+  return found.flat();
+}
+
+async function expectGone(pids: readonly number[]): Promise<void> {
+  expect(pids.length).toBeGreaterThan(0);
+  await eventually(() => expect(pids.filter((pid) => existsSync(`/proc/${pid}`))).toEqual([]));
+}
+
+describe('a pool on this machine', () => {
+  test('50 tasks of a plain client: from 0 to 3 and back, all results, and nothing is left after Ctrl-C', async () => {
+    await using program = dev('--module', TASKS, '--max', '3', '--tasks-per-replica', '10', '--window', '1s');
+    const plain = openRedis({ url: await urlOf(program) });
+    try {
+      await program.prints(/0 to 3 workers/);
+      const tasks = Array.from({ length: 50 }, (_, i) => `{"id":"t${i}","sleepMs":20}`);
+      await plain.lpush('task_queue', ...tasks);
+      await program.prints(/  0→3: \d+ waiting, 0 in flight, 10 tasks a replica, maxReplicas 3\n/);
+      await program.prints(/  3 workers are ready, [\d.]+ s after that\n/);
+      await eventually(async () => expect(await plain.hlen('result')).toBe(50), { withinMs: 15_000 });
+      await program.prints(
+        /  \d→0: 0 waiting, 0 in flight, 10 tasks a replica; the last 1 s needed no more\n/,
+      );
+      expect(await plain.hget('result', 't49')).toBe('{"attempt":1}');
+    } finally {
+      await closeRedis(plain);
+    }
+    const children = await childrenOf(program.child.pid);
+    program.child.kill('SIGINT');
+    expect(await program.ended).toMatchObject({ code: 0, stderr: '' });
+    await expectGone(children);
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  test('Ctrl-C lets workers finish what they run; a second one makes them give it back', async () => {
+    await using server = await startRedis();
+    await using queue = openQueue({ redis: server.address });
+    for (const twice of [false, true]) {
+      await using program = dev('--module', TASKS, '--max', '1', '--redis', server.url);
+      await queue.enqueue({ id: `long-${twice}`, sleepMs: twice ? 20_000 : 1_500 });
+      await eventually(async () => expect((await queue.inspect()).inFlight).toBe(1), { withinMs: 15_000 });
+      program.child.kill('SIGINT');
+      await program.prints(/stopping: 1 worker finishes what it runs/);
+      if (twice) program.child.kill('SIGINT');
+      expect(await program.ended).toMatchObject({ code: 0, stderr: '' });
+      const { inFlight, waiting } = await queue.inspect();
+      expect({ inFlight, waiting }).toEqual({ inFlight: 0, waiting: twice ? 1 : 0 });
+    }
+    expect(await queue.result('long-false', { timeoutMs: 1_000 })).toBe('{"attempt":1}');
+  });
+
+  test('when it is killed without a word, its workers and its Redis go too', async () => {
+    await using program = dev('--module', TASKS, '--min', '2');
+    await program.prints(/2 workers are ready/);
+    const children = await childrenOf(program.child.pid);
+    expect(children.length).toBeGreaterThanOrEqual(3);
+    program.child.kill('SIGKILL');
+    await program.ended;
+    await expectGone(children);
+  });
+
+  test('settings come from the YAML of a pool, flags win, and a command runs tasks', async () => {
+    const pool = join(folder, 'pool.yaml');
+    await writeFile(
+      pool,
+      `apiVersion: millrace.dev/v1alpha1
+kind: WorkerPool
+metadata: { name: upper }
+spec:
+  redis: { url: redis://redis.in.a.cluster:6379/0 }
+  queue: words
+  result: loud
+  maxReplicas: 7
+  scaling: { tasksPerReplica: 2 }
+`,
+    );
+    await using program = dev('--pool', pool, '--command', 'tr a-z A-Z', '--max', '2', '--result', 'louder');
+    const url = await urlOf(program);
+    await program.prints(/0 to 2 workers for the list "words", results in the hash "louder"/);
+    const flags = ['--redis', url, '--queue', 'words', '--result', 'louder'];
+    expect((await millrace(['enqueue', 'hello', '--wait', ...flags])).stdout).toBe('HELLO');
+    await rm(pool);
+  });
+});
+
+describe('trouble', () => {
+  test('no Redis to start, and nothing that could bring one, is one line that says what to install', async () => {
+    const nothing = await mkdtemp(join(folder, 'path-'));
+    const ended = await millrace(['dev', '--command', process.execPath], {
+      env: { PATH: nothing, TMPDIR: folder },
+    });
+    expect(ended.stderr).toMatch(
+      /^millrace: there is no Redis to start: install redis-server or valkey-server [^\n]+\n$/,
+    );
+    expect(ended.code).toBe(1);
+    await rm(nothing, { recursive: true });
+  });
+
+  test('a module that does not load is told once, tried ever more slowly, and works when it is mended', async () => {
+    const module = join(folder, 'broken.mjs');
+    const tries = join(folder, 'tries');
+    const mended = join(folder, 'mended');
+    await writeFile(
+      module,
+      `import { appendFileSync, existsSync } from 'node:fs';
+appendFileSync(${JSON.stringify(tries)}, Date.now() + '\\n');
+if (!existsSync(${JSON.stringify(mended)})) throw new Error('not yet');
+export default (task) => 'did ' + task;
+`,
+    );
+    await using server = await startRedis();
+    await using queue = openQueue({ redis: server.address });
+    await using program = dev(
+      '--module',
+      module,
+      '--max',
+      '4',
+      '--tasks-per-replica',
+      '1',
+      '--redis',
+      server.url,
+    );
+    await program.prints(/0 to 4 workers/);
+    await queue.enqueueMany(['a', 'b', 'c', 'd']);
+    const told =
+      /a worker ended \(exit code 1\): millrace-worker: module .*broken\.mjs does not load.*: not yet; it is tried again/g;
+    await program.prints(new RegExp(told));
+    // four at once, then one at a time
+    const times = async (): Promise<number[]> =>
+      (await readFile(tries, 'utf8')).trim().split('\n').map(Number);
+    const seen = await eventually(
+      async () => {
+        const now = await times();
+        if (now.length < 6) throw new Error(`tried ${now.length} times`);
+        return now;
+      },
+      { withinMs: 20_000 },
+    );
+    const [, , , , fifth = 0, sixth = 0] = seen;
+    expect(sixth - fifth).toBeGreaterThan(900);
+    expect(program.stdout().match(told)).toHaveLength(1);
+    await writeFile(mended, '');
+    expect(await queue.result('a', { timeoutMs: 20_000 })).toBe('did a');
+    await program.prints(/4 workers are ready/);
+    program.child.kill('SIGINT');
+    expect(await program.ended).toMatchObject({ code: 0, stderr: '' });
+    await Promise.all([module, tries, mended].map((file) => rm(file)));
+  });
+
+  test('a worker that dies gives its task back at once, not when its lease is over', async () => {
+    const module = join(folder, 'deadly.mjs');
+    await writeFile(
+      module,
+      'export default (task, { attempt }) => (attempt === 1 ? process.exit(9) : `survived ${attempt}`);',
+    );
+    await using program = dev('--module', module, '--max', '1');
+    await using queue = openQueue({ redis: await urlOf(program) });
+    await queue.enqueue('x');
+    await program.prints(/a worker ended \(exit code 9\); it is tried again\n/);
+    await program.prints(/1 task of it went back to the queue/);
+    program.child.kill('SIGINT');
+    expect((await program.ended).code).toBe(0);
+    await rm(module);
+  });
+
+  test('a Redis that is away is told in one line, and all goes on when it is there', async () => {
+    await using server = await startRedis();
+    await server.kill();
+    await using program = dev('--module', TASKS, '--max', '1', '--redis', server.url);
+    await program.prints(
+      /Redis at 127\.0\.0\.1:\d+ refuses connections: .*; the workers are left as they are\n/,
+    );
+    await server.start();
+    await program.prints(/the queue can be read again\n/);
+    await using queue = openQueue({ redis: server.address });
+    await queue.enqueue('hello');
+    expect(await queue.result('hello', { timeoutMs: 15_000 })).toBe('hello');
+    program.child.kill('SIGTERM');
+    expect((await program.ended).code).toBe(0);
+  });
+});

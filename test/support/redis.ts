@@ -1,0 +1,226 @@
+/**
+ * A real Redis (or Valkey) server for tests: a child process on a free loopback port with a temporary folder of its own,
+ * ready within some 50 ms. It keeps nothing on disk unless its `args` say so (`--appendonly yes` outlives `restart`).
+ *
+ * Disposing closes the clients that the test took with `client()`, then looks at who is still connected: a client that
+ * the code under test forgot fails the test, by name. Then the server is killed and its folder removed; a guard process
+ * does the same when the test process dies before it could.
+ */
+import { execFile, type ChildProcess } from 'node:child_process';
+import { accessSync, constants } from 'node:fs';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { promisify } from 'node:util';
+import type { Redis, RedisOptions } from 'ioredis';
+import { closeRedis, dropRedis, openRedis, within, type RedisAddress } from '../../queue/connection.ts';
+import { defineScripts } from '../../queue/scripts.ts';
+import { failure, kill, pidOf, run, startGuard } from './children.ts';
+import { eventually } from './eventually.ts';
+
+const START_MS = 10_000;
+const LEAK_PATIENCE_MS = 2_000;
+
+export interface RedisServerOptions {
+  /** More arguments of redis-server, such as `['--maxmemory', '2mb']`. */
+  readonly args?: readonly string[];
+  /** The default user's password. */
+  readonly password?: string;
+  /** Listen with TLS only; `mutual` also asks clients for a certificate. */
+  readonly tls?: 'server' | 'mutual';
+}
+
+export interface RedisServer extends AsyncDisposable {
+  readonly host: string;
+  readonly port: number;
+  /** `redis://127.0.0.1:<port>`, `rediss://` with TLS; without the password. */
+  readonly url: string;
+  /** All that a client needs, password and certificates included. */
+  readonly address: RedisAddress;
+  /** A client with Millrace's scripts, closed when the server is disposed of. */
+  client(options?: RedisOptions): Redis;
+  /** Kills the server, as a crash would. Resolves when it is gone. */
+  kill(): Promise<void>;
+  /** Starts it again on the same port; what it wrote to its folder is there again. */
+  start(): Promise<void>;
+  /** `kill`, then `start`. */
+  restart(): Promise<void>;
+  /** SIGSTOP: connections stay open and nothing answers. */
+  stop(): void;
+  /** SIGCONT, after `stop`. */
+  cont(): void;
+}
+
+/**
+ * Starts a server and resolves when it answers.
+ * @throws Error with the end of its log when it does not start, and with what to install when there is none.
+ */
+export async function startRedis(options: RedisServerOptions = {}): Promise<RedisServer> {
+  const program = findServer();
+  const dir = await mkdtemp(join(tmpdir(), 'millrace-redis-'));
+  try {
+    const certificates = options.tls ? await makeCertificates(dir) : undefined;
+    for (let attempt = 1; ; attempt++) {
+      const server = createHandle({ program, dir, port: await freePort(), certificates, options });
+      try {
+        await server.start();
+        return server;
+      } catch (error) {
+        await server.kill();
+        // another process may take the free port between our look and the server's bind
+        if (attempt === 3 || !/Address already in use/i.test(String(error))) throw error;
+      }
+    }
+  } catch (error) {
+    await rm(dir, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+interface Setup {
+  readonly program: string;
+  readonly dir: string;
+  readonly port: number;
+  readonly certificates: Certificates | undefined;
+  readonly options: RedisServerOptions;
+}
+
+function createHandle({ program, dir, port, certificates, options }: Setup): RedisServer {
+  const host = '127.0.0.1';
+  const url = `${options.tls ? 'rediss' : 'redis'}://${host}:${port}`;
+  const { ca, cert, key } = certificates ?? {};
+  const address: RedisAddress = {
+    url,
+    password: options.password,
+    tls: ca === undefined ? undefined : options.tls === 'mutual' ? { ca, cert, key } : { ca },
+  };
+  const args = [
+    ...['--bind', host, '--save', '', '--appendonly', 'no', '--daemonize', 'no', '--dir', dir],
+    ...(options.tls ? tlsArgs(port, options.tls) : ['--port', String(port)]),
+    ...(options.password === undefined ? [] : ['--requirepass', options.password]),
+    ...(options.args ?? []),
+  ];
+  const clients: Redis[] = [];
+  let children: { server: ChildProcess; guard: ChildProcess } | undefined;
+
+  const killServer = async (): Promise<void> => {
+    if (!children) return;
+    const { server, guard } = children;
+    children = undefined;
+    await kill(server);
+    await kill(guard);
+  };
+
+  const start = async (): Promise<void> => {
+    const server = run(program, dir, args);
+    children = { server, guard: startGuard([server], dir) };
+    const probe = openRedis(address, { retryStrategy: () => 10 });
+    try {
+      await Promise.race([within(START_MS, probe.ping(), 'PING'), failure(server, dir)]);
+    } finally {
+      dropRedis(probe);
+    }
+  };
+
+  return {
+    ...{ host, port, url, address, start, kill: killServer },
+    client(overrides = {}) {
+      const client = defineScripts(openRedis(address, overrides));
+      clients.push(client);
+      return client;
+    },
+    restart: async () => {
+      await killServer();
+      await start();
+    },
+    stop: () => void (children && process.kill(pidOf(children.server), 'SIGSTOP')),
+    cont: () => void (children && process.kill(pidOf(children.server), 'SIGCONT')),
+    async [Symbol.asyncDispose]() {
+      await Promise.all(clients.map(closeRedis));
+      try {
+        if (children) await expectNoClients(address);
+      } finally {
+        await killServer();
+        await rm(dir, { recursive: true, force: true, maxRetries: 3 });
+      }
+    },
+  };
+}
+
+/** Throws when somebody else is still connected after a moment of patience. */
+async function expectNoClients(address: RedisAddress): Promise<void> {
+  const admin = openRedis(address);
+  try {
+    const others = async (): Promise<string[]> => {
+      const id = await admin.client('ID');
+      const list = String(await admin.client('LIST')).trim().split('\n');
+      return list.filter((line) => !line.startsWith(`id=${id} `));
+    };
+    await eventually(
+      async () => {
+        const left = await within(LEAK_PATIENCE_MS, others(), 'CLIENT LIST');
+        if (left.length > 0) throw new Error(`connections to Redis were not closed:\n${left.join('\n')}`);
+      },
+      { withinMs: LEAK_PATIENCE_MS },
+    );
+  } finally {
+    await closeRedis(admin);
+  }
+}
+
+/** The first server program in PATH. */
+function findServer(): string {
+  for (const name of ['redis-server', 'valkey-server'])
+    for (const folder of (process.env['PATH'] ?? '').split(delimiter))
+      if (isProgram(join(folder, name))) return join(folder, name);
+  throw new Error('neither redis-server nor valkey-server is in PATH: install one, as with "apt-get install redis-server"');
+}
+
+function isProgram(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+const tlsArgs = (port: number, mode: 'server' | 'mutual'): string[] => [
+  ...['--port', '0', '--tls-port', String(port), '--tls-ca-cert-file', 'ca.crt'],
+  ...['--tls-cert-file', 'redis.crt', '--tls-key-file', 'redis.key'],
+  ...['--tls-auth-clients', mode === 'mutual' ? 'yes' : 'no'],
+];
+
+interface Certificates {
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** An authority of the test's own and one certificate for 127.0.0.1, which server and client may both show. */
+async function makeCertificates(dir: string): Promise<Certificates> {
+  const openssl = (...args: string[]): Promise<unknown> => promisify(execFile)('openssl', args, { cwd: dir });
+  const fresh = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
+  await openssl('req', '-x509', ...fresh, '-keyout', 'ca.key', '-out', 'ca.crt', '-subj', '/CN=test authority');
+  await openssl(
+    ...['req', '-x509', ...fresh, '-keyout', 'redis.key', '-out', 'redis.crt', '-subj', '/CN=redis'],
+    ...['-CA', 'ca.crt', '-CAkey', 'ca.key', '-addext', 'subjectAltName=IP:127.0.0.1,DNS:localhost'],
+    ...['-addext', 'basicConstraints=critical,CA:FALSE'],
+  );
+  const [ca, cert, key] = await Promise.all(
+    ['ca.crt', 'redis.crt', 'redis.key'].map((file) => readFile(join(dir, file), 'utf8')),
+  );
+  return { ca: ca ?? '', cert: cert ?? '', key: key ?? '' };
+}
+
+/** A port that was free a moment ago. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer().once('error', reject);
+    probe.listen(0, '127.0.0.1', () => {
+      const address = probe.address();
+      probe.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
+    });
+  });
+}

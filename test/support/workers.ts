@@ -1,0 +1,156 @@
+/** Workers for tests: in this process (`startWorker`), and as users run them, in one of their own (`spawnWorker`). */
+import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import type { QueueKeys } from '../../queue/keys.ts';
+import { createWorkerMetrics } from '../../worker/metrics.ts';
+import { runWorker, type WorkerOptions } from '../../worker/worker.ts';
+import { eventually } from './eventually.ts';
+import type { RedisServer } from './redis.ts';
+
+export interface LogLine {
+  readonly level: string;
+  readonly msg: string;
+  readonly [field: string]: unknown;
+}
+
+/** A task that fails is tried again at once, so that no test waits for a backoff. */
+export const promptly = { attempts: 3, backoff: { initialMs: 1, maxMs: 1, jitter: false } };
+
+export interface TestWorker extends AsyncDisposable {
+  readonly id: string;
+  readonly log: readonly LogLine[];
+  /** Resolves when it is registered, at once when it already was. */
+  ready(): Promise<void>;
+  /** How often it registered. */
+  readonly epochs: number;
+  /** As SIGTERM does. Resolves when the worker has left. */
+  stop(): Promise<void>;
+  /** As the end of the grace period does. Resolves when the worker has left. */
+  hurry(): Promise<void>;
+}
+
+/** A worker in this process; disposing stops it in a hurry and waits for its end. */
+export function startWorker(
+  { address }: Pick<RedisServer, 'address'>,
+  keys: QueueKeys,
+  options: Partial<WorkerOptions> & Pick<WorkerOptions, 'handler'>,
+): TestWorker {
+  const { queue, result } = keys;
+  const id = options.id ?? `worker-${randomUUID().slice(0, 8)}`;
+  const log: LogLine[] = [];
+  const sink = { write: (line: string) => void log.push(JSON.parse(line) as LogLine) };
+  const level = { formatters: { level: (label: string) => ({ level: label }) } };
+  const stopping = new AbortController();
+  const hurry = new AbortController();
+  let epochs = 0;
+  const ended = runWorker(
+    {
+      ...{ redis: address, queue, result, concurrency: 1, leaseMs: 15_000, retry: promptly },
+      ...{ version: 'test', pool: '', log: pino(level, sink), metrics: createWorkerMetrics(queue) },
+      ...options,
+      id,
+      onReady: () => epochs++,
+    },
+    stopping.signal,
+    hurry.signal,
+  );
+  // awaited when it is stopped
+  ended.catch(() => undefined);
+  return {
+    ...{ id, log },
+    get epochs() {
+      return epochs;
+    },
+    ready: () =>
+      eventually(() => {
+        if (epochs === 0) throw new Error(`${id} did not register: ${JSON.stringify(log)}`);
+      }),
+    stop: () => {
+      stopping.abort();
+      return ended;
+    },
+    hurry: () => {
+      stopping.abort();
+      hurry.abort();
+      return ended;
+    },
+    [Symbol.asyncDispose]: async () => {
+      stopping.abort();
+      hurry.abort();
+      await ended;
+    },
+  };
+}
+
+export interface WorkerProcess extends AsyncDisposable {
+  readonly id: string;
+  readonly pid: number;
+  readonly log: readonly LogLine[];
+  /** All that it wrote to stderr. */
+  stderr(): string;
+  /** Resolves when it has written a line of this message to its log. */
+  says(message: RegExp, times?: number): Promise<LogLine>;
+  signal(name: NodeJS.Signals): void;
+  /** Resolves to exit code or signal once it is gone. */
+  readonly ended: Promise<number | NodeJS.Signals>;
+}
+
+const MAIN = join(import.meta.dirname, '../../worker/main.ts');
+export const TASKS = join(import.meta.dirname, '../fixtures/tasks.ts');
+
+/** `millrace-worker` with these flags, and no others; disposing kills it. */
+export function spawnProgram(args: readonly string[], env: NodeJS.ProcessEnv = {}): WorkerProcess {
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    env: { PATH: process.env['PATH'], ...env },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  let written = '';
+  const log: LogLine[] = [];
+  let partial = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    written += text;
+    const lines = (partial + text).split('\n');
+    partial = lines.pop() ?? '';
+    for (const line of lines) if (line.startsWith('{')) log.push(JSON.parse(line) as LogLine);
+  });
+  const ended = once(child, 'close').then(([code, signal]) => (code ?? signal) as number | NodeJS.Signals);
+  return {
+    ...{ id: '', pid: child.pid ?? 0, log, ended },
+    stderr: () => written,
+    says: (message, times = 1) =>
+      eventually(
+        () => {
+          const line = log.filter(({ msg }) => message.test(msg))[times - 1];
+          if (line) return line;
+          throw new Error(`the worker did not say ${message} (${times}×) but:\n${written}`);
+        },
+        { withinMs: 15_000 },
+      ),
+    signal: (name) => void child.kill(name),
+    [Symbol.asyncDispose]: async () => {
+      if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
+      await ended;
+    },
+  };
+}
+
+/** A worker that runs test/fixtures/tasks.ts. Resolves when it takes tasks. */
+export async function spawnWorker(
+  server: RedisServer,
+  keys: QueueKeys,
+  args: readonly string[] = [],
+  id = `process-${randomUUID().slice(0, 8)}`,
+): Promise<WorkerProcess> {
+  const where = ['--redis', server.url, '--queue', keys.queue, '--result', keys.result, '--id', id];
+  const child = spawnProgram([...where, '--module', TASKS, ...args]);
+  try {
+    await child.says(/^taking tasks$/);
+  } catch (error) {
+    await child[Symbol.asyncDispose]();
+    throw error;
+  }
+  return { ...child, id };
+}

@@ -1,0 +1,95 @@
+/** What the command line prints and reads, apart from any process. */
+import { describe, expect, test } from 'vitest';
+import { devSettings, parsePool } from '../../cli/dev-settings.ts';
+import { lineBatches } from '../../cli/enqueue.ts';
+import { age, oneLine, table } from '../../cli/table.ts';
+
+test('a table is as wide as it must be; numbers stand right', () => {
+  expect(
+    table(
+      ['NAME', 'N'],
+      [
+        ['a', 5],
+        ['longer', 1234],
+      ],
+    ),
+  ).toBe('NAME       N\na          5\nlonger  1234\n');
+  expect(table(['EMPTY', 'TABLE'], [])).toBe('EMPTY  TABLE\n');
+});
+
+test.each([
+  [0, '0s'],
+  [999, '0s'],
+  [61_000, '1m1s'],
+  [3_600_000, '1h'],
+  [90_061_000, '1d1h'],
+  [-5, '0s'],
+])('an age of %d ms is %s', (ms, text) => expect(age(ms)).toBe(text));
+
+test('one line of a text that has more', () => {
+  expect(oneLine('a\nb\u0000\tc ', 10)).toBe('a b c');
+  expect(oneLine('abcdefgh', 5)).toBe('abcd…');
+});
+
+describe('lines of stdin', () => {
+  const read = async (...chunks: string[]): Promise<string[][]> => {
+    const stream = async function* (): AsyncGenerator<Buffer> {
+      for (const chunk of chunks) yield Buffer.from(chunk);
+    };
+    const batches: string[][] = [];
+    for await (const lines of lineBatches(stream())) batches.push(lines.map(String));
+    return batches;
+  };
+  test.each([
+    ['a batch for each chunk, so that a slow pipe does not wait', ['a\nb\n', 'c\n'], [['a', 'b'], ['c']]],
+    ['a line in pieces is one line', ['ab', 'c', 'd\ne'], [['abcd'], ['e']]],
+    ['empty lines are left out', ['\n\na\n\n'], [['a']]],
+    ['nothing', [], []],
+  ])('%s', async (_, chunks, batches) => expect(await read(...chunks)).toEqual(batches));
+});
+
+describe('settings of dev', () => {
+  test('without a pool: as many workers as cores, a window of 10 s, the rest as a WorkerPool', () => {
+    const settings = devSettings({}, undefined, 6);
+    expect(settings.policy).toMatchObject({
+      minReplicas: 0,
+      maxReplicas: 6,
+      tasksPerReplica: 5,
+      windowMs: 10_000,
+    });
+    expect(settings).toMatchObject({ queue: 'task_queue', result: 'result', concurrency: 1, dryRun: false });
+    expect(devSettings({ min: 9 }, undefined, 6).policy.maxReplicas).toBe(9);
+  });
+
+  test("a pool's values over the defaults, flags over the pool's", () => {
+    const pool = parsePool(
+      `kind: Secret\n---\nkind: WorkerPool\nspec: { queue: words, maxReplicas: 7, mode: DryRun, scaling: { tasksPerReplica: 2, scaleDown: { window: 2m } } }`,
+      'pool.yaml',
+    );
+    const settings = devSettings({ max: 3, result: 'r' }, pool, 6);
+    expect(settings.policy).toMatchObject({ maxReplicas: 3, tasksPerReplica: 2, windowMs: 120_000 });
+    expect(settings).toMatchObject({ queue: 'words', result: 'r', dryRun: true });
+    expect(devSettings({ window: 5_000 }, pool, 6).policy).toMatchObject({
+      tasksPerReplica: 2,
+      windowMs: 5_000,
+    });
+  });
+
+  test.each([
+    [
+      'kind: WorkerPool\nspec: { concurrency: many }',
+      /concurrency is "many": it must be a whole number from 1/,
+    ],
+    ['kind: WorkerPool\nspec: { scaling: { tasksPerReplica: 0 } }', /tasksPerReplica is 0/],
+    ['kind: WorkerPool\nspec: { scaling: { scaleDown: { window: soon } } }', /"soon" is not a duration/],
+    ['kind: WorkerPool', /has no spec/],
+    ['kind: Pod\nspec: {}', /p\.yaml holds no WorkerPool/],
+    [
+      'kind: WorkerPool\nspec: {}\n---\nkind: WorkerPool\nspec: {}',
+      /holds 2 WorkerPools: give a file with one/,
+    ],
+    ['a: [', /p\.yaml is not YAML/],
+  ])('%j is refused in words', (text, message) => {
+    expect(() => devSettings({}, parsePool(text, 'p.yaml'), 2)).toThrow(message);
+  });
+});

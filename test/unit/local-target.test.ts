@@ -1,0 +1,99 @@
+/** The choices that the local pool makes, and what becomes of the lines that its workers write. */
+import { describe, expect, test } from 'vitest';
+import { chooseToStop, crashPause } from '../../cli/local-rules.ts';
+import { readLogLine } from '../../cli/log-line.ts';
+import { workerProgram } from '../../cli/worker-program.ts';
+
+const worker = (number: number, ready = true): { id: string; number: number; ready: boolean } => ({
+  id: `w${number}`,
+  number,
+  ready,
+});
+
+describe('who stops', () => {
+  test.each([
+    ['those that hold least', [1, 2, 3], { w1: 0, w2: 4, w3: 2 }, 2, ['w1', 'w3']],
+    ['the youngest among equals', [1, 2, 3], {}, 2, ['w3', 'w2']],
+    ['nobody when there are fewer than wanted', [1, 2], {}, -1, []],
+    ['all of them', [1, 2], { w1: 1 }, 2, ['w2', 'w1']],
+  ] as const)('%s', (_, numbers, holding, count, stopped) => {
+    const chosen = chooseToStop(
+      numbers.map((number) => worker(number)),
+      count,
+      new Map(Object.entries(holding)),
+    );
+    expect(chosen.map(({ id }) => id)).toEqual(stopped);
+  });
+
+  test('one that is not up yet goes before one that is idle, and one that holds a task stays longest', () => {
+    const workers = [worker(1), worker(2, false), worker(3), worker(4, false)];
+    const order = chooseToStop(workers, 4, new Map([['w4', 1]]));
+    expect(order.map(({ id }) => id)).toEqual(['w2', 'w3', 'w1', 'w4']);
+  });
+});
+
+test('the pause after crashes doubles up to half a minute', () => {
+  expect([0, 1, 2, 3, 7, 50].map(crashPause)).toEqual([0, 500, 1_000, 2_000, 30_000, 30_000]);
+});
+
+describe('lines of a worker', () => {
+  test.each([
+    ['plain text of the user', 'hello', undefined, 'hello', false],
+    ['JSON of the user', '{"level":5,"msg":"x"}', undefined, '{"level":5,"msg":"x"}', false],
+    ['something broken', '{"level":"info","msg":', undefined, '{"level":"info","msg":', false],
+    [
+      'ready',
+      '{"level":"info","time":"t","name":"millrace-worker","epoch":3,"msg":"taking tasks"}',
+      'info',
+      'taking tasks',
+      true,
+    ],
+    [
+      'a warning with details',
+      '{"level":"warn","time":"t","task":"a","attempt":2,"msg":"failed"}',
+      'warn',
+      'failed (task: a, attempt: 2)',
+      false,
+    ],
+    [
+      "the command's stderr",
+      '{"level":"info","line":"oh","msg":"stderr of the command"}',
+      undefined,
+      'oh',
+      false,
+    ],
+  ])('%s', (_, line, level, text, ready) => {
+    expect(readLogLine(line)).toEqual({ level, text, ready });
+  });
+});
+
+test("a worker's environment is the settings, and nothing of ours that the caller had", () => {
+  const { env } = workerProgram(
+    {
+      redis: { url: 'redis://h:1/2', password: 'secret' },
+      queue: 'q',
+      result: 'r',
+      command: 'cat',
+      concurrency: 3,
+      graceMs: 1_500,
+      retry: { attempts: 2, backoff: { initialMs: 10, maxMs: 60_000, jitter: false } },
+    },
+    'w-1',
+    { HOME: '/home/me', MILLRACE_MODULE: 'other.ts', MILLRACE_HTTP_PORT: '80' },
+  );
+  expect(env).toEqual({
+    HOME: '/home/me',
+    MILLRACE_WORKER_ID: 'w-1',
+    MILLRACE_REDIS_URL: 'redis://h:1/2',
+    MILLRACE_REDIS_PASSWORD: 'secret',
+    MILLRACE_QUEUE: 'q',
+    MILLRACE_RESULT: 'r',
+    MILLRACE_COMMAND: 'cat',
+    MILLRACE_CONCURRENCY: '3',
+    MILLRACE_GRACE: '1.5s',
+    MILLRACE_ATTEMPTS: '2',
+    MILLRACE_BACKOFF_INITIAL: '10ms',
+    MILLRACE_BACKOFF_MAX: '1m',
+    MILLRACE_BACKOFF_JITTER: 'off',
+  });
+});
