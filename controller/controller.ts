@@ -24,13 +24,14 @@ export interface ControllerOptions {
   /** The name of this process, for events. */
   readonly instance: string;
   readonly metrics: ControllerMetrics;
-  /** Where the numbers for metrics are to be had while this controller runs. */
+  /** Called once everything was listed: where the numbers for metrics are to be had from then on. */
   readonly publish: (gauges: ControllerGauges) => void;
   readonly clock: Clock;
   readonly log: Logger;
 }
 
 const RECONCILERS = 8;
+const FLUSH_MS = 2_000;
 
 /** Runs until the signal aborts. Rejects when the first lists could not be had. */
 export async function runController(options: ControllerOptions, signal: AbortSignal): Promise<void> {
@@ -139,15 +140,16 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   });
 
   const reflectors: Record<string, Reflector<unknown>> = { workerpools: pools, deployments, pods };
+  await Promise.all(Object.values(reflectors).map((reflector) => reflector.synced));
   options.publish({
     workqueueDepth: () => queue.depth,
     redisServers: () => hub.size,
     watches: () =>
       Object.fromEntries(Object.entries(reflectors).map(([name, reflector]) => [name, reflector.stats()])),
   });
-  await Promise.all(Object.values(reflectors).map((reflector) => reflector.synced));
   log.info({ pools: pools.store.size }, 'watching pools');
   await queue.run(signal);
-  await events.flush();
+  // an API server that does not answer must not hold up the end
+  await Promise.race([events.flush(), clock.sleep(FLUSH_MS)]);
   await Promise.all(Object.values(reflectors).map((reflector) => reflector.stopped));
 }

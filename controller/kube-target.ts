@@ -2,7 +2,7 @@
  * A pool's Deployment as a Target. One that the pool owns is created and kept as the pool says, by server-side apply;
  * one that it adopts is only scaled.
  */
-import type { KubeApi } from '../kube/api.ts';
+import type { DeploymentApply, KubeApi } from '../kube/api.ts';
 import { KubeError } from '../kube/errors.ts';
 import type { Deployment, Pod } from '../kube/wire.ts';
 import type { WorkerPool } from '../kube/workerpool.ts';
@@ -60,7 +60,8 @@ export function kubeTarget(options: KubeTargetOptions): KubeTarget {
       throw new NoTarget(
         `Deployment "${name}" exists and does not belong to this pool: rename the pool, or scale that one with scaleTargetRef`,
       );
-    if (applied?.wanted === wanted && applied.generation === known.metadata.generation) return known;
+    const untouched = applied?.generation === known.metadata.generation && hasLabels(known, desired);
+    if (applied?.wanted === wanted && untouched) return known;
     const after = await api.deployments.apply(desired, { signal });
     applied = { wanted, generation: after.metadata.generation };
     return after;
@@ -119,6 +120,11 @@ export function kubeTarget(options: KubeTargetOptions): KubeTarget {
         throw mark.reason;
     }
   }
+}
+
+/** The generation does not count changes of metadata. */
+function hasLabels({ metadata: { labels = {} } }: Deployment, { metadata }: DeploymentApply): boolean {
+  return Object.entries(metadata.labels ?? {}).every(([label, value]) => labels[label] === value);
 }
 
 /** `a=b,c=d`, as `/scale` reports it. Expressions are written as kubectl takes them. */

@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 /** `millrace-controller`: scales WorkerPools by the length of their queues. One of its replicas leads, the others wait. */
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
@@ -112,10 +113,12 @@ async function main(): Promise<void> {
   });
 
   const control = async (leading: AbortSignal): Promise<void> => {
-    holder = instance;
     metrics.leading(true);
     log.info({ version, namespaces: flags.namespace }, 'leading');
-    const publish = (now: ControllerGauges): void => void (gauges = now);
+    const publish = (now: ControllerGauges): void => {
+      gauges = now;
+      holder ??= instance;
+    };
     try {
       const { namespace: namespaces } = flags;
       await runController({ api, namespaces, instance, metrics, publish, clock: systemClock, log }, leading);
@@ -125,7 +128,8 @@ async function main(): Promise<void> {
     }
   };
 
-  if (!flags.leaderElection) return control(signals.stopping);
+  // awaited, or all that is `using` here would be gone before the work began
+  if (!flags.leaderElection) return await alone(control, signals.stopping);
   await lead(
     {
       api,
@@ -134,13 +138,20 @@ async function main(): Promise<void> {
       signal: signals.stopping,
       onHolder: (identity) => {
         holder = identity;
-        log.info({ holder: identity }, 'the lease has a holder');
+        log.info({ holder: identity }, identity ? 'the lease has a holder' : 'nobody holds the lease');
       },
       onError: (error) =>
         log.warn({ error: (error as Error).message }, 'the lease could not be had; it is tried again'),
     },
     control,
   );
+}
+
+/** Leads without asking anybody. To be told to stop is a way to end, as in `lead`. */
+async function alone(control: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void> {
+  await control(signal).catch((error: unknown) => {
+    if (!signal.aborted || error !== signal.reason) throw error;
+  });
 }
 
 await runProgram('millrace-controller', main);

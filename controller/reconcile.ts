@@ -21,7 +21,7 @@ import type { RedisHub } from './redis-hub.ts';
 import type { Sampled, Sampler } from './sampler.ts';
 import { createReporter, type ReportDeps, type Written } from './report.ts';
 import { statusOf, type Trouble } from './status.ts';
-import { step, type Step } from './step.ts';
+import { isActive, step, type Step } from './step.ts';
 
 export interface ReconcileDeps extends ReportDeps {
   readonly pools: ReadonlyMap<string, WorkerPool>;
@@ -37,6 +37,14 @@ interface Remembered {
   applied: Applied | undefined;
   address: { readonly value: RedisAddress; readonly of: string; readonly at: number } | undefined;
   written: Written | undefined;
+  /** The last reconcile knew nothing of the queue. */
+  blind: boolean;
+}
+
+/** Where a pool's queue is sampled. */
+interface QueueLink {
+  readonly sampler: Sampler;
+  readonly keys: QueueKeys;
 }
 
 /** Secrets may change without a word: they are read again this often, and at once when Redis is unreachable. */
@@ -60,6 +68,7 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
       applied: undefined,
       address: undefined,
       written: undefined,
+      blind: true,
     };
     remembered.set(key, state);
     if (pool.metadata.deletionTimestamp) return remove(key, pool, state);
@@ -71,12 +80,18 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
   }
 
   async function scale(key: string, pool: WorkerPool, state: Remembered): Promise<number | undefined> {
-    let redis: { sampler: Sampler; keys: QueueKeys } | undefined;
+    let redis: QueueLink | undefined;
     let trouble: Trouble | undefined;
     let done: Step | undefined;
     let target: KubeTarget | undefined;
     try {
       redis = await connect(key, pool, state);
+    } catch (error) {
+      trouble = troubleOf(error);
+      if (!trouble) throw error;
+    }
+    const sampled = redis?.sampler.latest(key) ?? noAddress(trouble);
+    try {
       target = kubeTarget({
         api,
         pool,
@@ -85,12 +100,12 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
         known: deps.deployments.get(key),
         pods: () => deps.podsOf(key),
       });
-      done = await act(key, pool, state, redis, target);
+      done = await act(pool, state, sampled, redis, target);
     } catch (error) {
-      trouble = troubleOf(error);
+      trouble ??= troubleOf(error);
       if (!trouble) throw error;
     }
-    const sampled = redis?.sampler.latest(key) ?? noAddress(trouble);
+    state.blind = sampled.kind === 'unknown';
     if (done) {
       state.memory = done.decision.memory;
       redis?.sampler.setActive(key, isActive(done, sampled));
@@ -111,16 +126,11 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
     return trouble ? TROUBLE_RETRY_MS : comeBack;
   }
 
-  async function connect(
-    key: string,
-    pool: WorkerPool,
-    state: Remembered,
-  ): Promise<{ sampler: Sampler; keys: QueueKeys }> {
+  async function connect(key: string, pool: WorkerPool, state: Remembered): Promise<QueueLink> {
     const { redis, queue, result } = pool.spec;
     const of = JSON.stringify(redis);
     const fresh = state.address?.of === of ? clock.now() - state.address.at : Infinity;
-    const blind = state.address && hub.use(key, state.address.value).latest(key).kind === 'unknown';
-    if (fresh > (blind ? ADDRESS_TROUBLE_MS : ADDRESS_MS)) {
+    if (fresh > (state.blind ? ADDRESS_TROUBLE_MS : ADDRESS_MS)) {
       const value = await resolveAddress(redis, pool.metadata.namespace, api.secrets, signal);
       state.address = { value, of, at: clock.now() };
     }
@@ -132,22 +142,22 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
   }
 
   async function act(
-    key: string,
     pool: WorkerPool,
     state: Remembered,
-    { sampler, keys }: { sampler: Sampler; keys: QueueKeys },
+    sampled: Sampled,
+    redis: QueueLink | undefined,
     target: KubeTarget,
   ): Promise<Step> {
     try {
       return await step({
         policy: policyOf(pool.spec),
-        sampled: sampler.latest(key),
+        sampled,
         target,
         memory: state.memory,
         now: clock.now(),
         dryRun: pool.spec.mode === Mode.DryRun,
         holding: async () => {
-          const load = await sampler.redis.hgetall(keys.load);
+          const load = redis ? await redis.sampler.redis.hgetall(redis.keys.load) : {};
           return new Map(Object.entries(load).map(([worker, tasks]) => [worker, Number(tasks)]));
         },
       });
@@ -184,14 +194,6 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
   return reconcile;
 }
 
-/** Something moves, or may: the queue is worth a look every second. */
-function isActive({ replicas, decision }: Step, sampled: Sampled): boolean {
-  if (sampled.kind !== 'known') return true;
-  const { waiting, inFlight, due } = sampled.sample;
-  const settled = decision.cause === 'Enough' && replicas.wanted === replicas.existing;
-  return waiting + inFlight + due > 0 || !settled;
-}
-
 /** Troubles that a person has to mend go to the status; all others are failures, and are tried again. */
 function troubleOf(error: unknown): Trouble | undefined {
   if (error instanceof MissingSecret) return { reason: 'SecretMissing', message: error.message };
@@ -203,7 +205,7 @@ function troubleOf(error: unknown): Trouble | undefined {
 function noAddress(trouble: Trouble | undefined): Sampled {
   return {
     kind: 'unknown',
-    reason: 'NotSampledYet',
+    reason: 'NoAddress',
     why: trouble?.message ?? 'the address of Redis is not known yet',
   };
 }

@@ -76,9 +76,9 @@ export function createReporter(deps: ReportDeps): Reporter {
   };
 }
 
-/** A condition says how it is now; the event says when it became so. */
+/** A condition says how it is now; the event says when it became so. What two of them say is told once. */
 function turned(before: readonly Observed[], after: readonly Observed[]): Occurrence[] {
-  return after.flatMap(({ type, status, reason, message }): Occurrence[] => {
+  const told = after.flatMap(({ type, status, reason, message }): Occurrence[] => {
     if (type !== 'RedisReachable' && type !== 'Ready') return [];
     const old = before.find((condition) => condition.type === type);
     if (status === 'False' && (old?.status !== 'False' || old.reason !== reason))
@@ -89,4 +89,5 @@ function turned(before: readonly Observed[], after: readonly Observed[]): Occurr
       ];
     return [];
   });
+  return told.filter(({ note }, i) => told.findIndex((other) => other.note === note) === i);
 }

@@ -14,7 +14,7 @@ export type Sampled =
   | { readonly kind: 'known'; readonly sample: QueueSample }
   | {
       readonly kind: 'unknown';
-      readonly reason: 'Unreachable' | 'WrongKeyType' | 'NotSampledYet';
+      readonly reason: 'Unreachable' | 'WrongKeyType' | 'NoAddress' | 'NotSampledYet';
       readonly why: string;
     };
 
@@ -57,18 +57,23 @@ export function createSampler(options: SamplerOptions): Sampler {
   const { address, onSample, log, pollMs = 1_000, safetyMs = 30_000 } = options;
   const entries = new Map<string, Entry>();
   let lastError: Error | undefined;
+  /** The first attempt to connect has ended, well or not. */
+  const tried = Promise.withResolvers<void>();
   // all commands of one tick travel in one write
   const redis = defineScripts(
     openRedis(address, {
       enableAutoPipelining: true,
       enableOfflineQueue: false,
       socketTimeout: 1e4,
-      onError: (error) => void (lastError = error),
+      onError: (error) => {
+        lastError = error;
+        tried.resolve();
+      },
     }),
   );
-  const connected = new Promise<void>((resolve) => redis.once('ready', resolve));
   redis.on('ready', () => {
     lastError = undefined;
+    tried.resolve();
     for (const id of entries.keys()) void look(id);
   });
   const wake = createWake({
@@ -118,7 +123,7 @@ export function createSampler(options: SamplerOptions): Sampler {
 
   async function sampleOnce(keys: QueueKeys): Promise<Sampled> {
     try {
-      if (redis.status !== 'ready') await within(CONNECT_MS, connected, 'the connection');
+      if (redis.status !== 'ready') await within(CONNECT_MS, tried.promise, 'the connection');
       const sample = await within(ANSWER_MS, sampleQueue(redis, keys), 'the sample');
       if (sample.expired > 0) await recover(keys);
       return { kind: 'known', sample };

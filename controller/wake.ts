@@ -6,7 +6,7 @@
  * `BlockingPeek`: BLMOVE q q RIGHT RIGHT, which changes nothing by definition and returns when there is something.
  */
 import type { Redis } from 'ioredis';
-import { closeRedis, openRedis, within, type RedisAddress } from '../queue/connection.ts';
+import { closeRedis, dropRedis, openRedis, within, type RedisAddress } from '../queue/connection.ts';
 import type { QueueKeys } from '../queue/keys.ts';
 import { openKeyWatch, TrackingRefused, type KeyWatch } from '../queue/watch.ts';
 import type { Logger } from '../runtime/log.ts';
@@ -31,6 +31,8 @@ export interface WakeOptions {
   readonly mode?: WakeMode;
 }
 
+const PATIENCE_MS = 5_000;
+const RETRY_MS = 1_000;
 const PEEK_S = 20;
 const ANSWER_MS = 3_000;
 
@@ -45,10 +47,11 @@ export function createWake({ address, onWake, log, mode: wanted = WakeMode.Track
   async function connect(): Promise<void> {
     while (!closing.signal.aborted && refused === WakeMode.Tracking && !watch) {
       try {
-        const opened = await openKeyWatch(address, (changed) => {
+        const hear = (changed: readonly string[] | undefined): void => {
           if (!changed) return onWake(undefined);
           for (const key of changed) onWake(delayedOf.get(key) ?? key);
-        });
+        };
+        const opened = await openKeyWatch(address, hear, PATIENCE_MS, closing.signal);
         if (closing.signal.aborted) return await opened[Symbol.asyncDispose]();
         watch = opened;
         onWake(undefined);
@@ -60,7 +63,7 @@ export function createWake({ address, onWake, log, mode: wanted = WakeMode.Track
           );
           refused = WakeMode.BlockingPeek;
           onWake(undefined);
-        } else await pause(1_000);
+        } else if (!closing.signal.aborted) await pause(RETRY_MS);
       }
     }
   }
@@ -124,13 +127,13 @@ export function createWake({ address, onWake, log, mode: wanted = WakeMode.Track
       for (const [delayed, of] of delayedOf) if (of === queue) delayedOf.delete(delayed);
       const redis = peeks.get(queue);
       peeks.delete(queue);
-      redis?.disconnect();
+      if (redis) dropRedis(redis);
     },
     [Symbol.asyncDispose]: async () => {
       closing.abort();
-      for (const queue of peeks.keys()) {
-        peeks.get(queue)?.disconnect();
+      for (const [queue, redis] of peeks) {
         peeks.delete(queue);
+        dropRedis(redis);
       }
       await connecting;
       await watch?.[Symbol.asyncDispose]();

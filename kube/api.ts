@@ -55,7 +55,6 @@ export interface KubeApi extends Lister {
      */
     apply(deployment: DeploymentApply, options?: CallOptions): Promise<Deployment>;
     delete(ref: ObjectRef, deletion: DeleteOptions, options?: CallOptions): Promise<void>;
-    getScale(ref: ObjectRef, options?: CallOptions): Promise<Scale>;
     /** Sets `spec.replicas` through `/scale`, whoever set it before. */
     setReplicas(ref: ObjectRef, replicas: number, options?: CallOptions): Promise<Scale>;
   };

@@ -127,7 +127,6 @@ export function createKubeApi(transport: Transport): KubeApi {
         const body = { apiVersion: 'v1', kind: 'DeleteOptions', preconditions: { uid }, propagationPolicy };
         await transport.call({ ...on('DELETE', DEPLOYMENTS, ref), body }, options);
       },
-      getScale: (ref, options) => get(SCALES, ref, options, 'scale'),
       setReplicas,
     },
     pods: {

@@ -54,8 +54,12 @@ export function redisOptions(address: RedisAddress): RedisOptions {
 
 function parseUrl(text: string): RedisOptions & { secure: boolean } {
   let url: URL;
+  let user: string;
+  let password: string;
   try {
     url = new URL(text);
+    user = decodeURIComponent(url.username);
+    password = decodeURIComponent(url.password);
   } catch {
     throw new RangeError(`the Redis URL cannot be read: write it like redis://user:password@host:6379/0`);
   }
@@ -69,8 +73,8 @@ function parseUrl(text: string): RedisOptions & { secure: boolean } {
     host: url.hostname.replace(/^\[|\]$/g, '') || 'localhost',
     port: url.port === '' ? 6379 : Number(url.port),
     db: Number(db),
-    ...(url.username ? { username: decodeURIComponent(url.username) } : {}),
-    ...(url.password ? { password: decodeURIComponent(url.password) } : {}),
+    ...(user ? { username: user } : {}),
+    ...(password ? { password } : {}),
   };
 }
 
@@ -108,7 +112,26 @@ export function openRedis(
 /** Closes a client for good: says goodbye where the server still listens, and never waits for one that does not. */
 export async function closeRedis(redis: Redis): Promise<void> {
   if (redis.status === 'ready') await within(500, redis.quit(), 'QUIT').catch(() => undefined);
+  dropRedis(redis);
+}
+
+/** Closes a client at once, without a goodbye: what it had asked for is rejected. */
+export function dropRedis(redis: Redis): void {
+  // a TLS handshake that is broken off may fail twice; ioredis listens once, and Node ends the process for the second
+  (redis as { stream?: Redis['stream'] }).stream?.on('error', () => undefined);
+  const between = redis.status === 'reconnecting';
   redis.disconnect();
+  if (!between) return;
+  // between two attempts there is no connection whose end would end the client and reject what waits
+  const inner = redis as unknown as RedisInside;
+  inner.setStatus('end');
+  inner.flushQueue(new Error('Connection is closed.'));
+}
+
+/** What ioredis keeps to itself. */
+interface RedisInside {
+  setStatus(status: 'end'): void;
+  flushQueue(error: Error): void;
 }
 
 export class RedisTimeout extends Error {
@@ -134,12 +157,19 @@ export function describeRedisError(error: unknown, address: RedisAddress): strin
   const { code, message } =
     error instanceof Error ? (error as NodeJS.ErrnoException) : { code: '', message: String(error) };
   const text = message.split('\n')[0] ?? '';
+  const tls = address.tls !== undefined || address.url?.startsWith('rediss:');
   if (error instanceof RangeError) return text;
   if (code === 'ECONNREFUSED') return `${server} refuses connections: is it running, and is the port right?`;
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN')
     return `${server} cannot be found: the host name does not resolve`;
   if (code === 'ETIMEDOUT' || /connect ETIMEDOUT/.test(text))
-    return `${server} does not answer: check address and network policies`;
+    return `${server} does not answer: check address and network policies${tls ? ', and whether it speaks TLS' : ''}`;
+  if (
+    code === 'ECONNRESET' ||
+    code === 'EPIPE' ||
+    /^(Connection is closed|Stream isn't writeable)/.test(text)
+  )
+    return `${server} closes the connection: is it running, and does it want ${tls ? 'a client certificate' : 'TLS (rediss://)'}?`;
   if (/^(WRONGPASS|NOAUTH)|invalid password|without any password/i.test(text))
     return `${server} refuses the user name or password: check passwordFrom and username`;
   if (text.startsWith('NOPERM')) return `${server} denies a command to this user: ${text}`;

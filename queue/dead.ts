@@ -10,6 +10,8 @@ export interface DeadHeader {
   /** Tries in all. */
   readonly attempts: number;
   readonly worker: string;
+  /** The task's id, where it is not the whole task. */
+  readonly id?: string;
 }
 
 export interface DeadLetter extends DeadHeader {
@@ -20,6 +22,15 @@ export interface DeadLetter extends DeadHeader {
 
 export function deadHeader(header: DeadHeader): string {
   return JSON.stringify(header);
+}
+
+/** A header from the errors hash; whatever else is found there is the error itself. */
+export function parseHeader(text: Buffer): DeadHeader {
+  try {
+    return JSON.parse(text.toString()) as DeadHeader;
+  } catch {
+    return { error: text.toString(), attempts: 0, worker: '' };
+  }
 }
 
 /** Throws `SyntaxError` for what is no entry of ours. */
@@ -34,6 +45,7 @@ export function parseDead(entry: Buffer): DeadLetter {
 
 /** The newest `count` dead letters, newest first. */
 export async function listDead(redis: Redis, keys: QueueKeys, count = 100): Promise<DeadLetter[]> {
+  if (count < 1) return [];
   const entries = await redis.lrangeBuffer(keys.dead, 0, count - 1);
   return entries.map(parseDead);
 }

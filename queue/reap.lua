@@ -36,8 +36,14 @@ for i = 1, #held, 2 do
 end
 table.sort(tasks, function(a, b) return a[1] > b[1] end)
 
-local woken = redis.call('RPOP', KEYS[6])
-if woken then redis.call('RPUSH', KEYS[1], woken) end
+-- what a blocking move put aside: one task, rarely two. RPOP is the first write, because Redis allows it when memory is
+-- short, and then the rest of the script too
+local woken = {}
+repeat
+  local raw = redis.call('RPOP', KEYS[6])
+  woken[#woken + 1] = raw or nil
+until not raw
+for i = #woken, 1, -1 do redis.call('RPUSH', KEYS[1], woken[i]) end
 for _, task in ipairs(tasks) do
   local attempts, deliveries = string.match(redis.call('HGET', KEYS[5], task[2]) or '0:0', '^(%d+):(%d+)$')
   if lost then deliveries = deliveries + 1 end
@@ -59,4 +65,4 @@ else
   redis.call('DEL', KEYS[3])
   redis.call('ZREM', KEYS[2], ARGV[1])
 end
-return #tasks + (woken and 1 or 0)
+return #tasks + #woken

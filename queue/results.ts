@@ -1,20 +1,26 @@
 /**
  * Waiting for results. All waits of a queue share one KeyWatch on the result hash and the errors: one notice leads to
  * one HMGET for all ids that are waited for. A hash that others write to without pause would mean a notice for each
- * read, so reads keep a distance that grows while they find nothing, up to MAX_GAP_MS. Where the server does not track
- * keys, the same reads are made on a timer.
+ * read, so reads keep a distance that grows while they find nothing and with the number of ids, up to MAX_GAP_MS; after
+ * a pause of that length a notice is followed at once. Where the server does not track keys, the same reads are made on
+ * a timer.
  */
 import type { Redis } from 'ioredis';
 import type { RedisAddress } from './connection.ts';
-import type { DeadHeader } from './dead.ts';
+import { parseHeader, type DeadHeader } from './dead.ts';
 import type { QueueKeys } from './keys.ts';
-import { openKeyWatch, type KeyWatch } from './watch.ts';
+import { WrongKeyType } from './scripts.ts';
+import { openKeyWatch, TrackingRefused, type KeyWatch } from './watch.ts';
 
 const MIN_GAP_MS = 1;
 const MAX_GAP_MS = 50;
+/** How many ids are looked up per ms at most, so that those who wait leave the server to those who work. */
+const IDS_PER_MS = 100;
 /** Reads anyway after this long: a notice is only a hint. */
 const SAFETY_MS = 2_000;
 const POLL_MS = 25;
+/** Timers hold 31 bits. */
+const LONGEST_MS = 2 ** 31 - 1;
 
 export interface ResultOptions {
   /** Give up after this long, ms. Without it, wait until there is a result. */
@@ -59,6 +65,7 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
   let timer: NodeJS.Timeout | undefined;
   let timerAt = Infinity;
   let gap = MIN_GAP_MS;
+  let lastRead = -Infinity;
   let reading = false;
   let again = false;
   let closed = false;
@@ -72,6 +79,22 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
     timer = setTimeout(() => void read(), ms);
   }
 
+  /** Reads as soon as the distance to the last read allows. */
+  function readSoon(): void {
+    const distance = Math.min(Math.max(gap, waits.size / IDS_PER_MS), MAX_GAP_MS);
+    readIn(Math.max(0, lastRead + distance - performance.now()));
+  }
+
+  /** Where tracking is refused it stays so; a server that was away is asked again at the next read. */
+  async function openWatch(): Promise<KeyWatch | undefined> {
+    try {
+      return await openKeyWatch(address, readSoon);
+    } catch (error) {
+      if (!(error instanceof TrackingRefused)) watch = undefined;
+      return undefined;
+    }
+  }
+
   async function read(): Promise<void> {
     timerAt = Infinity;
     if (reading) {
@@ -80,20 +103,28 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
     }
     reading = true;
     try {
-      const tracking = await watch;
+      const tracking = await (watch ??= openWatch());
       const asked = [...waits];
+      lastRead = performance.now();
       if (asked.length > 0) {
         const found = await readOnce(tracking?.reader ?? redis, asked);
         gap = found > 0 ? MIN_GAP_MS : Math.min(gap * 2, MAX_GAP_MS);
       }
       readIn(tracking?.armed ? SAFETY_MS : POLL_MS);
-    } catch {
+    } catch (error) {
+      const { message } = error as Error;
+      if (message.startsWith('WRONGTYPE')) fail(new WrongKeyType(keys.result, 'a hash', message));
+      else if (message.startsWith('NOPERM')) fail(error as Error);
       readIn(MAX_GAP_MS); // the connection went away: it comes back by itself, and the wait has its own time limit
     } finally {
       reading = false;
-      if (again) readIn(gap);
+      if (again) readSoon();
       again = false;
     }
+  }
+
+  function fail(error: Error): void {
+    for (const waiter of waits) waiter.settle(error);
   }
 
   async function readOnce(reader: Redis, asked: readonly Wait[]): Promise<number> {
@@ -107,7 +138,7 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
       const value = values[i];
       const error = errors[i];
       if (value) asker.settle(value);
-      else if (error) asker.settle(new TaskFailed(asker.id, JSON.parse(error.toString()) as DeadHeader));
+      else if (error) asker.settle(new TaskFailed(asker.id, parseHeader(error)));
       if (value ?? error) found++;
     }
     return found;
@@ -116,11 +147,11 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
   async function wait(id: string | Buffer, options: ResultOptions = {}): Promise<unknown> {
     if (closed) throw new Error('the queue is closed: open it again to wait for results');
     options.signal?.throwIfAborted();
-    watch ??= openKeyWatch(address, () => readIn(gap)).catch(() => undefined);
     const value = await new Promise<Buffer>((resolve, reject) => {
       const entry: Wait = { id, settle };
       const late =
         options.timeoutMs !== undefined &&
+        options.timeoutMs <= LONGEST_MS &&
         setTimeout(() => {
           settle(
             new ResultTimeout(
@@ -142,7 +173,7 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
       }
       waits.add(entry);
       options.signal?.addEventListener('abort', onAbort, { once: true });
-      readIn(0);
+      readSoon();
     });
     if (options.as === 'bytes') return value;
     return options.as === 'json' ? (JSON.parse(value.toString()) as unknown) : value.toString();
@@ -153,7 +184,7 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
     [Symbol.asyncDispose]: async () => {
       closed = true;
       clearTimeout(timer);
-      for (const entry of waits) entry.settle(new Error('the queue was closed while waiting for a result'));
+      fail(new Error('the queue was closed while waiting for a result'));
       await (await watch)?.[Symbol.asyncDispose]();
     },
   };

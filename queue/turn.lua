@@ -16,6 +16,9 @@
 -- Before: every task of this worker is in its in-flight hash (or in its wake list). After: each settled task is gone
 -- from there and is in exactly one of result, delayed, dead or queue; each returned task is in flight with a receipt
 -- `epoch-counter`. Repeating a turn after a lost reply changes nothing more and returns the same tasks again.
+-- A turn older than the last one (a packet that was long on its way) is refused, and so is one that would have to
+-- write to a queue or result key of another type: of that only the lease is renewed, so that what the worker holds
+-- waits there until the key is right, and is not run by one worker after the other meanwhile.
 local CHUNK = 1000
 local PROMOTE = 100
 
@@ -25,15 +28,27 @@ if worker[1] ~= epoch then return {0} end
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local repeated = worker[2] == ARGV[3]
+local number, last = tonumber(ARGV[3]), tonumber(worker[2])
+if number < last then return redis.error_reply('STALE turn ' .. number .. ' came after turn ' .. last) end
+local repeated = number == last
 local seq = tonumber(worker[3])
 local want = tonumber(ARGV[5])
 local r, t, d, l = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
 
--- a queue key of another type is never touched: results still go out, but nothing is taken and nothing handed back
+-- a key of another type is never touched: with a wrong queue, results still go out, but nothing is taken or handed
+-- back; with a wrong result, nothing is taken, because it could not be answered
+local function misfit(size, key)
+  return type(size) == 'table' and string.format('%s (the key is "%s")', size.err, key) or nil
+end
 local length = redis.pcall('LLEN', KEYS[1])
-local broken = type(length) == 'table' and length.err or nil
-if broken and l > 0 then return redis.error_reply(broken) end
+local no_list = misfit(length, KEYS[1])
+local no_hash = misfit(redis.pcall('HLEN', KEYS[2]), KEYS[2])
+local broken = no_list or no_hash
+if broken then want = 0 end
+if not repeated and ((no_list and l > 0) or (no_hash and r > 0)) then
+  redis.call('ZADD', KEYS[3], now + tonumber(ARGV[6]), ARGV[1])
+  return redis.error_reply(no_list and l > 0 and no_list or no_hash)
+end
 
 -- a short name for a task's bytes that cannot be mistaken for another's
 local function digest(raw)
@@ -55,6 +70,16 @@ local function recall(raw)
   local rest, last = string.match(pasts, '^(.*),([^,]*)$')
   if rest then redis.call('HSET', KEYS[12], field, rest) else redis.call('HDEL', KEYS[12], field) end
   return last or pasts
+end
+
+-- drops the oldest dead letters over the limit, and with each its error, unless a later one has replaced that
+local function bury(kept)
+  while redis.call('LLEN', KEYS[9]) > kept do
+    local header, raw = string.match(redis.call('RPOP', KEYS[9]), '^%d+ ([^\n]*)\n(.*)$')
+    local read, about = pcall(cjson.decode, header or '')
+    local id = read and type(about) == 'table' and about.id or raw
+    if id and redis.call('HGET', KEYS[10], id) == header then redis.call('HDEL', KEYS[10], id) end
+  end
 end
 
 local function slices(first, count, width, call)
@@ -100,8 +125,8 @@ if not repeated then
     local raw = redis.call('HGET', KEYS[5], receipt)
     if raw then
       redis.call('LPUSH', KEYS[9], string.format('%.0f', now) .. ' ' .. header .. '\n' .. raw)
-      redis.call('LTRIM', KEYS[9], 0, tonumber(ARGV[9]) - 1)
       redis.call('HSET', KEYS[10], id, header)
+      bury(tonumber(ARGV[9]))
       redis.call('HDEL', KEYS[5], receipt)
       redis.call('HDEL', KEYS[6], receipt)
       redis.call('HINCRBY', KEYS[11], 'failed', 1)
@@ -152,16 +177,19 @@ for counter = first, seq do
   end
 end
 
-if not broken then
+if not no_list then
   length = redis.call('LLEN', KEYS[1])
-  -- a blocking move may have put one task aside; one that is not wanted any more goes back to where it came from
-  local woken = redis.call('RPOP', KEYS[7])
-  if woken and want <= #tasks then
-    redis.call('RPUSH', KEYS[1], woken)
+  -- a blocking move may have put a task aside (two, when a connection was replaced while its move was blocked); what
+  -- is not wanted any more goes back to where it came from, the oldest outermost
+  local fresh = {}
+  repeat
+    local woken = redis.call('RPOP', KEYS[7])
+    fresh[#fresh + 1] = woken or nil
+  until not woken
+  while #fresh > 0 and #tasks + #fresh > want do
+    redis.call('RPUSH', KEYS[1], table.remove(fresh))
     length = length + 1
-    woken = nil
   end
-  local fresh = {woken or nil}
   local more = want - #tasks - #fresh
   if more > 0 and length > 0 then
     local popped = redis.call('RPOP', KEYS[1], more)
@@ -193,4 +221,6 @@ end
 redis.call('HSET', KEYS[4], 'turn', ARGV[3], 'seq', seq, 'state', ARGV[7])
 redis.call('HSET', KEYS[13], ARGV[1], redis.call('HLEN', KEYS[5]))
 redis.call('ZADD', KEYS[3], now + tonumber(ARGV[6]), ARGV[1])
-return {1, now, broken or length, worker[4] and 1 or 0, first, tasks, pasts, due_at and due_at - now or -1}
+-- what is due and was too much for this turn wants another one at once
+local next_in = due_at and not broken and math.max(0, due_at - now) or -1
+return {1, now, broken or length, worker[4] and 1 or 0, first, tasks, pasts, next_in}

@@ -7,7 +7,7 @@
  *
  * A notice is a hint, not the truth: the consumer reads again, which also arms the key anew. Everything must be read
  * again when `onChange(undefined)` is called: after either connection came back (the server forgets what a
- * connection had read) and after FLUSHALL. The listener is pinged, so that a half-open connection is found.
+ * connection had read) and after FLUSHALL. Both are pinged, so that a half-open one is found.
  */
 import type { Redis } from 'ioredis';
 import { closeRedis, openRedis, within, type RedisAddress } from './connection.ts';
@@ -30,21 +30,31 @@ export class TrackingRefused extends Error {
 
 /**
  * Opens the two connections and returns once tracking is on. `onChange` gets the keys that changed, or `undefined`
- * when any may have. Throws `TrackingRefused`, or the connection's error when there is no connection after `patienceMs`.
+ * when any may have. Throws `TrackingRefused`, the connection's error when there is no connection after `patienceMs`, or
+ * the signal's reason when it is aborted before.
  */
 export async function openKeyWatch(
   address: RedisAddress,
   onChange: (keys: readonly string[] | undefined) => void,
   patienceMs = 5_000,
+  signal?: AbortSignal,
 ): Promise<KeyWatch> {
   const link = new Link(address, onChange);
+  const aborted = new Promise<never>((_, reject) => {
+    signal?.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+  });
   try {
-    await link.start(patienceMs);
+    await Promise.race([link.start(patienceMs), aborted]);
     return link;
   } catch (error) {
     await link[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+/** An ACL or a proxy says no; a wrong password, a server that loads or a connection that just went does not count. */
+function isRefusal(message: string): boolean {
+  return /^(NOPERM|ERR)\b/.test(message) && !/client ID you want redirect to does not exist/i.test(message);
 }
 
 class Link implements KeyWatch {
@@ -86,16 +96,16 @@ class Link implements KeyWatch {
   }
 
   async #link(): Promise<void> {
-    // a subscribed RESP2 connection answers only a few commands: ask for its id before
-    if (this.#listener.mode === 'subscriber') await this.#listener.unsubscribe(CHANNEL);
-    const id = await this.#listener.client('ID');
-    await this.#listener.subscribe(CHANNEL);
     try {
+      // a subscribed RESP2 connection answers only a few commands: ask for its id before
+      if (this.#listener.mode === 'subscriber') await this.#listener.unsubscribe(CHANNEL);
+      const id = await this.#listener.client('ID');
+      await this.#listener.subscribe(CHANNEL);
       await this.reader.client('TRACKING', 'OFF');
       await this.reader.client('TRACKING', 'ON', 'REDIRECT', id);
     } catch (error) {
-      const { name, message } = error as Error;
-      if (name !== 'ReplyError') throw error;
+      const { message } = error as Error;
+      if (!isRefusal(message)) throw error;
       throw new TrackingRefused(`the server refuses CLIENT TRACKING (${message})`, { cause: error });
     }
     this.#armed = true;
@@ -116,12 +126,11 @@ class Link implements KeyWatch {
   }
 
   async #ping(): Promise<void> {
-    if (this.#listener.status !== 'ready') return;
-    try {
-      await within(PING_TIMEOUT_MS, this.#listener.ping(), 'PING');
-    } catch {
-      this.#listener.disconnect(true);
-    }
+    const check = async (redis: Redis): Promise<void> => {
+      if (redis.status !== 'ready') return;
+      await within(PING_TIMEOUT_MS, redis.ping(), 'PING').catch(() => redis.disconnect(true));
+    };
+    await Promise.all([check(this.reader), check(this.#listener)]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -12,11 +12,13 @@
  */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../queue/keys.ts';
-import { reap, reapExpired, turn, type Delivery, type TurnReply } from '../queue/scripts.ts';
+import { reap, turn, type Delivery } from '../queue/scripts.ts';
 import type { Logger } from '../runtime/log.ts';
 import { createBell } from './bell.ts';
 import { createIdleWait, createPace, holdTarget } from './fetch.ts';
 import type { WorkerMetrics } from './metrics.ts';
+import { createPatience } from './patience.ts';
+import { createReaper } from './reaper.ts';
 import { runTask, type Finished, type RunDeps } from './run.ts';
 import { createBatch } from './settle.ts';
 
@@ -68,20 +70,28 @@ export async function runEpoch(
   const batch = createBatch(worker);
   const pace = createPace();
   const bell = createBell();
-  let held: Delivery[] = []; // taken, not begun
-  let heldSince = 0;
+  let held: { readonly delivery: Delivery; readonly since: number }[] = []; // taken, not begun
   let turns = 0;
   let seen = 0;
   let told = false; // the controller asks to drain
   let over = false;
   let ask = true; // there may be tasks that nobody told us of
+  let woken = false; // one may be in our wake list: adopt it, or hand it back, but do not leave it there
+  let refusal: string | undefined; // why nothing can be taken
   let lastTurn = -Infinity;
-  let lastReap = performance.now();
   let dueAt = Infinity;
   const idle = createIdleWait(options.blocker, redis, keys, worker, () => {
-    ask = true;
+    woken = true;
     bell.ring();
   });
+  const patience = createPatience({
+    hurry,
+    lastMs: 2 * ABORT_PATIENCE_MS,
+    longestPauseMs: Math.min(2_000, leaseMs / 3),
+    log,
+  });
+
+  const reapOthers = createReaper({ redis, keys, worker, leaseMs, log });
 
   const draining = (): boolean => told || stopping.aborted;
   const free = (): number => concurrency - running.size - leftovers.size;
@@ -91,7 +101,7 @@ export async function runEpoch(
   };
 
   function fill(): void {
-    while (!over && held.length > 0 && free() > 0 && !draining()) begin(held.shift() as Delivery);
+    while (!over && held.length > 0 && free() > 0 && !draining()) begin(held.shift()?.delivery as Delivery);
   }
 
   function begin(delivery: Delivery): void {
@@ -127,7 +137,7 @@ export async function runEpoch(
       if (batch.size >= FULL_BATCH || draining() || (free() > 0 && held.length === 0)) return 0;
       return Math.max(0, (batch.since ?? now) + LINGER_MS - now);
     }
-    if (ask && !draining() && free() > 0) return 0;
+    if (woken || (ask && !draining() && free() > 0)) return 0;
     const pause = running.size > 0 ? leaseMs / 3 : Math.min(IDLE_TURN_MS, leaseMs / 3);
     return Math.max(0, Math.min(lastTurn + pause, draining() ? Infinity : dueAt) - now);
   }
@@ -138,6 +148,7 @@ export async function runEpoch(
     // while there is much to do, ask when half of what is held has gone, not for each task
     const want = draining() || (held.length > 0 && holding > target / 2) ? 0 : Math.max(0, target - holding);
     ask = false;
+    woken = false;
     const request = {
       worker,
       epoch,
@@ -148,55 +159,27 @@ export async function runEpoch(
       state: state(),
       settled: batch.take(),
     };
-    const reply = await repeatTurn(() => turn(redis, keys, request));
+    const reply = await patience.repeat(() => turn(redis, keys, request));
     lastTurn = performance.now();
     if (reply === undefined || reply.kind === 'fenced') return false;
     seen = reply.seen;
     told = reply.drain;
     dueAt = reply.dueInMs === undefined ? Infinity : lastTurn + reply.dueInMs;
-    if (typeof reply.length === 'string')
-      log.error(`cannot take tasks from "${keys.queue}": ${reply.length}`);
-    else ask = reply.length > 0 && want > 0;
-    if (held.length === 0) heldSince = lastTurn;
-    held.push(...reply.tasks);
+    const refused = typeof reply.length === 'string' ? reply.length : undefined;
+    if (refused !== undefined && refused !== refusal) log.error(`cannot take tasks from "${keys.queue}": ${refused}`);
+    refusal = refused;
+    if (typeof reply.length === 'number') ask = reply.length > 0 && want > 0;
+    for (const delivery of reply.tasks) held.push({ delivery, since: lastTurn });
     metrics.taken(reply.tasks.length);
     return true;
   }
 
-  /** Sends a turn until it is answered. `undefined` when there was no answer and no time left. */
-  async function repeatTurn(send: () => Promise<TurnReply>): Promise<TurnReply | undefined> {
-    for (let failures = 0; ; failures++) {
-      try {
-        const reply = await Promise.race([send(), late()]);
-        if (reply !== undefined && failures > 0)
-          log.info(`Redis takes turns again, after ${failures} failures`);
-        return reply;
-      } catch (error) {
-        if (hurry.aborted) return undefined;
-        if (failures % 20 === 0)
-          log.error({ error: (error as Error).message }, 'a turn failed; it is tried again');
-        await bell.silence(Math.min(100 * 2 ** Math.min(failures, 5), 2_000), hurry);
-      }
-    }
-  }
-
-  /** Resolves when it is no use to wait any longer: a while after `hurry`. */
-  function late(): Promise<undefined> {
-    return lateOnce;
-  }
-  const lateOnce = new Promise<undefined>((resolve) => {
-    const giveUp = (): void => void setTimeout(() => resolve(undefined), 2 * ABORT_PATIENCE_MS).unref();
-    if (hurry.aborted) giveUp();
-    else hurry.addEventListener('abort', giveUp, { once: true });
-  });
-
   function handBack(): void {
-    if (held.length === 0) return;
-    const stale = performance.now() - heldSince > STALE_MS;
-    if (!draining() && !stale) return;
+    const [oldest] = held;
+    if (!oldest || (!draining() && performance.now() - oldest.since <= STALE_MS)) return;
     for (const { started } of running.values()) pace.atLeast(performance.now() - started);
     batch.release(
-      held.map((delivery) => delivery.receipt),
+      held.map(({ delivery }) => delivery.receipt),
       performance.now(),
     );
     held = [];
@@ -216,42 +199,34 @@ export async function runEpoch(
         if (!(await makeTurn())) return hurry.aborted ? 'left' : 'fenced';
         continue;
       }
-      if (!draining() && free() > 0 && held.length === 0) idle.begin();
-      if (now - lastReap > leaseMs / 3) {
-        lastReap = now;
-        await reapOthers();
-      }
-      const stale = held.length > 0 ? Math.max(0, heldSince + STALE_MS + 1 - now) : Infinity;
+      if (!draining() && !refusal && free() > 0 && held.length === 0) idle.begin();
+      reapOthers(now);
+      const stale = held[0] ? Math.max(0, held[0].since + STALE_MS + 1 - now) : Infinity;
       await bell.rung(Math.min(turnIn(now), stale));
-    }
-  }
-
-  async function reapOthers(): Promise<void> {
-    try {
-      for (const [lost, tasks] of await reapExpired(redis, keys))
-        if (lost !== worker)
-          log.warn({ worker: lost, tasks }, 'a worker lost its lease; its tasks are back in the queue');
-    } catch (error) {
-      log.debug({ error: (error as Error).message }, 'could not look for lost workers');
     }
   }
 
   /** Aborts what runs and lets it end; what ended is settled by one last turn, the rest goes back with the goodbye. */
   async function giveUp(): Promise<void> {
     for (const { abort } of running.values()) abort.abort(new Error('the worker is shutting down'));
-    const patience = new AbortController();
+    const ended = new AbortController();
     await Promise.race([
       Promise.allSettled(promises.values()),
-      bell.silence(ABORT_PATIENCE_MS, patience.signal),
+      bell.silence(ABORT_PATIENCE_MS, ended.signal),
     ]);
-    patience.abort();
+    ended.abort();
     if (batch.size > 0) await makeTurn();
   }
 
   async function leave(): Promise<void> {
     const certain = await idle.end();
-    const left = await Promise.race([reap(redis, keys, worker, epoch, certain ? 'leave' : 'lost'), late()]);
-    if (left) log.info({ tasks: left }, 'handed back to the queue');
+    try {
+      const goodbye = reap(redis, keys, worker, epoch, certain ? 'leave' : 'lost');
+      const left = await Promise.race([goodbye, patience.late]);
+      if (left) log.info({ tasks: left }, 'handed back to the queue');
+    } catch (error) {
+      log.error({ error: (error as Error).message }, 'no goodbye: others take over when the lease is over');
+    }
   }
 
   const wakeLoop = (): void => bell.ring();

@@ -7,6 +7,7 @@
  * Waiting is one blocking move from the queue to the worker's wake list, on a connection of its own. It ends by
  * itself after BLOCK_MS and is begun again; a connection that does not answer by then is dead and is replaced.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { within } from '../queue/connection.ts';
 import type { QueueKeys } from '../queue/keys.ts';
@@ -68,6 +69,8 @@ export interface IdleWait {
 
 const SLACK_MS = 2_000;
 const UNBLOCK_PATIENCE_MS = 1_000;
+const UNBLOCK_EVERY_MS = 20;
+const REFUSED_MS = 500;
 
 export function createIdleWait(
   blocker: Redis,
@@ -77,32 +80,38 @@ export function createIdleWait(
   onTask: () => void,
 ): IdleWait {
   let waiting: Promise<void> | undefined;
+  let clientId: Promise<number | undefined> = Promise.resolve(undefined);
   let ended = false;
   let refusedUntil = 0;
-  // a blocked connection cannot be asked for its id in the server: remember it whenever it connects
-  let clientId: number | undefined;
-  const forget = (): void => void (clientId = undefined);
-  const remember = (): void => {
-    blocker.client('ID').then(
-      (id) => (clientId = id),
-      () => undefined,
-    );
-  };
-  blocker.on('close', forget);
-  blocker.on('ready', remember);
-  if (blocker.status === 'ready') remember();
+  // a move whose connection was lost may be blocked in the server until then
+  let uncertainUntil = 0;
 
   async function wait(): Promise<void> {
+    // a blocked connection cannot be asked for its id in the server: ask just before, in the same packet
+    clientId = blocker.client('ID').catch(() => undefined);
     const move = blocker.blmove(keys.queue, keys.wake(worker), 'RIGHT', 'LEFT', BLOCK_MS / 1_000);
     try {
       const task = await within(BLOCK_MS + SLACK_MS, move, 'BLMOVE');
       if (task !== null) onTask();
-    } catch {
+    } catch (error) {
       move.catch(() => undefined);
+      refusedUntil = performance.now() + REFUSED_MS;
+      if ((error as Error).name === 'ReplyError') return; // wrong type, no permission: the turn finds that out too
       // a reply may have been lost on the way: look. Then leave the server alone for a moment.
+      uncertainUntil = performance.now() + BLOCK_MS;
       if (blocker.status === 'ready') blocker.disconnect(true);
-      refusedUntil = performance.now() + 500;
       onTask();
+    }
+  }
+
+  /** Again and again, because a move that is still on its way to the server cannot be unblocked yet. */
+  async function unblock(last: Promise<void>): Promise<void> {
+    let over = false;
+    const ending = last.finally(() => (over = true));
+    const id = await Promise.race([clientId, ending]);
+    while (!over) {
+      if (typeof id === 'number') await main.client('UNBLOCK', id);
+      await Promise.race([ending, delay(UNBLOCK_EVERY_MS)]);
     }
   }
 
@@ -113,14 +122,9 @@ export function createIdleWait(
     },
     end: async () => {
       ended = true;
-      blocker.off('close', forget);
-      blocker.off('ready', remember);
-      if (!waiting) return true;
       try {
-        if (clientId === undefined) return false;
-        await within(UNBLOCK_PATIENCE_MS, main.client('UNBLOCK', clientId), 'CLIENT UNBLOCK');
-        await within(UNBLOCK_PATIENCE_MS, waiting, 'BLMOVE');
-        return true;
+        if (waiting) await within(UNBLOCK_PATIENCE_MS, unblock(waiting), 'CLIENT UNBLOCK');
+        return performance.now() > uncertainUntil;
       } catch {
         return false;
       }

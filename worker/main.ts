@@ -1,7 +1,9 @@
+#!/usr/bin/env node
 /** `millrace-worker`: takes tasks from a queue and runs them with a module's function or with a command. */
 import { Option } from 'commander';
 import { addQueueFlags, addressOf, type QueueFlags } from '../queue/flags.ts';
-import { redisOptions } from '../queue/connection.ts';
+import { redisOptions, type RedisAddress } from '../queue/connection.ts';
+import { queueKeys } from '../queue/keys.ts';
 import { serveHttp } from '../runtime/http.ts';
 import { onSignals } from '../runtime/lifecycle.ts';
 import { createLog, logLevels, type LogLevel } from '../runtime/log.ts';
@@ -116,12 +118,23 @@ async function openHandler(flags: Flags, log: CommandOptions['log']): Promise<Op
   return flags.keepRunning ? openLines({ ...program, concurrency: flags.concurrency }) : openCommand(program);
 }
 
+/** Says now what is wrong with address and names, not in a reconnect loop. */
+function checkNames(redis: RedisAddress, { queue, result }: Flags): void {
+  try {
+    redisOptions(redis);
+    queueKeys(queue, result);
+  } catch (error) {
+    if (error instanceof RangeError) throw new UsageError(error.message, { cause: error });
+    throw error;
+  }
+}
+
 async function main(): Promise<void> {
   const flags = parse(process.argv);
   if (flags.lease < 1_000)
     throw new UsageError(`a lease of ${flags.lease} ms is too short: give at least 1s`);
   const redis = addressOf(flags);
-  redisOptions(redis); // says now what is wrong with the address, not in a reconnect loop
+  checkNames(redis, flags);
   const log = createLog('millrace-worker', flags.logLevel);
   using signals = onSignals();
   await using handler = await openHandler(flags, (line, source) =>
@@ -169,6 +182,8 @@ async function main(): Promise<void> {
         },
       },
       onReady: () => {
+        // how long a start takes is how long a new pod keeps tasks waiting
+        if (!ready) log.info({ version, sinceStartMs: Math.round(performance.now()) }, 'ready');
         ready = true;
       },
     },

@@ -52,12 +52,11 @@ export function createBatch(worker: string): Batch {
           lists.retries.push({ receipt, delayMs: outcome.delayMs, past: next });
           break;
         }
-        case 'dead':
-          lists.dead.push({
-            receipt,
-            id,
-            header: deadHeader({ error: outcome.error, attempts: attempt, worker }),
-          });
+        case 'dead': {
+          const whole = Buffer.isBuffer(id) || delivery.raw.equals(Buffer.from(id));
+          const about = { error: outcome.error, attempts: attempt, worker };
+          lists.dead.push({ receipt, id, header: deadHeader(whole ? about : { ...about, id }) });
+        }
       }
     },
     release: (receipts, now) => {

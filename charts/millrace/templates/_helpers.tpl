@@ -55,10 +55,10 @@ seccompProfile:
 {{- define "millrace.rules" -}}
 - apiGroups: [millrace.dev]
   resources: [workerpools]
-  verbs: [get, list, watch, patch, update]
+  verbs: [list, watch, patch]
 - apiGroups: [millrace.dev]
   resources: [workerpools/status]
-  verbs: [get, patch, update]
+  verbs: [patch]
 # lets it set owner references that block the pool's deletion
 - apiGroups: [millrace.dev]
   resources: [workerpools/finalizers]
@@ -68,15 +68,15 @@ seccompProfile:
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [apps]
   resources: [deployments/scale]
-  verbs: [get, patch]
+  verbs: [patch]
 - apiGroups: ['']
   resources: [pods]
-  verbs: [get, list, watch, patch]
+  verbs: [list, watch, patch]
 # passwords, URLs and certificates that a pool refers to
 - apiGroups: ['']
   resources: [secrets]
   verbs: [get]
-- apiGroups: ['', events.k8s.io]
+- apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
 {{- end }}

@@ -1,0 +1,241 @@
+/** A pool that brings its own Deployment: what the controller keeps as it says, what it leaves to others, and edits. */
+import type { Redis } from 'ioredis';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { DEPLOYMENTS, POOLS, type ObjectRef } from '../../kube/resources.ts';
+import type { Deployment } from '../../kube/wire.ts';
+import type { WorkerPool } from '../../kube/workerpool.ts';
+import { startController, type ControllerProcess } from '../support/controller.ts';
+import { eventually, throughout } from '../support/eventually.ts';
+import { startRedis } from '../support/redis.ts';
+import {
+  conditionText,
+  playDeployments,
+  poolManifest,
+  startWorld,
+  type Json,
+  type World,
+} from '../support/world.ts';
+
+const bounded = { withinMs: 10_000, everyMs: 20 };
+
+let world: World;
+let controller: ControllerProcess;
+let redis: Redis;
+/** Of the test's own pool and of its Deployment; the queue has the namespace's name. */
+let ref: ObjectRef;
+const playing = new AbortController();
+
+beforeAll(async () => {
+  world = await startWorld();
+  redis = world.redis.client();
+  await playDeployments(world.transport, playing.signal);
+  controller = await startController({ kubeconfig: world.server.kubeconfig });
+  await controller.leading();
+}, 120_000);
+afterAll(async () => {
+  playing.abort();
+  await controller?.[Symbol.asyncDispose]();
+  await world?.[Symbol.asyncDispose]();
+});
+beforeEach(async () => {
+  ref = { namespace: await world.namespace(), name: 'tiles' };
+});
+
+const pool = (): Promise<WorkerPool> => world.objects.get(POOLS, ref);
+const deployment = (): Promise<Deployment> => world.objects.get(DEPLOYMENTS, ref);
+const worker = ({ spec }: Deployment) => spec?.template.spec?.containers[0];
+const edit = (spec: Json): Promise<WorkerPool> => world.objects.patch(POOLS, ref, { spec });
+const handEdit = (change: Json): Promise<Deployment> => world.objects.patch(DEPLOYMENTS, ref, change);
+const push = (count: number): Promise<number> =>
+  redis.lpush(ref.namespace, ...Array.from({ length: count }, (_, i) => `task${i}`));
+
+/** Creates the pool and waits until it stands. */
+async function start(spec: Json = {}): Promise<void> {
+  const manifest = poolManifest(ref.name, world.redis, { queue: ref.namespace, ...spec });
+  await world.objects.create(POOLS, ref.namespace, manifest);
+  await eventually(async () => expect(conditionText(await pool(), 'Ready')).toMatch(/^True/), bounded);
+}
+
+const replicasAre = (count: number): Promise<void> =>
+  eventually(async () => expect((await deployment()).spec?.replicas).toBe(count), bounded);
+
+test('the Deployment belongs to the pool, is told where the queue is, and starts at minReplicas', async () => {
+  await start({ minReplicas: 2 });
+  const { metadata, spec } = await deployment();
+  expect(metadata.ownerReferences).toEqual([
+    expect.objectContaining({ kind: 'WorkerPool', name: 'tiles', controller: true }),
+  ]);
+  expect(metadata.ownerReferences?.[0]?.uid).toBe((await pool()).metadata.uid);
+  expect(spec?.replicas).toBe(2);
+  const env = worker(await deployment())?.env ?? [];
+  expect(env).toContainEqual({ name: 'MILLRACE_REDIS_URL', value: world.redis.url });
+  expect(env).toContainEqual({ name: 'MILLRACE_QUEUE', value: ref.namespace });
+  const { status, metadata: own } = await pool();
+  expect(status).toMatchObject({ observedGeneration: own.generation, selector: 'millrace.dev/pool=tiles' });
+});
+
+test('an edit of the template rolls out, and replicas stay as they are', async () => {
+  await start({ scaling: { tasksPerReplica: 1 } });
+  await push(3);
+  await replicasAre(3);
+  const before = await deployment();
+  const container = { name: 'worker', image: 'worker:2', args: ['--verbose'] };
+  await edit({ template: { spec: { containers: [container] } } });
+  await eventually(async () => expect(worker(await deployment())?.image).toBe('worker:2'), bounded);
+  const { metadata, spec } = await deployment();
+  expect(spec?.replicas).toBe(3);
+  expect(worker({ metadata, spec } as Deployment)?.args).toEqual(['--verbose']);
+  // one apply, which left the replicas out
+  expect(metadata.generation).toBe((before.metadata.generation ?? 0) + 1);
+  await eventually(
+    async () => expect((await pool()).status?.observedGeneration).toBe((await pool()).metadata.generation),
+    bounded,
+  );
+});
+
+describe('by hand', () => {
+  const container = { name: 'worker', image: 'worker:1' };
+  const ours: [what: string, change: Json, holds: (now: Deployment) => unknown, value: unknown][] = [
+    [
+      'the image',
+      { spec: { template: { spec: { containers: [{ ...container, image: 'evil:1' }] } } } },
+      (now) => worker(now)?.image,
+      'worker:1',
+    ],
+    [
+      'the environment',
+      { spec: { template: { spec: { containers: [{ ...container, env: [] }] } } } },
+      (now) => worker(now)?.env?.some(({ name }) => name === 'MILLRACE_QUEUE'),
+      true,
+    ],
+    [
+      'the label that the controller finds it by',
+      { metadata: { labels: { 'app.kubernetes.io/managed-by': 'me' } } },
+      (now) => now.metadata.labels?.['app.kubernetes.io/managed-by'],
+      'millrace',
+    ],
+    [
+      'a label of the pods',
+      { spec: { template: { metadata: { labels: { 'app.kubernetes.io/managed-by': null } } } } },
+      (now) => now.spec?.template.metadata?.labels?.['app.kubernetes.io/managed-by'],
+      'millrace',
+    ],
+  ];
+  test.each(ours)('%s is put back', async (_what, change, holds, value) => {
+    await start();
+    const edited = await handEdit(change);
+    expect(holds(edited)).not.toEqual(value);
+    await eventually(async () => expect(holds(await deployment())).toEqual(value), bounded);
+  });
+
+  test('what is not of the pool stays, through a rollout too', async () => {
+    await start();
+    await handEdit({
+      metadata: { annotations: { owner: 'me' }, labels: { team: 'maps' } },
+      spec: { paused: true, template: { metadata: { annotations: { checked: 'yes' } } } },
+    });
+    await edit({ template: { spec: { containers: [{ ...container, image: 'worker:2' }] } } });
+    await eventually(async () => expect(worker(await deployment())?.image).toBe('worker:2'), bounded);
+    const { metadata, spec } = await deployment();
+    expect(metadata).toMatchObject({ annotations: { owner: 'me' }, labels: { team: 'maps' } });
+    expect(spec?.paused).toBe(true);
+    expect(spec?.template.metadata?.annotations).toEqual({ checked: 'yes' });
+  });
+
+  test.each([
+    [0, 2],
+    [7, 2],
+  ])('%i replicas become %i again', async (replicas, wanted) => {
+    await start({ minReplicas: 2, scaling: { scaleDown: { window: '0s' } } });
+    await handEdit({ spec: { replicas } });
+    await replicasAre(wanted);
+  });
+
+  test('a Deployment that was deleted is made again', async () => {
+    await start({ minReplicas: 1 });
+    const { uid } = (await deployment()).metadata;
+    await world.objects.remove(DEPLOYMENTS, ref);
+    await eventually(async () => expect((await deployment()).metadata.uid).not.toBe(uid), bounded);
+    await replicasAre(1);
+  });
+});
+
+describe('edits of the pool', () => {
+  const scaling = { tasksPerReplica: 1, scaleDown: { window: '10m' } };
+
+  test('minReplicas and maxReplicas act at once, whatever the window says', async () => {
+    await start({ scaling });
+    await push(8);
+    await replicasAre(8);
+    await edit({ maxReplicas: 5 });
+    await replicasAre(5);
+    await edit({ maxReplicas: 9, minReplicas: 9 });
+    await replicasAre(9);
+    await eventually(
+      async () =>
+        expect(conditionText(await pool(), 'ScalingLimited')).toMatch(/^True MinReplicas .*minReplicas 9/),
+      bounded,
+    );
+  });
+
+  test.each(['Paused', 'DryRun'])('%s touches nothing, and Active goes on', async (mode) => {
+    await start({ scaling });
+    await edit({ mode });
+    await eventually(
+      async () => expect(conditionText(await pool(), 'Ready')).toMatch(`True ${mode}`),
+      bounded,
+    );
+    const { generation } = (await deployment()).metadata;
+    await push(4);
+    await eventually(async () => expect((await pool()).status?.waiting).toBe(4), bounded);
+    await throughout(1_500, async () => expect((await deployment()).metadata.generation).toBe(generation));
+    if (mode === 'DryRun') expect((await pool()).status?.desiredReplicas).toBe(4);
+    await edit({ mode: 'Active' });
+    await replicasAre(4);
+  });
+
+  test('another Redis is listened to from then on, and the workers are told', async () => {
+    await using other = await startRedis();
+    await start({ scaling });
+    const client = other.client();
+    await edit({ redis: { url: other.url } });
+    const env = async () => worker(await deployment())?.env;
+    await eventually(
+      async () => expect(await env()).toContainEqual({ name: 'MILLRACE_REDIS_URL', value: other.url }),
+      bounded,
+    );
+    await client.lpush(ref.namespace, 'a', 'b');
+    await replicasAre(2);
+    await push(5);
+    await eventually(async () => expect((await pool()).status?.waiting).toBe(2), bounded);
+    await throughout(500, async () => expect((await deployment()).spec?.replicas).toBe(2));
+    // the other one goes away at the end of this test: nobody may hold on to it
+    await world.objects.remove(POOLS, ref);
+    await eventually(
+      async () => expect((await deployment()).metadata.deletionTimestamp).toBeDefined(),
+      bounded,
+    );
+    await world.objects.patch(DEPLOYMENTS, ref, { metadata: { finalizers: null } });
+    await eventually(async () => await expect(pool()).rejects.toMatchObject({ notFound: true }), bounded);
+  });
+
+  test('kubectl scale raises the floor, kubectl wait sees Ready', async () => {
+    await start();
+    const kubectl = (...args: string[]): Promise<string> =>
+      world.server.kubectl(['-n', ref.namespace, ...args]);
+    await kubectl('scale', 'wp/tiles', '--replicas=3');
+    await replicasAre(3);
+    expect((await pool()).spec.minReplicas).toBe(3);
+    expect(await kubectl('wait', '--for=condition=Ready', 'wp/tiles', '--timeout=10s')).toContain(
+      'condition met',
+    );
+    await eventually(
+      async () =>
+        expect(await world.objects.get(POOLS, ref, 'scale')).toMatchObject({
+          spec: { replicas: 3 },
+          status: { replicas: 3, selector: 'millrace.dev/pool=tiles' },
+        }),
+      bounded,
+    );
+  });
+});

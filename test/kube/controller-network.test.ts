@@ -1,0 +1,126 @@
+/** An API server that freezes, connections that break: no change is missed, and nothing is scaled wrongly meanwhile. */
+import { writeFile } from 'node:fs/promises';
+import type { Redis } from 'ioredis';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { DEPLOYMENTS, POOLS } from '../../kube/resources.ts';
+import { metric, startController, type ControllerProcess } from '../support/controller.ts';
+import { eventually } from '../support/eventually.ts';
+import { startTcpProxy, type TcpProxy } from '../support/tcpproxy.ts';
+import { poolManifest, startWorld, type World } from '../support/world.ts';
+
+const bounded = { withinMs: 30_000, everyMs: 50 };
+/** How long a leader goes on that cannot renew its lease. */
+const RENEW_DEADLINE_MS = 10_000;
+
+let world: World;
+let redis: Redis;
+let proxy: TcpProxy;
+let controller: ControllerProcess;
+let namespace: string;
+
+beforeAll(async () => {
+  world = await startWorld();
+  redis = world.redis.client();
+  namespace = await world.namespace();
+  proxy = await startTcpProxy(Number(new URL(world.server.server).port));
+  const cluster = {
+    server: `https://127.0.0.1:${proxy.port}`,
+    'certificate-authority-data': world.server.caData,
+  };
+  // JSON is YAML
+  const config = {
+    apiVersion: 'v1',
+    kind: 'Config',
+    clusters: [{ name: 'test', cluster }],
+    users: [{ name: 'admin', user: { token: world.server.token } }],
+    contexts: [{ name: 'test', context: { cluster: 'test', user: 'admin' } }],
+    'current-context': 'test',
+  };
+  const kubeconfig = `${world.server.kubeconfig}.proxied`;
+  await writeFile(kubeconfig, JSON.stringify(config), { mode: 0o600 });
+  controller = await startController({ kubeconfig, args: ['--leader-election'] });
+  await controller.leading();
+}, 120_000);
+afterAll(async () => {
+  await controller?.[Symbol.asyncDispose]();
+  await proxy?.[Symbol.asyncDispose]();
+  await world?.[Symbol.asyncDispose]();
+});
+
+const scaling = { tasksPerReplica: 1, scaleDown: { window: '0s' } };
+const create = (name: string): Promise<unknown> =>
+  world.objects.create(POOLS, namespace, poolManifest(name, world.redis, { scaling }));
+
+async function facts(name: string): Promise<unknown> {
+  const { spec } = await world.objects.get(DEPLOYMENTS, { namespace, name });
+  return [spec?.replicas, spec?.template.spec?.containers[0]?.image];
+}
+
+test('connections that break again and again: no pool, edit or deletion is missed', async () => {
+  const names = Array.from({ length: 12 }, (_, i) => `cut-${i}`);
+  for (const name of names) {
+    await create(name);
+    proxy.cut();
+  }
+  for (const name of names)
+    await eventually(async () => expect(await facts(name)).toEqual([0, 'worker:1']), bounded);
+
+  const template = { spec: { containers: [{ name: 'worker', image: 'worker:2' }] } };
+  for (const [i, name] of names.entries()) {
+    if (i % 3 === 0) proxy.cut();
+    await redis.lpush(name, 'a', 'b');
+    await world.objects.patch(POOLS, { namespace, name }, { spec: { template } });
+    // somebody interferes while nobody may be watching
+    const replicas = { spec: { replicas: 9 } };
+    await world.objects.patch(DEPLOYMENTS, { namespace, name }, replicas);
+  }
+  for (const name of names)
+    await eventually(async () => expect(await facts(name)).toEqual([2, 'worker:2']), bounded);
+
+  proxy.cut();
+  await Promise.all(names.map((name) => world.objects.remove(POOLS, { namespace, name })));
+  proxy.cut();
+  await eventually(async () => {
+    const deployments = await world.objects.list(DEPLOYMENTS, namespace);
+    expect(deployments.filter(({ metadata }) => metadata.deletionTimestamp === undefined)).toEqual([]);
+  }, bounded);
+  for (const name of names)
+    await world.objects.patch(DEPLOYMENTS, { namespace, name }, { metadata: { finalizers: null } });
+  await eventually(async () => expect(await world.objects.list(POOLS, namespace)).toEqual([]), bounded);
+  const page = (await controller.get('/metrics')).body;
+  expect(metric(page, 'millrace_watch_restarts{resource="workerpools"}')).toBeGreaterThan(0);
+  expect(metric(page, 'millrace_leader')).toBe(1);
+});
+
+test('an API server that freezes: the leader steps down in time, leads again after it, and scales', async () => {
+  await create('frozen');
+  await eventually(async () => expect(await facts('frozen')).toEqual([0, 'worker:1']), bounded);
+  const said = (what: string): number => controller.log().filter(({ msg }) => msg === what).length;
+  expect(said('not leading any more')).toBe(0);
+  world.server.freeze();
+  try {
+    await redis.lpush('frozen', 'a', 'b', 'c');
+    await eventually(() => expect(said('not leading any more')).toBe(1), {
+      withinMs: RENEW_DEADLINE_MS + 5_000,
+      everyMs: 50,
+    });
+    expect((await controller.get('/healthz')).status).toBe(200);
+    expect(metric((await controller.get('/metrics')).body, 'millrace_leader')).toBe(0);
+  } finally {
+    world.server.thaw();
+  }
+  await eventually(async () => expect(await facts('frozen')).toEqual([3, 'worker:1']), bounded);
+  const scaled = controller
+    .log()
+    .filter(({ msg, pool }) => msg === 'scaled' && pool === `${namespace}/frozen`);
+  expect(scaled.map(({ decision }) => String(decision).slice(0, 3))).toEqual(['0→3']);
+  expect(said('leading')).toBe(2);
+});
+
+test('told to stop while the API server does not answer: it goes in good order and soon', async () => {
+  world.server.freeze();
+  const told = performance.now();
+  const ended = await controller.stop().finally(() => world.server.thaw());
+  expect(ended).toEqual({ code: 0, signal: null });
+  expect(performance.now() - told).toBeLessThan(8_000);
+});

@@ -1,0 +1,167 @@
+/** The process: its flags, its end, what it serves over HTTP, and the events that it leaves on a pool. */
+import { execFile } from 'node:child_process';
+import { createServer } from 'node:http';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { writeFile } from 'node:fs/promises';
+import type { Redis } from 'ioredis';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { DEPLOYMENTS, EVENTS, POOLS } from '../../kube/resources.ts';
+import { metric, startController, type ControllerProcess } from '../support/controller.ts';
+import { eventually } from '../support/eventually.ts';
+import { freePort } from '../support/redis.ts';
+import { playDeployments, poolManifest, startWorld, type World } from '../support/world.ts';
+
+const MAIN = join(import.meta.dirname, '../../controller/main.ts');
+
+let world: World;
+let redis: Redis;
+let controller: ControllerProcess;
+const playing = new AbortController();
+beforeAll(async () => {
+  world = await startWorld();
+  redis = world.redis.client();
+  await playDeployments(world.transport, playing.signal);
+  controller = await startController({ kubeconfig: world.server.kubeconfig });
+  await controller.leading();
+}, 120_000);
+afterAll(async () => {
+  playing.abort();
+  await controller?.[Symbol.asyncDispose]();
+  await world?.[Symbol.asyncDispose]();
+});
+
+/** A run that ends by itself. */
+function run(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+): Promise<{ code: unknown; stderr: string }> {
+  return new Promise((resolve) => {
+    execFile(
+      process.execPath,
+      [MAIN, ...args],
+      { env: { PATH: process.env['PATH'], ...env } },
+      (error, _out, stderr) => resolve({ code: error?.code ?? 0, stderr }),
+    );
+  });
+}
+
+describe('one line, and the exit code that belongs to it', () => {
+  const wrong: [what: string, args: string[], env: NodeJS.ProcessEnv, code: number, says: RegExp][] = [
+    ['an unknown flag', ['--colour'], {}, 2, /unknown option '--colour'.*--help/],
+    ['an argument too many', ['start'], {}, 2, /too many arguments.*--help/],
+    ['a flag without its value', ['--lease-name'], {}, 2, /--lease-name <name>' argument missing/],
+    ['a port that is none', ['--http-port', '70000'], {}, 2, /whole number from 0 to 65535/],
+    ['an unknown log level', ['--log-level', 'loud'], {}, 2, /Allowed choices are trace, debug/],
+    ['a bad variable', [], { MILLRACE_HTTP_PORT: 'web' }, 2, /MILLRACE_HTTP_PORT.*whole number/],
+    ['a kubeconfig that is missing', ['--kubeconfig', '/nowhere/config'], {}, 1, /\/nowhere\/config/],
+  ];
+  test.concurrent.each(wrong)('%s', async (_what, args, env, code, says) => {
+    const ended = await run(args, env);
+    expect(ended).toEqual({ code, stderr: expect.stringMatching(says) });
+    expect(ended.stderr).toMatch(/^millrace-controller: [^\n]+\n$/);
+  });
+
+  test.concurrent('a port in use', async () => {
+    const other = createServer().listen(0);
+    await once(other, 'listening');
+    const port = String((other.address() as AddressInfo).port);
+    const ended = await run(['--kubeconfig', world.server.kubeconfig, '--http-port', port]);
+    other.close();
+    expect(ended).toEqual({
+      code: 1,
+      stderr: `millrace-controller: cannot listen on port ${port}: it is in use: choose another with --http-port\n`,
+    });
+  });
+});
+
+describe.each([[[]], [['--leader-election']]])('no API server, with %j', (args) => {
+  test('it says so now and then, is alive but not ready, and stops at once', async () => {
+    const kubeconfig = `${world.server.kubeconfig}.away${args.length}`;
+    const cluster = { server: `https://127.0.0.1:${await freePort()}` };
+    const contexts = [{ name: 'c', context: { cluster: 'c', user: 'u' } }];
+    const rest = { users: [{ name: 'u', user: { token: 't' } }], contexts, 'current-context': 'c' };
+    await writeFile(kubeconfig, JSON.stringify({ clusters: [{ name: 'c', cluster }], ...rest }));
+    await using away = await startController({ kubeconfig, args });
+    const warnings = () => away.log().filter(({ level }) => level === 'warn');
+    await eventually(() => expect(warnings().length).toBeGreaterThan(1), { withinMs: 20_000 });
+    expect(warnings()[0]?.['error']).toMatch(/Unreachable.*ECONNREFUSED/);
+    expect((await away.get('/healthz')).status).toBe(200);
+    expect(await away.get('/readyz')).toEqual({ status: 503, body: 'the API server was not reached yet\n' });
+    // three watches, or one lease, each with a growing pause
+    expect(warnings().length).toBeLessThan(12);
+    const told = performance.now();
+    expect(await away.stop()).toEqual({ code: 0, signal: null });
+    expect(performance.now() - told).toBeLessThan(3_000);
+    expect(away.stderr()).not.toMatch(/^[^{]/m);
+  });
+});
+
+test('healthz, readyz and nothing else', async () => {
+  expect(await controller.get('/healthz')).toEqual({ status: 200, body: 'ok\n' });
+  expect(await controller.get('/readyz')).toEqual({ status: 200, body: 'ok\n' });
+  expect((await controller.get('/')).status).toBe(404);
+});
+
+test('events tell of decisions and of what is wrong, metrics count them', async () => {
+  const namespace = await world.namespace();
+  const scaling = { tasksPerReplica: 2, scaleDown: { window: '0s' } };
+  const ref = { namespace, name: 'told' };
+  await world.objects.create(POOLS, namespace, poolManifest('told', world.redis, { scaling }));
+  const events = async (): Promise<string[]> =>
+    (await world.objects.list(EVENTS, namespace)).map(
+      ({ type, reason, note }) => `${type} ${reason} ${note}`,
+    );
+  const page = async (): Promise<string> => (await controller.get('/metrics')).body;
+
+  await redis.lpush('told', 'a', 'b', 'c', 'd', 'e');
+  await eventually(async () =>
+    expect(await events()).toContain('Normal ScaledUp 0→3: 5 waiting, 0 in flight, 2 tasks a replica'),
+  );
+  const labels = `{namespace="${namespace}",pool="told"}`;
+  await eventually(async () => {
+    const now = await page();
+    expect(metric(now, `millrace_queue_length${labels}`)).toBe(5);
+    expect(metric(now, `millrace_pool_desired_replicas${labels}`)).toBe(3);
+    expect(metric(now, `millrace_pool_ready_replicas${labels}`)).toBe(3);
+    expect(metric(now, 'millrace_scale_actions_total{direction="up",reason="ScaleUp"}')).toBe(1);
+  });
+  await redis.del('told');
+  await eventually(async () =>
+    expect(await events()).toContainEqual(expect.stringMatching(/^Normal ScaledDown 3→0: 0 waiting/)),
+  );
+  await redis.set('told', 'not a list');
+  await eventually(
+    async () =>
+      expect(await events()).toContainEqual(
+        expect.stringMatching(/^Warning RedisWrongKeyType .*"told" is not a list/),
+      ),
+    { withinMs: 40_000 },
+  );
+  await redis.del('told');
+  await eventually(async () =>
+    expect(await events()).toContain('Normal RedisRecovered The queue is read again.'),
+  );
+  expect(await world.server.kubectl(['describe', 'wp', 'told', '-n', namespace])).toContain('ScaledUp');
+  expect((await world.objects.get(DEPLOYMENTS, ref)).spec?.replicas).toBe(0);
+
+  const names: string[] = [...(await page()).matchAll(/^# TYPE (millrace_\w+)/gm)]
+    .map(([, name = '']) => name)
+    .toSorted();
+  expect(names).toEqual([
+    'millrace_dead_letters',
+    'millrace_leader',
+    'millrace_pool_desired_replicas',
+    'millrace_pool_ready_replicas',
+    'millrace_pool_replicas',
+    'millrace_queue_length',
+    'millrace_reconcile_seconds',
+    'millrace_redis_servers',
+    'millrace_scale_actions_total',
+    'millrace_tasks_delayed',
+    'millrace_tasks_in_flight',
+    'millrace_watch_restarts',
+    'millrace_workqueue_depth',
+  ]);
+});

@@ -1,0 +1,135 @@
+/**
+ * A Redis that cannot be used: the pool says why, in words and without secrets, holds its replicas, and goes on by
+ * itself once it is mended.
+ */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { DEPLOYMENTS, EVENTS, POOLS, SECRETS } from '../../kube/resources.ts';
+import { startController, type ControllerProcess } from '../support/controller.ts';
+import { eventually, throughout } from '../support/eventually.ts';
+import { startRedis } from '../support/redis.ts';
+import { conditionText, poolManifest, startWorld, type World } from '../support/world.ts';
+import { PASSWORD, rows, secretKeyRef, WRONG, type Scene, type Servers } from './redis-troubles.ts';
+
+const bounded = { withinMs: 20_000, everyMs: 50 };
+
+let world: World;
+let controller: ControllerProcess;
+let servers: Servers;
+const stack = new AsyncDisposableStack();
+
+beforeAll(async () => {
+  world = await startWorld();
+  servers = {
+    plain: world.redis,
+    guarded: stack.use(await startRedis({ password: PASSWORD })),
+    tls: stack.use(await startRedis({ tls: 'server' })),
+    dead: stack.use(await startRedis()),
+  };
+  controller = await startController({ kubeconfig: world.server.kubeconfig });
+  await controller.leading();
+}, 120_000);
+afterAll(async () => {
+  await controller?.[Symbol.asyncDispose]();
+  await stack.disposeAsync();
+  await world?.[Symbol.asyncDispose]();
+});
+
+async function setScene(): Promise<Scene> {
+  const ref = { namespace: await world.namespace(), name: 'tiles' };
+  return {
+    servers,
+    ref,
+    redis: world.redis.client(),
+    secret: async (stringData) => {
+      const { name } = secretKeyRef;
+      const there = (await world.objects.list(SECRETS, ref.namespace)).some(
+        (one) => one.metadata.name === name,
+      );
+      if (there) return world.objects.patch(SECRETS, { ...ref, name }, { stringData });
+      return world.objects.create(SECRETS, ref.namespace, { metadata: { name }, stringData });
+    },
+    edit: (redis) => world.objects.patch(POOLS, ref, { spec: { redis } }),
+  };
+}
+
+const scaling = { tasksPerReplica: 1, scaleDown: { window: '0s' } };
+
+describe.concurrent('is told, held, and mended without a restart', () => {
+  test.each(rows)('$what', async ({ make, ready, reachable, words, mend, server = 'plain' }) => {
+    const scene = await setScene();
+    const { ref } = scene;
+    const spec = {
+      redis: await make(scene),
+      queue: ref.namespace,
+      result: `${ref.namespace}:result`,
+      scaling,
+    };
+    await world.objects.create(POOLS, ref.namespace, poolManifest(ref.name, world.redis, spec));
+    const pool = () => world.objects.get(POOLS, ref);
+    const replicas = async () => (await world.objects.get(DEPLOYMENTS, ref)).spec?.replicas;
+
+    await eventually(async () => {
+      const seen = await pool();
+      expect(conditionText(seen, 'RedisReachable')).toMatch(
+        new RegExp(`^False ${reachable} .*${words.source}`, 'i'),
+      );
+      expect(conditionText(seen, 'Ready')).toMatch(new RegExp(`^False ${ready} .*${words.source}`, 'i'));
+    }, bounded);
+    await world.objects.patch(DEPLOYMENTS, ref, { spec: { replicas: 3 } });
+    await throughout(1_500, async () => expect(await replicas()).toBe(3));
+    const told = JSON.stringify((await pool()).status);
+    expect(told).not.toContain(WRONG);
+    expect(told).not.toContain(PASSWORD);
+
+    await mend(scene);
+    await eventually(async () => expect(conditionText(await pool(), 'Ready')).toMatch(/^True/), bounded);
+    await servers[server].client().lpush(ref.namespace, 'a', 'b');
+    await eventually(async () => expect(await replicas()).toBe(2), bounded);
+  });
+});
+
+test('a Redis that dies while work goes on: replicas are held, then raised to the fallback', async () => {
+  await using own = await startRedis();
+  const namespace = await world.namespace();
+  const ref = { namespace, name: 'tiles' };
+  const fallback = { after: '3s', replicas: 6 };
+  await world.objects.create(POOLS, namespace, poolManifest('tiles', own, { scaling, fallback }));
+  const replicas = async () => (await world.objects.get(DEPLOYMENTS, ref)).spec?.replicas;
+  const pool = () => world.objects.get(POOLS, ref);
+  await own.client().lpush('tiles', 'a', 'b', 'c', 'd');
+  await eventually(async () => expect(await replicas()).toBe(4), bounded);
+
+  await own.kill();
+  await throughout(2_000, async () => expect(await replicas()).toBe(4));
+  await eventually(async () => expect(await replicas()).toBe(6), bounded);
+  await eventually(async () => {
+    const notes = (await world.objects.list(EVENTS, namespace)).map(
+      ({ reason, note }) => `${reason} ${note}`,
+    );
+    expect(
+      notes.filter((note) => note.startsWith('ScaledUp 4→6: fallback, the queue could not be read for ')),
+    ).toHaveLength(1);
+    const reachable = conditionText(await pool(), 'RedisReachable');
+    expect(reachable).toMatch(/^False Unreachable .*refuses connections/);
+  }, bounded);
+
+  await own.start();
+  await own.client().lpush('tiles', 'a');
+  await eventually(async () => expect(await replicas()).toBe(1), bounded);
+  await eventually(async () => expect(conditionText(await pool(), 'Ready')).toMatch(/^True/), bounded);
+  // nobody may be connected any more when the server of this test goes
+  await world.objects.patch(POOLS, ref, { spec: { redis: { url: world.redis.url } } });
+  await eventually(
+    async () => expect(conditionText(await pool(), 'RedisReachable')).toMatch(/^True/),
+    bounded,
+  );
+});
+
+test('no password ever came into the log or an event', async () => {
+  const events = await world.server.kubectl(['get', 'events', '-A', '-o', 'json']);
+  expect(events).toContain('SecretMissing');
+  for (const text of [controller.stderr(), events]) {
+    expect(text).not.toContain(WRONG);
+    expect(text).not.toContain(PASSWORD);
+  }
+});

@@ -1,0 +1,106 @@
+/**
+ * A hundred pools on one Redis, with the bundle started as its image starts it: what they cost while they are idle,
+ * and how fast the controller hears of a push into an empty queue.
+ */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Redis } from 'ioredis';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { DEPLOYMENTS, POOLS } from '../../kube/resources.ts';
+import { bundle } from '../../scripts/bundle.ts';
+import { metric, startController, type ControllerProcess } from '../support/controller.ts';
+import { eventually } from '../support/eventually.ts';
+import { playDeployments, poolManifest, startWorld, type World } from '../support/world.ts';
+
+const root = join(import.meta.dirname, '../..');
+const POOL_COUNT = 100;
+const MEMORY_LIMIT = 128 * 2 ** 20;
+const PUSHES = 20;
+
+let world: World;
+let controller: ControllerProcess;
+let redis: Redis;
+let namespace: string;
+const playing = new AbortController();
+const names = Array.from({ length: POOL_COUNT }, (_, i) => `pool-${i}`);
+
+beforeAll(async () => {
+  world = await startWorld();
+  redis = world.redis.client();
+  namespace = await world.namespace();
+  await playDeployments(world.transport, playing.signal);
+  await bundle('controller');
+  const program = [...(await nodeFlags()), join(root, 'dist/bundle/controller.js')];
+  controller = await startController({ kubeconfig: world.server.kubeconfig, program });
+  await controller.leading();
+}, 120_000);
+afterAll(async () => {
+  playing.abort();
+  await controller?.[Symbol.asyncDispose]();
+  await world?.[Symbol.asyncDispose]();
+});
+
+/** Node's flags in the image. */
+async function nodeFlags(): Promise<string[]> {
+  const dockerfile = await readFile(join(root, 'controller/Dockerfile'), 'utf8');
+  const entrypoint: string[] = JSON.parse(/^ENTRYPOINT (.+)$/m.exec(dockerfile)?.[1] ?? '[]');
+  expect([entrypoint[0], entrypoint.at(-1)]).toEqual(['node', expect.stringMatching(/controller\.mjs$/)]);
+  return entrypoint.slice(1, -1);
+}
+
+const replicas = async (name: string): Promise<number | undefined> =>
+  (await world.objects.get(DEPLOYMENTS, { namespace, name })).spec?.replicas;
+
+/** Waits until the pools are at `count` replicas, and so is what they report. */
+const settled = (pools: readonly string[], count: number, withinMs = 20_000): Promise<void> =>
+  eventually(
+    async () => {
+      const all = await world.objects.list(POOLS, namespace);
+      for (const name of pools) {
+        const { status } = all.find((pool) => pool.metadata.name === name) ?? {};
+        expect([name, status?.replicas, status?.desiredReplicas]).toEqual([name, count, count]);
+        expect(status?.conditions?.find(({ type }) => type === 'Ready')?.status).toBe('True');
+      }
+    },
+    { withinMs, everyMs: 50 },
+  );
+
+test('idle pools cost three connections in all and at most 128 MiB', async () => {
+  const create = (name: string): Promise<unknown> =>
+    world.objects.create(POOLS, namespace, poolManifest(name, world.redis));
+  await Promise.all(names.map(create));
+  await settled(names, 0);
+  const resident = await controller.resident();
+  console.log(`${POOL_COUNT} idle pools: ${Math.round(resident / 2 ** 20)} MiB resident`);
+  expect(resident).toBeLessThanOrEqual(MEMORY_LIMIT);
+
+  const mine = `id=${await redis.client('ID')} `;
+  const connections = String(await redis.client('LIST'))
+    .trim()
+    .split('\n');
+  expect(connections.filter((line) => !line.startsWith(mine))).toHaveLength(3);
+  expect(metric((await controller.get('/metrics')).body, 'millrace_redis_servers')).toBe(1);
+});
+
+test('a push into an empty queue raises the replicas at once', async () => {
+  expect((await world.objects.get(POOLS, { namespace, name: 'pool-0' })).status?.wake).toBe('Tracking');
+  const took: number[] = [];
+  for (const name of names.slice(0, PUSHES)) {
+    const pushed = performance.now();
+    await redis.lpush(name, 'task');
+    await eventually(async () => expect(await replicas(name)).toBe(1), { everyMs: 1 });
+    took.push(performance.now() - pushed);
+  }
+  took.sort((a, b) => a - b);
+  const at = (share: number): number => Math.round(took[Math.ceil(share * took.length) - 1] ?? Infinity);
+  console.log(`push → replicas over ${PUSHES} pushes: p50 ${at(0.5)} ms, p99 ${at(0.99)} ms`);
+  expect(at(0.99)).toBeLessThanOrEqual(2_000);
+  await settled(names.slice(0, PUSHES), 1);
+});
+
+test('pushes into all queues at once are all heard', async () => {
+  const pushed = performance.now();
+  await Promise.all(names.map((name) => redis.lpush(name, 'a', 'b', 'c', 'd', 'e', 'f')));
+  await settled(names, 2);
+  console.log(`${POOL_COUNT} pools at once: all reported after ${Math.round(performance.now() - pushed)} ms`);
+});

@@ -1,0 +1,134 @@
+/** Connections against real servers: addresses, TLS, passwords, and what is said when one does not fit. */
+import { describe, expect, test } from 'vitest';
+import { closeRedis, describeRedisError, dropRedis, openRedis, within, type RedisAddress } from '../../queue/connection.ts';
+import { freePort, startRedis } from '../support/redis.ts';
+
+/** What a person is told when the address does not work. */
+async function complaint(address: RedisAddress): Promise<string> {
+  let last: unknown;
+  const redis = openRedis(address, { onError: (error) => (last = error), maxRetriesPerRequest: 0 });
+  try {
+    await within(3_000, redis.ping(), 'PING');
+    return 'it works';
+  } catch (error) {
+    return describeRedisError(last ?? error, address);
+  } finally {
+    await closeRedis(redis);
+  }
+}
+
+describe('the server that tests use', () => {
+  test('a forgotten connection fails the test that forgot it', async () => {
+    const server = await startRedis();
+    const forgotten = openRedis(server.address);
+    await forgotten.client('SETNAME', 'forgotten');
+    await expect(server[Symbol.asyncDispose]()).rejects.toThrow(/not closed:[^]*name=forgotten/);
+    dropRedis(forgotten);
+  });
+});
+
+describe('TLS', () => {
+  test('an authority of our own is trusted when it is given, and its absence told', async () => {
+    await using redis = await startRedis({ tls: 'server' });
+    expect(await redis.client().ping()).toBe('PONG');
+    const { url } = redis;
+    expect(await complaint({ url })).toMatch(/do not agree on TLS \(.*certificate/);
+    expect(await complaint({ url, tls: { insecureSkipVerify: true } })).toBe('it works');
+    expect(await complaint({ ...redis.address, url: url.replace('rediss', 'redis') })).toBe('it works');
+    expect(await complaint({ url: url.replace('rediss', 'redis') })).toMatch(/does it want TLS \(rediss:\/\/\)/);
+  });
+
+  test('a name that is not in the certificate is told, and another one can be expected', async () => {
+    await using redis = await startRedis({ tls: 'server' });
+    const { ca } = redis.address.tls ?? {};
+    expect(await complaint({ url: redis.url, tls: { ca, serverName: 'redis.example' } })).toMatch(/do not agree on TLS/);
+    expect(await complaint({ url: redis.url, tls: { ca, serverName: 'localhost' } })).toBe('it works');
+  });
+
+  test('a client certificate, where the server asks for one', async () => {
+    await using redis = await startRedis({ tls: 'mutual' });
+    expect(await redis.client().ping()).toBe('PONG');
+    const { ca } = redis.address.tls ?? {};
+    expect(await complaint({ url: redis.url, tls: { ca } })).toMatch(
+      /closes the connection: .*does it want a client certificate|do not agree on TLS \(.*certificate required/,
+    );
+  });
+
+  test('closing in the middle of a handshake that fails does not end the process', async () => {
+    await using redis = await startRedis({ tls: 'server' });
+    // vitest reports what nobody catches; about every third of these fails twice
+    await Promise.all(
+      Array.from({ length: 40 }, async (_, i) => {
+        const client = openRedis({ url: redis.url });
+        await new Promise((resolve) => void setTimeout(resolve, i / 2));
+        await closeRedis(client);
+        await new Promise((resolve) => void setTimeout(resolve, 100));
+      }),
+    );
+    expect(await redis.client().ping()).toBe('PONG');
+  });
+});
+
+describe('passwords', () => {
+  test('in the URL, apart from it, and of a named user', async () => {
+    await using redis = await startRedis({ password: 'p@ss/word' });
+    await redis.client().call('ACL', 'SETUSER', 'app', 'on', '>its own', '~*', '+@all');
+    const { url, host, port } = redis;
+    expect(await complaint({ url: `redis://:p%40ss%2Fword@${host}:${port}` })).toBe('it works');
+    expect(await complaint({ url: `redis://:wrong@${host}:${port}`, password: 'p@ss/word' })).toBe('it works');
+    expect(await complaint({ url: `redis://app:its%20own@${host}:${port}/3` })).toBe('it works');
+    expect(await complaint({ url, username: 'app', password: 'its own' })).toBe('it works');
+  });
+
+  test.each([
+    ['none', {}],
+    ['a wrong one', { password: 'wrong' }],
+    ['a wrong user', { username: 'nobody', password: 'secret' }],
+  ])('%s: told, without saying which it was', async (_what, given) => {
+    await using redis = await startRedis({ password: 'secret' });
+    const told = await complaint({ url: redis.url, ...given });
+    expect(told).toMatch(/^Redis at 127\.0\.0\.1:\d+ refuses the user name or password/);
+    expect(told).not.toMatch(/wrong|secret|nobody/);
+  });
+});
+
+describe('servers that are not there', () => {
+  test('nobody listens', async () => {
+    const port = await freePort();
+    expect(await complaint({ url: `redis://127.0.0.1:${port}/2` })).toBe(
+      `Redis at 127.0.0.1:${port}/2 refuses connections: is it running, and is the port right?`,
+    );
+  });
+
+  test('the name does not resolve', async () => {
+    expect(await complaint({ url: 'redis://no-such-host.invalid' })).toBe(
+      'Redis at no-such-host.invalid:6379 cannot be found: the host name does not resolve',
+    );
+  });
+
+  test('it does not answer: the wait is bounded, and closing is quick', async () => {
+    await using redis = await startRedis();
+    const client = openRedis(redis.address);
+    await client.ping();
+    redis.stop();
+    await expect(within(100, client.ping(), 'PING')).rejects.toThrow('PING got no answer within 100 ms');
+    const began = performance.now();
+    await closeRedis(client);
+    expect(performance.now() - began).toBeLessThan(900);
+    redis.cont();
+  });
+});
+
+describe('addresses that cannot be one', () => {
+  test.each<[string, RegExp, RedisAddress]>([
+    ['nothing', /^no Redis address: give a URL/, {}],
+    ['no URL', /^the Redis URL cannot be read/, { url: 'localhost' }],
+    ['a half escape', /^the Redis URL cannot be read/, { url: 'redis://:50%off@localhost' }],
+    ['another protocol', /begins with "http:\/\/": use redis:\/\//, { url: 'http://localhost' }],
+    ['a database by name', /names the database "main": it must be a number/, { url: 'redis://localhost/main' }],
+    ['a bad sentinel', /"a:b:c" is not a sentinel's address/, { sentinel: { name: 'm', nodes: ['a:b:c'] } }],
+  ])('%s', (_what, message, address) => {
+    expect(() => openRedis(address)).toThrow(message);
+    expect(() => openRedis(address)).toThrow(RangeError);
+  });
+});

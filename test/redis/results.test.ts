@@ -1,0 +1,190 @@
+/** Waiting for results on a real Redis: quick, cheap, and it ends in every way that it may. */
+import { expect, test } from 'vitest';
+import type { Redis } from 'ioredis';
+import { deadHeader } from '../../queue/dead.ts';
+import { openQueue, ResultTimeout, TaskFailed } from '../../queue/queue.ts';
+import { WrongKeyType } from '../../queue/scripts.ts';
+import { eventually } from '../support/eventually.ts';
+import { startRedis } from '../support/redis.ts';
+import { startTcpProxy } from '../support/tcpproxy.ts';
+
+/** How often a command was called since the server started. */
+async function calls(redis: Redis, command: string): Promise<number> {
+  const stats = await redis.info('commandstats');
+  return Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(stats)?.[1] ?? 0);
+}
+
+const waitingFor = (redis: Redis, lookups = 1): Promise<void> =>
+  eventually(async () => expect(await calls(redis, 'hmget')).toBeGreaterThanOrEqual(2 * lookups));
+
+test('a result that is there, and one that comes: as text, bytes and JSON', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  await using queue = openQueue({ redis: server.address });
+  await redis.hset('result', 'a', '{"n":1}');
+  expect(await queue.result('a')).toBe('{"n":1}');
+  expect(await queue.result('a', { as: 'json' })).toEqual({ n: 1 });
+  const id = Buffer.from([0xff, 0x00]);
+  const coming = queue.result(id, { as: 'bytes' });
+  await waitingFor(redis, 3);
+  await redis.hset('result', id, Buffer.from([0xfe]));
+  expect(await coming).toEqual(Buffer.from([0xfe]));
+});
+
+test('it comes within milliseconds of being written, without polling', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  await using queue = openQueue({ redis: server.address });
+  const first = queue.result('first');
+  await waitingFor(redis);
+  await new Promise((resolve) => void setTimeout(resolve, 300));
+  const lookups = await calls(redis, 'hmget');
+  expect(lookups).toBe(2);
+  const written = performance.now();
+  await redis.hset('result', 'first', 'x');
+  await first;
+  expect(performance.now() - written).toBeLessThan(40);
+});
+
+test('a task that failed for good is told with its reason; a later result of that id counts', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  await using queue = openQueue({ redis: server.address });
+  const failing = queue.result('a');
+  failing.catch(() => undefined);
+  await waitingFor(redis);
+  await redis.hset(queue.keys.errors, 'a', deadHeader({ error: 'no route', attempts: 5, worker: 'w1' }));
+  await expect(failing).rejects.toThrow('task a failed for good: no route');
+  await expect(failing).rejects.toMatchObject({ name: 'TaskFailed', attempts: 5, worker: 'w1' });
+  await redis.hset('result', 'a', 'after all');
+  expect(await queue.result('a')).toBe('after all');
+  await redis.hset(queue.keys.errors, 'b', 'not from us');
+  await expect(queue.result('b')).rejects.toThrow(TaskFailed);
+});
+
+test('enqueueing a task again forgets its error', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  await using queue = openQueue({ redis: server.address });
+  await redis.hset(queue.keys.errors, 'a', deadHeader({ error: 'no', attempts: 1, worker: 'w' }));
+  await queue.enqueue('a');
+  await expect(queue.result('a', { timeoutMs: 50 })).rejects.toThrow(ResultTimeout);
+});
+
+test('timeout and AbortSignal end a wait, and it leaves nothing that goes on reading', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  await using queue = openQueue({ redis: server.address });
+  await expect(queue.result('a', { timeoutMs: 30 })).rejects.toThrow(
+    'no result of task a within 30 ms: it may still come',
+  );
+  const abort = new AbortController();
+  const aborted = queue.result('a', { signal: abort.signal });
+  aborted.catch(() => undefined);
+  abort.abort(new Error('the user went away'));
+  await expect(aborted).rejects.toThrow('the user went away');
+  await expect(queue.result('a', { signal: abort.signal })).rejects.toThrow('the user went away');
+  const before = await calls(redis, 'hmget');
+  await redis.hset('result', 'b', 'x');
+  await new Promise((resolve) => void setTimeout(resolve, 100));
+  // at most the one that was on its way
+  expect(await calls(redis, 'hmget')).toBeLessThanOrEqual(before + 2);
+});
+
+test.each([Infinity, 2 ** 40])('a timeout of %d ms does not end at once', async (timeoutMs) => {
+  await using server = await startRedis();
+  const redis = server.client();
+  await using queue = openQueue({ redis: server.address });
+  const coming = queue.result('a', { timeoutMs });
+  await waitingFor(redis);
+  await redis.hset('result', 'a', 'x');
+  expect(await coming).toBe('x');
+});
+
+test('closing ends all waits, and a closed queue says so', async () => {
+  await using server = await startRedis();
+  const queue = openQueue({ redis: server.address });
+  const waits = ['a', 'b'].map((id) => queue.result(id));
+  const settled = Promise.allSettled(waits);
+  await queue.close();
+  expect((await settled).map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+  await expect(queue.result('a')).rejects.toThrow('the queue is closed');
+});
+
+test('500 waits on a hash that others write to without pause cost the server little', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  await using queue = openQueue({ redis: server.address });
+  const ids = Array.from({ length: 500 }, (_, i) => `task ${i}`);
+  const waits = ids.map((id) => queue.result(id));
+  await waitingFor(redis);
+  const before = await calls(redis, 'hmget');
+  const began = performance.now();
+  let written = 0;
+  while (performance.now() - began < 1_000) {
+    await redis.hset('result', `other ${written % 100}`, String(written));
+    written++;
+  }
+  const spent = (await calls(redis, 'hmget')) - before;
+  expect(written).toBeGreaterThan(500);
+  // two commands a look, and looks keep a distance of 50 ms while they find nothing
+  expect(spent).toBeGreaterThan(10);
+  expect(spent).toBeLessThan(100);
+  await redis.hset('result', ...ids.flatMap((id) => [id, `result of ${id}`]));
+  expect(await Promise.all(waits)).toEqual(ids.map((id) => `result of ${id}`));
+});
+
+test('2,000 results that trickle in are not asked for once each', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  await using queue = openQueue({ redis: server.address });
+  const ids = Array.from({ length: 2_000 }, (_, i) => `task ${i}`);
+  const waits = Promise.all(ids.map((id) => queue.result(id)));
+  await waitingFor(redis);
+  const before = await calls(redis, 'hmget');
+  for (const id of ids) await redis.hset('result', id, id);
+  expect(await waits).toEqual(ids);
+  expect((await calls(redis, 'hmget')) - before).toBeLessThan(400);
+});
+
+test.each([
+  ['tracking', '-client|tracking'],
+  ['all that is not needed', '-@dangerous -client +info'],
+])('a user who may not use %s waits all the same', async (_what, rule) => {
+  await using server = await startRedis();
+  const redis = server.client();
+  await redis.call('ACL', 'SETUSER', 'app', 'on', '>secret', '~*', '&*', '+@all', ...rule.split(' '));
+  await using queue = openQueue({ redis: { url: server.url, username: 'app', password: 'secret' } });
+  const coming = queue.result('a');
+  await waitingFor(redis);
+  await redis.hset('result', 'a', 'x');
+  expect(await coming).toBe('x');
+});
+
+test('a wait outlives lost connections and a server that is away at first', async () => {
+  await using server = await startRedis();
+  await using proxy = await startTcpProxy(server.port);
+  const redis = server.client();
+  await using queue = openQueue({ redis: `redis://127.0.0.1:${proxy.port}` });
+  const first = queue.result('a');
+  await waitingFor(redis);
+  proxy.cut();
+  await redis.hset('result', 'a', 'x');
+  expect(await first).toBe('x');
+
+  const second = queue.result('b');
+  await server.kill();
+  await server.start();
+  await redis.hset('result', 'b', 'y');
+  expect(await second).toBe('y');
+});
+
+test('a result key of another type ends the wait with what is wrong', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  await using queue = openQueue({ redis: server.address });
+  await redis.set('result', 'not a hash');
+  await expect(queue.result('a')).rejects.toThrow(WrongKeyType);
+  await expect(queue.result('a')).rejects.toThrow(/the key "result" is not a hash/);
+  expect(await redis.get('result')).toBe('not a hash');
+});

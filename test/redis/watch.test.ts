@@ -1,0 +1,117 @@
+/** KeyWatch on a real Redis: it hears of every first change, also after all that can happen to its connections. */
+import { expect, test } from 'vitest';
+import type { Redis } from 'ioredis';
+import { openKeyWatch, TrackingRefused, type KeyWatch } from '../../queue/watch.ts';
+import { eventually } from '../support/eventually.ts';
+import { startRedis } from '../support/redis.ts';
+import { startTcpProxy } from '../support/tcpproxy.ts';
+
+type Notice = readonly string[] | undefined;
+
+/** Reads the key, which arms it, then changes it and waits for the notice. When all was disarmed meanwhile, once more. */
+async function expectNotice(watch: KeyWatch, notices: Notice[], writer: Redis, key: string): Promise<void> {
+  await eventually(async () => {
+    await watch.reader.llen(key);
+    const before = notices.length;
+    await writer.lpush(key, 'x');
+    await eventually(() => expect(notices.slice(before)).toContainEqual([key]), { withinMs: 500 });
+  });
+}
+
+const listeners = async (redis: Redis): Promise<string[]> =>
+  String(await redis.client('LIST'))
+    .split('\n')
+    .filter((line) => / sub=1 /.test(line))
+    .map((line) => /id=(\d+)/.exec(line)?.[1] ?? '');
+
+test('one notice for each time that a key was read, and none before', async () => {
+  await using redis = await startRedis();
+  const writer = redis.client();
+  const notices: Notice[] = [];
+  await using watch = await openKeyWatch(redis.address, (keys) => void notices.push(keys));
+  expect(watch.armed).toBe(true);
+  await writer.lpush('a', 'x');
+  await expectNotice(watch, notices, writer, 'a');
+  await writer.lpush('a', 'x', 'y');
+  await writer.lpush('b', 'x');
+  await expectNotice(watch, notices, writer, 'a');
+  expect(notices).toEqual([['a'], ['a']]);
+});
+
+test('FLUSHALL means that any key may have changed', async () => {
+  await using redis = await startRedis();
+  const writer = redis.client();
+  const notices: Notice[] = [];
+  await using watch = await openKeyWatch(redis.address, (keys) => void notices.push(keys));
+  await expectNotice(watch, notices, writer, 'a');
+  await watch.reader.llen('a');
+  await writer.flushall();
+  await eventually(() => expect(notices.at(-1)).toBeUndefined());
+  expect(notices).toHaveLength(2);
+  await expectNotice(watch, notices, writer, 'a');
+});
+
+test.concurrent.each(['listener', 'reader', 'both'])('CLIENT KILL of the %s: linked again, and read all anew', async (who) => {
+  await using redis = await startRedis();
+  const writer = redis.client();
+  const notices: Notice[] = [];
+  await using watch = await openKeyWatch(redis.address, (keys) => void notices.push(keys));
+  const [listener = ''] = await listeners(writer);
+  const reader = String(await watch.reader.client('ID'));
+  const closed = new Promise((resolve) => void watch.reader.once('close', resolve));
+  if (who !== 'reader') await writer.client('KILL', 'ID', listener);
+  if (who !== 'listener') {
+    await writer.client('KILL', 'ID', reader);
+    await closed;
+  }
+  await eventually(() => {
+    expect(notices).toContain(undefined);
+    expect(watch.armed).toBe(true);
+  });
+  await expectNotice(watch, notices, writer, 'a');
+});
+
+test('a server that restarts', async () => {
+  await using redis = await startRedis();
+  const writer = redis.client();
+  const notices: Notice[] = [];
+  await using watch = await openKeyWatch(redis.address, (keys) => void notices.push(keys));
+  await redis.kill();
+  await eventually(() => expect(watch.armed).toBe(false));
+  await redis.start();
+  await eventually(() => expect(watch.armed).toBe(true));
+  await eventually(() => expect(notices).toContain(undefined));
+  await expectNotice(watch, notices, writer, 'a');
+});
+
+test.concurrent('connections that carry nothing any more are found out', async () => {
+  await using redis = await startRedis();
+  await using proxy = await startTcpProxy(redis.port);
+  const writer = redis.client();
+  const notices: Notice[] = [];
+  const address = { url: `redis://127.0.0.1:${proxy.port}` };
+  await using watch = await openKeyWatch(address, (keys) => void notices.push(keys));
+  proxy.swallow();
+  await eventually(() => expect(notices).toContain(undefined), { withinMs: 12_000 });
+  await expectNotice(watch, notices, writer, 'a');
+});
+
+test.concurrent.each([
+  ['CLIENT TRACKING', '-client|tracking'],
+  ['CLIENT', '-client'],
+  ['the channel', 'resetchannels'],
+])('an ACL that denies %s is a refusal, and leaves no connection', async (_what, rule) => {
+  await using redis = await startRedis();
+  await redis.client().call('ACL', 'SETUSER', 'app', 'on', '>secret', '~*', '&*', '+@all', rule);
+  const address = { url: redis.url, username: 'app', password: 'secret' };
+  await expect(openKeyWatch(address, () => undefined)).rejects.toThrow(TrackingRefused);
+});
+
+test('a server that is away, or a wrong password, is no refusal', async () => {
+  await using redis = await startRedis({ password: 'secret' });
+  const away = openKeyWatch({ url: 'redis://127.0.0.1:1' }, () => undefined, 300);
+  await expect(away).rejects.toThrow(/ECONNREFUSED/);
+  const wrong = openKeyWatch({ url: redis.url, password: 'wrong' }, () => undefined, 300);
+  await expect(wrong).rejects.toThrow(/WRONGPASS/);
+  await expect(wrong).rejects.not.toThrow(TrackingRefused);
+});

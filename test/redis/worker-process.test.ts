@@ -1,0 +1,176 @@
+/** The worker as a process of its own, on a real Redis: how it ends, how it dies, and who takes over. */
+import { expect, test } from 'vitest';
+import type { Redis } from 'ioredis';
+import type { QueueKeys } from '../../queue/keys.ts';
+import { sampleQueue } from '../../queue/scripts.ts';
+import { eventually } from '../support/eventually.ts';
+import { startRedis } from '../support/redis.ts';
+import { freshKeys } from '../support/turns.ts';
+import { spawnProgram, spawnWorker, type WorkerProcess } from '../support/workers.ts';
+
+const order = (id: string, parts: object = {}): string => JSON.stringify({ id, ...parts });
+
+function inFlight(redis: Redis, keys: QueueKeys, worker: WorkerProcess, count: number): Promise<void> {
+  return eventually(async () => expect(await redis.hlen(keys.inflight(worker.id))).toBe(count));
+}
+
+/** What a worker that left leaves behind: nothing under its name, and no blocked client. */
+async function expectGone(redis: Redis, keys: QueueKeys, worker: WorkerProcess): Promise<void> {
+  const left = (await redis.keys('*')).filter((key) => key.includes(worker.id));
+  expect(left).toEqual([]);
+  expect(await redis.zscore(keys.workers, worker.id)).toBeNull();
+  expect(String(await redis.client('LIST'))).not.toContain('cmd=blmove');
+}
+
+test.concurrent('SIGTERM: it finishes what runs, hands back the rest, and leaves nothing behind', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  const keys = freshKeys();
+  await using worker = await spawnWorker(server, keys, ['--concurrency', '2']);
+  const slow = [order('slow 1', { sleepMs: 600 }), order('slow 2', { sleepMs: 600 })];
+  await redis.lpush(keys.queue, ...slow);
+  await inFlight(redis, keys, worker, 2);
+  worker.signal('SIGTERM');
+  await worker.says(/^stopping/);
+  await redis.lpush(keys.queue, 'late');
+  expect(await worker.ended).toBe(0);
+  expect(await redis.hgetall(keys.result)).toEqual({ 'slow 1': '{"attempt":1}', 'slow 2': '{"attempt":1}' });
+  expect(await redis.lrange(keys.queue, 0, -1)).toEqual(['late']);
+  expect(await sampleQueue(redis, keys)).toMatchObject({ workers: 0, counters: { taken: 2, completed: 2, fenced: 0 } });
+  await expectGone(redis, keys, worker);
+});
+
+test.concurrent('SIGTERM to an idle worker ends it at once', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  const keys = freshKeys();
+  await using worker = await spawnWorker(server, keys);
+  await eventually(async () => expect(String(await redis.client('LIST'))).toContain('cmd=blmove'));
+  const asked = performance.now();
+  worker.signal('SIGTERM');
+  expect(await worker.ended).toBe(0);
+  expect(performance.now() - asked).toBeLessThan(500);
+  await expectGone(redis, keys, worker);
+});
+
+test.concurrent('SIGTERM right after the start leaves nothing behind either', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  const keys = freshKeys();
+  for (let i = 0; i < 3; i++) {
+    await using worker = await spawnWorker(server, keys);
+    worker.signal('SIGTERM');
+    expect(await worker.ended).toBe(0);
+    await expectGone(redis, keys, worker);
+  }
+});
+
+test.concurrent('grace over: what still runs goes back in its order, with no delivery counted', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  const keys = freshKeys();
+  await using worker = await spawnWorker(server, keys, ['--concurrency', '3', '--grace', '300ms']);
+  const tasks = [
+    order('obeys', { sleepMs: 60_000 }),
+    order('stubborn', { sleepMs: 60_000, stubborn: true }),
+    order('in time', { sleepMs: 200 }),
+  ];
+  await redis.lpush(keys.queue, ...tasks);
+  await inFlight(redis, keys, worker, 3);
+  worker.signal('SIGTERM');
+  expect(await worker.ended).toBe(0);
+  expect(await redis.hkeys(keys.result)).toEqual(['in time']);
+  const back = await redis.lrange(keys.queue, 0, -1);
+  expect(back.toSorted()).toEqual(tasks.slice(0, 2).toSorted());
+  expect(await redis.exists(keys.history)).toBe(0);
+  await expectGone(redis, keys, worker);
+});
+
+test.concurrent('a second signal hurries', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  const keys = freshKeys();
+  await using worker = await spawnWorker(server, keys);
+  await redis.lpush(keys.queue, order('long', { sleepMs: 60_000 }));
+  await inFlight(redis, keys, worker, 1);
+  worker.signal('SIGTERM');
+  await worker.says(/^stopping/);
+  const asked = performance.now();
+  worker.signal('SIGINT');
+  expect(await worker.ended).toBe(0);
+  expect(performance.now() - asked).toBeLessThan(1_500);
+  expect(await redis.llen(keys.queue)).toBe(1);
+  await expectGone(redis, keys, worker);
+});
+
+test.concurrent('SIGKILL: another worker takes over after the lease, and each task has its result', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  const keys = freshKeys();
+  const flags = ['--lease', '1s', '--concurrency', '4'];
+  await using doomed = await spawnWorker(server, keys, flags);
+  const ids = Array.from({ length: 12 }, (_, i) => `task ${i}`);
+  await redis.lpush(keys.queue, ...ids.map((id) => order(id, { sleepMs: 300 })));
+  await inFlight(redis, keys, doomed, 4);
+  doomed.signal('SIGKILL');
+  expect(await doomed.ended).toBe('SIGKILL');
+  await using other = await spawnWorker(server, keys, flags);
+  await eventually(async () => expect(await redis.hlen(keys.result)).toBe(12), { withinMs: 8_000 });
+  expect((await redis.hkeys(keys.result)).toSorted()).toEqual(ids.toSorted());
+  expect(await other.says(/lost its lease/)).toMatchObject({ worker: doomed.id, tasks: 4 });
+  await eventually(async () =>
+    expect(await sampleQueue(redis, keys)).toMatchObject({
+      ...{ waiting: 0, inFlight: 0 },
+      counters: { taken: 12, completed: 12, recovered: 4, fenced: 1 },
+    }),
+  );
+});
+
+test.concurrent('SIGSTOP for longer than the lease: fenced, no late result, and a new epoch', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  const keys = freshKeys();
+  await using frozen = await spawnWorker(server, keys, ['--lease', '1s']);
+  await redis.lpush(keys.queue, order('a', { sleepMs: 200 }));
+  await inFlight(redis, keys, frozen, 1);
+  frozen.signal('SIGSTOP');
+  await using other = await spawnWorker(server, keys, ['--lease', '1s']);
+  await eventually(async () => expect(await redis.hexists(keys.result, 'a')).toBe(1), { withinMs: 8_000 });
+  await redis.hset(keys.result, 'a', 'collected');
+  frozen.signal('SIGCONT');
+  await frozen.says(/the lease was lost/);
+  await frozen.says(/^taking tasks$/, 2);
+  expect(await redis.hget(keys.result, 'a')).toBe('collected');
+  expect((await sampleQueue(redis, keys)).counters).toMatchObject({ completed: 1, recovered: 1, fenced: 1 });
+  // it works again, and alone
+  other.signal('SIGTERM');
+  await other.ended;
+  await redis.lpush(keys.queue, 'b');
+  await eventually(async () => expect(await redis.hget(keys.result, 'b')).toBe('b'));
+});
+
+test.concurrent('restarted under its name, it gets its own tasks back at once', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  const keys = freshKeys();
+  await using first = await spawnWorker(server, keys, ['--lease', '60s', '--concurrency', '2'], 'pod-0');
+  await redis.lpush(keys.queue, order('a', { sleepMs: 400 }), order('b', { sleepMs: 400 }));
+  await inFlight(redis, keys, first, 2);
+  first.signal('SIGKILL');
+  await first.ended;
+  await using second = await spawnWorker(server, keys, ['--lease', '60s', '--concurrency', '2'], 'pod-0');
+  expect(await second.says(/earlier life/)).toMatchObject({ tasks: 2 });
+  await eventually(async () => expect((await redis.hkeys(keys.result)).toSorted()).toEqual(['a', 'b']));
+});
+
+test.concurrent('a command of any language', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  const keys = freshKeys();
+  const where = ['--redis', server.url, '--queue', keys.queue, '--result', keys.result];
+  await using _worker = spawnProgram([...where, '--command', 'tr a-z A-Z']);
+  await redis.lpush(keys.queue, 'loud', Buffer.from([0x61, 0xff, 0x00]));
+  await eventually(async () => expect(await redis.hlen(keys.result)).toBe(2));
+  expect(await redis.hget(keys.result, 'loud')).toBe('LOUD');
+  expect(await redis.hgetBuffer(keys.result, Buffer.from([0x61, 0xff, 0x00]))).toEqual(Buffer.from([0x41, 0xff, 0x00]));
+});

@@ -1,0 +1,45 @@
+/** What a person gets to see who starts the worker wrongly: one line that says what to do, and an exit code. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { spawnProgram, TASKS } from '../support/workers.ts';
+
+let dir: string;
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'millrace-usage-'));
+  await writeFile(join(dir, 'throws.ts'), '\nthrow new Error("no licence for that");\n');
+});
+afterAll(() => rm(dir, { recursive: true }));
+
+const module = ['--module', TASKS];
+test.concurrent.each<[number, RegExp, string[], NodeJS.ProcessEnv?]>([
+  [2, /unknown option '--concurency'.*Did you mean --concurrency/, [...module, '--concurency', '4']],
+  [2, /'--concurrency <n>' argument 'many' is invalid\. It must be a whole number/, [...module, '--concurrency', 'many']],
+  [2, /value 'x' from env 'MILLRACE_CONCURRENCY' is invalid/, module, { MILLRACE_CONCURRENCY: 'x' }],
+  [2, /a lease of 500 ms is too short: give at least 1s/, [...module, '--lease', '500ms']],
+  [2, /nothing to run tasks with: give --module/, []],
+  [2, /both --module and --command are given/, [...module, '--command', 'cat']],
+  [2, /the Redis URL begins with "http:\/\/": use redis:\/\//, [...module, '--redis', 'http://localhost']],
+  [2, /queue and result are both "same"/, [...module, '--queue', 'same', '--result', 'same']],
+  [1, /module \.\/nothing\.ts is not there/, ['--module', './nothing.ts']],
+  [1, /does not load \(line 2\): Error: no licence for that/, ['--module', 'DIR/throws.ts']],
+  [1, /no-such-program/, ['--command', 'no-such-program --fast']],
+])('exit code %i and %s', async (code, message, args, env = {}) => {
+  await using worker = spawnProgram(
+    args.map((arg) => arg.replace('DIR', dir)),
+    env,
+  );
+  const ended = await worker.ended;
+  expect(worker.stderr()).toMatch(message);
+  expect(worker.stderr().trimEnd().split('\n')).toHaveLength(1);
+  expect(worker.stderr()).toMatch(/^millrace-worker: /);
+  expect(ended).toBe(code);
+});
+
+test('a Redis that is not there is said once, and the worker goes on trying', async () => {
+  await using worker = spawnProgram([...module, '--redis', 'redis://127.0.0.1:1']);
+  await worker.says(/Redis at 127\.0\.0\.1:1 refuses connections: is it running/);
+  worker.signal('SIGTERM');
+  expect(await worker.ended).toBe(0);
+});

@@ -1,0 +1,55 @@
+import { expect, test } from 'vitest';
+
+import type { Delivery } from '../../queue/scripts.ts';
+import type { Finished, Outcome } from '../../worker/run.ts';
+import { createBatch } from '../../worker/settle.ts';
+
+const delivery = (text: string, past = { attempts: 0, deliveries: 0 }): Delivery => ({
+  ...{ receipt: `1-${text.length}`, raw: Buffer.from(text), past },
+});
+
+const finished = (text: string, outcome: Outcome, parts: Partial<Finished> = {}): Finished => ({
+  ...{ delivery: delivery(text), id: text, attempt: 1, outcome, serviceMs: 2 },
+  ...parts,
+});
+
+test('each outcome goes to its own list, and the service time adds up', () => {
+  const batch = createBatch('w');
+  batch.add(finished('a', { kind: 'result', value: 'x' }), 10);
+  batch.add(
+    finished('bb', { kind: 'retry', delayMs: 50, error: 'e' }, { attempt: 3, delivery: delivery('bb', { attempts: 2, deliveries: 4 }) }),
+    11,
+  );
+  batch.add(finished('ccc', { kind: 'dead', error: 'gone' }, { attempt: 5 }), 12);
+  batch.add(finished('dddd', { kind: 'release' }, { serviceMs: 100 }), 13);
+  batch.release(['9-9'], 14);
+  expect(batch).toMatchObject({ size: 5, since: 10 });
+  expect(batch.take()).toEqual({
+    results: [{ receipt: '1-1', id: 'a', value: 'x' }],
+    retries: [{ receipt: '1-2', delayMs: 50, past: { attempts: 3, deliveries: 4 } }],
+    dead: [{ receipt: '1-3', id: 'ccc', header: '{"error":"gone","attempts":5,"worker":"w"}' }],
+    released: ['1-4', '9-9'],
+    serviceUs: 6_000,
+  });
+});
+
+test('what was taken is not there again', () => {
+  const batch = createBatch('w');
+  batch.add(finished('a', { kind: 'result', value: 'x' }), 10);
+  batch.take();
+  expect(batch).toMatchObject({ size: 0, since: undefined });
+  expect(batch.take()).toEqual({ results: [], retries: [], dead: [], released: [], serviceUs: 0 });
+  batch.release([], 20);
+  expect(batch.since).toBeUndefined();
+});
+
+test.each([
+  ['{"id":"a"}', 'a', 'a'],
+  ['a', 'a', undefined],
+])('the dead letter of %s names the id only where it is not the whole task', (raw, id, named) => {
+  const batch = createBatch('w');
+  batch.add(finished(raw, { kind: 'dead', error: 'gone' }, { id }), 0);
+  expect(JSON.parse(batch.take().dead[0]?.header ?? '')).toHaveProperty('error', 'gone');
+  batch.add(finished(raw, { kind: 'dead', error: 'gone' }, { id }), 0);
+  expect((JSON.parse(batch.take().dead[0]?.header ?? '') as { id?: string }).id).toBe(named);
+});

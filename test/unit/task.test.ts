@@ -1,0 +1,123 @@
+import * as fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+
+import { deadHeader, parseDead, parseHeader } from '../../queue/dead.ts';
+import { delayedMember, encodeTask, parseTask } from '../../queue/task.ts';
+
+const idOf = (task: string): unknown => parseTask(Buffer.from(task)).id;
+
+describe('parseTask', () => {
+  test.each([
+    ['{"id":"a"}', 'a'],
+    ['{"id":""}', ''],
+    [' \n\t{ "n" : 1 , "id" : "a" } ', 'a'],
+    ['{"id":"\\u00e9\\n"}', 'é\n'],
+    ['{"id":"first","id":"last"}', 'last'],
+    ['{"id":7}', '7'],
+    ['{"id":-0}', '-0'],
+    ['{"id":1.0}', '1.0'],
+    ['{"id":1e3}', '1e3'],
+    ['{"id":12345678901234567890}', '12345678901234567890'],
+    ['{"inner":{"id":1},"id":2.0}', '2.0'],
+    ['{"id":2.0,"inner":{"id":1.50}}', '2.0'],
+  ])('%s has the id %s', (task, id) => expect(idOf(task)).toBe(id));
+
+  test.each([
+    ...['task1', '', ' ', '"id"', '7', 'null', 'true', '[{"id":"a"}]', '{}', '{"n":1}', '{"id":null}'],
+    ...['{"id":true}', '{"id":["a"]}', '{"id":{"id":"a"}}', '{"id":"a"', '{"id":"a"}}', "{'id':'a'}"],
+    '\ufeff{"id":"a"}',
+  ])('%j is its own id', (task) => expect(idOf(task)).toBe(task));
+
+  test('what is not UTF-8 is its own id and value, byte for byte', () => {
+    const raw = Buffer.from([0x7b, 0xff, 0x7d]);
+    expect(parseTask(raw)).toEqual({ id: raw, value: raw });
+  });
+
+  test('the value is parsed where it is an object or an array, and else the text', () => {
+    expect(parseTask(Buffer.from('{"id":"a","n":[1]}')).value).toEqual({ id: 'a', n: [1] });
+    expect(parseTask(Buffer.from('[1]')).value).toEqual([1]);
+    expect(parseTask(Buffer.from('7')).value).toBe('7');
+  });
+
+  test('deeper than the stack', () => {
+    const deep = `{"id":1.0,"n":${'['.repeat(200_000)}${']'.repeat(200_000)}}`;
+    expect(() => idOf(deep)).not.toThrow();
+  });
+
+  test('whatever the bytes, there is an id, and the same one each time', () => {
+    const bytes = fc.oneof(fc.uint8Array(), fc.json().map((text) => Buffer.from(text)));
+    fc.assert(
+      fc.property(bytes, (some) => {
+        const raw = Buffer.from(some);
+        const { id } = parseTask(raw);
+        expect(typeof id === 'string' || Buffer.isBuffer(id)).toBe(true);
+        expect(parseTask(raw).id).toEqual(id);
+      }),
+    );
+  });
+});
+
+describe('encodeTask', () => {
+  test('whatever is enqueued, a worker finds the id that the client was told', () => {
+    fc.assert(
+      fc.property(fc.oneof(fc.jsonValue(), fc.uint8Array(), fc.string({ unit: 'binary' })), (task) => {
+        const { id, raw } = encodeTask(task);
+        expect(parseTask(Buffer.from(raw)).id.toString()).toBe(id.toString());
+      }),
+    );
+  });
+
+  test.each([
+    [{ id: null, n: 1 }, /^\{"id":"[\da-f-]{36}","n":1\}$/],
+    [{ n: 1 }, /^\{"id":"[\da-f-]{36}","n":1\}$/],
+    [new Date(0), /^"1970-01-01T00:00:00.000Z"$/],
+    [null, /^null$/],
+    [true, /^true$/],
+  ])('%j', (task, raw) => expect(encodeTask(task).raw.toString()).toMatch(raw));
+
+  test('the object that was given is not changed', () => {
+    const task = Object.freeze({ n: 1 });
+    expect(encodeTask(task).id).not.toBe(encodeTask(task).id);
+  });
+
+  test.each([[undefined], [Symbol('s')], [() => 1], [1n]])('%s is refused', (task) =>
+    expect(() => encodeTask(task)).toThrow(TypeError),
+  );
+
+  test('a view is taken as the bytes that it shows', () => {
+    const all = new Uint8Array([1, 2, 3, 4]);
+    expect(encodeTask(all.subarray(1, 3)).raw).toEqual(Buffer.from([2, 3]));
+  });
+});
+
+test('a delayed member ends with the bytes of its task', () => {
+  const raw = Buffer.from([0x7c, 0xff, 0x0a]);
+  expect(delayedMember('nonce', raw)).toEqual(Buffer.concat([Buffer.from('nonce|0|0|'), raw]));
+});
+
+describe('dead letters', () => {
+  test('any bytes and any words come back', () => {
+    const header = fc.record({
+      error: fc.string({ unit: 'binary' }),
+      attempts: fc.nat(),
+      worker: fc.string(),
+      id: fc.string(),
+    });
+    fc.assert(
+      fc.property(header, fc.uint8Array(), fc.nat(), (about, task, at) => {
+        const raw = Buffer.from(task);
+        const entry = Buffer.concat([Buffer.from(`${at} ${deadHeader(about)}\n`), raw]);
+        expect(parseDead(entry)).toEqual({ ...about, at, raw });
+        expect(parseHeader(Buffer.from(deadHeader(about)))).toEqual(about);
+      }),
+    );
+  });
+
+  test.each(['', 'text', '1 {}', ' \n', '12 not JSON\ntask'])('%j is no dead letter', (entry) =>
+    expect(() => parseDead(Buffer.from(entry))).toThrow(SyntaxError),
+  );
+
+  test('what somebody else wrote among the errors is the error', () => {
+    expect(parseHeader(Buffer.from('boom'))).toEqual({ error: 'boom', attempts: 0, worker: '' });
+  });
+});

@@ -1,0 +1,49 @@
+/**
+ * Sending again what Redis did not answer: until it does, or until it is no use to wait any longer. That is a while after
+ * `hurry`, so that a worker whose Redis is away ends all the same.
+ */
+import type { Logger } from '../runtime/log.ts';
+import { createBell } from './bell.ts';
+
+export interface Patience {
+  /** Resolves to the answer; to `undefined` when there was none and no time is left. */
+  repeat<T>(send: () => Promise<T>): Promise<T | undefined>;
+  /** Resolves when no time is left. */
+  readonly late: Promise<undefined>;
+}
+
+export interface PatienceOptions {
+  readonly hurry: AbortSignal;
+  /** What is left after `hurry`, ms. */
+  readonly lastMs: number;
+  /** The longest pause between two tries, ms. */
+  readonly longestPauseMs: number;
+  readonly log: Logger;
+}
+
+export function createPatience({ hurry, lastMs, longestPauseMs, log }: PatienceOptions): Patience {
+  const late = new Promise<undefined>((resolve) => {
+    const giveUp = (): void => void setTimeout(() => resolve(undefined), lastMs).unref();
+    if (hurry.aborted) giveUp();
+    else hurry.addEventListener('abort', giveUp, { once: true });
+  });
+  const bell = createBell();
+  return {
+    late,
+    repeat: async (send) => {
+      for (let failures = 0; ; failures++) {
+        try {
+          const reply = await Promise.race([send(), late]);
+          if (reply !== undefined && failures > 0)
+            log.info(`Redis takes turns again, after ${failures} failures`);
+          return reply;
+        } catch (error) {
+          if (hurry.aborted) return undefined;
+          if (failures % 20 === 0)
+            log.error({ error: (error as Error).message }, 'a turn failed; it is tried again');
+          await bell.silence(Math.min(100 * 2 ** Math.min(failures, 5), longestPauseMs), hurry);
+        }
+      }
+    },
+  };
+}
