@@ -22,9 +22,9 @@ export default defineConfig({
     projects: [
       project('unit', 1),
       project('redis', 2, { testTimeout: 30_000, hookTimeout: 60_000 }),
-      project('kube', 3, { testTimeout: 60_000, hookTimeout: 120_000 }),
+      project('kube', 3, { testTimeout: 60_000, hookTimeout: 120_000, maxWorkers: 3 }),
       project('kind', 4, {
-        globalSetup: ['test/kind/cluster.ts'],
+        globalSetup: ['test/kind/cluster.ts', 'test/support/kind-images.ts'],
         testTimeout: 180_000,
         hookTimeout: 1_800_000,
         fileParallelism: false,

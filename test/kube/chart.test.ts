@@ -84,6 +84,7 @@ describe('what is installed', () => {
       'ClusterRoleBinding try-millrace',
       'CustomResourceDefinition workerpools.millrace.dev',
       'Deployment try-millrace',
+      'Lease try-millrace',
       'Role try-millrace-leader-election',
       'RoleBinding try-millrace-leader-election',
       'Service try-millrace',
