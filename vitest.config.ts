@@ -21,7 +21,7 @@ export default defineConfig({
       : ['default'],
     projects: [
       project('unit', 1),
-      project('redis', 2, { testTimeout: 30_000, hookTimeout: 60_000 }),
+      project('redis', 2, { testTimeout: 30_000, hookTimeout: 60_000, maxWorkers: 2 }),
       project('kube', 3, { testTimeout: 60_000, hookTimeout: 120_000, maxWorkers: 3 }),
       project('kind', 4, {
         globalSetup: ['test/kind/cluster.ts', 'test/support/kind-images.ts'],

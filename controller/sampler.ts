@@ -6,7 +6,8 @@
 import type { Redis } from 'ioredis';
 import { closeRedis, describeRedisError, openRedis, within, type RedisAddress } from '../queue/connection.ts';
 import type { QueueKeys } from '../queue/keys.ts';
-import { defineScripts, reapExpired, sampleQueue, WrongKeyType, type QueueSample } from '../queue/scripts.ts';
+import { sampleQueue, WrongKeyType, type QueueSample } from '../queue/sample.ts';
+import { defineScripts, reapExpired } from '../queue/scripts.ts';
 import type { Logger } from '../runtime/log.ts';
 import { createWake, type WakeMode } from './wake.ts';
 
@@ -146,11 +147,12 @@ export function createSampler(options: SamplerOptions): Sampler {
   }
 
   async function recover(keys: QueueKeys): Promise<void> {
-    for (const [worker, tasks] of await within(ANSWER_MS, reapExpired(redis, keys), 'the recovery'))
-      log.warn(
-        { worker, tasks, queue: keys.queue },
-        'a worker lost its lease; its tasks are back in the queue',
-      );
+    for (const [worker, tasks] of await within(ANSWER_MS, reapExpired(redis, keys), 'the recovery')) {
+      const about = { worker, tasks, queue: keys.queue };
+      // most often the second look at one whose tasks are back already
+      if (tasks === 0) log.debug(about, 'what was left of a lost worker is cleared away');
+      else log.warn(about, 'a worker lost its lease; its tasks are back in the queue');
+    }
   }
 
   return {

@@ -3,7 +3,7 @@
  */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from './keys.ts';
-import { sampleQueue, type QueueSample } from './scripts.ts';
+import { sampleQueue, type QueueSample } from './sample.ts';
 
 export interface WorkerView {
   readonly id: string;
@@ -34,7 +34,7 @@ export async function inspectQueue(redis: Redis, keys: QueueKeys): Promise<Queue
   }
   const replies = (await pipeline.exec()) ?? [];
   const workerList = ids.map((id, i): WorkerView => {
-    const [epoch, state, concurrency, version, started] = replies[2 * i]?.[1] as (string | null)[];
+    const [epoch, state, concurrency, version, started] = (replies[2 * i]?.[1] ?? []) as (string | null)[];
     return {
       id,
       epoch: Number(epoch),

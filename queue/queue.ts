@@ -20,7 +20,7 @@ export type { QueueView, WorkerView } from './inspect.ts';
 export { queueKeys, type QueueKeys } from './keys.ts';
 export { ResultTimeout, TaskFailed, type ResultOptions } from './results.ts';
 export { parseTask, type ParsedTask } from './task.ts';
-export { WrongKeyType, type QueueCounters, type QueueSample } from './scripts.ts';
+export { WrongKeyType, type QueueCounters, type QueueSample } from './sample.ts';
 export type { RedisAddress, RedisTls } from './connection.ts';
 
 export interface QueueOptions {
@@ -82,7 +82,7 @@ export function openQueue(options: QueueOptions = {}): Queue {
       return encoded.id.toString();
     },
     enqueueMany: (tasks, when) => enqueueMany(redis, keys, tasks, dueIn(when)),
-    result: results.wait as Queue['result'],
+    result: ((id, asked) => results.wait(id, asked)) as Queue['result'],
     inspect: () => inspectQueue(redis, keys),
     dead: (count) => listDead(redis, keys, count),
     close,

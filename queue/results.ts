@@ -9,7 +9,7 @@ import type { Redis } from 'ioredis';
 import type { RedisAddress } from './connection.ts';
 import { parseHeader, type DeadHeader } from './dead.ts';
 import type { QueueKeys } from './keys.ts';
-import { WrongKeyType } from './scripts.ts';
+import { WrongKeyType } from './sample.ts';
 import { openKeyWatch, TrackingRefused, type KeyWatch } from './watch.ts';
 
 const MIN_GAP_MS = 1;

@@ -27,7 +27,8 @@ export function defineScripts(redis: Redis): Redis {
   return redis;
 }
 
-function script(redis: Redis, name: keyof typeof arity): Script {
+/** The script as a function of its keys and arguments; bytes in its reply stay bytes. */
+export function script(redis: Redis, name: keyof typeof arity): Script {
   const call = (redis as unknown as Record<string, Script | undefined>)[`millrace:${name}Buffer`];
   if (!call) throw new Error(`scripts were not defined on this connection: call defineScripts first`);
   return call.bind(redis);
@@ -211,104 +212,4 @@ export async function reapExpired(redis: Redis, keys: QueueKeys): Promise<Readon
     if (tasks !== undefined) returned.set(worker, tasks);
   }
   return returned;
-}
-
-export interface QueueCounters {
-  /** Tasks that workers took and did not hand back. */
-  readonly taken: number;
-  readonly completed: number;
-  readonly failed: number;
-  readonly retried: number;
-  readonly recovered: number;
-  readonly fenced: number;
-  readonly serviceUs: number;
-}
-
-export interface QueueSample {
-  /** Redis time, ms. */
-  readonly now: number;
-  readonly waiting: number;
-  readonly inFlight: number;
-  /** Workers that hold at least one task. */
-  readonly busy: number;
-  readonly delayed: number;
-  /** Of the delayed, those whose time has come but that no worker has moved to the queue yet. */
-  readonly due: number;
-  /** When the next delayed task falls due, ms of Redis time. */
-  readonly nextDue: number | undefined;
-  readonly dead: number;
-  readonly workers: number;
-  /** Workers whose lease is over: time to reap. */
-  readonly expired: number;
-  readonly counters: QueueCounters;
-}
-
-/** One consistent look at a queue. Throws `WrongKeyType` when the queue or the result key holds something else. */
-export async function sampleQueue(redis: Redis, keys: QueueKeys): Promise<QueueSample> {
-  const reply = (await script(redis, 'sample')(
-    keys.queue,
-    keys.result,
-    keys.workers,
-    keys.load,
-    keys.delayed,
-    keys.dead,
-    keys.stats,
-  )) as [
-    number,
-    number | Buffer,
-    Buffer,
-    number,
-    number,
-    Buffer,
-    number,
-    number,
-    number,
-    number,
-    number,
-    (Buffer | null)[],
-  ];
-  const [now, length, resultType, delayed, due, nextDue, dead, inFlight, busy, workers, expired, stats] =
-    reply;
-  if (typeof length !== 'number') throw new WrongKeyType(keys.queue, 'a list', length.toString());
-  if (!['hash', 'none'].includes(resultType.toString()))
-    throw new WrongKeyType(keys.result, 'a hash', `it is a ${resultType.toString()}`);
-  const [taken, completed, failed, retried, recovered, fenced, serviceUs] = stats.map(Number) as [
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-  ];
-  return {
-    now,
-    waiting: length,
-    inFlight,
-    busy,
-    delayed,
-    due,
-    dead,
-    workers,
-    expired,
-    nextDue: nextDue.length === 0 ? undefined : Number(nextDue),
-    counters: {
-      taken,
-      completed,
-      failed,
-      retried,
-      recovered,
-      fenced,
-      serviceUs,
-    },
-  };
-}
-
-export class WrongKeyType extends Error {
-  override name = 'WrongKeyType';
-  constructor(key: string, wanted: string, found: string) {
-    super(
-      `the key "${key}" is not ${wanted} (${found}): nothing was touched; use another key, or remove that one`,
-    );
-  }
 }

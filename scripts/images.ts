@@ -9,13 +9,18 @@ import { bundle } from './bundle.ts';
 
 const root = resolve(import.meta.dirname, '..');
 
+/**
+ * Runs docker and returns what it printed.
+ * @throws Error in one line, with the last that docker said.
+ */
 function docker(args: readonly string[], env: NodeJS.ProcessEnv = process.env): string {
   const { status, stdout, stderr, error } = spawnSync('docker', args, { cwd: root, encoding: 'utf8', env });
   if (error) {
     throw new Error('docker could not be run: install Docker, and start its engine', { cause: error });
   }
-  if (status !== 0) throw new Error(`docker ${args.join(' ')} failed:\n${stdout}${stderr}`);
-  return stdout.trim();
+  if (status === 0) return stdout.trim();
+  const said = stderr.trim().split('\n').at(-1);
+  throw new Error(`docker ${args.join(' ')} failed: ${said}`);
 }
 
 /** The client asks for BuildKit by default, and fails where its plugin is not installed. */
@@ -27,7 +32,7 @@ function builder(): NodeJS.ProcessEnv {
 /**
  * Bundles both programs and builds their images.
  * @returns the images' names, tagged with the version of package.json.
- * @throws with what Docker printed, when an image cannot be built.
+ * @throws Error in one line, when an image cannot be built.
  */
 export async function buildImages(): Promise<{ worker: string; controller: string }> {
   const manifest: { version: string } = JSON.parse(readFileSync(resolve(root, 'package.json'), 'utf8'));
@@ -54,8 +59,13 @@ export async function buildImages(): Promise<{ worker: string; controller: strin
 }
 
 if (import.meta.main) {
-  for (const image of Object.values(await buildImages())) {
-    const bytes = Number(docker(['image', 'inspect', '--format', '{{.Size}}', image]));
-    console.log(`${image}  ${(bytes / 2 ** 20).toFixed(0)} MiB`);
+  try {
+    for (const image of Object.values(await buildImages())) {
+      const bytes = Number(docker(['image', 'inspect', '--format', '{{.Size}}', image]));
+      console.log(`${image}  ${(bytes / 2 ** 20).toFixed(0)} MiB`);
+    }
+  } catch (error) {
+    console.error(`images: ${error instanceof Error ? error.message : String(error)}`);
+    process.exitCode = 1;
   }
 }

@@ -166,7 +166,7 @@ export async function runEpoch(
     told = reply.drain;
     dueAt = reply.dueInMs === undefined ? Infinity : lastTurn + reply.dueInMs;
     const refused = typeof reply.length === 'string' ? reply.length : undefined;
-    if (refused !== undefined && refused !== refusal) log.error(`cannot take tasks from "${keys.queue}": ${refused}`);
+    if (refused && refused !== refusal) log.error(`cannot take tasks from "${keys.queue}": ${refused}`);
     refusal = refused;
     if (typeof reply.length === 'number') ask = reply.length > 0 && want > 0;
     for (const delivery of reply.tasks) held.push({ delivery, since: lastTurn });

@@ -165,14 +165,12 @@ async function main(): Promise<void> {
       result: flags.result,
       id: flags.id,
       concurrency: flags.concurrency,
-      ...{
-        leaseMs: flags.lease,
-        handler: handler.handle,
-        version,
-        pool: flags.pool ?? '',
-        log,
-        metrics,
-      },
+      leaseMs: flags.lease,
+      handler: handler.handle,
+      version,
+      pool: flags.pool ?? '',
+      log,
+      metrics,
       retry: {
         attempts: flags.attempts,
         backoff: {
@@ -182,8 +180,14 @@ async function main(): Promise<void> {
         },
       },
       onReady: () => {
-        // how long a start takes is how long a new pod keeps tasks waiting
-        if (!ready) log.info({ version, sinceStartMs: Math.round(performance.now()) }, 'ready');
+        if (!ready)
+          log.info(
+            {
+              version,
+              sinceStartMs: Math.round(performance.now()),
+            },
+            'ready',
+          );
         ready = true;
       },
     },

@@ -1,6 +1,13 @@
 /** Connections against real servers: addresses, TLS, passwords, and what is said when one does not fit. */
 import { describe, expect, test } from 'vitest';
-import { closeRedis, describeRedisError, dropRedis, openRedis, within, type RedisAddress } from '../../queue/connection.ts';
+import {
+  closeRedis,
+  describeRedisError,
+  dropRedis,
+  openRedis,
+  within,
+  type RedisAddress,
+} from '../../queue/connection.ts';
 import { freePort, startRedis } from '../support/redis.ts';
 
 /** What a person is told when the address does not work. */
@@ -35,13 +42,17 @@ describe('TLS', () => {
     expect(await complaint({ url })).toMatch(/do not agree on TLS \(.*certificate/);
     expect(await complaint({ url, tls: { insecureSkipVerify: true } })).toBe('it works');
     expect(await complaint({ ...redis.address, url: url.replace('rediss', 'redis') })).toBe('it works');
-    expect(await complaint({ url: url.replace('rediss', 'redis') })).toMatch(/does it want TLS \(rediss:\/\/\)/);
+    expect(await complaint({ url: url.replace('rediss', 'redis') })).toMatch(
+      /does it want TLS \(rediss:\/\/\)/,
+    );
   });
 
   test('a name that is not in the certificate is told, and another one can be expected', async () => {
     await using redis = await startRedis({ tls: 'server' });
     const { ca } = redis.address.tls ?? {};
-    expect(await complaint({ url: redis.url, tls: { ca, serverName: 'redis.example' } })).toMatch(/do not agree on TLS/);
+    expect(await complaint({ url: redis.url, tls: { ca, serverName: 'redis.example' } })).toMatch(
+      /do not agree on TLS/,
+    );
     expect(await complaint({ url: redis.url, tls: { ca, serverName: 'localhost' } })).toBe('it works');
   });
 
@@ -75,7 +86,9 @@ describe('passwords', () => {
     await redis.client().call('ACL', 'SETUSER', 'app', 'on', '>its own', '~*', '+@all');
     const { url, host, port } = redis;
     expect(await complaint({ url: `redis://:p%40ss%2Fword@${host}:${port}` })).toBe('it works');
-    expect(await complaint({ url: `redis://:wrong@${host}:${port}`, password: 'p@ss/word' })).toBe('it works');
+    expect(await complaint({ url: `redis://:wrong@${host}:${port}`, password: 'p@ss/word' })).toBe(
+      'it works',
+    );
     expect(await complaint({ url: `redis://app:its%20own@${host}:${port}/3` })).toBe('it works');
     expect(await complaint({ url, username: 'app', password: 'its own' })).toBe('it works');
   });
@@ -125,7 +138,11 @@ describe('addresses that cannot be one', () => {
     ['no URL', /^the Redis URL cannot be read/, { url: 'localhost' }],
     ['a half escape', /^the Redis URL cannot be read/, { url: 'redis://:50%off@localhost' }],
     ['another protocol', /begins with "http:\/\/": use redis:\/\//, { url: 'http://localhost' }],
-    ['a database by name', /names the database "main": it must be a number/, { url: 'redis://localhost/main' }],
+    [
+      'a database by name',
+      /names the database "main": it must be a number/,
+      { url: 'redis://localhost/main' },
+    ],
     ['a bad sentinel', /"a:b:c" is not a sentinel's address/, { sentinel: { name: 'm', nodes: ['a:b:c'] } }],
   ])('%s', (_what, message, address) => {
     expect(() => openRedis(address)).toThrow(message);

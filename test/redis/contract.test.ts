@@ -25,16 +25,18 @@ const python = await preparePython();
 const skipped = python instanceof Error && process.env['CI'] !== 'true';
 if (skipped) process.stderr.write(`contract with redis-py: skipped, ${python.message}\n`);
 
-test.skipIf(skipped).for([
-  'text',
-  'json_with_id',
-  'json_without_id',
-  'not_utf8',
-  'empty',
-  'ten_megabytes',
-  'thousand_from_two_clients',
-  'plain_worker_beside',
-])('a plain Python client: %s', async (scenario) => {
+test
+  .skipIf(skipped)
+  .concurrent.for([
+    'text',
+    'json_with_id',
+    'json_without_id',
+    'not_utf8',
+    'empty',
+    'ten_megabytes',
+    'thousand_from_two_clients',
+    'plain_worker_beside',
+  ])('a plain Python client: %s', async (scenario) => {
   if (python instanceof Error) throw python;
   await using server = await startRedis();
   const keys = freshKeys();
@@ -48,11 +50,18 @@ test.skipIf(skipped).for([
 /** An interpreter that has the requirements, made once and kept for later runs; an error that says what is missing. */
 async function preparePython(): Promise<string | Error> {
   const requirements = join(folder, 'requirements.txt');
-  const digest = createHash('sha256').update(await readFile(requirements)).digest('hex').slice(0, 12);
+  const digest = createHash('sha256')
+    .update(await readFile(requirements))
+    .digest('hex')
+    .slice(0, 12);
   const cache = join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'millrace-test');
   const ready = join(cache, `venv-${digest}`);
   const interpreter = join(ready, 'bin', 'python');
-  const isThere = async (): Promise<boolean> => access(interpreter).then(() => true, () => false);
+  const isThere = async (): Promise<boolean> =>
+    access(interpreter).then(
+      () => true,
+      () => false,
+    );
   if (await isThere()) return interpreter;
   // made aside and moved into place whole, so that a run that was ended or one beside this leaves no half of it
   const making = `${ready}.${process.pid}`;
@@ -66,7 +75,10 @@ async function preparePython(): Promise<string | Error> {
   } catch (error) {
     await rm(making, { recursive: true, force: true });
     if (await isThere()) return interpreter;
-    const [line = ''] = String((error as { stderr?: string }).stderr || (error as Error).message).trim().split('\n');
-    return new Error(`python3 with venv and pip is needed (${line}): install it, as with "apt-get install python3-venv"`);
+    const { stderr, message } = error as Error & { stderr?: string };
+    const [line = ''] = (stderr?.trim() || message).split('\n');
+    return new Error(
+      `python3 with venv and pip is needed (${line}): install it, as with "apt-get install python3-venv"`,
+    );
   }
 }

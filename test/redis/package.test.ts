@@ -18,8 +18,16 @@ beforeAll(async () => {
   const modules = join(home, 'node_modules');
   mkdirSync(join(modules, 'millrace'), { recursive: true });
   const { stdout } = await run('npm', ['pack', '--json', '--pack-destination', home], { cwd: root });
-  const [packed] = Object.values(JSON.parse(stdout.slice(stdout.search(/^[[{]/m))) as Record<string, { filename: string }>);
-  await run('tar', ['-xzf', join(home, packed?.filename ?? ''), '--strip-components=1', '-C', join(modules, 'millrace')]);
+  const [packed] = Object.values(
+    JSON.parse(stdout.slice(stdout.search(/^[[{]/m))) as Record<string, { filename: string }>,
+  );
+  await run('tar', [
+    '-xzf',
+    join(home, packed?.filename ?? ''),
+    '--strip-components=1',
+    '-C',
+    join(modules, 'millrace'),
+  ]);
   for (const name of readdirSync(join(root, 'node_modules')).filter((entry) => !entry.startsWith('.')))
     symlinkSync(join(root, 'node_modules', name), join(modules, name));
   writeFileSync(join(home, 'package.json'), '{ "type": "module" }');
@@ -47,8 +55,13 @@ test('the queue library and the types of a handler, from a program of somebody e
     join(home, 'tsconfig.json'),
     JSON.stringify({
       compilerOptions: {
-        ...{ module: 'nodenext', target: 'es2024', lib: ['es2024', 'esnext.disposable'], types: ['node'] },
-        ...{ strict: true, noEmit: true, skipLibCheck: true },
+        module: 'nodenext',
+        target: 'es2024',
+        lib: ['es2024', 'esnext.disposable'],
+        types: ['node'],
+        strict: true,
+        noEmit: true,
+        skipLibCheck: true,
       },
       files: ['client.ts'],
     }),
@@ -59,8 +72,12 @@ test('the queue library and the types of a handler, from a program of somebody e
 });
 
 test.each(['millrace', 'millrace-worker', 'millrace-controller'])('%s runs', async (name) => {
-  const { bin, version } = (await import(join(home, 'node_modules/millrace/package.json'), { with: { type: 'json' } }))
-    .default as { bin: Record<string, string>; version: string };
-  const { stdout } = await run(process.execPath, [join(home, 'node_modules/millrace', bin[name] ?? ''), '--version']);
+  const { bin, version } = (
+    await import(join(home, 'node_modules/millrace/package.json'), { with: { type: 'json' } })
+  ).default as { bin: Record<string, string>; version: string };
+  const { stdout } = await run(process.execPath, [
+    join(home, 'node_modules/millrace', bin[name] ?? ''),
+    '--version',
+  ]);
   expect(stdout).toBe(`${version}\n`);
 });

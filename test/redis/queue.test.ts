@@ -1,14 +1,14 @@
 /** The queue library on a real Redis: what a program does that hands out tasks. */
 import { expect, test } from 'vitest';
 import { openQueue } from '../../queue/queue.ts';
-import { sampleQueue } from '../../queue/scripts.ts';
+import { sampleQueue } from '../../queue/sample.ts';
 import run from '../fixtures/tasks.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis } from '../support/redis.ts';
 import { startHandWorker, texts } from '../support/turns.ts';
 import { startWorker } from '../support/workers.ts';
 
-test('a task of each kind, its id, and what a plain client would see', async () => {
+test.concurrent('a task of each kind, its id, and what a plain client would see', async () => {
   await using server = await startRedis();
   const redis = server.client();
   await using queue = openQueue({ redis: server.url });
@@ -26,15 +26,22 @@ test('a task of each kind, its id, and what a plain client would see', async () 
   expect(made).toMatch(/^[\da-f]{8}-[\da-f-]{27}$/);
   const raw = await redis.lrangeBuffer('task_queue', 0, -1);
   expect(raw.toReversed().map(String)).toEqual([
-    ...['text', '{"id":"in text"}', '{"id":"given","n":1}', '{"id":7}', '[1,2]', Buffer.from(bytes).toString()],
+    'text',
+    '{"id":"in text"}',
+    '{"id":"given","n":1}',
+    '{"id":7}',
+    '[1,2]',
+    Buffer.from(bytes).toString(),
     `{"id":"${made}","n":2}`,
   ]);
   expect(raw[1]).toEqual(Buffer.from(bytes));
-  await expect(queue.enqueue(undefined)).rejects.toThrow('a task cannot be undefined: pass text, bytes or a JSON value');
+  await expect(queue.enqueue(undefined)).rejects.toThrow(
+    'a task cannot be undefined: pass text, bytes or a JSON value',
+  );
   await expect(queue.enqueue(() => 1)).rejects.toThrow(TypeError);
 });
 
-test('many tasks: in their order, from anything that can be iterated, in few round trips', async () => {
+test.concurrent('many tasks: in their order, from anything that can be iterated, in few round trips', async () => {
   await using server = await startRedis();
   const redis = server.client();
   await using queue = openQueue({ redis: server.url, queue: 'q', result: 'r' });
@@ -57,7 +64,7 @@ test('many tasks: in their order, from anything that can be iterated, in few rou
   expect(await redis.llen('q')).toBe(5_507);
 });
 
-test('delayed tasks wait until they are due, and no longer', async () => {
+test.concurrent('delayed tasks wait until they are due, and no longer', async () => {
   await using server = await startRedis();
   const redis = server.client();
   await using queue = openQueue({ redis: server.url });
@@ -77,10 +84,12 @@ test('delayed tasks wait until they are due, and no longer', async () => {
   });
   expect(texts(due).toSorted()).toEqual(['later', 'later', '|1|1|'].toSorted());
   expect(due.map(({ past }) => past)).toEqual(due.map(() => ({ attempts: 0, deliveries: 0 })));
-  await expect(queue.enqueue('a', { delayMs: Number.NaN })).rejects.toThrow('a task cannot be delayed by NaN ms');
+  await expect(queue.enqueue('a', { delayMs: Number.NaN })).rejects.toThrow(
+    'a task cannot be delayed by NaN ms',
+  );
 });
 
-test('a delayed task is run on time by a worker that has nothing else to do', async () => {
+test.concurrent('a delayed task is run on time by a worker that has nothing else to do', async () => {
   await using server = await startRedis();
   await using queue = openQueue({ redis: server.url });
   await using worker = startWorker(server, queue.keys, { handler: run });
@@ -93,7 +102,7 @@ test('a delayed task is run on time by a worker that has nothing else to do', as
   expect(took).toBeLessThan(1_700);
 });
 
-test('inspect and dead tell what is going on', async () => {
+test.concurrent('inspect and dead tell what is going on', async () => {
   await using server = await startRedis();
   const redis = server.client();
   await using queue = openQueue({ redis: server.url });
@@ -102,14 +111,33 @@ test('inspect and dead tell what is going on', async () => {
     if (task === 'bad') throw Object.assign(new Error('it cannot work'), { retry: false });
     return gate.promise;
   };
-  await using worker = startWorker(server, queue.keys, { handler, concurrency: 2, id: 'pod-1', pool: 'ns/p' });
+  await using worker = startWorker(server, queue.keys, {
+    handler,
+    concurrency: 2,
+    id: 'pod-1',
+    pool: 'ns/p',
+  });
   await queue.enqueue('bad');
-  await expect(queue.result('bad')).rejects.toThrow('task bad failed for good: not to be retried: it cannot work');
+  await expect(queue.result('bad')).rejects.toThrow(
+    'task bad failed for good: not to be retried: it cannot work',
+  );
   await queue.enqueueMany(['a', 'b', 'c']);
   await eventually(async () =>
     expect(await queue.inspect()).toMatchObject({
-      ...{ waiting: 1, inFlight: 2, busy: 1, dead: 1, workers: 1 },
-      workerList: [{ id: 'pod-1', state: 'busy', inFlight: 2, concurrency: 2, version: 'test' }],
+      waiting: 1,
+      inFlight: 2,
+      busy: 1,
+      dead: 1,
+      workers: 1,
+      workerList: [
+        {
+          id: 'pod-1',
+          state: 'busy',
+          inFlight: 2,
+          concurrency: 2,
+          version: 'test',
+        },
+      ],
     }),
   );
   const dead = await queue.dead();
@@ -122,7 +150,7 @@ test('inspect and dead tell what is going on', async () => {
   expect((await sampleQueue(redis, queue.keys)).workers).toBe(0);
 });
 
-test('a wrong key type, a name too few, an address that cannot be', async () => {
+test.concurrent('a wrong key type, a name too few, an address that cannot be', async () => {
   await using server = await startRedis();
   await server.client().set('task_queue', 'text');
   await using queue = openQueue({ redis: server.url });
@@ -132,7 +160,7 @@ test('a wrong key type, a name too few, an address that cannot be', async () => 
   expect(() => openQueue({ redis: 'http://localhost' })).toThrow(RangeError);
 });
 
-test('a queue that is closed while Redis is away closes all the same', async () => {
+test.concurrent('a queue that is closed while Redis is away closes all the same', async () => {
   await using server = await startRedis();
   const queue = openQueue({ redis: server.url });
   await queue.enqueue('a');

@@ -4,7 +4,8 @@ import type { Redis } from 'ioredis';
 import { listDead } from '../../queue/dead.ts';
 import { inspectQueue } from '../../queue/inspect.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
-import { reap, reapExpired, register, sampleQueue } from '../../queue/scripts.ts';
+import { sampleQueue } from '../../queue/sample.ts';
+import { reap, reapExpired, register } from '../../queue/scripts.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { freshKeys, startHandWorker } from '../support/turns.ts';
@@ -65,8 +66,13 @@ test('a lost worker: its tasks go to the front in their order and remember the d
   const { tasks } = await next.turn({ want: 9 });
   expect(tasks.map(({ past }) => past.deliveries)).toEqual([1, 1, 1, 0, 0, 0, 0]);
   expect(await sampleQueue(redis, keys)).toMatchObject({
-    ...{ inFlight: 7, waiting: 0 },
-    counters: { taken: 7, recovered: 3, fenced: 1 },
+    inFlight: 7,
+    waiting: 0,
+    counters: {
+      taken: 7,
+      recovered: 3,
+      fenced: 1,
+    },
   });
 });
 
@@ -75,7 +81,11 @@ test('attempts and deliveries of equal tasks are kept apart and survive the way 
   await redis.lpush(keys.queue, 'same', 'same', 'same');
   const worker = await startHandWorker(redis, keys);
   const { tasks } = await worker.turn({ want: 2 });
-  const retries = tasks.map(({ receipt }, i) => ({ receipt, delayMs: 0, past: { attempts: i + 1, deliveries: 0 } }));
+  const retries = tasks.map(({ receipt }, i) => ({
+    receipt,
+    delayMs: 0,
+    past: { attempts: i + 1, deliveries: 0 },
+  }));
   await worker.turn({ want: 3, settled: { retries } });
   for (const lost of [worker, await startHandWorker(redis, keys)]) {
     if (lost !== worker) await lost.turn({ want: 3 });

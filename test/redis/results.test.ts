@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import { deadHeader } from '../../queue/dead.ts';
 import { openQueue, ResultTimeout, TaskFailed } from '../../queue/queue.ts';
-import { WrongKeyType } from '../../queue/scripts.ts';
+import { WrongKeyType } from '../../queue/sample.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis } from '../support/redis.ts';
 import { startTcpProxy } from '../support/tcpproxy.ts';

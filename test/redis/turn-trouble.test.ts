@@ -1,6 +1,7 @@
 /** Keys of another type, and no memory: refused cleanly, nothing lost, resumed when it is right again. */
 import { expect, test } from 'vitest';
-import { reap, register, sampleQueue, WrongKeyType } from '../../queue/scripts.ts';
+import { sampleQueue, WrongKeyType } from '../../queue/sample.ts';
+import { reap, register } from '../../queue/scripts.ts';
 import { delayedMember } from '../../queue/task.ts';
 import { startRedis } from '../support/redis.ts';
 import { done, freshKeys, startHandWorker, texts } from '../support/turns.ts';

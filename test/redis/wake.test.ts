@@ -60,7 +60,9 @@ test('Tracking: 1,000 queues on the same two connections', async () => {
   await inMode(wake, 'Tracking');
   const all = Array.from({ length: 1_000 }, freshKeys);
   await Promise.all(all.map((keys) => wake.arm(keys)));
-  const clients = String(await redis.client('LIST')).trim().split('\n');
+  const clients = String(await redis.client('LIST'))
+    .trim()
+    .split('\n');
   expect(clients).toHaveLength(3);
   heard.length = 0;
   await Promise.all(all.map((keys) => redis.lpush(keys.queue, 'a')));
@@ -75,7 +77,7 @@ test('Tracking: after lost connections, a restart and FLUSHALL everything is to 
   const { wake, heard } = listening;
   await inMode(wake, 'Tracking');
   const keys = freshKeys();
-  const faults = [proxy.cut, () => server.restart(), () => redis.flushall()];
+  const faults = [async () => proxy.cut(), () => server.restart(), () => redis.flushall()];
   for (const fault of faults) {
     heard.length = 0;
     await wake.arm(keys);

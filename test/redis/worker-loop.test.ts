@@ -1,14 +1,13 @@
 /** The worker in this process, on a real Redis: what it takes, how many at once, what becomes of it. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
-import { listDead } from '../../queue/dead.ts';
-import { sampleQueue } from '../../queue/scripts.ts';
+import { sampleQueue } from '../../queue/sample.ts';
 import { delayedMember } from '../../queue/task.ts';
 import run from '../fixtures/tasks.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { freshKeys } from '../support/turns.ts';
-import { startWorker } from '../support/workers.ts';
+import { resultsOf, startWorker } from '../support/workers.ts';
 
 let server: RedisServer;
 let redis: Redis;
@@ -18,25 +17,26 @@ beforeAll(async () => {
 });
 afterAll(() => server[Symbol.asyncDispose]());
 
-/** Resolves to the result hash once it has that many fields. */
-function results(key: string, count: number, withinMs = 5_000): Promise<Record<string, string>> {
-  return eventually(
-    async () => {
-      const all = await redis.hgetall(key);
-      if (Object.keys(all).length < count) throw new Error(`${Object.keys(all).length} of ${count} results`);
-      return all;
-    },
-    { withinMs },
-  );
-}
-
 test('text, bytes and JSON: each gets its result under its id', async () => {
   const keys = freshKeys();
   const bytes = Buffer.from([0xff, 0x00, 0x80]);
   await using _worker = startWorker(server, keys, { handler: run });
-  await redis.lpush(keys.queue, 'text', '', bytes, '{"id":"order 1"}', '{"id":7,"failures":1}', '[1]', '{"broken');
-  expect(await results(keys.result, 7)).toMatchObject({
-    ...{ text: 'text', '': '', 'order 1': '{"attempt":1}', '7': '{"attempt":2}', '[1]': '[1]' },
+  await redis.lpush(
+    keys.queue,
+    'text',
+    '',
+    bytes,
+    '{"id":"order 1"}',
+    '{"id":7,"failures":1}',
+    '[1]',
+    '{"broken',
+  );
+  expect(await resultsOf(redis, keys.result, 7)).toMatchObject({
+    text: 'text',
+    '': '',
+    'order 1': '{"attempt":1}',
+    '7': '{"attempt":2}',
+    '[1]': '[1]',
     '{"broken': '{"broken',
   });
   expect(await redis.hgetBuffer(keys.result, bytes)).toEqual(bytes);
@@ -58,7 +58,7 @@ test('runs as many tasks at once as it has slots, and no more', async () => {
   await eventually(() => expect(now).toBe(7));
   expect(await sampleQueue(redis, keys)).toMatchObject({ inFlight: 7, waiting: 23 });
   gate.resolve();
-  await results(keys.result, 30);
+  await resultsOf(redis, keys.result, 30);
   expect(most).toBe(7);
 });
 
@@ -73,14 +73,21 @@ test('ten thousand quick tasks: each is run once, has its result, and is counted
   await redis.lpush(keys.queue, ...tasks);
   await using _one = startWorker(server, keys, { handler, concurrency: 4 });
   await using _two = startWorker(server, keys, { handler, concurrency: 4 });
-  const all = await results(keys.result, tasks.length);
+  const all = await resultsOf(redis, keys.result, tasks.length);
   expect(tasks.filter((task) => all[task] !== `result of ${task}`)).toEqual([]);
   expect(ran).toHaveLength(tasks.length);
   await eventually(async () => {
     const { inFlight, waiting, counters } = await sampleQueue(redis, keys);
     expect({ inFlight, waiting, counters }).toMatchObject({
-      ...{ inFlight: 0, waiting: 0 },
-      counters: { taken: 10_000, completed: 10_000, failed: 0, retried: 0, recovered: 0 },
+      inFlight: 0,
+      waiting: 0,
+      counters: {
+        taken: 1e4,
+        completed: 1e4,
+        failed: 0,
+        retried: 0,
+        recovered: 0,
+      },
     });
   });
 });
@@ -92,16 +99,16 @@ test('a slow task does not strand the quick ones that were taken ahead with it',
   await using worker = startWorker(server, keys, { handler });
   // it learns that tasks are quick, so that it takes many ahead
   await redis.lpush(keys.queue, ...Array.from({ length: 500 }, (_, i) => `warm ${i}`));
-  await results(keys.result, 500);
+  await resultsOf(redis, keys.result, 500);
   await redis.lpush(keys.queue, 'slow', ...Array.from({ length: 50 }, (_, i) => `quick ${i}`));
   await eventually(async () => expect(await redis.hvals(keys.inflight(worker.id))).toContain('slow'));
   const pushed = performance.now();
   await using _other = startWorker(server, keys, { handler });
-  await results(keys.result, 550, 1_500);
+  await resultsOf(redis, keys.result, 550, 1_500);
   expect(performance.now() - pushed).toBeLessThan(1_500);
   expect(await redis.hexists(keys.result, 'slow')).toBe(0);
   gate.resolve();
-  await results(keys.result, 551);
+  await resultsOf(redis, keys.result, 551);
 });
 
 test('a steady stream of tasks is not handed back while it flows', async () => {
@@ -122,7 +129,7 @@ test('a steady stream of tasks is not handed back while it flows', async () => {
     },
     { withinMs: 15_000 },
   );
-  await results(keys.result, 400);
+  await resultsOf(redis, keys.result, 400);
   // each task that was handed back would have been taken under one more receipt
   expect(Number(await redis.hget(keys.worker(worker.id), 'seq'))).toBe(400);
 });
@@ -140,9 +147,9 @@ test('a task that reaches a worker by its blocking move when no slot is free goe
   await second.ready();
   await blocked(2);
   await redis.lpush(keys.queue, 'quick');
-  expect(await results(keys.result, 1, 1_500)).toEqual({ quick: 'second' });
+  expect(await resultsOf(redis, keys.result, 1, 1_500)).toEqual({ quick: 'second' });
   gate.resolve();
-  await results(keys.result, 2);
+  await resultsOf(redis, keys.result, 2);
 });
 
 /** Resolves when so many blocking moves wait. */
@@ -152,86 +159,6 @@ function blocked(count: number): Promise<void> {
     expect(list.split('\n').filter((line) => line.includes('cmd=blmove'))).toHaveLength(count);
   });
 }
-
-test('failures are retried with the attempt number, then the task is dead and says why', async () => {
-  const keys = freshKeys();
-  await using worker = startWorker(server, keys, { handler: run });
-  await redis.lpush(
-    keys.queue,
-    ...['{"id":"twice","failures":2}', '{"id":"always","failures":9}', '{"id":"final","final":true}'],
-  );
-  expect(await results(keys.result, 1)).toEqual({ twice: '{"attempt":3}' });
-  await eventually(async () => expect(await redis.llen(keys.dead)).toBe(2));
-  const dead = await listDead(redis, keys);
-  expect(dead.map(({ id }) => id).toSorted()).toEqual(['always', 'final']);
-  expect(dead.find(({ id }) => id === 'always')).toMatchObject({
-    ...{ error: 'failed 3 of 3 attempts: attempt 3 fails', attempts: 3, worker: worker.id },
-    raw: Buffer.from('{"id":"always","failures":9}'),
-  });
-  expect(dead.find(({ id }) => id === 'final')).toMatchObject({
-    error: 'not to be retried: it can never work',
-    attempts: 1,
-  });
-  const errors = await redis.hgetall(keys.errors);
-  expect(JSON.parse(errors['always'] ?? '')).toMatchObject({ attempts: 3 });
-  expect((await sampleQueue(redis, keys)).counters).toMatchObject({ completed: 1, failed: 2, retried: 4 });
-});
-
-test('the backoff is waited for', async () => {
-  const keys = freshKeys();
-  const at: number[] = [];
-  const handler = (_task: unknown, { attempt }: { attempt: number }): string => {
-    at.push(performance.now());
-    if (attempt < 3) throw new Error('not yet');
-    return 'ok';
-  };
-  const backoff = { initialMs: 100, maxMs: 10_000, jitter: false };
-  await using _worker = startWorker(server, keys, { handler, retry: { attempts: 3, backoff } });
-  await redis.lpush(keys.queue, 'a');
-  await results(keys.result, 1);
-  const pauses = at.slice(1).map((time, i) => time - (at[i] ?? 0));
-  expect(pauses[0]).toBeGreaterThanOrEqual(99);
-  expect(pauses[0]).toBeLessThan(190);
-  expect(pauses[1]).toBeGreaterThanOrEqual(199);
-  expect(pauses[1]).toBeLessThan(350);
-});
-
-test('a result that cannot be stored fails its task at once, and no other', async () => {
-  const keys = freshKeys();
-  const handler = (task: unknown): unknown => (task === 'bad' ? { n: 1n } : 'ok');
-  await using _worker = startWorker(server, keys, { handler });
-  await redis.lpush(keys.queue, 'bad', 'good');
-  expect(await results(keys.result, 1)).toEqual({ good: 'ok' });
-  await eventually(async () => expect(await redis.llen(keys.dead)).toBe(1));
-  expect((await listDead(redis, keys))[0]?.error).toMatch(/cannot be stored as JSON: it holds a BigInt/);
-});
-
-test('wrong key types are said once, nothing of them is touched, and work goes on when they are right', async () => {
-  const keys = freshKeys();
-  await redis.set(keys.queue, 'not a list');
-  await using worker = startWorker(server, keys, { handler: run });
-  const complaints = (): string[] =>
-    worker.log.filter(({ level }) => level === 'error').map(({ msg }) => msg);
-  await eventually(() => expect(complaints()[0]).toMatch(/cannot take tasks .*WRONGTYPE/));
-  const turns = Number(await redis.hget(keys.worker(worker.id), 'turn'));
-  await eventually(async () =>
-    expect(Number(await redis.hget(keys.worker(worker.id), 'turn'))).toBeGreaterThan(turns + 1),
-  );
-  expect(complaints()).toHaveLength(1);
-  expect(await redis.get(keys.queue)).toBe('not a list');
-  await redis.del(keys.queue);
-  await redis.lpush(keys.queue, 'a');
-  expect(await results(keys.result, 1)).toEqual({ a: 'a' });
-
-  await redis.del(keys.result);
-  await redis.set(keys.result, 'not a hash');
-  await redis.lpush(keys.queue, 'b');
-  await eventually(() => expect(complaints().at(-1)).toContain(keys.result));
-  expect(await redis.get(keys.result)).toBe('not a hash');
-  expect(await redis.lrange(keys.queue, 0, -1)).toEqual(['b']);
-  await redis.del(keys.result);
-  expect(await results(keys.result, 1)).toEqual({ b: 'b' });
-});
 
 test('plain workers (RPOP, HSET) and Millrace workers share a queue', async () => {
   const keys = freshKeys();
@@ -253,7 +180,7 @@ test('plain workers (RPOP, HSET) and Millrace workers share a queue', async () =
   })();
   for (const task of tasks) await redis.lpush(keys.queue, task);
   await working;
-  const all = await results(keys.result, tasks.length);
+  const all = await resultsOf(redis, keys.result, tasks.length);
   const by = Object.values(all).map((value) => value.split(':')[0]);
   expect(by.filter((who) => who === 'plain')).toHaveLength(100);
   expect(by.filter((who) => who === 'millrace')).toHaveLength(500);

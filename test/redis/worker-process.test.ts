@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../queue/keys.ts';
-import { sampleQueue } from '../../queue/scripts.ts';
+import { sampleQueue } from '../../queue/sample.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis } from '../support/redis.ts';
 import { freshKeys } from '../support/turns.ts';
@@ -36,7 +36,10 @@ test.concurrent('SIGTERM: it finishes what runs, hands back the rest, and leaves
   expect(await worker.ended).toBe(0);
   expect(await redis.hgetall(keys.result)).toEqual({ 'slow 1': '{"attempt":1}', 'slow 2': '{"attempt":1}' });
   expect(await redis.lrange(keys.queue, 0, -1)).toEqual(['late']);
-  expect(await sampleQueue(redis, keys)).toMatchObject({ workers: 0, counters: { taken: 2, completed: 2, fenced: 0 } });
+  expect(await sampleQueue(redis, keys)).toMatchObject({
+    workers: 0,
+    counters: { taken: 2, completed: 2, fenced: 0 },
+  });
   await expectGone(redis, keys, worker);
 });
 
@@ -120,8 +123,14 @@ test.concurrent('SIGKILL: another worker takes over after the lease, and each ta
   expect(await other.says(/lost its lease/)).toMatchObject({ worker: doomed.id, tasks: 4 });
   await eventually(async () =>
     expect(await sampleQueue(redis, keys)).toMatchObject({
-      ...{ waiting: 0, inFlight: 0 },
-      counters: { taken: 12, completed: 12, recovered: 4, fenced: 1 },
+      waiting: 0,
+      inFlight: 0,
+      counters: {
+        taken: 12,
+        completed: 12,
+        recovered: 4,
+        fenced: 1,
+      },
     }),
   );
 });
@@ -172,5 +181,7 @@ test.concurrent('a command of any language', async () => {
   await redis.lpush(keys.queue, 'loud', Buffer.from([0x61, 0xff, 0x00]));
   await eventually(async () => expect(await redis.hlen(keys.result)).toBe(2));
   expect(await redis.hget(keys.result, 'loud')).toBe('LOUD');
-  expect(await redis.hgetBuffer(keys.result, Buffer.from([0x61, 0xff, 0x00]))).toEqual(Buffer.from([0x41, 0xff, 0x00]));
+  expect(await redis.hgetBuffer(keys.result, Buffer.from([0x61, 0xff, 0x00]))).toEqual(
+    Buffer.from([0x41, 0xff, 0x00]),
+  );
 });

@@ -15,7 +15,11 @@ afterAll(() => rm(dir, { recursive: true }));
 const module = ['--module', TASKS];
 test.concurrent.each<[number, RegExp, string[], NodeJS.ProcessEnv?]>([
   [2, /unknown option '--concurency'.*Did you mean --concurrency/, [...module, '--concurency', '4']],
-  [2, /'--concurrency <n>' argument 'many' is invalid\. It must be a whole number/, [...module, '--concurrency', 'many']],
+  [
+    2,
+    /'--concurrency <n>' argument 'many' is invalid\. It must be a whole number/,
+    [...module, '--concurrency', 'many'],
+  ],
   [2, /value 'x' from env 'MILLRACE_CONCURRENCY' is invalid/, module, { MILLRACE_CONCURRENCY: 'x' }],
   [2, /a lease of 500 ms is too short: give at least 1s/, [...module, '--lease', '500ms']],
   [2, /nothing to run tasks with: give --module/, []],

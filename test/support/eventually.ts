@@ -27,10 +27,7 @@ export async function eventually<T>(
 }
 
 /** Holds that `look` does not throw for as long as `forMs`: for what must not happen. */
-export async function throughout(
-  forMs: number,
-  look: () => unknown,
-): Promise<void> {
+export async function throughout(forMs: number, look: () => unknown): Promise<void> {
   const deadline = performance.now() + forMs;
   while (performance.now() < deadline) {
     await look();

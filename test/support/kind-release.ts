@@ -54,9 +54,8 @@ export function useRelease(
   beforeAll(async () => {
     if (!place) return;
     const cluster = connectCluster(place);
-    await remove(cluster, undefined);
-    const namespace = `pools-${randomUUID().slice(0, 8)}`;
-    await cluster.kubectl(['create', 'namespace', namespace]);
+    await remove(cluster, 'what an interrupted run left');
+    const namespace = await createNamespace(cluster);
     const where = redis === 'chart' ? SYSTEM : namespace;
     release = open(cluster, namespace, where);
     if (redis === 'own') await cluster.applyYaml(ownRedis(namespace));
@@ -66,7 +65,7 @@ export function useRelease(
   afterAll(async () => {
     if (!release) return;
     release.redis.disconnect();
-    await remove(release.cluster, release.namespace);
+    await remove(release.cluster, 'what we made');
   }, 120_000);
   beforeEach(({ onTestFailed }) => {
     onTestFailed(async () => {
@@ -138,21 +137,32 @@ function ownRedis(namespace: string): string {
     .join('\n---\n');
 }
 
+const TEST_LABEL = 'millrace.dev/test';
+
+async function createNamespace(cluster: Cluster): Promise<string> {
+  const name = `pools-${randomUUID().slice(0, 8)}`;
+  const metadata = { name, labels: { [TEST_LABEL]: 'kind' } };
+  await cluster.applyYaml(JSON.stringify({ apiVersion: 'v1', kind: 'Namespace', metadata }));
+  return name;
+}
+
 /** Pools first, while there is a controller that lets them go. */
-async function remove(cluster: Cluster, namespace: string | undefined): Promise<void> {
+async function remove(
+  cluster: Cluster,
+  what: 'what we made' | 'what an interrupted run left',
+): Promise<void> {
   const kubectl = (...args: string[]): Promise<string> => cluster.kubectl(args);
   const definition = 'crd/workerpools.millrace.dev';
   if (await kubectl('get', definition, '--ignore-not-found', '--output', 'name')) {
-    await kubectl('delete', 'workerpools', '--all', '--all-namespaces', '--timeout', '60s').catch(
-      async () => await letGo(cluster),
-    );
+    const gone = kubectl('delete', 'workerpools', '--all', '--all-namespaces', '--timeout', '40s');
+    await (what === 'what we made' ? gone : gone.catch(async () => await letGo(cluster)));
   }
   const flags = ['--namespace', SYSTEM, '--ignore-not-found', '--wait', '--timeout', '60s'];
   await cluster.helm(['uninstall', RELEASE, ...flags]);
   await kubectl('delete', definition, '--ignore-not-found');
-  const selected = ['--all-namespaces', '--field-selector', 'metadata.name=redis-from-outside'];
-  await kubectl('delete', 'service', ...selected);
-  if (namespace) await kubectl('delete', 'namespace', namespace, '--wait=false');
+  const service = ['--all-namespaces', '--field-selector', 'metadata.name=redis-from-outside'];
+  await kubectl('delete', 'service', ...service);
+  await kubectl('delete', 'namespaces', '--selector', TEST_LABEL, '--wait=false');
 }
 
 /** Of a run that was interrupted there may be pools and no controller: their finalizers would stay for ever. */

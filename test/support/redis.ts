@@ -6,16 +6,16 @@
  * the code under test forgot fails the test, by name. Then the server is killed and its folder removed; a guard process
  * does the same when the test process dies before it could.
  */
-import { execFile, type ChildProcess } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
-import { promisify } from 'node:util';
 import type { Redis, RedisOptions } from 'ioredis';
 import { closeRedis, dropRedis, openRedis, within, type RedisAddress } from '../../queue/connection.ts';
 import { defineScripts } from '../../queue/scripts.ts';
+import { makeCertificates, type Certificates } from './certificates.ts';
 import { failure, kill, pidOf, run, startGuard } from './children.ts';
 import { eventually } from './eventually.ts';
 
@@ -96,7 +96,7 @@ function createHandle({ program, dir, port, certificates, options }: Setup): Red
     tls: ca === undefined ? undefined : options.tls === 'mutual' ? { ca, cert, key } : { ca },
   };
   const args = [
-    ...['--bind', host, '--save', '', '--appendonly', 'no', '--daemonize', 'no', '--dir', dir],
+    ...baseArgs(host, dir),
     ...(options.tls ? tlsArgs(port, options.tls) : ['--port', String(port)]),
     ...(options.password === undefined ? [] : ['--requirepass', options.password]),
     ...(options.args ?? []),
@@ -124,7 +124,12 @@ function createHandle({ program, dir, port, certificates, options }: Setup): Red
   };
 
   return {
-    ...{ host, port, url, address, start, kill: killServer },
+    host,
+    port,
+    url,
+    address,
+    start,
+    kill: killServer,
     client(overrides = {}) {
       const client = defineScripts(openRedis(address, overrides));
       clients.push(client);
@@ -142,7 +147,11 @@ function createHandle({ program, dir, port, certificates, options }: Setup): Red
         if (children) await expectNoClients(address);
       } finally {
         await killServer();
-        await rm(dir, { recursive: true, force: true, maxRetries: 3 });
+        await rm(dir, {
+          recursive: true,
+          force: true,
+          maxRetries: 3,
+        });
       }
     },
   };
@@ -154,7 +163,9 @@ async function expectNoClients(address: RedisAddress): Promise<void> {
   try {
     const others = async (): Promise<string[]> => {
       const id = await admin.client('ID');
-      const list = String(await admin.client('LIST')).trim().split('\n');
+      const list = String(await admin.client('LIST'))
+        .trim()
+        .split('\n');
       return list.filter((line) => !line.startsWith(`id=${id} `));
     };
     await eventually(
@@ -174,7 +185,9 @@ function findServer(): string {
   for (const name of ['redis-server', 'valkey-server'])
     for (const folder of (process.env['PATH'] ?? '').split(delimiter))
       if (isProgram(join(folder, name))) return join(folder, name);
-  throw new Error('neither redis-server nor valkey-server is in PATH: install one, as with "apt-get install redis-server"');
+  throw new Error(
+    'neither redis-server nor valkey-server is in PATH: install one, as with "apt-get install redis-server"',
+  );
 }
 
 function isProgram(path: string): boolean {
@@ -186,33 +199,33 @@ function isProgram(path: string): boolean {
   }
 }
 
-const tlsArgs = (port: number, mode: 'server' | 'mutual'): string[] => [
-  ...['--port', '0', '--tls-port', String(port), '--tls-ca-cert-file', 'ca.crt'],
-  ...['--tls-cert-file', 'redis.crt', '--tls-key-file', 'redis.key'],
-  ...['--tls-auth-clients', mode === 'mutual' ? 'yes' : 'no'],
+const baseArgs = (host: string, dir: string): string[] => [
+  '--bind',
+  host,
+  '--save',
+  '',
+  '--appendonly',
+  'no',
+  '--daemonize',
+  'no',
+  '--dir',
+  dir,
 ];
 
-interface Certificates {
-  readonly ca: string;
-  readonly cert: string;
-  readonly key: string;
-}
-
-/** An authority of the test's own and one certificate for 127.0.0.1, which server and client may both show. */
-async function makeCertificates(dir: string): Promise<Certificates> {
-  const openssl = (...args: string[]): Promise<unknown> => promisify(execFile)('openssl', args, { cwd: dir });
-  const fresh = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
-  await openssl('req', '-x509', ...fresh, '-keyout', 'ca.key', '-out', 'ca.crt', '-subj', '/CN=test authority');
-  await openssl(
-    ...['req', '-x509', ...fresh, '-keyout', 'redis.key', '-out', 'redis.crt', '-subj', '/CN=redis'],
-    ...['-CA', 'ca.crt', '-CAkey', 'ca.key', '-addext', 'subjectAltName=IP:127.0.0.1,DNS:localhost'],
-    ...['-addext', 'basicConstraints=critical,CA:FALSE'],
-  );
-  const [ca, cert, key] = await Promise.all(
-    ['ca.crt', 'redis.crt', 'redis.key'].map((file) => readFile(join(dir, file), 'utf8')),
-  );
-  return { ca: ca ?? '', cert: cert ?? '', key: key ?? '' };
-}
+const tlsArgs = (port: number, mode: 'server' | 'mutual'): string[] => [
+  '--port',
+  '0',
+  '--tls-port',
+  String(port),
+  '--tls-ca-cert-file',
+  'ca.crt',
+  '--tls-cert-file',
+  'redis.crt',
+  '--tls-key-file',
+  'redis.key',
+  '--tls-auth-clients',
+  mode === 'mutual' ? 'yes' : 'no',
+];
 
 /** A port that was free a moment ago. */
 export function freePort(): Promise<number> {

@@ -75,6 +75,9 @@ export function texts(tasks: readonly Delivery[]): string[] {
 }
 
 /** The result of a task as a settled entry. */
-export function done({ receipt, raw }: Delivery, value: string | Buffer = 'done'): Settled['results'][number] {
+export function done(
+  { receipt, raw }: Delivery,
+  value: string | Buffer = 'done',
+): Settled['results'][number] {
   return { receipt, id: raw, value };
 }

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { join } from 'node:path';
+import type { Redis } from 'ioredis';
 import { pino } from 'pino';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { createWorkerMetrics } from '../../worker/metrics.ts';
@@ -48,8 +49,16 @@ export function startWorker(
   let epochs = 0;
   const ended = runWorker(
     {
-      ...{ redis: address, queue, result, concurrency: 1, leaseMs: 15_000, retry: promptly },
-      ...{ version: 'test', pool: '', log: pino(level, sink), metrics: createWorkerMetrics(queue) },
+      redis: address,
+      queue,
+      result,
+      concurrency: 1,
+      leaseMs: 15e3,
+      retry: promptly,
+      version: 'test',
+      pool: '',
+      log: pino(level, sink),
+      metrics: createWorkerMetrics(queue),
       ...options,
       id,
       onReady: () => epochs++,
@@ -60,7 +69,8 @@ export function startWorker(
   // awaited when it is stopped
   ended.catch(() => undefined);
   return {
-    ...{ id, log },
+    id,
+    log,
     get epochs() {
       return epochs;
     },
@@ -83,6 +93,23 @@ export function startWorker(
       await ended;
     },
   };
+}
+
+/** Resolves to the result hash once it has that many fields. */
+export function resultsOf(
+  redis: Redis,
+  key: string,
+  count: number,
+  withinMs = 5_000,
+): Promise<Record<string, string>> {
+  return eventually(
+    async () => {
+      const all = await redis.hgetall(key);
+      if (Object.keys(all).length < count) throw new Error(`${Object.keys(all).length} of ${count} results`);
+      return all;
+    },
+    { withinMs },
+  );
 }
 
 export interface WorkerProcess extends AsyncDisposable {
@@ -118,7 +145,10 @@ export function spawnProgram(args: readonly string[], env: NodeJS.ProcessEnv = {
   });
   const ended = once(child, 'close').then(([code, signal]) => (code ?? signal) as number | NodeJS.Signals);
   return {
-    ...{ id: '', pid: child.pid ?? 0, log, ended },
+    id: '',
+    pid: child.pid ?? 0,
+    log,
+    ended,
     stderr: () => written,
     says: (message, times = 1) =>
       eventually(
@@ -127,7 +157,7 @@ export function spawnProgram(args: readonly string[], env: NodeJS.ProcessEnv = {
           if (line) return line;
           throw new Error(`the worker did not say ${message} (${times}×) but:\n${written}`);
         },
-        { withinMs: 15_000 },
+        { withinMs: 15e3 },
       ),
     signal: (name) => void child.kill(name),
     [Symbol.asyncDispose]: async () => {

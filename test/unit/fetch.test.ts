@@ -24,12 +24,18 @@ describe('holdTarget', () => {
   test('never fewer than the slots, and a slower task never means more', () => {
     const positive = fc.double({ min: 0.001, max: 1e6, noNaN: true });
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: 100 }), positive, positive, fc.nat(), (slots, a, b, taskBytes) => {
-        const [quick, slow] = [Math.min(a, b), Math.max(a, b)];
-        const held = [quick, slow].map((serviceMs) => holdTarget(slots, { serviceMs, taskBytes }));
-        expect(Math.min(...held)).toBeGreaterThanOrEqual(slots);
-        expect(held[0]).toBeGreaterThanOrEqual(held[1] ?? 0);
-      }),
+      fc.property(
+        fc.integer({ min: 1, max: 100 }),
+        positive,
+        positive,
+        fc.nat(),
+        (slots, a, b, taskBytes) => {
+          const [quick, slow] = [Math.min(a, b), Math.max(a, b)];
+          const held = [quick, slow].map((serviceMs) => holdTarget(slots, { serviceMs, taskBytes }));
+          expect(Math.min(...held)).toBeGreaterThanOrEqual(slots);
+          expect(held[0]).toBeGreaterThanOrEqual(held[1] ?? 0);
+        },
+      ),
     );
   });
 });

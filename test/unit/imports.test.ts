@@ -16,19 +16,23 @@ const allowed: Record<string, readonly string[]> = {
 };
 
 /** Files that are pure: they import types, and one another. */
-const pure = [
-  ...['controller/decide.ts', 'controller/status.ts', 'controller/trouble.ts', 'controller/policy.ts'],
-  ...[
-    'controller/deployment.ts',
-    'worker/retry.ts',
-    'worker/describe-error.ts',
-    'queue/keys.ts',
-    'queue/task.ts',
-  ],
-  ...['kube/conditions.ts', 'kube/workerpool.ts', 'kube/defaults.ts', 'runtime/duration.ts'],
-];
+const pure = new Set([
+  'controller/decide.ts',
+  'controller/status.ts',
+  'controller/trouble.ts',
+  'controller/policy.ts',
+  'controller/deployment.ts',
+  'worker/retry.ts',
+  'worker/describe-error.ts',
+  'queue/keys.ts',
+  'queue/task.ts',
+  'kube/conditions.ts',
+  'kube/workerpool.ts',
+  'kube/defaults.ts',
+  'runtime/duration.ts',
+]);
 /** Functions without a side effect, from elsewhere. */
-const pureModules = ['cluster-key-slot', 'node:crypto', 'node:util'];
+const pureModules = new Set(['cluster-key-slot', 'node:crypto', 'node:util']);
 
 interface Import {
   readonly from: string;
@@ -56,7 +60,7 @@ function violations(imports: readonly Import[]): string[] {
     const [target = ''] = to.split('/');
     const trouble: string[] = [];
     if (target in allowed && !allowed[folder]?.includes(target)) trouble.push(`${from} imports ${to}`);
-    if (pure.includes(from) && !typeOnly && !pure.includes(to) && !pureModules.includes(to))
+    if (pure.has(from) && !typeOnly && !pure.has(to) && !pureModules.has(to))
       trouble.push(`${from} is pure and imports ${to}`);
     return trouble;
   });

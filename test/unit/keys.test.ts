@@ -7,7 +7,12 @@ import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 /** Every key but the result, which may be in another slot. */
 function all(keys: QueueKeys): string[] {
   const { queue, workers, load, delayed, dead, errors, stats, history } = keys;
-  const own = ['w1', 'w}{2'].flatMap((id) => [keys.worker(id), keys.inflight(id), keys.carried(id), keys.wake(id)]);
+  const own = ['w1', 'w}{2'].flatMap((id) => [
+    keys.worker(id),
+    keys.inflight(id),
+    keys.carried(id),
+    keys.wake(id),
+  ]);
   return [queue, workers, load, delayed, dead, errors, stats, history, ...own];
 }
 
@@ -27,7 +32,11 @@ describe('queueKeys', () => {
   });
 
   test('all keys of a queue are in its slot, and no two queues share one, whatever they are called', () => {
-    const name = fc.string({ minLength: 1, maxLength: 8, unit: fc.constantFrom('{', '}', '[', ']', ':', 'a', 'é', ' ') });
+    const name = fc.string({
+      minLength: 1,
+      maxLength: 8,
+      unit: fc.constantFrom('{', '}', '[', ']', ':', 'a', 'é', ' '),
+    });
     fc.assert(
       fc.property(name, name, (one, two) => {
         const slots = new Set(all(queueKeys(one, `${one}!`)).map((key) => calculateSlot(key)));

@@ -5,11 +5,17 @@ import type { Finished, Outcome } from '../../worker/run.ts';
 import { createBatch } from '../../worker/settle.ts';
 
 const delivery = (text: string, past = { attempts: 0, deliveries: 0 }): Delivery => ({
-  ...{ receipt: `1-${text.length}`, raw: Buffer.from(text), past },
+  receipt: `1-${text.length}`,
+  raw: Buffer.from(text),
+  past,
 });
 
 const finished = (text: string, outcome: Outcome, parts: Partial<Finished> = {}): Finished => ({
-  ...{ delivery: delivery(text), id: text, attempt: 1, outcome, serviceMs: 2 },
+  delivery: delivery(text),
+  id: text,
+  attempt: 1,
+  outcome,
+  serviceMs: 2,
   ...parts,
 });
 
@@ -17,7 +23,11 @@ test('each outcome goes to its own list, and the service time adds up', () => {
   const batch = createBatch('w');
   batch.add(finished('a', { kind: 'result', value: 'x' }), 10);
   batch.add(
-    finished('bb', { kind: 'retry', delayMs: 50, error: 'e' }, { attempt: 3, delivery: delivery('bb', { attempts: 2, deliveries: 4 }) }),
+    finished(
+      'bb',
+      { kind: 'retry', delayMs: 50, error: 'e' },
+      { attempt: 3, delivery: delivery('bb', { attempts: 2, deliveries: 4 }) },
+    ),
     11,
   );
   batch.add(finished('ccc', { kind: 'dead', error: 'gone' }, { attempt: 5 }), 12);

@@ -4,12 +4,21 @@ import { onlyNumbersChanged, statusOf, type Seen } from '../../controller/status
 import { policyOf } from '../../controller/policy.ts';
 import { withDefaults, type WorkerPoolSpecInput } from '../../kube/defaults.ts';
 import type { WorkerPool, WorkerPoolStatus } from '../../kube/workerpool.ts';
-import type { QueueSample } from '../../queue/scripts.ts';
+import type { QueueSample } from '../../queue/sample.ts';
 
 const counters = { taken: 0, completed: 0, failed: 0, retried: 0, recovered: 0, fenced: 0, serviceUs: 0 };
 const sample: QueueSample = {
-  ...{ now: 0, waiting: 12, inFlight: 0, busy: 0, delayed: 1, due: 0, nextDue: undefined, dead: 2 },
-  ...{ workers: 0, expired: 0, counters },
+  now: 0,
+  waiting: 12,
+  inFlight: 0,
+  busy: 0,
+  delayed: 1,
+  due: 0,
+  nextDue: undefined,
+  dead: 2,
+  workers: 0,
+  expired: 0,
+  counters,
 };
 const known = { kind: 'known', sample } as const;
 const away = { kind: 'unknown', reason: 'Unreachable', why: 'Redis at r:6379 refuses connections' } as const;
@@ -60,15 +69,13 @@ const conditions = (status: WorkerPoolStatus): Record<string, string> =>
 test('a pool that scales', () => {
   const status = see();
   expect(status).toMatchObject({
-    ...{
-      observedGeneration: 3,
-      waiting: 12,
-      inFlight: 0,
-      delayed: 1,
-      dead: 2,
-      desiredReplicas: 3,
-      selector: 'a=b',
-    },
+    observedGeneration: 3,
+    waiting: 12,
+    inFlight: 0,
+    delayed: 1,
+    dead: 2,
+    desiredReplicas: 3,
+    selector: 'a=b',
     lastDecision: '0→3: 12 waiting, 0 in flight, 5 tasks a replica',
     lastScaleTime: '2026-01-01T00:00:00Z',
   });

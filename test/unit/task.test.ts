@@ -23,8 +23,23 @@ describe('parseTask', () => {
   ])('%s has the id %s', (task, id) => expect(idOf(task)).toBe(id));
 
   test.each([
-    ...['task1', '', ' ', '"id"', '7', 'null', 'true', '[{"id":"a"}]', '{}', '{"n":1}', '{"id":null}'],
-    ...['{"id":true}', '{"id":["a"]}', '{"id":{"id":"a"}}', '{"id":"a"', '{"id":"a"}}', "{'id':'a'}"],
+    'task1',
+    '',
+    ' ',
+    '"id"',
+    '7',
+    'null',
+    'true',
+    '[{"id":"a"}]',
+    '{}',
+    '{"n":1}',
+    '{"id":null}',
+    '{"id":true}',
+    '{"id":["a"]}',
+    '{"id":{"id":"a"}}',
+    '{"id":"a"',
+    '{"id":"a"}}',
+    "{'id':'a'}",
     '\ufeff{"id":"a"}',
   ])('%j is its own id', (task) => expect(idOf(task)).toBe(task));
 
@@ -45,7 +60,10 @@ describe('parseTask', () => {
   });
 
   test('whatever the bytes, there is an id, and the same one each time', () => {
-    const bytes = fc.oneof(fc.uint8Array(), fc.json().map((text) => Buffer.from(text)));
+    const bytes = fc.oneof(
+      fc.uint8Array(),
+      fc.json().map((text) => Buffer.from(text)),
+    );
     fc.assert(
       fc.property(bytes, (some) => {
         const raw = Buffer.from(some);

@@ -51,7 +51,7 @@ test('a key that is added twice is worked on once', async () => {
   const seen: string[] = [];
   const stop = new AbortController();
   const queue = createWorkQueue({
-    work: async (key) => void seen.push(key) as undefined,
+    work: async (key) => void seen.push(key),
     onError: () => expect.unreachable(),
     concurrency: 1,
     clock: handClock(),

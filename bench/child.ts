@@ -1,0 +1,89 @@
+/** Processes that a benchmark measures, and what the system says about them. They end with the benchmark, however it ends. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { text } from 'node:stream/consumers';
+import { openWatcher } from '../worker/handlers/watcher.ts';
+
+export interface Child extends AsyncDisposable {
+  readonly pid: number;
+  /** Sends a word to a program of ours; it answers nothing, what it does can be seen in Redis. */
+  tell(word: string): void;
+  /** Throws when it has ended, with the end of what it said. */
+  expectAlive(): Promise<void>;
+}
+
+export interface ChildOptions {
+  readonly args: readonly string[];
+  readonly env: NodeJS.ProcessEnv;
+}
+
+const STOP_MS = 5_000;
+
+/** Starts a Node program with the Node that runs this. */
+export function startChild({ args, env }: ChildOptions): Child {
+  const child = spawn(process.execPath, args, {
+    env,
+    detached: true,
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+  });
+  const { pid, stderr } = child;
+  if (pid === undefined || stderr === null) throw new Error(`cannot start ${args.join(' ')}`);
+  const watcher = openWatcher();
+  watcher.add(pid);
+  const said = text(stderr);
+  const ended = once(child, 'close');
+  return {
+    pid,
+    tell: (word) => void child.send(word),
+    expectAlive: async () => {
+      if (child.exitCode === null && child.signalCode === null) return;
+      const last = (await said).trim().split('\n').slice(-3).join(' ');
+      throw new Error(`${args.join(' ')} ended by itself (${child.exitCode ?? child.signalCode}): ${last}`);
+    },
+    [Symbol.asyncDispose]: async () => {
+      if (child.exitCode === null && child.signalCode === null) {
+        child.kill('SIGTERM');
+        const late = setTimeout(() => child.kill('SIGKILL'), STOP_MS);
+        await ended;
+        clearTimeout(late);
+      }
+      watcher.remove(pid);
+      await watcher[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Clock ticks of /proc are 10 ms on every Linux that Node runs on. */
+const TICK_MS = 10;
+
+/** Processor time that a process has used, ms; `undefined` where there is no /proc. */
+export function cpuMsOf(pid: number): number | undefined {
+  const stat = procFile(pid, 'stat');
+  // the name of the program is in brackets and may hold anything
+  const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return fields && (Number(fields[11]) + Number(fields[12])) * TICK_MS;
+}
+
+export interface ProcessMemory {
+  /** With the pages of files that other processes may share. */
+  readonly residentMb: number;
+  readonly privateMb: number;
+}
+
+/** What a process holds; `undefined` where there is no /proc. */
+export function memoryOf(pid: number): ProcessMemory | undefined {
+  const status = procFile(pid, 'status');
+  if (status === undefined) return undefined;
+  const megabytes = (field: string): number =>
+    Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1]) / 1_024;
+  return { residentMb: megabytes('VmRSS'), privateMb: megabytes('RssAnon') };
+}
+
+function procFile(pid: number, name: string): string | undefined {
+  try {
+    return readFileSync(`/proc/${pid}/${name}`, 'utf8');
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,18 @@
+/** A plain worker as anyone would write it first: RPOP, then HSET, one task after the other. Drains the list when told to. */
+import { openRedis } from '../queue/connection.ts';
+import { work } from './tasks.ts';
+
+const [url = '', queue = '', result = ''] = process.argv.slice(2);
+const redis = openRedis({ url });
+
+async function drain(): Promise<void> {
+  for (;;) {
+    const task = await redis.rpop(queue);
+    if (task === null) return;
+    const { id, result: value } = work(task);
+    await redis.hset(result, id, value);
+  }
+}
+
+process.on('message', () => void drain());
+process.on('SIGTERM', () => process.exit());

@@ -1,0 +1,137 @@
+/**
+ * The ways of working off a queue that are compared. Each is a process of its own that lives as long as the run, so that it is
+ * warm when it counts, and each gets the whole queue at one instant: the tasks are put where nobody looks and are then let go.
+ */
+import { Queue } from 'bullmq';
+import { closeRedis, openRedis } from '../queue/connection.ts';
+import { queueKeys } from '../queue/keys.ts';
+import { workerProgram } from '../cli/worker-program.ts';
+import { startChild, type Child } from './child.ts';
+import type { BenchRedis } from './redis.ts';
+import { expectResult, idOf, inBatches, pushTasks, range, verifyResults } from './tasks.ts';
+
+export interface Contestant extends AsyncDisposable {
+  readonly name: string;
+  readonly child: Child;
+  /** Resolves when its process waits for tasks. */
+  ready(): Promise<boolean>;
+  /** Puts tasks where they are not seen yet. */
+  fill(count: number): Promise<void>;
+  release(): Promise<void>;
+  /** How many results there are. */
+  done(): Promise<number>;
+  /** Throws when a result is missing or wrong. */
+  verify(count: number): Promise<void>;
+  /** Leaves nothing of the round behind. */
+  clear(): Promise<void>;
+}
+
+/** What is alike for all that take from a list and write to a hash. */
+function listAndHash(
+  name: string,
+  { redis }: BenchRedis,
+  queue: string,
+  result: string,
+): Omit<Contestant, 'child' | 'ready'> {
+  const aside = `${queue}:aside`;
+  return {
+    name,
+    fill: (count) => pushTasks(redis, aside, count),
+    release: async () => void (await redis.rename(aside, queue)),
+    done: () => redis.hlen(result),
+    verify: (count) => verifyResults(redis, result, count, name),
+    clear: async () => void (await redis.del(result, queue)),
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+}
+
+/** Millrace's own worker process, from source, with all that it does for a task. */
+export function millrace(server: BenchRedis, concurrency: number): Contestant {
+  const queue = `millrace-${concurrency}`;
+  const result = `${queue}:result`;
+  const module = `${import.meta.dirname}/handler.ts`;
+  const retry = { attempts: 5, backoff: { initialMs: 1_000, maxMs: 60_000, jitter: true } };
+  const settings = { redis: { url: server.url }, queue, result, module, concurrency, graceMs: 5_000, retry };
+  const child = startChild(workerProgram(settings, queue, process.env));
+  return {
+    ...listAndHash(`Millrace, concurrency ${concurrency}`, server, queue, result),
+    child,
+    ready: async () => (await server.redis.zcard(queueKeys(queue, result).workers)) === 1,
+    [Symbol.asyncDispose]: () => child[Symbol.asyncDispose](),
+  };
+}
+
+/** One of this folder's clients that drains the list when told to. */
+export function drainer(
+  server: BenchRedis,
+  name: string,
+  program: 'client-plain.ts' | 'client-pipelined.ts',
+): Contestant {
+  const queue = program.replace(/\.ts$/, '');
+  const result = `${queue}:result`;
+  const child = startChild({
+    args: [`${import.meta.dirname}/${program}`, server.url, queue, result],
+    env: process.env,
+  });
+  const shared = listAndHash(name, server, queue, result);
+  return {
+    ...shared,
+    child,
+    // what it is told before it listens waits in the pipe
+    ready: () => Promise.resolve(true),
+    release: async () => {
+      await shared.release();
+      child.tell('go');
+    },
+    [Symbol.asyncDispose]: () => child[Symbol.asyncDispose](),
+  };
+}
+
+/** BullMQ with its defaults: results are kept in the jobs, as ours are in the hash. */
+export function bullmq(server: BenchRedis, concurrency: number): Contestant {
+  const name = `BullMQ, concurrency ${concurrency}`;
+  const queue = `bullmq-${concurrency}`;
+  const redis = openRedis({ url: server.url });
+  const jobs = new Queue(queue, { connection: { url: server.url } });
+  const child = startChild({
+    args: [`${import.meta.dirname}/client-bullmq.ts`, server.url, queue, String(concurrency)],
+    env: process.env,
+  });
+  const ids = new Map<string, number>();
+  return {
+    name,
+    child,
+    ready: async () => (await jobs.getWorkersCount()) === 1,
+    fill: async (count) => {
+      await jobs.pause();
+      await inBatches(count, async (from, to) => {
+        const added = await jobs.addBulk(
+          range(from, to, (i) => ({ name: 'task', data: { id: idOf(i), n: i } })),
+        );
+        for (const job of added) ids.set(job.id ?? '', (job.data as { n: number }).n);
+      });
+    },
+    release: () => jobs.resume(),
+    done: () => jobs.getCompletedCount(),
+    verify: async (count) => {
+      if (ids.size !== count) throw new Error(`${name} took ${ids.size} of ${count} tasks`);
+      const all = [...ids];
+      await inBatches(count, async (from, to) => {
+        const pipeline = redis.pipeline();
+        for (const [id] of all.slice(from, to)) pipeline.hget(jobs.toKey(id), 'returnvalue');
+        const replies = (await pipeline.exec()) ?? [];
+        replies.forEach(([, value], i) =>
+          expectResult(value as string | null, all[from + i]?.[1] ?? NaN, name),
+        );
+      });
+    },
+    clear: async () => {
+      for (const id of ids.keys()) redis.del(jobs.toKey(id)).catch(() => undefined);
+      ids.clear();
+      await redis.del(jobs.toKey('completed'), jobs.toKey('events'));
+    },
+    [Symbol.asyncDispose]: async () => {
+      await Promise.all([child[Symbol.asyncDispose](), jobs.close(), closeRedis(redis)]);
+    },
+  };
+}

@@ -1,0 +1,53 @@
+/** Numbers for people: medians, percentiles, and how they are printed. Pure. */
+
+/** The middle value; the mean of the two in the middle where there are two. NaN of nothing. */
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length / 2;
+  const upper = sorted[Math.floor(middle)] ?? NaN;
+  return Number.isInteger(middle) ? (upper + (sorted[middle - 1] ?? NaN)) / 2 : upper;
+}
+
+/** The smallest value that `share` of all values do not exceed (nearest rank). NaN of nothing. */
+export function percentile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? NaN;
+}
+
+/** So many significant digits, for JSON and tables alike. */
+export function rounded(value: number, digits = 4): number {
+  return Number(value.toPrecision(digits));
+}
+
+export function thousands(value: number): string {
+  return Math.round(value).toLocaleString('en-US');
+}
+
+export interface Goal {
+  readonly name: string;
+  readonly measured: number;
+  readonly goal: number;
+  /** Whether more or less is better. */
+  readonly is: 'at least' | 'at most';
+  readonly unit: string;
+}
+
+export function holds({ measured, goal, is }: Goal): boolean {
+  return is === 'at least' ? measured >= goal : measured <= goal;
+}
+
+/** One line for each goal: what was measured, what was wanted, and whether it holds. */
+export function goalLines(goals: readonly Goal[]): string {
+  const width = Math.max(...goals.map(({ name }) => name.length));
+  const line = (goal: Goal): string => {
+    const { name, measured, is, unit } = goal;
+    const found = `${rounded(measured, 3)}${unit}`.padStart(10);
+    return `${name.padEnd(width)}  ${found}   goal: ${is} ${rounded(goal.goal, 3)}${unit}   ${holds(goal) ? 'holds' : 'MISSED'}\n`;
+  };
+  return goals.map(line).join('');
+}
+
+/** The same for JSON. */
+export function goalRows(goals: readonly Goal[]): object[] {
+  return goals.map((goal) => ({ ...goal, measured: rounded(goal.measured), holds: holds(goal) }));
+}

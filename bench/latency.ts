@@ -1,0 +1,141 @@
+/**
+ * `latency`: from the push of one task to an idle worker until its result can be read, as four clients see it: one that waits
+ * as `openQueue().result` does, one that asks for the result again and again without a pause, and the same two for BullMQ. They
+ * take turns in small blocks. Before each push the worker has had time to become idle.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { Queue as BullQueue, QueueEvents } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { table } from '../cli/table.ts';
+import { openQueue } from '../queue/queue.ts';
+import { bullmq, millrace } from './contestants.ts';
+import { goalLines, goalRows, median, percentile, rounded, type Goal } from './figures.ts';
+import { startBenchRedis, type BenchRedis } from './redis.ts';
+import type { Bench } from './report.ts';
+import { waitReady } from './rounds.ts';
+import { expectResult, idOf } from './tasks.ts';
+
+const PUSHES = 2_000;
+const BLOCK = 50;
+const WARM_UP = 200;
+/** Long enough for a worker to wait in Redis again; not a multiple of anybody's timers. */
+const PAUSE_MS = 3.3;
+/** Reads on their way at a time, of a client that polls. */
+const READS_AHEAD = 4;
+
+interface Client {
+  readonly name: string;
+  readonly latenciesMs: number[];
+  /** Pushes task `i` and resolves to its result. */
+  push(i: number): Promise<string | null>;
+}
+
+export const latency: Bench = async (options) => {
+  await using stack = new AsyncDisposableStack();
+  const server = stack.use(await startBenchRedis(options.progress));
+  const ours = stack.use(millrace(server, 1));
+  const theirs = stack.use(bullmq(server, 1));
+  await waitReady(ours);
+  await waitReady(theirs);
+  const clients = [...millraceClients(server, stack), ...(await bullmqClients(server, stack))];
+  const pushes = options.tasks ?? PUSHES;
+  let next = 0;
+  for (let block = 0; block * BLOCK < pushes + WARM_UP; block++) {
+    for (const client of clients)
+      for (let i = 0; i < BLOCK; i++) {
+        options.signal.throwIfAborted();
+        await delay(PAUSE_MS);
+        const task = next++;
+        const started = performance.now();
+        const value = await client.push(task);
+        const tookMs = performance.now() - started;
+        expectResult(value, task, client.name);
+        if (block * BLOCK >= WARM_UP) client.latenciesMs.push(tookMs);
+      }
+    if (block % 10 === 9)
+      options.progress(`${(block + 1) * BLOCK} of ${pushes + WARM_UP} pushes by each client`);
+  }
+  return report(server, clients);
+};
+
+function millraceClients(server: BenchRedis, stack: AsyncDisposableStack): Client[] {
+  const names = { queue: 'millrace-1', result: 'millrace-1:result' };
+  const queue = stack.use(openQueue({ redis: server.url, ...names }));
+  return [
+    {
+      name: 'Millrace, queue.result()',
+      latenciesMs: [],
+      push: async (i) => queue.result(await queue.enqueue({ id: idOf(i), n: i }), { timeoutMs: 10_000 }),
+    },
+    {
+      name: 'Millrace, polling',
+      latenciesMs: [],
+      push: (i) => {
+        void server.redis.lpush(names.queue, JSON.stringify({ id: idOf(i), n: i }));
+        return poll(server.redis, names.result, idOf(i));
+      },
+    },
+  ];
+}
+
+async function bullmqClients(server: BenchRedis, stack: AsyncDisposableStack): Promise<Client[]> {
+  const connection = { url: server.url };
+  const queue = new BullQueue('bullmq-1', { connection });
+  const events = new QueueEvents('bullmq-1', { connection });
+  stack.defer(() => queue.close());
+  stack.defer(() => events.close());
+  await events.waitUntilReady();
+  return [
+    {
+      name: 'BullMQ, job.waitUntilFinished()',
+      latenciesMs: [],
+      push: async (i) => {
+        const job = await queue.add('task', { id: idOf(i), n: i });
+        return JSON.stringify(await job.waitUntilFinished(events, 10_000));
+      },
+    },
+    {
+      name: 'BullMQ, polling',
+      latenciesMs: [],
+      push: async (i) => {
+        const job = await queue.add('task', { id: idOf(i), n: i });
+        return poll(server.redis, queue.toKey(job.id ?? ''), 'returnvalue');
+      },
+    },
+  ];
+}
+
+/** Reads a field until it is there; several reads are always on their way. */
+async function poll(redis: Redis, key: string, field: string): Promise<string | null> {
+  const reads = Array.from({ length: READS_AHEAD }, () => redis.hget(key, field));
+  for (let i = 0; ; i = (i + 1) % READS_AHEAD) {
+    const value = (await reads[i]) ?? null;
+    if (value !== null) {
+      await Promise.all(reads);
+      return value;
+    }
+    reads[i] = redis.hget(key, field);
+  }
+}
+
+function report(server: BenchRedis, clients: readonly Client[]): Awaited<ReturnType<Bench>> {
+  const figures = clients.map(({ name, latenciesMs }) => ({
+    name,
+    pushes: latenciesMs.length,
+    p50Ms: rounded(median(latenciesMs), 3),
+    p99Ms: rounded(percentile(latenciesMs, 0.99), 3),
+    maxMs: rounded(Math.max(...latenciesMs), 3),
+  }));
+  const goals = figures.slice(0, 2).map(({ name, p99Ms }): Goal => ({
+    name: `${name}: p99`,
+    measured: p99Ms,
+    goal: 2,
+    is: 'at most',
+    unit: ' ms',
+  }));
+  const rows = figures.map(({ name, pushes, p50Ms, p99Ms, maxMs }) => [name, pushes, p50Ms, p99Ms, maxMs]);
+  return {
+    text: `${table(['', 'PUSHES', 'P50 MS', 'P99 MS', 'MAX MS'], rows)}\n${goalLines(goals)}`,
+    data: { redis: server.version, clients: figures, goals: goalRows(goals) },
+  };
+}

@@ -1,0 +1,58 @@
+/**
+ * `npm run bench -- NAME`: benchmarks as commands. Each starts what it needs (a Redis on loopback, workers, those it is
+ * compared with), prints a table and how it stands to the goals, and leaves nothing behind. With `--json`, progress goes to
+ * stderr and the last line of stdout is one JSON object. A missed goal is a finding, not a failure: the exit code is 0.
+ */
+import { cpus } from 'node:os';
+import { Argument } from 'commander';
+import { onSignals } from '../runtime/lifecycle.ts';
+import { createProgram, integer, runProgram, UsageError } from '../runtime/program.ts';
+import { version } from '../runtime/version.ts';
+import type { Bench } from './report.ts';
+
+const benches: Record<string, () => Promise<Bench>> = {
+  latency: async () => (await import('./latency.ts')).latency,
+  memory: async () => (await import('./memory.ts')).memory,
+  throughput: async () => (await import('./throughput.ts')).throughput,
+};
+
+interface Flags {
+  readonly json?: boolean;
+  readonly seconds: number;
+  readonly tasks?: number;
+  readonly rounds: number;
+}
+
+async function main(): Promise<void> {
+  const names = Object.keys(benches).join(', ');
+  const program = createProgram('bench', version)
+    .description('Measures Millrace on this machine.')
+    .addArgument(new Argument('<name>', names))
+    .option('--json', 'one JSON object as the last line of stdout; progress to stderr')
+    .option('--seconds <n>', 'about how long one measurement takes', integer(1, 600), 1)
+    .option('--tasks <n>', 'tasks in one measurement', integer(100, 1_000_000_000))
+    .option('--rounds <n>', 'how often everything is measured', integer(1, 1_000), 5)
+    .allowExcessArguments(false);
+  program.parse();
+  const [name = ''] = program.args;
+  const load = Object.hasOwn(benches, name) ? benches[name] : undefined;
+  if (!load) throw new UsageError(`there is no benchmark "${name}": there are ${names}`);
+  const { json, ...flags } = program.opts<Flags>();
+  using signals = onSignals();
+  const started = performance.now();
+  const report = await (
+    await load()
+  )({
+    ...flags,
+    tasks: flags.tasks,
+    signal: signals.stopping,
+    progress: (line) => void process.stderr.write(`${line}\n`),
+  });
+  (json ? process.stderr : process.stdout).write(`\n${report.text}`);
+  if (!json) return;
+  const machine = { node: process.version, cores: cpus().length, cpu: cpus()[0]?.model };
+  const tookS = Math.round((performance.now() - started) / 1_000);
+  process.stdout.write(`${JSON.stringify({ bench: name, version, tookS, machine, ...report.data })}\n`);
+}
+
+await runProgram('bench', main);

@@ -1,0 +1,161 @@
+/**
+ * `memory`: what an idle worker (the bundle, as in the image) holds, whether it grows over many tasks, and what a task in
+ * flight costs in Redis compared with one that waits.
+ *
+ * Resident memory counts the pages of Node's own file too, which all workers of a machine share; what one more worker costs
+ * is the private part. Both are told.
+ */
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { stripTypeScriptTypes } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { bundle } from '../scripts/bundle.ts';
+import { workerProgram } from '../cli/worker-program.ts';
+import { queueKeys } from '../queue/keys.ts';
+import { memoryOf, startChild, type Child, type ProcessMemory } from './child.ts';
+import { goalLines, goalRows, median, rounded, thousands, type Goal } from './figures.ts';
+import { startBenchRedis, type BenchRedis } from './redis.ts';
+import type { Bench, BenchOptions } from './report.ts';
+import { pushTasks } from './tasks.ts';
+
+const TASKS = 1_000_000;
+const CHUNKS = 20;
+const IDLE_MS = 5_000;
+/** As many as one worker may run at once. */
+const IN_FLIGHT = 10_000;
+const LOOK_MS = 20;
+const STUCK_MS = 30_000;
+
+const WORKER = 'memory';
+const NAMES = { queue: 'memory', result: 'memory:result' };
+
+export const memory: Bench = async (options) => {
+  await using server = await startBenchRedis(options.progress);
+  options.progress('bundling the worker');
+  await bundle('worker');
+  const growth = await measureGrowth(server, options);
+  const perTask = await measureInFlight(server);
+  const goals: Goal[] = [
+    { name: 'idle worker', measured: growth.idle.residentMb, goal: 60, is: 'at most', unit: ' MB' },
+    // what a garbage collector leaves lying about from one look to the next is no growth
+    {
+      name: 'growth, second half of the tasks',
+      measured: growth.grownMb,
+      goal: 5,
+      is: 'at most',
+      unit: ' MB',
+    },
+  ];
+  const lines = [
+    `idle worker: ${inWords(growth.idle)}; after ${thousands(growth.tasks)} tasks: ${inWords(growth.last)}`,
+    `resident after each ${thousands(growth.tasks / CHUNKS)} tasks, MB: ${growth.courseMb.map(Math.round).join(' ')}`,
+    `Redis memory: ${perTask.waitingBytes} bytes for a task of ${perTask.taskBytes} bytes that waits, ${perTask.inFlightBytes} in flight`,
+  ];
+  return {
+    text: `${lines.join('\n')}\n\n${goalLines(goals)}`,
+    data: { redis: server.version, ...growth, redisBytesPerTask: perTask, goals: goalRows(goals) },
+  };
+};
+
+function inWords({ residentMb, privateMb }: ProcessMemory): string {
+  return `${rounded(residentMb, 3)} MB (${rounded(privateMb, 3)} MB of it private)`;
+}
+
+/** The handler as JavaScript, in a folder of its own: Node's TypeScript support would weigh more than the worker. */
+async function handlerAsJavaScript(stack: AsyncDisposableStack): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'millrace-bench-'));
+  stack.defer(() => rm(folder, { recursive: true, force: true }));
+  const source = await readFile(`${import.meta.dirname}/handler.ts`, 'utf8');
+  const file = join(folder, 'handler.mjs');
+  await writeFile(file, stripTypeScriptTypes(source));
+  return file;
+}
+
+function startWorker(server: BenchRedis, module: string, concurrency: number, bundled: boolean): Child {
+  const retry = { attempts: 5, backoff: { initialMs: 1_000, maxMs: 60_000, jitter: true } };
+  const settings = { redis: { url: server.url }, ...NAMES, module, concurrency, graceMs: 1_000, retry };
+  const { args, env } = workerProgram(settings, WORKER, process.env);
+  const file = `${import.meta.dirname}/../dist/bundle/worker.js`;
+  return startChild({ args: bundled ? [...args.slice(0, -1), file] : args, env });
+}
+
+async function until(what: string, child: Child, holds: () => Promise<boolean>): Promise<void> {
+  const started = performance.now();
+  while (!(await holds())) {
+    await child.expectAlive();
+    if (performance.now() - started > STUCK_MS)
+      throw new Error(`after ${STUCK_MS / 1_000} s still not: ${what}`);
+    await delay(LOOK_MS);
+  }
+}
+
+function look({ pid }: Child): ProcessMemory {
+  const found = memoryOf(pid);
+  if (found === undefined) throw new Error('the memory of a process is read from /proc, which is not there');
+  return found;
+}
+
+async function measureGrowth(server: BenchRedis, options: BenchOptions): Promise<Growth> {
+  await using stack = new AsyncDisposableStack();
+  const { redis } = server;
+  const tasks = options.tasks ?? TASKS;
+  const keys = queueKeys(NAMES.queue, NAMES.result);
+  const child = stack.use(startWorker(server, await handlerAsJavaScript(stack), 100, true));
+  await until('the worker is registered', child, async () => (await redis.zcard(keys.workers)) === 1);
+  await delay(IDLE_MS, undefined, { signal: options.signal });
+  const idle = look(child);
+  const courseMb: number[] = [];
+  for (let chunk = 1; chunk <= CHUNKS; chunk++) {
+    const looks: number[] = [];
+    for (let left = Math.round(tasks / CHUNKS); left > 0; left -= 50_000) {
+      options.signal.throwIfAborted();
+      const count = Math.min(left, 50_000);
+      await pushTasks(redis, keys.queue, count);
+      await until('all tasks have results', child, async () => {
+        looks.push(look(child).residentMb);
+        return (await redis.hlen(keys.result)) === count;
+      });
+      await redis.del(keys.result);
+    }
+    courseMb.push(rounded(median(looks), 4));
+    options.progress(`${thousands((chunk * tasks) / CHUNKS)} tasks: ${rounded(median(looks), 3)} MB`);
+  }
+  const half = CHUNKS / 2;
+  // the first half warms up compilers and heap; then the beginning and the end of the second half are compared
+  const grownMb = median(courseMb.slice(-half / 2)) - median(courseMb.slice(half, -half / 2));
+  return { tasks, idle, last: look(child), grownMb: rounded(grownMb), courseMb };
+}
+
+interface Growth {
+  readonly tasks: number;
+  readonly idle: ProcessMemory;
+  readonly last: ProcessMemory;
+  readonly grownMb: number;
+  readonly courseMb: readonly number[];
+}
+
+interface PerTask {
+  readonly taskBytes: number;
+  readonly waitingBytes: number;
+  readonly inFlightBytes: number;
+}
+
+async function measureInFlight(server: BenchRedis): Promise<PerTask> {
+  const { redis } = server;
+  const keys = queueKeys(NAMES.queue, NAMES.result);
+  await redis.flushall();
+  await pushTasks(redis, keys.queue, IN_FLIGHT);
+  const bytes = async (key: string): Promise<number> => (await redis.memory('USAGE', key, 'SAMPLES', 0)) ?? 0;
+  const waiting = await bytes(keys.queue);
+  const taskBytes = Buffer.concat(await redis.lrangeBuffer(keys.queue, 0, -1)).length;
+  await using child = startWorker(server, `${import.meta.dirname}/handler-patient.ts`, IN_FLIGHT, false);
+  await until(
+    'all are in flight',
+    child,
+    async () => (await redis.hlen(keys.inflight(WORKER))) === IN_FLIGHT,
+  );
+  const inFlight = await bytes(keys.inflight(WORKER));
+  const each = (total: number): number => rounded(total / IN_FLIGHT, 3);
+  return { taskBytes: each(taskBytes), waitingBytes: each(waiting), inFlightBytes: each(inFlight) };
+}

@@ -1,0 +1,48 @@
+/** The Redis of a run: one server that everything in the run is measured against, with its persistence to be switched. */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Redis } from 'ioredis';
+import { startLocalRedis } from '../cli/local-redis.ts';
+import { closeRedis, openRedis } from '../queue/connection.ts';
+
+export interface BenchRedis extends AsyncDisposable {
+  readonly url: string;
+  /** The benchmark's own connection. */
+  readonly redis: Redis;
+  readonly version: string;
+  /** Processor time that the server's main thread and its helpers have used, ms. */
+  cpuMs(): Promise<number>;
+  /** Switches the append-only file (`everysec`); resolves when it is in place. */
+  setAof(on: boolean): Promise<void>;
+  /** One number from INFO. */
+  info(field: string): Promise<number>;
+}
+
+/** Starts a server without persistence. Rejects with one line when there is none to start. */
+export async function startBenchRedis(progress: (line: string) => void): Promise<BenchRedis> {
+  const server = await startLocalRedis({ env: process.env, onProgress: progress });
+  const redis = openRedis({ url: server.url });
+  const infoText = async (field: string): Promise<string> => {
+    const match = new RegExp(`^${field}:(.*)\r?$`, 'm').exec(await redis.info());
+    if (match?.[1] === undefined) throw new Error(`INFO of ${server.what} has no ${field}: it is too old`);
+    return match[1].trim();
+  };
+  const info = async (field: string): Promise<number> => Number(await infoText(field));
+  return {
+    url: server.url,
+    redis,
+    info,
+    version: `${server.what} ${await infoText('redis_version')}`,
+    cpuMs: async () => 1_000 * ((await info('used_cpu_sys')) + (await info('used_cpu_user'))),
+    setAof: async (on) => {
+      await redis.config('SET', 'appendfsync', 'everysec');
+      await redis.config('SET', 'appendonly', on ? 'yes' : 'no');
+      // switched on, it first writes what there is
+      while ((await info('aof_rewrite_in_progress')) + (await info('aof_rewrite_scheduled')) > 0)
+        await delay(20);
+    },
+    [Symbol.asyncDispose]: async () => {
+      await closeRedis(redis);
+      await server[Symbol.asyncDispose]();
+    },
+  };
+}

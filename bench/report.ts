@@ -1,0 +1,22 @@
+/** What a benchmark hands to `main`, and what `main` hands to a benchmark. */
+
+export interface BenchOptions {
+  /** About how long one measurement of one contestant takes, s. */
+  readonly seconds: number;
+  /** At most so many tasks in one measurement; `undefined` for the benchmark's own number. */
+  readonly tasks: number | undefined;
+  readonly rounds: number;
+  /** Ends early: what was started is stopped. */
+  readonly signal: AbortSignal;
+  /** Says what is going on, a line at a time. */
+  readonly progress: (line: string) => void;
+}
+
+export interface BenchReport {
+  /** For a person. */
+  readonly text: string;
+  /** For a program: one JSON object. */
+  readonly data: Record<string, unknown>;
+}
+
+export type Bench = (options: BenchOptions) => Promise<BenchReport>;

@@ -1,0 +1,66 @@
+/**
+ * Measuring fairly on a machine that others use too: the contestants take turns (A B C A B C …), so that a slow minute hits
+ * all of them, and what is compared are medians, and ratios of what was measured within the same round.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { cpuMsOf } from './child.ts';
+import type { Contestant } from './contestants.ts';
+import type { BenchRedis } from './redis.ts';
+
+export interface Drain {
+  readonly tasksPerSecond: number;
+  /** Processor time per task, µs: independent of who else uses the machine. */
+  readonly redisUs: number;
+  readonly clientUs: number;
+  /** Share of the time in which the server's processor was busy. */
+  readonly redisBusy: number;
+}
+
+/** How often the number of results is looked at, ms. */
+const LOOK_MS = 5;
+const STUCK_MS = 30_000;
+
+/** Resolves when the contestant's process is there. */
+export async function waitReady(contestant: Contestant): Promise<void> {
+  for (let waited = 0; !(await contestant.ready()); waited += LOOK_MS) {
+    await contestant.child.expectAlive();
+    if (waited > STUCK_MS) throw new Error(`${contestant.name} does not start`);
+    await delay(LOOK_MS);
+  }
+}
+
+/** Lets one contestant work off `count` tasks and checks each result. */
+export async function drain(server: BenchRedis, contestant: Contestant, count: number): Promise<Drain> {
+  await contestant.fill(count);
+  const redisBefore = await server.cpuMs();
+  const clientBefore = cpuMsOf(contestant.child.pid) ?? NaN;
+  const started = performance.now();
+  await contestant.release();
+  await untilDone(contestant, count);
+  const tookMs = performance.now() - started;
+  const clientMs = (cpuMsOf(contestant.child.pid) ?? NaN) - clientBefore;
+  const redisMs = (await server.cpuMs()) - redisBefore;
+  await contestant.verify(count);
+  await contestant.clear();
+  return {
+    tasksPerSecond: (1_000 * count) / tookMs,
+    redisUs: (1_000 * redisMs) / count,
+    clientUs: (1_000 * clientMs) / count,
+    redisBusy: redisMs / tookMs,
+  };
+}
+
+async function untilDone(contestant: Contestant, count: number): Promise<void> {
+  let last = -1;
+  let moved = performance.now();
+  for (;;) {
+    const done = await contestant.done();
+    if (done >= count) return;
+    const now = performance.now();
+    if (done !== last) moved = now;
+    last = done;
+    if (now - moved > STUCK_MS) throw new Error(`${contestant.name} is stuck at ${done} of ${count} tasks`);
+    await contestant.child.expectAlive();
+    await delay(LOOK_MS);
+  }
+}

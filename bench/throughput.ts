@@ -1,0 +1,135 @@
+/**
+ * `throughput`: how many no-op tasks a second one worker process works off, each result stored, against BullMQ, against a
+ * plain client, and against what Redis can do at all; without and with an append-only file (fsync every second).
+ */
+import { table } from '../cli/table.ts';
+import { bullmq, drainer, millrace, type Contestant } from './contestants.ts';
+import { goalLines, goalRows, median, rounded, thousands, type Goal } from './figures.ts';
+import { startBenchRedis, type BenchRedis } from './redis.ts';
+import type { Bench, BenchOptions } from './report.ts';
+import { drain, waitReady, type Drain } from './rounds.ts';
+
+/** Enough for JIT compilers to have seen everything, and to tell how many tasks a round needs. */
+const WARM_UP_TASKS = 20_000;
+const MOST_TASKS = 400_000;
+const FEWEST_TASKS = 2_000;
+
+const MILLRACE_1 = 'Millrace, concurrency 1';
+const MILLRACE_100 = 'Millrace, concurrency 100';
+const BULLMQ_1 = 'BullMQ, concurrency 1';
+const BULLMQ_100 = 'BullMQ, concurrency 100';
+const PLAIN = 'RPOP, HSET one by one';
+const LIMIT = 'limit: RPOP, HSET 64 deep';
+
+type Rounds = Map<string, { readonly without: Drain[]; readonly withAof: Drain[] }>;
+
+export const throughput: Bench = async (options) => {
+  await using stack = new AsyncDisposableStack();
+  const server = stack.use(await startBenchRedis(options.progress));
+  const contestants = [
+    millrace(server, 1),
+    millrace(server, 100),
+    bullmq(server, 1),
+    bullmq(server, 100),
+    drainer(server, PLAIN, 'client-plain.ts'),
+    drainer(server, LIMIT, 'client-pipelined.ts'),
+  ].map((contestant) => stack.use(contestant));
+  const rounds = await measure(server, contestants, options);
+  const goals = goalsOf(rounds);
+  return {
+    text: `${rows(rounds)}\n${goalLines(goals)}`,
+    data: {
+      redis: server.version,
+      rounds: options.rounds,
+      contestants: Object.fromEntries(
+        [...rounds].map(([name, { without, withAof }]) => [
+          name,
+          { aofOff: summary(without), aofEverysec: summary(withAof) },
+        ]),
+      ),
+      goals: goalRows(goals),
+    },
+  };
+};
+
+async function measure(
+  server: BenchRedis,
+  contestants: readonly Contestant[],
+  options: BenchOptions,
+): Promise<Rounds> {
+  const sizes = new Map<string, number>();
+  const most = options.tasks ?? MOST_TASKS;
+  for (const contestant of contestants) {
+    await waitReady(contestant);
+    options.signal.throwIfAborted();
+    const { tasksPerSecond } = await drain(server, contestant, Math.min(most, WARM_UP_TASKS));
+    const wanted = Math.round(tasksPerSecond * options.seconds);
+    sizes.set(contestant.name, Math.min(most, Math.max(FEWEST_TASKS, wanted)));
+  }
+  const rounds: Rounds = new Map(contestants.map(({ name }) => [name, { without: [], withAof: [] }]));
+  for (let round = 1; round <= options.rounds; round++) {
+    for (const aof of [false, true]) {
+      await server.setAof(aof);
+      for (const contestant of contestants) {
+        options.signal.throwIfAborted();
+        const { name } = contestant;
+        const measured = await drain(server, contestant, sizes.get(name) ?? FEWEST_TASKS);
+        rounds.get(name)?.[aof ? 'withAof' : 'without'].push(measured);
+        options.progress(
+          `round ${round}${aof ? ', AOF' : ''}: ${name}: ${thousands(measured.tasksPerSecond)}/s`,
+        );
+      }
+    }
+  }
+  return rounds;
+}
+
+function summary(drains: readonly Drain[]): Record<keyof Drain, number> {
+  const middle = (key: keyof Drain): number => rounded(median(drains.map((one) => one[key])));
+  return {
+    tasksPerSecond: Math.round(middle('tasksPerSecond')),
+    redisUs: middle('redisUs'),
+    clientUs: middle('clientUs'),
+    redisBusy: middle('redisBusy'),
+  };
+}
+
+function rows(rounds: Rounds): string {
+  const head = ['', 'TASKS/S', 'WITH AOF', 'REDIS US/TASK', 'CLIENT US/TASK', 'REDIS BUSY'];
+  return table(
+    head,
+    [...rounds].map(([name, { without, withAof }]) => {
+      const plain = summary(without);
+      const busy = `${Math.round(100 * plain.redisBusy)} %`;
+      return [
+        name,
+        thousands(plain.tasksPerSecond),
+        thousands(summary(withAof).tasksPerSecond),
+        plain.redisUs,
+        plain.clientUs,
+        busy,
+      ];
+    }),
+  );
+}
+
+function goalsOf(rounds: Rounds): Goal[] {
+  const of = (name: string, aof: boolean): number[] =>
+    (rounds.get(name)?.[aof ? 'withAof' : 'without'] ?? []).map((one) => one.tasksPerSecond);
+  const ratio = (above: readonly number[], below: readonly number[]): number =>
+    median(above.map((value, round) => value / (below[round] ?? NaN)));
+  const goal = (name: string, measured: number, wanted: number): Goal => ({
+    name,
+    measured,
+    goal: wanted,
+    is: 'at least',
+    unit: '',
+  });
+  return [
+    goal('Millrace / BullMQ at concurrency 100', ratio(of(MILLRACE_100, false), of(BULLMQ_100, false)), 12),
+    goal('Millrace / BullMQ at concurrency 1', ratio(of(MILLRACE_1, false), of(BULLMQ_1, false)), 2.5),
+    goal('Millrace at concurrency 100 / limit', ratio(of(MILLRACE_100, false), of(LIMIT, false)), 1 / 3),
+    goal('with AOF / without, concurrency 100', ratio(of(MILLRACE_100, true), of(MILLRACE_100, false)), 0.7),
+    goal('with AOF / without, concurrency 1', ratio(of(MILLRACE_1, true), of(MILLRACE_1, false)), 0.7),
+  ];
+}

@@ -1,0 +1,74 @@
+/** Deleting a pool in the middle of its work: nothing of it stays in the cluster, and no task is lost. */
+import { describe, expect, inject, test } from 'vitest';
+import { eventually } from '../support/eventually.ts';
+import { poolOf, squares, squaresTemplate, type Pool } from '../support/kind-pool.ts';
+import { useRelease } from '../support/kind-release.ts';
+
+const place = inject('cluster');
+const GRACE_S = 10;
+
+describe.skipIf(!place)('a pool that is deleted while it works', () => {
+  const release = useRelease(place, { values: () => ({ redis: { enabled: true } }) });
+
+  /** Deletes it and waits. Returns how long that took, ms. */
+  async function remove(pool: Pool): Promise<number> {
+    const { cluster, namespace } = release();
+    const started = performance.now();
+    await cluster.kubectl(['delete', 'workerpool', pool.name, '-n', namespace, '--timeout', '60s']);
+    return performance.now() - started;
+  }
+
+  async function busyPool(name: string, ms: number): Promise<Pool> {
+    const pool = poolOf(release(), name);
+    await pool.apply({
+      template: squaresTemplate({}, { terminationGracePeriodSeconds: GRACE_S }),
+      concurrency: 2,
+      maxReplicas: 3,
+      scaling: { tasksPerReplica: 10 },
+    });
+    await pool.push(squares(60, ms));
+    await eventually(async () => expect((await pool.get()).status?.inFlight).toBe(6), {
+      withinMs: 30_000,
+      everyMs: 100,
+    });
+    return pool;
+  }
+
+  test.each([
+    ['short tasks, which are finished', 300, GRACE_S * 1_000],
+    ['tasks longer than the grace period, which go back', 60_000, (GRACE_S + 5) * 1_000],
+  ])('leaves nothing: %s', async (what, ms, atMost) => {
+    const { cluster, namespace, redis } = release();
+    const pool = await busyPool(what.split(' ')[0] ?? '', ms);
+    expect(await remove(pool)).toBeLessThan(atMost);
+
+    const left = [
+      'get',
+      'deployments,replicasets,pods',
+      '-n',
+      namespace,
+      '--selector',
+      pool.label,
+      '-o',
+      'name',
+    ];
+    expect(await cluster.kubectl(left)).toBe('');
+    const [done, waiting] = [await redis.hlen(pool.result), await redis.llen(pool.queue)];
+    expect({ all: done + waiting, waiting: waiting > 0, done: done > 0 }).toEqual({
+      all: 60,
+      waiting: true,
+      done: ms < 1_000,
+    });
+    const { held, load, workers } = await pool.remains();
+    expect({ held, load, workers }).toEqual({ held: [], load: [], workers: 0 });
+    const back = (await redis.lrange(pool.queue, 0, -1)).map((text): { id: string } => JSON.parse(text));
+    expect(new Set([...back.map(({ id }) => id), ...(await redis.hkeys(pool.result))]).size).toBe(60);
+  });
+
+  test('and made again goes on where it stopped', async () => {
+    const pool = await busyPool('again', 200);
+    await remove(pool);
+    await pool.apply({ template: squaresTemplate(), concurrency: 4, scaling: { tasksPerReplica: 20 } });
+    await pool.answers(squares(60, 200));
+  });
+});

@@ -1,0 +1,120 @@
+/** What the README promises a newcomer: install, `helm test`, a pool, tasks in, results out, from nothing to nothing. */
+import { describe, expect, inject, test } from 'vitest';
+import { eventually } from '../support/eventually.ts';
+import { nothingLeft, poolOf, squares, squaresTemplate } from '../support/kind-pool.ts';
+import { SYSTEM, useRelease } from '../support/kind-release.ts';
+import { watch } from '../support/kind-watch.ts';
+
+const place = inject('cluster');
+
+interface PodList {
+  readonly items: {
+    readonly metadata: { readonly name: string };
+    readonly spec: {
+      readonly securityContext: object;
+      readonly containers: { readonly securityContext: object }[];
+    };
+  }[];
+}
+
+describe.skipIf(!place)('a release with two controllers and the Redis for trying things out', () => {
+  const release = useRelease(place, { values: () => ({ replicas: 2, redis: { enabled: true } }) });
+
+  test('passes its own `helm test`', async () => {
+    const { cluster } = release();
+    const said = await cluster.helm(['test', 'millrace', '--namespace', SYSTEM, '--logs']);
+    expect(said).toMatch(/Phase: +Succeeded\n(?:.*\n)*.*the result was there after \d+ s/);
+  });
+
+  test('takes a pool from 0 to what its rule says and back, with all results right', async () => {
+    const pool = poolOf(release(), 'first');
+    await pool.apply({
+      template: squaresTemplate(),
+      concurrency: 2,
+      maxReplicas: 8,
+      scaling: { tasksPerReplica: 40, scaleDown: { window: '4s' } },
+    });
+    await pool.asleep();
+    using replicas = await watch(release(), ['deployment', pool.name], '{.spec.replicas}');
+    const tasks = squares(200, 100);
+    await pool.push(tasks);
+    const answers = await pool.answers(tasks);
+    await pool.asleep();
+
+    // up in one step, and never more than 200 tasks at 40 a replica ask for
+    const seen = replicas.seen.map(({ value }) => Number(value));
+    expect(seen.slice(0, 2)).toEqual([0, 5]);
+    expect(Math.max(...seen)).toBe(5);
+    expect(seen.at(-1)).toBe(0);
+    expect(new Set(answers.map((answer) => answer.pod)).size).toBeGreaterThan(1);
+
+    await eventually(
+      async () => {
+        const events = await pool.events();
+        expect(events[0]).toBe('ScaledUp 0→5: 200 waiting, 0 in flight, 40 tasks a replica');
+        expect(events.at(-1)).toMatch(
+          /^ScaledDown \d→0: 0 waiting, 0 in flight, .*the last 4 s needed no more$/,
+        );
+      },
+      { withinMs: 10_000, everyMs: 200 },
+    );
+    expect(await pool.remains()).toEqual(nothingLeft);
+    expect(await pool.condition('Ready')).toBe('Ready=True Scaling: The pool is scaled by its queue.');
+    expect(await pool.condition('Active')).toMatch(/^Active=False Idle/);
+  });
+
+  test('serves a client that knows nothing of JSON', async () => {
+    const { redis } = release();
+    const pool = poolOf(release(), 'plain');
+    await pool.apply({ template: squaresTemplate({ args: ['--command', 'tr a-z A-Z'] }) });
+    await redis.lpush(pool.queue, 'task one', 'two\nlines');
+    await eventually(
+      async () => {
+        expect(await redis.hgetall(pool.result)).toEqual({
+          'task one': 'TASK ONE',
+          'two\nlines': 'TWO\nLINES',
+        });
+      },
+      { withinMs: 30_000, everyMs: 100 },
+    );
+  });
+
+  test('shows in kubectl what a pool does', async () => {
+    const { cluster, namespace } = release();
+    const [head = '', line = ''] = (await cluster.kubectl(['get', 'wp', 'first', '-n', namespace])).split(
+      '\n',
+    );
+    expect(head).toMatch(/^NAME +QUEUE +WAITING +IN FLIGHT +REPLICAS +DESIRED +READY +REASON/i);
+    expect(line).toMatch(/^first +first:queue +0 +0 +0 +0 +True +Scaling/);
+  });
+
+  test('runs as nobody in particular, on a read-only root file system', async () => {
+    const { cluster } = release();
+    const list = await cluster.kubectl(['get', 'pods', '--namespace', SYSTEM, '--output', 'json']);
+    const { items }: PodList = JSON.parse(list);
+    const controllers = items.filter(({ metadata }) => !metadata.name.includes('redis'));
+    expect(controllers).toHaveLength(2);
+    for (const { metadata, spec } of items) {
+      expect(spec.securityContext, metadata.name).toMatchObject({
+        runAsNonRoot: true,
+        seccompProfile: { type: 'RuntimeDefault' },
+      });
+      for (const container of spec.containers) {
+        expect(container.securityContext, metadata.name).toMatchObject({
+          allowPrivilegeEscalation: false,
+          readOnlyRootFilesystem: true,
+          capabilities: { drop: ['ALL'] },
+        });
+      }
+      const [id, written] = await Promise.all([
+        cluster.kubectl(['exec', metadata.name, '--namespace', SYSTEM, '--', 'id', '-u']),
+        cluster.kubectl(['exec', metadata.name, '--namespace', SYSTEM, '--', 'touch', '/tmp/file']).then(
+          () => 'written',
+          (error: Error) => error.message,
+        ),
+      ]);
+      expect(Number(id), metadata.name).toBeGreaterThan(0);
+      expect(written, metadata.name).toContain('Read-only file system');
+    }
+  });
+});

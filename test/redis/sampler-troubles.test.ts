@@ -1,0 +1,108 @@
+/** The sampler when it knows nothing: it says why, is never zero, and comes back by itself. */
+import { expect, test } from 'vitest';
+import { eventually } from '../support/eventually.ts';
+import { startRedis } from '../support/redis.ts';
+import { known, sample, unknown } from '../support/sampling.ts';
+import { startTcpProxy } from '../support/tcpproxy.ts';
+import { freshKeys } from '../support/turns.ts';
+
+test.concurrent('a server that is away is unknown and never zero; it is known again without a restart', async () => {
+  await using server = await startRedis({ args: ['--appendonly', 'yes', '--appendfsync', 'always'] });
+  const redis = server.client();
+  const keys = freshKeys();
+  await redis.lpush(keys.queue, 'a', 'b');
+  await using sampling = sample(server.address);
+  const { sampler, seen } = sampling;
+  sampler.add('p', keys);
+  await known(sampler, 'p', { waiting: 2 });
+  await server.kill();
+  await unknown(
+    sampler,
+    'Unreachable',
+    /^Redis at 127\.0\.0\.1:\d+\/?\d* refuses connections: is it running/,
+  );
+  await server.start();
+  await known(sampler, 'p', { waiting: 2 });
+  for (const { sampled } of seen)
+    if (sampled.kind === 'known') expect(sampled.sample.waiting).toBe(2);
+    else expect(sampled.why).toMatch(/refuses connections|closes the connection|did not answer/);
+});
+
+test.concurrent('a server that does not answer is unknown too, and known when it does again', async () => {
+  await using server = await startRedis();
+  const keys = freshKeys();
+  await server.client().lpush(keys.queue, 'a');
+  await using sampling = sample(server.address);
+  const { sampler } = sampling;
+  sampler.add('p', keys);
+  await known(sampler, 'p', { waiting: 1 });
+  server.stop();
+  await unknown(sampler, 'Unreachable', /did not answer in time/);
+  server.cont();
+  await known(sampler, 'p', { waiting: 1 });
+});
+
+test.concurrent('a wrong password is told in words; when the server takes it, all is well without a restart', async () => {
+  await using server = await startRedis({ password: 'right' });
+  const redis = server.client();
+  const keys = freshKeys();
+  await using sampling = sample({ url: server.url, password: 'wrong' });
+  const { sampler } = sampling;
+  sampler.add('p', keys);
+  await unknown(sampler, 'Unreachable', /refuses the user name or password/);
+  await redis.config('SET', 'requirepass', 'wrong');
+  await known(sampler, 'p', { waiting: 0 });
+  await eventually(() => expect(sampler.wakeMode).toBe('Tracking'));
+  await redis.config('SET', 'requirepass', 'right');
+});
+
+test.concurrent('TLS that does not fit is told in words', async () => {
+  await using server = await startRedis({ tls: 'server' });
+  for (const address of [{ url: server.url }, { url: server.url.replace('rediss', 'redis') }]) {
+    await using sampling = sample(address);
+    sampling.sampler.add('p', freshKeys());
+    await unknown(
+      sampling.sampler,
+      'Unreachable',
+      /do not agree on TLS \(.*certificate|closes the connection: .*does it want TLS/,
+    );
+  }
+});
+
+test.concurrent.each([
+  ['queue', 'a list'],
+  ['result', 'a hash'],
+] as const)('a %s key of another type is told and not touched; %s is known again', async (which, wanted) => {
+  await using server = await startRedis();
+  const redis = server.client();
+  const keys = freshKeys();
+  await redis.set(keys[which], 'text');
+  await using sampling = sample(server.address);
+  const { sampler } = sampling;
+  sampler.add('p', keys);
+  sampler.add('other', freshKeys());
+  await unknown(sampler, 'WrongKeyType', new RegExp(`^the key "${keys[which]}" is not ${wanted}`));
+  await known(sampler, 'other', { waiting: 0 });
+  expect(await redis.get(keys[which])).toBe('text');
+  await redis.del(keys[which]);
+  await known(sampler, 'p', { waiting: 0 });
+});
+
+test.concurrent('cut connections are noticed and come back', async () => {
+  await using server = await startRedis();
+  await using proxy = await startTcpProxy(server.port);
+  const redis = server.client();
+  const keys = freshKeys();
+  await using sampling = sample({ url: `redis://127.0.0.1:${proxy.port}` });
+  const { sampler, seen } = sampling;
+  sampler.add('p', keys);
+  await known(sampler, 'p', { waiting: 0 });
+  for (let i = 1; i <= 3; i++) {
+    proxy.cut();
+    await redis.lpush(keys.queue, 'a');
+    await known(sampler, 'p', { waiting: i });
+  }
+  // what it says in between is for people
+  for (const { sampled } of seen)
+    if (sampled.kind === 'unknown') expect(sampled.why).not.toMatch(/stream|offline queue/i);
+});

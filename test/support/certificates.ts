@@ -1,0 +1,51 @@
+/** Certificates for TLS tests, made with openssl in a folder of the test's own. */
+import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+export interface Certificates {
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** An authority of the test's own and one certificate for 127.0.0.1, which server and client may both show. */
+export async function makeCertificates(dir: string): Promise<Certificates> {
+  const openssl = (...args: string[]): Promise<unknown> => promisify(execFile)('openssl', args, { cwd: dir });
+  const fresh = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
+  await openssl(
+    'req',
+    '-x509',
+    ...fresh,
+    '-keyout',
+    'ca.key',
+    '-out',
+    'ca.crt',
+    '-subj',
+    '/CN=test authority',
+  );
+  await openssl(
+    'req',
+    '-x509',
+    ...fresh,
+    '-keyout',
+    'redis.key',
+    '-out',
+    'redis.crt',
+    '-subj',
+    '/CN=redis',
+    '-CA',
+    'ca.crt',
+    '-CAkey',
+    'ca.key',
+    '-addext',
+    'subjectAltName=IP:127.0.0.1,DNS:localhost',
+    '-addext',
+    'basicConstraints=critical,CA:FALSE',
+  );
+  const [ca, cert, key] = await Promise.all(
+    ['ca.crt', 'redis.crt', 'redis.key'].map((file) => readFile(join(dir, file), 'utf8')),
+  );
+  return { ca: ca ?? '', cert: cert ?? '', key: key ?? '' };
+}

@@ -1,0 +1,33 @@
+/** A sampler whose every sample is kept, and two ways to wait for one. */
+import { pino } from 'pino';
+import { expect } from 'vitest';
+import { createSampler, type Sampled, type Sampler, type SamplerOptions } from '../../controller/sampler.ts';
+import type { RedisAddress } from '../../queue/connection.ts';
+import { eventually } from './eventually.ts';
+
+export interface Sampling extends AsyncDisposable {
+  readonly sampler: Sampler;
+  /** All that `latest` ever was, per call of onSample. */
+  readonly seen: { id: string; sampled: Sampled }[];
+  readonly log: string[];
+}
+
+export function sample(address: RedisAddress, options: Partial<SamplerOptions> = {}): Sampling {
+  const seen: { id: string; sampled: Sampled }[] = [];
+  const log: string[] = [];
+  const sink = { write: (line: string) => void log.push(line) };
+  const onSample = (id: string): void => void seen.push({ id, sampled: sampler.latest(id) });
+  const sampler = createSampler({ address, onSample, log: pino({}, sink), pollMs: 50, ...options });
+  return { sampler, seen, log, [Symbol.asyncDispose]: () => sampler[Symbol.asyncDispose]() };
+}
+
+/** Resolves when the latest sample is known and looks like this. */
+export const known = (sampler: Sampler, id: string, parts: object): Promise<void> =>
+  eventually(() => expect(sampler.latest(id)).toMatchObject({ kind: 'known', sample: parts }));
+
+/** Resolves when pool `p` is unknown, for this reason and in these words. */
+export const unknown = (sampler: Sampler, reason: string, why: RegExp, withinMs = 5_000): Promise<void> =>
+  eventually(
+    () => expect(sampler.latest('p')).toEqual({ kind: 'unknown', reason, why: expect.stringMatching(why) }),
+    { withinMs },
+  );
