@@ -64,7 +64,9 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
   let watch: Promise<KeyWatch | undefined> | undefined;
   let timer: NodeJS.Timeout | undefined;
   let timerAt = Infinity;
-  let gap = MIN_GAP_MS;
+  let gap = 0;
+  let noticed = false; // something changed since the last read
+  let immediate: NodeJS.Immediate | undefined;
   let lastRead = -Infinity;
   let reading = false;
   let again = false;
@@ -75,8 +77,11 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
     const at = performance.now() + ms;
     if (closed || waits.size === 0 || at >= timerAt) return;
     clearTimeout(timer);
+    clearImmediate(immediate);
     timerAt = at;
-    timer = setTimeout(() => void read(), ms);
+    // a timer would take 1 ms at least
+    if (ms > 0) timer = setTimeout(() => void read(), ms);
+    else immediate = setImmediate(() => void read());
   }
 
   /** Reads as soon as the distance to the last read allows. */
@@ -88,7 +93,10 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
   /** Where tracking is refused it stays so; a server that was away is asked again at the next read. */
   async function openWatch(): Promise<KeyWatch | undefined> {
     try {
-      return await openKeyWatch(address, readSoon);
+      return await openKeyWatch(address, () => {
+        noticed = true;
+        readSoon();
+      });
     } catch (error) {
       if (!(error instanceof TrackingRefused)) watch = undefined;
       return undefined;
@@ -106,9 +114,13 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
       const tracking = await (watch ??= openWatch());
       const asked = [...waits];
       lastRead = performance.now();
+      const afterNotice = noticed;
+      noticed = false;
       if (asked.length > 0) {
         const found = await readOnce(tracking?.reader ?? redis, asked);
-        gap = found > 0 ? MIN_GAP_MS : Math.min(gap * 2, MAX_GAP_MS);
+        // what we wait for comes later than we begin to wait: only a notice of what was not ours slows us down
+        if (found > 0) gap = 0;
+        else if (afterNotice) gap = Math.min(Math.max(MIN_GAP_MS, gap * 2), MAX_GAP_MS);
       }
       readIn(tracking?.armed ? SAFETY_MS : POLL_MS);
     } catch (error) {
@@ -168,6 +180,7 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
         else reject(outcome);
         if (waits.size === 0) {
           clearTimeout(timer);
+          clearImmediate(immediate);
           timerAt = Infinity;
         }
       }
@@ -184,6 +197,7 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
     [Symbol.asyncDispose]: async () => {
       closed = true;
       clearTimeout(timer);
+      clearImmediate(immediate);
       fail(new Error('the queue was closed while waiting for a result'));
       await (await watch)?.[Symbol.asyncDispose]();
     },

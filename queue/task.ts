@@ -16,13 +16,16 @@ const OPEN_BRACKET = 0x5b;
 
 /** Reads a task without ever failing: what is not JSON is text, what is not text is bytes. */
 export function parseTask(raw: Buffer): ParsedTask {
-  let text: string;
-  try {
-    text = utf8.decode(raw);
-  } catch {
-    return { id: raw, value: raw };
+  let text = raw.toString();
+  // only what is not UTF-8, or holds this character itself, needs the strict and slower decoder
+  if (text.includes('\ufffd')) {
+    try {
+      text = utf8.decode(raw);
+    } catch {
+      return { id: raw, value: raw };
+    }
   }
-  const first = firstByte(raw);
+  const first = firstCharacter(text);
   if (first !== OPEN_BRACE && first !== OPEN_BRACKET) return { id: text, value: text };
   try {
     const value: unknown = JSON.parse(text);
@@ -57,9 +60,12 @@ function spelledId(text: string, fallback: string): string {
   }
 }
 
-function firstByte(raw: Buffer): number | undefined {
-  for (const byte of raw) if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) return byte;
-  return undefined;
+function firstCharacter(text: string): number {
+  let at = 0;
+  for (;;) {
+    const code = text.charCodeAt(at++);
+    if (code !== 0x20 && code !== 0x0a && code !== 0x0d && code !== 0x09) return code;
+  }
 }
 
 export interface EncodedTask {

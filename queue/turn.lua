@@ -21,6 +21,7 @@
 -- waits there until the key is right, and is not run by one worker after the other meanwhile.
 local CHUNK = 1000
 local PROMOTE = 100
+local TWO_DIGITS = '00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899'
 
 local worker = redis.call('HMGET', KEYS[4], 'epoch', 'turn', 'seq', 'drain')
 local epoch = ARGV[2]
@@ -91,15 +92,12 @@ local function slices(first, count, width, call)
   end
 end
 
+local with_carried = redis.call('EXISTS', KEYS[6]) == 1
 if not repeated then
   local receipts, pairs_at = 14, 14 + r
   if r > 0 then
     -- first of all writes: what Redis refuses here (wrong type, no memory) leaves everything as it was
     slices(pairs_at, r, 2, function(a, b) redis.call('HSET', KEYS[2], unpack(ARGV, a, b)) end)
-    slices(receipts, r, 1, function(a, b)
-      redis.call('HDEL', KEYS[5], unpack(ARGV, a, b))
-      redis.call('HDEL', KEYS[6], unpack(ARGV, a, b))
-    end)
     redis.call('HINCRBY', KEYS[11], 'completed', r)
     if redis.call('HLEN', KEYS[10]) > 0 then
       for i = 0, r - 1 do redis.call('HDEL', KEYS[10], ARGV[pairs_at + 2 * i]) end
@@ -193,21 +191,27 @@ if not no_list then
   local more = want - #tasks - #fresh
   if more > 0 and length > 0 then
     local popped = redis.call('RPOP', KEYS[1], more)
-    for i = 1, #popped do fresh[#fresh + 1] = popped[i] end
     length = length - #popped
+    if #fresh == 0 then fresh = popped else for i = 1, #popped do fresh[#fresh + 1] = popped[i] end end
   end
   if #fresh > 0 then
     local with_past = redis.call('HLEN', KEYS[12]) > 0
-    local fields = {}
+    local fields, add = {}, #tasks
+    if add == 0 then tasks = fresh else for i = 1, #fresh do tasks[add + i] = fresh[i] end end
+    -- numbers become text by way of floating point, which costs more than the rest here: once for a hundred receipts
+    local prefix
     for i = 1, #fresh do
       seq = seq + 1
-      local receipt = epoch .. '-' .. seq
-      tasks[#tasks + 1] = fresh[i]
+      local low = seq % 100
+      if low == 0 or not prefix then prefix = string.format('%s-%.0f', epoch, (seq - low) / 100) end
+      local receipt
+      if seq < 100 then receipt = string.format('%s-%d', epoch, seq)
+      else receipt = prefix .. string.sub(TWO_DIGITS, 2 * low + 1, 2 * low + 2) end
       fields[2 * i - 1], fields[2 * i] = receipt, fresh[i]
       local past = with_past and recall(fresh[i])
       if past then
         redis.call('HSET', KEYS[6], receipt, past)
-        pasts[#pasts + 1] = #tasks
+        pasts[#pasts + 1] = add + i
         pasts[#pasts + 1] = past
       end
     end
@@ -216,6 +220,15 @@ if not no_list then
     end
     redis.call('HINCRBY', KEYS[11], 'taken', #fresh)
   end
+end
+
+-- last, so that under load the in-flight hash is never empty: one that begins anew is a list at first, which each new field
+-- is looked for in from end to end
+if not repeated and r > 0 then
+  slices(14, r, 1, function(a, b)
+    redis.call('HDEL', KEYS[5], unpack(ARGV, a, b))
+    if with_carried then redis.call('HDEL', KEYS[6], unpack(ARGV, a, b)) end
+  end)
 end
 
 redis.call('HSET', KEYS[4], 'turn', ARGV[3], 'seq', seq, 'state', ARGV[7])

@@ -1,8 +1,8 @@
 /**
  * Bundles each program into one self-contained file, dist/bundle/<name>.js, and writes beside it the licenses of
  * everything that went in, <name>.licenses.txt. A program that is one file starts faster than one that resolves
- * hundreds, and start-up is scaling latency. Only what cannot be read beside a single file is replaced: the Lua
- * sources, which are inlined.
+ * hundreds, and start-up is scaling latency. What cannot be read beside a single file, the Lua sources and the
+ * code of a thread, is inlined.
  */
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
@@ -37,6 +37,28 @@ const inlineLua: Plugin = {
         ? { contents: `export const sources = ${JSON.stringify(sources)};`, loader: 'js' }
         : undefined,
     );
+  },
+};
+
+/** A thread needs a program of its own; in a single file that is a text. */
+const inlineLeaseThread: Plugin = {
+  name: 'inline-lease-thread',
+  setup(bundler) {
+    const file = resolve(root, 'worker/lease-entry.ts');
+    bundler.onLoad({ filter: /[\\/]lease-entry\.ts$/ }, async ({ path }) => {
+      if (path !== file) return undefined;
+      const { outputFiles } = await build({
+        entryPoints: [resolve(root, 'worker/lease-thread.ts')],
+        bundle: true,
+        platform: 'node',
+        target: 'node24',
+        format: 'cjs',
+        minify: true,
+        write: false,
+      });
+      const code = JSON.stringify(outputFiles[0]?.text);
+      return { contents: `export const entry = { code: ${code}, eval: true };`, loader: 'js' };
+    });
   },
 };
 
@@ -95,7 +117,7 @@ export async function bundle(name: Program, entry = `${name}/main.ts`): Promise<
     keepNames: true,
     legalComments: 'none',
     define: { MILLRACE_VERSION: JSON.stringify(version) },
-    plugins: [inlineLua, lazyBuiltins],
+    plugins: [inlineLua, inlineLeaseThread, lazyBuiltins],
     banner: {
       // what CommonJS packages expect to find around them
       js: [

@@ -16,6 +16,7 @@ import { reap, turn, type Delivery } from '../queue/scripts.ts';
 import type { Logger } from '../runtime/log.ts';
 import { createBell } from './bell.ts';
 import { createIdleWait, createPace, holdTarget } from './fetch.ts';
+import type { LeaseKeeper } from './lease.ts';
 import type { WorkerMetrics } from './metrics.ts';
 import { createPatience } from './patience.ts';
 import { createReaper } from './reaper.ts';
@@ -30,6 +31,8 @@ export interface EpochOptions {
   readonly worker: string;
   readonly concurrency: number;
   readonly leaseMs: number;
+  /** Renews the lease while a handler blocks the event loop; without it, such a worker loses its lease. */
+  readonly keeper: LeaseKeeper | undefined;
   readonly run: RunDeps;
   readonly log: Logger;
   readonly metrics: WorkerMetrics;
@@ -169,6 +172,8 @@ export async function runEpoch(
     if (refused && refused !== refusal) log.error(`cannot take tasks from "${keys.queue}": ${refused}`);
     refusal = refused;
     if (typeof reply.length === 'number') ask = reply.length > 0 && want > 0;
+    options.keeper?.renewed(running.size + leftovers.size + reply.tasks.length === 0);
+    if (reply.tasks.length > 0) options.keeper?.begin(epoch);
     for (const delivery of reply.tasks) held.push({ delivery, since: lastTurn });
     metrics.taken(reply.tasks.length);
     return true;

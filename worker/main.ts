@@ -167,6 +167,7 @@ async function main(): Promise<void> {
       concurrency: flags.concurrency,
       leaseMs: flags.lease,
       handler: handler.handle,
+      mayBlock: flags.module !== undefined,
       version,
       pool: flags.pool ?? '',
       log,

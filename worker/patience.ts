@@ -27,13 +27,27 @@ export function createPatience({ hurry, lastMs, longestPauseMs, log }: PatienceO
     if (hurry.aborted) giveUp();
     else hurry.addEventListener('abort', giveUp, { once: true });
   });
+  // One turn at a time waits for an answer. Promise.race would leave a reaction on `late` for each of them, and with it the
+  // reply that it resolved to, for as long as the worker lives.
+  let isLate = false;
+  let giveUpWaiting: (() => void) | undefined;
+  void late.then(() => {
+    isLate = true;
+    giveUpWaiting?.();
+  });
+  const orLate = <T>(answer: Promise<T>): Promise<T | undefined> =>
+    new Promise((resolve, reject) => {
+      giveUpWaiting = () => resolve(undefined);
+      answer.then(resolve, reject);
+      if (isLate) resolve(undefined);
+    });
   const bell = createBell();
   return {
     late,
     repeat: async (send) => {
       for (let failures = 0; ; failures++) {
         try {
-          const reply = await Promise.race([send(), late]);
+          const reply = await orLate(send());
           if (reply !== undefined && failures > 0)
             log.info(`Redis takes turns again, after ${failures} failures`);
           return reply;

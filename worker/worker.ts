@@ -9,6 +9,7 @@ import { queueKeys, type QueueKeys } from '../queue/keys.ts';
 import { defineScripts, reap, register } from '../queue/scripts.ts';
 import type { Logger } from '../runtime/log.ts';
 import { createBell } from './bell.ts';
+import { createLeaseKeeper } from './lease.ts';
 import { runEpoch, type Leftovers } from './epoch.ts';
 import { BLOCKER_OPTIONS } from './fetch.ts';
 import type { Handler } from './handler.ts';
@@ -30,6 +31,8 @@ export interface WorkerOptions {
   readonly leaseMs: number;
   readonly retry: RetryPolicy;
   readonly handler: Handler;
+  /** The handler may compute in this thread for long: a thread of its own keeps the lease meanwhile. */
+  readonly mayBlock: boolean;
   readonly version: string;
   /** `namespace/name` of the WorkerPool that it is of, or empty. */
   readonly pool: string;
@@ -66,6 +69,8 @@ export async function runWorker(
   const redis = defineScripts(openRedis(options.redis, { onError, socketTimeout: SOCKET_TIMEOUT_MS }));
   redis.on('ready', () => (complained = undefined));
   const blocker = openRedis(options.redis, { onError, ...BLOCKER_OPTIONS });
+  const { id: worker, concurrency, leaseMs, log, metrics } = options;
+  await using keeper = options.mayBlock ? createLeaseKeeper({ redis, keys, worker, leaseMs }) : undefined;
   const leftovers: Leftovers = new Set();
   const run = { handler: options.handler, queue: options.queue, retry: options.retry, random: Math.random };
   try {
@@ -74,10 +79,9 @@ export async function runWorker(
       if (epoch === undefined) return;
       options.log.info({ epoch, queue: options.queue, worker: options.id }, 'taking tasks');
       options.onReady?.();
-      const { id: worker, concurrency, leaseMs, log, metrics } = options;
       const end = await runEpoch(
         epoch,
-        { redis, blocker, keys, worker, concurrency, leaseMs, run, log, metrics, stopping, hurry },
+        { redis, blocker, keys, worker, concurrency, leaseMs, keeper, run, log, metrics, stopping, hurry },
         leftovers,
       );
       if (end === 'left') return;

@@ -54,6 +54,7 @@ export function startWorker(
       result,
       concurrency: 1,
       leaseMs: 15e3,
+      mayBlock: false,
       retry: promptly,
       version: 'test',
       pool: '',

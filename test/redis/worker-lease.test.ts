@@ -1,0 +1,59 @@
+/** A handler that computes without a pause for longer than the lease: its worker keeps the task all the same. */
+import { expect, test } from 'vitest';
+import { sampleQueue } from '../../queue/sample.ts';
+import { eventually } from '../support/eventually.ts';
+import { startRedis, type RedisServerOptions } from '../support/redis.ts';
+import { freshKeys } from '../support/turns.ts';
+import { resultsOf, spawnWorker } from '../support/workers.ts';
+
+const order = (id: string, parts: object): string => JSON.stringify({ id, ...parts });
+
+test.concurrent.each<[string, RedisServerOptions]>([
+  ['plain', {}],
+  ['with a password', { password: 'secret' }],
+])('its lease is kept while it computes: %s', async (_, options) => {
+  await using server = await startRedis(options);
+  const redis = server.client();
+  const keys = freshKeys();
+  const lease = ['--lease', '1s', ...(options.password ? ['--redis-password', options.password] : [])];
+  await using busy = await spawnWorker(server, keys, lease);
+  await redis.lpush(keys.queue, order('warm', { computeMs: 1 }));
+  await resultsOf(redis, keys.result, 1);
+  await redis.lpush(keys.queue, order('long', { computeMs: 4_000 }));
+  await eventually(async () => expect(await redis.hlen(keys.inflight(busy.id))).toBe(1));
+  // somebody who would take over as soon as the lease is over
+  await using other = await spawnWorker(server, keys, lease);
+  await resultsOf(redis, keys.result, 2, 10_000);
+  expect(await sampleQueue(redis, keys)).toMatchObject({
+    inFlight: 0,
+    counters: { taken: 2, completed: 2, recovered: 0, fenced: 0 },
+  });
+  await busy.says(/^taking tasks$/);
+  expect(busy.log.filter(({ msg }) => msg === 'taking tasks')).toHaveLength(1);
+  expect(other.log.filter(({ msg }) => /lost its lease/.test(msg))).toEqual([]);
+  // the connection of the thread is for trouble only
+  await eventually(async () => {
+    const clients = String(await redis.client('LIST'))
+      .trim()
+      .split('\n');
+    expect(clients.filter((line) => line.includes('cmd=eval '))).toEqual([]);
+  });
+});
+
+test.concurrent('a worker that is stopped altogether loses its lease as before', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  const keys = freshKeys();
+  await using busy = await spawnWorker(server, keys, ['--lease', '1s']);
+  await redis.lpush(keys.queue, order('long', { computeMs: 2_000 }));
+  await eventually(async () => expect(await redis.hlen(keys.inflight(busy.id))).toBe(1));
+  busy.signal('SIGSTOP');
+  await using other = await spawnWorker(server, keys, ['--lease', '1s']);
+  await other.says(/lost its lease/);
+  await resultsOf(redis, keys.result, 1, 10_000);
+  busy.signal('SIGCONT');
+  await busy.says(/^taking tasks$/, 2);
+  expect(await sampleQueue(redis, keys)).toMatchObject({
+    counters: { completed: 1, recovered: 1, fenced: 1 },
+  });
+});

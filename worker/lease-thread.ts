@@ -1,0 +1,56 @@
+/**
+ * The thread behind lease.ts. It sleeps until the worker has made no turn for half a lease, because a handler computes
+ * without a pause; then it renews the lease over a connection of its own, every sixth of a lease, until turns go on.
+ *
+ * It is kept as small as it can be, a few kB of code on Node's own modules: every worker that runs a module has it.
+ * Whatever goes wrong here (no connection, a refusal) is answered by trying again at the next beat, and in the end by
+ * the lease itself: the worker is then fenced, as without this thread.
+ */
+import { connect, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import { parentPort, workerData } from 'node:worker_threads';
+import type { LeaseData, LeaseServer } from './lease.ts';
+
+const { beats, leaseMs } = workerData as LeaseData;
+let server: LeaseServer | undefined;
+let socket: Socket | undefined;
+
+/** How long there was no turn, ms. */
+function silentFor(): number {
+  return Number(process.hrtime.bigint() - Atomics.load(beats, 0)) / 1e6;
+}
+
+/** A command as Redis reads it. */
+function command(...parts: readonly string[]): string {
+  return `*${parts.length}\r\n${parts.map((part) => `$${Buffer.byteLength(part)}\r\n${part}\r\n`).join('')}`;
+}
+
+function open({ host, port, tls, username, password, db }: LeaseServer): Socket {
+  const opened = tls ? connectTls({ ...tls, host, port }) : connect({ host, port });
+  const drop = (): void => {
+    opened.destroy();
+    if (socket === opened) socket = undefined;
+  };
+  // replies are not waited for: what was refused is asked for again
+  opened.on('data', (reply) => void (reply[0] === 0x2d && drop()));
+  opened.on('error', drop).on('close', drop);
+  opened.setTimeout(leaseMs / 3, drop);
+  if (password) opened.write(command('AUTH', ...(username ? [username] : []), password));
+  if (db) opened.write(command('SELECT', String(db)));
+  return opened;
+}
+
+function beat(): void {
+  if (!server || silentFor() < leaseMs / 2) {
+    socket?.destroy();
+    socket = undefined;
+    return;
+  }
+  socket ??= open(server);
+  socket.write(command('EVAL', ...server.renew));
+}
+
+parentPort?.on('message', (message: LeaseServer | undefined) => {
+  server = message;
+});
+setInterval(beat, leaseMs / 6);
