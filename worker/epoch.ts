@@ -134,22 +134,26 @@ export async function runEpoch(
     if (first || batch.size === FULL_BATCH || free() > 0) bell.ring();
   }
 
+  const target = (): number => holdTarget(concurrency - leftovers.size, pace);
+  const holding = (): number => running.size + held.length;
+
   /** How long until a turn is due, ms; 0 for now. */
   function turnIn(now: number): number {
     if (batch.size > 0) {
       if (batch.size >= FULL_BATCH || draining() || (free() > 0 && held.length === 0)) return 0;
       return Math.max(0, (batch.since ?? now) + LINGER_MS - now);
     }
-    if (woken || (ask && !draining() && free() > 0)) return 0;
+    const half = holding() <= target() / 2;
+    if (woken || (ask && !draining() && (free() > 0 || half))) return 0;
     const pause = running.size > 0 ? leaseMs / 3 : Math.min(IDLE_TURN_MS, leaseMs / 3);
     return Math.max(0, Math.min(lastTurn + pause, draining() ? Infinity : dueAt) - now);
   }
 
   async function makeTurn(): Promise<boolean> {
-    const target = holdTarget(concurrency - leftovers.size, pace);
-    const holding = running.size + held.length;
-    // while there is much to do, ask when half of what is held has gone, not for each task
-    const want = draining() || (held.length > 0 && holding > target / 2) ? 0 : Math.max(0, target - holding);
+    // half at a time where tasks are many: Redis makes one half ready while the other one runs
+    const most = Math.max(concurrency, Math.ceil(target() / 2));
+    const later = draining() || (held.length > 0 && holding() > target() / 2);
+    const want = later ? 0 : Math.max(0, Math.min(target() - holding(), most));
     ask = false;
     woken = false;
     const request = {

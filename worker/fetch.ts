@@ -14,7 +14,7 @@ import type { QueueKeys } from '../queue/keys.ts';
 import { BLOCK_MS } from '../queue/scripts.ts';
 
 const HORIZON_MS = 100;
-const MAX_HELD = 1_000;
+const MAX_HELD = 2_000;
 const MAX_BYTES = 16 << 20;
 
 export interface Pace {
