@@ -5,7 +5,15 @@
  */
 import { Option, type Command } from 'commander';
 import { addQueueFlags } from '../queue/flags.ts';
-import { createProgram, duration, integer, runProgram, strict, UsageError } from '../runtime/program.ts';
+import {
+  createProgram,
+  duration,
+  integer,
+  option,
+  runProgram,
+  strict,
+  UsageError,
+} from '../runtime/program.ts';
 import { version } from '../runtime/version.ts';
 
 /** What every command that talks to a queue gets from commander. */
@@ -78,8 +86,6 @@ function build(): Command {
 }
 
 function addDev(command: Command): void {
-  const option = (flags: string, text: string, variable: string): Option =>
-    new Option(flags, text).env(variable);
   addQueueFlags(command)
     .addOption(option('--module <path>', 'module whose default export runs a task', 'MILLRACE_MODULE'))
     .addOption(option('--command <command>', 'program that runs a task: stdin to stdout', 'MILLRACE_COMMAND'))

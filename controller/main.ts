@@ -2,7 +2,6 @@
 /** `millrace-controller`: scales WorkerPools by the length of their queues. One of its replicas leads, the others wait. */
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import { Option } from 'commander';
 import { createKubeApi } from '../kube/client.ts';
 import { inCluster, type Connection } from '../kube/connection.ts';
 import { lead } from '../kube/leader.ts';
@@ -11,7 +10,7 @@ import { systemClock } from '../runtime/clock.ts';
 import { serveHttp } from '../runtime/http.ts';
 import { onSignals } from '../runtime/lifecycle.ts';
 import { createLog, logLevels, type LogLevel } from '../runtime/log.ts';
-import { createProgram, integer, runProgram } from '../runtime/program.ts';
+import { createProgram, integer, option, runProgram } from '../runtime/program.ts';
 import { version } from '../runtime/version.ts';
 import { runController } from './controller.ts';
 import { createControllerMetrics, type ControllerGauges } from './metrics.ts';
@@ -27,8 +26,6 @@ interface Flags {
 }
 
 function parse(argv: readonly string[]): Flags {
-  const option = (flags: string, text: string, variable: string): Option =>
-    new Option(flags, text).env(variable);
   const list = (text: string, before: readonly string[]): string[] => [
     ...before,
     ...text

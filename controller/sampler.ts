@@ -7,7 +7,8 @@ import type { Redis } from 'ioredis';
 import { closeRedis, describeRedisError, openRedis, within, type RedisAddress } from '../queue/connection.ts';
 import type { QueueKeys } from '../queue/keys.ts';
 import { sampleQueue, WrongKeyType, type QueueSample } from '../queue/sample.ts';
-import { defineScripts, reapExpired } from '../queue/scripts.ts';
+import { recoverLost } from '../queue/recover.ts';
+import { defineScripts } from '../queue/scripts.ts';
 import type { Logger } from '../runtime/log.ts';
 import { createWake, type WakeMode } from './wake.ts';
 
@@ -126,7 +127,7 @@ export function createSampler(options: SamplerOptions): Sampler {
     try {
       if (redis.status !== 'ready') await within(CONNECT_MS, tried.promise, 'the connection');
       const sample = await within(ANSWER_MS, sampleQueue(redis, keys), 'the sample');
-      if (sample.expired > 0) await recover(keys);
+      if (sample.expired > 0) await within(ANSWER_MS, recoverLost(redis, keys, log), 'the recovery');
       return { kind: 'known', sample };
     } catch (error) {
       if (error instanceof WrongKeyType)
@@ -143,15 +144,6 @@ export function createSampler(options: SamplerOptions): Sampler {
       return await wake.arm(keys);
     } catch {
       return false; // the connection went away: it arms everything anew when it is back
-    }
-  }
-
-  async function recover(keys: QueueKeys): Promise<void> {
-    for (const [worker, tasks] of await within(ANSWER_MS, reapExpired(redis, keys), 'the recovery')) {
-      const about = { worker, tasks, queue: keys.queue };
-      // most often the second look at one whose tasks are back already
-      if (tasks === 0) log.debug(about, 'what was left of a lost worker is cleared away');
-      else log.warn(about, 'a worker lost its lease; its tasks are back in the queue');
     }
   }
 

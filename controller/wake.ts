@@ -9,6 +9,7 @@ import type { Redis } from 'ioredis';
 import { closeRedis, dropRedis, openRedis, within, type RedisAddress } from '../queue/connection.ts';
 import type { QueueKeys } from '../queue/keys.ts';
 import { openKeyWatch, TrackingRefused, type KeyWatch } from '../queue/watch.ts';
+import { systemClock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
 
 export const WakeMode = { Tracking: 'Tracking', BlockingPeek: 'BlockingPeek', Polling: 'Polling' } as const;
@@ -63,16 +64,9 @@ export function createWake({ address, onWake, log, mode: wanted = WakeMode.Track
           );
           refused = WakeMode.BlockingPeek;
           onWake(undefined);
-        } else if (!closing.signal.aborted) await pause(RETRY_MS);
+        } else if (!closing.signal.aborted) await systemClock.sleep(RETRY_MS, closing.signal);
       }
     }
-  }
-
-  function pause(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      closing.signal.addEventListener('abort', () => (clearTimeout(timer), resolve()), { once: true });
-    });
   }
 
   async function armTracking({ reader }: KeyWatch, keys: QueueKeys): Promise<boolean> {

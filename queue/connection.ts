@@ -134,6 +134,12 @@ interface RedisInside {
   flushQueue(error: Error): void;
 }
 
+/** The server's clock, ms. Deadlines are by this one, whatever the clocks of workers and clients say. */
+export async function redisNow(redis: Redis): Promise<number> {
+  const [seconds = 0, micros = 0] = (await redis.time()).map(Number);
+  return seconds * 1_000 + Math.floor(micros / 1_000);
+}
+
 export class RedisTimeout extends Error {
   override name = 'RedisTimeout';
 }

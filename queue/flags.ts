@@ -1,5 +1,6 @@
 /** The flags, and the environment variables behind them, that say where Redis and the queue are. */
-import { Option, type Command } from 'commander';
+import type { Command } from 'commander';
+import { option } from '../runtime/program.ts';
 import type { RedisAddress, RedisTls } from './connection.ts';
 
 export interface QueueFlags {
@@ -18,8 +19,6 @@ export interface QueueFlags {
 }
 
 export function addQueueFlags(command: Command): Command {
-  const option = (flags: string, text: string, variable: string): Option =>
-    new Option(flags, text).env(variable);
   return command
     .addOption(
       option(

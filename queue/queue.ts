@@ -7,7 +7,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
-import { closeRedis, openRedis, type RedisAddress } from './connection.ts';
+import { closeRedis, openRedis, redisNow, type RedisAddress } from './connection.ts';
 import { listDead, type DeadLetter } from './dead.ts';
 import { inspectQueue, type QueueView } from './inspect.ts';
 import { queueKeys, type QueueKeys } from './keys.ts';
@@ -133,8 +133,7 @@ async function push(
     await Promise.all([forget, redis.lpush(keys.queue, ...tasks.map((task) => task.raw))]);
     return;
   }
-  const [seconds = 0, micros = 0] = (await redis.time()).map(Number);
-  const due = seconds * 1000 + Math.floor(micros / 1000) + delayMs;
+  const due = (await redisNow(redis)) + delayMs;
   const members = tasks.flatMap((task) => [due, delayedMember(randomUUID(), task.raw)]);
   await Promise.all([forget, redis.zadd(keys.delayed, ...members)]);
 }

@@ -3,6 +3,7 @@
  * become values. EVALSHA with a fallback to EVAL on NOSCRIPT is ioredis's own.
  */
 import type { Redis } from 'ioredis';
+import { redisNow } from './connection.ts';
 import type { QueueKeys } from './keys.ts';
 import { sources } from './lua.ts';
 
@@ -203,9 +204,7 @@ export async function reap(
 
 /** Reaps every worker whose lease is over, at most 100 at a time; returns the tasks that went back, by worker. */
 export async function reapExpired(redis: Redis, keys: QueueKeys): Promise<ReadonlyMap<string, number>> {
-  const [seconds = 0, micros = 0] = (await redis.time()).map(Number);
-  const now = seconds * 1000 + Math.floor(micros / 1000);
-  const expired = await redis.zrangebyscore(keys.workers, '-inf', now, 'LIMIT', 0, 100);
+  const expired = await redis.zrangebyscore(keys.workers, '-inf', await redisNow(redis), 'LIMIT', 0, 100);
   const returned = new Map<string, number>();
   for (const worker of expired) {
     const tasks = await reap(redis, keys, worker, 'expired', 'lost');

@@ -2,7 +2,7 @@
  * What the three programs do alike: parse flags with commander, end with a written-down exit code, and say what went
  * wrong in one line. Exit codes: 0 done, 1 failed, 2 the command line (or the environment) was wrong.
  */
-import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { parseDuration } from './duration.ts';
 
 /** Wrong usage: exit code 2. The message is for the person who typed it. */
@@ -43,6 +43,11 @@ function oneLine(error: unknown): string {
       .replaceAll(/\s*\n\s*/g, ' ')
       .trim() || 'it failed without saying why'
   );
+}
+
+/** An option that an environment variable gives, too. */
+export function option(flags: string, description: string, variable: string): Option {
+  return new Option(flags, description).env(variable);
 }
 
 /** Argument parsers for commander; each refuses a bad value in words. */

@@ -3,8 +3,6 @@ export interface Bell {
   ring(): void;
   /** Resolves at the next ring, or after `ms`. */
   rung(ms: number): Promise<void>;
-  /** Sleeps for `ms` whoever rings; ends early only when the signal aborts. */
-  silence(ms: number, signal: AbortSignal): Promise<void>;
 }
 
 /** Timers hold 31 bits; a sleeper that wakes too early just looks around once more. */
@@ -31,16 +29,5 @@ export function createBell(): Bell {
       }
       rang = false;
     },
-    silence: (ms, signal) =>
-      new Promise((resolve) => {
-        if (signal.aborted) return resolve();
-        const timer = setTimeout(end, ms);
-        signal.addEventListener('abort', end, { once: true });
-        function end(): void {
-          clearTimeout(timer);
-          signal.removeEventListener('abort', end);
-          resolve();
-        }
-      }),
   };
 }

@@ -13,6 +13,7 @@
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../queue/keys.ts';
 import { reap, turn, type Delivery } from '../queue/scripts.ts';
+import { systemClock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
 import { createBell } from './bell.ts';
 import { createIdleWait, createPace, holdTarget } from './fetch.ts';
@@ -53,7 +54,8 @@ const IDLE_TURN_MS = 1_000;
 const ABORT_PATIENCE_MS = 1_000;
 
 interface Run {
-  readonly delivery: Delivery;
+  /** Resolves when the handler has ended, however. */
+  readonly ended: Promise<void>;
   readonly abort: AbortController;
   readonly started: number;
 }
@@ -69,7 +71,6 @@ export async function runEpoch(
 ): Promise<'left' | 'fenced'> {
   const { redis, keys, worker, concurrency, leaseMs, log, metrics, stopping, hurry } = options;
   const running = new Map<string, Run>();
-  const promises = new Map<string, Promise<void>>();
   const batch = createBatch(worker);
   const pace = createPace();
   const bell = createBell();
@@ -110,13 +111,12 @@ export async function runEpoch(
   function begin(delivery: Delivery): void {
     const abort = new AbortController();
     const { receipt } = delivery;
-    running.set(receipt, { delivery, abort, started: performance.now() });
+    const started = performance.now();
     const ended = runTask(delivery, abort.signal, options.run).then((finished) => {
       running.delete(receipt);
-      promises.delete(receipt);
       if (!over) finish(finished);
     });
-    promises.set(receipt, ended);
+    running.set(receipt, { ended, abort, started });
   }
 
   function finish(finished: Finished): void {
@@ -220,8 +220,8 @@ export async function runEpoch(
     for (const { abort } of running.values()) abort.abort(new Error('the worker is shutting down'));
     const ended = new AbortController();
     await Promise.race([
-      Promise.allSettled(promises.values()),
-      bell.silence(ABORT_PATIENCE_MS, ended.signal),
+      Promise.allSettled(Array.from(running.values(), (run) => run.ended)),
+      systemClock.sleep(ABORT_PATIENCE_MS, ended.signal),
     ]);
     ended.abort();
     if (batch.size > 0) await makeTurn();
@@ -246,10 +246,10 @@ export async function runEpoch(
     over = true;
     if (end === 'left') await leave();
     else await idle.end();
-    for (const { abort } of running.values()) abort.abort(new Error('the lease of this worker was lost'));
-    for (const promise of promises.values()) {
-      leftovers.add(promise);
-      void promise.finally(() => leftovers.delete(promise));
+    for (const { abort, ended } of running.values()) {
+      abort.abort(new Error('the lease of this worker was lost'));
+      leftovers.add(ended);
+      void ended.finally(() => leftovers.delete(ended));
     }
     return end;
   } finally {

@@ -1,13 +1,12 @@
 #!/usr/bin/env node
 /** `millrace-worker`: takes tasks from a queue and runs them with a module's function or with a command. */
-import { Option } from 'commander';
 import { addQueueFlags, addressOf, type QueueFlags } from '../queue/flags.ts';
 import { redisOptions, type RedisAddress } from '../queue/connection.ts';
 import { queueKeys } from '../queue/keys.ts';
 import { serveHttp } from '../runtime/http.ts';
 import { onSignals } from '../runtime/lifecycle.ts';
 import { createLog, logLevels, type LogLevel } from '../runtime/log.ts';
-import { createProgram, duration, integer, runProgram, UsageError } from '../runtime/program.ts';
+import { createProgram, duration, integer, option, runProgram, UsageError } from '../runtime/program.ts';
 import { version } from '../runtime/version.ts';
 import type { OpenHandler } from './handler.ts';
 import { openCommand, type CommandOptions } from './handlers/command.ts';
@@ -39,8 +38,6 @@ function parse(argv: readonly string[]): Flags {
       'Takes tasks from a Redis list and writes results to a hash.',
     ),
   );
-  const option = (flags: string, text: string, variable: string): Option =>
-    new Option(flags, text).env(variable);
   program
     .addOption(option('--module <path>', 'module whose default export runs a task', 'MILLRACE_MODULE'))
     .addOption(option('--command <command>', 'program that runs a task: stdin to stdout', 'MILLRACE_COMMAND'))

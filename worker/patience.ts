@@ -2,8 +2,8 @@
  * Sending again what Redis did not answer: until it does, or until it is no use to wait any longer. That is a while after
  * `hurry`, so that a worker whose Redis is away ends all the same.
  */
+import { systemClock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
-import { createBell } from './bell.ts';
 
 export interface Patience {
   /** Resolves to the answer; to `undefined` when there was none and no time is left. */
@@ -41,7 +41,6 @@ export function createPatience({ hurry, lastMs, longestPauseMs, log }: PatienceO
       answer.then(resolve, reject);
       if (isLate) resolve(undefined);
     });
-  const bell = createBell();
   return {
     late,
     repeat: async (send) => {
@@ -55,7 +54,7 @@ export function createPatience({ hurry, lastMs, longestPauseMs, log }: PatienceO
           if (hurry.aborted) return undefined;
           if (failures % 20 === 0)
             log.error({ error: (error as Error).message }, 'a turn failed; it is tried again');
-          await bell.silence(Math.min(100 * 2 ** Math.min(failures, 5), longestPauseMs), hurry);
+          await systemClock.sleep(Math.min(100 * 2 ** Math.min(failures, 5), longestPauseMs), hurry);
         }
       }
     },

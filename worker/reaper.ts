@@ -1,7 +1,7 @@
 /** Every worker looks for lost ones now and then, so that their tasks come back also where no controller runs. */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../queue/keys.ts';
-import { reapExpired } from '../queue/scripts.ts';
+import { recoverLost } from '../queue/recover.ts';
 import type { Logger } from '../runtime/log.ts';
 
 export interface ReaperOptions {
@@ -20,9 +20,7 @@ export function createReaper({ redis, keys, worker, leaseMs, log }: ReaperOption
 
   async function look(): Promise<void> {
     try {
-      for (const [lost, tasks] of await reapExpired(redis, keys))
-        if (lost !== worker)
-          log.warn({ worker: lost, tasks }, 'a worker lost its lease; its tasks are back in the queue');
+      await recoverLost(redis, keys, log, worker);
     } catch (error) {
       log.debug({ error: (error as Error).message }, 'could not look for lost workers');
     } finally {

@@ -7,8 +7,8 @@ import type { Redis } from 'ioredis';
 import { closeRedis, describeRedisError, openRedis, type RedisAddress } from '../queue/connection.ts';
 import { queueKeys, type QueueKeys } from '../queue/keys.ts';
 import { defineScripts, reap, register } from '../queue/scripts.ts';
+import { systemClock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
-import { createBell } from './bell.ts';
 import { createLeaseKeeper } from './lease.ts';
 import { runEpoch, type Leftovers } from './epoch.ts';
 import { BLOCKER_OPTIONS } from './fetch.ts';
@@ -102,7 +102,6 @@ async function begin(
   options: WorkerOptions,
   stopping: AbortSignal,
 ): Promise<number | undefined> {
-  const bell = createBell();
   const about = { concurrency: options.concurrency, version: options.version, pool: options.pool };
   const stopped = new Promise<undefined>((resolve) => {
     stopping.addEventListener('abort', () => resolve(undefined), { once: true });
@@ -128,7 +127,7 @@ async function begin(
       if (failures % 20 === 0)
         options.log.error(`cannot register: ${describeRedisError(error, options.redis)}`);
     }
-    await bell.silence(REGISTER_PAUSE_MS, stopping);
+    await systemClock.sleep(REGISTER_PAUSE_MS, stopping);
   }
   return undefined;
 }

@@ -30,17 +30,3 @@ test.each([Infinity, 2 ** 31])('a sleep of %d ms does not end at once', async (m
   bell.ring();
   await sleeping;
 });
-
-test('silence lasts whoever rings, and ends when the signal aborts', async () => {
-  const bell = createBell();
-  const began = performance.now();
-  const abort = new AbortController();
-  const resting = bell.silence(30, abort.signal);
-  bell.ring();
-  await resting;
-  expect(performance.now() - began).toBeGreaterThanOrEqual(29);
-  const long = bell.silence(LONG_MS, abort.signal);
-  abort.abort();
-  await long;
-  await bell.silence(LONG_MS, abort.signal);
-});

@@ -13,7 +13,8 @@
 
 import { tooLarge, MAX_RESULT_BYTES } from '../encode.ts';
 import { describeError } from '../describe-error.ts';
-import type { Handler, OpenHandler, TaskContext } from '../handler.ts';
+import type { OpenHandler, TaskContext } from '../handler.ts';
+import { trackAttempts } from './attempts.ts';
 import { describeExit, startChild, type Child } from './child.ts';
 import { CommandError } from './errors.ts';
 import { findProgram, type ProgramSource } from './program.ts';
@@ -51,7 +52,6 @@ export async function openCommand(options: CommandOptions): Promise<OpenHandler>
   const program = await findProgram(options);
   const watcher = openWatcher();
   const closing = new AbortController();
-  const attempts = new Set<Promise<Buffer>>();
 
   const run = async (context: TaskContext): Promise<Buffer> => {
     const { id, attempt } = context;
@@ -82,21 +82,12 @@ export async function openCommand(options: CommandOptions): Promise<OpenHandler>
     return result;
   };
 
-  const handle: Handler = async (_task, context) => {
-    const attempt = run(context);
-    attempts.add(attempt);
-    try {
-      return await attempt;
-    } finally {
-      attempts.delete(attempt);
-    }
-  };
-
+  const { handle, settled } = trackAttempts(run);
   return {
     handle,
     async [Symbol.asyncDispose]() {
       closing.abort(new CommandError('the handler is closed'));
-      await Promise.allSettled(attempts);
+      await settled();
       await watcher[Symbol.asyncDispose]();
     },
   };

@@ -13,8 +13,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { MAX_RESULT_BYTES } from '../encode.ts';
-import type { Handler, OpenHandler, TaskContext } from '../handler.ts';
+import type { OpenHandler, TaskContext } from '../handler.ts';
 import { DEFAULT_GRACE_MS, stopped, type CommandOptions } from './command.ts';
+import { trackAttempts } from './attempts.ts';
 import { CommandError, FinalCommandError } from './errors.ts';
 import { startKeptProcess, type KeptProcess } from './kept-process.ts';
 import type { Answer } from './line-protocol.ts';
@@ -46,7 +47,6 @@ export async function openLines(options: LinesOptions): Promise<OpenHandler> {
   const watcher = openWatcher();
   const slots = createSlots(options.concurrency);
   const closing = new AbortController();
-  const attempts = new Set<Promise<unknown>>();
   const all = new Set<KeptProcess>();
   const idle: KeptProcess[] = [];
   /** Processes in a row that ended without a single answer. */
@@ -109,22 +109,13 @@ export async function openLines(options: LinesOptions): Promise<OpenHandler> {
     return resultOf(answer);
   };
 
-  const handle: Handler = async (_task, context) => {
-    const attempt = run(context);
-    attempts.add(attempt);
-    try {
-      return await attempt;
-    } finally {
-      attempts.delete(attempt);
-    }
-  };
-
+  const { handle, settled } = trackAttempts(run);
   return {
     handle,
     async [Symbol.asyncDispose]() {
       closing.abort(new CommandError('the handler is closed'));
       await Promise.all(Array.from(all, (process) => process.close(closeMs)));
-      await Promise.allSettled(attempts);
+      await settled();
       await watcher[Symbol.asyncDispose]();
     },
   };
