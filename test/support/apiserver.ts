@@ -12,7 +12,7 @@
  */
 import { execFile } from 'node:child_process';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { get } from 'node:https';
 import { createServer } from 'node:net';
@@ -100,9 +100,28 @@ export function attach(endpoint: Endpoint): Attached {
       await kubectl(['create', 'namespace', name]);
       return name;
     },
-    freeze: () => void process.kill(endpoint.pid, 'SIGSTOP'),
+    freeze: () => {
+      process.kill(endpoint.pid, 'SIGSTOP');
+      waitUntilStopped(endpoint.pid);
+    },
     thaw: () => void process.kill(endpoint.pid, 'SIGCONT'),
   };
+}
+
+/** A signal is sent before it is felt: until the last thread has stopped, the server may still answer. */
+function waitUntilStopped(pid: number): void {
+  const giveUp = performance.now() + 5_000;
+  const runs = (thread: string): boolean => {
+    try {
+      const [, state] =
+        /^State:\s+(\S)/m.exec(readFileSync(`/proc/${pid}/task/${thread}/status`, 'utf8')) ?? [];
+      return state !== 'T';
+    } catch {
+      return false; // the thread has ended
+    }
+  };
+  while (readdirSync(`/proc/${pid}/task`).some(runs))
+    if (performance.now() > giveUp) throw new Error(`process ${pid} did not stop within 5 s of SIGSTOP`);
 }
 
 async function startOnce(tools: string): Promise<ApiServer> {
