@@ -51,7 +51,7 @@ export interface KubeApi extends Lister {
     create(deployment: DeploymentApply, replicas: number, options?: CallOptions): Promise<Deployment>;
     /**
      * Server-side apply with force: puts back fields of ours that others changed, takes away those that we no longer set, and leaves
-     * all others alone. It creates what is not there, with 1 replica: use `create` for that.
+     * all others alone, the replicas too. It creates what is not there, with 1 replica: use `create` for that.
      */
     apply(deployment: DeploymentApply, options?: CallOptions): Promise<Deployment>;
     delete(ref: ObjectRef, deletion: DeleteOptions, options?: CallOptions): Promise<void>;

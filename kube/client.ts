@@ -9,7 +9,7 @@ import type {
   WatchStart,
 } from './api.ts';
 import { DELETION_COST, FIELD_MANAGER, SCALE_FIELD_MANAGER } from './api.ts';
-import { watchError } from './errors.ts';
+import { KubeError, watchError } from './errors.ts';
 import type { ObjectRef, Resource, Subresource } from './resources.ts';
 import {
   collectionPath,
@@ -104,6 +104,22 @@ export function createKubeApi(transport: Transport): KubeApi {
     return apply(SCALES, ref, SCALE_FIELD_MANAGER, body, options, 'scale');
   };
 
+  /**
+   * Replicas that would fall to the default of 1 when an apply leaves them out, because nobody but the apply that
+   * created them owns them: a `create` that was cut short before its second request. `undefined` when they are safe.
+   */
+  const replicasOnlyOurs = async (ref: ObjectRef, options?: CallOptions): Promise<number | undefined> => {
+    const found = await get(DEPLOYMENTS, ref, options).catch((error: unknown) => {
+      if (error instanceof KubeError && error.notFound) return undefined;
+      throw error;
+    });
+    const owners = found?.metadata.managedFields?.filter(({ fieldsV1 }) => {
+      const { 'f:spec': fields }: { 'f:spec'?: object } = fieldsV1 ?? {};
+      return fields && 'f:replicas' in fields;
+    });
+    return owners?.every(({ manager }) => manager === FIELD_MANAGER) ? found?.spec?.replicas : undefined;
+  };
+
   return {
     pools: {
       patchStatus: (ref, status, options) => mergePatch(POOLS, ref, { status }, options, 'status'),
@@ -114,13 +130,14 @@ export function createKubeApi(transport: Transport): KubeApi {
       get: (ref, options) => get(DEPLOYMENTS, ref, options),
       async create({ metadata, spec }, replicas, options) {
         const created = await applyDeployment(metadata, { ...spec, replicas }, options);
-        // Makes the scaler an owner of the replicas too, so that they stay when the next apply leaves them out.
         await setReplicas(metadata, replicas, options);
         return created;
       },
-      apply({ metadata, spec }, options) {
+      async apply({ metadata, spec }, options) {
         // Types do not stop a caller that spreads a whole Deployment.
         const { replicas: _, ...rest }: DeploymentApply['spec'] & { replicas?: number } = spec;
+        const replicas = await replicasOnlyOurs(metadata, options);
+        if (replicas !== undefined) await setReplicas(metadata, replicas, options);
         return applyDeployment(metadata, rest, options);
       },
       async delete(ref, { uid, propagationPolicy }, options) {

@@ -73,6 +73,22 @@ describe('deployments', () => {
     expect(await facts()).toMatchObject({ replicas: 5, image: 'worker:1' });
   });
 
+  test('keep their replicas when their creation was cut short', async () => {
+    const cut: Transport = {
+      ...transport,
+      call: (request, options) =>
+        request.path.endsWith('/scale')
+          ? Promise.reject(new Error('the connection broke'))
+          : transport.call(request, options),
+    };
+    await expect(createKubeApi(cut).deployments.create(deployment(), 0)).rejects.toThrow('broke');
+    expect(await facts()).toMatchObject({ replicas: 0 });
+    for (const image of ['worker:2', 'worker:3']) {
+      await api.deployments.apply(deployment({ image }));
+      expect(await facts()).toMatchObject({ replicas: 0, image });
+    }
+  });
+
   test('get back what others changed, lose what is no longer said, and keep what is others’', async () => {
     await api.deployments.create(deployment({ env: [{ name: 'A' }, { name: 'B' }] }), 1);
     await kubectl('set', 'image', 'deployment/tiles', 'worker=other:1');
