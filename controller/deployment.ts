@@ -97,6 +97,8 @@ function environment({ metadata, spec }: WorkerPool, graceS: number): EnvVar[] {
     ...value('MILLRACE_RESULT', spec.result),
     ...value('MILLRACE_CONCURRENCY', spec.concurrency),
     ...value('MILLRACE_GRACE', `${Math.max(graceS - GOODBYE_S, 1)}s`),
+    ...value('MILLRACE_DURABILITY_REPLICAS', spec.durability?.replicas),
+    ...value('MILLRACE_DURABILITY_TIMEOUT', spec.durability && `${parseDuration(spec.durability.timeout)}ms`),
     ...value('MILLRACE_ATTEMPTS', retry.attempts),
     ...value('MILLRACE_BACKOFF_INITIAL', `${parseDuration(retry.backoff.initial)}ms`),
     ...value('MILLRACE_BACKOFF_MAX', `${parseDuration(retry.backoff.max)}ms`),

@@ -7,12 +7,13 @@ import { Mode, type RetrySpec, type ScaleTargetRef, type WorkerPoolSpec } from '
 
 /** A spec as a user writes it: everything that has a default may be left out. */
 export interface WorkerPoolSpecInput extends Partial<
-  Omit<WorkerPoolSpec, 'redis' | 'scaleTargetRef' | 'scaling' | 'retry' | 'fallback'>
+  Omit<WorkerPoolSpec, 'redis' | 'scaleTargetRef' | 'scaling' | 'retry' | 'durability' | 'fallback'>
 > {
   redis: WorkerPoolSpec['redis'];
   scaleTargetRef?: Partial<ScaleTargetRef> & Pick<ScaleTargetRef, 'name'>;
   scaling?: { tasksPerReplica?: number; scaleDown?: { window?: string } };
   retry?: { attempts?: number; backoff?: Partial<RetrySpec['backoff']> };
+  durability?: { replicas: number; timeout?: string };
   fallback?: { after?: string; replicas: number };
 }
 
@@ -21,7 +22,7 @@ export interface WorkerPoolSpecInput extends Partial<
  * does not judge: a spec that the API server would refuse comes out as wrong as it went in.
  */
 export function withDefaults(spec: WorkerPoolSpecInput): WorkerPoolSpec {
-  const { scaleTargetRef, scaling, retry, fallback, ...rest } = spec;
+  const { scaleTargetRef, scaling, retry, durability, fallback, ...rest } = spec;
   return {
     queue: 'task_queue',
     result: 'result',
@@ -43,6 +44,7 @@ export function withDefaults(spec: WorkerPoolSpecInput): WorkerPoolSpec {
       ...retry,
       backoff: { initial: '1s', max: '5m', jitter: true, ...retry?.backoff },
     },
+    ...(durability && { durability: { timeout: '1s', ...durability } }),
     ...(fallback && { fallback: { after: '60s', ...fallback } }),
   };
 }

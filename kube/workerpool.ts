@@ -40,6 +40,8 @@ export interface WorkerPoolSpec {
   maxReplicas: number;
   scaling: ScalingSpec;
   retry: RetrySpec;
+  /** Workers wait for so many replicas of Redis after each turn; without it, for none. */
+  durability?: { replicas: number; timeout: Duration };
   /** Replicas to keep when the queue could not be read for `after`; without it the pool holds what it has. */
   fallback?: { after: Duration; replicas: number };
   mode: Mode;

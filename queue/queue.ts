@@ -8,6 +8,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { closeRedis, openRedis, redisNow, type RedisAddress } from './connection.ts';
+import { awaitReplicas, checkDurability, type Durability } from './durability.ts';
 import { listDead, type DeadLetter } from './dead.ts';
 import { inspectQueue, type QueueView } from './inspect.ts';
 import { queueKeys, type QueueKeys } from './keys.ts';
@@ -15,6 +16,7 @@ import { openResults, type ResultOptions, type Results } from './results.ts';
 import { defineScripts } from './scripts.ts';
 import { delayedMember, encodeTask, type EncodedTask } from './task.ts';
 
+export { NotReplicated, type Durability } from './durability.ts';
 export type { DeadLetter } from './dead.ts';
 export type { QueueView, WorkerView } from './inspect.ts';
 export { queueKeys, type QueueKeys } from './keys.ts';
@@ -28,6 +30,11 @@ export interface QueueOptions {
   readonly redis?: string | RedisAddress;
   readonly queue?: string;
   readonly result?: string;
+  /**
+   * After each push, wait until so many replicas of Redis have it; throw `NotReplicated` when they do not confirm in
+   * time. The tasks are enqueued then all the same: enqueueing them again would run them twice.
+   */
+  readonly durability?: Durability;
 }
 
 export interface EnqueueOptions {
@@ -68,7 +75,10 @@ export function openQueue(options: QueueOptions = {}): Queue {
   const address: RedisAddress =
     typeof options.redis === 'object' ? options.redis : { url: options.redis ?? 'redis://localhost:6379' };
   const keys = queueKeys(options.queue ?? 'task_queue', options.result ?? 'result');
+  const { durability } = options;
+  if (durability) checkDurability(durability);
   const redis = defineScripts(openRedis(address));
+  const target: PushTarget = { redis, keys, durability };
   const results: Results = openResults(address, keys, redis);
   const close = async (): Promise<void> => {
     await results[Symbol.asyncDispose]();
@@ -78,10 +88,10 @@ export function openQueue(options: QueueOptions = {}): Queue {
     keys,
     enqueue: async (task, when) => {
       const encoded = encodeTask(task);
-      await push(redis, keys, [encoded], dueIn(when));
+      await push(target, [encoded], dueIn(when));
       return encoded.id.toString();
     },
-    enqueueMany: (tasks, when) => enqueueMany(redis, keys, tasks, dueIn(when)),
+    enqueueMany: (tasks, when) => enqueueMany(target, tasks, dueIn(when)),
     result: ((id, asked) => results.wait(id, asked)) as Queue['result'],
     inspect: () => inspectQueue(redis, keys),
     dead: (count) => listDead(redis, keys, count),
@@ -98,9 +108,14 @@ function dueIn(when: EnqueueOptions | undefined): number | undefined {
   return delay !== undefined && delay > 0 ? delay : undefined;
 }
 
+interface PushTarget {
+  readonly redis: Redis;
+  readonly keys: QueueKeys;
+  readonly durability: Durability | undefined;
+}
+
 async function enqueueMany(
-  redis: Redis,
-  keys: QueueKeys,
+  target: PushTarget,
   tasks: Iterable<unknown> | AsyncIterable<unknown>,
   delayMs: number | undefined,
 ): Promise<string[]> {
@@ -113,27 +128,28 @@ async function enqueueMany(
     batch.push(encoded);
     bytes += encoded.raw.length;
     if (batch.length >= BATCH_TASKS || bytes >= BATCH_BYTES) {
-      await push(redis, keys, batch, delayMs);
+      await push(target, batch, delayMs);
       batch = [];
       bytes = 0;
     }
   }
-  if (batch.length > 0) await push(redis, keys, batch, delayMs);
+  if (batch.length > 0) await push(target, batch, delayMs);
   return ids;
 }
 
 async function push(
-  redis: Redis,
-  keys: QueueKeys,
+  { redis, keys, durability }: PushTarget,
   tasks: readonly EncodedTask[],
   delayMs: number | undefined,
 ): Promise<void> {
   const forget = redis.hdel(keys.errors, ...tasks.map((task) => task.id));
   if (delayMs === undefined) {
     await Promise.all([forget, redis.lpush(keys.queue, ...tasks.map((task) => task.raw))]);
-    return;
+  } else {
+    const due = (await redisNow(redis)) + delayMs;
+    const members = tasks.flatMap((task) => [due, delayedMember(randomUUID(), task.raw)]);
+    await Promise.all([forget, redis.zadd(keys.delayed, ...members)]);
   }
-  const due = (await redisNow(redis)) + delayMs;
-  const members = tasks.flatMap((task) => [due, delayedMember(randomUUID(), task.raw)]);
-  await Promise.all([forget, redis.zadd(keys.delayed, ...members)]);
+  const what = tasks.length === 1 ? 'the task is' : `${tasks.length} tasks are`;
+  if (durability) await awaitReplicas(redis, durability, `${what} enqueued`);
 }

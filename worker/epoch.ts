@@ -12,6 +12,7 @@
  */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../queue/keys.ts';
+import type { Durability } from '../queue/durability.ts';
 import { reap, turn, type Delivery } from '../queue/scripts.ts';
 import { systemClock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
@@ -19,6 +20,7 @@ import { createBell } from './bell.ts';
 import { createIdleWait, createPace, holdTarget } from './fetch.ts';
 import type { LeaseKeeper } from './lease.ts';
 import type { WorkerMetrics } from './metrics.ts';
+import { createDurable } from './durable.ts';
 import { createPatience } from './patience.ts';
 import { createReaper } from './reaper.ts';
 import { runTask, type Finished, type RunDeps } from './run.ts';
@@ -35,6 +37,8 @@ export interface EpochOptions {
   /** Renews the lease while a handler blocks the event loop; without it, such a worker loses its lease. */
   readonly keeper: LeaseKeeper | undefined;
   readonly run: RunDeps;
+  /** Wait for replicas after each turn that settled something. */
+  readonly durability: Durability | undefined;
   readonly log: Logger;
   readonly metrics: WorkerMetrics;
   /** Begin to drain, and leave when nothing is held. */
@@ -96,6 +100,7 @@ export async function runEpoch(
   });
 
   const reapOthers = createReaper({ redis, keys, worker, leaseMs, log });
+  const durable = createDurable({ redis, durability: options.durability, log, metrics });
 
   const draining = (): boolean => told || stopping.aborted;
   const free = (): number => concurrency - running.size - leftovers.size;
@@ -154,6 +159,7 @@ export async function runEpoch(
     const most = Math.max(concurrency, Math.ceil(target() / 2));
     const later = draining() || (held.length > 0 && holding() > target() / 2);
     const want = later ? 0 : Math.max(0, Math.min(target() - holding(), most));
+    const settling = batch.size;
     ask = false;
     woken = false;
     const request = {
@@ -167,6 +173,7 @@ export async function runEpoch(
       settled: batch.take(),
     };
     const reply = await patience.repeat(() => turn(redis, keys, request));
+    if (reply?.kind === 'held') await durable(settling);
     lastTurn = performance.now();
     if (reply === undefined || reply.kind === 'fenced') return false;
     seen = reply.seen;

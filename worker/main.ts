@@ -2,6 +2,7 @@
 /** `millrace-worker`: takes tasks from a queue and runs them with a module's function or with a command. */
 import { addQueueFlags, addressOf, type QueueFlags } from '../queue/flags.ts';
 import { redisOptions, type RedisAddress } from '../queue/connection.ts';
+import { checkDurability, type Durability } from '../queue/durability.ts';
 import { queueKeys } from '../queue/keys.ts';
 import { serveHttp } from '../runtime/http.ts';
 import { onSignals } from '../runtime/lifecycle.ts';
@@ -27,6 +28,8 @@ interface Flags extends QueueFlags {
   readonly backoffInitial: number;
   readonly backoffMax: number;
   readonly backoffJitter: string;
+  readonly durabilityReplicas: number;
+  readonly durabilityTimeout: number;
   readonly pool?: string;
   readonly httpPort?: number;
   readonly logLevel: LogLevel;
@@ -89,6 +92,24 @@ function parse(argv: readonly string[]): Flags {
         .default('on'),
     )
     .addOption(
+      option(
+        '--durability-replicas <n>',
+        'replicas of Redis to wait for after each turn; 0 for none',
+        'MILLRACE_DURABILITY_REPLICAS',
+      )
+        .argParser(integer(0))
+        .default(0),
+    )
+    .addOption(
+      option(
+        '--durability-timeout <duration>',
+        'how long to wait for them, at most 5s',
+        'MILLRACE_DURABILITY_TIMEOUT',
+      )
+        .argParser(duration)
+        .default(1_000, '1s'),
+    )
+    .addOption(
       option('--pool <namespace/name>', 'the WorkerPool that this worker is of', 'MILLRACE_POOL').hideHelp(),
     )
     .addOption(
@@ -115,9 +136,10 @@ async function openHandler(flags: Flags, log: CommandOptions['log']): Promise<Op
   return flags.keepRunning ? openLines({ ...program, concurrency: flags.concurrency }) : openCommand(program);
 }
 
-/** Says now what is wrong with address and names, not in a reconnect loop. */
-function checkNames(redis: RedisAddress, { queue, result }: Flags): void {
+/** Says now what is wrong with address, names and numbers, not in a reconnect loop. */
+function checkNames(redis: RedisAddress, durability: Durability | undefined, { queue, result }: Flags): void {
   try {
+    if (durability) checkDurability(durability);
     redisOptions(redis);
     queueKeys(queue, result);
   } catch (error) {
@@ -131,7 +153,11 @@ async function main(): Promise<void> {
   if (flags.lease < 1_000)
     throw new UsageError(`a lease of ${flags.lease} ms is too short: give at least 1s`);
   const redis = addressOf(flags);
-  checkNames(redis, flags);
+  const durability =
+    flags.durabilityReplicas > 0
+      ? { replicas: flags.durabilityReplicas, timeoutMs: flags.durabilityTimeout }
+      : undefined;
+  checkNames(redis, durability, flags);
   const log = createLog('millrace-worker', flags.logLevel);
   using signals = onSignals();
   await using handler = await openHandler(flags, (line, source) =>
@@ -164,6 +190,7 @@ async function main(): Promise<void> {
       concurrency: flags.concurrency,
       leaseMs: flags.lease,
       handler: handler.handle,
+      durability,
       mayBlock: flags.module !== undefined,
       version,
       pool: flags.pool ?? '',

@@ -6,6 +6,8 @@ export interface WorkerMetrics {
   readonly registry: Registry;
   taken(tasks: number): void;
   finished(outcome: Outcome['kind'], serviceSeconds: number): void;
+  /** Settled tasks that too few replicas of Redis confirmed in time. */
+  notReplicated(tasks: number): void;
 }
 
 export function createWorkerMetrics(queue: string): WorkerMetrics {
@@ -29,8 +31,14 @@ export function createWorkerMetrics(queue: string): WorkerMetrics {
     registers,
     buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800],
   });
+  const notReplicated = new Counter({
+    name: 'millrace_tasks_not_replicated_total',
+    help: 'Settled tasks that too few replicas of Redis confirmed in time.',
+    registers,
+  });
   return {
     registry,
+    notReplicated: (tasks) => notReplicated.inc(tasks),
     taken: (tasks) => taken.inc(tasks),
     finished: (outcome, seconds) => {
       finished.inc({ outcome });

@@ -5,6 +5,7 @@
 import { hostname } from 'node:os';
 import type { Redis } from 'ioredis';
 import { closeRedis, describeRedisError, openRedis, type RedisAddress } from '../queue/connection.ts';
+import { checkDurability, type Durability } from '../queue/durability.ts';
 import { queueKeys, type QueueKeys } from '../queue/keys.ts';
 import { defineScripts, reap, register } from '../queue/scripts.ts';
 import { systemClock } from '../runtime/clock.ts';
@@ -33,6 +34,8 @@ export interface WorkerOptions {
   readonly handler: Handler;
   /** The handler may compute in this thread for long: a thread of its own keeps the lease meanwhile. */
   readonly mayBlock: boolean;
+  /** Wait for so many replicas of Redis after each turn that settled something. */
+  readonly durability?: Durability | undefined;
   readonly version: string;
   /** `namespace/name` of the WorkerPool that it is of, or empty. */
   readonly pool: string;
@@ -60,6 +63,8 @@ export async function runWorker(
   hurry: AbortSignal,
 ): Promise<void> {
   const keys = queueKeys(options.queue, options.result);
+  const { durability } = options;
+  if (durability) checkDurability(durability);
   let complained: string | undefined;
   const onError = (error: Error): void => {
     const text = describeRedisError(error, options.redis);
@@ -81,7 +86,21 @@ export async function runWorker(
       options.onReady?.();
       const end = await runEpoch(
         epoch,
-        { redis, blocker, keys, worker, concurrency, leaseMs, keeper, run, log, metrics, stopping, hurry },
+        {
+          redis,
+          blocker,
+          keys,
+          worker,
+          concurrency,
+          leaseMs,
+          keeper,
+          run,
+          durability,
+          log,
+          metrics,
+          stopping,
+          hurry,
+        },
         leftovers,
       );
       if (end === 'left') return;

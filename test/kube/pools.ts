@@ -74,6 +74,13 @@ export const bad: [what: string, change: Json, message: string][] = [
     { retry: { backoff: { initial: '10m' } } },
     'retry.backoff.max (5m if not set)',
   ],
+  ['a durability without replicas', { durability: {} }, 'durability.replicas: Required value'],
+  ['a durability of none', { durability: { replicas: 0 } }, 'should be greater than or equal to 1'],
+  [
+    'a durability that waits too long',
+    { durability: { replicas: 1, timeout: '6s' } },
+    'write a duration from 1ms to 5s',
+  ],
   ['an unknown mode', { mode: 'Off' }, 'supported values: "Active", "DryRun", "Paused"'],
   ['an unknown field', { replicas: 3 }, 'unknown field "spec.replicas"'],
   ['no containers', { template: { spec: {} } }, 'the template needs at least one container'],

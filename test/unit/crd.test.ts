@@ -72,6 +72,7 @@ const completeSpec: Complete<Omit<WorkerPoolSpec, 'template'>> & { template: Pod
   maxReplicas: 50,
   scaling: { tasksPerReplica: 10, scaleDown: { window: '30s' } },
   retry: { attempts: 3, backoff: { initial: '2s', max: '1m', jitter: false } },
+  durability: { replicas: 2, timeout: '500ms' },
   fallback: { after: '90s', replicas: 3 },
   mode: Mode.DryRun,
 };

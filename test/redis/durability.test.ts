@@ -1,0 +1,80 @@
+/** Waiting for replication: a primary and a replica that is real, and that freezes. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { NotReplicated, openQueue } from '../../queue/queue.ts';
+import { eventually } from '../support/eventually.ts';
+import { startRedis, type RedisServer } from '../support/redis.ts';
+import { freshKeys } from '../support/turns.ts';
+import { startWorker } from '../support/workers.ts';
+
+const durability = { replicas: 1, timeoutMs: 300 };
+
+let primary: RedisServer;
+let replica: RedisServer;
+beforeAll(async () => {
+  primary = await startRedis({ args: ['--repl-diskless-sync-delay', '0'] });
+  replica = await startRedis({ args: ['--replicaof', primary.host, String(primary.port)] });
+  const redis = primary.client();
+  await eventually(async () => {
+    await redis.set('written', 1);
+    expect(await redis.wait(1, 100)).toBe(1);
+  });
+});
+afterAll(async () => {
+  await replica?.[Symbol.asyncDispose]();
+  await primary?.[Symbol.asyncDispose]();
+});
+
+test('enqueue returns when a replica has the task, and throws when none confirms; it is enqueued all the same', async () => {
+  const keys = freshKeys();
+  await using queue = openQueue({ redis: primary.address, ...keys, durability });
+  await queue.enqueue('a');
+  expect(await replica.client().lrange(keys.queue, 0, -1)).toEqual(['a']);
+  replica.stop();
+  try {
+    const lonely = queue.enqueueMany(['b', 'c']);
+    await expect(lonely).rejects.toBeInstanceOf(NotReplicated);
+    await expect(lonely).rejects.toThrow(
+      /2 tasks are enqueued, but 0 of 1 replicas confirmed it within 300 ms/,
+    );
+  } finally {
+    replica.cont();
+  }
+  expect(await primary.client().llen(keys.queue)).toBe(3);
+  await queue.enqueue('d');
+  expect(await replica.client().llen(keys.queue)).toBe(4);
+});
+
+test('a worker waits for replicas, says when they do not confirm, and works on', async () => {
+  const keys = freshKeys();
+  const redis = primary.client();
+  await using worker = startWorker(primary, keys, { handler: (task) => task, durability });
+  await worker.ready();
+  const done = (id: string) => eventually(async () => expect(await redis.hget(keys.result, id)).toBe(id));
+  const said = (text: string) => worker.log.filter(({ msg }) => msg.includes(text)).length;
+  await redis.lpush(keys.queue, 'a');
+  await done('a');
+  expect(said('replicas confirmed')).toBe(0);
+  replica.stop();
+  try {
+    for (const id of ['b', 'c']) {
+      await redis.lpush(keys.queue, id);
+      await done(id);
+    }
+    await eventually(() => expect(said('but 0 of 1 replicas confirmed')).toBe(1));
+  } finally {
+    replica.cont();
+  }
+  await eventually(async () => {
+    await redis.lpush(keys.queue, 'd');
+    await done('d');
+    expect(said('replicated in time again')).toBe(1);
+  });
+  expect(said('but 0 of 1 replicas confirmed')).toBe(1);
+});
+
+test.for([
+  [{ replicas: 0, timeoutMs: 100 }, /0 replicas: give 1 or more/],
+  [{ replicas: 1, timeoutMs: 9_000 }, /9000 ms: give a timeout/],
+] as const)('what WAIT cannot do is refused: %o', ([wrong, message]) => {
+  expect(() => openQueue({ redis: primary.address, durability: wrong })).toThrow(message);
+});

@@ -1,0 +1,37 @@
+/**
+ * Waits for replication after turns that settled something, where the user pays for that. The results are written and
+ * visible by then; the wait only holds up the next turn. When too few replicas confirm, the work goes on: the log says
+ * so when it begins and when it is over, and a counter counts.
+ */
+import type { Redis } from 'ioredis';
+import { awaitReplicas, NotReplicated, type Durability } from '../queue/durability.ts';
+import type { Logger } from '../runtime/log.ts';
+import type { WorkerMetrics } from './metrics.ts';
+
+export interface DurableOptions {
+  readonly redis: Redis;
+  readonly durability: Durability | undefined;
+  readonly log: Logger;
+  readonly metrics: WorkerMetrics;
+}
+
+/** Returns what is called after each turn, with the number of tasks that it settled. Never rejects. */
+export function createDurable(options: DurableOptions): (settled: number) => Promise<void> {
+  const { redis, durability, log, metrics } = options;
+  let missing = false;
+  return async (settled) => {
+    if (!durability || settled === 0) return;
+    try {
+      await awaitReplicas(redis, durability, `${settled} tasks were settled`);
+      if (missing)
+        log.info({ replicas: durability.replicas }, 'what was settled is replicated in time again');
+      missing = false;
+    } catch (error) {
+      // a connection that was lost is the next turn's trouble; what was settled before is settled
+      metrics.notReplicated(settled);
+      if (missing) return;
+      missing = error instanceof NotReplicated;
+      log.error((error as Error).message);
+    }
+  };
+}
