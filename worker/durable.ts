@@ -6,13 +6,13 @@
 import type { Redis } from 'ioredis';
 import { awaitReplicas, NotReplicated, type Durability } from '../queue/durability.ts';
 import type { Logger } from '../runtime/log.ts';
-import type { WorkerMetrics } from './metrics.ts';
+import type { QueueMetrics } from './metrics.ts';
 
 export interface DurableOptions {
   readonly redis: Redis;
   readonly durability: Durability | undefined;
   readonly log: Logger;
-  readonly metrics: WorkerMetrics;
+  readonly metrics: QueueMetrics;
 }
 
 /** Returns what is called after each turn, with the number of tasks that it settled. Never rejects. */

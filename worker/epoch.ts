@@ -19,12 +19,13 @@ import type { Logger } from '../runtime/log.ts';
 import { createBell } from './bell.ts';
 import { createIdleWait, createPace, holdTarget } from './fetch.ts';
 import type { LeaseKeeper } from './lease.ts';
-import type { WorkerMetrics } from './metrics.ts';
+import type { QueueMetrics } from './metrics.ts';
 import { createDurable } from './durable.ts';
 import { createPatience } from './patience.ts';
 import { createReaper } from './reaper.ts';
 import { runTask, type Finished, type RunDeps } from './run.ts';
 import { createBatch } from './settle.ts';
+import type { Lane, Slots } from './slots.ts';
 
 export interface EpochOptions {
   readonly redis: Redis;
@@ -32,7 +33,9 @@ export interface EpochOptions {
   readonly blocker: Redis;
   readonly keys: QueueKeys;
   readonly worker: string;
-  readonly concurrency: number;
+  readonly slots: Slots;
+  /** Of this queue among the worker's; 0 goes first. */
+  readonly rank: number;
   readonly leaseMs: number;
   /** Renews the lease while a handler blocks the event loop; without it, such a worker loses its lease. */
   readonly keeper: LeaseKeeper | undefined;
@@ -40,7 +43,7 @@ export interface EpochOptions {
   /** Wait for replicas after each turn that settled something. */
   readonly durability: Durability | undefined;
   readonly log: Logger;
-  readonly metrics: WorkerMetrics;
+  readonly metrics: QueueMetrics;
   /** Begin to drain, and leave when nothing is held. */
   readonly stopping: AbortSignal;
   /** Give back what still runs. */
@@ -64,16 +67,9 @@ interface Run {
   readonly started: number;
 }
 
-/** Handlers that outlived an epoch: they hold their slots until they end, but nobody waits for what they return. */
-export type Leftovers = Set<Promise<unknown>>;
-
 /** Runs one epoch. Resolves to `left` after a clean goodbye, or to `fenced`. */
-export async function runEpoch(
-  epoch: number,
-  options: EpochOptions,
-  leftovers: Leftovers,
-): Promise<'left' | 'fenced'> {
-  const { redis, keys, worker, concurrency, leaseMs, log, metrics, stopping, hurry } = options;
+export async function runEpoch(epoch: number, options: EpochOptions): Promise<'left' | 'fenced'> {
+  const { redis, keys, worker, slots, leaseMs, log, metrics, stopping, hurry } = options;
   const running = new Map<string, Run>();
   const batch = createBatch(worker);
   const pace = createPace();
@@ -87,6 +83,7 @@ export async function runEpoch(
   let woken = false; // one may be in our wake list: adopt it, or hand it back, but do not leave it there
   let refusal: string | undefined; // why nothing can be taken
   let lastTurn = -Infinity;
+  let lookedAt = -Infinity;
   let dueAt = Infinity;
   const idle = createIdleWait(options.blocker, redis, keys, worker, () => {
     woken = true;
@@ -103,23 +100,45 @@ export async function runEpoch(
   const durable = createDurable({ redis, durability: options.durability, log, metrics });
 
   const draining = (): boolean => told || stopping.aborted;
-  const free = (): number => concurrency - running.size - leftovers.size;
   const state = (): string => {
     if (draining()) return running.size + held.length === 0 ? 'drained' : 'draining';
     return running.size > 0 ? 'busy' : 'idle';
   };
 
+  const lane: Lane = {
+    rank: options.rank,
+    get held() {
+      return held.length;
+    },
+    get curious() {
+      return ask && !draining();
+    },
+    get lookedAt() {
+      return draining() || refusal ? Infinity : lookedAt;
+    },
+    fill,
+    look: () => {
+      ask = true;
+      bell.ring();
+    },
+    nudge: bell.ring,
+    guard: () => options.keeper?.begin(epoch),
+  };
+
   function fill(): void {
-    while (!over && held.length > 0 && free() > 0 && !draining()) begin(held.shift()?.delivery as Delivery);
+    while (!over && held.length > 0 && slots.free > 0 && !draining())
+      begin(held.shift()?.delivery as Delivery);
   }
 
   function begin(delivery: Delivery): void {
     const abort = new AbortController();
     const { receipt } = delivery;
     const started = performance.now();
+    slots.occupy();
     const ended = runTask(delivery, abort.signal, options.run).then((finished) => {
       running.delete(receipt);
-      if (!over) finish(finished);
+      if (over) return;
+      finish(finished);
     });
     running.set(receipt, { ended, abort, started });
   }
@@ -135,30 +154,33 @@ export async function runEpoch(
       );
     const first = batch.since === undefined;
     batch.add(finished, performance.now());
-    fill();
-    if (first || batch.size === FULL_BATCH || free() > 0) bell.ring();
+    slots.release();
+    if (first || batch.size === FULL_BATCH || slots.free > 0) bell.ring();
   }
 
-  const target = (): number => holdTarget(concurrency - leftovers.size, pace);
-  const holding = (): number => running.size + held.length;
+  const target = (): number => holdTarget(slots.usable, pace);
 
   /** How long until a turn is due, ms; 0 for now. */
   function turnIn(now: number): number {
     if (batch.size > 0) {
-      if (batch.size >= FULL_BATCH || draining() || (free() > 0 && held.length === 0)) return 0;
+      if (batch.size >= FULL_BATCH || draining() || (slots.free > 0 && held.length === 0)) return 0;
       return Math.max(0, (batch.since ?? now) + LINGER_MS - now);
     }
-    const half = holding() <= target() / 2;
-    if (woken || (ask && !draining() && (free() > 0 || half))) return 0;
+    const half = slots.holding <= target() / 2;
+    const wanted = ask && !draining() && (slots.free > 0 || half);
+    // what cannot be run goes back at once; a queue above is looked at first, for the moment that this takes
+    if (woken && (slots.free === 0 || draining())) return 0;
+    if ((woken || wanted) && slots.mayTake(lane)) return 0;
     const pause = running.size > 0 ? leaseMs / 3 : Math.min(IDLE_TURN_MS, leaseMs / 3);
     return Math.max(0, Math.min(lastTurn + pause, draining() ? Infinity : dueAt) - now);
   }
 
   async function makeTurn(): Promise<boolean> {
     // half at a time where tasks are many: Redis makes one half ready while the other one runs
-    const most = Math.max(concurrency, Math.ceil(target() / 2));
-    const later = draining() || (held.length > 0 && holding() > target() / 2);
-    const want = later ? 0 : Math.max(0, Math.min(target() - holding(), most));
+    const most = Math.max(slots.usable, Math.ceil(target() / 2));
+    const after = !slots.mayTake(lane); // what is above goes first
+    const later = after || draining() || (held.length > 0 && slots.holding > target() / 2);
+    const want = later ? 0 : Math.max(0, Math.min(target() - slots.holding, most));
     const settling = batch.size;
     ask = false;
     woken = false;
@@ -182,10 +204,12 @@ export async function runEpoch(
     const refused = typeof reply.length === 'string' ? reply.length : undefined;
     if (refused && refused !== refusal) log.error(`cannot take tasks from "${keys.queue}": ${refused}`);
     refusal = refused;
-    if (typeof reply.length === 'number') ask = reply.length > 0 && want > 0;
-    options.keeper?.renewed(running.size + leftovers.size + reply.tasks.length === 0);
-    if (reply.tasks.length > 0) options.keeper?.begin(epoch);
+    if (typeof reply.length === 'number') ask = reply.length > 0 && (want > 0 || after);
+    lookedAt = lastTurn;
     for (const delivery of reply.tasks) held.push({ delivery, since: lastTurn });
+    options.keeper?.renewed(slots.holding === 0 && slots.free === slots.usable);
+    if (reply.tasks.length > 0) slots.taken();
+    slots.looked(lane);
     metrics.taken(reply.tasks.length);
     return true;
   }
@@ -215,7 +239,7 @@ export async function runEpoch(
         if (!(await makeTurn())) return hurry.aborted ? 'left' : 'fenced';
         continue;
       }
-      if (!draining() && !refusal && free() > 0 && held.length === 0) idle.begin();
+      if (!draining() && !refusal && !ask && slots.free > 0 && held.length === 0) idle.begin();
       reapOthers(now);
       const stale = held[0] ? Math.max(0, held[0].since + STALE_MS + 1 - now) : Infinity;
       await bell.rung(Math.min(turnIn(now), stale));
@@ -246,20 +270,20 @@ export async function runEpoch(
   }
 
   const wakeLoop = (): void => bell.ring();
+  const leaveSlots = slots.join(lane);
   stopping.addEventListener('abort', wakeLoop);
   hurry.addEventListener('abort', wakeLoop);
   try {
     const end = await loop();
     over = true;
+    for (const { abort } of running.values()) abort.abort(new Error('the lease of this worker was lost'));
+    // they hold their slots until they end, but nobody waits for what they return
+    slots.outlive(Array.from(running.values(), (run) => run.ended));
     if (end === 'left') await leave();
     else await idle.end();
-    for (const { abort, ended } of running.values()) {
-      abort.abort(new Error('the lease of this worker was lost'));
-      leftovers.add(ended);
-      void ended.finally(() => leftovers.delete(ended));
-    }
     return end;
   } finally {
+    leaveSlots();
     stopping.removeEventListener('abort', wakeLoop);
     hurry.removeEventListener('abort', wakeLoop);
   }

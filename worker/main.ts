@@ -163,7 +163,7 @@ async function main(): Promise<void> {
   await using handler = await openHandler(flags, (line, source) =>
     log.info({ ...source, line }, 'stderr of the command'),
   );
-  const metrics = createWorkerMetrics(flags.queue);
+  const metrics = createWorkerMetrics();
   let ready = false;
   await using _http =
     flags.httpPort === undefined

@@ -11,20 +11,22 @@ import { defineScripts, reap, register } from '../queue/scripts.ts';
 import { systemClock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
 import { createLeaseKeeper } from './lease.ts';
-import { runEpoch, type Leftovers } from './epoch.ts';
+import { runEpoch } from './epoch.ts';
 import { BLOCKER_OPTIONS } from './fetch.ts';
 import type { Handler } from './handler.ts';
 import type { WorkerMetrics } from './metrics.ts';
 import type { RetryPolicy } from './retry.ts';
+import { createSlots, type Slots } from './slots.ts';
 
 export type { Handler, TaskContext } from './handler.ts';
 export type { RetryPolicy } from './retry.ts';
 
 export interface WorkerOptions {
   readonly redis: RedisAddress;
-  readonly queue: string;
+  /** One queue, or several in strict priority, the first one first. */
+  readonly queue: string | readonly string[];
   readonly result: string;
-  /** Unique among the living workers of the queue; in Kubernetes the pod's name. */
+  /** Unique among the living workers of its queues; in Kubernetes the pod's name. */
   readonly id: string;
   /** How many tasks run at once. */
   readonly concurrency: number;
@@ -41,7 +43,7 @@ export interface WorkerOptions {
   readonly pool: string;
   readonly log: Logger;
   readonly metrics: WorkerMetrics;
-  /** Called each time that the worker is registered and takes tasks. */
+  /** Called each time that the worker is registered with all its queues and takes tasks. */
   readonly onReady?: () => void;
 }
 
@@ -62,7 +64,10 @@ export async function runWorker(
   stopping: AbortSignal,
   hurry: AbortSignal,
 ): Promise<void> {
-  const keys = queueKeys(options.queue, options.result);
+  const queues = typeof options.queue === 'string' ? [options.queue] : options.queue;
+  const lanes = queues.map((queue) => queueKeys(queue, options.result));
+  if (new Set(queues).size < Math.max(queues.length, 1))
+    throw new RangeError(`a worker needs queues, each of them once: got ${JSON.stringify(queues)}`);
   const { durability } = options;
   if (durability) checkDurability(durability);
   let complained: string | undefined;
@@ -73,41 +78,65 @@ export async function runWorker(
   };
   const redis = defineScripts(openRedis(options.redis, { onError, socketTimeout: SOCKET_TIMEOUT_MS }));
   redis.on('ready', () => (complained = undefined));
-  const blocker = openRedis(options.redis, { onError, ...BLOCKER_OPTIONS });
-  const { id: worker, concurrency, leaseMs, log, metrics } = options;
-  await using keeper = options.mayBlock ? createLeaseKeeper({ redis, keys, worker, leaseMs }) : undefined;
-  const leftovers: Leftovers = new Set();
-  const run = { handler: options.handler, queue: options.queue, retry: options.retry, random: Math.random };
+  const slots = createSlots(options.concurrency);
+  const ended = new AbortController();
+  const oneEnds = AbortSignal.any([stopping, ended.signal]);
+  const registered = new Set<number>();
+  const left = lanes.map(async (keys, rank) => {
+    const onReady = (): void => {
+      if (registered.add(rank).size === lanes.length) options.onReady?.();
+    };
+    try {
+      await runLane({ worker: options, keys, rank, redis, slots, onError, onReady }, oneEnds, hurry);
+    } finally {
+      // none goes on without the others
+      ended.abort();
+    }
+  });
+  try {
+    await Promise.all(left);
+  } finally {
+    await Promise.allSettled(left);
+    await closeRedis(redis);
+  }
+}
+
+interface LaneOptions {
+  readonly worker: WorkerOptions;
+  readonly keys: QueueKeys;
+  readonly rank: number;
+  readonly redis: Redis;
+  readonly slots: Slots;
+  readonly onError: (error: Error) => void;
+  /** Called each time that it is registered. */
+  readonly onReady: () => void;
+}
+
+/** One queue of a worker: epoch after epoch, until it is told to stop. */
+async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: AbortSignal): Promise<void> {
+  const { keys, rank, redis, slots, onError } = options;
+  const { id: worker, leaseMs, durability, handler, retry, ...given } = options.worker;
+  const { queue } = keys;
+  const log = given.log.child({ queue });
+  const metrics = given.metrics.of(queue);
+  const blocker = openRedis(given.redis, { onError, ...BLOCKER_OPTIONS });
+  await using keeper = given.mayBlock ? createLeaseKeeper({ redis, keys, worker, leaseMs }) : undefined;
+  const run = { handler, queue, retry, random: Math.random };
   try {
     while (!stopping.aborted) {
-      const epoch = await begin(redis, keys, options, stopping);
+      const epoch = await begin(redis, keys, options.worker, stopping);
       if (epoch === undefined) return;
-      options.log.info({ epoch, queue: options.queue, worker: options.id }, 'taking tasks');
-      options.onReady?.();
-      const end = await runEpoch(
-        epoch,
-        {
-          redis,
-          blocker,
-          keys,
-          worker,
-          concurrency,
-          leaseMs,
-          keeper,
-          run,
-          durability,
-          log,
-          metrics,
-          stopping,
-          hurry,
-        },
-        leftovers,
-      );
+      log.info({ epoch, worker }, 'taking tasks');
+      options.onReady();
+      const end = await runEpoch(epoch, {
+        ...{ redis, blocker, keys, worker, slots, rank, leaseMs, keeper },
+        ...{ run, durability, log, metrics, stopping, hurry },
+      });
       if (end === 'left') return;
       log.warn({ epoch }, 'the lease was lost: what ran was dropped, and a new epoch begins');
     }
   } finally {
-    await Promise.all([closeRedis(redis), closeRedis(blocker)]);
+    await closeRedis(blocker);
   }
 }
 

@@ -59,7 +59,7 @@ export function startWorker(
       version: 'test',
       pool: '',
       log: pino(level, sink),
-      metrics: createWorkerMetrics(queue),
+      metrics: createWorkerMetrics(),
       ...options,
       id,
       onReady: () => epochs++,

@@ -1,0 +1,107 @@
+/**
+ * The slots of a worker, shared by its queues in strict priority: what a queue of a higher rank holds is begun before what
+ * one of a lower rank holds, and a lower one takes nothing until all above it were found empty a moment ago. What was
+ * taken already keeps its slot.
+ */
+export interface Lane {
+  /** 0 goes first. */
+  readonly rank: number;
+  /** Tasks that were taken and not begun. */
+  readonly held: number;
+  /** There may be tasks in its queue that it has not looked for yet. */
+  readonly curious: boolean;
+  /** When it last found out what its queue holds, by performance.now(). */
+  readonly lookedAt: number;
+  /** Begins what it holds while slots are free. */
+  fill(): void;
+  /** Looks into its queue as soon as it can. */
+  look(): void;
+  /** Something changed that it may have waited for. */
+  nudge(): void;
+  /** Tasks are about to run that may stand in the way of its next turns. */
+  guard(): void;
+}
+
+export interface Slots {
+  /** Slots that can be used: all but those of tasks that outlived their epoch. */
+  readonly usable: number;
+  readonly free: number;
+  /** Tasks that run or wait for a slot, of all queues. */
+  readonly holding: number;
+  /** A queue takes part until the function that it gets is called. */
+  join(lane: Lane): () => void;
+  occupy(): void;
+  /** A task ended: what waits for a slot begins, the highest rank first. */
+  release(): void;
+  /** Tasks outlive the epoch that they belong to: each holds its slot until it has ended. */
+  outlive(tasks: readonly Promise<unknown>[]): void;
+  /** Whether `lane` may take tasks now. If it is to wait for others, they are asked to look, and it is nudged. */
+  mayTake(lane: Lane): boolean;
+  /** `lane` has looked; those below may go on. */
+  looked(lane: Lane): void;
+  /** Tasks were taken: every lane guards its lease. */
+  taken(): void;
+}
+
+/** For so long an empty queue is believed to be empty still, ms. */
+const FRESH_MS = 5;
+
+export function createSlots(concurrency: number): Slots {
+  let lanes: readonly Lane[] = [];
+  let running = 0;
+  let outliving = 0;
+
+  const nudge = (which: (lane: Lane) => boolean): void => {
+    for (const lane of lanes) if (which(lane)) lane.nudge();
+  };
+
+  function release(): void {
+    running--;
+    for (const lane of lanes) lane.fill();
+  }
+
+  return {
+    get usable() {
+      return concurrency - outliving;
+    },
+    get free() {
+      return concurrency - running - outliving;
+    },
+    get holding() {
+      let holding = running;
+      for (const lane of lanes) holding += lane.held;
+      return holding;
+    },
+    join: (lane) => {
+      lanes = [...lanes, lane].toSorted((a, b) => a.rank - b.rank);
+      return () => {
+        lanes = lanes.filter((other) => other !== lane);
+        nudge(() => true);
+      };
+    },
+    occupy: () => void running++,
+    release,
+    outlive: (tasks) => {
+      for (const task of tasks) {
+        running--;
+        outliving++;
+        void task.finally(() => {
+          outliving--;
+          nudge(() => true);
+        });
+      }
+    },
+    mayTake: (lane) => {
+      if (lane.rank === 0) return true;
+      const above = lanes.filter((other) => other.rank < lane.rank);
+      const since = performance.now() - FRESH_MS;
+      const stale = above.filter((other) => other.curious || other.lookedAt < since);
+      for (const other of stale) if (!other.curious) other.look();
+      return stale.length === 0 && above.every((other) => other.held === 0);
+    },
+    looked: (lane) => nudge((other) => other.rank > lane.rank),
+    taken: () => {
+      for (const lane of lanes) lane.guard();
+    },
+  };
+}
