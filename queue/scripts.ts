@@ -1,6 +1,6 @@
 /**
- * The Lua scripts as typed functions. Keys and arguments are put in the order that each script's head names; replies
- * become values. EVALSHA with a fallback to EVAL on NOSCRIPT is ioredis's own.
+ * The Lua scripts as typed functions; the largest, the worker's turn, is in turn.ts. Keys and arguments are put in the
+ * order that each script's head names; replies become values. EVALSHA with a fallback to EVAL on NOSCRIPT is ioredis's own.
  */
 import type { Redis } from 'ioredis';
 import { redisNow } from './connection.ts';
@@ -10,8 +10,6 @@ import { sources } from './lua.ts';
 type Arg = string | number | Buffer;
 type Script = (...args: Arg[]) => Promise<unknown>;
 
-/** How many dead letters a queue keeps. */
-const DEAD_KEPT = 10_000;
 /** How long a blocking move of a worker may last, and so outlive the worker, ms. */
 export const BLOCK_MS = 5_000;
 const GRAVE_MS = 2 * BLOCK_MS;
@@ -33,124 +31,6 @@ export function script(redis: Redis, name: keyof typeof arity): Script {
   const call = (redis as unknown as Record<string, Script | undefined>)[`millrace:${name}Buffer`];
   if (!call) throw new Error(`scripts were not defined on this connection: call defineScripts first`);
   return call.bind(redis);
-}
-
-/** What a task has been through before this delivery. */
-export interface Past {
-  /** Tries that failed. */
-  readonly attempts: number;
-  /** Deliveries to workers that were lost while they held it. */
-  readonly deliveries: number;
-}
-
-export interface Settled {
-  readonly results: readonly { receipt: string; id: string | Buffer; value: string | Buffer }[];
-  readonly retries: readonly { receipt: string; delayMs: number; past: Past }[];
-  readonly dead: readonly { receipt: string; id: string | Buffer; header: string }[];
-  readonly released: readonly string[];
-  /** Service time of what was settled, µs in all. */
-  readonly serviceUs: number;
-}
-
-export interface TurnRequest {
-  readonly worker: string;
-  readonly epoch: number;
-  /** One more than in the last turn that was answered; the same when this one repeats it. */
-  readonly turn: number;
-  /** The highest receipt counter seen so far. */
-  readonly seen: number;
-  readonly settled: Settled;
-  /** How many tasks may be taken. */
-  readonly want: number;
-  readonly leaseMs: number;
-  readonly state: string;
-}
-
-export interface Delivery {
-  readonly receipt: string;
-  readonly raw: Buffer;
-  readonly past: Past;
-}
-
-export type TurnReply =
-  | { readonly kind: 'fenced' }
-  | {
-      readonly kind: 'held';
-      /** Redis time, ms. */
-      readonly now: number;
-      /** Length of the queue after the turn; a text when the queue could not be read. */
-      readonly length: number | string;
-      readonly drain: boolean;
-      readonly seen: number;
-      readonly tasks: readonly Delivery[];
-      /** Until the next delayed task falls due, ms. */
-      readonly dueInMs: number | undefined;
-    };
-
-const noPast: Past = { attempts: 0, deliveries: 0 };
-
-export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest): Promise<TurnReply> {
-  const { worker, epoch, settled } = request;
-  const args: Arg[] = [
-    keys.queue,
-    keys.result,
-    keys.workers,
-    keys.worker(worker),
-    keys.inflight(worker),
-    keys.carried(worker),
-    keys.wake(worker),
-    keys.delayed,
-    keys.dead,
-    keys.errors,
-    keys.stats,
-    keys.history,
-    keys.load,
-    worker,
-    epoch,
-    request.turn,
-    request.seen,
-    request.want,
-    request.leaseMs,
-    request.state,
-    Math.round(settled.serviceUs),
-    DEAD_KEPT,
-    settled.results.length,
-    settled.retries.length,
-    settled.dead.length,
-    settled.released.length,
-  ];
-  for (const { receipt } of settled.results) args.push(receipt);
-  for (const { id, value } of settled.results) args.push(id, value);
-  for (const { receipt, delayMs, past } of settled.retries)
-    args.push(receipt, Math.round(delayMs), `${past.attempts}:${past.deliveries}`);
-  for (const { receipt, id, header } of settled.dead) args.push(receipt, id, header);
-  for (const receipt of settled.released) args.push(receipt);
-  const reply = (await script(redis, 'turn')(...args)) as [
-    ...[number, number, number | Buffer, number, number, Buffer[], unknown[], number],
-  ];
-  if (reply[0] === 0) return { kind: 'fenced' };
-  const [, now, length, drain, first, raws, pastList, dueIn] = reply;
-  const pasts = new Map<number, Past>();
-  for (let i = 0; i + 1 < pastList.length; i += 2)
-    pasts.set(Number(pastList[i]), parsePast(String(pastList[i + 1])));
-  return {
-    kind: 'held',
-    now,
-    length: typeof length === 'number' ? length : length.toString(),
-    drain: drain === 1,
-    seen: first + raws.length - 1,
-    tasks: raws.map((raw, i) => ({
-      receipt: `${epoch}-${first + i}`,
-      raw,
-      past: pasts.get(i + 1) ?? noPast,
-    })),
-    dueInMs: dueIn < 0 ? undefined : dueIn,
-  };
-}
-
-function parsePast(text: string): Past {
-  const [attempts = 0, deliveries = 0] = text.split(':').map(Number);
-  return { attempts, deliveries };
 }
 
 /** Begins an epoch; `undefined` while the remains of an earlier one are in the way. Reap that one first. */

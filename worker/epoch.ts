@@ -13,7 +13,8 @@
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../queue/keys.ts';
 import type { Durability } from '../queue/durability.ts';
-import { reap, turn, type Delivery } from '../queue/scripts.ts';
+import { reap } from '../queue/scripts.ts';
+import { turn, type Delivery } from '../queue/turn.ts';
 import { systemClock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
 import { createBell } from './bell.ts';

@@ -1,8 +1,8 @@
 /**
  * Runs one task: from a delivery to an Outcome, which is all that the loop sees of a handler. Never throws.
  */
-import type { Delivery } from '../queue/scripts.ts';
 import { parseTask } from '../queue/task.ts';
+import type { Delivery } from '../queue/turn.ts';
 import { describeError } from './describe-error.ts';
 import { encodeResult } from './encode.ts';
 import type { Handler } from './handler.ts';

@@ -3,7 +3,7 @@
  * the turn itself, which repeats it; nothing is ever in two batches.
  */
 import { deadHeader } from '../queue/dead.ts';
-import type { Settled } from '../queue/scripts.ts';
+import type { Settled } from '../queue/turn.ts';
 import type { Finished } from './run.ts';
 
 export interface Batch {

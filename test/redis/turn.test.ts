@@ -3,7 +3,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import { deadHeader } from '../../queue/dead.ts';
 import { sampleQueue } from '../../queue/sample.ts';
-import { reap, turn } from '../../queue/scripts.ts';
+import { reap } from '../../queue/scripts.ts';
+import { turn } from '../../queue/turn.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { done, freshKeys, startHandWorker, texts } from '../support/turns.ts';
 
@@ -39,6 +40,24 @@ test('any bytes come and go unchanged: empty, not UTF-8, equal ones, 10 MB', asy
   const values = await Promise.all(tasks.map((task) => redis.hgetBuffer(keys.result, task)));
   expect(values.map((value, i) => value?.equals(tasks[i] as Buffer))).toEqual(tasks.map(() => true));
   expect(await redis.exists(keys.inflight(worker.id))).toBe(0);
+});
+
+test('long ids, values and dead letters go through beside short ones, as text and as bytes', async () => {
+  const keys = freshKeys();
+  const worker = await startHandWorker(redis, keys);
+  const values = ['', 'short', 'x'.repeat(4_096), 'é'.repeat(70_000), Buffer.alloc(5_000, 0xff)];
+  const ids = values.map((_, i) => (i % 2 === 0 ? `${i}` : `${i} ${'€'.repeat(5_000)}`));
+  await redis.lpush(keys.queue, ...ids, 'bad');
+  const { tasks } = await worker.turn({ want: 6 });
+  const long = Buffer.alloc(20_000, 0xfe);
+  const results = tasks
+    .slice(0, 5)
+    .map(({ receipt }, i) => ({ receipt, id: ids[i] ?? '', value: values[i] ?? '' }));
+  const dead = tasks.slice(5).map(({ receipt }) => ({ receipt, id: long, header: 'why' }));
+  await worker.turn({ settled: { results, dead } });
+  const stored = await Promise.all(ids.map((id) => redis.hgetBuffer(keys.result, id)));
+  expect(stored.map((value, i) => value?.equals(Buffer.from(values[i] ?? '')))).toEqual(ids.map(() => true));
+  expect(await redis.hgetall(keys.errors)).toEqual({ [long.toString()]: 'why' });
 });
 
 test('a turn repeated after a lost reply settles once and returns the same tasks', async () => {

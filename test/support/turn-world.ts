@@ -3,7 +3,8 @@ import type { Redis } from 'ioredis';
 import { expect } from 'vitest';
 import { deadHeader } from '../../queue/dead.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
-import { reap, register, turn, type Delivery, type TurnRequest } from '../../queue/scripts.ts';
+import { reap, register } from '../../queue/scripts.ts';
+import { turn, type Delivery, type TurnRequest } from '../../queue/turn.ts';
 import { nothing } from './turns.ts';
 
 /** What a worker's process knows. It is gone after a crash. */

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import type { Delivery } from '../../queue/scripts.ts';
+import type { Delivery } from '../../queue/turn.ts';
 import type { Finished, Outcome } from '../../worker/run.ts';
 import { createBatch } from '../../worker/settle.ts';
 

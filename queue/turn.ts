@@ -1,0 +1,152 @@
+/** The worker's turn (turn.lua) as a typed function: what a worker says goes in as one packed argument, tasks come back. */
+import type { Redis } from 'ioredis';
+import type { QueueKeys } from './keys.ts';
+import { pack, type Packable } from './pack.ts';
+import { script } from './scripts.ts';
+
+/** How many dead letters a queue keeps. */
+const DEAD_KEPT = 10_000;
+/** From here on, an id or a value is an argument of its own: not copied, and never too much for one argument together. */
+const LONG = 4_096;
+
+/** What a task has been through before this delivery. */
+export interface Past {
+  /** Tries that failed. */
+  readonly attempts: number;
+  /** Deliveries to workers that were lost while they held it. */
+  readonly deliveries: number;
+}
+
+export interface Settled {
+  readonly results: readonly { receipt: string; id: string | Buffer; value: string | Buffer }[];
+  readonly retries: readonly { receipt: string; delayMs: number; past: Past }[];
+  readonly dead: readonly { receipt: string; id: string | Buffer; header: string }[];
+  readonly released: readonly string[];
+  /** Service time of what was settled, µs in all. */
+  readonly serviceUs: number;
+}
+
+export interface TurnRequest {
+  readonly worker: string;
+  readonly epoch: number;
+  /** One more than in the last turn that was answered; the same when this one repeats it. */
+  readonly turn: number;
+  /** The highest receipt counter seen so far. */
+  readonly seen: number;
+  readonly settled: Settled;
+  /** How many tasks may be taken. */
+  readonly want: number;
+  readonly leaseMs: number;
+  readonly state: string;
+}
+
+export interface Delivery {
+  readonly receipt: string;
+  readonly raw: Buffer;
+  readonly past: Past;
+}
+
+export type TurnReply =
+  | { readonly kind: 'fenced' }
+  | {
+      readonly kind: 'held';
+      /** Redis time, ms. */
+      readonly now: number;
+      /** Length of the queue after the turn; a text when the queue could not be read. */
+      readonly length: number | string;
+      readonly drain: boolean;
+      readonly seen: number;
+      readonly tasks: readonly Delivery[];
+      /** Until the next delayed task falls due, ms. */
+      readonly dueInMs: number | undefined;
+    };
+
+const noPast: Past = { attempts: 0, deliveries: 0 };
+
+/** Makes a turn. Rejects with what Redis answers when it is refused as a whole: `STALE`, `WRONGTYPE`, `OOM`. */
+export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest): Promise<TurnReply> {
+  const { worker, epoch } = request;
+  const reply = (await script(redis, 'turn')(
+    keys.queue,
+    keys.result,
+    keys.workers,
+    keys.worker(worker),
+    keys.inflight(worker),
+    keys.carried(worker),
+    keys.wake(worker),
+    keys.delayed,
+    keys.dead,
+    keys.errors,
+    keys.stats,
+    keys.history,
+    keys.load,
+    ...turnArguments(request),
+  )) as [...[number, number, number | Buffer, number, number, Buffer[], unknown[], number]];
+  if (reply[0] === 0) return { kind: 'fenced' };
+  const [, now, length, drain, first, raws, pastList, dueIn] = reply;
+  const pasts = new Map<number, Past>();
+  for (let i = 0; i + 1 < pastList.length; i += 2)
+    pasts.set(Number(pastList[i]), parsePast(String(pastList[i + 1])));
+  return {
+    kind: 'held',
+    now,
+    length: typeof length === 'number' ? length : length.toString(),
+    drain: drain === 1,
+    seen: first + raws.length - 1,
+    tasks: raws.map((raw, i) => ({
+      receipt: `${epoch}-${first + i}`,
+      raw,
+      past: pasts.get(i + 1) ?? noPast,
+    })),
+    dueInMs: dueIn < 0 ? undefined : dueIn,
+  };
+}
+
+/** The arguments of turn.lua. */
+function turnArguments({
+  worker,
+  epoch,
+  turn: number,
+  seen,
+  want,
+  leaseMs,
+  state,
+  settled,
+}: TurnRequest): (string | Buffer)[] {
+  const long: (string | Buffer)[] = [];
+  // the packed argument is the first, so that the first long one is the second
+  const bytes = (value: string | Buffer): string | Buffer | number =>
+    value.length < LONG ? value : long.push(value) + 1;
+  const receipts: string[] = [];
+  const results: Packable[] = [];
+  for (const { receipt, id, value } of settled.results) {
+    receipts.push(receipt);
+    results.push(bytes(id), bytes(value));
+  }
+  const packed = pack({
+    worker,
+    epoch: String(epoch),
+    number,
+    seen,
+    want,
+    leaseMs,
+    state,
+    serviceUs: Math.round(settled.serviceUs),
+    deadKept: DEAD_KEPT,
+    receipts,
+    results,
+    retries: settled.retries.map(({ receipt, delayMs, past }) => ({
+      receipt,
+      delayMs: Math.round(delayMs),
+      past: `${past.attempts}:${past.deliveries}`,
+    })),
+    dead: settled.dead.map(({ receipt, id, header }) => ({ receipt, id: bytes(id), header })),
+    released: settled.released,
+  });
+  return [packed, ...long];
+}
+
+function parsePast(text: string): Past {
+  const [attempts = 0, deliveries = 0] = text.split(':').map(Number);
+  return { attempts, deliveries };
+}

@@ -1,0 +1,54 @@
+/** What pack.ts writes, read by the server that it is for. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Redis } from 'ioredis';
+import { pack, type Packable } from '../../queue/pack.ts';
+import { startRedis, type RedisServer } from '../support/redis.ts';
+
+let server: RedisServer;
+let redis: Redis;
+beforeAll(async () => {
+  server = await startRedis();
+  redis = server.client();
+});
+afterAll(() => server[Symbol.asyncDispose]());
+
+/** What Lua finds in it: an expression about `it`. */
+async function inLua(expression: string, value: Packable): Promise<unknown> {
+  return redis.callBuffer('EVAL', `local it = cmsgpack.unpack(ARGV[1]) return ${expression}`, 0, pack(value));
+}
+
+const sizes = [0, 1, 31, 32, 64, 65, 255, 256, 4_095, 4_096, 65_535, 65_536, 10 << 20];
+
+test.each(sizes)('%i bytes of any kind, as text and as a buffer', async (size) => {
+  const bytes = Buffer.from(Uint8Array.from({ length: size }, (_, i) => (i * 7 + (i >> 8)) & 0xff));
+  const texts = ['x', 'é', '€', '🌾'].map((letter) => letter.repeat(Math.ceil(size / letter.length)));
+  const all = [bytes, ...texts.map((text) => Buffer.from(text))];
+  const found = (await inLua('it', [bytes, ...texts])) as Buffer[];
+  expect(found.map((value, i) => value.equals(all[i] as Buffer))).toEqual(all.map(() => true));
+});
+
+test.each([0, 1, 127, 128, 255, 65_536, 2 ** 31, 2 ** 32 - 1, 2 ** 32, 2 ** 53 - 1])(
+  'the number %i',
+  async (number) => {
+    expect(String(await inLua('string.format("%.0f", it)', number))).toBe(String(number));
+  },
+);
+
+test.each([-1, 0.5, NaN, Infinity, 2 ** 53])('the number %d is refused', (number) => {
+  expect(() => pack(number)).toThrow(RangeError);
+});
+
+test.each([0, 1, 15, 16, 65_535, 65_536])('an array of %i', async (length) => {
+  const array = Array.from({ length }, (_, i) => i % 100);
+  expect(await inLua('{#it, it[#it]}', array)).toEqual(length === 0 ? [0] : [length, (length - 1) % 100]);
+});
+
+test('objects in arrays in objects; what is undefined is not there', async () => {
+  const many = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`field ${i}`, i]));
+  const value = { name: 'a', missing: undefined, list: [{ id: 'b' }, { id: Buffer.from('c') }], many };
+  const found = await inLua(
+    '{it.name, it.missing == nil, it.list[1].id, it.list[2].id, it.many["field 19"]}',
+    value,
+  );
+  expect((found as unknown[]).map(String)).toEqual(['a', '1', 'b', 'c', '19']);
+});
