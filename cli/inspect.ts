@@ -19,7 +19,10 @@ function tables(name: string, view: QueueView): string {
     ['QUEUE', 'WAITING', 'IN FLIGHT', 'DELAYED', 'DEAD', 'WORKERS', 'COMPLETED', 'FAILED'],
     [[name, waiting, inFlight, delayed, dead, workers, counters.completed, counters.failed]],
   );
-  if (view.workerList.length === 0) return queue;
+  const paused = view.pause
+    ? `\npaused ${age(view.now - view.pause.at)} ago${note(view.pause.reason)}\n`
+    : '';
+  if (view.workerList.length === 0) return queue + paused;
   const rows = view.workerList.map((worker) => [
     worker.id,
     stateOf(worker),
@@ -29,7 +32,11 @@ function tables(name: string, view: QueueView): string {
     age(view.now - worker.started),
     worker.version,
   ]);
-  return `${queue}\n${table(['WORKER', 'STATE', 'IN FLIGHT', 'SLOTS', 'LEASE', 'AGE', 'VERSION'], rows)}`;
+  return `${queue}${paused}\n${table(['WORKER', 'STATE', 'IN FLIGHT', 'SLOTS', 'LEASE', 'AGE', 'VERSION'], rows)}`;
+}
+
+function note(reason: string): string {
+  return reason === '' ? '' : `: ${reason}`;
 }
 
 /** A worker says how it is with its turns, and has tasks from its last one: what it holds is newer than what it said. */

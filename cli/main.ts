@@ -67,6 +67,18 @@ function build(): Command {
       await inspect(flags);
     });
 
+  addQueueFlags(command('pause', 'let workers begin no more tasks of the queue; what runs is finished'))
+    .option('--reason <text>', 'for whoever inspects it', '')
+    .action(async (flags: Flags<{ reason: string }>) => {
+      const { pause } = await import('./pause.ts');
+      await pause(flags);
+    });
+
+  addQueueFlags(command('resume', 'end a pause')).action(async (flags: Flags<object>) => {
+    const { resume } = await import('./pause.ts');
+    await resume(flags);
+  });
+
   const dead = command('dead', 'tasks that failed for good').argument('[command]').usage('list [options]');
   dead.action((unknown: string | undefined) => {
     throw new UsageError(

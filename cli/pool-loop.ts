@@ -9,6 +9,7 @@ import { isActive, step, type Step } from '../controller/step.ts';
 import type { Target } from '../controller/target.ts';
 import type { RedisAddress } from '../queue/connection.ts';
 import type { QueueKeys } from '../queue/keys.ts';
+import { holding } from '../queue/load.ts';
 import { reap } from '../queue/scripts.ts';
 import type { Logger } from '../runtime/log.ts';
 
@@ -45,7 +46,7 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
 
   const poll = options.pollMs === undefined ? {} : { pollMs: options.pollMs };
   const sampler = createSampler({ address: options.redis, log, ...poll, onSample: kick });
-  sampler.add(ID, keys);
+  sampler.add(ID, [keys]);
 
   function kick(): void {
     if (closed) return;
@@ -71,7 +72,7 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
         memory,
         now: performance.now(),
         dryRun: options.dryRun ?? false,
-        holding,
+        holding: () => holding(sampler.redis, [keys]),
       });
       memory = made.decision.memory;
       sampler.setActive(ID, isActive(made, sampled));
@@ -79,11 +80,6 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
     } catch (error) {
       if (!closed) options.onError(error as Error);
     }
-  }
-
-  async function holding(): Promise<ReadonlyMap<string, number>> {
-    const load = await sampler.redis.hgetall(keys.load);
-    return new Map(Object.entries(load).map(([worker, tasks]) => [worker, Number(tasks)]));
   }
 
   return {

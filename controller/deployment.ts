@@ -94,6 +94,7 @@ function environment({ metadata, spec }: WorkerPool, graceS: number): EnvVar[] {
     ...value('MILLRACE_REDIS_TLS_SERVER_NAME', tls?.serverName),
     ...value('MILLRACE_REDIS_TLS_INSECURE', tls?.insecureSkipVerify ? 'true' : undefined),
     ...value('MILLRACE_QUEUE', spec.queue),
+    ...value('MILLRACE_QUEUES', spec.queues && JSON.stringify(spec.queues)),
     ...value('MILLRACE_RESULT', spec.result),
     ...value('MILLRACE_CONCURRENCY', spec.concurrency),
     ...value('MILLRACE_GRACE', `${Math.max(graceS - GOODBYE_S, 1)}s`),

@@ -24,7 +24,7 @@ export interface FinalizeInput {
   readonly pool: WorkerPool;
   /** Pods of the pool that still exist. */
   readonly pods: number;
-  readonly redis: { readonly sampler: Sampler; readonly keys: QueueKeys } | undefined;
+  readonly redis: { readonly sampler: Sampler; readonly queues: readonly QueueKeys[] } | undefined;
   readonly now: number;
   readonly signal: AbortSignal;
   /** Told how many tasks went back, and of what could not be done. */
@@ -74,14 +74,16 @@ async function deploymentRemains({ api, pool, signal }: FinalizeInput): Promise<
 /** Ends the epochs of the pool's workers: their pods are gone, so nobody writes in their name any more. */
 async function returnTasks({ pool, redis }: FinalizeInput): Promise<number> {
   if (!redis) throw new Error('the address of Redis is not known');
-  const { sampler, keys } = redis;
+  const { sampler, queues } = redis;
   const mine = `${pool.metadata.namespace}/${pool.metadata.name}`;
   let returned = 0;
-  const workers = await within(ANSWER_MS, sampler.redis.zrange(keys.workers, '0', '-1'), 'ZRANGE');
-  for (const worker of workers) {
-    const owner = await within(ANSWER_MS, sampler.redis.hget(keys.worker(worker), 'pool'), 'HGET');
-    if (owner === mine)
-      returned += (await within(ANSWER_MS, reap(sampler.redis, keys, worker, 'any', 'lost'), 'reap')) ?? 0;
+  for (const keys of queues) {
+    const workers = await within(ANSWER_MS, sampler.redis.zrange(keys.workers, '0', '-1'), 'ZRANGE');
+    for (const worker of workers) {
+      const owner = await within(ANSWER_MS, sampler.redis.hget(keys.worker(worker), 'pool'), 'HGET');
+      if (owner === mine)
+        returned += (await within(ANSWER_MS, reap(sampler.redis, keys, worker, 'any', 'lost'), 'reap')) ?? 0;
+    }
   }
   return returned;
 }

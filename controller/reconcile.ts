@@ -8,10 +8,11 @@
  * it, as a restart does, costs a little work and one window without scale-in.
  */
 import type { Deployment, Pod } from '../kube/wire.ts';
-import { Mode, type WorkerPool } from '../kube/workerpool.ts';
+import { Mode, queuesOf, type WorkerPool } from '../kube/workerpool.ts';
 import { refOf } from '../kube/watch.ts';
 import type { RedisAddress } from '../queue/connection.ts';
 import { queueKeys, type QueueKeys } from '../queue/keys.ts';
+import { holding } from '../queue/load.ts';
 import { MissingSecret, resolveAddress } from './address.ts';
 import { noMemory, type Memory } from './decide.ts';
 import { finalize, FINALIZER } from './finalize.ts';
@@ -44,7 +45,7 @@ interface Remembered {
 /** Where a pool's queue is sampled. */
 interface QueueLink {
   readonly sampler: Sampler;
-  readonly keys: QueueKeys;
+  readonly queues: readonly QueueKeys[];
 }
 
 /** Secrets may change without a word: they are read again this often, and at once when Redis is unreachable. */
@@ -127,7 +128,7 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
   }
 
   async function connect(key: string, pool: WorkerPool, state: Remembered): Promise<QueueLink> {
-    const { redis, queue, result } = pool.spec;
+    const { redis, result } = pool.spec;
     const of = JSON.stringify(redis);
     const fresh = state.address?.of === of ? clock.now() - state.address.at : Infinity;
     if (fresh > (state.blind ? ADDRESS_TROUBLE_MS : ADDRESS_MS)) {
@@ -135,10 +136,10 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
       state.address = { value, of, at: clock.now() };
     }
     if (!state.address) throw new Error(`pool ${key} has no address`);
-    const keys = queueKeys(queue, result);
+    const queues = queuesOf(pool.spec).map((queue) => queueKeys(queue, result));
     const sampler = hub.use(key, state.address.value);
-    sampler.add(key, keys);
-    return { sampler, keys };
+    sampler.add(key, queues);
+    return { sampler, queues };
   }
 
   async function act(
@@ -157,8 +158,7 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
         now: clock.now(),
         dryRun: pool.spec.mode === Mode.DryRun,
         holding: async () => {
-          const load = redis ? await redis.sampler.redis.hgetall(redis.keys.load) : {};
-          return new Map(Object.entries(load).map(([worker, tasks]) => [worker, Number(tasks)]));
+          return redis ? holding(redis.sampler.redis, redis.queues) : new Map<string, number>();
         },
       });
     } finally {

@@ -3,17 +3,19 @@
  * `pollMs`, all in one pipelined round trip; idle ones only when the wake says so, and every `safetyMs` anyway.
  * A sample that failed says why; it is never a zero. Connects in the background and for ever.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { Redis } from 'ioredis';
 import { closeRedis, describeRedisError, openRedis, within, type RedisAddress } from '../queue/connection.ts';
 import type { QueueKeys } from '../queue/keys.ts';
-import { sampleQueue, WrongKeyType, type QueueSample } from '../queue/sample.ts';
+import { combineSamples, type PoolSample } from '../queue/combine.ts';
+import { sampleQueue, WrongKeyType } from '../queue/sample.ts';
 import { recoverLost } from '../queue/recover.ts';
 import { defineScripts } from '../queue/scripts.ts';
 import type { Logger } from '../runtime/log.ts';
 import { createWake, type WakeMode } from './wake.ts';
 
 export type Sampled =
-  | { readonly kind: 'known'; readonly sample: QueueSample }
+  | { readonly kind: 'known'; readonly sample: PoolSample }
   | {
       readonly kind: 'unknown';
       readonly reason: 'Unreachable' | 'WrongKeyType' | 'NoAddress' | 'NotSampledYet';
@@ -21,8 +23,8 @@ export type Sampled =
     };
 
 export interface Sampler extends AsyncDisposable {
-  /** Begins to sample for `id`; `onSample(id)` is called after each sample. Calling it again changes the keys. */
-  add(id: string, keys: QueueKeys): void;
+  /** Begins to sample queues for `id`; `onSample(id)` is called after each sample. Calling it again changes the queues. */
+  add(id: string, queues: readonly QueueKeys[]): void;
   remove(id: string): void;
   latest(id: string): Sampled;
   /** Whether something happens at `id`: then it is sampled often. */
@@ -42,9 +44,11 @@ export interface SamplerOptions {
 }
 
 interface Entry {
-  keys: QueueKeys;
+  readonly queues: readonly QueueKeys[];
   active: boolean;
   sampled: Sampled;
+  /** Of its queues, those where a first task would be news: empty and not paused. */
+  quiet: readonly QueueKeys[];
   /** A look is on its way. */
   looking: boolean;
   lookAgain: boolean;
@@ -83,19 +87,29 @@ export function createSampler(options: SamplerOptions): Sampler {
     log,
     ...(options.wakeMode ? { mode: options.wakeMode } : {}),
     onWake: (queue) => {
-      for (const [id, entry] of entries) if (queue === undefined || entry.keys.queue === queue) void look(id);
+      for (const [id, entry] of entries) if (queue === undefined || has(entry, queue)) void look(id);
     },
   });
   const timer = setInterval(poll, pollMs);
+
+  const has = (entry: Entry, queue: string): boolean => entry.queues.some((keys) => keys.queue === queue);
 
   function poll(): void {
     const now = performance.now();
     for (const [id, entry] of entries) {
       const often =
-        entry.active || entry.sampled.kind === 'unknown' || wake.mode === 'Polling' || fellDue(entry, now);
+        entry.active ||
+        entry.sampled.kind === 'unknown' ||
+        wake.mode === 'Polling' ||
+        isPaused(entry) ||
+        fellDue(entry, now);
       if (now - entry.lastLook >= (often ? pollMs : safetyMs) - pollMs / 10) void look(id);
     }
   }
+
+  /** Nothing tells that a queue was resumed. */
+  const isPaused = ({ sampled }: Entry): boolean =>
+    sampled.kind === 'known' && sampled.sample.pausedQueues > 0;
 
   /** A delayed task's time has come since the last look. */
   function fellDue({ sampled, lastLook }: Entry, now: number): boolean {
@@ -113,35 +127,44 @@ export function createSampler(options: SamplerOptions): Sampler {
     }
     entry.looking = true;
     entry.lastLook = performance.now();
-    const sampled = await sampleOnce(entry.keys);
+    const { sampled, quiet } = await sampleOnce(entry.queues);
     entry.looking = false;
     if (entries.get(id) !== entry) return;
     entry.sampled = sampled;
+    entry.quiet = quiet;
     onSample(id);
     const again = entry.lookAgain || (await listen(entry));
     entry.lookAgain = false;
     if (again) void look(id);
   }
 
-  async function sampleOnce(keys: QueueKeys): Promise<Sampled> {
+  async function sampleOnce(queues: readonly QueueKeys[]): Promise<Pick<Entry, 'sampled' | 'quiet'>> {
+    const unknown = (reason: 'WrongKeyType' | 'Unreachable', why: string) => ({
+      sampled: { kind: 'unknown', reason, why } as const,
+      quiet: [],
+    });
     try {
       if (redis.status !== 'ready') await within(CONNECT_MS, tried.promise, 'the connection');
-      const sample = await within(ANSWER_MS, sampleQueue(redis, keys), 'the sample');
-      if (sample.expired > 0) await within(ANSWER_MS, recoverLost(redis, keys, log), 'the recovery');
-      return { kind: 'known', sample };
+      const reading = Promise.all(queues.map((keys) => sampleQueue(redis, keys)));
+      const samples = await within(ANSWER_MS, reading, 'the sample');
+      for (const [i, { expired }] of samples.entries()) {
+        const keys = queues[i];
+        if (keys && expired > 0) await within(ANSWER_MS, recoverLost(redis, keys, log), 'the recovery');
+      }
+      const quiet = queues.filter((_, i) => samples[i]?.waiting === 0 && !samples[i].paused);
+      return { sampled: { kind: 'known', sample: combineSamples(samples) }, quiet };
     } catch (error) {
-      if (error instanceof WrongKeyType)
-        return { kind: 'unknown', reason: 'WrongKeyType', why: error.message };
+      if (error instanceof WrongKeyType) return unknown('WrongKeyType', error.message);
       const cause = redis.status === 'ready' ? error : (lastError ?? error);
-      return { kind: 'unknown', reason: 'Unreachable', why: describeRedisError(cause, address) };
+      return unknown('Unreachable', describeRedisError(cause, address));
     }
   }
 
-  /** Arms the wake of an idle queue. `true` when something came in the meantime. */
-  async function listen({ sampled, keys }: Entry): Promise<boolean> {
-    if (sampled.kind !== 'known' || sampled.sample.waiting > 0) return false;
+  /** Arms the wake of idle queues. `true` when something came in the meantime. */
+  async function listen({ sampled, quiet }: Entry): Promise<boolean> {
+    if (sampled.kind !== 'known' || sampled.sample.runnable.waiting > 0) return false;
     try {
-      return await wake.arm(keys);
+      return (await Promise.all(quiet.map((keys) => wake.arm(keys)))).some(Boolean);
     } catch {
       return false; // the connection went away: it arms everything anew when it is back
     }
@@ -152,19 +175,20 @@ export function createSampler(options: SamplerOptions): Sampler {
     get wakeMode() {
       return wake.mode;
     },
-    add: (id, keys) => {
+    add: (id, queues) => {
+      const names = ({ queue, result }: QueueKeys): string => JSON.stringify([queue, result]);
       const entry = entries.get(id);
-      if (entry && entry.keys.queue === keys.queue && entry.keys.result === keys.result) return;
+      if (entry && isDeepStrictEqual(entry.queues.map(names), queues.map(names))) return;
       const fresh = { looking: false, lookAgain: false, lastLook: -Infinity, active: true };
-      entries.set(id, { keys, sampled: notYet, ...fresh });
+      entries.set(id, { queues, quiet: [], sampled: notYet, ...fresh });
       void look(id);
     },
     remove: (id) => {
       const entry = entries.get(id);
       if (!entry) return;
       entries.delete(id);
-      const { queue } = entry.keys;
-      if (![...entries.values()].some((other) => other.keys.queue === queue)) wake.forget(queue);
+      for (const { queue } of entry.queues)
+        if (![...entries.values()].some((other) => has(other, queue))) wake.forget(queue);
     },
     latest: (id) => entries.get(id)?.sampled ?? notYet,
     setActive: (id, active) => {

@@ -1,7 +1,7 @@
 /** What a pool's `status` says, from what one reconcile saw and did. Pure. */
 import { isDeepStrictEqual } from 'node:util';
 import { mergeConditions, type Observed } from '../kube/conditions.ts';
-import type { WorkerPool, WorkerPoolStatus } from '../kube/workerpool.ts';
+import { queuesOf, type WorkerPool, type WorkerPoolStatus } from '../kube/workerpool.ts';
 import type { Decision } from './decide.ts';
 import type { Sampled } from './sampler.ts';
 import type { Step } from './step.ts';
@@ -31,6 +31,7 @@ export function statusOf(seen: Seen): WorkerPoolStatus {
   const status: WorkerPoolStatus = {
     ...before,
     observedGeneration: generation,
+    queue: queuesOf(pool.spec).join(','),
     wake,
     conditions: mergeConditions(before.conditions ?? [], conditionsOf(seen), generation, now),
   };

@@ -31,19 +31,26 @@ export async function step(input: StepInput): Promise<Step> {
   const replicas = await target.observe();
   const sample =
     sampled.kind === 'known'
-      ? { kind: 'known' as const, ...sampled.sample }
+      ? { kind: 'known' as const, ...sampled.sample, ...sampled.sample.runnable }
       : { kind: 'unknown' as const, why: sampled.why };
-  const decision = decide(policy, sample, replicas.wanted, memory, now);
+  const decided = decide(policy, sample, replicas.wanted, memory, now);
+  const decision = { ...decided, reason: decided.reason + pauseNote(sampled) };
   if (decision.desired === replicas.wanted || input.dryRun) return { replicas, decision, scaled: undefined };
   const holding = decision.desired < replicas.wanted ? await input.holding() : new Map<string, number>();
   await target.scale(decision.desired, holding);
   return { replicas, decision, scaled: { from: replicas.wanted, to: decision.desired } };
 }
 
+/** Tasks of paused queues ask for no workers; the words say why. */
+function pauseNote(sampled: Sampled): string {
+  const paused = sampled.kind === 'known' ? sampled.sample.pausedQueues : 0;
+  return paused === 0 ? '' : paused === 1 ? '; a queue is paused' : `; ${paused} queues are paused`;
+}
+
 /** Something moves, or may: the queue is worth a look every second. */
 export function isActive({ replicas, decision }: Step, sampled: Sampled): boolean {
   if (sampled.kind !== 'known') return true;
-  const { waiting, inFlight, due } = sampled.sample;
+  const { runnable, inFlight } = sampled.sample;
   const settled = decision.cause === 'Enough' && replicas.wanted === replicas.existing;
-  return waiting + inFlight + due > 0 || !settled;
+  return runnable.waiting + inFlight + runnable.due > 0 || !settled;
 }

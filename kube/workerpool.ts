@@ -26,8 +26,10 @@ export interface WorkerPool {
 
 export interface WorkerPoolSpec {
   redis: RedisSpec;
-  /** The Redis LIST that clients `LPUSH` to. */
+  /** The Redis LIST that clients `LPUSH` to. Not used when there are `queues`. */
   queue: string;
+  /** Several lists instead of one, in strict priority, the first one first. */
+  queues?: string[];
   /** The Redis HASH that workers write results to. */
   result: string;
   /** Pods of a Deployment that the controller owns. Exactly one of `template` and `scaleTargetRef` is set. */
@@ -110,6 +112,8 @@ export interface WorkerPoolStatus {
   desiredReplicas?: number;
   /** Label selector of the pods, as a string; what `/scale` reports. */
   selector?: string;
+  /** The queue, or the queues by priority, with commas. */
+  queue?: string;
   waiting?: number;
   inFlight?: number;
   delayed?: number;
@@ -120,4 +124,9 @@ export interface WorkerPoolStatus {
   /** How the controller hears of the first task in an empty queue: Tracking, BlockingPeek or Polling. */
   wake?: string;
   conditions?: Condition[];
+}
+
+/** The queues of a pool, the highest priority first. */
+export function queuesOf({ queue, queues }: Pick<WorkerPoolSpec, 'queue' | 'queues'>): readonly string[] {
+  return queues ?? [queue];
 }

@@ -3,6 +3,7 @@
  */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from './keys.ts';
+import { pauseOf, type Pause } from './pause.ts';
 import { sampleQueue, type QueueSample } from './sample.ts';
 
 export interface WorkerView {
@@ -20,6 +21,8 @@ export interface WorkerView {
 
 export interface QueueView extends QueueSample {
   readonly workerList: readonly WorkerView[];
+  /** Since when and why, when it is paused. */
+  readonly pause: Pause | undefined;
 }
 
 /** A look at the queue and at its workers (at most 1,000 of them). */
@@ -46,5 +49,5 @@ export async function inspectQueue(redis: Redis, keys: QueueKeys): Promise<Queue
       leaseLeft: Number(leases[2 * i + 1]) - sample.now,
     };
   });
-  return { ...sample, workerList };
+  return { ...sample, workerList, pause: sample.paused ? await pauseOf(redis, keys) : undefined };
 }

@@ -25,6 +25,8 @@ export interface QueueKeys {
   readonly stats: string;
   /** HASH: what tasks that are back in the list have been through: digest → `attempts:deliveries`, comma-separated. */
   readonly history: string;
+  /** STRING: there while the queue is paused, with the reason. See pause.ts. */
+  readonly paused: string;
   /** HASH: epoch, state and description of one worker. */
   worker(id: string): string;
   /** HASH: receipt → raw task. */
@@ -52,6 +54,7 @@ export function queueKeys(queue: string, result: string): QueueKeys {
     errors: `${base}:errors`,
     stats: `${base}:stats`,
     history: `${base}:history`,
+    paused: `${base}:paused`,
     worker: (id) => `${base}:worker:${id}`,
     inflight: (id) => `${base}:inflight:${id}`,
     carried: (id) => `${base}:carried:${id}`,

@@ -12,6 +12,7 @@ import { awaitReplicas, checkDurability, type Durability } from './durability.ts
 import { listDead, type DeadLetter } from './dead.ts';
 import { inspectQueue, type QueueView } from './inspect.ts';
 import { queueKeys, type QueueKeys } from './keys.ts';
+import { pauseQueue, resumeQueue } from './pause.ts';
 import { openResults, type ResultOptions, type Results } from './results.ts';
 import { defineScripts } from './scripts.ts';
 import { delayedMember, encodeTask, type EncodedTask } from './task.ts';
@@ -62,6 +63,13 @@ export interface Queue extends AsyncDisposable {
   result(id: string | Buffer, options: ResultOptions & { as: 'json' }): Promise<unknown>;
   result(id: string | Buffer, options?: ResultOptions): Promise<string>;
   inspect(): Promise<QueueView>;
+  /**
+   * Workers begin no more tasks of this queue until it is resumed; what runs is finished. They hear of it within a
+   * second. `reason` is shown to whoever inspects the queue.
+   */
+  pause(reason?: string): Promise<void>;
+  /** Resolves to whether it was paused. */
+  resume(): Promise<boolean>;
   /** The newest dead letters, newest first. */
   dead(count?: number): Promise<DeadLetter[]>;
   close(): Promise<void>;
@@ -94,6 +102,8 @@ export function openQueue(options: QueueOptions = {}): Queue {
     enqueueMany: (tasks, when) => enqueueMany(target, tasks, dueIn(when)),
     result: ((id, asked) => results.wait(id, asked)) as Queue['result'],
     inspect: () => inspectQueue(redis, keys),
+    pause: (reason = '') => pauseQueue(redis, keys, reason),
+    resume: () => resumeQueue(redis, keys),
     dead: (count) => listDead(redis, keys, count),
     close,
     [Symbol.asyncDispose]: close,

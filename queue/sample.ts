@@ -27,6 +27,8 @@ export interface QueueSample {
   /** When the next delayed task falls due, ms of Redis time. */
   readonly nextDue: number | undefined;
   readonly dead: number;
+  /** Workers take nothing from it until it is resumed. */
+  readonly paused: boolean;
   readonly workers: number;
   /** Workers whose lease is over: time to reap. */
   readonly expired: number;
@@ -43,6 +45,7 @@ export async function sampleQueue(redis: Redis, keys: QueueKeys): Promise<QueueS
     keys.delayed,
     keys.dead,
     keys.stats,
+    keys.paused,
   )) as [
     number,
     number | Buffer,
@@ -56,9 +59,23 @@ export async function sampleQueue(redis: Redis, keys: QueueKeys): Promise<QueueS
     number,
     number,
     (Buffer | null)[],
+    number,
   ];
-  const [now, length, resultType, delayed, due, nextDue, dead, inFlight, busy, workers, expired, stats] =
-    reply;
+  const [
+    now,
+    length,
+    resultType,
+    delayed,
+    due,
+    nextDue,
+    dead,
+    inFlight,
+    busy,
+    workers,
+    expired,
+    stats,
+    paused,
+  ] = reply;
   if (typeof length !== 'number') throw new WrongKeyType(keys.queue, 'a list', length.toString());
   if (!['hash', 'none'].includes(resultType.toString()))
     throw new WrongKeyType(keys.result, 'a hash', `it is a ${resultType.toString()}`);
@@ -81,6 +98,7 @@ export async function sampleQueue(redis: Redis, keys: QueueKeys): Promise<QueueS
     dead,
     workers,
     expired,
+    paused: paused === 1,
     nextDue: nextDue.length === 0 ? undefined : Number(nextDue),
     counters: {
       taken,

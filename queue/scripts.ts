@@ -14,7 +14,7 @@ type Script = (...args: Arg[]) => Promise<unknown>;
 export const BLOCK_MS = 5_000;
 const GRAVE_MS = 2 * BLOCK_MS;
 
-const arity = { turn: 13, register: 4, reap: 9, sample: 7 } as const;
+const arity = { turn: 14, register: 4, reap: 9, sample: 8 } as const;
 
 /** Makes the scripts known to a connection. To be called once for each. */
 export function defineScripts(redis: Redis): Redis {

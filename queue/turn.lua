@@ -1,7 +1,7 @@
 -- One turn of a worker: settle what finished, take what comes next, renew the lease. All or nothing, in one round trip.
 --
 -- KEYS  1 queue  2 result  3 workers  4 worker  5 inflight  6 carried  7 wake  8 delayed  9 dead  10 errors
---       11 stats  12 history  13 load
+--       11 stats  12 history  13 load  14 paused
 -- ARGV  1 what the worker says, packed as one MessagePack object (queue/pack.ts):
 --         worker, epoch   texts
 --         number          of the turn, one more than the last one's unless this repeats it
@@ -17,7 +17,8 @@
 --         released        {receipt, …}
 --       2… long ids and values, each as it is: where an id or a value is a number, it is the one in that argument
 -- Returns  {0} when the worker is fenced: it has no lease of this epoch, and nothing was done; else
---          {1, Redis time in ms, length of the queue or an error in words, drain?, counter of the first task,
+--          {1, Redis time in ms, length of the queue or an error in words, orders (0: none, 1: drain, 2: the queue is
+--           paused), counter of the first task,
 --           {task, …}, {index, "attempts:deliveries", …} for the tasks that have a past,
 --           ms until the next delayed task falls due, or -1}
 --
@@ -31,7 +32,7 @@ local CHUNK = 2000
 local PROMOTE = 100
 local TWO_DIGITS = '00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899'
 
-local QUEUE, RESULT, WORKERS, WORKER, INFLIGHT, CARRIED, WAKE, DELAYED, DEAD, ERRORS, STATS, HISTORY, LOAD = unpack(KEYS)
+local QUEUE, RESULT, WORKERS, WORKER, INFLIGHT, CARRIED, WAKE, DELAYED, DEAD, ERRORS, STATS, HISTORY, LOAD, PAUSED = unpack(KEYS)
 local turn = cmsgpack.unpack(ARGV[1])
 local epoch, want, results = turn.epoch, turn.want, turn.results
 
@@ -57,7 +58,8 @@ local length = redis.pcall('LLEN', QUEUE)
 local no_list = misfit(length, QUEUE)
 local no_hash = misfit(redis.pcall('HLEN', RESULT), RESULT)
 local broken = no_list or no_hash
-if broken then want = 0 end
+local paused = redis.call('EXISTS', PAUSED) == 1
+if broken or paused then want = 0 end
 if not repeated and ((no_list and #turn.released > 0) or (no_hash and completed > 0)) then
   redis.call('ZADD', WORKERS, now + turn.leaseMs, turn.worker)
   return redis.error_reply(no_list and #turn.released > 0 and no_list or no_hash)
@@ -249,4 +251,4 @@ redis.call('HSET', LOAD, turn.worker, redis.call('HLEN', INFLIGHT))
 redis.call('ZADD', WORKERS, now + turn.leaseMs, turn.worker)
 -- what is due and was too much for this turn wants another one at once
 local next_in = due_at and not broken and math.max(0, due_at - now) or -1
-return {1, now, broken or length, worker[4] and 1 or 0, first, tasks, pasts, next_in}
+return {1, now, broken or length, worker[4] and 1 or paused and 2 or 0, first, tasks, pasts, next_in}

@@ -55,6 +55,8 @@ export type TurnReply =
       /** Length of the queue after the turn; a text when the queue could not be read. */
       readonly length: number | string;
       readonly drain: boolean;
+      /** The queue is paused: nothing is given out. */
+      readonly paused: boolean;
       readonly seen: number;
       readonly tasks: readonly Delivery[];
       /** Until the next delayed task falls due, ms. */
@@ -80,10 +82,11 @@ export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest):
     keys.stats,
     keys.history,
     keys.load,
+    keys.paused,
     ...turnArguments(request),
   )) as [...[number, number, number | Buffer, number, number, Buffer[], unknown[], number]];
   if (reply[0] === 0) return { kind: 'fenced' };
-  const [, now, length, drain, first, raws, pastList, dueIn] = reply;
+  const [, now, length, orders, first, raws, pastList, dueIn] = reply;
   const pasts = new Map<number, Past>();
   for (let i = 0; i + 1 < pastList.length; i += 2)
     pasts.set(Number(pastList[i]), parsePast(String(pastList[i + 1])));
@@ -91,7 +94,8 @@ export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest):
     kind: 'held',
     now,
     length: typeof length === 'number' ? length : length.toString(),
-    drain: drain === 1,
+    drain: orders === 1,
+    paused: orders === 2,
     seen: first + raws.length - 1,
     tasks: raws.map((raw, i) => ({
       receipt: `${epoch}-${first + i}`,

@@ -79,8 +79,10 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
   let turns = 0;
   let seen = 0;
   let told = false; // the controller asks to drain
+  let paused = false; // the queue is: nothing is taken from it
   let over = false;
   let ask = true; // there may be tasks that nobody told us of
+  let more = false; // there were tasks in the queue after the last turn
   let woken = false; // one may be in our wake list: adopt it, or hand it back, but do not leave it there
   let refusal: string | undefined; // why nothing can be taken
   let lastTurn = -Infinity;
@@ -112,10 +114,10 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
       return held.length;
     },
     get curious() {
-      return ask && !draining();
+      return (ask || more) && !draining() && !paused && !refusal;
     },
     get lookedAt() {
-      return draining() || refusal ? Infinity : lookedAt;
+      return draining() || refusal || paused ? Infinity : lookedAt;
     },
     fill,
     look: () => {
@@ -127,7 +129,8 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
   };
 
   function fill(): void {
-    while (!over && held.length > 0 && slots.free > 0 && !draining())
+    if (over || draining() || paused) return;
+    while (held.length > 0 && slots.free > 0 && slots.mayTake(lane))
       begin(held.shift()?.delivery as Delivery);
   }
 
@@ -201,11 +204,13 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     if (reply === undefined || reply.kind === 'fenced') return false;
     seen = reply.seen;
     told = reply.drain;
+    paused = reply.paused;
     dueAt = reply.dueInMs === undefined ? Infinity : lastTurn + reply.dueInMs;
     const refused = typeof reply.length === 'string' ? reply.length : undefined;
     if (refused && refused !== refusal) log.error(`cannot take tasks from "${keys.queue}": ${refused}`);
     refusal = refused;
-    if (typeof reply.length === 'number') ask = reply.length > 0 && (want > 0 || after);
+    more = Number(reply.length) > 0;
+    ask = more && (want > 0 || after) && !paused;
     lookedAt = lastTurn;
     for (const delivery of reply.tasks) held.push({ delivery, since: lastTurn });
     options.keeper?.renewed(slots.holding === 0 && slots.free === slots.usable);
@@ -217,7 +222,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
 
   function handBack(): void {
     const [oldest] = held;
-    if (!oldest || (!draining() && performance.now() - oldest.since <= STALE_MS)) return;
+    if (!oldest || (!draining() && !paused && performance.now() - oldest.since <= STALE_MS)) return;
     for (const { started } of running.values()) pace.atLeast(performance.now() - started);
     batch.release(
       held.map(({ delivery }) => delivery.receipt),
@@ -240,7 +245,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
         if (!(await makeTurn())) return hurry.aborted ? 'left' : 'fenced';
         continue;
       }
-      if (!draining() && !refusal && !ask && slots.free > 0 && held.length === 0) idle.begin();
+      if (!draining() && !refusal && !paused && !ask && slots.free > 0 && held.length === 0) idle.begin();
       reapOthers(now);
       const stale = held[0] ? Math.max(0, held[0].since + STALE_MS + 1 - now) : Infinity;
       await bell.rung(Math.min(turnIn(now), stale));

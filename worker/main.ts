@@ -17,6 +17,7 @@ import { createWorkerMetrics } from './metrics.ts';
 import { defaultWorkerId, runWorker } from './worker.ts';
 
 interface Flags extends QueueFlags {
+  readonly queues?: readonly string[];
   readonly module?: string;
   readonly command?: string;
   readonly keepRunning?: boolean;
@@ -42,6 +43,13 @@ function parse(argv: readonly string[]): Flags {
     ),
   );
   program
+    .addOption(
+      option(
+        '--queues <keys>',
+        'several queues instead, by priority: urgent,bulk or a JSON list',
+        'MILLRACE_QUEUES',
+      ).argParser(queueList),
+    )
     .addOption(option('--module <path>', 'module whose default export runs a task', 'MILLRACE_MODULE'))
     .addOption(option('--command <command>', 'program that runs a task: stdin to stdout', 'MILLRACE_COMMAND'))
     .addOption(
@@ -126,6 +134,18 @@ function parse(argv: readonly string[]): Flags {
   return program.opts<Flags>();
 }
 
+/** `a,b`, or a JSON list for names with commas in them. */
+function queueList(text: string): readonly string[] {
+  if (!text.startsWith('[')) return text.split(',').map((name) => name.trim());
+  try {
+    const names: unknown = JSON.parse(text);
+    if (Array.isArray(names) && names.every((name) => typeof name === 'string')) return names;
+  } catch {
+    // said below
+  }
+  throw new UsageError(`--queues ${text} is not a JSON list of names: write ["urgent","bulk"]`);
+}
+
 async function openHandler(flags: Flags, log: CommandOptions['log']): Promise<OpenHandler> {
   if (flags.module && flags.command)
     throw new UsageError('both --module and --command are given: choose one');
@@ -137,11 +157,18 @@ async function openHandler(flags: Flags, log: CommandOptions['log']): Promise<Op
 }
 
 /** Says now what is wrong with address, names and numbers, not in a reconnect loop. */
-function checkNames(redis: RedisAddress, durability: Durability | undefined, { queue, result }: Flags): void {
+function checkNames(
+  redis: RedisAddress,
+  durability: Durability | undefined,
+  queues: readonly string[],
+  result: string,
+): void {
   try {
     if (durability) checkDurability(durability);
     redisOptions(redis);
-    queueKeys(queue, result);
+    for (const queue of queues) queueKeys(queue, result);
+    if (new Set(queues).size < queues.length)
+      throw new RangeError(`--queues names a queue twice: ${queues.join(', ')}`);
   } catch (error) {
     if (error instanceof RangeError) throw new UsageError(error.message, { cause: error });
     throw error;
@@ -157,7 +184,8 @@ async function main(): Promise<void> {
     flags.durabilityReplicas > 0
       ? { replicas: flags.durabilityReplicas, timeoutMs: flags.durabilityTimeout }
       : undefined;
-  checkNames(redis, durability, flags);
+  const queues = flags.queues ?? [flags.queue];
+  checkNames(redis, durability, queues, flags.result);
   const log = createLog('millrace-worker', flags.logLevel);
   using signals = onSignals();
   await using handler = await openHandler(flags, (line, source) =>
@@ -184,7 +212,7 @@ async function main(): Promise<void> {
   await runWorker(
     {
       redis,
-      queue: flags.queue,
+      queue: queues,
       result: flags.result,
       id: flags.id,
       concurrency: flags.concurrency,

@@ -1,14 +1,13 @@
 /**
- * The slots of a worker, shared by its queues in strict priority: what a queue of a higher rank holds is begun before what
- * one of a lower rank holds, and a lower one takes nothing until all above it were found empty a moment ago. What was
- * taken already keeps its slot.
+ * The slots of a worker, shared by its queues in strict priority: a queue neither takes nor begins a task until all above it
+ * were found empty a moment ago. What runs keeps its slot.
  */
 export interface Lane {
   /** 0 goes first. */
   readonly rank: number;
   /** Tasks that were taken and not begun. */
   readonly held: number;
-  /** There may be tasks in its queue that it has not looked for yet. */
+  /** There are tasks in its queue, or may be. */
   readonly curious: boolean;
   /** When it last found out what its queue holds, by performance.now(). */
   readonly lookedAt: number;
@@ -35,7 +34,7 @@ export interface Slots {
   release(): void;
   /** Tasks outlive the epoch that they belong to: each holds its slot until it has ended. */
   outlive(tasks: readonly Promise<unknown>[]): void;
-  /** Whether `lane` may take tasks now. If it is to wait for others, they are asked to look, and it is nudged. */
+  /** Whether `lane` may take and begin tasks now. If it is to wait for others, they are asked to look, and it is nudged. */
   mayTake(lane: Lane): boolean;
   /** `lane` has looked; those below may go on. */
   looked(lane: Lane): void;
@@ -58,6 +57,8 @@ export function createSlots(concurrency: number): Slots {
   function release(): void {
     running--;
     for (const lane of lanes) lane.fill();
+    // the slot may be of one whose task has just ended, and that is not the first to want it
+    if (lanes.length > 1 && running + outliving < concurrency) lanes.find((lane) => lane.curious)?.look();
   }
 
   return {
@@ -96,7 +97,7 @@ export function createSlots(concurrency: number): Slots {
       const above = lanes.filter((other) => other.rank < lane.rank);
       const since = performance.now() - FRESH_MS;
       const stale = above.filter((other) => other.curious || other.lookedAt < since);
-      for (const other of stale) if (!other.curious) other.look();
+      for (const other of stale) other.look();
       return stale.length === 0 && above.every((other) => other.held === 0);
     },
     looked: (lane) => nudge((other) => other.rank > lane.rank),

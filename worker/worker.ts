@@ -49,6 +49,8 @@ export interface WorkerOptions {
 
 const SOCKET_TIMEOUT_MS = 10_000;
 const REGISTER_PAUSE_MS = 500;
+/** A queue that cannot be registered holds up those below it no longer than this, ms. */
+const PLACE_MS = 1_000;
 
 /** A name for a worker outside Kubernetes. */
 export function defaultWorkerId(): string {
@@ -122,22 +124,38 @@ async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: Abort
   const blocker = openRedis(given.redis, { onError, ...BLOCKER_OPTIONS });
   await using keeper = given.mayBlock ? createLeaseKeeper({ redis, keys, worker, leaseMs }) : undefined;
   const run = { handler, queue, retry, random: Math.random };
+  const enter = holdPlace(slots, rank);
   try {
     while (!stopping.aborted) {
       const epoch = await begin(redis, keys, options.worker, stopping);
       if (epoch === undefined) return;
       log.info({ epoch, worker }, 'taking tasks');
       options.onReady();
-      const end = await runEpoch(epoch, {
+      const epochEnd = runEpoch(epoch, {
         ...{ redis, blocker, keys, worker, slots, rank, leaseMs, keeper },
         ...{ run, durability, log, metrics, stopping, hurry },
       });
+      enter();
+      const end = await epochEnd;
       if (end === 'left') return;
       log.warn({ epoch }, 'the lease was lost: what ran was dropped, and a new epoch begins');
     }
   } finally {
+    enter();
     await closeRedis(blocker);
   }
+}
+
+/** So that a worker that starts does not begin with what is least urgent only because that queue was registered first. */
+function holdPlace(slots: Slots, rank: number): () => void {
+  const nothing = (): void => undefined;
+  const place = { rank, held: 0, curious: true, lookedAt: Infinity };
+  const leave = slots.join({ ...place, fill: nothing, look: nothing, nudge: nothing, guard: nothing });
+  const timer = setTimeout(leave, PLACE_MS);
+  return () => {
+    clearTimeout(timer);
+    leave();
+  };
 }
 
 /**

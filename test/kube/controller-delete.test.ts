@@ -131,7 +131,7 @@ test('a Redis that is away holds a deletion up for 30 s and no longer', async ()
       api: createKubeApi(world.transport),
       pool: deleted,
       pods: 0,
-      redis: { sampler, keys },
+      redis: { sampler, queues: [keys] },
       now,
       signal: new AbortController().signal,
       onReturned: () => {},

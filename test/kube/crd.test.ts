@@ -127,7 +127,15 @@ describe('a pool that lives', () => {
     const generation = await get('{.metadata.generation}');
     const ready = { type: 'Ready', status: 'True', reason: 'Scaled', message: 'all is well' };
     const conditions = [{ ...ready, observedGeneration: 1, lastTransitionTime: '2026-01-01T00:00:00Z' }];
-    const status = { replicas: 3, desiredReplicas: 4, waiting: 12, inFlight: 7, selector: 'a=b', conditions };
+    const status = {
+      queue: 'task_queue',
+      replicas: 3,
+      desiredReplicas: 4,
+      waiting: 12,
+      inFlight: 7,
+      selector: 'a=b',
+      conditions,
+    };
     await patch({ status });
     expect(await get('{.status}')).toBe('');
     await patch({ status }, '--subresource=status');

@@ -106,6 +106,20 @@ describe('result', () => {
   });
 });
 
+describe('pause and resume', () => {
+  test('say what they did, and inspect shows the reason', async () => {
+    const { keys, flags } = freshKeys();
+    const run = async (...args: string[]): Promise<string> =>
+      (await millrace([...args, ...flags], { env })).stdout;
+    expect(await run('pause', '--reason', 'the disk is full')).toBe(`${keys.queue} is paused\n`);
+    expect(await run('inspect')).toMatch(/\npaused \S+ ago: the disk is full\n/);
+    expect(JSON.parse(await run('inspect', '-o', 'json'))).toMatchObject({ paused: true });
+    expect(await run('resume')).toBe(`${keys.queue} goes on\n`);
+    expect(await run('resume')).toBe(`${keys.queue} was not paused\n`);
+    expect(await run('inspect')).not.toContain('paused');
+  });
+});
+
 describe('inspect', () => {
   test('shows the queue and its workers, as a table and as JSON', async () => {
     const { keys, flags } = freshKeys();
@@ -128,7 +142,7 @@ describe('usage', () => {
   test('alone it prints help; version prints the version', async () => {
     const alone = await millrace([]);
     expect(alone).toMatchObject({ code: 0, stderr: '' });
-    for (const command of ['dev', 'enqueue', 'result', 'inspect', 'dead', 'version'])
+    for (const command of ['dev', 'enqueue', 'result', 'inspect', 'pause', 'resume', 'dead', 'version'])
       expect(alone.stdout).toMatch(new RegExp(`^  ${command} `, 'm'));
     expect((await millrace(['version'])).stdout).toBe(`${version}\n`);
     expect((await millrace(['enqueue', '--help'])).stdout).toMatch(/--delay <duration>/);

@@ -71,7 +71,7 @@ test.concurrent('a sampler: unknown meanwhile, never zero', async () => {
   await redis.lpush(keys.queue, 'a');
   await using sampling = sample(through(proxy));
   const { sampler, seen } = sampling;
-  sampler.add('p', keys);
+  sampler.add('p', [keys]);
   await known(sampler, 'p', { waiting: 1 });
   proxy.swallow();
   await eventually(() => expect(sampler.latest('p').kind).toBe('unknown'), { withinMs: PATIENT_MS });

@@ -18,7 +18,7 @@ test('the hub: one sampler per address, closed with its last user', async () => 
   });
   const { address } = server;
   const one = hub.use('one', address);
-  one.add('one', freshKeys());
+  one.add('one', [freshKeys()]);
   expect(hub.use('two', { ...address })).toBe(one);
   expect(hub.use('one', { ...address })).toBe(one);
   const other = hub.use('three', { ...address, url: `${server.url}/1` });

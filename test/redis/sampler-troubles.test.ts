@@ -13,7 +13,7 @@ test.concurrent('a server that is away is unknown and never zero; it is known ag
   await redis.lpush(keys.queue, 'a', 'b');
   await using sampling = sample(server.address);
   const { sampler, seen } = sampling;
-  sampler.add('p', keys);
+  sampler.add('p', [keys]);
   await known(sampler, 'p', { waiting: 2 });
   await server.kill();
   await unknown(
@@ -34,7 +34,7 @@ test.concurrent('a server that does not answer is unknown too, and known when it
   await server.client().lpush(keys.queue, 'a');
   await using sampling = sample(server.address);
   const { sampler } = sampling;
-  sampler.add('p', keys);
+  sampler.add('p', [keys]);
   await known(sampler, 'p', { waiting: 1 });
   server.stop();
   await unknown(sampler, 'Unreachable', /did not answer in time/);
@@ -48,7 +48,7 @@ test.concurrent('a wrong password is told in words; when the server takes it, al
   const keys = freshKeys();
   await using sampling = sample({ url: server.url, password: 'wrong' });
   const { sampler } = sampling;
-  sampler.add('p', keys);
+  sampler.add('p', [keys]);
   await unknown(sampler, 'Unreachable', /refuses the user name or password/);
   await redis.config('SET', 'requirepass', 'wrong');
   await known(sampler, 'p', { waiting: 0 });
@@ -60,7 +60,7 @@ test.concurrent('TLS that does not fit is told in words', async () => {
   await using server = await startRedis({ tls: 'server' });
   for (const address of [{ url: server.url }, { url: server.url.replace('rediss', 'redis') }]) {
     await using sampling = sample(address);
-    sampling.sampler.add('p', freshKeys());
+    sampling.sampler.add('p', [freshKeys()]);
     await unknown(
       sampling.sampler,
       'Unreachable',
@@ -79,8 +79,8 @@ test.concurrent.each([
   await redis.set(keys[which], 'text');
   await using sampling = sample(server.address);
   const { sampler } = sampling;
-  sampler.add('p', keys);
-  sampler.add('other', freshKeys());
+  sampler.add('p', [keys]);
+  sampler.add('other', [freshKeys()]);
   await unknown(sampler, 'WrongKeyType', new RegExp(`^the key "${keys[which]}" is not ${wanted}`));
   await known(sampler, 'other', { waiting: 0 });
   expect(await redis.get(keys[which])).toBe('text');
@@ -95,7 +95,7 @@ test.concurrent('cut connections are noticed and come back', async () => {
   const keys = freshKeys();
   await using sampling = sample({ url: `redis://127.0.0.1:${proxy.port}` });
   const { sampler, seen } = sampling;
-  sampler.add('p', keys);
+  sampler.add('p', [keys]);
   await known(sampler, 'p', { waiting: 0 });
   for (let i = 1; i <= 3; i++) {
     proxy.cut();

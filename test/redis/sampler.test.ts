@@ -13,7 +13,7 @@ test('what is waiting, in flight, delayed and due, and the counters', async () =
   await using sampling = sample(server.address);
   const { sampler } = sampling;
   expect(sampler.latest('p')).toMatchObject({ kind: 'unknown', reason: 'NotSampledYet' });
-  sampler.add('p', keys);
+  sampler.add('p', [keys]);
   await known(sampler, 'p', { waiting: 0, workers: 0, nextDue: undefined });
   await redis.lpush(keys.queue, 'a', 'b', 'c', 'd');
   const worker = await startHandWorker(redis, keys);
@@ -47,7 +47,7 @@ test('an idle queue is not polled, and a push is seen within milliseconds all th
   const keys = freshKeys();
   await using sampling = sample(server.address, { safetyMs: 60_000 });
   const { sampler, seen } = sampling;
-  sampler.add('p', keys);
+  sampler.add('p', [keys]);
   await eventually(() => expect(sampler.wakeMode).toBe('Tracking'));
   await known(sampler, 'p', { waiting: 0 });
   sampler.setActive('p', false);
@@ -68,7 +68,7 @@ test('an idle queue whose delayed task falls due is looked at then', async () =>
   const keys = freshKeys();
   await using sampling = sample(server.address, { safetyMs: 60_000 });
   const { sampler } = sampling;
-  sampler.add('p', keys);
+  sampler.add('p', [keys]);
   await eventually(() => expect(sampler.wakeMode).toBe('Tracking'));
   await known(sampler, 'p', { waiting: 0 });
   sampler.setActive('p', false);
@@ -86,7 +86,7 @@ test('a worker whose lease is over is recovered', async () => {
   const worker = await startHandWorker(redis, keys);
   await worker.turn({ want: 1 });
   await using sampling = sample(server.address);
-  sampling.sampler.add('p', keys);
+  sampling.sampler.add('p', [keys]);
   await known(sampling.sampler, 'p', { inFlight: 1 });
   await redis.zadd(keys.workers, 1, worker.id);
   await known(sampling.sampler, 'p', { inFlight: 0, waiting: 1, counters: { recovered: 1 } });
@@ -100,9 +100,9 @@ test('removed, a queue is not looked at any more; added with other keys, the new
   await redis.lpush(fresh.queue, 'a');
   await using sampling = sample(server.address);
   const { sampler, seen } = sampling;
-  sampler.add('p', old);
+  sampler.add('p', [old]);
   await known(sampler, 'p', { waiting: 0 });
-  sampler.add('p', fresh);
+  sampler.add('p', [fresh]);
   await known(sampler, 'p', { waiting: 1 });
   sampler.remove('p');
   const before = seen.length;

@@ -61,6 +61,7 @@ const completeSpec: Complete<Omit<WorkerPoolSpec, 'template'>> & { template: Pod
     tls: { caFrom: from, certFrom: from, keyFrom: from, serverName: 'redis', insecureSkipVerify: false },
   },
   queue: 'tiles',
+  queues: ['urgent', 'tiles'],
   result: 'pictures',
   template: {
     metadata: { labels: { team: 'maps' }, annotations: { note: 'x' } },
@@ -83,6 +84,7 @@ const completeStatus: Complete<WorkerPoolStatus> = {
   readyReplicas: 2,
   desiredReplicas: 3,
   selector: 'a=b',
+  queue: 'urgent,tiles',
   waiting: 1,
   inFlight: 2,
   delayed: 3,

@@ -4,6 +4,7 @@ import { onlyNumbersChanged, statusOf, type Seen } from '../../controller/status
 import { policyOf } from '../../controller/policy.ts';
 import { withDefaults, type WorkerPoolSpecInput } from '../../kube/defaults.ts';
 import type { WorkerPool, WorkerPoolStatus } from '../../kube/workerpool.ts';
+import { combineSamples } from '../../queue/combine.ts';
 import type { QueueSample } from '../../queue/sample.ts';
 
 const counters = { taken: 0, completed: 0, failed: 0, retried: 0, recovered: 0, fenced: 0, serviceUs: 0 };
@@ -18,9 +19,10 @@ const sample: QueueSample = {
   dead: 2,
   workers: 0,
   expired: 0,
+  paused: false,
   counters,
 };
-const known = { kind: 'known', sample } as const;
+const known = { kind: 'known', sample: combineSamples([sample]) } as const;
 const away = { kind: 'unknown', reason: 'Unreachable', why: 'Redis at r:6379 refuses connections' } as const;
 
 function pool(spec: Partial<WorkerPoolSpecInput> = {}, status?: WorkerPoolStatus): WorkerPool {

@@ -1,0 +1,54 @@
+/** The samples of a pool's queues as one. Pure. */
+import type { QueueCounters, QueueSample } from './sample.ts';
+
+export interface PoolSample extends QueueSample {
+  /** Of the waiting and due tasks, those that workers may take: the ones of queues that are not paused. */
+  readonly runnable: { readonly waiting: number; readonly due: number };
+  /** How many of the queues are paused. */
+  readonly pausedQueues: number;
+}
+
+/**
+ * Sums what the queues hold. Workers are registered with each of them, so those are not summed; `busy` is at most the
+ * number of workers, because one worker may hold tasks of several queues. Throws `RangeError` for no samples.
+ */
+export function combineSamples(samples: readonly QueueSample[]): PoolSample {
+  const [first] = samples;
+  if (!first) throw new RangeError('a pool has at least one queue: no sample was given');
+  const sum = (of: (sample: QueueSample) => number): number =>
+    samples.reduce((total, sample) => total + of(sample), 0);
+  const nextDue = Math.min(...samples.map((sample) => sample.nextDue ?? Infinity));
+  const workers = Math.max(...samples.map((sample) => sample.workers));
+  const open = samples.filter((sample) => !sample.paused);
+  const counters = Object.fromEntries(
+    Object.keys(first.counters).map((name) => [
+      name,
+      sum(({ counters: all }) => all[name as keyof QueueCounters]),
+    ]),
+  ) as unknown as QueueCounters;
+  return {
+    now: Math.max(...samples.map((sample) => sample.now)),
+    waiting: sum((sample) => sample.waiting),
+    inFlight: sum((sample) => sample.inFlight),
+    busy:
+      samples.length === 1
+        ? first.busy
+        : Math.min(
+            sum((sample) => sample.busy),
+            workers,
+          ),
+    delayed: sum((sample) => sample.delayed),
+    due: sum((sample) => sample.due),
+    nextDue: nextDue === Infinity ? undefined : nextDue,
+    dead: sum((sample) => sample.dead),
+    workers,
+    expired: sum((sample) => sample.expired),
+    paused: open.length === 0,
+    counters,
+    runnable: {
+      waiting: open.reduce((total, sample) => total + sample.waiting, 0),
+      due: open.reduce((total, sample) => total + sample.due, 0),
+    },
+    pausedQueues: samples.length - open.length,
+  };
+}

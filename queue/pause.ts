@@ -1,0 +1,32 @@
+/**
+ * Pausing a queue: its workers begin nothing more of it and hand back what they have not begun; what runs is finished, and
+ * clients go on pushing. Idle workers hear of a pause, and of its end, within a second.
+ */
+import type { Redis } from 'ioredis';
+import { redisNow } from './connection.ts';
+import type { QueueKeys } from './keys.ts';
+
+export interface Pause {
+  /** Since when, ms of Redis time. */
+  readonly at: number;
+  /** Why, in the words of whoever paused it. */
+  readonly reason: string;
+}
+
+/** Pauses the queue, also when it is paused already: the newest reason stays. */
+export async function pauseQueue(redis: Redis, keys: QueueKeys, reason: string): Promise<void> {
+  await redis.set(keys.paused, `${await redisNow(redis)} ${reason}`);
+}
+
+/** Resolves to whether it was paused. */
+export async function resumeQueue(redis: Redis, keys: QueueKeys): Promise<boolean> {
+  return (await redis.del(keys.paused)) === 1;
+}
+
+/** `undefined` when the queue is not paused. */
+export async function pauseOf(redis: Redis, keys: QueueKeys): Promise<Pause | undefined> {
+  const text = await redis.get(keys.paused);
+  if (text === null) return undefined;
+  const [, at = '0', reason = ''] = /^(\d+) (.*)$/s.exec(text) ?? [];
+  return { at: Number(at), reason };
+}
