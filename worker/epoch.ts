@@ -124,7 +124,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
       ask = true;
       bell.ring();
     },
-    nudge: bell.ring,
+    nudge: () => bell.ring(),
     guard: () => options.keeper?.begin(epoch),
   };
 

@@ -124,6 +124,8 @@ async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: Abort
   const blocker = openRedis(given.redis, { onError, ...BLOCKER_OPTIONS });
   await using keeper = given.mayBlock ? createLeaseKeeper({ redis, keys, worker, leaseMs }) : undefined;
   const run = { handler, queue, retry, random: Math.random };
+  const connections = { redis, blocker, keys, worker, slots, rank };
+  const lane = { ...connections, leaseMs, keeper, run, durability, log, metrics };
   const enter = holdPlace(slots, rank);
   try {
     while (!stopping.aborted) {
@@ -131,10 +133,7 @@ async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: Abort
       if (epoch === undefined) return;
       log.info({ epoch, worker }, 'taking tasks');
       options.onReady();
-      const epochEnd = runEpoch(epoch, {
-        ...{ redis, blocker, keys, worker, slots, rank, leaseMs, keeper },
-        ...{ run, durability, log, metrics, stopping, hurry },
-      });
+      const epochEnd = runEpoch(epoch, { ...lane, stopping, hurry });
       enter();
       const end = await epochEnd;
       if (end === 'left') return;
