@@ -8,6 +8,7 @@ import { closeRedis, describeRedisError, openRedis, within, type RedisAddress } 
 import type { QueueKeys } from '../queue/keys.ts';
 import { sampleQueue, WrongKeyType, type QueueSample } from '../queue/sample.ts';
 import { recoverLost } from '../queue/recover.ts';
+import { sweep } from '../queue/sweep.ts';
 import { defineScripts } from '../queue/scripts.ts';
 import type { Logger } from '../runtime/log.ts';
 import { createWake, type WakeMode } from './wake.ts';
@@ -128,6 +129,7 @@ export function createSampler(options: SamplerOptions): Sampler {
       if (redis.status !== 'ready') await within(CONNECT_MS, tried.promise, 'the connection');
       const sample = await within(ANSWER_MS, sampleQueue(redis, keys), 'the sample');
       if (sample.expired > 0) await within(ANSWER_MS, recoverLost(redis, keys, log), 'the recovery');
+      if (sample.overdue) await within(ANSWER_MS, sweep(redis, keys), 'the sweep');
       return { kind: 'known', sample };
     } catch (error) {
       if (error instanceof WrongKeyType)

@@ -3,6 +3,7 @@
  */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from './keys.ts';
+import { listProgress, type TaskProgress } from './progress.ts';
 import { sampleQueue, type QueueSample } from './sample.ts';
 
 export interface WorkerView {
@@ -20,6 +21,8 @@ export interface WorkerView {
 
 export interface QueueView extends QueueSample {
   readonly workerList: readonly WorkerView[];
+  /** What handlers report of the tasks that they run, of some hundred tasks a worker at most. */
+  readonly progress: readonly TaskProgress[];
 }
 
 /** A look at the queue and at its workers (at most 1,000 of them). */
@@ -46,5 +49,6 @@ export async function inspectQueue(redis: Redis, keys: QueueKeys): Promise<Queue
       leaseLeft: Number(leases[2 * i + 1]) - sample.now,
     };
   });
-  return { ...sample, workerList };
+  const holding = workerList.filter(({ inFlight }) => inFlight > 0).map(({ id }) => id);
+  return { ...sample, workerList, progress: await listProgress(redis, keys, holding) };
 }

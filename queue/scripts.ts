@@ -10,13 +10,20 @@ import { sources } from './lua.ts';
 type Arg = string | number | Buffer;
 type Script = (...args: Arg[]) => Promise<unknown>;
 
-/** How many dead letters a queue keeps. */
-const DEAD_KEPT = 10_000;
 /** How long a blocking move of a worker may last, and so outlive the worker, ms. */
 export const BLOCK_MS = 5_000;
 const GRAVE_MS = 2 * BLOCK_MS;
 
-const arity = { turn: 13, register: 4, reap: 9, sample: 7 } as const;
+const arity = {
+  turn: 15,
+  register: 4,
+  reap: 10,
+  sample: 8,
+  cancel: 4,
+  letter: 4,
+  progress: 2,
+  sweep: 5,
+} as const;
 
 /** Makes the scripts known to a connection. To be called once for each. */
 export function defineScripts(redis: Redis): Redis {
@@ -48,6 +55,8 @@ export interface Settled {
   readonly retries: readonly { receipt: string; delayMs: number; past: Past }[];
   readonly dead: readonly { receipt: string; id: string | Buffer; header: string }[];
   readonly released: readonly string[];
+  /** Not run, or aborted, because somebody cancelled them. One whose mark is gone goes back to the queue. */
+  readonly cancelled: readonly { receipt: string; id: string | Buffer; header: string }[];
   /** Service time of what was settled, µs in all. */
   readonly serviceUs: number;
 }
@@ -85,6 +94,8 @@ export type TurnReply =
       readonly tasks: readonly Delivery[];
       /** Until the next delayed task falls due, ms. */
       readonly dueInMs: number | undefined;
+      /** 0 when no task is marked as cancelled, else a number that changes with every mark. */
+      readonly marks: number;
     };
 
 const noPast: Past = { attempts: 0, deliveries: 0 };
@@ -105,6 +116,8 @@ export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest):
     keys.stats,
     keys.history,
     keys.load,
+    keys.cancelled,
+    keys.expiry,
     worker,
     epoch,
     request.turn,
@@ -113,7 +126,7 @@ export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest):
     request.leaseMs,
     request.state,
     Math.round(settled.serviceUs),
-    DEAD_KEPT,
+    settled.cancelled.length,
     settled.results.length,
     settled.retries.length,
     settled.dead.length,
@@ -125,11 +138,12 @@ export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest):
     args.push(receipt, Math.round(delayMs), `${past.attempts}:${past.deliveries}`);
   for (const { receipt, id, header } of settled.dead) args.push(receipt, id, header);
   for (const receipt of settled.released) args.push(receipt);
+  for (const { receipt, id, header } of settled.cancelled) args.push(receipt, id, header);
   const reply = (await script(redis, 'turn')(...args)) as [
-    ...[number, number, number | Buffer, number, number, Buffer[], unknown[], number],
+    ...[number, number, number | Buffer, number, number, Buffer[], unknown[], number, number],
   ];
   if (reply[0] === 0) return { kind: 'fenced' };
-  const [, now, length, drain, first, raws, pastList, dueIn] = reply;
+  const [, now, length, drain, first, raws, pastList, dueIn, marks] = reply;
   const pasts = new Map<number, Past>();
   for (let i = 0; i + 1 < pastList.length; i += 2)
     pasts.set(Number(pastList[i]), parsePast(String(pastList[i + 1])));
@@ -145,6 +159,7 @@ export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest):
       past: pasts.get(i + 1) ?? noPast,
     })),
     dueInMs: dueIn < 0 ? undefined : dueIn,
+    marks,
   };
 }
 
@@ -194,6 +209,7 @@ export async function reap(
     keys.stats,
     keys.history,
     keys.load,
+    keys.progress(worker),
     worker,
     whose,
     why,

@@ -1,29 +1,36 @@
 -- One turn of a worker: settle what finished, take what comes next, renew the lease. All or nothing, in one round trip.
 --
 -- KEYS  1 queue  2 result  3 workers  4 worker  5 inflight  6 carried  7 wake  8 delayed  9 dead  10 errors
---       11 stats  12 history  13 load
+--       11 stats  12 history  13 load  14 cancelled  15 expiry
 -- ARGV  1 worker id   2 epoch   3 turn number, one more than the last turn's unless this repeats it
 --       4 highest receipt counter that the worker has seen   5 tasks wanted   6 lease, ms   7 state
---       8 service time of the settled tasks, µs in all       9 dead letters to keep
+--       8 service time of the settled tasks, µs in all       9 cancelled C
 --       10 results R  11 retries T  12 dead letters D  13 released L, then
 --       R receipts, R × (id, value), T × (receipt, due in ms, "attempts:deliveries"),
---       D × (receipt, id, header of the dead letter as JSON), L receipts
+--       D × (receipt, id, header of the dead letter as JSON), L receipts, C × (receipt, id, header as JSON)
 -- Returns  {0} when the worker is fenced: it has no lease of this epoch, and nothing was done; else
 --          {1, Redis time in ms, length of the queue or an error in words, drain?, counter of the first task,
 --           {task, …}, {index, "attempts:deliveries", …} for the tasks that have a past,
---           ms until the next delayed task falls due, or -1}
+--           ms until the next delayed task falls due, or -1,
+--           0 when no task is marked as cancelled, else a number that changes with every mark}
+-- The worker's hash may hold the policies of its pool: resultTtl (ms), deadMax and deadMaxAge (ms).
 --
 -- Before: every task of this worker is in its in-flight hash (or in its wake list). After: each settled task is gone
--- from there and is in exactly one of result, delayed, dead or queue; each returned task is in flight with a receipt
+-- from there and is in exactly one of result, delayed, dead or queue, or was cancelled and is in errors; each returned task is in flight with a receipt
 -- `epoch-counter`. Repeating a turn after a lost reply changes nothing more and returns the same tasks again.
 -- A turn older than the last one (a packet that was long on its way) is refused, and so is one that would have to
 -- write to a queue or result key of another type: of that only the lease is renewed, so that what the worker holds
 -- waits there until the key is right, and is not run by one worker after the other meanwhile.
+-- Cancelled: whoever was first wins. A result or a dead letter takes the mark away; a task that is settled as cancelled
+-- and has no mark any more (it was enqueued again) goes back to the queue.
 local CHUNK = 1000
 local PROMOTE = 100
+local DEAD_KEPT = 10000
+-- how long a waiting client can be told that a task was cancelled, ms
+local CANCELLED_KEPT = 24 * 3600 * 1000
 local TWO_DIGITS = '00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899'
 
-local worker = redis.call('HMGET', KEYS[4], 'epoch', 'turn', 'seq', 'drain')
+local worker = redis.call('HMGET', KEYS[4], 'epoch', 'turn', 'seq', 'drain', 'resultTtl', 'expiry')
 local epoch = ARGV[2]
 if worker[1] ~= epoch then return {0} end
 
@@ -35,6 +42,7 @@ local repeated = number == last
 local seq = tonumber(worker[3])
 local want = tonumber(ARGV[5])
 local r, t, d, l = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
+local c = tonumber(ARGV[9])
 
 -- a key of another type is never touched: with a wrong queue, results still go out, but nothing is taken or handed
 -- back; with a wrong result, nothing is taken, because it could not be answered
@@ -46,9 +54,9 @@ local no_list = misfit(length, KEYS[1])
 local no_hash = misfit(redis.pcall('HLEN', KEYS[2]), KEYS[2])
 local broken = no_list or no_hash
 if broken then want = 0 end
-if not repeated and ((no_list and l > 0) or (no_hash and r > 0)) then
+if not repeated and ((no_list and l + c > 0) or (no_hash and r > 0)) then
   redis.call('ZADD', KEYS[3], now + tonumber(ARGV[6]), ARGV[1])
-  return redis.error_reply(no_list and l > 0 and no_list or no_hash)
+  return redis.error_reply(no_list and l + c > 0 and no_list or no_hash)
 end
 
 -- a short name for a task's bytes that cannot be mistaken for another's
@@ -73,9 +81,50 @@ local function recall(raw)
   return last or pasts
 end
 
--- drops the oldest dead letters over the limit, and with each its error, unless a later one has replaced that
-local function bury(kept)
-  while redis.call('LLEN', KEYS[9]) > kept do
+local function hand_back(receipt, raw)
+  local past = redis.call('HGET', KEYS[6], receipt)
+  if past then remember(raw, past) end
+  redis.call('RPUSH', KEYS[1], raw)
+  redis.call('HINCRBY', KEYS[11], 'taken', -1)
+end
+
+local function drop(receipt)
+  redis.call('HDEL', KEYS[5], receipt)
+  redis.call('HDEL', KEYS[6], receipt)
+end
+
+-- tells a value from a later one under the same id: see sweep.lua, which has the same function
+local function fingerprint(value)
+  if #value > 4096 then value = #value .. string.sub(value, 1, 64) .. string.sub(value, -64) end
+  return string.sub(redis.sha1hex(value), 1, 16)
+end
+
+-- lets results go after `ttl` ms: the server does it where it can (Redis >= 7.4, Valkey >= 9, and the user may), else
+-- sweep.lua does. Which of the two is found out once an epoch.
+local function expire(from, to, ttl)
+  if worker[6] ~= 'swept' then
+    local ids = {}
+    for i = from, to, 2 do ids[#ids + 1] = ARGV[i] end
+    local done = redis.pcall('HPEXPIRE', KEYS[2], ttl, 'FIELDS', #ids, unpack(ids))
+    if type(done) == 'table' and not done.err then return end
+    redis.call('HSET', KEYS[4], 'expiry', 'swept')
+    worker[6] = 'swept'
+  end
+  local due = {}
+  for i = from, to, 2 do
+    due[#due + 1] = now + ttl
+    due[#due + 1] = 'r' .. fingerprint(ARGV[i + 1]) .. '|' .. ARGV[i]
+  end
+  redis.call('ZADD', KEYS[15], unpack(due))
+end
+
+-- drops the oldest dead letters over the limit of number or age (some at a time, where a limit was lowered), and with each
+-- its error, unless a later one has replaced that
+local function bury(kept, since)
+  for _ = 1, CHUNK do
+    local oldest = redis.call('LINDEX', KEYS[9], -1)
+    if not oldest then break end
+    if redis.call('LLEN', KEYS[9]) <= kept and (tonumber(string.match(oldest, '^%d+')) or 0) >= since then break end
     local header, raw = string.match(redis.call('RPOP', KEYS[9]), '^%d+ ([^\n]*)\n(.*)$')
     local read, about = pcall(cjson.decode, header or '')
     local id = read and type(about) == 'table' and about.id or raw
@@ -93,12 +142,17 @@ local function slices(first, count, width, call)
 end
 
 local with_carried = redis.call('EXISTS', KEYS[6]) == 1
+local with_marks = redis.call('EXISTS', KEYS[14]) == 1
 if not repeated then
   local receipts, pairs_at = 14, 14 + r
   if r > 0 then
     -- first of all writes: what Redis refuses here (wrong type, no memory) leaves everything as it was
     slices(pairs_at, r, 2, function(a, b) redis.call('HSET', KEYS[2], unpack(ARGV, a, b)) end)
     redis.call('HINCRBY', KEYS[11], 'completed', r)
+    if worker[5] then slices(pairs_at, r, 2, function(a, b) expire(a, b, tonumber(worker[5])) end) end
+    if with_marks then
+      for i = 0, r - 1 do redis.call('ZREM', KEYS[14], ARGV[pairs_at + 2 * i]) end
+    end
     if redis.call('HLEN', KEYS[10]) > 0 then
       for i = 0, r - 1 do redis.call('HDEL', KEYS[10], ARGV[pairs_at + 2 * i]) end
     end
@@ -124,9 +178,12 @@ if not repeated then
     if raw then
       redis.call('LPUSH', KEYS[9], string.format('%.0f', now) .. ' ' .. header .. '\n' .. raw)
       redis.call('HSET', KEYS[10], id, header)
-      bury(tonumber(ARGV[9]))
-      redis.call('HDEL', KEYS[5], receipt)
-      redis.call('HDEL', KEYS[6], receipt)
+      if with_marks then redis.call('ZREM', KEYS[14], id) end
+      local limits = redis.call('HMGET', KEYS[4], 'deadMax', 'deadMaxAge')
+      local max_age = tonumber(limits[2])
+      bury(tonumber(limits[1]) or DEAD_KEPT, max_age and now - max_age or 0)
+      if max_age then redis.call('ZADD', KEYS[15], now + max_age, string.format('d%.0f', now)) end
+      drop(receipt)
       redis.call('HINCRBY', KEYS[11], 'failed', 1)
     end
     at = at + 3
@@ -136,13 +193,27 @@ if not repeated then
     local receipt = ARGV[i]
     local raw = redis.call('HGET', KEYS[5], receipt)
     if raw then
-      local past = redis.call('HGET', KEYS[6], receipt)
-      if past then remember(raw, past) end
-      redis.call('RPUSH', KEYS[1], raw)
-      redis.call('HDEL', KEYS[5], receipt)
-      redis.call('HDEL', KEYS[6], receipt)
-      redis.call('HINCRBY', KEYS[11], 'taken', -1)
+      hand_back(receipt, raw)
+      drop(receipt)
     end
+  end
+  at = at + l
+  for _ = 1, c do
+    local receipt, id, header = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+    local raw = redis.call('HGET', KEYS[5], receipt)
+    if raw then
+      if redis.call('ZREM', KEYS[14], id) == 0 then
+        hand_back(receipt, raw)
+      else
+        if no_hash or redis.call('HEXISTS', KEYS[2], id) == 0 then
+          redis.call('HSET', KEYS[10], id, header)
+          redis.call('ZADD', KEYS[15], now + CANCELLED_KEPT, 'e' .. fingerprint(header) .. '|' .. id)
+        end
+        redis.call('HINCRBY', KEYS[11], 'cancelled', 1)
+      end
+      drop(receipt)
+    end
+    at = at + 3
   end
 end
 
@@ -236,4 +307,5 @@ redis.call('HSET', KEYS[13], ARGV[1], redis.call('HLEN', KEYS[5]))
 redis.call('ZADD', KEYS[3], now + tonumber(ARGV[6]), ARGV[1])
 -- what is due and was too much for this turn wants another one at once
 local next_in = due_at and not broken and math.max(0, due_at - now) or -1
-return {1, now, broken or length, worker[4] and 1 or 0, first, tasks, pasts, next_in}
+local marks = with_marks and tonumber(redis.call('HGET', KEYS[11], 'marks')) or 0
+return {1, now, broken or length, worker[4] and 1 or 0, first, tasks, pasts, next_in, marks}

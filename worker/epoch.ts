@@ -11,15 +11,18 @@
  * to hurry, running tasks get an AbortSignal and go back to the queue for others.
  */
 import type { Redis } from 'ioredis';
+import { TaskCancelled } from '../queue/cancel.ts';
 import type { QueueKeys } from '../queue/keys.ts';
 import { reap, turn, type Delivery } from '../queue/scripts.ts';
 import { systemClock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
+import { createCancelCheck } from './cancel.ts';
 import { createBell } from './bell.ts';
 import { createIdleWait, createPace, holdTarget } from './fetch.ts';
 import type { LeaseKeeper } from './lease.ts';
 import type { WorkerMetrics } from './metrics.ts';
 import { createPatience } from './patience.ts';
+import { createProgressOutbox } from './progress.ts';
 import { createReaper } from './reaper.ts';
 import { runTask, type Finished, type RunDeps } from './run.ts';
 import { createBatch } from './settle.ts';
@@ -48,14 +51,15 @@ const LINGER_MS = 2;
 const FULL_BATCH = 128;
 /** What was taken ahead and not begun after this goes back, ms. */
 const STALE_MS = 250;
-/** An idle worker looks in this often: for tasks that fell due, and whether it is to drain. */
-const IDLE_TURN_MS = 1_000;
+/** A worker looks in this often: for tasks that fell due, whether it is to drain, and what was cancelled. */
+const TURN_MS = 1_000;
 /** After `hurry`, what obeys its AbortSignal has this long to end. */
 const ABORT_PATIENCE_MS = 1_000;
 
 interface Run {
   /** Resolves when the handler has ended, however. */
   readonly ended: Promise<void>;
+  readonly delivery: Delivery;
   readonly abort: AbortController;
   readonly started: number;
 }
@@ -95,6 +99,9 @@ export async function runEpoch(
     log,
   });
 
+  const cancels = createCancelCheck(redis, keys, patience.repeat);
+  using progress = createProgressOutbox({ redis, keys, worker, epoch });
+
   const reapOthers = createReaper({ redis, keys, worker, leaseMs, log });
 
   const draining = (): boolean => told || stopping.aborted;
@@ -112,11 +119,11 @@ export async function runEpoch(
     const abort = new AbortController();
     const { receipt } = delivery;
     const started = performance.now();
-    const ended = runTask(delivery, abort.signal, options.run).then((finished) => {
+    const ended = runTask(delivery, abort.signal, options.run, progress).then((finished) => {
       running.delete(receipt);
       if (!over) finish(finished);
     });
-    running.set(receipt, { ended, abort, started });
+    running.set(receipt, { ended, delivery, abort, started });
   }
 
   function finish(finished: Finished): void {
@@ -145,7 +152,7 @@ export async function runEpoch(
     }
     const half = holding() <= target() / 2;
     if (woken || (ask && !draining() && (free() > 0 || half))) return 0;
-    const pause = running.size > 0 ? leaseMs / 3 : Math.min(IDLE_TURN_MS, leaseMs / 3);
+    const pause = Math.min(TURN_MS, leaseMs / 3);
     return Math.max(0, Math.min(lastTurn + pause, draining() ? Infinity : dueAt) - now);
   }
 
@@ -178,9 +185,24 @@ export async function runEpoch(
     if (typeof reply.length === 'number') ask = reply.length > 0 && want > 0;
     options.keeper?.renewed(running.size + leftovers.size + reply.tasks.length === 0);
     if (reply.tasks.length > 0) options.keeper?.begin(epoch);
-    for (const delivery of reply.tasks) held.push({ delivery, since: lastTurn });
     metrics.taken(reply.tasks.length);
+    const marked = await cancels.marked(reply, () =>
+      [...running.values(), ...held].map((had) => had.delivery),
+    );
+    for (const delivery of reply.tasks) held.push({ delivery, since: lastTurn });
+    if (marked?.size) dropCancelled(marked);
     return true;
+  }
+
+  /** What runs is aborted, and settled when it ends; what was not begun is not run. */
+  function dropCancelled(marked: ReadonlyMap<string, string | Buffer>): void {
+    log.info({ tasks: marked.size }, 'cancelled');
+    for (const [receipt, id] of marked) running.get(receipt)?.abort.abort(new TaskCancelled(id));
+    for (const { delivery } of held) {
+      const id = marked.get(delivery.receipt);
+      if (id !== undefined) batch.cancel(delivery, id, performance.now());
+    }
+    held = held.filter(({ delivery }) => !marked.has(delivery.receipt));
   }
 
   function handBack(): void {

@@ -16,6 +16,7 @@ import type { Handler } from './handler.ts';
 import type { WorkerMetrics } from './metrics.ts';
 import type { RetryPolicy } from './retry.ts';
 
+export { TaskCancelled } from '../queue/cancel.ts';
 export type { Handler, TaskContext } from './handler.ts';
 export type { RetryPolicy } from './retry.ts';
 
@@ -30,6 +31,8 @@ export interface WorkerOptions {
   /** A worker that is not heard of for this long has lost its tasks to others, ms. */
   readonly leaseMs: number;
   readonly retry: RetryPolicy;
+  readonly results: ResultPolicy;
+  readonly deadLetters: DeadLetterPolicy;
   readonly handler: Handler;
   /** The handler may compute in this thread for long: a thread of its own keeps the lease meanwhile. */
   readonly mayBlock: boolean;
@@ -40,6 +43,20 @@ export interface WorkerOptions {
   readonly metrics: WorkerMetrics;
   /** Called each time that the worker is registered and takes tasks. */
   readonly onReady?: () => void;
+}
+
+export interface ResultPolicy {
+  /** How long a result is kept, ms; `undefined` for ever. */
+  readonly ttlMs: number | undefined;
+  /** A larger one fails its task for good, bytes. */
+  readonly maxBytes: number;
+}
+
+/** What a queue keeps of the tasks that failed for good: the newest. */
+export interface DeadLetterPolicy {
+  readonly max: number;
+  /** ms; `undefined` for ever. */
+  readonly maxAgeMs: number | undefined;
 }
 
 const SOCKET_TIMEOUT_MS = 10_000;
@@ -72,7 +89,8 @@ export async function runWorker(
   const { id: worker, concurrency, leaseMs, log, metrics } = options;
   await using keeper = options.mayBlock ? createLeaseKeeper({ redis, keys, worker, leaseMs }) : undefined;
   const leftovers: Leftovers = new Set();
-  const run = { handler: options.handler, queue: options.queue, retry: options.retry, random: Math.random };
+  const { handler, queue, retry, results } = options;
+  const run = { handler, queue, retry, maxResultBytes: results.maxBytes, random: Math.random };
   try {
     while (!stopping.aborted) {
       const epoch = await begin(redis, keys, options, stopping);
@@ -102,7 +120,16 @@ async function begin(
   options: WorkerOptions,
   stopping: AbortSignal,
 ): Promise<number | undefined> {
-  const about = { concurrency: options.concurrency, version: options.version, pool: options.pool };
+  const { results, deadLetters } = options;
+  // the turn's script reads its policies here, so that they need not travel with every turn
+  const about = {
+    concurrency: options.concurrency,
+    version: options.version,
+    pool: options.pool,
+    ...(results.ttlMs === undefined ? {} : { resultTtl: results.ttlMs }),
+    deadMax: deadLetters.max,
+    ...(deadLetters.maxAgeMs === undefined ? {} : { deadMaxAge: deadLetters.maxAgeMs }),
+  };
   const stopped = new Promise<undefined>((resolve) => {
     stopping.addEventListener('abort', () => resolve(undefined), { once: true });
   });

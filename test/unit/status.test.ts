@@ -6,7 +6,16 @@ import { withDefaults, type WorkerPoolSpecInput } from '../../kube/defaults.ts';
 import type { WorkerPool, WorkerPoolStatus } from '../../kube/workerpool.ts';
 import type { QueueSample } from '../../queue/sample.ts';
 
-const counters = { taken: 0, completed: 0, failed: 0, retried: 0, recovered: 0, fenced: 0, serviceUs: 0 };
+const counters = {
+  taken: 0,
+  completed: 0,
+  failed: 0,
+  cancelled: 0,
+  retried: 0,
+  recovered: 0,
+  fenced: 0,
+  serviceUs: 0,
+};
 const sample: QueueSample = {
   now: 0,
   waiting: 12,
@@ -18,6 +27,7 @@ const sample: QueueSample = {
   dead: 2,
   workers: 0,
   expired: 0,
+  overdue: false,
   counters,
 };
 const known = { kind: 'known', sample } as const;
