@@ -40,6 +40,8 @@ export interface WorkerPoolSpec {
   maxReplicas: number;
   scaling: ScalingSpec;
   retry: RetrySpec;
+  results: ResultsSpec;
+  deadLetters: DeadLettersSpec;
   /** Replicas to keep when the queue could not be read for `after`; without it the pool holds what it has. */
   fallback?: { after: Duration; replicas: number };
   mode: Mode;
@@ -67,6 +69,20 @@ export interface RetrySpec {
   /** How often a task is tried in all, the first time included. */
   attempts: number;
   backoff: { initial: Duration; max: Duration; jitter: boolean };
+}
+
+export interface ResultsSpec {
+  /** How long a result is kept; `0s` for ever. */
+  ttl: Duration;
+  /** A larger result fails its task for good; a quantity such as `16Mi`, at most `512Mi`. */
+  maxSize: string;
+}
+
+/** What the queue keeps of tasks that failed for good: the newest. */
+export interface DeadLettersSpec {
+  max: number;
+  /** `0s` for ever. */
+  maxAge: Duration;
 }
 
 export interface SecretKeyRef {

@@ -99,7 +99,7 @@ export async function runEpoch(
     log,
   });
 
-  const cancels = createCancelCheck(redis, keys, patience.repeat);
+  const cancels = createCancelCheck(redis, keys, (send) => patience.repeat(send));
   using progress = createProgressOutbox({ redis, keys, worker, epoch });
 
   const reapOthers = createReaper({ redis, keys, worker, leaseMs, log });

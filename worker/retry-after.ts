@@ -7,9 +7,8 @@ export class RetryAfter extends Error {
   /** ms. */
   readonly retryAfter: number;
   constructor(ms: number, reason: unknown) {
-    super(typeof reason === 'string' ? reason : 'asked to be tried again later', {
-      ...(reason === undefined || typeof reason === 'string' ? {} : { cause: reason }),
-    });
+    if (typeof reason === 'string') super(reason);
+    else super('asked to be tried again later', reason === undefined ? {} : { cause: reason });
     this.retryAfter = ms;
   }
 }

@@ -72,6 +72,8 @@ const completeSpec: Complete<Omit<WorkerPoolSpec, 'template'>> & { template: Pod
   maxReplicas: 50,
   scaling: { tasksPerReplica: 10, scaleDown: { window: '30s' } },
   retry: { attempts: 3, backoff: { initial: '2s', max: '1m', jitter: false } },
+  results: { ttl: '24h', maxSize: '16Mi' },
+  deadLetters: { max: 500, maxAge: '72h' },
   fallback: { after: '90s', replicas: 3 },
   mode: Mode.DryRun,
 };
@@ -157,6 +159,8 @@ describe('withDefaults', () => {
       redis: {},
       scaling: { scaleDown: {} },
       retry: { backoff: { initial: '2s' } },
+      results: { ttl: '1h' },
+      deadLetters: { max: 5 },
       fallback: { replicas: 2 },
     },
     'everything set': completeSpec,

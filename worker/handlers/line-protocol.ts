@@ -68,11 +68,11 @@ function decodeDelay(value: unknown): number | undefined {
   if (value === undefined || value === null) return undefined;
   if (typeof value === 'number' && value >= 0) return value;
   try {
-    return parseDuration(String(value));
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new SyntaxError(`its "retryAfter" is neither ms nor a duration (${why})`, { cause });
+    if (typeof value === 'string') return parseDuration(value);
+  } catch {
+    // said below
   }
+  throw new SyntaxError('its "retryAfter" is neither ms nor a duration such as "30s"');
 }
 
 /** Node skips over what is not base64; a result must not lose bytes without a word. */
