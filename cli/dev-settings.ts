@@ -8,7 +8,9 @@ import { policyOf } from '../controller/policy.ts';
 import type { Policy } from '../controller/decide.ts';
 import { withDefaults, type WorkerPoolSpecInput } from '../kube/defaults.ts';
 import { KIND, Mode } from '../kube/workerpool.ts';
+import { parseBytes } from '../runtime/bytes.ts';
 import { formatDuration, parseDuration } from '../runtime/duration.ts';
+import { MAX_RESULT_BYTES } from '../worker/encode.ts';
 import { UsageError } from '../runtime/program.ts';
 
 export interface DevFlags {
@@ -36,6 +38,8 @@ export interface DevSettings {
     readonly attempts: number;
     readonly backoff: { readonly initialMs: number; readonly maxMs: number; readonly jitter: boolean };
   };
+  readonly results: { readonly ttlMs: number; readonly maxBytes: number };
+  readonly deadLetters: { readonly max: number; readonly maxAgeMs: number };
 }
 
 /** Throws `UsageError` in one line for settings that contradict one another or that a pool must not have. */
@@ -67,6 +71,7 @@ export function devSettings(
   whole('maxReplicas (--max)', spec.maxReplicas, 0);
   whole('scaling.tasksPerReplica', spec.scaling.tasksPerReplica, 1);
   whole('retry.attempts', spec.retry.attempts, 1);
+  whole('deadLetters.max', spec.deadLetters.max, 1);
   if (spec.minReplicas > spec.maxReplicas)
     throw new UsageError(
       `at least ${spec.minReplicas} and at most ${spec.maxReplicas} replicas cannot both be: correct --min or --max`,
@@ -87,11 +92,19 @@ export function devSettings(
           jitter: backoff.jitter,
         },
       },
+      results: {
+        ttlMs: parseDuration(spec.results.ttl),
+        maxBytes: parseBytes(spec.results.maxSize, MAX_RESULT_BYTES),
+      },
+      deadLetters: { max: spec.deadLetters.max, maxAgeMs: parseDuration(spec.deadLetters.maxAge) },
     };
   } catch (error) {
-    throw new UsageError(`the pool has a duration that cannot be read: ${(error as Error).message}`, {
-      cause: error,
-    });
+    throw new UsageError(
+      `the pool has a duration or a size that cannot be read: ${(error as Error).message}`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 

@@ -2,7 +2,7 @@
 import type { QueueFlags } from '../queue/flags.ts';
 import type { QueueView, WorkerView } from '../queue/queue.ts';
 import { withQueue } from './client.ts';
-import { age, table } from './table.ts';
+import { age, oneLine, table } from './table.ts';
 
 export async function inspect(flags: QueueFlags & { readonly output: 'table' | 'json' }): Promise<void> {
   await withQueue(flags, async (queue) => {
@@ -14,6 +14,12 @@ export async function inspect(flags: QueueFlags & { readonly output: 'table' | '
 }
 
 function tables(name: string, view: QueueView): string {
+  const progress = view.progress.map(({ id, worker, value }) => [
+    oneLine(id, 60),
+    worker,
+    oneLine(JSON.stringify(value), 100),
+  ]);
+  const report = progress.length === 0 ? '' : `\n${table(['TASK', 'WORKER', 'PROGRESS'], progress)}`;
   const { waiting, inFlight, delayed, dead, workers, counters } = view;
   const queue = table(
     ['QUEUE', 'WAITING', 'IN FLIGHT', 'DELAYED', 'DEAD', 'WORKERS', 'COMPLETED', 'FAILED'],
@@ -32,7 +38,7 @@ function tables(name: string, view: QueueView): string {
     age(view.now - worker.started),
     worker.version,
   ]);
-  return `${queue}${paused}\n${table(['WORKER', 'STATE', 'IN FLIGHT', 'SLOTS', 'LEASE', 'AGE', 'VERSION'], rows)}`;
+  return `${queue}${paused}\n${table(['WORKER', 'STATE', 'IN FLIGHT', 'SLOTS', 'LEASE', 'AGE', 'VERSION'], rows)}${report}`;
 }
 
 function note(reason: string): string {

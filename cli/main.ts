@@ -55,10 +55,18 @@ function build(): Command {
     ),
   )
     .option('--timeout <duration>', 'give up after this long', duration)
-    .action(async (id: string, flags: Flags<{ timeout?: number }>) => {
+    .option('--progress', 'tell meanwhile how far the task is, on stderr')
+    .action(async (id: string, flags: Flags<{ timeout?: number; progress?: true }>) => {
       const { printResult } = await import('./result.ts');
       await printResult(id, flags);
     });
+
+  addQueueFlags(
+    command('cancel', 'do not run a task, or abort it where it runs').argument('<id...>', 'ids of tasks'),
+  ).action(async (ids: string[], flags: Flags<object>) => {
+    const { cancel } = await import('./cancel.ts');
+    await cancel(ids, flags);
+  });
 
   addQueueFlags(command('inspect', 'what is in the queue, and which workers it has'))
     .addOption(output)
@@ -79,10 +87,18 @@ function build(): Command {
     await resume(flags);
   });
 
-  const dead = command('dead', 'tasks that failed for good').argument('[command]').usage('list [options]');
+  addDead(command('dead', 'tasks that failed for good'), output);
+
+  command('version', 'print the version').action(() => void process.stdout.write(`${version}\n`));
+  return program;
+}
+
+function addDead(dead: Command, output: Option): void {
+  const commands = 'list, show, requeue or drop';
+  dead.argument('[command]').usage('list|show|requeue|drop [options]');
   dead.action((unknown: string | undefined) => {
     throw new UsageError(
-      unknown === undefined ? 'dead needs a command: list' : `unknown command 'dead ${unknown}'`,
+      unknown === undefined ? `dead needs a command: ${commands}` : `unknown command 'dead ${unknown}'`,
     );
   });
   addQueueFlags(strict(dead.command('list')).description('print the newest ones, newest first'))
@@ -92,9 +108,27 @@ function build(): Command {
       const { listDead } = await import('./dead.ts');
       await listDead(flags);
     });
-
-  command('version', 'print the version').action(() => void process.stdout.write(`${version}\n`));
-  return program;
+  addQueueFlags(strict(dead.command('show')).description('print all that is known of one task'))
+    .argument('<id>', 'the id of the task, or the task itself')
+    .addOption(output)
+    .action(async (id: string, flags: Flags<{ output: 'table' | 'json' }>) => {
+      const { showDead } = await import('./dead.ts');
+      await showDead(id, flags);
+    });
+  const moves = {
+    requeue: 'put tasks back into the queue, with all their attempts',
+    drop: 'forget tasks and their errors',
+  };
+  for (const how of ['requeue', 'drop'] as const)
+    addQueueFlags(strict(dead.command(how)).description(moves[how]))
+      .argument('[id...]', 'ids of tasks')
+      .option('--error <text>', 'those whose error contains this')
+      .option('--older-than <duration>', 'those that have been dead for so long', duration)
+      .option('--all', 'all of them')
+      .action(async (ids: string[], flags: Flags<Omit<import('./dead.ts').ChooseDeadFlags, 'queue'>>) => {
+        const { moveDead } = await import('./dead.ts');
+        await moveDead(how, ids, flags);
+      });
 }
 
 function addDev(command: Command): void {

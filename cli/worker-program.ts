@@ -19,6 +19,9 @@ export interface WorkerSettings {
     readonly attempts: number;
     readonly backoff: { readonly initialMs: number; readonly maxMs: number; readonly jitter: boolean };
   };
+  /** Without these two, the worker's own defaults hold. */
+  readonly results?: { readonly ttlMs: number; readonly maxBytes: number };
+  readonly deadLetters?: { readonly max: number; readonly maxAgeMs: number };
 }
 
 /** The program of one worker. What the caller's own environment says about Millrace is left out: `settings` has it. */
@@ -34,7 +37,7 @@ export function workerProgram(settings: WorkerSettings, id: string, env: NodeJS.
 }
 
 function variables(settings: WorkerSettings, id: string): NodeJS.ProcessEnv {
-  const { redis, retry } = settings;
+  const { redis, retry, results, deadLetters } = settings;
   return {
     MILLRACE_WORKER_ID: id,
     MILLRACE_REDIS_URL: redis.url,
@@ -58,6 +61,10 @@ function variables(settings: WorkerSettings, id: string): NodeJS.ProcessEnv {
     MILLRACE_BACKOFF_INITIAL: formatDuration(retry.backoff.initialMs),
     MILLRACE_BACKOFF_MAX: formatDuration(retry.backoff.maxMs),
     MILLRACE_BACKOFF_JITTER: retry.backoff.jitter ? 'on' : 'off',
+    MILLRACE_RESULT_TTL: results && formatDuration(results.ttlMs),
+    MILLRACE_RESULT_MAX_SIZE: results && String(results.maxBytes),
+    MILLRACE_DEAD_MAX: deadLetters && String(deadLetters.max),
+    MILLRACE_DEAD_MAX_AGE: deadLetters && formatDuration(deadLetters.maxAgeMs),
   };
 }
 

@@ -73,7 +73,7 @@ function withPool(container: Container, pool: WorkerPool, graceS: number): Conta
 }
 
 function environment({ metadata, spec }: WorkerPool, graceS: number): EnvVar[] {
-  const { redis, retry } = spec;
+  const { redis, retry, results, deadLetters } = spec;
   const { tls } = redis;
   const value = (name: string, text: string | number | undefined): EnvVar[] =>
     text === undefined ? [] : [{ name, value: String(text) }];
@@ -104,5 +104,9 @@ function environment({ metadata, spec }: WorkerPool, graceS: number): EnvVar[] {
     ...value('MILLRACE_BACKOFF_INITIAL', `${parseDuration(retry.backoff.initial)}ms`),
     ...value('MILLRACE_BACKOFF_MAX', `${parseDuration(retry.backoff.max)}ms`),
     ...value('MILLRACE_BACKOFF_JITTER', retry.backoff.jitter ? 'on' : 'off'),
+    ...value('MILLRACE_RESULT_TTL', `${parseDuration(results.ttl)}ms`),
+    ...value('MILLRACE_RESULT_MAX_SIZE', results.maxSize),
+    ...value('MILLRACE_DEAD_MAX', deadLetters.max),
+    ...value('MILLRACE_DEAD_MAX_AGE', `${parseDuration(deadLetters.maxAge)}ms`),
   ];
 }

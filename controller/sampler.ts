@@ -10,6 +10,7 @@ import type { QueueKeys } from '../queue/keys.ts';
 import { combineSamples, type PoolSample } from '../queue/combine.ts';
 import { sampleQueue, WrongKeyType } from '../queue/sample.ts';
 import { recoverLost } from '../queue/recover.ts';
+import { sweep } from '../queue/sweep.ts';
 import { defineScripts } from '../queue/scripts.ts';
 import type { Logger } from '../runtime/log.ts';
 import { createWake, type WakeMode } from './wake.ts';
@@ -147,9 +148,10 @@ export function createSampler(options: SamplerOptions): Sampler {
       if (redis.status !== 'ready') await within(CONNECT_MS, tried.promise, 'the connection');
       const reading = Promise.all(queues.map((keys) => sampleQueue(redis, keys)));
       const samples = await within(ANSWER_MS, reading, 'the sample');
-      for (const [i, { expired }] of samples.entries()) {
+      for (const [i, { expired, overdue }] of samples.entries()) {
         const keys = queues[i];
         if (keys && expired > 0) await within(ANSWER_MS, recoverLost(redis, keys, log), 'the recovery');
+        if (keys && overdue) await within(ANSWER_MS, sweep(redis, keys), 'the sweep');
       }
       const quiet = queues.filter((_, i) => samples[i]?.waiting === 0 && !samples[i].paused);
       return { sampled: { kind: 'known', sample: combineSamples(samples) }, quiet };

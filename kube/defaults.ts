@@ -3,17 +3,29 @@
  * server fills in the same values from the CRD's schema (charts/millrace/files/workerpools.yaml), where they are
  * documented; tests hold this file to the schema and to what a real API server answers.
  */
-import { Mode, type RetrySpec, type ScaleTargetRef, type WorkerPoolSpec } from './workerpool.ts';
+import {
+  Mode,
+  type DeadLettersSpec,
+  type ResultsSpec,
+  type RetrySpec,
+  type ScaleTargetRef,
+  type WorkerPoolSpec,
+} from './workerpool.ts';
 
 /** A spec as a user writes it: everything that has a default may be left out. */
 export interface WorkerPoolSpecInput extends Partial<
-  Omit<WorkerPoolSpec, 'redis' | 'scaleTargetRef' | 'scaling' | 'retry' | 'durability' | 'fallback'>
+  Omit<
+    WorkerPoolSpec,
+    'redis' | 'scaleTargetRef' | 'scaling' | 'retry' | 'results' | 'deadLetters' | 'durability' | 'fallback'
+  >
 > {
   redis: WorkerPoolSpec['redis'];
   scaleTargetRef?: Partial<ScaleTargetRef> & Pick<ScaleTargetRef, 'name'>;
   scaling?: { tasksPerReplica?: number; scaleDown?: { window?: string } };
   retry?: { attempts?: number; backoff?: Partial<RetrySpec['backoff']> };
   durability?: { replicas: number; timeout?: string };
+  results?: Partial<ResultsSpec>;
+  deadLetters?: Partial<DeadLettersSpec>;
   fallback?: { after?: string; replicas: number };
 }
 
@@ -22,7 +34,7 @@ export interface WorkerPoolSpecInput extends Partial<
  * does not judge: a spec that the API server would refuse comes out as wrong as it went in.
  */
 export function withDefaults(spec: WorkerPoolSpecInput): WorkerPoolSpec {
-  const { scaleTargetRef, scaling, retry, durability, fallback, ...rest } = spec;
+  const { scaleTargetRef, scaling, retry, results, deadLetters, durability, fallback, ...rest } = spec;
   return {
     queue: 'task_queue',
     result: 'result',
@@ -45,6 +57,8 @@ export function withDefaults(spec: WorkerPoolSpecInput): WorkerPoolSpec {
       backoff: { initial: '1s', max: '5m', jitter: true, ...retry?.backoff },
     },
     ...(durability && { durability: { timeout: '1s', ...durability } }),
+    results: { ttl: '0s', maxSize: '512Mi', ...results },
+    deadLetters: { max: 10_000, maxAge: '720h', ...deadLetters },
     ...(fallback && { fallback: { after: '60s', ...fallback } }),
   };
 }

@@ -44,6 +44,8 @@ export interface WorkerPoolSpec {
   retry: RetrySpec;
   /** Workers wait for so many replicas of Redis after each turn; without it, for none. */
   durability?: { replicas: number; timeout: Duration };
+  results: ResultsSpec;
+  deadLetters: DeadLettersSpec;
   /** Replicas to keep when the queue could not be read for `after`; without it the pool holds what it has. */
   fallback?: { after: Duration; replicas: number };
   mode: Mode;
@@ -71,6 +73,20 @@ export interface RetrySpec {
   /** How often a task is tried in all, the first time included. */
   attempts: number;
   backoff: { initial: Duration; max: Duration; jitter: boolean };
+}
+
+export interface ResultsSpec {
+  /** How long a result is kept; `0s` for ever. */
+  ttl: Duration;
+  /** A larger result fails its task for good; a quantity such as `16Mi`, at most `512Mi`. */
+  maxSize: string;
+}
+
+/** What the queue keeps of tasks that failed for good: the newest. */
+export interface DeadLettersSpec {
+  max: number;
+  /** `0s` for ever. */
+  maxAge: Duration;
 }
 
 export interface SecretKeyRef {

@@ -44,6 +44,7 @@ export function combineSamples(samples: readonly QueueSample[]): PoolSample {
     workers,
     expired: sum((sample) => sample.expired),
     paused: open.length === 0,
+    overdue: samples.some((sample) => sample.overdue),
     counters,
     runnable: {
       waiting: open.reduce((total, sample) => total + sample.waiting, 0),

@@ -12,6 +12,8 @@ export interface DeadHeader {
   readonly worker: string;
   /** The task's id, where it is not the whole task. */
   readonly id?: string;
+  /** Not dead, but cancelled: only ever found among the errors. */
+  readonly cancelled?: true;
 }
 
 export interface DeadLetter extends DeadHeader {

@@ -4,6 +4,7 @@
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from './keys.ts';
 import { pauseOf, type Pause } from './pause.ts';
+import { listProgress, type TaskProgress } from './progress.ts';
 import { sampleQueue, type QueueSample } from './sample.ts';
 
 export interface WorkerView {
@@ -23,6 +24,8 @@ export interface QueueView extends QueueSample {
   readonly workerList: readonly WorkerView[];
   /** Since when and why, when it is paused. */
   readonly pause: Pause | undefined;
+  /** What handlers report of the tasks that they run, of some hundred tasks a worker at most. */
+  readonly progress: readonly TaskProgress[];
 }
 
 /** A look at the queue and at its workers (at most 1,000 of them). */
@@ -49,5 +52,11 @@ export async function inspectQueue(redis: Redis, keys: QueueKeys): Promise<Queue
       leaseLeft: Number(leases[2 * i + 1]) - sample.now,
     };
   });
-  return { ...sample, workerList, pause: sample.paused ? await pauseOf(redis, keys) : undefined };
+  const holding = workerList.filter(({ inFlight }) => inFlight > 0).map(({ id }) => id);
+  return {
+    ...sample,
+    workerList,
+    pause: sample.paused ? await pauseOf(redis, keys) : undefined,
+    progress: await listProgress(redis, keys, holding),
+  };
 }

@@ -27,12 +27,18 @@ export interface QueueKeys {
   readonly history: string;
   /** STRING: there while the queue is paused, with the reason. See pause.ts. */
   readonly paused: string;
+  /** ZSET: ids of cancelled tasks that no worker has met yet, by the time when they are forgotten. See cancel.lua. */
+  readonly cancelled: string;
+  /** ZSET: what goes by itself, by due time, ms of Redis time. See sweep.lua. */
+  readonly expiry: string;
   /** HASH: epoch, state and description of one worker. */
   worker(id: string): string;
   /** HASH: receipt → raw task. */
   inflight(id: string): string;
   /** HASH: receipt → `attempts:deliveries`, for the in-flight tasks that have a past. */
   carried(id: string): string;
+  /** HASH: task id → what its handler reported last, as JSON. */
+  progress(id: string): string;
   /** LIST: at most one task, between an idle worker's blocking move and its next turn. */
   wake(id: string): string;
 }
@@ -55,9 +61,12 @@ export function queueKeys(queue: string, result: string): QueueKeys {
     stats: `${base}:stats`,
     history: `${base}:history`,
     paused: `${base}:paused`,
+    cancelled: `${base}:cancelled`,
+    expiry: `${base}:expiry`,
     worker: (id) => `${base}:worker:${id}`,
     inflight: (id) => `${base}:inflight:${id}`,
     carried: (id) => `${base}:carried:${id}`,
+    progress: (id) => `${base}:progress:${id}`,
     wake: (id) => `${base}:wake:${id}`,
   };
 }

@@ -7,18 +7,23 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
+import { cancelTask } from './cancel.ts';
 import { closeRedis, openRedis, redisNow, type RedisAddress } from './connection.ts';
 import { awaitReplicas, checkDurability, type Durability } from './durability.ts';
-import { listDead, type DeadLetter } from './dead.ts';
 import { inspectQueue, type QueueView } from './inspect.ts';
 import { queueKeys, type QueueKeys } from './keys.ts';
+import { openDeadLetters, type DeadLetters } from './letters.ts';
 import { pauseQueue, resumeQueue } from './pause.ts';
+import { readProgress } from './progress.ts';
 import { openResults, type ResultOptions, type Results } from './results.ts';
 import { defineScripts } from './scripts.ts';
 import { delayedMember, encodeTask, type EncodedTask } from './task.ts';
 
 export { NotReplicated, type Durability } from './durability.ts';
+export { TaskCancelled } from './cancel.ts';
 export type { DeadLetter } from './dead.ts';
+export type { DeadFilter, DeadLetters, DeadSelection } from './letters.ts';
+export type { TaskProgress } from './progress.ts';
 export type { QueueView, WorkerView } from './inspect.ts';
 export { queueKeys, type QueueKeys } from './keys.ts';
 export { ResultTimeout, TaskFailed, type ResultOptions } from './results.ts';
@@ -49,19 +54,27 @@ export interface Queue extends AsyncDisposable {
   readonly keys: QueueKeys;
   /**
    * Adds one task and returns its id. Text and bytes are pushed as they are, anything else as JSON; an object without
-   * an `id` is given one. The error of an earlier task with that id is forgotten.
+   * an `id` is given one. The error of an earlier task with that id is forgotten, and a cancel of it taken back.
    */
   enqueue(task: unknown, options?: EnqueueOptions): Promise<string>;
   /** Adds many tasks, in their order, in as few round trips as is kind to the server; returns their ids. */
   enqueueMany(tasks: Iterable<unknown> | AsyncIterable<unknown>, options?: EnqueueOptions): Promise<string[]>;
   /**
    * Waits for a result, without polling where the server allows it, and returns it as text (or, with `as`, as bytes
-   * or parsed JSON). Throws `TaskFailed` when the task failed for good, `ResultTimeout` after `timeoutMs`, and the
-   * signal's reason when that aborts.
+   * or parsed JSON). Throws `TaskFailed` when the task failed for good, `TaskCancelled` when it was cancelled,
+   * `ResultTimeout` after `timeoutMs`, and the signal's reason when that aborts.
    */
   result(id: string | Buffer, options: ResultOptions & { as: 'bytes' }): Promise<Buffer>;
   result(id: string | Buffer, options: ResultOptions & { as: 'json' }): Promise<unknown>;
   result(id: string | Buffer, options?: ResultOptions): Promise<string>;
+  /**
+   * Cancels a task: one that waits or is delayed is not run, one that runs is aborted, within about a second. `finished`
+   * when the id has a result or failed for good: then nothing is done. `marked` does not say that there is such a task;
+   * a mark that meets none is forgotten after a week. Of several tasks with one id, one is cancelled.
+   */
+  cancel(id: string | Buffer): Promise<'marked' | 'finished'>;
+  /** What the task's handler reported last; `undefined` when it does not run now, or has reported nothing. */
+  progress(id: string): Promise<unknown>;
   inspect(): Promise<QueueView>;
   /**
    * Workers begin no more tasks of this queue until it is resumed; what runs is finished. They hear of it within a
@@ -70,8 +83,8 @@ export interface Queue extends AsyncDisposable {
   pause(reason?: string): Promise<void>;
   /** Resolves to whether it was paused. */
   resume(): Promise<boolean>;
-  /** The newest dead letters, newest first. */
-  dead(count?: number): Promise<DeadLetter[]>;
+  /** `dead(20)` lists the newest dead letters; `dead.find`, `dead.requeue` and `dead.drop` work on chosen ones. */
+  readonly dead: DeadLetters;
   close(): Promise<void>;
 }
 
@@ -101,10 +114,12 @@ export function openQueue(options: QueueOptions = {}): Queue {
     },
     enqueueMany: (tasks, when) => enqueueMany(target, tasks, dueIn(when)),
     result: ((id, asked) => results.wait(id, asked)) as Queue['result'],
+    cancel: (id) => cancelTask(redis, keys, id),
+    progress: (id) => readProgress(redis, keys, id),
     inspect: () => inspectQueue(redis, keys),
     pause: (reason = '') => pauseQueue(redis, keys, reason),
     resume: () => resumeQueue(redis, keys),
-    dead: (count) => listDead(redis, keys, count),
+    dead: openDeadLetters(redis, keys),
     close,
     [Symbol.asyncDispose]: close,
   };
@@ -152,7 +167,8 @@ async function push(
   tasks: readonly EncodedTask[],
   delayMs: number | undefined,
 ): Promise<void> {
-  const forget = redis.hdel(keys.errors, ...tasks.map((task) => task.id));
+  const ids = tasks.map((task) => task.id);
+  const forget = Promise.all([redis.hdel(keys.errors, ...ids), redis.zrem(keys.cancelled, ...ids)]);
   if (delayMs === undefined) {
     await Promise.all([forget, redis.lpush(keys.queue, ...tasks.map((task) => task.raw))]);
   } else {

@@ -1,6 +1,6 @@
 -- Ends a worker's epoch and puts what it held back at the front of the queue, in the order in which it was taken.
 --
--- KEYS  1 queue  2 workers  3 worker  4 inflight  5 carried  6 wake  7 stats  8 history  9 load
+-- KEYS  1 queue  2 workers  3 worker  4 inflight  5 carried  6 wake  7 stats  8 history  9 load  10 progress
 -- ARGV  1 worker id
 --       2 whose: 'expired' (only when its lease is over), 'any', or an epoch (only that one)
 --       3 what for: 'leave' (a clean goodbye: nothing of it can still be blocked in Redis; its tasks were not
@@ -50,7 +50,7 @@ for _, task in ipairs(tasks) do
   if attempts ~= '0' or tonumber(deliveries) > 0 then remember(task[3], attempts .. ':' .. deliveries) end
   redis.call('RPUSH', KEYS[1], task[3])
 end
-redis.call('DEL', KEYS[4], KEYS[5], KEYS[6])
+redis.call('DEL', KEYS[4], KEYS[5], KEYS[6], KEYS[10])
 redis.call('HDEL', KEYS[9], ARGV[1])
 if #tasks > 0 then
   redis.call('HINCRBY', KEYS[7], 'taken', -#tasks)

@@ -6,6 +6,7 @@
  * a timer.
  */
 import type { Redis } from 'ioredis';
+import { TaskCancelled } from './cancel.ts';
 import type { RedisAddress } from './connection.ts';
 import { parseHeader, type DeadHeader } from './dead.ts';
 import type { QueueKeys } from './keys.ts';
@@ -47,6 +48,10 @@ export class TaskFailed extends Error {
     this.attempts = header.attempts;
     this.worker = header.worker;
   }
+}
+
+function reasonOf(id: string | Buffer, header: DeadHeader): Error {
+  return header.cancelled ? new TaskCancelled(id) : new TaskFailed(id, header);
 }
 
 interface Wait {
@@ -150,7 +155,7 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
       const value = values[i];
       const error = errors[i];
       if (value) asker.settle(value);
-      else if (error) asker.settle(new TaskFailed(asker.id, parseHeader(error)));
+      else if (error) asker.settle(reasonOf(asker.id, parseHeader(error)));
       if (value ?? error) found++;
     }
     return found;

@@ -8,6 +8,7 @@ export interface QueueCounters {
   readonly taken: number;
   readonly completed: number;
   readonly failed: number;
+  readonly cancelled: number;
   readonly retried: number;
   readonly recovered: number;
   readonly fenced: number;
@@ -32,6 +33,8 @@ export interface QueueSample {
   readonly workers: number;
   /** Workers whose lease is over: time to reap. */
   readonly expired: number;
+  /** Results, errors or dead letters are past their time: time to sweep. */
+  readonly overdue: boolean;
   readonly counters: QueueCounters;
 }
 
@@ -46,6 +49,7 @@ export async function sampleQueue(redis: Redis, keys: QueueKeys): Promise<QueueS
     keys.dead,
     keys.stats,
     keys.paused,
+    keys.expiry,
   )) as [
     number,
     number | Buffer,
@@ -59,6 +63,7 @@ export async function sampleQueue(redis: Redis, keys: QueueKeys): Promise<QueueS
     number,
     number,
     (Buffer | null)[],
+    number,
     number,
   ];
   const [
@@ -75,11 +80,13 @@ export async function sampleQueue(redis: Redis, keys: QueueKeys): Promise<QueueS
     expired,
     stats,
     paused,
+    sweep,
   ] = reply;
   if (typeof length !== 'number') throw new WrongKeyType(keys.queue, 'a list', length.toString());
   if (!['hash', 'none'].includes(resultType.toString()))
     throw new WrongKeyType(keys.result, 'a hash', `it is a ${resultType.toString()}`);
-  const [taken, completed, failed, retried, recovered, fenced, serviceUs] = stats.map(Number) as [
+  const [taken, completed, failed, retried, recovered, fenced, serviceUs, cancelled] = stats.map(Number) as [
+    number,
     number,
     number,
     number,
@@ -99,11 +106,13 @@ export async function sampleQueue(redis: Redis, keys: QueueKeys): Promise<QueueS
     workers,
     expired,
     paused: paused === 1,
+    overdue: sweep === 1,
     nextDue: nextDue.length === 0 ? undefined : Number(nextDue),
     counters: {
       taken,
       completed,
       failed,
+      cancelled,
       retried,
       recovered,
       fenced,

@@ -14,7 +14,16 @@ type Script = (...args: Arg[]) => Promise<unknown>;
 export const BLOCK_MS = 5_000;
 const GRAVE_MS = 2 * BLOCK_MS;
 
-const arity = { turn: 14, register: 4, reap: 9, sample: 8 } as const;
+const arity = {
+  turn: 16,
+  register: 4,
+  reap: 10,
+  sample: 9,
+  cancel: 4,
+  letter: 4,
+  progress: 2,
+  sweep: 5,
+} as const;
 
 /** Makes the scripts known to a connection. To be called once for each. */
 export function defineScripts(redis: Redis): Redis {
@@ -74,6 +83,7 @@ export async function reap(
     keys.stats,
     keys.history,
     keys.load,
+    keys.progress(worker),
     worker,
     whose,
     why,

@@ -1,7 +1,7 @@
 -- One turn of a worker: settle what finished, take what comes next, renew the lease. All or nothing, in one round trip.
 --
 -- KEYS  1 queue  2 result  3 workers  4 worker  5 inflight  6 carried  7 wake  8 delayed  9 dead  10 errors
---       11 stats  12 history  13 load  14 paused
+--       11 stats  12 history  13 load  14 paused  15 cancelled  16 expiry
 -- ARGV  1 what the worker says, packed as one MessagePack object (queue/pack.ts):
 --         worker, epoch   texts
 --         number          of the turn, one more than the last one's unless this repeats it
@@ -9,34 +9,43 @@
 --         want            how many tasks it takes
 --         leaseMs, state
 --         serviceUs       service time of the settled tasks in all
---         deadKept        how many dead letters to keep
 --         receipts        {receipt, …} of the results
 --         results         {id, value, …}
 --         retries         {{receipt, delayMs, past = "attempts:deliveries"}, …}
 --         dead            {{receipt, id, header = JSON}, …}
 --         released        {receipt, …}
+--         cancelled       {{receipt, id, header = JSON}, …}
 --       2… long ids and values, each as it is: where an id or a value is a number, it is the one in that argument
 -- Returns  {0} when the worker is fenced: it has no lease of this epoch, and nothing was done; else
 --          {1, Redis time in ms, length of the queue or an error in words, orders (0: none, 1: drain, 2: the queue is
 --           paused), counter of the first task,
 --           {task, …}, {index, "attempts:deliveries", …} for the tasks that have a past,
---           ms until the next delayed task falls due, or -1}
+--           ms until the next delayed task falls due, or -1,
+--           0 when no task is marked as cancelled, else a number that changes with every mark}
+-- The worker's hash may hold the policies of its pool: resultTtl (ms), deadMax and deadMaxAge (ms).
 --
 -- Before: every task of this worker is in its in-flight hash (or in its wake list). After: each settled task is gone
--- from there and is in exactly one of result, delayed, dead or queue; each returned task is in flight with a receipt
--- `epoch-counter`. Repeating a turn after a lost reply changes nothing more and returns the same tasks again.
+-- from there and is in exactly one of result, delayed, dead or queue, or was cancelled and is in errors; each returned
+-- task is in flight with a receipt `epoch-counter`. Repeating a turn after a lost reply changes nothing more and returns the same tasks again.
 -- A turn older than the last one (a packet that was long on its way) is refused, and so is one that would have to
 -- write to a queue or result key of another type: of that only the lease is renewed, so that what the worker holds
 -- waits there until the key is right, and is not run by one worker after the other meanwhile.
+-- Cancelled: whoever was first wins. A result or a dead letter takes the mark away; a task that is settled as cancelled
+-- and has no mark any more (it was enqueued again) goes back to the queue.
 local CHUNK = 2000
 local PROMOTE = 100
+local DEAD_KEPT = 10000
+local BURY = 1000
+-- how long a waiting client can be told that a task was cancelled, ms
+local CANCELLED_KEPT = 24 * 3600 * 1000
 local TWO_DIGITS = '00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899'
 
-local QUEUE, RESULT, WORKERS, WORKER, INFLIGHT, CARRIED, WAKE, DELAYED, DEAD, ERRORS, STATS, HISTORY, LOAD, PAUSED = unpack(KEYS)
+local QUEUE, RESULT, WORKERS, WORKER, INFLIGHT, CARRIED, WAKE, DELAYED, DEAD, ERRORS, STATS, HISTORY, LOAD, PAUSED,
+  CANCELLED, EXPIRY = unpack(KEYS)
 local turn = cmsgpack.unpack(ARGV[1])
 local epoch, want, results = turn.epoch, turn.want, turn.results
 
-local worker = redis.call('HMGET', WORKER, 'epoch', 'turn', 'seq', 'drain')
+local worker = redis.call('HMGET', WORKER, 'epoch', 'turn', 'seq', 'drain', 'resultTtl', 'expiry')
 if worker[1] ~= epoch then return {0} end
 
 local clock = redis.call('TIME')
@@ -60,9 +69,10 @@ local no_hash = misfit(redis.pcall('HLEN', RESULT), RESULT)
 local broken = no_list or no_hash
 local paused = redis.call('EXISTS', PAUSED) == 1
 if broken or paused then want = 0 end
-if not repeated and ((no_list and #turn.released > 0) or (no_hash and completed > 0)) then
+local returning = #turn.released + #turn.cancelled
+if not repeated and ((no_list and returning > 0) or (no_hash and completed > 0)) then
   redis.call('ZADD', WORKERS, now + turn.leaseMs, turn.worker)
-  return redis.error_reply(no_list and #turn.released > 0 and no_list or no_hash)
+  return redis.error_reply(no_list and returning > 0 and no_list or no_hash)
 end
 
 -- a short name for a task's bytes that cannot be mistaken for another's
@@ -87,9 +97,19 @@ local function recall(raw)
   return last or pasts
 end
 
--- drops the oldest dead letters over the limit, and with each its error, unless a later one has replaced that
-local function bury(kept)
-  while redis.call('LLEN', DEAD) > kept do
+-- tells a value from a later one under the same id: see sweep.lua, which has the same function
+local function fingerprint(value)
+  if #value > 4096 then value = #value .. string.sub(value, 1, 64) .. string.sub(value, -64) end
+  return string.sub(redis.sha1hex(value), 1, 16)
+end
+
+-- drops the oldest dead letters over the limit of number or age (some at a time, where a limit was lowered), and with each
+-- its error, unless a later one has replaced that
+local function bury(kept, since)
+  for _ = 1, BURY do
+    local oldest = redis.call('LINDEX', DEAD, -1)
+    if not oldest then break end
+    if redis.call('LLEN', DEAD) <= kept and (tonumber(string.match(oldest, '^%d+')) or 0) >= since then break end
     local header, raw = string.match(redis.call('RPOP', DEAD), '^%d+ ([^\n]*)\n(.*)$')
     local read, about = pcall(cjson.decode, header or '')
     local id = read and type(about) == 'table' and about.id or raw
@@ -117,12 +137,50 @@ local function leave(receipt)
   redis.call('HDEL', CARRIED, receipt)
 end
 
+local function hand_back(receipt, raw)
+  local past = redis.call('HGET', CARRIED, receipt)
+  if past then remember(raw, past) end
+  redis.call('RPUSH', QUEUE, raw)
+  redis.call('HINCRBY', STATS, 'taken', -1)
+  leave(receipt)
+end
+
+-- lets the results go after `ttl` ms: the server does it where it can (Redis >= 7.4, Valkey >= 9, and the user may), else
+-- sweep.lua does. Which of the two is found out once an epoch.
+local function expire(ttl)
+  if worker[6] ~= 'swept' then
+    local ids = {}
+    for i = 1, #results, 2 do ids[#ids + 1] = results[i] end
+    for from = 1, #ids, CHUNK do
+      local to = math.min(from + CHUNK - 1, #ids)
+      local done = redis.pcall('HPEXPIRE', RESULT, ttl, 'FIELDS', to - from + 1, unpack(ids, from, to))
+      if type(done) ~= 'table' or done.err then
+        redis.call('HSET', WORKER, 'expiry', 'swept')
+        worker[6] = 'swept'
+        break
+      end
+    end
+  end
+  if worker[6] ~= 'swept' then return end
+  local due = {}
+  for i = 1, #results, 2 do
+    due[#due + 1] = now + ttl
+    due[#due + 1] = 'r' .. fingerprint(results[i + 1]) .. '|' .. results[i]
+  end
+  slices('ZADD', EXPIRY, due)
+end
+
 local with_carried = redis.call('EXISTS', CARRIED) == 1
+local with_marks = redis.call('EXISTS', CANCELLED) == 1
 if not repeated then
   if completed > 0 then
     -- first of all writes: what Redis refuses here (wrong type, no memory) leaves everything as it was
     slices('HSET', RESULT, results)
     redis.call('HINCRBY', STATS, 'completed', completed)
+    if worker[5] then expire(tonumber(worker[5])) end
+    if with_marks then
+      for i = 1, #results, 2 do redis.call('ZREM', CANCELLED, results[i]) end
+    end
     if redis.call('HLEN', ERRORS) > 0 then
       for i = 1, #results, 2 do redis.call('HDEL', ERRORS, results[i]) end
     end
@@ -145,8 +203,13 @@ if not repeated then
     local raw = redis.call('HGET', INFLIGHT, letter.receipt)
     if raw then
       redis.call('LPUSH', DEAD, string.format('%.0f', now) .. ' ' .. letter.header .. '\n' .. raw)
-      redis.call('HSET', ERRORS, bytes(letter.id), letter.header)
-      bury(turn.deadKept)
+      local id = bytes(letter.id)
+      redis.call('HSET', ERRORS, id, letter.header)
+      if with_marks then redis.call('ZREM', CANCELLED, id) end
+      local limits = redis.call('HMGET', WORKER, 'deadMax', 'deadMaxAge')
+      local max_age = tonumber(limits[2])
+      bury(tonumber(limits[1]) or DEAD_KEPT, max_age and now - max_age or 0)
+      if max_age then redis.call('ZADD', EXPIRY, now + max_age, string.format('d%.0f', now)) end
       leave(letter.receipt)
       redis.call('HINCRBY', STATS, 'failed', 1)
     end
@@ -155,12 +218,19 @@ if not repeated then
   for i = #turn.released, 1, -1 do
     local receipt = turn.released[i]
     local raw = redis.call('HGET', INFLIGHT, receipt)
-    if raw then
-      local past = redis.call('HGET', CARRIED, receipt)
-      if past then remember(raw, past) end
-      redis.call('RPUSH', QUEUE, raw)
-      leave(receipt)
-      redis.call('HINCRBY', STATS, 'taken', -1)
+    if raw then hand_back(receipt, raw) end
+  end
+  for _, entry in ipairs(turn.cancelled) do
+    local raw, id = redis.call('HGET', INFLIGHT, entry.receipt), bytes(entry.id)
+    if raw and redis.call('ZREM', CANCELLED, id) == 0 then
+      hand_back(entry.receipt, raw)
+    elseif raw then
+      if no_hash or redis.call('HEXISTS', RESULT, id) == 0 then
+        redis.call('HSET', ERRORS, id, entry.header)
+        redis.call('ZADD', EXPIRY, now + CANCELLED_KEPT, 'e' .. fingerprint(entry.header) .. '|' .. id)
+      end
+      redis.call('HINCRBY', STATS, 'cancelled', 1)
+      leave(entry.receipt)
     end
   end
 end
@@ -251,4 +321,5 @@ redis.call('HSET', LOAD, turn.worker, redis.call('HLEN', INFLIGHT))
 redis.call('ZADD', WORKERS, now + turn.leaseMs, turn.worker)
 -- what is due and was too much for this turn wants another one at once
 local next_in = due_at and not broken and math.max(0, due_at - now) or -1
-return {1, now, broken or length, worker[4] and 1 or paused and 2 or 0, first, tasks, pasts, next_in}
+local marks = with_marks and tonumber(redis.call('HGET', STATS, 'marks')) or 0
+return {1, now, broken or length, worker[4] and 1 or paused and 2 or 0, first, tasks, pasts, next_in, marks}

@@ -4,8 +4,6 @@ import type { QueueKeys } from './keys.ts';
 import { pack, type Packable } from './pack.ts';
 import { script } from './scripts.ts';
 
-/** How many dead letters a queue keeps. */
-const DEAD_KEPT = 10_000;
 /** From here on, an id or a value is an argument of its own: not copied, and never too much for one argument together. */
 const LONG = 4_096;
 
@@ -22,6 +20,8 @@ export interface Settled {
   readonly retries: readonly { receipt: string; delayMs: number; past: Past }[];
   readonly dead: readonly { receipt: string; id: string | Buffer; header: string }[];
   readonly released: readonly string[];
+  /** Not run, or aborted, because somebody cancelled them. One whose mark is gone goes back to the queue. */
+  readonly cancelled: readonly { receipt: string; id: string | Buffer; header: string }[];
   /** Service time of what was settled, µs in all. */
   readonly serviceUs: number;
 }
@@ -61,6 +61,8 @@ export type TurnReply =
       readonly tasks: readonly Delivery[];
       /** Until the next delayed task falls due, ms. */
       readonly dueInMs: number | undefined;
+      /** 0 when no task is marked as cancelled, else a number that changes with every mark. */
+      readonly marks: number;
     };
 
 const noPast: Past = { attempts: 0, deliveries: 0 };
@@ -83,10 +85,12 @@ export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest):
     keys.history,
     keys.load,
     keys.paused,
+    keys.cancelled,
+    keys.expiry,
     ...turnArguments(request),
-  )) as [...[number, number, number | Buffer, number, number, Buffer[], unknown[], number]];
+  )) as [...[number, number, number | Buffer, number, number, Buffer[], unknown[], number, number]];
   if (reply[0] === 0) return { kind: 'fenced' };
-  const [, now, length, orders, first, raws, pastList, dueIn] = reply;
+  const [, now, length, orders, first, raws, pastList, dueIn, marks] = reply;
   const pasts = new Map<number, Past>();
   for (let i = 0; i + 1 < pastList.length; i += 2)
     pasts.set(Number(pastList[i]), parsePast(String(pastList[i + 1])));
@@ -103,6 +107,7 @@ export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest):
       past: pasts.get(i + 1) ?? noPast,
     })),
     dueInMs: dueIn < 0 ? undefined : dueIn,
+    marks,
   };
 }
 
@@ -136,7 +141,6 @@ function turnArguments({
     leaseMs,
     state,
     serviceUs: Math.round(settled.serviceUs),
-    deadKept: DEAD_KEPT,
     receipts,
     results,
     retries: settled.retries.map(({ receipt, delayMs, past }) => ({
@@ -146,6 +150,7 @@ function turnArguments({
     })),
     dead: settled.dead.map(({ receipt, id, header }) => ({ receipt, id: bytes(id), header })),
     released: settled.released,
+    cancelled: settled.cancelled.map(({ receipt, id, header }) => ({ receipt, id: bytes(id), header })),
   });
   return [packed, ...long];
 }

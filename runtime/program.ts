@@ -3,6 +3,7 @@
  * wrong in one line. Exit codes: 0 done, 1 failed, 2 the command line (or the environment) was wrong.
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { parseBytes } from './bytes.ts';
 import { parseDuration } from './duration.ts';
 
 /** Wrong usage: exit code 2. The message is for the person who typed it. */
@@ -68,4 +69,15 @@ export function duration(text: string): number {
   } catch (error) {
     throw new InvalidArgumentError((error as Error).message);
   }
+}
+
+/** A number of bytes as Kubernetes writes it, `16Mi` or `1048576`. */
+export function bytes(max: number): (text: string) => number {
+  return (text) => {
+    try {
+      return parseBytes(text, max);
+    } catch (error) {
+      throw new InvalidArgumentError((error as Error).message);
+    }
+  };
 }

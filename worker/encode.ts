@@ -20,7 +20,7 @@ export class ResultEncodingError extends Error {
 /**
  * The bytes or the text to store for a handler's result.
  *
- * @param maxBytes the limit of the Redis server, if it is not the default
+ * @param maxBytes the worker's limit, if it is lower than the one of Redis
  * @throws ResultEncodingError in one line that says why the value cannot be stored
  */
 export function encodeResult(value: unknown, maxBytes: number = MAX_RESULT_BYTES): Buffer | string {
@@ -33,8 +33,11 @@ export function encodeResult(value: unknown, maxBytes: number = MAX_RESULT_BYTES
 /** The error for a result over the limit, the same for every kind of handler. */
 export function tooLarge(found: string, maxBytes: number): ResultEncodingError {
   return new ResultEncodingError(
-    `the result is too large: ${found}, and Redis stores at most ${maxBytes} in one value; ` +
-      'store it elsewhere and return where it is',
+    `the result is too large: ${found}, and ${
+      maxBytes < MAX_RESULT_BYTES
+        ? `at most ${maxBytes} are allowed here`
+        : `Redis stores at most ${maxBytes} in one value`
+    }; store it elsewhere and return where it is`,
   );
 }
 

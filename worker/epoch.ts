@@ -11,18 +11,21 @@
  * to hurry, running tasks get an AbortSignal and go back to the queue for others.
  */
 import type { Redis } from 'ioredis';
+import { TaskCancelled } from '../queue/cancel.ts';
 import type { QueueKeys } from '../queue/keys.ts';
 import type { Durability } from '../queue/durability.ts';
 import { reap } from '../queue/scripts.ts';
 import { turn, type Delivery } from '../queue/turn.ts';
 import { systemClock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
+import { createCancelCheck } from './cancel.ts';
 import { createBell } from './bell.ts';
 import { createIdleWait, createPace, holdTarget } from './fetch.ts';
 import type { LeaseKeeper } from './lease.ts';
 import type { QueueMetrics } from './metrics.ts';
 import { createDurable } from './durable.ts';
 import { createPatience } from './patience.ts';
+import { createProgressOutbox } from './progress.ts';
 import { createReaper } from './reaper.ts';
 import { runTask, type Finished, type RunDeps } from './run.ts';
 import { createBatch } from './settle.ts';
@@ -56,14 +59,15 @@ const LINGER_MS = 2;
 const FULL_BATCH = 128;
 /** What was taken ahead and not begun after this goes back, ms. */
 const STALE_MS = 250;
-/** An idle worker looks in this often: for tasks that fell due, and whether it is to drain. */
-const IDLE_TURN_MS = 1_000;
+/** A worker looks in this often: for tasks that fell due, whether it is to drain, and what was cancelled. */
+const TURN_MS = 1_000;
 /** After `hurry`, what obeys its AbortSignal has this long to end. */
 const ABORT_PATIENCE_MS = 1_000;
 
 interface Run {
   /** Resolves when the handler has ended, however. */
   readonly ended: Promise<void>;
+  readonly delivery: Delivery;
   readonly abort: AbortController;
   readonly started: number;
 }
@@ -98,6 +102,9 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     longestPauseMs: Math.min(2_000, leaseMs / 3),
     log,
   });
+
+  const cancels = createCancelCheck(redis, keys, (send) => patience.repeat(send));
+  using progress = createProgressOutbox({ redis, keys, worker, epoch });
 
   const reapOthers = createReaper({ redis, keys, worker, leaseMs, log });
   const durable = createDurable({ redis, durability: options.durability, log, metrics });
@@ -139,12 +146,12 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     const { receipt } = delivery;
     const started = performance.now();
     slots.occupy();
-    const ended = runTask(delivery, abort.signal, options.run).then((finished) => {
+    const ended = runTask(delivery, abort.signal, options.run, progress).then((finished) => {
       running.delete(receipt);
       if (over) return;
       finish(finished);
     });
-    running.set(receipt, { ended, abort, started });
+    running.set(receipt, { ended, delivery, abort, started });
   }
 
   function finish(finished: Finished): void {
@@ -175,7 +182,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     // what cannot be run goes back at once; a queue above is looked at first, for the moment that this takes
     if (woken && (slots.free === 0 || draining())) return 0;
     if ((woken || wanted) && slots.mayTake(lane)) return 0;
-    const pause = running.size > 0 ? leaseMs / 3 : Math.min(IDLE_TURN_MS, leaseMs / 3);
+    const pause = Math.min(TURN_MS, leaseMs / 3);
     return Math.max(0, Math.min(lastTurn + pause, draining() ? Infinity : dueAt) - now);
   }
 
@@ -212,12 +219,27 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     more = Number(reply.length) > 0;
     ask = more && (want > 0 || after) && !paused;
     lookedAt = lastTurn;
-    for (const delivery of reply.tasks) held.push({ delivery, since: lastTurn });
-    options.keeper?.renewed(slots.holding === 0 && slots.free === slots.usable);
+    options.keeper?.renewed(slots.holding + reply.tasks.length === 0 && slots.free === slots.usable);
     if (reply.tasks.length > 0) slots.taken();
-    slots.looked(lane);
     metrics.taken(reply.tasks.length);
+    const marked = await cancels.marked(reply, () =>
+      [...running.values(), ...held].map((had) => had.delivery),
+    );
+    for (const delivery of reply.tasks) held.push({ delivery, since: lastTurn });
+    if (marked?.size) dropCancelled(marked);
+    slots.looked(lane);
     return true;
+  }
+
+  /** What runs is aborted, and settled when it ends; what was not begun is not run. */
+  function dropCancelled(marked: ReadonlyMap<string, string | Buffer>): void {
+    log.info({ tasks: marked.size }, 'cancelled');
+    for (const [receipt, id] of marked) running.get(receipt)?.abort.abort(new TaskCancelled(id));
+    for (const { delivery } of held) {
+      const id = marked.get(delivery.receipt);
+      if (id !== undefined) batch.cancel(delivery, id, performance.now());
+    }
+    held = held.filter(({ delivery }) => !marked.has(delivery.receipt));
   }
 
   function handBack(): void {

@@ -7,8 +7,17 @@ import { queueKeys } from '../queue/keys.ts';
 import { serveHttp } from '../runtime/http.ts';
 import { onSignals } from '../runtime/lifecycle.ts';
 import { createLog, logLevels, type LogLevel } from '../runtime/log.ts';
-import { createProgram, duration, integer, option, runProgram, UsageError } from '../runtime/program.ts';
+import {
+  bytes,
+  createProgram,
+  duration,
+  integer,
+  option,
+  runProgram,
+  UsageError,
+} from '../runtime/program.ts';
 import { version } from '../runtime/version.ts';
+import { MAX_RESULT_BYTES } from './encode.ts';
 import type { OpenHandler } from './handler.ts';
 import { openCommand, type CommandOptions } from './handlers/command.ts';
 import { openLines } from './handlers/lines.ts';
@@ -31,6 +40,10 @@ interface Flags extends QueueFlags {
   readonly backoffJitter: string;
   readonly durabilityReplicas: number;
   readonly durabilityTimeout: number;
+  readonly resultTtl?: number;
+  readonly resultMaxSize: number;
+  readonly deadMax: number;
+  readonly deadMaxAge: number;
   readonly pool?: string;
   readonly httpPort?: number;
   readonly logLevel: LogLevel;
@@ -118,6 +131,28 @@ function parse(argv: readonly string[]): Flags {
         .default(1_000, '1s'),
     )
     .addOption(
+      option(
+        '--result-ttl <duration>',
+        'remove each result after this long; 0 never',
+        'MILLRACE_RESULT_TTL',
+      ).argParser(duration),
+    )
+    .addOption(
+      option('--result-max-size <size>', 'a larger result fails its task', 'MILLRACE_RESULT_MAX_SIZE')
+        .argParser(bytes(MAX_RESULT_BYTES))
+        .default(MAX_RESULT_BYTES, '512Mi'),
+    )
+    .addOption(
+      option('--dead-max <n>', 'keep so many dead letters, the newest', 'MILLRACE_DEAD_MAX')
+        .argParser(integer(1, 10_000_000))
+        .default(10_000),
+    )
+    .addOption(
+      option('--dead-max-age <duration>', 'and each for so long; 0 for ever', 'MILLRACE_DEAD_MAX_AGE')
+        .argParser(duration)
+        .default(2_592_000_000, '720h'),
+    )
+    .addOption(
       option('--pool <namespace/name>', 'the WorkerPool that this worker is of', 'MILLRACE_POOL').hideHelp(),
     )
     .addOption(
@@ -152,8 +187,15 @@ async function openHandler(flags: Flags, log: CommandOptions['log']): Promise<Op
   if (flags.module) return openModule(flags.module, process.cwd());
   if (!flags.command)
     throw new UsageError('nothing to run tasks with: give --module ./tasks.ts or --command ./compute');
-  const program = { command: flags.command, cwd: process.cwd(), env: process.env, log };
-  return flags.keepRunning ? openLines({ ...program, concurrency: flags.concurrency }) : openCommand(program);
+  const maxOutputBytes = flags.resultMaxSize;
+  const program = { command: flags.command, cwd: process.cwd(), env: process.env, log, maxOutputBytes };
+  if (!flags.keepRunning) return openCommand(program);
+  return openLines({ ...program, concurrency: flags.concurrency, maxOutputBytes: lineLimit(maxOutputBytes) });
+}
+
+/** How long a line may be that holds a result of so many bytes: JSON writes some bytes as six. A report fits anyway. */
+function lineLimit(resultBytes: number): number {
+  return Math.min(MAX_RESULT_BYTES, Math.max(6 * resultBytes, 1 << 20));
 }
 
 /** Says now what is wrong with address, names and numbers, not in a reconnect loop. */
@@ -232,6 +274,8 @@ async function main(): Promise<void> {
           jitter: flags.backoffJitter === 'on',
         },
       },
+      results: { ttlMs: Math.ceil(flags.resultTtl ?? 0) || undefined, maxBytes: flags.resultMaxSize },
+      deadLetters: { max: flags.deadMax, maxAgeMs: Math.ceil(flags.deadMaxAge) || undefined },
       onReady: () => {
         if (!ready)
           log.info(

@@ -1,7 +1,11 @@
-/** Every worker looks for lost ones now and then, so that their tasks come back also where no controller runs. */
+/**
+ * Every worker looks for lost ones now and then, and sweeps what is past its time, so that both are done also where no
+ * controller runs.
+ */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../queue/keys.ts';
 import { recoverLost } from '../queue/recover.ts';
+import { sweep } from '../queue/sweep.ts';
 import type { Logger } from '../runtime/log.ts';
 
 export interface ReaperOptions {
@@ -21,8 +25,12 @@ export function createReaper({ redis, keys, worker, leaseMs, log }: ReaperOption
   async function look(): Promise<void> {
     try {
       await recoverLost(redis, keys, log, worker);
+      await sweep(redis, keys);
     } catch (error) {
-      log.debug({ error: (error as Error).message }, 'could not look for lost workers');
+      log.debug(
+        { error: (error as Error).message },
+        'could not look for lost workers and what is past its time',
+      );
     } finally {
       looking = false;
     }

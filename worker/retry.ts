@@ -2,6 +2,8 @@
  * What becomes of a task whose attempt failed: another attempt after a delay, or the dead letters. Pure: the
  * random number is an argument.
  *
+ * An error may say itself when the next attempt is due, by its own property `retryAfter`, ms: then that counts as it is.
+ *
  * The delay doubles with every attempt, `initial · 2^(attempt − 1)`, up to `max`, and is then jittered between
  * its half and its whole: "Equal Jitter" of Marc Brooker, "Exponential Backoff And Jitter" (AWS Architecture
  * Blog, 2015). That article prefers "Full Jitter" (from zero up) for clients that compete for one lock, where
@@ -25,7 +27,7 @@ export interface RetryPolicy {
 export interface FailedAttempt {
   /** 1 for the first try. */
   readonly attempt: number;
-  /** What the handler threw. Its own property `retry: false` makes the failure final. */
+  /** What the handler threw. Its own properties `retry: false` and `retryAfter` (ms) speak about the next attempt. */
   readonly error: unknown;
   readonly policy: RetryPolicy;
   /** From [0, 1). */
@@ -38,13 +40,17 @@ export type NextAttempt =
 
 /** Decides about a failed attempt. `delayMs` is a whole number; `reason` is one line, the error in it. */
 export function nextAttempt({ attempt, error, policy, random }: FailedAttempt): NextAttempt {
-  if (isFinal(error)) return { kind: 'dead', reason: `not to be retried: ${describeError(error)}` };
+  if (own(error, 'retry') === false)
+    return { kind: 'dead', reason: `not to be retried: ${describeError(error)}` };
   if (attempt >= policy.attempts) {
     return {
       kind: 'dead',
       reason: `failed ${attempt} of ${policy.attempts} attempts: ${describeError(error)}`,
     };
   }
+  const asked = own(error, 'retryAfter');
+  if (typeof asked === 'number' && Number.isFinite(asked))
+    return { kind: 'retry', delayMs: Math.max(0, Math.ceil(asked)) };
   return { kind: 'retry', delayMs: backoffMs(attempt, policy, random) };
 }
 
@@ -55,11 +61,11 @@ function backoffMs(attempt: number, { backoff }: RetryPolicy, random: number): n
 }
 
 /** Only an own property counts: what a prototype or a proxy says is not the handler speaking about this failure. */
-function isFinal(error: unknown): boolean {
-  if (typeof error !== 'object' || error === null) return false;
+function own(error: unknown, key: 'retry' | 'retryAfter'): unknown {
+  if (typeof error !== 'object' || error === null) return undefined;
   try {
-    return Object.getOwnPropertyDescriptor(error, 'retry')?.value === false;
+    return Object.getOwnPropertyDescriptor(error, key)?.value;
   } catch {
-    return false; // A revoked proxy was thrown.
+    return undefined; // A revoked proxy was thrown.
   }
 }

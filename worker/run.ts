@@ -1,17 +1,22 @@
 /**
  * Runs one task: from a delivery to an Outcome, which is all that the loop sees of a handler. Never throws.
  */
+import { TaskCancelled } from '../queue/cancel.ts';
 import { parseTask } from '../queue/task.ts';
 import type { Delivery } from '../queue/turn.ts';
 import { describeError } from './describe-error.ts';
 import { encodeResult } from './encode.ts';
 import type { Handler } from './handler.ts';
+import type { ProgressOutbox } from './progress.ts';
+import { retryAfter } from './retry-after.ts';
 import { nextAttempt, type RetryPolicy } from './retry.ts';
 
 export type Outcome =
   | { readonly kind: 'result'; readonly value: string | Buffer }
   | { readonly kind: 'retry'; readonly delayMs: number; readonly error: string }
   | { readonly kind: 'dead'; readonly error: string }
+  /** Somebody cancelled it. What its handler returned after that is dropped. */
+  | { readonly kind: 'cancelled' }
   /** Not finished and not to blame: back to the queue, for others. */
   | { readonly kind: 'release' };
 
@@ -28,26 +33,43 @@ export interface RunDeps {
   readonly handler: Handler;
   readonly queue: string;
   readonly retry: RetryPolicy;
+  /** The largest result, bytes. */
+  readonly maxResultBytes: number;
   /** From [0, 1). */
   readonly random: () => number;
 }
 
 /** Runs the task of `delivery`. When `signal` has aborted by the time it ends without a result, it is released. */
-export async function runTask(delivery: Delivery, signal: AbortSignal, deps: RunDeps): Promise<Finished> {
+export async function runTask(
+  delivery: Delivery,
+  signal: AbortSignal,
+  deps: RunDeps,
+  outbox: Pick<ProgressOutbox, 'report' | 'ended'>,
+): Promise<Finished> {
   const started = performance.now();
   const attempt = delivery.past.attempts + 1;
   const { id, value } = parseTask(delivery.raw);
-  const finish = (outcome: Outcome): Finished => ({
-    delivery,
-    id,
-    attempt,
-    outcome,
-    serviceMs: performance.now() - started,
-  });
+  const name = id.toString();
+  let over = false;
+  const finish = (outcome: Outcome): Finished => {
+    over = true;
+    outbox.ended(name);
+    const cancelled = signal.aborted && signal.reason instanceof TaskCancelled;
+    return {
+      delivery,
+      id,
+      attempt,
+      outcome: cancelled ? { kind: 'cancelled' } : outcome,
+      serviceMs: performance.now() - started,
+    };
+  };
+  // what a handler leaves running may go on reporting
+  const progress = (report: unknown): void => void (over || outbox.report(name, report));
   try {
-    const context = { id: id.toString(), raw: delivery.raw, attempt, signal, queue: deps.queue };
+    const { raw } = delivery;
+    const context = { id: name, raw, attempt, signal, queue: deps.queue, progress, retryAfter };
     const result = await deps.handler(value, context);
-    return finish({ kind: 'result', value: encodeResult(result) });
+    return finish({ kind: 'result', value: encodeResult(result, deps.maxResultBytes) });
   } catch (error) {
     if (signal.aborted) return finish({ kind: 'release' });
     const next = nextAttempt({ attempt, error, policy: deps.retry, random: deps.random() });

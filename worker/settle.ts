@@ -3,7 +3,7 @@
  * the turn itself, which repeats it; nothing is ever in two batches.
  */
 import { deadHeader } from '../queue/dead.ts';
-import type { Settled } from '../queue/turn.ts';
+import type { Delivery, Settled } from '../queue/turn.ts';
 import type { Finished } from './run.ts';
 
 export interface Batch {
@@ -11,6 +11,8 @@ export interface Batch {
   /** When the oldest entry came, by performance.now(); `undefined` when empty. */
   readonly since: number | undefined;
   add(finished: Finished, now: number): void;
+  /** Of a task that was never begun. */
+  cancel(delivery: Delivery, id: string | Buffer, now: number): void;
   release(receipts: readonly string[], now: number): void;
   /** Hands over everything and is empty afterwards. */
   take(): Settled;
@@ -23,6 +25,10 @@ export function createBatch(worker: string): Batch {
   let serviceMs = 0;
   let size = 0;
   let since: number | undefined;
+  const cancelled = ({ receipt, past }: Delivery, id: string | Buffer): void => {
+    const about = { error: 'cancelled', attempts: past.attempts, worker, cancelled: true } as const;
+    lists.cancelled.push({ receipt, id, header: deadHeader(about) });
+  };
   const added = (count: number, now: number): void => {
     size += count;
     since ??= now;
@@ -42,6 +48,10 @@ export function createBatch(worker: string): Batch {
         lists.released.push(receipt);
         return;
       }
+      if (outcome.kind === 'cancelled') {
+        cancelled(delivery, id);
+        return;
+      }
       serviceMs += finished.serviceMs;
       switch (outcome.kind) {
         case 'result':
@@ -58,6 +68,10 @@ export function createBatch(worker: string): Batch {
           lists.dead.push({ receipt, id, header: deadHeader(whole ? about : { ...about, id }) });
         }
       }
+    },
+    cancel: (delivery, id, now) => {
+      cancelled(delivery, id);
+      added(1, now);
     },
     release: (receipts, now) => {
       if (receipts.length === 0) return;
@@ -76,5 +90,5 @@ export function createBatch(worker: string): Batch {
 }
 
 function empty(): Lists {
-  return { results: [], retries: [], dead: [], released: [] };
+  return { results: [], retries: [], dead: [], released: [], cancelled: [] };
 }

@@ -18,6 +18,7 @@ import type { WorkerMetrics } from './metrics.ts';
 import type { RetryPolicy } from './retry.ts';
 import { createSlots, type Slots } from './slots.ts';
 
+export { TaskCancelled } from '../queue/cancel.ts';
 export type { Handler, TaskContext } from './handler.ts';
 export type { RetryPolicy } from './retry.ts';
 
@@ -33,6 +34,8 @@ export interface WorkerOptions {
   /** A worker that is not heard of for this long has lost its tasks to others, ms. */
   readonly leaseMs: number;
   readonly retry: RetryPolicy;
+  readonly results: ResultPolicy;
+  readonly deadLetters: DeadLetterPolicy;
   readonly handler: Handler;
   /** The handler may compute in this thread for long: a thread of its own keeps the lease meanwhile. */
   readonly mayBlock: boolean;
@@ -45,6 +48,20 @@ export interface WorkerOptions {
   readonly metrics: WorkerMetrics;
   /** Called each time that the worker is registered with all its queues and takes tasks. */
   readonly onReady?: () => void;
+}
+
+export interface ResultPolicy {
+  /** How long a result is kept, ms; `undefined` for ever. */
+  readonly ttlMs: number | undefined;
+  /** A larger one fails its task for good, bytes. */
+  readonly maxBytes: number;
+}
+
+/** What a queue keeps of the tasks that failed for good: the newest. */
+export interface DeadLetterPolicy {
+  readonly max: number;
+  /** ms; `undefined` for ever. */
+  readonly maxAgeMs: number | undefined;
 }
 
 const SOCKET_TIMEOUT_MS = 10_000;
@@ -117,13 +134,13 @@ interface LaneOptions {
 /** One queue of a worker: epoch after epoch, until it is told to stop. */
 async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: AbortSignal): Promise<void> {
   const { keys, rank, redis, slots, onError } = options;
-  const { id: worker, leaseMs, durability, handler, retry, ...given } = options.worker;
+  const { id: worker, leaseMs, durability, handler, retry, results, ...given } = options.worker;
   const { queue } = keys;
   const log = given.log.child({ queue });
   const metrics = given.metrics.of(queue);
   const blocker = openRedis(given.redis, { onError, ...BLOCKER_OPTIONS });
   await using keeper = given.mayBlock ? createLeaseKeeper({ redis, keys, worker, leaseMs }) : undefined;
-  const run = { handler, queue, retry, random: Math.random };
+  const run = { handler, queue, retry, maxResultBytes: results.maxBytes, random: Math.random };
   const connections = { redis, blocker, keys, worker, slots, rank };
   const lane = { ...connections, leaseMs, keeper, run, durability, log, metrics };
   const enter = holdPlace(slots, rank);
@@ -167,7 +184,16 @@ async function begin(
   options: WorkerOptions,
   stopping: AbortSignal,
 ): Promise<number | undefined> {
-  const about = { concurrency: options.concurrency, version: options.version, pool: options.pool };
+  const { results, deadLetters } = options;
+  // the turn's script reads its policies here, so that they need not travel with every turn
+  const about = {
+    concurrency: options.concurrency,
+    version: options.version,
+    pool: options.pool,
+    ...(results.ttlMs === undefined ? {} : { resultTtl: results.ttlMs }),
+    deadMax: deadLetters.max,
+    ...(deadLetters.maxAgeMs === undefined ? {} : { deadMaxAge: deadLetters.maxAgeMs }),
+  };
   const stopped = new Promise<undefined>((resolve) => {
     stopping.addEventListener('abort', () => resolve(undefined), { once: true });
   });

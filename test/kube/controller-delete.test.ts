@@ -12,6 +12,7 @@ import { createLog } from '../../runtime/log.ts';
 import { metric, startController, type ControllerProcess } from '../support/controller.ts';
 import { eventually, throughout } from '../support/eventually.ts';
 import { freePort } from '../support/redis.ts';
+import { nothing } from '../support/turns.ts';
 import { conditionText, poolManifest, startWorld, type World } from '../support/world.ts';
 
 const bounded = { withinMs: 10_000, everyMs: 20 };
@@ -53,8 +54,7 @@ async function createPool(): Promise<void> {
 async function workerWith(tasks: number, worker: string, of: string): Promise<void> {
   const epoch = await register(redis, keys, worker, LEASE_MS, { pool: of });
   if (epoch === undefined) throw new Error(`${worker} could not be registered`);
-  const settled = { results: [], retries: [], dead: [], released: [], serviceUs: 0 };
-  const rest = { settled, want: tasks, leaseMs: LEASE_MS, state: 'busy' };
+  const rest = { settled: nothing, want: tasks, leaseMs: LEASE_MS, state: 'busy' };
   const reply = await turn(redis, keys, { worker, epoch, turn: 1, seen: 0, ...rest });
   expect(reply.kind === 'held' && reply.tasks.length).toBe(tasks);
 }

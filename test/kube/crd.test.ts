@@ -68,6 +68,10 @@ describe('accepted', () => {
     ],
     ['a queue with any characters', { ...base, queue: '{orders}:tasks to do/ä' }],
     ['durations as Go writes them', { ...base, scaling: { scaleDown: { window: '1h2m3.5s' } } }],
+    [
+      'limits of results and dead letters',
+      { ...base, results: { ttl: '36h', maxSize: '512Mi' }, deadLetters: { max: 1, maxAge: '0s' } },
+    ],
     ['no pause at all', { ...base, retry: { backoff: { initial: '0', max: '0s' } } }],
   ];
   test.each(good)('%s', async (_what, spec) => {
@@ -80,6 +84,7 @@ test('fills in the same defaults as withDefaults', async () => {
     base,
     adopting,
     { ...base, scaling: { scaleDown: {} }, retry: { backoff: { initial: '2s' } }, fallback: { replicas: 2 } },
+    { ...base, results: { ttl: '1h' }, deadLetters: { max: 5 } },
   ];
   for (const input of inputs) {
     const made = parse(await server.kubectl(dryRun, { input: manifest('defaults', { ...input }) }));

@@ -29,6 +29,7 @@ test('what is waiting, in flight, delayed and due, and the counters', async () =
     nextDue: now - 5,
     workers: 1,
     expired: 0,
+    overdue: false,
     counters: {
       taken: 3,
       completed: 1,

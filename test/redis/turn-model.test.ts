@@ -1,6 +1,6 @@
 /**
  * Two workers, whatever may happen to them, and one invariant: every task that was enqueued is in exactly one place
- * (queue, wake list, in flight, delayed, dead) or has its result. fast-check makes up the histories and shrinks one that
+ * (queue, wake list, in flight, delayed, dead), has its result, or was cancelled. fast-check makes up the histories and shrinks one that
  * breaks it; each step is the real script on a real Redis, and the whole state is read again after each.
  */
 import * as fc from 'fast-check';
@@ -24,13 +24,11 @@ beforeAll(async () => {
 afterAll(() => server[Symbol.asyncDispose]());
 
 const worker = fc.constantFrom('one', 'two');
+// few contents, so that equal tasks are common; long ones are kept by digest
+const task = fc.constantFrom('a', 'b', '', 'c|1|2|', `long ${'x'.repeat(60)}`);
 const step: fc.Arbitrary<Step> = fc.oneof(
-  // few contents, so that equal tasks are common; long ones are kept by digest
-  fc.record({
-    kind: fc.constant('enqueue' as const),
-    task: fc.constantFrom('a', 'b', '', 'c|1|2|', `long ${'x'.repeat(60)}`),
-    delayed: fc.boolean(),
-  }),
+  fc.record({ kind: fc.constant('enqueue' as const), task, delayed: fc.boolean() }),
+  fc.record({ kind: fc.constant('cancel' as const), task }),
   fc.record({
     kind: fc.constantFrom(...(['begin', 'crash', 'leave', 'expire', 'block', 'repeat', 'stale'] as const)),
     worker,
@@ -41,7 +39,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       kind: fc.constant('turn' as const),
       worker,
       want: fc.integer({ min: 0, max: 4 }),
-      settle: fc.array(fc.constantFrom('result', 'retry', 'dead', 'release'), { maxLength: 3 }),
+      settle: fc.array(fc.constantFrom('result', 'retry', 'dead', 'release', 'cancelled'), { maxLength: 3 }),
       replyLost: fc.boolean(),
     }),
   },
@@ -57,6 +55,8 @@ test('each task is in exactly one place, or has its result', { timeout: 60_000 }
         workers: new Map(),
         enqueued: new Map(),
         finished: new Map(),
+        marks: new Set(),
+        cancelled: new Map(),
       };
       for (const next of history) {
         await take(redis, next, world);
@@ -69,7 +69,7 @@ test('each task is in exactly one place, or has its result', { timeout: 60_000 }
 });
 
 /** Counts each content everywhere and compares with what was enqueued. */
-async function expectWhole({ keys, enqueued, finished, workers }: World): Promise<void> {
+async function expectWhole({ keys, enqueued, finished, marks, cancelled, workers }: World): Promise<void> {
   const found = new Map<string, number>();
   const add = (raw: string): void => void found.set(raw, (found.get(raw) ?? 0) + 1);
   const names = ['one', 'two'];
@@ -82,7 +82,8 @@ async function expectWhole({ keys, enqueued, finished, workers }: World): Promis
   for (const raw of [...queue, ...own.flat()]) add(raw);
   for (const member of delayed) add(member.replace(/^[^|]*\|\d+\|\d+\|/, ''));
   for (const entry of dead) add(parseDead(entry).raw.toString());
-  for (const [raw, times] of finished) for (let i = 0; i < times; i++) add(raw);
+  for (const [raw, times] of [...finished, ...cancelled]) for (let i = 0; i < times; i++) add(raw);
+  expect(new Set(await redis.zrange(keys.cancelled, '0', '-1'))).toEqual(marks);
   expect(Object.fromEntries(found)).toEqual(Object.fromEntries(enqueued));
   for (const raw of finished.keys()) expect(await redis.hget(keys.result, raw)).toBe('done');
   // what a worker believes to hold, it holds, unless it is fenced or a reply is on its way
@@ -93,7 +94,10 @@ async function expectWhole({ keys, enqueued, finished, workers }: World): Promis
   }
   const { inFlight, counters } = await sampleQueue(redis, keys);
   expect(counters.completed).toBe([...finished.values()].reduce((sum, times) => sum + times, 0));
-  expect(counters.taken).toBe(inFlight + counters.completed + counters.failed + counters.retried);
+  expect(counters.cancelled).toBe([...cancelled.values()].reduce((sum, times) => sum + times, 0));
+  expect(counters.taken).toBe(
+    inFlight + counters.completed + counters.failed + counters.cancelled + counters.retried,
+  );
 }
 
 /** Whatever happened: one worker that works properly brings it all to an end. */

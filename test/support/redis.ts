@@ -23,6 +23,8 @@ const START_MS = 10_000;
 const LEAK_PATIENCE_MS = 2_000;
 
 export interface RedisServerOptions {
+  /** The server to run, where it is not the first one in PATH. */
+  readonly program?: string;
   /** More arguments of redis-server, such as `['--maxmemory', '2mb']`. */
   readonly args?: readonly string[];
   /** The default user's password. */
@@ -57,7 +59,7 @@ export interface RedisServer extends AsyncDisposable {
  * @throws Error with the end of its log when it does not start, and with what to install when there is none.
  */
 export async function startRedis(options: RedisServerOptions = {}): Promise<RedisServer> {
-  const program = findServer();
+  const program = options.program ?? findServer();
   const dir = await mkdtemp(join(tmpdir(), 'millrace-redis-'));
   try {
     const certificates = options.tls ? await makeCertificates(dir) : undefined;

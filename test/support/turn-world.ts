@@ -1,6 +1,7 @@
 /** The steps that test/redis/turn-model.test.ts makes histories of: what may happen to a queue and to two workers. */
 import type { Redis } from 'ioredis';
 import { expect } from 'vitest';
+import { cancelTask } from '../../queue/cancel.ts';
 import { deadHeader } from '../../queue/dead.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { reap, register } from '../../queue/scripts.ts';
@@ -24,9 +25,14 @@ export interface World {
   readonly enqueued: Map<string, number>;
   /** Results that workers were told to be written, by content. */
   readonly finished: Map<string, number>;
+  /** Marks that no worker has met yet. */
+  readonly marks: Set<string>;
+  /** Tasks that were settled as cancelled, by content. */
+  readonly cancelled: Map<string, number>;
 }
 
 export type Step =
+  | { readonly kind: 'cancel'; readonly task: string }
   | { readonly kind: 'enqueue'; readonly task: string; readonly delayed: boolean }
   | {
       readonly kind: 'begin' | 'crash' | 'leave' | 'expire' | 'block' | 'repeat' | 'stale';
@@ -37,7 +43,7 @@ export type Step =
       readonly worker: string;
       readonly want: number;
       /** What becomes of the held tasks, from the oldest on; tasks without a word stay held. */
-      readonly settle: readonly ('result' | 'retry' | 'dead' | 'release')[];
+      readonly settle: readonly ('result' | 'retry' | 'dead' | 'release' | 'cancelled')[];
       readonly replyLost: boolean;
     };
 
@@ -52,6 +58,10 @@ export async function take(redis: Redis, next: Step, world: World): Promise<void
       await redis.zadd(keys.delayed, 1, `${nonce}|0|0|${raw ?? ''}`);
     }
     world.enqueued.set(next.task, (world.enqueued.get(next.task) ?? 0) + 1);
+    return;
+  }
+  if (next.kind === 'cancel') {
+    if ((await cancelTask(redis, keys, next.task)) === 'marked') world.marks.add(next.task);
     return;
   }
   const process = workers.get(next.worker);
@@ -135,6 +145,11 @@ function compose(
         }),
       })),
       released: of('release').map(({ receipt }) => receipt),
+      cancelled: of('cancelled').map(({ receipt, raw }) => ({
+        receipt,
+        id: raw,
+        header: deadHeader({ error: 'cancelled', attempts: 0, worker: id, cancelled: true }),
+      })),
       serviceUs: 0,
     },
   };
@@ -155,15 +170,28 @@ async function send(
     else process.unanswered = request;
     return;
   }
-  if (!repeated)
-    for (const { id: task } of request.settled.results)
-      world.finished.set(String(task), (world.finished.get(String(task)) ?? 0) + 1);
+  if (!repeated) note(world, request);
   process.unanswered = replyLost ? request : undefined;
   if (replyLost) return;
-  const { results, retries, dead, released } = request.settled;
-  const gone = new Set([...[...results, ...retries, ...dead].map(({ receipt }) => receipt), ...released]);
+  const { results, retries, dead, released, cancelled } = request.settled;
+  const gone = new Set([
+    ...[...results, ...retries, ...dead, ...cancelled].map(({ receipt }) => receipt),
+    ...released,
+  ]);
   process.held = [...process.held.filter(({ receipt }) => !gone.has(receipt)), ...reply.tasks];
   process.seen = reply.seen;
+}
+
+/** What a turn that was carried out has done with results and marks: whoever was first wins. */
+function note({ finished, marks, cancelled }: World, { settled }: TurnRequest): void {
+  const count = (counts: Map<string, number>, task: string): unknown =>
+    counts.set(task, (counts.get(task) ?? 0) + 1);
+  for (const { id } of settled.results) {
+    count(finished, String(id));
+    marks.delete(String(id));
+  }
+  for (const { id } of settled.dead) marks.delete(String(id));
+  for (const { id } of settled.cancelled) if (marks.delete(String(id))) count(cancelled, String(id));
 }
 
 /** A packet that was long on its way: the turn before the last one that was answered, once more. */

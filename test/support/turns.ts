@@ -7,7 +7,14 @@ import { turn, type Delivery, type Settled, type TurnReply, type TurnRequest } f
 
 export type Held = Extract<TurnReply, { kind: 'held' }>;
 
-export const nothing: Settled = { results: [], retries: [], dead: [], released: [], serviceUs: 0 };
+export const nothing: Settled = {
+  results: [],
+  retries: [],
+  dead: [],
+  released: [],
+  cancelled: [],
+  serviceUs: 0,
+};
 
 /** Keys of a queue that no other test uses. */
 export function freshKeys(): QueueKeys {

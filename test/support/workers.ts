@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { Redis } from 'ioredis';
 import { pino } from 'pino';
 import type { QueueKeys } from '../../queue/keys.ts';
+import { MAX_RESULT_BYTES } from '../../worker/encode.ts';
 import { createWorkerMetrics } from '../../worker/metrics.ts';
 import { runWorker, type WorkerOptions } from '../../worker/worker.ts';
 import { eventually } from './eventually.ts';
@@ -56,6 +57,8 @@ export function startWorker(
       leaseMs: 15e3,
       mayBlock: false,
       retry: promptly,
+      results: { ttlMs: undefined, maxBytes: MAX_RESULT_BYTES },
+      deadLetters: { max: 10_000, maxAgeMs: undefined },
       version: 'test',
       pool: '',
       log: pino(level, sink),

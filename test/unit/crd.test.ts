@@ -74,6 +74,8 @@ const completeSpec: Complete<Omit<WorkerPoolSpec, 'template'>> & { template: Pod
   scaling: { tasksPerReplica: 10, scaleDown: { window: '30s' } },
   retry: { attempts: 3, backoff: { initial: '2s', max: '1m', jitter: false } },
   durability: { replicas: 2, timeout: '500ms' },
+  results: { ttl: '24h', maxSize: '16Mi' },
+  deadLetters: { max: 500, maxAge: '72h' },
   fallback: { after: '90s', replicas: 3 },
   mode: Mode.DryRun,
 };
@@ -160,6 +162,8 @@ describe('withDefaults', () => {
       redis: {},
       scaling: { scaleDown: {} },
       retry: { backoff: { initial: '2s' } },
+      results: { ttl: '1h' },
+      deadLetters: { max: 5 },
       fallback: { replicas: 2 },
     },
     'everything set': completeSpec,

@@ -62,6 +62,8 @@ test('every container is told where the queue is; what the user sets stays', () 
     queue: 'jobs',
     concurrency: 4,
     retry: { attempts: 2, backoff: { initial: '1m' } },
+    results: { ttl: '24h', maxSize: '16Mi' },
+    deadLetters: { maxAge: '1h' },
   });
   expect(environment(of)).toMatchObject({
     MILLRACE_QUEUE: 'mine',
@@ -73,6 +75,10 @@ test('every container is told where the queue is; what the user sets stays', () 
     MILLRACE_GRACE: '117s',
     MILLRACE_ATTEMPTS: '2',
     MILLRACE_BACKOFF_INITIAL: '60000ms',
+    MILLRACE_RESULT_TTL: '86400000ms',
+    MILLRACE_RESULT_MAX_SIZE: '16Mi',
+    MILLRACE_DEAD_MAX: '10000',
+    MILLRACE_DEAD_MAX_AGE: '3600000ms',
     MILLRACE_POOL: 'shop/tiles',
   });
 });

@@ -62,7 +62,7 @@ describe('encodeResult', () => {
   test('the size limit counts bytes, not characters', () => {
     expect(encodeResult('ää', 4)).toBe('ää');
     expect(refusal(() => encodeResult('ää', 3)).message).toBe(
-      'the result is too large: it has 4 bytes, and Redis stores at most 3 in one value; ' +
+      'the result is too large: it has 4 bytes, and at most 3 are allowed here; ' +
         'store it elsewhere and return where it is',
     );
     expect(refusal(() => encodeResult(Buffer.alloc(4), 3)).message).toMatch(/it has 4 bytes/);

@@ -72,6 +72,30 @@ describe('a failure', () => {
     expect(error).not.toHaveProperty('retry');
   });
 
+  test('with exit code 65 is final', async () => {
+    const error = await failure(run(await open(sh('echo "no such tile" >&2; exit 65'))));
+    expect(error).toMatchObject({ message: 'exit code 65: no such tile', retry: false });
+  });
+
+  test.each([
+    ['echo 30s', 30_000],
+    ['printf 1m30s', 90_000],
+    ['true', undefined],
+    ['echo half a result', undefined],
+    ['seq 1 1000', undefined],
+  ])('with exit code 75 is tried again, after what stdout says: %s', async (script, retryAfter) => {
+    const error = await failure(run(await open(sh(`${script}; exit 75`))));
+    expect(error).toBeInstanceOf(CommandError);
+    expect(error.message).toBe('exit code 75, nothing on stderr');
+    expect(Reflect.get(error, 'retryAfter')).toBe(retryAfter);
+    expect(error).not.toHaveProperty('retry');
+  });
+
+  test('with another exit code says nothing about time, whatever stdout holds', async () => {
+    const error = await failure(run(await open(sh('echo 30s; exit 1'))));
+    expect(error).not.toHaveProperty('retryAfter');
+  });
+
   test('holds the last 2 KB of stderr', async () => {
     const error = await failure(run(await open(sh('seq 1 100000 >&2; exit 1'))));
     expect(error.message).toMatch(/^exit code 1: [\d\n]+\n99999\n100000$/);

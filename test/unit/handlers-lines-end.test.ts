@@ -43,6 +43,8 @@ describe('a failure', () => {
     ],
     ['raw [1]', /no answer, it is not a JSON object: "\[1\]"/],
     ['raw {"value": 1}', /no answer, it has neither "result" nor "error"/],
+    ['raw {"error": "a", "retryAfter": "soon"}', /no answer, its "retryAfter" is neither ms nor a duration/],
+    ['raw {"error": "a", "retryAfter": -1}', /no answer, its "retryAfter" is neither ms nor a duration/],
     ['raw {"result": "a", "encoding": "hex"}', /no answer, its "encoding" is "hex", not "base64"/],
     ['raw {"result": "a!", "encoding": "base64"}', /no answer, its "result" is not base64/],
     [`raw ${'x'.repeat(1000)}`, /no answer, it is not JSON: "x{200}…"/],

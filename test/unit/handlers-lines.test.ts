@@ -75,6 +75,31 @@ describe('the protocol', () => {
     expect(await run(handler, 'pid')).toMatchObject({ served: 3 });
   });
 
+  test.each([
+    ['250', 250],
+    ['"1m30s"', 90_000],
+  ])('an error may say when to try again: %s', async (written, retryAfter) => {
+    const error = await failure(run(await open(), `later ${written}`));
+    expect(error).toMatchObject({ message: 'busy', retryAfter });
+  });
+
+  test('progress is reported as it comes, and is no answer', async () => {
+    const reports: unknown[] = [];
+    const handler = await open();
+    const progress = (value: unknown): void => void reports.push(value);
+    expect(await run(handler, 'progress 3', { progress })).toBe('done');
+    expect(reports).toEqual([{ step: 0 }, { step: 1 }, { step: 2 }]);
+    expect(await run(handler, 'pid')).toMatchObject({ served: 2 });
+  });
+
+  test('progress that cannot be reported ends the attempt, with the reason', async () => {
+    const progress = (): never => {
+      throw new RangeError('too much of it');
+    };
+    const error = await failure(run(await open(), 'progress 1', { progress }));
+    expect(error.message).toMatch(/wrote a line that is no answer, too much of it/);
+  });
+
   test('stderr goes to the log with the task', async () => {
     const controller = new AbortController();
     const attempt = failure(run(await open(), 'hang', { id: 'a', attempt: 2, signal: controller.signal }));

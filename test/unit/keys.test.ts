@@ -6,14 +6,15 @@ import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 
 /** Every key but the result, which may be in another slot. */
 function all(keys: QueueKeys): string[] {
-  const { queue, workers, load, delayed, dead, errors, stats, history } = keys;
+  const { queue, workers, load, delayed, dead, errors, stats, history, cancelled, expiry } = keys;
   const own = ['w1', 'w}{2'].flatMap((id) => [
     keys.worker(id),
     keys.inflight(id),
     keys.carried(id),
     keys.wake(id),
+    keys.progress(id),
   ]);
-  return [queue, workers, load, delayed, dead, errors, stats, history, ...own];
+  return [queue, workers, load, delayed, dead, errors, stats, history, cancelled, expiry, ...own];
 }
 
 describe('queueKeys', () => {

@@ -55,6 +55,40 @@ describe('nextAttempt', () => {
     expect(nextAttempt({ attempt: 1, error: thrown, policy, random: 0 }).kind).toBe('retry');
   });
 
+  test.each([
+    [30_000, 30_000],
+    [0, 0],
+    [-5, 0],
+    [0.2, 1],
+  ])('retryAfter: %d waits %d ms, without backoff or jitter', (retryAfter, delayMs) => {
+    const later = Object.assign(new Error('busy'), { retryAfter });
+    expect(nextAttempt({ attempt: 1, error: later, policy, random: 0.9 })).toEqual({
+      kind: 'retry',
+      delayMs,
+    });
+  });
+
+  test('retryAfter counts as an attempt, and retry: false is stronger', () => {
+    const later = Object.assign(new Error('busy'), { retryAfter: 10 });
+    expect(nextAttempt({ attempt: 5, error: later, policy, random: 0 })).toEqual({
+      kind: 'dead',
+      reason: 'failed 5 of 5 attempts: busy',
+    });
+    const final = Object.assign(later, { retry: false });
+    expect(nextAttempt({ attempt: 1, error: final, policy, random: 0 }).kind).toBe('dead');
+  });
+
+  test.each(['30s', Number.NaN, Infinity, null])(
+    'retryAfter: %j is no time, and the backoff holds',
+    (odd) => {
+      const later = Object.assign(new Error('busy'), { retryAfter: odd });
+      expect(nextAttempt({ attempt: 1, error: later, policy: steady, random: 0 })).toEqual({
+        kind: 'retry',
+        delayMs: 1000,
+      });
+    },
+  );
+
   test('what throws when looked at is tried again', () => {
     expect(nextAttempt({ attempt: 1, error: revoked(), policy, random: 0 }).kind).toBe('retry');
   });

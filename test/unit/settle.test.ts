@@ -19,6 +19,9 @@ const finished = (text: string, outcome: Outcome, parts: Partial<Finished> = {})
   ...parts,
 });
 
+const cancelledHeader = (attempts: number): string =>
+  `{"error":"cancelled","attempts":${attempts},"worker":"w","cancelled":true}`;
+
 test('each outcome goes to its own list, and the service time adds up', () => {
   const batch = createBatch('w');
   batch.add(finished('a', { kind: 'result', value: 'x' }), 10);
@@ -33,12 +36,18 @@ test('each outcome goes to its own list, and the service time adds up', () => {
   batch.add(finished('ccc', { kind: 'dead', error: 'gone' }, { attempt: 5 }), 12);
   batch.add(finished('dddd', { kind: 'release' }, { serviceMs: 100 }), 13);
   batch.release(['9-9'], 14);
-  expect(batch).toMatchObject({ size: 5, since: 10 });
+  batch.add(finished('eeeee', { kind: 'cancelled' }, { serviceMs: 100 }), 15);
+  batch.cancel(delivery('ffffff', { attempts: 2, deliveries: 0 }), 'ffffff', 16);
+  expect(batch).toMatchObject({ size: 7, since: 10 });
   expect(batch.take()).toEqual({
     results: [{ receipt: '1-1', id: 'a', value: 'x' }],
     retries: [{ receipt: '1-2', delayMs: 50, past: { attempts: 3, deliveries: 4 } }],
     dead: [{ receipt: '1-3', id: 'ccc', header: '{"error":"gone","attempts":5,"worker":"w"}' }],
     released: ['1-4', '9-9'],
+    cancelled: [
+      { receipt: '1-5', id: 'eeeee', header: cancelledHeader(0) },
+      { receipt: '1-6', id: 'ffffff', header: cancelledHeader(2) },
+    ],
     serviceUs: 6_000,
   });
 });
@@ -48,7 +57,8 @@ test('what was taken is not there again', () => {
   batch.add(finished('a', { kind: 'result', value: 'x' }), 10);
   batch.take();
   expect(batch).toMatchObject({ size: 0, since: undefined });
-  expect(batch.take()).toEqual({ results: [], retries: [], dead: [], released: [], serviceUs: 0 });
+  const nothing = { results: [], retries: [], dead: [], released: [], cancelled: [], serviceUs: 0 };
+  expect(batch.take()).toEqual(nothing);
   batch.release([], 20);
   expect(batch.since).toBeUndefined();
 });

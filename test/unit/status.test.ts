@@ -7,7 +7,16 @@ import type { WorkerPool, WorkerPoolStatus } from '../../kube/workerpool.ts';
 import { combineSamples } from '../../queue/combine.ts';
 import type { QueueSample } from '../../queue/sample.ts';
 
-const counters = { taken: 0, completed: 0, failed: 0, retried: 0, recovered: 0, fenced: 0, serviceUs: 0 };
+const counters = {
+  taken: 0,
+  completed: 0,
+  failed: 0,
+  cancelled: 0,
+  retried: 0,
+  recovered: 0,
+  fenced: 0,
+  serviceUs: 0,
+};
 const sample: QueueSample = {
   now: 0,
   waiting: 12,
@@ -20,6 +29,7 @@ const sample: QueueSample = {
   workers: 0,
   expired: 0,
   paused: false,
+  overdue: false,
   counters,
 };
 const known = { kind: 'known', sample: combineSamples([sample]) } as const;

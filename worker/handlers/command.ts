@@ -1,6 +1,8 @@
 /**
  * A handler from a program in any language, started anew for every task: the task's bytes are its stdin, its
- * stdout is the result, exit code 0 is success. Nothing is shared between tasks, so that nothing can leak from one
+ * stdout is the result, exit code 0 is success. Two codes of sysexits(3) say more than that the attempt failed: 65
+ * (EX_DATAERR) that no attempt can succeed, 75 (EX_TEMPFAIL) that a later one may, and stdout may then say how much
+ * later, as a duration. Nothing is shared between tasks, so that nothing can leak from one
  * to the next; what it costs is a process start. Where that matters, `lines.ts` keeps the program running.
  *
  * Guarantees: an attempt settles only when its process group is gone, so that slots bound the processes; an
@@ -11,12 +13,13 @@
  * puts a pipe in its place.
  */
 
+import { parseDuration } from '../../runtime/duration.ts';
 import { tooLarge, MAX_RESULT_BYTES } from '../encode.ts';
 import { describeError } from '../describe-error.ts';
 import type { OpenHandler, TaskContext } from '../handler.ts';
 import { trackAttempts } from './attempts.ts';
-import { describeExit, startChild, type Child } from './child.ts';
-import { CommandError } from './errors.ts';
+import { describeExit, startChild, type Child, type Exit } from './child.ts';
+import { CommandError, FinalCommandError, LaterCommandError } from './errors.ts';
 import { findProgram, type ProgramSource } from './program.ts';
 import { openWatcher } from './watcher.ts';
 
@@ -78,7 +81,7 @@ export async function openCommand(options: CommandOptions): Promise<OpenHandler>
 
     if (aborted) throw stopped(signal);
     const result = output();
-    if (exit.code !== 0) throw new CommandError(withStderr(describeExit(exit), child.stderrTail()));
+    if (exit.code !== 0) throw failureOf(exit, child.stderrTail(), result);
     return result;
   };
 
@@ -91,6 +94,28 @@ export async function openCommand(options: CommandOptions): Promise<OpenHandler>
       await watcher[Symbol.asyncDispose]();
     },
   };
+}
+
+const EX_DATAERR = 65;
+const EX_TEMPFAIL = 75;
+/** No duration is longer than this, bytes. */
+const MAX_DURATION_BYTES = 100;
+
+function failureOf(exit: Exit, stderr: string, stdout: Buffer): CommandError {
+  const message = withStderr(describeExit(exit), stderr);
+  if (exit.code === EX_DATAERR) return new FinalCommandError(message);
+  const later = exit.code === EX_TEMPFAIL ? delayIn(stdout) : undefined;
+  return later === undefined ? new CommandError(message) : new LaterCommandError(message, later);
+}
+
+/** The duration that is all of an output, ms; `undefined` when it is something else. */
+function delayIn(stdout: Buffer): number | undefined {
+  if (stdout.length > MAX_DURATION_BYTES) return undefined;
+  try {
+    return parseDuration(stdout.toString().trim());
+  } catch {
+    return undefined; // half a result, most likely
+  }
 }
 
 /** The error of an attempt whose signal was aborted. */

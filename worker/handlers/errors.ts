@@ -10,6 +10,16 @@ export class CommandError extends Error {
   override readonly name = 'CommandError';
 }
 
+/** A program said when the task is to be tried again. */
+export class LaterCommandError extends CommandError {
+  /** ms. */
+  readonly retryAfter: number;
+  constructor(message: string, retryAfter: number) {
+    super(message);
+    this.retryAfter = retryAfter;
+  }
+}
+
 /** A program said that the task must not be tried again. */
 export class FinalCommandError extends CommandError {
   readonly retry = false;

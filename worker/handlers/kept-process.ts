@@ -9,7 +9,7 @@ import type { TaskContext } from '../handler.ts';
 import { describeExit, startChild } from './child.ts';
 import { stopped, withStderr, type LogSource } from './command.ts';
 import { CommandError } from './errors.ts';
-import { decodeAnswer, encodeTask, type Answer } from './line-protocol.ts';
+import { decodeLine, encodeTask, type Answer } from './line-protocol.ts';
 import type { Program } from './program.ts';
 import { splitLines } from './split-lines.ts';
 import type { Watcher } from './watcher.ts';
@@ -50,6 +50,7 @@ const EXIT_AFTER_CLOSING_MS = 250;
 interface Asked {
   readonly id: string;
   readonly attempt: number;
+  readonly progress: (value: unknown) => void;
   readonly resolve: (answer: Answer) => void;
   readonly reject: (error: Error) => void;
 }
@@ -83,7 +84,11 @@ export async function startKeptProcess(program: Program, options: KeptProcessOpt
       return;
     }
     try {
-      const answer = decodeAnswer(line);
+      const answer = decodeLine(line);
+      if (answer.kind === 'progress') {
+        asked.progress(answer.value);
+        return;
+      }
       const { resolve } = asked;
       asked = undefined;
       healthy = true;
@@ -125,9 +130,9 @@ export async function startKeptProcess(program: Program, options: KeptProcessOpt
       return !broken && !retired && !child.hasEnded();
     },
     async ask(context) {
-      const { id, attempt, signal } = context;
+      const { id, attempt, signal, progress } = context;
       const { promise, resolve, reject } = Promise.withResolvers<Answer>();
-      asked = { id, attempt, resolve, reject };
+      asked = { id, attempt, progress, resolve, reject };
       child.forgetStderr();
       const abort = (): void => {
         healthy = true; // Nothing can be held against a program that is stopped.

@@ -5,7 +5,9 @@
  *                                             with "encoding":"base64" beside them
  *     ← {"result":…}                          a string is stored as it is, other JSON as JSON;
  *                                             with "encoding":"base64", a string is decoded to bytes
- *     ← {"error":"…","retry":false}           the attempt failed; "retry":false makes it final
+ *     ← {"error":"…","retry":false}           the attempt failed; "retry":false makes it final, "retryAfter":"30s" (or
+ *                                             ms) says when it is to be tried again
+ *     ← {"progress":…}                        no answer yet, but how far the task is: any JSON, any number of times
  *
  * With `"last":true` in an answer the program says that it will exit now (it has served its number of tasks, it
  * has grown too large), and gets no further task. Without it, the next task may already be on its way.
@@ -13,11 +15,25 @@
 
 import { isUtf8 } from 'node:buffer';
 
+import { parseDuration } from '../../runtime/duration.ts';
 import type { TaskContext } from '../handler.ts';
 
 export type Answer =
   | { readonly kind: 'result'; readonly value: unknown; readonly last: boolean }
-  | { readonly kind: 'error'; readonly message: string; readonly final: boolean; readonly last: boolean };
+  | {
+      readonly kind: 'error';
+      readonly message: string;
+      readonly final: boolean;
+      /** When to try again, ms from now, where the program says so. */
+      readonly retryAfter: number | undefined;
+      readonly last: boolean;
+    };
+
+/** How far the task is; the answer is still to come. */
+export interface Progress {
+  readonly kind: 'progress';
+  readonly value: unknown;
+}
 
 /** The line for a task, with its line end. */
 export function encodeTask({ id, raw, attempt }: TaskContext): string {
@@ -28,20 +44,35 @@ export function encodeTask({ id, raw, attempt }: TaskContext): string {
 }
 
 /** @throws SyntaxError in one line that says what is wrong with the answer */
-export function decodeAnswer(line: Buffer): Answer {
+export function decodeLine(line: Buffer): Answer | Progress {
   const answer = parse(line);
   if (!isObject(answer)) throw new SyntaxError('it is not a JSON object');
-  const { result, error, retry, encoding, last } = answer;
+  const { result, error, retry, retryAfter, encoding, last } = answer;
   const isLast = last === true;
   if (error !== undefined && error !== null) {
     const message = typeof error === 'string' ? error : JSON.stringify(error);
-    return { kind: 'error', message, final: retry === false, last: isLast };
+    const final = retry === false;
+    return { kind: 'error', message, final, retryAfter: decodeDelay(retryAfter), last: isLast };
   }
+  if (!Object.hasOwn(answer, 'result') && Object.hasOwn(answer, 'progress'))
+    return { kind: 'progress', value: answer['progress'] };
   if (!Object.hasOwn(answer, 'result')) throw new SyntaxError('it has neither "result" nor "error"');
   if (encoding === undefined || encoding === null) return { kind: 'result', value: result, last: isLast };
   if (encoding !== 'base64')
     throw new SyntaxError(`its "encoding" is ${JSON.stringify(encoding)}, not "base64"`);
   return { kind: 'result', value: decodeBase64(result), last: isLast };
+}
+
+/** A duration, or ms. */
+function decodeDelay(value: unknown): number | undefined {
+  if (value === undefined || value === null) return undefined;
+  if (typeof value === 'number' && value >= 0) return value;
+  try {
+    if (typeof value === 'string') return parseDuration(value);
+  } catch {
+    // said below
+  }
+  throw new SyntaxError('its "retryAfter" is neither ms nor a duration such as "30s"');
 }
 
 /** Node skips over what is not base64; a result must not lose bytes without a word. */

@@ -16,7 +16,7 @@ import { MAX_RESULT_BYTES } from '../encode.ts';
 import type { OpenHandler, TaskContext } from '../handler.ts';
 import { DEFAULT_GRACE_MS, stopped, type CommandOptions } from './command.ts';
 import { trackAttempts } from './attempts.ts';
-import { CommandError, FinalCommandError } from './errors.ts';
+import { CommandError, FinalCommandError, LaterCommandError } from './errors.ts';
 import { startKeptProcess, type KeptProcess } from './kept-process.ts';
 import type { Answer } from './line-protocol.ts';
 import { findProgram } from './program.ts';
@@ -123,7 +123,9 @@ export async function openLines(options: LinesOptions): Promise<OpenHandler> {
 
 function resultOf(answer: Answer): unknown {
   if (answer.kind === 'result') return answer.value;
-  throw answer.final ? new FinalCommandError(answer.message) : new CommandError(answer.message);
+  if (answer.final) throw new FinalCommandError(answer.message);
+  if (answer.retryAfter !== undefined) throw new LaterCommandError(answer.message, answer.retryAfter);
+  throw new CommandError(answer.message);
 }
 
 function defaultWait(ms: number, signal: AbortSignal): Promise<unknown> {

@@ -1,0 +1,13 @@
+-- Marks a task as cancelled, whether it waits, is delayed or runs. Workers hear of it with their next turn (turn.lua).
+--
+-- KEYS  1 result  2 errors  3 cancelled  4 stats
+-- ARGV  1 id  2 how long a mark that meets no task is kept, ms  3 how many marks are kept
+-- Returns  1 when it is marked now; 0 when it is finished: it has a result, or an error, and nothing was done
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 or redis.call('HEXISTS', KEYS[2], ARGV[1]) == 1 then return 0 end
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
+redis.call('ZADD', KEYS[3], now + tonumber(ARGV[2]), ARGV[1])
+redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -1 - tonumber(ARGV[3]))
+redis.call('HINCRBY', KEYS[4], 'marks', 1)
+return 1

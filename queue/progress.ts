@@ -1,0 +1,53 @@
+/** How far running tasks are, as their handlers report it: kept by worker, gone with the task or with the worker. */
+import type { Redis } from 'ioredis';
+import type { QueueKeys } from './keys.ts';
+import { script } from './scripts.ts';
+
+export interface TaskProgress {
+  readonly id: string;
+  readonly worker: string;
+  /** What the handler reported last. */
+  readonly value: unknown;
+}
+
+/** Writes what was reported and forgets what ended. `false` when the worker is fenced: then nothing is written. */
+export async function noteProgress(
+  redis: Redis,
+  keys: QueueKeys,
+  { worker, epoch }: { readonly worker: string; readonly epoch: number },
+  reports: ReadonlyMap<string, string>,
+  ended: ReadonlySet<string>,
+): Promise<boolean> {
+  const args = [...[...reports].flat(), ...ended];
+  const noted = await script(redis, 'progress')(
+    keys.worker(worker),
+    keys.progress(worker),
+    epoch,
+    reports.size,
+    ...args,
+  );
+  return noted === 1;
+}
+
+/** What the task's handler reported last; `undefined` when it does not run, or has reported nothing. */
+export async function readProgress(redis: Redis, keys: QueueKeys, id: string): Promise<unknown> {
+  const workers = await redis.hkeys(keys.load);
+  const found = await Promise.all(workers.map((worker) => redis.hget(keys.progress(worker), id)));
+  const json = found.find((value) => value !== null);
+  return json === undefined || json === null ? undefined : (JSON.parse(json) as unknown);
+}
+
+/** What the handlers of these workers reported: of each worker about `most` tasks. */
+export async function listProgress(
+  redis: Redis,
+  keys: QueueKeys,
+  workers: readonly string[],
+  most = 100,
+): Promise<TaskProgress[]> {
+  const scans = workers.map(async (worker) => {
+    const [, fields] = await redis.hscan(keys.progress(worker), 0, 'COUNT', most);
+    const pairs = Array.from({ length: fields.length / 2 }, (_, i) => [fields[2 * i], fields[2 * i + 1]]);
+    return pairs.map(([id = '', json = 'null']) => ({ id, worker, value: JSON.parse(json) as unknown }));
+  });
+  return (await Promise.all(scans)).flat();
+}

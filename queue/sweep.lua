@@ -1,0 +1,57 @@
+-- Removes what is past its time: results (where the server does not do that itself), errors, dead letters.
+--
+-- KEYS  1 result  2 dead  3 errors  4 cancelled  5 expiry
+-- ARGV  1 at most so many
+-- Returns  1 when there may be more to do at once, else 0
+-- Members of the expiry set: 'r' or 'e', a fingerprint, '|' and an id for a result or an error; 'd' and a time for all
+-- dead letters that were buried by then. A result or an error that was replaced since is not the one that was meant, and
+-- stays: what a plain worker writes has no time, and a newer one of ours has an entry of its own. (The very same value
+-- written again by a plain worker cannot be told from the one before.)
+local MOST_BYTES = 4 * 1024 * 1024
+local most = tonumber(ARGV[1])
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', now)
+
+-- as in turn.lua
+local function fingerprint(value)
+  if #value > 4096 then value = #value .. string.sub(value, 1, 64) .. string.sub(value, -64) end
+  return string.sub(redis.sha1hex(value), 1, 16)
+end
+
+local removed, bytes = 0, 0
+
+-- drops dead letters up to a time, and with each its error, unless a later one has replaced that. Returns whether all
+local function drop_dead(up_to)
+  while removed < most do
+    local oldest = redis.call('LINDEX', KEYS[2], -1)
+    if not oldest or (tonumber(string.match(oldest, '^%d+')) or 0) > up_to then return true end
+    redis.call('RPOP', KEYS[2])
+    removed = removed + 1
+    local header, raw = string.match(oldest, '^%d+ ([^\n]*)\n(.*)$')
+    local read, about = pcall(cjson.decode, header or '')
+    local id = read and type(about) == 'table' and about.id or raw
+    if id and redis.call('HGET', KEYS[3], id) == header then redis.call('HDEL', KEYS[3], id) end
+  end
+  return false
+end
+
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', now, 'LIMIT', 0, most)) do
+  if removed >= most or bytes > MOST_BYTES then return 1 end
+  local kind = string.sub(member, 1, 1)
+  if kind == 'd' then
+    if not drop_dead(tonumber(string.sub(member, 2))) then return 1 end
+  else
+    local mark, at = string.match(member, '^.([^|]*)|()')
+    local id = string.sub(member, at)
+    local key = kind == 'r' and KEYS[1] or KEYS[3]
+    local value = redis.pcall('HGET', key, id) -- a key of another type is not touched
+    if type(value) == 'string' then
+      bytes = bytes + #value
+      if fingerprint(value) == mark then redis.call('HDEL', key, id) end
+    end
+    removed = removed + 1
+  end
+  redis.call('ZREM', KEYS[5], member)
+end
+return redis.call('ZCOUNT', KEYS[5], '-inf', now) > 0 and 1 or 0

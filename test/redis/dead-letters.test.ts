@@ -1,0 +1,204 @@
+/** Dead letters on a real Redis: found, requeued and dropped by id, error and age; capped in number and age. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Redis } from 'ioredis';
+import { deadHeader, listDead } from '../../queue/dead.ts';
+import { openQueue, TaskFailed, type Queue } from '../../queue/queue.ts';
+import { sampleQueue } from '../../queue/sample.ts';
+import { sweep } from '../../queue/sweep.ts';
+import { eventually } from '../support/eventually.ts';
+import { startRedis, type RedisServer } from '../support/redis.ts';
+import { sample } from '../support/sampling.ts';
+import { freshKeys, startHandWorker, texts } from '../support/turns.ts';
+import { startWorker } from '../support/workers.ts';
+
+let server: RedisServer;
+let redis: Redis;
+beforeAll(async () => {
+  server = await startRedis();
+  redis = server.client();
+});
+afterAll(() => server[Symbol.asyncDispose]());
+
+function openFresh(): Queue {
+  const { queue, result } = freshKeys();
+  return openQueue({ redis: server.url, queue, result });
+}
+
+interface Letter {
+  readonly raw: string | Buffer;
+  readonly id?: string;
+  readonly error?: string;
+  /** How long ago, ms. */
+  readonly ago?: number;
+}
+
+/** Buries letters as a turn does, the first one first. */
+async function bury({ keys }: Queue, letters: readonly Letter[]): Promise<void> {
+  for (const { raw, id, error = 'it failed', ago = 0 } of letters) {
+    const header = deadHeader({ error, attempts: 5, worker: 'w', ...(id === undefined ? {} : { id }) });
+    const entry = Buffer.concat([Buffer.from(`${Date.now() - ago} ${header}\n`), Buffer.from(raw)]);
+    await redis.lpush(keys.dead, entry);
+    await redis.hset(keys.errors, id ?? raw, header);
+  }
+}
+
+const rawsOf = async (queue: Queue): Promise<string[]> =>
+  (await queue.dead(10_000)).map(({ raw }) => raw.toString());
+
+test('a requeued task is a new one: at the back of the queue, with all attempts, and its error is forgotten', async () => {
+  await using queue = openFresh();
+  let broken = true;
+  const attempts: number[] = [];
+  const handler = (_task: unknown, { attempt }: { attempt: number }): string => {
+    attempts.push(attempt);
+    if (broken) throw new Error('the disk is full');
+    return 'ok';
+  };
+  await using _worker = startWorker(server, queue.keys, { handler });
+  await queue.enqueue({ id: 'a' });
+  await expect(queue.result('a')).rejects.toThrow(TaskFailed);
+  broken = false;
+  expect(await queue.dead.requeue({ ids: ['a'] })).toBe(1);
+  expect(await queue.result('a')).toBe('ok');
+  expect(attempts).toEqual([1, 2, 3, 1]);
+  expect(await queue.dead()).toEqual([]);
+  expect(await redis.exists(queue.keys.errors, queue.keys.history)).toBe(0);
+  expect(await queue.dead.requeue({ ids: ['a'] })).toBe(0);
+});
+
+test('chosen by id, error and age, and by all of them together', async () => {
+  await using queue = openFresh();
+  await bury(queue, [
+    { raw: '{"id":"1"}', id: '1', error: 'timeout after 3 s', ago: 7_200_000 },
+    { raw: '{"id":"2"}', id: '2', error: 'timeout after 9 s' },
+    { raw: 'three', error: 'no such tile', ago: 7_200_000 },
+  ]);
+  const found = async (which: Parameters<Queue['dead']['find']>[0]): Promise<(string | undefined)[]> =>
+    (await queue.dead.find(which)).map(({ id, raw }) => id ?? raw.toString());
+  expect(await found('all')).toEqual(['1', '2', 'three']);
+  expect(await found({ ids: ['three', '2', 'nobody'] })).toEqual(['2', 'three']);
+  expect(await found({ error: 'timeout' })).toEqual(['1', '2']);
+  expect(await found({ error: /^timeout.* 9/g })).toEqual(['2']);
+  expect(await found({ olderThanMs: 3_600_000 })).toEqual(['1', 'three']);
+  expect(await found({ error: 'timeout', olderThanMs: 3_600_000 })).toEqual(['1']);
+  await expect(queue.dead.drop({})).rejects.toThrow(TypeError);
+  expect(await queue.dead.requeue({ error: 'timeout', olderThanMs: 3_600_000 })).toBe(1);
+  expect(await redis.lrange(queue.keys.queue, 0, -1)).toEqual(['{"id":"1"}']);
+  expect(await queue.dead.drop({ error: 'timeout' })).toBe(1);
+  expect(await rawsOf(queue)).toEqual(['three']);
+  expect(await redis.hkeys(queue.keys.errors)).toEqual(['three']);
+});
+
+test('any bytes: a letter that is not UTF-8 and holds line feeds is the same afterwards', async () => {
+  await using queue = openFresh();
+  const raw = Buffer.from([0xff, 0x0a, 0x00, 0x20, 0x0a]);
+  await bury(queue, [{ raw }, { raw: Buffer.from([0xfe]) }]);
+  expect(await queue.dead.requeue({ ids: [raw] })).toBe(1);
+  expect(await redis.lrangeBuffer(queue.keys.queue, 0, -1)).toEqual([raw]);
+  expect(await queue.dead()).toHaveLength(1);
+});
+
+test('all of many: each once, oldest first, while others are buried', async () => {
+  await using queue = openFresh();
+  const ids = Array.from({ length: 1_234 }, (_, i) => `task ${i}`);
+  await bury(
+    queue,
+    ids.map((raw) => ({ raw })),
+  );
+  const [moved] = await Promise.all([queue.dead.requeue('all'), bury(queue, [{ raw: 'newer' }])]);
+  const waiting = (await redis.lrange(queue.keys.queue, 0, -1)).toReversed();
+  expect(waiting.filter((raw) => raw !== 'newer')).toEqual(ids);
+  expect(waiting).toHaveLength(moved);
+  expect([...waiting, ...(await rawsOf(queue))].toSorted()).toEqual([...ids, 'newer'].toSorted());
+});
+
+test('two who requeue at once move each letter once', async () => {
+  await using queue = openFresh();
+  const ids = Array.from({ length: 300 }, (_, i) => `task ${i}`);
+  await bury(
+    queue,
+    ids.map((raw) => ({ raw })),
+  );
+  const moved = await Promise.all([queue.dead.requeue('all'), queue.dead.requeue('all')]);
+  expect(moved[0] + moved[1]).toBe(300);
+  expect((await redis.lrange(queue.keys.queue, 0, -1)).toSorted()).toEqual(ids.toSorted());
+});
+
+test('a newer error of that id stays when an older letter is dropped', async () => {
+  await using queue = openFresh();
+  await bury(queue, [
+    { raw: 'a', error: 'the first time' },
+    { raw: 'a', error: 'the second time' },
+  ]);
+  expect(await queue.dead.drop({ error: 'first' })).toBe(1);
+  await expect(queue.result('a')).rejects.toThrow('the second time');
+  expect(await queue.dead.drop({ ids: ['a'] })).toBe(1);
+  expect(await redis.exists(queue.keys.errors)).toBe(0);
+});
+
+test('a queue of another type: nothing is moved', async () => {
+  await using queue = openFresh();
+  await bury(queue, [{ raw: 'a' }]);
+  await redis.set(queue.keys.queue, 'not a list');
+  await expect(queue.dead.requeue('all')).rejects.toThrow('WRONGTYPE');
+  expect(await rawsOf(queue)).toEqual(['a']);
+});
+
+test('a worker keeps as many as it is told, the newest, and their errors', async () => {
+  await using queue = openFresh();
+  const handler = (): never => {
+    throw Object.assign(new Error('no'), { retry: false });
+  };
+  const deadLetters = { max: 3, maxAgeMs: undefined };
+  await using _worker = startWorker(server, queue.keys, { handler, deadLetters });
+  await queue.enqueueMany(['1', '2', '3', '4', '5']);
+  await expect(queue.result('5')).rejects.toThrow('no');
+  expect(await rawsOf(queue)).toEqual(['5', '4', '3']);
+  expect((await redis.hkeys(queue.keys.errors)).toSorted()).toEqual(['3', '4', '5']);
+});
+
+test('a lowered limit takes hold with the next burial, a thousand at a time', async () => {
+  const keys = freshKeys();
+  await redis.lpush(keys.dead, ...Array.from({ length: 2_500 }, (_, i) => `1 {"error":"old"}\n${i}`));
+  const worker = await startHandWorker(redis, keys);
+  await redis.hset(keys.worker(worker.id), 'deadMax', 10);
+  for (const left of [1_501, 502, 10]) {
+    await redis.lpush(keys.queue, 'bad');
+    const { tasks } = await worker.turn({ want: 1 });
+    const header = deadHeader({ error: 'no', attempts: 1, worker: 'w' });
+    await worker.turn({ settled: { dead: tasks.map(({ receipt }) => ({ receipt, id: 'bad', header })) } });
+    expect(await redis.llen(keys.dead)).toBe(left);
+  }
+});
+
+test('the age holds: with the next burial, by the workers when nothing else is buried, and by the controller alone', async () => {
+  await using queue = openFresh();
+  const { keys } = queue;
+  const worker = await startHandWorker(redis, keys);
+  await redis.hset(keys.worker(worker.id), 'deadMaxAge', 300);
+  const fail = async (raw: string): Promise<void> => {
+    await redis.lpush(keys.queue, raw);
+    const { tasks } = await worker.turn({ want: 1 });
+    expect(texts(tasks)).toEqual([raw]);
+    const header = deadHeader({ error: 'no', attempts: 1, worker: 'w' });
+    await worker.turn({ settled: { dead: tasks.map(({ receipt }) => ({ receipt, id: raw, header })) } });
+  };
+  await bury(queue, [{ raw: 'ancient', ago: 1_000_000 }]);
+  await fail('a');
+  expect(await rawsOf(queue)).toEqual(['a']);
+
+  // what workers do now and then
+  await sweep(redis, keys);
+  expect(await rawsOf(queue)).toEqual(['a']);
+  await eventually(async () => {
+    await sweep(redis, keys);
+    expect(await rawsOf(queue)).toEqual([]);
+  });
+  expect(await redis.exists(keys.errors, keys.expiry)).toBe(0);
+
+  await fail('b');
+  await using sampling = sample(server.address);
+  sampling.sampler.add('p', [keys]);
+  await eventually(async () => expect(await listDead(redis, keys)).toEqual([]));
+  expect((await sampleQueue(redis, keys)).overdue).toBe(false);
+});
