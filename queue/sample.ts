@@ -17,7 +17,10 @@ export interface QueueCounters {
 export interface QueueSample {
   /** Redis time, ms. */
   readonly now: number;
+  /** In the queue, and suspects. */
   readonly waiting: number;
+  /** Tasks that were put aside to run alone. */
+  readonly suspects: number;
   readonly inFlight: number;
   /** Workers that hold at least one task. */
   readonly busy: number;
@@ -43,6 +46,7 @@ export async function sampleQueue(redis: Redis, keys: QueueKeys): Promise<QueueS
     keys.delayed,
     keys.dead,
     keys.stats,
+    keys.suspects,
   )) as [
     number,
     number | Buffer,
@@ -56,9 +60,23 @@ export async function sampleQueue(redis: Redis, keys: QueueKeys): Promise<QueueS
     number,
     number,
     (Buffer | null)[],
+    number,
   ];
-  const [now, length, resultType, delayed, due, nextDue, dead, inFlight, busy, workers, expired, stats] =
-    reply;
+  const [
+    now,
+    length,
+    resultType,
+    delayed,
+    due,
+    nextDue,
+    dead,
+    inFlight,
+    busy,
+    workers,
+    expired,
+    stats,
+    suspects,
+  ] = reply;
   if (typeof length !== 'number') throw new WrongKeyType(keys.queue, 'a list', length.toString());
   if (!['hash', 'none'].includes(resultType.toString()))
     throw new WrongKeyType(keys.result, 'a hash', `it is a ${resultType.toString()}`);
@@ -74,6 +92,7 @@ export async function sampleQueue(redis: Redis, keys: QueueKeys): Promise<QueueS
   return {
     now,
     waiting: length,
+    suspects,
     inFlight,
     busy,
     delayed,

@@ -15,8 +15,10 @@ const DEAD_KEPT = 10_000;
 /** How long a blocking move of a worker may last, and so outlive the worker, ms. */
 export const BLOCK_MS = 5_000;
 const GRAVE_MS = 2 * BLOCK_MS;
+/** Redis does nothing else meanwhile: a few ms. */
+const REJOIN_AT_ONCE = 5_000;
 
-const arity = { turn: 13, register: 4, reap: 9, sample: 7 } as const;
+const arity = { turn: 15, register: 4, reap: 10, rejoin: 4, sample: 8 } as const;
 
 /** Makes the scripts known to a connection. To be called once for each. */
 export function defineScripts(redis: Redis): Redis {
@@ -39,8 +41,10 @@ export function script(redis: Redis, name: keyof typeof arity): Script {
 export interface Past {
   /** Tries that failed. */
   readonly attempts: number;
-  /** Deliveries to workers that were lost while they held it. */
+  /** Deliveries to workers that were lost while they held it. With any, the task is a suspect: see turn.lua. */
   readonly deliveries: number;
+  /** The last of those workers. */
+  readonly lastWorker?: string;
 }
 
 export interface Settled {
@@ -85,6 +89,8 @@ export type TurnReply =
       readonly tasks: readonly Delivery[];
       /** Until the next delayed task falls due, ms. */
       readonly dueInMs: number | undefined;
+      /** This worker is given nothing more until it holds nothing: for the sake of a suspect, its own or one that waits. */
+      readonly apart: boolean;
     };
 
 const noPast: Past = { attempts: 0, deliveries: 0 };
@@ -105,6 +111,8 @@ export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest):
     keys.stats,
     keys.history,
     keys.load,
+    keys.suspects,
+    keys.isolator,
     worker,
     epoch,
     request.turn,
@@ -126,10 +134,10 @@ export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest):
   for (const { receipt, id, header } of settled.dead) args.push(receipt, id, header);
   for (const receipt of settled.released) args.push(receipt);
   const reply = (await script(redis, 'turn')(...args)) as [
-    ...[number, number, number | Buffer, number, number, Buffer[], unknown[], number],
+    ...[number, number, number | Buffer, number, number, Buffer[], unknown[], number, number],
   ];
   if (reply[0] === 0) return { kind: 'fenced' };
-  const [, now, length, drain, first, raws, pastList, dueIn] = reply;
+  const [, now, length, drain, first, raws, pastList, dueIn, apart] = reply;
   const pasts = new Map<number, Past>();
   for (let i = 0; i + 1 < pastList.length; i += 2)
     pasts.set(Number(pastList[i]), parsePast(String(pastList[i + 1])));
@@ -145,12 +153,15 @@ export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest):
       past: pasts.get(i + 1) ?? noPast,
     })),
     dueInMs: dueIn < 0 ? undefined : dueIn,
+    apart: apart === 1,
   };
 }
 
+/** `attempts:deliveries`, and behind it the last worker that was lost, percent-encoded. */
 function parsePast(text: string): Past {
-  const [attempts = 0, deliveries = 0] = text.split(':').map(Number);
-  return { attempts, deliveries };
+  const [attempts, deliveries, worker] = text.split(':');
+  const counts = { attempts: Number(attempts), deliveries: Number(deliveries) };
+  return worker === undefined ? counts : { ...counts, lastWorker: decodeURIComponent(worker) };
 }
 
 /** Begins an epoch; `undefined` while the remains of an earlier one are in the way. Reap that one first. */
@@ -174,17 +185,20 @@ export async function register(
 }
 
 /**
- * Puts back what a worker holds and ends its epoch. `whose`: `expired`, `any`, or one epoch. Returns how many tasks
- * went back to the queue, or `undefined` when the worker was not the one meant.
+ * Puts back what a worker holds and ends its epoch. `whose`: `expired`, `any`, or one epoch. `why`: only what was held
+ * by a worker that is `lost` counts a delivery; `displaced` means that something else took the worker away. `graveMs`:
+ * how long a blocking move of it may still be pending in Redis. Returns how many tasks went back to the queue, or
+ * `undefined` when the worker was not the one meant.
  */
 export async function reap(
   redis: Redis,
   keys: QueueKeys,
   worker: string,
   whose: 'expired' | 'any' | number,
-  why: 'lost' | 'leave',
+  why: 'lost' | 'displaced' | 'leave',
+  graveMs: number = why === 'leave' ? 0 : GRAVE_MS,
 ): Promise<number | undefined> {
-  const returned = await script(redis, 'reap')(
+  const reaped = script(redis, 'reap')(
     keys.queue,
     keys.workers,
     keys.worker(worker),
@@ -194,12 +208,21 @@ export async function reap(
     keys.stats,
     keys.history,
     keys.load,
+    keys.isolator,
     worker,
     whose,
     why,
-    GRAVE_MS,
+    graveMs,
   );
+  // the last worker takes leave of what it had put aside, too; both commands travel together
+  const [returned] = await Promise.all([reaped, graveMs === 0 && rejoin(redis, keys)]);
   return Number(returned) < 0 ? undefined : Number(returned);
+}
+
+/** Suspects that wait aside go back to the queue when no worker is left to take them. Returns how many. */
+export async function rejoin(redis: Redis, keys: QueueKeys): Promise<number> {
+  const { queue, workers, suspects, history } = keys;
+  return Number(await script(redis, 'rejoin')(queue, workers, suspects, history, REJOIN_AT_ONCE));
 }
 
 /** Reaps every worker whose lease is over, at most 100 at a time; returns the tasks that went back, by worker. */
@@ -210,5 +233,6 @@ export async function reapExpired(redis: Redis, keys: QueueKeys): Promise<Readon
     const tasks = await reap(redis, keys, worker, 'expired', 'lost');
     if (tasks !== undefined) returned.set(worker, tasks);
   }
+  await rejoin(redis, keys);
   return returned;
 }

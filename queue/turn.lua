@@ -1,7 +1,7 @@
 -- One turn of a worker: settle what finished, take what comes next, renew the lease. All or nothing, in one round trip.
 --
 -- KEYS  1 queue  2 result  3 workers  4 worker  5 inflight  6 carried  7 wake  8 delayed  9 dead  10 errors
---       11 stats  12 history  13 load
+--       11 stats  12 history  13 load  14 suspects  15 isolator
 -- ARGV  1 worker id   2 epoch   3 turn number, one more than the last turn's unless this repeats it
 --       4 highest receipt counter that the worker has seen   5 tasks wanted   6 lease, ms   7 state
 --       8 service time of the settled tasks, µs in all       9 dead letters to keep
@@ -11,7 +11,7 @@
 -- Returns  {0} when the worker is fenced: it has no lease of this epoch, and nothing was done; else
 --          {1, Redis time in ms, length of the queue or an error in words, drain?, counter of the first task,
 --           {task, …}, {index, "attempts:deliveries", …} for the tasks that have a past,
---           ms until the next delayed task falls due, or -1}
+--           ms until the next delayed task falls due, or -1, take nothing more until nothing is held?}
 --
 -- Before: every task of this worker is in its in-flight hash (or in its wake list). After: each settled task is gone
 -- from there and is in exactly one of result, delayed, dead or queue; each returned task is in flight with a receipt
@@ -19,6 +19,12 @@
 -- A turn older than the last one (a packet that was long on its way) is refused, and so is one that would have to
 -- write to a queue or result key of another type: of that only the lease is renewed, so that what the worker holds
 -- waits there until the key is right, and is not run by one worker after the other meanwhile.
+--
+-- A suspect is a task that was in flight in a worker which was lost. It is only ever in flight alone, so that its next
+-- delivery speaks about itself, and costs no other task. A worker that holds something puts the suspects that it meets
+-- aside; one that holds nothing takes a single one. While some wait and nobody is empty, one worker (the isolator)
+-- takes nothing more until it is. What is put aside carries its past along; a worker that is the last one to go, or
+-- the controller, brings it back (rejoin.lua).
 local CHUNK = 1000
 local PROMOTE = 100
 local TWO_DIGITS = '00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899'
@@ -64,6 +70,7 @@ local function remember(raw, past)
   redis.call('HSET', KEYS[12], field, others and (others .. ',' .. past) or past)
 end
 
+-- the past that a task of these bytes has, which is then its own and no longer in the history
 local function recall(raw)
   local field = digest(raw)
   local pasts = redis.call('HGET', KEYS[12], field)
@@ -72,6 +79,8 @@ local function recall(raw)
   if rest then redis.call('HSET', KEYS[12], field, rest) else redis.call('HDEL', KEYS[12], field) end
   return last or pasts
 end
+
+local function suspect(past) return past and not string.find(past, '^%d+:0') end
 
 -- drops the oldest dead letters over the limit, and with each its error, unless a later one has replaced that
 local function bury(kept)
@@ -93,6 +102,16 @@ local function slices(first, count, width, call)
 end
 
 local with_carried = redis.call('EXISTS', KEYS[6]) == 1
+local dropped = repeated or r == 0
+local function drop_results()
+  if dropped then return end
+  dropped = true
+  slices(14, r, 1, function(a, b)
+    redis.call('HDEL', KEYS[5], unpack(ARGV, a, b))
+    if with_carried then redis.call('HDEL', KEYS[6], unpack(ARGV, a, b)) end
+  end)
+end
+
 if not repeated then
   local receipts, pairs_at = 14, 14 + r
   if r > 0 then
@@ -175,27 +194,79 @@ for counter = first, seq do
   end
 end
 
+-- puts tasks back at the front of the queue, the oldest outermost; `keep`: so many of them are wanted
+local function hand_back(fresh, known, keep)
+  while #fresh > keep do
+    local past = known[#fresh]
+    if past then remember(fresh[#fresh], past) end
+    redis.call('RPUSH', KEYS[1], table.remove(fresh))
+  end
+end
+
+local holding = 0
+-- whether this worker has to take nothing more: it holds a suspect, or empties itself for one
+local function keeps_apart()
+  if holding == 0 then return false end
+  if holding == 1 and suspect(redis.call('HVALS', KEYS[6])[1]) then return true end
+  local mine = redis.call('GET', KEYS[15]) == ARGV[1]
+  if redis.call('LLEN', KEYS[14]) == 0 or worker[4] or string.find(ARGV[7], '^drain') then
+    if mine then redis.call('DEL', KEYS[15]) end
+    return false
+  end
+  if not mine and not redis.call('SET', KEYS[15], ARGV[1], 'NX', 'PX', ARGV[6]) then return false end
+  redis.call('PEXPIRE', KEYS[15], ARGV[6])
+  return true
+end
+
+-- who may take what, among tasks that were just taken off the queue and may be suspects. Returns tasks and pasts.
+local function sift(fresh)
+  local kept, known = {}, {}
+  for i, raw in ipairs(fresh) do
+    local past = recall(raw)
+    if not suspect(past) then
+      kept[#kept + 1] = raw
+      known[#kept] = past
+    elseif holding == 0 then
+      for j = #fresh, i + 1, -1 do redis.call('RPUSH', KEYS[1], fresh[j]) end
+      hand_back(kept, known, 0)
+      return {raw}, {past}
+    else
+      redis.call('LPUSH', KEYS[14], past .. '|' .. raw)
+    end
+  end
+  return kept, known
+end
+
+local apart = false
 if not no_list then
-  length = redis.call('LLEN', KEYS[1])
   -- a blocking move may have put a task aside (two, when a connection was replaced while its move was blocked); what
   -- is not wanted any more goes back to where it came from, the oldest outermost
-  local fresh = {}
+  local fresh, known = {}, {}
   repeat
     local woken = redis.call('RPOP', KEYS[7])
     fresh[#fresh + 1] = woken or nil
   until not woken
-  while #fresh > 0 and #tasks + #fresh > want do
-    redis.call('RPUSH', KEYS[1], table.remove(fresh))
-    length = length + 1
+  local wary = not broken and (with_carried or redis.call('EXISTS', KEYS[12], KEYS[14]) > 0)
+  if wary then
+    drop_results()
+    holding = redis.call('HLEN', KEYS[5])
+    apart = keeps_apart()
+    if apart then want = 0 end
   end
-  local more = want - #tasks - #fresh
-  if more > 0 and length > 0 then
-    local popped = redis.call('RPOP', KEYS[1], more)
-    length = length - #popped
-    if #fresh == 0 then fresh = popped else for i = 1, #popped do fresh[#fresh + 1] = popped[i] end end
+  local aside = wary and holding == 0 and want > 0 and redis.call('RPOP', KEYS[14])
+  if #fresh > 0 then hand_back(fresh, known, aside and 0 or math.max(0, want - #tasks)) end
+  if aside then
+    local bar = string.find(aside, '|', 1, true)
+    fresh, known = {string.sub(aside, bar + 1)}, {string.sub(aside, 1, bar - 1)}
+  else
+    local more = want - #tasks - #fresh
+    if more > 0 then
+      local popped = redis.call('RPOP', KEYS[1], more) or {}
+      if #fresh == 0 then fresh = popped else for i = 1, #popped do fresh[#fresh + 1] = popped[i] end end
+    end
+    if wary then fresh, known = sift(fresh) end
   end
   if #fresh > 0 then
-    local with_past = redis.call('HLEN', KEYS[12]) > 0
     local fields, add = {}, #tasks
     if add == 0 then tasks = fresh else for i = 1, #fresh do tasks[add + i] = fresh[i] end end
     -- numbers become text by way of floating point, which costs more than the rest here: once for a hundred receipts
@@ -208,7 +279,7 @@ if not no_list then
       if seq < 100 then receipt = string.format('%s-%d', epoch, seq)
       else receipt = prefix .. string.sub(TWO_DIGITS, 2 * low + 1, 2 * low + 2) end
       fields[2 * i - 1], fields[2 * i] = receipt, fresh[i]
-      local past = with_past and recall(fresh[i])
+      local past = known[i]
       if past then
         redis.call('HSET', KEYS[6], receipt, past)
         pasts[#pasts + 1] = add + i
@@ -220,20 +291,20 @@ if not no_list then
     end
     redis.call('HINCRBY', KEYS[11], 'taken', #fresh)
   end
+  if wary and not apart then
+    holding = redis.call('HLEN', KEYS[5])
+    apart = keeps_apart()
+  end
+  length = redis.call('LLEN', KEYS[1])
 end
 
 -- last, so that under load the in-flight hash is never empty: one that begins anew is a list at first, which each new field
 -- is looked for in from end to end
-if not repeated and r > 0 then
-  slices(14, r, 1, function(a, b)
-    redis.call('HDEL', KEYS[5], unpack(ARGV, a, b))
-    if with_carried then redis.call('HDEL', KEYS[6], unpack(ARGV, a, b)) end
-  end)
-end
+drop_results()
 
 redis.call('HSET', KEYS[4], 'turn', ARGV[3], 'seq', seq, 'state', ARGV[7])
 redis.call('HSET', KEYS[13], ARGV[1], redis.call('HLEN', KEYS[5]))
 redis.call('ZADD', KEYS[3], now + tonumber(ARGV[6]), ARGV[1])
 -- what is due and was too much for this turn wants another one at once
 local next_in = due_at and not broken and math.max(0, due_at - now) or -1
-return {1, now, broken or length, worker[4] and 1 or 0, first, tasks, pasts, next_in}
+return {1, now, broken or length, worker[4] and 1 or 0, first, tasks, pasts, next_in, apart and 1 or 0}

@@ -10,6 +10,7 @@ const counters = { taken: 0, completed: 0, failed: 0, retried: 0, recovered: 0, 
 const sample: QueueSample = {
   now: 0,
   waiting: 12,
+  suspects: 0,
   inFlight: 0,
   busy: 0,
   delayed: 1,
