@@ -25,13 +25,14 @@ beforeAll(async () => {
 afterAll(() => server[Symbol.asyncDispose]());
 
 const worker = fc.constantFrom('one', 'two');
+// few contents, so that equal tasks are common; long ones are kept by digest
+const enqueue: fc.Arbitrary<Step> = fc.record({
+  kind: fc.constant('enqueue' as const),
+  task: fc.constantFrom('a', 'b', '', 'c|1|2|', `long ${'x'.repeat(60)}`),
+  delayed: fc.boolean(),
+});
 const step: fc.Arbitrary<Step> = fc.oneof(
-  // few contents, so that equal tasks are common; long ones are kept by digest
-  fc.record({
-    kind: fc.constant('enqueue' as const),
-    task: fc.constantFrom('a', 'b', '', 'c|1|2|', `long ${'x'.repeat(60)}`),
-    delayed: fc.boolean(),
-  }),
+  enqueue,
   fc.record({
     kind: fc.constantFrom(
       ...(['begin', 'crash', 'leave', 'expire', 'displace', 'block', 'repeat', 'stale'] as const),
@@ -55,7 +56,18 @@ test(
   { timeout: 60_000 },
   async () => {
     process.stdout.write(`turn model: ${RUNS} runs, seed ${SEED} (MILLRACE_TEST_SEED)\n`);
-    const histories = fc.array(step, { minLength: 5, maxLength: 40, size: 'max' });
+    // often both workers live and there is enough for both: only then can tasks stand beside a suspect
+    const both = fc.constant<Step[]>([
+      { kind: 'begin', worker: 'one' },
+      { kind: 'begin', worker: 'two' },
+    ]);
+    const histories = fc
+      .tuple(
+        fc.oneof(both, fc.constant<Step[]>([])),
+        fc.array(enqueue, { maxLength: 12 }),
+        fc.array(step, { minLength: 5, maxLength: 40, size: 'max' }),
+      )
+      .map((parts) => parts.flat());
     await fc.assert(
       fc.asyncProperty(histories, async (history) => {
         const world: World = {
