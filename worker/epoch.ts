@@ -84,6 +84,7 @@ export async function runEpoch(
   let refusal: string | undefined; // why nothing can be taken
   let lastTurn = -Infinity;
   let dueAt = Infinity;
+  let apart = false; // nothing more is given to us until we hold nothing: see turn.lua on suspects
   const idle = createIdleWait(options.blocker, redis, keys, worker, () => {
     woken = true;
     bell.ring();
@@ -145,7 +146,7 @@ export async function runEpoch(
     }
     const half = holding() <= target() / 2;
     if (woken || (ask && !draining() && (free() > 0 || half))) return 0;
-    const pause = running.size > 0 ? leaseMs / 3 : Math.min(IDLE_TURN_MS, leaseMs / 3);
+    const pause = running.size > 0 && !apart ? leaseMs / 3 : Math.min(IDLE_TURN_MS, leaseMs / 3);
     return Math.max(0, Math.min(lastTurn + pause, draining() ? Infinity : dueAt) - now);
   }
 
@@ -175,7 +176,8 @@ export async function runEpoch(
     const refused = typeof reply.length === 'string' ? reply.length : undefined;
     if (refused && refused !== refusal) log.error(`cannot take tasks from "${keys.queue}": ${refused}`);
     refusal = refused;
-    if (typeof reply.length === 'number') ask = reply.length > 0 && want > 0;
+    apart = reply.apart;
+    if (typeof reply.length === 'number') ask = reply.length > 0 && want > 0 && !apart;
     options.keeper?.renewed(running.size + leftovers.size + reply.tasks.length === 0);
     if (reply.tasks.length > 0) options.keeper?.begin(epoch);
     for (const delivery of reply.tasks) held.push({ delivery, since: lastTurn });
@@ -208,7 +210,7 @@ export async function runEpoch(
         if (!(await makeTurn())) return hurry.aborted ? 'left' : 'fenced';
         continue;
       }
-      if (!draining() && !refusal && free() > 0 && held.length === 0) idle.begin();
+      if (!draining() && !refusal && !apart && free() > 0 && held.length === 0) idle.begin();
       reapOthers(now);
       const stale = held[0] ? Math.max(0, held[0].since + STALE_MS + 1 - now) : Infinity;
       await bell.rung(Math.min(turnIn(now), stale));
@@ -230,7 +232,7 @@ export async function runEpoch(
   async function leave(): Promise<void> {
     const certain = await idle.end();
     try {
-      const goodbye = reap(redis, keys, worker, epoch, certain ? 'leave' : 'lost');
+      const goodbye = reap(redis, keys, worker, epoch, certain ? 'leave' : 'displaced');
       const left = await Promise.race([goodbye, patience.late]);
       if (left) log.info({ tasks: left }, 'handed back to the queue');
     } catch (error) {

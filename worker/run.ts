@@ -1,7 +1,7 @@
 /**
  * Runs one task: from a delivery to an Outcome, which is all that the loop sees of a handler. Never throws.
  */
-import type { Delivery } from '../queue/scripts.ts';
+import type { Delivery, Past } from '../queue/scripts.ts';
 import { parseTask } from '../queue/task.ts';
 import { describeError } from './describe-error.ts';
 import { encodeResult } from './encode.ts';
@@ -30,12 +30,18 @@ export interface RunDeps {
   readonly retry: RetryPolicy;
   /** From [0, 1). */
   readonly random: () => number;
+  /** What a worker died of, if anybody knows. */
+  readonly fateOf: (worker: string) => Promise<string | undefined>;
 }
+
+const MAX_DELIVERIES = 5;
 
 /** Runs the task of `delivery`. When `signal` has aborted by the time it ends without a result, it is released. */
 export async function runTask(delivery: Delivery, signal: AbortSignal, deps: RunDeps): Promise<Finished> {
   const started = performance.now();
-  const attempt = delivery.past.attempts + 1;
+  const { attempts, deliveries } = delivery.past;
+  const poison = deliveries >= (deps.retry.maxDeliveries ?? MAX_DELIVERIES);
+  const attempt = poison ? attempts : attempts + 1;
   const { id, value } = parseTask(delivery.raw);
   const finish = (outcome: Outcome): Finished => ({
     delivery,
@@ -44,6 +50,7 @@ export async function runTask(delivery: Delivery, signal: AbortSignal, deps: Run
     outcome,
     serviceMs: performance.now() - started,
   });
+  if (poison) return finish({ kind: 'dead', error: await obituary(delivery.past, deps) });
   try {
     const context = { id: id.toString(), raw: delivery.raw, attempt, signal, queue: deps.queue };
     const result = await deps.handler(value, context);
@@ -55,4 +62,14 @@ export async function runTask(delivery: Delivery, signal: AbortSignal, deps: Run
       ? finish({ kind: 'dead', error: next.reason })
       : finish({ kind: 'retry', delayMs: next.delayMs, error: describeError(error) });
   }
+}
+
+/** Why a task is not run again that no worker has survived. */
+async function obituary({ deliveries, lastWorker }: Past, { fateOf }: RunDeps): Promise<string> {
+  const times = deliveries === 1 ? 'delivered once, and its worker was lost' : undefined;
+  const what = times ?? `delivered ${deliveries} times, and each time its worker was lost`;
+  if (lastWorker === undefined) return what;
+  // without Redis there is no last word, but there is no next turn either
+  const fate = await fateOf(lastWorker).catch(() => undefined);
+  return `${what}; the last one, ${lastWorker}: ${fate ?? 'nobody saw what became of it'}`;
 }

@@ -5,6 +5,8 @@
 import { hostname } from 'node:os';
 import type { Redis } from 'ioredis';
 import { closeRedis, describeRedisError, openRedis, type RedisAddress } from '../queue/connection.ts';
+import { clientName } from '../queue/client-name.ts';
+import { readFate } from '../queue/fate.ts';
 import { queueKeys, type QueueKeys } from '../queue/keys.ts';
 import { defineScripts, reap, register } from '../queue/scripts.ts';
 import { systemClock } from '../runtime/clock.ts';
@@ -44,6 +46,8 @@ export interface WorkerOptions {
 
 const SOCKET_TIMEOUT_MS = 10_000;
 const REGISTER_PAUSE_MS = 500;
+/** How long after a death the controller may take to tell of it, ms. */
+const FATE_MS = 3_000;
 
 /** A name for a worker outside Kubernetes. */
 export function defaultWorkerId(): string {
@@ -66,16 +70,27 @@ export async function runWorker(
     if (text !== complained) options.log.error(text);
     complained = text;
   };
-  const redis = defineScripts(openRedis(options.redis, { onError, socketTimeout: SOCKET_TIMEOUT_MS }));
+  const common = { onError, connectionName: clientName(options.queue, options.id) };
+  const redis = defineScripts(openRedis(options.redis, { ...common, socketTimeout: SOCKET_TIMEOUT_MS }));
   redis.on('ready', () => (complained = undefined));
-  const blocker = openRedis(options.redis, { onError, ...BLOCKER_OPTIONS });
+  const blocker = openRedis(options.redis, { ...common, ...BLOCKER_OPTIONS });
   const { id: worker, concurrency, leaseMs, log, metrics } = options;
-  await using keeper = options.mayBlock ? createLeaseKeeper({ redis, keys, worker, leaseMs }) : undefined;
+  let name = '';
+  await using keeper = options.mayBlock
+    ? createLeaseKeeper({ redis, keys, worker, leaseMs, clientName: () => name })
+    : undefined;
   const leftovers: Leftovers = new Set();
-  const run = { handler: options.handler, queue: options.queue, retry: options.retry, random: Math.random };
+  const run = {
+    handler: options.handler,
+    queue: options.queue,
+    retry: options.retry,
+    random: Math.random,
+    // outside of a pool nobody watches
+    fateOf: (lost: string) => readFate(redis, keys, lost, options.pool === '' ? 0 : FATE_MS),
+  };
   try {
     while (!stopping.aborted) {
-      const epoch = await begin(redis, keys, options, stopping);
+      const epoch = await begin(redis, keys, options, stopping, (now) => (name = now));
       if (epoch === undefined) return;
       options.log.info({ epoch, queue: options.queue, worker: options.id }, 'taking tasks');
       options.onReady?.();
@@ -101,13 +116,20 @@ async function begin(
   keys: QueueKeys,
   options: WorkerOptions,
   stopping: AbortSignal,
+  onNamed: (name: string) => void,
 ): Promise<number | undefined> {
-  const about = { concurrency: options.concurrency, version: options.version, pool: options.pool };
+  const { concurrency, version, pool } = options;
   const stopped = new Promise<undefined>((resolve) => {
     stopping.addEventListener('abort', () => resolve(undefined), { once: true });
   });
   for (let failures = 0; !stopping.aborted; failures++) {
     try {
+      // empty where Redis did not let it have one: then nobody looks for connections of this name
+      const asked = redis.client('GETNAME').catch(() => null);
+      const name = await Promise.race([asked, stopped]);
+      if (name === undefined) return undefined;
+      onNamed(name ?? '');
+      const about = { concurrency, version, pool, client: name ?? '' };
       // both commands travel together; the second `any` clears the grave that the first one leaves
       const registering = Promise.all([
         reap(redis, keys, options.id, 'any', 'lost'),
