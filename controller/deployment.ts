@@ -98,6 +98,7 @@ function environment({ metadata, spec }: WorkerPool, graceS: number): EnvVar[] {
     ...value('MILLRACE_CONCURRENCY', spec.concurrency),
     ...value('MILLRACE_GRACE', `${Math.max(graceS - GOODBYE_S, 1)}s`),
     ...value('MILLRACE_ATTEMPTS', retry.attempts),
+    ...value('MILLRACE_MAX_DELIVERIES', retry.maxDeliveries),
     ...value('MILLRACE_BACKOFF_INITIAL', `${parseDuration(retry.backoff.initial)}ms`),
     ...value('MILLRACE_BACKOFF_MAX', `${parseDuration(retry.backoff.max)}ms`),
     ...value('MILLRACE_BACKOFF_JITTER', retry.backoff.jitter ? 'on' : 'off'),

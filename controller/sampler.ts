@@ -127,7 +127,9 @@ export function createSampler(options: SamplerOptions): Sampler {
     try {
       if (redis.status !== 'ready') await within(CONNECT_MS, tried.promise, 'the connection');
       const sample = await within(ANSWER_MS, sampleQueue(redis, keys), 'the sample');
-      if (sample.expired > 0) await within(ANSWER_MS, recoverLost(redis, keys, log), 'the recovery');
+      const stranded = sample.suspects > 0 && sample.workers === 0;
+      if (sample.expired > 0 || stranded)
+        await within(ANSWER_MS, recoverLost(redis, keys, log), 'the recovery');
       return { kind: 'known', sample };
     } catch (error) {
       if (error instanceof WrongKeyType)

@@ -11,7 +11,8 @@ import { nextAttempt, type RetryPolicy } from './retry.ts';
 export type Outcome =
   | { readonly kind: 'result'; readonly value: string | Buffer }
   | { readonly kind: 'retry'; readonly delayMs: number; readonly error: string }
-  | { readonly kind: 'dead'; readonly error: string }
+  /** `poison`: no worker has survived it. */
+  | { readonly kind: 'dead'; readonly error: string; readonly poison?: true }
   /** Not finished and not to blame: back to the queue, for others. */
   | { readonly kind: 'release' };
 
@@ -50,7 +51,7 @@ export async function runTask(delivery: Delivery, signal: AbortSignal, deps: Run
     outcome,
     serviceMs: performance.now() - started,
   });
-  if (poison) return finish({ kind: 'dead', error: await obituary(delivery.past, deps) });
+  if (poison) return finish({ kind: 'dead', error: await obituary(delivery.past, deps), poison });
   try {
     const context = { id: id.toString(), raw: delivery.raw, attempt, signal, queue: deps.queue };
     const result = await deps.handler(value, context);

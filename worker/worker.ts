@@ -5,7 +5,7 @@
 import { hostname } from 'node:os';
 import type { Redis } from 'ioredis';
 import { closeRedis, describeRedisError, openRedis, type RedisAddress } from '../queue/connection.ts';
-import { clientName } from '../queue/client-name.ts';
+import { clientName } from '../queue/lives.ts';
 import { readFate } from '../queue/fate.ts';
 import { queueKeys, type QueueKeys } from '../queue/keys.ts';
 import { defineScripts, reap, register } from '../queue/scripts.ts';

@@ -71,7 +71,7 @@ const completeSpec: Complete<Omit<WorkerPoolSpec, 'template'>> & { template: Pod
   minReplicas: 1,
   maxReplicas: 50,
   scaling: { tasksPerReplica: 10, scaleDown: { window: '30s' } },
-  retry: { attempts: 3, backoff: { initial: '2s', max: '1m', jitter: false } },
+  retry: { attempts: 3, maxDeliveries: 2, backoff: { initial: '2s', max: '1m', jitter: false } },
   fallback: { after: '90s', replicas: 3 },
   mode: Mode.DryRun,
 };

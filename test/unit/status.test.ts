@@ -57,6 +57,7 @@ function see({ trouble_, ...change }: Change = {}): WorkerPoolStatus {
     trouble: undefined,
     selector: 'a=b',
     wake: 'Tracking',
+    poison: undefined,
     now,
     ...change,
   });
@@ -85,10 +86,12 @@ test('a pool that scales', () => {
     RedisReachable: 'True Sampled',
     Active: 'True Working',
     ScalingLimited: 'False WithinBounds',
+    PoisonTasks: 'False None',
   });
 });
 
 const cases: [string, Change, Record<string, string>][] = [
+  ['a task was given up', { poison: 'Task "a" is a dead letter.' }, { PoisonTasks: 'True WorkersLost' }],
   [
     'Redis is away',
     { sampled: away },
