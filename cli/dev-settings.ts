@@ -36,6 +36,7 @@ export interface DevSettings {
   readonly concurrency: number;
   readonly retry: {
     readonly attempts: number;
+    readonly maxDeliveries: number;
     readonly backoff: { readonly initialMs: number; readonly maxMs: number; readonly jitter: boolean };
   };
   readonly results: { readonly ttlMs: number; readonly maxBytes: number };
@@ -72,11 +73,12 @@ export function devSettings(
   whole('scaling.tasksPerReplica', spec.scaling.tasksPerReplica, 1);
   whole('retry.attempts', spec.retry.attempts, 1);
   whole('deadLetters.max', spec.deadLetters.max, 1);
+  whole('retry.maxDeliveries', spec.retry.maxDeliveries, 1);
   if (spec.minReplicas > spec.maxReplicas)
     throw new UsageError(
       `at least ${spec.minReplicas} and at most ${spec.maxReplicas} replicas cannot both be: correct --min or --max`,
     );
-  const { attempts, backoff } = spec.retry;
+  const { attempts, maxDeliveries, backoff } = spec.retry;
   try {
     return {
       policy: policyOf(spec),
@@ -86,6 +88,7 @@ export function devSettings(
       concurrency: spec.concurrency,
       retry: {
         attempts,
+        maxDeliveries,
         backoff: {
           initialMs: parseDuration(backoff.initial),
           maxMs: parseDuration(backoff.max),

@@ -55,7 +55,11 @@ export async function dev(
       narrator.onEvent(event);
       if (event.kind !== 'crashed') return;
       // its lease covers what cannot be put back now
-      loop.recover(event.id).then(narrator.onRecovered, () => undefined);
+      const { id, how } = event;
+      loop.recover(id, how).then(
+        (tasks) => narrator.onRecovered(id, how, tasks),
+        () => undefined,
+      );
     },
   });
   await using loop = startPoolLoop({

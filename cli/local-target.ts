@@ -32,8 +32,8 @@ export interface WorkerProgram {
 
 export type LocalEvent =
   | { readonly kind: 'started' | 'ready' | 'stopping' | 'ended'; readonly id: string }
-  /** It ended uninvited: what it held can go back to the queue. */
-  | { readonly kind: 'crashed'; readonly id: string; readonly why: string }
+  /** It ended uninvited: what it held can go back to the queue. `how`: of what; `why`: with its last words. */
+  | { readonly kind: 'crashed'; readonly id: string; readonly how: string; readonly why: string }
   /** Something that the worker, or the code that it runs, wrote. */
   | { readonly kind: 'line'; readonly id: string; readonly line: LogLine };
 
@@ -144,7 +144,7 @@ export function createLocalTarget(options: LocalTargetOptions): LocalTarget {
     if (since > pause + STABLE_MS) crash = { streak: 1, at: now };
     else if (since >= pause) crash = { streak: crash.streak + 1, at: now };
     trouble = `a worker ended (${how})${worker.lastWords === '' ? '' : `: ${worker.lastWords}`}`;
-    onEvent({ kind: 'crashed', id: worker.id, why: trouble });
+    onEvent({ kind: 'crashed', id: worker.id, how, why: trouble });
     fill();
   }
 

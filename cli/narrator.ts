@@ -1,4 +1,5 @@
 /** Tells what happens in a local pool, a line for each thing worth reading, and nothing twice. */
+import { recoveryNote } from '../controller/deaths.ts';
 import type { Sampled } from '../controller/sampler.ts';
 import type { Step } from '../controller/step.ts';
 import type { LocalEvent } from './local-target.ts';
@@ -12,7 +13,7 @@ export interface Narrator {
   readonly onLog: (line: string) => void;
   readonly onError: (error: Error) => void;
   /** Tasks of a dead worker are back in the queue. */
-  readonly onRecovered: (tasks: number) => void;
+  readonly onRecovered: (worker: string, fate: string, tasks: number) => void;
 }
 
 const LOUD = new Set(['warn', 'error', 'fatal']);
@@ -65,8 +66,8 @@ export function createNarrator(write: (line: string) => void): Narrator {
       if (message !== failed) say(`the pool could not be scaled: ${message}; it is tried again`);
       failed = message;
     },
-    onRecovered: (tasks) => {
-      if (tasks > 0) say(`${tasks} ${tasks === 1 ? 'task' : 'tasks'} of it went back to the queue`);
+    onRecovered: (worker, fate, tasks) => {
+      if (tasks > 0) say(recoveryNote(short(worker), fate, tasks));
     },
   };
 }

@@ -8,6 +8,7 @@ import { createSampler, type Sampled, type Sampler } from '../controller/sampler
 import { isActive, step, type Step } from '../controller/step.ts';
 import type { Target } from '../controller/target.ts';
 import type { RedisAddress } from '../queue/connection.ts';
+import { writeFate } from '../queue/fate.ts';
 import type { QueueKeys } from '../queue/keys.ts';
 import { holding } from '../queue/load.ts';
 import { reap } from '../queue/scripts.ts';
@@ -30,8 +31,11 @@ export interface PoolLoopOptions {
 
 export interface PoolLoop extends AsyncDisposable {
   readonly sampler: Sampler;
-  /** Puts back what a worker holds that is known to be dead, before its lease would. Returns how many tasks. */
-  recover(worker: string): Promise<number>;
+  /**
+   * Puts back what a worker holds that is known to be dead, before its lease would, and tells of its fate. Returns how
+   * many tasks.
+   */
+  recover(worker: string, fate: string): Promise<number>;
 }
 
 const ID = 'pool';
@@ -84,7 +88,11 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
 
   return {
     sampler,
-    recover: async (worker) => (await reap(sampler.redis, keys, worker, 'any', 'lost')) ?? 0,
+    recover: async (worker, fate) => {
+      // before its tasks are to be had, and one of them is given up for that
+      await writeFate(sampler.redis, keys, worker, fate);
+      return (await reap(sampler.redis, keys, worker, 'any', 'lost')) ?? 0;
+    },
     [Symbol.asyncDispose]: async () => {
       closed = true;
       await sampler[Symbol.asyncDispose]();

@@ -17,6 +17,7 @@ export interface WorkerSettings {
   readonly graceMs: number;
   readonly retry: {
     readonly attempts: number;
+    readonly maxDeliveries?: number;
     readonly backoff: { readonly initialMs: number; readonly maxMs: number; readonly jitter: boolean };
   };
   /** Without these two, the worker's own defaults hold. */
@@ -58,6 +59,7 @@ function variables(settings: WorkerSettings, id: string): NodeJS.ProcessEnv {
     MILLRACE_CONCURRENCY: String(settings.concurrency),
     MILLRACE_GRACE: formatDuration(settings.graceMs),
     MILLRACE_ATTEMPTS: String(retry.attempts),
+    MILLRACE_MAX_DELIVERIES: retry.maxDeliveries?.toString(),
     MILLRACE_BACKOFF_INITIAL: formatDuration(retry.backoff.initialMs),
     MILLRACE_BACKOFF_MAX: formatDuration(retry.backoff.maxMs),
     MILLRACE_BACKOFF_JITTER: retry.backoff.jitter ? 'on' : 'off',

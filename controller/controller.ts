@@ -3,15 +3,19 @@
  * too, and `reconcile` works on them. Everything ends with the signal.
  */
 import type { KubeApi } from '../kube/api.ts';
-import { createEventRecorder } from '../kube/events.ts';
+import { createEventRecorder, type Occurrence } from '../kube/events.ts';
 import { DEPLOYMENTS, PODS, POOLS } from '../kube/resources.ts';
 import type { Deployment, Pod } from '../kube/wire.ts';
+import { GROUP, KIND, VERSION } from '../kube/workerpool.ts';
 import { reflect, type Reflector } from '../kube/watch.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
+import { followAdopted } from './adopted-pods.ts';
+import { deathsOf, recoveryNote, type Death } from './deaths.ts';
 import { MANAGED_BY, MANAGER, POOL_LABEL } from './deployment.ts';
 import type { ControllerGauges, ControllerMetrics } from './metrics.ts';
-import { createReconcile } from './reconcile.ts';
+import { createReconcile, type QueueLink } from './reconcile.ts';
+import { createRecovery } from './recover.ts';
 import { createRedisHub } from './redis-hub.ts';
 import { createSampler } from './sampler.ts';
 import { slimPod } from './trouble.ts';
@@ -47,6 +51,35 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     onError: (error) => log.warn({ error: (error as Error).message }, 'an event could not be written'),
   });
 
+  const links = new Map<string, QueueLink>();
+  const recovery = createRecovery({
+    queuesOf: (key) => {
+      const link = links.get(key);
+      return link && { redis: link.sampler.redis, queues: link.queues };
+    },
+    onRecovered: (key, death, tasks) => {
+      metrics.recovered(death.reason);
+      const pool = pools.store.get(key);
+      if (pool)
+        events.record({ ...pool, apiVersion: `${GROUP}/${VERSION}`, kind: KIND }, recovered(death, tasks));
+      queue.add(key);
+    },
+    clock,
+    log,
+    signal,
+  });
+  const watchDeaths = (pool: string, pod: Pod | undefined, previous: Pod | undefined): void => {
+    for (const death of deathsOf(previous, pod)) recovery.died(pool, death);
+  };
+  const adopted = followAdopted({
+    api,
+    onError,
+    signal,
+    onChange: (pool, pod, previous) => {
+      for (const death of deathsOf(previous, pod)) recovery.died(pool, death, 'any name');
+    },
+  });
+
   const deployments = reflect<Deployment>({
     api,
     resource: DEPLOYMENTS,
@@ -73,6 +106,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
       else list.delete(key);
       if (list.size > 0) podsByPool.set(pool, list);
       else podsByPool.delete(pool);
+      watchDeaths(pool, pod, previous);
       queue.add(pool);
     },
   });
@@ -110,6 +144,8 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     signal,
     pools: pools.store,
     deployments: deployments.store,
+    links,
+    followAdopted: (key, selector) => adopted.follow(key, selector),
     podsOf: (key) => [...(podsByPool.get(key)?.values() ?? [])],
   });
   const queue = createWorkQueue({
@@ -152,4 +188,10 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   // an API server that does not answer must not hold up the end
   await Promise.race([events.flush(), clock.sleep(FLUSH_MS)]);
   await Promise.all(Object.values(reflectors).map((reflector) => reflector.stopped));
+  await adopted.stopped();
+}
+
+function recovered({ worker, words, why }: Death, tasks: number): Occurrence {
+  const type = why === 'lost' ? 'Warning' : 'Normal';
+  return { type, reason: 'WorkerRecovered', action: 'Recover', note: recoveryNote(worker, words, tasks) };
 }

@@ -101,6 +101,7 @@ function environment({ metadata, spec }: WorkerPool, graceS: number): EnvVar[] {
     ...value('MILLRACE_DURABILITY_REPLICAS', spec.durability?.replicas),
     ...value('MILLRACE_DURABILITY_TIMEOUT', spec.durability && `${parseDuration(spec.durability.timeout)}ms`),
     ...value('MILLRACE_ATTEMPTS', retry.attempts),
+    ...value('MILLRACE_MAX_DELIVERIES', retry.maxDeliveries),
     ...value('MILLRACE_BACKOFF_INITIAL', `${parseDuration(retry.backoff.initial)}ms`),
     ...value('MILLRACE_BACKOFF_MAX', `${parseDuration(retry.backoff.max)}ms`),
     ...value('MILLRACE_BACKOFF_JITTER', retry.backoff.jitter ? 'on' : 'off'),

@@ -10,7 +10,8 @@ import type { KubeApi } from '../kube/api.ts';
 import { KubeError } from '../kube/errors.ts';
 import type { WorkerPool } from '../kube/workerpool.ts';
 import type { QueueKeys } from '../queue/keys.ts';
-import { reap } from '../queue/scripts.ts';
+import { readLives } from '../queue/lives.ts';
+import { reap, rejoin } from '../queue/scripts.ts';
 import { within } from '../queue/connection.ts';
 import type { Sampler } from './sampler.ts';
 
@@ -81,9 +82,13 @@ async function returnTasks({ pool, redis }: FinalizeInput): Promise<number> {
     const workers = await within(ANSWER_MS, sampler.redis.zrange(keys.workers, '0', '-1'), 'ZRANGE');
     for (const worker of workers) {
       const owner = await within(ANSWER_MS, sampler.redis.hget(keys.worker(worker), 'pool'), 'HGET');
-      if (owner === mine)
-        returned += (await within(ANSWER_MS, reap(sampler.redis, keys, worker, 'any', 'lost'), 'reap')) ?? 0;
+      if (owner !== mine) continue;
+      const [life] = await within(ANSWER_MS, readLives(sampler.redis, [{ keys, worker }]), 'CLIENT LIST');
+      const graveMs = life?.connected === false ? 0 : undefined;
+      const reaped = reap(sampler.redis, keys, worker, 'any', 'displaced', graveMs);
+      returned += (await within(ANSWER_MS, reaped, 'reap')) ?? 0;
     }
+    returned += await within(ANSWER_MS, rejoin(sampler.redis, keys), 'rejoin');
   }
   return returned;
 }

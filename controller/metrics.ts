@@ -7,6 +7,8 @@ export interface ControllerMetrics {
   pool(namespace: string, pool: string, status: WorkerPoolStatus): void;
   forget(namespace: string, pool: string): void;
   scaled(direction: 'up' | 'down', reason: string): void;
+  /** The epoch of a dead worker was ended before its lease was. */
+  recovered(reason: string): void;
   reconciled(outcome: 'ok' | 'error', seconds: number): void;
   leading(now: boolean): void;
 }
@@ -41,6 +43,12 @@ export function createControllerMetrics(gauges: ControllerGauges): ControllerMet
     help: 'Times that replicas were changed.',
     registers,
     labelNames: ['direction', 'reason'],
+  });
+  const recoveries = new Counter({
+    name: 'millrace_recoveries_total',
+    help: 'Workers whose tasks were put back because Kubernetes said that they ended, by reason.',
+    registers,
+    labelNames: ['reason'],
   });
   const reconciles = new Histogram({
     name: 'millrace_reconcile_seconds',
@@ -85,6 +93,7 @@ export function createControllerMetrics(gauges: ControllerGauges): ControllerMet
       for (const [, gauge] of pools) gauge.remove({ namespace, pool });
     },
     scaled: (direction, reason) => actions.inc({ direction, reason }),
+    recovered: (reason) => recoveries.inc({ reason }),
     reconciled: (outcome, seconds) => reconciles.observe({ outcome }, seconds),
     leading: (now) => leader.set(now ? 1 : 0),
   };

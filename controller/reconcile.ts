@@ -10,13 +10,14 @@
 import type { Deployment, Pod } from '../kube/wire.ts';
 import { Mode, queuesOf, type WorkerPool } from '../kube/workerpool.ts';
 import { refOf } from '../kube/watch.ts';
-import type { RedisAddress } from '../queue/connection.ts';
+import { within, type RedisAddress } from '../queue/connection.ts';
 import { queueKeys, type QueueKeys } from '../queue/keys.ts';
 import { holding } from '../queue/load.ts';
 import { MissingSecret, resolveAddress } from './address.ts';
 import { noMemory, type Memory } from './decide.ts';
 import { finalize, FINALIZER } from './finalize.ts';
 import { kubeTarget, NoTarget, type Applied, type KubeTarget } from './kube-target.ts';
+import { lookForPoison, type PoisonSeen } from './poison.ts';
 import { policyOf } from './policy.ts';
 import type { RedisHub } from './redis-hub.ts';
 import type { Sampled, Sampler } from './sampler.ts';
@@ -30,6 +31,10 @@ export interface ReconcileDeps extends ReportDeps {
   /** Pods of a pool, by the pool's key. */
   readonly podsOf: (key: string) => readonly Pod[];
   readonly hub: RedisHub;
+  /** Where each pool's queue is: filled in here, for others to read. */
+  readonly links: Map<string, QueueLink>;
+  /** Which pods of a Deployment that it did not make a pool wants to hear of; `undefined` for none. */
+  readonly followAdopted: (key: string, selector: string | undefined) => void;
 }
 
 /** What is remembered of a pool from one reconcile to the next. */
@@ -38,12 +43,13 @@ interface Remembered {
   applied: Applied | undefined;
   address: { readonly value: RedisAddress; readonly of: string; readonly at: number } | undefined;
   written: Written | undefined;
+  poison: PoisonSeen | undefined;
   /** The last reconcile knew nothing of the queue. */
   blind: boolean;
 }
 
 /** Where a pool's queue is sampled. */
-interface QueueLink {
+export interface QueueLink {
   readonly sampler: Sampler;
   readonly queues: readonly QueueKeys[];
 }
@@ -52,6 +58,7 @@ interface QueueLink {
 const ADDRESS_MS = 60_000;
 const ADDRESS_TROUBLE_MS = 5_000;
 const TROUBLE_RETRY_MS = 5_000;
+const POISON_MS = 1_000;
 
 export type Reconcile = (key: string) => Promise<number | undefined>;
 
@@ -69,6 +76,7 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
       applied: undefined,
       address: undefined,
       written: undefined,
+      poison: undefined,
       blind: true,
     };
     remembered.set(key, state);
@@ -107,11 +115,18 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
       if (!trouble) throw error;
     }
     state.blind = sampled.kind === 'unknown';
+    // plain workers hold nothing that could be put back: their pods are not worth a watch
+    if (sampled.kind === 'known' && target)
+      deps.followAdopted(
+        key,
+        pool.spec.scaleTargetRef && sampled.sample.workers > 0 ? target.selector : undefined,
+      );
     if (done) {
       state.memory = done.decision.memory;
       redis?.sampler.setActive(key, isActive(done, sampled));
       reporter.scaled(pool, done);
     }
+    if (redis) await tellPoison(pool, state, sampled, redis);
     const wake = redis?.sampler.wakeMode ?? '';
     const status = statusOf({
       pool: { ...pool, status: state.written?.status ?? pool.status ?? {} },
@@ -119,12 +134,29 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
       step: done,
       trouble,
       wake,
+      poison: state.poison?.note,
       selector: target?.selector,
       now: new Date(clock.now()),
     });
     const { written, comeBack } = await reporter.status(pool, state.written, status);
     state.written = written;
     return trouble ? TROUBLE_RETRY_MS : comeBack;
+  }
+
+  /** What cannot be looked at now is looked at with the next sample. */
+  async function tellPoison(
+    pool: WorkerPool,
+    state: Remembered,
+    sampled: Sampled,
+    link: QueueLink,
+  ): Promise<void> {
+    if (sampled.kind === 'unknown') return;
+    const looked = lookForPoison(link.sampler.redis, link.queues, sampled.sample, state.poison);
+    const found = await within(POISON_MS, looked, 'the look at dead letters').catch(() => undefined);
+    if (!found) return;
+    state.poison = found.seen;
+    for (const note of found.news)
+      reporter.event(pool, { type: 'Warning', reason: 'TaskGivenUp', action: 'Recover', note });
   }
 
   async function connect(key: string, pool: WorkerPool, state: Remembered): Promise<QueueLink> {
@@ -139,7 +171,9 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
     const queues = queuesOf(pool.spec).map((queue) => queueKeys(queue, result));
     const sampler = hub.use(key, state.address.value);
     sampler.add(key, queues);
-    return { sampler, queues };
+    const link = { sampler, queues };
+    deps.links.set(key, link);
+    return link;
   }
 
   async function act(
@@ -186,6 +220,8 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
 
   function forget(key: string): undefined {
     remembered.delete(key);
+    deps.links.delete(key);
+    deps.followAdopted(key, undefined);
     hub.release(key);
     const { namespace, name } = refOf(key);
     deps.metrics.forget(namespace, name);

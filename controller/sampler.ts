@@ -148,9 +148,11 @@ export function createSampler(options: SamplerOptions): Sampler {
       if (redis.status !== 'ready') await within(CONNECT_MS, tried.promise, 'the connection');
       const reading = Promise.all(queues.map((keys) => sampleQueue(redis, keys)));
       const samples = await within(ANSWER_MS, reading, 'the sample');
-      for (const [i, { expired, overdue }] of samples.entries()) {
+      for (const [i, { expired, overdue, suspects, workers }] of samples.entries()) {
         const keys = queues[i];
-        if (keys && expired > 0) await within(ANSWER_MS, recoverLost(redis, keys, log), 'the recovery');
+        const stranded = suspects > 0 && workers === 0;
+        if (keys && (expired > 0 || stranded))
+          await within(ANSWER_MS, recoverLost(redis, keys, log), 'the recovery');
         if (keys && overdue) await within(ANSWER_MS, sweep(redis, keys), 'the sweep');
       }
       const quiet = queues.filter((_, i) => samples[i]?.waiting === 0 && !samples[i].paused);

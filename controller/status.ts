@@ -20,6 +20,8 @@ export interface Seen {
   readonly trouble: Trouble | undefined;
   readonly selector: string | undefined;
   readonly wake: string;
+  /** The newest task that was given up because its workers were lost. */
+  readonly poison: string | undefined;
   readonly now: Date;
 }
 
@@ -59,13 +61,14 @@ function causeChanged(before: WorkerPoolStatus, decision: Decision): boolean {
   );
 }
 
-function conditionsOf({ pool, sampled, step, trouble }: Seen): Observed[] {
+function conditionsOf({ pool, sampled, step, trouble, poison }: Seen): Observed[] {
   const redis = redisCondition(sampled);
   return [
     readyCondition(pool, redis, step, trouble),
     redis,
     activeCondition(step),
     limitedCondition(pool, step),
+    poisonCondition(poison),
   ];
 }
 
@@ -138,6 +141,13 @@ function limitedCondition(pool: WorkerPool, step: Step | undefined): Observed {
     reason: 'WithinBounds',
     message: 'Neither minReplicas nor maxReplicas decides.',
   };
+}
+
+function poisonCondition(poison: string | undefined): Observed {
+  const type = 'PoisonTasks';
+  if (poison !== undefined) return { type, status: 'True', reason: 'WorkersLost', message: poison };
+  const message = 'No task was given up because its workers were lost.';
+  return { type, status: 'False', reason: 'None', message };
 }
 
 function sentence(text: string): string {

@@ -22,7 +22,7 @@ export interface WorkerPoolSpecInput extends Partial<
   redis: WorkerPoolSpec['redis'];
   scaleTargetRef?: Partial<ScaleTargetRef> & Pick<ScaleTargetRef, 'name'>;
   scaling?: { tasksPerReplica?: number; scaleDown?: { window?: string } };
-  retry?: { attempts?: number; backoff?: Partial<RetrySpec['backoff']> };
+  retry?: { attempts?: number; maxDeliveries?: number; backoff?: Partial<RetrySpec['backoff']> };
   durability?: { replicas: number; timeout?: string };
   results?: Partial<ResultsSpec>;
   deadLetters?: Partial<DeadLettersSpec>;
@@ -53,6 +53,7 @@ export function withDefaults(spec: WorkerPoolSpecInput): WorkerPoolSpec {
     },
     retry: {
       attempts: 5,
+      maxDeliveries: 5,
       ...retry,
       backoff: { initial: '1s', max: '5m', jitter: true, ...retry?.backoff },
     },

@@ -72,6 +72,8 @@ export interface ScalingSpec {
 export interface RetrySpec {
   /** How often a task is tried in all, the first time included. */
   attempts: number;
+  /** Deliveries, of which none was survived by its worker, before a task is given up. */
+  maxDeliveries: number;
   backoff: { initial: Duration; max: Duration; jitter: boolean };
 }
 

@@ -29,6 +29,7 @@ export function combineSamples(samples: readonly QueueSample[]): PoolSample {
   return {
     now: Math.max(...samples.map((sample) => sample.now)),
     waiting: sum((sample) => sample.waiting),
+    suspects: sum((sample) => sample.suspects),
     inFlight: sum((sample) => sample.inFlight),
     busy:
       samples.length === 1

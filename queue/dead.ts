@@ -10,6 +10,8 @@ export interface DeadHeader {
   /** Tries in all. */
   readonly attempts: number;
   readonly worker: string;
+  /** With a poison task, the deliveries that its workers did not survive. */
+  readonly deliveries?: number;
   /** The task's id, where it is not the whole task. */
   readonly id?: string;
   /** Not dead, but cancelled: only ever found among the errors. */

@@ -23,8 +23,12 @@ export interface QueueKeys {
   readonly errors: string;
   /** HASH: counters since ever. */
   readonly stats: string;
-  /** HASH: what tasks that are back in the list have been through: digest → `attempts:deliveries`, comma-separated. */
+  /** HASH: what tasks that are back in the list have been through: digest → pasts (`parsePast`), comma-separated. */
   readonly history: string;
+  /** LIST: suspects that were put aside for a worker that holds nothing: past, `|`, raw task; the oldest on the right. */
+  readonly suspects: string;
+  /** STRING: the worker that takes nothing until it is empty, so that suspects that wait get their turn. */
+  readonly isolator: string;
   /** STRING: there while the queue is paused, with the reason. See pause.ts. */
   readonly paused: string;
   /** ZSET: ids of cancelled tasks that no worker has met yet, by the time when they are forgotten. See cancel.lua. */
@@ -35,12 +39,14 @@ export interface QueueKeys {
   worker(id: string): string;
   /** HASH: receipt → raw task. */
   inflight(id: string): string;
-  /** HASH: receipt → `attempts:deliveries`, for the in-flight tasks that have a past. */
+  /** HASH: receipt → past (`parsePast`), for the in-flight tasks that have one. */
   carried(id: string): string;
   /** HASH: task id → what its handler reported last, as JSON. */
   progress(id: string): string;
   /** LIST: at most one task, between an idle worker's blocking move and its next turn. */
   wake(id: string): string;
+  /** STRING: what the last life of a worker died of, in words. See fate.ts. */
+  fate(id: string): string;
 }
 
 /** The keys of one queue. Throws `RangeError` when a name is empty or the two are the same. */
@@ -61,6 +67,8 @@ export function queueKeys(queue: string, result: string): QueueKeys {
     stats: `${base}:stats`,
     history: `${base}:history`,
     paused: `${base}:paused`,
+    suspects: `${base}:suspects`,
+    isolator: `${base}:isolator`,
     cancelled: `${base}:cancelled`,
     expiry: `${base}:expiry`,
     worker: (id) => `${base}:worker:${id}`,
@@ -68,6 +76,7 @@ export function queueKeys(queue: string, result: string): QueueKeys {
     carried: (id) => `${base}:carried:${id}`,
     progress: (id) => `${base}:progress:${id}`,
     wake: (id) => `${base}:wake:${id}`,
+    fate: (id) => `${base}:fate:${id}`,
   };
 }
 

@@ -1,14 +1,15 @@
 -- Ends a worker's epoch and puts what it held back at the front of the queue, in the order in which it was taken.
 --
 -- KEYS  1 queue  2 workers  3 worker  4 inflight  5 carried  6 wake  7 stats  8 history  9 load  10 progress
+--       11 isolator
 -- ARGV  1 worker id
 --       2 whose: 'expired' (only when its lease is over), 'any', or an epoch (only that one)
---       3 what for: 'leave' (a clean goodbye: nothing of it can still be blocked in Redis; its tasks were not
---         lost on the way, so no delivery is counted), else 'lost'
---       4 how long a lost worker's blocking move may outlive it, ms
+--       3 what for: 'lost' (a delivery is counted against each task, which is a suspect from now on, see turn.lua);
+--         'displaced' (the worker was taken away, which is no task's fault); 'leave' (it said goodbye)
+--       4 how long a blocking move of it may outlive it, ms; 0 when nothing of it can be blocked in Redis any more
 -- Returns  tasks put back; -1 when the worker is not (any more) the one meant
--- After 'lost' the worker stays as an empty grave until ARGV[4] is over: a move that was still blocked may drop one
--- more task into its wake list, and the next reaper finds it there.
+-- The worker stays as an empty grave until ARGV[4] is over: a move that was still blocked may drop one more task into
+-- its wake list, and the next reaper finds it there.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local epoch = redis.call('HGET', KEYS[3], 'epoch')
@@ -29,6 +30,9 @@ local function remember(raw, past)
 end
 
 local lost = ARGV[3] == 'lost'
+local goodbye = ARGV[3] == 'leave'
+-- in a past, the characters that mean something there are percent-encoded
+local name = string.gsub(ARGV[1], '[^%w%-._~]', function(c) return string.format('%%%02X', string.byte(c)) end)
 local held = redis.call('HGETALL', KEYS[4])
 local tasks = {}
 for i = 1, #held, 2 do
@@ -45,20 +49,25 @@ repeat
 until not raw
 for i = #woken, 1, -1 do redis.call('RPUSH', KEYS[1], woken[i]) end
 for _, task in ipairs(tasks) do
-  local attempts, deliveries = string.match(redis.call('HGET', KEYS[5], task[2]) or '0:0', '^(%d+):(%d+)$')
-  if lost then deliveries = deliveries + 1 end
-  if attempts ~= '0' or tonumber(deliveries) > 0 then remember(task[3], attempts .. ':' .. deliveries) end
+  local past = redis.call('HGET', KEYS[5], task[2])
+  if lost then
+    local attempts, deliveries = string.match(past or '0:0', '^(%d+):(%d+)')
+    past = attempts .. ':' .. (deliveries + 1) .. ':' .. name
+  end
+  if past then remember(task[3], past) end
   redis.call('RPUSH', KEYS[1], task[3])
 end
 redis.call('DEL', KEYS[4], KEYS[5], KEYS[6], KEYS[10])
 redis.call('HDEL', KEYS[9], ARGV[1])
+if redis.call('GET', KEYS[11]) == ARGV[1] then redis.call('DEL', KEYS[11]) end
 if #tasks > 0 then
   redis.call('HINCRBY', KEYS[7], 'taken', -#tasks)
-  if lost then redis.call('HINCRBY', KEYS[7], 'recovered', #tasks) end
+  if not goodbye then redis.call('HINCRBY', KEYS[7], 'recovered', #tasks) end
 end
 
-if lost and epoch and epoch ~= '0' then
-  redis.call('HINCRBY', KEYS[7], 'fenced', 1)
+local alive = epoch and epoch ~= '0'
+if alive and not goodbye then redis.call('HINCRBY', KEYS[7], 'fenced', 1) end
+if alive and tonumber(ARGV[4]) > 0 then
   redis.call('HSET', KEYS[3], 'epoch', 0, 'state', 'lost')
   redis.call('ZADD', KEYS[2], now + tonumber(ARGV[4]), ARGV[1])
 else

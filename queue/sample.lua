@@ -1,14 +1,15 @@
 -- What the controller needs to know of one queue, at one instant.
 --
--- KEYS  1 queue  2 result  3 workers  4 load  5 delayed  6 dead  7 stats  8 paused  9 expiry
--- Returns  {Redis time in ms, length of the queue or an error in words, type of the result key, delayed, due by now,
+-- KEYS  1 queue  2 result  3 workers  4 load  5 delayed  6 dead  7 stats  8 paused  9 expiry  10 suspects
+-- Returns  {Redis time in ms, tasks waiting (suspects included) or an error in words, type of the result key, delayed, due by now,
 --           when the next delayed task falls due in ms or '', dead letters, tasks in flight,
 --           workers that hold any, workers, workers whose lease is over, {taken, completed, failed, retried, recovered, fenced,
---           serviceUs, cancelled}, paused?, whether sweep.lua has something to do}
+--           serviceUs, cancelled}, paused?, whether sweep.lua has something to do, suspects}
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local length = redis.pcall('LLEN', KEYS[1])
-if type(length) == 'table' then length = length.err end
+local suspects = redis.call('LLEN', KEYS[10])
+length = type(length) == 'table' and length.err or length + suspects
 local inflight, busy = 0, 0
 for _, n in ipairs(redis.call('HVALS', KEYS[4])) do
   inflight = inflight + tonumber(n)
@@ -20,4 +21,4 @@ return {now, length, redis.call('TYPE', KEYS[2]).ok, redis.call('ZCARD', KEYS[5]
   redis.call('ZCARD', KEYS[3]), redis.call('ZCOUNT', KEYS[3], '-inf', now),
   redis.call('HMGET', KEYS[7], 'taken', 'completed', 'failed', 'retried', 'recovered', 'fenced', 'serviceUs',
     'cancelled'),
-  redis.call('EXISTS', KEYS[8]), redis.call('ZCOUNT', KEYS[9], '-inf', now) > 0 and 1 or 0}
+  redis.call('EXISTS', KEYS[8]), redis.call('ZCOUNT', KEYS[9], '-inf', now) > 0 and 1 or 0, suspects}

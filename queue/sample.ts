@@ -18,7 +18,10 @@ export interface QueueCounters {
 export interface QueueSample {
   /** Redis time, ms. */
   readonly now: number;
+  /** In the queue, and suspects. */
   readonly waiting: number;
+  /** Tasks that were put aside to run alone. */
+  readonly suspects: number;
   readonly inFlight: number;
   /** Workers that hold at least one task. */
   readonly busy: number;
@@ -50,6 +53,7 @@ export async function sampleQueue(redis: Redis, keys: QueueKeys): Promise<QueueS
     keys.stats,
     keys.paused,
     keys.expiry,
+    keys.suspects,
   )) as [
     number,
     number | Buffer,
@@ -63,6 +67,7 @@ export async function sampleQueue(redis: Redis, keys: QueueKeys): Promise<QueueS
     number,
     number,
     (Buffer | null)[],
+    number,
     number,
     number,
   ];
@@ -81,6 +86,7 @@ export async function sampleQueue(redis: Redis, keys: QueueKeys): Promise<QueueS
     stats,
     paused,
     sweep,
+    suspects,
   ] = reply;
   if (typeof length !== 'number') throw new WrongKeyType(keys.queue, 'a list', length.toString());
   if (!['hash', 'none'].includes(resultType.toString()))
@@ -98,6 +104,7 @@ export async function sampleQueue(redis: Redis, keys: QueueKeys): Promise<QueueS
   return {
     now,
     waiting: length,
+    suspects,
     inFlight,
     busy,
     delayed,

@@ -13,12 +13,15 @@ type Script = (...args: Arg[]) => Promise<unknown>;
 /** How long a blocking move of a worker may last, and so outlive the worker, ms. */
 export const BLOCK_MS = 5_000;
 const GRAVE_MS = 2 * BLOCK_MS;
+/** Redis does nothing else meanwhile: a few ms. */
+const REJOIN_AT_ONCE = 5_000;
 
 const arity = {
-  turn: 16,
+  turn: 18,
   register: 4,
-  reap: 10,
-  sample: 9,
+  reap: 11,
+  rejoin: 4,
+  sample: 10,
   cancel: 4,
   letter: 4,
   progress: 2,
@@ -63,17 +66,20 @@ export async function register(
 }
 
 /**
- * Puts back what a worker holds and ends its epoch. `whose`: `expired`, `any`, or one epoch. Returns how many tasks
- * went back to the queue, or `undefined` when the worker was not the one meant.
+ * Puts back what a worker holds and ends its epoch. `whose`: `expired`, `any`, or one epoch. `why`: only what was held
+ * by a worker that is `lost` counts a delivery; `displaced` means that something else took the worker away. `graveMs`:
+ * how long a blocking move of it may still be pending in Redis. Returns how many tasks went back to the queue, or
+ * `undefined` when the worker was not the one meant.
  */
 export async function reap(
   redis: Redis,
   keys: QueueKeys,
   worker: string,
   whose: 'expired' | 'any' | number,
-  why: 'lost' | 'leave',
+  why: 'lost' | 'displaced' | 'leave',
+  graveMs: number = why === 'leave' ? 0 : GRAVE_MS,
 ): Promise<number | undefined> {
-  const returned = await script(redis, 'reap')(
+  const reaped = script(redis, 'reap')(
     keys.queue,
     keys.workers,
     keys.worker(worker),
@@ -84,12 +90,21 @@ export async function reap(
     keys.history,
     keys.load,
     keys.progress(worker),
+    keys.isolator,
     worker,
     whose,
     why,
-    GRAVE_MS,
+    graveMs,
   );
+  // the last worker takes leave of what it had put aside, too; both commands travel together
+  const [returned] = await Promise.all([reaped, graveMs === 0 && rejoin(redis, keys)]);
   return Number(returned) < 0 ? undefined : Number(returned);
+}
+
+/** Suspects that wait aside go back to the queue when no worker is left to take them. Returns how many. */
+export async function rejoin(redis: Redis, keys: QueueKeys): Promise<number> {
+  const { queue, workers, suspects, history } = keys;
+  return Number(await script(redis, 'rejoin')(queue, workers, suspects, history, REJOIN_AT_ONCE));
 }
 
 /** Reaps every worker whose lease is over, at most 100 at a time; returns the tasks that went back, by worker. */
@@ -100,5 +115,6 @@ export async function reapExpired(redis: Redis, keys: QueueKeys): Promise<Readon
     const tasks = await reap(redis, keys, worker, 'expired', 'lost');
     if (tasks !== undefined) returned.set(worker, tasks);
   }
+  await rejoin(redis, keys);
   return returned;
 }

@@ -2,6 +2,7 @@
 --
 -- KEYS  1 queue  2 result  3 workers  4 worker  5 inflight  6 carried  7 wake  8 delayed  9 dead  10 errors
 --       11 stats  12 history  13 load  14 paused  15 cancelled  16 expiry
+--       17 suspects  18 isolator
 -- ARGV  1 what the worker says, packed as one MessagePack object (queue/pack.ts):
 --         worker, epoch   texts
 --         number          of the turn, one more than the last one's unless this repeats it
@@ -19,9 +20,10 @@
 -- Returns  {0} when the worker is fenced: it has no lease of this epoch, and nothing was done; else
 --          {1, Redis time in ms, length of the queue or an error in words, orders (0: none, 1: drain, 2: the queue is
 --           paused), counter of the first task,
---           {task, …}, {index, "attempts:deliveries", …} for the tasks that have a past,
+--           {task, …}, {index, past, …} for the tasks that have one (parsePast in turn.ts),
 --           ms until the next delayed task falls due, or -1,
---           0 when no task is marked as cancelled, else a number that changes with every mark}
+--           0 when no task is marked as cancelled, else a number that changes with every mark,
+--           1 when the worker is given nothing more until it holds nothing}
 -- The worker's hash may hold the policies of its pool: resultTtl (ms), deadMax and deadMaxAge (ms).
 --
 -- Before: every task of this worker is in its in-flight hash (or in its wake list). After: each settled task is gone
@@ -32,6 +34,12 @@
 -- waits there until the key is right, and is not run by one worker after the other meanwhile.
 -- Cancelled: whoever was first wins. A result or a dead letter takes the mark away; a task that is settled as cancelled
 -- and has no mark any more (it was enqueued again) goes back to the queue.
+--
+-- A suspect is a task that was in flight in a worker which was lost. It is only ever in flight alone, so that its next
+-- delivery speaks about itself, and costs no other task. A worker that holds something puts the suspects that it meets
+-- aside; one that holds nothing takes a single one. While some wait and nobody is empty, one worker (the isolator)
+-- takes nothing more until it is. What is put aside carries its past along; a worker that is the last one to go, or
+-- the controller, brings it back (rejoin.lua).
 local CHUNK = 2000
 local PROMOTE = 100
 local DEAD_KEPT = 10000
@@ -41,7 +49,7 @@ local CANCELLED_KEPT = 24 * 3600 * 1000
 local TWO_DIGITS = '00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899'
 
 local QUEUE, RESULT, WORKERS, WORKER, INFLIGHT, CARRIED, WAKE, DELAYED, DEAD, ERRORS, STATS, HISTORY, LOAD, PAUSED,
-  CANCELLED, EXPIRY = unpack(KEYS)
+  CANCELLED, EXPIRY, SUSPECTS, ISOLATOR = unpack(KEYS)
 local turn = cmsgpack.unpack(ARGV[1])
 local epoch, want, results = turn.epoch, turn.want, turn.results
 
@@ -88,6 +96,7 @@ local function remember(raw, past)
   redis.call('HSET', HISTORY, field, others and (others .. ',' .. past) or past)
 end
 
+-- the past that a task of these bytes has, which is then its own and no longer in the history
 local function recall(raw)
   local field = digest(raw)
   local pasts = redis.call('HGET', HISTORY, field)
@@ -96,6 +105,8 @@ local function recall(raw)
   if rest then redis.call('HSET', HISTORY, field, rest) else redis.call('HDEL', HISTORY, field) end
   return last or pasts
 end
+
+local function suspect(past) return past and not string.find(past, '^%d+:0') end
 
 -- tells a value from a later one under the same id: see sweep.lua, which has the same function
 local function fingerprint(value)
@@ -172,6 +183,14 @@ end
 
 local with_carried = redis.call('EXISTS', CARRIED) == 1
 local with_marks = redis.call('EXISTS', CANCELLED) == 1
+local dropped = repeated or completed == 0
+local function drop_results()
+  if dropped then return end
+  dropped = true
+  slices('HDEL', INFLIGHT, turn.receipts)
+  if with_carried then slices('HDEL', CARRIED, turn.receipts) end
+end
+
 if not repeated then
   if completed > 0 then
     -- first of all writes: what Redis refuses here (wrong type, no memory) leaves everything as it was
@@ -264,27 +283,79 @@ for counter = first, seq do
   end
 end
 
+-- puts tasks back at the front of the queue, the oldest outermost; `keep`: so many of them are wanted
+local function put_back(fresh, known, keep)
+  while #fresh > keep do
+    local past = known[#fresh]
+    if past then remember(fresh[#fresh], past) end
+    redis.call('RPUSH', QUEUE, table.remove(fresh))
+  end
+end
+
+local holding = 0
+-- whether this worker has to take nothing more: it holds a suspect, or empties itself for one
+local function keeps_apart()
+  if holding == 0 then return false end
+  if holding == 1 and suspect(redis.call('HVALS', CARRIED)[1]) then return true end
+  local mine = redis.call('GET', ISOLATOR) == turn.worker
+  if redis.call('LLEN', SUSPECTS) == 0 or worker[4] or paused or string.find(turn.state, '^drain') then
+    if mine then redis.call('DEL', ISOLATOR) end
+    return false
+  end
+  if not mine and not redis.call('SET', ISOLATOR, turn.worker, 'NX', 'PX', turn.leaseMs) then return false end
+  redis.call('PEXPIRE', ISOLATOR, turn.leaseMs)
+  return true
+end
+
+-- who may take what, among tasks that were just taken off the queue and may be suspects. Returns tasks and pasts.
+local function sift(fresh)
+  local kept, known = {}, {}
+  for i, raw in ipairs(fresh) do
+    local past = recall(raw)
+    if not suspect(past) then
+      kept[#kept + 1] = raw
+      known[#kept] = past
+    elseif holding == 0 then
+      for j = #fresh, i + 1, -1 do redis.call('RPUSH', QUEUE, fresh[j]) end
+      put_back(kept, known, 0)
+      return {raw}, {past}
+    else
+      redis.call('LPUSH', SUSPECTS, past .. '|' .. raw)
+    end
+  end
+  return kept, known
+end
+
+local apart = false
 if not no_list then
-  length = redis.call('LLEN', QUEUE)
   -- a blocking move may have put a task aside (two, when a connection was replaced while its move was blocked); what
   -- is not wanted any more goes back to where it came from, the oldest outermost
-  local fresh = {}
+  local fresh, known = {}, {}
   repeat
     local woken = redis.call('RPOP', WAKE)
     fresh[#fresh + 1] = woken or nil
   until not woken
-  while #fresh > 0 and #tasks + #fresh > want do
-    redis.call('RPUSH', QUEUE, table.remove(fresh))
-    length = length + 1
+  local wary = not broken and (with_carried or redis.call('EXISTS', HISTORY, SUSPECTS) > 0)
+  if wary then
+    drop_results()
+    holding = redis.call('HLEN', INFLIGHT)
+    apart = keeps_apart()
+    if apart then want = 0 end
   end
-  local more = want - #tasks - #fresh
-  if more > 0 and length > 0 then
-    local popped = redis.call('RPOP', QUEUE, more)
-    length = length - #popped
-    if #fresh == 0 then fresh = popped else for i = 1, #popped do fresh[#fresh + 1] = popped[i] end end
+  local aside = wary and holding == 0 and want > 0 and redis.call('RPOP', SUSPECTS)
+  if #fresh > 0 then put_back(fresh, known, aside and 0 or math.max(0, want - #tasks)) end
+  if aside then
+    local bar = string.find(aside, '|', 1, true)
+    fresh, known = {string.sub(aside, bar + 1)}, {string.sub(aside, 1, bar - 1)}
+  else
+    local more = want - #tasks - #fresh
+    if more > 0 then
+      local popped = redis.call('RPOP', QUEUE, more) or {}
+      if #fresh == 0 then fresh = popped else for i = 1, #popped do fresh[#fresh + 1] = popped[i] end end
+    end
+    if wary then fresh, known = sift(fresh) end
   end
   if #fresh > 0 then
-    local with_past = redis.call('HLEN', HISTORY) > 0
     local fields, add = {}, #tasks
     if add == 0 then tasks = fresh else for i = 1, #fresh do tasks[add + i] = fresh[i] end end
     -- numbers become text by way of floating point, which costs more than the rest here: once for a hundred receipts
@@ -297,7 +368,7 @@ if not no_list then
       if seq < 100 then receipt = string.format('%s-%d', epoch, seq)
       else receipt = prefix .. string.sub(TWO_DIGITS, 2 * low + 1, 2 * low + 2) end
       fields[2 * i - 1], fields[2 * i] = receipt, fresh[i]
-      local past = with_past and recall(fresh[i])
+      local past = known[i]
       if past then
         redis.call('HSET', CARRIED, receipt, past)
         pasts[#pasts + 1] = add + i
@@ -307,14 +378,16 @@ if not no_list then
     slices('HSET', INFLIGHT, fields)
     redis.call('HINCRBY', STATS, 'taken', #fresh)
   end
+  if wary and not apart then
+    holding = redis.call('HLEN', INFLIGHT)
+    apart = keeps_apart()
+  end
+  length = redis.call('LLEN', QUEUE)
 end
 
 -- last, so that under load the in-flight hash is never empty: one that begins anew is a list at first, which each new field
 -- is looked for in from end to end
-if not repeated and completed > 0 then
-  slices('HDEL', INFLIGHT, turn.receipts)
-  if with_carried then slices('HDEL', CARRIED, turn.receipts) end
-end
+drop_results()
 
 redis.call('HSET', WORKER, 'turn', turn.number, 'seq', seq, 'state', turn.state)
 redis.call('HSET', LOAD, turn.worker, redis.call('HLEN', INFLIGHT))
@@ -322,4 +395,4 @@ redis.call('ZADD', WORKERS, now + turn.leaseMs, turn.worker)
 -- what is due and was too much for this turn wants another one at once
 local next_in = due_at and not broken and math.max(0, due_at - now) or -1
 local marks = with_marks and tonumber(redis.call('HGET', STATS, 'marks')) or 0
-return {1, now, broken or length, worker[4] and 1 or paused and 2 or 0, first, tasks, pasts, next_in, marks}
+return {1, now, broken or length, worker[4] and 1 or paused and 2 or 0, first, tasks, pasts, next_in, marks, apart and 1 or 0}

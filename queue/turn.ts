@@ -11,8 +11,10 @@ const LONG = 4_096;
 export interface Past {
   /** Tries that failed. */
   readonly attempts: number;
-  /** Deliveries to workers that were lost while they held it. */
+  /** Deliveries to workers that were lost while they held it. With any, the task is a suspect: see turn.lua. */
   readonly deliveries: number;
+  /** The last of those workers. */
+  readonly lastWorker?: string;
 }
 
 export interface Settled {
@@ -63,6 +65,8 @@ export type TurnReply =
       readonly dueInMs: number | undefined;
       /** 0 when no task is marked as cancelled, else a number that changes with every mark. */
       readonly marks: number;
+      /** This worker is given nothing more until it holds nothing: for the sake of a suspect, its own or one that waits. */
+      readonly apart: boolean;
     };
 
 const noPast: Past = { attempts: 0, deliveries: 0 };
@@ -87,10 +91,12 @@ export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest):
     keys.paused,
     keys.cancelled,
     keys.expiry,
+    keys.suspects,
+    keys.isolator,
     ...turnArguments(request),
-  )) as [...[number, number, number | Buffer, number, number, Buffer[], unknown[], number, number]];
+  )) as [...[number, number, number | Buffer, number, number, Buffer[], unknown[], number, number, number]];
   if (reply[0] === 0) return { kind: 'fenced' };
-  const [, now, length, orders, first, raws, pastList, dueIn, marks] = reply;
+  const [, now, length, orders, first, raws, pastList, dueIn, marks, apart] = reply;
   const pasts = new Map<number, Past>();
   for (let i = 0; i + 1 < pastList.length; i += 2)
     pasts.set(Number(pastList[i]), parsePast(String(pastList[i + 1])));
@@ -108,6 +114,7 @@ export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest):
     })),
     dueInMs: dueIn < 0 ? undefined : dueIn,
     marks,
+    apart: apart === 1,
   };
 }
 
@@ -155,7 +162,9 @@ function turnArguments({
   return [packed, ...long];
 }
 
+/** `attempts:deliveries`, and behind it the last worker that was lost, percent-encoded. */
 function parsePast(text: string): Past {
-  const [attempts = 0, deliveries = 0] = text.split(':').map(Number);
-  return { attempts, deliveries };
+  const [attempts, deliveries, worker] = text.split(':');
+  const counts = { attempts: Number(attempts), deliveries: Number(deliveries) };
+  return worker === undefined ? counts : { ...counts, lastWorker: decodeURIComponent(worker) };
 }

@@ -54,6 +54,8 @@ export interface EpochOptions {
   readonly hurry: AbortSignal;
 }
 
+const isSuspect = (delivery: Delivery | undefined): boolean => (delivery?.past.deliveries ?? 0) > 0;
+
 /** Nothing that finished waits longer than this for company, ms. */
 const LINGER_MS = 2;
 const FULL_BATCH = 128;
@@ -92,6 +94,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
   let lastTurn = -Infinity;
   let lookedAt = -Infinity;
   let dueAt = Infinity;
+  let apart = false; // nothing more is given to us until we hold nothing: see turn.lua on suspects
   const idle = createIdleWait(options.blocker, redis, keys, worker, () => {
     woken = true;
     bell.ring();
@@ -121,10 +124,13 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
       return held.length;
     },
     get curious() {
-      return (ask || more) && !draining() && !paused && !refusal;
+      return (ask || more) && !draining() && !paused && !apart && !refusal;
+    },
+    get apart() {
+      return apart;
     },
     get lookedAt() {
-      return draining() || refusal || paused ? Infinity : lookedAt;
+      return draining() || refusal || paused || apart ? Infinity : lookedAt;
     },
     fill,
     look: () => {
@@ -137,8 +143,11 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
 
   function fill(): void {
     if (over || draining() || paused) return;
-    while (held.length > 0 && slots.free > 0 && slots.mayTake(lane))
+    while (held.length > 0 && slots.free > 0 && slots.mayTake(lane)) {
+      // a suspect waits for what runs of other queues
+      if (apart && slots.free < slots.usable && isSuspect(held[0]?.delivery)) return;
       begin(held.shift()?.delivery as Delivery);
+    }
   }
 
   function begin(delivery: Delivery): void {
@@ -217,7 +226,8 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     if (refused && refused !== refusal) log.error(`cannot take tasks from "${keys.queue}": ${refused}`);
     refusal = refused;
     more = Number(reply.length) > 0;
-    ask = more && (want > 0 || after) && !paused;
+    apart = reply.apart;
+    ask = more && (want > 0 || after) && !paused && !apart;
     lookedAt = lastTurn;
     options.keeper?.renewed(slots.holding + reply.tasks.length === 0 && slots.free === slots.usable);
     if (reply.tasks.length > 0) slots.taken();
@@ -244,7 +254,9 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
 
   function handBack(): void {
     const [oldest] = held;
-    if (!oldest || (!draining() && !paused && performance.now() - oldest.since <= STALE_MS)) return;
+    if (!oldest) return;
+    const waits = performance.now() - oldest.since <= STALE_MS || isSuspect(oldest.delivery);
+    if (waits && !draining() && !paused) return;
     for (const { started } of running.values()) pace.atLeast(performance.now() - started);
     batch.release(
       held.map(({ delivery }) => delivery.receipt),
@@ -267,9 +279,11 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
         if (!(await makeTurn())) return hurry.aborted ? 'left' : 'fenced';
         continue;
       }
-      if (!draining() && !refusal && !paused && !ask && slots.free > 0 && held.length === 0) idle.begin();
+      if (!draining() && !refusal && !paused && !apart && !ask && slots.free > 0 && held.length === 0)
+        idle.begin();
       reapOthers(now);
-      const stale = held[0] ? Math.max(0, held[0].since + STALE_MS + 1 - now) : Infinity;
+      const stale =
+        held[0] && !isSuspect(held[0].delivery) ? Math.max(0, held[0].since + STALE_MS + 1 - now) : Infinity;
       await bell.rung(Math.min(turnIn(now), stale));
     }
   }
@@ -289,7 +303,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
   async function leave(): Promise<void> {
     const certain = await idle.end();
     try {
-      const goodbye = reap(redis, keys, worker, epoch, certain ? 'leave' : 'lost');
+      const goodbye = reap(redis, keys, worker, epoch, certain ? 'leave' : 'displaced');
       const left = await Promise.race([goodbye, patience.late]);
       if (left) log.info({ tasks: left }, 'handed back to the queue');
     } catch (error) {

@@ -25,7 +25,7 @@ function command(...parts: readonly string[]): string {
   return `*${parts.length}\r\n${parts.map((part) => `$${Buffer.byteLength(part)}\r\n${part}\r\n`).join('')}`;
 }
 
-function open({ host, port, tls, username, password, db }: LeaseServer): Socket {
+function open({ host, port, tls, username, password, db, clientName }: LeaseServer): Socket {
   const opened = tls ? connectTls({ ...tls, host, port }) : connect({ host, port });
   const drop = (): void => {
     opened.destroy();
@@ -37,6 +37,7 @@ function open({ host, port, tls, username, password, db }: LeaseServer): Socket 
   opened.setTimeout(leaseMs / 3, drop);
   if (password) opened.write(command('AUTH', ...(username ? [username] : []), password));
   if (db) opened.write(command('SELECT', String(db)));
+  if (clientName) opened.write(command('CLIENT', 'SETNAME', clientName));
   return opened;
 }
 

@@ -29,6 +29,8 @@ export interface LeaseServer {
   readonly username: string | undefined;
   readonly password: string | undefined;
   readonly db: number;
+  /** The name of the worker's connections; empty where they may have none. */
+  readonly clientName: string;
   /** Arguments of EVAL. */
   readonly renew: readonly string[];
 }
@@ -45,12 +47,15 @@ export interface LeaseKeeperOptions {
   readonly keys: QueueKeys;
   readonly worker: string;
   readonly leaseMs: number;
+  /** The name of the worker's connections; empty where they may have none. */
+  readonly clientName: () => string;
 }
 
 /** A thread without work is ended after this. */
 const IDLE_MS = 10_000;
 
-export function createLeaseKeeper({ redis, keys, worker, leaseMs }: LeaseKeeperOptions): LeaseKeeper {
+export function createLeaseKeeper(options: LeaseKeeperOptions): LeaseKeeper {
+  const { redis, keys, worker, leaseMs } = options;
   const beats = new BigInt64Array(new SharedArrayBuffer(8));
   let thread: Worker | undefined;
   let told: string | undefined;
@@ -80,6 +85,7 @@ export function createLeaseKeeper({ redis, keys, worker, leaseMs }: LeaseKeeperO
       username: username ?? undefined,
       password: password ?? undefined,
       db,
+      clientName: options.clientName(),
       renew,
     };
   }

@@ -35,6 +35,7 @@ interface Flags extends QueueFlags {
   readonly lease: number;
   readonly grace: number;
   readonly attempts: number;
+  readonly maxDeliveries: number;
   readonly backoffInitial: number;
   readonly backoffMax: number;
   readonly backoffJitter: string;
@@ -94,6 +95,15 @@ function parse(argv: readonly string[]): Flags {
     )
     .addOption(
       option('--attempts <n>', 'tries in all before a task is dead', 'MILLRACE_ATTEMPTS')
+        .argParser(integer(1))
+        .default(5),
+    )
+    .addOption(
+      option(
+        '--max-deliveries <n>',
+        'lost workers before the task that they held is dead',
+        'MILLRACE_MAX_DELIVERIES',
+      )
         .argParser(integer(1))
         .default(5),
     )
@@ -268,6 +278,7 @@ async function main(): Promise<void> {
       metrics,
       retry: {
         attempts: flags.attempts,
+        maxDeliveries: flags.maxDeliveries,
         backoff: {
           initialMs: flags.backoffInitial,
           maxMs: flags.backoffMax,

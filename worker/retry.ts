@@ -17,6 +17,8 @@ import { describeError } from './describe-error.ts';
 export interface RetryPolicy {
   /** Attempts in all, the first one included. */
   readonly attempts: number;
+  /** Deliveries, of which none was survived by its worker, before a task is given up; 5 unless given. */
+  readonly maxDeliveries?: number;
   readonly backoff: {
     readonly initialMs: number;
     readonly maxMs: number;

@@ -3,7 +3,7 @@
  */
 import { TaskCancelled } from '../queue/cancel.ts';
 import { parseTask } from '../queue/task.ts';
-import type { Delivery } from '../queue/turn.ts';
+import type { Delivery, Past } from '../queue/turn.ts';
 import { describeError } from './describe-error.ts';
 import { encodeResult } from './encode.ts';
 import type { Handler } from './handler.ts';
@@ -14,7 +14,8 @@ import { nextAttempt, type RetryPolicy } from './retry.ts';
 export type Outcome =
   | { readonly kind: 'result'; readonly value: string | Buffer }
   | { readonly kind: 'retry'; readonly delayMs: number; readonly error: string }
-  | { readonly kind: 'dead'; readonly error: string }
+  /** `poison`: no worker has survived it. */
+  | { readonly kind: 'dead'; readonly error: string; readonly poison?: true }
   /** Somebody cancelled it. What its handler returned after that is dropped. */
   | { readonly kind: 'cancelled' }
   /** Not finished and not to blame: back to the queue, for others. */
@@ -37,7 +38,11 @@ export interface RunDeps {
   readonly maxResultBytes: number;
   /** From [0, 1). */
   readonly random: () => number;
+  /** What a worker died of, if anybody knows. */
+  readonly fateOf: (worker: string) => Promise<string | undefined>;
 }
+
+const MAX_DELIVERIES = 5;
 
 /** Runs the task of `delivery`. When `signal` has aborted by the time it ends without a result, it is released. */
 export async function runTask(
@@ -47,7 +52,9 @@ export async function runTask(
   outbox: Pick<ProgressOutbox, 'report' | 'ended'>,
 ): Promise<Finished> {
   const started = performance.now();
-  const attempt = delivery.past.attempts + 1;
+  const { attempts, deliveries } = delivery.past;
+  const poison = deliveries >= (deps.retry.maxDeliveries ?? MAX_DELIVERIES);
+  const attempt = poison ? attempts : attempts + 1;
   const { id, value } = parseTask(delivery.raw);
   const name = id.toString();
   let over = false;
@@ -63,6 +70,7 @@ export async function runTask(
       serviceMs: performance.now() - started,
     };
   };
+  if (poison) return finish({ kind: 'dead', error: await obituary(delivery.past, deps), poison });
   // what a handler leaves running may go on reporting
   const progress = (report: unknown): void => void (over || outbox.report(name, report));
   try {
@@ -77,4 +85,14 @@ export async function runTask(
       ? finish({ kind: 'dead', error: next.reason })
       : finish({ kind: 'retry', delayMs: next.delayMs, error: describeError(error) });
   }
+}
+
+/** Why a task is not run again that no worker has survived. */
+async function obituary({ deliveries, lastWorker }: Past, { fateOf }: RunDeps): Promise<string> {
+  const times = deliveries === 1 ? 'delivered once, and its worker was lost' : undefined;
+  const what = times ?? `delivered ${deliveries} times, and each time its worker was lost`;
+  if (lastWorker === undefined) return what;
+  // without Redis there is no last word, but there is no next turn either
+  const fate = await fateOf(lastWorker).catch(() => undefined);
+  return `${what}; the last one, ${lastWorker}: ${fate ?? 'nobody saw what became of it'}`;
 }

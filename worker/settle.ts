@@ -64,7 +64,8 @@ export function createBatch(worker: string): Batch {
         }
         case 'dead': {
           const whole = Buffer.isBuffer(id) || delivery.raw.equals(Buffer.from(id));
-          const about = { error: outcome.error, attempts: attempt, worker };
+          const lost = outcome.poison ? { deliveries: past.deliveries } : {};
+          const about = { error: outcome.error, attempts: attempt, worker, ...lost };
           lists.dead.push({ receipt, id, header: deadHeader(whole ? about : { ...about, id }) });
         }
       }

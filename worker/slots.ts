@@ -9,6 +9,8 @@ export interface Lane {
   readonly held: number;
   /** There are tasks in its queue, or may be. */
   readonly curious: boolean;
+  /** It runs a suspect, or is about to: nothing may run beside that. */
+  readonly apart: boolean;
   /** When it last found out what its queue holds, by performance.now(). */
   readonly lookedAt: number;
   /** Begins what it holds while slots are free. */
@@ -93,6 +95,7 @@ export function createSlots(concurrency: number): Slots {
       }
     },
     mayTake: (lane) => {
+      if (lanes.some((other) => other.apart && other !== lane)) return false;
       if (lane.rank === 0) return true;
       const above = lanes.filter((other) => other.rank < lane.rank);
       const since = performance.now() - FRESH_MS;

@@ -6,7 +6,9 @@ import { hostname } from 'node:os';
 import type { Redis } from 'ioredis';
 import { closeRedis, describeRedisError, openRedis, type RedisAddress } from '../queue/connection.ts';
 import { checkDurability, type Durability } from '../queue/durability.ts';
+import { readFate } from '../queue/fate.ts';
 import { queueKeys, type QueueKeys } from '../queue/keys.ts';
+import { clientName } from '../queue/lives.ts';
 import { defineScripts, reap, register } from '../queue/scripts.ts';
 import { systemClock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
@@ -66,6 +68,8 @@ export interface DeadLetterPolicy {
 
 const SOCKET_TIMEOUT_MS = 10_000;
 const REGISTER_PAUSE_MS = 500;
+/** How long after a death the controller may take to tell of it, ms. */
+const FATE_MS = 3_000;
 /** A queue that cannot be registered holds up those below it no longer than this, ms. */
 const PLACE_MS = 1_000;
 
@@ -95,7 +99,8 @@ export async function runWorker(
     if (text !== complained) options.log.error(text);
     complained = text;
   };
-  const redis = defineScripts(openRedis(options.redis, { onError, socketTimeout: SOCKET_TIMEOUT_MS }));
+  const common = { onError, connectionName: clientName(queues.join(','), options.id) };
+  const redis = defineScripts(openRedis(options.redis, { ...common, socketTimeout: SOCKET_TIMEOUT_MS }));
   redis.on('ready', () => (complained = undefined));
   const slots = createSlots(options.concurrency);
   const ended = new AbortController();
@@ -106,7 +111,7 @@ export async function runWorker(
       if (registered.add(rank).size === lanes.length) options.onReady?.();
     };
     try {
-      await runLane({ worker: options, keys, rank, redis, slots, onError, onReady }, oneEnds, hurry);
+      await runLane({ worker: options, keys, rank, redis, slots, common, onReady }, oneEnds, hurry);
     } finally {
       // none goes on without the others
       ended.abort();
@@ -126,27 +131,34 @@ interface LaneOptions {
   readonly rank: number;
   readonly redis: Redis;
   readonly slots: Slots;
-  readonly onError: (error: Error) => void;
+  /** Of all connections of the worker. */
+  readonly common: { readonly onError: (error: Error) => void; readonly connectionName: string };
   /** Called each time that it is registered. */
   readonly onReady: () => void;
 }
 
 /** One queue of a worker: epoch after epoch, until it is told to stop. */
 async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: AbortSignal): Promise<void> {
-  const { keys, rank, redis, slots, onError } = options;
+  const { keys, rank, redis, slots, common } = options;
   const { id: worker, leaseMs, durability, handler, retry, results, ...given } = options.worker;
   const { queue } = keys;
   const log = given.log.child({ queue });
   const metrics = given.metrics.of(queue);
-  const blocker = openRedis(given.redis, { onError, ...BLOCKER_OPTIONS });
-  await using keeper = given.mayBlock ? createLeaseKeeper({ redis, keys, worker, leaseMs }) : undefined;
-  const run = { handler, queue, retry, maxResultBytes: results.maxBytes, random: Math.random };
+  const blocker = openRedis(given.redis, { ...common, ...BLOCKER_OPTIONS });
+  let name = '';
+  await using keeper = given.mayBlock
+    ? createLeaseKeeper({ redis, keys, worker, leaseMs, clientName: () => name })
+    : undefined;
+  // outside of a pool nobody watches
+  const fateOf = (lost: string): Promise<string | undefined> =>
+    readFate(redis, keys, lost, given.pool === '' ? 0 : FATE_MS);
+  const run = { handler, queue, retry, maxResultBytes: results.maxBytes, random: Math.random, fateOf };
   const connections = { redis, blocker, keys, worker, slots, rank };
   const lane = { ...connections, leaseMs, keeper, run, durability, log, metrics };
   const enter = holdPlace(slots, rank);
   try {
     while (!stopping.aborted) {
-      const epoch = await begin(redis, keys, options.worker, stopping);
+      const epoch = await begin(redis, keys, options.worker, stopping, (now) => (name = now));
       if (epoch === undefined) return;
       log.info({ epoch, worker }, 'taking tasks');
       options.onReady();
@@ -165,7 +177,7 @@ async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: Abort
 /** So that a worker that starts does not begin with what is least urgent only because that queue was registered first. */
 function holdPlace(slots: Slots, rank: number): () => void {
   const nothing = (): void => undefined;
-  const place = { rank, held: 0, curious: true, lookedAt: Infinity };
+  const place = { rank, held: 0, curious: true, apart: false, lookedAt: Infinity };
   const leave = slots.join({ ...place, fill: nothing, look: nothing, nudge: nothing, guard: nothing });
   const timer = setTimeout(leave, PLACE_MS);
   return () => {
@@ -183,10 +195,11 @@ async function begin(
   keys: QueueKeys,
   options: WorkerOptions,
   stopping: AbortSignal,
+  onNamed: (name: string) => void,
 ): Promise<number | undefined> {
   const { results, deadLetters } = options;
   // the turn's script reads its policies here, so that they need not travel with every turn
-  const about = {
+  const policies = {
     concurrency: options.concurrency,
     version: options.version,
     pool: options.pool,
@@ -199,6 +212,12 @@ async function begin(
   });
   for (let failures = 0; !stopping.aborted; failures++) {
     try {
+      // empty where Redis did not let it have one: then nobody looks for connections of this name
+      const asked = redis.client('GETNAME').catch(() => null);
+      const name = await Promise.race([asked, stopped]);
+      if (name === undefined) return undefined;
+      onNamed(name ?? '');
+      const about = { ...policies, client: name ?? '' };
       // both commands travel together; the second `any` clears the grave that the first one leaves
       const registering = Promise.all([
         reap(redis, keys, options.id, 'any', 'lost'),

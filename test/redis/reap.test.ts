@@ -6,9 +6,10 @@ import { inspectQueue } from '../../queue/inspect.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { sampleQueue } from '../../queue/sample.ts';
 import { reap, reapExpired, register } from '../../queue/scripts.ts';
+import type { Delivery, Settled } from '../../queue/turn.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
-import { freshKeys, startHandWorker } from '../support/turns.ts';
+import { done, freshKeys, startHandWorker } from '../support/turns.ts';
 
 let server: RedisServer;
 let redis: Redis;
@@ -63,10 +64,17 @@ test('a lost worker: its tasks go to the front in their order and remember the d
   expect(await redis.lrange(keys.queue, 0, -1)).toEqual(['e', 'd', 'w2', 'w1', 'c', 'b', 'a']);
   expect(await worker.send(worker.next({ want: 1 }))).toEqual({ kind: 'fenced' });
   const next = await startHandWorker(redis, keys);
-  const { tasks } = await next.turn({ want: 9 });
-  expect(tasks.map(({ past }) => past.deliveries)).toEqual([1, 1, 1, 0, 0, 0, 0]);
+  const deliveries = [];
+  let results: Settled['results'] = [];
+  for (let i = 0; i < 4; i++) {
+    const { tasks } = await next.turn({ want: 9, settled: { results } });
+    deliveries.push(tasks.map(({ past }) => past.deliveries));
+    results = tasks.map((task) => done(task));
+  }
+  // each suspect alone, then all the others
+  expect(deliveries).toEqual([[1], [1], [1], [0, 0, 0, 0]]);
   expect(await sampleQueue(redis, keys)).toMatchObject({
-    inFlight: 7,
+    inFlight: 4,
     waiting: 0,
     counters: {
       taken: 7,
@@ -87,15 +95,24 @@ test('attempts and deliveries of equal tasks are kept apart and survive the way 
     past: { attempts: i + 1, deliveries: 0 },
   }));
   await worker.turn({ want: 3, settled: { retries } });
-  for (const lost of [worker, await startHandWorker(redis, keys)]) {
-    if (lost !== worker) await lost.turn({ want: 3 });
-    await expire(keys, lost.id);
-    await reapExpired(redis, keys);
-  }
+  await expire(keys, worker.id);
+  await reapExpired(redis, keys);
+  // one of them is lost a second time, alone
+  const second = await startHandWorker(redis, keys);
+  const [{ past }] = (await second.turn({ want: 3 })).tasks as [Delivery];
+  await expire(keys, second.id);
+  await reapExpired(redis, keys);
   const last = await startHandWorker(redis, keys);
-  const { tasks: pasts } = await last.turn({ want: 3 });
-  const seen = pasts.map(({ past }) => `${past.attempts}:${past.deliveries}`);
-  expect(seen.toSorted()).toEqual(['0:2', '1:2', '2:2']);
+  const pasts = [];
+  for (let i = 0; i < 3; i++) {
+    const [task] = (await last.turn({ want: 3 })).tasks as [Delivery];
+    pasts.push(task.past);
+    await last.turn({ settled: { results: [done(task)] } });
+  }
+  const seen = pasts.map(({ attempts, deliveries }) => `${attempts}:${deliveries}`);
+  const twice = past.attempts;
+  expect(seen.toSorted()).toEqual([0, 1, 2].map((n) => `${n}:${n === twice ? 2 : 1}`));
+  expect(new Set(pasts.map(({ lastWorker }) => lastWorker))).toEqual(new Set([second.id, worker.id]));
   expect(await redis.exists(keys.history)).toBe(0);
 });
 

@@ -134,7 +134,7 @@ test('whoever has no lease of this epoch writes nothing', async () => {
   await redis.lpush(keys.queue, 'a', 'b');
   const worker = await startHandWorker(redis, keys);
   const { tasks } = await worker.turn({ want: 1 });
-  await reap(redis, keys, worker.id, worker.epoch, 'lost');
+  await reap(redis, keys, worker.id, worker.epoch, 'displaced');
   const late = worker.next({ want: 1, settled: { results: tasks.map((task) => done(task, 'late')) } });
   expect(await worker.send(late)).toEqual({ kind: 'fenced' });
   const namesake = await reap(redis, keys, worker.id, 'any', 'leave').then(() =>

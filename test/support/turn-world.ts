@@ -35,7 +35,7 @@ export type Step =
   | { readonly kind: 'cancel'; readonly task: string }
   | { readonly kind: 'enqueue'; readonly task: string; readonly delayed: boolean }
   | {
-      readonly kind: 'begin' | 'crash' | 'leave' | 'expire' | 'block' | 'repeat' | 'stale';
+      readonly kind: 'begin' | 'crash' | 'leave' | 'expire' | 'displace' | 'block' | 'repeat' | 'stale';
       readonly worker: string;
     }
   | {
@@ -86,6 +86,12 @@ export async function take(redis: Redis, next: Step, world: World): Promise<void
       if (await redis.zscore(keys.workers, next.worker)) await redis.zadd(keys.workers, 1, next.worker);
       await reap(redis, keys, next.worker, 'expired', 'lost');
       return;
+    case 'displace': {
+      // the controller saw its end, and that no connection of it lives
+      const epoch = await redis.hget(keys.worker(next.worker), 'epoch');
+      if (epoch) await reap(redis, keys, next.worker, Number(epoch), 'displaced', 0);
+      return;
+    }
     case 'block':
       await redis.lmove(keys.queue, keys.wake(next.worker), 'RIGHT', 'LEFT');
       // a move may outlive its worker only as long as the grave lasts: without a name, somebody must look

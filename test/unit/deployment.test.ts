@@ -74,6 +74,7 @@ test('every container is told where the queue is; what the user sets stays', () 
     MILLRACE_QUEUE: 'jobs',
     MILLRACE_GRACE: '117s',
     MILLRACE_ATTEMPTS: '2',
+    MILLRACE_MAX_DELIVERIES: '5',
     MILLRACE_BACKOFF_INITIAL: '60000ms',
     MILLRACE_RESULT_TTL: '86400000ms',
     MILLRACE_RESULT_MAX_SIZE: '16Mi',

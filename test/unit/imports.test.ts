@@ -20,6 +20,7 @@ const pure = new Set([
   'controller/decide.ts',
   'controller/status.ts',
   'controller/trouble.ts',
+  'controller/deaths.ts',
   'controller/policy.ts',
   'controller/deployment.ts',
   'worker/retry.ts',

@@ -20,6 +20,7 @@ const counters = {
 const sample: QueueSample = {
   now: 0,
   waiting: 12,
+  suspects: 0,
   inFlight: 0,
   busy: 0,
   delayed: 1,
@@ -68,6 +69,7 @@ function see({ trouble_, ...change }: Change = {}): WorkerPoolStatus {
     trouble: undefined,
     selector: 'a=b',
     wake: 'Tracking',
+    poison: undefined,
     now,
     ...change,
   });
@@ -96,10 +98,12 @@ test('a pool that scales', () => {
     RedisReachable: 'True Sampled',
     Active: 'True Working',
     ScalingLimited: 'False WithinBounds',
+    PoisonTasks: 'False None',
   });
 });
 
 const cases: [string, Change, Record<string, string>][] = [
+  ['a task was given up', { poison: 'Task "a" is a dead letter.' }, { PoisonTasks: 'True WorkersLost' }],
   [
     'Redis is away',
     { sampled: away },
