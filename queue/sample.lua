@@ -1,9 +1,11 @@
 -- What the controller needs to know of one queue, at one instant.
 --
--- KEYS  1 queue  2 result  3 workers  4 load  5 delayed  6 dead  7 stats
+-- KEYS  1 queue  2 result  3 workers  4 load  5 delayed  6 dead  7 stats  8 leaving
+-- ARGV  1 buckets of slow tasks (slow.ts)
 -- Returns  {Redis time in ms, length of the queue or an error in words, type of the result key, delayed, due by now,
 --           when the next delayed task falls due in ms or '', dead letters, tasks in flight,
---           workers that hold any, workers, workers whose lease is over, {taken, completed, failed, retried, recovered, fenced, serviceUs}}
+--           workers that hold any, workers, workers whose lease is over, {taken, completed, failed, retried, recovered, fenced, serviceUs},
+--           workers that are to drain, {tasks in slow bucket 1, …}}
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local length = redis.pcall('LLEN', KEYS[1])
@@ -13,8 +15,11 @@ for _, n in ipairs(redis.call('HVALS', KEYS[4])) do
   inflight = inflight + tonumber(n)
   if n ~= '0' then busy = busy + 1 end
 end
+local slow = {}
+for i = 1, tonumber(ARGV[1]) do slow[i] = 'slow' .. i end
 local next_due = redis.call('ZRANGE', KEYS[5], 0, 0, 'WITHSCORES')[2] or ''
 return {now, length, redis.call('TYPE', KEYS[2]).ok, redis.call('ZCARD', KEYS[5]),
   redis.call('ZCOUNT', KEYS[5], '-inf', now), next_due, redis.call('LLEN', KEYS[6]), inflight, busy,
   redis.call('ZCARD', KEYS[3]), redis.call('ZCOUNT', KEYS[3], '-inf', now),
-  redis.call('HMGET', KEYS[7], 'taken', 'completed', 'failed', 'retried', 'recovered', 'fenced', 'serviceUs')}
+  redis.call('HMGET', KEYS[7], 'taken', 'completed', 'failed', 'retried', 'recovered', 'fenced', 'serviceUs'),
+  redis.call('ZCOUNT', KEYS[8], '(' .. now, '+inf'), redis.call('HMGET', KEYS[7], unpack(slow))}

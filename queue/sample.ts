@@ -2,6 +2,7 @@
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from './keys.ts';
 import { script } from './scripts.ts';
+import { SLOW_BUCKETS } from './slow.ts';
 
 export interface QueueCounters {
   /** Tasks that workers took and did not hand back. */
@@ -31,6 +32,10 @@ export interface QueueSample {
   /** Workers whose lease is over: time to reap. */
   readonly expired: number;
   readonly counters: QueueCounters;
+  /** Workers, registered or not yet, that are to drain. */
+  readonly leaving: number;
+  /** Tasks in each bucket of slow ones, since ever: see slow.ts. */
+  readonly slow: readonly number[];
 }
 
 /** One consistent look at a queue. Throws `WrongKeyType` when the queue or the result key holds something else. */
@@ -43,6 +48,8 @@ export async function sampleQueue(redis: Redis, keys: QueueKeys): Promise<QueueS
     keys.delayed,
     keys.dead,
     keys.stats,
+    keys.leaving,
+    SLOW_BUCKETS,
   )) as [
     number,
     number | Buffer,
@@ -56,9 +63,12 @@ export async function sampleQueue(redis: Redis, keys: QueueKeys): Promise<QueueS
     number,
     number,
     (Buffer | null)[],
+    number,
+    (Buffer | null)[],
   ];
   const [now, length, resultType, delayed, due, nextDue, dead, inFlight, busy, workers, expired, stats] =
     reply;
+  const [leaving, slow] = [reply[12], reply[13].map(Number)];
   if (typeof length !== 'number') throw new WrongKeyType(keys.queue, 'a list', length.toString());
   if (!['hash', 'none'].includes(resultType.toString()))
     throw new WrongKeyType(keys.result, 'a hash', `it is a ${resultType.toString()}`);
@@ -81,6 +91,8 @@ export async function sampleQueue(redis: Redis, keys: QueueKeys): Promise<QueueS
     dead,
     workers,
     expired,
+    leaving,
+    slow,
     nextDue: nextDue.length === 0 ? undefined : Number(nextDue),
     counters: {
       taken,

@@ -16,14 +16,15 @@ const DEAD_KEPT = 10_000;
 export const BLOCK_MS = 5_000;
 const GRAVE_MS = 2 * BLOCK_MS;
 
-const arity = { turn: 13, register: 4, reap: 9, sample: 7 } as const;
+/** How many keys each script takes; `undefined`: the first argument says how many. */
+const arity = { turn: 13, register: 5, reap: 9, sample: 8, drain: undefined, note: 1 } as const;
 
 /** Makes the scripts known to a connection. To be called once for each. */
 export function defineScripts(redis: Redis): Redis {
   for (const [name, numberOfKeys] of Object.entries(arity)) {
     const lua = sources[name];
     if (lua === undefined) throw new Error(`queue/${name}.lua is not part of this build: build it again`);
-    redis.defineCommand(`millrace:${name}`, { numberOfKeys, lua });
+    redis.defineCommand(`millrace:${name}`, { ...(numberOfKeys && { numberOfKeys }), lua });
   }
   return redis;
 }
@@ -50,6 +51,8 @@ export interface Settled {
   readonly released: readonly string[];
   /** Service time of what was settled, µs in all. */
   readonly serviceUs: number;
+  /** The bucket of each slow task among it (slow.ts). */
+  readonly slow?: readonly number[];
 }
 
 export interface TurnRequest {
@@ -112,7 +115,7 @@ export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest):
     request.want,
     request.leaseMs,
     request.state,
-    Math.round(settled.serviceUs),
+    [Math.round(settled.serviceUs), ...(settled.slow ?? [])].join(' '),
     DEAD_KEPT,
     settled.results.length,
     settled.retries.length,
@@ -166,11 +169,24 @@ export async function register(
     keys.worker(worker),
     keys.stats,
     keys.load,
+    keys.leaving,
     worker,
     leaseMs,
     ...Object.entries(about).flat(),
   );
   return Number(epoch) || undefined;
+}
+
+/** Writes something down about a worker. Does nothing when the epoch is over. */
+export async function note(
+  redis: Redis,
+  keys: QueueKeys,
+  worker: string,
+  epoch: number,
+  field: string,
+  value: string | number,
+): Promise<void> {
+  await script(redis, 'note')(keys.worker(worker), epoch, field, value);
 }
 
 /**

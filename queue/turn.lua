@@ -4,7 +4,8 @@
 --       11 stats  12 history  13 load
 -- ARGV  1 worker id   2 epoch   3 turn number, one more than the last turn's unless this repeats it
 --       4 highest receipt counter that the worker has seen   5 tasks wanted   6 lease, ms   7 state
---       8 service time of the settled tasks, µs in all       9 dead letters to keep
+--       8 service time of the settled tasks, µs in all, then the bucket of each slow one (slow.ts): `52000 3 7`
+--       9 dead letters to keep
 --       10 results R  11 retries T  12 dead letters D  13 released L, then
 --       R receipts, R × (id, value), T × (receipt, due in ms, "attempts:deliveries"),
 --       D × (receipt, id, header of the dead letter as JSON), L receipts
@@ -33,7 +34,9 @@ local number, last = tonumber(ARGV[3]), tonumber(worker[2])
 if number < last then return redis.error_reply('STALE turn ' .. number .. ' came after turn ' .. last) end
 local repeated = number == last
 local seq = tonumber(worker[3])
-local want = tonumber(ARGV[5])
+-- who drains gets nothing: the mark may have come after the worker asked
+local drain = (tonumber(worker[4]) or 0) > now
+local want = drain and 0 or tonumber(ARGV[5])
 local r, t, d, l = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
 
 -- a key of another type is never touched: with a wrong queue, results still go out, but nothing is taken or handed
@@ -103,7 +106,8 @@ if not repeated then
       for i = 0, r - 1 do redis.call('HDEL', KEYS[10], ARGV[pairs_at + 2 * i]) end
     end
   end
-  if r + t + d > 0 then redis.call('HINCRBY', KEYS[11], 'serviceUs', ARGV[8]) end
+  if r + t + d > 0 then redis.call('HINCRBY', KEYS[11], 'serviceUs', string.match(ARGV[8], '^%d+')) end
+  for bucket in string.gmatch(ARGV[8], ' (%d+)') do redis.call('HINCRBY', KEYS[11], 'slow' .. bucket, 1) end
 
   local at = pairs_at + 2 * r
   for _ = 1, t do
@@ -236,4 +240,4 @@ redis.call('HSET', KEYS[13], ARGV[1], redis.call('HLEN', KEYS[5]))
 redis.call('ZADD', KEYS[3], now + tonumber(ARGV[6]), ARGV[1])
 -- what is due and was too much for this turn wants another one at once
 local next_in = due_at and not broken and math.max(0, due_at - now) or -1
-return {1, now, broken or length, worker[4] and 1 or 0, first, tasks, pasts, next_in}
+return {1, now, broken or length, drain and 1 or 0, first, tasks, pasts, next_in}

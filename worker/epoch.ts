@@ -12,7 +12,7 @@
  */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../queue/keys.ts';
-import { reap, turn, type Delivery } from '../queue/scripts.ts';
+import { note, reap, turn, type Delivery } from '../queue/scripts.ts';
 import { systemClock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
 import { createBell } from './bell.ts';
@@ -50,6 +50,9 @@ const FULL_BATCH = 128;
 const STALE_MS = 250;
 /** An idle worker looks in this often: for tasks that fell due, and whether it is to drain. */
 const IDLE_TURN_MS = 1_000;
+/** One that works, or that drains, must hear soon that the controller has changed its mind. */
+const BUSY_TURN_MS = 1_000;
+const DRAINING_TURN_MS = 250;
 /** After `hurry`, what obeys its AbortSignal has this long to end. */
 const ABORT_PATIENCE_MS = 1_000;
 
@@ -78,15 +81,20 @@ export async function runEpoch(
   let turns = 0;
   let seen = 0;
   let told = false; // the controller asks to drain
+  let said = ''; // the state that Redis knows
   let over = false;
   let ask = true; // there may be tasks that nobody told us of
   let woken = false; // one may be in our wake list: adopt it, or hand it back, but do not leave it there
   let refusal: string | undefined; // why nothing can be taken
   let lastTurn = -Infinity;
   let dueAt = Infinity;
-  const idle = createIdleWait(options.blocker, redis, keys, worker, () => {
-    woken = true;
-    bell.ring();
+  const idle = createIdleWait(options.blocker, redis, keys, worker, {
+    onTask: () => {
+      woken = true;
+      bell.ring();
+    },
+    // by this id the controller can end the wait; without it, it takes a second
+    onConnection: (id) => void note(redis, keys, worker, epoch, 'blocker', id).catch(() => undefined),
   });
   const patience = createPatience({
     hurry,
@@ -100,7 +108,8 @@ export async function runEpoch(
   const draining = (): boolean => told || stopping.aborted;
   const free = (): number => concurrency - running.size - leftovers.size;
   const state = (): string => {
-    if (draining()) return running.size + held.length === 0 ? 'drained' : 'draining';
+    // while a move is blocked in Redis, a task may still come
+    if (draining()) return running.size + held.length === 0 && !idle.waiting ? 'drained' : 'draining';
     return running.size > 0 ? 'busy' : 'idle';
   };
 
@@ -145,7 +154,9 @@ export async function runEpoch(
     }
     const half = holding() <= target() / 2;
     if (woken || (ask && !draining() && (free() > 0 || half))) return 0;
-    const pause = running.size > 0 ? leaseMs / 3 : Math.min(IDLE_TURN_MS, leaseMs / 3);
+    if (draining() && said !== state()) return 0;
+    const often = draining() ? DRAINING_TURN_MS : running.size > 0 ? BUSY_TURN_MS : IDLE_TURN_MS;
+    const pause = Math.min(often, leaseMs / 3);
     return Math.max(0, Math.min(lastTurn + pause, draining() ? Infinity : dueAt) - now);
   }
 
@@ -170,12 +181,14 @@ export async function runEpoch(
     lastTurn = performance.now();
     if (reply === undefined || reply.kind === 'fenced') return false;
     seen = reply.seen;
+    said = request.state;
+    const back = told && !reply.drain;
     told = reply.drain;
     dueAt = reply.dueInMs === undefined ? Infinity : lastTurn + reply.dueInMs;
     const refused = typeof reply.length === 'string' ? reply.length : undefined;
     if (refused && refused !== refusal) log.error(`cannot take tasks from "${keys.queue}": ${refused}`);
     refusal = refused;
-    if (typeof reply.length === 'number') ask = reply.length > 0 && want > 0;
+    if (typeof reply.length === 'number') ask = reply.length > 0 && (want > 0 || back);
     options.keeper?.renewed(running.size + leftovers.size + reply.tasks.length === 0);
     if (reply.tasks.length > 0) options.keeper?.begin(epoch);
     for (const delivery of reply.tasks) held.push({ delivery, since: lastTurn });
@@ -198,6 +211,7 @@ export async function runEpoch(
     for (;;) {
       fill();
       handBack();
+      if (draining()) idle.pause();
       if (stopping.aborted && running.size === 0 && batch.size === 0) return 'left';
       if (hurry.aborted) {
         await giveUp();
@@ -229,6 +243,8 @@ export async function runEpoch(
 
   async function leave(): Promise<void> {
     const certain = await idle.end();
+    // nobody need find this mark any more
+    redis.zrem(keys.leaving, worker).catch(() => undefined);
     try {
       const goodbye = reap(redis, keys, worker, epoch, certain ? 'leave' : 'lost');
       const left = await Promise.race([goodbye, patience.late]);

@@ -4,6 +4,7 @@
  */
 import { deadHeader } from '../queue/dead.ts';
 import type { Settled } from '../queue/scripts.ts';
+import { slowBucket } from '../queue/slow.ts';
 import type { Finished } from './run.ts';
 
 export interface Batch {
@@ -16,11 +17,12 @@ export interface Batch {
   take(): Settled;
 }
 
-type Lists = { -readonly [K in Exclude<keyof Settled, 'serviceUs'>]: Settled[K][number][] };
+type Lists = { -readonly [K in 'results' | 'retries' | 'dead' | 'released']: Settled[K][number][] };
 
 export function createBatch(worker: string): Batch {
   let lists = empty();
   let serviceMs = 0;
+  let slow: number[] = [];
   let size = 0;
   let since: number | undefined;
   const added = (count: number, now: number): void => {
@@ -43,6 +45,8 @@ export function createBatch(worker: string): Batch {
         return;
       }
       serviceMs += finished.serviceMs;
+      const bucket = slowBucket(finished.serviceMs);
+      if (bucket > 0) slow.push(bucket);
       switch (outcome.kind) {
         case 'result':
           lists.results.push({ receipt, id, value: outcome.value });
@@ -65,9 +69,10 @@ export function createBatch(worker: string): Batch {
       added(receipts.length, now);
     },
     take: () => {
-      const taken: Settled = { ...lists, serviceUs: serviceMs * 1_000 };
+      const taken: Settled = { ...lists, serviceUs: serviceMs * 1_000, slow };
       lists = empty();
       serviceMs = 0;
+      slow = [];
       size = 0;
       since = undefined;
       return taken;

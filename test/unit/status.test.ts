@@ -18,6 +18,8 @@ const sample: QueueSample = {
   dead: 2,
   workers: 0,
   expired: 0,
+  leaving: 0,
+  slow: [],
   counters,
 };
 const known = { kind: 'known', sample } as const;
