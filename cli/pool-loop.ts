@@ -5,8 +5,10 @@
 import type { Memory, Policy } from '../controller/decide.ts';
 import { noMemory } from '../controller/decide.ts';
 import { createSampler, type Sampled, type Sampler } from '../controller/sampler.ts';
+import { drainsOf, type Absent } from '../controller/shrink.ts';
 import { isActive, step, type Step } from '../controller/step.ts';
 import type { Target } from '../controller/target.ts';
+import { Unmanaged } from '../kube/workerpool.ts';
 import type { RedisAddress } from '../queue/connection.ts';
 import type { QueueKeys } from '../queue/keys.ts';
 import { reap } from '../queue/scripts.ts';
@@ -39,6 +41,8 @@ const ID = 'pool';
 export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
   const { keys, target, policy, log } = options;
   let memory: Memory = noMemory;
+  let absent: Absent = new Map();
+  let later: NodeJS.Timeout | undefined;
   let stepping: Promise<void> | undefined;
   let again = false;
   let closed = false;
@@ -48,6 +52,7 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
   sampler.add(ID, keys);
 
   function kick(): void {
+    clearTimeout(later);
     if (closed) return;
     if (stepping) again = true;
     else stepping = act().finally(done);
@@ -71,9 +76,13 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
         memory,
         now: performance.now(),
         dryRun: options.dryRun ?? false,
-        holding,
+        drains: drainsOf(sampler.redis, keys),
+        unmanaged: Unmanaged.WhenIdle,
+        absent,
       });
       memory = made.decision.memory;
+      ({ absent } = made);
+      if (made.lookInMs !== undefined && !closed) later = setTimeout(kick, made.lookInMs);
       sampler.setActive(ID, isActive(made, sampled));
       options.onStep(made, sampled);
     } catch (error) {
@@ -81,16 +90,12 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
     }
   }
 
-  async function holding(): Promise<ReadonlyMap<string, number>> {
-    const load = await sampler.redis.hgetall(keys.load);
-    return new Map(Object.entries(load).map(([worker, tasks]) => [worker, Number(tasks)]));
-  }
-
   return {
     sampler,
     recover: async (worker) => (await reap(sampler.redis, keys, worker, 'any', 'lost')) ?? 0,
     [Symbol.asyncDispose]: async () => {
       closed = true;
+      clearTimeout(later);
       await sampler[Symbol.asyncDispose]();
       await stepping;
     },

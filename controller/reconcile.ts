@@ -15,12 +15,20 @@ import { queueKeys, type QueueKeys } from '../queue/keys.ts';
 import { MissingSecret, resolveAddress } from './address.ts';
 import { noMemory, type Memory } from './decide.ts';
 import { finalize, FINALIZER } from './finalize.ts';
-import { kubeTarget, NoTarget, type Applied, type KubeTarget } from './kube-target.ts';
+import { noService, recall, recentP99, type ServiceMemory } from './grace.ts';
+import {
+  kubeTarget,
+  NoTarget,
+  type Applied,
+  type KubeTarget,
+  type KubeTargetOptions,
+} from './kube-target.ts';
 import { policyOf } from './policy.ts';
 import type { RedisHub } from './redis-hub.ts';
 import type { Sampled, Sampler } from './sampler.ts';
 import { createReporter, type ReportDeps, type Written } from './report.ts';
 import { statusOf, type Trouble } from './status.ts';
+import { drainsOf, type Absent, type Held } from './shrink.ts';
 import { isActive, step, type Step } from './step.ts';
 
 export interface ReconcileDeps extends ReportDeps {
@@ -39,6 +47,11 @@ interface Remembered {
   written: Written | undefined;
   /** The last reconcile knew nothing of the queue. */
   blind: boolean;
+  /** Pods that were taken away and may still be seen. */
+  readonly taken: Set<string>;
+  absent: Absent;
+  held: Held['reason'] | undefined;
+  service: ServiceMemory;
 }
 
 /** Where a pool's queue is sampled. */
@@ -69,6 +82,10 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
       address: undefined,
       written: undefined,
       blind: true,
+      taken: new Set<string>(),
+      absent: new Map<string, number>(),
+      held: undefined,
+      service: noService,
     };
     remembered.set(key, state);
     if (pool.metadata.deletionTimestamp) return remove(key, pool, state);
@@ -99,6 +116,8 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
         applied: state.applied,
         known: deps.deployments.get(key),
         pods: () => deps.podsOf(key),
+        taken: state.taken,
+        service: serviceOf(state, sampled),
       });
       done = await act(pool, state, sampled, redis, target);
     } catch (error) {
@@ -108,6 +127,9 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
     state.blind = sampled.kind === 'unknown';
     if (done) {
       state.memory = done.decision.memory;
+      state.absent = done.absent;
+      if (done.held && done.held.reason !== state.held) reporter.held(pool, done.held);
+      state.held = done.held?.reason;
       redis?.sampler.setActive(key, isActive(done, sampled));
       reporter.scaled(pool, done);
     }
@@ -123,7 +145,7 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
     });
     const { written, comeBack } = await reporter.status(pool, state.written, status);
     state.written = written;
-    return trouble ? TROUBLE_RETRY_MS : comeBack;
+    return trouble ? TROUBLE_RETRY_MS : soonest(comeBack, done?.lookInMs);
   }
 
   async function connect(key: string, pool: WorkerPool, state: Remembered): Promise<QueueLink> {
@@ -156,10 +178,9 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
         memory: state.memory,
         now: clock.now(),
         dryRun: pool.spec.mode === Mode.DryRun,
-        holding: async () => {
-          const load = redis ? await redis.sampler.redis.hgetall(redis.keys.load) : {};
-          return new Map(Object.entries(load).map(([worker, tasks]) => [worker, Number(tasks)]));
-        },
+        drains: redis ? drainsOf(redis.sampler.redis, redis.keys) : undefined,
+        unmanaged: pool.spec.scaling.scaleDown.unmanaged,
+        absent: state.absent,
       });
     } finally {
       state.applied = target.applied;
@@ -192,6 +213,20 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
   }
 
   return reconcile;
+}
+
+function serviceOf(state: Remembered, sampled: Sampled): KubeTargetOptions['service'] {
+  if (sampled.kind === 'unknown') return { p99Ms: undefined, idle: false };
+  const { sample } = sampled;
+  state.service = recall(state.service, sample);
+  return {
+    p99Ms: recentP99(state.service, sample),
+    idle: sample.waiting + sample.inFlight + sample.due === 0,
+  };
+}
+
+function soonest(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined || b === undefined ? (a ?? b) : Math.min(a, b);
 }
 
 /** Troubles that a person has to mend go to the status; all others are failures, and are tried again. */

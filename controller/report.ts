@@ -12,6 +12,7 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
 import type { ControllerMetrics } from './metrics.ts';
 import { onlyNumbersChanged } from './status.ts';
+import type { Held } from './shrink.ts';
 import type { Step } from './step.ts';
 
 export interface ReportDeps {
@@ -34,6 +35,8 @@ const NUMBERS_MS = 2_000;
 export interface Reporter {
   /** Says that replicas were changed, if they were. */
   scaled(pool: WorkerPool, step: Step): void;
+  /** Says why replicas in excess stay. */
+  held(pool: WorkerPool, held: Held): void;
   /** Writes `status`. Returns what was written last now, and after how many ms to come back for what can wait. */
   status(
     pool: WorkerPool,
@@ -59,6 +62,11 @@ export function createReporter(deps: ReportDeps): Reporter {
       log.info({ pool: keyOf(pool), decision: decision.reason }, 'scaled');
       const reason = up ? 'ScaledUp' : 'ScaledDown';
       event(pool, { type: 'Normal', reason, action: 'Scale', note: decision.reason });
+    },
+    held: (pool, { message }) => {
+      log.info({ pool: keyOf(pool), why: message }, 'scale-in is held');
+      const note = `Scale-in waits: ${message}.`;
+      event(pool, { type: 'Normal', reason: 'ScaleInHeld', action: 'Scale', note });
     },
     status: async (pool, last, status) => {
       const before = last?.status ?? pool.status;

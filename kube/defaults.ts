@@ -3,7 +3,14 @@
  * server fills in the same values from the CRD's schema (charts/millrace/files/workerpools.yaml), where they are
  * documented; tests hold this file to the schema and to what a real API server answers.
  */
-import { Mode, type RetrySpec, type ScaleTargetRef, type WorkerPoolSpec } from './workerpool.ts';
+import {
+  Mode,
+  Unmanaged,
+  type RetrySpec,
+  type ScaleTargetRef,
+  type ScalingSpec,
+  type WorkerPoolSpec,
+} from './workerpool.ts';
 
 /** A spec as a user writes it: everything that has a default may be left out. */
 export interface WorkerPoolSpecInput extends Partial<
@@ -11,7 +18,7 @@ export interface WorkerPoolSpecInput extends Partial<
 > {
   redis: WorkerPoolSpec['redis'];
   scaleTargetRef?: Partial<ScaleTargetRef> & Pick<ScaleTargetRef, 'name'>;
-  scaling?: { tasksPerReplica?: number; scaleDown?: { window?: string } };
+  scaling?: { tasksPerReplica?: number; scaleDown?: Partial<ScalingSpec['scaleDown']> };
   retry?: { attempts?: number; backoff?: Partial<RetrySpec['backoff']> };
   fallback?: { after?: string; replicas: number };
 }
@@ -36,7 +43,7 @@ export function withDefaults(spec: WorkerPoolSpecInput): WorkerPoolSpec {
     scaling: {
       tasksPerReplica: 5,
       ...scaling,
-      scaleDown: { window: '60s', ...scaling?.scaleDown },
+      scaleDown: { window: '60s', unmanaged: Unmanaged.WhenIdle, ...scaling?.scaleDown },
     },
     retry: {
       attempts: 5,

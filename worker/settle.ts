@@ -69,7 +69,7 @@ export function createBatch(worker: string): Batch {
       added(receipts.length, now);
     },
     take: () => {
-      const taken: Settled = { ...lists, serviceUs: serviceMs * 1_000, slow };
+      const taken: Settled = { ...lists, serviceUs: serviceMs * 1_000, ...(slow.length > 0 && { slow }) };
       lists = empty();
       serviceMs = 0;
       slow = [];

@@ -70,7 +70,7 @@ const completeSpec: Complete<Omit<WorkerPoolSpec, 'template'>> & { template: Pod
   concurrency: 4,
   minReplicas: 1,
   maxReplicas: 50,
-  scaling: { tasksPerReplica: 10, scaleDown: { window: '30s' } },
+  scaling: { tasksPerReplica: 10, scaleDown: { window: '30s', unmanaged: 'Never' } },
   retry: { attempts: 3, backoff: { initial: '2s', max: '1m', jitter: false } },
   fallback: { after: '90s', replicas: 3 },
   mode: Mode.DryRun,
