@@ -273,7 +273,10 @@ describe('an adopted Deployment', () => {
         withinMs: 15_000,
       },
     );
-    expect((await pool()).status?.lastDecision).toMatch(/^3→1: .* cannot drain: held until/);
+    await eventually(
+      async () => expect((await pool()).status?.lastDecision).toMatch(/^3→1: .* cannot drain: held until/),
+      bounded,
+    );
     expect(replicaSet?.pods).toHaveLength(3);
     // a plain worker takes it
     await redis.rpop(keys.queue);
