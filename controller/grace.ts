@@ -60,11 +60,20 @@ export interface GraceInput {
   readonly idle: boolean;
 }
 
-/** The grace period that the pods are to have, s. */
-export function graceOf({ current, p99Ms, changing, empty, idle }: GraceInput): number {
-  if (p99Ms === undefined) return current;
+export interface Grace {
+  /** What the pods are to have, s. */
+  readonly seconds: number;
+  /** What they should have but do not get yet, s; `undefined` when they have enough. */
+  readonly missing: number | undefined;
+}
+
+/** The grace period of a pool's pods. */
+export function graceOf({ current, p99Ms, changing, empty, idle }: GraceInput): Grace {
+  const keep: Grace = { seconds: current, missing: undefined };
+  if (p99Ms === undefined) return keep;
   const needed = Math.ceil((1.5 * p99Ms) / 1_000 + EXTRA_S);
   const wanted = Math.min(Math.max(needed, DEFAULT_GRACE_S), LONGEST_GRACE_S);
-  if (wanted > current) return changing || empty || idle ? wanted : current;
-  return wanted <= current / 2 && (changing || empty) ? wanted : current;
+  const use: Grace = { seconds: wanted, missing: undefined };
+  if (wanted > current) return changing || empty || idle ? use : { seconds: current, missing: wanted };
+  return wanted <= current / 2 && (changing || empty) ? use : keep;
 }

@@ -23,9 +23,18 @@ export interface Applied {
   readonly generation: number | undefined;
 }
 
+/** All in s. */
+export interface GraceChange {
+  readonly from: number;
+  readonly to: number;
+  readonly missing: number | undefined;
+}
+
 export interface KubeTarget extends Target {
   /** What to remember until the next reconcile. */
   readonly applied: Applied | undefined;
+  /** The pods' grace period, where it is derived: before and after this reconcile, and what it should be instead. */
+  readonly grace: GraceChange | undefined;
   /** The pods' label selector, as a string. */
   readonly selector: string | undefined;
 }
@@ -51,13 +60,14 @@ export function kubeTarget(options: KubeTargetOptions): KubeTarget {
   const target = { namespace, name: pool.spec.scaleTargetRef?.name ?? name };
   let applied = options.applied;
   let selector: string | undefined;
+  let grace: GraceChange | undefined;
   let last: readonly Member[] = [];
 
   async function owned(): Promise<Deployment> {
     // the watch may still show what was there before our last change
     const behind = (options.known?.metadata.generation ?? 0) < (applied?.generation ?? 0);
     const known = options.known && !behind ? options.known : await find();
-    const desired = deploymentOf(pool, grace(known));
+    const desired = deploymentOf(pool, deriveGrace(known));
     const wanted = JSON.stringify(desired);
     if (!known) {
       const created = await api.deployments.create(desired, pool.spec.minReplicas, { signal });
@@ -75,16 +85,19 @@ export function kubeTarget(options: KubeTargetOptions): KubeTarget {
     return after;
   }
 
-  function grace(known: Deployment | undefined): number {
+  function deriveGrace(known: Deployment | undefined): number {
     const current = known?.spec?.template.spec?.terminationGracePeriodSeconds ?? DEFAULT_GRACE_S;
+    if (pool.spec.template?.spec?.terminationGracePeriodSeconds !== undefined) return current;
     const before = JSON.stringify(deploymentOf(pool, current));
-    return graceOf({
+    const { seconds, missing } = graceOf({
       current,
       p99Ms: options.service.p99Ms,
       idle: options.service.idle,
       changing: applied !== undefined && applied.wanted !== before,
       empty: known?.spec?.replicas === 0,
     });
+    grace = { from: current, to: seconds, missing };
+    return seconds;
   }
 
   async function find(): Promise<Deployment | undefined> {
@@ -107,6 +120,9 @@ export function kubeTarget(options: KubeTargetOptions): KubeTarget {
   return {
     get applied() {
       return applied;
+    },
+    get grace() {
+      return grace;
     },
     get selector() {
       return selector;

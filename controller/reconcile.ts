@@ -51,6 +51,7 @@ interface Remembered {
   readonly taken: Set<string>;
   absent: Absent;
   held: Held['reason'] | undefined;
+  graceMissing: number | undefined;
   service: ServiceMemory;
 }
 
@@ -85,6 +86,7 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
       taken: new Set<string>(),
       absent: new Map<string, number>(),
       held: undefined,
+      graceMissing: undefined,
       service: noService,
     };
     remembered.set(key, state);
@@ -125,11 +127,13 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
       if (!trouble) throw error;
     }
     state.blind = sampled.kind === 'unknown';
-    if (done) {
+    if (done && target) {
       state.memory = done.decision.memory;
       state.absent = done.absent;
       if (done.held && done.held.reason !== state.held) reporter.held(pool, done.held);
       state.held = done.held?.reason;
+      reporter.grace(pool, target.grace, state.graceMissing);
+      state.graceMissing = target.grace?.missing;
       redis?.sampler.setActive(key, isActive(done, sampled));
       reporter.scaled(pool, done);
     }

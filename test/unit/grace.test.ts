@@ -80,6 +80,11 @@ describe('the grace period', () => {
     ['shrinks when there are no pods', 600, 60_000, { empty: true }, 100],
   ];
   test.each(rows)('%s', (_, current, p99Ms, when, seconds) =>
-    expect(graceOf({ current, p99Ms, ...quiet, ...when })).toBe(seconds),
+    expect(graceOf({ current, p99Ms, ...quiet, ...when }).seconds).toBe(seconds),
   );
+
+  test('says what is missing while it cannot be had without cutting off tasks', () => {
+    expect(graceOf({ current: 30, p99Ms: 60_000, ...quiet })).toEqual({ seconds: 30, missing: 100 });
+    expect(graceOf({ current: 100, p99Ms: 60_000, ...quiet })).toEqual({ seconds: 100, missing: undefined });
+  });
 });
