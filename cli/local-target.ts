@@ -1,8 +1,8 @@
 /**
- * Worker processes on this machine as a Target: `scale` starts and stops them as a Deployment does with pods.
+ * Worker processes on this machine as a Target: it starts and stops them as a Deployment does with pods.
  *
  * Each process has a worker id of its own and leads a process group, out of reach of a terminal's Ctrl-C: whoever owns
- * this target decides when its workers stop. On the way down those that hold least get SIGTERM and finish what they
+ * this target decides when its workers stop. Those to be removed get SIGTERM and finish what they
  * run. One that ends uninvited is replaced, after a pause that doubles while they keep crashing; until one comes up
  * again they are tried one at a time, so that a broken module costs one process now and then, and not a storm.
  *
@@ -13,7 +13,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { Replicas, Target } from '../controller/target.ts';
 import { openWatcher } from '../worker/handlers/watcher.ts';
-import { chooseToStop, crashPause } from './local-rules.ts';
+import { crashPause } from './crash-pause.ts';
 import { readLogLine, type LogLine } from './log-line.ts';
 
 export interface LocalTargetOptions {
@@ -62,7 +62,7 @@ const GOODBYE_MS = 4_000;
 /** No crash for so long after the last pause, and the earlier ones are forgotten, ms. */
 const STABLE_MS = 10_000;
 
-/** No worker is started before the first `scale`. */
+/** No worker is started before the first `raise`. */
 export function createLocalTarget(options: LocalTargetOptions): LocalTarget {
   const { onEvent = () => undefined } = options;
   const watcher = openWatcher();
@@ -172,13 +172,24 @@ export function createLocalTarget(options: LocalTargetOptions): LocalTarget {
     },
     observe: () => {
       const ready = active().filter((worker) => worker.ready).length;
-      const replicas: Replicas = { wanted, existing: workers.size, ready, trouble };
+      const replicas: Replicas = { wanted, existing: workers.size, ready, trouble, rollingOut: false };
       return Promise.resolve(replicas);
     },
-    scale: (replicas, holding) => {
+    members: () =>
+      Promise.resolve(
+        active().map(({ id, ready, number }) => ({ id, ready, created: number, going: false })),
+      ),
+    raise: (replicas) => {
       wanted = replicas;
-      const now = active();
-      for (const worker of chooseToStop(now, now.length - replicas, holding)) stop(worker);
+      fill();
+      return Promise.resolve();
+    },
+    remove: (ids, replicas) => {
+      wanted = replicas;
+      for (const id of ids) {
+        const worker = workers.get(id);
+        if (worker) stop(worker);
+      }
       // nobody is wanted any more: the next one begins without a past
       if (replicas === 0) trouble = undefined;
       fill();

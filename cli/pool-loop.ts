@@ -5,12 +5,13 @@
 import type { Memory, Policy } from '../controller/decide.ts';
 import { noMemory } from '../controller/decide.ts';
 import { createSampler, type Sampled, type Sampler } from '../controller/sampler.ts';
+import { drainsOf, type Absent } from '../controller/shrink.ts';
 import { isActive, step, type Step } from '../controller/step.ts';
 import type { Target } from '../controller/target.ts';
+import { Unmanaged } from '../kube/workerpool.ts';
 import type { RedisAddress } from '../queue/connection.ts';
 import { writeFate } from '../queue/fate.ts';
 import type { QueueKeys } from '../queue/keys.ts';
-import { holding } from '../queue/load.ts';
 import { reap } from '../queue/scripts.ts';
 import type { Logger } from '../runtime/log.ts';
 
@@ -44,6 +45,8 @@ const ID = 'pool';
 export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
   const { keys, target, policy, log } = options;
   let memory: Memory = noMemory;
+  let absent: Absent = new Map();
+  let later: NodeJS.Timeout | undefined;
   let stepping: Promise<void> | undefined;
   let again = false;
   let closed = false;
@@ -53,6 +56,7 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
   sampler.add(ID, [keys]);
 
   function kick(): void {
+    clearTimeout(later);
     if (closed) return;
     if (stepping) again = true;
     else stepping = act().finally(done);
@@ -76,9 +80,13 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
         memory,
         now: performance.now(),
         dryRun: options.dryRun ?? false,
-        holding: () => holding(sampler.redis, [keys]),
+        drains: drainsOf(sampler.redis, [keys]),
+        unmanaged: Unmanaged.WhenIdle,
+        absent,
       });
       memory = made.decision.memory;
+      ({ absent } = made);
+      if (made.lookInMs !== undefined && !closed) later = setTimeout(kick, made.lookInMs);
       sampler.setActive(ID, isActive(made, sampled));
       options.onStep(made, sampled);
     } catch (error) {
@@ -95,6 +103,7 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
     },
     [Symbol.asyncDispose]: async () => {
       closed = true;
+      clearTimeout(later);
       await sampler[Symbol.asyncDispose]();
       await stepping;
     },

@@ -2,9 +2,8 @@
  * How many replicas a pool should have: numbers in, a number and a reason out. No I/O, no clock, no randomness, so
  * that the controller, `millrace dev` and a simulation run this same function.
  *
- * The plain rule wants ceil((waiting + in flight + due) / tasksPerReplica), at least one replica while there is work
- * and at least one for each worker that holds a task. Up at once; down only to what the last `window` needed at its
- * highest. Memory is the falling edge of that window: older needs that no newer one has reached.
+ * The plain rule wants ceil((waiting + in flight + due) / tasksPerReplica). Up at once; down only to what the last
+ * `window` needed at its highest, even where more workers hold tasks: those finish them first (shrink.ts). Memory is the falling edge of that window: older needs that no newer one has reached.
  *
  * After a restart the memory is empty, so nothing is known of the last window: the pool holds until one has passed.
  * A queue that cannot be read is not an empty queue: the pool holds, and after `fallback.afterMs` is raised to its
@@ -25,7 +24,8 @@ export type Sample =
       readonly waiting: number;
       readonly inFlight: number;
       readonly due: number;
-      readonly busy: number;
+      /** Workers that are to drain. */
+      readonly leaving: number;
     }
   | { readonly kind: 'unknown'; readonly why: string };
 
@@ -116,7 +116,7 @@ function withoutSample(policy: Policy, why: string, current: number, memory: Mem
 
 /** The plain rule, before the bounds. */
 function replicasFor(sample: Sample & { kind: 'known' }, tasksPerReplica: number): number {
-  return Math.max(Math.ceil((sample.waiting + sample.inFlight + sample.due) / tasksPerReplica), sample.busy);
+  return Math.ceil((sample.waiting + sample.inFlight + sample.due) / tasksPerReplica);
 }
 
 /** Adds a need and drops what it overtakes and what is older than the window: what is first is the window's highest. */

@@ -14,21 +14,21 @@ export const POOL_LABEL = 'millrace.dev/pool';
 export const MANAGED_BY = 'app.kubernetes.io/managed-by';
 export const MANAGER = 'millrace';
 
-const DEFAULT_GRACE_S = 30;
 /** Kept back from the grace period for the goodbye to Redis, s. */
 const GOODBYE_S = 3;
 
 type Container = NonNullable<PodTemplateSpec['spec']>['containers'][number];
 type EnvVar = NonNullable<Container['env']>[number];
 
-export function deploymentOf(pool: WorkerPool): DeploymentApply {
+/** `derivedGraceS`: how long its pods may take to end, s, where the template does not say. */
+export function deploymentOf(pool: WorkerPool, derivedGraceS: number): DeploymentApply {
   const { namespace, name, uid = '' } = pool.metadata;
   const { template } = pool.spec;
   if (!template?.spec)
     throw new TypeError(`pool ${namespace}/${name} has no template: it adopts a Deployment`);
   const { spec } = template;
   const labels = { [POOL_LABEL]: name, [MANAGED_BY]: MANAGER };
-  const graceS = spec.terminationGracePeriodSeconds ?? DEFAULT_GRACE_S;
+  const graceS = spec.terminationGracePeriodSeconds ?? derivedGraceS;
   return {
     metadata: {
       namespace,
@@ -54,6 +54,7 @@ export function deploymentOf(pool: WorkerPool): DeploymentApply {
         },
         spec: {
           ...spec,
+          terminationGracePeriodSeconds: graceS,
           containers: spec.containers.map((container) => withPool(container, pool, graceS)),
         },
       },

@@ -7,7 +7,9 @@ import { KubeError } from '../kube/errors.ts';
 import type { Deployment, Pod } from '../kube/wire.ts';
 import type { WorkerPool } from '../kube/workerpool.ts';
 import { deploymentOf } from './deployment.ts';
-import type { Replicas, Target } from './target.ts';
+import { DEFAULT_GRACE_S, graceOf } from './grace.ts';
+import { listPods, memberOf, setCosts } from './members.ts';
+import type { Member, Replicas, Target } from './target.ts';
 import { troubleOf } from './trouble.ts';
 
 /** The Deployment is not there, or is somebody else's: nothing can be scaled until a person acts. */
@@ -21,9 +23,18 @@ export interface Applied {
   readonly generation: number | undefined;
 }
 
+/** All in s. */
+export interface GraceChange {
+  readonly from: number;
+  readonly to: number;
+  readonly missing: number | undefined;
+}
+
 export interface KubeTarget extends Target {
   /** What to remember until the next reconcile. */
   readonly applied: Applied | undefined;
+  /** The pods' grace period, where it is derived: before and after this reconcile, and what it should be instead. */
+  readonly grace: GraceChange | undefined;
   /** The pods' label selector, as a string. */
   readonly selector: string | undefined;
 }
@@ -34,23 +45,30 @@ export interface KubeTargetOptions {
   readonly applied: Applied | undefined;
   /** The owned Deployment as the watch has it. */
   readonly known: Deployment | undefined;
+  /** The pods of an owned Deployment, as the watch has them. */
   readonly pods: () => Iterable<Pod>;
+  /** Pods that were taken away: the watch may not know yet. Kept from one reconcile to the next. */
+  readonly taken: Set<string>;
+  /** What the pods' grace period follows: see grace.ts. */
+  readonly service: { readonly p99Ms: number | undefined; readonly idle: boolean };
   readonly signal: AbortSignal;
 }
 
 export function kubeTarget(options: KubeTargetOptions): KubeTarget {
-  const { api, pool, pods, signal } = options;
+  const { api, pool, pods, taken, signal } = options;
   const { namespace, name } = pool.metadata;
   const target = { namespace, name: pool.spec.scaleTargetRef?.name ?? name };
   let applied = options.applied;
   let selector: string | undefined;
+  let grace: GraceChange | undefined;
+  let last: readonly Member[] = [];
 
   async function owned(): Promise<Deployment> {
-    const desired = deploymentOf(pool);
-    const wanted = JSON.stringify(desired);
     // the watch may still show what was there before our last change
     const behind = (options.known?.metadata.generation ?? 0) < (applied?.generation ?? 0);
     const known = options.known && !behind ? options.known : await find();
+    const desired = deploymentOf(pool, deriveGrace(known));
+    const wanted = JSON.stringify(desired);
     if (!known) {
       const created = await api.deployments.create(desired, pool.spec.minReplicas, { signal });
       applied = { wanted, generation: created.metadata.generation };
@@ -65,6 +83,21 @@ export function kubeTarget(options: KubeTargetOptions): KubeTarget {
     const after = await api.deployments.apply(desired, { signal });
     applied = { wanted, generation: after.metadata.generation };
     return after;
+  }
+
+  function deriveGrace(known: Deployment | undefined): number {
+    const current = known?.spec?.template.spec?.terminationGracePeriodSeconds ?? DEFAULT_GRACE_S;
+    if (pool.spec.template?.spec?.terminationGracePeriodSeconds !== undefined) return current;
+    const before = JSON.stringify(deploymentOf(pool, current));
+    const { seconds, missing } = graceOf({
+      current,
+      p99Ms: options.service.p99Ms,
+      idle: options.service.idle,
+      changing: applied !== undefined && applied.wanted !== before,
+      empty: known?.spec?.replicas === 0,
+    });
+    grace = { from: current, to: seconds, missing };
+    return seconds;
   }
 
   async function find(): Promise<Deployment | undefined> {
@@ -88,6 +121,9 @@ export function kubeTarget(options: KubeTargetOptions): KubeTarget {
     get applied() {
       return applied;
     },
+    get grace() {
+      return grace;
+    },
     get selector() {
       return selector;
     },
@@ -99,26 +135,35 @@ export function kubeTarget(options: KubeTargetOptions): KubeTarget {
         existing: deployment.status?.replicas ?? 0,
         ready: deployment.status?.readyReplicas ?? 0,
         trouble: troubleOf(pods()) ?? deploymentTrouble(deployment),
+        rollingOut: (deployment.status?.updatedReplicas ?? 0) < (deployment.status?.replicas ?? 0),
       };
     },
-    scale: async (replicas, holding) => {
-      await markBusy(holding);
-      await api.deployments.setReplicas(target, replicas, { signal });
-      // this step of the generation is ours: nothing to put back because of it
-      if (applied?.generation !== undefined) applied = { ...applied, generation: applied.generation + 1 };
+    members: async () => {
+      const found = pool.spec.scaleTargetRef
+        ? await listPods(api, { namespace, labelSelector: selector }, signal)
+        : [...pods()];
+      const members = found.flatMap((pod) => memberOf(pod, taken));
+      const there = new Set(members.map(({ id }) => id));
+      for (const pod of taken) if (!there.has(pod)) taken.delete(pod);
+      return (last = members);
+    },
+    raise: setReplicas,
+    remove: async (ids, replicas) => {
+      const costs = new Map<string, boolean>();
+      for (const { id, going } of last) if (going !== ids.includes(id)) costs.set(id, !going);
+      await setCosts(api, namespace, costs, signal);
+      for (const [id, goes] of costs) {
+        if (goes) taken.add(id);
+        else taken.delete(id);
+      }
+      await setReplicas(replicas);
     },
   };
 
-  /** The ReplicaSet takes away the cheapest pods first: those that hold nothing. */
-  async function markBusy(holding: ReadonlyMap<string, number>): Promise<void> {
-    const marks = [...pods()].flatMap(({ metadata }) => {
-      const tasks = holding.get(metadata.name);
-      return tasks ? [api.pods.setDeletionCost({ namespace, name: metadata.name }, tasks, { signal })] : [];
-    });
-    for (const mark of await Promise.allSettled(marks)) {
-      if (mark.status === 'rejected' && !(mark.reason instanceof KubeError && mark.reason.notFound))
-        throw mark.reason;
-    }
+  async function setReplicas(replicas: number): Promise<void> {
+    await api.deployments.setReplicas(target, replicas, { signal });
+    // this step of the generation is ours: nothing to put back because of it
+    if (applied?.generation !== undefined) applied = { ...applied, generation: applied.generation + 1 };
   }
 }
 

@@ -12,17 +12,24 @@ import { Mode, queuesOf, type WorkerPool } from '../kube/workerpool.ts';
 import { refOf } from '../kube/watch.ts';
 import { within, type RedisAddress } from '../queue/connection.ts';
 import { queueKeys, type QueueKeys } from '../queue/keys.ts';
-import { holding } from '../queue/load.ts';
 import { MissingSecret, resolveAddress } from './address.ts';
 import { noMemory, type Memory } from './decide.ts';
 import { finalize, FINALIZER } from './finalize.ts';
-import { kubeTarget, NoTarget, type Applied, type KubeTarget } from './kube-target.ts';
+import { noService, recall, recentP99, type ServiceMemory } from './grace.ts';
+import {
+  kubeTarget,
+  NoTarget,
+  type Applied,
+  type KubeTarget,
+  type KubeTargetOptions,
+} from './kube-target.ts';
 import { lookForPoison, type PoisonSeen } from './poison.ts';
 import { policyOf } from './policy.ts';
 import type { RedisHub } from './redis-hub.ts';
 import type { Sampled, Sampler } from './sampler.ts';
 import { createReporter, type ReportDeps, type Written } from './report.ts';
 import { statusOf, type Trouble } from './status.ts';
+import { drainsOf, type Absent, type Held } from './shrink.ts';
 import { isActive, step, type Step } from './step.ts';
 
 export interface ReconcileDeps extends ReportDeps {
@@ -46,6 +53,12 @@ interface Remembered {
   poison: PoisonSeen | undefined;
   /** The last reconcile knew nothing of the queue. */
   blind: boolean;
+  /** Pods that were taken away and may still be seen. */
+  readonly taken: Set<string>;
+  absent: Absent;
+  held: Held['reason'] | undefined;
+  graceMissing: number | undefined;
+  service: ServiceMemory;
 }
 
 /** Where a pool's queue is sampled. */
@@ -78,6 +91,11 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
       written: undefined,
       poison: undefined,
       blind: true,
+      taken: new Set<string>(),
+      absent: new Map<string, number>(),
+      held: undefined,
+      graceMissing: undefined,
+      service: noService,
     };
     remembered.set(key, state);
     if (pool.metadata.deletionTimestamp) return remove(key, pool, state);
@@ -108,6 +126,8 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
         applied: state.applied,
         known: deps.deployments.get(key),
         pods: () => deps.podsOf(key),
+        taken: state.taken,
+        service: serviceOf(state, sampled),
       });
       done = await act(pool, state, sampled, redis, target);
     } catch (error) {
@@ -121,8 +141,13 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
         key,
         pool.spec.scaleTargetRef && sampled.sample.workers > 0 ? target.selector : undefined,
       );
-    if (done) {
+    if (done && target) {
       state.memory = done.decision.memory;
+      state.absent = done.absent;
+      if (done.held && done.held.reason !== state.held) reporter.held(pool, done.held);
+      state.held = done.held?.reason;
+      reporter.grace(pool, target.grace, state.graceMissing);
+      state.graceMissing = target.grace?.missing;
       redis?.sampler.setActive(key, isActive(done, sampled));
       reporter.scaled(pool, done);
     }
@@ -140,7 +165,7 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
     });
     const { written, comeBack } = await reporter.status(pool, state.written, status);
     state.written = written;
-    return trouble ? TROUBLE_RETRY_MS : comeBack;
+    return trouble ? TROUBLE_RETRY_MS : soonest(comeBack, done?.lookInMs);
   }
 
   /** What cannot be looked at now is looked at with the next sample. */
@@ -191,9 +216,9 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
         memory: state.memory,
         now: clock.now(),
         dryRun: pool.spec.mode === Mode.DryRun,
-        holding: async () => {
-          return redis ? holding(redis.sampler.redis, redis.queues) : new Map<string, number>();
-        },
+        drains: redis ? drainsOf(redis.sampler.redis, redis.queues) : undefined,
+        unmanaged: pool.spec.scaling.scaleDown.unmanaged,
+        absent: state.absent,
       });
     } finally {
       state.applied = target.applied;
@@ -228,6 +253,20 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
   }
 
   return reconcile;
+}
+
+function serviceOf(state: Remembered, sampled: Sampled): KubeTargetOptions['service'] {
+  if (sampled.kind === 'unknown') return { p99Ms: undefined, idle: false };
+  const { sample } = sampled;
+  state.service = recall(state.service, sample);
+  return {
+    p99Ms: recentP99(state.service, sample),
+    idle: sample.waiting + sample.inFlight + sample.due === 0,
+  };
+}
+
+function soonest(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined || b === undefined ? (a ?? b) : Math.min(a, b);
 }
 
 /** Troubles that a person has to mend go to the status; all others are failures, and are tried again. */

@@ -10,8 +10,10 @@ import { keyOf } from '../kube/watch.ts';
 import { GROUP, KIND, VERSION, type WorkerPool, type WorkerPoolStatus } from '../kube/workerpool.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
+import type { GraceChange } from './kube-target.ts';
 import type { ControllerMetrics } from './metrics.ts';
 import { onlyNumbersChanged } from './status.ts';
+import type { Held } from './shrink.ts';
 import type { Step } from './step.ts';
 
 export interface ReportDeps {
@@ -34,6 +36,10 @@ const NUMBERS_MS = 2_000;
 export interface Reporter {
   /** Says that replicas were changed, if they were. */
   scaled(pool: WorkerPool, step: Step): void;
+  /** Says why replicas in excess stay. */
+  held(pool: WorkerPool, held: Held): void;
+  /** Says that the pods get another grace period, or why they do not yet; `missing`: what was told before. */
+  grace(pool: WorkerPool, change: GraceChange | undefined, missing: number | undefined): void;
   /** Writes `status`. Returns what was written last now, and after how many ms to come back for what can wait. */
   status(
     pool: WorkerPool,
@@ -59,6 +65,24 @@ export function createReporter(deps: ReportDeps): Reporter {
       log.info({ pool: keyOf(pool), decision: decision.reason }, 'scaled');
       const reason = up ? 'ScaledUp' : 'ScaledDown';
       event(pool, { type: 'Normal', reason, action: 'Scale', note: decision.reason });
+    },
+    held: (pool, { message }) => {
+      log.info({ pool: keyOf(pool), why: message }, 'scale-in is held');
+      const note = `Scale-in waits: ${message}.`;
+      event(pool, { type: 'Normal', reason: 'ScaleInHeld', action: 'Scale', note });
+    },
+    grace: (pool, change, told) => {
+      if (!change) return;
+      const { from, to, missing } = change;
+      if (to !== from) {
+        const note = `Pods get ${to} s to end instead of ${from} s, by what tasks took lately.`;
+        event(pool, { type: 'Normal', reason: 'GracePeriodChanged', action: 'Apply', note });
+      }
+      if (missing === undefined || missing === told) return;
+      const note =
+        `Tasks take longer than the ${from} s that pods have to end. They get ${missing} s once nothing is in flight, or ` +
+        'with the next change of the template; set terminationGracePeriodSeconds there to have it now.';
+      event(pool, { type: 'Normal', reason: 'GracePeriodShort', action: 'Apply', note });
     },
     status: async (pool, last, status) => {
       const before = last?.status ?? pool.status;

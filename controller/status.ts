@@ -57,7 +57,11 @@ export function statusOf(seen: Seen): WorkerPoolStatus {
 
 function causeChanged(before: WorkerPoolStatus, decision: Decision): boolean {
   return (
-    before.desiredReplicas !== decision.desired || decision.cause === 'Unknown' || decision.cause === 'Paused'
+    before.desiredReplicas !== decision.desired ||
+    decision.cause === 'Unknown' ||
+    decision.cause === 'Paused' ||
+    // how far a scale-in has come is part of its words
+    decision.cause === 'ScaleDown'
   );
 }
 

@@ -1,9 +1,13 @@
 /**
  * One step of a pool: what there is and what the queue says go in, replicas come out. The controller's reconcile and
  * `millrace dev` both run it; only the Target differs.
+ *
+ * Up goes at once, and calls off whatever scale-in was under way. Down goes by as many as have drained (shrink.ts).
  */
+import type { Unmanaged } from '../kube/workerpool.ts';
 import { decide, type Decision, type Memory, type Policy } from './decide.ts';
 import type { Sampled } from './sampler.ts';
+import { callOff, shrink, type Absent, type Drains, type Held } from './shrink.ts';
 import type { Replicas, Target } from './target.ts';
 
 export interface Step {
@@ -11,6 +15,12 @@ export interface Step {
   readonly decision: Decision;
   /** What was changed; `undefined` when nothing was. */
   readonly scaled: { readonly from: number; readonly to: number } | undefined;
+  /** Why replicas that are in excess stay, where it is not only that they still work. */
+  readonly held: Held | undefined;
+  /** What to pass in next time. */
+  readonly absent: Absent;
+  /** When to look again at the latest, whether or not the queue was sampled again, ms. */
+  readonly lookInMs: number | undefined;
 }
 
 export interface StepInput {
@@ -21,13 +31,16 @@ export interface StepInput {
   readonly now: number;
   /** Decide and report, but touch nothing. */
   readonly dryRun: boolean;
-  /** Tasks that each worker holds; asked for only when replicas go down. */
-  readonly holding: () => Promise<ReadonlyMap<string, number>>;
+  /** In the queue's Redis; `undefined` only while that is not known, and nothing is lowered then. */
+  readonly drains: Drains | undefined;
+  /** What to do with workers that cannot drain. */
+  readonly unmanaged: Unmanaged;
+  readonly absent: Absent;
 }
 
 /** Observes, decides and acts. Rejects when the target could not be observed or scaled; the memory is then unchanged. */
 export async function step(input: StepInput): Promise<Step> {
-  const { policy, sampled, target, memory, now } = input;
+  const { policy, sampled, target, memory, now, drains } = input;
   const replicas = await target.observe();
   const sample =
     sampled.kind === 'known'
@@ -35,10 +48,41 @@ export async function step(input: StepInput): Promise<Step> {
       : { kind: 'unknown' as const, why: sampled.why };
   const decided = decide(policy, sample, replicas.wanted, memory, now);
   const decision = { ...decided, reason: decided.reason + pauseNote(sampled) };
-  if (decision.desired === replicas.wanted || input.dryRun) return { replicas, decision, scaled: undefined };
-  const holding = decision.desired < replicas.wanted ? await input.holding() : new Map<string, number>();
-  await target.scale(decision.desired, holding);
-  return { replicas, decision, scaled: { from: replicas.wanted, to: decision.desired } };
+  const { desired } = decision;
+  const from = replicas.wanted;
+  const still: Step = {
+    replicas,
+    decision,
+    scaled: undefined,
+    held: undefined,
+    absent: new Map(),
+    lookInMs: undefined,
+  };
+  if (input.dryRun) return still;
+  if (desired >= from) {
+    try {
+      // first: those that drain are here already
+      if (drains && sample.kind === 'known' && sample.leaving > 0)
+        await callOff({ target, drains, replicas });
+    } finally {
+      if (desired > from) await target.raise(desired);
+    }
+    return desired > from ? { ...still, scaled: { from, to: desired } } : still;
+  }
+  // decide never goes down without a sample, and there is no sample without a Redis
+  if (!drains) return still;
+  const idle = sample.kind === 'known' && sample.waiting + sample.inFlight + sample.due === 0;
+  const { unmanaged, absent } = input;
+  const shrunk = await shrink({ target, drains, replicas, desired, idle, unmanaged, absent, now });
+  const reason = [decision.reason, shrunk.progress, shrunk.held?.message].filter(Boolean).join('; ');
+  return {
+    ...still,
+    decision: { ...decision, reason },
+    scaled: shrunk.to < from ? { from, to: shrunk.to } : undefined,
+    held: shrunk.held,
+    absent: shrunk.absent,
+    lookInMs: shrunk.lookInMs,
+  };
 }
 
 /** Tasks of paused queues ask for no workers; the words say why. */
@@ -48,9 +92,10 @@ function pauseNote(sampled: Sampled): string {
 }
 
 /** Something moves, or may: the queue is worth a look every second. */
-export function isActive({ replicas, decision }: Step, sampled: Sampled): boolean {
+export function isActive({ replicas, decision, held }: Step, sampled: Sampled): boolean {
   if (sampled.kind !== 'known') return true;
-  const { runnable, inFlight } = sampled.sample;
-  const settled = decision.cause === 'Enough' && replicas.wanted === replicas.existing;
+  const { runnable, inFlight, leaving } = sampled.sample;
+  const still = decision.cause === 'Enough' || (decision.cause === 'ScaleDown' && held !== undefined);
+  const settled = still && replicas.wanted === replicas.existing && leaving === 0;
   return runnable.waiting + inFlight + runnable.due > 0 || !settled;
 }

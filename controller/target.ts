@@ -9,13 +9,27 @@ export interface Replicas {
   readonly ready: number;
   /** Why replicas do not come up, in words; `undefined` when they do. */
   readonly trouble: string | undefined;
+  /** Old replicas are being replaced by new ones: which of them go next is not for us to say. */
+  readonly rollingOut: boolean;
+}
+
+/** One replica; those that are being shut down are none any more. */
+export interface Member {
+  /** Worker id; in a cluster the pod's name. */
+  readonly id: string;
+  readonly ready: boolean;
+  /** When it was created, ms. */
+  readonly created: number;
+  /** `remove` was told to take it, and it is still there. */
+  readonly going: boolean;
 }
 
 export interface Target {
   observe(): Promise<Replicas>;
-  /**
-   * Asks for so many replicas. `holding` tells how many tasks each worker holds, by worker id: on the way down, those
-   * with the fewest go first.
-   */
-  scale(replicas: number, holding: ReadonlyMap<string, number>): Promise<void>;
+  /** The replicas one by one. Asked for only when some are to go, or are not to go any more. */
+  members(): Promise<readonly Member[]>;
+  /** Asks for more replicas: so many in all. */
+  raise(replicas: number): Promise<void>;
+  /** Asks for fewer: so many in all, without these members of the last `members()`; those that go already are among them. */
+  remove(ids: readonly string[], replicas: number): Promise<void>;
 }

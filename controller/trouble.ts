@@ -1,15 +1,19 @@
 /** Why pods do not come up, in one sentence, read off the states of their containers. Pure. */
+import { DELETION_COST } from '../kube/api.ts';
 import type { Pod } from '../kube/wire.ts';
 
 /** What a pod is kept as between watch events: the rest is memory that nobody looks at. */
 export function slimPod(pod: Pod): Pod {
-  const { name, namespace, uid, labels, deletionTimestamp } = pod.metadata;
+  const { name, namespace, uid, labels, creationTimestamp, deletionTimestamp } = pod.metadata;
+  const cost = pod.metadata.annotations?.[DELETION_COST];
   return {
     metadata: {
       name,
       ...(namespace ? { namespace } : {}),
       ...(uid ? { uid } : {}),
       ...(labels ? { labels } : {}),
+      ...(cost === undefined ? {} : { annotations: { [DELETION_COST]: cost } }),
+      ...(creationTimestamp ? { creationTimestamp } : {}),
       ...(deletionTimestamp ? { deletionTimestamp } : {}),
     },
     status: {

@@ -5,10 +5,12 @@
  */
 import {
   Mode,
+  Unmanaged,
   type DeadLettersSpec,
   type ResultsSpec,
   type RetrySpec,
   type ScaleTargetRef,
+  type ScalingSpec,
   type WorkerPoolSpec,
 } from './workerpool.ts';
 
@@ -21,7 +23,7 @@ export interface WorkerPoolSpecInput extends Partial<
 > {
   redis: WorkerPoolSpec['redis'];
   scaleTargetRef?: Partial<ScaleTargetRef> & Pick<ScaleTargetRef, 'name'>;
-  scaling?: { tasksPerReplica?: number; scaleDown?: { window?: string } };
+  scaling?: { tasksPerReplica?: number; scaleDown?: Partial<ScalingSpec['scaleDown']> };
   retry?: { attempts?: number; maxDeliveries?: number; backoff?: Partial<RetrySpec['backoff']> };
   durability?: { replicas: number; timeout?: string };
   results?: Partial<ResultsSpec>;
@@ -49,7 +51,7 @@ export function withDefaults(spec: WorkerPoolSpecInput): WorkerPoolSpec {
     scaling: {
       tasksPerReplica: 5,
       ...scaling,
-      scaleDown: { window: '60s', ...scaling?.scaleDown },
+      scaleDown: { window: '60s', unmanaged: Unmanaged.WhenIdle, ...scaling?.scaleDown },
     },
     retry: {
       attempts: 5,

@@ -66,8 +66,13 @@ export interface ScalingSpec {
   scaleDown: {
     /** Replicas go down only under what this last stretch of time never needed. */
     window: Duration;
+    /** When workers may be taken away that cannot drain, because they are not Millrace's. */
+    unmanaged: Unmanaged;
   };
 }
+
+export const Unmanaged = { WhenIdle: 'WhenIdle', Always: 'Always', Never: 'Never' } as const;
+export type Unmanaged = (typeof Unmanaged)[keyof typeof Unmanaged];
 
 export interface RetrySpec {
   /** How often a task is tried in all, the first time included. */

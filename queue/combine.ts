@@ -43,6 +43,8 @@ export function combineSamples(samples: readonly QueueSample[]): PoolSample {
     nextDue: nextDue === Infinity ? undefined : nextDue,
     dead: sum((sample) => sample.dead),
     workers,
+    leaving: Math.max(...samples.map((sample) => sample.leaving)),
+    slow: first.slow.map((_, i) => sum((sample) => sample.slow[i] ?? 0)),
     expired: sum((sample) => sample.expired),
     paused: open.length === 0,
     overdue: samples.some((sample) => sample.overdue),

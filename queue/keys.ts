@@ -15,6 +15,8 @@ export interface QueueKeys {
   readonly workers: string;
   /** HASH: worker id → tasks in flight there. */
   readonly load: string;
+  /** ZSET: id of a worker that is to drain, registered or not yet → until when, ms of Redis time. */
+  readonly leaving: string;
   /** ZSET: retries and scheduled tasks by due time, ms of Redis time. See `delayedMember` in task.ts. */
   readonly delayed: string;
   /** LIST: tasks that failed for good, newest first. See `parseDead` in dead.ts. */
@@ -61,6 +63,7 @@ export function queueKeys(queue: string, result: string): QueueKeys {
     result,
     workers: `${base}:workers`,
     load: `${base}:load`,
+    leaving: `${base}:leaving`,
     delayed: `${base}:delayed`,
     dead: `${base}:dead`,
     errors: `${base}:errors`,

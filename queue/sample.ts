@@ -2,6 +2,7 @@
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from './keys.ts';
 import { script } from './scripts.ts';
+import { SLOW_BUCKETS } from './slow.ts';
 
 export interface QueueCounters {
   /** Tasks that workers took and did not hand back. */
@@ -39,6 +40,10 @@ export interface QueueSample {
   /** Results, errors or dead letters are past their time: time to sweep. */
   readonly overdue: boolean;
   readonly counters: QueueCounters;
+  /** Workers, registered or not yet, that are to drain. */
+  readonly leaving: number;
+  /** Tasks in each bucket of slow ones, since ever: see slow.ts. */
+  readonly slow: readonly number[];
 }
 
 /** One consistent look at a queue. Throws `WrongKeyType` when the queue or the result key holds something else. */
@@ -54,6 +59,8 @@ export async function sampleQueue(redis: Redis, keys: QueueKeys): Promise<QueueS
     keys.paused,
     keys.expiry,
     keys.suspects,
+    keys.leaving,
+    SLOW_BUCKETS,
   )) as [
     number,
     number | Buffer,
@@ -70,6 +77,8 @@ export async function sampleQueue(redis: Redis, keys: QueueKeys): Promise<QueueS
     number,
     number,
     number,
+    number,
+    (Buffer | null)[],
   ];
   const [
     now,
@@ -87,6 +96,8 @@ export async function sampleQueue(redis: Redis, keys: QueueKeys): Promise<QueueS
     paused,
     sweep,
     suspects,
+    leaving,
+    slow,
   ] = reply;
   if (typeof length !== 'number') throw new WrongKeyType(keys.queue, 'a list', length.toString());
   if (!['hash', 'none'].includes(resultType.toString()))
@@ -114,6 +125,8 @@ export async function sampleQueue(redis: Redis, keys: QueueKeys): Promise<QueueS
     expired,
     paused: paused === 1,
     overdue: sweep === 1,
+    leaving,
+    slow: slow.map(Number),
     nextDue: nextDue.length === 0 ? undefined : Number(nextDue),
     counters: {
       taken,

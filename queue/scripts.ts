@@ -16,16 +16,19 @@ const GRAVE_MS = 2 * BLOCK_MS;
 /** Redis does nothing else meanwhile: a few ms. */
 const REJOIN_AT_ONCE = 5_000;
 
+/** How many keys each script takes; `undefined`: the first argument says how many. */
 const arity = {
   turn: 18,
-  register: 4,
+  register: 5,
   reap: 11,
   rejoin: 4,
-  sample: 10,
+  sample: 11,
   cancel: 4,
   letter: 4,
   progress: 2,
   sweep: 5,
+  drain: undefined,
+  note: 1,
 } as const;
 
 /** Makes the scripts known to a connection. To be called once for each. */
@@ -33,7 +36,7 @@ export function defineScripts(redis: Redis): Redis {
   for (const [name, numberOfKeys] of Object.entries(arity)) {
     const lua = sources[name];
     if (lua === undefined) throw new Error(`queue/${name}.lua is not part of this build: build it again`);
-    redis.defineCommand(`millrace:${name}`, { numberOfKeys, lua });
+    redis.defineCommand(`millrace:${name}`, { ...(numberOfKeys && { numberOfKeys }), lua });
   }
   return redis;
 }
@@ -58,11 +61,24 @@ export async function register(
     keys.worker(worker),
     keys.stats,
     keys.load,
+    keys.leaving,
     worker,
     leaseMs,
     ...Object.entries(about).flat(),
   );
   return Number(epoch) || undefined;
+}
+
+/** Writes something down about a worker. Does nothing when the epoch is over. */
+export async function note(
+  redis: Redis,
+  keys: QueueKeys,
+  worker: string,
+  epoch: number,
+  field: string,
+  value: string | number,
+): Promise<void> {
+  await script(redis, 'note')(keys.worker(worker), epoch, field, value);
 }
 
 /**

@@ -10,6 +10,7 @@
 --         want            how many tasks it takes
 --         leaseMs, state
 --         serviceUs       service time of the settled tasks in all
+--         slow            {bucket, …} of the slow ones among them (slow.ts)
 --         receipts        {receipt, …} of the results
 --         results         {id, value, …}
 --         retries         {{receipt, delayMs, past = "attempts:deliveries"}, …}
@@ -76,7 +77,9 @@ local no_list = misfit(length, QUEUE)
 local no_hash = misfit(redis.pcall('HLEN', RESULT), RESULT)
 local broken = no_list or no_hash
 local paused = redis.call('EXISTS', PAUSED) == 1
-if broken or paused then want = 0 end
+-- who drains gets nothing: the mark may have come after the worker asked
+local drain = (tonumber(worker[4]) or 0) > now
+if broken or paused or drain then want = 0 end
 local returning = #turn.released + #turn.cancelled
 if not repeated and ((no_list and returning > 0) or (no_hash and completed > 0)) then
   redis.call('ZADD', WORKERS, now + turn.leaseMs, turn.worker)
@@ -206,6 +209,7 @@ if not repeated then
   end
   if completed + #turn.retries + #turn.dead > 0 then
     redis.call('HINCRBY', STATS, 'serviceUs', turn.serviceUs)
+    for _, bucket in ipairs(turn.slow) do redis.call('HINCRBY', STATS, 'slow' .. bucket, 1) end
   end
 
   for _, retry in ipairs(turn.retries) do
@@ -298,7 +302,7 @@ local function keeps_apart()
   if holding == 0 then return false end
   if holding == 1 and suspect(redis.call('HVALS', CARRIED)[1]) then return true end
   local mine = redis.call('GET', ISOLATOR) == turn.worker
-  if redis.call('LLEN', SUSPECTS) == 0 or worker[4] or paused or string.find(turn.state, '^drain') then
+  if redis.call('LLEN', SUSPECTS) == 0 or drain or paused or string.find(turn.state, '^drain') then
     if mine then redis.call('DEL', ISOLATOR) end
     return false
   end
@@ -395,4 +399,4 @@ redis.call('ZADD', WORKERS, now + turn.leaseMs, turn.worker)
 -- what is due and was too much for this turn wants another one at once
 local next_in = due_at and not broken and math.max(0, due_at - now) or -1
 local marks = with_marks and tonumber(redis.call('HGET', STATS, 'marks')) or 0
-return {1, now, broken or length, worker[4] and 1 or paused and 2 or 0, first, tasks, pasts, next_in, marks, apart and 1 or 0}
+return {1, now, broken or length, drain and 1 or paused and 2 or 0, first, tasks, pasts, next_in, marks, apart and 1 or 0}

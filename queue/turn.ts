@@ -26,6 +26,8 @@ export interface Settled {
   readonly cancelled: readonly { receipt: string; id: string | Buffer; header: string }[];
   /** Service time of what was settled, µs in all. */
   readonly serviceUs: number;
+  /** The bucket of each slow task among it (slow.ts). */
+  readonly slow?: readonly number[];
 }
 
 export interface TurnRequest {
@@ -148,6 +150,7 @@ function turnArguments({
     leaseMs,
     state,
     serviceUs: Math.round(settled.serviceUs),
+    slow: settled.slow ?? [],
     receipts,
     results,
     retries: settled.retries.map(({ receipt, delayMs, past }) => ({

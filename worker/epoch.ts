@@ -14,7 +14,7 @@ import type { Redis } from 'ioredis';
 import { TaskCancelled } from '../queue/cancel.ts';
 import type { QueueKeys } from '../queue/keys.ts';
 import type { Durability } from '../queue/durability.ts';
-import { reap } from '../queue/scripts.ts';
+import { note, reap } from '../queue/scripts.ts';
 import { turn, type Delivery } from '../queue/turn.ts';
 import { systemClock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
@@ -63,6 +63,8 @@ const FULL_BATCH = 128;
 const STALE_MS = 250;
 /** A worker looks in this often: for tasks that fell due, whether it is to drain, and what was cancelled. */
 const TURN_MS = 1_000;
+/** One that drains must hear soon that the controller has changed its mind. */
+const DRAINING_TURN_MS = 250;
 /** After `hurry`, what obeys its AbortSignal has this long to end. */
 const ABORT_PATIENCE_MS = 1_000;
 
@@ -86,6 +88,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
   let seen = 0;
   let told = false; // the controller asks to drain
   let paused = false; // the queue is: nothing is taken from it
+  let said = ''; // the state that Redis knows
   let over = false;
   let ask = true; // there may be tasks that nobody told us of
   let more = false; // there were tasks in the queue after the last turn
@@ -95,9 +98,13 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
   let lookedAt = -Infinity;
   let dueAt = Infinity;
   let apart = false; // nothing more is given to us until we hold nothing: see turn.lua on suspects
-  const idle = createIdleWait(options.blocker, redis, keys, worker, () => {
-    woken = true;
-    bell.ring();
+  const idle = createIdleWait(options.blocker, redis, keys, worker, {
+    onTask: () => {
+      woken = true;
+      bell.ring();
+    },
+    // by this id the controller can end the wait; without it, it takes a second
+    onConnection: (id) => void note(redis, keys, worker, epoch, 'blocker', id).catch(() => undefined),
   });
   const patience = createPatience({
     hurry,
@@ -114,7 +121,8 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
 
   const draining = (): boolean => told || stopping.aborted;
   const state = (): string => {
-    if (draining()) return running.size + held.length === 0 ? 'drained' : 'draining';
+    // while a move is blocked in Redis, a task may still come
+    if (draining()) return running.size + held.length === 0 && !idle.waiting ? 'drained' : 'draining';
     return running.size > 0 ? 'busy' : 'idle';
   };
 
@@ -191,7 +199,8 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     // what cannot be run goes back at once; a queue above is looked at first, for the moment that this takes
     if (woken && (slots.free === 0 || draining())) return 0;
     if ((woken || wanted) && slots.mayTake(lane)) return 0;
-    const pause = Math.min(TURN_MS, leaseMs / 3);
+    if (draining() && said !== state()) return 0;
+    const pause = Math.min(draining() ? DRAINING_TURN_MS : TURN_MS, leaseMs / 3);
     return Math.max(0, Math.min(lastTurn + pause, draining() ? Infinity : dueAt) - now);
   }
 
@@ -219,6 +228,8 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     lastTurn = performance.now();
     if (reply === undefined || reply.kind === 'fenced') return false;
     seen = reply.seen;
+    said = request.state;
+    const back = told && !reply.drain;
     told = reply.drain;
     paused = reply.paused;
     dueAt = reply.dueInMs === undefined ? Infinity : lastTurn + reply.dueInMs;
@@ -227,7 +238,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     refusal = refused;
     more = Number(reply.length) > 0;
     apart = reply.apart;
-    ask = more && (want > 0 || after) && !paused && !apart;
+    ask = more && (want > 0 || after || back) && !paused && !apart;
     lookedAt = lastTurn;
     options.keeper?.renewed(slots.holding + reply.tasks.length === 0 && slots.free === slots.usable);
     if (reply.tasks.length > 0) slots.taken();
@@ -269,6 +280,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     for (;;) {
       fill();
       handBack();
+      if (draining()) idle.pause();
       if (stopping.aborted && running.size === 0 && batch.size === 0) return 'left';
       if (hurry.aborted) {
         await giveUp();
@@ -302,6 +314,8 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
 
   async function leave(): Promise<void> {
     const certain = await idle.end();
+    // nobody need find this mark any more
+    redis.zrem(keys.leaving, worker).catch(() => undefined);
     try {
       const goodbye = reap(redis, keys, worker, epoch, certain ? 'leave' : 'displaced');
       const left = await Promise.race([goodbye, patience.late]);

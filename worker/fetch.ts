@@ -61,15 +61,28 @@ export function createPace(): Pace & {
 export const BLOCKER_OPTIONS = { autoResendUnfulfilledCommands: false } as const;
 
 export interface IdleWait {
-  /** Begins to wait, unless it already does; `onTask` is called when something was moved, or may have been. */
+  /** Begins to wait, unless it already does. */
   begin(): void;
+  /** Whether a move may be blocked in the server. */
+  readonly waiting: boolean;
+  /** Ends the wait that there is now, if any; `onTask` is called when it has ended. */
+  pause(): void;
   /** Ends the wait. Resolves to whether it is certain that no move is still blocked in the server. */
   end(): Promise<boolean>;
+}
+
+export interface IdleEvents {
+  /** Something was moved, or may have been, or somebody ended the wait: look around. */
+  readonly onTask: () => void;
+  /** The wait is on another connection now: its id in the server. */
+  readonly onConnection: (id: number) => void;
 }
 
 const SLACK_MS = 2_000;
 const UNBLOCK_PATIENCE_MS = 1_000;
 const UNBLOCK_EVERY_MS = 20;
+/** A move that ends so much too early was ended by somebody. */
+const UNBLOCKED_MS = 100;
 const REFUSED_MS = 500;
 
 export function createIdleWait(
@@ -77,11 +90,13 @@ export function createIdleWait(
   main: Redis,
   keys: QueueKeys,
   worker: string,
-  onTask: () => void,
+  { onTask, onConnection }: IdleEvents,
 ): IdleWait {
   let waiting: Promise<void> | undefined;
   let clientId: Promise<number | undefined> = Promise.resolve(undefined);
+  let noted: number | undefined;
   let ended = false;
+  let pausing = false;
   let refusedUntil = 0;
   // a move whose connection was lost may be blocked in the server until then
   let uncertainUntil = 0;
@@ -89,10 +104,14 @@ export function createIdleWait(
   async function wait(): Promise<void> {
     // a blocked connection cannot be asked for its id in the server: ask just before, in the same packet
     clientId = blocker.client('ID').catch(() => undefined);
+    void clientId.then((id) => {
+      if (id !== undefined && id !== noted) onConnection((noted = id));
+    });
+    const began = performance.now();
     const move = blocker.blmove(keys.queue, keys.wake(worker), 'RIGHT', 'LEFT', BLOCK_MS / 1_000);
     try {
       const task = await within(BLOCK_MS + SLACK_MS, move, 'BLMOVE');
-      if (task !== null) onTask();
+      if (task !== null || performance.now() - began < BLOCK_MS - UNBLOCKED_MS) onTask();
     } catch (error) {
       move.catch(() => undefined);
       refusedUntil = performance.now() + REFUSED_MS;
@@ -119,6 +138,15 @@ export function createIdleWait(
     begin: () => {
       if (ended || waiting || performance.now() < refusedUntil) return;
       waiting = wait().finally(() => (waiting = undefined));
+    },
+    get waiting() {
+      return waiting !== undefined;
+    },
+    pause: () => {
+      if (!waiting || pausing) return;
+      pausing = true;
+      const over = within(UNBLOCK_PATIENCE_MS, unblock(waiting), 'CLIENT UNBLOCK');
+      void over.catch(() => undefined).finally(() => (pausing = false));
     },
     end: async () => {
       ended = true;

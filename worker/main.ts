@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** `millrace-worker`: takes tasks from a queue and runs them with a module's function or with a command. */
+import { hostname } from 'node:os';
 import { addQueueFlags, addressOf, type QueueFlags } from '../queue/flags.ts';
 import { redisOptions, type RedisAddress } from '../queue/connection.ts';
 import { checkDurability, type Durability } from '../queue/durability.ts';
@@ -80,7 +81,8 @@ function parse(argv: readonly string[]): Flags {
     )
     .addOption(
       option('--id <name>', 'unique among the living workers', 'MILLRACE_WORKER_ID').default(
-        defaultWorkerId(),
+        // in a pod the host's name is the pod's, by which the controller knows it
+        process.env['KUBERNETES_SERVICE_HOST'] === undefined ? defaultWorkerId() : hostname(),
       ),
     )
     .addOption(

@@ -3,6 +3,7 @@
  * the turn itself, which repeats it; nothing is ever in two batches.
  */
 import { deadHeader } from '../queue/dead.ts';
+import { slowBucket } from '../queue/slow.ts';
 import type { Delivery, Settled } from '../queue/turn.ts';
 import type { Finished } from './run.ts';
 
@@ -18,11 +19,14 @@ export interface Batch {
   take(): Settled;
 }
 
-type Lists = { -readonly [K in Exclude<keyof Settled, 'serviceUs'>]: Settled[K][number][] };
+type Lists = {
+  -readonly [K in 'results' | 'retries' | 'dead' | 'released' | 'cancelled']: Settled[K][number][];
+};
 
 export function createBatch(worker: string): Batch {
   let lists = empty();
   let serviceMs = 0;
+  let slow: number[] = [];
   let size = 0;
   let since: number | undefined;
   const cancelled = ({ receipt, past }: Delivery, id: string | Buffer): void => {
@@ -53,6 +57,8 @@ export function createBatch(worker: string): Batch {
         return;
       }
       serviceMs += finished.serviceMs;
+      const bucket = slowBucket(finished.serviceMs);
+      if (bucket > 0) slow.push(bucket);
       switch (outcome.kind) {
         case 'result':
           lists.results.push({ receipt, id, value: outcome.value });
@@ -80,9 +86,10 @@ export function createBatch(worker: string): Batch {
       added(receipts.length, now);
     },
     take: () => {
-      const taken: Settled = { ...lists, serviceUs: serviceMs * 1_000 };
+      const taken: Settled = { ...lists, serviceUs: serviceMs * 1_000, ...(slow.length > 0 && { slow }) };
       lists = empty();
       serviceMs = 0;
+      slow = [];
       size = 0;
       since = undefined;
       return taken;

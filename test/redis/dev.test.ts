@@ -56,7 +56,7 @@ describe('a pool on this machine', () => {
       await program.prints(/  3 workers are ready, [\d.]+ s after that\n/);
       await eventually(async () => expect(await plain.hlen('result')).toBe(50), { withinMs: 15_000 });
       await program.prints(
-        /  \d→0: 0 waiting, 0 in flight, 10 tasks a replica; the last 1 s needed no more\n/,
+        /  \d→0: 0 waiting, 0 in flight, 10 tasks a replica; the last 1 s needed no more; \d drained\n/,
       );
       expect(await plain.hget('result', 't49')).toBe('{"attempt":1}');
     } finally {

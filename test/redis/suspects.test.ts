@@ -113,7 +113,7 @@ describe('a worker that holds something', () => {
     [
       'is told to drain',
       async (keys: QueueKeys, worker: HandWorker) => {
-        await redis.hset(keys.worker(worker.id), 'drain', 1);
+        await redis.hset(keys.worker(worker.id), 'drain', 2 ** 53);
         await worker.turn();
       },
     ],

@@ -1,7 +1,9 @@
 /** turn.lua against a real Redis: what its head promises, sentence by sentence. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
+import { redisNow } from '../../queue/connection.ts';
 import { deadHeader } from '../../queue/dead.ts';
+import { drainWorkers } from '../../queue/drain.ts';
 import { sampleQueue } from '../../queue/sample.ts';
 import { reap } from '../../queue/scripts.ts';
 import { turn } from '../../queue/turn.ts';
@@ -177,13 +179,24 @@ test('hands back what a blocking move put aside and nobody wants, in its order',
   expect((await sampleQueue(redis, keys)).counters.taken).toBe(1);
 });
 
-test('says when the worker is to drain', async () => {
+test('gives a worker that is to drain nothing, and says so', async () => {
   const keys = freshKeys();
+  await redis.lpush(keys.queue, 'a');
   const worker = await startHandWorker(redis, keys);
-  await redis.hset(keys.worker(worker.id), 'drain', 1);
-  expect((await worker.turn()).drain).toBe(true);
-  await redis.hdel(keys.worker(worker.id), 'drain');
-  expect((await worker.turn()).drain).toBe(false);
+  const marked = await drainWorkers(redis, [keys], new Map([[worker.id, 'leave']]));
+  expect(marked.get(worker.id)).toEqual({ state: 'starting', inFlight: 0, blockers: [] });
+  expect(await worker.turn({ want: 1 })).toMatchObject({ drain: true, tasks: [], length: 1 });
+  await drainWorkers(redis, [keys], new Map([[worker.id, 'stay']]));
+  expect(await worker.turn({ want: 1 })).toMatchObject({ drain: false, length: 0 });
+});
+
+test('a mark that nobody sets again ends by itself', async () => {
+  const keys = freshKeys();
+  await redis.lpush(keys.queue, 'a');
+  const worker = await startHandWorker(redis, keys);
+  await drainWorkers(redis, [keys], new Map([[worker.id, 'leave']]));
+  await redis.hset(keys.worker(worker.id), 'drain', (await redisNow(redis)) - 1);
+  expect(await worker.turn({ want: 1 })).toMatchObject({ drain: false, length: 0 });
 });
 
 test('works after SCRIPT FLUSH', async () => {

@@ -71,7 +71,7 @@ const completeSpec: Complete<Omit<WorkerPoolSpec, 'template'>> & { template: Pod
   concurrency: 4,
   minReplicas: 1,
   maxReplicas: 50,
-  scaling: { tasksPerReplica: 10, scaleDown: { window: '30s' } },
+  scaling: { tasksPerReplica: 10, scaleDown: { window: '30s', unmanaged: 'Never' } },
   retry: { attempts: 3, maxDeliveries: 2, backoff: { initial: '2s', max: '1m', jitter: false } },
   durability: { replicas: 2, timeout: '500ms' },
   results: { ttl: '24h', maxSize: '16Mi' },

@@ -19,17 +19,17 @@ function pool(spec: Partial<WorkerPoolSpecInput> = {}): WorkerPool {
 }
 
 function environment(of: WorkerPool, index = 0): Record<string, unknown> {
-  const env = deploymentOf(of).spec.template.spec?.containers[index]?.env ?? [];
+  const env = deploymentOf(of, 30).spec.template.spec?.containers[index]?.env ?? [];
   return Object.fromEntries(env.map(({ name, value, valueFrom }) => [name, value ?? valueFrom]));
 }
 
 test('is the same for the same pool, and without replicas', () => {
-  expect(deploymentOf(pool())).toEqual(deploymentOf(pool()));
-  expect(deploymentOf(pool()).spec).not.toHaveProperty('replicas');
+  expect(deploymentOf(pool(), 30)).toEqual(deploymentOf(pool(), 30));
+  expect(deploymentOf(pool(), 30).spec).not.toHaveProperty('replicas');
 });
 
 test('belongs to the pool and selects its own pods alone', () => {
-  const { metadata, spec } = deploymentOf(pool());
+  const { metadata, spec } = deploymentOf(pool(), 30);
   expect(metadata.ownerReferences).toMatchObject([
     { kind: 'WorkerPool', name: 'tiles', uid: 'u-1', controller: true },
   ]);
@@ -42,7 +42,7 @@ test("keeps the user's labels and annotations, but not on our own labels", () =>
     metadata: { labels: { app: 'x', 'millrace.dev/pool': 'other' }, annotations: { a: 'b' } },
     spec: { containers: [container] },
   };
-  const { metadata } = deploymentOf(pool({ template })).spec.template;
+  const { metadata } = deploymentOf(pool({ template }), 30).spec.template;
   expect(metadata?.labels).toMatchObject({ app: 'x', 'millrace.dev/pool': 'tiles' });
   expect(metadata?.annotations).toEqual({ a: 'b' });
 });
@@ -103,5 +103,5 @@ test('the worst that a pod template may say is still a grace of a second', () =>
 test('a pool that adopts has no Deployment of its own', () => {
   const adopting = pool();
   delete adopting.spec.template;
-  expect(() => deploymentOf(adopting)).toThrow('shop/tiles has no template');
+  expect(() => deploymentOf(adopting, 30)).toThrow('shop/tiles has no template');
 });

@@ -1,36 +1,8 @@
 /** The choices that the local pool makes, and what becomes of the lines that its workers write. */
 import { describe, expect, test } from 'vitest';
-import { chooseToStop, crashPause } from '../../cli/local-rules.ts';
+import { crashPause } from '../../cli/crash-pause.ts';
 import { readLogLine } from '../../cli/log-line.ts';
 import { workerProgram } from '../../cli/worker-program.ts';
-
-const worker = (number: number, ready = true): { id: string; number: number; ready: boolean } => ({
-  id: `w${number}`,
-  number,
-  ready,
-});
-
-describe('who stops', () => {
-  test.each([
-    ['those that hold least', [1, 2, 3], { w1: 0, w2: 4, w3: 2 }, 2, ['w1', 'w3']],
-    ['the youngest among equals', [1, 2, 3], {}, 2, ['w3', 'w2']],
-    ['nobody when there are fewer than wanted', [1, 2], {}, -1, []],
-    ['all of them', [1, 2], { w1: 1 }, 2, ['w2', 'w1']],
-  ] as const)('%s', (_, numbers, holding, count, stopped) => {
-    const chosen = chooseToStop(
-      numbers.map((number) => worker(number)),
-      count,
-      new Map(Object.entries(holding)),
-    );
-    expect(chosen.map(({ id }) => id)).toEqual(stopped);
-  });
-
-  test('one that is not up yet goes before one that is idle, and one that holds a task stays longest', () => {
-    const workers = [worker(1), worker(2, false), worker(3), worker(4, false)];
-    const order = chooseToStop(workers, 4, new Map([['w4', 1]]));
-    expect(order.map(({ id }) => id)).toEqual(['w2', 'w3', 'w1', 'w4']);
-  });
-});
 
 test('the pause after crashes doubles up to half a minute', () => {
   expect([0, 1, 2, 3, 7, 50].map(crashPause)).toEqual([0, 500, 1_000, 2_000, 30_000, 30_000]);

@@ -31,6 +31,8 @@ const sample: QueueSample = {
   expired: 0,
   paused: false,
   overdue: false,
+  leaving: 0,
+  slow: [],
   counters,
 };
 const known = { kind: 'known', sample: combineSamples([sample]) } as const;
@@ -53,14 +55,21 @@ interface Change extends Partial<Seen> {
 function see({ trouble_, ...change }: Change = {}): WorkerPoolStatus {
   const of = change.pool ?? pool();
   const sampled = change.sampled ?? known;
-  const replicas = { wanted: 0, existing: 0, ready: 0, trouble: trouble_ };
+  const replicas = { wanted: 0, existing: 0, ready: 0, trouble: trouble_, rollingOut: false };
   const input =
     sampled.kind === 'known'
       ? { kind: 'known' as const, ...sampled.sample }
       : { kind: 'unknown' as const, why: sampled.why };
   const decision = decide(policyOf(of.spec), input, 0, noMemory, 0);
   const scaled = decision.desired === 0 ? undefined : { from: 0, to: decision.desired };
-  const step = { replicas, decision, scaled };
+  const step = {
+    replicas,
+    decision,
+    scaled,
+    held: undefined,
+    absent: new Map<string, number>(),
+    lookInMs: undefined,
+  };
   const now = new Date('2026-01-01T00:00:00.123Z');
   return statusOf({
     pool: of,

@@ -1,0 +1,164 @@
+/** Draining by order of the controller, with real workers: what they hand back, finish and announce, and coming back. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Redis } from 'ioredis';
+import { drainWorkers, rouse, type Verdict, type WorkerLoad } from '../../queue/drain.ts';
+import type { QueueKeys } from '../../queue/keys.ts';
+import { sampleQueue } from '../../queue/sample.ts';
+import { eventually, throughout } from '../support/eventually.ts';
+import { startRedis, type RedisServer } from '../support/redis.ts';
+import { freshKeys, startHandWorker } from '../support/turns.ts';
+import { resultsOf, startWorker } from '../support/workers.ts';
+
+let server: RedisServer;
+let redis: Redis;
+beforeAll(async () => {
+  server = await startRedis();
+  redis = server.client();
+});
+afterAll(() => server[Symbol.asyncDispose]());
+
+async function mark(
+  keys: QueueKeys,
+  verdict: Verdict,
+  ...ids: string[]
+): Promise<(WorkerLoad | undefined)[]> {
+  const loads = await drainWorkers(redis, [keys], new Map(ids.map((id) => [id, verdict])));
+  return ids.map((id) => loads.get(id));
+}
+
+async function stateOf(keys: QueueKeys, id: string): Promise<string | undefined> {
+  const [load] = await mark(keys, 'look', id);
+  return load && `${load.state} ${load.inFlight}`;
+}
+
+/** Tasks that end when the test says so. */
+function gated(): {
+  handler: (task: unknown) => Promise<unknown>;
+  open: (task: string) => void;
+  begun: string[];
+} {
+  const gates = new Map<string, PromiseWithResolvers<void>>();
+  const gate = (task: string): PromiseWithResolvers<void> => {
+    const found = gates.get(task) ?? Promise.withResolvers<void>();
+    gates.set(task, found);
+    return found;
+  };
+  const begun: string[] = [];
+  return {
+    begun,
+    open: (task) => gate(task).resolve(),
+    handler: async (task) => {
+      begun.push(String(task));
+      await gate(String(task)).promise;
+      return `done ${String(task)}`;
+    },
+  };
+}
+
+test('an idle worker that is roused says that it is drained in a moment, and takes nothing until it may again', async () => {
+  const keys = freshKeys();
+  await using worker = startWorker(server, keys, { handler: (task) => task });
+  await eventually(async () => {
+    const [load] = await mark(keys, 'look', worker.id);
+    expect(load).toMatchObject({ state: 'idle', blockers: [expect.any(Number)] });
+  });
+  const marked = await drainWorkers(redis, [keys], new Map([[worker.id, 'leave']]));
+  const began = performance.now();
+  await rouse(redis, marked.values());
+  await eventually(async () => expect(await stateOf(keys, worker.id)).toBe('drained 0'));
+  // at its next turn by itself it would take a second
+  expect(performance.now() - began).toBeLessThan(500);
+
+  await redis.lpush(keys.queue, 'a', 'b');
+  await throughout(700, async () => expect(await redis.llen(keys.queue)).toBe(2));
+  await mark(keys, 'stay', worker.id);
+  await resultsOf(redis, keys.result, 2, 1_000);
+  expect(worker.epochs).toBe(1);
+});
+
+test('one that nobody rouses drains within two seconds all the same', async () => {
+  const keys = freshKeys();
+  await using worker = startWorker(server, keys, { handler: (task) => task });
+  await worker.ready();
+  await eventually(async () => expect(await stateOf(keys, worker.id)).toBe('idle 0'));
+  await mark(keys, 'leave', worker.id);
+  await eventually(async () => expect(await stateOf(keys, worker.id)).toBe('drained 0'), { withinMs: 2_000 });
+});
+
+test('a busy one hands back what it has not begun, finishes what it runs, and then says so', async () => {
+  const keys = freshKeys();
+  const { handler, open, begun } = gated();
+  const first = startWorker(server, keys, { handler, concurrency: 2 });
+  await using _first = first;
+  await redis.lpush(keys.queue, 'a', 'b', 'c');
+  await eventually(() => expect(begun).toEqual(['a', 'b']));
+  await mark(keys, 'leave', first.id);
+  await eventually(async () => expect(await stateOf(keys, first.id)).toBe('draining 2'));
+  open('a');
+  await resultsOf(redis, keys.result, 1);
+  await eventually(async () => expect(await stateOf(keys, first.id)).toBe('draining 1'));
+  expect(begun).toEqual(['a', 'b']);
+  // result and state are one turn: whoever reads drained reads the result too
+  open('b');
+  await eventually(async () => expect(await stateOf(keys, first.id)).toBe('drained 0'));
+  expect(await redis.hgetall(keys.result)).toEqual({ a: 'done a', b: 'done b' });
+  expect(await redis.lrange(keys.queue, 0, -1)).toEqual(['c']);
+});
+
+test('tasks taken ahead are back at once, in their order', async () => {
+  const keys = freshKeys();
+  const { handler, open, begun } = gated();
+  const quick = async (task: unknown): Promise<unknown> =>
+    String(task).startsWith('quick') ? task : await handler(task);
+  await using worker = startWorker(server, keys, { handler: quick });
+  // fast ones first: it then takes a hundred at a time
+  await redis.lpush(keys.queue, ...Array.from({ length: 200 }, (_, i) => `quick ${i}`));
+  await resultsOf(redis, keys.result, 200);
+  await redis.lpush(keys.queue, 'slow', ...Array.from({ length: 50 }, (_, i) => `next ${i}`));
+  await eventually(() => expect(begun).toEqual(['slow']));
+  await mark(keys, 'leave', worker.id);
+  await eventually(async () => expect(await stateOf(keys, worker.id)).toBe('draining 1'), {
+    withinMs: 1_500,
+  });
+  const waiting = await redis.lrange(keys.queue, 0, -1);
+  expect(waiting.toReversed()).toEqual(Array.from({ length: 50 }, (_, i) => `next ${i}`));
+  open('slow');
+});
+
+test('a worker that registers only after it was chosen drains from the start, and the mark goes with it', async () => {
+  const keys = freshKeys();
+  await redis.lpush(keys.queue, 'a');
+  expect(await mark(keys, 'leave', 'late')).toEqual([undefined]);
+  expect((await sampleQueue(redis, keys)).leaving).toBe(1);
+  const worker = startWorker(server, keys, { handler: (task) => task, id: 'late' });
+  await using _worker = worker;
+  await eventually(async () => expect(await stateOf(keys, 'late')).toBe('drained 0'));
+  expect(await redis.llen(keys.queue)).toBe(1);
+  await worker.stop();
+  expect((await sampleQueue(redis, keys)).leaving).toBe(0);
+});
+
+test('of several workers exactly those drain that were named last', async () => {
+  const keys = freshKeys();
+  await Promise.all(['a', 'b', 'c'].map((id) => startHandWorker(redis, keys, { id })));
+  const drains = (): Promise<(string | null)[]> =>
+    Promise.all(['a', 'b', 'c'].map((id) => redis.hget(keys.worker(id), 'drain')));
+  const verdicts = (leaving: string): Map<string, Verdict> =>
+    new Map(['a', 'b', 'c'].map((id) => [id, leaving.includes(id) ? 'leave' : 'stay']));
+  await drainWorkers(redis, [keys], verdicts('ab'));
+  expect(await drains()).toEqual([expect.any(String), expect.any(String), null]);
+  await drainWorkers(redis, [keys], verdicts('bc'));
+  expect(await drains()).toEqual([null, expect.any(String), expect.any(String)]);
+  expect((await sampleQueue(redis, keys)).leaving).toBe(2);
+  await drainWorkers(redis, [keys], verdicts(''));
+  expect(await drains()).toEqual([null, null, null]);
+  expect((await sampleQueue(redis, keys)).leaving).toBe(0);
+});
+
+test('to look at a worker, to mark one that is not there, and to name none leave no keys behind', async () => {
+  const keys = freshKeys();
+  await mark(keys, 'look', 'nobody');
+  await mark(keys, 'stay', 'nobody');
+  await drainWorkers(redis, [keys], new Map());
+  expect(await redis.keys(`*${keys.queue}*`)).toEqual([]);
+});
