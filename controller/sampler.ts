@@ -49,6 +49,8 @@ interface Entry {
   /** A look is on its way. */
   looking: boolean;
   lookAgain: boolean;
+  /** What is past its time is being removed. */
+  sweeping: boolean;
   lastLook: number;
 }
 
@@ -119,6 +121,7 @@ export function createSampler(options: SamplerOptions): Sampler {
     if (entries.get(id) !== entry) return;
     entry.sampled = sampled;
     onSample(id);
+    if (sampled.kind === 'known' && sampled.sample.overdue) void sweepOnce(entry);
     const again = entry.lookAgain || (await listen(entry));
     entry.lookAgain = false;
     if (again) void look(id);
@@ -129,7 +132,6 @@ export function createSampler(options: SamplerOptions): Sampler {
       if (redis.status !== 'ready') await within(CONNECT_MS, tried.promise, 'the connection');
       const sample = await within(ANSWER_MS, sampleQueue(redis, keys), 'the sample');
       if (sample.expired > 0) await within(ANSWER_MS, recoverLost(redis, keys, log), 'the recovery');
-      if (sample.overdue) await within(ANSWER_MS, sweep(redis, keys), 'the sweep');
       return { kind: 'known', sample };
     } catch (error) {
       if (error instanceof WrongKeyType)
@@ -137,6 +139,16 @@ export function createSampler(options: SamplerOptions): Sampler {
       const cause = redis.status === 'ready' ? error : (lastError ?? error);
       return { kind: 'unknown', reason: 'Unreachable', why: describeRedisError(cause, address) };
     }
+  }
+
+  /** One at a time. Nobody waits for it, and it never rejects. */
+  async function sweepOnce(entry: Entry): Promise<void> {
+    if (entry.sweeping) return;
+    entry.sweeping = true;
+    await sweep(redis, entry.keys).catch((error: unknown) => {
+      log.debug({ queue: entry.keys.queue, error: (error as Error).message }, 'could not sweep');
+    });
+    entry.sweeping = false;
   }
 
   /** Arms the wake of an idle queue. `true` when something came in the meantime. */
@@ -157,7 +169,7 @@ export function createSampler(options: SamplerOptions): Sampler {
     add: (id, keys) => {
       const entry = entries.get(id);
       if (entry && entry.keys.queue === keys.queue && entry.keys.result === keys.result) return;
-      const fresh = { looking: false, lookAgain: false, lastLook: -Infinity, active: true };
+      const fresh = { looking: false, lookAgain: false, sweeping: false, lastLook: -Infinity, active: true };
       entries.set(id, { keys, sampled: notYet, ...fresh });
       void look(id);
     },
