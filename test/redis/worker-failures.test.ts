@@ -74,15 +74,14 @@ test.concurrent('retryAfter is waited for instead of the backoff, and counts as 
     if (attempt === 2) throw Object.assign(new Error('busy'), { retryAfter: 150 });
     return retryAfter(new Date(Date.now() + 3_600_000), 'still busy');
   };
+  // longer than the test waits
   const backoff = { initialMs: 60_000, maxMs: 60_000, jitter: true };
   await using worker = startWorker(server, keys, { handler, retry: { attempts: 3, backoff } });
   await redis.lpush(keys.queue, 'a');
   await eventually(async () => expect(await redis.llen(keys.dead)).toBe(1));
   const pauses = at.slice(1).map((time, i) => time - (at[i] ?? 0));
   expect(pauses[0]).toBeGreaterThanOrEqual(299);
-  expect(pauses[0]).toBeLessThan(450);
   expect(pauses[1]).toBeGreaterThanOrEqual(149);
-  expect(pauses[1]).toBeLessThan(300);
   expect((await listDead(redis, keys))[0]?.error).toBe('failed 3 of 3 attempts: RetryAfter: still busy');
   expect(worker.log.find(({ msg }) => msg === 'a task failed')).toMatchObject({
     outcome: { kind: 'retry', delayMs: 300, error: 'RetryAfter: the quota is used up' },
