@@ -53,6 +53,8 @@ interface Entry {
   /** A look is on its way. */
   looking: boolean;
   lookAgain: boolean;
+  /** What is past its time is being removed. */
+  sweeping: boolean;
   lastLook: number;
 }
 
@@ -134,6 +136,7 @@ export function createSampler(options: SamplerOptions): Sampler {
     entry.sampled = sampled;
     entry.quiet = quiet;
     onSample(id);
+    if (sampled.kind === 'known' && sampled.sample.overdue) void sweepOnce(entry);
     const again = entry.lookAgain || (await listen(entry));
     entry.lookAgain = false;
     if (again) void look(id);
@@ -148,12 +151,11 @@ export function createSampler(options: SamplerOptions): Sampler {
       if (redis.status !== 'ready') await within(CONNECT_MS, tried.promise, 'the connection');
       const reading = Promise.all(queues.map((keys) => sampleQueue(redis, keys)));
       const samples = await within(ANSWER_MS, reading, 'the sample');
-      for (const [i, { expired, overdue, suspects, workers }] of samples.entries()) {
+      for (const [i, { expired, suspects, workers }] of samples.entries()) {
         const keys = queues[i];
         const stranded = suspects > 0 && workers === 0;
         if (keys && (expired > 0 || stranded))
           await within(ANSWER_MS, recoverLost(redis, keys, log), 'the recovery');
-        if (keys && overdue) await within(ANSWER_MS, sweep(redis, keys), 'the sweep');
       }
       const quiet = queues.filter((_, i) => samples[i]?.waiting === 0 && !samples[i].paused);
       return { sampled: { kind: 'known', sample: combineSamples(samples) }, quiet };
@@ -162,6 +164,18 @@ export function createSampler(options: SamplerOptions): Sampler {
       const cause = redis.status === 'ready' ? error : (lastError ?? error);
       return unknown('Unreachable', describeRedisError(cause, address));
     }
+  }
+
+  /** One at a time. Nobody waits for it, and it never rejects. */
+  async function sweepOnce(entry: Entry): Promise<void> {
+    if (entry.sweeping) return;
+    entry.sweeping = true;
+    for (const keys of entry.queues) {
+      await sweep(redis, keys).catch((error: unknown) => {
+        log.debug({ queue: keys.queue, error: (error as Error).message }, 'could not sweep');
+      });
+    }
+    entry.sweeping = false;
   }
 
   /** Arms the wake of idle queues. `true` when something came in the meantime. */
@@ -183,7 +197,7 @@ export function createSampler(options: SamplerOptions): Sampler {
       const names = ({ queue, result }: QueueKeys): string => JSON.stringify([queue, result]);
       const entry = entries.get(id);
       if (entry && isDeepStrictEqual(entry.queues.map(names), queues.map(names))) return;
-      const fresh = { looking: false, lookAgain: false, lastLook: -Infinity, active: true };
+      const fresh = { looking: false, lookAgain: false, sweeping: false, lastLook: -Infinity, active: true };
       entries.set(id, { queues, quiet: [], sampled: notYet, ...fresh });
       void look(id);
     },

@@ -158,6 +158,17 @@ test.concurrent('a mark survives the worker that held the task', async () => {
   await expect(queue.result('a')).rejects.toThrow(TaskCancelled);
 });
 
+test.concurrent('a worker that may not look up marks runs everything, and goes on', async () => {
+  await using queue = openFresh();
+  await redis.call('ACL', 'SETUSER', 'blind', 'on', '>secret', '~*', '&*', '+@all', '-zmscore');
+  await queue.enqueueMany(['a', 'b']);
+  await queue.cancel('a');
+  const address = { url: server.url, username: 'blind', password: 'secret' };
+  await using _worker = startWorker({ address }, queue.keys, { handler: () => 'ran' });
+  expect([await queue.result('a'), await queue.result('b')]).toEqual(['ran', 'ran']);
+  expect(await redis.exists(queue.keys.cancelled)).toBe(0);
+});
+
 test('marks that meet no task are bounded, and forgotten in time', async () => {
   await using queue = openFresh();
   await queue.cancel('nobody');

@@ -2,7 +2,9 @@
 import { beforeAll, afterAll, describe, expect, test } from 'vitest';
 import { queueKeys } from '../../queue/keys.ts';
 import { version } from '../../runtime/version.ts';
-import { millrace } from '../support/millrace.ts';
+import type { TaskContext } from '../../worker/handler.ts';
+import { eventually } from '../support/eventually.ts';
+import { millrace, MILLRACE, start } from '../support/millrace.ts';
 import { freePort, startRedis, type RedisServer } from '../support/redis.ts';
 import { startWorker } from '../support/workers.ts';
 
@@ -117,6 +119,75 @@ describe('pause and resume', () => {
     expect(await run('resume')).toBe(`${keys.queue} goes on\n`);
     expect(await run('resume')).toBe(`${keys.queue} was not paused\n`);
     expect(await run('inspect')).not.toContain('paused');
+test('result --progress tells on stderr how far the task is, and inspect shows it', async () => {
+  const { keys, flags } = freshKeys();
+  const finish = Promise.withResolvers<string>();
+  const handler = (_task: unknown, { progress }: TaskContext): Promise<string> => {
+    progress({ percent: 40 });
+    return finish.promise;
+  };
+  await using _worker = startWorker(server, keys, { id: 'w-1', handler });
+  await server.client().lpush(keys.queue, '{"id":"a"}');
+  await using waiting = start(MILLRACE, ['result', 'a', '--progress', ...flags], { env });
+  await eventually(() => expect(waiting.stderr()).toBe('{"percent":40}\n'), { withinMs: 15_000 });
+  const table = await millrace(['inspect', ...flags], { env });
+  expect(table.stdout).toMatch(/\nTASK +WORKER +PROGRESS\na +w-1 +\{"percent":40\}\n$/);
+  finish.resolve('done');
+  expect(await waiting.ended).toEqual({ code: 0, stdout: 'done', stderr: '{"percent":40}\n' });
+});
+
+test('cancel says what it found, and who waits is told in one line', async () => {
+  const { keys, flags } = freshKeys();
+  const redis = server.client();
+  await redis.lpush(keys.queue, 'waits');
+  await redis.hset(keys.result, 'done', 'x');
+  const cancelled = await millrace(['cancel', 'waits', 'done', ...flags], { env });
+  expect(cancelled).toEqual({ code: 0, stdout: 'waits: marked\ndone: finished\n', stderr: '' });
+  await using _worker = startWorker(server, keys, { handler: () => 'ran' });
+  const result = await millrace(['result', 'waits', ...flags], { env });
+  expect(result).toEqual({ code: 1, stdout: '', stderr: 'millrace: task waits was cancelled\n' });
+});
+
+describe('dead', () => {
+  async function withLetters(): Promise<ReturnType<typeof freshKeys>> {
+    const fresh = freshKeys();
+    const redis = server.client();
+    const bury = (at: number, header: object, raw: string): Promise<unknown> =>
+      redis.lpush(
+        fresh.keys.dead,
+        `${at} ${JSON.stringify({ attempts: 5, worker: 'w-1', ...header })}\n${raw}`,
+      );
+    await bury(Date.now() - 7_500_000, { id: '7', error: 'timeout: no answer' }, '{"id":7,"n":1}');
+    await bury(Date.now(), { error: 'timeout: no answer' }, 'text');
+    await bury(Date.now(), { error: 'no such tile' }, 'other');
+    return fresh;
+  }
+
+  test('show prints all that is known of a task, as text and as JSON', async () => {
+    const { flags } = await withLetters();
+    const shown = await millrace(['dead', 'show', '7', ...flags], { env });
+    expect(shown.stdout).toMatch(
+      /^id: +7\nwhen: +\S+Z \(2h5m ago\)\nattempts: 5\nworker: +w-1\nerror: +timeout: no answer\ntask: +\{"id":7,"n":1\}\n$/,
+    );
+    const json = await millrace(['dead', 'show', 'text', '-o', 'json', ...flags], { env });
+    expect(JSON.parse(json.stdout)).toMatchObject([{ task: 'text', error: 'timeout: no answer' }]);
+    const nobody = await millrace(['dead', 'show', 'nobody', ...flags], { env });
+    expect(nobody).toEqual({ code: 1, stdout: '', stderr: 'millrace: no dead letter of task nobody\n' });
+  });
+
+  test('requeue and drop take ids, an error, an age, or all', async () => {
+    const { keys, flags } = await withLetters();
+    const run = async (...args: string[]): Promise<string> => {
+      const { stdout, stderr } = await millrace(['dead', ...args, ...flags], { env });
+      return stdout + stderr;
+    };
+    expect(await run('requeue', '--error', 'timeout', '--older-than', '2h')).toBe('1 requeued\n');
+    expect(await server.client().lrange(keys.queue, 0, -1)).toEqual(['{"id":7,"n":1}']);
+    expect(await run('drop', 'other', 'nobody')).toBe('1 dropped\n');
+    expect(await run('drop', 'other')).toMatch(/^millrace: no dead letter was chosen by that/);
+    expect(await run('requeue', '--all')).toBe('1 requeued\n');
+    expect(await run('requeue', '--all')).toBe('0 requeued\n');
+    expect(await server.client().lrange(keys.queue, 0, -1)).toEqual(['text', '{"id":7,"n":1}']);
   });
 });
 
@@ -143,6 +214,7 @@ describe('usage', () => {
     const alone = await millrace([]);
     expect(alone).toMatchObject({ code: 0, stderr: '' });
     for (const command of ['dev', 'enqueue', 'result', 'inspect', 'pause', 'resume', 'dead', 'version'])
+    for (const command of ['dev', 'enqueue', 'result', 'cancel', 'inspect', 'dead', 'version'])
       expect(alone.stdout).toMatch(new RegExp(`^  ${command} `, 'm'));
     expect((await millrace(['version'])).stdout).toBe(`${version}\n`);
     expect((await millrace(['enqueue', '--help'])).stdout).toMatch(/--delay <duration>/);
@@ -162,6 +234,10 @@ describe('usage', () => {
     [['result'], /missing required argument 'id'/],
     [['inspect', '-o', 'xml'], /Allowed choices are table, json/],
     [['dead'], /dead needs a command: list/],
+    [['cancel'], /missing required argument 'id'/],
+    [['dead', 'show'], /missing required argument 'id'/],
+    [['dead', 'requeue'], /dead requeue needs ids of tasks, --error, --older-than or --all/],
+    [['dead', 'drop', 'a', '--all'], /--all is given, and a choice as well/],
     [['dead', 'bury'], /unknown command 'dead bury'/],
     [['dead', 'list', '--count', '0'], /whole number from 1/],
     [['dev'], /nothing to run tasks with/],

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import { listDead } from '../../queue/dead.ts';
 import { sampleQueue } from '../../queue/sample.ts';
+import type { TaskContext } from '../../worker/handler.ts';
 import run from '../fixtures/tasks.ts';
 import { eventually, throughout } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
@@ -62,6 +63,29 @@ test.concurrent('the backoff is waited for', async () => {
   expect(pauses[0]).toBeLessThan(190);
   expect(pauses[1]).toBeGreaterThanOrEqual(199);
   expect(pauses[1]).toBeLessThan(350);
+});
+
+test.concurrent('retryAfter is waited for instead of the backoff, and counts as an attempt', async () => {
+  const keys = freshKeys();
+  const at: number[] = [];
+  const handler = (_task: unknown, { attempt, retryAfter }: TaskContext): never => {
+    at.push(performance.now());
+    if (attempt === 1) return retryAfter(300, 'the quota is used up');
+    if (attempt === 2) throw Object.assign(new Error('busy'), { retryAfter: 150 });
+    return retryAfter(new Date(Date.now() + 3_600_000), 'still busy');
+  };
+  // longer than the test waits
+  const backoff = { initialMs: 60_000, maxMs: 60_000, jitter: true };
+  await using worker = startWorker(server, keys, { handler, retry: { attempts: 3, backoff } });
+  await redis.lpush(keys.queue, 'a');
+  await eventually(async () => expect(await redis.llen(keys.dead)).toBe(1));
+  const pauses = at.slice(1).map((time, i) => time - (at[i] ?? 0));
+  expect(pauses[0]).toBeGreaterThanOrEqual(299);
+  expect(pauses[1]).toBeGreaterThanOrEqual(149);
+  expect((await listDead(redis, keys))[0]?.error).toBe('failed 3 of 3 attempts: RetryAfter: still busy');
+  expect(worker.log.find(({ msg }) => msg === 'a task failed')).toMatchObject({
+    outcome: { kind: 'retry', delayMs: 300, error: 'RetryAfter: the quota is used up' },
+  });
 });
 
 test.concurrent('a result that cannot be stored fails its task at once, and no other', async () => {

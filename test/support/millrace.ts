@@ -19,6 +19,7 @@ export interface Program extends AsyncDisposable {
   readonly child: ChildProcess;
   readonly ended: Promise<Ended>;
   stdout(): string;
+  stderr(): string;
   /** Resolves to the match once it has printed a text like this. */
   prints(text: RegExp, withinMs?: number): Promise<RegExpExecArray>;
 }
@@ -51,6 +52,7 @@ export function start(file: string, args: readonly string[], options: StartOptio
     child,
     ended,
     stdout: () => stdout,
+    stderr: () => stderr,
     prints: (text, withinMs = 20_000) =>
       eventually(
         () => {
