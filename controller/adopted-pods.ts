@@ -4,13 +4,15 @@
  */
 import type { Lister } from '../kube/api.ts';
 import { PODS } from '../kube/resources.ts';
-import { refOf, reflect } from '../kube/watch.ts';
+import { refOf, reflect, type Reflector } from '../kube/watch.ts';
 import type { Pod } from '../kube/wire.ts';
 import { slimPod } from './trouble.ts';
 
 export interface AdoptedPods {
   /** Begins, goes on with or ends the watch of a pool, in the pool's namespace. */
   follow(pool: string, selector: string | undefined): void;
+  /** For metrics, of all watches together; `undefined` while there is none. */
+  stats(): ReturnType<Reflector<Pod>['stats']> | undefined;
   /** Resolves when the signal was aborted and nothing runs any more. */
   stopped(): Promise<void>;
 }
@@ -22,8 +24,14 @@ export interface AdoptedPodsOptions {
   readonly signal: AbortSignal;
 }
 
+interface Watch {
+  readonly selector: string;
+  readonly end: AbortController;
+  readonly reflector: Reflector<Pod>;
+}
+
 export function followAdopted({ api, onChange, onError, signal }: AdoptedPodsOptions): AdoptedPods {
-  const watches = new Map<string, { readonly selector: string; readonly end: AbortController }>();
+  const watches = new Map<string, Watch>();
   const running = new Set<Promise<void>>();
 
   return {
@@ -34,8 +42,7 @@ export function followAdopted({ api, onChange, onError, signal }: AdoptedPodsOpt
       watches.delete(pool);
       if (selector === undefined) return;
       const end = new AbortController();
-      watches.set(pool, { selector, end });
-      const { stopped } = reflect<Pod>({
+      const reflector = reflect<Pod>({
         api,
         resource: PODS,
         namespaces: [refOf(pool).namespace],
@@ -45,8 +52,18 @@ export function followAdopted({ api, onChange, onError, signal }: AdoptedPodsOpt
         signal: AbortSignal.any([signal, end.signal]),
         onChange: (_, pod, previous) => onChange(pool, pod, previous),
       });
-      const ended = stopped.finally(() => running.delete(ended));
+      watches.set(pool, { selector, end, reflector });
+      const ended = reflector.stopped.finally(() => running.delete(ended));
       running.add(ended);
+    },
+    stats: () => {
+      const all = Array.from(watches.values(), ({ reflector }) => reflector.stats());
+      if (all.length === 0) return undefined;
+      const events = all.flatMap(({ lastEvent }) => lastEvent ?? []);
+      return {
+        restarts: all.reduce((sum, { restarts }) => sum + restarts, 0),
+        lastEvent: events.length > 0 ? Math.max(...events) : undefined,
+      };
     },
     stopped: async () => void (await Promise.all(running)),
   };

@@ -180,8 +180,11 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   options.publish({
     workqueueDepth: () => queue.depth,
     redisServers: () => hub.size,
-    watches: () =>
-      Object.fromEntries(Object.entries(reflectors).map(([name, reflector]) => [name, reflector.stats()])),
+    watches: () => {
+      const own = Object.entries(reflectors).map(([name, reflector]) => [name, reflector.stats()] as const);
+      const others = adopted.stats();
+      return Object.fromEntries(others ? [...own, ['adopted_pods', others] as const] : own);
+    },
   });
   log.info({ pools: pools.store.size }, 'watching pools');
   await queue.run(signal);

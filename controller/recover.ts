@@ -117,10 +117,10 @@ export function createRecovery(options: RecoveryOptions): Recovery {
     { epoch, started, connected }: Life,
   ): Promise<Verdict> {
     const { worker, why, words, endedAt = -Infinity } = death;
+    if (connected && !death.restarted) return 'look again';
     let verdict: Verdict = 'nothing to do';
-    if (epoch !== undefined) {
-      if (connected) return death.restarted ? 'nothing to do' : 'look again';
-      if (connected === undefined && started + CLOCKS_MS >= endedAt) return 'nothing to do';
+    const believed = connected === undefined && started + CLOCKS_MS < endedAt;
+    if (epoch !== undefined && (connected === false || believed)) {
       // without a connection nothing of it can be blocked in Redis either: no grave
       const graveMs = connected === false ? 0 : undefined;
       const tasks = await within(ANSWER_MS, reap(redis, keys, worker, epoch, why, graveMs), 'reap');
