@@ -186,20 +186,29 @@ function cutShort({ runs, lives, custody }: Evidence): Violation[] {
   return found;
 }
 
-/** From the death of a process to the next run of each task that it was running, ms, ascending. */
-export function recoveryTimes({ runs, lives }: Pick<Evidence, 'runs' | 'lives'>): number[] {
+/** From the death of a process to the next run of each task that it was running, ms, ascending, by kind of the fault. */
+export function recoveryTimes({
+  runs,
+  lives,
+  faults,
+}: Pick<Evidence, 'runs' | 'lives' | 'faults'>): ReadonlyMap<string, number[]> {
   const byProcess = Map.groupBy(runs, ({ worker, pid }) => `${worker}@${pid}`);
   const byId = Map.groupBy(runs, ({ id }) => id);
-  const times: number[] = [];
+  const times = new Map<string, number[]>();
   for (const { end, worker, pid, to } of lives) {
     if (end !== 'killed') continue;
+    const kill = faults.findLast(
+      (fault) => fault.kind.startsWith('kill') && fault.workers.includes(worker) && fault.from <= to,
+    );
+    const kind = kill?.kind ?? 'killed at the end';
     for (const run of byProcess.get(`${worker}@${pid}`) ?? []) {
       if (run.ended) continue;
       const next = byId.get(run.id)?.find(({ begun }) => begun >= to);
-      if (next) times.push(next.begun - to);
+      if (next) times.set(kind, [...(times.get(kind) ?? []), next.begun - to]);
     }
   }
-  return times.toSorted((a, b) => a - b);
+  for (const list of times.values()) list.sort((a, b) => a - b);
+  return times;
 }
 
 /** Epochs that were ended although no fault hit their worker around that time: a machine too slow for the lease. */

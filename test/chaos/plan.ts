@@ -67,7 +67,7 @@ export interface Plan {
 /** The shortest lease that a worker takes is 1 s; on a busy machine that is too short to be kept without a fault. */
 const LEASE_MS = 3_000;
 const FAULTS_A_ROUND = 4;
-const FAULTS_WITHIN_MS = 2_000;
+const FAULTS_WITHIN_MS = 1_500;
 
 export function createPlan(seed: number, count: number): Plan {
   const tasks = drawTasks(seed, count);

@@ -23,8 +23,8 @@ export interface Figures {
   readonly fencesUnprovoked: number;
   readonly repeats: number;
   readonly repeatsMost: number;
-  /** From the death of a process to the next run of a task that it was running, ms. */
-  readonly recoveryMs: { readonly count: number; readonly p50: number; readonly p99: number };
+  /** From the death of a process to the next run of a task that it was running, ms; by kind of the fault. */
+  readonly recoveryMs: Readonly<Record<string, { count: number; p50: number; p99: number }>>;
   readonly violations: number;
 }
 
@@ -34,7 +34,10 @@ export function figuresOf(plan: Plan, { evidence, tookMs, scaled, violations }: 
   const sum = (of: (fate: (typeof fates)[number]) => number): number =>
     fates.reduce((total, fate) => total + of(fate), 0);
   const again = [...repeats(evidence).values()];
-  const recovery = recoveryTimes(evidence);
+  const recovery = [...recoveryTimes(evidence)].map(([kind, times]) => {
+    const at = (share: number): number => percentile(times, share);
+    return [kind, { count: times.length, p50: at(0.5), p99: at(0.99) }] as const;
+  });
   const planned = plan.tasks.reduce((total, { copies }) => total + copies, 0);
   return {
     seed: plan.seed,
@@ -54,7 +57,7 @@ export function figuresOf(plan: Plan, { evidence, tookMs, scaled, violations }: 
     fencesUnprovoked: unprovoked(evidence).length,
     repeats: again.reduce((total, times) => total + times, 0),
     repeatsMost: Math.max(0, ...again),
-    recoveryMs: { count: recovery.length, p50: percentile(recovery, 0.5), p99: percentile(recovery, 0.99) },
+    recoveryMs: Object.fromEntries(recovery),
     violations: violations.length,
   };
 }
@@ -65,7 +68,10 @@ export function figuresText(figures: Figures): string {
   const kinds = Object.entries(faults).map(([kind, count]) => `${count} ${kind}`);
   return [
     ...Object.entries(rest).map(([name, value]) => `${name.padEnd(20)} ${value}`),
-    `recovery             p50 ${recoveryMs.p50} ms, p99 ${recoveryMs.p99} ms, of ${recoveryMs.count} runs cut off by a kill`,
+    ...Object.entries(recoveryMs).map(
+      ([kind, { count, p50, p99 }]) =>
+        `recovery             after ${kind}: p50 ${p50} ms, p99 ${p99} ms of ${count} runs`,
+    ),
     `faults               ${kinds.join(', ')}`,
     '',
   ].join('\n');

@@ -117,7 +117,9 @@ test('recovery is measured from the death of a process to the next run of what i
   };
   const cut = { ...run('cut', 1, 10), ended: undefined };
   const lives: Life[] = [{ ...life, pid: 1, end: 'killed', to: 100 }];
-  expect(recoveryTimes({ runs: [cut, run('again', 2, 350)], lives })).toEqual([250]);
+  const faults = [{ kind: 'kill', what: '', from: 90, to: 90, workers: ['w1'] }];
+  const times = recoveryTimes({ runs: [cut, run('again', 2, 350)], lives, faults });
+  expect([...times]).toEqual([['kill', [250]]]);
 });
 
 test('an append-only file that a kill cut off is read up to there; anything else is refused', () => {
