@@ -172,7 +172,8 @@ async function expectNoClients(address: RedisAddress): Promise<void> {
       const list = String(await admin.client('LIST'))
         .trim()
         .split('\n');
-      return list.filter((line) => !line.startsWith(`id=${id} `));
+      // a replica's link is its server's own
+      return list.filter((line) => !line.startsWith(`id=${id} `) && !line.includes(' flags=S '));
     };
     await eventually(
       async () => {
@@ -187,7 +188,7 @@ async function expectNoClients(address: RedisAddress): Promise<void> {
 }
 
 /** The first server program in PATH. */
-function findServer(): string {
+export function findServer(): string {
   for (const name of ['redis-server', 'valkey-server'])
     for (const folder of (process.env['PATH'] ?? '').split(delimiter))
       if (isProgram(join(folder, name))) return join(folder, name);
