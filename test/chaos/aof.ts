@@ -1,26 +1,63 @@
 /**
  * Redis's append-only file as a list of transactions: every change that the server made, in order, what one script did
- * together. A run that keeps it whole (no rewrite) has a history that neither workers nor scripts can embellish.
+ * together. A run that keeps all of it has a history that neither workers nor scripts can embellish.
+ *
+ * A server that is restarted reads its file first, and a long one takes long. So it is rewritten now and then; Redis 7
+ * and Valkey then begin a new part, and a second name for each part keeps it when the server removes its own.
  */
-import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { link, readdir, readFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import type { Redis } from 'ioredis';
+import { eventually } from '../support/eventually.ts';
 
 export type Command = readonly Buffer[];
 /** What was changed in one step: by one command, or by one script. */
 export type Transaction = readonly Command[];
 
-/** Reads the history in a server's folder. The server must have ended, and must never have rewritten the file. */
-export async function readHistory(dir: string): Promise<Transaction[]> {
+const REWRITE_BYTES = 16 << 20;
+const REWRITE_MS = 60_000;
+
+/** Rewrites the file of the server in `dir` when it has become long, after all parts were kept in `kept`. */
+export async function shorten(redis: Redis, dir: string, kept: string): Promise<void> {
+  await keep(dir, kept);
+  const field = async (name: string): Promise<number> =>
+    Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(await redis.info('persistence'))?.[1]);
+  const grown = (await field('aof_current_size')) - (await field('aof_base_size'));
+  if (grown < REWRITE_BYTES || (await parts(dir)).length === 0) return;
+  await redis.bgrewriteaof();
+  await eventually(
+    async () => {
+      if ((await field('aof_rewrite_scheduled')) + (await field('aof_rewrite_in_progress')) > 0)
+        throw new Error('Redis still rewrites its append-only file');
+    },
+    { withinMs: REWRITE_MS, everyMs: 50 },
+  );
+  await keep(dir, kept);
+}
+
+/** Gives the parts that there are a second name in `kept`. */
+async function keep(dir: string, kept: string): Promise<void> {
+  for (const file of await parts(dir))
+    await link(file, join(kept, basename(file))).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error;
+    });
+}
+
+/** The whole history of a server that has ended: what was kept, and what is in its folder. */
+export async function readHistory(dir: string, kept: string): Promise<Transaction[]> {
+  await keep(dir, kept);
+  const files = await parts(kept);
   const history: Transaction[] = [];
-  for (const file of await incrementalFiles(dir)) history.push(...parseAof(await readFile(file)));
+  for (const file of files.length > 0 ? files : [join(dir, 'appendonly.aof')])
+    history.push(...parseAof(await readFile(file)));
   return history;
 }
 
-/** Redis 7 and Valkey keep a folder of parts; before, there was one file. */
-async function incrementalFiles(dir: string): Promise<string[]> {
-  const folder = join(dir, 'appendonlydir');
-  const names = await readdir(folder).catch(() => undefined);
-  if (!names) return [join(dir, 'appendonly.aof')];
+/** The parts in a folder or in the one where the server keeps them, oldest first; none where it keeps a single file. */
+async function parts(dir: string): Promise<string[]> {
+  const own = join(dir, 'appendonlydir');
+  const inside = await readdir(own).catch(() => undefined);
+  const [folder, names] = inside ? [own, inside] : [dir, await readdir(dir)];
   const number = (name: string): number => Number(/\.(\d+)\.incr\.aof$/.exec(name)?.[1] ?? 0);
   return names
     .filter((name) => number(name) > 0)

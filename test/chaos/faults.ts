@@ -25,11 +25,15 @@ export interface Scene {
   readonly controllerProxy: TcpProxy;
   /** Ids that a plain worker took. */
   readonly plain: string[];
+  /** Folder that keeps the history. */
+  readonly kept: string;
 }
 
 export interface Striker {
   /** Resolves when the fault is over, to what was done. */
   strike(fault: Fault): Promise<DoneFault>;
+  /** Does something that needs a Redis without faults of its own. */
+  inPeace<T>(work: () => Promise<T>): Promise<T>;
 }
 
 export function createStriker(scene: Scene): Striker {
@@ -129,6 +133,7 @@ export function createStriker(scene: Scene): Striker {
   }
 
   return {
+    inPeace: oneAtATime,
     strike: async (fault) => {
       const from = Date.now();
       const workers = await act(fault);

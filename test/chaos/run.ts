@@ -15,7 +15,7 @@ import { listDead } from '../../queue/dead.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { startRedis } from '../support/redis.ts';
 import { startTcpProxy } from '../support/tcpproxy.ts';
-import { readHistory } from './aof.ts';
+import { readHistory, shorten } from './aof.ts';
 import { check, type DoneFault, type Evidence, type Violation } from './check.ts';
 import { openClients, type Clients } from './clients.ts';
 import { createController } from './controller.ts';
@@ -60,6 +60,8 @@ export async function runChaos({ plan, workers, limitMs, signal, progress }: Run
   await using stack = new AsyncDisposableStack();
   const ledger = await mkdtemp(join(tmpdir(), 'millrace-chaos-'));
   stack.defer(() => rm(ledger, { recursive: true, force: true }));
+  const kept = await mkdtemp(join(tmpdir(), 'millrace-chaos-'));
+  stack.defer(() => rm(kept, { recursive: true, force: true }));
   const server = stack.use(await startRedis({ args: REDIS_ARGS }));
   const keys = queueKeys('chaos', 'chaos:result');
   const redis = server.client();
@@ -86,12 +88,13 @@ export async function runChaos({ plan, workers, limitMs, signal, progress }: Run
       onGone: (worker) => controller.gone(worker),
     }),
   );
-  const scene = { server, redis, keys, fleet, controller, clientProxy, controllerProxy, plain };
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(limitMs)]);
+  const scene = { server, redis, keys, fleet, controller, clientProxy, controllerProxy, plain, kept };
+  const broken = new AbortController();
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(limitMs), broken.signal]);
 
   const began = performance.now();
   controller.start();
-  const faults = await playRounds(plan, scene, clients, limit, progress);
+  const faults = await playRounds(plan, scene, clients, limit, progress, (error) => broken.abort(error));
   const tookMs = performance.now() - began;
   const complaints = await clients.complaints(limit.aborted ? 0 : CLIENT_PATIENCE_MS);
   progress(`all tasks settled: ${limit.aborted ? 'no' : 'yes'}; waiting for graves to be swept`);
@@ -105,7 +108,7 @@ export async function runChaos({ plan, workers, limitMs, signal, progress }: Run
   progress('reading the ledger and the history');
   const evidence: Evidence = {
     tasks: plan.tasks,
-    custody: readCustody(await readHistory(server.dir), keys),
+    custody: readCustody(await readHistory(server.dir, kept), keys),
     runs: await readLedger(ledger),
     lives: fleet.lives,
     faults,
@@ -128,6 +131,7 @@ async function playRounds(
   clients: Clients,
   limit: AbortSignal,
   progress: (line: string) => void,
+  onBroken: (error: unknown) => void,
 ): Promise<DoneFault[]> {
   const striker = createStriker(scene);
   const striking: Promise<DoneFault>[] = [];
@@ -137,9 +141,10 @@ async function playRounds(
   try {
     for (const round of plan.rounds) {
       if (limit.aborted) break;
+      await striker.inPeace(() => shorten(scene.redis, scene.server.dir, scene.kept));
       board.pushing(round);
       await Promise.race([clients.push(round), over]);
-      striking.push(...(await strikeAll(round, striker, limit)));
+      striking.push(...(await strikeAll(round, striker, limit, onBroken)));
       await board.until(round.leave, limit);
       await delay(round.restMs);
     }
@@ -152,14 +157,22 @@ async function playRounds(
 }
 
 /** Begins all faults of a round, each at its time; they may last longer. */
-async function strikeAll(round: Round, striker: Striker, limit: AbortSignal): Promise<Promise<DoneFault>[]> {
+async function strikeAll(
+  round: Round,
+  striker: Striker,
+  limit: AbortSignal,
+  onBroken: (error: unknown) => void,
+): Promise<Promise<DoneFault>[]> {
   const begun: Promise<DoneFault>[] = [];
   let at = 0;
   for (const { afterMs, fault } of round.faults) {
     await delay(afterMs - at);
     at = afterMs;
     if (limit.aborted) break;
-    begun.push(striker.strike(fault));
+    const done = striker.strike(fault);
+    // a fault that cannot be made ends the run; whoever awaits it is told
+    done.catch(onBroken);
+    begun.push(done);
   }
   return begun;
 }
