@@ -118,6 +118,7 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
       step: done,
       trouble,
       wake,
+      evictionRisk: redis?.sampler.evictionRisk,
       selector: target?.selector,
       now: new Date(clock.now()),
     });

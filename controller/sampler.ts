@@ -10,6 +10,7 @@ import { sampleQueue, WrongKeyType, type QueueSample } from '../queue/sample.ts'
 import { recoverLost } from '../queue/recover.ts';
 import { defineScripts } from '../queue/scripts.ts';
 import type { Logger } from '../runtime/log.ts';
+import { watchEviction } from './eviction.ts';
 import { createWake, type WakeMode } from './wake.ts';
 
 export type Sampled =
@@ -28,6 +29,8 @@ export interface Sampler extends AsyncDisposable {
   /** Whether something happens at `id`: then it is sampled often. */
   setActive(id: string, active: boolean): void;
   readonly wakeMode: WakeMode;
+  /** Why the server may lose tasks by itself, in words; `undefined` when it does not. */
+  readonly evictionRisk: string | undefined;
   /** For what is done rarely: recovery, clean-up. */
   readonly redis: Redis;
 }
@@ -38,6 +41,7 @@ export interface SamplerOptions {
   readonly log: Logger;
   readonly pollMs?: number;
   readonly safetyMs?: number;
+  readonly evictionMs?: number;
   readonly wakeMode?: WakeMode;
 }
 
@@ -78,6 +82,10 @@ export function createSampler(options: SamplerOptions): Sampler {
     tried.resolve();
     for (const id of entries.keys()) void look(id);
   });
+  const lookAll = (): void => {
+    for (const id of entries.keys()) void look(id);
+  };
+  const eviction = watchEviction(redis, log, lookAll, options.evictionMs);
   const wake = createWake({
     address,
     log,
@@ -152,6 +160,9 @@ export function createSampler(options: SamplerOptions): Sampler {
     get wakeMode() {
       return wake.mode;
     },
+    get evictionRisk() {
+      return eviction.risk;
+    },
     add: (id, keys) => {
       const entry = entries.get(id);
       if (entry && entry.keys.queue === keys.queue && entry.keys.result === keys.result) return;
@@ -173,6 +184,7 @@ export function createSampler(options: SamplerOptions): Sampler {
     },
     [Symbol.asyncDispose]: async () => {
       clearInterval(timer);
+      eviction[Symbol.dispose]();
       entries.clear();
       await Promise.all([wake[Symbol.asyncDispose](), closeRedis(redis)]);
     },

@@ -20,6 +20,8 @@ export interface Seen {
   readonly trouble: Trouble | undefined;
   readonly selector: string | undefined;
   readonly wake: string;
+  /** Why Redis may lose tasks by itself, in words. */
+  readonly evictionRisk?: string | undefined;
   readonly now: Date;
 }
 
@@ -58,14 +60,22 @@ function causeChanged(before: WorkerPoolStatus, decision: Decision): boolean {
   );
 }
 
-function conditionsOf({ pool, sampled, step, trouble }: Seen): Observed[] {
+function conditionsOf({ pool, sampled, step, trouble, evictionRisk }: Seen): Observed[] {
   const redis = redisCondition(sampled);
   return [
     readyCondition(pool, redis, step, trouble),
     redis,
     activeCondition(step),
     limitedCondition(pool, step),
+    ...evictionCondition(evictionRisk),
   ];
+}
+
+/** There only while it is so: most people never need to know of it. */
+function evictionCondition(risk: string | undefined): Observed[] {
+  if (risk === undefined) return [];
+  const message = sentence(risk);
+  return [{ type: 'EvictionPossible', status: 'True', reason: 'MaxmemoryPolicy', message }];
 }
 
 function redisCondition(sampled: Sampled): Observed {

@@ -5,6 +5,7 @@
 import { hostname } from 'node:os';
 import type { Redis } from 'ioredis';
 import { closeRedis, describeRedisError, openRedis, type RedisAddress } from '../queue/connection.ts';
+import { evictionRisk } from '../queue/eviction.ts';
 import { queueKeys, type QueueKeys } from '../queue/keys.ts';
 import { defineScripts, reap, register } from '../queue/scripts.ts';
 import { systemClock } from '../runtime/clock.ts';
@@ -70,6 +71,8 @@ export async function runWorker(
   redis.on('ready', () => (complained = undefined));
   const blocker = openRedis(options.redis, { onError, ...BLOCKER_OPTIONS });
   const { id: worker, concurrency, leaseMs, log, metrics } = options;
+  // as often as it connects: the settings of another server may differ
+  redis.on('ready', () => void evictionRisk(redis).then((risk) => risk && log.error(risk)));
   await using keeper = options.mayBlock ? createLeaseKeeper({ redis, keys, worker, leaseMs }) : undefined;
   const leftovers: Leftovers = new Set();
   const run = { handler: options.handler, queue: options.queue, retry: options.retry, random: Math.random };
