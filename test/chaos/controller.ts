@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import type { Replicas } from '../../controller/target.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
-import type { Fleet } from './fleet.ts';
+import type { Fleet, Pod } from './fleet.ts';
 
 export type FromController =
   | { readonly kind: 'observe'; readonly number: number }
@@ -51,10 +51,22 @@ export function createController({ port, keys, maxReplicas, fleet }: ControllerO
       scaled[message.to > message.from ? 'up' : 'down']++;
       return;
     }
-    if (message.kind === 'scale') fleet().scale(message.replicas, new Map(message.holding));
+    if (message.kind === 'scale') scale(message.replicas, new Map(message.holding));
     const ready = pods.filter((pod) => pod.ready).length;
     const replicas: Replicas = { wanted, existing, ready, trouble: undefined };
     tell(from, { kind: 'answer', number: message.number, replicas });
+  }
+
+  /** On the way down those that hold least go first, as with a Deployment's deletion costs. */
+  function scale(replicas: number, holding: ReadonlyMap<string, number>): void {
+    const { pods, raise, remove } = fleet();
+    if (replicas >= pods.length) return raise(replicas);
+    const held = ({ id }: Pod): number => holding.get(id) ?? 0;
+    const victims = pods.toSorted((a, b) => held(a) - held(b)).slice(0, pods.length - replicas);
+    remove(
+      victims.map(({ id }) => id),
+      replicas,
+    );
   }
 
   function tell(to: ChildProcess, message: ToController): void {

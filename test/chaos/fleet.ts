@@ -6,7 +6,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { chooseToStop } from '../../cli/local-rules.ts';
 import { workerProgram, type WorkerSettings } from '../../cli/worker-program.ts';
 import { formatDuration } from '../../runtime/duration.ts';
 import { openWatcher } from '../../worker/handlers/watcher.ts';
@@ -44,7 +43,10 @@ export interface Fleet extends AsyncDisposable {
   readonly lives: readonly Life[];
   /** The last words of processes, for an account of what went wrong. */
   readonly lines: readonly string[];
-  scale(replicas: number, holding: ReadonlyMap<string, number>): void;
+  /** So many in all; new ones are started. */
+  raise(replicas: number): void;
+  /** So many in all, without these: they are asked to stop. */
+  remove(ids: readonly string[], replicas: number): void;
   kill(pod: Pod, back: 'restarted' | 'replaced'): void;
   /** SIGTERM from outside, and a new pod in its place. */
   evict(pod: Pod): void;
@@ -155,10 +157,13 @@ export function createFleet(options: FleetOptions): Fleet {
     },
     lives,
     lines,
-    scale: (replicas, holding) => {
+    raise: (replicas) => {
       wanted = replicas;
-      const now = active();
-      for (const pod of chooseToStop(now, now.length - replicas, holding)) stop(pod, 'scaling');
+      fill();
+    },
+    remove: (ids, replicas) => {
+      wanted = replicas;
+      for (const pod of active()) if (ids.includes(pod.id)) stop(pod, 'scaling');
       fill();
     },
     kill: (pod, back) => {
