@@ -1,6 +1,7 @@
 /**
- * Four projects, run one after the other, so that a slow cluster never disturbs what is timed in milliseconds:
- * `unit` (pure), `redis` (a real server each), `kube` (a real API server), `kind` (a real cluster).
+ * Five projects, run one after the other, so that a slow cluster never disturbs what is timed in milliseconds:
+ * `unit` (pure), `redis` (a real server each), `kube` (a real API server), `chaos` (a short run of `npm run chaos`),
+ * `kind` (a real cluster).
  */
 import { defineConfig } from 'vitest/config';
 
@@ -23,7 +24,8 @@ export default defineConfig({
       project('unit', 1),
       project('redis', 2, { testTimeout: 30_000, hookTimeout: 60_000, maxWorkers: 2 }),
       project('kube', 3, { testTimeout: 60_000, hookTimeout: 120_000, maxWorkers: 3 }),
-      project('kind', 4, {
+      project('chaos', 4, { testTimeout: 180_000, fileParallelism: false }),
+      project('kind', 5, {
         globalSetup: ['test/kind/cluster.ts', 'test/support/kind-images.ts'],
         testTimeout: 180_000,
         hookTimeout: 1_800_000,

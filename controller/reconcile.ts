@@ -160,6 +160,7 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
       trouble,
       wake,
       poison: state.poison?.note,
+      evictionRisk: redis?.sampler.evictionRisk,
       selector: target?.selector,
       now: new Date(clock.now()),
     });

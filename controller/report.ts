@@ -103,6 +103,8 @@ export function createReporter(deps: ReportDeps): Reporter {
 /** A condition says how it is now; the event says when it became so. What two of them say is told once. */
 function turned(before: readonly Observed[], after: readonly Observed[]): Occurrence[] {
   const told = after.flatMap(({ type, status, reason, message }): Occurrence[] => {
+    if (type === 'EvictionPossible' && !before.some((condition) => condition.type === type))
+      return [{ type: 'Warning', reason: type, action: 'Sample', note: message }];
     if (type !== 'RedisReachable' && type !== 'Ready') return [];
     const old = before.find((condition) => condition.type === type);
     if (status === 'False' && (old?.status !== 'False' || old.reason !== reason))

@@ -13,6 +13,7 @@ import { recoverLost } from '../queue/recover.ts';
 import { sweep } from '../queue/sweep.ts';
 import { defineScripts } from '../queue/scripts.ts';
 import type { Logger } from '../runtime/log.ts';
+import { watchEviction } from './eviction.ts';
 import { createWake, type WakeMode } from './wake.ts';
 
 export type Sampled =
@@ -31,6 +32,8 @@ export interface Sampler extends AsyncDisposable {
   /** Whether something happens at `id`: then it is sampled often. */
   setActive(id: string, active: boolean): void;
   readonly wakeMode: WakeMode;
+  /** Why the server may lose tasks by itself, in words; `undefined` when it does not. */
+  readonly evictionRisk: string | undefined;
   /** For what is done rarely: recovery, clean-up. */
   readonly redis: Redis;
 }
@@ -41,6 +44,7 @@ export interface SamplerOptions {
   readonly log: Logger;
   readonly pollMs?: number;
   readonly safetyMs?: number;
+  readonly evictionMs?: number;
   readonly wakeMode?: WakeMode;
 }
 
@@ -85,6 +89,10 @@ export function createSampler(options: SamplerOptions): Sampler {
     tried.resolve();
     for (const id of entries.keys()) void look(id);
   });
+  const lookAll = (): void => {
+    for (const id of entries.keys()) void look(id);
+  };
+  const eviction = watchEviction(redis, log, lookAll, options.evictionMs);
   const wake = createWake({
     address,
     log,
@@ -193,6 +201,9 @@ export function createSampler(options: SamplerOptions): Sampler {
     get wakeMode() {
       return wake.mode;
     },
+    get evictionRisk() {
+      return eviction.risk;
+    },
     add: (id, queues) => {
       const names = ({ queue, result }: QueueKeys): string => JSON.stringify([queue, result]);
       const entry = entries.get(id);
@@ -215,6 +226,7 @@ export function createSampler(options: SamplerOptions): Sampler {
     },
     [Symbol.asyncDispose]: async () => {
       clearInterval(timer);
+      eviction[Symbol.dispose]();
       entries.clear();
       await Promise.all([wake[Symbol.asyncDispose](), closeRedis(redis)]);
     },

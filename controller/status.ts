@@ -22,6 +22,8 @@ export interface Seen {
   readonly wake: string;
   /** The newest task that was given up because its workers were lost. */
   readonly poison: string | undefined;
+  /** Why Redis may lose tasks by itself, in words. */
+  readonly evictionRisk?: string | undefined;
   readonly now: Date;
 }
 
@@ -65,7 +67,7 @@ function causeChanged(before: WorkerPoolStatus, decision: Decision): boolean {
   );
 }
 
-function conditionsOf({ pool, sampled, step, trouble, poison }: Seen): Observed[] {
+function conditionsOf({ pool, sampled, step, trouble, poison, evictionRisk }: Seen): Observed[] {
   const redis = redisCondition(sampled);
   return [
     readyCondition(pool, redis, step, trouble),
@@ -73,7 +75,15 @@ function conditionsOf({ pool, sampled, step, trouble, poison }: Seen): Observed[
     activeCondition(step),
     limitedCondition(pool, step),
     poisonCondition(poison),
+    ...evictionCondition(evictionRisk),
   ];
+}
+
+/** There only while it is so: most people never need to know of it. */
+function evictionCondition(risk: string | undefined): Observed[] {
+  if (risk === undefined) return [];
+  const message = sentence(risk);
+  return [{ type: 'EvictionPossible', status: 'True', reason: 'MaxmemoryPolicy', message }];
 }
 
 function redisCondition(sampled: Sampled): Observed {

@@ -24,14 +24,18 @@ export interface RedisTls {
 }
 
 const CONNECT_TIMEOUT_MS = 5_000;
+/** A server that reads its data first guesses how long that will take; ask it again at least this often, ms. */
+const LOADING_RETRY_MS = 500;
 
 /** The ioredis options of an address. Throws `RangeError` in one line when the address cannot be one. */
 export function redisOptions(address: RedisAddress): RedisOptions {
   const base: RedisOptions = {
     connectTimeout: CONNECT_TIMEOUT_MS,
     maxRetriesPerRequest: null,
+    maxLoadingRetryTime: LOADING_RETRY_MS,
     // after a failover the old primary answers as a replica: look for the new one and send the command again
-    reconnectOnError: (error) => (error.message.startsWith('READONLY') ? 2 : false),
+    // (Redis 6 tells it of a script at the end of a longer message)
+    reconnectOnError: (error) => (/^READONLY|-READONLY /.test(error.message) ? 2 : false),
     retryStrategy: (attempt) => Math.min(50 * 2 ** Math.min(attempt, 6), 2_000),
     ...(address.username ? { username: address.username } : {}),
     ...(address.password ? { password: address.password } : {}),

@@ -7,6 +7,7 @@ import type { Redis } from 'ioredis';
 import { closeRedis, describeRedisError, openRedis, type RedisAddress } from '../queue/connection.ts';
 import { checkDurability, type Durability } from '../queue/durability.ts';
 import { readFate } from '../queue/fate.ts';
+import { evictionRisk } from '../queue/eviction.ts';
 import { queueKeys, type QueueKeys } from '../queue/keys.ts';
 import { clientName } from '../queue/lives.ts';
 import { defineScripts, reap, register } from '../queue/scripts.ts';
@@ -101,7 +102,11 @@ export async function runWorker(
   };
   const common = { onError, connectionName: clientName(queues.join(','), options.id) };
   const redis = defineScripts(openRedis(options.redis, { ...common, socketTimeout: SOCKET_TIMEOUT_MS }));
-  redis.on('ready', () => (complained = undefined));
+  redis.on('ready', () => {
+    complained = undefined;
+    // as often as it connects: the settings of another server may differ
+    void evictionRisk(redis).then((risk) => risk && options.log.error(risk));
+  });
   const slots = createSlots(options.concurrency);
   const ended = new AbortController();
   const oneEnds = AbortSignal.any([stopping, ended.signal]);

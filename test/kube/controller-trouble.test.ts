@@ -125,6 +125,40 @@ test('a Redis that dies while work goes on: replicas are held, then raised to th
   );
 });
 
+test('a Redis that may evict tasks is warned of for as long as it may', async () => {
+  await using cache = await startRedis({
+    args: ['--maxmemory', '64mb', '--maxmemory-policy', 'allkeys-lfu'],
+  });
+  const namespace = await world.namespace();
+  const ref = { namespace, name: 'tiles' };
+  await world.objects.create(POOLS, namespace, poolManifest('tiles', cache, { scaling }));
+  const pool = () => world.objects.get(POOLS, ref);
+  const warning = /maxmemory-policy allkeys-lfu.*set maxmemory-policy to noeviction/;
+  await eventually(async () => {
+    expect(conditionText(await pool(), 'EvictionPossible')).toMatch(warning);
+    const events = await world.objects.list(EVENTS, namespace);
+    expect(events.filter(({ reason }) => reason === 'EvictionPossible')).toEqual([
+      expect.objectContaining({ type: 'Warning', note: expect.stringMatching(warning) }),
+    ]);
+  }, bounded);
+  const redis = cache.client();
+  await redis.config('SET', 'maxmemory-policy', 'noeviction');
+  await redis.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+  await eventually(
+    async () => expect(conditionText(await pool(), 'EvictionPossible')).toBeUndefined(),
+    bounded,
+  );
+  await world.objects.patch(POOLS, ref, { spec: { redis: { url: world.redis.url } } });
+  // nobody but us may be connected any more when the server of this test goes
+  await eventually(async () => {
+    expect(
+      String(await redis.client('LIST'))
+        .trim()
+        .split('\n'),
+    ).toHaveLength(1);
+  }, bounded);
+});
+
 test('no password ever came into the log or an event', async () => {
   const events = await world.server.kubectl(['get', 'events', '-A', '-o', 'json']);
   expect(events).toContain('SecretMissing');

@@ -78,3 +78,15 @@ test.concurrent('a sampler: unknown meanwhile, never zero', async () => {
   await eventually(() => expect(sampler.latest('p').kind).toBe('known'), { withinMs: PATIENT_MS });
   for (const { sampled } of seen) if (sampled.kind === 'known') expect(sampled.sample.waiting).toBe(1);
 });
+
+test.concurrent('an enqueue that gets no answer is sent again on a new connection', async () => {
+  await using server = await startRedis();
+  await using proxy = await startTcpProxy(server.port);
+  const redis = server.client();
+  const { queue: name, result } = freshKeys();
+  await using queue = openQueue({ redis: through(proxy), queue: name, result });
+  await queue.enqueue('a');
+  proxy.swallow();
+  await queue.enqueue('b');
+  expect(await redis.lrange(name, 0, -1)).toEqual(['b', 'a']);
+});

@@ -139,7 +139,7 @@ async function startOnce(tools: string): Promise<ApiServer> {
   const stopped = new AbortController();
   const dispose = async (): Promise<void> => {
     stopped.abort();
-    await Promise.all(children.map(kill));
+    await Promise.all(children.map((child) => kill(child)));
     await rm(dir, { recursive: true, force: true, maxRetries: 3 });
     // Last: until here it stands in for us.
     await kill(guard);

@@ -53,11 +53,11 @@ export async function logTail(dir: string, name: string): Promise<string> {
 }
 
 /** Kills a child, also one that is stopped, and waits until it is gone. */
-export async function kill(child: ChildProcess): Promise<void> {
+export async function kill(child: ChildProcess, signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
   if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
   const ended = new Promise((resolve) => void child.once('exit', resolve));
   child.ref();
-  child.kill('SIGKILL');
+  child.kill(signal);
   await ended;
 }
 

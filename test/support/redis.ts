@@ -40,10 +40,14 @@ export interface RedisServer extends AsyncDisposable {
   readonly url: string;
   /** All that a client needs, password and certificates included. */
   readonly address: RedisAddress;
+  /** The folder in which it keeps its files. */
+  readonly dir: string;
   /** A client with Millrace's scripts, closed when the server is disposed of. */
   client(options?: RedisOptions): Redis;
   /** Kills the server, as a crash would. Resolves when it is gone. */
   kill(): Promise<void>;
+  /** SIGTERM: it writes what it keeps on disk and leaves. Resolves when it is gone. */
+  terminate(): Promise<void>;
   /** Starts it again on the same port; what it wrote to its folder is there again. */
   start(): Promise<void>;
   /** `kill`, then `start`. */
@@ -106,11 +110,11 @@ function createHandle({ program, dir, port, certificates, options }: Setup): Red
   const clients: Redis[] = [];
   let children: { server: ChildProcess; guard: ChildProcess } | undefined;
 
-  const killServer = async (): Promise<void> => {
+  const killServer = async (signal: 'SIGKILL' | 'SIGTERM' = 'SIGKILL'): Promise<void> => {
     if (!children) return;
     const { server, guard } = children;
     children = undefined;
-    await kill(server);
+    await kill(server, signal);
     await kill(guard);
   };
 
@@ -130,8 +134,10 @@ function createHandle({ program, dir, port, certificates, options }: Setup): Red
     port,
     url,
     address,
+    dir,
     start,
-    kill: killServer,
+    kill: () => killServer(),
+    terminate: () => killServer('SIGTERM'),
     client(overrides = {}) {
       const client = defineScripts(openRedis(address, overrides));
       clients.push(client);
@@ -184,7 +190,7 @@ async function expectNoClients(address: RedisAddress): Promise<void> {
 }
 
 /** The first server program in PATH. */
-function findServer(): string {
+export function findServer(): string {
   for (const name of ['redis-server', 'valkey-server'])
     for (const folder of (process.env['PATH'] ?? '').split(delimiter))
       if (isProgram(join(folder, name))) return join(folder, name);

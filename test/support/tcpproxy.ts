@@ -15,17 +15,20 @@ export interface TcpProxy extends AsyncDisposable {
   swallow(): void;
   /** Breaks all connections; what was held back is lost, and new ones work. */
   cut(): void;
+  /** New connections go to another port, as when a name begins to mean another server. */
+  redirect(targetPort: number): void;
 }
 
 export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
   const sockets = new Map<Socket, Direction>();
   const swallowed = new Set<Socket>();
   let stalled: readonly Direction[] = [];
+  let target = targetPort;
   const held = (socket: Socket, direction: Direction): boolean =>
     swallowed.has(socket) || stalled.includes(direction);
 
   const server = createServer((near) => {
-    const far = connect(targetPort, '127.0.0.1');
+    const far = connect(target, '127.0.0.1');
     for (const [from, to, direction] of [
       [near, far, 'requests'],
       [far, near, 'replies'],
@@ -72,6 +75,7 @@ export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
       }
     },
     cut,
+    redirect: (port) => (target = port),
     async [Symbol.asyncDispose]() {
       server.close();
       cut();

@@ -135,6 +135,11 @@ const cases: [string, Change, Record<string, string>][] = [
   ],
   ['paused', { pool: pool({ mode: 'Paused' }) }, { Ready: 'True Paused', Active: 'False Idle' }],
   ['a dry run', { pool: pool({ mode: 'DryRun' }) }, { Ready: 'True DryRun' }],
+  [
+    'Redis may evict tasks',
+    { evictionRisk: 'Redis evicts keys' },
+    { Ready: 'True Scaling', EvictionPossible: 'True MaxmemoryPolicy' },
+  ],
   ['max limits', { pool: pool({ maxReplicas: 2 }) }, { ScalingLimited: 'True MaxReplicas' }],
   ['min limits', { pool: pool({ minReplicas: 5 }) }, { ScalingLimited: 'True MinReplicas' }],
 ];

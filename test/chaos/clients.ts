@@ -1,0 +1,127 @@
+/**
+ * The clients of a run: the queue library, and a plain one that knows `LPUSH` and `HGET`. Each is behind a proxy, so
+ * that its connections can break. Both push again what was not answered, as clients do: then a task may be there twice,
+ * which is no loss; the history tells. Some results are waited for while the run goes on.
+ */
+import type { Redis } from 'ioredis';
+import { setTimeout as delay } from 'node:timers/promises';
+import { closeRedis, openRedis } from '../../queue/connection.ts';
+import type { QueueKeys } from '../../queue/keys.ts';
+import { openQueue, TaskFailed } from '../../queue/queue.ts';
+import type { Round } from './plan.ts';
+import type { Task } from './tasks.ts';
+
+export interface Clients extends AsyncDisposable {
+  push(round: Round): Promise<void>;
+  /** Resolves when all that is waited for has come, or `ms` are over; to what was wrong with it. */
+  complaints(ms: number): Promise<string[]>;
+}
+
+export interface ClientOptions {
+  readonly port: number;
+  readonly keys: QueueKeys;
+  /** Ids that a plain worker took: it fails nothing, so their ends are as good as any. */
+  readonly plain: readonly string[];
+}
+
+const CHUNK = 200;
+/** One result in so many is waited for. */
+const WAIT_FOR_ONE_IN = 20;
+const PLAIN_POLL_MS = 200;
+const PLAIN_MS = 4_000;
+/** A connection that answers nothing for so long is dead, ms. */
+const ANSWER_MS = 5_000;
+
+export function openClients({ port, keys, plain }: ClientOptions): Clients {
+  const address = { url: `redis://127.0.0.1:${port}` };
+  const queue = openQueue({ redis: address, queue: keys.queue, result: keys.result });
+  const redis = openRedis(address, { socketTimeout: ANSWER_MS });
+  const waits: Promise<void>[] = [];
+  const wrong: string[] = [];
+  const waiting = new Set<string>();
+  const closing = new AbortController();
+
+  async function pushPart(tasks: readonly Task[], client: Round['client']): Promise<void> {
+    const at = tasks.filter(({ delayMs }) => client === 'plain' || delayMs === 0).flatMap(copiesOf);
+    const later = tasks.filter(({ delayMs }) => client === 'library' && delayMs > 0);
+    if (client === 'plain') await untilTaken(() => redis.lpush(keys.queue, ...at));
+    else {
+      await untilTaken(() => queue.enqueueMany(at));
+      for (const { raw, delayMs } of later) await untilTaken(() => queue.enqueue(raw, { delayMs }));
+    }
+  }
+
+  async function expectResult(task: Task, client: Round['client']): Promise<void> {
+    const { id, outcome } = task;
+    waiting.add(id);
+    try {
+      if (client === 'plain') while ((await redis.hget(keys.result, id)) === null) await pause(PLAIN_POLL_MS);
+      else await queue.result(id, { signal: closing.signal });
+      if (outcome === 'dead' && !plain.includes(id))
+        wrong.push(`a client got a result of ${id}, which fails`);
+    } catch (error) {
+      if (closing.signal.aborted) wrong.push(`a client waited for the result of ${id} in vain`);
+      else if (!(error instanceof TaskFailed)) wrong.push(`waiting for ${id}: ${(error as Error).message}`);
+      else if (outcome === 'result') wrong.push(`a client was told that ${id} failed, which it does not`);
+    } finally {
+      waiting.delete(id);
+    }
+  }
+
+  /** Again and again: a client that was told of an error cannot know whether its push was done. */
+  async function untilTaken(push: () => Promise<unknown>): Promise<void> {
+    while (!closing.signal.aborted) {
+      try {
+        await push();
+        return;
+      } catch {
+        await delay(50);
+      }
+    }
+  }
+
+  const pause = (ms: number): Promise<void> => delay(ms, undefined, { signal: closing.signal });
+
+  return {
+    push: async ({ tasks, client }) => {
+      for (let from = 0; from < tasks.length; from += CHUNK)
+        await pushPart(tasks.slice(from, from + CHUNK), client);
+      for (const [i, task] of tasks.entries())
+        if (i % WAIT_FOR_ONE_IN === 0 && (client === 'library' || task.outcome === 'result'))
+          waits.push(expectResult(task, client));
+    },
+    complaints: async (ms) => {
+      await Promise.race([Promise.all(waits), pause(ms)]);
+      closing.abort();
+      await Promise.all(waits);
+      return wrong;
+    },
+    [Symbol.asyncDispose]: async () => {
+      closing.abort();
+      await Promise.all([queue.close(), closeRedis(redis)]);
+      await Promise.all(waits);
+    },
+  };
+}
+
+const copiesOf = ({ raw, copies }: Task): string[] => Array.from({ length: copies }, () => raw);
+
+/** A worker as people write it in five lines: takes `count` tasks, one by one, for a while at most. Returns their ids. */
+export async function runPlainWorker(
+  redis: Redis,
+  keys: QueueKeys,
+  count: number,
+  idOf: (raw: string) => string,
+): Promise<string[]> {
+  const ids: string[] = [];
+  const until = performance.now() + PLAIN_MS;
+  while (ids.length < count && performance.now() < until) {
+    const popped = await redis.brpop(keys.queue, 1);
+    if (popped === null) continue;
+    const [, raw] = popped;
+    const id = idOf(raw);
+    ids.push(id);
+    await redis.hset(keys.result, id, 'by a plain worker');
+  }
+  return ids;
+}

@@ -1,0 +1,57 @@
+/**
+ * The controller of a chaos run, in a process of its own so that it can be killed: the loop that `millrace dev` and the
+ * tests of the controller run, over a Target that asks its parent, as the real one asks the API server.
+ */
+import { pino } from 'pino';
+import { startPoolLoop } from '../../cli/pool-loop.ts';
+import type { Target } from '../../controller/target.ts';
+import { queueKeys } from '../../queue/keys.ts';
+import type { Asked, FromController, Seen, ToController } from './controller.ts';
+
+const [url = '', queue = '', result = '', maxReplicas = ''] = process.argv.slice(2);
+const asked = new Map<number, (seen: Seen) => void>();
+let calls = 0;
+
+const tell = (message: FromController): void => void process.send?.(message);
+
+function call(message: Asked): Promise<Seen> {
+  return new Promise((resolve) => {
+    const number = ++calls;
+    asked.set(number, resolve);
+    tell({ ...message, number });
+  });
+}
+
+const target: Target = {
+  observe: async () => (await call({ kind: 'look' })).replicas,
+  members: async () => (await call({ kind: 'look' })).members,
+  raise: async (replicas) => void (await call({ kind: 'raise', replicas })),
+  remove: async (ids, replicas) => void (await call({ kind: 'remove', ids, replicas })),
+};
+
+const loop = startPoolLoop({
+  redis: { url },
+  keys: queueKeys(queue, result),
+  policy: {
+    minReplicas: 1,
+    maxReplicas: Number(maxReplicas),
+    tasksPerReplica: 40,
+    windowMs: 1_500,
+    fallback: undefined,
+    paused: false,
+  },
+  target,
+  pollMs: 250,
+  log: pino({ level: 'warn' }, process.stderr),
+  onStep: ({ scaled, decision }) => {
+    if (scaled) tell({ kind: 'scaled', ...scaled, reason: decision.reason });
+  },
+  onError: (error) => void process.stderr.write(`a step failed: ${error.message}\n`),
+});
+
+process.on('message', (message: ToController) => {
+  if (message.kind === 'answer') asked.get(message.number)?.(message.seen);
+  // its lease covers what cannot be put back now
+  else void loop.recover(message.worker, 'killed').catch(() => undefined);
+});
+process.once('disconnect', () => process.exit());

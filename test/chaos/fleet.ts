@@ -1,0 +1,191 @@
+/**
+ * The worker processes of a run, as a cluster keeps pods: so many as are wanted, each `millrace-worker` in a process and
+ * behind a TCP proxy of its own. A killed one comes back, as a restarted container of the same name or as a new pod.
+ * Every process leaves a Life: when it lived, and who ended it. A watcher kills them all if this process dies.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { workerProgram, type WorkerSettings } from '../../cli/worker-program.ts';
+import { formatDuration } from '../../runtime/duration.ts';
+import { openWatcher } from '../../worker/handlers/watcher.ts';
+import { startTcpProxy, type TcpProxy } from '../support/tcpproxy.ts';
+import type { Life } from './check.ts';
+
+export interface FleetOptions {
+  readonly redisPort: number;
+  readonly settings: Omit<WorkerSettings, 'redis'>;
+  readonly leaseMs: number;
+  /** Folder of the ledger. */
+  readonly ledger: string;
+  /** A pod is gone for good. */
+  readonly onGone: (worker: string) => void;
+}
+
+export interface Pod {
+  readonly id: string;
+  readonly number: number;
+  readonly proxy: TcpProxy;
+  child: ChildProcess;
+  ready: boolean;
+  /** Who asked it to stop. */
+  stopping: 'scaling' | 'outside' | undefined;
+  /** Set by `kill`. */
+  back: 'restarted' | 'replaced' | undefined;
+  ended: Promise<void>;
+}
+
+export interface Fleet extends AsyncDisposable {
+  /** Those that were not asked to stop, oldest first. */
+  readonly pods: readonly Pod[];
+  readonly wanted: number;
+  readonly existing: number;
+  readonly lives: readonly Life[];
+  /** The last words of processes, for an account of what went wrong. */
+  readonly lines: readonly string[];
+  /** So many in all; new ones are started. */
+  raise(replicas: number): void;
+  /** So many in all, without these: they are asked to stop. */
+  remove(ids: readonly string[], replicas: number): void;
+  kill(pod: Pod, back: 'restarted' | 'replaced'): void;
+  /** SIGTERM from outside, and a new pod in its place. */
+  evict(pod: Pod): void;
+  /** Asks all to stop and waits for their end. */
+  stop(): Promise<void>;
+}
+
+const HANDLER = join(import.meta.dirname, '../fixtures/chaos-handler.ts');
+/** After its own grace period, a worker has this long to say goodbye, ms. */
+const GOODBYE_MS = 10_000;
+const LINES_KEPT = 2_000;
+
+export function createFleet(options: FleetOptions): Fleet {
+  const watcher = openWatcher();
+  const pods = new Map<string, Pod>();
+  const lives: Life[] = [];
+  const lines: string[] = [];
+  const adding = new Set<Promise<void>>();
+  let wanted = 0;
+  let numbers = 0;
+
+  const active = (): Pod[] => [...pods.values()].filter((pod) => pod.stopping === undefined);
+
+  async function add(): Promise<void> {
+    const proxy = await startTcpProxy(options.redisPort);
+    if (active().length >= wanted) return proxy[Symbol.asyncDispose]();
+    const number = ++numbers;
+    const id = `w${number}`;
+    const pod = { id, number, proxy, ready: false, stopping: undefined, back: undefined };
+    const started: Pod = { ...pod, ...start(id, proxy.port) };
+    pods.set(id, started);
+    watch(started);
+  }
+
+  function start(name: string, port: number): Pick<Pod, 'child' | 'ended'> {
+    const redis = { url: `redis://127.0.0.1:${port}` };
+    const { file, args, env } = workerProgram({ ...options.settings, module: HANDLER, redis }, name, {
+      PATH: process.env['PATH'],
+      CHAOS_LEDGER: options.ledger,
+    });
+    const lease = formatDuration(options.leaseMs);
+    const child = spawn(file, args, {
+      env: { ...env, MILLRACE_LEASE: lease },
+      detached: true,
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    if (child.pid === undefined) throw new Error(`the worker ${name} cannot be started`);
+    watcher.add(child.pid);
+    const { promise: ended, resolve } = Promise.withResolvers<void>();
+    child.once('close', () => resolve());
+    return { child, ended };
+  }
+
+  /** Notes what a process says and how it ends, and what follows from that. */
+  function watch(pod: Pod): void {
+    const { child, id } = pod;
+    const from = Date.now();
+    if (child.stderr)
+      createInterface({ input: child.stderr }).on('line', (line) => {
+        if (line.includes('"msg":"ready"')) pod.ready = true;
+        lines.push(`${id} ${line}`);
+        if (lines.length > LINES_KEPT) lines.shift();
+      });
+    pod.ended = pod.ended.then(async () => {
+      const pid = child.pid ?? 0;
+      watcher.remove(pid);
+      const end = pod.back === undefined ? (pod.stopping ?? 'crashed') : 'killed';
+      lives.push({ worker: id, pid, end, from, to: Date.now() });
+      if (pod.back === 'restarted' && pod.stopping === undefined) {
+        pod.back = undefined;
+        pod.ready = false;
+        Object.assign(pod, start(id, pod.proxy.port));
+        watch(pod);
+        return;
+      }
+      pods.delete(id);
+      options.onGone(id);
+      await pod.proxy[Symbol.asyncDispose]();
+      fill();
+    });
+  }
+
+  function fill(): void {
+    for (let missing = wanted - active().length - adding.size; missing > 0; missing--) {
+      const added = add().finally(() => adding.delete(added));
+      adding.add(added);
+    }
+  }
+
+  function stop(pod: Pod, by: 'scaling' | 'outside'): void {
+    if (pod.stopping) return;
+    pod.stopping = by;
+    const { child } = pod;
+    child.kill('SIGTERM');
+    const late = setTimeout(() => child.kill('SIGKILL'), options.settings.graceMs + GOODBYE_MS);
+    void pod.ended.finally(() => clearTimeout(late));
+  }
+
+  const fleet: Fleet = {
+    get pods() {
+      return active();
+    },
+    get wanted() {
+      return wanted;
+    },
+    get existing() {
+      return pods.size;
+    },
+    lives,
+    lines,
+    raise: (replicas) => {
+      wanted = replicas;
+      fill();
+    },
+    remove: (ids, replicas) => {
+      wanted = replicas;
+      for (const pod of active()) if (ids.includes(pod.id)) stop(pod, 'scaling');
+      fill();
+    },
+    kill: (pod, back) => {
+      pod.back = back;
+      pod.child.kill('SIGKILL');
+    },
+    evict: (pod) => {
+      stop(pod, 'outside');
+      fill();
+    },
+    stop: async () => {
+      wanted = 0;
+      for (const pod of active()) stop(pod, 'outside');
+      while (pods.size + adding.size > 0)
+        await Promise.all([...adding, ...Array.from(pods.values(), (pod) => pod.ended)]);
+    },
+    [Symbol.asyncDispose]: async () => {
+      wanted = 0;
+      for (const pod of pods.values()) fleet.kill(pod, 'replaced');
+      await fleet.stop();
+      await watcher[Symbol.asyncDispose]();
+    },
+  };
+  return fleet;
+}

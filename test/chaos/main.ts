@@ -1,0 +1,54 @@
+/**
+ * `npm run chaos -- --seed 7 --tasks 100000`: Millrace while everything fails, judged by a ledger. Exit code 1, with an
+ * account of what went wrong, when a task was lost, ended twice, was settled by a worker that did not hold it, was cut
+ * off by scaling, or left something behind. The same seed makes the same tasks and the same schedule of faults.
+ */
+import { onSignals } from '../../runtime/lifecycle.ts';
+import { createProgram, duration, integer, runProgram } from '../../runtime/program.ts';
+import { version } from '../../runtime/version.ts';
+import { createPlan } from './plan.ts';
+import { account, figuresOf, figuresText } from './report.ts';
+import { runChaos } from './run.ts';
+
+interface Flags {
+  readonly seed: number;
+  readonly tasks: number;
+  readonly workers: number;
+  readonly limit?: number;
+  readonly json?: boolean;
+}
+
+/** A run that takes longer hangs: so many tasks a second are worked off on a very slow machine. */
+const SLOW_PER_MS = 0.1;
+const START_MS = 120_000;
+
+async function main(): Promise<void> {
+  const program = createProgram('chaos', version)
+    .description('Runs tasks through real workers while they, Redis, the network and the controller fail.')
+    .option('--seed <n>', 'of tasks and faults', integer(0), Math.floor(Math.random() * 1e6))
+    .option('--tasks <n>', 'how many', integer(1, 10_000_000), 100_000)
+    .option('--workers <n>', 'at most', integer(1, 200), 6)
+    .option('--limit <duration>', 'give up after', duration)
+    .option('--json', 'one JSON object as the last line of stdout; the rest to stderr')
+    .allowExcessArguments(false);
+  program.parse();
+  const { seed, tasks, workers, json, ...flags } = program.opts<Flags>();
+  using signals = onSignals();
+  const say = (line: string): void => void process.stderr.write(`${line}\n`);
+  say(`seed ${seed}: ${tasks} tasks, at most ${workers} workers`);
+  const plan = createPlan(seed, tasks);
+  const outcome = await runChaos({
+    plan,
+    workers,
+    limitMs: flags.limit ?? START_MS + tasks / SLOW_PER_MS,
+    signal: signals.stopping,
+    progress: say,
+  });
+  const figures = figuresOf(plan, outcome);
+  const text = account(outcome) + figuresText(figures);
+  (json ? process.stderr : process.stdout).write(`\n${text}`);
+  if (json) process.stdout.write(`${JSON.stringify(figures)}\n`);
+  if (outcome.violations.length > 0) process.exitCode = 1;
+}
+
+await runProgram('chaos', main);

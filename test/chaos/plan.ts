@@ -1,0 +1,151 @@
+/**
+ * What a run does, drawn from its seed: the same seed gives the same tasks in the same waves, and the same faults at
+ * the same time after the same wave. Real time makes the interleaving different each time all the same. Pure.
+ *
+ * A run is a sequence of rounds. In each one a client pushes a wave of tasks, faults strike while it is worked off, and
+ * the next round begins when all of them have struck and little of the wave is left; sometimes only when nothing is
+ * left, so that the pool scales in. Faults are dealt from a deck that holds every kind, so that each run has them all.
+ */
+import { createRandom, type Random } from './random.ts';
+import { drawTasks, type Task } from './tasks.ts';
+
+/** `who` and the like are from [0, 1): a place in the list of those who are there when the fault strikes. */
+export type Fault =
+  /** SIGKILL. A container that is restarted keeps its worker's name; a pod that is replaced does not. */
+  | {
+      readonly kind: 'kill';
+      readonly who: number;
+      readonly share: number;
+      readonly back: 'restarted' | 'replaced';
+    }
+  /** SIGSTOP, and SIGCONT after `ms`. */
+  | { readonly kind: 'pause'; readonly who: number; readonly ms: number }
+  /** SIGTERM from outside, as a rollout or the drain of a node does. */
+  | { readonly kind: 'evict'; readonly who: number }
+  /** Connections break. */
+  | {
+      readonly kind: 'cut';
+      readonly whose: 'worker' | 'workers' | 'clients' | 'controller';
+      readonly who: number;
+    }
+  /** Packets are lost for `ms`. */
+  | {
+      readonly kind: 'stall';
+      readonly who: number;
+      readonly direction: 'requests' | 'replies' | 'both';
+      readonly ms: number;
+    }
+  /** Connections stay open and never carry anything again. */
+  | { readonly kind: 'half-open'; readonly whose: 'worker' | 'clients' | 'controller'; readonly who: number }
+  | { readonly kind: 'redis-restart'; readonly signal: 'SIGTERM' | 'SIGKILL'; readonly downMs: number }
+  /** Redis is there and does not answer. */
+  | { readonly kind: 'redis-freeze'; readonly ms: number }
+  /** Redis forgets all scripts: NOSCRIPT. */
+  | { readonly kind: 'script-flush' }
+  | { readonly kind: 'controller-kill'; readonly downMs: number }
+  /** A plain RPOP worker takes so many tasks. Redis stays up meanwhile, as such a worker loses what it holds. */
+  | { readonly kind: 'plain-worker'; readonly tasks: number };
+
+export interface Round {
+  readonly tasks: readonly Task[];
+  readonly client: 'library' | 'plain';
+  /** After the wave was pushed, ms; in order. */
+  readonly faults: readonly { readonly afterMs: number; readonly fault: Fault }[];
+  /** The next round begins when no more than this is left of the tasks pushed. */
+  readonly leave: number;
+  /** And after this pause, ms. */
+  readonly restMs: number;
+}
+
+export interface Plan {
+  readonly seed: number;
+  readonly leaseMs: number;
+  readonly tasks: readonly Task[];
+  readonly rounds: readonly Round[];
+}
+
+/** The shortest lease that a worker takes is 1 s; on a busy machine that is too short to be kept without a fault. */
+const LEASE_MS = 3_000;
+const FAULTS_A_ROUND = 4;
+const FAULTS_WITHIN_MS = 1_500;
+
+export function createPlan(seed: number, count: number): Plan {
+  const tasks = drawTasks(seed, count);
+  const random = createRandom(seed, 'rounds');
+  const deal = createDeck(createRandom(seed, 'faults'), LEASE_MS);
+  const size = Math.ceil(count / Math.min(Math.max(8, Math.round(count / 1_500)), count));
+  const rounds: Round[] = [];
+  for (let from = 0; from < count; from += size) {
+    const wave = tasks.slice(from, from + size);
+    const times = Array.from({ length: FAULTS_A_ROUND }, () => random.int(50, FAULTS_WITHIN_MS));
+    const calm = random.chance(0.25);
+    rounds.push({
+      tasks: wave,
+      client: random.pick(['library', 'plain']),
+      faults: times.toSorted((a, b) => a - b).map((afterMs) => ({ afterMs, fault: deal() })),
+      leave: calm ? 0 : Math.floor(wave.length * random.real() * 0.3),
+      restMs: calm ? random.int(1_500, 3_000) : 0,
+    });
+  }
+  return { seed, leaseMs: LEASE_MS, tasks, rounds };
+}
+
+/** Deals faults: each kind comes in the proportion of the deck, in an order of its own, before any comes more often. */
+function createDeck(random: Random, leaseMs: number): () => Fault {
+  const within = (from: number, to: number) => (): number =>
+    Math.round(leaseMs * (from + (to - from) * random.real()));
+  const who = (): number => random.real();
+  const short = within(0.05, 0.5);
+  const long = within(1.3, 2);
+  const kill = (share: number): Fault => ({
+    kind: 'kill',
+    who: who(),
+    share,
+    back: random.pick(['restarted', 'replaced']),
+  });
+  const stall = (direction: 'requests' | 'replies' | 'both', ms: number): Fault => ({
+    kind: 'stall',
+    who: who(),
+    direction,
+    ms,
+  });
+  const cards: (() => Fault)[] = [
+    ...Array.from({ length: 4 }, () => () => kill(0)),
+    () => kill(0.5),
+    () => kill(1),
+    ...[short, short, long, long, long].map((ms) => (): Fault => ({
+      kind: 'pause',
+      who: who(),
+      ms: ms(),
+    })),
+    ...Array.from({ length: 2 }, () => (): Fault => ({ kind: 'evict', who: who() })),
+    ...(['worker', 'worker', 'workers', 'clients', 'controller'] as const).map((whose) => (): Fault => ({
+      kind: 'cut',
+      whose,
+      who: who(),
+    })),
+    () => stall('requests', short()),
+    () => stall('replies', short()),
+    () => stall('both', long()),
+    ...(['worker', 'clients', 'controller'] as const).map((whose) => (): Fault => ({
+      kind: 'half-open',
+      whose,
+      who: who(),
+    })),
+    ...(['SIGTERM', 'SIGKILL', 'SIGKILL'] as const).map((signal) => (): Fault => ({
+      kind: 'redis-restart',
+      signal,
+      downMs: random.chance(0.2) ? long() : random.int(0, 300),
+    })),
+    () => ({ kind: 'redis-freeze', ms: random.int(100, 1_000) }),
+    () => ({ kind: 'script-flush' }),
+    () => ({ kind: 'controller-kill', downMs: random.int(0, 500) }),
+    () => ({ kind: 'controller-kill', downMs: random.int(500, 3_000) }),
+    () => ({ kind: 'plain-worker', tasks: random.int(5, 100) }),
+  ];
+  let deck: (() => Fault)[] = [];
+  return () => {
+    if (deck.length === 0) deck = random.shuffled(cards);
+    return (deck.pop() as () => Fault)();
+  };
+}
