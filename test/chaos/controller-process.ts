@@ -6,26 +6,24 @@ import { pino } from 'pino';
 import { startPoolLoop } from '../../cli/pool-loop.ts';
 import type { Replicas, Target } from '../../controller/target.ts';
 import { queueKeys } from '../../queue/keys.ts';
-import type { FromController, ToController } from './controller.ts';
+import type { Ask, FromController, ToController } from './controller.ts';
 
 const [url = '', queue = '', result = '', maxReplicas = ''] = process.argv.slice(2);
-const asked = new Map<number, (replicas: Replicas) => void>();
+const asked = new Map<number, (answer: unknown) => void>();
 let calls = 0;
 
 const tell = (message: FromController): void => void process.send?.(message);
 
-function call(
-  message: { kind: 'observe' } | { kind: 'scale'; replicas: number; holding: [string, number][] },
-) {
-  return new Promise<Replicas>((resolve) => {
+function call(ask: Ask): Promise<unknown> {
+  return new Promise((resolve) => {
     const number = ++calls;
     asked.set(number, resolve);
-    tell({ ...message, number });
+    tell({ kind: 'ask', number, ask });
   });
 }
 
 const target: Target = {
-  observe: () => call({ kind: 'observe' }),
+  observe: () => call({ kind: 'observe' }) as Promise<Replicas>,
   scale: async (replicas, holding) => void (await call({ kind: 'scale', replicas, holding: [...holding] })),
 };
 
@@ -50,7 +48,7 @@ const loop = startPoolLoop({
 });
 
 process.on('message', (message: ToController) => {
-  if (message.kind === 'answer') asked.get(message.number)?.(message.replicas);
+  if (message.kind === 'answer') asked.get(message.number)?.(message.answer);
   // its lease covers what cannot be put back now
   else void loop.recover(message.worker).catch(() => undefined);
 });

@@ -6,18 +6,21 @@ import type { Replicas } from '../../controller/target.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import type { Fleet, Pod } from './fleet.ts';
 
-export type FromController =
-  | { readonly kind: 'observe'; readonly number: number }
+/** What a Target is asked for. */
+export type Ask =
+  | { readonly kind: 'observe' }
   | {
       readonly kind: 'scale';
-      readonly number: number;
       readonly replicas: number;
       readonly holding: readonly [string, number][];
-    }
+    };
+
+export type FromController =
+  | { readonly kind: 'ask'; readonly number: number; readonly ask: Ask }
   | { readonly kind: 'scaled'; readonly from: number; readonly to: number; readonly reason: string };
 
 export type ToController =
-  | { readonly kind: 'answer'; readonly number: number; readonly replicas: Replicas }
+  | { readonly kind: 'answer'; readonly number: number; readonly answer: unknown }
   /** A pod is gone for good. */
   | { readonly kind: 'gone'; readonly worker: string };
 
@@ -46,27 +49,27 @@ export function createController({ port, keys, maxReplicas, fleet }: ControllerO
   let child: ChildProcess | undefined;
 
   function hear(from: ChildProcess, message: FromController): void {
+    if (message.kind === 'scaled') scaled[message.to > message.from ? 'up' : 'down']++;
+    else tell(from, { kind: 'answer', number: message.number, answer: answerTo(message.ask) });
+  }
+
+  function answerTo(ask: Ask): unknown {
+    if (ask.kind === 'scale') return scale(ask.replicas, new Map(ask.holding));
     const { wanted, existing, pods } = fleet();
-    if (message.kind === 'scaled') {
-      scaled[message.to > message.from ? 'up' : 'down']++;
-      return;
-    }
-    if (message.kind === 'scale') scale(message.replicas, new Map(message.holding));
     const ready = pods.filter((pod) => pod.ready).length;
-    const replicas: Replicas = { wanted, existing, ready, trouble: undefined };
-    tell(from, { kind: 'answer', number: message.number, replicas });
+    return { wanted, existing, ready, trouble: undefined } satisfies Replicas;
   }
 
   /** On the way down those that hold least go first, as with a Deployment's deletion costs. */
   function scale(replicas: number, holding: ReadonlyMap<string, number>): void {
-    const { pods, raise, remove } = fleet();
-    if (replicas >= pods.length) return raise(replicas);
+    const { pods } = fleet();
     const held = ({ id }: Pod): number => holding.get(id) ?? 0;
-    const victims = pods.toSorted((a, b) => held(a) - held(b)).slice(0, pods.length - replicas);
-    remove(
-      victims.map(({ id }) => id),
-      replicas,
-    );
+    const victims = pods
+      .toSorted((a, b) => held(a) - held(b))
+      .slice(0, Math.max(0, pods.length - replicas))
+      .map(({ id }) => id);
+    if (victims.length > 0) fleet().remove(victims, replicas);
+    else fleet().raise(replicas);
   }
 
   function tell(to: ChildProcess, message: ToController): void {
