@@ -46,7 +46,9 @@ async function look(
   const found: string[] = [];
   for (const key of await redis.keys(`${base.replaceAll(/[[\]*?\\]/g, String.raw`\$&`)}*`)) {
     const [name = '', worker] = key.slice(base.length).split(':');
-    if (['stats', 'dead', 'errors'].includes(name)) continue;
+    if (['stats', 'dead', 'errors', 'expiry'].includes(name)) continue;
+    // what a worker died of, for as long as somebody may ask
+    if (name === 'fate' && (await redis.pttl(key)) > 0) continue;
     if (name === 'history' && (await redis.hkeys(key)).every((field) => past.has(field))) continue;
     if (worker !== undefined) {
       if (name !== 'worker' || !living.has(worker)) found.push(`the key ${key}`);
