@@ -118,9 +118,13 @@ export function createRecovery(options: RecoveryOptions): Recovery {
   ): Promise<Verdict> {
     const { worker, why, words, endedAt = -Infinity } = death;
     if (connected && !death.restarted) return 'look again';
-    let verdict: Verdict = 'nothing to do';
     const believed = connected === undefined && started + CLOCKS_MS < endedAt;
-    if (epoch !== undefined && (connected === false || believed)) {
+    const dead = epoch !== undefined && (connected === false || believed);
+    // first, so that whoever gets a task back and gives it up can say why; and where somebody else was faster, too
+    if (dead || (death.only && why === 'lost'))
+      await within(ANSWER_MS, writeFate(redis, keys, worker, words), 'SET').catch(() => undefined);
+    let verdict: Verdict = 'nothing to do';
+    if (dead) {
       // without a connection nothing of it can be blocked in Redis either: no grave
       const graveMs = connected === false ? 0 : undefined;
       const tasks = await within(ANSWER_MS, reap(redis, keys, worker, epoch, why, graveMs), 'reap');
@@ -130,10 +134,23 @@ export function createRecovery(options: RecoveryOptions): Recovery {
         onRecovered(pool, death, tasks);
       }
     }
-    // somebody else may have been faster; the word of what happened is still worth having
-    if (verdict === 'recovered' || (death.only && why === 'lost'))
-      await within(ANSWER_MS, writeFate(redis, keys, worker, words), 'SET');
     return verdict;
+  }
+
+  /** Never rejects. */
+  async function begin(pool: string, death: Death, called: 'any name' | undefined): Promise<void> {
+    // a controller that has just begun hears of pods before it knows where their queues are
+    let found = queuesOf(pool);
+    for (let waited = 0; !found && waited < LOOK_FOR_MS && !signal.aborted; waited += LONGEST_PAUSE_MS) {
+      await clock.sleep(LONGEST_PAUSE_MS, signal);
+      found = queuesOf(pool);
+    }
+    if (!found || signal.aborted) return;
+    const { redis, queues } = found;
+    for (const keys of queues) {
+      const names = called ? await namesOf(redis, keys, death.worker) : [death.worker];
+      for (const worker of names) open(pool, redis, keys, { ...death, worker });
+    }
   }
 
   function open(pool: string, redis: Redis, keys: QueueKeys, death: Death): void {
@@ -148,18 +165,7 @@ export function createRecovery(options: RecoveryOptions): Recovery {
   }
 
   return {
-    died: (pool, death, called) => {
-      const found = queuesOf(pool);
-      if (!found || signal.aborted) return;
-      const { redis, queues } = found;
-      for (const keys of queues) {
-        if (called === undefined) open(pool, redis, keys, death);
-        else
-          void namesOf(redis, keys, death.worker).then((names) => {
-            for (const worker of names) open(pool, redis, keys, { ...death, worker });
-          });
-      }
-    },
+    died: (pool, death, called) => void begin(pool, death, called),
   };
 }
 

@@ -190,11 +190,16 @@ export default (task) => 'did ' + task;
       module,
       'export default (task, { attempt }) => (attempt === 1 ? process.exit(9) : `survived ${attempt}`);',
     );
-    await using program = dev('--module', module, '--max', '1');
+    const pool = join(folder, 'deadly.yaml');
+    await writeFile(pool, 'kind: WorkerPool\nspec: { retry: { maxDeliveries: 2 }, maxReplicas: 1 }\n');
+    await using program = dev('--module', module, '--pool', pool);
     await using queue = openQueue({ redis: await urlOf(program) });
     await queue.enqueue('x');
     await program.prints(/a worker ended \(exit code 9\); it is tried again\n/);
-    await program.prints(/1 task of it went back to the queue/);
+    await program.prints(/worker 1 ended: exit code 9. The task that it held is back in the queue.\n/);
+    await expect(queue.result('x', { timeoutMs: 20_000 })).rejects.toThrow(
+      /delivered 2 times, and each time its worker was lost; the last one, local-\d+-\d: exit code 9$/,
+    );
     program.child.kill('SIGINT');
     expect((await program.ended).code).toBe(0);
     await rm(module);

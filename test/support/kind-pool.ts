@@ -15,6 +15,7 @@ export interface PoolObject {
     readonly desiredReplicas?: number;
     readonly replicas?: number;
     readonly inFlight?: number;
+    readonly dead?: number;
     readonly lastDecision?: string;
     readonly conditions?: { type: string; status: string; reason: string; message: string }[];
   };
@@ -25,12 +26,16 @@ export interface Task {
   readonly n: number;
   /** How long it takes, ms. */
   readonly ms: number;
+  /** It takes memory, 8 MiB each `ms`, until there is none. */
+  readonly eats?: true;
 }
 
 export interface Answer {
   readonly square: number;
   readonly pod: string;
   readonly release: string;
+  /** When its last run began, by the node's clock, ms. */
+  readonly began: number;
 }
 
 /** `count` tasks with ids of their own, of `ms` each. */
