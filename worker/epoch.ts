@@ -49,6 +49,8 @@ const LINGER_MS = 2;
 const FULL_BATCH = 128;
 /** What was taken ahead and not begun after this goes back, ms. */
 const STALE_MS = 250;
+/** So long handlers that answer at once have the thread to themselves, ms. */
+const SPELL_MS = 2;
 /** An idle worker looks in this often: for tasks that fell due, and whether it is to drain. */
 const IDLE_TURN_MS = 1_000;
 /** After `hurry`, what obeys its AbortSignal has this long to end. */
@@ -84,6 +86,8 @@ export async function runEpoch(
   let woken = false; // one may be in our wake list: adopt it, or hand it back, but do not leave it there
   let refusal: string | undefined; // why nothing can be taken
   let lastTurn = -Infinity;
+  let lastFinish = -Infinity;
+  let refill: NodeJS.Immediate | undefined;
   let dueAt = Infinity;
   const idle = createIdleWait(options.blocker, redis, keys, worker, () => {
     woken = true;
@@ -105,23 +109,41 @@ export async function runEpoch(
     return running.size > 0 ? 'busy' : 'idle';
   };
 
+  /** Begins what is held, as far as there are slots; handlers that answer at once give way to all else now and then. */
   function fill(): void {
-    while (!over && held.length > 0 && free() > 0 && !draining()) begin(held.shift()?.delivery as Delivery);
+    const began = performance.now();
+    while (!over && held.length > 0 && free() > 0 && !draining()) {
+      begin(held.shift()?.delivery as Delivery);
+      if (lastFinish - began < SPELL_MS) continue;
+      refill ??= setImmediate(() => {
+        refill = undefined;
+        fill();
+      });
+      return;
+    }
   }
 
   function begin(delivery: Delivery): void {
     const abort = new AbortController();
     const { receipt } = delivery;
     const started = performance.now();
-    const ended = runTask(delivery, abort.signal, options.run).then((finished) => {
+    const run = runTask(delivery, abort.signal, started, options.run);
+    if (!(run instanceof Promise)) {
+      finish(run);
+      return;
+    }
+    const ended = run.then((finished) => {
       running.delete(receipt);
-      if (!over) finish(finished);
+      if (over) return;
+      finish(finished);
+      fill();
     });
     running.set(receipt, { ended, abort, started });
   }
 
   function finish(finished: Finished): void {
     const { outcome, serviceMs, delivery } = finished;
+    lastFinish = performance.now();
     pace.finished(serviceMs, delivery.raw.length);
     metrics.finished(outcome.kind, serviceMs / 1_000);
     if (outcome.kind === 'retry' || outcome.kind === 'dead')
@@ -130,9 +152,8 @@ export async function runEpoch(
         'a task failed',
       );
     const first = batch.since === undefined;
-    batch.add(finished, performance.now());
-    fill();
-    if (first || batch.size === FULL_BATCH || free() > 0) bell.ring();
+    batch.add(finished, lastFinish);
+    if (first || batch.size === FULL_BATCH || (held.length === 0 && free() > 0)) bell.ring();
   }
 
   const target = (): number => holdTarget(concurrency - leftovers.size, pace);
@@ -197,7 +218,6 @@ export async function runEpoch(
 
   async function loop(): Promise<'left' | 'fenced'> {
     for (;;) {
-      fill();
       handBack();
       if (stopping.aborted && running.size === 0 && batch.size === 0) return 'left';
       if (hurry.aborted) {
@@ -206,9 +226,13 @@ export async function runEpoch(
       }
       const now = performance.now();
       if (turnIn(now) === 0) {
-        if (!(await makeTurn())) return hurry.aborted ? 'left' : 'fenced';
+        const turned = makeTurn();
+        // what is held runs while Redis settles what finished and makes more ready
+        fill();
+        if (!(await turned)) return hurry.aborted ? 'left' : 'fenced';
         continue;
       }
+      fill();
       if (!draining() && !refusal && free() > 0 && held.length === 0) idle.begin();
       reapOthers(now);
       const stale = held[0] ? Math.max(0, held[0].since + STALE_MS + 1 - now) : Infinity;

@@ -32,9 +32,16 @@ export interface RunDeps {
   readonly random: () => number;
 }
 
-/** Runs the task of `delivery`. When `signal` has aborted by the time it ends without a result, it is released. */
-export async function runTask(delivery: Delivery, signal: AbortSignal, deps: RunDeps): Promise<Finished> {
-  const started = performance.now();
+/**
+ * Runs the task of `delivery`, begun at `started` by performance.now(). When `signal` has aborted by the time it ends
+ * without a result, it is released. A handler that answers at once, without a promise, has its Outcome at once.
+ */
+export function runTask(
+  delivery: Delivery,
+  signal: AbortSignal,
+  started: number,
+  deps: RunDeps,
+): Finished | Promise<Finished> {
   const attempt = delivery.past.attempts + 1;
   const { id, value } = parseTask(delivery.raw);
   const finish = (outcome: Outcome): Finished => ({
@@ -44,15 +51,25 @@ export async function runTask(delivery: Delivery, signal: AbortSignal, deps: Run
     outcome,
     serviceMs: performance.now() - started,
   });
-  try {
-    const context = { id: id.toString(), raw: delivery.raw, attempt, signal, queue: deps.queue };
-    const result = await deps.handler(value, context);
-    return finish({ kind: 'result', value: encodeResult(result) });
-  } catch (error) {
+  const fail = (error: unknown): Finished => {
     if (signal.aborted) return finish({ kind: 'release' });
     const next = nextAttempt({ attempt, error, policy: deps.retry, random: deps.random() });
     return next.kind === 'dead'
       ? finish({ kind: 'dead', error: next.reason })
       : finish({ kind: 'retry', delayMs: next.delayMs, error: describeError(error) });
+  };
+  const succeed = (result: unknown): Finished => finish({ kind: 'result', value: encodeResult(result) });
+  try {
+    const context = { id: id.toString(), raw: delivery.raw, attempt, signal, queue: deps.queue };
+    const answer = deps.handler(value, context);
+    return isThenable(answer) ? Promise.resolve(answer).then(succeed).catch(fail) : succeed(answer);
+  } catch (error) {
+    return fail(error);
   }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return (
+    typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
+  );
 }
