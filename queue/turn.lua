@@ -47,7 +47,7 @@ local DEAD_KEPT = 10000
 local BURY = 1000
 -- how long a waiting client can be told that a task was cancelled, ms
 local CANCELLED_KEPT = 24 * 3600 * 1000
-local TWO_DIGITS = '00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899'
+local DIGITS = {[0] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'}
 
 local QUEUE, RESULT, WORKERS, WORKER, INFLIGHT, CARRIED, WAKE, DELAYED, DEAD, ERRORS, STATS, HISTORY, LOAD, PAUSED,
   CANCELLED, EXPIRY, SUSPECTS, ISOLATOR = unpack(KEYS)
@@ -362,15 +362,15 @@ if not no_list then
   if #fresh > 0 then
     local fields, add = {}, #tasks
     if add == 0 then tasks = fresh else for i = 1, #fresh do tasks[add + i] = fresh[i] end end
-    -- numbers become text by way of floating point, which costs more than the rest here: once for a hundred receipts
+    -- numbers become text by way of floating point, which costs more than the rest here: once for ten receipts
     local prefix
     for i = 1, #fresh do
       seq = seq + 1
-      local low = seq % 100
-      if low == 0 or not prefix then prefix = string.format('%s-%.0f', epoch, (seq - low) / 100) end
-      local receipt
-      if seq < 100 then receipt = string.format('%s-%d', epoch, seq)
-      else receipt = prefix .. string.sub(TWO_DIGITS, 2 * low + 1, 2 * low + 2) end
+      local low = seq % 10
+      if low == 0 or not prefix then
+        prefix = epoch .. '-' .. (seq > 9 and string.format('%.0f', (seq - low) / 10) or '')
+      end
+      local receipt = prefix .. DIGITS[low]
       fields[2 * i - 1], fields[2 * i] = receipt, fresh[i]
       local past = known[i]
       if past then

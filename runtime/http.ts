@@ -4,12 +4,12 @@
  */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { Registry } from 'prom-client';
+import type { MetricsSource } from './metrics.ts';
 
 export interface HttpOptions {
   readonly port: number;
   readonly host?: string;
-  readonly metrics: Registry;
+  readonly metrics: MetricsSource;
   /** Why the process should be restarted, or `undefined` when it is well. */
   readonly unhealthy: () => string | undefined;
   /** Why it cannot do its work right now, or `undefined` when it can. */

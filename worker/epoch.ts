@@ -61,6 +61,8 @@ const LINGER_MS = 2;
 const FULL_BATCH = 128;
 /** What was taken ahead and not begun after this goes back, ms. */
 const STALE_MS = 250;
+/** So long handlers that answer at once have the thread to themselves, ms. */
+const SPELL_MS = 2;
 /** A worker looks in this often: for tasks that fell due, whether it is to drain, and what was cancelled. */
 const TURN_MS = 1_000;
 /** One that drains must hear soon that the controller has changed its mind. */
@@ -95,6 +97,8 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
   let woken = false; // one may be in our wake list: adopt it, or hand it back, but do not leave it there
   let refusal: string | undefined; // why nothing can be taken
   let lastTurn = -Infinity;
+  let lastFinish = -Infinity;
+  let refill: NodeJS.Immediate | undefined;
   let lookedAt = -Infinity;
   let dueAt = Infinity;
   let apart = false; // nothing more is given to us until we hold nothing: see turn.lua on suspects
@@ -149,12 +153,20 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     guard: () => options.keeper?.begin(epoch),
   };
 
+  /** Begins what is held, as far as there are slots; handlers that answer at once give way to all else now and then. */
   function fill(): void {
     if (over || draining() || paused) return;
+    const began = performance.now();
     while (held.length > 0 && slots.free > 0 && slots.mayTake(lane)) {
       // a suspect waits for what runs of other queues
       if (apart && slots.free < slots.usable && isSuspect(held[0]?.delivery)) return;
       begin(held.shift()?.delivery as Delivery);
+      if (lastFinish - began < SPELL_MS) continue;
+      refill ??= setImmediate(() => {
+        refill = undefined;
+        fill();
+      });
+      return;
     }
   }
 
@@ -162,17 +174,24 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     const abort = new AbortController();
     const { receipt } = delivery;
     const started = performance.now();
+    const run = runTask(delivery, abort.signal, started, options.run, progress);
+    if (!(run instanceof Promise)) {
+      finish(run);
+      return;
+    }
     slots.occupy();
-    const ended = runTask(delivery, abort.signal, options.run, progress).then((finished) => {
+    const ended = run.then((finished) => {
       running.delete(receipt);
       if (over) return;
       finish(finished);
+      slots.release();
     });
     running.set(receipt, { ended, delivery, abort, started });
   }
 
   function finish(finished: Finished): void {
     const { outcome, serviceMs, delivery } = finished;
+    lastFinish = performance.now();
     pace.finished(serviceMs, delivery.raw.length);
     metrics.finished(outcome.kind, serviceMs / 1_000);
     if (outcome.kind === 'retry' || outcome.kind === 'dead')
@@ -181,9 +200,8 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
         'a task failed',
       );
     const first = batch.since === undefined;
-    batch.add(finished, performance.now());
-    slots.release();
-    if (first || batch.size === FULL_BATCH || slots.free > 0) bell.ring();
+    batch.add(finished, lastFinish);
+    if (first || batch.size === FULL_BATCH || (held.length === 0 && slots.free > 0)) bell.ring();
   }
 
   const target = (): number => holdTarget(slots.usable, pace);
@@ -278,7 +296,6 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
 
   async function loop(): Promise<'left' | 'fenced'> {
     for (;;) {
-      fill();
       handBack();
       if (draining()) idle.pause();
       if (stopping.aborted && running.size === 0 && batch.size === 0) return 'left';
@@ -288,9 +305,13 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
       }
       const now = performance.now();
       if (turnIn(now) === 0) {
-        if (!(await makeTurn())) return hurry.aborted ? 'left' : 'fenced';
+        const turned = makeTurn();
+        // what is held runs while Redis settles what finished and makes more ready
+        fill();
+        if (!(await turned)) return hurry.aborted ? 'left' : 'fenced';
         continue;
       }
+      fill();
       if (!draining() && !refusal && !paused && !apart && !ask && slots.free > 0 && held.length === 0)
         idle.begin();
       reapOthers(now);

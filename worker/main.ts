@@ -252,7 +252,7 @@ async function main(): Promise<void> {
       ? undefined
       : await serveHttp({
           port: flags.httpPort,
-          metrics: metrics.registry,
+          metrics,
           unhealthy: () => undefined,
           unready: () => (ready ? undefined : 'not registered in Redis yet'),
         });

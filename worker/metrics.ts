@@ -1,9 +1,8 @@
 /** What a worker tells Prometheus. Times in seconds, as is the custom there. */
-import { Counter, Histogram, Registry } from 'prom-client';
+import { createCounter, createHistogram, createMetrics, type MetricsSource } from '../runtime/metrics.ts';
 import type { Outcome } from './run.ts';
 
-export interface WorkerMetrics {
-  readonly registry: Registry;
+export interface WorkerMetrics extends MetricsSource {
   of(queue: string): QueueMetrics;
 }
 
@@ -16,48 +15,37 @@ export interface QueueMetrics {
 }
 
 export function createWorkerMetrics(): WorkerMetrics {
-  const registry = new Registry();
-  const registers = [registry];
-  const taken = new Counter({
-    name: 'millrace_tasks_taken_total',
-    help: 'Tasks taken from the queue.',
-    registers,
-    labelNames: ['queue'],
-  });
-  const finished = new Counter({
-    name: 'millrace_tasks_finished_total',
-    help: 'Tasks that ended here, by outcome.',
-    registers,
-    labelNames: ['queue', 'outcome'],
-  });
-  const service = new Histogram({
-    name: 'millrace_task_service_seconds',
-    help: 'How long the handler ran for a task.',
-    registers,
-    labelNames: ['queue'],
-    buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800],
-  });
-  const notReplicated = new Counter({
-    name: 'millrace_tasks_not_replicated_total',
-    help: 'Settled tasks that too few replicas of Redis confirmed in time.',
-    registers,
-    labelNames: ['queue'],
-  });
+  const taken = createCounter('millrace_tasks_taken_total', 'Tasks taken from the queue.');
+  const finished = createCounter('millrace_tasks_finished_total', 'Tasks that ended here, by outcome.');
+  const service = createHistogram(
+    'millrace_task_service_seconds',
+    'How long the handler ran for a task.',
+    [0.001, 0.005, 0.02, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800],
+  );
+  const notReplicated = createCounter(
+    'millrace_tasks_not_replicated_total',
+    'Settled tasks that too few replicas of Redis confirmed in time.',
+  );
   return {
-    registry,
+    ...createMetrics([taken, finished, service, notReplicated]),
     of: (queue) => {
-      const [takenHere, serviceHere, lateHere] = [
-        taken.labels({ queue }),
-        service.labels({ queue }),
-        notReplicated.labels({ queue }),
-      ];
+      const labels = { queue };
+      const ended: Record<Outcome['kind'], Record<string, string>> = {
+        result: { queue, outcome: 'result' },
+        retry: { queue, outcome: 'retry' },
+        dead: { queue, outcome: 'dead' },
+        cancelled: { queue, outcome: 'cancelled' },
+        release: { queue, outcome: 'release' },
+      };
+      const observe = service.of(labels);
+      for (const counter of [taken, notReplicated]) counter.inc(labels, 0);
       return {
-        taken: (tasks) => takenHere.inc(tasks),
+        taken: (tasks) => taken.inc(labels, tasks),
         finished: (outcome, seconds) => {
-          finished.inc({ queue, outcome });
-          serviceHere.observe(seconds);
+          finished.inc(ended[outcome]);
+          observe(seconds);
         },
-        notReplicated: (tasks) => lateHere.inc(tasks),
+        notReplicated: (tasks) => notReplicated.inc(labels, tasks),
       };
     },
   };

@@ -44,14 +44,17 @@ export interface RunDeps {
 
 const MAX_DELIVERIES = 5;
 
-/** Runs the task of `delivery`. When `signal` has aborted by the time it ends without a result, it is released. */
-export async function runTask(
+/**
+ * Runs the task of `delivery`, begun at `started` by performance.now(). When `signal` has aborted by the time it ends
+ * without a result, it is released. A handler that answers at once, without a promise, has its Outcome at once.
+ */
+export function runTask(
   delivery: Delivery,
   signal: AbortSignal,
+  started: number,
   deps: RunDeps,
   outbox: Pick<ProgressOutbox, 'report' | 'ended'>,
-): Promise<Finished> {
-  const started = performance.now();
+): Finished | Promise<Finished> {
   const { attempts, deliveries } = delivery.past;
   const poison = deliveries >= (deps.retry.maxDeliveries ?? MAX_DELIVERIES);
   const attempt = poison ? attempts : attempts + 1;
@@ -70,21 +73,33 @@ export async function runTask(
       serviceMs: performance.now() - started,
     };
   };
-  if (poison) return finish({ kind: 'dead', error: await obituary(delivery.past, deps), poison });
-  // what a handler leaves running may go on reporting
-  const progress = (report: unknown): void => void (over || outbox.report(name, report));
-  try {
-    const { raw } = delivery;
-    const context = { id: name, raw, attempt, signal, queue: deps.queue, progress, retryAfter };
-    const result = await deps.handler(value, context);
-    return finish({ kind: 'result', value: encodeResult(result, deps.maxResultBytes) });
-  } catch (error) {
+  const succeed = (result: unknown): Finished =>
+    finish({ kind: 'result', value: encodeResult(result, deps.maxResultBytes) });
+  const fail = (error: unknown): Finished => {
     if (signal.aborted) return finish({ kind: 'release' });
     const next = nextAttempt({ attempt, error, policy: deps.retry, random: deps.random() });
     return next.kind === 'dead'
       ? finish({ kind: 'dead', error: next.reason })
       : finish({ kind: 'retry', delayMs: next.delayMs, error: describeError(error) });
+  };
+  if (poison)
+    return obituary(delivery.past, deps).then((error) => finish({ kind: 'dead', error, poison: true }));
+  // what a handler leaves running may go on reporting
+  const progress = (report: unknown): void => void (over || outbox.report(name, report));
+  try {
+    const { raw } = delivery;
+    const context = { id: name, raw, attempt, signal, queue: deps.queue, progress, retryAfter };
+    const answer = deps.handler(value, context);
+    return isThenable(answer) ? Promise.resolve(answer).then(succeed).catch(fail) : succeed(answer);
+  } catch (error) {
+    return fail(error);
   }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return (
+    typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
+  );
 }
 
 /** Why a task is not run again that no worker has survived. */

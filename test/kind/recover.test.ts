@@ -18,10 +18,9 @@ const ROUNDS = Number(process.env['MILLRACE_RECOVERY_ROUNDS'] ?? 5);
 describe.skipIf(!place)('a container that dies', () => {
   const release = useRelease(place, { values: () => ({ redis: { enabled: true } }) });
   const deleteByForce = (pod: string): Promise<string> =>
-    release().cluster.kubectl([
-      ...['delete', 'pod', pod, '-n', release().namespace],
-      ...['--force', '--grace-period=0', '--wait=false'],
-    ]);
+    release().cluster.kubectl(
+      ['delete', 'pod', pod, '-n', release().namespace].concat('--force', '--grace-period=0', '--wait=false'),
+    );
   const base = (pool: Pool): string => `millrace:{${pool.queue}}`;
 
   /** Both workers are registered, and wait. */
@@ -38,7 +37,7 @@ describe.skipIf(!place)('a container that dies', () => {
   const holder = (pool: Pool): Promise<string> =>
     eventually(async () => {
       const load = await release().redis.hgetall(`${base(pool)}:load`);
-      const [busy] = Object.entries(load).filter(([, tasks]) => tasks !== '0');
+      const busy = Object.entries(load).find(([, tasks]) => tasks !== '0');
       if (!busy) throw new Error('nobody holds a task');
       return busy[0];
     }, soon);
@@ -56,8 +55,8 @@ describe.skipIf(!place)('a container that dies', () => {
     const rows: number[] = [];
     for (let i = 0; i < ROUNDS; i++) {
       await warm(pool);
-      const [square] = squares(1, 0, `round${i}-`).map((one) => ({ ...one, ...task }));
-      await pool.push([square as Task]);
+      const [square] = squares(1, 0, `round${i}-`);
+      await pool.push([{ ...(square as Task), ...task }]);
       const pod = await holder(pool);
       // the kubelet may not have told of a container that has just begun
       const where = { namespace: release().namespace, pod };
@@ -114,10 +113,8 @@ describe.skipIf(!place)('a container that dies', () => {
     expect(recovered).toBeGreaterThanOrEqual(2);
     expect(recovered).toBeLessThanOrEqual(3);
     const { host = '', port = 0 } = release().redis.options;
-    const list = await millrace([
-      ...['dead', 'list', '--redis', `redis://${host}:${port}`],
-      ...['--queue', pool.queue, '--result', pool.result],
-    ]);
+    const where = ['--redis', `redis://${host}:${port}`, '--queue', pool.queue, '--result', pool.result];
+    const list = await millrace(['dead', 'list'].concat(where));
     expect(list.stdout).toMatch(/eater.*delivered 2 times.*OOMKilled \(exit code 137\)/);
   });
 });

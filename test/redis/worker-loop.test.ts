@@ -92,6 +92,27 @@ test('ten thousand quick tasks: each is run once, has its result, and is counted
   });
 });
 
+test('handlers that compute without a pause let results out between them', async () => {
+  const keys = freshKeys();
+  let computed = 0;
+  const handler = (task: unknown): string => {
+    if (String(task).startsWith('quick')) return 'quick';
+    computed++;
+    const until = performance.now() + 20;
+    while (performance.now() < until);
+    return 'computed';
+  };
+  await using _worker = startWorker(server, keys, { handler });
+  // it learns that tasks are quick, so that it takes many ahead
+  await redis.lpush(keys.queue, ...Array.from({ length: 500 }, (_, i) => `quick ${i}`));
+  await resultsOf(redis, keys.result, 500);
+  await redis.lpush(keys.queue, ...Array.from({ length: 50 }, (_, i) => `long ${i}`));
+  await eventually(async () => expect(await redis.hexists(keys.result, 'long 0')).toBe(1));
+  expect(computed).toBeLessThan(25);
+  await resultsOf(redis, keys.result, 550);
+  expect(computed).toBe(50);
+});
+
 test('a slow task does not strand the quick ones that were taken ahead with it', async () => {
   const keys = freshKeys();
   const gate = Promise.withResolvers<void>();
