@@ -17,10 +17,11 @@ const ROUNDS = Number(process.env['MILLRACE_RECOVERY_ROUNDS'] ?? 5);
 
 describe.skipIf(!place)('a container that dies', () => {
   const release = useRelease(place, { values: () => ({ redis: { enabled: true } }) });
-  const deleteByForce = (pod: string): Promise<string> =>
-    release().cluster.kubectl(
-      ['delete', 'pod', pod, '-n', release().namespace].concat('--force', '--grace-period=0', '--wait=false'),
-    );
+  const deleteByForce = (pod: string): Promise<string> => {
+    const { cluster, namespace } = release();
+    const force = ['--force', '--grace-period=0', '--wait=false'];
+    return cluster.kubectl(['delete', 'pod', pod, '-n', namespace, ...force]);
+  };
   const base = (pool: Pool): string => `millrace:{${pool.queue}}`;
 
   /** Both workers are registered, and wait. */
@@ -42,28 +43,24 @@ describe.skipIf(!place)('a container that dies', () => {
       return busy[0];
     }, soon);
 
-  test.each<[string, Partial<Task>, ((pod: string) => Promise<unknown>) | undefined]>([
-    [
-      'killed',
-      { ms: 4_000 },
-      (pod) => signalContainer(release(), { namespace: release().namespace, pod }, 'KILL'),
-    ],
-    ['deleted-by-force', { ms: 8_000 }, deleteByForce],
-  ])('its task runs elsewhere soon: %s', { timeout: 60_000 + ROUNDS * 40_000 }, async (how, task, strike) => {
+  test.each<[string, number, (pod: string) => Promise<unknown>]>([
+    ['killed', 4_000, (pod) => signalContainer(release(), { namespace: release().namespace, pod }, 'KILL')],
+    ['deleted-by-force', 8_000, deleteByForce],
+  ])('its task runs elsewhere soon: %s', { timeout: 60_000 + ROUNDS * 40_000 }, async (how, ms, strike) => {
     const pool = poolOf(release(), how);
     await pool.apply({ template: squaresTemplate(), minReplicas: 2, maxReplicas: 2 });
     const rows: number[] = [];
     for (let i = 0; i < ROUNDS; i++) {
       await warm(pool);
-      const [square] = squares(1, 0, `round${i}-`);
-      await pool.push([{ ...(square as Task), ...task }]);
+      const task: Task = { id: `round-${i}`, n: i, ms };
+      await pool.push([task]);
       const pod = await holder(pool);
       // the kubelet may not have told of a container that has just begun
       const where = { namespace: release().namespace, pod };
       const death = await eventually(() => watchDeath(release(), where), soon);
-      await strike?.(pod);
+      await strike(pod);
       const diedAt = await death();
-      const [answer] = await pool.answers([square as Task]);
+      const [answer] = await pool.answers([task]);
       expect(answer?.pod).not.toBe(pod);
       rows.push((answer?.began ?? 0) - diedAt);
       // a container that was restarted too often is kept waiting: the next round wants a new pod
@@ -114,7 +111,7 @@ describe.skipIf(!place)('a container that dies', () => {
     expect(recovered).toBeLessThanOrEqual(3);
     const { host = '', port = 0 } = release().redis.options;
     const where = ['--redis', `redis://${host}:${port}`, '--queue', pool.queue, '--result', pool.result];
-    const list = await millrace(['dead', 'list'].concat(where));
+    const list = await millrace(['dead', 'list', ...where]);
     expect(list.stdout).toMatch(/eater.*delivered 2 times.*OOMKilled \(exit code 137\)/);
   });
 });
