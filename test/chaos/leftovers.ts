@@ -33,13 +33,15 @@ export async function leftovers(
   return [];
 }
 
+/** Keys that nothing keeps, and tasks that nobody took; a key with a time to live goes by itself. */
 async function look(redis: Redis, keys: QueueKeys, past: ReadonlySet<string>): Promise<string[]> {
   const base = keys.stats.slice(0, -'stats'.length);
   const found: string[] = [];
   for (const key of await redis.keys(`${base.replaceAll(/[[\]*?\\]/g, String.raw`\$&`)}*`)) {
     const name = key.slice(base.length);
-    // counters and what failed for good are meant to stay
-    if (['stats', 'dead', 'errors'].includes(name)) continue;
+    // counters, and what failed for good until its time is over, are meant to stay
+    if (['stats', 'dead', 'errors', 'expiry'].includes(name)) continue;
+    if ((await redis.pttl(key)) > 0) continue;
     if (name === 'history' && (await redis.hkeys(key)).every((field) => past.has(field))) continue;
     const holds = name === 'workers' ? `, with ${(await redis.zrange(key, '0', '-1')).join(', ')}` : '';
     found.push(`the key ${key}${holds}`);
