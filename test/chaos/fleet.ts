@@ -50,7 +50,7 @@ export interface Fleet extends AsyncDisposable {
   kill(pod: Pod, back: 'restarted' | 'replaced'): void;
   /** SIGTERM from outside, and a new pod in its place. */
   evict(pod: Pod): void;
-  /** Asks all to stop and waits for their end. */
+  /** Asks all to stop and waits for their end; no more are started. */
   stop(): Promise<void>;
 }
 
@@ -66,6 +66,7 @@ export function createFleet(options: FleetOptions): Fleet {
   const lines: string[] = [];
   const adding = new Set<Promise<void>>();
   let wanted = 0;
+  let closed = false;
   let numbers = 0;
 
   const active = (): Pod[] => [...pods.values()].filter((pod) => pod.stopping === undefined);
@@ -158,11 +159,11 @@ export function createFleet(options: FleetOptions): Fleet {
     lives,
     lines,
     raise: (replicas) => {
-      wanted = replicas;
+      if (!closed) wanted = replicas;
       fill();
     },
     remove: (ids, replicas) => {
-      wanted = replicas;
+      if (!closed) wanted = replicas;
       for (const pod of active()) if (ids.includes(pod.id)) stop(pod, 'scaling');
       fill();
     },
@@ -175,12 +176,14 @@ export function createFleet(options: FleetOptions): Fleet {
       fill();
     },
     stop: async () => {
+      closed = true;
       wanted = 0;
       for (const pod of active()) stop(pod, 'outside');
       while (pods.size + adding.size > 0)
         await Promise.all([...adding, ...Array.from(pods.values(), (pod) => pod.ended)]);
     },
     [Symbol.asyncDispose]: async () => {
+      closed = true;
       wanted = 0;
       for (const pod of pods.values()) fleet.kill(pod, 'replaced');
       await fleet.stop();

@@ -98,11 +98,10 @@ export async function runChaos({ plan, workers, limitMs, signal, progress }: Run
   const tookMs = performance.now() - began;
   const complaints = await clients.complaints(limit.aborted ? 0 : CLIENT_PATIENCE_MS);
   progress(`all tasks settled: ${limit.aborted ? 'no' : 'yes'}; waiting for graves to be swept`);
-  const past = pastOf(plan.tasks, plain);
-  const left = await leftovers(redis, keys, fleet, past, limit.aborted ? 0 : undefined);
   await fleet.stop();
+  const past = pastOf(plan.tasks, plain);
+  const left = await leftovers(redis, keys, past, limit.aborted ? 0 : undefined);
   await controller.kill();
-  const after = await leftovers(redis, keys, fleet, past, 0);
   const [results, dead] = await Promise.all([redis.hgetall(keys.result), listDead(redis, keys, 1_000_000)]);
   await server.terminate();
   progress('reading the ledger and the history');
@@ -115,7 +114,7 @@ export async function runChaos({ plan, workers, limitMs, signal, progress }: Run
     results: new Map(Object.entries(results)),
     dead: dead.map(({ id, raw, attempts }) => ({ id: id ?? raw.toString(), attempts })),
     plain,
-    leftovers: [...new Set([...left, ...after])],
+    leftovers: left,
     complaints: limit.aborted ? [...complaints, stopped(signal, limitMs)] : complaints,
   };
   return { violations: check(evidence), evidence, tookMs, scaled: controller.scaled, log: fleet.lines };

@@ -88,32 +88,17 @@ export async function startOldWorker(
       const counts = [results.length, retries.length / 3, dead.length / 3, released.length];
       const { queue, result, workers, delayed, stats, history, load } = keys;
       const mine = [keys.worker(id), keys.inflight(id), keys.carried(id), keys.wake(id)];
+      const outcomes = [...results, ...values, ...retries, ...dead, ...released];
+      const numbers = [id, epoch, ++turns, seen, want, leaseMs, 'busy', 0, 10_000, ...counts];
+      const theirs = [delayed, keys.dead, keys.errors, stats, history, load];
       const reply = (await call(redis, 'turn', [
         queue,
         result,
         workers,
         ...mine,
-        delayed,
-        keys.dead,
-        keys.errors,
-        stats,
-        history,
-        load,
-        id,
-        epoch,
-        ++turns,
-        seen,
-        want,
-        leaseMs,
-        'busy',
-        0,
-        10_000,
-        ...counts,
-        ...results,
-        ...values,
-        ...retries,
-        ...dead,
-        ...released,
+        ...theirs,
+        ...numbers,
+        ...outcomes,
       ])) as [number, number, unknown, number, number, Buffer[], unknown[]];
       if (reply[0] === 0) return undefined;
       const [, , , , first, raws, pasts] = reply;
