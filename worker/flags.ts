@@ -1,0 +1,232 @@
+/** The flags of `millrace-worker`, each of them also an environment variable, and what they say. */
+import { addQueueFlags, addressOf, type QueueFlags } from '../queue/flags.ts';
+import { redisOptions, type RedisAddress } from '../queue/connection.ts';
+import { checkDurability, type Durability } from '../queue/durability.ts';
+import { queueKeys } from '../queue/keys.ts';
+import { logLevels, type LogLevel } from '../runtime/log.ts';
+import { bytes, createProgram, duration, integer, option, UsageError } from '../runtime/program.ts';
+import { version } from '../runtime/version.ts';
+import { MAX_RESULT_BYTES } from './encode.ts';
+import type { WorkerOptions } from './worker.ts';
+
+export interface WorkerFlags extends QueueFlags {
+  readonly queues?: readonly string[];
+  readonly module?: string;
+  readonly command?: string;
+  readonly keepRunning?: boolean;
+  readonly concurrency: number;
+  readonly id: string;
+  readonly lease: number;
+  readonly grace: number;
+  readonly attempts: number;
+  readonly maxDeliveries: number;
+  readonly backoffInitial: number;
+  readonly backoffMax: number;
+  readonly backoffJitter: string;
+  readonly durabilityReplicas: number;
+  readonly durabilityTimeout: number;
+  readonly resultTtl?: number;
+  readonly resultMaxSize: number;
+  readonly deadMax: number;
+  readonly deadMaxAge: number;
+  readonly pool?: string;
+  readonly httpPort?: number;
+  readonly logLevel: LogLevel;
+}
+
+/** `defaultId`: the worker's name when none is given. */
+export function parseFlags(argv: readonly string[], defaultId: string): WorkerFlags {
+  const program = addQueueFlags(
+    createProgram('millrace-worker', version).description(
+      'Takes tasks from a Redis list and writes results to a hash.',
+    ),
+  );
+  program
+    .addOption(
+      option(
+        '--queues <keys>',
+        'several queues instead, by priority: urgent,bulk or a JSON list',
+        'MILLRACE_QUEUES',
+      ).argParser(queueList),
+    )
+    .addOption(option('--module <path>', 'module whose default export runs a task', 'MILLRACE_MODULE'))
+    .addOption(option('--command <command>', 'program that runs a task: stdin to stdout', 'MILLRACE_COMMAND'))
+    .addOption(
+      option(
+        '--keep-running',
+        'keep the command running: JSON lines, see the README',
+        'MILLRACE_KEEP_RUNNING',
+      ),
+    )
+    .addOption(
+      option('--concurrency <n>', 'tasks at once', 'MILLRACE_CONCURRENCY')
+        .argParser(integer(1, 10_000))
+        .default(1),
+    )
+    .addOption(
+      option('--id <name>', 'unique among the living workers', 'MILLRACE_WORKER_ID').default(defaultId),
+    )
+    .addOption(
+      option('--lease <duration>', 'silent for so long, the worker has lost its tasks', 'MILLRACE_LEASE')
+        .argParser(duration)
+        .default(15_000, '15s'),
+    )
+    .addOption(
+      option('--grace <duration>', 'on SIGTERM, what runs may take so long', 'MILLRACE_GRACE')
+        .argParser(duration)
+        .default(25_000, '25s'),
+    )
+    .addOption(
+      option('--attempts <n>', 'tries in all before a task is dead', 'MILLRACE_ATTEMPTS')
+        .argParser(integer(1))
+        .default(5),
+    )
+    .addOption(
+      option(
+        '--max-deliveries <n>',
+        'lost workers before the task that they held is dead',
+        'MILLRACE_MAX_DELIVERIES',
+      )
+        .argParser(integer(1))
+        .default(5),
+    )
+    .addOption(
+      option('--backoff-initial <duration>', 'wait before the second try', 'MILLRACE_BACKOFF_INITIAL')
+        .argParser(duration)
+        .default(1_000, '1s'),
+    )
+    .addOption(
+      option('--backoff-max <duration>', 'longest wait between tries', 'MILLRACE_BACKOFF_MAX')
+        .argParser(duration)
+        .default(300_000, '5m'),
+    )
+    .addOption(
+      option('--backoff-jitter <on|off>', 'spread retries', 'MILLRACE_BACKOFF_JITTER')
+        .choices(['on', 'off'])
+        .default('on'),
+    )
+    .addOption(
+      option(
+        '--durability-replicas <n>',
+        'replicas of Redis to wait for after each turn; 0 for none',
+        'MILLRACE_DURABILITY_REPLICAS',
+      )
+        .argParser(integer(0))
+        .default(0),
+    )
+    .addOption(
+      option(
+        '--durability-timeout <duration>',
+        'how long to wait for them, at most 5s',
+        'MILLRACE_DURABILITY_TIMEOUT',
+      )
+        .argParser(duration)
+        .default(1_000, '1s'),
+    )
+    .addOption(
+      option(
+        '--result-ttl <duration>',
+        'remove each result after this long; 0 never',
+        'MILLRACE_RESULT_TTL',
+      ).argParser(duration),
+    )
+    .addOption(
+      option('--result-max-size <size>', 'a larger result fails its task', 'MILLRACE_RESULT_MAX_SIZE')
+        .argParser(bytes(MAX_RESULT_BYTES))
+        .default(MAX_RESULT_BYTES, '512Mi'),
+    )
+    .addOption(
+      option('--dead-max <n>', 'keep so many dead letters, the newest', 'MILLRACE_DEAD_MAX')
+        .argParser(integer(1, 10_000_000))
+        .default(10_000),
+    )
+    .addOption(
+      option('--dead-max-age <duration>', 'and each for so long; 0 for ever', 'MILLRACE_DEAD_MAX_AGE')
+        .argParser(duration)
+        .default(2_592_000_000, '720h'),
+    )
+    .addOption(
+      option('--pool <namespace/name>', 'the WorkerPool that this worker is of', 'MILLRACE_POOL').hideHelp(),
+    )
+    .addOption(
+      option('--http-port <port>', 'serve /healthz, /readyz and /metrics', 'MILLRACE_HTTP_PORT').argParser(
+        integer(0, 65_535),
+      ),
+    )
+    .addOption(
+      option('--log-level <level>', 'how much to log', 'MILLRACE_LOG_LEVEL')
+        .choices(logLevels)
+        .default('info'),
+    );
+  program.parse(argv);
+  return program.opts<WorkerFlags>();
+}
+
+/** `a,b`, or a JSON list for names with commas in them. */
+function queueList(text: string): readonly string[] {
+  if (!text.startsWith('[')) return text.split(',').map((name) => name.trim());
+  try {
+    const names: unknown = JSON.parse(text);
+    if (Array.isArray(names) && names.every((name) => typeof name === 'string')) return names;
+  } catch {
+    // said below
+  }
+  throw new UsageError(`--queues ${text} is not a JSON list of names: write ["urgent","bulk"]`);
+}
+
+/** What the flags say of the worker itself. Throws `UsageError` for what cannot be, instead of trying again for ever. */
+export function settingsOf(
+  flags: WorkerFlags,
+): Omit<WorkerOptions, 'handler' | 'log' | 'metrics' | 'onReady'> {
+  if (flags.lease < 1_000)
+    throw new UsageError(`a lease of ${flags.lease} ms is too short: give at least 1s`);
+  const redis = addressOf(flags);
+  const { result } = flags;
+  const durability =
+    flags.durabilityReplicas > 0
+      ? { replicas: flags.durabilityReplicas, timeoutMs: flags.durabilityTimeout }
+      : undefined;
+  const queue = flags.queues ?? [flags.queue];
+  check(redis, durability, queue, result);
+  return {
+    redis,
+    queue,
+    result,
+    id: flags.id,
+    concurrency: flags.concurrency,
+    leaseMs: flags.lease,
+    durability,
+    mayBlock: flags.module !== undefined,
+    version,
+    pool: flags.pool ?? '',
+    retry: {
+      attempts: flags.attempts,
+      maxDeliveries: flags.maxDeliveries,
+      backoff: {
+        initialMs: flags.backoffInitial,
+        maxMs: flags.backoffMax,
+        jitter: flags.backoffJitter === 'on',
+      },
+    },
+    results: { ttlMs: Math.ceil(flags.resultTtl ?? 0) || undefined, maxBytes: flags.resultMaxSize },
+    deadLetters: { max: flags.deadMax, maxAgeMs: Math.ceil(flags.deadMaxAge) || undefined },
+  };
+}
+
+function check(
+  redis: RedisAddress,
+  durability: Durability | undefined,
+  queues: readonly string[],
+  result: string,
+): void {
+  try {
+    if (durability) checkDurability(durability);
+    redisOptions(redis);
+    for (const queue of queues) queueKeys(queue, result);
+    if (new Set(queues).size < queues.length)
+      throw new RangeError(`--queues names a queue twice: ${queues.join(', ')}`);
+  } catch (error) {
+    if (error instanceof RangeError) throw new UsageError(error.message, { cause: error });
+    throw error;
+  }
+}

@@ -1,0 +1,173 @@
+/**
+ * The tasks that a worker holds in one epoch: those that wait for a slot, and those that run. Tasks are begun in the order
+ * in which they were taken; what has ended is in the batch for the next turn.
+ *
+ * A handler that answers at once takes no slot and needs no promise; many of them in a row give way to all else now and
+ * then. A suspect (turn.lua) is begun only when nothing runs, of other queues either.
+ */
+import { TaskCancelled } from '../queue/cancel.ts';
+import type { Delivery } from '../queue/turn.ts';
+import type { Logger } from '../runtime/log.ts';
+import type { createPace } from './fetch.ts';
+import type { QueueMetrics } from './metrics.ts';
+import type { ProgressOutbox } from './progress.ts';
+import { runTask, type Finished, type RunDeps } from './run.ts';
+import type { Batch } from './settle.ts';
+import type { Slots } from './slots.ts';
+
+export interface TasksOptions {
+  readonly run: RunDeps;
+  readonly batch: Batch;
+  readonly pace: ReturnType<typeof createPace>;
+  readonly slots: Slots;
+  readonly progress: ProgressOutbox;
+  readonly metrics: QueueMetrics;
+  readonly log: Logger;
+  /** Whether the next task may begin. */
+  readonly mayBegin: () => boolean;
+  /** The batch is worth a turn. */
+  readonly onBatch: () => void;
+}
+
+export interface Tasks {
+  /** Tasks that were taken and not begun. */
+  readonly held: number;
+  readonly running: number;
+  /** All of them. */
+  readonly deliveries: readonly Delivery[];
+  /** When the oldest task that waits for a slot was taken, by performance.now(); `undefined` when it may wait for ever. */
+  readonly waitsSince: number | undefined;
+  add(deliveries: readonly Delivery[], now: number): void;
+  /** Begins what waits, as far as there are slots. */
+  fill(): void;
+  /** Puts what was not begun into the batch, to go back to the queue. */
+  handBack(): void;
+  /** What runs of these is aborted, and settled when it ends; what was not begun is not run. By receipt, with its id. */
+  cancel(marked: ReadonlyMap<string, string | Buffer>): void;
+  abort(reason: Error): void;
+  /** Resolves when everything that runs now has ended. */
+  ended(): Promise<unknown>;
+  /** Aborts what runs; what becomes of it is nobody's business any more, but it holds its slots until it has ended. */
+  drop(reason: Error): void;
+}
+
+/** So long handlers that answer at once have the thread to themselves, ms. */
+const SPELL_MS = 2;
+/** So many are worth a turn. */
+export const FULL_BATCH = 128;
+
+interface Run {
+  /** Resolves when the handler has ended, however. */
+  readonly ended: Promise<void>;
+  readonly delivery: Delivery;
+  readonly abort: AbortController;
+  readonly started: number;
+}
+
+export function createTasks(options: TasksOptions): Tasks {
+  const { batch, pace, slots, progress, metrics, log, mayBegin, onBatch } = options;
+  const running = new Map<string, Run>();
+  let held: { readonly delivery: Delivery; readonly since: number }[] = [];
+  let dropped = false;
+  let lastFinish = -Infinity;
+  let refill: NodeJS.Immediate | undefined;
+
+  const isSuspect = (): boolean => (held[0]?.delivery.past.deliveries ?? 0) > 0;
+
+  function fill(): void {
+    const began = performance.now();
+    while (held.length > 0 && slots.free > 0 && !dropped && mayBegin()) {
+      if (slots.free < slots.usable && isSuspect()) return;
+      begin(held.shift()?.delivery as Delivery);
+      if (lastFinish - began < SPELL_MS) continue;
+      refill ??= setImmediate(() => {
+        refill = undefined;
+        fill();
+      });
+      return;
+    }
+  }
+
+  function begin(delivery: Delivery): void {
+    const abort = new AbortController();
+    const { receipt } = delivery;
+    const started = performance.now();
+    const run = runTask(delivery, abort.signal, started, options.run, progress);
+    if (!(run instanceof Promise)) {
+      finish(run);
+      return;
+    }
+    slots.occupy();
+    const ended = run.then((finished) => {
+      running.delete(receipt);
+      if (dropped) return;
+      finish(finished);
+      slots.release();
+    });
+    running.set(receipt, { ended, delivery, abort, started });
+  }
+
+  function finish(finished: Finished): void {
+    const { outcome, serviceMs, delivery } = finished;
+    lastFinish = performance.now();
+    pace.finished(serviceMs, delivery.raw.length);
+    metrics.finished(outcome.kind, serviceMs / 1_000);
+    if (outcome.kind === 'retry' || outcome.kind === 'dead')
+      log.warn(
+        { task: finished.id.toString().slice(0, 100), attempt: finished.attempt, outcome },
+        'a task failed',
+      );
+    const first = batch.since === undefined;
+    batch.add(finished, lastFinish);
+    if (first || batch.size === FULL_BATCH || (held.length === 0 && slots.free > 0)) onBatch();
+  }
+
+  function abortAll(reason: Error): void {
+    for (const { abort } of running.values()) abort.abort(reason);
+  }
+
+  return {
+    get held() {
+      return held.length;
+    },
+    get running() {
+      return running.size;
+    },
+    get deliveries() {
+      return [...running.values(), ...held].map(({ delivery }) => delivery);
+    },
+    get waitsSince() {
+      return isSuspect() ? undefined : held[0]?.since;
+    },
+    add: (deliveries, since) => {
+      for (const delivery of deliveries) held.push({ delivery, since });
+    },
+    fill,
+    handBack: () => {
+      if (held.length === 0) return;
+      const now = performance.now();
+      for (const { started } of running.values()) pace.atLeast(now - started);
+      batch.release(
+        held.map(({ delivery }) => delivery.receipt),
+        now,
+      );
+      held = [];
+    },
+    cancel: (marked) => {
+      log.info({ tasks: marked.size }, 'cancelled');
+      for (const [receipt, id] of marked) running.get(receipt)?.abort.abort(new TaskCancelled(id));
+      for (const { delivery } of held) {
+        const id = marked.get(delivery.receipt);
+        if (id !== undefined) batch.cancel(delivery, id, performance.now());
+      }
+      held = held.filter(({ delivery }) => !marked.has(delivery.receipt));
+    },
+    abort: abortAll,
+    ended: () => Promise.allSettled(Array.from(running.values(), (run) => run.ended)),
+    drop: (reason) => {
+      dropped = true;
+      abortAll(reason);
+      slots.outlive(Array.from(running.values(), (run) => run.ended));
+    },
+  };
+}
