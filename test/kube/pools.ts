@@ -69,6 +69,11 @@ export const bad: [what: string, change: Json, message: string][] = [
   ['a window without unit', { scaling: { scaleDown: { window: '60' } } }, 'write a duration with its unit'],
   ['a negative window', { scaling: { scaleDown: { window: '-5s' } } }, 'write a duration with its unit'],
   ['a window as a number', { scaling: { scaleDown: { window: 60 } } }, 'must be of type string'],
+  [
+    'an unknown way with plain workers',
+    { scaling: { scaleDown: { unmanaged: 'Maybe' } } },
+    'Unsupported value: "Maybe"',
+  ],
   ['no tasks per replica', { scaling: { tasksPerReplica: 0 } }, 'should be greater than or equal to 1'],
   ['half a task per replica', { scaling: { tasksPerReplica: 0.5 } }, 'must be of type integer'],
   ['no attempts', { retry: { attempts: 0 } }, 'should be greater than or equal to 1'],

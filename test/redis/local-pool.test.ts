@@ -1,0 +1,65 @@
+/** The pool of `millrace dev` as a library: real worker processes on a real Redis, and which of them are told to stop when. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Redis } from 'ioredis';
+import { pino } from 'pino';
+import { createLocalTarget } from '../../cli/local-target.ts';
+import { startPoolLoop } from '../../cli/pool-loop.ts';
+import { workerProgram } from '../../cli/worker-program.ts';
+import type { Step } from '../../controller/step.ts';
+import { eventually } from '../support/eventually.ts';
+import { startRedis, type RedisServer } from '../support/redis.ts';
+import { freshKeys } from '../support/turns.ts';
+import { promptly, resultsOf, TASKS } from '../support/workers.ts';
+
+let server: RedisServer;
+let redis: Redis;
+beforeAll(async () => {
+  server = await startRedis();
+  redis = server.client();
+});
+afterAll(() => server[Symbol.asyncDispose]());
+
+test('workers that all work are told to stop when they have finished, and not before', async () => {
+  const keys = freshKeys();
+  const { queue, result } = keys;
+  const settings = { redis: server.address, queue, result, concurrency: 1, graceMs: 10_000, retry: promptly };
+  /** What each worker that was told to stop held then. */
+  const held: Promise<string | null>[] = [];
+  const reasons: string[] = [];
+  const policy = {
+    minReplicas: 0,
+    maxReplicas: 3,
+    tasksPerReplica: 1,
+    windowMs: 0,
+    fallback: undefined,
+    paused: false,
+  };
+  await using target = createLocalTarget({
+    graceMs: 10_000,
+    worker: (id) => workerProgram({ ...settings, module: TASKS }, id, process.env),
+    onEvent: ({ kind, id }) => {
+      if (kind === 'stopping') held.push(redis.hget(keys.load, id));
+    },
+  });
+  await using _loop = startPoolLoop({
+    redis: server.address,
+    keys,
+    target,
+    pollMs: 100,
+    policy,
+    log: pino({ level: 'silent' }),
+    onStep: ({ decision }: Step) => void reasons.push(decision.reason),
+    onError: (error) => void reasons.push(error.message),
+  });
+  const orders = ['a', 'b', 'c'].map((id) => JSON.stringify({ id, sleepMs: 3_000 }));
+  await redis.lpush(keys.queue, ...orders);
+  const loads = (): Promise<string[]> => redis.hvals(keys.load);
+  await eventually(async () => expect(await loads()).toEqual(['1', '1', '1']), { withinMs: 10_000 });
+  policy.tasksPerReplica = 3;
+  await eventually(() => expect(reasons.at(-1)).toMatch(/^3→1: .*; 2 draining$/));
+  expect(held).toEqual([]);
+  await resultsOf(redis, keys.result, 3, 10_000);
+  await eventually(() => expect(target.workers).toEqual([]), { withinMs: 10_000 });
+  expect(await Promise.all(held)).toEqual(['0', '0', '0']);
+  expect(Number(await redis.hget(keys.stats, 'taken'))).toBe(3);
+});
