@@ -20,7 +20,7 @@ import { eventually } from '../support/eventually.ts';
 import { REDIS_IMAGE } from '../support/kind-images.ts';
 import { install, REDIS_NODE_PORT, type Release } from '../support/kind-install.ts';
 import { readHistory } from './aof.ts';
-import { check, type Evidence, type Life } from './check.ts';
+import { check, type DoneFault, type Evidence, type Life } from './check.ts';
 import { openClients } from './clients.ts';
 import { readCustody } from './custody.ts';
 import { MAX_REPLICAS, POOL, readyPods, strikeKind } from './kind-faults.ts';
@@ -36,8 +36,8 @@ const run = promisify(execFile);
 const IMAGE = 'millrace-test/chaos:1';
 /** On the node; a run has a folder in it. */
 const NODE_FOLDER = '/var/lib/millrace-chaos';
-/** An idle queue is looked at twice a minute, and graves last 10 s. */
-const SWEPT_MS = 60_000;
+/** An idle queue is looked at twice a minute: one look buries a worker that was lost, and a later one clears the grave. */
+const SWEPT_MS = 90_000;
 const LOOK_MS = 1_000;
 
 /** Rejects when something of the run itself fails; what it finds about Millrace is in the outcome. */
@@ -76,7 +76,7 @@ export async function runKindChaos(
     workers = now;
   };
   const look = setInterval(() => void queue.inspect().then(note, () => undefined), LOOK_MS);
-  const faults = await playRounds(plan.rounds, {
+  const struck = await playRounds(plan.rounds, {
     redis,
     keys,
     clients,
@@ -96,6 +96,7 @@ export async function runKindChaos(
   const [results, dead] = await Promise.all([redis.hgetall(keys.result), listDead(redis, keys, 1_000_000)]);
   await run('docker', ['cp', `${node}:${folder}/.`, local]);
   const runs = await readLedger(join(local, 'ledger'));
+  const faults = [...struck, ...memoryKills(runs)];
   const evidence: Evidence = {
     tasks: plan.tasks,
     custody: readCustody(
@@ -103,10 +104,7 @@ export async function runKindChaos(
       keys,
     ),
     runs,
-    lives: livesOf(
-      runs,
-      faults.flatMap(({ workers: hit }) => (hit === 'all' ? [] : hit)),
-    ),
+    lives: livesOf(runs, faults),
     faults,
     results: new Map(Object.entries(results)),
     dead: dead.map(({ id, raw, attempts }) => ({ id: id ?? raw.toString(), attempts })),
@@ -161,7 +159,7 @@ function poolManifest({ namespace, redisUrl }: Release, ledger: string): string 
       queue: POOL,
       result: `${POOL}:result`,
       template,
-      concurrency: 4,
+      concurrency: 2,
       maxReplicas: MAX_REPLICAS,
       scaling: { tasksPerReplica: 20, scaleDown: { window: '2s' } },
       retry: { attempts: ATTEMPTS, backoff: { initial: '50ms', max: '1s' } },
@@ -180,13 +178,25 @@ async function asleep(release: Release): Promise<void> {
   );
 }
 
-/** Processes by their ledgers; one that took all memory was killed for it. */
-function livesOf(runs: readonly Run[], killed: readonly string[]): Life[] {
+/** Tasks that took all memory and never ended: the kernel ended their containers. */
+function memoryKills(runs: readonly Run[]): DoneFault[] {
+  return runs
+    .filter(({ id, ended }) => id.startsWith('hog') && !ended)
+    .map(({ id, worker, begun }) => ({
+      kind: 'kill for memory',
+      what: `${id} took all memory of ${worker}`,
+      from: begun,
+      to: begun,
+      workers: [worker],
+    }));
+}
+
+/** Processes by their ledgers: of a pod that a fault killed, or of one that was asked to stop. */
+function livesOf(runs: readonly Run[], faults: readonly DoneFault[]): Life[] {
+  const killed = new Set(faults.flatMap(({ workers }) => workers));
   return [...Map.groupBy(runs, ({ worker, pid }) => `${worker}@${pid}`).values()].map((own): Life => {
     const { worker, pid, begun } = own[0] as Run;
-    const hogged = own.some(({ id, ended }) => id.startsWith('hog') && !ended);
-    const end = hogged || killed.includes(worker) ? 'killed' : 'outside';
     const to = Math.max(...own.map((one) => one.ended?.at ?? one.begun));
-    return { worker, pid, end, from: begun, to };
+    return { worker, pid, end: killed.has(worker) ? 'killed' : 'outside', from: begun, to };
   });
 }

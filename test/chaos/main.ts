@@ -28,7 +28,7 @@ async function main(): Promise<void> {
   const program = createProgram('chaos', version)
     .description('Runs tasks through real workers while they, Redis, the network and the controller fail.')
     .option('--seed <n>', 'of tasks and faults', integer(0), Math.floor(Math.random() * 1e6))
-    .option('--tasks <n>', 'how many; 100000, or 4000 with --kind', integer(1, 10_000_000))
+    .option('--tasks <n>', 'how many; 100000, or 8000 with --kind', integer(1, 10_000_000))
     .option('--workers <n>', 'at most', integer(1, 200), 6)
     .option('--limit <duration>', 'give up after', duration)
     .option(
@@ -39,7 +39,7 @@ async function main(): Promise<void> {
     .allowExcessArguments(false);
   program.parse();
   const { seed, workers, json, kind, ...flags } = program.opts<Flags>();
-  const tasks = flags.tasks ?? (kind ? 4_000 : 100_000);
+  const tasks = flags.tasks ?? (kind ? 8_000 : 100_000);
   using signals = onSignals();
   const say = (line: string): void => void process.stderr.write(`${line}\n`);
   say(`seed ${seed}: ${tasks} tasks, at most ${workers} workers`);
