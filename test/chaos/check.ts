@@ -198,7 +198,7 @@ export function recoveryTimes({
   for (const { end, worker, pid, to } of lives) {
     if (end !== 'killed') continue;
     const kill = faults.findLast(
-      (fault) => fault.kind.startsWith('kill') && fault.workers.includes(worker) && fault.from <= to,
+      (fault) => /kill|force/.test(fault.kind) && fault.workers.includes(worker) && fault.from <= to + 1_000,
     );
     const kind = kill?.kind ?? 'killed at the end';
     for (const run of byProcess.get(`${worker}@${pid}`) ?? []) {

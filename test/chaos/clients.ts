@@ -12,13 +12,13 @@ import type { Round } from './plan.ts';
 import type { Task } from './tasks.ts';
 
 export interface Clients extends AsyncDisposable {
-  push(round: Round): Promise<void>;
+  push(wave: Pick<Round, 'tasks' | 'client'>): Promise<void>;
   /** Resolves when all that is waited for has come, or `ms` are over; to what was wrong with it. */
   complaints(ms: number): Promise<string[]>;
 }
 
 export interface ClientOptions {
-  readonly port: number;
+  readonly url: string;
   readonly keys: QueueKeys;
   /** Ids that a plain worker took: it fails nothing, so their ends are as good as any. */
   readonly plain: readonly string[];
@@ -32,8 +32,8 @@ const PLAIN_MS = 4_000;
 /** A connection that answers nothing for so long is dead, ms. */
 const ANSWER_MS = 5_000;
 
-export function openClients({ port, keys, plain }: ClientOptions): Clients {
-  const address = { url: `redis://127.0.0.1:${port}` };
+export function openClients({ url, keys, plain }: ClientOptions): Clients {
+  const address = { url };
   const queue = openQueue({ redis: address, queue: keys.queue, result: keys.result });
   const redis = openRedis(address, { socketTimeout: ANSWER_MS });
   const waits: Promise<void>[] = [];

@@ -25,8 +25,6 @@ export interface Scene {
   readonly controllerProxy: TcpProxy;
   /** Ids that a plain worker took. */
   readonly plain: string[];
-  /** Folder that keeps the history. */
-  readonly kept: string;
 }
 
 export interface Striker {

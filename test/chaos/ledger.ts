@@ -1,8 +1,9 @@
 /**
  * The ledger: what handlers did, written by themselves outside of Redis. Each worker process appends to a file of its
  * own, one line when a run begins and one when it ends, in one `write` each: what was written before a SIGKILL is there.
+ * In a container every process is number 1, so there the time of its start tells processes apart.
  */
-import { openSync, writeSync } from 'node:fs';
+import { openSync, writeFileSync, writeSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -29,22 +30,35 @@ export interface LedgerWriter {
 
 /** Appends to the file of this process in `folder`. Throws when it cannot be opened. */
 export function openLedger(folder: string, worker: string): LedgerWriter {
-  const file = openSync(join(folder, `${worker}@${process.pid}`), 'a');
+  const number = process.pid === 1 ? Math.round(performance.timeOrigin) : process.pid;
+  const name = `${worker}@${number}`;
+  const file = openSync(join(folder, name), 'a');
   let runs = 0;
   return {
     begin: (id, attempt) => {
-      const number = ++runs;
-      writeSync(file, `${Date.now()} begin ${number} ${attempt} ${id}\n`);
-      return `${worker}@${process.pid}#${number}`;
+      writeSync(file, `${Date.now()} begin ${++runs} ${attempt} ${id}\n`);
+      return `${name}#${runs}`;
     },
     end: (run, how) =>
       void writeSync(file, `${Date.now()} end ${run.slice(run.lastIndexOf('#') + 1)} ${how}\n`),
   };
 }
 
+/** Whether nobody has asked this of `folder` before, for this name: a mark that outlives the process. */
+export function isFirst(folder: string, name: string): boolean {
+  try {
+    writeFileSync(join(folder, `${MARK}${name}`), '', { flag: 'wx' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+const MARK = '.first-';
+
 /** All runs in `folder`, by the time at which they began. */
 export async function readLedger(folder: string): Promise<Run[]> {
-  const files = await readdir(folder);
+  const files = (await readdir(folder)).filter((name) => !name.startsWith(MARK));
   const read = await Promise.all(
     files.map(async (name) => parseLedger(name, await readFile(join(folder, name), 'utf8'))),
   );

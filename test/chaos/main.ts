@@ -6,16 +6,18 @@
 import { onSignals } from '../../runtime/lifecycle.ts';
 import { createProgram, duration, integer, runProgram } from '../../runtime/program.ts';
 import { version } from '../../runtime/version.ts';
-import { createPlan } from './plan.ts';
+import { createKindPlan } from './kind-plan.ts';
+import { createPlan, type Plan } from './plan.ts';
 import { account, figuresOf, figuresText } from './report.ts';
-import { runChaos } from './run.ts';
+import { runChaos, type Outcome } from './run.ts';
 
 interface Flags {
   readonly seed: number;
-  readonly tasks: number;
+  readonly tasks?: number;
   readonly workers: number;
   readonly limit?: number;
   readonly json?: boolean;
+  readonly kind?: boolean;
 }
 
 /** A run that takes longer hangs: so many tasks a second are worked off on a very slow machine. */
@@ -26,29 +28,40 @@ async function main(): Promise<void> {
   const program = createProgram('chaos', version)
     .description('Runs tasks through real workers while they, Redis, the network and the controller fail.')
     .option('--seed <n>', 'of tasks and faults', integer(0), Math.floor(Math.random() * 1e6))
-    .option('--tasks <n>', 'how many', integer(1, 10_000_000), 100_000)
+    .option('--tasks <n>', 'how many; 100000, or 8000 with --kind', integer(1, 10_000_000))
     .option('--workers <n>', 'at most', integer(1, 200), 6)
     .option('--limit <duration>', 'give up after', duration)
+    .option(
+      '--kind',
+      'in a cluster made with kind: pods are deleted, evicted, killed, rolled out and scaled in',
+    )
     .option('--json', 'one JSON object as the last line of stdout; the rest to stderr')
     .allowExcessArguments(false);
   program.parse();
-  const { seed, tasks, workers, json, ...flags } = program.opts<Flags>();
+  const { seed, workers, json, kind, ...flags } = program.opts<Flags>();
+  const tasks = flags.tasks ?? (kind ? 8_000 : 100_000);
   using signals = onSignals();
   const say = (line: string): void => void process.stderr.write(`${line}\n`);
   say(`seed ${seed}: ${tasks} tasks, at most ${workers} workers`);
-  const plan = createPlan(seed, tasks);
-  const outcome = await runChaos({
-    plan,
-    workers,
-    limitMs: flags.limit ?? START_MS + tasks / SLOW_PER_MS,
-    signal: signals.stopping,
-    progress: say,
-  });
+  const limitMs = flags.limit ?? START_MS + tasks / SLOW_PER_MS;
+  const options = { limitMs, signal: signals.stopping, progress: say };
+  const [plan, outcome] = await play();
   const figures = figuresOf(plan, outcome);
   const text = account(outcome) + figuresText(figures);
   (json ? process.stderr : process.stdout).write(`\n${text}`);
   if (json) process.stdout.write(`${JSON.stringify(figures)}\n`);
   if (outcome.violations.length > 0) process.exitCode = 1;
+
+  async function play(): Promise<[Pick<Plan, 'seed' | 'tasks'>, Outcome]> {
+    if (kind) {
+      // Docker and kind are for those who ask for them
+      const { runKindChaos } = await import('./kind-run.ts');
+      const kindPlan = createKindPlan(seed, tasks);
+      return [kindPlan, await runKindChaos(kindPlan, options)];
+    }
+    const localPlan = createPlan(seed, tasks);
+    return [localPlan, await runChaos({ ...options, plan: localPlan, workers })];
+  }
 }
 
 await runProgram('chaos', main);

@@ -46,11 +46,11 @@ export type Fault =
   /** A plain RPOP worker takes so many tasks. Redis stays up meanwhile, as such a worker loses what it holds. */
   | { readonly kind: 'plain-worker'; readonly tasks: number };
 
-export interface Round {
+export interface Round<F = Fault> {
   readonly tasks: readonly Task[];
   readonly client: 'library' | 'plain';
   /** After the wave was pushed, ms; in order. */
-  readonly faults: readonly { readonly afterMs: number; readonly fault: Fault }[];
+  readonly faults: readonly { readonly afterMs: number; readonly fault: F }[];
   /** The next round begins when no more than this is left of the tasks pushed. */
   readonly leave: number;
   /** And after this pause, ms. */
@@ -71,13 +71,25 @@ const FAULTS_WITHIN_MS = 1_500;
 
 export function createPlan(seed: number, count: number): Plan {
   const tasks = drawTasks(seed, count);
+  const random = createRandom(seed, 'faults');
+  const rounds = drawRounds(seed, tasks, FAULTS_WITHIN_MS, createDealer(random, cards(random, LEASE_MS)));
+  return { seed, leaseMs: LEASE_MS, tasks, rounds };
+}
+
+/** Cuts tasks into waves, and deals four faults to each. */
+export function drawRounds<F>(
+  seed: number,
+  tasks: readonly Task[],
+  faultsWithinMs: number,
+  deal: () => F,
+): Round<F>[] {
   const random = createRandom(seed, 'rounds');
-  const deal = createDeck(createRandom(seed, 'faults'), LEASE_MS);
+  const count = tasks.length;
   const size = Math.ceil(count / Math.min(Math.max(8, Math.round(count / 1_500)), count));
-  const rounds: Round[] = [];
+  const rounds: Round<F>[] = [];
   for (let from = 0; from < count; from += size) {
     const wave = tasks.slice(from, from + size);
-    const times = Array.from({ length: FAULTS_A_ROUND }, () => random.int(50, FAULTS_WITHIN_MS));
+    const times = Array.from({ length: FAULTS_A_ROUND }, () => random.int(50, faultsWithinMs));
     const calm = random.chance(0.25);
     rounds.push({
       tasks: wave,
@@ -87,11 +99,20 @@ export function createPlan(seed: number, count: number): Plan {
       restMs: calm ? random.int(1_500, 3_000) : 0,
     });
   }
-  return { seed, leaseMs: LEASE_MS, tasks, rounds };
+  return rounds;
 }
 
-/** Deals faults: each kind comes in the proportion of the deck, in an order of its own, before any comes more often. */
-function createDeck(random: Random, leaseMs: number): () => Fault {
+/** Deals from shuffled decks: each card comes once before any comes again. A card draws its fault when it is dealt. */
+export function createDealer<F>(random: Random, deck: readonly (() => F)[]): () => F {
+  let left: (() => F)[] = [];
+  return () => {
+    if (left.length === 0) left = random.shuffled(deck);
+    return (left.pop() as () => F)();
+  };
+}
+
+/** Each kind of fault in its proportion. */
+function cards(random: Random, leaseMs: number): (() => Fault)[] {
   const within = (from: number, to: number) => (): number =>
     Math.round(leaseMs * (from + (to - from) * random.real()));
   const who = (): number => random.real();
@@ -109,7 +130,7 @@ function createDeck(random: Random, leaseMs: number): () => Fault {
     direction,
     ms,
   });
-  const cards: (() => Fault)[] = [
+  return [
     ...Array.from({ length: 4 }, () => () => kill(0)),
     () => kill(0.5),
     () => kill(1),
@@ -143,9 +164,4 @@ function createDeck(random: Random, leaseMs: number): () => Fault {
     () => ({ kind: 'controller-kill', downMs: random.int(500, 3_000) }),
     () => ({ kind: 'plain-worker', tasks: random.int(5, 100) }),
   ];
-  let deck: (() => Fault)[] = [];
-  return () => {
-    if (deck.length === 0) deck = random.shuffled(cards);
-    return (deck.pop() as () => Fault)();
-  };
 }

@@ -28,7 +28,10 @@ export interface Figures {
   readonly violations: number;
 }
 
-export function figuresOf(plan: Plan, { evidence, tookMs, scaled, violations }: Outcome): Figures {
+export function figuresOf(
+  plan: Pick<Plan, 'seed' | 'tasks'>,
+  { evidence, tookMs, scaled, violations }: Outcome,
+): Figures {
   const { custody, faults, plain, lives } = evidence;
   const fates = [...custody.fates.values()];
   const sum = (of: (fate: (typeof fates)[number]) => number): number =>

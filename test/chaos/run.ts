@@ -8,23 +8,21 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
-import type { Redis } from 'ioredis';
-import { within } from '../../queue/connection.ts';
 import { listDead } from '../../queue/dead.ts';
-import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
+import { queueKeys } from '../../queue/keys.ts';
 import { startRedis } from '../support/redis.ts';
 import { startTcpProxy } from '../support/tcpproxy.ts';
 import { readHistory, shorten } from './aof.ts';
-import { check, type DoneFault, type Evidence, type Violation } from './check.ts';
-import { openClients, type Clients } from './clients.ts';
+import { check, type Evidence, type Violation } from './check.ts';
+import { openClients } from './clients.ts';
 import { createController } from './controller.ts';
 import { readCustody } from './custody.ts';
-import { createStriker, type Scene, type Striker } from './faults.ts';
+import { createStriker } from './faults.ts';
 import { createFleet } from './fleet.ts';
 import { leftovers, pastOf } from './leftovers.ts';
 import { readLedger } from './ledger.ts';
-import type { Plan, Round } from './plan.ts';
+import type { Plan } from './plan.ts';
+import { playRounds } from './rounds.ts';
 import { ATTEMPTS } from './tasks.ts';
 
 export interface RunOptions {
@@ -49,10 +47,8 @@ export interface Outcome {
 
 const CONCURRENCY = 4;
 const GRACE_MS = 20_000;
-const LOOK_MS = 50;
-const SAY_MS = 2_000;
 /** How long a client may still wait after the last task was settled. */
-const CLIENT_PATIENCE_MS = 10_000;
+export const CLIENT_PATIENCE_MS = 10_000;
 const REDIS_ARGS = ['--appendonly', 'yes', '--appendfsync', 'always', '--auto-aof-rewrite-percentage', '0'];
 
 /** Rejects when something of the run itself fails; what it finds about Millrace is in the outcome. */
@@ -68,7 +64,7 @@ export async function runChaos({ plan, workers, limitMs, signal, progress }: Run
   const clientProxy = stack.use(await startTcpProxy(server.port));
   const controllerProxy = stack.use(await startTcpProxy(server.port));
   const plain: string[] = [];
-  const clients = stack.use(openClients({ port: clientProxy.port, keys, plain }));
+  const clients = stack.use(openClients({ url: `redis://127.0.0.1:${clientProxy.port}`, keys, plain }));
   const controller = stack.use(
     createController({ port: controllerProxy.port, keys, maxReplicas: workers, fleet: () => fleet }),
   );
@@ -88,13 +84,24 @@ export async function runChaos({ plan, workers, limitMs, signal, progress }: Run
       onGone: (worker) => controller.gone(worker),
     }),
   );
-  const scene = { server, redis, keys, fleet, controller, clientProxy, controllerProxy, plain, kept };
+  const scene = { server, redis, keys, fleet, controller, clientProxy, controllerProxy, plain };
   const broken = new AbortController();
   const limit = AbortSignal.any([signal, AbortSignal.timeout(limitMs), broken.signal]);
 
   const began = performance.now();
   controller.start();
-  const faults = await playRounds(plan, scene, clients, limit, progress, (error) => broken.abort(error));
+  const striker = createStriker(scene);
+  const faults = await playRounds(plan.rounds, {
+    redis,
+    keys,
+    clients,
+    limit,
+    progress,
+    strike: (fault) => striker.strike(fault),
+    prepare: () => striker.inPeace(() => shorten(redis, server.dir, kept)),
+    workers: () => fleet.pods.length,
+    onBroken: (error) => broken.abort(error),
+  });
   const tookMs = performance.now() - began;
   const complaints = await clients.complaints(limit.aborted ? 0 : CLIENT_PATIENCE_MS);
   progress(`all tasks settled: ${limit.aborted ? 'no' : 'yes'}; waiting for graves to be swept`);
@@ -120,106 +127,7 @@ export async function runChaos({ plan, workers, limitMs, signal, progress }: Run
   return { violations: check(evidence), evidence, tookMs, scaled: controller.scaled, log: fleet.lines };
 }
 
-function stopped(signal: AbortSignal, limitMs: number): string {
+/** Why a run was judged before it was over. */
+export function stopped(signal: AbortSignal, limitMs: number): string {
   return signal.aborted ? 'the run was interrupted' : `the run was not over after ${limitMs / 1_000} s`;
-}
-
-async function playRounds(
-  plan: Plan,
-  scene: Scene,
-  clients: Clients,
-  limit: AbortSignal,
-  progress: (line: string) => void,
-  onBroken: (error: unknown) => void,
-): Promise<DoneFault[]> {
-  const striker = createStriker(scene);
-  const striking: Promise<DoneFault>[] = [];
-  const board = createBoard(scene);
-  const over = new Promise((resolve) => limit.addEventListener('abort', resolve, { once: true }));
-  const say = setInterval(() => progress(board.text(striking.length)), SAY_MS);
-  try {
-    for (const round of plan.rounds) {
-      if (limit.aborted) break;
-      await striker.inPeace(() => shorten(scene.redis, scene.server.dir, scene.kept));
-      board.pushing(round);
-      await Promise.race([clients.push(round), over]);
-      striking.push(...(await strikeAll(round, striker, limit, onBroken)));
-      await board.until(round.leave, limit);
-      await delay(round.restMs);
-    }
-    const faults = await Promise.all(striking);
-    await board.until(0, limit);
-    return faults;
-  } finally {
-    clearInterval(say);
-  }
-}
-
-/** Begins all faults of a round, each at its time; they may last longer. */
-async function strikeAll(
-  round: Round,
-  striker: Striker,
-  limit: AbortSignal,
-  onBroken: (error: unknown) => void,
-): Promise<Promise<DoneFault>[]> {
-  const begun: Promise<DoneFault>[] = [];
-  let at = 0;
-  for (const { afterMs, fault } of round.faults) {
-    await delay(afterMs - at);
-    at = afterMs;
-    if (limit.aborted) break;
-    const done = striker.strike(fault);
-    // a fault that cannot be made ends the run; whoever awaits it is told
-    done.catch(onBroken);
-    begun.push(done);
-  }
-  return begun;
-}
-
-interface Board {
-  pushing(round: Round): void;
-  /** Resolves when no more than `leave` tasks are unsettled, or at the limit. */
-  until(leave: number, limit: AbortSignal): Promise<void>;
-  text(faults: number): string;
-}
-
-/** How far the run is, by what Redis holds. */
-function createBoard({ redis, keys, fleet }: Pick<Scene, 'redis' | 'keys' | 'fleet'>): Board {
-  const began = performance.now();
-  let pushed = 0;
-  let open = 0;
-  return {
-    pushing: ({ tasks }) => {
-      for (const { copies } of tasks) pushed += copies;
-    },
-    until: async (leave, limit) => {
-      while (!limit.aborted) {
-        open = (await countOpen(redis, keys).catch(() => undefined)) ?? Infinity;
-        if (open <= leave) return;
-        await delay(LOOK_MS);
-      }
-    },
-    text: (faults) =>
-      `${Math.round((performance.now() - began) / 1_000)} s: ${pushed} tasks pushed, ${open === Infinity ? 'Redis is away' : `${open} open`}, ` +
-      `${fleet.pods.length} workers, ${faults} faults`,
-  };
-}
-
-/** Tasks that are not settled; `undefined` when Redis did not say. */
-async function countOpen(redis: Redis, keys: QueueKeys): Promise<number | undefined> {
-  const asked = redis.multi().llen(keys.queue).zcard(keys.delayed).hvals(keys.load).exec();
-  const replies = await within(2_000, asked, 'the count');
-  if (!replies || replies.some(([error]) => error)) return undefined;
-  const [[, waiting], [, delayed], [, load]] = replies as [[null, number], [null, number], [null, string[]]];
-  const woken = await countWoken(redis, keys);
-  return waiting + delayed + woken + load.reduce((sum, held) => sum + Number(held), 0);
-}
-
-/** Tasks between a blocking move and the next turn. */
-async function countWoken(redis: Redis, keys: QueueKeys): Promise<number> {
-  const workers = await within(2_000, redis.zrange(keys.workers, '0', '-1'), 'the workers');
-  const lists = await Promise.all(
-    workers.map((worker) => within(2_000, redis.llen(keys.wake(worker)), 'a wake list')),
-  );
-  return lists.reduce((sum, length) => sum + length, 0);
 }

@@ -13,6 +13,8 @@ export interface Order {
   /** Fail for good. */
   readonly final?: boolean;
   readonly pad?: string;
+  /** Take all memory at the first try, so that the container is killed for it. */
+  readonly hog?: boolean;
 }
 
 export interface Task {
@@ -51,6 +53,11 @@ function drawTask(random: Random, i: number): Task {
   if (draw < 0.18) return { ...order({ id, ms }), delayMs: random.int(1, 3_000) };
   if (draw < 0.2) return { ...order({ id, ms }), copies: random.int(2, 4), attempts: undefined };
   return order({ id, ms });
+}
+
+/** A task for which a container with a limit of memory is killed once. */
+export function hogTask(number: number): Task {
+  return order({ id: `hog${number}`, hog: true });
 }
 
 function order(what: Order): Task {

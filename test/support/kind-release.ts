@@ -1,184 +1,31 @@
 /**
- * Millrace in a cluster, installed from the chart as a user does it, with a namespace for the pools of one test file and a
- * plain Redis client on this machine that reaches the chart's Redis through a node port.
- *
- * What an interrupted run left is removed first; what a file made is removed at its end, the definition of WorkerPool
- * included. A test that fails shows what the cluster looked like.
+ * Millrace in a cluster for the tests of one file (test/support/kind-install.ts). A test that fails shows what the cluster
+ * looked like.
  */
-import { randomUUID } from 'node:crypto';
-import { join } from 'node:path';
-import { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach } from 'vitest';
-import { connectCluster, type Cluster, type ClusterPlace } from '../kind/cluster.ts';
-import { eventually } from './eventually.ts';
-import { REDIS_IMAGE } from './kind-images.ts';
+import { connectCluster, type ClusterPlace } from '../kind/cluster.ts';
+import { install, SYSTEM, type Release, type ReleaseOptions } from './kind-install.ts';
 
-export const CHART = join(import.meta.dirname, '../../charts/millrace');
-export const SYSTEM = 'millrace-system';
-const RELEASE = 'millrace';
-
-export interface Release {
-  readonly cluster: Cluster;
-  /** The namespace of the file's pools. */
-  readonly namespace: string;
-  /** A plain client of the Redis that the pools use. */
-  readonly redis: Redis;
-  /** Where the pods find that Redis. */
-  readonly redisUrl: string;
-  /** Installs or upgrades the release, and waits until it is ready. `args` are more of helm's, as `--set a=b`. */
-  deploy(values: object, args?: readonly string[]): Promise<void>;
-  uninstall(): Promise<void>;
-  /** `kubectl get … -o json` in the pools' namespace, parsed. */
-  get<T>(...args: string[]): Promise<T>;
-  /** The pod that leads; its name is in the Lease. */
-  leader(): Promise<string>;
-}
-
-export interface ReleaseOptions {
-  /** Values of the chart; `namespace` is that of the pools. */
-  readonly values: (namespace: string) => object;
-  /** Whose Redis the pools use: the chart's (the default), or one beside it that outlives the release. */
-  readonly redis?: 'chart' | 'own';
-}
+export { SYSTEM, type Release } from './kind-install.ts';
 
 /** Installs Millrace for the tests of the file that calls this; what it returns is there once the tests run. */
-export function useRelease(
-  place: ClusterPlace | undefined,
-  { values, redis = 'chart' }: ReleaseOptions,
-): () => Release {
-  let release: Release | undefined;
-  const there = (): Release => {
-    if (!release) throw new Error('the release is not installed yet');
-    return release;
-  };
+export function useRelease(place: ClusterPlace | undefined, options: ReleaseOptions): () => Release {
+  let release: (Release & AsyncDisposable) | undefined;
   beforeAll(async () => {
-    if (!place) return;
-    const cluster = connectCluster(place);
-    await remove(cluster, 'what an interrupted run left');
-    const namespace = await createNamespace(cluster);
-    const where = redis === 'chart' ? SYSTEM : namespace;
-    release = open(cluster, namespace, where);
-    if (redis === 'own') await cluster.applyYaml(ownRedis(namespace));
-    await release.deploy(values(namespace));
-    await expose(release, where);
+    if (place) release = await install(connectCluster(place), options);
   }, 120_000);
   afterAll(async () => {
-    if (!release) return;
-    release.redis.disconnect();
-    await remove(release.cluster, 'what we made');
+    await release?.[Symbol.asyncDispose]();
   }, 120_000);
   beforeEach(({ onTestFailed }) => {
     onTestFailed(async () => {
       if (release) console.error(await whatThereIs(release));
     }, 30_000);
   });
-  return there;
-}
-
-function open(cluster: Cluster, namespace: string, redisNamespace: string): Release {
-  const address = { host: cluster.place.node, port: REDIS_NODE_PORT };
-  const redis = new Redis({ ...address, lazyConnect: true, maxRetriesPerRequest: null });
-  // it tries again until the port answers; a test that needs it and has it not fails by itself
-  redis.on('error', () => undefined);
-  return {
-    cluster,
-    namespace,
-    redis,
-    redisUrl: `redis://${RELEASE}-redis.${redisNamespace}:6379/0`,
-    deploy: async (values, args = []) => {
-      const flags = ['--namespace', SYSTEM, '--create-namespace', '--wait', '--timeout', '90s', ...args];
-      await cluster.helm(['upgrade', '--install', RELEASE, CHART, ...flags, '--values', '-'], {
-        input: JSON.stringify(values),
-      });
-    },
-    uninstall: async () => {
-      await cluster.helm(['uninstall', RELEASE, '--namespace', SYSTEM, '--wait', '--timeout', '60s']);
-    },
-    get: async (...args) =>
-      JSON.parse(await cluster.kubectl(['get', '--namespace', namespace, '--output', 'json', ...args])),
-    leader: () =>
-      eventually(
-        async () => {
-          const args = ['get', 'lease', RELEASE, '--namespace', SYSTEM, '--output'];
-          const holder = await cluster.kubectl([...args, 'jsonpath={.spec.holderIdentity}']);
-          const [pod] = holder.split('_');
-          if (!pod) throw new Error('nobody leads');
-          return pod;
-        },
-        { withinMs: 30_000, everyMs: 200 },
-      ),
+  return () => {
+    if (!release) throw new Error('the release is not installed yet');
+    return release;
   };
-}
-
-const REDIS_NODE_PORT = 31_379;
-
-const component = { 'app.kubernetes.io/component': 'redis' };
-
-/** A node port in front of Redis, made by the tests and not by the chart. */
-async function expose({ cluster, redis }: Release, namespace: string): Promise<void> {
-  const ports = [{ port: 6379, nodePort: REDIS_NODE_PORT }];
-  const metadata = { name: 'redis-from-outside', namespace };
-  const spec = { type: 'NodePort', selector: component, ports };
-  await cluster.applyYaml(JSON.stringify({ apiVersion: 'v1', kind: 'Service', metadata, spec }));
-  // the port answers as soon as the node's rules are written
-  await eventually(() => redis.ping(), { withinMs: 20_000, everyMs: 100 });
-}
-
-/** As simple as the chart's, and under the same name. */
-function ownRedis(namespace: string): string {
-  const metadata = { name: `${RELEASE}-redis`, namespace, labels: component };
-  const command = ['redis-server', '--save', '', '--protected-mode', 'no'];
-  const pod = { containers: [{ name: 'redis', image: REDIS_IMAGE, command }] };
-  return [
-    { apiVersion: 'v1', kind: 'Pod', metadata, spec: pod },
-    { apiVersion: 'v1', kind: 'Service', metadata, spec: { selector: component, ports: [{ port: 6379 }] } },
-  ]
-    .map((object) => JSON.stringify(object))
-    .join('\n---\n');
-}
-
-const TEST_LABEL = 'millrace.dev/test';
-
-async function createNamespace(cluster: Cluster): Promise<string> {
-  const name = `pools-${randomUUID().slice(0, 8)}`;
-  const metadata = { name, labels: { [TEST_LABEL]: 'kind' } };
-  await cluster.applyYaml(JSON.stringify({ apiVersion: 'v1', kind: 'Namespace', metadata }));
-  return name;
-}
-
-/** Pools first, while there is a controller that lets them go. */
-async function remove(
-  cluster: Cluster,
-  what: 'what we made' | 'what an interrupted run left',
-): Promise<void> {
-  const kubectl = (...args: string[]): Promise<string> => cluster.kubectl(args);
-  const definition = 'crd/workerpools.millrace.dev';
-  if (await kubectl('get', definition, '--ignore-not-found', '--output', 'name')) {
-    const gone = kubectl('delete', 'workerpools', '--all', '--all-namespaces', '--timeout', '40s');
-    await (what === 'what we made' ? gone : gone.catch(async () => await letGo(cluster)));
-  }
-  const flags = ['--namespace', SYSTEM, '--ignore-not-found', '--wait', '--timeout', '60s'];
-  await cluster.helm(['uninstall', RELEASE, ...flags]);
-  await kubectl('delete', definition, '--ignore-not-found');
-  const service = ['--all-namespaces', '--field-selector', 'metadata.name=redis-from-outside'];
-  await kubectl('delete', 'service', ...service);
-  await kubectl('delete', 'namespaces', '--selector', TEST_LABEL, '--wait=false');
-}
-
-/** Of a run that was interrupted there may be pools and no controller: their finalizers would stay for ever. */
-async function letGo(cluster: Cluster): Promise<void> {
-  const names = await cluster.kubectl([
-    'get',
-    'workerpools',
-    '--all-namespaces',
-    '--output',
-    'jsonpath={range .items[*]}{.metadata.namespace} {.metadata.name}{"\\n"}{end}',
-  ]);
-  for (const line of names.split('\n').filter((text) => text !== '')) {
-    const [namespace = '', name = ''] = line.split(' ');
-    const patch = ['--type', 'merge', '--patch', '{"metadata":{"finalizers":null}}'];
-    await cluster.kubectl(['patch', 'workerpool', name, '--namespace', namespace, ...patch]);
-  }
 }
 
 async function whatThereIs({ cluster, namespace }: Release): Promise<string> {

@@ -1,0 +1,118 @@
+/** Plays the rounds of a plan: waves, faults at their times, and how far the work has come, by what Redis holds. */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Redis } from 'ioredis';
+import { within } from '../../queue/connection.ts';
+import type { QueueKeys } from '../../queue/keys.ts';
+import type { DoneFault } from './check.ts';
+import type { Clients } from './clients.ts';
+import type { Round } from './plan.ts';
+
+export interface Stage<F> {
+  /** Straight to the server. */
+  readonly redis: Redis;
+  readonly keys: QueueKeys;
+  readonly clients: Clients;
+  /** Ends the play where it is. */
+  readonly limit: AbortSignal;
+  readonly progress: (line: string) => void;
+  /** Resolves when the fault is over, to what was done. */
+  readonly strike: (fault: F) => Promise<DoneFault>;
+  /** Before each round. */
+  readonly prepare: () => Promise<void>;
+  /** How many there are now. */
+  readonly workers: () => number;
+  /** A fault could not be made; the play rejects with the same error in the end. */
+  readonly onBroken: (error: unknown) => void;
+}
+
+const LOOK_MS = 50;
+const SAY_MS = 2_000;
+
+/** Resolves to all faults when every round was played and every task is settled, or at the limit. */
+export async function playRounds<F>(rounds: readonly Round<F>[], stage: Stage<F>): Promise<DoneFault[]> {
+  const { clients, limit } = stage;
+  const striking: Promise<DoneFault>[] = [];
+  const board = createBoard(stage);
+  const over = new Promise((resolve) => limit.addEventListener('abort', resolve, { once: true }));
+  const say = setInterval(() => stage.progress(board.text(striking.length)), SAY_MS);
+  try {
+    for (const round of rounds) {
+      if (limit.aborted) break;
+      await stage.prepare();
+      board.pushing(round);
+      await Promise.race([clients.push(round), over]);
+      striking.push(...(await strikeAll(round, stage)));
+      await board.until(round.leave);
+      await delay(round.restMs);
+    }
+    const faults = await Promise.all(striking);
+    await board.until(0);
+    return faults;
+  } finally {
+    clearInterval(say);
+  }
+}
+
+/** Begins all faults of a round, each at its time; they may last longer. */
+async function strikeAll<F>({ faults }: Round<F>, stage: Stage<F>): Promise<Promise<DoneFault>[]> {
+  const begun: Promise<DoneFault>[] = [];
+  let at = 0;
+  for (const { afterMs, fault } of faults) {
+    await delay(afterMs - at);
+    at = afterMs;
+    if (stage.limit.aborted) break;
+    const done = stage.strike(fault);
+    done.catch(stage.onBroken);
+    begun.push(done);
+  }
+  return begun;
+}
+
+interface Board {
+  pushing(round: Pick<Round, 'tasks'>): void;
+  /** Resolves when no more than `leave` tasks are unsettled, or at the limit. */
+  until(leave: number): Promise<void>;
+  text(faults: number): string;
+}
+
+function createBoard<F>({ redis, keys, limit, workers }: Stage<F>): Board {
+  const began = performance.now();
+  let pushed = 0;
+  let open: number | undefined = 0;
+  return {
+    pushing: ({ tasks }) => {
+      for (const { copies } of tasks) pushed += copies;
+    },
+    until: async (leave) => {
+      while (!limit.aborted) {
+        open = await countOpen(redis, keys).catch(() => undefined);
+        if (open !== undefined && open <= leave) return;
+        await delay(LOOK_MS);
+      }
+    },
+    text: (faults) => {
+      const seconds = Math.round((performance.now() - began) / 1_000);
+      const left = open === undefined ? 'Redis is away' : `${open} open`;
+      return `${seconds} s: ${pushed} tasks pushed, ${left}, ${workers()} workers, ${faults} faults`;
+    },
+  };
+}
+
+/** Tasks that are not settled; `undefined` when Redis did not say. */
+async function countOpen(redis: Redis, keys: QueueKeys): Promise<number | undefined> {
+  const asked = redis.multi().llen(keys.queue).zcard(keys.delayed).hvals(keys.load).exec();
+  const replies = await within(2_000, asked, 'the count');
+  if (!replies || replies.some(([error]) => error)) return undefined;
+  const [[, waiting], [, delayed], [, load]] = replies as [[null, number], [null, number], [null, string[]]];
+  const woken = await countWoken(redis, keys);
+  return waiting + delayed + woken + load.reduce((sum, held) => sum + Number(held), 0);
+}
+
+/** Tasks between a blocking move and the next turn. */
+async function countWoken(redis: Redis, keys: QueueKeys): Promise<number> {
+  const workers = await within(2_000, redis.zrange(keys.workers, '0', '-1'), 'the workers');
+  const lists = await Promise.all(
+    workers.map((worker) => within(2_000, redis.llen(keys.wake(worker)), 'a wake list')),
+  );
+  return lists.reduce((sum, length) => sum + length, 0);
+}
