@@ -398,5 +398,5 @@ redis.call('HSET', LOAD, turn.worker, redis.call('HLEN', INFLIGHT))
 redis.call('ZADD', WORKERS, now + turn.leaseMs, turn.worker)
 -- what is due and was too much for this turn wants another one at once
 local next_in = due_at and not broken and math.max(0, due_at - now) or -1
-local marks = with_marks and tonumber(redis.call('HGET', STATS, 'marks')) or 0
+local marks = with_marks and (tonumber(redis.call('HGET', STATS, 'marks')) or 1) or 0
 return {1, now, broken or length, drain and 1 or paused and 2 or 0, first, tasks, pasts, next_in, marks, apart and 1 or 0}

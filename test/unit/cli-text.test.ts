@@ -59,6 +59,10 @@ describe('settings of dev', () => {
     });
     expect(settings).toMatchObject({ queue: 'task_queue', result: 'result', concurrency: 1, dryRun: false });
     expect(devSettings({ min: 9 }, undefined, 6).policy.maxReplicas).toBe(9);
+    expect(settings).toMatchObject({
+      results: { ttlMs: 0, maxBytes: 512 * 1024 * 1024 },
+      deadLetters: { max: 10_000, maxAgeMs: 2_592_000_000 },
+    });
   });
 
   test("a pool's values over the defaults, flags over the pool's", () => {
