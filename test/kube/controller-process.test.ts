@@ -157,6 +157,7 @@ test('events tell of decisions and of what is wrong, metrics count them', async 
     'millrace_pool_replicas',
     'millrace_queue_length',
     'millrace_reconcile_seconds',
+    'millrace_recoveries_total',
     'millrace_redis_servers',
     'millrace_scale_actions_total',
     'millrace_tasks_delayed',
