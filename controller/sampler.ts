@@ -122,10 +122,11 @@ export function createSampler(options: SamplerOptions): Sampler {
   const isPaused = ({ sampled }: Entry): boolean =>
     sampled.kind === 'known' && sampled.sample.pausedQueues > 0;
 
-  /** A delayed task's time has come since the last look. */
+  /** A delayed task's time has come since the last look, or the end of a lease that should have been renewed. */
   function fellDue({ sampled, lastLook }: Entry, now: number): boolean {
-    if (sampled.kind !== 'known' || sampled.sample.nextDue === undefined) return false;
-    return sampled.sample.now + (now - lastLook) >= sampled.sample.nextDue;
+    if (sampled.kind !== 'known') return false;
+    const { nextDue = Infinity, nextExpiry = Infinity } = sampled.sample;
+    return sampled.sample.now + (now - lastLook) >= Math.min(nextDue, nextExpiry);
   }
 
   /** Never rejects. */

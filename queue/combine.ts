@@ -17,7 +17,10 @@ export function combineSamples(samples: readonly QueueSample[]): PoolSample {
   if (!first) throw new RangeError('a pool has at least one queue: no sample was given');
   const sum = (of: (sample: QueueSample) => number): number =>
     samples.reduce((total, sample) => total + of(sample), 0);
-  const nextDue = Math.min(...samples.map((sample) => sample.nextDue ?? Infinity));
+  const earliest = (of: 'nextDue' | 'nextExpiry'): number | undefined => {
+    const soonest = Math.min(...samples.map((sample) => sample[of] ?? Infinity));
+    return soonest === Infinity ? undefined : soonest;
+  };
   const workers = Math.max(...samples.map((sample) => sample.workers));
   const open = samples.filter((sample) => !sample.paused);
   const counters = Object.fromEntries(
@@ -40,7 +43,8 @@ export function combineSamples(samples: readonly QueueSample[]): PoolSample {
           ),
     delayed: sum((sample) => sample.delayed),
     due: sum((sample) => sample.due),
-    nextDue: nextDue === Infinity ? undefined : nextDue,
+    nextDue: earliest('nextDue'),
+    nextExpiry: earliest('nextExpiry'),
     dead: sum((sample) => sample.dead),
     workers,
     leaving: Math.max(...samples.map((sample) => sample.leaving)),

@@ -25,4 +25,6 @@ for i = 3, #KEYS do
   seen[i - 2] = {registered and about[2] or '', inflight, registered and about[3] or ''}
 end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+-- no mark outlives it
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
 return seen

@@ -6,7 +6,7 @@
 --           when the next delayed task falls due in ms or '', dead letters, tasks in flight,
 --           workers that hold any, workers, workers whose lease is over, {taken, completed, failed, retried, recovered, fenced,
 --           serviceUs, cancelled}, paused?, whether sweep.lua has something to do, suspects,
---           workers that are to drain, {tasks in slow bucket 1, …}}
+--           workers that are to drain, {tasks in slow bucket 1, …}, when the first lease ends in ms or ''}
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local length = redis.pcall('LLEN', KEYS[1])
@@ -26,4 +26,5 @@ return {now, length, redis.call('TYPE', KEYS[2]).ok, redis.call('ZCARD', KEYS[5]
   redis.call('HMGET', KEYS[7], 'taken', 'completed', 'failed', 'retried', 'recovered', 'fenced', 'serviceUs',
     'cancelled'),
   redis.call('EXISTS', KEYS[8]), redis.call('ZCOUNT', KEYS[9], '-inf', now) > 0 and 1 or 0, suspects,
-  redis.call('ZCOUNT', KEYS[11], '(' .. now, '+inf'), redis.call('HMGET', KEYS[7], unpack(slow))}
+  redis.call('ZCOUNT', KEYS[11], '(' .. now, '+inf'), redis.call('HMGET', KEYS[7], unpack(slow)),
+  redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2] or ''}

@@ -37,6 +37,8 @@ export interface QueueSample {
   readonly workers: number;
   /** Workers whose lease is over: time to reap. */
   readonly expired: number;
+  /** When the first lease ends that nobody renews, ms of Redis time. */
+  readonly nextExpiry: number | undefined;
   /** Results, errors or dead letters are past their time: time to sweep. */
   readonly overdue: boolean;
   readonly counters: QueueCounters;
@@ -79,6 +81,7 @@ export async function sampleQueue(redis: Redis, keys: QueueKeys): Promise<QueueS
     number,
     number,
     (Buffer | null)[],
+    Buffer,
   ];
   const [
     now,
@@ -98,6 +101,7 @@ export async function sampleQueue(redis: Redis, keys: QueueKeys): Promise<QueueS
     suspects,
     leaving,
     slow,
+    nextExpiry,
   ] = reply;
   if (typeof length !== 'number') throw new WrongKeyType(keys.queue, 'a list', length.toString());
   if (!['hash', 'none'].includes(resultType.toString()))
@@ -123,6 +127,7 @@ export async function sampleQueue(redis: Redis, keys: QueueKeys): Promise<QueueS
     dead,
     workers,
     expired,
+    nextExpiry: nextExpiry.length === 0 ? undefined : Number(nextExpiry),
     paused: paused === 1,
     overdue: sweep === 1,
     leaving,

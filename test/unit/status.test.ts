@@ -29,6 +29,7 @@ const sample: QueueSample = {
   dead: 2,
   workers: 0,
   expired: 0,
+  nextExpiry: undefined,
   paused: false,
   overdue: false,
   leaving: 0,
