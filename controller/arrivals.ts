@@ -12,6 +12,9 @@ export interface Look {
   /** Tasks that had come until then: taken + waiting. Never goes down. */
   readonly arrived: number;
   readonly taken: number;
+  /** Tasks that had finished, and slot-ms that tasks had run for, finished or not. */
+  readonly done: number;
+  readonly runMs: number;
 }
 
 /** Oldest first. */
@@ -82,19 +85,42 @@ export function waitsOf(curve: Curve): { readonly tasks: number; readonly waitMs
   return found;
 }
 
-/**
- * The fewest slots that would have begun every task of the curve within `waitMs`, by stretches that end no earlier than
- * `waitMs` ago: what came before has been served by then.
- */
-export function lazyDemand(curve: Curve, now: number, serviceMs: number, waitMs: number): number {
+/** The fewest slots that, always there, would have begun within `waitMs` what came last before a look. */
+export function demandAt(curve: Curve, index: number, serviceMs: number, waitMs: number): number {
+  const end = curve[index];
   let most = 0;
-  for (const [i, end] of curve.entries()) {
-    if (end.at <= now - waitMs) continue;
-    for (let j = 0; j < i; j++) {
-      const begin = curve[j] as Look;
-      const tasks = end.arrived - begin.arrived;
-      if (tasks > 0) most = Math.max(most, (tasks * serviceMs) / (end.at - begin.at + waitMs));
-    }
+  for (let i = 0; end && i < index; i++) {
+    const begin = curve[i] as Look;
+    const tasks = end.arrived - begin.arrived;
+    if (tasks > 0) most = Math.max(most, (tasks * serviceMs) / (end.at - begin.at + waitMs));
   }
   return most;
+}
+
+/** The same for all that came within the last `waitMs`: what came before has been served by then. */
+export function lazyDemand(curve: Curve, now: number, serviceMs: number, waitMs: number): number {
+  let most = 0;
+  for (const [i, { at }] of curve.entries())
+    if (at > now - waitMs) most = Math.max(most, demandAt(curve, i, serviceMs, waitMs));
+  return most;
+}
+
+/** Arrivals a ms over about the last `spanMs`. */
+export function rateOf(curve: Curve, now: number, spanMs: number): number {
+  const last = curve.at(-1);
+  const from = curve.findLast(({ at }) => at <= now - spanMs) ?? curve[0];
+  if (!last || !from) return 0;
+  return (last.arrived - from.arrived) / Math.max(now - from.at, spanMs);
+}
+
+/** What ran and what finished over the last `spanMs`, or since so many tasks have finished if that is longer. */
+export function progressOf(
+  curve: Curve,
+  spanMs: number,
+  tasks: number,
+): { readonly tasks: number; readonly runMs: number } {
+  const last = curve.at(-1);
+  const from =
+    last && (curve.findLast(({ at, done }) => at <= last.at - spanMs && done <= last.done - tasks) ?? curve[0]);
+  return last && from ? { tasks: last.done - from.done, runMs: last.runMs - from.runMs } : { tasks: 0, runMs: 0 };
 }

@@ -11,6 +11,8 @@ import type { Cohort } from './arrivals.ts';
 
 export interface Load {
   readonly cohorts: readonly Cohort[];
+  /** Tasks that will have come, at the present rate, by the time that a new slot is up. */
+  readonly coming: number;
   readonly inFlight: number;
   /** Slots that are up. */
   readonly ready: number;
@@ -44,14 +46,18 @@ export function slotsFor(load: Load, times: Times): Slots {
   const last = startMs + waitMs / 5;
   let enough = 0;
   let more = 0;
-  for (const { before, until, oldest, youngest } of load.cohorts) {
+  const waiting = load.cohorts.at(-1)?.until ?? 0;
+  const future = { before: waiting + load.coming, until: waiting + load.coming, oldest: -startMs, youngest: -startMs };
+  const tasks = waiting + load.inFlight > 0 && load.coming >= 1 ? [...load.cohorts, future] : load.cohorts;
+  for (const { before, until, oldest, youngest } of tasks) {
     for (const [k, age] of [
       [before + 1, oldest],
       [until, youngest],
     ] as const) {
-      const ahead = k - 1 + load.inFlight;
+      const queued = Math.max(0, k - 1);
+      const ahead = queued + load.inFlight;
       const work =
-        (k - 1) * serviceMs + load.inFlight * rest + caution * deviationMs * Math.sqrt(ahead) + credit;
+        queued * serviceMs + load.inFlight * rest + caution * deviationMs * Math.sqrt(ahead) + credit;
       const left = Math.max(waitMs - age, 0);
       enough = Math.max(enough, work / (left + credit));
       if (ahead < load.ready || work <= load.ready * (left + credit)) continue;

@@ -91,12 +91,13 @@ export function patience({ gaps }: Idle, replica: number, startMs: number): numb
   return best;
 }
 
-/** The highest number of replicas that is still to be kept. */
+/** The highest number of replicas that is still to be kept; `windowMs` replaces what was learned. */
 export function kept(idle: Idle, now: number, startMs: number, windowMs: number | undefined): number {
   for (const [i, { at, replicas }] of idle.needs.entries()) {
     const below = idle.needs[i + 1]?.replicas ?? 0;
-    for (let replica = replicas; replica > below; replica--)
-      if (now - at < (windowMs ?? patience(idle, replica, startMs))) return replica;
+    // numbers of one group are kept equally long
+    for (let top = replicas; top > below; top = Math.ceil(2 ** (groupOf(top) / 2)) - 1)
+      if (now - at < (windowMs ?? patience(idle, top, startMs))) return top;
   }
   return 0;
 }

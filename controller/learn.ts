@@ -10,13 +10,17 @@ export interface Service {
   readonly variance: number;
   /** Tasks that the mean stands on, at most `REMEMBERED`. */
   readonly tasks: number;
+  /** Tasks since ever. */
+  readonly finished: number;
   /** Stretches that the variance stands on. */
   readonly stretches: number;
   readonly fastMean: number;
 }
 
 const REMEMBERED = 400;
-const FAST = 16;
+const FAST = 24;
+/** The fast mean takes over when it is off by more than this factor, and by more than noise explains. */
+const CHANGED = 3;
 const STRETCHES = 100;
 /** A stretch whose mean is further out than this factor counts as one that is just so far out. */
 const FAR = 10;
@@ -25,7 +29,8 @@ const FAR = 10;
 export function learnService(before: Service | undefined, tasks: number, ms: number): Service | undefined {
   if (tasks <= 0 || !(ms >= 0)) return before;
   const seen = Math.max(ms / tasks, 0.01);
-  if (!before) return { mean: seen, variance: seen ** 2, tasks, stretches: 1, fastMean: seen };
+  if (!before) return { mean: seen, variance: seen ** 2, tasks, finished: tasks, stretches: 1, fastMean: seen };
+  const finished = before.finished + tasks;
   const value = Math.min(seen, before.mean * FAR);
   const count = Math.min(before.tasks + tasks, Math.max(REMEMBERED, tasks));
   const mean = before.mean + (tasks / count) * (value - before.mean);
@@ -35,21 +40,22 @@ export function learnService(before: Service | undefined, tasks: number, ms: num
   const fastMean = before.fastMean + Math.min(1, tasks / FAST) * (value - before.fastMean);
   const noise = (4 * Math.sqrt(before.variance)) / Math.sqrt(FAST);
   const changed =
-    Math.abs(fastMean - mean) > noise && Math.abs(Math.log(fastMean / mean)) > Math.log(1.5);
+    Math.abs(fastMean - mean) > noise && Math.abs(Math.log(fastMean / mean)) > Math.log(CHANGED);
   if (changed && count >= 2 * FAST) {
     // whatever it was, it is not that any more: the spread is kept in proportion
     const ratio = fastMean / mean;
-    return { mean: fastMean, variance: variance * Math.min(1, ratio) ** 2, tasks: FAST, stretches: 8, fastMean };
+    return { mean: fastMean, variance: variance * Math.min(1, ratio) ** 2, tasks: FAST, finished, stretches: 8, fastMean };
   }
-  return { mean, variance, tasks: count, stretches, fastMean };
+  return { mean, variance, tasks: count, finished, stretches, fastMean };
 }
 
 /**
- * The mean to reckon with when nothing has finished for `stalledMs` although `inFlight` tasks run: the time that they
- * have run already counts, as in a life table.
+ * The mean to reckon with now. What has run in `runMs` of slots finished only `tasks`: when that is more for each task than
+ * the mean says, long tasks hold slots, or nothing has finished since everything takes longer. It counts as in a life table,
+ * against `FAST` tasks of the mean.
  */
-export function meanInView({ mean }: Service, inFlight: number, stalledMs: number): number {
-  return stalledMs > 3 * mean ? (FAST * mean + inFlight * stalledMs) / (FAST + 1) : mean;
+export function meanInView({ mean }: Service, tasks: number, runMs: number): number {
+  return Math.max(mean, (runMs + FAST * mean) / (tasks + FAST));
 }
 
 /** A quantile of the service time, as the log-normal of this mean and variance has it, ms. */
@@ -90,7 +96,7 @@ export interface Starting {
 export function settleStarts(
   starts: readonly Starting[],
   start: Start | undefined,
-  seen: { readonly starting: number; readonly up: number; readonly since: number; readonly now: number },
+  seen: { readonly starting: number; readonly up: number; readonly now: number },
 ): { readonly starts: readonly Starting[]; readonly start: Start | undefined } {
   let learned = start;
   let up = seen.up;
@@ -98,7 +104,7 @@ export function settleStarts(
   for (const one of starts) {
     const came = Math.min(up, one.replicas);
     up -= came;
-    if (came > 0) learned = learnStart(learned, (Math.max(seen.since, one.at) + seen.now) / 2 - one.at);
+    if (came > 0) learned = learnStart(learned, seen.now - one.at);
     if (one.replicas > came) left.push({ at: one.at, replicas: one.replicas - came });
   }
   let excess = left.reduce((sum, { replicas }) => sum + replicas, 0) - seen.starting;
@@ -111,4 +117,26 @@ export function settleStarts(
   }
   if (excess < 0) left.push({ at: seen.now, replicas: -excess });
   return { starts: left, start: learned };
+}
+
+/** How long to reckon with, ms. Unknown, a start counts as 2 s, or as half of the target if that is less. */
+export function startTime(start: Start | undefined, waitMs: number): number {
+  return start ? start.mean + start.deviation : Math.min(2_000, waitMs / 2);
+}
+
+/** How long until a replica is up that has been starting for `sinceMs`. One that is late may be as late again. */
+export function restOfStart(sinceMs: number, startMs: number): number {
+  return Math.abs(startMs - sinceMs);
+}
+
+/** What a start counts for beside the time that it takes, pod-ms. */
+const START_COST_MS = 10_000;
+
+/**
+ * How much idling a start is worth, ms. What one kept replica does within the target takes several new ones: they have the
+ * start time less.
+ */
+export function worthOfStart(startMs: number, waitMs: number): number {
+  const instead = startMs < waitMs ? Math.min(waitMs / (waitMs - startMs), 4) : 4;
+  return (START_COST_MS + startMs) * instead;
 }

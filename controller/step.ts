@@ -33,7 +33,7 @@ export async function step(input: StepInput): Promise<Step> {
     sampled.kind === 'known'
       ? { kind: 'known' as const, ...sampled.sample }
       : { kind: 'unknown' as const, why: sampled.why };
-  const decision = decide(policy, sample, replicas.wanted, memory, now);
+  const decision = decide(policy, sample, replicas.wanted, memory, now, replicas.ready);
   if (decision.desired === replicas.wanted || input.dryRun) return { replicas, decision, scaled: undefined };
   const holding = decision.desired < replicas.wanted ? await input.holding() : new Map<string, number>();
   await target.scale(decision.desired, holding);

@@ -108,7 +108,7 @@ export function createFleet(options: FleetOptions): Fleet {
     pods,
     busyStopped: 0,
     get wanted() {
-      return active().length;
+      return victims === 'idle' ? alive.length : active().length;
     },
     get existing() {
       return alive.length;

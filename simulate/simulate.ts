@@ -177,14 +177,16 @@ export function simulate(trace: Trace, autoscaler: Autoscaler, setting: Setting)
 
   let nextLook = 0;
   let listens = false;
+  let asked = autoscaler.initial;
   function look(): void {
     const { replicas, next, listens: hears, reason } = autoscaler.look(now, world);
     nextLook = next;
     listens = hears && world.waiting === 0;
-    if (replicas === fleet.wanted) return;
+    fleet.scale(replicas, now);
+    if (replicas === asked) return;
+    asked = replicas;
     scaleActions++;
     if (reason !== undefined && decisions.length < LOGGED) decisions.push({ at: now, reason });
-    fleet.scale(replicas, now);
   }
 
   for (let i = 0; i < autoscaler.initial; i++) fleet.scale(i + 1, 0);
