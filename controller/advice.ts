@@ -30,8 +30,10 @@ export interface Situation {
   readonly unfetched: boolean;
 }
 
-/** Share of tasks that may miss the target. */
+/** Share of recent tasks that may miss the target before it is worth a word. */
 const ALLOWED = 0.005;
+/** Share of tasks that may do so with the floor that is advised; the replicas beyond it catch the rest. */
+const FLOOR_MISSES = 0.01;
 /** Below so many tasks nothing is advised. */
 const ENOUGH = 100;
 
@@ -46,7 +48,7 @@ export function adviceFor(situation: Situation): Advice | undefined {
       minReplicas: undefined,
       maxReplicas: undefined,
     };
-  const floor = Math.ceil(quantileOf(floors, 1 - ALLOWED));
+  const floor = Math.ceil(quantileOf(floors, 1 - FLOOR_MISSES));
   if (situation.startKnown && startMs >= waitMs && floor > minReplicas) {
     const hours = Math.round(24 * Math.max(0, floor - mean));
     return {

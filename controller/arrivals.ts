@@ -1,7 +1,7 @@
 /**
  * The curve of arrivals: how many tasks had ever come, and how many had been taken, at each of the last looks. The list is
  * first in, first out, so the curve tells the age of every waiting task without a timestamp in any: task number n came
- * between the two looks around n. In doubt it counts as having come right after the earlier one. Pure.
+ * between the two looks around n. Pure.
  *
  * From the same curve comes the lazy demand: the fewest slots that, had they been there, would have begun every task of a
  * stretch of time within W (the delay bound of a constant-rate server; Le Boudec and Thiran, "Network Calculus", 2001).
@@ -59,7 +59,9 @@ export function cohorts(curve: Curve, waiting: number, now: number): Cohort[] {
   for (const [i, look] of curve.entries()) {
     const until = Math.min(look.arrived - first, waiting);
     if (until <= before) continue;
-    const since = curve[i - 1]?.at ?? look.at;
+    const previous = curve[i - 1]?.at ?? look.at;
+    // evenly spread between the looks
+    const since = previous + (look.at - previous) / (until - before + 1);
     found.push({ before, until, oldest: now - since, youngest: now - look.at });
     before = until;
   }
@@ -121,6 +123,9 @@ export function progressOf(
 ): { readonly tasks: number; readonly runMs: number } {
   const last = curve.at(-1);
   const from =
-    last && (curve.findLast(({ at, done }) => at <= last.at - spanMs && done <= last.done - tasks) ?? curve[0]);
-  return last && from ? { tasks: last.done - from.done, runMs: last.runMs - from.runMs } : { tasks: 0, runMs: 0 };
+    last &&
+    (curve.findLast(({ at, done }) => at <= last.at - spanMs && done <= last.done - tasks) ?? curve[0]);
+  return last && from
+    ? { tasks: last.done - from.done, runMs: last.runMs - from.runMs }
+    : { tasks: 0, runMs: 0 };
 }

@@ -25,6 +25,8 @@ export interface Times {
   /** Mean and standard deviation of the service time. */
   readonly serviceMs: number;
   readonly deviationMs: number;
+  /** What a task in flight has still to run, on average. */
+  readonly restMs: number;
   readonly startMs: number;
   /** How many standard deviations of the work to be prepared for. */
   readonly caution: number;
@@ -38,16 +40,19 @@ export interface Slots {
 }
 
 export function slotsFor(load: Load, times: Times): Slots {
-  const { serviceMs, deviationMs, waitMs, startMs, caution } = times;
-  // what a task in flight has still to run, on average (the mean residual life)
-  const rest = (serviceMs ** 2 + deviationMs ** 2) / (2 * serviceMs);
+  const { serviceMs, deviationMs, restMs, waitMs, startMs, caution } = times;
   // a slot that is up at the deadline still runs something then
-  const credit = Math.min(rest, waitMs / 4);
+  const credit = Math.min(restMs, waitMs / 2);
   const last = startMs + waitMs / 5;
   let enough = 0;
   let more = 0;
   const waiting = load.cohorts.at(-1)?.until ?? 0;
-  const future = { before: waiting + load.coming, until: waiting + load.coming, oldest: -startMs, youngest: -startMs };
+  const future = {
+    before: waiting + load.coming,
+    until: waiting + load.coming,
+    oldest: -startMs,
+    youngest: -startMs,
+  };
   const tasks = waiting + load.inFlight > 0 && load.coming >= 1 ? [...load.cohorts, future] : load.cohorts;
   for (const { before, until, oldest, youngest } of tasks) {
     for (const [k, age] of [
@@ -57,14 +62,14 @@ export function slotsFor(load: Load, times: Times): Slots {
       const queued = Math.max(0, k - 1);
       const ahead = queued + load.inFlight;
       const work =
-        queued * serviceMs + load.inFlight * rest + caution * deviationMs * Math.sqrt(ahead) + credit;
+        queued * serviceMs + load.inFlight * restMs + caution * deviationMs * Math.sqrt(ahead) + credit;
       const left = Math.max(waitMs - age, 0);
       enough = Math.max(enough, work / (left + credit));
       if (ahead < load.ready || work <= load.ready * (left + credit)) continue;
-      const until = Math.max(left, last);
-      let missing = work - load.ready * (until + credit);
-      for (const { slots, inMs } of load.starting) missing -= slots * Math.max(0, until - inMs + credit);
-      more = Math.max(more, missing / (until - startMs + credit));
+      const end = Math.max(left, last);
+      let missing = work - load.ready * (end + credit);
+      for (const { slots, inMs } of load.starting) missing -= slots * Math.max(0, end - inMs + credit);
+      more = Math.max(more, missing / (end - startMs + credit));
     }
   }
   return { enough, more };

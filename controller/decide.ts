@@ -15,7 +15,8 @@
 import type { Advice } from './advice.ts';
 import { paced, type Change, type MaxStep } from './pace.ts';
 import { boundsAt, type Bounds, type Schedule } from './schedule.ts';
-import { size, started, type Counters, type Learned, type Sizing } from './sizing.ts';
+import { started, type Counters, type Learned } from './learned.ts';
+import { size, type Sizing } from './sizing.ts';
 
 export interface Policy {
   readonly minReplicas: number;
@@ -131,7 +132,11 @@ export function decide(
   if (need === current) return decision(current, 'Enough', '');
   // a bound that the user lowered is no guess about the future: it holds at once
   const highest = Math.min(
-    Math.max(needs[0]?.replicas ?? need, sizing?.keep ?? 0, now - since < (policy.windowMs ?? DEFAULT_WINDOW_MS) ? Math.min(current, inherited) : 0),
+    Math.max(
+      needs[0]?.replicas ?? need,
+      sizing?.keep ?? 0,
+      now - since < (policy.windowMs ?? DEFAULT_WINDOW_MS) ? Math.min(current, inherited) : 0,
+    ),
     bounds.maxReplicas,
   );
   const patience = windowMs > 0 ? seconds(windowMs) : undefined;
@@ -139,12 +144,16 @@ export function decide(
     return decision(
       current,
       'WithinWindow',
-      patience ? `; ${need} would do, but not yet for ${patience}` : `; ${need} would do, but the others may be needed again soon`,
+      patience
+        ? `; ${need} would do, but not yet for ${patience}`
+        : `; ${need} would do, but the others may be needed again soon`,
     );
   return decision(
     highest,
     'ScaleDown',
-    patience ? `; the last ${patience} needed no more` : '; the others have idled for longer than a start is worth',
+    patience
+      ? `; the last ${patience} needed no more`
+      : '; the others were not needed for longer than a start is worth',
   );
 }
 
@@ -188,7 +197,10 @@ function plainRule(
   sizing: Sizing | undefined,
 ): number {
   if (tasksPerReplica === undefined && sizing?.needed !== undefined) return 0;
-  return Math.max(Math.ceil((waiting + inFlight + due) / (tasksPerReplica ?? DEFAULT_TASKS_PER_REPLICA)), busy);
+  return Math.max(
+    Math.ceil((waiting + inFlight + due) / (tasksPerReplica ?? DEFAULT_TASKS_PER_REPLICA)),
+    busy,
+  );
 }
 
 /** Adds a need and drops what it overtakes and what is older than the window: what is first is the window's highest. */
@@ -201,7 +213,11 @@ function clamp(replicas: number, { minReplicas, maxReplicas }: Bounds): number {
   return Math.min(Math.max(replicas, minReplicas), maxReplicas);
 }
 
-function words(policy: Policy, { waiting, inFlight, due }: Sample & { kind: 'known' }, sizing: Sizing | undefined): string {
+function words(
+  policy: Policy,
+  { waiting, inFlight, due }: Sample & { kind: 'known' },
+  sizing: Sizing | undefined,
+): string {
   const { tasksPerReplica = DEFAULT_TASKS_PER_REPLICA, targetWaitMs = 0 } = policy;
   const dueToo = due > 0 ? `, ${due} due` : '';
   if (sizing?.serviceMs === undefined) {
@@ -209,7 +225,8 @@ function words(policy: Policy, { waiting, inFlight, due }: Sample & { kind: 'kno
     return `${waiting} waiting, ${inFlight} in flight${dueToo}, ${tasks}`;
   }
   const held = waiting > 0 ? '' : `, ${inFlight} in flight`;
-  const floor = sizing.floor > 0 && sizing.floor >= (sizing.needed ?? 0) ? `, ${sizing.floor} expected at this hour` : '';
+  const floor =
+    sizing.floor > 0 && sizing.floor >= (sizing.needed ?? 0) ? `, ${sizing.floor} expected at this hour` : '';
   return `${waiting} waiting${held}${dueToo}, ${seconds(sizing.serviceMs)} a task, ${seconds(sizing.startMs)} to start, target ${seconds(targetWaitMs)}${floor}`;
 }
 

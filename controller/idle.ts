@@ -55,8 +55,7 @@ function withGaps(gaps: Idle['gaps'], from: number, to: number, gapMs: number): 
   for (let group = groupOf(from); group <= groupOf(to); group++) {
     const lowest = Math.ceil(2 ** (group / 2));
     const highest = Math.ceil(2 ** ((group + 1) / 2)) - 1;
-    const share =
-      (Math.min(highest, to) - Math.max(lowest, from) + 1) / Math.max(1, highest - lowest + 1);
+    const share = (Math.min(highest, to) - Math.max(lowest, from) + 1) / Math.max(1, highest - lowest + 1);
     if (share <= 0) continue;
     const counts = (next[group] ?? []).map((count) => count * FORGET ** share);
     const index = classOf(gapMs);
@@ -92,7 +91,7 @@ export function patience({ gaps }: Idle, replica: number, startMs: number): numb
 }
 
 /** The highest number of replicas that is still to be kept; `windowMs` replaces what was learned. */
-export function kept(idle: Idle, now: number, startMs: number, windowMs: number | undefined): number {
+export function worthKeeping(idle: Idle, now: number, startMs: number, windowMs: number | undefined): number {
   for (const [i, { at, replicas }] of idle.needs.entries()) {
     const below = idle.needs[i + 1]?.replicas ?? 0;
     // numbers of one group are kept equally long

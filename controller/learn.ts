@@ -29,7 +29,8 @@ const FAR = 10;
 export function learnService(before: Service | undefined, tasks: number, ms: number): Service | undefined {
   if (tasks <= 0 || !(ms >= 0)) return before;
   const seen = Math.max(ms / tasks, 0.01);
-  if (!before) return { mean: seen, variance: seen ** 2, tasks, finished: tasks, stretches: 1, fastMean: seen };
+  if (!before)
+    return { mean: seen, variance: seen ** 2, tasks, finished: tasks, stretches: 1, fastMean: seen };
   const finished = before.finished + tasks;
   const value = Math.min(seen, before.mean * FAR);
   const count = Math.min(before.tasks + tasks, Math.max(REMEMBERED, tasks));
@@ -44,7 +45,14 @@ export function learnService(before: Service | undefined, tasks: number, ms: num
   if (changed && count >= 2 * FAST) {
     // whatever it was, it is not that any more: the spread is kept in proportion
     const ratio = fastMean / mean;
-    return { mean: fastMean, variance: variance * Math.min(1, ratio) ** 2, tasks: FAST, finished, stretches: 8, fastMean };
+    return {
+      mean: fastMean,
+      variance: variance * Math.min(1, ratio) ** 2,
+      tasks: FAST,
+      finished,
+      stretches: 8,
+      fastMean,
+    };
   }
   return { mean, variance, tasks: count, finished, stretches, fastMean };
 }
@@ -56,6 +64,11 @@ export function learnService(before: Service | undefined, tasks: number, ms: num
  */
 export function meanInView({ mean }: Service, tasks: number, runMs: number): number {
   return Math.max(mean, (runMs + FAST * mean) / (tasks + FAST));
+}
+
+/** How long a task in flight still runs, on average, ms: the mean residual life of renewal theory. */
+export function restOf({ mean, variance }: Service): number {
+  return (mean ** 2 + variance) / (2 * mean);
 }
 
 /** A quantile of the service time, as the log-normal of this mean and variance has it, ms. */

@@ -32,7 +32,10 @@ export function paced(
       ? Math.max(current, Math.min(desired, lowest + stepOf(limits.up, lowest)))
       : Math.min(current, Math.max(desired, highest - stepOf(limits.down, highest)));
   const limited = limits.up !== undefined || limits.down !== undefined;
-  return { replicas, changes: limited && replicas !== current ? [...recent, { at: now, from: current }] : recent };
+  return {
+    replicas,
+    changes: limited && replicas !== current ? [...recent, { at: now, from: current }] : recent,
+  };
 }
 
 function stepOf(limit: MaxStep | undefined, replicas: number): number {

@@ -27,5 +27,8 @@ export function boundsAt(own: Bounds, schedules: readonly Schedule[], now: numbe
   const most = given(({ maxReplicas }) => maxReplicas);
   const minReplicas = least.length > 0 ? Math.max(...least) : own.minReplicas;
   const maxReplicas = most.length > 0 ? Math.max(...most) : own.maxReplicas;
-  return { minReplicas: least.length > 0 ? minReplicas : Math.min(minReplicas, maxReplicas), maxReplicas: Math.max(maxReplicas, least.length > 0 ? minReplicas : 0) };
+  return {
+    minReplicas: least.length > 0 ? minReplicas : Math.min(minReplicas, maxReplicas),
+    maxReplicas: Math.max(maxReplicas, least.length > 0 ? minReplicas : 0),
+  };
 }

@@ -25,7 +25,7 @@ type Profile = (share: number) => number;
 /** Off, then on in bouts of exponential length, about 10 % of the time and ten times as dense. */
 function onOff(random: Random, durationMs: number): Profile {
   const flips: number[] = [0];
-  for (let at = 0; at < durationMs; ) {
+  for (let at = 0; at < durationMs;) {
     at += random.exponential(180_000);
     flips.push(at);
     at += random.exponential(20_000);
@@ -68,12 +68,11 @@ export function generate(kind: TraceKind, shape: Partial<Shape> = {}): Trace {
   const { profile, peak, heavy }: Kind = kinds[kind];
   const profileAt = profile(createRandom(seed + 1), durationMs);
   const arrivals: number[] = [];
-  for (let at = random.exponential(1_000 / (rate * peak)); at < durationMs; ) {
+  for (let at = random.exponential(1_000 / (rate * peak)); at < durationMs;) {
     if (random.uniform() * peak < profileAt(at / durationMs)) arrivals.push(at);
     at += random.exponential(1_000 / (rate * peak));
   }
-  const draw = (): number =>
-    heavy ? random.pareto(serviceMs, 1.8) : random.lognormal(serviceMs, variation);
+  const draw = (): number => (heavy ? random.pareto(serviceMs, 1.8) : random.lognormal(serviceMs, variation));
   return {
     name: `${kind}, seed ${seed}`,
     arrivals: Float64Array.from(arrivals),

@@ -25,8 +25,7 @@ export function createRandom(seed: number): Random {
   }
   /** Never 0: its logarithm is taken. */
   const positive = (): number => 1 - uniform();
-  const normal = (): number =>
-    Math.sqrt(-2 * Math.log(positive())) * Math.cos(2 * Math.PI * uniform());
+  const normal = (): number => Math.sqrt(-2 * Math.log(positive())) * Math.cos(2 * Math.PI * uniform());
   return {
     uniform,
     exponential: (mean) => -mean * Math.log(positive()),

@@ -145,7 +145,7 @@ export function simulate(trace: Trace, autoscaler: Autoscaler, setting: Setting)
       runner[task] = pod;
       waits[task] = now - (arrivals[task] as number);
       endsAt[task] = now + (services[task] as number);
-      events.push(endsAt[task] as number, 4 * task + DONE);
+      events.push(endsAt[task], 4 * task + DONE);
     }
   }
 
@@ -165,7 +165,7 @@ export function simulate(trace: Trace, autoscaler: Autoscaler, setting: Setting)
     if (pod.state !== 'leaving') return;
     busyKilled++;
     busy--;
-    for (const task of [...pod.tasks].sort((a, b) => b - a)) {
+    for (const task of [...pod.tasks].toSorted((a, b) => b - a)) {
       runner[task] = undefined;
       endsAt[task] = Number.NaN;
       taken--;
