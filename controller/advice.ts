@@ -22,8 +22,6 @@ export interface Situation {
   readonly floors: Histogram;
   /** Share of recent tasks that waited for longer than the target. */
   readonly over: number;
-  /** The most replicas that were needed of late, before any bound. */
-  readonly peak: number;
   /** Mean of the replicas that there were. */
   readonly mean: number;
   /** Tasks wait although slots that are up have been free for long. */
@@ -38,7 +36,7 @@ const FLOOR_MISSES = 0.01;
 const ENOUGH = 100;
 
 export function adviceFor(situation: Situation): Advice | undefined {
-  const { waitMs, startMs, minReplicas, maxReplicas, floors, over, peak, mean } = situation;
+  const { waitMs, startMs, minReplicas, maxReplicas, floors, over, mean } = situation;
   if (totalOf(floors) < ENOUGH) return undefined;
   const target = seconds(waitMs);
   if (situation.unfetched && over > ALLOWED)
@@ -58,6 +56,9 @@ export function adviceFor(situation: Situation): Advice | undefined {
       maxReplicas: floor > maxReplicas ? floor : undefined,
     };
   }
+  // what always is there has the whole target for a burst; what must start first has less
+  const peak =
+    startMs < waitMs ? Math.ceil((quantileOf(floors, 1 - ALLOWED) * waitMs) / (waitMs - startMs)) : 0;
   if (peak > maxReplicas && over > ALLOWED)
     return {
       reason: 'MaxReplicasTooLow',

@@ -87,14 +87,24 @@ export function waitsOf(curve: Curve): { readonly tasks: number; readonly waitMs
   return found;
 }
 
-/** The fewest slots that, always there, would have begun within `waitMs` what came last before a look. */
-export function demandAt(curve: Curve, index: number, serviceMs: number, waitMs: number): number {
+/**
+ * The fewest slots that, always there, would have begun within `waitMs` what came last before a look; with a deviation of
+ * the service time, so many that also a run of long tasks is begun in time.
+ */
+export function demandAt(
+  curve: Curve,
+  index: number,
+  serviceMs: number,
+  waitMs: number,
+  deviationMs = 0,
+): number {
   const end = curve[index];
   let most = 0;
   for (let i = 0; end && i < index; i++) {
     const begin = curve[i] as Look;
     const tasks = end.arrived - begin.arrived;
-    if (tasks > 0) most = Math.max(most, (tasks * serviceMs) / (end.at - begin.at + waitMs));
+    const work = tasks * serviceMs + Math.sqrt(tasks) * deviationMs;
+    if (tasks > 0) most = Math.max(most, work / (end.at - begin.at + waitMs));
   }
   return most;
 }

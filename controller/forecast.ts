@@ -51,10 +51,11 @@ export function withSeen(before: Forecast | undefined, seen: Seen): Forecast {
     week: tested(week, floorOf(week, seen.now, WEEK), seen),
   };
   const spent = seen.held * Math.min(seen.now - seen.since, BIN_MS);
-  if (from === bin.from) return { ...counted, bin: { from, replicaMs: bin.replicaMs + spent } };
+  const longer = { from: bin.from, replicaMs: bin.replicaMs + spent };
+  if (from === bin.from) return { ...counted, bin: longer };
   return {
-    day: learned(counted.day, bin, DAY, 'day'),
-    week: learned(counted.week, bin, WEEK, 'week'),
+    day: learned(counted.day, longer, DAY, 'day'),
+    week: learned(counted.week, longer, WEEK, 'week'),
     bin: { from, replicaMs: 0 },
   };
 }

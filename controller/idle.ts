@@ -23,8 +23,9 @@ export const neverIdle: Idle = { needs: [], gaps: [] };
 const CLASSES = 36;
 const GROWTH = 1.5;
 const FORGET = 0.985;
-/** What the prior knowledge counts for, in gaps. */
+/** Before experience: so many gaps, as likely in each class up to a quarter of an hour. */
 const PRIOR = 2;
+const PRIOR_CLASSES = 18;
 const NEEDS = 64;
 
 const groupOf = (replica: number): number => Math.floor(2 * Math.log2(replica));
@@ -70,7 +71,7 @@ function withGaps(gaps: Idle['gaps'], from: number, to: number, gapMs: number): 
 /** How long this replica is to be kept when idle, ms, if a start costs as much as `startMs` of idling. */
 export function patience({ gaps }: Idle, replica: number, startMs: number): number {
   const counts = gaps[groupOf(replica)] ?? [];
-  const prior = PRIOR / CLASSES;
+  const prior = (index: number): number => (index < PRIOR_CLASSES ? PRIOR / PRIOR_CLASSES : 0);
   let best = 0;
   let least = Infinity;
   let idled = 0;
@@ -83,7 +84,7 @@ export function patience({ gaps }: Idle, replica: number, startMs: number): numb
       least = cost;
       best = kept;
     }
-    const count = (counts[index] ?? 0) + prior;
+    const count = (counts[index] ?? 0) + prior(index);
     idled += count * (index === 0 ? 500 : (longest(index) + longest(index - 1)) / 2);
     longer -= count;
   }

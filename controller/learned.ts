@@ -60,8 +60,7 @@ export interface Learned {
   readonly over: number;
   /** By task: replicas that, had they always been there, would have begun it in time. */
   readonly floors: Histogram;
-  /** Fading maximum of what was needed, and fading mean of what there was, replicas. */
-  readonly peak: number;
+  /** Fading mean of the replicas that there were. */
   readonly mean: number;
   /** Since when tasks wait beside free slots, ms. */
   readonly unfetchedSince: number | undefined;
@@ -124,7 +123,6 @@ export function learn({ waitMs, slots }: Wish, seen: Look, before: Learned | und
     waits,
     over,
     floors: before?.floors ?? [],
-    peak: before?.peak ?? 0,
     mean: (before?.mean ?? wanted) + (1 - Math.exp(-elapsed / HOUR_MS)) * (wanted - (before?.mean ?? wanted)),
     unfetchedSince: unfetched ? (before?.unfetchedSince ?? now) : undefined,
   };
@@ -140,7 +138,8 @@ export function floorsAfter(
   const came = (curve.at(-1)?.arrived ?? 0) - (before?.curve.at(-1)?.arrived ?? Infinity);
   if (!(came > 0)) return floors;
   const spare = Math.min(restOf(service), waitMs / 2);
-  const demand = demandAt(curve, curve.length - 1, service.mean, waitMs + spare);
+  const deviation = Math.sqrt(service.variance);
+  const demand = demandAt(curve, curve.length - 1, service.mean, waitMs + spare, deviation);
   return withValue(floors, demand / slots, came, REMEMBERED_ARRIVALS);
 }
 

@@ -30,11 +30,15 @@ export interface Sizing {
 
 /** Standard deviations of the work to be prepared for. */
 const CAUTION = 1;
+/** The part of the target that is kept back: looks come once a second, sums stand for single tasks. */
+const MARGIN = 0.03;
 /** Tasks that finished before what they say is trusted enough to scale in on. */
 const TRUSTED = 20;
 /** A need that is over by no more than this part of a replica is none. */
 const TOLERANCE = 0.1;
-const DAY_MS = 86_400_000;
+/** Steps down of no more than this part of the replicas have to wait for so long: they save little, and may be noise. */
+const SMALL_STEP = 0.25;
+const CALM_MS = 60_000;
 const UNFETCHED_MS = 5_000;
 
 export function size(wish: Wish, seen: Look, before: Learned | undefined): Sizing {
@@ -71,7 +75,7 @@ export function size(wish: Wish, seen: Look, before: Learned | undefined): Sizin
       })),
     },
     {
-      waitMs,
+      waitMs: waitMs - MARGIN * waitMs,
       serviceMs,
       deviationMs: Math.sqrt(service.variance),
       restMs: restOf({ ...service, mean: serviceMs }),
@@ -92,13 +96,15 @@ export function size(wish: Wish, seen: Look, before: Learned | undefined): Sizin
   const idle = withNeed(learned.idle, Math.min(needed, wish.maxReplicas), now, before?.at ?? now);
   // the first tasks to finish are the short ones, so the first that is heard is too good
   const trusted = service.finished >= TRUSTED || work === 0;
-  const keep = trusted ? worthKeeping(idle, now, worth, wish.windowMs) : wanted;
+  const worthIt = worthKeeping(idle, now, worth, wish.windowMs);
+  const small = wanted - worthIt <= SMALL_STEP * wanted;
+  const calm = small && wish.windowMs === undefined ? worthKeeping(idle, now, worth, CALM_MS) : 0;
+  const keep = trusted ? Math.max(worthIt, calm) : wanted;
   const next: Learned = {
     ...learned,
     idle,
     held: Math.max(needed, keep),
     floors: floorsAfter(learned, service, wish, before),
-    peak: Math.max(needed, fading(learned.peak, now - (before?.at ?? now))),
     forecast: wish.forecast
       ? withSeen(before?.forecast, {
           now,
@@ -124,8 +130,4 @@ export function size(wish: Wish, seen: Look, before: Learned | undefined): Sizin
     }),
     learned: next,
   };
-}
-
-function fading(peak: number, elapsedMs: number): number {
-  return Math.floor(peak) * 0.5 ** (elapsedMs / DAY_MS);
 }

@@ -75,8 +75,7 @@ export function createKpa(
     const stablePods = Math.ceil(stable / target);
     const wantedPanic = Math.ceil(panic / target);
     const over = wantedPanic / ready >= PANIC_THRESHOLD;
-    // with nothing wanted by either window, going down is not limited by the pods that are ready
-    const stableWanted = stablePods === 0 && ready === 1 ? 0 : limit(stablePods);
+    const stableWanted = limit(stablePods);
     if (over) panicAt = now;
     else if (panicAt !== undefined && now - panicAt > STABLE_MS) {
       panicAt = undefined;
