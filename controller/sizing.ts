@@ -37,7 +37,7 @@ const TRUSTED = 20;
 /** A need that is over by no more than this part of a replica is none. */
 const TOLERANCE = 0.1;
 /** Steps down of no more than this part of the replicas have to wait for so long: they save little, and may be noise. */
-const SMALL_STEP = 0.25;
+const SMALL_STEP = 0.15;
 const CALM_MS = 60_000;
 const UNFETCHED_MS = 5_000;
 

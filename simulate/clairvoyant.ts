@@ -26,9 +26,9 @@ export interface Goal {
 /** The cheapest run that it finds; `undefined` when none holds the target. */
 export function clairvoyant(trace: Trace, goal: Goal, setting: Setting): Run | undefined {
   let best: { run: Run; cost: number } | undefined;
-  for (const share of [0.7, 0.8, 0.85, 0.9, 0.95, 1]) {
+  for (const share of [0.4, 0.55, 0.7, 0.8, 0.85, 0.9, 0.95, 1]) {
     const rates = tautString(corridor(trace, goal.targetMs * share, setting.startMs));
-    for (const rounding of [0.25, 0.5, 0.75])
+    for (const rounding of [0, 0.25, 0.5, 0.75])
       for (const keep of [0.5, 1, 2]) {
         const plan = rates.map((rate) => Math.ceil(rate / setting.slots - rounding));
         const needed = plan.map((replicas) => Math.min(Math.max(replicas, 0), goal.maxReplicas));
