@@ -6,13 +6,14 @@
 import { cpus } from 'node:os';
 import { Argument } from 'commander';
 import { onSignals } from '../runtime/lifecycle.ts';
-import { createProgram, integer, runProgram, UsageError } from '../runtime/program.ts';
+import { createProgram, duration, integer, runProgram, UsageError } from '../runtime/program.ts';
 import { version } from '../runtime/version.ts';
-import type { Bench } from './report.ts';
+import type { Bench, BenchOptions } from './report.ts';
 
 const benches: Record<string, () => Promise<Bench>> = {
   latency: async () => (await import('./latency.ts')).latency,
   memory: async () => (await import('./memory.ts')).memory,
+  policy: async () => (await import('./policy.ts')).policy,
   throughput: async () => (await import('./throughput.ts')).throughput,
 };
 
@@ -23,6 +24,8 @@ interface Flags {
   readonly rounds: number;
 }
 
+const durations = (text: string): number[] => text.split(',').map(duration);
+
 async function main(): Promise<void> {
   const names = Object.keys(benches).join(', ');
   const program = createProgram('bench', version)
@@ -32,19 +35,26 @@ async function main(): Promise<void> {
     .option('--seconds <n>', 'about how long one measurement takes', integer(1, 600), 1)
     .option('--tasks <n>', 'tasks in one measurement', integer(100, 1_000_000_000))
     .option('--rounds <n>', 'how often everything is measured', integer(1, 1_000), 5)
+    .option('--trace <file>', 'policy: CSV to simulate, instead of generated traces')
+    .option('--start-time <list>', 'policy: start times of a pod', durations, [1_000, 5_000, 30_000])
+    .option('--target <duration>', 'policy: the wait to hold', duration, 10_000)
+    .option('--slots <n>', 'policy: tasks at once in each pod', integer(1, 10_000), 1)
+    .option('--max <n>', 'policy: the most pods', integer(1, 10_000), 50)
     .allowExcessArguments(false);
   program.parse();
   const [name = ''] = program.args;
   const load = Object.hasOwn(benches, name) ? benches[name] : undefined;
   if (!load) throw new UsageError(`there is no benchmark "${name}": there are ${names}`);
-  const { json, ...flags } = program.opts<Flags>();
+  const { json, seconds, rounds, tasks, ...simulated } = program.opts<Flags & BenchOptions['simulated']>();
   using signals = onSignals();
   const started = performance.now();
   const report = await (
     await load()
   )({
-    ...flags,
-    tasks: flags.tasks,
+    seconds,
+    rounds,
+    tasks,
+    simulated,
     signal: signals.stopping,
     progress: (line) => void process.stderr.write(`${line}\n`),
   });

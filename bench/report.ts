@@ -6,6 +6,14 @@ export interface BenchOptions {
   /** At most so many tasks in one measurement; `undefined` for the benchmark's own number. */
   readonly tasks: number | undefined;
   readonly rounds: number;
+  /** Of what is simulated rather than measured; times in ms. */
+  readonly simulated: {
+    readonly trace?: string;
+    readonly startTime: readonly number[];
+    readonly target: number;
+    readonly slots: number;
+    readonly max: number;
+  };
   /** Ends early: what was started is stopped. */
   readonly signal: AbortSignal;
   /** Says what is going on, a line at a time. */

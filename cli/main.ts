@@ -3,7 +3,7 @@
  * `millrace`: the command line. Each command is a file of its own that is loaded when it is asked for, so that
  * `millrace enqueue` starts without what only `millrace dev` needs.
  */
-import { Option, type Command } from 'commander';
+import { InvalidArgumentError, Option, type Command } from 'commander';
 import { addQueueFlags } from '../queue/flags.ts';
 import {
   createProgram,
@@ -15,6 +15,9 @@ import {
   UsageError,
 } from '../runtime/program.ts';
 import { version } from '../runtime/version.ts';
+import { peers, type Peer } from '../simulate/peers.ts';
+import { traceKinds } from '../simulate/generate.ts';
+import type { SimulateFlags } from './simulate.ts';
 
 /** What every command that talks to a queue gets from commander. */
 type Flags<T> = Parameters<typeof import('./client.ts').withQueue>[0] & T;
@@ -89,6 +92,8 @@ function build(): Command {
 
   addDead(command('dead', 'tasks that failed for good'), output);
 
+  addSimulate(command('simulate', "what a pool's policy would do on a trace, beside its peers"), output);
+
   command('version', 'print the version').action(() => void process.stdout.write(`${version}\n`));
   return program;
 }
@@ -129,6 +134,38 @@ function addDead(dead: Command, output: Option): void {
         const { moveDead } = await import('./dead.ts');
         await moveDead(how, ids, flags);
       });
+}
+
+function addSimulate(command: Command, output: Option): void {
+  const peer = (text: string): Peer => {
+    if ((peers as readonly string[]).includes(text)) return text as Peer;
+    throw new InvalidArgumentError(`It must be a list of ${peers.join(', ')}.`);
+  };
+  command
+    .option('--pool <file>', 'YAML of a WorkerPool to take the policy from')
+    .option('--trace <file>', 'CSV with the columns arrival and service, in seconds')
+    .addOption(
+      new Option('--generate <kind>', 'without --trace, make one').choices(traceKinds).default('onoff'),
+    )
+    .option('--seed <n>', 'of what is drawn at random', integer(0), 1)
+    .option('--duration <duration>', 'of a generated trace', duration, 3_600_000)
+    .option('--rate <n>', 'tasks a second of a generated trace, on average', Number, 2)
+    .option('--service <duration>', 'time that a generated task takes, on average', duration, 1_400)
+    .option('--start-time <duration>', 'from a pod to its first task', duration, 5_000)
+    .option('--target <duration>', 'the wait to hold, instead of the rules of the pool (10s)', duration)
+    .option('--slots <n>', "tasks at once in each pod (1, or the pool's concurrency)", integer(1, 10_000))
+    .option('--max <n>', "the most pods (50, or the pool's maxReplicas)", integer(1, 10_000))
+    .option('--against <peers>', peers.join(', '), (text) => text.split(',').map(peer), [])
+    .option(
+      '--chart <file>',
+      'write an SVG: waiting tasks, pods and waits over time, of Millrace and the first two others',
+    )
+    .option('--explain', 'print each decision that changed the number of pods, in words')
+    .addOption(output)
+    .action(async (flags: SimulateFlags) => {
+      const { simulateCommand } = await import('./simulate.ts');
+      await simulateCommand(flags);
+    });
 }
 
 function addDev(command: Command): void {

@@ -1,21 +1,41 @@
 /**
  * How many replicas a pool should have: numbers in, a number and a reason out. No I/O, no clock, no randomness, so
- * that the controller, `millrace dev` and a simulation run this same function.
+ * that the controller, `millrace dev` and `millrace simulate` run this same function.
  *
- * The plain rule wants ceil((waiting + in flight + due) / tasksPerReplica). Up at once; down only to what the last
- * `window` needed at its highest, even where more workers hold tasks: those finish them first (shrink.ts). Memory is the falling edge of that window: older needs that no newer one has reached.
+ * Two rules, and the larger wins. The target rule (sizing.ts) keeps the wait of every task under `targetWaitMs`. The plain
+ * rule wants ceil((waiting + in flight + due) / tasksPerReplica). Up at once; down only to what the last `window` needed at
+ * its highest, or, where the target rule decides and no window is set, to what experience says is worth keeping; even where
+ * more workers hold tasks: those finish them first (shrink.ts). Memory is the falling edge of that window (older needs that
+ * no newer one has reached) and what was learned.
  *
- * After a restart the memory is empty, so nothing is known of the last window: the pool holds until one has passed.
+ * After a restart without memory nothing is known of the last window: the pool holds until one has passed.
  * A queue that cannot be read is not an empty queue: the pool holds, and after `fallback.afterMs` is raised to its
  * fallback, never lowered.
  */
+import type { Advice } from './advice.ts';
+import { paced, type Change, type MaxStep } from './pace.ts';
+import { boundsAt, type Bounds, type Schedule } from './schedule.ts';
+import { started, type Counters, type Learned } from './learned.ts';
+import { size, type Sizing } from './sizing.ts';
+
 export interface Policy {
   readonly minReplicas: number;
   readonly maxReplicas: number;
-  readonly tasksPerReplica: number;
-  readonly windowMs: number;
+  /** The plain rule; `undefined`: only while the target rule knows too little. */
+  readonly tasksPerReplica: number | undefined;
+  /** The target rule; without it only the plain rule decides. */
+  readonly targetWaitMs?: number | undefined;
+  /** Tasks at once in each replica; 1 when it is not said. */
+  readonly slots?: number;
+  /** `undefined`: what the target rule learns, and 60 s for the plain rule. */
+  readonly windowMs: number | undefined;
   readonly fallback: { readonly afterMs: number; readonly replicas: number } | undefined;
   readonly paused: boolean;
+  readonly schedules?: readonly Schedule[];
+  readonly maxStepUp?: MaxStep;
+  readonly maxStepDown?: MaxStep;
+  /** Whether a daily or weekly pattern may raise the floor. */
+  readonly forecast?: boolean;
 }
 
 export type Sample =
@@ -26,16 +46,25 @@ export type Sample =
       readonly due: number;
       /** Workers that are to drain. */
       readonly leaving: number;
+      /** Delayed tasks that fall due while a replica starts, without those that are due. */
+      readonly dueSoon?: number;
+      /** Without them, only the plain rule can decide. */
+      readonly counters?: Counters;
     }
   | { readonly kind: 'unknown'; readonly why: string };
 
 export interface Memory {
   /** When this memory began, ms; `undefined` before the first sample. */
   readonly since: number | undefined;
+  /** Replicas that there were when it began: what was needed before is not known. */
+  readonly inherited?: number;
   /** When a sample was last known, ms. */
   readonly knownAt: number | undefined;
   /** Needs of the window, oldest first, each smaller than the one before it. */
   readonly needs: readonly { readonly at: number; readonly replicas: number }[];
+  readonly learned?: Learned | undefined;
+  /** Changes that limits on steps still count. */
+  readonly changes?: readonly Change[];
 }
 
 export const noMemory: Memory = { since: undefined, knownAt: undefined, needs: [] };
@@ -49,64 +78,112 @@ export interface Decision {
   readonly reason: string;
   /** The bound that kept `desired` from what the work asks for. */
   readonly limited: 'min' | 'max' | undefined;
+  /** Why the target cannot be held, and what to change. */
+  readonly advice?: Advice | undefined;
   readonly memory: Memory;
 }
 
-/** Decides for a pool that has `current` replicas now. All times in ms. */
+const DEFAULT_TASKS_PER_REPLICA = 5;
+const DEFAULT_WINDOW_MS = 60_000;
+
+/**
+ * Decides for a pool that has `current` replicas now, of which `ready` are up. All times in ms; with schedules or a
+ * forecast, `now` counts from the epoch.
+ */
 export function decide(
   policy: Policy,
   sample: Sample,
   current: number,
   memory: Memory,
   now: number,
+  ready = current,
 ): Decision {
   const since = memory.since ?? now;
+  const inherited = memory.inherited ?? current;
   if (policy.paused) {
-    return {
-      desired: current,
-      cause: 'Paused',
-      reason: `${current}: paused`,
-      limited: undefined,
-      memory: noMemory,
-    };
+    const reason = `${current}: paused`;
+    return { desired: current, cause: 'Paused', reason, limited: undefined, memory: noMemory };
   }
-  if (sample.kind === 'unknown') return withoutSample(policy, sample.why, current, { ...memory, since }, now);
+  const bounds = boundsAt(policy, policy.schedules ?? [], now);
+  if (sample.kind === 'unknown')
+    return withoutSample(policy, bounds, sample.why, current, { ...memory, since, inherited }, now);
 
-  const asked = replicasFor(sample, policy.tasksPerReplica);
-  const need = clamp(asked, policy);
+  const sizing = sizingFor(policy, bounds, sample, current, memory, now, ready);
+  const asked = Math.max(sizing?.needed ?? 0, sizing?.floor ?? 0, plainRule(policy, sample, sizing));
+  const need = clamp(asked, bounds);
   const limited = need < asked ? 'max' : need > asked ? 'min' : undefined;
-  const needs = remember(memory.needs, need, now, policy.windowMs);
-  const next: Memory = { since, knownAt: now, needs };
-  const work = words(sample, policy.tasksPerReplica) + (limited ? `, ${limited}Replicas ${need}` : '');
-  const decision = (desired: number, cause: Cause, reason: string): Decision => ({
-    desired,
-    cause,
-    reason,
-    limited,
-    memory: next,
-  });
+  const windowMs = policy.windowMs ?? (sizing?.needed === undefined ? DEFAULT_WINDOW_MS : 0);
+  const needs = remember(memory.needs, need, now, windowMs);
+  const work = words(policy, sample, sizing) + (limited ? `, ${limited}Replicas ${need}` : '');
+  const decision = (wanted: number, cause: Cause, why: string): Decision => {
+    const limits = { up: policy.maxStepUp, down: policy.maxStepDown };
+    const { replicas: desired, changes } = paced(wanted, current, memory.changes ?? [], limits, now);
+    const learned = sizing && started(sizing.learned, desired - current, now);
+    return {
+      desired,
+      cause: desired === current && desired !== wanted ? 'WithinWindow' : cause,
+      reason: `${desired === current ? current : `${current}→${desired}`}: ${work}${why}${desired === wanted ? '' : `, ${wanted} in steps`}`,
+      limited,
+      advice: sizing?.advice,
+      memory: { since, inherited, knownAt: now, needs, changes, learned: learned ?? memory.learned },
+    };
+  };
 
-  if (need > current) return decision(need, 'ScaleUp', `${current}→${need}: ${work}`);
-  if (need === current) return decision(current, 'Enough', `${current}: ${work}`);
+  if (need > current) return decision(need, 'ScaleUp', '');
+  if (need === current) return decision(current, 'Enough', '');
   // a bound that the user lowered is no guess about the future: it holds at once
   const highest = Math.min(
-    Math.max(needs[0]?.replicas ?? need, now - since < policy.windowMs ? current : 0),
-    policy.maxReplicas,
+    Math.max(
+      needs[0]?.replicas ?? need,
+      sizing?.keep ?? 0,
+      now - since < (policy.windowMs ?? DEFAULT_WINDOW_MS) ? Math.min(current, inherited) : 0,
+    ),
+    bounds.maxReplicas,
   );
-  const window = seconds(policy.windowMs);
+  const patience = windowMs > 0 ? seconds(windowMs) : undefined;
   if (highest >= current)
     return decision(
       current,
       'WithinWindow',
-      `${current}: ${work}; ${need} would do, but not yet for ${window}`,
+      patience
+        ? `; ${need} would do, but not yet for ${patience}`
+        : `; ${need} would do, but the others may be needed again soon`,
     );
-  return decision(highest, 'ScaleDown', `${current}→${highest}: ${work}; the last ${window} needed no more`);
+  return decision(
+    highest,
+    'ScaleDown',
+    patience
+      ? `; the last ${patience} needed no more`
+      : '; the others were not needed for longer than a start is worth',
+  );
 }
 
-function withoutSample(policy: Policy, why: string, current: number, memory: Memory, now: number): Decision {
-  const { fallback } = policy;
+function sizingFor(
+  policy: Policy,
+  bounds: Bounds,
+  sample: Sample & { kind: 'known' },
+  wanted: number,
+  memory: Memory,
+  now: number,
+  ready: number,
+): Sizing | undefined {
+  const { targetWaitMs: waitMs, slots = 1, windowMs, forecast = false } = policy;
+  const { waiting, inFlight, due, dueSoon = 0, counters } = sample;
+  if (waitMs === undefined || !counters) return undefined;
+  const wish = { waitMs, slots, windowMs, forecast, ...bounds };
+  return size(wish, { now, waiting, inFlight, due, dueSoon, counters, wanted, ready }, memory.learned);
+}
+
+function withoutSample(
+  { fallback }: Policy,
+  { minReplicas }: Bounds,
+  why: string,
+  current: number,
+  memory: Memory,
+  now: number,
+): Decision {
   const blindFor = now - (memory.knownAt ?? memory.since ?? now);
-  const held = Math.max(current, policy.minReplicas);
+  const held = Math.max(current, minReplicas);
   if (fallback && blindFor >= fallback.afterMs && fallback.replicas > held) {
     const reason = `${current}→${fallback.replicas}: fallback, the queue could not be read for ${seconds(blindFor)} (${why})`;
     return { desired: fallback.replicas, cause: 'Fallback', reason, limited: undefined, memory };
@@ -114,9 +191,14 @@ function withoutSample(policy: Policy, why: string, current: number, memory: Mem
   return { desired: held, cause: 'Unknown', reason: `${held}: held, ${why}`, limited: undefined, memory };
 }
 
-/** The plain rule, before the bounds. */
-function replicasFor(sample: Sample & { kind: 'known' }, tasksPerReplica: number): number {
-  return Math.ceil((sample.waiting + sample.inFlight + sample.due) / tasksPerReplica);
+/** The plain rule, before the bounds: where the user asked for it, or nothing else can decide yet. */
+function plainRule(
+  { tasksPerReplica }: Policy,
+  { waiting, inFlight, due }: Sample & { kind: 'known' },
+  sizing: Sizing | undefined,
+): number {
+  if (tasksPerReplica === undefined && sizing?.needed !== undefined) return 0;
+  return Math.ceil((waiting + inFlight + due) / (tasksPerReplica ?? DEFAULT_TASKS_PER_REPLICA));
 }
 
 /** Adds a need and drops what it overtakes and what is older than the window: what is first is the window's highest. */
@@ -125,15 +207,27 @@ function remember(needs: Memory['needs'], replicas: number, at: number, windowMs
   return [...kept, { at, replicas }];
 }
 
-function clamp(replicas: number, { minReplicas, maxReplicas }: Policy): number {
+function clamp(replicas: number, { minReplicas, maxReplicas }: Bounds): number {
   return Math.min(Math.max(replicas, minReplicas), maxReplicas);
 }
 
-function words({ waiting, inFlight, due }: Sample & { kind: 'known' }, tasksPerReplica: number): string {
-  const tasks = tasksPerReplica === 1 ? '1 task a replica' : `${tasksPerReplica} tasks a replica`;
-  return `${waiting} waiting, ${inFlight} in flight${due > 0 ? `, ${due} due` : ''}, ${tasks}`;
+function words(
+  policy: Policy,
+  { waiting, inFlight, due }: Sample & { kind: 'known' },
+  sizing: Sizing | undefined,
+): string {
+  const { tasksPerReplica = DEFAULT_TASKS_PER_REPLICA, targetWaitMs = 0 } = policy;
+  const dueToo = due > 0 ? `, ${due} due` : '';
+  if (sizing?.serviceMs === undefined) {
+    const tasks = tasksPerReplica === 1 ? '1 task a replica' : `${tasksPerReplica} tasks a replica`;
+    return `${waiting} waiting, ${inFlight} in flight${dueToo}, ${tasks}`;
+  }
+  const held = waiting > 0 ? '' : `, ${inFlight} in flight`;
+  const floor =
+    sizing.floor > 0 && sizing.floor >= (sizing.needed ?? 0) ? `, ${sizing.floor} expected at this hour` : '';
+  return `${waiting} waiting${held}${dueToo}, ${seconds(sizing.serviceMs)} a task, ${seconds(sizing.startMs)} to start, target ${seconds(targetWaitMs)}${floor}`;
 }
 
 function seconds(ms: number): string {
-  return `${Math.round(ms / 100) / 10} s`;
+  return ms < 100 ? `${Math.round(ms)} ms` : `${Math.round(ms / 100) / 10} s`;
 }

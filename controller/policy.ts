@@ -4,11 +4,12 @@ import { parseDuration } from '../runtime/duration.ts';
 import type { Policy } from './decide.ts';
 
 export function policyOf(spec: WorkerPoolSpec): Policy {
-  const { minReplicas, maxReplicas, scaling, fallback, mode } = spec;
+  const { concurrency, minReplicas, maxReplicas, scaling, fallback, mode } = spec;
   return {
     minReplicas,
     maxReplicas,
     tasksPerReplica: scaling.tasksPerReplica,
+    slots: concurrency,
     windowMs: parseDuration(scaling.scaleDown.window),
     fallback: fallback && { afterMs: parseDuration(fallback.after), replicas: fallback.replicas },
     paused: mode === Mode.Paused,

@@ -46,7 +46,7 @@ export async function step(input: StepInput): Promise<Step> {
     sampled.kind === 'known'
       ? { kind: 'known' as const, ...sampled.sample, ...sampled.sample.runnable }
       : { kind: 'unknown' as const, why: sampled.why };
-  const decided = decide(policy, sample, replicas.wanted, memory, now);
+  const decided = decide(policy, sample, replicas.wanted, memory, now, replicas.ready);
   const decision = { ...decided, reason: decided.reason + pauseNote(sampled) };
   const { desired } = decision;
   const from = replicas.wanted;

@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { cpSync, globSync, rmSync } from 'node:fs';
 
-for (const folder of ['runtime', 'queue', 'kube', 'controller', 'worker', 'cli']) {
+for (const folder of ['runtime', 'queue', 'kube', 'controller', 'simulate', 'worker', 'cli']) {
   rmSync(`dist/${folder}`, { recursive: true, force: true });
 }
 const { status } = spawnSync('tsc', ['-p', 'tsconfig.build.json'], { stdio: 'inherit' });

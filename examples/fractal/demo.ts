@@ -15,7 +15,7 @@ import { onSignals } from '../../runtime/lifecycle.ts';
 import { createProgram, duration, integer, runProgram, UsageError } from '../../runtime/program.ts';
 import { version } from '../../runtime/version.ts';
 import { fetchPixels, writePng } from './assemble.ts';
-import { chartSvg } from './chart-svg.ts';
+import { chartSvg } from '../../cli/chart-svg.ts';
 import { chartOf } from './history.ts';
 import type { PictureSize } from './mandelbrot.ts';
 import { runPool } from './pool-run.ts';

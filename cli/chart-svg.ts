@@ -24,12 +24,14 @@ export interface Chart {
   /** What the axis of time counts. */
   readonly timeTitle: string;
   readonly panels: readonly Panel[];
+  /** In pixels; two panels fit well into what it is without. */
+  readonly height?: number;
   /** Moments worth a name, in seconds. */
   readonly marks?: readonly { readonly at: number; readonly label: string }[];
 }
 
 const WIDTH = 1000;
-const HEIGHT = 630;
+const USUAL_HEIGHT = 630;
 const LEFT = 72;
 const RIGHT = 32;
 const TOP = 124;
@@ -43,12 +45,13 @@ const RULE = '#e5e7eb';
 
 /** The SVG document. Series without points are left out. */
 export function chartSvg(chart: Chart): string {
+  const { height: total = USUAL_HEIGHT } = chart;
   const ends = chart.panels.flatMap(({ series }) => series.map(({ points }) => points.at(-1)?.[0] ?? 0));
   // a little more, so that the last values can be seen
   const end = 1.02 * Math.max(1, ...ends, ...(chart.marks ?? []).map(({ at }) => at));
   const x = (seconds: number): number => LEFT + (seconds / end) * (WIDTH - LEFT - RIGHT);
   const weights = chart.panels.reduce((sum, { weight }) => sum + weight, 0);
-  const room = HEIGHT - TOP - BOTTOM - PANEL_GAP * (chart.panels.length - 1);
+  const room = total - TOP - BOTTOM - PANEL_GAP * (chart.panels.length - 1);
   let top = TOP;
   const frames: Frame[] = [];
   const bodies = chart.panels.map((panel) => {
@@ -60,14 +63,14 @@ export function chartSvg(chart: Chart): string {
     return body;
   });
   return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" width="${WIDTH}" height="${HEIGHT}" font-family="system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', 'DejaVu Sans', sans-serif" font-size="14" fill="${INK}">`,
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${total}" width="${WIDTH}" height="${total}" font-family="system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', 'DejaVu Sans', sans-serif" font-size="14" fill="${INK}">`,
     `<title>${escape(chart.title)}</title>`,
-    `<rect width="${WIDTH}" height="${HEIGHT}" fill="#ffffff"/>`,
+    `<rect width="${WIDTH}" height="${total}" fill="#ffffff"/>`,
     `<text x="${LEFT - 44}" y="34" font-size="21" font-weight="600">${escape(chart.title)}</text>`,
     `<text x="${LEFT - 44}" y="57" fill="${FAINT}">${escape(chart.subtitle)}</text>`,
     ...bodies,
     ...(chart.marks ?? []).map(({ at, label }) => markSvg(x(at), label, frames)),
-    `<text x="${(LEFT + WIDTH - RIGHT) / 2}" y="${HEIGHT - 14}" text-anchor="middle" fill="${FAINT}">${escape(chart.timeTitle)}</text>`,
+    `<text x="${(LEFT + WIDTH - RIGHT) / 2}" y="${total - 14}" text-anchor="middle" fill="${FAINT}">${escape(chart.timeTitle)}</text>`,
     '</svg>',
     '',
   ].join('\n');

@@ -1,0 +1,78 @@
+/**
+ * When the target wait cannot be held: why, which number to change to what, and what that costs. Pure.
+ */
+import { quantileOf, totalOf, type Histogram } from './histogram.ts';
+
+export interface Advice {
+  readonly reason: 'StartTimeAboveTarget' | 'MaxReplicasTooLow' | 'WorkersNotFetching';
+  /** In words, with a number to change. */
+  readonly message: string;
+  /** The bounds that would hold the target, where one would. */
+  readonly minReplicas: number | undefined;
+  readonly maxReplicas: number | undefined;
+}
+
+export interface Situation {
+  readonly waitMs: number;
+  readonly startMs: number;
+  readonly startKnown: boolean;
+  readonly minReplicas: number;
+  readonly maxReplicas: number;
+  /** By task: the fewest replicas, always there, with which it would have been in time. */
+  readonly floors: Histogram;
+  /** Share of recent tasks that waited for longer than the target. */
+  readonly over: number;
+  /** Mean of the replicas that there were. */
+  readonly mean: number;
+  /** Tasks wait although slots that are up have been free for long. */
+  readonly unfetched: boolean;
+}
+
+/** Share of recent tasks that may miss the target before it is worth a word. */
+const ALLOWED = 0.005;
+/** Share of tasks that may do so with the floor that is advised; the replicas beyond it catch the rest. */
+const FLOOR_MISSES = 0.01;
+/** Below so many tasks nothing is advised. */
+const ENOUGH = 100;
+
+export function adviceFor(situation: Situation): Advice | undefined {
+  const { waitMs, startMs, minReplicas, maxReplicas, floors, over, mean } = situation;
+  if (totalOf(floors) < ENOUGH) return undefined;
+  const target = seconds(waitMs);
+  if (situation.unfetched && over > ALLOWED)
+    return {
+      reason: 'WorkersNotFetching',
+      message: `tasks wait although workers have free slots: more replicas will not hold the target of ${target}; look at Redis and at what the workers log`,
+      minReplicas: undefined,
+      maxReplicas: undefined,
+    };
+  const floor = Math.ceil(quantileOf(floors, 1 - FLOOR_MISSES));
+  if (situation.startKnown && startMs >= waitMs && floor > minReplicas) {
+    const hours = Math.round(24 * Math.max(0, floor - mean));
+    return {
+      reason: 'StartTimeAboveTarget',
+      message: `replicas take ${seconds(startMs)} to start, the target is ${target}: minReplicas ${floor} would hold it, for at most ${hours} pod-hours a day more`,
+      minReplicas: floor,
+      maxReplicas: floor > maxReplicas ? floor : undefined,
+    };
+  }
+  // what always is there has the whole target for a burst; what must start first has less
+  const peak =
+    startMs < waitMs ? Math.ceil((quantileOf(floors, 1 - ALLOWED) * waitMs) / (waitMs - startMs)) : 0;
+  if (peak > maxReplicas && over > ALLOWED)
+    return {
+      reason: 'MaxReplicasTooLow',
+      message: `${percent(over)} of recent tasks waited for longer than ${target}: maxReplicas ${peak} would have held it, for about as many pod-hours (more replicas, for a shorter time)`,
+      minReplicas: undefined,
+      maxReplicas: peak,
+    };
+  return undefined;
+}
+
+function seconds(ms: number): string {
+  return `${Math.round(ms / 100) / 10} s`;
+}
+
+function percent(share: number): string {
+  return `${Math.round(share * 1_000) / 10} %`;
+}

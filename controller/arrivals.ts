@@ -1,0 +1,141 @@
+/**
+ * The curve of arrivals: how many tasks had ever come, and how many had been taken, at each of the last looks. The list is
+ * first in, first out, so the curve tells the age of every waiting task without a timestamp in any: task number n came
+ * between the two looks around n. Pure.
+ *
+ * From the same curve comes the lazy demand: the fewest slots that, had they been there, would have begun every task of a
+ * stretch of time within W (the delay bound of a constant-rate server; Le Boudec and Thiran, "Network Calculus", 2001).
+ */
+export interface Look {
+  /** ms. */
+  readonly at: number;
+  /** Tasks that had come until then: taken + waiting. Never goes down. */
+  readonly arrived: number;
+  readonly taken: number;
+  /** Tasks that had finished, and slot-ms that tasks had run for, finished or not. */
+  readonly done: number;
+  readonly runMs: number;
+}
+
+/** Oldest first. */
+export type Curve = readonly Look[];
+
+/** So many looks are kept; beyond them, old ones are thinned out. */
+const MOST = 64;
+
+/** Adds a look; drops what is older than `horizonMs` and no waiting task needs. A counter that went back begins anew. */
+export function withLook(curve: Curve, look: Look, horizonMs: number): Curve {
+  const last = curve.at(-1);
+  if (last && (look.taken < last.taken || look.at < last.at)) return [look];
+  // a task that went back to the list leaves the sum as it was
+  const arrived = Math.max(look.arrived, last?.arrived ?? 0);
+  const kept = curve.filter((_, i) => {
+    const next = curve[i + 1];
+    return !next || next.at > look.at - horizonMs || next.arrived > look.taken;
+  });
+  const longer = [...kept, { ...look, arrived }];
+  if (longer.length <= MOST) return longer;
+  const half = MOST / 2;
+  return longer.filter((_, i) => i === 0 || i >= half || i % 2 === 0);
+}
+
+/** Tasks of the list that came between the same two looks. */
+export interface Cohort {
+  /** Waiting tasks before and with this cohort. */
+  readonly before: number;
+  readonly until: number;
+  /** Age of its oldest and of its youngest task, ms. */
+  readonly oldest: number;
+  readonly youngest: number;
+}
+
+/** The waiting tasks by age, oldest first. Tasks that were there before the first look are as old as it. */
+export function cohorts(curve: Curve, waiting: number, now: number): Cohort[] {
+  const found: Cohort[] = [];
+  const last = curve.at(-1);
+  if (!last || waiting <= 0) return found;
+  const first = last.arrived - waiting;
+  let before = 0;
+  for (const [i, look] of curve.entries()) {
+    const until = Math.min(look.arrived - first, waiting);
+    if (until <= before) continue;
+    const previous = curve[i - 1]?.at ?? look.at;
+    // evenly spread between the looks
+    const since = previous + (look.at - previous) / (until - before + 1);
+    found.push({ before, until, oldest: now - since, youngest: now - look.at });
+    before = until;
+  }
+  return found;
+}
+
+/** What was taken between the last two looks, and about how long it had waited, ms. */
+export function waitsOf(curve: Curve): { readonly tasks: number; readonly waitMs: number }[] {
+  const [previous, last] = [curve.at(-2), curve.at(-1)];
+  if (!previous || !last) return [];
+  const found: { tasks: number; waitMs: number }[] = [];
+  const taken = last.taken - previous.taken;
+  let from = previous.taken;
+  for (const [i, look] of curve.entries()) {
+    const to = Math.min(look.arrived, last.taken);
+    if (to <= from) continue;
+    const came = (look.at + (curve[i - 1]?.at ?? look.at)) / 2;
+    // evenly spread over the time between the looks
+    const left = previous.at + ((last.at - previous.at) * ((from + to) / 2 - previous.taken)) / taken;
+    found.push({ tasks: to - from, waitMs: Math.max(0, left - came) });
+    from = to;
+  }
+  return found;
+}
+
+/**
+ * The fewest slots that, always there, would have begun within `waitMs` what came last before a look; with a deviation of
+ * the service time, so many that also a run of long tasks is begun in time.
+ */
+export function demandAt(
+  curve: Curve,
+  index: number,
+  serviceMs: number,
+  waitMs: number,
+  deviationMs = 0,
+): number {
+  const end = curve[index];
+  let most = 0;
+  for (let i = 0; end && i < index; i++) {
+    const begin = curve[i] as Look;
+    const tasks = end.arrived - begin.arrived;
+    const work = tasks * serviceMs + Math.sqrt(tasks) * deviationMs;
+    if (tasks > 0) most = Math.max(most, work / (end.at - begin.at + waitMs));
+  }
+  return most;
+}
+
+/** The same for all that came within the last `waitMs`: what came before has been served by then. */
+export function lazyDemand(curve: Curve, now: number, serviceMs: number, waitMs: number): number {
+  let most = 0;
+  for (const [i, { at }] of curve.entries())
+    if (at > now - waitMs) most = Math.max(most, demandAt(curve, i, serviceMs, waitMs));
+  return most;
+}
+
+/** Arrivals a ms over about the last `spanMs`. */
+export function rateOf(curve: Curve, now: number, spanMs: number): number {
+  const last = curve.at(-1);
+  const from = curve.findLast(({ at }) => at <= now - spanMs) ?? curve[0];
+  if (!last || !from) return 0;
+  return (last.arrived - from.arrived) / Math.max(now - from.at, spanMs);
+}
+
+/** What ran and what finished over the last `spanMs`, or since so many tasks have finished if that is longer. */
+export function progressOf(
+  curve: Curve,
+  spanMs: number,
+  tasks: number,
+): { readonly tasks: number; readonly runMs: number } {
+  const last = curve.at(-1);
+  const from =
+    last &&
+    (curve.findLast(({ at, done }) => at <= last.at - spanMs && done <= last.done - tasks) ?? curve[0]);
+  return last && from
+    ? { tasks: last.done - from.done, runMs: last.runMs - from.runMs }
+    : { tasks: 0, runMs: 0 };
+}

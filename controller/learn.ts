@@ -1,0 +1,155 @@
+/**
+ * What a pool learns of its tasks and pods: how long a task runs, how long a pod takes to start. From sums over the time
+ * between two looks, not from single tasks. A mean forgets with a half-life in tasks; a second, fast one notices when
+ * everything has changed and then takes over. One value far out moves a mean by no more than a bounded step. Pure.
+ */
+export interface Service {
+  /** ms. */
+  readonly mean: number;
+  /** ms². */
+  readonly variance: number;
+  /** Tasks that the mean stands on, at most `REMEMBERED`. */
+  readonly tasks: number;
+  /** Tasks since ever. */
+  readonly finished: number;
+  /** Stretches that the variance stands on. */
+  readonly stretches: number;
+  readonly fastMean: number;
+}
+
+const REMEMBERED = 400;
+const FAST = 24;
+/** The fast mean takes over when it is off by more than this factor, and by more than noise explains. */
+const CHANGED = 3;
+const STRETCHES = 100;
+/** A stretch whose mean is further out than this factor counts as one that is just so far out. */
+const FAR = 10;
+
+/** After `tasks` tasks more that took `ms` in all. */
+export function learnService(before: Service | undefined, tasks: number, ms: number): Service | undefined {
+  if (tasks <= 0 || !(ms >= 0)) return before;
+  const seen = Math.max(ms / tasks, 0.01);
+  if (!before)
+    return { mean: seen, variance: seen ** 2, tasks, finished: tasks, stretches: 1, fastMean: seen };
+  const finished = before.finished + tasks;
+  const value = Math.min(seen, before.mean * FAR);
+  const count = Math.min(before.tasks + tasks, Math.max(REMEMBERED, tasks));
+  const mean = before.mean + (tasks / count) * (value - before.mean);
+  // the mean of n tasks strays from the mean of all by the n-th part of the variance of one
+  const stretches = Math.min(before.stretches + 1, STRETCHES);
+  const variance = before.variance + (tasks * (value - before.mean) ** 2 - before.variance) / stretches;
+  const fastMean = before.fastMean + Math.min(1, tasks / FAST) * (value - before.fastMean);
+  const noise = (4 * Math.sqrt(before.variance)) / Math.sqrt(FAST);
+  const changed =
+    Math.abs(fastMean - mean) > noise && Math.abs(Math.log(fastMean / mean)) > Math.log(CHANGED);
+  if (changed && count >= 2 * FAST) {
+    // whatever it was, it is not that any more: the spread is kept in proportion
+    const ratio = fastMean / mean;
+    return {
+      mean: fastMean,
+      variance: variance * Math.min(1, ratio) ** 2,
+      tasks: FAST,
+      finished,
+      stretches: 8,
+      fastMean,
+    };
+  }
+  return { mean, variance, tasks: count, finished, stretches, fastMean };
+}
+
+/**
+ * The mean to reckon with now. What has run in `runMs` of slots finished only `tasks`: when that is more for each task than
+ * the mean says, long tasks hold slots, or nothing has finished since everything takes longer. It counts as in a life table,
+ * against `FAST` tasks of the mean.
+ */
+export function meanInView({ mean }: Service, tasks: number, runMs: number): number {
+  return Math.max(mean, (runMs + FAST * mean) / (tasks + FAST));
+}
+
+/** How long a task in flight still runs, on average, ms: the mean residual life of renewal theory. */
+export function restOf({ mean, variance }: Service): number {
+  return (mean ** 2 + variance) / (2 * mean);
+}
+
+/** A quantile of the service time, as the log-normal of this mean and variance has it, ms. */
+export function serviceQuantile({ mean, variance }: Service, normalQuantile: number): number {
+  const spread = Math.log(1 + variance / mean ** 2);
+  return mean * Math.exp(normalQuantile * Math.sqrt(spread) - spread / 2);
+}
+
+/** How long pods take to start. */
+export interface Start {
+  /** ms. */
+  readonly mean: number;
+  /** Mean distance from the mean, ms. */
+  readonly deviation: number;
+  readonly pods: number;
+}
+
+const PODS = 20;
+
+export function learnStart(before: Start | undefined, ms: number): Start {
+  if (!before) return { mean: ms, deviation: ms / 4, pods: 1 };
+  const pods = Math.min(before.pods + 1, PODS);
+  const value = Math.min(ms, before.mean * 4 + 1_000);
+  const mean = before.mean + (value - before.mean) / pods;
+  return { mean, deviation: before.deviation + (Math.abs(value - mean) - before.deviation) / pods, pods };
+}
+
+/** Replicas that were asked for together and are not up yet. */
+export interface Starting {
+  readonly at: number;
+  readonly replicas: number;
+}
+
+/**
+ * Settles which of the replicas that were asked for are up now. The oldest come up first, and tell how long they took;
+ * the newest are the first to be taken back. `since` is the last look, ms: what is up now came up after it.
+ */
+export function settleStarts(
+  starts: readonly Starting[],
+  start: Start | undefined,
+  seen: { readonly starting: number; readonly up: number; readonly now: number },
+): { readonly starts: readonly Starting[]; readonly start: Start | undefined } {
+  let learned = start;
+  let up = seen.up;
+  const left: Starting[] = [];
+  for (const one of starts) {
+    const came = Math.min(up, one.replicas);
+    up -= came;
+    if (came > 0) learned = learnStart(learned, seen.now - one.at);
+    if (one.replicas > came) left.push({ at: one.at, replicas: one.replicas - came });
+  }
+  let excess = left.reduce((sum, { replicas }) => sum + replicas, 0) - seen.starting;
+  for (let i = left.length - 1; i >= 0 && excess > 0; i--) {
+    const { at, replicas } = left[i] as Starting;
+    const dropped = Math.min(excess, replicas);
+    excess -= dropped;
+    if (dropped === replicas) left.splice(i, 1);
+    else left[i] = { at, replicas: replicas - dropped };
+  }
+  if (excess < 0) left.push({ at: seen.now, replicas: -excess });
+  return { starts: left, start: learned };
+}
+
+/** How long to reckon with, ms. Unknown, a start counts as 2 s, or as half of the target if that is less. */
+export function startTime(start: Start | undefined, waitMs: number): number {
+  return start ? start.mean + start.deviation : Math.min(2_000, waitMs / 2);
+}
+
+/** How long until a replica is up that has been starting for `sinceMs`. One that is late may be as late again. */
+export function restOfStart(sinceMs: number, startMs: number): number {
+  return Math.abs(startMs - sinceMs);
+}
+
+/** What a start counts for beside the time that it takes, pod-ms. */
+const START_COST_MS = 10_000;
+
+/**
+ * How much idling a start is worth, ms. What one kept replica does within the target takes several new ones: they have the
+ * start time less.
+ */
+export function worthOfStart(startMs: number, waitMs: number): number {
+  const instead = startMs < waitMs ? Math.min(waitMs / (waitMs - startMs), 4) : 4;
+  return (START_COST_MS + startMs) * instead;
+}

@@ -1,0 +1,133 @@
+/**
+ * Sizes a pool for the wait that the user asked for: learns from each look, then says how many replicas are needed now and
+ * how many are worth keeping. Numbers in, numbers out. What it learned is a plain value of bounded size, good for JSON, so
+ * that it outlives a controller. Pure.
+ *
+ *   needed   every waiting task starts in time (deadline.ts), and so will those that come while a replica starts
+ *   keep     replicas that were needed a short while ago, and whose like have been needed again soon (idle.ts)
+ *   floor    what the hour of the day has needed before, where that has paid (forecast.ts)
+ */
+import { adviceFor, type Advice } from './advice.ts';
+import { cohorts, lazyDemand, progressOf, rateOf } from './arrivals.ts';
+import { slotsFor } from './deadline.ts';
+import { forecastFloor, withSeen } from './forecast.ts';
+import { withNeed, worthKeeping } from './idle.ts';
+import { meanInView, restOf, restOfStart, startTime, worthOfStart } from './learn.ts';
+import { floorsAfter, learn, type Learned, type Look, type Wish } from './learned.ts';
+
+export interface Sizing {
+  /** Replicas without which a task would miss the target; `undefined` when too little is known. */
+  readonly needed: number | undefined;
+  /** Replicas that are worth keeping. */
+  readonly keep: number;
+  /** Replicas that the forecast asks for. */
+  readonly floor: number;
+  readonly serviceMs: number | undefined;
+  readonly startMs: number;
+  readonly advice: Advice | undefined;
+  readonly learned: Learned;
+}
+
+/** Standard deviations of the work to be prepared for. */
+const CAUTION = 1;
+/** The part of the target that is kept back: looks come once a second, sums stand for single tasks. */
+const MARGIN = 0.03;
+/** Tasks that finished before what they say is trusted enough to scale in on. */
+const TRUSTED = 20;
+/** A need that is over by no more than this part of a replica is none. */
+const TOLERANCE = 0.1;
+/** Steps down of no more than this part of the replicas have to wait for so long: they save little, and may be noise. */
+const SMALL_STEP = 0.15;
+const CALM_MS = 60_000;
+const UNFETCHED_MS = 5_000;
+
+export function size(wish: Wish, seen: Look, before: Learned | undefined): Sizing {
+  const learned = learn(wish, seen, before);
+  const { service, start, curve } = learned;
+  const { now, waiting, inFlight, wanted, due } = seen;
+  const { slots, waitMs } = wish;
+  const startMs = startTime(start, waitMs);
+  if (!service)
+    return {
+      needed: undefined,
+      keep: 0,
+      floor: 0,
+      serviceMs: undefined,
+      startMs,
+      advice: undefined,
+      learned,
+    };
+
+  const progress = progressOf(curve, waitMs, TRUSTED);
+  const serviceMs = meanInView(service, progress.tasks, progress.runMs);
+  const { enough, more } = slotsFor(
+    {
+      cohorts: [
+        ...cohorts(curve, waiting, now),
+        ...(due > 0 ? [{ before: waiting, until: waiting + due, oldest: 0, youngest: 0 }] : []),
+      ],
+      coming: rateOf(curve, now, Math.max(waitMs, 2 * startMs)) * startMs + seen.dueSoon,
+      inFlight,
+      ready: learned.ready * slots,
+      starting: learned.starts.map(({ at, replicas }) => ({
+        slots: replicas * slots,
+        inMs: restOfStart(now - at, startMs),
+      })),
+    },
+    {
+      waitMs: waitMs - MARGIN * waitMs,
+      serviceMs,
+      deviationMs: Math.sqrt(service.variance),
+      restMs: restOf({ ...service, mean: serviceMs }),
+      startMs,
+      caution: CAUTION,
+    },
+  );
+  const work = waiting + inFlight + due;
+  const missing = more > 0 ? Math.ceil(more / slots - TOLERANCE) : 0;
+  const lazy = Math.max(enough, lazyDemand(curve, now, serviceMs, waitMs));
+  const needed = Math.max(
+    work > 0 ? 1 : 0,
+    missing > 0 ? wanted + missing : 0,
+    // no more than there is work for, however much there was
+    Math.min(wanted, Math.ceil(work / slots), Math.ceil(lazy / slots - TOLERANCE)),
+  );
+  const worth = worthOfStart(startMs, waitMs);
+  const idle = withNeed(learned.idle, Math.min(needed, wish.maxReplicas), now, before?.at ?? now);
+  // the first tasks to finish are the short ones, so the first that is heard is too good
+  const trusted = service.finished >= TRUSTED || work === 0;
+  const worthIt = worthKeeping(idle, now, worth, wish.windowMs);
+  const small = wanted - worthIt <= SMALL_STEP * wanted;
+  const calm = small && wish.windowMs === undefined ? worthKeeping(idle, now, worth, CALM_MS) : 0;
+  const keep = trusted ? Math.max(worthIt, calm) : wanted;
+  const next: Learned = {
+    ...learned,
+    idle,
+    held: Math.max(needed, keep),
+    floors: floorsAfter(learned, service, wish, before),
+    forecast: wish.forecast
+      ? withSeen(before?.forecast, {
+          now,
+          since: before?.at ?? now,
+          held: learned.held,
+          needed,
+          startMs: worth,
+        })
+      : undefined,
+  };
+  return {
+    needed,
+    keep,
+    floor: wish.forecast ? forecastFloor(next.forecast, now + startMs) : 0,
+    serviceMs,
+    startMs,
+    advice: adviceFor({
+      ...wish,
+      ...next,
+      startMs,
+      startKnown: start !== undefined,
+      unfetched: next.unfetchedSince !== undefined && now - next.unfetchedSince >= UNFETCHED_MS,
+    }),
+    learned: next,
+  };
+}

@@ -1,0 +1,41 @@
+/** What decides in a simulation, and what it gets to see: no more than its real counterpart does. */
+export interface World {
+  /** Tasks in the list. */
+  readonly waiting: number;
+  /** Tasks inside workers. */
+  readonly inFlight: number;
+  /** Tasks that ever left the list. */
+  readonly taken: number;
+  readonly completed: number;
+  /** Sum of the service times of all completed tasks, ms. */
+  readonly serviceMs: number;
+  /** Integral over time of waiting + in flight, task-ms: for those who see averages. */
+  readonly demandMs: number;
+  /** Replicas asked for. */
+  readonly wanted: number;
+  /** Pods that exist, those that are on their way out included. */
+  readonly existing: number;
+  readonly ready: number;
+}
+
+export interface Verdict {
+  readonly replicas: number;
+  /** When it wants to look again, ms of simulated time. */
+  readonly next: number;
+  /** Whether it hears of the next push to an empty list at once. */
+  readonly listens: boolean;
+  /** In words. */
+  readonly reason?: string;
+}
+
+export interface Autoscaler {
+  readonly name: string;
+  /**
+   * Which pods go. `idle`: those without a task first, and busy ones finish what they run and can be called back
+   * meanwhile. `any`: as a ReplicaSet picks them, and whatever they run must end within the grace period.
+   */
+  readonly victims: 'idle' | 'any';
+  /** Replicas that are up when the run begins. */
+  readonly initial: number;
+  look(now: number, world: World): Verdict;
+}

@@ -1,0 +1,86 @@
+/**
+ * One trace, several policies: each gets the same arrivals, the same service times and pods that start alike. The fixed
+ * pool is the smallest that holds the target, known in hindsight; "future" is a schedule by somebody who knows it all.
+ */
+import type { Advice } from '../controller/advice.ts';
+import type { Policy } from '../controller/decide.ts';
+import { insightOf, type Insight } from '../controller/insight.ts';
+import type { Autoscaler } from './autoscaler.ts';
+import { clairvoyant } from './clairvoyant.ts';
+import { figuresOf, type Figures } from './figures.ts';
+import { hpa } from './hpa.ts';
+import { keda, LIST_LENGTH } from './keda.ts';
+import { knative } from './knative.ts';
+import { millrace } from './millrace.ts';
+import type { Peer } from './peers.ts';
+import { createRandom } from './random.ts';
+import { simulate, type Run, type Setting } from './simulate.ts';
+import { fixed } from './static.ts';
+import type { Trace } from './trace.ts';
+
+export interface Compared {
+  readonly run: Run;
+  readonly figures: Figures;
+  readonly advice?: Advice | undefined;
+  /** What Millrace had learned at the end. */
+  readonly insight?: Insight | undefined;
+}
+
+/** Share of tasks that may be late where a target counts as held. */
+export const ALLOWED = 0.005;
+
+/** Millrace first, and where it advises a floor, once more with that; then the peers, in the order given. */
+export function compare(
+  trace: Trace,
+  policy: Policy,
+  targetMs: number,
+  against: readonly Peer[],
+  setting: Setting,
+): Compared[] {
+  const judged = (run: Run): Compared => ({ run, figures: figuresOf(trace, run, targetMs) });
+  const own = (using: Policy, name: string): Compared => {
+    const autoscaler = millrace(using);
+    const run = simulate(trace, autoscaler, setting);
+    const { learned } = autoscaler.memory;
+    return { ...judged({ ...run, name }), advice: autoscaler.advice, insight: learned && insightOf(learned) };
+  };
+  const plain = own(policy, 'Millrace');
+  const floor = plain.advice?.minReplicas;
+  const advised =
+    floor === undefined ? [] : [own({ ...policy, minReplicas: floor }, `Millrace, min ${floor}`)];
+  const others = against
+    .map((peer) => runOf(peer, trace, policy, targetMs, setting))
+    .filter((run) => run !== undefined);
+  return [plain, ...advised, ...others.map(judged)];
+}
+
+/** `undefined` where nobody, knowing the future, finds a way to hold the target. */
+function runOf(
+  peer: Peer,
+  trace: Trace,
+  policy: Policy,
+  targetMs: number,
+  setting: Setting,
+): Run | undefined {
+  const { minReplicas, maxReplicas, slots = 1 } = policy;
+  const phaseMs = createRandom(setting.seed ?? 1).uniform() * 30_000;
+  const run = (autoscaler: Autoscaler): Run => simulate(trace, autoscaler, setting);
+  if (peer === 'keda') return run(keda({ minReplicas, maxReplicas, phaseMs }));
+  if (peer === 'hpa')
+    return run(hpa({ target: LIST_LENGTH, minReplicas: Math.max(1, minReplicas), maxReplicas, phaseMs }));
+  if (peer === 'knative') return run(knative({ slots, minReplicas, maxReplicas }));
+  if (peer === 'static') return run(fixed(smallest(trace, targetMs, maxReplicas, setting)));
+  return clairvoyant(trace, { targetMs, maxReplicas, allowed: ALLOWED }, setting);
+}
+
+/** The smallest fixed pool that holds the target, or the largest that there may be. */
+function smallest(trace: Trace, targetMs: number, maxReplicas: number, setting: Setting): number {
+  let [low, high] = [1, maxReplicas];
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    const run = simulate(trace, fixed(middle), setting);
+    if (figuresOf(trace, run, targetMs).over <= ALLOWED) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}

@@ -1,0 +1,46 @@
+/** What a run comes to, in numbers that can be compared. */
+import type { Run } from './simulate.ts';
+import { workOf, type Trace } from './trace.ts';
+
+export interface Figures {
+  readonly policy: string;
+  readonly tasks: number;
+  readonly p50Ms: number;
+  readonly p95Ms: number;
+  readonly p99Ms: number;
+  readonly maxMs: number;
+  /** Share of tasks that waited longer than the target. */
+  readonly over: number;
+  /** Pod-seconds per second of work: 1 is a pod that always works, with one slot. */
+  readonly podSeconds: number;
+  readonly starts: number;
+  readonly scaleActions: number;
+  readonly busyStopped: number;
+  readonly busyKilled: number;
+  /** (Pod-seconds + 10 for each start) per second of work. */
+  readonly cost: number;
+}
+
+/** What a start counts for beside the time it takes, pod-ms: placing the pod, its network, its image, its first connection. */
+const START_MS = 10_000;
+
+export function figuresOf(trace: Trace, run: Run, targetMs: number): Figures {
+  const sorted = run.waits.toSorted();
+  const at = (share: number): number => sorted[Math.ceil(share * sorted.length) - 1] ?? 0;
+  const work = workOf(trace);
+  return {
+    policy: run.name,
+    tasks: sorted.length,
+    p50Ms: at(0.5),
+    p95Ms: at(0.95),
+    p99Ms: at(0.99),
+    maxMs: at(1),
+    over: sorted.reduce((count, wait) => count + (wait > targetMs ? 1 : 0), 0) / sorted.length,
+    podSeconds: run.podMs / work,
+    starts: run.starts,
+    scaleActions: run.scaleActions,
+    busyStopped: run.busyStopped,
+    busyKilled: run.busyKilled,
+    cost: (run.podMs + START_MS * run.starts) / work,
+  };
+}

@@ -1,0 +1,137 @@
+/**
+ * The pods of a simulation: created, ready after their start time, and taken away as `victims` says.
+ *
+ * `idle` is Millrace: pods that are not up yet go first, then idle ones, then those with the fewest tasks; a pod that
+ * holds tasks takes no more, goes when it has finished them, and is called back if replicas go up again before.
+ * `any` is a ReplicaSet (kubernetes/pkg/controller/controller_utils.go, ActivePodsWithRanks): not ready first, then the
+ * younger by powers of two of their age, else at random. A victim that runs something may finish within the grace period
+ * and takes nothing more; what it still runs then goes back to the front of the list, and runs again.
+ */
+import type { Random } from './random.ts';
+
+export type PodState = 'starting' | 'ready' | 'leaving' | 'gone';
+
+export interface Pod {
+  readonly id: number;
+  readonly createdAt: number;
+  state: PodState;
+  /** What it runs, as numbers of tasks. */
+  readonly tasks: Set<number>;
+}
+
+export interface FleetOptions {
+  readonly victims: 'idle' | 'any';
+  readonly slots: number;
+  readonly random: Random;
+  /** A pod was created: it is up when this returns, ms. */
+  readonly onCreate: (pod: Pod) => void;
+  /** A slot that may take a task. */
+  readonly onFree: (pod: Pod) => void;
+  /** A busy pod has until the end of the grace period. */
+  readonly onStop: (pod: Pod) => void;
+}
+
+export interface Fleet {
+  readonly pods: readonly Pod[];
+  readonly wanted: number;
+  readonly existing: number;
+  readonly ready: number;
+  readonly starts: number;
+  /** Pod-ms of all pods until now. */
+  podMs(now: number): number;
+  busyStopped: number;
+  scale(replicas: number, now: number): void;
+  up(pod: Pod): void;
+  /** What a pod had to finish is finished, or it is out of time. */
+  leave(pod: Pod, now: number): void;
+}
+
+export function createFleet(options: FleetOptions): Fleet {
+  const { victims, slots, random } = options;
+  const pods: Pod[] = [];
+  let alive: Pod[] = [];
+  let ready = 0;
+  let spentMs = 0;
+
+  /** Pods that count as replicas: a pod that leaves has been replaced, or is not wanted. */
+  const active = (): Pod[] => alive.filter(({ state }) => state !== 'leaving');
+
+  function gone(pod: Pod, now: number): void {
+    if (pod.state === 'gone') return;
+    if (pod.state !== 'starting') ready--;
+    pod.state = 'gone';
+    spentMs += now - pod.createdAt;
+    alive = alive.filter((other) => other !== pod);
+  }
+
+  function create(now: number): void {
+    const pod: Pod = { id: pods.length, createdAt: now, state: 'starting', tasks: new Set() };
+    pods.push(pod);
+    alive.push(pod);
+    options.onCreate(pod);
+  }
+
+  function recall(count: number): number {
+    if (victims !== 'idle') return 0;
+    const leaving = alive.filter(({ state }) => state === 'leaving').slice(0, count);
+    for (const pod of leaving) {
+      pod.state = 'ready';
+      for (let i = pod.tasks.size; i < slots; i++) options.onFree(pod);
+    }
+    return leaving.length;
+  }
+
+  /** Lower goes first. */
+  function rank(pod: Pod, now: number): number {
+    if (pod.state === 'starting') return -1 - pod.createdAt / (now + 1);
+    if (victims === 'idle') return pod.tasks.size + pod.id / (pods.length + 1);
+    return Math.floor(Math.log2(1 + (now - pod.createdAt) / 1_000)) + random.uniform() / 2;
+  }
+
+  function remove(count: number, now: number): void {
+    const ranked = active().map((pod) => ({ pod, rank: rank(pod, now) }));
+    ranked.sort((a, b) => a.rank - b.rank);
+    for (const { pod } of ranked.slice(0, count)) {
+      if (pod.tasks.size === 0) {
+        gone(pod, now);
+        continue;
+      }
+      pod.state = 'leaving';
+      if (victims === 'any') {
+        fleet.busyStopped++;
+        options.onStop(pod);
+      }
+    }
+  }
+
+  const fleet: Fleet = {
+    pods,
+    busyStopped: 0,
+    get wanted() {
+      return victims === 'idle' ? alive.length : active().length;
+    },
+    get existing() {
+      return alive.length;
+    },
+    get ready() {
+      return victims === 'idle' ? ready : alive.filter(({ state }) => state === 'ready').length;
+    },
+    get starts() {
+      return pods.length;
+    },
+    podMs: (now) => alive.reduce((sum, { createdAt }) => sum + now - createdAt, spentMs),
+    scale: (replicas, now) => {
+      const have = active().length;
+      if (replicas < have) remove(have - replicas, now);
+      else for (let i = recall(replicas - have); i < replicas - have; i++) create(now);
+    },
+    up: (pod) => {
+      if (pod.state !== 'starting') return;
+      pod.state = 'ready';
+      ready++;
+      for (let i = 0; i < slots; i++) options.onFree(pod);
+    },
+    leave: gone,
+  };
+  return fleet;
+}

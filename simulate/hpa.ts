@@ -1,0 +1,61 @@
+/**
+ * The HorizontalPodAutoscaler of Kubernetes with an external metric, from "Horizontal Pod Autoscaling" and its default
+ * behavior: every 15 s, ceil(metric / target), unless metric / (target × replicas) is within 10 % of 1; up by at most
+ * max(100 %, 4 pods) in 15 s; down to the highest recommendation of the last 300 s. It cannot go to zero.
+ */
+import type { Autoscaler } from './autoscaler.ts';
+
+export const SYNC_MS = 15_000;
+const STABILIZATION_MS = 300_000;
+const TOLERANCE = 0.1;
+
+export interface HpaOptions {
+  /** The metric's AverageValue. */
+  readonly target: number;
+  readonly minReplicas: number;
+  readonly maxReplicas: number;
+}
+
+/** One HPA: time in ms, the metric and the replicas there are, and the replicas that it wants. */
+export function createHpa(options: HpaOptions): (now: number, metric: number, replicas: number) => number {
+  const { target, minReplicas, maxReplicas } = options;
+  let recommended: { at: number; replicas: number }[] = [];
+  let changes: { at: number; by: number }[] = [];
+
+  /** The most that the scale-up policies allow: 100 % or 4 pods, whichever is more, over those of 15 s ago. */
+  function upLimit(now: number, replicas: number): number {
+    changes = changes.filter(({ at }) => at > now - SYNC_MS);
+    const before = replicas - changes.reduce((sum, { by }) => sum + by, 0);
+    return Math.max(before + 4, before * 2);
+  }
+
+  return (now, metric, replicas) => {
+    const ratio = metric / (target * replicas);
+    const raw = Math.abs(ratio - 1) <= TOLERANCE ? replicas : Math.ceil(metric / target);
+    const bounded = Math.min(Math.max(raw, minReplicas), maxReplicas);
+    recommended = recommended.filter(({ at }) => at > now - STABILIZATION_MS);
+    recommended.push({ at: now, replicas: bounded });
+    const highest = Math.max(...recommended.map((one) => one.replicas));
+    const wanted =
+      bounded > replicas ? Math.min(bounded, upLimit(now, replicas)) : Math.min(replicas, highest);
+    const result = Math.min(Math.max(wanted, minReplicas), maxReplicas);
+    if (result !== replicas) changes.push({ at: now, by: result - replicas });
+    return result;
+  };
+}
+
+/** An HPA on the length of the list, by itself. */
+export function hpa(options: HpaOptions & { readonly phaseMs: number }): Autoscaler {
+  const decide = createHpa(options);
+  let nextSync = options.phaseMs % SYNC_MS;
+  return {
+    name: 'HPA',
+    victims: 'any',
+    initial: options.minReplicas,
+    look: (now, { waiting, wanted }) => {
+      if (now < nextSync) return { replicas: wanted, next: nextSync, listens: false };
+      nextSync += SYNC_MS;
+      return { replicas: decide(now, waiting, wanted), next: nextSync, listens: false };
+    },
+  };
+}

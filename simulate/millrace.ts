@@ -1,0 +1,42 @@
+/**
+ * Millrace in a simulation: the controller's own `decide`, called when the controller would call it. A queue in which
+ * something happens is looked at every second, an idle one every 30 s, and an empty one at once when something is pushed.
+ */
+import { decide, noMemory, type Decision, type Memory, type Policy } from '../controller/decide.ts';
+import type { Autoscaler } from './autoscaler.ts';
+
+const POLL_MS = 1_000;
+const SAFETY_MS = 30_000;
+
+export interface Millrace extends Autoscaler {
+  readonly memory: Memory;
+  /** The last one that had any. */
+  readonly advice: Decision['advice'];
+}
+
+export function millrace(policy: Policy, memory: Memory = noMemory): Millrace {
+  let remembered = memory;
+  let advice: Decision['advice'];
+  return {
+    name: 'Millrace',
+    victims: 'idle',
+    initial: policy.minReplicas,
+    get memory() {
+      return remembered;
+    },
+    get advice() {
+      return advice;
+    },
+    look: (now, { waiting, inFlight, taken, completed, serviceMs, wanted, existing, ready }) => {
+      const counters = { taken, completed, failed: 0, retried: 0, serviceUs: 1_000 * serviceMs };
+      const sample = { kind: 'known', waiting, inFlight, due: 0, leaving: 0, counters } as const;
+      const decision = decide(policy, sample, wanted, remembered, now, ready);
+      remembered = decision.memory;
+      advice = decision.advice ?? advice;
+      const settled = decision.cause === 'Enough' && wanted === existing;
+      const active = waiting + inFlight > 0 || !settled;
+      const next = now + (active ? POLL_MS : SAFETY_MS);
+      return { replicas: decision.desired, next, listens: true, reason: decision.reason };
+    },
+  };
+}

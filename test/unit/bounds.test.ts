@@ -1,0 +1,163 @@
+/** What bounds a decision: steps, schedules, the pattern of past days; and what is advised when it cannot be kept. */
+import { describe, expect, test } from 'vitest';
+import { adviceFor, type Situation } from '../../controller/advice.ts';
+import { BIN_MS, forecastFloor, withSeen, type Forecast } from '../../controller/forecast.ts';
+import { paced, type Change } from '../../controller/pace.ts';
+import { boundsAt, type Schedule } from '../../controller/schedule.ts';
+
+describe('steps', () => {
+  /** Rows of [s, desired, expected]. */
+  const run = (
+    from: number,
+    limits: Parameters<typeof paced>[3],
+    rows: readonly (readonly [number, number, number])[],
+  ): void => {
+    let replicas = from;
+    let changes: readonly Change[] = [];
+    for (const [s, desired, expected] of rows) {
+      ({ replicas, changes } = paced(desired, replicas, changes, limits, s * 1_000));
+      expect({ s, replicas }).toEqual({ s, replicas: expected });
+    }
+  };
+  test('none are set: at once', () =>
+    run(0, { up: undefined, down: undefined }, [
+      [0, 40, 40],
+      [1, 0, 0],
+    ]));
+  test('so many replicas in 15 s', () =>
+    run(0, { up: { replicas: 4 }, down: undefined }, [
+      [0, 40, 4],
+      [1, 40, 4],
+      [14, 40, 4],
+      [15, 40, 8],
+      [16, 5, 5],
+      [17, 40, 8],
+    ]));
+  test('so many percent of those that there were, and at least one', () =>
+    run(20, { up: undefined, down: { percent: 50 } }, [
+      [0, 0, 10],
+      [5, 0, 10],
+      [15, 0, 5],
+      [30, 0, 2],
+      [45, 0, 1],
+      [60, 0, 0],
+    ]));
+});
+
+describe('schedules', () => {
+  const own = { minReplicas: 0, maxReplicas: 10 };
+  const at = (start: number, durationMs: number, minReplicas?: number, maxReplicas?: number): Schedule => ({
+    lastStart: (now) => (now >= start ? start : undefined),
+    durationMs,
+    minReplicas,
+    maxReplicas,
+  });
+  test.each([
+    [99, 0, 10],
+    [100, 3, 10],
+    [149, 3, 10],
+    [150, 0, 10],
+  ])('at %d', (now, minReplicas, maxReplicas) =>
+    expect(boundsAt(own, [at(100, 50, 3)], now)).toEqual({ minReplicas, maxReplicas }),
+  );
+  test('of several, the largest', () =>
+    expect(boundsAt(own, [at(0, 50, 3, 5), at(0, 50, 4), at(0, 50, undefined, 20)], 1)).toEqual({
+      minReplicas: 4,
+      maxReplicas: 20,
+    }));
+  test('a scheduled minimum raises the maximum; a scheduled maximum lowers the own minimum', () => {
+    expect(boundsAt(own, [at(0, 50, 15)], 1)).toEqual({ minReplicas: 15, maxReplicas: 15 });
+    expect(boundsAt({ minReplicas: 5, maxReplicas: 10 }, [at(0, 50, undefined, 2)], 1)).toEqual({
+      minReplicas: 2,
+      maxReplicas: 2,
+    });
+  });
+});
+
+describe('forecast', () => {
+  const DAY_MS = 86_400_000;
+  /** Lives through days; `need` says what is needed at a time. Looks come every 5 minutes. */
+  const live = (
+    days: number,
+    need: (at: number) => number,
+  ): { forecast: Forecast | undefined; now: number } => {
+    let forecast: Forecast | undefined;
+    let held = 0;
+    let now = 0;
+    for (; now < days * DAY_MS; now += 300_000) {
+      const needed = need(now);
+      forecast = withSeen(forecast, { now, since: now - 300_000, held, needed, startMs: 3_600_000 });
+      held = needed;
+    }
+    return { forecast, now };
+  };
+  const morning = (at: number): number => (Math.floor(at / 3_600_000) % 24 === 9 ? 8 : 0);
+
+  test('what comes every day is expected, as soon as that has paid', () => {
+    const { forecast, now } = live(6, morning);
+    expect(forecastFloor(forecast, now + 9.5 * 3_600_000)).toBe(8);
+    expect(forecastFloor(forecast, now + 12 * 3_600_000)).toBe(0);
+  });
+  test('after one day there is nothing to say', () => {
+    const { forecast, now } = live(1.2, morning);
+    expect(forecastFloor(forecast, now + 9.5 * 3_600_000 - 0.2 * DAY_MS)).toBe(0);
+  });
+  test('what comes at a different hour each day is not', () => {
+    const wandering = (at: number): number =>
+      Math.floor(at / 3_600_000) % 24 === (Math.floor(at / DAY_MS) * 7) % 24 ? 8 : 0;
+    const { forecast, now } = live(20, wandering);
+    for (let at = 0; at < DAY_MS; at += BIN_MS) expect(forecastFloor(forecast, now + at)).toBe(0);
+  });
+  test('a pattern that ends is given up', () => {
+    const { forecast, now } = live(40, (at) => (at < 10 * DAY_MS ? morning(at) : 0));
+    expect(forecastFloor(forecast, now + 9.5 * 3_600_000)).toBe(0);
+  });
+  test('a weekend is part of the week', () => {
+    // the epoch was a Thursday
+    const weekday = (at: number): number => ([2, 3].includes(Math.floor(at / DAY_MS) % 7) ? 0 : morning(at));
+    const { forecast } = live(42, weekday);
+    expect(forecast?.week.needs[2 * 96 + 38]).toBe(0);
+    expect(forecast?.week.needs[4 * 96 + 38]).toBeGreaterThan(7);
+    expect(JSON.stringify(forecast).length).toBeLessThan(6_000);
+  });
+});
+
+describe('advice', () => {
+  /** 1,000 tasks: 990 would have been in time with up to 2 replicas, 10 needed about 16. */
+  const floors = Array.from({ length: 33 }, (_, i) => (i === 8 ? 985 : i === 32 ? 15 : 0));
+  const held: Situation = {
+    waitMs: 10_000,
+    startMs: 3_000,
+    startKnown: true,
+    minReplicas: 0,
+    maxReplicas: 50,
+    floors,
+    over: 0,
+    mean: 3,
+    unfetched: false,
+  };
+  test('a target that is held needs none', () => expect(adviceFor(held)).toBeUndefined());
+  test('starting takes longer than the target: a floor, and what it costs', () => {
+    const advice = adviceFor({ ...held, startMs: 30_000 });
+    expect(advice).toMatchObject({ reason: 'StartTimeAboveTarget', minReplicas: 16 });
+    expect(advice?.message).toBe(
+      'replicas take 30 s to start, the target is 10 s: minReplicas 16 would hold it, for at most 312 pod-hours a day more',
+    );
+    expect(adviceFor({ ...held, startMs: 30_000, minReplicas: 16 })).toBeUndefined();
+  });
+  test('no start was seen yet, or hardly a task: nothing is said', () => {
+    expect(adviceFor({ ...held, startMs: 30_000, startKnown: false })).toBeUndefined();
+    expect(adviceFor({ ...held, startMs: 30_000, floors: [50] })).toBeUndefined();
+  });
+  test('the maximum is too low', () => {
+    const advice = adviceFor({ ...held, over: 0.031, maxReplicas: 20 });
+    expect(advice).toMatchObject({ reason: 'MaxReplicasTooLow', maxReplicas: 22 });
+    expect(advice?.message).toMatch(
+      /^3.1 % of recent tasks waited for longer than 10 s: maxReplicas 22 would/,
+    );
+  });
+  test('replicas are there and do not fetch', () =>
+    expect(adviceFor({ ...held, over: 0.2, maxReplicas: 20, unfetched: true })).toMatchObject({
+      reason: 'WorkersNotFetching',
+    }));
+});

@@ -1,0 +1,70 @@
+/** The deadline rule, against sums done by hand. Tasks take 1 s each, exactly; the target is 10 s. */
+import { describe, expect, test } from 'vitest';
+import { slotsFor, type Load, type Times } from '../../controller/deadline.ts';
+
+const times: Times = {
+  waitMs: 10_000,
+  serviceMs: 1_000,
+  deviationMs: 0,
+  restMs: 500,
+  startMs: 4_500,
+  caution: 1,
+};
+const none: Load = { cohorts: [], coming: 0, inFlight: 0, ready: 0, starting: [] };
+const burst = (tasks: number, age = 0): Load['cohorts'] => [
+  { before: 0, until: tasks, oldest: age, youngest: age },
+];
+const more = (load: Partial<Load>, change: Partial<Times> = {}): number =>
+  slotsFor({ ...none, ...load }, { ...times, ...change }).more;
+
+test('nothing to do needs nothing', () => expect(slotsFor(none, times)).toEqual({ enough: 0, more: 0 }));
+
+test('a burst: all tasks before the last one must fit between start and deadline', () => {
+  // 60 s of work before the last of 61, and half a second that slots may still run, in 5.5 + 0.5 s
+  expect(more({ cohorts: burst(61) })).toBeCloseTo(60.5 / 6);
+});
+
+test('the older the tasks, the more slots', () => {
+  expect(more({ cohorts: burst(61, 2_000) })).toBeCloseTo(60.5 / 4);
+});
+
+test('slots that are up serve all the time until the deadline', () => {
+  expect(more({ cohorts: burst(61), ready: 6 })).toBe(0);
+  expect(more({ cohorts: burst(61), ready: 4 })).toBeCloseTo((60.5 - 4 * 10.5) / 6);
+});
+
+test('so many of those that are up would do', () => {
+  expect(slotsFor({ ...none, cohorts: burst(61), ready: 20 }, times).enough).toBeCloseTo(60.5 / 10.5);
+});
+
+test('slots that start count from when they are up', () => {
+  const starting = [{ slots: 5, inMs: 2_500 }];
+  expect(more({ cohorts: burst(61), starting })).toBeCloseTo((60.5 - 5 * 8) / 6);
+  expect(more({ cohorts: burst(61), starting: [{ slots: 8, inMs: 2_500 }] })).toBe(0);
+});
+
+test('what is in flight comes first, by half of its time', () => {
+  expect(more({ cohorts: burst(61), inFlight: 4, ready: 4 })).toBeCloseTo((62.5 - 4 * 10.5) / 6);
+});
+
+test('tasks that fit into free slots begin at once', () => {
+  expect(more({ cohorts: burst(3, 9_999), ready: 4 })).toBe(0);
+});
+
+test('what cannot be in time any more is to be soon', () => {
+  const late = more({ cohorts: burst(61, 30_000) });
+  expect(late).toBeCloseTo(60.5 / 2.5);
+  expect(more({ cohorts: burst(61) }, { startMs: 30_000 })).toBeCloseTo(60.5 / 2.5);
+});
+
+test('work that varies asks for more', () => {
+  expect(more({ cohorts: burst(61) }, { deviationMs: 1_000 })).toBeCloseTo((60.5 + Math.sqrt(60)) / 6);
+});
+
+describe('tasks that come while a slot starts', () => {
+  test('are reckoned with while there is work', () => {
+    // 90 more within 4.5 s have their deadline 10 s after that
+    expect(more({ cohorts: burst(11), coming: 90, ready: 4 })).toBeCloseTo((101.5 - 4 * 15) / 10.5);
+  });
+  test('wake nobody up when there is none', () => expect(more({ coming: 90 })).toBe(0));
+});

@@ -1,0 +1,135 @@
+/** The simulator against what can be reckoned by hand. */
+import { describe, expect, test } from 'vitest';
+import type { Autoscaler } from '../../simulate/autoscaler.ts';
+import { clairvoyant } from '../../simulate/clairvoyant.ts';
+import { figuresOf } from '../../simulate/figures.ts';
+import { generate } from '../../simulate/generate.ts';
+import { millrace } from '../../simulate/millrace.ts';
+import { simulate } from '../../simulate/simulate.ts';
+import { fixed } from '../../simulate/static.ts';
+import { traceOf, workOf } from '../../simulate/trace.ts';
+
+/** Replicas by time, in ms; looks once a second. */
+const plan = (replicas: (now: number) => number, victims: 'idle' | 'any', initial = 0): Autoscaler => ({
+  name: 'a plan',
+  victims,
+  initial,
+  look: (now) => ({ replicas: replicas(now), next: now + 1_000, listens: false }),
+});
+
+describe('the run', () => {
+  test('tasks begin in the order in which they came, on the slots there are', () => {
+    const trace = traceOf('three at once', [
+      [0, 1_000],
+      [0, 2_000],
+      [0, 500],
+      [100, 100],
+    ]);
+    const one = simulate(trace, fixed(1), { startMs: 0, slots: 1 });
+    expect([...one.waits]).toEqual([0, 1_000, 3_000, 3_400]);
+    expect(one).toMatchObject({ endMs: 3_600, podMs: 3_600, starts: 1 });
+    const two = simulate(trace, fixed(1), { startMs: 0, slots: 2 });
+    expect([...two.waits]).toEqual([0, 0, 1_000, 1_400]);
+  });
+
+  test('a pod is paid from its creation and takes tasks after its start', () => {
+    const trace = traceOf('one', [[0, 1_000]]);
+    const run = simulate(
+      trace,
+      plan(() => 1, 'idle'),
+      { startMs: 5_000, slots: 1 },
+    );
+    expect([...run.waits]).toEqual([5_000]);
+    expect(run.podMs).toBe(6_000);
+    expect(figuresOf(trace, run, 4_000)).toMatchObject({ over: 1, p50Ms: 5_000, podSeconds: 6, cost: 16 });
+  });
+
+  test('a queue with one server waits as Pollaczek and Khinchine say', () => {
+    const trace = generate('steady', { durationMs: 2e8, rate: 0.5, serviceMs: 1_400, variation: 1 });
+    const run = simulate(trace, fixed(1), { startMs: 0, slots: 1 });
+    const mean = run.waits.reduce((sum, wait) => sum + wait, 0) / run.waits.length;
+    const load = workOf(trace) / 2e8;
+    expect(mean / (((load / (1 - load)) * 1_400 * (1 + 1 ** 2)) / 2)).toBeCloseTo(1, 0.5);
+  });
+
+  test('the same input gives the same run', () => {
+    const run = (): number[] => [
+      ...simulate(
+        generate('onoff'),
+        plan((now) => (now / 1_000) % 7, 'any'),
+        { startMs: 1_000, slots: 2 },
+      ).waits,
+    ];
+    expect(run()).toEqual(run());
+  });
+
+  test('a million tasks take less than 30 s', { timeout: 30_000 }, () => {
+    const trace = generate('diurnal', { durationMs: 1e7, rate: 100, serviceMs: 200 });
+    const run = simulate(trace, millrace({ ...policy, maxReplicas: 200 }), { startMs: 2_000, slots: 1 });
+    expect(run.waits.length).toBeGreaterThan(990_000);
+    expect(figuresOf(trace, run, 10_000).over).toBeLessThan(0.005);
+  });
+});
+
+const policy = {
+  minReplicas: 0,
+  maxReplicas: 50,
+  tasksPerReplica: undefined,
+  targetWaitMs: 10_000,
+  windowMs: undefined,
+  fallback: undefined,
+  paused: false,
+};
+
+describe('scale-in', () => {
+  const trace = traceOf('long and short', [
+    [0, 20_000],
+    [0, 500],
+    [100, 500],
+    [10_000, 500],
+  ]);
+  const shrink = (now: number): number => (now < 5_000 ? 2 : 1);
+
+  test('a drained pool lets the idle one go, and never stops the busy one', () => {
+    const run = simulate(trace, plan(shrink, 'idle', 2), { startMs: 0, slots: 1, graceMs: 0 });
+    expect(run).toMatchObject({ busyStopped: 0, busyKilled: 0, endMs: 20_500 });
+    expect(run.podMs).toBe(20_500 + 5_000);
+  });
+
+  test('a busy one that drains takes nothing more, and is called back when it is needed again', () => {
+    const busy = traceOf('busy', [
+      [0, 10_000],
+      [1_000, 10_000],
+      [6_000, 1_000],
+    ]);
+    const back = (now: number): number => (now < 3_000 || now >= 8_000 ? 2 : 1);
+    const run = simulate(busy, plan(back, 'idle', 2), { startMs: 60_000, slots: 1 });
+    expect(run.starts).toBe(2);
+    expect([...run.waits]).toEqual([0, 0, 4_000]);
+  });
+
+  test('a blind victim may finish within its grace period; what it cannot finish runs again', () => {
+    const none = (now: number): number => (now < 5_000 ? 2 : now < 8_000 ? 0 : 1);
+    const setting = { startMs: 1_000, slots: 1 };
+    const patient = simulate(trace, plan(none, 'any', 2), { ...setting, graceMs: 30_000 });
+    expect(patient).toMatchObject({ busyStopped: 1, busyKilled: 0 });
+    expect(patient.waits[0]).toBe(0);
+    const hasty = simulate(trace, plan(none, 'any', 2), { ...setting, graceMs: 2_000 });
+    expect(hasty).toMatchObject({ busyStopped: 1, busyKilled: 1 });
+    // killed at 7 s, and a new pod is up at 9 s
+    expect(hasty.waits[0]).toBe(9_000);
+  });
+});
+
+test('knowing the future costs less than not knowing it, and more than the work', () => {
+  const trace = generate('onoff', { seed: 5 });
+  const setting = { startMs: 5_000, slots: 1 };
+  const goal = { targetMs: 10_000, maxReplicas: 500, allowed: 0.005 };
+  const best = clairvoyant(trace, goal, setting);
+  if (!best) throw new Error('no schedule holds the target');
+  const own = simulate(trace, millrace({ ...policy, maxReplicas: 500 }), setting);
+  const [known, unknown] = [best, own].map((run) => figuresOf(trace, run, goal.targetMs));
+  expect(known?.over).toBeLessThanOrEqual(0.005);
+  expect(known?.cost).toBeGreaterThan(1);
+  expect(known?.cost).toBeLessThan(unknown?.cost ?? 0);
+});

@@ -1,0 +1,92 @@
+/** Whole runs of the target rule, on traces that nothing was tuned to: the promise is kept, and at what cost. */
+import { describe, expect, test } from 'vitest';
+import type { Policy } from '../../controller/decide.ts';
+import { figuresOf, type Figures } from '../../simulate/figures.ts';
+import { generate, type Shape, type TraceKind } from '../../simulate/generate.ts';
+import { millrace } from '../../simulate/millrace.ts';
+import { simulate, type Setting } from '../../simulate/simulate.ts';
+
+const policy: Policy = {
+  minReplicas: 0,
+  maxReplicas: 50,
+  tasksPerReplica: undefined,
+  targetWaitMs: 10_000,
+  windowMs: undefined,
+  fallback: undefined,
+  paused: false,
+};
+
+describe('whole runs', () => {
+  const run = (
+    kind: TraceKind,
+    shape: Partial<Shape>,
+    setting: Setting,
+    change: Partial<Policy> = {},
+  ): Figures => {
+    const trace = generate(kind, shape);
+    const using = { ...policy, maxReplicas: 500, slots: setting.slots, ...change };
+    return figuresOf(trace, simulate(trace, millrace(using), setting), using.targetWaitMs ?? 0);
+  };
+  // [traces, what they are made of, start s, slots, target s, share that may be late, cost with one slot]
+  const rows: [TraceKind, Partial<Shape>, number, number, number, number, number][] = [
+    ['steady', { seed: 101 }, 1, 1, 10, 0.005, 1.3],
+    ['steady', { seed: 102, rate: 20, serviceMs: 5_000 }, 5, 4, 10, 0.005, 1.4],
+    ['step', { seed: 103 }, 5, 1, 10, 0.005, 1.4],
+    ['spike', { seed: 104 }, 2, 1, 10, 0.005, 2],
+    ['spike', { seed: 105, serviceMs: 200, rate: 10 }, 5, 2, 20, 0.005, 3],
+    ['onoff', { seed: 106 }, 1, 1, 10, 0.005, 1.8],
+    ['onoff', { seed: 107 }, 5, 1, 10, 0.005, 2.8],
+    ['onoff', { seed: 108, serviceMs: 10_000, rate: 1 }, 10, 8, 60, 0.005, 2],
+    ['diurnal', { seed: 109, durationMs: 7_200_000 }, 5, 1, 10, 0.005, 1.4],
+    ['heavy', { seed: 110 }, 5, 1, 10, 0.01, 1.4],
+    ['heavy', { seed: 111, serviceMs: 100, rate: 20 }, 2, 1, 5, 0.01, 1.6],
+  ];
+  test.each(rows)(
+    '%s %o: %d s to start, %d slots, target %d s',
+    (kind, shape, startS, slots, targetS, late, cost) => {
+      const figures = run(kind, shape, { startMs: startS * 1_000, slots }, { targetWaitMs: targetS * 1_000 });
+      expect(figures.over).toBeLessThanOrEqual(late);
+      expect(figures.cost * slots).toBeLessThanOrEqual(cost);
+      expect(figures.busyStopped).toBe(0);
+    },
+  );
+
+  test('starts that vary by half of their mean do not break the promise', () => {
+    const figures = run('onoff', { seed: 112 }, { startMs: 3_000, startVariation: 0.5, slots: 1 });
+    expect(figures.over).toBeLessThanOrEqual(0.01);
+  });
+
+  test('noise does not make it swing: 28 replicas under a steady load are scaled about twice a minute', () => {
+    const figures = run(
+      'steady',
+      { seed: 113, rate: 20, durationMs: 3_600_000 },
+      { startMs: 2_000, slots: 1 },
+    );
+    expect(figures.podSeconds).toBeLessThan(1.1);
+    expect(figures.scaleActions).toBeLessThan(180);
+    expect(figures.starts).toBeLessThan(150);
+  });
+
+  test('where replicas take longer to start than the target, the floor that it advises holds it', () => {
+    const trace = generate('onoff', { seed: 114 });
+    const setting = { startMs: 30_000, slots: 1 };
+    const first = millrace(policy);
+    const without = figuresOf(trace, simulate(trace, first, setting), 10_000);
+    expect(without.over).toBeGreaterThan(0.2);
+    expect(first.advice?.reason).toBe('StartTimeAboveTarget');
+    const minReplicas = first.advice?.minReplicas ?? 0;
+    const using = figuresOf(trace, simulate(trace, millrace({ ...policy, minReplicas }), setting), 10_000);
+    expect(using.over).toBeLessThanOrEqual(0.02);
+  });
+
+  test('a maximum that is too low is named, and the number that would do does', () => {
+    const trace = generate('spike', { seed: 115 });
+    const setting = { startMs: 2_000, slots: 1 };
+    const first = millrace({ ...policy, maxReplicas: 20 });
+    expect(figuresOf(trace, simulate(trace, first, setting), 10_000).over).toBeGreaterThan(0.2);
+    expect(first.advice?.reason).toBe('MaxReplicasTooLow');
+    const maxReplicas = first.advice?.maxReplicas ?? 0;
+    const using = figuresOf(trace, simulate(trace, millrace({ ...policy, maxReplicas }), setting), 10_000);
+    expect(using.over).toBeLessThanOrEqual(0.02);
+  });
+});
