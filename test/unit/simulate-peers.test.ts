@@ -8,7 +8,6 @@ import { createKpa, knative } from '../../simulate/knative.ts';
 const world = (part: Partial<World>): World => ({
   waiting: 0,
   inFlight: 0,
-  busy: 0,
   taken: 0,
   completed: 0,
   serviceMs: 0,
