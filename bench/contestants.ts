@@ -61,11 +61,11 @@ export function millrace(server: BenchRedis, concurrency: number): Contestant {
   };
 }
 
-/** One of this folder's clients that drains the list when told to. */
+/** One of this folder's clients: most drain the list when told to, the blocking one whenever there is something. */
 export function drainer(
   server: BenchRedis,
   name: string,
-  program: 'client-plain.ts' | 'client-pipelined.ts',
+  program: 'client-plain.ts' | 'client-pipelined.ts' | 'client-blocking.ts',
 ): Contestant {
   const queue = program.replace(/\.ts$/, '');
   const result = `${queue}:result`;

@@ -1,25 +1,27 @@
 /**
- * `latency`: from the push of one task to an idle worker until its result can be read, as four clients see it: one that waits
- * as `openQueue().result` does, one that asks for the result again and again without a pause, and the same two for BullMQ. They
- * take turns in small blocks. Before each push the worker has had time to become idle.
+ * `latency`: from the push of one task to an idle worker until its result can be read, as clients see it: one that waits as
+ * `openQueue().result` does, one that asks for the result again and again without a pause, and the same two for BullMQ. A
+ * worker that only pops and writes is the floor: what this machine and the Redis library take. All take turns in small blocks.
+ * Before each push the worker has had time to become idle.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { Queue as BullQueue, QueueEvents } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { table } from '../cli/table.ts';
 import { openQueue } from '../queue/queue.ts';
-import { bullmq, millrace } from './contestants.ts';
+import { bullmq, drainer, millrace } from './contestants.ts';
 import { goalLines, goalRows, median, percentile, rounded, type Goal } from './figures.ts';
 import { startBenchRedis, type BenchRedis } from './redis.ts';
 import type { Bench } from './report.ts';
 import { waitReady } from './rounds.ts';
-import { expectResult, idOf } from './tasks.ts';
+import { expectResult, idOf, taskOf } from './tasks.ts';
 
 const PUSHES = 2_000;
 const BLOCK = 50;
 const WARM_UP = 200;
 /** Long enough for a worker to wait in Redis again; not a multiple of anybody's timers. */
 const PAUSE_MS = 3.3;
+const FLOOR = 'BRPOP, HSET: the floor';
 /** Reads on their way at a time, of a client that polls. */
 const READS_AHEAD = 4;
 
@@ -37,7 +39,13 @@ export const latency: Bench = async (options) => {
   const theirs = stack.use(bullmq(server, 1));
   await waitReady(ours);
   await waitReady(theirs);
-  const clients = [...millraceClients(server, stack), ...(await bullmqClients(server, stack))];
+  const floor = stack.use(drainer(server, FLOOR, 'client-blocking.ts'));
+  await waitReady(floor);
+  const clients = [
+    ...millraceClients(server, stack),
+    ...(await bullmqClients(server, stack)),
+    pollingClient(server, FLOOR, 'client-blocking'),
+  ];
   const pushes = options.tasks ?? PUSHES;
   let next = 0;
   for (let block = 0; block * BLOCK < pushes + WARM_UP; block++) {
@@ -67,15 +75,20 @@ function millraceClients(server: BenchRedis, stack: AsyncDisposableStack): Clien
       latenciesMs: [],
       push: async (i) => queue.result(await queue.enqueue({ id: idOf(i), n: i }), { timeoutMs: 10_000 }),
     },
-    {
-      name: 'Millrace, polling',
-      latenciesMs: [],
-      push: (i) => {
-        void server.redis.lpush(names.queue, JSON.stringify({ id: idOf(i), n: i }));
-        return poll(server.redis, names.result, idOf(i));
-      },
-    },
+    pollingClient(server, 'Millrace, polling', names.queue),
   ];
+}
+
+/** Pushes to the list of a contestant and asks its hash. */
+function pollingClient({ redis }: BenchRedis, name: string, queue: string): Client {
+  return {
+    name,
+    latenciesMs: [],
+    push: (i) => {
+      void redis.lpush(queue, taskOf(i));
+      return poll(redis, `${queue}:result`, idOf(i));
+    },
+  };
 }
 
 async function bullmqClients(server: BenchRedis, stack: AsyncDisposableStack): Promise<Client[]> {

@@ -1,17 +1,19 @@
 /**
- * `memory`: what an idle worker (the bundle, as in the image) holds, whether it grows over many tasks, and what a task in
+ * `memory`: what an idle worker (the bundle, run as in the image) holds, whether it grows over many tasks, and what a task in
  * flight costs in Redis compared with one that waits.
  *
  * Resident memory counts the pages of Node's own file too, which all workers of a machine share; what one more worker costs
  * is the private part. Both are told.
  */
+import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { stripTypeScriptTypes } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { bundle } from '../scripts/bundle.ts';
-import { workerProgram } from '../cli/worker-program.ts';
+import { workerProgram, type WorkerSettings } from '../cli/worker-program.ts';
 import { queueKeys } from '../queue/keys.ts';
 import { memoryOf, startChild, type Child, type ProcessMemory } from './child.ts';
 import { goalLines, goalRows, median, rounded, thousands, type Goal } from './figures.ts';
@@ -62,22 +64,30 @@ function inWords({ residentMb, privateMb }: ProcessMemory): string {
   return `${rounded(residentMb, 3)} MB (${rounded(privateMb, 3)} MB of it private)`;
 }
 
-/** The handler as JavaScript, in a folder of its own: Node's TypeScript support would weigh more than the worker. */
-async function handlerAsJavaScript(stack: AsyncDisposableStack): Promise<string> {
+const settingsOf = (server: BenchRedis, module: string, concurrency: number): WorkerSettings => ({
+  redis: { url: server.url },
+  ...NAMES,
+  module,
+  concurrency,
+  graceMs: 1_000,
+  retry: { attempts: 5, backoff: { initialMs: 1_000, maxMs: 60_000, jitter: true } },
+});
+
+/** The bundle with the flags of the image, and with compiled code from an earlier start, as the image has it. */
+async function startBundle(server: BenchRedis, stack: AsyncDisposableStack): Promise<Child> {
+  const root = `${import.meta.dirname}/..`;
+  const entryPoint = /^ENTRYPOINT (\[.*\])$/m.exec(await readFile(`${root}/worker/Dockerfile`, 'utf8'));
+  const [, ...flags] = JSON.parse(entryPoint?.[1] ?? '[]') as string[];
   const folder = await mkdtemp(join(tmpdir(), 'millrace-bench-'));
   stack.defer(() => rm(folder, { recursive: true, force: true }));
-  const source = await readFile(`${import.meta.dirname}/handler.ts`, 'utf8');
-  const file = join(folder, 'handler.mjs');
-  await writeFile(file, stripTypeScriptTypes(source));
-  return file;
-}
-
-function startWorker(server: BenchRedis, module: string, concurrency: number, bundled: boolean): Child {
-  const retry = { attempts: 5, backoff: { initialMs: 1_000, maxMs: 60_000, jitter: true } };
-  const settings = { redis: { url: server.url }, ...NAMES, module, concurrency, graceMs: 1_000, retry };
-  const { args, env } = workerProgram(settings, WORKER, process.env);
-  const file = `${import.meta.dirname}/../dist/bundle/worker.js`;
-  return startChild({ args: bundled ? [...args.slice(0, -1), file] : args, env });
+  // the handler as JavaScript: Node's TypeScript support would weigh more than the worker
+  const module = join(folder, 'handler.mjs');
+  await writeFile(module, stripTypeScriptTypes(await readFile(`${import.meta.dirname}/handler.ts`, 'utf8')));
+  const args = [...flags.slice(0, -1), `${root}/dist/bundle/worker.js`];
+  const own = workerProgram(settingsOf(server, module, 100), WORKER, process.env).env;
+  const env = { ...own, NODE_COMPILE_CACHE: join(folder, 'cache') };
+  await promisify(execFile)(process.execPath, [...args, '--version'], { env });
+  return stack.use(startChild({ args, env }));
 }
 
 async function until(what: string, child: Child, holds: () => Promise<boolean>): Promise<void> {
@@ -101,7 +111,7 @@ async function measureGrowth(server: BenchRedis, options: BenchOptions): Promise
   const { redis } = server;
   const tasks = options.tasks ?? TASKS;
   const keys = queueKeys(NAMES.queue, NAMES.result);
-  const child = stack.use(startWorker(server, await handlerAsJavaScript(stack), 100, true));
+  const child = await startBundle(server, stack);
   await until('the worker is registered', child, async () => (await redis.zcard(keys.workers)) === 1);
   await delay(IDLE_MS, undefined, { signal: options.signal });
   const idle = look(child);
@@ -149,7 +159,8 @@ async function measureInFlight(server: BenchRedis): Promise<PerTask> {
   const bytes = async (key: string): Promise<number> => (await redis.memory('USAGE', key, 'SAMPLES', 0)) ?? 0;
   const waiting = await bytes(keys.queue);
   const taskBytes = Buffer.concat(await redis.lrangeBuffer(keys.queue, 0, -1)).length;
-  await using child = startWorker(server, `${import.meta.dirname}/handler-patient.ts`, IN_FLIGHT, false);
+  const module = `${import.meta.dirname}/handler-patient.ts`;
+  await using child = startChild(workerProgram(settingsOf(server, module, IN_FLIGHT), WORKER, process.env));
   await until(
     'all are in flight',
     child,
