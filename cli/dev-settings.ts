@@ -32,6 +32,8 @@ export interface DevSettings {
   readonly policy: Policy;
   readonly dryRun: boolean;
   readonly queue: string;
+  /** Several queues instead, by priority. */
+  readonly queues: readonly string[] | undefined;
   readonly result: string;
   readonly concurrency: number;
   readonly retry: {
@@ -84,6 +86,8 @@ export function devSettings(
       policy: policyOf(spec),
       dryRun: spec.mode === Mode.DryRun,
       queue: spec.queue,
+      // a queue that was asked for by a flag is the only one
+      queues: flags.queue === undefined ? spec.queues : undefined,
       result: spec.result,
       concurrency: spec.concurrency,
       retry: {

@@ -36,7 +36,8 @@ export async function dev(
     throw new UsageError('nothing to run tasks with: give --module ./tasks.ts or --command ./compute');
   const pool = flags.pool === undefined ? undefined : await readPool(flags.pool);
   const { policy, dryRun, ...settings } = devSettings(flags, pool, availableParallelism());
-  const keys = checkedKeys(settings);
+  const names = settings.queues ?? [settings.queue];
+  const queues = names.map((queue) => checkedKeys({ queue, result: settings.result }));
   const address = given && checkedAddress(given);
 
   using signals = onSignals();
@@ -64,7 +65,7 @@ export async function dev(
   });
   await using loop = startPoolLoop({
     redis,
-    keys,
+    queues,
     policy,
     dryRun,
     target,
@@ -78,7 +79,7 @@ export async function dev(
   });
   signals.hurry.addEventListener('abort', () => target.hurry());
   narrator.say(
-    `${policy.minReplicas} to ${policy.maxReplicas} workers for the list "${settings.queue}", results in the hash ` +
+    `${policy.minReplicas} to ${policy.maxReplicas} workers for ${lists(names)}, results in the hash ` +
       `"${settings.result}"; Ctrl-C ends it`,
   );
   await aborted(AbortSignal.any([signals.stopping, broken.signal]));
@@ -89,6 +90,11 @@ export async function dev(
       ? 'stopping'
       : `stopping: ${busy} ${busy === 1 ? 'worker finishes what it runs' : 'workers finish what they run'}`,
   );
+}
+
+function lists(names: readonly string[]): string {
+  const quoted = names.map((name) => `"${name}"`).join(', ');
+  return names.length === 1 ? `the list ${quoted}` : `the lists ${quoted} (in that order)`;
 }
 
 async function startOwnRedis(

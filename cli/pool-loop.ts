@@ -1,6 +1,6 @@
 /**
- * The controller's own loop without Kubernetes: sample, decide, act, for one queue and any Target. A step is made
- * whenever the queue was sampled, one at a time; a sample that comes meanwhile leads to one more.
+ * The controller's own loop without Kubernetes: sample, decide, act, for the queues of one pool and any Target. A step is
+ * made whenever they were sampled, one at a time; a sample that comes meanwhile leads to one more.
  */
 import type { Memory, Policy } from '../controller/decide.ts';
 import { noMemory } from '../controller/decide.ts';
@@ -17,7 +17,7 @@ import type { Logger } from '../runtime/log.ts';
 
 export interface PoolLoopOptions {
   readonly redis: RedisAddress;
-  readonly keys: QueueKeys;
+  readonly queues: readonly QueueKeys[];
   readonly policy: Policy;
   readonly target: Target;
   readonly dryRun?: boolean;
@@ -43,7 +43,7 @@ const ID = 'pool';
 
 /** Begins at once, and goes on until it is disposed. Redis may come and go meanwhile. */
 export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
-  const { keys, target, policy, log } = options;
+  const { queues, target, policy, log } = options;
   let memory: Memory = noMemory;
   let absent: Absent = new Map();
   let later: NodeJS.Timeout | undefined;
@@ -53,7 +53,7 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
 
   const poll = options.pollMs === undefined ? {} : { pollMs: options.pollMs };
   const sampler = createSampler({ address: options.redis, log, ...poll, onSample: kick });
-  sampler.add(ID, [keys]);
+  sampler.add(ID, queues);
 
   function kick(): void {
     clearTimeout(later);
@@ -80,7 +80,7 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
         memory,
         now: performance.now(),
         dryRun: options.dryRun ?? false,
-        drains: drainsOf(sampler.redis, [keys]),
+        drains: drainsOf(sampler.redis, queues),
         unmanaged: Unmanaged.WhenIdle,
         absent,
       });
@@ -97,9 +97,13 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
   return {
     sampler,
     recover: async (worker, fate) => {
-      // before its tasks are to be had, and one of them is given up for that
-      await writeFate(sampler.redis, keys, worker, fate);
-      return (await reap(sampler.redis, keys, worker, 'any', 'lost')) ?? 0;
+      let returned = 0;
+      for (const keys of queues) {
+        // before its tasks are to be had, and one of them is given up for that
+        await writeFate(sampler.redis, keys, worker, fate);
+        returned += (await reap(sampler.redis, keys, worker, 'any', 'lost')) ?? 0;
+      }
+      return returned;
     },
     [Symbol.asyncDispose]: async () => {
       closed = true;

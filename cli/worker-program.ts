@@ -8,6 +8,8 @@ import type { WorkerProgram } from './local-target.ts';
 export interface WorkerSettings {
   readonly redis: RedisAddress;
   readonly queue: string;
+  /** Several queues instead, by priority. */
+  readonly queues?: readonly string[] | undefined;
   readonly result: string;
   /** One of the two. */
   readonly module?: string | undefined;
@@ -52,6 +54,7 @@ function variables(settings: WorkerSettings, id: string): NodeJS.ProcessEnv {
     MILLRACE_REDIS_TLS_SERVER_NAME: redis.tls?.serverName,
     MILLRACE_REDIS_TLS_INSECURE: redis.tls?.insecureSkipVerify ? 'true' : undefined,
     MILLRACE_QUEUE: settings.queue,
+    MILLRACE_QUEUES: settings.queues && JSON.stringify(settings.queues),
     MILLRACE_RESULT: settings.result,
     MILLRACE_MODULE: settings.module,
     MILLRACE_COMMAND: settings.command,

@@ -93,7 +93,7 @@ export async function runPool(options: PoolRunOptions): Promise<PoolRun> {
 
   await using _loop = startPoolLoop({
     redis: options.address,
-    keys,
+    queues: [keys],
     policy,
     target,
     pollMs: POLL_MS,

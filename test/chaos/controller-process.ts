@@ -31,7 +31,7 @@ const target: Target = {
 
 const loop = startPoolLoop({
   redis: { url },
-  keys: queueKeys(queue, result),
+  queues: [queueKeys(queue, result)],
   policy: {
     minReplicas: 1,
     maxReplicas: Number(maxReplicas),

@@ -118,6 +118,19 @@ spec:
     expect((await millrace(['enqueue', 'hello', '--wait', ...flags])).stdout).toBe('HELLO');
     await rm(pool);
   });
+
+  test('takes the queues of a WorkerPool, each of which wakes it', async () => {
+    const pool = join(folder, 'queues.yaml');
+    await writeFile(pool, 'kind: WorkerPool\nspec: { queues: [urgent, bulk], maxReplicas: 1 }\n');
+    await using program = dev('--pool', pool, '--command', 'tr a-z A-Z');
+    const url = await urlOf(program);
+    await program.prints(/0 to 1 workers for the lists "urgent", "bulk" \(in that order\), results in/);
+    for (const queue of ['bulk', 'urgent']) {
+      const flags = ['--redis', url, '--queue', queue, '--timeout', '15s'];
+      expect((await millrace(['enqueue', queue, '--wait', ...flags])).stdout).toBe(queue.toUpperCase());
+    }
+    await rm(pool);
+  });
 });
 
 describe('trouble', () => {

@@ -43,7 +43,7 @@ test('workers that all work are told to stop when they have finished, and not be
   });
   await using _loop = startPoolLoop({
     redis: server.address,
-    keys,
+    queues: [keys],
     target,
     pollMs: 100,
     policy,
