@@ -21,7 +21,7 @@ export default defineConfig({
       ? ['default', ['json', { outputFile: 'out/test-report.json' }]]
       : ['default'],
     projects: [
-      project('unit', 1),
+      project('unit', 1, { testTimeout: 30_000 }),
       project('redis', 2, { testTimeout: 30_000, hookTimeout: 60_000, maxWorkers: 2 }),
       project('kube', 3, { testTimeout: 60_000, hookTimeout: 120_000, maxWorkers: 3 }),
       project('chaos', 4, { testTimeout: 180_000, fileParallelism: false }),
