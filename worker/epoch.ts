@@ -233,6 +233,7 @@ export async function runEpoch(
         continue;
       }
       fill();
+      if (turnIn(performance.now()) === 0) continue; // what ended at once goes out before anything else
       if (!draining() && !refusal && free() > 0 && held.length === 0) idle.begin();
       reapOthers(now);
       const stale = held[0] ? Math.max(0, held[0].since + STALE_MS + 1 - now) : Infinity;
