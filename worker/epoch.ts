@@ -241,6 +241,8 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
         continue;
       }
       tasks.fill();
+      // what ended at once goes out before anything else
+      if (turnIn(performance.now()) === 0) continue;
       const open = !draining() && !refusal && !paused && !apart && !ask;
       if (open && slots.free > 0 && tasks.held === 0) idle.begin();
       reapOthers(now);
