@@ -154,12 +154,21 @@ export interface WorkerPoolStatus {
   inFlight?: number;
   delayed?: number;
   dead?: number;
+  /** With a target wait: how long tasks take and pods start, and tasks a second over the last minute, `12.5/s`. */
+  serviceTime?: Quantiles;
+  startTime?: Quantiles;
+  arrivalRate?: string;
   lastScaleTime?: string;
   /** The last decision in words: `0→3: 12 waiting, 0 in flight, 5 tasks a replica`. */
   lastDecision?: string;
   /** How the controller hears of the first task in an empty queue: Tracking, BlockingPeek or Polling. */
   wake?: string;
   conditions?: Condition[];
+}
+
+export interface Quantiles {
+  p50: Duration;
+  p95: Duration;
 }
 
 /** The queues of a pool, the highest priority first. */
