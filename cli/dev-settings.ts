@@ -1,6 +1,7 @@
 /**
  * What `millrace dev` works with: its flags, over what a WorkerPool's YAML says, over the defaults of WorkerPool. Two
- * defaults are a laptop's rather than a cluster's: as many replicas as there are cores, and a window of 10 s.
+ * defaults are a laptop's rather than a cluster's: as many replicas as there are cores, and a window of 10 s (but with
+ * `--target-wait`, where the pool learns what is worth keeping).
  */
 import { readFile } from 'node:fs/promises';
 import { parseAllDocuments } from 'yaml';
@@ -20,6 +21,8 @@ export interface DevFlags {
   readonly min?: number;
   readonly max?: number;
   readonly tasksPerReplica?: number;
+  /** ms. */
+  readonly targetWait?: number;
   readonly concurrency?: number;
   /** ms. */
   readonly window?: number;
@@ -45,6 +48,9 @@ export interface DevSettings {
   readonly deadLetters: { readonly max: number; readonly maxAgeMs: number };
 }
 
+/** As the definition of WorkerPool has it. */
+const MIN_TARGET_MS = 100;
+
 /** Throws `UsageError` in one line for settings that contradict one another or that a pool must not have. */
 export function devSettings(
   flags: DevFlags,
@@ -53,7 +59,8 @@ export function devSettings(
 ): DevSettings {
   const laptop = {
     maxReplicas: Math.max(cores, pool?.minReplicas ?? 0, flags.min ?? 0),
-    scaling: { scaleDown: { window: '10s' } },
+    // with a target, the pool finds out by itself what is worth keeping
+    scaling: flags.targetWait === undefined ? { scaleDown: { window: '10s' } } : {},
   };
   const spec = withDefaults({
     redis: {},
@@ -66,13 +73,15 @@ export function devSettings(
     scaling: {
       ...(pool ?? laptop).scaling,
       ...given('tasksPerReplica', flags.tasksPerReplica),
+      ...(flags.targetWait === undefined ? {} : { targetWait: formatDuration(flags.targetWait) }),
       ...(flags.window === undefined ? {} : { scaleDown: { window: formatDuration(flags.window) } }),
     },
   });
   whole('concurrency', spec.concurrency, 1);
   whole('minReplicas (--min)', spec.minReplicas, 0);
   whole('maxReplicas (--max)', spec.maxReplicas, 0);
-  whole('scaling.tasksPerReplica', spec.scaling.tasksPerReplica, 1);
+  if (spec.scaling.tasksPerReplica !== undefined)
+    whole('scaling.tasksPerReplica', spec.scaling.tasksPerReplica, 1);
   whole('retry.attempts', spec.retry.attempts, 1);
   whole('deadLetters.max', spec.deadLetters.max, 1);
   whole('retry.maxDeliveries', spec.retry.maxDeliveries, 1);
@@ -82,8 +91,13 @@ export function devSettings(
     );
   const { attempts, maxDeliveries, backoff } = spec.retry;
   try {
+    const policy = policyOf(spec);
+    if (policy.targetWaitMs !== undefined && policy.targetWaitMs < MIN_TARGET_MS)
+      throw new UsageError(
+        `scaling.targetWait (--target-wait) is ${spec.scaling.targetWait}: give at least ${formatDuration(MIN_TARGET_MS)}`,
+      );
     return {
-      policy: policyOf(spec),
+      policy,
       dryRun: spec.mode === Mode.DryRun,
       queue: spec.queue,
       // a queue that was asked for by a flag is the only one
@@ -106,6 +120,7 @@ export function devSettings(
       deadLetters: { max: spec.deadLetters.max, maxAgeMs: parseDuration(spec.deadLetters.maxAge) },
     };
   } catch (error) {
+    if (error instanceof UsageError) throw error;
     throw new UsageError(
       `the pool has a duration or a size that cannot be read: ${(error as Error).message}`,
       {

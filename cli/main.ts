@@ -185,7 +185,12 @@ function addDev(command: Command): void {
     )
     .option('--min <n>', 'the fewest workers (0)', integer(0, 10_000))
     .option('--max <n>', 'the most workers (one for each core)', integer(0, 10_000))
-    .option('--tasks-per-replica <n>', 'one worker for so many tasks (5)', integer(1))
+    .option('--target-wait <duration>', 'as many workers as it takes to begin each task in time', duration)
+    .option(
+      '--tasks-per-replica <n>',
+      'one worker for so many tasks (5; with --target-wait only if given)',
+      integer(1),
+    )
     .option('--concurrency <n>', 'tasks at once in each worker (1)', integer(1, 10_000))
     .option('--window <duration>', 'a worker goes when it was not needed for so long (10s)', duration)
     .option('--grace <duration>', 'what runs may take so long when its worker is to go', duration, 25_000)

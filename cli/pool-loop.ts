@@ -78,7 +78,7 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
         sampled,
         target,
         memory,
-        now: performance.now(),
+        now: performance.timeOrigin + performance.now(),
         dryRun: options.dryRun ?? false,
         drains: drainsOf(sampler.redis, queues),
         unmanaged: Unmanaged.WhenIdle,

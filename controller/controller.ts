@@ -13,8 +13,9 @@ import type { Logger } from '../runtime/log.ts';
 import { followAdopted } from './adopted-pods.ts';
 import { deathsOf, recoveryNote, type Death } from './deaths.ts';
 import { MANAGED_BY, MANAGER, POOL_LABEL } from './deployment.ts';
+import { createMemoryStore, type QueueLink } from './memory-store.ts';
 import type { ControllerGauges, ControllerMetrics } from './metrics.ts';
-import { createReconcile, type QueueLink } from './reconcile.ts';
+import { createReconcile } from './reconcile.ts';
 import { createRecovery } from './recover.ts';
 import { createRedisHub } from './redis-hub.ts';
 import { createSampler } from './sampler.ts';
@@ -134,6 +135,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   await using hub = createRedisHub((address) =>
     createSampler({ address, log, onSample: (key) => queue.add(key) }),
   );
+  const memories = createMemoryStore(log);
   const reconcile = createReconcile({
     api,
     hub,
@@ -145,6 +147,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     pools: pools.store,
     deployments: deployments.store,
     links,
+    memories,
     followAdopted: (key, selector) => adopted.follow(key, selector),
     podsOf: (key) => [...(podsByPool.get(key)?.values() ?? [])],
   });
@@ -188,8 +191,8 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   });
   log.info({ pools: pools.store.size }, 'watching pools');
   await queue.run(signal);
-  // an API server that does not answer must not hold up the end
-  await Promise.race([events.flush(), clock.sleep(FLUSH_MS)]);
+  // an API server or a Redis that does not answer must not hold up the end
+  await Promise.race([Promise.all([events.flush(), memories.flush()]), clock.sleep(FLUSH_MS)]);
   await Promise.all(Object.values(reflectors).map((reflector) => reflector.stopped));
   await adopted.stopped();
 }

@@ -21,7 +21,7 @@ import { size, type Sizing } from './sizing.ts';
 export interface Policy {
   readonly minReplicas: number;
   readonly maxReplicas: number;
-  /** The plain rule; `undefined`: only while the target rule knows too little. */
+  /** The plain rule; `undefined`: with 5, and only without a target or while the target rule knows too little. */
   readonly tasksPerReplica: number | undefined;
   /** The target rule; without it only the plain rule decides. */
   readonly targetWaitMs?: number | undefined;
@@ -84,7 +84,7 @@ export interface Decision {
 }
 
 const DEFAULT_TASKS_PER_REPLICA = 5;
-const DEFAULT_WINDOW_MS = 60_000;
+export const DEFAULT_WINDOW_MS = 60_000;
 
 /**
  * Decides for a pool that has `current` replicas now, of which `ready` are up. All times in ms; with schedules or a

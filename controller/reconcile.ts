@@ -5,15 +5,15 @@
  *   address ─▶ Redis ─▶ target ─▶ step (sample → decide → act) ─▶ status, events, metrics
  *
  * What it keeps between calls is a hint (addresses, what was applied) or a value that `decide` returned; losing all of
- * it, as a restart does, costs a little work and one window without scale-in.
+ * it, as a restart does, costs a little work and one window without scale-in. What was learned is kept in Redis besides.
  */
 import type { Deployment, Pod } from '../kube/wire.ts';
 import { Mode, queuesOf, type WorkerPool } from '../kube/workerpool.ts';
-import { refOf } from '../kube/watch.ts';
+import { keyOf, refOf } from '../kube/watch.ts';
 import { within, type RedisAddress } from '../queue/connection.ts';
-import { queueKeys, type QueueKeys } from '../queue/keys.ts';
+import { queueKeys } from '../queue/keys.ts';
 import { MissingSecret, resolveAddress } from './address.ts';
-import { noMemory, type Memory } from './decide.ts';
+import { noMemory, type Memory, type Policy } from './decide.ts';
 import { finalize, FINALIZER } from './finalize.ts';
 import { noService, recall, recentP99, type ServiceMemory } from './grace.ts';
 import {
@@ -23,10 +23,11 @@ import {
   type KubeTarget,
   type KubeTargetOptions,
 } from './kube-target.ts';
+import type { MemoryStore, QueueLink } from './memory-store.ts';
 import { lookForPoison, type PoisonSeen } from './poison.ts';
 import { policyOf } from './policy.ts';
 import type { RedisHub } from './redis-hub.ts';
-import type { Sampled, Sampler } from './sampler.ts';
+import type { Sampled } from './sampler.ts';
 import { createReporter, type ReportDeps, type Written } from './report.ts';
 import { statusOf, type Trouble } from './status.ts';
 import { drainsOf, type Absent, type Held } from './shrink.ts';
@@ -40,6 +41,8 @@ export interface ReconcileDeps extends ReportDeps {
   readonly hub: RedisHub;
   /** Where each pool's queue is: filled in here, for others to read. */
   readonly links: Map<string, QueueLink>;
+  /** What pools have learned, beyond the life of this process. */
+  readonly memories: MemoryStore;
   /** Which pods of a Deployment that it did not make a pool wants to hear of; `undefined` for none. */
   readonly followAdopted: (key: string, selector: string | undefined) => void;
 }
@@ -59,12 +62,6 @@ interface Remembered {
   held: Held['reason'] | undefined;
   graceMissing: number | undefined;
   service: ServiceMemory;
-}
-
-/** Where a pool's queue is sampled. */
-export interface QueueLink {
-  readonly sampler: Sampler;
-  readonly queues: readonly QueueKeys[];
 }
 
 /** Secrets may change without a word: they are read again this often, and at once when Redis is unreachable. */
@@ -143,6 +140,7 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
       );
     if (done && target) {
       state.memory = done.decision.memory;
+      if (redis) deps.memories.keep(key, redis, state.memory, clock.now());
       state.absent = done.absent;
       if (done.held && done.held.reason !== state.held) reporter.held(pool, done.held);
       state.held = done.held?.reason;
@@ -209,12 +207,13 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
     redis: QueueLink | undefined,
     target: KubeTarget,
   ): Promise<Step> {
+    const policy = policyOf(pool.spec);
     try {
       return await step({
-        policy: policyOf(pool.spec),
+        policy,
         sampled,
         target,
-        memory: state.memory,
+        memory: await memoryFor(pool, policy, state, sampled, redis),
         now: clock.now(),
         dryRun: pool.spec.mode === Mode.DryRun,
         drains: redis ? drainsOf(redis.sampler.redis, redis.queues) : undefined,
@@ -226,8 +225,22 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
     }
   }
 
+  /** Only the target rule learns what is worth remembering; what a pause forgot is read again after it. */
+  async function memoryFor(
+    pool: WorkerPool,
+    policy: Policy,
+    { memory }: Remembered,
+    sampled: Sampled,
+    redis: QueueLink | undefined,
+  ): Promise<Memory> {
+    if (!redis || sampled.kind === 'unknown' || policy.targetWaitMs === undefined || policy.paused)
+      return memory;
+    return deps.memories.recall(keyOf(pool), redis, memory, clock.now());
+  }
+
   async function remove(key: string, pool: WorkerPool, state: Remembered): Promise<number | undefined> {
     const redis = await connect(key, pool, state).catch(() => undefined);
+    deps.memories.forget(key);
     return finalize({
       api,
       pool,
@@ -247,6 +260,7 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
   function forget(key: string): undefined {
     remembered.delete(key);
     deps.links.delete(key);
+    deps.memories.forget(key);
     deps.followAdopted(key, undefined);
     hub.release(key);
     const { namespace, name } = refOf(key);

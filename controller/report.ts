@@ -105,8 +105,10 @@ function turned(before: readonly Observed[], after: readonly Observed[]): Occurr
   const told = after.flatMap(({ type, status, reason, message }): Occurrence[] => {
     if (type === 'EvictionPossible' && !before.some((condition) => condition.type === type))
       return [{ type: 'Warning', reason: type, action: 'Sample', note: message }];
-    if (type !== 'RedisReachable' && type !== 'Ready') return [];
     const old = before.find((condition) => condition.type === type);
+    if (type === 'TargetMissed' && status === 'True' && (old?.status !== 'True' || old.reason !== reason))
+      return [{ type: 'Warning', reason: type, action: 'Scale', note: message }];
+    if (type !== 'RedisReachable' && type !== 'Ready') return [];
     if (status === 'False' && (old?.status !== 'False' || old.reason !== reason))
       return [{ type: 'Warning', reason, action: 'Reconcile', note: message }];
     if (type === 'RedisReachable' && status === 'True' && old?.status === 'False')

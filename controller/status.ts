@@ -5,6 +5,7 @@ import { queuesOf, type WorkerPool, type WorkerPoolStatus } from '../kube/worker
 import type { Decision } from './decide.ts';
 import type { Sampled } from './sampler.ts';
 import type { Step } from './step.ts';
+import { learnedStatus, targetCondition } from './target-status.ts';
 
 /** What went wrong before there could be a decision. */
 export interface Trouble {
@@ -50,7 +51,11 @@ export function statusOf(seen: Seen): WorkerPoolStatus {
     replicas: replicas.existing,
     readyReplicas: replicas.ready,
     desiredReplicas: decision.desired,
+    ...learnedStatus(pool, decision),
   });
+  // in the merge patch of a status, only null takes a field away
+  if (pool.spec.scaling.targetWait === undefined && before.arrivalRate)
+    Object.assign(status, { serviceTime: null, startTime: null, arrivalRate: null });
   if (scaled) status.lastScaleTime = now.toISOString().replace(/\.\d+Z$/, 'Z');
   // numbers change all the time; the words change with the decision
   if (scaled || !before.lastDecision || causeChanged(before, decision)) status.lastDecision = decision.reason;
@@ -75,6 +80,7 @@ function conditionsOf({ pool, sampled, step, trouble, poison, evictionRisk }: Se
     activeCondition(step),
     limitedCondition(pool, step),
     poisonCondition(poison),
+    ...targetCondition(pool, step?.decision),
     ...evictionCondition(evictionRisk),
   ];
 }
@@ -169,8 +175,16 @@ function sentence(text: string): string {
   return /[.!?]$/.test(whole) ? whole : `${whole}.`;
 }
 
-/** Whether a write can wait: only counters of tasks differ. */
+/** Whether a write can wait: only counters of tasks differ, or what was learned of them. */
 export function onlyNumbersChanged(before: WorkerPoolStatus, after: WorkerPoolStatus): boolean {
-  const numbers = { waiting: 0, inFlight: 0, delayed: 0, dead: 0 };
-  return isDeepStrictEqual({ ...before, ...numbers }, { ...after, ...numbers });
+  return isDeepStrictEqual(withoutNumbers(before), withoutNumbers(after));
+}
+
+function withoutNumbers(status: WorkerPoolStatus): object {
+  const learned = { serviceTime: undefined, startTime: undefined, arrivalRate: undefined };
+  const conditions = status.conditions?.map((condition) =>
+    // its advice is made of numbers
+    condition.type === 'TargetMissed' ? { ...condition, message: '' } : condition,
+  );
+  return { ...status, waiting: 0, inFlight: 0, delayed: 0, dead: 0, ...learned, conditions };
 }

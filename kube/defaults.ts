@@ -23,7 +23,7 @@ export interface WorkerPoolSpecInput extends Partial<
 > {
   redis: WorkerPoolSpec['redis'];
   scaleTargetRef?: Partial<ScaleTargetRef> & Pick<ScaleTargetRef, 'name'>;
-  scaling?: { tasksPerReplica?: number; scaleDown?: Partial<ScalingSpec['scaleDown']> };
+  scaling?: Partial<Omit<ScalingSpec, 'scaleDown'>> & { scaleDown?: Partial<ScalingSpec['scaleDown']> };
   retry?: { attempts?: number; maxDeliveries?: number; backoff?: Partial<RetrySpec['backoff']> };
   durability?: { replicas: number; timeout?: string };
   results?: Partial<ResultsSpec>;
@@ -49,9 +49,8 @@ export function withDefaults(spec: WorkerPoolSpecInput): WorkerPoolSpec {
       scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', ...scaleTargetRef },
     }),
     scaling: {
-      tasksPerReplica: 5,
       ...scaling,
-      scaleDown: { window: '60s', unmanaged: Unmanaged.WhenIdle, ...scaling?.scaleDown },
+      scaleDown: { unmanaged: Unmanaged.WhenIdle, ...scaling?.scaleDown },
     },
     retry: {
       attempts: 5,

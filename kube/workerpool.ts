@@ -13,6 +13,9 @@ export const VERSION = 'v1alpha1';
 export const PLURAL = 'workerpools';
 export const KIND = 'WorkerPool';
 
+/** A number of replicas, or a percentage of those that there are, `50%`; in any 15 s. */
+export type StepLimit = number | string;
+
 /** A Go-style duration, `1m30s`, `250ms`: see runtime/duration.ts. */
 export type Duration = string;
 
@@ -61,11 +64,21 @@ export interface ScaleTargetRef {
 }
 
 export interface ScalingSpec {
-  /** The plain rule: `ceil((waiting + in flight) / tasksPerReplica)` replicas. */
-  tasksPerReplica: number;
+  /** The target rule: as many replicas as it takes to begin every task within this time of its arrival. */
+  targetWait?: Duration;
+  /**
+   * The plain rule: `ceil((waiting + in flight) / tasksPerReplica)` replicas; 5 when there is no `targetWait` either. With
+   * both, the larger number of replicas wins.
+   */
+  tasksPerReplica?: number;
+  scaleUp?: { maxStep?: StepLimit };
   scaleDown: {
-    /** Replicas go down only under what this last stretch of time never needed. */
-    window: Duration;
+    /**
+     * Replicas go down only under what this last stretch of time never needed. Without it, 60 s; with `targetWait` alone,
+     * as long as idling costs less than a start.
+     */
+    window?: Duration;
+    maxStep?: StepLimit;
     /** When workers may be taken away that cannot drain, because they are not Millrace's. */
     unmanaged: Unmanaged;
   };
@@ -141,12 +154,21 @@ export interface WorkerPoolStatus {
   inFlight?: number;
   delayed?: number;
   dead?: number;
+  /** With a target wait: how long tasks take and pods start, and tasks a second over the last minute, `12.5/s`. */
+  serviceTime?: Quantiles;
+  startTime?: Quantiles;
+  arrivalRate?: string;
   lastScaleTime?: string;
   /** The last decision in words: `0→3: 12 waiting, 0 in flight, 5 tasks a replica`. */
   lastDecision?: string;
   /** How the controller hears of the first task in an empty queue: Tracking, BlockingPeek or Polling. */
   wake?: string;
   conditions?: Condition[];
+}
+
+export interface Quantiles {
+  p50: Duration;
+  p95: Duration;
 }
 
 /** The queues of a pool, the highest priority first. */

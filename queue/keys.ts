@@ -49,6 +49,8 @@ export interface QueueKeys {
   wake(id: string): string;
   /** STRING: what the last life of a worker died of, in words. See fate.ts. */
   fate(id: string): string;
+  /** STRING: what a pool, `namespace/name`, has learned of its tasks and pods, as JSON. See controller/memory.ts. */
+  memory(pool: string): string;
 }
 
 /** The keys of one queue. Throws `RangeError` when a name is empty or the two are the same. */
@@ -80,6 +82,7 @@ export function queueKeys(queue: string, result: string): QueueKeys {
     progress: (id) => `${base}:progress:${id}`,
     wake: (id) => `${base}:wake:${id}`,
     fate: (id) => `${base}:fate:${id}`,
+    memory: (pool) => `${base}:memory:${pool}`,
   };
 }
 

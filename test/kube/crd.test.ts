@@ -67,6 +67,15 @@ describe('accepted', () => {
       { ...base, redis: { sentinel: { name: 'm', nodes: ['a:26379', '[::1]:26379'] }, tls: {} } },
     ],
     ['a queue with any characters', { ...base, queue: '{orders}:tasks to do/ä' }],
+    ['a target wait', { ...base, scaling: { targetWait: '1m30s' } }],
+    [
+      'a target wait and tasks per replica',
+      { ...base, scaling: { targetWait: '100ms', tasksPerReplica: 3 } },
+    ],
+    [
+      'limits on steps',
+      { ...base, scaling: { scaleUp: { maxStep: '100%' }, scaleDown: { maxStep: 2, window: '0s' } } },
+    ],
     ['durations as Go writes them', { ...base, scaling: { scaleDown: { window: '1h2m3.5s' } } }],
     [
       'limits of results and dead letters',
@@ -85,6 +94,7 @@ test('fills in the same defaults as withDefaults', async () => {
     adopting,
     { ...base, scaling: { scaleDown: {} }, retry: { backoff: { initial: '2s' } }, fallback: { replicas: 2 } },
     { ...base, results: { ttl: '1h' }, deadLetters: { max: 5 } },
+    { ...base, scaling: { targetWait: '10s', scaleUp: { maxStep: '50%' }, scaleDown: { maxStep: 3 } } },
   ];
   for (const input of inputs) {
     const made = parse(await server.kubectl(dryRun, { input: manifest('defaults', { ...input }) }));
@@ -190,6 +200,6 @@ describe('a pool that lives', () => {
 test('kubectl explain tells meaning and default', async () => {
   // the descriptions come with OpenAPI, which the API server publishes a moment after the resource
   const window = (): Promise<string> => server.kubectl(['explain', 'wp.spec.scaling.scaleDown.window']);
-  await expect.poll(window, { timeout: 10_000 }).toContain('Default: 60s.');
+  await expect.poll(window, { timeout: 10_000 }).toContain('Not set, it is');
   expect(await server.kubectl(['explain', 'workerpool.spec.template'])).toContain('PodTemplateSpec');
 });

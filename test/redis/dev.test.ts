@@ -69,6 +69,29 @@ describe('a pool on this machine', () => {
     expect(await readdir(folder)).toEqual([]);
   });
 
+  test('a target wait: begins with the plain rule, and goes by what it has learned as soon as tasks finished', async () => {
+    await using program = dev('--module', TASKS, '--max', '4', '--target-wait', '1s');
+    const plain = openRedis({ url: await urlOf(program) });
+    try {
+      await program.prints(/0 to 4 workers/);
+      const push = (from: number, count: number): Promise<number> =>
+        plain.lpush(
+          'task_queue',
+          ...Array.from({ length: count }, (_, i) => `{"id":"t${from + i}","sleepMs":300}`),
+        );
+      await push(0, 3);
+      await program.prints(/  0→1: \d+ waiting, 0 in flight, 5 tasks a replica\n/);
+      await eventually(async () => expect(await plain.hlen('result')).toBe(3), { withinMs: 15_000 });
+      await push(3, 20);
+      await program.prints(
+        /  1→[2-4]: \d+ waiting, 0\.3 s a task, [\d.]+ m?s to start, target 1 s(, maxReplicas 4)?\n/,
+      );
+      await eventually(async () => expect(await plain.hlen('result')).toBe(23), { withinMs: 15_000 });
+    } finally {
+      await closeRedis(plain);
+    }
+  });
+
   test('Ctrl-C lets workers finish what they run; a second one makes them give it back', async () => {
     await using server = await startRedis();
     await using queue = openQueue({ redis: server.address });

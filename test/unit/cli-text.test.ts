@@ -1,6 +1,6 @@
 /** What the command line prints and reads, apart from any process. */
 import { describe, expect, test } from 'vitest';
-import { devSettings, parsePool } from '../../cli/dev-settings.ts';
+import { devSettings, parsePool, type DevFlags } from '../../cli/dev-settings.ts';
 import { lineBatches } from '../../cli/enqueue.ts';
 import { age, oneLine, table } from '../../cli/table.ts';
 
@@ -54,7 +54,7 @@ describe('settings of dev', () => {
     expect(settings.policy).toMatchObject({
       minReplicas: 0,
       maxReplicas: 6,
-      tasksPerReplica: 5,
+      tasksPerReplica: undefined,
       windowMs: 10_000,
     });
     expect(settings).toMatchObject({ queue: 'task_queue', result: 'result', concurrency: 1, dryRun: false });
@@ -79,6 +79,24 @@ describe('settings of dev', () => {
     });
   });
 
+  test('a target wait: the pool finds its own window, unless there is one or another rule', () => {
+    const policy = (flags: DevFlags, text?: string) =>
+      devSettings(flags, text === undefined ? undefined : parsePool(text, 'p.yaml'), 6).policy;
+    expect(policy({ targetWait: 5_000 })).toMatchObject({ targetWaitMs: 5_000, windowMs: undefined });
+    expect(policy({ targetWait: 5_000, window: 2_000 }).windowMs).toBe(2_000);
+    const both = policy({ targetWait: 5_000, tasksPerReplica: 2 });
+    expect(both).toMatchObject({ targetWaitMs: 5_000, tasksPerReplica: 2, windowMs: 60_000 });
+    const pool = `kind: WorkerPool\nspec: { concurrency: 4, scaling: { targetWait: 1m, scaleUp: { maxStep: 3 }, scaleDown: { maxStep: 10% } } }`;
+    expect(policy({}, pool)).toMatchObject({
+      targetWaitMs: 60_000,
+      windowMs: undefined,
+      slots: 4,
+      maxStepUp: { replicas: 3 },
+      maxStepDown: { percent: 10 },
+    });
+    expect(() => policy({ targetWait: 50 })).toThrow(/--target-wait\) is 50ms: give at least 100ms/);
+  });
+
   test.each([
     [
       'kind: WorkerPool\nspec: { concurrency: many }',
@@ -86,6 +104,7 @@ describe('settings of dev', () => {
     ],
     ['kind: WorkerPool\nspec: { scaling: { tasksPerReplica: 0 } }', /tasksPerReplica is 0/],
     ['kind: WorkerPool\nspec: { scaling: { scaleDown: { window: soon } } }', /"soon" is not a duration/],
+    ['kind: WorkerPool\nspec: { scaling: { scaleUp: { maxStep: 0% } } }', /maxStep is "0%": write a number/],
     ['kind: WorkerPool', /has no spec/],
     ['kind: Pod\nspec: {}', /p\.yaml holds no WorkerPool/],
     [

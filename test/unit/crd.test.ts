@@ -23,6 +23,7 @@ interface Schema {
   items?: Schema;
   required?: string[];
   'x-kubernetes-preserve-unknown-fields'?: boolean;
+  'x-kubernetes-int-or-string'?: boolean;
   'x-kubernetes-validations'?: { rule: string; message?: string }[];
 }
 
@@ -71,7 +72,12 @@ const completeSpec: Complete<Omit<WorkerPoolSpec, 'template'>> & { template: Pod
   concurrency: 4,
   minReplicas: 1,
   maxReplicas: 50,
-  scaling: { tasksPerReplica: 10, scaleDown: { window: '30s', unmanaged: 'Never' } },
+  scaling: {
+    targetWait: '10s',
+    tasksPerReplica: 10,
+    scaleUp: { maxStep: 4 },
+    scaleDown: { window: '30s', unmanaged: 'Never', maxStep: '10%' },
+  },
   retry: { attempts: 3, maxDeliveries: 2, backoff: { initial: '2s', max: '1m', jitter: false } },
   durability: { replicas: 2, timeout: '500ms' },
   results: { ttl: '24h', maxSize: '16Mi' },
@@ -91,6 +97,9 @@ const completeStatus: Complete<WorkerPoolStatus> = {
   inFlight: 2,
   delayed: 3,
   dead: 4,
+  serviceTime: { p50: '800ms', p95: '2.1s' },
+  startTime: { p50: '2s', p95: '2.6s' },
+  arrivalRate: '12.5/s',
   lastScaleTime: '2026-01-01T00:00:00Z',
   lastDecision: '0→3: 12 waiting',
   wake: 'Tracking',
@@ -158,6 +167,7 @@ describe('withDefaults', () => {
   const inputs: Record<string, WorkerPoolSpecInput> = {
     'the least that can be written': { redis: { url: 'redis://redis' } },
     'a target': { redis: {}, scaleTargetRef: { name: 'tiles' } },
+    'a target wait': { redis: {}, scaling: { targetWait: '10s', scaleUp: { maxStep: '50%' } } },
     'half-filled objects': {
       redis: {},
       scaling: { scaleDown: {} },
@@ -179,9 +189,9 @@ describe('withDefaults', () => {
   test('leaves a complete spec as it is', () => expect(withDefaults(completeSpec)).toEqual(completeSpec));
 
   test('writes durations that the program can read', () => {
-    const { scaling, retry } = withDefaults({ redis: {} });
-    const durations = [scaling.scaleDown.window, retry.backoff.initial, retry.backoff.max];
-    expect(durations.map(parseDuration)).toEqual([60_000, 1_000, 300_000]);
+    const { retry, results, deadLetters } = withDefaults({ redis: {} });
+    const durations = [retry.backoff.initial, retry.backoff.max, results.ttl, deadLetters.maxAge];
+    expect(durations.map(parseDuration)).toEqual([1_000, 300_000, 0, 2_592_000_000]);
   });
 });
 
@@ -199,6 +209,7 @@ function fields(schema: Schema, path = ''): [string, Schema][] {
 /** Where a value and a schema differ in fields or types. */
 function drift(value: unknown, schema: Schema, path: string): string[] {
   const type = Array.isArray(value) ? 'array' : typeof value;
+  if (schema['x-kubernetes-int-or-string'] && ['number', 'string'].includes(type)) return [];
   if (type !== (schema.type === 'integer' ? 'number' : schema.type))
     return [`${path}: ${type} in the types, ${schema.type} in the schema`];
   if (Array.isArray(value)) {

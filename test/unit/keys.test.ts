@@ -13,6 +13,7 @@ function all(keys: QueueKeys): string[] {
     keys.carried(id),
     keys.wake(id),
     keys.progress(id),
+    keys.memory(`shop/${id}`),
   ]);
   return [queue, workers, load, delayed, dead, errors, stats, history, cancelled, expiry, ...own];
 }

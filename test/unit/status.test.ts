@@ -1,7 +1,8 @@
-import { expect, test } from 'vitest';
-import { decide, noMemory } from '../../controller/decide.ts';
+import { describe, expect, test } from 'vitest';
+import { decide, noMemory, type Decision } from '../../controller/decide.ts';
 import { onlyNumbersChanged, statusOf, type Seen } from '../../controller/status.ts';
 import { policyOf } from '../../controller/policy.ts';
+import type { Step } from '../../controller/step.ts';
 import { withDefaults, type WorkerPoolSpecInput } from '../../kube/defaults.ts';
 import type { WorkerPool, WorkerPoolStatus } from '../../kube/workerpool.ts';
 import { combineSamples } from '../../queue/combine.ts';
@@ -145,6 +146,78 @@ const cases: [string, Change, Record<string, string>][] = [
   ['min limits', { pool: pool({ minReplicas: 5 }) }, { ScalingLimited: 'True MinReplicas' }],
 ];
 test.each(cases)('%s', (_, change, expected) => expect(conditions(see(change))).toMatchObject(expected));
+
+describe('a pool with a target wait', () => {
+  const aimed = pool({ scaling: { targetWait: '10s' } });
+  const step = (of: Pick<Decision, 'advice' | 'cause'> & { finished?: number }): Step => {
+    const looks = [0, 1_000].map((now) => {
+      const done = now === 0 ? 0 : (of.finished ?? 600);
+      const serviceUs = done * 812_345;
+      return { now, counters: { ...counters, taken: done, completed: done, serviceUs } };
+    });
+    let memory = noMemory;
+    for (const { now, counters: seen } of looks)
+      memory = decide(
+        policyOf(aimed.spec),
+        { ...known.sample, kind: 'known', counters: seen },
+        3,
+        memory,
+        now,
+      ).memory;
+    const decision = { desired: 3, reason: '3: why', limited: undefined, memory, ...of };
+    return {
+      replicas: { wanted: 3, existing: 3, ready: 3, trouble: undefined, rollingOut: false },
+      decision,
+      scaled: undefined,
+      held: undefined,
+      absent: new Map<string, number>(),
+      lookInMs: undefined,
+    };
+  };
+  const advice = {
+    reason: 'StartTimeAboveTarget',
+    message: 'replicas take 30 s to start, the target is 10 s: minReplicas 4 would hold it',
+    minReplicas: 4,
+    maxReplicas: undefined,
+  } as const;
+
+  test('says what it has learned, in two digits', () => {
+    const status = see({ pool: aimed, step: step({ cause: 'Enough', advice: undefined }) });
+    expect(status).toMatchObject({ serviceTime: { p50: '570ms' }, arrivalRate: '10/s' });
+    expect(conditions(status)).toMatchObject({ TargetMissed: 'False WithinTarget' });
+  });
+
+  test('says which number to change', () => {
+    const status = see({ pool: aimed, step: step({ cause: 'Enough', advice }) });
+    expect(status.conditions).toContainEqual(
+      expect.objectContaining({
+        type: 'TargetMissed',
+        status: 'True',
+        reason: 'StartTimeAboveTarget',
+        message: 'Replicas take 30 s to start, the target is 10 s: minReplicas 4 would hold it.',
+      }),
+    );
+    const other = { ...advice, message: 'replicas take 31 s to start' };
+    const later = see({ pool: aimed, step: step({ cause: 'Enough', advice: other }) });
+    expect(later).not.toEqual(status);
+    expect(onlyNumbersChanged(status, later)).toBe(true);
+  });
+
+  test.each([
+    ['nothing finished yet', step({ cause: 'Enough', advice: undefined, finished: 0 })],
+    ['the queue cannot be read', step({ cause: 'Unknown', advice: undefined })],
+    ['there was no decision', undefined],
+  ])('does not know while %s', (_, made) => {
+    expect(conditions(see({ pool: aimed, step: made }))).toMatchObject({ TargetMissed: 'Unknown NotKnown' });
+  });
+
+  test('without the target it takes all of that back', () => {
+    const status = see({ pool: aimed, step: step({ cause: 'Enough', advice }) });
+    const after = see({ pool: pool({}, status) });
+    expect(after).toMatchObject({ serviceTime: null, startTime: null, arrivalRate: null });
+    expect(conditions(after)).not.toHaveProperty('TargetMissed');
+  });
+});
 
 test('what is not known keeps its last value', () => {
   const before = see();

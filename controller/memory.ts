@@ -1,0 +1,44 @@
+/**
+ * What a pool has learned, on its way through Redis, so that the next leader goes on with it: a STRING beside the pool's
+ * first queue. Text out of a memory, and a memory out of a text that an earlier controller may have left long ago. Pure.
+ */
+import type { Memory } from './decide.ts';
+
+/** Counts up when the form of a memory changes: another one is not read. */
+const VERSION = 1;
+/** A memory has about 10 KB; what is much longer is none of ours. */
+const MOST_CHARACTERS = 65_536;
+/** A longer gap than a change of leaders takes: what it needed is not known. */
+const GAP_MS = 30_000;
+
+/** `undefined` when there is nothing worth keeping: only the target rule learns. */
+export function packMemory(memory: Memory, queues: readonly string[]): string | undefined {
+  if (!memory.learned) return undefined;
+  const text = JSON.stringify({ version: VERSION, queues, memory });
+  return text.length <= MOST_CHARACTERS ? text : undefined;
+}
+
+/**
+ * The memory to go on with at `now`, ms since the epoch; `undefined` for a text that does not parse, of another version or
+ * of other queues, whose counters are others.
+ */
+export function unpackMemory(text: string, queues: readonly string[], now: number): Memory | undefined {
+  if (text.length > MOST_CHARACTERS) return undefined;
+  let kept: { version?: unknown; queues?: unknown; memory?: Memory } | null;
+  try {
+    kept = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (kept?.version !== VERSION || JSON.stringify(kept.queues) !== JSON.stringify(queues)) return undefined;
+  const { memory } = kept;
+  if (!memory?.learned || !Array.isArray(memory.needs)) return undefined;
+  // replicas that were on their way came up unseen, so how long they took is not known
+  const learned = { ...memory.learned, starts: [], unfetchedSince: undefined };
+  const gap = now - learned.at;
+  if (gap >= 0 && gap <= GAP_MS) return { ...memory, learned };
+  // the window begins anew, as after a restart that remembers nothing; a clock that was ahead is not believed
+  const at = Math.min(learned.at, now);
+  const curve = gap < 0 ? [] : learned.curve;
+  return { since: undefined, knownAt: undefined, needs: [], learned: { ...learned, at, curve } };
+}

@@ -1,0 +1,75 @@
+/** What a pool has learned, as text in Redis: what comes back, and what is not believed. */
+import { describe, expect, test } from 'vitest';
+import { decide, noMemory, type Memory, type Policy } from '../../controller/decide.ts';
+import { packMemory, unpackMemory } from '../../controller/memory.ts';
+
+const policy: Policy = {
+  minReplicas: 0,
+  maxReplicas: 50,
+  tasksPerReplica: undefined,
+  targetWaitMs: 10_000,
+  windowMs: undefined,
+  fallback: undefined,
+  paused: false,
+};
+const NOW = 1_764_000_000_000;
+const queues = ['urgent', 'tiles'];
+
+/** After a burst that five replicas, of which three are still starting, work on. */
+function busy(): Memory {
+  let memory = noMemory;
+  for (let second = 10; second >= 0; second--) {
+    const completed = 10 * (10 - second);
+    const counters = { taken: completed + 2, completed, failed: 0, retried: 0, serviceUs: completed * 1e6 };
+    const sample = { kind: 'known', waiting: 40, inFlight: 2, due: 0, leaving: 0, counters } as const;
+    ({ memory } = decide(policy, sample, 5, memory, NOW - 1_000 * second, 2));
+  }
+  return memory;
+}
+const memory = busy();
+const text = packMemory(memory, queues) ?? '';
+
+test('comes back as it was, but for replicas on their way: nobody saw when they came', () => {
+  expect(memory.learned?.starts).not.toEqual([]);
+  const kept = unpackMemory(text, queues, NOW + 15_000);
+  expect(kept).toEqual({ ...memory, learned: { ...memory.learned, starts: [], unfetchedSince: undefined } });
+});
+
+test('a start that nobody saw the end of teaches nothing', () => {
+  const kept = unpackMemory(text, queues, NOW + 20_000) ?? noMemory;
+  const counters = { taken: 142, completed: 140, failed: 0, retried: 0, serviceUs: 140e6 };
+  const sample = { kind: 'known', waiting: 0, inFlight: 2, due: 0, leaving: 0, counters } as const;
+  expect(decide(policy, sample, 5, kept, NOW + 20_000, 5).memory.learned?.start).toEqual(
+    memory.learned?.start,
+  );
+});
+
+test('after a long gap nothing is known of the last window: the pool holds what it has', () => {
+  const kept = unpackMemory(text, queues, NOW + 3_600_000);
+  expect(kept).toMatchObject({ since: undefined, needs: [], learned: { service: memory.learned?.service } });
+  const { counters } = memory.learned ?? {};
+  const idle = { kind: 'known', waiting: 0, inFlight: 0, due: 0, leaving: 0 } as const;
+  const seen = { ...idle, ...(counters && { counters }) };
+  expect(decide(policy, seen, 7, kept ?? noMemory, NOW + 3_600_000).desired).toBe(7);
+});
+
+test('from a clock that was ahead, the times are not believed', () => {
+  const kept = unpackMemory(text, queues, NOW - 5_000);
+  expect(kept?.learned).toMatchObject({ at: NOW - 5_000, curve: [], service: memory.learned?.service });
+});
+
+describe('is not believed', () => {
+  const changed = (change: object): string => JSON.stringify({ ...JSON.parse(text), ...change });
+  test.each([
+    ['no JSON', '{"version":1,'],
+    ['nothing', 'null'],
+    ['another version', changed({ version: 2 })],
+    ['other queues', changed({ queues: ['tiles'] })],
+    ['no memory', changed({ memory: undefined })],
+    ['a memory without what it is for', changed({ memory: { needs: [] } })],
+    ['what is far too long', changed({ more: 'x'.repeat(70_000) })],
+  ])('%s', (_, broken) => expect(unpackMemory(broken, queues, NOW)).toBeUndefined());
+});
+
+test('there is nothing to keep before anything was learned', () =>
+  expect(packMemory(noMemory, queues)).toBeUndefined());
