@@ -80,12 +80,12 @@ describe.skipIf(!place)('with two controllers', () => {
   test('a worker that crashes takes its own tasks back when it starts again', async () => {
     const pool = poolOf(release(), 'crashed');
     await pool.apply({ ...spec, maxReplicas: 1 });
-    const tasks = squares(4, 2_500);
+    const tasks = squares(2, 4_000);
     await pool.push(tasks);
     await eventually(async () => expect(await holding(pool)).toEqual(['2']), soon);
     const [pod = ''] = await pool.pods();
     await signalContainer(release(), { namespace: release().namespace, pod }, 'KILL');
-    // well before its lease, of 15 s, is over; those that it held run one by one, the others together
+    // they run one by one, and began well before its lease, of 15 s, was over
     await pool.answers(tasks, { withinMs: 13_000 });
     expect(await recovered(pool)).toBe(2);
     await pool.asleep();
@@ -96,7 +96,7 @@ describe.skipIf(!place)('with two controllers', () => {
     const pool = poolOf(release(), 'frozen');
     const { namespace, redis } = release();
     await pool.apply({ ...spec, maxReplicas: 1 });
-    const tasks = squares(2, 3_000);
+    const tasks = squares(2, 6_000);
     await pool.push(tasks);
     await eventually(async () => expect(await holding(pool)).toEqual(['2']), soon);
     const [pod = ''] = await pool.pods();
