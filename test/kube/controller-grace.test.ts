@@ -85,9 +85,14 @@ test('is 30 s at first, and grows once nothing is in flight', async () => {
   await throughout(1_500, async () => expect(await grace()).toEqual([30, '27s']));
   await finish();
   await graceIs(117); // one and a half of the upper end of its bucket, and 10 s
-  expect(await events('GracePeriodChanged')).toEqual([
-    'Pods get 117 s to end instead of 30 s, by what tasks took lately.',
-  ]);
+  // an event is written after what it tells of
+  await eventually(
+    async () =>
+      expect(await events('GracePeriodChanged')).toEqual([
+        'Pods get 117 s to end instead of 30 s, by what tasks took lately.',
+      ]),
+    bounded,
+  );
 });
 
 test('grows also while tasks run when the template changes anyway', async () => {
