@@ -2,6 +2,7 @@
 import { execFile, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
+import { eventually } from './eventually.ts';
 import type { Release } from './kind-release.ts';
 
 const run = promisify(execFile);
@@ -50,12 +51,20 @@ export async function signalContainer(
   await run('docker', ['exec', `${release.cluster.place.name}-control-plane`, 'sh', '-c', script]);
 }
 
+/** The kubelet tells of a container a moment after its worker has begun. */
 async function containerId(
   { cluster }: Release,
   { namespace, pod }: { namespace: string; pod: string },
 ): Promise<string> {
-  const found: Pod = JSON.parse(await cluster.kubectl(['get', 'pod', pod, '-n', namespace, '-o', 'json']));
-  const id = found.status.containerStatuses?.[0]?.containerID?.split('//')[1];
-  if (!id) throw new Error(`pod ${pod} has no container that runs`);
-  return id;
+  return eventually(
+    async () => {
+      const found: Pod = JSON.parse(
+        await cluster.kubectl(['get', 'pod', pod, '-n', namespace, '-o', 'json']),
+      );
+      const id = found.status.containerStatuses?.[0]?.containerID?.split('//')[1];
+      if (!id) throw new Error(`pod ${pod} has no container that runs`);
+      return id;
+    },
+    { withinMs: 5_000 },
+  );
 }
