@@ -6,7 +6,6 @@ import type { KubeApi } from '../kube/api.ts';
 import { createEventRecorder, type Occurrence } from '../kube/events.ts';
 import { DEPLOYMENTS, PODS, POOLS } from '../kube/resources.ts';
 import type { Deployment, Pod } from '../kube/wire.ts';
-import { GROUP, KIND, VERSION } from '../kube/workerpool.ts';
 import { reflect, type Reflector } from '../kube/watch.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
@@ -18,6 +17,7 @@ import type { ControllerGauges, ControllerMetrics } from './metrics.ts';
 import { createReconcile } from './reconcile.ts';
 import { createRecovery } from './recover.ts';
 import { createRedisHub } from './redis-hub.ts';
+import { recordOf } from './report.ts';
 import { createSampler } from './sampler.ts';
 import { slimPod } from './trouble.ts';
 import { createWorkQueue } from './workqueue.ts';
@@ -61,24 +61,26 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     onRecovered: (key, death, tasks) => {
       metrics.recovered(death.reason);
       const pool = pools.store.get(key);
-      if (pool)
-        events.record({ ...pool, apiVersion: `${GROUP}/${VERSION}`, kind: KIND }, recovered(death, tasks));
+      if (pool) recordOf(events, pool, recovered(death, tasks));
       queue.add(key);
     },
     clock,
     log,
     signal,
   });
-  const watchDeaths = (pool: string, pod: Pod | undefined, previous: Pod | undefined): void => {
-    for (const death of deathsOf(previous, pod)) recovery.died(pool, death);
-  };
+  function watchDeaths(
+    pool: string,
+    pod: Pod | undefined,
+    previous: Pod | undefined,
+    called?: 'any name',
+  ): void {
+    for (const death of deathsOf(previous, pod)) recovery.died(pool, death, called);
+  }
   const adopted = followAdopted({
     api,
     onError,
     signal,
-    onChange: (pool, pod, previous) => {
-      for (const death of deathsOf(previous, pod)) recovery.died(pool, death, 'any name');
-    },
+    onChange: (pool, pod, previous) => watchDeaths(pool, pod, previous, 'any name'),
   });
 
   const deployments = reflect<Deployment>({

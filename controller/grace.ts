@@ -13,6 +13,9 @@ const EXTRA_S = 10;
 const ENOUGH_TASKS = 100;
 const WINDOW_TASKS = 1_000;
 
+/** What is read of a sample. */
+type Finished = Pick<QueueSample, 'counters' | 'slow'>;
+
 /** Counters at some moment; what is counted on from there is what came since. */
 interface Mark {
   readonly tasks: number;
@@ -29,7 +32,7 @@ const never: Mark = { tasks: 0, slow: [] };
 export const noService: ServiceMemory = { before: never, last: never };
 
 /** Moves the window on to this sample. */
-export function recall(memory: ServiceMemory, sample: QueueSample): ServiceMemory {
+export function recall(memory: ServiceMemory, sample: Finished): ServiceMemory {
   const { completed, failed, retried } = sample.counters;
   const now: Mark = { tasks: completed + failed + retried, slow: sample.slow };
   // the counters began anew, with another Redis or an emptied one
@@ -38,7 +41,7 @@ export function recall(memory: ServiceMemory, sample: QueueSample): ServiceMemor
 }
 
 /** The service time that 99 of 100 of the window's tasks kept to, ms; `undefined` while there were too few. */
-export function recentP99(memory: ServiceMemory, sample: QueueSample): number | undefined {
+export function recentP99(memory: ServiceMemory, sample: Finished): number | undefined {
   const { completed, failed, retried } = sample.counters;
   const tasks = completed + failed + retried - memory.before.tasks;
   if (tasks < ENOUGH_TASKS) return undefined;

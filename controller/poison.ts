@@ -6,6 +6,7 @@ import type { Redis } from 'ioredis';
 import { listDead, type DeadLetter } from '../queue/dead.ts';
 import type { QueueKeys } from '../queue/keys.ts';
 import type { QueueSample } from '../queue/sample.ts';
+import { shortId } from '../queue/task.ts';
 
 /** What is remembered of a pool from one look to the next. */
 export interface PoisonSeen {
@@ -27,7 +28,7 @@ const LONGEST_TASK = 60;
 export async function lookForPoison(
   redis: Redis,
   queues: readonly QueueKeys[],
-  { dead, now, counters }: QueueSample,
+  { dead, now, counters }: Pick<QueueSample, 'dead' | 'now' | 'counters'>,
   seen: PoisonSeen | undefined,
 ): Promise<{ readonly seen: PoisonSeen; readonly news: readonly string[] }> {
   const of = `${dead} ${counters.failed}`;
@@ -42,7 +43,5 @@ export async function lookForPoison(
 }
 
 function words({ raw, id, error }: DeadLetter): string {
-  const task = id ?? raw.toString();
-  const short = task.length > LONGEST_TASK ? `${task.slice(0, LONGEST_TASK)}…` : task;
-  return `Task ${JSON.stringify(short)} is a dead letter: ${error}.`;
+  return `Task ${JSON.stringify(shortId(id ?? raw, LONGEST_TASK))} is a dead letter: ${error}.`;
 }

@@ -8,29 +8,22 @@
  * it, as a restart does, costs a little work and one window without scale-in. What was learned is kept in Redis besides.
  */
 import type { Deployment, Pod } from '../kube/wire.ts';
-import { Mode, queuesOf, type WorkerPool } from '../kube/workerpool.ts';
+import { Mode, type WorkerPool } from '../kube/workerpool.ts';
 import { keyOf, refOf } from '../kube/watch.ts';
-import { within, type RedisAddress } from '../queue/connection.ts';
-import { queueKeys } from '../queue/keys.ts';
-import { MissingSecret, resolveAddress } from './address.ts';
-import { noMemory, type Memory, type Policy } from './decide.ts';
+import { connectPool } from './connect.ts';
+import type { Memory, Policy } from './decide.ts';
 import { finalize, FINALIZER } from './finalize.ts';
-import { noService, recall, recentP99, type ServiceMemory } from './grace.ts';
-import {
-  kubeTarget,
-  NoTarget,
-  type Applied,
-  type KubeTarget,
-  type KubeTargetOptions,
-} from './kube-target.ts';
+import { recall, recentP99 } from './grace.ts';
+import { kubeTarget, type KubeTarget, type KubeTargetOptions } from './kube-target.ts';
 import type { MemoryStore, QueueLink } from './memory-store.ts';
-import { lookForPoison, type PoisonSeen } from './poison.ts';
 import { policyOf } from './policy.ts';
+import { noAddress, troubleOf, type Trouble } from './pool-trouble.ts';
 import type { RedisHub } from './redis-hub.ts';
+import { nothingRemembered, type Remembered } from './remembered.ts';
 import type { Sampled } from './sampler.ts';
-import { createReporter, type ReportDeps, type Written } from './report.ts';
-import { statusOf, type Trouble } from './status.ts';
-import { drainsOf, type Absent, type Held } from './shrink.ts';
+import { createReporter, type ReportDeps } from './report.ts';
+import { statusOf } from './status.ts';
+import { drainsOf } from './shrink.ts';
 import { isActive, step, type Step } from './step.ts';
 
 export interface ReconcileDeps extends ReportDeps {
@@ -47,28 +40,7 @@ export interface ReconcileDeps extends ReportDeps {
   readonly followAdopted: (key: string, selector: string | undefined) => void;
 }
 
-/** What is remembered of a pool from one reconcile to the next. */
-interface Remembered {
-  memory: Memory;
-  applied: Applied | undefined;
-  address: { readonly value: RedisAddress; readonly of: string; readonly at: number } | undefined;
-  written: Written | undefined;
-  poison: PoisonSeen | undefined;
-  /** The last reconcile knew nothing of the queue. */
-  blind: boolean;
-  /** Pods that were taken away and may still be seen. */
-  readonly taken: Set<string>;
-  absent: Absent;
-  held: Held['reason'] | undefined;
-  graceMissing: number | undefined;
-  service: ServiceMemory;
-}
-
-/** Secrets may change without a word: they are read again this often, and at once when Redis is unreachable. */
-const ADDRESS_MS = 60_000;
-const ADDRESS_TROUBLE_MS = 5_000;
 const TROUBLE_RETRY_MS = 5_000;
-const POISON_MS = 1_000;
 
 export type Reconcile = (key: string) => Promise<number | undefined>;
 
@@ -81,19 +53,7 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
   async function reconcile(key: string): Promise<number | undefined> {
     const pool = deps.pools.get(key);
     if (!pool) return forget(key);
-    const state = remembered.get(key) ?? {
-      memory: noMemory,
-      applied: undefined,
-      address: undefined,
-      written: undefined,
-      poison: undefined,
-      blind: true,
-      taken: new Set<string>(),
-      absent: new Map<string, number>(),
-      held: undefined,
-      graceMissing: undefined,
-      service: noService,
-    };
+    const state = remembered.get(key) ?? nothingRemembered();
     remembered.set(key, state);
     if (pool.metadata.deletionTimestamp) return remove(key, pool, state);
     if (!pool.metadata.finalizers?.includes(FINALIZER)) {
@@ -149,7 +109,8 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
       redis?.sampler.setActive(key, isActive(done, sampled));
       reporter.scaled(pool, done);
     }
-    if (redis) await tellPoison(pool, state, sampled, redis);
+    if (redis && sampled.kind === 'known')
+      state.poison = await reporter.poison(pool, redis, sampled.sample, state.poison);
     const wake = redis?.sampler.wakeMode ?? '';
     const status = statusOf({
       pool: { ...pool, status: state.written?.status ?? pool.status ?? {} },
@@ -167,35 +128,8 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
     return trouble ? TROUBLE_RETRY_MS : soonest(comeBack, done?.lookInMs);
   }
 
-  /** What cannot be looked at now is looked at with the next sample. */
-  async function tellPoison(
-    pool: WorkerPool,
-    state: Remembered,
-    sampled: Sampled,
-    link: QueueLink,
-  ): Promise<void> {
-    if (sampled.kind === 'unknown') return;
-    const looked = lookForPoison(link.sampler.redis, link.queues, sampled.sample, state.poison);
-    const found = await within(POISON_MS, looked, 'the look at dead letters').catch(() => undefined);
-    if (!found) return;
-    state.poison = found.seen;
-    for (const note of found.news)
-      reporter.event(pool, { type: 'Warning', reason: 'TaskGivenUp', action: 'Recover', note });
-  }
-
   async function connect(key: string, pool: WorkerPool, state: Remembered): Promise<QueueLink> {
-    const { redis, result } = pool.spec;
-    const of = JSON.stringify(redis);
-    const fresh = state.address?.of === of ? clock.now() - state.address.at : Infinity;
-    if (fresh > (state.blind ? ADDRESS_TROUBLE_MS : ADDRESS_MS)) {
-      const value = await resolveAddress(redis, pool.metadata.namespace, api.secrets, signal);
-      state.address = { value, of, at: clock.now() };
-    }
-    if (!state.address) throw new Error(`pool ${key} has no address`);
-    const queues = queuesOf(pool.spec).map((queue) => queueKeys(queue, result));
-    const sampler = hub.use(key, state.address.value);
-    sampler.add(key, queues);
-    const link = { sampler, queues };
+    const link = await connectPool(deps, pool, state);
     deps.links.set(key, link);
     return link;
   }
@@ -282,20 +216,4 @@ function serviceOf(state: Remembered, sampled: Sampled): KubeTargetOptions['serv
 
 function soonest(a: number | undefined, b: number | undefined): number | undefined {
   return a === undefined || b === undefined ? (a ?? b) : Math.min(a, b);
-}
-
-/** Troubles that a person has to mend go to the status; all others are failures, and are tried again. */
-function troubleOf(error: unknown): Trouble | undefined {
-  if (error instanceof MissingSecret) return { reason: 'SecretMissing', message: error.message };
-  if (error instanceof NoTarget) return { reason: 'NoTarget', message: error.message };
-  if (error instanceof RangeError) return { reason: 'InvalidSpec', message: error.message };
-  return undefined;
-}
-
-function noAddress(trouble: Trouble | undefined): Sampled {
-  return {
-    kind: 'unknown',
-    reason: 'NoAddress',
-    why: trouble?.message ?? 'the address of Redis is not known yet',
-  };
 }

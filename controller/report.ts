@@ -8,10 +8,14 @@ import type { Observed } from '../kube/conditions.ts';
 import type { EventRecorder, Occurrence } from '../kube/events.ts';
 import { keyOf } from '../kube/watch.ts';
 import { GROUP, KIND, VERSION, type WorkerPool, type WorkerPoolStatus } from '../kube/workerpool.ts';
+import type { PoolSample } from '../queue/combine.ts';
+import { within } from '../queue/connection.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
 import type { GraceChange } from './kube-target.ts';
+import type { QueueLink } from './memory-store.ts';
 import type { ControllerMetrics } from './metrics.ts';
+import { lookForPoison, type PoisonSeen } from './poison.ts';
 import { onlyNumbersChanged } from './status.ts';
 import type { Held } from './shrink.ts';
 import type { Step } from './step.ts';
@@ -32,6 +36,7 @@ export interface Written {
 }
 
 const NUMBERS_MS = 2_000;
+const POISON_MS = 1_000;
 
 export interface Reporter {
   /** Says that replicas were changed, if they were. */
@@ -46,15 +51,25 @@ export interface Reporter {
     before: Written | undefined,
     status: WorkerPoolStatus,
   ): Promise<{ written: Written | undefined; comeBack: number | undefined }>;
+  /** Tells of tasks that were given up since `seen`. What cannot be looked at now is looked at with the next sample. */
+  poison(
+    pool: WorkerPool,
+    link: QueueLink,
+    sample: PoolSample,
+    seen: PoisonSeen | undefined,
+  ): Promise<PoisonSeen | undefined>;
   event(pool: WorkerPool, occurrence: Occurrence): void;
+}
+
+/** Records an event about a pool. What a watch stores has neither API version nor kind. */
+export function recordOf(events: EventRecorder, pool: WorkerPool, occurrence: Occurrence): void {
+  events.record({ ...pool, apiVersion: `${GROUP}/${VERSION}`, kind: KIND }, occurrence);
 }
 
 export function createReporter(deps: ReportDeps): Reporter {
   const { api, metrics, clock, log, signal } = deps;
 
-  function event(pool: WorkerPool, occurrence: Occurrence): void {
-    deps.events.record({ ...pool, apiVersion: `${GROUP}/${VERSION}`, kind: KIND }, occurrence);
-  }
+  const event = (pool: WorkerPool, occurrence: Occurrence): void => recordOf(deps.events, pool, occurrence);
 
   return {
     event,
@@ -83,6 +98,14 @@ export function createReporter(deps: ReportDeps): Reporter {
         `Tasks take longer than the ${from} s that pods have to end. They get ${missing} s once nothing is in flight, or ` +
         'with the next change of the template; set terminationGracePeriodSeconds there to have it now.';
       event(pool, { type: 'Normal', reason: 'GracePeriodShort', action: 'Apply', note });
+    },
+    poison: async (pool, { sampler, queues }, sample, seen) => {
+      const looked = lookForPoison(sampler.redis, queues, sample, seen);
+      const found = await within(POISON_MS, looked, 'the look at dead letters').catch(() => undefined);
+      if (!found) return seen;
+      for (const note of found.news)
+        event(pool, { type: 'Warning', reason: 'TaskGivenUp', action: 'Recover', note });
+      return found.seen;
     },
     status: async (pool, last, status) => {
       const before = last?.status ?? pool.status;

@@ -84,14 +84,14 @@ export function createSampler(options: SamplerOptions): Sampler {
       },
     }),
   );
-  redis.on('ready', () => {
-    lastError = undefined;
-    tried.resolve();
-    for (const id of entries.keys()) void look(id);
-  });
   const lookAll = (): void => {
     for (const id of entries.keys()) void look(id);
   };
+  redis.on('ready', () => {
+    lastError = undefined;
+    tried.resolve();
+    lookAll();
+  });
   const eviction = watchEviction(redis, log, lookAll, options.evictionMs);
   const wake = createWake({
     address,

@@ -3,16 +3,11 @@ import { isDeepStrictEqual } from 'node:util';
 import { mergeConditions, type Observed } from '../kube/conditions.ts';
 import { queuesOf, type WorkerPool, type WorkerPoolStatus } from '../kube/workerpool.ts';
 import type { Decision } from './decide.ts';
+import type { Trouble } from './pool-trouble.ts';
 import type { Sampled } from './sampler.ts';
+import { sentence } from './sentence.ts';
 import type { Step } from './step.ts';
 import { learnedStatus, targetCondition } from './target-status.ts';
-
-/** What went wrong before there could be a decision. */
-export interface Trouble {
-  /** CamelCase: `SecretMissing`, `NoTarget`. */
-  readonly reason: string;
-  readonly message: string;
-}
 
 export interface Seen {
   readonly pool: WorkerPool;
@@ -168,11 +163,6 @@ function poisonCondition(poison: string | undefined): Observed {
   if (poison !== undefined) return { type, status: 'True', reason: 'WorkersLost', message: poison };
   const message = 'No task was given up because its workers were lost.';
   return { type, status: 'False', reason: 'None', message };
-}
-
-function sentence(text: string): string {
-  const whole = text.slice(0, 1).toUpperCase() + text.slice(1);
-  return /[.!?]$/.test(whole) ? whole : `${whole}.`;
 }
 
 /** Whether a write can wait: only counters of tasks differ, or what was learned of them. */

@@ -4,6 +4,7 @@ import type { WorkerPool, WorkerPoolStatus } from '../kube/workerpool.ts';
 import { formatDuration } from '../runtime/duration.ts';
 import type { Decision } from './decide.ts';
 import { insightOf } from './insight.ts';
+import { sentence } from './sentence.ts';
 
 type LearnedStatus = Pick<WorkerPoolStatus, 'serviceTime' | 'startTime' | 'arrivalRate'>;
 
@@ -25,8 +26,7 @@ export function targetCondition(pool: WorkerPool, decision: Decision | undefined
   if (targetWait === undefined) return [];
   const type = 'TargetMissed';
   const advice = decision?.advice;
-  if (advice)
-    return [{ type, status: 'True', reason: advice.reason, message: `${capital(advice.message)}.` }];
+  if (advice) return [{ type, status: 'True', reason: advice.reason, message: sentence(advice.message) }];
   if (!decision || !decision.memory.learned?.service || isBlind(decision)) {
     const message =
       'Whether the target wait is held is not known: the queue was not read, or no task has finished yet.';
@@ -47,8 +47,4 @@ function words(ms: number): string {
 
 function round(value: number): number {
   return Number(value.toPrecision(2));
-}
-
-function capital(text: string): string {
-  return text.slice(0, 1).toUpperCase() + text.slice(1);
 }

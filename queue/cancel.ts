@@ -5,6 +5,7 @@
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from './keys.ts';
 import { script } from './scripts.ts';
+import { shortId } from './task.ts';
 
 /** How long a mark that meets no task is kept, ms. */
 const KEPT_MS = 7 * 24 * 3_600_000;
@@ -16,8 +17,7 @@ const CHUNK = 1_000;
 export class TaskCancelled extends Error {
   override name = 'TaskCancelled';
   constructor(id: string | Buffer) {
-    const text = id.toString();
-    super(`task ${text.length > 100 ? `${text.slice(0, 100)}…` : text} was cancelled`);
+    super(`task ${shortId(id)} was cancelled`);
   }
 }
 

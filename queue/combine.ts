@@ -1,7 +1,7 @@
 /** The samples of a pool's queues as one. Pure. */
 import type { QueueCounters, QueueSample } from './sample.ts';
 
-export interface PoolSample extends QueueSample {
+export interface PoolSample extends Omit<QueueSample, 'busy'> {
   /** Of the waiting and due tasks, those that workers may take: the ones of queues that are not paused. */
   readonly runnable: { readonly waiting: number; readonly due: number };
   /** How many of the queues are paused. */
@@ -9,8 +9,8 @@ export interface PoolSample extends QueueSample {
 }
 
 /**
- * Sums what the queues hold. Workers are registered with each of them, so those are not summed; `busy` is at most the
- * number of workers, because one worker may hold tasks of several queues. Throws `RangeError` for no samples.
+ * Sums what the queues hold. Workers are registered with each of them, so those are not summed; nor are the busy ones,
+ * because one worker may hold tasks of several queues. Throws `RangeError` for no samples.
  */
 export function combineSamples(samples: readonly QueueSample[]): PoolSample {
   const [first] = samples;
@@ -34,13 +34,6 @@ export function combineSamples(samples: readonly QueueSample[]): PoolSample {
     waiting: sum((sample) => sample.waiting),
     suspects: sum((sample) => sample.suspects),
     inFlight: sum((sample) => sample.inFlight),
-    busy:
-      samples.length === 1
-        ? first.busy
-        : Math.min(
-            sum((sample) => sample.busy),
-            workers,
-          ),
     delayed: sum((sample) => sample.delayed),
     due: sum((sample) => sample.due),
     nextDue: earliest('nextDue'),

@@ -11,6 +11,7 @@ import type { RedisAddress } from './connection.ts';
 import { parseHeader, type DeadHeader } from './dead.ts';
 import type { QueueKeys } from './keys.ts';
 import { WrongKeyType } from './sample.ts';
+import { shortId } from './task.ts';
 import { openKeyWatch, TrackingRefused, type KeyWatch } from './watch.ts';
 
 const MIN_GAP_MS = 1;
@@ -44,7 +45,7 @@ export class TaskFailed extends Error {
   readonly attempts: number;
   readonly worker: string;
   constructor(id: string | Buffer, header: DeadHeader) {
-    super(`task ${name(id)} failed for good: ${header.error}`);
+    super(`task ${shortId(id)} failed for good: ${header.error}`);
     this.attempts = header.attempts;
     this.worker = header.worker;
   }
@@ -57,11 +58,6 @@ function reasonOf(id: string | Buffer, header: DeadHeader): Error {
 interface Wait {
   readonly id: string | Buffer;
   settle(value: Buffer | Error): void;
-}
-
-function name(id: string | Buffer): string {
-  const text = id.toString();
-  return text.length > 100 ? `${text.slice(0, 100)}…` : text;
 }
 
 export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis): Results {
@@ -172,7 +168,7 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
         setTimeout(() => {
           settle(
             new ResultTimeout(
-              `no result of task ${name(id)} within ${options.timeoutMs} ms: it may still come`,
+              `no result of task ${shortId(id)} within ${options.timeoutMs} ms: it may still come`,
             ),
           );
         }, options.timeoutMs);

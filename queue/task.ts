@@ -68,6 +68,12 @@ function firstCharacter(text: string): number {
   }
 }
 
+/** A task's id for a message: of a long one, the first `longest` characters. */
+export function shortId(id: string | Buffer, longest = 100): string {
+  const text = id.toString();
+  return text.length > longest ? `${text.slice(0, longest)}…` : text;
+}
+
 export interface EncodedTask {
   readonly id: string | Buffer;
   readonly raw: string | Buffer;

@@ -222,6 +222,7 @@ if not repeated then
       redis.call('HINCRBY', STATS, 'retried', 1)
     end
   end
+  local limits = #turn.dead > 0 and redis.call('HMGET', WORKER, 'deadMax', 'deadMaxAge')
   for _, letter in ipairs(turn.dead) do
     local raw = redis.call('HGET', INFLIGHT, letter.receipt)
     if raw then
@@ -229,7 +230,6 @@ if not repeated then
       local id = bytes(letter.id)
       redis.call('HSET', ERRORS, id, letter.header)
       if with_marks then redis.call('ZREM', CANCELLED, id) end
-      local limits = redis.call('HMGET', WORKER, 'deadMax', 'deadMaxAge')
       local max_age = tonumber(limits[2])
       bury(tonumber(limits[1]) or DEAD_KEPT, max_age and now - max_age or 0)
       if max_age then redis.call('ZADD', EXPIRY, now + max_age, string.format('d%.0f', now)) end

@@ -95,6 +95,8 @@ export function createSlots(concurrency: number): Slots {
       }
     },
     mayTake: (lane) => {
+      // asked for each task; most workers have one queue
+      if (lanes.length === 1) return true;
       if (lanes.some((other) => other.apart && other !== lane)) return false;
       if (lane.rank === 0) return true;
       const above = lanes.filter((other) => other.rank < lane.rank);

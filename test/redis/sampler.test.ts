@@ -23,7 +23,6 @@ test('what is waiting, in flight, delayed and due, and the counters', async () =
   await known(sampler, 'p', {
     waiting: 1,
     inFlight: 2,
-    busy: 1,
     delayed: 2,
     due: 1,
     nextDue: now - 5,

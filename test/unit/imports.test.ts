@@ -31,6 +31,7 @@ const pure = new Set([
   'controller/memory.ts',
   'controller/pace.ts',
   'controller/schedule.ts',
+  'controller/sentence.ts',
   'controller/sizing.ts',
   'controller/status.ts',
   'controller/target-status.ts',

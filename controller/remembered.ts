@@ -1,0 +1,40 @@
+/** What is remembered of a pool from one reconcile to the next: hints and values; a restart loses all of it. */
+import type { RedisAddress } from '../queue/connection.ts';
+import { noMemory, type Memory } from './decide.ts';
+import { noService, type ServiceMemory } from './grace.ts';
+import type { Applied } from './kube-target.ts';
+import type { PoisonSeen } from './poison.ts';
+import type { Written } from './report.ts';
+import type { Absent, Held } from './shrink.ts';
+
+export interface Remembered {
+  memory: Memory;
+  applied: Applied | undefined;
+  address: { readonly value: RedisAddress; readonly of: string; readonly at: number } | undefined;
+  written: Written | undefined;
+  poison: PoisonSeen | undefined;
+  /** The last reconcile knew nothing of the queue. */
+  blind: boolean;
+  /** Pods that were taken away and may still be seen. */
+  readonly taken: Set<string>;
+  absent: Absent;
+  held: Held['reason'] | undefined;
+  graceMissing: number | undefined;
+  service: ServiceMemory;
+}
+
+export function nothingRemembered(): Remembered {
+  return {
+    memory: noMemory,
+    applied: undefined,
+    address: undefined,
+    written: undefined,
+    poison: undefined,
+    blind: true,
+    taken: new Set(),
+    absent: new Map(),
+    held: undefined,
+    graceMissing: undefined,
+    service: noService,
+  };
+}
