@@ -4,6 +4,7 @@
  */
 import type { Memory, Policy } from '../controller/decide.ts';
 import { noMemory } from '../controller/decide.ts';
+import { observe, type Observation, type Observed } from '../controller/observation.ts';
 import { createSampler, type Sampled, type Sampler } from '../controller/sampler.ts';
 import { drainsOf, type Absent } from '../controller/shrink.ts';
 import { isActive, step, type Step } from '../controller/step.ts';
@@ -26,6 +27,8 @@ export interface PoolLoopOptions {
   readonly log: Logger;
   /** After each step, in order. */
   readonly onStep: (step: Step, sampled: Sampled) => void;
+  /** Told what happened, after each step. */
+  readonly observed?: (observation: Observation) => void;
   /** A step failed; the next sample leads to another. */
   readonly onError: (error: Error) => void;
 }
@@ -46,6 +49,7 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
   const { queues, target, policy, log } = options;
   let memory: Memory = noMemory;
   let absent: Absent = new Map();
+  let before: Observed | undefined;
   let later: NodeJS.Timeout | undefined;
   let stepping: Promise<void> | undefined;
   let again = false;
@@ -72,13 +76,14 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
   /** Never rejects. */
   async function act(): Promise<void> {
     const sampled = sampler.latest(ID);
+    const now = performance.timeOrigin + performance.now();
     try {
       const made = await step({
         policy,
         sampled,
         target,
         memory,
-        now: performance.timeOrigin + performance.now(),
+        now,
         dryRun: options.dryRun ?? false,
         drains: drainsOf(sampler.redis, queues),
         unmanaged: Unmanaged.WhenIdle,
@@ -89,6 +94,9 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
       if (made.lookInMs !== undefined && !closed) later = setTimeout(kick, made.lookInMs);
       sampler.setActive(ID, isActive(made, sampled));
       options.onStep(made, sampled);
+      const { observation, observed } = observe({ now, sampled, step: made }, before);
+      before = observed;
+      options.observed?.(observation);
     } catch (error) {
       if (!closed) options.onError(error as Error);
     }

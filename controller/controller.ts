@@ -150,6 +150,8 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     deployments: deployments.store,
     links,
     memories,
+    // the time line, metrics and the dashboard listen here
+    observed: () => {},
     followAdopted: (key, selector) => adopted.follow(key, selector),
     podsOf: (key) => [...(podsByPool.get(key)?.values() ?? [])],
   });

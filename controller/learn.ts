@@ -104,20 +104,26 @@ export interface Starting {
 
 /**
  * Settles which of the replicas that were asked for are up now. The oldest come up first, and tell how long they took;
- * the newest are the first to be taken back. `since` is the last look, ms: what is up now came up after it.
+ * the newest are the first to be taken back. `tookMs` has an entry for each replica that came up.
  */
 export function settleStarts(
   starts: readonly Starting[],
   start: Start | undefined,
   seen: { readonly starting: number; readonly up: number; readonly now: number },
-): { readonly starts: readonly Starting[]; readonly start: Start | undefined } {
+): {
+  readonly starts: readonly Starting[];
+  readonly start: Start | undefined;
+  readonly tookMs: readonly number[];
+} {
   let learned = start;
+  const tookMs: number[] = [];
   let up = seen.up;
   const left: Starting[] = [];
   for (const one of starts) {
     const came = Math.min(up, one.replicas);
     up -= came;
     if (came > 0) learned = learnStart(learned, seen.now - one.at);
+    for (let i = 0; i < came; i++) tookMs.push(seen.now - one.at);
     if (one.replicas > came) left.push({ at: one.at, replicas: one.replicas - came });
   }
   let excess = left.reduce((sum, { replicas }) => sum + replicas, 0) - seen.starting;
@@ -129,7 +135,7 @@ export function settleStarts(
     else left[i] = { at, replicas: replicas - dropped };
   }
   if (excess < 0) left.push({ at: seen.now, replicas: -excess });
-  return { starts: left, start: learned };
+  return { starts: left, start: learned, tookMs };
 }
 
 /** How long to reckon with, ms. Unknown, a start counts as 2 s, or as half of the target if that is less. */

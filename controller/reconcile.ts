@@ -16,6 +16,7 @@ import { finalize, FINALIZER } from './finalize.ts';
 import { recall, recentP99 } from './grace.ts';
 import { kubeTarget, type KubeTarget, type KubeTargetOptions } from './kube-target.ts';
 import type { MemoryStore, QueueLink } from './memory-store.ts';
+import { observe, type Observation } from './observation.ts';
 import { policyOf } from './policy.ts';
 import { noAddress, troubleOf, type Trouble } from './pool-trouble.ts';
 import type { RedisHub } from './redis-hub.ts';
@@ -36,6 +37,8 @@ export interface ReconcileDeps extends ReportDeps {
   readonly links: Map<string, QueueLink>;
   /** What pools have learned, beyond the life of this process. */
   readonly memories: MemoryStore;
+  /** Told what happened in a pool, after each step of it. It must not throw, and keeps nobody waiting. */
+  readonly observed: (pool: WorkerPool, observation: Observation) => void;
   /** Which pods of a Deployment that it did not make a pool wants to hear of; `undefined` for none. */
   readonly followAdopted: (key: string, selector: string | undefined) => void;
 }
@@ -108,6 +111,9 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
       state.graceMissing = target.grace?.missing;
       redis?.sampler.setActive(key, isActive(done, sampled));
       reporter.scaled(pool, done);
+      const { observation, observed } = observe({ now: clock.now(), sampled, step: done }, state.observed);
+      state.observed = observed;
+      deps.observed(pool, observation);
     }
     if (redis && sampled.kind === 'known')
       state.poison = await reporter.poison(pool, redis, sampled.sample, state.poison);

@@ -3,6 +3,7 @@ import type { RedisAddress } from '../queue/connection.ts';
 import { noMemory, type Memory } from './decide.ts';
 import { noService, type ServiceMemory } from './grace.ts';
 import type { Applied } from './kube-target.ts';
+import type { Observed } from './observation.ts';
 import type { PoisonSeen } from './poison.ts';
 import type { Written } from './report.ts';
 import type { Absent, Held } from './shrink.ts';
@@ -21,6 +22,7 @@ export interface Remembered {
   held: Held['reason'] | undefined;
   graceMissing: number | undefined;
   service: ServiceMemory;
+  observed: Observed | undefined;
 }
 
 export function nothingRemembered(): Remembered {
@@ -36,5 +38,6 @@ export function nothingRemembered(): Remembered {
     held: undefined,
     graceMissing: undefined,
     service: noService,
+    observed: undefined,
   };
 }

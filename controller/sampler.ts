@@ -17,7 +17,12 @@ import { watchEviction } from './eviction.ts';
 import { createWake, type WakeMode } from './wake.ts';
 
 export type Sampled =
-  | { readonly kind: 'known'; readonly sample: PoolSample }
+  | {
+      readonly kind: 'known';
+      readonly sample: PoolSample;
+      /** When the wake said that something came into queues that were all empty until then, ms of Redis time. */
+      readonly quietUntil?: number;
+    }
   | {
       readonly kind: 'unknown';
       readonly reason: 'Unreachable' | 'WrongKeyType' | 'NoAddress' | 'NotSampledYet';
@@ -60,6 +65,8 @@ interface Entry {
   /** What is past its time is being removed. */
   sweeping: boolean;
   lastLook: number;
+  /** When the wake rang since then, while all queues were quiet. */
+  wokenAt: number | undefined;
 }
 
 const CONNECT_MS = 5_000;
@@ -98,11 +105,16 @@ export function createSampler(options: SamplerOptions): Sampler {
     log,
     ...(options.wakeMode ? { mode: options.wakeMode } : {}),
     onWake: (queue) => {
-      for (const [id, entry] of entries) if (queue === undefined || has(entry, queue)) void look(id);
+      for (const [id, entry] of entries) {
+        if (queue !== undefined && !has(entry, queue)) continue;
+        if (queue !== undefined && isQuiet(entry)) entry.wokenAt ??= performance.now();
+        void look(id);
+      }
     },
   });
   const timer = setInterval(poll, pollMs);
 
+  const isQuiet = ({ quiet, queues }: Entry): boolean => quiet.length === queues.length;
   const has = (entry: Entry, queue: string): boolean => entry.queues.some((keys) => keys.queue === queue);
 
   function poll(): void {
@@ -132,17 +144,16 @@ export function createSampler(options: SamplerOptions): Sampler {
   /** Never rejects. */
   async function look(id: string): Promise<void> {
     const entry = entries.get(id);
-    if (!entry) return;
-    if (entry.looking) {
-      entry.lookAgain = true;
-      return;
-    }
+    if (entry?.looking) entry.lookAgain = true;
+    if (!entry || entry.looking) return;
     entry.looking = true;
     entry.lastLook = performance.now();
     const { sampled, quiet } = await sampleOnce(entry.queues);
     entry.looking = false;
     if (entries.get(id) !== entry) return;
-    entry.sampled = sampled;
+    entry.sampled = withWake(sampled, entry.wokenAt);
+    // a ring while it was looking may be about what the next look sees
+    if (!entry.lookAgain) entry.wokenAt = undefined;
     entry.quiet = quiet;
     onSample(id);
     if (sampled.kind === 'known' && sampled.sample.overdue) void sweepOnce(entry);
@@ -151,11 +162,14 @@ export function createSampler(options: SamplerOptions): Sampler {
     if (again) void look(id);
   }
 
+  const withWake = (sampled: Sampled, wokenAt: number | undefined): Sampled =>
+    sampled.kind === 'known' && wokenAt !== undefined
+      ? { ...sampled, quietUntil: sampled.sample.now - (performance.now() - wokenAt) }
+      : sampled;
+
   async function sampleOnce(queues: readonly QueueKeys[]): Promise<Pick<Entry, 'sampled' | 'quiet'>> {
-    const unknown = (reason: 'WrongKeyType' | 'Unreachable', why: string) => ({
-      sampled: { kind: 'unknown', reason, why } as const,
-      quiet: [],
-    });
+    const unknown = (reason: 'WrongKeyType' | 'Unreachable', why: string) =>
+      ({ sampled: { kind: 'unknown', reason, why }, quiet: [] }) as const;
     try {
       if (redis.status !== 'ready') await within(CONNECT_MS, tried.promise, 'the connection');
       const reading = Promise.all(queues.map((keys) => sampleQueue(redis, keys)));
@@ -209,8 +223,8 @@ export function createSampler(options: SamplerOptions): Sampler {
       const names = ({ queue, result }: QueueKeys): string => JSON.stringify([queue, result]);
       const entry = entries.get(id);
       if (entry && isDeepStrictEqual(entry.queues.map(names), queues.map(names))) return;
-      const fresh = { looking: false, lookAgain: false, sweeping: false, lastLook: -Infinity, active: true };
-      entries.set(id, { queues, quiet: [], sampled: notYet, ...fresh });
+      const still = { looking: false, lookAgain: false, sweeping: false, wokenAt: undefined };
+      entries.set(id, { queues, quiet: [], sampled: notYet, lastLook: -Infinity, active: true, ...still });
       void look(id);
     },
     remove: (id) => {

@@ -1,10 +1,16 @@
 /** The sampler on a real Redis: what it knows, when it looks, and what it recovers. */
+import type { Redis } from 'ioredis';
 import { expect, test } from 'vitest';
 import { delayedMember } from '../../queue/task.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis } from '../support/redis.ts';
 import { known, sample } from '../support/sampling.ts';
 import { done, freshKeys, startHandWorker } from '../support/turns.ts';
+
+async function redisNow(redis: Redis): Promise<number> {
+  const [seconds = 0, micros = 0] = (await redis.time()).map(Number);
+  return seconds * 1e3 + micros / 1e3;
+}
 
 test('what is waiting, in flight, delayed and due, and the counters', async () => {
   await using server = await startRedis();
@@ -56,10 +62,16 @@ test('an idle queue is not polled, and a push is seen within milliseconds all th
     await new Promise((resolve) => void setTimeout(resolve, 200));
     expect(seen.length).toBe(before);
   });
+  const earliest = await redisNow(redis);
   const pushed = performance.now();
   await redis.lpush(keys.queue, 'a');
   await known(sampler, 'p', { waiting: 1 });
   expect(performance.now() - pushed).toBeLessThan(60);
+  // so it is known when it came, though the look before is long ago
+  const first = seen.find(({ sampled }) => sampled.kind === 'known' && sampled.sample.waiting === 1)?.sampled;
+  if (first?.kind !== 'known') throw new Error('there was no sample with the task');
+  expect(first.quietUntil).toBeGreaterThanOrEqual(earliest - 2);
+  expect(first.quietUntil).toBeLessThanOrEqual(first.sample.now);
 });
 
 test('an idle queue whose delayed task falls due is looked at then', async () => {
@@ -72,8 +84,7 @@ test('an idle queue whose delayed task falls due is looked at then', async () =>
   await eventually(() => expect(sampler.wakeMode).toBe('Tracking'));
   await known(sampler, 'p', { waiting: 0 });
   sampler.setActive('p', false);
-  const [seconds = 0] = (await redis.time()).map(Number);
-  await redis.zadd(keys.delayed, seconds * 1_000 + 1_400, delayedMember('1', 'x'));
+  await redis.zadd(keys.delayed, (await redisNow(redis)) + 1_000, delayedMember('1', 'x'));
   await known(sampler, 'p', { delayed: 1 });
   await known(sampler, 'p', { due: 1 });
 });

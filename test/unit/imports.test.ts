@@ -29,6 +29,7 @@ const pure = new Set([
   'controller/learn.ts',
   'controller/learned.ts',
   'controller/memory.ts',
+  'controller/observation.ts',
   'controller/pace.ts',
   'controller/schedule.ts',
   'controller/sentence.ts',

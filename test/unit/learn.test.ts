@@ -121,6 +121,7 @@ describe('replicas on their way', () => {
     expect(settled).toEqual({
       starts: [{ at: 4_000, replicas: 2 }],
       start: { mean: 5_000, deviation: 1_250, pods: 1 },
+      tookMs: [5_000, 5_000, 5_000],
     });
   });
   test('part of a group may be up', () =>
@@ -132,6 +133,7 @@ describe('replicas on their way', () => {
     expect(settleStarts(two, undefined, { starting: 2, up: 0, now: 5_000 })).toEqual({
       starts: [{ at: 0, replicas: 2 }],
       start: undefined,
+      tookMs: [],
     }));
   test('somebody else may have asked for more', () =>
     expect(settleStarts(two, undefined, { starting: 7, up: 0, now: 5_000 }).starts).toEqual([

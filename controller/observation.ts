@@ -1,0 +1,157 @@
+/**
+ * What happened in a pool between two looks, as one value: for the time line, metrics and the dashboard, whatever rule the
+ * pool has. Pure.
+ *
+ * It comes out of two samples of the queue (their counters, their lengths), the curve of arrivals between them, and the
+ * replicas that were asked for and came up. Sums are never negative: counters that begin anew, as after a flush of Redis,
+ * give zeros, and so does the first look. What is remembered for the next one is small, and for an idle pool next to nothing.
+ */
+import type { PoolSample } from '../queue/combine.ts';
+import { waitsOf, withLook, type Curve, type Look } from './arrivals.ts';
+import { settleStarts, type Starting } from './learn.ts';
+import type { Sampled } from './sampler.ts';
+import type { Step } from './step.ts';
+
+export interface Observation {
+  /** ms since the epoch. */
+  readonly at: number;
+  /** Whether the queue could be read. While it could not, what it holds is what it held last, and all sums are zero. */
+  readonly known: boolean;
+  /** What the sums are over, ms: since the sample before; 0 for the first one, and when there was no new one. */
+  readonly sinceMs: number;
+  readonly waiting: number;
+  readonly inFlight: number;
+  readonly delayed: number;
+  readonly dead: number;
+  /** Replicas that exist, those that are up, and those that the pool should have. */
+  readonly replicas: number;
+  readonly ready: number;
+  readonly desired: number;
+  /** Tasks that came and that were taken, counted or not: plain workers are seen by what is missing in the list. */
+  readonly arrived: number;
+  readonly taken: number;
+  readonly completed: number;
+  readonly failed: number;
+  readonly retried: number;
+  /** Sum of the service times of the last three, ms. */
+  readonly serviceMs: number;
+  /** How long the taken tasks had waited, to within the time between two samples. */
+  readonly waits: readonly { readonly waitMs: number; readonly tasks: number }[];
+  /** How long each replica took that came up, from when it was asked for, ms. Where nobody saw that, it is left out. */
+  readonly startsMs: readonly number[];
+  /** The decision: why, and in words. */
+  readonly cause: string;
+  readonly reason: string;
+}
+
+/** What is remembered from one look to the next. */
+export interface Observed {
+  /** The last one that was known. */
+  readonly sample: PoolSample | undefined;
+  readonly curve: Curve;
+  readonly ready: number;
+  readonly starts: readonly Starting[];
+}
+
+interface Seen {
+  readonly now: number;
+  readonly sampled: Sampled;
+  readonly step: Step;
+}
+
+/** After a step: what happened since `before`, the last look; `undefined` before the first one. */
+export function observe(
+  { now, sampled, step }: Seen,
+  before: Observed | undefined,
+): { readonly observation: Observation; readonly observed: Observed } {
+  const { replicas, decision, scaled } = step;
+  const known = sampled.kind === 'known';
+  const sample = known ? sampled.sample : before?.sample;
+  const last = before?.sample;
+  // counters that went back are of another Redis, or of one that was emptied
+  const follows = known && last !== undefined && !wentBack(last, sampled.sample);
+  const { curve, arrived, waits } =
+    known && sampled.sample !== last
+      ? withSample(sampled.sample, sampled.quietUntil, follows ? before : undefined)
+      : { curve: before?.curve ?? [], arrived: 0, waits: [] };
+  const { starts, startsMs } = startsAfter(step, now, before);
+  const grown = (of: (sample: PoolSample) => number): number =>
+    follows ? Math.max(0, of(sampled.sample) - of(last)) : 0;
+  return {
+    observation: {
+      at: now,
+      known,
+      sinceMs: grown((one) => one.now),
+      waiting: sample?.waiting ?? 0,
+      inFlight: sample?.inFlight ?? 0,
+      delayed: sample?.delayed ?? 0,
+      dead: sample?.dead ?? 0,
+      replicas: replicas.existing,
+      ready: replicas.ready,
+      desired: decision.desired,
+      arrived,
+      taken: follows ? Math.max(0, arrived + last.waiting - sampled.sample.waiting) : 0,
+      completed: grown(({ counters }) => counters.completed),
+      failed: grown(({ counters }) => counters.failed),
+      retried: grown(({ counters }) => counters.retried),
+      serviceMs: grown(({ counters }) => counters.serviceUs / 1e3),
+      waits,
+      startsMs,
+      cause: decision.cause,
+      reason: decision.reason,
+    },
+    observed: {
+      sample,
+      curve,
+      ready: replicas.ready,
+      starts:
+        scaled && scaled.to > scaled.from
+          ? [...starts, { at: now, replicas: scaled.to - scaled.from }]
+          : starts,
+    },
+  };
+}
+
+/** The curve goes on with every sample, by the clock of Redis. `quietUntil`: when the queues were still empty, if known. */
+function withSample(
+  { now, waiting, counters }: PoolSample,
+  quietUntil: number | undefined,
+  before: Observed | undefined,
+): Pick<Observation, 'arrived' | 'waits'> & Pick<Observed, 'curve'> {
+  const { sample, curve = [] } = before ?? {};
+  const last = curve.at(-1);
+  if (!last || !sample) return { curve: [lookAt(now, waiting, 0)], arrived: 0, waits: [] };
+  // what was handed back waits again and is taken no more, so it does not count as having come twice
+  const arrived = Math.max(0, counters.taken + waiting - sample.counters.taken - sample.waiting);
+  const taken = arrived + sample.waiting - waiting;
+  // a list in which nothing moved: when that was seen is all there is to remember
+  if (waiting === 0 && arrived === 0 && taken === 0)
+    return { curve: [{ ...last, at: now }], arrived, waits: [] };
+  const quiet = quietUntil !== undefined && quietUntil > last.at && quietUntil < now;
+  const since = quiet ? [...curve, { ...last, at: quietUntil }] : curve;
+  const look = lookAt(now, last.arrived + arrived + Math.max(0, -taken), last.taken + Math.max(0, taken));
+  return { curve: withLook(since, look, 0), arrived, waits: waitsOf([...since, look]) };
+}
+
+function lookAt(at: number, arrived: number, taken: number): Look {
+  return { at, arrived, taken, done: 0, runMs: 0 };
+}
+
+/** Which replicas came up, and how long that took. What was starting before the first look began nobody knows when. */
+function startsAfter(
+  { replicas: { wanted, ready } }: Step,
+  now: number,
+  before: Observed | undefined,
+): { starts: readonly Starting[]; startsMs: readonly number[] } {
+  const starting = Math.max(0, wanted - ready);
+  if (!before) return { starts: starting > 0 ? [{ at: Number.NaN, replicas: starting }] : [], startsMs: [] };
+  const up = Math.max(0, ready - before.ready);
+  const { starts, tookMs } = settleStarts(before.starts, undefined, { starting, up, now });
+  return { starts, startsMs: tookMs.filter(Number.isFinite) };
+}
+
+function wentBack({ counters: before }: PoolSample, { counters: after }: PoolSample): boolean {
+  return (['completed', 'failed', 'retried', 'cancelled', 'serviceUs'] as const).some(
+    (name) => after[name] < before[name],
+  );
+}
