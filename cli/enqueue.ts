@@ -1,6 +1,8 @@
 /** `millrace enqueue`: one task from the command line, or one in each line of stdin, pushed as they come. */
 import { parseTask, type Queue } from '../queue/queue.ts';
 import type { QueueFlags } from '../queue/flags.ts';
+import { stampText } from '../queue/tracing.ts';
+import type { Trace } from '../runtime/opentelemetry.ts';
 import { UsageError } from '../runtime/program.ts';
 import { withQueue } from './client.ts';
 import { writeResult } from './result.ts';
@@ -14,8 +16,15 @@ export interface EnqueueFlags {
   readonly timeout?: number;
 }
 
-/** Prints the tasks' ids, or with `wait` their results, in the order of the tasks: one a line where there are many. */
-export async function enqueue(task: string | undefined, flags: EnqueueFlags & QueueFlags): Promise<void> {
+/**
+ * Prints the tasks' ids, or with `wait` their results, in the order of the tasks: one a line where there are many. `trace`:
+ * the one that the shell is in, for tasks that can carry it.
+ */
+export async function enqueue(
+  task: string | undefined,
+  flags: EnqueueFlags & QueueFlags,
+  trace: Trace | undefined,
+): Promise<void> {
   const fromStdin = flags.stdin === true || task === '-';
   if (fromStdin && task !== undefined && task !== '-')
     throw new UsageError('a task is given, and --stdin as well: choose one');
@@ -25,17 +34,18 @@ export async function enqueue(task: string | undefined, flags: EnqueueFlags & Qu
     );
   if (flags.timeout !== undefined && !flags.wait)
     throw new UsageError('--timeout is for --wait: add that, or leave it out');
+  const stamp = (raw: Buffer): Buffer => (trace ? stampText(raw, trace) : raw);
   const when = flags.delay === undefined ? {} : { delayMs: flags.delay };
   await withQueue(flags, async (queue) => {
     if (!fromStdin) {
-      const id = await queue.enqueue(task, when);
+      const id = await queue.enqueue(stamp(Buffer.from(task ?? '')), when);
       if (flags.wait) writeResult(await waitFor(queue, id, flags));
       else process.stdout.write(`${id}\n`);
       return;
     }
     const awaited: (string | Buffer)[] = [];
     for await (const lines of lineBatches(process.stdin)) {
-      const ids = await queue.enqueueMany(lines, when);
+      const ids = await queue.enqueueMany(lines.map(stamp), when);
       if (flags.wait) awaited.push(...lines.map((line) => parseTask(line).id));
       else process.stdout.write(`${ids.join('\n')}\n`);
     }

@@ -14,6 +14,7 @@ import {
   strict,
   UsageError,
 } from '../runtime/program.ts';
+import { readTrace } from '../runtime/opentelemetry.ts';
 import { version } from '../runtime/version.ts';
 import { peers, type Peer } from '../simulate/peers.ts';
 import { traceKinds } from '../simulate/generate.ts';
@@ -48,7 +49,8 @@ function build(): Command {
     .option('--timeout <duration>', 'with --wait, give up after this long', duration)
     .action(async (task: string | undefined, flags: Flags<import('./enqueue.ts').EnqueueFlags>) => {
       const { enqueue } = await import('./enqueue.ts');
-      await enqueue(task, flags);
+      const { TRACEPARENT: traceparent, TRACESTATE: tracestate } = process.env;
+      await enqueue(task, flags, readTrace({ traceparent, tracestate }));
     });
 
   addQueueFlags(

@@ -18,6 +18,7 @@ import { readProgress } from './progress.ts';
 import { openResults, type ResultOptions, type Results } from './results.ts';
 import { defineScripts } from './scripts.ts';
 import { delayedMember, encodeTask, type EncodedTask } from './task.ts';
+import { traced } from './tracing.ts';
 
 export { NotReplicated, type Durability } from './durability.ts';
 export { TaskCancelled } from './cancel.ts';
@@ -54,7 +55,7 @@ export interface Queue extends AsyncDisposable {
   readonly keys: QueueKeys;
   /**
    * Adds one task and returns its id. Text and bytes are pushed as they are, anything else as JSON; an object without
-   * an `id` is given one. The error of an earlier task with that id is forgotten, and a cancel of it taken back.
+   * an `id` is given one, and `traceparent` where an OpenTelemetry span is active. The error of an earlier task with that id is forgotten, and a cancel of it taken back.
    */
   enqueue(task: unknown, options?: EnqueueOptions): Promise<string>;
   /** Adds many tasks, in their order, in as few round trips as is kind to the server; returns their ids. */
@@ -109,12 +110,17 @@ export function openQueue(options: QueueOptions = {}): Queue {
   };
   return {
     keys,
-    enqueue: async (task, when) => {
-      const encoded = encodeTask(task);
-      await push(target, [encoded], dueIn(when));
-      return encoded.id.toString();
-    },
-    enqueueMany: (tasks, when) => enqueueMany(target, tasks, dueIn(when)),
+    enqueue: (task, when) =>
+      traced(keys.queue, async (stamp) => {
+        const encoded = encodeTask(stamp(task));
+        await push(target, [encoded], dueIn(when));
+        return { tasks: 1, value: encoded.id.toString() };
+      }),
+    enqueueMany: (tasks, when) =>
+      traced(keys.queue, async (stamp) => {
+        const ids = await enqueueMany(target, tasks, dueIn(when), stamp);
+        return { tasks: ids.length, value: ids };
+      }),
     result: ((id, asked) => results.wait(id, asked)) as Queue['result'],
     cancel: (id) => cancelTask(redis, keys, id),
     progress: (id) => readProgress(redis, keys, id),
@@ -145,12 +151,13 @@ async function enqueueMany(
   target: PushTarget,
   tasks: Iterable<unknown> | AsyncIterable<unknown>,
   delayMs: number | undefined,
+  stamp: (task: unknown) => unknown,
 ): Promise<string[]> {
   const ids: string[] = [];
   let batch: EncodedTask[] = [];
   let bytes = 0;
   for await (const task of tasks) {
-    const encoded = encodeTask(task);
+    const encoded = encodeTask(stamp(task));
     ids.push(encoded.id.toString());
     batch.push(encoded);
     bytes += encoded.raw.length;

@@ -100,7 +100,7 @@ export function encodeTask(task: unknown): EncodedTask {
   return { id: parseTask(Buffer.from(raw)).id, raw };
 }
 
-function isPlainObject(value: unknown): value is Record<string, unknown> {
+export function isPlainObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value) && !('toJSON' in value);
 }
 

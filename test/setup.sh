@@ -7,13 +7,20 @@ command -v valkey-server >/dev/null || need redis-server redis-server
 need shellcheck shellcheck
 need openssl openssl
 need python3 python3
+need promtool prometheus
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 [ ${#missing[@]} = 0 ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   echo "setup: installing ${missing[*]}" >&2
   apt-get update -qq
+  # Debian starts what it installs unless this forbids it; the tests start servers of their own
+  policy=/usr/sbin/policy-rc.d
+  if [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+  fi
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-  # Debian starts what it installs; the tests start servers of their own
   exit 0
 fi
 echo "setup: the tests need ${missing[*]}: install them with the system's package manager" >&2

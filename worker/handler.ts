@@ -2,6 +2,7 @@
  * What a worker asks of the code that does the work. A module handler is this function itself; the command
  * handler wraps a program in it. The loop knows nothing else about handlers.
  */
+import type { Trace } from '../runtime/opentelemetry.ts';
 
 export interface TaskContext {
   /** The field of the result hash that the outcome goes to. */
@@ -16,6 +17,11 @@ export interface TaskContext {
    */
   readonly signal: AbortSignal;
   readonly queue: string;
+  /**
+   * W3C Trace Context, to go on with the trace that the task belongs to: what the task brought in its field `traceparent`, or
+   * the span of this attempt where the program has an OpenTelemetry SDK. `undefined` where there is neither.
+   */
+  readonly trace: Trace | undefined;
   /**
    * Tells those who ask how far the task is: any JSON value of at most 16 KB. The latest one wins; call it as often as
    * you like, it is written at most four times a second.

@@ -4,12 +4,14 @@
 import { TaskCancelled } from '../queue/cancel.ts';
 import { parseTask } from '../queue/task.ts';
 import type { Delivery, Past } from '../queue/turn.ts';
+import { openTelemetry } from '../runtime/opentelemetry.ts';
 import { describeError } from './describe-error.ts';
 import { encodeResult } from './encode.ts';
 import type { Handler } from './handler.ts';
 import type { ProgressOutbox } from './progress.ts';
 import { retryAfter } from './retry-after.ts';
 import { nextAttempt, type RetryPolicy } from './retry.ts';
+import { broughtTrace, startAttempt, type AttemptSpan } from './tracing.ts';
 
 export type Outcome =
   | { readonly kind: 'result'; readonly value: string | Buffer }
@@ -61,17 +63,14 @@ export function runTask(
   const { id, value } = parseTask(delivery.raw);
   const name = id.toString();
   let over = false;
-  const finish = (outcome: Outcome): Finished => {
+  let span: AttemptSpan | undefined;
+  const finish = (ended: Outcome, error?: unknown): Finished => {
     over = true;
     outbox.ended(name);
     const cancelled = signal.aborted && signal.reason instanceof TaskCancelled;
-    return {
-      delivery,
-      id,
-      attempt,
-      outcome: cancelled ? { kind: 'cancelled' } : outcome,
-      serviceMs: performance.now() - started,
-    };
+    const outcome: Outcome = cancelled ? { kind: 'cancelled' } : ended;
+    span?.end(outcome.kind, error);
+    return { delivery, id, attempt, outcome, serviceMs: performance.now() - started };
   };
   const succeed = (result: unknown): Finished =>
     finish({ kind: 'result', value: encodeResult(result, deps.maxResultBytes) });
@@ -79,8 +78,8 @@ export function runTask(
     if (signal.aborted) return finish({ kind: 'release' });
     const next = nextAttempt({ attempt, error, policy: deps.retry, random: deps.random() });
     return next.kind === 'dead'
-      ? finish({ kind: 'dead', error: next.reason })
-      : finish({ kind: 'retry', delayMs: next.delayMs, error: describeError(error) });
+      ? finish({ kind: 'dead', error: next.reason }, error)
+      : finish({ kind: 'retry', delayMs: next.delayMs, error: describeError(error) }, error);
   };
   if (poison)
     return obituary(delivery.past, deps).then((error) => finish({ kind: 'dead', error, poison: true }));
@@ -88,8 +87,12 @@ export function runTask(
   const progress = (report: unknown): void => void (over || outbox.report(name, report));
   try {
     const { raw } = delivery;
-    const context = { id: name, raw, attempt, signal, queue: deps.queue, progress, retryAfter };
-    const answer = deps.handler(value, context);
+    const { queue, handler } = deps;
+    const api = openTelemetry();
+    if (api) span = startAttempt(api, { queue, id: name, raw, attempt, value });
+    const trace = span ? span.trace : broughtTrace(value);
+    const context = { id: name, raw, attempt, signal, queue, trace, progress, retryAfter };
+    const answer = span ? span.inside(() => handler(value, context)) : handler(value, context);
     return isThenable(answer) ? Promise.resolve(answer).then(succeed).catch(fail) : succeed(answer);
   } catch (error) {
     return fail(error);

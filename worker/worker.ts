@@ -22,6 +22,7 @@ import type { RetryPolicy } from './retry.ts';
 import { createSlots, type Slots } from './slots.ts';
 
 export { TaskCancelled } from '../queue/cancel.ts';
+export type { Trace } from '../runtime/opentelemetry.ts';
 export type { Handler, TaskContext } from './handler.ts';
 export type { RetryPolicy } from './retry.ts';
 

@@ -45,6 +45,17 @@ describe('enqueue', () => {
     expect(tasks).toEqual([Buffer.from('last'), Buffer.from([0xff, 0x00]), Buffer.from('one')]);
   });
 
+  test("the shell's trace goes along with tasks that can carry it", async () => {
+    const { keys, flags } = freshKeys();
+    const traceparent = `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`;
+    const input = '{"id":"a1","n":2}\nplain\n';
+    const inTrace = { ...env, TRACEPARENT: traceparent };
+    const ended = await millrace(['enqueue', '-', ...flags], { env: inTrace, input });
+    expect(ended.stdout).toBe('a1\nplain\n');
+    const tasks = await server.client().lrange(keys.queue, 0, -1);
+    expect(tasks).toEqual(['plain', `{"traceparent":"${traceparent}","id":"a1","n":2}`]);
+  });
+
   test('--delay puts it among the delayed, due then', async () => {
     const { keys, flags } = freshKeys();
     const before = Date.now();

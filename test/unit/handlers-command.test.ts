@@ -36,6 +36,16 @@ describe('a task', () => {
     expect(String(result)).toBe('tiles tile 7 3 x');
   });
 
+  test('brings its trace in the environment, and none is inherited', async () => {
+    const env = { ...suite.marked.env, TRACEPARENT: 'of the worker', TRACESTATE: 'of the worker' };
+    const handler = await open(sh('echo "${TRACEPARENT-unset} ${TRACESTATE-unset}"'), { env });
+    expect(String(await run(handler, '', { trace: { traceparent: '00-1', tracestate: 'a=b' } }))).toBe(
+      '00-1 a=b\n',
+    );
+    expect(String(await run(handler, '', { trace: { traceparent: '00-1' } }))).toBe('00-1 unset\n');
+    expect(String(await run(handler, ''))).toBe('unset unset\n');
+  });
+
   test.each([
     ['an id with a NUL', 'a\0b'],
     ['a long id', 'x'.repeat(4097)],

@@ -35,6 +35,12 @@ describe('the protocol', () => {
     expect(result).toEqual({ id: 'tile 7', task: 'message of mine', attempt: 3 });
   });
 
+  test('and its trace, where it has one', async () => {
+    const trace = { traceparent: '00-1', tracestate: 'a=b' };
+    const result = await run(await open(), 'message of mine', { trace });
+    expect(result).toMatchObject({ attempt: 1, ...trace });
+  });
+
   test.each<[string, string | Buffer, unknown]>([
     ['text', 'plain text', 'plain text'],
     ['empty text', '', ''],

@@ -46,7 +46,8 @@ const MAX_VARIABLE_BYTES = 4096;
 
 /**
  * Opens a command that is started once per task, with `MILLRACE_TASK_ID`, `MILLRACE_ATTEMPT` and
- * `MILLRACE_QUEUE` in its environment (an id or a queue that has a NUL or over 4 KB is left out).
+ * `MILLRACE_QUEUE` in its environment (an id or a queue that has a NUL or over 4 KB is left out), and with `TRACEPARENT` and
+ * `TRACESTATE` where the task belongs to a trace.
  *
  * @throws HandlerLoadError when the command names no program that can be started
  */
@@ -147,12 +148,17 @@ function collect(child: Child, maxBytes: number): () => Buffer {
   };
 }
 
-function taskEnvironment(env: NodeJS.ProcessEnv, { id, attempt, queue }: TaskContext): NodeJS.ProcessEnv {
+function taskEnvironment(
+  env: NodeJS.ProcessEnv,
+  { id, attempt, queue, trace }: TaskContext,
+): NodeJS.ProcessEnv {
   return {
     ...env,
     MILLRACE_TASK_ID: variable(id),
     MILLRACE_ATTEMPT: String(attempt),
     MILLRACE_QUEUE: variable(queue),
+    TRACEPARENT: trace?.traceparent,
+    TRACESTATE: trace?.tracestate,
   };
 }
 

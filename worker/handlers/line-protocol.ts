@@ -2,7 +2,8 @@
  * What a kept-running program and the worker say to each other, one JSON object a line:
  *
  *     → {"id":"7","task":"…","attempt":1}     the task as a string; bytes that are no text are base64,
- *                                             with "encoding":"base64" beside them
+ *                                             with "encoding":"base64" beside them; "traceparent" and
+ *                                             "tracestate" where the task belongs to a trace
  *     ← {"result":…}                          a string is stored as it is, other JSON as JSON;
  *                                             with "encoding":"base64", a string is decoded to bytes
  *     ← {"error":"…","retry":false}           the attempt failed; "retry":false makes it final, "retryAfter":"30s" (or
@@ -36,10 +37,10 @@ export interface Progress {
 }
 
 /** The line for a task, with its line end. */
-export function encodeTask({ id, raw, attempt }: TaskContext): string {
+export function encodeTask({ id, raw, attempt, trace }: TaskContext): string {
   const message = isUtf8(raw)
-    ? { id, task: raw.toString('utf8'), attempt }
-    : { id, task: raw.toString('base64'), encoding: 'base64', attempt };
+    ? { id, task: raw.toString('utf8'), attempt, ...trace }
+    : { id, task: raw.toString('base64'), encoding: 'base64', attempt, ...trace };
   return `${JSON.stringify(message)}\n`;
 }
 

@@ -1,0 +1,105 @@
+/**
+ * OpenTelemetry where the user's program has it, and nothing where it does not. An SDK registers itself under one global
+ * symbol for all of version 1 of the API; whatever copies of the API there are find it by that. So do we, without importing
+ * any: a bundled worker could not resolve the user's copy anyway. Without an SDK all this is one look at `globalThis`.
+ *
+ * The types are the part of @opentelemetry/api 1.x that is called here; test/unit/tracing.test.ts holds them to the real SDK.
+ */
+const API = Symbol.for('opentelemetry.js.api.1');
+/** Under this key a context holds its span. */
+const SPAN = Symbol.for('OpenTelemetry Context Key SPAN');
+
+export interface OpenTelemetry {
+  readonly trace: { getTracer(name: string): Tracer };
+  readonly context: {
+    active(): Context;
+    with<T>(context: Context, run: () => T): T;
+  };
+  readonly propagation: {
+    inject(context: Context, carrier: Carrier, setter: Setter): void;
+    extract(context: Context, carrier: Carrier, getter: Getter): Context;
+  };
+}
+
+export interface Context {
+  getValue(key: symbol): unknown;
+  setValue(key: symbol, value: unknown): Context;
+}
+
+interface Tracer {
+  startSpan(name: string, options: SpanOptions, context?: Context): Span;
+}
+
+interface SpanOptions {
+  readonly kind: SpanKind;
+  /** Whatever the context says, the span begins a trace. */
+  readonly root?: boolean;
+  readonly attributes: Readonly<Record<string, string | number>>;
+  readonly links?: readonly { readonly context: unknown }[];
+}
+
+export interface Span {
+  spanContext(): unknown;
+  setAttribute(name: string, value: string | number): void;
+  setStatus(status: { readonly code: number; readonly message?: string }): void;
+  recordException(error: { readonly name?: string; readonly message: string }): void;
+  end(): void;
+}
+
+export const SpanKind = { producer: 3, consumer: 4 } as const;
+export type SpanKind = (typeof SpanKind)[keyof typeof SpanKind];
+export const STATUS_ERROR = 2;
+
+/** What travels with a task: W3C Trace Context. */
+export interface Trace {
+  readonly traceparent: string;
+  readonly tracestate?: string;
+}
+
+type Carrier = Record<string, string>;
+
+interface Setter {
+  set(carrier: Carrier, key: string, value: string): void;
+}
+
+interface Getter {
+  get(carrier: Carrier, key: string): string | undefined;
+  keys(carrier: Carrier): string[];
+}
+
+const setter: Setter = { set: (carrier, key, value) => void (carrier[key] = value) };
+const getter: Getter = { get: (carrier, key) => carrier[key], keys: (carrier) => Object.keys(carrier) };
+
+/** The API of the SDK that this program has registered; `undefined` where there is none. */
+export function openTelemetry(): OpenTelemetry | undefined {
+  const api = (globalThis as { [API]?: Partial<OpenTelemetry> })[API];
+  return api?.trace && api.context && api.propagation ? (api as OpenTelemetry) : undefined;
+}
+
+/** What to send along, so that whoever receives it goes on with the trace of `context`; `undefined` where there is none. */
+export function traceOf({ propagation }: OpenTelemetry, context: Context): Trace | undefined {
+  const carrier: Carrier = {};
+  propagation.inject(context, carrier, setter);
+  return readTrace(carrier);
+}
+
+/** The context that another program sent along. */
+export function contextOf({ context, propagation }: OpenTelemetry, trace: Trace): Context {
+  return propagation.extract(context.active(), { ...trace }, getter);
+}
+
+export function withSpan(context: Context, span: Span): Context {
+  return context.setValue(SPAN, span);
+}
+
+export function spanOf(context: Context): Span | undefined {
+  return context.getValue(SPAN) as Span | undefined;
+}
+
+/** The trace context in the fields of an object, if it has one that is well-formed. */
+export function readTrace(fields: object): Trace | undefined {
+  const { traceparent, tracestate } = fields as { traceparent?: unknown; tracestate?: unknown };
+  if (typeof traceparent !== 'string' || !/^[\da-f]{2}-[\da-f]{32}-[\da-f]{16}-[\da-f]{2}$/.test(traceparent))
+    return undefined;
+  return typeof tracestate === 'string' && tracestate !== '' ? { traceparent, tracestate } : { traceparent };
+}
