@@ -1,7 +1,8 @@
 /**
  * Renders manifests/ from the chart, for those who install without Helm: `install.yaml` (everything, for the whole
- * cluster, in the namespace millrace-system) and `crd.yaml` (the definition alone). With `--check` it writes nothing
- * and fails when a file is not what the chart renders, so that they are never edited by hand.
+ * cluster, in the namespace millrace-system) and `crd.yaml` (the definition alone); and `workerpool.schema.json` for their
+ * editors. With `--check` it writes nothing and fails when a file is not what the chart renders, so that they are never
+ * edited by hand.
  *
  * Helm comes from the environment variable HELM, else from PATH.
  */
@@ -9,6 +10,8 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process, { argv, env, stderr } from 'node:process';
+import { parse } from 'yaml';
+import { editorSchema, type CrdSchema } from './schema.ts';
 
 const root = join(import.meta.dirname, '..');
 const namespace = 'millrace-system';
@@ -36,7 +39,28 @@ export function renderManifests(helm: string): Record<string, string> {
   return {
     'install.yaml': `${banner}${withoutHelm(`---\n${namespaceManifest}${rendered}`)}`,
     'crd.yaml': `${banner}${withoutHelm(definition)}`,
+    'workerpool.schema.json': renderSchema(definition),
   };
+}
+
+interface Definition {
+  readonly spec: {
+    readonly group: string;
+    readonly names: { readonly kind: string };
+    readonly versions: readonly {
+      readonly name: string;
+      readonly schema: { readonly openAPIV3Schema: CrdSchema };
+    }[];
+  };
+}
+
+/** The file `workerpool.schema.json`, from the text of the chart's definition. */
+export function renderSchema(definition: string): string {
+  const { group, names, versions }: Definition['spec'] = (parse(definition) as Definition).spec;
+  const [version] = versions;
+  if (!version) throw new Error('the definition has no version');
+  const schema = editorSchema(version.schema.openAPIV3Schema, `${group}/${version.name}`, names.kind);
+  return `${JSON.stringify(schema, undefined, 2)}\n`;
 }
 
 function runHelm(helm: string, args: string[]): string {

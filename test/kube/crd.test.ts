@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { withDefaults, type WorkerPoolSpecInput } from '../../kube/defaults.ts';
 import { startApiServer, type ApiServer } from '../support/apiserver.ts';
-import { adopting, bad, base, container, secret, type Json } from './pools.ts';
+import { adopting, bad, base, container, good, type Json } from './pools.ts';
 
 const root = join(import.meta.dirname, '../..');
 const definition = join(root, 'charts/millrace/files/workerpools.yaml');
@@ -55,34 +55,6 @@ describe('accepted', () => {
     expect(await server.kubectl(args)).toMatch(/created/);
   });
 
-  const good: [what: string, spec: Json][] = [
-    ['the least', base],
-    ['an adopted Deployment', adopting],
-    ['a URL with everything', { ...base, redis: { url: 'rediss://user:p%40ss@redis.example.com:6380/15' } }],
-    ['an IPv6 address', { ...base, redis: { url: 'redis://[fd00::1]:6379' } }],
-    ['a user in the URL', { ...base, redis: { url: 'redis://user@redis', passwordFrom: secret } }],
-    ['a URL from a Secret', { ...base, redis: { urlFrom: secret } }],
-    [
-      'sentinels with TLS',
-      { ...base, redis: { sentinel: { name: 'm', nodes: ['a:26379', '[::1]:26379'] }, tls: {} } },
-    ],
-    ['a queue with any characters', { ...base, queue: '{orders}:tasks to do/ä' }],
-    ['a target wait', { ...base, scaling: { targetWait: '1m30s' } }],
-    [
-      'a target wait and tasks per replica',
-      { ...base, scaling: { targetWait: '100ms', tasksPerReplica: 3 } },
-    ],
-    [
-      'limits on steps',
-      { ...base, scaling: { scaleUp: { maxStep: '100%' }, scaleDown: { maxStep: 2, window: '0s' } } },
-    ],
-    ['durations as Go writes them', { ...base, scaling: { scaleDown: { window: '1h2m3.5s' } } }],
-    [
-      'limits of results and dead letters',
-      { ...base, results: { ttl: '36h', maxSize: '512Mi' }, deadLetters: { max: 1, maxAge: '0s' } },
-    ],
-    ['no pause at all', { ...base, retry: { backoff: { initial: '0', max: '0s' } } }],
-  ];
   test.each(good)('%s', async (_what, spec) => {
     expect(await refusal(spec)).toBe('accepted');
   });

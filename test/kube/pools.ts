@@ -1,4 +1,4 @@
-/** Specs of pools for the tests of the definition: two that are right, and those that the API server refuses. */
+/** Specs of pools for the tests of the definition: those that are right, and those that the API server refuses. */
 
 export type Json = Record<string, unknown>;
 
@@ -129,4 +129,31 @@ export const bad: [what: string, change: Json, message: string][] = [
     { template: undefined, scaleTargetRef: { kind: 'StatefulSet', name: 'x' } },
     'only a Deployment of apps/v1 can be scaled',
   ],
+];
+
+/** What is special about it, and the spec. */
+export const good: [what: string, spec: Json][] = [
+  ['the least', base],
+  ['an adopted Deployment', adopting],
+  ['a URL with everything', { ...base, redis: { url: 'rediss://user:p%40ss@redis.example.com:6380/15' } }],
+  ['an IPv6 address', { ...base, redis: { url: 'redis://[fd00::1]:6379' } }],
+  ['a user in the URL', { ...base, redis: { url: 'redis://user@redis', passwordFrom: secret } }],
+  ['a URL from a Secret', { ...base, redis: { urlFrom: secret } }],
+  [
+    'sentinels with TLS',
+    { ...base, redis: { sentinel: { name: 'm', nodes: ['a:26379', '[::1]:26379'] }, tls: {} } },
+  ],
+  ['a queue with any characters', { ...base, queue: '{orders}:tasks to do/ä' }],
+  ['a target wait', { ...base, scaling: { targetWait: '1m30s' } }],
+  ['a target wait and tasks per replica', { ...base, scaling: { targetWait: '100ms', tasksPerReplica: 3 } }],
+  [
+    'limits on steps',
+    { ...base, scaling: { scaleUp: { maxStep: '100%' }, scaleDown: { maxStep: 2, window: '0s' } } },
+  ],
+  ['durations as Go writes them', { ...base, scaling: { scaleDown: { window: '1h2m3.5s' } } }],
+  [
+    'limits of results and dead letters',
+    { ...base, results: { ttl: '36h', maxSize: '512Mi' }, deadLetters: { max: 1, maxAge: '0s' } },
+  ],
+  ['no pause at all', { ...base, retry: { backoff: { initial: '0', max: '0s' } } }],
 ];

@@ -128,6 +128,25 @@ describe('the definition', () => {
     expect(fields(root).length).toBeGreaterThan(80);
   });
 
+  test('describes in whole sentences', () => {
+    const curt = fields(root).filter(
+      ([path, { description = '' }]) =>
+        path !== 'metadata' && !/^[A-Z0-9].{10,}\.$/s.test(description.trim()),
+    );
+    expect(curt.map(([path]) => path)).toEqual([]);
+  });
+
+  test('shows how to write every text that a user may write and that is not one of a few words', () => {
+    const vague = fields(specSchema, 'spec').filter(
+      ([path, { type, enum: words, description = '' }]) =>
+        type === 'string' &&
+        !words &&
+        !path.endsWith('{}') &&
+        !/Example: |such as |Default: |Always, or not set/.test(description),
+    );
+    expect(vague.map(([path]) => path)).toEqual([]);
+  });
+
   test('names the default in the description of every field that has one', () => {
     const silent = fields(root).filter(
       ([, schema]) =>
