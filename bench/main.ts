@@ -11,17 +11,19 @@ import { version } from '../runtime/version.ts';
 import type { Bench, BenchOptions } from './report.ts';
 
 const benches: Record<string, () => Promise<Bench>> = {
+  burst: async () => (await import('./burst.ts')).burst,
   latency: async () => (await import('./latency.ts')).latency,
   memory: async () => (await import('./memory.ts')).memory,
   policy: async () => (await import('./policy.ts')).policy,
   throughput: async () => (await import('./throughput.ts')).throughput,
+  wake: async () => (await import('./wake.ts')).wake,
 };
 
 interface Flags {
   readonly json?: boolean;
   readonly seconds: number;
   readonly tasks?: number;
-  readonly rounds: number;
+  readonly rounds?: number;
 }
 
 const durations = (text: string): number[] => text.split(',').map(duration);
@@ -34,7 +36,7 @@ async function main(): Promise<void> {
     .option('--json', 'one JSON object as the last line of stdout; progress to stderr')
     .option('--seconds <n>', 'about how long one measurement takes', integer(1, 600), 1)
     .option('--tasks <n>', 'tasks in one measurement', integer(100, 1_000_000_000))
-    .option('--rounds <n>', 'how often everything is measured', integer(1, 1_000), 5)
+    .option('--rounds <n>', 'how often everything is measured', integer(1, 1_000))
     .option('--trace <file>', 'policy: CSV to simulate, instead of generated traces')
     .option('--start-time <list>', 'policy: start times of a pod', durations, [1_000, 5_000, 30_000])
     .option('--target <duration>', 'policy: the wait to hold', duration, 10_000)

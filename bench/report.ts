@@ -5,7 +5,8 @@ export interface BenchOptions {
   readonly seconds: number;
   /** At most so many tasks in one measurement; `undefined` for the benchmark's own number. */
   readonly tasks: number | undefined;
-  readonly rounds: number;
+  /** How often everything is measured; `undefined` for the benchmark's own number. */
+  readonly rounds: number | undefined;
   /** Of what is simulated rather than measured; times in ms. */
   readonly simulated: {
     readonly trace?: string;

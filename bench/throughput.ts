@@ -21,6 +21,8 @@ const BULLMQ_100 = 'BullMQ, concurrency 100';
 const PLAIN = 'RPOP, HSET one by one';
 const LIMIT = 'limit: RPOP, HSET 64 deep';
 
+const ROUNDS = 5;
+
 type Rounds = Map<string, { readonly without: Drain[]; readonly withAof: Drain[] }>;
 
 export const throughput: Bench = async (options) => {
@@ -34,13 +36,14 @@ export const throughput: Bench = async (options) => {
     drainer(server, PLAIN, 'client-plain.ts'),
     drainer(server, LIMIT, 'client-pipelined.ts'),
   ].map((contestant) => stack.use(contestant));
-  const rounds = await measure(server, contestants, options);
+  const count = options.rounds ?? ROUNDS;
+  const rounds = await measure(server, contestants, count, options);
   const goals = goalsOf(rounds);
   return {
     text: `${rows(rounds)}\n${goalLines(goals)}`,
     data: {
       redis: server.version,
-      rounds: options.rounds,
+      rounds: count,
       contestants: Object.fromEntries(
         [...rounds].map(([name, { without, withAof }]) => [
           name,
@@ -55,6 +58,7 @@ export const throughput: Bench = async (options) => {
 async function measure(
   server: BenchRedis,
   contestants: readonly Contestant[],
+  count: number,
   options: BenchOptions,
 ): Promise<Rounds> {
   const sizes = new Map<string, number>();
@@ -67,7 +71,7 @@ async function measure(
     sizes.set(contestant.name, Math.min(most, Math.max(FEWEST_TASKS, wanted)));
   }
   const rounds: Rounds = new Map(contestants.map(({ name }) => [name, { without: [], withAof: [] }]));
-  for (let round = 1; round <= options.rounds; round++) {
+  for (let round = 1; round <= count; round++) {
     for (const aof of [false, true]) {
       await server.setAof(aof);
       for (const contestant of contestants) {

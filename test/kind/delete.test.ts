@@ -1,8 +1,9 @@
 /** Deleting a pool in the middle of its work: nothing of it stays in the cluster, and no task is lost. */
 import { describe, expect, inject, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
-import { poolOf, squares, squaresTemplate, type Pool } from '../support/kind-pool.ts';
+import { poolOf, type Pool } from '../support/kind-pool.ts';
 import { useRelease } from '../support/kind-release.ts';
+import { squares, squaresTemplate } from '../support/squares.ts';
 
 const place = inject('cluster');
 const GRACE_S = 10;

@@ -7,8 +7,9 @@ import { join } from 'node:path';
 import { describe, expect, inject, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { PYTHON_IMAGE } from '../support/kind-images.ts';
-import { nothingLeft, poolOf, squares, squaresTemplate, type Pool, type Task } from '../support/kind-pool.ts';
+import { nothingLeft, poolOf, type Pool } from '../support/kind-pool.ts';
 import { SYSTEM, useRelease } from '../support/kind-release.ts';
+import { squares, squaresTemplate, type Task } from '../support/squares.ts';
 
 const place = inject('cluster');
 const soon = { withinMs: 30_000, everyMs: 100 };

@@ -2,8 +2,9 @@
 import { describe, expect, inject, test } from 'vitest';
 import { bad, base } from '../kube/pools.ts';
 import { eventually } from '../support/eventually.ts';
-import { nothingLeft, poolOf, squares, squaresTemplate } from '../support/kind-pool.ts';
+import { nothingLeft, poolOf } from '../support/kind-pool.ts';
 import { useRelease } from '../support/kind-release.ts';
+import { squares, squaresTemplate } from '../support/squares.ts';
 
 const place = inject('cluster');
 const soon = { withinMs: 30_000, everyMs: 200 };

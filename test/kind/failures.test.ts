@@ -2,8 +2,9 @@
 import { describe, expect, inject, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { signalContainer } from '../support/kind-node.ts';
-import { nothingLeft, poolOf, squares, squaresTemplate, type Pool } from '../support/kind-pool.ts';
+import { nothingLeft, poolOf, type Pool } from '../support/kind-pool.ts';
 import { SYSTEM, useRelease } from '../support/kind-release.ts';
+import { squares, squaresTemplate } from '../support/squares.ts';
 
 const place = inject('cluster');
 const soon = { withinMs: 30_000, everyMs: 100 };

@@ -1,9 +1,10 @@
 /** What the README promises a newcomer: install, `helm test`, a pool, tasks in, results out, from nothing to nothing. */
 import { describe, expect, inject, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
-import { nothingLeft, poolOf, squares, squaresTemplate } from '../support/kind-pool.ts';
+import { nothingLeft, poolOf } from '../support/kind-pool.ts';
 import { SYSTEM, useRelease } from '../support/kind-release.ts';
 import { watch } from '../support/kind-watch.ts';
+import { squares, squaresTemplate } from '../support/squares.ts';
 
 const place = inject('cluster');
 

@@ -5,9 +5,10 @@
 import { describe, expect, inject, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { signalContainer, watchDeath } from '../support/kind-node.ts';
-import { poolOf, squares, squaresTemplate, type Pool, type Task } from '../support/kind-pool.ts';
+import { poolOf, type Pool } from '../support/kind-pool.ts';
 import { useRelease } from '../support/kind-release.ts';
 import { millrace } from '../support/millrace.ts';
+import { squares, squaresTemplate, type Task } from '../support/squares.ts';
 
 const place = inject('cluster');
 const soon = { withinMs: 40_000, everyMs: 50 };

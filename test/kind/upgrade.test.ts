@@ -1,8 +1,9 @@
 /** The life of a release under pools that work: upgraded with other values, uninstalled, installed again. */
 import { describe, expect, inject, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
-import { nothingLeft, poolOf, squares, squaresTemplate } from '../support/kind-pool.ts';
+import { nothingLeft, poolOf } from '../support/kind-pool.ts';
 import { SYSTEM, useRelease } from '../support/kind-release.ts';
+import { squares, squaresTemplate } from '../support/squares.ts';
 
 const place = inject('cluster');
 const soon = { withinMs: 30_000, everyMs: 100 };

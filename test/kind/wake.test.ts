@@ -1,9 +1,10 @@
 /** How fast an empty pool wakes, and what its processes cost: measured in pods, printed, and held against bounds. */
 import { describe, expect, inject, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
-import { poolOf, squares, squaresTemplate, type Pool } from '../support/kind-pool.ts';
+import { poolOf, type Pool } from '../support/kind-pool.ts';
 import { SYSTEM, useRelease, type Release } from '../support/kind-release.ts';
 import { watch, type Watch } from '../support/kind-watch.ts';
+import { squares, squaresTemplate } from '../support/squares.ts';
 
 const place = inject('cluster');
 const PUSHES = 5;

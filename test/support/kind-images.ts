@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
 import { buildImages } from '../../scripts/images.ts';
-import { connectCluster } from '../kind/cluster.ts';
+import { connectCluster, type Cluster } from '../kind/cluster.ts';
 
 /** The worker with test/fixtures/squares.ts at /app/squares.ts. */
 export const SQUARES_IMAGE = 'millrace-test/squares:1';
@@ -15,13 +15,17 @@ export const PYTHON_IMAGE = 'python:3.11-slim-bookworm';
 
 const fixtures = join(import.meta.dirname, '../fixtures');
 
-/** Builds what has changed and loads what the node does not have; nothing where there is no cluster. */
+/** Nothing where there is no cluster. */
 export async function setup(project: TestProject): Promise<void> {
   const place = project.getProvidedContext().cluster;
-  if (!place) return;
+  if (place) await loadTestImages(connectCluster(place));
+}
+
+/** Builds what has changed and loads what the node does not have. */
+export async function loadTestImages(cluster: Cluster): Promise<void> {
   const { worker, controller } = await buildImages();
   buildSquares(worker);
-  await connectCluster(place).loadImages([worker, controller, SQUARES_IMAGE, REDIS_IMAGE, PYTHON_IMAGE]);
+  await cluster.loadImages([worker, controller, SQUARES_IMAGE, REDIS_IMAGE, PYTHON_IMAGE]);
 }
 
 /** With the two lines that the worker's Dockerfile recommends. */

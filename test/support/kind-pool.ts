@@ -4,8 +4,8 @@
  */
 import { expect } from 'vitest';
 import { eventually, type Patience } from './eventually.ts';
-import { SQUARES_IMAGE } from './kind-images.ts';
 import type { Release } from './kind-release.ts';
+import type { Answer, Task } from './squares.ts';
 
 export interface PoolObject {
   readonly metadata: { readonly finalizers?: string[]; readonly deletionTimestamp?: string };
@@ -18,57 +18,6 @@ export interface PoolObject {
     readonly dead?: number;
     readonly lastDecision?: string;
     readonly conditions?: { type: string; status: string; reason: string; message: string }[];
-  };
-}
-
-export interface Task {
-  readonly id: string;
-  readonly n: number;
-  /** How long it takes, ms. */
-  readonly ms: number;
-  /** It takes memory, 8 MiB each `ms`, until there is none. */
-  readonly eats?: true;
-}
-
-export interface Answer {
-  readonly square: number;
-  readonly pod: string;
-  readonly release: string;
-  /** When its last run began, by the node's clock, ms. */
-  readonly began: number;
-}
-
-/** `count` tasks with ids of their own, of `ms` each. */
-export function squares(count: number, ms: number, prefix = 't'): Task[] {
-  return Array.from({ length: count }, (_, n) => ({ id: `${prefix}${n}`, n, ms }));
-}
-
-/** What a user may write for such workers; the strictest security context that Kubernetes knows. */
-export function squaresTemplate(container: object = {}, pod: object = {}): object {
-  return {
-    spec: {
-      terminationGracePeriodSeconds: 15,
-      ...pod,
-      securityContext: {
-        runAsNonRoot: true,
-        runAsUser: 1000,
-        runAsGroup: 1000,
-        seccompProfile: { type: 'RuntimeDefault' },
-      },
-      containers: [
-        {
-          name: 'worker',
-          image: SQUARES_IMAGE,
-          args: ['--module', '/app/squares.ts'],
-          securityContext: {
-            allowPrivilegeEscalation: false,
-            readOnlyRootFilesystem: true,
-            capabilities: { drop: ['ALL'] },
-          },
-          ...container,
-        },
-      ],
-    },
   };
 }
 

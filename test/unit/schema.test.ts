@@ -4,7 +4,7 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Ajv } from 'ajv';
+import { Ajv, type ValidateFunction } from 'ajv';
 import { describe, expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { renderSchema } from '../../scripts/manifests.ts';
@@ -23,7 +23,7 @@ const ajv = new Ajv({
 });
 // what editors show instead of their own words
 ajv.addVocabulary(['errorMessage', 'patternErrorMessage']);
-const validate = ajv.compile<unknown>(JSON.parse(text) as Json);
+const validate: ValidateFunction = ajv.compile(JSON.parse(text) as Json);
 
 /** What is wrong with an object, a line each; empty when nothing is. */
 function complaints(object: unknown): string[] {
