@@ -1,46 +1,65 @@
 /** `millrace dead`: what failed for good, and why; back to the queue with it, or away. */
-import type { QueueFlags } from '../queue/flags.ts';
-import type { DeadLetter, DeadSelection } from '../queue/queue.ts';
+import type { DeadLetter, DeadSelection, Queue } from '../queue/queue.ts';
 import { UsageError } from '../runtime/program.ts';
-import { withQueue } from './client.ts';
+import { withQueues } from './access.ts';
+import type { AccessFlags } from './access-flags.ts';
+import { print, type Output } from './output.ts';
 import { age, oneLine, table } from './table.ts';
 
-type Output = 'table' | 'json';
-
-export interface ListDeadFlags extends QueueFlags {
+export interface ListDeadFlags extends AccessFlags {
   readonly count: number;
   readonly output: Output;
 }
 
+/** A dead letter, and the queue whose it is. */
+interface Found {
+  readonly queue: string;
+  readonly letter: DeadLetter;
+}
+
 export async function listDead(flags: ListDeadFlags): Promise<void> {
-  await withQueue(flags, async (queue) => {
-    const letters = await queue.dead(flags.count);
-    if (flags.output === 'json') {
-      writeJson(letters);
-      return;
-    }
-    const rows = letters.map(({ at, attempts, worker, raw, error }) => [
-      when(at),
-      attempts,
-      worker,
-      oneLine(raw.toString(), 60),
-      oneLine(error, 200),
-    ]);
-    process.stdout.write(table(['WHEN', 'ATTEMPTS', 'WORKER', 'TASK', 'ERROR'], rows));
+  await withQueues(flags, async (queues) => {
+    const found = await ofAll(queues, (queue) => queue.dead(flags.count));
+    const newest = found.toSorted((a, b) => b.letter.at - a.letter.at).slice(0, flags.count);
+    await print(flags.output, newest.map(plain), () => {
+      const head = ['WHEN', 'QUEUE', 'ATTEMPTS', 'WORKER', 'TASK', 'ERROR'];
+      const rows = newest.map(({ queue, letter: { at, attempts, worker, raw, error } }) => [
+        when(at),
+        queue,
+        attempts,
+        worker,
+        oneLine(raw.toString(), 60),
+        oneLine(error, 200),
+      ]);
+      // of one queue the name is known
+      const shown = [head, ...rows].map((row) => row.filter((_, i) => i !== 1 || queues.length > 1));
+      return table(shown[0] as string[], shown.slice(1));
+    });
   });
 }
 
 /** All that is known of one task; there may be several letters of one id, the newest comes first. */
-export async function showDead(id: string, flags: QueueFlags & { readonly output: Output }): Promise<void> {
-  await withQueue(flags, async (queue) => {
-    const letters = (await queue.dead.find({ ids: [id] })).toReversed();
-    if (letters.length === 0) throw new Error(`no dead letter of task ${oneLine(id, 100)}`);
-    if (flags.output === 'json') writeJson(letters);
-    else process.stdout.write(letters.map((letter) => described(letter, Date.now())).join('\n'));
+export async function showDead(id: string, flags: AccessFlags & { readonly output: Output }): Promise<void> {
+  await withQueues(flags, async (queues) => {
+    const found = await ofAll(queues, async (queue) => (await queue.dead.find({ ids: [id] })).toReversed());
+    if (found.length === 0) throw new Error(`no dead letter of task ${oneLine(id, 100)}`);
+    await print(flags.output, found.map(plain), () =>
+      found.map(({ letter }) => described(letter, Date.now())).join('\n'),
+    );
   });
 }
 
-export interface ChooseDeadFlags extends QueueFlags {
+async function ofAll(
+  queues: readonly Queue[],
+  letters: (queue: Queue) => Promise<readonly DeadLetter[]>,
+): Promise<Found[]> {
+  const all = queues.map(async (queue) =>
+    (await letters(queue)).map((letter) => ({ queue: queue.keys.queue, letter })),
+  );
+  return (await Promise.all(all)).flat();
+}
+
+export interface ChooseDeadFlags extends AccessFlags {
   readonly all?: true;
   readonly error?: string;
   /** ms. */
@@ -54,8 +73,9 @@ export async function moveDead(
   flags: ChooseDeadFlags,
 ): Promise<void> {
   const which = selection(how, ids, flags);
-  await withQueue(flags, async (queue) => {
-    const moved = await queue.dead[how](which);
+  await withQueues(flags, async (queues) => {
+    let moved = 0;
+    for (const queue of queues) moved += await queue.dead[how](which);
     if (moved === 0 && ids.length > 0) throw new Error('no dead letter was chosen by that: see dead list');
     process.stdout.write(`${moved} ${how === 'requeue' ? 'requeued' : 'dropped'}\n`);
   });
@@ -95,9 +115,8 @@ function when(at: number): string {
 }
 
 /** A task may be any bytes: where it is not text, it is base64 and says so. */
-function writeJson(letters: readonly DeadLetter[]): void {
-  const entries = letters.map(({ raw, ...letter }) => ({ ...letter, ...textOrBase64(raw) }));
-  process.stdout.write(`${JSON.stringify(entries, undefined, 2)}\n`);
+function plain({ queue, letter: { raw, ...letter } }: Found): object {
+  return { queue, ...letter, ...textOrBase64(raw) };
 }
 
 function textOrBase64(raw: Buffer): { task: string } | { taskBase64: string } {

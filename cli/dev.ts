@@ -10,7 +10,7 @@ import { pino } from 'pino';
 import type { QueueFlags } from '../queue/flags.ts';
 import { onSignals } from '../runtime/lifecycle.ts';
 import { UsageError } from '../runtime/program.ts';
-import { checkedAddress, checkedKeys } from './client.ts';
+import { checkedAddress, checkedKeys } from './checked.ts';
 import { devSettings, readPool, type DevFlags } from './dev-settings.ts';
 import { createNarrator } from './narrator.ts';
 import { startLocalRedis, type LocalRedis } from './local-redis.ts';

@@ -1,10 +1,10 @@
 /** `millrace enqueue`: one task from the command line, or one in each line of stdin, pushed as they come. */
 import { parseTask, type Queue } from '../queue/queue.ts';
-import type { QueueFlags } from '../queue/flags.ts';
 import { stampText } from '../queue/tracing.ts';
 import type { Trace } from '../runtime/opentelemetry.ts';
 import { UsageError } from '../runtime/program.ts';
-import { withQueue } from './client.ts';
+import { withQueue } from './access.ts';
+import type { AccessFlags } from './access-flags.ts';
 import { writeResult } from './result.ts';
 
 export interface EnqueueFlags {
@@ -22,7 +22,7 @@ export interface EnqueueFlags {
  */
 export async function enqueue(
   task: string | undefined,
-  flags: EnqueueFlags & QueueFlags,
+  flags: EnqueueFlags & AccessFlags,
   trace: Trace | undefined,
 ): Promise<void> {
   const fromStdin = flags.stdin === true || task === '-';

@@ -1,14 +1,18 @@
-/** `millrace inspect`: the queue and its workers, as a table or as JSON. */
-import type { QueueFlags } from '../queue/flags.ts';
+/** `millrace inspect`: the queue and its workers, as a table, JSON or YAML. */
 import type { QueueView, WorkerView } from '../queue/queue.ts';
-import { withQueue } from './client.ts';
+import { withQueues } from './access.ts';
+import type { AccessFlags } from './access-flags.ts';
+import { print, type Output } from './output.ts';
 import { age, oneLine, table } from './table.ts';
 
-export async function inspect(flags: QueueFlags & { readonly output: 'table' | 'json' }): Promise<void> {
-  await withQueue(flags, async (queue) => {
-    const view = await queue.inspect();
-    process.stdout.write(
-      flags.output === 'json' ? `${JSON.stringify(view, undefined, 2)}\n` : tables(flags.queue, view),
+/** As JSON or YAML one object, or a list of them where a pool has several queues. */
+export async function inspect(flags: AccessFlags & { readonly output: Output }): Promise<void> {
+  await withQueues(flags, async (queues) => {
+    const views = await Promise.all(
+      queues.map(async (queue) => Object.assign({ queue: queue.keys.queue }, await queue.inspect())),
+    );
+    await print(flags.output, views.length === 1 ? views[0] : views, () =>
+      views.map((view) => tables(view.queue, view)).join('\n'),
     );
   });
 }

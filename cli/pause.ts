@@ -1,13 +1,21 @@
 /** `millrace pause` and `millrace resume`. */
-import type { QueueFlags } from '../queue/flags.ts';
-import { withQueue } from './client.ts';
+import { withQueues } from './access.ts';
+import type { AccessFlags } from './access-flags.ts';
 
-export async function pause(flags: QueueFlags & { readonly reason: string }): Promise<void> {
-  await withQueue(flags, (queue) => queue.pause(flags.reason));
-  process.stdout.write(`${flags.queue} is paused\n`);
+export async function pause(flags: AccessFlags & { readonly reason: string }): Promise<void> {
+  await withQueues(flags, async (queues) => {
+    for (const queue of queues) {
+      await queue.pause(flags.reason);
+      process.stdout.write(`${queue.keys.queue} is paused\n`);
+    }
+  });
 }
 
-export async function resume(flags: QueueFlags): Promise<void> {
-  const was = await withQueue(flags, (queue) => queue.resume());
-  process.stdout.write(was ? `${flags.queue} goes on\n` : `${flags.queue} was not paused\n`);
+export async function resume(flags: AccessFlags): Promise<void> {
+  await withQueues(flags, async (queues) => {
+    for (const queue of queues) {
+      const was = await queue.resume();
+      process.stdout.write(`${queue.keys.queue} ${was ? 'goes on' : 'was not paused'}\n`);
+    }
+  });
 }

@@ -1,13 +1,13 @@
 /** `millrace result`: waits for a task's result and prints it as it is. */
-import type { QueueFlags } from '../queue/flags.ts';
 import type { Queue } from '../queue/queue.ts';
 import { systemClock } from '../runtime/clock.ts';
-import { withQueue } from './client.ts';
+import { withQueues } from './access.ts';
+import type { AccessFlags } from './access-flags.ts';
 
 /** People do not read faster, ms. */
 const PROGRESS_EVERY_MS = 500;
 
-export interface ResultFlags extends QueueFlags {
+export interface ResultFlags extends AccessFlags {
   /** ms. */
   readonly timeout?: number;
   /** Tell meanwhile how far the task is, on stderr. */
@@ -15,24 +15,29 @@ export interface ResultFlags extends QueueFlags {
 }
 
 export async function printResult(id: string, flags: ResultFlags): Promise<void> {
-  await withQueue(flags, async (queue) => {
+  await withQueues(flags, async (queues) => {
     const limit = flags.timeout === undefined ? {} : { timeoutMs: flags.timeout };
     const waiting = new AbortController();
-    const telling = flags.progress ? tellProgress(queue, id, waiting.signal) : undefined;
+    const telling = flags.progress ? tellProgress(queues, id, waiting.signal) : undefined;
+    const { signal } = waiting;
+    // all queues of a pool have one hash for results, and each its own for what failed
+    const waits = queues.map((queue) => queue.result(id, { as: 'bytes', signal, ...limit }));
     try {
-      writeResult(await queue.result(id, { as: 'bytes', ...limit }));
+      writeResult(await Promise.race(waits));
     } finally {
       waiting.abort();
-      await telling;
+      await Promise.allSettled([telling, ...waits]);
     }
   });
 }
 
 /** A line of JSON for each report that differs from the one before, until `signal` aborts. */
-async function tellProgress(queue: Queue, id: string, signal: AbortSignal): Promise<void> {
+async function tellProgress(queues: readonly Queue[], id: string, signal: AbortSignal): Promise<void> {
   let told: string | undefined;
   while (!signal.aborted) {
-    const value = await queue.progress(id).catch(() => undefined); // the wait for the result says what is wrong
+    // the wait for the result says what is wrong
+    const asked = queues.map((queue) => queue.progress(id).catch(() => undefined));
+    const value = (await Promise.all(asked)).find((one) => one !== undefined);
     const line = value === undefined ? undefined : JSON.stringify(value);
     if (line !== undefined && line !== told) process.stderr.write(`${line}\n`);
     told = line ?? told;

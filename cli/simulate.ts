@@ -14,6 +14,7 @@ import type { Peer } from '../simulate/peers.ts';
 import { parseTrace, type Trace } from '../simulate/trace.ts';
 import { chartSvg } from './chart-svg.ts';
 import { readPool } from './dev-settings.ts';
+import { print, type Output } from './output.ts';
 import { adviceLines, comparedChart, comparedRows, comparedTable } from './simulate-report.ts';
 
 export interface SimulateFlags {
@@ -32,7 +33,7 @@ export interface SimulateFlags {
   readonly against: readonly Peer[];
   readonly chart?: string;
   readonly explain?: boolean;
-  readonly output: 'table' | 'json';
+  readonly output: Output;
 }
 
 const USUAL_TARGET_MS = 10_000;
@@ -48,17 +49,18 @@ export async function simulateCommand(flags: SimulateFlags): Promise<void> {
   const setting = { startMs: flags.startTime, slots, seed: flags.seed, noteMs };
   const rows = compare(trace, policy, targetMs, flags.against, setting);
   if (flags.chart) await writeFile(flags.chart, chartSvg(comparedChart(trace, rows, targetMs)));
-  if (flags.output === 'json') {
-    const about = { trace: trace.name, targetMs, startMs: flags.startTime, slots };
-    process.stdout.write(`${JSON.stringify({ ...about, policies: comparedRows(rows) })}\n`);
-    return;
-  }
-  if (flags.explain)
-    for (const { at, reason } of rows[0]?.run.decisions ?? [])
-      process.stdout.write(`${(at / 1_000).toFixed(1).padStart(8)} s  ${reason}\n`);
-  process.stdout.write(`${trace.name}: ${trace.arrivals.length} tasks, target ${targetMs / 1_000} s\n`);
-  process.stdout.write(comparedTable(rows) + adviceLines(rows));
-  if (flags.chart) process.stdout.write(`chart: ${flags.chart}\n`);
+  const about = { trace: trace.name, targetMs, startMs: flags.startTime, slots };
+  await print(flags.output, { ...about, policies: comparedRows(rows) }, () => {
+    const decisions = (flags.explain ? (rows[0]?.run.decisions ?? []) : []).map(
+      ({ at, reason }) => `${(at / 1_000).toFixed(1).padStart(8)} s  ${reason}\n`,
+    );
+    return [
+      ...decisions,
+      `${trace.name}: ${trace.arrivals.length} tasks, target ${targetMs / 1_000} s\n`,
+      comparedTable(rows) + adviceLines(rows),
+      ...(flags.chart ? [`chart: ${flags.chart}\n`] : []),
+    ].join('');
+  });
 }
 
 /** The policy of the pool's file, or of nothing but a target. A target on the command line takes the place of its rules. */

@@ -11,23 +11,54 @@ import type { RequestOptions } from 'node:https';
 import { KubeConfig } from '@kubernetes/client-node';
 import type { Connection } from './connection.ts';
 
-/**
- * The connection of a kubeconfig's current context.
- * @param path of the file; without it `KUBECONFIG`, `~/.kube/config` and the other places where kubectl looks.
- * @throws Error when the file cannot be read or names no current cluster.
- */
-export function fromKubeconfig(path?: string): Connection {
+export interface KubeconfigChoice {
+  /** Of the file; without it `KUBECONFIG`, `~/.kube/config` and the other places where kubectl looks. */
+  readonly path?: string | undefined;
+  /** Instead of the file's current context. */
+  readonly context?: string | undefined;
+}
+
+/** Where the library looks when it has found nothing at all; nobody has an API server there. */
+const NOWHERE = 'http://localhost:8080';
+
+/** Throws Error in one line when the file cannot be read, there is none, or it has no such context or cluster. */
+export function loadKubeconfig({ path, context }: KubeconfigChoice): KubeConfig {
   const config = new KubeConfig();
-  if (path === undefined) config.loadFromDefault();
-  else config.loadFromFile(path);
-  const cluster = config.getCurrentCluster();
-  if (cluster === null) {
-    throw new Error(
-      `${path ?? 'the kubeconfig'} has no current cluster: choose one with kubectl config use-context`,
-    );
+  const file = path ?? 'the kubeconfig';
+  try {
+    if (path === undefined) config.loadFromDefault();
+    else config.loadFromFile(path);
+  } catch (error) {
+    const message = (error as Error).message.split('\n')[0];
+    throw new Error(`${file} cannot be read: ${message}`, { cause: error });
   }
+  if (context !== undefined) {
+    if (config.getContextObject(context) === null) {
+      const known = config.getContexts().map(({ name }) => name);
+      throw new Error(
+        `${file} has no context "${context}": it has ${known.length > 0 ? known.join(', ') : 'none'}`,
+      );
+    }
+    config.setCurrentContext(context);
+  }
+  const cluster = config.getCurrentCluster();
+  if (cluster === null)
+    throw new Error(`${file} has no current cluster: choose one with kubectl config use-context`);
+  if (path === undefined && cluster.server === NOWHERE)
+    throw new Error('there is no kubeconfig: set KUBECONFIG or give --kubeconfig');
+  return config;
+}
+
+/** The connection of a kubeconfig's current context; throws as `loadKubeconfig` does. */
+export function fromKubeconfig(path?: string): Connection {
+  return connectionOf(loadKubeconfig({ path }));
+}
+
+/** The connection of the current context of a kubeconfig that was loaded. */
+export function connectionOf(config: KubeConfig): Connection {
+  const cluster = config.getCurrentCluster();
   return {
-    server: cluster.server.replace(/\/$/, ''),
+    server: cluster?.server.replace(/\/$/, '') ?? '',
     namespace: config.getContextObject(config.getCurrentContext())?.namespace,
     async credentials() {
       const options: RequestOptions & { headers: Record<string, string> } = { headers: {} };
@@ -35,7 +66,7 @@ export function fromKubeconfig(path?: string): Connection {
       const { auth, agent, headers, ...tls } = options;
       if (auth) headers['authorization'] = `Basic ${Buffer.from(auth).toString('base64')}`;
       // It makes an agent always, but one that does not keep connections alive: of use only where there is a proxy.
-      return { ...tls, headers, ...(cluster.proxyUrl && agent instanceof Agent && { agent }) };
+      return { ...tls, headers, ...(cluster?.proxyUrl && agent instanceof Agent && { agent }) };
     },
     // KubeConfig keeps what exec plugins and OIDC gave it until it expires by its own account.
     forget: () => {},

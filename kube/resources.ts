@@ -1,5 +1,5 @@
 /** The resources that Millrace touches, and their addresses on the API server. */
-import type { Deployment, KubeEvent, Lease, Pod, Secret } from './wire.ts';
+import type { Deployment, EndpointSlice, KubeEvent, Lease, Pod, Secret, Service } from './wire.ts';
 import type { WorkerPool } from './workerpool.ts';
 import { GROUP, PLURAL, VERSION } from './workerpool.ts';
 
@@ -24,6 +24,13 @@ export const PODS: Resource<Pod> = { group: '', version: 'v1', plural: 'pods' };
 export const SECRETS: Resource<Secret> = { group: '', version: 'v1', plural: 'secrets' };
 export const LEASES: Resource<Lease> = { group: 'coordination.k8s.io', version: 'v1', plural: 'leases' };
 export const EVENTS: Resource<KubeEvent> = { group: 'events.k8s.io', version: 'v1', plural: 'events' };
+
+export const SERVICES: Resource<Service> = { group: '', version: 'v1', plural: 'services' };
+export const ENDPOINT_SLICES: Resource<EndpointSlice> = {
+  group: 'discovery.k8s.io',
+  version: 'v1',
+  plural: 'endpointslices',
+};
 
 export type Subresource = 'status' | 'scale';
 

@@ -5,12 +5,14 @@
 import type {
   EventsV1Event,
   V1Deployment,
+  V1EndpointSlice,
   V1Lease,
   V1ObjectMeta,
   V1Pod,
   V1PodTemplateSpec,
   V1Scale,
   V1Secret,
+  V1Service,
 } from '@kubernetes/client-node';
 
 /** `T` as JSON: dates (RFC 3339) are strings. */
@@ -33,6 +35,8 @@ export type Pod = Stored<V1Pod>;
 export type Secret = Stored<V1Secret>;
 export type Lease = Stored<V1Lease>;
 export type Scale = Stored<V1Scale>;
+export type Service = Stored<V1Service>;
+export type EndpointSlice = Stored<V1EndpointSlice>;
 /** Of `events.k8s.io/v1`; not called `Event`, which is something else in JavaScript. */
 export type KubeEvent = Stored<EventsV1Event>;
 

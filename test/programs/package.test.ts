@@ -71,13 +71,16 @@ test('the queue library and the types of a handler, from a program of somebody e
   expect(stdout).toBe('1 false ResultTimeout\n');
 });
 
-test.each(['millrace', 'millrace-worker', 'millrace-controller'])('%s runs', async (name) => {
-  const { bin, version } = (
-    await import(join(home, 'node_modules/millrace/package.json'), { with: { type: 'json' } })
-  ).default as { bin: Record<string, string>; version: string };
-  const { stdout } = await run(process.execPath, [
-    join(home, 'node_modules/millrace', bin[name] ?? ''),
-    '--version',
-  ]);
-  expect(stdout).toBe(`${version}\n`);
-});
+test.each(['millrace', 'kubectl-millrace', 'millrace-worker', 'millrace-controller'])(
+  '%s runs',
+  async (name) => {
+    const { bin, version } = (
+      await import(join(home, 'node_modules/millrace/package.json'), { with: { type: 'json' } })
+    ).default as { bin: Record<string, string>; version: string };
+    const { stdout } = await run(process.execPath, [
+      join(home, 'node_modules/millrace', bin[name] ?? ''),
+      '--version',
+    ]);
+    expect(stdout).toBe(`${version}\n`);
+  },
+);

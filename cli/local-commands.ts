@@ -1,0 +1,85 @@
+/** The commands that need no cluster and no queue of anybody: `dev` and `simulate`. */
+import { InvalidArgumentError, Option, type Command } from 'commander';
+import { addQueueFlags, type QueueFlags } from '../queue/flags.ts';
+import { duration, integer, option } from '../runtime/program.ts';
+import { traceKinds } from '../simulate/generate.ts';
+import { peers, type Peer } from '../simulate/peers.ts';
+import { outputOption } from './output.ts';
+import type { SimulateFlags } from './simulate.ts';
+
+/** `env` is what workers are started with. */
+export function addDev(command: Command, env: NodeJS.ProcessEnv): void {
+  addQueueFlags(command)
+    .addOption(option('--module <path>', 'module whose default export runs a task', 'MILLRACE_MODULE'))
+    .addOption(option('--command <command>', 'program that runs a task: stdin to stdout', 'MILLRACE_COMMAND'))
+    .addOption(
+      option(
+        '--keep-running',
+        'keep the command running: JSON lines, see the README',
+        'MILLRACE_KEEP_RUNNING',
+      ),
+    )
+    .option(
+      '--pool <file>',
+      'YAML of a WorkerPool to take settings from; its redis and template are left out',
+    )
+    .option('--min <n>', 'the fewest workers (0)', integer(0, 10_000))
+    .option('--max <n>', 'the most workers (one for each core)', integer(0, 10_000))
+    .option('--target-wait <duration>', 'as many workers as it takes to begin each task in time', duration)
+    .option(
+      '--tasks-per-replica <n>',
+      'one worker for so many tasks (5; with --target-wait only if given)',
+      integer(1),
+    )
+    .option('--concurrency <n>', 'tasks at once in each worker (1)', integer(1, 10_000))
+    .option('--window <duration>', 'a worker goes when it was not needed for so long (10s)', duration)
+    .option('--grace <duration>', 'what runs may take so long when its worker is to go', duration, 25_000)
+    .addHelpText('after', '\nWithout --redis, a Redis is started for as long as this runs.')
+    .action(
+      async (flags: QueueFlags & import('./dev-settings.ts').DevFlags & { pool?: string; grace: number }) => {
+        const own =
+          ['default', undefined].includes(command.getOptionValueSource('redis')) &&
+          flags.sentinel === undefined;
+        const chosen = (name: 'queue' | 'result'): string | undefined =>
+          command.getOptionValueSource(name) === 'default' ? undefined : flags[name];
+        const { dev } = await import('./dev.ts');
+        await dev(
+          { ...flags, queue: chosen('queue'), result: chosen('result') },
+          own ? undefined : flags,
+          env,
+        );
+      },
+    );
+}
+
+export function addSimulate(command: Command): void {
+  const peer = (text: string): Peer => {
+    if ((peers as readonly string[]).includes(text)) return text as Peer;
+    throw new InvalidArgumentError(`It must be a list of ${peers.join(', ')}.`);
+  };
+  command
+    .option('--pool <file>', 'YAML of a WorkerPool to take the policy from')
+    .option('--trace <file>', 'CSV with the columns arrival and service, in seconds')
+    .addOption(
+      new Option('--generate <kind>', 'without --trace, make one').choices(traceKinds).default('onoff'),
+    )
+    .option('--seed <n>', 'of what is drawn at random', integer(0), 1)
+    .option('--duration <duration>', 'of a generated trace', duration, 3_600_000)
+    .option('--rate <n>', 'tasks a second of a generated trace, on average', Number, 2)
+    .option('--service <duration>', 'time that a generated task takes, on average', duration, 1_400)
+    .option('--start-time <duration>', 'from a pod to its first task', duration, 5_000)
+    .option('--target <duration>', 'the wait to hold, instead of the rules of the pool (10s)', duration)
+    .option('--slots <n>', "tasks at once in each pod (1, or the pool's concurrency)", integer(1, 10_000))
+    .option('--max <n>', "the most pods (50, or the pool's maxReplicas)", integer(1, 10_000))
+    .option('--against <peers>', peers.join(', '), (text) => text.split(',').map(peer), [])
+    .option(
+      '--chart <file>',
+      'write an SVG: waiting tasks, pods and waits over time, of Millrace and the first two others',
+    )
+    .option('--explain', 'print each decision that changed the number of pods, in words')
+    .addOption(outputOption())
+    .action(async (flags: SimulateFlags) => {
+      const { simulateCommand } = await import('./simulate.ts');
+      await simulateCommand(flags);
+    });
+}

@@ -1,0 +1,32 @@
+/** The commands that are about a queue or a pool as a whole. */
+import type { Command } from 'commander';
+import { addAccessFlags, type AccessFlags } from './access-flags.ts';
+import { outputOption, type Output } from './output.ts';
+
+type Define = (name: string, description: string) => Command;
+
+export function addQueueCommands(command: Define): void {
+  addAccessFlags(command('inspect', 'what is in the queue, and which workers it has'), 'argument')
+    .addOption(outputOption())
+    .action(async (_pool: string | undefined, flags: AccessFlags & { output: Output }) => {
+      const { inspect } = await import('./inspect.ts');
+      await inspect(flags);
+    });
+
+  addAccessFlags(
+    command('pause', 'let workers begin no more tasks of the queue; what runs is finished'),
+    'argument',
+  )
+    .option('--reason <text>', 'for whoever inspects it', '')
+    .action(async (_pool: string | undefined, flags: AccessFlags & { reason: string }) => {
+      const { pause } = await import('./pause.ts');
+      await pause(flags);
+    });
+
+  addAccessFlags(command('resume', 'end a pause'), 'argument').action(
+    async (_pool: string | undefined, flags: AccessFlags) => {
+      const { resume } = await import('./pause.ts');
+      await resume(flags);
+    },
+  );
+}
