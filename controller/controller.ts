@@ -151,7 +151,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     links,
     memories,
     // the time line, metrics and the dashboard listen here
-    observed: () => {},
+    observed: (pool, observation) => metrics.pools.observed(pool, observation),
     followAdopted: (key, selector) => adopted.follow(key, selector),
     podsOf: (key) => [...(podsByPool.get(key)?.values() ?? [])],
   });
@@ -166,7 +166,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
         outcome = 'ok';
         return comeBack;
       } finally {
-        metrics.reconciled(outcome, (performance.now() - started) / 1e3);
+        metrics.reconciled(key, outcome, (performance.now() - started) / 1e3);
       }
     },
     onError: (key, error, retryInMs) => {

@@ -104,7 +104,7 @@ async function main(): Promise<void> {
   let holder: string | undefined;
   await using _http = await serveHttp({
     port: flags.httpPort,
-    metrics: metrics.registry,
+    metrics,
     unhealthy: () => undefined,
     unready: () => (holder === undefined ? 'the API server was not reached yet' : undefined),
   });

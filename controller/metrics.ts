@@ -1,15 +1,19 @@
-/** What the controller tells Prometheus. Names as in ARCHITECTURE.md; times in seconds. */
+/**
+ * What the controller tells Prometheus; docs/metrics.md lists all of it. Times in seconds. The series of pools are many and
+ * kept in pool-series.ts; all else is prom-client's.
+ */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { WorkerPoolStatus } from '../kube/workerpool.ts';
+import type { MetricsSource } from '../runtime/metrics.ts';
+import { version } from '../runtime/version.ts';
+import { createPoolSeries, type PoolSeries } from './pool-series.ts';
 
-export interface ControllerMetrics {
-  readonly registry: Registry;
-  pool(namespace: string, pool: string, status: WorkerPoolStatus): void;
-  forget(namespace: string, pool: string): void;
+export interface ControllerMetrics extends MetricsSource {
+  readonly pools: Pick<PoolSeries, 'status' | 'observed' | 'woken' | 'forget'>;
   scaled(direction: 'up' | 'down', reason: string): void;
   /** The epoch of a dead worker was ended before its lease was. */
   recovered(reason: string): void;
-  reconciled(outcome: 'ok' | 'error', seconds: number): void;
+  reconciled(key: string, outcome: 'ok' | 'error', seconds: number): void;
+  /** A controller that does not lead knows nothing of the pools. */
   leading(now: boolean): void;
 }
 
@@ -20,81 +24,96 @@ export interface ControllerGauges {
   readonly watches: () => Readonly<Record<string, { restarts: number; lastEvent: number | undefined }>>;
 }
 
-const perPool = {
-  millrace_queue_length: ['Tasks waiting in the queue.', 'waiting'],
-  millrace_tasks_in_flight: ['Tasks that workers hold.', 'inFlight'],
-  millrace_tasks_delayed: ['Retries and scheduled tasks that are not due yet.', 'delayed'],
-  millrace_dead_letters: ['Tasks that failed for good.', 'dead'],
-  millrace_pool_replicas: ['Replicas that exist.', 'replicas'],
-  millrace_pool_ready_replicas: ['Replicas that are ready.', 'readyReplicas'],
-  millrace_pool_desired_replicas: ['Replicas that the last decision asked for.', 'desiredReplicas'],
-} as const;
-
-export function createControllerMetrics(gauges: ControllerGauges): ControllerMetrics {
-  const registry = new Registry();
-  const registers = [registry];
-  const labelNames = ['namespace', 'pool'] as const;
-  collectDefaultMetrics({ register: registry });
-  const pools = Object.entries(perPool).map(
-    ([name, [help, field]]) => [field, new Gauge({ name, help, labelNames, registers })] as const,
-  );
-  const actions = new Counter({
+/** What is there besides the metrics of pools, and besides those of the process. */
+export const controllerMetrics = {
+  actions: {
     name: 'millrace_scale_actions_total',
     help: 'Times that replicas were changed.',
-    registers,
     labelNames: ['direction', 'reason'],
-  });
-  const recoveries = new Counter({
+  },
+  recoveries: {
     name: 'millrace_recoveries_total',
     help: 'Workers whose tasks were put back because Kubernetes said that they ended, by reason.',
-    registers,
     labelNames: ['reason'],
-  });
-  const reconciles = new Histogram({
+  },
+  reconciles: {
     name: 'millrace_reconcile_seconds',
-    help: 'How long a reconcile took, by outcome.',
-    registers,
+    help: 'How long reconciles took, in seconds, by outcome.',
     labelNames: ['outcome'],
     buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10],
-  });
-  const leader = new Gauge({ name: 'millrace_leader', help: '1 while this process leads.', registers });
+  },
+  leader: { name: 'millrace_leader', help: '1 while this process leads, else 0.' },
+  depth: { name: 'millrace_workqueue_depth', help: 'Pools that wait to be reconciled.' },
+  servers: { name: 'millrace_redis_servers', help: 'Redis servers that are sampled.' },
+  restarts: {
+    name: 'millrace_watch_restarts',
+    help: 'Restarts of a watch since the controller began to lead, by resource.',
+    labelNames: ['resource'],
+  },
+  build: {
+    name: 'millrace_build_info',
+    help: 'Always 1; the version is in the label.',
+    labelNames: ['version'],
+  },
+} as const;
+
+/** prom-client's metrics of Node whose names are not what Prometheus takes them for: gauges that are called totals. */
+const MISNAMED = [
+  'nodejs_active_handles_total',
+  'nodejs_active_requests_total',
+  'nodejs_active_resources_total',
+];
+
+export function createControllerMetrics(gauges: ControllerGauges): ControllerMetrics {
+  const { actions, recoveries, reconciles, leader, depth, servers, restarts, build } = controllerMetrics;
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+  for (const name of MISNAMED) registry.removeSingleMetric(name);
+  const scaled = new Counter({ ...actions, registers });
+  const recovered = new Counter({ ...recoveries, registers });
+  const reconciled = new Histogram({ ...reconciles, buckets: [...reconciles.buckets], registers });
+  const leading = new Gauge({ ...leader, registers });
+  new Gauge({ ...build, registers }).set({ version }, 1);
   new Gauge({
-    name: 'millrace_workqueue_depth',
-    help: 'Pools that wait to be reconciled.',
+    ...depth,
     registers,
     collect() {
       this.set(gauges.workqueueDepth());
     },
   });
   new Gauge({
-    name: 'millrace_redis_servers',
-    help: 'Redis servers that are sampled.',
+    ...servers,
     registers,
     collect() {
       this.set(gauges.redisServers());
     },
   });
   new Gauge({
-    name: 'millrace_watch_restarts',
-    help: 'Restarts of a watch since the start, by resource.',
+    ...restarts,
     registers,
-    labelNames: ['resource'],
     collect() {
-      for (const [resource, { restarts }] of Object.entries(gauges.watches()))
-        this.set({ resource }, restarts);
+      for (const [resource, watch] of Object.entries(gauges.watches()))
+        this.set({ resource }, watch.restarts);
     },
   });
+  const pools = createPoolSeries();
   return {
-    registry,
-    pool: (namespace, pool, status) => {
-      for (const [field, gauge] of pools) gauge.set({ namespace, pool }, status[field] ?? 0);
+    pools,
+    scaled: (direction, reason) => scaled.inc({ direction, reason }),
+    recovered: (reason) => recovered.inc({ reason }),
+    reconciled: (key, outcome, seconds) => {
+      reconciled.observe({ outcome }, seconds);
+      pools.reconciled(key, seconds);
     },
-    forget: (namespace, pool) => {
-      for (const [, gauge] of pools) gauge.remove({ namespace, pool });
+    leading: (now) => {
+      leading.set(now ? 1 : 0);
+      if (!now) pools.clear();
     },
-    scaled: (direction, reason) => actions.inc({ direction, reason }),
-    recovered: (reason) => recoveries.inc({ reason }),
-    reconciled: (outcome, seconds) => reconciles.observe({ outcome }, seconds),
-    leading: (now) => leader.set(now ? 1 : 0),
+    contentType: registry.contentType,
+    text: async function* () {
+      yield await registry.metrics();
+      yield* pools.text();
+    },
   };
 }

@@ -114,6 +114,7 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
       const { observation, observed } = observe({ now: clock.now(), sampled, step: done }, state.observed);
       state.observed = observed;
       deps.observed(pool, observation);
+      state.wokenAt = woken(pool, sampled, state.wokenAt);
     }
     if (redis && sampled.kind === 'known')
       state.poison = await reporter.poison(pool, redis, sampled.sample, state.poison);
@@ -132,6 +133,16 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
     const { written, comeBack } = await reporter.status(pool, state.written, status);
     state.written = written;
     return trouble ? TROUBLE_RETRY_MS : soonest(comeBack, done?.lookInMs);
+  }
+
+  /** Each ring of the wake counts once, with the first sample that saw what it was about. Returns the last that did. */
+  function woken(pool: WorkerPool, sampled: Sampled, before: number | undefined): number | undefined {
+    if (sampled.kind === 'unknown' || sampled.wokenAt === undefined || sampled.wokenAt === before)
+      return before;
+    const { waiting, inFlight, due } = sampled.sample;
+    if (waiting + inFlight + due === 0) return before;
+    deps.metrics.pools.woken(pool, (performance.now() - sampled.wokenAt) / 1e3);
+    return sampled.wokenAt;
   }
 
   async function connect(key: string, pool: WorkerPool, state: Remembered): Promise<QueueLink> {
@@ -203,8 +214,7 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
     deps.memories.forget(key);
     deps.followAdopted(key, undefined);
     hub.release(key);
-    const { namespace, name } = refOf(key);
-    deps.metrics.forget(namespace, name);
+    deps.metrics.pools.forget(key);
   }
 
   return reconcile;

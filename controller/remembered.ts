@@ -23,6 +23,8 @@ export interface Remembered {
   graceMissing: number | undefined;
   service: ServiceMemory;
   observed: Observed | undefined;
+  /** The last ring of the wake that was answered, by performance.now(). */
+  wokenAt: number | undefined;
 }
 
 export function nothingRemembered(): Remembered {
@@ -39,5 +41,6 @@ export function nothingRemembered(): Remembered {
     graceMissing: undefined,
     service: noService,
     observed: undefined,
+    wokenAt: undefined,
   };
 }

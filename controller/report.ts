@@ -110,7 +110,7 @@ export function createReporter(deps: ReportDeps): Reporter {
     status: async (pool, last, status) => {
       const before = last?.status ?? pool.status;
       const { namespace, name } = pool.metadata;
-      metrics.pool(namespace, name, status);
+      metrics.pools.status(pool, status);
       for (const occurrence of turned(before?.conditions ?? [], status.conditions ?? []))
         event(pool, occurrence);
       if (before && isDeepStrictEqual(before, status)) return { written: last, comeBack: undefined };

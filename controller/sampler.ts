@@ -22,6 +22,8 @@ export type Sampled =
       readonly sample: PoolSample;
       /** When the wake said that something came into queues that were all empty until then, ms of Redis time. */
       readonly quietUntil?: number;
+      /** The same by performance.now(). */
+      readonly wokenAt?: number;
     }
   | {
       readonly kind: 'unknown';
@@ -164,7 +166,7 @@ export function createSampler(options: SamplerOptions): Sampler {
 
   const withWake = (sampled: Sampled, wokenAt: number | undefined): Sampled =>
     sampled.kind === 'known' && wokenAt !== undefined
-      ? { ...sampled, quietUntil: sampled.sample.now - (performance.now() - wokenAt) }
+      ? { ...sampled, wokenAt, quietUntil: sampled.sample.now - (performance.now() - wokenAt) }
       : sampled;
 
   async function sampleOnce(queues: readonly QueueKeys[]): Promise<Pick<Entry, 'sampled' | 'quiet'>> {

@@ -4,6 +4,8 @@
  */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import type { MetricsSource } from './metrics.ts';
 
 export interface HttpOptions {
@@ -33,10 +35,10 @@ export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
     if (path === '/healthz') return probe(options.unhealthy());
     if (path === '/readyz') return probe(options.unready());
     if (path !== '/metrics') return answer(404, 'there are /healthz, /readyz and /metrics\n');
-    options.metrics.metrics().then(
-      (text) => answer(200, text, options.metrics.contentType),
-      (error: unknown) => answer(500, `metrics could not be collected: ${String(error)}\n`),
-    );
+    response.setHeader('content-type', options.metrics.contentType);
+    response.setHeader('x-content-type-options', 'nosniff');
+    // whoever breaks off, or meets an error in the middle, has no page, and asks again
+    pipeline(Readable.from(options.metrics.text()), response).catch(() => response.destroy());
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {

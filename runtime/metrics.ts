@@ -4,16 +4,19 @@
  */
 import type { Metric, MetricObjectWithValues, MetricValue } from 'prom-client';
 
-/** What `/metrics` answers; a registry of prom-client is one. */
+/** What `/metrics` answers. */
 export interface MetricsSource {
   readonly contentType: string;
-  metrics(): Promise<string>;
+  /** In pieces, for as long as whoever asked wants more. */
+  text(): AsyncIterable<string>;
 }
 
 export interface Tally {
   readonly name: string;
   readonly help: string;
-  readonly type: 'counter' | 'histogram';
+  readonly type: 'counter' | 'gauge' | 'histogram';
+  /** The names of its labels. */
+  readonly labels: readonly string[];
   values(): TallyValue[];
 }
 
@@ -22,7 +25,7 @@ type TallyValue = MetricValue<string> & { metricName?: string };
 export function createMetrics(tallies: readonly Tally[]): MetricsSource {
   return {
     contentType: 'text/plain; version=0.0.4; charset=utf-8',
-    metrics: async () => {
+    text: async function* () {
       const { Registry } = await import('prom-client');
       const registry = new Registry();
       for (const tally of tallies) {
@@ -35,7 +38,7 @@ export function createMetrics(tallies: readonly Tally[]): MetricsSource {
         // a registry asks its metrics for nothing but this
         registry.registerMetric(metric as unknown as Metric);
       }
-      return registry.metrics();
+      yield await registry.metrics();
     },
   };
 }
@@ -45,15 +48,50 @@ export interface Counter extends Tally {
 }
 
 /** Of each set of labels, hold on to one object: it is told apart by identity. */
-export function createCounter(name: string, help: string): Counter {
+export function createCounter(name: string, help: string, labels: readonly string[] = []): Counter {
   const counts = new Map<Readonly<Record<string, string>>, number>();
   return {
     name,
     help,
     type: 'counter',
-    inc: (labels, by = 1) => void counts.set(labels, (counts.get(labels) ?? 0) + by),
-    values: () => Array.from(counts, ([labels, value]) => ({ labels, value })),
+    labels,
+    inc: (of, by = 1) => void counts.set(of, (counts.get(of) ?? 0) + by),
+    values: () => Array.from(counts, ([of, value]) => ({ labels: of, value })),
   };
+}
+
+/** A number that is looked up when somebody asks. */
+export function createGauge(
+  name: string,
+  help: string,
+  read: () => number,
+  labels: Readonly<Record<string, string>> = {},
+): Tally {
+  const values = (): TallyValue[] => [{ labels, value: read() }];
+  return { name, help, type: 'gauge', labels: Object.keys(labels), values };
+}
+
+/** What Prometheus expects of every process, as far as it costs nothing until somebody asks. */
+export function processTallies(): readonly Tally[] {
+  const startedAt = Date.now() / 1e3 - process.uptime();
+  const cpu = (): number => {
+    const { user, system } = process.cpuUsage();
+    return (user + system) / 1e6;
+  };
+  return [
+    {
+      ...createGauge('process_cpu_seconds_total', 'Processor time spent, in seconds.', cpu),
+      type: 'counter',
+    },
+    createGauge('process_resident_memory_bytes', 'Resident memory in bytes.', () =>
+      process.memoryUsage.rss(),
+    ),
+    createGauge(
+      'process_start_time_seconds',
+      'When the process began, in seconds since the epoch.',
+      () => startedAt,
+    ),
+  ];
 }
 
 export interface Histogram extends Tally {
@@ -62,16 +100,22 @@ export interface Histogram extends Tally {
 }
 
 /** `bounds` are the upper ones of the buckets, from the lowest to the highest. */
-export function createHistogram(name: string, help: string, bounds: readonly number[]): Histogram {
+export function createHistogram(
+  name: string,
+  help: string,
+  bounds: readonly number[],
+  labels: readonly string[] = [],
+): Histogram {
   const series: { labels: Readonly<Record<string, string>>; counts: Float64Array; sum: number }[] = [];
   return {
     name,
     help,
     type: 'histogram',
-    of: (labels) => {
+    labels,
+    of: (ofOne) => {
       // how many values fell between a bound and the one before; the last is beyond all of them
       const counts = new Float64Array(bounds.length + 1);
-      const one = { labels, counts, sum: 0 };
+      const one = { labels: ofOne, counts, sum: 0 };
       series.push(one);
       return (value) => {
         let bucket = 0;
@@ -81,16 +125,16 @@ export function createHistogram(name: string, help: string, bounds: readonly num
       };
     },
     values: () =>
-      series.flatMap(({ labels, counts, sum }) => {
+      series.flatMap(({ labels: ofOne, counts, sum }) => {
         let total = 0;
         const buckets = Array.from(counts, (count, i): TallyValue => ({
-          labels: { le: bounds[i] ?? '+Inf', ...labels },
+          labels: { le: bounds[i] ?? '+Inf', ...ofOne },
           value: (total += count),
           metricName: `${name}_bucket`,
         }));
         const whole: TallyValue[] = [
-          { labels, value: sum, metricName: `${name}_sum` },
-          { labels, value: total, metricName: `${name}_count` },
+          { labels: ofOne, value: sum, metricName: `${name}_sum` },
+          { labels: ofOne, value: total, metricName: `${name}_count` },
         ];
         return buckets.concat(whole);
       }),

@@ -97,6 +97,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     hurry,
     lastMs: 2 * ABORT_PATIENCE_MS,
     longestPauseMs: Math.min(2_000, leaseMs / 3),
+    onFailure: () => metrics.turnFailed(),
     log,
   });
 
@@ -191,7 +192,9 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
       state: state(),
       settled: batch.take(),
     };
+    const sent = performance.now();
     const reply = await patience.repeat(() => turn(redis, keys, request));
+    metrics.turned((performance.now() - sent) / 1e3);
     if (reply?.kind === 'held') await durable(settling);
     lastTurn = performance.now();
     if (reply === undefined || reply.kind === 'fenced') return false;

@@ -18,10 +18,12 @@ export interface PatienceOptions {
   readonly lastMs: number;
   /** The longest pause between two tries, ms. */
   readonly longestPauseMs: number;
+  /** Called for each try that failed. */
+  readonly onFailure: () => void;
   readonly log: Logger;
 }
 
-export function createPatience({ hurry, lastMs, longestPauseMs, log }: PatienceOptions): Patience {
+export function createPatience({ hurry, lastMs, longestPauseMs, onFailure, log }: PatienceOptions): Patience {
   const late = new Promise<undefined>((resolve) => {
     const giveUp = (): void => void setTimeout(() => resolve(undefined), lastMs).unref();
     if (hurry.aborted) giveUp();
@@ -51,6 +53,7 @@ export function createPatience({ hurry, lastMs, longestPauseMs, log }: PatienceO
             log.info(`Redis takes turns again, after ${failures} failures`);
           return reply;
         } catch (error) {
+          onFailure();
           if (hurry.aborted) return undefined;
           if (failures % 20 === 0)
             log.error({ error: (error as Error).message }, 'a turn failed; it is tried again');

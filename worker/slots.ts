@@ -26,6 +26,9 @@ export interface Lane {
 export interface Slots {
   /** Slots that can be used: all but those of tasks that outlived their epoch. */
   readonly usable: number;
+  readonly total: number;
+  /** Those of tasks that run, and of tasks that outlived their epoch. */
+  readonly busy: number;
   readonly free: number;
   /** Tasks that run or wait for a slot, of all queues. */
   readonly holding: number;
@@ -66,6 +69,10 @@ export function createSlots(concurrency: number): Slots {
   return {
     get usable() {
       return concurrency - outliving;
+    },
+    total: concurrency,
+    get busy() {
+      return running + outliving;
     },
     get free() {
       return concurrency - running - outliving;

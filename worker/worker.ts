@@ -97,6 +97,7 @@ export async function runWorker(
   if (durability) checkDurability(durability);
   let complained: string | undefined;
   const onError = (error: Error): void => {
+    options.metrics.redisFailed('connection');
     const text = describeRedisError(error, options.redis);
     if (text !== complained) options.log.error(text);
     complained = text;
@@ -109,6 +110,7 @@ export async function runWorker(
     void evictionRisk(redis).then((risk) => risk && options.log.error(risk));
   });
   const slots = createSlots(options.concurrency);
+  options.metrics.watchSlots(slots);
   const ended = new AbortController();
   const oneEnds = AbortSignal.any([stopping, ended.signal]);
   const registered = new Set<number>();
@@ -172,6 +174,7 @@ async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: Abort
       enter();
       const end = await epochEnd;
       if (end === 'left') return;
+      metrics.fenced();
       log.warn({ epoch }, 'the lease was lost: what ran was dropped, and a new epoch begins');
     }
   } finally {
@@ -240,6 +243,7 @@ async function begin(
         options.log.info({ tasks: recovered }, 'an earlier life of this worker held tasks: they are back');
       if (epoch !== undefined) return epoch;
     } catch (error) {
+      options.metrics.redisFailed('register');
       if (failures % 20 === 0)
         options.log.error(`cannot register: ${describeRedisError(error, options.redis)}`);
     }

@@ -1,4 +1,5 @@
 /** Our counting against that of prom-client itself: the same text for the same counts. */
+import { text } from 'node:stream/consumers';
 import { Counter, Histogram, Registry } from 'prom-client';
 import { expect, test } from 'vitest';
 import { createCounter, createHistogram, createMetrics } from '../../runtime/metrics.ts';
@@ -44,6 +45,6 @@ test.each([
     ours.finished.inc(ended.get(outcome) ?? {});
   }
   const source = createMetrics(Object.values(ours));
-  expect(await source.metrics()).toBe(await registry.metrics());
+  expect(await text(source.text())).toBe(await registry.metrics());
   expect(source.contentType).toBe(registry.contentType);
 });

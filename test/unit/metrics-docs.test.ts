@@ -1,0 +1,12 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { withTables } from '../../scripts/metrics-table.ts';
+
+test('docs/metrics.md says what the code does; npm run docs writes it', () => {
+  const text = readFileSync(join(import.meta.dirname, '../../docs/metrics.md'), 'utf8');
+  expect(text).toContain('| `millrace_task_wait_seconds` | histogram | `namespace`, `pool` |');
+  expect(withTables(text)).toBe(text);
+  const edited = text.replace('millrace_queue_length', 'millrace_queue_size');
+  expect(withTables(edited)).toBe(text);
+});
