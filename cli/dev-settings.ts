@@ -18,6 +18,9 @@ export interface DevFlags {
   readonly module?: string;
   readonly command?: string;
   readonly keepRunning?: boolean;
+  readonly http?: string;
+  /** ms. */
+  readonly httpTimeout?: number;
   readonly min?: number;
   readonly max?: number;
   readonly tasksPerReplica?: number;

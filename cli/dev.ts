@@ -29,11 +29,14 @@ export async function dev(
   given: QueueFlags | undefined,
   env: NodeJS.ProcessEnv,
 ): Promise<void> {
-  const { module, command, keepRunning } = flags;
-  if (module !== undefined && command !== undefined)
-    throw new UsageError('both --module and --command are given: choose one');
-  if (module === undefined && command === undefined)
-    throw new UsageError('nothing to run tasks with: give --module ./tasks.ts or --command ./compute');
+  const { module, command, keepRunning, http, httpTimeout } = flags;
+  const ways = [module, command, http].filter(Boolean).length;
+  if (ways !== 1)
+    throw new UsageError(
+      ways === 0
+        ? 'nothing to run tasks with: give --module ./tasks.ts, --command ./compute or --http http://127.0.0.1:9000/run'
+        : 'more than one of --module, --command and --http is given: choose one',
+    );
   const pool = flags.pool === undefined ? undefined : await readPool(flags.pool);
   const { policy, dryRun, ...settings } = devSettings(flags, pool, availableParallelism());
   const names = settings.queues ?? [settings.queue];
@@ -51,7 +54,11 @@ export async function dev(
   await using target = createLocalTarget({
     graceMs: flags.grace,
     worker: (id) =>
-      workerProgram({ ...settings, redis, module, command, keepRunning, graceMs: flags.grace }, id, env),
+      workerProgram(
+        { ...settings, redis, module, command, keepRunning, http, httpTimeout, graceMs: flags.grace },
+        id,
+        env,
+      ),
     onEvent: (event) => {
       narrator.onEvent(event);
       if (event.kind !== 'crashed') return;

@@ -19,6 +19,16 @@ export function addDev(command: Command, env: NodeJS.ProcessEnv): void {
         'MILLRACE_KEEP_RUNNING',
       ),
     )
+    .addOption(
+      option('--http <url>', 'server that runs a task: a POST each, see the README', 'MILLRACE_HTTP'),
+    )
+    .addOption(
+      option(
+        '--http-timeout <duration>',
+        'how long it may take for an attempt; else as long as it likes',
+        'MILLRACE_HTTP_TIMEOUT',
+      ).argParser(duration),
+    )
     .option(
       '--pool <file>',
       'YAML of a WorkerPool to take settings from; its redis and template are left out',

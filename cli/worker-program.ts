@@ -11,10 +11,13 @@ export interface WorkerSettings {
   /** Several queues instead, by priority. */
   readonly queues?: readonly string[] | undefined;
   readonly result: string;
-  /** One of the two. */
+  /** One of the three. */
   readonly module?: string | undefined;
   readonly command?: string | undefined;
   readonly keepRunning?: boolean | undefined;
+  readonly http?: string | undefined;
+  /** ms. */
+  readonly httpTimeout?: number | undefined;
   readonly concurrency: number;
   readonly graceMs: number;
   readonly retry: {
@@ -59,6 +62,9 @@ function variables(settings: WorkerSettings, id: string): NodeJS.ProcessEnv {
     MILLRACE_MODULE: settings.module,
     MILLRACE_COMMAND: settings.command,
     MILLRACE_KEEP_RUNNING: settings.keepRunning ? 'true' : undefined,
+    MILLRACE_HTTP: settings.http,
+    MILLRACE_HTTP_TIMEOUT:
+      settings.httpTimeout === undefined ? undefined : formatDuration(settings.httpTimeout),
     MILLRACE_CONCURRENCY: String(settings.concurrency),
     MILLRACE_GRACE: formatDuration(settings.graceMs),
     MILLRACE_ATTEMPTS: String(retry.attempts),

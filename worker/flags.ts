@@ -14,6 +14,8 @@ export interface WorkerFlags extends QueueFlags {
   readonly module?: string;
   readonly command?: string;
   readonly keepRunning?: boolean;
+  readonly http?: string;
+  readonly httpTimeout?: number;
   readonly concurrency: number;
   readonly id: string;
   readonly lease: number;
@@ -57,6 +59,16 @@ export function parseFlags(argv: readonly string[], defaultId: string): WorkerFl
         'keep the command running: JSON lines, see the README',
         'MILLRACE_KEEP_RUNNING',
       ),
+    )
+    .addOption(
+      option('--http <url>', 'server that runs a task: a POST each, see the README', 'MILLRACE_HTTP'),
+    )
+    .addOption(
+      option(
+        '--http-timeout <duration>',
+        'how long it may take for an attempt; else as long as it likes',
+        'MILLRACE_HTTP_TIMEOUT',
+      ).argParser(duration),
     )
     .addOption(
       option('--concurrency <n>', 'tasks at once', 'MILLRACE_CONCURRENCY')

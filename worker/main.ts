@@ -1,28 +1,44 @@
 #!/usr/bin/env node
-/** `millrace-worker`: takes tasks from a queue and runs them with a module's function or with a command. */
+/** `millrace-worker`: takes tasks from a queue and runs them with a module's function, a command or a server. */
 import { hostname } from 'node:os';
 import { serveHttp } from '../runtime/http.ts';
 import { onSignals } from '../runtime/lifecycle.ts';
-import { createLog } from '../runtime/log.ts';
+import { createLog, type Logger } from '../runtime/log.ts';
 import { runProgram, UsageError } from '../runtime/program.ts';
 import { version } from '../runtime/version.ts';
 import { MAX_RESULT_BYTES } from './encode.ts';
 import { parseFlags, settingsOf, type WorkerFlags } from './flags.ts';
 import type { OpenHandler } from './handler.ts';
-import { openCommand, type CommandOptions } from './handlers/command.ts';
+import { openCommand, type LogSource } from './handlers/command.ts';
+import { openHttp } from './handlers/http.ts';
 import { openLines } from './handlers/lines.ts';
 import { openModule } from './handlers/module.ts';
 import { createWorkerMetrics } from './metrics.ts';
 import { defaultWorkerId, runWorker } from './worker.ts';
 
-async function openHandler(flags: WorkerFlags, log: CommandOptions['log']): Promise<OpenHandler> {
-  if (flags.module && flags.command)
-    throw new UsageError('both --module and --command are given: choose one');
-  if (flags.module) return openModule(flags.module, process.cwd());
-  if (!flags.command)
-    throw new UsageError('nothing to run tasks with: give --module ./tasks.ts or --command ./compute');
+/** Opens what runs the tasks. With `--http`, that waits for the server until `stopping`. */
+async function openHandler(flags: WorkerFlags, log: Logger, stopping: AbortSignal): Promise<OpenHandler> {
+  const { module, command, http } = flags;
+  const given = [module, command, http].filter(Boolean).length;
+  if (given !== 1)
+    throw new UsageError(
+      given === 0
+        ? 'nothing to run tasks with: give --module ./tasks.ts, --command ./compute or --http http://127.0.0.1:9000/run'
+        : 'more than one of --module, --command and --http is given: choose one',
+    );
   const maxOutputBytes = flags.resultMaxSize;
-  const program = { command: flags.command, cwd: process.cwd(), env: process.env, log, maxOutputBytes };
+  if (module) return openModule(module, process.cwd());
+  if (http) {
+    const timeoutMs = flags.httpTimeout;
+    return openHttp({ url: http, timeoutMs, maxOutputBytes, log: (line) => log.warn(line), stopping });
+  }
+  const program = {
+    command: command ?? '',
+    cwd: process.cwd(),
+    env: process.env,
+    log: (line: string, source: LogSource) => log.info({ ...source, line }, 'stderr of the command'),
+    maxOutputBytes,
+  };
   if (!flags.keepRunning) return openCommand(program);
   return openLines({ ...program, concurrency: flags.concurrency, maxOutputBytes: lineLimit(maxOutputBytes) });
 }
@@ -39,11 +55,8 @@ async function main(): Promise<void> {
   const settings = settingsOf(flags);
   const log = createLog('millrace-worker', flags.logLevel);
   using signals = onSignals();
-  await using handler = await openHandler(flags, (line, source) =>
-    log.info({ ...source, line }, 'stderr of the command'),
-  );
   const metrics = createWorkerMetrics();
-  let ready = false;
+  let unready: string | undefined = 'its handler is not open yet';
   await using _http =
     flags.httpPort === undefined
       ? undefined
@@ -51,8 +64,10 @@ async function main(): Promise<void> {
           port: flags.httpPort,
           metrics,
           unhealthy: () => undefined,
-          unready: () => (ready ? undefined : 'not registered in Redis yet'),
+          unready: () => unready,
         });
+  await using handler = await openHandler(flags, log, signals.stopping);
+  unready = 'not registered in Redis yet';
   const hurry = new AbortController();
   const hurryUp = (): void => hurry.abort();
   signals.hurry.addEventListener('abort', hurryUp, { once: true });
@@ -67,7 +82,7 @@ async function main(): Promise<void> {
       log,
       metrics,
       onReady: () => {
-        if (!ready)
+        if (unready !== undefined)
           log.info(
             {
               version,
@@ -75,7 +90,7 @@ async function main(): Promise<void> {
             },
             'ready',
           );
-        ready = true;
+        unready = undefined;
       },
     },
     signals.stopping,

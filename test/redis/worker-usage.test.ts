@@ -23,11 +23,12 @@ test.concurrent.each<[number, RegExp, string[], NodeJS.ProcessEnv?]>([
   [2, /value 'x' from env 'MILLRACE_CONCURRENCY' is invalid/, module, { MILLRACE_CONCURRENCY: 'x' }],
   [2, /a lease of 500 ms is too short: give at least 1s/, [...module, '--lease', '500ms']],
   [2, /nothing to run tasks with: give --module/, []],
-  [2, /both --module and --command are given/, [...module, '--command', 'cat']],
+  [2, /more than one of --module, --command and --http/, [...module, '--command', 'cat']],
   [2, /the Redis URL begins with "http:\/\/": use redis:\/\//, [...module, '--redis', 'http://localhost']],
   [2, /queue and result are both "same"/, [...module, '--queue', 'same', '--result', 'same']],
   [1, /module \.\/nothing\.ts is not there/, ['--module', './nothing.ts']],
   [1, /does not load \(line 2\): Error: no licence for that/, ['--module', 'DIR/throws.ts']],
+  [1, /--http 127\.0\.0\.1:9000 is no address: write http:\/\//, ['--http', '127.0.0.1:9000']],
   [1, /no-such-program/, ['--command', 'no-such-program --fast']],
 ])('exit code %i and %s', async (code, message, args, env = {}) => {
   await using worker = spawnProgram(

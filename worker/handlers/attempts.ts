@@ -7,11 +7,11 @@ export interface Attempts {
   readonly settled: () => Promise<void>;
 }
 
-export function trackAttempts(run: (context: TaskContext) => Promise<unknown>): Attempts {
+export function trackAttempts(run: (context: TaskContext, task: unknown) => Promise<unknown>): Attempts {
   const attempts = new Set<Promise<unknown>>();
   return {
-    handle: async (_task, context) => {
-      const attempt = run(context);
+    handle: async (task, context) => {
+      const attempt = run(context, task);
       attempts.add(attempt);
       try {
         return await attempt;

@@ -1,0 +1,236 @@
+/** A server that runs tasks: what it is sent, what its answers mean, and how it may come and go. */
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { OpenHandler } from '../../worker/handler.ts';
+import { HandlerLoadError } from '../../worker/handlers/errors.ts';
+import { openHttp, type HttpOptions } from '../../worker/handlers/http.ts';
+import { HttpError } from '../../worker/handlers/http-answer.ts';
+import { contextOf } from '../fixtures/processes.ts';
+import { failure, handlerSuite, run } from '../fixtures/handler-suite.ts';
+import { startTaskServer, type TaskServer } from '../fixtures/task-server.ts';
+
+const suite = handlerSuite();
+let server: TaskServer;
+beforeEach(async () => {
+  server = await startTaskServer();
+});
+afterEach(() => server[Symbol.asyncDispose]());
+
+async function open(rest: Partial<HttpOptions> = {}): Promise<OpenHandler> {
+  const log = (line: string): void => suite.book.log(line, { pid: 0 });
+  const stopping = new AbortController().signal;
+  return suite.own(await openHttp({ url: server.url, log, stopping, ...rest }));
+}
+
+describe('a request', () => {
+  test('is a POST of the task, byte for byte, both ways', async () => {
+    const bytes = Buffer.from([0, 255, 10, 13, 128, 0]);
+    expect(await run(await open(), bytes)).toEqual(bytes);
+    expect(server.received).toMatchObject([{ method: 'POST', path: '/run', body: bytes }]);
+    expect(server.received[0]?.headers).toMatchObject({
+      'content-type': 'application/octet-stream',
+      'content-length': '6',
+      'millrace-task-id': 'id',
+      'millrace-attempt': '1',
+      'millrace-queue': 'queue',
+    });
+  });
+
+  test('may be large, both ways', async () => {
+    const bytes = Buffer.alloc(10 * 1024 * 1024, 'millrace');
+    const result = await run(await open(), bytes);
+    expect(Buffer.isBuffer(result) && result.equals(bytes)).toBe(true);
+  });
+
+  test('names a JSON task as such, and brings the trace that it belongs to', async () => {
+    const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
+    const trace = { traceparent, tracestate: 'vendor=x' };
+    const handler = await open();
+    const task = { id: 'a' };
+    await handler.handle(task, contextOf(JSON.stringify(task), { attempt: 3, trace }));
+    await run(handler, 'b');
+    const [first, second] = server.received;
+    expect(first?.headers).toMatchObject({
+      'content-type': 'application/json',
+      'millrace-attempt': '3',
+      traceparent,
+      tracestate: 'vendor=x',
+    });
+    expect(second?.headers).not.toHaveProperty('traceparent');
+  });
+
+  test.each([
+    ['tiles/7 of 12', 'tiles/7%20of%2012'],
+    ['100%\r\nx: y', '100%25%0D%0Ax:%20y'],
+    ['Straße 🏭', 'Stra%C3%9Fe%20%F0%9F%8F%AD'],
+    ['half \ud83c', 'half%20%EF%BF%BD'],
+  ])('percent-encodes what a header cannot hold: %j', async (id, written) => {
+    await run(await open(), 'x', { id });
+    expect(server.received[0]?.headers['millrace-task-id']).toBe(written);
+    expect(decodeURIComponent(written)).toBe(id.toWellFormed());
+  });
+
+  test('leaves out an id that is too long for a header', async () => {
+    await run(await open(), 'x', { id: 'x'.repeat(4097) });
+    expect(server.received[0]?.headers).not.toHaveProperty('millrace-task-id');
+  });
+
+  test('goes over connections that are kept', async () => {
+    const handler = await open();
+    const before = server.connections.made;
+    for (let i = 0; i < 20; i++) await run(handler, `task ${i}`);
+    expect(server.connections.made - before).toBe(1);
+    await Promise.all(Array.from({ length: 20 }, (_, i) => run(handler, `task ${i}`)));
+    expect(server.connections.made - before).toBeLessThanOrEqual(20);
+  });
+});
+
+describe('an answer', () => {
+  test.each([[200], [201], [204]])('%d: its body is the result', async (status) => {
+    const said = status === 204 ? '' : 'made';
+    expect(String(await run(await open(), `status ${status} ${said}`))).toBe(said);
+  });
+
+  test.each([[400], [401], [404], [410], [413], [422]])('%d is final', async (status) => {
+    const error = await failure(run(await open(), `status ${status} no such tile`));
+    expect(error).toMatchObject({
+      message: `POST ${server.url} answered ${status}: no such tile`,
+      retry: false,
+    });
+  });
+
+  test.each([[408], [409], [425], [429], [500], [502], [503], [504], [302]])(
+    '%d is a failed attempt',
+    async (status) => {
+      const error = await failure(run(await open(), `status ${status}`));
+      expect(error).toBeInstanceOf(HttpError);
+      expect(error.message).toBe(`POST ${server.url} answered ${status}, without a body`);
+      expect(error).not.toHaveProperty('retry');
+      expect(error).not.toHaveProperty('retryAfter');
+    },
+  );
+
+  test.each([
+    ['120', 120_000, 120_000],
+    ['0', 0, 0],
+    ['Wed, 21 Oct 2015 07:28:00 GMT', 0, 0],
+    [new Date(Date.now() + 3_600_000).toUTCString(), 3_500_000, 3_600_000],
+  ])('Retry-After: %s', async (text, least, most) => {
+    const after: unknown = Reflect.get(await failure(run(await open(), `later ${text}`)), 'retryAfter');
+    expect(after).toBeGreaterThanOrEqual(least);
+    expect(after).toBeLessThanOrEqual(most);
+  });
+
+  test.each([['soon'], ['-1'], ['']])('Retry-After that says nothing: %j', async (text) => {
+    expect(await failure(run(await open(), `later ${text}`))).not.toHaveProperty('retryAfter');
+  });
+
+  test('that is no result is read no further than it is of use', async () => {
+    const error = await failure(run(await open(), 'endless 500'));
+    expect(error.message).toBe(`POST ${server.url} answered 500: ${'x'.repeat(1024)}`);
+    await expect.poll(() => server.connections.open).toBe(0);
+  });
+
+  test('that is cut off is no result', async () => {
+    const error = await failure(run(await open(), 'half'));
+    expect(error.message).toMatch(/^POST .* failed: aborted/);
+    expect(error).not.toHaveProperty('retry');
+  });
+
+  test('that never comes fails the attempt', async () => {
+    const error = await failure(run(await open(), 'die'));
+    expect(error.message).toMatch(/^POST .* failed: .*socket hang up/);
+    expect(error.cause).toBeInstanceOf(Error);
+  });
+
+  test('that is late fails the attempt, where there is a timeout', async () => {
+    const handler = await open({ timeoutMs: 50 });
+    const error = await failure(run(handler, 'hang'));
+    expect(error.message).toBe(`POST ${server.url}: no whole answer within 50ms`);
+    expect(error).not.toHaveProperty('retry');
+    await expect.poll(() => server.connections.open).toBe(0);
+    await expect(run(handler, 'in time')).resolves.toEqual(Buffer.from('in time'));
+  });
+
+  test('of a server that closes its connections loses no task', async () => {
+    const handler = await open();
+    for (let i = 0; i < 10; i++) {
+      const tasks = Array.from({ length: 4 }, (_, j) => `goodbye ${i} ${j}`);
+      const results = await Promise.all(tasks.map((task) => run(handler, task)));
+      expect(results.map(String)).toEqual(tasks.map((task) => task.slice('goodbye '.length)));
+    }
+  });
+
+  test('names the server without user, password and query', async () => {
+    const url = server.url.replace('//', '//user:secret@').concat('?token=secret');
+    const error = await failure(run(await open({ url }), 'fail no'));
+    expect(error.message).toBe(`POST ${server.url} answered 500: no`);
+    expect(server.received[0]).toMatchObject({
+      path: '/run?token=secret',
+      headers: { authorization: `Basic ${btoa('user:secret')}` },
+    });
+  });
+});
+
+describe('a server that is not there', () => {
+  test('is waited for: no task is taken before it listens', async () => {
+    const { port, url } = server;
+    await server[Symbol.asyncDispose]();
+    const opening = open({ url });
+    const where = `waiting for ${url} to listen, no task is taken before: connect ECONNREFUSED 127.0.0.1:${port}`;
+    await suite.book.wait(where);
+    server = await startTaskServer(port);
+    expect(String(await run(await opening, 'hello'))).toBe('hello');
+    expect(suite.book.lines).toEqual([where, `${url} listens: taking tasks from now on`]);
+  });
+
+  test('is waited for no longer when the worker is to stop', async () => {
+    const { url } = server;
+    await server[Symbol.asyncDispose]();
+    const stopping = new AbortController();
+    const opening = open({ url, stopping: stopping.signal });
+    await expect.poll(() => suite.book.lines).toHaveLength(1);
+    stopping.abort();
+    await opening;
+    server = await startTaskServer();
+  });
+
+  test('later on: tasks wait for it, and none fails', async () => {
+    const { port, url } = server;
+    const handler = await open();
+    await run(handler, 'first');
+    await server[Symbol.asyncDispose]();
+    const tasks = Promise.all(['a', 'b'].map((task) => run(handler, task)));
+    const gone = `${url} cannot be reached (connect ECONNREFUSED 127.0.0.1:${port}): tasks wait for it`;
+    await suite.book.wait(gone);
+    server = await startTaskServer(port);
+    expect((await tasks).map(String)).toEqual(['a', 'b']);
+    expect(suite.book.lines).toEqual([gone, `${url} answers again`]);
+  });
+
+  test('for too long fails the attempt', async () => {
+    const { port, url } = server;
+    const handler = await open({ patienceMs: 100 });
+    await server[Symbol.asyncDispose]();
+    const error = await failure(run(handler, 'x'));
+    expect(error.message).toBe(`POST ${url} failed: HttpError: connect ECONNREFUSED 127.0.0.1:${port}`);
+    expect(error).not.toHaveProperty('retry');
+    server = await startTaskServer();
+  });
+
+  test('may be cancelled meanwhile', async () => {
+    const { url } = server;
+    const handler = await open();
+    await server[Symbol.asyncDispose]();
+    const controller = new AbortController();
+    const attempt = failure(run(handler, 'x', { signal: controller.signal }));
+    await expect.poll(() => suite.book.lines).toHaveLength(1);
+    controller.abort(new Error('cancelled'));
+    expect((await attempt).message).toBe('stopped: cancelled');
+    expect(suite.book.lines[0]).toContain(url);
+    server = await startTaskServer();
+  });
+});
+
+test.each([['127.0.0.1:9000'], ['ftp://127.0.0.1/'], [''], ['/run']])('%j is no address', async (url) => {
+  await expect(open({ url })).rejects.toThrow(HandlerLoadError);
+});

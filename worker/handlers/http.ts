@@ -1,0 +1,157 @@
+/**
+ * A handler from an HTTP server, such as a second container of the pod: each task is a POST, the answer is the result
+ * (`http-answer.ts` says which status means what).
+ *
+ * The worker takes nothing before the server listens. While it does not listen later on, a request that has not reached it
+ * is tried again for some seconds before the attempt fails: a server that restarts must not burn the attempts of all
+ * tasks in the queue.
+ *
+ * Guarantees: an aborted attempt ends its request at once and never yields a result. Nothing but the abort ends a
+ * request, unless a timeout was given.
+ */
+import { connect } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { formatDuration } from '../../runtime/duration.ts';
+import { MAX_RESULT_BYTES, ResultEncodingError } from '../encode.ts';
+import { describeError } from '../describe-error.ts';
+import type { OpenHandler, TaskContext } from '../handler.ts';
+import { trackAttempts } from './attempts.ts';
+import { HandlerLoadError } from './errors.ts';
+import { errorOf, HttpError, taskHeaders } from './http-answer.ts';
+import { createPoster, Unreached, unreached } from './http-post.ts';
+
+export interface HttpOptions {
+  readonly url: string;
+  /** For one attempt, ms; none by default. */
+  readonly timeoutMs?: number | undefined;
+  /** The largest result, bytes; Redis's own limit by default. */
+  readonly maxOutputBytes?: number;
+  /** Gets a line when the server cannot be reached, and one when it can be again. */
+  readonly log: (line: string) => void;
+  /** Ends the wait for the server to listen. */
+  readonly stopping: AbortSignal;
+  /** How long an attempt tries to reach a server that is gone, ms. */
+  readonly patienceMs?: number;
+}
+
+const DEFAULT_PATIENCE_MS = 10_000;
+const FIRST_PAUSE_MS = 50;
+const MAX_PAUSE_MS = 1_000;
+const CONNECT_MS = 2_000;
+
+/**
+ * Opens a server as a handler: resolves when it listens, or when `stopping` has aborted.
+ *
+ * @throws HandlerLoadError when the URL is none, or of another scheme
+ */
+export async function openHttp(options: HttpOptions): Promise<OpenHandler> {
+  const { timeoutMs, log, stopping, patienceMs = DEFAULT_PATIENCE_MS } = options;
+  const url = readUrl(options.url);
+  // without user, password and query, which may hold a secret
+  const where = `${url.origin}${url.pathname}`;
+  const poster = createPoster(url, options.maxOutputBytes ?? MAX_RESULT_BYTES);
+  const closing = new AbortController();
+  let troubled = false;
+
+  const ask = async (context: TaskContext, task: unknown): Promise<Buffer> => {
+    const over = new AbortController();
+    const late = `POST ${where}: no whole answer within ${formatDuration(timeoutMs ?? 0)}`;
+    const timer = timeoutMs && setTimeout(() => over.abort(new HttpError(late)), timeoutMs);
+    const stop = (): void =>
+      over.abort(stopped(context.signal.aborted ? context.signal.reason : closing.signal.reason));
+    const ends = [context.signal, closing.signal];
+    for (const signal of ends)
+      if (signal.aborted) stop();
+      else signal.addEventListener('abort', stop);
+    try {
+      const headers = taskHeaders(task, context);
+      const answer = await reaching(() => poster.post(context.raw, headers, over.signal), over.signal);
+      if (Buffer.isBuffer(answer)) return answer;
+      throw errorOf(answer, `POST ${where}`, Date.now());
+    } catch (error) {
+      if (over.signal.aborted) throw over.signal.reason;
+      if (error instanceof ResultEncodingError) throw error;
+      if (error instanceof HttpError && !(error instanceof Unreached)) throw error;
+      throw new HttpError(`POST ${where} failed: ${describeError(error)}`, { cause: error });
+    } finally {
+      clearTimeout(timer);
+      for (const signal of ends) signal.removeEventListener('abort', stop);
+    }
+  };
+
+  /** Tries again while the server cannot be reached. */
+  async function reaching<T>(attempt: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    const deadline = performance.now() + patienceMs;
+    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, MAX_PAUSE_MS)) {
+      try {
+        const value = await attempt();
+        if (troubled) log(`${where} answers again`);
+        troubled = false;
+        return value;
+      } catch (error) {
+        if (!(error instanceof Unreached)) throw error;
+        if (!troubled) log(`${where} cannot be reached (${error.message}): tasks wait for it`);
+        troubled = true;
+        if (performance.now() + pause > deadline) throw error;
+        await delay(pause, undefined, { signal });
+      }
+    }
+  }
+
+  const { handle, settled } = trackAttempts(ask);
+  await untilListening(url, where, log, stopping);
+  return {
+    handle,
+    async [Symbol.asyncDispose]() {
+      closing.abort(new HttpError('the handler is closed'));
+      await settled();
+      poster[Symbol.dispose]();
+    },
+  };
+}
+
+function readUrl(text: string): URL {
+  const url = URL.parse(text);
+  if (!url || (url.protocol !== 'http:' && url.protocol !== 'https:'))
+    throw new HandlerLoadError(`--http ${text} is no address: write http://127.0.0.1:9000/run`);
+  return url;
+}
+
+function stopped(reason: unknown): HttpError {
+  return new HttpError(`stopped: ${describeError(reason)}`, { cause: reason });
+}
+
+async function untilListening(
+  url: URL,
+  where: string,
+  log: (line: string) => void,
+  stopping: AbortSignal,
+): Promise<void> {
+  let said: string | undefined;
+  for (let pause = FIRST_PAUSE_MS; !stopping.aborted; pause = Math.min(2 * pause, MAX_PAUSE_MS)) {
+    const trouble = await tryConnect(url);
+    if (trouble === undefined) {
+      if (said !== undefined) log(`${where} listens: taking tasks from now on`);
+      return;
+    }
+    if (trouble !== said) log(`waiting for ${where} to listen, no task is taken before: ${trouble}`);
+    said = trouble;
+    await delay(pause, undefined, { signal: stopping }).catch(() => undefined);
+  }
+}
+
+/** Why there is no connection; `undefined` when there is one. */
+function tryConnect(url: URL): Promise<string | undefined> {
+  const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
+  const port = Number(url.port) || (url.protocol === 'https:' ? 443 : 80);
+  return new Promise((resolve) => {
+    const socket = connect({ host, port, timeout: CONNECT_MS });
+    const end = (trouble: string | undefined): void => {
+      socket.destroy();
+      resolve(trouble);
+    };
+    socket.once('connect', () => end(undefined));
+    socket.once('timeout', () => end(`no connection within ${CONNECT_MS} ms`));
+    socket.once('error', (error) => end(unreached(error).message));
+  });
+}
