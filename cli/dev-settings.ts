@@ -124,12 +124,9 @@ export function devSettings(
     };
   } catch (error) {
     if (error instanceof UsageError) throw error;
-    throw new UsageError(
-      `the pool has a duration or a size that cannot be read: ${(error as Error).message}`,
-      {
-        cause: error,
-      },
-    );
+    throw new UsageError(`the pool has a value that cannot be used: ${(error as Error).message}`, {
+      cause: error,
+    });
   }
 }
 

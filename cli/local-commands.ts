@@ -1,7 +1,7 @@
 /** The commands that need no cluster and no queue of anybody: `dev` and `simulate`. */
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { addQueueFlags, type QueueFlags } from '../queue/flags.ts';
-import { duration, integer, option } from '../runtime/program.ts';
+import { duration, instant, integer, option } from '../runtime/program.ts';
 import { traceKinds } from '../simulate/generate.ts';
 import { peers, type Peer } from '../simulate/peers.ts';
 import { outputOption } from './output.ts';
@@ -62,6 +62,9 @@ export function addDev(command: Command, env: NodeJS.ProcessEnv): void {
     );
 }
 
+/** A Monday: what is not said should at least be an ordinary day. */
+const MONDAY = Date.UTC(2026, 0, 5);
+
 export function addSimulate(command: Command): void {
   const peer = (text: string): Peer => {
     if ((peers as readonly string[]).includes(text)) return text as Peer;
@@ -78,6 +81,12 @@ export function addSimulate(command: Command): void {
     .option('--rate <n>', 'tasks a second of a generated trace, on average', Number, 2)
     .option('--service <duration>', 'time that a generated task takes, on average', duration, 1_400)
     .option('--start-time <duration>', 'from a pod to its first task', duration, 5_000)
+    .option(
+      '--begin <time>',
+      'when the trace begins (RFC 3339), for schedules and hours of the day',
+      instant,
+      MONDAY,
+    )
     .option('--target <duration>', 'the wait to hold, instead of the rules of the pool (10s)', duration)
     .option('--slots <n>', "tasks at once in each pod (1, or the pool's concurrency)", integer(1, 10_000))
     .option('--max <n>', "the most pods (50, or the pool's maxReplicas)", integer(1, 10_000))

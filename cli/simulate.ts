@@ -27,6 +27,7 @@ export interface SimulateFlags {
   readonly rate: number;
   readonly service: number;
   readonly startTime: number;
+  readonly begin: number;
   readonly target?: number;
   readonly slots?: number;
   readonly max?: number;
@@ -46,7 +47,7 @@ export async function simulateCommand(flags: SimulateFlags): Promise<void> {
   const targetMs = policy.targetWaitMs ?? USUAL_TARGET_MS;
   const { slots = 1 } = policy;
   const noteMs = Math.max(1_000, (trace.arrivals.at(-1) ?? 0) / NOTES);
-  const setting = { startMs: flags.startTime, slots, seed: flags.seed, noteMs };
+  const setting = { startMs: flags.startTime, beginMs: flags.begin, slots, seed: flags.seed, noteMs };
   const rows = compare(trace, policy, targetMs, flags.against, setting);
   if (flags.chart) await writeFile(flags.chart, chartSvg(comparedChart(trace, rows, targetMs)));
   const about = { trace: trace.name, targetMs, startMs: flags.startTime, slots };

@@ -6,6 +6,7 @@ import type { KubeApi } from '../kube/api.ts';
 import { createEventRecorder, type Occurrence } from '../kube/events.ts';
 import { DEPLOYMENTS, PODS, POOLS } from '../kube/resources.ts';
 import type { Deployment, Pod } from '../kube/wire.ts';
+import { PAUSED, PAUSED_REPLICAS } from '../kube/workerpool.ts';
 import { reflect, type Reflector } from '../kube/watch.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
@@ -127,6 +128,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
         old &&
         old.generation === now?.generation &&
         old.deletionTimestamp === now?.deletionTimestamp &&
+        [PAUSED, PAUSED_REPLICAS].every((name) => old.annotations?.[name] === now?.annotations?.[name]) &&
         pool !== previous
       )
         return;

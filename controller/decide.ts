@@ -13,9 +13,12 @@
  * fallback, never lowered.
  */
 import type { Advice } from './advice.ts';
+import type { Pause } from './pause.ts';
 import { paced, type Change, type MaxStep } from './pace.ts';
-import { boundsAt, type Bounds, type Schedule } from './schedule.ts';
+import { boundsAt, type Bounds, type BoundsNow, type Schedule } from './schedule.ts';
 import { started, type Counters, type Learned } from './learned.ts';
+import { plainRule } from './plain.ts';
+import { boundWords, seconds, workWords } from './reason.ts';
 import { size, type Sizing } from './sizing.ts';
 
 export interface Policy {
@@ -31,6 +34,8 @@ export interface Policy {
   readonly windowMs: number | undefined;
   readonly fallback: { readonly afterMs: number; readonly replicas: number } | undefined;
   readonly paused: boolean;
+  /** What paused it, where that is not its mode. */
+  readonly pause?: Pause;
   readonly schedules?: readonly Schedule[];
   readonly maxStepUp?: MaxStep;
   readonly maxStepDown?: MaxStep;
@@ -78,12 +83,15 @@ export interface Decision {
   readonly reason: string;
   /** The bound that kept `desired` from what the work asks for. */
   readonly limited: 'min' | 'max' | undefined;
+  /** The bounds that hold now, and the schedules that are on. */
+  readonly bounds: BoundsNow;
+  /** When to decide again at the latest, ms, even where nothing happens. */
+  readonly lookAt: number | undefined;
   /** Why the target cannot be held, and what to change. */
   readonly advice?: Advice | undefined;
   readonly memory: Memory;
 }
 
-const DEFAULT_TASKS_PER_REPLICA = 5;
 export const DEFAULT_WINDOW_MS = 60_000;
 
 /**
@@ -100,21 +108,23 @@ export function decide(
 ): Decision {
   const since = memory.since ?? now;
   const inherited = memory.inherited ?? current;
-  if (policy.paused) {
-    const reason = `${current}: paused`;
-    return { desired: current, cause: 'Paused', reason, limited: undefined, memory: noMemory };
-  }
   const bounds = boundsAt(policy, policy.schedules ?? [], now);
+  if (policy.paused) return paused(policy, sample, bounds, current);
   if (sample.kind === 'unknown')
     return withoutSample(policy, bounds, sample.why, current, { ...memory, since, inherited }, now);
 
   const sizing = sizingFor(policy, bounds, sample, current, memory, now, ready);
-  const asked = Math.max(sizing?.needed ?? 0, sizing?.floor ?? 0, plainRule(policy, sample, sizing));
+  const asked = Math.max(
+    sizing?.needed ?? 0,
+    sizing?.floor ?? 0,
+    plainRule(policy, sample, sizing?.needed !== undefined),
+  );
   const need = clamp(asked, bounds);
   const limited = need < asked ? 'max' : need > asked ? 'min' : undefined;
   const windowMs = policy.windowMs ?? (sizing?.needed === undefined ? DEFAULT_WINDOW_MS : 0);
-  const needs = remember(memory.needs, need, now, windowMs);
-  const work = words(policy, sample, sizing) + (limited ? `, ${limited}Replicas ${need}` : '');
+  // a minimum is no need: what it held goes when it is lowered
+  const needs = remember(memory.needs, Math.min(asked, bounds.maxReplicas), now, windowMs);
+  const work = workWords(policy, sample, sizing) + (limited ? `, ${boundWords(limited, bounds)}` : '');
   const decision = (wanted: number, cause: Cause, why: string): Decision => {
     const limits = { up: policy.maxStepUp, down: policy.maxStepDown };
     const { replicas: desired, changes } = paced(wanted, current, memory.changes ?? [], limits, now);
@@ -124,6 +134,8 @@ export function decide(
       cause: desired === current && desired !== wanted ? 'WithinWindow' : cause,
       reason: `${desired === current ? current : `${current}→${desired}`}: ${work}${why}${desired === wanted ? '' : `, ${wanted} in steps`}`,
       limited,
+      bounds,
+      lookAt: bounds.until,
       advice: sizing?.advice,
       memory: { since, inherited, knownAt: now, needs, changes, learned: learned ?? memory.learned },
     };
@@ -134,7 +146,8 @@ export function decide(
   // a bound that the user lowered is no guess about the future: it holds at once
   const highest = Math.min(
     Math.max(
-      needs[0]?.replicas ?? need,
+      need,
+      needs[0]?.replicas ?? 0,
       sizing?.keep ?? 0,
       now - since < (policy.windowMs ?? DEFAULT_WINDOW_MS) ? Math.min(current, inherited) : 0,
     ),
@@ -174,31 +187,35 @@ function sizingFor(
   return size(wish, { now, waiting, inFlight, due, dueSoon, counters, wanted, ready }, memory.learned);
 }
 
+/** As it is, or where the user wants it; down only by draining, which takes a queue that can be read. */
+function paused({ pause }: Policy, sample: Sample, bounds: BoundsNow, current: number): Decision {
+  const wanted = pause?.replicas ?? current;
+  const blind = sample.kind === 'unknown' && wanted < current;
+  const desired = blind ? current : wanted;
+  const held = blind ? `, ${wanted} once the queue can be read (${sample.why})` : '';
+  const reason = `${desired === current ? current : `${current}→${desired}`}: paused${pause ? ` by ${pause.by}` : ''}${held}`;
+  const rest = { limited: undefined, bounds, lookAt: bounds.until, memory: noMemory };
+  return { desired, cause: 'Paused', reason, ...rest };
+}
+
 function withoutSample(
   { fallback }: Policy,
-  { minReplicas }: Bounds,
+  bounds: BoundsNow,
   why: string,
   current: number,
   memory: Memory,
   now: number,
 ): Decision {
   const blindFor = now - (memory.knownAt ?? memory.since ?? now);
-  const held = Math.max(current, minReplicas);
+  const held = Math.max(current, bounds.minReplicas);
+  const rest = { limited: undefined, bounds, lookAt: bounds.until, memory };
   if (fallback && blindFor >= fallback.afterMs && fallback.replicas > held) {
     const reason = `${current}→${fallback.replicas}: fallback, the queue could not be read for ${seconds(blindFor)} (${why})`;
-    return { desired: fallback.replicas, cause: 'Fallback', reason, limited: undefined, memory };
+    return { desired: fallback.replicas, cause: 'Fallback', reason, ...rest };
   }
-  return { desired: held, cause: 'Unknown', reason: `${held}: held, ${why}`, limited: undefined, memory };
-}
-
-/** The plain rule, before the bounds: where the user asked for it, or nothing else can decide yet. */
-function plainRule(
-  { tasksPerReplica }: Policy,
-  { waiting, inFlight, due }: Sample & { kind: 'known' },
-  sizing: Sizing | undefined,
-): number {
-  if (tasksPerReplica === undefined && sizing?.needed !== undefined) return 0;
-  return Math.ceil((waiting + inFlight + due) / (tasksPerReplica ?? DEFAULT_TASKS_PER_REPLICA));
+  const reason =
+    held > current ? `${current}→${held}: ${boundWords('min', bounds)}, ${why}` : `${held}: held, ${why}`;
+  return { desired: held, cause: 'Unknown', reason, ...rest };
 }
 
 /** Adds a need and drops what it overtakes and what is older than the window: what is first is the window's highest. */
@@ -209,25 +226,4 @@ function remember(needs: Memory['needs'], replicas: number, at: number, windowMs
 
 function clamp(replicas: number, { minReplicas, maxReplicas }: Bounds): number {
   return Math.min(Math.max(replicas, minReplicas), maxReplicas);
-}
-
-function words(
-  policy: Policy,
-  { waiting, inFlight, due }: Sample & { kind: 'known' },
-  sizing: Sizing | undefined,
-): string {
-  const { tasksPerReplica = DEFAULT_TASKS_PER_REPLICA, targetWaitMs = 0 } = policy;
-  const dueToo = due > 0 ? `, ${due} due` : '';
-  if (sizing?.serviceMs === undefined) {
-    const tasks = tasksPerReplica === 1 ? '1 task a replica' : `${tasksPerReplica} tasks a replica`;
-    return `${waiting} waiting, ${inFlight} in flight${dueToo}, ${tasks}`;
-  }
-  const held = waiting > 0 ? '' : `, ${inFlight} in flight`;
-  const floor =
-    sizing.floor > 0 && sizing.floor >= (sizing.needed ?? 0) ? `, ${sizing.floor} expected at this hour` : '';
-  return `${waiting} waiting${held}${dueToo}, ${seconds(sizing.serviceMs)} a task, ${seconds(sizing.startMs)} to start, target ${seconds(targetWaitMs)}${floor}`;
-}
-
-function seconds(ms: number): string {
-  return ms < 100 ? `${Math.round(ms)} ms` : `${Math.round(ms / 100) / 10} s`;
 }

@@ -17,6 +17,7 @@ import { recall, recentP99 } from './grace.ts';
 import { kubeTarget, type KubeTarget, type KubeTargetOptions } from './kube-target.ts';
 import type { MemoryStore, QueueLink } from './memory-store.ts';
 import { observe, type Observation } from './observation.ts';
+import { pauseOf } from './pause.ts';
 import { policyOf } from './policy.ts';
 import { noAddress, troubleOf, type Trouble } from './pool-trouble.ts';
 import type { RedisHub } from './redis-hub.ts';
@@ -25,7 +26,7 @@ import type { Sampled } from './sampler.ts';
 import { createReporter, type ReportDeps } from './report.ts';
 import { statusOf } from './status.ts';
 import { drainsOf } from './shrink.ts';
-import { isActive, step, type Step } from './step.ts';
+import { isActive, soonest, step, type Step } from './step.ts';
 
 export interface ReconcileDeps extends ReportDeps {
   readonly pools: ReadonlyMap<string, WorkerPool>;
@@ -158,7 +159,7 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
     redis: QueueLink | undefined,
     target: KubeTarget,
   ): Promise<Step> {
-    const policy = policyOf(pool.spec);
+    const policy = policyFor(pool, state);
     try {
       return await step({
         policy,
@@ -220,6 +221,15 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
   return reconcile;
 }
 
+/** Reading schedules takes longer than all else that a decision does. */
+function policyFor(pool: WorkerPool, state: Remembered): Policy {
+  const of = `${pool.metadata.uid}/${pool.metadata.generation}`;
+  if (state.policy?.of !== of) state.policy = { value: policyOf(pool.spec), of };
+  const { value } = state.policy;
+  const pause = pauseOf(pool);
+  return pause ? { ...value, paused: true, pause } : value;
+}
+
 function serviceOf(state: Remembered, sampled: Sampled): KubeTargetOptions['service'] {
   if (sampled.kind === 'unknown') return { p99Ms: undefined, idle: false };
   const { sample } = sampled;
@@ -228,8 +238,4 @@ function serviceOf(state: Remembered, sampled: Sampled): KubeTargetOptions['serv
     p99Ms: recentP99(state.service, sample),
     idle: sample.waiting + sample.inFlight + sample.due === 0,
   };
-}
-
-function soonest(a: number | undefined, b: number | undefined): number | undefined {
-  return a === undefined || b === undefined ? (a ?? b) : Math.min(a, b);
 }

@@ -1,6 +1,6 @@
 /** What is remembered of a pool from one reconcile to the next: hints and values; a restart loses all of it. */
 import type { RedisAddress } from '../queue/connection.ts';
-import { noMemory, type Memory } from './decide.ts';
+import { noMemory, type Memory, type Policy } from './decide.ts';
 import { noService, type ServiceMemory } from './grace.ts';
 import type { Applied } from './kube-target.ts';
 import type { Observed } from './observation.ts';
@@ -10,6 +10,8 @@ import type { Absent, Held } from './shrink.ts';
 
 export interface Remembered {
   memory: Memory;
+  /** What was read out of the spec of this generation. */
+  policy: { readonly value: Policy; readonly of: string } | undefined;
   applied: Applied | undefined;
   address: { readonly value: RedisAddress; readonly of: string; readonly at: number } | undefined;
   written: Written | undefined;
@@ -30,6 +32,7 @@ export interface Remembered {
 export function nothingRemembered(): Remembered {
   return {
     memory: noMemory,
+    policy: undefined,
     applied: undefined,
     address: undefined,
     written: undefined,

@@ -113,6 +113,8 @@ export function createReporter(deps: ReportDeps): Reporter {
       metrics.pools.status(pool, status);
       for (const occurrence of turned(before?.conditions ?? [], status.conditions ?? []))
         event(pool, occurrence);
+      for (const occurrence of scheduled(before?.schedules ?? [], status.schedules ?? []))
+        event(pool, occurrence);
       if (before && isDeepStrictEqual(before, status)) return { written: last, comeBack: undefined };
       const since = clock.now() - (last?.at ?? -Infinity);
       if (before && since < NUMBERS_MS && onlyNumbersChanged(before, status))
@@ -123,6 +125,23 @@ export function createReporter(deps: ReportDeps): Reporter {
   };
 }
 
+function scheduled(before: readonly string[], after: readonly string[]): Occurrence[] {
+  const told = (names: readonly string[], reason: string, what: string): Occurrence[] =>
+    names.map((name) => ({ type: 'Normal', reason, action: 'Scale', note: `Schedule "${name}" ${what}.` }));
+  return [
+    ...told(
+      after.filter((name) => !before.includes(name)),
+      'ScheduleBegan',
+      'has begun',
+    ),
+    ...told(
+      before.filter((name) => !after.includes(name)),
+      'ScheduleEnded',
+      'has ended',
+    ),
+  ];
+}
+
 /** A condition says how it is now; the event says when it became so. What two of them say is told once. */
 function turned(before: readonly Observed[], after: readonly Observed[]): Occurrence[] {
   const told = after.flatMap(({ type, status, reason, message }): Occurrence[] => {
@@ -131,6 +150,15 @@ function turned(before: readonly Observed[], after: readonly Observed[]): Occurr
     const old = before.find((condition) => condition.type === type);
     if (type === 'TargetMissed' && status === 'True' && (old?.status !== 'True' || old.reason !== reason))
       return [{ type: 'Warning', reason: type, action: 'Scale', note: message }];
+    if (type === 'Ready' && status === 'True' && old && (old.reason === 'Paused') !== (reason === 'Paused'))
+      return [
+        {
+          type: 'Normal',
+          reason: reason === 'Paused' ? 'Paused' : 'Resumed',
+          action: 'Scale',
+          note: message,
+        },
+      ];
     if (type !== 'RedisReachable' && type !== 'Ready') return [];
     if (status === 'False' && (old?.status !== 'False' || old.reason !== reason))
       return [{ type: 'Warning', reason, action: 'Reconcile', note: message }];

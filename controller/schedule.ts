@@ -1,7 +1,8 @@
 /** Bounds that change with the time of day: each schedule holds for a while from each of its starts. Pure. */
-export interface Schedule {
-  /** The last start at or before this time, both ms since the epoch; `undefined` when there was none. */
-  readonly lastStart: (now: number) => number | undefined;
+import type { Starts } from './cron.ts';
+
+export interface Schedule extends Starts {
+  readonly name: string;
   readonly durationMs: number;
   readonly minReplicas: number | undefined;
   readonly maxReplicas: number | undefined;
@@ -12,23 +13,46 @@ export interface Bounds {
   readonly maxReplicas: number;
 }
 
+export interface BoundsNow extends Bounds {
+  /** Names of the schedules that are on, and of those whose bounds these are. */
+  readonly on: readonly string[];
+  readonly minBy: string | undefined;
+  readonly maxBy: string | undefined;
+  /** When a schedule begins or ends next, ms since the epoch. */
+  readonly until: number | undefined;
+}
+
 /**
  * The pool's own bounds, replaced by those of the schedules that are on. Where several are, the largest of each wins; a
- * minimum over the maximum raises the maximum, since a schedule that asks for replicas means it.
+ * minimum over the maximum raises the maximum, since a schedule that asks for replicas means it. A schedule that starts
+ * anew before its end goes on.
  */
-export function boundsAt(own: Bounds, schedules: readonly Schedule[], now: number): Bounds {
-  const on = schedules.filter(({ lastStart, durationMs }) => {
-    const start = lastStart(now);
-    return start !== undefined && now < start + durationMs;
-  });
-  const given = (of: (schedule: Schedule) => number | undefined): number[] =>
-    on.map(of).filter((value) => value !== undefined);
-  const least = given(({ minReplicas }) => minReplicas);
-  const most = given(({ maxReplicas }) => maxReplicas);
-  const minReplicas = least.length > 0 ? Math.max(...least) : own.minReplicas;
-  const maxReplicas = most.length > 0 ? Math.max(...most) : own.maxReplicas;
+export function boundsAt(own: Bounds, schedules: readonly Schedule[], now: number): BoundsNow {
+  const on: Schedule[] = [];
+  let until = Infinity;
+  for (const schedule of schedules) {
+    const last = schedule.lastStart(now);
+    const end = last === undefined ? -Infinity : last + schedule.durationMs;
+    if (now < end) on.push(schedule);
+    until = Math.min(until, now < end ? end : (schedule.nextStart(now) ?? Infinity));
+  }
+  const least = highest(on, 'minReplicas');
+  const most = highest(on, 'maxReplicas');
+  const maxReplicas = most?.maxReplicas ?? own.maxReplicas;
+  const minReplicas = least?.minReplicas ?? Math.min(own.minReplicas, maxReplicas);
   return {
-    minReplicas: least.length > 0 ? minReplicas : Math.min(minReplicas, maxReplicas),
-    maxReplicas: Math.max(maxReplicas, least.length > 0 ? minReplicas : 0),
+    minReplicas,
+    maxReplicas: Math.max(maxReplicas, least ? minReplicas : 0),
+    on: on.map(({ name }) => name),
+    minBy: least?.name ?? (minReplicas < own.minReplicas ? most?.name : undefined),
+    maxBy: least && minReplicas > maxReplicas ? least.name : most?.name,
+    until: until === Infinity ? undefined : until,
   };
+}
+
+function highest(schedules: readonly Schedule[], bound: keyof Bounds): Schedule | undefined {
+  let found: Schedule | undefined;
+  for (const schedule of schedules)
+    if (schedule[bound] !== undefined && !(schedule[bound] <= (found?.[bound] ?? -1))) found = schedule;
+  return found;
 }

@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { mergeConditions, type Observed } from '../kube/conditions.ts';
 import { queuesOf, type WorkerPool, type WorkerPoolStatus } from '../kube/workerpool.ts';
 import type { Decision } from './decide.ts';
+import { pauseOf } from './pause.ts';
 import type { Trouble } from './pool-trouble.ts';
 import type { Sampled } from './sampler.ts';
 import { sentence } from './sentence.ts';
@@ -51,6 +52,8 @@ export function statusOf(seen: Seen): WorkerPoolStatus {
   // in the merge patch of a status, only null takes a field away
   if (pool.spec.scaling.targetWait === undefined && before.arrivalRate)
     Object.assign(status, { serviceTime: null, startTime: null, arrivalRate: null });
+  const { on } = decision.bounds;
+  if (on.length > 0 || before.schedules) Object.assign(status, { schedules: on.length > 0 ? on : null });
   if (scaled) status.lastScaleTime = now.toISOString().replace(/\.\d+Z$/, 'Z');
   // numbers change all the time; the words change with the decision
   if (scaled || !before.lastDecision || causeChanged(before, decision)) status.lastDecision = decision.reason;
@@ -60,6 +63,9 @@ export function statusOf(seen: Seen): WorkerPoolStatus {
 function causeChanged(before: WorkerPoolStatus, decision: Decision): boolean {
   return (
     before.desiredReplicas !== decision.desired ||
+    !isDeepStrictEqual(before.schedules ?? [], decision.bounds.on) ||
+    // the queue can be read again, or the pause is over
+    /^\d+(→\d+)?: (held|paused|minReplicas)\b/.test(before.lastDecision ?? '') ||
     decision.cause === 'Unknown' ||
     decision.cause === 'Paused' ||
     // how far a scale-in has come is part of its words
@@ -73,7 +79,7 @@ function conditionsOf({ pool, sampled, step, trouble, poison, evictionRisk }: Se
     readyCondition(pool, redis, step, trouble),
     redis,
     activeCondition(step),
-    limitedCondition(pool, step),
+    limitedCondition(step),
     poisonCondition(poison),
     ...targetCondition(pool, step?.decision),
     ...evictionCondition(evictionRisk),
@@ -110,13 +116,8 @@ function readyCondition(
   const { replicas, decision } = step;
   if (replicas.trouble && replicas.ready < decision.desired)
     return { type, status: 'False', reason: 'WorkersFailing', message: sentence(replicas.trouble) };
-  if (pool.spec.mode === 'Paused')
-    return {
-      type,
-      status: 'True',
-      reason: 'Paused',
-      message: 'Replicas are left as they are: mode is Paused.',
-    };
+  if (decision.cause === 'Paused')
+    return { type, status: 'True', reason: 'Paused', message: pausedWords(pool) };
   if (pool.spec.mode === 'DryRun')
     return {
       type,
@@ -125,6 +126,12 @@ function readyCondition(
       message: `Nothing is scaled: mode is DryRun. Decision: ${decision.reason}.`,
     };
   return { type, status: 'True', reason: 'Scaling', message: 'The pool is scaled by its queue.' };
+}
+
+function pausedWords(pool: WorkerPool): string {
+  const pause = pauseOf(pool);
+  const what = pause?.replicas === undefined ? 'left as they are' : `kept at ${pause.replicas}`;
+  return `Replicas are ${what}: ${pause ? `so says ${pause.by}` : 'mode is Paused'}.`;
 }
 
 function activeCondition(step: Step | undefined): Observed {
@@ -136,11 +143,11 @@ function activeCondition(step: Step | undefined): Observed {
     : { type, status: 'False', reason: 'Idle', message: 'Nothing to do: the pool is at zero.' };
 }
 
-function limitedCondition(pool: WorkerPool, step: Step | undefined): Observed {
+function limitedCondition(step: Step | undefined): Observed {
   const type = 'ScalingLimited';
-  const limited = step?.decision.limited;
+  const { limited, bounds } = step?.decision ?? {};
   if (limited === 'max') {
-    const message = `The queue asks for more than maxReplicas ${pool.spec.maxReplicas}: raise it to work faster.`;
+    const message = `The queue asks for more than maxReplicas ${bounds?.maxReplicas}${by(bounds?.maxBy)}: raise it to work faster.`;
     return { type, status: 'True', reason: 'MaxReplicas', message };
   }
   if (limited === 'min')
@@ -148,7 +155,7 @@ function limitedCondition(pool: WorkerPool, step: Step | undefined): Observed {
       type,
       status: 'True',
       reason: 'MinReplicas',
-      message: `The queue asks for less than minReplicas ${pool.spec.minReplicas}.`,
+      message: `The queue asks for less than minReplicas ${bounds?.minReplicas}${by(bounds?.minBy)}.`,
     };
   return {
     type,
@@ -156,6 +163,10 @@ function limitedCondition(pool: WorkerPool, step: Step | undefined): Observed {
     reason: 'WithinBounds',
     message: 'Neither minReplicas nor maxReplicas decides.',
   };
+}
+
+function by(schedule: string | undefined): string {
+  return schedule === undefined ? '' : ` of schedule "${schedule}"`;
 }
 
 function poisonCondition(poison: string | undefined): Observed {

@@ -23,6 +23,9 @@ export interface Step {
   readonly lookInMs: number | undefined;
 }
 
+/** Timers cannot wait for months. */
+const LOOK_MS = 3_600_000;
+
 export interface StepInput {
   readonly policy: Policy;
   readonly sampled: Sampled;
@@ -56,7 +59,7 @@ export async function step(input: StepInput): Promise<Step> {
     scaled: undefined,
     held: undefined,
     absent: new Map(),
-    lookInMs: undefined,
+    lookInMs: lookIn(decision.lookAt, now),
   };
   if (input.dryRun) return still;
   if (desired >= from) {
@@ -81,8 +84,17 @@ export async function step(input: StepInput): Promise<Step> {
     scaled: shrunk.to < from ? { from, to: shrunk.to } : undefined,
     held: shrunk.held,
     absent: shrunk.absent,
-    lookInMs: shrunk.lookInMs,
+    lookInMs: soonest(still.lookInMs, shrunk.lookInMs),
   };
+}
+
+function lookIn(at: number | undefined, now: number): number | undefined {
+  return at === undefined ? undefined : Math.min(Math.max(1, Math.ceil(at - now)), LOOK_MS);
+}
+
+/** Of two times that may be none. */
+export function soonest(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined || b === undefined ? (a ?? b) : Math.min(a, b);
 }
 
 /** Tasks of paused queues ask for no workers; the words say why. */
@@ -95,7 +107,10 @@ function pauseNote(sampled: Sampled): string {
 export function isActive({ replicas, decision, held }: Step, sampled: Sampled): boolean {
   if (sampled.kind !== 'known') return true;
   const { runnable, inFlight, leaving } = sampled.sample;
-  const still = decision.cause === 'Enough' || (decision.cause === 'ScaleDown' && held !== undefined);
+  const still =
+    decision.cause === 'Enough' ||
+    (decision.cause === 'Paused' && decision.desired === replicas.wanted) ||
+    (decision.cause === 'ScaleDown' && held !== undefined);
   const settled = still && replicas.wanted === replicas.existing && leaving === 0;
   return runnable.waiting + inFlight + runnable.due > 0 || !settled;
 }

@@ -10,6 +10,7 @@ import {
   type ResultsSpec,
   type RetrySpec,
   type ScaleTargetRef,
+  type ScheduleSpec,
   type ScalingSpec,
   type WorkerPoolSpec,
 } from './workerpool.ts';
@@ -18,12 +19,21 @@ import {
 export interface WorkerPoolSpecInput extends Partial<
   Omit<
     WorkerPoolSpec,
-    'redis' | 'scaleTargetRef' | 'scaling' | 'retry' | 'results' | 'deadLetters' | 'durability' | 'fallback'
+    | 'redis'
+    | 'scaleTargetRef'
+    | 'scaling'
+    | 'schedules'
+    | 'retry'
+    | 'results'
+    | 'deadLetters'
+    | 'durability'
+    | 'fallback'
   >
 > {
   redis: WorkerPoolSpec['redis'];
   scaleTargetRef?: Partial<ScaleTargetRef> & Pick<ScaleTargetRef, 'name'>;
   scaling?: Partial<Omit<ScalingSpec, 'scaleDown'>> & { scaleDown?: Partial<ScalingSpec['scaleDown']> };
+  schedules?: (Omit<ScheduleSpec, 'timeZone'> & { timeZone?: string })[];
   retry?: { attempts?: number; maxDeliveries?: number; backoff?: Partial<RetrySpec['backoff']> };
   durability?: { replicas: number; timeout?: string };
   results?: Partial<ResultsSpec>;
@@ -36,7 +46,8 @@ export interface WorkerPoolSpecInput extends Partial<
  * does not judge: a spec that the API server would refuse comes out as wrong as it went in.
  */
 export function withDefaults(spec: WorkerPoolSpecInput): WorkerPoolSpec {
-  const { scaleTargetRef, scaling, retry, results, deadLetters, durability, fallback, ...rest } = spec;
+  const { scaleTargetRef, scaling, schedules, retry, results, deadLetters, durability, fallback, ...rest } =
+    spec;
   return {
     queue: 'task_queue',
     result: 'result',
@@ -52,6 +63,7 @@ export function withDefaults(spec: WorkerPoolSpecInput): WorkerPoolSpec {
       ...scaling,
       scaleDown: { unmanaged: Unmanaged.WhenIdle, ...scaling?.scaleDown },
     },
+    ...(schedules && { schedules: schedules.map(withZone) }),
     retry: {
       attempts: 5,
       maxDeliveries: 5,
@@ -63,4 +75,8 @@ export function withDefaults(spec: WorkerPoolSpecInput): WorkerPoolSpec {
     deadLetters: { max: 10_000, maxAge: '720h', ...deadLetters },
     ...(fallback && { fallback: { after: '60s', ...fallback } }),
   };
+}
+
+function withZone(schedule: NonNullable<WorkerPoolSpecInput['schedules']>[number]): ScheduleSpec {
+  return { timeZone: 'UTC', ...schedule };
 }

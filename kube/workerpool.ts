@@ -13,6 +13,10 @@ export const VERSION = 'v1alpha1';
 export const PLURAL = 'workerpools';
 export const KIND = 'WorkerPool';
 
+/** Annotations of a pool that pause it: `"true"`, and a number of replicas to be kept meanwhile. */
+export const PAUSED = 'millrace.dev/paused';
+export const PAUSED_REPLICAS = 'millrace.dev/paused-replicas';
+
 /** A number of replicas, or a percentage of those that there are, `50%`; in any 15 s. */
 export type StepLimit = number | string;
 
@@ -44,6 +48,8 @@ export interface WorkerPoolSpec {
   minReplicas: number;
   maxReplicas: number;
   scaling: ScalingSpec;
+  /** Stretches of time in which other bounds hold. */
+  schedules?: ScheduleSpec[];
   retry: RetrySpec;
   /** Workers wait for so many replicas of Redis after each turn; without it, for none. */
   durability?: { replicas: number; timeout: Duration };
@@ -71,6 +77,8 @@ export interface ScalingSpec {
    * both, the larger number of replicas wins.
    */
   tasksPerReplica?: number;
+  /** Whether what past days and weeks needed at this hour may raise the number of replicas; only with `targetWait`. */
+  forecast?: boolean;
   scaleUp?: { maxStep?: StepLimit };
   scaleDown: {
     /**
@@ -82,6 +90,20 @@ export interface ScalingSpec {
     /** When workers may be taken away that cannot drain, because they are not Millrace's. */
     unmanaged: Unmanaged;
   };
+}
+
+/** Replaces the pool's bounds for `duration` from each start. At least one of the bounds is set. */
+export interface ScheduleSpec {
+  /** For people; without it, `start` stands for it. */
+  name?: string;
+  /** Five fields of cron, `0 8 * * 1-5`. */
+  start: string;
+  duration: Duration;
+  /** A name of the IANA database, `Europe/Berlin`. */
+  timeZone: string;
+  minReplicas?: number;
+  /** A `minReplicas` above it, or above the pool's, raises it. */
+  maxReplicas?: number;
 }
 
 export const Unmanaged = { WhenIdle: 'WhenIdle', Always: 'Always', Never: 'Never' } as const;
@@ -158,6 +180,8 @@ export interface WorkerPoolStatus {
   serviceTime?: Quantiles;
   startTime?: Quantiles;
   arrivalRate?: string;
+  /** The schedules that are on, by name. */
+  schedules?: string[];
   lastScaleTime?: string;
   /** The last decision in words: `0→3: 12 waiting, 0 in flight, 5 tasks a replica`. */
   lastDecision?: string;

@@ -71,6 +71,13 @@ export function duration(text: string): number {
   }
 }
 
+/** A time such as `2026-03-29T08:00:00Z`, as ms since the epoch. */
+export function instant(text: string): number {
+  const at = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : Number.NaN;
+  if (Number.isNaN(at)) throw new InvalidArgumentError('Write a time such as 2026-03-29T08:00:00Z.');
+  return at;
+}
+
 /** A number of bytes as Kubernetes writes it, `16Mi` or `1048576`. */
 export function bytes(max: number): (text: string) => number {
   return (text) => {

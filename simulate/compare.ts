@@ -39,7 +39,7 @@ export function compare(
 ): Compared[] {
   const judged = (run: Run): Compared => ({ run, figures: figuresOf(trace, run, targetMs) });
   const own = (using: Policy, name: string): Compared => {
-    const autoscaler = millrace(using);
+    const autoscaler = millrace(using, undefined, setting.beginMs);
     const run = simulate(trace, autoscaler, setting);
     const { learned } = autoscaler.memory;
     return { ...judged({ ...run, name }), advice: autoscaler.advice, insight: learned && insightOf(learned) };

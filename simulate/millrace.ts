@@ -14,7 +14,8 @@ export interface Millrace extends Autoscaler {
   readonly advice: Decision['advice'];
 }
 
-export function millrace(policy: Policy, memory: Memory = noMemory): Millrace {
+/** `beginMs`: when the run begins, ms since the epoch; schedules and forecasts go by it. */
+export function millrace(policy: Policy, memory: Memory = noMemory, beginMs = 0): Millrace {
   let remembered = memory;
   let advice: Decision['advice'];
   return {
@@ -30,13 +31,19 @@ export function millrace(policy: Policy, memory: Memory = noMemory): Millrace {
     look: (now, { waiting, inFlight, taken, completed, serviceMs, wanted, existing, ready }) => {
       const counters = { taken, completed, failed: 0, retried: 0, serviceUs: 1_000 * serviceMs };
       const sample = { kind: 'known', waiting, inFlight, due: 0, leaving: 0, counters } as const;
-      const decision = decide(policy, sample, wanted, remembered, now, ready);
+      const decision = decide(policy, sample, wanted, remembered, beginMs + now, ready);
       remembered = decision.memory;
       advice = decision.advice ?? advice;
       const settled = decision.cause === 'Enough' && wanted === existing;
       const active = waiting + inFlight > 0 || !settled;
       const next = now + (active ? POLL_MS : SAFETY_MS);
-      return { replicas: decision.desired, next, listens: true, reason: decision.reason };
+      const boundary = (decision.lookAt ?? Infinity) - beginMs;
+      return {
+        replicas: decision.desired,
+        next: Math.min(next, Math.max(boundary, now + 1)),
+        listens: true,
+        reason: decision.reason,
+      };
     },
   };
 }

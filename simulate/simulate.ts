@@ -18,6 +18,8 @@ export interface Setting {
   /** What a ReplicaSet's victims may take to finish, ms; Kubernetes' default is 30 s. */
   readonly graceMs?: number;
   readonly seed?: number;
+  /** When the trace begins, ms since the epoch: for schedules, and hours of the day. */
+  readonly beginMs?: number;
   /** Notes the state this often for a chart, ms; nothing is noted without it. */
   readonly noteMs?: number;
 }

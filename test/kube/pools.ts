@@ -84,6 +84,39 @@ export const bad: [what: string, change: Json, message: string][] = [
     'or a percentage, such as "50%"',
   ],
   ['steps of 0 %', { scaling: { scaleUp: { maxStep: '0%' } } }, 'or a percentage, such as "50%"'],
+  ['a forecast without a target', { scaling: { forecast: true } }, 'set targetWait too, or remove forecast'],
+  ...(
+    [
+      ['bounds', { minReplicas: undefined }, 'set at least one of them'],
+      ['min under max', { minReplicas: 4, maxReplicas: 3 }, 'lower minReplicas or raise maxReplicas'],
+      [
+        'all five fields',
+        { start: '0 8 * *' },
+        'write five fields of cron, minute hour day month weekday, such as "0 8 * * 1-5"',
+      ],
+      ['only five fields', { start: '0 0 8 * * 1-5' }, 'write five fields of cron'],
+      ['a unit', { duration: '10' }, 'write a duration from 1s to 8784h'],
+      ['time', { duration: '0s' }, 'write a duration from 1s to 8784h'],
+      ['a duration', { duration: undefined }, 'duration: Required value'],
+      ['a named time zone', { timeZone: '+01:00' }, 'write a time zone by its name in the IANA database'],
+    ] as const
+  ).map(([what, change, message]): [string, Json, string] => [
+    `a schedule without ${what}`,
+    { schedules: [{ start: '0 8 * * 1-5', duration: '10h', minReplicas: 3, ...change }] },
+    message,
+  ]),
+  [
+    'two schedules of one name',
+    {
+      schedules: [1, 2].map((minReplicas) => ({
+        name: 'a',
+        start: '0 8 * * *',
+        duration: '1h',
+        minReplicas,
+      })),
+    },
+    'give each schedule a name of its own',
+  ],
   ['no tasks per replica', { scaling: { tasksPerReplica: 0 } }, 'should be greater than or equal to 1'],
   ['half a task per replica', { scaling: { tasksPerReplica: 0.5 } }, 'must be of type integer'],
   ['no attempts', { retry: { attempts: 0 } }, 'should be greater than or equal to 1'],
@@ -146,6 +179,17 @@ export const good: [what: string, spec: Json][] = [
   ['a queue with any characters', { ...base, queue: '{orders}:tasks to do/ä' }],
   ['a target wait', { ...base, scaling: { targetWait: '1m30s' } }],
   ['a target wait and tasks per replica', { ...base, scaling: { targetWait: '100ms', tasksPerReplica: 3 } }],
+  [
+    'schedules, and a forecast',
+    {
+      ...base,
+      scaling: { targetWait: '10s', forecast: true },
+      schedules: [
+        { name: 'a', start: '0 8 * * 1-5', duration: '10h', timeZone: 'Europe/Berlin', minReplicas: 3 },
+        { start: '*/15 2-4 1,15 JAN-MAR *', duration: '1h30m', maxReplicas: 0 },
+      ],
+    },
+  ],
   [
     'limits on steps',
     { ...base, scaling: { scaleUp: { maxStep: '100%' }, scaleDown: { maxStep: 2, window: '0s' } } },

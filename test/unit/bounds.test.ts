@@ -47,29 +47,46 @@ describe('steps', () => {
 describe('schedules', () => {
   const own = { minReplicas: 0, maxReplicas: 10 };
   const at = (start: number, durationMs: number, minReplicas?: number, maxReplicas?: number): Schedule => ({
+    name: `from ${start}`,
     lastStart: (now) => (now >= start ? start : undefined),
+    nextStart: (now) => (now < start ? start : undefined),
     durationMs,
     minReplicas,
     maxReplicas,
   });
   test.each([
-    [99, 0, 10],
-    [100, 3, 10],
-    [149, 3, 10],
-    [150, 0, 10],
-  ])('at %d', (now, minReplicas, maxReplicas) =>
-    expect(boundsAt(own, [at(100, 50, 3)], now)).toEqual({ minReplicas, maxReplicas }),
+    [99, 0, undefined, 100],
+    [100, 3, 'from 100', 150],
+    [149, 3, 'from 100', 150],
+    [150, 0, undefined, undefined],
+  ])('at %d', (now, minReplicas, minBy, until) =>
+    expect(boundsAt(own, [at(100, 50, 3)], now)).toEqual({
+      minReplicas,
+      maxReplicas: 10,
+      minBy,
+      maxBy: undefined,
+      on: minBy === undefined ? [] : [minBy],
+      until,
+    }),
   );
   test('of several, the largest', () =>
-    expect(boundsAt(own, [at(0, 50, 3, 5), at(0, 50, 4), at(0, 50, undefined, 20)], 1)).toEqual({
+    expect(boundsAt(own, [at(0, 50, 3, 5), at(0, 50, 4), at(2, 50, undefined, 20)], 3)).toMatchObject({
       minReplicas: 4,
       maxReplicas: 20,
+      minBy: 'from 0',
+      maxBy: 'from 2',
+      until: 50,
     }));
   test('a scheduled minimum raises the maximum; a scheduled maximum lowers the own minimum', () => {
-    expect(boundsAt(own, [at(0, 50, 15)], 1)).toEqual({ minReplicas: 15, maxReplicas: 15 });
-    expect(boundsAt({ minReplicas: 5, maxReplicas: 10 }, [at(0, 50, undefined, 2)], 1)).toEqual({
+    expect(boundsAt(own, [at(0, 50, 15)], 1)).toMatchObject({
+      minReplicas: 15,
+      maxReplicas: 15,
+      maxBy: 'from 0',
+    });
+    expect(boundsAt({ minReplicas: 5, maxReplicas: 10 }, [at(0, 50, undefined, 2)], 1)).toMatchObject({
       minReplicas: 2,
       maxReplicas: 2,
+      minBy: 'from 0',
     });
   });
 });

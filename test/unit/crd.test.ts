@@ -72,7 +72,18 @@ const completeSpec: Complete<Omit<WorkerPoolSpec, 'template'>> & { template: Pod
   concurrency: 4,
   minReplicas: 1,
   maxReplicas: 50,
+  schedules: [
+    {
+      name: 'office hours',
+      start: '0 8 * * 1-5',
+      duration: '10h',
+      timeZone: 'Europe/Berlin',
+      minReplicas: 3,
+      maxReplicas: 20,
+    },
+  ],
   scaling: {
+    forecast: true,
     targetWait: '10s',
     tasksPerReplica: 10,
     scaleUp: { maxStep: 4 },
@@ -100,6 +111,7 @@ const completeStatus: Complete<WorkerPoolStatus> = {
   serviceTime: { p50: '800ms', p95: '2.1s' },
   startTime: { p50: '2s', p95: '2.6s' },
   arrivalRate: '12.5/s',
+  schedules: ['office hours'],
   lastScaleTime: '2026-01-01T00:00:00Z',
   lastDecision: '0→3: 12 waiting',
   wake: 'Tracking',
@@ -189,6 +201,7 @@ describe('withDefaults', () => {
     'a target wait': { redis: {}, scaling: { targetWait: '10s', scaleUp: { maxStep: '50%' } } },
     'half-filled objects': {
       redis: {},
+      schedules: [{ start: '0 8 * * *', duration: '1h', minReplicas: 1 }],
       scaling: { scaleDown: {} },
       retry: { backoff: { initial: '2s' } },
       results: { ttl: '1h' },
@@ -250,6 +263,8 @@ function drift(value: unknown, schema: Schema, path: string): string[] {
 
 /** The API server's defaulting: from the outside in, so that a default object gets defaults of its own. */
 function filledIn(value: unknown, schema: Schema): unknown {
+  if (Array.isArray(value) && schema.items)
+    return value.map((item) => filledIn(item, schema.items as Schema));
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
   const result: Record<string, unknown> = { ...value };
   for (const [name, child] of Object.entries(schema.properties ?? {})) {

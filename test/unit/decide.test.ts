@@ -190,3 +190,20 @@ test('paused: whatever the queue says, and it learns nothing meanwhile', () => {
   const decision = decide({ ...policy, paused: true }, known(50), 3, seasoned, 0);
   expect(decision).toMatchObject({ desired: 3, cause: 'Paused', memory: noMemory });
 });
+
+test('paused at a number of replicas: up at once, down only while workers can be asked to drain', () => {
+  const pause = { replicas: 2, by: 'the annotation millrace.dev/paused-replicas' };
+  const held: Policy = { ...policy, paused: true, pause };
+  expect(decide(held, known(50), 0, seasoned, 0)).toMatchObject({
+    desired: 2,
+    cause: 'Paused',
+    reason: '0→2: paused by the annotation millrace.dev/paused-replicas',
+  });
+  expect(decide(held, known(50), 5, seasoned, 0)).toMatchObject({ desired: 2, memory: noMemory });
+  expect(decide(held, unknown, 0, seasoned, 0).desired).toBe(2);
+  expect(decide(held, unknown, 5, seasoned, 0)).toMatchObject({
+    desired: 5,
+    reason:
+      '5: paused by the annotation millrace.dev/paused-replicas, 2 once the queue can be read (Redis is away)',
+  });
+});

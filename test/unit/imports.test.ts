@@ -20,6 +20,7 @@ const allowed: Record<string, readonly string[]> = {
 const pure = new Set([
   'controller/advice.ts',
   'controller/arrivals.ts',
+  'controller/cron.ts',
   'controller/deadline.ts',
   'controller/decide.ts',
   'controller/forecast.ts',
@@ -31,6 +32,7 @@ const pure = new Set([
   'controller/memory.ts',
   'controller/observation.ts',
   'controller/pace.ts',
+  'controller/pause.ts',
   'controller/schedule.ts',
   'controller/sentence.ts',
   'controller/sizing.ts',
@@ -38,8 +40,10 @@ const pure = new Set([
   'controller/target-status.ts',
   'controller/trouble.ts',
   'controller/deaths.ts',
+  'controller/plain.ts',
   'controller/policy.ts',
   'controller/pool-metrics.ts',
+  'controller/reason.ts',
   'controller/deployment.ts',
   'controller/grace.ts',
   'controller/victims.ts',
@@ -58,7 +62,7 @@ const pure = new Set([
 /** A simulation must come out the same each time, and runs what the controller runs. */
 const isPure = (file: string): boolean => pure.has(file) || file.startsWith('simulate/');
 /** Functions without a side effect, from elsewhere. */
-const pureModules = new Set(['cluster-key-slot', 'node:crypto', 'node:util']);
+const pureModules = new Set(['cluster-key-slot', 'croner', 'node:crypto', 'node:util']);
 
 interface Import {
   readonly from: string;

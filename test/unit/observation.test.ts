@@ -57,6 +57,8 @@ function stepOf({ wanted = 0, ready = wanted, scaledTo }: Look): Step {
     cause: scaledTo === undefined ? 'Enough' : 'ScaleUp',
     reason: `${wanted}→${desired}`,
     limited: undefined,
+    bounds: { minReplicas: 0, maxReplicas: 10, on: [], minBy: undefined, maxBy: undefined, until: undefined },
+    lookAt: undefined,
     memory: noMemory,
   };
   return {

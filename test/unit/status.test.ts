@@ -50,6 +50,9 @@ function pool(spec: Partial<WorkerPoolSpecInput> = {}, status?: WorkerPoolStatus
   };
 }
 
+/** No schedule is on. */
+const quiet = { on: [], minBy: undefined, maxBy: undefined, until: undefined };
+
 interface Change extends Partial<Seen> {
   trouble_?: string;
 }
@@ -164,7 +167,16 @@ describe('a pool with a target wait', () => {
         memory,
         now,
       ).memory;
-    const decision = { desired: 3, reason: '3: why', limited: undefined, memory, ...of };
+    const bounds = { ...quiet, minReplicas: 0, maxReplicas: 10 };
+    const decision = {
+      desired: 3,
+      reason: '3: why',
+      limited: undefined,
+      memory,
+      bounds,
+      lookAt: undefined,
+      ...of,
+    };
     return {
       replicas: { wanted: 3, existing: 3, ready: 3, trouble: undefined, rollingOut: false },
       decision,
@@ -217,6 +229,36 @@ describe('a pool with a target wait', () => {
     expect(after).toMatchObject({ serviceTime: null, startTime: null, arrivalRate: null });
     expect(conditions(after)).not.toHaveProperty('TargetMissed');
   });
+});
+
+test('says which schedules are on, and that a bound is theirs', () => {
+  const schedules = [
+    { name: 'office hours', start: '0 8 * * *', duration: '10h', timeZone: 'UTC', minReplicas: 20 },
+  ];
+  const office = pool({ schedules });
+  const at = (hour: number, of: WorkerPool): WorkerPoolStatus => {
+    const nothing = { ...known.sample, ...known.sample.runnable, kind: 'known' as const, waiting: 0 };
+    const decision = decide(policyOf(of.spec), nothing, 20, noMemory, Date.UTC(2026, 0, 5, hour));
+    const replicas = { wanted: 20, existing: 20, ready: 20, trouble: undefined, rollingOut: false };
+    const rest = {
+      scaled: undefined,
+      held: undefined,
+      absent: new Map<string, number>(),
+      lookInMs: undefined,
+    };
+    return see({ pool: of, step: { replicas, decision, ...rest } });
+  };
+  const open = at(9, office);
+  expect(open.schedules).toEqual(['office hours']);
+  expect(open.conditions).toContainEqual(
+    expect.objectContaining({
+      type: 'ScalingLimited',
+      status: 'True',
+      message: 'The queue asks for less than minReplicas 20 of schedule "office hours".',
+    }),
+  );
+  expect(at(18, pool({ schedules }, open)).schedules).toBeNull();
+  expect(at(18, office)).not.toHaveProperty('schedules');
 });
 
 test('what is not known keeps its last value', () => {

@@ -1,0 +1,157 @@
+/**
+ * Schedules, and pauses by annotation, on a real API server and a real Redis. Nothing happens in the queues, so whatever
+ * happens to the pools does so because of the clock or of an annotation.
+ */
+import type { Redis } from 'ioredis';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { DEPLOYMENTS, EVENTS, POOLS, type ObjectRef } from '../../kube/resources.ts';
+import type { WorkerPool } from '../../kube/workerpool.ts';
+import { queueKeys } from '../../queue/keys.ts';
+import { startController, type ControllerProcess } from '../support/controller.ts';
+import { eventually } from '../support/eventually.ts';
+import { conditionText, poolManifest, startWorld, type Json, type World } from '../support/world.ts';
+
+const bounded = { withinMs: 20_000, everyMs: 50 };
+const PAUSED = 'millrace.dev/paused';
+const PAUSED_REPLICAS = 'millrace.dev/paused-replicas';
+
+let world: World;
+let redis: Redis;
+let controller: ControllerProcess;
+beforeAll(async () => {
+  world = await startWorld();
+  redis = world.redis.client();
+  controller = await startController({ kubeconfig: world.server.kubeconfig });
+  await controller.leading();
+}, 120_000);
+afterAll(async () => {
+  await controller?.[Symbol.asyncDispose]();
+  await world?.[Symbol.asyncDispose]();
+});
+
+async function create(spec: Json, annotations: Json = {}) {
+  const ref: ObjectRef = { namespace: await world.namespace(), name: 'tiles' };
+  const queue = ref.namespace;
+  const { metadata, ...rest } = poolManifest(ref.name, world.redis, { queue, ...spec });
+  await world.objects.create(POOLS, ref.namespace, {
+    ...rest,
+    metadata: { ...(metadata as Json), annotations },
+  });
+  const pool = (): Promise<WorkerPool> => world.objects.get(POOLS, ref);
+  const wanted = async (): Promise<number> => (await world.objects.get(DEPLOYMENTS, ref)).spec?.replicas ?? 0;
+  return {
+    keys: queueKeys(queue, `${queue}:result`),
+    pool,
+    ready: async (): Promise<string | undefined> => conditionText(await pool(), 'Ready'),
+    push: (count: number) => redis.lpush(queue, ...Array.from({ length: count }, (_, i) => `task${i}`)),
+    asked: (count: number, withinMs = bounded.withinMs) =>
+      eventually(async () => expect(await wanted()).toBe(count), { ...bounded, withinMs }),
+    annotate: (change: Json) => world.objects.patch(POOLS, ref, { metadata: { annotations: change } }),
+    edit: (change: Json) => world.objects.patch(POOLS, ref, { spec: change }),
+    told: async (): Promise<string[]> =>
+      (await world.objects.list(EVENTS, ref.namespace)).map(({ reason, note }) => `${reason}: ${note}`),
+  };
+}
+
+describe.concurrent('schedules', () => {
+  test('an idle pool acts in the minute in which one begins and ends, and says so', async () => {
+    // on for so short that who only looks every 30 s cannot have both
+    const schedules = [{ name: 'a spell', start: '* * * * *', duration: '15s', minReplicas: 2 }];
+    const pool = await create({ schedules });
+    await pool.asked(2, 90_000);
+    await eventually(async () => {
+      const { status } = await pool.pool();
+      expect(status?.schedules).toEqual(['a spell']);
+      expect(status?.lastDecision).toMatch(/^\d→2: .*, minReplicas 2 by schedule "a spell"$/);
+    }, bounded);
+    await pool.asked(0);
+    await eventually(async () => {
+      const told = await pool.told();
+      expect(told).toContain('ScheduleBegan: Schedule "a spell" has begun.');
+      expect(told).toContain('ScheduleEnded: Schedule "a spell" has ended.');
+    }, bounded);
+  }, 120_000);
+
+  test('one that the definition lets pass but that cannot be: the field, what it is, what to write; held', async () => {
+    const pool = await create({ minReplicas: 1 });
+    await pool.asked(1);
+    const schedules = [{ start: '0 8 * * 1-5', duration: '10h', timeZone: 'Europe/Berln', minReplicas: 3 }];
+    await pool.edit({ minReplicas: 4, schedules });
+    await eventually(
+      async () =>
+        expect(await pool.ready()).toBe(
+          'False InvalidSpec Schedules[0].timeZone is "Europe/Berln", which is no time zone: write a name of the IANA database, such as Europe/Berlin.',
+        ),
+      bounded,
+    );
+    await pool.asked(1);
+    await pool.edit({ schedules: [{ ...schedules[0], timeZone: 'Europe/Berlin', start: '0 8 31 2 *' }] });
+    await eventually(async () => expect(await pool.ready()).toContain('a day that never comes'), bounded);
+    await pool.edit({ schedules: null });
+    await pool.asked(4);
+    await eventually(async () => expect(await pool.ready()).toMatch(/^True Scaling/), bounded);
+  });
+});
+
+describe.concurrent('paused by annotation', () => {
+  test('as it is, until the annotation goes', async () => {
+    const pool = await create({ scaling: { tasksPerReplica: 1 } }, { [PAUSED]: 'true' });
+    const words = `True Paused Replicas are left as they are: so says the annotation ${PAUSED}.`;
+    await eventually(async () => expect(await pool.ready()).toBe(words), bounded);
+    await pool.push(3);
+    await eventually(async () => expect((await pool.pool()).status?.waiting).toBe(3), bounded);
+    await pool.asked(0);
+    await pool.annotate({ [PAUSED]: null });
+    await pool.asked(3);
+    await eventually(
+      async () => expect(await pool.told()).toContainEqual(expect.stringMatching(/^Resumed: /)),
+      bounded,
+    );
+  });
+
+  test('at a number: up at once, down by draining, and beyond the bounds', async () => {
+    const pool = await create({ maxReplicas: 2 }, { [PAUSED_REPLICAS]: '3' });
+    await pool.asked(3);
+    await eventually(
+      async () =>
+        expect(await pool.ready()).toBe(
+          `True Paused Replicas are kept at 3: so says the annotation ${PAUSED_REPLICAS}.`,
+        ),
+      bounded,
+    );
+    // none of the three is up: those go without being asked
+    await pool.annotate({ [PAUSED_REPLICAS]: '1' });
+    await pool.asked(1);
+    await eventually(
+      async () =>
+        expect((await pool.pool()).status?.lastDecision).toContain(
+          `paused by the annotation ${PAUSED_REPLICAS}`,
+        ),
+      bounded,
+    );
+  });
+
+  test('a value that is not understood holds the pool, and says what to write', async () => {
+    const pool = await create({ minReplicas: 2 }, { [PAUSED]: 'yes' });
+    const words = (name: string, value: string, write: string): string =>
+      `False InvalidAnnotation The annotation ${name} is "${value}", and the pool is held until it is mended: ${write}.`;
+    await eventually(
+      async () => expect(await pool.ready()).toBe(words(PAUSED, 'yes', 'write "true" or "false"')),
+      bounded,
+    );
+    await pool.annotate({ [PAUSED]: 'false', [PAUSED_REPLICAS]: '-1' });
+    await eventually(
+      async () =>
+        expect(await pool.ready()).toBe(
+          words(PAUSED_REPLICAS, '-1', 'write a number of replicas such as "3"'),
+        ),
+      bounded,
+    );
+    await eventually(
+      async () => expect(await pool.told()).toContainEqual(expect.stringMatching(/^InvalidAnnotation: /)),
+      bounded,
+    );
+    await pool.annotate({ [PAUSED_REPLICAS]: null });
+    await pool.asked(2);
+  });
+});
