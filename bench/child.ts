@@ -80,6 +80,12 @@ export function memoryOf(pid: number): ProcessMemory | undefined {
   return { residentMb: megabytes('VmRSS'), privateMb: megabytes('RssAnon') };
 }
 
+/** The most that a process has held since its start, MB; `undefined` where there is no /proc. */
+export function peakMbOf(pid: number): number | undefined {
+  const status = procFile(pid, 'status');
+  return status === undefined ? undefined : Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) / 1_024;
+}
+
 function procFile(pid: number, name: string): string | undefined {
   try {
     return readFileSync(`/proc/${pid}/${name}`, 'utf8');

@@ -12,6 +12,7 @@ import type { Bench, BenchOptions } from './report.ts';
 
 const benches: Record<string, () => Promise<Bench>> = {
   burst: async () => (await import('./burst.ts')).burst,
+  fleet: async () => (await import('./fleet.ts')).fleet,
   latency: async () => (await import('./latency.ts')).latency,
   memory: async () => (await import('./memory.ts')).memory,
   policy: async () => (await import('./policy.ts')).policy,
@@ -27,6 +28,7 @@ interface Flags {
 }
 
 const durations = (text: string): number[] => text.split(',').map(duration);
+const sizes = (text: string): number[] => text.split(',').map(integer(100, 100_000));
 
 async function main(): Promise<void> {
   const names = Object.keys(benches).join(', ');
@@ -42,12 +44,16 @@ async function main(): Promise<void> {
     .option('--target <duration>', 'policy: the wait to hold', duration, 10_000)
     .option('--slots <n>', 'policy: tasks at once in each pod', integer(1, 10_000), 1)
     .option('--max <n>', 'policy: the most pods', integer(1, 10_000), 50)
+    .option('--pools <list>', 'fleet: numbers of pools', sizes, [1_000, 5_000, 10_000])
+    .option('--profile <folder>', 'fleet: where to write CPU profiles of the controller')
     .allowExcessArguments(false);
   program.parse();
   const [name = ''] = program.args;
   const load = Object.hasOwn(benches, name) ? benches[name] : undefined;
   if (!load) throw new UsageError(`there is no benchmark "${name}": there are ${names}`);
-  const { json, seconds, rounds, tasks, ...simulated } = program.opts<Flags & BenchOptions['simulated']>();
+  const { json, seconds, rounds, tasks, pools, profile, ...simulated } = program.opts<
+    Flags & BenchOptions['simulated'] & BenchOptions['fleet']
+  >();
   using signals = onSignals();
   const started = performance.now();
   const report = await (
@@ -57,6 +63,7 @@ async function main(): Promise<void> {
     rounds,
     tasks,
     simulated,
+    fleet: { pools, ...(profile && { profile }) },
     signal: signals.stopping,
     progress: (line) => void process.stderr.write(`${line}\n`),
   });

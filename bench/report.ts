@@ -15,6 +15,13 @@ export interface BenchOptions {
     readonly slots: number;
     readonly max: number;
   };
+  /** Of `fleet`. */
+  readonly fleet: {
+    /** How many pools; one measurement each. */
+    readonly pools: readonly number[];
+    /** Folder for the profiles of the controller; without it, none are made. */
+    readonly profile?: string;
+  };
   /** Ends early: what was started is stopped. */
   readonly signal: AbortSignal;
   /** Says what is going on, a line at a time. */

@@ -56,15 +56,20 @@ export interface Attached extends Endpoint {
 
 export interface ApiServer extends Attached, AsyncDisposable {}
 
+export interface ApiServerOptions {
+  /** More flags of kube-apiserver, without their dashes. */
+  readonly flags?: Readonly<Record<string, string>>;
+}
+
 /**
  * Starts a server and resolves when `/readyz` says ok.
  * @throws Error with the end of the log that matters when it does not start within 90 s.
  */
-export async function startApiServer(): Promise<ApiServer> {
+export async function startApiServer({ flags: more = {} }: ApiServerOptions = {}): Promise<ApiServer> {
   const tools = await findTools(['etcd', 'kube-apiserver', 'kubectl']);
   for (let attempt = 1; ; attempt++) {
     try {
-      return await startOnce(tools);
+      return await startOnce(tools, more);
     } catch (error) {
       // Another process may take the free port between our look and the server's bind.
       const portTaken = error instanceof Error && error.message.includes('address already in use');
@@ -124,7 +129,7 @@ function waitUntilStopped(pid: number): void {
     if (performance.now() > giveUp) throw new Error(`process ${pid} did not stop within 5 s of SIGSTOP`);
 }
 
-async function startOnce(tools: string): Promise<ApiServer> {
+async function startOnce(tools: string, more: Record<string, string>): Promise<ApiServer> {
   const dir = await mkdtemp(join(tmpdir(), 'millrace-apiserver-'));
   const port = await freePort();
   const token = randomBytes(16).toString('hex');
@@ -133,7 +138,7 @@ async function startOnce(tools: string): Promise<ApiServer> {
   writeFileSync(join(dir, 'sa.key'), privateKey.export({ type: 'sec1', format: 'pem' }), { mode: 0o600 });
 
   const etcd = run(join(tools, 'etcd'), dir, etcdFlags);
-  const apiserver = run(join(tools, 'kube-apiserver'), dir, apiserverFlags(port));
+  const apiserver = run(join(tools, 'kube-apiserver'), dir, [...apiserverFlags(port), ...flags(more)]);
   const children = [etcd, apiserver];
   const guard = startGuard(children, dir);
   const stopped = new AbortController();

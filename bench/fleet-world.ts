@@ -1,0 +1,215 @@
+/**
+ * The world of a fleet: a real API server with its etcd, a Redis, thousands of WorkerPools as `kubectl apply` would have made
+ * them, and a stand-in for what Kubernetes' own controllers and kubelets do: whatever replicas a Deployment asks for are in its
+ * status at once. There are no pods.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Redis } from 'ioredis';
+import { parse } from 'yaml';
+import { createKubeApi } from '../kube/client.ts';
+import { DEPLOYMENTS, POOLS, type Resource } from '../kube/resources.ts';
+import { refOf, reflect } from '../kube/watch.ts';
+import type { KubeObject } from '../kube/wire.ts';
+import { startApiServer } from '../test/support/apiserver.ts';
+import { adminTransport, connectObjects, NAMESPACES, type Json } from '../test/support/world.ts';
+import { startBenchRedis } from './redis.ts';
+
+const NAMESPACE_COUNT = 20;
+const AT_ONCE = 16;
+const STUCK_MS = 150_000;
+const DEFINITION = join(import.meta.dirname, '../charts/millrace/files/workerpools.yaml');
+const DEFINITIONS: Resource<KubeObject> = {
+  group: 'apiextensions.k8s.io',
+  version: 'v1',
+  plural: 'customresourcedefinitions',
+};
+
+export interface FleetPool {
+  readonly namespace: string;
+  readonly name: string;
+  readonly queue: string;
+}
+
+type Requests = Readonly<Record<string, number>>;
+
+export interface FleetWorld extends AsyncDisposable {
+  readonly kubeconfig: string;
+  readonly redis: Redis;
+  readonly pools: readonly FleetPool[];
+  /** Told of each Deployment that was changed: key and replicas that are asked for. */
+  onReplicas: (key: string, replicas: number) => void;
+  allArmed(): Promise<boolean>;
+  allMade(): Promise<boolean>;
+  /** Waits, for minutes if need be. Rejects when it takes too long, and when `ended` settles. */
+  until(what: string, holds: () => Promise<boolean>, ended?: Promise<unknown>): Promise<void>;
+  /** Requests that the API server answered, by verb and resource, without those of the stand-ins. */
+  requests(): Promise<Requests>;
+  difference(before: Requests, after: Requests): Requests;
+  /** When requests to scale a Deployment were received: key, and ms since the epoch. */
+  scaleRequests(): { readonly key: string; readonly at: number }[];
+}
+
+export async function startFleetWorld(count: number, progress: (line: string) => void): Promise<FleetWorld> {
+  await using stack = new AsyncDisposableStack();
+  const folder = await mkdtemp(join(tmpdir(), 'millrace-fleet-'));
+  stack.defer(() => rm(folder, { recursive: true, force: true }));
+  const audit = join(folder, 'audit.log');
+  const server = stack.use(await startApiServer({ flags: auditFlags(folder, audit) }));
+  const bench = stack.use(await startBenchRedis(progress));
+  const transport = stack.use(adminTransport(server));
+  const objects = connectObjects(transport);
+  await objects.create(DEFINITIONS, undefined, parse(readFileSync(DEFINITION, 'utf8')) as Json);
+  await until('WorkerPools are known', () =>
+    objects.list(POOLS, 'default').then(
+      () => true,
+      () => false,
+    ),
+  );
+  const pools = Array.from({ length: count }, (_, i): FleetPool => ({
+    namespace: `team-${i % NAMESPACE_COUNT}`,
+    name: `pool-${i}`,
+    queue: `tasks-${i}`,
+  }));
+  for (const name of new Set(pools.map(({ namespace }) => namespace)))
+    await objects.create(NAMESPACES, undefined, { metadata: { name } });
+  const rest = pools.entries();
+  const make = async (): Promise<void> => {
+    for (const [i, pool] of rest) await objects.create(POOLS, pool.namespace, manifest(pool, bench.url, i));
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, make));
+  const playing = stack.adopt(new AbortController(), (controller) => controller.abort());
+
+  const seen = new Map<string, number>();
+  const world: Pick<FleetWorld, 'onReplicas'> = { onReplicas: () => {} };
+  const deployments = reflect({
+    api: createKubeApi(transport),
+    resource: DEPLOYMENTS,
+    signal: playing.signal,
+    transform: ({ metadata: { name, namespace, resourceVersion }, spec, status }) => ({
+      metadata: { name, ...(namespace && { namespace }), ...(resourceVersion && { resourceVersion }) },
+      spec: { replicas: spec?.replicas ?? 0, selector: {}, template: {} },
+      status: { replicas: status?.replicas ?? 0 },
+    }),
+    onChange: (key, deployment) => {
+      if (!deployment) return;
+      const replicas = deployment.spec?.replicas ?? 0;
+      if (seen.get(key) !== replicas) world.onReplicas(key, replicas);
+      seen.set(key, replicas);
+      if (deployment.status?.replicas === replicas) return;
+      const all = {
+        replicas,
+        readyReplicas: replicas,
+        availableReplicas: replicas,
+        updatedReplicas: replicas,
+      };
+      objects.patch(DEPLOYMENTS, refOf(key), { status: all }, 'status').catch(() => undefined);
+    },
+  });
+  stack.defer(() => deployments.stopped);
+  await deployments.synced;
+  const owned = stack.move();
+  return Object.assign(world, {
+    kubeconfig: server.kubeconfig,
+    redis: bench.redis,
+    pools,
+    until,
+    // the queue and the delayed tasks of each
+    allArmed: async () => (await bench.info('tracking_total_keys')) >= 2 * count,
+    allMade: () => Promise.resolve(seen.size >= count),
+    requests: async () => requestsOf(await server.kubectl(['get', '--raw', '/metrics'])),
+    difference,
+    scaleRequests: () => scaleRequestsOf(readFileSync(audit, 'utf8')),
+    [Symbol.asyncDispose]: async () => {
+      playing.abort();
+      await owned.disposeAsync();
+    },
+  });
+}
+
+async function until(what: string, holds: () => Promise<boolean>, ended?: Promise<unknown>): Promise<void> {
+  const giveUp = performance.now() + STUCK_MS;
+  let over = false;
+  void ended?.then(() => (over = true));
+  while (!(await holds())) {
+    if (over) throw new Error(`the controller ended, and still not: ${what}`);
+    if (performance.now() > giveUp) throw new Error(`after ${STUCK_MS / 1_000} s still not: ${what}`);
+    await delay(50);
+  }
+}
+
+/** Every second one has a target wait; all have what `kubectl apply` leaves on an object. */
+function manifest({ name, queue }: FleetPool, url: string, i: number): Json {
+  const resources = { requests: { cpu: '100m', memory: '128Mi' }, limits: { memory: '256Mi' } };
+  const env = [{ name: 'LOG_LEVEL', value: 'info' }];
+  const args = ['--module', '/app/tasks.ts'];
+  const worker = { name: 'worker', image: 'registry.example/team/worker:1.4.2', args, env, resources };
+  const body = {
+    apiVersion: 'millrace.dev/v1alpha1',
+    kind: 'WorkerPool',
+    metadata: { name, labels: { 'app.kubernetes.io/part-of': 'fleet' } },
+    spec: {
+      redis: { url },
+      queue,
+      result: `${queue}:result`,
+      maxReplicas: 10,
+      scaling: i % 2 === 0 ? { targetWait: '10s' } : { tasksPerReplica: 5, scaleDown: { window: '10s' } },
+      template: { metadata: { labels: { app: name } }, spec: { containers: [worker] } },
+    },
+  };
+  const annotations = { 'kubectl.kubernetes.io/last-applied-configuration': JSON.stringify(body) };
+  return { ...body, metadata: { ...body.metadata, annotations } };
+}
+
+/** The API server notes when it received each request to scale, and nothing else. */
+function auditFlags(folder: string, log: string): Record<string, string> {
+  const policy = join(folder, 'audit.json');
+  const scales = [{ group: 'apps', resources: ['deployments/scale'] }];
+  const body = {
+    apiVersion: 'audit.k8s.io/v1',
+    kind: 'Policy',
+    omitStages: ['ResponseStarted', 'ResponseComplete'],
+    rules: [{ level: 'Metadata', resources: scales }, { level: 'None' }],
+  };
+  writeFileSync(policy, JSON.stringify(body));
+  return { 'audit-policy-file': policy, 'audit-log-path': log };
+}
+
+function scaleRequestsOf(log: string): { key: string; at: number }[] {
+  return log.split('\n').flatMap((line) => {
+    if (line === '') return [];
+    const { objectRef, requestReceivedTimestamp } = JSON.parse(line) as {
+      objectRef: { namespace: string; name: string };
+      requestReceivedTimestamp: string;
+    };
+    return [{ key: `${objectRef.namespace}/${objectRef.name}`, at: precise(requestReceivedTimestamp) }];
+  });
+}
+
+/** `Date.parse` leaves out what is below a ms. */
+function precise(time: string): number {
+  return Date.parse(time) + Number(/\.\d{3}(\d{3})Z$/.exec(time)?.[1] ?? 0) / 1_000;
+}
+
+const OURS = new Set(['workerpools', 'deployments', 'pods', 'events', 'secrets', 'leases']);
+
+/** From the API server's own metrics. What the stand-ins do is left out: they alone write the status of Deployments. */
+function requestsOf(metrics: string): Requests {
+  const counts: Record<string, number> = {};
+  for (const [, labels = '', value] of metrics.matchAll(/^apiserver_request_total\{([^}]*)\} (\S+)$/gm)) {
+    const label = (name: string): string => new RegExp(`(?:^|,)${name}="([^"]*)"`).exec(labels)?.[1] ?? '';
+    const [resource, subresource, verb] = [label('resource'), label('subresource'), label('verb')];
+    if (!OURS.has(resource) || (resource === 'deployments' && subresource === 'status')) continue;
+    const what = `${verb} ${resource}${subresource === '' ? '' : `/${subresource}`}`;
+    counts[what] = (counts[what] ?? 0) + Number(value);
+  }
+  return counts;
+}
+
+function difference(before: Requests, after: Requests): Requests {
+  const all = Object.entries(after).map(([what, count]) => [what, count - (before[what] ?? 0)] as const);
+  return Object.fromEntries(all.filter(([, count]) => count > 0));
+}

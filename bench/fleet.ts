@@ -1,0 +1,163 @@
+/**
+ * `fleet`: one controller process (the bundle, run as in the image) with thousands of WorkerPools on a real API server and one
+ * Redis. All pools are idle but for one in a hundred. Three measurements for each number of pools:
+ *
+ * - the first start: nothing of the pools' Deployments is there yet, all are made;
+ * - a start: everything is there, as when a controller is replaced. From the start of the process until Redis would tell it of
+ *   a push into any queue;
+ * - a minute of work: processor time, memory, requests, and wakes of idle queues.
+ *
+ * API server, etcd, Redis, the stand-ins and the controller share the machine. Processor time and memory are the controller's
+ * alone, from /proc; times are longer than they would be with the API server elsewhere.
+ */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { bundle } from '../scripts/bundle.ts';
+import { startController, type ControllerProcess } from '../test/support/controller.ts';
+import { cpuMsOf, memoryOf, peakMbOf } from './child.ts';
+import { goalLines, goalRows, rounded, thousands, type Goal } from './figures.ts';
+import { work, type Work } from './fleet-work.ts';
+import { startFleetWorld, type FleetWorld } from './fleet-world.ts';
+import type { Bench, BenchOptions } from './report.ts';
+
+const GOALS_AT = 10_000;
+const ROOT = join(import.meta.dirname, '..');
+
+interface Start {
+  /** Since the process was started, until every queue was armed, s. */
+  readonly armedS: number;
+  /** Until it had nothing left to do. */
+  readonly restS: number;
+  readonly cpuS: number;
+  readonly peakMb: number;
+  readonly requests: Readonly<Record<string, number>>;
+}
+
+interface Row {
+  readonly pools: number;
+  readonly firstStart: Start;
+  readonly start: Start;
+  readonly idleMb: number;
+  readonly work: Work;
+}
+
+export const fleet: Bench = async (options) => {
+  await bundle('controller');
+  const rows: Row[] = [];
+  for (const pools of options.fleet.pools) rows.push(await measure(pools, options));
+  const largest = rows.at(-1);
+  const goals = largest && largest.pools >= GOALS_AT ? goalsOf(largest) : [];
+  const note = goals.length > 0 ? '' : `the goals are for ${thousands(GOALS_AT)} pools\n`;
+  return {
+    text: `${rows.map(words).join('\n')}\n${goals.length > 0 ? goalLines(goals) : note}`,
+    data: { rows, goals: goalRows(goals) },
+  };
+};
+
+function goalsOf({ start, work: { cores, peakMb, raised } }: Row): Goal[] {
+  return [
+    { name: 'cores used', measured: cores, goal: 1, is: 'at most', unit: '' },
+    { name: 'resident', measured: Math.max(start.peakMb, peakMb), goal: 512, is: 'at most', unit: ' MB' },
+    { name: 'wake p99', measured: raised.p99, goal: 250, is: 'at most', unit: ' ms' },
+  ];
+}
+
+async function measure(pools: number, options: BenchOptions): Promise<Row> {
+  const { progress, signal } = options;
+  progress(`${thousands(pools)} pools: being made`);
+  await using world = await startFleetWorld(pools, progress);
+  progress('the first start');
+  const firstStart = await startOnce(world, options, 'first');
+  signal.throwIfAborted();
+  // what the old process had armed would count for the new one
+  await world.redis.flushall();
+  progress('a start with everything there');
+  await using controller = await launch(world, options, 'work');
+  const start = await untilRest(world, controller, 'later');
+  const idleMb = residentMb(controller.pid);
+  signal.throwIfAborted();
+  progress('a minute of work');
+  const done = await work(world, controller, signal);
+  if (options.fleet.profile) await controller.stop();
+  return { pools, firstStart, start, idleMb, work: done };
+}
+
+async function startOnce(world: FleetWorld, options: BenchOptions, name: string): Promise<Start> {
+  await using controller = await launch(world, options, name);
+  const start = await untilRest(world, controller, 'first');
+  await controller.stop();
+  return start;
+}
+
+/** With Node's flags in the image. */
+async function launch(
+  world: FleetWorld,
+  { fleet: { profile } }: BenchOptions,
+  name: string,
+): Promise<ControllerProcess> {
+  const dockerfile = await readFile(join(ROOT, 'controller/Dockerfile'), 'utf8');
+  const entryPoint = JSON.parse(/^ENTRYPOINT (\[.*\])$/m.exec(dockerfile)?.[1] ?? '[]') as string[];
+  const profiling = profile
+    ? ['--cpu-prof', '--cpu-prof-dir', profile, '--cpu-prof-name', `${name}.cpuprofile`]
+    : [];
+  const program = [...entryPoint.slice(1, -1), ...profiling, join(ROOT, 'dist/bundle/controller.js')];
+  return startController({ kubeconfig: world.kubeconfig, program });
+}
+
+async function untilRest(
+  world: FleetWorld,
+  controller: ControllerProcess,
+  kind: 'first' | 'later',
+): Promise<Start> {
+  const before = await world.requests();
+  const started = performance.now();
+  const seconds = (): number => rounded((performance.now() - started) / 1_000, 3);
+  const until = (what: string, holds: () => Promise<boolean>): Promise<void> =>
+    world.until(what, holds, controller.ended);
+  await until('all queues are armed', () => world.allArmed());
+  const armedS = seconds();
+  if (kind === 'first') await until('all Deployments are there', () => world.allMade());
+  await until('the controller rests', () => rests(controller.pid));
+  return {
+    armedS,
+    restS: seconds(),
+    cpuS: rounded(cpuMs(controller.pid) / 1_000, 3),
+    peakMb: Math.round(peakMbOf(controller.pid) ?? NaN),
+    requests: world.difference(before, await world.requests()),
+  };
+}
+
+/** Less than a tenth of a core in a second. */
+async function rests(pid: number): Promise<boolean> {
+  const before = cpuMs(pid);
+  await new Promise((resolve) => void setTimeout(resolve, 1_000));
+  return cpuMs(pid) - before < 100;
+}
+
+function cpuMs(pid: number): number {
+  return cpuMsOf(pid) ?? NaN;
+}
+
+function residentMb(pid: number): number {
+  return Math.round(memoryOf(pid)?.residentMb ?? NaN);
+}
+
+function words({ pools, firstStart, start, idleMb, work: done }: Row): string {
+  const begun = (name: string, { armedS, restS, cpuS, peakMb, requests }: Start): string =>
+    `  ${name}: all armed after ${armedS} s, at rest after ${restS} s; ${cpuS} s of processor time, at most ${peakMb} MB\n    ${counts(requests)}\n`;
+  const wait = ({ p50, p99 }: { p50: number; p99: number }): string => `p50 ${p50} ms, p99 ${p99} ms`;
+  return [
+    `${thousands(pools)} pools\n`,
+    begun('first start', firstStart),
+    begun('start', start),
+    `  at rest: ${idleMb} MB\n`,
+    `  work: ${done.cores} cores, at most ${done.peakMb} MB, ${done.tasks} tasks in ${done.seconds} s\n`,
+    `    ${done.wakes} wakes of idle queues. Push until the request to scale reached the API server: ${wait(done.decided)}; until the replicas were raised there: ${wait(done.raised)}\n`,
+    `    ${rounded(done.requestsPerSecond, 3)} requests a second: ${counts(done.requests)}\n`,
+  ].join('');
+}
+
+function counts(requests: Readonly<Record<string, number>>): string {
+  const all = Object.entries(requests).toSorted(([, a], [, b]) => b - a);
+  return all.map(([what, count]) => `${count} ${what}`).join(', ') || 'no requests';
+}
