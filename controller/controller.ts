@@ -37,6 +37,8 @@ export interface ControllerOptions {
 }
 
 const RECONCILERS = 8;
+/** And so many more for pools that were woken. */
+const WAKERS = 8;
 const FLUSH_MS = 2_000;
 
 /** Runs until the signal aborts. Rejects when the first lists could not be had. */
@@ -137,7 +139,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   });
 
   await using hub = createRedisHub((address) =>
-    createSampler({ address, log, onSample: (key) => queue.add(key) }),
+    createSampler({ address, log, onSample: (key, woken) => queue.add(key, woken ? 'urgent' : undefined) }),
   );
   const memories = createMemoryStore(log);
   const reconcile = createReconcile({
@@ -159,6 +161,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   });
   const queue = createWorkQueue({
     concurrency: RECONCILERS,
+    reserve: WAKERS,
     clock,
     work: async (key) => {
       const started = performance.now();

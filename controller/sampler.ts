@@ -1,19 +1,21 @@
 /**
  * Samples the queues of one Redis server for all pools on it. Queues where something happens are sampled every
- * `pollMs`, all in one pipelined round trip; idle ones only when the wake says so, and every `safetyMs` anyway.
+ * `pollMs`, many in one pipelined round trip; idle ones only when the wake says so, and every `safetyMs` anyway, spread evenly
+ * over that time. What the wake says is looked at at once, everything else in portions (trickle.ts), so that ten thousand
+ * pools that are looked at do not hold up the one that was woken.
  * A sample that failed says why; it is never a zero. Connects in the background and for ever.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { Redis } from 'ioredis';
 import { closeRedis, describeRedisError, openRedis, within, type RedisAddress } from '../queue/connection.ts';
+import type { PoolSample } from '../queue/combine.ts';
 import type { QueueKeys } from '../queue/keys.ts';
-import { combineSamples, type PoolSample } from '../queue/combine.ts';
-import { sampleQueue, WrongKeyType } from '../queue/sample.ts';
-import { recoverLost } from '../queue/recover.ts';
-import { sweep } from '../queue/sweep.ts';
 import { defineScripts } from '../queue/scripts.ts';
 import type { Logger } from '../runtime/log.ts';
 import { watchEviction } from './eviction.ts';
+import { lookAt, sweepAll, type Looked } from './look.ts';
+import { nextTurn } from './spread.ts';
+import { createTrickle } from './trickle.ts';
 import { createWake, type WakeMode } from './wake.ts';
 
 export type Sampled =
@@ -32,7 +34,7 @@ export type Sampled =
     };
 
 export interface Sampler extends AsyncDisposable {
-  /** Begins to sample queues for `id`; `onSample(id)` is called after each sample. Calling it again changes the queues. */
+  /** Begins to sample queues for `id`; `onSample` is called after each sample. Calling it again changes the queues. */
   add(id: string, queues: readonly QueueKeys[]): void;
   remove(id: string): void;
   latest(id: string): Sampled;
@@ -47,7 +49,8 @@ export interface Sampler extends AsyncDisposable {
 
 export interface SamplerOptions {
   readonly address: RedisAddress;
-  readonly onSample: (id: string) => void;
+  /** `woken`: something came into a queue that was idle. */
+  readonly onSample: (id: string, woken: boolean) => void;
   readonly log: Logger;
   readonly pollMs?: number;
   readonly safetyMs?: number;
@@ -58,26 +61,33 @@ export interface SamplerOptions {
 interface Entry {
   readonly queues: readonly QueueKeys[];
   active: boolean;
-  sampled: Sampled;
-  /** Of its queues, those where a first task would be news: empty and not paused. */
-  quiet: readonly QueueKeys[];
+  sampled: Looked['sampled'];
+  quiet: Looked['quiet'];
   /** A look is on its way. */
   looking: boolean;
   lookAgain: boolean;
   /** What is past its time is being removed. */
   sweeping: boolean;
   lastLook: number;
+  /** Since then, it was heard that something changed. */
+  woken: boolean;
+  /** When the next look is due at the latest, though nothing happens. */
+  safetyAt: number;
   /** When the wake rang since then, while all queues were quiet. */
   wokenAt: number | undefined;
 }
 
 const CONNECT_MS = 5_000;
-const ANSWER_MS = 3_000;
+/** Nobody waits longer for the wake to be there. */
+const LISTEN_MS = 1_000;
 const notYet: Sampled = { kind: 'unknown', reason: 'NotSampledYet', why: 'the queue was not read yet' };
 
 export function createSampler(options: SamplerOptions): Sampler {
   const { address, onSample, log, pollMs = 1_000, safetyMs = 30_000 } = options;
   const entries = new Map<string, Entry>();
+  /** By queue, who samples it. */
+  const users = new Map<string, Set<string>>();
+  const others = createTrickle({ run: look });
   let lastError: Error | undefined;
   /** The first attempt to connect has ended, well or not. */
   const tried = Promise.withResolvers<void>();
@@ -93,8 +103,12 @@ export function createSampler(options: SamplerOptions): Sampler {
       },
     }),
   );
-  const lookAll = (): void => {
-    for (const id of entries.keys()) void look(id);
+  const lookAll = (): void => others.add(entries.keys());
+  const looking = {
+    redis,
+    log,
+    explain: (error: unknown) =>
+      describeRedisError(redis.status === 'ready' ? error : (lastError ?? error), address),
   };
   redis.on('ready', () => {
     lastError = undefined;
@@ -107,20 +121,24 @@ export function createSampler(options: SamplerOptions): Sampler {
     log,
     ...(options.wakeMode ? { mode: options.wakeMode } : {}),
     onWake: (queue) => {
-      for (const [id, entry] of entries) {
-        if (queue !== undefined && !has(entry, queue)) continue;
-        if (queue !== undefined && isQuiet(entry)) entry.wokenAt ??= performance.now();
+      if (queue === undefined) return lookAll();
+      for (const id of users.get(queue) ?? []) {
+        const entry = entries.get(id);
+        if (!entry) continue;
+        if (isQuiet(entry)) entry.wokenAt ??= performance.now();
+        entry.woken = true;
         void look(id);
       }
     },
   });
+  const listening = within(LISTEN_MS, wake.settled, 'the wake').catch(() => {});
   const timer = setInterval(poll, pollMs);
 
   const isQuiet = ({ quiet, queues }: Entry): boolean => quiet.length === queues.length;
-  const has = (entry: Entry, queue: string): boolean => entry.queues.some((keys) => keys.queue === queue);
 
   function poll(): void {
     const now = performance.now();
+    const due: string[] = [];
     for (const [id, entry] of entries) {
       const often =
         entry.active ||
@@ -128,8 +146,9 @@ export function createSampler(options: SamplerOptions): Sampler {
         wake.mode === 'Polling' ||
         isPaused(entry) ||
         fellDue(entry, now);
-      if (now - entry.lastLook >= (often ? pollMs : safetyMs) - pollMs / 10) void look(id);
+      if (now >= (often ? entry.lastLook + 0.9 * pollMs : entry.safetyAt)) due.push(id);
     }
+    others.add(due);
   }
 
   /** Nothing tells that a queue was resumed. */
@@ -149,15 +168,22 @@ export function createSampler(options: SamplerOptions): Sampler {
     if (entry?.looking) entry.lookAgain = true;
     if (!entry || entry.looking) return;
     entry.looking = true;
+    others.drop(id);
+    // or the first look at each would say that nobody can be woken
+    if (redis.status === 'ready') await listening;
+    else await within(CONNECT_MS, tried.promise, 'the connection').catch(() => {});
     entry.lastLook = performance.now();
-    const { sampled, quiet } = await sampleOnce(entry.queues);
+    entry.safetyAt = nextTurn(id, entry.lastLook, safetyMs);
+    const { woken } = entry;
+    entry.woken = false;
+    const { sampled, quiet } = await lookAt(looking, entry.queues);
     entry.looking = false;
     if (entries.get(id) !== entry) return;
     entry.sampled = withWake(sampled, entry.wokenAt);
     // a ring while it was looking may be about what the next look sees
     if (!entry.lookAgain) entry.wokenAt = undefined;
     entry.quiet = quiet;
-    onSample(id);
+    onSample(id, woken);
     if (sampled.kind === 'known' && sampled.sample.overdue) void sweepOnce(entry);
     const again = entry.lookAgain || (await listen(entry));
     entry.lookAgain = false;
@@ -169,38 +195,27 @@ export function createSampler(options: SamplerOptions): Sampler {
       ? { ...sampled, wokenAt, quietUntil: sampled.sample.now - (performance.now() - wokenAt) }
       : sampled;
 
-  async function sampleOnce(queues: readonly QueueKeys[]): Promise<Pick<Entry, 'sampled' | 'quiet'>> {
-    const unknown = (reason: 'WrongKeyType' | 'Unreachable', why: string) =>
-      ({ sampled: { kind: 'unknown', reason, why }, quiet: [] }) as const;
-    try {
-      if (redis.status !== 'ready') await within(CONNECT_MS, tried.promise, 'the connection');
-      const reading = Promise.all(queues.map((keys) => sampleQueue(redis, keys)));
-      const samples = await within(ANSWER_MS, reading, 'the sample');
-      for (const [i, { expired, suspects, workers }] of samples.entries()) {
-        const keys = queues[i];
-        const stranded = suspects > 0 && workers === 0;
-        if (keys && (expired > 0 || stranded))
-          await within(ANSWER_MS, recoverLost(redis, keys, log), 'the recovery');
-      }
-      const quiet = queues.filter((_, i) => samples[i]?.waiting === 0 && !samples[i].paused);
-      return { sampled: { kind: 'known', sample: combineSamples(samples) }, quiet };
-    } catch (error) {
-      if (error instanceof WrongKeyType) return unknown('WrongKeyType', error.message);
-      const cause = redis.status === 'ready' ? error : (lastError ?? error);
-      return unknown('Unreachable', describeRedisError(cause, address));
-    }
-  }
-
   /** One at a time. Nobody waits for it, and it never rejects. */
   async function sweepOnce(entry: Entry): Promise<void> {
     if (entry.sweeping) return;
     entry.sweeping = true;
-    for (const keys of entry.queues) {
-      await sweep(redis, keys).catch((error: unknown) => {
-        log.debug({ queue: keys.queue, error: (error as Error).message }, 'could not sweep');
-      });
-    }
+    await sweepAll(looking, entry.queues);
     entry.sweeping = false;
+  }
+
+  /** `id` samples these queues from now on, and no others. Queues that nobody samples any more are not listened to. */
+  function setUsed(id: string, queues: readonly QueueKeys[]): void {
+    for (const keys of entries.get(id)?.queues ?? []) {
+      const rest = users.get(keys.queue);
+      rest?.delete(id);
+      if (rest?.size === 0 && users.delete(keys.queue) && !queues.some(({ queue }) => queue === keys.queue))
+        wake.forget(keys);
+    }
+    for (const { queue } of queues) {
+      const all = users.get(queue);
+      if (all) all.add(id);
+      else users.set(queue, new Set([id]));
+    }
   }
 
   /** Arms the wake of idle queues. `true` when something came in the meantime. */
@@ -224,17 +239,18 @@ export function createSampler(options: SamplerOptions): Sampler {
     add: (id, queues) => {
       const names = ({ queue, result }: QueueKeys): string => JSON.stringify([queue, result]);
       const entry = entries.get(id);
+      if (entry?.queues === queues) return;
       if (entry && isDeepStrictEqual(entry.queues.map(names), queues.map(names))) return;
-      const still = { looking: false, lookAgain: false, sweeping: false, wokenAt: undefined };
-      entries.set(id, { queues, quiet: [], sampled: notYet, lastLook: -Infinity, active: true, ...still });
-      void look(id);
+      setUsed(id, queues);
+      const still = { looking: false, lookAgain: false, sweeping: false, woken: false, wokenAt: undefined };
+      const never = { lastLook: -Infinity, safetyAt: -Infinity };
+      entries.set(id, { queues, quiet: [], sampled: notYet, active: true, ...never, ...still });
+      others.add([id]);
     },
     remove: (id) => {
-      const entry = entries.get(id);
-      if (!entry) return;
+      setUsed(id, []);
       entries.delete(id);
-      for (const { queue } of entry.queues)
-        if (![...entries.values()].some((other) => has(other, queue))) wake.forget(queue);
+      others.drop(id);
     },
     latest: (id) => entries.get(id)?.sampled ?? notYet,
     setActive: (id, active) => {
@@ -244,6 +260,7 @@ export function createSampler(options: SamplerOptions): Sampler {
     [Symbol.asyncDispose]: async () => {
       clearInterval(timer);
       eviction[Symbol.dispose]();
+      others[Symbol.dispose]();
       entries.clear();
       await Promise.all([wake[Symbol.asyncDispose](), closeRedis(redis)]);
     },

@@ -17,10 +17,12 @@ export type WakeMode = (typeof WakeMode)[keyof typeof WakeMode];
 
 export interface Wake extends AsyncDisposable {
   readonly mode: WakeMode;
+  /** Resolves when it is known how to listen, or the first attempt to listen has failed. */
+  readonly settled: Promise<void>;
   /** Begins to listen to an idle queue. `true` when it is not empty after all: then look at once. */
   arm(keys: QueueKeys): Promise<boolean>;
   /** Nobody wants to hear of the queue any more. */
-  forget(queue: string): void;
+  forget(keys: QueueKeys): void;
 }
 
 export interface WakeOptions {
@@ -42,6 +44,7 @@ export function createWake({ address, onWake, log, mode: wanted = WakeMode.Track
   const closing = new AbortController();
   const delayedOf = new Map<string, string>();
   const peeks = new Map<string, Redis>();
+  const settled = Promise.withResolvers<void>();
   let watch: KeyWatch | undefined;
   let refused = wanted;
 
@@ -55,6 +58,7 @@ export function createWake({ address, onWake, log, mode: wanted = WakeMode.Track
         const opened = await openKeyWatch(address, hear, PATIENCE_MS, closing.signal);
         if (closing.signal.aborted) return await opened[Symbol.asyncDispose]();
         watch = opened;
+        settled.resolve();
         onWake(undefined);
       } catch (error) {
         if (error instanceof TrackingRefused) {
@@ -63,10 +67,15 @@ export function createWake({ address, onWake, log, mode: wanted = WakeMode.Track
             'no client tracking: idle queues are peeked at with a blocking read each',
           );
           refused = WakeMode.BlockingPeek;
+          settled.resolve();
           onWake(undefined);
-        } else if (!closing.signal.aborted) await systemClock.sleep(RETRY_MS, closing.signal);
+        } else {
+          settled.resolve();
+          if (!closing.signal.aborted) await systemClock.sleep(RETRY_MS, closing.signal);
+        }
       }
     }
+    settled.resolve();
   }
 
   async function armTracking({ reader }: KeyWatch, keys: QueueKeys): Promise<boolean> {
@@ -109,6 +118,7 @@ export function createWake({ address, onWake, log, mode: wanted = WakeMode.Track
 
   const connecting = connect();
   return {
+    settled: settled.promise,
     get mode() {
       if (refused !== WakeMode.Tracking) return refused;
       return watch?.armed ? WakeMode.Tracking : WakeMode.Polling;
@@ -117,8 +127,8 @@ export function createWake({ address, onWake, log, mode: wanted = WakeMode.Track
       if (refused === WakeMode.BlockingPeek) peek(keys.queue);
       return watch?.armed ? armTracking(watch, keys) : false;
     },
-    forget: (queue) => {
-      for (const [delayed, of] of delayedOf) if (of === queue) delayedOf.delete(delayed);
+    forget: ({ queue, delayed }) => {
+      delayedOf.delete(delayed);
       const redis = peeks.get(queue);
       peeks.delete(queue);
       if (redis) dropRedis(redis);

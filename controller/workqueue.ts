@@ -2,11 +2,14 @@
  * A queue of keys for a level-based reconciler, after client-go's: a key is in it once however often it is added, is
  * never worked on twice at a time, and one that is added while it is worked on comes again afterwards. A key that
  * fails comes back after a growing delay; one that succeeds may ask to come back later.
+ *
+ * An urgent key overtakes all that are not, and does not wait for one of them to end either: some places are kept for those
+ * alone. A key that is added again, urgent or not, stays as urgent as it was.
  */
 import type { Clock } from '../runtime/clock.ts';
 
 export interface WorkQueue {
-  add(key: string): void;
+  add(key: string, urgent?: 'urgent'): void;
   addAfter(key: string, ms: number): void;
   /** Keys that wait now. */
   readonly depth: number;
@@ -19,25 +22,41 @@ export interface WorkQueueOptions {
   readonly work: (key: string) => Promise<number | undefined>;
   readonly onError: (key: string, error: unknown, retryInMs: number) => void;
   readonly concurrency: number;
+  /** So many more at a time when they are urgent. */
+  readonly reserve?: number;
   readonly clock: Clock;
   readonly backoff?: { readonly initialMs: number; readonly maxMs: number };
 }
 
 export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
-  const { work, onError, clock, backoff = { initialMs: 100, maxMs: 60_000 } } = options;
+  const {
+    work,
+    onError,
+    clock,
+    concurrency,
+    reserve = 0,
+    backoff = { initialMs: 100, maxMs: 60_000 },
+  } = options;
   const waiting = new Set<string>();
+  const urgentOnes = new Set<string>();
   const active = new Set<string>();
-  const again = new Set<string>();
+  const again = new Map<string, 'urgent' | undefined>();
   const failures = new Map<string, number>();
   /** Keys that come later: the nearest time wins. */
   const later = new Map<string, { at: number; cancel: AbortController }>();
   const workers = new Set<Promise<void>>();
   let running: AbortSignal | undefined;
 
-  function add(key: string): void {
-    if (active.has(key)) again.add(key);
-    else waiting.add(key);
+  function add(key: string, urgent?: 'urgent'): void {
+    if (active.has(key)) again.set(key, urgent ?? again.get(key));
+    else enqueue(key, urgent);
     pump();
+  }
+
+  function enqueue(key: string, urgent: 'urgent' | undefined): void {
+    if (urgent) waiting.delete(key);
+    if (urgent) urgentOnes.add(key);
+    else if (!urgentOnes.has(key)) waiting.add(key);
   }
 
   function addAfter(key: string, ms: number): void {
@@ -56,14 +75,17 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
   }
 
   function pump(): void {
-    while (running && !running.aborted && active.size < options.concurrency && waiting.size > 0) {
-      const key = waiting.values().next().value as string;
-      waiting.delete(key);
+    while (running && !running.aborted) {
+      const from = urgentOnes.size > 0 ? urgentOnes : waiting;
+      const [key] = from;
+      if (key === undefined || active.size >= concurrency + (from === urgentOnes ? reserve : 0)) return;
+      from.delete(key);
       active.add(key);
       const worker = workOn(key).finally(() => {
         active.delete(key);
         workers.delete(worker);
-        if (again.delete(key)) waiting.add(key);
+        const urgent = again.get(key);
+        if (again.delete(key)) enqueue(key, urgent);
         pump();
       });
       workers.add(worker);
@@ -88,7 +110,7 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
     add,
     addAfter,
     get depth() {
-      return waiting.size;
+      return waiting.size + urgentOnes.size;
     },
     run: async (signal) => {
       running = signal;

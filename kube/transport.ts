@@ -54,8 +54,9 @@ export function createTransport(connection: Connection): Transport {
   const server = new URL(connection.server);
   const protocol = server.protocol === 'http:' ? http : https;
   const kept = { keepAlive: true, keepAliveMsecs: 30_000, timeout: idleTimeout };
-  // Watches hold their connections for minutes, so they must not count against the limit for calls.
-  const calls = new protocol.Agent({ ...kept, maxSockets: 8 });
+  // Watches hold their connections for minutes, so they must not count against the limit for calls. Enough for the reconciles
+  // that run at a time, so that a pool that was woken does not wait behind the requests of others.
+  const calls = new protocol.Agent({ ...kept, maxSockets: 20 });
   const streams = new protocol.Agent(kept);
 
   async function send(call: Call, agent: Agent | false, signal: AbortSignal): Promise<IncomingMessage> {

@@ -70,7 +70,8 @@ class Link implements KeyWatch {
   constructor(address: RedisAddress, onChange: (keys: readonly string[] | undefined) => void) {
     const onError = (error: Error): void => void (this.#lastError = error);
     this.#onChange = onChange;
-    this.reader = openRedis(address, { onError });
+    // thousands of keys are armed with a few writes
+    this.reader = openRedis(address, { onError, enableAutoPipelining: true });
     this.#listener = openRedis(address, { onError, protocol: 2, autoResubscribe: false });
     this.#listener.on('messageBuffer', (channel: Buffer, keys: Buffer[] | null) => {
       if (channel.toString() === CHANNEL) this.#onChange(keys?.map(String));

@@ -121,3 +121,47 @@ test('removed, a queue is not looked at any more; added with other keys, the new
   expect(seen.length).toBe(before);
   expect(sampler.latest('p').kind).toBe('unknown');
 });
+
+test('a push overtakes thousands of pools that wait for their look, and is told as a wake', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  await using sampling = sample(server.address, { pollMs: 60_000, safetyMs: 60_000 });
+  const { sampler, seen, woken } = sampling;
+  const keys = freshKeys();
+  sampler.add('idle', [keys]);
+  await known(sampler, 'idle', { waiting: 0 });
+  const armed = async (): Promise<unknown> =>
+    /tracking_total_keys:(\d+)/.exec(await redis.info('stats'))?.[1];
+  await eventually(async () => expect(await armed()).toBe('2'));
+  const others = Array.from({ length: 5_000 }, (_, i) => `other ${i}`);
+  for (const id of others) sampler.add(id, [freshKeys()]);
+  const looked = (): number => new Set(seen.map(({ id }) => id)).size - 1;
+  await redis.lpush(keys.queue, 'a');
+  await eventually(() => expect(woken).toEqual(['idle']), { everyMs: 1 });
+  expect(looked()).toBeLessThan(others.length);
+  expect(sampler.latest('idle')).toMatchObject({ sample: { waiting: 1 } });
+  await eventually(() => expect(looked()).toBe(others.length), { withinMs: 30_000 });
+  expect(woken).toEqual(['idle']);
+});
+
+test('a queue that two pools share is listened to until both are gone', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  await using sampling = sample(server.address, { safetyMs: 60_000 });
+  const { sampler, woken } = sampling;
+  const keys = freshKeys();
+  sampler.add('a', [keys]);
+  sampler.add('b', [keys]);
+  for (const id of ['a', 'b']) {
+    await known(sampler, id, { waiting: 0 });
+    sampler.setActive(id, false);
+  }
+  await eventually(() => expect(sampler.wakeMode).toBe('Tracking'));
+  sampler.remove('a');
+  await eventually(async () => {
+    await redis.lpush(keys.queue, 'x');
+    await redis.del(keys.queue);
+    expect(woken).toContain('b');
+  });
+  expect(woken).not.toContain('a');
+});

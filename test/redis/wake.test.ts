@@ -131,7 +131,7 @@ test('a user who may not track: BlockingPeek, which says so, hears of pushes and
   await redis.del(keys.queue);
   await wake.arm(keys);
   await eventually(async () => expect(await moves(server)).toBe(1));
-  wake.forget(keys.queue);
+  wake.forget(keys);
   await eventually(async () => expect(await moves(server)).toBe(0));
 });
 

@@ -9,16 +9,22 @@ export interface Sampling extends AsyncDisposable {
   readonly sampler: Sampler;
   /** All that `latest` ever was, per call of onSample. */
   readonly seen: { id: string; sampled: Sampled }[];
+  /** Which of them came of a wake. */
+  readonly woken: string[];
   readonly log: string[];
 }
 
 export function sample(address: RedisAddress, options: Partial<SamplerOptions> = {}): Sampling {
   const seen: { id: string; sampled: Sampled }[] = [];
+  const woken: string[] = [];
   const log: string[] = [];
   const sink = { write: (line: string) => void log.push(line) };
-  const onSample = (id: string): void => void seen.push({ id, sampled: sampler.latest(id) });
+  const onSample = (id: string, wake: boolean): void => {
+    seen.push({ id, sampled: sampler.latest(id) });
+    if (wake) woken.push(id);
+  };
   const sampler = createSampler({ address, onSample, log: pino({}, sink), pollMs: 50, ...options });
-  return { sampler, seen, log, [Symbol.asyncDispose]: () => sampler[Symbol.asyncDispose]() };
+  return { sampler, seen, woken, log, [Symbol.asyncDispose]: () => sampler[Symbol.asyncDispose]() };
 }
 
 /** Resolves when the latest sample is known and looks like this. */

@@ -36,6 +36,7 @@ const pure = new Set([
   'controller/schedule.ts',
   'controller/sentence.ts',
   'controller/sizing.ts',
+  'controller/spread.ts',
   'controller/status.ts',
   'controller/target-status.ts',
   'controller/trouble.ts',

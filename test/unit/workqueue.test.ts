@@ -32,7 +32,7 @@ function handClock(): Clock & { advance(ms: number): Promise<void> } {
 /** Lets everything run that can run without time passing. */
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-function start(work: WorkQueueOptions['work'], concurrency = 2) {
+function start(work: WorkQueueOptions['work'], concurrency = 2, reserve = 0) {
   const clock = handClock();
   const errors: [string, number][] = [];
   const stop = new AbortController();
@@ -40,6 +40,7 @@ function start(work: WorkQueueOptions['work'], concurrency = 2) {
     work,
     clock,
     concurrency,
+    reserve,
     onError: (key, _, retryInMs) => errors.push([key, retryInMs]),
     backoff: { initialMs: 100, maxMs: 1_000 },
   });
@@ -161,4 +162,52 @@ test('stopping waits for what was begun and begins nothing more', async () => {
   gate.resolve();
   await ended;
   expect(runs).toBe(1);
+});
+
+test('an urgent key overtakes those that wait, and finds a place while they hold all others', async () => {
+  const begun: string[] = [];
+  const gates = new Map<string, () => void>();
+  const { queue } = start(
+    (key) => {
+      begun.push(key);
+      return new Promise((resolve) => void gates.set(key, () => resolve(undefined)));
+    },
+    1,
+    1,
+  );
+  for (const key of ['a', 'b', 'c']) queue.add(key);
+  await settled();
+  expect(begun).toEqual(['a']);
+  queue.add('c', 'urgent');
+  expect(queue.depth).toBe(1);
+  await settled();
+  expect(begun).toEqual(['a', 'c']);
+  // both places are taken, and what is urgent goes first when one becomes free
+  queue.add('d', 'urgent');
+  await settled();
+  expect(begun).toEqual(['a', 'c']);
+  gates.get('a')?.();
+  await settled();
+  expect(begun).toEqual(['a', 'c', 'd']);
+  gates.get('c')?.();
+  gates.get('d')?.();
+  await settled();
+  expect(begun).toEqual(['a', 'c', 'd', 'b']);
+});
+
+test('a key that becomes urgent while it is worked on comes again as such', async () => {
+  const begun: string[] = [];
+  const gates: (() => void)[] = [];
+  const { queue } = start((key) => {
+    begun.push(key);
+    return new Promise((resolve) => void gates.push(() => resolve(undefined)));
+  }, 1);
+  queue.add('a');
+  await settled();
+  queue.add('b');
+  queue.add('a', 'urgent');
+  queue.add('a');
+  gates.shift()?.();
+  await settled();
+  expect(begun).toEqual(['a', 'a']);
 });

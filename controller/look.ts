@@ -1,0 +1,65 @@
+/** One look at all queues of a pool: a sample that is known, or why it is not. What is overdue for recovery is seen to at once. */
+import type { Redis } from 'ioredis';
+import { combineSamples } from '../queue/combine.ts';
+import { within } from '../queue/connection.ts';
+import type { QueueKeys } from '../queue/keys.ts';
+import { recoverLost } from '../queue/recover.ts';
+import { sampleQueue, WrongKeyType } from '../queue/sample.ts';
+import { sweep } from '../queue/sweep.ts';
+import type { Logger } from '../runtime/log.ts';
+import type { Sampled } from './sampler.ts';
+
+export interface Looked {
+  readonly sampled: Sampled;
+  /** Of the queues, those where a first task would be news: empty and not paused. */
+  readonly quiet: readonly QueueKeys[];
+}
+
+export interface LookOptions {
+  readonly redis: Redis;
+  /** In words, what is wrong with the server. */
+  readonly explain: (error: unknown) => string;
+  readonly log: Logger;
+}
+
+const ANSWER_MS = 3_000;
+
+/** Never rejects. */
+export async function lookAt(
+  { redis, explain, log }: LookOptions,
+  queues: readonly QueueKeys[],
+): Promise<Looked> {
+  const unknown = (reason: 'WrongKeyType' | 'Unreachable', why: string) =>
+    ({ sampled: { kind: 'unknown', reason, why }, quiet: [] }) as const;
+  try {
+    const reading = Promise.all(queues.map((keys) => sampleQueue(redis, keys)));
+    const samples = await within(ANSWER_MS, reading, 'the sample');
+    for (const [i, { expired, suspects, workers }] of samples.entries()) {
+      const keys = queues[i];
+      const stranded = suspects > 0 && workers === 0;
+      if (keys && (expired > 0 || stranded))
+        await within(ANSWER_MS, recoverLost(redis, keys, log), 'the recovery');
+    }
+    const quiet = queues.filter((_, i) => samples[i]?.waiting === 0 && !samples[i].paused);
+    // one list for both, where it is the same
+    return {
+      sampled: { kind: 'known', sample: combineSamples(samples) },
+      quiet: quiet.length === queues.length ? queues : quiet,
+    };
+  } catch (error) {
+    return error instanceof WrongKeyType
+      ? unknown('WrongKeyType', error.message)
+      : unknown('Unreachable', explain(error));
+  }
+}
+
+/** Removes what is past its time. Never rejects. */
+export async function sweepAll(
+  { redis, log }: Pick<LookOptions, 'redis' | 'log'>,
+  queues: readonly QueueKeys[],
+): Promise<void> {
+  for (const keys of queues)
+    await sweep(redis, keys).catch((error: unknown) => {
+      log.debug({ queue: keys.queue, error: (error as Error).message }, 'could not sweep');
+    });
+}
