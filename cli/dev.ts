@@ -11,7 +11,7 @@ import type { QueueFlags } from '../queue/flags.ts';
 import { onSignals } from '../runtime/lifecycle.ts';
 import { UsageError } from '../runtime/program.ts';
 import { checkedAddress, checkedKeys } from './checked.ts';
-import { devSettings, readPool, type DevFlags } from './dev-settings.ts';
+import { devPool, devSettings, readPool, type DevFlags } from './dev-settings.ts';
 import { createNarrator } from './narrator.ts';
 import { startLocalRedis, type LocalRedis } from './local-redis.ts';
 import { createLocalTarget } from './local-target.ts';
@@ -76,6 +76,7 @@ export async function dev(
     policy,
     dryRun,
     target,
+    pool: devPool(names),
     pollMs: POLL_MS,
     log: pino(
       { level: 'warn', base: {}, formatters: { level: (label) => ({ level: label }) } },

@@ -5,6 +5,7 @@
 import type { Memory, Policy } from '../controller/decide.ts';
 import { noMemory } from '../controller/decide.ts';
 import { observe, type Observation, type Observed } from '../controller/observation.ts';
+import { createRecorder } from '../controller/recorder.ts';
 import { createSampler, type Sampled, type Sampler } from '../controller/sampler.ts';
 import { drainsOf, type Absent } from '../controller/shrink.ts';
 import { isActive, step, type Step } from '../controller/step.ts';
@@ -14,6 +15,7 @@ import type { RedisAddress } from '../queue/connection.ts';
 import { writeFate } from '../queue/fate.ts';
 import type { QueueKeys } from '../queue/keys.ts';
 import { reap } from '../queue/scripts.ts';
+import { systemClock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
 
 export interface PoolLoopOptions {
@@ -22,6 +24,8 @@ export interface PoolLoopOptions {
   readonly policy: Policy;
   readonly target: Target;
   readonly dryRun?: boolean;
+  /** The name, `namespace/name`, under which Redis gets the time line and the decisions; nothing is recorded without one. */
+  readonly pool?: string;
   /** How often a queue is read while something happens in it, ms. */
   readonly pollMs?: number;
   readonly log: Logger;
@@ -58,6 +62,7 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
   const poll = options.pollMs === undefined ? {} : { pollMs: options.pollMs };
   const sampler = createSampler({ address: options.redis, log, ...poll, onSample: kick });
   sampler.add(ID, queues);
+  const recorder = createRecorder({ clock: systemClock, log });
 
   function kick(): void {
     clearTimeout(later);
@@ -97,6 +102,7 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
       const { observation, observed } = observe({ now, sampled, step: made }, before);
       before = observed;
       options.observed?.(observation);
+      if (options.pool !== undefined) recorder.observed(options.pool, { sampler, queues }, observation);
     } catch (error) {
       if (!closed) options.onError(error as Error);
     }
@@ -116,6 +122,7 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
     [Symbol.asyncDispose]: async () => {
       closed = true;
       clearTimeout(later);
+      await recorder[Symbol.asyncDispose]();
       await sampler[Symbol.asyncDispose]();
       await stepping;
     },

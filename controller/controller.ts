@@ -7,7 +7,7 @@ import { createEventRecorder, type Occurrence } from '../kube/events.ts';
 import { DEPLOYMENTS, PODS, POOLS } from '../kube/resources.ts';
 import type { Deployment, Pod } from '../kube/wire.ts';
 import { PAUSED, PAUSED_REPLICAS } from '../kube/workerpool.ts';
-import { reflect, type Reflector } from '../kube/watch.ts';
+import { keyOf, reflect, type Reflector } from '../kube/watch.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
 import { followAdopted } from './adopted-pods.ts';
@@ -17,6 +17,7 @@ import { createMemoryStore, type QueueLink } from './memory-store.ts';
 import type { ControllerGauges, ControllerMetrics } from './metrics.ts';
 import { createReconcile } from './reconcile.ts';
 import { createRecovery } from './recover.ts';
+import { createRecorder } from './recorder.ts';
 import { createRedisHub } from './redis-hub.ts';
 import { recordOf } from './report.ts';
 import { createSampler } from './sampler.ts';
@@ -142,6 +143,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     createSampler({ address, log, onSample: (key, woken) => queue.add(key, woken ? 'urgent' : undefined) }),
   );
   const memories = createMemoryStore(log);
+  const recorder = createRecorder({ clock, log });
   const reconcile = createReconcile({
     api,
     hub,
@@ -155,7 +157,13 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     links,
     memories,
     // the time line, metrics and the dashboard listen here
-    observed: (pool, observation) => metrics.pools.observed(pool, observation),
+    observed: (pool, observation) => {
+      metrics.pools.observed(pool, observation);
+      const key = keyOf(pool);
+      const link = links.get(key);
+      if (link) recorder.observed(key, link, observation);
+    },
+    forgotten: (key) => recorder.forget(key),
     followAdopted: (key, selector) => adopted.follow(key, selector),
     podsOf: (key) => [...(podsByPool.get(key)?.values() ?? [])],
   });
@@ -201,7 +209,8 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   log.info({ pools: pools.store.size }, 'watching pools');
   await queue.run(signal);
   // an API server or a Redis that does not answer must not hold up the end
-  await Promise.race([Promise.all([events.flush(), memories.flush()]), clock.sleep(FLUSH_MS)]);
+  const flushed = [events.flush(), memories.flush(), recorder[Symbol.asyncDispose]()];
+  await Promise.race([Promise.all(flushed), clock.sleep(FLUSH_MS)]);
   await Promise.all(Object.values(reflectors).map((reflector) => reflector.stopped));
   await adopted.stopped();
 }

@@ -50,19 +50,21 @@ export async function finalize(input: FinalizeInput): Promise<number | undefined
       input.onGivenUp(error);
     }
   }
-  await removeMemory(input);
+  await removeRecords(input);
   const others = finalizers.filter((finalizer) => finalizer !== FINALIZER);
   await api.pools.setFinalizers({ namespace, name }, others, resourceVersion, { signal });
   return undefined;
 }
 
-/** What cannot be removed now goes by itself some day. */
-async function removeMemory({ pool, redis }: FinalizeInput): Promise<void> {
+/** What was learned and recorded of the pool. What cannot be removed now goes by itself some day. */
+async function removeRecords({ pool, redis }: FinalizeInput): Promise<void> {
   if (!redis) return;
   const { sampler, queues } = redis;
   const mine = `${pool.metadata.namespace}/${pool.metadata.name}`;
-  const removing = Promise.all(queues.map((keys) => sampler.redis.del(keys.memory(mine))));
-  await within(ANSWER_MS, removing, 'DEL').catch(() => undefined);
+  const removing = Promise.all(
+    queues.map((keys) => sampler.redis.unlink(keys.memory(mine), keys.timeline(mine), keys.decisions(mine))),
+  );
+  await within(ANSWER_MS, removing, 'UNLINK').catch(() => undefined);
 }
 
 /** Deletes the Deployment, pods first. `false` when it is gone, or was never this pool's. */

@@ -27,6 +27,9 @@ export interface Observation {
   readonly replicas: number;
   readonly ready: number;
   readonly desired: number;
+  /** Replicas that were asked for before the step, and what the step made of that; `undefined` when it left them. */
+  readonly wanted: number;
+  readonly scaled: { readonly from: number; readonly to: number } | undefined;
   /** Tasks that came and that were taken, counted or not: plain workers are seen by what is missing in the list. */
   readonly arrived: number;
   readonly taken: number;
@@ -89,6 +92,8 @@ export function observe(
       replicas: replicas.existing,
       ready: replicas.ready,
       desired: decision.desired,
+      wanted: replicas.wanted,
+      scaled,
       arrived,
       taken: follows ? Math.max(0, arrived + last.waiting - sampled.sample.waiting) : 0,
       completed: grown(({ counters }) => counters.completed),

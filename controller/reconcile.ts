@@ -40,6 +40,8 @@ export interface ReconcileDeps extends ReportDeps {
   readonly memories: MemoryStore;
   /** Told what happened in a pool, after each step of it. It must not throw, and keeps nobody waiting. */
   readonly observed: (pool: WorkerPool, observation: Observation) => void;
+  /** Told that a pool is gone, or going. */
+  readonly forgotten: (key: string) => void;
   /** Which pods of a Deployment that it did not make a pool wants to hear of; `undefined` for none. */
   readonly followAdopted: (key: string, selector: string | undefined) => void;
 }
@@ -193,6 +195,7 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
   async function remove(key: string, pool: WorkerPool, state: Remembered): Promise<number | undefined> {
     const redis = await connect(key, pool, state).catch(() => undefined);
     deps.memories.forget(key);
+    deps.forgotten(key);
     return finalize({
       api,
       pool,
@@ -213,6 +216,7 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
     remembered.delete(key);
     deps.links.delete(key);
     deps.memories.forget(key);
+    deps.forgotten(key);
     deps.followAdopted(key, undefined);
     hub.release(key);
     deps.metrics.pools.forget(key);

@@ -51,6 +51,10 @@ export interface QueueKeys {
   fate(id: string): string;
   /** STRING: what a pool, `namespace/name`, has learned of its tasks and pods, as JSON. See controller/memory.ts. */
   memory(pool: string): string;
+  /** STREAM: what happened in a pool, `namespace/name`, over the last week. See timeline.ts. */
+  timeline(pool: string): string;
+  /** LIST: the last decisions of a pool, `namespace/name`, as JSON, newest first. See controller/decisions.ts. */
+  decisions(pool: string): string;
 }
 
 /** The keys of one queue. Throws `RangeError` when a name is empty or the two are the same. */
@@ -83,6 +87,8 @@ export function queueKeys(queue: string, result: string): QueueKeys {
     wake: (id) => `${base}:wake:${id}`,
     fate: (id) => `${base}:fate:${id}`,
     memory: (pool) => `${base}:memory:${pool}`,
+    timeline: (pool) => `${base}:timeline:${pool}`,
+    decisions: (pool) => `${base}:decisions:${pool}`,
   };
 }
 

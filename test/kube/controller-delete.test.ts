@@ -104,10 +104,15 @@ test('a pool that is gone is gone from the metrics and from Redis', async () => 
   await redis.lpush(keys.queue, 't1');
   const page = async (): Promise<string> => (await controller.get('/metrics')).body;
   await eventually(async () => expect(metric(await page(), series)).toBe(1), bounded);
+  const recorded = [keys.decisions(`${ref.namespace}/tiles`), keys.timeline(`${ref.namespace}/tiles`)];
+  const decided = async (): Promise<string> => (await redis.lrange(recorded[0] ?? '', 0, -1)).join('\n');
+  await eventually(async () => expect(await decided()).toContain('0→1: 1 waiting'), bounded);
+  await eventually(async () => expect(await redis.exists(recorded)).toBe(2), { withinMs: 30_000 });
   await world.objects.remove(POOLS, ref);
   await collectDeployment();
   await gone();
   await eventually(async () => expect(await page()).not.toContain(`namespace="${ref.namespace}"`), bounded);
+  expect(await redis.exists(recorded)).toBe(0);
   await eventually(async () => expect(metric(await page(), 'millrace_redis_servers')).toBe(0), bounded);
   // its results and what waits are the user's
   expect(await redis.keys('*')).toContain(keys.queue);

@@ -14,6 +14,8 @@ function all(keys: QueueKeys): string[] {
     keys.wake(id),
     keys.progress(id),
     keys.memory(`shop/${id}`),
+    keys.timeline(`shop/${id}`),
+    keys.decisions(`shop/${id}`),
   ]);
   return [queue, workers, load, delayed, dead, errors, stats, history, cancelled, expiry, ...own];
 }

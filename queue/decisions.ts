@@ -1,0 +1,32 @@
+/**
+ * The last decisions of a pool, as texts: a LIST beside its first queue, `…:decisions:<namespace>/<name>`, the newest first.
+ * What a text says is the controller's business (controller/decisions.ts).
+ */
+import type { Redis } from 'ioredis';
+import type { QueueKeys } from './keys.ts';
+
+const KEPT = 100;
+/** Somebody may ask after the holidays; nobody asks a pool that is gone. */
+const EXPIRY_S = 30 * 24 * 3_600;
+
+/** Adds a decision. One round trip. */
+export async function pushDecision(redis: Redis, keys: QueueKeys, pool: string, text: string): Promise<void> {
+  const key = keys.decisions(pool);
+  await Promise.all([redis.lpush(key, text), redis.ltrim(key, 0, KEPT - 1), redis.expire(key, EXPIRY_S)]);
+}
+
+/** Says the newest one in other words. Rejects when there is none. */
+export async function replaceDecision(
+  redis: Redis,
+  keys: QueueKeys,
+  pool: string,
+  text: string,
+): Promise<void> {
+  const key = keys.decisions(pool);
+  await Promise.all([redis.lset(key, 0, text), redis.expire(key, EXPIRY_S)]);
+}
+
+/** At most `limit` of them, the newest first. */
+export function readDecisions(redis: Redis, keys: QueueKeys, pool: string, limit = KEPT): Promise<string[]> {
+  return redis.lrange(keys.decisions(pool), 0, limit - 1);
+}

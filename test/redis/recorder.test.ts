@@ -1,0 +1,162 @@
+/** What a real Redis holds of a pool after what happened in it, and how it is read again. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Redis } from 'ioredis';
+import { pino } from 'pino';
+import { parseDecision } from '../../controller/decisions.ts';
+import type { QueueLink } from '../../controller/memory-store.ts';
+import { createRecorder, type Recorder } from '../../controller/recorder.ts';
+import type { Sampler } from '../../controller/sampler.ts';
+import { readDecisions } from '../../queue/decisions.ts';
+import type { QueueKeys } from '../../queue/keys.ts';
+import { appendToTimeline, readTimeline, TIMELINE_MS } from '../../queue/timeline.ts';
+import { systemClock } from '../../runtime/clock.ts';
+import { eventually } from '../support/eventually.ts';
+import { observation } from '../support/observations.ts';
+import { startRedis, type RedisServer } from '../support/redis.ts';
+import { freshKeys } from '../support/turns.ts';
+
+const POOL = 'shop/tiles';
+let server: RedisServer;
+let redis: Redis;
+beforeAll(async () => {
+  server = await startRedis();
+  redis = server.client();
+});
+afterAll(() => server[Symbol.asyncDispose]());
+
+const linkTo = (keys: QueueKeys, to = redis): QueueLink => ({
+  sampler: { redis: to } as Sampler,
+  queues: [keys],
+});
+const recorder = (stretchMs = 100): Recorder =>
+  createRecorder({ clock: systemClock, log: pino({ level: 'silent' }), stretchMs });
+const entry = {
+  ...{ spanMs: 10_000, waiting: 12.34, inFlight: 3.5, replicas: 4, ready: 4, desired: 5, mostWaiting: 40 },
+  ...{
+    arrived: 70,
+    taken: 71,
+    completed: 69,
+    serviceMs: 70_123,
+    waitP50Ms: 1_200,
+    waitP95Ms: 4_200,
+    waitMaxMs: 5_000,
+  },
+  ...{ failed: 0, retried: 1, delayed: 1, dead: 0, starts: 0, startMs: 0, blindMs: 0 },
+};
+
+test('entries follow while something happens; one more says how it was left, and then there are none', async () => {
+  const keys = freshKeys();
+  await using recording = recorder();
+  const began = Date.now();
+  recording.observed(POOL, linkTo(keys), observation({ at: began, arrived: 5, waiting: 5 }));
+  recording.observed(POOL, linkTo(keys), observation({ at: began + 50, taken: 5 }));
+  await eventually(async () => expect(await readTimeline(redis, keys, POOL)).toHaveLength(2));
+  // idle now: looks that see nothing new
+  for (let i = 0; i < 3; i++) {
+    recording.observed(POOL, linkTo(keys), observation({ at: Date.now() }));
+    await new Promise((resolve) => void setTimeout(resolve, 150));
+  }
+  const [busy, still, ...more] = await readTimeline(redis, keys, POOL);
+  expect(more).toEqual([]);
+  expect(busy).toMatchObject({ arrived: 5, taken: 5, mostWaiting: 5 });
+  expect(still).toMatchObject({ arrived: 0, taken: 0, mostWaiting: 0, waiting: 0 });
+  expect(still?.at).toBeGreaterThan(busy?.at ?? Infinity);
+});
+
+test('an idle pool is not written of at all', async () => {
+  const keys = freshKeys();
+  await using recording = recorder(20);
+  for (let i = 0; i < 3; i++) recording.observed(POOL, linkTo(keys), observation({ at: i, known: i > 0 }));
+  await recording[Symbol.asyncDispose]();
+  expect(await redis.exists(keys.timeline(POOL), keys.decisions(POOL))).toBe(0);
+});
+
+test('decisions are there at once, at most a hundred; one that stands is confirmed with the time line', async () => {
+  const keys = freshKeys();
+  await using recording = recorder();
+  const reasons = async (): Promise<string[]> =>
+    (await readDecisions(redis, keys, POOL)).map((text) => parseDecision(text)?.reason ?? text);
+  for (let i = 1; i <= 120; i++) {
+    const look = { at: i, scaled: { from: i - 1, to: i }, cause: 'ScaleUp', reason: `to ${i}` };
+    recording.observed(POOL, linkTo(keys), observation(look));
+  }
+  await eventually(async () => expect((await reasons())[0]).toBe('to 120'));
+  expect(await reasons()).toHaveLength(100);
+  for (const waiting of [9, 8, 7])
+    recording.observed(
+      POOL,
+      linkTo(keys),
+      observation({ waiting, wanted: 120, reason: `${waiting} waiting` }),
+    );
+  await eventually(async () => expect((await reasons()).slice(0, 2)).toEqual(['7 waiting', 'to 120']));
+  expect(await reasons()).toHaveLength(100);
+});
+
+test('what is open is written at the end, and all of it goes some day by itself', async () => {
+  const keys = freshKeys();
+  const recording = recorder(60_000);
+  recording.observed(POOL, linkTo(keys), observation({ at: Date.now(), arrived: 2, waiting: 2 }));
+  await recording[Symbol.asyncDispose]();
+  expect(await readTimeline(redis, keys, POOL)).toMatchObject([{ arrived: 2 }]);
+  for (const key of [keys.timeline(POOL), keys.decisions(POOL)]) {
+    const days = (await redis.ttl(key)) / 86_400;
+    expect(days).toBeGreaterThan(6);
+    expect(days).toBeLessThan(31);
+  }
+});
+
+test('a Redis that is away disturbs nobody, and the next words go there when it is back', async () => {
+  await using own = await startRedis();
+  const client = own.client({ enableOfflineQueue: false });
+  const keys = freshKeys();
+  await using recording = recorder();
+  await eventually(() => expect(client.status).toBe('ready'));
+  await own.kill();
+  recording.observed(POOL, linkTo(keys, client), observation({ waiting: 1, reason: 'lost' }));
+  await own.start();
+  await eventually(() => expect(client.status).toBe('ready'));
+  await eventually(async () => {
+    recording.observed(POOL, linkTo(keys, client), observation({ waiting: 1, reason: 'again' }));
+    expect((await readDecisions(client, keys, POOL)).map((text) => parseDecision(text)?.reason)).toEqual([
+      'again',
+    ]);
+  });
+});
+
+test('a stretch of the time line, the newest entries, and what is older than a week', async () => {
+  const keys = freshKeys();
+  const old = Date.now() - TIMELINE_MS - 1_000;
+  // whole nodes of a stream are dropped: so many that some are old altogether
+  const add = redis.pipeline();
+  for (let i = 0; i < 250; i++) add.xadd(keys.timeline(POOL), `${old - 1_000 + i}-0`, 'v', '10000 1');
+  await add.exec();
+  for (let i = 0; i < 5; i++) await appendToTimeline(redis, keys, POOL, { ...entry, arrived: i }, Date.now());
+  expect(await redis.xlen(keys.timeline(POOL))).toBeLessThan(150);
+  const all = await readTimeline(redis, keys, POOL, { since: Date.now() - 60_000 });
+  expect(all.map(({ arrived }) => arrived)).toEqual([0, 1, 2, 3, 4]);
+  expect(all[0]).toMatchObject({ ...entry, arrived: 0 });
+  const newest = await readTimeline(redis, keys, POOL, { limit: 2 });
+  expect(newest.map(({ arrived }) => arrived)).toEqual([3, 4]);
+  const { at = 0 } = all[2] ?? {};
+  const until = await readTimeline(redis, keys, POOL, { since: at, until: at });
+  expect(until.map(({ arrived }) => arrived)).toContain(2);
+});
+
+test('a busy week is read page by page', async () => {
+  const keys = freshKeys();
+  const now = Date.now();
+  for (let page = 0; page < 13; page++) {
+    const add = redis.pipeline();
+    for (let i = 0; i < 1_000; i++)
+      add.xadd(
+        keys.timeline(POOL),
+        `${now - 20_000_000 + page * 1_000 + Math.floor(i / 2)}-${i % 2}`,
+        'v',
+        `10000 ${i}`,
+      );
+    await add.exec();
+  }
+  const all = await readTimeline(redis, keys, POOL);
+  expect(all).toHaveLength(13_000);
+  expect(all.every(({ at }, i) => i === 0 || at >= (all[i - 1]?.at ?? 0))).toBe(true);
+});
