@@ -31,17 +31,27 @@ const linkTo = (keys: QueueKeys, to = redis): QueueLink => ({
 const recorder = (stretchMs = 100): Recorder =>
   createRecorder({ clock: systemClock, log: pino({ level: 'silent' }), stretchMs });
 const entry = {
-  ...{ spanMs: 10_000, waiting: 12.34, inFlight: 3.5, replicas: 4, ready: 4, desired: 5, mostWaiting: 40 },
-  ...{
-    arrived: 70,
-    taken: 71,
-    completed: 69,
-    serviceMs: 70_123,
-    waitP50Ms: 1_200,
-    waitP95Ms: 4_200,
-    waitMaxMs: 5_000,
-  },
-  ...{ failed: 0, retried: 1, delayed: 1, dead: 0, starts: 0, startMs: 0, blindMs: 0 },
+  spanMs: 10_000,
+  waiting: 12.34,
+  inFlight: 3.5,
+  replicas: 4,
+  ready: 4,
+  desired: 5,
+  mostWaiting: 40,
+  arrived: 70,
+  taken: 71,
+  completed: 69,
+  serviceMs: 70_123,
+  waitP50Ms: 1_200,
+  waitP95Ms: 4_200,
+  waitMaxMs: 5_000,
+  failed: 0,
+  retried: 1,
+  delayed: 1,
+  dead: 0,
+  starts: 0,
+  startMs: 0,
+  blindMs: 0,
 };
 
 test('entries follow while something happens; one more says how it was left, and then there are none', async () => {

@@ -7,6 +7,7 @@ import { poolCounters, poolGauges, poolHistograms } from '../../controller/pool-
 import { createPoolSeries, type PoolSeries } from '../../controller/pool-series.ts';
 import type { Condition } from '../../kube/conditions.ts';
 import type { WorkerPool, WorkerPoolStatus } from '../../kube/workerpool.ts';
+import { observation as observationWith } from '../support/observations.ts';
 
 function pool(name: string, targetWait?: string): WorkerPool {
   const scaling = { ...(targetWait && { targetWait }) };
@@ -16,28 +17,7 @@ function pool(name: string, targetWait?: string): WorkerPool {
   } as unknown as WorkerPool;
 }
 
-const nothing: Observation = {
-  at: 1_700_000_000_500,
-  known: true,
-  sinceMs: 1_000,
-  waiting: 0,
-  inFlight: 0,
-  delayed: 0,
-  dead: 0,
-  replicas: 0,
-  ready: 0,
-  desired: 0,
-  arrived: 0,
-  taken: 0,
-  completed: 0,
-  failed: 0,
-  retried: 0,
-  serviceMs: 0,
-  waits: [],
-  startsMs: [],
-  cause: 'Enough',
-  reason: '0: nothing to do',
-};
+const nothing = observationWith({ at: 1_700_000_000_500 });
 
 const condition = (type: string, status: Condition['status'], reason = 'Because'): Condition => ({
   type,

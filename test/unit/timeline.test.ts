@@ -44,9 +44,20 @@ test('sums, waits and starts of all looks', () => {
     { at: 3_000, waits: [{ waitMs: 9_000, tasks: 1 }], desired: 3, dead: 1, delayed: 2 },
   ]);
   expect(entryOf(stretch, 10_000)).toMatchObject({
-    ...{ arrived: 20, taken: 20, completed: 5, failed: 1, retried: 2, serviceMs: 2_500 },
-    ...{ waitP50Ms: 100, waitP95Ms: 100, waitMaxMs: 9_000, starts: 2, startMs: 2_000 },
-    ...{ desired: 3, dead: 1, delayed: 2 },
+    arrived: 20,
+    taken: 20,
+    completed: 5,
+    failed: 1,
+    retried: 2,
+    serviceMs: 2_500,
+    waitP50Ms: 100,
+    waitP95Ms: 100,
+    waitMaxMs: 9_000,
+    starts: 2,
+    startMs: 2_000,
+    desired: 3,
+    dead: 1,
+    delayed: 2,
   });
 });
 
