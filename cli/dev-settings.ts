@@ -139,11 +139,6 @@ function whole(field: string, value: unknown, min: number): void {
   throw new UsageError(`${field} is ${JSON.stringify(value)}: it must be a whole number from ${min}`);
 }
 
-/** What a pool of `millrace dev` is called where it is recorded: a namespace of its own, and its first queue. */
-export function devPool([first = '']: readonly string[]): string {
-  return `dev/${first}`;
-}
-
 /** The spec of the one WorkerPool in a YAML file. Throws `UsageError` when it cannot be read or holds none, or several. */
 export async function readPool(path: string): Promise<Partial<WorkerPoolSpecInput>> {
   let text: string;

@@ -1,6 +1,8 @@
 /** The commands that are about a queue or a pool as a whole. */
 import type { Command } from 'commander';
 import { addAccessFlags, type AccessFlags } from './access-flags.ts';
+import { integer } from '../runtime/program.ts';
+import type { ExplainFlags } from './explain.ts';
 import { outputOption, type Output } from './output.ts';
 
 type Define = (name: string, description: string) => Command;
@@ -11,6 +13,18 @@ export function addQueueCommands(command: Define): void {
     .action(async (_pool: string | undefined, flags: AccessFlags & { output: Output }) => {
       const { inspect } = await import('./inspect.ts');
       await inspect(flags);
+    });
+
+  addAccessFlags(command('explain', 'why a pool has the replicas that it has'), 'argument')
+    .option('--count <n>', 'at most so many decisions', integer(1, 100), 10)
+    .addOption(outputOption())
+    .addHelpText(
+      'after',
+      '\nWith --redis and --queue, the pool is the name under which it was recorded there.',
+    )
+    .action(async (pool: string | undefined, flags: ExplainFlags) => {
+      const { explainCommand } = await import('./explain.ts');
+      await explainCommand(pool, flags);
     });
 
   addAccessFlags(

@@ -14,6 +14,7 @@
  */
 import type { Advice } from './advice.ts';
 import type { Pause } from './pause.ts';
+import { numbersOf, type Numbers } from './numbers.ts';
 import { paced, type Change, type MaxStep } from './pace.ts';
 import { boundsAt, type Bounds, type BoundsNow, type Schedule } from './schedule.ts';
 import { started, type Counters, type Learned } from './learned.ts';
@@ -89,6 +90,8 @@ export interface Decision {
   readonly lookAt: number | undefined;
   /** Why the target cannot be held, and what to change. */
   readonly advice?: Advice | undefined;
+  /** What went into it. */
+  readonly numbers: Numbers;
   readonly memory: Memory;
 }
 
@@ -109,23 +112,22 @@ export function decide(
   const since = memory.since ?? now;
   const inherited = memory.inherited ?? current;
   const bounds = boundsAt(policy, policy.schedules ?? [], now);
-  if (policy.paused) return paused(policy, sample, bounds, current);
+  const there = { current, ready };
+  if (policy.paused) return paused(policy, sample, bounds, numbersOf(policy, bounds, sample, there));
   if (sample.kind === 'unknown')
-    return withoutSample(policy, bounds, sample.why, current, { ...memory, since, inherited }, now);
+    return withoutSample(policy, bounds, sample, there, { ...memory, since, inherited }, now);
 
   const sizing = sizingFor(policy, bounds, sample, current, memory, now, ready);
-  const asked = Math.max(
-    sizing?.needed ?? 0,
-    sizing?.floor ?? 0,
-    plainRule(policy, sample, sizing?.needed !== undefined),
-  );
+  const plain = plainRule(policy, sample, sizing?.needed !== undefined);
+  const asked = Math.max(sizing?.needed ?? 0, sizing?.floor ?? 0, plain);
   const need = clamp(asked, bounds);
   const limited = need < asked ? 'max' : need > asked ? 'min' : undefined;
   const windowMs = policy.windowMs ?? (sizing?.needed === undefined ? DEFAULT_WINDOW_MS : 0);
   // a minimum is no need: what it held goes when it is lowered
   const needs = remember(memory.needs, Math.min(asked, bounds.maxReplicas), now, windowMs);
   const work = workWords(policy, sample, sizing) + (limited ? `, ${boundWords(limited, bounds)}` : '');
-  const decision = (wanted: number, cause: Cause, why: string): Decision => {
+  const numbers = { ...numbersOf(policy, bounds, sample, there, sizing), asked, need, windowMs };
+  const decision = (wanted: number, cause: Cause, why: string, kept?: number): Decision => {
     const limits = { up: policy.maxStepUp, down: policy.maxStepDown };
     const { replicas: desired, changes } = paced(wanted, current, memory.changes ?? [], limits, now);
     const learned = sizing && started(sizing.learned, desired - current, now);
@@ -137,6 +139,12 @@ export function decide(
       bounds,
       lookAt: bounds.until,
       advice: sizing?.advice,
+      numbers: {
+        ...numbers,
+        ...(numbers.tasksPerReplica !== undefined && { plain }),
+        wanted,
+        ...(kept !== undefined && { kept }),
+      },
       memory: { since, inherited, knownAt: now, needs, changes, learned: learned ?? memory.learned },
     };
   };
@@ -161,6 +169,7 @@ export function decide(
       patience
         ? `; ${need} would do, but not yet for ${patience}`
         : `; ${need} would do, but the others may be needed again soon`,
+      highest,
     );
   return decision(
     highest,
@@ -168,6 +177,7 @@ export function decide(
     patience
       ? `; the last ${patience} needed no more`
       : '; the others were not needed for longer than a start is worth',
+    highest,
   );
 }
 
@@ -188,27 +198,32 @@ function sizingFor(
 }
 
 /** As it is, or where the user wants it; down only by draining, which takes a queue that can be read. */
-function paused({ pause }: Policy, sample: Sample, bounds: BoundsNow, current: number): Decision {
+function paused({ pause }: Policy, sample: Sample, bounds: BoundsNow, numbers: Numbers): Decision {
+  const { current } = numbers;
   const wanted = pause?.replicas ?? current;
   const blind = sample.kind === 'unknown' && wanted < current;
   const desired = blind ? current : wanted;
   const held = blind ? `, ${wanted} once the queue can be read (${sample.why})` : '';
   const reason = `${desired === current ? current : `${current}→${desired}`}: paused${pause ? ` by ${pause.by}` : ''}${held}`;
-  const rest = { limited: undefined, bounds, lookAt: bounds.until, memory: noMemory };
+  const rest = { limited: undefined, bounds, lookAt: bounds.until, numbers, memory: noMemory };
   return { desired, cause: 'Paused', reason, ...rest };
 }
 
 function withoutSample(
-  { fallback }: Policy,
+  policy: Policy,
   bounds: BoundsNow,
-  why: string,
-  current: number,
+  sample: Sample & { kind: 'unknown' },
+  there: { readonly current: number; readonly ready: number },
   memory: Memory,
   now: number,
 ): Decision {
+  const { fallback } = policy;
+  const { why } = sample;
+  const { current } = there;
   const blindFor = now - (memory.knownAt ?? memory.since ?? now);
   const held = Math.max(current, bounds.minReplicas);
-  const rest = { limited: undefined, bounds, lookAt: bounds.until, memory };
+  const numbers = numbersOf(policy, bounds, sample, there);
+  const rest = { limited: undefined, bounds, lookAt: bounds.until, numbers, memory };
   if (fallback && blindFor >= fallback.afterMs && fallback.replicas > held) {
     const reason = `${current}→${fallback.replicas}: fallback, the queue could not be read for ${seconds(blindFor)} (${why})`;
     return { desired: fallback.replicas, cause: 'Fallback', reason, ...rest };

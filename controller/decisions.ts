@@ -4,6 +4,7 @@
  * A change of replicas is an entry for good. In between, as long as the decision stays the same, one entry stands for all looks:
  * it says since when, and its words and numbers are those of the last look.
  */
+import type { Numbers } from './numbers.ts';
 import type { Observation } from './observation.ts';
 
 export interface DecisionRecord {
@@ -17,6 +18,7 @@ export interface DecisionRecord {
   readonly desired: number;
   readonly cause: string;
   readonly reason: string;
+  readonly numbers: Numbers;
 }
 
 /** As much of the newest entry as it takes to tell whether the next look only confirms it. */
@@ -41,10 +43,11 @@ export function isWorthABeginning({
 /** The entry of an observation; `head` is the newest one so far. `same`: it takes that one's place. */
 export function decisionAfter(
   head: Head | undefined,
-  { at, scaled, wanted, desired, cause, reason }: Observation,
+  { at, scaled, wanted, desired, cause, reason, numbers }: Observation,
 ): { readonly record: DecisionRecord; readonly same: boolean } {
   const { from, to } = scaled ?? { from: wanted, to: wanted };
-  const record = { at, confirmedAt: at, from, to, desired, cause, reason };
+  const time = Math.round(at);
+  const record = { at: time, confirmedAt: time, from, to, desired, cause, reason, numbers };
   const same =
     head !== undefined &&
     scaled === undefined &&

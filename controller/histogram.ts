@@ -31,6 +31,13 @@ export function quantileOf(counts: Histogram, share: number): number {
   return 0;
 }
 
+/** The share of values above one, to within a class; 0 when there are none. */
+export function shareAbove(counts: Histogram, value: number): number {
+  const last = value <= 1 ? 0 : Math.ceil(PER_DOUBLING * Math.log2(value));
+  const total = totalOf(counts);
+  return total > 0 ? totalOf(counts.slice(last + 1)) / total : 0;
+}
+
 export function totalOf(counts: Histogram): number {
   return counts.reduce((sum, count) => sum + count, 0);
 }

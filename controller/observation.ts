@@ -8,7 +8,9 @@
  */
 import type { PoolSample } from '../queue/combine.ts';
 import { waitsOf, withLook, type Curve, type Look } from './arrivals.ts';
+import type { Decision } from './decide.ts';
 import { settleStarts, type Starting } from './learn.ts';
+import { learnedNumbers, type Numbers } from './numbers.ts';
 import type { Sampled } from './sampler.ts';
 import type { Step } from './step.ts';
 
@@ -45,6 +47,7 @@ export interface Observation {
   /** The decision: why, and in words. */
   readonly cause: string;
   readonly reason: string;
+  readonly numbers: Numbers;
 }
 
 /** What is remembered from one look to the next. */
@@ -104,6 +107,7 @@ export function observe(
       startsMs,
       cause: decision.cause,
       reason: decision.reason,
+      numbers: withLearned(decision),
     },
     observed: {
       sample,
@@ -115,6 +119,11 @@ export function observe(
           : starts,
     },
   };
+}
+
+function withLearned({ numbers, memory: { learned } }: Decision): Numbers {
+  const waitMs = numbers.target?.waitMs;
+  return learned && waitMs !== undefined ? { ...numbers, learned: learnedNumbers(learned, waitMs) } : numbers;
 }
 
 /** The curve goes on with every sample, by the clock of Redis. `quietUntil`: when the queues were still empty, if known. */

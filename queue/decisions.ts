@@ -26,6 +26,20 @@ export async function replaceDecision(
   await Promise.all([redis.lset(key, 0, text), redis.expire(key, EXPIRY_S)]);
 }
 
+/** The pools of which decisions are kept beside a queue, `namespace/name`. Looks through all keys, for a person who asks. */
+export async function recordedPools(redis: Redis, keys: QueueKeys): Promise<string[]> {
+  const base = keys.decisions('');
+  const pattern = `${base.replaceAll(/[[\]*?\\^]/g, String.raw`\$&`)}*`;
+  const found = new Set<string>();
+  let cursor = '0';
+  do {
+    const [next, page] = await redis.scan(cursor, 'MATCH', pattern, 'COUNT', 10_000);
+    for (const key of page) found.add(key.slice(base.length));
+    cursor = next;
+  } while (cursor !== '0');
+  return [...found].toSorted();
+}
+
 /** At most `limit` of them, the newest first. */
 export function readDecisions(redis: Redis, keys: QueueKeys, pool: string, limit = KEPT): Promise<string[]> {
   return redis.lrange(keys.decisions(pool), 0, limit - 1);

@@ -23,6 +23,7 @@ export function observation(parts: Partial<Observation> = {}): Observation {
     startsMs: [],
     cause: 'Enough',
     reason: '0: 0 waiting',
+    numbers: { current: 0, ready: 0, bounds: { minReplicas: 0, maxReplicas: 10 } },
     ...empty,
     ...still,
     ...parts,

@@ -59,6 +59,7 @@ function stepOf({ wanted = 0, ready = wanted, scaledTo }: Look): Step {
     limited: undefined,
     bounds: { minReplicas: 0, maxReplicas: 10, on: [], minBy: undefined, maxBy: undefined, until: undefined },
     lookAt: undefined,
+    numbers: { current: wanted, ready, bounds: { minReplicas: 0, maxReplicas: 10 } },
     memory: noMemory,
   };
   return {

@@ -175,6 +175,7 @@ describe('a pool with a target wait', () => {
       memory,
       bounds,
       lookAt: undefined,
+      numbers: { current: 3, ready: 3, bounds: { minReplicas: 0, maxReplicas: 10 } },
       ...of,
     };
     return {
