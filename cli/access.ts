@@ -2,10 +2,12 @@
  * From a command's flags to queues that can be spoken to: of a Redis by its URL, or of a pool of a cluster. What is opened for it
  * is closed when the command is done.
  */
+import type { Redis } from 'ioredis';
 import type { WorkerPool } from '../kube/workerpool.ts';
 import { closeRedis, describeRedisError, openRedis, within, type RedisAddress } from '../queue/connection.ts';
 import type { QueueKeys } from '../queue/keys.ts';
 import { openQueue, type Queue } from '../queue/queue.ts';
+import { defineScripts } from '../queue/scripts.ts';
 import { UsageError } from '../runtime/program.ts';
 import type { AccessFlags } from './access-flags.ts';
 import { checkedAddress, checkedKeys } from './checked.ts';
@@ -23,6 +25,8 @@ export interface Place {
 }
 
 const REACH_MS = 6_000;
+/** A connection that answers nothing for so long is dead. */
+const SOCKET_TIMEOUT_MS = 10_000;
 
 /**
  * Runs `use` with the place that the flags name, once its Redis has answered. Throws `UsageError` for flags that do not go
@@ -38,6 +42,21 @@ export async function withPlace<T>(flags: AccessFlags, use: (place: Place) => Pr
     if ((error as Error).name !== 'ReplyError') throw error;
     throw new Error(place.describe(error), { cause: error });
   }
+}
+
+/** Runs `use` with one connection that knows Millrace's scripts, closed at the end; throws as `withPlace` does. */
+export async function withRedis<T>(
+  flags: AccessFlags,
+  use: (redis: Redis, place: Place) => Promise<T>,
+): Promise<T> {
+  return await withPlace(flags, async (place) => {
+    const redis = defineScripts(openRedis(place.address, { socketTimeout: SOCKET_TIMEOUT_MS }));
+    try {
+      return await use(redis, place);
+    } finally {
+      await closeRedis(redis);
+    }
+  });
 }
 
 /** Runs `use` with the queues that the flags name, each closed at the end; throws as `withPlace` does. */

@@ -1,9 +1,10 @@
 /** `millrace inspect`: the queue and its workers, as a table, JSON or YAML. */
-import type { QueueView, WorkerView } from '../queue/queue.ts';
+import type { QueueView } from '../queue/queue.ts';
 import { withQueues } from './access.ts';
 import type { AccessFlags } from './access-flags.ts';
 import { print, type Output } from './output.ts';
 import { age, oneLine, table } from './table.ts';
+import { stateOf } from './workers.ts';
 
 /** As JSON or YAML one object, or a list of them where a pool has several queues. */
 export async function inspect(flags: AccessFlags & { readonly output: Output }): Promise<void> {
@@ -47,9 +48,4 @@ function tables(name: string, view: QueueView): string {
 
 function note(reason: string): string {
   return reason === '' ? '' : `: ${reason}`;
-}
-
-/** A worker says how it is with its turns, and has tasks from its last one: what it holds is newer than what it said. */
-function stateOf({ state, inFlight }: WorkerView): string {
-  return inFlight > 0 && (state === 'idle' || state === 'starting') ? 'busy' : state;
 }

@@ -1,5 +1,6 @@
 /** The commands that are about a queue or a pool as a whole. */
 import type { Command } from 'commander';
+import { duration } from '../runtime/program.ts';
 import { addAccessFlags, type AccessFlags } from './access-flags.ts';
 import { integer } from '../runtime/program.ts';
 import type { ExplainFlags } from './explain.ts';
@@ -43,4 +44,28 @@ export function addQueueCommands(command: Define): void {
       await resume(flags);
     },
   );
+
+  addAccessFlags(command('workers', 'who works on it, and what they are doing'), 'argument')
+    .option('--tasks', 'with the ids of the tasks that each holds')
+    .addOption(outputOption())
+    .action(async (_pool: string | undefined, flags: import('./workers.ts').WorkersFlags) => {
+      const { listWorkers } = await import('./workers.ts');
+      await listWorkers(flags);
+    });
+
+  addAccessFlags(
+    command('drain', 'let workers finish what they run and take no more; waits until they have').argument(
+      '[worker...]',
+      'ids of workers; with --pool and none, all of the pool',
+    ),
+    'flag',
+  )
+    .option('--all', 'all workers of the queue')
+    .option('--for <duration>', 'how long they take nothing', duration, 300_000)
+    .option('--undo', 'let them go on')
+    .option('--timeout <duration>', 'wait no longer than this; they go on draining', duration)
+    .action(async (workers: string[], flags: import('./drain.ts').DrainFlags) => {
+      const { drain } = await import('./drain.ts');
+      await drain(workers, flags);
+    });
 }

@@ -1,21 +1,31 @@
 /** Text for terminals: tables in the manner of kubectl, short ages. Pure. */
+import stringWidth from 'string-width';
+
+type Cell = string | number;
 
 /** Columns as wide as their widest cell, two spaces apart; numbers stand right. Ends with a line feed. */
-export function table(head: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
+export function table(head: readonly string[], rows: readonly (readonly Cell[])[]): string {
+  const line = layout(head, rows);
+  return [head, ...rows].map((row) => `${line(row)}\n`).join('');
+}
+
+/** How a row of such a table is written: of these, or of one that comes later. */
+export function layout(
+  head: readonly string[],
+  rows: readonly (readonly Cell[])[],
+): (row: readonly Cell[]) => string {
   const widths = head.map((title, column) =>
-    Math.max(title.length, ...rows.map((row) => String(row[column] ?? '').length)),
+    Math.max(title.length, ...rows.map((row) => stringWidth(String(row[column] ?? '')))),
   );
-  const right = head.map(
-    (_, column) => rows.length > 0 && rows.every((row) => typeof row[column] === 'number'),
-  );
-  const line = (cells: readonly (string | number)[]): string =>
-    cells
-      .map((cell, i) =>
-        right[i] ? String(cell).padStart(widths[i] ?? 0) : String(cell).padEnd(widths[i] ?? 0),
-      )
-      .join('  ')
-      .trimEnd();
-  return `${[head, ...rows].map(line).join('\n')}\n`;
+  // what is not known yet is no number
+  const number = (cell: Cell | undefined): boolean => typeof cell === 'number' || cell === '-';
+  const right = head.map((_, column) => rows.length > 0 && rows.every((row) => number(row[column])));
+  const padded = (cell: Cell, i: number): string => {
+    const text = String(cell);
+    const room = ' '.repeat(Math.max(0, (widths[i] ?? 0) - stringWidth(text)));
+    return right[i] ? room + text : text + room;
+  };
+  return (row) => row.map(padded).join('  ').trimEnd();
 }
 
 /** The two largest units of a time in ms: `3d4h`, `5m12s`, `7s`. */

@@ -20,19 +20,23 @@ export interface WorkerLoad {
 /** By worker id; a worker that is not registered has no entry. */
 export type WorkerLoads = ReadonlyMap<string, WorkerLoad>;
 
-/** What is to become of a worker. */
-export type Verdict = 'leave' | 'stay' | 'look';
+/** What is to become of a worker: by the controller, and by a person, whose wish outlasts what the controller wants. */
+export type Verdict = 'leave' | 'stay' | 'look' | 'ask' | 'release';
 
 /** How long a mark lasts that nobody sets again, ms. */
 const MARK_MS = 30_000;
 
-/** Does to each worker as it is told, in each queue at one instant, and returns them as they were right after. */
+/**
+ * Does to each worker as it is told, in each queue at one instant, and returns them as they were right after. A mark lasts
+ * `markMs`.
+ */
 export async function drainWorkers(
   redis: Redis,
   queues: readonly QueueKeys[],
   verdicts: ReadonlyMap<string, Verdict>,
+  markMs = MARK_MS,
 ): Promise<WorkerLoads> {
-  const all = await Promise.all(queues.map((keys) => drainIn(redis, keys, verdicts)));
+  const all = await Promise.all(queues.map((keys) => drainIn(redis, keys, verdicts, markMs)));
   const loads = new Map<string, WorkerLoad>();
   for (const some of all) {
     for (const [id, load] of some) {
@@ -55,14 +59,16 @@ async function drainIn(
   redis: Redis,
   keys: QueueKeys,
   verdicts: ReadonlyMap<string, Verdict>,
+  markMs: number,
 ): Promise<WorkerLoads> {
   const ids = [...verdicts.keys()];
   const reply = (await script(redis, 'drain')(
-    ids.length + 2,
+    ids.length + 3,
     keys.leaving,
     keys.load,
+    keys.asked,
     ...ids.map((id) => keys.worker(id)),
-    MARK_MS,
+    markMs,
     ...[...verdicts].flat(),
   )) as [Buffer, number, Buffer][];
   const loads = new Map<string, WorkerLoad>();

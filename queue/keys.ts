@@ -17,6 +17,8 @@ export interface QueueKeys {
   readonly load: string;
   /** ZSET: id of a worker that is to drain, registered or not yet → until when, ms of Redis time. */
   readonly leaving: string;
+  /** ZSET: id of a worker that a person asked to drain → until when, ms of Redis time. */
+  readonly asked: string;
   /** ZSET: retries and scheduled tasks by due time, ms of Redis time. See `delayedMember` in task.ts. */
   readonly delayed: string;
   /** LIST: tasks that failed for good, newest first. See `parseDead` in dead.ts. */
@@ -70,6 +72,7 @@ export function queueKeys(queue: string, result: string): QueueKeys {
     workers: `${base}:workers`,
     load: `${base}:load`,
     leaving: `${base}:leaving`,
+    asked: `${base}:asked`,
     delayed: `${base}:delayed`,
     dead: `${base}:dead`,
     errors: `${base}:errors`,

@@ -162,3 +162,25 @@ test('to look at a worker, to mark one that is not there, and to name none leave
   await drainWorkers(redis, [keys], new Map());
   expect(await redis.keys(`*${keys.queue}*`)).toEqual([]);
 });
+
+test('what a person asked for outlasts the controller, until it is taken back or over', async () => {
+  const keys = freshKeys();
+  await using worker = startWorker(server, keys, { handler: (task) => task });
+  await worker.ready();
+  const ask = (forMs: number): Promise<unknown> =>
+    drainWorkers(redis, [keys], new Map([[worker.id, 'ask']]), forMs);
+  await ask(60_000);
+  await eventually(async () => expect(await stateOf(keys, worker.id)).toBe('drained 0'));
+  await mark(keys, 'leave', worker.id); // a scale-in chooses it, for a shorter time
+  await mark(keys, 'stay', worker.id); // and is called off
+  await redis.lpush(keys.queue, 'a');
+  await throughout(1_200, async () => expect(await redis.llen(keys.queue)).toBe(1));
+  expect(Number(await redis.zscore(keys.leaving, worker.id)) - Date.now()).toBeGreaterThan(30_000);
+  await mark(keys, 'release', worker.id);
+  await eventually(async () => expect(await redis.hget(keys.result, 'a')).toBe('a'));
+  await ask(1);
+  await mark(keys, 'stay', worker.id);
+  await redis.lpush(keys.queue, 'b');
+  await eventually(async () => expect(await redis.hget(keys.result, 'b')).toBe('b'));
+  expect(await redis.exists(keys.asked, keys.leaving)).toBe(0);
+});

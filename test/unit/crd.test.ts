@@ -12,6 +12,7 @@ import { withDefaults, type WorkerPoolSpecInput } from '../../kube/defaults.ts';
 import { GROUP, KIND, Mode, PLURAL, VERSION } from '../../kube/workerpool.ts';
 import type { WorkerPoolSpec, WorkerPoolStatus } from '../../kube/workerpool.ts';
 import { parseDuration } from '../../runtime/duration.ts';
+import { version as release } from '../../runtime/version.ts';
 
 interface Schema {
   type: string;
@@ -28,7 +29,7 @@ interface Schema {
 }
 
 interface Definition {
-  metadata: { name: string };
+  metadata: { name: string; annotations: Record<string, string> };
   spec: {
     group: string;
     names: { kind: string; plural: string };
@@ -126,6 +127,10 @@ const completeStatus: Complete<WorkerPoolStatus> = {
     },
   ],
 };
+
+test('the definition says which Millrace it comes from', () => {
+  expect(definition.metadata.annotations['millrace.dev/version']).toBe(release);
+});
 
 describe('the definition', () => {
   test('is the one that the types name', () => {

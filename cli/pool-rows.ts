@@ -1,0 +1,76 @@
+/** A pool as a row of a table: what `kubectl get wp` shows, and with `wide` what it costs to know more. Pure. */
+import type { WorkerPool } from '../kube/workerpool.ts';
+import { paint } from './paint.ts';
+import { age, oneLine } from './table.ts';
+
+const HEAD = ['NAME', 'QUEUE', 'WAITING', 'IN FLIGHT', 'REPLICAS', 'DESIRED', 'READY', 'REASON', 'AGE'];
+const WIDE = ['DELAYED', 'DEAD', 'RATE', 'SERVICE', 'START', 'LAST DECISION'];
+/** People read no further in one line. */
+const DECISION = 100;
+
+export interface RowForm {
+  /** With the namespace in front. */
+  readonly namespaces: boolean;
+  readonly wide: boolean;
+  /** ms since the epoch. */
+  readonly now: number;
+}
+
+export function poolHead({ namespaces, wide }: RowForm): string[] {
+  return [...(namespaces ? ['NAMESPACE'] : []), ...HEAD, ...(wide ? WIDE : [])];
+}
+
+export function poolRow(pool: WorkerPool, { namespaces, wide, now }: RowForm): (string | number)[] {
+  const { metadata, spec, status = {} } = pool;
+  const { waiting = '-', inFlight = '-', replicas = '-', desiredReplicas = '-' } = status;
+  const ready = conditionOf(pool, 'Ready');
+  const row = [metadata.name, status.queue ?? (spec.queues ?? [spec.queue]).join(',')];
+  const created = Date.parse(metadata.creationTimestamp ?? '');
+  const more = [
+    status.delayed ?? '-',
+    status.dead ?? '-',
+    status.arrivalRate ?? '-',
+    status.serviceTime?.p50 ?? '-',
+    status.startTime?.p50 ?? '-',
+    oneLine(status.lastDecision ?? '', DECISION),
+  ];
+  return [
+    ...(namespaces ? [metadata.namespace] : []),
+    ...row,
+    waiting,
+    inFlight,
+    replicas,
+    desiredReplicas,
+    paint(ready?.status === 'False' ? 'red' : undefined, ready?.status ?? 'Unknown'),
+    ready?.reason ?? 'NotSeen',
+    Number.isNaN(created) ? '-' : age(now - created),
+    ...(wide ? more : []),
+  ];
+}
+
+/** The condition of that type, if the controller has set it. */
+export function conditionOf(
+  { status }: WorkerPool,
+  type: string,
+): { status: string; reason: string; message: string } | undefined {
+  return status?.conditions?.find((condition) => condition.type === type);
+}
+
+export const poolOrders = ['name', 'waiting', 'in-flight', 'replicas', 'dead', 'age'] as const;
+export type PoolOrder = (typeof poolOrders)[number];
+
+const FIGURES: Record<PoolOrder, (pool: WorkerPool) => number> = {
+  name: () => 0,
+  waiting: ({ status }) => status?.waiting ?? -1,
+  'in-flight': ({ status }) => status?.inFlight ?? -1,
+  replicas: ({ status }) => status?.replicas ?? -1,
+  dead: ({ status }) => status?.dead ?? -1,
+  age: ({ metadata }) => -Date.parse(metadata.creationTimestamp ?? '') || 0,
+};
+
+/** In that order: names from a to z, all else with the most first. */
+export function sortedPools(pools: readonly WorkerPool[], order: PoolOrder): WorkerPool[] {
+  const name = ({ metadata }: WorkerPool): string => `${metadata.namespace}/${metadata.name}`;
+  const figure = FIGURES[order];
+  return pools.toSorted((a, b) => figure(b) - figure(a) || (name(a) < name(b) ? -1 : 1));
+}
