@@ -4,6 +4,7 @@ import { UsageError } from '../runtime/program.ts';
 import { withQueues } from './access.ts';
 import type { AccessFlags } from './access-flags.ts';
 import { print, type Output } from './output.ts';
+import { showProgress } from './progress.ts';
 import { age, oneLine, table } from './table.ts';
 
 export interface ListDeadFlags extends AccessFlags {
@@ -75,10 +76,18 @@ export async function moveDead(
   const which = selection(how, ids, flags);
   await withQueues(flags, async (queues) => {
     let moved = 0;
-    for (const queue of queues) moved += await queue.dead[how](which);
+    using progress = showProgress(how === 'requeue' ? 'requeued' : 'dropped', await howMany(queues, which));
+    for (const queue of queues) moved += await queue.dead[how](which, (count) => progress.add(count));
     if (moved === 0 && ids.length > 0) throw new Error('no dead letter was chosen by that: see dead list');
     process.stdout.write(`${moved} ${how === 'requeue' ? 'requeued' : 'dropped'}\n`);
   });
+}
+
+/** Known beforehand only of all. */
+async function howMany(queues: readonly Queue[], which: DeadSelection): Promise<number | undefined> {
+  if (which !== 'all') return undefined;
+  const views = await Promise.all(queues.map((queue) => queue.inspect()));
+  return views.reduce((sum, { dead }) => sum + dead, 0);
 }
 
 function selection(

@@ -1,16 +1,21 @@
-/** `millrace enqueue`: one task from the command line, or one in each line of stdin, pushed as they come. */
-import { parseTask, type Queue } from '../queue/queue.ts';
+/** `millrace enqueue`: one task from the command line, or one in each line of stdin or a file, pushed as they come. */
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { parseTask, type EnqueueOptions, type Queue } from '../queue/queue.ts';
 import { stampText } from '../queue/tracing.ts';
 import type { Trace } from '../runtime/opentelemetry.ts';
 import { UsageError } from '../runtime/program.ts';
 import { withQueue } from './access.ts';
 import type { AccessFlags } from './access-flags.ts';
+import { showProgress } from './progress.ts';
 import { writeResult } from './result.ts';
 
 export interface EnqueueFlags {
   readonly stdin?: boolean;
+  readonly file?: string;
   /** ms. */
   readonly delay?: number;
+  readonly at?: Date;
   readonly wait?: boolean;
   /** ms. */
   readonly timeout?: number;
@@ -25,33 +30,64 @@ export async function enqueue(
   flags: EnqueueFlags & AccessFlags,
   trace: Trace | undefined,
 ): Promise<void> {
+  checkUsage(task, flags);
   const fromStdin = flags.stdin === true || task === '-';
-  if (fromStdin && task !== undefined && task !== '-')
-    throw new UsageError('a task is given, and --stdin as well: choose one');
-  if (!fromStdin && task === undefined)
-    throw new UsageError(
-      'no task is given: write it behind enqueue, or one in each line of stdin with --stdin',
-    );
-  if (flags.timeout !== undefined && !flags.wait)
-    throw new UsageError('--timeout is for --wait: add that, or leave it out');
   const stamp = (raw: Buffer): Buffer => (trace ? stampText(raw, trace) : raw);
-  const when = flags.delay === undefined ? {} : { delayMs: flags.delay };
+  const when: EnqueueOptions = {
+    ...(flags.delay === undefined ? {} : { delayMs: flags.delay }),
+    ...(flags.at === undefined ? {} : { at: flags.at }),
+  };
+  const source = flags.file === undefined ? undefined : await openTasks(flags.file);
   await withQueue(flags, async (queue) => {
-    if (!fromStdin) {
+    if (!fromStdin && !source) {
       const id = await queue.enqueue(stamp(Buffer.from(task ?? '')), when);
       if (flags.wait) writeResult(await waitFor(queue, id, flags));
       else process.stdout.write(`${id}\n`);
       return;
     }
     const awaited: (string | Buffer)[] = [];
-    for await (const lines of lineBatches(process.stdin)) {
-      const ids = await queue.enqueueMany(lines.map(stamp), when);
-      if (flags.wait) awaited.push(...lines.map((line) => parseTask(line).id));
-      else process.stdout.write(`${ids.join('\n')}\n`);
+    {
+      using pushing = showProgress('enqueued', source?.bytes);
+      for await (const lines of lineBatches(source?.stream ?? process.stdin)) {
+        const ids = await queue.enqueueMany(lines.map(stamp), when);
+        if (flags.wait) awaited.push(...lines.map((line) => parseTask(line).id));
+        else process.stdout.write(`${ids.join('\n')}\n`);
+        pushing.add(source ? lines.reduce((sum, line) => sum + line.length + 1, 0) : lines.length);
+      }
     }
-    for (const id of awaited)
+    using waiting = showProgress('results', awaited.length);
+    for (const id of awaited) {
       process.stdout.write(Buffer.concat([await waitFor(queue, id, flags), Buffer.from('\n')]));
+      waiting.add(1);
+    }
   });
+}
+
+function checkUsage(task: string | undefined, flags: EnqueueFlags): void {
+  const given = [task === '-' ? undefined : task, flags.stdin || task === '-' || undefined, flags.file];
+  const sources = given.filter((one) => one !== undefined).length;
+  if (sources > 1)
+    throw new UsageError(
+      'tasks are given in more than one way: choose one of an argument, --stdin and --file',
+    );
+  if (sources === 0)
+    throw new UsageError(
+      'no task is given: write it behind enqueue, or one in each line of stdin with --stdin, or of a file with --file',
+    );
+  if (flags.timeout !== undefined && !flags.wait)
+    throw new UsageError('--timeout is for --wait: add that, or leave it out');
+  if (flags.delay !== undefined && flags.at !== undefined)
+    throw new UsageError('--delay is given, and --at as well: choose one');
+}
+
+async function openTasks(path: string): Promise<{ stream: AsyncIterable<Buffer>; bytes: number }> {
+  try {
+    const about = await stat(path);
+    if (about.isDirectory()) throw new Error('it is a folder');
+    return { stream: createReadStream(path), bytes: about.size };
+  } catch (error) {
+    throw new UsageError(`the file of tasks cannot be read: ${(error as Error).message}`, { cause: error });
+  }
 }
 
 function waitFor(queue: Queue, id: string | Buffer, { timeout }: EnqueueFlags): Promise<Buffer> {

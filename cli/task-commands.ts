@@ -1,5 +1,5 @@
 /** The commands that are about single tasks: `enqueue`, `result`, `cancel`, `dead`. */
-import type { Command } from 'commander';
+import { InvalidArgumentError, type Command } from 'commander';
 import type { Trace } from '../runtime/opentelemetry.ts';
 import { duration, integer, strict, UsageError } from '../runtime/program.ts';
 import { addAccessFlags, type AccessFlags } from './access-flags.ts';
@@ -17,7 +17,9 @@ export function addTaskCommands(command: Define, trace: () => Trace | undefined)
     'flag',
   )
     .option('--stdin', 'a task in each line of stdin; empty lines are left out')
+    .option('--file <path>', 'a task in each line of a file')
     .option('--delay <duration>', 'run no earlier than this from now, such as 10s', duration)
+    .option('--at <time>', 'run no earlier than then, such as 2026-03-01T08:00Z', moment)
     .option('--wait', 'wait for the result and print it')
     .option('--timeout <duration>', 'with --wait, give up after this long', duration)
     .action(async (task: string | undefined, flags: AccessFlags & import('./enqueue.ts').EnqueueFlags) => {
@@ -92,4 +94,10 @@ function addDead(dead: Command): void {
         const { moveDead } = await import('./dead.ts');
         await moveDead(how, ids, flags);
       });
+}
+
+function moment(text: string): Date {
+  const at = new Date(text);
+  if (!Number.isNaN(at.getTime()) && /\d{4}-\d\d-\d\d/.test(text)) return at;
+  throw new InvalidArgumentError('It must be a time such as 2026-03-01T08:00Z.');
 }

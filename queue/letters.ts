@@ -22,15 +22,18 @@ export interface DeadFilter {
 /** `'all'`, or a filter with at least one condition. */
 export type DeadSelection = 'all' | DeadFilter;
 
+/** Hears how many letters are gone, as they go. */
+export type OnMoved = (count: number) => void;
+
 export interface DeadLetters {
   /** The newest dead letters, newest first; 100 unless told. */
   (count?: number): Promise<DeadLetter[]>;
   /** The selected ones, oldest first. */
   find(which: DeadSelection): Promise<DeadLetter[]>;
   /** Puts the selected tasks back into the queue as new ones, oldest first, and forgets their errors. Returns how many. */
-  requeue(which: DeadSelection): Promise<number>;
+  requeue(which: DeadSelection, onMoved?: OnMoved): Promise<number>;
   /** Removes the selected letters, and the errors with them. Returns how many. */
-  drop(which: DeadSelection): Promise<number>;
+  drop(which: DeadSelection, onMoved?: OnMoved): Promise<number>;
 }
 
 const PAGE = 200;
@@ -44,9 +47,10 @@ export function openDeadLetters(redis: Redis, keys: QueueKeys): DeadLetters {
       await select(redis, keys, which, async (page) => (found.push(...page.map(({ letter }) => letter)), 0));
       return found;
     },
-    requeue: (which: DeadSelection) =>
-      select(redis, keys, which, (page) => move(redis, keys, 'requeue', page)),
-    drop: (which: DeadSelection) => select(redis, keys, which, (page) => move(redis, keys, 'drop', page)),
+    requeue: (which: DeadSelection, onMoved?: OnMoved) =>
+      select(redis, keys, which, (page) => move(redis, keys, 'requeue', page, onMoved)),
+    drop: (which: DeadSelection, onMoved?: OnMoved) =>
+      select(redis, keys, which, (page) => move(redis, keys, 'drop', page, onMoved)),
   });
 }
 
@@ -85,12 +89,15 @@ async function move(
   keys: QueueKeys,
   how: 'requeue' | 'drop',
   page: readonly Found[],
+  onMoved: OnMoved = () => undefined,
 ): Promise<number> {
   const { queue, dead, errors, cancelled } = keys;
   const moves = page.map(({ entry, letter }) =>
     script(redis, 'letter')(queue, dead, errors, cancelled, how, entry, letter.id ?? letter.raw),
   );
-  return (await Promise.all(moves)).filter((moved) => moved === 1).length;
+  const count = (await Promise.all(moves)).filter((moved) => moved === 1).length;
+  onMoved(count);
+  return count;
 }
 
 function matcher(which: DeadSelection, now: number): (letter: DeadLetter) => boolean {

@@ -1,4 +1,6 @@
 /** The commands of `millrace` as a shell sees them: output, one line for what is wrong, exit codes. */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { beforeAll, afterAll, describe, expect, test } from 'vitest';
 import { queueKeys } from '../../queue/keys.ts';
 import { version } from '../../runtime/version.ts';
@@ -64,6 +66,22 @@ describe('enqueue', () => {
     const due = await redis.zcount(keys.delayed, before + 3_600_000, before + 3_660_000);
     expect(due).toBe(1);
     expect(await redis.llen(keys.queue)).toBe(0);
+  });
+
+  test('--file pushes each line of a file, and --at puts it among the delayed', async () => {
+    const { keys, flags } = freshKeys();
+    const file = join(server.dir, 'tasks.txt');
+    await writeFile(file, 'one\n\ntwo');
+    const at = new Date(Date.now() + 3_600_000).toISOString();
+    const [pushed, later] = await Promise.all([
+      millrace(['enqueue', '--file', file, ...flags], { env }),
+      millrace(['enqueue', 'later', '--at', at, ...flags], { env }),
+    ]);
+    expect([pushed, later.stdout]).toEqual([{ code: 0, stdout: 'one\ntwo\n', stderr: '' }, 'later\n']);
+    const redis = server.client();
+    expect(await redis.lrange(keys.queue, 0, -1)).toEqual(['two', 'one']);
+    const due = Date.parse(at);
+    expect(await redis.zcount(keys.delayed, due - 5_000, due + 5_000)).toBe(1);
   });
 
   test('--wait prints results in the order of the tasks; a failure is one line and exit 1', async () => {
@@ -241,11 +259,15 @@ describe('usage', () => {
     [['enqueue', 'x', 'y'], /too many arguments/],
     [['enqueue'], /no task is given/],
     [['enqueue', 'x', '--stdin'], /choose one/],
+    [['enqueue', 'x', '--file', 'y'], /choose one of an argument, --stdin and --file/],
+    [['enqueue', '--file', 'not-there'], /the file of tasks cannot be read: ENOENT/],
+    [['enqueue', 'x', '--at', 'noon'], /such as 2026-03-01T08:00Z/],
+    [['enqueue', 'x', '--at', '2026-03-01', '--delay', '1s'], /--delay is given, and --at as well/],
     [['enqueue', 'x', '--timeout', '1s'], /--timeout is for --wait/],
     [['enqueue', 'x', '--redis', 'http://localhost'], /begins with "http:/],
     [['enqueue', 'x', '--queue', 'a', '--result', 'a'], /both "a"/],
     [['result'], /missing required argument 'id'/],
-    [['inspect', '-o', 'xml'], /Allowed choices are table, json/],
+    [['inspect', '-o', 'xml'], /Allowed choices are table, json, yaml/],
     [['dead'], /dead needs a command: list/],
     [['cancel'], /missing required argument 'id'/],
     [['dead', 'show'], /missing required argument 'id'/],
