@@ -1,7 +1,9 @@
 /** From a pool's spec to the sampler of its Redis: resolves the address, Secrets and all, and keeps it for a while. */
+import { isDeepStrictEqual } from 'node:util';
 import type { KubeApi } from '../kube/api.ts';
 import { queuesOf, type WorkerPool } from '../kube/workerpool.ts';
 import { keyOf } from '../kube/watch.ts';
+import type { RedisAddress } from '../queue/connection.ts';
 import { queueKeys } from '../queue/keys.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { resolveAddress } from './address.ts';
@@ -20,23 +22,40 @@ export interface ConnectDeps {
 const ADDRESS_MS = 60_000;
 const ADDRESS_TROUBLE_MS = 5_000;
 
-/** Rejects with `MissingSecret` where the address names one that is not there, and when the API server fails. */
+/** Where a pool's queues are, and what that was found from. */
+export interface Linked {
+  /** The pool's uid and generation. */
+  readonly of: string;
+  readonly address: RedisAddress;
+  readonly at: number;
+  readonly link: QueueLink;
+}
+
+/**
+ * The link stays the same object as long as the pool's spec and what its Secrets hold do. Rejects with `MissingSecret` where the
+ * address names one that is not there, and when the API server fails.
+ */
 export async function connectPool(
   { api, hub, clock, signal }: ConnectDeps,
   pool: WorkerPool,
-  state: Pick<Remembered, 'address' | 'blind'>,
+  state: Pick<Remembered, 'linked' | 'blind'>,
 ): Promise<QueueLink> {
-  const { redis, result } = pool.spec;
-  const key = keyOf(pool);
-  const of = JSON.stringify(redis);
-  const fresh = state.address?.of === of ? clock.now() - state.address.at : Infinity;
-  if (fresh > (state.blind ? ADDRESS_TROUBLE_MS : ADDRESS_MS)) {
-    const value = await resolveAddress(redis, pool.metadata.namespace, api.secrets, signal);
-    state.address = { value, of, at: clock.now() };
+  const { metadata, spec } = pool;
+  const of = `${metadata.uid} ${metadata.generation}`;
+  const before = state.linked?.of === of ? state.linked : undefined;
+  const age = clock.now() - (before?.at ?? -Infinity);
+  if (before && age <= (state.blind ? ADDRESS_TROUBLE_MS : ADDRESS_MS)) return before.link;
+  const address = await resolveAddress(spec.redis, metadata.namespace, api.secrets, signal);
+  const at = clock.now();
+  if (before && isDeepStrictEqual(before.address, address)) {
+    state.linked = { ...before, at };
+    return before.link;
   }
-  if (!state.address) throw new Error(`pool ${key} has no address`);
-  const queues = queuesOf(pool.spec).map((queue) => queueKeys(queue, result));
-  const sampler = hub.use(key, state.address.value);
+  const queues = before?.link.queues ?? queuesOf(spec).map((queue) => queueKeys(queue, spec.result));
+  const key = keyOf(pool);
+  const sampler = hub.use(key, address);
   sampler.add(key, queues);
-  return { sampler, queues };
+  const link = { sampler, queues };
+  state.linked = { of, address, at, link };
+  return link;
 }

@@ -13,6 +13,7 @@ import type { Logger } from '../runtime/log.ts';
 import { followAdopted } from './adopted-pods.ts';
 import { deathsOf, recoveryNote, type Death } from './deaths.ts';
 import { MANAGED_BY, MANAGER, POOL_LABEL } from './deployment.ts';
+import { knownDeployment, type KnownDeployment } from './known-deployment.ts';
 import { createMemoryStore, type QueueLink } from './memory-store.ts';
 import type { ControllerGauges, ControllerMetrics } from './metrics.ts';
 import { createReconcile } from './reconcile.ts';
@@ -87,11 +88,12 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     onChange: (pool, pod, previous) => watchDeaths(pool, pod, previous, 'any name'),
   });
 
-  const deployments = reflect<Deployment>({
+  const deployments = reflect<Deployment, KnownDeployment>({
     api,
     resource: DEPLOYMENTS,
     ...namespaces,
     labelSelector: `${MANAGED_BY}=${MANAGER}`,
+    transform: knownDeployment,
     onError,
     signal,
     onChange: (key) => queue.add(key),

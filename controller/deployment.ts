@@ -20,6 +20,11 @@ const GOODBYE_S = 3;
 type Container = NonNullable<PodTemplateSpec['spec']>['containers'][number];
 type EnvVar = NonNullable<Container['env']>[number];
 
+/** On the Deployment, and on its pods. */
+export function labelsOf({ metadata: { name } }: WorkerPool): Record<string, string> {
+  return { [POOL_LABEL]: name, [MANAGED_BY]: MANAGER };
+}
+
 /** `derivedGraceS`: how long its pods may take to end, s, where the template does not say. */
 export function deploymentOf(pool: WorkerPool, derivedGraceS: number): DeploymentApply {
   const { namespace, name, uid = '' } = pool.metadata;
@@ -27,7 +32,7 @@ export function deploymentOf(pool: WorkerPool, derivedGraceS: number): Deploymen
   if (!template?.spec)
     throw new TypeError(`pool ${namespace}/${name} has no template: it adopts a Deployment`);
   const { spec } = template;
-  const labels = { [POOL_LABEL]: name, [MANAGED_BY]: MANAGER };
+  const labels = labelsOf(pool);
   const graceS = spec.terminationGracePeriodSeconds ?? derivedGraceS;
   return {
     metadata: {

@@ -6,8 +6,9 @@ import type { DeploymentApply, KubeApi } from '../kube/api.ts';
 import { KubeError } from '../kube/errors.ts';
 import type { Deployment, Pod } from '../kube/wire.ts';
 import type { WorkerPool } from '../kube/workerpool.ts';
-import { deploymentOf } from './deployment.ts';
+import { deploymentOf, labelsOf } from './deployment.ts';
 import { DEFAULT_GRACE_S, graceOf } from './grace.ts';
+import { fingerprint, knownDeployment, type KnownDeployment } from './known-deployment.ts';
 import { listPods, memberOf, setCosts } from './members.ts';
 import type { Member, Replicas, Target } from './target.ts';
 import { troubleOf } from './trouble.ts';
@@ -19,8 +20,19 @@ export class NoTarget extends Error {
 
 /** What was applied last, and what the Deployment was like right after: while both hold, there is nothing to apply. */
 export interface Applied {
+  /** The pool and the grace period that it was made of. */
+  readonly of: string;
+  /** Fingerprints of what was applied, and of what the API server made of it. */
   readonly wanted: string;
+  readonly made: string;
+  /** Of the Deployment; `undefined` when it was applied by an earlier controller. */
   readonly generation: number | undefined;
+}
+
+/** What an earlier controller applied, from the status that it left. */
+export function appliedBefore(text: string | undefined): Applied | undefined {
+  const [wanted, made] = text?.split('.') ?? [];
+  return wanted && made ? { of: '', wanted, made, generation: undefined } : undefined;
 }
 
 /** All in s. */
@@ -44,7 +56,7 @@ export interface KubeTargetOptions {
   readonly pool: WorkerPool;
   readonly applied: Applied | undefined;
   /** The owned Deployment as the watch has it. */
-  readonly known: Deployment | undefined;
+  readonly known: KnownDeployment | undefined;
   /** The pods of an owned Deployment, as the watch has them. */
   readonly pods: () => Iterable<Pod>;
   /** Pods that were taken away: the watch may not know yet. Kept from one reconcile to the next. */
@@ -63,53 +75,66 @@ export function kubeTarget(options: KubeTargetOptions): KubeTarget {
   let grace: GraceChange | undefined;
   let last: readonly Member[] = [];
 
-  async function owned(): Promise<Deployment> {
+  async function owned(): Promise<KnownDeployment> {
     // the watch may still show what was there before our last change
     const behind = (options.known?.metadata.generation ?? 0) < (applied?.generation ?? 0);
     const known = options.known && !behind ? options.known : await find();
-    const desired = deploymentOf(pool, deriveGrace(known));
-    const wanted = JSON.stringify(desired);
+    const graceS = deriveGrace(known);
+    const of = `${pool.metadata.uid} ${pool.metadata.generation} ${graceS}`;
     if (!known) {
-      const created = await api.deployments.create(desired, pool.spec.minReplicas, { signal });
-      applied = { wanted, generation: created.metadata.generation };
-      return created;
+      const desired = deploymentOf(pool, graceS);
+      return keep(of, desired, await api.deployments.create(desired, pool.spec.minReplicas, { signal }));
     }
     if (!known.metadata.ownerReferences?.some((owner) => owner.uid === pool.metadata.uid))
       throw new NoTarget(
         `Deployment "${name}" exists and does not belong to this pool: rename the pool, or scale that one with scaleTargetRef`,
       );
-    const untouched = applied?.generation === known.metadata.generation && hasLabels(known, desired);
-    if (applied?.wanted === wanted && untouched) return known;
-    const after = await api.deployments.apply(desired, { signal });
-    applied = { wanted, generation: after.metadata.generation };
-    return after;
+    const untouched = applied?.made === known.made && hasLabels(known, labelsOf(pool));
+    // what it is made of is the same, and so is what is made
+    if (untouched && applied?.of === of) return known;
+    const desired = deploymentOf(pool, graceS);
+    if (untouched && applied?.wanted === fingerprint(desired)) {
+      applied = { ...applied, of };
+      return known;
+    }
+    return keep(of, desired, await api.deployments.apply(desired, { signal }));
   }
 
-  function deriveGrace(known: Deployment | undefined): number {
-    const current = known?.spec?.template.spec?.terminationGracePeriodSeconds ?? DEFAULT_GRACE_S;
+  function keep(of: string, desired: DeploymentApply, after: Deployment): KnownDeployment {
+    const known = knownDeployment(after);
+    const { generation } = known.metadata;
+    applied = { of, wanted: fingerprint(desired), made: known.made, generation };
+    return known;
+  }
+
+  function deriveGrace(known: KnownDeployment | undefined): number {
+    const current = known?.graceS ?? DEFAULT_GRACE_S;
     if (pool.spec.template?.spec?.terminationGracePeriodSeconds !== undefined) return current;
-    const before = JSON.stringify(deploymentOf(pool, current));
+    const { p99Ms, idle } = options.service;
     const { seconds, missing } = graceOf({
       current,
-      p99Ms: options.service.p99Ms,
-      idle: options.service.idle,
-      changing: applied !== undefined && applied.wanted !== before,
-      empty: known?.spec?.replicas === 0,
+      p99Ms,
+      idle,
+      changing:
+        p99Ms !== undefined &&
+        applied !== undefined &&
+        applied.wanted !== fingerprint(deploymentOf(pool, current)),
+      empty: known?.replicas === 0,
     });
     grace = { from: current, to: seconds, missing };
     return seconds;
   }
 
-  async function find(): Promise<Deployment | undefined> {
+  async function find(): Promise<KnownDeployment | undefined> {
     try {
-      return await api.deployments.get(target, { signal });
+      return knownDeployment(await api.deployments.get(target, { signal }));
     } catch (error) {
       if (error instanceof KubeError && error.notFound) return undefined;
       throw error;
     }
   }
 
-  async function adopted(): Promise<Deployment> {
+  async function adopted(): Promise<KnownDeployment> {
     const found = await find();
     if (found) return found;
     throw new NoTarget(
@@ -131,11 +156,11 @@ export function kubeTarget(options: KubeTargetOptions): KubeTarget {
       const deployment = await (pool.spec.scaleTargetRef ? adopted() : owned());
       selector = selectorText(deployment);
       return {
-        wanted: deployment.spec?.replicas ?? 1,
-        existing: deployment.status?.replicas ?? 0,
-        ready: deployment.status?.readyReplicas ?? 0,
+        wanted: deployment.replicas ?? 1,
+        existing: deployment.status.replicas ?? 0,
+        ready: deployment.status.readyReplicas ?? 0,
         trouble: troubleOf(pods()) ?? deploymentTrouble(deployment),
-        rollingOut: (deployment.status?.updatedReplicas ?? 0) < (deployment.status?.replicas ?? 0),
+        rollingOut: (deployment.status.updatedReplicas ?? 0) < (deployment.status.replicas ?? 0),
       };
     },
     members: async () => {
@@ -167,14 +192,14 @@ export function kubeTarget(options: KubeTargetOptions): KubeTarget {
   }
 }
 
-/** The generation does not count changes of metadata. */
-function hasLabels({ metadata: { labels = {} } }: Deployment, { metadata }: DeploymentApply): boolean {
-  return Object.entries(metadata.labels ?? {}).every(([label, value]) => labels[label] === value);
+/** The fingerprint is none of the metadata. */
+function hasLabels({ metadata: { labels = {} } }: KnownDeployment, wanted: Record<string, string>): boolean {
+  return Object.entries(wanted).every(([label, value]) => labels[label] === value);
 }
 
 /** `a=b,c=d`, as `/scale` reports it. Expressions are written as kubectl takes them. */
-function selectorText(deployment: Deployment): string {
-  const { matchLabels = {}, matchExpressions = [] } = deployment.spec?.selector ?? {};
+function selectorText({ selector }: KnownDeployment): string {
+  const { matchLabels = {}, matchExpressions = [] } = selector;
   const equal = Object.entries(matchLabels).map(([key, value]) => `${key}=${value}`);
   const more = matchExpressions.map(({ key, operator, values = [] }) => {
     if (operator === 'Exists') return key;
@@ -185,8 +210,8 @@ function selectorText(deployment: Deployment): string {
 }
 
 /** What the Deployment itself complains of: a quota, an admission webhook, a rollout that does not get on. */
-function deploymentTrouble(deployment: Deployment): string | undefined {
-  const failure = deployment.status?.conditions?.find(
+function deploymentTrouble(deployment: KnownDeployment): string | undefined {
+  const failure = deployment.status.conditions?.find(
     (c) =>
       (c.type === 'ReplicaFailure' && c.status === 'True') ||
       (c.type === 'Progressing' && c.status === 'False'),

@@ -7,14 +7,15 @@
  * What it keeps between calls is a hint (addresses, what was applied) or a value that `decide` returned; losing all of
  * it, as a restart does, costs a little work and one window without scale-in. What was learned is kept in Redis besides.
  */
-import type { Deployment, Pod } from '../kube/wire.ts';
+import type { Pod } from '../kube/wire.ts';
 import { Mode, type WorkerPool } from '../kube/workerpool.ts';
 import { keyOf, refOf } from '../kube/watch.ts';
 import { connectPool } from './connect.ts';
 import type { Memory, Policy } from './decide.ts';
 import { finalize, FINALIZER } from './finalize.ts';
 import { recall, recentP99 } from './grace.ts';
-import { kubeTarget, type KubeTarget, type KubeTargetOptions } from './kube-target.ts';
+import { appliedBefore, kubeTarget, type KubeTarget, type KubeTargetOptions } from './kube-target.ts';
+import type { KnownDeployment } from './known-deployment.ts';
 import type { MemoryStore, QueueLink } from './memory-store.ts';
 import { observe, type Observation } from './observation.ts';
 import { pauseOf } from './pause.ts';
@@ -30,7 +31,7 @@ import { isActive, soonest, step, type Step } from './step.ts';
 
 export interface ReconcileDeps extends ReportDeps {
   readonly pools: ReadonlyMap<string, WorkerPool>;
-  readonly deployments: ReadonlyMap<string, Deployment>;
+  readonly deployments: ReadonlyMap<string, KnownDeployment>;
   /** Pods of a pool, by the pool's key. */
   readonly podsOf: (key: string) => readonly Pod[];
   readonly hub: RedisHub;
@@ -81,12 +82,14 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
       if (!trouble) throw error;
     }
     const sampled = redis?.sampler.latest(key) ?? noAddress(trouble);
+    // the first look is on its way; to decide and to report without it would be done over at once
+    if (sampled.kind === 'unknown' && sampled.reason === 'NotSampledYet') return undefined;
     try {
       target = kubeTarget({
         api,
         pool,
         signal,
-        applied: state.applied,
+        applied: state.applied ?? appliedBefore(pool.status?.applied),
         known: deps.deployments.get(key),
         pods: () => deps.podsOf(key),
         taken: state.taken,
@@ -131,6 +134,7 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
       poison: state.poison?.note,
       evictionRisk: redis?.sampler.evictionRisk,
       selector: target?.selector,
+      applied: target?.applied,
       now: new Date(clock.now()),
     });
     const { written, comeBack } = await reporter.status(pool, state.written, status);

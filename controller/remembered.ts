@@ -1,5 +1,5 @@
 /** What is remembered of a pool from one reconcile to the next: hints and values; a restart loses all of it. */
-import type { RedisAddress } from '../queue/connection.ts';
+import type { Linked } from './connect.ts';
 import { noMemory, type Memory, type Policy } from './decide.ts';
 import { noService, type ServiceMemory } from './grace.ts';
 import type { Applied } from './kube-target.ts';
@@ -13,7 +13,7 @@ export interface Remembered {
   /** What was read out of the spec of this generation. */
   policy: { readonly value: Policy; readonly of: string } | undefined;
   applied: Applied | undefined;
-  address: { readonly value: RedisAddress; readonly of: string; readonly at: number } | undefined;
+  linked: Linked | undefined;
   written: Written | undefined;
   poison: PoisonSeen | undefined;
   /** The last reconcile knew nothing of the queue. */
@@ -34,7 +34,7 @@ export function nothingRemembered(): Remembered {
     memory: noMemory,
     policy: undefined,
     applied: undefined,
-    address: undefined,
+    linked: undefined,
     written: undefined,
     poison: undefined,
     blind: true,

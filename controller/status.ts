@@ -16,6 +16,8 @@ export interface Seen {
   readonly step: Step | undefined;
   readonly trouble: Trouble | undefined;
   readonly selector: string | undefined;
+  /** Of the pool's own Deployment: fingerprints of what was applied, and of what came of it. */
+  readonly applied?: { readonly wanted: string; readonly made: string } | undefined;
   readonly wake: string;
   /** The newest task that was given up because its workers were lost. */
   readonly poison: string | undefined;
@@ -41,6 +43,7 @@ export function statusOf(seen: Seen): WorkerPoolStatus {
     Object.assign(status, { waiting, inFlight, delayed, dead });
   }
   if (selector !== undefined) status.selector = selector;
+  if (seen.applied) status.applied = `${seen.applied.wanted}.${seen.applied.made}`;
   if (!step) return status;
   const { replicas, decision, scaled } = step;
   Object.assign(status, {

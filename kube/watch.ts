@@ -18,16 +18,17 @@ import type { ObjectRef, Resource } from './resources.ts';
 import { Silent, watchSilence } from './silence.ts';
 import type { KubeObject } from './wire.ts';
 
-export interface ReflectOptions<T extends KubeObject> {
+/** `T` is what the server sends, `K` what is kept of it. */
+export interface ReflectOptions<T extends KubeObject, K extends KubeObject = T> {
   api: Lister;
   resource: Resource<T>;
   /** One watch each; `undefined` stands for all namespaces at once, and is the default. */
   namespaces?: readonly (string | undefined)[];
   labelSelector?: string;
-  /** What to keep of an object, to save memory. `metadata.managedFields` is gone already. May change its argument. */
-  transform?: (object: T) => T;
+  /** What to keep of an object, to save memory. `metadata.managedFields` and what kubectl notes of it are gone already. May change its argument. */
+  transform?: (object: T) => K;
   /** `object` is undefined when it was deleted, `previous` when it is new; both are as kept in the store. */
-  onChange: (key: string, object: T | undefined, previous: T | undefined) => void;
+  onChange: (key: string, object: K | undefined, previous: K | undefined) => void;
   /** Told of every failure; it has been dealt with. */
   onError?: (error: unknown) => void;
   /** Ends everything. */
@@ -54,6 +55,9 @@ export interface Reflector<T> {
   stats(): { lastEvent: number | undefined; restarts: number };
 }
 
+/** A copy of the whole object. */
+const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
+
 export const keyOf = ({ metadata: { namespace = '', name } }: KubeObject): string => `${namespace}/${name}`;
 
 export function refOf(key: string): ObjectRef {
@@ -61,22 +65,24 @@ export function refOf(key: string): ObjectRef {
   return { namespace, name };
 }
 
-export function reflect<T extends KubeObject>(options: ReflectOptions<T>): Reflector<T> {
+export function reflect<T extends KubeObject, K extends KubeObject = T>(
+  options: ReflectOptions<T, K>,
+): Reflector<K> {
   const { api, resource, labelSelector, onChange, onError, signal } = options;
-  const { clock = systemClock, random = Math.random, pageSize = 500 } = options;
+  const { clock = systemClock, random = Math.random, pageSize = 200 } = options;
   const { resync = 10 * 60_000, silence = 60_000, backoff = { initial: 500, max: 30_000 } } = options;
-  const store = new Map<string, T>();
+  const store = new Map<string, K>();
   let lastEvent: number | undefined;
   let restarts = 0;
 
-  function deliver(key: string, object: T | undefined): void {
+  function deliver(key: string, object: K | undefined): void {
     const previous = store.get(key);
     if (object === undefined) store.delete(key);
     else store.set(key, object);
     notify(key, object, previous);
   }
 
-  function notify(key: string, object: T | undefined, previous: T | undefined): void {
+  function notify(key: string, object: K | undefined, previous: K | undefined): void {
     try {
       onChange(key, object, previous);
     } catch (error) {
@@ -85,14 +91,16 @@ export function reflect<T extends KubeObject>(options: ReflectOptions<T>): Refle
     }
   }
 
-  function keep(object: T): T {
+  function keep(object: T): K {
     delete object.metadata.managedFields;
-    return options.transform ? options.transform(object) : object;
+    delete object.metadata.annotations?.[LAST_APPLIED];
+    // without a transform, the two types are one
+    return options.transform ? options.transform(object) : (object as unknown as K);
   }
 
   /** Resolves to the version of the list, after everything that is there or no longer there has been delivered. */
   async function list(namespace: string | undefined): Promise<string> {
-    const found = new Map<string, T>();
+    const found = new Map<string, K>();
     let page: Page<T> | undefined;
     do {
       const request = { limit: pageSize, continue: page?.continue };

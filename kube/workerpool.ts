@@ -187,6 +187,8 @@ export interface WorkerPoolStatus {
   lastDecision?: string;
   /** How the controller hears of the first task in an empty queue: Tracking, BlockingPeek or Polling. */
   wake?: string;
+  /** Fingerprints of what was applied to the pool's Deployment, and of what came of it: the next controller need not apply it again. */
+  applied?: string;
   conditions?: Condition[];
 }
 

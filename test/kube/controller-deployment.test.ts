@@ -239,3 +239,30 @@ describe('edits of the pool', () => {
     );
   });
 });
+
+test('a new controller applies nothing that is there, and puts back what was edited while there was none', async () => {
+  const applies = async (): Promise<number> => {
+    const page = await world.server.kubectl(['get', '--raw', '/metrics']);
+    const lines = page.split('\n').filter((line) => /^apiserver_request_total\{.*verb="APPLY"/.test(line));
+    const own = lines.filter((line) => /resource="deployments"/.test(line) && /subresource=""/.test(line));
+    return own.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
+  };
+  const another = async (): Promise<void> => {
+    controller = await startController({ kubeconfig: world.server.kubeconfig });
+    await controller.leading();
+  };
+  await start({ scaling: { tasksPerReplica: 1 } });
+  await eventually(async () => expect((await pool()).status?.applied).toMatch(/^.{16}\..{16}$/), bounded);
+  await controller.stop();
+  const before = await applies();
+  await another();
+  await push(1);
+  await replicasAre(1);
+  expect(await applies()).toBe(before);
+  await controller.stop();
+  await handEdit({ spec: { template: { spec: { containers: [{ name: 'worker', image: 'evil:1' }] } } } });
+  await another();
+  await eventually(async () => expect(worker(await deployment())?.image).toBe('worker:1'), bounded);
+  expect((await deployment()).spec?.replicas).toBe(1);
+  expect(await applies()).toBeGreaterThan(before);
+});

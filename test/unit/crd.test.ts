@@ -116,6 +116,7 @@ const completeStatus: Complete<WorkerPoolStatus> = {
   lastScaleTime: '2026-01-01T00:00:00Z',
   lastDecision: '0→3: 12 waiting',
   wake: 'Tracking',
+  applied: 'mKZpFh5vZxqYr0Tb.x1zq8sW9kPfGJ2aA',
   conditions: [
     {
       type: 'Ready',

@@ -1,0 +1,49 @@
+/**
+ * What is kept of a Deployment: what is looked at, and a fingerprint of all that makes its pods. With thousands of pools the rest
+ * would be most of the controller's memory.
+ */
+import { createHash } from 'node:crypto';
+import type { Deployment, KubeObject } from '../kube/wire.ts';
+
+type Spec = NonNullable<Deployment['spec']>;
+type Status = NonNullable<Deployment['status']>;
+
+export interface KnownDeployment extends KubeObject {
+  readonly replicas: number | undefined;
+  readonly selector: Spec['selector'];
+  /** Of its pods, s. */
+  readonly graceS: number | undefined;
+  /** Fingerprint of its spec, the replicas apart: what it makes of its pods changes only with it. */
+  readonly made: string;
+  readonly status: Pick<Status, 'replicas' | 'readyReplicas' | 'updatedReplicas' | 'conditions'>;
+}
+
+export function knownDeployment({ metadata, spec, status = {} }: Deployment): KnownDeployment {
+  const { namespace, name, uid, generation, labels, ownerReferences } = metadata;
+  const { replicas, ...rest } = spec ?? { selector: {}, template: {} };
+  return {
+    metadata: {
+      name,
+      ...(namespace && { namespace }),
+      ...(uid && { uid }),
+      ...(generation !== undefined && { generation }),
+      ...(labels && { labels }),
+      ...(ownerReferences && { ownerReferences }),
+    },
+    replicas,
+    selector: rest.selector,
+    graceS: rest.template.spec?.terminationGracePeriodSeconds,
+    made: fingerprint(rest),
+    status: {
+      ...(status.replicas !== undefined && { replicas: status.replicas }),
+      ...(status.readyReplicas !== undefined && { readyReplicas: status.readyReplicas }),
+      ...(status.updatedReplicas !== undefined && { updatedReplicas: status.updatedReplicas }),
+      ...(status.conditions && { conditions: status.conditions }),
+    },
+  };
+}
+
+/** Of JSON whose keys come in the same order each time, as from the API server. 16 characters. */
+export function fingerprint(value: unknown): string {
+  return createHash('sha256').update(JSON.stringify(value)).digest('base64url').slice(0, 16);
+}
