@@ -19,6 +19,7 @@ import { lookForPoison, type PoisonSeen } from './poison.ts';
 import { onlyNumbersChanged } from './status.ts';
 import type { Held } from './shrink.ts';
 import type { Step } from './step.ts';
+import { createTurns } from './turns.ts';
 
 export interface ReportDeps {
   readonly api: KubeApi;
@@ -33,9 +34,13 @@ export interface ReportDeps {
 export interface Written {
   readonly status: WorkerPoolStatus;
   readonly at: number;
+  /** When numbers that have changed since may be written. */
+  readonly turn?: number;
 }
 
+/** Mere counters are written so often at most: for one pool, and for all of them together. */
 const NUMBERS_MS = 2_000;
+const NUMBERS_GAP_MS = 50;
 const POISON_MS = 1_000;
 
 export interface Reporter {
@@ -68,6 +73,7 @@ export function recordOf(events: EventRecorder, pool: WorkerPool, occurrence: Oc
 
 export function createReporter(deps: ReportDeps): Reporter {
   const { api, metrics, clock, log, signal } = deps;
+  const turns = createTurns(NUMBERS_MS, NUMBERS_GAP_MS);
 
   const event = (pool: WorkerPool, occurrence: Occurrence): void => recordOf(deps.events, pool, occurrence);
 
@@ -116,9 +122,11 @@ export function createReporter(deps: ReportDeps): Reporter {
       for (const occurrence of scheduled(before?.schedules ?? [], status.schedules ?? []))
         event(pool, occurrence);
       if (before && isDeepStrictEqual(before, status)) return { written: last, comeBack: undefined };
-      const since = clock.now() - (last?.at ?? -Infinity);
-      if (before && since < NUMBERS_MS && onlyNumbersChanged(before, status))
-        return { written: last, comeBack: NUMBERS_MS - since };
+      if (last && onlyNumbersChanged(last.status, status)) {
+        const now = clock.now();
+        const turn = last.turn ?? turns.next(last.at, now);
+        if (turn > now) return { written: { ...last, turn }, comeBack: turn - now };
+      }
       await api.pools.patchStatus({ namespace, name }, status, { signal });
       return { written: { status, at: clock.now() }, comeBack: undefined };
     },
