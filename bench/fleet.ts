@@ -97,9 +97,14 @@ async function launch(
 ): Promise<ControllerProcess> {
   const dockerfile = await readFile(join(ROOT, 'controller/Dockerfile'), 'utf8');
   const entryPoint = JSON.parse(/^ENTRYPOINT (\[.*\])$/m.exec(dockerfile)?.[1] ?? '[]') as string[];
-  const profiling = profile
-    ? ['--cpu-prof', '--cpu-prof-dir', profile, '--cpu-prof-name', `${name}.cpuprofile`]
-    : [];
+  const profiling =
+    profile === undefined
+      ? []
+      : ['cpu', 'heap'].flatMap((kind) => [
+          `--${kind}-prof`,
+          `--${kind}-prof-dir=${profile}`,
+          `--${kind}-prof-name=${name}.${kind}profile`,
+        ]);
   const program = [...entryPoint.slice(1, -1), ...profiling, join(ROOT, 'dist/bundle/controller.js')];
   return startController({ kubeconfig: world.kubeconfig, program });
 }

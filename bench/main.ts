@@ -45,7 +45,7 @@ async function main(): Promise<void> {
     .option('--slots <n>', 'policy: tasks at once in each pod', integer(1, 10_000), 1)
     .option('--max <n>', 'policy: the most pods', integer(1, 10_000), 50)
     .option('--pools <list>', 'fleet: numbers of pools', sizes, [1_000, 5_000, 10_000])
-    .option('--profile <folder>', 'fleet: where to write CPU profiles of the controller')
+    .option('--profile <folder>', 'fleet: where to write CPU and heap profiles of the controller')
     .allowExcessArguments(false);
   program.parse();
   const [name = ''] = program.args;

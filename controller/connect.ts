@@ -1,6 +1,5 @@
 /** From a pool's spec to the sampler of its Redis: resolves the address, Secrets and all, and keeps it for a while. */
 import { isDeepStrictEqual } from 'node:util';
-import type { KubeApi } from '../kube/api.ts';
 import { queuesOf, type WorkerPool } from '../kube/workerpool.ts';
 import { keyOf } from '../kube/watch.ts';
 import type { RedisAddress } from '../queue/connection.ts';
@@ -10,9 +9,10 @@ import { resolveAddress } from './address.ts';
 import type { QueueLink } from './memory-store.ts';
 import type { RedisHub } from './redis-hub.ts';
 import type { Remembered } from './remembered.ts';
+import type { SharedSecrets } from './shared-secrets.ts';
 
 export interface ConnectDeps {
-  readonly api: KubeApi;
+  readonly secrets: SharedSecrets;
   readonly hub: RedisHub;
   readonly clock: Clock;
   readonly signal: AbortSignal;
@@ -36,7 +36,7 @@ export interface Linked {
  * address names one that is not there, and when the API server fails.
  */
 export async function connectPool(
-  { api, hub, clock, signal }: ConnectDeps,
+  { secrets, hub, clock, signal }: ConnectDeps,
   pool: WorkerPool,
   state: Pick<Remembered, 'linked' | 'blind'>,
 ): Promise<QueueLink> {
@@ -44,8 +44,9 @@ export async function connectPool(
   const of = `${metadata.uid} ${metadata.generation}`;
   const before = state.linked?.of === of ? state.linked : undefined;
   const age = clock.now() - (before?.at ?? -Infinity);
-  if (before && age <= (state.blind ? ADDRESS_TROUBLE_MS : ADDRESS_MS)) return before.link;
-  const address = await resolveAddress(spec.redis, metadata.namespace, api.secrets, signal);
+  const maxAge = state.blind ? ADDRESS_TROUBLE_MS : ADDRESS_MS;
+  if (before && age <= maxAge) return before.link;
+  const address = await resolveAddress(spec.redis, metadata.namespace, secrets(maxAge), signal);
   const at = clock.now();
   if (before && isDeepStrictEqual(before.address, address)) {
     state.linked = { ...before, at };

@@ -25,6 +25,7 @@ import type { RedisHub } from './redis-hub.ts';
 import { nothingRemembered, type Remembered } from './remembered.ts';
 import type { Sampled } from './sampler.ts';
 import { createReporter, type ReportDeps } from './report.ts';
+import { shareSecrets } from './shared-secrets.ts';
 import { statusOf } from './status.ts';
 import { drainsOf } from './shrink.ts';
 import { isActive, soonest, step, type Step } from './step.ts';
@@ -55,6 +56,7 @@ export type Reconcile = (key: string) => Promise<number | undefined>;
 export function createReconcile(deps: ReconcileDeps): Reconcile {
   const { api, hub, clock, signal } = deps;
   const reporter = createReporter(deps);
+  const connecting = { secrets: shareSecrets(api.secrets, clock), hub, clock, signal };
   const remembered = new Map<string, Remembered>();
 
   async function reconcile(key: string): Promise<number | undefined> {
@@ -153,7 +155,7 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
   }
 
   async function connect(key: string, pool: WorkerPool, state: Remembered): Promise<QueueLink> {
-    const link = await connectPool(deps, pool, state);
+    const link = await connectPool(connecting, pool, state);
     deps.links.set(key, link);
     return link;
   }
