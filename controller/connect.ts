@@ -56,6 +56,8 @@ export async function connectPool(
   const key = keyOf(pool);
   const sampler = hub.use(key, address);
   sampler.add(key, queues);
+  // one look is enough until the first step says that something happens there
+  sampler.setActive(key, false);
   const link = { sampler, queues };
   state.linked = { of, address, at, link };
   return link;
