@@ -20,7 +20,7 @@ import { startBenchRedis } from './redis.ts';
 
 const NAMESPACE_COUNT = 20;
 const AT_ONCE = 16;
-const STUCK_MS = 150_000;
+const STUCK_MS = 900_000;
 const DEFINITION = join(import.meta.dirname, '../charts/millrace/files/workerpools.yaml');
 const DEFINITIONS: Resource<KubeObject> = {
   group: 'apiextensions.k8s.io',
