@@ -62,9 +62,6 @@ export function addDev(command: Command, env: NodeJS.ProcessEnv): void {
     );
 }
 
-/** A Monday: what is not said should at least be an ordinary day. */
-const MONDAY = Date.UTC(2026, 0, 5);
-
 export function addSimulate(command: Command): void {
   const peer = (text: string): Peer => {
     if ((peers as readonly string[]).includes(text)) return text as Peer;
@@ -83,9 +80,8 @@ export function addSimulate(command: Command): void {
     .option('--start-time <duration>', 'from a pod to its first task', duration, 5_000)
     .option(
       '--begin <time>',
-      'when the trace begins (RFC 3339), for schedules and hours of the day',
+      'when the trace begins (RFC 3339), for schedules and hours of the day; else as the trace says',
       instant,
-      MONDAY,
     )
     .option('--target <duration>', 'the wait to hold, instead of the rules of the pool (10s)', duration)
     .option('--slots <n>', "tasks at once in each pod (1, or the pool's concurrency)", integer(1, 10_000))

@@ -2,8 +2,9 @@
 import type { Command } from 'commander';
 import { duration } from '../runtime/program.ts';
 import { addAccessFlags, type AccessFlags } from './access-flags.ts';
-import { integer } from '../runtime/program.ts';
+import { duration, integer } from '../runtime/program.ts';
 import type { ExplainFlags } from './explain.ts';
+import type { RecordFlags } from './record.ts';
 import { outputOption, type Output } from './output.ts';
 
 type Define = (name: string, description: string) => Command;
@@ -26,6 +27,16 @@ export function addQueueCommands(command: Define): void {
     .action(async (pool: string | undefined, flags: ExplainFlags) => {
       const { explainCommand } = await import('./explain.ts');
       await explainCommand(pool, flags);
+    });
+
+  addAccessFlags(command('record', "what came to a pool, as a trace for 'millrace simulate'"), 'argument')
+    .option('--for <duration>', 'record so long (until Ctrl-C)', span)
+    .option('--step <duration>', 'between two looks', duration, 100)
+    .option('--since <duration>', 'instead: the last so long, from the time line in Redis, such as 7d', span)
+    .option('-f, --file <file>', 'CSV to write, instead of stdout')
+    .action(async (pool: string | undefined, flags: RecordFlags) => {
+      const { recordCommand } = await import('./record.ts');
+      await recordCommand(pool, flags);
     });
 
   addAccessFlags(
@@ -68,4 +79,10 @@ export function addQueueCommands(command: Define): void {
       const { drain } = await import('./drain.ts');
       await drain(workers, flags);
     });
+}
+
+/** A duration, or a number of days such as `7d`, as ms. */
+function span(text: string): number {
+  const days = /^(\d+)d$/.exec(text)?.[1];
+  return days === undefined ? duration(text) : Number(days) * 86_400_000;
 }

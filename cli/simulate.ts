@@ -27,7 +27,7 @@ export interface SimulateFlags {
   readonly rate: number;
   readonly service: number;
   readonly startTime: number;
-  readonly begin: number;
+  readonly begin?: number;
   readonly target?: number;
   readonly slots?: number;
   readonly max?: number;
@@ -37,6 +37,8 @@ export interface SimulateFlags {
   readonly output: Output;
 }
 
+/** A Monday: what is not said should at least be an ordinary day. */
+const MONDAY = Date.UTC(2026, 0, 5);
 const USUAL_TARGET_MS = 10_000;
 /** Notes for a chart: so many over the length of the trace. */
 const NOTES = 400;
@@ -47,7 +49,13 @@ export async function simulateCommand(flags: SimulateFlags): Promise<void> {
   const targetMs = policy.targetWaitMs ?? USUAL_TARGET_MS;
   const { slots = 1 } = policy;
   const noteMs = Math.max(1_000, (trace.arrivals.at(-1) ?? 0) / NOTES);
-  const setting = { startMs: flags.startTime, beginMs: flags.begin, slots, seed: flags.seed, noteMs };
+  const setting = {
+    startMs: flags.startTime,
+    beginMs: flags.begin ?? trace.beginMs ?? MONDAY,
+    slots,
+    seed: flags.seed,
+    noteMs,
+  };
   const rows = compare(trace, policy, targetMs, flags.against, setting);
   if (flags.chart) await writeFile(flags.chart, chartSvg(comparedChart(trace, rows, targetMs)));
   const about = { trace: trace.name, targetMs, startMs: flags.startTime, slots };

@@ -126,7 +126,7 @@ function tasksLines({ plain = 0, asked = 0, tasksPerReplica, seen, target }: Num
     return target && asked > 0 ? ['a longer targetWait needs fewer replicas, a shorter one more'] : [];
   }
   const tasks = seen.waiting + seen.inFlight + seen.due;
-  const more = `one more from ${plain * tasksPerReplica + 1} tasks on`;
+  const more = `one more from ${count(plain * tasksPerReplica + 1, 'task')} on`;
   const fewer = plain > 0 ? `, one fewer at ${count((plain - 1) * tasksPerReplica, 'task')}` : '';
   return [`${more}${fewer}; there are ${tasks}`];
 }

@@ -50,6 +50,21 @@ export interface Observation {
   readonly numbers: Numbers;
 }
 
+type Changes = Pick<
+  Observation,
+  'sinceMs' | 'arrived' | 'taken' | 'completed' | 'failed' | 'retried' | 'serviceMs'
+>;
+
+const NO_CHANGES: Changes = {
+  sinceMs: 0,
+  arrived: 0,
+  taken: 0,
+  completed: 0,
+  failed: 0,
+  retried: 0,
+  serviceMs: 0,
+};
+
 /** What is remembered from one look to the next. */
 export interface Observed {
   /** The last one that was known. */
@@ -74,20 +89,17 @@ export function observe(
   const known = sampled.kind === 'known';
   const sample = known ? sampled.sample : before?.sample;
   const last = before?.sample;
-  // counters that went back are of another Redis, or of one that was emptied
-  const follows = known && last !== undefined && !wentBack(last, sampled.sample);
-  const { curve, arrived, waits } =
+  const changes = (known && last && changesBetween(last, sampled.sample)) || NO_CHANGES;
+  const { curve, waits } =
     known && sampled.sample !== last
-      ? withSample(sampled.sample, sampled.quietUntil, follows ? before : undefined)
-      : { curve: before?.curve ?? [], arrived: 0, waits: [] };
+      ? withSample(sampled.sample, sampled.quietUntil, last && changes !== NO_CHANGES ? before : undefined)
+      : { curve: before?.curve ?? [], waits: [] };
   const { starts, startsMs } = startsAfter(step, now, before);
-  const grown = (of: (sample: PoolSample) => number): number =>
-    follows ? Math.max(0, of(sampled.sample) - of(last)) : 0;
   return {
     observation: {
       at: now,
       known,
-      sinceMs: grown((one) => one.now),
+      ...changes,
       waiting: sample?.waiting ?? 0,
       inFlight: sample?.inFlight ?? 0,
       delayed: sample?.delayed ?? 0,
@@ -97,12 +109,6 @@ export function observe(
       desired: decision.desired,
       wanted: replicas.wanted,
       scaled,
-      arrived,
-      taken: follows ? Math.max(0, arrived + last.waiting - sampled.sample.waiting) : 0,
-      completed: grown(({ counters }) => counters.completed),
-      failed: grown(({ counters }) => counters.failed),
-      retried: grown(({ counters }) => counters.retried),
-      serviceMs: grown(({ counters }) => counters.serviceUs / 1e3),
       waits,
       startsMs,
       cause: decision.cause,
@@ -121,6 +127,29 @@ export function observe(
   };
 }
 
+/** What happened between two samples; `undefined` when the second is of another Redis, or of one that was emptied. */
+export function changesBetween(before: PoolSample, after: PoolSample): Changes | undefined {
+  if (wentBack(before, after)) return undefined;
+  const grown = (of: (sample: PoolSample) => number): number => Math.max(0, of(after) - of(before));
+  const arrived = cameBetween(before, after);
+  return {
+    sinceMs: grown(({ now }) => now),
+    arrived,
+    taken: Math.max(0, arrived + before.waiting - after.waiting),
+    completed: grown(({ counters }) => counters.completed),
+    failed: grown(({ counters }) => counters.failed),
+    retried: grown(({ counters }) => counters.retried),
+    serviceMs: grown(({ counters }) => counters.serviceUs / 1e3),
+  };
+}
+
+type Contents = Pick<PoolSample, 'waiting' | 'counters'>;
+
+/** What was handed back waits again and is taken no more, so it does not count as having come twice. */
+function cameBetween(before: Contents, after: Contents): number {
+  return Math.max(0, after.counters.taken + after.waiting - before.counters.taken - before.waiting);
+}
+
 function withLearned({ numbers, memory: { learned } }: Decision): Numbers {
   const waitMs = numbers.target?.waitMs;
   return learned && waitMs !== undefined ? { ...numbers, learned: learnedNumbers(learned, waitMs) } : numbers;
@@ -131,20 +160,18 @@ function withSample(
   { now, waiting, counters }: PoolSample,
   quietUntil: number | undefined,
   before: Observed | undefined,
-): Pick<Observation, 'arrived' | 'waits'> & Pick<Observed, 'curve'> {
+): Pick<Observation, 'waits'> & Pick<Observed, 'curve'> {
   const { sample, curve = [] } = before ?? {};
   const last = curve.at(-1);
-  if (!last || !sample) return { curve: [lookAt(now, waiting, 0)], arrived: 0, waits: [] };
-  // what was handed back waits again and is taken no more, so it does not count as having come twice
-  const arrived = Math.max(0, counters.taken + waiting - sample.counters.taken - sample.waiting);
+  if (!last || !sample) return { curve: [lookAt(now, waiting, 0)], waits: [] };
+  const arrived = cameBetween(sample, { waiting, counters });
   const taken = arrived + sample.waiting - waiting;
   // a list in which nothing moved: when that was seen is all there is to remember
-  if (waiting === 0 && arrived === 0 && taken === 0)
-    return { curve: [{ ...last, at: now }], arrived, waits: [] };
+  if (waiting === 0 && arrived === 0 && taken === 0) return { curve: [{ ...last, at: now }], waits: [] };
   const quiet = quietUntil !== undefined && quietUntil > last.at && quietUntil < now;
   const since = quiet ? [...curve, { ...last, at: quietUntil }] : curve;
   const look = lookAt(now, last.arrived + arrived + Math.max(0, -taken), last.taken + Math.max(0, taken));
-  return { curve: withLook(since, look, 0), arrived, waits: waitsOf([...since, look]) };
+  return { curve: withLook(since, look, 0), waits: waitsOf([...since, look]) };
 }
 
 function lookAt(at: number, arrived: number, taken: number): Look {

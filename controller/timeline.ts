@@ -30,6 +30,9 @@ export interface Stretch {
   readonly blindMs: number;
   readonly waits: Observation['waits'];
   readonly startsMs: readonly number[];
+  /** The most that came at once, and when, ms from the beginning. */
+  readonly peak: number;
+  readonly peakMs: number;
   /** Something has happened in it. */
   readonly eventful: boolean;
 }
@@ -46,6 +49,8 @@ export function beginStretch(at: number, standing: Standing): Stretch {
     blindMs: 0,
     waits: [],
     startsMs: [],
+    peak: 0,
+    peakMs: 0,
     eventful: false,
   };
 }
@@ -62,6 +67,7 @@ export function extendStretch(stretch: Stretch, seen: Observation): Stretch {
     mostWaiting: Math.max(held.mostWaiting, seen.waiting),
     waits: [...held.waits, ...seen.waits],
     startsMs: [...held.startsMs, ...seen.startsMs],
+    ...(seen.arrived > held.peak && { peak: seen.arrived, peakMs: seen.at - held.from }),
     eventful: held.eventful || isEventful(seen, stretch.standing),
   };
 }
@@ -91,6 +97,8 @@ export function entryOf(stretch: Stretch, now: number): Omit<TimelineEntry, 'at'
     waitP50Ms: Math.round(quantile(waited, 0.5)),
     waitP95Ms: Math.round(quantile(waited, 0.95)),
     waitMaxMs: Math.round(waited.at(-1)?.waitMs ?? 0),
+    peak: stretch.peak,
+    peakMs: Math.round(stretch.peakMs),
     starts: startsMs.length,
     startMs: startsMs.reduce((sum, ms) => sum + ms, 0),
   };

@@ -30,6 +30,9 @@ export interface TimelineEntry {
   readonly waitP50Ms: number;
   readonly waitP95Ms: number;
   readonly waitMaxMs: number;
+  /** The most tasks that came between two looks, and when they were seen, ms from the beginning of the stretch. */
+  readonly peak: number;
+  readonly peakMs: number;
   readonly failed: number;
   readonly retried: number;
   /** At the end of the stretch. */
@@ -57,6 +60,8 @@ const NUMBERS = [
   'waitP50Ms',
   'waitP95Ms',
   'waitMaxMs',
+  'peak',
+  'peakMs',
   'failed',
   'retried',
   'delayed',

@@ -12,6 +12,8 @@ export interface Trace {
   readonly arrivals: Float64Array;
   /** ms, in the order of arrival. */
   readonly services: Float64Array;
+  /** When it began, ms since the epoch, where it says so. */
+  readonly beginMs?: number;
 }
 
 /** Sum of all service times, ms. */
@@ -54,7 +56,12 @@ export function parseTrace(name: string, csv: string): Trace {
     tasks.push([arrival, took]);
   }
   if (tasks.length === 0) throw new RangeError(`${name} holds no task: each line after the first is one`);
-  return traceOf(name, tasks);
+  const trace = traceOf(name, tasks);
+  // numbers of seconds are counted from anywhere
+  const dated = /[-:]/.test((lines[1] ?? '').split(',')[when] ?? '');
+  return dated
+    ? { ...trace, beginMs: tasks.reduce((first, [arrival]) => Math.min(first, arrival), Infinity) }
+    : trace;
 }
 
 /** ms of a number of seconds, or of a date and time (in UTC where it names no zone). */

@@ -45,6 +45,8 @@ const entry = {
   waitP50Ms: 1_200,
   waitP95Ms: 4_200,
   waitMaxMs: 5_000,
+  peak: 12,
+  peakMs: 3_000,
   failed: 0,
   retried: 1,
   delayed: 1,

@@ -61,6 +61,18 @@ test('sums, waits and starts of all looks', () => {
   });
 });
 
+test('the most that came at once, and when', () => {
+  const stretch = stretchOf(
+    [
+      { at: 51_000, arrived: 2 },
+      { at: 52_500, arrived: 40 },
+      { at: 53_000, arrived: 3 },
+    ],
+    50_000,
+  );
+  expect(entryOf(stretch, 60_000)).toMatchObject({ arrived: 45, peak: 40, peakMs: 2_500 });
+});
+
 test('while the queue could not be read, that is said', () => {
   const stretch = stretchOf([
     { at: 2_000, known: false, waiting: 7 },
@@ -87,7 +99,7 @@ describe('an entry as text', () => {
   };
   const { at, ...rest } = entry;
   test('comes back', () => expect(parseEntry(`${at}-3`, packEntry(rest))).toEqual(entry));
-  test('is short', () => expect(packEntry(rest)).toBe('10000 6.3 0 2.7 0 0 7 9'));
+  test('is short', () => expect(packEntry(rest)).toBe('10000 6.3 0 2.7 0 0 7 9 0 0 0 0 0 0 9 1000'));
   test('with numbers that a later version adds', () =>
     expect(parseEntry(`${at}-0`, `${packEntry({ ...rest, blindMs: 1 })} 77 78`)).toEqual({
       ...entry,
