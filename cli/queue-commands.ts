@@ -1,8 +1,7 @@
 /** The commands that are about a queue or a pool as a whole. */
 import type { Command } from 'commander';
-import { duration } from '../runtime/program.ts';
-import { addAccessFlags, type AccessFlags } from './access-flags.ts';
 import { duration, integer } from '../runtime/program.ts';
+import { addAccessFlags, type AccessFlags } from './access-flags.ts';
 import type { ExplainFlags } from './explain.ts';
 import type { RecordFlags } from './record.ts';
 import { outputOption, type Output } from './output.ts';

@@ -42,7 +42,7 @@ function learnedLines({ learned, target }: Numbers): string[] {
     ? `a replica takes ${seconds(start.p50)} to start (p95 ${seconds(start.p95)}; the last ${count(starts, 'start')})`
     : `how long a replica takes to start is not known: ${seconds(target.startMs)} is assumed`;
   const waited = `recent tasks waited ${seconds(waits.p50)} (p50), ${seconds(waits.p95)} (p95); ${percent(over)} of them for longer than the target`;
-  return [task, replica, `${arrivalRate} tasks a second arrive`, waited];
+  return [task, replica, `tasks arrive at ${arrivalRate} a second`, waited];
 }
 
 function ruleLines({ target, plain = 0, tasksPerReplica, asked = 0 }: Numbers): string[] {
