@@ -3,9 +3,10 @@
  * the name that is given, or, without one, that of `millrace dev` or of the only pool that was recorded there.
  */
 import type { Redis } from 'ioredis';
+import { queuesOf, type WorkerPool } from '../kube/workerpool.ts';
 import { closeRedis, openRedis } from '../queue/connection.ts';
 import { recordedPools } from '../queue/decisions.ts';
-import type { QueueKeys } from '../queue/keys.ts';
+import { queueKeys, type QueueKeys } from '../queue/keys.ts';
 import { UsageError } from '../runtime/program.ts';
 import { withPlace } from './access.ts';
 import type { AccessFlags } from './access-flags.ts';
@@ -33,13 +34,19 @@ export async function withRecords<T>(
     const redis = openRedis(place.address);
     try {
       const { queues, pool } = place;
-      const [keys] = queues;
+      const keys = pool ? recordKeys(pool) : queues[0];
       const id = pool ? `${pool.metadata.namespace}/${pool.metadata.name}` : await find(redis, keys, name);
       return await use({ redis, keys, pool: id, queues });
     } finally {
       await closeRedis(redis);
     }
   });
+}
+
+/** A pool is recorded beside its first queue, whichever of them is asked for. */
+function recordKeys({ spec }: WorkerPool): QueueKeys {
+  const [first = ''] = queuesOf(spec);
+  return queueKeys(first, spec.result);
 }
 
 async function find(redis: Redis, keys: QueueKeys, name: string | undefined): Promise<string> {

@@ -87,6 +87,19 @@ test(
   },
 );
 
+test('what was recorded of a pool is found beside its first queue, whichever is asked for', async () => {
+  const numbers = { current: 0, ready: 0, bounds: { minReplicas: 0, maxReplicas: 9 } };
+  const rest = { desired: 2, cause: 'ScaleUp', reason: '0→2: 7 waiting', numbers };
+  const record = JSON.stringify({ at: Date.now(), confirmedAt: Date.now(), from: 0, to: 2, ...rest });
+  await world.redis.client().lpush(`millrace:{urgent}:decisions:${namespace}/ranks`, record);
+  for (const args of [['ranks'], ['ranks', '--queue', 'bulk']]) {
+    const { stdout } = await run(['explain', ...args]);
+    expect(stdout).toContain(`${namespace}/ranks: 0→2 (ScaleUp), `);
+    expect(stdout).toMatch(/^ {2}Bounds +minReplicas 0, maxReplicas 9$/m);
+  }
+  expect((await run(['explain', 'tiles'])).stdout).toMatch(/^Nothing was decided for \S+\/tiles yet: /);
+});
+
 test('password and authority come from Secrets; who may not read them is told what to do', async () => {
   expect((await run(['enqueue', 'x', '--pool', 'locked'])).stdout).toBe('x\n');
   const { server } = world;
