@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { parseAllDocuments } from 'yaml';
+import { parse, parseAllDocuments } from 'yaml';
 import { renderManifests } from '../../scripts/manifests.ts';
 import { startApiServer } from '../support/apiserver.ts';
 
@@ -21,6 +21,7 @@ interface Manifest {
   kind: string;
   metadata: { name: string; namespace?: string; annotations?: Record<string, string> };
   spec: PodTemplate & { replicas: number; template: { spec: PodSpec } };
+  data?: Record<string, string>;
   rules: { apiGroups: string[]; resources: string[]; verbs: string[]; resourceNames?: string[] }[];
 }
 interface PodSpec {
@@ -62,8 +63,18 @@ const only = (manifests: Manifest[], kind: string, name?: string): Manifest => {
   return found[0];
 };
 
+const monitoring = ['serviceMonitor', 'podMonitor', 'alerts', 'dashboard'].flatMap((what) => [
+  `monitoring.${what}.enabled=true`,
+  `monitoring.${what}.labels.release=prometheus`,
+]);
+
 describe('lint', () => {
-  const modes = [[], ['redis.enabled=true'], ['watch.namespaces={a,b}', 'replicas=2', 'crds.install=false']];
+  const modes = [
+    [],
+    monitoring,
+    ['redis.enabled=true'],
+    ['watch.namespaces={a,b}', 'replicas=2', 'crds.install=false'],
+  ];
   test.each(modes.map((set) => [set.join(' ') || 'defaults', set] as const))('%s', async (_name, set) => {
     const said = await helm('lint', '--strict', chart, ...set.flatMap((value) => ['--set', value]));
     expect(said).toContain('0 chart(s) failed');
@@ -130,6 +141,29 @@ describe('what is installed', () => {
     expect(named(elsewhere, 'Deployment')).toEqual(['home/try-millrace']);
   });
 
+  test('with monitoring: what the Prometheus operator and Grafana look for, each with the labels that were asked for', async () => {
+    const manifests = await template(...monitoring, 'watch.namespaces={a,b}');
+    const kinds = ['ServiceMonitor', 'PodMonitor', 'PrometheusRule', 'ConfigMap'];
+    const found = kinds.map((kind) => only(manifests, kind));
+    for (const { metadata } of found) expect(metadata).toMatchObject({ labels: { release: 'prometheus' } });
+    const [service, pods, rules, dashboard] = found;
+    const controller = { 'app.kubernetes.io/component': 'controller' };
+    expect(service?.spec).toMatchObject({
+      selector: { matchLabels: controller },
+      endpoints: [{ port: 'http', honorLabels: true }],
+    });
+    expect(only(manifests, 'Service').metadata).toMatchObject({ labels: controller });
+    expect(only(manifests, 'Service').spec).toMatchObject({ ports: [{ name: 'http' }] });
+    expect(pods?.spec).toMatchObject({ namespaceSelector: { matchNames: ['a', 'b'] } });
+    // as they are in the files, with what is for Prometheus to fill in
+    expect(rules?.spec).toEqual(parse(await readFile(join(chart, 'alerts/rules.yaml'), 'utf8')));
+    expect(JSON.stringify(rules?.spec)).toContain('{{ $labels.pool }}');
+    expect(dashboard?.metadata).toMatchObject({ labels: { grafana_dashboard: '1' } });
+    expect(dashboard?.data?.['millrace.json']).toBe(
+      await readFile(join(chart, 'dashboards/millrace.json'), 'utf8'),
+    );
+  });
+
   test('every pod runs without root, without capabilities and on a read-only disk', async () => {
     const manifests = await template('redis.enabled=true');
     const pods = manifests.flatMap((m) => {
@@ -194,6 +228,8 @@ describe('bad values are refused', () => {
     ['watch.namespaces={Team_A}', "at '/watch/namespaces/0'"],
     ['image.pullPolicy=Sometimes', "at '/image/pullPolicy'"],
     ['resources.limits.memory=lots', "at '/resources/limits/memory'"],
+    ['monitoring.alert.enabled=true', "additional properties 'alert' not allowed"],
+    ['monitoring.podMonitor.interval=often', "at '/monitoring/podMonitor/interval'"],
     ['test.redisUrl=http://redis', "at '/test/redisUrl'"],
   ])('%s', async (set, message) => {
     await expect(template(set)).rejects.toThrow(message);

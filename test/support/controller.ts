@@ -24,6 +24,8 @@ export interface Ended {
 
 export interface ControllerProcess extends AsyncDisposable {
   readonly pid: number;
+  /** Of its HTTP server. */
+  readonly port: number;
   /** What it logged so far; lines that are not JSON are left out. */
   log(): LogLine[];
   /** All that it wrote to stderr. */
@@ -75,6 +77,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
   };
   return {
     pid,
+    port,
     log,
     stderr: () => written,
     get: async (path) => {
