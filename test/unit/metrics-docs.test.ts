@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { withValues } from '../../scripts/chart-readme.ts';
 import { withTables } from '../../scripts/metrics-table.ts';
 
 test('docs/metrics.md says what the code does; npm run docs writes it', () => {
@@ -9,4 +10,10 @@ test('docs/metrics.md says what the code does; npm run docs writes it', () => {
   expect(withTables(text)).toBe(text);
   const edited = text.replace('millrace_queue_length', 'millrace_queue_size');
   expect(withTables(edited)).toBe(text);
+});
+
+test("the chart's README says what its values are; npm run docs writes it", () => {
+  const text = readFileSync(join(import.meta.dirname, '../../charts/millrace/README.md'), 'utf8');
+  expect(text).toContain('| `monitoring.alerts.enabled` | `false` | The alerts in alerts/rules.yaml');
+  expect(withValues(text)).toBe(text);
 });
