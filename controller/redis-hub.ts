@@ -2,7 +2,7 @@
  * One sampler per Redis server, shared by all pools on it and closed with its last one. Servers are told apart by all
  * of their address: another user or password is another connection.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { RedisAddress } from '../queue/connection.ts';
 import type { Sampler } from './sampler.ts';
 
@@ -62,5 +62,5 @@ async function close(sampler: Sampler): Promise<void> {
 
 /** Secrets are part of it, so it is a hash: it may end up in a heap dump or a log. */
 function nameOf(address: RedisAddress): string {
-  return createHash('sha256').update(JSON.stringify(address)).digest('base64');
+  return hash('sha256', JSON.stringify(address), 'base64');
 }
