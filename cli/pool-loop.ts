@@ -97,7 +97,7 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
       memory = made.decision.memory;
       ({ absent } = made);
       if (made.lookInMs !== undefined && !closed) later = setTimeout(kick, made.lookInMs);
-      sampler.setActive(ID, isActive(made, sampled));
+      sampler.setActive(ID, isActive(made, sampled), made.decision.startMs);
       options.onStep(made, sampled);
       const { observation, observed } = observe({ now, sampled, step: made }, before);
       before = observed;

@@ -57,7 +57,7 @@ export async function connectPool(
   const sampler = hub.use(key, address);
   sampler.add(key, queues);
   // one look is enough until the first step says that something happens there
-  sampler.setActive(key, false);
+  sampler.setActive(key, false, 0);
   const link = { sampler, queues };
   state.linked = { of, address, at, link };
   return link;

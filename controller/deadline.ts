@@ -13,6 +13,8 @@ export interface Load {
   readonly cohorts: readonly Cohort[];
   /** Tasks that will have come, at the present rate, by the time that a new slot is up. */
   readonly coming: number;
+  /** Delayed tasks that will be due by then. */
+  readonly dueSoon: number;
   readonly inFlight: number;
   /** Slots that are up. */
   readonly ready: number;
@@ -47,13 +49,15 @@ export function slotsFor(load: Load, times: Times): Slots {
   let enough = 0;
   let more = 0;
   const waiting = load.cohorts.at(-1)?.until ?? 0;
+  const coming = load.coming + load.dueSoon;
   const future = {
-    before: waiting + load.coming,
-    until: waiting + load.coming,
+    before: waiting + coming,
+    until: waiting + coming,
     oldest: -startMs,
     youngest: -startMs,
   };
-  const tasks = waiting + load.inFlight > 0 && load.coming >= 1 ? [...load.cohorts, future] : load.cohorts;
+  const tasks =
+    waiting + load.inFlight + load.dueSoon > 0 && coming >= 1 ? [...load.cohorts, future] : load.cohorts;
   for (const { before, until, oldest, youngest } of tasks) {
     for (const [k, age] of [
       [before + 1, oldest],

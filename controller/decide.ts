@@ -13,11 +13,13 @@
  * fallback, never lowered.
  */
 import type { Advice } from './advice.ts';
+import { paused, withoutSample } from './hold.ts';
 import type { Pause } from './pause.ts';
 import { numbersOf, type Numbers } from './numbers.ts';
 import { paced, type Change, type MaxStep } from './pace.ts';
 import { boundsAt, type Bounds, type BoundsNow, type Schedule } from './schedule.ts';
-import { started, type Counters, type Learned } from './learned.ts';
+import { learnStarts, startTime, withStarted, type Starts } from './learn.ts';
+import type { Counters, Learned } from './learned.ts';
 import { plainRule } from './plain.ts';
 import { boundWords, seconds, workWords } from './reason.ts';
 import { size, type Sizing } from './sizing.ts';
@@ -69,6 +71,8 @@ export interface Memory {
   /** Needs of the window, oldest first, each smaller than the one before it. */
   readonly needs: readonly { readonly at: number; readonly replicas: number }[];
   readonly learned?: Learned | undefined;
+  /** How long replicas take to start, where the target rule does not learn it with all else. */
+  readonly starting?: Starts | undefined;
   /** Changes that limits on steps still count. */
   readonly changes?: readonly Change[];
 }
@@ -88,6 +92,8 @@ export interface Decision {
   readonly bounds: BoundsNow;
   /** When to decide again at the latest, ms, even where nothing happens. */
   readonly lookAt: number | undefined;
+  /** How long a replica takes to start, as far as it is known, ms: delayed tasks count when they fall due within it. */
+  readonly startMs: number;
   /** Why the target cannot be held, and what to change. */
   readonly advice?: Advice | undefined;
   /** What went into it. */
@@ -113,10 +119,18 @@ export function decide(
   const inherited = memory.inherited ?? current;
   const bounds = boundsAt(policy, policy.schedules ?? [], now);
   const there = { current, ready };
-  if (policy.paused) return paused(policy, sample, bounds, numbersOf(policy, bounds, sample, there));
-  if (sample.kind === 'unknown')
-    return withoutSample(policy, bounds, sample, there, { ...memory, since, inherited }, now);
+  const startMs = startTime((memory.learned ?? memory.starting)?.start, policy.targetWaitMs);
+  const rest = { bounds, lookAt: bounds.until, startMs };
+  if (policy.paused)
+    return { ...rest, ...paused(policy, sample, numbersOf(policy, bounds, sample, there)), memory: noMemory };
+  if (sample.kind === 'unknown') {
+    const blindFor = now - (memory.knownAt ?? since);
+    const numbers = numbersOf(policy, bounds, sample, there);
+    const held = withoutSample(policy, bounds, sample.why, numbers, blindFor);
+    return { ...rest, ...held, memory: { ...memory, since, inherited } };
+  }
 
+  const starting = learnStarts(memory.starting, current, ready, now);
   const sizing = sizingFor(policy, bounds, sample, current, memory, now, ready);
   const plain = plainRule(policy, sample, sizing?.needed !== undefined);
   const asked = Math.max(sizing?.needed ?? 0, sizing?.floor ?? 0, plain);
@@ -130,7 +144,7 @@ export function decide(
   const decision = (wanted: number, cause: Cause, why: string, kept?: number): Decision => {
     const limits = { up: policy.maxStepUp, down: policy.maxStepDown };
     const { replicas: desired, changes } = paced(wanted, current, memory.changes ?? [], limits, now);
-    const learned = sizing && started(sizing.learned, desired - current, now);
+    const learned = sizing && withStarted(sizing.learned, desired - current, now);
     return {
       desired,
       cause: desired === current && desired !== wanted ? 'WithinWindow' : cause,
@@ -139,13 +153,22 @@ export function decide(
       bounds,
       lookAt: bounds.until,
       advice: sizing?.advice,
+      startMs: startTime((learned ?? starting).start, policy.targetWaitMs),
       numbers: {
         ...numbers,
         ...(numbers.tasksPerReplica !== undefined && { plain }),
         wanted,
         ...(kept !== undefined && { kept }),
       },
-      memory: { since, inherited, knownAt: now, needs, changes, learned: learned ?? memory.learned },
+      memory: {
+        since,
+        inherited,
+        knownAt: now,
+        needs,
+        changes,
+        learned: learned ?? memory.learned,
+        starting: sizing ? undefined : withStarted(starting, desired - current, now),
+      },
     };
   };
 
@@ -195,42 +218,6 @@ function sizingFor(
   if (waitMs === undefined || !counters) return undefined;
   const wish = { waitMs, slots, windowMs, forecast, ...bounds };
   return size(wish, { now, waiting, inFlight, due, dueSoon, counters, wanted, ready }, memory.learned);
-}
-
-/** As it is, or where the user wants it; down only by draining, which takes a queue that can be read. */
-function paused({ pause }: Policy, sample: Sample, bounds: BoundsNow, numbers: Numbers): Decision {
-  const { current } = numbers;
-  const wanted = pause?.replicas ?? current;
-  const blind = sample.kind === 'unknown' && wanted < current;
-  const desired = blind ? current : wanted;
-  const held = blind ? `, ${wanted} once the queue can be read (${sample.why})` : '';
-  const reason = `${desired === current ? current : `${current}→${desired}`}: paused${pause ? ` by ${pause.by}` : ''}${held}`;
-  const rest = { limited: undefined, bounds, lookAt: bounds.until, numbers, memory: noMemory };
-  return { desired, cause: 'Paused', reason, ...rest };
-}
-
-function withoutSample(
-  policy: Policy,
-  bounds: BoundsNow,
-  sample: Sample & { kind: 'unknown' },
-  there: { readonly current: number; readonly ready: number },
-  memory: Memory,
-  now: number,
-): Decision {
-  const { fallback } = policy;
-  const { why } = sample;
-  const { current } = there;
-  const blindFor = now - (memory.knownAt ?? memory.since ?? now);
-  const held = Math.max(current, bounds.minReplicas);
-  const numbers = numbersOf(policy, bounds, sample, there);
-  const rest = { limited: undefined, bounds, lookAt: bounds.until, numbers, memory };
-  if (fallback && blindFor >= fallback.afterMs && fallback.replicas > held) {
-    const reason = `${current}→${fallback.replicas}: fallback, the queue could not be read for ${seconds(blindFor)} (${why})`;
-    return { desired: fallback.replicas, cause: 'Fallback', reason, ...rest };
-  }
-  const reason =
-    held > current ? `${current}→${held}: ${boundWords('min', bounds)}, ${why}` : `${held}: held, ${why}`;
-  return { desired: held, cause: 'Unknown', reason, ...rest };
 }
 
 /** Adds a need and drops what it overtakes and what is older than the window: what is first is the window's highest. */

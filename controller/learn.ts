@@ -138,8 +138,28 @@ export function settleStarts(
   return { starts: left, start: learned, tookMs };
 }
 
+/** How long replicas take to start, and those that are on their way. */
+export interface Starts {
+  readonly start: Start | undefined;
+  readonly starts: readonly Starting[];
+  /** Replicas that were up at the last look. */
+  readonly ready: number;
+}
+
+/** After a look at which so many replicas were wanted and up. */
+export function learnStarts(before: Starts | undefined, wanted: number, up: number, now: number): Starts {
+  const ready = Math.min(up, wanted);
+  const came = { starting: wanted - ready, up: Math.max(0, ready - (before?.ready ?? ready)), now };
+  return { ...settleStarts(before?.starts ?? [], before?.start, came), ready };
+}
+
+/** Replicas that were asked for are on their way from now on. */
+export function withStarted<T extends Starts>(before: T, replicas: number, now: number): T {
+  return replicas > 0 ? { ...before, starts: [...before.starts, { at: now, replicas }] } : before;
+}
+
 /** How long to reckon with, ms. Unknown, a start counts as 2 s, or as half of the target if that is less. */
-export function startTime(start: Start | undefined, waitMs: number): number {
+export function startTime(start: Start | undefined, waitMs = Infinity): number {
   return start ? start.mean + start.deviation : Math.min(2_000, waitMs / 2);
 }
 

@@ -6,7 +6,7 @@ import { demandAt, waitsOf, withLook, type Curve } from './arrivals.ts';
 import type { Forecast } from './forecast.ts';
 import { withValue, type Histogram } from './histogram.ts';
 import { neverIdle, type Idle } from './idle.ts';
-import { learnService, restOf, settleStarts, type Service, type Start, type Starting } from './learn.ts';
+import { learnService, learnStarts, restOf, type Service, type Starts } from './learn.ts';
 
 /** Counters since ever of one queue. */
 export interface Counters {
@@ -41,16 +41,13 @@ export interface Wish {
   readonly maxReplicas: number;
 }
 
-export interface Learned {
+export interface Learned extends Starts {
   /** The last look, ms, and what was seen. */
   readonly at: number;
   readonly counters: Counters;
-  readonly ready: number;
   readonly inFlight: number;
   readonly curve: Curve;
   readonly service: Service | undefined;
-  readonly start: Start | undefined;
-  readonly starts: readonly Starting[];
   readonly idle: Idle;
   /** What was needed or kept at the last look. */
   readonly held: number;
@@ -96,11 +93,6 @@ export function learn({ waitMs, slots }: Wish, seen: Look, before: Learned | und
   );
   const tasks = before ? Math.max(0, done(counters) - done(before.counters)) : 0;
   const took = before ? (counters.serviceUs - before.counters.serviceUs) / 1_000 : 0;
-  const { starts, start } = settleStarts(before?.starts ?? [], before?.start, {
-    starting: wanted - ready,
-    up: Math.max(0, ready - (before?.ready ?? ready)),
-    now,
-  });
   let { waits = [], over = 0 } = before ?? {};
   for (const taken of waitsOf(curve)) {
     waits = withValue(waits, taken.waitMs / WAIT_UNIT_MS, taken.tasks, REMEMBERED_TASKS);
@@ -111,12 +103,10 @@ export function learn({ waitMs, slots }: Wish, seen: Look, before: Learned | und
   return {
     at: now,
     counters,
-    ready,
+    ...learnStarts(before, wanted, seen.ready, now),
     inFlight,
     curve,
     service: learnService(before?.service, tasks, took),
-    start,
-    starts,
     idle: before?.idle ?? neverIdle,
     held: before?.held ?? 0,
     forecast: before?.forecast,
@@ -141,11 +131,6 @@ export function floorsAfter(
   const deviation = Math.sqrt(service.variance);
   const demand = demandAt(curve, curve.length - 1, service.mean, waitMs + spare, deviation);
   return withValue(floors, demand / slots, came, REMEMBERED_ARRIVALS);
-}
-
-/** After the decision: replicas that it asked for are on their way from now on. */
-export function started(learned: Learned, replicas: number, now: number): Learned {
-  return replicas > 0 ? { ...learned, starts: [...learned.starts, { at: now, replicas }] } : learned;
 }
 
 function done({ completed, failed, retried }: Counters): number {

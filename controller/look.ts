@@ -23,16 +23,19 @@ export interface LookOptions {
 }
 
 const ANSWER_MS = 3_000;
+/** Counted as within the horizon too: clocks differ, and a round trip takes time, ms. */
+const LENIENCE_MS = 50;
 
-/** Never rejects. */
+/** Counts what falls due within `horizonMs`. Never rejects. */
 export async function lookAt(
   { redis, explain, log }: LookOptions,
   queues: readonly QueueKeys[],
+  horizonMs: number,
 ): Promise<Looked> {
   const unknown = (reason: 'WrongKeyType' | 'Unreachable', why: string) =>
     ({ sampled: { kind: 'unknown', reason, why }, quiet: [] }) as const;
   try {
-    const reading = Promise.all(queues.map((keys) => sampleQueue(redis, keys)));
+    const reading = Promise.all(queues.map((keys) => sampleQueue(redis, keys, horizonMs + LENIENCE_MS)));
     const samples = await within(ANSWER_MS, reading, 'the sample');
     for (const [i, { expired, suspects, workers }] of samples.entries()) {
       const keys = queues[i];

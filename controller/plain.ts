@@ -6,9 +6,9 @@ export const DEFAULT_TASKS_PER_REPLICA = 5;
 /** Replicas, before the bounds; 0 where the user did not ask for the rule and another can decide. */
 export function plainRule(
   { tasksPerReplica }: Policy,
-  { waiting, inFlight, due }: Sample & { kind: 'known' },
+  { waiting, inFlight, due, dueSoon = 0 }: Sample & { kind: 'known' },
   otherDecides: boolean,
 ): number {
   if (tasksPerReplica === undefined && otherDecides) return 0;
-  return Math.ceil((waiting + inFlight + due) / (tasksPerReplica ?? DEFAULT_TASKS_PER_REPLICA));
+  return Math.ceil((waiting + inFlight + due + dueSoon) / (tasksPerReplica ?? DEFAULT_TASKS_PER_REPLICA));
 }

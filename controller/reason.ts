@@ -7,11 +7,11 @@ import type { Sizing } from './sizing.ts';
 /** What there is to do, and by which rule it counts. */
 export function workWords(
   policy: Policy,
-  { waiting, inFlight, due }: Sample & { kind: 'known' },
+  { waiting, inFlight, due, dueSoon = 0 }: Sample & { kind: 'known' },
   sizing: Sizing | undefined,
 ): string {
   const { tasksPerReplica = DEFAULT_TASKS_PER_REPLICA, targetWaitMs = 0 } = policy;
-  const dueToo = due > 0 ? `, ${due} due` : '';
+  const dueToo = (due > 0 ? `, ${due} due` : '') + (dueSoon > 0 ? `, ${dueSoon} due soon` : '');
   if (sizing?.serviceMs === undefined) {
     const tasks = tasksPerReplica === 1 ? '1 task a replica' : `${tasksPerReplica} tasks a replica`;
     return `${waiting} waiting, ${inFlight} in flight${dueToo}, ${tasks}`;

@@ -117,7 +117,7 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
       state.held = done.held?.reason;
       reporter.grace(pool, target.grace, state.graceMissing);
       state.graceMissing = target.grace?.missing;
-      redis?.sampler.setActive(key, isActive(done, sampled));
+      redis?.sampler.setActive(key, isActive(done, sampled), done.decision.startMs);
       reporter.scaled(pool, done);
       const { observation, observed } = observe({ now: clock.now(), sampled, step: done }, state.observed);
       state.observed = observed;

@@ -13,6 +13,7 @@ import type { QueueKeys } from '../queue/keys.ts';
 import { defineScripts } from '../queue/scripts.ts';
 import type { Logger } from '../runtime/log.ts';
 import { watchEviction } from './eviction.ts';
+import { createAlarms } from './alarms.ts';
 import { lookAt, sweepAll, type Looked } from './look.ts';
 import { nextTurn } from './spread.ts';
 import { createTrickle } from './trickle.ts';
@@ -38,8 +39,11 @@ export interface Sampler extends AsyncDisposable {
   add(id: string, queues: readonly QueueKeys[]): void;
   remove(id: string): void;
   latest(id: string): Sampled;
-  /** Whether something happens at `id`: then it is sampled often. */
-  setActive(id: string, active: boolean): void;
+  /**
+   * Whether something happens at `id`: then it is sampled often. Delayed tasks that fall due within `horizonMs` count as due
+   * soon, and the sampler looks in the moment when the first of them does.
+   */
+  setActive(id: string, active: boolean, horizonMs: number): void;
   readonly wakeMode: WakeMode;
   /** Why the server may lose tasks by itself, in words; `undefined` when it does not. */
   readonly evictionRisk: string | undefined;
@@ -61,6 +65,7 @@ export interface SamplerOptions {
 interface Entry {
   readonly queues: readonly QueueKeys[];
   active: boolean;
+  horizonMs: number;
   sampled: Looked['sampled'];
   quiet: Looked['quiet'];
   /** A look is on its way. */
@@ -88,6 +93,7 @@ export function createSampler(options: SamplerOptions): Sampler {
   /** By queue, who samples it. */
   const users = new Map<string, Set<string>>();
   const others = createTrickle({ run: look });
+  const alarms = createAlarms((id) => void look(id));
   let lastError: Error | undefined;
   /** The first attempt to connect has ended, well or not. */
   const tried = Promise.withResolvers<void>();
@@ -145,8 +151,10 @@ export function createSampler(options: SamplerOptions): Sampler {
         entry.sampled.kind === 'unknown' ||
         wake.mode === 'Polling' ||
         isPaused(entry) ||
-        fellDue(entry, now);
+        momentOf(entry) <= now;
       if (now >= (often ? entry.lastLook + 0.9 * pollMs : entry.safetyAt)) due.push(id);
+      else if (momentOf(entry) > now && momentOf(entry) <= now + pollMs)
+        alarms.set(id, momentOf(entry) - now);
     }
     others.add(due);
   }
@@ -155,11 +163,11 @@ export function createSampler(options: SamplerOptions): Sampler {
   const isPaused = ({ sampled }: Entry): boolean =>
     sampled.kind === 'known' && sampled.sample.pausedQueues > 0;
 
-  /** A delayed task's time has come since the last look, or the end of a lease that should have been renewed. */
-  function fellDue({ sampled, lastLook }: Entry, now: number): boolean {
-    if (sampled.kind !== 'known') return false;
-    const { nextDue = Infinity, nextExpiry = Infinity } = sampled.sample;
-    return sampled.sample.now + (now - lastLook) >= Math.min(nextDue, nextExpiry);
+  /** When a delayed task comes within the horizon, or a lease ends that should have been renewed, by performance.now(). */
+  function momentOf({ sampled, lastLook, horizonMs }: Entry): number {
+    if (sampled.kind !== 'known') return Infinity;
+    const { now, nextDue = Infinity, nextExpiry = Infinity } = sampled.sample;
+    return lastLook + Math.min(nextDue - horizonMs, nextExpiry) - now;
   }
 
   /** Never rejects. */
@@ -176,7 +184,7 @@ export function createSampler(options: SamplerOptions): Sampler {
     entry.safetyAt = nextTurn(id, entry.lastLook, safetyMs);
     const { woken } = entry;
     entry.woken = false;
-    const { sampled, quiet } = await lookAt(looking, entry.queues);
+    const { sampled, quiet } = await lookAt(looking, entry.queues, entry.horizonMs);
     entry.looking = false;
     if (entries.get(id) !== entry) return;
     entry.sampled = withWake(sampled, entry.wokenAt);
@@ -244,7 +252,7 @@ export function createSampler(options: SamplerOptions): Sampler {
       setUsed(id, queues);
       const still = { looking: false, lookAgain: false, sweeping: false, woken: false, wokenAt: undefined };
       const never = { lastLook: -Infinity, safetyAt: -Infinity };
-      entries.set(id, { queues, quiet: [], sampled: notYet, active: true, ...never, ...still });
+      entries.set(id, { queues, quiet: [], sampled: notYet, active: true, horizonMs: 0, ...never, ...still });
       others.add([id]);
     },
     remove: (id) => {
@@ -253,14 +261,15 @@ export function createSampler(options: SamplerOptions): Sampler {
       others.drop(id);
     },
     latest: (id) => entries.get(id)?.sampled ?? notYet,
-    setActive: (id, active) => {
+    setActive: (id, active, horizonMs) => {
       const entry = entries.get(id);
-      if (entry) entry.active = active;
+      if (entry) Object.assign(entry, { active, horizonMs });
     },
     [Symbol.asyncDispose]: async () => {
       clearInterval(timer);
       eviction[Symbol.dispose]();
       others[Symbol.dispose]();
+      alarms[Symbol.dispose]();
       entries.clear();
       await Promise.all([wake[Symbol.asyncDispose](), closeRedis(redis)]);
     },

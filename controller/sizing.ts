@@ -66,7 +66,8 @@ export function size(wish: Wish, seen: Look, before: Learned | undefined): Sizin
         ...cohorts(curve, waiting, now),
         ...(due > 0 ? [{ before: waiting, until: waiting + due, oldest: 0, youngest: 0 }] : []),
       ],
-      coming: rateOf(curve, now, Math.max(waitMs, 2 * startMs)) * startMs + seen.dueSoon,
+      coming: rateOf(curve, now, Math.max(waitMs, 2 * startMs)) * startMs,
+      dueSoon: seen.dueSoon,
       inFlight,
       ready: learned.ready * slots,
       starting: learned.starts.map(({ at, replicas }) => ({
@@ -83,7 +84,7 @@ export function size(wish: Wish, seen: Look, before: Learned | undefined): Sizin
       caution: CAUTION,
     },
   );
-  const work = waiting + inFlight + due;
+  const work = waiting + inFlight + due + seen.dueSoon;
   const missing = more > 0 ? Math.ceil(more / slots - TOLERANCE) : 0;
   const lazy = Math.max(enough, lazyDemand(curve, now, serviceMs, waitMs));
   const needed = Math.max(

@@ -112,5 +112,5 @@ export function isActive({ replicas, decision, held }: Step, sampled: Sampled): 
     (decision.cause === 'Paused' && decision.desired === replicas.wanted) ||
     (decision.cause === 'ScaleDown' && held !== undefined);
   const settled = still && replicas.wanted === replicas.existing && leaving === 0;
-  return runnable.waiting + inFlight + runnable.due > 0 || !settled;
+  return runnable.waiting + inFlight + runnable.due + runnable.dueSoon > 0 || !settled;
 }

@@ -2,8 +2,8 @@
 import type { QueueCounters, QueueSample } from './sample.ts';
 
 export interface PoolSample extends Omit<QueueSample, 'busy'> {
-  /** Of the waiting and due tasks, those that workers may take: the ones of queues that are not paused. */
-  readonly runnable: { readonly waiting: number; readonly due: number };
+  /** Of the waiting and due tasks, and those due soon, those that workers may take: the ones of queues that are not paused. */
+  readonly runnable: { readonly waiting: number; readonly due: number; readonly dueSoon: number };
   /** How many of the queues are paused. */
   readonly pausedQueues: number;
 }
@@ -36,6 +36,7 @@ export function combineSamples(samples: readonly QueueSample[]): PoolSample {
     inFlight: sum((sample) => sample.inFlight),
     delayed: sum((sample) => sample.delayed),
     due: sum((sample) => sample.due),
+    dueSoon: sum((sample) => sample.dueSoon),
     nextDue: earliest('nextDue'),
     nextExpiry: earliest('nextExpiry'),
     dead: sum((sample) => sample.dead),
@@ -49,6 +50,7 @@ export function combineSamples(samples: readonly QueueSample[]): PoolSample {
     runnable: {
       waiting: open.reduce((total, sample) => total + sample.waiting, 0),
       due: open.reduce((total, sample) => total + sample.due, 0),
+      dueSoon: open.reduce((total, sample) => total + sample.dueSoon, 0),
     },
     pausedQueues: samples.length - open.length,
   };

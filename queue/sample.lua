@@ -1,12 +1,13 @@
 -- What the controller needs to know of one queue, at one instant.
 --
 -- KEYS  1 queue  2 result  3 workers  4 load  5 delayed  6 dead  7 stats  8 paused  9 expiry  10 suspects  11 leaving
--- ARGV  1 buckets of slow tasks (slow.ts)
+-- ARGV  1 buckets of slow tasks (slow.ts)  2 how far to look ahead for delayed tasks, ms
 -- Returns  {Redis time in ms, tasks waiting (suspects included) or an error in words, type of the result key, delayed, due by now,
 --           when the next delayed task falls due in ms or '', dead letters, tasks in flight,
 --           workers that hold any, workers, workers whose lease is over, {taken, completed, failed, retried, recovered, fenced,
 --           serviceUs, cancelled}, paused?, whether sweep.lua has something to do, suspects,
---           workers that are to drain, {tasks in slow bucket 1, …}, when the first lease ends in ms or ''}
+--           workers that are to drain, {tasks in slow bucket 1, …}, when the first lease ends in ms or '',
+--           delayed tasks that fall due from now on within ARGV 2}
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local length = redis.pcall('LLEN', KEYS[1])
@@ -27,4 +28,5 @@ return {now, length, redis.call('TYPE', KEYS[2]).ok, redis.call('ZCARD', KEYS[5]
     'cancelled'),
   redis.call('EXISTS', KEYS[8]), redis.call('ZCOUNT', KEYS[9], '-inf', now) > 0 and 1 or 0, suspects,
   redis.call('ZCOUNT', KEYS[11], '(' .. now, '+inf'), redis.call('HMGET', KEYS[7], unpack(slow)),
-  redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2] or ''}
+  redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2] or '',
+  redis.call('ZCOUNT', KEYS[5], '(' .. now, now + tonumber(ARGV[2]))}

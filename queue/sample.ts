@@ -29,6 +29,8 @@ export interface QueueSample {
   readonly delayed: number;
   /** Of the delayed, those whose time has come but that no worker has moved to the queue yet. */
   readonly due: number;
+  /** Those whose time comes within the horizon. */
+  readonly dueSoon: number;
   /** When the next delayed task falls due, ms of Redis time. */
   readonly nextDue: number | undefined;
   readonly dead: number;
@@ -48,8 +50,11 @@ export interface QueueSample {
   readonly slow: readonly number[];
 }
 
-/** One consistent look at a queue. Throws `WrongKeyType` when the queue or the result key holds something else. */
-export async function sampleQueue(redis: Redis, keys: QueueKeys): Promise<QueueSample> {
+/**
+ * One consistent look at a queue, and ahead at what falls due within `horizonMs`. Throws `WrongKeyType` when the queue or the
+ * result key holds something else.
+ */
+export async function sampleQueue(redis: Redis, keys: QueueKeys, horizonMs = 0): Promise<QueueSample> {
   const reply = (await script(redis, 'sample')(
     keys.queue,
     keys.result,
@@ -63,6 +68,7 @@ export async function sampleQueue(redis: Redis, keys: QueueKeys): Promise<QueueS
     keys.suspects,
     keys.leaving,
     SLOW_BUCKETS,
+    Math.round(horizonMs),
   )) as [
     number,
     number | Buffer,
@@ -82,6 +88,7 @@ export async function sampleQueue(redis: Redis, keys: QueueKeys): Promise<QueueS
     number,
     (Buffer | null)[],
     Buffer,
+    number,
   ];
   const [
     now,
@@ -102,6 +109,7 @@ export async function sampleQueue(redis: Redis, keys: QueueKeys): Promise<QueueS
     leaving,
     slow,
     nextExpiry,
+    dueSoon,
   ] = reply;
   if (typeof length !== 'number') throw new WrongKeyType(keys.queue, 'a list', length.toString());
   if (!['hash', 'none'].includes(resultType.toString()))
@@ -124,6 +132,7 @@ export async function sampleQueue(redis: Redis, keys: QueueKeys): Promise<QueueS
     busy,
     delayed,
     due,
+    dueSoon,
     dead,
     workers,
     expired,

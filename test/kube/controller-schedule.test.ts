@@ -32,10 +32,10 @@ afterAll(async () => {
 async function create(spec: Json, annotations: Json = {}) {
   const ref: ObjectRef = { namespace: await world.namespace(), name: 'tiles' };
   const queue = ref.namespace;
-  const { metadata, ...rest } = poolManifest(ref.name, world.redis, { queue, ...spec });
+  const manifest = poolManifest(ref.name, world.redis, { queue, ...spec });
   await world.objects.create(POOLS, ref.namespace, {
-    ...rest,
-    metadata: { ...(metadata as Json), annotations },
+    ...manifest,
+    metadata: { ...(manifest['metadata'] as Json), annotations },
   });
   const pool = (): Promise<WorkerPool> => world.objects.get(POOLS, ref);
   const wanted = async (): Promise<number> => (await world.objects.get(DEPLOYMENTS, ref)).spec?.replicas ?? 0;
@@ -46,6 +46,19 @@ async function create(spec: Json, annotations: Json = {}) {
     push: (count: number) => redis.lpush(queue, ...Array.from({ length: count }, (_, i) => `task${i}`)),
     asked: (count: number, withinMs = bounded.withinMs) =>
       eventually(async () => expect(await wanted()).toBe(count), { ...bounded, withinMs }),
+    /** The pods that are asked for are up. */
+    up: async (): Promise<void> => {
+      const { metadata } = await world.objects.get(DEPLOYMENTS, ref);
+      const replicas = await wanted();
+      const counts = {
+        replicas,
+        readyReplicas: replicas,
+        availableReplicas: replicas,
+        updatedReplicas: replicas,
+      };
+      const status = { observedGeneration: metadata.generation, ...counts };
+      await world.objects.patch(DEPLOYMENTS, ref, { status }, 'status');
+    },
     annotate: (change: Json) => world.objects.patch(POOLS, ref, { metadata: { annotations: change } }),
     edit: (change: Json) => world.objects.patch(POOLS, ref, { spec: change }),
     told: async (): Promise<string[]> =>
@@ -91,6 +104,32 @@ describe.concurrent('schedules', () => {
     await pool.asked(4);
     await eventually(async () => expect(await pool.ready()).toMatch(/^True Scaling/), bounded);
   });
+});
+
+test.concurrent('a delayed task has its pod by the time it is due, by what starts took', async () => {
+  const pool = await create({ scaling: { tasksPerReplica: 1, scaleDown: { window: '0s' } } });
+  await pool.push(1);
+  await pool.asked(1);
+  const since = performance.now();
+  await eventually(() => expect(performance.now() - since).toBeGreaterThan(6_000), bounded);
+  await pool.up();
+  await eventually(async () => expect((await pool.pool()).status?.readyReplicas).toBe(1), bounded);
+  await redis.del(pool.keys.queue);
+  await pool.asked(0);
+  const [seconds = 0] = (await redis.time()).map(Number);
+  const due = (seconds + 12) * 1_000;
+  await redis.zadd(pool.keys.delayed, due, '1:later');
+  await eventually(async () => expect((await pool.pool()).status?.delayed).toBe(1), bounded);
+  await pool.asked(1);
+  const [now = 0] = (await redis.time()).map(Number);
+  expect(now * 1_000).toBeLessThan(due);
+  await eventually(
+    async () =>
+      expect((await pool.pool()).status?.lastDecision).toBe(
+        '0→1: 0 waiting, 0 in flight, 1 due soon, 1 task a replica',
+      ),
+    bounded,
+  );
 });
 
 describe.concurrent('paused by annotation', () => {

@@ -56,7 +56,7 @@ test('an idle queue is not polled, and a push is seen within milliseconds all th
   sampler.add('p', [keys]);
   await eventually(() => expect(sampler.wakeMode).toBe('Tracking'));
   await known(sampler, 'p', { waiting: 0 });
-  sampler.setActive('p', false);
+  sampler.setActive('p', false, 0);
   await eventually(async () => {
     const before = seen.length;
     await new Promise((resolve) => void setTimeout(resolve, 200));
@@ -83,10 +83,30 @@ test('an idle queue whose delayed task falls due is looked at then', async () =>
   sampler.add('p', [keys]);
   await eventually(() => expect(sampler.wakeMode).toBe('Tracking'));
   await known(sampler, 'p', { waiting: 0 });
-  sampler.setActive('p', false);
+  sampler.setActive('p', false, 0);
   await redis.zadd(keys.delayed, (await redisNow(redis)) + 1_000, delayedMember('1', 'x'));
   await known(sampler, 'p', { delayed: 1 });
   await known(sampler, 'p', { due: 1 });
+});
+
+test('an idle queue is looked at when a delayed task comes within the horizon, without polling', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  const keys = freshKeys();
+  await using sampling = sample(server.address, { safetyMs: 600_000 });
+  const { sampler, seen } = sampling;
+  sampler.add('p', [keys]);
+  await eventually(() => expect(sampler.wakeMode).toBe('Tracking'));
+  await known(sampler, 'p', { waiting: 0 });
+  sampler.setActive('p', false, 60_000);
+  const due = (await redisNow(redis)) + 61_000;
+  await redis.zadd(keys.delayed, due, delayedMember('1', 'x'), due + 3_600_000, delayedMember('2', 'y'));
+  await known(sampler, 'p', { delayed: 2, dueSoon: 0, runnable: { dueSoon: 0 } });
+  const looks = seen.length;
+  await known(sampler, 'p', { delayed: 2, due: 0, dueSoon: 1, runnable: { dueSoon: 1 } });
+  expect(seen.length).toBeLessThan(looks + 5);
+  const { sampled } = seen.at(-1) ?? {};
+  expect(sampled?.kind === 'known' && sampled.sample.now - (due - 60_000)).toBeGreaterThan(-60);
 });
 
 test('a worker whose lease is over is recovered', async () => {
@@ -154,7 +174,7 @@ test('a queue that two pools share is listened to until both are gone', async ()
   sampler.add('b', [keys]);
   for (const id of ['a', 'b']) {
     await known(sampler, id, { waiting: 0 });
-    sampler.setActive(id, false);
+    sampler.setActive(id, false, 0);
   }
   await eventually(() => expect(sampler.wakeMode).toBe('Tracking'));
   sampler.remove('a');

@@ -10,7 +10,7 @@ const times: Times = {
   startMs: 4_500,
   caution: 1,
 };
-const none: Load = { cohorts: [], coming: 0, inFlight: 0, ready: 0, starting: [] };
+const none: Load = { cohorts: [], coming: 0, dueSoon: 0, inFlight: 0, ready: 0, starting: [] };
 const burst = (tasks: number, age = 0): Load['cohorts'] => [
   { before: 0, until: tasks, oldest: age, youngest: age },
 ];

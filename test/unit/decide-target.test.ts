@@ -103,6 +103,8 @@ describe('a decision', () => {
     const known = look(0, 0, 1_000, 1_000) as Sample & { kind: 'known' };
     const due = decide(policy, { ...known, due: 200 }, 0, memory, 1_000_500).desired;
     expect(due).toBeGreaterThan(20);
+    expect(decide(policy, { ...known, dueSoon: 1 }, 0, memory, 1_000_500)).toMatchObject({ desired: 1 });
+    expect(decide(policy, { ...known, dueSoon: 200 }, 0, memory, 1_000_500).desired).toBeGreaterThan(15);
     const busy = look(1, 5, 1_006, 1_000) as Sample & { kind: 'known' };
     const soon = decide(policy, { ...busy, dueSoon: 300 }, 5, memory, 1_000_500).desired;
     expect(soon).toBeGreaterThan(decide(policy, busy, 5, memory, 1_000_500).desired);

@@ -186,6 +186,26 @@ describe('a sample that failed is no zero', () => {
   });
 });
 
+describe('delayed tasks that fall due while a replica starts', () => {
+  const soon = (dueSoon: number): Sample => ({ ...known(0), dueSoon }) as Sample;
+  test('count as tasks do', () =>
+    expect(decide(policy, soon(6), 0, seasoned, 0)).toMatchObject({
+      desired: 2,
+      reason: '0→2: 0 waiting, 0 in flight, 6 due soon, 5 tasks a replica',
+    }));
+
+  test('how far to look ahead is learned from replicas as they come up', () => {
+    const look = (sample: Sample, current: number, ready: number, memory: Memory, now: number) =>
+      decide(policy, sample, current, memory, now, ready);
+    const asked = look(known(1), 0, 0, seasoned, 0);
+    expect(asked).toMatchObject({ desired: 1, startMs: 2_000 });
+    const waiting = look(known(1), 1, 0, asked.memory, 4_000);
+    const up = look(known(1), 1, 1, waiting.memory, 8_000);
+    expect(up.startMs).toBe(10_000);
+    expect(look(unknown, 1, 1, up.memory, 9_000).startMs).toBe(10_000);
+  });
+});
+
 test('paused: whatever the queue says, and it learns nothing meanwhile', () => {
   const decision = decide({ ...policy, paused: true }, known(50), 3, seasoned, 0);
   expect(decision).toMatchObject({ desired: 3, cause: 'Paused', memory: noMemory });

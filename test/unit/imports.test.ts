@@ -27,6 +27,7 @@ const pure = new Set([
   'controller/explain.ts',
   'controller/forecast.ts',
   'controller/histogram.ts',
+  'controller/hold.ts',
   'controller/idle.ts',
   'controller/insight.ts',
   'controller/learn.ts',

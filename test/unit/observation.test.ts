@@ -37,6 +37,7 @@ function sampleOf({ at, waiting = 0, inFlight = 0, counted = [0, 0, 0, 0, 0] }: 
     counters: { taken, completed, failed, retried, serviceUs: service * 1e6, ...none },
     suspects: 0,
     due: 0,
+    dueSoon: 0,
     nextDue: undefined,
     nextExpiry: undefined,
     paused: false,
@@ -45,7 +46,7 @@ function sampleOf({ at, waiting = 0, inFlight = 0, counted = [0, 0, 0, 0, 0] }: 
     overdue: false,
     leaving: 0,
     slow: [],
-    runnable: { waiting, due: 0 },
+    runnable: { waiting, due: 0, dueSoon: 0 },
     pausedQueues: 0,
   };
 }
@@ -59,6 +60,7 @@ function stepOf({ wanted = 0, ready = wanted, scaledTo }: Look): Step {
     limited: undefined,
     bounds: { minReplicas: 0, maxReplicas: 10, on: [], minBy: undefined, maxBy: undefined, until: undefined },
     lookAt: undefined,
+    startMs: 0,
     numbers: { current: wanted, ready, bounds: { minReplicas: 0, maxReplicas: 10 } },
     memory: noMemory,
   };

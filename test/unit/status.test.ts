@@ -26,6 +26,7 @@ const sample: QueueSample = {
   busy: 0,
   delayed: 1,
   due: 0,
+  dueSoon: 0,
   nextDue: undefined,
   dead: 2,
   workers: 0,
@@ -175,6 +176,7 @@ describe('a pool with a target wait', () => {
       memory,
       bounds,
       lookAt: undefined,
+      startMs: 0,
       numbers: { current: 3, ready: 3, bounds: { minReplicas: 0, maxReplicas: 10 } },
       ...of,
     };

@@ -1,0 +1,38 @@
+/** Decisions that do not go by the queue: a pause, and a queue that cannot be read. Pure. */
+import type { Decision, Policy, Sample } from './decide.ts';
+import type { Numbers } from './numbers.ts';
+import { boundWords, seconds } from './reason.ts';
+import type { BoundsNow } from './schedule.ts';
+
+type Held = Pick<Decision, 'desired' | 'cause' | 'reason' | 'limited' | 'numbers'>;
+
+/** As it is, or where the user wants it; down only by draining, which takes a queue that can be read. */
+export function paused({ pause }: Policy, sample: Sample, numbers: Numbers): Held {
+  const { current } = numbers;
+  const wanted = pause?.replicas ?? current;
+  const blind = sample.kind === 'unknown' && wanted < current;
+  const desired = blind ? current : wanted;
+  const held = blind ? `, ${wanted} once the queue can be read (${sample.why})` : '';
+  const reason = `${desired === current ? current : `${current}→${desired}`}: paused${pause ? ` by ${pause.by}` : ''}${held}`;
+  return { desired, cause: 'Paused', reason, limited: undefined, numbers };
+}
+
+/** Holds what there is, and after a while raises it to the fallback; never lowers anything. */
+export function withoutSample(
+  { fallback }: Policy,
+  bounds: BoundsNow,
+  why: string,
+  numbers: Numbers,
+  blindFor: number,
+): Held {
+  const { current } = numbers;
+  const held = Math.max(current, bounds.minReplicas);
+  const rest = { limited: undefined, numbers };
+  if (fallback && blindFor >= fallback.afterMs && fallback.replicas > held) {
+    const reason = `${current}→${fallback.replicas}: fallback, the queue could not be read for ${seconds(blindFor)} (${why})`;
+    return { desired: fallback.replicas, cause: 'Fallback', reason, ...rest };
+  }
+  const reason =
+    held > current ? `${current}→${held}: ${boundWords('min', bounds)}, ${why}` : `${held}: held, ${why}`;
+  return { desired: held, cause: 'Unknown', reason, ...rest };
+}
