@@ -93,6 +93,29 @@ test('an edit of the template rolls out, and replicas stay as they are', async (
   );
 });
 
+test('kubectl wait for Ready speaks of the spec as it is now', async () => {
+  await start();
+  const { metadata } = await edit({
+    template: { spec: { containers: [{ name: 'worker', image: 'worker:3' }] } },
+  });
+  const wait = ['wait', 'wp/tiles', '-n', ref.namespace, '--for=condition=Ready', '--timeout=10s'];
+  expect(await world.server.kubectl(wait)).toContain('condition met');
+  expect(worker(await deployment())?.image).toBe('worker:3');
+  for (const { type, observedGeneration } of (await pool()).status?.conditions ?? [])
+    expect(observedGeneration, type).toBe(metadata.generation);
+});
+
+test('kubectl scale sets a floor, and gives it back', async () => {
+  await start({ scaling: { scaleDown: { window: '0s' } } });
+  const scale = (replicas: number): Promise<string> =>
+    world.server.kubectl(['scale', 'wp/tiles', '-n', ref.namespace, `--replicas=${replicas}`]);
+  await scale(3);
+  await replicasAre(3);
+  await eventually(async () => expect((await pool()).status?.replicas).toBe(3), bounded);
+  await scale(0);
+  await replicasAre(0);
+});
+
 describe('by hand', () => {
   const container = { name: 'worker', image: 'worker:1' };
   const ours: [what: string, change: Json, holds: (now: Deployment) => unknown, value: unknown][] = [
