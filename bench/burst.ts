@@ -9,7 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { table } from '../cli/table.ts';
 import { queueKeys } from '../queue/keys.ts';
 import { SYSTEM } from '../test/support/kind-install.ts';
-import { squares, squaresTemplate } from '../test/support/squares.ts';
+import { squares, squaresTemplate, type Answer } from '../test/support/squares.ts';
 import { goalLines, goalRows, rounded, type Goal } from './figures.ts';
 import { raisedAt, startKind, untilGone, type KindBench, type PodLife } from './kind.ts';
 import type { Bench } from './report.ts';
@@ -21,13 +21,18 @@ const LOOK_MS = 10;
 const STUCK_MS = 180_000;
 const REST_MS = 2_000;
 
-/** Each of them what a user would write. */
+/** Each of them what a user would write: by a target alone, by a target or a number and with no patience. */
 const settings = [
   { pool: 'target', says: 'targetWait: 10s', scaling: { targetWait: '10s' } },
   {
+    pool: 'brief',
+    says: 'targetWait: 10s, window: 2s',
+    scaling: { targetWait: '10s', scaleDown: { window: '2s' } },
+  },
+  {
     pool: 'plain',
-    says: 'tasksPerReplica: 5, window: 5s',
-    scaling: { tasksPerReplica: 5, scaleDown: { window: '5s' } },
+    says: 'tasksPerReplica: 5, window: 2s',
+    scaling: { tasksPerReplica: 5, scaleDown: { window: '2s' } },
   },
 ];
 
@@ -38,6 +43,8 @@ interface Burst {
   /** All in s since the push. */
   readonly raised: number;
   readonly begun: number;
+  /** When the last pod began its first task. */
+  readonly allBegun: number;
   readonly done: number;
   readonly asleep: number;
   readonly pods: number;
@@ -113,11 +120,15 @@ async function oneBurst(
   await untilGone(kind, pool);
   const pods = [...kind.pods.values()].filter(({ name }) => !before.has(name));
   const answers = await redis.hmget(hash, ...tasks.map(({ id }) => id));
-  const began = answers.map((text): number => (JSON.parse(text ?? 'null') as { began: number }).began);
+  const runs = answers.map((text): Answer => JSON.parse(text ?? 'null'));
+  const firsts = [...Map.groupBy(runs, (run) => run.pod).values()].map((own) =>
+    Math.min(...own.map(({ began }) => began)),
+  );
   const since = (at: number): number => (at - pushed) / 1_000;
   return {
     raised: since(await raisedAt(kind, pool, pushed)),
-    begun: since(Math.min(...began)),
+    begun: since(Math.min(...firsts)),
+    allBegun: since(Math.max(...firsts)),
     done: since(done),
     asleep: since(Math.max(...pods.map(({ gone }) => gone ?? NaN))),
     pods: pods.length,
@@ -165,6 +176,7 @@ function report(bursts: readonly Burst[]): Awaited<ReturnType<Bench>> {
     'BURST',
     'RAISED',
     'FIRST BEGUN',
+    'LAST POD',
     'DONE',
     'ASLEEP',
     'PODS',
@@ -175,7 +187,7 @@ function report(bursts: readonly Burst[]): Awaited<ReturnType<Bench>> {
   const rows = bursts.map((one) => [
     one.settings,
     one.burst,
-    ...[one.raised, one.begun, one.done, one.asleep].map((seconds) => rounded(seconds, 3)),
+    ...[one.raised, one.begun, one.allBegun, one.done, one.asleep].map((seconds) => rounded(seconds, 3)),
     one.pods,
     ...[one.podSeconds, one.podSecondsDone].map((seconds) => Math.round(seconds)),
     one.busyKilled,

@@ -6,13 +6,13 @@
  * is the private part. Both are told.
  */
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { stripTypeScriptTypes } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { bundle } from '../scripts/bundle.ts';
+import { bundleLaunched } from '../scripts/bundle.ts';
 import { workerProgram, type WorkerSettings } from '../cli/worker-program.ts';
 import { queueKeys } from '../queue/keys.ts';
 import { memoryOf, startChild, type Child, type ProcessMemory } from './child.ts';
@@ -35,7 +35,7 @@ const NAMES = { queue: 'memory', result: 'memory:result' };
 export const memory: Bench = async (options) => {
   await using server = await startBenchRedis(options.progress);
   options.progress('bundling the worker');
-  await bundle('worker');
+  await bundleLaunched();
   const growth = await measureGrowth(server, options);
   const perTask = await measureInFlight(server);
   const goals: Goal[] = [
@@ -83,7 +83,10 @@ async function startBundle(server: BenchRedis, stack: AsyncDisposableStack): Pro
   // the handler as JavaScript: Node's TypeScript support would weigh more than the worker
   const module = join(folder, 'handler.mjs');
   await writeFile(module, stripTypeScriptTypes(await readFile(`${import.meta.dirname}/handler.ts`, 'utf8')));
-  const args = [...flags.slice(0, -1), `${root}/dist/bundle/worker.js`];
+  await mkdir(join(folder, 'compiled'));
+  await copyFile(`${root}/dist/bundle/worker.body.js`, join(folder, 'worker.body.js'));
+  await copyFile(`${root}/dist/bundle/worker.launch.js`, join(folder, 'worker.js'));
+  const args = [...flags.slice(0, -1), join(folder, 'worker.js')];
   const own = workerProgram(settingsOf(server, module, 100), WORKER, process.env).env;
   const env = { ...own, NODE_COMPILE_CACHE: join(folder, 'cache') };
   await promisify(execFile)(process.execPath, [...args, '--version'], { env });

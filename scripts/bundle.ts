@@ -1,13 +1,13 @@
 /**
  * Bundles each program into one self-contained file, dist/bundle/<name>.js, and writes beside it the licenses of
  * everything that went in, <name>.licenses.txt. A program that is one file starts faster than one that resolves
- * hundreds, and start-up is scaling latency. What cannot be read beside a single file, the Lua sources and the
+ * hundreds, and start-up is scaling latency; the worker's image goes further (worker/launch.ts). What cannot be read beside a single file, the Lua sources and the
  * code of a thread, is inlined.
  */
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
 import { relative, resolve } from 'node:path';
-import { build, type Metafile, type Plugin } from 'esbuild';
+import { build, type BuildOptions, type Metafile, type Plugin } from 'esbuild';
 import { sources } from '../queue/lua.ts';
 
 const root = resolve(import.meta.dirname, '..');
@@ -111,37 +111,48 @@ function licenseOf(folder: string): string {
   return [`${manifest.name} ${manifest.version}: ${manifest.license ?? 'see below'}`, ...texts].join('\n\n');
 }
 
+/** What all bundles have in common. */
+function common(): BuildOptions & { readonly metafile: true } {
+  return {
+    absWorkingDir: root,
+    bundle: true,
+    platform: 'node',
+    target: 'node24',
+    minify: true,
+    keepNames: true,
+    legalComments: 'none',
+    define: { MILLRACE_VERSION: JSON.stringify(manifestOf(root).version) },
+    plugins: [inlineLua, inlineLeaseThread, lazyBuiltins],
+    metafile: true,
+    logLevel: 'warning',
+  };
+}
+
+function noticeFor(name: Program): string {
+  const { version, license } = manifestOf(root);
+  return `/*! Millrace ${version}, ${license}; the licenses of the packages in this file: ${name}.licenses.txt */`;
+}
+
 /**
  * Bundles one program.
  * @returns the size of the bundle in bytes.
  * @throws when esbuild refuses, with its messages.
  */
 export async function bundle(name: Program, entry = `${name}/main.ts`): Promise<number> {
-  const { version, license } = manifestOf(root);
   const outfile = resolve(outputFolder, `${name}.js`);
   const { metafile } = await build({
-    absWorkingDir: root,
+    ...common(),
     entryPoints: [entry],
     outfile,
-    bundle: true,
-    platform: 'node',
-    target: 'node24',
     format: 'esm',
-    minify: true,
-    keepNames: true,
-    legalComments: 'none',
-    define: { MILLRACE_VERSION: JSON.stringify(version) },
-    plugins: [inlineLua, inlineLeaseThread, lazyBuiltins],
     banner: {
       // what CommonJS packages expect to find around them
       js: [
-        `/*! Millrace ${version}, ${license}; the licenses of the packages in this file: ${name}.licenses.txt */`,
+        noticeFor(name),
         `import { createRequire as __createRequire } from 'node:module';`,
         `const require = __createRequire(import.meta.url);`,
       ].join('\n'),
     },
-    metafile: true,
-    logLevel: 'warning',
   });
   const rule = `\n\n${'-'.repeat(80)}\n\n`;
   writeFileSync(
@@ -149,6 +160,30 @@ export async function bundle(name: Program, entry = `${name}/main.ts`): Promise<
     `${packagesIn(metafile).map(licenseOf).join(rule)}\n`,
   );
   return metafile.outputs[relative(root, outfile)]?.bytes ?? 0;
+}
+
+/**
+ * Bundles the worker once more for its image: as the function that worker/launch.ts calls, `worker.body.js`, and that
+ * launcher, `worker.launch.js`.
+ * @throws when esbuild refuses, with its messages.
+ */
+export async function bundleLaunched(): Promise<void> {
+  await build({
+    ...common(),
+    entryPoints: ['worker/main.ts'],
+    outfile: resolve(outputFolder, 'worker.body.js'),
+    format: 'cjs',
+    banner: { js: `${noticeFor('worker')}\n(function (require, module) {` },
+    footer: { js: '})' },
+    // the version is defined, so nobody looks for it beside a file
+    logOverride: { 'empty-import-meta': 'silent' },
+  });
+  await build({
+    ...common(),
+    entryPoints: ['worker/launch.ts'],
+    outfile: resolve(outputFolder, 'worker.launch.js'),
+    format: 'cjs',
+  });
 }
 
 if (import.meta.main) {

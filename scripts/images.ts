@@ -5,7 +5,7 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { bundle } from './bundle.ts';
+import { bundle, bundleLaunched } from './bundle.ts';
 
 const root = resolve(import.meta.dirname, '..');
 
@@ -40,6 +40,7 @@ export async function buildImages(): Promise<{ worker: string; controller: strin
   const build = async (name: 'worker' | 'controller'): Promise<string> => {
     const image = `millrace/${name}:${manifest.version}`;
     await bundle(name);
+    if (name === 'worker') await bundleLaunched();
     docker(
       [
         'build',

@@ -99,6 +99,6 @@ async function main(): Promise<void> {
   log.info('stopped');
 }
 
-await runProgram('millrace-worker', main);
+// no await up here, so that the worker's image can have it as a function (launch.ts);
 // a handler that never ends must not keep a worker that has left
-process.exit();
+void runProgram('millrace-worker', main).finally(() => process.exit());

@@ -85,7 +85,7 @@ function logs({ cluster, namespace }: Release, pod: string): Promise<string> {
 
 /** Starts another worker in a pod that has been up for a while, for a second, and says how long its start took, ms. */
 async function secondStart({ cluster, namespace }: Release, pod: string, id: string): Promise<number> {
-  const program = ['node', '/usr/local/lib/millrace/worker.mjs', '--module', '/app/squares.ts', '--id', id];
+  const program = ['node', '/usr/local/lib/millrace/worker.js', '--module', '/app/squares.ts', '--id', id];
   // the exit code of `timeout` says that it had to end the program, which is what it is here for
   const script = ['sh', '-c', 'timeout 1 "$@" 2>&1 || true', 'sh', ...program];
   return startTime(await cluster.kubectl(['exec', pod, '--namespace', namespace, '--', ...script]));

@@ -1,0 +1,41 @@
+/**
+ * Starts the bundled worker in its image with what V8 compiled of it before: that halves the processor time of a start, which is
+ * scaling latency, ten times over when ten pods start on one node. Node's own compile cache holds only what was compiled
+ * before anything ran, a fifth of it.
+ *
+ * The first start that may write keeps what it has compiled by its end, which is how the image is built. Compiled code of
+ * another V8, or a file that is spoiled, is refused by V8, and the worker starts as without it.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { constants, Script } from 'node:vm';
+
+const folder = dirname(process.argv[1] ?? '');
+const program = join(folder, 'worker.body.js');
+const kept = join(folder, 'compiled', 'worker');
+
+function readKept(): Buffer | undefined {
+  try {
+    return readFileSync(kept);
+  } catch {
+    return undefined;
+  }
+}
+
+const cachedData = readKept();
+const script = new Script(readFileSync(program, 'utf8'), {
+  filename: program,
+  importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
+  ...(cachedData && { cachedData }),
+});
+if (!cachedData)
+  process.once('exit', () => {
+    try {
+      writeFileSync(kept, script.createCachedData());
+    } catch {
+      // nobody may write there: the next start takes as long as this one
+    }
+  });
+const start = script.runInThisContext() as (require: NodeJS.Require, module: { exports: object }) => void;
+start(createRequire(program), { exports: {} });
