@@ -49,7 +49,7 @@ export async function step(input: StepInput): Promise<Step> {
     sampled.kind === 'known'
       ? { kind: 'known' as const, ...sampled.sample, ...sampled.sample.runnable }
       : { kind: 'unknown' as const, why: sampled.why };
-  const decided = decide(policy, sample, replicas.wanted, memory, now, replicas.ready);
+  const decided = decide(policy, sample, replicas.wanted, memory, now, up(replicas, sampled));
   const decision = { ...decided, reason: decided.reason + pauseNote(sampled) };
   const { desired } = decision;
   const from = replicas.wanted;
@@ -95,6 +95,15 @@ function lookIn(at: number | undefined, now: number): number | undefined {
 /** Of two times that may be none. */
 export function soonest(a: number | undefined, b: number | undefined): number | undefined {
   return a === undefined || b === undefined ? (a ?? b) : Math.min(a, b);
+}
+
+/**
+ * Replicas that take tasks. A worker is registered in Redis a second or two before Kubernetes calls its pod ready, as the kubelet
+ * looks once a second and two controllers count after it. Workers that are lost stay registered until their lease ends, and
+ * are no more than there are pods.
+ */
+function up({ ready, existing }: Replicas, sampled: Sampled): number {
+  return sampled.kind === 'known' ? Math.max(ready, Math.min(sampled.sample.workers, existing)) : ready;
 }
 
 /** Tasks of paused queues ask for no workers; the words say why. */

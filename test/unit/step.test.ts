@@ -90,7 +90,10 @@ function scene(workers: Record<string, string | undefined>, wanted = Object.keys
     next: async (change = {}) => {
       const { work: inFlight, leaving } = it;
       const none = { waiting: 0, due: 0 };
-      const parts = { ...none, inFlight, leaving: leaving.size, runnable: none, pausedQueues: 0 };
+      const registered = [...it.workers.values()].filter((worker) => worker !== undefined).length;
+      const counters = { taken: 0, completed: 0, failed: 0, cancelled: 0, retried: 0, serviceUs: 0 };
+      const said = { workers: registered, leaving: leaving.size, counters };
+      const parts = { ...none, ...said, inFlight, runnable: none, pausedQueues: 0 };
       const sample = parts as unknown as PoolSample;
       const { now, absent } = it;
       const sampled = { kind: 'known' as const, sample };
@@ -102,6 +105,19 @@ function scene(workers: Record<string, string | undefined>, wanted = Object.keys
   };
   return it;
 }
+
+test('replicas are up when their workers are registered, or when Kubernetes calls them ready', async () => {
+  const target = { policy: { ...policy, targetWaitMs: 10_000 } };
+  const up = async (it: Scene): Promise<number | undefined> =>
+    (await it.next(target)).decision.memory.learned?.ready;
+  const it = scene({ a: 'idle 0', b: 'busy 1', c: undefined });
+  for (const [i, member] of it.members.entries()) it.members[i] = { ...member, ready: false };
+  expect(await up(it)).toBe(2);
+  // two that are lost and still registered, one pod that takes their place
+  it.members.splice(1);
+  expect(await up(it)).toBe(1);
+  expect(await up(scene({ a: undefined, b: undefined }))).toBe(2);
+});
 
 describe('a scale-in', () => {
   test('lowers by those that have drained, and by the others when they have', async () => {
