@@ -130,6 +130,7 @@ describe('a pool that lives', () => {
     expect(await get('{.metadata.generation}')).toBe(generation);
 
     const [header = '', row = ''] = (await kubectl('get', 'wp')).trim().split('\n');
+    expect(Math.max(header.length, row.length), header).toBeLessThanOrEqual(120);
     const columns = [
       'NAME',
       'QUEUE',
@@ -152,7 +153,8 @@ describe('a pool that lives', () => {
       'True',
       'Scaled',
     ]);
-    expect(await kubectl('get', 'all')).toContain('workerpool.millrace.dev/tiles');
+    for (const category of ['all', 'autoscaling'])
+      expect(await kubectl('get', category)).toContain('tiles');
   });
 
   test('/scale reports the replicas and sets the floor', async () => {
@@ -174,4 +176,7 @@ test('kubectl explain tells meaning and default', async () => {
   const window = (): Promise<string> => server.kubectl(['explain', 'wp.spec.scaling.scaleDown.window']);
   await expect.poll(window, { timeout: 10_000 }).toContain('Not set, it is');
   expect(await server.kubectl(['explain', 'workerpool.spec.template'])).toContain('PodTemplateSpec');
+  const all = await server.kubectl(['explain', 'workerpool.spec', '--recursive']);
+  for (const field of ['secretKeyRef', 'targetWait', 'maxStep', 'unmanaged', 'maxDeliveries', 'replicas'])
+    expect(all).toMatch(new RegExp(`^ +${field}\\t`, 'm'));
 });
