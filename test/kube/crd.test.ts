@@ -153,8 +153,7 @@ describe('a pool that lives', () => {
       'True',
       'Scaled',
     ]);
-    for (const category of ['all', 'autoscaling'])
-      expect(await kubectl('get', category)).toContain('tiles');
+    for (const category of ['all', 'autoscaling']) expect(await kubectl('get', category)).toContain('tiles');
   });
 
   test('/scale reports the replicas and sets the floor', async () => {
