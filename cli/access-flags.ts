@@ -15,6 +15,8 @@ export interface AccessFlags extends QueueFlags, ClusterFlags {
   readonly pool?: string;
   /** Which flags stand on the command line, rather than in the environment or nowhere. */
   readonly given: readonly string[];
+  /** A Redis is named, on the command line or in the environment. */
+  readonly redisNamed: boolean;
 }
 
 export function addClusterFlags(command: Command): Command {
@@ -35,6 +37,8 @@ export function addAccessFlags(command: Command, by: 'argument' | 'flag'): Comma
   );
   return addClusterFlags(command).hook('preAction', (_, action) => {
     const named = Object.keys(action.opts()).filter((name) => action.getOptionValueSource(name) === 'cli');
+    const source = (name: string): string => action.getOptionValueSource(name) ?? 'default';
+    action.setOptionValue('redisNamed', source('redis') !== 'default' || source('sentinel') !== 'default');
     const [argument] = by === 'argument' ? action.args : [];
     action.setOptionValue('given', argument === undefined ? named : [...named, 'argument']);
     if (argument !== undefined && !named.includes('pool')) action.setOptionValue('pool', argument);

@@ -1,12 +1,18 @@
 /** The commands that are about a cluster, or an installation, as a whole. */
-import { Option, type Command } from 'commander';
-import { addClusterFlags } from './access-flags.ts';
+import { Argument, Option, type Command } from 'commander';
+import { addAccessFlags, addClusterFlags } from './access-flags.ts';
 import { outputOption } from './output.ts';
 
 type Define = (name: string, description: string) => Command;
 
-/** As in pool-rows.ts, which is not loaded for its names. */
-const POOL_ORDERS = ['name', 'waiting', 'in-flight', 'replicas', 'dead', 'age'];
+const POOL_ORDERS: readonly import('./pool-rows.ts').PoolOrder[] = [
+  'name',
+  'waiting',
+  'in-flight',
+  'replicas',
+  'dead',
+  'age',
+];
 
 export function addClusterCommands(command: Define): void {
   addClusterFlags(command('pools', 'the pools of a cluster'))
@@ -17,6 +23,45 @@ export function addClusterCommands(command: Define): void {
     .action(async (flags: import('./pools.ts').PoolsFlags) => {
       const { listPools } = await import('./pools.ts');
       await listPools(flags);
+    });
+}
+
+/** Both are about the cluster, unless a Redis is named. */
+export function addLooks(command: Define): void {
+  addAccessFlags(command('top', 'pools, or the queues of a Redis, live on the whole screen'), 'flag')
+    .option('-A, --all-namespaces', 'pools of all namespaces')
+    .option('--once', 'print what it would show, and end')
+    .action(async (flags: import('./top.ts').TopFlags) => {
+      const { top } = await import('./top.ts');
+      await top(flags);
+    });
+
+  addAccessFlags(
+    command('doctor', 'look for what is wrong with a Redis, a pool or the installation, and say what to do'),
+    'argument',
+  )
+    .option('-A, --all-namespaces', 'pools of all namespaces')
+    .addOption(outputOption())
+    .action(async (_pool: string | undefined, flags: import('./doctor.ts').DoctorFlags) => {
+      const { doctor } = await import('./doctor.ts');
+      await doctor(flags);
+    });
+}
+
+export function addCompletion(program: Command, command: Define): void {
+  command('completion', 'print a script that completes commands, flags and pools in a shell')
+    .addArgument(new Argument('<shell>', 'which one').choices(['bash', 'zsh', 'fish']))
+    .action(async (shell: import('./completion.ts').Shell) => {
+      const { printCompletion } = await import('./completion.ts');
+      printCompletion(shell);
+    });
+  // what the script asks at each Tab
+  program
+    .command('complete', { hidden: true })
+    .argument('[words...]')
+    .action(async (words: string[]) => {
+      const { printCandidates } = await import('./completion.ts');
+      await printCandidates(program, words);
     });
 }
 

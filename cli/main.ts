@@ -7,7 +7,7 @@ import type { Command } from 'commander';
 import { createProgram, runProgram, strict } from '../runtime/program.ts';
 import { readTrace } from '../runtime/opentelemetry.ts';
 import { version } from '../runtime/version.ts';
-import { addClusterCommands, addVersion } from './cluster-commands.ts';
+import { addClusterCommands, addCompletion, addLooks, addVersion } from './cluster-commands.ts';
 import { addDev, addSimulate } from './local-commands.ts';
 import { addQueueCommands } from './queue-commands.ts';
 import { addTaskCommands } from './task-commands.ts';
@@ -30,6 +30,8 @@ function build(): Command {
   addQueueCommands(command);
   addSimulate(command('simulate', "what a pool's policy would do on a trace, beside its peers"));
   addClusterCommands(command);
+  addLooks(command);
+  addCompletion(program, command);
   addVersion(command);
   return program;
 }

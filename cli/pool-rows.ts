@@ -48,6 +48,17 @@ export function poolRow(pool: WorkerPool, { namespaces, wide, now }: RowForm): (
   ];
 }
 
+/** What is wrong with a pool, a sentence each; `bad`: nothing works until it is mended. */
+export function describeTroubles({ status }: WorkerPool): { readonly bad: boolean; readonly text: string }[] {
+  return (status?.conditions ?? []).flatMap(({ type, status: is, reason, message }) => {
+    const bad = (type === 'Ready' || type === 'RedisReachable') && is === 'False';
+    const dubious = DUBIOUS.has(type) && is === 'True';
+    return bad || dubious ? [{ bad, text: `${type} ${reason}: ${message}` }] : [];
+  });
+}
+
+const DUBIOUS = new Set(['TargetMissed', 'EvictionPossible', 'PoisonTasks']);
+
 /** The condition of that type, if the controller has set it. */
 export function conditionOf(
   { status }: WorkerPool,
@@ -56,8 +67,7 @@ export function conditionOf(
   return status?.conditions?.find((condition) => condition.type === type);
 }
 
-export const poolOrders = ['name', 'waiting', 'in-flight', 'replicas', 'dead', 'age'] as const;
-export type PoolOrder = (typeof poolOrders)[number];
+export type PoolOrder = 'name' | 'waiting' | 'in-flight' | 'replicas' | 'dead' | 'age';
 
 const FIGURES: Record<PoolOrder, (pool: WorkerPool) => number> = {
   name: () => 0,

@@ -48,3 +48,19 @@ export function oneLine(text: string, max: number): string {
   const line = text.replaceAll(/[\s\p{Cc}]+/gu, ' ').trim();
   return line.length > max ? `${line.slice(0, max - 1)}…` : line;
 }
+
+/** The text cut or padded to exactly so many columns of a terminal, without control characters. */
+export function fit(text: string, columns: number): string {
+  const line = text.replaceAll(/\p{Cc}+/gu, ' ');
+  const width = stringWidth(line);
+  if (width <= columns) return line + ' '.repeat(columns - width);
+  let cut = '';
+  let used = 0;
+  for (const { segment } of new Intl.Segmenter().segment(line)) {
+    const more = stringWidth(segment);
+    if (used + more > columns - 1) break;
+    cut += segment;
+    used += more;
+  }
+  return `${cut}…${' '.repeat(Math.max(0, columns - 1 - used))}`;
+}

@@ -5,6 +5,9 @@ missing=()
 need() { command -v "$1" >/dev/null || missing+=("$2"); }
 command -v valkey-server >/dev/null || need redis-server redis-server
 need shellcheck shellcheck
+need tmux tmux
+need zsh zsh
+need fish fish
 need openssl openssl
 need python3 python3
 need promtool prometheus

@@ -1,0 +1,60 @@
+/** What may stand where the cursor is, read off the commands themselves; the shells' scripts ask for it at each Tab. Pure. */
+import type { Command, Option } from 'commander';
+
+export interface Candidate {
+  readonly text: string;
+  readonly about: string;
+}
+
+/** Candidates, or `pools` where the names of pools belong, which only the cluster knows. */
+export type Completion = readonly Candidate[] | 'pools';
+
+/** `words`: behind the program's name; the last one is under the cursor, and may be empty or half. */
+export function complete(program: Command, words: readonly string[]): Completion {
+  const before = words.slice(0, -1);
+  const current = words.at(-1) ?? '';
+  let command = program;
+  let position = 0;
+  let awaited: Option | undefined;
+  for (const word of before) {
+    if (awaited) {
+      awaited = undefined;
+      continue;
+    }
+    if (word.startsWith('-')) {
+      const option = command.options.find(({ short, long }) => word === short || word === long);
+      awaited = option?.required ? option : undefined;
+      continue;
+    }
+    const inner = command.commands.find((one) => one.name() === word);
+    if (inner) [command, position] = [inner, 0];
+    else position++;
+  }
+  const found = awaited
+    ? valuesOf(awaited)
+    : current.startsWith('-')
+      ? optionsOf(command)
+      : wordsOf(command, position);
+  return found === 'pools' ? found : found.filter(({ text }) => text.startsWith(current));
+}
+
+function valuesOf({ long, argChoices, flags }: Option): Completion {
+  if (long === '--pool' && flags.includes('<name>')) return 'pools';
+  return (argChoices ?? []).map((text) => ({ text, about: '' }));
+}
+
+function optionsOf(command: Command): Candidate[] {
+  const own = command.createHelp().visibleOptions(command);
+  return own.flatMap(({ long, description }) => (long ? [{ text: long, about: description }] : []));
+}
+
+function wordsOf(command: Command, position: number): Completion {
+  if (command.commands.length > 0 && position === 0)
+    return command
+      .createHelp()
+      .visibleCommands(command)
+      .map((one) => ({ text: one.name(), about: one.description() }));
+  const argument = command.registeredArguments[position];
+  if (argument?.name() === 'pool') return 'pools';
+  return (argument?.argChoices ?? []).map((text) => ({ text, about: '' }));
+}

@@ -1,0 +1,169 @@
+/**
+ * `millrace top`: pools, or the queues of a Redis, live; their workers and dead letters behind them. Looks once a second, and at
+ * once after a key. It ends with q, Ctrl-C or a signal, and leaves the terminal as it was.
+ */
+import { closeRedis, openRedis } from '../queue/connection.ts';
+import { defineScripts } from '../queue/scripts.ts';
+import { onSignals } from '../runtime/lifecycle.ts';
+import { addressName } from '../queue/connection.ts';
+import { withRedis } from './access.ts';
+import type { AccessFlags } from './access-flags.ts';
+import { openScreen, type Screen } from './screen.ts';
+import { firstState, press, type Key, type TopData, type TopState } from './top-model.ts';
+import { moveLetters, readDetail, type TopPlace, type TopSource } from './top-source.ts';
+import { draw } from './top-view.ts';
+
+export interface TopFlags extends AccessFlags {
+  readonly allNamespaces?: true;
+  readonly once?: true;
+}
+
+const LOOK_MS = 1_000;
+
+export async function top(flags: TopFlags): Promise<void> {
+  if (flags.redisNamed) {
+    await withRedis(flags, async (redis, { address }) => {
+      const { redisSource } = await import('./top-source.ts');
+      const names = flags.given.includes('queue') ? [flags.queue] : [];
+      await using source = redisSource(redis, `Redis at ${addressName(address)}`, names, flags.result);
+      await run(source, flags);
+    });
+    return;
+  }
+  const [{ explained, openCluster }, { placeOfPool }, { clusterSource }] = await Promise.all([
+    import('./cluster.ts'),
+    import('./pool-access.ts'),
+    import('./top-source.ts'),
+  ]);
+  using cluster = openCluster(flags);
+  const { readPools } = await import('./pools.ts');
+  const namespace = flags.allNamespaces ? undefined : cluster.namespace;
+  // says in one line what is in the way; a watch would try for ever
+  await readPools(cluster, namespace);
+  await using source = await clusterSource(cluster, namespace, async (pool, stack) => {
+    const { address, queues, describe } = await placeOfPool(cluster, pool, stack);
+    let last: unknown;
+    const redis = defineScripts(
+      openRedis(address, { onError: (error) => (last = error), maxRetriesPerRequest: 1 }),
+    );
+    stack.defer(() => closeRedis(redis));
+    await redis.ping().catch((error: unknown) => {
+      throw new Error(describe(last ?? error), { cause: error });
+    });
+    return { redis, queues };
+  }).catch((error: unknown) => {
+    throw explained(error);
+  });
+  await run(source, flags);
+}
+
+async function run(source: TopSource, { once }: TopFlags): Promise<void> {
+  if (!once) {
+    await live(source);
+    return;
+  }
+  const data = { rows: await source.rows(), detail: undefined };
+  const columns = process.stdout.columns || 120;
+  const frame = { title: source.title, columns, lines: data.rows.length + 6, now: Date.now(), note: '' };
+  // without what keys would do
+  const lines = draw(firstState, data, frame).slice(0, -2);
+  process.stdout.write(
+    `${lines
+      .map((line) => line.trimEnd())
+      .join('\n')
+      .trimEnd()}\n`,
+  );
+}
+
+async function live(source: TopSource): Promise<void> {
+  using signals = onSignals();
+  const over = new AbortController();
+  let state: TopState = firstState;
+  let data: TopData = { rows: [], detail: undefined };
+  let note: string | undefined = 'reading …';
+  let wake = (): void => undefined;
+  await using inside = createInside(source);
+
+  const redraw = (): void => {
+    const { columns, lines } = screen;
+    screen.show(draw(state, data, { title: source.title, columns, lines, now: Date.now(), note }));
+  };
+  const onKey = (key: Key): void => {
+    const pressed = press(state, key, data);
+    if (pressed.state !== state) note = undefined;
+    state = pressed.state;
+    const { wish } = pressed;
+    if (wish?.kind === 'quit') over.abort();
+    else if (wish?.kind === 'open') inside.open(wish.key);
+    else if (wish?.kind === 'close') inside.close();
+    else if (wish)
+      inside
+        .move(wish.how, wish.letters)
+        .then((moved) => `${moved} ${wish.how === 'drop' ? 'dropped' : 'requeued'}`)
+        .catch((error: unknown) => (error as Error).message)
+        .then((text) => {
+          note = text;
+          wake();
+        })
+        .catch(() => undefined);
+    if (wish?.kind === 'open' || wish?.kind === 'close') data = { ...data, detail: undefined };
+    redraw();
+    wake();
+  };
+  using screen: Screen = openScreen(process.stdin, process.stdout, { onKey, onResize: redraw });
+  redraw();
+  const ended = AbortSignal.any([signals.stopping, over.signal]);
+  while (!ended.aborted) {
+    try {
+      const [rows, detail] = await Promise.all([source.rows(), inside.read()]);
+      if (note === 'reading …' || note?.startsWith('! ')) note = undefined;
+      data = { rows, detail };
+    } catch (error) {
+      note = `! ${(error as Error).message}`;
+    }
+    if (ended.aborted) break;
+    redraw();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    wake = resolve;
+    const timer = setTimeout(resolve, LOOK_MS);
+    ended.addEventListener('abort', () => resolve(), { once: true });
+    await promise;
+    clearTimeout(timer);
+  }
+}
+
+/** What is behind the opened row; one at a time. */
+function createInside(source: TopSource) {
+  let stack: AsyncDisposableStack | undefined;
+  let place: Promise<TopPlace> | undefined;
+  const close = (): void => {
+    const old = stack;
+    stack = undefined;
+    place = undefined;
+    old?.disposeAsync().catch(() => undefined);
+  };
+  return {
+    open(key: string): void {
+      close();
+      stack = new AsyncDisposableStack();
+      place = source.open(key, stack);
+      place.catch(() => undefined); // whoever reads is told
+    },
+    close,
+    async read(): Promise<TopData['detail']> {
+      const here = place;
+      if (!here) return undefined;
+      const detail = await readDetail(await here);
+      return here === place ? detail : undefined;
+    },
+    async move(
+      ...[how, letters]: [how: 'requeue' | 'drop', letters: Parameters<typeof moveLetters>[2]]
+    ): Promise<number> {
+      if (!place) return 0;
+      return await moveLetters(await place, how, letters);
+    },
+    [Symbol.asyncDispose]: async () => {
+      await stack?.disposeAsync();
+    },
+  };
+}

@@ -1,0 +1,70 @@
+/** `millrace doctor` on real servers that lack something. */
+import { expect, test, vi } from 'vitest';
+import { millrace, type Ended } from '../support/millrace.ts';
+import { freePort, startRedis, type RedisServer } from '../support/redis.ts';
+
+// each starts programs of its own, which a busy machine takes its time for
+vi.setConfig({ testTimeout: 120_000 });
+
+function doctor(server: RedisServer, ...args: string[]): Promise<Ended> {
+  return millrace(['doctor', '--redis', server.url, ...args]);
+}
+
+test('a server as it should be: all is ok, and the queue is there', async () => {
+  await using server = await startRedis({ args: ['--appendonly', 'yes'] });
+  await server.client().lpush('tasks', 'a', 'b');
+  const ended = await doctor(server, '--queue', 'tasks', '-o', 'json');
+  expect(ended.code).toBe(0);
+  const findings = JSON.parse(ended.stdout) as { level: string; about: string; note: string }[];
+  expect(findings.filter(({ level }) => level !== 'ok')).toEqual([]);
+  expect(findings.map(({ about }) => about)).toEqual([
+    'version',
+    'persistence',
+    'memory',
+    'clock',
+    'permissions',
+    'client tracking',
+    'queue tasks',
+  ]);
+  expect(findings.at(-1)?.note).toBe('2 waiting, 0 in flight, 0 delayed, 0 dead, 0 workers');
+  expect(await server.client().dbsize()).toBe(1);
+});
+
+test('one that keeps nothing and evicts, with a key of another type: what to do, and exit 1', async () => {
+  const args = ['--save', '', '--maxmemory', '100mb', '--maxmemory-policy', 'allkeys-lru'];
+  await using server = await startRedis({ args });
+  await server.client().set('task_queue', 'a string');
+  const ended = await doctor(server);
+  expect(ended).toMatchObject({ code: 1, stderr: '' });
+  expect(ended.stdout).toMatch(/^warn {2}persistence: Redis keeps nothing[^\n]*\n {6}→ set appendonly yes/m);
+  expect(ended.stdout).toMatch(
+    /^fail {2}memory: Redis evicts keys [^\n]*\n {6}→ .*set maxmemory-policy to noeviction/m,
+  );
+  expect(ended.stdout).toMatch(/^fail {2}queue task_queue: the key "task_queue" is not a list/m);
+  expect(ended.stdout).toMatch(/\n\n\d+ ok, 1 to look at, 2 failed\n$/);
+});
+
+test('a user who may not do everything is told what is missing, and nothing is written', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  const rights = ['on', '>secret', '~task_queue', '~result', '~millrace:*', '+@all'];
+  await redis.call('ACL', 'SETUSER', 'limited', ...rights, '-blmove', '-client|list', '-client|tracking');
+  const url = server.url.replace('redis://', 'redis://limited:secret@');
+  const ended = await millrace(['doctor', '--redis', url]);
+  expect(ended.code).toBe(1);
+  expect(ended.stdout).toMatch(
+    /^fail {2}permissions: BLMOVE refused \(NOPERM [^\n]*\n {6}→ allow user limited /m,
+  );
+  expect(ended.stdout).toMatch(/^warn {2}permissions: CLIENT LIST refused: what a dead pod held/m);
+  expect(ended.stdout).toMatch(/^warn {2}client tracking: refused/m);
+  const other = await millrace(['doctor', '--redis', url, '--queue', 'other']);
+  expect(other.stdout).toMatch(/permissions: [^\n]*LPUSH[^\n]* refused/);
+  expect(await redis.dbsize()).toBe(0);
+});
+
+test('a server that is away is one finding', async () => {
+  const port = await freePort();
+  const ended = await millrace(['doctor', '--redis', `redis://127.0.0.1:${port}`]);
+  expect(ended).toMatchObject({ code: 1, stderr: '' });
+  expect(ended.stdout).toMatch(/^fail {2}Redis: Redis at 127\.0\.0\.1:\d+ refuses connections/);
+});

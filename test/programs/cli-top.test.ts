@@ -1,0 +1,108 @@
+/** `millrace top` in a real terminal, at 80 and at 120 columns: what can be seen, keys, and the terminal afterwards. */
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { queueKeys } from '../../queue/keys.ts';
+import { eventually } from '../support/eventually.ts';
+import { millrace, MILLRACE } from '../support/millrace.ts';
+import { startRedis, type RedisServer } from '../support/redis.ts';
+import { openTerminal, type Terminal } from '../support/terminal.ts';
+import { startWorker } from '../support/workers.ts';
+
+let server: RedisServer;
+const keys = queueKeys('tiles', 'result');
+beforeAll(async () => {
+  server = await startRedis();
+  const redis = server.client();
+  await redis.hset(keys.stats, 'completed', 10, 'serviceUs', 20_000_000);
+  await redis.hset(queueKeys('mail', 'result').stats, 'completed', 1);
+  await redis.lpush('mail', 'a', 'b');
+});
+afterAll(() => server[Symbol.asyncDispose]());
+
+async function bury(...ids: string[]): Promise<void> {
+  const letter = (id: string): string =>
+    `${Date.now()} ${JSON.stringify({ id, attempts: 5, worker: 'w-1', error: `timeout of ${id}` })}\n{"id":"${id}"}`;
+  await server.client().lpush(keys.dead, ...ids.map(letter));
+}
+
+function open(columns: number, lines: number, env: NodeJS.ProcessEnv = {}, before = ''): Promise<Terminal> {
+  const command = `${before}'${process.execPath}' '${MILLRACE}' top; echo "ended $?"`;
+  return openTerminal({ columns, lines }, command, { ...env, MILLRACE_REDIS_URL: server.url });
+}
+
+test('the queues of a Redis, sorted and filtered; a queue opens to its workers and its dead letters', async () => {
+  const finish = Promise.withResolvers<void>();
+  await using worker = startWorker(server, keys, { id: 'w-1', handler: () => finish.promise });
+  await worker.ready();
+  const redis = server.client();
+  await redis.lpush(keys.queue, 'running');
+  await eventually(async () => expect(await redis.hget(keys.load, 'w-1')).toBe('1'));
+  await bury('job-1', 'job-2', 'job-3');
+  await using terminal = await open(80, 24);
+  const list = await terminal.shows(/\nmail .*NoWorkers/);
+  expect(list).toMatch(/^millrace top {2}Redis at 127\.0\.0\.1:\d+ +\d\d:\d\d:\d\d\n/);
+  expect(list).toMatch(
+    /\nNAME\* +WAITING +FLIGHT +REPL +RATE +WAIT +DEAD +STATE\nmail +2 +0 +0 .*\ntiles +0 +1 +1 .* 3 +Busy\n/,
+  );
+  expect(list).toMatch(
+    /\nmail: 0 of 0 workers busy.*\n↑↓ choose {2}Enter open {2}s sort \(name\) {2}\/ filter {2}q quit\n$/,
+  );
+  expect(Math.max(...list.split('\n').map((line) => line.length))).toBeLessThanOrEqual(80);
+
+  await terminal.press('s', 's');
+  await terminal.shows(/FLIGHT\*.*\ntiles .*\nmail /);
+  await terminal.press('/', 'mai');
+  await terminal.shows(/filter: mai/);
+  expect(await terminal.screen()).not.toMatch(/\ntiles /);
+  await terminal.press('Escape');
+  await terminal.shows(/\ntiles /);
+  await terminal.press('Home', 'Enter');
+  await terminal.shows(/tiles {2}\(tiles\) *\n workers 1 {3}dead letters 3 *\nWORKER .*\nw-1 +busy +1\/1 /);
+
+  await terminal.press('Tab', 'Down');
+  await terminal.shows(/AGO +TRY +TASK +ERROR\n.*job-3 .*\n.*job-2 +timeout of job-2/);
+  await terminal.press('r');
+  await terminal.shows(/Requeue task job-2\? y: yes, any other key: no/);
+  await terminal.press('n');
+  await terminal.shows(/Tab workers {2}r requeue {2}d drop/);
+  expect(await redis.llen(keys.dead)).toBe(3);
+  await terminal.press('r', 'y');
+  await terminal.shows(/\n1 requeued *\n/);
+  expect(await redis.lrange(keys.queue, 0, -1)).toEqual(['{"id":"job-2"}']);
+  await terminal.press('D', 'y');
+  await terminal.shows(/\n2 dropped *\n/);
+  await terminal.shows(/No dead letters\./);
+
+  await terminal.press('Escape');
+  await terminal.resize(120, 16);
+  await terminal.shows(/DEAD +STATE +LAST DECISION\ntiles .*1 of 1 workers busy/);
+  await terminal.press('q');
+  await terminal.shows(/\nended 0\n/);
+  finish.resolve();
+}, 180_000);
+
+test('a signal ends it and gives the terminal back; NO_COLOR is honoured', async () => {
+  await using plain = await open(80, 12, { NO_COLOR: '1' });
+  await plain.shows(/\nmail /);
+  const escape = '\u001B[';
+  expect(await plain.painted()).not.toContain(escape);
+  await plain.press('C-c');
+  await plain.shows(/ended 0/);
+  await using painted = await open(80, 12, {}, 'echo before; ');
+  await painted.shows(/\nmail /);
+  expect(await painted.painted()).toMatch(/7m\S*mail /);
+  const { stdout } = await promisify(execFile)('pgrep', ['-f', `${MILLRACE} top`, '--newest']);
+  process.kill(Number(stdout), 'SIGTERM');
+  const after = await painted.shows(/ended 0/);
+  expect(after).toMatch(/\nbefore\nended 0\n/);
+}, 120_000);
+
+test('without a terminal it says so; --once prints what it would show', async () => {
+  const env = { MILLRACE_REDIS_URL: server.url };
+  const none = await millrace(['top'], { env });
+  expect(none).toMatchObject({ code: 2, stdout: '' });
+  expect(none.stderr).toMatch(/^millrace: top needs a terminal: add --once [^\n]+\n$/);
+  const once = await millrace(['top', '--once', '--queue', 'mail'], { env });
+  expect(once.stdout).toMatch(/^millrace top .*\nNAME\* .*\nmail +2 +0 +0 .*\n$/);
+}, 120_000);
