@@ -78,7 +78,7 @@ function runHelm(helm: string, args: string[]): string {
 function withoutHelm(text: string): string {
   return text
     .replaceAll(/^ +(?:helm\.sh\/chart|app\.kubernetes\.io\/managed-by): .*\n/gm, '')
-    .replaceAll(/^ +annotations:\n(?: +#.*\n)* +helm\.sh\/resource-policy: keep\n/gm, '')
+    .replaceAll(/^(?: +#.*\n)* +helm\.sh\/resource-policy: keep\n/gm, '')
     .replaceAll(/^# Source: .*\n/gm, '')
     .replaceAll(/^---\n\n+/gm, '---\n');
 }

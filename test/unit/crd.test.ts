@@ -129,8 +129,13 @@ const completeStatus: Complete<WorkerPoolStatus> = {
   ],
 };
 
-test('the definition says which Millrace it comes from', () => {
-  expect(definition.metadata.annotations['millrace.dev/version']).toBe(release);
+test('the definition says which Millrace it comes from, in the chart and in the manifests', () => {
+  const rendered: Definition = parse(
+    readFileSync(join(import.meta.dirname, '../../manifests/crd.yaml'), 'utf8'),
+  );
+  for (const { metadata } of [definition, rendered])
+    expect(metadata.annotations['millrace.dev/version']).toBe(release);
+  expect(rendered.spec).toEqual(definition.spec);
 });
 
 describe('the definition', () => {
