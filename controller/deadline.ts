@@ -65,13 +65,14 @@ export function slotsFor(load: Load, times: Times): Slots {
     ] as const) {
       const queued = Math.max(0, k - 1);
       const ahead = queued + load.inFlight;
-      const work =
-        queued * serviceMs + load.inFlight * restMs + caution * deviationMs * Math.sqrt(ahead) + credit;
       const left = Math.max(waitMs - age, 0);
-      enough = Math.max(enough, work / (left + credit));
-      if (ahead < load.ready || work <= load.ready * (left + credit)) continue;
+      const alone = queued * serviceMs + caution * deviationMs * Math.sqrt(ahead) + credit;
+      // what is in flight keeps a slot from the tasks behind it, but only until they must have begun
+      const work = (span: number): number => alone + load.inFlight * Math.min(restMs, span);
+      enough = Math.max(enough, work(left + credit) / (left + credit));
+      if (ahead < load.ready || work(left + credit) <= load.ready * (left + credit)) continue;
       const end = Math.max(left, last);
-      let missing = work - load.ready * (end + credit);
+      let missing = work(end + credit) - load.ready * (end + credit);
       for (const { slots, inMs } of load.starting) missing -= slots * Math.max(0, end - inMs + credit);
       more = Math.max(more, missing / (end - startMs + credit));
     }

@@ -37,7 +37,8 @@ export function learnService(before: Service | undefined, tasks: number, ms: num
   const mean = before.mean + (tasks / count) * (value - before.mean);
   // the mean of n tasks strays from the mean of all by the n-th part of the variance of one
   const stretches = Math.min(before.stretches + 1, STRETCHES);
-  const variance = before.variance + (tasks * (value - before.mean) ** 2 - before.variance) / stretches;
+  const both = Math.min(tasks, before.tasks);
+  const variance = before.variance + (both * (value - before.mean) ** 2 - before.variance) / stretches;
   const fastMean = before.fastMean + Math.min(1, tasks / FAST) * (value - before.fastMean);
   const noise = (4 * Math.sqrt(before.variance)) / Math.sqrt(FAST);
   const changed =

@@ -87,7 +87,7 @@ export function learn({ waitMs, slots }: Wish, seen: Look, before: Learned | und
       arrived,
       taken: arrived - waiting,
       done: done(counters),
-      runMs: (last?.runMs ?? 0) + (elapsed * ((before?.inFlight ?? 0) + inFlight)) / 2,
+      runMs: (last?.runMs ?? 0) + ranFor(elapsed, before?.inFlight ?? 0, inFlight, before?.service?.mean),
     },
     HORIZON * waitMs,
   );
@@ -116,6 +116,14 @@ export function learn({ waitMs, slots }: Wish, seen: Look, before: Learned | und
     mean: (before?.mean ?? wanted) + (1 - Math.exp(-elapsed / HOUR_MS)) * (wanted - (before?.mean ?? wanted)),
     unfetchedSince: unfetched ? (before?.unfetchedSince ?? now) : undefined,
   };
+}
+
+/**
+ * Slot-ms that tasks ran for between two looks. What was in flight at both ran all the time; what began or ended between
+ * them, ran for no more than a task is known to, however long ago the last look was.
+ */
+function ranFor(elapsed: number, before: number, now: number, meanMs = Infinity): number {
+  return elapsed * Math.min(before, now) + Math.abs(now - before) * Math.min(elapsed / 2, meanMs);
 }
 
 /** After the arrivals of a look: how large a pool would have to be, always, to begin them in time. */

@@ -83,6 +83,8 @@ interface Entry {
 }
 
 const CONNECT_MS = 5_000;
+/** What comes first may be the first of many: whoever was woken looks again so soon. */
+const BURST_MS = 100;
 /** Nobody waits longer for the wake to be there. */
 const LISTEN_MS = 1_000;
 const notYet: Sampled = { kind: 'unknown', reason: 'NotSampledYet', why: 'the queue was not read yet' };
@@ -192,6 +194,7 @@ export function createSampler(options: SamplerOptions): Sampler {
     if (!entry.lookAgain) entry.wokenAt = undefined;
     entry.quiet = quiet;
     onSample(id, woken);
+    if (woken) alarms.set(id, BURST_MS);
     if (sampled.kind === 'known' && sampled.sample.overdue) void sweepOnce(entry);
     const again = entry.lookAgain || (await listen(entry));
     entry.lookAgain = false;

@@ -58,6 +58,7 @@ export function size(wish: Wish, seen: Look, before: Learned | undefined): Sizin
       learned,
     };
 
+  const coming = rateOf(curve, now, Math.max(waitMs, 2 * startMs)) * startMs;
   const progress = progressOf(curve, waitMs, TRUSTED);
   const serviceMs = meanInView(service, progress.tasks, progress.runMs);
   const { enough, more } = slotsFor(
@@ -66,7 +67,7 @@ export function size(wish: Wish, seen: Look, before: Learned | undefined): Sizin
         ...cohorts(curve, waiting, now),
         ...(due > 0 ? [{ before: waiting, until: waiting + due, oldest: 0, youngest: 0 }] : []),
       ],
-      coming: rateOf(curve, now, Math.max(waitMs, 2 * startMs)) * startMs,
+      coming,
       dueSoon: seen.dueSoon,
       inFlight,
       ready: learned.ready * slots,
@@ -89,7 +90,8 @@ export function size(wish: Wish, seen: Look, before: Learned | undefined): Sizin
   const lazy = Math.max(enough, lazyDemand(curve, now, serviceMs, waitMs));
   const needed = Math.max(
     work > 0 ? 1 : 0,
-    missing > 0 ? wanted + missing : 0,
+    // with a slot for each task, all begin at once
+    missing > 0 ? Math.min(wanted + missing, Math.ceil((work + coming + Math.sqrt(coming)) / slots)) : 0,
     // no more than there is work for, however much there was
     Math.min(wanted, Math.ceil(work / slots), Math.ceil(lazy / slots - TOLERANCE)),
   );

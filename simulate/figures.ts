@@ -17,6 +17,8 @@ export interface Figures {
   readonly scaleActions: number;
   readonly busyStopped: number;
   readonly busyKilled: number;
+  /** Tasks that were cut off again and again, until the run was given up. */
+  readonly unfinished: number;
   /** (Pod-seconds + 10 for each start) per second of work. */
   readonly cost: number;
 }
@@ -29,7 +31,7 @@ export function figuresOf(trace: Trace, run: Run, targetMs: number): Figures {
   const at = (share: number): number => sorted[Math.ceil(share * sorted.length) - 1] ?? 0;
   const work = workOf(trace);
   return {
-    policy: run.name,
+    policy: run.unfinished > 0 ? `${run.name}, ${run.unfinished} never done` : run.name,
     tasks: sorted.length,
     p50Ms: at(0.5),
     p95Ms: at(0.95),
@@ -41,6 +43,7 @@ export function figuresOf(trace: Trace, run: Run, targetMs: number): Figures {
     scaleActions: run.scaleActions,
     busyStopped: run.busyStopped,
     busyKilled: run.busyKilled,
+    unfinished: run.unfinished,
     cost: (run.podMs + START_MS * run.starts) / work,
   };
 }

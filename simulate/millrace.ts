@@ -7,6 +7,8 @@ import type { Autoscaler } from './autoscaler.ts';
 
 const POLL_MS = 1_000;
 const SAFETY_MS = 30_000;
+/** After the first task of an idle queue: a burst is seen as one. */
+const BURST_MS = 100;
 
 export interface Millrace extends Autoscaler {
   readonly memory: Memory;
@@ -18,6 +20,7 @@ export interface Millrace extends Autoscaler {
 export function millrace(policy: Policy, memory: Memory = noMemory, beginMs = 0): Millrace {
   let remembered = memory;
   let advice: Decision['advice'];
+  let planned = 0;
   return {
     name: 'Millrace',
     victims: 'idle',
@@ -36,11 +39,13 @@ export function millrace(policy: Policy, memory: Memory = noMemory, beginMs = 0)
       advice = decision.advice ?? advice;
       const settled = decision.cause === 'Enough' && wanted === existing;
       const active = waiting + inFlight > 0 || !settled;
-      const next = now + (active ? POLL_MS : SAFETY_MS);
+      const woken = now < planned;
+      const next = now + (woken ? BURST_MS : active ? POLL_MS : SAFETY_MS);
       const boundary = (decision.lookAt ?? Infinity) - beginMs;
+      planned = Math.min(next, Math.max(boundary, now + 1));
       return {
         replicas: decision.desired,
-        next: Math.min(next, Math.max(boundary, now + 1)),
+        next: planned,
         listens: true,
         reason: decision.reason,
       };

@@ -1,7 +1,8 @@
 /**
  * Runs a trace against an autoscaler, in discrete events: arrivals, ends of tasks, pods that come up, pods that run out of
  * grace, and the autoscaler's own looks. The list is first in, first out; the slot that has been free for longest takes
- * the next task. It ends with the last task. The same input gives the same run.
+ * the next task. It ends with the last task, or
+ * where tasks are cut off again and again, when none has ended for long. The same input gives the same run.
  */
 import type { Autoscaler, World } from './autoscaler.ts';
 import { createFleet, type Pod } from './fleet.ts';
@@ -44,6 +45,8 @@ export interface Run {
   readonly busyStopped: number;
   /** Of these, those that had not finished at the end of the grace period; their tasks ran again. */
   readonly busyKilled: number;
+  /** Tasks that had not finished when the run was given up: each run of theirs was cut off. */
+  readonly unfinished: number;
   readonly notes: readonly Note[];
   readonly decisions: readonly { readonly at: number; readonly reason: string }[];
 }
@@ -52,6 +55,9 @@ const DONE = 0;
 const UP = 1;
 const GRACE_OVER = 2;
 const LOGGED = 1_000;
+/** After so many times the longest task, and no less than an hour, without a task that ends, none will. */
+const PATIENCE = 20;
+const PATIENCE_MS = 3_600_000;
 
 export function simulate(trace: Trace, autoscaler: Autoscaler, setting: Setting): Run {
   const { startMs, startVariation = 0, slots, graceMs = 30_000, seed = 1, noteMs = Infinity } = setting;
@@ -74,6 +80,7 @@ export function simulate(trace: Trace, autoscaler: Autoscaler, setting: Setting)
   let scaleActions = 0;
   let demandMs = 0;
   let completed = 0;
+  let endedAt = 0;
   let taken = 0;
   let serviceMs = 0;
 
@@ -152,6 +159,7 @@ export function simulate(trace: Trace, autoscaler: Autoscaler, setting: Setting)
     runner[task] = undefined;
     pod.tasks.delete(task);
     completed++;
+    endedAt = now;
     serviceMs += services[task] as number;
     if (pod.state === 'ready') free.push(pod);
     else if (pod.tasks.size === 0) fleet.leave(pod, now);
@@ -187,7 +195,9 @@ export function simulate(trace: Trace, autoscaler: Autoscaler, setting: Setting)
   for (let i = 0; i < autoscaler.initial; i++) fleet.scale(i + 1, 0);
   for (const pod of fleet.pods) fleet.up(pod);
   let nextNote = Number.isFinite(noteMs) ? 0 : Infinity;
-  while (completed < arrivals.length) {
+  const longest = services.reduce((most, service) => Math.max(most, service), 0);
+  const patience = Math.max(PATIENCE * longest, PATIENCE_MS);
+  while (completed < arrivals.length && (arrived < arrivals.length || now < endedAt + patience)) {
     const arrival = arrivals[arrived] ?? Infinity;
     const at = Math.min(arrival, events.next, nextLook, nextNote);
     demandMs += (world.waiting + world.inFlight) * (at - now);
@@ -201,6 +211,7 @@ export function simulate(trace: Trace, autoscaler: Autoscaler, setting: Setting)
       serve();
     } else if (at === arrival) {
       arrived++;
+      endedAt = now;
       serve();
       if (listens && world.waiting > 0) look();
     } else if (at === nextLook) {
@@ -221,6 +232,7 @@ export function simulate(trace: Trace, autoscaler: Autoscaler, setting: Setting)
     scaleActions,
     busyStopped: fleet.busyStopped,
     busyKilled,
+    unfinished: arrivals.length - completed,
     notes,
     decisions,
   };

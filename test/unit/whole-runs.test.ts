@@ -51,6 +51,14 @@ describe('whole runs', () => {
     },
   );
 
+  test('tasks that are longer than the target: never more new replicas than there are tasks for them', () => {
+    const shape = { seed: 116, rate: 0.4, serviceMs: 20_000, variation: 2 };
+    const figures = run('step', shape, { startMs: 1_000, slots: 1 }, { targetWaitMs: 2_000 });
+    expect(figures.over).toBeLessThanOrEqual(0.005);
+    expect(figures.starts).toBeLessThan(figures.tasks);
+    expect(figures.cost).toBeLessThan(2);
+  });
+
   test('starts that vary by half of their mean do not break the promise', () => {
     const figures = run('onoff', { seed: 112 }, { startMs: 3_000, startVariation: 0.5, slots: 1 });
     expect(figures.over).toBeLessThanOrEqual(0.01);
