@@ -1,7 +1,8 @@
 /**
- * Six projects, run one after the other, so that a slow cluster never disturbs what is timed in milliseconds:
+ * Seven projects, run one after the other, so that a slow cluster never disturbs what is timed in milliseconds:
  * `unit` (pure), `redis` (a real server each), `programs` (what is started from a shell), `kube` (a real API server),
- * `chaos` (a short run of `npm run chaos`), `kind` (a real cluster). The first two are the fast half.
+ * `browser` (the dashboard in Chromium), `chaos` (a short run of `npm run chaos`), `kind` (a real cluster). The first two
+ * are the fast half.
  */
 import { defineConfig } from 'vitest/config';
 
@@ -25,8 +26,9 @@ export default defineConfig({
       project('redis', 2, { testTimeout: 30_000, hookTimeout: 60_000, maxWorkers: 2 }),
       project('programs', 3, { testTimeout: 30_000, hookTimeout: 60_000, maxWorkers: 2 }),
       project('kube', 4, { testTimeout: 60_000, hookTimeout: 120_000, maxWorkers: 3 }),
-      project('chaos', 5, { testTimeout: 180_000, fileParallelism: false }),
-      project('kind', 6, {
+      project('browser', 5, { testTimeout: 180_000, hookTimeout: 240_000, fileParallelism: false }),
+      project('chaos', 6, { testTimeout: 180_000, fileParallelism: false }),
+      project('kind', 7, {
         globalSetup: ['test/kind/cluster.ts', 'test/support/kind-images.ts'],
         testTimeout: 180_000,
         hookTimeout: 1_800_000,

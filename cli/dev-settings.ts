@@ -8,7 +8,7 @@ import { parseAllDocuments } from 'yaml';
 import { policyOf } from '../controller/policy.ts';
 import type { Policy } from '../controller/decide.ts';
 import { withDefaults, type WorkerPoolSpecInput } from '../kube/defaults.ts';
-import { KIND, Mode } from '../kube/workerpool.ts';
+import { KIND, Mode, type WorkerPoolSpec } from '../kube/workerpool.ts';
 import { parseBytes } from '../runtime/bytes.ts';
 import { formatDuration, parseDuration } from '../runtime/duration.ts';
 import { MAX_RESULT_BYTES } from '../worker/encode.ts';
@@ -35,6 +35,8 @@ export interface DevFlags {
 }
 
 export interface DevSettings {
+  /** All of them, as a pool in a cluster would have them. */
+  readonly spec: WorkerPoolSpec;
   readonly policy: Policy;
   readonly dryRun: boolean;
   readonly queue: string;
@@ -100,6 +102,7 @@ export function devSettings(
         `scaling.targetWait (--target-wait) is ${spec.scaling.targetWait}: give at least ${formatDuration(MIN_TARGET_MS)}`,
       );
     return {
+      spec,
       policy,
       dryRun: spec.mode === Mode.DryRun,
       queue: spec.queue,

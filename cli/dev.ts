@@ -12,6 +12,7 @@ import { onSignals } from '../runtime/lifecycle.ts';
 import { UsageError } from '../runtime/program.ts';
 import { checkedAddress, checkedKeys } from './checked.ts';
 import { devPool } from './dev-pool.ts';
+import { startDevDashboard } from './dev-dashboard.ts';
 import { devSettings, readPool, type DevFlags } from './dev-settings.ts';
 import { createNarrator } from './narrator.ts';
 import { startLocalRedis, type LocalRedis } from './local-redis.ts';
@@ -26,7 +27,12 @@ const POLL_MS = 250;
 
 /** Runs until a signal. `given` says which Redis to use; without it, one is started. */
 export async function dev(
-  flags: DevFlags & { readonly pool?: string; readonly grace: number },
+  flags: DevFlags & {
+    readonly pool?: string;
+    readonly grace: number;
+    /** A number: on that port; `false`: none; else on one that is free. */
+    readonly dashboard?: boolean | number;
+  },
   given: QueueFlags | undefined,
   env: NodeJS.ProcessEnv,
 ): Promise<void> {
@@ -39,7 +45,7 @@ export async function dev(
         : 'more than one of --module, --command and --http is given: choose one',
     );
   const pool = flags.pool === undefined ? undefined : await readPool(flags.pool);
-  const { policy, dryRun, ...settings } = devSettings(flags, pool, availableParallelism());
+  const { spec, policy, dryRun, ...settings } = devSettings(flags, pool, availableParallelism());
   const names = settings.queues ?? [settings.queue];
   const queues = names.map((queue) => checkedKeys({ queue, result: settings.result }));
   const address = given && checkedAddress(given);
@@ -71,6 +77,18 @@ export async function dev(
       );
     },
   });
+  const log = pino(
+    { level: 'warn', base: {}, formatters: { level: (label) => ({ level: label }) } },
+    { write: narrator.onLog },
+  );
+  await using dashboard =
+    flags.dashboard === false
+      ? undefined
+      : await startDevDashboard({
+          spec,
+          port: typeof flags.dashboard === 'number' ? flags.dashboard : undefined,
+          log,
+        });
   await using loop = startPoolLoop({
     redis,
     queues,
@@ -79,18 +97,24 @@ export async function dev(
     target,
     pool: devPool(names),
     pollMs: POLL_MS,
-    log: pino(
-      { level: 'warn', base: {}, formatters: { level: (label) => ({ level: label }) } },
-      { write: narrator.onLog },
-    ),
-    onStep: narrator.onStep,
+    log,
+    onStep: (made, sampled) => {
+      narrator.onStep(made, sampled);
+      dashboard?.onStep(made, sampled);
+    },
+    observed: (observation) => dashboard?.observed(observation),
     onError: narrator.onError,
+  });
+  dashboard?.show({
+    sampled: () => loop.sampled(),
+    queuesOf: () => ({ redis: loop.sampler.redis, queues }),
   });
   signals.hurry.addEventListener('abort', () => target.hurry());
   narrator.say(
     `${policy.minReplicas} to ${policy.maxReplicas} workers for ${lists(names)}, results in the hash ` +
       `"${settings.result}"; Ctrl-C ends it`,
   );
+  if (dashboard) narrator.say(`dashboard at ${dashboard.url}`);
   await aborted(AbortSignal.any([signals.stopping, broken.signal]));
   if (broken.signal.aborted) throw broken.signal.reason;
   const busy = target.workers.length;

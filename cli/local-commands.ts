@@ -44,9 +44,22 @@ export function addDev(command: Command, env: NodeJS.ProcessEnv): void {
     .option('--concurrency <n>', 'tasks at once in each worker (1)', integer(1, 10_000))
     .option('--window <duration>', 'a worker goes when it was not needed for so long (10s)', duration)
     .option('--grace <duration>', 'what runs may take so long when its worker is to go', duration, 25_000)
+    .option(
+      '--dashboard [port]',
+      'serve the dashboard on this port (8080, or one that is free)',
+      integer(0, 65_535),
+    )
+    .option('--no-dashboard', 'serve none')
     .addHelpText('after', '\nWithout --redis, a Redis is started for as long as this runs.')
     .action(
-      async (flags: QueueFlags & import('./dev-settings.ts').DevFlags & { pool?: string; grace: number }) => {
+      async (
+        flags: QueueFlags &
+          import('./dev-settings.ts').DevFlags & {
+            pool?: string;
+            grace: number;
+            dashboard?: boolean | number;
+          },
+      ) => {
         const own =
           ['default', undefined].includes(command.getOptionValueSource('redis')) &&
           flags.sentinel === undefined;

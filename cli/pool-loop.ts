@@ -39,6 +39,8 @@ export interface PoolLoopOptions {
 
 export interface PoolLoop extends AsyncDisposable {
   readonly sampler: Sampler;
+  /** What was read of the queues last. */
+  readonly sampled: () => Sampled;
   /**
    * Puts back what a worker holds that is known to be dead, before its lease would, and tells of its fate. Returns how
    * many tasks.
@@ -110,6 +112,7 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
 
   return {
     sampler,
+    sampled: () => sampler.latest(ID),
     recover: async (worker, fate) => {
       let returned = 0;
       for (const keys of queues) {

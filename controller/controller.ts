@@ -11,6 +11,8 @@ import { keyOf, reflect, type Reflector } from '../kube/watch.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
 import { followAdopted } from './adopted-pods.ts';
+import type { PoolSource } from './dashboard/board.ts';
+import type { Dashboard } from './dashboard/dashboard.ts';
 import { deathsOf, recoveryNote, type Death } from './deaths.ts';
 import { MANAGED_BY, MANAGER, POOL_LABEL } from './deployment.ts';
 import { knownDeployment, type KnownDeployment } from './known-deployment.ts';
@@ -34,6 +36,8 @@ export interface ControllerOptions {
   readonly metrics: ControllerMetrics;
   /** Called once everything was listed: where the numbers for metrics are to be had from then on. */
   readonly publish: (gauges: ControllerGauges) => void;
+  /** Shows the pools to people, where it is wanted. */
+  readonly dashboard?: Dashboard | undefined;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -58,11 +62,12 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   });
 
   const links = new Map<string, QueueLink>();
+  const queuesOf: PoolSource['queuesOf'] = (key) => {
+    const link = links.get(key);
+    return link && { redis: link.sampler.redis, queues: link.queues };
+  };
   const recovery = createRecovery({
-    queuesOf: (key) => {
-      const link = links.get(key);
-      return link && { redis: link.sampler.redis, queues: link.queues };
-    },
+    queuesOf,
     onRecovered: (key, death, tasks) => {
       metrics.recovered(death.reason);
       const pool = pools.store.get(key);
@@ -164,6 +169,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
       const key = keyOf(pool);
       const link = links.get(key);
       if (link) recorder.observed(key, link, observation);
+      shown?.observed(key, observation);
     },
     forgotten: (key) => recorder.forget(key),
     followAdopted: (key, selector) => adopted.follow(key, selector),
@@ -199,6 +205,11 @@ export async function runController(options: ControllerOptions, signal: AbortSig
 
   const reflectors: Record<string, Reflector<unknown>> = { workerpools: pools, deployments, pods };
   await Promise.all(Object.values(reflectors).map((reflector) => reflector.synced));
+  using shown = options.dashboard?.attach({
+    pools: pools.store,
+    sampled: (key) => links.get(key)?.sampler.latest(key),
+    queuesOf,
+  });
   options.publish({
     workqueueDepth: () => queue.depth,
     redisServers: () => hub.size,

@@ -13,6 +13,9 @@ import { createLog, logLevels, type LogLevel } from '../runtime/log.ts';
 import { createProgram, integer, option, runProgram } from '../runtime/program.ts';
 import { version } from '../runtime/version.ts';
 import { runController } from './controller.ts';
+import { createDashboard } from './dashboard/dashboard.ts';
+import { leaderAddress, leaderNote } from './dashboard/leader.ts';
+import { tokenFile } from './dashboard/token.ts';
 import { createControllerMetrics, type ControllerGauges } from './metrics.ts';
 
 interface Flags {
@@ -22,6 +25,9 @@ interface Flags {
   readonly leaseName: string;
   readonly leaseNamespace?: string;
   readonly httpPort: number;
+  readonly dashboard: boolean;
+  readonly dashboardShowTasks: boolean;
+  readonly dashboardTokenFile?: string;
   readonly logLevel: LogLevel;
 }
 
@@ -70,6 +76,23 @@ function parse(argv: readonly string[]): Flags {
         .default(8080),
     )
     .addOption(
+      option('--dashboard', 'also serves the dashboard, at /dashboard/', 'MILLRACE_DASHBOARD').default(false),
+    )
+    .addOption(
+      option(
+        '--dashboard-show-tasks',
+        'shows tasks, their ids and their errors there, to everybody who can reach the port',
+        'MILLRACE_DASHBOARD_SHOW_TASKS',
+      ).default(false),
+    )
+    .addOption(
+      option(
+        '--dashboard-token-file <path>',
+        'who has the token in it may pause queues and move dead letters; without it nobody',
+        'MILLRACE_DASHBOARD_TOKEN_FILE',
+      ),
+    )
+    .addOption(
       option('--log-level <level>', 'how much to log', 'MILLRACE_LOG_LEVEL')
         .choices(logLevels)
         .default('info'),
@@ -102,11 +125,26 @@ async function main(): Promise<void> {
     watches: () => gauges.watches(),
   });
   let holder: string | undefined;
-  await using _http = await serveHttp({
+  let leader: string | undefined;
+  const token =
+    flags.dashboardTokenFile === undefined ? undefined : await tokenFile(flags.dashboardTokenFile);
+  const dashboard = flags.dashboard
+    ? createDashboard({
+        version,
+        host: 'controller',
+        showTasks: flags.dashboardShowTasks,
+        token,
+        leader: () => leader,
+        log,
+        now: () => systemClock.now(),
+      })
+    : undefined;
+  await using http = await serveHttp({
     port: flags.httpPort,
     metrics,
     unhealthy: () => undefined,
     unready: () => (holder === undefined ? 'the API server was not reached yet' : undefined),
+    route: dashboard?.route,
   });
 
   const control = async (leading: AbortSignal): Promise<void> => {
@@ -118,7 +156,8 @@ async function main(): Promise<void> {
     };
     try {
       const { namespace: namespaces } = flags;
-      await runController({ api, namespaces, instance, metrics, publish, clock: systemClock, log }, leading);
+      const clock = systemClock;
+      await runController({ api, namespaces, instance, metrics, publish, dashboard, clock, log }, leading);
     } finally {
       metrics.leading(false);
       log.info('not leading any more');
@@ -127,15 +166,18 @@ async function main(): Promise<void> {
 
   // awaited, or all that is `using` here would be gone before the work began
   if (!flags.leaderElection) return await alone(control, signals.stopping);
+  const identity = `${instance}_${randomUUID()}`;
   await lead(
     {
       api,
       lease: { namespace: flags.leaseNamespace ?? connection.namespace ?? 'default', name: flags.leaseName },
-      identity: `${instance}_${randomUUID()}`,
+      identity,
+      annotations: dashboard ? leaderNote(identity, process.env['POD_IP'], http.port) : {},
       signal: signals.stopping,
-      onHolder: (identity) => {
-        holder = identity;
-        log.info({ holder: identity }, identity ? 'the lease has a holder' : 'nobody holds the lease');
+      onHolder: (name, annotations) => {
+        holder = name;
+        leader = leaderAddress(name, annotations);
+        log.info({ holder: name }, name ? 'the lease has a holder' : 'nobody holds the lease');
       },
       onError: (error) =>
         log.warn({ error: (error as Error).message }, 'the lease could not be had; it is tried again'),

@@ -33,7 +33,9 @@ export interface LeadOptions {
   /** ms. */
   timing?: Partial<Timing>;
   /** Told whenever another holder is seen, itself included; the empty string when there is none. */
-  onHolder?: (identity: string) => void;
+  onHolder?: (identity: string, annotations: Readonly<Record<string, string>>) => void;
+  /** Written into the lease with the holder's name: what others should know of the leader. */
+  annotations?: Readonly<Record<string, string>>;
   /** Told of failed attempts; they are repeated. */
   onError?: (error: unknown) => void;
   clock?: Clock;
@@ -94,6 +96,7 @@ function createElection({
   signal,
   onHolder,
   onError,
+  annotations,
   ...options
 }: LeadOptions): Election {
   const { clock = systemClock, elapsed = () => performance.now(), random = Math.random } = options;
@@ -109,7 +112,7 @@ function createElection({
   function note(lease: Lease | undefined): Observed {
     const before = seen?.holder;
     seen = observe(seen, lease, elapsed());
-    if (seen.holder !== before) onHolder?.(seen.holder);
+    if (seen.holder !== before) onHolder?.(seen.holder, lease?.metadata?.annotations ?? {});
     return seen;
   }
 
@@ -127,7 +130,7 @@ function createElection({
     const known = (fresh ? seen : undefined) ?? (await read(call));
     fresh = false;
     if (!claim(known, identity, elapsed())) return false;
-    const record = claimed(known.lease, ref, identity, leaseDuration, clock.now());
+    const record = claimed(known.lease, ref, identity, leaseDuration, clock.now(), annotations);
     wrote = true;
     note(await (known.lease ? api.leases.update(record, call) : api.leases.create(record, call)));
     fresh = true;

@@ -3,7 +3,7 @@
  * where it is compared (`observe`, `claim`), since the epoch where it is written down (`claimed`, `released`).
  */
 import type { ObjectRef } from './resources.ts';
-import type { Lease } from './wire.ts';
+import type { Lease, ObjectMeta } from './wire.ts';
 import { microTime } from './wire.ts';
 
 /** ms. */
@@ -59,6 +59,7 @@ export function claimed(
   identity: string,
   leaseDuration: number,
   now: number,
+  annotations: Readonly<Record<string, string>> = {},
 ): Lease {
   const renewTime = microTime(now);
   const before = lease?.spec;
@@ -66,7 +67,7 @@ export function claimed(
   return {
     apiVersion: 'coordination.k8s.io/v1',
     kind: 'Lease',
-    metadata: lease?.metadata ?? { ...ref },
+    metadata: { ...ref, ...lease?.metadata, ...annotated(lease, annotations) },
     spec: {
       ...before,
       holderIdentity: identity,
@@ -76,6 +77,15 @@ export function claimed(
       leaseTransitions: before === undefined ? 0 : (before.leaseTransitions ?? 0) + (goesOn ? 0 : 1),
     },
   };
+}
+
+/** What is there stays, as others may have put it there. */
+function annotated(
+  lease: Lease | undefined,
+  ours: Readonly<Record<string, string>>,
+): Pick<ObjectMeta, 'annotations'> {
+  const annotations = { ...lease?.metadata?.annotations, ...ours };
+  return Object.keys(annotations).length > 0 ? { annotations } : {};
 }
 
 /** The record that says that nobody holds the lease. */

@@ -2,7 +2,7 @@
  * The small HTTP server that every process has: `/healthz` (alive), `/readyz` (able to do its work) and `/metrics`.
  * A probe that fails answers 503 with the reason in words.
  */
-import { createServer } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -16,7 +16,12 @@ export interface HttpOptions {
   readonly unhealthy: () => string | undefined;
   /** Why it cannot do its work right now, or `undefined` when it can. */
   readonly unready: () => string | undefined;
+  /** What else is served. */
+  readonly route?: Route | undefined;
 }
+
+/** Answers a request, at once or later, or returns `false` and leaves it to others. `path` is without the query. */
+export type Route = (request: IncomingMessage, response: ServerResponse, path: string) => boolean;
 
 export interface HttpServer extends AsyncDisposable {
   readonly port: number;
@@ -29,7 +34,8 @@ export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
       response.writeHead(status, { 'content-type': type, 'x-content-type-options': 'nosniff' }).end(body);
     };
     const probe = (trouble: string | undefined): void => answer(trouble ? 503 : 200, `${trouble ?? 'ok'}\n`);
-    const path = (request.url ?? '/').split('?')[0];
+    const [path = '/'] = (request.url ?? '/').split('?');
+    if (options.route?.(request, response, path)) return;
     if (request.method !== 'GET' && request.method !== 'HEAD')
       return answer(405, 'only GET is served here\n');
     if (path === '/healthz') return probe(options.unhealthy());

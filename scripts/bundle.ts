@@ -9,6 +9,7 @@ import { isBuiltin } from 'node:module';
 import { relative, resolve } from 'node:path';
 import { build, type BuildOptions, type Metafile, type Plugin } from 'esbuild';
 import { sources } from '../queue/lua.ts';
+import { buildPage, PACKAGES } from './page.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const outputFolder = resolve(root, 'dist/bundle');
@@ -58,6 +59,22 @@ const inlineLeaseThread: Plugin = {
       });
       const code = JSON.stringify(outputFiles[0]?.text);
       return { contents: `export const entry = { code: ${code}, eval: true };`, loader: 'js' };
+    });
+  },
+};
+
+/** The dashboard's page is a part of the program that serves it. */
+const inlinePage: Plugin = {
+  name: 'inline-page',
+  setup(bundler) {
+    const file = resolve(root, 'controller/dashboard/assets.ts');
+    bundler.onLoad({ filter: /[\\/]assets\.ts$/ }, async ({ path }) => {
+      if (path !== file) return undefined;
+      const files = [...(await buildPage())].map(([name, contents]) => [name, contents.toString()]);
+      const contents = `
+        const files = ${JSON.stringify(files)};
+        export const loadAssets = async () => new Map(files.map(([name, text]) => [name, Buffer.from(text)]));`;
+      return { contents, loader: 'js' };
     });
   },
 };
@@ -122,7 +139,7 @@ function common(): BuildOptions & { readonly metafile: true } {
     keepNames: true,
     legalComments: 'none',
     define: { MILLRACE_VERSION: JSON.stringify(manifestOf(root).version) },
-    plugins: [inlineLua, inlineLeaseThread, lazyBuiltins],
+    plugins: [inlineLua, inlineLeaseThread, inlinePage, lazyBuiltins],
     metafile: true,
     logLevel: 'warning',
   };
@@ -154,10 +171,12 @@ export async function bundle(name: Program, entry = `${name}/main.ts`): Promise<
       ].join('\n'),
     },
   });
+  const served = Object.keys(metafile.inputs).includes('controller/dashboard/assets.ts');
+  const pagePackages = served ? PACKAGES.map((folder) => `node_modules/${folder}`) : [];
   const rule = `\n\n${'-'.repeat(80)}\n\n`;
   writeFileSync(
     resolve(outputFolder, `${name}.licenses.txt`),
-    `${packagesIn(metafile).map(licenseOf).join(rule)}\n`,
+    `${[...packagesIn(metafile), ...pagePackages].map(licenseOf).join(rule)}\n`,
   );
   return metafile.outputs[relative(root, outfile)]?.bytes ?? 0;
 }

@@ -9,6 +9,7 @@ need tmux tmux
 need zsh zsh
 need fish fish
 need openssl openssl
+need chromium chromium
 need python3 python3
 need promtool prometheus
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)

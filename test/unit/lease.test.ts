@@ -73,6 +73,17 @@ describe('records', () => {
     expect(record.metadata).toEqual(before?.metadata ?? ref);
   });
 
+  test("claimed: what the leader tells of itself goes with its name, and others' annotations stay", () => {
+    const annotations = { theirs: 'kept', ours: 'old' };
+    const before = { ...lease(held.spec ?? {}), metadata: { ...ref, annotations } };
+    const record = claimed(before, ref, 'a', 1500, now, { ours: 'new' });
+    expect(record.metadata.annotations).toEqual({ theirs: 'kept', ours: 'new' });
+    expect(claimed(undefined, ref, 'a', 1500, now, { ours: 'new' }).metadata).toEqual({
+      ...ref,
+      annotations: { ours: 'new' },
+    });
+  });
+
   test('released: no holder, and nobody waits', () => {
     const record = released(lease({ ...held.spec, leaseTransitions: 4 }), now);
     expect(record.spec).toEqual({ leaseDurationSeconds: 1, leaseTransitions: 4, renewTime: time });

@@ -1,0 +1,108 @@
+/**
+ * All that the dashboard knows of the pools: what they are (`PoolSource`), and what happened to them lately, which it is
+ * told. Rows and pages are put together when somebody asks.
+ */
+import type { Redis } from 'ioredis';
+import type { WorkerPool } from '../../kube/workerpool.ts';
+import type { QueueKeys } from '../../queue/keys.ts';
+import type { Observation } from '../observation.ts';
+import type { Sampled } from '../sampler.ts';
+import type { DecisionView, PoolRow } from './api.ts';
+import { rowOf } from './row.ts';
+import { createSeries, type PoolSeries } from './series.ts';
+
+/** Where pools come from: the controller's watches, or `millrace dev`. */
+export interface PoolSource {
+  /** By key, `namespace/name`. */
+  readonly pools: ReadonlyMap<string, WorkerPool>;
+  /** What the pool's queues held last; `undefined` where nobody knows where they are. */
+  readonly sampled: (key: string) => Sampled | undefined;
+  readonly queuesOf: (key: string) => { redis: Redis; queues: readonly QueueKeys[] } | undefined;
+}
+
+interface Known {
+  readonly series: PoolSeries;
+  decisions: readonly DecisionView[];
+  row?: { readonly of: readonly unknown[]; readonly row: PoolRow };
+}
+
+export interface Board {
+  readonly source: PoolSource;
+  observed(key: string, observation: Observation): void;
+  row(key: string, now: number): PoolRow | undefined;
+  rows(now: number): Map<string, PoolRow>;
+  /** Empty for a pool that was not looked at yet. */
+  series(key: string): PoolSeries;
+  /** The last few decisions that this process saw, newest first. */
+  decisions(key: string): readonly DecisionView[];
+}
+
+const DECISIONS_KEPT = 5;
+/** Rates and waits of the last minute fade though nothing happens. */
+const FADE_MS = 10_000;
+
+export function createBoard(source: PoolSource, showTasks: boolean): Board {
+  const all = new Map<string, Known>();
+
+  function knownOf(key: string): Known {
+    const known = all.get(key) ?? { series: createSeries(), decisions: [] };
+    all.set(key, known);
+    return known;
+  }
+
+  function row(key: string, now: number): PoolRow | undefined {
+    const pool = source.pools.get(key);
+    if (!pool) return undefined;
+    const known = knownOf(key);
+    const { series, decisions } = known;
+    const sampled = source.sampled(key);
+    const { latest } = series;
+    const of = [pool, sampled, latest, series.size > 0 ? Math.floor(now / FADE_MS) : 0];
+    if (known.row && of.every((one, i) => one === known.row?.of[i])) return known.row.row;
+    const recent = series.recent(now);
+    const made = rowOf({ key, pool, sampled, latest, recent, decision: decisions[0], showTasks });
+    known.row = { of, row: made };
+    return made;
+  }
+
+  /** Pools go, and nobody says so here. */
+  function forgetGone(): void {
+    for (const key of all.keys()) if (!source.pools.has(key)) all.delete(key);
+  }
+
+  return {
+    source,
+    observed: (key, observation) => {
+      if (all.size > 2 * source.pools.size + 100) forgetGone();
+      const known = knownOf(key);
+      const before = known.series.latest;
+      known.series.add(observation);
+      const decision = decisionIn(observation, before);
+      if (decision) known.decisions = [decision, ...known.decisions].slice(0, DECISIONS_KEPT);
+    },
+    row,
+    rows: (now) => {
+      forgetGone();
+      const rows = new Map<string, PoolRow>();
+      for (const key of source.pools.keys()) {
+        const one = row(key, now);
+        if (one) rows.set(key, one);
+      }
+      return rows;
+    },
+    series: (key) => knownOf(key).series,
+    decisions: (key) => all.get(key)?.decisions ?? [],
+  };
+}
+
+/** The decision that an observation tells of, if it is another one than before. */
+function decisionIn(
+  { at, desired, cause, reason }: Observation,
+  before: Observation | undefined,
+): DecisionView | undefined {
+  const turned =
+    before === undefined ||
+    before.desired !== desired ||
+    (before.cause !== cause && [before.cause, cause].some((one) => one === 'Unknown' || one === 'Paused'));
+  return turned ? { at, from: before?.desired ?? null, to: desired, cause, text: reason } : undefined;
+}

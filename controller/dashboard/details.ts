@@ -1,0 +1,173 @@
+/**
+ * What is in Redis of one pool and worth showing: workers and what they run, dead letters, pauses. Read only while somebody looks
+ * at the pool, in a few bounded commands. Without leave to show tasks, none is read but with the dead letters, where it is
+ * dropped at once.
+ */
+import { createHmac, randomBytes } from 'node:crypto';
+import type { Redis } from 'ioredis';
+import { listDead, type DeadLetter } from '../../queue/dead.ts';
+import { readDecisions } from '../../queue/decisions.ts';
+import { inspectQueue, type QueueView, type WorkerView } from '../../queue/inspect.ts';
+import type { QueueKeys } from '../../queue/keys.ts';
+import { parseTask, shortId } from '../../queue/task.ts';
+import { parseDecision } from '../decisions.ts';
+import type {
+  DeadRow,
+  DeadView,
+  DecisionView,
+  PauseView,
+  RunningTask,
+  WorkerRow,
+  WorkersView,
+} from './api.ts';
+
+const WORKERS_SHOWN = 200;
+const DEAD_SHOWN = 50;
+const TASKS_SHOWN = 4;
+const LONGEST_TASK = 300;
+const LONGEST_ID = 80;
+
+export interface Details {
+  readonly workers: WorkersView;
+  readonly dead: DeadView;
+  readonly pauses: readonly PauseView[];
+  /** As the controller keeps them: also those of a process before this one. */
+  readonly decisions: readonly DecisionView[];
+}
+
+export interface DetailsReader {
+  /** Of the pool `namespace/name`, in its queues. */
+  read(redis: Redis, queues: readonly QueueKeys[], pool: string): Promise<Details>;
+  /** The dead letters that `refs` name, as ids by queue; those that are not among the newest any more are left out. */
+  find(
+    redis: Redis,
+    queues: readonly QueueKeys[],
+    refs: readonly string[],
+  ): Promise<Map<QueueKeys, (string | Buffer)[]>>;
+}
+
+export function createDetailsReader(showTasks: boolean): DetailsReader {
+  /** So that nobody can try ids until one fits. */
+  const secret = randomBytes(32);
+  const refOf = (keys: QueueKeys, letter: DeadLetter): string =>
+    createHmac('sha256', secret)
+      .update(`${keys.queue}\n`)
+      .update(letter.id ?? letter.raw)
+      .digest('base64url')
+      .slice(0, 22);
+
+  async function read(redis: Redis, queues: readonly QueueKeys[], pool: string): Promise<Details> {
+    const views = await Promise.all(queues.map((keys) => inspectQueue(redis, keys)));
+    const [workers, decisions, letters] = await Promise.all([
+      workersOf(redis, queues, views),
+      decisionsOf(redis, queues, pool),
+      Promise.all(queues.map((keys) => listDead(redis, keys, DEAD_SHOWN))),
+    ]);
+    const rows = queues.flatMap((keys, i) =>
+      (letters[i] ?? []).map((letter) => deadRow(refOf(keys, letter), keys, letter)),
+    );
+    return {
+      workers,
+      decisions,
+      dead: {
+        all: views.reduce((sum, { dead }) => sum + dead, 0),
+        list: rows.toSorted((a, b) => b.at - a.at).slice(0, DEAD_SHOWN),
+      },
+      pauses: queues.flatMap(({ queue }, i) => {
+        const pause = views[i]?.pause;
+        return pause ? [{ queue, ...pause }] : [];
+      }),
+    };
+  }
+
+  async function workersOf(
+    redis: Redis,
+    queues: readonly QueueKeys[],
+    views: readonly QueueView[],
+  ): Promise<WorkersView> {
+    const all = queues.flatMap((keys, i) =>
+      (views[i]?.workerList ?? []).map((worker) => ({ keys, worker, view: views[i] })),
+    );
+    const shown = all.toSorted((a, b) => rank(a.worker, b.worker)).slice(0, WORKERS_SHOWN);
+    const list = shown.map(async ({ keys, worker, view }): Promise<WorkerRow> => {
+      const { id, state, inFlight, concurrency, version, started, leaseLeft } = worker;
+      const tasks = showTasks && inFlight > 0 ? await running(redis, keys, worker, view) : [];
+      const { queue } = keys;
+      const silent = leaseLeft <= 0;
+      return { id, queue, state, inFlight, concurrency, version, started, silent, tasks };
+    });
+    return { all: all.length, list: await Promise.all(list) };
+  }
+
+  async function running(
+    redis: Redis,
+    keys: QueueKeys,
+    { id: worker, inFlight }: WorkerView,
+    view: QueueView | undefined,
+  ): Promise<RunningTask[]> {
+    // a worker that takes many small tasks at once holds none of them for long
+    if (inFlight > 64) return [];
+    const raws = await redis.hvalsBuffer(keys.inflight(worker));
+    return raws.slice(0, TASKS_SHOWN).map((raw) => {
+      const id = shortId(parseTask(raw).id, LONGEST_ID);
+      const said = view?.progress.find((one) => one.worker === worker && one.id === id);
+      return { id, text: shortId(raw, LONGEST_TASK), progress: said ? JSON.stringify(said.value) : null };
+    });
+  }
+
+  function deadRow(ref: string, { queue }: QueueKeys, letter: DeadLetter): DeadRow {
+    const { at, attempts, deliveries, worker, error, id, raw } = letter;
+    const shown = showTasks
+      ? { error, id: shortId(id ?? raw, LONGEST_ID), text: shortId(raw, LONGEST_TASK) }
+      : { error: kindOf(error), id: null, text: null };
+    return { ref, queue, at, attempts, deliveries: deliveries ?? null, worker, ...shown };
+  }
+
+  return {
+    read,
+    find: async (redis, queues, refs) => {
+      const wanted = new Set(refs);
+      const found = queues.map(async (keys) => {
+        const letters = await listDead(redis, keys, 4 * DEAD_SHOWN);
+        const named = letters.filter((letter) => wanted.has(refOf(keys, letter)));
+        return [keys, named.map(({ id, raw }) => id ?? raw)] as const;
+      });
+      return new Map((await Promise.all(found)).filter(([, ids]) => ids.length > 0));
+    },
+  };
+}
+
+const TURNS: ReadonlySet<string> = new Set(['Unknown', 'Fallback', 'Paused']);
+
+/** Those that changed something; that all stays as it is, is no news. */
+async function decisionsOf(
+  redis: Redis,
+  [first]: readonly QueueKeys[],
+  pool: string,
+): Promise<DecisionView[]> {
+  const texts = first ? await readDecisions(redis, first, pool) : [];
+  return texts.flatMap((text) => {
+    const { at = 0, from = 0, to = 0, desired = to, cause = '', reason } = parseDecision(text) ?? {};
+    if (reason === undefined || (from === to && !TURNS.has(cause))) return [];
+    return [{ at, from, to: from === to ? desired : to, cause, text: reason }];
+  });
+}
+
+/** Those that are silent, then the busiest, then the oldest. */
+function rank(a: WorkerView, b: WorkerView): number {
+  return (
+    Number(b.leaseLeft <= 0) - Number(a.leaseLeft <= 0) ||
+    b.inFlight - a.inFlight ||
+    a.started - b.started ||
+    a.id.localeCompare(b.id)
+  );
+}
+
+/** What an error is, without words that may come from the task: they are the handler's. */
+export function kindOf(error: string): string {
+  const words = error.replace(/^not to be retried: /, '');
+  const own = /^delivered \d+ times.*|^exit code \d+|^killed by SIG[A-Z]+/.exec(words);
+  if (own) return own[0];
+  const named = /^([A-Z][A-Za-z]{2,60}(?:Error|Exception|Failure|Failed)): /.exec(words);
+  return named?.[1] ?? 'an error whose words are hidden';
+}

@@ -1,0 +1,23 @@
+/** Where the leader's dashboard is, as it stands in the lease. Pure. */
+
+const ANNOTATION = 'millrace.dev/dashboard';
+
+/** What a leader writes beside its name. Nothing, where it does not know by which address others reach it. */
+export function leaderNote(
+  identity: string,
+  address: string | undefined,
+  port: number,
+): Readonly<Record<string, string>> {
+  if (address === undefined || address === '') return {};
+  const host = address.includes(':') ? `[${address}]` : address;
+  return { [ANNOTATION]: `${identity} http://${host}:${port}` };
+}
+
+/** `http://host:port` of the leader; `undefined` when it has written nothing, as what is there may be of one before it. */
+export function leaderAddress(
+  identity: string,
+  annotations: Readonly<Record<string, string>>,
+): string | undefined {
+  const [of, address] = (annotations[ANNOTATION] ?? '').split(' ');
+  return identity !== '' && of === identity ? address : undefined;
+}

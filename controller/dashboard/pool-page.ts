@@ -1,0 +1,131 @@
+/** One pool as a channel: its row, what was added to its series, and those parts of its page that differ. */
+import { within } from '../../queue/connection.ts';
+import type { About, PoolChange, PoolPage, PoolParts, PoolRow } from './api.ts';
+import type { Board } from './board.ts';
+import { createChannel, type Channel } from './channel.ts';
+import type { DetailsReader } from './details.ts';
+import { differenceOf } from './overview.ts';
+import { conditionsOf } from './row.ts';
+import { COLUMNS, STEP_MS } from './series.ts';
+import { settingsOf } from './settings.ts';
+
+const TICK_MS = 1_000;
+/** Parts are read from Redis every so many ticks. */
+const PARTS_EVERY = 2;
+const ANSWER_MS = 1_500;
+
+export interface PoolChannel extends Channel {
+  /** `undefined` when there is no such pool. */
+  whole(): Promise<PoolPage | undefined>;
+}
+
+export interface PoolChannelOptions {
+  readonly key: string;
+  readonly board: Board;
+  readonly details: DetailsReader;
+  readonly about: About;
+  readonly now: () => number;
+  readonly onIdle: () => void;
+}
+
+export function createPoolChannel({
+  key,
+  board,
+  details,
+  about,
+  now,
+  onIdle,
+}: PoolChannelOptions): PoolChannel {
+  const nothing: PoolParts = {
+    decisions: [],
+    workers: null,
+    dead: null,
+    pauses: [],
+    conditions: [],
+    settings: [],
+  };
+  let row: PoolRow | undefined;
+  let parts = nothing;
+  /** Each part as it was told. */
+  let texts = new Map<string, string>();
+  let toldUntil = 0;
+  let ticks = 0;
+
+  async function readParts(): Promise<PoolParts> {
+    const pool = board.source.pools.get(key);
+    if (!pool) return nothing;
+    const link = board.source.queuesOf(key);
+    const known = board.source.sampled(key)?.kind === 'known';
+    const read =
+      known && link ? within(ANSWER_MS, details.read(link.redis, link.queues, key), 'a look') : undefined;
+    const seen = await read?.catch(() => undefined);
+    return {
+      decisions: seen && seen.decisions.length > 0 ? seen.decisions : board.decisions(key),
+      workers: seen?.workers ?? null,
+      dead: seen?.dead ?? null,
+      pauses: seen?.pauses ?? [],
+      conditions: conditionsOf(pool, about.showTasks),
+      settings: settingsOf(pool.spec),
+    };
+  }
+
+  /** Those parts that are not as they were told; they count as told then. */
+  function tell(next: PoolParts): Partial<PoolParts> | undefined {
+    const changed = Object.entries(next).filter(([name, part]) => {
+      const text = JSON.stringify(part);
+      if (texts.get(name) === text) return false;
+      texts.set(name, text);
+      return true;
+    });
+    parts = next;
+    return changed.length > 0 ? Object.fromEntries(changed) : undefined;
+  }
+
+  /** The steps since those that were told last, which may have gone on since. */
+  function points(at: number): NonNullable<PoolChange['points']> {
+    const { from, columns } = board.series(key).read(at, toldUntil);
+    toldUntil = at;
+    return columns.waiting.map((_, i) => [
+      from + i * STEP_MS,
+      COLUMNS.map((name) => columns[name][i] ?? null),
+    ]);
+  }
+
+  const channel = createChannel<PoolChange>({
+    everyMs: TICK_MS,
+    now,
+    begin: async (at) => {
+      row = board.row(key, at);
+      texts = new Map();
+      tell(await readParts());
+      toldUntil = at;
+    },
+    change: async (at) => {
+      const looked = ++ticks % PARTS_EVERY === 0 ? tell(await readParts()) : undefined;
+      const after = board.row(key, at);
+      const difference = after && differenceOf(row, after);
+      row = after;
+      if (!looked && !difference) return undefined;
+      return {
+        now: at,
+        // while nothing is different, a chart goes on by itself
+        ...(difference ? { row: difference, points: points(at) } : {}),
+        ...(looked ? { parts: looked } : {}),
+      };
+    },
+    onIdle: () => {
+      parts = nothing;
+      onIdle();
+    },
+  });
+
+  return {
+    ...channel,
+    whole: async () => {
+      const seq = await channel.fresh();
+      if (!row) return undefined;
+      const at = now();
+      return { seq, now: at, about, row, series: board.series(key).read(at), parts };
+    },
+  };
+}

@@ -1,0 +1,129 @@
+/** A pool as one row of the list, and its conditions for people. Pure. */
+import type { WorkerPool } from '../../kube/workerpool.ts';
+import { queuesOf } from '../../kube/workerpool.ts';
+import { parseDuration } from '../../runtime/duration.ts';
+import type { Observation } from '../observation.ts';
+import type { Sampled } from '../sampler.ts';
+import { sentence } from '../sentence.ts';
+import type { ConditionView, PoolRow, PoolState } from './api.ts';
+
+export interface RowInput {
+  readonly key: string;
+  readonly pool: WorkerPool;
+  readonly sampled: Sampled | undefined;
+  readonly latest: Observation | undefined;
+  readonly recent: {
+    readonly p50: number | null;
+    readonly p95: number | null;
+    readonly arriving: number;
+    readonly finishing: number;
+  };
+  readonly decision: { readonly at: number; readonly text: string } | undefined;
+  readonly showTasks: boolean;
+}
+
+/** Conditions that are bad when they are so; all others are neither. */
+const BAD_WHEN: Readonly<Record<string, 'True' | 'False'>> = {
+  Ready: 'False',
+  RedisReachable: 'False',
+  TargetMissed: 'True',
+  PoisonTasks: 'True',
+  EvictionPossible: 'True',
+};
+/** The first of these that is bad is what a row says. */
+const WORST_FIRST = ['RedisReachable', 'Ready', 'PoisonTasks', 'TargetMissed', 'EvictionPossible'];
+
+export function rowOf(input: RowInput): PoolRow {
+  const { key, pool, sampled, latest, recent, decision } = input;
+  const { spec, status = {} } = pool;
+  const { replicas = 0, readyReplicas = 0, desiredReplicas = 0 } = status;
+  const counts = sampled?.kind === 'known' ? sampled.sample : (latest ?? status);
+  const { waiting = 0, inFlight = 0, delayed = 0, dead = 0 } = counts;
+  const trouble = troubleOf(input);
+  const row = {
+    replicas: latest?.replicas ?? replicas,
+    ready: latest?.ready ?? readyReplicas,
+    desired: latest?.desired ?? desiredReplicas,
+  };
+  return {
+    key,
+    queue: queuesOf(spec).join(', '),
+    state: stateOf(input, trouble, { waiting, inFlight, ...row }),
+    trouble: trouble ?? null,
+    known: sampled?.kind === 'known',
+    asOf: latest?.at ?? 0,
+    waiting,
+    inFlight,
+    delayed,
+    dead,
+    ...row,
+    maxReplicas: spec.maxReplicas,
+    mode: spec.mode,
+    targetMs: durationOf(spec.scaling.targetWait),
+    waitP50: recent.p50,
+    waitP95: recent.p95,
+    arriving: recent.arriving,
+    finishing: recent.finishing,
+    decision: decision?.text ?? status.lastDecision ?? null,
+    decidedAt: decision?.at ?? timeOf(status.lastScaleTime),
+  };
+}
+
+function stateOf(
+  { pool, sampled, latest }: RowInput,
+  trouble: string | undefined,
+  now: { waiting: number; inFlight: number; replicas: number; ready: number; desired: number },
+): PoolState {
+  if (trouble !== undefined) return 'trouble';
+  if (!latest && sampled?.kind !== 'known') return 'unknown';
+  const queues = queuesOf(pool.spec).length;
+  const paused = sampled?.kind === 'known' && sampled.sample.pausedQueues === queues;
+  if (pool.spec.mode === 'Paused' || paused) return 'paused';
+  if (pool.spec.mode !== 'DryRun' && (now.replicas !== now.desired || now.ready !== now.desired))
+    return 'scaling';
+  return now.waiting + now.inFlight > 0 ? 'working' : 'idle';
+}
+
+function troubleOf({ pool, sampled, showTasks }: RowInput): string | undefined {
+  // said at once, and not when the status was written
+  if (sampled?.kind === 'unknown' && sampled.reason !== 'NotSampledYet') return sentence(sampled.why);
+  const views = conditionsOf(pool, showTasks);
+  for (const type of WORST_FIRST) {
+    const found = views.find((view) => view.type === type && view.bad);
+    // the sampler knows better by now
+    if (found && !(type === 'RedisReachable' && sampled?.kind === 'known')) return found.message;
+  }
+  return undefined;
+}
+
+/** The conditions of a pool, bad ones first. */
+export function conditionsOf({ status }: WorkerPool, showTasks: boolean): ConditionView[] {
+  const views = (status?.conditions ?? []).map(
+    ({ type, status: is, reason, message, lastTransitionTime }): ConditionView => ({
+      type,
+      status: is,
+      reason,
+      // the message names the task
+      message:
+        type === 'PoisonTasks' && is === 'True' && !showTasks
+          ? 'A task was given up because no worker survived it: see the dead letters.'
+          : message,
+      since: timeOf(lastTransitionTime),
+      bad: BAD_WHEN[type] === is,
+    }),
+  );
+  return views.toSorted((a, b) => Number(b.bad) - Number(a.bad));
+}
+
+function timeOf(text: string | undefined): number | null {
+  const time = text === undefined ? Number.NaN : Date.parse(text);
+  return Number.isNaN(time) ? null : time;
+}
+
+function durationOf(text: string | undefined): number | null {
+  try {
+    return text === undefined ? null : parseDuration(text);
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,109 @@
+/**
+ * What a pool's spec says, in groups for people to read. Pure.
+ *
+ * Nothing that could be a secret is in it, by leaving out rather than by masking: of an address of Redis only the host, the
+ * port and the database; of what comes from a Secret its name; of containers neither arguments nor environment.
+ */
+import type { RedisSpec, WorkerPoolSpec } from '../../kube/workerpool.ts';
+import type { SettingsGroup } from './api.ts';
+
+type Entry = readonly [name: string, value: string | number | boolean | undefined];
+
+export function settingsOf(spec: WorkerPoolSpec): SettingsGroup[] {
+  const { scaling, retry, results, deadLetters, durability, fallback } = spec;
+  const { scaleDown, scaleUp } = scaling;
+  return [
+    group('Queue', [
+      ['queue', spec.queues ? undefined : spec.queue],
+      ['queues, by priority', spec.queues?.join(', ')],
+      ['result', spec.result],
+      ...redisEntries(spec.redis),
+    ]),
+    group('Scaling', [
+      ['mode', spec.mode],
+      ['minReplicas', spec.minReplicas],
+      ['maxReplicas', spec.maxReplicas],
+      ['targetWait', scaling.targetWait],
+      ['tasksPerReplica', scaling.tasksPerReplica ?? (scaling.targetWait === undefined ? 5 : undefined)],
+      ['scaleUp.maxStep', scaleUp?.maxStep],
+      ['scaleDown.window', scaleDown.window],
+      ['scaleDown.maxStep', scaleDown.maxStep],
+      ['scaleDown.unmanaged', scaleDown.unmanaged],
+      ['fallback', fallback && `${fallback.replicas} replicas after ${fallback.after}`],
+    ]),
+    group('Workers', [
+      ['concurrency', spec.concurrency],
+      ['scaleTargetRef', spec.scaleTargetRef && `Deployment ${spec.scaleTargetRef.name}`],
+      ...containerEntries(spec),
+    ]),
+    group('Tasks', [
+      ['retry.attempts', retry.attempts],
+      ['retry.maxDeliveries', retry.maxDeliveries],
+      [
+        'retry.backoff',
+        `${retry.backoff.initial} to ${retry.backoff.max}${retry.backoff.jitter ? ', with jitter' : ''}`,
+      ],
+      ['results.ttl', results.ttl === '0s' ? '0s (kept for ever)' : results.ttl],
+      ['results.maxSize', results.maxSize],
+      ['deadLetters.max', deadLetters.max],
+      ['deadLetters.maxAge', deadLetters.maxAge],
+      ['durability', durability && `${durability.replicas} replicas within ${durability.timeout}`],
+    ]),
+  ];
+}
+
+function group(title: string, entries: readonly Entry[]): SettingsGroup {
+  const set = entries.flatMap(([name, value]) =>
+    value === undefined ? [] : [[name, String(value)] as const],
+  );
+  return { title, entries: set };
+}
+
+function redisEntries({ url, urlFrom, sentinel, username, passwordFrom, tls }: RedisSpec): Entry[] {
+  const secret = (source: { secretKeyRef: { name: string; key: string } } | undefined): string | undefined =>
+    source && `from Secret ${source.secretKeyRef.name}, key ${source.secretKeyRef.key}`;
+  return [
+    ['redis', url === undefined ? secret(urlFrom) : addressOf(url)],
+    ['redis.sentinel', sentinel && `${sentinel.name} at ${sentinel.nodes.map(addressOf).join(', ')}`],
+    ['redis.username', username === undefined ? undefined : 'set'],
+    ['redis.password', secret(passwordFrom)],
+    ['redis.tls', tls && (tls.insecureSkipVerify ? 'on, without checking the certificate' : 'on')],
+  ];
+}
+
+/** Without user, password and query; of what is no address, nothing. */
+function addressOf(text: string): string {
+  const match = /^(?:(rediss?):\/\/)?(?:[^@/]*@)?([\w.-]+|\[[\da-f:]+\])(:\d+)?(\/\d+)?(?:[?#][^@]*)?$/i.exec(
+    text,
+  );
+  if (!match) return 'set';
+  const [, scheme = '', host = '', port = '', database = ''] = match;
+  return `${scheme && `${scheme}://`}${host}${port}${database}`;
+}
+
+function containerEntries({ template }: WorkerPoolSpec): Entry[] {
+  const containers = (template?.spec as { containers?: readonly Container[] } | undefined)?.containers ?? [];
+  return containers.flatMap(({ name, image, resources = {} }): Entry[] => [
+    [`${name}: image`, image],
+    [`${name}: requests`, quantities(resources.requests)],
+    [`${name}: limits`, quantities(resources.limits)],
+  ]);
+}
+
+interface Container {
+  readonly name: string;
+  readonly image?: string;
+  readonly resources?: {
+    readonly requests?: Readonly<Record<string, unknown>>;
+    readonly limits?: Readonly<Record<string, unknown>>;
+  };
+}
+
+function quantities(amounts: Readonly<Record<string, unknown>> | undefined): string | undefined {
+  return (
+    amounts &&
+    Object.entries(amounts)
+      .map(([name, amount]) => `${name} ${String(amount)}`)
+      .join(', ')
+  );
+}

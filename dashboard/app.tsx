@@ -1,0 +1,15 @@
+/** What is on every page: the head, and what is said when the connection is lost. */
+import { useEffect } from 'preact/hooks';
+import { PoolView } from './pool.tsx';
+import { PoolsView } from './pools.tsx';
+import { usePlace } from './route.ts';
+
+export function App() {
+  const place = usePlace();
+  const key = place.page === 'pool' ? place.key : undefined;
+  useEffect(() => {
+    document.title = key === undefined ? 'Pools · Millrace' : `${key} · Millrace`;
+    window.scrollTo(0, 0);
+  }, [key]);
+  return key === undefined ? <PoolsView /> : <PoolView key={key} name={key} />;
+}

@@ -1,0 +1,185 @@
+/** Tasks that failed for good, and what to do with them. */
+import { useState } from 'preact/hooks';
+import type { About, DeadRow, DeadView } from '../controller/dashboard/api.ts';
+import { Dialog } from './dialog.tsx';
+import { ago, clock, count, plural } from './format.ts';
+import { Nothing, Section } from './section.tsx';
+import { act, useToken } from './session.ts';
+
+export interface DeadLettersProps {
+  readonly pool: string;
+  readonly dead: DeadView | null;
+  readonly about: About;
+  readonly now: number;
+}
+
+const FIRST = 8;
+
+interface Asked {
+  readonly how: 'requeue' | 'drop';
+  readonly refs: readonly string[] | 'all';
+  readonly count: number;
+}
+
+export function DeadLetters({ pool, dead, about, now }: DeadLettersProps) {
+  const token = useToken();
+  const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
+  const [asked, setAsked] = useState<Asked>();
+  const [said, setSaid] = useState('');
+  const [more, setMore] = useState(false);
+  if (!dead || dead.all === 0)
+    return (
+      <Section title="Dead letters">
+        <p class="sr" role="status">
+          {said}
+        </p>
+        <Nothing>{dead ? 'No task has failed for good.' : 'Redis does not answer, so nobody knows.'}</Nothing>
+      </Section>
+    );
+  const { all, list } = dead;
+  const acting = about.actions === 'token' && token !== undefined;
+  const refs = list.filter(({ ref }) => chosen.has(ref)).map(({ ref }) => ref);
+  const ask = (how: Asked['how']): void =>
+    setAsked(refs.length > 0 ? { how, refs, count: refs.length } : { how, refs: 'all', count: all });
+  const toggle = (ref: string): void => {
+    const next = new Set(chosen);
+    if (!next.delete(ref)) next.add(ref);
+    setChosen(next);
+  };
+  return (
+    <Section
+      title="Dead letters"
+      note={all > list.length ? `the newest ${list.length} of ${count(all)}` : plural(all, 'task')}
+      tools={
+        acting && (
+          <span class="acts">
+            <button type="button" class="button small" onClick={() => ask('requeue')}>
+              Requeue {refs.length > 0 ? count(refs.length) : 'all'}
+            </button>
+            <button type="button" class="button small danger" onClick={() => ask('drop')}>
+              Drop {refs.length > 0 ? count(refs.length) : 'all'}
+            </button>
+          </span>
+        )
+      }
+    >
+      <p class="sr" role="status">
+        {said}
+      </p>
+      <ul class="letters">
+        {list.slice(0, more ? undefined : FIRST).map((letter) => (
+          <Letter
+            key={`${letter.ref} ${letter.at}`}
+            letter={letter}
+            now={now}
+            chosen={acting ? chosen.has(letter.ref) : undefined}
+            onToggle={() => toggle(letter.ref)}
+          />
+        ))}
+      </ul>
+      {list.length > FIRST && (
+        <button type="button" class="button small more" onClick={() => setMore(!more)}>
+          {more ? 'Show fewer' : `Show ${list.length - FIRST} more`}
+        </button>
+      )}
+      {!about.showTasks && (
+        <p class="hint">
+          Tasks, ids and the words of errors are not shown here. <code>millrace dead list</code> shows them to
+          who may reach Redis.
+        </p>
+      )}
+      <Confirm
+        pool={pool}
+        asked={asked}
+        onClose={() => setAsked(undefined)}
+        onDone={(how, done) => {
+          setAsked(undefined);
+          setChosen(new Set());
+          setSaid(`${plural(done, 'dead letter')} ${how === 'requeue' ? 'requeued' : 'dropped'}`);
+        }}
+      />
+    </Section>
+  );
+}
+
+interface LetterProps {
+  readonly letter: DeadRow;
+  readonly now: number;
+  /** `undefined` where nothing can be chosen. */
+  readonly chosen: boolean | undefined;
+  readonly onToggle: () => void;
+}
+
+function Letter({ letter, now, chosen, onToggle }: LetterProps) {
+  const { at, attempts, deliveries, worker, error, id, text } = letter;
+  const name = id ?? 'task';
+  return (
+    <li>
+      {chosen !== undefined && (
+        <input
+          type="checkbox"
+          checked={chosen}
+          onChange={onToggle}
+          aria-label={`Choose ${name} of ${clock(at, now)}`}
+        />
+      )}
+      <div>
+        <p class="error">{error}</p>
+        <p class="sub">
+          {id !== null && <code title={text ?? undefined}>{id}</code>}
+          <span>{ago(at, now)}</span>
+          <span>
+            {deliveries === null ? plural(attempts, 'attempt') : plural(deliveries, 'delivery', 'deliveries')}
+          </span>
+          <span class="id">{worker}</span>
+        </p>
+      </div>
+    </li>
+  );
+}
+
+interface ConfirmProps {
+  readonly pool: string;
+  readonly asked: Asked | undefined;
+  readonly onClose: () => void;
+  readonly onDone: (how: Asked['how'], count: number) => void;
+}
+
+function Confirm({ pool, asked, onClose, onDone }: ConfirmProps) {
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState<string>();
+  if (!asked) return null;
+  const { how, refs } = asked;
+
+  async function perform(): Promise<void> {
+    setBusy(true);
+    setError(undefined);
+    try {
+      onDone(how, await act(pool, { do: how, refs }));
+    } catch (failed) {
+      setError((failed as Error).message);
+    } finally {
+      setBusy(false);
+    }
+  }
+
+  const letters = plural(asked.count, 'dead letter');
+  return (
+    <Dialog
+      open
+      title={how === 'requeue' ? `Requeue ${letters}?` : `Drop ${letters}?`}
+      confirm={how === 'requeue' ? 'Requeue' : 'Drop'}
+      danger={how === 'drop'}
+      busy={busy}
+      error={error}
+      onClose={onClose}
+      onConfirm={() => void perform()}
+    >
+      <p>
+        {how === 'requeue'
+          ? 'They go to the back of the queue as new tasks, with all their attempts.'
+          : 'They and their errors are gone for good. Nobody can bring them back.'}
+      </p>
+    </Dialog>
+  );
+}

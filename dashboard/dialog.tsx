@@ -1,0 +1,60 @@
+/** A question in front of the page: the browser's own dialog keeps the focus in it and gives it back. */
+import type { ComponentChildren } from 'preact';
+import { useEffect, useRef } from 'preact/hooks';
+
+export interface DialogProps {
+  readonly open: boolean;
+  readonly title: string;
+  /** What the button says that does it. */
+  readonly confirm: string;
+  /** It cannot be taken back. */
+  readonly danger?: boolean;
+  readonly busy?: boolean;
+  readonly error?: string | undefined;
+  readonly onClose: () => void;
+  readonly onConfirm: () => void;
+  readonly children: ComponentChildren;
+}
+
+export function Dialog(props: DialogProps) {
+  const { open, title, confirm, danger, busy, error, onClose, onConfirm, children } = props;
+  const element = useRef<HTMLDialogElement>(null);
+  useEffect(() => {
+    if (open) element.current?.showModal();
+    else element.current?.close();
+  }, [open]);
+  if (!open) return null;
+  return (
+    <dialog
+      ref={element}
+      aria-labelledby="dialog-title"
+      onCancel={(event) => {
+        event.preventDefault();
+        onClose();
+      }}
+    >
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          onConfirm();
+        }}
+      >
+        <h2 id="dialog-title">{title}</h2>
+        {children}
+        {error !== undefined && (
+          <p class="refused" role="alert">
+            {error}
+          </p>
+        )}
+        <div class="choices">
+          <button type="button" class="button" onClick={onClose}>
+            Cancel
+          </button>
+          <button type="submit" class={`button ${danger ? 'danger' : 'primary'}`} disabled={busy}>
+            {confirm}
+          </button>
+        </div>
+      </form>
+    </dialog>
+  );
+}

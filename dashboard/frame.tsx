@@ -1,0 +1,133 @@
+/** The head of a page with where one is and how the connection is, and what stands in place of a page that is not there. */
+import type { ComponentChildren } from 'preact';
+import { useState } from 'preact/hooks';
+import type { About } from '../controller/dashboard/api.ts';
+import type { Link } from './feed.ts';
+import { clock } from './format.ts';
+import { Icon } from './icons.tsx';
+import { chooseTheme, currentTheme, themes, type Theme } from './theme.ts';
+import { Unlock } from './unlock.tsx';
+
+export interface FrameProps {
+  readonly about: About | undefined;
+  readonly link: Link;
+  /** When what is shown was true, ms. */
+  readonly at: number;
+  /** Where one is, below the list of pools. */
+  readonly crumb?: string;
+  readonly children: ComponentChildren;
+}
+
+export function Frame({ about, link, at, crumb, children }: FrameProps) {
+  return (
+    <>
+      <a class="skip" href="#content" onClick={skip}>
+        Skip to the content
+      </a>
+      <header class="top">
+        <nav class="crumbs" aria-label="Where you are">
+          <a class="brand" href="#/" aria-current={crumb === undefined ? 'page' : undefined}>
+            <img src="icon.svg" alt="" width="24" height="24" />
+            Millrace
+          </a>
+          {crumb !== undefined && (
+            <>
+              <span class="sep" aria-hidden="true">
+                /
+              </span>
+              <span class="here" aria-current="page">
+                {crumb}
+              </span>
+            </>
+          )}
+        </nav>
+        <div class="tools">
+          <LinkState link={link} />
+          <Unlock about={about} />
+          <ThemeChoice />
+        </div>
+      </header>
+      {link.state === 'lost' && !link.missing && at > 0 && (
+        <p class="banner" role="status">
+          <Icon name="alert" />
+          <span>
+            Not live: {link.why}. What you see is of {clock(at, Date.now())}; trying again.
+          </span>
+        </p>
+      )}
+      <main id="content" tabIndex={-1}>
+        {children}
+      </main>
+      <footer class="foot">
+        {about && (
+          <>
+            <span>Millrace {about.version}</span>
+            <span>{about.host === 'dev' ? 'millrace dev, on this machine' : 'served by the controller'}</span>
+            <span>{about.showTasks ? 'tasks are shown' : 'tasks and ids are not shown'}</span>
+          </>
+        )}
+      </footer>
+    </>
+  );
+}
+
+/** The address is where one is, and not where on the page. */
+function skip(event: Event): void {
+  event.preventDefault();
+  document.getElementById('content')?.focus();
+}
+
+function LinkState({ link }: { link: Link }) {
+  const text = { loading: 'Connecting', live: 'Live', lost: 'Not live' }[link.state];
+  return (
+    <span class={`link ${link.state}`}>
+      <span class="dot" aria-hidden="true" />
+      {text}
+    </span>
+  );
+}
+
+const THEME_WORDS: Record<Theme, string> = {
+  system: 'as the system has it',
+  light: 'light',
+  dark: 'dark',
+};
+
+function ThemeChoice() {
+  const [theme, setTheme] = useState(currentTheme());
+  const next = themes[(themes.indexOf(theme) + 1) % themes.length] ?? 'system';
+  const label = `Colours: ${THEME_WORDS[theme]}. Change to: ${THEME_WORDS[next]}`;
+  return (
+    <button
+      type="button"
+      class="tool"
+      aria-label={label}
+      title={label}
+      onClick={() => {
+        chooseTheme(next);
+        setTheme(next);
+      }}
+    >
+      <Icon name={theme === 'system' ? 'auto' : theme === 'light' ? 'sun' : 'moon'} />
+    </button>
+  );
+}
+
+/** Instead of a page: nothing is there, or nothing can be had. */
+export function Blank({
+  icon,
+  title,
+  children,
+}: {
+  icon: 'wheel' | 'alert' | 'search';
+  title: string;
+  children: ComponentChildren;
+}) {
+  return (
+    <section class="blank">
+      <Icon name={icon} large />
+      <h1>{title}</h1>
+      {children}
+    </section>
+  );
+}

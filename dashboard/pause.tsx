@@ -1,0 +1,68 @@
+/** Pausing and resuming a pool's queues, for those who have the token. */
+import { useRef, useState } from 'preact/hooks';
+import type { About } from '../controller/dashboard/api.ts';
+import { Dialog } from './dialog.tsx';
+import { Icon } from './icons.tsx';
+import { act, useToken } from './session.ts';
+
+export interface PauseButtonProps {
+  readonly pool: string;
+  readonly about: About;
+  readonly paused: boolean;
+  readonly known: boolean;
+}
+
+export function PauseButton({ pool, about, paused, known }: PauseButtonProps) {
+  const token = useToken();
+  const [open, setOpen] = useState(false);
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState<string>();
+  const reason = useRef<HTMLInputElement>(null);
+  if (about.actions === 'none' || token === undefined || !known) return null;
+
+  async function perform(): Promise<void> {
+    setBusy(true);
+    setError(undefined);
+    try {
+      await act(pool, paused ? { do: 'resume' } : { do: 'pause', reason: reason.current?.value ?? '' });
+      setOpen(false);
+    } catch (failed) {
+      setError((failed as Error).message);
+    } finally {
+      setBusy(false);
+    }
+  }
+
+  return (
+    <>
+      <button type="button" class="button" onClick={() => setOpen(true)}>
+        <Icon name={paused ? 'play' : 'pause'} />
+        {paused ? 'Resume' : 'Pause'}
+      </button>
+      <Dialog
+        open={open}
+        title={paused ? `Resume ${pool}` : `Pause ${pool}`}
+        confirm={paused ? 'Resume' : 'Pause'}
+        busy={busy}
+        error={error}
+        onClose={() => setOpen(false)}
+        onConfirm={() => void perform()}
+      >
+        {paused ? (
+          <p>Workers begin tasks again within a second.</p>
+        ) : (
+          <>
+            <p>
+              Workers begin nothing more of its queues; what runs is finished, and clients go on pushing. It
+              lasts until somebody resumes.
+            </p>
+            <label class="field">
+              Why, for whoever wonders
+              <input ref={reason} type="text" maxLength={200} autocomplete="off" />
+            </label>
+          </>
+        )}
+      </Dialog>
+    </>
+  );
+}

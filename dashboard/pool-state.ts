@@ -1,0 +1,64 @@
+/** One pool's page as it changes, and its series as columns for charts. Pure. */
+import type { Column, PoolChange, PoolPage, Series } from '../controller/dashboard/api.ts';
+
+const SPAN_MS = 15 * 60_000;
+
+/** In the order in which the server sends the values of a step. */
+export const COLUMNS = [
+  'waiting',
+  'inFlight',
+  'replicas',
+  'ready',
+  'desired',
+  'waitP50',
+  'waitP95',
+  'arrived',
+  'finished',
+] as const satisfies readonly Column[];
+
+/** These are as they were last until something else is known; of the others, nothing is known then. */
+const LEVELS: ReadonlySet<Column> = new Set(['waiting', 'inFlight', 'replicas', 'ready', 'desired']);
+
+export function applyPool(whole: PoolPage, { now, row, points, parts }: PoolChange): PoolPage {
+  return {
+    ...whole,
+    now,
+    row: row ? { ...whole.row, ...row } : whole.row,
+    parts: parts ? { ...whole.parts, ...parts } : whole.parts,
+    series: points ? withPoints(whole.series, points) : whole.series,
+  };
+}
+
+function withPoints(series: Series, points: NonNullable<PoolChange['points']>): Series {
+  const { stepMs } = series;
+  const last = points.at(-1)?.[0] ?? 0;
+  const grown = until(series, last);
+  const from = Math.max(grown.from, last - SPAN_MS);
+  const dropped = Math.max(0, Math.round((from - grown.from) / stepMs));
+  const columns = byColumn((name, i) => {
+    const column = [...grown.columns[name]];
+    for (const [at, values] of points) {
+      const index = Math.round((at - grown.from) / stepMs);
+      if (index >= 0) column[index] = values[i] ?? null;
+    }
+    return column.slice(dropped);
+  });
+  return { from: grown.from + dropped * stepMs, stepMs, columns };
+}
+
+/** The series with the steps until `now`, of which nothing was heard: nothing has changed in them. */
+export function until(series: Series, now: number): Series {
+  const { from, stepMs, columns } = series;
+  const length = columns.waiting.length;
+  const missing = Math.floor(now / stepMs) - Math.floor(from / stepMs) + 1 - length;
+  if (missing <= 0 || length === 0) return series;
+  const fill = (name: Column): readonly (number | null)[] => {
+    const level = LEVELS.has(name) ? (columns[name].at(-1) ?? null) : null;
+    return [...columns[name], ...Array.from<number | null>({ length: missing }).fill(level)];
+  };
+  return { ...series, columns: byColumn(fill) };
+}
+
+function byColumn<T>(of: (name: Column, index: number) => T): Record<Column, T> {
+  return Object.fromEntries(COLUMNS.map((name, i) => [name, of(name, i)])) as Record<Column, T>;
+}

@@ -1,0 +1,177 @@
+/** One pool: what it is doing, what it did and why, and what is wrong with it. */
+import { useMemo } from 'preact/hooks';
+import type { About, PoolPage, PoolRow } from '../controller/dashboard/api.ts';
+import { Charts } from './charts.tsx';
+import { Conditions } from './conditions.tsx';
+import { DeadLetters } from './dead.tsx';
+import { Decisions } from './decisions.tsx';
+import { useFeed, type Link } from './feed.ts';
+import { ago, count, duration, plural, rate } from './format.ts';
+import { Blank, Frame } from './frame.tsx';
+import { Icon } from './icons.tsx';
+import { nameOf, namespaceOf } from './order.ts';
+import { PauseButton } from './pause.tsx';
+import { applyPool, until } from './pool-state.ts';
+import { takeTokenFromAddress } from './session.ts';
+import { Settings } from './settings.tsx';
+import { State } from './state.tsx';
+import { useNow } from './window.ts';
+import { Workers } from './workers.tsx';
+
+takeTokenFromAddress();
+
+export function PoolView({ name: key }: { name: string }) {
+  const path = key.split('/').map(encodeURIComponent).join('/');
+  const { whole, link, at, skew } = useFeed<PoolPage>(
+    `api/pools/${path}`,
+    `pool=${encodeURIComponent(key)}&`,
+    applyPool,
+  );
+  const now = useNow(skew);
+  return (
+    <Frame about={whole?.about} link={link} at={at} crumb={nameOf(key)}>
+      {whole && !(link.state === 'lost' && link.missing) ? (
+        <Page page={whole} live={link.state === 'live'} now={link.state === 'live' ? now : at} />
+      ) : (
+        <NotThere name={key} link={link} />
+      )}
+    </Frame>
+  );
+}
+
+function NotThere({ name, link }: { name: string; link: Link }) {
+  if (link.state !== 'lost')
+    return (
+      <p class="alone" role="status">
+        Looking for {name}…
+      </p>
+    );
+  return (
+    <Blank
+      icon={link.missing ? 'search' : 'alert'}
+      title={link.missing ? `There is no pool ${name}` : 'Nothing to show yet'}
+    >
+      <p>
+        {link.missing
+          ? 'It may have been deleted, or its controller does not watch that namespace.'
+          : `The pool cannot be had: ${link.why}. This page tries again every few seconds.`}
+      </p>
+      <a class="button" href="#/">
+        All pools
+      </a>
+    </Blank>
+  );
+}
+
+function Page({ page, live, now }: { page: PoolPage; live: boolean; now: number }) {
+  const { row, parts, about } = page;
+  const step = Math.floor(now / page.series.stepMs);
+  const series = useMemo(() => until(page.series, now), [page.series, step]);
+  return (
+    <article class={live && row.known ? 'pool' : 'pool stale'}>
+      <Head row={row} about={about} now={now} paused={parts.pauses.length > 0} />
+      {row.trouble !== null && (
+        <p class="notice bad" role="status">
+          <Icon name="alert" />
+          <span>
+            {row.trouble}
+            {!row.known && row.asOf > 0 && ` The numbers below are from ${ago(row.asOf, now)}.`}
+          </span>
+        </p>
+      )}
+      {parts.pauses.map(({ queue, at, reason }) => (
+        <p key={queue} class="notice" role="status">
+          <Icon name="pause" />
+          <span>
+            Queue {queue} has been paused since {ago(at, now)}
+            {reason === '' ? '.' : `: ${reason}.`} What runs is finished, nothing new begins.
+          </span>
+        </p>
+      ))}
+      <Figures row={row} />
+      <Charts series={series} decisions={parts.decisions} targetMs={row.targetMs} now={now} />
+      <div class="columns">
+        <div>
+          <Decisions decisions={parts.decisions} now={now} />
+          <DeadLetters pool={row.key} dead={parts.dead} about={about} now={now} />
+        </div>
+        <div>
+          <Workers workers={parts.workers} now={now} showTasks={about.showTasks} />
+          <Conditions conditions={parts.conditions} now={now} />
+          <Settings groups={parts.settings} />
+        </div>
+      </div>
+    </article>
+  );
+}
+
+function Head({ row, about, now, paused }: { row: PoolRow; about: About; now: number; paused: boolean }) {
+  return (
+    <header class="pool-head">
+      <div>
+        <h1>{nameOf(row.key)}</h1>
+        <p class="under">
+          <State row={row} />
+          <span>namespace {namespaceOf(row.key)}</span>
+          <span>
+            {row.queue.includes(',') ? 'queues' : 'queue'} {row.queue}
+          </span>
+        </p>
+        {row.decision !== null && (
+          <p class="latest">
+            {row.decision}
+            {row.decidedAt !== null && <span class="sub"> {ago(row.decidedAt, now)}</span>}
+          </p>
+        )}
+      </div>
+      <PauseButton pool={row.key} about={about} paused={paused} known={row.known} />
+    </header>
+  );
+}
+
+function Figures({ row }: { row: PoolRow }) {
+  const late = row.waitP95 !== null && row.targetMs !== null && row.waitP95 > row.targetMs;
+  const figures: { name: string; value: string; more: string; tone?: 'bad' | undefined }[] = [
+    {
+      name: 'Waiting',
+      value: count(row.waiting),
+      more: row.delayed > 0 ? `${count(row.delayed)} more delayed` : 'none delayed',
+    },
+    { name: 'In flight', value: count(row.inFlight), more: `finishing ${rate(row.finishing)}` },
+    {
+      name: 'Replicas ready',
+      value: row.ready === row.desired ? count(row.ready) : `${count(row.ready)} → ${count(row.desired)}`,
+      more: `${count(row.replicas)} current, at most ${count(row.maxReplicas)}`,
+    },
+    {
+      name: 'Wait, p95',
+      value: row.waitP95 === null ? '–' : duration(row.waitP95),
+      more: [
+        row.waitP50 === null ? 'nothing taken lately' : `p50 ${duration(row.waitP50)}`,
+        row.targetMs === null ? '' : `target ${duration(row.targetMs)}`,
+      ]
+        .filter(Boolean)
+        .join(', '),
+      tone: late ? 'bad' : undefined,
+    },
+    { name: 'Arriving', value: rate(row.arriving), more: 'over the last minute' },
+    {
+      name: 'Dead letters',
+      value: count(row.dead),
+      more: row.dead > 0 ? `${plural(row.dead, 'task')} failed for good` : 'nothing failed for good',
+    },
+  ];
+  return (
+    <dl class="totals figures">
+      {figures.map(({ name, value, more, tone }) => (
+        <div key={name} class={tone}>
+          <dt>{name}</dt>
+          <dd>
+            {value}
+            <span class="sub">{more}</span>
+          </dd>
+        </div>
+      ))}
+    </dl>
+  );
+}

@@ -1,0 +1,32 @@
+import type { ComponentChildren } from 'preact';
+import { useId } from 'preact/hooks';
+
+/** A titled part of a page. */
+export function Section({
+  title,
+  note,
+  children,
+  tools,
+}: {
+  title: string;
+  note?: string | undefined;
+  tools?: ComponentChildren;
+  children: ComponentChildren;
+}) {
+  const id = useId();
+  return (
+    <section class="card" aria-labelledby={id}>
+      <header>
+        <h2 id={id}>{title}</h2>
+        {note !== undefined && <span class="note">{note}</span>}
+        {tools}
+      </header>
+      {children}
+    </section>
+  );
+}
+
+/** What a section says when there is nothing in it. */
+export function Nothing({ children }: { children: ComponentChildren }) {
+  return <p class="nothing">{children}</p>;
+}

@@ -1,0 +1,61 @@
+/** Says whether one may act here, and takes the token. */
+import { useRef, useState } from 'preact/hooks';
+import type { About } from '../controller/dashboard/api.ts';
+import { Dialog } from './dialog.tsx';
+import { Icon } from './icons.tsx';
+import { setToken, useToken } from './session.ts';
+
+export function Unlock({ about }: { about: About | undefined }) {
+  const token = useToken();
+  const [open, setOpen] = useState(false);
+  const field = useRef<HTMLInputElement>(null);
+  if (!about) return null;
+  if (about.actions === 'none')
+    return (
+      <span
+        class="tool still"
+        title="This dashboard was started without a token: nothing can be changed here"
+      >
+        <Icon name="lock" />
+        <span class="wide">Read-only</span>
+      </span>
+    );
+  if (token !== undefined)
+    return (
+      <button type="button" class="tool" onClick={() => setToken(undefined)} title="Forget the token">
+        <Icon name="unlock" />
+        <span class="wide">Lock</span>
+        <span class="narrow sr">Lock</span>
+      </button>
+    );
+  return (
+    <>
+      <button type="button" class="tool" onClick={() => setOpen(true)}>
+        <Icon name="lock" />
+        <span class="wide">Unlock</span>
+        <span class="narrow sr">Unlock</span>
+      </button>
+      <Dialog
+        open={open}
+        title="Unlock actions"
+        confirm="Unlock"
+        onClose={() => setOpen(false)}
+        onConfirm={() => {
+          const value = field.current?.value.trim() ?? '';
+          if (value === '') return field.current?.focus();
+          setToken(value);
+          setOpen(false);
+        }}
+      >
+        <p>
+          Pausing queues and moving dead letters takes the dashboard's token. It stays in this tab, and is
+          checked with the first action.
+        </p>
+        <label class="field">
+          Token
+          <input ref={field} type="password" autocomplete="off" spellcheck={false} required />
+        </label>
+      </Dialog>
+    </>
+  );
+}

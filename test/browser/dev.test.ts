@@ -1,0 +1,228 @@
+/** The dashboard as `millrace dev` serves it: a real pool at work, in a real browser. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openQueue, type Queue } from '../../queue/queue.ts';
+import { misfits, openPage, seriousFindings, startBrowser } from './browser.ts';
+import { eventually } from '../support/eventually.ts';
+import { MILLRACE, start, type Program } from '../support/millrace.ts';
+import { startPrefixProxy } from '../support/prefixproxy.ts';
+import { startRedis, type RedisServer } from '../support/redis.ts';
+import { TASKS } from '../support/workers.ts';
+
+const WIDTHS = [375, 1440];
+const SCHEMES = ['light', 'dark'] as const;
+
+let browser: Browser;
+let redis: RedisServer;
+let program: Program;
+let queue: Queue;
+let folder: string;
+/** With the token, and the same without. */
+let full: string;
+let url: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'millrace-dashboard-'));
+  [browser, redis] = await Promise.all([startBrowser(), startRedis()]);
+  const args = [
+    '--max',
+    '3',
+    '--target-wait',
+    '2s',
+    '--queue',
+    'tiles',
+    '--redis',
+    redis.url,
+    '--dashboard',
+    '0',
+  ];
+  program = start(MILLRACE, ['dev', '--module', TASKS, ...args], { env: { TMPDIR: folder } });
+  [, full = ''] = await program.prints(/dashboard at (http:\S+)/, 90_000);
+  url = full.replace(/#.*/, '');
+  queue = openQueue({ redis: redis.address, queue: 'tiles' });
+  await queue.enqueueMany(Array.from({ length: 40 }, (_, i) => ({ id: `tile-${i}`, sleepMs: 100 })));
+  await queue.enqueueMany(Array.from({ length: 3 }, (_, i) => ({ id: `bad-${i}`, final: true })));
+  await eventually(async () => expect((await queue.inspect()).dead).toBe(3), { withinMs: 90_000 });
+});
+afterAll(async () => {
+  await queue?.[Symbol.asyncDispose]();
+  await browser?.close();
+  await program?.[Symbol.asyncDispose]();
+  await redis?.[Symbol.asyncDispose]();
+  await rm(folder, { recursive: true, force: true });
+});
+
+const live = (page: Page): Promise<void> => page.locator('.link.live').waitFor();
+const POOL = '#/pools/dev/tiles';
+
+describe.each(WIDTHS)('at %i px', (width) => {
+  test.each(SCHEMES)('list and pool fit, and axe finds nothing serious: %s', async (scheme) => {
+    await using look = await openPage(browser, url, { width, scheme });
+    const { page } = look;
+    await page.getByRole('link', { name: 'tiles' }).waitFor();
+    await live(page);
+    expect(await misfits(page)).toEqual([]);
+    expect(await seriousFindings(page)).toEqual([]);
+    await page.getByRole('link', { name: 'tiles' }).click();
+    await page.getByRole('heading', { name: 'Decisions' }).waitFor();
+    await page.locator('.mark').first().waitFor();
+    expect(await misfits(page)).toEqual([]);
+    expect(await seriousFindings(page)).toEqual([]);
+  });
+});
+
+test('it is live: what is pushed shows up without a reload, in the list, in the charts and in words', async () => {
+  await using look = await openPage(browser, url + POOL, { width: 1440 });
+  const { page } = look;
+  await live(page);
+  const decisions = await page.locator('.decisions li').count();
+  await queue.enqueueMany(Array.from({ length: 60 }, (_, i) => ({ id: `more-${i}`, sleepMs: 150 })));
+  await page
+    .locator('.figures div', { hasText: 'In flight' })
+    .locator('dd', { hasText: /^[1-3]/ })
+    .waitFor();
+  await page.getByRole('img', { name: /^Tasks over time\. waiting: .* at most [1-9]/ }).waitFor();
+  await page
+    .getByRole('row', { name: /more-\d/ })
+    .first()
+    .waitFor();
+  await eventually(
+    async () => expect(await page.locator('.decisions li').count()).toBeGreaterThan(decisions),
+    {
+      withinMs: 60_000,
+    },
+  );
+});
+
+test('with the keyboard alone: search, a pool, the decisions on the time line', async () => {
+  await using look = await openPage(browser, url, { width: 1440 });
+  const { page } = look;
+  await page.getByRole('link', { name: 'tiles' }).waitFor();
+  await page.keyboard.press('/');
+  await page.keyboard.type('no such pool');
+  await page.getByRole('heading', { name: 'No pool is like that' }).waitFor();
+  expect(await misfits(page)).toEqual([]);
+  await page.keyboard.press('ControlOrMeta+a');
+  await page.keyboard.type('til');
+  const focused = (): Promise<string> =>
+    page.evaluate(() => {
+      const { activeElement } = document;
+      return activeElement?.getAttribute('aria-label') ?? activeElement?.textContent ?? '';
+    });
+  const outlined = (): Promise<boolean> =>
+    page.evaluate(() => {
+      const { activeElement } = document;
+      if (!activeElement) return false;
+      return [undefined, '::after'].some(
+        (part) => getComputedStyle(activeElement, part).outlineStyle === 'solid',
+      );
+    });
+  const tabTo = async (what: RegExp): Promise<void> => {
+    for (let i = 0; i < 40; i++) {
+      await page.keyboard.press('Tab');
+      expect(await outlined()).toBe(true);
+      if (what.test(await focused())) return;
+    }
+    throw new Error(`the keyboard does not reach ${what}`);
+  };
+  await tabTo(/^tiles$/);
+  await page.keyboard.press('Enter');
+  await page.locator('.mark').first().waitFor();
+  await tabTo(/^(\d+ decisions, .*)?\d\d:\d\d:\d\d: .*waiting/);
+  expect(await page.locator('.bubble').textContent()).toMatch(/waiting/);
+  const first = await focused();
+  await page.keyboard.press('End');
+  await page.keyboard.press('Home');
+  expect(await page.locator('.mark').count()).toBeGreaterThan(0);
+  expect(first).not.toBe('');
+  await tabTo(/The same as a table/);
+  await page.keyboard.press('Enter');
+  await page.getByRole('columnheader', { name: 'Wait p95' }).waitFor();
+});
+
+test('actions need the token: without it nothing is offered, with a wrong one nothing is done', async () => {
+  await using plain = await openPage(browser, url + POOL, { width: 1440, expected: /401/ });
+  const { page } = plain;
+  await live(page);
+  await page.getByText('bad-2').waitFor();
+  expect(await page.getByRole('button', { name: /Requeue|Drop|Pause/ }).count()).toBe(0);
+  await page.getByRole('button', { name: 'Unlock' }).click();
+  expect(await seriousFindings(page)).toEqual([]);
+  await page.getByLabel('Token').fill('not the token at all');
+  await page.keyboard.press('Enter');
+  await page.getByRole('button', { name: 'Drop all' }).click();
+  await page.getByRole('button', { name: 'Drop', exact: true }).click();
+  await page.getByRole('alert').getByText('this is not the token').waitFor();
+  expect((await queue.inspect()).dead).toBe(3);
+});
+
+test('with the token: requeue one, drop one, pause and resume', async () => {
+  await using look = await openPage(browser, full, { width: 1440 });
+  const { page } = look;
+  await page.getByRole('link', { name: 'tiles' }).click();
+  expect(page.url()).not.toContain('token');
+  await page.getByRole('checkbox', { name: /bad-1/ }).check();
+  await page.getByRole('button', { name: 'Drop 1', exact: true }).click();
+  await page.getByRole('button', { name: 'Drop', exact: true }).click();
+  await page.getByRole('checkbox', { name: /bad-1/ }).waitFor({ state: 'detached' });
+  expect((await queue.dead()).map(({ id }) => id)).toEqual(expect.arrayContaining(['bad-0', 'bad-2']));
+
+  await page.getByRole('button', { name: 'Pause' }).click();
+  await page.getByLabel('Why, for whoever wonders').fill('the disk is full');
+  await page.getByRole('dialog').getByRole('button', { name: 'Pause' }).click();
+  await page.getByText('the disk is full').waitFor();
+  expect((await queue.inspect()).pause?.reason).toBe('the disk is full');
+  await page.getByRole('checkbox', { name: /bad-0/ }).check();
+  await page.getByRole('button', { name: 'Requeue 1', exact: true }).click();
+  await page.getByRole('button', { name: 'Requeue', exact: true }).click();
+  await page.getByRole('checkbox', { name: /bad-0/ }).waitFor({ state: 'detached' });
+  expect(await queue.inspect()).toMatchObject({ waiting: 1, dead: 1 });
+  await page.getByRole('button', { name: 'Resume' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Resume' }).click();
+  await eventually(async () => expect(await queue.inspect()).toMatchObject({ waiting: 0, dead: 2 }), {
+    withinMs: 60_000,
+  });
+});
+
+test('behind a prefix of a proxy, all the same', async () => {
+  await using proxy = await startPrefixProxy(new URL(url).origin, '/ops/millrace');
+  await using look = await openPage(browser, `${proxy.url}/`, { width: 1440 });
+  await look.page.getByRole('link', { name: 'tiles' }).click();
+  await look.page.getByRole('heading', { name: 'Decisions' }).waitFor();
+  await live(look.page);
+  expect(look.page.url()).toContain('/ops/millrace/dashboard/#/pools/dev/tiles');
+});
+
+test('a page elsewhere whose name leads here reads nothing', async () => {
+  const { port } = new URL(url);
+  const { request } = await import('node:http');
+  const status = await new Promise((resolve, reject) => {
+    const headers = { host: 'attacker.example' };
+    request({ port, path: '/dashboard/api/pools', headers }, (response) => resolve(response.statusCode))
+      .once('error', reject)
+      .end();
+  });
+  expect(status).toBe(421);
+});
+
+test('when Redis is gone, and when the server is gone, the page says so and keeps what it knew', async () => {
+  await using look = await openPage(browser, url + POOL, { width: 375, expected: /Failed to load|ERR_/ });
+  const { page } = look;
+  await live(page);
+  await redis.kill();
+  await page.locator('.notice.bad', { hasText: /numbers below are from/ }).waitFor({ timeout: 90_000 });
+  await page.getByText('Redis does not answer, so nobody knows which workers there are.').waitFor();
+  expect(await misfits(page)).toEqual([]);
+  expect(await seriousFindings(page)).toEqual([]);
+  await redis.start();
+  await page.locator('.notice.bad').waitFor({ state: 'detached', timeout: 90_000 });
+  program.child.kill('SIGKILL');
+  await program.ended;
+  await page.locator('.banner', { hasText: 'Not live' }).waitFor();
+  expect(await page.getByRole('heading', { name: 'tiles' }).count()).toBe(1);
+  expect(await misfits(page)).toEqual([]);
+  expect(await seriousFindings(page)).toEqual([]);
+});
