@@ -1,0 +1,117 @@
+/**
+ * The Redis user of docs/security.md, as it stands there: all that worker, controller, library and command line do works
+ * with it, nothing is refused, and it has no permission that none of them uses.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Redis } from 'ioredis';
+import { pino } from 'pino';
+import { expect, test } from 'vitest';
+import { createMemoryStore } from '../../controller/memory-store.ts';
+import { noMemory } from '../../controller/decide.ts';
+import { closeRedis, openRedis } from '../../queue/connection.ts';
+import { openQueue } from '../../queue/queue.ts';
+import { readDecisions } from '../../queue/decisions.ts';
+import { readFate, writeFate } from '../../queue/fate.ts';
+import { readLives } from '../../queue/lives.ts';
+import { readTimeline } from '../../queue/timeline.ts';
+import { eventually } from '../support/eventually.ts';
+import { MILLRACE, start } from '../support/millrace.ts';
+import { startRedis } from '../support/redis.ts';
+import { sample } from '../support/sampling.ts';
+import { TASKS } from '../support/workers.ts';
+
+/** The rules of a user in the document: `user <name> on >password …`, over several lines. */
+function rulesOf(user: string): string[] {
+  const document = readFileSync(join(import.meta.dirname, '../../docs/security.md'), 'utf8');
+  const [, rules = ''] = new RegExp(`^ACL SETUSER ${user} ([^\`]+)^\`\`\``, 'm').exec(document) ?? [];
+  return rules.split(/[\s\\]+/).filter((rule) => rule !== '');
+}
+
+/** `client|id` for `cmdstat_client|id:calls=…`. */
+async function called(admin: Redis): Promise<string[]> {
+  return Array.from(
+    (await admin.info('commandstats')).matchAll(/^cmdstat_([^:]+):/gm),
+    ([, name = '']) => name,
+  );
+}
+
+test('the user for Millrace may do what it needs, and nothing else', { timeout: 180_000 }, async () => {
+  await using server = await startRedis();
+  const admin = server.client();
+  const rules = rulesOf('millrace');
+  expect(rules.length).toBeGreaterThan(40);
+  await admin.call('ACL', 'SETUSER', 'millrace', ...rules);
+  await admin.config('RESETSTAT');
+  const url = server.url.replace('redis://', 'redis://millrace:secret@');
+  const where = ['--redis', url];
+
+  // the controller's loop over local workers, with what it learns
+  await using pool = start(MILLRACE, [
+    'dev',
+    ...where,
+    '--module',
+    TASKS,
+    '--max',
+    '2',
+    '--target-wait',
+    '200ms',
+  ]);
+  await pool.prints(/0 to 2 workers/, 60_000);
+  await using queue = openQueue({ redis: url });
+  const many = Array.from({ length: 40 }, (_, i) => ({ id: `t${i}`, sleepMs: 20 }));
+  await queue.enqueueMany(many);
+  await queue.enqueue({ id: 'later' }, { delayMs: 200 });
+  await queue.enqueue({ id: 'broken', fail: 'no', final: true });
+  await queue.enqueue({ id: 'hangs', sleepMs: 60_000 });
+  expect(await queue.result('later', { timeoutMs: 60_000 })).toContain('attempt');
+  await Promise.all(many.map(({ id }) => queue.result(id, { timeoutMs: 60_000 })));
+  await eventually(async () => expect((await queue.inspect()).inFlight).toBe(1), { withinMs: 60_000 });
+  await queue.cancel('hangs');
+  await expect(queue.result('hangs', { timeoutMs: 60_000 })).rejects.toThrow(/cancelled/);
+  await queue.progress('t1');
+  await queue.pause('a test');
+  await queue.resume();
+  await queue.dead.requeue('all');
+  await queue.dead.drop('all');
+  // what only the controller in a cluster does
+  await using sampling = sample({ url }, { pollMs: 50 });
+  sampling.sampler.add('p', [queue.keys]);
+  await eventually(() => expect(sampling.sampler.wakeMode).toBe('Tracking'));
+  const redis = openRedis({ url });
+  try {
+    await readLives(redis, [{ keys: queue.keys, worker: 'w' }]);
+    await writeFate(redis, queue.keys, 'w', 'OOMKilled');
+    expect(await readFate(redis, queue.keys, 'w', 0)).toBe('OOMKilled');
+    const store = createMemoryStore(pino({ level: 'silent' }));
+    await readTimeline(redis, queue.keys, 'shop/tiles');
+    await readDecisions(redis, queue.keys, 'shop/tiles', 1);
+    // as the finalizer of a deleted pool does
+    await redis.unlink(queue.keys.memory('shop/tiles'), queue.keys.timeline('shop/tiles'));
+    await store.recall('shop/tiles', { sampler: sampling.sampler, queues: [queue.keys] }, noMemory, 0);
+  } finally {
+    await closeRedis(redis);
+  }
+  await eventually(async () => expect(pool.stdout()).toMatch(/→0: /), { withinMs: 30_000 });
+  pool.child.kill('SIGINT');
+  expect((await pool.ended).code).toBe(0);
+
+  expect(await admin.call('ACL', 'LOG')).toEqual([]);
+  const allowed = rules.filter((rule) => rule.startsWith('+')).map((rule) => rule.slice(1));
+  const used = new Set(await called(admin));
+  expect(allowed.filter((command) => !used.has(command))).toEqual([]);
+});
+
+test('a plain client needs four commands and two keys', async () => {
+  await using server = await startRedis();
+  await server.client().call('ACL', 'SETUSER', 'shop', ...rulesOf('shop'));
+  const redis = openRedis({ url: server.url.replace('redis://', 'redis://shop:secret@') });
+  try {
+    expect(await redis.lpush('task_queue', 'a')).toBe(1);
+    expect(await redis.hget('result', 'a')).toBeNull();
+    await expect(redis.hget('millrace:{task_queue}:stats', 'completed')).rejects.toThrow(/NOPERM/);
+    await expect(redis.rpop('task_queue')).rejects.toThrow(/NOPERM/);
+  } finally {
+    await closeRedis(redis);
+  }
+});

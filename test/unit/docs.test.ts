@@ -1,0 +1,79 @@
+/** The documents: links lead somewhere, and the reference is what the code says. */
+import { existsSync, globSync, readFileSync, statSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { expect, test } from 'vitest';
+import { fieldsPage, keysPage } from '../../scripts/reference.ts';
+
+const root = resolve(import.meta.dirname, '../..');
+const documents = ['README.md', 'ARCHITECTURE.md', ...globSync('{docs,examples}/**/*.md', { cwd: root })];
+const read = (file: string): string => readFileSync(join(root, file), 'utf8');
+
+/** The anchors of a document's headings, as GitHub makes them. */
+function anchorsOf(file: string): Set<string> {
+  const headings = withoutCode(read(file)).matchAll(/^#+ (.+)$/gm);
+  return new Set(
+    Array.from(headings, ([, heading = '']) =>
+      heading
+        .toLowerCase()
+        .replaceAll(/[^\p{L}\p{N} _-]/gu, '')
+        .replaceAll(' ', '-'),
+    ),
+  );
+}
+
+/** Code holds brackets that are no links, and comments that are no headings. */
+function withoutCode(text: string): string {
+  return text.replaceAll(/^```[\s\S]*?^```/gm, '');
+}
+
+/** What is wrong with the relative links of a document. */
+function brokenLinks(file: string, text = read(file)): string[] {
+  const links = withoutCode(text).matchAll(/\]\(([^)\s]+)\)/g);
+  return Array.from(links, ([, link = '']) => link).flatMap((link) => {
+    if (/^[a-z]+:/.test(link)) return [];
+    const [path = '', anchor] = link.split('#');
+    const target = path === '' ? file : relative(root, resolve(root, dirname(file), path));
+    if (!existsSync(join(root, target))) return [`${file}: ${link} leads nowhere`];
+    const isDocument = statSync(join(root, target)).isFile() && target.endsWith('.md');
+    if (anchor === undefined || (isDocument && anchorsOf(target).has(anchor))) return [];
+    return [`${file}: ${link} has no such heading`];
+  });
+}
+
+test('links lead to files and headings that are there', () => {
+  expect(documents.length).toBeGreaterThan(20);
+  expect(documents.flatMap((file) => brokenLinks(file))).toEqual([]);
+});
+
+test.each([
+  ['[a](nowhere.md)', 'docs/README.md: nowhere.md leads nowhere'],
+  ['[a](tuning.md#nothing)', 'docs/README.md: tuning.md#nothing has no such heading'],
+])('a broken link is found: %s', (text, trouble) => {
+  expect(brokenLinks('docs/README.md', text)).toEqual([trouble]);
+});
+
+test('every page is found from the index', () => {
+  const linked = new Set(
+    Array.from(read('docs/README.md').matchAll(/\]\(([^)#\s]+)/g), ([, link = '']) => link),
+  );
+  const pages = globSync('*.md', { cwd: join(root, 'docs') }).filter((name) => name !== 'README.md');
+  expect(pages.filter((name) => !linked.has(name))).toEqual([]);
+  const questions = read('docs/questions/README.md');
+  const asked = globSync('*.md', { cwd: join(root, 'docs/questions') });
+  expect(asked.filter((name) => name !== 'README.md' && !questions.includes(`(${name})`))).toEqual([]);
+});
+
+test.each([
+  ['docs/reference/fields.md', fieldsPage],
+  ['docs/reference/keys.md', keysPage],
+])('%s is what `npm run docs` writes', (file, page) => {
+  expect(read(file) === page(), `${file} is not current: npm run docs`).toBe(true);
+});
+
+test('every file that the page of guarantees names as a proof is there', () => {
+  const proofs = [...read('docs/guarantees.md').matchAll(/`(test\/[\w/-]+\.test\.ts)`/g)].map(
+    ([, name = '']) => name,
+  );
+  expect(proofs.length).toBeGreaterThan(10);
+  expect(proofs.filter((name) => !existsSync(join(root, name)))).toEqual([]);
+});
