@@ -11,6 +11,7 @@ import { table } from '../cli/table.ts';
 import { deploymentOf } from '../controller/deployment.ts';
 import { withDefaults } from '../kube/defaults.ts';
 import type { PodTemplateSpec } from '../kube/wire.ts';
+import { eventually } from '../test/support/eventually.ts';
 import { squares, squaresTemplate, type Answer } from '../test/support/squares.ts';
 import { goalLines, goalRows, median, percentile, rounded, type Goal } from './figures.ts';
 import { raisedAt, startKind, untilGone, workerStart, type KindBench } from './kind.ts';
@@ -132,8 +133,12 @@ async function startOf(
   kind: KindBench,
   pod: string,
 ): Promise<{ created: number; began: number; ready: number }> {
-  const created = kind.pods.get(pod)?.created;
-  if (created === undefined) throw new Error(`pod ${pod} was not seen`);
+  // the watch may be behind
+  const created = await eventually(() => {
+    const seen = kind.pods.get(pod);
+    if (!seen) throw new Error(`pod ${pod} was not seen`);
+    return seen.created;
+  });
   return { created, ...(await workerStart(kind, pod)) };
 }
 
