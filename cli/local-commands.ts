@@ -15,12 +15,16 @@ export function addDev(command: Command, env: NodeJS.ProcessEnv): void {
     .addOption(
       option(
         '--keep-running',
-        'keep the command running: JSON lines, see the README',
+        'keep the command running: JSON lines, see docs/run-your-code.md',
         'MILLRACE_KEEP_RUNNING',
       ),
     )
     .addOption(
-      option('--http <url>', 'server that runs a task: a POST each, see the README', 'MILLRACE_HTTP'),
+      option(
+        '--http <url>',
+        'server that runs a task: a POST each, see docs/run-your-code.md',
+        'MILLRACE_HTTP',
+      ),
     )
     .addOption(
       option(

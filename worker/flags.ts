@@ -56,12 +56,16 @@ export function parseFlags(argv: readonly string[], defaultId: string): WorkerFl
     .addOption(
       option(
         '--keep-running',
-        'keep the command running: JSON lines, see the README',
+        'keep the command running: JSON lines, see docs/run-your-code.md',
         'MILLRACE_KEEP_RUNNING',
       ),
     )
     .addOption(
-      option('--http <url>', 'server that runs a task: a POST each, see the README', 'MILLRACE_HTTP'),
+      option(
+        '--http <url>',
+        'server that runs a task: a POST each, see docs/run-your-code.md',
+        'MILLRACE_HTTP',
+      ),
     )
     .addOption(
       option(

@@ -7,6 +7,7 @@ import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parse, parseAllDocuments, stringify } from 'yaml';
 import { DEPLOYMENTS, POOLS } from '../../kube/resources.ts';
+import { splitWords } from '../../worker/handlers/words.ts';
 import { startController } from '../support/controller.ts';
 import { eventually } from '../support/eventually.ts';
 import { startWorld, type Json, type World } from '../support/world.ts';
@@ -77,6 +78,16 @@ test.each(all)('the API server takes $where', async ({ documents }) => {
     const args = ['apply', '--server-side', '--dry-run=server', '--warnings-as-errors', '-n', namespace];
     expect(await world.server.kubectl([...args, '-f', '-'], { input })).toMatch(/serverside-applied/);
   }
+});
+
+test('commands are words, and need no shell but the one that they name', () => {
+  const commands = files.flatMap(({ where }) =>
+    [...readFileSync(join(root, where), 'utf8').matchAll(/args: (\[--command, .*\])$/gm)].map(
+      ([, args = '']) => (parse(args) as string[])[1] ?? '',
+    ),
+  );
+  expect(commands.length).toBeGreaterThan(3);
+  expect(commands.flatMap(splitWords).filter((word) => /^([;&|]+|.*;)$/.test(word))).toEqual([]);
 });
 
 test('adopted: the Deployment is scaled from zero by its queue, and back, and nothing else of it changes', async () => {
