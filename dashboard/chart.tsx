@@ -149,6 +149,7 @@ function optionsFor(
         ...axis,
         size: dated ? DATES : 6,
         space: 80,
+        incrs: [6e4, 12e4, 3e5, 6e5, 18e5, 36e5],
         values: (_plot, ticks) => ticks.map((tick) => (dated ? minuteOf(tick) : '')),
       },
       {
