@@ -43,7 +43,7 @@ function NoPools({ host }: { host: 'controller' | 'dev' }) {
           ? 'The pool of this machine is about to start.'
           : 'This controller watches for WorkerPools, and there is none. The first one shows up here as soon as it is made:'}
       </p>
-      {host === 'controller' && <pre>{FIRST_POOL}</pre>}
+      {host === 'controller' && <pre tabIndex={0}>{FIRST_POOL}</pre>}
     </Blank>
   );
 }
