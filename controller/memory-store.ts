@@ -111,7 +111,8 @@ export function createMemoryStore(log: Logger): MemoryStore {
 function isNews({ latest, written }: Entry): boolean {
   if (!latest?.learned) return false;
   const essence = ({ learned }: Memory): unknown =>
-    learned && [learned.counters, learned.ready, learned.held, learned.start];
+    // quarters of an hour without tasks are a part of the pattern
+    learned && [learned.counters, learned.ready, learned.held, learned.start, learned.forecast?.bin.from];
   return !written || !isDeepStrictEqual(essence(latest), essence(written));
 }
 
