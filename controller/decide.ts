@@ -44,6 +44,8 @@ export interface Policy {
   readonly maxStepDown?: MaxStep;
   /** Whether a daily or weekly pattern may raise the floor. */
   readonly forecast?: boolean;
+  /** What it decides is not done: nothing of it is on its way afterwards. */
+  readonly dryRun?: boolean;
 }
 
 export type Sample =
@@ -144,7 +146,8 @@ export function decide(
   const decision = (wanted: number, cause: Cause, why: string, kept?: number): Decision => {
     const limits = { up: policy.maxStepUp, down: policy.maxStepDown };
     const { replicas: desired, changes } = paced(wanted, current, memory.changes ?? [], limits, now);
-    const learned = sizing && withStarted(sizing.learned, desired - current, now);
+    const begun = policy.dryRun ? 0 : desired - current;
+    const learned = sizing && withStarted(sizing.learned, begun, now);
     return {
       desired,
       cause: desired === current && desired !== wanted ? 'WithinWindow' : cause,
@@ -165,9 +168,9 @@ export function decide(
         inherited,
         knownAt: now,
         needs,
-        changes,
+        changes: policy.dryRun ? (memory.changes ?? []) : changes,
         learned: learned ?? memory.learned,
-        starting: sizing ? undefined : withStarted(starting, desired - current, now),
+        starting: sizing ? undefined : withStarted(starting, begun, now),
       },
     };
   };

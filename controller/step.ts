@@ -49,7 +49,8 @@ export async function step(input: StepInput): Promise<Step> {
     sampled.kind === 'known'
       ? { kind: 'known' as const, ...sampled.sample, ...sampled.sample.runnable }
       : { kind: 'unknown' as const, why: sampled.why };
-  const decided = decide(policy, sample, replicas.wanted, memory, now, up(replicas, sampled));
+  const rules = input.dryRun ? { ...policy, dryRun: true } : policy;
+  const decided = decide(rules, sample, replicas.wanted, memory, now, up(replicas, sampled));
   const decision = { ...decided, reason: decided.reason + pauseNote(sampled) };
   const { desired } = decision;
   const from = replicas.wanted;
