@@ -42,7 +42,13 @@ async function live(
       remove: never,
     };
     completed += ready * everyS;
-    const counters = { taken: completed + ready, completed, failed: 0, retried: 0, serviceUs: completed * 1e6 };
+    const counters = {
+      taken: completed + ready,
+      completed,
+      failed: 0,
+      retried: 0,
+      serviceUs: completed * 1e6,
+    };
     const runnable = { waiting: 100, due: 0, dueSoon: 0 };
     const load = { waiting: 100, inFlight: ready, workers: 0, leaving: 0, pausedQueues: 0 };
     const sample = { ...load, runnable, counters } as unknown as PoolSample;
@@ -75,12 +81,15 @@ test.each([
   [0, 5, 20, 20],
   [3, 1, 32, 33],
   [3, 5, 28, 28],
-])('beside %i replicas, looked at every %i s, it says the same all the time', async (replicas, everyS, least, most) => {
-  const { said, memory } = await live(constant(replicas), { everyS });
-  const settled = said.slice(30 / everyS);
-  expect([Math.min(...settled), Math.max(...settled)]).toEqual([least, most]);
-  expect(memory.learned).toMatchObject({ starts: [], start: undefined });
-});
+])(
+  'beside %i replicas, looked at every %i s, it says the same all the time',
+  async (replicas, everyS, least, most) => {
+    const { said, memory } = await live(constant(replicas), { everyS });
+    const settled = said.slice(30 / everyS);
+    expect([Math.min(...settled), Math.max(...settled)]).toEqual([least, most]);
+    expect(memory.learned).toMatchObject({ starts: [], start: undefined });
+  },
+);
 
 test('it learns how long replicas take that somebody else starts, and from its own words nothing', async () => {
   expect((await live(scaled(12))).memory.learned?.start).toEqual({ mean: 12_000, deviation: 3_000, pods: 1 });
