@@ -4,6 +4,7 @@ import { eventually } from '../support/eventually.ts';
 import { nothingLeft, poolOf } from '../support/kind-pool.ts';
 import { SYSTEM, useRelease } from '../support/kind-release.ts';
 import { watch } from '../support/kind-watch.ts';
+import { millrace, type Ended } from '../support/millrace.ts';
 import { squares, squaresTemplate } from '../support/squares.ts';
 
 const place = inject('cluster');
@@ -78,6 +79,28 @@ describe.skipIf(!place)('a release with two controllers and the Redis for trying
       },
       { withinMs: 30_000, everyMs: 100 },
     );
+  });
+
+  test('is reached by the command line from outside of the cluster, through a port-forward', async () => {
+    const { cluster, namespace } = release();
+    const run = (...args: string[]): Promise<Ended> =>
+      millrace([...args, '--namespace', namespace], { env: cluster.env });
+    const done = await run('enqueue', '{"id":"outside","n":12,"ms":5}', '--pool', 'first', '--wait');
+    expect(done).toMatchObject({ code: 0, stderr: '' });
+    expect(JSON.parse(done.stdout)).toMatchObject({ square: 144 });
+    expect((await run('inspect', 'first')).stdout).toMatch(/^QUEUE +WAITING.*\nfirst:queue +0 /);
+    expect((await run('explain', 'first')).stdout).toContain('tasks a replica');
+    expect((await run('pools')).stdout).toMatch(/\nfirst .*\n(.*\n)*plain /);
+    expect((await run('doctor', 'first')).stdout).toMatch(/ok .*Redis/i);
+  });
+
+  test('has a page behind the sub-path of a proxy, whichever controller answers', async () => {
+    const { cluster, namespace } = release();
+    const at = `/api/v1/namespaces/${SYSTEM}/services/millrace:8080/proxy/dashboard`;
+    for (let again = 0; again < 4; again++) {
+      expect(await cluster.kubectl(['get', '--raw', `${at}/`])).toContain('<title>Millrace');
+      expect(await cluster.kubectl(['get', '--raw', `${at}/api/pools`])).toContain(`${namespace}`);
+    }
   });
 
   test('shows in kubectl what a pool does', async () => {
