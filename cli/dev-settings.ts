@@ -12,15 +12,10 @@ import { KIND, Mode, type WorkerPoolSpec } from '../kube/workerpool.ts';
 import { parseBytes } from '../runtime/bytes.ts';
 import { formatDuration, parseDuration } from '../runtime/duration.ts';
 import { MAX_RESULT_BYTES } from '../worker/encode.ts';
+import type { HandlerFlags } from '../worker/handler-flags.ts';
 import { UsageError } from '../runtime/program.ts';
 
-export interface DevFlags {
-  readonly module?: string;
-  readonly command?: string;
-  readonly keepRunning?: boolean;
-  readonly http?: string;
-  /** ms. */
-  readonly httpTimeout?: number;
+export interface DevFlags extends HandlerFlags {
   readonly min?: number;
   readonly max?: number;
   readonly tasksPerReplica?: number;

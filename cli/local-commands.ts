@@ -1,38 +1,16 @@
 /** The commands that need no cluster and no queue of anybody: `dev` and `simulate`. */
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { addQueueFlags, type QueueFlags } from '../queue/flags.ts';
-import { duration, instant, integer, option } from '../runtime/program.ts';
+import { duration, instant, integer } from '../runtime/program.ts';
 import { traceKinds } from '../simulate/generate.ts';
 import { peers, type Peer } from '../simulate/peers.ts';
+import { addHandlerFlags } from '../worker/handler-flags.ts';
 import { outputOption } from './output.ts';
 import type { SimulateFlags } from './simulate.ts';
 
 /** `env` is what workers are started with. */
 export function addDev(command: Command, env: NodeJS.ProcessEnv): void {
-  addQueueFlags(command)
-    .addOption(option('--module <path>', 'module whose default export runs a task', 'MILLRACE_MODULE'))
-    .addOption(option('--command <command>', 'program that runs a task: stdin to stdout', 'MILLRACE_COMMAND'))
-    .addOption(
-      option(
-        '--keep-running',
-        'keep the command running: JSON lines, see docs/run-your-code.md',
-        'MILLRACE_KEEP_RUNNING',
-      ),
-    )
-    .addOption(
-      option(
-        '--http <url>',
-        'server that runs a task: a POST each, see docs/run-your-code.md',
-        'MILLRACE_HTTP',
-      ),
-    )
-    .addOption(
-      option(
-        '--http-timeout <duration>',
-        'how long it may take for an attempt; else as long as it likes',
-        'MILLRACE_HTTP_TIMEOUT',
-      ).argParser(duration),
-    )
+  addHandlerFlags(addQueueFlags(command))
     .option(
       '--pool <file>',
       'YAML of a WorkerPool to take settings from; its redis and template are left out',

@@ -7,15 +7,11 @@ import { logLevels, type LogLevel } from '../runtime/log.ts';
 import { bytes, createProgram, duration, integer, option, UsageError } from '../runtime/program.ts';
 import { version } from '../runtime/version.ts';
 import { MAX_RESULT_BYTES } from './encode.ts';
+import { addHandlerFlags, type HandlerFlags } from './handler-flags.ts';
 import type { WorkerOptions } from './worker.ts';
 
-export interface WorkerFlags extends QueueFlags {
+export interface WorkerFlags extends QueueFlags, HandlerFlags {
   readonly queues?: readonly string[];
-  readonly module?: string;
-  readonly command?: string;
-  readonly keepRunning?: boolean;
-  readonly http?: string;
-  readonly httpTimeout?: number;
   readonly concurrency: number;
   readonly id: string;
   readonly lease: number;
@@ -43,37 +39,14 @@ export function parseFlags(argv: readonly string[], defaultId: string): WorkerFl
       'Takes tasks from a Redis list and writes results to a hash.',
     ),
   );
-  program
-    .addOption(
-      option(
-        '--queues <keys>',
-        'several queues instead, by priority: urgent,bulk or a JSON list',
-        'MILLRACE_QUEUES',
-      ).argParser(queueList),
-    )
-    .addOption(option('--module <path>', 'module whose default export runs a task', 'MILLRACE_MODULE'))
-    .addOption(option('--command <command>', 'program that runs a task: stdin to stdout', 'MILLRACE_COMMAND'))
-    .addOption(
-      option(
-        '--keep-running',
-        'keep the command running: JSON lines, see docs/run-your-code.md',
-        'MILLRACE_KEEP_RUNNING',
-      ),
-    )
-    .addOption(
-      option(
-        '--http <url>',
-        'server that runs a task: a POST each, see docs/run-your-code.md',
-        'MILLRACE_HTTP',
-      ),
-    )
-    .addOption(
-      option(
-        '--http-timeout <duration>',
-        'how long it may take for an attempt; else as long as it likes',
-        'MILLRACE_HTTP_TIMEOUT',
-      ).argParser(duration),
-    )
+  program.addOption(
+    option(
+      '--queues <keys>',
+      'several queues instead, by priority: urgent,bulk or a JSON list',
+      'MILLRACE_QUEUES',
+    ).argParser(queueList),
+  );
+  addHandlerFlags(program)
     .addOption(
       option('--concurrency <n>', 'tasks at once', 'MILLRACE_CONCURRENCY')
         .argParser(integer(1, 10_000))
