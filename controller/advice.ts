@@ -4,12 +4,20 @@
 import { quantileOf, totalOf, type Histogram } from './histogram.ts';
 
 export interface Advice {
-  readonly reason: 'StartTimeAboveTarget' | 'MaxReplicasTooLow' | 'WorkersNotFetching';
+  readonly reason: 'StartTimeAboveTarget' | 'MaxReplicasTooLow' | 'WorkersNotFetching' | 'RedisSaturated';
   /** In words, with a number to change. */
   readonly message: string;
   /** The bounds that would hold the target, where one would. */
   readonly minReplicas: number | undefined;
   readonly maxReplicas: number | undefined;
+}
+
+/** How the Redis of a queue answers, as the controller sees it. */
+export interface Answers {
+  /** In words, without user and password. */
+  readonly server: string;
+  /** Median of the last looks, ms. */
+  readonly roundTripMs: number;
 }
 
 export interface Situation {
@@ -26,6 +34,10 @@ export interface Situation {
   readonly mean: number;
   /** Tasks wait although slots that are up have been free for long. */
   readonly unfetched: boolean;
+  /** How long a task runs, ms. */
+  readonly serviceMs: number;
+  /** `undefined` where it was not measured. */
+  readonly redis: Answers | undefined;
 }
 
 /** Share of recent tasks that may miss the target before it is worth a word. */
@@ -34,15 +46,19 @@ const ALLOWED = 0.005;
 const FLOOR_MISSES = 0.01;
 /** Below so many tasks nothing is advised. */
 const ENOUGH = 100;
+/** Answers that take longer, ms, are slow: a healthy server takes a few, one that is far away some tens. */
+const SLOW_MS = 250;
 
 export function adviceFor(situation: Situation): Advice | undefined {
   const { waitMs, startMs, minReplicas, maxReplicas, floors, over, mean } = situation;
   if (totalOf(floors) < ENOUGH) return undefined;
   const target = seconds(waitMs);
+  const saturated = redisAdvice(situation);
+  if (saturated) return saturated;
   if (situation.unfetched && over > ALLOWED)
     return {
       reason: 'WorkersNotFetching',
-      message: `tasks wait although workers have free slots: more replicas will not hold the target of ${target}; look at Redis and at what the workers log`,
+      message: `tasks wait although workers have free slots: more replicas will not hold the target of ${target}; look at ${situation.redis ? '' : 'Redis and at '}what the workers log`,
       minReplicas: undefined,
       maxReplicas: undefined,
     };
@@ -67,6 +83,24 @@ export function adviceFor(situation: Situation): Advice | undefined {
       maxReplicas: peak,
     };
   return undefined;
+}
+
+/**
+ * Tasks are late for a Redis that is slow to answer: slots stay free beside tasks that wait, or each task takes it longer than it
+ * runs. With long tasks in every slot it is not Redis that they wait for, however slow it is.
+ */
+export function redisAdvice(
+  situation: Pick<Situation, 'waitMs' | 'over' | 'unfetched' | 'serviceMs' | 'redis'>,
+): Advice | undefined {
+  const { waitMs, over, unfetched, serviceMs, redis } = situation;
+  if (!redis || redis.roundTripMs <= SLOW_MS || over <= ALLOWED) return undefined;
+  if (!unfetched && redis.roundTripMs < serviceMs) return undefined;
+  return {
+    reason: 'RedisSaturated',
+    message: `Redis at ${redis.server} takes ${seconds(redis.roundTripMs)} to answer: more replicas will not hold the target of ${seconds(waitMs)}; look at its SLOWLOG and used CPU, or give the queue a Redis of its own`,
+    minReplicas: undefined,
+    maxReplicas: undefined,
+  };
 }
 
 function seconds(ms: number): string {

@@ -12,7 +12,7 @@
  * A queue that cannot be read is not an empty queue: the pool holds, and after `fallback.afterMs` is raised to its
  * fallback, never lowered.
  */
-import type { Advice } from './advice.ts';
+import type { Advice, Answers } from './advice.ts';
 import { paused, withoutSample } from './hold.ts';
 import type { Pause } from './pause.ts';
 import { numbersOf, type Numbers } from './numbers.ts';
@@ -22,7 +22,7 @@ import { learnStarts, startTime, withStarted, type Starts } from './learn.ts';
 import type { Counters, Learned } from './learned.ts';
 import { plainRule } from './plain.ts';
 import { boundWords, seconds, workWords } from './reason.ts';
-import { size, type Sizing } from './sizing.ts';
+import { adviceWithoutLook, size, type Sizing } from './sizing.ts';
 
 export interface Policy {
   readonly minReplicas: number;
@@ -48,7 +48,7 @@ export interface Policy {
   readonly dryRun?: boolean;
 }
 
-export type Sample =
+export type Sample = (
   | {
       readonly kind: 'known';
       readonly waiting: number;
@@ -61,7 +61,8 @@ export type Sample =
       /** Without them, only the plain rule can decide. */
       readonly counters?: Counters;
     }
-  | { readonly kind: 'unknown'; readonly why: string };
+  | { readonly kind: 'unknown'; readonly why: string }
+) & { readonly redis?: Answers | undefined };
 
 export interface Memory {
   /** When this memory began, ms; `undefined` before the first sample. */
@@ -129,7 +130,8 @@ export function decide(
     const blindFor = now - (memory.knownAt ?? since);
     const numbers = numbersOf(policy, bounds, sample, there);
     const held = withoutSample(policy, bounds, sample.why, numbers, blindFor);
-    return { ...rest, ...held, memory: { ...memory, since, inherited } };
+    const advice = adviceWithoutLook(policy.targetWaitMs, memory.learned, sample.redis, now);
+    return { ...rest, ...held, advice, memory: { ...memory, since, inherited } };
   }
 
   const starting = learnStarts(memory.starting, current, ready, now);
@@ -217,10 +219,10 @@ function sizingFor(
   ready: number,
 ): Sizing | undefined {
   const { targetWaitMs: waitMs, slots = 1, windowMs, forecast = false } = policy;
-  const { waiting, inFlight, due, dueSoon = 0, counters } = sample;
+  const { waiting, inFlight, due, dueSoon = 0, counters, redis } = sample;
   if (waitMs === undefined || !counters) return undefined;
   const wish = { waitMs, slots, windowMs, forecast, ...bounds };
-  return size(wish, { now, waiting, inFlight, due, dueSoon, counters, wanted, ready }, memory.learned);
+  return size(wish, { now, waiting, inFlight, due, dueSoon, counters, wanted, ready }, memory.learned, redis);
 }
 
 /** Adds a need and drops what it overtakes and what is older than the window: what is first is the window's highest. */

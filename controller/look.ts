@@ -1,7 +1,7 @@
 /** One look at all queues of a pool: a sample that is known, or why it is not. What is overdue for recovery is seen to at once. */
 import type { Redis } from 'ioredis';
 import { combineSamples } from '../queue/combine.ts';
-import { within } from '../queue/connection.ts';
+import { RedisTimeout, within } from '../queue/connection.ts';
 import type { QueueKeys } from '../queue/keys.ts';
 import { recoverLost } from '../queue/recover.ts';
 import { sampleQueue, WrongKeyType } from '../queue/sample.ts';
@@ -13,6 +13,8 @@ export interface Looked {
   readonly sampled: Sampled;
   /** Of the queues, those where a first task would be news: empty and not paused. */
   readonly quiet: readonly QueueKeys[];
+  /** How long the answer took, or was waited for; `undefined` when there was no connection. */
+  readonly roundTripMs: number | undefined;
 }
 
 export interface LookOptions {
@@ -32,11 +34,14 @@ export async function lookAt(
   queues: readonly QueueKeys[],
   horizonMs: number,
 ): Promise<Looked> {
+  const asked = performance.now();
+  let roundTripMs: number | undefined;
   const unknown = (reason: 'WrongKeyType' | 'Unreachable', why: string) =>
-    ({ sampled: { kind: 'unknown', reason, why }, quiet: [] }) as const;
+    ({ sampled: { kind: 'unknown', reason, why }, quiet: [], roundTripMs }) as const;
   try {
     const reading = Promise.all(queues.map((keys) => sampleQueue(redis, keys, horizonMs + LENIENCE_MS)));
     const samples = await within(ANSWER_MS, reading, 'the sample');
+    roundTripMs = performance.now() - asked;
     for (const [i, { expired, suspects, workers }] of samples.entries()) {
       const keys = queues[i];
       const stranded = suspects > 0 && workers === 0;
@@ -48,8 +53,11 @@ export async function lookAt(
     return {
       sampled: { kind: 'known', sample: combineSamples(samples) },
       quiet: quiet.length === queues.length ? queues : quiet,
+      roundTripMs,
     };
   } catch (error) {
+    const late = error instanceof RedisTimeout && redis.status === 'ready';
+    if (late || error instanceof WrongKeyType) roundTripMs ??= performance.now() - asked;
     return error instanceof WrongKeyType
       ? unknown('WrongKeyType', error.message)
       : unknown('Unreachable', explain(error));

@@ -7,19 +7,28 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { Redis } from 'ioredis';
-import { closeRedis, describeRedisError, openRedis, within, type RedisAddress } from '../queue/connection.ts';
+import {
+  addressName,
+  closeRedis,
+  describeRedisError,
+  openRedis,
+  within,
+  type RedisAddress,
+} from '../queue/connection.ts';
 import type { PoolSample } from '../queue/combine.ts';
 import type { QueueKeys } from '../queue/keys.ts';
 import { defineScripts } from '../queue/scripts.ts';
 import type { Logger } from '../runtime/log.ts';
+import type { Answers } from './advice.ts';
 import { watchEviction } from './eviction.ts';
 import { createAlarms } from './alarms.ts';
-import { lookAt, sweepAll, type Looked } from './look.ts';
+import { lookAt, sweepAll } from './look.ts';
+import { isOften, isQuiet, momentOf, newEntry, notYet, take, type Entry } from './sampler-entry.ts';
 import { nextTurn } from './spread.ts';
 import { createTrickle } from './trickle.ts';
 import { createWake, type WakeMode } from './wake.ts';
 
-export type Sampled =
+export type Sampled = (
   | {
       readonly kind: 'known';
       readonly sample: PoolSample;
@@ -32,7 +41,11 @@ export type Sampled =
       readonly kind: 'unknown';
       readonly reason: 'Unreachable' | 'WrongKeyType' | 'NoAddress' | 'NotSampledYet';
       readonly why: string;
-    };
+    }
+) & {
+  /** Absent while too few looks were answered to say. */
+  readonly redis?: Answers;
+};
 
 export interface Sampler extends AsyncDisposable {
   /** Begins to sample queues for `id`; `onSample` is called after each sample. Calling it again changes the queues. */
@@ -62,35 +75,15 @@ export interface SamplerOptions {
   readonly wakeMode?: WakeMode;
 }
 
-interface Entry {
-  readonly queues: readonly QueueKeys[];
-  active: boolean;
-  horizonMs: number;
-  sampled: Looked['sampled'];
-  quiet: Looked['quiet'];
-  /** A look is on its way. */
-  looking: boolean;
-  lookAgain: boolean;
-  /** What is past its time is being removed. */
-  sweeping: boolean;
-  lastLook: number;
-  /** Since then, it was heard that something changed. */
-  woken: boolean;
-  /** When the next look is due at the latest, though nothing happens. */
-  safetyAt: number;
-  /** When the wake rang since then, while all queues were quiet. */
-  wokenAt: number | undefined;
-}
-
 const CONNECT_MS = 5_000;
 /** What comes first may be the first of many: whoever was woken looks again so soon. */
 const BURST_MS = 100;
 /** Nobody waits longer for the wake to be there. */
 const LISTEN_MS = 1_000;
-const notYet: Sampled = { kind: 'unknown', reason: 'NotSampledYet', why: 'the queue was not read yet' };
 
 export function createSampler(options: SamplerOptions): Sampler {
   const { address, onSample, log, pollMs = 1_000, safetyMs = 30_000 } = options;
+  const server = addressName(address);
   const entries = new Map<string, Entry>();
   /** By queue, who samples it. */
   const users = new Map<string, Set<string>>();
@@ -142,34 +135,16 @@ export function createSampler(options: SamplerOptions): Sampler {
   const listening = within(LISTEN_MS, wake.settled, 'the wake').catch(() => {});
   const timer = setInterval(poll, pollMs);
 
-  const isQuiet = ({ quiet, queues }: Entry): boolean => quiet.length === queues.length;
-
   function poll(): void {
     const now = performance.now();
     const due: string[] = [];
     for (const [id, entry] of entries) {
-      const often =
-        entry.active ||
-        entry.sampled.kind === 'unknown' ||
-        wake.mode === 'Polling' ||
-        isPaused(entry) ||
-        momentOf(entry) <= now;
+      const often = wake.mode === 'Polling' || isOften(entry, now);
       if (now >= (often ? entry.lastLook + 0.9 * pollMs : entry.safetyAt)) due.push(id);
       else if (momentOf(entry) > now && momentOf(entry) <= now + pollMs)
         alarms.set(id, momentOf(entry) - now);
     }
     others.add(due);
-  }
-
-  /** Nothing tells that a queue was resumed. */
-  const isPaused = ({ sampled }: Entry): boolean =>
-    sampled.kind === 'known' && sampled.sample.pausedQueues > 0;
-
-  /** When a delayed task comes within the horizon, or a lease ends that should have been renewed, by performance.now(). */
-  function momentOf({ sampled, lastLook, horizonMs }: Entry): number {
-    if (sampled.kind !== 'known') return Infinity;
-    const { now, nextDue = Infinity, nextExpiry = Infinity } = sampled.sample;
-    return lastLook + Math.min(nextDue - horizonMs, nextExpiry) - now;
   }
 
   /** Never rejects. */
@@ -186,25 +161,18 @@ export function createSampler(options: SamplerOptions): Sampler {
     entry.safetyAt = nextTurn(id, entry.lastLook, safetyMs);
     const { woken } = entry;
     entry.woken = false;
-    const { sampled, quiet } = await lookAt(looking, entry.queues, entry.horizonMs);
+    const looked = await lookAt(looking, entry.queues, entry.horizonMs);
     entry.looking = false;
     if (entries.get(id) !== entry) return;
-    entry.sampled = withWake(sampled, entry.wokenAt);
-    // a ring while it was looking may be about what the next look sees
-    if (!entry.lookAgain) entry.wokenAt = undefined;
-    entry.quiet = quiet;
+    take(entry, looked, server, performance.now());
     onSample(id, woken);
     if (woken) alarms.set(id, BURST_MS);
+    const { sampled } = looked;
     if (sampled.kind === 'known' && sampled.sample.overdue) void sweepOnce(entry);
     const again = entry.lookAgain || (await listen(entry));
     entry.lookAgain = false;
     if (again) void look(id);
   }
-
-  const withWake = (sampled: Sampled, wokenAt: number | undefined): Sampled =>
-    sampled.kind === 'known' && wokenAt !== undefined
-      ? { ...sampled, wokenAt, quietUntil: sampled.sample.now - (performance.now() - wokenAt) }
-      : sampled;
 
   /** One at a time. Nobody waits for it, and it never rejects. */
   async function sweepOnce(entry: Entry): Promise<void> {
@@ -253,9 +221,7 @@ export function createSampler(options: SamplerOptions): Sampler {
       if (entry?.queues === queues) return;
       if (entry && isDeepStrictEqual(entry.queues.map(names), queues.map(names))) return;
       setUsed(id, queues);
-      const still = { looking: false, lookAgain: false, sweeping: false, woken: false, wokenAt: undefined };
-      const never = { lastLook: -Infinity, safetyAt: -Infinity };
-      entries.set(id, { queues, quiet: [], sampled: notYet, active: true, horizonMs: 0, ...never, ...still });
+      entries.set(id, newEntry(queues));
       others.add([id]);
     },
     remove: (id) => {

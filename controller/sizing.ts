@@ -7,7 +7,7 @@
  *   keep     replicas that were needed a short while ago, and whose like have been needed again soon (idle.ts)
  *   floor    what the hour of the day has needed before, where that has paid (forecast.ts)
  */
-import { adviceFor, type Advice } from './advice.ts';
+import { adviceFor, redisAdvice, type Advice, type Answers } from './advice.ts';
 import { cohorts, lazyDemand, progressOf, rateOf } from './arrivals.ts';
 import { slotsFor } from './deadline.ts';
 import { forecastFloor, withSeen } from './forecast.ts';
@@ -41,7 +41,7 @@ const SMALL_STEP = 0.15;
 const CALM_MS = 60_000;
 const UNFETCHED_MS = 5_000;
 
-export function size(wish: Wish, seen: Look, before: Learned | undefined): Sizing {
+export function size(wish: Wish, seen: Look, before: Learned | undefined, redis?: Answers): Sizing {
   const learned = learn(wish, seen, before);
   const { service, start, curve } = learned;
   const { now, waiting, inFlight, wanted, due } = seen;
@@ -129,8 +129,26 @@ export function size(wish: Wish, seen: Look, before: Learned | undefined): Sizin
       ...next,
       startMs,
       startKnown: start !== undefined,
-      unfetched: next.unfetchedSince !== undefined && now - next.unfetchedSince >= UNFETCHED_MS,
+      unfetched: isUnfetched(next, now),
+      serviceMs,
+      redis,
     }),
     learned: next,
   };
+}
+
+/** What is to be said while the queue cannot be read: whether that is what has made tasks late. */
+export function adviceWithoutLook(
+  waitMs: number | undefined,
+  learned: Learned | undefined,
+  redis: Answers | undefined,
+  now: number,
+): Advice | undefined {
+  if (waitMs === undefined || !learned?.service) return undefined;
+  const { over, service } = learned;
+  return redisAdvice({ waitMs, over, unfetched: isUnfetched(learned, now), serviceMs: service.mean, redis });
+}
+
+function isUnfetched({ unfetchedSince }: Learned, now: number): boolean {
+  return unfetchedSince !== undefined && now - unfetchedSince >= UNFETCHED_MS;
 }

@@ -45,10 +45,11 @@ export interface StepInput {
 export async function step(input: StepInput): Promise<Step> {
   const { policy, sampled, target, memory, now, drains } = input;
   const replicas = await target.observe();
+  const { redis } = sampled;
   const sample =
     sampled.kind === 'known'
-      ? { kind: 'known' as const, ...sampled.sample, ...sampled.sample.runnable }
-      : { kind: 'unknown' as const, why: sampled.why };
+      ? { kind: 'known' as const, ...sampled.sample, ...sampled.sample.runnable, redis }
+      : { kind: 'unknown' as const, why: sampled.why, redis };
   const rules = input.dryRun ? { ...policy, dryRun: true } : policy;
   const decided = decide(rules, sample, replicas.wanted, memory, now, up(replicas, sampled));
   const decision = { ...decided, reason: decided.reason + pauseNote(sampled) };

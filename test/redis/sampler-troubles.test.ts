@@ -106,3 +106,26 @@ test.concurrent('cut connections are noticed and come back', async () => {
   for (const { sampled } of seen)
     if (sampled.kind === 'unknown') expect(sampled.why).not.toMatch(/stream|offline queue/i);
 });
+
+test.concurrent('a server that is slow to answer is told by how long it takes, and a lost connection forgets it', async () => {
+  await using server = await startRedis({ password: 'secret' });
+  const keys = freshKeys();
+  await using sampling = sample({ url: server.url, password: 'secret' }, { pollMs: 20 });
+  const { sampler } = sampling;
+  sampler.add('p', [keys]);
+  const roundTripMs = (): number => sampler.latest('p').redis?.roundTripMs ?? Number.NaN;
+  await eventually(() => expect(roundTripMs()).toBeGreaterThan(0));
+  expect(sampler.latest('p').redis?.server).toBe(`127.0.0.1:${server.port}`);
+
+  const pauses = server.client();
+  await eventually(
+    async () => {
+      await pauses.client('PAUSE', 400, 'ALL');
+      expect(roundTripMs()).toBeGreaterThan(250);
+    },
+    { withinMs: 20_000, everyMs: 1 },
+  );
+  await server.kill();
+  await unknown(sampler, 'Unreachable', /refuses connections/);
+  expect(sampler.latest('p').redis).toBeUndefined();
+});

@@ -1,6 +1,6 @@
 /** What bounds a decision: steps, schedules, the pattern of past days; and what is advised when it cannot be kept. */
 import { describe, expect, test } from 'vitest';
-import { adviceFor, type Situation } from '../../controller/advice.ts';
+import { adviceFor, type Advice, type Situation } from '../../controller/advice.ts';
 import { BIN_MS, forecastFloor, withSeen, type Forecast } from '../../controller/forecast.ts';
 import { paced, type Change } from '../../controller/pace.ts';
 import { boundsAt, type Schedule } from '../../controller/schedule.ts';
@@ -152,7 +152,10 @@ describe('advice', () => {
     over: 0,
     mean: 3,
     unfetched: false,
+    serviceMs: 1_000,
+    redis: undefined,
   };
+  const answersIn = (roundTripMs: number) => ({ server: 'redis:6379/2', roundTripMs });
   test('a target that is held needs none', () => expect(adviceFor(held)).toBeUndefined());
   test('starting takes longer than the target: a floor, and what it costs', () => {
     const advice = adviceFor({ ...held, startMs: 30_000 });
@@ -173,8 +176,36 @@ describe('advice', () => {
       /^3.1 % of recent tasks waited for longer than 10 s: maxReplicas 22 would/,
     );
   });
-  test('replicas are there and do not fetch', () =>
-    expect(adviceFor({ ...held, over: 0.2, maxReplicas: 20, unfetched: true })).toMatchObject({
-      reason: 'WorkersNotFetching',
-    }));
+  test.each<[string, Partial<Situation>, Advice['reason'] | undefined]>([
+    ['slots are free, how Redis answers is not known', { unfetched: true }, 'WorkersNotFetching'],
+    ['slots are free, Redis answers', { unfetched: true, redis: answersIn(250) }, 'WorkersNotFetching'],
+    ['slots are free, Redis is slow', { unfetched: true, redis: answersIn(251) }, 'RedisSaturated'],
+    ['every task waits longer for Redis than it runs', { redis: answersIn(1_000) }, 'RedisSaturated'],
+    ['long tasks in all slots, Redis is slow', { redis: answersIn(999) }, undefined],
+    ['the same, and the maximum is too low', { redis: answersIn(999), maxReplicas: 20 }, 'MaxReplicasTooLow'],
+    [
+      'Redis is slow, and starts take too long',
+      { unfetched: true, redis: answersIn(800), startMs: 30_000 },
+      'RedisSaturated',
+    ],
+    ['Redis is slow, and no task was late', { unfetched: true, redis: answersIn(800), over: 0 }, undefined],
+    [
+      'Redis is slow, hardly a task was seen',
+      { unfetched: true, redis: answersIn(800), floors: [50] },
+      undefined,
+    ],
+  ])('tasks are late: %s', (_, change, reason) =>
+    expect(adviceFor({ ...held, over: 0.2, ...change })?.reason).toBe(reason),
+  );
+  test('Redis and workers are each named by what to look at', () => {
+    const late = { ...held, over: 0.2, unfetched: true };
+    expect(adviceFor({ ...late, redis: answersIn(812) })?.message).toBe(
+      'Redis at redis:6379/2 takes 0.8 s to answer: more replicas will not hold the target of 10 s; ' +
+        'look at its SLOWLOG and used CPU, or give the queue a Redis of its own',
+    );
+    const idle =
+      'tasks wait although workers have free slots: more replicas will not hold the target of 10 s; look at ';
+    expect(adviceFor(late)?.message).toBe(`${idle}Redis and at what the workers log`);
+    expect(adviceFor({ ...late, redis: answersIn(3) })?.message).toBe(`${idle}what the workers log`);
+  });
 });

@@ -202,3 +202,32 @@ test('a memory that went through JSON decides the same', () => {
   expect(other?.desired).toBe(one?.desired);
   expect(JSON.stringify(other)).toBe(JSON.stringify(one));
 });
+
+describe('a Redis that is slow to answer', () => {
+  /** Tasks have been late, and wait beside 5 replicas that run nothing. */
+  const late = (): Memory => {
+    let memory = seasoned();
+    for (let s = 1_001; s < 1_060; s++) {
+      const taken = 1_000 + 4 * (s - 1_001);
+      ({ memory } = decide(policy, look(200, 1, taken, taken - 1), 5, memory, s * 1_000));
+    }
+    return memory;
+  };
+  const redis = { server: 'redis:6379', roundTripMs: 800 };
+  const sample = look(200, 1, 1_240, 1_239);
+
+  test('is what the target is missed for, whether or not it can be read', () => {
+    const memory = late();
+    expect(decide(policy, sample, 5, memory, 1_060_000).advice?.reason).toBe('WorkersNotFetching');
+    expect(decide(policy, { ...sample, redis }, 5, memory, 1_060_000).advice?.reason).toBe('RedisSaturated');
+    const blind = { kind: 'unknown', why: 'Redis did not answer in time' } as const;
+    expect(decide(policy, blind, 5, memory, 1_060_000).advice).toBeUndefined();
+    expect(decide(policy, { ...blind, redis }, 5, memory, 1_060_000).advice?.reason).toBe('RedisSaturated');
+  });
+  test('is no matter without a target, or while no task is late', () => {
+    const blind = { kind: 'unknown', why: 'Redis did not answer in time', redis } as const;
+    expect(decide(policy, blind, 0, seasoned(), 1_001_000).advice).toBeUndefined();
+    const plain = { ...policy, targetWaitMs: undefined };
+    expect(decide(plain, blind, 5, late(), 1_060_000).advice).toBeUndefined();
+  });
+});

@@ -44,6 +44,7 @@ const pure = new Set([
   'controller/observation.ts',
   'controller/pace.ts',
   'controller/pause.ts',
+  'controller/round-trip.ts',
   'controller/schedule.ts',
   'controller/sentence.ts',
   'controller/sizing.ts',

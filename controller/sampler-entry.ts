@@ -1,0 +1,81 @@
+/** What the sampler keeps of those whose queues it samples, and when the next look at them is due. */
+import type { QueueKeys } from '../queue/keys.ts';
+import type { Looked } from './look.ts';
+import { medianOf, withRoundTrip, type RoundTrips } from './round-trip.ts';
+import type { Sampled } from './sampler.ts';
+
+/** Times are by performance.now(). */
+export interface Entry {
+  readonly queues: readonly QueueKeys[];
+  active: boolean;
+  horizonMs: number;
+  sampled: Sampled;
+  quiet: Looked['quiet'];
+  roundTrips: RoundTrips;
+  /** A look is on its way. */
+  looking: boolean;
+  lookAgain: boolean;
+  /** What is past its time is being removed. */
+  sweeping: boolean;
+  lastLook: number;
+  /** Since then, it was heard that something changed. */
+  woken: boolean;
+  /** When the next look is due at the latest, though nothing happens. */
+  safetyAt: number;
+  /** When the wake rang since then, while all queues were quiet. */
+  wokenAt: number | undefined;
+}
+
+export const notYet: Sampled = {
+  kind: 'unknown',
+  reason: 'NotSampledYet',
+  why: 'the queue was not read yet',
+};
+
+export function newEntry(queues: readonly QueueKeys[]): Entry {
+  const still = { looking: false, lookAgain: false, sweeping: false, woken: false, wokenAt: undefined };
+  const never = { sampled: notYet, quiet: [], roundTrips: [], lastLook: -Infinity, safetyAt: -Infinity };
+  return { queues, active: true, horizonMs: 0, ...never, ...still };
+}
+
+/** A first task would be news in each of its queues. */
+export function isQuiet({ quiet, queues }: Entry): boolean {
+  return quiet.length === queues.length;
+}
+
+/** It is sampled at each poll. */
+export function isOften(entry: Entry, now: number): boolean {
+  const { active, sampled } = entry;
+  // nothing tells that a queue was resumed
+  const paused = sampled.kind === 'known' && sampled.sample.pausedQueues > 0;
+  return active || sampled.kind === 'unknown' || paused || momentOf(entry) <= now;
+}
+
+/** When a delayed task comes within the horizon, or a lease ends that should have been renewed. */
+export function momentOf({ sampled, lastLook, horizonMs }: Entry): number {
+  if (sampled.kind !== 'known') return Infinity;
+  const { now, nextDue = Infinity, nextExpiry = Infinity } = sampled.sample;
+  return lastLook + Math.min(nextDue - horizonMs, nextExpiry) - now;
+}
+
+/** Takes in what a look found, on the server of this name. */
+export function take(
+  entry: Entry,
+  { sampled, quiet, roundTripMs }: Looked,
+  server: string,
+  now: number,
+): void {
+  entry.roundTrips = withRoundTrip(entry.roundTrips, roundTripMs);
+  const median = medianOf(entry.roundTrips);
+  const found = median === undefined ? sampled : { ...sampled, redis: { server, roundTripMs: median } };
+  entry.sampled = withWake(found, entry.wokenAt, now);
+  // a ring while it was looking may be about what the next look sees
+  if (!entry.lookAgain) entry.wokenAt = undefined;
+  entry.quiet = quiet;
+}
+
+function withWake(sampled: Sampled, wokenAt: number | undefined, now: number): Sampled {
+  return sampled.kind === 'known' && wokenAt !== undefined
+    ? { ...sampled, wokenAt, quietUntil: sampled.sample.now - (now - wokenAt) }
+    : sampled;
+}
