@@ -6,10 +6,10 @@ import { usePlace } from './route.ts';
 
 export function App() {
   const place = usePlace();
-  const key = place.page === 'pool' ? place.key : undefined;
+  const { key, range } = place.page === 'pool' ? place : {};
   useEffect(() => {
     document.title = key === undefined ? 'Pools · Millrace' : `${key} · Millrace`;
     window.scrollTo(0, 0);
   }, [key]);
-  return key === undefined ? <PoolsView /> : <PoolView key={key} name={key} />;
+  return key === undefined ? <PoolsView /> : <PoolView key={key} name={key} range={range} />;
 }

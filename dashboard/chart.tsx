@@ -6,6 +6,7 @@ import { useEffect, useRef } from 'preact/hooks';
 import uPlot from 'uplot';
 import type { Column, DecisionView, Series } from '../controller/dashboard/api.ts';
 import { onThemeChange } from './theme.ts';
+import { distances, timesAt } from './ticks.ts';
 
 export interface Line {
   readonly column: Column;
@@ -15,7 +16,7 @@ export interface Line {
   readonly filled?: boolean;
   readonly steps?: boolean;
   readonly dashed?: boolean;
-  /** Nothing is known at times: points stand alone. */
+  /** Nothing is known at times: points stand alone, and are joined where that is for seconds only. */
   readonly gaps?: boolean;
 }
 
@@ -149,8 +150,8 @@ function optionsFor(
         ...axis,
         size: dated ? DATES : 6,
         space: 80,
-        incrs: [6e4, 12e4, 3e5, 6e5, 18e5, 36e5],
-        values: (_plot, ticks) => ticks.map((tick) => (dated ? minuteOf(tick) : '')),
+        incrs: (_plot, _axis, min, max) => distances(max - min),
+        values: (_plot, ticks) => (dated ? timesAt(ticks) : ticks.map(() => '')),
       },
       {
         ...axis,
@@ -172,7 +173,7 @@ function optionsFor(
         dash: dashed ? [5, 4] : [],
         paths: pathsOf(steps),
         points: { show: gaps ?? false, size: 3, fill: colour(name), width: 0 },
-        spanGaps: gaps ?? false,
+        spanGaps: (gaps ?? false) && latest.current.series.stepMs < 60_000,
       })),
     ],
     hooks: {
@@ -227,8 +228,4 @@ function rule(ctx: CanvasRenderingContext2D, stroke: string, dash: number[], fro
   ctx.lineTo(...to);
   ctx.stroke();
   ctx.restore();
-}
-
-function minuteOf(at: number): string {
-  return new Date(at).toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' });
 }

@@ -1,13 +1,21 @@
-/** Three charts on one time line, with the decisions above them. */
+/** Three charts on one time line, with the decisions above them: of the last minutes, live, or of hours and days. */
 import { useEffect, useMemo, useState } from 'preact/hooks';
-import type { DecisionView, Series } from '../controller/dashboard/api.ts';
+import type { DecisionView, PastRange, PoolPast, Series } from '../controller/dashboard/api.ts';
+import { AsTable } from './as-table.tsx';
 import { Chart, type Line } from './chart.tsx';
 import { clock, count, duration } from './format.ts';
-import { Section } from './section.tsx';
+import { Icon } from './icons.tsx';
 import { Lane } from './lane.tsx';
+import type { Past } from './past.ts';
+import { Ranges } from './ranges.tsx';
+import { Section } from './section.tsx';
 
 export interface ChartsProps {
-  readonly series: Series;
+  readonly pool: string;
+  /** The last minutes, in memory; shown where there is no range. */
+  readonly live: Series;
+  readonly range: PastRange | undefined;
+  readonly past: Past;
   readonly decisions: readonly DecisionView[];
   readonly targetMs: number | null;
   readonly now: number;
@@ -27,9 +35,71 @@ const WAITS: readonly Line[] = [
   { column: 'waitP50', name: 'p50', colour: '--chart-1', gaps: true },
 ];
 
-export function Charts({ series: whole, decisions, targetMs, now }: ChartsProps) {
+export function Charts(props: ChartsProps) {
+  const {
+    pool,
+    live,
+    range,
+    past: { past, trouble },
+    decisions,
+    targetMs,
+    now,
+  } = props;
+  const whole = range === undefined ? live : past?.series;
+  const series = useMemo(() => whole && (range === undefined ? sinceKnown(whole) : whole), [whole, range]);
   const [pointed, setPointed] = useState<number>();
-  const series = useMemo(() => sinceKnown(whole), [whole]);
+  const at = pointed === undefined || !series ? undefined : series.from + pointed * series.stepMs;
+  // an old pointer would point at another time
+  useEffect(() => setPointed(undefined), [range]);
+  return (
+    <Section
+      title={`The last ${duration(spanOf(series, range))}`}
+      note={at === undefined ? stepsOf(past, range) : `at ${clock(at, now)}`}
+      tools={<Ranges pool={pool} range={range} />}
+    >
+      {range !== undefined && trouble !== undefined && (
+        <p class="notice" role="status">
+          <Icon name="alert" />
+          <span>
+            {sentenceOf(trouble)} Trying again every few seconds
+            {past ? `; what you see was read at ${clock(past.now, now)}.` : '.'}
+          </span>
+        </p>
+      )}
+      {series ? (
+        // made anew, as some of what uPlot is told cannot be changed
+        <Plots
+          key={range ?? 'live'}
+          series={series}
+          decisions={decisions}
+          targetMs={targetMs}
+          now={now}
+          pointed={pointed}
+          onPoint={setPointed}
+        />
+      ) : (
+        trouble === undefined && (
+          <p class="nothing" role="status">
+            Reading the time line…
+          </p>
+        )
+      )}
+      {range !== undefined && past?.entries === 0 && (
+        <p class="hint">
+          The time line has no entry of this time: nothing happened in the pool, or nobody wrote it down.
+        </p>
+      )}
+    </Section>
+  );
+}
+
+interface PlotsProps extends Pick<ChartsProps, 'decisions' | 'targetMs' | 'now'> {
+  readonly series: Series;
+  readonly pointed: number | undefined;
+  readonly onPoint: (index: number | undefined) => void;
+}
+
+function Plots({ series, decisions, targetMs, now, pointed, onPoint }: PlotsProps) {
   const length = series.columns.waiting.length;
   const times = useMemo(
     () => Array.from({ length }, (_, i) => series.from + i * series.stepMs),
@@ -41,15 +111,9 @@ export function Charts({ series: whole, decisions, targetMs, now }: ChartsProps)
     () => decisions.filter(({ at }) => at >= from && at <= to + series.stepMs),
     [decisions, from, to],
   );
-  // an old pointer would point at another time
-  useEffect(() => setPointed(undefined), [series.stepMs]);
-  const common = { times, series, decisions: shown, pointed, onPoint: setPointed };
-  const at = pointed === undefined ? undefined : times[pointed];
+  const common = { times, series, decisions: shown, pointed, onPoint };
   return (
-    <Section
-      title={`The last ${duration(Math.max(to - from, 60_000))}`}
-      note={at === undefined ? undefined : `at ${clock(at, now)}`}
-    >
+    <>
       <Lane decisions={shown} from={from} to={to} now={now} />
       <div class="charts">
         <Chart title="Tasks" lines={TASKS} format={count} least={4} {...common} />
@@ -57,8 +121,27 @@ export function Charts({ series: whole, decisions, targetMs, now }: ChartsProps)
         <Chart title="Wait" lines={WAITS} format={duration} least={100} limit={targetMs} dated {...common} />
       </div>
       <AsTable series={series} times={times} now={now} />
-    </Section>
+    </>
   );
+}
+
+const RANGE_MS: Record<PastRange, number> = { '6h': 6 * 3_600_000, '24h': 86_400_000, '7d': 7 * 86_400_000 };
+
+function spanOf(series: Series | undefined, range: PastRange | undefined): number {
+  if (range !== undefined) return RANGE_MS[range];
+  const steps = (series?.columns.waiting.length ?? 1) - 1;
+  return Math.max(steps * (series?.stepMs ?? 0), 60_000);
+}
+
+/** How fine it is, so that nobody takes a step for a moment. */
+function stepsOf(past: PoolPast | undefined, range: PastRange | undefined): string | undefined {
+  if (range === undefined || !past) return undefined;
+  const { entryMs, series } = past;
+  return `${duration(entryMs)} entries, in steps of ${duration(series.stepMs)}: the most in each`;
+}
+
+function sentenceOf(words: string): string {
+  return `${words.charAt(0).toUpperCase()}${words.slice(1)}.`;
 }
 
 const LEAST_MS = 3 * 60_000;
@@ -72,55 +155,4 @@ function sinceKnown(series: Series): Series {
   if (dropped === 0) return series;
   const kept = Object.entries(columns).map(([name, column]) => [name, column.slice(dropped)]);
   return { from: from + dropped * stepMs, stepMs, columns: Object.fromEntries(kept) as Series['columns'] };
-}
-
-const ROWS = 15;
-
-/** What the charts show, for those who cannot see them. */
-function AsTable({ series, times, now }: { series: Series; times: readonly number[]; now: number }) {
-  const [open, setOpen] = useState(false);
-  const every = Math.max(1, Math.floor(times.length / ROWS));
-  const { waiting, inFlight, replicas, ready, desired, waitP50, waitP95 } = series.columns;
-  const number = (value: number | null | undefined): string =>
-    typeof value === 'number' ? count(value) : '–';
-  const time = (value: number | null | undefined): string =>
-    typeof value === 'number' ? duration(value) : '–';
-  const indexes = times.map((_, i) => i).filter((i) => (times.length - 1 - i) % every === 0);
-  return (
-    <details class="as-table" onToggle={(event) => setOpen(event.currentTarget.open)}>
-      <summary>The same as a table</summary>
-      {open && (
-        <div class="scroll" tabIndex={0} role="group" aria-label="The charts as a table">
-          <table class="plain">
-            <thead>
-              <tr>
-                <th scope="col">Time</th>
-                {['Waiting', 'In flight', 'Current', 'Ready', 'Desired', 'Wait p50', 'Wait p95'].map(
-                  (title) => (
-                    <th key={title} scope="col" class="num">
-                      {title}
-                    </th>
-                  ),
-                )}
-              </tr>
-            </thead>
-            <tbody>
-              {indexes.toReversed().map((i) => (
-                <tr key={times[i]}>
-                  <th scope="row">{clock(times[i] ?? 0, now)}</th>
-                  {[waiting, inFlight, replicas, ready, desired].map((column, c) => (
-                    <td key={c} class="num">
-                      {number(column[i])}
-                    </td>
-                  ))}
-                  <td class="num">{time(waitP50[i])}</td>
-                  <td class="num">{time(waitP95[i])}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
-      )}
-    </details>
-  );
 }

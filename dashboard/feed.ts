@@ -92,7 +92,8 @@ export function useFeed<Whole extends { readonly seq: string; readonly now: numb
   return feed;
 }
 
-async function refusalOf(response: Response): Promise<string> {
+/** Why the server did not do it, in its words. */
+export async function refusalOf(response: Response): Promise<string> {
   const body = (await response.json().catch(() => undefined)) as Refusal | undefined;
   return body?.error ?? `the server answered ${response.status}`;
 }

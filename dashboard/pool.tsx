@@ -1,6 +1,6 @@
 /** One pool: what it is doing, what it did and why, and what is wrong with it. */
 import { useMemo } from 'preact/hooks';
-import type { About, PoolPage, PoolRow } from '../controller/dashboard/api.ts';
+import type { About, PastRange, PoolPage, PoolRow } from '../controller/dashboard/api.ts';
 import { Charts } from './charts.tsx';
 import { Conditions } from './conditions.tsx';
 import { DeadLetters } from './dead.tsx';
@@ -10,6 +10,7 @@ import { ago, count, duration, plural, rate } from './format.ts';
 import { Blank, Frame } from './frame.tsx';
 import { Icon } from './icons.tsx';
 import { nameOf, namespaceOf } from './order.ts';
+import { usePast } from './past.ts';
 import { PauseButton } from './pause.tsx';
 import { applyPool, until } from './pool-state.ts';
 import { takeTokenFromAddress } from './session.ts';
@@ -20,7 +21,7 @@ import { Workers } from './workers.tsx';
 
 takeTokenFromAddress();
 
-export function PoolView({ name: key }: { name: string }) {
+export function PoolView({ name: key, range }: { name: string; range: PastRange | undefined }) {
   const path = key.split('/').map(encodeURIComponent).join('/');
   const { whole, link, at, skew } = useFeed<PoolPage>(
     `api/pools/${path}`,
@@ -31,7 +32,12 @@ export function PoolView({ name: key }: { name: string }) {
   return (
     <Frame about={whole?.about} link={link} at={at} crumb={nameOf(key)}>
       {whole && !(link.state === 'lost' && link.missing) ? (
-        <Page page={whole} live={link.state === 'live'} now={link.state === 'live' ? now : at} />
+        <Page
+          page={whole}
+          range={range}
+          live={link.state === 'live'}
+          now={link.state === 'live' ? now : at}
+        />
       ) : (
         <NotThere name={key} link={link} />
       )}
@@ -63,10 +69,18 @@ function NotThere({ name, link }: { name: string; link: Link }) {
   );
 }
 
-function Page({ page, live, now }: { page: PoolPage; live: boolean; now: number }) {
+interface PageProps {
+  readonly page: PoolPage;
+  readonly range: PastRange | undefined;
+  readonly live: boolean;
+  readonly now: number;
+}
+
+function Page({ page, range, live, now }: PageProps) {
   const { row, parts, about } = page;
   const step = Math.floor(now / page.series.stepMs);
   const series = useMemo(() => until(page.series, now), [page.series, step]);
+  const past = usePast(row.key, range);
   return (
     <article class={live && row.known ? 'pool' : 'pool stale'}>
       <Head row={row} about={about} now={now} paused={parts.pauses.length > 0} />
@@ -89,7 +103,15 @@ function Page({ page, live, now }: { page: PoolPage; live: boolean; now: number 
         </p>
       ))}
       <Figures row={row} />
-      <Charts series={series} decisions={parts.decisions} targetMs={row.targetMs} now={now} />
+      <Charts
+        pool={row.key}
+        live={series}
+        range={range}
+        past={past}
+        decisions={parts.decisions}
+        targetMs={row.targetMs}
+        now={now}
+      />
       <div class="columns">
         <div>
           <Decisions decisions={parts.decisions} now={now} />

@@ -1,16 +1,25 @@
 /** Where one is: in the part of the address behind `#`, which works under any path and needs nothing of a server. */
 import { useEffect, useState } from 'preact/hooks';
+import type { PastRange } from '../controller/dashboard/api.ts';
 
-export type Place = { readonly page: 'pools' } | { readonly page: 'pool'; readonly key: string };
+export type Place =
+  | { readonly page: 'pools' }
+  /** Without a range, it is live. */
+  | { readonly page: 'pool'; readonly key: string; readonly range: PastRange | undefined };
+
+const RANGES: readonly string[] = ['6h', '24h', '7d'] satisfies readonly PastRange[];
 
 export function placeOf(hash: string): Place {
-  const [, namespace, name] = /^#\/pools\/([^/]+)\/([^/]+)$/.exec(hash) ?? [];
+  const [, namespace, name, query] = /^#\/pools\/([^/]+)\/([^/?]+)(?:\?(.*))?$/.exec(hash) ?? [];
   if (namespace === undefined || name === undefined) return { page: 'pools' };
-  return { page: 'pool', key: `${decodeURIComponent(namespace)}/${decodeURIComponent(name)}` };
+  const asked = new URLSearchParams(query).get('range') ?? '';
+  const range = RANGES.includes(asked) ? (asked as PastRange) : undefined;
+  return { page: 'pool', key: `${decodeURIComponent(namespace)}/${decodeURIComponent(name)}`, range };
 }
 
-export function hrefOf(key: string): string {
-  return `#/pools/${key.split('/').map(encodeURIComponent).join('/')}`;
+export function hrefOf(key: string, range?: PastRange): string {
+  const query = range === undefined ? '' : `?range=${range}`;
+  return `#/pools/${key.split('/').map(encodeURIComponent).join('/')}${query}`;
 }
 
 export function usePlace(): Place {

@@ -76,7 +76,8 @@ export const TIMELINE_MS = 7 * 24 * 3_600_000;
 const MOST = TIMELINE_MS / 10_000;
 /** A pool that is gone, or idle for so long, leaves nothing: its last entry is of no use by then. */
 const EXPIRY_S = (TIMELINE_MS + 24 * 3_600_000) / 1_000;
-const PAGE = 5_000;
+/** Nobody else gets a word in while a page is parsed. */
+const PAGE = 2_000;
 
 export function packEntry(entry: Omit<TimelineEntry, 'at'>): string {
   const numbers = NUMBERS.map((name) => Math.round(entry[name] * 100) / 100);
@@ -88,8 +89,10 @@ export function parseEntry(id: string, text: string | undefined): TimelineEntry 
   const values = text?.split(' ').map(Number) ?? [];
   const at = Number.parseInt(id, 10);
   if (!(Number(values[0]) > 0) || !Number.isSafeInteger(at) || values.some(Number.isNaN)) return undefined;
-  const numbers = Object.fromEntries(NUMBERS.map((name, i) => [name, values[i] ?? 0]));
-  return { at, ...(numbers as Omit<TimelineEntry, 'at'>) };
+  // a busy week is sixty thousand of them: a loop is several times as fast as what reads more nicely
+  const entry: Partial<Record<keyof TimelineEntry, number>> = { at };
+  for (let i = 0; i < NUMBERS.length; i++) entry[NUMBERS[i] ?? 'at'] = values[i] ?? 0;
+  return entry as TimelineEntry;
 }
 
 /** Adds an entry that ends now, and drops what is older than a week. One round trip. */
@@ -111,21 +114,27 @@ export async function appendToTimeline(
 
 /**
  * The entries of a pool that ended in `since` ≤ t ≤ `until` (ms; all of them when left out), oldest first. With a `limit`, the
- * newest so many.
+ * newest so many. It takes a page at a time, and gives up before the next one when `signal` says so.
  */
 export async function readTimeline(
   redis: Redis,
   keys: QueueKeys,
   pool: string,
-  range: { readonly since?: number; readonly until?: number; readonly limit?: number } = {},
+  range: {
+    readonly since?: number;
+    readonly until?: number;
+    readonly limit?: number;
+    readonly signal?: AbortSignal;
+  } = {},
 ): Promise<TimelineEntry[]> {
-  const { since, until, limit = Infinity } = range;
+  const { since, until, limit = Infinity, signal } = range;
   const first = since === undefined ? '-' : String(Math.ceil(since));
   let end = until === undefined ? '+' : String(Math.floor(until));
   const newestFirst: TimelineEntry[] = [];
   for (;;) {
     const count = Math.min(PAGE, limit - newestFirst.length);
     if (count <= 0) break;
+    signal?.throwIfAborted();
     const page = await redis.xrevrange(keys.timeline(pool), end, first, 'COUNT', count);
     for (const [id, [, text]] of page) {
       const entry = parseEntry(id, text);

@@ -12,6 +12,7 @@ import type { About, ActionDone, Refusal } from './api.ts';
 import { createBoard, type PoolSource } from './board.ts';
 import { createDetailsReader } from './details.ts';
 import { createOverview } from './overview.ts';
+import { createPastReader, isPastRange } from './past.ts';
 import { createPoolChannel, type PoolChannel } from './pool-page.ts';
 import { sendEvents } from './sse.ts';
 import { isAllowed, type TokenSource } from './token.ts';
@@ -49,6 +50,7 @@ export function refuse(
 export function createAnswers({ source, about, token, log, now }: AnswersOptions): Answers {
   const board = createBoard(source, about.showTasks);
   const details = createDetailsReader(about.showTasks);
+  const past = createPastReader(source, now);
   const overview = createOverview(board, about, now);
   const pages = new Map<string, PoolChannel>();
   const browsers = new Set<ServerResponse>();
@@ -78,13 +80,28 @@ export function createAnswers({ source, about, token, log, now }: AnswersOptions
       const since = typeof last === 'string' && last !== '' ? last : (query.get('since') ?? undefined);
       return sendEvents(channel, since, response);
     }
-    const [, key = '', acting] = /^pools\/([^/]+\/[^/]+?)(\/actions)?$/.exec(path) ?? [];
+    const [, key = '', part] = /^pools\/([^/]+\/[^/]+?)(?:\/(actions|past))?$/.exec(path) ?? [];
     const page = pageOf(key);
     if (!page) return refuse(request, response, 404, `there is no ${key === '' ? path : `pool ${key}`} here`);
-    if (acting) return perform(request, response, key);
+    if (part === 'actions') return perform(request, response, key);
+    if (part === 'past') return remember(request, response, key, query.get('range'));
     const whole = await page.whole();
     if (!whole) return refuse(request, response, 404, `there is no pool ${key}`);
     return sendJson(request, response, 200, whole);
+  }
+
+  async function remember(
+    request: IncomingMessage,
+    response: ServerResponse,
+    key: string,
+    range: string | null,
+  ): Promise<void> {
+    if (!isPastRange(range)) return refuse(request, response, 400, 'range is none of 6h, 24h, 7d');
+    try {
+      return await sendJson(request, response, 200, await past.read(key, range));
+    } catch (error) {
+      return refuse(request, response, 503, (error as Error).message);
+    }
   }
 
   async function perform(request: IncomingMessage, response: ServerResponse, key: string): Promise<void> {

@@ -85,6 +85,22 @@ export interface Series {
   readonly columns: Readonly<Record<Column, readonly (number | null)[]>>;
 }
 
+/** How far back the time line in Redis is shown. */
+export type PastRange = '6h' | '24h' | '7d';
+
+/**
+ * `GET api/pools/<namespace>/<name>/past?range=<range>`: what the time line in Redis says. Of each step the most there was of
+ * everything, but for `arrived` and `finished`, which are sums.
+ */
+export interface PoolPast {
+  readonly now: number;
+  readonly range: PastRange;
+  readonly series: Series;
+  /** How many entries of the time line it was made of, and how much time one stands for. */
+  readonly entries: number;
+  readonly entryMs: number;
+}
+
 export type Column =
   | 'waiting'
   | 'inFlight'

@@ -143,6 +143,28 @@ test('with the keyboard alone: search, a pool, the decisions on the time line', 
   await page.getByRole('columnheader', { name: 'Wait p95' }).waitFor();
 });
 
+test.each(WIDTHS)('hours and days of the time line, by keyboard and by address, at %i px', async (width) => {
+  const line = queue.keys.timeline('dev/tiles');
+  const client = redis.client();
+  await eventually(async () => expect(await client.xlen(line)).toBeGreaterThan(0), { withinMs: 60_000 });
+  await using look = await openPage(browser, url + POOL, { width });
+  const { page } = look;
+  await page.getByRole('button', { name: '15 min (live)', pressed: true }).focus();
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Enter');
+  await page.getByRole('button', { name: '6 h', pressed: true }).waitFor();
+  await page.getByText('10 s entries, in steps of 1 min: the most in each').waitFor();
+  await page.getByRole('img', { name: /^Tasks over time\. waiting: .* at most [1-9]/ }).waitFor();
+  await page.locator('.mark').first().waitFor();
+  expect(page.url()).toContain(`${POOL}?range=6h`);
+  await page.getByRole('button', { name: '7 d' }).click();
+  await page.reload();
+  await page.getByRole('heading', { name: 'The last 7 d' }).waitFor();
+  await page.getByRole('img', { name: /^Replicas over time\. current: .* at most [1-9]/ }).waitFor();
+  expect(await misfits(page)).toEqual([]);
+  expect(await seriousFindings(page)).toEqual([]);
+});
+
 test('actions need the token: without it nothing is offered, with a wrong one nothing is done', async () => {
   await using plain = await openPage(browser, url + POOL, { width: 1440, expected: /401/ });
   const { page } = plain;

@@ -24,6 +24,7 @@ const pure = new Set([
   'controller/arrivals.ts',
   'controller/cron.ts',
   'controller/dashboard/api.ts',
+  'controller/dashboard/buckets.ts',
   'controller/dashboard/leader.ts',
   'controller/dashboard/row.ts',
   'controller/dashboard/series.ts',

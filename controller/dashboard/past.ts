@@ -1,0 +1,73 @@
+/**
+ * What happened in a pool before the last quarter of an hour: its time line in Redis, read when somebody asks. All who ask for
+ * the same within ten seconds share one read, and one that takes too long is given up.
+ */
+import { within } from '../../queue/connection.ts';
+import { readTimeline } from '../../queue/timeline.ts';
+import type { PastRange, PoolPast } from './api.ts';
+import type { PoolSource } from './board.ts';
+import { inSteps, stepsUntil } from './buckets.ts';
+
+const RANGES = {
+  '6h': { spanMs: 6 * 3_600_000, stepMs: 60_000 },
+  '24h': { spanMs: 24 * 3_600_000, stepMs: 3 * 60_000 },
+  '7d': { spanMs: 7 * 24 * 3_600_000, stepMs: 20 * 60_000 },
+} as const satisfies Record<PastRange, { spanMs: number; stepMs: number }>;
+
+const SHARED_MS = 10_000;
+const ANSWER_MS = 2_000;
+/** As recorder.ts writes them. */
+const ENTRY_MS = 10_000;
+
+export interface PastReader {
+  /** Rejects, with words for a person, when the time line of the pool `namespace/name` cannot be read in time. */
+  read(pool: string, range: PastRange): Promise<PoolPast>;
+}
+
+export function isPastRange(text: string | null): text is PastRange {
+  return text !== null && Object.hasOwn(RANGES, text);
+}
+
+export function createPastReader(
+  source: Pick<PoolSource, 'sampled' | 'queuesOf'>,
+  now: () => number,
+): PastReader {
+  const reads = new Map<string, { readonly at: number; readonly past: Promise<PoolPast> }>();
+
+  async function read(pool: string, range: PastRange): Promise<PoolPast> {
+    const { redis, queues } = source.queuesOf(pool) ?? {};
+    const first = queues?.[0];
+    if (!redis || !first || source.sampled(pool)?.kind !== 'known')
+      throw new Error("the pool's Redis cannot be reached, and the time line is there");
+    const at = now();
+    const { spanMs, stepMs } = RANGES[range];
+    const steps = stepsUntil(at, spanMs, stepMs);
+    const giveUp = new AbortController();
+    const { signal } = giveUp;
+    const reading = Promise.all([
+      readTimeline(redis, first, pool, { until: steps.from - 1, limit: 1 }),
+      readTimeline(redis, first, pool, { since: steps.from, signal }),
+    ]);
+    try {
+      const [before, entries] = await within(ANSWER_MS, reading, 'the time line');
+      const series = inSteps([...before, ...entries], steps, at);
+      return { now: at, range, series, entries: entries.length, entryMs: ENTRY_MS };
+    } catch (error) {
+      giveUp.abort();
+      throw new Error(`the time line of the last ${range} could not be read: ${(error as Error).message}`, {
+        cause: error,
+      });
+    }
+  }
+
+  return {
+    read: (pool, range) => {
+      const at = now();
+      for (const [name, one] of reads) if (at - one.at >= SHARED_MS) reads.delete(name);
+      const name = `${pool} ${range}`;
+      const { past } = reads.get(name) ?? { past: read(pool, range) };
+      if (!reads.has(name)) reads.set(name, { at, past });
+      return past;
+    },
+  };
+}

@@ -1,0 +1,54 @@
+import { useState } from 'preact/hooks';
+import type { Series } from '../controller/dashboard/api.ts';
+import { clock, count, duration } from './format.ts';
+
+const ROWS = 15;
+
+/** What the charts show, for those who cannot see them. */
+export function AsTable({ series, times, now }: { series: Series; times: readonly number[]; now: number }) {
+  const [open, setOpen] = useState(false);
+  const every = Math.max(1, Math.floor(times.length / ROWS));
+  const { waiting, inFlight, replicas, ready, desired, waitP50, waitP95 } = series.columns;
+  const number = (value: number | null | undefined): string =>
+    typeof value === 'number' ? count(value) : '–';
+  const time = (value: number | null | undefined): string =>
+    typeof value === 'number' ? duration(value) : '–';
+  const indexes = times.map((_, i) => i).filter((i) => (times.length - 1 - i) % every === 0);
+  return (
+    <details class="as-table" onToggle={(event) => setOpen(event.currentTarget.open)}>
+      <summary>The same as a table</summary>
+      {open && (
+        <div class="scroll" tabIndex={0} role="group" aria-label="The charts as a table">
+          <table class="plain">
+            <thead>
+              <tr>
+                <th scope="col">Time</th>
+                {['Waiting', 'In flight', 'Current', 'Ready', 'Desired', 'Wait p50', 'Wait p95'].map(
+                  (title) => (
+                    <th key={title} scope="col" class="num">
+                      {title}
+                    </th>
+                  ),
+                )}
+              </tr>
+            </thead>
+            <tbody>
+              {indexes.toReversed().map((i) => (
+                <tr key={times[i]}>
+                  <th scope="row">{clock(times[i] ?? 0, now)}</th>
+                  {[waiting, inFlight, replicas, ready, desired].map((column, c) => (
+                    <td key={c} class="num">
+                      {number(column[i])}
+                    </td>
+                  ))}
+                  <td class="num">{time(waitP50[i])}</td>
+                  <td class="num">{time(waitP95[i])}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </details>
+  );
+}

@@ -1,0 +1,29 @@
+/** Where times stand below a chart, and what is written there. Pure but for the time zone. */
+
+const SECOND = 1_000;
+const MINUTE = 60_000;
+const HOUR = 3_600_000;
+const DAY = 86_400_000;
+
+/** Distances between two times, ms: over more than a day and a half in days, so that no two read the same. */
+export function distances(spanMs: number): number[] {
+  if (spanMs > 1.5 * DAY) return [DAY, 2 * DAY, 7 * DAY];
+  return [
+    ...[15, 30].map((n) => n * SECOND),
+    ...[1, 2, 5, 10, 30].map((n) => n * MINUTE),
+    ...[1, 2, 3, 6, 12].map((n) => n * HOUR),
+  ];
+}
+
+/** `17:18`, `17:18:15` where they are less than a minute apart, and the date instead of midnight or of a whole day. */
+export function timesAt(ticks: readonly number[]): string[] {
+  const apart = (ticks[1] ?? Infinity) - (ticks[0] ?? 0);
+  return ticks.map((tick) => {
+    const date = new Date(tick);
+    const midnight = date.getHours() === 0 && date.getMinutes() === 0 && date.getSeconds() === 0;
+    if (midnight || (apart >= 0.9 * DAY && apart < Infinity))
+      return date.toLocaleDateString('en-GB', { day: 'numeric', month: 'short' });
+    const seconds = apart < MINUTE ? { second: '2-digit' as const } : {};
+    return date.toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit', ...seconds });
+  });
+}
