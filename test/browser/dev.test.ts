@@ -153,7 +153,7 @@ test.each(WIDTHS)('hours and days of the time line, by keyboard and by address, 
   await page.keyboard.press('Tab');
   await page.keyboard.press('Enter');
   await page.getByRole('button', { name: '6 h', pressed: true }).waitFor();
-  await page.getByText('10 s entries, in steps of 1 min: the most in each').waitFor();
+  await page.getByText('10 s entries, in steps of 60 s: the most in each').waitFor();
   await page.getByRole('img', { name: /^Tasks over time\. waiting: .* at most [1-9]/ }).waitFor();
   await page.locator('.mark').first().waitFor();
   expect(page.url()).toContain(`${POOL}?range=6h`);
