@@ -99,7 +99,7 @@ describe.skipIf(!place)('a release with two controllers and the Redis for trying
     const at = `/api/v1/namespaces/${SYSTEM}/services/millrace:8080/proxy/dashboard`;
     for (let again = 0; again < 4; again++) {
       expect(await cluster.kubectl(['get', '--raw', `${at}/`])).toContain('<title>Millrace');
-      expect(await cluster.kubectl(['get', '--raw', `${at}/api/pools`])).toContain(`${namespace}`);
+      expect(await cluster.kubectl(['get', '--raw', `${at}/api/pools`])).toContain(namespace);
     }
   });
 
