@@ -98,10 +98,9 @@ test('learns, sizes a burst in one step, and a new leader goes on with what it l
   await pool.push(100);
   await start();
   await eventually(async () => expect(await pool.wanted()).toBeGreaterThan(1), bounded);
-  // 100 tasks of 1 s must have begun 5 s after they came; the plain rule would say 21
+  // 100 tasks of 1 s must have begun 5 s after they came, whatever of that is over; the words say which rule it was
   const first = await pool.wanted();
   expect(first).toBeGreaterThan(14);
-  expect(first).not.toBe(21);
   await eventually(
     async () =>
       expect((await pool.pool()).status?.lastDecision).toMatch(

@@ -70,7 +70,8 @@ test('an idle queue is not polled, and a push is seen within milliseconds all th
   // so it is known when it came, though the look before is long ago
   const first = seen.find(({ sampled }) => sampled.kind === 'known' && sampled.sample.waiting === 1)?.sampled;
   if (first?.kind !== 'known') throw new Error('there was no sample with the task');
-  expect(first.quietUntil).toBeGreaterThanOrEqual(earliest - 2);
+  // by another clock, so to within a look; the look before is 200 ms older at least
+  expect(first.quietUntil).toBeGreaterThan(earliest - 100);
   expect(first.quietUntil).toBeLessThanOrEqual(first.sample.now);
 });
 
