@@ -22,8 +22,8 @@ export default defineConfig({
       ? ['default', ['json', { outputFile: 'out/test-report.json' }]]
       : ['default'],
     projects: [
-      project('unit', 1, { testTimeout: 30_000 }),
-      project('redis', 2, { testTimeout: 30_000, hookTimeout: 60_000, maxWorkers: 2 }),
+      project('unit', 1, { testTimeout: 30_000, maxWorkers: 2 }),
+      project('redis', 2, { testTimeout: 30_000, hookTimeout: 60_000, maxWorkers: 3 }),
       project('programs', 3, { testTimeout: 30_000, hookTimeout: 60_000, maxWorkers: 2 }),
       project('kube', 4, { testTimeout: 60_000, hookTimeout: 120_000, maxWorkers: 3 }),
       project('browser', 5, { testTimeout: 180_000, hookTimeout: 240_000, fileParallelism: false }),
