@@ -65,7 +65,7 @@ export function Lane({ decisions, from, to, now }: LaneProps) {
           class={`mark ${wayOf(summary(of))}`}
           style={{ left: `${LEFT + x}px` }}
           tabIndex={i === reachable ? 0 : -1}
-          aria-label={wordsOf(of, now)}
+          aria-label={of.length > 1 ? `${of.length} decisions, ${wordsOf(of, now)}` : wordsOf(of, now)}
           onKeyDown={go}
           onFocus={() => {
             setOpen(i);

@@ -10,15 +10,17 @@ import { expect, test } from 'vitest';
 import { createMemoryStore } from '../../controller/memory-store.ts';
 import { noMemory } from '../../controller/decide.ts';
 import { closeRedis, openRedis } from '../../queue/connection.ts';
-import { openQueue } from '../../queue/queue.ts';
+import { openQueue, type Queue } from '../../queue/queue.ts';
 import { readDecisions } from '../../queue/decisions.ts';
 import { readFate, writeFate } from '../../queue/fate.ts';
 import { readLives } from '../../queue/lives.ts';
+import { defineScripts, reap } from '../../queue/scripts.ts';
 import { readTimeline } from '../../queue/timeline.ts';
 import { eventually } from '../support/eventually.ts';
 import { MILLRACE, start } from '../support/millrace.ts';
 import { startRedis } from '../support/redis.ts';
 import { sample } from '../support/sampling.ts';
+import { startHandWorker } from '../support/turns.ts';
 import { TASKS } from '../support/workers.ts';
 
 /** The rules of a user in the document: `user <name> on >password …`, over several lines. */
@@ -34,6 +36,19 @@ async function called(admin: Redis): Promise<string[]> {
     (await admin.info('commandstats')).matchAll(/^cmdstat_([^:]+):/gm),
     ([, name = '']) => name,
   );
+}
+
+/** A worker that is lost with a task in its hands. */
+async function loseOne(url: string, queue: Queue): Promise<void> {
+  const redis = defineScripts(openRedis({ url }));
+  try {
+    const worker = await startHandWorker(redis, queue.keys);
+    await queue.enqueue({ id: 'held' });
+    await worker.turn({ want: 1 });
+    expect(await reap(redis, queue.keys, worker.id, 'any', 'lost')).toBe(1);
+  } finally {
+    await closeRedis(redis);
+  }
 }
 
 test('the user for Millrace may do what it needs, and nothing else', { timeout: 180_000 }, async () => {
@@ -95,6 +110,7 @@ test('the user for Millrace may do what it needs, and nothing else', { timeout: 
   await eventually(async () => expect(pool.stdout()).toMatch(/→0: /), { withinMs: 30_000 });
   pool.child.kill('SIGINT');
   expect((await pool.ended).code).toBe(0);
+  await loseOne(url, queue);
 
   expect(await admin.call('ACL', 'LOG')).toEqual([]);
   const allowed = rules.filter((rule) => rule.startsWith('+')).map((rule) => rule.slice(1));
