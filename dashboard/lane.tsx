@@ -65,7 +65,7 @@ export function Lane({ decisions, from, to, now }: LaneProps) {
           class={`mark ${wayOf(summary(of))}`}
           style={{ left: `${LEFT + x}px` }}
           tabIndex={i === reachable ? 0 : -1}
-          aria-label={of.length > 1 ? `${of.length} decisions, ${wordsOf(of, now)}` : wordsOf(of, now)}
+          aria-label={wordsOf(of, now)}
           onKeyDown={go}
           onFocus={() => {
             setOpen(i);
@@ -120,6 +120,7 @@ function summary(of: readonly DecisionView[]): DecisionView {
 
 function wordsOf(of: readonly DecisionView[], now: number): string {
   const words = of.slice(-TOLD).map(({ at, text }) => `${clock(at, now)}: ${text}`);
-  const before = of.length > TOLD ? `${of.length} decisions, the last of them: ` : '';
+  const last = of.length > TOLD ? ', the last of them' : '';
+  const before = of.length > 1 ? `${of.length} decisions${last}: ` : '';
   return `${before}${words.join('; ')}`;
 }
