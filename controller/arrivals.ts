@@ -6,6 +6,8 @@
  * From the same curve comes the lazy demand: the fewest slots that, had they been there, would have begun every task of a
  * stretch of time within W (the delay bound of a constant-rate server; Le Boudec and Thiran, "Network Calculus", 2001).
  */
+import type { Wait } from './waits.ts';
+
 export interface Look {
   /** ms. */
   readonly at: number;
@@ -69,10 +71,10 @@ export function cohorts(curve: Curve, waiting: number, now: number): Cohort[] {
 }
 
 /** What was taken between the last two looks, and about how long it had waited, ms. */
-export function waitsOf(curve: Curve): { readonly tasks: number; readonly waitMs: number }[] {
+export function waitsOf(curve: Curve): Wait[] {
   const [previous, last] = [curve.at(-2), curve.at(-1)];
   if (!previous || !last) return [];
-  const found: { tasks: number; waitMs: number }[] = [];
+  const found: Wait[] = [];
   const taken = last.taken - previous.taken;
   let from = previous.taken;
   for (const [i, look] of curve.entries()) {

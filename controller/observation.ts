@@ -13,6 +13,7 @@ import { settleStarts, type Starting } from './learn.ts';
 import { learnedNumbers, type Numbers } from './numbers.ts';
 import type { Sampled } from './sampler.ts';
 import type { Step } from './step.ts';
+import type { Wait } from './waits.ts';
 
 export interface Observation {
   /** ms since the epoch. */
@@ -41,7 +42,7 @@ export interface Observation {
   /** Sum of the service times of the last three, ms. */
   readonly serviceMs: number;
   /** How long the taken tasks had waited, to within the time between two samples. */
-  readonly waits: readonly { readonly waitMs: number; readonly tasks: number }[];
+  readonly waits: readonly Wait[];
   /** How long each replica took that came up, from when it was asked for, ms. Where nobody saw that, it is left out. */
   readonly startsMs: readonly number[];
   /** The decision: why, and in words. */

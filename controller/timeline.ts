@@ -7,6 +7,7 @@
  */
 import type { TimelineEntry } from '../queue/timeline.ts';
 import type { Observation } from './observation.ts';
+import { waitQuantile } from './waits.ts';
 
 /** What holds until something happens. */
 export type Standing = Pick<
@@ -79,7 +80,6 @@ export function entryOf(stretch: Stretch, now: number): Omit<TimelineEntry, 'at'
     now,
   );
   const spanMs = Math.max(1, until - from);
-  const waited = waits.toSorted((a, b) => a.waitMs - b.waitMs);
   const { desired, delayed, dead } = standing;
   return {
     spanMs,
@@ -94,9 +94,9 @@ export function entryOf(stretch: Stretch, now: number): Omit<TimelineEntry, 'at'
     blindMs,
     ...sums,
     serviceMs: Math.round(sums.serviceMs),
-    waitP50Ms: Math.round(quantile(waited, 0.5)),
-    waitP95Ms: Math.round(quantile(waited, 0.95)),
-    waitMaxMs: Math.round(waited.at(-1)?.waitMs ?? 0),
+    waitP50Ms: Math.round(waitQuantile(waits, 0.5) ?? 0),
+    waitP95Ms: Math.round(waitQuantile(waits, 0.95) ?? 0),
+    waitMaxMs: Math.round(waits.reduce((longest, { waitMs }) => Math.max(longest, waitMs), 0)),
     peak: stretch.peak,
     peakMs: Math.round(stretch.peakMs),
     starts: startsMs.length,
@@ -124,10 +124,4 @@ function heldUntil(stretch: Stretch, now: number): Stretch {
   const areas = { ...stretch.areas };
   for (const name of MEANS) areas[name] += stretch.standing[name] * ms;
   return { ...stretch, areas, until: now, blindMs: stretch.blindMs + (stretch.standing.known ? 0 : ms) };
-}
-
-function quantile(sorted: Observation['waits'], share: number): number {
-  const all = sorted.reduce((sum, { tasks }) => sum + tasks, 0);
-  let below = 0;
-  return sorted.find(({ tasks }) => (below += tasks) >= share * all)?.waitMs ?? 0;
 }

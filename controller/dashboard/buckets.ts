@@ -6,6 +6,7 @@
  * something happened, a gap means that nobody wrote, and nothing is known until the next entry.
  */
 import type { TimelineEntry } from '../../queue/timeline.ts';
+import { waitQuantile } from '../waits.ts';
 import type { Column, Series } from './api.ts';
 
 /** So much later the next entry may end while something happens: ten seconds, and a busy Redis. */
@@ -95,10 +96,5 @@ function waitOf(entries: readonly TimelineEntry[], share: number): number | null
     { waitMs: waitP95Ms, tasks: 0.45 * taken },
     { waitMs: waitMaxMs, tasks: 0.05 * taken },
   ]);
-  let left = parts.reduce((sum, { tasks }) => sum + tasks, 0) * share;
-  for (const { waitMs, tasks } of parts.toSorted((a, b) => a.waitMs - b.waitMs)) {
-    left -= tasks;
-    if (left <= 1e-6) return waitMs;
-  }
-  return null;
+  return waitQuantile(parts, share) ?? null;
 }

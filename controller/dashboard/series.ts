@@ -7,6 +7,7 @@
  */
 import type { Observation } from '../observation.ts';
 import { quantileOf, withValue, type Histogram } from '../histogram.ts';
+import { waitQuantile, type Wait } from '../waits.ts';
 import type { Column, Series } from './api.ts';
 
 export const STEP_MS = 2_000;
@@ -64,7 +65,7 @@ export function createSeries(): PoolSeries {
   let since = Infinity;
   /** What the pool was like when the oldest kept minute began. */
   let before: readonly number[] | undefined;
-  let open: { step: number; waits: { waitMs: number; tasks: number }[] } = { step: -1, waits: [] };
+  let open: { step: number; waits: Wait[] } = { step: -1, waits: [] };
 
   function minuteAt(at: number): Minute {
     const number = Math.floor(at / MINUTE_MS);
@@ -109,12 +110,11 @@ export function createSeries(): PoolSeries {
     const row = (step % STEPS) * COLUMNS.length;
     const { values } = minute;
     const old = (index: number): number => values[row + index] || 0;
-    const sorted = open.waits.toSorted((a, b) => a.waitMs - b.waitMs);
     values.set(
       [
         ...levelsOf({ ...observation, waiting: Math.max(observation.waiting, old(0)) }),
-        weighted(sorted, 0.5),
-        weighted(sorted, 0.95),
+        waitQuantile(open.waits, 0.5) ?? Number.NaN,
+        waitQuantile(open.waits, 0.95) ?? Number.NaN,
         old(7) + arrived,
         old(8) + completed + failed,
       ],
@@ -221,16 +221,6 @@ function isSame(now: Observation, before: Observation | undefined): boolean {
   if (arrived + taken + completed + failed + waits.length > 0) return false;
   const levels = before ? levelsOf(before) : [0, 0];
   return levels.every((value, i) => value === levelsOf(now)[i]);
-}
-
-/** Exact, of what was taken within one step. NaN when nothing was. */
-function weighted(sorted: readonly { waitMs: number; tasks: number }[], share: number): number {
-  let left = sorted.reduce((sum, { tasks }) => sum + tasks, 0) * share;
-  for (const { waitMs, tasks } of sorted) {
-    left -= tasks;
-    if (left <= 1e-9) return waitMs;
-  }
-  return Number.NaN;
 }
 
 /** Three digits are more than a chart shows. */

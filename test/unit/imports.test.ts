@@ -62,6 +62,7 @@ const pure = new Set([
   'controller/deployment.ts',
   'controller/grace.ts',
   'controller/victims.ts',
+  'controller/waits.ts',
   'worker/retry.ts',
   'worker/describe-error.ts',
   'queue/keys.ts',
