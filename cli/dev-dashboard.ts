@@ -42,10 +42,8 @@ export interface DevDashboardOptions {
 export async function startDevDashboard(options: DevDashboardOptions): Promise<DevDashboard> {
   const { spec, port, log } = options;
   // as it is recorded in Redis, but for slashes that only a queue's name has
-  const { namespace, name } = refOf(devPool(queuesOf(spec).map((queue) => queue.replaceAll('/', '-'))));
-  const key = `${namespace}/${name}`;
-  const metadata = { name, namespace };
-  let pool: WorkerPool = { apiVersion: `${GROUP}/${VERSION}`, kind: KIND, metadata, spec };
+  const key = devPool(queuesOf(spec).map((queue) => queue.replaceAll('/', '-')));
+  let pool: WorkerPool = { apiVersion: `${GROUP}/${VERSION}`, kind: KIND, metadata: refOf(key), spec };
   const pools = new Map([[key, pool]]);
   const token = randomBytes(18).toString('base64url');
   const dashboard = createDashboard({

@@ -3,6 +3,7 @@ import { KubeError } from '../kube/errors.ts';
 import { readObject } from '../kube/read.ts';
 import { LEASES } from '../kube/resources.ts';
 import type { Transport } from '../kube/transport.ts';
+import { keyOf } from '../kube/watch.ts';
 import { version } from '../runtime/version.ts';
 import { explained, openCluster, readPoolOf, type Cluster } from './cluster.ts';
 import { fail, ok, warn, type Finding } from './finding.ts';
@@ -104,7 +105,7 @@ async function pools(cluster: Cluster, flags: DoctorFlags): Promise<Finding[]> {
         ? await readPools(cluster, flags.allNamespaces ? undefined : cluster.namespace)
         : [await readPoolOf(cluster, flags.pool)];
     const found = all.flatMap((pool): Finding[] => {
-      const about = `pool ${pool.metadata.namespace}/${pool.metadata.name}`;
+      const about = `pool ${keyOf(pool)}`;
       return describeTroubles(pool).map(({ bad, text }) =>
         (bad ? fail : warn)(
           about,

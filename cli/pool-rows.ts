@@ -1,5 +1,6 @@
 /** A pool as a row of a table: what `kubectl get wp` shows, and with `wide` what it costs to know more. Pure. */
-import type { WorkerPool } from '../kube/workerpool.ts';
+import { keyOf } from '../kube/watch.ts';
+import { queuesOf, type WorkerPool } from '../kube/workerpool.ts';
 import { paint } from './paint.ts';
 import { age, oneLine } from './table.ts';
 
@@ -24,7 +25,7 @@ export function poolRow(pool: WorkerPool, { namespaces, wide, now }: RowForm): (
   const { metadata, spec, status = {} } = pool;
   const { waiting = '-', inFlight = '-', replicas = '-', desiredReplicas = '-' } = status;
   const ready = conditionOf(pool, 'Ready');
-  const row = [metadata.name, status.queue ?? (spec.queues ?? [spec.queue]).join(',')];
+  const row = [metadata.name, status.queue ?? queuesOf(spec).join(',')];
   const created = Date.parse(metadata.creationTimestamp ?? '');
   const more = [
     status.delayed ?? '-',
@@ -80,7 +81,6 @@ const FIGURES: Record<PoolOrder, (pool: WorkerPool) => number> = {
 
 /** In that order: names from a to z, all else with the most first. */
 export function sortedPools(pools: readonly WorkerPool[], order: PoolOrder): WorkerPool[] {
-  const name = ({ metadata }: WorkerPool): string => `${metadata.namespace}/${metadata.name}`;
   const figure = FIGURES[order];
-  return pools.toSorted((a, b) => figure(b) - figure(a) || (name(a) < name(b) ? -1 : 1));
+  return pools.toSorted((a, b) => figure(b) - figure(a) || (keyOf(a) < keyOf(b) ? -1 : 1));
 }

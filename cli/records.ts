@@ -3,6 +3,7 @@
  * the name that is given, or, without one, that of `millrace dev` or of the only pool that was recorded there.
  */
 import type { Redis } from 'ioredis';
+import { keyOf } from '../kube/watch.ts';
 import { queuesOf, type WorkerPool } from '../kube/workerpool.ts';
 import { closeRedis, openRedis } from '../queue/connection.ts';
 import { recordedPools } from '../queue/decisions.ts';
@@ -35,7 +36,7 @@ export async function withRecords<T>(
     try {
       const { queues, pool } = place;
       const keys = pool ? recordKeys(pool) : queues[0];
-      const id = pool ? `${pool.metadata.namespace}/${pool.metadata.name}` : await find(redis, keys, name);
+      const id = pool ? keyOf(pool) : await find(redis, keys, name);
       return await use({ redis, keys, pool: id, queues });
     } finally {
       await closeRedis(redis);

@@ -3,7 +3,7 @@ import type { Redis } from 'ioredis';
 import { createKubeApi } from '../kube/client.ts';
 import { POOLS } from '../kube/resources.ts';
 import { keyOf, reflect } from '../kube/watch.ts';
-import type { WorkerPool } from '../kube/workerpool.ts';
+import { queuesOf, type WorkerPool } from '../kube/workerpool.ts';
 import { listDead } from '../queue/dead.ts';
 import { queueKeys, type QueueKeys } from '../queue/keys.ts';
 import { findQueues } from '../queue/find.ts';
@@ -108,8 +108,8 @@ function rowOf(pool: WorkerPool, namespaces: boolean): TopRow {
   const missed = conditionOf(pool, 'TargetMissed')?.status === 'True';
   return {
     key: keyOf(pool),
-    name: namespaces ? `${metadata.namespace}/${metadata.name}` : metadata.name,
-    queue: status.queue ?? (spec.queues ?? [spec.queue]).join(','),
+    name: namespaces ? keyOf(pool) : metadata.name,
+    queue: status.queue ?? queuesOf(spec).join(','),
     waiting: status.waiting,
     inFlight: status.inFlight,
     delayed: status.delayed,

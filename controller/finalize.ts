@@ -8,6 +8,7 @@
  */
 import type { KubeApi } from '../kube/api.ts';
 import { KubeError } from '../kube/errors.ts';
+import { keyOf } from '../kube/watch.ts';
 import type { WorkerPool } from '../kube/workerpool.ts';
 import type { QueueKeys } from '../queue/keys.ts';
 import { readLives } from '../queue/lives.ts';
@@ -60,7 +61,7 @@ export async function finalize(input: FinalizeInput): Promise<number | undefined
 async function removeRecords({ pool, redis }: FinalizeInput): Promise<void> {
   if (!redis) return;
   const { sampler, queues } = redis;
-  const mine = `${pool.metadata.namespace}/${pool.metadata.name}`;
+  const mine = keyOf(pool);
   const removing = Promise.all(
     queues.map((keys) => sampler.redis.unlink(keys.memory(mine), keys.timeline(mine), keys.decisions(mine))),
   );
@@ -88,7 +89,7 @@ async function deploymentRemains({ api, pool, signal }: FinalizeInput): Promise<
 async function returnTasks({ pool, redis }: FinalizeInput): Promise<number> {
   if (!redis) throw new Error('the address of Redis is not known');
   const { sampler, queues } = redis;
-  const mine = `${pool.metadata.namespace}/${pool.metadata.name}`;
+  const mine = keyOf(pool);
   let returned = 0;
   for (const keys of queues) {
     const workers = await within(ANSWER_MS, sampler.redis.zrange(keys.workers, '0', '-1'), 'ZRANGE');

@@ -5,6 +5,7 @@
  * port and the database; of what comes from a Secret its name; of containers neither arguments nor environment.
  */
 import type { RedisSpec, WorkerPoolSpec } from '../../kube/workerpool.ts';
+import { DEFAULT_TASKS_PER_REPLICA } from '../plain.ts';
 import type { SettingsGroup } from './api.ts';
 
 type Entry = readonly [name: string, value: string | number | boolean | undefined];
@@ -24,7 +25,10 @@ export function settingsOf(spec: WorkerPoolSpec): SettingsGroup[] {
       ['minReplicas', spec.minReplicas],
       ['maxReplicas', spec.maxReplicas],
       ['targetWait', scaling.targetWait],
-      ['tasksPerReplica', scaling.tasksPerReplica ?? (scaling.targetWait === undefined ? 5 : undefined)],
+      [
+        'tasksPerReplica',
+        scaling.tasksPerReplica ?? (scaling.targetWait === undefined ? DEFAULT_TASKS_PER_REPLICA : undefined),
+      ],
       ['scaleUp.maxStep', scaleUp?.maxStep],
       ['scaleDown.window', scaleDown.window],
       ['scaleDown.maxStep', scaleDown.maxStep],
