@@ -134,8 +134,8 @@ export function decide(
     return { ...rest, ...held, advice, memory: { ...memory, since, inherited } };
   }
 
-  const starting = learnStarts(memory.starting, current, ready, now);
   const sizing = sizingFor(policy, bounds, sample, current, memory, now, ready);
+  const starting = sizing ? undefined : learnStarts(memory.starting, current, ready, now);
   const plain = plainRule(policy, sample, sizing?.needed !== undefined);
   const asked = Math.max(sizing?.needed ?? 0, sizing?.floor ?? 0, plain);
   const need = clamp(asked, bounds);
@@ -155,10 +155,9 @@ export function decide(
       cause: desired === current && desired !== wanted ? 'WithinWindow' : cause,
       reason: `${desired === current ? current : `${current}→${desired}`}: ${work}${why}${desired === wanted ? '' : `, ${wanted} in steps`}`,
       limited,
-      bounds,
-      lookAt: bounds.until,
+      ...rest,
       advice: sizing?.advice,
-      startMs: startTime((learned ?? starting).start, policy.targetWaitMs),
+      startMs: startTime((learned ?? starting)?.start, policy.targetWaitMs),
       numbers: {
         ...numbers,
         ...(numbers.tasksPerReplica !== undefined && { plain }),
@@ -172,7 +171,7 @@ export function decide(
         needs,
         changes: policy.dryRun ? (memory.changes ?? []) : changes,
         learned: learned ?? memory.learned,
-        starting: sizing ? undefined : withStarted(starting, begun, now),
+        starting: starting && withStarted(starting, begun, now),
       },
     };
   };
