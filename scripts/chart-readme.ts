@@ -2,13 +2,13 @@
  * Writes the table of values in the chart's README from `values.yaml` and its comments. With `--check` it writes nothing and
  * fails when the README is not what it would write.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import process, { argv, stderr } from 'node:process';
 import { isMap, isScalar, parseDocument, type Pair, type Scalar, type YAMLMap } from 'yaml';
+import { withTable, writeGenerated } from './generated.ts';
 
 const CHART = join(import.meta.dirname, '../charts/millrace');
-const FILE = join(CHART, 'README.md');
+const FILE = 'charts/millrace/README.md';
 
 interface Row {
   readonly path: string;
@@ -46,17 +46,8 @@ export function withValues(text: string): string {
     ({ path, value, about }) => `| \`${path}\` | \`${value}\` | ${about.replaceAll('|', String.raw`\|`)} |`,
   );
   const table = ['| value | default | what |', '| --- | --- | --- |', ...rows].join('\n');
-  const place = /(<!-- values: .*? -->\n)[^]*?(\n<!-- end -->)/;
-  if (!place.test(text)) throw new Error("the chart's README has no place for the table of values");
-  return text.replace(place, (_, begin: string, end: string) => `${begin}\n${table}\n${end}`);
+  return withTable(FILE, text, 'values', table);
 }
 
-if (import.meta.main) {
-  const before = readFileSync(FILE, 'utf8');
-  const after = withValues(before);
-  if (!argv.includes('--check')) writeFileSync(FILE, after);
-  else if (after !== before) {
-    stderr.write('charts/millrace/README.md is not what values.yaml says; run npm run docs\n');
-    process.exitCode = 1;
-  }
-}
+if (import.meta.main)
+  writeGenerated(FILE, withValues(readFileSync(join(CHART, 'README.md'), 'utf8')), 'values.yaml');

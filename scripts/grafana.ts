@@ -3,11 +3,7 @@
  * dashboard's own JSON is a hundred lines a panel. With `--check` it writes nothing and fails when the file is not what it
  * would write; a change made in Grafana belongs in here.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import process, { argv, stderr } from 'node:process';
-
-const FILE = join(import.meta.dirname, '../charts/millrace/dashboards/millrace.json');
+import { writeGenerated } from './generated.ts';
 
 type Query = readonly [expr: string, legend: string];
 
@@ -291,12 +287,5 @@ export function dashboard(): string {
   return `${JSON.stringify(model, undefined, 2)}\n`;
 }
 
-if (import.meta.main) {
-  if (!argv.includes('--check')) writeFileSync(FILE, dashboard());
-  else if (readFileSync(FILE, 'utf8') !== dashboard()) {
-    stderr.write(
-      'charts/millrace/dashboards/millrace.json is not what scripts/grafana.ts says; run npm run docs\n',
-    );
-    process.exitCode = 1;
-  }
-}
+if (import.meta.main)
+  writeGenerated('charts/millrace/dashboards/millrace.json', dashboard(), 'scripts/grafana.ts');

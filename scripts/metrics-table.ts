@@ -2,9 +2,8 @@
  * Writes the tables of docs/metrics.md, of metrics and of alerts, from the code and from the chart. With `--check` it writes
  * nothing and fails when the file is not what it would write, so that a table is never edited by hand.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import process, { argv, stderr } from 'node:process';
 import { parse } from 'yaml';
 import { controllerMetrics } from '../controller/metrics.ts';
 import {
@@ -15,9 +14,10 @@ import {
   sampledGauge,
 } from '../controller/pool-metrics.ts';
 import { createWorkerMetrics } from '../worker/metrics.ts';
+import { withTable, writeGenerated } from './generated.ts';
 
 const root = join(import.meta.dirname, '..');
-const FILE = join(root, 'docs/metrics.md');
+const FILE = 'docs/metrics.md';
 
 interface Row {
   readonly name: string;
@@ -92,21 +92,10 @@ function tables(): Record<string, string> {
 
 /** The document with its tables as they should be. Throws when it lacks the place for one. */
 export function withTables(text: string): string {
-  let written = text;
-  for (const [name, content] of Object.entries(tables())) {
-    const place = new RegExp(`(<!-- ${name}: .*? -->\n)[^]*?(\n<!-- end -->)`);
-    if (!place.test(written)) throw new Error(`docs/metrics.md has no place for the table "${name}"`);
-    written = written.replace(place, (_, begin: string, end: string) => `${begin}\n${content}\n${end}`);
-  }
-  return written;
+  return Object.entries(tables()).reduce(
+    (written, [name, content]) => withTable(FILE, written, name, content),
+    text,
+  );
 }
 
-if (import.meta.main) {
-  const before = readFileSync(FILE, 'utf8');
-  const after = withTables(before);
-  if (!argv.includes('--check')) writeFileSync(FILE, after);
-  else if (after !== before) {
-    stderr.write('docs/metrics.md is not what the code says; run npm run docs\n');
-    process.exitCode = 1;
-  }
-}
+if (import.meta.main) writeGenerated(FILE, withTables(readFileSync(join(root, FILE), 'utf8')), 'the code');

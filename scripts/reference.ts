@@ -4,12 +4,13 @@
  * not what it would write, so that none is edited by hand.
  */
 import { execFile } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { promisify } from 'node:util';
 import { parse } from 'yaml';
 import { queueKeys } from '../queue/keys.ts';
+import { writeGenerated } from './generated.ts';
 import type { CrdSchema } from './schema.ts';
 
 const run = promisify(execFile);
@@ -147,17 +148,8 @@ export async function flagsPage(): Promise<string> {
 
 const pages = { 'fields.md': fieldsPage, 'keys.md': keysPage, 'flags.md': flagsPage } as const;
 
-async function main(check: boolean): Promise<void> {
+if (import.meta.main) {
   mkdirSync(join(root, FOLDER), { recursive: true });
-  for (const [name, make] of Object.entries(pages)) {
-    const file = join(root, FOLDER, name);
-    const text = await make();
-    if (!check) writeFileSync(file, text);
-    else if (readFileSync(file, 'utf8') !== text) {
-      process.stderr.write(`${FOLDER}/${name} is not what the code says: npm run docs\n`);
-      process.exitCode = 1;
-    }
-  }
+  for (const [name, make] of Object.entries(pages))
+    writeGenerated(`${FOLDER}/${name}`, await make(), 'the code');
 }
-
-if (import.meta.main) await main(process.argv.includes('--check'));
