@@ -1,33 +1,11 @@
-import { beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 
 import { encodeResult } from '../../worker/encode.ts';
-import type { OpenHandler } from '../../worker/handler.ts';
 import { CommandError } from '../../worker/handlers/errors.ts';
-import { openLines, type LinesOptions } from '../../worker/handlers/lines.ts';
-import { failure, FIXTURES, handlerSuite, run } from '../fixtures/handler-suite.ts';
+import { failure, run } from '../fixtures/handler-suite.ts';
+import { linesSuite, pidOf } from '../fixtures/lines-suite.ts';
 
-const suite = handlerSuite();
-
-/** The backoff that was asked for, ms; nothing waits for it. */
-let waits: number[];
-beforeEach(() => {
-  waits = [];
-});
-
-async function open(rest: Partial<LinesOptions> = {}): Promise<OpenHandler> {
-  const { marked, book } = suite;
-  const options = { command: 'python3 lines.py', cwd: FIXTURES, env: marked.env, log: book.log };
-  return suite.own(await openLines({ ...options, concurrency: 1, wait: noteWait, ...rest }));
-}
-
-function noteWait(ms: number): Promise<void> {
-  waits.push(ms);
-  return Promise.resolve();
-}
-
-async function pidOf(handler: OpenHandler): Promise<number> {
-  return Reflect.get(Object(await run(handler, 'pid')), 'pid');
-}
+const { suite, waits, open } = linesSuite();
 
 describe('the protocol', () => {
   test('gives the program id, task and attempt', async () => {
