@@ -3,19 +3,6 @@ import type { Column, PoolChange, PoolPage, Series } from '../controller/dashboa
 
 const SPAN_MS = 15 * 60_000;
 
-/** In the order in which the server sends the values of a step. */
-export const COLUMNS = [
-  'waiting',
-  'inFlight',
-  'replicas',
-  'ready',
-  'desired',
-  'waitP50',
-  'waitP95',
-  'arrived',
-  'finished',
-] as const satisfies readonly Column[];
-
 /** These are as they were last until something else is known; of the others, nothing is known then. */
 const LEVELS: ReadonlySet<Column> = new Set(['waiting', 'inFlight', 'replicas', 'ready', 'desired']);
 
@@ -35,7 +22,7 @@ function withPoints(series: Series, points: NonNullable<PoolChange['points']>): 
   const grown = until(series, last);
   const from = Math.max(grown.from, last - SPAN_MS);
   const dropped = Math.max(0, Math.round((from - grown.from) / stepMs));
-  const columns = byColumn((name, i) => {
+  const columns = byColumn(series, (name, i) => {
     const column = [...grown.columns[name]];
     for (const [at, values] of points) {
       const index = Math.round((at - grown.from) / stepMs);
@@ -56,9 +43,11 @@ export function until(series: Series, now: number): Series {
     const level = LEVELS.has(name) ? (columns[name].at(-1) ?? null) : null;
     return [...columns[name], ...Array.from<number | null>({ length: missing }).fill(level)];
   };
-  return { ...series, columns: byColumn(fill) };
+  return { ...series, columns: byColumn(series, fill) };
 }
 
-function byColumn<T>(of: (name: Column, index: number) => T): Record<Column, T> {
-  return Object.fromEntries(COLUMNS.map((name, i) => [name, of(name, i)])) as Record<Column, T>;
+/** The values of a step come in the order of the columns. */
+function byColumn<T>({ columns }: Series, of: (name: Column, index: number) => T): Record<Column, T> {
+  const names = Object.keys(columns) as Column[];
+  return Object.fromEntries(names.map((name, i) => [name, of(name, i)])) as Record<Column, T>;
 }

@@ -126,7 +126,7 @@ export interface PoolParts {
 export interface PoolChange {
   readonly now: number;
   readonly row?: Partial<PoolRow>;
-  /** Steps of the series that are new or differ from what was sent, by their time. */
+  /** Steps of the series that are new or differ from what was sent, by their time; values in the order of its columns. */
   readonly points?: readonly (readonly [at: number, values: readonly (number | null)[]])[];
   readonly parts?: Partial<PoolParts>;
 }
