@@ -1,40 +1,28 @@
 /** Deployments of others: one that a pool adopts is scaled and nothing else; one that it does not own is not touched. */
-import type { Redis } from 'ioredis';
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
 import { DEPLOYMENTS, PODS, POOLS, type ObjectRef } from '../../kube/resources.ts';
 import type { Deployment } from '../../kube/wire.ts';
-import { startController, type ControllerProcess } from '../support/controller.ts';
 import { eventually, throughout } from '../support/eventually.ts';
-import { conditionText, poolManifest, startWorld, type Json, type World } from '../support/world.ts';
+import { conditionText, poolManifest, type Json } from '../support/world.ts';
+import { useStage } from '../support/stage.ts';
+
+const stage = useStage();
 
 const bounded = { withinMs: 15_000, everyMs: 20 };
 
-let world: World;
-let controller: ControllerProcess;
-let redis: Redis;
 /** Of the pool; its queue has the namespace's name. */
 let ref: ObjectRef;
 /** Of the Deployment that somebody else made. */
 let theirs: ObjectRef;
 
-beforeAll(async () => {
-  world = await startWorld();
-  redis = world.redis.client();
-  controller = await startController({ kubeconfig: world.server.kubeconfig });
-  await controller.leading();
-}, 120_000);
-afterAll(async () => {
-  await controller?.[Symbol.asyncDispose]();
-  await world?.[Symbol.asyncDispose]();
-});
 beforeEach(async () => {
-  const namespace = await world.namespace();
+  const namespace = await stage.world.namespace();
   ref = { namespace, name: 'tiles' };
   theirs = { namespace, name: 'existing' };
 });
 
-const pool = () => world.objects.get(POOLS, ref);
-const deployment = (): Promise<Deployment> => world.objects.get(DEPLOYMENTS, theirs);
+const pool = () => stage.world.objects.get(POOLS, ref);
+const deployment = (): Promise<Deployment> => stage.world.objects.get(DEPLOYMENTS, theirs);
 const replicasAre = (count: number): Promise<void> =>
   eventually(async () => expect((await deployment()).spec?.replicas).toBe(count), bounded);
 const isTrue = (type: string): Promise<void> =>
@@ -42,8 +30,8 @@ const isTrue = (type: string): Promise<void> =>
 
 async function createPool(spec: Json): Promise<void> {
   const scaling = { tasksPerReplica: 1, scaleDown: { window: '0s' } };
-  const manifest = poolManifest(ref.name, world.redis, { queue: ref.namespace, scaling, ...spec });
-  await world.objects.create(POOLS, ref.namespace, manifest);
+  const manifest = poolManifest(ref.name, stage.world.redis, { queue: ref.namespace, scaling, ...spec });
+  await stage.world.objects.create(POOLS, ref.namespace, manifest);
 }
 
 const adopt = (): Promise<void> => createPool({ template: undefined, scaleTargetRef: { name: theirs.name } });
@@ -57,7 +45,7 @@ function createTheirs(name = theirs.name): Promise<Deployment> {
   };
   const spec = { replicas: 4, selector: { matchLabels: labels }, template };
   const metadata = { name, labels: { app: 'existing', 'app.kubernetes.io/managed-by': 'somebody' } };
-  return world.objects.create(DEPLOYMENTS, theirs.namespace, { metadata, spec });
+  return stage.world.objects.create(DEPLOYMENTS, theirs.namespace, { metadata, spec });
 }
 
 /** All of it but the replicas and what the API server counts. */
@@ -71,7 +59,7 @@ test('an adopted Deployment gets other replicas and nothing else, and is left al
   await adopt();
   await replicasAre(0);
   await isTrue('Ready');
-  await redis.lpush(ref.namespace, 'a', 'b');
+  await stage.redis.lpush(ref.namespace, 'a', 'b');
   await replicasAre(2);
   await eventually(async () => expect((await pool()).status?.selector).toBe('app=existing'), bounded);
 
@@ -82,14 +70,14 @@ test('an adopted Deployment gets other replicas and nothing else, and is left al
     expect.objectContaining({ subresource: 'scale', fieldsV1: { 'f:spec': { 'f:replicas': {} } } }),
   ]);
 
-  await world.objects.remove(POOLS, ref);
+  await stage.world.objects.remove(POOLS, ref);
   await eventually(async () => await expect(pool()).rejects.toMatchObject({ notFound: true }), bounded);
   expect(await deployment()).toEqual(after);
 });
 
 test('a Deployment to adopt that is missing is named, and adopted when it appears', async () => {
   await adopt();
-  await redis.lpush(ref.namespace, 'a');
+  await stage.redis.lpush(ref.namespace, 'a');
   await eventually(
     async () =>
       expect(conditionText(await pool(), 'Ready')).toBe(
@@ -108,7 +96,7 @@ test('a Deployment of the same name that belongs to nobody or somebody else is n
   theirs = ref;
   const before = await createTheirs();
   await createPool({ minReplicas: 2 });
-  await redis.lpush(ref.namespace, 'a');
+  await stage.redis.lpush(ref.namespace, 'a');
   await eventually(
     async () =>
       expect(conditionText(await pool(), 'Ready')).toBe(
@@ -118,7 +106,7 @@ test('a Deployment of the same name that belongs to nobody or somebody else is n
     bounded,
   );
   await throughout(1_500, async () => expect(await deployment()).toEqual(before));
-  await world.objects.remove(POOLS, ref);
+  await stage.world.objects.remove(POOLS, ref);
   await eventually(async () => await expect(pool()).rejects.toMatchObject({ notFound: true }), bounded);
   expect(await deployment()).toEqual(before);
 });
@@ -129,12 +117,13 @@ test('workers that crash: the status says so with their last words', async () =>
   await replicasAre(1);
   const pod = { namespace: ref.namespace, name: 'tiles-abc' };
   const container = { name: 'worker', image: 'worker:1', imageID: '' };
-  await world.objects.create(PODS, ref.namespace, {
+  await stage.world.objects.create(PODS, ref.namespace, {
     metadata: { name: pod.name, labels: { 'millrace.dev/pool': 'tiles' } },
     spec: { containers: [{ name: 'worker', image: 'worker:1' }] },
   });
   const message = 'starting\nmillrace-worker: cannot load /app/tasks.ts: there is no such file\n';
-  const kubelet = (status: Json): Promise<unknown> => world.objects.patch(PODS, pod, { status }, 'status');
+  const kubelet = (status: Json): Promise<unknown> =>
+    stage.world.objects.patch(PODS, pod, { status }, 'status');
   const waiting = { reason: 'CrashLoopBackOff', message: 'back-off 10s' };
   const lastState = { terminated: { exitCode: 1, reason: 'Error', message } };
   const broken = { ...container, ready: false, restartCount: 3, state: { waiting }, lastState };

@@ -2,54 +2,32 @@
  * A pool in a dry run, over a Deployment that somebody else scales, with real workers: it decides and says so, and neither the
  * Deployment nor its pods nor what Redis holds of the workers changes.
  */
-import type { Redis } from 'ioredis';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { DEPLOYMENTS, EVENTS, PODS, POOLS, type ObjectRef } from '../../kube/resources.ts';
 import type { Deployment } from '../../kube/wire.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
-import { startController, type ControllerProcess } from '../support/controller.ts';
 import { eventually, throughout } from '../support/eventually.ts';
 import { startRedis } from '../support/redis.ts';
 import { playReplicaSet, type ReplicaSetPlay } from '../support/replicaset.ts';
 import { startWorker, type TestWorker } from '../support/workers.ts';
-import {
-  conditionText,
-  playDeployments,
-  poolManifest,
-  startWorld,
-  type Json,
-  type World,
-} from '../support/world.ts';
+import { conditionText, poolManifest, type Json } from '../support/world.ts';
+import { useStage } from '../support/stage.ts';
+
+const stage = useStage({ deployments: true });
 
 const bounded = { withinMs: 15_000, everyMs: 20 };
 const labels = { app: 'existing' };
 
-let world: World;
-let controller: ControllerProcess;
-let redis: Redis;
 let ref: ObjectRef;
 let keys: QueueKeys;
 let replicaSet: ReplicaSetPlay | undefined;
 const workers: TestWorker[] = [];
-const playing = new AbortController();
 let release: () => void;
 let released: Promise<void>;
 
-beforeAll(async () => {
-  world = await startWorld();
-  redis = world.redis.client();
-  await playDeployments(world.transport, playing.signal);
-  controller = await startController({ kubeconfig: world.server.kubeconfig });
-  await controller.leading();
-}, 120_000);
-afterAll(async () => {
-  playing.abort();
-  await controller?.[Symbol.asyncDispose]();
-  await world?.[Symbol.asyncDispose]();
-});
 beforeEach(async () => {
-  ref = { namespace: await world.namespace(), name: 'tiles' };
+  ref = { namespace: await stage.world.namespace(), name: 'tiles' };
   keys = queueKeys(ref.namespace, 'tiles:result');
   ({ promise: released, resolve: release } = Promise.withResolvers<void>());
 });
@@ -60,8 +38,8 @@ afterEach(async () => {
   await Promise.all(workers.splice(0).map((worker) => worker[Symbol.asyncDispose]()));
 });
 
-const pool = (): Promise<WorkerPool> => world.objects.get(POOLS, ref);
-const deployment = (): Promise<Deployment> => world.objects.get(DEPLOYMENTS, ref);
+const pool = (): Promise<WorkerPool> => stage.world.objects.get(POOLS, ref);
+const deployment = (): Promise<Deployment> => stage.world.objects.get(DEPLOYMENTS, ref);
 const replicasAre = (count: number): Promise<void> =>
   eventually(async () => expect((await deployment()).spec?.replicas).toBe(count), bounded);
 const says = (desired: number, decision: RegExp): Promise<void> =>
@@ -77,32 +55,36 @@ const says = (desired: number, decision: RegExp): Promise<void> =>
   }, bounded);
 
 /** Three replicas that somebody else wanted, and a pool that looks at them. */
-async function adopt(spec: Json, server: { url: string } = world.redis): Promise<void> {
+async function adopt(spec: Json, server: { url: string } = stage.world.redis): Promise<void> {
   const template = { metadata: { labels }, spec: { containers: [{ name: 'main', image: 'theirs:1' }] } };
-  await world.objects.create(DEPLOYMENTS, ref.namespace, {
+  await stage.world.objects.create(DEPLOYMENTS, ref.namespace, {
     metadata: { name: ref.name },
     spec: { replicas: 3, selector: { matchLabels: labels }, template },
   });
   await eventually(async () => expect((await deployment()).status?.readyReplicas).toBe(3), bounded);
   const scaling = { tasksPerReplica: 1, scaleDown: { window: '0s' } };
   const adopting = { template: undefined, scaleTargetRef: { name: ref.name }, queue: ref.namespace, scaling };
-  await world.objects.create(POOLS, ref.namespace, poolManifest('tiles', server, { ...adopting, ...spec }));
+  await stage.world.objects.create(
+    POOLS,
+    ref.namespace,
+    poolManifest('tiles', server, { ...adopting, ...spec }),
+  );
 }
 
 test('it says what it would do, up and down, and touches neither Deployment, pods nor workers', async () => {
   const handler = async (): Promise<string> => released.then(() => 'done');
   replicaSet = await playReplicaSet({
-    transport: world.transport,
+    transport: stage.world.transport,
     deployment: ref,
-    onStart: (id) => void workers.push(startWorker(world.redis, keys, { handler, id })),
+    onStart: (id) => void workers.push(startWorker(stage.world.redis, keys, { handler, id })),
   });
   await adopt({ mode: 'DryRun' });
-  await eventually(async () => expect(await redis.hlen(keys.load)).toBe(3), bounded);
+  await eventually(async () => expect(await stage.redis.hlen(keys.load)).toBe(3), bounded);
   const untouched = async (): Promise<unknown> => ({
     deployment: await deployment(),
-    pods: (await world.objects.list(PODS, ref.namespace)).map(({ metadata, spec }) => [metadata, spec]),
-    marks: await redis.exists(keys.leaving, keys.asked),
-    draining: (await Promise.all(workers.map(({ id }) => redis.hget(keys.worker(id), 'state')))).filter(
+    pods: (await stage.world.objects.list(PODS, ref.namespace)).map(({ metadata, spec }) => [metadata, spec]),
+    marks: await stage.redis.exists(keys.leaving, keys.asked),
+    draining: (await Promise.all(workers.map(({ id }) => stage.redis.hget(keys.worker(id), 'state')))).filter(
       (state) => state !== 'idle' && state !== 'busy',
     ),
   });
@@ -111,14 +93,14 @@ test('it says what it would do, up and down, and touches neither Deployment, pod
   expect(before).toMatchObject({ marks: 0, draining: [] });
   await throughout(1_500, async () => expect(await untouched()).toEqual(before));
 
-  await redis.lpush(keys.queue, ...Array.from({ length: 5 }, (_, i) => `task ${i}`));
+  await stage.redis.lpush(keys.queue, ...Array.from({ length: 5 }, (_, i) => `task ${i}`));
   await says(5, /^3→5: 2 waiting, 3 in flight/);
   await throughout(1_000, async () => expect(await untouched()).toEqual(before));
-  expect((await world.objects.list(EVENTS, ref.namespace)).map(({ reason }) => reason)).not.toContain(
+  expect((await stage.world.objects.list(EVENTS, ref.namespace)).map(({ reason }) => reason)).not.toContain(
     'ScaledUp',
   );
 
-  await world.objects.patch(POOLS, ref, { spec: { mode: 'Active' } });
+  await stage.world.objects.patch(POOLS, ref, { spec: { mode: 'Active' } });
   await replicasAre(5);
 });
 

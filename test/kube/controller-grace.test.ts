@@ -1,38 +1,23 @@
 /** The grace period of a pool's pods follows what tasks took, and is changed only when that cuts off no task. */
-import type { Redis } from 'ioredis';
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
 import { DEPLOYMENTS, EVENTS, POOLS, type ObjectRef } from '../../kube/resources.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { slowBucket } from '../../queue/slow.ts';
-import { startController, type ControllerProcess } from '../support/controller.ts';
 import { eventually, throughout } from '../support/eventually.ts';
 import { done, startHandWorker } from '../support/turns.ts';
-import { playDeployments, poolManifest, startWorld, type Json, type World } from '../support/world.ts';
+import { poolManifest, type Json } from '../support/world.ts';
+import { useStage } from '../support/stage.ts';
+
+const stage = useStage({ deployments: true });
 
 const bounded = { withinMs: 10_000, everyMs: 20 };
 
-let world: World;
-let controller: ControllerProcess;
-let redis: Redis;
 let ref: ObjectRef;
 let keys: QueueKeys;
-const playing = new AbortController();
 
-beforeAll(async () => {
-  world = await startWorld();
-  redis = world.redis.client();
-  await playDeployments(world.transport, playing.signal);
-  controller = await startController({ kubeconfig: world.server.kubeconfig });
-  await controller.leading();
-}, 120_000);
-afterAll(async () => {
-  playing.abort();
-  await controller?.[Symbol.asyncDispose]();
-  await world?.[Symbol.asyncDispose]();
-});
 beforeEach(async () => {
-  ref = { namespace: await world.namespace(), name: 'tiles' };
+  ref = { namespace: await stage.world.namespace(), name: 'tiles' };
   keys = queueKeys(ref.namespace, 'tiles:result');
 });
 
@@ -41,13 +26,13 @@ const container = { name: 'worker', image: 'worker:1' };
 async function createPool(pod: Json = {}): Promise<void> {
   const template = { spec: { containers: [container], ...pod } };
   const spec = { queue: ref.namespace, template, minReplicas: 2 };
-  await world.objects.create(POOLS, ref.namespace, poolManifest(ref.name, world.redis, spec));
+  await stage.world.objects.create(POOLS, ref.namespace, poolManifest(ref.name, stage.world.redis, spec));
 }
 
 /** A worker settles 200 tasks that took `ms` each and keeps one. */
 async function work(ms: number): Promise<() => Promise<unknown>> {
-  await redis.lpush(keys.queue, ...Array.from({ length: 201 }, (_, i) => `task ${i}`));
-  const worker = await startHandWorker(redis, keys);
+  await stage.redis.lpush(keys.queue, ...Array.from({ length: 201 }, (_, i) => `task ${i}`));
+  const worker = await startHandWorker(stage.redis, keys);
   const { tasks } = await worker.turn({ want: 201 });
   const [last, ...rest] = tasks;
   const slow = rest.map(() => slowBucket(ms));
@@ -58,14 +43,14 @@ async function work(ms: number): Promise<() => Promise<unknown>> {
 
 /** The grace period of the pods, s, and what their workers make of it. */
 async function grace(): Promise<[number | undefined, string | undefined]> {
-  const pod = (await world.objects.get(DEPLOYMENTS, ref)).spec?.template.spec;
+  const pod = (await stage.world.objects.get(DEPLOYMENTS, ref)).spec?.template.spec;
   const env = pod?.containers[0]?.env?.find(({ name }) => name === 'MILLRACE_GRACE');
   return [pod?.terminationGracePeriodSeconds, env?.value];
 }
 const graceIs = (seconds: number): Promise<void> =>
   eventually(async () => expect(await grace()).toEqual([seconds, `${seconds - 3}s`]), bounded);
 const events = async (reason: string): Promise<string[]> =>
-  (await world.objects.list(EVENTS, ref.namespace))
+  (await stage.world.objects.list(EVENTS, ref.namespace))
     .filter((event) => event.reason === reason)
     .map(({ note = '' }) => note);
 
@@ -101,7 +86,7 @@ test('grows also while tasks run when the template changes anyway', async () => 
   await work(60_000);
   await eventually(async () => expect(await events('GracePeriodShort')).toHaveLength(1), bounded);
   const template = { spec: { containers: [{ ...container, image: 'worker:2' }] } };
-  await world.objects.patch<WorkerPool>(POOLS, ref, { spec: { template } });
+  await stage.world.objects.patch<WorkerPool>(POOLS, ref, { spec: { template } });
   await graceIs(117);
 });
 
@@ -111,7 +96,7 @@ test("is the user's where there is one", async () => {
   const finish = await work(60_000);
   await finish();
   await eventually(
-    async () => expect((await world.objects.get(POOLS, ref)).status?.inFlight).toBe(0),
+    async () => expect((await stage.world.objects.get(POOLS, ref)).status?.inFlight).toBe(0),
     bounded,
   );
   await throughout(1_500, async () => expect(await grace()).toEqual([12, '9s']));

@@ -5,32 +5,17 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { readFile, writeFile } from 'node:fs/promises';
-import type { Redis } from 'ioredis';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { DEPLOYMENTS, EVENTS, POOLS } from '../../kube/resources.ts';
-import { metric, startController, type ControllerProcess } from '../support/controller.ts';
+import { metric, startController } from '../support/controller.ts';
 import { eventually } from '../support/eventually.ts';
 import { freePort } from '../support/redis.ts';
-import { playDeployments, poolManifest, startWorld, type World } from '../support/world.ts';
+import { poolManifest } from '../support/world.ts';
+import { useStage } from '../support/stage.ts';
+
+const stage = useStage({ deployments: true });
 
 const MAIN = join(import.meta.dirname, '../../controller/main.ts');
-
-let world: World;
-let redis: Redis;
-let controller: ControllerProcess;
-const playing = new AbortController();
-beforeAll(async () => {
-  world = await startWorld();
-  redis = world.redis.client();
-  await playDeployments(world.transport, playing.signal);
-  controller = await startController({ kubeconfig: world.server.kubeconfig });
-  await controller.leading();
-}, 120_000);
-afterAll(async () => {
-  playing.abort();
-  await controller?.[Symbol.asyncDispose]();
-  await world?.[Symbol.asyncDispose]();
-});
 
 /** A run that ends by itself. */
 function run(
@@ -67,7 +52,7 @@ describe('one line, and the exit code that belongs to it', () => {
     const other = createServer().listen(0);
     await once(other, 'listening');
     const port = String((other.address() as AddressInfo).port);
-    const ended = await run(['--kubeconfig', world.server.kubeconfig, '--http-port', port]);
+    const ended = await run(['--kubeconfig', stage.world.server.kubeconfig, '--http-port', port]);
     other.close();
     expect(ended).toEqual({
       code: 1,
@@ -78,7 +63,7 @@ describe('one line, and the exit code that belongs to it', () => {
 
 describe.each([[[]], [['--leader-election']]])('no API server, with %j', (args) => {
   test('it says so now and then, is alive but not ready, and stops at once', async () => {
-    const kubeconfig = `${world.server.kubeconfig}.away${args.length}`;
+    const kubeconfig = `${stage.world.server.kubeconfig}.away${args.length}`;
     const cluster = { server: `https://127.0.0.1:${await freePort()}` };
     const contexts = [{ name: 'c', context: { cluster: 'c', user: 'u' } }];
     const rest = { users: [{ name: 'u', user: { token: 't' } }], contexts, 'current-context': 'c' };
@@ -99,23 +84,23 @@ describe.each([[[]], [['--leader-election']]])('no API server, with %j', (args) 
 });
 
 test('healthz, readyz and nothing else', async () => {
-  expect(await controller.get('/healthz')).toEqual({ status: 200, body: 'ok\n' });
-  expect(await controller.get('/readyz')).toEqual({ status: 200, body: 'ok\n' });
-  expect((await controller.get('/')).status).toBe(404);
+  expect(await stage.controller.get('/healthz')).toEqual({ status: 200, body: 'ok\n' });
+  expect(await stage.controller.get('/readyz')).toEqual({ status: 200, body: 'ok\n' });
+  expect((await stage.controller.get('/')).status).toBe(404);
 });
 
 test('events tell of decisions and of what is wrong, metrics count them', async () => {
-  const namespace = await world.namespace();
+  const namespace = await stage.world.namespace();
   const scaling = { tasksPerReplica: 2, scaleDown: { window: '0s' } };
   const ref = { namespace, name: 'told' };
-  await world.objects.create(POOLS, namespace, poolManifest('told', world.redis, { scaling }));
+  await stage.world.objects.create(POOLS, namespace, poolManifest('told', stage.world.redis, { scaling }));
   const events = async (): Promise<string[]> =>
-    (await world.objects.list(EVENTS, namespace)).map(
+    (await stage.world.objects.list(EVENTS, namespace)).map(
       ({ type, reason, note }) => `${type} ${reason} ${note}`,
     );
-  const page = async (): Promise<string> => (await controller.get('/metrics')).body;
+  const page = async (): Promise<string> => (await stage.controller.get('/metrics')).body;
 
-  await redis.lpush('told', 'a', 'b', 'c', 'd', 'e');
+  await stage.redis.lpush('told', 'a', 'b', 'c', 'd', 'e');
   await eventually(async () =>
     expect(await events()).toContain('Normal ScaledUp 0→3: 5 waiting, 0 in flight, 2 tasks a replica'),
   );
@@ -127,11 +112,11 @@ test('events tell of decisions and of what is wrong, metrics count them', async 
     expect(metric(now, `millrace_pool_ready_replicas${labels}`)).toBe(3);
     expect(metric(now, 'millrace_scale_actions_total{direction="up",reason="ScaleUp"}')).toBe(1);
   });
-  await redis.del('told');
+  await stage.redis.del('told');
   await eventually(async () =>
     expect(await events()).toContainEqual(expect.stringMatching(/^Normal ScaledDown 3→0: 0 waiting/)),
   );
-  await redis.set('told', 'not a list');
+  await stage.redis.set('told', 'not a list');
   await eventually(
     async () =>
       expect(await events()).toContainEqual(
@@ -139,12 +124,12 @@ test('events tell of decisions and of what is wrong, metrics count them', async 
       ),
     { withinMs: 40_000 },
   );
-  await redis.del('told');
+  await stage.redis.del('told');
   await eventually(async () =>
     expect(await events()).toContain('Normal RedisRecovered The queue is read again.'),
   );
-  expect(await world.server.kubectl(['describe', 'wp', 'told', '-n', namespace])).toContain('ScaledUp');
-  expect((await world.objects.get(DEPLOYMENTS, ref)).spec?.replicas).toBe(0);
+  expect(await stage.world.server.kubectl(['describe', 'wp', 'told', '-n', namespace])).toContain('ScaledUp');
+  expect((await stage.world.objects.get(DEPLOYMENTS, ref)).spec?.replicas).toBe(0);
 
   const names: string[] = [...(await page()).matchAll(/^# TYPE (millrace_\w+)/gm)]
     .map(([, name = '']) => name)

@@ -1,30 +1,16 @@
 /** A pool with several queues: all of them wake it, all count, and those that are paused do not. */
-import type { Redis } from 'ioredis';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { beforeAll, expect, test } from 'vitest';
 import { DEPLOYMENTS, POOLS } from '../../kube/resources.ts';
 import { openQueue } from '../../queue/queue.ts';
-import { startController, type ControllerProcess } from '../support/controller.ts';
 import { eventually } from '../support/eventually.ts';
-import { playDeployments, poolManifest, startWorld, type World } from '../support/world.ts';
+import { poolManifest } from '../support/world.ts';
+import { useStage } from '../support/stage.ts';
 
-let world: World;
-let controller: ControllerProcess;
-let redis: Redis;
+const stage = useStage({ deployments: true });
 let namespace: string;
-const playing = new AbortController();
 
 beforeAll(async () => {
-  world = await startWorld();
-  redis = world.redis.client();
-  namespace = await world.namespace();
-  await playDeployments(world.transport, playing.signal);
-  controller = await startController({ kubeconfig: world.server.kubeconfig });
-  await controller.leading();
-}, 120_000);
-afterAll(async () => {
-  playing.abort();
-  await controller?.[Symbol.asyncDispose]();
-  await world?.[Symbol.asyncDispose]();
+  namespace = await stage.world.namespace();
 });
 
 const scaling = { tasksPerReplica: 1, scaleDown: { window: '0s' } };
@@ -33,38 +19,42 @@ const queues = ['urgent', 'normal', 'bulk'];
 const statusShows = (name: string, expected: object): Promise<void> =>
   eventually(
     async () => {
-      const { status } = await world.objects.get(POOLS, { namespace, name });
+      const { status } = await stage.world.objects.get(POOLS, { namespace, name });
       expect(status).toMatchObject(expected);
     },
     { withinMs: 10_000 },
   );
 
 test('a push to any of its queues wakes the pool, and what waits in all of them counts', async () => {
-  await world.objects.create(POOLS, namespace, poolManifest('tiles', world.redis, { queues, scaling }));
+  await stage.world.objects.create(
+    POOLS,
+    namespace,
+    poolManifest('tiles', stage.world.redis, { queues, scaling }),
+  );
   await statusShows('tiles', { queue: 'urgent,normal,bulk', desiredReplicas: 0, wake: 'Tracking' });
-  const { spec } = await world.objects.get(DEPLOYMENTS, { namespace, name: 'tiles' });
+  const { spec } = await stage.world.objects.get(DEPLOYMENTS, { namespace, name: 'tiles' });
   const env = spec?.template.spec?.containers[0]?.env ?? [];
   expect(env.find(({ name }) => name === 'MILLRACE_QUEUES')?.value).toBe('["urgent","normal","bulk"]');
-  await redis.lpush('bulk', 'a');
+  await stage.redis.lpush('bulk', 'a');
   await statusShows('tiles', { desiredReplicas: 1, waiting: 1 });
-  await redis.lpush('urgent', 'b', 'c');
+  await stage.redis.lpush('urgent', 'b', 'c');
   await statusShows('tiles', { desiredReplicas: 3, waiting: 3 });
-  await redis.del('bulk', 'urgent');
+  await stage.redis.del('bulk', 'urgent');
   await statusShows('tiles', { desiredReplicas: 0, waiting: 0 });
 });
 
 test('a paused queue asks for no workers, and says so; when it is resumed it does', async () => {
-  const address = { redis: world.redis.address, result: 'result' };
+  const address = { redis: stage.world.redis.address, result: 'result' };
   await using bulk = openQueue({ ...address, queue: 'paused-bulk' });
   await bulk.pause('maintenance');
-  await world.objects.create(
+  await stage.world.objects.create(
     POOLS,
     namespace,
-    poolManifest('paused', world.redis, { queues: ['paused-urgent', 'paused-bulk'], scaling }),
+    poolManifest('paused', stage.world.redis, { queues: ['paused-urgent', 'paused-bulk'], scaling }),
   );
   await bulk.enqueueMany(['a', 'b', 'c']);
   await statusShows('paused', { desiredReplicas: 0, waiting: 3 });
-  await redis.lpush('paused-urgent', 'x');
+  await stage.redis.lpush('paused-urgent', 'x');
   await statusShows('paused', {
     desiredReplicas: 1,
     waiting: 4,
@@ -76,10 +66,10 @@ test('a paused queue asks for no workers, and says so; when it is resumed it doe
 
 test('queues can be added and reordered, and not be taken away', async () => {
   const ref = { namespace, name: 'tiles' };
-  const change = (to: object): Promise<unknown> => world.objects.patch(POOLS, ref, { spec: to });
+  const change = (to: object): Promise<unknown> => stage.world.objects.patch(POOLS, ref, { spec: to });
   await change({ queues: ['rush', 'normal', 'urgent', 'bulk'] });
   await statusShows('tiles', { queue: 'rush,normal,urgent,bulk' });
-  await redis.lpush('rush', 'a');
+  await stage.redis.lpush('rush', 'a');
   await statusShows('tiles', { desiredReplicas: 1 });
   for (const less of [{ queues: ['rush', 'normal', 'urgent'] }, { queues: null }])
     await expect(change(less)).rejects.toThrow('a queue cannot be taken from a pool');

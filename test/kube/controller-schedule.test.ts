@@ -2,53 +2,41 @@
  * Schedules, and pauses by annotation, on a real API server and a real Redis. Nothing happens in the queues, so whatever
  * happens to the pools does so because of the clock or of an annotation.
  */
-import type { Redis } from 'ioredis';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { DEPLOYMENTS, EVENTS, POOLS, type ObjectRef } from '../../kube/resources.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
 import { queueKeys } from '../../queue/keys.ts';
-import { startController, type ControllerProcess } from '../support/controller.ts';
 import { eventually } from '../support/eventually.ts';
-import { conditionText, poolManifest, startWorld, type Json, type World } from '../support/world.ts';
+import { conditionText, poolManifest, type Json } from '../support/world.ts';
+import { useStage } from '../support/stage.ts';
+
+const stage = useStage();
 
 const bounded = { withinMs: 20_000, everyMs: 50 };
 const PAUSED = 'millrace.dev/paused';
 const PAUSED_REPLICAS = 'millrace.dev/paused-replicas';
 
-let world: World;
-let redis: Redis;
-let controller: ControllerProcess;
-beforeAll(async () => {
-  world = await startWorld();
-  redis = world.redis.client();
-  controller = await startController({ kubeconfig: world.server.kubeconfig });
-  await controller.leading();
-}, 120_000);
-afterAll(async () => {
-  await controller?.[Symbol.asyncDispose]();
-  await world?.[Symbol.asyncDispose]();
-});
-
 async function create(spec: Json, annotations: Json = {}) {
-  const ref: ObjectRef = { namespace: await world.namespace(), name: 'tiles' };
+  const ref: ObjectRef = { namespace: await stage.world.namespace(), name: 'tiles' };
   const queue = ref.namespace;
-  const manifest = poolManifest(ref.name, world.redis, { queue, ...spec });
-  await world.objects.create(POOLS, ref.namespace, {
+  const manifest = poolManifest(ref.name, stage.world.redis, { queue, ...spec });
+  await stage.world.objects.create(POOLS, ref.namespace, {
     ...manifest,
     metadata: { ...(manifest['metadata'] as Json), annotations },
   });
-  const pool = (): Promise<WorkerPool> => world.objects.get(POOLS, ref);
-  const wanted = async (): Promise<number> => (await world.objects.get(DEPLOYMENTS, ref)).spec?.replicas ?? 0;
+  const pool = (): Promise<WorkerPool> => stage.world.objects.get(POOLS, ref);
+  const wanted = async (): Promise<number> =>
+    (await stage.world.objects.get(DEPLOYMENTS, ref)).spec?.replicas ?? 0;
   return {
     keys: queueKeys(queue, `${queue}:result`),
     pool,
     ready: async (): Promise<string | undefined> => conditionText(await pool(), 'Ready'),
-    push: (count: number) => redis.lpush(queue, ...Array.from({ length: count }, (_, i) => `task${i}`)),
+    push: (count: number) => stage.redis.lpush(queue, ...Array.from({ length: count }, (_, i) => `task${i}`)),
     asked: (count: number, withinMs = bounded.withinMs) =>
       eventually(async () => expect(await wanted()).toBe(count), { ...bounded, withinMs }),
     /** The pods that are asked for are up. */
     up: async (): Promise<void> => {
-      const { metadata } = await world.objects.get(DEPLOYMENTS, ref);
+      const { metadata } = await stage.world.objects.get(DEPLOYMENTS, ref);
       const replicas = await wanted();
       const counts = {
         replicas,
@@ -57,12 +45,12 @@ async function create(spec: Json, annotations: Json = {}) {
         updatedReplicas: replicas,
       };
       const status = { observedGeneration: metadata.generation, ...counts };
-      await world.objects.patch(DEPLOYMENTS, ref, { status }, 'status');
+      await stage.world.objects.patch(DEPLOYMENTS, ref, { status }, 'status');
     },
-    annotate: (change: Json) => world.objects.patch(POOLS, ref, { metadata: { annotations: change } }),
-    edit: (change: Json) => world.objects.patch(POOLS, ref, { spec: change }),
+    annotate: (change: Json) => stage.world.objects.patch(POOLS, ref, { metadata: { annotations: change } }),
+    edit: (change: Json) => stage.world.objects.patch(POOLS, ref, { spec: change }),
     told: async (): Promise<string[]> =>
-      (await world.objects.list(EVENTS, ref.namespace)).map(({ reason, note }) => `${reason}: ${note}`),
+      (await stage.world.objects.list(EVENTS, ref.namespace)).map(({ reason, note }) => `${reason}: ${note}`),
   };
 }
 
@@ -114,14 +102,14 @@ test.concurrent('a delayed task has its pod by the time it is due, by what start
   await eventually(() => expect(performance.now() - since).toBeGreaterThan(6_000), bounded);
   await pool.up();
   await eventually(async () => expect((await pool.pool()).status?.readyReplicas).toBe(1), bounded);
-  await redis.del(pool.keys.queue);
+  await stage.redis.del(pool.keys.queue);
   await pool.asked(0);
-  const [seconds = 0] = (await redis.time()).map(Number);
+  const [seconds = 0] = (await stage.redis.time()).map(Number);
   const due = (seconds + 12) * 1_000;
-  await redis.zadd(pool.keys.delayed, due, '1:later');
+  await stage.redis.zadd(pool.keys.delayed, due, '1:later');
   await eventually(async () => expect((await pool.pool()).status?.delayed).toBe(1), bounded);
   await pool.asked(1);
-  const [now = 0] = (await redis.time()).map(Number);
+  const [now = 0] = (await stage.redis.time()).map(Number);
   expect(now * 1_000).toBeLessThan(due);
   await eventually(
     async () =>

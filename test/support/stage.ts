@@ -1,0 +1,53 @@
+/** A world and a controller that leads in it, for the tests of one file. */
+import type { Redis } from 'ioredis';
+import { afterAll, beforeAll } from 'vitest';
+import { startController, type ControllerProcess } from './controller.ts';
+import { playDeployments, startWorld, type World } from './world.ts';
+
+export interface Stage {
+  readonly world: World;
+  /** A client of the world's Redis. */
+  readonly redis: Redis;
+  readonly controller: ControllerProcess;
+}
+
+/**
+ * Call it at the top of a test file; what it returns has its parts once the tests run. `deployments`: what Deployments ask for
+ * is there and ready at once.
+ */
+export function useStage({ deployments = false } = {}): Stage {
+  const playing = new AbortController();
+  let world: World | undefined;
+  let redis: Redis | undefined;
+  let controller: ControllerProcess | undefined;
+
+  beforeAll(async () => {
+    world = await startWorld();
+    redis = world.redis.client();
+    if (deployments) await playDeployments(world.transport, playing.signal);
+    controller = await startController({ kubeconfig: world.server.kubeconfig });
+    await controller.leading();
+  }, 120_000);
+  afterAll(async () => {
+    playing.abort();
+    await controller?.[Symbol.asyncDispose]();
+    await world?.[Symbol.asyncDispose]();
+  });
+
+  function there<T>(part: T | undefined): T {
+    if (part === undefined)
+      throw new Error('the stage is set by beforeAll: use it in a test or a later hook');
+    return part;
+  }
+  return {
+    get world() {
+      return there(world);
+    },
+    get redis() {
+      return there(redis);
+    },
+    get controller() {
+      return there(controller);
+    },
+  };
+}
