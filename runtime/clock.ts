@@ -1,22 +1,17 @@
 /** Time as an argument: programs pass the real clock, tests pass one that they turn by hand. */
+import { sleep } from './timers.ts';
+
 export interface Clock {
-  /** Milliseconds since the epoch. */
+  /** Wall time, ms since the epoch: for what people read and what outlives a process. It may be set, forwards and back. */
   now(): number;
-  /** Resolves after `ms`, or at once (without an error) when the signal aborts. */
+  /** Monotonic, ms since some moment: for every duration. No step of the wall clock moves it. */
+  elapsed(): number;
+  /** Resolves after `ms` of any length, or at once (without an error) when the signal aborts. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
 export const systemClock: Clock = {
   now: () => Date.now(),
-  sleep: (ms, signal) =>
-    new Promise((resolve) => {
-      if (signal?.aborted) return resolve();
-      const timer = setTimeout(done, ms);
-      signal?.addEventListener('abort', done, { once: true });
-      function done(): void {
-        clearTimeout(timer);
-        signal?.removeEventListener('abort', done);
-        resolve();
-      }
-    }),
+  elapsed: () => performance.now(),
+  sleep,
 };

@@ -43,7 +43,7 @@ const recorder = (options: Partial<RecorderOptions> = {}) =>
     controller: 'millrace.dev/controller',
     instance: 'millrace-0',
     onError: (error) => errors.push(error),
-    clock: { now: () => time, sleep: async () => {} },
+    clock: { now: () => time, elapsed: () => time, sleep: async () => {} },
     ...options,
   });
 

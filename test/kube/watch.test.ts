@@ -327,6 +327,7 @@ describe('a watch that fails', () => {
       random: () => 0.5,
       clock: {
         now: () => 0,
+        elapsed: () => 0,
         async sleep(ms, signal) {
           if (ms === resync) return await systemClock.sleep(ms, signal);
           slept.push(ms);

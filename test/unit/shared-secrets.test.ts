@@ -4,7 +4,7 @@ import { shareSecrets } from '../../controller/shared-secrets.ts';
 function start(answer: () => Promise<{ metadata: { name: string } }>) {
   let now = 0;
   const asked: string[] = [];
-  const clock = { now: () => now, sleep: () => Promise.resolve() };
+  const clock = { now: () => now, elapsed: () => now, sleep: () => Promise.resolve() };
   const get = ({ name }: { name: string }) => {
     asked.push(name);
     return answer();

@@ -8,6 +8,7 @@ function handClock(): Clock & { advance(ms: number): Promise<void> } {
   const sleepers = new Set<{ at: number; wake: () => void }>();
   return {
     now: () => now,
+    elapsed: () => now,
     sleep: (ms, signal) =>
       new Promise((resolve) => {
         const sleeper = { at: now + ms, wake: resolve };
