@@ -11,6 +11,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { closeRedis, openRedis, within } from '../queue/connection.ts';
+import { timeout } from '../runtime/timers.ts';
 import { openWatcher } from '../worker/handlers/watcher.ts';
 import { findRedis, type RedisProgram } from './redis-program.ts';
 
@@ -90,9 +91,9 @@ async function start(
     stopping = true;
     server.stdin.end();
     server.kill('SIGTERM');
-    const late = setTimeout(() => server.kill('SIGKILL'), STOP_MS);
+    const late = timeout(STOP_MS, () => server.kill('SIGKILL'));
     await ended;
-    clearTimeout(late);
+    late.clear();
     await watcher[Symbol.asyncDispose]();
   };
 

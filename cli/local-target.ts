@@ -12,6 +12,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { Replicas, Target } from '../controller/target.ts';
+import { timeout, type Timer } from '../runtime/timers.ts';
 import { openWatcher } from '../worker/handlers/watcher.ts';
 import { crashPause } from './crash-pause.ts';
 import { readLogLine, type LogLine } from './log-line.ts';
@@ -52,7 +53,7 @@ interface Worker {
   ready: boolean;
   stopping: boolean;
   lastWords: string;
-  killTimer: NodeJS.Timeout | undefined;
+  killTimer: Timer | undefined;
   /** The process has ended, and its output has been read. */
   readonly gone: Promise<void>;
 }
@@ -72,7 +73,7 @@ export function createLocalTarget(options: LocalTargetOptions): LocalTarget {
   let hurried = false;
   let trouble: string | undefined;
   let crash = { streak: 0, at: -Infinity };
-  let retryTimer: NodeJS.Timeout | undefined;
+  let retryTimer: Timer | undefined;
   let disposed: Promise<void> | undefined;
 
   const active = (): Worker[] => [...workers.values()].filter((worker) => !worker.stopping);
@@ -82,10 +83,10 @@ export function createLocalTarget(options: LocalTargetOptions): LocalTarget {
     if (disposed) return;
     const missing = wanted - active().length;
     const pauseLeft = crash.at + crashPause(crash.streak) - performance.now();
-    clearTimeout(retryTimer);
+    retryTimer?.clear();
     if (missing <= 0) return;
     if (trouble === undefined) for (let i = 0; i < missing; i++) start();
-    else if (pauseLeft > 0) retryTimer = setTimeout(fill, pauseLeft + 1);
+    else if (pauseLeft > 0) retryTimer = timeout(pauseLeft + 1, fill);
     else if (active().every((worker) => worker.ready)) start();
   }
 
@@ -106,7 +107,7 @@ export function createLocalTarget(options: LocalTargetOptions): LocalTarget {
     child.once('error', (error) => (failure = error));
     child.once('close', (code, signal) => {
       if (pid !== undefined) watcher.remove(pid);
-      clearTimeout(worker.killTimer);
+      worker.killTimer?.clear();
       workers.delete(id);
       if (worker.stopping) onEvent({ kind: 'ended', id });
       else
@@ -155,11 +156,11 @@ export function createLocalTarget(options: LocalTargetOptions): LocalTarget {
     worker.child.kill('SIGTERM');
     // its second signal, and another one: two of a kind that are under way at once are one
     if (hurried) worker.child.kill('SIGINT');
-    worker.killTimer = setTimeout(() => worker.child.kill('SIGKILL'), options.graceMs + GOODBYE_MS);
+    worker.killTimer = timeout(options.graceMs + GOODBYE_MS, () => worker.child.kill('SIGKILL'));
   }
 
   async function dispose(): Promise<void> {
-    clearTimeout(retryTimer);
+    retryTimer?.clear();
     const all = [...workers.values()];
     for (const worker of all) stop(worker);
     await Promise.all(all.map((worker) => worker.gone));

@@ -17,6 +17,7 @@ import type { QueueKeys } from '../queue/keys.ts';
 import { reap } from '../queue/scripts.ts';
 import { systemClock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
+import { timeout, type Timer } from '../runtime/timers.ts';
 
 export interface PoolLoopOptions {
   readonly redis: RedisAddress;
@@ -56,7 +57,7 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
   let memory: Memory = noMemory;
   let absent: Absent = new Map();
   let before: Observed | undefined;
-  let later: NodeJS.Timeout | undefined;
+  let later: Timer | undefined;
   let stepping: Promise<void> | undefined;
   let again = false;
   let closed = false;
@@ -67,7 +68,7 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
   const recorder = createRecorder({ clock: systemClock, log });
 
   function kick(): void {
-    clearTimeout(later);
+    later?.clear();
     if (closed) return;
     if (stepping) again = true;
     else stepping = act().finally(done);
@@ -98,7 +99,7 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
       });
       memory = made.decision.memory;
       ({ absent } = made);
-      if (made.lookInMs !== undefined && !closed) later = setTimeout(kick, made.lookInMs);
+      if (made.lookInMs !== undefined && !closed) later = timeout(made.lookInMs, kick);
       sampler.setActive(ID, isActive(made, sampled), made.decision.startMs);
       options.onStep(made, sampled);
       const { observation, observed } = observe({ now, sampled, step: made }, before);
@@ -124,7 +125,7 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
     },
     [Symbol.asyncDispose]: async () => {
       closed = true;
-      clearTimeout(later);
+      later?.clear();
       await recorder[Symbol.asyncDispose]();
       await sampler[Symbol.asyncDispose]();
       await stepping;

@@ -1,5 +1,6 @@
 /** A bar on stderr for what takes longer than a second; none where stderr is no terminal. */
 import type { SingleBar } from 'cli-progress';
+import { timeout } from '../runtime/timers.ts';
 
 export interface Progress extends Disposable {
   /** So many more are done. */
@@ -26,7 +27,7 @@ export function showProgress(what: string, total: number | undefined): Progress 
     );
     bar.start(total ?? 0, done);
   };
-  const timer = process.stderr.isTTY ? setTimeout(() => void begin(), PATIENCE_MS) : undefined;
+  const timer = process.stderr.isTTY ? timeout(PATIENCE_MS, () => void begin()) : undefined;
   return {
     add(count) {
       done += count;
@@ -34,7 +35,7 @@ export function showProgress(what: string, total: number | undefined): Progress 
     },
     [Symbol.dispose]() {
       over = true;
-      clearTimeout(timer);
+      timer?.clear();
       bar?.stop();
     },
   };

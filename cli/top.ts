@@ -6,6 +6,7 @@ import { closeRedis, openRedis } from '../queue/connection.ts';
 import { defineScripts } from '../queue/scripts.ts';
 import { onSignals } from '../runtime/lifecycle.ts';
 import { addressName } from '../queue/connection.ts';
+import { timeout } from '../runtime/timers.ts';
 import { withRedis } from './access.ts';
 import type { AccessFlags } from './access-flags.ts';
 import { openScreen, type Screen } from './screen.ts';
@@ -125,10 +126,10 @@ async function live(source: TopSource): Promise<void> {
     redraw();
     const { promise, resolve } = Promise.withResolvers<void>();
     wake = resolve;
-    const timer = setTimeout(resolve, LOOK_MS);
+    const timer = timeout(LOOK_MS, resolve);
     ended.addEventListener('abort', () => resolve(), { once: true });
     await promise;
-    clearTimeout(timer);
+    timer.clear();
   }
 }
 

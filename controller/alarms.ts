@@ -1,20 +1,22 @@
+import { timeout, type Timer } from '../runtime/timers.ts';
+
 /** Calls back with an id at the moment that was asked for; several moments of an id are several calls. Disposed, it is silent. */
 export interface Alarms extends Disposable {
   set(id: string, inMs: number): void;
 }
 
 export function createAlarms(ring: (id: string) => void): Alarms {
-  const timers = new Set<NodeJS.Timeout>();
+  const timers = new Set<Timer>();
   return {
     set: (id, inMs) => {
-      const timer = setTimeout(() => {
+      const timer = timeout(inMs, () => {
         timers.delete(timer);
         ring(id);
-      }, inMs);
+      });
       timers.add(timer);
     },
     [Symbol.dispose]: () => {
-      for (const timer of timers) clearTimeout(timer);
+      for (const timer of timers) timer.clear();
       timers.clear();
     },
   };

@@ -2,6 +2,7 @@
 import type { Redis } from 'ioredis';
 import { evictionRisk } from '../queue/eviction.ts';
 import type { Logger } from '../runtime/log.ts';
+import { interval } from '../runtime/timers.ts';
 
 export interface EvictionWatch extends Disposable {
   /** What can happen and what to do about it, in words; `undefined` when nothing can. */
@@ -30,13 +31,13 @@ export function watchEviction(
 
   const onReady = (): void => void look();
   redis.on('ready', onReady);
-  const timer = setInterval(onReady, everyMs);
+  const timer = interval(everyMs, onReady);
   return {
     get risk() {
       return risk;
     },
     [Symbol.dispose]: () => {
-      clearInterval(timer);
+      timer.clear();
       redis.off('ready', onReady);
     },
   };

@@ -10,6 +10,7 @@ import type { QueueKeys } from '../queue/keys.ts';
 import { appendToTimeline } from '../queue/timeline.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
+import { timeout, type Timer } from '../runtime/timers.ts';
 import {
   decisionAfter,
   headOf,
@@ -47,7 +48,7 @@ export interface RecorderOptions {
 interface Entry {
   link: QueueLink;
   standing: Standing;
-  open: { stretch: Stretch; readonly timer: NodeJS.Timeout } | undefined;
+  open: { stretch: Stretch; readonly timer: Timer } | undefined;
   /** The newest decision in Redis, and in what words and numbers it was confirmed since. */
   head: Head | undefined;
   confirmed: DecisionRecord | undefined;
@@ -103,7 +104,7 @@ export function createRecorder({ clock, log, stretchMs = 10_000 }: RecorderOptio
   }
 
   function open(pool: string, entry: Entry, stretch: Stretch): void {
-    const timer = setTimeout(() => close(pool, entry), stretchMs);
+    const timer = timeout(stretchMs, () => close(pool, entry));
     entry.open = { stretch, timer };
   }
 
@@ -111,7 +112,7 @@ export function createRecorder({ clock, log, stretchMs = 10_000 }: RecorderOptio
   function close(pool: string, entry: Entry, last?: 'last'): void {
     if (!entry.open) return;
     const { stretch, timer } = entry.open;
-    clearTimeout(timer);
+    timer.clear();
     entry.open = undefined;
     const now = clock.now();
     const { redis, first } = placeOf(entry);
@@ -137,7 +138,7 @@ export function createRecorder({ clock, log, stretchMs = 10_000 }: RecorderOptio
       entry.standing = standingOf(seen);
     },
     forget: (pool) => {
-      clearTimeout(entries.get(pool)?.open?.timer);
+      entries.get(pool)?.open?.timer.clear();
       entries.delete(pool);
     },
     [Symbol.asyncDispose]: async () => {

@@ -19,6 +19,7 @@ import type { PoolSample } from '../queue/combine.ts';
 import type { QueueKeys } from '../queue/keys.ts';
 import { defineScripts } from '../queue/scripts.ts';
 import type { Logger } from '../runtime/log.ts';
+import { interval } from '../runtime/timers.ts';
 import type { Answers } from './advice.ts';
 import { watchEviction } from './eviction.ts';
 import { createAlarms } from './alarms.ts';
@@ -133,7 +134,7 @@ export function createSampler(options: SamplerOptions): Sampler {
     },
   });
   const listening = within(LISTEN_MS, wake.settled, 'the wake').catch(() => {});
-  const timer = setInterval(poll, pollMs);
+  const timer = interval(pollMs, poll);
 
   function poll(): void {
     const now = performance.now();
@@ -235,7 +236,7 @@ export function createSampler(options: SamplerOptions): Sampler {
       if (entry) Object.assign(entry, { active, horizonMs });
     },
     [Symbol.asyncDispose]: async () => {
-      clearInterval(timer);
+      timer.clear();
       eviction[Symbol.dispose]();
       others[Symbol.dispose]();
       alarms[Symbol.dispose]();

@@ -14,7 +14,7 @@
 import http, { type Agent, type IncomingMessage } from 'node:http';
 import https from 'node:https';
 import { text } from 'node:stream/consumers';
-import { setTimeout as delay } from 'node:timers/promises';
+import { sleep, timeout } from '../runtime/timers.ts';
 import type { Connection } from './connection.ts';
 import { answerError, KubeError } from './errors.ts';
 
@@ -119,7 +119,8 @@ export function createTransport(connection: Connection): Transport {
       const wait = Math.max(shortestRetry, error.retryAfter ?? Infinity);
       const retry = (status === 429 || status === 503) && performance.now() + wait < deadline;
       if (!retry) throw error;
-      await delay(wait, undefined, { signal });
+      await sleep(wait, signal);
+      signal.throwIfAborted();
     }
   }
 
@@ -152,7 +153,7 @@ export function createTransport(connection: Connection): Transport {
 /** Runs with a signal that the caller's signal and the timeout both abort; leaves neither timer nor listener behind. */
 async function within<T>(
   call: Call,
-  { signal, timeout = defaultTimeout }: CallOptions,
+  { signal, timeout: limit = defaultTimeout }: CallOptions,
   run: (deadline: number, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   signal?.throwIfAborted();
@@ -160,16 +161,16 @@ async function within<T>(
   const forward = (): void => controller.abort(signal?.reason);
   const expire = (): void =>
     controller.abort(
-      new KubeError({ call: call.what, reason: 'Timeout', message: `no answer within ${timeout} ms` }),
+      new KubeError({ call: call.what, reason: 'Timeout', message: `no answer within ${limit} ms` }),
     );
-  const timer = setTimeout(expire, timeout);
+  const timer = timeout(limit, expire);
   signal?.addEventListener('abort', forward, { once: true });
   try {
-    return await run(performance.now() + timeout, controller.signal);
+    return await run(performance.now() + limit, controller.signal);
   } catch (error) {
     throw controller.signal.aborted ? controller.signal.reason : error;
   } finally {
-    clearTimeout(timer);
+    timer.clear();
     signal?.removeEventListener('abort', forward);
   }
 }

@@ -3,6 +3,7 @@
  * ioredis's errors to one sentence that says what is wrong with which server. A password never appears in either.
  */
 import { Redis, type RedisOptions } from 'ioredis';
+import { timeout, type Timer } from '../runtime/timers.ts';
 
 export interface RedisAddress {
   /** `redis://[user[:password]@]host[:port][/db]`; `rediss://` for TLS. Not used with `sentinel`. */
@@ -150,14 +151,14 @@ export class RedisTimeout extends Error {
 
 /** The promise's value, or `RedisTimeout` after `ms`: a command to a server that is away would wait for ever. */
 export async function within<T>(ms: number, promise: Promise<T>, what: string): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
+  let timer: Timer | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new RedisTimeout(`${what} got no answer within ${ms} ms`)), ms);
+    timer = timeout(ms, () => reject(new RedisTimeout(`${what} got no answer within ${ms} ms`)));
   });
   try {
     return await Promise.race([promise, late]);
   } finally {
-    clearTimeout(timer);
+    timer?.clear();
   }
 }
 

@@ -2,8 +2,8 @@
  * What a worker died of, in words, kept for a day under its name. Who sees the death writes it (the controller, `millrace
  * dev`), also when somebody else has put the tasks back already; who buries a task that its workers did not survive reads it.
  */
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
+import { sleep } from '../runtime/timers.ts';
 import type { QueueKeys } from './keys.ts';
 
 const KEPT_S = 86_400;
@@ -28,6 +28,6 @@ export async function readFate(
     const fate = await redis.get(keys.fate(worker));
     if (fate !== null) return fate;
     if (waited >= withinMs) return undefined;
-    await delay(LOOK_MS);
+    await sleep(LOOK_MS);
   }
 }

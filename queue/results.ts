@@ -6,6 +6,7 @@
  * a timer.
  */
 import type { Redis } from 'ioredis';
+import { timeout, type Timer } from '../runtime/timers.ts';
 import { TaskCancelled } from './cancel.ts';
 import type { RedisAddress } from './connection.ts';
 import { parseHeader, type DeadHeader } from './dead.ts';
@@ -21,8 +22,6 @@ const IDS_PER_MS = 100;
 /** Reads anyway after this long: a notice is only a hint. */
 const SAFETY_MS = 2_000;
 const POLL_MS = 25;
-/** Timers hold 31 bits. */
-const LONGEST_MS = 2 ** 31 - 1;
 
 export interface ResultOptions {
   /** Give up after this long, ms. Without it, wait until there is a result. */
@@ -63,7 +62,7 @@ interface Wait {
 export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis): Results {
   const waits = new Set<Wait>();
   let watch: Promise<KeyWatch | undefined> | undefined;
-  let timer: NodeJS.Timeout | undefined;
+  let timer: Timer | undefined;
   let timerAt = Infinity;
   let gap = 0;
   let noticed = false; // something changed since the last read
@@ -77,11 +76,11 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
   function readIn(ms: number): void {
     const at = performance.now() + ms;
     if (closed || waits.size === 0 || at >= timerAt) return;
-    clearTimeout(timer);
+    timer?.clear();
     clearImmediate(immediate);
     timerAt = at;
     // a timer would take 1 ms at least
-    if (ms > 0) timer = setTimeout(() => void read(), ms);
+    if (ms > 0) timer = timeout(ms, () => void read());
     else immediate = setImmediate(() => void read());
   }
 
@@ -164,23 +163,22 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
       const entry: Wait = { id, settle };
       const late =
         options.timeoutMs !== undefined &&
-        options.timeoutMs <= LONGEST_MS &&
-        setTimeout(() => {
+        timeout(options.timeoutMs, () => {
           settle(
             new ResultTimeout(
               `no result of task ${shortId(id)} within ${options.timeoutMs} ms: it may still come`,
             ),
           );
-        }, options.timeoutMs);
+        });
       const onAbort = (): void => settle(options.signal?.reason as Error);
       function settle(outcome: Buffer | Error): void {
         if (!waits.delete(entry)) return;
-        if (late) clearTimeout(late);
+        if (late) late.clear();
         options.signal?.removeEventListener('abort', onAbort);
         if (Buffer.isBuffer(outcome)) resolve(outcome);
         else reject(outcome);
         if (waits.size === 0) {
-          clearTimeout(timer);
+          timer?.clear();
           clearImmediate(immediate);
           timerAt = Infinity;
         }
@@ -197,7 +195,7 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
     wait,
     [Symbol.asyncDispose]: async () => {
       closed = true;
-      clearTimeout(timer);
+      timer?.clear();
       clearImmediate(immediate);
       fail(new Error('the queue was closed while waiting for a result'));
       await (await watch)?.[Symbol.asyncDispose]();

@@ -10,6 +10,7 @@
  * connection had read) and after FLUSHALL. Both are pinged, so that a half-open one is found.
  */
 import type { Redis } from 'ioredis';
+import { interval, type Timer } from '../runtime/timers.ts';
 import { closeRedis, openRedis, within, type RedisAddress } from './connection.ts';
 
 const CHANNEL = '__redis__:invalidate';
@@ -63,7 +64,7 @@ class Link implements KeyWatch {
   readonly #onChange: (keys: readonly string[] | undefined) => void;
   #armed = false;
   #started = false;
-  #pinging: NodeJS.Timeout | undefined;
+  #pinging: Timer | undefined;
   #lastError: Error | undefined;
   #linking: Promise<void> = Promise.resolve();
 
@@ -93,7 +94,7 @@ class Link implements KeyWatch {
       throw error instanceof TrackingRefused ? error : (this.#lastError ?? error);
     }
     this.#started = true;
-    this.#pinging = setInterval(() => void this.#ping(), PING_EVERY_MS).unref();
+    this.#pinging = interval(PING_EVERY_MS, () => void this.#ping()).unref();
   }
 
   async #link(): Promise<void> {
@@ -135,7 +136,7 @@ class Link implements KeyWatch {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    clearInterval(this.#pinging);
+    this.#pinging?.clear();
     this.#started = false;
     this.#armed = false;
     await Promise.all([closeRedis(this.reader), closeRedis(this.#listener)]);

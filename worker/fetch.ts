@@ -7,11 +7,11 @@
  * Waiting is one blocking move from the queue to the worker's wake list, on a connection of its own. It ends by
  * itself after BLOCK_MS and is begun again; a connection that does not answer by then is dead and is replaced.
  */
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { within } from '../queue/connection.ts';
 import type { QueueKeys } from '../queue/keys.ts';
 import { BLOCK_MS } from '../queue/scripts.ts';
+import { sleep } from '../runtime/timers.ts';
 
 const HORIZON_MS = 100;
 const MAX_HELD = 2_000;
@@ -130,7 +130,7 @@ export function createIdleWait(
     const id = await Promise.race([clientId, ending]);
     while (!over) {
       if (typeof id === 'number') await main.client('UNBLOCK', id);
-      await Promise.race([ending, delay(UNBLOCK_EVERY_MS)]);
+      await Promise.race([ending, sleep(UNBLOCK_EVERY_MS)]);
     }
   }
 

@@ -9,6 +9,7 @@
 import { connect, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { parentPort, workerData } from 'node:worker_threads';
+import { interval } from '../runtime/timers.ts';
 import type { LeaseData, LeaseServer } from './lease.ts';
 
 const { beats, leaseMs } = workerData as LeaseData;
@@ -54,4 +55,4 @@ function beat(): void {
 parentPort?.on('message', (message: LeaseServer | undefined) => {
   server = message;
 });
-setInterval(beat, leaseMs / 6);
+interval(leaseMs / 6, beat);

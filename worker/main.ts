@@ -5,6 +5,7 @@ import { serveHttp } from '../runtime/http.ts';
 import { onSignals } from '../runtime/lifecycle.ts';
 import { createLog, type Logger } from '../runtime/log.ts';
 import { runProgram, UsageError } from '../runtime/program.ts';
+import { timeout } from '../runtime/timers.ts';
 import { version } from '../runtime/version.ts';
 import { MAX_RESULT_BYTES } from './encode.ts';
 import { parseFlags, settingsOf, type WorkerFlags } from './flags.ts';
@@ -73,7 +74,7 @@ async function main(): Promise<void> {
   signals.hurry.addEventListener('abort', hurryUp, { once: true });
   signals.stopping.addEventListener('abort', () => {
     log.info({ graceMs: flags.grace }, 'stopping: finishing what runs');
-    setTimeout(hurryUp, flags.grace).unref();
+    timeout(flags.grace, hurryUp).unref();
   });
   await runWorker(
     {

@@ -4,6 +4,7 @@
  */
 import { systemClock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
+import { timeout } from '../runtime/timers.ts';
 
 export interface Patience {
   /** Resolves to the answer; to `undefined` when there was none and no time is left. */
@@ -25,7 +26,7 @@ export interface PatienceOptions {
 
 export function createPatience({ hurry, lastMs, longestPauseMs, onFailure, log }: PatienceOptions): Patience {
   const late = new Promise<undefined>((resolve) => {
-    const giveUp = (): void => void setTimeout(() => resolve(undefined), lastMs).unref();
+    const giveUp = (): void => void timeout(lastMs, () => resolve(undefined)).unref();
     if (hurry.aborted) giveUp();
     else hurry.addEventListener('abort', giveUp, { once: true });
   });

@@ -6,6 +6,7 @@
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../queue/keys.ts';
 import { noteProgress } from '../queue/progress.ts';
+import { timeout, type Timer } from '../runtime/timers.ts';
 
 const EVERY_MS = 250;
 /** Reports in one command. */
@@ -33,14 +34,14 @@ export function createProgressOutbox({ redis, keys, worker, epoch }: ProgressOpt
   const ended = new Set<string>();
   /** Ids that Redis knows, or is about to. */
   const written = new Set<string>();
-  let timer: NodeJS.Timeout | undefined;
+  let timer: Timer | undefined;
   let last = -Infinity;
   let writing = false;
   let over = false;
 
   function soon(): void {
     if (over || writing || timer !== undefined || reports.size + ended.size === 0) return;
-    timer = setTimeout(() => void write(), Math.max(0, last + EVERY_MS - performance.now())).unref();
+    timer = timeout(last + EVERY_MS - performance.now(), () => void write()).unref();
   }
 
   async function write(): Promise<void> {
@@ -85,7 +86,7 @@ export function createProgressOutbox({ redis, keys, worker, epoch }: ProgressOpt
     },
     [Symbol.dispose]: () => {
       over = true;
-      clearTimeout(timer);
+      timer?.clear();
     },
   };
 }

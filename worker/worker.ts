@@ -13,6 +13,7 @@ import { clientName } from '../queue/lives.ts';
 import { defineScripts, reap, register } from '../queue/scripts.ts';
 import { systemClock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
+import { timeout } from '../runtime/timers.ts';
 import { createLeaseKeeper } from './lease.ts';
 import { runEpoch } from './epoch.ts';
 import { BLOCKER_OPTIONS } from './fetch.ts';
@@ -188,9 +189,9 @@ function holdPlace(slots: Slots, rank: number): () => void {
   const nothing = (): void => undefined;
   const place = { rank, held: 0, curious: true, apart: false, lookedAt: Infinity };
   const leave = slots.join({ ...place, fill: nothing, look: nothing, nudge: nothing, guard: nothing });
-  const timer = setTimeout(leave, PLACE_MS);
+  const timer = timeout(PLACE_MS, leave);
   return () => {
-    clearTimeout(timer);
+    timer.clear();
     leave();
   };
 }

@@ -6,6 +6,7 @@
  * that they have. Who has another one is told to fetch the whole again. A channel that nobody has used for a while stops.
  */
 import { randomBytes } from 'node:crypto';
+import { timeout, type Timer } from '../../runtime/timers.ts';
 
 export interface ChannelOptions<Change> {
   readonly everyMs: number;
@@ -40,13 +41,13 @@ export function createChannel<Change>(options: ChannelOptions<Change>): Channel 
   let life = '';
   let count = 0;
   let running: Promise<void> | undefined;
-  let timer: NodeJS.Timeout | undefined;
+  let timer: Timer | undefined;
   let usedAt = 0;
   const kept: { readonly count: number; readonly event: string }[] = [];
   const listeners = new Set<Listener>();
 
   function stop(): void {
-    clearTimeout(timer);
+    timer?.clear();
     running = undefined;
     life = '';
     kept.length = 0;
@@ -74,7 +75,7 @@ export function createChannel<Change>(options: ChannelOptions<Change>): Channel 
   }
 
   function later(mine: string): void {
-    timer = setTimeout(() => void tick(mine), everyMs).unref();
+    timer = timeout(everyMs, () => void tick(mine)).unref();
   }
 
   /** Never rejects: what could not be computed now is part of the next change. */

@@ -3,6 +3,7 @@
  * one that does not keep up is cut off, and comes back by itself.
  */
 import type { ServerResponse } from 'node:http';
+import { interval } from '../../runtime/timers.ts';
 import type { Channel } from './channel.ts';
 
 /** Waiting to be sent to one browser, bytes. */
@@ -20,10 +21,10 @@ export async function sendEvents(
 ): Promise<void> {
   let ended = false;
   let end = (): void => undefined;
-  const beat = setInterval(() => send(': still here\n\n'), HEARTBEAT_MS).unref();
+  const beat = interval(HEARTBEAT_MS, () => send(': still here\n\n')).unref();
   response.once('close', () => {
     ended = true;
-    clearInterval(beat);
+    beat.clear();
     end();
   });
   const send = (text: string): void => {

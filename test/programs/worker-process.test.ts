@@ -23,11 +23,14 @@ async function expectGone(redis: Redis, keys: QueueKeys, worker: WorkerProcess):
   expect(String(await redis.client('LIST'))).not.toContain('cmd=blmove');
 }
 
-test.concurrent('SIGTERM: it finishes what runs, hands back the rest, and leaves nothing behind', async () => {
+test.concurrent.each([
+  ['the default grace', []],
+  ['a grace of thirty days', ['--grace', '720h']],
+])('SIGTERM, %s: it finishes what runs, hands back the rest, and leaves nothing behind', async (_, grace) => {
   await using server = await startRedis();
   const redis = server.client();
   const keys = freshKeys();
-  await using worker = await spawnWorker(server, keys, ['--concurrency', '2']);
+  await using worker = await spawnWorker(server, keys, ['--concurrency', '2', ...grace]);
   const slow = [order('slow 1', { sleepMs: 600 }), order('slow 2', { sleepMs: 600 })];
   await redis.lpush(keys.queue, ...slow);
   await inFlight(redis, keys, worker, 2);

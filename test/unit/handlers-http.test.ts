@@ -151,6 +151,12 @@ describe('an answer', () => {
     await expect(run(handler, 'in time')).resolves.toEqual(Buffer.from('in time'));
   });
 
+  test('may take as long as a timeout of weeks allows', async () => {
+    const handler = await open({ timeoutMs: 30 * 86_400_000 });
+    for (let i = 0; i < 10; i++)
+      await expect(run(handler, `no ${i}`)).resolves.toEqual(Buffer.from(`no ${i}`));
+  });
+
   test('of a server that closes its connections loses no task', async () => {
     const handler = await open();
     for (let i = 0; i < 10; i++) {

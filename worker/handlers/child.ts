@@ -8,6 +8,7 @@
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
 
+import { timeout } from '../../runtime/timers.ts';
 import { CommandError } from './errors.ts';
 import type { Program } from './program.ts';
 import { splitLines } from './split-lines.ts';
@@ -90,8 +91,8 @@ export async function startChild(program: Program, options: ChildOptions): Promi
     hasEnded: () => ended,
     async terminate(graceMs) {
       signalGroup('SIGTERM');
-      const timer = setTimeout(signalGroup, graceMs, 'SIGKILL');
-      await exited.finally(() => clearTimeout(timer));
+      const timer = timeout(graceMs, () => signalGroup('SIGKILL'));
+      await exited.finally(() => timer.clear());
     },
     kill: () => signalGroup('SIGKILL'),
     stderrTail: () => tail.toString().trim(),
@@ -135,15 +136,15 @@ async function waitForGroup(
     child.once('exit', (code, signal) => resolve({ code, signal })),
   );
   // As long as a process of the group lives, the kernel gives the group's number to nobody else.
-  const linger = setTimeout(signalGroup, LINGER_MS, 'SIGKILL');
-  const giveUp = setTimeout(() => {
+  const linger = timeout(LINGER_MS, () => signalGroup('SIGKILL'));
+  const giveUp = timeout(2 * LINGER_MS, () => {
     // Whoever has left the group and holds the pipes is out of reach: stop listening to it.
     child.stdout.destroy();
     child.stderr.destroy();
-  }, 2 * LINGER_MS);
+  });
   await closed;
-  clearTimeout(linger);
-  clearTimeout(giveUp);
+  linger.clear();
+  giveUp.clear();
   signalGroup('SIGKILL');
   return exit;
 }

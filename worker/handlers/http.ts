@@ -10,8 +10,8 @@
  * request, unless a timeout was given.
  */
 import { connect } from 'node:net';
-import { setTimeout as delay } from 'node:timers/promises';
 import { formatDuration } from '../../runtime/duration.ts';
+import { sleep, timeout } from '../../runtime/timers.ts';
 import { MAX_RESULT_BYTES, ResultEncodingError } from '../encode.ts';
 import { describeError } from '../describe-error.ts';
 import type { OpenHandler, TaskContext } from '../handler.ts';
@@ -56,7 +56,7 @@ export async function openHttp(options: HttpOptions): Promise<OpenHandler> {
   const ask = async (context: TaskContext, task: unknown): Promise<Buffer> => {
     const over = new AbortController();
     const late = `POST ${where}: no whole answer within ${formatDuration(timeoutMs ?? 0)}`;
-    const timer = timeoutMs && setTimeout(() => over.abort(new HttpError(late)), timeoutMs);
+    const timer = timeoutMs ? timeout(timeoutMs, () => over.abort(new HttpError(late))) : undefined;
     const stop = (): void =>
       over.abort(stopped(context.signal.aborted ? context.signal.reason : closing.signal.reason));
     const ends = [context.signal, closing.signal];
@@ -74,7 +74,7 @@ export async function openHttp(options: HttpOptions): Promise<OpenHandler> {
       if (error instanceof HttpError && !(error instanceof Unreached)) throw error;
       throw new HttpError(`POST ${where} failed: ${describeError(error)}`, { cause: error });
     } finally {
-      clearTimeout(timer);
+      timer?.clear();
       for (const signal of ends) signal.removeEventListener('abort', stop);
     }
   };
@@ -93,7 +93,8 @@ export async function openHttp(options: HttpOptions): Promise<OpenHandler> {
         if (!troubled) log(`${where} cannot be reached (${error.message}): tasks wait for it`);
         troubled = true;
         if (performance.now() + pause > deadline) throw error;
-        await delay(pause, undefined, { signal });
+        await sleep(pause, signal);
+        signal.throwIfAborted();
       }
     }
   }
@@ -136,7 +137,7 @@ async function untilListening(
     }
     if (trouble !== said) log(`waiting for ${where} to listen, no task is taken before: ${trouble}`);
     said = trouble;
-    await delay(pause, undefined, { signal: stopping }).catch(() => undefined);
+    await sleep(pause, stopping);
   }
 }
 

@@ -3,6 +3,7 @@
  * that breaks the protocol is ended, never resynchronised: an answer must not reach a task that it is not for.
  */
 
+import { timeout } from '../../runtime/timers.ts';
 import { tooLarge } from '../encode.ts';
 import { describeError } from '../describe-error.ts';
 import type { TaskContext } from '../handler.ts';
@@ -106,8 +107,8 @@ export async function startKeptProcess(program: Program, options: KeptProcessOpt
   child.stdout.on('data', (chunk: Buffer) => lines.push(chunk));
 
   const onClosed = (pipe: string): void => {
-    const timer = setTimeout(end, EXIT_AFTER_CLOSING_MS, new CommandError(`${name} closed its ${pipe}`));
-    void child.exited.finally(() => clearTimeout(timer));
+    const timer = timeout(EXIT_AFTER_CLOSING_MS, () => end(new CommandError(`${name} closed its ${pipe}`)));
+    void child.exited.finally(() => timer.clear());
   };
   child.stdin.on('error', () => onClosed('stdin'));
   child.stdout.once('end', () => {
@@ -150,9 +151,9 @@ export async function startKeptProcess(program: Program, options: KeptProcessOpt
     async close(waitMs) {
       retired = true;
       child.stdin.end();
-      const timer = setTimeout(() => void child.terminate(graceMs), waitMs);
+      const timer = timeout(waitMs, () => void child.terminate(graceMs));
       await gone;
-      clearTimeout(timer);
+      timer.clear();
     },
   };
 }

@@ -10,8 +10,7 @@
  * Guarantee: never more than `concurrency` processes, those included that are being ended.
  */
 
-import { setTimeout as delay } from 'node:timers/promises';
-
+import { sleep } from '../../runtime/timers.ts';
 import { MAX_RESULT_BYTES } from '../encode.ts';
 import type { OpenHandler, TaskContext } from '../handler.ts';
 import { DEFAULT_GRACE_MS, stopped, type CommandOptions } from './command.ts';
@@ -128,6 +127,7 @@ function resultOf(answer: Answer): unknown {
   throw new CommandError(answer.message);
 }
 
-function defaultWait(ms: number, signal: AbortSignal): Promise<unknown> {
-  return delay(ms, undefined, { signal });
+async function defaultWait(ms: number, signal: AbortSignal): Promise<void> {
+  await sleep(ms, signal);
+  signal.throwIfAborted();
 }
