@@ -7,8 +7,10 @@
  *
  *   starting ──registered──▶ idle ◀──▶ busy ──stop or drain──▶ draining ──nothing held──▶ drained
  *
- * When it drains, it takes nothing more, hands back what it has not begun and finishes what it runs. When it is told
- * to hurry, running tasks get an AbortSignal and go back to the queue for others.
+ * When it drains, it takes nothing more, hands back what it has not begun and finishes what it runs. A worker of several
+ * queues drains as a whole, whichever of them was told so, and is drained when all of them hold nothing: whoever reads that
+ * in one queue may end the process. When it is told to hurry, running tasks get an AbortSignal and go back to the queue for
+ * others.
  */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../queue/keys.ts';
@@ -77,6 +79,8 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
   let told = false; // the controller asks to drain
   let paused = false; // the queue is: nothing is taken from it
   let said = ''; // the state that Redis knows
+  let saidDrained = false; // or may know: such a turn was sent, and none with another state has come through since
+  let pending = false; // a turn is on its way that may bring tasks, or settles some
   let ask = true; // there may be tasks that nobody told us of
   let more = false; // there were tasks in the queue after the last turn
   let woken = false; // one may be in our wake list: adopt it, or hand it back, but do not leave it there
@@ -107,7 +111,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
   const reapOthers = createReaper({ redis, keys, worker, leaseMs, log });
   const durable = createDurable({ redis, durability: options.durability, log, metrics });
 
-  const draining = (): boolean => told || stopping.aborted;
+  const draining = (): boolean => slots.told || stopping.aborted;
   const mayBegin = (): boolean => !draining() && !paused && slots.mayTake(lane);
   const onBatch = (): void => bell.ring();
   const tasks = createTasks({
@@ -122,10 +126,11 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     onBatch,
   });
   const state = (): string => {
-    // while a move is blocked in Redis, a task may still come
-    if (draining()) return tasks.running + tasks.held === 0 && !idle.waiting ? 'drained' : 'draining';
+    if (draining()) return isEmpty() && slots.othersAreEmpty(lane) ? 'drained' : 'draining';
     return tasks.running > 0 ? 'busy' : 'idle';
   };
+  // while a move is blocked in Redis, a task may still come
+  const isEmpty = (): boolean => tasks.running + tasks.held === 0 && !idle.waiting;
 
   const lane: Lane = {
     rank: options.rank,
@@ -137,6 +142,15 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     },
     get apart() {
       return apart;
+    },
+    get told() {
+      return told;
+    },
+    get saidDrained() {
+      return saidDrained;
+    },
+    get empty() {
+      return isEmpty() && batch.size === 0 && !woken && !pending;
     },
     get lookedAt() {
       return draining() || refusal || paused || apart ? Infinity : lookedAt;
@@ -163,7 +177,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     // what cannot be run goes back at once; a queue above is looked at first, for the moment that this takes
     if (woken && (slots.free === 0 || draining())) return 0;
     if ((woken || wanted) && slots.mayTake(lane)) return 0;
-    if (draining() && said !== state()) return 0;
+    if ((draining() || saidDrained) && said !== state()) return 0;
     const pause = Math.min(draining() ? DRAINING_TURN_MS : TURN_MS, leaseMs / 3);
     return Math.max(0, Math.min(lastTurn + pause, draining() ? Infinity : dueAt) - now);
   }
@@ -180,6 +194,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     const later = after || draining() || (tasks.held > 0 && slots.holding > target() / 2);
     const want = later ? 0 : Math.max(0, Math.min(target() - slots.holding, most));
     const settling = batch.size;
+    pending = want > 0 || settling > 0 || woken;
     ask = false;
     woken = false;
     const request = {
@@ -192,6 +207,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
       state: state(),
       settled: batch.take(),
     };
+    if (request.state === 'drained') saidDrained = true;
     const sent = performance.now();
     const reply = await patience.repeat(() => turn(redis, keys, request));
     metrics.turned((performance.now() - sent) / 1e3);
@@ -199,11 +215,14 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     lastTurn = performance.now();
     if (reply === undefined || reply.kind === 'fenced') return false;
     said = request.state;
+    const concerned = told || saidDrained;
+    saidDrained = said === 'drained';
     ask = heard(reply, want > 0 || after);
     const marked = await cancels.marked(reply, () => tasks.deliveries);
     tasks.add(reply.tasks, lastTurn);
+    pending = false;
     if (marked?.size) tasks.cancel(marked);
-    slots.looked(lane);
+    slots.looked(lane, concerned || slots.told);
     return true;
   }
 
@@ -246,7 +265,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
       tasks.fill();
       // what ended at once goes out before anything else
       if (turnIn(performance.now()) === 0) continue;
-      const open = !draining() && !refusal && !paused && !apart && !ask;
+      const open = !draining() && !refusal && !paused && !apart && !ask && !slots.saidDrainedBeside(lane);
       if (open && slots.free > 0 && tasks.held === 0) idle.begin();
       reapOthers(now);
       await bell.rung(Math.min(turnIn(now), staleIn(now)));

@@ -1,6 +1,9 @@
 /**
  * The slots of a worker, shared by its queues in strict priority: a queue neither takes nor begins a task until all above it
  * were found empty a moment ago. What runs keeps its slot.
+ *
+ * They drain together: what is told to one of them concerns the process. None takes anything while Redis may hold of another
+ * one that this worker has drained.
  */
 export interface Lane {
   /** 0 goes first. */
@@ -11,6 +14,12 @@ export interface Lane {
   readonly curious: boolean;
   /** It runs a suspect, or is about to: nothing may run beside that. */
   readonly apart: boolean;
+  /** Its queue's controller asks this worker to drain. */
+  readonly told: boolean;
+  /** Redis may hold of its queue that this worker has drained. */
+  readonly saidDrained: boolean;
+  /** It holds nothing, has settled all, and nothing is on its way to it. */
+  readonly empty: boolean;
   /** When it last found out what its queue holds, by performance.now(). */
   readonly lookedAt: number;
   /** Begins what it holds while slots are free. */
@@ -32,6 +41,12 @@ export interface Slots {
   readonly free: number;
   /** Tasks that run or wait for a slot, of all queues. */
   readonly holding: number;
+  /** The controller of a queue asks this worker to drain. */
+  readonly told: boolean;
+  /** Whether all queues but this one are empty, and stay so while the worker drains. */
+  othersAreEmpty(lane: Lane): boolean;
+  /** Whether Redis may hold of another queue that this worker has drained. */
+  saidDrainedBeside(lane: Lane): boolean;
   /** A queue takes part until the function that it gets is called. */
   join(lane: Lane): () => void;
   occupy(): void;
@@ -41,8 +56,8 @@ export interface Slots {
   outlive(tasks: readonly Promise<unknown>[]): void;
   /** Whether `lane` may take and begin tasks now. If it is to wait for others, they are asked to look, and it is nudged. */
   mayTake(lane: Lane): boolean;
-  /** `lane` has looked; those below may go on. */
-  looked(lane: Lane): void;
+  /** `lane` has looked: those below may go on. So may `all` others, where it is about draining. */
+  looked(lane: Lane, all: boolean): void;
   /** Tasks were taken: every lane guards its lease. */
   taken(): void;
 }
@@ -58,6 +73,9 @@ export function createSlots(concurrency: number): Slots {
   const nudge = (which: (lane: Lane) => boolean): void => {
     for (const lane of lanes) if (which(lane)) lane.nudge();
   };
+
+  const saidDrainedBeside = (lane: Lane): boolean =>
+    lanes.some((other) => other.saidDrained && other !== lane);
 
   function release(): void {
     running--;
@@ -82,6 +100,11 @@ export function createSlots(concurrency: number): Slots {
       for (const lane of lanes) holding += lane.held;
       return holding;
     },
+    get told() {
+      return lanes.some((lane) => lane.told);
+    },
+    othersAreEmpty: (lane) => lanes.every((other) => other === lane || other.empty),
+    saidDrainedBeside,
     join: (lane) => {
       lanes = [...lanes, lane].toSorted((a, b) => a.rank - b.rank);
       return () => {
@@ -104,7 +127,7 @@ export function createSlots(concurrency: number): Slots {
     mayTake: (lane) => {
       // asked for each task; most workers have one queue
       if (lanes.length === 1) return true;
-      if (lanes.some((other) => other.apart && other !== lane)) return false;
+      if (lanes.some((other) => other.apart && other !== lane) || saidDrainedBeside(lane)) return false;
       if (lane.rank === 0) return true;
       const above = lanes.filter((other) => other.rank < lane.rank);
       const since = performance.now() - FRESH_MS;
@@ -112,7 +135,7 @@ export function createSlots(concurrency: number): Slots {
       for (const other of stale) other.look();
       return stale.length === 0 && above.every((other) => other.held === 0);
     },
-    looked: (lane) => nudge((other) => other.rank > lane.rank),
+    looked: (lane, all) => nudge((other) => other.rank > lane.rank || (all && other !== lane)),
     taken: () => {
       for (const lane of lanes) lane.guard();
     },

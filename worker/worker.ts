@@ -188,7 +188,15 @@ async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: Abort
 function holdPlace(slots: Slots, rank: number): () => void {
   const nothing = (): void => undefined;
   const place = { rank, held: 0, curious: true, apart: false, lookedAt: Infinity };
-  const leave = slots.join({ ...place, fill: nothing, look: nothing, nudge: nothing, guard: nothing });
+  const drains = { told: false, saidDrained: false, empty: true };
+  const leave = slots.join({
+    ...place,
+    ...drains,
+    fill: nothing,
+    look: nothing,
+    nudge: nothing,
+    guard: nothing,
+  });
   const timer = timeout(PLACE_MS, leave);
   return () => {
     timer.clear();

@@ -1,8 +1,8 @@
 /** Draining by order of the controller, with real workers: what they hand back, finish and announce, and coming back. */
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import { drainWorkers, rouse, type Verdict, type WorkerLoad } from '../../queue/drain.ts';
-import type { QueueKeys } from '../../queue/keys.ts';
+import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { sampleQueue } from '../../queue/sample.ts';
 import { eventually, throughout } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
@@ -183,4 +183,82 @@ test('what a person asked for outlasts the controller, until it is taken back or
   await redis.lpush(keys.queue, 'b');
   await eventually(async () => expect(await redis.hget(keys.result, 'b')).toBe('b'));
   expect(await redis.exists(keys.asked, keys.leaving)).toBe(0);
+});
+
+describe('a worker of two queues, of which a pool names one', () => {
+  /** Its queues, and the worker with as many slots. */
+  function two(handler: (task: unknown) => unknown): {
+    named: QueueKeys;
+    other: QueueKeys;
+    worker: ReturnType<typeof startWorker>;
+  } {
+    const named = freshKeys();
+    const other = { ...queueKeys(`${named.queue}-other`, named.result) };
+    const queue = [named.queue, other.queue];
+    return { named, other, worker: startWorker(server, named, { handler, queue, concurrency: 2 }) };
+  }
+
+  test('has drained when it holds nothing of either, and takes nothing of either until it may again', async () => {
+    const { handler, open, begun } = gated();
+    const { named, other, worker } = two(handler);
+    await using _worker = worker;
+    await worker.ready();
+    await redis.lpush(other.queue, 'a');
+    await eventually(() => expect(begun).toEqual(['a']));
+    await mark(named, 'leave', worker.id);
+    await eventually(async () => expect(await stateOf(named, worker.id)).toBe('draining 0'));
+    await redis.lpush(other.queue, 'b');
+    await throughout(600, async () => expect(await stateOf(named, worker.id)).toBe('draining 0'));
+    open('a');
+    await eventually(async () => expect(await stateOf(named, worker.id)).toBe('drained 0'));
+    await throughout(600, () => expect(begun).toEqual(['a']));
+    expect(await redis.lrange(other.queue, 0, -1)).toEqual(['b']);
+    await mark(named, 'stay', worker.id);
+    await eventually(() => expect(begun).toEqual(['a', 'b']));
+    expect(await stateOf(named, worker.id)).toMatch(/^(idle|busy) 0$/);
+    open('b');
+    await resultsOf(redis, named.result, 2);
+  });
+
+  test('never holds a task while either queue has it as drained, whichever is told', async () => {
+    const { named, other, worker } = two(() => new Promise((resolve) => setTimeout(resolve, 1, 'done')));
+    await using _worker = worker;
+    await worker.ready();
+    const seen = { looks: 0, drained: 0, wrong: 0 };
+    /** States and what is in flight, at one instant. */
+    const look = async (): Promise<{ states: unknown[]; holds: number }> => {
+      const replies = await redis
+        .multi()
+        .hget(named.worker(worker.id), 'state')
+        .hget(other.worker(worker.id), 'state')
+        .hlen(named.inflight(worker.id))
+        .hlen(other.inflight(worker.id))
+        .exec();
+      const [one, two_, ...held] = (replies ?? []).map(([, value]) => value);
+      return { states: [one, two_], holds: held.reduce<number>((sum, count) => sum + Number(count), 0) };
+    };
+    let over = false;
+    const watching = (async () => {
+      while (!over) {
+        const { states, holds } = await look();
+        seen.looks++;
+        if (!states.includes('drained')) continue;
+        seen.drained++;
+        if (holds > 0) seen.wrong++;
+      }
+    })();
+    let tasks = 0;
+    for (const told of [named, other, named, other]) {
+      for (const { queue } of [named, other])
+        await redis.lpush(queue, ...Array.from({ length: 30 }, () => String(tasks++)));
+      await mark(told, 'leave', worker.id);
+      await eventually(async () => expect((await look()).states).toContain('drained'));
+      await mark(told, 'stay', worker.id);
+      await resultsOf(redis, named.result, tasks);
+    }
+    over = true;
+    await watching;
+    expect(seen).toMatchObject({ drained: expect.any(Number), wrong: 0 });
+    expect(seen.drained).toBeGreaterThan(4);
+  });
 });
