@@ -16,7 +16,12 @@ const OPEN_BRACKET = 0x5b;
 
 /** Reads a task without ever failing: what is not JSON is text, what is not text is bytes. */
 export function parseTask(raw: Buffer): ParsedTask {
-  let text = raw.toString();
+  let text: string;
+  try {
+    text = raw.toString();
+  } catch {
+    return { id: raw, value: raw }; // more bytes than a text of V8 holds, which is a little less than Redis does
+  }
   // only what is not UTF-8, or holds this character itself, needs the strict and slower decoder
   if (text.includes('\ufffd')) {
     try {

@@ -28,6 +28,8 @@ const TERM = /(\d+(?:\.\d*)?|\.\d+)(ns|us|\u00b5s|\u03bcs|ms|s|m|h)/gy;
 
 /** Go's own limit, a signed 64-bit count of nanoseconds: about 292 years. */
 const MAX_NANOSECONDS = 2n ** 63n - 1n;
+/** The same in whole ms: no delay of ours is longer. */
+export const LONGEST_MS = Number(MAX_NANOSECONDS / MILLISECOND);
 
 /**
  * Milliseconds of a duration in Go's notation; fractions of a millisecond are kept, down to nanoseconds.

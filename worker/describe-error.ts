@@ -5,32 +5,44 @@
 
 const MAX_BYTES = 2048;
 const MAX_CAUSES = 4;
+/** Of a longer text, start and end are looked at: nobody waits for the middle of 500 MB, characters. */
+const MAX_PART = 16_384;
 
 /**
  * One line of at most 2 KB (2048 bytes of UTF-8): name and message, then the causes. Where it must be cut, it is
  * cut in the middle, because the end of a program's stderr is what tells most.
  */
 export function describeError(error: unknown): string {
-  let text: string;
-  try {
-    text = withCauses(error);
-  } catch {
-    text = 'an error that cannot be read (it throws when looked at)';
-  }
-  return cut(oneLine(text) || 'an error without a message', MAX_BYTES);
+  return cut(oneLine(withCauses(error)) || 'an error without a message', MAX_BYTES);
 }
 
 function withCauses(error: unknown): string {
   const parts: string[] = [];
   let current = error;
   for (let depth = 0; depth <= MAX_CAUSES; depth += 1) {
-    const part = describe(current);
+    const part = orUnreadable(() => bounded(describe(current)), UNREADABLE);
     // A wrapper often repeats the message of what it wraps.
     if (!parts.some((said) => said.includes(part))) parts.push(part);
-    if (!(current instanceof Error) || current.cause === undefined || current.cause === null) break;
-    current = current.cause;
+    const cause = orUnreadable(() => (current instanceof Error ? current.cause : undefined), undefined);
+    if (cause === undefined || cause === null) break;
+    current = cause;
   }
   return parts.join('; caused by ');
+}
+
+const UNREADABLE = 'an error that cannot be read (it throws when looked at)';
+
+function orUnreadable<T>(read: () => T, otherwise: T): T {
+  try {
+    return read();
+  } catch {
+    return otherwise;
+  }
+}
+
+function bounded(text: string): string {
+  if (text.length <= MAX_PART) return text;
+  return `${text.slice(0, MAX_PART / 4)} … ${text.slice(-(MAX_PART / 4) * 3)}`;
 }
 
 function describe(error: unknown): string {

@@ -7,6 +7,7 @@
  */
 
 import { isAnyArrayBuffer } from 'node:util/types';
+import { describeError } from './describe-error.ts';
 
 /** The largest value that Redis takes by default (`proto-max-bulk-len`), in bytes. */
 export const MAX_RESULT_BYTES = 512 * 1024 * 1024;
@@ -72,7 +73,7 @@ function toJson(value: unknown): string {
 
 /** The reason in words of a person who has never read V8's; its own first line where the reason is another. */
 function whyNot(cause: unknown): string {
-  const message = cause instanceof Error ? cause.message : String(cause);
+  const message = cause instanceof Error && typeof cause.message === 'string' ? cause.message : '';
   if (cause instanceof TypeError && message.includes('BigInt')) {
     return 'it holds a BigInt; return it as a string';
   }
@@ -83,5 +84,5 @@ function whyNot(cause: unknown): string {
   if (cause instanceof RangeError && message.includes('string length')) {
     return 'its JSON is longer than a string can be (about 512 MB)';
   }
-  return message.split('\n', 1)[0] ?? message;
+  return describeError(message.split('\n', 1)[0] || cause);
 }

@@ -2,7 +2,8 @@
  * What becomes of a task whose attempt failed: another attempt after a delay, or the dead letters. Pure: the
  * random number is an argument.
  *
- * An error may say itself when the next attempt is due, by its own property `retryAfter`, ms: then that counts as it is.
+ * An error may say itself when the next attempt is due, by its own property `retryAfter`, ms: then that counts, bounded as
+ * every duration is, from now to in 292 years.
  *
  * The delay doubles with every attempt, `initial · 2^(attempt − 1)`, up to `max`, and is then jittered between
  * its half and its whole: "Equal Jitter" of Marc Brooker, "Exponential Backoff And Jitter" (AWS Architecture
@@ -12,6 +13,7 @@
  * the other half is still wide enough to pull a burst of failures apart.
  */
 
+import { LONGEST_MS } from '../runtime/duration.ts';
 import { describeError } from './describe-error.ts';
 
 export interface RetryPolicy {
@@ -40,7 +42,7 @@ export type NextAttempt =
   | { readonly kind: 'retry'; readonly delayMs: number }
   | { readonly kind: 'dead'; readonly reason: string };
 
-/** Decides about a failed attempt. `delayMs` is a whole number; `reason` is one line, the error in it. */
+/** Decides about a failed attempt. `delayMs` is whole, at most `LONGEST_MS`; `reason` is one line, the error in it. */
 export function nextAttempt({ attempt, error, policy, random }: FailedAttempt): NextAttempt {
   if (own(error, 'retry') === false)
     return { kind: 'dead', reason: `not to be retried: ${describeError(error)}` };
@@ -52,14 +54,14 @@ export function nextAttempt({ attempt, error, policy, random }: FailedAttempt): 
   }
   const asked = own(error, 'retryAfter');
   if (typeof asked === 'number' && Number.isFinite(asked))
-    return { kind: 'retry', delayMs: Math.max(0, Math.ceil(asked)) };
+    return { kind: 'retry', delayMs: Math.min(LONGEST_MS, Math.max(0, Math.ceil(asked))) };
   return { kind: 'retry', delayMs: backoffMs(attempt, policy, random) };
 }
 
 function backoffMs(attempt: number, { backoff }: RetryPolicy, random: number): number {
   // Above 2^1000 a double becomes infinite, and 0 · Infinity is no delay.
   const full = Math.min(backoff.maxMs, backoff.initialMs * 2 ** Math.min(attempt - 1, 1000));
-  return Math.round(backoff.jitter ? full / 2 + (full / 2) * random : full);
+  return Math.min(LONGEST_MS, Math.round(backoff.jitter ? full / 2 + (full / 2) * random : full));
 }
 
 /** Only an own property counts: what a prototype or a proxy says is not the handler speaking about this failure. */

@@ -93,7 +93,20 @@ export function runTask(
     const trace = span ? span.trace : broughtTrace(value);
     const context = { id: name, raw, attempt, signal, queue, trace, progress, retryAfter };
     const answer = span ? span.inside(() => handler(value, context)) : handler(value, context);
-    return isThenable(answer) ? Promise.resolve(answer).then(succeed).catch(fail) : succeed(answer);
+    return isThenable(answer) ? settled(answer, succeed, fail) : succeed(answer);
+  } catch (error) {
+    return fail(error);
+  }
+}
+
+/** `await` takes the word of a promise once, whatever `then` a handler has put on it. */
+async function settled<T>(
+  answer: PromiseLike<unknown>,
+  succeed: (result: unknown) => T,
+  fail: (error: unknown) => T,
+): Promise<T> {
+  try {
+    return succeed(await answer);
   } catch (error) {
     return fail(error);
   }

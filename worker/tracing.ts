@@ -11,6 +11,7 @@ import {
   traceOf,
   withSpan,
   type OpenTelemetry,
+  type Span,
   type Trace,
 } from '../runtime/opentelemetry.ts';
 import { describeError } from './describe-error.ts';
@@ -76,15 +77,23 @@ function start(api: OpenTelemetry, { queue, id, raw, attempt, value }: Attempt):
     trace: traceOf(api, context),
     inside: (run) => api.context.with(context, run),
     end: (outcome, error) => {
-      span.setAttribute('millrace.task.outcome', outcome);
-      if (outcome === 'retry' || outcome === 'dead') {
-        const message = describeError(error);
-        const name = error instanceof Error ? error.name : 'Error';
-        span.setAttribute('error.type', name);
-        span.recordException({ name, message });
-        span.setStatus({ code: STATUS_ERROR, message });
+      try {
+        endSpan(span, outcome, error);
+      } catch {
+        // the SDK's own code, or an error that throws when looked at: the outcome holds without its span
       }
-      span.end();
     },
   };
+}
+
+function endSpan(span: Span, outcome: Outcome['kind'], error: unknown): void {
+  span.setAttribute('millrace.task.outcome', outcome);
+  if (outcome === 'retry' || outcome === 'dead') {
+    const message = describeError(error);
+    const name = error instanceof Error ? error.name : 'Error';
+    span.setAttribute('error.type', name);
+    span.recordException({ name, message });
+    span.setStatus({ code: STATUS_ERROR, message });
+  }
+  span.end();
 }

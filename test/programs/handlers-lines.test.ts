@@ -62,6 +62,8 @@ describe('the protocol', () => {
   test.each([
     ['250', 250],
     ['"1m30s"', 90_000],
+    ['1e16', 9_223_372_036_854],
+    ['10000000000000000', 9_223_372_036_854],
   ])('an error may say when to try again: %s', async (written, retryAfter) => {
     const error = await failure(run(await open(), `later ${written}`));
     expect(error).toMatchObject({ message: 'busy', retryAfter });

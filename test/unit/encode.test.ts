@@ -44,6 +44,7 @@ describe('encodeResult', () => {
     ['a function', () => 1, 'it is a function'],
     ['a symbol', Symbol('s'), 'it is a symbol'],
     ['a toJSON that throws', { toJSON: failInTwoLines }, 'no JSON'],
+    ['a toJSON that throws an odd error', { toJSON: failOddly }, 'an error without a message'],
     ['a toJSON of nothing', { toJSON: () => undefined }, 'its toJSON() returned nothing'],
   ])('%s is refused for good, with the reason', (_name, value, reason) => {
     const error = refusal(() => encodeResult(value));
@@ -93,6 +94,10 @@ function refusal(run: () => unknown): ResultEncodingError {
     throw error;
   }
   throw new Error('it was not refused');
+}
+
+function failOddly(): never {
+  throw Object.assign(new Error('x'), { name: '', message: 7 });
 }
 
 function failInTwoLines(): never {

@@ -60,6 +60,9 @@ describe('nextAttempt', () => {
     [0, 0],
     [-5, 0],
     [0.2, 1],
+    [1e16, 9_223_372_036_854],
+    [1.79e18, 9_223_372_036_854],
+    [Number.MAX_VALUE, 9_223_372_036_854],
   ])('retryAfter: %d waits %d ms, without backoff or jitter', (retryAfter, delayMs) => {
     const later = Object.assign(new Error('busy'), { retryAfter });
     expect(nextAttempt({ attempt: 1, error: later, policy, random: 0.9 })).toEqual({
@@ -145,6 +148,13 @@ describe('describeError', () => {
     expect(describeError(revoked())).toBe('an error that cannot be read (it throws when looked at)');
   });
 
+  test.each([
+    ['a cause', Object.defineProperty(new Error('kept'), 'cause', { get: fail })],
+    ['what a cause is', Object.defineProperty(new Error('kept'), 'cause', { value: revoked() })],
+  ])('%s that throws when looked at leaves the message', (_what, thrown) => {
+    expect(describeError(thrown)).toMatch(/^kept/);
+  });
+
   test('causes that go round in a circle end', () => {
     const round = new Error('round');
     round.cause = round;
@@ -177,6 +187,10 @@ describe('describeError', () => {
     );
   });
 });
+
+function fail(): never {
+  throw new Error('not to be looked at');
+}
 
 function revoked(): object {
   const { proxy, revoke } = Proxy.revocable({}, {});

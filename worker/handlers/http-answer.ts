@@ -9,6 +9,7 @@
  * | anything else | the attempt failed (redirects are not followed) |
  */
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
+import { LONGEST_MS } from '../../runtime/duration.ts';
 import type { TaskContext } from '../handler.ts';
 
 /** A server failed one attempt, or could not be asked. */
@@ -79,7 +80,7 @@ export function errorOf({ status, headers, body }: Refusal, where: string, now: 
 /** RFC 9110, 10.2.3: seconds, or a date. `undefined` for anything else. */
 function retryAfterMs(text: string | undefined, now: number): number | undefined {
   if (text === undefined) return undefined;
-  if (/^\d{1,9}$/.test(text.trim())) return Number(text) * 1_000;
+  if (/^\d+$/.test(text.trim())) return Math.min(LONGEST_MS, Number(text) * 1_000);
   // V8 reads dates into almost anything; one of HTTP begins with the day of the week
   const at = /^[A-Z][a-z]{2,8},? /.test(text) ? Date.parse(text) : NaN;
   return Number.isNaN(at) ? undefined : Math.max(0, at - now);

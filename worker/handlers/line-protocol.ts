@@ -16,7 +16,7 @@
 
 import { isUtf8 } from 'node:buffer';
 
-import { parseDuration } from '../../runtime/duration.ts';
+import { LONGEST_MS, parseDuration } from '../../runtime/duration.ts';
 import type { TaskContext } from '../handler.ts';
 
 export type Answer =
@@ -65,9 +65,11 @@ export function decodeLine(line: Buffer): Answer | Progress {
 }
 
 /** A duration, or ms. */
-function decodeDelay(value: unknown): number | undefined {
-  if (value === undefined || value === null) return undefined;
-  if (typeof value === 'number' && value >= 0) return value;
+function decodeDelay(given: unknown): number | undefined {
+  if (given === undefined || given === null) return undefined;
+  // a number of many digits is one all the same
+  const value = isRawJson(given) ? Number(JSON.stringify(given)) : given;
+  if (typeof value === 'number' && value >= 0) return Math.min(LONGEST_MS, value);
   try {
     if (typeof value === 'string') return parseDuration(value);
   } catch {
@@ -97,6 +99,7 @@ function parse(line: Buffer): unknown {
 
 /** `JSON.rawJSON` and a reviver's third argument are ECMAScript 2026; TypeScript's library does not know them yet. */
 const rawJson: (source: string) => unknown = Reflect.get(JSON, 'rawJSON');
+const isRawJson: (value: unknown) => boolean = Reflect.get(JSON, 'isRawJSON');
 
 function keepDigits(_key: string, value: unknown, at?: { source?: string }): unknown {
   return typeof value === 'number' && at?.source !== undefined ? rawJson(at.source) : value;
