@@ -29,6 +29,8 @@ export interface QueueKeys {
   readonly stats: string;
   /** HASH: what tasks that are back in the list have been through: digest → pasts (`parsePast`), comma-separated. */
   readonly history: string;
+  /** HASH: the same for equal tasks that are too many for one field there, as stacks of runs. See `remember` in turn.lua. */
+  readonly pasts: string;
   /** LIST: suspects that were put aside for a worker that holds nothing: past, `|`, raw task; the oldest on the right. */
   readonly suspects: string;
   /** STRING: the worker that takes nothing until it is empty, so that suspects that wait get their turn. */
@@ -78,6 +80,7 @@ export function queueKeys(queue: string, result: string): QueueKeys {
     errors: `${base}:errors`,
     stats: `${base}:stats`,
     history: `${base}:history`,
+    pasts: `${base}:pasts`,
     paused: `${base}:paused`,
     suspects: `${base}:suspects`,
     isolator: `${base}:isolator`,

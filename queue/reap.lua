@@ -1,7 +1,7 @@
 -- Ends a worker's epoch and puts what it held back at the front of the queue, in the order in which it was taken.
 --
 -- KEYS  1 queue  2 workers  3 worker  4 inflight  5 carried  6 wake  7 stats  8 history  9 load  10 progress
---       11 isolator
+--       11 isolator  12 pasts
 -- ARGV  1 worker id
 --       2 whose: 'expired' (only when its lease is over), 'any', or an epoch (only that one)
 --       3 what for: 'lost' (a delivery is counted against each task, which is a suspect from now on, see turn.lua);
@@ -10,6 +10,7 @@
 -- Returns  tasks put back; -1 when the worker is not (any more) the one meant
 -- The worker stays as an empty grave until ARGV[4] is over: a move that was still blocked may drop one more task into
 -- its wake list, and the next reaper finds it there.
+local HISTORY, PASTS = KEYS[8], KEYS[12]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local epoch = redis.call('HGET', KEYS[3], 'epoch')
@@ -23,10 +24,31 @@ end
 
 redis.call('LLEN', KEYS[1]) -- a queue key of another type ends it here, before anything was moved
 
+-- a short name for a task's bytes that cannot be mistaken for another's
+local function digest(raw)
+  if #raw <= 40 then return '=' .. raw end
+  return '#' .. redis.sha1hex(raw)
+end
+
+-- What a task that goes back to the list has been through. Equal tasks share a name and keep a past each: the first few in
+-- one text (history), which versions before this read, all others in a stack of runs (pasts), so that each costs the same.
+-- The field of the name holds the top run, `runs below:tasks:past`; the n-th below it is `tasks:past` under `n|name`.
+-- turn.lua, reap.lua and rejoin.lua have the same functions.
+local HISTORY_BYTES = 128
 local function remember(raw, past)
-  local field = #raw <= 40 and '=' .. raw or '#' .. redis.sha1hex(raw)
-  local others = redis.call('HGET', KEYS[8], field)
-  redis.call('HSET', KEYS[8], field, others and (others .. ',' .. past) or past)
+  local name = digest(raw)
+  local few = redis.call('HGET', HISTORY, name)
+  if not few or #few < HISTORY_BYTES then
+    redis.call('HSET', HISTORY, name, few and (few .. ',' .. past) or past)
+    return
+  end
+  local below, count, top = string.match(redis.call('HGET', PASTS, name) or '', '^(%d+):(%d+):(.*)$')
+  if top and top ~= past then
+    below = below + 1
+    redis.call('HSET', PASTS, below .. '|' .. name, count .. ':' .. top)
+    count = 0
+  end
+  redis.call('HSET', PASTS, name, (below or 0) .. ':' .. (count or 0) + 1 .. ':' .. past)
 end
 
 local lost = ARGV[3] == 'lost'

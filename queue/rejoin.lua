@@ -1,18 +1,40 @@
 -- Brings suspects that were put aside (turn.lua) back to the front of the queue when no worker is left that could take
 -- them: plain workers know the queue only.
 --
--- KEYS  1 queue  2 workers  3 suspects  4 history
+-- KEYS  1 queue  2 workers  3 suspects  4 history  5 pasts
 -- ARGV  1 the most to bring back
 -- Returns  how many are back
 -- Before: suspects with their pasts, the oldest on the right.  After: the newest of them stand at the front of the
--- queue, in their order and before all others, their pasts in the history; nothing at all while there is a worker.
+-- queue, in their order and before all others, their pasts in history or pasts; nothing at all while there is a worker.
+local HISTORY, PASTS = KEYS[4], KEYS[5]
 if redis.call('ZCARD', KEYS[2]) > 0 or redis.call('EXISTS', KEYS[3]) == 0 then return 0 end
 redis.call('LLEN', KEYS[1]) -- a queue key of another type ends it here, before anything was moved
 
+-- a short name for a task's bytes that cannot be mistaken for another's
+local function digest(raw)
+  if #raw <= 40 then return '=' .. raw end
+  return '#' .. redis.sha1hex(raw)
+end
+
+-- What a task that goes back to the list has been through. Equal tasks share a name and keep a past each: the first few in
+-- one text (history), which versions before this read, all others in a stack of runs (pasts), so that each costs the same.
+-- The field of the name holds the top run, `runs below:tasks:past`; the n-th below it is `tasks:past` under `n|name`.
+-- turn.lua, reap.lua and rejoin.lua have the same functions.
+local HISTORY_BYTES = 128
 local function remember(raw, past)
-  local field = #raw <= 40 and '=' .. raw or '#' .. redis.sha1hex(raw)
-  local others = redis.call('HGET', KEYS[4], field)
-  redis.call('HSET', KEYS[4], field, others and (others .. ',' .. past) or past)
+  local name = digest(raw)
+  local few = redis.call('HGET', HISTORY, name)
+  if not few or #few < HISTORY_BYTES then
+    redis.call('HSET', HISTORY, name, few and (few .. ',' .. past) or past)
+    return
+  end
+  local below, count, top = string.match(redis.call('HGET', PASTS, name) or '', '^(%d+):(%d+):(.*)$')
+  if top and top ~= past then
+    below = below + 1
+    redis.call('HSET', PASTS, below .. '|' .. name, count .. ':' .. top)
+    count = 0
+  end
+  redis.call('HSET', PASTS, name, (below or 0) .. ':' .. (count or 0) + 1 .. ':' .. past)
 end
 
 for count = 1, tonumber(ARGV[1]) do

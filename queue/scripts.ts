@@ -18,10 +18,10 @@ const REJOIN_AT_ONCE = 5_000;
 
 /** How many keys each script takes; `undefined`: the first argument says how many. */
 const arity = {
-  turn: 18,
+  turn: 19,
   register: 5,
-  reap: 11,
-  rejoin: 4,
+  reap: 12,
+  rejoin: 5,
   sample: 11,
   cancel: 4,
   letter: 4,
@@ -107,6 +107,7 @@ export async function reap(
     keys.load,
     keys.progress(worker),
     keys.isolator,
+    keys.pasts,
     worker,
     whose,
     why,
@@ -119,8 +120,8 @@ export async function reap(
 
 /** Suspects that wait aside go back to the queue when no worker is left to take them. Returns how many. */
 export async function rejoin(redis: Redis, keys: QueueKeys): Promise<number> {
-  const { queue, workers, suspects, history } = keys;
-  return Number(await script(redis, 'rejoin')(queue, workers, suspects, history, REJOIN_AT_ONCE));
+  const { queue, workers, suspects, history, pasts } = keys;
+  return Number(await script(redis, 'rejoin')(queue, workers, suspects, history, pasts, REJOIN_AT_ONCE));
 }
 
 /** Reaps every worker whose lease is over, at most 100 at a time; returns the tasks that went back, by worker. */

@@ -2,7 +2,7 @@
 --
 -- KEYS  1 queue  2 result  3 workers  4 worker  5 inflight  6 carried  7 wake  8 delayed  9 dead  10 errors
 --       11 stats  12 history  13 load  14 paused  15 cancelled  16 expiry
---       17 suspects  18 isolator
+--       17 suspects  18 isolator  19 pasts
 -- ARGV  1 what the worker says, packed as one MessagePack object (queue/pack.ts):
 --         worker, epoch   texts
 --         number          of the turn, one more than the last one's unless this repeats it
@@ -50,7 +50,7 @@ local CANCELLED_KEPT = 24 * 3600 * 1000
 local DIGITS = {[0] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'}
 
 local QUEUE, RESULT, WORKERS, WORKER, INFLIGHT, CARRIED, WAKE, DELAYED, DEAD, ERRORS, STATS, HISTORY, LOAD, PAUSED,
-  CANCELLED, EXPIRY, SUSPECTS, ISOLATOR = unpack(KEYS)
+  CANCELLED, EXPIRY, SUSPECTS, ISOLATOR, PASTS = unpack(KEYS)
 local turn = cmsgpack.unpack(ARGV[1])
 local epoch, want, results = turn.epoch, turn.want, turn.results
 
@@ -92,21 +92,48 @@ local function digest(raw)
   return '#' .. redis.sha1hex(raw)
 end
 
--- what a task that goes back to the list has been through; equal tasks share a field and keep a past each
+-- What a task that goes back to the list has been through. Equal tasks share a name and keep a past each: the first few in
+-- one text (history), which versions before this read, all others in a stack of runs (pasts), so that each costs the same.
+-- The field of the name holds the top run, `runs below:tasks:past`; the n-th below it is `tasks:past` under `n|name`.
+-- turn.lua, reap.lua and rejoin.lua have the same functions.
+local HISTORY_BYTES = 128
 local function remember(raw, past)
-  local field = digest(raw)
-  local others = redis.call('HGET', HISTORY, field)
-  redis.call('HSET', HISTORY, field, others and (others .. ',' .. past) or past)
+  local name = digest(raw)
+  local few = redis.call('HGET', HISTORY, name)
+  if not few or #few < HISTORY_BYTES then
+    redis.call('HSET', HISTORY, name, few and (few .. ',' .. past) or past)
+    return
+  end
+  local below, count, top = string.match(redis.call('HGET', PASTS, name) or '', '^(%d+):(%d+):(.*)$')
+  if top and top ~= past then
+    below = below + 1
+    redis.call('HSET', PASTS, below .. '|' .. name, count .. ':' .. top)
+    count = 0
+  end
+  redis.call('HSET', PASTS, name, (below or 0) .. ':' .. (count or 0) + 1 .. ':' .. past)
 end
 
--- the past that a task of these bytes has, which is then its own and no longer in the history
+-- the past that a task of these bytes has, which is then its own and no longer kept for others; nil when it has none
 local function recall(raw)
-  local field = digest(raw)
-  local pasts = redis.call('HGET', HISTORY, field)
-  if not pasts then return nil end
-  local rest, last = string.match(pasts, '^(.*),([^,]*)$')
-  if rest then redis.call('HSET', HISTORY, field, rest) else redis.call('HDEL', HISTORY, field) end
-  return last or pasts
+  local name = digest(raw)
+  local below, count, past = string.match(redis.call('HGET', PASTS, name) or '', '^(%d+):(%d+):(.*)$')
+  if past then
+    if count ~= '1' then
+      redis.call('HSET', PASTS, name, below .. ':' .. count - 1 .. ':' .. past)
+    elseif below == '0' then
+      redis.call('HDEL', PASTS, name)
+    else
+      local field = below .. '|' .. name
+      redis.call('HSET', PASTS, name, below - 1 .. ':' .. redis.call('HGET', PASTS, field))
+      redis.call('HDEL', PASTS, field)
+    end
+    return past
+  end
+  local few = redis.call('HGET', HISTORY, name)
+  if not few then return nil end
+  local rest, last = string.match(few, '^(.*),([^,]*)$')
+  if rest then redis.call('HSET', HISTORY, name, rest) else redis.call('HDEL', HISTORY, name) end
+  return last or few
 end
 
 local function suspect(past) return past and not string.find(past, '^%d+:0') end
@@ -339,7 +366,7 @@ if not no_list then
     local woken = redis.call('RPOP', WAKE)
     fresh[#fresh + 1] = woken or nil
   until not woken
-  local wary = not broken and (with_carried or redis.call('EXISTS', HISTORY, SUSPECTS) > 0)
+  local wary = not broken and (with_carried or redis.call('EXISTS', HISTORY, PASTS, SUSPECTS) > 0)
   if wary then
     drop_results()
     holding = redis.call('HLEN', INFLIGHT)

@@ -95,6 +95,7 @@ export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest):
     keys.expiry,
     keys.suspects,
     keys.isolator,
+    keys.pasts,
     ...turnArguments(request),
   )) as [...[number, number, number | Buffer, number, number, Buffer[], unknown[], number, number, number]];
   if (reply[0] === 0) return { kind: 'fenced' };
