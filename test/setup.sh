@@ -9,6 +9,8 @@ need tmux tmux
 need zsh zsh
 need fish fish
 need openssl openssl
+need cc gcc
+[ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)
 need chromium chromium
 need python3 python3
 need promtool prometheus

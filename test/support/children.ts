@@ -7,12 +7,17 @@ import { closeSync, openSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 
-/** Starts a program in `dir`. */
-export function run(program: string, dir: string, args: string[]): ChildProcess {
+/** Starts a program in `dir`, with `env` beside what it needs anyway. */
+export function run(
+  program: string,
+  dir: string,
+  args: string[],
+  env: Readonly<Record<string, string>> = {},
+): ChildProcess {
   const log = openSync(join(dir, `${basename(program)}.log`), 'w');
   const child = spawn(program, args, {
     cwd: dir,
-    env: { PATH: process.env['PATH'], HOME: dir },
+    env: { PATH: process.env['PATH'], HOME: dir, ...env },
     stdio: ['ignore', log, log],
   });
   closeSync(log);

@@ -17,6 +17,7 @@ import { closeRedis, dropRedis, openRedis, within, type RedisAddress } from '../
 import { defineScripts } from '../../queue/scripts.ts';
 import { makeCertificates, type Certificates } from './certificates.ts';
 import { failure, kill, pidOf, run, startGuard } from './children.ts';
+import { createSteppedClock, type SteppedClock } from './clock.ts';
 import { eventually } from './eventually.ts';
 
 const START_MS = 10_000;
@@ -31,6 +32,8 @@ export interface RedisServerOptions {
   readonly password?: string;
   /** Listen with TLS only; `mutual` also asks clients for a certificate. */
   readonly tls?: 'server' | 'mutual';
+  /** Give it a wall clock that `setClock` can step. */
+  readonly ownClock?: boolean;
 }
 
 export interface RedisServer extends AsyncDisposable {
@@ -56,6 +59,8 @@ export interface RedisServer extends AsyncDisposable {
   stop(): void;
   /** SIGCONT, after `stop`. */
   cont(): void;
+  /** Sets its wall clock to the host's plus `offsetMs`. Throws for a server without `ownClock`. */
+  setClock(offsetMs: number): void;
 }
 
 /**
@@ -67,8 +72,9 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
   const dir = await mkdtemp(join(tmpdir(), 'millrace-redis-'));
   try {
     const certificates = options.tls ? await makeCertificates(dir) : undefined;
+    const clock = options.ownClock ? await createSteppedClock(dir) : undefined;
     for (let attempt = 1; ; attempt++) {
-      const server = createHandle({ program, dir, port: await freePort(), certificates, options });
+      const server = createHandle({ program, dir, port: await freePort(), certificates, clock, options });
       try {
         await server.start();
         return server;
@@ -89,10 +95,11 @@ interface Setup {
   readonly dir: string;
   readonly port: number;
   readonly certificates: Certificates | undefined;
+  readonly clock: SteppedClock | undefined;
   readonly options: RedisServerOptions;
 }
 
-function createHandle({ program, dir, port, certificates, options }: Setup): RedisServer {
+function createHandle({ program, dir, port, certificates, clock, options }: Setup): RedisServer {
   const host = '127.0.0.1';
   const url = `${options.tls ? 'rediss' : 'redis'}://${host}:${port}`;
   const { ca, cert, key } = certificates ?? {};
@@ -119,7 +126,7 @@ function createHandle({ program, dir, port, certificates, options }: Setup): Red
   };
 
   const start = async (): Promise<void> => {
-    const server = run(program, dir, args);
+    const server = run(program, dir, args, clock?.env);
     children = { server, guard: startGuard([server], dir) };
     const probe = openRedis(address, { retryStrategy: () => 10 });
     try {
@@ -149,6 +156,10 @@ function createHandle({ program, dir, port, certificates, options }: Setup): Red
     },
     stop: () => void (children && process.kill(pidOf(children.server), 'SIGSTOP')),
     cont: () => void (children && process.kill(pidOf(children.server), 'SIGCONT')),
+    setClock: (offsetMs) => {
+      if (!clock) throw new Error('this server has the clock of its host: start it with ownClock');
+      clock.set(offsetMs);
+    },
     async [Symbol.asyncDispose]() {
       await Promise.all(clients.map(closeRedis));
       try {
