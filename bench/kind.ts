@@ -51,7 +51,9 @@ export async function startKind(
   const cluster = stack.use(await startCluster());
   await loadTestImages(cluster);
   progress('installing Millrace');
-  const release = stack.use(await install(cluster, { values: () => ({ redis: { enabled: true } }) }));
+  const release = stack.use(
+    await install(cluster, { values: () => ({ redis: { enabled: true, auth: false } }) }),
+  );
   const transport = stack.use(createTransport(fromKubeconfig(cluster.place.kubeconfig)));
   const ending = new AbortController();
   const pods = new Map<string, PodLife>();

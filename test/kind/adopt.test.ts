@@ -48,7 +48,7 @@ function unchanging({ metadata, spec }: Deployment): object {
 
 describe.skipIf(!place)('an adopted Deployment', () => {
   const release = useRelease(place, {
-    values: (namespace) => ({ watch: { namespaces: [namespace] }, redis: { enabled: true } }),
+    values: (namespace) => ({ watch: { namespaces: [namespace] }, redis: { enabled: true, auth: false } }),
   });
   const deployment = (name: string): Promise<Deployment> => release().get<Deployment>('deployment', name);
 

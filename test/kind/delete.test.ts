@@ -9,7 +9,7 @@ const place = inject('cluster');
 const GRACE_S = 10;
 
 describe.skipIf(!place)('a pool that is deleted while it works', () => {
-  const release = useRelease(place, { values: () => ({ redis: { enabled: true } }) });
+  const release = useRelease(place, { values: () => ({ redis: { enabled: true, auth: false } }) });
 
   /** Deletes it and waits. Returns how long that took, ms. */
   async function remove(pool: Pool): Promise<number> {

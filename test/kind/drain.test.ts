@@ -15,7 +15,7 @@ const place = inject('cluster');
 const soon = { withinMs: 30_000, everyMs: 100 };
 
 describe.skipIf(!place)('pods that go', () => {
-  const release = useRelease(place, { values: () => ({ redis: { enabled: true } }) });
+  const release = useRelease(place, { values: () => ({ redis: { enabled: true, auth: false } }) });
 
   const ledgerOf = (pool: Pool): string => `${pool.name}:ledger`;
   const template = (pool: Pool, more: object[] = [], pod: object = {}): object => {

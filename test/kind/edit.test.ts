@@ -10,7 +10,7 @@ const place = inject('cluster');
 const soon = { withinMs: 30_000, everyMs: 200 };
 
 describe.skipIf(!place)('a pool', () => {
-  const release = useRelease(place, { values: () => ({ redis: { enabled: true } }) });
+  const release = useRelease(place, { values: () => ({ redis: { enabled: true, auth: false } }) });
 
   test('whose template changes rolls out, and loses no task on the way', async () => {
     const pool = poolOf(release(), 'edited');

@@ -10,7 +10,9 @@ const place = inject('cluster');
 const soon = { withinMs: 30_000, everyMs: 100 };
 
 describe.skipIf(!place)('with two controllers', () => {
-  const release = useRelease(place, { values: () => ({ replicas: 2, redis: { enabled: true } }) });
+  const release = useRelease(place, {
+    values: () => ({ replicas: 2, redis: { enabled: true, auth: false } }),
+  });
   const leaseHolder = async (): Promise<string> => {
     const holder = ['--output', 'jsonpath={.spec.holderIdentity}'];
     return release().cluster.kubectl(['get', 'lease', 'millrace', '-n', SYSTEM, ...holder]);

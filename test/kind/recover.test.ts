@@ -17,7 +17,7 @@ const BOUND_MS = 3_000;
 const ROUNDS = Number(process.env['MILLRACE_RECOVERY_ROUNDS'] ?? 5);
 
 describe.skipIf(!place)('a container that dies', () => {
-  const release = useRelease(place, { values: () => ({ redis: { enabled: true } }) });
+  const release = useRelease(place, { values: () => ({ redis: { enabled: true, auth: false } }) });
   const deleteByForce = (pod: string): Promise<string> => {
     const { cluster, namespace } = release();
     const force = ['--force', '--grace-period=0', '--wait=false'];

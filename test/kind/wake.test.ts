@@ -10,7 +10,7 @@ const place = inject('cluster');
 const PUSHES = 5;
 
 describe.skipIf(!place)('a pool that sleeps', () => {
-  const release = useRelease(place, { values: () => ({ redis: { enabled: true } }) });
+  const release = useRelease(place, { values: () => ({ redis: { enabled: true, auth: false } }) });
 
   test('wakes by a push', async () => {
     const pool = poolOf(release(), 'sleeper');

@@ -11,10 +11,11 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
 import { renderManifests } from '../../scripts/manifests.ts';
 import { startApiServer } from '../support/apiserver.ts';
+import { CHART, findHelm } from '../support/helm.ts';
 
 const run = promisify(execFile);
 const root = join(import.meta.dirname, '../..');
-const chart = join(root, 'charts/millrace');
+const chart = CHART;
 
 /** As much of a manifest as these tests look at. */
 interface Manifest {
@@ -22,7 +23,7 @@ interface Manifest {
   metadata: { name: string; namespace?: string; annotations?: Record<string, string> };
   spec: PodTemplate & { replicas: number; template: { spec: PodSpec } };
   data?: Record<string, string>;
-  rules: { apiGroups: string[]; resources: string[]; verbs: string[]; resourceNames?: string[] }[];
+  rules?: { apiGroups: string[]; resources: string[]; verbs: string[]; resourceNames?: string[] }[];
 }
 interface PodSpec {
   containers: {
@@ -38,9 +39,7 @@ type PodTemplate = PodSpec;
 
 let helmPath: string;
 beforeAll(async () => {
-  const given = process.env['MILLRACE_TEST_TOOLS'];
-  const tools = given ?? (await run('bash', [join(root, 'test/kind/tools.sh'), 'helm'])).stdout.trim();
-  helmPath = join(tools, 'helm');
+  helmPath = await findHelm();
 }, 600_000);
 
 async function helm(...args: string[]): Promise<string> {
@@ -100,6 +99,12 @@ describe('what is installed', () => {
       'RoleBinding try-millrace-leader-election',
       'Service try-millrace',
       'ServiceAccount try-millrace',
+      'ValidatingAdmissionPolicy try-millrace-advice',
+      'ValidatingAdmissionPolicy try-millrace-controller',
+      'ValidatingAdmissionPolicy try-millrace-pools',
+      'ValidatingAdmissionPolicyBinding try-millrace-advice',
+      'ValidatingAdmissionPolicyBinding try-millrace-controller',
+      'ValidatingAdmissionPolicyBinding try-millrace-pools',
     ]);
     const definition = only(manifests, 'CustomResourceDefinition');
     expect(definition.metadata.annotations).toMatchObject({ 'helm.sh/resource-policy': 'keep' });
@@ -109,14 +114,18 @@ describe('what is installed', () => {
   });
 
   test('for some namespaces: roles there, and nothing beyond them', async () => {
-    const manifests = await template('watch.namespaces={a,b}', 'rbac.aggregate=false', 'crds.install=false');
+    const manifests = await template(
+      'watch.namespaces={a,b}',
+      'admission.enabled=false',
+      'crds.install=false',
+    );
     expect(named(manifests, 'Role').toSorted()).toEqual([
       'a/try-millrace',
       'b/try-millrace',
       'home/try-millrace-leader-election',
     ]);
     expect(named(manifests, 'RoleBinding').toSorted()).toEqual(named(manifests, 'Role').toSorted());
-    expect(manifests.filter((m) => m.kind.startsWith('Cluster') || m.kind.startsWith('Custom'))).toEqual([]);
+    expect(manifests.filter((m) => m.metadata.namespace === undefined)).toEqual([]);
     const [controller] = only(manifests, 'Deployment').spec.template.spec.containers;
     expect(controller?.args).toContain('--namespace=a,b');
   });
@@ -131,13 +140,22 @@ describe('what is installed', () => {
   test('the test is a hook, beside the Redis that it uses', async () => {
     const manifests = await template('redis.enabled=true', 'watch.namespaces={a}');
     const hooks = manifests.filter((m) => m.metadata.annotations?.['helm.sh/hook'] === 'test');
-    expect(hooks.map(turn).toSorted()).toEqual(['0 WorkerPool a', '1 Pod home']);
+    expect(hooks.map(turn).toSorted()).toEqual([
+      '-1 Secret a',
+      '-1 Secret home',
+      '0 WorkerPool a',
+      '1 Pod home',
+    ]);
     expect(only(manifests, 'WorkerPool').spec).toMatchObject({
-      redis: { url: 'redis://try-millrace-redis.home:6379/0' },
+      redis: { urlFrom: { secretKeyRef: { name: 'try-millrace-test', key: 'url' } } },
     });
     expect(named(manifests, 'Service')).toContain('home/try-millrace-redis');
-    const elsewhere = await template('test.redisUrl=rediss://other:6380/1');
-    expect(only(elsewhere, 'WorkerPool').spec).toMatchObject({ redis: { url: 'rediss://other:6380/1' } });
+    const elsewhere = await template('test.redisUrl=rediss://:s3cret@other:6380/1');
+    expect(only(elsewhere, 'Secret')).toMatchObject({ stringData: { url: 'rediss://:s3cret@other:6380/1' } });
+    const shown = elsewhere.filter((m) => m.kind !== 'Secret' && JSON.stringify(m).includes('s3cret'));
+    expect(shown).toEqual([]);
+    const unread = await template('test.redisUrl=redis://other', 'rbac.secrets=none');
+    expect(only(unread, 'WorkerPool').spec).toMatchObject({ redis: { url: 'redis://other' } });
     expect(named(elsewhere, 'Deployment')).toEqual(['home/try-millrace']);
   });
 
@@ -186,7 +204,7 @@ describe('what is installed', () => {
   });
 });
 
-const lines = ({ rules }: Manifest): string[] =>
+const lines = ({ rules = [] }: Manifest): string[] =>
   rules.flatMap(({ apiGroups, resources, verbs }) =>
     apiGroups.flatMap((group) => resources.map((resource) => `${group} ${resource}: ${verbs.join(' ')}`)),
   );
@@ -207,7 +225,6 @@ test('the controller may do what it does, and no more', async () => {
   const inNamespace = await template('watch.namespaces={a}');
   expect(lines(only(inNamespace, 'Role', 'try-millrace'))).toEqual(allowed);
   expect(only(clusterWide, 'Role', 'try-millrace-leader-election').rules).toEqual([
-    { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['create'] },
     {
       apiGroups: ['coordination.k8s.io'],
       resources: ['leases'],
@@ -215,6 +232,27 @@ test('the controller may do what it does, and no more', async () => {
       verbs: ['get', 'update'],
     },
   ]);
+});
+
+test('the controller reads the Secrets of those namespaces alone that rbac.secrets names', async () => {
+  const secrets = (manifests: Manifest[]): string[] =>
+    manifests
+      .filter(({ rules }) => rules?.some(({ resources }) => resources.includes('secrets')))
+      .map(({ kind, metadata }) => `${kind} ${metadata.namespace}`);
+  expect(secrets(await template())).toEqual(['ClusterRole undefined']);
+  expect(secrets(await template('rbac.secrets=none'))).toEqual([]);
+  const some = await template('rbac.secrets={a,b}');
+  expect(secrets(some)).toEqual(['Role a', 'Role b']);
+  expect(named(some, 'RoleBinding')).toContain('b/try-millrace-secrets');
+  expect(secrets(await template('watch.namespaces={a,b}', 'rbac.secrets={b}'))).toEqual(['Role b']);
+});
+
+test('the user is left to the cluster where it wants to choose it; an image is named by its digest', async () => {
+  const digest = `sha256:${'0123456789abcdef'.repeat(4)}`;
+  const none = ['runAsUser', 'runAsGroup', 'fsGroup'].map((field) => `podSecurityContext.${field}=null`);
+  const { spec } = only(await template(...none, `image.digest=${digest}`), 'Deployment').spec.template;
+  expect(spec.securityContext).toEqual({ runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } });
+  expect(spec.containers[0]?.image).toBe(`millrace/controller@${digest}`);
 });
 
 describe('bad values are refused', () => {
@@ -231,6 +269,9 @@ describe('bad values are refused', () => {
     ['monitoring.alert.enabled=true', "additional properties 'alert' not allowed"],
     ['monitoring.podMonitor.interval=often', "at '/monitoring/podMonitor/interval'"],
     ['test.redisUrl=http://redis', "at '/test/redisUrl'"],
+    ['rbac.secrets=some', "at '/rbac/secrets'"],
+    ['image.digest=4f53', "at '/image/digest'"],
+    ['redis.password=a b', "at '/redis/password'"],
   ])('%s', async (set, message) => {
     await expect(template(set)).rejects.toThrow(message);
   });
@@ -263,7 +304,13 @@ test('install, use and uninstall on an API server', { timeout: 120_000 }, async 
   expect(await can(controller, 'delete', 'pods')).not.toMatch(/^yes/);
 
   await server.kubectl(['apply', '-n', 'home', '-f', join(root, 'manifests/samples/pool.yaml')]);
-  await here('upgrade', 'try', chart, '--set', 'logLevel=debug');
+  const password = (): Promise<string> =>
+    server.kubectl(['get', '-n', 'home', 'secret', 'try-millrace-redis', '-o', 'jsonpath={.data.password}']);
+  const made = await password();
+  expect(Buffer.from(made, 'base64').toString()).toMatch(/^[A-Za-z0-9]{32}$/);
+  await here('upgrade', 'try', chart, '--reuse-values', '--set', 'logLevel=debug');
+  // or pods would lose their Redis at each upgrade
+  expect(await password()).toBe(made);
   await here('uninstall', 'try');
   expect(await server.kubectl(['get', '-n', 'home', 'wp', '-o', 'name'])).toContain('/upper');
   // a second release of the same name takes the definition over

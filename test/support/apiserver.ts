@@ -13,7 +13,7 @@
 import { execFile } from 'node:child_process';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { get } from 'node:https';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -46,6 +46,8 @@ export interface Attached extends Endpoint {
    * @throws Error with kubectl's stderr as message when it exits with another code than 0.
    */
   kubectl(args: readonly string[], options?: { input?: string; timeout?: number }): Promise<string>;
+  /** Writes a kubeconfig of whoever `token` belongs to; resolves to its path. */
+  kubeconfigFor(token: string): Promise<string>;
   /** Creates a namespace of a name of its own and resolves to the name. */
   namespace(prefix?: string): Promise<string>;
   /** SIGSTOP to kube-apiserver: connections stay open and nothing answers, as in a network partition. */
@@ -100,6 +102,11 @@ export function attach(endpoint: Endpoint): Attached {
   return {
     ...endpoint,
     kubectl,
+    async kubeconfigFor(token) {
+      const path = `${endpoint.kubeconfig}.${randomBytes(4).toString('hex')}`;
+      await writeFile(path, kubeconfigOf(endpoint.server, endpoint.caData, token), { mode: 0o600 });
+      return path;
+    },
     async namespace(prefix = 'test') {
       const name = `${prefix}-${randomBytes(4).toString('hex')}`;
       await kubectl(['create', 'namespace', name]);

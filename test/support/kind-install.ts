@@ -20,7 +20,7 @@ export interface Release {
   readonly namespace: string;
   /** A plain client of the Redis that the pools use. */
   readonly redis: Redis;
-  /** Where the pods find that Redis. */
+  /** Where the pods find that Redis, with its password if it has one. */
   readonly redisUrl: string;
   /** Installs or upgrades the release, and waits until it is ready. `args` are more of helm's, as `--set a=b`. */
   deploy(values: object, args?: readonly string[]): Promise<void>;
@@ -51,14 +51,24 @@ export async function install(
   const release = open(cluster, namespace, where);
   if (redis === 'own') await cluster.applyYaml(ownRedis(namespace, keep));
   await release.deploy(values(namespace));
+  const password = redis === 'chart' ? await redisPassword(cluster) : '';
+  if (password !== '') release.redis.options.password = password;
   await expose(release, where);
   return {
     ...release,
+    redisUrl: password === '' ? release.redisUrl : release.redisUrl.replace('//', `//:${password}@`),
     [Symbol.asyncDispose]: async () => {
       release.redis.disconnect();
       await remove(cluster, 'what we made');
     },
   };
+}
+
+/** What the chart made up for its Redis; empty where that takes none. */
+async function redisPassword(cluster: Cluster): Promise<string> {
+  const flags = ['--namespace', SYSTEM, '--ignore-not-found', '--output', 'jsonpath={.data.password}'];
+  const text = await cluster.kubectl(['get', 'secret', `${RELEASE}-redis`, ...flags]);
+  return Buffer.from(text, 'base64').toString();
 }
 
 function open(cluster: Cluster, namespace: string, redisNamespace: string): Release {

@@ -26,29 +26,32 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
-{{/* Called with (list . IMAGE): the image's name with its tag, or with the chart's appVersion. */}}
+{{/* Called with (list . IMAGE): the image by its digest, by its tag, or by the chart's appVersion. */}}
 {{- define "millrace.image" -}}
 {{- $root := index . 0 -}}
 {{- with index . 1 -}}
-{{ .repository }}:{{ default $root.Chart.AppVersion .tag }}
+{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ default $root.Chart.AppVersion .tag }}{{ end }}
 {{- end -}}
 {{- end }}
 
-{{- define "millrace.securityContext" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities:
-  drop: [ALL]
+{{/*
+Whether the admission policies are installed; empty if not. `helm template` without a cluster knows no kinds at all, and the
+chart's kubeVersion has the policies.
+*/}}
+{{- define "millrace.admission" -}}
+{{- $kinds := .Capabilities.APIVersions.Has "apps/v1/Deployment" -}}
+{{- $has := .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy" -}}
+{{- if and .Values.admission.enabled (or $has (not $kinds)) }}yes{{ end -}}
 {{- end }}
 
-{{/* Called with the number of a user: names would not do, because the kubelet cannot see that they are not root. */}}
-{{- define "millrace.podSecurityContext" -}}
-runAsNonRoot: true
-runAsUser: {{ . }}
-runAsGroup: {{ . }}
-fsGroup: {{ . }}
-seccompProfile:
-  type: RuntimeDefault
+{{/* Binds an admission policy to the namespaces that are watched, or to all. */}}
+{{- define "millrace.watched" -}}
+{{- with .Values.watch.namespaces -}}
+matchResources:
+  namespaceSelector:
+    matchExpressions:
+      - { key: kubernetes.io/metadata.name, operator: In, values: [{{ join ", " . }}] }
+{{- end -}}
 {{- end }}
 
 {{/* What the controller may do where its pools are: cluster-wide, or once in each watched namespace. */}}
@@ -72,21 +75,50 @@ seccompProfile:
 - apiGroups: ['']
   resources: [pods]
   verbs: [list, watch, patch]
-# passwords, URLs and certificates that a pool refers to
-- apiGroups: ['']
-  resources: [secrets]
-  verbs: [get]
+{{- if eq (toString .Values.rbac.secrets) "all" }}
+{{ include "millrace.secretRule" . }}
+{{- end }}
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
 {{- end }}
 
-{{/* The Redis that `helm test` uses; empty if there is none. */}}
+{{- define "millrace.secretRule" -}}
+# passwords, URLs and certificates that a pool refers to
+- apiGroups: ['']
+  resources: [secrets]
+  verbs: [get]
+{{- end }}
+
+{{/*
+The password of the trial Redis: what was set, else what an earlier installation made up, else a new one. Only one is made up
+in a rendering, so it is noted beside the values.
+*/}}
+{{- define "millrace.redisPassword" -}}
+{{- if not .Values.redis.password -}}
+{{- $there := lookup "v1" "Secret" .Release.Namespace (printf "%s-redis" (include "millrace.fullname" .)) | default dict -}}
+{{- $before := dig "data" "password" "" $there | b64dec -}}
+{{- $_ := set .Values.redis "password" (default (randAlphaNum 32) $before) -}}
+{{- end -}}
+{{ .Values.redis.password }}
+{{- end }}
+
+{{/* The Redis that `helm test` uses, without a password that was made up; empty if there is none. */}}
 {{- define "millrace.testRedis" -}}
 {{- if .Values.test.redisUrl -}}
 {{ .Values.test.redisUrl }}
 {{- else if .Values.redis.enabled -}}
 redis://{{ include "millrace.fullname" . }}-redis.{{ .Release.Namespace }}:6379/0
+{{- end -}}
+{{- end }}
+
+{{/* The same as `helm test` connects to it. */}}
+{{- define "millrace.testUrl" -}}
+{{- $url := include "millrace.testRedis" . -}}
+{{- if and .Values.redis.enabled .Values.redis.auth (not .Values.test.redisUrl) -}}
+{{ $url | replace "redis://" (printf "redis://:%s@" (include "millrace.redisPassword" .)) }}
+{{- else -}}
+{{ $url }}
 {{- end -}}
 {{- end }}
 
