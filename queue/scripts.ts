@@ -2,6 +2,7 @@
  * The Lua scripts as typed functions; the largest, the worker's turn, is in turn.ts. Keys and arguments are put in the
  * order that each script's head names; replies become values. EVALSHA with a fallback to EVAL on NOSCRIPT is ioredis's own.
  */
+import { randomInt } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { redisNow } from './connection.ts';
 import type { QueueKeys } from './keys.ts';
@@ -19,7 +20,7 @@ const REJOIN_AT_ONCE = 5_000;
 /** How many keys each script takes; `undefined`: the first argument says how many. */
 const arity = {
   turn: 19,
-  register: 5,
+  register: 4,
   reap: 12,
   rejoin: 5,
   sample: 11,
@@ -59,11 +60,11 @@ export async function register(
   const epoch = await script(redis, 'register')(
     keys.workers,
     keys.worker(worker),
-    keys.stats,
     keys.load,
     keys.leaving,
     worker,
     leaseMs,
+    randomInt(1_000),
     ...Object.entries(about).flat(),
   );
   return Number(epoch) || undefined;

@@ -7,6 +7,8 @@
 --         worker, epoch   texts
 --         number          of the turn, one more than the last one's unless this repeats it
 --         seen            highest receipt counter that the worker has seen
+--         heard           when the last turn was made whose reply it saw, 0 before the first; may be left out
+--         holds           how many tasks it holds, those that it settles here included; may be left out
 --         want            how many tasks it takes
 --         leaseMs, state
 --         serviceUs       service time of the settled tasks in all
@@ -18,13 +20,15 @@
 --         released        {receipt, …}
 --         cancelled       {{receipt, id, header = JSON}, …}
 --       2… long ids and values, each as it is: where an id or a value is a number, it is the one in that argument
--- Returns  {0} when the worker is fenced: it has no lease of this epoch, and nothing was done; else
+-- Returns  {0} when the worker is fenced, and nothing was done: it has no lease of this epoch, or this server does not
+--           know the worker as it knows itself (below); else
 --          {1, Redis time in ms, length of the queue or an error in words, orders (0: none, 1: drain, 2: the queue is
 --           paused), counter of the first task,
 --           {task, …}, {index, past, …} for the tasks that have one (parsePast in turn.ts),
 --           ms until the next delayed task falls due, or -1,
 --           0 when no task is marked as cancelled, else a number that changes with every mark,
---           1 when the worker is given nothing more until it holds nothing}
+--           1 when the worker is given nothing more until it holds nothing,
+--           Redis time in ms when this turn was made, which is earlier where this is its repetition}
 -- The worker's hash may hold the policies of its pool: resultTtl (ms), deadMax and deadMaxAge (ms).
 --
 -- Before: every task of this worker is in its in-flight hash (or in its wake list). After: each settled task is gone
@@ -33,6 +37,10 @@
 -- A turn older than the last one (a packet that was long on its way) is refused, and so is one that would have to
 -- write to a queue or result key of another type: of that only the lease is renewed, so that what the worker holds
 -- waits there until the key is right, and is not run by one worker after the other meanwhile.
+-- A server may go back: a failover to a replica that lags, a restart from an older snapshot. Then it knows less of a
+-- worker than the worker does, and would take its next turn for another one. So a turn is fenced unless the server's
+-- last turn is the one that the worker saw answered, or this very turn, and unless exactly the tasks are in flight that
+-- the worker holds. A new epoch begins from what the server has; what is in flight there goes back to the queue.
 -- Cancelled: whoever was first wins. A result or a dead letter takes the mark away; a task that is settled as cancelled
 -- and has no mark any more (it was enqueued again) goes back to the queue.
 --
@@ -54,7 +62,7 @@ local QUEUE, RESULT, WORKERS, WORKER, INFLIGHT, CARRIED, WAKE, DELAYED, DEAD, ER
 local turn = cmsgpack.unpack(ARGV[1])
 local epoch, want, results = turn.epoch, turn.want, turn.results
 
-local worker = redis.call('HMGET', WORKER, 'epoch', 'turn', 'seq', 'drain', 'resultTtl', 'expiry')
+local worker = redis.call('HMGET', WORKER, 'epoch', 'turn', 'seq', 'drain', 'resultTtl', 'expiry', 'at', 'before')
 if worker[1] ~= epoch then return {0} end
 
 local clock = redis.call('TIME')
@@ -64,8 +72,44 @@ if turn.number < last then
   return redis.error_reply('STALE turn ' .. turn.number .. ' came after turn ' .. last)
 end
 local repeated = turn.number == last
-local seq = tonumber(worker[3])
+local known = tonumber(worker[3])
+local seq = known
 local completed = #turn.receipts
+
+-- when the last turn that the worker saw answered was made, as far as this server knows
+local answered = tonumber(worker[repeated and 8 or 7]) or 0
+local function in_flight(receipt) return redis.call('HEXISTS', INFLIGHT, receipt) == 1 end
+
+-- whether each task that is settled here is in flight, and each that was taken and that the worker has not seen
+local function all_in_flight()
+  for counter = turn.seen + 1, seq do
+    if not in_flight(epoch .. '-' .. string.format('%.0f', counter)) then return false end
+  end
+  if repeated then return true end
+  for _, receipts in ipairs({turn.receipts, turn.released}) do
+    for _, receipt in ipairs(receipts) do
+      if not in_flight(receipt) then return false end
+    end
+  end
+  for _, entries in ipairs({turn.retries, turn.dead, turn.cancelled}) do
+    for _, entry in ipairs(entries) do
+      if not in_flight(entry.receipt) then return false end
+    end
+  end
+  return true
+end
+
+-- the same by number, which costs nothing: a worker that saw all answers knows every receipt that there is
+local function as_many_as_held()
+  local settled = completed + #turn.retries + #turn.dead + #turn.released + #turn.cancelled
+  local expected = turn.holds + seq - turn.seen - (repeated and settled or 0)
+  return redis.call('HLEN', INFLIGHT) == expected
+end
+
+if turn.number > last + 1 or turn.seen > seq then return {0} end
+if turn.heard and turn.heard ~= answered then return {0} end
+if turn.holds and not as_many_as_held() then return {0} end
+if not turn.holds and not all_in_flight() then return {0} end
 
 -- a key of another type is never touched: with a wrong queue, results still go out, but nothing is taken or handed
 -- back; with a wrong result, nothing is taken, because it could not be answered
@@ -420,10 +464,14 @@ end
 -- is looked for in from end to end
 drop_results()
 
-redis.call('HSET', WORKER, 'turn', turn.number, 'seq', seq, 'state', turn.state)
+-- a turn that is repeated is the one that it was, unless it took more
+local made = repeated and seq == known and tonumber(worker[7]) or now
+redis.call('HSET', WORKER, 'turn', turn.number, 'seq', seq, 'state', turn.state, 'at', made,
+  'before', answered)
 redis.call('HSET', LOAD, turn.worker, redis.call('HLEN', INFLIGHT))
 redis.call('ZADD', WORKERS, now + turn.leaseMs, turn.worker)
 -- what is due and was too much for this turn wants another one at once
 local next_in = due_at and not broken and math.max(0, due_at - now) or -1
 local marks = with_marks and (tonumber(redis.call('HGET', STATS, 'marks')) or 1) or 0
-return {1, now, broken or length, drain and 1 or paused and 2 or 0, first, tasks, pasts, next_in, marks, apart and 1 or 0}
+return {1, now, broken or length, drain and 1 or paused and 2 or 0, first, tasks, pasts, next_in, marks, apart and 1 or 0,
+  made}

@@ -37,6 +37,10 @@ export interface TurnRequest {
   readonly turn: number;
   /** The highest receipt counter seen so far. */
   readonly seen: number;
+  /** `madeAt` of the last reply, 0 before the first. Without it, a server that went back is told by numbers alone. */
+  readonly heard?: number;
+  /** Tasks that were taken and not settled by a turn that was answered. Without it, each receipt is looked up. */
+  readonly holds?: number;
   readonly settled: Settled;
   /** How many tasks may be taken. */
   readonly want: number;
@@ -69,7 +73,14 @@ export type TurnReply =
       readonly marks: number;
       /** This worker is given nothing more until it holds nothing: for the sake of a suspect, its own or one that waits. */
       readonly apart: boolean;
+      /** When the turn was made, ms of Redis time: earlier than `now` where this is the answer to its repetition. */
+      readonly madeAt: number;
     };
+
+/** How many tasks a turn settles. */
+export function countSettled({ results, retries, dead, released, cancelled }: Settled): number {
+  return results.length + retries.length + dead.length + released.length + cancelled.length;
+}
 
 const noPast: Past = { attempts: 0, deliveries: 0 };
 
@@ -97,9 +108,11 @@ export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest):
     keys.isolator,
     keys.pasts,
     ...turnArguments(request),
-  )) as [...[number, number, number | Buffer, number, number, Buffer[], unknown[], number, number, number]];
+  )) as [
+    ...[number, number, number | Buffer, number, number, Buffer[], unknown[], number, number, number, number],
+  ];
   if (reply[0] === 0) return { kind: 'fenced' };
-  const [, now, length, orders, first, raws, pastList, dueIn, marks, apart] = reply;
+  const [, now, length, orders, first, raws, pastList, dueIn, marks, apart, madeAt] = reply;
   const pasts = new Map<number, Past>();
   for (let i = 0; i + 1 < pastList.length; i += 2)
     pasts.set(Number(pastList[i]), parsePast(String(pastList[i + 1])));
@@ -118,6 +131,7 @@ export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest):
     dueInMs: dueIn < 0 ? undefined : dueIn,
     marks,
     apart: apart === 1,
+    madeAt,
   };
 }
 
@@ -127,6 +141,8 @@ function turnArguments({
   epoch,
   turn: number,
   seen,
+  heard,
+  holds,
   want,
   leaseMs,
   state,
@@ -147,6 +163,8 @@ function turnArguments({
     epoch: String(epoch),
     number,
     seen,
+    heard,
+    holds,
     want,
     leaseMs,
     state,

@@ -16,7 +16,7 @@ import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../queue/keys.ts';
 import type { Durability } from '../queue/durability.ts';
 import { note } from '../queue/scripts.ts';
-import { turn, type TurnReply } from '../queue/turn.ts';
+import { countSettled, turn, type TurnReply } from '../queue/turn.ts';
 import { systemClock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
 import { createCancelCheck } from './cancel.ts';
@@ -76,6 +76,8 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
   const bell = createBell();
   let turns = 0;
   let seen = 0;
+  let heardAt = 0; // by Redis: when the last turn that was answered was made
+  let holds = 0; // tasks that no answered turn has settled
   let told = false; // the controller asks to drain
   let paused = false; // the queue is: nothing is taken from it
   let said = ''; // the state that Redis knows
@@ -202,6 +204,8 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
       epoch,
       turn: ++turns,
       seen,
+      heard: heardAt,
+      holds,
       want,
       leaseMs,
       state: state(),
@@ -217,6 +221,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     said = request.state;
     const concerned = told || saidDrained;
     saidDrained = said === 'drained';
+    holds += reply.tasks.length - countSettled(request.settled);
     ask = heard(reply, want > 0 || after);
     const marked = await cancels.marked(reply, () => tasks.deliveries);
     tasks.add(reply.tasks, lastTurn);
@@ -229,6 +234,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
   /** Takes note of a reply, except for its tasks. Returns whether to ask for more at once; `may`: others let us. */
   function heard(reply: Extract<TurnReply, { kind: 'held' }>, may: boolean): boolean {
     seen = reply.seen;
+    heardAt = reply.madeAt;
     const back = told && !reply.drain;
     told = reply.drain;
     ({ paused, apart } = reply);

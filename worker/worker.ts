@@ -4,7 +4,7 @@
  */
 import { hostname } from 'node:os';
 import type { Redis } from 'ioredis';
-import { closeRedis, describeRedisError, openRedis, type RedisAddress } from '../queue/connection.ts';
+import { closeRedis, describeRedisError, openRedis, within, type RedisAddress } from '../queue/connection.ts';
 import { checkDurability, type Durability } from '../queue/durability.ts';
 import { readFate } from '../queue/fate.ts';
 import { evictionRisk } from '../queue/eviction.ts';
@@ -69,6 +69,8 @@ export interface DeadLetterPolicy {
   readonly maxAgeMs: number | undefined;
 }
 
+/** How long a worker that stops, and was fenced, may take to leave nothing behind, ms. */
+const LAST_WORD_MS = 1_000;
 const SOCKET_TIMEOUT_MS = 10_000;
 const REGISTER_PAUSE_MS = 500;
 /** How long after a death the controller may take to tell of it, ms. */
@@ -165,10 +167,13 @@ async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: Abort
   const connections = { redis, blocker, keys, worker, slots, rank };
   const lane = { ...connections, leaseMs, keeper, run, durability, log, metrics };
   const enter = holdPlace(slots, rank);
+  let last: number | undefined;
   try {
     while (!stopping.aborted) {
-      const epoch = await begin(redis, keys, options.worker, stopping, (now) => (name = now));
-      if (epoch === undefined) return;
+      const named = (now: string): void => void (name = now);
+      const epoch = await begin(redis, keys, options.worker, stopping, last, named);
+      if (epoch === undefined) break;
+      last = epoch;
       log.info({ epoch, worker }, 'taking tasks');
       options.onReady();
       const epochEnd = runEpoch(epoch, { ...lane, stopping, hurry });
@@ -178,6 +183,9 @@ async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: Abort
       metrics.fenced();
       log.warn({ epoch }, 'the lease was lost: what ran was dropped, and a new epoch begins');
     }
+    // fenced, and told to stop before it could begin anew: a server that went back may still hold that epoch
+    if (last !== undefined)
+      await within(LAST_WORD_MS, reap(redis, keys, worker, last, 'displaced'), 'reap').catch(() => undefined);
   } finally {
     enter();
     await closeRedis(blocker);
@@ -206,13 +214,14 @@ function holdPlace(slots: Slots, rank: number): () => void {
 
 /**
  * Ends this worker's earlier epoch, so that a restarted container gets its own tasks back at once, and begins a new
- * one. `undefined` when told to stop before that worked.
+ * one. `last`: the epoch of this process before. `undefined` when told to stop before that worked.
  */
 async function begin(
   redis: Redis,
   keys: QueueKeys,
   options: WorkerOptions,
   stopping: AbortSignal,
+  last: number | undefined,
   onNamed: (name: string) => void,
 ): Promise<number | undefined> {
   const { results, deadLetters } = options;
@@ -236,9 +245,11 @@ async function begin(
       if (name === undefined) return undefined;
       onNamed(name ?? '');
       const about = { ...policies, client: name ?? '' };
+      // a process that was fenced has not died: whatever its name holds is no task's fault
+      const why = last === undefined ? 'lost' : 'displaced';
       // both commands travel together; the second `any` clears the grave that the first one leaves
       const registering = Promise.all([
-        reap(redis, keys, options.id, 'any', 'lost'),
+        reap(redis, keys, options.id, 'any', why),
         reap(redis, keys, options.id, 'any', 'leave'),
         register(redis, keys, options.id, options.leaseMs, about),
       ]);

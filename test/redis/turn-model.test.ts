@@ -1,7 +1,8 @@
 /**
  * Two workers, whatever may happen to them, and two invariants: every task that was enqueued is in exactly one place
  * (queue, put aside as a suspect, wake list, in flight, delayed, dead), has its result, or was cancelled; and a suspect is
- * never in flight beside another task. fast-check makes up the histories and shrinks one that breaks them; each step is the
+ * never in flight beside another task. That holds as well when the server forgets the last steps, as after a failover to a
+ * replica that lags: what counts then is what it remembers, and a worker that knows more is fenced. fast-check makes up the histories and shrinks one that breaks them; each step is the
  * real script on a real Redis, and the whole state is read again after each.
  */
 import * as fc from 'fast-check';
@@ -10,7 +11,7 @@ import type { Redis } from 'ioredis';
 import { parseDead } from '../../queue/dead.ts';
 import { sampleQueue } from '../../queue/sample.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
-import { take, type Step, type World } from '../support/turn-world.ts';
+import { remember, take, type Step, type World } from '../support/turn-world.ts';
 import { freshKeys } from '../support/turns.ts';
 
 const RUNS = 120;
@@ -53,6 +54,11 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
 );
 
+const forget: fc.Arbitrary<Step> = fc.record({
+  kind: fc.constant('forget' as const),
+  steps: fc.integer({ min: 1, max: 8 }),
+});
+
 test(
   'each task is in exactly one place, or has its result; a suspect is alone',
   { timeout: 60_000 },
@@ -67,7 +73,15 @@ test(
       .tuple(
         fc.oneof(both, fc.constant<Step[]>([])),
         fc.array(enqueue, { maxLength: 12 }),
-        fc.array(step, { minLength: 5, maxLength: 40, size: 'max' }),
+        // one server in three goes back
+        fc.oneof(
+          { weight: 2, arbitrary: fc.array(step, { minLength: 5, maxLength: 40, size: 'max' }) },
+          fc.array(fc.oneof({ weight: 9, arbitrary: step }, forget), {
+            minLength: 5,
+            maxLength: 40,
+            size: 'max',
+          }),
+        ),
       )
       .map((parts) => parts.flat());
     await fc.assert(
@@ -79,8 +93,11 @@ test(
           finished: new Map(),
           marks: new Set(),
           cancelled: new Map(),
+          past: [],
         };
+        const forgets = history.some(({ kind }) => kind === 'forget');
         for (const next of history) {
+          if (forgets) await remember(redis, world);
           await take(redis, next, world);
           await expectWhole(world);
         }
@@ -111,9 +128,10 @@ async function expectWhole({ keys, enqueued, finished, marks, cancelled, workers
   expect(new Set(await redis.zrange(keys.cancelled, '0', '-1'))).toEqual(marks);
   expect(Object.fromEntries(found)).toEqual(Object.fromEntries(enqueued));
   for (const raw of finished.keys()) expect(await redis.hget(keys.result, raw)).toBe('done');
-  // what a worker believes to hold, it holds, unless it is fenced or a reply is on its way
-  for (const [id, { epoch, held, unanswered }] of workers) {
-    if (unanswered || (await redis.hget(keys.worker(id), 'epoch')) !== String(epoch)) continue;
+  // what a worker believes to hold, it holds, unless it is fenced, is about to be, or a reply is on its way
+  for (const [id, { epoch, turns, held, unanswered }] of workers) {
+    const known = await redis.hmget(keys.worker(id), 'epoch', 'turn');
+    if (unanswered || known.join() !== `${epoch},${turns}`) continue;
     const receipts = await redis.hkeys(keys.inflight(id));
     expect(held.map(({ receipt }) => receipt).toSorted()).toEqual(receipts.toSorted());
   }

@@ -6,6 +6,7 @@ import { deadHeader } from '../../queue/dead.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { reap, register } from '../../queue/scripts.ts';
 import { turn, type Delivery, type TurnRequest } from '../../queue/turn.ts';
+import { snapshot } from './snapshot.ts';
 import { nothing } from './turns.ts';
 
 /** What a worker's process knows. It is gone after a crash. */
@@ -13,6 +14,7 @@ export interface Process {
   epoch: number;
   turns: number;
   seen: number;
+  heard: number;
   held: Delivery[];
   /** Sent, and no reply came. */
   unanswered: TurnRequest | undefined;
@@ -29,9 +31,18 @@ export interface World {
   readonly marks: Set<string>;
   /** Tasks that were settled as cancelled, by content. */
   readonly cancelled: Map<string, number>;
+  /** The server and these counts as they were after each step, the newest last. */
+  readonly past: Moment[];
+}
+
+interface Moment {
+  readonly restore: () => Promise<void>;
+  readonly counts: Pick<World, 'enqueued' | 'finished' | 'marks' | 'cancelled'>;
 }
 
 export type Step =
+  /** The server goes back by so many steps, and the workers do not know. */
+  | { readonly kind: 'forget'; readonly steps: number }
   | { readonly kind: 'cancel'; readonly task: string }
   | { readonly kind: 'enqueue'; readonly task: string; readonly delayed: boolean }
   | {
@@ -47,9 +58,31 @@ export type Step =
       readonly replyLost: boolean;
     };
 
+/** Notes how all is now, so that a later step can go back to it. */
+export async function remember(redis: Redis, { keys, past, ...world }: World): Promise<void> {
+  const { enqueued, finished, marks, cancelled } = world;
+  const counts = structuredClone({ enqueued, finished, marks, cancelled });
+  past.push({ restore: await snapshot(redis, keys, ['one', 'two']), counts });
+}
+
+async function forget({ past, ...world }: World, steps: number): Promise<void> {
+  past.splice(Math.max(1, past.length - steps));
+  const moment = past.at(-1);
+  if (!moment) return;
+  await moment.restore();
+  const counts = structuredClone(moment.counts);
+  for (const name of ['enqueued', 'finished', 'cancelled'] as const) {
+    world[name].clear();
+    for (const [task, times] of counts[name]) world[name].set(task, times);
+  }
+  world.marks.clear();
+  for (const mark of counts.marks) world.marks.add(mark);
+}
+
 /** Makes one step happen, in Redis and in what the workers believe. */
 export async function take(redis: Redis, next: Step, world: World): Promise<void> {
   const { keys, workers } = world;
+  if (next.kind === 'forget') return forget(world, next.steps);
   if (next.kind === 'enqueue') {
     await redis.lpush(keys.queue, next.task);
     if (next.delayed) {
@@ -72,7 +105,7 @@ export async function take(redis: Redis, next: Step, world: World): Promise<void
       await reap(redis, keys, next.worker, 'any', 'leave');
       const epoch = await register(redis, keys, next.worker, 60_000, {});
       if (epoch === undefined) throw new Error('a name whose remains were reaped could not be registered');
-      workers.set(next.worker, { epoch, turns: 0, seen: 0, held: [], unanswered: undefined });
+      workers.set(next.worker, { epoch, turns: 0, seen: 0, heard: 0, held: [], unanswered: undefined });
       return;
     }
     case 'crash':
@@ -124,6 +157,8 @@ function compose(
     epoch: process.epoch,
     turn: ++process.turns,
     seen: process.seen,
+    heard: process.heard,
+    holds: process.held.length,
     want,
     leaseMs: 6e4,
     state: 'busy',
@@ -169,8 +204,13 @@ async function send(
   request: TurnRequest,
   replyLost: boolean,
 ): Promise<void> {
-  const repeated = process.unanswered === request;
+  const [epoch, last, seq] = await redis.hmget(world.keys.worker(id), 'epoch', 'turn', 'seq');
+  const repeated = Number(last) === request.turn;
+  // whoever knows more than the server has no say there
+  const next = Number(last) === request.turn - 1 && request.seen <= Number(seq);
+  const known = Number(epoch) === request.epoch && (repeated || next);
   const reply = await turn(redis, world.keys, request);
+  expect(reply.kind).toBe(known ? 'held' : 'fenced');
   if (reply.kind === 'fenced') {
     if (!replyLost) world.workers.delete(id);
     else process.unanswered = request;
@@ -186,6 +226,7 @@ async function send(
   ]);
   process.held = [...process.held.filter(({ receipt }) => !gone.has(receipt)), ...reply.tasks];
   process.seen = reply.seen;
+  process.heard = reply.madeAt;
 }
 
 /** What a turn that was carried out has done with results and marks: whoever was first wins. */
