@@ -84,14 +84,14 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
   /** Never rejects. */
   async function act(): Promise<void> {
     const sampled = sampler.latest(ID);
-    const now = performance.timeOrigin + performance.now();
+    const times = { now: systemClock.elapsed(), wall: systemClock.now() };
     try {
       const made = await step({
         policy,
         sampled,
         target,
         memory,
-        now,
+        ...times,
         dryRun: options.dryRun ?? false,
         drains: drainsOf(sampler.redis, queues),
         unmanaged: Unmanaged.WhenIdle,
@@ -102,7 +102,7 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
       if (made.lookInMs !== undefined && !closed) later = timeout(made.lookInMs, kick);
       sampler.setActive(ID, isActive(made, sampled), made.decision.startMs);
       options.onStep(made, sampled);
-      const { observation, observed } = observe({ now, sampled, step: made }, before);
+      const { observation, observed } = observe({ ...times, sampled, step: made }, before);
       before = observed;
       options.observed?.(observation);
       if (options.pool !== undefined) recorder.observed(options.pool, { sampler, queues }, observation);

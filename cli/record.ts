@@ -72,20 +72,22 @@ async function recordLive(
 ): Promise<undefined> {
   using signals = onSignals();
   const scripted = defineScripts(redis);
-  const began = Date.now();
+  const began = performance.now();
+  /** A clock that is set while this records must not fold the trace. */
+  const epoch = Date.now() - began;
   const until = forMs === undefined ? Infinity : began + forMs;
   say(`recording ${pool} every ${step} ms${forMs === undefined ? '' : ` for ${age(forMs)}`}; Ctrl-C ends it`);
   let last: PoolSample | undefined;
   let history: Historian | undefined;
   let debt = 0;
   let trouble: string | undefined;
-  while (!signals.stopping.aborted && Date.now() < until) {
-    const next = Date.now() + step;
+  while (!signals.stopping.aborted && performance.now() < until) {
+    const next = performance.now() + step;
     try {
       const looks = Promise.all(queues.map((each) => sampleQueue(scripted, each)));
       const sample = combineSamples(await within(ANSWER_MS, looks, 'the sample'));
       history ??= createHistorian({ running: sample.inFlight });
-      const { span, owed } = spanOf(last, sample, Date.now(), debt);
+      const { span, owed } = spanOf(last, sample, epoch + performance.now(), debt);
       debt = owed;
       await sheet.write(history.add(span));
       last = sample;
@@ -94,7 +96,7 @@ async function recordLive(
       if ((error as Error).message !== trouble) say(`${(error as Error).message}; it is tried again`);
       trouble = (error as Error).message;
     }
-    await systemClock.sleep(Math.max(0, Math.min(next, until) - Date.now()), signals.stopping);
+    await systemClock.sleep(Math.min(next, until) - performance.now(), signals.stopping);
   }
   await sheet.write(history?.end() ?? []);
   return undefined;

@@ -43,11 +43,11 @@ export async function connectPool(
   const { metadata, spec } = pool;
   const of = `${metadata.uid} ${metadata.generation}`;
   const before = state.linked?.of === of ? state.linked : undefined;
-  const age = clock.now() - (before?.at ?? -Infinity);
+  const age = clock.elapsed() - (before?.at ?? -Infinity);
   const maxAge = state.blind ? ADDRESS_TROUBLE_MS : ADDRESS_MS;
   if (before && age <= maxAge) return before.link;
   const address = await resolveAddress(spec.redis, metadata.namespace, secrets(maxAge), signal);
-  const at = clock.now();
+  const at = clock.elapsed();
   if (before && isDeepStrictEqual(before.address, address)) {
     state.linked = { ...before, at };
     return before.link;

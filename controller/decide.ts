@@ -11,6 +11,9 @@
  * After a restart without memory nothing is known of the last window: the pool holds until one has passed.
  * A queue that cannot be read is not an empty queue: the pool holds, and after `fallback.afterMs` is raised to its
  * fallback, never lowered.
+ *
+ * Whatever goes in, a whole number comes out: a decision that is none, or lies outside of the bounds, is made again without
+ * what was learned, which is forgotten.
  */
 import type { Advice, Answers } from './advice.ts';
 import { paused, withoutSample } from './hold.ts';
@@ -19,10 +22,12 @@ import { numbersOf, type Numbers } from './numbers.ts';
 import { paced, type Change, type MaxStep } from './pace.ts';
 import { boundsAt, type Bounds, type BoundsNow, type Schedule } from './schedule.ts';
 import { learnStarts, startTime, withStarted, type Starts } from './learn.ts';
-import type { Counters, Learned } from './learned.ts';
+import type { Counters, Learned, Look } from './learned.ts';
 import { plainRule } from './plain.ts';
 import { boundWords, seconds, workWords } from './reason.ts';
 import { adviceWithoutLook, size, type Sizing } from './sizing.ts';
+import { notAhead } from './moved.ts';
+import { soundSample, unsoundness } from './sound.ts';
 
 export interface Policy {
   readonly minReplicas: number;
@@ -93,7 +98,7 @@ export interface Decision {
   readonly limited: 'min' | 'max' | undefined;
   /** The bounds that hold now, and the schedules that are on. */
   readonly bounds: BoundsNow;
-  /** When to decide again at the latest, ms, even where nothing happens. */
+  /** When to decide again at the latest, even where nothing happens: ms since the epoch. */
   readonly lookAt: number | undefined;
   /** How long a replica takes to start, as far as it is known, ms: delayed tasks count when they fall due within it. */
   readonly startMs: number;
@@ -102,13 +107,16 @@ export interface Decision {
   /** What went into it. */
   readonly numbers: Numbers;
   readonly memory: Memory;
+  /** What came of the memory that had to be forgotten to decide at all, such as `NaN replicas`. */
+  readonly forgot?: string | undefined;
 }
 
 export const DEFAULT_WINDOW_MS = 60_000;
 
 /**
- * Decides for a pool that has `current` replicas now, of which `ready` are up. All times in ms; with schedules or a
- * forecast, `now` counts from the epoch.
+ * Decides for a pool that has `current` replicas now, of which `ready` are up. All times in ms. `now` is of the clock that
+ * the memory is on, whose zero may be anywhere; it should be monotonic. `wall` counts from the epoch, for schedules and the
+ * forecast.
  */
 export function decide(
   policy: Policy,
@@ -117,10 +125,46 @@ export function decide(
   memory: Memory,
   now: number,
   ready = current,
+  wall = now,
+): Decision {
+  const seen = soundSample(sample);
+  const decideWith = (known: Memory): Decision => decideOn(policy, seen, current, known, now, ready, wall);
+  const [decision, wrong] = tried(() => decideWith(notAhead(memory, now)), policy, current);
+  if (decision && wrong === undefined) return decision;
+  const [anew, stillWrong] = tried(() => decideWith(noMemory), policy, current);
+  const sound = stillWrong === undefined ? anew : undefined;
+  const { reason, ...rest } = sound ?? decideOn(policy, NONSENSE, current, noMemory, now, ready, wall);
+  return { ...rest, reason: `${reason}; what was learned made no sense and is forgotten`, forgot: wrong };
+}
+
+const NONSENSE = { kind: 'unknown', why: 'no decision came out of what it says of itself' } as const;
+
+/** The decision, and what is wrong with it. */
+function tried(
+  make: () => Decision,
+  policy: Policy,
+  current: number,
+): readonly [Decision | undefined, string | undefined] {
+  try {
+    const decision = make();
+    return [decision, unsoundness(decision, policy, current)];
+  } catch (error) {
+    return [undefined, (error as Error).message];
+  }
+}
+
+function decideOn(
+  policy: Policy,
+  sample: Sample,
+  current: number,
+  memory: Memory,
+  now: number,
+  ready: number,
+  wall: number,
 ): Decision {
   const since = memory.since ?? now;
   const inherited = memory.inherited ?? current;
-  const bounds = boundsAt(policy, policy.schedules ?? [], now);
+  const bounds = boundsAt(policy, policy.schedules ?? [], wall);
   const there = { current, ready };
   const startMs = startTime((memory.learned ?? memory.starting)?.start, policy.targetWaitMs);
   const rest = { bounds, lookAt: bounds.until, startMs };
@@ -134,7 +178,7 @@ export function decide(
     return { ...rest, ...held, advice, memory: { ...memory, since, inherited } };
   }
 
-  const sizing = sizingFor(policy, bounds, sample, current, memory, now, ready);
+  const sizing = sizingFor(policy, bounds, sample, memory, { now, wall, wanted: current, ready });
   const starting = sizing ? undefined : learnStarts(memory.starting, current, ready, now);
   const plain = plainRule(policy, sample, sizing?.needed !== undefined);
   const asked = Math.max(sizing?.needed ?? 0, sizing?.floor ?? 0, plain);
@@ -212,16 +256,14 @@ function sizingFor(
   policy: Policy,
   bounds: Bounds,
   sample: Sample & { kind: 'known' },
-  wanted: number,
-  memory: Memory,
-  now: number,
-  ready: number,
+  { learned }: Memory,
+  there: Pick<Look, 'now' | 'wall' | 'wanted' | 'ready'>,
 ): Sizing | undefined {
   const { targetWaitMs: waitMs, slots = 1, windowMs, forecast = false } = policy;
   const { waiting, inFlight, due, dueSoon = 0, counters, redis } = sample;
   if (waitMs === undefined || !counters) return undefined;
   const wish = { waitMs, slots, windowMs, forecast, ...bounds };
-  return size(wish, { now, waiting, inFlight, due, dueSoon, counters, wanted, ready }, memory.learned, redis);
+  return size(wish, { ...there, waiting, inFlight, due, dueSoon, counters }, learned, redis);
 }
 
 /** Adds a need and drops what it overtakes and what is older than the window: what is first is the window's highest. */

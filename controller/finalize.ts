@@ -27,7 +27,8 @@ export interface FinalizeInput {
   /** Pods of the pool that still exist. */
   readonly pods: number;
   readonly redis: { readonly sampler: Sampler; readonly queues: readonly QueueKeys[] } | undefined;
-  readonly now: number;
+  /** For how long its removal was tried already, ms. */
+  readonly waitedMs: number;
   readonly signal: AbortSignal;
   /** Told how many tasks went back, and of what could not be done. */
   readonly onReturned: (tasks: number) => void;
@@ -46,8 +47,7 @@ export async function finalize(input: FinalizeInput): Promise<number | undefined
       const returned = await returnTasks(input);
       if (returned > 0) input.onReturned(returned);
     } catch (error) {
-      const waited = input.now - Date.parse(pool.metadata.deletionTimestamp ?? '');
-      if (waited < PATIENCE_MS) return LOOK_AGAIN_MS;
+      if (input.waitedMs < PATIENCE_MS) return LOOK_AGAIN_MS;
       input.onGivenUp(error);
     }
   }

@@ -15,8 +15,8 @@ export interface Pattern {
 export interface Forecast {
   readonly day: Pattern;
   readonly week: Pattern;
-  /** The quarter of an hour that is going on. */
-  readonly bin: { readonly from: number; readonly replicaMs: number };
+  /** The quarter of an hour that is going on, and for how long it was seen, ms. */
+  readonly bin: { readonly from: number; readonly replicaMs: number; readonly seenMs?: number };
 }
 
 export const BIN_MS = 900_000;
@@ -32,9 +32,10 @@ const MARGIN = 1.2;
 const noPattern: Pattern = { needs: [], saved: 0, idled: 0 };
 
 export interface Seen {
+  /** ms since the epoch. */
   readonly now: number;
-  /** The last look, ms. */
-  readonly since: number;
+  /** Since the last look, ms. */
+  readonly elapsedMs: number;
   /** Replicas that were needed or kept at the last look, and that are needed now, without any floor. */
   readonly held: number;
   readonly needed: number;
@@ -45,18 +46,23 @@ export interface Seen {
 /** After a look. */
 export function withSeen(before: Forecast | undefined, seen: Seen): Forecast {
   const from = Math.floor(seen.now / BIN_MS) * BIN_MS;
-  const { day, week, bin } = before ?? { day: noPattern, week: noPattern, bin: { from, replicaMs: 0 } };
+  const { day, week, bin } = before ?? {
+    day: noPattern,
+    week: noPattern,
+    bin: { from, replicaMs: 0, seenMs: 0 },
+  };
   const counted = {
     day: tested(day, floorOf(day, seen.now, DAY), seen),
     week: tested(week, floorOf(week, seen.now, WEEK), seen),
   };
-  const spent = seen.held * Math.min(seen.now - seen.since, BIN_MS);
-  const longer = { from: bin.from, replicaMs: bin.replicaMs + spent };
+  const ms = Math.min(seen.elapsedMs, BIN_MS);
+  const { replicaMs, seenMs = BIN_MS } = bin;
+  const longer = { from: bin.from, replicaMs: replicaMs + seen.held * ms, seenMs: seenMs + ms };
   if (from === bin.from) return { ...counted, bin: longer };
   return {
     day: learned(counted.day, longer, DAY, 'day'),
     week: learned(counted.week, longer, WEEK, 'week'),
-    bin: { from, replicaMs: 0 },
+    bin: { from, replicaMs: 0, seenMs: 0 },
   };
 }
 
@@ -72,20 +78,27 @@ function pays({ saved, idled }: Pattern): boolean {
 }
 
 function floorOf({ needs }: Pattern, at: number, period: number): number {
-  return Math.round(needs[Math.floor(at / BIN_MS) % period] ?? 0);
+  return Math.round(needs[binOf(at, period)] ?? 0);
 }
 
-function tested(pattern: Pattern, floor: number, { now, since, held, needed, startMs }: Seen): Pattern {
+function tested(pattern: Pattern, floor: number, { elapsedMs, held, needed, startMs }: Seen): Pattern {
   if (floor === 0) return pattern;
   const starts = Math.max(0, Math.min(needed, floor) - Math.min(held, floor));
-  const idle = Math.max(0, floor - held) * Math.min(now - since, BIN_MS);
+  const idle = Math.max(0, floor - held) * Math.min(elapsedMs, BIN_MS);
   return { ...pattern, saved: pattern.saved + starts * startMs, idled: pattern.idled + idle };
+}
+
+/** The place of a moment in the period; before 1970, too. */
+function binOf(at: number, period: number): number {
+  const index = Math.floor(at / BIN_MS) % period;
+  return index < 0 ? index + period : index;
 }
 
 function learned(pattern: Pattern, bin: Forecast['bin'], period: number, kind: 'day' | 'week'): Pattern {
   const needs = Array.from({ length: period }, (_, i) => pattern.needs[i] ?? null);
-  const index = Math.floor(bin.from / BIN_MS) % period;
-  const mean = bin.replicaMs / BIN_MS;
+  const index = binOf(bin.from, period);
+  // a clock that was set sees a quarter of an hour twice, or hardly
+  const mean = bin.replicaMs / Math.max(bin.seenMs ?? BIN_MS, BIN_MS);
   const before = needs[index] ?? null;
   const value = before === null ? mean : before + NEWEST[kind] * (mean - before);
   needs[index] = Math.round(value * 100) / 100;

@@ -9,7 +9,7 @@ const PER_DOUBLING = 8;
 
 /** Adds a value, in units of the smallest that matters, `weight` times. */
 export function withValue(before: Histogram, value: number, weight: number, remembered: number): Histogram {
-  if (!(weight > 0)) return before;
+  if (!(weight > 0) || !(value >= 0)) return before;
   const index = Math.min(CLASSES - 1, value <= 1 ? 0 : Math.ceil(PER_DOUBLING * Math.log2(value)));
   const total = totalOf(before) + weight;
   const fade = Math.min(1, remembered / total);

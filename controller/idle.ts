@@ -28,7 +28,11 @@ const PRIOR = 2;
 const PRIOR_CLASSES = 18;
 const NEEDS = 64;
 
-const groupOf = (replica: number): number => Math.floor(2 * Math.log2(replica));
+/** Groups of replica numbers, two for each doubling: as many as Kubernetes can count to. */
+const GROUPS = 64;
+
+const groupOf = (replica: number): number =>
+  Math.min(Math.max(Math.floor(2 * Math.log2(replica)), 0), GROUPS - 1);
 const classOf = (gapMs: number): number =>
   Math.min(Math.max(Math.ceil(Math.log(gapMs / 1_000) / Math.log(GROWTH)), 0), CLASSES - 1);
 const longest = (index: number): number => 1_000 * GROWTH ** index;
@@ -51,7 +55,7 @@ export function withNeed({ needs, gaps }: Idle, replicas: number, at: number, si
 }
 
 function withGaps(gaps: Idle['gaps'], from: number, to: number, gapMs: number): Idle['gaps'] {
-  if (from > to) return gaps;
+  if (!(from <= to)) return gaps;
   const next = [...gaps];
   for (let group = groupOf(from); group <= groupOf(to); group++) {
     const lowest = Math.ceil(2 ** (group / 2));
@@ -95,9 +99,12 @@ export function patience({ gaps }: Idle, replica: number, startMs: number): numb
 export function worthKeeping(idle: Idle, now: number, startMs: number, windowMs: number | undefined): number {
   for (const [i, { at, replicas }] of idle.needs.entries()) {
     const below = idle.needs[i + 1]?.replicas ?? 0;
+    let top = replicas;
     // numbers of one group are kept equally long
-    for (let top = replicas; top > below; top = Math.ceil(2 ** (groupOf(top) / 2)) - 1)
+    for (let group = groupOf(top); top > below && group >= 0; group--) {
       if (now - at < (windowMs ?? patience(idle, top, startMs))) return top;
+      top = Math.ceil(2 ** (group / 2)) - 1;
+    }
   }
   return 0;
 }

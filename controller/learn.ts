@@ -22,13 +22,15 @@ const FAST = 24;
 /** The fast mean takes over when it is off by more than this factor, and by more than noise explains. */
 const CHANGED = 3;
 const STRETCHES = 100;
+/** Nothing that runs for longer is believed, ms: a hundred years. */
+const LONGEST_TASK_MS = 3.2e12;
 /** A stretch whose mean is further out than this factor counts as one that is just so far out. */
 const FAR = 10;
 
 /** After `tasks` tasks more that took `ms` in all. */
 export function learnService(before: Service | undefined, tasks: number, ms: number): Service | undefined {
   if (tasks <= 0 || !(ms >= 0)) return before;
-  const seen = Math.max(ms / tasks, 0.01);
+  const seen = Math.min(Math.max(ms / tasks, 0.01), LONGEST_TASK_MS);
   if (!before)
     return { mean: seen, variance: seen ** 2, tasks, finished: tasks, stretches: 1, fastMean: seen };
   const finished = before.finished + tasks;
@@ -89,7 +91,9 @@ export interface Start {
 
 const PODS = 20;
 
-export function learnStart(before: Start | undefined, ms: number): Start {
+/** After a start that took `tookMs`; one of less than nothing took none. */
+export function learnStart(before: Start | undefined, tookMs: number): Start {
+  const ms = Math.max(0, tookMs);
   if (!before) return { mean: ms, deviation: ms / 4, pods: 1 };
   const pods = Math.min(before.pods + 1, PODS);
   const value = Math.min(ms, before.mean * 4 + 1_000);

@@ -20,6 +20,8 @@ export interface Counters {
 
 export interface Look {
   readonly now: number;
+  /** ms since the epoch, for the hours of the day; `now` where there is no other clock. */
+  readonly wall?: number;
   readonly waiting: number;
   readonly inFlight: number;
   /** Delayed tasks whose time has come, and those whose time comes while a replica starts. */

@@ -22,11 +22,11 @@ export interface QueueLink {
 export interface MemoryStore {
   /**
    * The memory to go on with: `memory`, or what an earlier leader left when this is the first look at the pool or at other
-   * queues than before. Never rejects.
+   * queues than before. Never rejects. `now` is of the clock that memories are on; `wall` counts from the epoch.
    */
-  recall(pool: string, link: QueueLink, memory: Memory, now: number): Promise<Memory>;
+  recall(pool: string, link: QueueLink, memory: Memory, now: number, wall?: number): Promise<Memory>;
   /** Writes `memory` in the background if it is new and its time has come. */
-  keep(pool: string, link: QueueLink, memory: Memory, now: number): void;
+  keep(pool: string, link: QueueLink, memory: Memory, now: number, wall?: number): void;
   /** The pool is gone, or going. */
   forget(pool: string): void;
   /** Writes what was not written yet. Never rejects. */
@@ -39,6 +39,8 @@ interface Entry {
   latest: Memory | undefined;
   written: Memory | undefined;
   writtenAt: number;
+  /** By how much the wall clock is ahead of that of `latest`, ms. */
+  aheadMs: number;
 }
 
 const WRITE_MS = 10_000;
@@ -52,7 +54,7 @@ export function createMemoryStore(log: Logger): MemoryStore {
   async function write(pool: string, entry: Entry): Promise<void> {
     const { link, latest } = entry;
     const [first] = link.queues;
-    const text = latest && packMemory(latest, namesOf(link));
+    const text = latest && packMemory(latest, namesOf(link), entry.aheadMs);
     if (!first || text === undefined) return;
     try {
       const writing = link.sampler.redis.set(first.memory(pool), text, 'EX', EXPIRY_S);
@@ -64,10 +66,10 @@ export function createMemoryStore(log: Logger): MemoryStore {
   }
 
   return {
-    recall: async (pool, link, memory, now) => {
+    recall: async (pool, link, memory, now, wall = now) => {
       let entry = entries.get(pool);
       if (!entry || !sameQueues(entry.link, link)) {
-        const fresh = { latest: undefined, written: undefined, writtenAt: -Infinity };
+        const fresh = { latest: undefined, written: undefined, writtenAt: -Infinity, aheadMs: 0 };
         entry = { link, recalled: false, ...fresh };
         entries.set(pool, entry);
       }
@@ -79,7 +81,7 @@ export function createMemoryStore(log: Logger): MemoryStore {
       try {
         const text = await within(ANSWER_MS, link.sampler.redis.get(first.memory(pool)), 'GET');
         entry.recalled = true;
-        const kept = text === null ? undefined : unpackMemory(text, namesOf(link), now);
+        const kept = text === null ? undefined : unpackMemory(text, namesOf(link), now, wall);
         if (!kept) return unlearned;
         entry.written = kept;
         entry.writtenAt = now;
@@ -89,12 +91,13 @@ export function createMemoryStore(log: Logger): MemoryStore {
         return unlearned;
       }
     },
-    keep: (pool, link, memory, now) => {
+    keep: (pool, link, memory, now, wall = now) => {
       const entry = entries.get(pool);
       if (!entry?.recalled || !sameQueues(entry.link, link)) return;
       // a pool that was paused has forgotten it
       entry.recalled = memory.learned !== undefined;
       entry.latest = memory;
+      entry.aheadMs = wall - now;
       if (now - entry.writtenAt < WRITE_MS || !isNews(entry)) return;
       entry.writtenAt = now;
       void write(pool, entry);

@@ -3,6 +3,7 @@
  * first queue. Text out of a memory, and a memory out of a text that an earlier controller may have left long ago. Pure.
  */
 import type { Memory } from './decide.ts';
+import { moved } from './moved.ts';
 
 /** Counts up when the form of a memory changes: another one is not read. */
 const VERSION = 1;
@@ -11,18 +12,26 @@ const MOST_CHARACTERS = 65_536;
 /** A longer gap than a change of leaders takes: what it needed is not known. */
 const GAP_MS = 30_000;
 
-/** `undefined` when there is nothing worth keeping: only the target rule learns. */
-export function packMemory(memory: Memory, queues: readonly string[]): string | undefined {
+/**
+ * `undefined` when there is nothing worth keeping: only the target rule learns. `aheadMs`: by how much the wall clock is ahead
+ * of the clock that the memory is on. In the text are moments since the epoch, which another controller understands.
+ */
+export function packMemory(memory: Memory, queues: readonly string[], aheadMs = 0): string | undefined {
   if (!memory.learned) return undefined;
-  const text = JSON.stringify({ version: VERSION, queues, memory });
+  const text = JSON.stringify({ version: VERSION, queues, memory: moved(memory, aheadMs) });
   return text.length <= MOST_CHARACTERS ? text : undefined;
 }
 
 /**
- * The memory to go on with at `now`, ms since the epoch; `undefined` for a text that does not parse, of another version or
- * of other queues, whose counters are others.
+ * The memory to go on with at `now`, on whatever clock; `wall` is the same moment in ms since the epoch. `undefined` for a text
+ * that does not parse, of another version or of other queues, whose counters are others.
  */
-export function unpackMemory(text: string, queues: readonly string[], now: number): Memory | undefined {
+export function unpackMemory(
+  text: string,
+  queues: readonly string[],
+  now: number,
+  wall = now,
+): Memory | undefined {
   if (text.length > MOST_CHARACTERS) return undefined;
   let kept: { version?: unknown; queues?: unknown; memory?: Memory } | null;
   try {
@@ -34,11 +43,15 @@ export function unpackMemory(text: string, queues: readonly string[], now: numbe
   const { memory } = kept;
   if (!memory?.learned || !Array.isArray(memory.needs)) return undefined;
   // replicas that were on their way came up unseen, so how long they took is not known
-  const learned = { ...memory.learned, starts: [], unfetchedSince: undefined };
-  const gap = now - learned.at;
-  if (gap >= 0 && gap <= GAP_MS) return { ...memory, learned };
-  // the window begins anew, as after a restart that remembers nothing; a clock that was ahead is not believed
-  const at = Math.min(learned.at, now);
-  const curve = gap < 0 ? [] : learned.curve;
-  return { since: undefined, knownAt: undefined, needs: [], learned: { ...learned, at, curve } };
+  const gone = { ...memory, learned: { ...memory.learned, starts: [], unfetchedSince: undefined } };
+  const gap = wall - gone.learned.at;
+  if (gap >= 0 && gap <= GAP_MS) return moved(gone, now - wall);
+  // the window begins anew, as after a restart that remembers nothing
+  const anew = { since: undefined, knownAt: undefined, needs: [] };
+  // how long tasks ran in the gap is not known, nor, if a clock was set, how long it was
+  const { at, curve } = gone.learned;
+  const ahead = gap < 0;
+  const learned = { ...gone.learned, inFlight: 0, curve: ahead ? [] : curve };
+  // of a clock that was ahead only the distances between its times are believed
+  return moved({ ...anew, learned }, now - (ahead ? at : wall));
 }

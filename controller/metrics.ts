@@ -12,6 +12,8 @@ export interface ControllerMetrics extends MetricsSource {
   scaled(direction: 'up' | 'down', reason: string): void;
   /** The epoch of a dead worker was ended before its lease was. */
   recovered(reason: string): void;
+  /** What a pool had learned was forgotten. */
+  forgotten(): void;
   reconciled(key: string, outcome: 'ok' | 'error', seconds: number): void;
   /** A controller that does not lead knows nothing of the pools. */
   leading(now: boolean): void;
@@ -35,6 +37,10 @@ export const controllerMetrics = {
     name: 'millrace_recoveries_total',
     help: 'Workers whose tasks were put back because Kubernetes said that they ended, by reason.',
     labelNames: ['reason'],
+  },
+  forgotten: {
+    name: 'millrace_memories_forgotten_total',
+    help: 'Times that what a pool had learned led to no decision at all, and was forgotten.',
   },
   reconciles: {
     name: 'millrace_reconcile_seconds',
@@ -65,13 +71,15 @@ const MISNAMED = [
 ];
 
 export function createControllerMetrics(gauges: ControllerGauges): ControllerMetrics {
-  const { actions, recoveries, reconciles, leader, depth, servers, restarts, build } = controllerMetrics;
+  const { actions, recoveries, forgotten, reconciles, leader, depth, servers, restarts, build } =
+    controllerMetrics;
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
   for (const name of MISNAMED) registry.removeSingleMetric(name);
   const scaled = new Counter({ ...actions, registers });
   const recovered = new Counter({ ...recoveries, registers });
+  const forgot = new Counter({ ...forgotten, registers });
   const reconciled = new Histogram({ ...reconciles, buckets: [...reconciles.buckets], registers });
   const leading = new Gauge({ ...leader, registers });
   new Gauge({ ...build, registers }).set({ version }, 1);
@@ -102,6 +110,7 @@ export function createControllerMetrics(gauges: ControllerGauges): ControllerMet
     pools,
     scaled: (direction, reason) => scaled.inc({ direction, reason }),
     recovered: (reason) => recovered.inc({ reason }),
+    forgotten: () => forgot.inc(),
     reconciled: (key, outcome, seconds) => {
       reconciled.observe({ outcome }, seconds);
       pools.reconciled(key, seconds);

@@ -18,6 +18,8 @@ import type { Wait } from './waits.ts';
 export interface Observation {
   /** ms since the epoch. */
   readonly at: number;
+  /** The same moment by a monotonic clock: for what lasted from one observation to another. */
+  readonly elapsed: number;
   /** Whether the queue could be read. While it could not, what it holds is what it held last, and all sums are zero. */
   readonly known: boolean;
   /** What the sums are over, ms: since the sample before; 0 for the first one, and when there was no new one. */
@@ -76,14 +78,17 @@ export interface Observed {
 }
 
 interface Seen {
+  /** By a monotonic clock. */
   readonly now: number;
+  /** The same moment in ms since the epoch. */
+  readonly wall?: number;
   readonly sampled: Sampled;
   readonly step: Step;
 }
 
 /** After a step: what happened since `before`, the last look; `undefined` before the first one. */
 export function observe(
-  { now, sampled, step }: Seen,
+  { now, wall = now, sampled, step }: Seen,
   before: Observed | undefined,
 ): { readonly observation: Observation; readonly observed: Observed } {
   const { replicas, decision, scaled } = step;
@@ -98,7 +103,8 @@ export function observe(
   const { starts, startsMs } = startsAfter(step, now, before);
   return {
     observation: {
-      at: now,
+      at: wall,
+      elapsed: now,
       known,
       ...changes,
       waiting: sample?.waiting ?? 0,

@@ -111,15 +111,17 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
       );
     if (done && target) {
       state.memory = done.decision.memory;
-      if (redis) deps.memories.keep(key, redis, state.memory, clock.now());
+      if (redis) deps.memories.keep(key, redis, state.memory, clock.elapsed(), clock.now());
       state.absent = done.absent;
       if (done.held && done.held.reason !== state.held) reporter.held(pool, done.held);
       state.held = done.held?.reason;
       reporter.grace(pool, target.grace, state.graceMissing);
       state.graceMissing = target.grace?.missing;
       redis?.sampler.setActive(key, isActive(done, sampled), done.decision.startMs);
+      reporter.forgot(pool, done.decision);
       reporter.scaled(pool, done);
-      const { observation, observed } = observe({ now: clock.now(), sampled, step: done }, state.observed);
+      const times = { now: clock.elapsed(), wall: clock.now() };
+      const { observation, observed } = observe({ ...times, sampled, step: done }, state.observed);
       state.observed = observed;
       deps.observed(pool, observation);
       state.wokenAt = woken(pool, sampled, state.wokenAt);
@@ -174,7 +176,8 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
         sampled,
         target,
         memory: await memoryFor(pool, policy, state, sampled, redis),
-        now: clock.now(),
+        now: clock.elapsed(),
+        wall: clock.now(),
         dryRun: pool.spec.mode === Mode.DryRun,
         drains: redis ? drainsOf(redis.sampler.redis, redis.queues) : undefined,
         unmanaged: pool.spec.scaling.scaleDown.unmanaged,
@@ -195,10 +198,11 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
   ): Promise<Memory> {
     if (!redis || sampled.kind === 'unknown' || policy.targetWaitMs === undefined || policy.paused)
       return memory;
-    return deps.memories.recall(keyOf(pool), redis, memory, clock.now());
+    return deps.memories.recall(keyOf(pool), redis, memory, clock.elapsed(), clock.now());
   }
 
   async function remove(key: string, pool: WorkerPool, state: Remembered): Promise<number | undefined> {
+    state.leavingSince ??= clock.elapsed();
     const redis = await connect(key, pool, state).catch(() => undefined);
     deps.memories.forget(key);
     deps.forgotten(key);
@@ -206,7 +210,7 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
       api,
       pool,
       redis,
-      now: clock.now(),
+      waitedMs: clock.elapsed() - state.leavingSince,
       signal,
       pods: deps.podsOf(key).length,
       onReturned: (tasks) =>

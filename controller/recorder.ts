@@ -114,9 +114,9 @@ export function createRecorder({ clock, log, stretchMs = 10_000 }: RecorderOptio
     const { stretch, timer } = entry.open;
     timer.clear();
     entry.open = undefined;
-    const now = clock.now();
+    const now = clock.elapsed();
     const { redis, first } = placeOf(entry);
-    if (first) write(pool, 'time line', appendToTimeline(redis, first, pool, entryOf(stretch, now), now));
+    if (first) write(pool, 'time line', appendToTimeline(redis, first, pool, entryOf(stretch, now)));
     if (entry.confirmed) writeDecision(pool, entry, entry.confirmed, replaceDecision);
     if (stretch.eventful && !last) open(pool, entry, beginStretch(now, stretch.standing));
   }
@@ -134,7 +134,7 @@ export function createRecorder({ clock, log, stretchMs = 10_000 }: RecorderOptio
       decide(pool, entry, seen);
       if (entry.open) entry.open.stretch = extendStretch(entry.open.stretch, seen);
       else if (isEventful(seen, entry.standing))
-        open(pool, entry, extendStretch(beginStretch(seen.at, entry.standing), seen));
+        open(pool, entry, extendStretch(beginStretch(seen.elapsed, entry.standing), seen));
       entry.standing = standingOf(seen);
     },
     forget: (pool) => {

@@ -45,7 +45,7 @@ interface Case {
   readonly pool: string;
   readonly keys: QueueKeys;
   readonly death: Death;
-  /** When the first look was due, and when the next one is, by the clock, ms. */
+  /** When the first look was due, and when the next one is, by the monotonic clock, ms. */
   readonly since: number;
   nextAt: number;
 }
@@ -72,7 +72,7 @@ export function createRecovery(options: RecoveryOptions): Recovery {
 
   async function work(redis: Redis, ward: Ward): Promise<void> {
     while (ward.cases.length > 0 && !signal.aborted) {
-      const now = clock.now();
+      const now = clock.elapsed();
       const due = ward.cases.filter(({ nextAt }) => nextAt <= now);
       if (due.length > 0) {
         ward.cases = ward.cases.filter(({ nextAt }) => nextAt > now);
@@ -96,9 +96,9 @@ export function createRecovery(options: RecoveryOptions): Recovery {
       const life = lives?.[i];
       const verdict = life && (await judge(redis, one, life).catch(() => undefined));
       if (verdict !== undefined && verdict !== 'look again') continue;
-      const waited = clock.now() - one.since;
+      const waited = clock.elapsed() - one.since;
       if (waited < LOOK_FOR_MS) {
-        one.nextAt = clock.now() + Math.min(LONGEST_PAUSE_MS, Math.max(SHORTEST_PAUSE_MS, waited));
+        one.nextAt = clock.elapsed() + Math.min(LONGEST_PAUSE_MS, Math.max(SHORTEST_PAUSE_MS, waited));
         unsettled.push(one);
       } else
         log.info(
@@ -156,7 +156,7 @@ export function createRecovery(options: RecoveryOptions): Recovery {
   function open(pool: string, redis: Redis, keys: QueueKeys, death: Death): void {
     const ward = wards.get(redis) ?? { cases: [], working: false, pause: new AbortController() };
     wards.set(redis, ward);
-    const now = clock.now();
+    const now = clock.elapsed();
     ward.cases.push({ pool, keys, death, since: now, nextAt: now });
     ward.pause.abort();
     if (ward.working) return;

@@ -25,6 +25,8 @@ export interface Remembered {
   graceMissing: number | undefined;
   service: ServiceMemory;
   observed: Observed | undefined;
+  /** When its removal was first tried, by performance.now(). */
+  leavingSince: number | undefined;
   /** The last ring of the wake that was answered, by performance.now(). */
   wokenAt: number | undefined;
 }
@@ -44,6 +46,7 @@ export function nothingRemembered(): Remembered {
     graceMissing: undefined,
     service: noService,
     observed: undefined,
+    leavingSince: undefined,
     wokenAt: undefined,
   };
 }

@@ -12,6 +12,7 @@ import type { PoolSample } from '../queue/combine.ts';
 import { within } from '../queue/connection.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
+import type { Decision } from './decide.ts';
 import type { GraceChange } from './kube-target.ts';
 import type { QueueLink } from './memory-store.ts';
 import type { ControllerMetrics } from './metrics.ts';
@@ -30,7 +31,7 @@ export interface ReportDeps {
   readonly signal: AbortSignal;
 }
 
-/** The status that was written last, and when: a watch may still show the one before. */
+/** The status that was written last, and when by the monotonic clock: a watch may still show the one before. */
 export interface Written {
   readonly status: WorkerPoolStatus;
   readonly at: number;
@@ -46,6 +47,8 @@ const POISON_MS = 1_000;
 export interface Reporter {
   /** Says that replicas were changed, if they were. */
   scaled(pool: WorkerPool, step: Step): void;
+  /** Says that what was learned had to be forgotten, if it had. */
+  forgot(pool: WorkerPool, decision: Decision): void;
   /** Says why replicas in excess stay. */
   held(pool: WorkerPool, held: Held): void;
   /** Says that the pods get another grace period, or why they do not yet; `missing`: what was told before. */
@@ -87,6 +90,11 @@ export function createReporter(deps: ReportDeps): Reporter {
       const reason = up ? 'ScaledUp' : 'ScaledDown';
       event(pool, { type: 'Normal', reason, action: 'Scale', note: decision.reason });
     },
+    forgot: (pool, { forgot, reason }) => {
+      if (forgot === undefined) return;
+      metrics.forgotten();
+      log.error({ pool: keyOf(pool), decision: reason, why: forgot }, 'what a pool learned made no sense');
+    },
     held: (pool, { message }) => {
       log.info({ pool: keyOf(pool), why: message }, 'scale-in is held');
       const note = `Scale-in waits: ${message}.`;
@@ -123,12 +131,12 @@ export function createReporter(deps: ReportDeps): Reporter {
         event(pool, occurrence);
       if (before && isDeepStrictEqual(before, status)) return { written: last, comeBack: undefined };
       if (last && onlyNumbersChanged(last.status, status)) {
-        const now = clock.now();
+        const now = clock.elapsed();
         const turn = last.turn ?? turns.next(last.at, now);
         if (turn > now) return { written: { ...last, turn }, comeBack: turn - now };
       }
       await api.pools.patchStatus({ namespace, name }, status, { signal });
-      return { written: { status, at: clock.now() }, comeBack: undefined };
+      return { written: { status, at: clock.elapsed() }, comeBack: undefined };
     },
   };
 }

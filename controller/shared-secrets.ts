@@ -16,7 +16,7 @@ export function shareSecrets(secrets: Secrets, clock: Clock): SharedSecrets {
   return (maxAgeMs) => ({
     get: (ref, options) => {
       const key = `${ref.namespace}/${ref.name}`;
-      const now = clock.now();
+      const now = clock.elapsed();
       const known = answers.get(key);
       if (known && now - known.at < maxAgeMs) return known.secret;
       const secret = secrets.get(ref, options);

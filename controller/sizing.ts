@@ -44,7 +44,7 @@ const UNFETCHED_MS = 5_000;
 export function size(wish: Wish, seen: Look, before: Learned | undefined, redis?: Answers): Sizing {
   const learned = learn(wish, seen, before);
   const { service, start, curve } = learned;
-  const { now, waiting, inFlight, wanted, due } = seen;
+  const { now, wall = now, waiting, inFlight, wanted, due } = seen;
   const { slots, waitMs } = wish;
   const startMs = startTime(start, waitMs);
   if (!service)
@@ -110,8 +110,8 @@ export function size(wish: Wish, seen: Look, before: Learned | undefined, redis?
     floors: floorsAfter(learned, service, wish, before),
     forecast: wish.forecast
       ? withSeen(before?.forecast, {
-          now,
-          since: before?.at ?? now,
+          now: wall,
+          elapsedMs: now - (before?.at ?? now),
           held: learned.held,
           needed,
           startMs: worth,
@@ -121,7 +121,7 @@ export function size(wish: Wish, seen: Look, before: Learned | undefined, redis?
   return {
     needed,
     keep,
-    floor: wish.forecast ? forecastFloor(next.forecast, now + startMs) : 0,
+    floor: wish.forecast ? forecastFloor(next.forecast, wall + startMs) : 0,
     serviceMs,
     startMs,
     advice: adviceFor({

@@ -31,7 +31,10 @@ export interface StepInput {
   readonly sampled: Sampled;
   readonly target: Target;
   readonly memory: Memory;
+  /** By a monotonic clock, on which the memory is too. */
   readonly now: number;
+  /** The same moment in ms since the epoch, for schedules and the forecast. */
+  readonly wall?: number;
   /** Decide and report, but touch nothing. */
   readonly dryRun: boolean;
   /** In the queue's Redis; `undefined` only while that is not known, and nothing is lowered then. */
@@ -43,7 +46,7 @@ export interface StepInput {
 
 /** Observes, decides and acts. Rejects when the target could not be observed or scaled; the memory is then unchanged. */
 export async function step(input: StepInput): Promise<Step> {
-  const { policy, sampled, target, memory, now, drains } = input;
+  const { policy, sampled, target, memory, now, wall = now, drains } = input;
   const replicas = await target.observe();
   const { redis } = sampled;
   const sample =
@@ -51,7 +54,7 @@ export async function step(input: StepInput): Promise<Step> {
       ? { kind: 'known' as const, ...sampled.sample, ...sampled.sample.runnable, redis }
       : { kind: 'unknown' as const, why: sampled.why, redis };
   const rules = input.dryRun ? { ...policy, dryRun: true } : policy;
-  const decided = decide(rules, sample, replicas.wanted, memory, now, up(replicas, sampled));
+  const decided = decide(rules, sample, replicas.wanted, memory, now, up(replicas, sampled), wall);
   const decision = { ...decided, reason: decided.reason + pauseNote(sampled) };
   const { desired } = decision;
   const from = replicas.wanted;
@@ -61,7 +64,7 @@ export async function step(input: StepInput): Promise<Step> {
     scaled: undefined,
     held: undefined,
     absent: new Map(),
-    lookInMs: lookIn(decision.lookAt, now),
+    lookInMs: lookIn(decision.lookAt, wall),
   };
   if (input.dryRun) return still;
   if (desired >= from) {

@@ -18,7 +18,7 @@ export type Standing = Pick<
 const MEANS = ['waiting', 'inFlight', 'replicas', 'ready'] as const;
 const SUMS = ['arrived', 'taken', 'completed', 'failed', 'retried', 'serviceMs'] as const;
 
-/** A stretch of time, as far as it was seen. */
+/** A stretch of time, as far as it was seen. Moments are by the monotonic clock. */
 export interface Stretch {
   readonly from: number;
   /** Until when it was seen, ms, and what has held since then. */
@@ -58,7 +58,7 @@ export function beginStretch(at: number, standing: Standing): Stretch {
 
 /** What stood so far held until the observation. */
 export function extendStretch(stretch: Stretch, seen: Observation): Stretch {
-  const held = heldUntil(stretch, seen.at);
+  const held = heldUntil(stretch, seen.elapsed);
   const sums = { ...held.sums };
   for (const name of SUMS) sums[name] += seen[name];
   return {
@@ -68,7 +68,7 @@ export function extendStretch(stretch: Stretch, seen: Observation): Stretch {
     mostWaiting: Math.max(held.mostWaiting, seen.waiting),
     waits: [...held.waits, ...seen.waits],
     startsMs: [...held.startsMs, ...seen.startsMs],
-    ...(seen.arrived > held.peak && { peak: seen.arrived, peakMs: seen.at - held.from }),
+    ...(seen.arrived > held.peak && { peak: seen.arrived, peakMs: seen.elapsed - held.from }),
     eventful: held.eventful || isEventful(seen, stretch.standing),
   };
 }

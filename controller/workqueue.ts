@@ -61,7 +61,7 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
 
   function addAfter(key: string, ms: number): void {
     if (running?.aborted) return;
-    const at = clock.now() + ms;
+    const at = clock.elapsed() + ms;
     const planned = later.get(key);
     if (planned && planned.at <= at) return;
     planned?.cancel.abort();

@@ -52,8 +52,9 @@ export interface RecorderOptions {
 interface Series {
   event: KubeEvent & { metadata: { namespace: string } };
   count: number;
-  /** ms since the epoch. */
+  /** By the monotonic clock, and in ms since the epoch. */
   last: number;
+  lastAt: number;
   /** When, and with which count, it was last written or put in line for that. */
   written: number;
   writtenCount: number;
@@ -71,7 +72,8 @@ export function createEventRecorder(options: RecorderOptions): EventRecorder {
   let writing: Promise<void> | undefined;
 
   function record(regarding: KubeObject, occurrence: Occurrence): void {
-    const now = clock.now();
+    const now = clock.elapsed();
+    const at = clock.now();
     const note = cut(occurrence.note, longestNote);
     const key = JSON.stringify([regarding.metadata.uid, occurrence.type, occurrence.reason, note]);
     const series = known.get(key);
@@ -79,13 +81,14 @@ export function createEventRecorder(options: RecorderOptions): EventRecorder {
     if (series !== undefined && now - series.last <= window) {
       series.count++;
       series.last = now;
+      series.lastAt = at;
       known.set(key, series);
       if (now - series.written >= seriesPeriod) enqueueSeries(series);
       return;
     }
     if (series !== undefined) enqueueSeries(series);
-    const event = newEvent(regarding, { ...occurrence, note }, now);
-    known.set(key, { event, count: 1, last: now, written: now, writtenCount: 1 });
+    const event = newEvent(regarding, { ...occurrence, note }, at);
+    known.set(key, { event, count: 1, last: now, lastAt: at, written: now, writtenCount: 1 });
     enqueue(() => api.events.create(event));
     forgetOldest();
   }
@@ -99,12 +102,12 @@ export function createEventRecorder(options: RecorderOptions): EventRecorder {
   }
 
   function enqueueSeries(series: Series): void {
-    const { event, count, last } = series;
+    const { event, count, last, lastAt } = series;
     if (count === series.writtenCount) return;
     series.written = last;
     series.writtenCount = count;
     enqueue(async () => {
-      const body = { count, lastObservedTime: microTime(last) };
+      const body = { count, lastObservedTime: microTime(lastAt) };
       try {
         await api.events.patchSeries(event.metadata, body);
       } catch (error) {

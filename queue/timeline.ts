@@ -95,19 +95,18 @@ export function parseEntry(id: string, text: string | undefined): TimelineEntry 
   return entry as TimelineEntry;
 }
 
-/** Adds an entry that ends now, and drops what is older than a week. One round trip. */
+/** Adds an entry that ends now, and drops what is older than a week: by the clock of Redis, whatever that of the writer says. */
 export async function appendToTimeline(
   redis: Redis,
   keys: QueueKeys,
   pool: string,
   entry: Omit<TimelineEntry, 'at'>,
-  now: number,
 ): Promise<void> {
   const key = keys.timeline(pool);
+  const id = await redis.xadd(key, 'MAXLEN', '~', MOST, '*', 'v', packEntry(entry));
   await Promise.all([
-    redis.xadd(key, 'MAXLEN', '~', MOST, '*', 'v', packEntry(entry)),
     // Redis before 6.2 knows no MINID: there the length alone is bounded
-    redis.xtrim(key, 'MINID', '~', Math.round(now - TIMELINE_MS)).catch(() => 0),
+    redis.xtrim(key, 'MINID', '~', Math.max(0, Number.parseInt(id ?? '0', 10) - TIMELINE_MS)).catch(() => 0),
     redis.expire(key, EXPIRY_S),
   ]);
 }

@@ -81,7 +81,9 @@ export function createSeries(): PoolSeries {
   /** Drops what is too old, and remembers how it ended. */
   function trim(now: number): void {
     for (const [number, { values }] of minutes) {
-      if ((number + 1) * MINUTE_MS > now - SPAN_MS) return;
+      // a clock that was set back leaves minutes that have not come yet
+      if (number * MINUTE_MS > now) minutes.delete(number);
+      if (number * MINUTE_MS > now || (number + 1) * MINUTE_MS > now - SPAN_MS) continue;
       for (let step = 0; step < STEPS; step++) {
         const row = values.subarray(step * COLUMNS.length, step * COLUMNS.length + LEVELS);
         if (!Number.isNaN(row[0])) before = [...row];
@@ -95,7 +97,7 @@ export function createSeries(): PoolSeries {
     trim(at);
     const same = isSame(observation, latest);
     latest = observation;
-    if (since === Infinity) {
+    if (at < since) {
       since = at;
       before = levelsOf(observation);
     }

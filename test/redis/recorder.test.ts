@@ -29,7 +29,11 @@ const linkTo = (keys: QueueKeys, to = redis): QueueLink => ({
   queues: [keys],
 });
 const recorder = (stretchMs = 100): Recorder =>
-  createRecorder({ clock: systemClock, log: pino({ level: 'silent' }), stretchMs });
+  createRecorder({
+    clock: { ...systemClock, elapsed: () => systemClock.now() },
+    log: pino({ level: 'silent' }),
+    stretchMs,
+  });
 const entry = {
   spanMs: 10_000,
   waiting: 12.34,
@@ -142,7 +146,7 @@ test('a stretch of the time line, the newest entries, and what is older than a w
   const add = redis.pipeline();
   for (let i = 0; i < 250; i++) add.xadd(keys.timeline(POOL), `${old - 1_000 + i}-0`, 'v', '10000 1');
   await add.exec();
-  for (let i = 0; i < 5; i++) await appendToTimeline(redis, keys, POOL, { ...entry, arrived: i }, Date.now());
+  for (let i = 0; i < 5; i++) await appendToTimeline(redis, keys, POOL, { ...entry, arrived: i });
   expect(await redis.xlen(keys.timeline(POOL))).toBeLessThan(150);
   const all = await readTimeline(redis, keys, POOL, { since: Date.now() - 60_000 });
   expect(all.map(({ arrived }) => arrived)).toEqual([0, 1, 2, 3, 4]);

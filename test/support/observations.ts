@@ -26,6 +26,7 @@ export function observation(parts: Partial<Observation> = {}): Observation {
     numbers: { current: 0, ready: 0, bounds: { minReplicas: 0, maxReplicas: 10 } },
     ...empty,
     ...still,
+    elapsed: parts.at ?? 0,
     ...parts,
   };
 }

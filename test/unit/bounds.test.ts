@@ -103,7 +103,7 @@ describe('forecast', () => {
     let now = 0;
     for (; now < days * DAY_MS; now += 300_000) {
       const needed = need(now);
-      forecast = withSeen(forecast, { now, since: now - 300_000, held, needed, startMs: 3_600_000 });
+      forecast = withSeen(forecast, { now, elapsedMs: 300_000, held, needed, startMs: 3_600_000 });
       held = needed;
     }
     return { forecast, now };

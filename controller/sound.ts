@@ -1,0 +1,41 @@
+/** What `decide` believes, and what it lets out: numbers of which a wrong one would otherwise spread for good. Pure. */
+import type { Decision, Policy, Sample } from './decide.ts';
+import type { Learned } from './learned.ts';
+
+/** A sample in which a number is none is no sample. */
+export function soundSample(sample: Sample): Sample {
+  if (sample.kind === 'unknown') return sample;
+  const { waiting, inFlight, due, leaving, dueSoon = 0, counters, redis } = sample;
+  const counted = Object.entries({ waiting, inFlight, due, leaving, dueSoon, ...counters });
+  const wrong = counted.find(([, count]) => !(count >= 0 && count <= Number.MAX_SAFE_INTEGER));
+  if (!wrong) return sample;
+  return { kind: 'unknown', why: `what it says of itself makes no sense (${wrong[0]})`, redis };
+}
+
+/** Why a decision must not be acted on; `undefined` when it may. */
+export function unsoundness(
+  { desired, bounds, memory: { learned } }: Decision,
+  { fallback, pause }: Policy,
+  current: number,
+): string | undefined {
+  const ends = [current, bounds.minReplicas, bounds.maxReplicas];
+  if (fallback) ends.push(fallback.replicas);
+  if (pause?.replicas !== undefined) ends.push(pause.replicas);
+  const within = desired >= Math.min(...ends) && desired <= Math.max(...ends);
+  if (!Number.isSafeInteger(desired) || !within) return `${desired} replicas`;
+  const wrong = learned && Object.entries(figuresOf(learned)).find(([, value]) => !(value >= 0));
+  return wrong && `${wrong[0]} ${wrong[1]}`;
+}
+
+/** What goes into the next look, and from there into the one after it. */
+function figuresOf({ at, service, start, held, mean, over }: Learned): Record<string, number> {
+  return {
+    // the clock's own zero is anywhere
+    look: Number.isFinite(at) ? 0 : Number.NaN,
+    held,
+    mean,
+    over,
+    ...(service && { service: service.mean, variance: service.variance, fast: service.fastMean }),
+    ...(start && { start: start.mean, deviation: start.deviation }),
+  };
+}
