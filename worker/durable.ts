@@ -27,7 +27,7 @@ export function createDurable(options: DurableOptions): (settled: number) => Pro
         log.info({ replicas: durability.replicas }, 'what was settled is replicated in time again');
       missing = false;
     } catch (error) {
-      // a connection that was lost is the next turn's trouble; what was settled before is settled
+      // what was settled is settled, unless another server has taken over without it: the next turn finds that out
       metrics.notReplicated(settled);
       if (missing) return;
       missing = error instanceof NotReplicated;

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { NotReplicated, openQueue } from '../../queue/queue.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
+import { startTcpProxy } from '../support/tcpproxy.ts';
 import { freshKeys } from '../support/turns.ts';
 import { startWorker } from '../support/workers.ts';
 
@@ -71,6 +72,59 @@ test('a worker waits for replicas, says when they do not confirm, and works on',
   });
   expect(said('but 0 of 1 replicas confirmed')).toBe(1);
 });
+
+test.concurrent.for([
+  ['the primary dies', (server: RedisServer) => server.kill()],
+  [
+    'the primary is made a replica',
+    (server: RedisServer, next: RedisServer) => server.client().replicaof(next.host, next.port),
+  ],
+] as const)(
+  '%s while a push waits, and the one that takes over lacks it: nothing is confirmed',
+  async ([, fall], { expect: check }) => {
+    const atOnce = ['--repl-diskless-sync-delay', '0'];
+    await using first = await startRedis({ args: atOnce });
+    await using link = await startTcpProxy(first.port);
+    await using second = await startRedis({
+      args: [...atOnce, '--replicaof', '127.0.0.1', String(link.port)],
+    });
+    // the new primary has a replica of its own, which would confirm anything
+    await using third = await startRedis({
+      args: [...atOnce, '--replicaof', second.host, String(second.port)],
+    });
+    for (const server of [second, third])
+      await eventually(async () =>
+        check(await server.client().info('replication')).toContain('master_link_status:up'),
+      );
+    await using front = await startTcpProxy(first.port);
+    const keys = freshKeys();
+    const redis = `redis://127.0.0.1:${front.port}`;
+    await using queue = openQueue({ redis, ...keys, durability: { replicas: 1, timeoutMs: 5_000 } });
+    await using worker = startWorker({ address: { url: redis } }, keys, {
+      handler: (task) => task,
+      durability: { replicas: 1, timeoutMs: 5_000 },
+    });
+    await worker.ready();
+    await queue.enqueue('first');
+    await eventually(async () => check(await second.client().hlen(keys.result)).toBe(1));
+    link.stall();
+    const push = queue.enqueue('second').then(
+      () => 'confirmed',
+      (error: Error) => error,
+    );
+    const has = async (server: RedisServer) => server.client().hexists(keys.result, 'second');
+    await eventually(async () => check(await has(first)).toBe(1));
+    await second.client().replicaof('NO', 'ONE');
+    front.redirect(second.port);
+    await fall(first, second);
+    front.cut();
+    const end = await push;
+    check(end).toBeInstanceOf(NotReplicated);
+    check(String(end)).toMatch(/Redis could not be asked whether 1 replicas have it/);
+    check(await has(second)).toBe(0);
+    await eventually(() => check(worker.log.some(({ msg }) => /could not be asked/.test(msg))).toBe(true));
+  },
+);
 
 test.for([
   [{ replicas: 0, timeoutMs: 100 }, /0 replicas: give 1 or more/],
