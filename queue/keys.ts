@@ -35,6 +35,8 @@ export interface QueueKeys {
   readonly suspects: string;
   /** STRING: the worker that takes nothing until it is empty, so that suspects that wait get their turn. */
   readonly isolator: string;
+  /** ZSET: worker → when it will hold nothing, as far as it can tell, ms of Redis time; while suspects wait. */
+  readonly emptying: string;
   /** STRING: there while the queue is paused, with the reason. See pause.ts. */
   readonly paused: string;
   /** ZSET: ids of cancelled tasks that no worker has met yet, by the time when they are forgotten. See cancel.lua. */
@@ -84,6 +86,7 @@ export function queueKeys(queue: string, result: string): QueueKeys {
     paused: `${base}:paused`,
     suspects: `${base}:suspects`,
     isolator: `${base}:isolator`,
+    emptying: `${base}:emptying`,
     cancelled: `${base}:cancelled`,
     expiry: `${base}:expiry`,
     worker: (id) => `${base}:worker:${id}`,

@@ -1,7 +1,7 @@
 -- Ends a worker's epoch and puts what it held back at the front of the queue, in the order in which it was taken.
 --
 -- KEYS  1 queue  2 workers  3 worker  4 inflight  5 carried  6 wake  7 stats  8 history  9 load  10 progress
---       11 isolator  12 pasts
+--       11 isolator  12 pasts  13 emptying
 -- ARGV  1 worker id
 --       2 whose: 'expired' (only when its lease is over), 'any', or an epoch (only that one)
 --       3 what for: 'lost' (a delivery is counted against each task, which is a suspect from now on, see turn.lua);
@@ -61,6 +61,10 @@ for i = 1, #held, 2 do
   tasks[#tasks + 1] = {tonumber(string.match(held[i], '%-(%d+)$')), held[i], held[i + 1]}
 end
 table.sort(tasks, function(a, b) return a[1] > b[1] end)
+-- how many were lost together, those of its other queues as one: by it suspects are narrowed down (turn.lua)
+local elsewhere = tonumber(redis.call('HGET', KEYS[3], 'elsewhere')) or 0
+local together = #tasks + math.min(elsewhere, 1)
+local company = together > 1 and ':' .. together or ''
 
 -- what a blocking move put aside: one task, rarely two. RPOP is the first write, because Redis allows it when memory is
 -- short, and then the rest of the script too
@@ -74,13 +78,14 @@ for _, task in ipairs(tasks) do
   local past = redis.call('HGET', KEYS[5], task[2])
   if lost then
     local attempts, deliveries = string.match(past or '0:0', '^(%d+):(%d+)')
-    past = attempts .. ':' .. (deliveries + 1) .. ':' .. name
+    past = attempts .. ':' .. (deliveries + 1) .. ':' .. name .. company
   end
   if past then remember(task[3], past) end
   redis.call('RPUSH', KEYS[1], task[3])
 end
 redis.call('DEL', KEYS[4], KEYS[5], KEYS[6], KEYS[10])
 redis.call('HDEL', KEYS[9], ARGV[1])
+redis.call('ZREM', KEYS[13], ARGV[1])
 if redis.call('GET', KEYS[11]) == ARGV[1] then redis.call('DEL', KEYS[11]) end
 if #tasks > 0 then
   redis.call('HINCRBY', KEYS[7], 'taken', -#tasks)

@@ -19,9 +19,9 @@ const REJOIN_AT_ONCE = 5_000;
 
 /** How many keys each script takes; `undefined`: the first argument says how many. */
 const arity = {
-  turn: 19,
+  turn: 20,
   register: 4,
-  reap: 12,
+  reap: 13,
   rejoin: 5,
   sample: 11,
   cancel: 4,
@@ -109,6 +109,7 @@ export async function reap(
     keys.progress(worker),
     keys.isolator,
     keys.pasts,
+    keys.emptying,
     worker,
     whose,
     why,

@@ -2,7 +2,7 @@
 --
 -- KEYS  1 queue  2 result  3 workers  4 worker  5 inflight  6 carried  7 wake  8 delayed  9 dead  10 errors
 --       11 stats  12 history  13 load  14 paused  15 cancelled  16 expiry
---       17 suspects  18 isolator  19 pasts
+--       17 suspects  18 isolator  19 pasts  20 emptying
 -- ARGV  1 what the worker says, packed as one MessagePack object (queue/pack.ts):
 --         worker, epoch   texts
 --         number          of the turn, one more than the last one's unless this repeats it
@@ -10,6 +10,9 @@
 --         heard           when the last turn was made whose reply it saw, 0 before the first; may be left out
 --         holds           how many tasks it holds, those that it settles here included; may be left out
 --         want            how many tasks it takes
+--         elsewhere       tasks of its other queues that it holds
+--         together        suspects that it takes together, if it may; 0 while it must not take any
+--         emptyIn         ms until it will hold nothing, as far as it can tell
 --         leaseMs, state
 --         serviceUs       service time of the settled tasks in all
 --         slow            {bucket, …} of the slow ones among them (slow.ts)
@@ -28,8 +31,9 @@
 --           ms until the next delayed task falls due, or -1,
 --           0 when no task is marked as cancelled, else a number that changes with every mark,
 --           1 when the worker is given nothing more until it holds nothing,
---           Redis time in ms when this turn was made, which is earlier where this is its repetition}
--- The worker's hash may hold the policies of its pool: resultTtl (ms), deadMax and deadMaxAge (ms).
+--           Redis time in ms when this turn was made, which is earlier where this is its repetition,
+--           suspects that wait aside}
+-- The worker's hash may hold the policies of its pool: resultTtl (ms), deadMax, deadMaxAge (ms) and maxDeliveries.
 --
 -- Before: every task of this worker is in its in-flight hash (or in its wake list). After: each settled task is gone
 -- from there and is in exactly one of result, delayed, dead or queue, or was cancelled and is in errors; each returned
@@ -44,13 +48,29 @@
 -- Cancelled: whoever was first wins. A result or a dead letter takes the mark away; a task that is settled as cancelled
 -- and has no mark any more (it was enqueued again) goes back to the queue.
 --
--- A suspect is a task that was in flight in a worker which was lost. It is only ever in flight alone, so that its next
--- delivery speaks about itself, and costs no other task. A worker that holds something puts the suspects that it meets
--- aside; one that holds nothing takes a single one. While some wait and nobody is empty, one worker (the isolator)
--- takes nothing more until it is. What is put aside carries its past along; a worker that is the last one to go, or
--- the controller, brings it back (rejoin.lua).
+-- A suspect is a task that was in flight in a worker which was lost. Suspects are never in flight beside others, and are
+-- narrowed down by halves: at most half of those that were lost together are taken together, by a worker that holds nothing,
+-- so that one more loss clears the other half. One that the next loss may condemn is taken alone. A worker that holds
+-- something puts the suspects that it meets aside. While some wait there, the one that says that it will be empty first (the
+-- isolator) takes nothing more until it is, unless that would take longer than they have waited. What is put aside carries
+-- its past along; a worker that is the last one to go, or the controller, brings it back (rejoin.lua).
+--
+-- What a turn moves is bounded in bytes as well as in number, because Redis does nothing else meanwhile, and what Lua holds
+-- counts as its memory: it ends with the task that reaches the bound. The size of a task is only known when it is in hand, so
+-- they are taken one by one where large ones were seen lately, or nothing is known yet, else a few at a time.
 local CHUNK = 2000
 local PROMOTE = 100
+-- bytes that a turn takes, or puts back from the delayed tasks
+local ROOM = 16 * 1024 * 1024
+local PROMOTE_ROOM = 1024 * 1024
+-- tasks that are taken in one command
+local STEP = 8
+-- a task of more bytes is large; for so many turns after the last one, and at first, tasks are taken one by one
+local LARGE = 64 * 1024
+local CAREFUL, FIRST = 1000, 64
+-- a worker empties itself for as long as suspects have waited, and for so long anyway, ms
+local PATIENCE = 5000
+local MAX_DELIVERIES = 5
 local DEAD_KEPT = 10000
 local BURY = 1000
 -- how long a waiting client can be told that a task was cancelled, ms
@@ -58,11 +78,12 @@ local CANCELLED_KEPT = 24 * 3600 * 1000
 local DIGITS = {[0] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'}
 
 local QUEUE, RESULT, WORKERS, WORKER, INFLIGHT, CARRIED, WAKE, DELAYED, DEAD, ERRORS, STATS, HISTORY, LOAD, PAUSED,
-  CANCELLED, EXPIRY, SUSPECTS, ISOLATOR, PASTS = unpack(KEYS)
+  CANCELLED, EXPIRY, SUSPECTS, ISOLATOR, PASTS, EMPTYING = unpack(KEYS)
 local turn = cmsgpack.unpack(ARGV[1])
 local epoch, want, results = turn.epoch, turn.want, turn.results
 
-local worker = redis.call('HMGET', WORKER, 'epoch', 'turn', 'seq', 'drain', 'resultTtl', 'expiry', 'at', 'before')
+local worker = redis.call('HMGET', WORKER, 'epoch', 'turn', 'seq', 'drain', 'resultTtl', 'expiry', 'at', 'before',
+  'alone', 'elsewhere', 'large', 'maxDeliveries')
 if worker[1] ~= epoch then return {0} end
 
 local clock = redis.call('TIME')
@@ -333,15 +354,26 @@ end
 local function next_due()
   return tonumber(redis.call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2])
 end
-local due_at = next_due()
-if due_at and due_at <= now and not broken then
-  for _, member in ipairs(redis.call('ZRANGEBYSCORE', DELAYED, '-inf', now, 'LIMIT', 0, PROMOTE)) do
+local last_large = tonumber(worker[11]) or FIRST - CAREFUL
+local function saw(bytes)
+  if bytes > LARGE then last_large = turn.number end
+end
+local function step() return turn.number - last_large < CAREFUL and 1 or STEP end
+
+local due_at, promoted, promote_room = next_due(), 0, PROMOTE_ROOM
+while due_at and due_at <= now and not broken and promoted < PROMOTE and promote_room > 0 do
+  local members = redis.call('ZRANGEBYSCORE', DELAYED, '-inf', now, 'LIMIT', 0, step())
+  -- removed first: Redis allows that when memory is short, and then the rest of the script too
+  redis.call('ZREMRANGEBYRANK', DELAYED, 0, #members - 1)
+  for _, member in ipairs(members) do
     local attempts, deliveries, at = string.match(member, '^[^|]*|(%d+)|(%d+)|()')
     local raw = string.sub(member, at)
     redis.call('LPUSH', QUEUE, raw)
-    redis.call('ZREM', DELAYED, member)
     if attempts ~= '0' or deliveries ~= '0' then remember(raw, attempts .. ':' .. deliveries) end
+    promote_room = promote_room - #member
+    saw(#member)
   end
+  promoted = promoted + #members
   due_at = next_due()
 end
 
@@ -358,77 +390,178 @@ for counter = first, seq do
   end
 end
 
--- puts tasks back at the front of the queue, the oldest outermost; `keep`: so many of them are wanted
-local function put_back(fresh, known, keep)
-  while #fresh > keep do
-    local past = known[#fresh]
-    if past then remember(fresh[#fresh], past) end
-    redis.call('RPUSH', QUEUE, table.remove(fresh))
-  end
-end
-
+local elsewhere, together = turn.elsewhere or 0, turn.together or 1
+local alone = worker[9] == '1' -- what this worker holds of this queue are suspects
 local holding = 0
--- whether this worker has to take nothing more: it holds a suspect, or empties itself for one
+
+-- whether this worker has to take nothing more: it holds suspects, or empties itself for some that wait
 local function keeps_apart()
-  if holding == 0 then return false end
-  if holding == 1 and suspect(redis.call('HVALS', CARRIED)[1]) then return true end
+  if holding > 0 and alone then return true end
   local mine = redis.call('GET', ISOLATOR) == turn.worker
-  if redis.call('LLEN', SUSPECTS) == 0 or drain or paused or string.find(turn.state, '^drain') then
+  local idle = holding == 0 and elsewhere == 0
+  if idle or drain or paused or string.find(turn.state, '^drain') or redis.call('LLEN', SUSPECTS) == 0 then
+    redis.call('ZREM', EMPTYING, turn.worker)
+    -- who is empty keeps the role while it takes one after the other
+    if mine and not idle then redis.call('DEL', ISOLATOR) end
+    return false
+  end
+  -- each says when it will be empty; whoever takes nothing more is held to its word, the others speak of now
+  local empty_at = mine and tonumber(redis.call('ZMSCORE', EMPTYING, turn.worker)[1]) or 0
+  if empty_at <= now then
+    empty_at = now + (turn.emptyIn or 0)
+    redis.call('ZADD', EMPTYING, empty_at, turn.worker)
+  end
+  redis.call('EXPIRE', EMPTYING, 60)
+  local silent = redis.call('ZRANGEBYSCORE', EMPTYING, '-inf', now - 2000)
+  if #silent > 0 then redis.call('ZREM', EMPTYING, unpack(silent, 1, math.min(#silent, CHUNK))) end
+  local waited = now - (tonumber(redis.call('HGET', STATS, 'asideSince')) or now)
+  local first_empty = redis.call('ZRANGE', EMPTYING, 0, 0)[1] == turn.worker
+  if not first_empty or empty_at - now > math.max(PATIENCE, waited) then
     if mine then redis.call('DEL', ISOLATOR) end
     return false
   end
-  if not mine and not redis.call('SET', ISOLATOR, turn.worker, 'NX', 'PX', turn.leaseMs) then return false end
-  redis.call('PEXPIRE', ISOLATOR, turn.leaseMs)
+  redis.call('SET', ISOLATOR, turn.worker, 'PX', PATIENCE)
   return true
 end
 
--- who may take what, among tasks that were just taken off the queue and may be suspects. Returns tasks and pasts.
-local function sift(fresh)
-  local kept, known = {}, {}
-  for i, raw in ipairs(fresh) do
-    local past = recall(raw)
-    if not suspect(past) then
-      kept[#kept + 1] = raw
-      known[#kept] = past
-    elseif holding == 0 then
-      for j = #fresh, i + 1, -1 do redis.call('RPUSH', QUEUE, fresh[j]) end
-      put_back(kept, known, 0)
-      return {raw}, {past}
-    else
-      redis.call('LPUSH', SUSPECTS, past .. '|' .. raw)
-    end
-  end
-  return kept, known
+-- how many suspects may be in flight together with one of this past
+local function fellows(past)
+  local deliveries, company = string.match(past, '^%d+:(%d+):?[^:]*:?(%d*)')
+  if tonumber(deliveries) >= (tonumber(worker[12]) or MAX_DELIVERIES) - 1 then return 1 end
+  local half = math.floor((tonumber(company) or 1) / 2)
+  return half < 3 and 1 or half
 end
 
-local apart = false
+-- those that only go alone are counted: each of them needs a whole worker for itself
+local function put_aside(raw, past)
+  if redis.call('LPUSH', SUSPECTS, past .. '|' .. raw) == 1 then
+    redis.call('HSET', STATS, 'asideSince', string.format('%.0f', now), 'asideAlone', 0)
+  end
+  if fellows(past) == 1 then redis.call('HINCRBY', STATS, 'asideAlone', 1) end
+end
+
+-- the next suspect that was put aside, if any: its bytes and its past
+local function from_aside()
+  local entry = redis.call('RPOP', SUSPECTS)
+  if not entry then return nil end
+  local bar = string.find(entry, '|', 1, true)
+  return string.sub(entry, bar + 1), string.sub(entry, 1, bar - 1)
+end
+
+local function from_queue()
+  local raw = redis.call('RPOP', QUEUE)
+  if raw then return raw, recall(raw) end
+end
+
+local function back_to_queue(raw, past)
+  if past then remember(raw, past) end
+  redis.call('RPUSH', QUEUE, raw)
+end
+
+local fresh, past_of, room = {}, {}, ROOM
+local function keep(raw, past)
+  fresh[#fresh + 1] = raw
+  past_of[#fresh] = past
+  room = room - #raw
+  saw(#raw)
+end
+
+-- takes suspects that may be in flight together, the first of which is in hand; the one that does not belong goes back
+local function gather(raw, past, more, following, give_back)
+  local most = math.min(together, more, fellows(past))
+  keep(raw, past)
+  while #fresh < most and room > 0 do
+    raw, past = following()
+    if not raw then return end
+    local limit = suspect(past) and fellows(past) or 0
+    if limit <= #fresh then return give_back(raw, past) end
+    most = math.min(most, limit)
+    keep(raw, past)
+  end
+end
+
+-- looks at up to `more` tasks one by one, `woken` first, which may be suspects: who may take them?
+local function sift(woken, more, empty)
+  local at = 1
+  local function following()
+    local raw = woken[at]
+    if not raw then return from_queue() end
+    at = at + 1
+    return raw, recall(raw)
+  end
+  for _ = 1, more do
+    if room <= 0 then break end
+    local raw, past = following()
+    if not raw then break end
+    if not suspect(past) then
+      keep(raw, past)
+    elseif empty and #fresh == 0 then
+      alone = true
+      gather(raw, past, more, following, back_to_queue)
+      break
+    else
+      put_aside(raw, past)
+      room = room - #raw
+    end
+  end
+  for i = #woken, at, -1 do redis.call('RPUSH', QUEUE, woken[i]) end
+end
+
+-- takes up to `more` tasks, `woken` first, none of which has a past
+local function take(woken, more)
+  for i = 1, #woken do keep(woken[i]) end
+  while #fresh < more and room > 0 do
+    local popped = redis.call('RPOP', QUEUE, math.min(step(), more - #fresh))
+    if not popped then break end
+    local taken = 0
+    repeat
+      taken = taken + 1
+      keep(popped[taken])
+    until taken == #popped or room <= 0
+    for i = #popped, taken + 1, -1 do redis.call('RPUSH', QUEUE, popped[i]) end
+  end
+end
+
+local apart, aside = false, 0
 if not no_list then
   -- a blocking move may have put a task aside (two, when a connection was replaced while its move was blocked); what
   -- is not wanted any more goes back to where it came from, the oldest outermost
-  local fresh, known = {}, {}
+  local woken = {}
   repeat
-    local woken = redis.call('RPOP', WAKE)
-    fresh[#fresh + 1] = woken or nil
-  until not woken
+    local raw = redis.call('RPOP', WAKE)
+    woken[#woken + 1] = raw or nil
+  until not raw
   local wary = not broken and (with_carried or redis.call('EXISTS', HISTORY, PASTS, SUSPECTS) > 0)
   if wary then
     drop_results()
     holding = redis.call('HLEN', INFLIGHT)
+    if holding == 0 then alone = false end
     apart = keeps_apart()
     if apart then want = 0 end
   end
-  local aside = wary and holding == 0 and want > 0 and redis.call('RPOP', SUSPECTS)
-  if #fresh > 0 then put_back(fresh, known, aside and 0 or math.max(0, want - #tasks)) end
-  if aside then
-    local bar = string.find(aside, '|', 1, true)
-    fresh, known = {string.sub(aside, bar + 1)}, {string.sub(aside, 1, bar - 1)}
-  else
-    local more = want - #tasks - #fresh
-    if more > 0 then
-      local popped = redis.call('RPOP', QUEUE, more) or {}
-      if #fresh == 0 then fresh = popped else for i = 1, #popped do fresh[#fresh + 1] = popped[i] end end
+  local more = math.max(0, want - #tasks)
+  local empty = wary and holding == 0 and elsewhere == 0 and together > 0 and more > 0
+  local raw, past
+  if empty then raw, past = from_aside() end
+  while #woken > (raw and 0 or more) do redis.call('RPUSH', QUEUE, table.remove(woken)) end
+  if raw then
+    alone = true
+    gather(raw, past, more, from_aside, function(other, its)
+      redis.call('RPUSH', SUSPECTS, its .. '|' .. other)
+    end)
+    local gone = 0
+    for i = 1, #fresh do gone = gone + (fellows(past_of[i]) == 1 and 1 or 0) end
+    if redis.call('EXISTS', SUSPECTS) == 0 then
+      redis.call('DEL', EMPTYING)
+      redis.call('HDEL', STATS, 'asideAlone', 'asideSince')
+    else
+      redis.call('HINCRBY', STATS, 'asideAlone', string.format('%.0f', 0 - gone))
+      redis.call('HSET', STATS, 'asideSince', string.format('%.0f', now))
     end
-    if wary then fresh, known = sift(fresh) end
+  elseif wary then
+    sift(woken, more, empty)
+  else
+    take(woken, more)
   end
   if #fresh > 0 then
     local fields, add = {}, #tasks
@@ -443,7 +576,7 @@ if not no_list then
       end
       local receipt = prefix .. DIGITS[low]
       fields[2 * i - 1], fields[2 * i] = receipt, fresh[i]
-      local past = known[i]
+      local past = past_of[i]
       if past then
         redis.call('HSET', CARRIED, receipt, past)
         pasts[#pasts + 1] = add + i
@@ -457,6 +590,7 @@ if not no_list then
     holding = redis.call('HLEN', INFLIGHT)
     apart = keeps_apart()
   end
+  aside = wary and redis.call('LLEN', SUSPECTS) or 0
   length = redis.call('LLEN', QUEUE)
 end
 
@@ -468,10 +602,14 @@ drop_results()
 local made = repeated and seq == known and tonumber(worker[7]) or now
 redis.call('HSET', WORKER, 'turn', turn.number, 'seq', seq, 'state', turn.state, 'at', made,
   'before', answered)
+-- what seldom changes
+if alone ~= (worker[9] == '1') then redis.call('HSET', WORKER, 'alone', alone and 1 or 0) end
+if elsewhere ~= (tonumber(worker[10]) or 0) then redis.call('HSET', WORKER, 'elsewhere', elsewhere) end
+if last_large > 0 and last_large ~= tonumber(worker[11]) then redis.call('HSET', WORKER, 'large', last_large) end
 redis.call('HSET', LOAD, turn.worker, redis.call('HLEN', INFLIGHT))
 redis.call('ZADD', WORKERS, now + turn.leaseMs, turn.worker)
 -- what is due and was too much for this turn wants another one at once
 local next_in = due_at and not broken and math.max(0, due_at - now) or -1
 local marks = with_marks and (tonumber(redis.call('HGET', STATS, 'marks')) or 1) or 0
 return {1, now, broken or length, drain and 1 or paused and 2 or 0, first, tasks, pasts, next_in, marks, apart and 1 or 0,
-  made}
+  made, aside}

@@ -15,6 +15,8 @@ export interface Past {
   readonly deliveries: number;
   /** The last of those workers. */
   readonly lastWorker?: string;
+  /** How many tasks were in flight in it, this one included; 1 when left out. */
+  readonly company?: number;
 }
 
 export interface Settled {
@@ -44,6 +46,12 @@ export interface TurnRequest {
   readonly settled: Settled;
   /** How many tasks may be taken. */
   readonly want: number;
+  /** Tasks of its other queues that the worker holds; 0 when left out. It is given no suspect beside them. */
+  readonly elsewhere?: number;
+  /** How many suspects it takes together, where they may be (turn.lua); 1 when left out, 0 for none. */
+  readonly together?: number;
+  /** How long until it will hold nothing, as far as it can tell, ms; 0 when left out. */
+  readonly emptyInMs?: number;
   readonly leaseMs: number;
   readonly state: string;
 }
@@ -75,6 +83,8 @@ export type TurnReply =
       readonly apart: boolean;
       /** When the turn was made, ms of Redis time: earlier than `now` where this is the answer to its repetition. */
       readonly madeAt: number;
+      /** Suspects that wait for a worker that holds nothing. */
+      readonly aside: number;
     };
 
 /** How many tasks a turn settles. */
@@ -107,12 +117,26 @@ export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest):
     keys.suspects,
     keys.isolator,
     keys.pasts,
+    keys.emptying,
     ...turnArguments(request),
   )) as [
-    ...[number, number, number | Buffer, number, number, Buffer[], unknown[], number, number, number, number],
+    ...[
+      number,
+      number,
+      number | Buffer,
+      number,
+      number,
+      Buffer[],
+      unknown[],
+      number,
+      number,
+      number,
+      number,
+      number,
+    ],
   ];
   if (reply[0] === 0) return { kind: 'fenced' };
-  const [, now, length, orders, first, raws, pastList, dueIn, marks, apart, madeAt] = reply;
+  const [, now, length, orders, first, raws, pastList, dueIn, marks, apart, madeAt, aside] = reply;
   const pasts = new Map<number, Past>();
   for (let i = 0; i + 1 < pastList.length; i += 2)
     pasts.set(Number(pastList[i]), parsePast(String(pastList[i + 1])));
@@ -132,6 +156,7 @@ export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest):
     marks,
     apart: apart === 1,
     madeAt,
+    aside,
   };
 }
 
@@ -144,6 +169,9 @@ function turnArguments({
   heard,
   holds,
   want,
+  elsewhere = 0,
+  together = 1,
+  emptyInMs = 0,
   leaseMs,
   state,
   settled,
@@ -166,6 +194,9 @@ function turnArguments({
     heard,
     holds,
     want,
+    elsewhere,
+    together,
+    emptyIn: Math.round(emptyInMs),
     leaseMs,
     state,
     serviceUs: Math.round(settled.serviceUs),
@@ -184,9 +215,11 @@ function turnArguments({
   return [packed, ...long];
 }
 
-/** `attempts:deliveries`, and behind it the last worker that was lost, percent-encoded. */
+/** `attempts:deliveries`, behind it the last worker that was lost, percent-encoded, and how many tasks it held, if several. */
 function parsePast(text: string): Past {
-  const [attempts, deliveries, worker] = text.split(':');
+  const [attempts, deliveries, worker, company] = text.split(':');
   const counts = { attempts: Number(attempts), deliveries: Number(deliveries) };
-  return worker === undefined ? counts : { ...counts, lastWorker: decodeURIComponent(worker) };
+  if (worker === undefined) return counts;
+  const lastWorker = decodeURIComponent(worker);
+  return { ...counts, lastWorker, ...(company !== undefined && { company: Number(company) }) };
 }

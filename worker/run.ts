@@ -44,7 +44,8 @@ export interface RunDeps {
   readonly fateOf: (worker: string) => Promise<string | undefined>;
 }
 
-const MAX_DELIVERIES = 5;
+/** When a policy does not say. */
+export const MAX_DELIVERIES = 5;
 
 /**
  * Runs the task of `delivery`, begun at `started` by performance.now(). When `signal` has aborted by the time it ends
@@ -57,8 +58,8 @@ export function runTask(
   deps: RunDeps,
   outbox: Pick<ProgressOutbox, 'report' | 'ended'>,
 ): Finished | Promise<Finished> {
-  const { attempts, deliveries } = delivery.past;
-  const poison = deliveries >= (deps.retry.maxDeliveries ?? MAX_DELIVERIES);
+  const { attempts } = delivery.past;
+  const poison = isPoison(delivery.past, deps.retry);
   const attempt = poison ? attempts : attempts + 1;
   const { id, value } = parseTask(delivery.raw);
   const name = id.toString();
@@ -116,6 +117,18 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
   return (
     typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
   );
+}
+
+/**
+ * Whether a task is given up without another run: too many workers were lost with it, and the last one held nothing else, so
+ * that no task is condemned for its company. One that always has company, by tasks of more urgent queues, is given up in the
+ * end.
+ */
+function isPoison(
+  { deliveries, company = 1 }: Past,
+  { maxDeliveries = MAX_DELIVERIES }: RetryPolicy,
+): boolean {
+  return deliveries >= maxDeliveries && (company === 1 || deliveries >= 2 * maxDeliveries + 1);
 }
 
 /** Why a task is not run again that no worker has survived. */

@@ -20,6 +20,7 @@ import { BLOCKER_OPTIONS } from './fetch.ts';
 import type { Handler } from './handler.ts';
 import type { WorkerMetrics } from './metrics.ts';
 import type { RetryPolicy } from './retry.ts';
+import { MAX_DELIVERIES } from './run.ts';
 import { createSlots, type Slots } from './slots.ts';
 
 export { TaskCancelled } from '../queue/cancel.ts';
@@ -232,6 +233,7 @@ async function begin(
     pool: options.pool,
     ...(results.ttlMs === undefined ? {} : { resultTtl: results.ttlMs }),
     deadMax: deadLetters.max,
+    maxDeliveries: options.retry.maxDeliveries ?? MAX_DELIVERIES,
     ...(deadLetters.maxAgeMs === undefined ? {} : { deadMaxAge: deadLetters.maxAgeMs }),
   };
   const stopped = new Promise<undefined>((resolve) => {

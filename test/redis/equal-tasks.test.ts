@@ -10,7 +10,7 @@ import type { QueueKeys } from '../../queue/keys.ts';
 import { reap } from '../../queue/scripts.ts';
 import { startOldWorker } from '../support/old-worker.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
-import { freshKeys, startHandWorker } from '../support/turns.ts';
+import { done, freshKeys, startHandWorker } from '../support/turns.ts';
 
 let server: RedisServer;
 let redis: Redis;
@@ -62,9 +62,26 @@ const retried =
     expect(await redis.llen(keys.queue)).toBe(tasks.length);
   };
 
+/** A worker is lost that held them all, and they are suspects. */
+const lost: Scenario = async (keys, tasks) => {
+  await redis.lpush(keys.queue, ...tasks);
+  const worker = await startHandWorker(redis, keys);
+  await worker.turn({ want: tasks.length });
+  await reap(redis, keys, worker.id, worker.epoch, 'lost', 0);
+  const next = await startHandWorker(redis, keys);
+  let { tasks: held } = await next.turn({ want: tasks.length });
+  for (let left = tasks.length; left > 0; left -= 1) {
+    expect(held[0]?.past).toMatchObject({ deliveries: 1, lastWorker: worker.id });
+    const results = held.map((task) => done(task));
+    ({ tasks: held } = await next.turn({ want: tasks.length, settled: { results } }));
+  }
+  expect(await redis.exists(keys.history, keys.pasts, keys.suspects)).toBe(0);
+};
+
 test.for<[string, Scenario, number]>([
   ['retries of one kind', retried(() => '1:0'), 1_000],
   ['retries of several kinds in turn', retried((i) => `${1 + (i % 3)}:0`), 1_000],
+  ['a lost worker', lost, 200],
 ])('%s: twice as many cost twice as much, and no more than different ones', async ([, scenario, count]) => {
   const equal = (many: number): string[] => Array.from({ length: many }, () => 'tick');
   const once = await costOf(() => scenario(freshKeys(), equal(count)));

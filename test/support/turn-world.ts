@@ -53,6 +53,8 @@ export type Step =
       readonly kind: 'turn';
       readonly worker: string;
       readonly want: number;
+      /** Suspects that it takes together, where it may; 1 when left out. */
+      readonly together?: number;
       /** What becomes of the held tasks, from the oldest on; tasks without a word stay held. */
       readonly settle: readonly ('result' | 'retry' | 'dead' | 'release' | 'cancelled')[];
       readonly replyLost: boolean;
@@ -146,7 +148,7 @@ export async function take(redis: Redis, next: Step, world: World): Promise<void
 }
 
 function compose(
-  { worker: id, want, settle }: Extract<Step, { kind: 'turn' }>,
+  { worker: id, want, together = 1, settle }: Extract<Step, { kind: 'turn' }>,
   process: Process,
 ): TurnRequest {
   const settled = process.held.slice(0, settle.length).map((delivery, i) => ({ delivery, fate: settle[i] }));
@@ -160,6 +162,7 @@ function compose(
     heard: process.heard,
     holds: process.held.length,
     want,
+    together,
     leaseMs: 6e4,
     state: 'busy',
     settled: {
