@@ -38,7 +38,11 @@ export function addAccessFlags(command: Command, by: 'argument' | 'flag'): Comma
   return addClusterFlags(command).hook('preAction', (_, action) => {
     const named = Object.keys(action.opts()).filter((name) => action.getOptionValueSource(name) === 'cli');
     const source = (name: string): string => action.getOptionValueSource(name) ?? 'default';
-    action.setOptionValue('redisNamed', source('redis') !== 'default' || source('sentinel') !== 'default');
+    const where = ['redis', 'redisUrlFile', 'sentinel'];
+    action.setOptionValue(
+      'redisNamed',
+      where.some((name) => source(name) !== 'default'),
+    );
     const [argument] = by === 'argument' ? action.args : [];
     action.setOptionValue('given', argument === undefined ? named : [...named, 'argument']);
     if (argument !== undefined && !named.includes('pool')) action.setOptionValue('pool', argument);

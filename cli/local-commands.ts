@@ -44,6 +44,7 @@ export function addDev(command: Command, env: NodeJS.ProcessEnv): void {
       ) => {
         const own =
           ['default', undefined].includes(command.getOptionValueSource('redis')) &&
+          flags.redisUrlFile === undefined &&
           flags.sentinel === undefined;
         const chosen = (name: 'queue' | 'result'): string | undefined =>
           command.getOptionValueSource(name) === 'default' ? undefined : flags[name];

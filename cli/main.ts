@@ -4,7 +4,7 @@
  * `millrace enqueue` starts without what only `millrace dev` needs.
  */
 import type { Command } from 'commander';
-import { createProgram, runProgram, strict } from '../runtime/program.ts';
+import { createProgram, runProgram, strict, withEnvironment } from '../runtime/program.ts';
 import { readTrace } from '../runtime/opentelemetry.ts';
 import { version } from '../runtime/version.ts';
 import { addClusterCommands, addCompletion, addLooks, addVersion } from './cluster-commands.ts';
@@ -44,7 +44,7 @@ async function main(): Promise<void> {
   });
   const program = build();
   if (process.argv.length <= 2) program.outputHelp();
-  else await program.parseAsync(process.argv);
+  else await withEnvironment(program, process.env).parseAsync(process.argv);
 }
 
 await runProgram('millrace', main);

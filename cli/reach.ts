@@ -8,10 +8,10 @@
  */
 import { findBackend } from '../kube/backend.ts';
 import { forwardPort, type Forward, type PodPort } from '../kube/port-forward.ts';
-import { closeRedis, openRedis, redisOptions, within, type RedisAddress } from '../queue/connection.ts';
+import { endpointName, sentinelEndpoints } from '../queue/address.ts';
+import { redisOptions, type RedisAddress } from '../queue/connection.ts';
+import { primaryBySentinel } from '../queue/sentinel.ts';
 import type { Cluster } from './cluster.ts';
-
-const SENTINEL_MS = 6_000;
 
 export interface Reached {
   readonly address: RedisAddress;
@@ -74,34 +74,25 @@ async function primaryOf(
   address: RedisAddress,
   way: (host: string, port: number) => Promise<Way>,
 ): Promise<Reached> {
-  const { name = '', nodes = [] } = address.sentinel ?? {};
-  const sentinels = redisOptions(address).sentinels ?? [];
+  const { sentinel, ...rest } = address;
+  const endpoints = sentinel ? sentinelEndpoints(sentinel) : [];
+  const scheme = address.tls ? 'rediss' : 'redis';
   let last: unknown;
-  for (const { host = '', port = 26_379 } of sentinels) {
+  for (const { host, port } of endpoints) {
     const there = await way(host, port);
     // outside of the cluster: the client asks them itself
     if (there.host === host) return { address, forwards: [] };
-    const scheme = address.tls ? 'rediss' : 'redis';
-    const { sentinel: _, username: _user, password: _password, ...plain } = address;
-    const redis = openRedis(moved({ ...plain, url: `${scheme}://${host}:${port}` }, host, there), {
-      retryStrategy: () => null,
-      onError: (error) => (last = error),
-    });
+    const tls = address.tls && { ...address.tls, serverName: address.tls.serverName ?? host };
     try {
-      const asked = redis.call('SENTINEL', 'get-master-addr-by-name', name) as Promise<string[] | null>;
-      const answer = await within(SENTINEL_MS, asked, 'SENTINEL');
-      if (!answer) throw new Error(`sentinel ${host}:${port} watches no primary "${name}"`);
-      const [primary = '', primaryPort = '6379'] = answer.map(String);
-      const found = await way(primary, Number(primaryPort));
-      const { sentinel: _nodes, ...rest } = address;
-      const url = `${scheme}://${primary.includes(':') ? `[${primary}]` : primary}:${primaryPort}`;
-      return { address: moved({ ...rest, url }, primary, found), forwards: list(found) };
+      const primary = await primaryBySentinel({ ...address, tls }, { host: there.host, port: there.port });
+      const found = await way(primary.host, primary.port);
+      const url = `${scheme}://${endpointName(primary)}`;
+      return { address: moved({ ...rest, url }, primary.host, found), forwards: list(found) };
     } catch (error) {
       last = there.forward?.trouble() ?? error;
-    } finally {
-      await closeRedis(redis);
     }
   }
   const why = last instanceof Error ? last.message : String(last);
-  throw new Error(`no sentinel of ${nodes.join(', ')} says where "${name}" is: ${why}`);
+  const nodes = endpoints.map(endpointName).join(', ');
+  throw new Error(`no sentinel of ${nodes} says where "${sentinel?.name}" is: ${why}`);
 }

@@ -33,13 +33,20 @@ export async function resolveAddress(
     }
     throw new MissingSecret(`Secret "${name}" in namespace "${namespace}" has no key "${key}": add it`);
   };
-  const { tls } = spec;
-  const [url, password, ca, cert, key] = await Promise.all(
-    [spec.urlFrom, spec.passwordFrom, tls?.caFrom, tls?.certFrom, tls?.keyFrom].map(read),
+  const { tls, sentinel } = spec;
+  const [url, password, sentinelPassword, ca, cert, key] = await Promise.all(
+    [spec.urlFrom, spec.passwordFrom, sentinel?.passwordFrom, tls?.caFrom, tls?.certFrom, tls?.keyFrom].map(
+      read,
+    ),
   );
   return {
     url: url ?? spec.url,
-    sentinel: spec.sentinel,
+    sentinel: sentinel && {
+      name: sentinel.name,
+      nodes: sentinel.nodes,
+      username: sentinel.username,
+      password: sentinelPassword,
+    },
     username: spec.username,
     password,
     tls: tls && { ca, cert, key, serverName: tls.serverName, insecureSkipVerify: tls.insecureSkipVerify },

@@ -92,8 +92,12 @@ function environment({ metadata, spec }: WorkerPool, graceS: number): EnvVar[] {
     ...secret('MILLRACE_REDIS_URL', redis.urlFrom),
     ...value('MILLRACE_REDIS_SENTINEL', redis.sentinel?.nodes.join(',')),
     ...value('MILLRACE_REDIS_SENTINEL_NAME', redis.sentinel?.name),
+    ...value('MILLRACE_REDIS_SENTINEL_USERNAME', redis.sentinel?.username),
+    ...secret('MILLRACE_REDIS_SENTINEL_PASSWORD', redis.sentinel?.passwordFrom),
     ...value('MILLRACE_REDIS_USERNAME', redis.username),
     ...secret('MILLRACE_REDIS_PASSWORD', redis.passwordFrom),
+    // an authority that is known to all needs no other word
+    ...value('MILLRACE_REDIS_TLS', tls ? 'true' : undefined),
     ...secret('MILLRACE_REDIS_TLS_CA', tls?.caFrom),
     ...secret('MILLRACE_REDIS_TLS_CERT', tls?.certFrom),
     ...secret('MILLRACE_REDIS_TLS_KEY', tls?.keyFrom),

@@ -10,7 +10,7 @@ import { systemClock } from '../runtime/clock.ts';
 import { serveHttp } from '../runtime/http.ts';
 import { onSignals } from '../runtime/lifecycle.ts';
 import { createLog, logLevels, type LogLevel } from '../runtime/log.ts';
-import { createProgram, integer, option, runProgram } from '../runtime/program.ts';
+import { createProgram, integer, option, runProgram, withEnvironment } from '../runtime/program.ts';
 import { version } from '../runtime/version.ts';
 import { runController } from './controller.ts';
 import { createDashboard } from './dashboard/dashboard.ts';
@@ -97,7 +97,7 @@ function parse(argv: readonly string[]): Flags {
         .choices(logLevels)
         .default('info'),
     );
-  program.parse(argv);
+  withEnvironment(program, process.env).parse(argv);
   return program.opts<Flags>();
 }
 

@@ -145,10 +145,20 @@ export interface RedisSpec {
   /** `redis://[user[:password]@]host[:port][/db]`, or `rediss://` for TLS. One of `url`, `urlFrom`, `sentinel`. */
   url?: string;
   urlFrom?: SecretSource;
-  sentinel?: { name: string; nodes: string[] };
+  sentinel?: SentinelSpec;
   username?: string;
   passwordFrom?: SecretSource;
   tls?: TlsSpec;
+}
+
+export interface SentinelSpec {
+  /** Under which the sentinels watch the primary. */
+  name: string;
+  /** `host:port` of each. */
+  nodes: string[];
+  /** The sentinels' own; without a password here, that of Redis is tried where they want one. */
+  username?: string;
+  passwordFrom?: SecretSource;
 }
 
 export interface TlsSpec {

@@ -1,32 +1,54 @@
-/** The flags, and the environment variables behind them, that say where Redis and the queue are. */
+/**
+ * The flags, and the environment variables behind them, that say where Redis and the queue are. What is secret may stand in a
+ * file that a variable names (`MILLRACE_REDIS_PASSWORD_FILE`), as Kubernetes and Docker mount them; the file wins.
+ */
+import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
-import { option } from '../runtime/program.ts';
+import { option, UsageError } from '../runtime/program.ts';
 import type { RedisAddress, RedisTls } from './connection.ts';
 
 export interface QueueFlags {
   readonly redis: string;
+  readonly redisUrlFile?: string;
   readonly sentinel?: string;
   readonly sentinelName: string;
+  readonly sentinelUsername?: string;
+  readonly sentinelPassword?: string;
+  readonly sentinelPasswordFile?: string;
   readonly redisUsername?: string;
   readonly redisPassword?: string;
+  readonly redisPasswordFile?: string;
+  readonly redisTls?: boolean;
   readonly redisTlsCa?: string;
+  readonly redisTlsCaFile?: string;
   readonly redisTlsCert?: string;
+  readonly redisTlsCertFile?: string;
   readonly redisTlsKey?: string;
+  readonly redisTlsKeyFile?: string;
   readonly redisTlsServerName?: string;
   readonly redisTlsInsecure?: boolean;
   readonly queue: string;
   readonly result: string;
 }
 
-export function addQueueFlags(command: Command): Command {
+/** The flag, its text, its variable; one that may be a file has a second flag and a second variable, which its text names. */
+function withFile(command: Command, flags: string, description: string, variable: string): Command {
+  const file = `${flags.replace(/ .*/, '')}-file <path>`;
   return command
+    .addOption(option(flags, `${description}; or a file, in ${variable}_FILE`, variable))
+    .addOption(option(file, `holds the value of ${flags}`, `${variable}_FILE`).hideHelp());
+}
+
+export function addQueueFlags(command: Command): Command {
+  command
     .addOption(
       option(
         '--redis <url>',
-        'redis://[user:password@]host[:port][/db]; rediss:// for TLS',
+        'redis://[user[:password]@]host[:port][/db]; rediss:// for TLS; or a file, in MILLRACE_REDIS_URL_FILE',
         'MILLRACE_REDIS_URL',
       ).default('redis://localhost:6379'),
     )
+    .addOption(option('--redis-url-file <path>', 'holds the URL', 'MILLRACE_REDIS_URL_FILE').hideHelp())
     .addOption(
       option('--sentinel <nodes>', 'host:port,… of sentinels, instead of --redis', 'MILLRACE_REDIS_SENTINEL'),
     )
@@ -35,19 +57,26 @@ export function addQueueFlags(command: Command): Command {
         'mymaster',
       ),
     )
-    .addOption(option('--redis-username <name>', 'wins over the one in the URL', 'MILLRACE_REDIS_USERNAME'))
     .addOption(
-      option(
-        '--redis-password <password>',
-        'better given as MILLRACE_REDIS_PASSWORD',
-        'MILLRACE_REDIS_PASSWORD',
-      ),
-    )
-    .addOption(option('--redis-tls-ca <pem>', "PEM text of the server's authority", 'MILLRACE_REDIS_TLS_CA'))
-    .addOption(
-      option('--redis-tls-cert <pem>', "PEM text of the client's certificate", 'MILLRACE_REDIS_TLS_CERT'),
-    )
-    .addOption(option('--redis-tls-key <pem>', "PEM text of the client's key", 'MILLRACE_REDIS_TLS_KEY'))
+      option('--sentinel-username <name>', "the sentinels' own", 'MILLRACE_REDIS_SENTINEL_USERNAME'),
+    );
+  const password = "the sentinels' own; else that of Redis is tried";
+  withFile(command, '--sentinel-password <password>', password, 'MILLRACE_REDIS_SENTINEL_PASSWORD');
+  command.addOption(
+    option('--redis-username <name>', 'wins over the one in the URL', 'MILLRACE_REDIS_USERNAME'),
+  );
+  const better = 'better given as MILLRACE_REDIS_PASSWORD';
+  withFile(command, '--redis-password <password>', better, 'MILLRACE_REDIS_PASSWORD');
+  command.addOption(option('--redis-tls', 'encrypt, as rediss:// does: sentinels too', 'MILLRACE_REDIS_TLS'));
+  withFile(command, '--redis-tls-ca <pem>', "PEM text of the server's authority", 'MILLRACE_REDIS_TLS_CA');
+  withFile(
+    command,
+    '--redis-tls-cert <pem>',
+    "PEM text of the client's certificate",
+    'MILLRACE_REDIS_TLS_CERT',
+  );
+  withFile(command, '--redis-tls-key <pem>', "PEM text of the client's key", 'MILLRACE_REDIS_TLS_KEY');
+  return command
     .addOption(
       option(
         '--redis-tls-server-name <name>',
@@ -62,23 +91,44 @@ export function addQueueFlags(command: Command): Command {
     .addOption(option('--result <key>', 'the Redis hash', 'MILLRACE_RESULT').default('result'));
 }
 
-/** The address that the flags name. */
+/** The address that the flags name. Throws `UsageError` for a file that cannot be read or holds nothing. */
 export function addressOf(flags: QueueFlags): RedisAddress {
   const tls: RedisTls = {
-    ca: flags.redisTlsCa,
-    cert: flags.redisTlsCert,
-    key: flags.redisTlsKey,
+    ca: read('MILLRACE_REDIS_TLS_CA', flags.redisTlsCaFile) ?? flags.redisTlsCa,
+    cert: read('MILLRACE_REDIS_TLS_CERT', flags.redisTlsCertFile) ?? flags.redisTlsCert,
+    key: read('MILLRACE_REDIS_TLS_KEY', flags.redisTlsKeyFile) ?? flags.redisTlsKey,
     serverName: flags.redisTlsServerName,
     insecureSkipVerify: flags.redisTlsInsecure,
   };
   return {
     ...(flags.sentinel
-      ? {
-          sentinel: { name: flags.sentinelName, nodes: flags.sentinel.split(',').map((node) => node.trim()) },
-        }
-      : { url: flags.redis }),
+      ? { sentinel: sentinelOf(flags, flags.sentinel) }
+      : { url: read('MILLRACE_REDIS_URL', flags.redisUrlFile) ?? flags.redis }),
     username: flags.redisUsername,
-    password: flags.redisPassword,
-    tls: Object.values(tls).some(Boolean) ? tls : undefined,
+    password: read('MILLRACE_REDIS_PASSWORD', flags.redisPasswordFile) ?? flags.redisPassword,
+    tls: flags.redisTls || Object.values(tls).some(Boolean) ? tls : undefined,
   };
+}
+
+function sentinelOf(flags: QueueFlags, nodes: string): NonNullable<RedisAddress['sentinel']> {
+  return {
+    name: flags.sentinelName,
+    nodes: nodes.split(',').map((node) => node.trim()),
+    username: flags.sentinelUsername,
+    password: read('MILLRACE_REDIS_SENTINEL_PASSWORD', flags.sentinelPasswordFile) ?? flags.sentinelPassword,
+  };
+}
+
+/** The text of a file, without the spaces around it. */
+function read(variable: string, path: string | undefined): string | undefined {
+  if (path === undefined) return undefined;
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8').trim();
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new UsageError(`the file of ${variable}_FILE cannot be read (${code}): ${path}`, { cause: error });
+  }
+  if (text === '') throw new UsageError(`the file of ${variable}_FILE is empty: ${path}`);
+  return text;
 }

@@ -46,6 +46,42 @@ function oneLine(error: unknown): string {
   );
 }
 
+/** What people write for yes and for no, by lower case. */
+const SWITCH = new Map([
+  ['true', true],
+  ['1', true],
+  ['on', true],
+  ['yes', true],
+  ['false', false],
+  ['0', false],
+  ['off', false],
+  ['no', false],
+]);
+
+/**
+ * Reads the variables of a program before commander does, which takes any text for a switch that is on, "false" too, and an
+ * empty one for a value. An empty variable counts as not set, and so does a switch that says no: they are taken out of `env`. Throws
+ * `UsageError` for a switch that says neither. Each command reads those of its own options, when it is called.
+ */
+export function withEnvironment(command: Command, env: NodeJS.ProcessEnv): Command {
+  for (const { envVar, required, optional } of command.options) {
+    const text = envVar === undefined ? undefined : env[envVar]?.trim().toLowerCase();
+    if (envVar === undefined || text === undefined) continue;
+    const isSwitch = !required && !optional;
+    const on = isSwitch && text !== '' ? SWITCH.get(text) : text !== '';
+    if (on === undefined) throw new UsageError(`${envVar} must be true or false`);
+    if (!on) delete env[envVar];
+  }
+  return command.hook('preSubcommand', (_, called) => void withEnvironment(called, env));
+}
+
+/** `on` or `off`, in any of the ways in which people write that. */
+export function onOff(text: string): 'on' | 'off' {
+  const on = SWITCH.get(text.trim().toLowerCase());
+  if (on === undefined) throw new InvalidArgumentError('It must be on or off.');
+  return on ? 'on' : 'off';
+}
+
 /** An option that an environment variable gives, too. */
 export function option(flags: string, description: string, variable: string): Option {
   return new Option(flags, description).env(variable);

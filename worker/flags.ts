@@ -4,7 +4,16 @@ import { redisOptions, type RedisAddress } from '../queue/connection.ts';
 import { checkDurability, type Durability } from '../queue/durability.ts';
 import { queueKeys } from '../queue/keys.ts';
 import { logLevels, type LogLevel } from '../runtime/log.ts';
-import { bytes, createProgram, duration, integer, option, UsageError } from '../runtime/program.ts';
+import {
+  bytes,
+  createProgram,
+  duration,
+  integer,
+  onOff,
+  option,
+  UsageError,
+  withEnvironment,
+} from '../runtime/program.ts';
 import { version } from '../runtime/version.ts';
 import { MAX_RESULT_BYTES } from './encode.ts';
 import { addHandlerFlags, type HandlerFlags } from './handler-flags.ts';
@@ -33,7 +42,7 @@ export interface WorkerFlags extends QueueFlags, HandlerFlags {
 }
 
 /** `defaultId`: the worker's name when none is given. */
-export function parseFlags(argv: readonly string[], defaultId: string): WorkerFlags {
+export function parseFlags(argv: readonly string[], env: NodeJS.ProcessEnv, defaultId: string): WorkerFlags {
   const program = addQueueFlags(
     createProgram('millrace-worker', version).description(
       'Takes tasks from a Redis list and writes results to a hash.',
@@ -91,7 +100,7 @@ export function parseFlags(argv: readonly string[], defaultId: string): WorkerFl
     )
     .addOption(
       option('--backoff-jitter <on|off>', 'spread retries', 'MILLRACE_BACKOFF_JITTER')
-        .choices(['on', 'off'])
+        .argParser(onOff)
         .default('on'),
     )
     .addOption(
@@ -147,7 +156,7 @@ export function parseFlags(argv: readonly string[], defaultId: string): WorkerFl
         .choices(logLevels)
         .default('info'),
     );
-  program.parse(argv);
+  withEnvironment(program, env).parse(argv);
   return program.opts<WorkerFlags>();
 }
 

@@ -52,7 +52,7 @@ function lineLimit(resultBytes: number): number {
 async function main(): Promise<void> {
   // in a pod the host's name is the pod's, by which the controller knows it
   const inPod = process.env['KUBERNETES_SERVICE_HOST'] !== undefined;
-  const flags = parseFlags(process.argv, inPod ? hostname() : defaultWorkerId());
+  const flags = parseFlags(process.argv, process.env, inPod ? hostname() : defaultWorkerId());
   const settings = settingsOf(flags);
   const log = createLog('millrace-worker', flags.logLevel);
   using signals = onSignals();

@@ -40,6 +40,16 @@ export const bad: [what: string, change: Json, message: string][] = [
     { redis: { url: 'rediss://redis', tls: { caFrom: secret, insecureSkipVerify: true } } },
     'remove one of them',
   ],
+  [
+    'a database that no server has',
+    { redis: { url: 'redis://redis/9999999999' } },
+    'url must have the form redis://',
+  ],
+  [
+    "a name of the sentinels' user alone",
+    { redis: { sentinel: { name: 'm', nodes: ['a:26379'], username: 'u' } } },
+    'add passwordFrom',
+  ],
   ['no sentinels', { redis: { sentinel: { name: 'm', nodes: [] } } }, 'should have at least 1 items'],
   [
     'a sentinel without port',
@@ -175,6 +185,10 @@ export const good: [what: string, spec: Json][] = [
   [
     'sentinels with TLS',
     { ...base, redis: { sentinel: { name: 'm', nodes: ['a:26379', '[::1]:26379'] }, tls: {} } },
+  ],
+  [
+    'sentinels with a password of their own',
+    { ...base, redis: { sentinel: { name: 'm', nodes: ['a:26379'], username: 'u', passwordFrom: secret } } },
   ],
   ['a queue with any characters', { ...base, queue: '{orders}:tasks to do/ä' }],
   ['a target wait', { ...base, scaling: { targetWait: '1m30s' } }],

@@ -58,7 +58,8 @@ test('the user for Millrace may do what it needs, and nothing else', { timeout: 
   expect(rules.length).toBeGreaterThan(40);
   await admin.call('ACL', 'SETUSER', 'millrace', ...rules);
   await admin.config('RESETSTAT');
-  const url = server.url.replace('redis://', 'redis://millrace:secret@');
+  // a database of its own, so that selecting it is among what is used
+  const url = `${server.url.replace('redis://', 'redis://millrace:secret@')}/3`;
   const where = ['--redis', url];
 
   // the controller's loop over local workers, with what it learns

@@ -8,6 +8,7 @@ import {
   within,
   type RedisAddress,
 } from '../../queue/connection.ts';
+import { eventually } from '../support/eventually.ts';
 import { freePort, startRedis } from '../support/redis.ts';
 
 /** What a person is told when the address does not work. */
@@ -105,6 +106,77 @@ describe('passwords', () => {
   });
 });
 
+describe('databases', () => {
+  test('one that the server has not: nothing is done in another one, and it is told', async () => {
+    await using redis = await startRedis({ args: ['--databases', '4'] });
+    const address = { url: `${redis.url}/4` };
+    const told = await complaint(address);
+    expect(told).toBe(`Redis at 127.0.0.1:${redis.port}/4 has no database 4: it has fewer of them`);
+    const client = openRedis(address);
+    try {
+      await expect(client.lpush('q', 'a task')).rejects.toThrow('has no database 4');
+    } finally {
+      await closeRedis(client);
+    }
+    expect(await redis.client().exists('q')).toBe(0);
+    expect(await complaint({ url: `${redis.url}/3` })).toBe('it works');
+  });
+
+  test('a number far beyond all is refused before there is a connection', async () => {
+    expect(() => openRedis({ url: 'redis://localhost/99999999999999999999' })).toThrow(
+      'names a database that no server has',
+    );
+  });
+
+  test('a user who may not select', async () => {
+    await using redis = await startRedis();
+    await redis.client().call('ACL', 'SETUSER', 'app', 'on', '>secret', '~*', '+@all', '-select');
+    const address = { url: `${redis.url}/3`, username: 'app', password: 'secret' };
+    expect(await complaint(address)).toBe(
+      `Redis at 127.0.0.1:${redis.port}/3 does not let this user into database 3: ` +
+        'give it +select, or leave the database out of the URL',
+    );
+    expect(await complaint({ ...address, url: redis.url })).toBe('it works');
+  });
+
+  test('a client that waits gets in when the server changes its mind', async () => {
+    await using redis = await startRedis();
+    const admin = redis.client();
+    await admin.call('ACL', 'SETUSER', 'app', 'on', '>secret', '~*', '+@all', '-select');
+    const refused = Promise.withResolvers<Error>();
+    const client = openRedis(
+      { url: `${redis.url}/3`, username: 'app', password: 'secret' },
+      { onError: refused.resolve, retryStrategy: () => 10 },
+    );
+    try {
+      await refused.promise;
+      await admin.call('ACL', 'SETUSER', 'app', '+select');
+      await new Promise((resolve) => void client.once('ready', resolve));
+      await client.set('where', 'here');
+      await admin.select(3);
+      expect(await admin.get('where')).toBe('here');
+    } finally {
+      await closeRedis(client);
+    }
+  });
+});
+
+describe('a Redis Cluster', () => {
+  test('is told as what it is, whatever it refuses', async () => {
+    await using redis = await startRedis({ args: ['--cluster-enabled', 'yes'] });
+    const client = redis.client();
+    const address = redis.address;
+    const sentence = `Redis at 127.0.0.1:${redis.port} is a Redis Cluster, which is not supported`;
+    const refusal = async (asked: Promise<unknown>): Promise<string> =>
+      describeRedisError(await asked.catch((error: unknown) => error), address);
+    expect(await refusal(client.get('a'))).toContain(sentence); // CLUSTERDOWN: it has no slots yet
+    await client.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383');
+    await eventually(async () => expect(await client.cluster('INFO')).toContain('cluster_state:ok'));
+    expect(await refusal(client.mget('a', 'b'))).toContain(sentence); // CROSSSLOT
+    expect(await complaint({ url: `${redis.url}/1` })).toContain('is a Redis Cluster');
+  });
+});
+
 describe('servers that are not there', () => {
   test('nobody listens', async () => {
     const port = await freePort();
@@ -140,10 +212,14 @@ describe('addresses that cannot be one', () => {
     ['another protocol', /begins with "http:\/\/": use redis:\/\//, { url: 'http://localhost' }],
     [
       'a database by name',
-      /names the database "main": it must be a number/,
+      /names a database that is not a number: write it as in \/0/,
       { url: 'redis://localhost/main' },
     ],
-    ['a bad sentinel', /"a:b:c" is not a sentinel's address/, { sentinel: { name: 'm', nodes: ['a:b:c'] } }],
+    [
+      'a bad sentinel',
+      /^the address of sentinel 1 cannot be read: write host:26379/,
+      { sentinel: { name: 'm', nodes: ['a:b:c'] } },
+    ],
   ])('%s', (_what, message, address) => {
     expect(() => openRedis(address)).toThrow(message);
     expect(() => openRedis(address)).toThrow(RangeError);

@@ -1,5 +1,6 @@
 /** Real sentinels that watch a real primary: the server program in its other mode, a child process each. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { dropRedis, openRedis } from '../../queue/connection.ts';
@@ -43,6 +44,64 @@ export async function startSentinels(
   for (const node of nodes) await eventually(() => knowsAll(node, name), { withinMs: 20_000, everyMs: 100 });
   const started = stack.move();
   return { nodes, [Symbol.asyncDispose]: () => started.disposeAsync() };
+}
+
+export interface OneSentinelOptions {
+  /** Where it says that the primary is. */
+  readonly primary: Pick<RedisServer, 'host' | 'port'>;
+  readonly name: string;
+  /** Its own password. */
+  readonly password?: string;
+  /** A folder with the certificates of a server that listens with TLS: then it does so, too, and connects to the primary with it. */
+  readonly tlsFrom?: string;
+}
+
+/** Starts a single one; it answers when this resolves. */
+export async function startOneSentinel(
+  options: OneSentinelOptions,
+): Promise<AsyncDisposable & { readonly node: string }> {
+  const { primary, name, password, tlsFrom } = options;
+  const port = await freePort();
+  const dir = await mkdtemp(join(tmpdir(), 'millrace-sentinel-'));
+  const file = (of: string): string => join(tlsFrom ?? '', of);
+  const settings = [
+    ...(tlsFrom === undefined
+      ? [`port ${port}`]
+      : [
+          'port 0',
+          `tls-port ${port}`,
+          `tls-ca-cert-file ${file('ca.crt')}`,
+          `tls-cert-file ${file('redis.crt')}`,
+          `tls-key-file ${file('redis.key')}`,
+          'tls-auth-clients no',
+          'tls-replication yes',
+        ]),
+    `bind ${primary.host}`,
+    `dir ${dir}`,
+    ...(password === undefined ? [] : [`requirepass ${password}`]),
+    `sentinel monitor ${name} ${primary.host} ${primary.port} 1`,
+  ];
+  await writeFile(join(dir, 'sentinel.conf'), `${settings.join('\n')}\n`);
+  const child = run(findServer(), dir, [join(dir, 'sentinel.conf'), '--sentinel']);
+  const guard = startGuard([child], dir);
+  await eventually(() => listens(port), { withinMs: 10_000, everyMs: 50 });
+  return {
+    node: `${primary.host}:${port}`,
+    [Symbol.asyncDispose]: async () => {
+      await kill(child);
+      await kill(guard);
+      await rm(dir, { recursive: true, force: true, maxRetries: 3 });
+    },
+  };
+}
+
+function listens(port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ port, host: '127.0.0.1' }, () => {
+      socket.destroy();
+      resolve();
+    }).once('error', reject);
+  });
 }
 
 async function knowsAll(node: string, name: string): Promise<void> {

@@ -57,7 +57,7 @@ const completeSpec: Complete<Omit<WorkerPoolSpec, 'template'>> & { template: Pod
   redis: {
     url: 'rediss://redis:6379/0',
     urlFrom: from,
-    sentinel: { name: 'mymaster', nodes: ['sentinel-0:26379'] },
+    sentinel: { name: 'mymaster', nodes: ['sentinel-0:26379'], username: 'watch', passwordFrom: from },
     username: 'millrace',
     passwordFrom: from,
     tls: { caFrom: from, certFrom: from, keyFrom: from, serverName: 'redis', insecureSkipVerify: false },

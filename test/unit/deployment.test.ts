@@ -47,6 +47,21 @@ test("keeps the user's labels and annotations, but not on our own labels", () =>
   expect(metadata?.annotations).toEqual({ a: 'b' });
 });
 
+test('an encrypted connection is said, whatever else there is to say of it; sentinels have a password of their own', () => {
+  const from = (name: string): { secretKeyRef: { name: string; key: string } } => ({
+    secretKeyRef: { name, key: 'password' },
+  });
+  const sentinel = { name: 'm', nodes: ['a:26379'], username: 'watch', passwordFrom: from('sentinels') };
+  const told = environment(pool({ redis: { sentinel, passwordFrom: from('redis'), tls: {} } }));
+  expect(told).toMatchObject({
+    MILLRACE_REDIS_TLS: 'true',
+    MILLRACE_REDIS_SENTINEL_USERNAME: 'watch',
+    MILLRACE_REDIS_SENTINEL_PASSWORD: from('sentinels'),
+    MILLRACE_REDIS_PASSWORD: from('redis'),
+  });
+  expect(environment(pool())).not.toHaveProperty('MILLRACE_REDIS_TLS');
+});
+
 test('every container is told where the queue is; what the user sets stays', () => {
   const template = {
     spec: {

@@ -1,0 +1,154 @@
+/**
+ * Where a Redis is, as users write it. What stands in a URL may be secret and may stand in the wrong place, so an error never
+ * quotes any of it: a password with a `/`, `#` or `?` that is not percent-encoded ends the host's part too early, and what
+ * comes after it would be taken for a port, a path or a database. Pure.
+ */
+import type { ConnectionOptions } from 'node:tls';
+
+export interface RedisAddress {
+  /** `redis://[user[:password]@]host[:port][/db]`; `rediss://` for TLS. Not used with `sentinel`. */
+  readonly url?: string | undefined;
+  readonly sentinel?: SentinelAddress | undefined;
+  /** Win over those in the URL. */
+  readonly username?: string | undefined;
+  readonly password?: string | undefined;
+  /** The connection is encrypted when this is there, even empty. */
+  readonly tls?: RedisTls | undefined;
+}
+
+export interface SentinelAddress {
+  /** Of the primary. */
+  readonly name: string;
+  /** `host:port` of each; the port is 26379 where it is left out. */
+  readonly nodes: readonly string[];
+  /** The sentinels' own. Without a password here they are asked without one, then with that of Redis. */
+  readonly username?: string | undefined;
+  readonly password?: string | undefined;
+}
+
+export interface RedisTls {
+  /** PEM texts. */
+  readonly ca?: string | undefined;
+  readonly cert?: string | undefined;
+  readonly key?: string | undefined;
+  readonly serverName?: string | undefined;
+  readonly insecureSkipVerify?: boolean | undefined;
+}
+
+export interface Endpoint {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface ParsedUrl extends Endpoint {
+  readonly secure: boolean;
+  readonly db: number;
+  readonly username: string | undefined;
+  readonly password: string | undefined;
+}
+
+/** No server has as many: its setting is a signed number of 32 bits. */
+const MAX_DATABASE = 2 ** 31 - 1;
+/** Schemes that somebody may write by mistake, and that can be no secret. */
+const FOREIGN = new Set([
+  'http:',
+  'https:',
+  'tcp:',
+  'tls:',
+  'unix:',
+  'valkey:',
+  'valkeys:',
+  'redis+sentinel:',
+]);
+
+/** Throws `RangeError` in one line that quotes nothing of the URL. */
+export function parseUrl(text: string): ParsedUrl {
+  const rest = text.slice(text.indexOf('://') + 3);
+  if (/[/?#].*@/s.test(rest))
+    throw new RangeError(
+      'the Redis URL has an @ behind its host: percent-encode the special characters of the password ' +
+        '(%2F for /, %23 for #, %3F for ?, %40 for @), or give the password apart from the URL',
+    );
+  let url: URL;
+  let username: string;
+  let password: string;
+  try {
+    url = new URL(text);
+    username = decodeURIComponent(url.username);
+    password = decodeURIComponent(url.password);
+  } catch {
+    throw new RangeError('the Redis URL cannot be read: write it like redis://user:password@host:6379/0');
+  }
+  if (url.protocol !== 'redis:' && url.protocol !== 'rediss:')
+    throw new RangeError(
+      FOREIGN.has(url.protocol)
+        ? `the Redis URL begins with "${url.protocol}//": use redis://, or rediss:// for TLS`
+        : 'the Redis URL does not begin with redis://, or rediss:// for TLS',
+    );
+  return {
+    secure: url.protocol === 'rediss:',
+    host: url.hostname.replace(/^\[|\]$/g, '') || 'localhost',
+    port: url.port === '' ? 6379 : Number(url.port),
+    db: databaseOf(url.pathname),
+    username: username || undefined,
+    password: password || undefined,
+  };
+}
+
+function databaseOf(path: string): number {
+  const text = path.replace(/^\//, '') || '0';
+  if (!/^\d+$/.test(text))
+    throw new RangeError('the Redis URL names a database that is not a number: write it as in /0');
+  if (Number(text) > MAX_DATABASE)
+    throw new RangeError(
+      `the Redis URL names a database that no server has: the last one is ${MAX_DATABASE}`,
+    );
+  return Number(text);
+}
+
+/** The addresses of the sentinels. Throws `RangeError`, which quotes none of them either. */
+export function sentinelEndpoints({ nodes }: SentinelAddress): Endpoint[] {
+  return nodes.map((text, i) => {
+    const match = /^(?:\[([0-9a-fA-F:.%]+)\]|([^:@/?#\s[\]]+))(?::(\d{1,5}))?$/.exec(text);
+    const port = Number(match?.[3] ?? 26_379);
+    if (!match || port > 65_535)
+      throw new RangeError(`the address of sentinel ${i + 1} cannot be read: write host:26379`);
+    return { host: match[1] ?? match[2] ?? '', port };
+  });
+}
+
+/** The server of an address as people write it, without user or password. */
+export function addressName(address: RedisAddress): string {
+  try {
+    if (address.sentinel) {
+      const nodes = sentinelEndpoints(address.sentinel).map(endpointName);
+      return `sentinel "${address.sentinel.name}" at ${nodes.join(', ')}`;
+    }
+    const { host, port, db } = parseUrl(address.url ?? '');
+    return `${host}:${port}${db ? `/${db}` : ''}`;
+  } catch {
+    return 'an address that cannot be read';
+  }
+}
+
+export function endpointName({ host, port }: Endpoint): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
+/** Whether connections to it are encrypted. */
+export function isEncrypted({ tls, url, sentinel }: RedisAddress): boolean {
+  return tls !== undefined || (!sentinel && /^rediss:/i.test(url ?? ''));
+}
+
+/** What Node wants to be told of an encrypted connection; `undefined` where the address has no part `tls`. */
+export function tlsOptions({ tls }: RedisAddress): ConnectionOptions | undefined {
+  if (!tls) return undefined;
+  const { ca, cert, key, serverName, insecureSkipVerify } = tls;
+  return {
+    ...(ca ? { ca } : {}),
+    ...(cert ? { cert } : {}),
+    ...(key ? { key } : {}),
+    ...(serverName ? { servername: serverName } : {}),
+    ...(insecureSkipVerify ? { rejectUnauthorized: false } : {}),
+  };
+}
