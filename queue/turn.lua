@@ -6,6 +6,8 @@
 -- ARGV  1 what the worker says, packed as one MessagePack object (queue/pack.ts):
 --         worker, epoch   texts
 --         number          of the turn, one more than the last one's unless this repeats it
+--         form            of what is settled: 0, and another number where that differs from what was sent under the same
+--                         number of a turn before
 --         seen            highest receipt counter that the worker has seen
 --         heard           when the last turn was made whose reply it saw, 0 before the first; may be left out
 --         holds           how many tasks it holds, those that it settles here included; may be left out
@@ -19,10 +21,10 @@
 --         receipts        {receipt, …} of the results
 --         results         {id, value, …}
 --         retries         {{receipt, delayMs, past = "attempts:deliveries"}, …}
---         dead            {{receipt, id, header = JSON}, …}
+--         dead            {{receipt, id, header = JSON}, …}; without an id, no waiting client is told
 --         released        {receipt, …}
 --         cancelled       {{receipt, id, header = JSON}, …}
---       2… long ids and values, each as it is: where an id or a value is a number, it is the one in that argument
+--       2… long ids, values and headers, each as it is: where one of these is a number, it is the one in that argument
 -- Returns  {0} when the worker is fenced, and nothing was done: it has no lease of this epoch, or this server does not
 --           know the worker as it knows itself (below); else
 --          {1, Redis time in ms, length of the queue or an error in words, orders (0: none, 1: drain, 2: the queue is
@@ -32,14 +34,15 @@
 --           0 when no task is marked as cancelled, else a number that changes with every mark,
 --           1 when the worker is given nothing more until it holds nothing,
 --           Redis time in ms when this turn was made, which is earlier where this is its repetition,
---           suspects that wait aside}
+--           suspects that wait aside,
+--           the form that was done: of a repeated turn, the one that was sent first}
 -- The worker's hash may hold the policies of its pool: resultTtl (ms), deadMax, deadMaxAge (ms) and maxDeliveries.
 --
 -- Before: every task of this worker is in its in-flight hash (or in its wake list). After: each settled task is gone
 -- from there and is in exactly one of result, delayed, dead or queue, or was cancelled and is in errors; each returned
 -- task is in flight with a receipt `epoch-counter`. Repeating a turn after a lost reply changes nothing more and returns the same tasks again.
 -- A turn older than the last one (a packet that was long on its way) is refused, and so is one that would have to
--- write to a queue or result key of another type: of that only the lease is renewed, so that what the worker holds
+-- write to a key of another type: of that only the lease is renewed, so that what the worker holds
 -- waits there until the key is right, and is not run by one worker after the other meanwhile.
 -- A server may go back: a failover to a replica that lags, a restart from an older snapshot. Then it knows less of a
 -- worker than the worker does, and would take its next turn for another one. So a turn is fenced unless the server's
@@ -83,7 +86,7 @@ local turn = cmsgpack.unpack(ARGV[1])
 local epoch, want, results = turn.epoch, turn.want, turn.results
 
 local worker = redis.call('HMGET', WORKER, 'epoch', 'turn', 'seq', 'drain', 'resultTtl', 'expiry', 'at', 'before',
-  'alone', 'elsewhere', 'large', 'maxDeliveries')
+  'alone', 'elsewhere', 'large', 'maxDeliveries', 'form', 'settled')
 if worker[1] ~= epoch then return {0} end
 
 local clock = redis.call('TIME')
@@ -93,6 +96,7 @@ if turn.number < last then
   return redis.error_reply('STALE turn ' .. turn.number .. ' came after turn ' .. last)
 end
 local repeated = turn.number == last
+local form = repeated and tonumber(worker[13]) or turn.form
 local known = tonumber(worker[3])
 local seq = known
 local completed = #turn.receipts
@@ -121,8 +125,9 @@ local function all_in_flight()
 end
 
 -- the same by number, which costs nothing: a worker that saw all answers knows every receipt that there is
+local settled = completed + #turn.retries + #turn.dead + #turn.released + #turn.cancelled
+if repeated then settled = tonumber(worker[14]) or settled end
 local function as_many_as_held()
-  local settled = completed + #turn.retries + #turn.dead + #turn.released + #turn.cancelled
   local expected = turn.holds + seq - turn.seen - (repeated and settled or 0)
   return redis.call('HLEN', INFLIGHT) == expected
 end
@@ -145,10 +150,16 @@ local paused = redis.call('EXISTS', PAUSED) == 1
 -- who drains gets nothing: the mark may have come after the worker asked
 local drain = (tonumber(worker[4]) or 0) > now
 if broken or paused or drain then want = 0 end
+-- with them, an outcome that cannot be written leaves no other one half done
 local returning = #turn.released + #turn.cancelled
-if not repeated and ((no_list and returning > 0) or (no_hash and completed > 0)) then
+local told = completed + #turn.dead + #turn.cancelled > 0 and redis.pcall('HLEN', ERRORS) or 0
+local unfit = returning > 0 and no_list or completed > 0 and no_hash
+  or #turn.retries > 0 and misfit(redis.pcall('ZCARD', DELAYED), DELAYED)
+  or #turn.dead > 0 and misfit(redis.pcall('LLEN', DEAD), DEAD)
+  or #turn.dead + #turn.cancelled > 0 and misfit(told, ERRORS)
+if not repeated and unfit then
   redis.call('ZADD', WORKERS, now + turn.leaseMs, turn.worker)
-  return redis.error_reply(no_list and returning > 0 and no_list or no_hash)
+  return redis.error_reply(unfit)
 end
 
 -- a short name for a task's bytes that cannot be mistaken for another's
@@ -223,7 +234,7 @@ local function bury(kept, since)
   end
 end
 
--- an id or a value: itself, or the argument that holds it
+-- an id, a value or a header: itself, or the argument that holds it
 local function bytes(value)
   return type(value) == 'number' and ARGV[value] or value
 end
@@ -295,7 +306,7 @@ if not repeated then
     if with_marks then
       for i = 1, #results, 2 do redis.call('ZREM', CANCELLED, results[i]) end
     end
-    if redis.call('HLEN', ERRORS) > 0 then
+    if type(told) == 'number' and told > 0 then
       for i = 1, #results, 2 do redis.call('HDEL', ERRORS, results[i]) end
     end
   end
@@ -318,10 +329,12 @@ if not repeated then
   for _, letter in ipairs(turn.dead) do
     local raw = redis.call('HGET', INFLIGHT, letter.receipt)
     if raw then
-      redis.call('LPUSH', DEAD, string.format('%.0f', now) .. ' ' .. letter.header .. '\n' .. raw)
-      local id = bytes(letter.id)
-      redis.call('HSET', ERRORS, id, letter.header)
-      if with_marks then redis.call('ZREM', CANCELLED, id) end
+      local id, header = bytes(letter.id), bytes(letter.header)
+      redis.call('LPUSH', DEAD, string.format('%.0f', now) .. ' ' .. header .. '\n' .. raw)
+      if id then
+        redis.call('HSET', ERRORS, id, header)
+        if with_marks then redis.call('ZREM', CANCELLED, id) end
+      end
       local max_age = tonumber(limits[2])
       bury(tonumber(limits[1]) or DEAD_KEPT, max_age and now - max_age or 0)
       if max_age then redis.call('ZADD', EXPIRY, now + max_age, string.format('d%.0f', now)) end
@@ -341,8 +354,9 @@ if not repeated then
       hand_back(entry.receipt, raw)
     elseif raw then
       if no_hash or redis.call('HEXISTS', RESULT, id) == 0 then
-        redis.call('HSET', ERRORS, id, entry.header)
-        redis.call('ZADD', EXPIRY, now + CANCELLED_KEPT, 'e' .. fingerprint(entry.header) .. '|' .. id)
+        local header = bytes(entry.header)
+        redis.call('HSET', ERRORS, id, header)
+        redis.call('ZADD', EXPIRY, now + CANCELLED_KEPT, 'e' .. fingerprint(header) .. '|' .. id)
       end
       redis.call('HINCRBY', STATS, 'cancelled', 1)
       leave(entry.receipt)
@@ -600,8 +614,8 @@ drop_results()
 
 -- a turn that is repeated is the one that it was, unless it took more
 local made = repeated and seq == known and tonumber(worker[7]) or now
-redis.call('HSET', WORKER, 'turn', turn.number, 'seq', seq, 'state', turn.state, 'at', made,
-  'before', answered)
+redis.call('HSET', WORKER, 'turn', turn.number, 'form', form, 'settled', settled, 'seq', seq, 'state', turn.state,
+  'at', made, 'before', answered)
 -- what seldom changes
 if alone ~= (worker[9] == '1') then redis.call('HSET', WORKER, 'alone', alone and 1 or 0) end
 if elsewhere ~= (tonumber(worker[10]) or 0) then redis.call('HSET', WORKER, 'elsewhere', elsewhere) end
@@ -612,4 +626,4 @@ redis.call('ZADD', WORKERS, now + turn.leaseMs, turn.worker)
 local next_in = due_at and not broken and math.max(0, due_at - now) or -1
 local marks = with_marks and (tonumber(redis.call('HGET', STATS, 'marks')) or 1) or 0
 return {1, now, broken or length, drain and 1 or paused and 2 or 0, first, tasks, pasts, next_in, marks, apart and 1 or 0,
-  made, aside}
+  made, aside, form}

@@ -22,7 +22,8 @@ export interface Past {
 export interface Settled {
   readonly results: readonly { receipt: string; id: string | Buffer; value: string | Buffer }[];
   readonly retries: readonly { receipt: string; delayMs: number; past: Past }[];
-  readonly dead: readonly { receipt: string; id: string | Buffer; header: string }[];
+  /** Without an `id`, no waiting client is told of it. */
+  readonly dead: readonly { receipt: string; id?: string | Buffer; header: string }[];
   readonly released: readonly string[];
   /** Not run, or aborted, because somebody cancelled them. One whose mark is gone goes back to the queue. */
   readonly cancelled: readonly { receipt: string; id: string | Buffer; header: string }[];
@@ -44,6 +45,8 @@ export interface TurnRequest {
   /** Tasks that were taken and not settled by a turn that was answered. Without it, each receipt is looked up. */
   readonly holds?: number;
   readonly settled: Settled;
+  /** Another number where `settled` differs from what was sent under the same `turn` before; 0 unless given. */
+  readonly form?: number;
   /** How many tasks may be taken. */
   readonly want: number;
   /** Tasks of its other queues that the worker holds; 0 when left out. It is given no suspect beside them. */
@@ -85,12 +88,9 @@ export type TurnReply =
       readonly madeAt: number;
       /** Suspects that wait for a worker that holds nothing. */
       readonly aside: number;
+      /** Of all requests that were sent under this number, the one that was done. */
+      readonly form: number;
     };
-
-/** How many tasks a turn settles. */
-export function countSettled({ results, retries, dead, released, cancelled }: Settled): number {
-  return results.length + retries.length + dead.length + released.length + cancelled.length;
-}
 
 const noPast: Past = { attempts: 0, deliveries: 0 };
 
@@ -133,10 +133,11 @@ export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest):
       number,
       number,
       number,
+      number,
     ],
   ];
   if (reply[0] === 0) return { kind: 'fenced' };
-  const [, now, length, orders, first, raws, pastList, dueIn, marks, apart, madeAt, aside] = reply;
+  const [, now, length, orders, first, raws, pastList, dueIn, marks, apart, madeAt, aside, form] = reply;
   const pasts = new Map<number, Past>();
   for (let i = 0; i + 1 < pastList.length; i += 2)
     pasts.set(Number(pastList[i]), parsePast(String(pastList[i + 1])));
@@ -157,6 +158,7 @@ export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest):
     apart: apart === 1,
     madeAt,
     aside,
+    form,
   };
 }
 
@@ -165,6 +167,7 @@ function turnArguments({
   worker,
   epoch,
   turn: number,
+  form = 0,
   seen,
   heard,
   holds,
@@ -190,6 +193,7 @@ function turnArguments({
     worker,
     epoch: String(epoch),
     number,
+    form,
     seen,
     heard,
     holds,
@@ -208,9 +212,17 @@ function turnArguments({
       delayMs: Math.round(delayMs),
       past: `${past.attempts}:${past.deliveries}`,
     })),
-    dead: settled.dead.map(({ receipt, id, header }) => ({ receipt, id: bytes(id), header })),
+    dead: settled.dead.map(({ receipt, id, header }) => ({
+      receipt,
+      ...(id !== undefined && { id: bytes(id) }),
+      header: bytes(header),
+    })),
     released: settled.released,
-    cancelled: settled.cancelled.map(({ receipt, id, header }) => ({ receipt, id: bytes(id), header })),
+    cancelled: settled.cancelled.map(({ receipt, id, header }) => ({
+      receipt,
+      id: bytes(id),
+      header: bytes(header),
+    })),
   });
   return [packed, ...long];
 }

@@ -44,7 +44,9 @@ export function createCancelCheck(
 
   async function lookUp(deliveries: readonly Delivery[]): Promise<ReadonlyMap<string, string | Buffer>> {
     const ids = deliveries.map(({ raw }) => parseTask(raw).id);
-    const found = (await repeat(() => areCancelled(redis, keys, ids).catch(notAllowed))) ?? [];
+    // what cannot even be asked is run, as where asking is not allowed
+    const found =
+      (await repeat(() => areCancelled(redis, keys, ids).catch(notAllowed)).catch(() => [])) ?? [];
     return new Map(deliveries.flatMap(({ receipt }, i) => (found[i] ? [[receipt, ids[i] ?? '']] : [])));
   }
 }

@@ -16,7 +16,8 @@ import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../queue/keys.ts';
 import type { Durability } from '../queue/durability.ts';
 import { note } from '../queue/scripts.ts';
-import { countSettled, turn, type TurnReply } from '../queue/turn.ts';
+import type { Drops } from '../queue/drops.ts';
+import type { TurnReply } from '../queue/turn.ts';
 import { systemClock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
 import { createCancelCheck } from './cancel.ts';
@@ -26,16 +27,23 @@ import type { LeaseKeeper } from './lease.ts';
 import type { QueueMetrics } from './metrics.ts';
 import { createDurable } from './durable.ts';
 import { sayGoodbye } from './goodbye.ts';
+import { createParts, wholePart } from './parts.ts';
 import { createPatience } from './patience.ts';
 import { createProgressOutbox } from './progress.ts';
 import { createReaper } from './reaper.ts';
+import { refusalOf } from './refusal.ts';
 import type { RunDeps } from './run.ts';
+import { createTurnSender } from './send-turn.ts';
 import { createBatch } from './settle.ts';
 import type { Lane, Slots } from './slots.ts';
 import { createTasks, FULL_BATCH } from './tasks.ts';
 
 export interface EpochOptions {
   readonly redis: Redis;
+  /** Of `redis`. */
+  readonly drops: Drops;
+  /** Opens one more connection, with Millrace's scripts. */
+  readonly openSpare: () => Redis;
   /** A connection of its own for the blocking move. */
   readonly blocker: Redis;
   readonly keys: QueueKeys;
@@ -68,10 +76,18 @@ const DRAINING_TURN_MS = 250;
 /** After `hurry`, what obeys its AbortSignal has this long to end. */
 const ABORT_PATIENCE_MS = 1_000;
 
+/** So many outcomes that cannot be stored now do not keep the worker from taking tasks. */
+const MOST_PUT_BY = 8;
+
+const isRefused = (error: unknown): boolean => {
+  const kind = refusalOf(error)?.kind;
+  return kind !== undefined && kind !== 'state';
+};
+
 /** Runs one epoch. Resolves to `left` after a clean goodbye, or to `fenced`. */
 export async function runEpoch(epoch: number, options: EpochOptions): Promise<'left' | 'fenced'> {
   const { redis, keys, worker, slots, leaseMs, log, metrics, stopping, hurry } = options;
-  const batch = createBatch(worker);
+  const batch = createBatch();
   const pace = createPace();
   const bell = createBell();
   let turns = 0;
@@ -107,7 +123,9 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     log,
   });
 
-  const cancels = createCancelCheck(redis, keys, (send) => patience.repeat(send));
+  const parts = createParts(() => Math.max(MOST_PUT_BY, slots.total));
+  using turnSender = createTurnSender({ ...options, patience, parts });
+  const cancels = createCancelCheck(redis, keys, (send) => patience.repeat(send, isRefused));
   using progress = createProgressOutbox({ redis, keys, worker, epoch });
 
   const reapOthers = createReaper({ redis, keys, worker, leaseMs, log });
@@ -132,7 +150,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     return tasks.running > 0 ? 'busy' : 'idle';
   };
   // while a move is blocked in Redis, a task may still come
-  const isEmpty = (): boolean => tasks.running + tasks.held === 0 && !idle.waiting;
+  const isEmpty = (): boolean => tasks.running + tasks.held + parts.size === 0 && !idle.waiting;
 
   const lane: Lane = {
     rank: options.rank,
@@ -170,6 +188,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
 
   /** How long until a turn is due, ms; 0 for now. */
   function turnIn(now: number): number {
+    if (parts.dueAt <= now) return 0;
     if (batch.size > 0) {
       if (batch.size >= FULL_BATCH || draining() || (slots.free > 0 && tasks.held === 0)) return 0;
       return Math.max(0, (batch.since ?? now) + LINGER_MS - now);
@@ -181,7 +200,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     if ((woken || wanted) && slots.mayTake(lane)) return 0;
     if ((draining() || saidDrained) && said !== state()) return 0;
     const pause = Math.min(draining() ? DRAINING_TURN_MS : TURN_MS, leaseMs / 3);
-    return Math.max(0, Math.min(lastTurn + pause, draining() ? Infinity : dueAt) - now);
+    return Math.max(0, Math.min(lastTurn + pause, draining() ? Infinity : dueAt, parts.dueAt) - now);
   }
 
   /** How long until what was not begun goes back, ms. */
@@ -193,9 +212,10 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     // half at a time where tasks are many: Redis makes one half ready while the other one runs
     const most = Math.max(slots.usable, Math.ceil(target() / 2));
     const after = !slots.mayTake(lane); // what is above goes first
-    const later = after || draining() || (tasks.held > 0 && slots.holding > target() / 2);
+    const later = after || draining() || parts.full || (tasks.held > 0 && slots.holding > target() / 2);
     const want = later ? 0 : Math.max(0, Math.min(target() - slots.holding, most));
-    const settling = batch.size;
+    const part = parts.next(performance.now()) ?? wholePart(batch.take());
+    const settling = part.entries.length;
     pending = want > 0 || settling > 0 || woken;
     ask = false;
     woken = false;
@@ -209,11 +229,10 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
       want,
       leaseMs,
       state: state(),
-      settled: batch.take(),
     };
     if (request.state === 'drained') saidDrained = true;
     const sent = performance.now();
-    const reply = await patience.repeat(() => turn(redis, keys, request));
+    const reply = await turnSender.send(request, part);
     metrics.turned((performance.now() - sent) / 1e3);
     if (reply?.kind === 'held') await durable(settling);
     lastTurn = performance.now();
@@ -221,7 +240,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     said = request.state;
     const concerned = told || saidDrained;
     saidDrained = said === 'drained';
-    holds += reply.tasks.length - countSettled(request.settled);
+    holds += reply.tasks.length - (reply.form === 0 ? settling : 0);
     ask = heard(reply, want > 0 || after);
     const marked = await cancels.marked(reply, () => tasks.deliveries);
     tasks.add(reply.tasks, lastTurn);
@@ -254,8 +273,11 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
   async function loop(): Promise<'left' | 'fenced'> {
     for (;;) {
       if (draining() || paused || staleIn(performance.now()) === 0) tasks.handBack();
-      if (draining()) idle.pause();
-      if (stopping.aborted && tasks.running === 0 && batch.size === 0) return 'left';
+      if (draining()) {
+        idle.pause();
+        parts.release(performance.now());
+      }
+      if (stopping.aborted && tasks.running + batch.size + parts.open === 0) return 'left';
       if (hurry.aborted) {
         await giveUp();
         return 'left';
@@ -284,7 +306,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     const ended = new AbortController();
     await Promise.race([tasks.ended(), systemClock.sleep(ABORT_PATIENCE_MS, ended.signal)]);
     ended.abort();
-    if (batch.size > 0) await makeTurn();
+    while (batch.size + parts.open > 0 && (await makeTurn()));
   }
 
   const wakeLoop = (): void => bell.ring();

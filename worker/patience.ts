@@ -7,8 +7,14 @@ import type { Logger } from '../runtime/log.ts';
 import { timeout } from '../runtime/timers.ts';
 
 export interface Patience {
-  /** Resolves to the answer; to `undefined` when there was none and no time is left. */
-  repeat<T>(send: () => Promise<T>): Promise<T | undefined>;
+  /**
+   * Resolves to the answer; to `undefined` when there was none and no time is left. Rejects with an error that is `final`:
+   * it is no use to send the same again. `failures`: how many there were, this one included.
+   */
+  repeat<T>(
+    send: () => Promise<T>,
+    final?: (error: unknown, failures: number) => boolean,
+  ): Promise<T | undefined>;
   /** Resolves when no time is left. */
   readonly late: Promise<undefined>;
 }
@@ -46,7 +52,7 @@ export function createPatience({ hurry, lastMs, longestPauseMs, onFailure, log }
     });
   return {
     late,
-    repeat: async (send) => {
+    repeat: async (send, final = () => false) => {
       for (let failures = 0; ; failures++) {
         try {
           const reply = await orLate(send());
@@ -55,6 +61,7 @@ export function createPatience({ hurry, lastMs, longestPauseMs, onFailure, log }
           return reply;
         } catch (error) {
           onFailure();
+          if (final(error, failures + 1)) throw error;
           if (hurry.aborted) return undefined;
           if (failures % 20 === 0)
             log.error({ error: (error as Error).message }, 'a turn failed; it is tried again');

@@ -16,8 +16,8 @@ import { broughtTrace, startAttempt, type AttemptSpan } from './tracing.ts';
 export type Outcome =
   | { readonly kind: 'result'; readonly value: string | Buffer }
   | { readonly kind: 'retry'; readonly delayMs: number; readonly error: string }
-  /** `poison`: no worker has survived it. */
-  | { readonly kind: 'dead'; readonly error: string; readonly poison?: true }
+  /** `poison`: no worker has survived it. `untold`: not even its id can be written, so no waiting client is told. */
+  | { readonly kind: 'dead'; readonly error: string; readonly poison?: true; readonly untold?: true }
   /** Somebody cancelled it. What its handler returned after that is dropped. */
   | { readonly kind: 'cancelled' }
   /** Not finished and not to blame: back to the queue, for others. */

@@ -14,89 +14,91 @@ export interface Batch {
   add(finished: Finished, now: number): void;
   /** Of a task that was never begun. */
   cancel(delivery: Delivery, id: string | Buffer, now: number): void;
-  release(receipts: readonly string[], now: number): void;
+  /** Of tasks that were never begun. */
+  release(deliveries: readonly Delivery[], now: number): void;
   /** Hands over everything and is empty afterwards. */
-  take(): Settled;
+  take(): readonly Finished[];
 }
 
-type Lists = {
-  -readonly [K in 'results' | 'retries' | 'dead' | 'released' | 'cancelled']: Settled[K][number][];
-};
-
-export function createBatch(worker: string): Batch {
-  let lists = empty();
-  let serviceMs = 0;
-  let slow: number[] = [];
-  let size = 0;
+export function createBatch(): Batch {
+  let entries: Finished[] = [];
   let since: number | undefined;
-  const cancelled = ({ receipt, past }: Delivery, id: string | Buffer): void => {
-    const about = { error: 'cancelled', attempts: past.attempts, worker, cancelled: true } as const;
-    lists.cancelled.push({ receipt, id, header: deadHeader(about) });
-  };
-  const added = (count: number, now: number): void => {
-    size += count;
+  const add = (finished: Finished, now: number): void => {
+    entries.push(finished);
     since ??= now;
   };
+  const notRun = { serviceMs: 0 } as const;
   return {
     get size() {
-      return size;
+      return entries.length;
     },
     get since() {
       return since;
     },
-    add: (finished, now) => {
-      const { delivery, id, attempt, outcome } = finished;
-      const { receipt, past } = delivery;
-      added(1, now);
-      if (outcome.kind === 'release') {
-        lists.released.push(receipt);
-        return;
-      }
-      if (outcome.kind === 'cancelled') {
-        cancelled(delivery, id);
-        return;
-      }
-      serviceMs += finished.serviceMs;
-      const bucket = slowBucket(finished.serviceMs);
-      if (bucket > 0) slow.push(bucket);
-      switch (outcome.kind) {
-        case 'result':
-          lists.results.push({ receipt, id, value: outcome.value });
-          break;
-        case 'retry': {
-          const next = { attempts: attempt, deliveries: past.deliveries };
-          lists.retries.push({ receipt, delayMs: outcome.delayMs, past: next });
-          break;
-        }
-        case 'dead': {
-          const whole = Buffer.isBuffer(id) || delivery.raw.equals(Buffer.from(id));
-          const lost = outcome.poison ? { deliveries: past.deliveries } : {};
-          const about = { error: outcome.error, attempts: attempt, worker, ...lost };
-          lists.dead.push({ receipt, id, header: deadHeader(whole ? about : { ...about, id }) });
-        }
-      }
-    },
-    cancel: (delivery, id, now) => {
-      cancelled(delivery, id);
-      added(1, now);
-    },
-    release: (receipts, now) => {
-      if (receipts.length === 0) return;
-      lists.released.push(...receipts);
-      added(receipts.length, now);
+    add,
+    cancel: (delivery, id, now) =>
+      add({ delivery, id, attempt: delivery.past.attempts, outcome: { kind: 'cancelled' }, ...notRun }, now),
+    release: (deliveries, now) => {
+      for (const delivery of deliveries)
+        add(
+          { delivery, id: '', attempt: delivery.past.attempts, outcome: { kind: 'release' }, ...notRun },
+          now,
+        );
     },
     take: () => {
-      const taken: Settled = { ...lists, serviceUs: serviceMs * 1_000, ...(slow.length > 0 && { slow }) };
-      lists = empty();
-      serviceMs = 0;
-      slow = [];
-      size = 0;
+      const taken = entries;
+      entries = [];
       since = undefined;
       return taken;
     },
   };
 }
 
-function empty(): Lists {
-  return { results: [], retries: [], dead: [], released: [], cancelled: [] };
+type Lists = {
+  -readonly [K in 'results' | 'retries' | 'dead' | 'released' | 'cancelled']: Settled[K][number][];
+};
+
+/** What a turn says of outcomes. */
+export function settledOf(entries: readonly Finished[], worker: string): Settled {
+  const lists: Lists = { results: [], retries: [], dead: [], released: [], cancelled: [] };
+  let serviceMs = 0;
+  const slow: number[] = [];
+  for (const entry of entries) {
+    const { kind } = entry.outcome;
+    list(entry, worker, lists);
+    if (kind === 'release' || kind === 'cancelled') continue;
+    serviceMs += entry.serviceMs;
+    const bucket = slowBucket(entry.serviceMs);
+    if (bucket > 0) slow.push(bucket);
+  }
+  return { ...lists, serviceUs: serviceMs * 1_000, ...(slow.length > 0 && { slow }) };
+}
+
+function list({ delivery, id, attempt, outcome }: Finished, worker: string, lists: Lists): void {
+  const { receipt, past } = delivery;
+  switch (outcome.kind) {
+    case 'result':
+      lists.results.push({ receipt, id, value: outcome.value });
+      break;
+    case 'retry': {
+      const next = { attempts: attempt, deliveries: past.deliveries };
+      lists.retries.push({ receipt, delayMs: outcome.delayMs, past: next });
+      break;
+    }
+    case 'dead': {
+      const whole = outcome.untold || Buffer.isBuffer(id) || delivery.raw.equals(Buffer.from(id));
+      const lost = outcome.poison ? { deliveries: past.deliveries } : {};
+      const about = { error: outcome.error, attempts: attempt, worker, ...lost };
+      const header = deadHeader(whole ? about : { ...about, id });
+      lists.dead.push({ receipt, ...(!outcome.untold && { id }), header });
+      break;
+    }
+    case 'cancelled': {
+      const about = { error: 'cancelled', attempts: past.attempts, worker, cancelled: true } as const;
+      lists.cancelled.push({ receipt, id, header: deadHeader(about) });
+      break;
+    }
+    case 'release':
+      lists.released.push(receipt);
+  }
 }

@@ -148,7 +148,7 @@ export function createTasks(options: TasksOptions): Tasks {
       const now = performance.now();
       for (const { started } of running.values()) pace.atLeast(now - started);
       batch.release(
-        held.map(({ delivery }) => delivery.receipt),
+        held.map(({ delivery }) => delivery),
         now,
       );
       held = [];

@@ -8,6 +8,7 @@ import { closeRedis, describeRedisError, openRedis, within, type RedisAddress } 
 import { checkDurability, type Durability } from '../queue/durability.ts';
 import { readFate } from '../queue/fate.ts';
 import { evictionRisk } from '../queue/eviction.ts';
+import { watchDrops, type Drops } from '../queue/drops.ts';
 import { queueKeys, type QueueKeys } from '../queue/keys.ts';
 import { clientName } from '../queue/lives.ts';
 import { defineScripts, reap, register } from '../queue/scripts.ts';
@@ -113,6 +114,9 @@ export async function runWorker(
     // as often as it connects: the settings of another server may differ
     void evictionRisk(redis).then((risk) => risk && options.log.error(risk));
   });
+  const drops = watchDrops(redis);
+  const openSpare = (): Redis =>
+    defineScripts(openRedis(options.redis, { ...common, socketTimeout: SOCKET_TIMEOUT_MS }));
   const slots = createSlots(options.concurrency);
   options.metrics.watchSlots(slots);
   const ended = new AbortController();
@@ -123,7 +127,11 @@ export async function runWorker(
       if (registered.add(rank).size === lanes.length) options.onReady?.();
     };
     try {
-      await runLane({ worker: options, keys, rank, redis, slots, common, onReady }, oneEnds, hurry);
+      await runLane(
+        { worker: options, keys, rank, redis, drops, openSpare, slots, common, onReady },
+        oneEnds,
+        hurry,
+      );
     } finally {
       // none goes on without the others
       ended.abort();
@@ -142,6 +150,8 @@ interface LaneOptions {
   readonly keys: QueueKeys;
   readonly rank: number;
   readonly redis: Redis;
+  readonly drops: Drops;
+  readonly openSpare: () => Redis;
   readonly slots: Slots;
   /** Of all connections of the worker. */
   readonly common: { readonly onError: (error: Error) => void; readonly connectionName: string };
@@ -151,7 +161,7 @@ interface LaneOptions {
 
 /** One queue of a worker: epoch after epoch, until it is told to stop. */
 async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: AbortSignal): Promise<void> {
-  const { keys, rank, redis, slots, common } = options;
+  const { keys, rank, redis, drops, openSpare, slots, common } = options;
   const { id: worker, leaseMs, durability, handler, retry, results, ...given } = options.worker;
   const { queue } = keys;
   const log = given.log.child({ queue });
@@ -165,7 +175,7 @@ async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: Abort
   const fateOf = (lost: string): Promise<string | undefined> =>
     readFate(redis, keys, lost, given.pool === '' ? 0 : FATE_MS);
   const run = { handler, queue, retry, maxResultBytes: results.maxBytes, random: Math.random, fateOf };
-  const connections = { redis, blocker, keys, worker, slots, rank };
+  const connections = { redis, drops, openSpare, blocker, keys, worker, slots, rank };
   const lane = { ...connections, leaseMs, keeper, run, durability, log, metrics };
   const enter = holdPlace(slots, rank);
   let last: number | undefined;
