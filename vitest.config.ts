@@ -27,7 +27,7 @@ export default defineConfig({
       project('programs', 3, { testTimeout: 30_000, hookTimeout: 60_000, maxWorkers: 2 }),
       project('kube', 4, { testTimeout: 60_000, hookTimeout: 120_000, maxWorkers: 3 }),
       project('browser', 5, { testTimeout: 180_000, hookTimeout: 240_000, fileParallelism: false }),
-      project('chaos', 6, { testTimeout: 180_000, fileParallelism: false }),
+      project('chaos', 6, { testTimeout: 300_000, fileParallelism: false }),
       project('kind', 7, {
         globalSetup: ['test/kind/cluster.ts', 'test/support/kind-images.ts'],
         testTimeout: 180_000,

@@ -36,7 +36,7 @@ export async function shorten(redis: Redis, dir: string, kept: string): Promise<
 }
 
 /** Gives the parts that there are a second name in `kept`. */
-async function keep(dir: string, kept: string): Promise<void> {
+export async function keep(dir: string, kept: string): Promise<void> {
   for (const file of await parts(dir))
     await link(file, join(kept, basename(file))).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'EEXIST') throw error;
@@ -54,7 +54,7 @@ export async function readHistory(dir: string, kept: string): Promise<Transactio
 }
 
 /** The parts in a folder or in the one where the server keeps them, oldest first; none where it keeps a single file. */
-async function parts(dir: string): Promise<string[]> {
+export async function parts(dir: string): Promise<string[]> {
   const own = join(dir, 'appendonlydir');
   const inside = await readdir(own).catch(() => undefined);
   const [folder, names] = inside ? [own, inside] : [dir, await readdir(dir)];
@@ -67,9 +67,13 @@ async function parts(dir: string): Promise<string[]> {
 
 /** Throws `SyntaxError` where it is no append-only file; what a kill cut off at the end is left out, as Redis does. */
 export function parseAof(bytes: Buffer): Transaction[] {
-  const transactions: Transaction[] = [];
+  return Array.from(steps(bytes), ({ step }) => step);
+}
+
+/** Each transaction, and the byte behind its end. Throws as `parseAof` does. */
+export function* steps(bytes: Buffer): Generator<{ readonly step: Transaction; readonly end: number }> {
   let open: Command[] | undefined;
-  for (const command of commands(bytes)) {
+  for (const { command, end } of commands(bytes)) {
     switch (String(command[0]).toUpperCase()) {
       case 'SELECT':
         break;
@@ -77,18 +81,17 @@ export function parseAof(bytes: Buffer): Transaction[] {
         open = [];
         break;
       case 'EXEC':
-        if (open) transactions.push(open);
+        if (open) yield { step: open, end };
         open = undefined;
         break;
       default:
         if (open) open.push(command);
-        else transactions.push([command]);
+        else yield { step: [command], end };
     }
   }
-  return transactions;
 }
 
-function* commands(bytes: Buffer): Generator<Command> {
+function* commands(bytes: Buffer): Generator<{ readonly command: Command; readonly end: number }> {
   let at = 0;
   const line = (): string | undefined => {
     const end = bytes.indexOf('\r\n', at);
@@ -112,6 +115,6 @@ function* commands(bytes: Buffer): Generator<Command> {
       command.push(bytes.subarray(at, end));
       at = end + 2;
     }
-    yield command;
+    yield { command, end: at };
   }
 }

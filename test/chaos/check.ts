@@ -34,6 +34,8 @@ export interface DoneFault {
 export interface Evidence {
   readonly tasks: readonly Task[];
   readonly custody: Custody;
+  /** What servers acknowledged and their successors never had: lost pushes, deliveries that nobody knows of any more. */
+  readonly forgotten?: Custody;
   readonly runs: readonly Run[];
   readonly lives: readonly Life[];
   readonly faults: readonly DoneFault[];
@@ -56,6 +58,9 @@ export interface Violation {
   readonly text: string;
 }
 
+/** Faults after which the server does not know what it knew. */
+const FORGETFUL: ReadonlySet<string> = new Set(['forget', 'failover', 'split']);
+
 const noFate: Fate = { pushed: 0, delivered: 0, results: 0, dead: 0, retried: 0, returned: 0 };
 
 export function check(evidence: Evidence): Violation[] {
@@ -70,7 +75,7 @@ export function check(evidence: Evidence): Violation[] {
 }
 
 /** Each task pushed has exactly one end, and the right one. */
-function accounts({ tasks, custody, results, dead, plain }: Evidence): Violation[] {
+function accounts({ tasks, custody, forgotten, results, dead, plain }: Evidence): Violation[] {
   const found: Violation[] = [];
   const plainly = countBy(plain, (id) => id);
   const letters = Map.groupBy(dead, ({ id }) => id);
@@ -79,7 +84,9 @@ function accounts({ tasks, custody, results, dead, plain }: Evidence): Violation
     const fate = custody.fates.get(id) ?? noFate;
     const popped = plainly.get(id) ?? 0;
     const ended = fate.results + fate.dead + popped;
-    if (fate.pushed < copies) say('lost', `pushed ${copies} times, but Redis saw ${fate.pushed}`);
+    const gone = forgotten?.fates.get(id)?.pushed ?? 0;
+    if (fate.pushed + gone < copies)
+      say('lost', `pushed ${copies} times, but Redis saw ${fate.pushed} and forgot ${gone}`);
     if (ended < fate.pushed) say('lost', `${fate.pushed} pushed, but only ${ended} ended: ${words(fate)}`);
     if (ended > fate.pushed) say('twice', `${fate.pushed} pushed, but ${ended} ended: ${words(fate)}`);
     const isDead = letters.get(id) ?? [];
@@ -132,11 +139,14 @@ function writers({ custody, runs, plain, results }: Evidence): Violation[] {
   return found;
 }
 
-/** No run without a delivery, and no repeat without an epoch that was ended from outside while it held the task. */
-function repeatsPaid({ custody, runs }: Evidence): Violation[] {
+/**
+ * No run without a delivery, and no repeat without an epoch that was ended from outside while it held the task, or a delivery
+ * that a server forgot.
+ */
+function repeatsPaid({ custody, forgotten, runs }: Evidence): Violation[] {
   const found: Violation[] = [];
   for (const [delivery, begun] of countBy(runs, ({ worker, id }) => `${worker} ${id}`)) {
-    const delivered = custody.deliveries.get(delivery) ?? 0;
+    const delivered = (custody.deliveries.get(delivery) ?? 0) + (forgotten?.deliveries.get(delivery) ?? 0);
     if (begun > delivered)
       found.push({
         kind: 'undelivered run',
@@ -149,9 +159,14 @@ function repeatsPaid({ custody, runs }: Evidence): Violation[] {
     (id) => id,
   );
   for (const [id, times] of repeats({ custody, runs })) {
-    const paid = fences.get(id) ?? 0;
-    if (times > paid)
-      found.push({ kind: 'repeat', id, text: `repeated ${times} times, with ${paid} fences to explain it` });
+    const fenced = fences.get(id) ?? 0;
+    const unknown = forgotten?.fates.get(id)?.delivered ?? 0;
+    if (times > fenced + unknown)
+      found.push({
+        kind: 'repeat',
+        id,
+        text: `repeated ${times} times, with ${fenced} fences and ${unknown} forgotten deliveries to explain it`,
+      });
   }
   return found;
 }
@@ -166,17 +181,20 @@ export function repeats({ custody, runs }: Pick<Evidence, 'custody' | 'runs'>): 
   return again;
 }
 
-/** Whoever is asked to stop finishes what it runs; only who lost its lease drops it. */
-function cutShort({ runs, lives, custody }: Evidence): Violation[] {
+/** Whoever is asked to stop finishes what it runs; only who lost its lease drops it, or who was forgotten with it. */
+function cutShort({ runs, lives, custody, faults }: Evidence): Violation[] {
   const found: Violation[] = [];
   const fenced = new Set(custody.fences.map(({ worker }) => worker));
   const byProcess = Map.groupBy(runs, ({ worker, pid }) => `${worker}@${pid}`);
+  const lapses = faults.filter(({ kind }) => FORGETFUL.has(kind));
+  const forgot = ({ begun, ended }: Run): boolean =>
+    lapses.some(({ from, to }) => begun <= to && (ended?.at ?? Infinity) >= from);
   for (const life of lives) {
     if (life.end === 'crashed')
       found.push({ kind: 'crash', text: `${life.worker} ended by itself, and no fault of ours made it` });
     if (life.end === 'killed') continue;
     for (const run of byProcess.get(`${life.worker}@${life.pid}`) ?? [])
-      if (!run.ended || (run.ended.how === 'aborted' && !fenced.has(life.worker)))
+      if (!run.ended || (run.ended.how === 'aborted' && !fenced.has(life.worker) && !forgot(run)))
         found.push({
           kind: 'killed busy',
           id: run.id,

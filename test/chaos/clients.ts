@@ -13,13 +13,17 @@ import type { Task } from './tasks.ts';
 
 export interface Clients extends AsyncDisposable {
   push(wave: Pick<Round, 'tasks' | 'client'>): Promise<void>;
-  /** Resolves when all that is waited for has come, or `ms` are over; to what was wrong with it. */
-  complaints(ms: number): Promise<string[]>;
+  /**
+   * Resolves when all that is waited for has come, or `ms` are over; to what was wrong with it. `except`: ids that a server
+   * forgot, whose results nobody can expect.
+   */
+  complaints(ms: number, except?: ReadonlySet<string>): Promise<string[]>;
 }
 
 export interface ClientOptions {
   readonly url: string;
-  readonly keys: QueueKeys;
+  /** With one result hash. */
+  readonly queues: readonly QueueKeys[];
   /** Ids that a plain worker took: it fails nothing, so their ends are as good as any. */
   readonly plain: readonly string[];
 }
@@ -32,39 +36,51 @@ const PLAIN_MS = 4_000;
 /** A connection that answers nothing for so long is dead, ms. */
 const ANSWER_MS = 5_000;
 
-export function openClients({ url, keys, plain }: ClientOptions): Clients {
+export function openClients({ url, queues, plain }: ClientOptions): Clients {
   const address = { url };
-  const queue = openQueue({ redis: address, queue: keys.queue, result: keys.result });
+  const lanes = queues.map((keys) => ({
+    keys,
+    queue: openQueue({ redis: address, queue: keys.queue, result: keys.result }),
+  }));
   const redis = openRedis(address, { socketTimeout: ANSWER_MS });
-  const waits: Promise<void>[] = [];
+  const waits: { readonly id: string; readonly ended: Promise<void> }[] = [];
   const wrong: string[] = [];
-  const waiting = new Set<string>();
+  /** Ids whose results never came. */
+  const vain: string[] = [];
   const closing = new AbortController();
 
+  const laneOf = (task: Task): (typeof lanes)[number] => lanes[task.queue] as (typeof lanes)[number];
+
   async function pushPart(tasks: readonly Task[], client: Round['client']): Promise<void> {
+    for (const [lane, mine] of Map.groupBy(tasks, laneOf)) await pushTo(lane, mine, client);
+  }
+
+  async function pushTo(
+    { queue, keys }: (typeof lanes)[number],
+    tasks: readonly Task[],
+    client: Round['client'],
+  ): Promise<void> {
     const at = tasks.filter(({ delayMs }) => client === 'plain' || delayMs === 0).flatMap(copiesOf);
     const later = tasks.filter(({ delayMs }) => client === 'library' && delayMs > 0);
     if (client === 'plain') await untilTaken(() => redis.lpush(keys.queue, ...at));
     else {
-      await untilTaken(() => queue.enqueueMany(at));
+      if (at.length > 0) await untilTaken(() => queue.enqueueMany(at));
       for (const { raw, delayMs } of later) await untilTaken(() => queue.enqueue(raw, { delayMs }));
     }
   }
 
   async function expectResult(task: Task, client: Round['client']): Promise<void> {
     const { id, outcome } = task;
-    waiting.add(id);
+    const { queue, keys } = laneOf(task);
     try {
       if (client === 'plain') while ((await redis.hget(keys.result, id)) === null) await pause(PLAIN_POLL_MS);
       else await queue.result(id, { signal: closing.signal });
       if (outcome === 'dead' && !plain.includes(id))
         wrong.push(`a client got a result of ${id}, which fails`);
     } catch (error) {
-      if (closing.signal.aborted) wrong.push(`a client waited for the result of ${id} in vain`);
+      if (closing.signal.aborted) vain.push(id);
       else if (!(error instanceof TaskFailed)) wrong.push(`waiting for ${id}: ${(error as Error).message}`);
       else if (outcome === 'result') wrong.push(`a client was told that ${id} failed, which it does not`);
-    } finally {
-      waiting.delete(id);
     }
   }
 
@@ -88,23 +104,28 @@ export function openClients({ url, keys, plain }: ClientOptions): Clients {
         await pushPart(tasks.slice(from, from + CHUNK), client);
       for (const [i, task] of tasks.entries())
         if (i % WAIT_FOR_ONE_IN === 0 && (client === 'library' || task.outcome === 'result'))
-          waits.push(expectResult(task, client));
+          waits.push({ id: task.id, ended: expectResult(task, client) });
     },
-    complaints: async (ms) => {
-      await Promise.race([Promise.all(waits), pause(ms)]);
+    complaints: async (ms, except = new Set()) => {
+      const expected = waits.filter(({ id }) => !except.has(id)).map(({ ended }) => ended);
+      await Promise.race([Promise.all(expected), pause(ms)]);
       closing.abort();
-      await Promise.all(waits);
-      return wrong;
+      await Promise.all(waits.map(({ ended }) => ended));
+      const missing = vain.filter((id) => !except.has(id));
+      return [...wrong, ...missing.map((id) => `a client waited for the result of ${id} in vain`)];
     },
     [Symbol.asyncDispose]: async () => {
       closing.abort();
-      await Promise.all([queue.close(), closeRedis(redis)]);
-      await Promise.all(waits);
+      await Promise.all([...lanes.map(({ queue }) => queue.close()), closeRedis(redis)]);
+      await Promise.all(waits.map(({ ended }) => ended));
     },
   };
 }
 
 const copiesOf = ({ raw, copies }: Task): string[] => Array.from({ length: copies }, () => raw);
+
+/** What a plain worker writes for each task. */
+export const PLAIN_RESULT = 'by a plain worker';
 
 /** A worker as people write it in five lines: takes `count` tasks, one by one, for a while at most. Returns their ids. */
 export async function runPlainWorker(
@@ -121,7 +142,7 @@ export async function runPlainWorker(
     const [, raw] = popped;
     const id = idOf(raw);
     ids.push(id);
-    await redis.hset(keys.result, id, 'by a plain worker');
+    await redis.hset(keys.result, id, PLAIN_RESULT);
   }
   return ids;
 }

@@ -8,7 +8,7 @@ import type { Target } from '../../controller/target.ts';
 import { queueKeys } from '../../queue/keys.ts';
 import type { Asked, FromController, Seen, ToController } from './controller.ts';
 
-const [url = '', queue = '', result = '', maxReplicas = ''] = process.argv.slice(2);
+const [url = '', maxReplicas = '', queues = '[]'] = process.argv.slice(2);
 const asked = new Map<number, (seen: Seen) => void>();
 let calls = 0;
 
@@ -31,7 +31,7 @@ const target: Target = {
 
 const loop = startPoolLoop({
   redis: { url },
-  queues: [queueKeys(queue, result)],
+  queues: (JSON.parse(queues) as [string, string][]).map((names) => queueKeys(...names)),
   policy: {
     minReplicas: 1,
     maxReplicas: Number(maxReplicas),

@@ -41,13 +41,13 @@ const PROGRAM = join(import.meta.dirname, 'controller-process.ts');
 
 export interface ControllerOptions {
   readonly port: number;
-  readonly keys: QueueKeys;
+  readonly queues: readonly QueueKeys[];
   readonly maxReplicas: number;
   readonly fleet: () => Fleet;
 }
 
 /** Not started yet. It ends with this process, however that ends. */
-export function createController({ port, keys, maxReplicas, fleet }: ControllerOptions): Controller {
+export function createController({ port, queues, maxReplicas, fleet }: ControllerOptions): Controller {
   const scaled = { up: 0, down: 0 };
   let child: ChildProcess | undefined;
 
@@ -76,7 +76,11 @@ export function createController({ port, keys, maxReplicas, fleet }: ControllerO
       return child !== undefined;
     },
     start: () => {
-      const args = [`redis://127.0.0.1:${port}`, keys.queue, keys.result, String(maxReplicas)];
+      const args = [
+        `redis://127.0.0.1:${port}`,
+        String(maxReplicas),
+        JSON.stringify(queues.map(({ queue, result }) => [queue, result])),
+      ];
       const started = fork(PROGRAM, args, { env: { PATH: process.env['PATH'] }, stdio: 'inherit' });
       started.on('message', (message: FromController) => hear(started, message));
       started.on('error', () => undefined);

@@ -41,6 +41,18 @@ export interface Custody {
   readonly fences: readonly { readonly worker: string; readonly ids: readonly string[] }[];
 }
 
+/** What happened in several queues of one run, in which each id belongs to one of them. */
+export function readAllCustody(history: readonly Transaction[], queues: readonly QueueKeys[]): Custody {
+  const each = queues.map((keys) => readCustody(history, keys));
+  return {
+    fates: new Map(each.flatMap(({ fates }) => [...fates])),
+    deliveries: new Map(each.flatMap(({ deliveries }) => [...deliveries])),
+    writes: each.flatMap(({ writes }) => writes),
+    unheld: each.flatMap(({ unheld }) => unheld),
+    fences: each.flatMap(({ fences }) => fences),
+  };
+}
+
 export function readCustody(history: readonly Transaction[], keys: QueueKeys): Custody {
   const fates = new Map<string, Fate>();
   const deliveries = new Map<string, number>();

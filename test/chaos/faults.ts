@@ -6,19 +6,21 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { parseTask } from '../../queue/task.ts';
-import type { RedisServer } from '../support/redis.ts';
 import type { TcpProxy } from '../support/tcpproxy.ts';
+import type { Transaction } from './aof.ts';
 import type { DoneFault } from './check.ts';
-import { runPlainWorker } from './clients.ts';
+import { PLAIN_RESULT, runPlainWorker } from './clients.ts';
 import type { Controller } from './controller.ts';
 import type { Fleet, Pod } from './fleet.ts';
 import type { Fault } from './plan.ts';
+import type { Primary } from './primary.ts';
 
 export interface Scene {
-  readonly server: RedisServer;
-  /** Straight to the server. */
+  readonly primary: Primary;
+  /** To whoever is the primary. */
   readonly redis: Redis;
-  readonly keys: QueueKeys;
+  /** The first is the one from which plain workers take. */
+  readonly queues: readonly QueueKeys[];
   readonly fleet: Fleet;
   readonly controller: Controller;
   readonly clientProxy: TcpProxy;
@@ -35,13 +37,21 @@ export interface Striker {
 }
 
 export function createStriker(scene: Scene): Striker {
-  const { server, redis, fleet, controller } = scene;
+  const { primary, redis, fleet, controller } = scene;
   let redisIsFree: Promise<unknown> = Promise.resolve();
 
   function oneAtATime<T>(work: () => Promise<T>): Promise<T> {
     const done = redisIsFree.then(work);
     redisIsFree = done.catch(() => undefined);
     return done;
+  }
+
+  /** Sets one of the server's settings from 0 to `value` for a while. Straight to the server: no proxy may swallow it. */
+  async function configured(name: string, value: string, ms: number): Promise<void> {
+    const admin = primary.server.client();
+    await admin.config('SET', name, value);
+    await delay(ms);
+    await admin.config('SET', name, '0');
   }
 
   function choose(who: number, share = 0): Pod[] {
@@ -100,6 +110,7 @@ export function createStriker(scene: Scene): Striker {
       }
       case 'redis-restart':
         await oneAtATime(async () => {
+          const { server } = primary;
           await (fault.signal === 'SIGKILL' ? server.kill() : server.terminate());
           await delay(fault.downMs);
           await server.start();
@@ -107,9 +118,36 @@ export function createStriker(scene: Scene): Striker {
         return 'all';
       case 'redis-freeze':
         await oneAtATime(async () => {
-          server.stop();
+          primary.server.stop();
           await delay(fault.ms);
-          server.cont();
+          primary.server.cont();
+        });
+        return 'all';
+      case 'forget':
+        await oneAtATime(() => primary.forget(fault.steps, isPlain));
+        return 'all';
+      case 'failover':
+        await oneAtATime(() => primary.failOver(fault.lagMs));
+        return 'all';
+      case 'split':
+        await oneAtATime(() =>
+          primary.failOver(fault.lagMs, async () => {
+            for (const { proxy } of choose(0, 0.5)) proxy.cut();
+            await delay(fault.splitMs);
+          }),
+        );
+        return 'all';
+      case 'redis-full':
+        await oneAtATime(() => configured('maxmemory', '1', fault.ms));
+        return 'all';
+      case 'redis-refuses':
+        await oneAtATime(() => configured('min-replicas-to-write', '1', fault.ms));
+        return 'all';
+      case 'clock-step':
+        await oneAtATime(async () => {
+          primary.server.setClock(fault.byMs);
+          await delay(fault.ms);
+          primary.server.setClock(0);
         });
         return 'all';
       case 'script-flush':
@@ -122,7 +160,8 @@ export function createStriker(scene: Scene): Striker {
         break;
       case 'plain-worker': {
         const idOf = (raw: string): string => parseTask(Buffer.from(raw)).id.toString();
-        const ids = await oneAtATime(() => runPlainWorker(redis, scene.keys, fault.tasks, idOf));
+        const [keys] = scene.queues as readonly [QueueKeys];
+        const ids = await oneAtATime(() => runPlainWorker(redis, keys, fault.tasks, idOf));
         scene.plain.push(...ids);
         break;
       }
@@ -145,6 +184,13 @@ export function createStriker(scene: Scene): Striker {
       };
     },
   };
+}
+
+/** A step of a plain worker, which has no lease that could tell it that the server forgot: a pop, or a result. */
+function isPlain(step: Transaction): boolean {
+  const [[name, ...args] = []] = step;
+  if (step.length > 1) return false;
+  return String(name).toUpperCase() === 'RPOP' || args.some((arg) => arg.toString() === PLAIN_RESULT);
 }
 
 /** The kind, with what makes it another fault: a short pause is not a long one. */

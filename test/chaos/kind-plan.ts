@@ -24,7 +24,7 @@ export interface KindPlan {
 /** One task in so many has its container killed for the memory that it takes. */
 const HOG_ONE_IN = 400;
 /** What happens to pods takes its time. */
-const FAULTS_WITHIN_MS = 8_000;
+const FAULTS = { count: 4, withinMs: 8_000 };
 
 export function createKindPlan(seed: number, count: number): KindPlan {
   const tasks = drawTasks(seed, count).flatMap((task, i) =>
@@ -45,5 +45,5 @@ export function createKindPlan(seed: number, count: number): KindPlan {
     () => ({ kind: 'scale in', ms: random.int(2_000, 6_000) }),
     () => ({ kind: 'delete controller' }),
   ];
-  return { seed, tasks, rounds: drawRounds(seed, tasks, FAULTS_WITHIN_MS, createDealer(random, deck)) };
+  return { seed, tasks, rounds: drawRounds(seed, tasks, FAULTS, createDealer(random, deck)) };
 }

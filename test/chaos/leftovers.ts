@@ -14,7 +14,7 @@ const GRAVES_MS = 20_000;
 /** Resolves to one line for each thing that should not be there after `withinMs`; to none as soon as there is none. */
 export async function leftovers(
   redis: Redis,
-  keys: QueueKeys,
+  queues: readonly QueueKeys[],
   past: ReadonlySet<string>,
   withinMs = GRAVES_MS,
 ): Promise<string[]> {
@@ -22,7 +22,7 @@ export async function leftovers(
   try {
     await eventually(
       async () => {
-        found = await look(redis, keys, past);
+        found = (await Promise.all(queues.map((keys) => look(redis, keys, past)))).flat();
         if (found.length > 0) throw new Error('something is left');
       },
       { withinMs, everyMs: 250 },

@@ -40,6 +40,18 @@ export type Fault =
   | { readonly kind: 'redis-restart'; readonly signal: 'SIGTERM' | 'SIGKILL'; readonly downMs: number }
   /** Redis is there and does not answer. */
   | { readonly kind: 'redis-freeze'; readonly ms: number }
+  /** Redis is killed, and comes back without its last `steps` changes, as from an older snapshot. */
+  | { readonly kind: 'forget'; readonly steps: number }
+  /** Redis is killed, and a replica takes over that is `lagMs` behind. */
+  | { readonly kind: 'failover'; readonly lagMs: number }
+  /** The same, but the old primary lives on for `splitMs`, with the clients and workers that do not know. */
+  | { readonly kind: 'split'; readonly lagMs: number; readonly splitMs: number }
+  /** `maxmemory` is reached: writes that need memory are refused. */
+  | { readonly kind: 'redis-full'; readonly ms: number }
+  /** Too few replicas: all writes are refused. */
+  | { readonly kind: 'redis-refuses'; readonly ms: number }
+  /** The wall clock of Redis is `byMs` ahead for a while, or behind. */
+  | { readonly kind: 'clock-step'; readonly byMs: number; readonly ms: number }
   /** Redis forgets all scripts: NOSCRIPT. */
   | { readonly kind: 'script-flush' }
   | { readonly kind: 'controller-kill'; readonly downMs: number }
@@ -66,21 +78,25 @@ export interface Plan {
 
 /** The shortest lease that a worker takes is 1 s; on a busy machine that is too short to be kept without a fault. */
 const LEASE_MS = 3_000;
-const FAULTS_A_ROUND = 4;
+const FAULTS_A_ROUND = 5;
 const FAULTS_WITHIN_MS = 1_500;
+/** The share of tasks in the lower of the two queues. */
+const LOW = 0.3;
 
 export function createPlan(seed: number, count: number): Plan {
-  const tasks = drawTasks(seed, count);
+  const queues = createRandom(seed, 'queues');
+  const tasks = drawTasks(seed, count, () => (queues.chance(LOW) ? 1 : 0));
   const random = createRandom(seed, 'faults');
-  const rounds = drawRounds(seed, tasks, FAULTS_WITHIN_MS, createDealer(random, cards(random, LEASE_MS)));
+  const faults = { count: FAULTS_A_ROUND, withinMs: FAULTS_WITHIN_MS };
+  const rounds = drawRounds(seed, tasks, faults, createDealer(random, cards(random, LEASE_MS)));
   return { seed, leaseMs: LEASE_MS, tasks, rounds };
 }
 
-/** Cuts tasks into waves, and deals four faults to each. */
+/** Cuts tasks into waves, and deals `count` faults to each, in the first `withinMs` after it was pushed. */
 export function drawRounds<F>(
   seed: number,
   tasks: readonly Task[],
-  faultsWithinMs: number,
+  { count: faults, withinMs }: { readonly count: number; readonly withinMs: number },
   deal: () => F,
 ): Round<F>[] {
   const random = createRandom(seed, 'rounds');
@@ -89,7 +105,7 @@ export function drawRounds<F>(
   const rounds: Round<F>[] = [];
   for (let from = 0; from < count; from += size) {
     const wave = tasks.slice(from, from + size);
-    const times = Array.from({ length: FAULTS_A_ROUND }, () => random.int(50, faultsWithinMs));
+    const times = Array.from({ length: faults }, () => random.int(50, withinMs));
     const calm = random.chance(0.25);
     rounds.push({
       tasks: wave,
@@ -159,6 +175,14 @@ function cards(random: Random, leaseMs: number): (() => Fault)[] {
       downMs: random.chance(0.2) ? long() : random.int(0, 300),
     })),
     () => ({ kind: 'redis-freeze', ms: random.int(100, 1_000) }),
+    () => ({ kind: 'forget', steps: random.int(1, 40) }),
+    () => ({ kind: 'forget', steps: random.int(40, 400) }),
+    () => ({ kind: 'failover', lagMs: random.int(1, 300) }),
+    () => ({ kind: 'split', lagMs: random.int(1, 100), splitMs: short() }),
+    () => ({ kind: 'redis-full', ms: long() }),
+    () => ({ kind: 'redis-refuses', ms: long() }),
+    () => ({ kind: 'clock-step', byMs: within(1.5, 5)(), ms: short() }),
+    () => ({ kind: 'clock-step', byMs: -within(1.5, 3)(), ms: short() }),
     () => ({ kind: 'script-flush' }),
     () => ({ kind: 'controller-kill', downMs: random.int(0, 500) }),
     () => ({ kind: 'controller-kill', downMs: random.int(500, 3_000) }),

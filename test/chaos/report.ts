@@ -18,6 +18,8 @@ export interface Figures {
   readonly takenByPlainWorkers: number;
   /** Tasks that clients pushed again because they got no answer. */
   readonly pushedAgain: number;
+  /** Pushes that a server acknowledged and its successor never had. */
+  readonly pushesForgotten: number;
   readonly fences: number;
   /** Of these, epochs of workers that no fault of the run had hit. */
   readonly fencesUnprovoked: number;
@@ -34,6 +36,10 @@ export function figuresOf(
 ): Figures {
   const { custody, faults, plain, lives } = evidence;
   const fates = [...custody.fates.values()];
+  const pushesForgotten = [...(evidence.forgotten?.fates.values() ?? [])].reduce(
+    (total, { pushed }) => total + pushed,
+    0,
+  );
   const sum = (of: (fate: (typeof fates)[number]) => number): number =>
     fates.reduce((total, fate) => total + of(fate), 0);
   const again = [...repeats(evidence).values()];
@@ -55,7 +61,8 @@ export function figuresOf(
     dead: sum((fate) => fate.dead),
     retried: sum((fate) => fate.retried),
     takenByPlainWorkers: plain.length,
-    pushedAgain: sum((fate) => fate.pushed) - planned,
+    pushedAgain: sum((fate) => fate.pushed) + pushesForgotten - planned,
+    pushesForgotten,
     fences: custody.fences.length,
     fencesUnprovoked: unprovoked(evidence).length,
     repeats: again.reduce((total, times) => total + times, 0),

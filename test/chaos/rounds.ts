@@ -10,7 +10,7 @@ import type { Round } from './plan.ts';
 export interface Stage<F> {
   /** Straight to the server. */
   readonly redis: Redis;
-  readonly keys: QueueKeys;
+  readonly queues: readonly QueueKeys[];
   readonly clients: Clients;
   /** Ends the play where it is. */
   readonly limit: AbortSignal;
@@ -75,7 +75,7 @@ interface Board {
   text(faults: number): string;
 }
 
-function createBoard<F>({ redis, keys, limit, workers }: Stage<F>): Board {
+function createBoard<F>({ redis, queues, limit, workers }: Stage<F>): Board {
   const began = performance.now();
   let pushed = 0;
   let open: number | undefined = 0;
@@ -85,7 +85,7 @@ function createBoard<F>({ redis, keys, limit, workers }: Stage<F>): Board {
     },
     until: async (leave) => {
       while (!limit.aborted) {
-        open = await countOpen(redis, keys).catch(() => undefined);
+        open = await countAll(redis, queues).catch(() => undefined);
         if (open !== undefined && open <= leave) return;
         await delay(LOOK_MS);
       }
@@ -98,7 +98,17 @@ function createBoard<F>({ redis, keys, limit, workers }: Stage<F>): Board {
   };
 }
 
-/** Tasks that are not settled; `undefined` when Redis did not say. */
+async function countAll(redis: Redis, queues: readonly QueueKeys[]): Promise<number | undefined> {
+  let open = 0;
+  for (const keys of queues) {
+    const here = await countOpen(redis, keys);
+    if (here === undefined) return undefined;
+    open += here;
+  }
+  return open;
+}
+
+/** Tasks of a queue that are not settled; `undefined` when Redis did not say. */
 async function countOpen(redis: Redis, keys: QueueKeys): Promise<number | undefined> {
   const asked = redis.multi().llen(keys.queue).zcard(keys.delayed).hvals(keys.load).exec();
   const replies = await within(2_000, asked, 'the count');

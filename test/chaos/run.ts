@@ -1,7 +1,7 @@
 /**
- * One chaos run: a real Redis that keeps everything (`appendonly`, `appendfsync always`: with `everysec` a killed Redis may
- * forget its last second, and then nobody could promise that nothing is lost), real worker processes, a real controller
- * process, clients of both kinds; then the plan's rounds, and the judgement over what they left.
+ * One chaos run: a real Redis that keeps everything unless a fault makes it forget (`appendonly`, `appendfsync always`; what it
+ * forgot is known, see primary.ts), real worker processes that serve two queues, a real controller process, clients of both
+ * kinds; then the plan's rounds, and the judgement over what they left.
  *
  * It ends by itself: after `limitMs` it judges what there is. All that it started is gone afterwards.
  */
@@ -9,19 +9,20 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { listDead } from '../../queue/dead.ts';
-import { queueKeys } from '../../queue/keys.ts';
-import { startRedis } from '../support/redis.ts';
+import { closeRedis, openRedis } from '../../queue/connection.ts';
+import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
+import { defineScripts } from '../../queue/scripts.ts';
 import { startTcpProxy } from '../support/tcpproxy.ts';
-import { readHistory, shorten } from './aof.ts';
 import { check, type Evidence, type Violation } from './check.ts';
 import { openClients } from './clients.ts';
 import { createController } from './controller.ts';
-import { readCustody } from './custody.ts';
+import { readAllCustody } from './custody.ts';
 import { createStriker } from './faults.ts';
 import { createFleet } from './fleet.ts';
 import { leftovers, pastOf } from './leftovers.ts';
 import { readLedger } from './ledger.ts';
 import type { Plan } from './plan.ts';
+import { startPrimary } from './primary.ts';
 import { playRounds } from './rounds.ts';
 import { ATTEMPTS } from './tasks.ts';
 
@@ -49,7 +50,6 @@ const CONCURRENCY = 4;
 const GRACE_MS = 20_000;
 /** How long a client may still wait after the last task was settled. */
 export const CLIENT_PATIENCE_MS = 10_000;
-const REDIS_ARGS = ['--appendonly', 'yes', '--appendfsync', 'always', '--auto-aof-rewrite-percentage', '0'];
 
 /** Rejects when something of the run itself fails; what it finds about Millrace is in the outcome. */
 export async function runChaos({ plan, workers, limitMs, signal, progress }: RunOptions): Promise<Outcome> {
@@ -58,24 +58,27 @@ export async function runChaos({ plan, workers, limitMs, signal, progress }: Run
   stack.defer(() => rm(ledger, { recursive: true, force: true }));
   const kept = await mkdtemp(join(tmpdir(), 'millrace-chaos-'));
   stack.defer(() => rm(kept, { recursive: true, force: true }));
-  const server = stack.use(await startRedis({ args: REDIS_ARGS }));
-  const keys = queueKeys('chaos', 'chaos:result');
-  const redis = server.client();
-  const clientProxy = stack.use(await startTcpProxy(server.port));
-  const controllerProxy = stack.use(await startTcpProxy(server.port));
+  const primary = stack.use(await startPrimary(kept));
+  const queues = ['chaos', 'chaos:low'].map((name) => queueKeys(name, 'chaos:result'));
+  const [keys] = queues as [QueueKeys];
+  const redis = defineScripts(openRedis({ url: primary.url }, { onError: () => undefined }));
+  stack.defer(() => closeRedis(redis));
+  const clientProxy = stack.use(await startTcpProxy(primary.port));
+  const controllerProxy = stack.use(await startTcpProxy(primary.port));
   const plain: string[] = [];
-  const clients = stack.use(openClients({ url: `redis://127.0.0.1:${clientProxy.port}`, keys, plain }));
+  const clients = stack.use(openClients({ url: `redis://127.0.0.1:${clientProxy.port}`, queues, plain }));
   const controller = stack.use(
-    createController({ port: controllerProxy.port, keys, maxReplicas: workers, fleet: () => fleet }),
+    createController({ port: controllerProxy.port, queues, maxReplicas: workers, fleet: () => fleet }),
   );
   const retry = { attempts: ATTEMPTS, backoff: { initialMs: 50, maxMs: 1_000, jitter: true } };
   const fleet = stack.use(
     createFleet({
-      redisPort: server.port,
+      redisPort: primary.port,
       leaseMs: plan.leaseMs,
       ledger,
       settings: {
         queue: keys.queue,
+        queues: queues.map(({ queue }) => queue),
         result: keys.result,
         concurrency: CONCURRENCY,
         graceMs: GRACE_MS,
@@ -84,7 +87,7 @@ export async function runChaos({ plan, workers, limitMs, signal, progress }: Run
       onGone: (worker) => controller.gone(worker),
     }),
   );
-  const scene = { server, redis, keys, fleet, controller, clientProxy, controllerProxy, plain };
+  const scene = { primary, redis, queues, fleet, controller, clientProxy, controllerProxy, plain };
   const broken = new AbortController();
   const limit = AbortSignal.any([signal, AbortSignal.timeout(limitMs), broken.signal]);
 
@@ -93,28 +96,32 @@ export async function runChaos({ plan, workers, limitMs, signal, progress }: Run
   const striker = createStriker(scene);
   const faults = await playRounds(plan.rounds, {
     redis,
-    keys,
+    queues,
     clients,
     limit,
     progress,
     strike: (fault) => striker.strike(fault),
-    prepare: () => striker.inPeace(() => shorten(redis, server.dir, kept)),
+    prepare: () => striker.inPeace(() => primary.shorten()),
     workers: () => fleet.pods.length,
     onBroken: (error) => broken.abort(error),
   });
   const tookMs = performance.now() - began;
-  const complaints = await clients.complaints(limit.aborted ? 0 : CLIENT_PATIENCE_MS);
+  const forgotten = readAllCustody(primary.forgotten, queues);
+  const unpushed = new Set([...forgotten.fates].filter(([, { pushed }]) => pushed > 0).map(([id]) => id));
+  const complaints = await clients.complaints(limit.aborted ? 0 : CLIENT_PATIENCE_MS, unpushed);
   progress(`all tasks settled: ${limit.aborted ? 'no' : 'yes'}; waiting for graves to be swept`);
   await fleet.stop();
   const past = pastOf(plan.tasks, plain);
-  const left = await leftovers(redis, keys, past, limit.aborted ? 0 : undefined);
+  const left = await leftovers(redis, queues, past, limit.aborted ? 0 : undefined);
   await controller.kill();
-  const [results, dead] = await Promise.all([redis.hgetall(keys.result), listDead(redis, keys, 1_000_000)]);
-  await server.terminate();
+  const results = await redis.hgetall(keys.result);
+  const dead = (await Promise.all(queues.map((queue) => listDead(redis, queue, 1_000_000)))).flat();
+  await primary.server.terminate();
   progress('reading the ledger and the history');
   const evidence: Evidence = {
     tasks: plan.tasks,
-    custody: readCustody(await readHistory(server.dir, kept), keys),
+    custody: readAllCustody(await primary.history(), queues),
+    forgotten,
     runs: await readLedger(ledger),
     lives: fleet.lives,
     faults,

@@ -20,6 +20,8 @@ export interface Order {
 export interface Task {
   readonly id: string;
   readonly raw: string;
+  /** Its queue's place among those of the run; 0 goes first. */
+  readonly queue: number;
   /** How often it is pushed: equal bodies are different tasks with one id. */
   readonly copies: number;
   /** Only the library can push it so; 0 for at once. */
@@ -33,9 +35,10 @@ export interface Task {
 /** What the workers of a run are told. */
 export const ATTEMPTS = 4;
 
-export function drawTasks(seed: number, count: number): Task[] {
+/** `queue`: the place of the next task's queue. */
+export function drawTasks(seed: number, count: number, queue: () => number = () => 0): Task[] {
   const random = createRandom(seed, 'tasks');
-  return Array.from({ length: count }, (_, i) => drawTask(random, i));
+  return Array.from({ length: count }, (_, i) => Object.assign(drawTask(random, i), { queue: queue() }));
 }
 
 function drawTask(random: Random, i: number): Task {
@@ -66,6 +69,7 @@ function order(what: Order): Task {
   return {
     id,
     raw: JSON.stringify(what),
+    queue: 0,
     copies: 1,
     delayMs: 0,
     outcome: dead ? 'dead' : 'result',
@@ -77,5 +81,13 @@ function order(what: Order): Task {
 function text(random: Random, i: number): Task {
   const raw = `text ${i}${' and so on'.repeat(random.int(0, 8))}`;
   const copies = random.chance(0.1) ? 2 : 1;
-  return { id: raw, raw, copies, delayMs: 0, outcome: 'result', attempts: copies > 1 ? undefined : 1 };
+  return {
+    id: raw,
+    raw,
+    queue: 0,
+    copies,
+    delayMs: 0,
+    outcome: 'result',
+    attempts: copies > 1 ? undefined : 1,
+  };
 }

@@ -35,7 +35,7 @@ const fence = [
   ['HSET', worker, 'epoch', '0', 'state', 'lost'],
 ];
 
-const task: Task = { id: 'a', raw: 'a', copies: 1, delayMs: 0, outcome: 'result', attempts: 1 };
+const task: Task = { id: 'a', raw: 'a', queue: 0, copies: 1, delayMs: 0, outcome: 'result', attempts: 1 };
 const life: Life = { worker: 'w1', pid: 9, end: 'outside', from: 0, to: 1_000 };
 
 interface Story {
@@ -102,6 +102,44 @@ test.each<[string, Story]>([
   ['left over', { ...clean, more: { leftovers: ['the key x'] } }],
   ['client', { ...clean, more: { complaints: ['a client waited'] } }],
 ])('%s is found', (kind, story) => {
+  expect(kinds(story)).toContain(kind);
+});
+
+/** What a server did that its successor never had. */
+const forgot = (...steps: string[][][]): Partial<Evidence> => ({
+  forgotten: readCustody(parseAof(aof(steps)), keys),
+});
+
+test.each<[string, Story]>([
+  ['a push', { steps: [], ledger: '', more: { ...forgot(push), results: new Map() } }],
+  // the task was still in the list of the server that took over, so another worker ran it
+  [
+    'a delivery and its result',
+    {
+      ...clean,
+      ledger: '10 begin 1 1 a\n20 end 1 ok\n25 begin 2 1 a\n28 end 2 ok\n',
+      more: forgot(take('0-1'), settle('0-1', 'w1@9#2')),
+    },
+  ],
+  [
+    'a registration, whose worker drops what it runs',
+    {
+      ...clean,
+      ledger: '5 begin 2 1 a\n15 end 2 aborted\n16 begin 1 1 a\n20 end 1 ok\n',
+      more: {
+        ...forgot(take('0-1')),
+        faults: [{ kind: 'forget', what: '', from: 8, to: 12, workers: 'all' }],
+      },
+    },
+  ],
+])('%s that a server forgot is no violation', (_, story) => {
+  expect(check(evidence(story))).toEqual([]);
+});
+
+test.each<[string, Story]>([
+  ['lost', { steps: [], ledger: '', more: { ...forgot(take('0-1')), results: new Map() } }],
+  ['repeat', { ...clean, ledger: `${clean.ledger}30 begin 2 1 a\n40 end 2 ok\n`, more: forgot(push) }],
+])('%s is found beside what a server forgot', (kind, story) => {
   expect(kinds(story)).toContain(kind);
 });
 

@@ -16,8 +16,9 @@ test.each([1, 10, 3_000, 100_000])('%i tasks are all pushed, each in one round',
   expect(rounds.flatMap((round) => round.tasks)).toEqual(tasks);
 });
 
-test('ids are unique, and every kind of task is there', () => {
+test('ids are unique, both queues get some, and every kind of task is there', () => {
   const { tasks } = createPlan(3, 20_000);
+  expect(new Set(tasks.map(({ queue }) => queue))).toEqual(new Set([0, 1]));
   expect(new Set(tasks.map(({ id }) => id)).size).toBe(tasks.length);
   for (const holds of [
     (task: (typeof tasks)[number]) => task.outcome === 'dead' && task.attempts === 1,
@@ -40,9 +41,10 @@ test('faults come in order, and a run of eight rounds has every kind', () => {
       expect(times).toEqual(times.toSorted((a, b) => a - b));
       for (const { fault } of faults) kinds.add(nameOf(fault));
     }
-    for (const kind of ['kill many', 'pause', 'redis SIGKILL', 'redis SIGTERM', 'plain-worker', 'evict'])
-      expect(kinds).toContain(kind);
-    expect(kinds).toContain('half-open worker');
+    const named =
+      'kill many,pause,redis SIGKILL,redis SIGTERM,plain-worker,evict,half-open worker,' +
+      'forget,failover,split,redis-full,redis-refuses,clock-step';
+    for (const kind of named.split(',')) expect(kinds).toContain(kind);
   }
 });
 
