@@ -2,13 +2,16 @@
  * The Deployment of a pool that brings its own `template`: pure, from the pool alone, so that applying it twice
  * changes nothing. Replicas are not in it; those change through `/scale`.
  *
- * Every container is told by environment variables where its queue is. A variable that the template sets itself is
- * left as it is.
+ * Every container is told by environment variables where its queue is; the one that runs the worker gets the passwords, as
+ * files. A variable that the template sets itself is left as it is, and so is whatever else it says: where it is silent, pods
+ * are as Kubernetes' restricted level wants them.
  */
 import type { DeploymentApply } from '../kube/api.ts';
 import type { PodTemplateSpec } from '../kube/wire.ts';
-import { GROUP, KIND, VERSION, type SecretSource, type WorkerPool } from '../kube/workerpool.ts';
+import { GROUP, KIND, PodDefaults, VERSION, type WorkerPool } from '../kube/workerpool.ts';
 import { parseDuration } from '../runtime/duration.ts';
+import { withPodDefaults } from './pod-defaults.ts';
+import { secretFiles, withFiles, withVolume } from './redis-files.ts';
 
 export const POOL_LABEL = 'millrace.dev/pool';
 export const MANAGED_BY = 'app.kubernetes.io/managed-by';
@@ -31,8 +34,10 @@ export function deploymentOf(pool: WorkerPool, derivedGraceS: number): Deploymen
   const { template } = pool.spec;
   if (!template?.spec)
     throw new TypeError(`pool ${namespace}/${name} has no template: it adopts a Deployment`);
-  const { spec } = template;
+  const spec = pool.spec.podDefaults === PodDefaults.None ? template.spec : withPodDefaults(template.spec);
   const labels = labelsOf(pool);
+  const files = secretFiles(pool.spec.redis);
+  const worker = pool.spec.workerContainer ?? spec.containers[0]?.name;
   const graceS = spec.terminationGracePeriodSeconds ?? derivedGraceS;
   return {
     metadata: {
@@ -60,16 +65,21 @@ export function deploymentOf(pool: WorkerPool, derivedGraceS: number): Deploymen
         spec: {
           ...spec,
           terminationGracePeriodSeconds: graceS,
-          containers: spec.containers.map((container) => withPool(container, pool, graceS)),
+          ...withVolume(spec.volumes, files),
+          containers: spec.containers.map((container) => {
+            const works = container.name === worker;
+            const told = withPool(container, pool, graceS, works);
+            return works ? withFiles(told, files) : told;
+          }),
         },
       },
     },
   };
 }
 
-function withPool(container: Container, pool: WorkerPool, graceS: number): Container {
+function withPool(container: Container, pool: WorkerPool, graceS: number, works: boolean): Container {
   const own = new Set(container.env?.map((variable) => variable.name));
-  const added = environment(pool, graceS).filter((variable) => !own.has(variable.name));
+  const added = environment(pool, graceS, works).filter((variable) => !own.has(variable.name));
   return {
     // the last words of a worker that cannot start are shown in the pool's status
     terminationMessagePolicy: 'FallbackToLogsOnError',
@@ -78,29 +88,22 @@ function withPool(container: Container, pool: WorkerPool, graceS: number): Conta
   };
 }
 
-function environment({ metadata, spec }: WorkerPool, graceS: number): EnvVar[] {
+/** `works`: of the container that runs the worker; a password in the URL is for nobody else. */
+function environment({ metadata, spec }: WorkerPool, graceS: number, works: boolean): EnvVar[] {
   const { redis, retry, results, deadLetters } = spec;
   const { tls } = redis;
   const value = (name: string, text: string | number | undefined): EnvVar[] =>
     text === undefined ? [] : [{ name, value: String(text) }];
-  const secret = (name: string, source: SecretSource | undefined): EnvVar[] =>
-    source ? [{ name, valueFrom: { secretKeyRef: source.secretKeyRef } }] : [];
   return [
     { name: 'MILLRACE_WORKER_ID', valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } },
     ...value('MILLRACE_POOL', `${metadata.namespace}/${metadata.name}`),
-    ...value('MILLRACE_REDIS_URL', redis.url),
-    ...secret('MILLRACE_REDIS_URL', redis.urlFrom),
+    ...value('MILLRACE_REDIS_URL', works || !hasPassword(redis.url) ? redis.url : undefined),
     ...value('MILLRACE_REDIS_SENTINEL', redis.sentinel?.nodes.join(',')),
     ...value('MILLRACE_REDIS_SENTINEL_NAME', redis.sentinel?.name),
     ...value('MILLRACE_REDIS_SENTINEL_USERNAME', redis.sentinel?.username),
-    ...secret('MILLRACE_REDIS_SENTINEL_PASSWORD', redis.sentinel?.passwordFrom),
     ...value('MILLRACE_REDIS_USERNAME', redis.username),
-    ...secret('MILLRACE_REDIS_PASSWORD', redis.passwordFrom),
     // an authority that is known to all needs no other word
     ...value('MILLRACE_REDIS_TLS', tls ? 'true' : undefined),
-    ...secret('MILLRACE_REDIS_TLS_CA', tls?.caFrom),
-    ...secret('MILLRACE_REDIS_TLS_CERT', tls?.certFrom),
-    ...secret('MILLRACE_REDIS_TLS_KEY', tls?.keyFrom),
     ...value('MILLRACE_REDIS_TLS_SERVER_NAME', tls?.serverName),
     ...value('MILLRACE_REDIS_TLS_INSECURE', tls?.insecureSkipVerify ? 'true' : undefined),
     ...value('MILLRACE_QUEUE', spec.queue),
@@ -120,4 +123,8 @@ function environment({ metadata, spec }: WorkerPool, graceS: number): EnvVar[] {
     ...value('MILLRACE_DEAD_MAX', deadLetters.max),
     ...value('MILLRACE_DEAD_MAX_AGE', `${parseDuration(deadLetters.maxAge)}ms`),
   ];
+}
+
+function hasPassword(url: string | undefined): boolean {
+  return url !== undefined && /^rediss?:\/\/[^/@]*:[^/@]+@/.test(url);
 }

@@ -1,6 +1,7 @@
 /** Why pods do not come up, in one sentence, read off the states of their containers. Pure. */
 import { DELETION_COST } from '../kube/api.ts';
 import type { Pod } from '../kube/wire.ts';
+import { adviceOn } from './pod-defaults.ts';
 
 /** What a pod is kept as between watch events: the rest is memory that nobody looks at. */
 export function slimPod(pod: Pod): Pod {
@@ -53,7 +54,8 @@ export function troubleOf(pods: Iterable<Pod>): string | undefined {
           : STUCK.has(waiting.reason ?? '');
       if (!crashing) continue;
       const who = `container "${name}" of pod ${pod.metadata.name}`;
-      if (!ended) return `${who} cannot start: ${waiting?.reason}: ${firstLine(waiting?.message)}`;
+      const why = firstLine(waiting?.message);
+      if (!ended) return `${who} cannot start: ${waiting?.reason}: ${why}${adviceOn(why)}`;
       const times = restartCount > 0 ? `, restarted ${restartCount} times` : '';
       return `${who} crashes (exit code ${ended.exitCode}${times}): ${lastLine(ended.message) || ended.reason}`;
     }

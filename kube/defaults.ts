@@ -5,6 +5,7 @@
  */
 import {
   Mode,
+  PodDefaults,
   Unmanaged,
   type DeadLettersSpec,
   type ResultsSpec,
@@ -54,6 +55,7 @@ export function withDefaults(spec: WorkerPoolSpecInput): WorkerPoolSpec {
     concurrency: 1,
     minReplicas: 0,
     maxReplicas: 10,
+    podDefaults: PodDefaults.Restricted,
     mode: Mode.Active,
     ...rest,
     ...(scaleTargetRef && {

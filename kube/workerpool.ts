@@ -41,6 +41,10 @@ export interface WorkerPoolSpec {
   result: string;
   /** Pods of a Deployment that the controller owns. Exactly one of `template` and `scaleTargetRef` is set. */
   template?: PodTemplateSpec;
+  /** The container of the template that runs the worker; without it, the first one. */
+  workerContainer?: string;
+  /** Whether pods get what Kubernetes' restricted level asks for, where the template is silent. */
+  podDefaults: PodDefaults;
   /** An existing Deployment to scale; the controller touches nothing of it but its replicas. */
   scaleTargetRef?: ScaleTargetRef;
   /** Slots per replica: how many tasks a worker runs at once. */
@@ -62,6 +66,9 @@ export interface WorkerPoolSpec {
 
 export const Mode = { Active: 'Active', DryRun: 'DryRun', Paused: 'Paused' } as const;
 export type Mode = (typeof Mode)[keyof typeof Mode];
+
+export const PodDefaults = { Restricted: 'Restricted', None: 'None' } as const;
+export type PodDefaults = (typeof PodDefaults)[keyof typeof PodDefaults];
 
 export interface ScaleTargetRef {
   apiVersion: 'apps/v1';

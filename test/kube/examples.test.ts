@@ -6,12 +6,15 @@ import { globSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parse, parseAllDocuments, stringify } from 'yaml';
+import { deploymentOf } from '../../controller/deployment.ts';
+import type { PodTemplateSpec } from '../../kube/wire.ts';
+import type { WorkerPool } from '../../kube/workerpool.ts';
 import { DEPLOYMENTS, POOLS } from '../../kube/resources.ts';
 import { splitWords } from '../../worker/handlers/words.ts';
 import { startController } from '../support/controller.ts';
 import { eventually } from '../support/eventually.ts';
 import { startWorld, type Json, type World } from '../support/world.ts';
-import { base } from './pools.ts';
+import { base, container } from './pools.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const bounded = { withinMs: 20_000, everyMs: 50 };
@@ -36,7 +39,8 @@ const fields = new Set(
 );
 
 function documentsIn(yaml: string): Json[] {
-  return parseAllDocuments(yaml).flatMap((document) => {
+  // 0555 is octal for kubectl
+  return parseAllDocuments(yaml, { version: '1.1' }).flatMap((document) => {
     expect(document.errors).toEqual([]);
     const value = document.toJS() as Json | Json[] | string | null;
     return typeof value === 'object' && value !== null && !Array.isArray(value) ? [value] : [];
@@ -78,6 +82,51 @@ test.each(all)('the API server takes $where', async ({ documents }) => {
     const args = ['apply', '--server-side', '--dry-run=server', '--warnings-as-errors', '-n', namespace];
     expect(await world.server.kubectl([...args, '-f', '-'], { input })).toMatch(/serverside-applied/);
   }
+});
+
+/** The pods that an object brings: a pool's, as the controller makes them, or those of its own template. */
+function podsOf(object: Json): PodTemplateSpec[] {
+  const spec = object['spec'] as { template?: PodTemplateSpec } | undefined;
+  if (!spec?.template) return [];
+  if (object['kind'] !== 'WorkerPool') return [spec.template];
+  return [deploymentOf(object as unknown as WorkerPool, 30).spec.template];
+}
+
+test('all their pods may run in a namespace that enforces the restricted level', async () => {
+  const namespace = await world.server.namespace('restricted');
+  const enforce = 'pod-security.kubernetes.io/enforce=restricted';
+  await world.server.kubectl(['label', 'namespace', namespace, enforce]);
+  const dryRun = (object: Json, ...more: string[]): Promise<string> => {
+    const input = JSON.stringify(object);
+    return world.server.kubectl(['create', '--dry-run=server', '-n', namespace, ...more, '-f', '-'], {
+      input,
+    });
+  };
+  const samples = globSync('manifests/samples/*.yaml', { cwd: root }).map((where) => ({
+    where,
+    documents: documentsIn(readFileSync(join(root, where), 'utf8')),
+  }));
+  let tried = 0;
+  for (const { where, documents } of [...samples, ...all])
+    for (const document of documents.map(toApply).filter((one) => one !== undefined)) {
+      const { namespace: _elsewhere, ...metadata } = document['metadata'] as Json;
+      // with the defaults that the API server fills in
+      const whole: Json = JSON.parse(await dryRun({ ...document, metadata }, '-o', 'json'));
+      for (const { spec } of podsOf(whole)) {
+        const pod = { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'one' }, spec };
+        const said = await dryRun(pod).catch((error: Error) => error.message);
+        expect(said, where).toBe('pod/one created (server dry run)\n');
+        tried++;
+      }
+    }
+  expect(tried).toBeGreaterThan(10);
+  const bare = {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name: 'bare' },
+    spec: { containers: [container] },
+  };
+  await expect(dryRun(bare)).rejects.toThrow('violates PodSecurity "restricted');
 });
 
 test('commands are words, and need no shell but the one that they name', () => {

@@ -9,7 +9,7 @@ import type { PodTemplateSpec } from '../../kube/wire.ts';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { withDefaults, type WorkerPoolSpecInput } from '../../kube/defaults.ts';
-import { GROUP, KIND, Mode, PLURAL, VERSION } from '../../kube/workerpool.ts';
+import { GROUP, KIND, Mode, PLURAL, PodDefaults, VERSION } from '../../kube/workerpool.ts';
 import type { WorkerPoolSpec, WorkerPoolStatus } from '../../kube/workerpool.ts';
 import { parseDuration } from '../../runtime/duration.ts';
 import { version as release } from '../../runtime/version.ts';
@@ -69,6 +69,8 @@ const completeSpec: Complete<Omit<WorkerPoolSpec, 'template'>> & { template: Pod
     metadata: { labels: { team: 'maps' }, annotations: { note: 'x' } },
     spec: { containers: [{ name: 'worker', image: 'worker:1' }], restartPolicy: 'Always' },
   },
+  workerContainer: 'worker',
+  podDefaults: PodDefaults.None,
   scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name: 'tiles' },
   concurrency: 4,
   minReplicas: 1,

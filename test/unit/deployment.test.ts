@@ -1,7 +1,10 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { deploymentOf } from '../../controller/deployment.ts';
 import { withDefaults, type WorkerPoolSpecInput } from '../../kube/defaults.ts';
+import type { PodTemplateSpec } from '../../kube/wire.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
+
+type PodSpec = NonNullable<PodTemplateSpec['spec']>;
 
 const container = { name: 'worker', image: 'worker:1' };
 
@@ -56,8 +59,8 @@ test('an encrypted connection is said, whatever else there is to say of it; sent
   expect(told).toMatchObject({
     MILLRACE_REDIS_TLS: 'true',
     MILLRACE_REDIS_SENTINEL_USERNAME: 'watch',
-    MILLRACE_REDIS_SENTINEL_PASSWORD: from('sentinels'),
-    MILLRACE_REDIS_PASSWORD: from('redis'),
+    MILLRACE_REDIS_SENTINEL_PASSWORD_FILE: '/etc/millrace/redis/sentinel-password',
+    MILLRACE_REDIS_PASSWORD_FILE: '/etc/millrace/redis/password',
   });
   expect(environment(pool())).not.toHaveProperty('MILLRACE_REDIS_TLS');
 });
@@ -99,14 +102,116 @@ test('every container is told where the queue is; what the user sets stays', () 
   });
 });
 
-test('secrets are named, never read into the Deployment', () => {
-  const from = { secretKeyRef: { name: 'redis', key: 'url' } };
-  const of = pool({
-    redis: { urlFrom: from, passwordFrom: { secretKeyRef: { name: 'redis', key: 'password' } } },
+const from = { secretKeyRef: { name: 'redis', key: 'url' } };
+const podOf = (of: WorkerPool): PodSpec => {
+  const { spec } = deploymentOf(of, 30).spec.template;
+  if (!spec) throw new Error('the template has no spec');
+  return spec;
+};
+
+test('secrets are named, never read into the Deployment, and are files of the worker alone', () => {
+  const side = { name: 'side', image: 's' };
+  const redis = { urlFrom: from, passwordFrom: { secretKeyRef: { name: 'login', key: 'pw' } } };
+  const { containers, volumes } = podOf(
+    pool({ redis, template: { spec: { containers: [container, side] } } }),
+  );
+  expect(volumes).toEqual([
+    {
+      name: 'millrace-redis',
+      projected: {
+        sources: [
+          { secret: { name: 'redis', items: [{ key: 'url', path: 'url' }] } },
+          { secret: { name: 'login', items: [{ key: 'pw', path: 'password' }] } },
+        ],
+      },
+    },
+  ]);
+  const mounted = { name: 'millrace-redis', mountPath: '/etc/millrace/redis', readOnly: true };
+  expect(containers.map(({ volumeMounts }) => volumeMounts)).toEqual([[mounted], undefined]);
+  const named = containers.map(({ env }) => env?.filter(({ name }) => name.startsWith('MILLRACE_REDIS')));
+  expect(named).toEqual([
+    [
+      { name: 'MILLRACE_REDIS_URL_FILE', value: '/etc/millrace/redis/url' },
+      { name: 'MILLRACE_REDIS_PASSWORD_FILE', value: '/etc/millrace/redis/password' },
+    ],
+    [],
+  ]);
+  expect(JSON.stringify(containers)).not.toContain('secretKeyRef');
+});
+
+test('workerContainer names another container than the first; what it sets itself stays', () => {
+  const env = [{ name: 'MILLRACE_REDIS_PASSWORD', value: 'own' }];
+  const volumes = [{ name: 'millrace-redis', csi: { driver: 'secrets-store.csi.k8s.io' } }];
+  const second = { name: 'second', image: 's', env };
+  const template = { spec: { containers: [container, second], volumes } };
+  const of = pool({ redis: { urlFrom: from, passwordFrom: from }, workerContainer: 'second', template });
+  expect(environment(of)).not.toHaveProperty('MILLRACE_REDIS_URL_FILE');
+  expect(environment(of, 1)).toMatchObject({
+    MILLRACE_REDIS_PASSWORD: 'own',
+    MILLRACE_REDIS_URL_FILE: '/etc/millrace/redis/url',
   });
-  expect(environment(of)).toMatchObject({
-    MILLRACE_REDIS_URL: from,
-    MILLRACE_REDIS_PASSWORD: { secretKeyRef: { name: 'redis', key: 'password' } },
+  expect(environment(of, 1)).not.toHaveProperty('MILLRACE_REDIS_PASSWORD_FILE');
+  expect(podOf(of).volumes).toEqual(volumes);
+});
+
+test('a password in the URL goes to the worker alone', () => {
+  const template = { spec: { containers: [container, { name: 'side', image: 's' }] } };
+  const of = pool({ redis: { url: 'redis://:pw@redis:6379' }, template });
+  expect(environment(of)).toHaveProperty('MILLRACE_REDIS_URL', 'redis://:pw@redis:6379');
+  expect(environment(of, 1)).not.toHaveProperty('MILLRACE_REDIS_URL');
+});
+
+describe('where the template is silent, pods are as the restricted level wants them', () => {
+  const restricted = { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } };
+
+  test('all of it, for init containers too, and no token of the API server', () => {
+    const init = { name: 'fetch', image: 'i' };
+    const pod = podOf(pool({ template: { spec: { containers: [container], initContainers: [init] } } }));
+    expect(pod).toMatchObject({
+      automountServiceAccountToken: false,
+      securityContext: { runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } },
+      containers: [{ securityContext: restricted }],
+      initContainers: [{ securityContext: restricted }],
+    });
+  });
+
+  test('what the template says stays', () => {
+    const securityContext = { allowPrivilegeEscalation: true, capabilities: { add: ['NET_RAW'], drop: [] } };
+    const said: PodSpec = {
+      serviceAccountName: 'worker',
+      securityContext: { runAsNonRoot: false, runAsUser: 7, seccompProfile: { type: 'Unconfined' } },
+      containers: [{ ...container, securityContext }],
+    };
+    const pod = podOf(pool({ template: { spec: said } }));
+    expect(pod).toMatchObject(said);
+    expect(pod).not.toHaveProperty('automountServiceAccountToken');
+  });
+
+  test.each<[what: string, pod: Partial<PodSpec>, own: object, podSays: unknown, containerSays: object]>([
+    ['the pod is root', { securityContext: { runAsUser: 0 } }, {}, undefined, restricted],
+    ['a container is root', {}, { runAsUser: 0 }, true, { ...restricted, runAsUser: 0, runAsNonRoot: false }],
+    ['it is privileged', {}, { privileged: true }, true, { privileged: true, runAsNonRoot: false }],
+    [
+      'it may mount',
+      {},
+      { capabilities: { add: ['SYS_ADMIN'] } },
+      true,
+      { capabilities: { drop: ['ALL'], add: ['SYS_ADMIN'] } },
+    ],
+  ])('nothing stands against it where %s', (_what, pod, own, podSays, containerSays) => {
+    const template = { spec: { ...pod, containers: [{ ...container, securityContext: own }] } };
+    const made = podOf(pool({ template }));
+    expect(made.securityContext?.runAsNonRoot).toBe(podSays);
+    expect(made.containers[0]?.securityContext).toEqual(containerSays);
+  });
+
+  test.each<[what: string, pod: Partial<PodSpec>, spec: Partial<WorkerPoolSpecInput>]>([
+    ['podDefaults is None', {}, { podDefaults: 'None' }],
+    ['the pod is for Windows', { os: { name: 'windows' } }, {}],
+  ])('but for a pool where %s', (_what, pod, spec) => {
+    const made = podOf(pool({ template: { spec: { ...pod, containers: [container] } }, ...spec }));
+    expect(made).not.toHaveProperty('securityContext');
+    expect(made.containers[0]).not.toHaveProperty('securityContext');
   });
 });
 

@@ -62,6 +62,8 @@ const pure = new Set([
   'controller/pool-metrics.ts',
   'controller/reason.ts',
   'controller/deployment.ts',
+  'controller/pod-defaults.ts',
+  'controller/redis-files.ts',
   'controller/grace.ts',
   'controller/victims.ts',
   'controller/waits.ts',
