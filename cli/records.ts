@@ -8,6 +8,7 @@ import { queuesOf, type WorkerPool } from '../kube/workerpool.ts';
 import { closeRedis, openRedis } from '../queue/connection.ts';
 import { recordedPools } from '../queue/decisions.ts';
 import { queueKeys, type QueueKeys } from '../queue/keys.ts';
+import { defineScripts } from '../queue/scripts.ts';
 import { UsageError } from '../runtime/program.ts';
 import { withPlace } from './access.ts';
 import type { AccessFlags } from './access-flags.ts';
@@ -32,7 +33,7 @@ export async function withRecords<T>(
   const bare = flags.given.includes('redis') || flags.given.includes('sentinel') || name === undefined;
   const { pool: _, ...rest } = flags;
   return await withPlace(bare && !flags.given.includes('pool') ? rest : flags, async (place) => {
-    const redis = openRedis(place.address);
+    const redis = defineScripts(openRedis(place.address));
     try {
       const { queues, pool } = place;
       const keys = pool ? recordKeys(pool) : queues[0];

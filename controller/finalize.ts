@@ -11,6 +11,7 @@ import { KubeError } from '../kube/errors.ts';
 import { keyOf } from '../kube/watch.ts';
 import type { WorkerPool } from '../kube/workerpool.ts';
 import type { QueueKeys } from '../queue/keys.ts';
+import { readCrew } from '../queue/crew.ts';
 import { readLives } from '../queue/lives.ts';
 import { reap, rejoin } from '../queue/scripts.ts';
 import { within } from '../queue/connection.ts';
@@ -92,9 +93,8 @@ async function returnTasks({ pool, redis }: FinalizeInput): Promise<number> {
   const mine = keyOf(pool);
   let returned = 0;
   for (const keys of queues) {
-    const workers = await within(ANSWER_MS, sampler.redis.zrange(keys.workers, '0', '-1'), 'ZRANGE');
-    for (const worker of workers) {
-      const owner = await within(ANSWER_MS, sampler.redis.hget(keys.worker(worker), 'pool'), 'HGET');
+    const crew = await within(ANSWER_MS, readCrew(sampler.redis, keys), 'the look at workers');
+    for (const { id: worker, pool: owner } of crew) {
       if (owner !== mine) continue;
       const [life] = await within(ANSWER_MS, readLives(sampler.redis, [{ keys, worker }]), 'CLIENT LIST');
       const graveMs = life?.connected === false ? 0 : undefined;

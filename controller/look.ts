@@ -17,10 +17,13 @@ export interface Looked {
   readonly roundTripMs: number | undefined;
 }
 
+/** Why nothing is known of a queue, as a condition's reason and in words. */
+export type Blindness = Pick<Extract<Sampled, { kind: 'unknown' }>, 'reason' | 'why'>;
+
 export interface LookOptions {
   readonly redis: Redis;
-  /** In words, what is wrong with the server. */
-  readonly explain: (error: unknown) => string;
+  /** What is wrong with the server. */
+  readonly explain: (error: unknown) => Blindness;
   readonly log: Logger;
 }
 
@@ -36,8 +39,11 @@ export async function lookAt(
 ): Promise<Looked> {
   const asked = performance.now();
   let roundTripMs: number | undefined;
-  const unknown = (reason: 'WrongKeyType' | 'Unreachable', why: string) =>
-    ({ sampled: { kind: 'unknown', reason, why }, quiet: [], roundTripMs }) as const;
+  const unknown = (blindness: Blindness): Looked => ({
+    sampled: { kind: 'unknown', ...blindness },
+    quiet: [],
+    roundTripMs,
+  });
   try {
     const reading = Promise.all(queues.map((keys) => sampleQueue(redis, keys, horizonMs + LENIENCE_MS)));
     const samples = await within(ANSWER_MS, reading, 'the sample');
@@ -58,9 +64,9 @@ export async function lookAt(
   } catch (error) {
     const late = error instanceof RedisTimeout && redis.status === 'ready';
     if (late || error instanceof WrongKeyType) roundTripMs ??= performance.now() - asked;
-    return error instanceof WrongKeyType
-      ? unknown('WrongKeyType', error.message)
-      : unknown('Unreachable', explain(error));
+    return unknown(
+      error instanceof WrongKeyType ? { reason: 'WrongKeyType', why: error.message } : explain(error),
+    );
   }
 }
 

@@ -8,9 +8,10 @@
 import { isDeepStrictEqual } from 'node:util';
 import { within } from '../queue/connection.ts';
 import type { QueueKeys } from '../queue/keys.ts';
+import { readCut } from '../queue/read.ts';
 import type { Logger } from '../runtime/log.ts';
 import type { Memory } from './decide.ts';
-import { packMemory, unpackMemory } from './memory.ts';
+import { MEMORY_BYTES, packMemory, unpackMemory } from './memory.ts';
 import type { Sampler } from './sampler.ts';
 
 /** Where a pool's queue is sampled. */
@@ -79,9 +80,13 @@ export function createMemoryStore(log: Logger): MemoryStore {
       const [first] = link.queues;
       if (!first) return unlearned;
       try {
-        const text = await within(ANSWER_MS, link.sampler.redis.get(first.memory(pool)), 'GET');
+        const cut = { bytes: MEMORY_BYTES + 1, values: 1 };
+        const reading = readCut(link.sampler.redis, first.memory(pool), cut, 'GET');
+        const found = await within(ANSWER_MS, reading, 'GET');
         entry.recalled = true;
-        const kept = text === null ? undefined : unpackMemory(text, namesOf(link), now, wall);
+        const kept = Buffer.isBuffer(found)
+          ? unpackMemory(found.toString(), namesOf(link), now, wall)
+          : undefined;
         if (!kept) return unlearned;
         entry.written = kept;
         entry.writtenAt = now;

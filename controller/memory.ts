@@ -8,7 +8,7 @@ import { moved } from './moved.ts';
 /** Counts up when the form of a memory changes: another one is not read. */
 const VERSION = 1;
 /** A memory has about 10 KB; what is much longer is none of ours. */
-const MOST_CHARACTERS = 65_536;
+export const MEMORY_BYTES = 65_536;
 /** A longer gap than a change of leaders takes: what it needed is not known. */
 const GAP_MS = 30_000;
 
@@ -19,7 +19,7 @@ const GAP_MS = 30_000;
 export function packMemory(memory: Memory, queues: readonly string[], aheadMs = 0): string | undefined {
   if (!memory.learned) return undefined;
   const text = JSON.stringify({ version: VERSION, queues, memory: moved(memory, aheadMs) });
-  return text.length <= MOST_CHARACTERS ? text : undefined;
+  return text.length <= MEMORY_BYTES ? text : undefined;
 }
 
 /**
@@ -32,7 +32,7 @@ export function unpackMemory(
   now: number,
   wall = now,
 ): Memory | undefined {
-  if (text.length > MOST_CHARACTERS) return undefined;
+  if (text.length > MEMORY_BYTES) return undefined;
   let kept: { version?: unknown; queues?: unknown; memory?: Memory } | null;
   try {
     kept = JSON.parse(text);

@@ -3,10 +3,11 @@
  * looked at when their number has changed, and only the newest few.
  */
 import type { Redis } from 'ioredis';
-import { listDead, type DeadLetter } from '../queue/dead.ts';
+import { listHeads, type DeadHead } from '../queue/dead.ts';
 import type { QueueKeys } from '../queue/keys.ts';
 import type { QueueSample } from '../queue/sample.ts';
 import { shortId } from '../queue/task.ts';
+import { plainText } from '../runtime/plain-text.ts';
 
 /** What is remembered of a pool from one look to the next. */
 export interface PoisonSeen {
@@ -33,7 +34,7 @@ export async function lookForPoison(
 ): Promise<{ readonly seen: PoisonSeen; readonly news: readonly string[] }> {
   const of = `${dead} ${counters.failed}`;
   if (seen?.of === of) return { seen, news: [] };
-  const reading = dead === 0 ? [] : queues.map((keys) => listDead(redis, keys, NEWEST));
+  const reading = dead === 0 ? [] : queues.map((keys) => listHeads(redis, keys, NEWEST, LONGEST_TASK));
   const letters = (await Promise.all(reading)).flat().toSorted((a, b) => b.at - a.at);
   const poison = letters.filter(({ deliveries }) => deliveries !== undefined);
   const until = Math.max(seen?.until ?? now, ...poison.map(({ at }) => at));
@@ -42,6 +43,7 @@ export async function lookForPoison(
   return { seen: { of, until, note: newest && words(newest) }, news: news.toReversed().map(words) };
 }
 
-function words({ raw, id, error }: DeadLetter): string {
-  return `Task ${JSON.stringify(shortId(id ?? raw, LONGEST_TASK))} is a dead letter: ${error}.`;
+function words({ start, id, error }: DeadHead): string {
+  const name = plainText(shortId(id ?? start, LONGEST_TASK), LONGEST_TASK);
+  return `Task ${JSON.stringify(name)} is a dead letter: ${plainText(error)}.`;
 }

@@ -15,6 +15,7 @@ import type { Redis } from 'ioredis';
 import { within } from '../queue/connection.ts';
 import { writeFate } from '../queue/fate.ts';
 import type { QueueKeys } from '../queue/keys.ts';
+import { readCrew } from '../queue/crew.ts';
 import { readLives, type Life } from '../queue/lives.ts';
 import { reap } from '../queue/scripts.ts';
 import type { Clock } from '../runtime/clock.ts';
@@ -171,6 +172,7 @@ export function createRecovery(options: RecoveryOptions): Recovery {
 
 /** The registered workers of a pod. Never rejects: what is not found is left to its lease. */
 async function namesOf(redis: Redis, keys: QueueKeys, pod: string): Promise<string[]> {
-  const all = await within(ANSWER_MS, redis.zrange(keys.workers, '0', '-1'), 'ZRANGE').catch(() => []);
-  return all.filter((id) => id.startsWith(pod) && /^(?:-\d+)?$/.test(id.slice(pod.length)));
+  const all = await within(ANSWER_MS, readCrew(redis, keys), 'the look at workers').catch(() => []);
+  const ids = all.map(({ id }) => id);
+  return ids.filter((id) => id.startsWith(pod) && /^(?:-\d+)?$/.test(id.slice(pod.length)));
 }

@@ -7,23 +7,25 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { Redis } from 'ioredis';
+import { openBounded } from '../queue/bounded.ts';
 import {
   addressName,
   closeRedis,
   describeRedisError,
-  openRedis,
   within,
   type RedisAddress,
 } from '../queue/connection.ts';
 import type { PoolSample } from '../queue/combine.ts';
 import type { QueueKeys } from '../queue/keys.ts';
+import { UnexpectedReply } from '../queue/reply-form.ts';
+import { ReplyRefused } from '../queue/reply-scanner.ts';
 import { defineScripts } from '../queue/scripts.ts';
 import type { Logger } from '../runtime/log.ts';
 import { interval } from '../runtime/timers.ts';
 import type { Answers } from './advice.ts';
 import { watchEviction } from './eviction.ts';
 import { createAlarms } from './alarms.ts';
-import { lookAt, sweepAll } from './look.ts';
+import { lookAt, sweepAll, type Blindness } from './look.ts';
 import { isOften, isQuiet, momentOf, newEntry, notYet, take, type Entry } from './sampler-entry.ts';
 import { nextTurn } from './spread.ts';
 import { createTrickle } from './trickle.ts';
@@ -40,7 +42,13 @@ export type Sampled = (
     }
   | {
       readonly kind: 'unknown';
-      readonly reason: 'Unreachable' | 'WrongKeyType' | 'NoAddress' | 'NotSampledYet';
+      readonly reason:
+        | 'Unreachable'
+        | 'WrongKeyType'
+        | 'NoAddress'
+        | 'NotSampledYet'
+        | 'ReplyTooLarge'
+        | 'UnexpectedReply';
       readonly why: string;
     }
 ) & {
@@ -95,10 +103,9 @@ export function createSampler(options: SamplerOptions): Sampler {
   const tried = Promise.withResolvers<void>();
   // all commands of one tick travel in one write
   const redis = defineScripts(
-    openRedis(address, {
+    openBounded(address, {
       enableAutoPipelining: true,
       enableOfflineQueue: false,
-      socketTimeout: 1e4,
       onError: (error) => {
         lastError = error;
         tried.resolve();
@@ -109,8 +116,7 @@ export function createSampler(options: SamplerOptions): Sampler {
   const looking = {
     redis,
     log,
-    explain: (error: unknown) =>
-      describeRedisError(redis.status === 'ready' ? error : (lastError ?? error), address),
+    explain: (error: unknown) => blindness(redis.status === 'ready' ? error : (lastError ?? error), address),
   };
   redis.on('ready', () => {
     lastError = undefined;
@@ -244,4 +250,11 @@ export function createSampler(options: SamplerOptions): Sampler {
       await Promise.all([wake[Symbol.asyncDispose](), closeRedis(redis)]);
     },
   };
+}
+
+function blindness(error: unknown, address: RedisAddress): Blindness {
+  const why = describeRedisError(error, address);
+  if (error instanceof ReplyRefused)
+    return { reason: error.kind === 'TooLarge' ? 'ReplyTooLarge' : 'UnexpectedReply', why };
+  return { reason: error instanceof UnexpectedReply ? 'UnexpectedReply' : 'Unreachable', why };
 }

@@ -6,10 +6,13 @@
  * `BlockingPeek`: BLMOVE q q RIGHT RIGHT, which changes nothing by definition and returns when there is something.
  */
 import type { Redis } from 'ioredis';
-import { closeRedis, dropRedis, openRedis, within, type RedisAddress } from '../queue/connection.ts';
+import { openBounded } from '../queue/bounded.ts';
+import { closeRedis, dropRedis, within, type RedisAddress } from '../queue/connection.ts';
 import type { QueueKeys } from '../queue/keys.ts';
+import { ReplyRefused } from '../queue/reply-scanner.ts';
 import { openKeyWatch, TrackingRefused, type KeyWatch } from '../queue/watch.ts';
 import { systemClock } from '../runtime/clock.ts';
+import { plainText } from '../runtime/plain-text.ts';
 import type { Logger } from '../runtime/log.ts';
 
 export const WakeMode = { Tracking: 'Tracking', BlockingPeek: 'BlockingPeek', Polling: 'Polling' } as const;
@@ -55,7 +58,7 @@ export function createWake({ address, onWake, log, mode: wanted = WakeMode.Track
           if (!changed) return onWake(undefined);
           for (const key of changed) onWake(delayedOf.get(key) ?? key);
         };
-        const opened = await openKeyWatch(address, hear, PATIENCE_MS, closing.signal);
+        const opened = await openKeyWatch(address, hear, PATIENCE_MS, closing.signal, openBounded);
         if (closing.signal.aborted) return await opened[Symbol.asyncDispose]();
         watch = opened;
         settled.resolve();
@@ -63,7 +66,7 @@ export function createWake({ address, onWake, log, mode: wanted = WakeMode.Track
       } catch (error) {
         if (error instanceof TrackingRefused) {
           log.warn(
-            { error: error.message },
+            { error: plainText(error.message) },
             'no client tracking: idle queues are peeked at with a blocking read each',
           );
           refused = WakeMode.BlockingPeek;
@@ -88,7 +91,11 @@ export function createWake({ address, onWake, log, mode: wanted = WakeMode.Track
   /** Peeks until there is something; the connection is closed again then. */
   function peek(queue: string): void {
     if (peeks.has(queue)) return;
-    const redis = openRedis(address, { autoResendUnfulfilledCommands: false, maxRetriesPerRequest: 0 });
+    const redis = openBounded(address, {
+      autoResendUnfulfilledCommands: false,
+      maxRetriesPerRequest: 0,
+      socketTimeout: (PEEK_S + 5) * 1_000,
+    });
     peeks.set(queue, redis);
     void (async () => {
       try {
@@ -103,9 +110,14 @@ export function createWake({ address, onWake, log, mode: wanted = WakeMode.Track
           break;
         }
       } catch (error) {
+        // a task that is too long to be read: there is one
+        if (error instanceof ReplyRefused && error.kind === 'TooLarge') onWake(queue);
         // WRONGTYPE and the like are one queue's trouble, and the sampler reports it
         if (/^(NOPERM|ERR) /.test((error as Error).message) && refused === WakeMode.BlockingPeek) {
-          log.warn({ error: (error as Error).message }, 'no blocking peek either: idle queues are polled');
+          log.warn(
+            { error: plainText((error as Error).message) },
+            'no blocking peek either: idle queues are polled',
+          );
           refused = WakeMode.Polling;
           onWake(undefined);
         }

@@ -4,8 +4,11 @@
  */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from './keys.ts';
+import { readTexts } from './read.ts';
 
 const KEPT = 100;
+/** A decision has 1 to 2 KB; one that was cut does not parse. */
+const LONGEST = 8_192;
 /** Somebody may ask after the holidays; nobody asks a pool that is gone. */
 const EXPIRY_S = 30 * 24 * 3_600;
 
@@ -42,5 +45,6 @@ export async function recordedPools(redis: Redis, keys: QueueKeys): Promise<stri
 
 /** At most `limit` of them, the newest first. */
 export function readDecisions(redis: Redis, keys: QueueKeys, pool: string, limit = KEPT): Promise<string[]> {
-  return redis.lrange(keys.decisions(pool), 0, limit - 1);
+  const cut = { bytes: LONGEST, values: KEPT };
+  return readTexts(redis, keys.decisions(pool), cut, 'LRANGE', 0, Math.min(limit, KEPT) - 1);
 }

@@ -32,8 +32,10 @@ for i = 4, #KEYS do
     redis.call('ZREM', KEYS[1], id)
     if registered then redis.call('HDEL', KEYS[i], 'drain') end
   end
-  local inflight = tonumber(redis.call('HGET', KEYS[2], id) or 0)
-  seen[i - 3] = {registered and about[2] or '', inflight, registered and about[3] or ''}
+  local inflight = tonumber(redis.call('HGET', KEYS[2], id) or 0) or 0
+  -- a worker writes what it likes there
+  local function short(text) return registered and text and string.sub(text, 1, 32) or '' end
+  seen[i - 3] = {short(about[2]), inflight, short(about[3])}
 end
 -- no mark outlives its key
 for _, key in ipairs({KEYS[1], KEYS[3]}) do

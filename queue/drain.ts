@@ -6,6 +6,7 @@
  */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from './keys.ts';
+import { asCount, asList, asText } from './reply-form.ts';
 import { script } from './scripts.ts';
 
 /** A worker as Redis knows it. */
@@ -62,7 +63,7 @@ async function drainIn(
   markMs: number,
 ): Promise<WorkerLoads> {
   const ids = [...verdicts.keys()];
-  const reply = (await script(redis, 'drain')(
+  const reply = await script(redis, 'drain')(
     ids.length + 3,
     keys.leaving,
     keys.load,
@@ -70,12 +71,15 @@ async function drainIn(
     ...ids.map((id) => keys.worker(id)),
     markMs,
     ...[...verdicts].flat(),
-  )) as [Buffer, number, Buffer][];
+  );
   const loads = new Map<string, WorkerLoad>();
-  for (const [i, [state, inFlight, blocker]] of reply.entries()) {
-    if (state.length === 0) continue;
-    const blockers = Number(blocker) > 0 ? [Number(blocker)] : [];
-    loads.set(ids[i] ?? '', { state: state.toString(), inFlight, blockers });
+  for (const [i, one] of asList(reply, 'the states of workers', ids.length).entries()) {
+    const [state, inFlight, blocker] = asList(one, 'a worker', 3);
+    const told = asText(state, 'a state', 32);
+    if (told === '') continue;
+    const connection = Number(asText(blocker, 'a connection', 32));
+    const blockers = Number.isSafeInteger(connection) && connection > 0 ? [connection] : [];
+    loads.set(ids[i] ?? '', { state: told, inFlight: asCount(inFlight, 'tasks in flight'), blockers });
   }
   return loads;
 }

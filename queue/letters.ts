@@ -5,7 +5,7 @@
  */
 import type { Redis } from 'ioredis';
 import { redisNow } from './connection.ts';
-import { listDead, parseDead, type DeadLetter } from './dead.ts';
+import { listDead, readLetter, type DeadLetter } from './dead.ts';
 import type { QueueKeys } from './keys.ts';
 import { script } from './scripts.ts';
 
@@ -44,13 +44,19 @@ export function openDeadLetters(redis: Redis, keys: QueueKeys): DeadLetters {
   return Object.assign(list, {
     find: async (which: DeadSelection) => {
       const found: DeadLetter[] = [];
-      await select(redis, keys, which, async (page) => (found.push(...page.map(({ letter }) => letter)), 0));
+      await select(
+        redis,
+        keys,
+        'find',
+        which,
+        async (page) => (found.push(...page.map(({ letter }) => letter)), 0),
+      );
       return found;
     },
     requeue: (which: DeadSelection, onMoved?: OnMoved) =>
-      select(redis, keys, which, (page) => move(redis, keys, 'requeue', page, onMoved)),
+      select(redis, keys, 'requeue', which, (page) => move(redis, keys, 'requeue', page, onMoved)),
     drop: (which: DeadSelection, onMoved?: OnMoved) =>
-      select(redis, keys, which, (page) => move(redis, keys, 'drop', page, onMoved)),
+      select(redis, keys, 'drop', which, (page) => move(redis, keys, 'drop', page, onMoved)),
   });
 }
 
@@ -63,6 +69,7 @@ interface Found {
 async function select(
   redis: Redis,
   keys: QueueKeys,
+  how: 'find' | 'requeue' | 'drop',
   which: DeadSelection,
   use: (page: readonly Found[]) => Promise<number>,
 ): Promise<number> {
@@ -73,8 +80,9 @@ async function select(
     const entries = await redis.lrangeBuffer(keys.dead, -(kept + Math.min(PAGE, left)), -(kept + 1));
     if (entries.length === 0) break;
     const page = entries.toReversed().flatMap((entry): Found[] => {
-      const letter = parseDead(entry);
-      return wanted(letter) ? [{ entry, letter }] : [];
+      const letter = readLetter(entry);
+      // what is no letter has no task that could go back
+      return wanted(letter) && !(how === 'requeue' && letter.foreign) ? [{ entry, letter }] : [];
     });
     const gone = page.length === 0 ? 0 : await use(page);
     taken += gone;

@@ -4,6 +4,11 @@
  */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from './keys.ts';
+import { readCut } from './read.ts';
+import { asList, asText } from './reply-form.ts';
+
+/** Of a field in a worker's hash, bytes: a name of a client has three for each that the worker's and the queue's have. */
+const LONGEST = 4_096;
 
 /** `millrace:queue:worker`, percent-encoded: the names of clients have neither spaces nor line breaks. */
 export function clientName(queue: string, worker: string): string {
@@ -21,29 +26,40 @@ export interface Life {
 }
 
 /**
- * The lives of workers, in their order, in one round trip. Epochs are read before connections: an epoch of which no
+ * The lives of workers, in their order, in two round trips. Epochs are read before connections: an epoch of which no
  * connection is found had none from then on, whatever was registered meanwhile.
  */
 export async function readLives(
   redis: Redis,
   workers: readonly { readonly keys: QueueKeys; readonly worker: string }[],
 ): Promise<Life[]> {
-  const pipeline = redis.pipeline();
-  for (const { keys, worker } of workers) pipeline.hmget(keys.worker(worker), 'epoch', 'client', 'started');
-  const replies = (await pipeline.client('LIST').exec()) ?? [];
-  const [refusal, list] = replies[workers.length] ?? [];
-  if (refusal && refusal.name !== 'ReplyError') throw refusal;
-  const names = refusal ? undefined : namesIn(String(list));
-  return workers.map((_, i): Life => {
-    const [error, fields] = replies[i] ?? [];
-    if (error) throw error;
-    const [epoch, client, started] = fields as (string | null)[];
+  const told = await Promise.all(
+    workers.map(({ keys, worker }) => {
+      const fields = ['epoch', 'client', 'started'];
+      return readCut(redis, keys.worker(worker), { bytes: LONGEST, values: 3 }, 'HMGET', ...fields);
+    }),
+  );
+  const names = await connectedNames(redis);
+  return told.map((fields): Life => {
+    const [epoch, client, started] = asList(fields, 'the hash of a worker', 3).map((field) =>
+      field === null ? '' : asText(field, 'a field of a worker', LONGEST),
+    );
     return {
       epoch: Number(epoch) || undefined,
       started: Number(started),
       connected: names && client ? names.has(client) : undefined,
     };
   });
+}
+
+/** `undefined` where the server does not say. The reply grows with the server's clients, so callers read few at a time. */
+async function connectedNames(redis: Redis): Promise<ReadonlySet<string> | undefined> {
+  try {
+    return namesIn(String(await redis.client('LIST')));
+  } catch (error) {
+    if ((error as Error).name === 'ReplyError') return undefined;
+    throw error;
+  }
 }
 
 /** The names in a reply to `CLIENT LIST`. */

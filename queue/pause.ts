@@ -4,7 +4,12 @@
  */
 import type { Redis } from 'ioredis';
 import { redisNow } from './connection.ts';
+import { plainText } from '../runtime/plain-text.ts';
 import type { QueueKeys } from './keys.ts';
+import { readCut } from './read.ts';
+import { asText } from './reply-form.ts';
+
+const LONGEST = 1_024;
 
 export interface Pause {
   /** Since when, ms of Redis time. */
@@ -25,8 +30,8 @@ export async function resumeQueue(redis: Redis, keys: QueueKeys): Promise<boolea
 
 /** `undefined` when the queue is not paused. */
 export async function pauseOf(redis: Redis, keys: QueueKeys): Promise<Pause | undefined> {
-  const text = await redis.get(keys.paused);
-  if (text === null) return undefined;
-  const [, at = '0', reason = ''] = /^(\d+) (.*)$/s.exec(text) ?? [];
-  return { at: Number(at), reason };
+  const found = await readCut(redis, keys.paused, { bytes: LONGEST, values: 1 }, 'GET');
+  if (found === null) return undefined;
+  const [, at = '0', reason = ''] = /^(\d{1,16}) (.*)$/s.exec(asText(found, 'a pause', LONGEST)) ?? [];
+  return { at: Number(at), reason: plainText(reason) };
 }

@@ -1,6 +1,8 @@
 /** How far running tasks are, as their handlers report it: kept by worker, gone with the task or with the worker. */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from './keys.ts';
+import { readCut } from './read.ts';
+import { asList, asText } from './reply-form.ts';
 import { script } from './scripts.ts';
 
 export interface TaskProgress {
@@ -8,6 +10,17 @@ export interface TaskProgress {
   readonly worker: string;
   /** What the handler reported last. */
   readonly value: unknown;
+}
+
+/** Of what is longer, nothing is shown: JSON that was cut is none. */
+const LONGEST = 4_096;
+
+function parsed(json: string): unknown {
+  try {
+    return JSON.parse(json) as unknown;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Writes what was reported and forgets what ended. `false` when the worker is fenced: then nothing is written. */
@@ -45,9 +58,19 @@ export async function listProgress(
   most = 100,
 ): Promise<TaskProgress[]> {
   const scans = workers.map(async (worker) => {
-    const [, fields] = await redis.hscan(keys.progress(worker), 0, 'COUNT', most);
-    const pairs = Array.from({ length: fields.length / 2 }, (_, i) => [fields[2 * i], fields[2 * i + 1]]);
-    return pairs.map(([id = '', json = 'null']) => ({ id, worker, value: JSON.parse(json) as unknown }));
+    // the cursor, and fields and values in turn
+    const cut = { bytes: LONGEST, values: 1 + 2 * most };
+    const found = asList(
+      await readCut(redis, keys.progress(worker), cut, 'HSCAN', 0, 'COUNT', most),
+      'a scan',
+      2,
+    );
+    const fields = asList(found[1], 'fields').map((field) => asText(field, 'what is reported', LONGEST));
+    const pairs = Array.from({ length: Math.floor(fields.length / 2) }, (_, i) => fields.slice(2 * i));
+    return pairs.flatMap(([id = '', json = 'null']) => {
+      const value = parsed(json);
+      return value === undefined ? [] : [{ id, worker, value }];
+    });
   });
   return (await Promise.all(scans)).flat();
 }

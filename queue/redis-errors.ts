@@ -4,7 +4,9 @@
  * What a server answers begins with a code in capitals, and only that code is looked at: its words may be anything, and those
  * of a stranger are cut short. What the machine says (no route, no certificate) has codes of its own.
  */
+import { plainText } from '../runtime/plain-text.ts';
 import { addressName, isEncrypted, type RedisAddress } from './address.ts';
+import { ReplyRefused } from './reply-scanner.ts';
 
 /**
  * `closed` may be many things: a server that ends, a proxy, one that wants TLS or a certificate. `unknown`: sentinels answer, and
@@ -74,6 +76,7 @@ export function meaningOf(error: unknown, encrypted: boolean): Meaning {
   const { name, message } = error instanceof Error ? error : { name: '', message: String(error) };
   const text = firstLine(message);
   if (error instanceof SentinelRefused) return { trouble: error.trouble, words: `: ${text}` };
+  if (error instanceof ReplyRefused) return { trouble: 'other', words: `was cut off: ${text}` };
   if (error instanceof DatabaseRefused) return { trouble: 'database', words: text };
   if (name === 'RedisTimeout') return { trouble: 'away', words: `did not answer in time: ${text}` };
   return name === 'ReplyError' ? answered(text) : failed(error, text, encrypted);
@@ -130,5 +133,5 @@ function failed(error: unknown, text: string, encrypted: boolean): Meaning {
 function firstLine(message: string): string {
   const [line = ''] = message.split('\n', 1);
   const text = line.replace(/,? with args beginning with.*/, '');
-  return text.length > LONGEST_TEXT ? `${text.slice(0, LONGEST_TEXT)}…` : text;
+  return plainText(text, LONGEST_TEXT);
 }

@@ -15,8 +15,17 @@ local suspects = redis.call('LLEN', KEYS[10])
 length = type(length) == 'table' and length.err or length + suspects
 local inflight, busy = 0, 0
 for _, n in ipairs(redis.call('HVALS', KEYS[4])) do
-  inflight = inflight + tonumber(n)
-  if n ~= '0' then busy = busy + 1 end
+  -- what somebody else wrote there is not counted
+  n = tonumber(n)
+  if n and n > 0 and n < 1e9 then
+    inflight = inflight + n
+    busy = busy + 1
+  end
+end
+-- fields of hashes are of any length, numbers are not: whoever asks gets the beginnings
+local function numbers(texts)
+  for i, text in ipairs(texts) do texts[i] = text and string.sub(text, 1, 32) end
+  return texts
 end
 local slow = {}
 for i = 1, tonumber(ARGV[1]) do slow[i] = 'slow' .. i end
@@ -24,9 +33,9 @@ local next_due = redis.call('ZRANGE', KEYS[5], 0, 0, 'WITHSCORES')[2] or ''
 return {now, length, redis.call('TYPE', KEYS[2]).ok, redis.call('ZCARD', KEYS[5]),
   redis.call('ZCOUNT', KEYS[5], '-inf', now), next_due, redis.call('LLEN', KEYS[6]), inflight, busy,
   redis.call('ZCARD', KEYS[3]), redis.call('ZCOUNT', KEYS[3], '-inf', now),
-  redis.call('HMGET', KEYS[7], 'taken', 'completed', 'failed', 'retried', 'recovered', 'fenced', 'serviceUs',
-    'cancelled'),
+  numbers(redis.call('HMGET', KEYS[7], 'taken', 'completed', 'failed', 'retried', 'recovered', 'fenced',
+    'serviceUs', 'cancelled')),
   redis.call('EXISTS', KEYS[8]), redis.call('ZCOUNT', KEYS[9], '-inf', now) > 0 and 1 or 0, suspects,
-  redis.call('ZCOUNT', KEYS[11], '(' .. now, '+inf'), redis.call('HMGET', KEYS[7], unpack(slow)),
+  redis.call('ZCOUNT', KEYS[11], '(' .. now, '+inf'), numbers(redis.call('HMGET', KEYS[7], unpack(slow))),
   redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2] or '',
   redis.call('ZCOUNT', KEYS[5], '(' .. now, now + tonumber(ARGV[2]))}

@@ -1,6 +1,8 @@
 /** One consistent look at a queue: what waits, what runs, what has been done (sample.lua). Reads only. */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from './keys.ts';
+import { plainText } from '../runtime/plain-text.ts';
+import { asCount, asCounter, asList, asMoment, asText } from './reply-form.ts';
 import { script } from './scripts.ts';
 import { SLOW_BUCKETS } from './slow.ts';
 
@@ -55,7 +57,7 @@ export interface QueueSample {
  * result key holds something else.
  */
 export async function sampleQueue(redis: Redis, keys: QueueKeys, horizonMs = 0): Promise<QueueSample> {
-  const reply = (await script(redis, 'sample')(
+  const reply = await script(redis, 'sample')(
     keys.queue,
     keys.result,
     keys.workers,
@@ -69,89 +71,53 @@ export async function sampleQueue(redis: Redis, keys: QueueKeys, horizonMs = 0):
     keys.leaving,
     SLOW_BUCKETS,
     Math.round(horizonMs),
-  )) as [
-    number,
-    number | Buffer,
-    Buffer,
-    number,
-    number,
-    Buffer,
-    number,
-    number,
-    number,
-    number,
-    number,
-    (Buffer | null)[],
-    number,
-    number,
-    number,
-    number,
-    (Buffer | null)[],
-    Buffer,
-    number,
-  ];
-  const [
-    now,
-    length,
-    resultType,
-    delayed,
-    due,
-    nextDue,
-    dead,
-    inFlight,
-    busy,
-    workers,
-    expired,
-    stats,
-    paused,
-    sweep,
-    suspects,
-    leaving,
-    slow,
-    nextExpiry,
-    dueSoon,
-  ] = reply;
-  if (typeof length !== 'number') throw new WrongKeyType(keys.queue, 'a list', length.toString());
-  if (!['hash', 'none'].includes(resultType.toString()))
-    throw new WrongKeyType(keys.result, 'a hash', `it is a ${resultType.toString()}`);
-  const [taken, completed, failed, retried, recovered, fenced, serviceUs, cancelled] = stats.map(Number) as [
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-  ];
+  );
+  return readSample(keys, reply);
+}
+
+const COUNTERS = [
+  'taken',
+  'completed',
+  'failed',
+  'retried',
+  'recovered',
+  'fenced',
+  'serviceUs',
+  'cancelled',
+] as const satisfies readonly (keyof QueueCounters)[];
+
+/** The values in the order of sample.lua. Throws `UnexpectedReply` for what is none of it. */
+function readSample(keys: QueueKeys, reply: unknown): QueueSample {
+  const [now, length, resultType, delayed, due, nextDue, dead, inFlight, busy, workers, expired, ...rest] =
+    asList(reply, 'a sample', 19);
+  const [stats, paused, sweep, suspects, leaving, slow, nextExpiry, dueSoon] = rest;
+  if (typeof length !== 'number')
+    throw new WrongKeyType(keys.queue, 'a list', plainText(asText(length, 'the length')));
+  const type = asText(resultType, 'the type of the result key');
+  if (!['hash', 'none'].includes(type))
+    throw new WrongKeyType(keys.result, 'a hash', `it is a ${plainText(type)}`);
+  const counters = asList(stats, 'the counters', COUNTERS.length);
   return {
-    now,
-    waiting: length,
-    suspects,
-    inFlight,
-    busy,
-    delayed,
-    due,
-    dueSoon,
-    dead,
-    workers,
-    expired,
-    nextExpiry: nextExpiry.length === 0 ? undefined : Number(nextExpiry),
+    now: asCount(now, 'the time'),
+    waiting: asCount(length, 'the length'),
+    suspects: asCount(suspects, 'suspects'),
+    inFlight: asCount(inFlight, 'tasks in flight'),
+    busy: asCount(busy, 'busy workers'),
+    delayed: asCount(delayed, 'delayed tasks'),
+    due: asCount(due, 'due tasks'),
+    dueSoon: asCount(dueSoon, 'tasks due soon'),
+    dead: asCount(dead, 'dead letters'),
+    workers: asCount(workers, 'workers'),
+    expired: asCount(expired, 'expired leases'),
+    nextExpiry: asMoment(nextExpiry, 'the next expiry'),
     paused: paused === 1,
     overdue: sweep === 1,
-    leaving,
-    slow: slow.map(Number),
-    nextDue: nextDue.length === 0 ? undefined : Number(nextDue),
-    counters: {
-      taken,
-      completed,
-      failed,
-      cancelled,
-      retried,
-      recovered,
-      fenced,
-      serviceUs,
-    },
+    leaving: asCount(leaving, 'leaving workers'),
+    slow: asList(slow, 'slow tasks', SLOW_BUCKETS).map((value) => asCounter(value, 'slow tasks')),
+    nextDue: asMoment(nextDue, 'the next due time'),
+    counters: Object.fromEntries(
+      COUNTERS.map((name, i) => [name, asCounter(counters[i], name)]),
+    ) as unknown as QueueCounters,
   };
 }
 

@@ -7,12 +7,15 @@ import type { Redis } from 'ioredis';
 import { redisNow } from './connection.ts';
 import type { QueueKeys } from './keys.ts';
 import { sources } from './lua.ts';
+import { asList, asText } from './reply-form.ts';
 
 type Arg = string | number | Buffer;
 type Script = (...args: Arg[]) => Promise<unknown>;
 
 /** How long a blocking move of a worker may last, and so outlive the worker, ms. */
 export const BLOCK_MS = 5_000;
+/** Bytes; what has a longer name is no worker of ours. */
+const LONGEST_ID = 1_024;
 const GRAVE_MS = 2 * BLOCK_MS;
 /** Redis does nothing else meanwhile: a few ms. */
 const REJOIN_AT_ONCE = 5_000;
@@ -30,6 +33,10 @@ const arity = {
   sweep: 5,
   drain: undefined,
   note: 1,
+  read: 1,
+  crew: 2,
+  heads: 1,
+  move: 4,
 } as const;
 
 /** Makes the scripts known to a connection. To be called once for each. */
@@ -128,7 +135,9 @@ export async function rejoin(redis: Redis, keys: QueueKeys): Promise<number> {
 
 /** Reaps every worker whose lease is over, at most 100 at a time; returns the tasks that went back, by worker. */
 export async function reapExpired(redis: Redis, keys: QueueKeys): Promise<ReadonlyMap<string, number>> {
-  const expired = await redis.zrangebyscore(keys.workers, '-inf', await redisNow(redis), 'LIMIT', 0, 100);
+  const due = ['-inf', await redisNow(redis), 'LIMIT', 0, 100] as const;
+  const found = await script(redis, 'read')(keys.workers, LONGEST_ID, 100, 'ZRANGEBYSCORE', ...due);
+  const expired = asList(found, 'workers whose lease is over').map((id) => asText(id, 'a worker'));
   const returned = new Map<string, number>();
   for (const worker of expired) {
     const tasks = await reap(redis, keys, worker, 'expired', 'lost');

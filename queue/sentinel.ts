@@ -10,6 +10,7 @@ import { Redis } from 'ioredis';
 import { endpointName, sentinelEndpoints, tlsOptions, type Endpoint, type RedisAddress } from './address.ts';
 import { dropRedis } from './close.ts';
 import type { Locator } from './connector.ts';
+import { guardReplies } from './guard.ts';
 import { meaningOf, SentinelRefused, wordsOf, type RedisTrouble } from './redis-errors.ts';
 import { within } from './within.ts';
 
@@ -116,7 +117,11 @@ async function askOnce(
     enableReadyCheck: false,
     disableClientInfo: true,
     replyMapping: 'legacy',
+    protocol: 2,
+    lazyConnect: true,
   });
+  // nobody is believed less than one who tells where passwords go
+  guardReplies(redis);
   redis.on('error', (error: Error) => (failed ??= error));
   try {
     const asked = Promise.all([
@@ -135,7 +140,7 @@ async function askOnce(
 function endpointOf(reply: unknown): Endpoint | undefined {
   if (!Array.isArray(reply)) return undefined;
   const [host, port] = reply.map(String);
-  return host && Number(port) > 0 ? { host, port: Number(port) } : undefined;
+  return host && Number(port) > 0 && Number(port) < 65_536 ? { host, port: Number(port) } : undefined;
 }
 
 function otherOf(reply: unknown): Endpoint[] {

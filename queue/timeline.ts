@@ -8,6 +8,8 @@
  */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from './keys.ts';
+import { readCut } from './read.ts';
+import { asList, asText } from './reply-form.ts';
 
 export interface TimelineEntry {
   /** When the stretch ended, ms of Redis time, and how long it was, ms. */
@@ -77,7 +79,11 @@ const MOST = TIMELINE_MS / 10_000;
 /** A pool that is gone, or idle for so long, leaves nothing: its last entry is of no use by then. */
 const EXPIRY_S = (TIMELINE_MS + 24 * 3_600_000) / 1_000;
 /** Nobody else gets a word in while a page is parsed. */
-const PAGE = 2_000;
+const PAGE = 1_000;
+/** A week, and once more what a stream holds before it is trimmed: a server that always has another page has none of ours. */
+const MOST_PAGES = Math.ceil((2 * MOST) / PAGE);
+/** An entry has an id, a field and its value; what is longer or more is none of ours. */
+const CUT = { bytes: 512, values: 4 * PAGE };
 
 export function packEntry(entry: Omit<TimelineEntry, 'at'>): string {
   const numbers = NUMBERS.map((name) => Math.round(entry[name] * 100) / 100);
@@ -85,14 +91,19 @@ export function packEntry(entry: Omit<TimelineEntry, 'at'>): string {
 }
 
 /** `undefined` for what is no entry. */
-export function parseEntry(id: string, text: string | undefined): TimelineEntry | undefined {
-  const values = text?.split(' ').map(Number) ?? [];
+export function parseEntry(id: string, numbers: string | undefined): TimelineEntry | undefined {
+  const values = numbers?.split(' ').map(Number) ?? [];
   const at = Number.parseInt(id, 10);
-  if (!(Number(values[0]) > 0) || !Number.isSafeInteger(at) || values.some(Number.isNaN)) return undefined;
+  if (!(Number(values[0]) > 0) || !Number.isSafeInteger(at) || !values.every(isUsual)) return undefined;
   // a busy week is sixty thousand of them: a loop is several times as fast as what reads more nicely
   const entry: Partial<Record<keyof TimelineEntry, number>> = { at };
   for (let i = 0; i < NUMBERS.length; i++) entry[NUMBERS[i] ?? 'at'] = values[i] ?? 0;
   return entry as TimelineEntry;
+}
+
+/** What can be summed and drawn; a number beyond it was written by somebody else. */
+function isUsual(value: number): boolean {
+  return value >= 0 && value <= Number.MAX_SAFE_INTEGER;
 }
 
 /** Adds an entry that ends now, and drops what is older than a week: by the clock of Redis, whatever that of the writer says. */
@@ -130,16 +141,20 @@ export async function readTimeline(
   const first = since === undefined ? '-' : String(Math.ceil(since));
   let end = until === undefined ? '+' : String(Math.floor(until));
   const newestFirst: TimelineEntry[] = [];
-  for (;;) {
+  for (let pages = 0; pages < MOST_PAGES; pages++) {
     const count = Math.min(PAGE, limit - newestFirst.length);
     if (count <= 0) break;
     signal?.throwIfAborted();
-    const page = await redis.xrevrange(keys.timeline(pool), end, first, 'COUNT', count);
-    for (const [id, [, text]] of page) {
-      const entry = parseEntry(id, text);
+    const read = readCut(redis, keys.timeline(pool), CUT, 'XREVRANGE', end, first, 'COUNT', count);
+    const page = asList(await read, 'a page of the time line');
+    let oldest: string | undefined;
+    for (const one of page) {
+      const [id, fields] = asList(one, 'an entry of the time line', 2);
+      const [, numbers] = asList(fields, 'what an entry says');
+      oldest = asText(id, 'the id of an entry', 41);
+      const entry = parseEntry(oldest, Buffer.isBuffer(numbers) ? numbers.toString() : undefined);
       if (entry) newestFirst.push(entry);
     }
-    const oldest = page.at(-1)?.[0];
     if (oldest === undefined || page.length < count) break;
     end = before(oldest);
   }

@@ -7,7 +7,9 @@
  *
  * A notice is a hint, not the truth: the consumer reads again, which also arms the key anew. Everything must be read
  * again when `onChange(undefined)` is called: after either connection came back (the server forgets what a
- * connection had read) and after FLUSHALL. Both are pinged, so that a half-open one is found.
+ * connection had read) and after FLUSHALL. Both are pinged, so that a half-open one is found. After SWAPDB no server sends
+ * notices, and with a full tracking table (`tracking-table-max-keys`) it sends some for keys that did not change: whoever watches
+ * looks now and then anyway, and does not read again at once what has changed nothing.
  */
 import type { Redis } from 'ioredis';
 import { interval, type Timer } from '../runtime/timers.ts';
@@ -32,15 +34,16 @@ export class TrackingRefused extends Error {
 /**
  * Opens the two connections and returns once tracking is on. `onChange` gets the keys that changed, or `undefined`
  * when any may have. Throws `TrackingRefused`, the connection's error when there is no connection after `patienceMs`, or
- * the signal's reason when it is aborted before.
+ * the signal's reason when it is aborted before. `open` opens the connections: `openBounded` where the server is not believed.
  */
 export async function openKeyWatch(
   address: RedisAddress,
   onChange: (keys: readonly string[] | undefined) => void,
   patienceMs = 5_000,
   signal?: AbortSignal,
+  open: typeof openRedis = openRedis,
 ): Promise<KeyWatch> {
-  const link = new Link(address, onChange);
+  const link = new Link(address, onChange, open);
   const aborted = new Promise<never>((_, reject) => {
     signal?.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
   });
@@ -58,6 +61,13 @@ function isRefusal(message: string): boolean {
   return /^(NOPERM|ERR)\b/.test(message) && !/client ID you want redirect to does not exist/i.test(message);
 }
 
+/** What a notice says; what is no list of keys may be about any. */
+function changedIn(keys: unknown): readonly string[] | undefined {
+  return Array.isArray(keys) && keys.length > 0 && keys.every((key) => Buffer.isBuffer(key))
+    ? keys.map(String)
+    : undefined;
+}
+
 class Link implements KeyWatch {
   readonly reader: Redis;
   readonly #listener: Redis;
@@ -68,14 +78,18 @@ class Link implements KeyWatch {
   #lastError: Error | undefined;
   #linking: Promise<void> = Promise.resolve();
 
-  constructor(address: RedisAddress, onChange: (keys: readonly string[] | undefined) => void) {
+  constructor(
+    address: RedisAddress,
+    onChange: (keys: readonly string[] | undefined) => void,
+    open: typeof openRedis,
+  ) {
     const onError = (error: Error): void => void (this.#lastError = error);
     this.#onChange = onChange;
     // thousands of keys are armed with a few writes
-    this.reader = openRedis(address, { onError, enableAutoPipelining: true });
-    this.#listener = openRedis(address, { onError, protocol: 2, autoResubscribe: false });
-    this.#listener.on('messageBuffer', (channel: Buffer, keys: Buffer[] | null) => {
-      if (channel.toString() === CHANNEL) this.#onChange(keys?.map(String));
+    this.reader = open(address, { onError, enableAutoPipelining: true });
+    this.#listener = open(address, { onError, protocol: 2, autoResubscribe: false });
+    this.#listener.on('messageBuffer', (channel: unknown, keys: unknown) => {
+      if (String(channel) === CHANNEL) this.#onChange(changedIn(keys));
     });
     for (const redis of [this.reader, this.#listener]) {
       redis.on('close', () => void (this.#armed = false));
@@ -130,7 +144,10 @@ class Link implements KeyWatch {
   async #ping(): Promise<void> {
     const check = async (redis: Redis): Promise<void> => {
       if (redis.status !== 'ready') return;
-      await within(PING_TIMEOUT_MS, redis.ping(), 'PING').catch(() => redis.disconnect(true));
+      // an error is an answer too: Redis refuses PING while it cannot write its snapshot (MISCONF)
+      await within(PING_TIMEOUT_MS, redis.ping(), 'PING').catch(
+        (error: Error) => error.name === 'ReplyError' || redis.disconnect(true),
+      );
     };
     await Promise.all([check(this.reader), check(this.#listener)]);
   }

@@ -1,7 +1,7 @@
 /** What can be done from the dashboard, for those who have the token. */
 import type { Redis } from 'ioredis';
+import { moveDead } from '../../queue/dead.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
-import { openDeadLetters } from '../../queue/letters.ts';
 import { pauseQueue, resumeQueue } from '../../queue/pause.ts';
 import type { Action } from './api.ts';
 import type { DetailsReader } from './details.ts';
@@ -38,11 +38,7 @@ export async function act(
     return were.filter(Boolean).length;
   }
   const { do: how, refs } = action;
-  const ids = refs === 'all' ? undefined : await details.find(redis, queues, refs);
-  const moved = queues.map(async (keys) => {
-    const which = ids ? ids.get(keys) : undefined;
-    if (ids && !which) return 0;
-    return openDeadLetters(redis, keys)[how](which ? { ids: which } : 'all');
-  });
+  const named = refs === 'all' ? undefined : await details.find(redis, queues, refs);
+  const moved = queues.map((keys) => moveDead(redis, keys, how, named ? (named.get(keys) ?? []) : 'all'));
   return (await Promise.all(moved)).reduce((sum, count) => sum + count, 0);
 }

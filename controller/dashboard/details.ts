@@ -1,15 +1,18 @@
 /**
  * What is in Redis of one pool and worth showing: workers and what they run, dead letters, pauses. Read only while somebody looks
- * at the pool, in a few bounded commands. Without leave to show tasks, none is read but with the dead letters, where it is
- * dropped at once.
+ * at the pool, in a few bounded commands, of tasks and dead letters only the beginnings. Without leave to show tasks, none is read
+ * but with the dead letters, where it is dropped at once.
  */
 import { createHmac, randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
-import { listDead, type DeadLetter } from '../../queue/dead.ts';
+import { listHeads, type DeadHead } from '../../queue/dead.ts';
 import { readDecisions } from '../../queue/decisions.ts';
 import { inspectQueue, type QueueView, type WorkerView } from '../../queue/inspect.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
+import { readCut } from '../../queue/read.ts';
+import { asBytes, asList } from '../../queue/reply-form.ts';
 import { parseTask, shortId } from '../../queue/task.ts';
+import { plainText } from '../../runtime/plain-text.ts';
 import { parseDecision } from '../decisions.ts';
 import type {
   DeadRow,
@@ -24,8 +27,11 @@ import type {
 const WORKERS_SHOWN = 200;
 const DEAD_SHOWN = 50;
 const TASKS_SHOWN = 4;
+/** A longer task is shown by its beginning, and its id is not looked for. */
+const TASK_BYTES = 4_096;
 const LONGEST_TASK = 300;
 const LONGEST_ID = 80;
+const LONGEST_ERROR = 1_000;
 
 export interface Details {
   readonly workers: WorkersView;
@@ -38,30 +44,26 @@ export interface Details {
 export interface DetailsReader {
   /** Of the pool `namespace/name`, in its queues. */
   read(redis: Redis, queues: readonly QueueKeys[], pool: string): Promise<Details>;
-  /** The dead letters that `refs` name, as ids by queue; those that are not among the newest any more are left out. */
+  /** The dead letters that `refs` name, as digests by queue; those that are not among the newest any more are left out. */
   find(
     redis: Redis,
     queues: readonly QueueKeys[],
     refs: readonly string[],
-  ): Promise<Map<QueueKeys, (string | Buffer)[]>>;
+  ): Promise<Map<QueueKeys, string[]>>;
 }
 
 export function createDetailsReader(showTasks: boolean): DetailsReader {
-  /** So that nobody can try ids until one fits. */
+  /** So that nobody can try tasks until one fits. */
   const secret = randomBytes(32);
-  const refOf = (keys: QueueKeys, letter: DeadLetter): string =>
-    createHmac('sha256', secret)
-      .update(`${keys.queue}\n`)
-      .update(letter.id ?? letter.raw)
-      .digest('base64url')
-      .slice(0, 22);
+  const refOf = (keys: QueueKeys, { digest }: DeadHead): string =>
+    createHmac('sha256', secret).update(`${keys.queue}\n`).update(digest).digest('base64url').slice(0, 22);
 
   async function read(redis: Redis, queues: readonly QueueKeys[], pool: string): Promise<Details> {
     const views = await Promise.all(queues.map((keys) => inspectQueue(redis, keys)));
     const [workers, decisions, letters] = await Promise.all([
       workersOf(redis, queues, views),
       decisionsOf(redis, queues, pool),
-      Promise.all(queues.map((keys) => listDead(redis, keys, DEAD_SHOWN))),
+      Promise.all(queues.map((keys) => listHeads(redis, keys, DEAD_SHOWN, 4 * LONGEST_TASK))),
     ]);
     const rows = queues.flatMap((keys, i) =>
       (letters[i] ?? []).map((letter) => deadRow(refOf(keys, letter), keys, letter)),
@@ -107,20 +109,34 @@ export function createDetailsReader(showTasks: boolean): DetailsReader {
   ): Promise<RunningTask[]> {
     // a worker that takes many small tasks at once holds none of them for long
     if (inFlight > 64) return [];
-    const raws = await redis.hvalsBuffer(keys.inflight(worker));
-    return raws.slice(0, TASKS_SHOWN).map((raw) => {
+    const cut = { bytes: TASK_BYTES, values: TASKS_SHOWN };
+    const raws = asList(await readCut(redis, keys.inflight(worker), cut, 'HVALS'), 'the tasks of a worker');
+    return raws.slice(0, TASKS_SHOWN).map((one) => {
+      const raw = asBytes(one, 'a task');
       const id = shortId(parseTask(raw).id, LONGEST_ID);
-      const said = view?.progress.find((one) => one.worker === worker && one.id === id);
+      const said = view?.progress.find((report) => report.worker === worker && report.id === id);
       return { id, text: shortId(raw, LONGEST_TASK), progress: said ? JSON.stringify(said.value) : null };
     });
   }
 
-  function deadRow(ref: string, { queue }: QueueKeys, letter: DeadLetter): DeadRow {
-    const { at, attempts, deliveries, worker, error, id, raw } = letter;
+  function deadRow(ref: string, { queue }: QueueKeys, letter: DeadHead): DeadRow {
+    const { at, attempts, deliveries, worker, error, id, start } = letter;
     const shown = showTasks
-      ? { error, id: shortId(id ?? raw, LONGEST_ID), text: shortId(raw, LONGEST_TASK) }
+      ? {
+          error: plainText(error, LONGEST_ERROR),
+          id: shortId(id ?? start, LONGEST_ID),
+          text: shortId(start, LONGEST_TASK),
+        }
       : { error: kindOf(error), id: null, text: null };
-    return { ref, queue, at, attempts, deliveries: deliveries ?? null, worker, ...shown };
+    return {
+      ref,
+      queue,
+      at,
+      attempts,
+      deliveries: deliveries ?? null,
+      worker: plainText(worker, LONGEST_ID),
+      ...shown,
+    };
   }
 
   return {
@@ -128,9 +144,9 @@ export function createDetailsReader(showTasks: boolean): DetailsReader {
     find: async (redis, queues, refs) => {
       const wanted = new Set(refs);
       const found = queues.map(async (keys) => {
-        const letters = await listDead(redis, keys, 4 * DEAD_SHOWN);
+        const letters = await listHeads(redis, keys, 4 * DEAD_SHOWN, 0);
         const named = letters.filter((letter) => wanted.has(refOf(keys, letter)));
-        return [keys, named.map(({ id, raw }) => id ?? raw)] as const;
+        return [keys, named.map(({ digest }) => digest)] as const;
       });
       return new Map((await Promise.all(found)).filter(([, ids]) => ids.length > 0));
     },

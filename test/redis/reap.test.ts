@@ -1,7 +1,6 @@
 /** register.lua and reap.lua against a real Redis: how a worker begins and how it ends, whether it says so or not. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
-import { listDead } from '../../queue/dead.ts';
 import { inspectQueue } from '../../queue/inspect.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { sampleQueue } from '../../queue/sample.ts';
@@ -172,10 +171,4 @@ test('a lease without a description, as after a partly lost write, is swept too'
   expect([...(await reapExpired(redis, keys))]).toEqual([['ghost', 2]]);
   expect(await redis.lrange(keys.queue, 0, -1)).toEqual(['b', 'a']);
   expect(await redis.exists(keys.workers)).toBe(0);
-});
-
-test('what is not a dead letter is told', async () => {
-  const keys = freshKeys();
-  await redis.lpush(keys.dead, 'something else');
-  await expect(listDead(redis, keys)).rejects.toThrow('something else wrote into this list');
 });

@@ -1,0 +1,40 @@
+-- Runs a command that only reads, and returns its reply with every text cut: what clients write into a key is of any length.
+--
+-- KEYS  1 what is read
+-- ARGV  1 the most bytes of a text  2 the most texts and numbers in all  3 the command  4 … its arguments after the key
+-- Returns  what the command returns, with the beginnings of longer texts, and without what is beyond ARGV 2. GET reads no more
+--          than it returns, and LRANGE, of which both ends count from the same end, one element after the other.
+local longest, left = tonumber(ARGV[1]), tonumber(ARGV[2])
+local command = ARGV[3]
+
+local function cut(value)
+  if type(value) == 'string' then
+    left = left - 1
+    return string.sub(value, 1, longest)
+  end
+  if type(value) ~= 'table' then
+    left = left - 1
+    return value
+  end
+  local cuts = {}
+  for i, one in ipairs(value) do
+    if left <= 0 then break end
+    cuts[i] = cut(one)
+  end
+  return cuts
+end
+
+if command == 'GET' then
+  if redis.call('EXISTS', KEYS[1]) == 0 then return false end
+  return redis.call('GETRANGE', KEYS[1], 0, longest - 1)
+end
+if command == 'LRANGE' then
+  local found = {}
+  for i = tonumber(ARGV[4]), tonumber(ARGV[5]) do
+    local element = redis.call('LINDEX', KEYS[1], i)
+    if not element or left <= 0 then break end
+    found[#found + 1] = cut(element)
+  end
+  return found
+end
+return cut(redis.call(command, KEYS[1], unpack(ARGV, 4)))
