@@ -22,7 +22,7 @@ import { systemClock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
 import { createCancelCheck } from './cancel.ts';
 import { createBell } from './bell.ts';
-import { createIdleWait, createPace, holdTarget } from './fetch.ts';
+import { createIdleWait, createPace, holdTarget, MAX_BYTES } from './fetch.ts';
 import type { LeaseKeeper } from './lease.ts';
 import type { QueueMetrics } from './metrics.ts';
 import { createDurable } from './durable.ts';
@@ -35,7 +35,7 @@ import { refusalOf } from './refusal.ts';
 import type { RunDeps } from './run.ts';
 import { createTurnSender } from './send-turn.ts';
 import { createBatch } from './settle.ts';
-import type { Lane, Slots } from './slots.ts';
+import { FRESH_MS, type Lane, type Slots } from './slots.ts';
 import { createTasks, FULL_BATCH } from './tasks.ts';
 
 export interface EpochOptions {
@@ -69,6 +69,10 @@ export interface EpochOptions {
 const LINGER_MS = 2;
 /** What was taken ahead and not begun after this goes back, ms. */
 const STALE_MS = 250;
+/** A suspect that cannot begin for this long goes back, ms: another worker may be empty. */
+const SUSPECT_STALE_MS = 1_000;
+/** The longest round trip that what was found empty is believed over, ms. */
+const LONGEST_WINDOW_MS = 100;
 /** A worker looks in this often: for tasks that fell due, whether it is to drain, and what was cancelled. */
 const TURN_MS = 1_000;
 /** One that drains must hear soon that the controller has changed its mind. */
@@ -105,6 +109,11 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
   let refusal: string | undefined; // why nothing can be taken
   let lastTurn = -Infinity;
   let lookedAt = -Infinity;
+  let lookSentAt = -Infinity;
+  let peek = false; // a queue below asks what there is
+  let taking = false; // a turn is on its way that may bring tasks
+  let company: 'none' | 'announced' | 'known' = 'none'; // of our suspects, by tasks of queues above
+  let roundTripMs = 0;
   let dueAt = Infinity;
   let apart = false; // nothing more is given to us until we hold nothing: see turn.lua on suspects
   const idle = createIdleWait(options.blocker, redis, keys, worker, {
@@ -158,10 +167,27 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
       return tasks.held;
     },
     get curious() {
-      return (ask || more) && !draining() && !paused && !apart && !refusal;
+      return (ask || more || woken) && !draining() && !paused && !apart && !refusal;
+    },
+    get running() {
+      return tasks.running;
     },
     get apart() {
       return apart;
+    },
+    get solitary() {
+      return tasks.runsSuspects && company !== 'known';
+    },
+    get taking() {
+      return taking;
+    },
+    get emptyInMs() {
+      return tasks.emptyInMs(performance.now());
+    },
+    get windowMs() {
+      // where tasks are as fast as looks, a look for each few of them would be all that happens over a long way
+      const fast = (pace.serviceMs ?? Infinity) <= FRESH_MS;
+      return fast ? Math.min(LONGEST_WINDOW_MS, Math.max(FRESH_MS, roundTripMs)) : FRESH_MS;
     },
     get told() {
       return told;
@@ -175,9 +201,22 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     get lookedAt() {
       return draining() || refusal || paused || apart ? Infinity : lookedAt;
     },
+    get lookSentAt() {
+      return draining() || refusal || paused || apart ? Infinity : lookSentAt;
+    },
     fill: () => tasks.fill(),
-    look: () => {
+    ask: () => {
       ask = true;
+      bell.ring();
+    },
+    look: () => {
+      peek = true;
+      bell.ring();
+    },
+    accompany: () => {
+      if (company !== 'none') return;
+      company = 'announced';
+      peek = true;
       bell.ring();
     },
     nudge: () => bell.ring(),
@@ -188,7 +227,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
 
   /** How long until a turn is due, ms; 0 for now. */
   function turnIn(now: number): number {
-    if (parts.dueAt <= now) return 0;
+    if (peek || parts.dueAt <= now) return 0;
     if (batch.size > 0) {
       if (batch.size >= FULL_BATCH || draining() || (slots.free > 0 && tasks.held === 0)) return 0;
       return Math.max(0, (batch.since ?? now) + LINGER_MS - now);
@@ -196,7 +235,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     const half = slots.holding <= target() / 2;
     const wanted = ask && !draining() && (slots.free > 0 || half);
     // what cannot be run goes back at once; a queue above is looked at first, for the moment that this takes
-    if (woken && (slots.free === 0 || draining())) return 0;
+    if (woken && (slots.free === 0 || draining() || slots.mustWait(lane))) return 0;
     if ((woken || wanted) && slots.mayTake(lane)) return 0;
     if ((draining() || saidDrained) && said !== state()) return 0;
     const pause = Math.min(draining() ? DRAINING_TURN_MS : TURN_MS, leaseMs / 3);
@@ -205,20 +244,30 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
 
   /** How long until what was not begun goes back, ms. */
   function staleIn(now: number): number {
-    return tasks.waitsSince === undefined ? Infinity : Math.max(0, tasks.waitsSince + STALE_MS - now);
+    if (tasks.waitsSince === undefined) return Infinity;
+    // suspects may wait for one another, but not for what else runs here
+    if (tasks.holdsSuspects && slots.beside(lane) === 0) return Infinity;
+    const patienceMs = tasks.holdsSuspects ? SUSPECT_STALE_MS : STALE_MS;
+    return Math.max(0, tasks.waitsSince + patienceMs - now);
   }
 
   async function makeTurn(): Promise<boolean> {
     // half at a time where tasks are many: Redis makes one half ready while the other one runs
     const most = Math.max(slots.usable, Math.ceil(target() / 2));
-    const after = !slots.mayTake(lane); // what is above goes first
-    const later = after || draining() || parts.full || (tasks.held > 0 && slots.holding > target() / 2);
+    const after = !slots.isFree(lane); // what is above goes first
+    const enough = tasks.held > 0 && (slots.holding > target() / 2 || tasks.heldBytes >= MAX_BYTES);
+    const later = after || draining() || parts.full || enough;
     const want = later ? 0 : Math.max(0, Math.min(target() - slots.holding, most));
     const part = parts.next(performance.now()) ?? wholePart(batch.take());
     const settling = part.entries.length;
     pending = want > 0 || settling > 0 || woken;
+    taking = want > 0 || woken;
+    const together = slots.mayTakeSuspects(lane) ? target() : 0;
+    if (!tasks.runsSuspects) company = 'none';
+    const announced = company === 'announced';
     ask = false;
     woken = false;
+    peek = false;
     const request = {
       worker,
       epoch,
@@ -227,26 +276,37 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
       heard: heardAt,
       holds,
       want,
+      elsewhere: Math.max(slots.beside(lane), company === 'none' ? 0 : 1),
+      together,
+      emptyInMs: slots.emptyInMs,
       leaseMs,
       state: state(),
     };
     if (request.state === 'drained') saidDrained = true;
     const sent = performance.now();
     const reply = await turnSender.send(request, part);
-    metrics.turned((performance.now() - sent) / 1e3);
+    const tookMs = performance.now() - sent;
+    metrics.turned(tookMs / 1e3);
     if (reply?.kind === 'held') await durable(settling);
     lastTurn = performance.now();
+    taking = false;
     if (reply === undefined || reply.kind === 'fenced') return false;
     said = request.state;
     const concerned = told || saidDrained;
     saidDrained = said === 'drained';
     holds += reply.tasks.length - (reply.form === 0 ? settling : 0);
+    lookSentAt = sent;
+    roundTripMs = Math.min(tookMs, roundTripMs + tookMs / 16);
     ask = heard(reply, want > 0 || after);
+    // another queue had asked for suspects just then
+    ask ||= reply.aside > 0 && together === 0 && !apart && slots.beside(lane) === 0;
     const marked = await cancels.marked(reply, () => tasks.deliveries);
     tasks.add(reply.tasks, lastTurn);
     pending = false;
     if (marked?.size) tasks.cancel(marked);
-    slots.looked(lane, concerned || slots.told);
+    if (want > 0) slots.took(lane);
+    if (announced && company === 'announced') company = 'known';
+    slots.looked(lane, concerned || announced || slots.told);
     return true;
   }
 
@@ -293,7 +353,14 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
       tasks.fill();
       // what ended at once goes out before anything else
       if (turnIn(performance.now()) === 0) continue;
-      const open = !draining() && !refusal && !paused && !apart && !ask && !slots.saidDrainedBeside(lane);
+      const open =
+        !draining() &&
+        !refusal &&
+        !paused &&
+        !apart &&
+        !ask &&
+        !slots.saidDrainedBeside(lane) &&
+        !slots.mustWait(lane);
       if (open && slots.free > 0 && tasks.held === 0) idle.begin();
       reapOthers(now);
       await bell.rung(Math.min(turnIn(now), staleIn(now)));

@@ -15,7 +15,8 @@ import { sleep } from '../runtime/timers.ts';
 
 const HORIZON_MS = 100;
 const MAX_HELD = 2_000;
-const MAX_BYTES = 16 << 20;
+/** Of tasks that wait for a slot: with so many, no more are taken, bytes. */
+export const MAX_BYTES = 16 << 20;
 
 export interface Pace {
   /** Mean service time of a task, ms; `undefined` until one was finished. */

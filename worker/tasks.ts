@@ -3,7 +3,7 @@
  * in which they were taken; what has ended is in the batch for the next turn.
  *
  * A handler that answers at once takes no slot and needs no promise; many of them in a row give way to all else now and
- * then. A suspect (turn.lua) is begun only when nothing runs, of other queues either.
+ * then. Suspects (turn.lua) are begun only when nothing runs but their fellows, of other queues either.
  */
 import { TaskCancelled } from '../queue/cancel.ts';
 import type { Delivery } from '../queue/turn.ts';
@@ -35,8 +35,19 @@ export interface Tasks {
   readonly running: number;
   /** All of them. */
   readonly deliveries: readonly Delivery[];
-  /** When the oldest task that waits for a slot was taken, by performance.now(); `undefined` when it may wait for ever. */
+  /** Bytes of the tasks that were not begun. */
+  readonly heldBytes: number;
+  /** Suspects run. */
+  readonly runsSuspects: boolean;
+  /** What was not begun are suspects. */
+  readonly holdsSuspects: boolean;
+  /** When the oldest task that waits for a slot was taken, by performance.now(). */
   readonly waitsSince: number | undefined;
+  /**
+   * How long until all of them have ended, as far as can be told, ms: a task takes as long as others do, and one that has run
+   * for longer already takes as long again.
+   */
+  emptyInMs(now: number): number;
   add(deliveries: readonly Delivery[], now: number): void;
   /** Begins what waits, as far as there are slots. */
   fill(): void;
@@ -68,17 +79,21 @@ export function createTasks(options: TasksOptions): Tasks {
   const { batch, pace, slots, progress, metrics, log, mayBegin, onBatch } = options;
   const running = new Map<string, Run>();
   let held: { readonly delivery: Delivery; readonly since: number }[] = [];
+  let heldBytes = 0;
   let dropped = false;
   let lastFinish = -Infinity;
   let refill: NodeJS.Immediate | undefined;
 
-  const isSuspect = (): boolean => (held[0]?.delivery.past.deliveries ?? 0) > 0;
+  const isSuspect = (one: { readonly delivery: Delivery } | undefined): boolean =>
+    (one?.delivery.past.deliveries ?? 0) > 0;
 
   function fill(): void {
     const began = performance.now();
     while (held.length > 0 && slots.free > 0 && !dropped && mayBegin()) {
-      if (slots.free < slots.usable && isSuspect()) return;
-      begin(held.shift()?.delivery as Delivery);
+      if (slots.usable - slots.free > running.size && isSuspect(held[0])) return;
+      const { delivery } = held.shift() as (typeof held)[number];
+      heldBytes -= delivery.raw.length;
+      begin(delivery);
       if (lastFinish - began < SPELL_MS) continue;
       refill ??= setImmediate(() => {
         refill = undefined;
@@ -136,11 +151,30 @@ export function createTasks(options: TasksOptions): Tasks {
     get deliveries() {
       return [...running.values(), ...held].map(({ delivery }) => delivery);
     },
+    get heldBytes() {
+      return heldBytes;
+    },
+    get runsSuspects() {
+      const [oldest] = running.values();
+      return isSuspect(oldest);
+    },
+    get holdsSuspects() {
+      return isSuspect(held[0]);
+    },
     get waitsSince() {
-      return isSuspect() ? undefined : held[0]?.since;
+      return held[0]?.since;
+    },
+    emptyInMs: (now) => {
+      const [oldest] = running.values();
+      const usual = pace.serviceMs ?? 0;
+      const rest = oldest ? Math.max(usual, now - oldest.started) : 0;
+      return rest + (usual * held.length) / Math.max(1, slots.usable);
     },
     add: (deliveries, since) => {
-      for (const delivery of deliveries) held.push({ delivery, since });
+      for (const delivery of deliveries) {
+        held.push({ delivery, since });
+        heldBytes += delivery.raw.length;
+      }
     },
     fill,
     handBack: () => {
@@ -152,6 +186,7 @@ export function createTasks(options: TasksOptions): Tasks {
         now,
       );
       held = [];
+      heldBytes = 0;
     },
     cancel: (marked) => {
       log.info({ tasks: marked.size }, 'cancelled');
@@ -161,6 +196,7 @@ export function createTasks(options: TasksOptions): Tasks {
         if (id !== undefined) batch.cancel(delivery, id, performance.now());
       }
       held = held.filter(({ delivery }) => !marked.has(delivery.receipt));
+      heldBytes = held.reduce((sum, { delivery }) => sum + delivery.raw.length, 0);
     },
     abort: abortAll,
     ended: () => Promise.allSettled(Array.from(running.values(), (run) => run.ended)),

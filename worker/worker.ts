@@ -206,16 +206,18 @@ async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: Abort
 /** So that a worker that starts does not begin with what is least urgent only because that queue was registered first. */
 function holdPlace(slots: Slots, rank: number): () => void {
   const nothing = (): void => undefined;
-  const place = { rank, held: 0, curious: true, apart: false, lookedAt: Infinity };
+  const place = { rank, held: 0, running: 0, curious: true, lookedAt: Infinity, lookSentAt: Infinity };
+  const suspects = { apart: false, solitary: false, taking: false, emptyInMs: 0, windowMs: 0 };
   const drains = { told: false, saidDrained: false, empty: true };
-  const leave = slots.join({
-    ...place,
-    ...drains,
+  const calls = {
     fill: nothing,
+    ask: nothing,
     look: nothing,
+    accompany: nothing,
     nudge: nothing,
     guard: nothing,
-  });
+  };
+  const leave = slots.join({ ...place, ...suspects, ...drains, ...calls });
   const timer = timeout(PLACE_MS, leave);
   return () => {
     timer.clear();

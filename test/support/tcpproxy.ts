@@ -1,4 +1,4 @@
-/** A TCP proxy for fault tests: put it before a real server, then stall or cut what goes through it. */
+/** A TCP proxy for fault tests: put it before a real server, then stall, cut or slow down what goes through it. */
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 
@@ -19,7 +19,8 @@ export interface TcpProxy extends AsyncDisposable {
   redirect(targetPort: number): void;
 }
 
-export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
+/** `roundTripMs`: how long what passes is on its way, there and back; in order, and as much at a time as there is. */
+export async function startTcpProxy(targetPort: number, { roundTripMs = 0 } = {}): Promise<TcpProxy> {
   const sockets = new Map<Socket, Direction>();
   const swallowed = new Set<Socket>();
   let stalled: readonly Direction[] = [];
@@ -35,12 +36,13 @@ export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
     ] as const) {
       sockets.set(from, direction);
       from.on('data', (chunk) => {
-        if (!to.write(chunk)) from.pause();
+        if (roundTripMs > 0) setTimeout(() => to.writable && to.write(chunk), roundTripMs / 2);
+        else if (!to.write(chunk)) from.pause();
       });
       to.on('drain', () => {
         if (!held(from, direction)) from.resume();
       });
-      from.on('end', () => to.end());
+      from.on('end', () => (roundTripMs > 0 ? setTimeout(() => to.end(), roundTripMs / 2) : to.end()));
       from.on('error', () => to.destroy());
       from.on('close', () => {
         sockets.delete(from);
