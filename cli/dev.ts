@@ -36,7 +36,7 @@ export async function dev(
   given: QueueFlags | undefined,
   env: NodeJS.ProcessEnv,
 ): Promise<void> {
-  const { module, command, keepRunning, http, httpTimeout } = flags;
+  const { module, moduleTimeout, command, keepRunning, http, httpTimeout } = flags;
   const ways = [module, command, http].filter(Boolean).length;
   if (ways !== 1)
     throw new UsageError(
@@ -62,7 +62,10 @@ export async function dev(
     graceMs: flags.grace,
     worker: (id) =>
       workerProgram(
-        { ...settings, redis, module, command, keepRunning, http, httpTimeout, graceMs: flags.grace },
+        {
+          ...{ ...settings, redis, module, moduleTimeout, command, keepRunning, http, httpTimeout },
+          graceMs: flags.grace,
+        },
         id,
         env,
       ),

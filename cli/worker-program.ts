@@ -18,6 +18,8 @@ export interface WorkerSettings {
   readonly http?: string | undefined;
   /** ms. */
   readonly httpTimeout?: number | undefined;
+  /** ms. */
+  readonly moduleTimeout?: number | undefined;
   readonly concurrency: number;
   readonly graceMs: number;
   readonly retry: {
@@ -66,8 +68,8 @@ function variables(settings: WorkerSettings, id: string): NodeJS.ProcessEnv {
     MILLRACE_COMMAND: settings.command,
     MILLRACE_KEEP_RUNNING: settings.keepRunning ? 'true' : undefined,
     MILLRACE_HTTP: settings.http,
-    MILLRACE_HTTP_TIMEOUT:
-      settings.httpTimeout === undefined ? undefined : formatDuration(settings.httpTimeout),
+    MILLRACE_HTTP_TIMEOUT: durationOf(settings.httpTimeout),
+    MILLRACE_MODULE_TIMEOUT: durationOf(settings.moduleTimeout),
     MILLRACE_CONCURRENCY: String(settings.concurrency),
     MILLRACE_GRACE: formatDuration(settings.graceMs),
     MILLRACE_ATTEMPTS: String(retry.attempts),
@@ -81,6 +83,9 @@ function variables(settings: WorkerSettings, id: string): NodeJS.ProcessEnv {
     MILLRACE_DEAD_MAX_AGE: deadLetters && formatDuration(deadLetters.maxAgeMs),
   };
 }
+
+const durationOf = (ms: number | undefined): string | undefined =>
+  ms === undefined ? undefined : formatDuration(ms);
 
 /** The worker of this installation: the sources' in a checkout, else the bundle beside this one, else the built file. */
 function workerFile(): string {

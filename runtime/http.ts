@@ -25,6 +25,8 @@ export type Route = (request: IncomingMessage, response: ServerResponse, path: s
 
 export interface HttpServer extends AsyncDisposable {
   readonly port: number;
+  /** Whether the server alone keeps the process alive; it does at first. */
+  hold(alive: boolean): void;
 }
 
 /** Listens until it is disposed. Rejects when the port cannot be had. */
@@ -56,6 +58,7 @@ export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
   });
   return {
     port: (server.address() as AddressInfo).port,
+    hold: (alive) => void (alive ? server.ref() : server.unref()),
     [Symbol.asyncDispose]: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

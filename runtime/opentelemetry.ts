@@ -96,10 +96,37 @@ export function spanOf(context: Context): Span | undefined {
   return context.getValue(SPAN) as Span | undefined;
 }
 
+/** Version ff and ids of zeros are invalid: https://www.w3.org/TR/trace-context/#traceparent-header. */
+const TRACEPARENT = /^(?!ff)[\da-f]{2}-(?!0{32})[\da-f]{32}-(?!0{16})[\da-f]{16}-[\da-f]{2}$/;
+
 /** The trace context in the fields of an object, if it has one that is well-formed. */
 export function readTrace(fields: object): Trace | undefined {
   const { traceparent, tracestate } = fields as { traceparent?: unknown; tracestate?: unknown };
-  if (typeof traceparent !== 'string' || !/^[\da-f]{2}-[\da-f]{32}-[\da-f]{16}-[\da-f]{2}$/.test(traceparent))
-    return undefined;
-  return typeof tracestate === 'string' && tracestate !== '' ? { traceparent, tracestate } : { traceparent };
+  if (typeof traceparent !== 'string' || !TRACEPARENT.test(traceparent)) return undefined;
+  return isTraceState(tracestate) ? { traceparent, tracestate } : { traceparent };
+}
+
+/** Vendors must propagate at least so much, and may leave out what is longer, characters. */
+const MAX_TRACESTATE = 512;
+const KEY = String.raw`(?:[a-z][a-z\d_\-*/]{0,255}|[a-z\d][a-z\d_\-*/]{0,240}@[a-z][a-z\d_\-*/]{0,13})`;
+const VALUE = String.raw`[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]`;
+const MEMBER = new RegExp(`^(?:${KEY}=${VALUE})?$`);
+/** Of a list with more members, W3C says, all is left out. */
+const MAX_MEMBERS = 32;
+
+/**
+ * A list of members by https://www.w3.org/TR/trace-context/#tracestate-header; whoever cannot read it goes on with the
+ * trace without it.
+ */
+function isTraceState(text: unknown): text is string {
+  if (typeof text !== 'string' || text === '' || text.length > MAX_TRACESTATE) return false;
+  const members = text.split(',').map((member) => member.replaceAll(/^[ \t]+|[ \t]+$/g, ''));
+  const keys = members.filter(Boolean).map((member) => member.slice(0, member.indexOf('=')));
+  return (
+    keys.length > 0 &&
+    keys.length <= MAX_MEMBERS &&
+    new Set(keys).size === keys.length &&
+    members.every((member) => MEMBER.test(member)) &&
+    /^[\x20-\x7e\t]*$/.test(text)
+  );
 }

@@ -4,16 +4,27 @@ import { duration, option } from '../runtime/program.ts';
 
 export interface HandlerFlags {
   readonly module?: string;
+  /** ms; 0 for none. */
+  readonly moduleTimeout?: number;
   readonly command?: string;
   readonly keepRunning?: boolean;
   readonly http?: string;
-  /** ms. */
+  /** ms; 0 for none. */
   readonly httpTimeout?: number;
 }
 
 export function addHandlerFlags(command: Command): Command {
   return command
     .addOption(option('--module <path>', 'module whose default export runs a task', 'MILLRACE_MODULE'))
+    .addOption(
+      option(
+        '--module-timeout <duration>',
+        'how long it may take to load; 0 for ever',
+        'MILLRACE_MODULE_TIMEOUT',
+      )
+        .argParser(duration)
+        .default(600_000, '10m'),
+    )
     .addOption(option('--command <command>', 'program that runs a task: stdin to stdout', 'MILLRACE_COMMAND'))
     .addOption(
       option(
@@ -32,8 +43,10 @@ export function addHandlerFlags(command: Command): Command {
     .addOption(
       option(
         '--http-timeout <duration>',
-        'how long it may take for an attempt; else as long as it likes',
+        'how long it may take for an attempt; 0 for as long as it likes',
         'MILLRACE_HTTP_TIMEOUT',
-      ).argParser(duration),
+      )
+        .argParser(duration)
+        .default(3_600_000, '1h'),
     );
 }

@@ -28,7 +28,7 @@ async function openHandler(flags: WorkerFlags, log: Logger, stopping: AbortSigna
         : 'more than one of --module, --command and --http is given: choose one',
     );
   const maxOutputBytes = flags.resultMaxSize;
-  if (module) return openModule(module, process.cwd());
+  if (module) return openModule(module, process.cwd(), { timeoutMs: flags.moduleTimeout ?? 0, stopping });
   if (http) {
     const timeoutMs = flags.httpTimeout;
     return openHttp({ url: http, timeoutMs, maxOutputBytes, log: (line) => log.warn(line), stopping });
@@ -36,12 +36,17 @@ async function openHandler(flags: WorkerFlags, log: Logger, stopping: AbortSigna
   const program = {
     command: command ?? '',
     cwd: process.cwd(),
-    env: process.env,
+    env: withoutSecrets(process.env),
     log: (line: string, source: LogSource) => log.info({ ...source, line }, 'stderr of the command'),
     maxOutputBytes,
   };
   if (!flags.keepRunning) return openCommand(program);
   return openLines({ ...program, concurrency: flags.concurrency, maxOutputBytes: lineLimit(maxOutputBytes) });
+}
+
+/** What a worker needs to reach Redis is not for the programs that run its tasks. */
+function withoutSecrets(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('MILLRACE_REDIS_')));
 }
 
 /** How long a line may be that holds a result of so many bytes: JSON writes some bytes as six. A report fits anyway. */
@@ -58,7 +63,7 @@ async function main(): Promise<void> {
   using signals = onSignals();
   const metrics = createWorkerMetrics();
   let unready: string | undefined = 'its handler is not open yet';
-  await using _http =
+  await using http =
     flags.httpPort === undefined
       ? undefined
       : await serveHttp({
@@ -67,7 +72,10 @@ async function main(): Promise<void> {
           unhealthy: () => undefined,
           unready: () => unready,
         });
+  // a module that waits for what never comes is seen by nothing being left that keeps the process alive
+  http?.hold(false);
   await using handler = await openHandler(flags, log, signals.stopping);
+  http?.hold(true);
   unready = 'not registered in Redis yet';
   const hurry = new AbortController();
   const hurryUp = (): void => hurry.abort();

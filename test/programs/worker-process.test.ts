@@ -7,7 +7,7 @@ import { sampleQueue } from '../../queue/sample.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis } from '../support/redis.ts';
 import { freshKeys } from '../support/turns.ts';
-import { spawnProgram, spawnWorker, type WorkerProcess } from '../support/workers.ts';
+import { resultsOf, spawnProgram, spawnWorker, type WorkerProcess } from '../support/workers.ts';
 
 const order = (id: string, parts: object = {}): string => JSON.stringify({ id, ...parts });
 
@@ -189,4 +189,17 @@ test.concurrent('a command of any language', async () => {
   expect(await redis.hgetBuffer(keys.result, Buffer.from([0x61, 0xff, 0x00]))).toEqual(
     Buffer.from([0x41, 0xff, 0x00]),
   );
+});
+
+test.concurrent('a command gets nothing of what the worker needs to reach Redis', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  const keys = freshKeys();
+  const secrets = { MILLRACE_REDIS_URL: server.url, MILLRACE_REDIS_SENTINEL_NAME: 'x' };
+  const given = ['--queue', keys.queue, '--result', keys.result];
+  await using _worker = spawnProgram(['--command', 'env', ...given], { ...secrets, OTHER: 'kept' });
+  await redis.lpush(keys.queue, 'task');
+  const { task = '' } = await resultsOf(redis, keys.result, 1, 15_000);
+  expect(task).toContain('OTHER=kept');
+  expect(task).not.toContain('MILLRACE_REDIS_');
 });

@@ -3,12 +3,19 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { eventually } from '../support/eventually.ts';
 import { spawnProgram, TASKS } from '../support/workers.ts';
 
 let dir: string;
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'millrace-usage-'));
   await writeFile(join(dir, 'throws.ts'), '\nthrow new Error("no licence for that");\n');
+  await writeFile(join(dir, 'never.mjs'), 'await new Promise(() => {});\nexport default () => 1;\n');
+  await writeFile(join(dir, 'imports-never.mjs'), 'import "./never.mjs";\nexport default () => 1;\n');
+  await writeFile(
+    join(dir, 'waits.mjs'),
+    'await new Promise((r) => setTimeout(r, 3600e3));\nexport default () => 1;\n',
+  );
 });
 afterAll(() => rm(dir, { recursive: true }));
 
@@ -28,6 +35,28 @@ test.concurrent.each<[number, RegExp, string[], NodeJS.ProcessEnv?]>([
   [2, /queue and result are both "same"/, [...module, '--queue', 'same', '--result', 'same']],
   [1, /module \.\/nothing\.ts is not there/, ['--module', './nothing.ts']],
   [1, /does not load \(line 2\): Error: no licence for that/, ['--module', 'DIR/throws.ts']],
+  [
+    1,
+    /module \S+\/never\.mjs does not load: a top-level await .* never comes/,
+    ['--module', 'DIR/never.mjs'],
+  ],
+  [
+    1,
+    /module \S+\/imports-never\.mjs does not load/,
+    ['--module', 'DIR/imports-never.mjs', '--http-port', '0'],
+  ],
+  [
+    1,
+    /module \S+\/waits\.mjs was not loaded within 100ms: see --module-timeout/,
+    ['--module', 'DIR/waits.mjs', '--module-timeout', '100ms'],
+  ],
+  [1, /--http is no address: write http/, ['--http', 'htp://user:secret@127.0.0.1:9000/']],
+  [1, /--http is no address: write http/, ['--http', 'http://user:a/bc#d@127.0.0.1:9000/']],
+  [
+    1,
+    /--http has an @ behind its host: percent-encode/,
+    ['--http', 'http://user:4711#secret@127.0.0.1:9000/'],
+  ],
   [1, /--http 127\.0\.0\.1:9000 is no address: write http:\/\//, ['--http', '127.0.0.1:9000']],
   [1, /no-such-program/, ['--command', 'no-such-program --fast']],
 ])('exit code %i and %s', async (code, message, args, env = {}) => {
@@ -40,6 +69,14 @@ test.concurrent.each<[number, RegExp, string[], NodeJS.ProcessEnv?]>([
   expect(worker.stderr().trimEnd().split('\n')).toHaveLength(1);
   expect(worker.stderr()).toMatch(/^millrace-worker: /);
   expect(ended).toBe(code);
+});
+
+test('a worker that is stopped while its module loads ends at once', async () => {
+  await writeFile(join(dir, 'says.mjs'), 'console.error("loading"); await import("./waits.mjs");\n');
+  await using worker = spawnProgram(['--module', join(dir, 'says.mjs')]);
+  await eventually(() => expect(worker.stderr()).toContain('loading'), { withinMs: 15_000 });
+  worker.signal('SIGTERM');
+  expect(await worker.ended).toBe(0);
 });
 
 test('a Redis that is not there is said once, and the worker goes on trying', async () => {

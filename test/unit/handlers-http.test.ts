@@ -241,3 +241,44 @@ describe('a server that is not there', () => {
 test.each([['127.0.0.1:9000'], ['ftp://127.0.0.1/'], [''], ['/run']])('%j is no address', async (url) => {
   await expect(open({ url })).rejects.toThrow(HandlerLoadError);
 });
+
+describe('a connection that is closed', () => {
+  /** Opens kept connections, as tasks that run side by side do. */
+  async function warm(handler: OpenHandler, connections: number): Promise<void> {
+    await Promise.all(Array.from({ length: connections }, (_, i) => run(handler, `warm ${i}`)));
+    expect(server.connections.open).toBe(connections);
+  }
+  const timesOf = (task: string): number =>
+    server.received.filter(({ body }) => body.toString() === task).length;
+
+  test('while the request is at work fails the attempt: it is not sent again', async () => {
+    const handler = await open();
+    await warm(handler, 8);
+    expect((await failure(run(handler, 'work 300'))).message).toMatch(
+      /failed: .*(socket hang up|ECONNRESET)/,
+    );
+    expect(timesOf('work 300')).toBe(1);
+  });
+
+  test('at once is asked for once more, whatever is kept', async () => {
+    const handler = await open();
+    await warm(handler, 8);
+    await failure(run(handler, 'die'));
+    expect(timesOf('die')).toBeLessThanOrEqual(2);
+  });
+});
+
+test.each([
+  ['http://user:pass@10.0.0.7:9/', /the user and password of --http go to 10\.0\.0\.7 without encryption/],
+  ['http://user:pass@127.0.0.1:9/', undefined],
+  ['http://10.0.0.7:9/', undefined],
+])('%s is warned of: %s', async (url, warning) => {
+  const lines: string[] = [];
+  await using _handler = await openHttp({
+    url,
+    log: (line) => lines.push(line),
+    stopping: AbortSignal.abort(),
+  });
+  expect(lines.join()).not.toContain('pass@');
+  expect(lines).toEqual(warning ? [expect.stringMatching(warning)] : []);
+});

@@ -2,8 +2,9 @@
  * One POST over connections that are kept. Node's own `fetch` would do, but it gives up after five minutes without a
  * header, whatever a task may take, and its first request costs 30 MB and a third of a second; node:http 3 MB and 60 ms.
  *
- * A server may close a kept connection in the moment in which it is used again. A request that failed so, before a byte
- * of an answer, is sent once more.
+ * A server may close a kept connection in the moment in which it is used again. A request that failed so, at once and before
+ * a byte of an answer, is sent once more, on a new connection. One that fails later was at work, and is never sent again:
+ * that is for the next attempt.
  */
 import { Agent, request as requestPlain, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
 import { Agent as TlsAgent, request as requestTls } from 'node:https';
@@ -21,6 +22,10 @@ export interface Poster extends Disposable {
 /** There was no connection: the server has seen nothing of the request. */
 export class Unreached extends HttpError {}
 
+/** A request that fails later than this may have been at work, ms. */
+const STALE_MS = 100;
+/** How a connection that was closed before it was used again fails. */
+const CLOSED = new Set(['ECONNRESET', 'EPIPE']);
 /** Of an answer that is no result, so much is kept, bytes; and so much is read before the connection is given up. */
 const EXCERPT_BYTES = 1024;
 const MAX_REFUSAL_BYTES = 1 << 16;
@@ -35,18 +40,21 @@ export function createPoster(url: URL, maxBytes: number): Poster {
     body: Buffer,
     headers: OutgoingHttpHeaders,
     signal: AbortSignal,
+    by: Agent | false,
   ): Promise<Buffer | Refusal | 'stale'> {
     return new Promise((resolve, reject) => {
       signal.throwIfAborted();
       let answered = false;
       let connected = false;
-      const asking = request(url, { method: 'POST', agent, headers });
+      let used = performance.now();
+      const asking = request(url, { method: 'POST', agent: by, headers });
       const abort = (): void => void asking.destroy(signal.reason as Error);
       const end = (settle: () => void): void => {
         signal.removeEventListener('abort', abort);
         settle();
       };
       asking.on('socket', (socket) => {
+        used = performance.now();
         connected = !socket.connecting;
         if (!connected) socket.once(tls ? 'secureConnect' : 'connect', () => (connected = true));
       });
@@ -57,10 +65,11 @@ export function createPoster(url: URL, maxBytes: number): Poster {
           (error: unknown) => end(() => reject(error)),
         );
       });
-      asking.on('error', (error) => {
+      asking.on('error', (error: Error & { code?: string }) => {
         // what was answered speaks for itself
         if (answered) return;
-        const stale = asking.reusedSocket && !signal.aborted;
+        const atOnce = performance.now() - used < STALE_MS && CLOSED.has(error.code ?? '');
+        const stale = asking.reusedSocket && atOnce && !signal.aborted;
         end(() =>
           stale ? resolve('stale') : reject(connected || signal.aborted ? error : unreached(error)),
         );
@@ -72,11 +81,12 @@ export function createPoster(url: URL, maxBytes: number): Poster {
 
   return {
     async post(body, headers, signal) {
-      for (;;) {
-        // each time, a kept connection is used up
-        const answer = await once(body, headers, signal);
-        if (answer !== 'stale') return answer;
-      }
+      const answer = await once(body, headers, signal, agent);
+      if (answer !== 'stale') return answer;
+      const second = await once(body, headers, signal, false);
+      // a new connection is no stale one
+      if (second === 'stale') throw new HttpError('the connection was closed twice');
+      return second;
     },
     [Symbol.dispose]: () => agent.destroy(),
   };

@@ -47,6 +47,8 @@ const CONNECT_MS = 2_000;
 export async function openHttp(options: HttpOptions): Promise<OpenHandler> {
   const { timeoutMs, log, stopping, patienceMs = DEFAULT_PATIENCE_MS } = options;
   const url = readUrl(options.url);
+  const warning = warnOfPlaintext(url);
+  if (warning) log(warning);
   // without user, password and query, which may hold a secret
   const where = `${url.origin}${url.pathname}`;
   const poster = createPoster(url, options.maxOutputBytes ?? MAX_RESULT_BYTES);
@@ -113,9 +115,22 @@ export async function openHttp(options: HttpOptions): Promise<OpenHandler> {
 
 function readUrl(text: string): URL {
   const url = URL.parse(text);
+  // with an @ in it, what was written may hold a password, also where it tears the address apart
+  const shown = text.includes('@') ? '' : ` ${text}`;
   if (!url || (url.protocol !== 'http:' && url.protocol !== 'https:'))
-    throw new HandlerLoadError(`--http ${text} is no address: write http://127.0.0.1:9000/run`);
+    throw new HandlerLoadError(`--http${shown} is no address: write http://127.0.0.1:9000/run`);
+  if (url.username === '' && /@/.test(url.search + url.hash))
+    throw new HandlerLoadError(
+      '--http has an @ behind its host: percent-encode the characters / # ? of a password as %2F %23 %3F',
+    );
   return url;
+}
+
+/** Basic authentication travels readable where there is no TLS. */
+function warnOfPlaintext({ protocol, username, password, hostname }: URL): string | undefined {
+  const loopback = hostname === 'localhost' || hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname);
+  if (protocol !== 'http:' || loopback || username + password === '') return undefined;
+  return `the user and password of --http go to ${hostname} without encryption: use https://`;
 }
 
 function stopped(reason: unknown): HttpError {

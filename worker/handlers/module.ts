@@ -10,21 +10,35 @@ import { extname, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
+import { formatDuration } from '../../runtime/duration.ts';
+import { timeout } from '../../runtime/timers.ts';
 import { describeError } from '../describe-error.ts';
 import type { Handler, OpenHandler } from '../handler.ts';
 import { HandlerLoadError } from './errors.ts';
 
 const EXTENSIONS = ['.ts', '.mts', '.cts', '.js', '.mjs', '.cjs'];
 
+export interface ModuleLimits {
+  /** How long it may take to load, ms; 0 for as long as it likes. */
+  readonly timeoutMs: number;
+  /** Ends the wait for it. */
+  readonly stopping: AbortSignal;
+}
+
 /**
- * Imports the module at `path`, relative to `cwd`.
+ * Imports the module at `path`, relative to `cwd`. When `stopping` aborts before it is loaded, what this resolves to runs
+ * nothing.
  *
- * @throws HandlerLoadError when there is no such file, it does not load, or its default export is no function
+ * @throws HandlerLoadError when there is no such file, it does not load or not in time, waits for something that never
+ * comes, or its default export is no function
  */
-export async function openModule(path: string, cwd: string): Promise<OpenHandler> {
+export async function openModule(path: string, cwd: string, limits?: ModuleLimits): Promise<OpenHandler> {
   const file = resolve(cwd, path);
   await expectFile(path, file);
-  const handle = defaultExport(await load(path, file));
+  const loading = load(path, file);
+  const loaded = limits ? await inTime(path, loading, limits) : await loading;
+  if (loaded === STOPPED) return { handle: notLoaded, [Symbol.asyncDispose]: () => Promise.resolve() };
+  const handle = defaultExport(loaded);
   if (!isHandler(handle)) {
     const found = handle === undefined ? 'no default export' : `a default export that is ${kindOf(handle)}`;
     throw new HandlerLoadError(
@@ -32,6 +46,45 @@ export async function openModule(path: string, cwd: string): Promise<OpenHandler
     );
   }
   return { handle, [Symbol.asyncDispose]: () => Promise.resolve() };
+}
+
+const STOPPED = Symbol('stopped');
+
+function notLoaded(): never {
+  throw new HandlerLoadError('the worker was stopped before its module was loaded');
+}
+
+/**
+ * A top-level await that nothing is left to settle would end the process without a word, with exit code 0; one that waits on
+ * would keep it for ever without a task.
+ */
+function inTime(
+  path: string,
+  loading: Promise<unknown>,
+  { timeoutMs, stopping }: ModuleLimits,
+): Promise<unknown> {
+  return new Promise((take, refuse) => {
+    const never = (): void =>
+      refuse(
+        new HandlerLoadError(
+          `module ${path} does not load: a top-level await in it, or in what it imports, waits for something that never comes`,
+        ),
+      );
+    const late = (): void => {
+      const limit = formatDuration(timeoutMs);
+      refuse(new HandlerLoadError(`module ${path} was not loaded within ${limit}: see --module-timeout`));
+    };
+    const stop = (): void => take(STOPPED);
+    const timer = timeout(timeoutMs || Infinity, late).unref();
+    process.once('beforeExit', never);
+    stopping.addEventListener('abort', stop);
+    if (stopping.aborted) stop();
+    void loading.then(take, refuse).finally(() => {
+      timer.clear();
+      process.off('beforeExit', never);
+      stopping.removeEventListener('abort', stop);
+    });
+  });
 }
 
 async function expectFile(path: string, file: string): Promise<void> {
