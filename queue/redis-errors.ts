@@ -60,6 +60,11 @@ const ANSWERS: Record<string, readonly [RedisTrouble, string]> = {
   NOPROTO: ['other', 'does not speak the protocol of Redis 6: is it one?'],
 };
 
+/** What a program may do about an error of `address`. */
+export function troubleOfRedis(error: unknown, address: RedisAddress): RedisTrouble {
+  return meaningOf(error, isEncrypted(address)).trouble;
+}
+
 /** One sentence for a person: what is wrong with the server at `address`, and what to look at. */
 export function describeRedisError(error: unknown, address: RedisAddress): string {
   if (error instanceof RangeError) return firstLine(error.message);

@@ -61,6 +61,10 @@ export function createPace(): Pace & {
 /** A move that was cut off must not be sent again behind our back: the loop looks first. */
 export const BLOCKER_OPTIONS = { autoResendUnfulfilledCommands: false } as const;
 
+class ConnectionCut extends Error {
+  override name = 'ConnectionCut';
+}
+
 export interface IdleWait {
   /** Begins to wait, unless it already does. */
   begin(): void;
@@ -98,6 +102,7 @@ export function createIdleWait(
   let noted: number | undefined;
   let ended = false;
   let pausing = false;
+  let awaited = false;
   let refusedUntil = 0;
   // a move whose connection was lost may be blocked in the server until then
   let uncertainUntil = 0;
@@ -110,18 +115,36 @@ export function createIdleWait(
     });
     const began = performance.now();
     const move = blocker.blmove(keys.queue, keys.wake(worker), 'RIGHT', 'LEFT', BLOCK_MS / 1_000);
+    // what is cut off is neither sent again nor rejected: it would be waited for until it must have ended
+    const cut = Promise.withResolvers<never>();
+    const onClose = (): void => cut.reject(new ConnectionCut('the connection was closed'));
+    blocker.once('close', onClose);
     try {
-      const task = await within(BLOCK_MS + SLACK_MS, move, 'BLMOVE');
+      const task = await within(BLOCK_MS + SLACK_MS, Promise.race([move, cut.promise]), 'BLMOVE');
       if (task !== null || performance.now() - began < BLOCK_MS - UNBLOCKED_MS) onTask();
     } catch (error) {
       move.catch(() => undefined);
-      refusedUntil = performance.now() + REFUSED_MS;
+      // one that is cut and comes back may wait again at once, one that is cut again and again may not
+      const again = performance.now() - began < REFUSED_MS;
+      refusedUntil = error instanceof ConnectionCut && !again ? 0 : performance.now() + REFUSED_MS;
       if ((error as Error).name === 'ReplyError') return; // wrong type, no permission: the turn finds that out too
       // a reply may have been lost on the way: look. Then leave the server alone for a moment.
       uncertainUntil = performance.now() + BLOCK_MS;
       if (blocker.status === 'ready') blocker.disconnect(true);
       onTask();
+    } finally {
+      blocker.off('close', onClose);
     }
+  }
+
+  /** What is sent to a connection that is not there waits for it, and many of them would move a task each. */
+  function beginWhenReady(): void {
+    if (awaited) return;
+    awaited = true;
+    blocker.once('ready', () => {
+      awaited = false;
+      if (!ended) onTask();
+    });
   }
 
   /** Again and again, because a move that is still on its way to the server cannot be unblocked yet. */
@@ -138,6 +161,7 @@ export function createIdleWait(
   return {
     begin: () => {
       if (ended || waiting || performance.now() < refusedUntil) return;
+      if (blocker.status !== 'ready') return beginWhenReady();
       waiting = wait().finally(() => (waiting = undefined));
     },
     get waiting() {

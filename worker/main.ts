@@ -101,6 +101,7 @@ async function main(): Promise<void> {
           );
         unready = undefined;
       },
+      onRefused: (why) => (unready = why),
     },
     signals.stopping,
     hurry.signal,

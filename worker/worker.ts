@@ -3,8 +3,8 @@
  * It registers, runs epochs until it is told to stop, and leaves nothing behind in Redis.
  */
 import { hostname } from 'node:os';
-import type { Redis } from 'ioredis';
-import { closeRedis, describeRedisError, openRedis, within, type RedisAddress } from '../queue/connection.ts';
+import type { Redis, RedisOptions } from 'ioredis';
+import { closeRedis, openRedis, within, type RedisAddress } from '../queue/connection.ts';
 import { checkDurability, type Durability } from '../queue/durability.ts';
 import { readFate } from '../queue/fate.ts';
 import { evictionRisk } from '../queue/eviction.ts';
@@ -20,6 +20,7 @@ import { runEpoch } from './epoch.ts';
 import { BLOCKER_OPTIONS } from './fetch.ts';
 import type { Handler } from './handler.ts';
 import type { WorkerMetrics } from './metrics.ts';
+import { createRefusals, REFUSED_MS, type Attempts } from './refusals.ts';
 import type { RetryPolicy } from './retry.ts';
 import { MAX_DELIVERIES } from './run.ts';
 import { createSlots, type Slots } from './slots.ts';
@@ -55,6 +56,10 @@ export interface WorkerOptions {
   readonly metrics: WorkerMetrics;
   /** Called each time that the worker is registered with all its queues and takes tasks. */
   readonly onReady?: () => void;
+  /** Called when it is refused for good and is about to end. */
+  readonly onRefused?: (why: string) => void;
+  /** How long it is refused before that, ms; 30 s by default. */
+  readonly refusedMs?: number;
 }
 
 export interface ResultPolicy {
@@ -87,7 +92,8 @@ export function defaultWorkerId(): string {
 
 /**
  * Works until `stopping` aborts and what runs has finished, or until `hurry` aborts: then what still runs goes back
- * to the queue. Redis may come and go meanwhile. Rejects with `RangeError` for an address or names that cannot be.
+ * to the queue. Redis may come and go meanwhile. Rejects with `RangeError` for an address or names that cannot be, and with Error
+ * when Redis refused user, password, certificate or database for `refusedMs`, or is a cluster.
  */
 export async function runWorker(
   options: WorkerOptions,
@@ -100,38 +106,50 @@ export async function runWorker(
     throw new RangeError(`a worker needs queues, each of them once: got ${JSON.stringify(queues)}`);
   const { durability } = options;
   if (durability) checkDurability(durability);
-  let complained: string | undefined;
-  const onError = (error: Error): void => {
-    options.metrics.redisFailed('connection');
-    const text = describeRedisError(error, options.redis);
-    if (text !== complained) options.log.error(text);
-    complained = text;
+  using refusals = createRefusals({
+    address: options.redis,
+    afterMs: options.refusedMs ?? REFUSED_MS,
+    log: (line) => options.log.error(line),
+    now: () => systemClock.elapsed(),
+  });
+  const connectionName = clientName(queues.join(','), options.id);
+  const connect = (own: RedisOptions): Redis => {
+    const attempts = refusals.attempts();
+    const onError = (error: Error): void => {
+      options.metrics.redisFailed('connection');
+      attempts.failed(error);
+    };
+    return openRedis(options.redis, { ...own, connectionName, onError }).on('ready', () => attempts.well());
   };
-  const common = { onError, connectionName: clientName(queues.join(','), options.id) };
-  const redis = defineScripts(openRedis(options.redis, { ...common, socketTimeout: SOCKET_TIMEOUT_MS }));
+  const redis = defineScripts(connect({ socketTimeout: SOCKET_TIMEOUT_MS }));
   redis.on('ready', () => {
-    complained = undefined;
     // as often as it connects: the settings of another server may differ
     void evictionRisk(redis).then((risk) => risk && options.log.error(risk));
   });
   const drops = watchDrops(redis);
-  const openSpare = (): Redis =>
-    defineScripts(openRedis(options.redis, { ...common, socketTimeout: SOCKET_TIMEOUT_MS }));
+  const openSpare = (): Redis => defineScripts(connect({ socketTimeout: SOCKET_TIMEOUT_MS }));
   const slots = createSlots(options.concurrency);
   options.metrics.watchSlots(slots);
   const ended = new AbortController();
   const oneEnds = AbortSignal.any([stopping, ended.signal]);
+  const refused = new AbortController();
+  void refusals.forGood.then((why) => {
+    options.onRefused?.(why);
+    // what runs cannot be settled any more
+    refused.abort(new Error(why));
+    ended.abort();
+  });
+  const atOnce = AbortSignal.any([hurry, refused.signal]);
   const registered = new Set<number>();
   const left = lanes.map(async (keys, rank) => {
     const onReady = (): void => {
       if (registered.add(rank).size === lanes.length) options.onReady?.();
     };
     try {
-      await runLane(
-        { worker: options, keys, rank, redis, drops, openSpare, slots, common, onReady },
-        oneEnds,
-        hurry,
-      );
+      const registering = refusals.attempts();
+      const own = { keys, rank, registering, onReady };
+      const shared = { worker: options, redis, drops, openSpare, slots, connect };
+      await runLane({ ...shared, ...own }, oneEnds, atOnce);
     } finally {
       // none goes on without the others
       ended.abort();
@@ -143,6 +161,7 @@ export async function runWorker(
     await Promise.allSettled(left);
     await closeRedis(redis);
   }
+  refused.signal.throwIfAborted();
 }
 
 interface LaneOptions {
@@ -153,20 +172,21 @@ interface LaneOptions {
   readonly drops: Drops;
   readonly openSpare: () => Redis;
   readonly slots: Slots;
-  /** Of all connections of the worker. */
-  readonly common: { readonly onError: (error: Error) => void; readonly connectionName: string };
+  /** Opens one more connection of the worker. */
+  readonly connect: (own: RedisOptions) => Redis;
+  readonly registering: Attempts;
   /** Called each time that it is registered. */
   readonly onReady: () => void;
 }
 
 /** One queue of a worker: epoch after epoch, until it is told to stop. */
 async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: AbortSignal): Promise<void> {
-  const { keys, rank, redis, drops, openSpare, slots, common } = options;
+  const { keys, rank, redis, drops, openSpare, slots, connect, registering } = options;
   const { id: worker, leaseMs, durability, handler, retry, results, ...given } = options.worker;
   const { queue } = keys;
   const log = given.log.child({ queue });
   const metrics = given.metrics.of(queue);
-  const blocker = openRedis(given.redis, { ...common, ...BLOCKER_OPTIONS });
+  const blocker = connect(BLOCKER_OPTIONS);
   let name = '';
   await using keeper = given.mayBlock
     ? createLeaseKeeper({ redis, keys, worker, leaseMs, clientName: () => name })
@@ -182,7 +202,7 @@ async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: Abort
   try {
     while (!stopping.aborted) {
       const named = (now: string): void => void (name = now);
-      const epoch = await begin(redis, keys, options.worker, stopping, last, named);
+      const epoch = await begin({ redis, keys, options: options.worker, registering }, stopping, last, named);
       if (epoch === undefined) break;
       last = epoch;
       log.info({ epoch, worker }, 'taking tasks');
@@ -225,14 +245,16 @@ function holdPlace(slots: Slots, rank: number): () => void {
   };
 }
 
+interface BeginOptions extends Pick<LaneOptions, 'redis' | 'keys' | 'registering'> {
+  readonly options: WorkerOptions;
+}
+
 /**
  * Ends this worker's earlier epoch, so that a restarted container gets its own tasks back at once, and begins a new
  * one. `last`: the epoch of this process before. `undefined` when told to stop before that worked.
  */
 async function begin(
-  redis: Redis,
-  keys: QueueKeys,
-  options: WorkerOptions,
+  { redis, keys, options, registering: attempts }: BeginOptions,
   stopping: AbortSignal,
   last: number | undefined,
   onNamed: (name: string) => void,
@@ -251,11 +273,14 @@ async function begin(
   const stopped = new Promise<undefined>((resolve) => {
     stopping.addEventListener('abort', () => resolve(undefined), { once: true });
   });
-  for (let failures = 0; !stopping.aborted; failures++) {
+  while (!stopping.aborted) {
     try {
       // empty where Redis did not let it have one: then nobody looks for connections of this name
       const asked = redis.client('GETNAME').catch(() => null);
-      const name = await Promise.race([asked, stopped]);
+      // of a cluster, this is a server that both keys are at, or nothing can be done there
+      const both = redis.exists(keys.queue, keys.result);
+      both.catch(() => undefined);
+      const name = await Promise.race([Promise.all([asked, both]).then(([own]) => own), stopped]);
       if (name === undefined) return undefined;
       onNamed(name ?? '');
       const about = { ...policies, client: name ?? '' };
@@ -275,11 +300,11 @@ async function begin(
       const [recovered, , epoch] = done;
       if (recovered)
         options.log.info({ tasks: recovered }, 'an earlier life of this worker held tasks: they are back');
+      attempts.well();
       if (epoch !== undefined) return epoch;
     } catch (error) {
       options.metrics.redisFailed('register');
-      if (failures % 20 === 0)
-        options.log.error(`cannot register: ${describeRedisError(error, options.redis)}`);
+      attempts.failed(error);
     }
     await systemClock.sleep(REGISTER_PAUSE_MS, stopping);
   }
