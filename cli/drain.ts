@@ -3,7 +3,8 @@
  * until they have. It is a wish of a person, which lasts beside what the controller wants: see queue/drain.lua.
  */
 import type { Redis } from 'ioredis';
-import { drainWorkers, rouse, type WorkerLoads } from '../queue/drain.ts';
+import { drainWorkers, rouse } from '../queue/drain.ts';
+import type { WorkerLoads } from '../queue/worker-load.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { formatDuration } from '../runtime/duration.ts';
 import { UsageError } from '../runtime/program.ts';

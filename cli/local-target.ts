@@ -63,6 +63,9 @@ const GOODBYE_MS = 4_000;
 /** No crash for so long after the last pause, and the earlier ones are forgotten, ms. */
 const STABLE_MS = 10_000;
 
+/** Nobody else counts them. */
+const certain = { settled: true, fresh: true };
+
 /** No worker is started before the first `raise`. */
 export function createLocalTarget(options: LocalTargetOptions): LocalTarget {
   const { onEvent = () => undefined } = options;
@@ -176,10 +179,11 @@ export function createLocalTarget(options: LocalTargetOptions): LocalTarget {
       const replicas: Replicas = { wanted, existing: workers.size, ready, trouble, rollingOut: false };
       return Promise.resolve(replicas);
     },
-    members: () =>
-      Promise.resolve(
-        active().map(({ id, ready, number }) => ({ id, ready, created: number, going: false })),
-      ),
+    members: () => {
+      const all = active().map(({ id, ready, number }) => ({ id, ready, created: number, going: false }));
+      const ending = [...workers.values()].filter(({ stopping }) => stopping).map(({ id }) => id);
+      return Promise.resolve({ wanted, existing: all.length, rollingOut: false, all, ending, ...certain });
+    },
     raise: (replicas) => {
       wanted = replicas;
       fill();
@@ -194,8 +198,9 @@ export function createLocalTarget(options: LocalTargetOptions): LocalTarget {
       // nobody is wanted any more: the next one begins without a past
       if (replicas === 0) trouble = undefined;
       fill();
-      return Promise.resolve();
+      return Promise.resolve(true);
     },
+    keep: () => Promise.resolve(),
     hurry: () => {
       hurried = true;
       for (const worker of workers.values()) if (worker.stopping) worker.child.kill('SIGINT');

@@ -7,8 +7,8 @@ import { noMemory } from '../controller/decide.ts';
 import { observe, type Observation, type Observed } from '../controller/observation.ts';
 import { createRecorder } from '../controller/recorder.ts';
 import { createSampler, type Sampled, type Sampler } from '../controller/sampler.ts';
-import { drainsOf, type Absent } from '../controller/shrink.ts';
-import { isActive, step, type Step } from '../controller/step.ts';
+import { drainsOf } from '../controller/shrink.ts';
+import { isActive, nothingKept, step, type Kept, type Step } from '../controller/step.ts';
 import type { Target } from '../controller/target.ts';
 import { Unmanaged } from '../kube/workerpool.ts';
 import type { RedisAddress } from '../queue/connection.ts';
@@ -55,7 +55,7 @@ const ID = 'pool';
 export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
   const { queues, target, policy, log } = options;
   let memory: Memory = noMemory;
-  let absent: Absent = new Map();
+  let kept: Kept = nothingKept;
   let before: Observed | undefined;
   let later: Timer | undefined;
   let stepping: Promise<void> | undefined;
@@ -95,10 +95,11 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
         dryRun: options.dryRun ?? false,
         drains: drainsOf(sampler.redis, queues),
         unmanaged: Unmanaged.WhenIdle,
-        absent,
+        kept,
+        whose: undefined,
       });
       memory = made.decision.memory;
-      ({ absent } = made);
+      ({ kept } = made);
       if (made.lookInMs !== undefined && !closed) later = timeout(made.lookInMs, kick);
       sampler.setActive(ID, isActive(made, sampled), made.decision.startMs);
       options.onStep(made, sampled);

@@ -1,7 +1,8 @@
 /**
  * The end of a pool: first its Deployment goes, and with it the pods, which drain; then whatever its workers still
  * held in Redis is put back into the queue; only then the finalizer. So nothing is left behind, and no task is lost
- * with the last worker. An adopted Deployment is left as it is.
+ * with the last worker. An adopted Deployment is left as it is. A pod that carries the pool's label and is not the
+ * Deployment's own may be anybody's: it is waited for no longer than PATIENCE_MS.
  *
  * Redis that does not answer cannot hold a deletion up for ever: after PATIENCE_MS the pool goes, and the leases of
  * its workers (15 s) return the tasks to whatever worker comes next.
@@ -15,6 +16,9 @@ import { readCrew } from '../queue/crew.ts';
 import { readLives } from '../queue/lives.ts';
 import { reap, rejoin } from '../queue/scripts.ts';
 import { within } from '../queue/connection.ts';
+import { POOL_LABEL } from './deployment.ts';
+import { listPods } from './members.ts';
+import { isOwnPod } from './ownership.ts';
 import type { Sampler } from './sampler.ts';
 
 export const FINALIZER = 'millrace.dev/workers';
@@ -25,8 +29,6 @@ const LOOK_AGAIN_MS = 1_000;
 export interface FinalizeInput {
   readonly api: KubeApi;
   readonly pool: WorkerPool;
-  /** Pods of the pool that still exist. */
-  readonly pods: number;
   readonly redis: { readonly sampler: Sampler; readonly queues: readonly QueueKeys[] } | undefined;
   /** For how long its removal was tried already, ms. */
   readonly waitedMs: number;
@@ -43,7 +45,7 @@ export async function finalize(input: FinalizeInput): Promise<number | undefined
   if (!finalizers.includes(FINALIZER)) return undefined;
   if (!pool.spec.scaleTargetRef) {
     if (await deploymentRemains(input)) return LOOK_AGAIN_MS;
-    if (input.pods > 0) return LOOK_AGAIN_MS;
+    if (await podsRemain(input)) return LOOK_AGAIN_MS;
     try {
       const returned = await returnTasks(input);
       if (returned > 0) input.onReturned(returned);
@@ -84,6 +86,15 @@ async function deploymentRemains({ api, pool, signal }: FinalizeInput): Promise<
     if (error instanceof KubeError && error.notFound) return false;
     throw error;
   }
+}
+
+/** Whether pods are still there, which may work: the API server is asked, as a watch may be late. */
+async function podsRemain(input: FinalizeInput): Promise<boolean> {
+  const { namespace, name } = input.pool.metadata;
+  const selection = { namespace, labelSelector: `${POOL_LABEL}=${name}` };
+  const pods = await listPods(input.api, selection, input.signal);
+  const patient = input.waitedMs < PATIENCE_MS;
+  return pods.some((pod) => patient || isOwnPod(pod, name));
 }
 
 /** Ends the epochs of the pool's workers: their pods are gone, so nobody writes in their name any more. */

@@ -15,7 +15,10 @@ export interface KnownDeployment extends KubeObject {
   readonly graceS: number | undefined;
   /** Fingerprint of its spec, the replicas apart: what it makes of its pods changes only with it. */
   readonly made: string;
-  readonly status: Pick<Status, 'replicas' | 'readyReplicas' | 'updatedReplicas' | 'conditions'>;
+  readonly status: Pick<
+    Status,
+    'replicas' | 'readyReplicas' | 'updatedReplicas' | 'observedGeneration' | 'conditions'
+  >;
 }
 
 export function knownDeployment({ metadata, spec, status = {} }: Deployment): KnownDeployment {
@@ -38,6 +41,7 @@ export function knownDeployment({ metadata, spec, status = {} }: Deployment): Kn
       ...(status.replicas !== undefined && { replicas: status.replicas }),
       ...(status.readyReplicas !== undefined && { readyReplicas: status.readyReplicas }),
       ...(status.updatedReplicas !== undefined && { updatedReplicas: status.updatedReplicas }),
+      ...(status.observedGeneration !== undefined && { observedGeneration: status.observedGeneration }),
       ...(status.conditions && { conditions: status.conditions }),
     },
   };

@@ -10,8 +10,10 @@ import { deploymentOf, labelsOf } from './deployment.ts';
 import { DEFAULT_GRACE_S, graceOf } from './grace.ts';
 import { fingerprint, knownDeployment, type KnownDeployment } from './known-deployment.ts';
 import { listPods, memberOf, setCosts } from './members.ts';
-import type { Member, Replicas, Target } from './target.ts';
+import { isActivePod, isOwnPod } from './ownership.ts';
+import type { Members, Replicas, Target } from './target.ts';
 import { troubleOf } from './trouble.ts';
+import type { Whose } from './workers-of.ts';
 
 /** The Deployment is not there, or is somebody else's: nothing can be scaled until a person acts. */
 export class NoTarget extends Error {
@@ -49,6 +51,9 @@ export interface KubeTarget extends Target {
   readonly grace: GraceChange | undefined;
   /** The pods' label selector, as a string. */
   readonly selector: string | undefined;
+  /** Pods that the selector matches and that are not the Deployment's own; `undefined` when none were looked at. */
+  readonly strays: readonly string[] | undefined;
+  readonly whose: Whose;
 }
 
 export interface KubeTargetOptions {
@@ -57,7 +62,7 @@ export interface KubeTargetOptions {
   readonly applied: Applied | undefined;
   /** The owned Deployment as the watch has it. */
   readonly known: KnownDeployment | undefined;
-  /** The pods of an owned Deployment, as the watch has them. */
+  /** The pods that carry the label of the pool, as the watch has them. */
   readonly pods: () => Iterable<Pod>;
   /** Pods that were taken away: the watch may not know yet. Kept from one reconcile to the next. */
   readonly taken: Set<string>;
@@ -69,16 +74,22 @@ export interface KubeTargetOptions {
 export function kubeTarget(options: KubeTargetOptions): KubeTarget {
   const { api, pool, pods, taken, signal } = options;
   const { namespace, name } = pool.metadata;
+  const adopts = pool.spec.scaleTargetRef !== undefined;
   const target = { namespace, name: pool.spec.scaleTargetRef?.name ?? name };
   let applied = options.applied;
   let selector: string | undefined;
   let grace: GraceChange | undefined;
-  let last: readonly Member[] = [];
+  let observed: KnownDeployment | undefined;
+  let strays: readonly string[] | undefined;
+  /** What the API server said last. */
+  let last: { readonly pods: readonly Pod[]; readonly resourceVersion: string | undefined } | undefined;
 
   async function owned(): Promise<KnownDeployment> {
     // the watch may still show what was there before our last change
     const behind = (options.known?.metadata.generation ?? 0) < (applied?.generation ?? 0);
     const known = options.known && !behind ? options.known : await find();
+    // a write that changed nothing made no generation: there is none to wait for
+    if (applied && known && behind) applied = { ...applied, generation: known.metadata.generation };
     const graceS = deriveGrace(known);
     const of = `${pool.metadata.uid} ${pool.metadata.generation} ${graceS}`;
     if (!known) {
@@ -152,44 +163,99 @@ export function kubeTarget(options: KubeTargetOptions): KubeTarget {
     get selector() {
       return selector;
     },
+    get strays() {
+      return strays;
+    },
+    whose: { namespace, pool: name, target: target.name },
     observe: async (): Promise<Replicas> => {
-      const deployment = await (pool.spec.scaleTargetRef ? adopted() : owned());
-      selector = selectorText(deployment);
+      const deployment = await (adopts ? adopted() : owned());
+      observed = deployment;
+      selector = selectorText(deployment.selector);
       return {
-        wanted: deployment.replicas ?? 1,
-        existing: deployment.status.replicas ?? 0,
-        ready: deployment.status.readyReplicas ?? 0,
-        trouble: troubleOf(pods()) ?? deploymentTrouble(deployment),
-        rollingOut: (deployment.status.updatedReplicas ?? 0) < (deployment.status.replicas ?? 0),
+        ...countsOf(deployment),
+        trouble: troubleOf(adopts ? [] : own([...pods()])) ?? deploymentTrouble(deployment),
       };
     },
-    members: async () => {
-      const found = pool.spec.scaleTargetRef
-        ? await listPods(api, { namespace, labelSelector: selector }, signal)
-        : [...pods()];
-      const members = found.flatMap((pod) => memberOf(pod, taken));
-      const there = new Set(members.map(({ id }) => id));
-      for (const pod of taken) if (!there.has(pod)) taken.delete(pod);
-      return (last = members);
+    members: async (how) => {
+      if (observed && !adopts && how !== 'fresh') return membersOf(observed, [...pods()], false);
+      // the Deployment first: what happens to its pods from here on changes it, and the write is refused
+      const deployment = await api.deployments.get(target, { signal });
+      const labelSelector = deployment.spec && selectorText(deployment.spec.selector);
+      const found = await listPods(api, { namespace, labelSelector }, signal);
+      last = { pods: found, resourceVersion: deployment.metadata.resourceVersion };
+      return membersOf(knownDeployment(deployment), found, true);
     },
-    raise: setReplicas,
+    raise: async (replicas) => void (await setReplicas(replicas)),
     remove: async (ids, replicas) => {
-      const costs = new Map<string, boolean>();
-      for (const { id, going } of last) if (going !== ids.includes(id)) costs.set(id, !going);
-      await setCosts(api, namespace, costs, signal);
-      for (const [id, goes] of costs) {
-        if (goes) taken.add(id);
-        else taken.delete(id);
-      }
-      await setReplicas(replicas);
+      if (!last) throw new Error('nothing is taken away that was not looked at before');
+      await mark(own(last.pods), ids);
+      return setReplicas(replicas, last.resourceVersion);
+    },
+    keep: async (ids) => {
+      await mark(
+        own(last?.pods ?? []).filter((pod) => ids.includes(pod.metadata.name)),
+        [],
+      );
     },
   };
 
-  async function setReplicas(replicas: number): Promise<void> {
-    await api.deployments.setReplicas(target, replicas, { signal });
+  /** The Deployment's own pods; all others that its selector matches are noted. */
+  function own(found: readonly Pod[]): Pod[] {
+    strays = found.filter((pod) => !isOwnPod(pod, target.name) && isActivePod(pod)).map(nameOf);
+    return found.filter((pod) => isOwnPod(pod, target.name));
+  }
+
+  function membersOf(deployment: KnownDeployment, found: readonly Pod[], fresh: boolean): Members {
+    const { metadata, status } = deployment;
+    const ours = own(found);
+    const all = ours.flatMap((pod) => memberOf(pod, taken));
+    const there = new Set(all.map(({ id }) => id));
+    if (fresh) for (const pod of taken) if (!there.has(pod)) taken.delete(pod);
+    const ending = ours.map(nameOf).filter((pod) => !there.has(pod));
+    // where nobody has counted yet, there is nothing that could be late
+    const settled = (status.observedGeneration ?? Infinity) >= (metadata.generation ?? 0);
+    return { ...countsOf(deployment), all, ending, settled, fresh };
+  }
+
+  /** Marks these pods as going, or as not. */
+  async function mark(ours: readonly Pod[], going: readonly string[]): Promise<void> {
+    const changes = ours.flatMap((pod) => {
+      const goes = going.includes(pod.metadata.name);
+      return memberOf(pod, taken).some((member) => member.going !== goes) ? [{ pod, goes }] : [];
+    });
+    await setCosts(api, changes, signal);
+    for (const { pod, goes } of changes) {
+      if (goes) taken.add(pod.metadata.name);
+      else taken.delete(pod.metadata.name);
+    }
+  }
+
+  /** `false` when the Deployment is no longer at `resourceVersion`, if one is given. */
+  async function setReplicas(replicas: number, resourceVersion?: string): Promise<boolean> {
+    try {
+      await api.deployments.setReplicas(target, replicas, { signal, resourceVersion });
+    } catch (error) {
+      if (resourceVersion !== undefined && error instanceof KubeError && error.conflict) return false;
+      throw error;
+    }
     // this step of the generation is ours: nothing to put back because of it
     if (applied?.generation !== undefined) applied = { ...applied, generation: applied.generation + 1 };
+    return true;
   }
+}
+
+const nameOf = ({ metadata }: Pod): string => metadata.name;
+
+function countsOf({
+  replicas,
+  status,
+}: KnownDeployment): Pick<Replicas, 'wanted' | 'existing' | 'ready' | 'rollingOut'> {
+  return {
+    wanted: replicas ?? 1,
+    existing: status.replicas ?? 0,
+    ready: status.readyReplicas ?? 0,
+    rollingOut: (status.updatedReplicas ?? 0) < (status.replicas ?? 0),
+  };
 }
 
 /** The fingerprint is none of the metadata. */
@@ -198,7 +264,7 @@ function hasLabels({ metadata: { labels = {} } }: KnownDeployment, wanted: Recor
 }
 
 /** `a=b,c=d`, as `/scale` reports it. Expressions are written as kubectl takes them. */
-function selectorText({ selector }: KnownDeployment): string {
+function selectorText(selector: KnownDeployment['selector']): string {
   const { matchLabels = {}, matchExpressions = [] } = selector;
   const equal = Object.entries(matchLabels).map(([key, value]) => `${key}=${value}`);
   const more = matchExpressions.map(({ key, operator, values = [] }) => {

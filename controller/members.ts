@@ -6,6 +6,7 @@ import { DELETION_COST, type KubeApi, type Selection } from '../kube/api.ts';
 import { KubeError } from '../kube/errors.ts';
 import { PODS } from '../kube/resources.ts';
 import type { Pod } from '../kube/wire.ts';
+import { isActivePod } from './ownership.ts';
 import type { Member } from './target.ts';
 
 /** The least that the annotation can say. */
@@ -14,13 +15,13 @@ const PAGE = 500;
 
 /** A pod that a ReplicaSet counts, as a member; none that has ended or is ending. `taken`: pods that are known to go. */
 export function memberOf(pod: Pod, taken: ReadonlySet<string>): Member[] {
-  const { name, creationTimestamp = '', deletionTimestamp, annotations } = pod.metadata;
-  const { phase, conditions } = pod.status ?? {};
-  if (deletionTimestamp || phase === 'Succeeded' || phase === 'Failed') return [];
+  const { name, creationTimestamp = '', annotations } = pod.metadata;
+  if (!isActivePod(pod)) return [];
   return [
     {
       id: name,
-      ready: conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false,
+      ready:
+        pod.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false,
       created: Date.parse(creationTimestamp) || 0,
       going: taken.has(name) || annotations?.[DELETION_COST] === String(GOING_COST),
     },
@@ -39,17 +40,19 @@ export async function listPods(api: KubeApi, selection: Selection, signal: Abort
   return pods;
 }
 
-/** Marks each pod as one to take, or as one not to take any more. One that is gone needs no mark. */
+/**
+ * Marks each pod as one to take, or as one not to take any more. One that is gone needs no mark, nor does another one that has
+ * its name by now.
+ */
 export async function setCosts(
   api: KubeApi,
-  namespace: string,
-  going: ReadonlyMap<string, boolean>,
+  pods: readonly { readonly pod: Pod; readonly goes: boolean }[],
   signal: AbortSignal,
 ): Promise<void> {
-  const marks = [...going].map(([name, goes]) =>
-    api.pods.setDeletionCost({ namespace, name }, goes ? GOING_COST : null, { signal }),
-  );
-  for (const mark of await Promise.allSettled(marks))
-    if (mark.status === 'rejected' && !(mark.reason instanceof KubeError && mark.reason.notFound))
-      throw mark.reason;
+  const marks = pods.map(({ pod: { metadata }, goes }) => {
+    const { namespace = '', name, uid } = metadata;
+    return api.pods.setDeletionCost({ namespace, name }, goes ? GOING_COST : null, { signal, uid });
+  });
+  for (const { reason } of (await Promise.allSettled(marks)).filter((mark) => mark.status === 'rejected'))
+    if (!(reason instanceof KubeError && (reason.notFound || reason.conflict))) throw reason;
 }

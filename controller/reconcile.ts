@@ -112,7 +112,8 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
     if (done && target) {
       state.memory = done.decision.memory;
       if (redis) deps.memories.keep(key, redis, state.memory, clock.elapsed(), clock.now());
-      state.absent = done.absent;
+      state.kept = done.kept;
+      state.strays = target.strays ?? state.strays;
       if (done.held && done.held.reason !== state.held) reporter.held(pool, done.held);
       state.held = done.held?.reason;
       reporter.grace(pool, target.grace, state.graceMissing);
@@ -137,6 +138,7 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
       wake,
       poison: state.poison?.note,
       evictionRisk: redis?.sampler.evictionRisk,
+      strays: state.strays,
       selector: target?.selector,
       applied: target?.applied,
       now: new Date(clock.now()),
@@ -181,7 +183,8 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
         dryRun: pool.spec.mode === Mode.DryRun,
         drains: redis ? drainsOf(redis.sampler.redis, redis.queues) : undefined,
         unmanaged: pool.spec.scaling.scaleDown.unmanaged,
-        absent: state.absent,
+        kept: state.kept,
+        whose: target.whose,
       });
     } finally {
       state.applied = target.applied;
@@ -212,7 +215,6 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
       redis,
       waitedMs: clock.elapsed() - state.leavingSince,
       signal,
-      pods: deps.podsOf(key).length,
       onReturned: (tasks) =>
         deps.log.info({ pool: key, tasks }, 'tasks of a deleted pool are back in the queue'),
       onGivenUp: (error) => {

@@ -21,6 +21,7 @@ import { reap } from '../queue/scripts.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
 import type { Death } from './deaths.ts';
+import { mayRunIn } from './workers-of.ts';
 
 export interface RecoveryOptions {
   /** Where the queues of a pool are; `undefined` as long as that is not known. */
@@ -173,6 +174,5 @@ export function createRecovery(options: RecoveryOptions): Recovery {
 /** The registered workers of a pod. Never rejects: what is not found is left to its lease. */
 async function namesOf(redis: Redis, keys: QueueKeys, pod: string): Promise<string[]> {
   const all = await within(ANSWER_MS, readCrew(redis, keys), 'the look at workers').catch(() => []);
-  const ids = all.map(({ id }) => id);
-  return ids.filter((id) => id.startsWith(pod) && /^(?:-\d+)?$/.test(id.slice(pod.length)));
+  return all.map(({ id }) => id).filter((id) => mayRunIn(id, pod));
 }

@@ -6,7 +6,8 @@ import type { Applied } from './kube-target.ts';
 import type { Observed } from './observation.ts';
 import type { PoisonSeen } from './poison.ts';
 import type { Written } from './report.ts';
-import type { Absent, Held } from './shrink.ts';
+import type { Held } from './shrink.ts';
+import { nothingKept, type Kept } from './step.ts';
 
 export interface Remembered {
   memory: Memory;
@@ -20,7 +21,9 @@ export interface Remembered {
   blind: boolean;
   /** Pods that were taken away and may still be seen. */
   readonly taken: Set<string>;
-  absent: Absent;
+  kept: Kept;
+  /** Pods that were seen last and count for nothing, by name. */
+  strays: readonly string[];
   held: Held['reason'] | undefined;
   graceMissing: number | undefined;
   service: ServiceMemory;
@@ -41,7 +44,8 @@ export function nothingRemembered(): Remembered {
     poison: undefined,
     blind: true,
     taken: new Set(),
-    absent: new Map(),
+    kept: nothingKept,
+    strays: [],
     held: undefined,
     graceMissing: undefined,
     service: noService,

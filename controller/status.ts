@@ -21,6 +21,8 @@ export interface Seen {
   readonly wake: string;
   /** The newest task that was given up because its workers were lost. */
   readonly poison: string | undefined;
+  /** Pods that look like the pool's and are not, by name. */
+  readonly strays?: readonly string[] | undefined;
   /** Why Redis may lose tasks by itself, in words. */
   readonly evictionRisk?: string | undefined;
   readonly now: Date;
@@ -76,7 +78,7 @@ function causeChanged(before: WorkerPoolStatus, decision: Decision): boolean {
   );
 }
 
-function conditionsOf({ pool, sampled, step, trouble, poison, evictionRisk }: Seen): Observed[] {
+function conditionsOf({ pool, sampled, step, trouble, poison, evictionRisk, strays = [] }: Seen): Observed[] {
   const redis = redisCondition(sampled);
   return [
     readyCondition(pool, redis, step, trouble),
@@ -86,6 +88,7 @@ function conditionsOf({ pool, sampled, step, trouble, poison, evictionRisk }: Se
     poisonCondition(poison),
     ...targetCondition(pool, step?.decision),
     ...evictionCondition(evictionRisk),
+    ...straysCondition(strays),
   ];
 }
 
@@ -94,6 +97,16 @@ function evictionCondition(risk: string | undefined): Observed[] {
   if (risk === undefined) return [];
   const message = sentence(risk);
   return [{ type: 'EvictionPossible', status: 'True', reason: 'MaxmemoryPolicy', message }];
+}
+
+/** There only while it is so, as well. */
+function straysCondition([first, ...more]: readonly string[]): Observed[] {
+  if (first === undefined) return [];
+  const message =
+    more.length === 0
+      ? `Pod ${first} has the labels of the pool's pods and is not its Deployment's own: it counts for nothing here.`
+      : `Pod ${first} and ${more.length} more have the labels of the pool's pods and are not its Deployment's own: they count for nothing here.`;
+  return [{ type: 'ForeignPods', status: 'True', reason: 'NotOwned', message }];
 }
 
 function redisCondition(sampled: Sampled): Observed {

@@ -7,8 +7,17 @@
 import type { Unmanaged } from '../kube/workerpool.ts';
 import { decide, type Decision, type Memory, type Policy } from './decide.ts';
 import type { Sampled } from './sampler.ts';
-import { callOff, shrink, type Absent, type Drains, type Held } from './shrink.ts';
+import { callOff, noPasses, shrink, type Drains, type Held, type Passes } from './shrink.ts';
 import type { Replicas, Target } from './target.ts';
+import type { Whose } from './workers-of.ts';
+
+/** What is remembered from one step to the next, besides the memory of the decision. */
+export interface Kept extends Passes {
+  /** Workers that are registered in the queues and are not the target's: the count while all of its replicas are up. */
+  readonly elsewhere: number;
+}
+
+export const nothingKept: Kept = { ...noPasses, elsewhere: 0 };
 
 export interface Step {
   readonly replicas: Replicas;
@@ -18,7 +27,7 @@ export interface Step {
   /** Why replicas that are in excess stay, where it is not only that they still work. */
   readonly held: Held | undefined;
   /** What to pass in next time. */
-  readonly absent: Absent;
+  readonly kept: Kept;
   /** When to look again at the latest, whether or not the queue was sampled again, ms. */
   readonly lookInMs: number | undefined;
 }
@@ -41,12 +50,14 @@ export interface StepInput {
   readonly drains: Drains | undefined;
   /** What to do with workers that cannot drain. */
   readonly unmanaged: Unmanaged;
-  readonly absent: Absent;
+  readonly kept: Kept;
+  /** Whose workers they are; `undefined` where they are called as the target's members. */
+  readonly whose: Whose | undefined;
 }
 
 /** Observes, decides and acts. Rejects when the target could not be observed or scaled; the memory is then unchanged. */
 export async function step(input: StepInput): Promise<Step> {
-  const { policy, sampled, target, memory, now, wall = now, drains } = input;
+  const { policy, sampled, target, memory, now, wall = now, drains, whose } = input;
   const replicas = await target.observe();
   const { redis } = sampled;
   const sample =
@@ -54,7 +65,9 @@ export async function step(input: StepInput): Promise<Step> {
       ? { kind: 'known' as const, ...sampled.sample, ...sampled.sample.runnable, redis }
       : { kind: 'unknown' as const, why: sampled.why, redis };
   const rules = input.dryRun ? { ...policy, dryRun: true } : policy;
-  const decided = decide(rules, sample, replicas.wanted, memory, now, up(replicas, sampled), wall);
+  const elsewhere = elsewhereOf(replicas, sampled, input.kept.elsewhere);
+  const ready = up(replicas, sampled, elsewhere);
+  const decided = decide(rules, sample, replicas.wanted, memory, now, ready, wall);
   const decision = { ...decided, reason: decided.reason + pauseNote(sampled) };
   const { desired } = decision;
   const from = replicas.wanted;
@@ -63,15 +76,14 @@ export async function step(input: StepInput): Promise<Step> {
     decision,
     scaled: undefined,
     held: undefined,
-    absent: new Map(),
+    kept: { ...noPasses, elsewhere },
     lookInMs: lookIn(decision.lookAt, wall),
   };
   if (input.dryRun) return still;
   if (desired >= from) {
     try {
       // first: those that drain are here already
-      if (drains && sample.kind === 'known' && sample.leaving > 0)
-        await callOff({ target, drains, replicas });
+      if (drains && sample.kind === 'known' && sample.leaving > 0) await callOff({ target, drains, whose });
     } finally {
       if (desired > from) await target.raise(desired);
     }
@@ -80,15 +92,15 @@ export async function step(input: StepInput): Promise<Step> {
   // decide never goes down without a sample, and there is no sample without a Redis
   if (!drains) return still;
   const idle = sample.kind === 'known' && sample.waiting + sample.inFlight + sample.due === 0;
-  const { unmanaged, absent } = input;
-  const shrunk = await shrink({ target, drains, replicas, desired, idle, unmanaged, absent, now });
+  const { unmanaged, kept: before } = input;
+  const shrunk = await shrink({ target, drains, replicas, whose, desired, idle, unmanaged, before, now });
   const reason = [decision.reason, shrunk.progress, shrunk.held?.message].filter(Boolean).join('; ');
   return {
     ...still,
     decision: { ...decision, reason },
     scaled: shrunk.to < from ? { from, to: shrunk.to } : undefined,
     held: shrunk.held,
-    absent: shrunk.absent,
+    kept: { ...shrunk.passes, elsewhere },
     lookInMs: soonest(still.lookInMs, shrunk.lookInMs),
   };
 }
@@ -105,10 +117,17 @@ export function soonest(a: number | undefined, b: number | undefined): number | 
 /**
  * Replicas that take tasks. A worker is registered in Redis a second or two before Kubernetes calls its pod ready, as the kubelet
  * looks once a second and two controllers count after it. Workers that are lost stay registered until their lease ends, and
- * are no more than there are pods.
+ * are no more than there are pods; those of other programs on the same queue do not count.
  */
-function up({ ready, existing }: Replicas, sampled: Sampled): number {
-  return sampled.kind === 'known' ? Math.max(ready, Math.min(sampled.sample.workers, existing)) : ready;
+function up({ ready, existing }: Replicas, sampled: Sampled, elsewhere: number): number {
+  if (sampled.kind !== 'known') return ready;
+  return Math.max(ready, Math.min(sampled.sample.workers - elsewhere, existing));
+}
+
+function elsewhereOf({ ready, existing }: Replicas, sampled: Sampled, before: number): number {
+  if (sampled.kind !== 'known') return before;
+  const { workers } = sampled.sample;
+  return ready === existing ? Math.max(0, workers - existing) : Math.min(before, workers);
 }
 
 /** Tasks of paused queues ask for no workers; the words say why. */

@@ -24,12 +24,28 @@ export interface Member {
   readonly going: boolean;
 }
 
+/** The replicas one by one, and the counts that somebody else made of them: they agree, or one of them is late. */
+export interface Members extends Pick<Replicas, 'wanted' | 'existing' | 'rollingOut'> {
+  readonly all: readonly Member[];
+  /** Ids of replicas that are being shut down and are still there. */
+  readonly ending: readonly string[];
+  /** The counts are of what is asked for now, not of what was asked for before. */
+  readonly settled: boolean;
+  /** Read for this call, not remembered from earlier: it may be acted on. */
+  readonly fresh: boolean;
+}
+
 export interface Target {
   observe(): Promise<Replicas>;
-  /** The replicas one by one. Asked for only when some are to go, or are not to go any more. */
-  members(): Promise<readonly Member[]>;
+  /** Asked for only when some are to go, or are not to go any more. With `fresh` nothing that was remembered is used. */
+  members(how?: 'fresh'): Promise<Members>;
   /** Asks for more replicas: so many in all. */
   raise(replicas: number): Promise<void>;
-  /** Asks for fewer: so many in all, without these members of the last `members()`; those that go already are among them. */
-  remove(ids: readonly string[], replicas: number): Promise<void>;
+  /**
+   * Asks for fewer: so many in all, without these members; those that go already are among them. `false` when something has
+   * changed since the last fresh `members`, which it needs: nothing was lowered then.
+   */
+  remove(ids: readonly string[], replicas: number): Promise<boolean>;
+  /** Takes back what `remove` said of members that stay after all. */
+  keep(ids: readonly string[]): Promise<void>;
 }

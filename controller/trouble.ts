@@ -1,11 +1,13 @@
 /** Why pods do not come up, in one sentence, read off the states of their containers. Pure. */
 import { DELETION_COST } from '../kube/api.ts';
 import type { Pod } from '../kube/wire.ts';
+import { isActivePod } from './ownership.ts';
 import { adviceOn } from './pod-defaults.ts';
 
 /** What a pod is kept as between watch events: the rest is memory that nobody looks at. */
 export function slimPod(pod: Pod): Pod {
   const { name, namespace, uid, labels, creationTimestamp, deletionTimestamp } = pod.metadata;
+  const owner = pod.metadata.ownerReferences?.find(({ controller }) => controller);
   const cost = pod.metadata.annotations?.[DELETION_COST];
   return {
     metadata: {
@@ -13,6 +15,7 @@ export function slimPod(pod: Pod): Pod {
       ...(namespace ? { namespace } : {}),
       ...(uid ? { uid } : {}),
       ...(labels ? { labels } : {}),
+      ...(owner ? { ownerReferences: [owner] } : {}),
       ...(cost === undefined ? {} : { annotations: { [DELETION_COST]: cost } }),
       ...(creationTimestamp ? { creationTimestamp } : {}),
       ...(deletionTimestamp ? { deletionTimestamp } : {}),
@@ -40,10 +43,16 @@ const STUCK = new Set([
   'RunContainerError',
 ]);
 
-/** The trouble of the first pod that has any; `undefined` when all are well or simply not up yet. */
+/**
+ * The trouble of the first pod that has any; `undefined` when all are well or simply not up yet. Pods that have ended stay for
+ * long, evicted ones and those whose containers are not restarted: only the newest pod of all is heard of its end.
+ */
 export function troubleOf(pods: Iterable<Pod>): string | undefined {
-  for (const pod of pods) {
-    if (pod.metadata.deletionTimestamp) continue;
+  const all = [...pods].filter(({ metadata }) => !metadata.deletionTimestamp);
+  const born = ({ metadata }: Pod): number => Date.parse(metadata.creationTimestamp ?? '') || 0;
+  const last = Math.max(...all.map(born));
+  for (const pod of all) {
+    if (!isActivePod(pod) && born(pod) < last) continue;
     const statuses = [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])];
     for (const { name, state, lastState, restartCount } of statuses) {
       const waiting = state?.waiting;

@@ -7,7 +7,7 @@
  * that drains gets its work back when another has become idle, which can go now. Then the youngest, because older ones
  * are warm. Unmanaged ones, which cannot drain, are the last.
  */
-import type { WorkerLoads } from '../queue/drain.ts';
+import type { WorkerLoads } from '../queue/worker-load.ts';
 import type { Member } from './target.ts';
 
 /** The `count` members to take away, in order. `loads` has no entry for a member that is not registered. */

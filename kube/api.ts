@@ -55,12 +55,26 @@ export interface KubeApi extends Lister {
      */
     apply(deployment: DeploymentApply, options?: CallOptions): Promise<Deployment>;
     delete(ref: ObjectRef, deletion: DeleteOptions, options?: CallOptions): Promise<void>;
-    /** Sets `spec.replicas` through `/scale`, whoever set it before. */
-    setReplicas(ref: ObjectRef, replicas: number, options?: CallOptions): Promise<Scale>;
+    /**
+     * Sets `spec.replicas` through `/scale`, whoever set it before; `conflict` when the Deployment is no longer at
+     * `resourceVersion`, where that is given.
+     */
+    setReplicas(
+      ref: ObjectRef,
+      replicas: number,
+      options?: CallOptions & { readonly resourceVersion?: string | undefined },
+    ): Promise<Scale>;
   };
   pods: {
-    /** Pods of lower cost are deleted first on scale-in; the default is 0. `null` takes the annotation away. */
-    setDeletionCost(ref: ObjectRef, cost: number | null, options?: CallOptions): Promise<Pod>;
+    /**
+     * Pods of lower cost are deleted first on scale-in; the default is 0. `null` takes the annotation away. `conflict` when the
+     * name is another pod's by now, where a `uid` is given.
+     */
+    setDeletionCost(
+      ref: ObjectRef,
+      cost: number | null,
+      options?: CallOptions & { readonly uid?: string | undefined },
+    ): Promise<Pod>;
   };
   secrets: {
     get(ref: ObjectRef, options?: CallOptions): Promise<Secret>;

@@ -93,12 +93,13 @@ export function createKubeApi(transport: Transport): KubeApi {
     return apply(DEPLOYMENTS, metadata, FIELD_MANAGER, body, options);
   };
 
-  const setReplicas = (ref: ObjectRef, replicas: number, options?: CallOptions): Promise<Scale> => {
+  const setReplicas: KubeApi['deployments']['setReplicas'] = (ref, replicas, options) => {
     const { namespace, name } = ref;
+    const { resourceVersion } = options ?? {};
     const body = {
       apiVersion: 'autoscaling/v1',
       kind: 'Scale',
-      metadata: { namespace, name },
+      metadata: { namespace, name, ...(resourceVersion && { resourceVersion }) },
       spec: { replicas },
     };
     return apply(SCALES, ref, SCALE_FIELD_MANAGER, body, options, 'scale');
@@ -108,7 +109,10 @@ export function createKubeApi(transport: Transport): KubeApi {
    * Replicas that would fall to the default of 1 when an apply leaves them out, because nobody but the apply that
    * created them owns them: a `create` that was cut short before its second request. `undefined` when they are safe.
    */
-  const replicasOnlyOurs = async (ref: ObjectRef, options?: CallOptions): Promise<number | undefined> => {
+  const replicasOnlyOurs = async (
+    ref: ObjectRef,
+    options?: CallOptions,
+  ): Promise<{ replicas: number; resourceVersion: string | undefined } | undefined> => {
     const found = await get(DEPLOYMENTS, ref, options).catch((error: unknown) => {
       if (error instanceof KubeError && error.notFound) return undefined;
       throw error;
@@ -117,7 +121,10 @@ export function createKubeApi(transport: Transport): KubeApi {
       const { 'f:spec': fields }: { 'f:spec'?: object } = fieldsV1 ?? {};
       return fields && 'f:replicas' in fields;
     });
-    return owners?.every(({ manager }) => manager === FIELD_MANAGER) ? found?.spec?.replicas : undefined;
+    const replicas = found?.spec?.replicas;
+    if (replicas === undefined || !owners?.every(({ manager }) => manager === FIELD_MANAGER))
+      return undefined;
+    return { replicas, resourceVersion: found?.metadata.resourceVersion };
   };
 
   return {
@@ -136,8 +143,12 @@ export function createKubeApi(transport: Transport): KubeApi {
       async apply({ metadata, spec }, options) {
         // Types do not stop a caller that spreads a whole Deployment.
         const { replicas: _, ...rest }: DeploymentApply['spec'] & { replicas?: number } = spec;
-        const replicas = await replicasOnlyOurs(metadata, options);
-        if (replicas !== undefined) await setReplicas(metadata, replicas, options);
+        const found = await replicasOnlyOurs(metadata, options);
+        // only if they are still so many: else somebody has taken them over meanwhile
+        if (found) {
+          const { replicas, resourceVersion } = found;
+          await setReplicas(metadata, replicas, { ...options, resourceVersion });
+        }
         return applyDeployment(metadata, rest, options);
       },
       async delete(ref, { uid, propagationPolicy }, options) {
@@ -149,7 +160,8 @@ export function createKubeApi(transport: Transport): KubeApi {
     pods: {
       setDeletionCost: (ref, cost, options) => {
         const annotations = { [DELETION_COST]: cost === null ? null : String(cost) };
-        return mergePatch(PODS, ref, { metadata: { annotations } }, options);
+        const { uid } = options ?? {};
+        return mergePatch(PODS, ref, { metadata: { annotations, ...(uid && { uid }) } }, options);
       },
     },
     secrets: { get: (ref, options) => get(SECRETS, ref, options) },

@@ -5,21 +5,11 @@
  * it asks for), and in `leaving`, for a worker that registers only later. It lasts MARK_MS and is to be set again before.
  */
 import type { Redis } from 'ioredis';
+import { readCrew } from './crew.ts';
 import type { QueueKeys } from './keys.ts';
 import { asCount, asList, asText } from './reply-form.ts';
 import { script } from './scripts.ts';
-
-/** A worker as Redis knows it. */
-export interface WorkerLoad {
-  /** As of its last turn: idle, busy, draining or drained. Of several queues, that of one that has not drained. */
-  readonly state: string;
-  readonly inFlight: number;
-  /** Ids of the connections on which it waits for tasks, in the server. */
-  readonly blockers: readonly number[];
-}
-
-/** By worker id; a worker that is not registered has no entry. */
-export type WorkerLoads = ReadonlyMap<string, WorkerLoad>;
+import { together, type WorkerLoad, type WorkerLoads } from './worker-load.ts';
 
 /** What is to become of a worker: by the controller, and by a person, whose wish outlasts what the controller wants. */
 export type Verdict = 'leave' | 'stay' | 'look' | 'ask' | 'release';
@@ -48,12 +38,15 @@ export async function drainWorkers(
   return loads;
 }
 
-function together(one: WorkerLoad, other: WorkerLoad): WorkerLoad {
-  return {
-    state: one.state === 'drained' ? other.state : one.state,
-    inFlight: one.inFlight + other.inFlight,
-    blockers: [...one.blockers, ...other.blockers],
-  };
+/** The workers that are registered in these queues (of each at most 1,000), and `named` ones, registered or not. */
+export async function registeredWorkers(
+  redis: Redis,
+  queues: readonly QueueKeys[],
+  named: Iterable<string>,
+): Promise<WorkerLoads> {
+  const crews = await Promise.all(queues.map((keys) => readCrew(redis, keys)));
+  const ids = [...named, ...crews.flat().map(({ id }) => id)];
+  return drainWorkers(redis, queues, new Map(ids.map((id) => [id, 'look'])));
 }
 
 async function drainIn(
@@ -74,12 +67,16 @@ async function drainIn(
   );
   const loads = new Map<string, WorkerLoad>();
   for (const [i, one] of asList(reply, 'the states of workers', ids.length).entries()) {
-    const [state, inFlight, blocker] = asList(one, 'a worker', 3);
+    const [state, inFlight, blocker, pool] = asList(one, 'a worker', 4);
     const told = asText(state, 'a state', 32);
     if (told === '') continue;
     const connection = Number(asText(blocker, 'a connection', 32));
-    const blockers = Number.isSafeInteger(connection) && connection > 0 ? [connection] : [];
-    loads.set(ids[i] ?? '', { state: told, inFlight: asCount(inFlight, 'tasks in flight'), blockers });
+    loads.set(ids[i] ?? '', {
+      state: told,
+      inFlight: asCount(inFlight, 'tasks in flight'),
+      blockers: Number.isSafeInteger(connection) && connection > 0 ? [connection] : [],
+      pool: asText(pool, 'a pool', 512),
+    });
   }
   return loads;
 }

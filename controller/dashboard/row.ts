@@ -29,9 +29,17 @@ const BAD_WHEN: Readonly<Record<string, 'True' | 'False'>> = {
   TargetMissed: 'True',
   PoisonTasks: 'True',
   EvictionPossible: 'True',
+  ForeignPods: 'True',
 };
 /** The first of these that is bad is what a row says. */
-const WORST_FIRST = ['RedisReachable', 'Ready', 'PoisonTasks', 'TargetMissed', 'EvictionPossible'];
+const WORST_FIRST = [
+  'RedisReachable',
+  'Ready',
+  'PoisonTasks',
+  'TargetMissed',
+  'EvictionPossible',
+  'ForeignPods',
+];
 
 export function rowOf(input: RowInput): PoolRow {
   const { key, pool, sampled, latest, recent, decision } = input;

@@ -24,9 +24,17 @@ function call(message: Asked): Promise<Seen> {
 
 const target: Target = {
   observe: async () => (await call({ kind: 'look' })).replicas,
-  members: async () => (await call({ kind: 'look' })).members,
+  members: async () => {
+    const { replicas, members: all } = await call({ kind: 'look' });
+    const { wanted, rollingOut } = replicas;
+    return { wanted, existing: all.length, rollingOut, all, ending: [], settled: true, fresh: true };
+  },
   raise: async (replicas) => void (await call({ kind: 'raise', replicas })),
-  remove: async (ids, replicas) => void (await call({ kind: 'remove', ids, replicas })),
+  remove: async (ids, replicas) => {
+    await call({ kind: 'remove', ids, replicas });
+    return true;
+  },
+  keep: () => Promise.resolve(),
 };
 
 const loop = startPoolLoop({

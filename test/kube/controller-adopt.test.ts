@@ -3,6 +3,7 @@ import { beforeEach, expect, test } from 'vitest';
 import { DEPLOYMENTS, PODS, POOLS, type ObjectRef } from '../../kube/resources.ts';
 import type { Deployment } from '../../kube/wire.ts';
 import { eventually, throughout } from '../support/eventually.ts';
+import { replicaSetOf } from '../support/replicaset.ts';
 import { conditionText, poolManifest, type Json } from '../support/world.ts';
 import { useStage } from '../support/stage.ts';
 
@@ -118,7 +119,7 @@ test('workers that crash: the status says so with their last words', async () =>
   const pod = { namespace: ref.namespace, name: 'tiles-abc' };
   const container = { name: 'worker', image: 'worker:1', imageID: '' };
   await stage.world.objects.create(PODS, ref.namespace, {
-    metadata: { name: pod.name, labels: { 'millrace.dev/pool': 'tiles' } },
+    metadata: { name: pod.name, ...(await replicaSetOf(stage.world.objects, await deployment())) },
     spec: { containers: [{ name: 'worker', image: 'worker:1' }] },
   });
   const message = 'starting\nmillrace-worker: cannot load /app/tasks.ts: there is no such file\n';

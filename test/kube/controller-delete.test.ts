@@ -124,7 +124,6 @@ test('a Redis that is away holds a deletion up for 30 s and no longer', async ()
     finalize({
       api: createKubeApi(stage.world.transport),
       pool: deleted,
-      pods: 0,
       redis: { sampler, queues: [keys] },
       waitedMs,
       signal: new AbortController().signal,

@@ -1,7 +1,8 @@
 /** Draining by order of the controller, with real workers: what they hand back, finish and announce, and coming back. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
-import { drainWorkers, rouse, type Verdict, type WorkerLoad } from '../../queue/drain.ts';
+import { drainWorkers, rouse, type Verdict } from '../../queue/drain.ts';
+import type { WorkerLoad } from '../../queue/worker-load.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { sampleQueue } from '../../queue/sample.ts';
 import { eventually, throughout } from '../support/eventually.ts';

@@ -184,7 +184,7 @@ test('gives a worker that is to drain nothing, and says so', async () => {
   await redis.lpush(keys.queue, 'a');
   const worker = await startHandWorker(redis, keys);
   const marked = await drainWorkers(redis, [keys], new Map([[worker.id, 'leave']]));
-  expect(marked.get(worker.id)).toEqual({ state: 'starting', inFlight: 0, blockers: [] });
+  expect(marked.get(worker.id)).toEqual({ state: 'starting', inFlight: 0, blockers: [], pool: '' });
   expect(await worker.turn({ want: 1 })).toMatchObject({ drain: true, tasks: [], length: 1 });
   await drainWorkers(redis, [keys], new Map([[worker.id, 'stay']]));
   expect(await worker.turn({ want: 1 })).toMatchObject({ drain: false, length: 0 });

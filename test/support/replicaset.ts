@@ -1,15 +1,17 @@
 /**
- * Plays the ReplicaSet of one Deployment and the kubelet, with pods that are objects in a real API server: as many as are
- * asked for, ready at once. What it deletes, and in which order, is as in Kubernetes (`ActivePodsWithRanks` of
+ * Plays the controllers of one Deployment and its ReplicaSet, and the kubelet, with pods that are objects in a real API server: as
+ * many as are asked for, ready at once, owned as theirs are, and counted in the Deployment's status. What it deletes, and in which order, is as in Kubernetes (`ActivePodsWithRanks` of
  * k8s.io/kubernetes/pkg/controller): pods that are not ready, then those of lower deletion cost, then the youngest.
  */
 import { DELETION_COST } from '../../kube/api.ts';
 import { createKubeApi } from '../../kube/client.ts';
-import { DEPLOYMENTS, PODS, type ObjectRef } from '../../kube/resources.ts';
+import { KubeError } from '../../kube/errors.ts';
+import { DEPLOYMENTS, PODS, type ObjectRef, type Resource } from '../../kube/resources.ts';
 import type { Transport } from '../../kube/transport.ts';
 import { keyOf, reflect } from '../../kube/watch.ts';
-import type { Pod } from '../../kube/wire.ts';
-import { connectObjects } from './world.ts';
+import type { Deployment, KubeObject, ObjectMeta, Pod } from '../../kube/wire.ts';
+import { fingerprint } from '../../controller/known-deployment.ts';
+import { connectObjects, PLAYED, type Objects } from './world.ts';
 
 export interface ReplicaSetPlay extends AsyncDisposable {
   /** Names of the pods that there are, oldest first. */
@@ -25,27 +27,69 @@ export interface ReplicaSetOptions {
   readonly onStop?: (pod: string) => Promise<void> | void;
 }
 
+const REPLICASETS: Resource<KubeObject> = { group: 'apps', version: 'v1', plural: 'replicasets' };
+
+/** What the pods of this Deployment carry: the labels and the owner. Makes the ReplicaSet of its template, if there is none yet. */
+export async function replicaSetOf(
+  objects: Objects,
+  { metadata: { namespace = '', name, uid }, spec }: Deployment,
+): Promise<Pick<ObjectMeta, 'labels' | 'ownerReferences'>> {
+  const hash = fingerprint(spec?.template)
+    .replaceAll(/[^a-z\d]/g, '')
+    .slice(0, 8);
+  const labels = { ...spec?.template.metadata?.labels, 'pod-template-hash': hash };
+  const own = { apiVersion: 'apps/v1', controller: true, blockOwnerDeletion: true };
+  const ref = { namespace, name: `${name}-${hash}` };
+  const replicaSet = await objects.get(REPLICASETS, ref).catch(() =>
+    objects.create<KubeObject>(REPLICASETS, namespace, {
+      metadata: { name: ref.name, labels, ownerReferences: [{ ...own, kind: 'Deployment', name, uid }] },
+      spec: {
+        selector: { matchLabels: labels },
+        template: { ...spec?.template, metadata: { ...spec?.template.metadata, labels } },
+      },
+    }),
+  );
+  const owner = { ...own, kind: 'ReplicaSet', name: ref.name, uid: replicaSet.metadata.uid ?? '' };
+  return { labels, ownerReferences: [owner] };
+}
+
 export async function playReplicaSet(options: ReplicaSetOptions): Promise<ReplicaSetPlay> {
   const { transport, deployment, onStart, onStop } = options;
   const objects = connectObjects(transport);
   const { namespace } = deployment;
   const ended = new AbortController();
   const pods: string[] = [];
+  const unready = new Set<string>();
   let made = 0;
   let wanted = 0;
-  let labels: Record<string, string> = {};
+  let latest: Deployment | undefined;
   let working: Promise<void> = Promise.resolve();
   let failure: unknown;
 
   const setReady = async (name: string, ready: boolean): Promise<void> => {
     const conditions = [{ type: 'Ready', status: ready ? 'True' : 'False' }];
     await objects.patch(PODS, { namespace, name }, { status: { phase: 'Running', conditions } }, 'status');
+    unready[ready ? 'delete' : 'add'](name);
+    await count();
   };
+
+  /** As the Deployment controller does, whenever something has changed. */
+  async function count(): Promise<void> {
+    if (!latest) return;
+    const { generation: observedGeneration } = latest.metadata;
+    const ready = pods.filter((name) => !unready.has(name)).length;
+    const counts = { replicas: pods.length, updatedReplicas: pods.length, readyReplicas: ready };
+    const status = { observedGeneration, ...counts, availableReplicas: ready, conditions: [PLAYED] };
+    await objects.patch(DEPLOYMENTS, deployment, { status }, 'status').catch((error: unknown) => {
+      if (!(error instanceof KubeError && error.notFound)) throw error;
+    });
+  }
 
   async function add(): Promise<void> {
     const name = `${deployment.name}-${++made}`;
     const containers = [{ name: 'worker', image: 'worker:1' }];
-    await objects.create(PODS, namespace, { metadata: { name, labels }, spec: { containers } });
+    const own = latest && (await replicaSetOf(objects, latest));
+    await objects.create(PODS, namespace, { metadata: { name, ...own }, spec: { containers } });
     pods.push(name);
     await setReady(name, true);
     onStart?.(name);
@@ -64,11 +108,13 @@ export async function playReplicaSet(options: ReplicaSetOptions): Promise<Replic
     pods.splice(pods.indexOf(name), 1);
     await onStop?.(name);
     await objects.remove(PODS, { namespace, name });
+    unready.delete(name);
   }
 
   async function settle(): Promise<void> {
     while (!ended.signal.aborted && pods.length < wanted) await add();
     while (!ended.signal.aborted && pods.length > wanted) await take();
+    if (!ended.signal.aborted) await count();
   }
 
   const reflector = reflect({
@@ -79,7 +125,7 @@ export async function playReplicaSet(options: ReplicaSetOptions): Promise<Replic
     onChange: (_key, now) => {
       if (now && keyOf(now) !== `${namespace}/${deployment.name}`) return;
       wanted = now?.spec?.replicas ?? 0;
-      labels = now?.spec?.selector.matchLabels ?? labels;
+      latest = now;
       working = working.then(settle).catch((error: unknown) => void (failure ??= error));
     },
   });

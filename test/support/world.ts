@@ -124,6 +124,14 @@ export function conditionText({ status }: WorkerPool, type: string): string | un
   return found && `${found.status} ${found.reason} ${found.message}`;
 }
 
+/** A Deployment with this condition has somebody of its own who counts: see replicaset.ts. */
+export const PLAYED = {
+  type: 'Progressing',
+  status: 'True',
+  reason: 'Played',
+  message: 'by a test',
+} as const;
+
 /** Plays the Deployment controller and the kubelet: whatever is asked for is there and ready at once. */
 export async function playDeployments(transport: Transport, signal: AbortSignal): Promise<void> {
   const objects = connectObjects(transport);
@@ -133,8 +141,10 @@ export async function playDeployments(transport: Transport, signal: AbortSignal)
     signal,
     onChange: (key, deployment) => {
       const replicas = deployment?.spec?.replicas ?? 0;
-      if (!deployment || (deployment.status?.replicas ?? 0) === replicas) return;
-      const { generation: observedGeneration } = deployment.metadata;
+      const { generation: observedGeneration } = deployment?.metadata ?? {};
+      const { status } = deployment ?? {};
+      if (!deployment || status?.conditions?.some(({ reason }) => reason === PLAYED.reason)) return;
+      if ((status?.replicas ?? 0) === replicas && status?.observedGeneration === observedGeneration) return;
       const counts = {
         replicas,
         readyReplicas: replicas,

@@ -4,7 +4,7 @@
  */
 import { expect, test } from 'vitest';
 import { noMemory, type Memory, type Policy } from '../../controller/decide.ts';
-import { step } from '../../controller/step.ts';
+import { nothingKept, step } from '../../controller/step.ts';
 import type { Target } from '../../controller/target.ts';
 import type { PoolSample } from '../../queue/combine.ts';
 
@@ -40,6 +40,7 @@ async function live(
       members: never,
       raise: dryRun ? never : () => Promise.resolve(),
       remove: never,
+      keep: never,
     };
     completed += ready * everyS;
     const counters = {
@@ -61,7 +62,8 @@ async function live(
       dryRun,
       drains: undefined,
       unmanaged: 'WhenIdle',
-      absent: new Map(),
+      kept: nothingKept,
+      whose: undefined,
     });
     said.push(made.decision.desired);
     ({ memory } = made.decision);

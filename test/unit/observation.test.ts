@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { noMemory, type Decision } from '../../controller/decide.ts';
 import { observe, type Observation, type Observed } from '../../controller/observation.ts';
 import type { Sampled } from '../../controller/sampler.ts';
-import type { Step } from '../../controller/step.ts';
+import { nothingKept, type Step } from '../../controller/step.ts';
 import type { PoolSample } from '../../queue/combine.ts';
 
 const T0 = 1_764_000_000_000;
@@ -69,7 +69,7 @@ function stepOf({ wanted = 0, ready = wanted, scaledTo }: Look): Step {
     decision,
     scaled: scaledTo === undefined ? undefined : { from: wanted, to: scaledTo },
     held: undefined,
-    absent: new Map(),
+    kept: nothingKept,
     lookInMs: undefined,
   };
 }

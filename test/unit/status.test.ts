@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { decide, noMemory, type Decision } from '../../controller/decide.ts';
 import { onlyNumbersChanged, statusOf, type Seen } from '../../controller/status.ts';
 import { policyOf } from '../../controller/policy.ts';
-import type { Step } from '../../controller/step.ts';
+import { nothingKept, type Step } from '../../controller/step.ts';
 import { withDefaults, type WorkerPoolSpecInput } from '../../kube/defaults.ts';
 import type { WorkerPool, WorkerPoolStatus } from '../../kube/workerpool.ts';
 import { combineSamples } from '../../queue/combine.ts';
@@ -73,7 +73,7 @@ function see({ trouble_, ...change }: Change = {}): WorkerPoolStatus {
     decision,
     scaled,
     held: undefined,
-    absent: new Map<string, number>(),
+    kept: nothingKept,
     lookInMs: undefined,
   };
   const now = new Date('2026-01-01T00:00:00.123Z');
@@ -118,6 +118,11 @@ test('a pool that scales', () => {
 });
 
 const cases: [string, Change, Record<string, string>][] = [
+  [
+    'a pod of somebody else has the labels',
+    { strays: ['nightly-report'] },
+    { Ready: 'True Scaling', ForeignPods: 'True NotOwned' },
+  ],
   ['a task was given up', { poison: 'Task "a" is a dead letter.' }, { PoisonTasks: 'True WorkersLost' }],
   [
     'Redis is away',
@@ -185,7 +190,7 @@ describe('a pool with a target wait', () => {
       decision,
       scaled: undefined,
       held: undefined,
-      absent: new Map<string, number>(),
+      kept: nothingKept,
       lookInMs: undefined,
     };
   };
@@ -246,7 +251,7 @@ test('says which schedules are on, and that a bound is theirs', () => {
     const rest = {
       scaled: undefined,
       held: undefined,
-      absent: new Map<string, number>(),
+      kept: nothingKept,
       lookInMs: undefined,
     };
     return see({ pool: of, step: { replicas, decision, ...rest } });

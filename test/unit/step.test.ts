@@ -1,10 +1,10 @@
 /** The steps of a pool that shrinks, on a target and in a Redis that a test plays: who goes when, and what is said of it. */
 import { describe, expect, test } from 'vitest';
 import { noMemory, type Policy } from '../../controller/decide.ts';
-import type { Absent, Drains } from '../../controller/shrink.ts';
-import { step, type Step, type StepInput } from '../../controller/step.ts';
-import type { Member, Target } from '../../controller/target.ts';
-import type { WorkerLoad } from '../../queue/drain.ts';
+import type { Drains } from '../../controller/shrink.ts';
+import { nothingKept, step, type Kept, type Step, type StepInput } from '../../controller/step.ts';
+import type { Member, Members, Target } from '../../controller/target.ts';
+import type { WorkerLoad } from '../../queue/worker-load.ts';
 import type { PoolSample } from '../../queue/combine.ts';
 
 const policy: Policy = {
@@ -15,12 +15,17 @@ const policy: Policy = {
   fallback: undefined,
   paused: false,
 };
+const whose = { namespace: 'here', pool: 'tiles', target: 'tiles' };
 const seasoned = { ...noMemory, since: -1e9, knownAt: -1 };
 
 /** A cluster and a Redis with these workers: `state inFlight`, or nothing where one is not registered. */
 interface Scene {
   readonly workers: Map<string, string | undefined>;
   readonly members: Member[];
+  /** What a watch shows of it, where that is late. */
+  late: Partial<Members>;
+  /** What a fresh look shows other than it should. */
+  fresh: Partial<Members>;
   wanted: number;
   rollingOut: boolean;
   /** What happened, in order. */
@@ -28,7 +33,9 @@ interface Scene {
   work: number;
   leaving: Set<string>;
   now: number;
-  absent: Absent;
+  kept: Kept;
+  /** Somebody changes the target between the fresh look and the write. */
+  meanwhile: boolean;
   next(change?: Partial<StepInput>): Promise<Step>;
 }
 
@@ -45,31 +52,46 @@ function scene(workers: Record<string, string | undefined>, wanted = Object.keys
         trouble: undefined,
         rollingOut: it.rollingOut,
       }),
-    members: () => Promise.resolve([...members]),
+    members: (how) => {
+      const { rollingOut } = it;
+      const counts = { wanted: it.wanted, existing: members.length, rollingOut, ending: [], settled: true };
+      const now = { ...counts, all: [...members], fresh: how === 'fresh' };
+      return Promise.resolve({ ...now, ...(how === 'fresh' ? it.fresh : it.late) });
+    },
     raise: (replicas) => {
       log.push(`raise ${replicas}`);
       it.wanted = replicas;
       return Promise.resolve();
     },
+    keep: (ids) => {
+      for (const [i, member] of members.entries())
+        if (ids.includes(member.id)) members[i] = { ...member, going: false };
+      return Promise.resolve();
+    },
     remove: (ids, replicas) => {
+      if (it.meanwhile) return Promise.resolve(false);
       log.push(`remove ${ids.join(' ')} to ${replicas}`.replace('  ', ' '));
       it.wanted = replicas;
       for (const [i, member] of members.entries()) members[i] = { ...member, going: ids.includes(member.id) };
-      return Promise.resolve();
+      return Promise.resolve(true);
     },
   };
+  const loadsOf = (ids: Iterable<string>): Map<string, WorkerLoad> => {
+    const loads = new Map<string, WorkerLoad>();
+    for (const id of ids) {
+      const [state, inFlight, pool = ''] = it.workers.get(id)?.split(' ') ?? [];
+      if (state) loads.set(id, { state, inFlight: Number(inFlight), blockers: [7], pool });
+    }
+    return loads;
+  };
   const drains: Drains = {
+    look: () => Promise.resolve(loadsOf(it.workers.keys())),
     set: (verdicts) => {
       for (const [id, verdict] of verdicts) {
         if (verdict === 'leave') it.leaving.add(id);
         if (verdict === 'stay' && it.leaving.delete(id)) log.push(`keep ${id}`);
       }
-      const loads = new Map<string, WorkerLoad>();
-      for (const id of verdicts.keys()) {
-        const [state, inFlight] = it.workers.get(id)?.split(' ') ?? [];
-        if (state) loads.set(id, { state, inFlight: Number(inFlight), blockers: [7] });
-      }
-      return Promise.resolve(loads);
+      return Promise.resolve(loadsOf(verdicts.keys()));
     },
     rouse: (loads) => {
       const count = [...loads].length;
@@ -86,7 +108,10 @@ function scene(workers: Record<string, string | undefined>, wanted = Object.keys
     work: 0,
     leaving: new Set(),
     now: 0,
-    absent: new Map(),
+    kept: nothingKept,
+    late: {},
+    fresh: {},
+    meanwhile: false,
     next: async (change = {}) => {
       const { work: inFlight, leaving } = it;
       const none = { waiting: 0, due: 0 };
@@ -95,11 +120,11 @@ function scene(workers: Record<string, string | undefined>, wanted = Object.keys
       const said = { workers: registered, leaving: leaving.size, counters };
       const parts = { ...none, ...said, inFlight, runnable: none, pausedQueues: 0 };
       const sample = parts as unknown as PoolSample;
-      const { now, absent } = it;
+      const { now, kept } = it;
       const sampled = { kind: 'known' as const, sample };
-      const input = { policy, sampled, target, memory: seasoned, now, dryRun: false, drains, absent };
+      const input = { policy, sampled, target, memory: seasoned, now, dryRun: false, drains, kept, whose };
       const made = await step({ ...input, unmanaged: 'WhenIdle', ...change });
-      it.absent = made.absent;
+      it.kept = made.kept;
       return made;
     },
   };
@@ -182,6 +207,7 @@ describe('a scale-in', () => {
     it.leaving = new Set(['a']);
     it.work = 4;
     const broken: Drains = {
+      look: () => Promise.resolve(new Map()),
       set: () => Promise.reject(new Error('Redis went away')),
       rouse: () => Promise.resolve(),
     };
@@ -192,6 +218,7 @@ describe('a scale-in', () => {
   test('lowers nothing when Redis goes away in the middle, and nothing in a dry run', async () => {
     const it = scene({ a: 'drained 0' });
     const away: Drains = {
+      look: () => Promise.resolve(new Map()),
       set: () => Promise.reject(new Error('Redis went away')),
       rouse: () => Promise.resolve(),
     };
@@ -285,7 +312,7 @@ describe('what cannot drain', () => {
   test('stays while others that can are enough', async () => {
     const it = scene({ a: undefined, b: 'drained 0', c: 'idle 0' });
     it.work = 1;
-    it.absent = new Map([['a', -10_000]]);
+    it.kept = { ...nothingKept, absent: new Map([['a', -10_000]]) };
     await it.next();
     it.workers.set('c', 'drained 0');
     expect((await it.next()).held).toBeUndefined();
@@ -303,4 +330,84 @@ test('during a rollout nothing goes while there is work: which, is not ours to s
   it.work = 0;
   await it.next();
   expect(it.leaving.size).toBe(2);
+});
+
+describe('what a watch shows is not what is acted on', () => {
+  test('pods that it does not show yet are neither taken for ones that never came, nor passed over', async () => {
+    const it = scene({ a: 'drained 0', b: 'busy 1', c: 'busy 1', d: 'drained 0' });
+    it.late = { all: it.members.slice(0, 1) };
+    it.work = 2;
+    expect((await it.next()).scaled).toEqual({ from: 4, to: 2 });
+    expect(it.log).toEqual(['remove d a to 2']);
+  });
+
+  test('one that is busy after all, or not ready any more, when it is looked at', async () => {
+    const it = scene({ a: 'drained 0', b: 'busy 1' });
+    it.work = 1;
+    it.fresh = {
+      all: it.members.map((member) => (member.id === 'b' ? { ...member, ready: false } : member)),
+    };
+    expect((await it.next()).scaled).toBeUndefined();
+    expect(it.log).toEqual(['keep a', 'rouse 1']);
+  });
+
+  test.each([
+    ['somebody has set other replicas', { wanted: 5 }],
+    ['the counts are of an earlier wish', { settled: false }],
+    ['the status counts pods that no list shows', { existing: 3 }],
+  ])('nothing goes when %s', async (_, fresh) => {
+    const it = scene({ a: 'drained 0', b: 'busy 1' });
+    it.fresh = fresh;
+    it.work = 1;
+    expect(await it.next()).toMatchObject({ scaled: undefined, lookInMs: 1_000 });
+    expect(it.log).toEqual([]);
+  });
+
+  test('what has changed before the write is looked at again soon', async () => {
+    const it = scene({ a: 'drained 0', b: 'busy 1' });
+    it.work = 1;
+    it.meanwhile = true;
+    expect(await it.next()).toMatchObject({ scaled: undefined, lookInMs: 100 });
+    it.meanwhile = false;
+    expect((await it.next()).scaled).toEqual({ from: 2, to: 1 });
+  });
+
+  test('counts that go on differing are told of after ten seconds', async () => {
+    const it = scene({ a: 'drained 0', b: 'busy 1' });
+    it.work = 1;
+    it.fresh = { existing: 3 };
+    expect((await it.next()).held).toBeUndefined();
+    it.now = 9_999;
+    expect((await it.next()).held).toBeUndefined();
+    it.now = 10_000;
+    expect((await it.next()).held).toEqual({
+      reason: 'CountsDiffer',
+      message:
+        "the Deployment's status counts 3 pods, and a list of its pods shows 2: what is not known stays until they agree",
+    });
+  });
+
+  test('a mark that an earlier pass left on a pod that stays is taken off when the scale-in is called off', async () => {
+    const it = scene({ a: 'draining 1', b: 'busy 1' });
+    it.leaving = new Set(['a']);
+    it.members[0] = { id: 'a', ready: true, created: 0, going: true };
+    it.work = 2;
+    await it.next();
+    expect(it.members.map(({ going }) => going)).toEqual([false, false]);
+  });
+});
+
+test('workers of elsewhere are not taken for replicas that are up', async () => {
+  const target = { policy: { ...policy, targetWaitMs: 10_000 } };
+  const up = async (it: Scene): Promise<number | undefined> =>
+    (await it.next(target)).decision.memory.learned?.ready;
+  const it = scene({ x: 'busy 1', y: 'busy 1' }, 0);
+  it.members.splice(0);
+  it.work = 2;
+  expect(await up(it)).toBe(0);
+  for (const id of ['a', 'b']) it.members.push({ id, ready: false, created: 0, going: false });
+  it.wanted = 2;
+  expect(await up(it)).toBe(0);
+  it.workers.set('a', 'idle 0');
+  expect(await up(it)).toBe(1);
 });

@@ -15,6 +15,65 @@ const crashed = {
   message: 'starting\nmillrace-worker: ./nope is not there: give the right path\n',
 };
 
+const at = (minute: number): string => `2026-01-01T00:0${minute}:00Z`;
+
+/** Pods of an age, the oldest first, that have ended, or not. */
+const fates: [what: string, pods: [phase: string, crashed: boolean][], trouble: string | undefined][] = [
+  [
+    'an old one that failed beside one that runs',
+    [
+      ['Failed', true],
+      ['Running', false],
+    ],
+    undefined,
+  ],
+  [
+    'one that runs beside a newer one that failed',
+    [
+      ['Running', false],
+      ['Failed', true],
+    ],
+    'pod-1',
+  ],
+  [
+    'one that fails after the other',
+    [
+      ['Failed', true],
+      ['Failed', true],
+    ],
+    'pod-1',
+  ],
+  [
+    'one that crashes beside a newer one',
+    [
+      ['Running', true],
+      ['Running', false],
+    ],
+    'pod-0',
+  ],
+  [
+    'one that ended well, last of all',
+    [
+      ['Failed', true],
+      ['Succeeded', false],
+    ],
+    undefined,
+  ],
+];
+
+test.each(fates)('of several pods: %s', (_, pods, trouble) => {
+  const all = pods.map(([phase, bad], i): Pod => {
+    const made = pod(
+      { state: bad ? { terminated: crashed } : { running: {} } },
+      { name: `pod-${i}`, creationTimestamp: at(i) },
+    );
+    return { ...made, status: { ...made.status, phase } };
+  });
+  const found = troubleOf(all);
+  if (trouble === undefined) expect(found).toBeUndefined();
+  else expect(found).toContain(`of pod ${trouble} crashes`);
+});
+
 const cases: [string, Pod, string | undefined][] = [
   ['a running container', pod({ state: { running: {} } }), undefined],
   ['one that is being created', pod({ state: { waiting: { reason: 'ContainerCreating' } } }), undefined],

@@ -2,10 +2,10 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Member } from '../../controller/target.ts';
 import { chooseVictims } from '../../controller/victims.ts';
-import type { WorkerLoad, WorkerLoads } from '../../queue/drain.ts';
+import type { WorkerLoad, WorkerLoads } from '../../queue/worker-load.ts';
 
 const member = (id: string, created = 0, ready = true): Member => ({ id, ready, created, going: false });
-const load = (state: string, inFlight = 0): WorkerLoad => ({ state, inFlight, blockers: [] });
+const load = (state: string, inFlight = 0): WorkerLoad => ({ state, inFlight, blockers: [], pool: '' });
 const none = new Set<string>();
 
 describe('who goes first', () => {
