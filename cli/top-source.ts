@@ -155,7 +155,7 @@ export function redisSource(
 }
 
 /** Rates are of what was done since the look before. */
-function queueRow(
+export function queueRow(
   name: string,
   sample: QueueSample,
   previous: QueueSample | undefined,
@@ -165,7 +165,9 @@ function queueRow(
   const seconds = previous ? (sample.now - previous.now) / 1_000 : 0;
   const ended = (of: QueueSample): number => of.counters.completed + of.counters.failed;
   const rate = previous && seconds > 0 ? Math.max(0, ended(sample) - ended(previous)) / seconds : undefined;
-  const mean = counters.serviceUs > 0 ? counters.serviceUs / counters.completed / 1_000 : undefined;
+  // the sum is of all attempts, whatever became of them
+  const attempts = counters.completed + counters.failed + counters.retried;
+  const mean = attempts > 0 ? counters.serviceUs / attempts / 1_000 : undefined;
   const pace = mean === undefined ? '' : `, a task takes ${mean.toFixed(0)} ms on average`;
   const busyness = `${busy} of ${workers} workers busy${pace}`;
   const stuck = waiting > 0 && workers === 0 && !paused;

@@ -1,9 +1,11 @@
 /**
  * When a schedule starts: five fields of cron in a time zone. A start that the clocks skip in spring comes when they have
- * skipped it, and of one that comes twice in autumn the first counts. Pure: the same question has the same answer, of which
- * the last is kept, since finding it takes longer than all else that a decision does.
+ * skipped it, and counts for the day on which it was due; of one that comes twice in autumn the first counts. Where the hour is
+ * a star, as in every twenty minutes, a start comes whenever the clocks show it, twice or never. Pure: the same question has the
+ * same answer, of which the last is kept, since finding it takes longer than all else that a decision does.
  */
 import { Cron } from 'croner';
+import { localTimeOf, type LocalTime } from './local-time.ts';
 
 export interface Starts {
   /** The last start at or before this time, both ms since the epoch; `undefined` when there was none. */
@@ -16,24 +18,58 @@ const MINUTE_MS = 60_000;
 
 /** Throws `RangeError` in one line for what is no cron, never comes, or is no time zone; `field` is where it stands. */
 export function startsOf(start: string, timeZone: string, field: string): Starts {
-  checkZone(timeZone, `${field}.timeZone`);
-  const cron = parse(start, timeZone, `${field}.start`);
+  const clocks = zoneOf(timeZone, `${field}.timeZone`);
+  const cron = parse(start, `${field}.start`);
+  const momentsOf = start.trim().split(/\s+/)[1]?.startsWith('*')
+    ? clocks.momentsOf
+    : (local: number): number[] => [clocks.momentsOf(local)[0] ?? clocks.skippedAt(local)];
+  const search = { cron, clocks, momentsOf };
   let known: { readonly from: number; readonly last: number | undefined; readonly next: number | undefined };
   const around = (now: number): typeof known => {
-    if (!known || now < (known.last ?? known.from) || now >= (known.next ?? Infinity)) {
-      const minute = Math.floor(now / MINUTE_MS) * MINUTE_MS;
-      // croner looks strictly before; a start is at a full minute
-      const [last] = cron.previousRuns(1, new Date(minute + MINUTE_MS));
-      known = { from: now, last: last?.getTime(), next: cron.nextRun(new Date(now))?.getTime() };
-    }
+    if (!known || now < (known.last ?? known.from) || now >= (known.next ?? Infinity))
+      known = { from: now, last: lastUntil(now, search), next: firstAfter(now, search) };
     return known;
   };
   return { lastStart: (now) => around(now).last, nextStart: (now) => around(now).next };
 }
 
-function parse(start: string, timezone: string, field: string): Cron {
+/** The expression, read as if its clocks were those of UTC, and what becomes of its starts in the zone. */
+interface Search {
+  readonly cron: Cron;
+  readonly clocks: LocalTime;
+  /** In the order of time; never before those of an earlier local time where the clocks are not set. */
+  readonly momentsOf: (local: number) => number[];
+}
+
+function firstAfter(now: number, { cron, clocks, momentsOf }: Search): number | undefined {
+  const change = clocks.changeAround(now);
+  let local: number | undefined = now + clocks.offsetAt(now) - change;
+  let first = Infinity;
+  // past the first one found, those that are shown later can come sooner only where the clocks are set
+  for (let end = Infinity; ;) {
+    local = cron.nextRun(new Date(local))?.getTime();
+    if (local === undefined || local > end) return first === Infinity ? undefined : first;
+    for (const at of momentsOf(local)) if (at > now) first = Math.min(first, at);
+    if (first < Infinity) end = Math.min(end, local + 2 * change);
+  }
+}
+
+function lastUntil(now: number, { cron, clocks, momentsOf }: Search): number | undefined {
+  const change = clocks.changeAround(now);
+  let local: number | undefined = now + clocks.offsetAt(now) + change + 1;
+  let last = -Infinity;
+  for (let end = -Infinity; ;) {
+    // croner looks strictly before, from a full second on
+    local = cron.previousRuns(1, new Date(Math.ceil(local / MINUTE_MS) * MINUTE_MS))[0]?.getTime();
+    if (local === undefined || local < end) return last === -Infinity ? undefined : last;
+    for (const at of momentsOf(local)) if (at <= now) last = Math.max(last, at);
+    if (last > -Infinity) end = Math.max(end, local - 2 * change);
+  }
+}
+
+function parse(start: string, field: string): Cron {
   try {
-    const cron = new Cron(start, { timezone, mode: '5-part' });
+    const cron = new Cron(start, { timezone: 'UTC', mode: '5-part' });
     // a leap day is at most eight years away
     if (cron.nextRun(new Date(0)) !== null) return cron;
   } catch (error) {
@@ -46,9 +82,9 @@ function parse(start: string, timezone: string, field: string): Cron {
   throw new RangeError(`${field} is ${JSON.stringify(start)}, a day that never comes: correct day and month`);
 }
 
-function checkZone(timeZone: string, field: string): void {
+function zoneOf(timeZone: string, field: string): LocalTime {
   try {
-    new Intl.DateTimeFormat('en', { timeZone });
+    return localTimeOf(timeZone);
   } catch (error) {
     throw new RangeError(
       `${field} is ${JSON.stringify(timeZone)}, which is no time zone: write a name of the IANA database, such as Europe/Berlin`,

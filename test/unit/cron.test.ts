@@ -27,6 +27,28 @@ describe('starts', () => {
     expect([starts.lastStart, starts.nextStart].map((of) => iso(of(Date.parse(now))))).toEqual([last, next]);
   });
 
+  // a skipped hour that ends at midnight, on Saturday, 28 March 2026, at 23:00 (01:00Z)
+  test.each([
+    ['America/Nuuk', '45 23 * * 6', '2026-03-28T12:00Z', '2026-03-22T01:45Z', '2026-03-29T01:00Z'],
+    ['America/Nuuk', '45 23 * * 6', '2026-03-29T01:00Z', '2026-03-29T01:00Z', '2026-04-05T00:45Z'],
+    ['America/Nuuk', '0,30 23 28 3 *', '2026-03-29T00:59Z', '2025-03-29T01:30Z', '2026-03-29T01:00Z'],
+    ['America/Nuuk', '0 0 * * 0', '2026-03-29T00:59Z', '2026-03-22T02:00Z', '2026-03-29T01:00Z'],
+    // one that begins at midnight, on Sunday, and one of half an hour
+    ['Asia/Beirut', '30 0 * * 0', '2026-03-28T12:00Z', '2026-03-21T22:30Z', '2026-03-28T22:00Z'],
+    ['Australia/Lord_Howe', '15 2 * * 0', '2026-10-03T12:00Z', '2026-09-26T15:45Z', '2026-10-03T15:30Z'],
+    // a whole day, the last but one of 2011
+    ['Pacific/Apia', '0 12 30 12 *', '2011-12-29T12:00Z', '2010-12-30T22:00Z', '2011-12-30T10:00Z'],
+    // every twenty minutes, by what the clocks show
+    ['Europe/Berlin', '*/20 * * * *', '2026-03-29T00:59Z', '2026-03-29T00:40Z', '2026-03-29T01:00Z'],
+    ['Europe/Berlin', '*/20 * * * *', '2026-10-25T00:50Z', '2026-10-25T00:40Z', '2026-10-25T01:00Z'],
+    ['Europe/Berlin', '*/20 * * * *', '2026-10-25T01:10Z', '2026-10-25T01:00Z', '2026-10-25T01:20Z'],
+    ['Europe/Berlin', '*/20 2 * * *', '2026-10-25T01:10Z', '2026-10-25T00:40Z', '2026-10-26T01:00Z'],
+    ['Europe/Berlin', '*/20 2 * * *', '2026-03-29T00:10Z', '2026-03-28T01:40Z', '2026-03-29T01:00Z'],
+  ])('%s: %s at %s', (zone, cron, now, last, next) => {
+    const starts = startsOf(cron, zone, 'start');
+    expect([starts.lastStart, starts.nextStart].map((of) => iso(of(Date.parse(now))))).toEqual([last, next]);
+  });
+
   test('one instance answers for any time, in any order', () => {
     const { lastStart } = startsOf('*/7 3 * * *', berlin, 'start');
     const fresh = (at: number): number | undefined => startsOf('*/7 3 * * *', berlin, 'start').lastStart(at);

@@ -40,6 +40,7 @@ const pure = new Set([
   'controller/insight.ts',
   'controller/learn.ts',
   'controller/learned.ts',
+  'controller/local-time.ts',
   'controller/memory.ts',
   'controller/moved.ts',
   'controller/numbers.ts',
