@@ -21,7 +21,7 @@ export function startsOf(start: string, timeZone: string, field: string): Starts
   const clocks = zoneOf(timeZone, `${field}.timeZone`);
   const cron = parse(start, `${field}.start`);
   const momentsOf = start.trim().split(/\s+/)[1]?.startsWith('*')
-    ? clocks.momentsOf
+    ? (local: number): number[] => clocks.momentsOf(local)
     : (local: number): number[] => [clocks.momentsOf(local)[0] ?? clocks.skippedAt(local)];
   const search = { cron, clocks, momentsOf };
   let known: { readonly from: number; readonly last: number | undefined; readonly next: number | undefined };

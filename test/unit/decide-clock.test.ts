@@ -221,7 +221,7 @@ describe('nonsense', () => {
         for (const { sample: seen, elapsed, wall, ready, poison } of steps) {
           now += elapsed;
           const before = poison ? withNumber(memory, ...poison) : memory;
-          const decision = decide(chosen, seen as Sample, current, before, now, ready, now + wall);
+          const decision = decide(chosen, seen, current, before, now, ready, now + wall);
           expect(decision.desired).toSatisfy(Number.isSafeInteger);
           expect(decision.desired).toBeGreaterThanOrEqual(chosen.minReplicas);
           expect(decision.desired).toBeLessThanOrEqual(chosen.maxReplicas);
