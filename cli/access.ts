@@ -113,7 +113,9 @@ async function reach({ address, describe }: Place): Promise<void> {
   try {
     await within(REACH_MS, redis.ping(), 'PING');
   } catch (error) {
-    throw new Error(describe(last ?? error), { cause: error });
+    // a server that refuses a PING has answered: one that takes no writes, or that does not let this user ask
+    if (redis.status !== 'ready' || (error as Error).name !== 'ReplyError')
+      throw new Error(describe(last ?? error), { cause: error });
   } finally {
     await closeRedis(redis);
   }

@@ -1,7 +1,7 @@
 /**
  * Whether this user may call what Millrace calls. Each command is queued in a transaction that is then discarded: Redis
- * checks the ACL when a command is queued, with its keys, and nothing is ever run. That works for any user on any version;
- * `ACL DRYRUN` is for administrators of newer ones.
+ * checks the ACL when a command is queued, with its keys, and nothing is ever run. A user without MULTI has a script ask, which
+ * Redis 7 and Valkey know how to; `ACL DRYRUN` is for administrators.
  */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../queue/keys.ts';
@@ -56,7 +56,9 @@ export async function checkPermissions(redis: Redis, keys: QueueKeys): Promise<F
   const calls = needed(keys);
   const refused = await refusals(redis, [...calls, ...useful.map(([call]) => call)]);
   if (refused === undefined)
-    return [warn(about, 'not checked: MULTI is not allowed', 'allow MULTI and DISCARD to this user')];
+    return [
+      warn(about, 'not checked: neither MULTI nor a script may ask', 'allow MULTI and DISCARD to this user'),
+    ];
   const user = String(await redis.call('ACL', 'WHOAMI').catch(() => 'this user'));
   const missing = calls.filter((call) => refused.has(call));
   const found: Finding[] = [];
@@ -81,12 +83,31 @@ async function refusals(redis: Redis, calls: readonly Call[]): Promise<Map<Call,
     () => true,
     () => false,
   );
-  if (!(await begun)) return undefined;
+  if (!(await begun)) return await refusalsByScript(redis, calls);
   const refused = new Map<Call, string>();
   for (const call of calls) {
     const [command, ...args] = call;
-    await redis.call(command, ...args).catch((error: Error) => refused.set(call, error.message));
+    await redis.call(command, ...args).catch(({ message }: Error) => {
+      // whatever else a server refuses, it does not say of the user
+      if (message.startsWith('NOPERM')) refused.set(call, message);
+    });
   }
   await redis.call('DISCARD').catch(() => undefined);
   return refused;
+}
+
+const ASK = 'return redis.acl_check_cmd(unpack(ARGV)) and 1 or 0';
+
+async function refusalsByScript(
+  redis: Redis,
+  calls: readonly Call[],
+): Promise<Map<Call, string> | undefined> {
+  const refused = new Map<Call, string>();
+  try {
+    const answers = await Promise.all(calls.map((call) => redis.call('EVAL', ASK, '0', ...call)));
+    for (const [i, call] of calls.entries()) if (answers[i] === 0) refused.set(call, 'NOPERM');
+    return refused;
+  } catch {
+    return undefined;
+  }
 }

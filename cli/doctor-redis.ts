@@ -79,6 +79,12 @@ async function persistence(redis: Redis, info: Info): Promise<Finding> {
     return fail(about, 'the last snapshot failed', "look at Redis's log and its disk");
   const save = await setting(redis, 'save');
   const todo = 'set appendonly yes, where tasks must outlive Redis';
+  if (save === undefined)
+    return warn(
+      about,
+      'no append-only file; whether there are snapshots is not said (CONFIG GET is refused)',
+      todo,
+    );
   if (save === '') return warn(about, 'Redis keeps nothing: a restart loses queue and results', todo);
   return warn(about, 'snapshots only: a crash loses what came since the last one', todo);
 }

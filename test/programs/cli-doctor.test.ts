@@ -1,5 +1,8 @@
 /** `millrace doctor` on real servers that lack something. */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
+import { eventually } from '../support/eventually.ts';
 import { millrace, type Ended } from '../support/millrace.ts';
 import { freePort, startRedis, type RedisServer } from '../support/redis.ts';
 
@@ -60,6 +63,54 @@ test('a user who may not do everything is told what is missing, and nothing is w
   const other = await millrace(['doctor', '--redis', url, '--queue', 'other']);
   expect(other.stdout).toMatch(/permissions: [^\n]*LPUSH[^\n]* refused/);
   expect(await redis.dbsize()).toBe(0);
+});
+
+test('a user without MULTI and CONFIG, as on the page on security: checked all the same, and nothing is made up', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  const rights = [
+    'on',
+    '>secret',
+    '~task_queue',
+    '~result',
+    '~millrace:*',
+    '&*',
+    '+@all',
+    '-multi',
+    '-config',
+  ];
+  await redis.call('ACL', 'SETUSER', 'app', ...rights);
+  const url = server.url.replace('redis://', 'redis://app:secret@');
+  const ended = await millrace(['doctor', '--redis', url]);
+  expect(ended.stdout).toMatch(
+    /^warn {2}persistence: no append-only file; whether there are snapshots is not said/m,
+  );
+  expect(ended.stdout).toMatch(/^ok {4}permissions: user app may do all that Millrace does/m);
+  await redis.call('ACL', 'SETUSER', 'app', '-lpush', '-client|list');
+  const less = await millrace(['doctor', '--redis', url]);
+  expect(less.stdout).toMatch(/^fail {2}permissions: LPUSH refused \(NOPERM\)/m);
+  expect(less.stdout).toMatch(/^warn {2}permissions: CLIENT LIST refused/m);
+  expect(await redis.dbsize()).toBe(0);
+});
+
+test('a server whose snapshots fail answers: it is looked at, and a push is told what is wrong', async () => {
+  await using server = await startRedis({ args: ['--save', '3600 1000000'] });
+  const redis = server.client();
+  await mkdir(join(server.dir, 'dump.rdb'));
+  await redis.bgsave();
+  await eventually(async () =>
+    expect(await redis.info('persistence')).toContain('rdb_last_bgsave_status:err'),
+  );
+  const ended = await doctor(server);
+  expect(ended.stdout).toMatch(/^fail {2}persistence: the last snapshot failed/m);
+  expect(ended.stdout).toMatch(/^ok {4}permissions: /m);
+  const inspected = await millrace(['inspect', '--redis', server.url]);
+  expect(inspected.code).toBe(0);
+  const pushed = await millrace(['enqueue', 'a', '--redis', server.url]);
+  expect(pushed).toMatchObject({ code: 1 });
+  expect(pushed.stderr).toMatch(
+    /takes no writes as long as its snapshots fail: look at its log and its disk \(MISCONF/,
+  );
 });
 
 test('a server that is away is one finding', async () => {
