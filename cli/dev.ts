@@ -63,7 +63,8 @@ export async function dev(
     worker: (id) =>
       workerProgram(
         {
-          ...{ ...settings, redis, module, moduleTimeout, command, keepRunning, http, httpTimeout },
+          ...settings,
+          ...{ redis, module, moduleTimeout, command, keepRunning, http, httpTimeout },
           graceMs: flags.grace,
         },
         id,

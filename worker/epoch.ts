@@ -23,6 +23,7 @@ import type { Logger } from '../runtime/log.ts';
 import { createCancelCheck } from './cancel.ts';
 import { createBell } from './bell.ts';
 import { createIdleWait, createPace, holdTarget, MAX_BYTES } from './fetch.ts';
+import type { WorkerHealth } from './health.ts';
 import type { LeaseKeeper } from './lease.ts';
 import type { QueueMetrics } from './metrics.ts';
 import { createDurable } from './durable.ts';
@@ -59,6 +60,7 @@ export interface EpochOptions {
   readonly durability: Durability | undefined;
   readonly log: Logger;
   readonly metrics: QueueMetrics;
+  readonly health: WorkerHealth | undefined;
   /** Begin to drain, and leave when nothing is held. */
   readonly stopping: AbortSignal;
   /** Give back what still runs. */
@@ -128,7 +130,10 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     hurry,
     lastMs: 2 * ABORT_PATIENCE_MS,
     longestPauseMs: Math.min(2_000, leaseMs / 3),
-    onFailure: () => metrics.turnFailed(),
+    onFailure: (error) => {
+      metrics.turnFailed();
+      options.health?.failed(keys.queue, error);
+    },
     log,
   });
 
@@ -295,6 +300,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     const concerned = told || saidDrained;
     saidDrained = said === 'drained';
     holds += reply.tasks.length - (reply.form === 0 ? settling : 0);
+    options.health?.turned(keys.queue, holds);
     lookSentAt = sent;
     roundTripMs = Math.min(tookMs, roundTripMs + tookMs / 16);
     ask = heard(reply, want > 0 || after);

@@ -14,6 +14,7 @@ import { openCommand, type LogSource } from './handlers/command.ts';
 import { openHttp } from './handlers/http.ts';
 import { openLines } from './handlers/lines.ts';
 import { openModule } from './handlers/module.ts';
+import { createWorkerHealth } from './health.ts';
 import { createWorkerMetrics } from './metrics.ts';
 import { defaultWorkerId, runWorker } from './worker.ts';
 
@@ -62,6 +63,7 @@ async function main(): Promise<void> {
   const log = createLog('millrace-worker', flags.logLevel);
   using signals = onSignals();
   const metrics = createWorkerMetrics();
+  using health = createWorkerHealth(settings.leaseMs);
   let unready: string | undefined = 'its handler is not open yet';
   await using http =
     flags.httpPort === undefined
@@ -69,8 +71,8 @@ async function main(): Promise<void> {
       : await serveHttp({
           port: flags.httpPort,
           metrics,
-          unhealthy: () => undefined,
-          unready: () => unready,
+          unhealthy: () => health.unhealthy(),
+          unready: () => unready ?? health.unready(),
         });
   // a module that waits for what never comes is seen by nothing being left that keeps the process alive
   http?.hold(false);
@@ -90,6 +92,7 @@ async function main(): Promise<void> {
       handler: handler.handle,
       log,
       metrics,
+      health,
       onReady: () => {
         if (unready !== undefined)
           log.info(

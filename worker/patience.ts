@@ -26,7 +26,7 @@ export interface PatienceOptions {
   /** The longest pause between two tries, ms. */
   readonly longestPauseMs: number;
   /** Called for each try that failed. */
-  readonly onFailure: () => void;
+  readonly onFailure: (error: unknown) => void;
   readonly log: Logger;
 }
 
@@ -60,7 +60,7 @@ export function createPatience({ hurry, lastMs, longestPauseMs, onFailure, log }
             log.info(`Redis takes turns again, after ${failures} failures`);
           return reply;
         } catch (error) {
-          onFailure();
+          onFailure(error);
           if (final(error, failures + 1)) throw error;
           if (hurry.aborted) return undefined;
           if (failures % 20 === 0)

@@ -15,6 +15,7 @@ import { defineScripts, reap, register } from '../queue/scripts.ts';
 import { systemClock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
 import { timeout } from '../runtime/timers.ts';
+import type { WorkerHealth } from './health.ts';
 import { createLeaseKeeper } from './lease.ts';
 import { runEpoch } from './epoch.ts';
 import { BLOCKER_OPTIONS } from './fetch.ts';
@@ -54,6 +55,8 @@ export interface WorkerOptions {
   readonly pool: string;
   readonly log: Logger;
   readonly metrics: WorkerMetrics;
+  /** Is told of turns, and of failures. */
+  readonly health?: WorkerHealth;
   /** Called each time that the worker is registered with all its queues and takes tasks. */
   readonly onReady?: () => void;
   /** Called when it is refused for good and is about to end. */
@@ -79,6 +82,8 @@ export interface DeadLetterPolicy {
 /** How long a worker that stops, and was fenced, may take to leave nothing behind, ms. */
 const LAST_WORD_MS = 1_000;
 const SOCKET_TIMEOUT_MS = 10_000;
+/** A server that lives answers in this time, ms. */
+const PING_MS = 2_000;
 const REGISTER_PAUSE_MS = 500;
 /** How long after a death the controller may take to tell of it, ms. */
 const FATE_MS = 3_000;
@@ -128,6 +133,7 @@ export async function runWorker(
   });
   const drops = watchDrops(redis);
   const openSpare = (): Redis => defineScripts(connect({ socketTimeout: SOCKET_TIMEOUT_MS }));
+  options.health?.reach(() => within(PING_MS, redis.ping(), 'PING'));
   const slots = createSlots(options.concurrency);
   options.metrics.watchSlots(slots);
   const ended = new AbortController();
@@ -196,7 +202,7 @@ async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: Abort
     readFate(redis, keys, lost, given.pool === '' ? 0 : FATE_MS);
   const run = { handler, queue, retry, maxResultBytes: results.maxBytes, random: Math.random, fateOf };
   const connections = { redis, drops, openSpare, blocker, keys, worker, slots, rank };
-  const lane = { ...connections, leaseMs, keeper, run, durability, log, metrics };
+  const lane = { ...connections, leaseMs, keeper, run, durability, log, metrics, health: given.health };
   const enter = holdPlace(slots, rank);
   let last: number | undefined;
   try {
@@ -206,6 +212,7 @@ async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: Abort
       if (epoch === undefined) break;
       last = epoch;
       log.info({ epoch, worker }, 'taking tasks');
+      given.health?.turned(queue, 0);
       options.onReady();
       const epochEnd = runEpoch(epoch, { ...lane, stopping, hurry });
       enter();
@@ -218,6 +225,7 @@ async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: Abort
     if (last !== undefined)
       await within(LAST_WORD_MS, reap(redis, keys, worker, last, 'displaced'), 'reap').catch(() => undefined);
   } finally {
+    given.health?.left(queue);
     enter();
     await closeRedis(blocker);
   }

@@ -1,0 +1,46 @@
+/** The probes of a worker whose turns are not answered: what an orchestrator is told, and why. */
+import { expect, test } from 'vitest';
+import { eventually } from '../support/eventually.ts';
+import { freePort, startRedis } from '../support/redis.ts';
+import { freshKeys } from '../support/turns.ts';
+import { spawnWorker } from '../support/workers.ts';
+
+async function probe(port: number, path: string): Promise<{ status: number; text: string }> {
+  const response = await fetch(`http://127.0.0.1:${port}${path}`);
+  return { status: response.status, text: await response.text() };
+}
+
+test('without an answer for a lease: not ready; not healthy when it holds nothing, or when Redis answers', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  const keys = freshKeys();
+  const port = await freePort();
+  await using worker = await spawnWorker(server, keys, ['--lease', '1s', '--http-port', String(port)]);
+  const both = async (alive: number, ready: number): Promise<void> => {
+    await eventually(async () => expect((await probe(port, '/readyz')).status).toBe(ready), {
+      withinMs: 15_000,
+    });
+    expect((await probe(port, '/healthz')).status).toBe(alive);
+  };
+  await both(200, 200);
+  server.stop();
+  await both(503, 503);
+  expect((await probe(port, '/healthz')).text).toBe((await probe(port, '/readyz')).text);
+  server.cont();
+  await both(200, 200);
+
+  await redis.lpush(keys.queue, '{"id":"long","sleepMs":60000}');
+  await eventually(async () => expect(await redis.hlen(keys.inflight(worker.id))).toBe(1));
+  server.stop();
+  await both(200, 503);
+  server.cont();
+  await both(200, 200);
+
+  // it makes turns for everybody but this worker
+  await eventually(async () => expect(await redis.hlen(keys.inflight(worker.id))).toBe(1));
+  await redis.hset(keys.worker(worker.id), 'seq', 'no number');
+  await eventually(async () => expect((await probe(port, '/healthz')).status).toBe(503), {
+    withinMs: 15_000,
+  });
+  expect((await probe(port, '/healthz')).text).toMatch(/^no turn in queue "\S+" for \d+s: .*user_script/);
+});
