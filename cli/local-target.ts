@@ -10,6 +10,7 @@
  * process dies without a word.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { createInterface } from 'node:readline';
 import type { Replicas, Target } from '../controller/target.ts';
 import { timeout, type Timer } from '../runtime/timers.ts';
@@ -71,6 +72,8 @@ export function createLocalTarget(options: LocalTargetOptions): LocalTarget {
   const { onEvent = () => undefined } = options;
   const watcher = openWatcher();
   const workers = new Map<string, Worker>();
+  // a process id would be another one's on the next host, or in the next container
+  const family = randomInt(1e9);
   let wanted = 0;
   let started = 0;
   let hurried = false;
@@ -95,7 +98,7 @@ export function createLocalTarget(options: LocalTargetOptions): LocalTarget {
 
   function start(): void {
     const number = ++started;
-    const id = `local-${process.pid}-${number}`;
+    const id = `local-${family}-${number}`;
     const { file, args, env } = options.worker(id);
     const child = spawn(file, args, { env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
     const { pid } = child;

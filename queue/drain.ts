@@ -7,6 +7,7 @@
 import type { Redis } from 'ioredis';
 import { readCrew } from './crew.ts';
 import type { QueueKeys } from './keys.ts';
+import { unblockWaits } from './lives.ts';
 import { asCount, asList, asText } from './reply-form.ts';
 import { script } from './scripts.ts';
 import { together, type WorkerLoad, type WorkerLoads } from './worker-load.ts';
@@ -86,6 +87,8 @@ async function drainIn(
  * themselves within a second. Never rejects.
  */
 export async function rouse(redis: Redis, loads: Iterable<WorkerLoad>): Promise<void> {
-  const ids = [...loads].flatMap(({ blockers }) => blockers);
-  await Promise.allSettled(ids.map((id) => redis.client('UNBLOCK', id)));
+  await unblockWaits(
+    redis,
+    [...loads].flatMap(({ blockers }) => blockers),
+  );
 }

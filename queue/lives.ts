@@ -1,6 +1,6 @@
 /**
  * Who is connected to Redis as which worker. Every connection of a worker has a name (`CLIENT SETNAME`) made from queue
- * and worker id, and the worker's hash says under which one: empty where it could not have any.
+ * and worker id and a mark of its process, and the worker's hash says under which one: empty where it could not have any.
  */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from './keys.ts';
@@ -10,9 +10,36 @@ import { asList, asText } from './reply-form.ts';
 /** Of a field in a worker's hash, bytes: a name of a client has three for each that the worker's and the queue's have. */
 const LONGEST = 4_096;
 
-/** `millrace:queue:worker`, percent-encoded: the names of clients have neither spaces nor line breaks. */
-export function clientName(queue: string, worker: string): string {
-  return `millrace:${encodeURIComponent(queue.toWellFormed())}:${encodeURIComponent(worker.toWellFormed())}`;
+/** `millrace:queue:worker:mark`, percent-encoded: the names of clients have neither spaces nor line breaks. */
+export function clientName(queue: string, worker: string, mark: string): string {
+  return `millrace:${encode(queue)}:${encode(worker)}:${mark}`;
+}
+
+const encode = (text: string): string => encodeURIComponent(text.toWellFormed());
+
+/** Who has a worker's name. */
+export interface Holder {
+  /** `undefined` when nobody has. */
+  readonly epoch: number | undefined;
+  /** Of its process; empty for workers of older versions. */
+  readonly mark: string;
+  /** Changes as long as it lives: with each turn, and with each renewal of its lease. */
+  readonly beat: string;
+  /** What the last epoch was ended for (reap.lua), for some seconds. */
+  readonly ended: string | undefined;
+}
+
+export async function readHolder(redis: Redis, keys: QueueKeys, worker: string): Promise<Holder> {
+  const [[epoch, mark, turn, ended], deadline] = await Promise.all([
+    redis.hmget(keys.worker(worker), 'epoch', 'mark', 'turn', 'ended'),
+    redis.zscore(keys.workers, worker),
+  ]);
+  return {
+    epoch: Number(epoch) || undefined,
+    mark: mark ?? '',
+    beat: `${turn} ${deadline}`,
+    ended: ended ?? undefined,
+  };
 }
 
 /** What Redis knows of a worker that may be dead. */
@@ -23,6 +50,8 @@ export interface Life {
   readonly started: number;
   /** Whether a connection of it lives; `undefined` when that cannot be told. */
   readonly connected: boolean | undefined;
+  /** Where one of its connections comes from, as Redis sees it. */
+  readonly address: string | undefined;
 }
 
 /**
@@ -39,7 +68,7 @@ export async function readLives(
       return readCut(redis, keys.worker(worker), { bytes: LONGEST, values: 3 }, 'HMGET', ...fields);
     }),
   );
-  const names = await connectedNames(redis);
+  const addresses = await connectedAddresses(redis);
   return told.map((fields): Life => {
     const [epoch, client, started] = asList(fields, 'the hash of a worker', 3).map((field) =>
       field === null ? '' : asText(field, 'a field of a worker', LONGEST),
@@ -47,22 +76,42 @@ export async function readLives(
     return {
       epoch: Number(epoch) || undefined,
       started: Number(started),
-      connected: names && client ? names.has(client) : undefined,
+      connected: addresses && client ? addresses.has(client) : undefined,
+      address: client ? addresses?.get(client) : undefined,
     };
   });
 }
 
-/** `undefined` where the server does not say. The reply grows with the server's clients, so callers read few at a time. */
-async function connectedNames(redis: Redis): Promise<ReadonlySet<string> | undefined> {
+/**
+ * By the names of connections, where one comes from; `undefined` where the server does not say. The reply grows with the
+ * clients of the server, so callers read few at a time.
+ */
+async function connectedAddresses(redis: Redis): Promise<ReadonlyMap<string, string> | undefined> {
   try {
-    return namesIn(String(await redis.client('LIST')));
+    return addressesIn(String(await redis.client('LIST')));
   } catch (error) {
     if ((error as Error).name === 'ReplyError') return undefined;
     throw error;
   }
 }
 
-/** The names in a reply to `CLIENT LIST`. */
-function namesIn(list: string): ReadonlySet<string> {
-  return new Set(Array.from(list.matchAll(/ name=(\S+)/g), ([, name = '']) => name));
+/** By the names in a reply to `CLIENT LIST`, the address of a connection that has it. */
+function addressesIn(list: string): ReadonlyMap<string, string> {
+  return new Map(
+    Array.from(list.matchAll(/ addr=(\S*).*? name=(\S+)/g), ([, address = '', name = '']) => [name, address]),
+  );
+}
+
+/**
+ * Ends the waits of workers by the ids of their connections. An id means something on one server only: after a failover or a
+ * restart it may be anybody's, so only connections of workers are touched (a wrong one looks around once more), or only those
+ * of `worker`. Resolves to how many were; where the server does not say how connections are called, to none. Never rejects.
+ */
+export async function unblockWaits(redis: Redis, ids: readonly number[], worker?: string): Promise<number> {
+  if (ids.length === 0) return 0;
+  const list = await redis.client('LIST', 'ID', ...ids).catch(() => '');
+  const found = Array.from(String(list).matchAll(/^id=(\d+) .*? name=millrace:([^: ]*):([^: ]*)/gm));
+  const theirs = found.filter(([, , , name]) => worker === undefined || name === encode(worker));
+  await Promise.allSettled(theirs.map(([, id = '']) => redis.client('UNBLOCK', id)));
+  return theirs.length;
 }

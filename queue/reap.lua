@@ -5,7 +5,8 @@
 -- ARGV  1 worker id
 --       2 whose: 'expired' (only when its lease is over), 'any', or an epoch (only that one)
 --       3 what for: 'lost' (a delivery is counted against each task, which is a suspect from now on, see turn.lua);
---         'displaced' (the worker was taken away, which is no task's fault); 'leave' (it said goodbye)
+--         'displaced' (the worker was taken away, which is no task's fault); 'silent' (its lease is over, and nobody saw
+--         it end: it may well live, cut off or frozen; what it held is displaced); 'leave' (it said goodbye)
 --       4 how long a blocking move of it may outlive it, ms; 0 when nothing of it can be blocked in Redis any more
 -- Returns  tasks put back; -1 when the worker is not (any more) the one meant
 -- The worker stays as an empty grave until ARGV[4] is over: a move that was still blocked may drop one more task into
@@ -51,7 +52,9 @@ local function remember(raw, past)
   redis.call('HSET', PASTS, name, (below or 0) .. ':' .. (count or 0) + 1 .. ':' .. past)
 end
 
-local lost = ARGV[3] == 'lost'
+-- in versions before, epochs were counted from 1 on, and the end of a lease was a death
+local before = epoch and tonumber(epoch) < 1e12
+local lost = ARGV[3] == 'lost' or (ARGV[3] == 'silent' and before)
 local goodbye = ARGV[3] == 'leave'
 -- in a past, the characters that mean something there are percent-encoded
 local name = string.gsub(ARGV[1], '[^%w%-._~]', function(c) return string.format('%%%02X', string.byte(c)) end)
@@ -95,7 +98,7 @@ end
 local alive = epoch and epoch ~= '0'
 if alive and not goodbye then redis.call('HINCRBY', KEYS[7], 'fenced', 1) end
 if alive and tonumber(ARGV[4]) > 0 then
-  redis.call('HSET', KEYS[3], 'epoch', 0, 'state', 'lost')
+  redis.call('HSET', KEYS[3], 'epoch', 0, 'state', 'lost', 'ended', ARGV[3])
   redis.call('ZADD', KEYS[2], now + tonumber(ARGV[4]), ARGV[1])
 else
   redis.call('DEL', KEYS[3])

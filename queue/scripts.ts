@@ -91,7 +91,8 @@ export async function note(
 
 /**
  * Puts back what a worker holds and ends its epoch. `whose`: `expired`, `any`, or one epoch. `why`: only what was held
- * by a worker that is `lost` counts a delivery; `displaced` means that something else took the worker away. `graveMs`:
+ * by a worker that is `lost` counts a delivery; `displaced` means that something else took the worker away, `silent` that
+ * its lease ended and nobody knows why. `graveMs`:
  * how long a blocking move of it may still be pending in Redis. Returns how many tasks went back to the queue, or
  * `undefined` when the worker was not the one meant.
  */
@@ -100,7 +101,7 @@ export async function reap(
   keys: QueueKeys,
   worker: string,
   whose: 'expired' | 'any' | number,
-  why: 'lost' | 'displaced' | 'leave',
+  why: 'lost' | 'displaced' | 'silent' | 'leave',
   graveMs: number = why === 'leave' ? 0 : GRAVE_MS,
 ): Promise<number | undefined> {
   const reaped = script(redis, 'reap')(
@@ -140,7 +141,7 @@ export async function reapExpired(redis: Redis, keys: QueueKeys): Promise<Readon
   const expired = asList(found, 'workers whose lease is over').map((id) => asText(id, 'a worker'));
   const returned = new Map<string, number>();
   for (const worker of expired) {
-    const tasks = await reap(redis, keys, worker, 'expired', 'lost');
+    const tasks = await reap(redis, keys, worker, 'expired', 'silent');
     if (tasks !== undefined) returned.set(worker, tasks);
   }
   await rejoin(redis, keys);

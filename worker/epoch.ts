@@ -124,7 +124,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
       bell.ring();
     },
     // by this id the controller can end the wait; without it, it takes a second
-    onConnection: (id) => void note(redis, keys, worker, epoch, 'blocker', id).catch(() => undefined),
+    onConnection: (id) => note(redis, keys, worker, epoch, 'blocker', id),
   });
   const patience = createPatience({
     hurry,

@@ -10,6 +10,7 @@
 import type { Redis } from 'ioredis';
 import { within } from '../queue/connection.ts';
 import type { QueueKeys } from '../queue/keys.ts';
+import { unblockWaits } from '../queue/lives.ts';
 import { BLOCK_MS } from '../queue/scripts.ts';
 import { sleep } from '../runtime/timers.ts';
 
@@ -79,8 +80,8 @@ export interface IdleWait {
 export interface IdleEvents {
   /** Something was moved, or may have been, or somebody ended the wait: look around. */
   readonly onTask: () => void;
-  /** The wait is on another connection now: its id in the server. */
-  readonly onConnection: (id: number) => void;
+  /** The wait is on another connection now: its id in the server. Called again when it rejects. */
+  readonly onConnection: (id: number) => Promise<void>;
 }
 
 const SLACK_MS = 2_000;
@@ -99,7 +100,8 @@ export function createIdleWait(
 ): IdleWait {
   let waiting: Promise<void> | undefined;
   let clientId: Promise<number | undefined> = Promise.resolve(undefined);
-  let noted: number | undefined;
+  // which connection was told of last: the same number may mean another one after a restart or a failover
+  let noted: Redis['stream'] | undefined;
   let ended = false;
   let pausing = false;
   let awaited = false;
@@ -111,7 +113,10 @@ export function createIdleWait(
     // a blocked connection cannot be asked for its id in the server: ask just before, in the same packet
     clientId = blocker.client('ID').catch(() => undefined);
     void clientId.then((id) => {
-      if (id !== undefined && id !== noted) onConnection((noted = id));
+      const { stream } = blocker;
+      if (id === undefined || stream === noted) return;
+      noted = stream;
+      onConnection(id).catch(() => (noted = undefined));
     });
     const began = performance.now();
     const move = blocker.blmove(keys.queue, keys.wake(worker), 'RIGHT', 'LEFT', BLOCK_MS / 1_000);
@@ -153,7 +158,9 @@ export function createIdleWait(
     const ending = last.finally(() => (over = true));
     const id = await Promise.race([clientId, ending]);
     while (!over) {
-      if (typeof id === 'number') await main.client('UNBLOCK', id);
+      // the two connections may have reached different servers, or nobody may say how they are called
+      if (typeof id === 'number' && (await unblockWaits(main, [id], worker)) === 0 && !over)
+        blocker.disconnect(true);
       await Promise.race([ending, sleep(UNBLOCK_EVERY_MS)]);
     }
   }

@@ -23,6 +23,8 @@ export interface WorkerFlags extends QueueFlags, HandlerFlags {
   readonly queues?: readonly string[];
   readonly concurrency: number;
   readonly id: string;
+  /** The id is the default one. */
+  readonly unnamed: boolean;
   readonly lease: number;
   readonly grace: number;
   readonly attempts: number;
@@ -157,7 +159,8 @@ export function parseFlags(argv: readonly string[], env: NodeJS.ProcessEnv, defa
         .default('info'),
     );
   withEnvironment(program, env).parse(argv);
-  return program.opts<WorkerFlags>();
+  const unnamed = program.getOptionValueSource('id') === 'default';
+  return Object.assign(program.opts<Omit<WorkerFlags, 'unnamed'>>(), { unnamed });
 }
 
 /** `a,b`, or a JSON list for names with commas in them. */
@@ -191,6 +194,7 @@ export function settingsOf(
     queue,
     result,
     id: flags.id,
+    mayRename: flags.unnamed,
     concurrency: flags.concurrency,
     leaseMs: flags.lease,
     durability,

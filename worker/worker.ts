@@ -2,6 +2,7 @@
  * A worker as a library: what `millrace-worker` runs, for programs that bring their own process.
  * It registers, runs epochs until it is told to stop, and leaves nothing behind in Redis.
  */
+import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { Redis, RedisOptions } from 'ioredis';
 import { closeRedis, openRedis, within, type RedisAddress } from '../queue/connection.ts';
@@ -11,7 +12,7 @@ import { evictionRisk } from '../queue/eviction.ts';
 import { watchDrops, type Drops } from '../queue/drops.ts';
 import { queueKeys, type QueueKeys } from '../queue/keys.ts';
 import { clientName } from '../queue/lives.ts';
-import { defineScripts, reap, register } from '../queue/scripts.ts';
+import { defineScripts, reap } from '../queue/scripts.ts';
 import { systemClock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
 import { timeout } from '../runtime/timers.ts';
@@ -22,13 +23,14 @@ import { BLOCKER_OPTIONS } from './fetch.ts';
 import type { Handler } from './handler.ts';
 import type { WorkerMetrics } from './metrics.ts';
 import { createRefusals, REFUSED_MS, type Attempts } from './refusals.ts';
+import { createRegistration, NameTaken } from './registration.ts';
 import type { RetryPolicy } from './retry.ts';
-import { MAX_DELIVERIES } from './run.ts';
 import { createSlots, type Slots } from './slots.ts';
 
 export { TaskCancelled } from '../queue/cancel.ts';
 export type { Trace } from '../runtime/opentelemetry.ts';
 export type { Handler, TaskContext } from './handler.ts';
+export { NameTaken } from './registration.ts';
 export type { RetryPolicy } from './retry.ts';
 
 export interface WorkerOptions {
@@ -38,6 +40,8 @@ export interface WorkerOptions {
   readonly result: string;
   /** Unique among the living workers of its queues; in Kubernetes the pod's name. */
   readonly id: string;
+  /** Nobody knows the worker by its id: where another living one has that, take it with something random behind it. */
+  readonly mayRename?: boolean;
   /** How many tasks run at once. */
   readonly concurrency: number;
   /** A worker that is not heard of for this long has lost its tasks to others, ms. */
@@ -84,27 +88,40 @@ const LAST_WORD_MS = 1_000;
 const SOCKET_TIMEOUT_MS = 10_000;
 /** A server that lives answers in this time, ms. */
 const PING_MS = 2_000;
-const REGISTER_PAUSE_MS = 500;
 /** How long after a death the controller may take to tell of it, ms. */
 const FATE_MS = 3_000;
 /** A queue that cannot be registered holds up those below it no longer than this, ms. */
 const PLACE_MS = 1_000;
 
-/** A name for a worker outside Kubernetes. */
+/** A name for a worker outside Kubernetes. Two hosts, or two containers of one, may give it twice: see `mayRename`. */
 export function defaultWorkerId(): string {
   return `${hostname()}-${process.pid}`;
 }
 
 /**
  * Works until `stopping` aborts and what runs has finished, or until `hurry` aborts: then what still runs goes back
- * to the queue. Redis may come and go meanwhile. Rejects with `RangeError` for an address or names that cannot be, and with Error
- * when Redis refused user, password, certificate or database for `refusedMs`, or is a cluster.
+ * to the queue. Redis may come and go meanwhile. Rejects with `RangeError` for an address or names that cannot be, with
+ * `NameTaken` when another living worker has this id and it may not take another one, and with Error when Redis refused user,
+ * password, certificate or database for `refusedMs`, or is a cluster.
  */
 export async function runWorker(
   options: WorkerOptions,
   stopping: AbortSignal,
   hurry: AbortSignal,
 ): Promise<void> {
+  let { id } = options;
+  for (;;) {
+    try {
+      return await runAs({ ...options, id }, stopping, hurry);
+    } catch (error) {
+      if (!(error instanceof NameTaken) || !options.mayRename) throw error;
+      id = `${options.id}-${randomUUID().slice(0, 8)}`;
+      options.log.warn(`${error.message}; it is called "${id}" now`);
+    }
+  }
+}
+
+async function runAs(options: WorkerOptions, stopping: AbortSignal, hurry: AbortSignal): Promise<void> {
   const queues = typeof options.queue === 'string' ? [options.queue] : options.queue;
   const lanes = queues.map((queue) => queueKeys(queue, options.result));
   if (new Set(queues).size < Math.max(queues.length, 1))
@@ -117,7 +134,8 @@ export async function runWorker(
     log: (line) => options.log.error(line),
     now: () => systemClock.elapsed(),
   });
-  const connectionName = clientName(queues.join(','), options.id);
+  const mark = randomUUID().slice(0, 8);
+  const connectionName = clientName(queues.join(','), options.id, mark);
   const connect = (own: RedisOptions): Redis => {
     const attempts = refusals.attempts();
     const onError = (error: Error): void => {
@@ -154,7 +172,7 @@ export async function runWorker(
     try {
       const registering = refusals.attempts();
       const own = { keys, rank, registering, onReady };
-      const shared = { worker: options, redis, drops, openSpare, slots, connect };
+      const shared = { worker: options, mark, redis, drops, openSpare, slots, connect };
       await runLane({ ...shared, ...own }, oneEnds, atOnce);
     } finally {
       // none goes on without the others
@@ -181,21 +199,24 @@ interface LaneOptions {
   /** Opens one more connection of the worker. */
   readonly connect: (own: RedisOptions) => Redis;
   readonly registering: Attempts;
+  /** Of this process: see registration.ts. */
+  readonly mark: string;
   /** Called each time that it is registered. */
   readonly onReady: () => void;
 }
 
 /** One queue of a worker: epoch after epoch, until it is told to stop. */
 async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: AbortSignal): Promise<void> {
-  const { keys, rank, redis, drops, openSpare, slots, connect, registering } = options;
+  const { keys, rank, redis, drops, openSpare, slots, connect, registering, mark } = options;
   const { id: worker, leaseMs, durability, handler, retry, results, ...given } = options.worker;
   const { queue } = keys;
   const log = given.log.child({ queue });
   const metrics = given.metrics.of(queue);
   const blocker = connect(BLOCKER_OPTIONS);
-  let name = '';
+  const about = { redis, keys, worker: options.worker, mark, attempts: registering };
+  const registration = createRegistration({ ...about, log, stopping });
   await using keeper = given.mayBlock
-    ? createLeaseKeeper({ redis, keys, worker, leaseMs, clientName: () => name })
+    ? createLeaseKeeper({ redis, keys, worker, leaseMs, clientName: () => registration.clientName })
     : undefined;
   // outside of a pool nobody watches
   const fateOf = (lost: string): Promise<string | undefined> =>
@@ -207,8 +228,7 @@ async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: Abort
   let last: number | undefined;
   try {
     while (!stopping.aborted) {
-      const named = (now: string): void => void (name = now);
-      const epoch = await begin({ redis, keys, options: options.worker, registering }, stopping, last, named);
+      const epoch = await registration.begin(last);
       if (epoch === undefined) break;
       last = epoch;
       log.info({ epoch, worker }, 'taking tasks');
@@ -219,7 +239,6 @@ async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: Abort
       const end = await epochEnd;
       if (end === 'left') return;
       metrics.fenced();
-      log.warn({ epoch }, 'the lease was lost: what ran was dropped, and a new epoch begins');
     }
     // fenced, and told to stop before it could begin anew: a server that went back may still hold that epoch
     if (last !== undefined)
@@ -251,70 +270,4 @@ function holdPlace(slots: Slots, rank: number): () => void {
     timer.clear();
     leave();
   };
-}
-
-interface BeginOptions extends Pick<LaneOptions, 'redis' | 'keys' | 'registering'> {
-  readonly options: WorkerOptions;
-}
-
-/**
- * Ends this worker's earlier epoch, so that a restarted container gets its own tasks back at once, and begins a new
- * one. `last`: the epoch of this process before. `undefined` when told to stop before that worked.
- */
-async function begin(
-  { redis, keys, options, registering: attempts }: BeginOptions,
-  stopping: AbortSignal,
-  last: number | undefined,
-  onNamed: (name: string) => void,
-): Promise<number | undefined> {
-  const { results, deadLetters } = options;
-  // the turn's script reads its policies here, so that they need not travel with every turn
-  const policies = {
-    concurrency: options.concurrency,
-    version: options.version,
-    pool: options.pool,
-    ...(results.ttlMs === undefined ? {} : { resultTtl: results.ttlMs }),
-    deadMax: deadLetters.max,
-    maxDeliveries: options.retry.maxDeliveries ?? MAX_DELIVERIES,
-    ...(deadLetters.maxAgeMs === undefined ? {} : { deadMaxAge: deadLetters.maxAgeMs }),
-  };
-  const stopped = new Promise<undefined>((resolve) => {
-    stopping.addEventListener('abort', () => resolve(undefined), { once: true });
-  });
-  while (!stopping.aborted) {
-    try {
-      // empty where Redis did not let it have one: then nobody looks for connections of this name
-      const asked = redis.client('GETNAME').catch(() => null);
-      // of a cluster, this is a server that both keys are at, or nothing can be done there
-      const both = redis.exists(keys.queue, keys.result);
-      both.catch(() => undefined);
-      const name = await Promise.race([Promise.all([asked, both]).then(([own]) => own), stopped]);
-      if (name === undefined) return undefined;
-      onNamed(name ?? '');
-      const about = { ...policies, client: name ?? '' };
-      // a process that was fenced has not died: whatever its name holds is no task's fault
-      const why = last === undefined ? 'lost' : 'displaced';
-      // both commands travel together; the second `any` clears the grave that the first one leaves
-      const registering = Promise.all([
-        reap(redis, keys, options.id, 'any', why),
-        reap(redis, keys, options.id, 'any', 'leave'),
-        register(redis, keys, options.id, options.leaseMs, about),
-      ]);
-      const done = await Promise.race([registering, stopped]);
-      if (done === undefined) {
-        registering.catch(() => undefined);
-        return undefined;
-      }
-      const [recovered, , epoch] = done;
-      if (recovered)
-        options.log.info({ tasks: recovered }, 'an earlier life of this worker held tasks: they are back');
-      attempts.well();
-      if (epoch !== undefined) return epoch;
-    } catch (error) {
-      options.metrics.redisFailed('register');
-      attempts.failed(error);
-    }
-    await systemClock.sleep(REGISTER_PAUSE_MS, stopping);
-  }
-  return undefined;
 }

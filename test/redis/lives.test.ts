@@ -14,7 +14,8 @@ test('every connection of a worker has its name, also that of its lease thread',
   await using worker = await spawnWorker(server, keys, ['--lease', '1s'], id);
   const connections = async (): Promise<number> => {
     const list = String(await redis.client('LIST'));
-    return list.split(` name=millrace:${keys.queue}:tiles%201%3A%C3%BC%25 `).length - 1;
+    const name = ` name=millrace:${keys.queue}:tiles%201%3A%C3%BC%25:[0-9a-f]{8} `;
+    return list.split(new RegExp(name)).length - 1;
   };
   await eventually(async () => expect(await connections()).toBe(2));
   await redis.lpush(keys.queue, '{"id":"long","computeMs":2000}');

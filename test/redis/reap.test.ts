@@ -99,13 +99,11 @@ test('attempts and deliveries of equal tasks are kept apart and survive the way 
     past: { attempts: i + 1, deliveries: 0 },
   }));
   await worker.turn({ want: 3, settled: { retries } });
-  await expire(keys, worker.id);
-  await reapExpired(redis, keys);
+  await reap(redis, keys, worker.id, worker.epoch, 'lost');
   // one of them is lost a second time, alone
   const second = await startHandWorker(redis, keys);
   const [{ past }] = (await second.turn({ want: 3 })).tasks as [Delivery];
-  await expire(keys, second.id);
-  await reapExpired(redis, keys);
+  await reap(redis, keys, second.id, second.epoch, 'lost');
   const last = await startHandWorker(redis, keys);
   const pasts = [];
   for (let i = 0; i < 3; i++) {

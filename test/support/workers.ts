@@ -28,6 +28,8 @@ export interface TestWorker extends AsyncDisposable {
   ready(): Promise<void>;
   /** How often it registered. */
   readonly epochs: number;
+  /** Resolves when it has left; rejects with what ended it. */
+  readonly ended: Promise<void>;
   /** As SIGTERM does. Resolves when the worker has left. */
   stop(): Promise<void>;
   /** As the end of the grace period does. Resolves when the worker has left. */
@@ -75,6 +77,7 @@ export function startWorker(
   return {
     id,
     log,
+    ended,
     get epochs() {
       return epochs;
     },
