@@ -2,6 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { queuesOf, type WorkerPool } from '../kube/workerpool.ts';
 import { keyOf } from '../kube/watch.ts';
+import type { HostGuard } from '../queue/address.ts';
 import type { RedisAddress } from '../queue/connection.ts';
 import { queueKeys } from '../queue/keys.ts';
 import type { Clock } from '../runtime/clock.ts';
@@ -14,6 +15,8 @@ import type { SharedSecrets } from './shared-secrets.ts';
 export interface ConnectDeps {
   readonly secrets: SharedSecrets;
   readonly hub: RedisHub;
+  /** Judges the hosts that pools name; without one, any will do. */
+  readonly guard: HostGuard | undefined;
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }
@@ -36,7 +39,7 @@ export interface Linked {
  * address names one that is not there, and when the API server fails.
  */
 export async function connectPool(
-  { secrets, hub, clock, signal }: ConnectDeps,
+  { secrets, hub, guard, clock, signal }: ConnectDeps,
   pool: WorkerPool,
   state: Pick<Remembered, 'linked' | 'blind'>,
 ): Promise<QueueLink> {
@@ -46,7 +49,8 @@ export async function connectPool(
   const age = clock.elapsed() - (before?.at ?? -Infinity);
   const maxAge = state.blind ? ADDRESS_TROUBLE_MS : ADDRESS_MS;
   if (before && age <= maxAge) return before.link;
-  const address = await resolveAddress(spec.redis, metadata.namespace, secrets(maxAge), signal);
+  const found = await resolveAddress(spec.redis, metadata.namespace, secrets(maxAge), signal);
+  const address: RedisAddress = { ...found, ...(guard ? { guard } : {}) };
   const at = clock.elapsed();
   if (before && isDeepStrictEqual(before.address, address)) {
     state.linked = { ...before, at };

@@ -8,6 +8,7 @@ import { DEPLOYMENTS, PODS, POOLS } from '../kube/resources.ts';
 import type { Deployment, Pod } from '../kube/wire.ts';
 import { PAUSED, PAUSED_REPLICAS } from '../kube/workerpool.ts';
 import { keyOf, reflect, type Reflector } from '../kube/watch.ts';
+import type { HostGuard } from '../queue/address.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
 import { followAdopted } from './adopted-pods.ts';
@@ -36,6 +37,8 @@ export interface ControllerOptions {
   readonly metrics: ControllerMetrics;
   /** Called once everything was listed: where the numbers for metrics are to be had from then on. */
   readonly publish: (gauges: ControllerGauges) => void;
+  /** Judges the hosts of Redis that pools name; without one, any will do. */
+  readonly guard?: HostGuard | undefined;
   /** Shows the pools to people, where it is wanted. */
   readonly dashboard?: Dashboard | undefined;
   readonly clock: Clock;
@@ -154,6 +157,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   const reconcile = createReconcile({
     api,
     hub,
+    guard: options.guard,
     events,
     metrics,
     clock,

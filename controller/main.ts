@@ -9,97 +9,16 @@ import { createTransport } from '../kube/transport.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { serveHttp } from '../runtime/http.ts';
 import { onSignals } from '../runtime/lifecycle.ts';
-import { createLog, logLevels, type LogLevel } from '../runtime/log.ts';
-import { createProgram, integer, option, runProgram, withEnvironment } from '../runtime/program.ts';
+import { createLog } from '../runtime/log.ts';
+import { runProgram } from '../runtime/program.ts';
 import { version } from '../runtime/version.ts';
 import { runController } from './controller.ts';
 import { createDashboard } from './dashboard/dashboard.ts';
 import { leaderAddress, leaderNote } from './dashboard/leader.ts';
 import { tokenFile } from './dashboard/token.ts';
+import { parseFlags } from './flags.ts';
 import { createControllerMetrics, type ControllerGauges } from './metrics.ts';
-
-interface Flags {
-  readonly namespace: readonly string[];
-  readonly kubeconfig?: string;
-  readonly leaderElection: boolean;
-  readonly leaseName: string;
-  readonly leaseNamespace?: string;
-  readonly httpPort: number;
-  readonly dashboard: boolean;
-  readonly dashboardShowTasks: boolean;
-  readonly dashboardTokenFile?: string;
-  readonly logLevel: LogLevel;
-}
-
-function parse(argv: readonly string[]): Flags {
-  const list = (text: string, before: readonly string[]): string[] => [
-    ...before,
-    ...text
-      .split(',')
-      .map((name) => name.trim())
-      .filter((name) => name !== ''),
-  ];
-  const program = createProgram('millrace-controller', version)
-    .description('Scales WorkerPools by the length of their Redis queues.')
-    .addOption(
-      option(
-        '--namespace <names>',
-        'namespaces to watch, comma-separated; none for all',
-        'MILLRACE_NAMESPACE',
-      )
-        .argParser(list)
-        .default([], 'all'),
-    )
-    .addOption(
-      option(
-        '--kubeconfig <path>',
-        'outside a cluster; else KUBECONFIG or ~/.kube/config',
-        'MILLRACE_KUBECONFIG',
-      ),
-    )
-    .addOption(
-      option('--leader-election', 'take turns with other replicas', 'MILLRACE_LEADER_ELECTION').default(
-        false,
-      ),
-    )
-    .addOption(
-      option('--lease-name <name>', 'the Lease that decides who leads', 'MILLRACE_LEASE_NAME').default(
-        'millrace-controller',
-      ),
-    )
-    .addOption(
-      option('--lease-namespace <name>', "where it is; default the pod's own", 'MILLRACE_LEASE_NAMESPACE'),
-    )
-    .addOption(
-      option('--http-port <port>', 'serves /healthz, /readyz and /metrics', 'MILLRACE_HTTP_PORT')
-        .argParser(integer(0, 65_535))
-        .default(8080),
-    )
-    .addOption(
-      option('--dashboard', 'also serves the dashboard, at /dashboard/', 'MILLRACE_DASHBOARD').default(false),
-    )
-    .addOption(
-      option(
-        '--dashboard-show-tasks',
-        'shows tasks, their ids and their errors there, to everybody who can reach the port',
-        'MILLRACE_DASHBOARD_SHOW_TASKS',
-      ).default(false),
-    )
-    .addOption(
-      option(
-        '--dashboard-token-file <path>',
-        'who has the token in it may pause queues and move dead letters; without it nobody',
-        'MILLRACE_DASHBOARD_TOKEN_FILE',
-      ),
-    )
-    .addOption(
-      option('--log-level <level>', 'how much to log', 'MILLRACE_LOG_LEVEL')
-        .choices(logLevels)
-        .default('info'),
-    );
-  withEnvironment(program, process.env).parse(argv);
-  return program.opts<Flags>();
-}
+import { hostGuard } from './redis-hosts.ts';
 
 async function connect(kubeconfig: string | undefined): Promise<Connection> {
   const { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port } = process.env;
@@ -110,13 +29,18 @@ async function connect(kubeconfig: string | undefined): Promise<Connection> {
 }
 
 async function main(): Promise<void> {
-  const flags = parse(process.argv);
+  const flags = parseFlags(process.argv, process.env);
   const log = createLog('millrace-controller', flags.logLevel);
   using signals = onSignals();
   const connection = await connect(flags.kubeconfig);
   using transport = createTransport(connection);
   const api = createKubeApi(transport);
   const instance = process.env['POD_NAME'] ?? hostname();
+  const guard = hostGuard({
+    allowed: flags.redisAllowedHosts,
+    allowLocal: flags.allowLocal,
+    refused: [new URL(connection.server).hostname.replaceAll(/[[\]]/g, '')],
+  });
 
   let gauges: ControllerGauges = { workqueueDepth: () => 0, redisServers: () => 0, watches: () => ({}) };
   const metrics = createControllerMetrics({
@@ -157,7 +81,10 @@ async function main(): Promise<void> {
     try {
       const { namespace: namespaces } = flags;
       const clock = systemClock;
-      await runController({ api, namespaces, instance, metrics, publish, dashboard, clock, log }, leading);
+      await runController(
+        { api, namespaces, instance, metrics, publish, guard, dashboard, clock, log },
+        leading,
+      );
     } finally {
       metrics.leading(false);
       log.info('not leading any more');

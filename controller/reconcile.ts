@@ -10,6 +10,7 @@
 import type { Pod } from '../kube/wire.ts';
 import { Mode, type WorkerPool } from '../kube/workerpool.ts';
 import { keyOf, refOf } from '../kube/watch.ts';
+import type { HostGuard } from '../queue/address.ts';
 import { connectPool } from './connect.ts';
 import type { Memory, Policy } from './decide.ts';
 import { finalize, FINALIZER } from './finalize.ts';
@@ -36,6 +37,7 @@ export interface ReconcileDeps extends ReportDeps {
   /** Pods of a pool, by the pool's key. */
   readonly podsOf: (key: string) => readonly Pod[];
   readonly hub: RedisHub;
+  readonly guard?: HostGuard | undefined;
   /** Where each pool's queue is: filled in here, for others to read. */
   readonly links: Map<string, QueueLink>;
   /** What pools have learned, beyond the life of this process. */
@@ -54,9 +56,9 @@ export type Reconcile = (key: string) => Promise<number | undefined>;
 
 /** Returns the function that the work queue calls: a key in, ms until it wants to be called again out. */
 export function createReconcile(deps: ReconcileDeps): Reconcile {
-  const { api, hub, clock, signal } = deps;
+  const { api, hub, guard, clock, signal } = deps;
   const reporter = createReporter(deps);
-  const connecting = { secrets: shareSecrets(api.secrets, clock), hub, clock, signal };
+  const connecting = { secrets: shareSecrets(api.secrets, clock), hub, guard, clock, signal };
   const remembered = new Map<string, Remembered>();
 
   async function reconcile(key: string): Promise<number | undefined> {

@@ -87,6 +87,7 @@ export interface SamplerOptions {
 const CONNECT_MS = 5_000;
 /** What comes first may be the first of many: whoever was woken looks again so soon. */
 const BURST_MS = 100;
+const TELL_AGAIN_MS = 60_000;
 /** Nobody waits longer for the wake to be there. */
 const LISTEN_MS = 1_000;
 
@@ -113,11 +114,19 @@ export function createSampler(options: SamplerOptions): Sampler {
     }),
   );
   const lookAll = (): void => others.add(entries.keys());
-  const looking = {
-    redis,
-    log,
-    explain: (error: unknown) => blindness(redis.status === 'ready' ? error : (lastError ?? error), address),
-  };
+  let toldAt = -Infinity;
+  /** What the server itself said goes to the log, now and then, and not where everybody reads it who chose the address. */
+  function explain(error: unknown): Blindness {
+    const cause = redis.status === 'ready' ? error : (lastError ?? error);
+    const shown = blindness(cause, address);
+    const whole = describeRedisError(cause, address);
+    if (whole !== shown.why && performance.now() - toldAt > TELL_AGAIN_MS) {
+      toldAt = performance.now();
+      log.warn({ redis: server, error: whole }, 'a Redis refuses what it is asked');
+    }
+    return shown;
+  }
+  const looking = { redis, log, explain };
   redis.on('ready', () => {
     lastError = undefined;
     tried.resolve();
@@ -253,7 +262,7 @@ export function createSampler(options: SamplerOptions): Sampler {
 }
 
 function blindness(error: unknown, address: RedisAddress): Blindness {
-  const why = describeRedisError(error, address);
+  const why = describeRedisError(error, address, 'withheld');
   if (error instanceof ReplyRefused)
     return { reason: error.kind === 'TooLarge' ? 'ReplyTooLarge' : 'UnexpectedReply', why };
   return { reason: error instanceof UnexpectedReply ? 'UnexpectedReply' : 'Unreachable', why };

@@ -14,6 +14,13 @@ export interface RedisAddress {
   readonly password?: string | undefined;
   /** The connection is encrypted when this is there, even empty. */
   readonly tls?: RedisTls | undefined;
+  /** Judges each address before it is connected to, sentinels and what they name included; without one, any will do. */
+  readonly guard?: HostGuard | undefined;
+}
+
+export interface HostGuard {
+  /** Whether `address`, an IP that `host` stands for now, may be connected to. `host` is as it was written, or as a sentinel named it. */
+  allows(host: string, address: string): boolean;
 }
 
 export interface SentinelAddress {

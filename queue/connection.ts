@@ -37,7 +37,7 @@ export function redisOptions(address: RedisAddress): RedisOptions {
   if (address.sentinel) {
     const locator = (): ReturnType<typeof locateBySentinel> => locateBySentinel(address);
     locator();
-    return { ...base, ...(tls ? { tls } : {}), Connector: connectorTo(locator, tls, true) };
+    return { ...base, ...(tls ? { tls } : {}), Connector: connectorTo(locator, tls, true, address.guard) };
   }
   if (!address.url) throw new RangeError('no Redis address: give a URL like redis://localhost:6379/0');
   const { secure, host, port, db, username, password } = parseUrl(address.url);
@@ -51,7 +51,7 @@ export function redisOptions(address: RedisAddress): RedisOptions {
     ...(password ? { password } : {}),
     ...base,
     ...(encrypted ? { tls: encrypted } : {}),
-    Connector: connectorTo(() => fixed, encrypted, false),
+    Connector: connectorTo(() => fixed, encrypted, false, address.guard),
   };
 }
 

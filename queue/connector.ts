@@ -3,11 +3,13 @@
  * to the primary only when one more option says so, and repeats every 10 ms. Here is one place that opens a stream, and one
  * condition under which it is encrypted; the user name and the password go over it and over nothing else.
  */
-import { connect as connectPlain } from 'node:net';
+import { lookup, type LookupAddress } from 'node:dns';
+import { connect as connectPlain, isIP, Socket, type LookupFunction } from 'node:net';
 import { connect as connectSecure, type ConnectionOptions } from 'node:tls';
 import { AbstractConnector, type RedisOptions } from 'ioredis';
 import { sleep } from '../runtime/timers.ts';
-import type { Endpoint } from './address.ts';
+import type { Endpoint, HostGuard } from './address.ts';
+import { HostRefused } from './redis-errors.ts';
 
 /** Where the server is, found anew for each connection. */
 export interface Locator {
@@ -24,6 +26,7 @@ export function connectorTo(
   openLocator: () => Locator,
   tls: ConnectionOptions | undefined,
   primaryOnly: boolean,
+  guard?: HostGuard,
 ): NonNullable<RedisOptions['Connector']> {
   return class extends AbstractConnector {
     readonly #retry: RedisOptions['retryStrategy'];
@@ -52,7 +55,13 @@ export function connectorTo(
     }
 
     #open({ host, port }: Endpoint): Stream {
-      const stream = tls ? connectSecure({ host, port, ...tls }) : connectPlain({ host, port });
+      const to = { host, port, ...(guard ? { lookup: guarded(guard) } : {}) };
+      const stream =
+        guard && isIP(host) !== 0 && !guard.allows(host, host)
+          ? refused()
+          : tls
+            ? connectSecure({ ...to, ...tls })
+            : connectPlain(to);
       this.stream = stream;
       // before ioredis listens itself
       stream.once('error', (error) => (this.firstError = error));
@@ -70,5 +79,26 @@ export function connectorTo(
       super.disconnect();
       this.#waiting.abort();
     }
+  };
+}
+
+/** A connection that fails as one that was refused by the network does, so that it is tried again at the usual pace. */
+function refused(): Socket {
+  const socket = new Socket();
+  process.nextTick(() => socket.destroy(new HostRefused('the address is not allowed')));
+  return socket;
+}
+
+/** Finds the addresses of a name as Node does, but for those that may not be connected to. */
+function guarded(guard: HostGuard): LookupFunction {
+  return (host, options, done) => {
+    lookup(host, { ...options, all: true }, (error, found: LookupAddress[] | undefined) => {
+      const allowed = (found ?? []).filter(({ address }) => guard.allows(host, address));
+      const [first] = allowed;
+      if (error) done(error, '', 0);
+      else if (!first) done(new HostRefused('no address of the host is allowed'), '', 0);
+      else if (options.all) done(null, allowed);
+      else done(null, first.address, first.family);
+    });
   };
 }

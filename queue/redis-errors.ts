@@ -27,6 +27,11 @@ export class DatabaseRefused extends Error {
   override name = 'DatabaseRefused';
 }
 
+/** The address's guard lets nobody connect to any address of that host. */
+export class HostRefused extends Error {
+  override name = 'HostRefused';
+}
+
 /** The sentinels did not say where the primary is. */
 export class SentinelRefused extends Error {
   override name = 'SentinelRefused';
@@ -47,6 +52,10 @@ const LONGEST_TEXT = 300;
 const CLUSTER =
   'is a Redis Cluster, which is not supported: use a Redis that is none, with a replica and sentinels';
 
+/** The same for each: it does not tell what the host's name stands for. */
+const NOT_ALLOWED =
+  'is no host that the controller connects to: choose another, or have it listed in redis.allowedHosts of the chart';
+
 /** What servers refuse, by the code that the answer begins with. The answer itself goes into the brackets. */
 const ANSWERS: Record<string, readonly [RedisTrouble, string]> = {
   LOADING: ['away', 'still reads its data'],
@@ -65,29 +74,45 @@ export function troubleOfRedis(error: unknown, address: RedisAddress): RedisTrou
   return meaningOf(error, isEncrypted(address)).trouble;
 }
 
-/** One sentence for a person: what is wrong with the server at `address`, and what to look at. */
-export function describeRedisError(error: unknown, address: RedisAddress): string {
+/**
+ * One sentence for a person: what is wrong with the server at `address`, and what to look at. With `withheld` it quotes nothing
+ * that the server said, for readers who should not learn what listens at an address that somebody else has chosen.
+ */
+export function describeRedisError(
+  error: unknown,
+  address: RedisAddress,
+  answer: 'quoted' | 'withheld' = 'quoted',
+): string {
   if (error instanceof RangeError) return firstLine(error.message);
-  return `Redis at ${addressName(address)}${wordsOf(error, isEncrypted(address))}`;
+  return `Redis at ${addressName(address)}${wordsOf(error, isEncrypted(address), answer)}`;
 }
 
 /** The same behind the name of any server: begins with a space or a colon. */
-export function wordsOf(error: unknown, encrypted: boolean): string {
-  const { words } = meaningOf(error, encrypted);
+export function wordsOf(
+  error: unknown,
+  encrypted: boolean,
+  answer: 'quoted' | 'withheld' = 'quoted',
+): string {
+  const { words } = meaningOf(error, encrypted, answer);
   return words.startsWith(':') ? words : ` ${words}`;
 }
 
-export function meaningOf(error: unknown, encrypted: boolean): Meaning {
+export function meaningOf(
+  error: unknown,
+  encrypted: boolean,
+  answer: 'quoted' | 'withheld' = 'quoted',
+): Meaning {
   const { name, message } = error instanceof Error ? error : { name: '', message: String(error) };
   const text = firstLine(message);
   if (error instanceof SentinelRefused) return { trouble: error.trouble, words: `: ${text}` };
   if (error instanceof ReplyRefused) return { trouble: 'other', words: `was cut off: ${text}` };
+  if (error instanceof HostRefused) return { trouble: 'other', words: NOT_ALLOWED };
   if (error instanceof DatabaseRefused) return { trouble: 'database', words: text };
   if (name === 'RedisTimeout') return { trouble: 'away', words: `did not answer in time: ${text}` };
-  return name === 'ReplyError' ? answered(text) : failed(error, text, encrypted);
+  return name === 'ReplyError' ? answered(text, answer) : failed(error, text, encrypted);
 }
 
-function answered(text: string): Meaning {
+function answered(text: string, answer: 'quoted' | 'withheld'): Meaning {
   // Redis 6 puts what a command in a script was told at the end of a longer text
   const code = /^(?:ERR Error running script.*?-)?([A-Z]+)\b/.exec(text)?.[1] ?? '';
   if (/^(WRONGPASS|NOAUTH)$/.test(code) || /invalid password|without any password/i.test(text))
@@ -100,11 +125,16 @@ function answered(text: string): Meaning {
     /cluster mode|cluster node|same slot/.test(text)
   )
     return { trouble: 'cluster', words: CLUSTER };
-  if (code === 'NOPERM') return { trouble: 'other', words: `denies a command to this user: ${text}` };
+  const quoted = answer === 'quoted' ? text : '';
+  if (code === 'NOPERM')
+    return { trouble: 'other', words: `denies a command to this user${quoted && `: ${quoted}`}` };
   if (/max number of clients/.test(text))
     return { trouble: 'away', words: 'has no room for one more connection: raise maxclients' };
   const [trouble, words] = ANSWERS[code] ?? ['other', ''];
-  return { trouble, words: words === '' ? `: ${text || 'it refused a command'}` : `${words} (${text})` };
+  if (words !== '') return { trouble, words: quoted ? `${words} (${quoted})` : words };
+  if (answer === 'withheld')
+    return { trouble, words: "refuses a command in words of its own, which are in the controller's log" };
+  return { trouble, words: `: ${text || 'it refused a command'}` };
 }
 
 function failed(error: unknown, text: string, encrypted: boolean): Meaning {

@@ -9,7 +9,7 @@ import type { ConnectionOptions } from 'node:tls';
 import { Redis } from 'ioredis';
 import { endpointName, sentinelEndpoints, tlsOptions, type Endpoint, type RedisAddress } from './address.ts';
 import { dropRedis } from './close.ts';
-import type { Locator } from './connector.ts';
+import { connectorTo, type Locator } from './connector.ts';
 import { guardReplies } from './guard.ts';
 import { meaningOf, SentinelRefused, wordsOf, type RedisTrouble } from './redis-errors.ts';
 import { within } from './within.ts';
@@ -77,7 +77,7 @@ async function ask(address: RedisAddress, node: Endpoint, ways: Credentials[]): 
   let last: unknown;
   for (const way of ways) {
     try {
-      const { primary, others } = await askOnce(node, address.sentinel?.name ?? '', way, tls);
+      const { primary, others } = await askOnce(node, address, way, tls);
       ways.splice(ways.indexOf(way), 1);
       ways.unshift(way);
       if (primary) return { primary, others };
@@ -100,15 +100,17 @@ function credentialsOf({ sentinel, username, password }: RedisAddress): Credenti
 }
 
 async function askOnce(
-  { host, port }: Endpoint,
-  name: string,
+  node: Endpoint,
+  { sentinel, guard }: RedisAddress,
   { username, password }: Credentials,
   tls: ConnectionOptions | undefined,
 ): Promise<{ primary: Endpoint | undefined; others: Endpoint[] }> {
   let failed: Error | undefined;
+  const name = sentinel?.name ?? '';
+  const fixed = { locate: () => Promise.resolve(node), wrong: () => undefined };
   const redis = new Redis({
-    host,
-    port,
+    ...node,
+    Connector: connectorTo(() => fixed, tls, false, guard),
     ...(password ? { password, ...(username ? { username } : {}) } : {}),
     ...(tls ? { tls } : {}),
     connectTimeout: CONNECT_MS,

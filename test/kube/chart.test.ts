@@ -247,6 +247,12 @@ test('the controller reads the Secrets of those namespaces alone that rbac.secre
   expect(secrets(await template('watch.namespaces={a,b}', 'rbac.secrets={b}'))).toEqual(['Role b']);
 });
 
+test('the hosts that pools may name reach the controller', async () => {
+  const manifests = await template('redis.allowedHosts={*.redis.svc,10.1.0.0/16}');
+  const [controller] = only(manifests, 'Deployment').spec.template.spec.containers;
+  expect(controller?.args).toContain('--redis-allowed-hosts=*.redis.svc,10.1.0.0/16');
+});
+
 test('the user is left to the cluster where it wants to choose it; an image is named by its digest', async () => {
   const digest = `sha256:${'0123456789abcdef'.repeat(4)}`;
   const none = ['runAsUser', 'runAsGroup', 'fsGroup'].map((field) => `podSecurityContext.${field}=null`);

@@ -47,15 +47,18 @@ export interface ControllerOptions {
   readonly kubeconfig: string;
   readonly args?: readonly string[];
   readonly env?: NodeJS.ProcessEnv;
+  /** Whether it may connect to a Redis of this machine, as it must nearly everywhere here. */
+  readonly allowLocal?: boolean;
   /** Node's own flags and the file to run, instead of the sources. */
   readonly program?: readonly string[];
 }
 
 /** Starts a controller; it is not ready yet when this resolves. */
 export async function startController(options: ControllerOptions): Promise<ControllerProcess> {
-  const { kubeconfig, args = [], env = {}, program = [MAIN] } = options;
+  const { kubeconfig, args = [], env = {}, program = [MAIN], allowLocal = true } = options;
   const port = await freePort();
-  const flags = ['--kubeconfig', kubeconfig, '--http-port', String(port), ...args];
+  const local = allowLocal ? ['--allow-local'] : [];
+  const flags = ['--kubeconfig', kubeconfig, '--http-port', String(port), ...local, ...args];
   const child = spawn(process.execPath, [...program, ...flags], {
     env: { PATH: process.env['PATH'], ...env },
     stdio: ['ignore', 'ignore', 'pipe'],
