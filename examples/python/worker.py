@@ -32,4 +32,5 @@ def answer(task):
 
 
 for line in sys.stdin:
-    print(json.dumps(answer(json.loads(line)["task"])), flush=True)
+    message = json.loads(line)
+    print(json.dumps({"id": message["id"], **answer(message["task"])}), flush=True)

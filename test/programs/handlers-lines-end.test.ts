@@ -45,6 +45,26 @@ describe('a failure', () => {
     expect(await run(handler, 'next')).toBe('next');
   });
 
+  test('an answer too many that comes a moment later does not, either', async () => {
+    const handler = await open({ quietMs: 60_000 });
+    expect(await run(handler, 'late 0.003')).toBe(1);
+    expect(await run(handler, 'slow next')).toBe('next');
+    await suite.book.wait(
+      'CommandError: python3 wrote to stdout without a task: "{\\"result\\": \\"late\\"}"',
+    );
+  });
+
+  test.each(['as "7"', 'as 7', 'as 12345678901234567890', 'as {"id":"id"}'])(
+    'an answer for another task ends the program: %s',
+    async (task) => {
+      const handler = await open();
+      expect((await failure(run(handler, task))).message).toMatch(
+        /no answer, its "id" is (that of another task|neither)/,
+      );
+      expect(await run(handler, 'next')).toBe('next');
+    },
+  );
+
   test('an answer that is too long is final', async () => {
     const handler = await open({ maxOutputBytes: 100_000 });
     const error = await failure(run(handler, 'long 200000'));

@@ -69,6 +69,18 @@ describe('the protocol', () => {
     expect(error).toMatchObject({ message: 'busy', retryAfter });
   });
 
+  test('answers may name their task, whose late progress is then nobody else’s', async () => {
+    const reports: unknown[] = [];
+    const handler = await open();
+    const progress = (value: unknown): void => void reports.push(value);
+    expect(await run(handler, 'named-late a', { id: '1', progress })).toBe('a');
+    expect(await run(handler, 'slow b', { id: '2', progress })).toBe('b');
+    expect(await run(handler, 'as 12345678901234567890', { id: '12345678901234567890' })).toBe(
+      'for another?',
+    );
+    expect(reports).toEqual([1]);
+  });
+
   test('progress is reported as it comes, and is no answer', async () => {
     const reports: unknown[] = [];
     const handler = await open();

@@ -3,7 +3,7 @@
  * that breaks the protocol is ended, never resynchronised: an answer must not reach a task that it is not for.
  */
 
-import { timeout } from '../../runtime/timers.ts';
+import { sleep, timeout } from '../../runtime/timers.ts';
 import { tooLarge } from '../encode.ts';
 import { describeError } from '../describe-error.ts';
 import type { TaskContext } from '../handler.ts';
@@ -22,6 +22,8 @@ export interface KeptProcessOptions {
   readonly log: (line: string, source: LogSource) => void;
   readonly graceMs: number;
   readonly maxOutputBytes: number;
+  /** What a program that names no ids writes within this time after an answer is an answer too many, ms. */
+  readonly quietMs: number;
   /** Called when the process is gone. Not healthy: it failed by itself, without a single answer. */
   readonly onGone: (healthy: boolean) => void;
 }
@@ -31,6 +33,11 @@ export interface KeptProcess {
   readonly gone: Promise<void>;
   /** False once it has ended or is not to get another task. */
   readonly usable: boolean;
+  /**
+   * Resolves when it may get the next task: at once where it says in its answers which task they are for, else when it has
+   * written nothing for a moment. It need not be usable any more then.
+   */
+  quiet(): Promise<void>;
   /**
    * Runs one task. It rejects only when the process is gone, so that another one may be started.
    *
@@ -59,13 +66,16 @@ interface Asked {
 /** @throws CommandError when the system does not start it */
 export async function startKeptProcess(program: Program, options: KeptProcessOptions): Promise<KeptProcess> {
   const { name } = program;
-  const { graceMs, maxOutputBytes } = options;
+  const { graceMs, maxOutputBytes, quietMs } = options;
   let asked: Asked | undefined;
   let healthy = false;
+  /** It may get a task from then on, by performance.now(). */
+  let quietAt = 0;
   /** No further task: it said so, or it is being closed. The answer to the one that it runs still counts. */
   let retired = false;
   /** Why it is being ended; from here on nothing that it writes counts. */
   let broken: Error | undefined;
+  const breaking = new AbortController();
 
   const log = (line: string): void =>
     options.log(line, { pid: child.pid, ...(asked && { id: asked.id, attempt: asked.attempt }) });
@@ -74,6 +84,7 @@ export async function startKeptProcess(program: Program, options: KeptProcessOpt
   const end = (reason: Error): void => {
     if (broken || child.hasEnded()) return;
     broken = reason;
+    breaking.abort();
     if (!asked) log(describeError(reason));
     void child.terminate(graceMs);
   };
@@ -86,11 +97,15 @@ export async function startKeptProcess(program: Program, options: KeptProcessOpt
     }
     try {
       const answer = decodeLine(line);
+      const another = answer.id !== undefined && answer.id !== asked.id;
       if (answer.kind === 'progress') {
-        asked.progress(answer.value);
+        // that of a task before may come late: it says whose it is
+        if (!another) asked.progress(answer.value);
         return;
       }
+      if (another) throw new SyntaxError('its "id" is that of another task');
       const { resolve } = asked;
+      quietAt = answer.id === undefined ? performance.now() + quietMs : 0;
       asked = undefined;
       healthy = true;
       retired ||= answer.last;
@@ -129,6 +144,10 @@ export async function startKeptProcess(program: Program, options: KeptProcessOpt
     gone,
     get usable() {
       return !broken && !retired && !child.hasEnded();
+    },
+    quiet: async () => {
+      const ms = quietAt - performance.now();
+      if (ms > 0) await sleep(ms, breaking.signal);
     },
     async ask(context) {
       const { id, attempt, signal, progress } = context;

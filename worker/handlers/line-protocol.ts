@@ -10,6 +10,9 @@
  *                                             ms) says when it is to be tried again
  *     ← {"progress":…}                        no answer yet, but how far the task is: any JSON, any number of times
  *
+ * With `"id":"7"` in it, an answer says which task it is for, and one that is for another ends the program. A program that
+ * leaves it out gets its next task a moment later, so that an answer too many is not taken for the next one's.
+ *
  * With `"last":true` in an answer the program says that it will exit now (it has served its number of tasks, it
  * has grown too large), and gets no further task. Without it, the next task may already be on its way.
  */
@@ -19,10 +22,17 @@ import { isUtf8 } from 'node:buffer';
 import { LONGEST_MS, parseDuration } from '../../runtime/duration.ts';
 import type { TaskContext } from '../handler.ts';
 
+/** `id`: of the task that it is for, where the program says so. */
 export type Answer =
-  | { readonly kind: 'result'; readonly value: unknown; readonly last: boolean }
+  | {
+      readonly kind: 'result';
+      readonly id: string | undefined;
+      readonly value: unknown;
+      readonly last: boolean;
+    }
   | {
       readonly kind: 'error';
+      readonly id: string | undefined;
       readonly message: string;
       readonly final: boolean;
       /** When to try again, ms from now, where the program says so. */
@@ -33,6 +43,7 @@ export type Answer =
 /** How far the task is; the answer is still to come. */
 export interface Progress {
   readonly kind: 'progress';
+  readonly id: string | undefined;
   readonly value: unknown;
 }
 
@@ -50,18 +61,27 @@ export function decodeLine(line: Buffer): Answer | Progress {
   if (!isObject(answer)) throw new SyntaxError('it is not a JSON object');
   const { result, error, retry, retryAfter, encoding, last } = answer;
   const isLast = last === true;
+  const id = decodeId(answer['id']);
   if (error !== undefined && error !== null) {
     const message = typeof error === 'string' ? error : JSON.stringify(error);
     const final = retry === false;
-    return { kind: 'error', message, final, retryAfter: decodeDelay(retryAfter), last: isLast };
+    return { kind: 'error', id, message, final, retryAfter: decodeDelay(retryAfter), last: isLast };
   }
   if (!Object.hasOwn(answer, 'result') && Object.hasOwn(answer, 'progress'))
-    return { kind: 'progress', value: answer['progress'] };
+    return { kind: 'progress', id, value: answer['progress'] };
   if (!Object.hasOwn(answer, 'result')) throw new SyntaxError('it has neither "result" nor "error"');
-  if (encoding === undefined || encoding === null) return { kind: 'result', value: result, last: isLast };
+  if (encoding === undefined || encoding === null) return { kind: 'result', id, value: result, last: isLast };
   if (encoding !== 'base64')
     throw new SyntaxError(`its "encoding" is ${JSON.stringify(encoding)}, not "base64"`);
-  return { kind: 'result', value: decodeBase64(result), last: isLast };
+  return { kind: 'result', id, value: decodeBase64(result), last: isLast };
+}
+
+/** Text as it is, a number as it is spelled: ids come from the line of the task. */
+function decodeId(given: unknown): string | undefined {
+  if (given === undefined || given === null) return undefined;
+  if (typeof given === 'string') return given;
+  if (typeof given === 'number' || isRawJson(given)) return JSON.stringify(given);
+  throw new SyntaxError('its "id" is neither text nor a number');
 }
 
 /** A duration, or ms. */

@@ -27,11 +27,14 @@ export interface LinesOptions extends CommandOptions {
   readonly concurrency: number;
   /** How long a process may take to exit by itself once its stdin has ended, ms. */
   readonly closeMs?: number;
+  /** How long a program that names no ids waits for its next task, ms; see `KeptProcessOptions`. */
+  readonly quietMs?: number;
   /** Waits before a start, ms; rejects when the signal is aborted. */
   readonly wait?: (ms: number, signal: AbortSignal) => Promise<unknown>;
 }
 
 const DEFAULT_CLOSE_MS = 2_000;
+const DEFAULT_QUIET_MS = 10;
 const FIRST_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 10_000;
 
@@ -69,6 +72,7 @@ export async function openLines(options: LinesOptions): Promise<OpenHandler> {
       watcher,
       graceMs: options.graceMs ?? DEFAULT_GRACE_MS,
       maxOutputBytes: options.maxOutputBytes ?? MAX_RESULT_BYTES,
+      quietMs: options.quietMs ?? DEFAULT_QUIET_MS,
       onGone,
     });
     const process = await starting.catch((error: unknown) => {
@@ -86,6 +90,7 @@ export async function openLines(options: LinesOptions): Promise<OpenHandler> {
 
   const take = async (signal: AbortSignal): Promise<KeptProcess> => {
     for (let process = idle.pop(); process; process = idle.pop()) {
+      if (process.usable) await process.quiet();
       if (process.usable) return process;
       await process.gone;
     }
