@@ -17,6 +17,7 @@
  */
 import type { Advice, Answers } from './advice.ts';
 import { paused, withoutSample } from './hold.ts';
+import { keptApart } from './kept-apart.ts';
 import type { Pause } from './pause.ts';
 import { numbersOf, type Numbers } from './numbers.ts';
 import { paced, type Change, type MaxStep } from './pace.ts';
@@ -63,6 +64,11 @@ export type Sample = (
       readonly leaving: number;
       /** Delayed tasks that fall due while a replica starts, without those that are due. */
       readonly dueSoon?: number;
+      /** Of the waiting, those that run beside nothing but their fellows; of them, those that run alone. */
+      readonly suspects?: number;
+      readonly solitary?: number;
+      /** Workers that hold suspects, and the tasks in flight there. */
+      readonly apart?: { readonly workers: number; readonly tasks: number };
       /** Without them, only the plain rule can decide. */
       readonly counters?: Counters;
     }
@@ -263,7 +269,9 @@ function sizingFor(
   const { waiting, inFlight, due, dueSoon = 0, counters, redis } = sample;
   if (waitMs === undefined || !counters) return undefined;
   const wish = { waitMs, slots, windowMs, forecast, ...bounds };
-  return size(wish, { ...there, waiting, inFlight, due, dueSoon, counters }, learned, redis);
+  const kept = keptApart(sample, slots);
+  const work = { waiting: waiting + kept.waiting, inFlight: inFlight + kept.inFlight, due, dueSoon };
+  return size(wish, { ...there, ...work, counters }, learned, redis);
 }
 
 /** Adds a need and drops what it overtakes and what is older than the window: what is first is the window's highest. */

@@ -1,14 +1,18 @@
 /** The plain rule: one replica for so many tasks. Pure. */
 import type { Policy, Sample } from './decide.ts';
+import { keptApart } from './kept-apart.ts';
 
 export const DEFAULT_TASKS_PER_REPLICA = 5;
 
 /** Replicas, before the bounds; 0 where the user did not ask for the rule and another can decide. */
 export function plainRule(
   { tasksPerReplica }: Policy,
-  { waiting, inFlight, due, dueSoon = 0 }: Sample & { kind: 'known' },
+  sample: Sample & { kind: 'known' },
   otherDecides: boolean,
 ): number {
   if (tasksPerReplica === undefined && otherDecides) return 0;
-  return Math.ceil((waiting + inFlight + due + dueSoon) / (tasksPerReplica ?? DEFAULT_TASKS_PER_REPLICA));
+  const size = tasksPerReplica ?? DEFAULT_TASKS_PER_REPLICA;
+  const { waiting, inFlight, due, dueSoon = 0 } = sample;
+  const apart = keptApart(sample, size);
+  return Math.ceil((waiting + inFlight + due + dueSoon + apart.waiting + apart.inFlight) / size);
 }

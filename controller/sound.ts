@@ -6,7 +6,18 @@ import type { Learned } from './learned.ts';
 export function soundSample(sample: Sample): Sample {
   if (sample.kind === 'unknown') return sample;
   const { waiting, inFlight, due, leaving, dueSoon = 0, counters, redis } = sample;
-  const counted = Object.entries({ waiting, inFlight, due, leaving, dueSoon, ...counters });
+  const { suspects = 0, solitary = 0, apart = { workers: 0, tasks: 0 } } = sample;
+  const counted = Object.entries({
+    waiting,
+    inFlight,
+    due,
+    leaving,
+    dueSoon,
+    suspects,
+    solitary,
+    ...apart,
+    ...counters,
+  });
   const wrong = counted.find(([, count]) => !(count >= 0 && count <= Number.MAX_SAFE_INTEGER));
   if (!wrong) return sample;
   return { kind: 'unknown', why: `what it says of itself makes no sense (${wrong[0]})`, redis };

@@ -2,8 +2,8 @@
 import type { QueueCounters, QueueSample } from './sample.ts';
 
 export interface PoolSample extends Omit<QueueSample, 'busy'> {
-  /** Of the waiting and due tasks, and those due soon, those that workers may take: the ones of queues that are not paused. */
-  readonly runnable: { readonly waiting: number; readonly due: number; readonly dueSoon: number };
+  /** What workers may take, of waiting and due tasks, those due soon and suspects: the ones of queues that are not paused. */
+  readonly runnable: Pick<QueueSample, 'waiting' | 'due' | 'dueSoon' | 'suspects' | 'solitary'>;
   /** How many of the queues are paused. */
   readonly pausedQueues: number;
 }
@@ -33,6 +33,11 @@ export function combineSamples(samples: readonly QueueSample[]): PoolSample {
     now: Math.max(...samples.map((sample) => sample.now)),
     waiting: sum((sample) => sample.waiting),
     suspects: sum((sample) => sample.suspects),
+    solitary: sum((sample) => sample.solitary),
+    apart: {
+      workers: sum((sample) => sample.apart.workers),
+      tasks: sum((sample) => sample.apart.tasks),
+    },
     inFlight: sum((sample) => sample.inFlight),
     delayed: sum((sample) => sample.delayed),
     due: sum((sample) => sample.due),
@@ -51,6 +56,8 @@ export function combineSamples(samples: readonly QueueSample[]): PoolSample {
       waiting: open.reduce((total, sample) => total + sample.waiting, 0),
       due: open.reduce((total, sample) => total + sample.due, 0),
       dueSoon: open.reduce((total, sample) => total + sample.dueSoon, 0),
+      suspects: open.reduce((total, sample) => total + sample.suspects, 0),
+      solitary: open.reduce((total, sample) => total + sample.solitary, 0),
     },
     pausedQueues: samples.length - open.length,
   };

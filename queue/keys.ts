@@ -37,6 +37,8 @@ export interface QueueKeys {
   readonly isolator: string;
   /** ZSET: worker → when it will hold nothing, as far as it can tell, ms of Redis time; while suspects wait. */
   readonly emptying: string;
+  /** HASH: a field for each worker that holds suspects, which nothing else may run beside. */
+  readonly apart: string;
   /** STRING: there while the queue is paused, with the reason. See pause.ts. */
   readonly paused: string;
   /** ZSET: ids of cancelled tasks that no worker has met yet, by the time when they are forgotten. See cancel.lua. */
@@ -87,6 +89,7 @@ export function queueKeys(queue: string, result: string): QueueKeys {
     suspects: `${base}:suspects`,
     isolator: `${base}:isolator`,
     emptying: `${base}:emptying`,
+    apart: `${base}:apart`,
     cancelled: `${base}:cancelled`,
     expiry: `${base}:expiry`,
     worker: (id) => `${base}:worker:${id}`,

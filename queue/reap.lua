@@ -1,7 +1,7 @@
 -- Ends a worker's epoch and puts what it held back at the front of the queue, in the order in which it was taken.
 --
 -- KEYS  1 queue  2 workers  3 worker  4 inflight  5 carried  6 wake  7 stats  8 history  9 load  10 progress
---       11 isolator  12 pasts  13 emptying
+--       11 isolator  12 pasts  13 emptying  14 apart
 -- ARGV  1 worker id
 --       2 whose: 'expired' (only when its lease is over), 'any', or an epoch (only that one)
 --       3 what for: 'lost' (a delivery is counted against each task, which is a suspect from now on, see turn.lua);
@@ -89,6 +89,7 @@ end
 redis.call('DEL', KEYS[4], KEYS[5], KEYS[6], KEYS[10])
 redis.call('HDEL', KEYS[9], ARGV[1])
 redis.call('ZREM', KEYS[13], ARGV[1])
+redis.call('HDEL', KEYS[14], ARGV[1])
 if redis.call('GET', KEYS[11]) == ARGV[1] then redis.call('DEL', KEYS[11]) end
 if #tasks > 0 then
   redis.call('HINCRBY', KEYS[7], 'taken', -#tasks)

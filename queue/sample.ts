@@ -23,8 +23,12 @@ export interface QueueSample {
   readonly now: number;
   /** In the queue, and suspects. */
   readonly waiting: number;
-  /** Tasks that were put aside to run alone. */
+  /** Tasks that were put aside to run beside nothing else. */
   readonly suspects: number;
+  /** Of them, those that run alone; the others go together, by halves. */
+  readonly solitary: number;
+  /** Workers that hold suspects, and so nothing else, and the tasks in flight there. */
+  readonly apart: { readonly workers: number; readonly tasks: number };
   readonly inFlight: number;
   /** Workers that hold at least one task. */
   readonly busy: number;
@@ -69,6 +73,7 @@ export async function sampleQueue(redis: Redis, keys: QueueKeys, horizonMs = 0):
     keys.expiry,
     keys.suspects,
     keys.leaving,
+    keys.apart,
     SLOW_BUCKETS,
     Math.round(horizonMs),
   );
@@ -89,8 +94,8 @@ const COUNTERS = [
 /** The values in the order of sample.lua. Throws `UnexpectedReply` for what is none of it. */
 function readSample(keys: QueueKeys, reply: unknown): QueueSample {
   const [now, length, resultType, delayed, due, nextDue, dead, inFlight, busy, workers, expired, ...rest] =
-    asList(reply, 'a sample', 19);
-  const [stats, paused, sweep, suspects, leaving, slow, nextExpiry, dueSoon] = rest;
+    asList(reply, 'a sample', 22);
+  const [stats, paused, sweep, suspects, leaving, slow, nextExpiry, dueSoon, solitary, apart, beside] = rest;
   if (typeof length !== 'number')
     throw new WrongKeyType(keys.queue, 'a list', plainText(asText(length, 'the length')));
   const type = asText(resultType, 'the type of the result key');
@@ -101,6 +106,11 @@ function readSample(keys: QueueKeys, reply: unknown): QueueSample {
     now: asCount(now, 'the time'),
     waiting: asCount(length, 'the length'),
     suspects: asCount(suspects, 'suspects'),
+    solitary: asCount(solitary, 'solitary suspects'),
+    apart: {
+      workers: asCount(apart, 'workers with suspects'),
+      tasks: asCount(beside, 'suspects in flight'),
+    },
     inFlight: asCount(inFlight, 'tasks in flight'),
     busy: asCount(busy, 'busy workers'),
     delayed: asCount(delayed, 'delayed tasks'),

@@ -22,11 +22,11 @@ const REJOIN_AT_ONCE = 5_000;
 
 /** How many keys each script takes; `undefined`: the first argument says how many. */
 const arity = {
-  turn: 20,
+  turn: 21,
   register: 4,
-  reap: 13,
+  reap: 14,
   rejoin: 5,
-  sample: 11,
+  sample: 12,
   cancel: 4,
   letter: 4,
   progress: 2,
@@ -118,6 +118,7 @@ export async function reap(
     keys.isolator,
     keys.pasts,
     keys.emptying,
+    keys.apart,
     worker,
     whose,
     why,

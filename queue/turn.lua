@@ -2,7 +2,7 @@
 --
 -- KEYS  1 queue  2 result  3 workers  4 worker  5 inflight  6 carried  7 wake  8 delayed  9 dead  10 errors
 --       11 stats  12 history  13 load  14 paused  15 cancelled  16 expiry
---       17 suspects  18 isolator  19 pasts  20 emptying
+--       17 suspects  18 isolator  19 pasts  20 emptying  21 apart
 -- ARGV  1 what the worker says, packed as one MessagePack object (queue/pack.ts):
 --         worker, epoch   texts
 --         number          of the turn, one more than the last one's unless this repeats it
@@ -81,7 +81,7 @@ local CANCELLED_KEPT = 24 * 3600 * 1000
 local DIGITS = {[0] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'}
 
 local QUEUE, RESULT, WORKERS, WORKER, INFLIGHT, CARRIED, WAKE, DELAYED, DEAD, ERRORS, STATS, HISTORY, LOAD, PAUSED,
-  CANCELLED, EXPIRY, SUSPECTS, ISOLATOR, PASTS, EMPTYING = unpack(KEYS)
+  CANCELLED, EXPIRY, SUSPECTS, ISOLATOR, PASTS, EMPTYING, APART = unpack(KEYS)
 local turn = cmsgpack.unpack(ARGV[1])
 local epoch, want, results = turn.epoch, turn.want, turn.results
 
@@ -560,11 +560,20 @@ if not no_list then
   while #woken > (raw and 0 or more) do redis.call('RPUSH', QUEUE, table.remove(woken)) end
   if raw then
     alone = true
-    gather(raw, past, more, from_aside, function(other, its)
+    -- fellows of theirs may not have been met yet
+    local gone, here = fellows(past) == 1 and 1 or 0, true
+    gather(raw, past, more, function()
+      local other, its
+      if here then other, its = from_aside() end
+      if other and fellows(its) == 1 then gone = gone + 1 end
+      if other then return other, its end
+      here = false
+      return from_queue()
+    end, function(other, its)
+      if not here then return back_to_queue(other, its) end
+      if fellows(its) == 1 then gone = gone - 1 end
       redis.call('RPUSH', SUSPECTS, its .. '|' .. other)
     end)
-    local gone = 0
-    for i = 1, #fresh do gone = gone + (fellows(past_of[i]) == 1 and 1 or 0) end
     if redis.call('EXISTS', SUSPECTS) == 0 then
       redis.call('DEL', EMPTYING)
       redis.call('HDEL', STATS, 'asideAlone', 'asideSince')
@@ -617,7 +626,10 @@ local made = repeated and seq == known and tonumber(worker[7]) or now
 redis.call('HSET', WORKER, 'turn', turn.number, 'form', form, 'settled', settled, 'seq', seq, 'state', turn.state,
   'at', made, 'before', answered)
 -- what seldom changes
-if alone ~= (worker[9] == '1') then redis.call('HSET', WORKER, 'alone', alone and 1 or 0) end
+if alone ~= (worker[9] == '1') then
+  redis.call('HSET', WORKER, 'alone', alone and 1 or 0)
+  if alone then redis.call('HSET', APART, turn.worker, 1) else redis.call('HDEL', APART, turn.worker) end
+end
 if elsewhere ~= (tonumber(worker[10]) or 0) then redis.call('HSET', WORKER, 'elsewhere', elsewhere) end
 if last_large > 0 and last_large ~= tonumber(worker[11]) then redis.call('HSET', WORKER, 'large', last_large) end
 redis.call('HSET', LOAD, turn.worker, redis.call('HLEN', INFLIGHT))

@@ -118,6 +118,7 @@ export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest):
     keys.isolator,
     keys.pasts,
     keys.emptying,
+    keys.apart,
     ...turnArguments(request),
   )) as [
     ...[

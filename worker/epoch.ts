@@ -304,8 +304,8 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     lookSentAt = sent;
     roundTripMs = Math.min(tookMs, roundTripMs + tookMs / 16);
     ask = heard(reply, want > 0 || after);
-    // another queue had asked for suspects just then
-    ask ||= reply.aside > 0 && together === 0 && !apart && slots.beside(lane) === 0;
+    // suspects wait that this worker could take, had it been free to when it asked
+    ask ||= reply.aside > 0 && (after || together === 0) && !apart && slots.holding === 0;
     const marked = await cancels.marked(reply, () => tasks.deliveries);
     tasks.add(reply.tasks, lastTurn);
     pending = false;

@@ -62,6 +62,7 @@ const pure = new Set([
   'controller/workers-of.ts',
   'queue/worker-load.ts',
   'controller/deaths.ts',
+  'controller/kept-apart.ts',
   'controller/plain.ts',
   'controller/policy.ts',
   'controller/pool-metrics.ts',

@@ -36,6 +36,8 @@ function sampleOf({ at, waiting = 0, inFlight = 0, counted = [0, 0, 0, 0, 0] }: 
     dead: 2,
     counters: { taken, completed, failed, retried, serviceUs: service * 1e6, ...none },
     suspects: 0,
+    solitary: 0,
+    apart: { workers: 0, tasks: 0 },
     due: 0,
     dueSoon: 0,
     nextDue: undefined,
@@ -46,7 +48,7 @@ function sampleOf({ at, waiting = 0, inFlight = 0, counted = [0, 0, 0, 0, 0] }: 
     overdue: false,
     leaving: 0,
     slow: [],
-    runnable: { waiting, due: 0, dueSoon: 0 },
+    runnable: { waiting, due: 0, dueSoon: 0, suspects: 0, solitary: 0 },
     pausedQueues: 0,
   };
 }

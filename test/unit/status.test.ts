@@ -22,6 +22,8 @@ const sample: QueueSample = {
   now: 0,
   waiting: 12,
   suspects: 0,
+  solitary: 0,
+  apart: { workers: 0, tasks: 0 },
   inFlight: 0,
   busy: 0,
   delayed: 1,
