@@ -48,10 +48,10 @@ export async function lookAt(
     const reading = Promise.all(queues.map((keys) => sampleQueue(redis, keys, horizonMs + LENIENCE_MS)));
     const samples = await within(ANSWER_MS, reading, 'the sample');
     roundTripMs = performance.now() - asked;
-    for (const [i, { expired, suspects, workers }] of samples.entries()) {
+    for (const [i, { expired, silent, suspects, workers }] of samples.entries()) {
       const keys = queues[i];
       const stranded = suspects > 0 && workers === 0;
-      if (keys && (expired > 0 || stranded))
+      if (keys && (expired > 0 || silent || stranded))
         await within(ANSWER_MS, recoverLost(redis, keys, log), 'the recovery');
     }
     const quiet = queues.filter((_, i) => samples[i]?.waiting === 0 && !samples[i].paused);

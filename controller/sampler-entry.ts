@@ -48,7 +48,9 @@ export function isOften(entry: Entry, now: number): boolean {
   const { active, sampled } = entry;
   // nothing tells that a queue was resumed
   const paused = sampled.kind === 'known' && sampled.sample.pausedQueues > 0;
-  return active || sampled.kind === 'unknown' || paused || momentOf(entry) <= now;
+  // where no worker is heard of, leases end by the sampler's looks
+  const silent = sampled.kind === 'known' && sampled.sample.silent;
+  return active || sampled.kind === 'unknown' || paused || silent || momentOf(entry) <= now;
 }
 
 /** When a delayed task comes within the horizon, or a lease ends that should have been renewed. */

@@ -49,6 +49,7 @@ export function combineSamples(samples: readonly QueueSample[]): PoolSample {
     leaving: Math.max(...samples.map((sample) => sample.leaving)),
     slow: first.slow.map((_, i) => sum((sample) => sample.slow[i] ?? 0)),
     expired: sum((sample) => sample.expired),
+    silent: samples.some((sample) => sample.silent),
     paused: open.length === 0,
     overdue: samples.some((sample) => sample.overdue),
     counters,

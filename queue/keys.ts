@@ -13,6 +13,8 @@ export interface QueueKeys {
   readonly result: string;
   /** ZSET: worker id → lease deadline, ms of Redis time. */
   readonly workers: string;
+  /** HASH: queue time, by which leases are measured, and when it was read last. See turn.lua. */
+  readonly clock: string;
   /** HASH: worker id → tasks in flight there. */
   readonly load: string;
   /** ZSET: id of a worker that is to drain, registered or not yet → until when, ms of Redis time. */
@@ -76,6 +78,7 @@ export function queueKeys(queue: string, result: string): QueueKeys {
     queue,
     result,
     workers: `${base}:workers`,
+    clock: `${base}:clock`,
     load: `${base}:load`,
     leaving: `${base}:leaving`,
     asked: `${base}:asked`,

@@ -1,7 +1,7 @@
 -- Ends a worker's epoch and puts what it held back at the front of the queue, in the order in which it was taken.
 --
 -- KEYS  1 queue  2 workers  3 worker  4 inflight  5 carried  6 wake  7 stats  8 history  9 load  10 progress
---       11 isolator  12 pasts  13 emptying  14 apart
+--       11 isolator  12 pasts  13 emptying  14 apart  15 clock
 -- ARGV  1 worker id
 --       2 whose: 'expired' (only when its lease is over), 'any', or an epoch (only that one)
 --       3 what for: 'lost' (a delivery is counted against each task, which is a suspect from now on, see turn.lua);
@@ -14,11 +14,34 @@
 local HISTORY, PASTS = KEYS[8], KEYS[12]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local epoch = redis.call('HGET', KEYS[3], 'epoch')
+
+-- Queue time, ms: a clock that runs while Redis takes writes of this queue, and by which leases are measured. No step of
+-- the server's clock moves it, and while Redis is away or refuses to write it stands still, but for `most`: a healthy worker
+-- makes a turn within that. turn.lua, renew.lua, register.lua, reap.lua and overdue.lua have the same function.
+local function queue_time(key, now)
+  local at, ms, lease = unpack(redis.call('HMGET', key, 'at', 'ms', 'lease'))
+  local most = math.min(2000, (tonumber(lease) or 15000) / 3)
+  at, ms = tonumber(at) or now, tonumber(ms) or 0
+  local passed = now - at
+  -- written some times a lease only
+  local fresh = math.abs(passed) >= most / 8 or passed == 0
+  return fresh and ms + math.max(0, math.min(passed, most)) or ms, fresh
+end
+
+-- Whether a lease is over: by queue time, or, of a version before, by the server's clock. Somebody may end one by hand with a
+-- deadline of 0 or 1. reap.lua and overdue.lua have the same function.
+local function is_over(deadline, till, now, ms)
+  if till and deadline > 1 then return till <= ms end
+  return deadline <= now
+end
+
+local epoch, till = unpack(redis.call('HMGET', KEYS[3], 'epoch', 'till'))
 local deadline = tonumber(redis.call('ZSCORE', KEYS[2], ARGV[1]))
 if not epoch and not deadline then return -1 end
+local ms = queue_time(KEYS[15], now)
+till = tonumber(till)
 if ARGV[2] == 'expired' then
-  if deadline and deadline > now then return -1 end
+  if deadline and not is_over(deadline, till, now, ms) then return -1 end
 elseif ARGV[2] ~= 'any' and ARGV[2] ~= epoch then
   return -1
 end
@@ -99,10 +122,13 @@ end
 local alive = epoch and epoch ~= '0'
 if alive and not goodbye then redis.call('HINCRBY', KEYS[7], 'fenced', 1) end
 if alive and tonumber(ARGV[4]) > 0 then
-  redis.call('HSET', KEYS[3], 'epoch', 0, 'state', 'lost', 'ended', ARGV[3])
+  redis.call('HSET', KEYS[3], 'epoch', 0, 'state', 'lost', 'ended', ARGV[3], 'till',
+    ms + tonumber(ARGV[4]))
   redis.call('ZADD', KEYS[2], now + tonumber(ARGV[4]), ARGV[1])
 else
   redis.call('DEL', KEYS[3])
   redis.call('ZREM', KEYS[2], ARGV[1])
 end
+-- the next worker begins a new one
+if redis.call('ZCARD', KEYS[2]) == 0 then redis.call('DEL', KEYS[15]) end
 return #tasks + #woken

@@ -1,9 +1,29 @@
 -- Renews a worker's lease and nothing else, for a worker that computes and cannot make turns meanwhile.
 --
--- KEYS  1 workers  2 worker
+-- KEYS  1 workers  2 worker  3 clock
 -- ARGV  1 worker id  2 epoch  3 lease, ms
 -- Returns  1; 0 when the worker is fenced, and nothing was done
 if redis.call('HGET', KEYS[2], 'epoch') ~= ARGV[2] then return 0 end
 local clock = redis.call('TIME')
-redis.call('ZADD', KEYS[1], clock[1] * 1000 + math.floor(clock[2] / 1000) + tonumber(ARGV[3]), ARGV[1])
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+-- Queue time, ms: a clock that runs while Redis takes writes of this queue, and by which leases are measured. No step of
+-- the server's clock moves it, and while Redis is away or refuses to write it stands still, but for `most`: a healthy worker
+-- makes a turn within that. turn.lua, renew.lua, register.lua, reap.lua and overdue.lua have the same function.
+local function queue_time(key, now)
+  local at, ms, lease = unpack(redis.call('HMGET', key, 'at', 'ms', 'lease'))
+  local most = math.min(2000, (tonumber(lease) or 15000) / 3)
+  at, ms = tonumber(at) or now, tonumber(ms) or 0
+  local passed = now - at
+  -- written some times a lease only
+  local fresh = math.abs(passed) >= most / 8 or passed == 0
+  return fresh and ms + math.max(0, math.min(passed, most)) or ms, fresh
+end
+
+-- Redis allows this when memory is short, and then the rest too
+redis.call('HDEL', KEYS[2], '')
+local ms, fresh = queue_time(KEYS[3], now)
+if fresh then redis.call('HSET', KEYS[3], 'at', now, 'ms', ms) end
+redis.call('HSET', KEYS[2], 'till', ms + tonumber(ARGV[3]))
+redis.call('ZADD', KEYS[1], now + tonumber(ARGV[3]), ARGV[1])
 return 1

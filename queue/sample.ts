@@ -45,6 +45,8 @@ export interface QueueSample {
   readonly workers: number;
   /** Workers whose lease is over: time to reap. */
   readonly expired: number;
+  /** There are workers, and none was heard of for a moment: whoever can write is to let queue time pass (turn.lua). */
+  readonly silent: boolean;
   /** When the first lease ends that nobody renews, ms of Redis time. */
   readonly nextExpiry: number | undefined;
   /** Results, errors or dead letters are past their time: time to sweep. */
@@ -74,6 +76,7 @@ export async function sampleQueue(redis: Redis, keys: QueueKeys, horizonMs = 0):
     keys.suspects,
     keys.leaving,
     keys.apart,
+    keys.clock,
     SLOW_BUCKETS,
     Math.round(horizonMs),
   );
@@ -94,8 +97,21 @@ const COUNTERS = [
 /** The values in the order of sample.lua. Throws `UnexpectedReply` for what is none of it. */
 function readSample(keys: QueueKeys, reply: unknown): QueueSample {
   const [now, length, resultType, delayed, due, nextDue, dead, inFlight, busy, workers, expired, ...rest] =
-    asList(reply, 'a sample', 22);
-  const [stats, paused, sweep, suspects, leaving, slow, nextExpiry, dueSoon, solitary, apart, beside] = rest;
+    asList(reply, 'a sample', 23);
+  const [
+    stats,
+    paused,
+    sweep,
+    suspects,
+    leaving,
+    slow,
+    nextExpiry,
+    dueSoon,
+    solitary,
+    apart,
+    beside,
+    silent,
+  ] = rest;
   if (typeof length !== 'number')
     throw new WrongKeyType(keys.queue, 'a list', plainText(asText(length, 'the length')));
   const type = asText(resultType, 'the type of the result key');
@@ -120,6 +136,7 @@ function readSample(keys: QueueKeys, reply: unknown): QueueSample {
     workers: asCount(workers, 'workers'),
     expired: asCount(expired, 'expired leases'),
     nextExpiry: asMoment(nextExpiry, 'the next expiry'),
+    silent: silent === 1,
     paused: paused === 1,
     overdue: sweep === 1,
     leaving: asCount(leaving, 'leaving workers'),

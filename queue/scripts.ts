@@ -4,7 +4,6 @@
  */
 import { randomInt } from 'node:crypto';
 import type { Redis } from 'ioredis';
-import { redisNow } from './connection.ts';
 import type { QueueKeys } from './keys.ts';
 import { sources } from './lua.ts';
 import { asList, asText } from './reply-form.ts';
@@ -22,11 +21,12 @@ const REJOIN_AT_ONCE = 5_000;
 
 /** How many keys each script takes; `undefined`: the first argument says how many. */
 const arity = {
-  turn: 21,
-  register: 4,
-  reap: 14,
+  turn: 22,
+  register: 5,
+  reap: 15,
+  overdue: 2,
   rejoin: 5,
-  sample: 12,
+  sample: 13,
   cancel: 4,
   letter: 4,
   progress: 2,
@@ -69,6 +69,7 @@ export async function register(
     keys.worker(worker),
     keys.load,
     keys.leaving,
+    keys.clock,
     worker,
     leaseMs,
     randomInt(1_000),
@@ -119,6 +120,7 @@ export async function reap(
     keys.pasts,
     keys.emptying,
     keys.apart,
+    keys.clock,
     worker,
     whose,
     why,
@@ -137,9 +139,7 @@ export async function rejoin(redis: Redis, keys: QueueKeys): Promise<number> {
 
 /** Reaps every worker whose lease is over, at most 100 at a time; returns the tasks that went back, by worker. */
 export async function reapExpired(redis: Redis, keys: QueueKeys): Promise<ReadonlyMap<string, number>> {
-  const due = ['-inf', await redisNow(redis), 'LIMIT', 0, 100] as const;
-  const found = await script(redis, 'read')(keys.workers, LONGEST_ID, 100, 'ZRANGEBYSCORE', ...due);
-  const expired = asList(found, 'workers whose lease is over').map((id) => asText(id, 'a worker'));
+  const expired = await findOverdue(redis, keys);
   const returned = new Map<string, number>();
   for (const worker of expired) {
     const tasks = await reap(redis, keys, worker, 'expired', 'silent');
@@ -147,4 +147,10 @@ export async function reapExpired(redis: Redis, keys: QueueKeys): Promise<Readon
   }
   await rejoin(redis, keys);
   return returned;
+}
+
+/** The workers whose lease is over, at most 200. To ask lets queue time pass (turn.lua), so ask often where no worker turns. */
+export async function findOverdue(redis: Redis, keys: QueueKeys): Promise<string[]> {
+  const found = await script(redis, 'overdue')(keys.workers, keys.clock, keys.worker(''), 100, LONGEST_ID);
+  return asList(found, 'workers whose lease is over').map((id) => asText(id, 'a worker'));
 }

@@ -2,7 +2,7 @@
 --
 -- KEYS  1 queue  2 result  3 workers  4 worker  5 inflight  6 carried  7 wake  8 delayed  9 dead  10 errors
 --       11 stats  12 history  13 load  14 paused  15 cancelled  16 expiry
---       17 suspects  18 isolator  19 pasts  20 emptying  21 apart
+--       17 suspects  18 isolator  19 pasts  20 emptying  21 apart  22 clock
 -- ARGV  1 what the worker says, packed as one MessagePack object (queue/pack.ts):
 --         worker, epoch   texts
 --         number          of the turn, one more than the last one's unless this repeats it
@@ -81,7 +81,7 @@ local CANCELLED_KEPT = 24 * 3600 * 1000
 local DIGITS = {[0] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'}
 
 local QUEUE, RESULT, WORKERS, WORKER, INFLIGHT, CARRIED, WAKE, DELAYED, DEAD, ERRORS, STATS, HISTORY, LOAD, PAUSED,
-  CANCELLED, EXPIRY, SUSPECTS, ISOLATOR, PASTS, EMPTYING, APART = unpack(KEYS)
+  CANCELLED, EXPIRY, SUSPECTS, ISOLATOR, PASTS, EMPTYING, APART, CLOCK = unpack(KEYS)
 local turn = cmsgpack.unpack(ARGV[1])
 local epoch, want, results = turn.epoch, turn.want, turn.results
 
@@ -157,10 +157,35 @@ local unfit = returning > 0 and no_list or completed > 0 and no_hash
   or #turn.retries > 0 and misfit(redis.pcall('ZCARD', DELAYED), DELAYED)
   or #turn.dead > 0 and misfit(redis.pcall('LLEN', DEAD), DEAD)
   or #turn.dead + #turn.cancelled > 0 and misfit(told, ERRORS)
-if not repeated and unfit then
-  redis.call('ZADD', WORKERS, now + turn.leaseMs, turn.worker)
-  return redis.error_reply(unfit)
+-- Queue time, ms: a clock that runs while Redis takes writes of this queue, and by which leases are measured. No step of
+-- the server's clock moves it, and while Redis is away or refuses to write it stands still, but for `most`: a healthy worker
+-- makes a turn within that. turn.lua, renew.lua, register.lua, reap.lua and overdue.lua have the same function.
+local function queue_time(key, now)
+  local at, ms, lease = unpack(redis.call('HMGET', key, 'at', 'ms', 'lease'))
+  local most = math.min(2000, (tonumber(lease) or 15000) / 3)
+  at, ms = tonumber(at) or now, tonumber(ms) or 0
+  local passed = now - at
+  -- written some times a lease only
+  local fresh = math.abs(passed) >= most / 8 or passed == 0
+  return fresh and ms + math.max(0, math.min(passed, most)) or ms, fresh
 end
+
+local function renew()
+  local ms, fresh = queue_time(CLOCK, now)
+  if fresh then redis.call('HSET', CLOCK, 'at', now, 'ms', ms) end
+  redis.call('ZADD', WORKERS, now + turn.leaseMs, turn.worker)
+  return ms + turn.leaseMs
+end
+
+-- of a turn that cannot be made now, only the lease is renewed
+local function refuse(why)
+  -- Redis allows this when memory is short, and then the rest too
+  redis.call('HDEL', WORKER, '')
+  redis.call('HSET', WORKER, 'till', renew())
+  return redis.error_reply((string.gsub(why, '^%-', '')))
+end
+
+if not repeated and unfit then return refuse(unfit) end
 
 -- a short name for a task's bytes that cannot be mistaken for another's
 local function digest(raw)
@@ -243,8 +268,8 @@ if #ARGV > 1 then
 end
 
 -- one command for many values: Lua's stack does not hold all of them at once
-local function slices(command, key, values)
-  for from = 1, #values, CHUNK do
+local function slices(command, key, values, first)
+  for from = first or 1, #values, CHUNK do
     redis.call(command, key, unpack(values, from, math.min(from + CHUNK - 1, #values)))
   end
 end
@@ -300,7 +325,10 @@ end
 if not repeated then
   if completed > 0 then
     -- first of all writes: what Redis refuses here (wrong type, no memory) leaves everything as it was
-    slices('HSET', RESULT, results)
+    local to = math.min(CHUNK, #results)
+    local first = redis.pcall('HSET', RESULT, unpack(results, 1, to))
+    if type(first) == 'table' and first.err then return refuse(first.err) end
+    slices('HSET', RESULT, results, to + 1)
     redis.call('HINCRBY', STATS, 'completed', completed)
     if worker[5] then expire(tonumber(worker[5])) end
     if with_marks then
@@ -311,7 +339,8 @@ if not repeated then
     end
   end
   if completed + #turn.retries + #turn.dead > 0 then
-    redis.call('HINCRBY', STATS, 'serviceUs', turn.serviceUs)
+    local first = redis.pcall('HINCRBY', STATS, 'serviceUs', turn.serviceUs)
+    if type(first) == 'table' and first.err then return refuse(first.err) end
     for _, bucket in ipairs(turn.slow) do redis.call('HINCRBY', STATS, 'slow' .. bucket, 1) end
   end
 
@@ -623,7 +652,7 @@ drop_results()
 
 -- a turn that is repeated is the one that it was, unless it took more
 local made = repeated and seq == known and tonumber(worker[7]) or now
-redis.call('HSET', WORKER, 'turn', turn.number, 'form', form, 'settled', settled, 'seq', seq, 'state', turn.state,
+redis.call('HSET', WORKER, 'till', renew(), 'turn', turn.number, 'form', form, 'settled', settled, 'seq', seq, 'state', turn.state,
   'at', made, 'before', answered)
 -- what seldom changes
 if alone ~= (worker[9] == '1') then
@@ -633,7 +662,6 @@ end
 if elsewhere ~= (tonumber(worker[10]) or 0) then redis.call('HSET', WORKER, 'elsewhere', elsewhere) end
 if last_large > 0 and last_large ~= tonumber(worker[11]) then redis.call('HSET', WORKER, 'large', last_large) end
 redis.call('HSET', LOAD, turn.worker, redis.call('HLEN', INFLIGHT))
-redis.call('ZADD', WORKERS, now + turn.leaseMs, turn.worker)
 -- what is due and was too much for this turn wants another one at once
 local next_in = due_at and not broken and math.max(0, due_at - now) or -1
 local marks = with_marks and (tonumber(redis.call('HGET', STATS, 'marks')) or 1) or 0

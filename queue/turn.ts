@@ -119,6 +119,7 @@ export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest):
     keys.pasts,
     keys.emptying,
     keys.apart,
+    keys.clock,
     ...turnArguments(request),
   )) as [
     ...[

@@ -71,9 +71,10 @@ export function createLeaseKeeper(options: LeaseKeeperOptions): LeaseKeeper {
     const { tls, username, password, db = 0, host: name } = redis.options;
     const renew = [
       sources['renew'] ?? '',
-      '2',
+      '3',
       keys.workers,
       keys.worker(worker),
+      keys.clock,
       worker,
       String(epoch),
       String(leaseMs),

@@ -13,7 +13,7 @@
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../queue/keys.ts';
 import { readHolder, readLives, type Holder } from '../queue/lives.ts';
-import { reap, register } from '../queue/scripts.ts';
+import { findOverdue, reap, register } from '../queue/scripts.ts';
 import { systemClock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
 import { MAX_DELIVERIES } from './run.ts';
@@ -90,11 +90,13 @@ export function createRegistration(options: RegistrationOptions): Registration {
     else {
       const life = await lookAtLife();
       if (life.epoch !== epoch) return { free: false, tasks: 0 };
-      // a process that was fenced saw nobody die
-      tasks =
-        life.connected === false
-          ? await reap(redis, keys, id, epoch, first ? 'lost' : 'displaced')
-          : await reap(redis, keys, id, 'expired', 'silent');
+      if (life.connected === false) {
+        // a process that was fenced saw nobody die
+        tasks = await reap(redis, keys, id, epoch, first ? 'lost' : 'displaced');
+      } else {
+        await findOverdue(redis, keys);
+        tasks = await reap(redis, keys, id, 'expired', 'silent');
+      }
     }
     return { free: tasks !== undefined, tasks: tasks ?? 0 };
   }

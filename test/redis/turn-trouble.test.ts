@@ -98,7 +98,7 @@ test('without memory a turn with results is refused whole, others recover its ta
   for (const suspect of ['a', 'b']) {
     const [again] = (await another.turn({ want: 2 })).tasks as [Delivery];
     expect(again.raw.toString()).toBe(suspect);
-    expect(again.past).toEqual({ attempts: 0, deliveries: 1, lastWorker: worker.id });
+    expect(again.past).toEqual({ attempts: 0, deliveries: 1, lastWorker: worker.id, company: 2 });
     await another.turn({ settled: { results: [done(again)] } });
   }
   expect(await redis.hgetall(keys.result)).toEqual({ a: 'done', b: 'done' });

@@ -45,6 +45,7 @@ function sampleOf({ at, waiting = 0, inFlight = 0, counted = [0, 0, 0, 0, 0] }: 
     paused: false,
     workers: 0,
     expired: 0,
+    silent: false,
     overdue: false,
     leaving: 0,
     slow: [],

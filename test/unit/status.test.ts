@@ -35,6 +35,7 @@ const sample: QueueSample = {
   expired: 0,
   nextExpiry: undefined,
   paused: false,
+  silent: false,
   overdue: false,
   leaving: 0,
   slow: [],
