@@ -6,12 +6,15 @@
 --       2 whose: 'expired' (only when its lease is over), 'any', or an epoch (only that one)
 --       3 what for: 'lost' (a delivery is counted against each task, which is a suspect from now on, see turn.lua);
 --         'displaced' (the worker was taken away, which is no task's fault); 'silent' (its lease is over, and nobody saw
---         it end: it may well live, cut off or frozen; what it held is displaced); 'leave' (it said goodbye)
+--         it end: it may well live, cut off or frozen; what it held is displaced, but the 20th such end in a row is a
+--         loss: where nobody tells of deaths, a task that freezes or kills its worker is found by that);
+--         'leave' (it said goodbye)
 --       4 how long a blocking move of it may outlive it, ms; 0 when nothing of it can be blocked in Redis any more
 -- Returns  tasks put back; -1 when the worker is not (any more) the one meant
 -- The worker stays as an empty grave until ARGV[4] is over: a move that was still blocked may drop one more task into
 -- its wake list, and the next reaper finds it there.
 local HISTORY, PASTS = KEYS[8], KEYS[12]
+local SILENCES = 20
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
@@ -78,6 +81,7 @@ end
 -- in versions before, epochs were counted from 1 on, and the end of a lease was a death
 local before = epoch and tonumber(epoch) < 1e12
 local lost = ARGV[3] == 'lost' or (ARGV[3] == 'silent' and before)
+local silent = ARGV[3] == 'silent' and not before
 local goodbye = ARGV[3] == 'leave'
 -- in a past, the characters that mean something there are percent-encoded
 local name = string.gsub(ARGV[1], '[^%w%-._~]', function(c) return string.format('%%%02X', string.byte(c)) end)
@@ -102,9 +106,14 @@ until not raw
 for i = #woken, 1, -1 do redis.call('RPUSH', KEYS[1], woken[i]) end
 for _, task in ipairs(tasks) do
   local past = redis.call('HGET', KEYS[5], task[2])
-  if lost then
-    local attempts, deliveries = string.match(past or '0:0', '^(%d+):(%d+)')
-    past = attempts .. ':' .. (deliveries + 1) .. ':' .. name .. company
+  if lost or silent then
+    local attempts, deliveries, last, silences =
+      string.match(past or '0:0', '^(%d+):(%d+):?([^:]*:?%d*):?(%d*)$')
+    silences = silent and (tonumber(silences) or 0) + 1 or 0
+    if lost or silences >= SILENCES then deliveries, last = deliveries + 1, name .. company end
+    past = attempts .. ':' .. deliveries .. ':' .. last
+    -- the last worker and how many were lost with it come before
+    if silent then past = past .. (string.find(last, ':', 1, true) and ':' or '::') .. silences end
   end
   if past then remember(task[3], past) end
   redis.call('RPUSH', KEYS[1], task[3])

@@ -233,7 +233,6 @@ function turnArguments({
 function parsePast(text: string): Past {
   const [attempts, deliveries, worker, company] = text.split(':');
   const counts = { attempts: Number(attempts), deliveries: Number(deliveries) };
-  if (worker === undefined) return counts;
-  const lastWorker = decodeURIComponent(worker);
-  return { ...counts, lastWorker, ...(company !== undefined && { company: Number(company) }) };
+  if (!worker) return counts;
+  return { ...counts, lastWorker: decodeURIComponent(worker), ...(company && { company: Number(company) }) };
 }

@@ -9,7 +9,7 @@ import { expect, test } from 'vitest';
 import { listDead } from '../../queue/dead.ts';
 import { writeFate } from '../../queue/fate.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
-import { reap } from '../../queue/scripts.ts';
+import { reap, reapExpired } from '../../queue/scripts.ts';
 import type { Deadly } from '../fixtures/deadly.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
@@ -141,4 +141,26 @@ test('a task that no worker survived and nobody knows why', async () => {
     'delivered once, and its worker was lost; the last one, a,b:c|d 100%: nobody saw what became of it',
   );
   expect(ran).toBe(false);
+});
+
+test('where nobody tells of deaths, twenty leases that end in a row make a suspect, and fewer do not', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  const keys = freshKeys();
+  await redis.lpush(keys.queue, 'deadly', 'beside it');
+  const deliveries: unknown[] = [];
+  for (let i = 0; i < 22; i++) {
+    const worker = await startHandWorker(redis, keys);
+    const { tasks } = await worker.turn({ want: 2 });
+    deliveries.push(tasks.map(({ raw, past }) => `${raw.toString()} ${past.deliveries}`).join());
+    await redis.zadd(keys.workers, 0, worker.id);
+    await reapExpired(redis, keys);
+  }
+  const together = 'deadly 0,beside it 0';
+  // then each alone
+  expect(deliveries).toEqual([...Array.from({ length: 20 }, () => together), 'deadly 1', 'deadly 2']);
+  const worker = await startHandWorker(redis, keys);
+  const [first] = (await worker.turn({ want: 1 })).tasks;
+  if (!first) throw new Error('one of them is there');
+  expect(first.past).toMatchObject({ lastWorker: expect.stringMatching(/^worker-/) });
 });
