@@ -1,7 +1,7 @@
 /** `millrace enqueue`: one task from the command line, or one in each line of stdin or a file, pushed as they come. */
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { parseTask, type EnqueueOptions, type Queue } from '../queue/queue.ts';
+import { parseTask, type EnqueueOptions, type Queue, type TaskId } from '../queue/queue.ts';
 import { stampText } from '../queue/tracing.ts';
 import type { Trace } from '../runtime/opentelemetry.ts';
 import { UsageError } from '../runtime/program.ts';
@@ -42,7 +42,7 @@ export async function enqueue(
     if (!fromStdin && !source) {
       const id = await queue.enqueue(stamp(Buffer.from(task ?? '')), when);
       if (flags.wait) writeResult(await waitFor(queue, id, flags));
-      else process.stdout.write(`${id}\n`);
+      else writeIds([id]);
       return;
     }
     const awaited: (string | Buffer)[] = [];
@@ -51,7 +51,7 @@ export async function enqueue(
       for await (const lines of lineBatches(source?.stream ?? process.stdin)) {
         const ids = await queue.enqueueMany(lines.map(stamp), when);
         if (flags.wait) awaited.push(...lines.map((line) => parseTask(line).id));
-        else process.stdout.write(`${ids.join('\n')}\n`);
+        else writeIds(ids);
         pushing.add(source ? lines.reduce((sum, line) => sum + line.length + 1, 0) : lines.length);
       }
     }
@@ -61,6 +61,12 @@ export async function enqueue(
       waiting.add(1);
     }
   });
+}
+
+/** A line each; of a task that is no text, its bytes. */
+function writeIds(ids: readonly TaskId[]): void {
+  const lines = ids.flatMap((id) => [typeof id === 'string' ? Buffer.from(id) : id, Buffer.from('\n')]);
+  process.stdout.write(Buffer.concat(lines));
 }
 
 function checkUsage(task: string | undefined, flags: EnqueueFlags): void {

@@ -53,6 +53,8 @@ export interface QueueKeys {
   inflight(id: string): string;
   /** HASH: receipt → past (`parsePast`), for the in-flight tasks that have one. */
   carried(id: string): string;
+  /** HASH: number of a client's push → nothing, and up to where all were answered; for an hour. See push.lua. */
+  pushes(client: string): string;
   /** HASH: task id → what its handler reported last, as JSON. */
   progress(id: string): string;
   /** LIST: at most one task, between an idle worker's blocking move and its next turn. */
@@ -98,6 +100,7 @@ export function queueKeys(queue: string, result: string): QueueKeys {
     worker: (id) => `${base}:worker:${id}`,
     inflight: (id) => `${base}:inflight:${id}`,
     carried: (id) => `${base}:carried:${id}`,
+    pushes: (client) => `${base}:pushes:${client}`,
     progress: (id) => `${base}:progress:${id}`,
     wake: (id) => `${base}:wake:${id}`,
     fate: (id) => `${base}:fate:${id}`,

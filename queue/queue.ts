@@ -5,19 +5,19 @@
  * `openQueue` returns a handle with a few functions and owns its connections until it is closed (`await using`, or
  * `close()`). A connection that is lost comes back by itself; commands wait for it.
  */
-import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { cancelTask } from './cancel.ts';
-import { closeRedis, openRedis, redisNow, type RedisAddress } from './connection.ts';
+import { closeRedis, openRedis, type RedisAddress } from './connection.ts';
 import { awaitReplicas, checkDurability, type Durability } from './durability.ts';
 import { inspectQueue, type QueueView } from './inspect.ts';
 import { queueKeys, type QueueKeys } from './keys.ts';
 import { openDeadLetters, type DeadLetters } from './letters.ts';
 import { pauseQueue, resumeQueue } from './pause.ts';
 import { readProgress } from './progress.ts';
+import { createPusher, type Pusher } from './push.ts';
 import { openResults, type ResultOptions, type Results } from './results.ts';
 import { defineScripts } from './scripts.ts';
-import { delayedMember, encodeTask, type EncodedTask } from './task.ts';
+import { encodeTask, idText, type EncodedTask, type IdOf, type TaskId } from './task.ts';
 import { traced } from './tracing.ts';
 
 export { NotReplicated, type Durability } from './durability.ts';
@@ -28,7 +28,7 @@ export type { TaskProgress } from './progress.ts';
 export type { QueueView, WorkerView } from './inspect.ts';
 export { queueKeys, type QueueKeys } from './keys.ts';
 export { ResultTimeout, TaskFailed, type ResultOptions } from './results.ts';
-export { parseTask, type ParsedTask } from './task.ts';
+export { parseTask, type IdOf, type ParsedTask, type TaskId } from './task.ts';
 export { WrongKeyType, type QueueCounters, type QueueSample } from './sample.ts';
 export type { RedisAddress, RedisTls } from './connection.ts';
 
@@ -54,12 +54,18 @@ export interface EnqueueOptions {
 export interface Queue extends AsyncDisposable {
   readonly keys: QueueKeys;
   /**
-   * Adds one task and returns its id. Text and bytes are pushed as they are, anything else as JSON; an object without
-   * an `id` is given one, and `traceparent` where an OpenTelemetry span is active. The error of an earlier task with that id is forgotten, and a cancel of it taken back.
+   * Adds one task and returns its id: a text, and for a task that is bytes and no text, these bytes. Text and bytes are pushed as
+   * they are, anything else as JSON; an object without an `id` is given one, and `traceparent` where an OpenTelemetry span is
+   * active. What is left of an earlier task with that id is forgotten: its result, its error, and a cancel of it.
+   *
+   * The task is pushed once, also when the connection breaks before Redis has answered and the push is sent again.
    */
-  enqueue(task: unknown, options?: EnqueueOptions): Promise<string>;
+  enqueue<Task>(task: Task, options?: EnqueueOptions): Promise<IdOf<Task>>;
   /** Adds many tasks, in their order, in as few round trips as is kind to the server; returns their ids. */
-  enqueueMany(tasks: Iterable<unknown> | AsyncIterable<unknown>, options?: EnqueueOptions): Promise<string[]>;
+  enqueueMany<Task>(
+    tasks: Iterable<Task> | AsyncIterable<Task>,
+    options?: EnqueueOptions,
+  ): Promise<IdOf<Task>[]>;
   /**
    * Waits for a result, without polling where the server allows it, and returns it as text (or, with `as`, as bytes
    * or parsed JSON). Throws `TaskFailed` when the task failed for good, `TaskCancelled` when it was cancelled,
@@ -75,7 +81,7 @@ export interface Queue extends AsyncDisposable {
    */
   cancel(id: string | Buffer): Promise<'marked' | 'finished'>;
   /** What the task's handler reported last; `undefined` when it does not run now, or has reported nothing. */
-  progress(id: string): Promise<unknown>;
+  progress(id: TaskId): Promise<unknown>;
   inspect(): Promise<QueueView>;
   /**
    * Workers begin no more tasks of this queue until it is resumed; what runs is finished. They hear of it within a
@@ -102,28 +108,29 @@ export function openQueue(options: QueueOptions = {}): Queue {
   const { durability } = options;
   if (durability) checkDurability(durability);
   const redis = defineScripts(openRedis(address, { socketTimeout: SOCKET_TIMEOUT_MS }));
-  const target: PushTarget = { redis, keys, durability };
+  const pusher = createPusher(redis, keys);
+  const target: PushTarget = { redis, pusher, durability };
   const results: Results = openResults(address, keys, redis);
   const close = async (): Promise<void> => {
-    await results[Symbol.asyncDispose]();
+    await Promise.all([results[Symbol.asyncDispose](), pusher[Symbol.asyncDispose]()]);
     await closeRedis(redis);
   };
   return {
     keys,
-    enqueue: (task, when) =>
+    enqueue: ((task, when) =>
       traced(keys.queue, async (stamp) => {
         const encoded = encodeTask(stamp(task));
         await push(target, [encoded], dueIn(when));
-        return { tasks: 1, value: encoded.id.toString() };
-      }),
-    enqueueMany: (tasks, when) =>
+        return { tasks: 1, value: encoded.id };
+      })) as Queue['enqueue'],
+    enqueueMany: ((tasks, when) =>
       traced(keys.queue, async (stamp) => {
         const ids = await enqueueMany(target, tasks, dueIn(when), stamp);
         return { tasks: ids.length, value: ids };
-      }),
+      })) as Queue['enqueueMany'],
     result: ((id, asked) => results.wait(id, asked)) as Queue['result'],
     cancel: (id) => cancelTask(redis, keys, id),
-    progress: (id) => readProgress(redis, keys, id),
+    progress: (id) => readProgress(redis, keys, idText(id)),
     inspect: () => inspectQueue(redis, keys),
     pause: (reason = '') => pauseQueue(redis, keys, reason),
     resume: () => resumeQueue(redis, keys),
@@ -143,7 +150,7 @@ function dueIn(when: EnqueueOptions | undefined): number | undefined {
 
 interface PushTarget {
   readonly redis: Redis;
-  readonly keys: QueueKeys;
+  readonly pusher: Pusher;
   readonly durability: Durability | undefined;
 }
 
@@ -152,39 +159,37 @@ async function enqueueMany(
   tasks: Iterable<unknown> | AsyncIterable<unknown>,
   delayMs: number | undefined,
   stamp: (task: unknown) => unknown,
-): Promise<string[]> {
-  const ids: string[] = [];
+): Promise<TaskId[]> {
+  const ids: TaskId[] = [];
   let batch: EncodedTask[] = [];
   let bytes = 0;
+  // while Redis takes one batch, the next one is made
+  let sent: Promise<void> = Promise.resolve();
+  const send = async (): Promise<void> => {
+    await sent;
+    sent = push(target, batch, delayMs);
+    sent.catch(() => undefined);
+    batch = [];
+    bytes = 0;
+  };
   for await (const task of tasks) {
     const encoded = encodeTask(stamp(task));
-    ids.push(encoded.id.toString());
+    ids.push(encoded.id);
     batch.push(encoded);
     bytes += encoded.raw.length;
-    if (batch.length >= BATCH_TASKS || bytes >= BATCH_BYTES) {
-      await push(target, batch, delayMs);
-      batch = [];
-      bytes = 0;
-    }
+    if (batch.length >= BATCH_TASKS || bytes >= BATCH_BYTES) await send();
   }
-  if (batch.length > 0) await push(target, batch, delayMs);
+  if (batch.length > 0) await send();
+  await sent;
   return ids;
 }
 
 async function push(
-  { redis, keys, durability }: PushTarget,
+  { redis, pusher, durability }: PushTarget,
   tasks: readonly EncodedTask[],
   delayMs: number | undefined,
 ): Promise<void> {
-  const ids = tasks.map((task) => task.id);
-  const forget = Promise.all([redis.hdel(keys.errors, ...ids), redis.zrem(keys.cancelled, ...ids)]);
-  if (delayMs === undefined) {
-    await Promise.all([forget, redis.lpush(keys.queue, ...tasks.map((task) => task.raw))]);
-  } else {
-    const due = (await redisNow(redis)) + delayMs;
-    const members = tasks.flatMap((task) => [due, delayedMember(randomUUID(), task.raw)]);
-    await Promise.all([forget, redis.zadd(keys.delayed, ...members)]);
-  }
+  await pusher.push(tasks, delayMs);
   const what = tasks.length === 1 ? 'the task is' : `${tasks.length} tasks are`;
   if (durability) await awaitReplicas(redis, durability, `${what} enqueued`);
 }

@@ -1,9 +1,9 @@
 /**
- * Waiting for results. All waits of a queue share one KeyWatch on the result hash and the errors: one notice leads to
- * one HMGET for all ids that are waited for. A hash that others write to without pause would mean a notice for each
- * read, so reads keep a distance that grows while they find nothing and with the number of ids, up to MAX_GAP_MS; after
- * a pause of that length a notice is followed at once. Where the server does not track keys, the same reads are made on
- * a timer.
+ * Waiting for results. All waits of a queue share one KeyWatch on the result hash and the errors: a notice leads to one HMGET for
+ * those that are likely to be there (waiting.ts), and others follow until each was asked about. Asking in vain keeps the server
+ * from its work, so what was asked in vain is paid for with a pause, and a hash that others write to without pause is read at
+ * distances that grow up to MAX_GAP_MS while nothing is found; after a pause of that length a notice is followed at once. Where the server does
+ * not track keys, the same reads are made on a timer.
  */
 import type { Redis } from 'ioredis';
 import { timeout, type Timer } from '../runtime/timers.ts';
@@ -11,14 +11,22 @@ import { TaskCancelled } from './cancel.ts';
 import type { RedisAddress } from './connection.ts';
 import { parseHeader, type DeadHeader } from './dead.ts';
 import type { QueueKeys } from './keys.ts';
+import { troubleOfRedis } from './redis-errors.ts';
 import { WrongKeyType } from './sample.ts';
 import { shortId } from './task.ts';
+import { createWaiting } from './waiting.ts';
 import { openKeyWatch, TrackingRefused, type KeyWatch } from './watch.ts';
 
 const MIN_GAP_MS = 1;
 const MAX_GAP_MS = 50;
-/** How many ids are looked up per ms at most, so that those who wait leave the server to those who work. */
-const IDS_PER_MS = 100;
+/** How many ids may be looked up in vain per ms, so that those who wait leave the server to those who work: some 5 % of it. */
+const VAIN_PER_MS = 20;
+/** A result that was found pays for so many that were not. */
+const FOUND_PAYS = 8;
+/** Ids in one command at most, and fewer where results are long. */
+const MOST_IDS = 1_000;
+const FIRST_IDS = 64;
+const MOST_BYTES = 8 << 20;
 /** Reads anyway after this long: a notice is only a hint. */
 const SAFETY_MS = 2_000;
 const POLL_MS = 25;
@@ -54,17 +62,20 @@ function reasonOf(id: string | Buffer, header: DeadHeader): Error {
   return header.cancelled ? new TaskCancelled(id) : new TaskFailed(id, header);
 }
 
+/** One caller that waits. */
 interface Wait {
   readonly id: string | Buffer;
   settle(value: Buffer | Error): void;
 }
 
 export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis): Results {
-  const waits = new Set<Wait>();
+  const waits = createWaiting<Wait>();
   let watch: Promise<KeyWatch | undefined> | undefined;
   let timer: Timer | undefined;
   let timerAt = Infinity;
   let gap = 0;
+  let debt = 0;
+  let most = FIRST_IDS;
   let noticed = false; // something changed since the last read
   let immediate: NodeJS.Immediate | undefined;
   let lastRead = -Infinity;
@@ -86,7 +97,7 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
 
   /** Reads as soon as the distance to the last read allows. */
   function readSoon(): void {
-    const distance = Math.min(Math.max(gap, waits.size / IDS_PER_MS), MAX_GAP_MS);
+    const distance = Math.min(Math.max(gap, debt), MAX_GAP_MS);
     readIn(Math.max(0, lastRead + distance - performance.now()));
   }
 
@@ -112,21 +123,25 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
     reading = true;
     try {
       const tracking = await (watch ??= openWatch());
-      const asked = [...waits];
       lastRead = performance.now();
       const afterNotice = noticed;
+      if (noticed || !tracking?.armed) waits.changed();
       noticed = false;
+      const asked = waits.next(most, gap * VAIN_PER_MS);
       if (asked.length > 0) {
         const found = await readOnce(tracking?.reader ?? redis, asked);
+        debt = Math.max(0, asked.length - FOUND_PAYS * found) / VAIN_PER_MS;
         // what we wait for comes later than we begin to wait: only a notice of what was not ours slows us down
         if (found > 0) gap = 0;
         else if (afterNotice) gap = Math.min(Math.max(MIN_GAP_MS, gap * 2), MAX_GAP_MS);
       }
-      readIn(tracking?.armed ? SAFETY_MS : POLL_MS);
+      if (waits.unasked) readSoon();
+      else readIn(tracking?.armed ? SAFETY_MS : POLL_MS);
     } catch (error) {
-      const { message } = error as Error;
+      const { message, name } = error as Error;
+      waits.changed();
       if (message.startsWith('WRONGTYPE')) fail(new WrongKeyType(keys.result, 'a hash', message));
-      else if (message.startsWith('NOPERM')) fail(error as Error);
+      else if (isFinal(error, address) || name === 'RangeError' || name === 'TypeError') fail(error as Error);
       readIn(MAX_GAP_MS); // the connection went away: it comes back by itself, and the wait has its own time limit
     } finally {
       reading = false;
@@ -145,60 +160,79 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
       reader.hmgetBuffer(keys.result, ...ids),
       reader.hmgetBuffer(keys.errors, ...ids),
     ]);
-    let found = 0;
+    const found: number[] = [];
+    let bytes = 0;
     for (const [i, asker] of asked.entries()) {
       const value = values[i];
       const error = errors[i];
       if (value) asker.settle(value);
       else if (error) asker.settle(reasonOf(asker.id, parseHeader(error)));
-      if (value ?? error) found++;
+      if (value ?? error) found.push(i);
+      bytes += value?.length ?? 0;
     }
-    return found;
+    waits.found(found);
+    // a portion of which all are there is to fit into memory
+    const fits = Math.floor((MOST_BYTES * found.length) / Math.max(bytes, 1));
+    most = Math.max(1, Math.min(MOST_IDS, 2 * most, found.length > 0 ? fits : Infinity));
+    return found.length;
   }
 
-  async function wait(id: string | Buffer, options: ResultOptions = {}): Promise<unknown> {
-    if (closed) throw new Error('the queue is closed: open it again to wait for results');
-    options.signal?.throwIfAborted();
-    const value = await new Promise<Buffer>((resolve, reject) => {
-      const entry: Wait = { id, settle };
+  function wait(id: string | Buffer, options: ResultOptions = {}): Promise<unknown> {
+    const { signal, timeoutMs, as } = options;
+    return new Promise((resolve, reject) => {
+      if (closed) throw new Error('the queue is closed: open it again to wait for results');
+      signal?.throwIfAborted();
+      const onAbort = signal && ((): void => entry.settle(signal.reason as Error));
       const late =
-        options.timeoutMs !== undefined &&
-        timeout(options.timeoutMs, () => {
-          settle(
-            new ResultTimeout(
-              `no result of task ${shortId(id)} within ${options.timeoutMs} ms: it may still come`,
-            ),
-          );
-        });
-      const onAbort = (): void => settle(options.signal?.reason as Error);
-      function settle(outcome: Buffer | Error): void {
-        if (!waits.delete(entry)) return;
-        if (late) late.clear();
-        options.signal?.removeEventListener('abort', onAbort);
-        if (Buffer.isBuffer(outcome)) resolve(outcome);
-        else reject(outcome);
-        if (waits.size === 0) {
-          timer?.clear();
-          clearImmediate(immediate);
-          timerAt = Infinity;
-        }
-      }
+        timeoutMs === undefined ? undefined : timeout(timeoutMs, () => entry.settle(tooLate(id, timeoutMs)));
+      const entry: Wait = {
+        id,
+        settle: (outcome) => {
+          if (!waits.delete(entry)) return;
+          late?.clear();
+          if (onAbort) signal.removeEventListener('abort', onAbort);
+          if (!Buffer.isBuffer(outcome)) reject(outcome);
+          else if (as === 'json') resolve(parsed(outcome));
+          else resolve(as === 'bytes' ? outcome : outcome.toString());
+          if (waits.size === 0) rest();
+        },
+      };
       waits.add(entry);
-      options.signal?.addEventListener('abort', onAbort, { once: true });
+      if (onAbort) signal.addEventListener('abort', onAbort, { once: true });
       readSoon();
     });
-    if (options.as === 'bytes') return value;
-    return options.as === 'json' ? (JSON.parse(value.toString()) as unknown) : value.toString();
+  }
+
+  /** Nobody waits any more. */
+  function rest(): void {
+    timer?.clear();
+    clearImmediate(immediate);
+    timerAt = Infinity;
   }
 
   return {
     wait,
     [Symbol.asyncDispose]: async () => {
       closed = true;
-      timer?.clear();
-      clearImmediate(immediate);
+      rest();
       fail(new Error('the queue was closed while waiting for a result'));
       await (await watch)?.[Symbol.asyncDispose]();
     },
   };
+}
+
+function tooLate(id: string | Buffer, ms: number): ResultTimeout {
+  return new ResultTimeout(`no result of task ${shortId(id)} within ${ms} ms: it may still come`);
+}
+
+async function parsed(value: Buffer): Promise<unknown> {
+  return JSON.parse(value.toString()) as unknown;
+}
+
+/** Not the connection's trouble, which passes, but a refusal that somebody has to mend. */
+function isFinal(error: unknown, address: RedisAddress): boolean {
+  return (
+    (error as Error).message.startsWith('NOPERM') ||
+    ['credentials', 'database', 'cluster'].includes(troubleOfRedis(error, address))
+  );
 }

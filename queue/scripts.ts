@@ -28,6 +28,7 @@ const arity = {
   rejoin: 5,
   sample: 13,
   cancel: 4,
+  push: 6,
   letter: 4,
   progress: 2,
   sweep: 5,

@@ -1,7 +1,13 @@
 /**
  * What a task is: any bytes. Nothing here wraps or changes one; it only finds the name under which its result goes.
  */
-import { randomUUID } from 'node:crypto';
+import { hash, randomUUID } from 'node:crypto';
+
+/** A task that is no text is its own id, as it is. */
+export type TaskId = string | Buffer;
+
+/** What the id of such a task can be. */
+export type IdOf<Task> = unknown extends Task ? TaskId : Task extends Uint8Array ? TaskId : string;
 
 export interface ParsedTask {
   /** Field of the result hash: the `id` of a JSON object that has one, else the whole task. */
@@ -71,6 +77,15 @@ function firstCharacter(text: string): number {
     const code = text.charCodeAt(at++);
     if (code !== 0x20 && code !== 0x0a && code !== 0x0d && code !== 0x09) return code;
   }
+}
+
+/**
+ * An id as a text of its own, for what knows only texts: that of a task that is no text, by its bytes in hexadecimal, or by a digest
+ * where those are many. No two ids share one.
+ */
+export function idText(id: TaskId): string {
+  if (typeof id === 'string') return id;
+  return id.length <= 64 ? `hex:${id.toString('hex')}` : `sha256:${hash('sha256', id)}`;
 }
 
 /** A task's id for a message: of a long one, the first `longest` characters. */

@@ -2,7 +2,7 @@
  * Runs one task: from a delivery to an Outcome, which is all that the loop sees of a handler. Never throws.
  */
 import { TaskCancelled } from '../queue/cancel.ts';
-import { parseTask } from '../queue/task.ts';
+import { idText, parseTask } from '../queue/task.ts';
 import type { Delivery, Past } from '../queue/turn.ts';
 import { openTelemetry } from '../runtime/opentelemetry.ts';
 import { describeError } from './describe-error.ts';
@@ -62,7 +62,7 @@ export function runTask(
   const poison = isPoison(delivery.past, deps.retry);
   const attempt = poison ? attempts : attempts + 1;
   const { id, value } = parseTask(delivery.raw);
-  const name = id.toString();
+  const name = idText(id);
   let over = false;
   let span: AttemptSpan | undefined;
   const finish = (ended: Outcome, error?: unknown): Finished => {

@@ -161,6 +161,49 @@ test.each([
   expect(await coming).toBe('x');
 });
 
+test(
+  'as many waits as a large job has tasks: all get their results, and Redis has little to do',
+  { timeout: 120_000 },
+  async () => {
+    await using server = await startRedis();
+    const redis = server.client();
+    await using queue = openQueue({ redis: server.address });
+    const ids = Array.from({ length: 80_000 }, (_, i) => `id ${i}`);
+    const there = async (some: readonly string[]): Promise<void> => {
+      for (let i = 0; i < some.length; i += 5_000)
+        await redis.hset(
+          'result',
+          Object.fromEntries(some.slice(i, i + 5_000).map((id) => [id, `of ${id}`])),
+        );
+    };
+    await there(ids.slice(0, 40_000));
+    const all = Promise.all(ids.map((id) => queue.result(id)));
+    await there(ids.slice(40_000));
+    expect(await all).toEqual(ids.map((id) => `of ${id}`));
+    // two for each portion of a thousand, and some in vain
+    expect(await calls(redis, 'hmget')).toBeLessThan(2_000);
+  },
+);
+
+test('long results do not come all at once', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  await using queue = openQueue({ redis: server.address });
+  const ids = Array.from({ length: 100 }, (_, i) => `id ${i}`);
+  for (const id of ids) await redis.hset('result', id, 'x'.repeat(1 << 20));
+  const before = await calls(redis, 'hmget');
+  const lengths = await Promise.all(ids.map(async (id) => (await queue.result(id)).length));
+  expect(new Set(lengths)).toEqual(new Set([1 << 20]));
+  // the first portion is as large as it is; those after it hold 8 MiB each
+  expect(await calls(redis, 'hmget')).toBeGreaterThan(before + 8);
+});
+
+test('a user name that Redis refuses ends the wait', async () => {
+  await using server = await startRedis({ password: 'secret' });
+  await using queue = openQueue({ redis: server.url });
+  await expect(queue.result('a', { timeoutMs: 20_000 })).rejects.toThrow('NOAUTH');
+});
+
 test('a wait outlives lost connections and a server that is away at first', async () => {
   await using server = await startRedis();
   await using proxy = await startTcpProxy(server.port);

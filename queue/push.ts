@@ -1,0 +1,62 @@
+/**
+ * Pushing tasks once. A connection may break after Redis has taken a push and before the reply is here; ioredis then sends it again
+ * on the next one. So each push of a client has a number, and Redis knows for an hour which of them it has (push.lua).
+ */
+import { randomUUID } from 'node:crypto';
+import type { Redis } from 'ioredis';
+import { within } from './connection.ts';
+import type { QueueKeys } from './keys.ts';
+import { script } from './scripts.ts';
+import { delayedMember, type EncodedTask } from './task.ts';
+
+/** How long Redis knows what a client has pushed: a push that is sent again later than this may be made twice, s. */
+const KEPT_S = 3_600;
+/** How often that time is counted anew, ms. */
+const REFRESH_MS = 60_000;
+/** The floor is moved once in so many pushes, so that most of them write one field more and nothing else. */
+const FLOOR_EVERY = 32;
+const GOODBYE_MS = 500;
+
+export interface Pusher extends AsyncDisposable {
+  /** In their order, some thousand at most. `delayMs`: run them no earlier. */
+  push(tasks: readonly EncodedTask[], delayMs: number | undefined): Promise<void>;
+}
+
+/** Disposing it makes Redis forget what it knows of this client. */
+export function createPusher(redis: Redis, keys: QueueKeys): Pusher {
+  const own = keys.pushes(randomUUID());
+  const answered = new Set<number>();
+  let last = 0;
+  let floor = 0;
+  let sentFloor = 0;
+  let refreshedAt = -Infinity;
+
+  function isAnswered(number: number): void {
+    answered.add(number);
+    while (answered.delete(floor + 1)) floor++;
+  }
+
+  return {
+    push: async (tasks, delayMs) => {
+      const number = ++last;
+      if (floor - sentFloor >= FLOOR_EVERY) sentFloor = floor;
+      const { queue, delayed, result, errors, cancelled } = keys;
+      const raws = tasks.map(({ raw }) => (delayMs === undefined ? raw : delayedMember(randomUUID(), raw)));
+      const ids = tasks.map(({ id }) => id);
+      const now = performance.now();
+      const refresh = now - refreshedAt >= REFRESH_MS;
+      if (refresh) refreshedAt = now;
+      const about = [number, sentFloor, KEPT_S, delayMs ?? '', tasks.length, refresh ? 1 : 0];
+      const args = [...about, ...ids, ...raws];
+      try {
+        await script(redis, 'push')(queue, delayed, result, errors, cancelled, own, ...args);
+      } finally {
+        isAnswered(number);
+      }
+    },
+    [Symbol.asyncDispose]: async () => {
+      if (last > 0 && redis.status === 'ready')
+        await within(GOODBYE_MS, redis.unlink(own), 'UNLINK').catch(() => undefined);
+    },
+  };
+}
