@@ -3,6 +3,7 @@
  * first queue. Text out of a memory, and a memory out of a text that an earlier controller may have left long ago. Pure.
  */
 import type { Memory } from './decide.ts';
+import { isMemory } from './memory-form.ts';
 import { moved } from './moved.ts';
 
 /** Counts up when the form of a memory changes: another one is not read. */
@@ -24,7 +25,7 @@ export function packMemory(memory: Memory, queues: readonly string[], aheadMs = 
 
 /**
  * The memory to go on with at `now`, on whatever clock; `wall` is the same moment in ms since the epoch. `undefined` for a text
- * that does not parse, of another version or of other queues, whose counters are others.
+ * that does not parse, of another version, of other queues, whose counters are others, or with anything in it that is no memory.
  */
 export function unpackMemory(
   text: string,
@@ -33,7 +34,7 @@ export function unpackMemory(
   wall = now,
 ): Memory | undefined {
   if (text.length > MEMORY_BYTES) return undefined;
-  let kept: { version?: unknown; queues?: unknown; memory?: Memory } | null;
+  let kept: { version?: unknown; queues?: unknown; memory?: unknown } | null;
   try {
     kept = JSON.parse(text);
   } catch {
@@ -41,7 +42,7 @@ export function unpackMemory(
   }
   if (kept?.version !== VERSION || JSON.stringify(kept.queues) !== JSON.stringify(queues)) return undefined;
   const { memory } = kept;
-  if (!memory?.learned || !Array.isArray(memory.needs)) return undefined;
+  if (!isMemory(memory)) return undefined;
   // replicas that were on their way came up unseen, so how long they took is not known
   const gone = { ...memory, learned: { ...memory.learned, starts: [], unfetchedSince: undefined } };
   const gap = wall - gone.learned.at;

@@ -41,6 +41,7 @@ const pure = new Set([
   'controller/learn.ts',
   'controller/learned.ts',
   'controller/local-time.ts',
+  'controller/memory-form.ts',
   'controller/memory.ts',
   'controller/moved.ts',
   'controller/numbers.ts',

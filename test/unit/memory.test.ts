@@ -71,5 +71,51 @@ describe('is not believed', () => {
   ])('%s', (_, broken) => expect(unpackMemory(broken, queues, NOW)).toBeUndefined());
 });
 
+describe('with one value of it changed, it is refused, or it decides as any other', () => {
+  const whole = JSON.parse(text) as object;
+  const paths = pathsIn(whole);
+  const idle = { kind: 'known', waiting: 0, inFlight: 0, due: 0, leaving: 0 } as const;
+
+  test.each([
+    ['1e300', 1e300],
+    ['-1e300', -1e300],
+    ['1e999', 1e999],
+    ['0.5', 0.5],
+    ['-1', -1],
+    ['a text', 'text'],
+    ['a long list', Array.from({ length: 2_000 }, () => 1)],
+    ['null', null],
+    ['a list', []],
+    ['an object', {}],
+    ['true', true],
+  ])('%s', (_, value) => {
+    let refused = 0;
+    for (const path of paths) {
+      // as JSON writes it, Infinity is null
+      const changed = JSON.stringify(replaced(whole, path, value === Infinity ? 'INFINITY' : value));
+      const kept = unpackMemory(changed.replace('"INFINITY"', '1e999'), queues, NOW + 15_000);
+      if (!kept) refused++;
+      const counters = { taken: 142, completed: 140, failed: 0, retried: 0, serviceUs: 140e6 };
+      const { desired } = decide(policy, { ...idle, counters }, 5, kept ?? noMemory, NOW + 16_000, 5);
+      expect(Number.isInteger(desired) && desired >= 0 && desired <= 50, path.join('.')).toBe(true);
+    }
+    expect(refused).toBeGreaterThan(0);
+  });
+});
+
+function pathsIn(value: unknown, above: readonly string[] = []): (readonly string[])[] {
+  if (typeof value !== 'object' || value === null) return [above];
+  const below = Object.entries(value).flatMap(([name, part]) => pathsIn(part, [...above, name]));
+  return above.length === 0 ? below : [above, ...below];
+}
+
+function replaced(value: unknown, [name, ...rest]: readonly string[], by: unknown): unknown {
+  if (name === undefined) return by;
+  const part = (value as Record<string, unknown>)[name];
+  return Array.isArray(value)
+    ? value.with(Number(name), replaced(part, rest, by))
+    : { ...(value as object), [name]: replaced(part, rest, by) };
+}
+
 test('there is nothing to keep before anything was learned', () =>
   expect(packMemory(noMemory, queues)).toBeUndefined());
