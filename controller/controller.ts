@@ -17,8 +17,10 @@ import type { Dashboard } from './dashboard/dashboard.ts';
 import { deathsOf, recoveryNote, type Death } from './deaths.ts';
 import { MANAGED_BY, MANAGER, POOL_LABEL } from './deployment.ts';
 import { knownDeployment, type KnownDeployment } from './known-deployment.ts';
+import { noJournal, type Journal } from './journal.ts';
 import { createMemoryStore, type QueueLink } from './memory-store.ts';
 import type { ControllerGauges, ControllerMetrics } from './metrics.ts';
+import type { Quarantine } from './quarantine.ts';
 import { createReconcile } from './reconcile.ts';
 import { createRecovery } from './recover.ts';
 import { createRecorder } from './recorder.ts';
@@ -43,6 +45,9 @@ export interface ControllerOptions {
   readonly dashboard?: Dashboard | undefined;
   readonly clock: Clock;
   readonly log: Logger;
+  /** What is being done, for the process after this one; and which pools are left out for what was done before. */
+  readonly journal?: Pick<Journal, 'begin' | 'during'>;
+  readonly quarantine?: Pick<Quarantine, 'leftOutFor'>;
 }
 
 const RECONCILERS = 8;
@@ -52,7 +57,7 @@ const FLUSH_MS = 2_000;
 
 /** Runs until the signal aborts. Rejects when the first lists could not be had. */
 export async function runController(options: ControllerOptions, signal: AbortSignal): Promise<void> {
-  const { api, metrics, clock, log } = options;
+  const { api, metrics, clock, log, journal = noJournal } = options;
   const namespaces = options.namespaces.length > 0 ? { namespaces: options.namespaces } : {};
   const onError = (error: unknown): void =>
     log.warn({ error: (error as Error).message }, 'a watch failed; it goes on');
@@ -150,9 +155,14 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   });
 
   await using hub = createRedisHub((address) =>
-    createSampler({ address, log, onSample: (key, woken) => queue.add(key, woken ? 'urgent' : undefined) }),
+    createSampler({
+      address,
+      log,
+      onLook: (key) => journal.begin(key),
+      onSample: (key, woken) => queue.add(key, woken ? 'urgent' : undefined),
+    }),
   );
-  const memories = createMemoryStore(log);
+  const memories = createMemoryStore(log, journal);
   const recorder = createRecorder({ clock, log });
   const reconcile = createReconcile({
     api,
@@ -175,6 +185,8 @@ export async function runController(options: ControllerOptions, signal: AbortSig
       if (link) recorder.observed(key, link, observation);
       shown?.observed(key, observation);
     },
+    journal,
+    leftOutFor: (key) => options.quarantine?.leftOutFor(key) ?? 0,
     forgotten: (key) => recorder.forget(key),
     followAdopted: (key, selector) => adopted.follow(key, selector),
     podsOf: (key) => [...(podsByPool.get(key)?.values() ?? [])],

@@ -12,6 +12,7 @@ export interface ControllerFlags {
   readonly leaseName: string;
   readonly leaseNamespace?: string;
   readonly httpPort: number;
+  readonly stateDir?: string;
   readonly dashboard: boolean;
   readonly dashboardShowTasks: boolean;
   readonly dashboardTokenFile?: string;
@@ -73,6 +74,13 @@ export function parseFlags(argv: readonly string[], env: NodeJS.ProcessEnv): Con
       option('--http-port <port>', 'serves /healthz, /readyz and /metrics', 'MILLRACE_HTTP_PORT')
         .argParser(integer(0, 65_535))
         .default(8080),
+    )
+    .addOption(
+      option(
+        '--state-dir <path>',
+        'a folder that outlives the process, for what the next one has to know if this one is killed',
+        'MILLRACE_STATE_DIR',
+      ),
     )
     .addOption(
       option('--dashboard', 'also serves the dashboard, at /dashboard/', 'MILLRACE_DASHBOARD').default(false),

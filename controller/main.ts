@@ -9,7 +9,7 @@ import { createTransport } from '../kube/transport.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { serveHttp } from '../runtime/http.ts';
 import { onSignals } from '../runtime/lifecycle.ts';
-import { createLog } from '../runtime/log.ts';
+import { createLog, type Logger } from '../runtime/log.ts';
 import { runProgram } from '../runtime/program.ts';
 import { version } from '../runtime/version.ts';
 import { runController } from './controller.ts';
@@ -17,8 +17,11 @@ import { createDashboard } from './dashboard/dashboard.ts';
 import { leaderAddress, leaderNote } from './dashboard/leader.ts';
 import { tokenFile } from './dashboard/token.ts';
 import { parseFlags } from './flags.ts';
+import { openJournal, poolsIn, type Journal } from './journal.ts';
 import { createControllerMetrics, type ControllerGauges } from './metrics.ts';
+import { openQuarantine } from './quarantine.ts';
 import { hostGuard } from './redis-hosts.ts';
+import { watchEventLoop } from './watchdog.ts';
 
 async function connect(kubeconfig: string | undefined): Promise<Connection> {
   const { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port } = process.env;
@@ -40,6 +43,21 @@ async function main(): Promise<void> {
     allowed: flags.redisAllowedHosts,
     allowLocal: flags.allowLocal,
     refused: [new URL(connection.server).hostname.replaceAll(/[[\]]/g, '')],
+  });
+  using journal = openJournal(flags.stateDir);
+  tellOfTheEnd(journal, log);
+  await using _watchdog = watchEventLoop(journal.shared, 'millrace-controller');
+  const lease = {
+    namespace: flags.leaseNamespace ?? connection.namespace ?? 'default',
+    name: flags.leaseName,
+  };
+  const quarantine = await openQuarantine({
+    api,
+    lease: flags.leaderElection ? lease : undefined,
+    folder: flags.stateDir,
+    left: journal.left,
+    now: () => systemClock.now(),
+    log,
   });
 
   let gauges: ControllerGauges = { workqueueDepth: () => 0, redisServers: () => 0, watches: () => ({}) };
@@ -81,10 +99,8 @@ async function main(): Promise<void> {
     try {
       const { namespace: namespaces } = flags;
       const clock = systemClock;
-      await runController(
-        { api, namespaces, instance, metrics, publish, guard, dashboard, clock, log },
-        leading,
-      );
+      const shared = { api, namespaces, instance, metrics, publish, guard, dashboard, clock, log };
+      await runController({ ...shared, journal, quarantine }, leading);
     } finally {
       metrics.leading(false);
       log.info('not leading any more');
@@ -97,9 +113,13 @@ async function main(): Promise<void> {
   await lead(
     {
       api,
-      lease: { namespace: flags.leaseNamespace ?? connection.namespace ?? 'default', name: flags.leaseName },
+      lease,
       identity,
-      annotations: dashboard ? leaderNote(identity, process.env['POD_IP'], http.port) : {},
+      annotations: (found) => ({
+        ...(dashboard ? leaderNote(identity, process.env['POD_IP'], http.port) : {}),
+        ...quarantine.annotations(found),
+      }),
+      onAnnotations: (found) => quarantine.heard(found),
       signal: signals.stopping,
       onHolder: (name, annotations) => {
         holder = name;
@@ -117,6 +137,17 @@ async function main(): Promise<void> {
 async function alone(control: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void> {
   await control(signal).catch((error: unknown) => {
     if (!signal.aborted || error !== signal.reason) throw error;
+  });
+}
+
+/** An exception that nobody caught is as good as a kill: the journal stays, and the next process reads it. */
+function tellOfTheEnd(journal: Journal, log: Logger): void {
+  process.on('uncaughtException', (error) => {
+    log.fatal(
+      { err: error, pools: poolsIn(Buffer.from(journal.shared)) },
+      'an error that nobody caught; ending',
+    );
+    process.exit(1);
   });
 }
 

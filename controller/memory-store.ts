@@ -11,6 +11,7 @@ import type { QueueKeys } from '../queue/keys.ts';
 import { readCut } from '../queue/read.ts';
 import type { Logger } from '../runtime/log.ts';
 import type { Memory } from './decide.ts';
+import { noJournal, type Journal } from './journal.ts';
 import { MEMORY_BYTES, packMemory, unpackMemory } from './memory.ts';
 import type { Sampler } from './sampler.ts';
 
@@ -49,7 +50,8 @@ const ANSWER_MS = 1_000;
 /** Nobody may be left to remove it: the pool was deleted while Redis was away. */
 const EXPIRY_S = 90 * 24 * 3_600;
 
-export function createMemoryStore(log: Logger): MemoryStore {
+/** `journal` is told while what was kept is unpacked. */
+export function createMemoryStore(log: Logger, journal: Pick<Journal, 'during'> = noJournal): MemoryStore {
   const entries = new Map<string, Entry>();
 
   async function write(pool: string, entry: Entry): Promise<void> {
@@ -85,7 +87,7 @@ export function createMemoryStore(log: Logger): MemoryStore {
         const found = await within(ANSWER_MS, reading, 'GET');
         entry.recalled = true;
         const kept = Buffer.isBuffer(found)
-          ? unpackMemory(found.toString(), namesOf(link), now, wall)
+          ? journal.during(pool, () => unpackMemory(found.toString(), namesOf(link), now, wall))
           : undefined;
         if (!kept) return unlearned;
         entry.written = kept;

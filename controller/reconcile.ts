@@ -17,6 +17,7 @@ import { finalize, FINALIZER } from './finalize.ts';
 import { recall, recentP99 } from './grace.ts';
 import { appliedBefore, kubeTarget, type KubeTarget, type KubeTargetOptions } from './kube-target.ts';
 import type { KnownDeployment } from './known-deployment.ts';
+import type { Journal } from './journal.ts';
 import type { MemoryStore, QueueLink } from './memory-store.ts';
 import { observe, type Observation } from './observation.ts';
 import { pauseOf } from './pause.ts';
@@ -44,6 +45,10 @@ export interface ReconcileDeps extends ReportDeps {
   readonly memories: MemoryStore;
   /** Told what happened in a pool, after each step of it. It must not throw, and keeps nobody waiting. */
   readonly observed: (pool: WorkerPool, observation: Observation) => void;
+  /** What is being done is written down, for the case that it ends the process. */
+  readonly journal: Pick<Journal, 'begin' | 'during'>;
+  /** For how much longer nothing is done of a pool, ms: at this one the process has ended before. */
+  readonly leftOutFor: (key: string) => number;
   /** Told that a pool is gone, or going. */
   readonly forgotten: (key: string) => void;
   /** Which pods of a Deployment that it did not make a pool wants to hear of; `undefined` for none. */
@@ -51,12 +56,14 @@ export interface ReconcileDeps extends ReportDeps {
 }
 
 const TROUBLE_RETRY_MS = 5_000;
+/** Others may take a pool back in before its time is over. */
+const LONGEST_PAUSE_MS = 60_000;
 
 export type Reconcile = (key: string) => Promise<number | undefined>;
 
 /** Returns the function that the work queue calls: a key in, ms until it wants to be called again out. */
 export function createReconcile(deps: ReconcileDeps): Reconcile {
-  const { api, hub, guard, clock, signal } = deps;
+  const { api, hub, guard, clock, signal, journal } = deps;
   const reporter = createReporter(deps);
   const connecting = { secrets: shareSecrets(api.secrets, clock), hub, guard, clock, signal };
   const remembered = new Map<string, Remembered>();
@@ -66,12 +73,46 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
     if (!pool) return forget(key);
     const state = remembered.get(key) ?? nothingRemembered();
     remembered.set(key, state);
+    const pauseMs = deps.leftOutFor(key);
+    if (pauseMs > 0) letGo(key, state);
     if (pool.metadata.deletionTimestamp) return remove(key, pool, state);
     if (!pool.metadata.finalizers?.includes(FINALIZER)) {
       const { finalizers = [], resourceVersion = '' } = pool.metadata;
       await api.pools.setFinalizers(refOf(key), [...finalizers, FINALIZER], resourceVersion, { signal });
     }
-    return scale(key, pool, state);
+    return pauseMs > 0 ? leaveOut(pool, state, pauseMs) : scale(key, pool, state);
+  }
+
+  /** Nothing is read of its Redis, and its replicas stay as they are; a pool that is deleted goes without it. */
+  async function leaveOut(pool: WorkerPool, state: Remembered, pauseMs: number): Promise<number> {
+    const now = clock.now();
+    const until = new Date(now + pauseMs)
+      .toISOString()
+      .replace(/:\d\d\.\d+Z$/, ' UTC')
+      .replace('T', ' ');
+    const why =
+      'the controller has ended twice while it was at this pool, so the pool is left out ' +
+      `until ${until}: look at what is in its Redis, and at the controller's log`;
+    const status = statusOf({
+      pool: { ...pool, status: state.written?.status ?? pool.status ?? {} },
+      sampled: { kind: 'unknown', reason: 'Quarantined', why },
+      step: undefined,
+      trouble: { reason: 'Quarantined', message: why },
+      wake: '',
+      poison: state.poison?.note,
+      selector: undefined,
+      now: new Date(now),
+    });
+    state.written = (await reporter.status(pool, state.written, status)).written;
+    return Math.min(pauseMs, LONGEST_PAUSE_MS);
+  }
+
+  function letGo(key: string, state: Remembered): void {
+    hub.release(key);
+    deps.links.delete(key);
+    deps.followAdopted(key, undefined);
+    state.linked = undefined;
+    state.blind = true;
   }
 
   async function scale(key: string, pool: WorkerPool, state: Remembered): Promise<number | undefined> {
@@ -124,7 +165,8 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
       reporter.forgot(pool, done.decision);
       reporter.scaled(pool, done);
       const times = { now: clock.elapsed(), wall: clock.now() };
-      const { observation, observed } = observe({ ...times, sampled, step: done }, state.observed);
+      const seen = { ...times, sampled, step: done };
+      const { observation, observed } = journal.during(key, () => observe(seen, state.observed));
       state.observed = observed;
       deps.observed(pool, observation);
       state.wokenAt = woken(pool, sampled, state.wokenAt);
@@ -183,6 +225,7 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
         now: clock.elapsed(),
         wall: clock.now(),
         dryRun: pool.spec.mode === Mode.DryRun,
+        around: (work) => journal.during(keyOf(pool), work),
         drains: redis ? drainsOf(redis.sampler.redis, redis.queues) : undefined,
         unmanaged: pool.spec.scaling.scaleDown.unmanaged,
         kept: state.kept,
@@ -208,7 +251,8 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
 
   async function remove(key: string, pool: WorkerPool, state: Remembered): Promise<number | undefined> {
     state.leavingSince ??= clock.elapsed();
-    const redis = await connect(key, pool, state).catch(() => undefined);
+    const leftOut = deps.leftOutFor(key) > 0;
+    const redis = leftOut ? undefined : await connect(key, pool, state).catch(() => undefined);
     deps.memories.forget(key);
     deps.forgotten(key);
     return finalize({
@@ -236,7 +280,14 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
     deps.metrics.pools.forget(key);
   }
 
-  return reconcile;
+  return async (key) => {
+    const ended = journal.begin(key);
+    try {
+      return await reconcile(key);
+    } finally {
+      ended();
+    }
+  };
 }
 
 /** Reading schedules takes longer than all else that a decision does. */

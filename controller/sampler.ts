@@ -48,6 +48,7 @@ export type Sampled = (
         | 'NoAddress'
         | 'NotSampledYet'
         | 'ReplyTooLarge'
+        | 'Quarantined'
         | 'UnexpectedReply';
       readonly why: string;
     }
@@ -75,6 +76,8 @@ export interface Sampler extends AsyncDisposable {
 
 export interface SamplerOptions {
   readonly address: RedisAddress;
+  /** A look begins; what it returns is called when that has ended. */
+  readonly onLook?: (id: string) => () => void;
   /** `woken`: something came into a queue that was idle. */
   readonly onSample: (id: string, woken: boolean) => void;
   readonly log: Logger;
@@ -92,7 +95,7 @@ const TELL_AGAIN_MS = 60_000;
 const LISTEN_MS = 1_000;
 
 export function createSampler(options: SamplerOptions): Sampler {
-  const { address, onSample, log, pollMs = 1_000, safetyMs = 30_000 } = options;
+  const { address, onSample, onLook, log, pollMs = 1_000, safetyMs = 30_000 } = options;
   const server = addressName(address);
   const entries = new Map<string, Entry>();
   /** By queue, who samples it. */
@@ -177,7 +180,9 @@ export function createSampler(options: SamplerOptions): Sampler {
     entry.safetyAt = nextTurn(id, entry.lastLook, safetyMs);
     const { woken } = entry;
     entry.woken = false;
+    const ended = onLook?.(id);
     const looked = await lookAt(looking, entry.queues, entry.horizonMs);
+    ended?.();
     entry.looking = false;
     if (entries.get(id) !== entry) return;
     take(entry, looked, server, performance.now());

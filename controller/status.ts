@@ -113,7 +113,8 @@ function redisCondition(sampled: Sampled): Observed {
   const type = 'RedisReachable';
   if (sampled.kind === 'known')
     return { type, status: 'True', reason: 'Sampled', message: 'The queue is read regularly.' };
-  const status = sampled.reason === 'NotSampledYet' ? 'Unknown' : 'False';
+  const unread = sampled.reason === 'NotSampledYet' || sampled.reason === 'Quarantined';
+  const status = unread ? 'Unknown' : 'False';
   return { type, status, reason: sampled.reason, message: sentence(sampled.why) };
 }
 

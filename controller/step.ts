@@ -44,6 +44,8 @@ export interface StepInput {
   readonly now: number;
   /** The same moment in ms since the epoch, for schedules and the forecast. */
   readonly wall?: number;
+  /** Calls the decision. */
+  readonly around?: <T>(work: () => T) => T;
   /** Decide and report, but touch nothing. */
   readonly dryRun: boolean;
   /** In the queue's Redis; `undefined` only while that is not known, and nothing is lowered then. */
@@ -67,7 +69,8 @@ export async function step(input: StepInput): Promise<Step> {
   const rules = input.dryRun ? { ...policy, dryRun: true } : policy;
   const elsewhere = elsewhereOf(replicas, sampled, input.kept.elsewhere);
   const ready = up(replicas, sampled, elsewhere);
-  const decided = decide(rules, sample, replicas.wanted, memory, now, ready, wall);
+  const { around = (work) => work() } = input;
+  const decided = around(() => decide(rules, sample, replicas.wanted, memory, now, ready, wall));
   const decision = { ...decided, reason: decided.reason + pauseNote(sampled) };
   const { desired } = decision;
   const from = replicas.wanted;

@@ -34,8 +34,10 @@ export interface LeadOptions {
   timing?: Partial<Timing>;
   /** Told whenever another holder is seen, itself included; the empty string when there is none. */
   onHolder?: (identity: string, annotations: Readonly<Record<string, string>>) => void;
-  /** Written into the lease with the holder's name: what others should know of the leader. */
-  annotations?: Readonly<Record<string, string>>;
+  /** Written into the lease with the holder's name, given what is there: what others should know of the leader. */
+  annotations?: (found: Readonly<Record<string, string>>) => Readonly<Record<string, string>>;
+  /** Told of what others wrote there, whenever the lease was read or written. */
+  onAnnotations?: (found: Readonly<Record<string, string>>) => void;
   /** Told of failed attempts; they are repeated. */
   onError?: (error: unknown) => void;
   clock?: Clock;
@@ -80,6 +82,10 @@ export async function lead(
   }
 }
 
+function annotationsOf({ lease }: Observed): Readonly<Record<string, string>> {
+  return lease?.metadata?.annotations ?? {};
+}
+
 interface Election {
   /** Resolves to true when the lease is ours, or to false when the signal aborted before. */
   win(): Promise<boolean>;
@@ -96,7 +102,8 @@ function createElection({
   signal,
   onHolder,
   onError,
-  annotations,
+  annotations = () => ({}),
+  onAnnotations,
   ...options
 }: LeadOptions): Election {
   const { clock = systemClock, elapsed = () => performance.now(), random = Math.random } = options;
@@ -113,6 +120,7 @@ function createElection({
     const before = seen?.holder;
     seen = observe(seen, lease, elapsed());
     if (seen.holder !== before) onHolder?.(seen.holder, lease?.metadata?.annotations ?? {});
+    onAnnotations?.(lease?.metadata?.annotations ?? {});
     return seen;
   }
 
@@ -130,7 +138,14 @@ function createElection({
     const known = (fresh ? seen : undefined) ?? (await read(call));
     fresh = false;
     if (!claim(known, identity, elapsed())) return false;
-    const record = claimed(known.lease, ref, identity, leaseDuration, clock.now(), annotations);
+    const record = claimed(
+      known.lease,
+      ref,
+      identity,
+      leaseDuration,
+      clock.now(),
+      annotations(annotationsOf(known)),
+    );
     wrote = true;
     note(await (known.lease ? api.leases.update(record, call) : api.leases.create(record, call)));
     fresh = true;

@@ -85,7 +85,7 @@ export interface DeadHead extends DeadHeader {
   /** The beginning of the task, and the length of the whole, bytes. */
   readonly start: Buffer;
   readonly size: number;
-  /** Of the whole entry: names it for `moveDead`. */
+  /** Of the entry: names it for `moveDead`. */
   readonly digest: string;
 }
 
@@ -117,7 +117,7 @@ function readHead(head: unknown, taskBytes: number): DeadHead {
   return { ...letter, start: beginning, size: whole, digest: asText(digest, 'its digest', 40) };
 }
 
-/** So many are looked at while nobody else is served. */
+/** So many at most are looked at while nobody else is served. */
 const AT_A_TIME = 50;
 
 /**
@@ -135,13 +135,15 @@ export async function moveDead(
   const { queue, dead, errors, cancelled } = keys;
   let left = await redis.llen(dead);
   let moved = 0;
-  for (let stayed = 0; left > 0; left -= AT_A_TIME) {
+  for (let stayed = 0; left > 0;) {
     const most = Math.min(left, AT_A_TIME);
     const reply = await script(redis, 'move')(queue, dead, errors, cancelled, how, most, stayed, ...named);
-    const [gone, kept, end] = asList(reply, 'what was moved', 3);
-    moved += asCount(gone, 'letters moved');
-    stayed += asCount(kept, 'letters left');
-    if (end === 1) break;
+    const [first, second, end] = asList(reply, 'what was moved', 3);
+    const [gone, kept] = [asCount(first, 'letters moved'), asCount(second, 'letters left')];
+    moved += gone;
+    stayed += kept;
+    left -= gone + kept;
+    if (end === 1 || gone + kept === 0) break;
   }
   return moved;
 }

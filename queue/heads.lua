@@ -2,8 +2,10 @@
 --
 -- KEYS  1 dead
 -- ARGV  1 how many  2 the most bytes of a header  3 the most bytes of a task
--- Returns  for each, newest first: {the line before the task, the first bytes of the task, the length of the task, a digest of the
---          whole}; of what is no letter, its first bytes as the line, and no task
+-- Returns  for each, newest first: {the line before the task, the first bytes of the task, the length of the task, a digest that
+--          tells it from others}; of what is no letter, its first bytes as the line, and no task. Fewer, when they are large:
+--          Redis copies each of them whole, and does nothing else meanwhile.
+local MOST_BYTES = 32 * 1024 * 1024
 
 -- a header whose id or error is long says the same with less of them
 local function shortened(header)
@@ -16,7 +18,13 @@ local function shortened(header)
   return string.sub(at, 1, 16) .. ' ' .. cjson.encode(short)
 end
 
-local heads = {}
+-- as in move.lua
+local function digest(entry)
+  if #entry > 4096 then entry = #entry .. string.sub(entry, 1, 1024) .. string.sub(entry, -1024) end
+  return redis.sha1hex(entry)
+end
+
+local heads, copied = {}, 0
 for i = 0, tonumber(ARGV[1]) - 1 do
   local entry = redis.call('LINDEX', KEYS[1], i)
   if not entry then break end
@@ -26,7 +34,9 @@ for i = 0, tonumber(ARGV[1]) - 1 do
     string.sub(header or entry, 1, tonumber(ARGV[2])),
     task and string.sub(entry, task, task + tonumber(ARGV[3]) - 1) or '',
     task and #entry - task + 1 or -1,
-    redis.sha1hex(entry),
+    digest(entry),
   }
+  copied = copied + #entry
+  if copied > MOST_BYTES then break end
 end
 return heads

@@ -4,8 +4,16 @@
 -- KEYS  1 queue  2 dead  3 errors  4 cancelled
 -- ARGV  1 'requeue' or 'drop'  2 how many to look at  3 how many of the oldest were looked at before and stayed
 --       4 … digests of the entries meant; without any, all
--- Returns  {moved, looked at and left, whether the list is through}
+-- Returns  {moved, looked at and left, whether the list is through}; of large ones it looks at fewer
 -- After: as letter.lua, for each. What is no letter of ours is left where it is.
+local MOST_BYTES = 32 * 1024 * 1024
+
+-- as in heads.lua
+local function digest(entry)
+  if #entry > 4096 then entry = #entry .. string.sub(entry, 1, 1024) .. string.sub(entry, -1024) end
+  return redis.sha1hex(entry)
+end
+
 local requeue = ARGV[1] == 'requeue'
 if requeue then redis.call('LLEN', KEYS[1]) end -- a queue key of another type ends it here, before anything was moved
 local wanted
@@ -13,14 +21,14 @@ if ARGV[4] then
   wanted = {}
   for i = 4, #ARGV do wanted[ARGV[i]] = true end
 end
-local moved, stayed, skipped = 0, 0, tonumber(ARGV[3])
+local moved, stayed, skipped, copied = 0, 0, tonumber(ARGV[3]), 0
 for _ = 1, tonumber(ARGV[2]) do
   local entry = redis.call('LINDEX', KEYS[2], -1 - skipped - stayed)
   if not entry then return {moved, stayed, 1} end
   local header, raw = string.match(entry, '^%d+ ([^\n]*)\n(.*)$')
   local read, about = pcall(cjson.decode, header or '')
   local ours = read and type(about) == 'table'
-  if ours and (not wanted or wanted[redis.sha1hex(entry)]) then
+  if ours and (not wanted or wanted[digest(entry)]) then
     local id = type(about.id) == 'string' and about.id or raw
     redis.call('LREM', KEYS[2], -1, entry)
     if requeue then
@@ -34,5 +42,7 @@ for _ = 1, tonumber(ARGV[2]) do
   else
     stayed = stayed + 1
   end
+  copied = copied + #entry
+  if copied > MOST_BYTES then break end
 end
 return {moved, stayed, 0}

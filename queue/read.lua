@@ -26,7 +26,9 @@ end
 
 if command == 'GET' then
   if redis.call('EXISTS', KEYS[1]) == 0 then return false end
-  return redis.call('GETRANGE', KEYS[1], 0, longest - 1)
+  local part = redis.pcall('GETRANGE', KEYS[1], 0, longest - 1)
+  -- a user that was set up for an earlier version may not: only the server's memory is spared less then
+  return type(part) == 'string' and part or cut(redis.call('GET', KEYS[1]))
 end
 if command == 'LRANGE' then
   local found = {}

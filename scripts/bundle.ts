@@ -41,15 +41,20 @@ const inlineLua: Plugin = {
   },
 };
 
-/** A thread needs a program of its own; in a single file that is a text. */
-const inlineLeaseThread: Plugin = {
-  name: 'inline-lease-thread',
+/** Threads, by the module that says where their code is: each needs a program of its own; in a single file that is a text. */
+const threads: Readonly<Record<string, string>> = {
+  'worker/lease-entry.ts': 'worker/lease-thread.ts',
+  'controller/watchdog-entry.ts': 'controller/watchdog-thread.ts',
+};
+
+const inlineThreads: Plugin = {
+  name: 'inline-threads',
   setup(bundler) {
-    const file = resolve(root, 'worker/lease-entry.ts');
-    bundler.onLoad({ filter: /[\\/]lease-entry\.ts$/ }, async ({ path }) => {
-      if (path !== file) return undefined;
+    bundler.onLoad({ filter: /-entry\.ts$/ }, async ({ path }) => {
+      const code = threads[relative(root, path)];
+      if (code === undefined) return undefined;
       const { outputFiles } = await build({
-        entryPoints: [resolve(root, 'worker/lease-thread.ts')],
+        entryPoints: [resolve(root, code)],
         bundle: true,
         platform: 'node',
         target: 'node24',
@@ -57,8 +62,8 @@ const inlineLeaseThread: Plugin = {
         minify: true,
         write: false,
       });
-      const code = JSON.stringify(outputFiles[0]?.text);
-      return { contents: `export const entry = { code: ${code}, eval: true };`, loader: 'js' };
+      const text = JSON.stringify(outputFiles[0]?.text);
+      return { contents: `export const entry = { code: ${text}, eval: true };`, loader: 'js' };
     });
   },
 };
@@ -139,7 +144,7 @@ function common(): BuildOptions & { readonly metafile: true } {
     keepNames: true,
     legalComments: 'none',
     define: { MILLRACE_VERSION: JSON.stringify(manifestOf(root).version) },
-    plugins: [inlineLua, inlineLeaseThread, inlinePage, lazyBuiltins],
+    plugins: [inlineLua, inlineThreads, inlinePage, lazyBuiltins],
     metafile: true,
     logLevel: 'warning',
   };

@@ -2,17 +2,13 @@
  * A hundred pools on one Redis, with the bundle started as its image starts it: what they cost while they are idle,
  * and how fast the controller hears of a push into an empty queue.
  */
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { DEPLOYMENTS, POOLS } from '../../kube/resources.ts';
-import { bundle } from '../../scripts/bundle.ts';
-import { metric, startController, type ControllerProcess } from '../support/controller.ts';
+import { bundledController, metric, startController, type ControllerProcess } from '../support/controller.ts';
 import { eventually } from '../support/eventually.ts';
 import { playDeployments, poolManifest, startWorld, type World } from '../support/world.ts';
 
-const root = join(import.meta.dirname, '../..');
 const POOL_COUNT = 100;
 const MEMORY_LIMIT = 128 * 2 ** 20;
 const PUSHES = 20;
@@ -29,8 +25,7 @@ beforeAll(async () => {
   redis = world.redis.client();
   namespace = await world.namespace();
   await playDeployments(world.transport, playing.signal);
-  await bundle('controller');
-  const program = [...(await nodeFlags()), join(root, 'dist/bundle/controller.js')];
+  const program = await bundledController();
   controller = await startController({ kubeconfig: world.server.kubeconfig, program });
   await controller.leading();
 }, 120_000);
@@ -39,14 +34,6 @@ afterAll(async () => {
   await controller?.[Symbol.asyncDispose]();
   await world?.[Symbol.asyncDispose]();
 });
-
-/** Node's flags in the image. */
-async function nodeFlags(): Promise<string[]> {
-  const dockerfile = await readFile(join(root, 'controller/Dockerfile'), 'utf8');
-  const entrypoint: string[] = JSON.parse(/^ENTRYPOINT (.+)$/m.exec(dockerfile)?.[1] ?? '[]');
-  expect([entrypoint[0], entrypoint.at(-1)]).toEqual(['node', expect.stringMatching(/controller\.mjs$/)]);
-  return entrypoint.slice(1, -1);
-}
 
 const replicas = async (name: string): Promise<number | undefined> =>
   (await world.objects.get(DEPLOYMENTS, { namespace, name })).spec?.replicas;

@@ -87,6 +87,7 @@ test('the user for Millrace may do what it needs, and nothing else', { timeout: 
   await expect(queue.result('hangs', { timeoutMs: 60_000 })).rejects.toThrow(/cancelled/);
   await queue.progress('t1');
   await queue.pause('a test');
+  await queue.inspect();
   await queue.resume();
   await queue.dead.requeue('all');
   await queue.dead.drop('all');
@@ -94,7 +95,7 @@ test('the user for Millrace may do what it needs, and nothing else', { timeout: 
   await using sampling = sample({ url }, { pollMs: 50 });
   sampling.sampler.add('p', [queue.keys]);
   await eventually(() => expect(sampling.sampler.wakeMode).toBe('Tracking'));
-  const redis = openRedis({ url });
+  const redis = defineScripts(openRedis({ url }));
   try {
     await readLives(redis, [{ keys: queue.keys, worker: 'w' }]);
     await writeFate(redis, queue.keys, 'w', 'OOMKilled');

@@ -106,12 +106,12 @@ test('while Redis cannot be read, the pool does without, and it is read as soon 
   await writer.flush();
 
   const store = createMemoryStore(log);
-  await redis.call('ACL', 'SETUSER', 'default', '-getrange');
+  await redis.call('ACL', 'SETUSER', 'default', '-get', '-getrange');
   const without = await store.recall('shop/tiles', link, noMemory, 1_000);
   expect(without.learned).toBeUndefined();
   // nor is it written over before it was read
   store.keep('shop/tiles', link, learn(without, 12, 1_000), 1_000);
   await store.flush();
-  await redis.call('ACL', 'SETUSER', 'default', '+getrange');
+  await redis.call('ACL', 'SETUSER', 'default', '+get', '+getrange');
   expect((await store.recall('shop/tiles', link, without, 2_000)).learned?.counters.completed).toBe(10);
 });

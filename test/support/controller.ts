@@ -6,10 +6,12 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { bundle } from '../../scripts/bundle.ts';
 import { eventually } from './eventually.ts';
 import { freePort } from './redis.ts';
 
-const MAIN = join(import.meta.dirname, '../../controller/main.ts');
+const root = join(import.meta.dirname, '../..');
+const MAIN = join(root, 'controller/main.ts');
 
 export interface LogLine {
   readonly level: string;
@@ -51,6 +53,16 @@ export interface ControllerOptions {
   readonly allowLocal?: boolean;
   /** Node's own flags and the file to run, instead of the sources. */
   readonly program?: readonly string[];
+}
+
+/** Bundles the controller, and returns how its image starts it: Node's flags, and the file. */
+export async function bundledController(): Promise<string[]> {
+  await bundle('controller');
+  const dockerfile = await readFile(join(root, 'controller/Dockerfile'), 'utf8');
+  const entrypoint: string[] = JSON.parse(/^ENTRYPOINT (.+)$/m.exec(dockerfile)?.[1] ?? '[]');
+  if (entrypoint[0] !== 'node' || !entrypoint.at(-1)?.endsWith('controller.mjs'))
+    throw new Error('the image starts the controller in a way that is not known here');
+  return [...entrypoint.slice(1, -1), join(root, 'dist/bundle/controller.js')];
 }
 
 /** Starts a controller; it is not ready yet when this resolves. */

@@ -1,0 +1,130 @@
+/**
+ * A pool at which the controller itself comes to harm: one that hangs, or takes the whole process down. It costs that twice; then that
+ * pool is left out for a while and says so, and all others are served, by whichever controller leads.
+ */
+import { mkdtempDisposable } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Redis } from 'ioredis';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { DEPLOYMENTS, EVENTS, LEASES, POOLS } from '../../kube/resources.ts';
+import { queueKeys } from '../../queue/keys.ts';
+import { startController, type ControllerProcess } from '../support/controller.ts';
+import { eventually } from '../support/eventually.ts';
+import { conditionText, poolManifest, startWorld, type World } from '../support/world.ts';
+
+const root = join(import.meta.dirname, '../..');
+const program = ['--import', join(root, 'test/fixtures/trapped.ts'), join(root, 'controller/main.ts')];
+
+let world: World;
+let redis: Redis;
+beforeAll(async () => {
+  world = await startWorld();
+  redis = world.redis.client();
+}, 120_000);
+afterAll(async () => await world?.[Symbol.asyncDispose]());
+
+/** A container: what its process is started with each time, and the folder that outlives it. */
+interface Container {
+  readonly folder: string;
+  readonly args: readonly string[];
+}
+
+const start = ({ folder, args }: Container): Promise<ControllerProcess> =>
+  startController({ kubeconfig: world.server.kubeconfig, args: ['--state-dir', folder, ...args], program });
+
+const folder = (): ReturnType<typeof mkdtempDisposable> =>
+  mkdtempDisposable(join(tmpdir(), 'millrace-state-'));
+
+/** One pool with a trap, and others around it. */
+async function createPools(namespace: string, trap: string): Promise<void> {
+  // queues of one name in both tests
+  await redis.flushall();
+  const key = queueKeys('trapped', 'trapped:result').memory(`${namespace}/trapped`);
+  await redis.set(key, `{"trap: ${trap}":1}`);
+  const scaling = { tasksPerReplica: 1, targetWait: '10s' };
+  for (const name of ['a', 'trapped', 'z'])
+    await world.objects.create(POOLS, namespace, poolManifest(name, world.redis, { scaling }));
+}
+
+async function expectOthersServed(namespace: string): Promise<void> {
+  for (const name of ['a', 'z']) await redis.lpush(name, 'task');
+  await eventually(
+    async () => {
+      for (const name of ['a', 'z']) {
+        const deployment = await world.objects.get(DEPLOYMENTS, { namespace, name });
+        expect(deployment.spec?.replicas, name).toBe(1);
+      }
+    },
+    { withinMs: 60_000 },
+  );
+}
+
+async function expectLeftOut(namespace: string): Promise<void> {
+  await eventually(
+    async () => {
+      const pool = await world.objects.get(POOLS, { namespace, name: 'trapped' });
+      expect(conditionText(pool, 'Ready')).toMatch(
+        /^False Quarantined The controller has ended twice while it was at this pool, so the pool is left out until /,
+      );
+      const events = await world.objects.list(EVENTS, namespace);
+      const told = events.filter(({ reason }) => reason === 'Quarantined');
+      expect(told.map(({ type, regarding }) => [type, regarding?.name])).toEqual([['Warning', 'trapped']]);
+    },
+    { withinMs: 60_000 },
+  );
+}
+
+test('it hangs: the watchdog ends the process, and says at which pool', { timeout: 180_000 }, async () => {
+  await using place = await folder();
+  const namespace = await world.namespace();
+  const container = { folder: place.path, args: ['--namespace', namespace] };
+  await createPools(namespace, 'hang');
+  for (let life = 1; life <= 2; life++) {
+    await using controller = await start(container);
+    expect(await controller.ended).toEqual({ code: null, signal: 'SIGABRT' });
+    const last = controller.log().at(-1);
+    expect(last).toMatchObject({ level: 'fatal', pools: [`${namespace}/trapped`] });
+    expect(last?.msg).toMatch(/has stood still for 10 s/);
+  }
+  await using third = await start(container);
+  await third.leading();
+  await expectOthersServed(namespace);
+  await expectLeftOut(namespace);
+  // told to stop, it leaves nothing that would count against a pool
+  expect((await third.stop()).code).toBe(0);
+  await using fourth = await start(container);
+  await fourth.leading();
+  expect(fourth.log().filter(({ msg }) => msg.includes('ended without a word'))).toEqual([]);
+});
+
+test('it is killed: a standby elsewhere knows of it, too', { timeout: 240_000 }, async () => {
+  await using here = await folder();
+  await using there = await folder();
+  const namespace = await world.namespace();
+  const args = ['--namespace', namespace, '--leader-election', '--lease-namespace', namespace];
+  const [one, other] = [
+    { folder: here.path, args },
+    { folder: there.path, args },
+  ] as const;
+  await createPools(namespace, 'kill');
+  const first = await start(one);
+  expect((await first.ended).signal).toBe('SIGKILL');
+  // its container starts again while nobody leads; the other one takes over and comes to the same end
+  const second = await start(other);
+  const ended = await second.ended;
+  expect(ended.signal).toBe('SIGKILL');
+  await using third = await start(other);
+  await using fourth = await start(one);
+  await eventually(
+    async () => {
+      const { metadata } = await world.objects.get(LEASES, { namespace, name: 'millrace-controller' });
+      const marks = JSON.parse(metadata.annotations?.['millrace.dev/ended-at'] ?? '{}') as object;
+      expect(Object.keys(marks)).toEqual([`${namespace}/trapped`]);
+    },
+    { withinMs: 60_000 },
+  );
+  await expectOthersServed(namespace);
+  await expectLeftOut(namespace);
+  expect([third, fourth].map(({ pid }) => pid)).not.toContain(undefined);
+});

@@ -1,0 +1,48 @@
+/** What a process was at, as the next one reads it. */
+import { mkdtempDisposable } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { openJournal, poolsIn } from '../../controller/journal.ts';
+
+const folder = (): ReturnType<typeof mkdtempDisposable> =>
+  mkdtempDisposable(join(tmpdir(), 'millrace-journal-'));
+
+test('what was begun and not ended; of what runs without a pause, that alone', async () => {
+  await using place = await folder();
+  const journal = openJournal(place.path);
+  expect(journal.left).toEqual([]);
+  const ended = journal.begin('ns/a');
+  journal.begin('ns/b');
+  journal.begin('ns/b');
+  journal.begin('ns/a-pool-with-a-longer-name');
+  ended();
+  // nobody closes it: as after a kill
+  const next = openJournal(place.path);
+  expect(next.left.toSorted()).toEqual(['ns/a-pool-with-a-longer-name', 'ns/b']);
+  next.begin('ns/c');
+  const seen = next.during('ns/ä', () => ({
+    file: openJournal(place.path).left,
+    memory: poolsIn(Buffer.from(next.shared)),
+  }));
+  expect(seen).toEqual({ file: ['ns/ä'], memory: ['ns/ä'] });
+});
+
+test('after an end in good order nothing is left, and work that throws has ended', async () => {
+  await using place = await folder();
+  {
+    using journal = openJournal(place.path);
+    journal.begin('ns/a');
+    expect(() => journal.during('ns/b', () => JSON.parse('{'))).toThrow(SyntaxError);
+    expect(poolsIn(Buffer.from(journal.shared))).toEqual(['ns/a']);
+  }
+  expect(openJournal(place.path).left).toEqual([]);
+});
+
+test('more at a time than there is room for, names of any length, and no folder', () => {
+  const journal = openJournal(undefined);
+  const ends = Array.from({ length: 300 }, (_, i) => journal.begin(`ns/${i}${'x'.repeat(600)}`));
+  expect(poolsIn(Buffer.from(journal.shared))).toHaveLength(127);
+  for (const end of ends) end();
+  expect(poolsIn(Buffer.from(journal.shared))).toEqual([]);
+});
