@@ -10,9 +10,14 @@
 --         loss: where nobody tells of deaths, a task that freezes or kills its worker is found by that);
 --         'leave' (it said goodbye)
 --       4 how long a blocking move of it may outlive it, ms; 0 when nothing of it can be blocked in Redis any more
--- Returns  tasks put back; -1 when the worker is not (any more) the one meant
+-- Returns  {tasks put back; -1 when the worker is not (any more) the one meant, tasks that it still holds}
+-- A worker that held more than some MB is emptied in pieces, each of some ms: its epoch is over with the first one, and
+-- whoever comes next, as a rule the same caller by the epoch 0, goes on where that ended.
 -- The worker stays as an empty grave until ARGV[4] is over: a move that was still blocked may drop one more task into
 -- its wake list, and the next reaper finds it there.
+local ROOM = 4 * 1024 * 1024
+-- of each task, however short, bytes
+local OVERHEAD = 2048
 local HISTORY, PASTS = KEYS[8], KEYS[12]
 local SILENCES = 20
 local clock = redis.call('TIME')
@@ -40,13 +45,13 @@ end
 
 local epoch, till = unpack(redis.call('HMGET', KEYS[3], 'epoch', 'till'))
 local deadline = tonumber(redis.call('ZSCORE', KEYS[2], ARGV[1]))
-if not epoch and not deadline then return -1 end
+if not epoch and not deadline then return {-1, 0} end
 local ms = queue_time(KEYS[15], now)
 till = tonumber(till)
 if ARGV[2] == 'expired' then
-  if deadline and not is_over(deadline, till, now, ms) then return -1 end
+  if deadline and not is_over(deadline, till, now, ms) then return {-1, 0} end
 elseif ARGV[2] ~= 'any' and ARGV[2] ~= epoch then
-  return -1
+  return {-1, 0}
 end
 
 redis.call('LLEN', KEYS[1]) -- a queue key of another type ends it here, before anything was moved
@@ -78,22 +83,25 @@ local function remember(raw, past)
   redis.call('HSET', PASTS, name, (below or 0) .. ':' .. (count or 0) + 1 .. ':' .. past)
 end
 
+-- what an earlier piece began is ended as it was begun: `why` it ended, tasks in company, ms until the grave goes
+local begun = redis.call('HMGET', KEYS[3], 'moving', 'company', 'ended', 'grave')
+local moving = begun[1] == '1'
+local why = moving and begun[3] or ARGV[3]
+local grave = tonumber(moving and begun[4] or ARGV[4])
 -- in versions before, epochs were counted from 1 on, and the end of a lease was a death
-local before = epoch and tonumber(epoch) < 1e12
-local lost = ARGV[3] == 'lost' or (ARGV[3] == 'silent' and before)
-local silent = ARGV[3] == 'silent' and not before
-local goodbye = ARGV[3] == 'leave'
+local before = epoch and tonumber(epoch) < 1e12 and not moving
+local lost = why == 'lost' or (why == 'silent' and before)
+local silent = why == 'silent' and not before
+local goodbye = why == 'leave'
 -- in a past, the characters that mean something there are percent-encoded
 local name = string.gsub(ARGV[1], '[^%w%-._~]', function(c) return string.format('%%%02X', string.byte(c)) end)
-local held = redis.call('HGETALL', KEYS[4])
-local tasks = {}
-for i = 1, #held, 2 do
-  tasks[#tasks + 1] = {tonumber(string.match(held[i], '%-(%d+)$')), held[i], held[i + 1]}
-end
-table.sort(tasks, function(a, b) return a[1] > b[1] end)
+local receipts = redis.call('HKEYS', KEYS[4])
+local order = {}
+for _, receipt in ipairs(receipts) do order[receipt] = tonumber(string.match(receipt, '%-(%d+)$')) or 0 end
+table.sort(receipts, function(a, b) return order[a] > order[b] end)
 -- how many were lost together, those of its other queues as one: by it suspects are narrowed down (turn.lua)
 local elsewhere = tonumber(redis.call('HGET', KEYS[3], 'elsewhere')) or 0
-local together = #tasks + math.min(elsewhere, 1)
+local together = moving and tonumber(begun[2]) or #receipts + math.min(elsewhere, 1)
 local company = together > 1 and ':' .. together or ''
 
 -- what a blocking move put aside: one task, rarely two. RPOP is the first write, because Redis allows it when memory is
@@ -104,8 +112,11 @@ repeat
   woken[#woken + 1] = raw or nil
 until not raw
 for i = #woken, 1, -1 do redis.call('RPUSH', KEYS[1], woken[i]) end
-for _, task in ipairs(tasks) do
-  local past = redis.call('HGET', KEYS[5], task[2])
+local moved, room = 0, ROOM
+for _, receipt in ipairs(receipts) do
+  if room <= 0 then break end
+  local raw = redis.call('HGET', KEYS[4], receipt)
+  local past = redis.call('HGET', KEYS[5], receipt)
   if lost or silent then
     local attempts, deliveries, last, silences =
       string.match(past or '0:0', '^(%d+):(%d+):?([^:]*:?%d*):?(%d*)$')
@@ -115,29 +126,41 @@ for _, task in ipairs(tasks) do
     -- the last worker and how many were lost with it come before
     if silent then past = past .. (string.find(last, ':', 1, true) and ':' or '::') .. silences end
   end
-  if past then remember(task[3], past) end
-  redis.call('RPUSH', KEYS[1], task[3])
+  if past then remember(raw, past) end
+  redis.call('RPUSH', KEYS[1], raw)
+  redis.call('HDEL', KEYS[4], receipt)
+  moved, room = moved + 1, room - #raw - OVERHEAD
 end
-redis.call('DEL', KEYS[4], KEYS[5], KEYS[6], KEYS[10])
-redis.call('HDEL', KEYS[9], ARGV[1])
+if moved > 0 then
+  redis.call('HINCRBY', KEYS[7], 'taken', -moved)
+  if not goodbye then redis.call('HINCRBY', KEYS[7], 'recovered', moved) end
+end
+redis.call('DEL', KEYS[10])
 redis.call('ZREM', KEYS[13], ARGV[1])
 redis.call('HDEL', KEYS[14], ARGV[1])
 if redis.call('GET', KEYS[11]) == ARGV[1] then redis.call('DEL', KEYS[11]) end
-if #tasks > 0 then
-  redis.call('HINCRBY', KEYS[7], 'taken', -#tasks)
-  if not goodbye then redis.call('HINCRBY', KEYS[7], 'recovered', #tasks) end
-end
 
 local alive = epoch and epoch ~= '0'
 if alive and not goodbye then redis.call('HINCRBY', KEYS[7], 'fenced', 1) end
-if alive and tonumber(ARGV[4]) > 0 then
-  redis.call('HSET', KEYS[3], 'epoch', 0, 'state', 'lost', 'ended', ARGV[3], 'till',
-    ms + tonumber(ARGV[4]))
-  redis.call('ZADD', KEYS[2], now + tonumber(ARGV[4]), ARGV[1])
+local rest = #receipts - moved
+if rest > 0 then
+  redis.call('HSET', KEYS[9], ARGV[1], rest)
+  redis.call('HSET', KEYS[3], 'epoch', 0, 'state', 'lost', 'ended', lost and 'lost' or why, 'moving', 1, 'company', together,
+    'grave', grave, 'till', ms + grave)
+  -- if nobody goes on with it
+  redis.call('ZADD', KEYS[2], now + grave, ARGV[1])
+  return {moved + #woken, rest}
+end
+redis.call('DEL', KEYS[4], KEYS[5], KEYS[6])
+redis.call('HDEL', KEYS[9], ARGV[1])
+if (alive or moving) and grave > 0 then
+  redis.call('HSET', KEYS[3], 'epoch', 0, 'state', 'lost', 'ended', why, 'till', ms + grave)
+  if moving then redis.call('HDEL', KEYS[3], 'moving', 'company', 'grave') end
+  redis.call('ZADD', KEYS[2], now + grave, ARGV[1])
 else
   redis.call('DEL', KEYS[3])
   redis.call('ZREM', KEYS[2], ARGV[1])
 end
 -- the next worker begins a new one
 if redis.call('ZCARD', KEYS[2]) == 0 then redis.call('DEL', KEYS[15]) end
-return #tasks + #woken
+return {moved + #woken, 0}

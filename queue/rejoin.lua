@@ -1,11 +1,13 @@
 -- Brings suspects that were put aside (turn.lua) back to the front of the queue when no worker is left that could take
 -- them: plain workers know the queue only.
 --
--- KEYS  1 queue  2 workers  3 suspects  4 history  5 pasts
--- ARGV  1 the most to bring back
--- Returns  how many are back
+-- KEYS  1 queue  2 workers  3 suspects  4 history  5 pasts  6 stats
+-- Returns  how many are back; as many as some ms allow, so that it is called again until it returns 0
 -- Before: suspects with their pasts, the oldest on the right.  After: the newest of them stand at the front of the
 -- queue, in their order and before all others, their pasts in history or pasts; nothing at all while there is a worker.
+local ROOM = 4 * 1024 * 1024
+-- of each task, however short, bytes
+local OVERHEAD = 2048
 local HISTORY, PASTS = KEYS[4], KEYS[5]
 if redis.call('ZCARD', KEYS[2]) > 0 or redis.call('EXISTS', KEYS[3]) == 0 then return 0 end
 redis.call('LLEN', KEYS[1]) -- a queue key of another type ends it here, before anything was moved
@@ -37,12 +39,17 @@ local function remember(raw, past)
   redis.call('HSET', PASTS, name, (below or 0) .. ':' .. (count or 0) + 1 .. ':' .. past)
 end
 
-for count = 1, tonumber(ARGV[1]) do
+local room, count = ROOM, 0
+while room > 0 do
   local aside = redis.call('LPOP', KEYS[3])
-  if not aside then return count - 1 end
+  if not aside then
+    redis.call('HDEL', KEYS[6], 'asideAlone', 'asideSince')
+    break
+  end
   local bar = string.find(aside, '|', 1, true)
   local raw = string.sub(aside, bar + 1)
   remember(raw, string.sub(aside, 1, bar - 1))
   redis.call('RPUSH', KEYS[1], raw)
+  count, room = count + 1, room - #raw - OVERHEAD
 end
-return tonumber(ARGV[1])
+return count

@@ -16,8 +16,6 @@ export const BLOCK_MS = 5_000;
 /** Bytes; what has a longer name is no worker of ours. */
 const LONGEST_ID = 1_024;
 const GRAVE_MS = 2 * BLOCK_MS;
-/** Redis does nothing else meanwhile: a few ms. */
-const REJOIN_AT_ONCE = 5_000;
 
 /** How many keys each script takes; `undefined`: the first argument says how many. */
 const arity = {
@@ -25,7 +23,7 @@ const arity = {
   register: 5,
   reap: 15,
   overdue: 2,
-  rejoin: 5,
+  rejoin: 6,
   sample: 13,
   cancel: 4,
   push: 6,
@@ -106,36 +104,52 @@ export async function reap(
   why: 'lost' | 'displaced' | 'silent' | 'leave',
   graveMs: number = why === 'leave' ? 0 : GRAVE_MS,
 ): Promise<number | undefined> {
-  const reaped = script(redis, 'reap')(
-    keys.queue,
-    keys.workers,
-    keys.worker(worker),
-    keys.inflight(worker),
-    keys.carried(worker),
-    keys.wake(worker),
-    keys.stats,
-    keys.history,
-    keys.load,
-    keys.progress(worker),
-    keys.isolator,
-    keys.pasts,
-    keys.emptying,
-    keys.apart,
-    keys.clock,
-    worker,
-    whose,
-    why,
-    graveMs,
-  );
+  const piece = (of: typeof whose): Promise<unknown> =>
+    script(redis, 'reap')(
+      keys.queue,
+      keys.workers,
+      keys.worker(worker),
+      keys.inflight(worker),
+      keys.carried(worker),
+      keys.wake(worker),
+      keys.stats,
+      keys.history,
+      keys.load,
+      keys.progress(worker),
+      keys.isolator,
+      keys.pasts,
+      keys.emptying,
+      keys.apart,
+      keys.clock,
+      worker,
+      of,
+      why,
+      graveMs,
+    );
   // the last worker takes leave of what it had put aside, too; both commands travel together
-  const [returned] = await Promise.all([reaped, graveMs === 0 && rejoin(redis, keys)]);
-  return Number(returned) < 0 ? undefined : Number(returned);
+  const [first] = await Promise.all([piece(whose), graveMs === 0 && rejoin(redis, keys)]);
+  let [returned, rest] = (first as unknown[]).map(Number) as [number, number];
+  if (returned < 0) return undefined;
+  const several = rest > 0;
+  while (rest > 0) {
+    const [more, left] = ((await piece(0)) as unknown[]).map(Number) as [number, number];
+    if (more < 0) break; // somebody else went on with it
+    returned += more;
+    rest = left;
+  }
+  if (several && graveMs === 0) await rejoin(redis, keys);
+  return returned;
 }
 
 /** Suspects that wait aside go back to the queue when no worker is left to take them. Returns how many. */
 export async function rejoin(redis: Redis, keys: QueueKeys): Promise<number> {
-  const { queue, workers, suspects, history, pasts } = keys;
-  return Number(await script(redis, 'rejoin')(queue, workers, suspects, history, pasts, REJOIN_AT_ONCE));
+  const { queue, workers, suspects, history, pasts, stats } = keys;
+  let returned = 0;
+  for (;;) {
+    const count = Number(await script(redis, 'rejoin')(queue, workers, suspects, history, pasts, stats));
+    if (count === 0) return returned;
+    returned += count;
+  }
 }
 
 /** Reaps every worker whose lease is over, at most 100 at a time; returns the tasks that went back, by worker. */

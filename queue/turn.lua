@@ -63,8 +63,8 @@
 -- they are taken one by one where large ones were seen lately, or nothing is known yet, else a few at a time.
 local CHUNK = 2000
 local PROMOTE = 100
--- bytes that a turn takes, or puts back from the delayed tasks
-local ROOM = 16 * 1024 * 1024
+-- bytes that a turn takes, and that it puts back from the delayed tasks: some ms of Redis
+local ROOM = 4 * 1024 * 1024
 local PROMOTE_ROOM = 1024 * 1024
 -- tasks that are taken in one command
 local STEP = 8

@@ -116,6 +116,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
   let taking = false; // a turn is on its way that may bring tasks
   let company: 'none' | 'announced' | 'known' = 'none'; // of our suspects, by tasks of queues above
   let roundTripMs = 0;
+  let saidElsewhere = 0; // tasks of other queues that Redis knows of
   let dueAt = Infinity;
   let apart = false; // nothing more is given to us until we hold nothing: see turn.lua on suspects
   const idle = createIdleWait(options.blocker, redis, keys, worker, {
@@ -233,6 +234,8 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
   /** How long until a turn is due, ms; 0 for now. */
   function turnIn(now: number): number {
     if (peek || parts.dueAt <= now) return 0;
+    // the worker is empty now for the suspects that wait
+    if (apart && saidElsewhere > 0 && !taking && slots.holding === 0) return 0;
     if (batch.size > 0) {
       if (batch.size >= FULL_BATCH || draining() || (slots.free > 0 && tasks.held === 0)) return 0;
       return Math.max(0, (batch.since ?? now) + LINGER_MS - now);
@@ -250,6 +253,8 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
   /** How long until what was not begun goes back, ms. */
   function staleIn(now: number): number {
     if (tasks.waitsSince === undefined) return Infinity;
+    // the queue above could wait for this one, and this one for that
+    if (slots.mustWait(lane)) return 0;
     // suspects may wait for one another, but not for what else runs here
     if (tasks.holdsSuspects && slots.beside(lane) === 0) return Infinity;
     const patienceMs = tasks.holdsSuspects ? SUSPECT_STALE_MS : STALE_MS;
@@ -297,6 +302,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     taking = false;
     if (reply === undefined || reply.kind === 'fenced') return false;
     said = request.state;
+    saidElsewhere = request.elsewhere;
     const concerned = told || saidDrained;
     saidDrained = said === 'drained';
     holds += reply.tasks.length - (reply.form === 0 ? settling : 0);

@@ -127,6 +127,7 @@ export function createSlots(concurrency: number): Slots {
   function release(): void {
     running--;
     for (const lane of lanes) lane.fill();
+    if (lanes.length > 1) nudge((lane) => lane.apart);
     // the slot may be of one whose task has just ended, and that is not the first to want it
     if (lanes.length > 1 && running + outliving < concurrency) lanes.find((lane) => lane.curious)?.ask();
   }
@@ -223,7 +224,7 @@ export function createSlots(concurrency: number): Slots {
     took: (lane) => {
       permitOf(lane).until = performance.now() + lane.windowMs;
     },
-    looked: (lane, all) => nudge((other) => other.rank > lane.rank || (all && other !== lane)),
+    looked: (lane, all) => nudge((other) => other !== lane && (all || other.apart || other.rank > lane.rank)),
     taken: () => {
       for (const lane of lanes) lane.guard();
     },

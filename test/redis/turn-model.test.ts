@@ -122,7 +122,7 @@ async function expectWhole({ keys, enqueued, finished, marks, cancelled, workers
     ...names.flatMap((id) => [redis.lrange(keys.wake(id), 0, -1), redis.hvals(keys.inflight(id))]),
   ]);
   for (const raw of [...queue, ...own.flat()]) add(raw);
-  for (const entry of aside) add(entry.replace(/^\d+:[1-9]\d*(:[\w%.~-]*){0,2}\|/, ''));
+  for (const entry of aside) add(entry.replace(/^\d+:[1-9]\d*(:[\w%.~-]*){0,3}\|/, ''));
   for (const member of delayed) add(member.replace(/^[^|]*\|\d+\|\d+\|/, ''));
   for (const entry of dead) add(parseDead(entry).raw.toString());
   for (const [raw, times] of [...finished, ...cancelled]) for (let i = 0; i < times; i++) add(raw);
