@@ -11,6 +11,7 @@
  * notices, and with a full tracking table (`tracking-table-max-keys`) it sends some for keys that did not change: whoever watches
  * looks now and then anyway, and does not read again at once what has changed nothing.
  */
+import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { interval, type Timer } from '../runtime/timers.ts';
 import { closeRedis, openRedis, within, type RedisAddress } from './connection.ts';
@@ -87,7 +88,8 @@ class Link implements KeyWatch {
     this.#onChange = onChange;
     // thousands of keys are armed with a few writes
     this.reader = open(address, { onError, enableAutoPipelining: true });
-    this.#listener = open(address, { onError, protocol: 2, autoResubscribe: false });
+    const connectionName = `millrace-watch:${randomUUID()}`;
+    this.#listener = open(address, { onError, protocol: 2, autoResubscribe: false, connectionName });
     this.#listener.on('messageBuffer', (channel: unknown, keys: unknown) => {
       if (String(channel) === CHANNEL) this.#onChange(changedIn(keys));
     });
@@ -115,8 +117,12 @@ class Link implements KeyWatch {
     try {
       // a subscribed RESP2 connection answers only a few commands: ask for its id before
       if (this.#listener.mode === 'subscriber') await this.#listener.unsubscribe(CHANNEL);
-      const id = await this.#listener.client('ID');
+      const [id, name] = await Promise.all([
+        this.#listener.client('ID'),
+        this.#listener.client('GETNAME').catch(() => null),
+      ]);
       await this.#listener.subscribe(CHANNEL);
+      await this.#expectSameServer(id, name);
       await this.reader.client('TRACKING', 'OFF');
       await this.reader.client('TRACKING', 'ON', 'REDIRECT', id);
     } catch (error) {
@@ -125,6 +131,17 @@ class Link implements KeyWatch {
       throw new TrackingRefused(`the server refuses CLIENT TRACKING (${message})`, { cause: error });
     }
     this.#armed = true;
+  }
+
+  /**
+   * While a primary changes, the two connections may reach different servers, and on the reader's the listener's id would be
+   * somebody else's: nothing would ever be heard. Throws then, and sends the listener to look for the server again.
+   */
+  async #expectSameServer(id: number, name: string | null): Promise<void> {
+    const found = name && (await this.reader.client('LIST', 'ID', id).catch(() => undefined));
+    if (!name || found === undefined || String(found).includes(` name=${name} `)) return;
+    this.#listener.disconnect(true);
+    throw new Error('the two connections of a watch reached different servers');
   }
 
   /** Both connections may come back at the same moment: one link at a time, and only the last one counts. */

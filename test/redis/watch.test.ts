@@ -4,6 +4,7 @@ import type { Redis } from 'ioredis';
 import { openKeyWatch, TrackingRefused, type KeyWatch } from '../../queue/watch.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis } from '../support/redis.ts';
+import { startTcpProxy } from '../support/tcpproxy.ts';
 
 type Notice = readonly string[] | undefined;
 
@@ -104,4 +105,29 @@ test('a server that is away, or a wrong password, is no refusal', async () => {
   const wrong = openKeyWatch({ url: redis.url, password: 'wrong' }, () => undefined, 300);
   await expect(wrong).rejects.toThrow(/WRONGPASS/);
   await expect(wrong).rejects.not.toThrow(TrackingRefused);
+});
+
+test('two connections that reach different servers find each other again, whoever has the number of the listener there', async () => {
+  await using first = await startRedis();
+  await using second = await startRedis();
+  await using front = await startTcpProxy(first.port);
+  const changed: unknown[] = [];
+  await using watch = await openKeyWatch(
+    { url: `redis://127.0.0.1:${front.port}` },
+    (keys) => void changed.push(keys),
+  );
+  const listener = /^id=(\d+) .* name=millrace-watch:/m.exec(
+    String(await first.client().client('LIST')),
+  )?.[1];
+  // on the next server that number is a stranger's
+  const strangers = [];
+  do strangers.push(second.client());
+  while ((await strangers.at(-1)?.client('ID')) !== Number(listener) && strangers.length < 50);
+  front.redirect(second.port);
+  await first.client().client('KILL', 'ID', await watch.reader.client('ID'));
+  await eventually(() => expect(changed).toContain(undefined));
+  await eventually(() => expect(watch.armed).toBe(true));
+  await watch.reader.llen('list');
+  await second.client().lpush('list', 'a');
+  await eventually(() => expect(changed).toContainEqual(['list']));
 });
