@@ -44,6 +44,7 @@ export interface DevSettings {
     readonly maxDeliveries: number;
     readonly backoff: { readonly initialMs: number; readonly maxMs: number; readonly jitter: boolean };
   };
+  readonly tasks: { readonly maxBytes: number };
   readonly results: { readonly ttlMs: number; readonly maxBytes: number };
   readonly deadLetters: { readonly max: number; readonly maxAgeMs: number };
 }
@@ -114,6 +115,7 @@ export function devSettings(
           jitter: backoff.jitter,
         },
       },
+      tasks: { maxBytes: parseBytes(spec.tasks?.maxSize ?? '16Mi', MAX_RESULT_BYTES) },
       results: {
         ttlMs: parseDuration(spec.results.ttl),
         maxBytes: parseBytes(spec.results.maxSize, MAX_RESULT_BYTES),

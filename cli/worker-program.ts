@@ -27,7 +27,8 @@ export interface WorkerSettings {
     readonly maxDeliveries?: number;
     readonly backoff: { readonly initialMs: number; readonly maxMs: number; readonly jitter: boolean };
   };
-  /** Without these two, the worker's own defaults hold. */
+  /** Without these three, the worker's own defaults hold. */
+  readonly tasks?: { readonly maxBytes: number };
   readonly results?: { readonly ttlMs: number; readonly maxBytes: number };
   readonly deadLetters?: { readonly max: number; readonly maxAgeMs: number };
 }
@@ -77,6 +78,7 @@ function variables(settings: WorkerSettings, id: string): NodeJS.ProcessEnv {
     MILLRACE_BACKOFF_INITIAL: formatDuration(retry.backoff.initialMs),
     MILLRACE_BACKOFF_MAX: formatDuration(retry.backoff.maxMs),
     MILLRACE_BACKOFF_JITTER: retry.backoff.jitter ? 'on' : 'off',
+    MILLRACE_TASK_MAX_SIZE: settings.tasks && String(settings.tasks.maxBytes),
     MILLRACE_RESULT_TTL: results && formatDuration(results.ttlMs),
     MILLRACE_RESULT_MAX_SIZE: results && String(results.maxBytes),
     MILLRACE_DEAD_MAX: deadLetters && String(deadLetters.max),

@@ -118,6 +118,7 @@ function environment({ metadata, spec }: WorkerPool, graceS: number, works: bool
     ...value('MILLRACE_BACKOFF_INITIAL', `${parseDuration(retry.backoff.initial)}ms`),
     ...value('MILLRACE_BACKOFF_MAX', `${parseDuration(retry.backoff.max)}ms`),
     ...value('MILLRACE_BACKOFF_JITTER', retry.backoff.jitter ? 'on' : 'off'),
+    ...value('MILLRACE_TASK_MAX_SIZE', spec.tasks?.maxSize),
     ...value('MILLRACE_RESULT_TTL', `${parseDuration(results.ttl)}ms`),
     ...value('MILLRACE_RESULT_MAX_SIZE', results.maxSize),
     ...value('MILLRACE_DEAD_MAX', deadLetters.max),

@@ -9,6 +9,7 @@ import {
   Unmanaged,
   type DeadLettersSpec,
   type ResultsSpec,
+  type TasksSpec,
   type RetrySpec,
   type ScaleTargetRef,
   type ScheduleSpec,
@@ -25,6 +26,7 @@ export interface WorkerPoolSpecInput extends Partial<
     | 'scaling'
     | 'schedules'
     | 'retry'
+    | 'tasks'
     | 'results'
     | 'deadLetters'
     | 'durability'
@@ -37,6 +39,7 @@ export interface WorkerPoolSpecInput extends Partial<
   schedules?: (Omit<ScheduleSpec, 'timeZone'> & { timeZone?: string })[];
   retry?: { attempts?: number; maxDeliveries?: number; backoff?: Partial<RetrySpec['backoff']> };
   durability?: { replicas: number; timeout?: string };
+  tasks?: Partial<TasksSpec>;
   results?: Partial<ResultsSpec>;
   deadLetters?: Partial<DeadLettersSpec>;
   fallback?: { after?: string; replicas: number };
@@ -47,8 +50,18 @@ export interface WorkerPoolSpecInput extends Partial<
  * does not judge: a spec that the API server would refuse comes out as wrong as it went in.
  */
 export function withDefaults(spec: WorkerPoolSpecInput): WorkerPoolSpec {
-  const { scaleTargetRef, scaling, schedules, retry, results, deadLetters, durability, fallback, ...rest } =
-    spec;
+  const {
+    scaleTargetRef,
+    scaling,
+    schedules,
+    retry,
+    tasks,
+    results,
+    deadLetters,
+    durability,
+    fallback,
+    ...rest
+  } = spec;
   return {
     queue: 'task_queue',
     result: 'result',
@@ -73,7 +86,8 @@ export function withDefaults(spec: WorkerPoolSpecInput): WorkerPoolSpec {
       backoff: { initial: '1s', max: '5m', jitter: true, ...retry?.backoff },
     },
     ...(durability && { durability: { timeout: '1s', ...durability } }),
-    results: { ttl: '0s', maxSize: '512Mi', ...results },
+    tasks: { maxSize: '16Mi', ...tasks },
+    results: { ttl: '0s', maxSize: '64Mi', ...results },
     deadLetters: { max: 10_000, maxAge: '720h', ...deadLetters },
     ...(fallback && { fallback: { after: '60s', ...fallback } }),
   };

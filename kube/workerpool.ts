@@ -57,6 +57,8 @@ export interface WorkerPoolSpec {
   retry: RetrySpec;
   /** Workers wait for so many replicas of Redis after each turn; without it, for none. */
   durability?: { replicas: number; timeout: Duration };
+  /** Absent where the definition in the cluster is of an older version. */
+  tasks?: TasksSpec;
   results: ResultsSpec;
   deadLetters: DeadLettersSpec;
   /** Replicas to keep when the queue could not be read for `after`; without it the pool holds what it has. */
@@ -122,6 +124,11 @@ export interface RetrySpec {
   /** Deliveries, of which none was survived by its worker, before a task is given up. */
   maxDeliveries: number;
   backoff: { initial: Duration; max: Duration; jitter: boolean };
+}
+
+export interface TasksSpec {
+  /** A larger task becomes a dead letter instead of being run; a quantity such as `1Mi`, at most `512Mi`. */
+  maxSize: string;
 }
 
 export interface ResultsSpec {

@@ -28,22 +28,22 @@ export async function noteProgress(
   redis: Redis,
   keys: QueueKeys,
   { worker, epoch }: { readonly worker: string; readonly epoch: number },
-  reports: ReadonlyMap<string, string>,
-  ended: ReadonlySet<string>,
+  reports: readonly { readonly id: string | Buffer; readonly json: string }[],
+  ended: readonly (string | Buffer)[],
 ): Promise<boolean> {
-  const args = [...[...reports].flat(), ...ended];
+  const args = [...reports.flatMap(({ id, json }) => [id, json]), ...ended];
   const noted = await script(redis, 'progress')(
     keys.worker(worker),
     keys.progress(worker),
     epoch,
-    reports.size,
+    reports.length,
     ...args,
   );
   return noted === 1;
 }
 
 /** What the task's handler reported last; `undefined` when it does not run, or has reported nothing. */
-export async function readProgress(redis: Redis, keys: QueueKeys, id: string): Promise<unknown> {
+export async function readProgress(redis: Redis, keys: QueueKeys, id: string | Buffer): Promise<unknown> {
   const workers = await redis.hkeys(keys.load);
   const found = await Promise.all(workers.map((worker) => redis.hget(keys.progress(worker), id)));
   const json = found.find((value) => value !== null);

@@ -17,7 +17,7 @@ import { readProgress } from './progress.ts';
 import { createPusher, type Pusher } from './push.ts';
 import { openResults, type ResultOptions, type Results } from './results.ts';
 import { defineScripts } from './scripts.ts';
-import { encodeTask, idText, type EncodedTask, type IdOf, type TaskId } from './task.ts';
+import { encodeTask, type EncodedTask, type IdOf, type TaskId } from './task.ts';
 import { traced } from './tracing.ts';
 
 export { NotReplicated, type Durability } from './durability.ts';
@@ -130,7 +130,7 @@ export function openQueue(options: QueueOptions = {}): Queue {
       })) as Queue['enqueueMany'],
     result: ((id, asked) => results.wait(id, asked)) as Queue['result'],
     cancel: (id) => cancelTask(redis, keys, id),
-    progress: (id) => readProgress(redis, keys, idText(id)),
+    progress: (id) => readProgress(redis, keys, id),
     inspect: () => inspectQueue(redis, keys),
     pause: (reason = '') => pauseQueue(redis, keys, reason),
     resume: () => resumeQueue(redis, keys),

@@ -1,7 +1,9 @@
 /**
  * What a task is: any bytes. Nothing here wraps or changes one; it only finds the name under which its result goes.
  */
-import { hash, randomUUID } from 'node:crypto';
+import { isUtf8 } from 'node:buffer';
+import { randomUUID } from 'node:crypto';
+import { scanJson } from './scan-json.ts';
 
 /** A task that is no text is its own id, as it is. */
 export type TaskId = string | Buffer;
@@ -17,58 +19,81 @@ export interface ParsedTask {
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+/** What is smaller is parsed faster than it is looked over, bytes. */
+const LARGE = 1 << 16;
 const OPEN_BRACE = 0x7b;
 const OPEN_BRACKET = 0x5b;
 
 /** Reads a task without ever failing: what is not JSON is text, what is not text is bytes. */
 export function parseTask(raw: Buffer): ParsedTask {
-  let text: string;
-  try {
-    text = raw.toString();
-  } catch {
-    return { id: raw, value: raw }; // more bytes than a text of V8 holds, which is a little less than Redis does
-  }
-  // only what is not UTF-8, or holds this character itself, needs the strict and slower decoder
-  if (text.includes('\ufffd')) {
-    try {
-      text = utf8.decode(raw);
-    } catch {
-      return { id: raw, value: raw };
-    }
-  }
+  const text = textOf(raw);
+  if (text === undefined) return { id: raw, value: raw };
   const first = firstCharacter(text);
   if (first !== OPEN_BRACE && first !== OPEN_BRACKET) return { id: text, value: text };
   try {
     const value: unknown = JSON.parse(text);
-    return { id: idOf(value, text) ?? text, value };
+    return { id: idOf(value, raw) ?? text, value };
   } catch {
     return { id: text, value: text };
   }
 }
 
+/**
+ * The same for whoever needs no more than the bytes, without building what they say: of a JSON object, `value` has the
+ * fields `traceparent` and `tracestate`, where they are text, and no others; of an array, no elements.
+ */
+export function parseTaskHead(raw: Buffer): ParsedTask {
+  if (!isUtf8(raw)) return { id: raw, value: raw };
+  const found = scanJson(raw, ['id', 'traceparent', 'tracestate']);
+  if (!found) {
+    const text = textOf(raw) ?? raw;
+    return { id: text, value: text };
+  }
+  const at = (name: string): string | undefined => {
+    const span = found.get(name);
+    return span && raw.toString('utf8', span.start, span.end);
+  };
+  const isArray = firstCharacter(raw.toString('latin1', 0, 64)) === OPEN_BRACKET;
+  const id = spelledId(at('id'));
+  const trace = ['traceparent', 'tracestate'].flatMap((name): [string, string][] => {
+    const text = at(name);
+    return text?.startsWith('"') ? [[name, JSON.parse(text) as string]] : [];
+  });
+  return { id: id ?? textOf(raw) ?? raw, value: isArray ? [] : Object.fromEntries(trace) };
+}
+
+/** The id alone. */
+export function taskId(raw: Buffer): string | Buffer {
+  return (raw.length > LARGE ? parseTaskHead(raw) : parseTask(raw)).id;
+}
+
+/** The text of a task; `undefined` for bytes that are none, and for more of them than a text of V8 holds, a little less than Redis does. */
+function textOf(raw: Buffer): string | undefined {
+  try {
+    const text = raw.toString();
+    // only what is not UTF-8, or holds this character itself, needs the strict and slower decoder
+    return text.includes('\ufffd') ? utf8.decode(raw) : text;
+  } catch {
+    return undefined;
+  }
+}
+
 /** The `id` of a JSON object: a string as it is, a number as the task spells it; `undefined` when there is none. */
-function idOf(value: unknown, text: string): string | undefined {
+function idOf(value: unknown, raw: Buffer): string | undefined {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
   const id: unknown = (value as Record<string, unknown>)['id'];
   if (typeof id === 'string') return id;
-  return typeof id === 'number' ? spelledId(text, String(id)) : undefined;
+  if (typeof id !== 'number') return undefined;
+  // 12345678901234567890 and 1.0 do not survive a round trip through a double
+  const span = scanJson(raw, ['id'])?.get('id');
+  return span ? raw.toString('utf8', span.start, span.end) : String(id);
 }
 
-/** A number's own digits: 12345678901234567890 and 1.0 do not survive a round trip through a double. */
-function spelledId(text: string, fallback: string): string {
-  const spelled = new Map<unknown, string>();
-  try {
-    const root: unknown = JSON.parse(
-      text,
-      function (this: unknown, key, value: unknown, context?: { source?: string }) {
-        if (key === 'id' && typeof value === 'number' && context?.source) spelled.set(this, context.source);
-        return value;
-      },
-    );
-    return spelled.get(root) ?? fallback;
-  } catch {
-    return fallback; // nested deeper than the stack: the double's spelling has to do
-  }
+/** The id that a value of JSON is, by its text. */
+function spelledId(text: string | undefined): string | undefined {
+  if (text === undefined) return undefined;
+  if (text.startsWith('"')) return JSON.parse(text) as string;
+  return /^[-\d]/.test(text) ? text : undefined;
 }
 
 function firstCharacter(text: string): number {
@@ -77,15 +102,6 @@ function firstCharacter(text: string): number {
     const code = text.charCodeAt(at++);
     if (code !== 0x20 && code !== 0x0a && code !== 0x0d && code !== 0x09) return code;
   }
-}
-
-/**
- * An id as a text of its own, for what knows only texts: that of a task that is no text, by its bytes in hexadecimal, or by a digest
- * where those are many. No two ids share one.
- */
-export function idText(id: TaskId): string {
-  if (typeof id === 'string') return id;
-  return id.length <= 64 ? `hex:${id.toString('hex')}` : `sha256:${hash('sha256', id)}`;
 }
 
 /** A task's id for a message: of a long one, the first `longest` characters. */

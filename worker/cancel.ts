@@ -7,7 +7,7 @@ import type { Redis } from 'ioredis';
 import { areCancelled } from '../queue/cancel.ts';
 import type { QueueKeys } from '../queue/keys.ts';
 import type { Delivery, TurnReply } from '../queue/turn.ts';
-import { parseTask } from '../queue/task.ts';
+import { taskId } from '../queue/task.ts';
 
 type Held = Extract<TurnReply, { kind: 'held' }>;
 
@@ -43,7 +43,7 @@ export function createCancelCheck(
   };
 
   async function lookUp(deliveries: readonly Delivery[]): Promise<ReadonlyMap<string, string | Buffer>> {
-    const ids = deliveries.map(({ raw }) => parseTask(raw).id);
+    const ids = deliveries.map(({ raw }) => taskId(raw));
     // what cannot even be asked is run, as where asking is not allowed
     const found =
       (await repeat(() => areCancelled(redis, keys, ids).catch(notAllowed)).catch(() => [])) ?? [];

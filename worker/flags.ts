@@ -34,6 +34,7 @@ export interface WorkerFlags extends QueueFlags, HandlerFlags {
   readonly backoffJitter: string;
   readonly durabilityReplicas: number;
   readonly durabilityTimeout: number;
+  readonly taskMaxSize: number;
   readonly resultTtl?: number;
   readonly resultMaxSize: number;
   readonly deadMax: number;
@@ -124,6 +125,11 @@ export function parseFlags(argv: readonly string[], env: NodeJS.ProcessEnv, defa
         .default(1_000, '1s'),
     )
     .addOption(
+      option('--task-max-size <size>', 'a larger task is dead at once', 'MILLRACE_TASK_MAX_SIZE')
+        .argParser(bytes(MAX_RESULT_BYTES))
+        .default(16 << 20, '16Mi'),
+    )
+    .addOption(
       option(
         '--result-ttl <duration>',
         'remove each result after this long; 0 never',
@@ -133,7 +139,7 @@ export function parseFlags(argv: readonly string[], env: NodeJS.ProcessEnv, defa
     .addOption(
       option('--result-max-size <size>', 'a larger result fails its task', 'MILLRACE_RESULT_MAX_SIZE')
         .argParser(bytes(MAX_RESULT_BYTES))
-        .default(MAX_RESULT_BYTES, '512Mi'),
+        .default(64 << 20, '64Mi'),
     )
     .addOption(
       option('--dead-max <n>', 'keep so many dead letters, the newest', 'MILLRACE_DEAD_MAX')
@@ -210,6 +216,7 @@ export function settingsOf(
         jitter: flags.backoffJitter === 'on',
       },
     },
+    tasks: { maxBytes: flags.taskMaxSize },
     results: { ttlMs: Math.ceil(flags.resultTtl ?? 0) || undefined, maxBytes: flags.resultMaxSize },
     deadLetters: { max: flags.deadMax, maxAgeMs: Math.ceil(flags.deadMaxAge) || undefined },
   };

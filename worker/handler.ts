@@ -5,8 +5,8 @@
 import type { Trace } from '../runtime/opentelemetry.ts';
 
 export interface TaskContext {
-  /** The field of the result hash that the outcome goes to. */
-  readonly id: string;
+  /** The field of the result hash that the outcome goes to: text, or all of the task where that is bytes that are no text. */
+  readonly id: string | Buffer;
   /** The task, byte for byte as the client pushed it. */
   readonly raw: Buffer;
   /** 1 for the first try. */
@@ -46,4 +46,6 @@ export type Handler = (task: unknown, context: TaskContext) => unknown;
 /** A handler that holds something open (a kept-running process) and must be closed. */
 export interface OpenHandler extends AsyncDisposable {
   readonly handle: Handler;
+  /** It looks at `context.raw` alone; `task` need be no more than the kind of value: an object, an array, text or bytes. */
+  readonly bytesOnly?: true;
 }

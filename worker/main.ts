@@ -90,6 +90,7 @@ async function main(): Promise<void> {
     {
       ...settings,
       handler: handler.handle,
+      bytesOnly: handler.bytesOnly,
       log,
       metrics,
       health,

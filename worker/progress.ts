@@ -11,14 +11,16 @@ import { timeout, type Timer } from '../runtime/timers.ts';
 const EVERY_MS = 250;
 /** Reports in one command. */
 const AT_A_TIME = 1_000;
+/** And so many bytes of ids and reports, or a single one: a request of any size could be too large for the server. */
+const BYTES_AT_A_TIME = 256 * 1024;
 /** The largest report, bytes of JSON. */
 const MAX_BYTES = 16 * 1024;
 
 export interface ProgressOutbox extends Disposable {
   /** Throws `TypeError` for what JSON cannot say, `RangeError` for more than 16 KB of it. */
-  report(id: string, value: unknown): void;
+  report(id: string | Buffer, value: unknown): void;
   /** The task has ended, however. */
-  ended(id: string): void;
+  ended(id: string | Buffer): void;
 }
 
 export interface ProgressOptions {
@@ -30,8 +32,9 @@ export interface ProgressOptions {
 
 /** One for each epoch. Disposing drops what was not written. */
 export function createProgressOutbox({ redis, keys, worker, epoch }: ProgressOptions): ProgressOutbox {
-  const reports = new Map<string, string>();
-  const ended = new Set<string>();
+  // by a name that no other id has
+  const reports = new Map<string, Report>();
+  const ended = new Map<string, string | Buffer>();
   /** Ids that Redis knows, or is about to. */
   const written = new Set<string>();
   let timer: Timer | undefined;
@@ -48,19 +51,20 @@ export function createProgressOutbox({ redis, keys, worker, epoch }: ProgressOpt
     timer = undefined;
     writing = true;
     last = performance.now();
-    const fresh = new Map([...reports].slice(0, AT_A_TIME));
-    const gone = new Set([...ended].slice(0, AT_A_TIME));
-    for (const id of fresh.keys()) {
-      reports.delete(id);
-      written.add(id);
+    const fresh = upTo(reports, ({ id, json }) => id.length + json.length);
+    const gone = upTo(ended, (id) => id.length);
+    for (const name of fresh.keys()) {
+      reports.delete(name);
+      written.add(name);
     }
-    for (const id of gone) ended.delete(id);
+    for (const name of gone.keys()) ended.delete(name);
     try {
-      over ||= !(await noteProgress(redis, keys, { worker, epoch }, fresh, gone));
+      over ||= !(await noteProgress(redis, keys, { worker, epoch }, [...fresh.values()], [...gone.values()]));
     } catch {
       // no memory, no connection: what is newer meanwhile wins, and what ended is not reported any more
-      for (const id of gone) ended.add(id);
-      for (const [id, json] of fresh) if (written.has(id) && !reports.has(id)) reports.set(id, json);
+      for (const [name, id] of gone) ended.set(name, id);
+      for (const [name, report] of fresh)
+        if (written.has(name) && !reports.has(name)) reports.set(name, report);
     } finally {
       writing = false;
       soon();
@@ -74,14 +78,18 @@ export function createProgressOutbox({ redis, keys, worker, epoch }: ProgressOpt
       if (Buffer.byteLength(json) > MAX_BYTES)
         throw new RangeError(`progress may have ${MAX_BYTES} bytes of JSON: report less, or where it is`);
       if (over) return;
-      reports.set(id, json);
-      ended.delete(id);
+      const name = nameOf(id);
+      reports.set(name, { id, json });
+      ended.delete(name);
       soon();
     },
     ended: (id) => {
-      reports.delete(id);
-      if (!written.delete(id)) return;
-      ended.add(id);
+      // most handlers report nothing
+      if (reports.size + written.size === 0) return;
+      const name = nameOf(id);
+      reports.delete(name);
+      if (!written.delete(name)) return;
+      ended.set(name, id);
       soon();
     },
     [Symbol.dispose]: () => {
@@ -89,4 +97,26 @@ export function createProgressOutbox({ redis, keys, worker, epoch }: ProgressOpt
       timer?.clear();
     },
   };
+}
+
+interface Report {
+  readonly id: string | Buffer;
+  readonly json: string;
+}
+
+/** Text and bytes have different names, whatever is in them. */
+function nameOf(id: string | Buffer): string {
+  return typeof id === 'string' ? `t${id}` : `b${id.toString('latin1')}`;
+}
+
+/** The first entries, as many as go into one command. */
+function upTo<T>(all: ReadonlyMap<string, T>, sizeOf: (value: T) => number): Map<string, T> {
+  const some = new Map<string, T>();
+  let bytes = 0;
+  for (const [name, value] of all) {
+    bytes += sizeOf(value);
+    if (some.size > 0 && (bytes > BYTES_AT_A_TIME || some.size === AT_A_TIME)) break;
+    some.set(name, value);
+  }
+  return some;
 }

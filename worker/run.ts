@@ -2,7 +2,7 @@
  * Runs one task: from a delivery to an Outcome, which is all that the loop sees of a handler. Never throws.
  */
 import { TaskCancelled } from '../queue/cancel.ts';
-import { idText, parseTask } from '../queue/task.ts';
+import { parseTask, parseTaskHead } from '../queue/task.ts';
 import type { Delivery, Past } from '../queue/turn.ts';
 import { openTelemetry } from '../runtime/opentelemetry.ts';
 import { describeError } from './describe-error.ts';
@@ -36,6 +36,10 @@ export interface RunDeps {
   readonly handler: Handler;
   readonly queue: string;
   readonly retry: RetryPolicy;
+  /** The largest task that is run, bytes. */
+  readonly maxTaskBytes: number;
+  /** The handler looks at the bytes alone: the task is not parsed for it. */
+  readonly bytesOnly: boolean;
   /** The largest result, bytes. */
   readonly maxResultBytes: number;
   /** From [0, 1). */
@@ -60,14 +64,15 @@ export function runTask(
 ): Finished | Promise<Finished> {
   const { attempts } = delivery.past;
   const poison = isPoison(delivery.past, deps.retry);
-  const attempt = poison ? attempts : attempts + 1;
-  const { id, value } = parseTask(delivery.raw);
-  const name = idText(id);
+  const { raw } = delivery;
+  const tooLarge = raw.length > deps.maxTaskBytes;
+  const attempt = poison || tooLarge ? attempts : attempts + 1;
+  const { id, value } = deps.bytesOnly || tooLarge ? parseTaskHead(raw) : parseTask(raw);
   let over = false;
   let span: AttemptSpan | undefined;
   const finish = (ended: Outcome, error?: unknown): Finished => {
     over = true;
-    outbox.ended(name);
+    outbox.ended(id);
     const cancelled = signal.aborted && signal.reason instanceof TaskCancelled;
     const outcome: Outcome = cancelled ? { kind: 'cancelled' } : ended;
     span?.end(outcome.kind, error);
@@ -84,15 +89,21 @@ export function runTask(
   };
   if (poison)
     return obituary(delivery.past, deps).then((error) => finish({ kind: 'dead', error, poison: true }));
+  if (tooLarge)
+    return finish({
+      kind: 'dead',
+      error:
+        `the task is too large: it has ${raw.length} bytes, and at most ${deps.maxTaskBytes} are taken here ` +
+        '(tasks.maxSize, --task-max-size); push where it is instead',
+    });
   // what a handler leaves running may go on reporting
-  const progress = (report: unknown): void => void (over || outbox.report(name, report));
+  const progress = (report: unknown): void => void (over || outbox.report(id, report));
   try {
-    const { raw } = delivery;
     const { queue, handler } = deps;
     const api = openTelemetry();
-    if (api) span = startAttempt(api, { queue, id: name, raw, attempt, value });
+    if (api) span = startAttempt(api, { queue, id, raw, attempt, value });
     const trace = span ? span.trace : broughtTrace(value);
-    const context = { id: name, raw, attempt, signal, queue, trace, progress, retryAfter };
+    const context = { id, raw, attempt, signal, queue, trace, progress, retryAfter };
     const answer = span ? span.inside(() => handler(value, context)) : handler(value, context);
     return isThenable(answer) ? settled(answer, succeed, fail) : succeed(answer);
   } catch (error) {

@@ -27,7 +27,7 @@ export interface AttemptSpan {
 
 export interface Attempt {
   readonly queue: string;
-  readonly id: string;
+  readonly id: string | Buffer;
   readonly raw: Buffer;
   readonly attempt: number;
   /** The task's parsed value. */
@@ -52,7 +52,7 @@ function start(api: OpenTelemetry, { queue, id, raw, attempt, value }: Attempt):
   const brought = broughtTrace(value);
   const parent = brought ? contextOf(api, brought) : api.context.active();
   const creator = brought && spanOf(parent);
-  const hasId = Buffer.byteLength(id) < raw.length;
+  const hasId = typeof id === 'string' && Buffer.byteLength(id) < raw.length;
   const span = api.trace.getTracer('millrace').startSpan(
     `process ${queue}`,
     {

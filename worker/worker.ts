@@ -47,6 +47,10 @@ export interface WorkerOptions {
   /** A worker that is not heard of for this long has lost its tasks to others, ms. */
   readonly leaseMs: number;
   readonly retry: RetryPolicy;
+  /** Without it, tasks of any size are run. */
+  readonly tasks?: TaskPolicy;
+  /** The handler looks at `context.raw` alone: tasks are not parsed for it, and `task` is no more than the kind of value. */
+  readonly bytesOnly?: boolean | undefined;
   readonly results: ResultPolicy;
   readonly deadLetters: DeadLetterPolicy;
   readonly handler: Handler;
@@ -67,6 +71,11 @@ export interface WorkerOptions {
   readonly onRefused?: (why: string) => void;
   /** How long it is refused before that, ms; 30 s by default. */
   readonly refusedMs?: number;
+}
+
+export interface TaskPolicy {
+  /** A larger one becomes a dead letter instead of being run, bytes. */
+  readonly maxBytes: number;
 }
 
 export interface ResultPolicy {
@@ -221,7 +230,16 @@ async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: Abort
   // outside of a pool nobody watches
   const fateOf = (lost: string): Promise<string | undefined> =>
     readFate(redis, keys, lost, given.pool === '' ? 0 : FATE_MS);
-  const run = { handler, queue, retry, maxResultBytes: results.maxBytes, random: Math.random, fateOf };
+  const run = {
+    handler,
+    queue,
+    retry,
+    maxTaskBytes: given.tasks?.maxBytes ?? Infinity,
+    bytesOnly: given.bytesOnly ?? false,
+    maxResultBytes: results.maxBytes,
+    random: Math.random,
+    fateOf,
+  };
   const connections = { redis, drops, openSpare, blocker, keys, worker, slots, rank };
   const lane = { ...connections, leaseMs, keeper, run, durability, log, metrics, health: given.health };
   const enter = holdPlace(slots, rank);

@@ -47,6 +47,7 @@ export function settingsOf(spec: WorkerPoolSpec): SettingsGroup[] {
         'retry.backoff',
         `${retry.backoff.initial} to ${retry.backoff.max}${retry.backoff.jitter ? ', with jitter' : ''}`,
       ],
+      ['tasks.maxSize', spec.tasks?.maxSize],
       ['results.ttl', results.ttl === '0s' ? '0s (kept for ever)' : results.ttl],
       ['results.maxSize', results.maxSize],
       ['deadLetters.max', deadLetters.max],

@@ -144,6 +144,8 @@ export const bad: [what: string, change: Json, message: string][] = [
     'write a duration from 1ms to 5s',
   ],
   ['a result ttl without unit', { results: { ttl: '60' } }, 'write a duration with its unit'],
+  ['tasks of no size', { tasks: { maxSize: '0' } }, 'from 1 to 512Mi'],
+  ['tasks larger than Redis holds', { tasks: { maxSize: '513Mi' } }, 'from 1 to 512Mi'],
   ['results of no size', { results: { maxSize: '0' } }, 'from 1 to 512Mi'],
   ['results larger than Redis holds', { results: { maxSize: '1Gi' } }, 'from 1 to 512Mi'],
   ['a size in words', { results: { maxSize: '16 MB' } }, 'from 1 to 512Mi'],
@@ -211,7 +213,12 @@ export const good: [what: string, spec: Json][] = [
   ['durations as Go writes them', { ...base, scaling: { scaleDown: { window: '1h2m3.5s' } } }],
   [
     'limits of results and dead letters',
-    { ...base, results: { ttl: '36h', maxSize: '512Mi' }, deadLetters: { max: 1, maxAge: '0s' } },
+    {
+      ...base,
+      tasks: { maxSize: '512Mi' },
+      results: { ttl: '36h', maxSize: '512Mi' },
+      deadLetters: { max: 1, maxAge: '0s' },
+    },
   ],
   ['no pause at all', { ...base, retry: { backoff: { initial: '0', max: '0s' } } }],
 ];

@@ -106,10 +106,10 @@ test('a fenced worker writes none, and what it had written goes with it', async 
   const keys = freshKeys();
   const worker = await startHandWorker(redis, keys);
   const about = { worker: worker.id, epoch: worker.epoch };
-  expect(await noteProgress(redis, keys, about, new Map([['a', '1']]), new Set())).toBe(true);
+  expect(await noteProgress(redis, keys, about, [{ id: 'a', json: '1' }], [])).toBe(true);
   expect(await redis.hgetall(keys.progress(worker.id))).toEqual({ a: '1' });
   await reap(redis, keys, worker.id, worker.epoch, 'lost');
   expect(await redis.exists(keys.progress(worker.id))).toBe(0);
-  expect(await noteProgress(redis, keys, about, new Map([['a', '2']]), new Set(['b']))).toBe(false);
+  expect(await noteProgress(redis, keys, about, [{ id: 'a', json: '2' }], ['b'])).toBe(false);
   expect(await redis.exists(keys.progress(worker.id))).toBe(0);
 });

@@ -141,7 +141,7 @@ test('what is no object, or brings a trace of its own, is pushed as it is; nor i
   );
   const traces = new Map<string, string | undefined>();
   const handler: Handler = (_task, { id, trace: given }) =>
-    void traces.set(id, given?.traceparent.slice(3, 35));
+    void traces.set(id.toString(), given?.traceparent.slice(3, 35));
   await using _worker = startWorker(server, keys, { handler });
   await eventually(() => expect(traces.size).toBe(7));
   expect(traces.get('c')).toBe('a'.repeat(32));

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import { listDead } from '../../queue/dead.ts';
+import { openQueue } from '../../queue/queue.ts';
 import type { Handler } from '../../worker/handler.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
@@ -95,4 +96,42 @@ test('each task has its own end', async () => {
   expect(Number(latest)).toBeLessThanOrEqual(Date.now() + 9_223_372_036_854);
   expect(Number(latest)).toBeGreaterThan(9_223_372_036_854);
   expect(await redis.llen(keys.queue)).toBe(0);
+});
+
+test('a task that is bytes has all of them as its id: in the context, in progress and in the results', async () => {
+  const { queue: name, result } = freshKeys();
+  await using queue = openQueue({ redis: server.url, queue: name, result });
+  const ids: unknown[] = [];
+  const gate = Promise.withResolvers<void>();
+  const handler: Handler = async (_task, { id, raw, progress }) => {
+    ids.push(id);
+    progress({ first: raw[0] });
+    await gate.promise;
+    return String(raw[0]);
+  };
+  await using _worker = startWorker(server, queue.keys, { handler, concurrency: 2 });
+  const tasks = [Buffer.from([0xff, 1]), Buffer.from([0xfe, 1])];
+  await queue.enqueueMany(tasks);
+  for (const task of tasks)
+    await eventually(async () => expect(await queue.progress(task)).toEqual({ first: task[0] }));
+  expect(ids).toEqual(tasks);
+  gate.resolve();
+  for (const task of tasks) expect(await queue.result(task)).toBe(String(task[0]));
+  await eventually(async () => expect(await queue.progress(tasks[0] ?? '')).toBeUndefined());
+});
+
+test('a task over the limit is dead before it is parsed or run, and its client is told', async () => {
+  const { queue: name, result } = freshKeys();
+  await using queue = openQueue({ redis: server.url, queue: name, result });
+  const ran: unknown[] = [];
+  const handler: Handler = (_task, { id }) => void ran.push(id);
+  await using _worker = startWorker(server, queue.keys, { handler, tasks: { maxBytes: 1_000 } });
+  await queue.enqueueMany([`{"n":"${'x'.repeat(990)}","id":7.0}`, '{"id":"small"}', 'y'.repeat(1_000)]);
+  await expect(queue.result('7.0')).rejects.toThrow(
+    /the task is too large: it has 1007 bytes, and at most 1000/,
+  );
+  expect(await queue.result('small')).toBe('null');
+  expect(await queue.result('y'.repeat(1_000))).toBe('null');
+  expect(ran).not.toContain('7.0');
+  expect(await queue.dead()).toMatchObject([{ id: '7.0', attempts: 0 }]);
 });

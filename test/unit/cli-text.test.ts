@@ -60,7 +60,8 @@ describe('settings of dev', () => {
     expect(settings).toMatchObject({ queue: 'task_queue', result: 'result', concurrency: 1, dryRun: false });
     expect(devSettings({ min: 9 }, undefined, 6).policy.maxReplicas).toBe(9);
     expect(settings).toMatchObject({
-      results: { ttlMs: 0, maxBytes: 512 * 1024 * 1024 },
+      tasks: { maxBytes: 16 * 1024 * 1024 },
+      results: { ttlMs: 0, maxBytes: 64 * 1024 * 1024 },
       deadLetters: { max: 10_000, maxAgeMs: 2_592_000_000 },
     });
   });

@@ -94,6 +94,7 @@ const completeSpec: Complete<Omit<WorkerPoolSpec, 'template'>> & { template: Pod
   },
   retry: { attempts: 3, maxDeliveries: 2, backoff: { initial: '2s', max: '1m', jitter: false } },
   durability: { replicas: 2, timeout: '500ms' },
+  tasks: { maxSize: '1Mi' },
   results: { ttl: '24h', maxSize: '16Mi' },
   deadLetters: { max: 500, maxAge: '72h' },
   fallback: { after: '90s', replicas: 3 },

@@ -80,6 +80,7 @@ test('every container is told where the queue is; what the user sets stays', () 
     queue: 'jobs',
     concurrency: 4,
     retry: { attempts: 2, backoff: { initial: '1m' } },
+    tasks: { maxSize: '1Mi' },
     results: { ttl: '24h', maxSize: '16Mi' },
     deadLetters: { maxAge: '1h' },
   });
@@ -95,6 +96,7 @@ test('every container is told where the queue is; what the user sets stays', () 
     MILLRACE_MAX_DELIVERIES: '5',
     MILLRACE_BACKOFF_INITIAL: '60000ms',
     MILLRACE_RESULT_TTL: '86400000ms',
+    MILLRACE_TASK_MAX_SIZE: '1Mi',
     MILLRACE_RESULT_MAX_SIZE: '16Mi',
     MILLRACE_DEAD_MAX: '10000',
     MILLRACE_DEAD_MAX_AGE: '3600000ms',

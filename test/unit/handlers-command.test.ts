@@ -46,7 +46,8 @@ describe('a task', () => {
     expect(String(await run(handler, ''))).toBe('unset unset\n');
   });
 
-  test.each([
+  test.each<[string, string | Buffer]>([
+    ['an id of bytes that are no text', Buffer.from([0xff])],
     ['an id with a NUL', 'a\0b'],
     ['a long id', 'x'.repeat(4097)],
   ])('%s is left out of the environment, and none is inherited', async (_name, id) => {

@@ -242,6 +242,11 @@ test.each([['127.0.0.1:9000'], ['ftp://127.0.0.1/'], [''], ['/run']])('%j is no 
   await expect(open({ url })).rejects.toThrow(HandlerLoadError);
 });
 
+test('an id of bytes that are no text is percent-encoded, byte for byte', async () => {
+  await run(await open(), Buffer.from([0x7b, 0xff, 0x25]), { id: Buffer.from([0x7b, 0xff, 0x25]) });
+  expect(server.received[0]?.headers['millrace-task-id']).toBe('{%FF%25');
+});
+
 describe('a connection that is closed', () => {
   /** Opens kept connections, as tasks that run side by side do. */
   async function warm(handler: OpenHandler, connections: number): Promise<void> {

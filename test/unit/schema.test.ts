@@ -83,6 +83,8 @@ const beyond = new Set([
   'initial above max',
   'initial above the default',
   'a durability that waits too long',
+  'tasks of no size',
+  'tasks larger than Redis holds',
   'results of no size',
   'results larger than Redis holds',
 ]);

@@ -2,9 +2,14 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
 import { deadHeader, parseDead, parseHeader } from '../../queue/dead.ts';
-import { delayedMember, encodeTask, parseTask } from '../../queue/task.ts';
+import { delayedMember, encodeTask, parseTask, parseTaskHead } from '../../queue/task.ts';
 
-const idOf = (task: string): unknown => parseTask(Buffer.from(task)).id;
+/** The id, by both readers. */
+function idOf(task: string): unknown {
+  const { id } = parseTask(Buffer.from(task));
+  expect(parseTaskHead(Buffer.from(task)).id).toEqual(id);
+  return id;
+}
 
 describe('parseTask', () => {
   test.each([
@@ -72,6 +77,82 @@ describe('parseTask', () => {
         expect(parseTask(raw).id).toEqual(id);
       }),
     );
+  });
+});
+
+describe('parseTaskHead', () => {
+  const words = [
+    '{',
+    '}',
+    '[',
+    ']',
+    ',',
+    ':',
+    '"',
+    '"id"',
+    '"id":',
+    '"\\u0069d":',
+    '"a"',
+    '"\\',
+    '\\u12',
+    '0',
+    '1.5',
+    '01',
+    '-',
+    '1e',
+    'e5',
+    'true',
+    'nul',
+    ' ',
+    '\n',
+    '\t',
+    '\u0001',
+    'é',
+    '\ufeff',
+    '\ufffd',
+  ];
+  test('finds the id that parsing finds, whatever the bytes', () => {
+    const almostJson = fc.oneof(
+      fc.array(fc.constantFrom(...words), { maxLength: 12 }).map((parts) => Buffer.from(parts.join(''))),
+      fc
+        .array(fc.constantFrom(...words), { maxLength: 8 })
+        .map((parts) => Buffer.from(`{"id":${parts.join('')}}`)),
+      fc.json().map((text) => Buffer.from(text)),
+      fc
+        .tuple(fc.json(), fc.jsonValue())
+        .map(([n, id]) => Buffer.from(`{"n":${n},"id":${JSON.stringify(id)}}`)),
+      fc.tuple(fc.json(), fc.nat(), fc.uint8Array({ maxLength: 2 })).map(([text, at, bytes]) => {
+        const raw = Buffer.from(text);
+        const cut = at % (raw.length + 1);
+        return Buffer.concat([raw.subarray(0, cut), bytes, raw.subarray(cut + 1)]);
+      }),
+    );
+    fc.assert(
+      fc.property(almostJson, (raw) => {
+        const whole = parseTask(raw);
+        const head = parseTaskHead(raw);
+        expect(head.id).toEqual(whole.id);
+        expect(typeof head.value).toBe(typeof whole.value);
+        expect(Array.isArray(head.value)).toBe(Array.isArray(whole.value));
+        expect(Buffer.isBuffer(head.value)).toBe(Buffer.isBuffer(whole.value));
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
+  test.each([
+    ['{"a":{"traceparent":"no"},"traceparent":"yes","tracestate":7}', { traceparent: 'yes' }],
+    [
+      '{"traceparent":"first","traceparent":"last","tracestate":"\\u0061"}',
+      { traceparent: 'last', tracestate: 'a' },
+    ],
+    ['[{"traceparent":"no"}]', []],
+    ['text', 'text'],
+  ])('%s', (text, value) => expect(parseTaskHead(Buffer.from(text)).value).toEqual(value));
+
+  test('deeper than the stack', () => {
+    const deep = `{"n":${'['.repeat(200_000)}${']'.repeat(200_000)},"id":1.0}`;
+    expect(parseTaskHead(Buffer.from(deep)).id).toBe('1.0');
   });
 });
 

@@ -26,7 +26,7 @@ import { openWatcher } from './watcher.ts';
 /** Who wrote a line to stderr. Between tasks, a kept-running program has no task. */
 export interface LogSource {
   readonly pid: number;
-  readonly id?: string;
+  readonly id?: string | undefined;
   readonly attempt?: number;
 }
 
@@ -46,7 +46,7 @@ const MAX_VARIABLE_BYTES = 4096;
 
 /**
  * Opens a command that is started once per task, with `MILLRACE_TASK_ID`, `MILLRACE_ATTEMPT` and
- * `MILLRACE_QUEUE` in its environment (an id or a queue that has a NUL or over 4 KB is left out), and with `TRACEPARENT` and
+ * `MILLRACE_QUEUE` in its environment (an id or a queue that is no text, has a NUL or over 4 KB is left out), and with `TRACEPARENT` and
  * `TRACESTATE` where the task belongs to a trace.
  *
  * @throws HandlerLoadError when the command names no program that can be started
@@ -65,7 +65,7 @@ export async function openCommand(options: CommandOptions): Promise<OpenHandler>
       cwd,
       env: taskEnvironment(env, context),
       watcher,
-      log: (line) => log(line, { pid: child.pid, id, attempt }),
+      log: (line) => log(line, { pid: child.pid, id: id.toString(), attempt }),
     });
     const output = collect(child, maxOutputBytes);
     child.stdin.end(context.raw);
@@ -89,6 +89,7 @@ export async function openCommand(options: CommandOptions): Promise<OpenHandler>
   const { handle, settled } = trackAttempts(run);
   return {
     handle,
+    bytesOnly: true,
     async [Symbol.asyncDispose]() {
       closing.abort(new CommandError('the handler is closed'));
       await settled();
@@ -163,6 +164,7 @@ function taskEnvironment(
 }
 
 /** Node leaves a variable out that is undefined, also if the worker's own environment has one of that name. */
-function variable(value: string): string | undefined {
+function variable(value: string | Buffer): string | undefined {
+  if (typeof value !== 'string') return undefined;
   return value.includes('\0') || Buffer.byteLength(value) > MAX_VARIABLE_BYTES ? undefined : value;
 }

@@ -61,9 +61,10 @@ export function taskHeaders(task: unknown, { id, attempt, queue, trace }: TaskCo
   };
 }
 
-function header(name: string, text: string): OutgoingHttpHeaders {
-  // a lone surrogate has no bytes
-  const value = text.toWellFormed().replaceAll(/[^!-$&-~]/gu, encodeURIComponent);
+function header(name: string, text: string | Buffer): OutgoingHttpHeaders {
+  const value = Buffer.from(text)
+    .toString('latin1')
+    .replaceAll(/[^!-$&-~]/g, (byte) => `%${byte.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`);
   return value.length > MAX_HEADER_BYTES ? {} : { [name]: value };
 }
 

@@ -105,6 +105,7 @@ export async function openHttp(options: HttpOptions): Promise<OpenHandler> {
   await untilListening(url, where, log, stopping);
   return {
     handle,
+    bytesOnly: true,
     async [Symbol.asyncDispose]() {
       closing.abort(new HttpError('the handler is closed'));
       await settled();

@@ -10,7 +10,7 @@ import type { TaskContext } from '../handler.ts';
 import { describeExit, startChild } from './child.ts';
 import { stopped, withStderr, type LogSource } from './command.ts';
 import { CommandError } from './errors.ts';
-import { decodeLine, encodeTask, type Answer } from './line-protocol.ts';
+import { decodeLine, encodeTask, idInLine, type Answer } from './line-protocol.ts';
 import type { Program } from './program.ts';
 import { splitLines } from './split-lines.ts';
 import type { Watcher } from './watcher.ts';
@@ -152,7 +152,7 @@ export async function startKeptProcess(program: Program, options: KeptProcessOpt
     async ask(context) {
       const { id, attempt, signal, progress } = context;
       const { promise, resolve, reject } = Promise.withResolvers<Answer>();
-      asked = { id, attempt, progress, resolve, reject };
+      asked = { id: idInLine(id), attempt, progress, resolve, reject };
       child.forgetStderr();
       const abort = (): void => {
         healthy = true; // Nothing can be held against a program that is stopped.

@@ -2,7 +2,7 @@
  * What a kept-running program and the worker say to each other, one JSON object a line:
  *
  *     → {"id":"7","task":"…","attempt":1}     the task as a string; bytes that are no text are base64,
- *                                             with "encoding":"base64" beside them; "traceparent" and
+ *                                             id and all, with "encoding":"base64" beside them; "traceparent" and
  *                                             "tracestate" where the task belongs to a trace
  *     ← {"result":…}                          a string is stored as it is, other JSON as JSON;
  *                                             with "encoding":"base64", a string is decoded to bytes
@@ -47,11 +47,17 @@ export interface Progress {
   readonly value: unknown;
 }
 
+/** An id as a line has it: of bytes that are no text, base64. */
+export function idInLine(id: string | Buffer): string {
+  return typeof id === 'string' ? id : id.toString('base64');
+}
+
 /** The line for a task, with its line end. */
 export function encodeTask({ id, raw, attempt, trace }: TaskContext): string {
+  const name = idInLine(id);
   const message = isUtf8(raw)
-    ? { id, task: raw.toString('utf8'), attempt, ...trace }
-    : { id, task: raw.toString('base64'), encoding: 'base64', attempt, ...trace };
+    ? { id: name, task: raw.toString('utf8'), attempt, ...trace }
+    : { id: name, task: raw.toString('base64'), encoding: 'base64', attempt, ...trace };
   return `${JSON.stringify(message)}\n`;
 }
 

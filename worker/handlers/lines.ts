@@ -116,6 +116,7 @@ export async function openLines(options: LinesOptions): Promise<OpenHandler> {
   const { handle, settled } = trackAttempts(run);
   return {
     handle,
+    bytesOnly: true,
     async [Symbol.asyncDispose]() {
       closing.abort(new CommandError('the handler is closed'));
       await Promise.all(Array.from(all, (process) => process.close(closeMs)));
