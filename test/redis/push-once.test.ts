@@ -134,7 +134,7 @@ test('tasks that are no text: each has its id and its result', async () => {
   await using server = await startRedis();
   const keys = queueKeys('task_queue', 'result');
   await using queue = openQueue({ redis: server.address });
-  const seen: string[] = [];
+  const seen: unknown[] = [];
   await using worker = startWorker(server, keys, {
     handler: (_task, { id, raw }) => {
       seen.push(id);
@@ -148,6 +148,6 @@ test('tasks that are no text: each has its id and its result', async () => {
   expect(await queue.result(one)).toBe('ff01');
   expect(await queue.result(two ?? '')).toBe('fe01');
   expect(await queue.result(three ?? '')).toBe('fd'.repeat(100));
-  expect(seen).toEqual(['hex:ff01', 'hex:fe01', expect.stringMatching(/^sha256:[0-9a-f]{64}$/)]);
+  expect(seen).toEqual(tasks);
   expect(await queue.enqueue(Buffer.from('text'))).toBe('text');
 });
