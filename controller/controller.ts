@@ -3,15 +3,17 @@
  * too, and `reconcile` works on them. Everything ends with the signal.
  */
 import type { KubeApi } from '../kube/api.ts';
+import { KubeError } from '../kube/errors.ts';
 import { createEventRecorder, type Occurrence } from '../kube/events.ts';
-import { DEPLOYMENTS, PODS, POOLS } from '../kube/resources.ts';
-import type { Deployment, Pod } from '../kube/wire.ts';
+import { AUTOSCALERS, DEPLOYMENTS, PODS, POOLS } from '../kube/resources.ts';
+import type { Deployment, HorizontalPodAutoscaler, Pod } from '../kube/wire.ts';
 import { PAUSED, PAUSED_REPLICAS } from '../kube/workerpool.ts';
 import { keyOf, reflect, type Reflector } from '../kube/watch.ts';
 import type { HostGuard } from '../queue/address.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
 import { followAdopted } from './adopted-pods.ts';
+import { autoscalerOf, createClaims, type Autoscaler } from './claims.ts';
 import type { PoolSource } from './dashboard/board.ts';
 import type { Dashboard } from './dashboard/dashboard.ts';
 import { deathsOf, recoveryNote, type Death } from './deaths.ts';
@@ -69,6 +71,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     onError: (error) => log.warn({ error: (error as Error).message }, 'an event could not be written'),
   });
 
+  const claims = createClaims();
   const links = new Map<string, QueueLink>();
   const queuesOf: PoolSource['queuesOf'] = (key) => {
     const link = links.get(key);
@@ -132,6 +135,22 @@ export async function runController(options: ControllerOptions, signal: AbortSig
       queue.add(pool);
     },
   });
+  const scalersKnown = Promise.withResolvers<void>();
+  // where it may not be read, an autoscaler is noticed when it writes: see other-writers.ts
+  const autoscalers = reflect<HorizontalPodAutoscaler, Autoscaler>({
+    api,
+    resource: AUTOSCALERS,
+    ...namespaces,
+    transform: autoscalerOf,
+    onError: (error) => {
+      scalersKnown.resolve();
+      if (!(error instanceof KubeError && error.status === 403)) onError(error);
+    },
+    signal,
+    onChange: (key, now) => {
+      for (const pool of claims.autoscaler(key, now)) if (pools.store.has(pool)) queue.add(pool);
+    },
+  });
   const pools = reflect({
     api,
     resource: POOLS,
@@ -150,7 +169,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
         pool !== previous
       )
         return;
-      queue.add(key);
+      for (const other of [key, ...claims.pool(key, pool)]) queue.add(other);
     },
   });
 
@@ -177,6 +196,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     deployments: deployments.store,
     links,
     memories,
+    claims,
     // the time line, metrics and the dashboard listen here
     observed: (pool, observation) => {
       metrics.pools.observed(pool, observation);
@@ -220,7 +240,8 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   });
 
   const reflectors: Record<string, Reflector<unknown>> = { workerpools: pools, deployments, pods };
-  await Promise.all(Object.values(reflectors).map((reflector) => reflector.synced));
+  autoscalers.synced.then(scalersKnown.resolve, scalersKnown.resolve);
+  await Promise.all([...Object.values(reflectors).map(({ synced }) => synced), scalersKnown.promise]);
   using shown = options.dashboard?.attach({
     pools: pools.store,
     sampled: (key) => links.get(key)?.sampler.latest(key),
@@ -240,7 +261,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   // an API server or a Redis that does not answer must not hold up the end
   const flushed = [events.flush(), memories.flush(), recorder[Symbol.asyncDispose]()];
   await Promise.race([Promise.all(flushed), clock.sleep(FLUSH_MS)]);
-  await Promise.all(Object.values(reflectors).map((reflector) => reflector.stopped));
+  await Promise.all([...Object.values(reflectors), autoscalers].map((reflector) => reflector.stopped));
   await adopted.stopped();
 }
 

@@ -1,7 +1,7 @@
 /**
  * The end of a pool: first its Deployment goes, and with it the pods, which drain; then whatever its workers still
  * held in Redis is put back into the queue; only then the finalizer. So nothing is left behind, and no task is lost
- * with the last worker. An adopted Deployment is left as it is. A pod that carries the pool's label and is not the
+ * with the last worker. An adopted Deployment is left as it is, and its workers go on. A pod that carries the pool's label and is not the
  * Deployment's own may be anybody's: it is waited for no longer than PATIENCE_MS.
  *
  * Redis that does not answer cannot hold a deletion up for ever: after PATIENCE_MS the pool goes, and the leases of
@@ -13,6 +13,7 @@ import { keyOf } from '../kube/watch.ts';
 import type { WorkerPool } from '../kube/workerpool.ts';
 import type { QueueKeys } from '../queue/keys.ts';
 import { readCrew } from '../queue/crew.ts';
+import { drainWorkers } from '../queue/drain.ts';
 import { readLives } from '../queue/lives.ts';
 import { reap, rejoin } from '../queue/scripts.ts';
 import { within } from '../queue/connection.ts';
@@ -25,6 +26,7 @@ export const FINALIZER = 'millrace.dev/workers';
 const PATIENCE_MS = 30_000;
 const ANSWER_MS = 5_000;
 const LOOK_AGAIN_MS = 1_000;
+const MOST_MARKS = 10_000;
 
 export interface FinalizeInput {
   readonly api: KubeApi;
@@ -53,11 +55,23 @@ export async function finalize(input: FinalizeInput): Promise<number | undefined
       if (input.waitedMs < PATIENCE_MS) return LOOK_AGAIN_MS;
       input.onGivenUp(error);
     }
-  }
+  } else await callOffAll(input);
   await removeRecords(input);
   const others = finalizers.filter((finalizer) => finalizer !== FINALIZER);
   await api.pools.setFinalizers({ namespace, name }, others, resourceVersion, { signal });
   return undefined;
+}
+
+/** Whoever scales the Deployment from now on needs its workers. A mark that cannot be taken off now ends by itself. */
+async function callOffAll({ redis }: FinalizeInput): Promise<void> {
+  if (!redis) return;
+  const { sampler, queues } = redis;
+  const calling = queues.map(async (keys) => {
+    const marked = await sampler.redis.zrange(keys.leaving, '0', String(MOST_MARKS - 1));
+    if (marked.length > 0)
+      await drainWorkers(sampler.redis, [keys], new Map(marked.map((id) => [id, 'stay'])));
+  });
+  await within(ANSWER_MS, Promise.all(calling), 'the end of marks').catch(() => undefined);
 }
 
 /** What was learned and recorded of the pool. What cannot be removed now goes by itself some day. */

@@ -4,6 +4,7 @@
  */
 import { hash } from 'node:crypto';
 import type { Deployment, KubeObject } from '../kube/wire.ts';
+import type { Replicas } from './target.ts';
 
 type Spec = NonNullable<Deployment['spec']>;
 type Status = NonNullable<Deployment['status']>;
@@ -51,4 +52,50 @@ export function knownDeployment({ metadata, spec, status = {} }: Deployment): Kn
 export function fingerprint(value: unknown): string {
   // in one call: a Hash would hold memory outside of the heap until a collection finds it
   return hash('sha256', JSON.stringify(value), 'base64url').slice(0, 16);
+}
+
+/** What it asks for, and what its status counts. */
+export function countsOf({
+  replicas,
+  status,
+}: KnownDeployment): Pick<Replicas, 'wanted' | 'existing' | 'ready' | 'rollingOut'> {
+  return {
+    wanted: replicas ?? 1,
+    existing: status.replicas ?? 0,
+    ready: status.readyReplicas ?? 0,
+    rollingOut: (status.updatedReplicas ?? 0) < (status.replicas ?? 0),
+  };
+}
+
+/** The fingerprint is none of the metadata. */
+export function hasLabels(
+  { metadata: { labels = {} } }: KnownDeployment,
+  wanted: Record<string, string>,
+): boolean {
+  return Object.entries(wanted).every(([label, value]) => labels[label] === value);
+}
+
+/** `a=b,c=d`, as `/scale` reports it. Expressions are written as kubectl takes them. */
+export function selectorText(selector: KnownDeployment['selector']): string {
+  const { matchLabels = {}, matchExpressions = [] } = selector;
+  const equal = Object.entries(matchLabels).map(([key, value]) => `${key}=${value}`);
+  const more = matchExpressions.map(({ key, operator, values = [] }) => {
+    if (operator === 'Exists') return key;
+    if (operator === 'DoesNotExist') return `!${key}`;
+    return `${key} ${operator === 'In' ? 'in' : 'notin'} (${values.join(',')})`;
+  });
+  return [...equal, ...more].join(',');
+}
+
+/** What the Deployment itself complains of: a quota, an admission webhook, a rollout that does not get on. */
+export function deploymentTrouble(deployment: KnownDeployment): string | undefined {
+  const failure = deployment.status.conditions?.find(
+    (c) =>
+      (c.type === 'ReplicaFailure' && c.status === 'True') ||
+      (c.type === 'Progressing' && c.status === 'False'),
+  );
+  return (
+    failure &&
+    `Deployment "${deployment.metadata.name}": ${failure.message ?? failure.reason ?? failure.type}`
+  );
 }

@@ -5,10 +5,19 @@
 import type { DeploymentApply, KubeApi } from '../kube/api.ts';
 import { KubeError } from '../kube/errors.ts';
 import type { Deployment, Pod } from '../kube/wire.ts';
-import type { WorkerPool } from '../kube/workerpool.ts';
+import { Mode, type WorkerPool } from '../kube/workerpool.ts';
 import { deploymentOf, labelsOf } from './deployment.ts';
 import { DEFAULT_GRACE_S, graceOf } from './grace.ts';
-import { fingerprint, knownDeployment, type KnownDeployment } from './known-deployment.ts';
+import {
+  countsOf,
+  deploymentTrouble,
+  fingerprint,
+  hasLabels,
+  knownDeployment,
+  selectorText,
+  type KnownDeployment,
+} from './known-deployment.ts';
+import { checkMaker, overwritten, takenBy, type Written } from './other-writers.ts';
 import { listPods, memberOf, setCosts } from './members.ts';
 import { isActivePod, isOwnPod } from './ownership.ts';
 import type { Members, Replicas, Target } from './target.ts';
@@ -54,6 +63,8 @@ export interface KubeTarget extends Target {
   /** Pods that the selector matches and that are not the Deployment's own; `undefined` when none were looked at. */
   readonly strays: readonly string[] | undefined;
   readonly whose: Whose;
+  /** What to remember of our writes until the next reconcile. */
+  readonly written: Written;
 }
 
 export interface KubeTargetOptions {
@@ -68,6 +79,11 @@ export interface KubeTargetOptions {
   readonly taken: Set<string>;
   /** What the pods' grace period follows: see grace.ts. */
   readonly service: { readonly p99Ms: number | undefined; readonly idle: boolean };
+  /** Who else scales the Deployment, as far as the watches show, in words. */
+  readonly rival: string | undefined;
+  readonly written: Written;
+  /** ms of the elapsed clock. */
+  readonly now: number;
   readonly signal: AbortSignal;
 }
 
@@ -76,7 +92,7 @@ export function kubeTarget(options: KubeTargetOptions): KubeTarget {
   const { namespace, name } = pool.metadata;
   const adopts = pool.spec.scaleTargetRef !== undefined;
   const target = { namespace, name: pool.spec.scaleTargetRef?.name ?? name };
-  let applied = options.applied;
+  let { applied, written } = options;
   let selector: string | undefined;
   let grace: GraceChange | undefined;
   let observed: KnownDeployment | undefined;
@@ -147,7 +163,10 @@ export function kubeTarget(options: KubeTargetOptions): KubeTarget {
 
   async function adopted(): Promise<KnownDeployment> {
     const found = await find();
-    if (found) return found;
+    if (found) {
+      checkMaker(pool, found);
+      return found;
+    }
     throw new NoTarget(
       `Deployment "${target.name}" does not exist in namespace "${namespace}": create it, or correct scaleTargetRef.name`,
     );
@@ -166,9 +185,14 @@ export function kubeTarget(options: KubeTargetOptions): KubeTarget {
     get strays() {
       return strays;
     },
+    get written() {
+      return written;
+    },
     whose: { namespace, pool: name, target: target.name },
     observe: async (): Promise<Replicas> => {
+      if (adopts) checkRival();
       const deployment = await (adopts ? adopted() : owned());
+      await checkWriters(deployment);
       observed = deployment;
       selector = selectorText(deployment.selector);
       return {
@@ -198,6 +222,21 @@ export function kubeTarget(options: KubeTargetOptions): KubeTarget {
       );
     },
   };
+
+  function checkRival(): void {
+    if (options.rival !== undefined) throw takenBy(target.name, options.rival);
+  }
+
+  /** Throws `TargetTaken` when somebody else scales it; a dry run writes nothing and minds nobody. */
+  async function checkWriters({ replicas = 1 }: KnownDeployment): Promise<void> {
+    if (pool.spec.mode === Mode.DryRun) return;
+    checkRival();
+    if (written.replicas !== undefined && written.replicas !== replicas)
+      written = overwritten(await api.deployments.get(target, { signal }), written, options.now);
+    const { lost } = written;
+    if (lost && options.now < lost.until)
+      throw takenBy(target.name, `an autoscaler ("${lost.to}" sets its replicas)`);
+  }
 
   /** The Deployment's own pods; all others that its selector matches are noted. */
   function own(found: readonly Pod[]): Pod[] {
@@ -238,6 +277,7 @@ export function kubeTarget(options: KubeTargetOptions): KubeTarget {
       if (resourceVersion !== undefined && error instanceof KubeError && error.conflict) return false;
       throw error;
     }
+    written = { replicas, lost: undefined };
     // this step of the generation is ours: nothing to put back because of it
     if (applied?.generation !== undefined) applied = { ...applied, generation: applied.generation + 1 };
     return true;
@@ -245,45 +285,3 @@ export function kubeTarget(options: KubeTargetOptions): KubeTarget {
 }
 
 const nameOf = ({ metadata }: Pod): string => metadata.name;
-
-function countsOf({
-  replicas,
-  status,
-}: KnownDeployment): Pick<Replicas, 'wanted' | 'existing' | 'ready' | 'rollingOut'> {
-  return {
-    wanted: replicas ?? 1,
-    existing: status.replicas ?? 0,
-    ready: status.readyReplicas ?? 0,
-    rollingOut: (status.updatedReplicas ?? 0) < (status.replicas ?? 0),
-  };
-}
-
-/** The fingerprint is none of the metadata. */
-function hasLabels({ metadata: { labels = {} } }: KnownDeployment, wanted: Record<string, string>): boolean {
-  return Object.entries(wanted).every(([label, value]) => labels[label] === value);
-}
-
-/** `a=b,c=d`, as `/scale` reports it. Expressions are written as kubectl takes them. */
-function selectorText(selector: KnownDeployment['selector']): string {
-  const { matchLabels = {}, matchExpressions = [] } = selector;
-  const equal = Object.entries(matchLabels).map(([key, value]) => `${key}=${value}`);
-  const more = matchExpressions.map(({ key, operator, values = [] }) => {
-    if (operator === 'Exists') return key;
-    if (operator === 'DoesNotExist') return `!${key}`;
-    return `${key} ${operator === 'In' ? 'in' : 'notin'} (${values.join(',')})`;
-  });
-  return [...equal, ...more].join(',');
-}
-
-/** What the Deployment itself complains of: a quota, an admission webhook, a rollout that does not get on. */
-function deploymentTrouble(deployment: KnownDeployment): string | undefined {
-  const failure = deployment.status.conditions?.find(
-    (c) =>
-      (c.type === 'ReplicaFailure' && c.status === 'True') ||
-      (c.type === 'Progressing' && c.status === 'False'),
-  );
-  return (
-    failure &&
-    `Deployment "${deployment.metadata.name}": ${failure.message ?? failure.reason ?? failure.type}`
-  );
-}

@@ -1,6 +1,7 @@
 /** What keeps a pool from being scaled until a person mends it, told apart from failures that are tried again. Pure. */
 import { MissingSecret } from './address.ts';
 import { NoTarget } from './kube-target.ts';
+import { TargetTaken } from './other-writers.ts';
 import { InvalidAnnotation } from './pause.ts';
 import type { Sampled } from './sampler.ts';
 
@@ -15,6 +16,7 @@ export interface Trouble {
 export function troubleOf(error: unknown): Trouble | undefined {
   if (error instanceof MissingSecret) return { reason: 'SecretMissing', message: error.message };
   if (error instanceof NoTarget) return { reason: 'NoTarget', message: error.message };
+  if (error instanceof TargetTaken) return { reason: 'TargetTaken', message: error.message };
   if (error instanceof InvalidAnnotation) return { reason: 'InvalidAnnotation', message: error.message };
   if (error instanceof RangeError) return { reason: 'InvalidSpec', message: error.message };
   return undefined;

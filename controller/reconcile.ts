@@ -11,6 +11,7 @@ import type { Pod } from '../kube/wire.ts';
 import { Mode, type WorkerPool } from '../kube/workerpool.ts';
 import { keyOf, refOf } from '../kube/watch.ts';
 import type { HostGuard } from '../queue/address.ts';
+import type { Claims } from './claims.ts';
 import { connectPool } from './connect.ts';
 import type { Memory, Policy } from './decide.ts';
 import { finalize, FINALIZER } from './finalize.ts';
@@ -37,6 +38,8 @@ export interface ReconcileDeps extends ReportDeps {
   readonly deployments: ReadonlyMap<string, KnownDeployment>;
   /** Pods of a pool, by the pool's key. */
   readonly podsOf: (key: string) => readonly Pod[];
+  /** Who else wants what a pool wants. */
+  readonly claims: Claims;
   readonly hub: RedisHub;
   readonly guard?: HostGuard | undefined;
   /** Where each pool's queue is: filled in here, for others to read. */
@@ -138,6 +141,9 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
         known: deps.deployments.get(key),
         pods: () => deps.podsOf(key),
         taken: state.taken,
+        rival: deps.claims.takenBy(pool),
+        written: state.replicas,
+        now: clock.elapsed(),
         service: serviceOf(state, sampled),
       });
       done = await act(pool, state, sampled, redis, target);
@@ -183,6 +189,7 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
       poison: state.poison?.note,
       evictionRisk: redis?.sampler.evictionRisk,
       strays: state.strays,
+      sharing: deps.claims.sharing(pool),
       selector: target?.selector,
       applied: target?.applied,
       now: new Date(clock.now()),
@@ -233,6 +240,7 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
       });
     } finally {
       state.applied = target.applied;
+      state.replicas = target.written;
     }
   }
 

@@ -5,6 +5,7 @@ import { noService, type ServiceMemory } from './grace.ts';
 import type { Applied } from './kube-target.ts';
 import type { Observed } from './observation.ts';
 import type { PoisonSeen } from './poison.ts';
+import { nothingWritten, type Written as WrittenReplicas } from './other-writers.ts';
 import type { Written } from './report.ts';
 import type { Held } from './shrink.ts';
 import { nothingKept, type Kept } from './step.ts';
@@ -22,6 +23,8 @@ export interface Remembered {
   /** Pods that were taken away and may still be seen. */
   readonly taken: Set<string>;
   kept: Kept;
+  /** Our writes of replicas. */
+  replicas: WrittenReplicas;
   /** Pods that were seen last and count for nothing, by name. */
   strays: readonly string[];
   held: Held['reason'] | undefined;
@@ -45,6 +48,7 @@ export function nothingRemembered(): Remembered {
     blind: true,
     taken: new Set(),
     kept: nothingKept,
+    replicas: nothingWritten,
     strays: [],
     held: undefined,
     graceMissing: undefined,

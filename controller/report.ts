@@ -163,7 +163,10 @@ function turned(before: readonly Observed[], after: readonly Observed[]): Occurr
   const told = after.flatMap(({ type, status, reason, message }): Occurrence[] => {
     if (type === 'EvictionPossible' && !before.some((condition) => condition.type === type))
       return [{ type: 'Warning', reason: type, action: 'Sample', note: message }];
-    if (type === 'ForeignPods' && !before.some((condition) => condition.type === type))
+    if (
+      (type === 'ForeignPods' || type === 'QueueShared') &&
+      !before.some((condition) => condition.type === type)
+    )
       return [{ type: 'Warning', reason: type, action: 'Scale', note: message }];
     const old = before.find((condition) => condition.type === type);
     if (type === 'TargetMissed' && status === 'True' && (old?.status !== 'True' || old.reason !== reason))

@@ -23,6 +23,8 @@ export interface Seen {
   readonly poison: string | undefined;
   /** Pods that look like the pool's and are not, by name. */
   readonly strays?: readonly string[] | undefined;
+  /** Other pools on one of its queues, in words. */
+  readonly sharing?: string | undefined;
   /** Why Redis may lose tasks by itself, in words. */
   readonly evictionRisk?: string | undefined;
   readonly now: Date;
@@ -78,7 +80,16 @@ function causeChanged(before: WorkerPoolStatus, decision: Decision): boolean {
   );
 }
 
-function conditionsOf({ pool, sampled, step, trouble, poison, evictionRisk, strays = [] }: Seen): Observed[] {
+function conditionsOf({
+  pool,
+  sampled,
+  step,
+  trouble,
+  poison,
+  evictionRisk,
+  strays = [],
+  sharing,
+}: Seen): Observed[] {
   const redis = redisCondition(sampled);
   return [
     readyCondition(pool, redis, step, trouble),
@@ -89,6 +100,7 @@ function conditionsOf({ pool, sampled, step, trouble, poison, evictionRisk, stra
     ...targetCondition(pool, step?.decision),
     ...evictionCondition(evictionRisk),
     ...straysCondition(strays),
+    ...sharingCondition(sharing),
   ];
 }
 
@@ -107,6 +119,12 @@ function straysCondition([first, ...more]: readonly string[]): Observed[] {
       ? `Pod ${first} has the labels of the pool's pods and is not its Deployment's own: it counts for nothing here.`
       : `Pod ${first} and ${more.length} more have the labels of the pool's pods and are not its Deployment's own: they count for nothing here.`;
   return [{ type: 'ForeignPods', status: 'True', reason: 'NotOwned', message }];
+}
+
+function sharingCondition(others: string | undefined): Observed[] {
+  if (others === undefined) return [];
+  const message = `A queue of this pool is a queue of other pools as well (${others}): each of them has replicas for all that is in it.`;
+  return [{ type: 'QueueShared', status: 'True', reason: 'OtherPools', message }];
 }
 
 function redisCondition(sampled: Sampled): Observed {

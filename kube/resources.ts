@@ -1,5 +1,14 @@
 /** The resources that Millrace touches, and their addresses on the API server. */
-import type { Deployment, EndpointSlice, KubeEvent, Lease, Pod, Secret, Service } from './wire.ts';
+import type {
+  Deployment,
+  EndpointSlice,
+  HorizontalPodAutoscaler,
+  KubeEvent,
+  Lease,
+  Pod,
+  Secret,
+  Service,
+} from './wire.ts';
 import type { WorkerPool } from './workerpool.ts';
 import { GROUP, PLURAL, VERSION } from './workerpool.ts';
 
@@ -25,6 +34,11 @@ export const SECRETS: Resource<Secret> = { group: '', version: 'v1', plural: 'se
 export const LEASES: Resource<Lease> = { group: 'coordination.k8s.io', version: 'v1', plural: 'leases' };
 export const EVENTS: Resource<KubeEvent> = { group: 'events.k8s.io', version: 'v1', plural: 'events' };
 
+export const AUTOSCALERS: Resource<HorizontalPodAutoscaler> = {
+  group: 'autoscaling',
+  version: 'v2',
+  plural: 'horizontalpodautoscalers',
+};
 export const SERVICES: Resource<Service> = { group: '', version: 'v1', plural: 'services' };
 export const ENDPOINT_SLICES: Resource<EndpointSlice> = {
   group: 'discovery.k8s.io',

@@ -13,6 +13,7 @@ import type {
   V1Scale,
   V1Secret,
   V1Service,
+  V2HorizontalPodAutoscaler,
 } from '@kubernetes/client-node';
 
 /** `T` as JSON: dates (RFC 3339) are strings. */
@@ -36,6 +37,7 @@ export type Secret = Stored<V1Secret>;
 export type Lease = Stored<V1Lease>;
 export type Scale = Stored<V1Scale>;
 export type Service = Stored<V1Service>;
+export type HorizontalPodAutoscaler = Stored<V2HorizontalPodAutoscaler>;
 export type EndpointSlice = Stored<V1EndpointSlice>;
 /** Of `events.k8s.io/v1`; not called `Event`, which is something else in JavaScript. */
 export type KubeEvent = Stored<EventsV1Event>;

@@ -30,6 +30,7 @@ const BAD_WHEN: Readonly<Record<string, 'True' | 'False'>> = {
   PoisonTasks: 'True',
   EvictionPossible: 'True',
   ForeignPods: 'True',
+  QueueShared: 'True',
 };
 /** The first of these that is bad is what a row says. */
 const WORST_FIRST = [
@@ -39,6 +40,7 @@ const WORST_FIRST = [
   'TargetMissed',
   'EvictionPossible',
   'ForeignPods',
+  'QueueShared',
 ];
 
 export function rowOf(input: RowInput): PoolRow {

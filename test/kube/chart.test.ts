@@ -217,6 +217,7 @@ test('the controller may do what it does, and no more', async () => {
     'apps deployments: get list watch create patch delete',
     'apps deployments/scale: patch',
     ' pods: list watch patch',
+    'autoscaling horizontalpodautoscalers: list watch',
     ' secrets: get',
     'events.k8s.io events: create patch',
   ];

@@ -3,7 +3,7 @@ import { beforeEach, expect, test } from 'vitest';
 import { DEPLOYMENTS, PODS, POOLS, type ObjectRef } from '../../kube/resources.ts';
 import type { Deployment } from '../../kube/wire.ts';
 import { eventually, throughout } from '../support/eventually.ts';
-import { replicaSetOf } from '../support/replicaset.ts';
+import { replicaSetOf } from '../support/deployments.ts';
 import { conditionText, poolManifest, type Json } from '../support/world.ts';
 import { useStage } from '../support/stage.ts';
 

@@ -6,12 +6,12 @@
 import { DELETION_COST } from '../../kube/api.ts';
 import { createKubeApi } from '../../kube/client.ts';
 import { KubeError } from '../../kube/errors.ts';
-import { DEPLOYMENTS, PODS, type ObjectRef, type Resource } from '../../kube/resources.ts';
+import { DEPLOYMENTS, PODS, type ObjectRef } from '../../kube/resources.ts';
 import type { Transport } from '../../kube/transport.ts';
 import { keyOf, reflect } from '../../kube/watch.ts';
-import type { Deployment, KubeObject, ObjectMeta, Pod } from '../../kube/wire.ts';
-import { fingerprint } from '../../controller/known-deployment.ts';
-import { connectObjects, PLAYED, type Objects } from './world.ts';
+import type { Deployment, Pod } from '../../kube/wire.ts';
+import { replicaSetOf, takeDeployment } from './deployments.ts';
+import { connectObjects } from './objects.ts';
 
 export interface ReplicaSetPlay extends AsyncDisposable {
   /** Names of the pods that there are, oldest first. */
@@ -25,32 +25,6 @@ export interface ReplicaSetOptions {
   readonly onStart?: (pod: string) => void;
   /** Called before the pod is deleted: as SIGTERM, but at an instant that a test can look at. */
   readonly onStop?: (pod: string) => Promise<void> | void;
-}
-
-const REPLICASETS: Resource<KubeObject> = { group: 'apps', version: 'v1', plural: 'replicasets' };
-
-/** What the pods of this Deployment carry: the labels and the owner. Makes the ReplicaSet of its template, if there is none yet. */
-export async function replicaSetOf(
-  objects: Objects,
-  { metadata: { namespace = '', name, uid }, spec }: Deployment,
-): Promise<Pick<ObjectMeta, 'labels' | 'ownerReferences'>> {
-  const hash = fingerprint(spec?.template)
-    .replaceAll(/[^a-z\d]/g, '')
-    .slice(0, 8);
-  const labels = { ...spec?.template.metadata?.labels, 'pod-template-hash': hash };
-  const own = { apiVersion: 'apps/v1', controller: true, blockOwnerDeletion: true };
-  const ref = { namespace, name: `${name}-${hash}` };
-  const replicaSet = await objects.get(REPLICASETS, ref).catch(() =>
-    objects.create<KubeObject>(REPLICASETS, namespace, {
-      metadata: { name: ref.name, labels, ownerReferences: [{ ...own, kind: 'Deployment', name, uid }] },
-      spec: {
-        selector: { matchLabels: labels },
-        template: { ...spec?.template, metadata: { ...spec?.template.metadata, labels } },
-      },
-    }),
-  );
-  const owner = { ...own, kind: 'ReplicaSet', name: ref.name, uid: replicaSet.metadata.uid ?? '' };
-  return { labels, ownerReferences: [owner] };
 }
 
 export async function playReplicaSet(options: ReplicaSetOptions): Promise<ReplicaSetPlay> {
@@ -79,7 +53,7 @@ export async function playReplicaSet(options: ReplicaSetOptions): Promise<Replic
     const { generation: observedGeneration } = latest.metadata;
     const ready = pods.filter((name) => !unready.has(name)).length;
     const counts = { replicas: pods.length, updatedReplicas: pods.length, readyReplicas: ready };
-    const status = { observedGeneration, ...counts, availableReplicas: ready, conditions: [PLAYED] };
+    const status = { observedGeneration, ...counts, availableReplicas: ready };
     await objects.patch(DEPLOYMENTS, deployment, { status }, 'status').catch((error: unknown) => {
       if (!(error instanceof KubeError && error.notFound)) throw error;
     });
@@ -117,6 +91,7 @@ export async function playReplicaSet(options: ReplicaSetOptions): Promise<Replic
     if (!ended.signal.aborted) await count();
   }
 
+  await takeDeployment(objects, deployment);
   const reflector = reflect({
     api: createKubeApi(transport),
     resource: DEPLOYMENTS,

@@ -5,23 +5,17 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parse } from 'yaml';
-import { createKubeApi } from '../../kube/client.ts';
-import {
-  collectionPath,
-  DEPLOYMENTS,
-  objectPath,
-  POOLS,
-  type ObjectRef,
-  type Resource,
-  type Subresource,
-} from '../../kube/resources.ts';
-import { createTransport, type Call, type Transport } from '../../kube/transport.ts';
-import { reflect, refOf } from '../../kube/watch.ts';
+import { POOLS, type Resource } from '../../kube/resources.ts';
+import { createTransport, type Transport } from '../../kube/transport.ts';
 import type { KubeObject } from '../../kube/wire.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
 import { startApiServer, type ApiServer, type Endpoint } from './apiserver.ts';
 import { eventually } from './eventually.ts';
+import { connectObjects, type Json, type Objects } from './objects.ts';
 import { startRedis, type RedisServer } from './redis.ts';
+
+export { playDeployments } from './deployments.ts';
+export { connectObjects, type Json, type Objects } from './objects.ts';
 
 const DEFINITION = join(import.meta.dirname, '../../charts/millrace/files/workerpools.yaml');
 const DEFINITIONS: Resource<KubeObject> = {
@@ -30,36 +24,6 @@ const DEFINITIONS: Resource<KubeObject> = {
   plural: 'customresourcedefinitions',
 };
 export const NAMESPACES: Resource<KubeObject> = { group: '', version: 'v1', plural: 'namespaces' };
-
-/** An object or a part of one, as JSON. */
-export type Json = { [key: string]: unknown };
-
-/** Requests as admin, by resource. */
-export interface Objects {
-  get<T>(resource: Resource<T>, ref: ObjectRef, subresource?: Subresource): Promise<T>;
-  list<T>(resource: Resource<T>, namespace: string): Promise<T[]>;
-  create<T>(resource: Resource<T>, namespace: string | undefined, object: Json): Promise<T>;
-  /** A merge patch. */
-  patch<T>(resource: Resource<T>, ref: ObjectRef, change: Json, subresource?: Subresource): Promise<T>;
-  remove(resource: Resource<unknown>, ref: ObjectRef): Promise<void>;
-}
-
-export function connectObjects(transport: Transport): Objects {
-  const call = <T>(method: Call['method'], path: string, more: Partial<Call> = {}): Promise<T> =>
-    transport.call<T>({ method, path, what: `${method} ${path}`, ...more });
-  return {
-    get: (resource, ref, subresource) => call('GET', objectPath(resource, ref, subresource)),
-    list: async <T>(resource: Resource<T>, namespace: string) =>
-      (await call<{ items: T[] }>('GET', collectionPath(resource, namespace))).items,
-    create: (resource, namespace, body) => call('POST', collectionPath(resource, namespace), { body }),
-    patch: (resource, ref, body, subresource) =>
-      call('PATCH', objectPath(resource, ref, subresource), {
-        body,
-        contentType: 'application/merge-patch+json',
-      }),
-    remove: async (resource, ref) => void (await call('DELETE', objectPath(resource, ref))),
-  };
-}
 
 /** Requests to `endpoint` as admin. */
 export function adminTransport({ server, caData, token }: Endpoint): Transport {
@@ -122,40 +86,4 @@ export function poolManifest(name: string, redis: { url: string }, spec: Json = 
 export function conditionText({ status }: WorkerPool, type: string): string | undefined {
   const found = status?.conditions?.find((condition) => condition.type === type);
   return found && `${found.status} ${found.reason} ${found.message}`;
-}
-
-/** A Deployment with this condition has somebody of its own who counts: see replicaset.ts. */
-export const PLAYED = {
-  type: 'Progressing',
-  status: 'True',
-  reason: 'Played',
-  message: 'by a test',
-} as const;
-
-/** Plays the Deployment controller and the kubelet: whatever is asked for is there and ready at once. */
-export async function playDeployments(transport: Transport, signal: AbortSignal): Promise<void> {
-  const objects = connectObjects(transport);
-  const reflector = reflect({
-    api: createKubeApi(transport),
-    resource: DEPLOYMENTS,
-    signal,
-    onChange: (key, deployment) => {
-      const replicas = deployment?.spec?.replicas ?? 0;
-      const { generation: observedGeneration } = deployment?.metadata ?? {};
-      const { status } = deployment ?? {};
-      if (!deployment || status?.conditions?.some(({ reason }) => reason === PLAYED.reason)) return;
-      if ((status?.replicas ?? 0) === replicas && status?.observedGeneration === observedGeneration) return;
-      const counts = {
-        replicas,
-        readyReplicas: replicas,
-        availableReplicas: replicas,
-        updatedReplicas: replicas,
-      };
-      // a test that ends takes its Deployment along
-      objects
-        .patch(DEPLOYMENTS, refOf(key), { status: { observedGeneration, ...counts } }, 'status')
-        .catch(() => undefined);
-    },
-  });
-  await reflector.synced;
 }

@@ -126,6 +126,11 @@ const cases: [string, Change, Record<string, string>][] = [
     { strays: ['nightly-report'] },
     { Ready: 'True Scaling', ForeignPods: 'True NotOwned' },
   ],
+  [
+    'another pool has replicas for one of its queues',
+    { sharing: '"b"' },
+    { Ready: 'True Scaling', QueueShared: 'True OtherPools' },
+  ],
   ['a task was given up', { poison: 'Task "a" is a dead letter.' }, { PoisonTasks: 'True WorkersLost' }],
   [
     'Redis is away',

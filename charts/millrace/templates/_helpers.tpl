@@ -75,6 +75,10 @@ matchResources:
 - apiGroups: ['']
   resources: [pods]
   verbs: [list, watch, patch]
+# a pool gives way to one that scales its Deployment
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [list, watch]
 {{- if eq (toString .Values.rbac.secrets) "all" }}
 {{ include "millrace.secretRule" . }}
 {{- end }}

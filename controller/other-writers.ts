@@ -1,0 +1,64 @@
+/**
+ * Others that write the replicas of a pool's Deployment. A pool that finds one touches nothing: two that scale undo each other.
+ * What the watches show of them is in claims.ts; here is what the Deployment itself tells, for a controller that may not read
+ * HorizontalPodAutoscalers, or that is faster than its watch.
+ *
+ * The API server notes who wrote `spec.replicas` last. An autoscaler counts when it has overwritten what we wrote: that it once
+ * wrote says nothing, as who moves to a pool removes it before. After RETRY_MS we try again.
+ */
+import type { Deployment } from '../kube/wire.ts';
+import { GROUP, KIND, type WorkerPool } from '../kube/workerpool.ts';
+
+/** Somebody else scales the Deployment. */
+export class TargetTaken extends Error {
+  override name = 'TargetTaken';
+}
+
+/** What we know of our own writes to one Deployment. */
+export interface Written {
+  /** Replicas that we set last; `undefined` when we set none, or have lost them to a person. */
+  readonly replicas: number | undefined;
+  /** Who took them over, and until when that is believed, ms of the elapsed clock. */
+  readonly lost: { readonly to: string; readonly until: number } | undefined;
+}
+
+export const nothingWritten: Written = { replicas: undefined, lost: undefined };
+
+const RETRY_MS = 60_000;
+
+/** The manager that owns `spec.replicas`, if there is one and only one. */
+export function writerOf({ metadata }: Deployment): string | undefined {
+  const owners = metadata.managedFields?.filter(({ fieldsV1 }) => {
+    const { 'f:spec': fields }: { 'f:spec'?: object } = fieldsV1 ?? {};
+    return fields && 'f:replicas' in fields;
+  });
+  return owners?.length === 1 ? owners[0]?.manager : undefined;
+}
+
+/** The HorizontalPodAutoscaler controller is part of it, and nothing else in it sets replicas; KEDA sets them to 0 and to 1. */
+export function isAutoscaler(manager: string | undefined): manager is string {
+  return manager === 'kube-controller-manager' || manager?.startsWith('keda') === true;
+}
+
+/** What becomes of our record when the Deployment seems to have other replicas than we wrote: this is how it is now. */
+export function overwritten(deployment: Deployment, before: Written, now: number): Written {
+  if (deployment.spec?.replicas === before.replicas) return before;
+  const to = writerOf(deployment);
+  return { replicas: undefined, lost: isAutoscaler(to) ? { to, until: now + RETRY_MS } : undefined };
+}
+
+/** Throws `TargetTaken` for a Deployment that another pool made. */
+export function checkMaker(pool: WorkerPool, { metadata }: Pick<Deployment, 'metadata'>): void {
+  const maker = metadata.ownerReferences?.find(
+    ({ kind, apiVersion, uid }) =>
+      kind === KIND && apiVersion.startsWith(`${GROUP}/`) && uid !== pool.metadata.uid,
+  );
+  if (maker) throw takenBy(metadata.name, `pool "${maker.name}", whose own it is,`);
+}
+
+/** `who`: `HorizontalPodAutoscaler "web"`. */
+export function takenBy(deployment: string, who: string): TargetTaken {
+  return new TargetTaken(
+    `Deployment "${deployment}" is scaled by ${who} and this pool touches nothing: remove one of the two; the pool goes on by itself then`,
+  );
+}
