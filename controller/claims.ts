@@ -60,7 +60,8 @@ export function createClaims(): Claims {
       const before = scalers.placesOf(key);
       scalers.set(key, target, now);
       // a pool's own Deployment has its name
-      return [...before, ...target].flatMap((place) => [place, ...adopters.at(place).keys()]);
+      const places = [...before, ...target];
+      return [...places, ...keysAt(adopters, places)];
     },
     takenBy: (pool) => {
       if (pool.spec.mode === Mode.DryRun) return undefined;
@@ -76,7 +77,7 @@ export function createClaims(): Claims {
     },
     sharing: (pool) => {
       const mine = keyOf(pool);
-      const others = new Map(queueNames(pool).flatMap((queue) => [...consumers.at(queue)]));
+      const others = new Map(queueNames(pool).flatMap((queue) => Array.from(consumers.at(queue))));
       const found = [...others].filter(([key, other]) => key !== mine && targetOf(other) !== targetOf(pool));
       const near = found.filter(([, other]) => other.metadata.namespace === pool.metadata.namespace);
       const [first] = near.map(([, { metadata }]) => metadata.name).toSorted();
@@ -105,6 +106,10 @@ function queueNames({ metadata: { namespace }, spec }: WorkerPool): string[] {
 function byAge({ metadata: a }: WorkerPool, { metadata: b }: WorkerPool): number {
   const [one, other] = [a, b].map(({ creationTimestamp = '', name }) => `${creationTimestamp} ${name}`);
   return one === other ? 0 : (one ?? '') < (other ?? '') ? -1 : 1;
+}
+
+function keysAt(index: Index<unknown>, places: readonly string[]): string[] {
+  return places.flatMap((place) => Array.from(index.at(place).keys()));
 }
 
 interface Index<T> {
@@ -136,7 +141,7 @@ function createIndex<T>(): Index<T> {
           places.set(place, there.set(key, value));
         }
       }
-      return [...before, ...now].flatMap((place) => [...at(place).keys()]);
+      return [...before, ...now].flatMap((place) => Array.from(at(place).keys()));
     },
   };
 }

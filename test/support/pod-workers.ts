@@ -17,10 +17,9 @@ export interface PodWorkers extends AsyncDisposable {
   /** Pods in the order in which they were told to stop, with what ran there at that moment. */
   readonly stopped: readonly { readonly pod: string; readonly tasks: readonly string[] }[];
   /** Lets tasks end. */
-  finish(...tasks: string[]): void;
+  readonly finish: (...tasks: string[]) => void;
   /** Resolves when these tasks run, and no others. */
-  run(...tasks: string[]): Promise<void>;
-  tasksIn(pod: string): string[];
+  readonly run: (...tasks: string[]) => Promise<void>;
 }
 
 export interface PodWorkersOptions {
@@ -72,7 +71,6 @@ export async function playPodWorkers(options: PodWorkersOptions): Promise<PodWor
     play,
     running,
     stopped,
-    tasksIn,
     finish: (...tasks) => {
       for (const task of tasks) gate(task).resolve();
     },
