@@ -5,6 +5,8 @@
 import { randomBytes } from 'node:crypto';
 import type { PoolSource } from '../controller/dashboard/board.ts';
 import { createDashboard, type Attached } from '../controller/dashboard/dashboard.ts';
+import { openGate } from '../controller/dashboard/gate.ts';
+import { createStrikes } from '../controller/dashboard/strikes.ts';
 import { statusOf } from '../controller/status.ts';
 import type { Observation } from '../controller/observation.ts';
 import type { Sampled } from '../controller/sampler.ts';
@@ -50,7 +52,10 @@ export async function startDevDashboard(options: DevDashboardOptions): Promise<D
     version,
     host: 'dev',
     showTasks: true,
-    token: () => Promise.resolve(token),
+    gate: openGate(
+      () => Promise.resolve(token),
+      createStrikes({ log, counted: () => undefined, now: () => performance.now() }),
+    ),
     hostnames: ['localhost', '127.0.0.1'],
     log,
     now: () => systemClock.now(),

@@ -1,9 +1,15 @@
 /** The flags of the controller, and the environment variables behind them. */
 import { InvalidArgumentError } from 'commander';
 import { logLevels, type LogLevel } from '../runtime/log.ts';
-import { createProgram, integer, option, withEnvironment } from '../runtime/program.ts';
+import { createProgram, integer, option, UsageError, withEnvironment } from '../runtime/program.ts';
 import { version } from '../runtime/version.ts';
 import { hostGuard } from './redis-hosts.ts';
+
+/** Who may come to the dashboard: see dashboard/gate.ts. */
+const dashboardAuths = ['kubernetes', 'token', 'none'] as const;
+type DashboardAuth = (typeof dashboardAuths)[number];
+const metricsAuths = ['kubernetes', 'none'] as const;
+type MetricsAuth = (typeof metricsAuths)[number];
 
 export interface ControllerFlags {
   readonly namespace: readonly string[];
@@ -15,7 +21,12 @@ export interface ControllerFlags {
   readonly stateDir?: string;
   readonly dashboard: boolean;
   readonly dashboardShowTasks: boolean;
+  readonly dashboardAuth?: DashboardAuth;
   readonly dashboardTokenFile?: string;
+  readonly dashboardHosts: readonly string[];
+  readonly metricsAuth: MetricsAuth;
+  readonly tlsCertFile?: string;
+  readonly tlsKeyFile?: string;
   readonly redisAllowedHosts: readonly string[];
   readonly allowLocal: boolean;
   readonly logLevel: LogLevel;
@@ -88,17 +99,50 @@ export function parseFlags(argv: readonly string[], env: NodeJS.ProcessEnv): Con
     .addOption(
       option(
         '--dashboard-show-tasks',
-        'shows tasks, their ids and their errors there, to everybody who can reach the port',
+        'shows tasks, their ids and their errors there, to everybody who sees their pool',
         'MILLRACE_DASHBOARD_SHOW_TASKS',
       ).default(false),
     )
     .addOption(
       option(
+        '--dashboard-auth <mode>',
+        'kubernetes: who may list pools sees them, who may patch them acts; token: everybody sees, who has the token acts; none: everybody sees, nobody acts. Default kubernetes, or token with --dashboard-token-file',
+        'MILLRACE_DASHBOARD_AUTH',
+      ).choices(dashboardAuths),
+    )
+    .addOption(
+      option(
         '--dashboard-token-file <path>',
-        'who has the token in it may pause queues and move dead letters; without it nobody',
+        'who has the token in it may pause queues and move dead letters',
         'MILLRACE_DASHBOARD_TOKEN_FILE',
       ),
     )
+    .addOption(
+      option(
+        '--dashboard-hosts <names>',
+        "names by which browsers may call it besides localhost and the pod's address, comma-separated; * for any",
+        'MILLRACE_DASHBOARD_HOSTS',
+      )
+        .argParser(list)
+        .default([], 'none'),
+    )
+    .addOption(
+      option(
+        '--metrics-auth <mode>',
+        'kubernetes: only who may get the path /metrics gets the metrics; none: everybody',
+        'MILLRACE_METRICS_AUTH',
+      )
+        .choices(metricsAuths)
+        .default('none'),
+    )
+    .addOption(
+      option(
+        '--tls-cert-file <path>',
+        'serves all of it by HTTPS with this certificate (PEM); needs --tls-key-file',
+        'MILLRACE_TLS_CERT_FILE',
+      ),
+    )
+    .addOption(option('--tls-key-file <path>', 'the key that belongs to it (PEM)', 'MILLRACE_TLS_KEY_FILE'))
     .addOption(
       option(
         '--redis-allowed-hosts <hosts>',
@@ -121,5 +165,18 @@ export function parseFlags(argv: readonly string[], env: NodeJS.ProcessEnv): Con
         .default('info'),
     );
   withEnvironment(program, env).parse(argv);
-  return program.opts<ControllerFlags>();
+  const flags = program.opts<ControllerFlags>();
+  if (flags.dashboardAuth === 'token' && flags.dashboardTokenFile === undefined)
+    throw new UsageError('--dashboard-auth token needs --dashboard-token-file');
+  if (
+    flags.dashboardAuth !== undefined &&
+    flags.dashboardAuth !== 'token' &&
+    flags.dashboardTokenFile !== undefined
+  )
+    throw new UsageError(
+      `--dashboard-token-file has no meaning with --dashboard-auth ${flags.dashboardAuth}`,
+    );
+  if ((flags.tlsCertFile === undefined) !== (flags.tlsKeyFile === undefined))
+    throw new UsageError('--tls-cert-file and --tls-key-file go together');
+  return flags;
 }

@@ -5,6 +5,7 @@ import { hostname } from 'node:os';
 import { createKubeApi } from '../kube/client.ts';
 import { inCluster, type Connection } from '../kube/connection.ts';
 import { lead } from '../kube/leader.ts';
+import { createRights, type Rights } from '../kube/rights.ts';
 import { createTransport } from '../kube/transport.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { serveHttp } from '../runtime/http.ts';
@@ -15,9 +16,11 @@ import { version } from '../runtime/version.ts';
 import { runController } from './controller.ts';
 import { createDashboard } from './dashboard/dashboard.ts';
 import { leaderAddress, leaderNote } from './dashboard/leader.ts';
+import { openGate, refusesMetrics, rightsGate, type Gate } from './dashboard/gate.ts';
+import { createStrikes, type Strikes } from './dashboard/strikes.ts';
 import { tokenFile } from './dashboard/token.ts';
-import { parseFlags } from './flags.ts';
 import { openJournal, poolsIn, type Journal } from './journal.ts';
+import { parseFlags, type ControllerFlags } from './flags.ts';
 import { createControllerMetrics, type ControllerGauges } from './metrics.ts';
 import { openQuarantine } from './quarantine.ts';
 import { hostGuard } from './redis-hosts.ts';
@@ -68,15 +71,23 @@ async function main(): Promise<void> {
   });
   let holder: string | undefined;
   let leader: string | undefined;
-  const token =
-    flags.dashboardTokenFile === undefined ? undefined : await tokenFile(flags.dashboardTokenFile);
+  const monotonic = (): number => performance.now();
+  const strikes = createStrikes({ log, counted: (kind) => metrics.refused(kind), now: monotonic });
+  const rights = createRights(transport, monotonic);
+  const podIp = process.env['POD_IP'];
+  const tls =
+    flags.tlsCertFile !== undefined && flags.tlsKeyFile !== undefined
+      ? { cert: flags.tlsCertFile, key: flags.tlsKeyFile }
+      : undefined;
+  let certificate = (): Buffer | undefined => undefined;
   const dashboard = flags.dashboard
     ? createDashboard({
         version,
         host: 'controller',
         showTasks: flags.dashboardShowTasks,
-        token,
-        leader: () => leader,
+        gate: await gateOf(flags, rights, strikes),
+        hostnames: hostnames(podIp, flags.dashboardHosts),
+        leader: () => (leader === undefined ? undefined : { address: leader, certificate: certificate() }),
         log,
         now: () => systemClock.now(),
       })
@@ -84,10 +95,14 @@ async function main(): Promise<void> {
   await using http = await serveHttp({
     port: flags.httpPort,
     metrics,
+    tls,
+    refusesMetrics:
+      flags.metricsAuth === 'kubernetes' ? (request) => refusesMetrics(rights, strikes, request) : undefined,
     unhealthy: () => undefined,
     unready: () => (holder === undefined ? 'the API server was not reached yet' : undefined),
     route: dashboard?.route,
   });
+  certificate = () => http.certificate;
 
   const control = async (leading: AbortSignal): Promise<void> => {
     metrics.leading(true);
@@ -116,7 +131,7 @@ async function main(): Promise<void> {
       lease,
       identity,
       annotations: (found) => ({
-        ...(dashboard ? leaderNote(identity, process.env['POD_IP'], http.port) : {}),
+        ...(dashboard ? leaderNote(identity, podIp, http.port, tls ? 'https' : 'http') : {}),
         ...quarantine.annotations(found),
       }),
       onAnnotations: (found) => quarantine.heard(found),
@@ -131,6 +146,18 @@ async function main(): Promise<void> {
     },
     control,
   );
+}
+
+async function gateOf(flags: ControllerFlags, rights: Rights, strikes: Strikes): Promise<Gate> {
+  if (flags.dashboardTokenFile !== undefined)
+    return openGate(await tokenFile(flags.dashboardTokenFile), strikes);
+  return flags.dashboardAuth === 'none' ? openGate(undefined, strikes) : rightsGate(rights, strikes);
+}
+
+/** How browsers may call the dashboard: this machine, as through a port-forward, the pod, and what was given. */
+function hostnames(podIp: string | undefined, given: readonly string[]): string[] {
+  const pod = podIp === undefined ? [] : [podIp.includes(':') ? `[${podIp}]` : podIp];
+  return ['localhost', '127.0.0.1', '[::1]', ...pod, ...given.map((name) => name.toLowerCase())];
 }
 
 /** Leads without asking anybody. To be told to stop is a way to end, as in `lead`. */

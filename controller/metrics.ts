@@ -15,6 +15,8 @@ export interface ControllerMetrics extends MetricsSource {
   /** What a pool had learned was forgotten. */
   forgotten(): void;
   reconciled(key: string, outcome: 'ok' | 'error', seconds: number): void;
+  /** Somebody was not let in: see dashboard/strikes.ts. */
+  refused(kind: string): void;
   /** A controller that does not lead knows nothing of the pools. */
   leading(now: boolean): void;
 }
@@ -48,6 +50,11 @@ export const controllerMetrics = {
     labelNames: ['outcome'],
     buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10],
   },
+  refusals: {
+    name: 'millrace_refused_total',
+    help: 'Requests for the dashboard or for metrics that were refused: token (not known), rights (may not), limit (too many wrong ones).',
+    labelNames: ['kind'],
+  },
   leader: { name: 'millrace_leader', help: '1 while this process leads, else 0.' },
   depth: { name: 'millrace_workqueue_depth', help: 'Pools that wait to be reconciled.' },
   servers: { name: 'millrace_redis_servers', help: 'Redis servers that are sampled.' },
@@ -71,7 +78,7 @@ const MISNAMED = [
 ];
 
 export function createControllerMetrics(gauges: ControllerGauges): ControllerMetrics {
-  const { actions, recoveries, forgotten, reconciles, leader, depth, servers, restarts, build } =
+  const { actions, recoveries, forgotten, refusals, reconciles, leader, depth, servers, restarts, build } =
     controllerMetrics;
   const registry = new Registry();
   const registers = [registry];
@@ -80,6 +87,7 @@ export function createControllerMetrics(gauges: ControllerGauges): ControllerMet
   const scaled = new Counter({ ...actions, registers });
   const recovered = new Counter({ ...recoveries, registers });
   const forgot = new Counter({ ...forgotten, registers });
+  const refused = new Counter({ ...refusals, registers });
   const reconciled = new Histogram({ ...reconciles, buckets: [...reconciles.buckets], registers });
   const leading = new Gauge({ ...leader, registers });
   new Gauge({ ...build, registers }).set({ version }, 1);
@@ -115,6 +123,7 @@ export function createControllerMetrics(gauges: ControllerGauges): ControllerMet
       reconciled.observe({ outcome }, seconds);
       pools.reconciled(key, seconds);
     },
+    refused: (kind) => refused.inc({ kind }),
     leading: (now) => {
       leading.set(now ? 1 : 0);
       if (!now) pools.clear();

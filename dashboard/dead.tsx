@@ -37,7 +37,7 @@ export function DeadLetters({ pool, dead, about, now }: DeadLettersProps) {
       </Section>
     );
   const { all, list } = dead;
-  const acting = about.actions === 'token' && token !== undefined;
+  const acting = about.actions !== 'none' && token !== undefined;
   const refs = list.filter(({ ref }) => chosen.has(ref)).map(({ ref }) => ref);
   const ask = (how: Asked['how']): void =>
     setAsked(refs.length > 0 ? { how, refs, count: refs.length } : { how, refs: 'all', count: all });

@@ -1,15 +1,18 @@
 /**
  * A whole that is fetched once and kept true by events. When the connection breaks, what was there stays on the page and
- * is said to be old; it goes on where it was, or with a new whole.
+ * is said to be old; it goes on where it was, or with a new whole. Where a token is asked for, it waits for one.
  */
 import { useEffect, useState } from 'preact/hooks';
-import type { Refusal } from '../controller/dashboard/api.ts';
+import { listen, Refused, refusedBy } from './events.ts';
+import { readingHeaders, useToken, wantSignIn } from './session.ts';
 
 export type Link =
   | { readonly state: 'loading' }
   | { readonly state: 'live' }
   /** `missing`: the server is there and knows nothing of what was asked for. */
-  | { readonly state: 'lost'; readonly why: string; readonly missing: boolean };
+  | { readonly state: 'lost'; readonly why: string; readonly missing: boolean }
+  /** Nothing is shown without a token, or without another one. */
+  | { readonly state: 'denied'; readonly why: string };
 
 export interface Feed<Whole> {
   readonly whole: Whole | undefined;
@@ -21,8 +24,7 @@ export interface Feed<Whole> {
 }
 
 const RETRY_MS = 2_000;
-/** The server says something at least every 15 s. */
-const LOADING: Link = { state: 'loading' };
+const BROKE = 'the connection broke';
 
 /** `path`: of the whole; `events`: the query of its events, without `since`. `apply` returns the next whole. */
 export function useFeed<Whole extends { readonly seq: string; readonly now: number }>(
@@ -30,70 +32,96 @@ export function useFeed<Whole extends { readonly seq: string; readonly now: numb
   events: string,
   apply: (whole: Whole, change: never) => Whole,
 ): Feed<Whole> {
-  const [feed, setFeed] = useState<Feed<Whole>>({ whole: undefined, link: LOADING, at: 0, skew: 0 });
+  useToken();
+  // another token may see other things
+  const reads = JSON.stringify(readingHeaders());
+  const [feed, setFeed] = useState<Feed<Whole>>(loading);
   useEffect(() => {
-    let ended = false;
-    let source: EventSource | undefined;
+    const ended = new AbortController();
+    const { signal } = ended;
     let timer: ReturnType<typeof setTimeout> | undefined;
-    setFeed({ whole: undefined, link: LOADING, at: 0, skew: 0 });
+    setFeed(loading());
 
-    const lose = (why: string, missing = false): void => {
-      source?.close();
-      if (ended) return;
-      setFeed((before) => ({ ...before, link: { state: 'lost', why, missing } }));
-      timer = setTimeout(() => void load(), RETRY_MS);
+    const link = (now: Link): void => setFeed((before) => ({ ...before, link: now }));
+    const later = (what: () => Promise<void>): void => {
+      if (!signal.aborted) timer = setTimeout(() => void what(), RETRY_MS);
+    };
+    /** What a server that said no leaves to do: ask for a token, or try again. */
+    const refused = ({ signIn, status, message }: Refused): void => {
+      if (signal.aborted) return;
+      if (signIn) {
+        wantSignIn();
+        // nothing that another token showed stays
+        setFeed({ ...loading(), link: { state: 'denied', why: message } });
+        return;
+      }
+      link({ state: 'lost', why: message, missing: status === 404 });
+      later(load);
     };
 
     async function load(): Promise<void> {
       try {
-        const response = await fetch(path, { headers: { accept: 'application/json' } });
-        if (!response.ok) return lose(await refusalOf(response), response.status === 404);
+        const response = await fetch(path, {
+          headers: { accept: 'application/json', ...readingHeaders() },
+          signal,
+        });
+        if (!response.ok) return refused(await refusedBy(response));
         const whole = (await response.json()) as Whole;
-        if (ended) return;
-        const skew = whole.now - Date.now();
-        setFeed({ whole, link: { state: 'live' }, at: whole.now, skew });
-        listen(whole.seq);
+        if (signal.aborted) return;
+        setFeed({ whole, link: { state: 'live' }, at: whole.now, skew: whole.now - Date.now() });
+        await follow(whole.seq);
       } catch {
-        lose('the server does not answer');
+        if (signal.aborted) return;
+        link({ state: 'lost', why: 'the server does not answer', missing: false });
+        later(load);
       }
     }
 
-    function listen(seq: string): void {
-      source = new EventSource(`api/events?${events}since=${encodeURIComponent(seq)}`);
-      source.addEventListener('open', () => setFeed((before) => ({ ...before, link: { state: 'live' } })));
-      source.addEventListener('change', ({ data }) => {
-        const change = JSON.parse(data as string) as { readonly now: number };
-        setFeed((before) =>
-          before.whole ? { ...before, whole: apply(before.whole, change as never), at: change.now } : before,
+    /** Listens from after `since`, again and again, and fetches the whole where that cannot be gone on from. */
+    async function follow(since: string): Promise<void> {
+      let last = since;
+      const reset = new AbortController();
+      const options = { headers: readingHeaders(), signal: AbortSignal.any([signal, reset.signal]) };
+      try {
+        await listen(
+          `api/events?${events}since=${encodeURIComponent(since)}`,
+          options,
+          () => link({ state: 'live' }),
+          ({ name, data, id }) => {
+            last = id ?? last;
+            if (name === 'reset') reset.abort();
+            if (name !== 'change') return;
+            const change = JSON.parse(data) as { readonly now: number };
+            setFeed((before) =>
+              before.whole
+                ? { ...before, whole: apply(before.whole, change as never), at: change.now }
+                : before,
+            );
+          },
         );
-      });
-      source.addEventListener('reset', () => {
-        source?.close();
-        void load();
-      });
-      source.addEventListener('error', () => {
-        // it comes back by itself, unless the server has said no
-        if (source?.readyState === EventSource.CLOSED) lose('the server ended the connection');
-        else
-          setFeed((before) => ({
-            ...before,
-            link: { state: 'lost', why: 'the connection broke', missing: false },
-          }));
-      });
+      } catch (error) {
+        if (error instanceof Refused) return refused(error);
+      }
+      if (signal.aborted) return;
+      if (reset.signal.aborted) return await load();
+      link({ state: 'lost', why: BROKE, missing: false });
+      later(() => follow(last));
     }
 
     void load();
     return () => {
-      ended = true;
+      ended.abort();
       clearTimeout(timer);
-      source?.close();
     };
-  }, [path, events]);
+  }, [path, events, reads]);
   return feed;
+}
+
+function loading(): { whole: undefined; link: Link; at: number; skew: number } {
+  return { whole: undefined, link: { state: 'loading' }, at: 0, skew: 0 };
 }
 
 /** Why the server did not do it, in its words. */
 export async function refusalOf(response: Response): Promise<string> {
-  const body = (await response.json().catch(() => undefined)) as Refusal | undefined;
-  return body?.error ?? `the server answered ${response.status}`;
+  return (await refusedBy(response)).message;
 }

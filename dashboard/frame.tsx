@@ -5,6 +5,7 @@ import type { About } from '../controller/dashboard/api.ts';
 import type { Link } from './feed.ts';
 import { clock } from './format.ts';
 import { Icon } from './icons.tsx';
+import { SignIn } from './sign-in.tsx';
 import { chooseTheme, currentTheme, themes, type Theme } from './theme.ts';
 import { Unlock } from './unlock.tsx';
 
@@ -56,7 +57,7 @@ export function Frame({ about, link, at, crumb, children }: FrameProps) {
         </p>
       )}
       <main id="content" tabIndex={-1}>
-        {children}
+        {link.state === 'denied' ? <SignIn why={link.why} /> : children}
       </main>
       <footer class="foot">
         {about && (
@@ -78,7 +79,7 @@ function skip(event: Event): void {
 }
 
 function LinkState({ link }: { link: Link }) {
-  const text = { loading: 'Connecting', live: 'Live', lost: 'Not live' }[link.state];
+  const text = { loading: 'Connecting', live: 'Live', lost: 'Not live', denied: 'Signed out' }[link.state];
   return (
     <span class={`link ${link.state}`}>
       <span class="dot" aria-hidden="true" />

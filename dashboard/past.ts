@@ -5,6 +5,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import type { PastRange, PoolPast } from '../controller/dashboard/api.ts';
 import { refusalOf } from './feed.ts';
+import { readingHeaders } from './session.ts';
 
 export interface Past {
   readonly past: PoolPast | undefined;
@@ -29,7 +30,7 @@ export function usePast(pool: string, range: PastRange | undefined): Past {
 
     async function load(): Promise<void> {
       clearTimeout(timer);
-      const trouble = await fetch(path, { signal }).then(
+      const trouble = await fetch(path, { signal, headers: readingHeaders() }).then(
         async (response) => {
           if (!response.ok) return refusalOf(response);
           const past = (await response.json()) as PoolPast;

@@ -1,4 +1,4 @@
-/** Pausing and resuming a pool's queues, for those who have the token. */
+/** Pausing and resuming a pool's queues, for those who may act. */
 import { useRef, useState } from 'preact/hooks';
 import type { About } from '../controller/dashboard/api.ts';
 import { Dialog } from './dialog.tsx';

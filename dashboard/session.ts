@@ -1,11 +1,15 @@
 /**
- * The token that allows to act: kept for this tab only, and sent with actions only. `millrace dev` hands it over behind the
- * `#` of the address that it prints, which no server ever sees.
+ * The token: kept for this tab only. Where it is one of the dashboard's own it goes with actions only, and `millrace dev` hands it
+ * over behind the `#` of the address that it prints, which no server ever sees. Where the server asks who reads, it is one of
+ * Kubernetes and goes with everything.
  */
 import { useEffect, useState } from 'preact/hooks';
 import type { Action, ActionDone, Refusal } from '../controller/dashboard/api.ts';
 
 const KEY = 'millrace-token';
+const SIGN_IN = 'millrace-sign-in';
+/** Not `authorization`, which the API server's proxy takes for itself. */
+const HEADER = 'x-millrace-token';
 const CHANGED = 'tokenchange';
 
 export function takeTokenFromAddress(): void {
@@ -19,6 +23,17 @@ export function setToken(token: string | undefined): void {
   if (token === undefined) sessionStorage.removeItem(KEY);
   else sessionStorage.setItem(KEY, token);
   window.dispatchEvent(new Event(CHANGED));
+}
+
+/** The server shows nothing without a token: from now on it goes with what is read, too. */
+export function wantSignIn(): void {
+  sessionStorage.setItem(SIGN_IN, 'yes');
+}
+
+/** What goes with a request that reads. */
+export function readingHeaders(): Record<string, string> {
+  const token = sessionStorage.getItem(KEY);
+  return token !== null && sessionStorage.getItem(SIGN_IN) !== null ? { [HEADER]: token } : {};
 }
 
 export function useToken(): string | undefined {
@@ -38,7 +53,7 @@ export async function act(pool: string, action: Action): Promise<number> {
   try {
     response = await fetch(`api/pools/${pool.split('/').map(encodeURIComponent).join('/')}/actions`, {
       method: 'POST',
-      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+      headers: { [HEADER]: token, 'content-type': 'application/json' },
       body: JSON.stringify(action),
     });
   } catch {

@@ -20,14 +20,16 @@ export function Unlock({ about }: { about: About | undefined }) {
         <span class="wide">Read-only</span>
       </span>
     );
-  if (token !== undefined)
+  if (token !== undefined) {
+    const word = about.actions === 'rights' ? 'Sign out' : 'Lock';
     return (
       <button type="button" class="tool" onClick={() => setToken(undefined)} title="Forget the token">
         <Icon name="unlock" />
-        <span class="wide">Lock</span>
-        <span class="narrow sr">Lock</span>
+        <span class="wide">{word}</span>
+        <span class="narrow sr">{word}</span>
       </button>
     );
+  }
   return (
     <>
       <button type="button" class="tool" onClick={() => setOpen(true)}>

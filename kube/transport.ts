@@ -24,6 +24,8 @@ export interface Call {
   query?: Record<string, string | number | boolean | undefined>;
   body?: unknown;
   contentType?: string;
+  /** Of somebody else, in whose name it is made: then nothing of ours goes with it. */
+  token?: string;
   /** For error messages: `patch deployments/scale shop/tiles`. */
   what: string;
 }
@@ -63,6 +65,9 @@ export function createTransport(connection: Connection): Transport {
     const {
       headers,
       agent: proxy,
+      cert,
+      key,
+      passphrase,
       ...tls
     } = await connection.credentials().catch((cause: unknown) => {
       const message = cause instanceof Error ? cause.message : String(cause);
@@ -72,15 +77,18 @@ export function createTransport(connection: Connection): Transport {
     for (const [name, value] of Object.entries(call.query ?? {})) {
       if (value !== undefined) url.searchParams.set(name, String(value));
     }
+    const ours = call.token === undefined;
+    const certificate = { ...(cert && { cert }), ...(key && { key }), ...(passphrase && { passphrase }) };
     const body = call.body === undefined ? undefined : JSON.stringify(call.body);
     const request = protocol.request(url, {
       // The agent keeps connections apart by their TLS options, so a new CA takes effect with the next request.
       ...tls,
+      ...(ours ? certificate : {}),
       agent: proxy ?? agent,
       method: call.method,
       signal,
       headers: {
-        ...headers,
+        ...(ours ? headers : { authorization: `Bearer ${call.token}` }),
         accept: 'application/json',
         'user-agent': 'millrace',
         ...(body !== undefined && {
@@ -111,7 +119,7 @@ export function createTransport(connection: Connection): Transport {
       const status = response.statusCode ?? 0;
       if (status >= 200 && status < 300) return response;
       const error = answerError(call.what, status, await text(response), response.headers['retry-after']);
-      if (status === 401 && !credentialsRenewed) {
+      if (status === 401 && !credentialsRenewed && call.token === undefined) {
         credentialsRenewed = true;
         connection.forget();
         continue;

@@ -3,10 +3,12 @@
  * A probe that fails answers 503 with the reason in words.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { MetricsSource } from './metrics.ts';
+import { derOf, followTls, readTls, type TlsFiles } from './tls-files.ts';
 
 export interface HttpOptions {
   readonly port: number;
@@ -16,6 +18,12 @@ export interface HttpOptions {
   readonly unhealthy: () => string | undefined;
   /** Why it cannot do its work right now, or `undefined` when it can. */
   readonly unready: () => string | undefined;
+  /** Why `/metrics` is not for whoever asks; everybody without it. The probes are for everybody. */
+  readonly refusesMetrics?:
+    | ((request: IncomingMessage) => Promise<{ readonly status: number; readonly error: string } | undefined>)
+    | undefined;
+  /** Speaks HTTPS with what is in these files, which may change. */
+  readonly tls?: TlsFiles | undefined;
   /** What else is served. */
   readonly route?: Route | undefined;
 }
@@ -25,13 +33,17 @@ export type Route = (request: IncomingMessage, response: ServerResponse, path: s
 
 export interface HttpServer extends AsyncDisposable {
   readonly port: number;
+  /** DER of the certificate that is shown now; `undefined` without TLS. */
+  readonly certificate: Buffer | undefined;
   /** Whether the server alone keeps the process alive; it does at first. */
   hold(alive: boolean): void;
 }
 
 /** Listens until it is disposed. Rejects when the port cannot be had. */
 export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
-  const server = createServer((request, response) => {
+  const material = options.tls && (await readTls(options.tls));
+  let certificate = material && derOf(material);
+  const handle = (request: IncomingMessage, response: ServerResponse): void => {
     const answer = (status: number, body: string, type = 'text/plain; charset=utf-8'): void => {
       response.writeHead(status, { 'content-type': type, 'x-content-type-options': 'nosniff' }).end(body);
     };
@@ -43,11 +55,19 @@ export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
     if (path === '/healthz') return probe(options.unhealthy());
     if (path === '/readyz') return probe(options.unready());
     if (path !== '/metrics') return answer(404, 'there are /healthz, /readyz and /metrics\n');
-    response.setHeader('content-type', options.metrics.contentType);
-    response.setHeader('x-content-type-options', 'nosniff');
-    // whoever breaks off, or meets an error in the middle, has no page, and asks again
-    pipeline(Readable.from(options.metrics.text()), response).catch(() => response.destroy());
-  });
+    const scraped = (): void => {
+      response.setHeader('content-type', options.metrics.contentType);
+      response.setHeader('x-content-type-options', 'nosniff');
+      // whoever breaks off, or meets an error in the middle, has no page, and asks again
+      pipeline(Readable.from(options.metrics.text()), response).catch(() => response.destroy());
+    };
+    if (!options.refusesMetrics) return scraped();
+    options.refusesMetrics(request).then(
+      (refused) => (refused ? answer(refused.status, `${refused.error}\n`) : scraped()),
+      (error: unknown) => answer(503, `${(error as Error).message}\n`),
+    );
+  };
+  const server = material ? createSecureServer({ ...material }, handle) : createServer(handle);
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
       const why =
@@ -56,11 +76,21 @@ export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
     });
     server.listen(options.port, options.host, resolve);
   });
+  using stack = new DisposableStack();
+  if (options.tls && material)
+    stack.use(
+      followTls(server as SecureServer, options.tls, material, (changed) => (certificate = derOf(changed))),
+    );
+  const following = stack.move();
   return {
+    get certificate() {
+      return certificate;
+    },
     port: (server.address() as AddressInfo).port,
     hold: (alive) => void (alive ? server.ref() : server.unref()),
     [Symbol.asyncDispose]: () =>
       new Promise((resolve) => {
+        following.dispose();
         server.close(() => resolve());
         server.closeAllConnections();
       }),

@@ -1,6 +1,6 @@
 /**
- * What the dashboard answers about the pools that it shows: wholes, events, and actions for those who have the token. It
- * lasts as long as its pools are shown.
+ * What the dashboard answers about the pools that it shows: wholes, events, and actions for those who may act. It lasts as long
+ * as its pools are shown. Those who see the same namespaces share one list.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { within } from '../../queue/connection.ts';
@@ -11,24 +11,24 @@ import { act, parseAction } from './actions.ts';
 import type { About, ActionDone, Refusal } from './api.ts';
 import { createBoard, type PoolSource } from './board.ts';
 import { createDetailsReader } from './details.ts';
-import { createOverview } from './overview.ts';
+import { interval } from '../../runtime/timers.ts';
+import type { Refused, Visitor } from './gate.ts';
+import { createOverview, type OverviewChannel } from './overview.ts';
 import { createPastReader, isPastRange } from './past.ts';
 import { createPoolChannel, type PoolChannel } from './pool-page.ts';
 import { sendEvents } from './sse.ts';
-import { isAllowed, type TokenSource } from './token.ts';
 
 export interface AnswersOptions {
   readonly source: PoolSource;
   readonly about: About;
-  readonly token: TokenSource | undefined;
   readonly log: Logger;
   readonly now: () => number;
 }
 
 export interface Answers {
   observed(key: string, observation: Observation): void;
-  /** Answers a request for `path`, which is what stands behind `api/`. */
-  answer(request: IncomingMessage, response: ServerResponse, path: string): Promise<void>;
+  /** Answers a request of `visitor` for `path`, which is what stands behind `api/`. */
+  answer(request: IncomingMessage, response: ServerResponse, path: string, visitor: Visitor): Promise<void>;
   /** Cuts off all who listen. */
   stop(): void;
 }
@@ -36,6 +36,8 @@ export interface Answers {
 const MOST_BROWSERS = 256;
 const MOST_BODY = 64 * 1_024;
 const ACTION_MS = 10_000;
+/** What somebody may see can be taken from them while they look. */
+const LOOK_AGAIN_MS = 30_000;
 
 /** Answers that something is not to be had. */
 export function refuse(
@@ -43,17 +45,54 @@ export function refuse(
   response: ServerResponse,
   status: number,
   error: string,
+  signIn?: true,
 ): Promise<void> {
-  return sendJson(request, response, status, { error } satisfies Refusal);
+  return sendJson(request, response, status, { error, ...(signIn && { signIn }) } satisfies Refusal);
 }
 
-export function createAnswers({ source, about, token, log, now }: AnswersOptions): Answers {
+const namespaceOf = (key: string): string => key.slice(0, key.indexOf('/'));
+
+export function createAnswers({ source, about, log, now }: AnswersOptions): Answers {
   const board = createBoard(source, about.showTasks);
   const details = createDetailsReader(about.showTasks);
   const past = createPastReader(source, now);
-  const overview = createOverview(board, about, now);
+  /** By the namespaces that are on it. */
+  const overviews = new Map<string, OverviewChannel>();
   const pages = new Map<string, PoolChannel>();
   const browsers = new Set<ServerResponse>();
+
+  async function seen(visitor: Visitor): Promise<'all' | ReadonlySet<string>> {
+    return await visitor.sees([...source.pools.keys()].map(namespaceOf));
+  }
+
+  async function sees(visitor: Visitor, key: string): Promise<boolean> {
+    const namespace = namespaceOf(key);
+    const some = await visitor.sees([namespace]);
+    return some === 'all' || some.has(namespace);
+  }
+
+  function overviewOf(visible: 'all' | ReadonlySet<string>): OverviewChannel {
+    const name = nameOf(visible);
+    const known = overviews.get(name);
+    if (known) return known;
+    const onIdle = (): void => void overviews.delete(name);
+    const shows = visible === 'all' ? {} : { shows: (key: string) => visible.has(namespaceOf(key)) };
+    const made = createOverview({ board, about, now, ...shows, onIdle });
+    overviews.set(name, made);
+    return made;
+  }
+
+  /** Sees to it that `response` ends when its reader may not see what it shows any more, or may see more. */
+  function lookAgain(response: ServerResponse, holds: () => Promise<boolean>): void {
+    const again = interval(LOOK_AGAIN_MS, () => {
+      holds().then(
+        (same) => same || response.destroy(),
+        // who cannot be asked now is asked again
+        () => undefined,
+      );
+    }).unref();
+    response.once('close', () => again.clear());
+  }
 
   function pageOf(key: string): PoolChannel | undefined {
     if (!source.pools.has(key)) return undefined;
@@ -65,13 +104,30 @@ export function createAnswers({ source, about, token, log, now }: AnswersOptions
     return made;
   }
 
-  async function answer(request: IncomingMessage, response: ServerResponse, path: string): Promise<void> {
+  async function answer(
+    request: IncomingMessage,
+    response: ServerResponse,
+    path: string,
+    visitor: Visitor,
+  ): Promise<void> {
     const { searchParams: query } = new URL(request.url ?? '/', 'http://here');
-    if (path === 'pools') return sendJson(request, response, 200, await overview.whole());
+    if (path === 'pools')
+      return sendJson(request, response, 200, await overviewOf(await seen(visitor)).whole());
     if (path === 'events') {
       const wanted = query.get('pool');
-      const channel = wanted === null ? overview : pageOf(wanted);
+      const visible = wanted === null ? await seen(visitor) : undefined;
+      const channel =
+        visible !== undefined
+          ? overviewOf(visible)
+          : wanted !== null && (await sees(visitor, wanted))
+            ? pageOf(wanted)
+            : undefined;
       if (!channel) return refuse(request, response, 404, `there is no pool ${wanted}`);
+      lookAgain(response, async () =>
+        visible === undefined
+          ? await sees(visitor, wanted ?? '')
+          : nameOf(await seen(visitor)) === nameOf(visible),
+      );
       if (browsers.size >= MOST_BROWSERS)
         return refuse(request, response, 503, `${MOST_BROWSERS} browsers look already: close one`);
       browsers.add(response);
@@ -81,9 +137,10 @@ export function createAnswers({ source, about, token, log, now }: AnswersOptions
       return sendEvents(channel, since, response);
     }
     const [, key = '', part] = /^pools\/([^/]+\/[^/]+?)(?:\/(actions|past))?$/.exec(path) ?? [];
-    const page = pageOf(key);
+    // what somebody may not see is not there for them
+    const page = key !== '' && (await sees(visitor, key)) ? pageOf(key) : undefined;
     if (!page) return refuse(request, response, 404, `there is no ${key === '' ? path : `pool ${key}`} here`);
-    if (part === 'actions') return perform(request, response, key);
+    if (part === 'actions') return perform(request, response, key, visitor);
     if (part === 'past') return remember(request, response, key, query.get('range'));
     const whole = await page.whole();
     if (!whole) return refuse(request, response, 404, `there is no pool ${key}`);
@@ -104,18 +161,21 @@ export function createAnswers({ source, about, token, log, now }: AnswersOptions
     }
   }
 
-  async function perform(request: IncomingMessage, response: ServerResponse, key: string): Promise<void> {
-    if (token === undefined)
-      return refuse(request, response, 403, 'this dashboard is read-only: it was started without a token');
-    if (!isAllowed(request.headers.authorization, await token()))
-      return refuse(request, response, 401, 'this is not the token');
+  async function perform(
+    request: IncomingMessage,
+    response: ServerResponse,
+    key: string,
+    visitor: Visitor,
+  ): Promise<void> {
+    const refused: Refused | undefined = await visitor.refusesAction(namespaceOf(key));
+    if (refused) return refuse(request, response, refused.status, refused.error);
     const action = parseAction(await readJson(request, MOST_BODY));
     if (!action) return refuse(request, response, 400, 'this is no action');
     const link = source.queuesOf(key);
     if (!link || source.sampled(key)?.kind !== 'known')
       return refuse(request, response, 503, "the pool's Redis cannot be reached: try again when it can");
     const count = await within(ACTION_MS, act(action, link.redis, link.queues, details), 'the action');
-    log.info({ pool: key, action: action.do, count }, 'done from the dashboard');
+    log.info({ pool: key, action: action.do, count, by: visitor.name }, 'done from the dashboard');
     return sendJson(request, response, 200, { count } satisfies ActionDone);
   }
 
@@ -123,9 +183,13 @@ export function createAnswers({ source, about, token, log, now }: AnswersOptions
     observed: (key, observation) => board.observed(key, observation),
     answer,
     stop: () => {
-      overview.stop();
+      for (const overview of overviews.values()) overview.stop();
       for (const page of pages.values()) page.stop();
       for (const browser of browsers) browser.destroy();
     },
   };
+}
+
+function nameOf(visible: 'all' | ReadonlySet<string>): string {
+  return visible === 'all' ? 'all' : `some:${[...visible].toSorted().join(' ')}`;
 }

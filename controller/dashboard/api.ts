@@ -17,8 +17,11 @@ export interface Overview {
 /** What the server is, and what it allows. */
 export interface About {
   readonly version: string;
-  /** `token`: dead letters and pauses can be changed by who has the token; `none`: by nobody. */
-  readonly actions: 'none' | 'token';
+  /**
+   * By whom dead letters and pauses can be changed: nobody; who has the token; who may patch pools in Kubernetes, and then only
+   * those are shown that the reader may list there.
+   */
+  readonly actions: 'none' | 'token' | 'rights';
   /** Whether tasks, their ids and their errors are shown. */
   readonly showTasks: boolean;
   /** Where this is: a cluster's controller, or `millrace dev` on somebody's machine. */
@@ -220,4 +223,6 @@ export interface ActionDone {
 /** The body of every answer that is not a success. */
 export interface Refusal {
   readonly error: string;
+  /** A token of Kubernetes is asked for. */
+  readonly signIn?: true;
 }

@@ -3,8 +3,8 @@
  * HTTP server. It looks at what it is attached to: the pools of a controller while that leads, or of `millrace dev`. While
  * it is attached to nothing, requests for data go to the leader.
  *
- * Nobody is asked who they are to look: whoever reaches the port sees what is shown, which is no task, no id and no secret
- * unless `showTasks` says so. To act takes the token, as a header, which no other site's page can make a browser send.
+ * Who may see and do what is the gate's to say (gate.ts). A token comes as a header, which no other site's page can make a
+ * browser send. What is shown is no task, no id and no secret, unless `showTasks` says so.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Route } from '../../runtime/http.ts';
@@ -15,19 +15,18 @@ import { createAnswers, refuse, type Answers } from './answers.ts';
 import type { About } from './api.ts';
 import { loadAssets } from './assets.ts';
 import type { PoolSource } from './board.ts';
-import { forward } from './forward.ts';
-import type { TokenSource } from './token.ts';
+import { forward, type Leader } from './forward.ts';
+import { isRefused, type Gate } from './gate.ts';
 
 export interface DashboardOptions {
   readonly version: string;
   readonly host: About['host'];
   readonly showTasks: boolean;
-  /** Without one, nobody can act. */
-  readonly token: TokenSource | undefined;
-  /** Names by which a browser may call this server, without ports; any, where they are not known. */
+  readonly gate: Gate;
+  /** Names by which a browser may call this server, without ports; with `*`, or where there is no list, any. */
   readonly hostnames?: readonly string[];
-  /** `http://host:port` of the process that leads, where that is another one. */
-  readonly leader?: () => string | undefined;
+  /** The process that leads, where that is another one. */
+  readonly leader?: () => Leader | undefined;
   readonly log: Logger;
   readonly now: () => number;
 }
@@ -56,8 +55,8 @@ const PAGE_HEADERS = {
 };
 
 export function createDashboard(options: DashboardOptions): Dashboard {
-  const { version, host, showTasks, token, log, now } = options;
-  const about: About = { version, host, showTasks, actions: token === undefined ? 'none' : 'token' };
+  const { version, host, showTasks, gate, log, now } = options;
+  const about: About = { version, host, showTasks, actions: gate.actions };
   const files = createStaticFiles(loadAssets);
   let serving: Answers | undefined;
 
@@ -66,12 +65,20 @@ export function createDashboard(options: DashboardOptions): Dashboard {
     const reading = request.method === 'GET' || request.method === 'HEAD';
     if (reading === path.endsWith('/actions') || (!reading && request.method !== 'POST'))
       return void refuse(request, response, 405, `${request.method} is not for ${path}`);
-    if (!serving) return forward(request, response, options.leader?.());
-    serving.answer(request, response, path).catch((error: unknown) => {
+    admit(request, response, path).catch((error: unknown) => {
       log.warn({ path, error: (error as Error).message }, 'the dashboard could not answer');
       if (response.headersSent) response.destroy();
       else void refuse(request, response, 500, (error as Error).message);
     });
+  }
+
+  /** A controller that does not lead asks as well, so that a wrong token is met where it comes in. */
+  async function admit(request: IncomingMessage, response: ServerResponse, path: string): Promise<void> {
+    const visitor = await gate.admit(request);
+    if (isRefused(visitor))
+      return await refuse(request, response, visitor.status, visitor.error, visitor.signIn);
+    if (serving) await serving.answer(request, response, path, visitor);
+    else forward(request, response, options.leader?.());
   }
 
   function page(request: IncomingMessage, response: ServerResponse, name: string): void {
@@ -87,8 +94,11 @@ export function createDashboard(options: DashboardOptions): Dashboard {
 
   /** A page elsewhere whose name was made to lead here must not read what is here. */
   function isCalledRight({ headers }: IncomingMessage): boolean {
+    const { hostnames } = options;
     const called = (headers.host ?? '').replace(/:\d+$/, '').toLowerCase();
-    return options.hostnames?.includes(called) ?? true;
+    if (!hostnames || hostnames.includes('*') || hostnames.includes(called)) return true;
+    // the API server's proxy hands on its own name; here that shows nobody a thing without a token
+    return gate.actions === 'rights' && headers['x-forwarded-uri'] !== undefined;
   }
 
   return {
@@ -105,7 +115,7 @@ export function createDashboard(options: DashboardOptions): Dashboard {
     },
     attach: (source) => {
       serving?.stop();
-      const mine = createAnswers({ source, about, token, log, now });
+      const mine = createAnswers({ source, about, log, now });
       serving = mine;
       return {
         observed: (key, observation) => mine.observed(key, observation),

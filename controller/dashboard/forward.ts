@@ -3,6 +3,8 @@
  * stream of events too. The leader's address stands in the lease, written there with the leader's name.
  */
 import { request as requestHttp, type IncomingMessage, type ServerResponse } from 'node:http';
+import { request as requestHttps } from 'node:https';
+import type { TLSSocket } from 'node:tls';
 import { sendJson } from '../../runtime/replies.ts';
 import type { Refusal } from './api.ts';
 
@@ -13,24 +15,39 @@ const CONNECT_MS = 3_000;
 /** Of one connection only, and not of what is asked. */
 const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'te', 'trailer', 'transfer-encoding', 'upgrade']);
 
-/** `address`: `http://host:port` of the leader, or `undefined` when nobody is known to lead. */
+export interface Leader {
+  /** `http://host:port`, or `https://…`. */
+  readonly address: string;
+  /** DER of the certificate that it has to show, whatever name is in it: it is ours, as both have one from the same Secret. */
+  readonly certificate?: Buffer | undefined;
+}
+
+/** `leader`: `undefined` when nobody is known to lead. */
 export function forward(
   request: IncomingMessage,
   response: ServerResponse,
-  address: string | undefined,
+  leader: Leader | undefined,
 ): void {
   const refuse = (error: string): void => {
     if (response.headersSent) response.destroy();
     else void sendJson(request, response, 503, { error } satisfies Refusal);
   };
-  if (address === undefined || request.headers[FORWARDED] !== undefined)
+  if (leader === undefined || request.headers[FORWARDED] !== undefined)
     return refuse('no controller leads right now: one takes over within seconds');
   const headers = Object.fromEntries(
     Object.entries(request.headers).filter(([name]) => !HOP_BY_HOP.has(name)),
   );
-  const onward = requestHttp(
-    new URL(request.url ?? '/', address),
-    { method: request.method, headers: { ...headers, [FORWARDED]: '1' }, agent: false },
+  const url = new URL(request.url ?? '/', leader.address);
+  const secure = url.protocol === 'https:';
+  const onward = (secure ? requestHttps : requestHttp)(
+    url,
+    {
+      method: request.method,
+      headers: { ...headers, [FORWARDED]: '1' },
+      agent: false,
+      // by the certificate itself, below
+      ...(secure ? { rejectUnauthorized: false } : {}),
+    },
     (answer) => {
       onward.setTimeout(0);
       response.writeHead(answer.statusCode ?? 502, answer.headers);
@@ -38,6 +55,14 @@ export function forward(
       answer.once('error', () => response.destroy());
     },
   );
+  if (secure)
+    onward.once('socket', (socket) =>
+      socket.once('secureConnect', () => {
+        const { raw } = (socket as TLSSocket).getPeerCertificate();
+        if (!raw || !leader.certificate?.equals(raw))
+          onward.destroy(new Error('it shows another certificate than ours'));
+      }),
+    );
   onward.setTimeout(CONNECT_MS, () => onward.destroy(new Error('it does not answer')));
   onward.once('error', (error) => refuse(`the controller that leads cannot be reached: ${error.message}`));
   response.once('close', () => onward.destroy());

@@ -7,13 +7,14 @@ export function leaderNote(
   identity: string,
   address: string | undefined,
   port: number,
+  scheme: 'http' | 'https' = 'http',
 ): Readonly<Record<string, string>> {
   if (address === undefined || address === '') return {};
   const host = address.includes(':') ? `[${address}]` : address;
-  return { [ANNOTATION]: `${identity} http://${host}:${port}` };
+  return { [ANNOTATION]: `${identity} ${scheme}://${host}:${port}` };
 }
 
-/** `http://host:port` of the leader; `undefined` when it has written nothing, as what is there may be of one before it. */
+/** `http://host:port` (or `https://`) of the leader; `undefined` when it has written nothing, as what is there may be of one before it. */
 export function leaderAddress(
   identity: string,
   annotations: Readonly<Record<string, string>>,

@@ -9,7 +9,20 @@ export interface OverviewChannel extends Channel {
   whole(): Promise<Overview>;
 }
 
-export function createOverview(board: Board, about: About, now: () => number): OverviewChannel {
+export interface OverviewOptions {
+  readonly board: Board;
+  readonly about: About;
+  readonly now: () => number;
+  /** The pools that are on it; all without it. */
+  readonly shows?: (key: string) => boolean;
+  readonly onIdle?: () => void;
+}
+
+export function createOverview({ board, about, now, shows, onIdle }: OverviewOptions): OverviewChannel {
+  function rowsAt(at: number): Map<string, PoolRow> {
+    const rows = board.rows(at);
+    return shows ? new Map([...rows].filter(([key]) => shows(key))) : rows;
+  }
   /** What those who listen have. */
   let told = new Map<string, PoolRow>();
   let made: Overview | undefined;
@@ -17,9 +30,9 @@ export function createOverview(board: Board, about: About, now: () => number): O
   const channel = createChannel<OverviewChange>({
     everyMs: TICK_MS,
     now,
-    begin: async (at) => void (told = board.rows(at)),
+    begin: async (at) => void (told = rowsAt(at)),
     change: async (at) => {
-      const rows = board.rows(at);
+      const rows = rowsAt(at);
       const changed = [...rows].flatMap(([key, row]) => {
         const difference = differenceOf(told.get(key), row);
         return difference ? [{ ...difference, key }] : [];
@@ -31,6 +44,7 @@ export function createOverview(board: Board, about: About, now: () => number): O
     onIdle: () => {
       told = new Map();
       made = undefined;
+      onIdle?.();
     },
   });
 

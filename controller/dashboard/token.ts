@@ -1,10 +1,12 @@
-/** Who may act: whoever shows the token. Without one, nobody. */
+/** Tokens that are shown, and the one in a file that lets act. */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import type { IncomingMessage } from 'node:http';
 
 /** The token as it is now. */
 export type TokenSource = () => Promise<string>;
 
+const TOKEN_HEADER = 'x-millrace-token';
 /** Shorter ones can be guessed. */
 const SHORTEST = 16;
 
@@ -25,11 +27,19 @@ export async function tokenFile(path: string): Promise<TokenSource> {
   return read;
 }
 
-/** Whether the value of a header, `Bearer <token>`, has the token; takes as long for every wrong one. */
-export function isAllowed(authorization: string | undefined, token: string): boolean {
-  const [, shown] = /^Bearer (.+)$/i.exec(authorization ?? '') ?? [];
-  if (shown === undefined) return false;
-  return timingSafeEqual(digest(shown), digest(token));
+/**
+ * What a request shows as its token: in `authorization`, or in a header of our own, because the API server's proxy
+ * (`kubectl proxy`) takes the former for itself and hands it on to nobody.
+ */
+export function shownToken({ headers }: Pick<IncomingMessage, 'headers'>): string | undefined {
+  const own = headers[TOKEN_HEADER];
+  const [, bearer] = /^Bearer (.+)$/i.exec(headers.authorization ?? '') ?? [];
+  return typeof own === 'string' && own !== '' ? own : bearer;
+}
+
+/** Takes as long for every wrong one. */
+export function isToken(shown: string | undefined, token: string): boolean {
+  return shown !== undefined && timingSafeEqual(digest(shown), digest(token));
 }
 
 /** Of one length, whatever goes in. */

@@ -30,7 +30,7 @@ afterAll(async () => {
 const start = (namespace: string, args: readonly string[] = []): Promise<ControllerProcess> =>
   startController({
     kubeconfig: world.server.kubeconfig,
-    args: ['--namespace', namespace, '--dashboard', ...args],
+    args: ['--namespace', namespace, '--dashboard', '--dashboard-auth', 'none', ...args],
     env: { POD_IP: '127.0.0.1' },
   });
 
@@ -179,4 +179,45 @@ test('two controllers: the one that waits shows what the leader knows, and leads
   await page.locator('.link.live').waitFor();
   await redis.lpush('shared', 'g');
   await page.locator('td.waiting .big', { hasText: /^7/ }).waitFor();
+});
+
+test('by rights in Kubernetes: a token is asked for, shows what it may, and is forgotten', async () => {
+  const namespace = await world.namespace();
+  await world.objects.create(POOLS, namespace, poolManifest('guarded', world.redis));
+  await using controller = await startController({
+    kubeconfig: world.server.kubeconfig,
+    args: ['--namespace', namespace, '--dashboard'],
+  });
+  await controller.leading(120_000);
+  const kubectl = (...args: string[]): Promise<string> => world.server.kubectl(['-n', namespace, ...args]);
+  await kubectl('create', 'serviceaccount', 'reader');
+  await kubectl('create', 'role', 'see', '--verb=list', '--resource=workerpools.millrace.dev');
+  await kubectl('create', 'rolebinding', 'see', '--role=see', `--serviceaccount=${namespace}:reader`);
+  const token = (await kubectl('create', 'token', 'reader')).trim();
+  await using look = await openPage(browser, `${urlOf(controller)}/dashboard/`, {
+    width: 1440,
+    expected: /Failed to load|ERR_|401/,
+  });
+  const { page } = look;
+  await page.getByRole('heading', { name: 'Sign in' }).waitFor();
+  expect(await seriousFindings(page)).toEqual([]);
+  expect(await misfits(page)).toEqual([]);
+  await page.getByLabel('Token').fill('not a token');
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByText('does not know this token').waitFor();
+  await page.getByLabel('Token').fill(token);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByRole('link', { name: 'guarded' }).waitFor();
+  await page.locator('.link.live').waitFor();
+  await redis.lpush('guarded', 'a', 'b', 'c', 'd');
+  await page.locator('td.waiting .big', { hasText: /^4/ }).waitFor();
+  await page.reload();
+  await page.getByRole('link', { name: 'guarded' }).click();
+  await page.getByRole('button', { name: 'Pause' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Pause' }).click();
+  await page.getByRole('alert').getByText('may not patch workerpools').waitFor();
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await page.getByRole('heading', { name: 'Sign in' }).waitFor();
+  expect(await page.content()).not.toContain(token);
 });

@@ -238,7 +238,7 @@ test('the controller may do what it does, and no more', async () => {
 test('the controller reads the Secrets of those namespaces alone that rbac.secrets names', async () => {
   const secrets = (manifests: Manifest[]): string[] =>
     manifests
-      .filter(({ rules }) => rules?.some(({ resources }) => resources.includes('secrets')))
+      .filter(({ rules }) => rules?.some(({ resources }) => resources?.includes('secrets')))
       .map(({ kind, metadata }) => `${kind} ${metadata.namespace}`);
   expect(secrets(await template())).toEqual(['ClusterRole undefined']);
   expect(secrets(await template('rbac.secrets=none'))).toEqual([]);
@@ -246,6 +246,52 @@ test('the controller reads the Secrets of those namespaces alone that rbac.secre
   expect(secrets(some)).toEqual(['Role a', 'Role b']);
   expect(named(some, 'RoleBinding')).toContain('b/try-millrace-secrets');
   expect(secrets(await template('watch.namespaces={a,b}', 'rbac.secrets={b}'))).toEqual(['Role b']);
+});
+
+describe('the dashboard', () => {
+  const argsOf = async (...set: string[]): Promise<string[]> =>
+    only(await template(...set), 'Deployment').spec.template.spec.containers[0]?.args ?? [];
+
+  test('asks who comes, by Kubernetes where nothing else is said', async () => {
+    expect(await argsOf()).toContain('--dashboard-auth=kubernetes');
+    const token = await argsOf('dashboard.tokenSecret.name=there');
+    expect(token).toContain('--dashboard-auth=token');
+    expect(token).toContain('--dashboard-token-file=/etc/millrace/dashboard/token');
+    const none = await argsOf('dashboard.auth=none', 'dashboard.tokenSecret.name=there');
+    expect(none).toContain('--dashboard-auth=none');
+    expect(none.some((flag) => flag.startsWith('--dashboard-token-file'))).toBe(false);
+    await expect(argsOf('dashboard.auth=token')).rejects.toThrow('set dashboard.tokenSecret.name');
+  });
+
+  test('is called by the names of its Service and those that were given', async () => {
+    const names = ['try-millrace', 'try-millrace.home', 'try-millrace.home.svc'];
+    const all = [...names, 'try-millrace.home.svc.cluster.local', 'ops.example.org'].join(',');
+    expect(await argsOf('dashboard.hosts={ops.example.org}')).toContain(`--dashboard-hosts=${all}`);
+  });
+
+  test('speaks HTTPS with a Secret, to probes and Prometheus too; metrics can be for few', async () => {
+    const set = ['dashboard.tls.secretName=cert', 'metrics.auth=kubernetes'];
+    const manifests = await template(...set, 'monitoring.serviceMonitor.enabled=true');
+    const { spec } = only(manifests, 'Deployment').spec.template;
+    expect(spec).toMatchObject({
+      volumes: [{ name: 'state' }, { name: 'tls', secret: { secretName: 'cert' } }],
+      containers: [
+        {
+          livenessProbe: { httpGet: { scheme: 'HTTPS' } },
+          readinessProbe: { httpGet: { scheme: 'HTTPS' } },
+          volumeMounts: [{ name: 'state' }, { name: 'tls', mountPath: '/etc/millrace/tls', readOnly: true }],
+        },
+      ],
+    });
+    expect(spec.containers[0]?.args).toContain('--tls-cert-file=/etc/millrace/tls/tls.crt');
+    expect(spec.containers[0]?.args).toContain('--metrics-auth=kubernetes');
+    expect(only(manifests, 'ServiceMonitor').spec).toMatchObject({
+      endpoints: [{ scheme: 'https', bearerTokenFile: expect.any(String) }],
+    });
+    expect(only(manifests, 'ClusterRole', 'try-millrace-metrics').rules).toEqual([
+      { nonResourceURLs: ['/metrics'], verbs: ['get'] },
+    ]);
+  });
 });
 
 test('the hosts that pools may name reach the controller', async () => {

@@ -4,6 +4,9 @@ import { gunzipSync } from 'node:zlib';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createDashboard, type Attached } from '../../controller/dashboard/dashboard.ts';
+import type { Leader } from '../../controller/dashboard/forward.ts';
+import { openGate } from '../../controller/dashboard/gate.ts';
+import { createStrikes } from '../../controller/dashboard/strikes.ts';
 import { withDefaults } from '../../kube/defaults.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
 import { serveHttp, type HttpServer } from '../../runtime/http.ts';
@@ -12,6 +15,9 @@ import { eventually } from '../support/eventually.ts';
 import { observation } from '../support/observations.ts';
 
 const TOKEN = '0123456789abcdef';
+const log = pino({ level: 'silent' });
+const leaderAt = (address: string | undefined): Leader | undefined =>
+  address === undefined ? undefined : { address };
 
 interface Server {
   readonly http: HttpServer;
@@ -23,13 +29,15 @@ async function serve(leader?: () => string | undefined): Promise<Server> {
   const spec = withDefaults({ redis: { url: 'redis://user:hunter2@redis' } });
   const metadata = { name: 'tiles', namespace: 'media' };
   const pool: WorkerPool = { apiVersion: 'millrace.dev/v1alpha1', kind: 'WorkerPool', metadata, spec };
+  const strikes = createStrikes({ log, counted: () => undefined, now: () => performance.now() });
   const dashboard = createDashboard({
     version: '1.2.3',
     host: 'controller',
     showTasks: false,
-    token: () => Promise.resolve(TOKEN),
-    ...(leader ? { leader } : {}),
-    log: pino({ level: 'silent' }),
+    gate: openGate(() => Promise.resolve(TOKEN), strikes),
+    hostnames: ['127.0.0.1'],
+    ...(leader ? { leader: () => leaderAt(leader()) } : {}),
+    log,
     now: () => Date.now(),
   });
   const http = await serveHttp({
@@ -117,6 +125,17 @@ describe('the page', () => {
     expect((await get(`${leading.url}/dashboards`)).status).toBe(404);
     expect((await get(`${leading.url}/dashboard/../../package.json`)).status).toBe(404);
   });
+});
+
+test('a page elsewhere whose name was made to lead here reads nothing', async () => {
+  const { port } = leading.http;
+  const as = (host: string, more: Record<string, string> = {}): Promise<{ status: number }> =>
+    get(`${leading.url}/dashboard/api/pools`, { host, ...more });
+  expect((await as(`127.0.0.1:${port}`)).status).toBe(200);
+  for (const host of ['evil.example', `evil.example:${port}`, `127.0.0.1.evil.example:${port}`, 'localhost.'])
+    expect((await as(host)).status, host).toBe(421);
+  // where everybody reads, no proxy is believed to be one
+  expect((await as('evil.example', { 'x-forwarded-uri': '/x' })).status).toBe(421);
 });
 
 describe('a controller that does not lead', () => {

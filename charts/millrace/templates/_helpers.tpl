@@ -44,6 +44,24 @@ chart's kubeVersion has the policies.
 {{- if and .Values.admission.enabled (or $has (not $kinds)) }}yes{{ end -}}
 {{- end }}
 
+{{/* Who may come to the dashboard. */}}
+{{- define "millrace.dashboardAuth" -}}
+{{- $named := ne .Values.dashboard.tokenSecret.name "" -}}
+{{- $auth := default (ternary "token" "kubernetes" $named) .Values.dashboard.auth -}}
+{{- if and (eq $auth "token") (not $named) -}}
+{{- fail "dashboard.auth is token: set dashboard.tokenSecret.name to a Secret that has one" -}}
+{{- end -}}
+{{ $auth }}
+{{- end }}
+
+{{/* By which names the dashboard may be called. */}}
+{{- define "millrace.dashboardHosts" -}}
+{{- $name := include "millrace.fullname" . -}}
+{{- $there := printf "%s.%s" $name .Release.Namespace -}}
+{{- $service := list $name $there (printf "%s.svc" $there) (printf "%s.svc.cluster.local" $there) -}}
+{{ concat $service .Values.dashboard.hosts | join "," }}
+{{- end }}
+
 {{/* Binds an admission policy to the namespaces that are watched, or to all. */}}
 {{- define "millrace.watched" -}}
 {{- with .Values.watch.namespaces -}}
