@@ -20,6 +20,9 @@ export interface Entry {
   lastLook: number;
   /** Since then, it was heard that something changed. */
   woken: boolean;
+  /** Looks in a row that the wake asked for and that found all still: see `isVain`. */
+  vain: number;
+  vainAt: number;
   /** When the next look is due at the latest, though nothing happens. */
   safetyAt: number;
   /** When the wake rang since then, while all queues were quiet. */
@@ -33,7 +36,15 @@ export const notYet: Sampled = {
 };
 
 export function newEntry(queues: readonly QueueKeys[]): Entry {
-  const still = { looking: false, lookAgain: false, sweeping: false, woken: false, wokenAt: undefined };
+  const still = {
+    looking: false,
+    lookAgain: false,
+    sweeping: false,
+    woken: false,
+    vain: 0,
+    vainAt: -Infinity,
+    wokenAt: undefined,
+  };
   const never = { sampled: notYet, quiet: [], roundTrips: [], lastLook: -Infinity, safetyAt: -Infinity };
   return { queues, active: true, horizonMs: 0, ...never, ...still };
 }
@@ -41,6 +52,35 @@ export function newEntry(queues: readonly QueueKeys[]): Entry {
 /** A first task would be news in each of its queues. */
 export function isQuiet({ quiet, queues }: Entry): boolean {
   return quiet.length === queues.length;
+}
+
+/** From so many wakes in a row on, it is no chance that there was nothing. */
+const VAIN = 3;
+/** In a row, if they are no further apart. */
+const VAIN_MS = 10_000;
+
+/**
+ * The server says of this queue that it changed, again and again, and it has not: its table of tracked keys is full, and each key that
+ * is read pushes another one out. To arm the queue again at once would keep both busy.
+ */
+export function isVain({ vain }: Entry): boolean {
+  return vain >= VAIN;
+}
+
+/** After a look that had been asked for by the wake, or not; `before`: what was known before it. */
+export function countVain(entry: Entry, woken: boolean, before: Sampled): void {
+  const { lastLook } = entry;
+  if (!isQuiet(entry) || !nothingDone(before, entry.sampled)) entry.vain = 0;
+  else if (woken) {
+    entry.vain = lastLook - entry.vainAt < VAIN_MS ? Math.min(entry.vain + 1, VAIN) : 1;
+    entry.vainAt = lastLook;
+  } else if (isVain(entry)) entry.vain--;
+}
+
+function nothingDone(before: Sampled, after: Sampled): boolean {
+  if (before.kind === 'unknown' || after.kind === 'unknown') return false;
+  const [one, other] = [before.sample, after.sample];
+  return one.counters.taken === other.counters.taken && one.delayed === other.delayed;
 }
 
 /** It is sampled at each poll. */

@@ -26,7 +26,17 @@ import type { Answers } from './advice.ts';
 import { watchEviction } from './eviction.ts';
 import { createAlarms } from './alarms.ts';
 import { lookAt, sweepAll, type Blindness } from './look.ts';
-import { isOften, isQuiet, momentOf, newEntry, notYet, take, type Entry } from './sampler-entry.ts';
+import {
+  countVain,
+  isOften,
+  isQuiet,
+  isVain,
+  momentOf,
+  newEntry,
+  notYet,
+  take,
+  type Entry,
+} from './sampler-entry.ts';
 import { nextTurn } from './spread.ts';
 import { createTrickle } from './trickle.ts';
 import { createWake, type WakeMode } from './wake.ts';
@@ -144,7 +154,8 @@ export function createSampler(options: SamplerOptions): Sampler {
       if (queue === undefined) return lookAll();
       for (const id of users.get(queue) ?? []) {
         const entry = entries.get(id);
-        if (!entry) continue;
+        // it is looked at soon in any case
+        if (!entry || isVain(entry)) continue;
         if (isQuiet(entry)) entry.wokenAt ??= performance.now();
         entry.woken = true;
         void look(id);
@@ -185,12 +196,15 @@ export function createSampler(options: SamplerOptions): Sampler {
     ended?.();
     entry.looking = false;
     if (entries.get(id) !== entry) return;
+    const before = entry.sampled;
     take(entry, looked, server, performance.now());
+    countVain(entry, woken, before);
     onSample(id, woken);
-    if (woken) alarms.set(id, BURST_MS);
+    if (woken) alarms.set(id, isVain(entry) ? pollMs : BURST_MS);
     const { sampled } = looked;
     if (sampled.kind === 'known' && sampled.sample.overdue) void sweepOnce(entry);
-    const again = entry.lookAgain || (await listen(entry));
+    // what is vain is armed by the look that comes with the next poll
+    const again = entry.lookAgain || (!(woken && isVain(entry)) && (await listen(entry)));
     entry.lookAgain = false;
     if (again) void look(id);
   }

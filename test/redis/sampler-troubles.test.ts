@@ -129,3 +129,28 @@ test.concurrent('a server that is slow to answer is told by how long it takes, a
   await unknown(sampler, 'Unreachable', /refuses connections/);
   expect(sampler.latest('p').redis).toBeUndefined();
 });
+
+test.concurrent('with a full table of tracked keys, idle queues are looked at no more often than polls would', async () => {
+  await using server = await startRedis({ args: ['--tracking-table-max-keys', '10'] });
+  const redis = server.client();
+  await using sampling = sample(server.address, { pollMs: 500, safetyMs: 60_000 });
+  const { sampler } = sampling;
+  const queues = Array.from({ length: 20 }, () => freshKeys());
+  for (const [i, keys] of queues.entries()) sampler.add(`p${i}`, [keys]);
+  for (const i of queues.keys()) {
+    await known(sampler, `p${i}`, { waiting: 0 });
+    sampler.setActive(`p${i}`, false, 0);
+  }
+  await eventually(() => expect(sampler.wakeMode).toBe('Tracking'));
+  const looksIn = async (ms: number): Promise<number> => {
+    const before = sampling.seen.length;
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    return sampling.seen.length - before;
+  };
+  // until it is known that the server says nothing by it
+  await looksIn(1_500);
+  // a few for each poll and queue; without that rule there are thousands
+  expect(await looksIn(2_000)).toBeLessThan(20 * 5 * (4 + 2));
+  await redis.lpush(queues[0]?.queue ?? '', 'task');
+  await known(sampler, 'p0', { waiting: 1 });
+});
