@@ -38,7 +38,8 @@ export interface RecoveryOptions {
 export interface Recovery {
   /**
    * Looks after what the worker of `death` held. Returns at once and never throws. In an adopted Deployment nobody told
-   * workers what to call themselves: with `any name` it is the pod's, or that and the process id (`defaultWorkerId`).
+   * workers what to call themselves: with `any name` it is the pod's, or that and the process id (`defaultWorkerId`), and
+   * for the second one of a name something random behind it.
    */
   died(pool: string, death: Death, called?: 'any name'): void;
 }

@@ -2,7 +2,7 @@
  * A server that knows less than its workers: a failover to a replica that lags, a restart from an older snapshot, FLUSHALL.
  * Whoever knows more than the server begins anew from what it has, and what it held comes back without a mark against it.
  */
-import { expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import { redisNow } from '../../queue/connection.ts';
 import { deadHeader } from '../../queue/dead.ts';
@@ -12,11 +12,20 @@ import { sampleQueue } from '../../queue/sample.ts';
 import type { Settled } from '../../queue/turn.ts';
 import { turn } from '../../queue/turn.ts';
 import { eventually } from '../support/eventually.ts';
-import { startRedis } from '../support/redis.ts';
+import { startRedis, type RedisServer } from '../support/redis.ts';
 import { snapshot } from '../support/snapshot.ts';
 import { startTcpProxy } from '../support/tcpproxy.ts';
 import { done, freshKeys, startHandWorker, texts } from '../support/turns.ts';
 import { resultsOf, startWorker } from '../support/workers.ts';
+
+/** For those that need none of their own. */
+let shared: RedisServer;
+let common: Redis;
+beforeAll(async () => {
+  shared = await startRedis();
+  common = shared.client();
+});
+afterAll(() => shared[Symbol.asyncDispose]());
 
 const AT_ONCE = ['--repl-diskless-sync-delay', '0'];
 const names = (prefix: string, count: number): string[] =>
@@ -153,40 +162,33 @@ const settlings: [string, (receipt: string) => Partial<Settled>][] = [
   ['a hand-back', (receipt) => ({ released: [receipt] })],
   ['a cancel', (receipt) => ({ cancelled: [{ receipt, id: 'x', header: '{}' }] })],
 ];
-test.concurrent.for(settlings)(
-  '%s of a task that is not in flight settles nothing else either',
-  async ([, settle], { expect: check }) => {
-    await using server = await startRedis();
-    const redis = server.client();
-    const keys = freshKeys();
-    const worker = await startHandWorker(redis, keys);
-    await redis.lpush(keys.queue, 'a', 'b');
-    const { tasks } = await worker.turn({ want: 2 });
-    const [a, b] = tasks;
-    if (!a || !b) throw new Error('two tasks were pushed');
-    await redis.hdel(keys.inflight(worker.id), b.receipt);
-    const wrong = settle(b.receipt);
-    const settled = { ...wrong, results: [done(a), ...(wrong.results ?? [])] };
-    check(await worker.send(worker.next({ settled, want: 1 }))).toEqual({ kind: 'fenced' });
-    check(await redis.exists(keys.result, keys.delayed, keys.dead, keys.errors, keys.queue)).toBe(0);
-    check(await redis.hvals(keys.inflight(worker.id))).toEqual(['a']);
-  },
-);
+test.for(settlings)('%s of a task that is not in flight settles nothing else either', async ([, settle]) => {
+  const keys = freshKeys();
+  const worker = await startHandWorker(common, keys);
+  await common.lpush(keys.queue, 'a', 'b');
+  const { tasks } = await worker.turn({ want: 2 });
+  const [a, b] = tasks;
+  if (!a || !b) throw new Error('two tasks were pushed');
+  await common.hdel(keys.inflight(worker.id), b.receipt);
+  const wrong = settle(b.receipt);
+  const settled = { ...wrong, results: [done(a), ...(wrong.results ?? [])] };
+  expect(await worker.send(worker.next({ settled, want: 1 }))).toEqual({ kind: 'fenced' });
+  expect(await common.exists(keys.result, keys.delayed, keys.dead, keys.errors, keys.queue)).toBe(0);
+  expect(await common.hvals(keys.inflight(worker.id))).toEqual(['a']);
+});
 
 test('a turn that two servers made differently: the one that is not the workerâ€™s any more takes no more of them', async () => {
-  await using server = await startRedis();
-  const redis = server.client();
   const keys = freshKeys();
-  const worker = await startHandWorker(redis, keys);
-  await redis.lpush(keys.queue, 'a', 'b');
+  const worker = await startHandWorker(common, keys);
+  await common.lpush(keys.queue, 'a', 'b');
   const request = worker.next({ want: 1, heard: 0, holds: 0 });
-  const toBefore = await snapshot(redis, keys, [worker.id]);
-  const lost = await turn(redis, keys, request);
-  const toOne = await snapshot(redis, keys, [worker.id]);
+  const toBefore = await snapshot(common, keys, [worker.id]);
+  const lost = await turn(common, keys, request);
+  const toOne = await snapshot(common, keys, [worker.id]);
   await toBefore();
-  await redis.rpush(keys.queue, 'other');
+  await common.rpush(keys.queue, 'other');
   const madeAt = lost.kind === 'held' ? lost.madeAt : Infinity;
-  await eventually(async () => expect(await redisNow(redis)).toBeGreaterThan(madeAt));
+  await eventually(async () => expect(await redisNow(common)).toBeGreaterThan(madeAt));
   const other = await worker.send(request);
   if (other.kind === 'fenced') throw new Error('it is the first that this server sees of that turn');
   expect(texts(other.tasks)).toEqual(['other']);
@@ -194,6 +196,6 @@ test('a turn that two servers made differently: the one that is not the workerâ€
   const settled = { results: other.tasks.map((task) => done(task)) };
   const next = worker.next({ heard: other.madeAt, holds: 1, settled });
   expect(await worker.send(next)).toEqual({ kind: 'fenced' });
-  expect(await redis.exists(keys.result)).toBe(0);
-  expect(await redis.hvals(keys.inflight(worker.id))).toEqual(['a']);
+  expect(await common.exists(keys.result)).toBe(0);
+  expect(await common.hvals(keys.inflight(worker.id))).toEqual(['a']);
 });
