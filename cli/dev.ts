@@ -37,6 +37,7 @@ export async function dev(
   env: NodeJS.ProcessEnv,
 ): Promise<void> {
   const { module, moduleTimeout, command, keepRunning, http, httpTimeout } = flags;
+  const handler = { module, moduleTimeout, command, keepRunning, http, httpTimeout };
   const ways = [module, command, http].filter(Boolean).length;
   if (ways !== 1)
     throw new UsageError(
@@ -60,16 +61,7 @@ export async function dev(
 
   await using target = createLocalTarget({
     graceMs: flags.grace,
-    worker: (id) =>
-      workerProgram(
-        {
-          ...settings,
-          ...{ redis, module, moduleTimeout, command, keepRunning, http, httpTimeout },
-          graceMs: flags.grace,
-        },
-        id,
-        env,
-      ),
+    worker: (id) => workerProgram({ ...settings, ...handler, redis, graceMs: flags.grace }, id, env),
     onEvent: (event) => {
       narrator.onEvent(event);
       if (event.kind !== 'crashed') return;

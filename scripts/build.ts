@@ -10,3 +10,4 @@ const { status } = spawnSync('tsc', ['-p', 'tsconfig.build.json'], { stdio: 'inh
 if (status !== 0) process.exit(status ?? 1);
 await writePage('dist/dashboard');
 for (const script of globSync('queue/*.lua')) cpSync(script, `dist/${script}`);
+cpSync('worker/init.sh', 'dist/worker/init.sh');

@@ -4,7 +4,7 @@
  * hundreds, and start-up is scaling latency; the worker's image goes further (worker/launch.ts). What cannot be read beside a single file, the Lua sources and the
  * code of a thread, is inlined.
  */
-import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { cpSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
 import { relative, resolve } from 'node:path';
 import { build, type BuildOptions, type Metafile, type Plugin } from 'esbuild';
@@ -64,6 +64,19 @@ const inlineThreads: Plugin = {
       });
       const text = JSON.stringify(outputFiles[0]?.text);
       return { contents: `export const entry = { code: ${text}, eval: true };`, loader: 'js' };
+    });
+  },
+};
+
+/** What the worker becomes where it is the first process. */
+const inlineInit: Plugin = {
+  name: 'inline-init',
+  setup(bundler) {
+    const file = resolve(root, 'worker/init-script.ts');
+    bundler.onLoad({ filter: /[\\/]init-script\.ts$/ }, ({ path }) => {
+      if (path !== file) return undefined;
+      const text = JSON.stringify(readFileSync(resolve(root, 'worker/init.sh'), 'utf8'));
+      return { contents: `export const initScript = () => ${text};`, loader: 'js' };
     });
   },
 };
@@ -144,7 +157,7 @@ function common(): BuildOptions & { readonly metafile: true } {
     keepNames: true,
     legalComments: 'none',
     define: { MILLRACE_VERSION: JSON.stringify(manifestOf(root).version) },
-    plugins: [inlineLua, inlineThreads, inlinePage, lazyBuiltins],
+    plugins: [inlineLua, inlineThreads, inlineInit, inlinePage, lazyBuiltins],
     metafile: true,
     logLevel: 'warning',
   };
@@ -187,8 +200,8 @@ export async function bundle(name: Program, entry = `${name}/main.ts`): Promise<
 }
 
 /**
- * Bundles the worker once more for its image: as the function that worker/launch.ts calls, `worker.body.js`, and that
- * launcher, `worker.launch.js`.
+ * Bundles the worker once more for its image: as the function that worker/launch.ts calls, `worker.body.js`, that
+ * launcher, `worker.launch.js`, and the container's first process, `worker.init.sh`.
  * @throws when esbuild refuses, with its messages.
  */
 export async function bundleLaunched(): Promise<void> {
@@ -208,6 +221,7 @@ export async function bundleLaunched(): Promise<void> {
     outfile: resolve(outputFolder, 'worker.launch.js'),
     format: 'cjs',
   });
+  cpSync(resolve(root, 'worker/init.sh'), resolve(outputFolder, 'worker.init.sh'));
 }
 
 if (import.meta.main) {

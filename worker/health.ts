@@ -45,7 +45,7 @@ const LONGEST_TICK_MS = 2 * TICK_MS;
 export function createWorkerHealth(
   leaseMs: number,
   now = (): number => performance.now(),
-  every: (ms: number, tick: () => void) => Disposable = (ms, tick) => interval(ms, tick).unref(),
+  every: (ms: number, callback: () => void) => Disposable = (ms, callback) => interval(ms, callback).unref(),
 ): WorkerHealth {
   const queues = new Map<string, QueueHealth>();
   let ping: (() => Promise<unknown>) | undefined;

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** `millrace-worker`: takes tasks from a queue and runs them with a module's function, a command or a server. */
+import './init.ts';
 import { hostname } from 'node:os';
 import { serveHttp } from '../runtime/http.ts';
 import { onSignals } from '../runtime/lifecycle.ts';
