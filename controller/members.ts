@@ -54,5 +54,5 @@ export async function setCosts(
     return api.pods.setDeletionCost({ namespace, name }, goes ? GOING_COST : null, { signal, uid });
   });
   for (const { reason } of (await Promise.allSettled(marks)).filter((mark) => mark.status === 'rejected'))
-    if (!(reason instanceof KubeError && (reason.notFound || reason.conflict))) throw reason;
+    if (!(reason instanceof KubeError && (reason.notFound || reason.status === 422))) throw reason;
 }

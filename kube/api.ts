@@ -67,8 +67,8 @@ export interface KubeApi extends Lister {
   };
   pods: {
     /**
-     * Pods of lower cost are deleted first on scale-in; the default is 0. `null` takes the annotation away. `conflict` when the
-     * name is another pod's by now, where a `uid` is given.
+     * Pods of lower cost are deleted first on scale-in; the default is 0. `null` takes the annotation away. Refused (422) when
+     * the name is another pod's by now, where a `uid` is given.
      */
     setDeletionCost(
       ref: ObjectRef,

@@ -105,6 +105,30 @@ describe('deployments', () => {
     expect(await facts()).toMatchObject({ replicas: 7 });
   });
 
+  test('scale only from the version that was read, where one is given', async () => {
+    const { metadata } = await api.deployments.create(deployment(), 3);
+    const read = (await api.deployments.get(ref)).metadata;
+    // the version of the creation is not the last one: its replicas were claimed after it
+    const old = api.deployments.setReplicas(ref, 1, { resourceVersion: metadata.resourceVersion });
+    await expect(old).rejects.toMatchObject({ conflict: true });
+    expect(await facts()).toMatchObject({ replicas: 3 });
+    await api.deployments.setReplicas(ref, 2, { resourceVersion: read.resourceVersion });
+    expect(await facts()).toMatchObject({ replicas: 2 });
+    // what counts pods is a change, too
+    const after = (await api.deployments.get(ref)).metadata;
+    await kubectl(
+      'patch',
+      'deployment/tiles',
+      '--subresource=status',
+      '--type=merge',
+      '-p',
+      '{"status":{"replicas":2}}',
+    );
+    const late = api.deployments.setReplicas(ref, 0, { resourceVersion: after.resourceVersion });
+    await expect(late).rejects.toMatchObject({ conflict: true });
+    expect(await facts()).toMatchObject({ replicas: 2 });
+  });
+
   test('are deleted only as the incarnation that was meant', async () => {
     const { metadata } = await api.deployments.create(deployment(), 0);
     const deletion = { uid: metadata.uid ?? '', propagationPolicy: 'Background' } as const;
@@ -130,6 +154,12 @@ test('pods get a deletion cost, and lose it', async () => {
   expect(JSON.parse(await cost())).toEqual({ 'controller.kubernetes.io/pod-deletion-cost': '-100' });
   await api.pods.setDeletionCost(ref, null);
   expect(JSON.parse(await cost())).toEqual({});
+  // another one of that name is none of ours
+  const other = '11111111-2222-4333-8444-555555555555';
+  await expect(api.pods.setDeletionCost(ref, -1, { uid: other })).rejects.toMatchObject({ status: 422 });
+  const uid = await kubectl('get', 'pod/tiles', '-o', 'jsonpath={.metadata.uid}');
+  await api.pods.setDeletionCost(ref, -1, { uid });
+  expect(JSON.parse(await cost())).toEqual({ 'controller.kubernetes.io/pod-deletion-cost': '-1' });
 });
 
 test('secrets are read', async () => {

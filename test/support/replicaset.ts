@@ -23,9 +23,12 @@ export interface ReplicaSetOptions {
   readonly transport: Transport;
   readonly deployment: ObjectRef;
   readonly onStart?: (pod: string) => void;
-  /** Called before the pod is deleted: as SIGTERM, but at an instant that a test can look at. */
+  /** Called as the pod begins to end: as SIGTERM, but at an instant that a test can look at. */
   readonly onStop?: (pod: string) => Promise<void> | void;
 }
+
+/** Holds a pod that was deleted until its worker has ended, as a kubelet does. */
+const KUBELET = 'test/kubelet';
 
 export async function playReplicaSet(options: ReplicaSetOptions): Promise<ReplicaSetPlay> {
   const { transport, deployment, onStart, onStop } = options;
@@ -63,7 +66,10 @@ export async function playReplicaSet(options: ReplicaSetOptions): Promise<Replic
     const name = `${deployment.name}-${++made}`;
     const containers = [{ name: 'worker', image: 'worker:1' }];
     const own = latest && (await replicaSetOf(objects, latest));
-    await objects.create(PODS, namespace, { metadata: { name, ...own }, spec: { containers } });
+    await objects.create(PODS, namespace, {
+      metadata: { name, ...own, finalizers: [KUBELET] },
+      spec: { containers },
+    });
     pods.push(name);
     await setReady(name, true);
     onStart?.(name);
@@ -80,9 +86,12 @@ export async function playReplicaSet(options: ReplicaSetOptions): Promise<Replic
     ranked.sort((a, b) => a.rank.map((x, i) => x - (b.rank[i] ?? 0)).find((x) => x !== 0) ?? 0);
     const name = ranked[0]?.name ?? '';
     pods.splice(pods.indexOf(name), 1);
-    await onStop?.(name);
-    await objects.remove(PODS, { namespace, name });
     unready.delete(name);
+    const stopping = onStop?.(name);
+    await objects.remove(PODS, { namespace, name });
+    await count();
+    await stopping;
+    await objects.patch(PODS, { namespace, name }, { metadata: { finalizers: null } });
   }
 
   async function settle(): Promise<void> {
