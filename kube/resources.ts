@@ -51,12 +51,16 @@ export type Subresource = 'status' | 'scale';
 /** The path of a collection, of all namespaces when none is given. */
 export function collectionPath({ group, version, plural }: Resource<unknown>, namespace?: string): string {
   const root = group === '' ? `/api/${version}` : `/apis/${group}/${version}`;
-  return namespace === undefined
-    ? `${root}/${plural}`
-    : `${root}/namespaces/${encodeURIComponent(namespace)}/${plural}`;
+  return namespace === undefined ? `${root}/${plural}` : `${root}/namespaces/${segment(namespace)}/${plural}`;
 }
 
+function segment(name: string): string {
+  if (name === '' || /^\.{1,2}$|\//.test(name)) throw new RangeError(`"${name}" is no name of an object`);
+  return encodeURIComponent(name);
+}
+
+/** Throws `RangeError` for a name that would lead to another path: URLs fold dots, and the API server decodes slashes. */
 export function objectPath(resource: Resource<unknown>, ref: ObjectRef, subresource?: Subresource): string {
-  const path = `${collectionPath(resource, ref.namespace)}/${encodeURIComponent(ref.name)}`;
+  const path = `${collectionPath(resource, ref.namespace)}/${segment(ref.name)}`;
   return subresource === undefined ? path : `${path}/${subresource}`;
 }

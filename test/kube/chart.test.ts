@@ -71,7 +71,7 @@ describe('lint', () => {
   const modes = [
     [],
     monitoring,
-    ['redis.enabled=true'],
+    ['redis.enabled=true', 'networkPolicy.enabled=true'],
     ['watch.namespaces={a,b}', 'replicas=2', 'crds.install=false'],
   ];
   test.each(modes.map((set) => [set.join(' ') || 'defaults', set] as const))('%s', async (_name, set) => {
@@ -180,6 +180,30 @@ describe('what is installed', () => {
     expect(dashboard?.data?.['millrace.json']).toBe(
       await readFile(join(chart, 'dashboards/millrace.json'), 'utf8'),
     );
+  });
+
+  test('with network policies: the controller reaches what it needs, and the Redis is reached by workers and clients', async () => {
+    expect(named(await template('redis.enabled=true'), 'NetworkPolicy')).toEqual([]);
+    const set = ['redis.enabled=true', 'networkPolicy.enabled=true', 'networkPolicy.redisPorts={6379}'];
+    const manifests = await template(...set);
+    const [controller] = [only(manifests, 'NetworkPolicy', 'try-millrace')];
+    expect(controller.spec).toMatchObject({
+      policyTypes: ['Ingress', 'Egress'],
+      ingress: [{ from: [{ podSelector: {} }, { namespaceSelector: {} }] }],
+      egress: [
+        { ports: [{ port: 53 }, { port: 53 }] },
+        { ports: [{ port: 443 }, { port: 6443 }] },
+        { ports: [{ port: 6379 }] },
+        { to: [{ podSelector: {} }] },
+      ],
+    });
+    expect(only(manifests, 'NetworkPolicy', 'try-millrace-redis').spec).toMatchObject({ egress: [] });
+    const own = JSON.stringify(only(manifests, 'Deployment', 'try-millrace').spec.template);
+    for (const label of ['"app.kubernetes.io/instance":"try"', '"app.kubernetes.io/component":"controller"'])
+      expect(
+        [own, JSON.stringify(controller.spec)].every((text) => text.includes(label)),
+        label,
+      ).toBe(true);
   });
 
   test('every pod runs without root, without capabilities and on a read-only disk', async () => {
@@ -343,7 +367,7 @@ test('install, use and uninstall on an API server', { timeout: 120_000 }, async 
   const env = { ...process.env, KUBECONFIG: server.kubeconfig, HELM_CACHE_HOME: home.path };
   const here = (...args: string[]): Promise<unknown> => run(helmPath, ['-n', 'home', ...args], { env });
   await server.kubectl(['create', 'namespace', 'home']);
-  await here('install', 'try', chart, '--set', 'redis.enabled=true,replicas=2');
+  await here('install', 'try', chart, '--set', 'redis.enabled=true,replicas=2,networkPolicy.enabled=true');
   await server.kubectl(['wait', '--for=condition=Established', 'crd/workerpools.millrace.dev']);
 
   const can = (who: string, ...what: string[]): Promise<string> =>

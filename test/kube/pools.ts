@@ -61,6 +61,31 @@ export const bad: [what: string, change: Json, message: string][] = [
     { redis: { urlFrom: { secretKeyRef: { name: 'a' } } } },
     'secretKeyRef.key: Required',
   ],
+  ...(['..', '.', 'a/b', 'Redis', 'redis_1', '-a', 'a.', 'a b', 'a%2fb'] as const).flatMap(
+    (name): [string, Json, string][] => [
+      [
+        `a Secret called ${name}`,
+        { redis: { urlFrom: { secretKeyRef: { name, key: 'url' } } } },
+        'write the name of an object',
+      ],
+      [
+        `a Deployment called ${name}`,
+        { template: undefined, scaleTargetRef: { name } },
+        'write the name of an object',
+      ],
+    ],
+  ),
+  ...['..', '.', '../x', 'a/b', 'a b'].map((key): [string, Json, string] => [
+    `a key called ${key}`,
+    { redis: { urlFrom: { secretKeyRef: { name: 'redis', key } } } },
+    'write a key of a Secret',
+  ]),
+  [
+    'a worker in no container',
+    { workerContainer: 'other' },
+    "workerContainer is none of the template's containers",
+  ],
+  ['unknown defaults of pods', { podDefaults: 'All' }, 'Unsupported value: "All"'],
   ['an empty queue', { queue: '' }, 'spec.queue in body should be at least 1 chars long'],
   ['one key for queue and result', { queue: 'tasks', result: 'tasks' }, 'queue and result must differ'],
   ['the default result as queue', { queue: 'result' }, 'queue and result must differ'],

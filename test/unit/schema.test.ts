@@ -76,6 +76,8 @@ const beyond = new Set([
   'a target wait of nothing',
   'a target wait of days',
   'a forecast without a target',
+  'a worker in no container',
+  "a name of the sentinels' user alone",
   'a schedule without bounds',
   'a schedule without min under max',
   'a schedule without time',
