@@ -13,6 +13,7 @@ import type { Bench, BenchOptions } from './report.ts';
 const benches: Record<string, () => Promise<Bench>> = {
   burst: async () => (await import('./burst.ts')).burst,
   fleet: async () => (await import('./fleet.ts')).fleet,
+  hostile: async () => (await import('./hostile.ts')).hostile,
   latency: async () => (await import('./latency.ts')).latency,
   memory: async () => (await import('./memory.ts')).memory,
   policy: async () => (await import('./policy.ts')).policy,

@@ -1,0 +1,137 @@
+/**
+ * `hostile`: how fast a pool is woken while the same controller has tenants whose Redis is not to be believed: servers that
+ * answer anything to every look and to every first command, send messages that are none, flood, or stay silent, and values beside queues that no
+ * controller wrote. First without them, then with them. Goal: a wake within 250 ms, and memory within the chart's limit.
+ *
+ * All share the machine with the API server; the lying servers share the process of the bench.
+ */
+import { table } from '../cli/table.ts';
+import { DEPLOYMENTS, POOLS } from '../kube/resources.ts';
+import { interval, sleep } from '../runtime/timers.ts';
+import { bundledController, startController, type ControllerProcess } from '../test/support/controller.ts';
+import { eventually } from '../test/support/eventually.ts';
+import { fill, VALUES } from '../test/support/hostile-values.ts';
+import { MESSAGES, REPLIES, startLyingRedis, type LyingRedis } from '../test/support/lying-redis.ts';
+import { startRedis } from '../test/support/redis.ts';
+import { playDeployments, poolManifest, startWorld, type World } from '../test/support/world.ts';
+import { peakMbOf } from './child.ts';
+import { goalLines, goalRows, percentile, rounded, type Goal } from './figures.ts';
+import type { Bench } from './report.ts';
+
+const HONEST = 20;
+const WAKES = 60;
+const LOOK_MS = 2;
+/** `resources.limits.memory` of the chart. */
+const LIMIT_MB = 256;
+
+interface Row {
+  readonly what: string;
+  readonly p50: number;
+  readonly p99: number;
+  readonly peakMb: number;
+}
+
+export const hostile: Bench = async ({ rounds = WAKES, progress, signal }) => {
+  await using stack = new AsyncDisposableStack();
+  const world = stack.use(await startWorld());
+  const playing = new AbortController();
+  stack.defer(() => playing.abort());
+  await playDeployments(world.transport, playing.signal);
+  const program = await bundledController();
+  const controller = stack.use(await startController({ kubeconfig: world.server.kubeconfig, program }));
+  await controller.leading();
+  await createHonest(world);
+
+  const alone = await wakes(world, controller, 'honest pools alone', rounds, signal);
+  progress(`${alone.what}: ${alone.p50} ms (p50), ${alone.p99} ms (p99)`);
+  const tenants = await createHostile(world, stack);
+  await sleep(5_000, signal);
+  const beside = await wakes(world, controller, `beside ${tenants} that lie`, rounds, signal);
+  const rows = [alone, beside];
+  const goals: Goal[] = [
+    { name: 'wake p99', measured: beside.p99, goal: 250, is: 'at most', unit: ' ms' },
+    { name: 'most memory', measured: beside.peakMb, goal: LIMIT_MB, is: 'at most', unit: ' MB' },
+  ];
+  const cells = rows.map(({ what, p50, p99, peakMb }) => [what, p50, p99, peakMb]);
+  return {
+    text: `${table(['POOLS', 'WAKE P50 MS', 'P99 MS', 'MOST MB'], cells)}\n${goalLines(goals)}`,
+    data: { rows, goals: goalRows(goals) },
+  };
+};
+
+const nameOf = (i: number): string => `honest-${i}`;
+
+async function createHonest({ objects, redis }: World): Promise<void> {
+  const scaling = { tasksPerReplica: 1, scaleDown: { window: '0s' } };
+  for (let i = 0; i < HONEST; i++)
+    await objects.create(POOLS, 'default', poolManifest(nameOf(i), redis, { scaling }));
+}
+
+/** Returns how many pools lie. Their values are in a Redis of their own, as it has its hands full with them. */
+async function createHostile(world: World, stack: AsyncDisposableStack): Promise<number> {
+  const { objects } = world;
+  const namespace = await world.namespace();
+  let count = 0;
+  const add = async (redis: { url: string }, name = `lie-${count}`): Promise<void> => {
+    const scaling = { tasksPerReplica: 1, targetWait: '5s' };
+    await objects.create(POOLS, namespace, poolManifest(name, redis, { scaling }));
+    count++;
+  };
+  for (const lie of Object.values(REPLIES)) {
+    for (const told of [{ eval: lie }, { info: lie }]) {
+      const server = stack.use(await startLyingRedis());
+      server.tell(told);
+      await add(server.address);
+    }
+  }
+  const servers: (readonly [LyingRedis, string])[] = [];
+  const publishing = interval(500, () => {
+    for (const [server, message] of servers) server.publish(message);
+  });
+  stack.defer(() => publishing.clear());
+  for (const message of Object.values(MESSAGES)) {
+    const server = stack.use(await startLyingRedis());
+    servers.push([server, message]);
+    await add(server.address);
+  }
+  const valued = stack.use(await startRedis());
+  for (const name of Object.keys(VALUES)) {
+    await fill(valued.client(), namespace, name);
+    await add(valued, name);
+  }
+  return count;
+}
+
+/** Pushes one task into one idle queue after the other: how long until its Deployment is raised, ms. */
+async function wakes(
+  { objects, redis: { client } }: World,
+  controller: ControllerProcess,
+  what: string,
+  rounds: number,
+  signal: AbortSignal,
+): Promise<Row> {
+  const redis = client();
+  const took: number[] = [];
+  const replicasOf = async (name: string): Promise<number | undefined> =>
+    (await objects.get(DEPLOYMENTS, { namespace: 'default', name })).spec?.replicas;
+  for (let i = 0; i < rounds; i++) {
+    signal.throwIfAborted();
+    const name = nameOf(i % HONEST);
+    const atRest = async (): Promise<void> => {
+      if ((await replicasOf(name)) !== 0) throw new Error(`${name} does not come to rest`);
+    };
+    await eventually(atRest, { withinMs: 60_000 });
+    await sleep(300 + 400 * Math.random(), signal);
+    const pushed = performance.now();
+    await redis.lpush(name, 'task');
+    while (((await replicasOf(name)) ?? 0) === 0) await sleep(LOOK_MS, signal);
+    took.push(performance.now() - pushed);
+    await redis.del(name);
+  }
+  return {
+    what,
+    p50: rounded(percentile(took, 0.5)),
+    p99: rounded(percentile(took, 0.99)),
+    peakMb: rounded(peakMbOf(controller.pid) ?? Number.NaN),
+  };
+}
