@@ -6,7 +6,6 @@ import type { Redis } from 'ioredis';
 import { listHeads, type DeadHead } from '../queue/dead.ts';
 import type { QueueKeys } from '../queue/keys.ts';
 import type { QueueSample } from '../queue/sample.ts';
-import { shortId } from '../queue/task.ts';
 import { plainText } from '../runtime/plain-text.ts';
 
 /** What is remembered of a pool from one look to the next. */
@@ -20,7 +19,7 @@ export interface PoisonSeen {
 }
 
 const NEWEST = 10;
-const LONGEST_TASK = 60;
+const LONGEST_ID = 60;
 
 /**
  * Looks again if `sample` says that there is something to see. `news`: what was given up since `seen`, in words, oldest
@@ -34,7 +33,7 @@ export async function lookForPoison(
 ): Promise<{ readonly seen: PoisonSeen; readonly news: readonly string[] }> {
   const of = `${dead} ${counters.failed}`;
   if (seen?.of === of) return { seen, news: [] };
-  const reading = dead === 0 ? [] : queues.map((keys) => listHeads(redis, keys, NEWEST, LONGEST_TASK));
+  const reading = dead === 0 ? [] : queues.map((keys) => listHeads(redis, keys, NEWEST, 0));
   const letters = (await Promise.all(reading)).flat().toSorted((a, b) => b.at - a.at);
   const poison = letters.filter(({ deliveries }) => deliveries !== undefined);
   const until = Math.max(seen?.until ?? now, ...poison.map(({ at }) => at));
@@ -43,7 +42,9 @@ export async function lookForPoison(
   return { seen: { of, until, note: newest && words(newest) }, news: news.toReversed().map(words) };
 }
 
-function words({ start, id, error }: DeadHead): string {
-  const name = plainText(shortId(id ?? start, LONGEST_TASK), LONGEST_TASK);
-  return `Task ${JSON.stringify(name)} is a dead letter: ${plainText(error)}.`;
+/** Whoever may view the pool reads it: of a task without an id, which is the task itself, nothing is shown. */
+function words({ id, error }: DeadHead): string {
+  const task =
+    id === undefined ? 'A task without an id' : `Task ${JSON.stringify(plainText(id, LONGEST_ID))}`;
+  return `${task} is a dead letter: ${plainText(error)}.`;
 }

@@ -44,6 +44,9 @@ export interface RecorderOptions {
   seriesPeriod?: number;
   /** Most series that are remembered. */
   maxSeries?: number;
+  /** So many new events of one object at once, and one more after each of these times, ms: others are dropped. */
+  burst?: number;
+  refill?: number;
   /** Most writes that wait. */
   maxWaiting?: number;
   clock?: Clock;
@@ -66,6 +69,9 @@ const longestNote = 1024;
 export function createEventRecorder(options: RecorderOptions): EventRecorder {
   const { api, controller, instance, onError, clock = systemClock } = options;
   const { window = 10 * 60_000, seriesPeriod = 30_000, maxSeries = 512, maxWaiting = 128 } = options;
+  const { burst = 25, refill = 30_000 } = options;
+  /** By object, when all of what it may write at once is there again, by the monotonic clock. Most recent last. */
+  const fullAt = new Map<string, number>();
   /** Most recent last. */
   const known = new Map<string, Series>();
   const waiting: (() => Promise<unknown>)[] = [];
@@ -87,10 +93,24 @@ export function createEventRecorder(options: RecorderOptions): EventRecorder {
       return;
     }
     if (series !== undefined) enqueueSeries(series);
+    // as client-go does: one that has always something new to tell keeps no other from being heard
+    if (!mayWrite(regarding.metadata.uid ?? '', now)) return;
     const event = newEvent(regarding, { ...occurrence, note }, at);
     known.set(key, { event, count: 1, last: now, lastAt: at, written: now, writtenCount: 1 });
     enqueue(() => api.events.create(event));
     forgetOldest();
+  }
+
+  function mayWrite(object: string, now: number): boolean {
+    const full = Math.max(fullAt.get(object) ?? now, now) + refill;
+    if (full - now > burst * refill) return false;
+    fullAt.delete(object);
+    fullAt.set(object, full);
+    for (const [other, at] of fullAt) {
+      if (at > now && fullAt.size <= maxSeries) break;
+      fullAt.delete(other);
+    }
+    return true;
   }
 
   function forgetOldest(): void {

@@ -39,6 +39,10 @@ export interface HttpServer extends AsyncDisposable {
   hold(alive: boolean): void;
 }
 
+/** A request that does not come to its end is cut off, ms: probes are not to wait behind thousands of them. */
+const LIMITS = { headersTimeout: 5_000, requestTimeout: 30_000, connectionsCheckingInterval: 1_000 };
+const MOST_CONNECTIONS = 2_048;
+
 /** Listens until it is disposed. Rejects when the port cannot be had. */
 export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
   const material = options.tls && (await readTls(options.tls));
@@ -67,7 +71,10 @@ export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
       (error: unknown) => answer(503, `${(error as Error).message}\n`),
     );
   };
-  const server = material ? createSecureServer({ ...material }, handle) : createServer(handle);
+  const server = material
+    ? createSecureServer({ ...LIMITS, ...material }, handle)
+    : createServer(LIMITS, handle);
+  server.maxConnections = MOST_CONNECTIONS;
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
       const why =

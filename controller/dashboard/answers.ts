@@ -34,6 +34,8 @@ export interface Answers {
 }
 
 const MOST_BROWSERS = 256;
+/** One that opens all there are leaves room for others; many may come through one proxy. */
+const MOST_AT_AN_ADDRESS = 128;
 const MOST_BODY = 64 * 1_024;
 const ACTION_MS = 10_000;
 /** What somebody may see can be taken from them while they look. */
@@ -59,7 +61,8 @@ export function createAnswers({ source, about, log, now }: AnswersOptions): Answ
   /** By the namespaces that are on it. */
   const overviews = new Map<string, OverviewChannel>();
   const pages = new Map<string, PoolChannel>();
-  const browsers = new Set<ServerResponse>();
+  /** And from where. */
+  const browsers = new Map<ServerResponse, string | undefined>();
 
   async function seen(visitor: Visitor): Promise<'all' | ReadonlySet<string>> {
     return await visitor.sees([...source.pools.keys()].map(namespaceOf));
@@ -128,9 +131,11 @@ export function createAnswers({ source, about, log, now }: AnswersOptions): Answ
           ? await sees(visitor, wanted ?? '')
           : nameOf(await seen(visitor)) === nameOf(visible),
       );
-      if (browsers.size >= MOST_BROWSERS)
-        return refuse(request, response, 503, `${MOST_BROWSERS} browsers look already: close one`);
-      browsers.add(response);
+      const { remoteAddress } = request.socket;
+      const same = [...browsers.values()].filter((address) => address === remoteAddress).length;
+      if (browsers.size >= MOST_BROWSERS || same >= MOST_AT_AN_ADDRESS)
+        return refuse(request, response, 503, `${browsers.size} browsers look already: close one`);
+      browsers.set(response, remoteAddress);
       response.once('close', () => browsers.delete(response));
       const last = request.headers['last-event-id'];
       const since = typeof last === 'string' && last !== '' ? last : (query.get('since') ?? undefined);
@@ -185,7 +190,7 @@ export function createAnswers({ source, about, log, now }: AnswersOptions): Answ
     stop: () => {
       for (const overview of overviews.values()) overview.stop();
       for (const page of pages.values()) page.stop();
-      for (const browser of browsers) browser.destroy();
+      for (const browser of browsers.keys()) browser.destroy();
     },
   };
 }

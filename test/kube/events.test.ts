@@ -172,3 +172,24 @@ test('a server that refuses or does not answer costs events, and nothing else', 
   ]);
   expect(await counts()).toEqual(['a × 1', 'b × 1']);
 });
+
+test('a pool that always has something new to tell keeps no other from being heard', async () => {
+  const { record, flush } = recorder({ burst: 3, refill: 1_000 });
+  const other = { ...pool, metadata: { ...pool.metadata, name: 'other', uid: 'uid-of-other' } };
+  for (let i = 1; i <= 200; i++) record(pool, { ...scaled, note: `noise ${i}` });
+  record(other, failed);
+  await flush();
+  expect(await counts()).toEqual(['noise 1 × 1', 'noise 2 × 1', 'noise 3 × 1', 'refused × 1']);
+  expect(errors).toEqual([]);
+  // one more after each while; what is a series already goes on
+  time += 1_000;
+  for (const note of ['noise 201', 'noise 202', 'noise 1']) record(pool, { ...scaled, note });
+  await flush();
+  expect(await counts()).toEqual([
+    'noise 1 × 2',
+    'noise 2 × 1',
+    'noise 201 × 1',
+    'noise 3 × 1',
+    'refused × 1',
+  ]);
+});

@@ -106,6 +106,21 @@ test('a pool page of it: shown by beginnings, and valid', async () => {
   expect((await inspectQueue(redis, keys)).progress).toEqual([{ id: 'a', worker: 'w', value: { done: 1 } }]);
 });
 
+test('who may view a pool reads the id of a task that was given up, and nothing of one without an id', async () => {
+  const other = queueKeys('poisoned', 'result');
+  const about = { error: 'delivered twice', attempts: 1, worker: 'w', deliveries: 2 };
+  const seenAt = async (letter: string): Promise<string | undefined> => {
+    await admin.lpush(other.dead, letter);
+    return (await lookForPoison(redis, [other], sampled, undefined)).seen.note;
+  };
+  expect(await seenAt(`1 ${deadHeader(about)}\nthe whole secret`)).toBe(
+    'A task without an id is a dead letter: delivered twice.',
+  );
+  expect(await seenAt(`2 ${deadHeader({ ...about, id: 'a\u001B[2J\nb' })}\n{}`)).toBe(
+    'Task "a [2J b" is a dead letter: delivered twice.',
+  );
+});
+
 test('dead letters move without leaving Redis; what is none stays, and can be dropped', async () => {
   const other = queueKeys('moving', 'result');
   const letter = (id: string): string =>
