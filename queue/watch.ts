@@ -138,8 +138,8 @@ class Link implements KeyWatch {
    * somebody else's: nothing would ever be heard. Throws then, and sends the listener to look for the server again.
    */
   async #expectSameServer(id: number, name: string | null): Promise<void> {
-    const found = name && (await this.reader.client('LIST', 'ID', id).catch(() => undefined));
-    if (!name || found === undefined || String(found).includes(` name=${name} `)) return;
+    const found: unknown = name && (await this.reader.client('LIST', 'ID', id).catch(() => undefined));
+    if (!name || typeof found !== 'string' || found.includes(` name=${name} `)) return;
     this.#listener.disconnect(true);
     throw new Error('the two connections of a watch reached different servers');
   }
