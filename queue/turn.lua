@@ -60,17 +60,17 @@
 --
 -- What a turn moves is bounded in bytes as well as in number, because Redis does nothing else meanwhile, and what Lua holds
 -- counts as its memory: it ends with the task that reaches the bound. The size of a task is only known when it is in hand, so
--- they are taken one by one where large ones were seen lately, or nothing is known yet, else a few at a time.
+-- they are taken one by one where large ones were seen lately, or nothing is known yet, else a few and then more at a time.
 local CHUNK = 2000
 local PROMOTE = 100
 -- bytes that a turn takes, and that it puts back from the delayed tasks: some ms of Redis
 local ROOM = 4 * 1024 * 1024
 local PROMOTE_ROOM = 1024 * 1024
--- tasks that are taken in one command
-local STEP = 8
+-- tasks that are taken in one command, at first and at most: as many as were taken before in this turn
+local STEP, LONGEST_STEP = 4, 32
 -- a task of more bytes is large; for so many turns after the last one, and at first, tasks are taken one by one
 local LARGE = 64 * 1024
-local CAREFUL, FIRST = 1000, 64
+local CAREFUL, FIRST = 1000, 16
 -- a worker empties itself for as long as suspects have waited, and for so long anyway, ms
 local PATIENCE = 5000
 local MAX_DELIVERIES = 5
@@ -401,11 +401,14 @@ local last_large = tonumber(worker[11]) or FIRST - CAREFUL
 local function saw(bytes)
   if bytes > LARGE then last_large = turn.number end
 end
-local function step() return turn.number - last_large < CAREFUL and 1 or STEP end
+local function step(taken)
+  if turn.number - last_large < CAREFUL then return 1 end
+  return math.max(STEP, math.min(taken, LONGEST_STEP))
+end
 
 local due_at, promoted, promote_room = next_due(), 0, PROMOTE_ROOM
 while due_at and due_at <= now and not broken and promoted < PROMOTE and promote_room > 0 do
-  local members = redis.call('ZRANGEBYSCORE', DELAYED, '-inf', now, 'LIMIT', 0, step())
+  local members = redis.call('ZRANGEBYSCORE', DELAYED, '-inf', now, 'LIMIT', 0, step(promoted))
   -- removed first: Redis allows that when memory is short, and then the rest of the script too
   redis.call('ZREMRANGEBYRANK', DELAYED, 0, #members - 1)
   for _, member in ipairs(members) do
@@ -550,18 +553,22 @@ local function sift(woken, more, empty)
   for i = #woken, at, -1 do redis.call('RPUSH', QUEUE, woken[i]) end
 end
 
--- takes up to `more` tasks, `woken` first, none of which has a past
+-- takes up to `more` tasks, `woken` first, none of which has a past. Most tasks come this way: no calls for each of them
 local function take(woken, more)
   for i = 1, #woken do keep(woken[i]) end
-  while #fresh < more and room > 0 do
-    local popped = redis.call('RPOP', QUEUE, math.min(step(), more - #fresh))
+  local count, left = #fresh, room
+  while count < more and left > 0 do
+    local popped = redis.call('RPOP', QUEUE, math.min(step(count), more - count))
     if not popped then break end
-    local taken = 0
+    local taken, there = 0, #popped
     repeat
-      taken = taken + 1
-      keep(popped[taken])
-    until taken == #popped or room <= 0
-    for i = #popped, taken + 1, -1 do redis.call('RPUSH', QUEUE, popped[i]) end
+      taken, count = taken + 1, count + 1
+      local raw = popped[taken]
+      fresh[count] = raw
+      left = left - #raw
+      if #raw > LARGE then last_large = turn.number end
+    until taken == there or left <= 0
+    for i = there, taken + 1, -1 do redis.call('RPUSH', QUEUE, popped[i]) end
   end
 end
 
