@@ -150,6 +150,13 @@ describe('what is installed', () => {
       redis: { urlFrom: { secretKeyRef: { name: 'try-millrace-test', key: 'url' } } },
     });
     expect(named(manifests, 'Service')).toContain('home/try-millrace-redis');
+    const known = await template('redis.enabled=true', 'redis.password=s3cretpassword');
+    expect(only(known, 'Secret', 'try-millrace-test')).toMatchObject({
+      stringData: { url: 'redis://default:s3cretpassword@try-millrace-redis.home:6379/0' },
+    });
+    expect(only(known, 'Secret', 'try-millrace-redis')).toMatchObject({
+      stringData: { password: 's3cretpassword', 'redis.conf': 'requirepass s3cretpassword' },
+    });
     const elsewhere = await template('test.redisUrl=rediss://:s3cret@other:6380/1');
     expect(only(elsewhere, 'Secret')).toMatchObject({ stringData: { url: 'rediss://:s3cret@other:6380/1' } });
     const shown = elsewhere.filter((m) => m.kind !== 'Secret' && JSON.stringify(m).includes('s3cret'));

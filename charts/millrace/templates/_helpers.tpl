@@ -134,11 +134,11 @@ redis://{{ include "millrace.fullname" . }}-redis.{{ .Release.Namespace }}:6379/
 {{- end -}}
 {{- end }}
 
-{{/* The same as `helm test` connects to it. */}}
+{{/* The same as `helm test` connects to it. With the user, because redis-cli up to 7.0 logs in as "" where a URL has a password alone. */}}
 {{- define "millrace.testUrl" -}}
 {{- $url := include "millrace.testRedis" . -}}
 {{- if and .Values.redis.enabled .Values.redis.auth (not .Values.test.redisUrl) -}}
-{{ $url | replace "redis://" (printf "redis://:%s@" (include "millrace.redisPassword" .)) }}
+{{ $url | replace "redis://" (printf "redis://default:%s@" (include "millrace.redisPassword" .)) }}
 {{- else -}}
 {{ $url }}
 {{- end -}}
