@@ -17,6 +17,7 @@ const benches: Record<string, () => Promise<Bench>> = {
   latency: async () => (await import('./latency.ts')).latency,
   memory: async () => (await import('./memory.ts')).memory,
   policy: async () => (await import('./policy.ts')).policy,
+  robustness: async () => (await import('./robustness.ts')).robustness,
   throughput: async () => (await import('./throughput.ts')).throughput,
   wake: async () => (await import('./wake.ts')).wake,
 };
@@ -26,6 +27,7 @@ interface Flags {
   readonly seconds: number;
   readonly tasks?: number;
   readonly rounds?: number;
+  readonly seeds: number;
 }
 
 const durations = (text: string): number[] => text.split(',').map(duration);
@@ -45,6 +47,7 @@ async function main(): Promise<void> {
     .option('--target <duration>', 'policy: the wait to hold', duration, 10_000)
     .option('--slots <n>', 'policy: tasks at once in each pod', integer(1, 10_000), 1)
     .option('--max <n>', 'policy: the most pods', integer(1, 10_000), 50)
+    .option('--seeds <n>', 'robustness: how many seeds of each load', integer(1, 100), 1)
     .option('--pools <list>', 'fleet: numbers of pools', sizes, [1_000, 5_000, 10_000])
     .option('--profile <folder>', 'fleet: where to write CPU and heap profiles of the controller')
     .allowExcessArguments(false);
@@ -52,7 +55,7 @@ async function main(): Promise<void> {
   const [name = ''] = program.args;
   const load = Object.hasOwn(benches, name) ? benches[name] : undefined;
   if (!load) throw new UsageError(`there is no benchmark "${name}": there are ${names}`);
-  const { json, seconds, rounds, tasks, pools, profile, ...simulated } = program.opts<
+  const { json, seconds, rounds, seeds, tasks, pools, profile, ...simulated } = program.opts<
     Flags & BenchOptions['simulated'] & BenchOptions['fleet']
   >();
   using signals = onSignals();
@@ -62,6 +65,7 @@ async function main(): Promise<void> {
   )({
     seconds,
     rounds,
+    seeds,
     tasks,
     simulated,
     fleet: { pools, ...(profile && { profile }) },

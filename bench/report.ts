@@ -7,6 +7,8 @@ export interface BenchOptions {
   readonly tasks: number | undefined;
   /** How often everything is measured; `undefined` for the benchmark's own number. */
   readonly rounds: number | undefined;
+  /** How many seeds of each load `robustness` simulates. */
+  readonly seeds: number;
   /** Of what is simulated rather than measured; times in ms. */
   readonly simulated: {
     readonly trace?: string;

@@ -62,7 +62,7 @@ export function adviceFor(situation: Situation): Advice | undefined {
       minReplicas: undefined,
       maxReplicas: undefined,
     };
-  const floor = Math.ceil(quantileOf(floors, 1 - FLOOR_MISSES));
+  const floor = Math.ceil(quantileOf(floors, 1 - FLOOR_MISSES, 'top'));
   if (situation.startKnown && startMs >= waitMs && floor > minReplicas) {
     const hours = Math.round(24 * Math.max(0, floor - mean));
     return {
@@ -81,6 +81,45 @@ export function adviceFor(situation: Situation): Advice | undefined {
       message: `${percent(over)} of recent tasks waited for longer than ${target}: maxReplicas ${peak} would have held it, for about as many pod-hours (more replicas, for a shorter time)`,
       minReplicas: undefined,
       maxReplicas: peak,
+    };
+  return undefined;
+}
+
+/** What is late right now, whatever was learned so far. */
+export interface Lateness {
+  readonly waitMs: number;
+  /** Age of the oldest waiting task, ms. */
+  readonly oldestMs: number;
+  /** Replicas with which what waits now would begin. */
+  readonly asked: number;
+  readonly minReplicas: number;
+  readonly maxReplicas: number;
+  readonly startMs: number;
+  readonly startKnown: boolean;
+  /** Slots that are up are free all the same: it is not replicas that are missing. */
+  readonly unfetched: boolean;
+  /** No task has finished yet. */
+  readonly untold: boolean;
+}
+
+/** For a pool that has seen too little for advice on its past: tasks are late, and the bounds or the start keep it from helping. */
+export function latenessAdvice(late: Lateness): Advice | undefined {
+  const { waitMs, oldestMs, asked, minReplicas, maxReplicas, startMs } = late;
+  if (oldestMs <= waitMs || late.unfetched) return undefined;
+  const how = `tasks have waited for ${seconds(oldestMs)}, the target is ${seconds(waitMs)}${late.untold ? ', and none has finished yet' : ''}`;
+  if (asked > maxReplicas)
+    return {
+      reason: 'MaxReplicasTooLow',
+      message: `${how}: maxReplicas ${asked} would begin all that wait`,
+      minReplicas: undefined,
+      maxReplicas: asked,
+    };
+  if (late.startKnown && startMs >= waitMs && asked > minReplicas)
+    return {
+      reason: 'StartTimeAboveTarget',
+      message: `${how}: replicas take ${seconds(startMs)} to start, and minReplicas ${asked} would have been there`,
+      minReplicas: asked,
+      maxReplicas: undefined,
     };
   return undefined;
 }

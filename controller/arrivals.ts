@@ -89,6 +89,26 @@ export function waitsOf(curve: Curve): Wait[] {
   return found;
 }
 
+/** The `tasks` that were taken last, and how long ago, ms: what is in flight is no younger than they are. */
+export function lastTaken(curve: Curve, tasks: number, now: number): { ageMs: number; tasks: number }[] {
+  const found: { ageMs: number; tasks: number }[] = [];
+  let left = tasks;
+  for (let i = curve.length - 1; i >= 0 && left > 0; i--) {
+    const { at, taken } = curve[i] as Look;
+    const before = curve[i - 1];
+    const here = before ? Math.min(left, Math.max(0, taken - before.taken)) : left;
+    if (here > 0) found.push({ ageMs: now - (before ? (at + before.at) / 2 : at), tasks: here });
+    left -= here;
+  }
+  return found;
+}
+
+/** Their mean age, ms. */
+export function ageOfLast(curve: Curve, tasks: number, now: number): number {
+  const sum = lastTaken(curve, tasks, now).reduce((total, one) => total + one.tasks * one.ageMs, 0);
+  return tasks > 0 ? sum / tasks : 0;
+}
+
 /**
  * The fewest slots that, always there, would have begun within `waitMs` what came last before a look; with a deviation of
  * the service time, so many that also a run of long tasks is begun in time.

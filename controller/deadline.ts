@@ -27,8 +27,9 @@ export interface Times {
   /** Mean and standard deviation of the service time. */
   readonly serviceMs: number;
   readonly deviationMs: number;
-  /** What a task in flight has still to run, on average. */
+  /** What a task in flight has still to run, on average: now, and one that will be in flight at some moment. */
   readonly restMs: number;
+  readonly laterRestMs: number;
   readonly startMs: number;
   /** How many standard deviations of the work to be prepared for. */
   readonly caution: number;
@@ -44,7 +45,7 @@ export interface Slots {
 export function slotsFor(load: Load, times: Times): Slots {
   const { serviceMs, deviationMs, restMs, waitMs, startMs, caution } = times;
   // a slot that is up at the deadline still runs something then
-  const credit = Math.min(restMs, waitMs / 2);
+  const credit = Math.min(times.laterRestMs, waitMs / 2);
   const last = startMs + waitMs / 5;
   let enough = 0;
   let more = 0;

@@ -186,8 +186,13 @@ function decideOn(
 
   const sizing = sizingFor(policy, bounds, sample, memory, { now, wall, wanted: current, ready });
   const starting = sizing ? undefined : learnStarts(memory.starting, current, ready, now);
-  const plain = plainRule(policy, sample, sizing?.needed !== undefined);
-  const asked = Math.max(sizing?.needed ?? 0, sizing?.floor ?? 0, plain);
+  const plain = plainRule(
+    policy,
+    sample,
+    sizing?.needed !== undefined,
+    sizing?.learning ? slotsOf(policy, bounds) : Infinity,
+  );
+  const asked = Math.max(sizing?.needed ?? 0, sizing?.sure ?? 0, sizing?.floor ?? 0, plain);
   const need = clamp(asked, bounds);
   const limited = need < asked ? 'max' : need > asked ? 'min' : undefined;
   const windowMs = policy.windowMs ?? (sizing?.needed === undefined ? DEFAULT_WINDOW_MS : 0);
@@ -278,6 +283,11 @@ function sizingFor(
 function remember(needs: Memory['needs'], replicas: number, at: number, windowMs: number): Memory['needs'] {
   const kept = needs.filter((need) => need.at > at - windowMs && need.replicas > replicas);
   return [...kept, { at, replicas }];
+}
+
+/** The most tasks at once. */
+function slotsOf({ slots = 1 }: Policy, { maxReplicas }: Bounds): number {
+  return slots * maxReplicas;
 }
 
 function clamp(replicas: number, { minReplicas, maxReplicas }: Bounds): number {

@@ -21,12 +21,15 @@ export function withValue(before: Histogram, value: number, weight: number, reme
   return counts.map((count) => (count < 1e-6 ? 0 : Math.round(count * 1e4) / 1e4));
 }
 
-/** The value below which this share of all values lies, to within a class; 0 when there are none. */
-export function quantileOf(counts: Histogram, share: number): number {
+/**
+ * The value below which this share of all values lies: the middle of its class, or the top, which is no less than the true one; 0
+ * when there are none.
+ */
+export function quantileOf(counts: Histogram, share: number, of: 'middle' | 'top' = 'middle'): number {
   let left = totalOf(counts) * (1 - share);
   for (let i = counts.length - 1; i >= 0; i--) {
     left -= counts[i] ?? 0;
-    if (left < -1e-9) return 2 ** ((i === 0 ? 0 : i - 0.5) / PER_DOUBLING);
+    if (left < -1e-9) return 2 ** (Math.max(0, of === 'top' ? i : i - 0.5) / PER_DOUBLING);
   }
   return 0;
 }

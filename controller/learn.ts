@@ -21,6 +21,8 @@ const REMEMBERED = 400;
 const FAST = 24;
 /** The fast mean takes over when it is off by more than this factor, and by more than noise explains. */
 const CHANGED = 3;
+/** Standard deviations that chance does not explain. */
+const SURPRISING = 4;
 const STRETCHES = 100;
 /** Nothing that runs for longer is believed, ms: a hundred years. */
 const LONGEST_TASK_MS = 3.2e12;
@@ -63,15 +65,42 @@ export function learnService(before: Service | undefined, tasks: number, ms: num
 /**
  * The mean to reckon with now. What has run in `runMs` of slots finished only `tasks`: when that is more for each task than
  * the mean says, long tasks hold slots, or nothing has finished since everything takes longer. It counts as in a life table,
- * against `FAST` tasks of the mean.
+ * against `FAST` tasks of the mean; against one where chance does not explain that so few have finished.
  */
-export function meanInView({ mean }: Service, tasks: number, runMs: number): number {
-  return Math.max(mean, (runMs + FAST * mean) / (tasks + FAST));
+export function meanInView({ mean, variance }: Service, tasks: number, runMs: number): number {
+  const expected = runMs / mean;
+  // of a renewal process, the count varies by as much as its intervals do
+  const spread = Math.sqrt(expected * Math.max(1, variance / mean ** 2));
+  const known = expected - tasks > SURPRISING * spread ? 1 : FAST;
+  return Math.max(mean, (runMs + known * mean) / (tasks + known));
 }
 
 /** How long a task in flight still runs, on average, ms: the mean residual life of renewal theory. */
 export function restOf({ mean, variance }: Service): number {
   return (mean ** 2 + variance) / (2 * mean);
+}
+
+/** How alike tasks are: 1 where all run equally long, 0 where they differ as much as exponential ones, or more. */
+export function alikenessOf({ mean, variance }: Service): number {
+  return Math.max(0, 1 - variance / mean ** 2);
+}
+
+/** What tasks in flight of these ages have run for without saying anything, ms: none of them should have ended yet. */
+export function unripeMs(
+  service: Service,
+  inFlight: readonly { readonly ageMs: number; readonly tasks: number }[],
+): number {
+  const young = inFlight.reduce((sum, { ageMs, tasks }) => sum + tasks * Math.min(ageMs, service.mean), 0);
+  return alikenessOf(service) * young;
+}
+
+/**
+ * The same of tasks that have run for `ageMs` on average. The more alike all tasks are, the more their age says: of tasks that
+ * differ as much as exponential ones do, nothing. In a steady flow those taken last are half a task old.
+ */
+export function restAt(service: Service, ageMs: number): number {
+  const { mean } = service;
+  return Math.max(0, restOf(service) + alikenessOf(service) * (mean / 2 - ageMs));
 }
 
 /** A quantile of the service time, as the log-normal of this mean and variance has it, ms. */

@@ -7,17 +7,22 @@
  *   keep     replicas that were needed a short while ago, and whose like have been needed again soon (idle.ts)
  *   floor    what the hour of the day has needed before, where that has paid (forecast.ts)
  */
-import { adviceFor, redisAdvice, type Advice, type Answers } from './advice.ts';
-import { cohorts, lazyDemand, progressOf, rateOf } from './arrivals.ts';
+import { adviceFor, latenessAdvice, redisAdvice, type Advice, type Answers } from './advice.ts';
+import { ageOfLast, cohorts, lastTaken, lazyDemand, progressOf, rateOf } from './arrivals.ts';
 import { slotsFor } from './deadline.ts';
 import { forecastFloor, withSeen } from './forecast.ts';
 import { withNeed, worthKeeping } from './idle.ts';
-import { meanInView, restOf, restOfStart, startTime, worthOfStart } from './learn.ts';
+import { isLearning, lastCalls } from './last-call.ts';
+import { meanInView, restAt, restOf, restOfStart, startTime, unripeMs, worthOfStart } from './learn.ts';
 import { floorsAfter, learn, type Learned, type Look, type Wish } from './learned.ts';
 
 export interface Sizing {
   /** Replicas without which a task would miss the target; `undefined` when too little is known. */
   readonly needed: number | undefined;
+  /** Replicas with a slot for each task that nothing else is sure to help; 0 where sums of work say enough. */
+  readonly sure: number;
+  /** The first replicas of a new pool will soon tell more than a guess that grows with what waits. */
+  readonly learning: boolean;
   /** Replicas that are worth keeping. */
   readonly keep: number;
   /** Replicas that the forecast asks for. */
@@ -47,24 +52,50 @@ export function size(wish: Wish, seen: Look, before: Learned | undefined, redis?
   const { now, wall = now, waiting, inFlight, wanted, due } = seen;
   const { slots, waitMs } = wish;
   const startMs = startTime(start, waitMs);
+  const ages = cohorts(curve, waiting, now);
+  const unripe = service ? unripeMs(service, lastTaken(curve, inFlight, now)) : 0;
+  // how long a start takes is not known at first: it may be half of the target
+  const list = {
+    now,
+    cohorts: ages,
+    curve,
+    inFlight,
+    ready: learned.ready * slots,
+    service,
+    most: wish.maxReplicas * slots,
+    unripeMs: unripe,
+  };
+  const calls = lastCalls(list, (1 - MARGIN) * waitMs, start ? startMs : waitMs / 2);
+  const sure = calls > 0 ? Math.ceil((inFlight + calls) / slots) : 0;
+  const lateness = {
+    ...wish,
+    oldestMs: ages[0]?.oldest ?? 0,
+    startMs,
+    startKnown: start !== undefined,
+    unfetched: isUnfetched(learned, now),
+  };
   if (!service)
     return {
       needed: undefined,
+      sure,
+      learning: isLearning(list, learned.starts.length),
       keep: 0,
       floor: 0,
       serviceMs: undefined,
       startMs,
-      advice: undefined,
+      // nobody can tell for how long they run: with a slot for each, all begin
+      advice: latenessAdvice({ ...lateness, asked: Math.ceil((inFlight + waiting) / slots), untold: true }),
       learned,
     };
 
   const coming = rateOf(curve, now, Math.max(waitMs, 2 * startMs)) * startMs;
   const progress = progressOf(curve, waitMs, TRUSTED);
-  const serviceMs = meanInView(service, progress.tasks, progress.runMs);
+  const serviceMs = meanInView(service, progress.tasks, progress.runMs - unripe);
+  const inView = { ...service, mean: serviceMs };
   const { enough, more } = slotsFor(
     {
       cohorts: [
-        ...cohorts(curve, waiting, now),
+        ...ages,
         ...(due > 0 ? [{ before: waiting, until: waiting + due, oldest: 0, youngest: 0 }] : []),
       ],
       coming,
@@ -80,7 +111,8 @@ export function size(wish: Wish, seen: Look, before: Learned | undefined, redis?
       waitMs: waitMs - MARGIN * waitMs,
       serviceMs,
       deviationMs: Math.sqrt(service.variance),
-      restMs: restOf({ ...service, mean: serviceMs }),
+      restMs: restAt(inView, ageOfLast(curve, inFlight, now)),
+      laterRestMs: restOf(inView),
       startMs,
       caution: CAUTION,
     },
@@ -90,6 +122,7 @@ export function size(wish: Wish, seen: Look, before: Learned | undefined, redis?
   const lazy = Math.max(enough, lazyDemand(curve, now, serviceMs, waitMs));
   const needed = Math.max(
     work > 0 ? 1 : 0,
+    sure,
     // with a slot for each task, all begin at once
     missing > 0 ? Math.min(wanted + missing, Math.ceil((work + coming + Math.sqrt(coming)) / slots)) : 0,
     // no more than there is work for, however much there was
@@ -120,19 +153,15 @@ export function size(wish: Wish, seen: Look, before: Learned | undefined, redis?
   };
   return {
     needed,
+    sure,
+    learning: false,
     keep,
     floor: wish.forecast ? forecastFloor(next.forecast, wall + startMs) : 0,
     serviceMs,
     startMs,
-    advice: adviceFor({
-      ...wish,
-      ...next,
-      startMs,
-      startKnown: start !== undefined,
-      unfetched: isUnfetched(next, now),
-      serviceMs,
-      redis,
-    }),
+    advice:
+      adviceFor({ ...lateness, ...next, serviceMs, redis }) ??
+      latenessAdvice({ ...lateness, asked: needed, untold: false }),
     learned: next,
   };
 }

@@ -7,6 +7,7 @@ const times: Times = {
   serviceMs: 1_000,
   deviationMs: 0,
   restMs: 500,
+  laterRestMs: 500,
   startMs: 4_500,
   caution: 1,
 };

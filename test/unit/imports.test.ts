@@ -38,6 +38,7 @@ const pure = new Set([
   'controller/hold.ts',
   'controller/idle.ts',
   'controller/insight.ts',
+  'controller/last-call.ts',
   'controller/learn.ts',
   'controller/learned.ts',
   'controller/local-time.ts',

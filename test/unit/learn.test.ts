@@ -5,14 +5,16 @@ import {
   learnService,
   learnStart,
   meanInView,
+  restAt,
   restOf,
   restOfStart,
   serviceQuantile,
   settleStarts,
   startTime,
-  worthOfStart,
   type Service,
   type Start,
+  unripeMs,
+  worthOfStart,
 } from '../../controller/learn.ts';
 import { createRandom } from '../../simulate/random.ts';
 
@@ -77,7 +79,23 @@ describe('service time', () => {
   test('slots that run for long without finishing count', () => {
     const service = taught(undefined, 100, () => 1_000);
     expect(meanInView(service, 50, 50_000)).toBe(1_000);
-    expect(meanInView(service, 0, 240_000)).toBeCloseTo((240_000 + 24_000) / 24);
+    expect(meanInView(service, 0, 15_000)).toBeCloseTo((15_000 + 24_000) / 24);
+    // sixteen should have finished, give or take four: what was learned counts as one task more
+    expect(meanInView(service, 0, 17_000)).toBe(18_000);
+    // and of tasks that differ by ten times their mean, give or take forty
+    expect(meanInView({ ...service, variance: 100 * service.mean ** 2 }, 0, 17_000)).toBeCloseTo(41_000 / 24);
+  });
+  test('where tasks are alike, their age says how long they still run, and a young one says nothing of the mean', () => {
+    const alike = { ...taught(undefined, 10, () => 1_000), variance: 0 };
+    expect([0, 250, 1_000, 5_000].map((age) => restAt(alike, age))).toEqual([1_000, 750, 0, 0]);
+    const exponential = { ...alike, variance: 1e6 };
+    expect([0, 5_000].map((age) => restAt(exponential, age))).toEqual([1_000, 1_000]);
+    const inFlight = [
+      { ageMs: 400, tasks: 3 },
+      { ageMs: 9_000, tasks: 1 },
+    ];
+    expect(unripeMs(alike, inFlight)).toBe(2_200);
+    expect(unripeMs(exponential, inFlight)).toBe(0);
   });
   test('what a task in flight has still to run', () => {
     const steady = { ...taught(undefined, 10, () => 1_000), variance: 0 };
