@@ -2,7 +2,8 @@
  * Which of the workers that are registered in Redis run in which replica. Pure.
  *
  * A pool's own pods call their workers by the pod's name. In an adopted Deployment nobody told them what to call themselves:
- * then it is the pod's host name and a process id (`defaultWorkerId`), and a pod may hold several.
+ * then it is the pod's host name and a process id (`defaultWorkerId`), and a pod may hold several; the second one of a name
+ * has something random behind it (`mayRename`).
  */
 import { together, type WorkerLoad, type WorkerLoads } from '../queue/worker-load.ts';
 import type { Member, Members } from './target.ts';
@@ -27,7 +28,13 @@ export interface Manned {
 
 /** Whether a worker of this id may run in a pod of that name. */
 export function mayRunIn(worker: string, pod: string): boolean {
-  return worker.startsWith(pod) && /^(?:-\d+)?$/.test(worker.slice(pod.length));
+  return worker.startsWith(pod) && /^(?:-\d+)?(?:-[0-9a-f]{8})?$/.test(worker.slice(pod.length));
+}
+
+/** What a pod may be called in which a worker of this id runs. */
+function podsOf(worker: string): string[] {
+  const plain = worker.replace(/-[0-9a-f]{8}$/, '');
+  return [worker, worker.replace(/-\d+$/, ''), plain, plain.replace(/-\d+$/, '')];
 }
 
 /** `workers`: all that are registered in the pool's queues. Without `whose`, ids are the members' own. */
@@ -48,7 +55,7 @@ export function workersOf(
       foreign.add(id);
       continue;
     }
-    const names = [id, id.replace(/-\d+$/, '')];
+    const names = podsOf(id);
     const member = names.find((name) => members.has(name));
     if (member !== undefined) {
       const before = loads.get(member);

@@ -193,6 +193,8 @@ describe('whose worker it is', () => {
   const cases: [what: string, worker: string, of: WorkerLoad, ids: string, unknown: string][] = [
     ['one that is called as its pod', 'web-a', load('idle'), 'web-a', ''],
     ['one that is called as its pod and by its process', 'web-a-7', load('idle'), 'web-a web-a-7', ''],
+    ['one whose name another one had', 'web-a-0f3c91ab', load('idle'), 'web-a web-a-0f3c91ab', ''],
+    ['one of both kinds', 'web-a-7-0f3c91ab', load('idle'), 'web-a web-a-7-0f3c91ab', ''],
     ['one of the same name in another namespace', 'web-a', load('busy', 1, 'there/tiles'), '', ''],
     ['one that says another pool of the namespace', 'web-a', load('idle', 0, 'here/other'), 'web-a', ''],
     ['one of a pod that nobody knows', 'web-b', load('busy', 1), 'web-a', 'web-b'],
