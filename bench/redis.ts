@@ -19,7 +19,7 @@ export interface BenchRedis extends AsyncDisposable {
 
 /** Starts a server without persistence. Rejects with one line when there is none to start. */
 export async function startBenchRedis(progress: (line: string) => void): Promise<BenchRedis> {
-  const server = await startLocalRedis({ env: process.env, onProgress: progress });
+  const server = await startLocalRedis({ env: process.env, install: 'ask', onProgress: progress });
   const redis = openRedis({ url: server.url });
   const infoText = async (field: string): Promise<string> => {
     const match = new RegExp(`^${field}:(.*)\r?$`, 'm').exec(await redis.info());

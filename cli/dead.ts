@@ -3,6 +3,7 @@ import type { DeadLetter, DeadSelection, Queue } from '../queue/queue.ts';
 import { UsageError } from '../runtime/program.ts';
 import { withQueues } from './access.ts';
 import type { AccessFlags } from './access-flags.ts';
+import { visible } from '../runtime/plain-text.ts';
 import { print, type Output } from './output.ts';
 import { showProgress } from './progress.ts';
 import { age, oneLine, table } from './table.ts';
@@ -116,7 +117,8 @@ function described({ raw, id, at, attempts, worker, error }: DeadLetter, now: nu
     ['error', error],
     ['task', raw.toString()],
   ];
-  return facts.map(([name = '', value = '']) => `${`${name}:`.padEnd(10)}${value}\n`).join('');
+  const shown = process.stdout.isTTY ? visible : String;
+  return facts.map(([name = '', value = '']) => `${`${name}:`.padEnd(10)}${shown(value)}\n`).join('');
 }
 
 function when(at: number): string {

@@ -16,6 +16,7 @@ import { startDevDashboard } from './dev-dashboard.ts';
 import { devSettings, readPool, type DevFlags } from './dev-settings.ts';
 import { createNarrator } from './narrator.ts';
 import { startLocalRedis, type LocalRedis } from './local-redis.ts';
+import type { Install } from './redis-program.ts';
 import { createLocalTarget } from './local-target.ts';
 import { startPoolLoop } from './pool-loop.ts';
 import { workerProgram } from './worker-program.ts';
@@ -28,6 +29,7 @@ const POLL_MS = 250;
 /** Runs until a signal. `given` says which Redis to use; without it, one is started. */
 export async function dev(
   flags: DevFlags & {
+    install?: true;
     readonly pool?: string;
     readonly grace: number;
     /** A number: on that port; `false`: none; else on one that is free. */
@@ -56,7 +58,9 @@ export async function dev(
   const broken = new AbortController();
   await using own = address
     ? undefined
-    : await startOwnRedis(env, narrator.say, (why) => broken.abort(new Error(why)));
+    : await startOwnRedis(env, flags.install ? 'yes' : 'ask', narrator.say, (why) =>
+        broken.abort(new Error(why)),
+      );
   const redis = address ?? { url: own?.url };
 
   await using target = createLocalTarget({
@@ -128,10 +132,11 @@ function lists(names: readonly string[]): string {
 
 async function startOwnRedis(
   env: NodeJS.ProcessEnv,
+  install: Install,
   say: (text: string) => void,
   onEnd: (why: string) => void,
 ): Promise<LocalRedis> {
-  const redis = await startLocalRedis({ env, preferredPort: USUAL_PORT, onProgress: say, onEnd });
+  const redis = await startLocalRedis({ env, install, preferredPort: USUAL_PORT, onProgress: say, onEnd });
   say(`${redis.what} at ${redis.url}, for as long as this runs; it keeps nothing`);
   return redis;
 }

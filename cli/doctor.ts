@@ -2,6 +2,7 @@
  * `millrace doctor`: looks at everything that Millrace needs of a Redis and of a cluster, and says what to do about what is
  * wrong. It changes nothing. Exit code 1 when something fails.
  */
+import { printable } from '../runtime/plain-text.ts';
 import { withRedis, type Place } from './access.ts';
 import type { AccessFlags } from './access-flags.ts';
 import { fail, type Finding } from './finding.ts';
@@ -39,8 +40,8 @@ async function ofRedis(flags: DoctorFlags): Promise<Finding[]> {
 const COLOURS = { ok: 'green', warn: 'yellow', fail: 'red' } as const;
 
 function lines({ level, about, note, todo }: Finding): string {
-  const what = `${paint(COLOURS[level], level.padEnd(4))}  ${about}: ${note}\n`;
-  return todo ? `${what}      → ${todo}\n` : what;
+  const what = `${paint(COLOURS[level], level.padEnd(4))}  ${printable(about)}: ${printable(note)}\n`;
+  return todo ? `${what}      → ${printable(todo)}\n` : what;
 }
 
 function summary(findings: readonly Finding[]): string {

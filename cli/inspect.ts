@@ -47,5 +47,5 @@ function tables(name: string, view: QueueView): string {
 }
 
 function note(reason: string): string {
-  return reason === '' ? '' : `: ${reason}`;
+  return reason === '' ? '' : `: ${oneLine(reason, 500)}`;
 }

@@ -32,6 +32,7 @@ export function addDev(command: Command, env: NodeJS.ProcessEnv): void {
       integer(0, 65_535),
     )
     .option('--no-dashboard', 'serve none')
+    .option('--install', 'the package manager may install a Redis where there is none; else you are asked')
     .addHelpText('after', '\nWithout --redis, a Redis is started for as long as this runs.')
     .action(
       async (
@@ -39,6 +40,7 @@ export function addDev(command: Command, env: NodeJS.ProcessEnv): void {
           import('./dev-settings.ts').DevFlags & {
             pool?: string;
             grace: number;
+            install?: true;
             dashboard?: boolean | number;
           },
       ) => {

@@ -1,7 +1,7 @@
 /**
  * A Redis for trying things out, gone with the program that started it: on a loopback port, without a password and
- * without persistence. A server from PATH if there is one; else one that the system's package manager brings, where it
- * may be asked; else a container; else an error that says what to install (cli/redis-program.ts).
+ * without persistence. A server from PATH if there is one; else one that the system's package manager brings, where somebody
+ * said that it may; else a container; else an error that says what to install (cli/redis-program.ts).
  *
  * Disposing stops it and removes its folder. A watcher kills it when this process dies without a word.
  */
@@ -13,7 +13,7 @@ import { join } from 'node:path';
 import { closeRedis, openRedis, within } from '../queue/connection.ts';
 import { timeout } from '../runtime/timers.ts';
 import { openWatcher } from '../worker/handlers/watcher.ts';
-import { findRedis, type RedisProgram } from './redis-program.ts';
+import { findRedis, type Install, type RedisProgram } from './redis-program.ts';
 
 export interface LocalRedis extends AsyncDisposable {
   readonly url: string;
@@ -24,6 +24,8 @@ export interface LocalRedis extends AsyncDisposable {
 export interface LocalRedisOptions {
   /** Where programs are looked for: PATH. */
   readonly env: NodeJS.ProcessEnv;
+  /** Whether the package manager may bring a server that is not there. */
+  readonly install: Install;
   /** Taken if it is free; else, and without it, any free port. */
   readonly preferredPort?: number;
   /** Told what takes a while, in words. */
@@ -39,7 +41,7 @@ const STOP_MS = 3_000;
 
 /** Starts a server and resolves when it answers. Rejects with one line when there is none, or it does not start. */
 export async function startLocalRedis(options: LocalRedisOptions): Promise<LocalRedis> {
-  const program = await findRedis(options.env, options.onProgress);
+  const program = await findRedis(options.env, options.install, options.onProgress);
   const folder = await mkdtemp(join(tmpdir(), 'millrace-dev-'));
   try {
     for (let attempt = 1; ; attempt++) {

@@ -11,9 +11,9 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomInt } from 'node:crypto';
-import { createInterface } from 'node:readline';
 import type { Replicas, Target } from '../controller/target.ts';
 import { timeout, type Timer } from '../runtime/timers.ts';
+import { splitLines } from '../worker/handlers/split-lines.ts';
 import { openWatcher } from '../worker/handlers/watcher.ts';
 import { crashPause } from './crash-pause.ts';
 import { readLogLine, type LogLine } from './log-line.ts';
@@ -61,6 +61,8 @@ interface Worker {
 
 /** After its own grace period, a worker has this long to say goodbye to Redis, ms. */
 const GOODBYE_MS = 4_000;
+/** Of a longer line of a worker, or of what it runs, the rest is left out, bytes. */
+const LONGEST_LINE = 64 << 10;
 /** No crash for so long after the last pause, and the earlier ones are forgotten, ms. */
 const STABLE_MS = 10_000;
 
@@ -126,13 +128,17 @@ export function createLocalTarget(options: LocalTargetOptions): LocalTarget {
     const { id, child } = worker;
     for (const stream of [child.stdout, child.stderr]) {
       if (!stream) continue;
-      createInterface({ input: stream }).on('line', (text) => {
+      const onLine = (bytes: Buffer): void => {
+        const text = bytes.toString();
         if (text.trim() === '') return;
         const line = readLogLine(text);
         if (stream === child.stderr && line.level !== 'info') worker.lastWords = line.text;
         if (line.ready && !worker.ready) becameReady(worker);
         onEvent({ kind: 'line', id, line });
-      });
+      };
+      const cut = (head: Buffer): void => onLine(Buffer.concat([head, Buffer.from('…')]));
+      const lines = splitLines(LONGEST_LINE, onLine, cut);
+      stream.on('data', (chunk: Buffer) => lines.push(chunk)).on('end', () => lines.end());
     }
   }
 

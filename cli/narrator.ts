@@ -2,6 +2,7 @@
 import { recoveryNote } from '../controller/deaths.ts';
 import type { Sampled } from '../controller/sampler.ts';
 import type { Step } from '../controller/step.ts';
+import { printable } from '../runtime/plain-text.ts';
 import type { LocalEvent } from './local-target.ts';
 import { readLogLine } from './log-line.ts';
 
@@ -24,7 +25,9 @@ export function createNarrator(write: (line: string) => void): Narrator {
   let failed: string | undefined;
   let scaledUp: { readonly to: number; readonly at: number } | undefined;
   let ready = 0;
-  const say = (text: string): void => write(`${new Date().toTimeString().slice(0, 8)}  ${text}`);
+  // what users' code prints, and what names tasks have, reaches a terminal here
+  const say = (text: string): void =>
+    write(`${new Date().toTimeString().slice(0, 8)}  ${printable(text).trimEnd()}`);
 
   return {
     say,

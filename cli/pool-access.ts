@@ -51,9 +51,10 @@ async function addressOfPool(cluster: Cluster, { metadata, spec }: WorkerPool): 
   try {
     return await resolveAddress(spec.redis, namespace, secrets, new AbortController().signal);
   } catch (error) {
-    if (!(error instanceof KubeError && error.status === 403)) throw explained(error);
+    const { cause } = error as Error;
+    if (!(cause instanceof KubeError && cause.status === 403)) throw explained(error);
     throw new Error(
-      `the address of pool ${namespace}/${name} is in a Secret that you may not read (${error.message}): ` +
+      `the address of pool ${namespace}/${name} is in a Secret that you may not read (${cause.message}): ` +
         `ask for the right to get it, or give --redis instead of the pool`,
       { cause: error },
     );

@@ -1,8 +1,7 @@
 /** A pool as a row of a table: what `kubectl get wp` shows, and with `wide` what it costs to know more. Pure. */
 import { keyOf } from '../kube/watch.ts';
 import { queuesOf, type WorkerPool } from '../kube/workerpool.ts';
-import { paint } from './paint.ts';
-import { age, oneLine } from './table.ts';
+import { age, oneLine, type Cell } from './table.ts';
 
 const HEAD = ['NAME', 'QUEUE', 'WAITING', 'IN FLIGHT', 'REPLICAS', 'DESIRED', 'READY', 'REASON', 'AGE'];
 const WIDE = ['DELAYED', 'DEAD', 'RATE', 'SERVICE', 'START', 'LAST DECISION'];
@@ -21,7 +20,7 @@ export function poolHead({ namespaces, wide }: RowForm): string[] {
   return [...(namespaces ? ['NAMESPACE'] : []), ...HEAD, ...(wide ? WIDE : [])];
 }
 
-export function poolRow(pool: WorkerPool, { namespaces, wide, now }: RowForm): (string | number)[] {
+export function poolRow(pool: WorkerPool, { namespaces, wide, now }: RowForm): Cell[] {
   const { metadata, spec, status = {} } = pool;
   const { waiting = '-', inFlight = '-', replicas = '-', desiredReplicas = '-' } = status;
   const ready = conditionOf(pool, 'Ready');
@@ -42,7 +41,7 @@ export function poolRow(pool: WorkerPool, { namespaces, wide, now }: RowForm): (
     inFlight,
     replicas,
     desiredReplicas,
-    paint(ready?.status === 'False' ? 'red' : undefined, ready?.status ?? 'Unknown'),
+    { text: ready?.status ?? 'Unknown', colour: ready?.status === 'False' ? ('red' as const) : undefined },
     ready?.reason ?? 'NotSeen',
     Number.isNaN(created) ? '-' : age(now - created),
     ...(wide ? more : []),

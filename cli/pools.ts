@@ -9,7 +9,7 @@ import type { ClusterFlags } from './access-flags.ts';
 import { explained, openCluster, type Cluster } from './cluster.ts';
 import { print, type Output } from './output.ts';
 import { poolHead, poolRow, sortedPools, type PoolOrder } from './pool-rows.ts';
-import { layout, table } from './table.ts';
+import { layout, table, type Cell } from './table.ts';
 
 export interface PoolsFlags extends ClusterFlags {
   readonly allNamespaces?: true;
@@ -50,7 +50,7 @@ async function follow(
   namespace: string | undefined,
   { allNamespaces, output }: PoolsFlags,
   pools: readonly WorkerPool[],
-  rows: readonly (readonly (string | number)[])[],
+  rows: readonly (readonly Cell[])[],
 ): Promise<void> {
   const form = { namespaces: allNamespaces === true, wide: output === 'wide' };
   const line = layout(poolHead({ ...form, now: 0 }), rows);

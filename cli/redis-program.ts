@@ -1,10 +1,11 @@
 /**
- * Where a Redis server comes from on this machine: from PATH, else by the system's package manager where it may be
- * asked, else as a container, else an error that says what to install.
+ * Where a Redis server comes from on this machine: from PATH, else by the system's package manager where somebody said that it
+ * may, else as a container, else an error that says what to install. Nothing is installed without a word.
  */
 import { spawn } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { createInterface } from 'node:readline/promises';
 
 export interface RedisProgram {
   /** In words. */
@@ -24,9 +25,13 @@ const SERVERS = ['redis-server', 'valkey-server'];
 const VOLATILE = ['--save', '', '--appendonly', 'no', '--daemonize', 'no'];
 const IMAGE = 'redis:7';
 
+/** Whether a package manager may install a Redis: `ask` a person at the terminal, where there is one. */
+export type Install = 'yes' | 'ask';
+
 /** The first that works. Rejects with one line that says what to install. */
 export async function findRedis(
   env: NodeJS.ProcessEnv,
+  install: Install,
   onProgress: (text: string) => void,
 ): Promise<RedisProgram> {
   const there = fromPath(env);
@@ -34,6 +39,13 @@ export async function findRedis(
   const tried: string[] = [];
   for (const { tool, commands } of installers()) {
     if (!findProgram(env, tool)) continue;
+    if (
+      install === 'ask' &&
+      !(await agreed(`there is no redis-server here. May ${tool} install one? [y/N] `))
+    ) {
+      tried.push(`${tool}: only with --install`);
+      continue;
+    }
     onProgress(`no redis-server here: ${tool} installs one`);
     for (const [file = tool, ...args] of commands) {
       const failure = await run(env, file, args);
@@ -55,6 +67,19 @@ export async function findRedis(
     `there is no Redis to start${why}: install redis-server or valkey-server ` +
       '(apt install redis-server, dnf install valkey, brew install redis), or Docker, or give --redis a URL',
   );
+}
+
+/** Asks whoever sits at the terminal; nobody there has not agreed. */
+async function agreed(question: string): Promise<boolean> {
+  if (!process.stdin.isTTY || !process.stderr.isTTY) return false;
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    return /^y(es)?$/i.test((await terminal.question(question)).trim());
+  } catch {
+    return false; // interrupted
+  } finally {
+    terminal.close();
+  }
 }
 
 function fromPath(env: NodeJS.ProcessEnv): RedisProgram | undefined {

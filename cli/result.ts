@@ -1,6 +1,7 @@
 /** `millrace result`: waits for a task's result and prints it as it is. */
 import type { Queue } from '../queue/queue.ts';
 import { systemClock } from '../runtime/clock.ts';
+import { printable, visible } from '../runtime/plain-text.ts';
 import { withQueues } from './access.ts';
 import type { AccessFlags } from './access-flags.ts';
 
@@ -39,14 +40,14 @@ async function tellProgress(queues: readonly Queue[], id: string, signal: AbortS
     const asked = queues.map((queue) => queue.progress(id).catch(() => undefined));
     const value = (await Promise.all(asked)).find((one) => one !== undefined);
     const line = value === undefined ? undefined : JSON.stringify(value);
-    if (line !== undefined && line !== told) process.stderr.write(`${line}\n`);
+    if (line !== undefined && line !== told) process.stderr.write(`${printable(line)}\n`);
     told = line ?? told;
     await systemClock.sleep(PROGRESS_EVERY_MS, signal);
   }
 }
 
-/** Byte for byte, so that a file gets what the hash holds; only a terminal gets a line feed where there is none. */
+/** Byte for byte, so that a file gets what the hash holds; a terminal gets text, with a line feed at its end. */
 export function writeResult(value: Buffer): void {
-  process.stdout.write(value);
-  if (process.stdout.isTTY && value.at(-1) !== 0x0a) process.stdout.write('\n');
+  if (!process.stdout.isTTY) process.stdout.write(value);
+  else process.stdout.write(visible(value.toString()).replace(/(?<!\n)$/, '\n'));
 }

@@ -1,7 +1,13 @@
 /** Text for terminals: tables in the manner of kubectl, short ages. Pure. */
 import stringWidth from 'string-width';
+import { printable } from '../runtime/plain-text.ts';
+import { paint, type Colour } from './paint.ts';
 
-type Cell = string | number;
+/** Text is written without control characters, whosever it is; a colour comes apart from it. */
+export type Cell = string | number | { readonly text: string; readonly colour: Colour | undefined };
+
+const textOf = (cell: Cell | undefined): string =>
+  printable(String(typeof cell === 'object' ? cell.text : (cell ?? '')));
 
 /** Columns as wide as their widest cell, two spaces apart; numbers stand right. Ends with a line feed. */
 export function table(head: readonly string[], rows: readonly (readonly Cell[])[]): string {
@@ -15,15 +21,16 @@ export function layout(
   rows: readonly (readonly Cell[])[],
 ): (row: readonly Cell[]) => string {
   const widths = head.map((title, column) =>
-    Math.max(title.length, ...rows.map((row) => stringWidth(String(row[column] ?? '')))),
+    Math.max(title.length, ...rows.map((row) => stringWidth(textOf(row[column])))),
   );
   // what is not known yet is no number
   const number = (cell: Cell | undefined): boolean => typeof cell === 'number' || cell === '-';
   const right = head.map((_, column) => rows.length > 0 && rows.every((row) => number(row[column])));
   const padded = (cell: Cell, i: number): string => {
-    const text = String(cell);
+    const text = textOf(cell);
     const room = ' '.repeat(Math.max(0, (widths[i] ?? 0) - stringWidth(text)));
-    return right[i] ? room + text : text + room;
+    const shown = typeof cell === 'object' ? paint(cell.colour, text) : text;
+    return right[i] ? room + shown : shown + room;
   };
   return (row) => row.map(padded).join('  ').trimEnd();
 }
@@ -45,13 +52,13 @@ export function age(ms: number): string {
 
 /** At most `max` characters of a text, without line feeds or other control characters. */
 export function oneLine(text: string, max: number): string {
-  const line = text.replaceAll(/[\s\p{Cc}]+/gu, ' ').trim();
+  const line = printable(text).replaceAll(/\s+/g, ' ').trim();
   return line.length > max ? `${line.slice(0, max - 1)}…` : line;
 }
 
 /** The text cut or padded to exactly so many columns of a terminal, without control characters. */
 export function fit(text: string, columns: number): string {
-  const line = text.replaceAll(/\p{Cc}+/gu, ' ');
+  const line = printable(text);
   const width = stringWidth(line);
   if (width <= columns) return line + ' '.repeat(columns - width);
   let cut = '';

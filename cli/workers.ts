@@ -6,8 +6,7 @@ import { parseTask, shortId } from '../queue/task.ts';
 import { withRedis } from './access.ts';
 import type { AccessFlags } from './access-flags.ts';
 import { print, type Output } from './output.ts';
-import { paint } from './paint.ts';
-import { age, table } from './table.ts';
+import { age, table, type Cell } from './table.ts';
 
 export interface WorkersFlags extends AccessFlags {
   readonly tasks?: true;
@@ -34,10 +33,10 @@ export async function listWorkers(flags: WorkersFlags): Promise<void> {
     const found = await readWorkers(redis, queues, flags.tasks === true);
     await print(flags.output, found, () => {
       const head = ['WORKER', 'STATE', 'IN FLIGHT', 'SLOTS', 'AGE', 'EPOCH', 'VERSION'];
-      const rows = found.map(({ id, state, inFlight, slots, ageMs, epoch, version, tasks }) =>
-        [id, paint(COLOURS[state], state), inFlight, slots, age(ageMs), epoch, version].concat(
-          tasks ? [tasks.join(' ')] : [],
-        ),
+      const rows = found.map(({ id, state, inFlight, slots, ageMs, epoch, version, tasks }): Cell[] =>
+        (
+          [id, { text: state, colour: COLOURS[state] }, inFlight, slots, age(ageMs), epoch, version] as Cell[]
+        ).concat(tasks ? [tasks.join(' ')] : []),
       );
       return table(flags.tasks ? [...head, 'TASKS'] : head, rows);
     });

@@ -4,7 +4,7 @@ import { KubeError } from '../kube/errors.ts';
 import type { RedisSpec, SecretSource } from '../kube/workerpool.ts';
 import type { RedisAddress } from '../queue/connection.ts';
 
-/** A Secret that the pool names is not there or has not the key. The message says which, and what to do. */
+/** A Secret that the pool names is not there, has not the key, or is not given out. The message says which, and what to do. */
 export class MissingSecret extends Error {
   override name = 'MissingSecret';
 }
@@ -23,10 +23,20 @@ export async function resolveAddress(
     if (!source) return undefined;
     const { name, key } = source.secretKeyRef;
     try {
-      const value = (await secrets.get({ namespace, name }, { signal })).data?.[key];
-      if (value !== undefined) return Buffer.from(value, 'base64').toString().trim();
+      const { data = {} } = await secrets.get({ namespace, name }, { signal });
+      // a key may be called as something that every object has
+      const value: unknown = Object.hasOwn(data, key) ? data[key] : undefined;
+      if (typeof value === 'string') return Buffer.from(value, 'base64').toString().trim();
     } catch (error) {
-      if (!(error instanceof KubeError && error.notFound)) throw error;
+      if (!(error instanceof KubeError)) throw error;
+      if (error.refused)
+        throw new MissingSecret(
+          `Secret "${name}" in namespace "${namespace}" cannot be read: ${error.message}`,
+          {
+            cause: error,
+          },
+        );
+      if (!error.notFound) throw error;
       throw new MissingSecret(
         `Secret "${name}" does not exist in namespace "${namespace}": create it with a key "${key}"`,
       );

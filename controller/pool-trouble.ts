@@ -1,4 +1,5 @@
 /** What keeps a pool from being scaled until a person mends it, told apart from failures that are tried again. Pure. */
+import { KubeError } from '../kube/errors.ts';
 import { MissingSecret } from './address.ts';
 import { NoTarget } from './kube-target.ts';
 import { TargetTaken } from './other-writers.ts';
@@ -18,6 +19,7 @@ export function troubleOf(error: unknown): Trouble | undefined {
   if (error instanceof NoTarget) return { reason: 'NoTarget', message: error.message };
   if (error instanceof TargetTaken) return { reason: 'TargetTaken', message: error.message };
   if (error instanceof InvalidAnnotation) return { reason: 'InvalidAnnotation', message: error.message };
+  if (error instanceof KubeError && error.refused) return { reason: 'Refused', message: error.message };
   if (error instanceof RangeError) return { reason: 'InvalidSpec', message: error.message };
   return undefined;
 }

@@ -46,6 +46,11 @@ export class KubeError extends Error {
     return this.status === 409 && !this.alreadyExists;
   }
 
+  /** The server has understood and will say so again: a name that cannot be one, a right that is missing, a field that may not be. */
+  get refused(): boolean {
+    return [400, 403, 405, 422].includes(this.status ?? 0);
+  }
+
   get alreadyExists(): boolean {
     return this.reason === 'AlreadyExists';
   }

@@ -5,6 +5,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { parseBytes } from './bytes.ts';
 import { parseDuration } from './duration.ts';
+import { printable } from './plain-text.ts';
 
 /** Wrong usage: exit code 2. The message is for the person who typed it. */
 export class UsageError extends Error {
@@ -39,10 +40,8 @@ export async function runProgram(name: string, main: () => Promise<void>): Promi
 function oneLine(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   return (
-    message
-      .replace(/^error: /, '')
-      .replaceAll(/\s*\n\s*/g, ' ')
-      .trim() || 'it failed without saying why'
+    printable(message.replace(/^error: /, '').replaceAll(/\s*\n\s*/g, ' ')).trim() ||
+    'it failed without saying why'
   );
 }
 

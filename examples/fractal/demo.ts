@@ -28,6 +28,7 @@ interface Flags {
   readonly max: number;
   readonly window: number;
   readonly out: string;
+  readonly install?: true;
 }
 
 /** The last workers go one by one: so many steps for each of them, from the full queue to the empty one. */
@@ -50,7 +51,8 @@ function parse(argv: readonly string[]): Flags {
       availableParallelism() + 2,
     )
     .option('--window <duration>', 'a worker goes when it was not needed for so long', duration, 1_500)
-    .option('--out <folder>', 'where the picture and the chart go', 'out/demo');
+    .option('--out <folder>', 'where the picture and the chart go', 'out/demo')
+    .option('--install', 'the package manager may install a Redis where there is none; else you are asked');
   program.parse(argv);
   return program.opts<Flags>();
 }
@@ -65,7 +67,12 @@ async function main(): Promise<void> {
   const failed = new AbortController();
   const fail = (why: string): void => failed.abort(new Error(why));
 
-  await using server = await startLocalRedis({ env: process.env, onProgress: progress.say, onEnd: fail });
+  await using server = await startLocalRedis({
+    env: process.env,
+    install: flags.install ? 'yes' : 'ask',
+    onProgress: progress.say,
+    onEnd: fail,
+  });
   progress.say(`${server.what} at ${server.url}; a picture of ${pixels} pixels in ${tiles.length} tiles`);
   const address = { url: server.url };
   const redis = openRedis(address);

@@ -169,6 +169,23 @@ describe('trouble', () => {
     await rm(nothing, { recursive: true });
   });
 
+  test('a package manager is not called unless somebody said so', async () => {
+    const path = await mkdtemp(join(folder, 'path-'));
+    const called = join(folder, 'called');
+    for (const tool of ['apt-get', 'brew'])
+      await writeFile(join(path, tool), `#!/bin/sh\necho "$0 $*" >>'${called}'\n`, { mode: 0o755 });
+    const command = ['dev', '--command', process.execPath];
+    const asked = await millrace(command, { env: { PATH: path, TMPDIR: folder } });
+    expect(asked.code).toBe(1);
+    expect(existsSync(called)).toBe(false);
+    if (process.getuid?.() === 0 || process.platform === 'darwin') {
+      expect(asked.stderr).toMatch(/\((apt-get|brew): only with --install\)/);
+      await millrace([...command, '--install'], { env: { PATH: path, TMPDIR: folder } });
+      expect(existsSync(called)).toBe(true);
+    }
+    await rm(path, { recursive: true });
+  });
+
   test('a module that does not load is told once, tried ever more slowly, and works when it is mended', async () => {
     const module = join(folder, 'broken.mjs');
     const tries = join(folder, 'tries');

@@ -19,6 +19,24 @@ beforeAll(async () => {
 });
 afterAll(() => server[Symbol.asyncDispose]());
 
+test('of a line without an end, what fits into a line is told, and the pool goes on', async () => {
+  const lines: string[] = [];
+  // ends its own output, so that the end of the line is that of the stream
+  const talkative = `const x = 'x'.repeat(1 << 20); for (let i = 0; i < 20; i++) process.stdout.write(x);
+    process.stdout.write('\\nshort\\n'); setInterval(() => {}, 1000);`;
+  await using target = createLocalTarget({
+    graceMs: 1_000,
+    worker: () => ({ file: process.execPath, args: ['-e', talkative], env: process.env }),
+    onEvent: (event) => {
+      if (event.kind === 'line') lines.push(event.line.text);
+    },
+  });
+  await target.raise(1);
+  await eventually(() => expect(lines).toHaveLength(2), { withinMs: 20_000 });
+  expect(lines[0]).toBe(`${'x'.repeat(64 << 10)}…`);
+  expect(lines[1]).toBe('short');
+});
+
 test('workers that all work are told to stop when they have finished, and not before', async () => {
   const keys = freshKeys();
   const { queue, result } = keys;

@@ -70,7 +70,12 @@ function pushes(redis: Redis, keys: QueueKeys): (number: number, floor: number) 
       keys.errors,
       keys.cancelled,
       own,
-      ...[number, floor, 3_600, '', 1, 0],
+      number,
+      floor,
+      3_600,
+      '',
+      1,
+      0,
       `id ${number}`,
       `task ${number}`,
     );

@@ -2,7 +2,10 @@
 import { describe, expect, test } from 'vitest';
 import { devSettings, parsePool, type DevFlags } from '../../cli/dev-settings.ts';
 import { lineBatches } from '../../cli/enqueue.ts';
+import { readLogLine } from '../../cli/log-line.ts';
+import { createNarrator } from '../../cli/narrator.ts';
 import { age, oneLine, table } from '../../cli/table.ts';
+import { visible } from '../../runtime/plain-text.ts';
 
 test('a table is as wide as it must be; numbers stand right', () => {
   expect(
@@ -15,6 +18,38 @@ test('a table is as wide as it must be; numbers stand right', () => {
     ),
   ).toBe('NAME       N\na          5\nlonger  1234\n');
   expect(table(['EMPTY', 'TABLE'], [])).toBe('EMPTY  TABLE\n');
+});
+
+const ESCAPES = '\u001b[2J\u001b]0;gone\u0007\u202egnp\u009b1m\u007f';
+
+test('no cell of a table moves the cursor or turns what follows, and a colour is not counted as width', () => {
+  const rows = [
+    [`id${ESCAPES}`, { text: `busy${ESCAPES}`, colour: undefined }, `worker\n${ESCAPES}`, 1],
+    ['b', { text: 'idle', colour: 'red' as const }, 'w', 2],
+  ];
+  const text = table(['TASK', 'STATE', 'WORKER', 'N'], rows);
+  expect(text.split('\n')).toHaveLength(4);
+  // eslint-disable-next-line no-control-regex
+  expect(text.replaceAll(/\u001b\[\d+m/g, '')).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/);
+  expect(text).toContain('id [2J ]0;gone');
+  expect(oneLine(ESCAPES, 100)).toBe('[2J ]0;gone gnp 1m');
+});
+
+test('a text for a terminal shows what it holds', () => {
+  expect(visible('a\tb\n\u001b[31mred\u202e')).toBe('a\tb\n\\u001b[31mred\\u202e');
+});
+
+test('what a worker of `millrace dev` writes is a line of text, whatever it holds', () => {
+  const lines: string[] = [];
+  const narrator = createNarrator((line) => lines.push(line));
+  const line = readLogLine(JSON.stringify({ level: 'error', msg: `task ${ESCAPES} failed` }));
+  narrator.onEvent({ kind: 'line', id: 'local-1-1', line });
+  narrator.onEvent({ kind: 'line', id: 'local-1-1', line: readLogLine(`  printed ${ESCAPES}`) });
+  narrator.onLog(JSON.stringify({ level: 'warn', msg: ESCAPES }));
+  expect(lines).toHaveLength(3);
+  // eslint-disable-next-line no-control-regex
+  for (const one of lines) expect(one).not.toMatch(/[\u0000-\u001f\u007f-\u009f\u202e]/);
+  expect(lines[1]).toMatch(/worker 1:   printed /);
 });
 
 test.each([

@@ -65,6 +65,7 @@ const beyond = new Set([
   'two passwords',
   'two users',
   'TLS on a plain URL',
+  "a name of the sentinels' user alone",
   'an authority for nothing',
   'one key for queue and result',
   'the default result as queue',
