@@ -83,6 +83,33 @@ describe.skipIf(!place)('a release with two controllers and the Redis for trying
     );
   });
 
+  test('gives workers the password as a file, which is in the environment of no task', async () => {
+    const { cluster, namespace, redis, redisUrl } = release();
+    const { password } = new URL(redisUrl);
+    expect(password).toMatch(/^\w{32}$/);
+    const metadata = { name: 'redis', namespace };
+    const secret = { apiVersion: 'v1', kind: 'Secret', metadata, stringData: { password } };
+    await cluster.applyYaml(JSON.stringify(secret));
+    const pool = poolOf(release(), 'guarded');
+    const passwordFrom = { secretKeyRef: { name: 'redis', key: 'password' } };
+    await pool.apply({
+      redis: { url: redisUrl.replace(`:${password}@`, ''), passwordFrom },
+      template: squaresTemplate({ args: ['--command', 'env'] }),
+    });
+    await redis.lpush(pool.queue, 'look');
+    const seen = await eventually(
+      async () => {
+        const result = await redis.hget(pool.result, 'look');
+        expect(result).not.toBeNull();
+        return result;
+      },
+      { withinMs: 30_000, everyMs: 100 },
+    );
+    expect(seen).toContain('MILLRACE_TASK_ID=look');
+    expect(seen).not.toContain('MILLRACE_REDIS');
+    expect(seen).not.toContain(password);
+  });
+
   test('is reached by the command line from outside of the cluster, through a port-forward', async () => {
     const { cluster, namespace } = release();
     const run = (...args: string[]): Promise<Ended> =>
