@@ -63,6 +63,8 @@ export function openDeadLetters(redis: Redis, keys: QueueKeys): DeadLetters {
 interface Found {
   readonly entry: Buffer;
   readonly letter: DeadLetter;
+  /** The end of the list that it is nearer to: there, the search for it begins. */
+  readonly nearer: 'oldest' | 'newest';
 }
 
 /** Hands the selected letters to `use` page by page, which returns how many of them it took out of the list. */
@@ -79,10 +81,14 @@ async function select(
   for (let kept = 0; left > 0;) {
     const entries = await redis.lrangeBuffer(keys.dead, -(kept + Math.min(PAGE, left)), -(kept + 1));
     if (entries.length === 0) break;
-    const page = entries.toReversed().flatMap((entry): Found[] => {
+    const newer = left;
+    const older = kept;
+    const page = entries.toReversed().flatMap((entry, i): Found[] => {
       const letter = readLetter(entry);
       // what is no letter has no task that could go back
-      return wanted(letter) && !(how === 'requeue' && letter.foreign) ? [{ entry, letter }] : [];
+      return wanted(letter) && !(how === 'requeue' && letter.foreign)
+        ? [{ entry, letter, nearer: newer - i < older + i ? 'newest' : 'oldest' }]
+        : [];
     });
     const gone = page.length === 0 ? 0 : await use(page);
     taken += gone;
@@ -100,8 +106,8 @@ async function move(
   onMoved: OnMoved = () => undefined,
 ): Promise<number> {
   const { queue, dead, errors, cancelled } = keys;
-  const moves = page.map(({ entry, letter }) =>
-    script(redis, 'letter')(queue, dead, errors, cancelled, how, entry, letter.id ?? letter.raw),
+  const moves = page.map(({ entry, letter, nearer }) =>
+    script(redis, 'letter')(queue, dead, errors, cancelled, how, entry, letter.id ?? letter.raw, nearer),
   );
   const count = (await Promise.all(moves)).filter((moved) => moved === 1).length;
   onMoved(count);
