@@ -32,6 +32,12 @@ export async function cancelTask(
   return marked === 1 ? 'marked' : 'finished';
 }
 
+/** The marks that there are, as bytes; `undefined` when they are more than `most`. */
+export async function readMarks(redis: Redis, keys: QueueKeys, most: number): Promise<Buffer[] | undefined> {
+  const marks = await redis.zrangeBuffer(keys.cancelled, '0', String(most));
+  return marks.length > most ? undefined : marks;
+}
+
 /** For each of the ids whether it is marked as cancelled. */
 export async function areCancelled(
   redis: Redis,

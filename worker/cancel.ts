@@ -1,18 +1,22 @@
 /**
- * Finds out which of a worker's tasks were cancelled. A turn says that there are marks, and whether there are new ones:
- * what was just taken is looked up whenever there are any, what the worker had before only when there are new ones. As
- * long as nobody cancels anything, none of this costs a round trip.
+ * Finds out which of a worker's tasks were cancelled. A turn says that there are marks, and whether there are new ones. The
+ * worker reads them when there are new ones, and compares: a mark that meets no task stays for a week, and costs no round trip
+ * in all that time. A task that matches is looked up, as its mark may be gone; and where there are too many marks to know them
+ * all, what was just taken is looked up always, what the worker had before when there are new ones.
  */
 import type { Redis } from 'ioredis';
-import { areCancelled } from '../queue/cancel.ts';
+import { areCancelled, readMarks } from '../queue/cancel.ts';
 import type { QueueKeys } from '../queue/keys.ts';
 import type { Delivery, TurnReply } from '../queue/turn.ts';
 import { taskId } from '../queue/task.ts';
 
 type Held = Extract<TurnReply, { kind: 'held' }>;
 
+/** With more marks than this, tasks are looked up one by one. */
+const MOST_KNOWN = 1_000;
+
 /** A user who may not look runs everything: a task that nobody wants any more does less harm than none at all. */
-function notAllowed(error: Error): boolean[] {
+function notAllowed(error: Error): never[] {
   if (error.message.startsWith('NOPERM')) return [];
   throw error;
 }
@@ -32,17 +36,35 @@ export function createCancelCheck(
   repeat: <T>(send: () => Promise<T>) => Promise<T | undefined>,
 ): CancelCheck {
   let known = 0;
+  let read: ReadonlySet<string> | 'too many' | undefined;
   return {
     marked: ({ marks, tasks }, before) => {
       const fresh = marks !== known;
       known = marks;
+      if (fresh) read = undefined;
       if (marks === 0) return undefined;
       const deliveries = fresh ? [...before(), ...tasks] : tasks;
-      return deliveries.length === 0 ? undefined : lookUp(deliveries);
+      if (deliveries.length === 0) return undefined;
+      if (read === undefined) return readAll().then(() => lookUp(matching(deliveries)));
+      const matches = matching(deliveries);
+      return matches.length === 0 ? undefined : lookUp(matches);
     },
   };
 
+  async function readAll(): Promise<void> {
+    const unread = (): undefined => undefined;
+    const marks = await repeat(() => readMarks(redis, keys, MOST_KNOWN).catch(notAllowed)).catch(unread);
+    read = marks ? new Set(marks.map((mark) => name(mark))) : 'too many';
+  }
+
+  function matching(deliveries: readonly Delivery[]): readonly Delivery[] {
+    const marks = read;
+    if (!(marks instanceof Set)) return deliveries;
+    return deliveries.filter(({ raw }) => marks.has(name(taskId(raw))));
+  }
+
   async function lookUp(deliveries: readonly Delivery[]): Promise<ReadonlyMap<string, string | Buffer>> {
+    if (deliveries.length === 0) return new Map();
     const ids = deliveries.map(({ raw }) => taskId(raw));
     // what cannot even be asked is run, as where asking is not allowed
     const found =
@@ -50,3 +72,6 @@ export function createCancelCheck(
     return new Map(deliveries.flatMap(({ receipt }, i) => (found[i] ? [[receipt, ids[i] ?? '']] : [])));
   }
 }
+
+/** Ids may be any bytes. */
+const name = (id: string | Buffer): string => Buffer.from(id).toString('latin1');

@@ -185,3 +185,34 @@ test('marks that meet no task are bounded, and forgotten in time', async () => {
   expect(await redis.zscore(cancelled, 'forgotten')).toBeNull();
   expect(await redis.zscore(cancelled, 'one more')).not.toBeNull();
 });
+
+test('a mark that meets no task is read once, and no task is looked up because of it', async () => {
+  await using own = await startRedis();
+  const client = own.client();
+  const { queue: name, result } = freshKeys();
+  await using queue = openQueue({ redis: own.url, queue: name, result });
+  await using worker = startWorker(own, queue.keys, { handler: () => 'ok', concurrency: 4 });
+  await worker.ready();
+  expect(await queue.cancel('nobody')).toBe('marked');
+  for (let i = 0; i < 20; i++) {
+    await queue.enqueueMany(Array.from({ length: 10 }, (_, k) => `${i}-${k}`));
+    await resultsOf(client, queue.keys.result, 10 * (i + 1));
+  }
+  expect(await client.info('commandstats')).not.toMatch(/cmdstat_zmscore/);
+  // one that is met is looked up, and found
+  expect(await queue.cancel('somebody')).toBe('marked');
+  await queue.enqueueMany(['before', 'after']);
+  await client.lpush(queue.keys.queue, 'somebody');
+  await expect(queue.result('somebody')).rejects.toThrow(TaskCancelled);
+});
+
+test('with more marks than a worker knows by heart, those that are met are found all the same', async () => {
+  await using queue = openFresh();
+  await queue.enqueueMany(['a', 'b', 'c']);
+  const marks = Array.from({ length: 1_200 }, (_, i) => [2 ** 50 + i, `gone ${i}`]).flat();
+  await redis.zadd(queue.keys.cancelled, ...marks);
+  expect(await queue.cancel('b')).toBe('marked');
+  await using _ = startWorker(server, queue.keys, { handler: () => 'ok' });
+  expect(Object.keys(await resultsOf(redis, queue.keys.result, 2)).toSorted()).toEqual(['a', 'c']);
+  await expect(queue.result('b')).rejects.toThrow(TaskCancelled);
+});
