@@ -19,6 +19,7 @@ import { readCrew } from '../queue/crew.ts';
 import { readLives, type Life } from '../queue/lives.ts';
 import { reap } from '../queue/scripts.ts';
 import type { Clock } from '../runtime/clock.ts';
+import { createGate } from '../runtime/gate.ts';
 import type { Logger } from '../runtime/log.ts';
 import type { Death } from './deaths.ts';
 import { mayRunIn } from './workers-of.ts';
@@ -66,12 +67,15 @@ const LOOK_FOR_MS = 5_000;
 const SHORTEST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 250;
 const ANSWER_MS = 3_000;
+/** The list of a server's clients may have megabytes: those of so many servers at a time. */
+const LISTS_AT_A_TIME = 6;
 /** By so much may the clocks of Redis and of a node differ. */
 const CLOCKS_MS = 2_000;
 
 export function createRecovery(options: RecoveryOptions): Recovery {
   const { queuesOf, onRecovered, clock, log, signal } = options;
   const wards = new WeakMap<Redis, Ward>();
+  const gate = createGate(LISTS_AT_A_TIME);
 
   async function work(redis: Redis, ward: Ward): Promise<void> {
     while (ward.cases.length > 0 && !signal.aborted) {
@@ -93,7 +97,7 @@ export function createRecovery(options: RecoveryOptions): Recovery {
   async function look(redis: Redis, due: readonly Case[]): Promise<Case[]> {
     const unsettled: Case[] = [];
     const suspected = due.map(({ keys, death: { worker } }) => ({ keys, worker }));
-    const looked = within(ANSWER_MS, readLives(redis, suspected), 'the look at lost workers');
+    const looked = gate(() => within(ANSWER_MS, readLives(redis, suspected), 'the look at lost workers'));
     const lives = await looked.catch(() => undefined);
     for (const [i, one] of due.entries()) {
       const life = lives?.[i];
