@@ -100,7 +100,7 @@ export const MESSAGES: Readonly<Record<string, string>> = {
 function honest(command: string, args: readonly string[], subscribed: boolean): string {
   const [first = ''] = args;
   if (command === 'info') return bulk('role:master\r\nloading:0\r\n');
-  if (command === 'client') return first.toUpperCase() === 'ID' ? ':7\r\n' : '+OK\r\n';
+  if (command === 'client') return { ID: ':7\r\n', GETNAME: '$-1\r\n' }[first.toUpperCase()] ?? '+OK\r\n';
   if (command === 'ping') return subscribed ? '*2\r\n$4\r\npong\r\n$0\r\n\r\n' : '+PONG\r\n';
   if (command === 'subscribe') return `*3\r\n$9\r\nsubscribe\r\n${bulk(first)}:1\r\n`;
   if (command === 'unsubscribe') return `*3\r\n$11\r\nunsubscribe\r\n${bulk(first)}:0\r\n`;
