@@ -20,7 +20,12 @@ import { createWorkerMetrics } from './metrics.ts';
 import { defaultWorkerId, runWorker } from './worker.ts';
 
 /** Opens what runs the tasks. With `--http`, that waits for the server until `stopping`. */
-async function openHandler(flags: WorkerFlags, log: Logger, stopping: AbortSignal): Promise<OpenHandler> {
+async function openHandler(
+  flags: WorkerFlags,
+  log: Logger,
+  stopping: AbortSignal,
+  onShortage: (why: string | undefined) => void,
+): Promise<OpenHandler> {
   const { module, command, http } = flags;
   const given = [module, command, http].filter(Boolean).length;
   if (given !== 1)
@@ -41,6 +46,7 @@ async function openHandler(flags: WorkerFlags, log: Logger, stopping: AbortSigna
     env: withoutSecrets(process.env),
     log: (line: string, source: LogSource) => log.info({ ...source, line }, 'stderr of the command'),
     maxOutputBytes,
+    onShortage,
   };
   if (!flags.keepRunning) return openCommand(program);
   return openLines({ ...program, concurrency: flags.concurrency, maxOutputBytes: lineLimit(maxOutputBytes) });
@@ -65,6 +71,7 @@ async function main(): Promise<void> {
   using signals = onSignals();
   const metrics = createWorkerMetrics();
   using health = createWorkerHealth(settings.leaseMs);
+  let shortage: string | undefined; // of processes, memory or file descriptors
   let unready: string | undefined = 'its handler is not open yet';
   await using http =
     flags.httpPort === undefined
@@ -73,11 +80,15 @@ async function main(): Promise<void> {
           port: flags.httpPort,
           metrics,
           unhealthy: () => health.unhealthy(),
-          unready: () => unready ?? health.unready(),
+          unready: () => unready ?? shortage ?? health.unready(),
         });
   // a module that waits for what never comes is seen by nothing being left that keeps the process alive
   http?.hold(false);
-  await using handler = await openHandler(flags, log, signals.stopping);
+  await using handler = await openHandler(flags, log, signals.stopping, (why) => {
+    shortage = why;
+    if (why === undefined) log.info('programs can be started again');
+    else log.error(`nothing can be started here, tasks wait: ${why}`);
+  });
   http?.hold(true);
   unready = 'not registered in Redis yet';
   const hurry = new AbortController();

@@ -4,6 +4,7 @@ import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { BLOCK_MS } from '../../queue/scripts.ts';
 import { sampleQueue } from '../../queue/sample.ts';
+import { FIXTURES } from '../fixtures/handler-suite.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis } from '../support/redis.ts';
 import { freshKeys } from '../support/turns.ts';
@@ -203,3 +204,26 @@ test.concurrent('a command gets nothing of what the worker needs to reach Redis'
   expect(task).toContain('OTHER=kept');
   expect(task).not.toContain('MILLRACE_REDIS_');
 });
+
+test.concurrent.each([
+  ['once a task', [], 'sh -c "sleep 0.3; cat"'],
+  ['kept running', ['--keep-running'], `python3 ${FIXTURES}lines.py`],
+])(
+  'a place that can start nothing for a while costs no attempts: a command %s',
+  async (_what, keep, command) => {
+    await using server = await startRedis();
+    const redis = server.client();
+    const keys = freshKeys();
+    const where = ['--redis', server.url, '--queue', keys.queue, '--result', keys.result];
+    const flags = ['--concurrency', '40', '--attempts', '1', '--command', command, ...keep];
+    // room for a dozen programs at a time: each needs three descriptors
+    const limit = 'ulimit -n 64; exec "$@"';
+    await using worker = spawnProgram([...where, ...flags], {}, ['sh', '-c', limit, 'sh', process.execPath]);
+    await worker.says(/^taking tasks$/);
+    await redis.lpush(keys.queue, ...Array.from({ length: 60 }, (_, i) => `slow ${i}`));
+    await worker.says(/^nothing can be started here, tasks wait: .*EMFILE/);
+    expect(Object.keys(await resultsOf(redis, keys.result, 60, 25_000))).toHaveLength(60);
+    expect(await redis.llen(keys.dead)).toBe(0);
+    await worker.says(/^programs can be started again$/);
+  },
+);

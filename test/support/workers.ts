@@ -136,8 +136,12 @@ const MAIN = join(import.meta.dirname, '../../worker/main.ts');
 export const TASKS = join(import.meta.dirname, '../fixtures/tasks.ts');
 
 /** `millrace-worker` with these flags, and no others; disposing kills it. */
-export function spawnProgram(args: readonly string[], env: NodeJS.ProcessEnv = {}): WorkerProcess {
-  const child = spawn(process.execPath, [MAIN, ...args], {
+export function spawnProgram(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+  [file = '', ...before]: readonly string[] = [process.execPath],
+): WorkerProcess {
+  const child = spawn(file, [...before, MAIN, ...args], {
     env: { PATH: process.env['PATH'], ...env },
     stdio: ['ignore', 'ignore', 'pipe'],
   });

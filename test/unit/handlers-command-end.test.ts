@@ -2,11 +2,15 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
 import { describe, expect, test } from 'vitest';
 
 import type { OpenHandler } from '../../worker/handler.ts';
 import { openCommand, type CommandOptions } from '../../worker/handlers/command.ts';
+import { cannotFork } from '../../worker/handlers/shortage.ts';
 import { failure, FIXTURES, handlerSuite, run } from '../fixtures/handler-suite.ts';
 
 const suite = handlerSuite();
@@ -144,3 +148,26 @@ describe('nothing is left', () => {
     await suite.marked.gone(5000);
   }, 15_000);
 });
+
+test('a shell that cannot fork is started again within the attempt, and the place is short until then', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'millrace-fork-'));
+  const reports: (string | undefined)[] = [];
+  const count = 'read -r n < count || n=0; echo $((n + 1)) > count';
+  const script = `${count}; if [ "$n" -lt 2 ]; then echo "sh: 1: Cannot fork" >&2; exit 2; fi; echo "start $n"`;
+  try {
+    await writeFile(join(folder, 'count'), '0\n');
+    const handler = await open(sh(script), { cwd: folder, onShortage: (why) => reports.push(why) });
+    expect(String(await run(handler, ''))).toBe('start 2\n');
+    expect(reports).toEqual(['CommandError: exit code 2: sh: 1: Cannot fork', undefined]);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
+test.each([
+  ['dash', 'sh: 1: Cannot fork', true],
+  ['bash', 'bash: fork: retry: Resource temporarily unavailable', true],
+  ['bash without memory', '-bash: fork: Cannot allocate memory', true],
+  ['busybox', "sh: can't fork: Resource temporarily unavailable", true],
+  ['a program about forks', 'error: this repository is a fork', false],
+])('what %s says', (_shell, words, said) => expect(cannotFork(words)).toBe(said));

@@ -7,6 +7,7 @@
 
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
 
 import { timeout } from '../../runtime/timers.ts';
 import { CommandError } from './errors.ts';
@@ -14,6 +15,8 @@ import type { Program } from './program.ts';
 import { splitLines } from './split-lines.ts';
 import type { Watcher } from './watcher.ts';
 
+/** Three pairs for the pipes, one to hear of a failed exec, and some to spare. */
+const DESCRIPTORS = 10;
 /** How long processes that outlive the program may still write its output, ms. */
 const LINGER_MS = 250;
 
@@ -110,6 +113,7 @@ async function spawnGroup(
   options: ChildOptions,
 ): Promise<{ child: ChildProcessWithoutNullStreams; pid: number }> {
   try {
+    expectDescriptors();
     const child = spawn(program.file, program.args, {
       argv0: program.name,
       cwd: options.cwd,
@@ -120,10 +124,26 @@ async function spawnGroup(
     const { pid } = child;
     if (pid !== undefined) return { child, pid };
     const [error] = await once(child, 'error');
+    for (const stream of [child.stdin, child.stdout, child.stderr]) stream?.destroy();
     throw error;
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new CommandError(`cannot start ${program.name}: ${reason}`, { cause });
+  }
+}
+
+/**
+ * A start of Node 24 that fails for want of file descriptors may keep three of them for good, so that in the end nothing can be
+ * started: when the pair of its third pipe is the last that there was. So there is none unless all that it needs are free.
+ *
+ * @throws an errno error: EMFILE, ENFILE
+ */
+function expectDescriptors(): void {
+  const free: number[] = [];
+  try {
+    while (free.length < DESCRIPTORS) free.push(openSync('/dev/null', 'r'));
+  } finally {
+    for (const descriptor of free) closeSync(descriptor);
   }
 }
 

@@ -21,6 +21,7 @@ import { trackAttempts } from './attempts.ts';
 import { describeExit, startChild, type Child, type Exit } from './child.ts';
 import { CommandError, FinalCommandError, LaterCommandError } from './errors.ts';
 import { findProgram, type ProgramSource } from './program.ts';
+import { cannotFork, CannotFork, createShortage } from './shortage.ts';
 import { openWatcher } from './watcher.ts';
 
 /** Who wrote a line to stderr. Between tasks, a kept-running program has no task. */
@@ -33,6 +34,8 @@ export interface LogSource {
 export interface CommandOptions extends ProgramSource {
   /** Gets what the program writes to stderr, line by line; lines over 16 KB are cut. */
   readonly log: (line: string, source: LogSource) => void;
+  /** Hears why nothing can be started for want of processes, memory or file descriptors, and `undefined` when it can be again. */
+  readonly onShortage?: (why: string | undefined) => void;
   /** From SIGTERM to SIGKILL when a task is aborted, ms. */
   readonly graceMs?: number;
   /** The largest result, bytes; Redis's own limit by default. */
@@ -57,9 +60,19 @@ export async function openCommand(options: CommandOptions): Promise<OpenHandler>
   const watcher = openWatcher();
   const closing = new AbortController();
 
+  const shortage = createShortage(options.onShortage);
+
   const run = async (context: TaskContext): Promise<Buffer> => {
-    const { id, attempt } = context;
     const signal = AbortSignal.any([context.signal, closing.signal]);
+    return await shortage.outlast(
+      () => once(context, signal),
+      signal,
+      () => stopped(signal),
+    );
+  };
+
+  const once = async (context: TaskContext, signal: AbortSignal): Promise<Buffer> => {
+    const { id, attempt } = context;
     if (signal.aborted) throw stopped(signal);
     const child = await startChild(program, {
       cwd,
@@ -106,6 +119,7 @@ const MAX_DURATION_BYTES = 100;
 function failureOf(exit: Exit, stderr: string, stdout: Buffer): CommandError {
   const message = withStderr(describeExit(exit), stderr);
   if (exit.code === EX_DATAERR) return new FinalCommandError(message);
+  if (cannotFork(stderr)) return new CannotFork(message);
   const later = exit.code === EX_TEMPFAIL ? delayIn(stdout) : undefined;
   return later === undefined ? new CommandError(message) : new LaterCommandError(message, later);
 }

@@ -19,6 +19,7 @@ import { CommandError, FinalCommandError, LaterCommandError } from './errors.ts'
 import { startKeptProcess, type KeptProcess } from './kept-process.ts';
 import type { Answer } from './line-protocol.ts';
 import { findProgram } from './program.ts';
+import { createShortage, isLacking } from './shortage.ts';
 import { createSlots } from './slots.ts';
 import { openWatcher } from './watcher.ts';
 
@@ -49,13 +50,13 @@ export async function openLines(options: LinesOptions): Promise<OpenHandler> {
   const watcher = openWatcher();
   const slots = createSlots(options.concurrency);
   const closing = new AbortController();
+  const shortage = createShortage(options.onShortage);
   const all = new Set<KeptProcess>();
   const idle: KeptProcess[] = [];
   /** Processes in a row that ended without a single answer. */
   let failedStarts = 0;
 
-  const backOff = async (task: AbortSignal): Promise<void> => {
-    const signal = AbortSignal.any([task, closing.signal]);
+  const backOff = async (signal: AbortSignal): Promise<void> => {
     const ms = FIRST_BACKOFF_MS * 2 ** Math.min(failedStarts - 1, 20);
     await wait(Math.min(MAX_BACKOFF_MS, ms), signal).catch(() => {
       throw stopped(signal);
@@ -76,7 +77,8 @@ export async function openLines(options: LinesOptions): Promise<OpenHandler> {
       onGone,
     });
     const process = await starting.catch((error: unknown) => {
-      onGone(false);
+      // a place that is short of something says nothing about the program
+      if (!isLacking(error)) onGone(false);
       throw error;
     });
     all.add(process);
@@ -88,13 +90,19 @@ export async function openLines(options: LinesOptions): Promise<OpenHandler> {
     return process;
   };
 
-  const take = async (signal: AbortSignal): Promise<KeptProcess> => {
+  const takeIdle = async (): Promise<KeptProcess | undefined> => {
     for (let process = idle.pop(); process; process = idle.pop()) {
       if (process.usable) await process.quiet();
       if (process.usable) return process;
       await process.gone;
     }
-    return await start(signal);
+    return undefined;
+  };
+
+  const take = async (task: AbortSignal): Promise<KeptProcess> => {
+    const signal = AbortSignal.any([task, closing.signal]);
+    const one = async (): Promise<KeptProcess> => (await takeIdle()) ?? (await start(signal));
+    return await shortage.outlast(one, signal, () => stopped(signal));
   };
 
   const run = async (context: TaskContext): Promise<unknown> => {
@@ -109,6 +117,7 @@ export async function openLines(options: LinesOptions): Promise<OpenHandler> {
     const answer = await process.ask(context);
     failedStarts = 0;
     idle.push(process);
+    shortage.freed();
     if (answer.last) void process.close(closeMs);
     return resultOf(answer);
   };
