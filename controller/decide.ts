@@ -28,7 +28,7 @@ import { plainRule } from './plain.ts';
 import { boundWords, seconds, workWords } from './reason.ts';
 import { adviceWithoutLook, size, type Sizing } from './sizing.ts';
 import { notAhead } from './moved.ts';
-import { soundSample, unsoundness } from './sound.ts';
+import { NONSENSE, soundDecision, soundSample } from './sound.ts';
 
 export interface Policy {
   readonly minReplicas: number;
@@ -134,29 +134,15 @@ export function decide(
   wall = now,
 ): Decision {
   const seen = soundSample(sample);
-  const decideWith = (known: Memory): Decision => decideOn(policy, seen, current, known, now, ready, wall);
-  const [decision, wrong] = tried(() => decideWith(notAhead(memory, now)), policy, current);
-  if (decision && wrong === undefined) return decision;
-  const [anew, stillWrong] = tried(() => decideWith(noMemory), policy, current);
-  const sound = stillWrong === undefined ? anew : undefined;
-  const { reason, ...rest } = sound ?? decideOn(policy, NONSENSE, current, noMemory, now, ready, wall);
-  return { ...rest, reason: `${reason}; what was learned made no sense and is forgotten`, forgot: wrong };
-}
-
-const NONSENSE = { kind: 'unknown', why: 'no decision came out of what it says of itself' } as const;
-
-/** The decision, and what is wrong with it. */
-function tried(
-  make: () => Decision,
-  policy: Policy,
-  current: number,
-): readonly [Decision | undefined, string | undefined] {
-  try {
-    const decision = make();
-    return [decision, unsoundness(decision, policy, current)];
-  } catch (error) {
-    return [undefined, (error as Error).message];
-  }
+  const decideWith = (known: Memory, on = seen): Decision =>
+    decideOn(policy, on, current, known, now, ready, wall);
+  return soundDecision(
+    policy,
+    current,
+    () => decideWith(notAhead(memory, now)),
+    () => decideWith(noMemory),
+    () => decideWith(noMemory, NONSENSE),
+  );
 }
 
 function decideOn(

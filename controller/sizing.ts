@@ -11,9 +11,18 @@ import { adviceFor, latenessAdvice, redisAdvice, type Advice, type Answers } fro
 import { ageOfLast, cohorts, lastTaken, lazyDemand, progressOf, rateOf } from './arrivals.ts';
 import { slotsFor } from './deadline.ts';
 import { forecastFloor, withSeen } from './forecast.ts';
-import { withNeed, worthKeeping } from './idle.ts';
-import { isLearning, lastCalls } from './last-call.ts';
-import { meanInView, restAt, restOf, restOfStart, startTime, unripeMs, worthOfStart } from './learn.ts';
+import { withNeed, worthKeeping, type Idle } from './idle.ts';
+import { isLearning, lastCalls, type Waiting } from './last-call.ts';
+import {
+  meanInView,
+  restAt,
+  restOf,
+  restOfStart,
+  startTime,
+  unripeMs,
+  worthOfStart,
+  type Service,
+} from './learn.ts';
 import { floorsAfter, learn, type Learned, type Look, type Wish } from './learned.ts';
 
 export interface Sizing {
@@ -48,122 +57,130 @@ const UNFETCHED_MS = 5_000;
 
 export function size(wish: Wish, seen: Look, before: Learned | undefined, redis?: Answers): Sizing {
   const learned = learn(wish, seen, before);
-  const { service, start, curve } = learned;
-  const { now, wall = now, waiting, inFlight, wanted, due } = seen;
+  const { service, start } = learned;
+  const { now, wall = now, waiting, inFlight } = seen;
   const { slots, waitMs } = wish;
   const startMs = startTime(start, waitMs);
-  const ages = cohorts(curve, waiting, now);
-  const unripe = service ? unripeMs(service, lastTaken(curve, inFlight, now)) : 0;
+  const list = listAt(wish, seen, learned);
   // how long a start takes is not known at first: it may be half of the target
-  const list = {
-    now,
-    cohorts: ages,
-    curve,
-    inFlight,
-    ready: learned.ready * slots,
-    service,
-    most: wish.maxReplicas * slots,
-    unripeMs: unripe,
-  };
   const calls = lastCalls(list, (1 - MARGIN) * waitMs, start ? startMs : waitMs / 2);
   const sure = calls > 0 ? Math.ceil((inFlight + calls) / slots) : 0;
-  const lateness = {
-    ...wish,
-    oldestMs: ages[0]?.oldest ?? 0,
-    startMs,
-    startKnown: start !== undefined,
-    unfetched: isUnfetched(learned, now),
-  };
-  if (!service)
-    return {
-      needed: undefined,
-      sure,
-      learning: isLearning(list, learned.starts.length),
-      keep: 0,
-      floor: 0,
-      serviceMs: undefined,
-      startMs,
-      // nobody can tell for how long they run: with a slot for each, all begin
-      advice: latenessAdvice({ ...lateness, asked: Math.ceil((inFlight + waiting) / slots), untold: true }),
-      learned,
-    };
-
-  const coming = rateOf(curve, now, Math.max(waitMs, 2 * startMs)) * startMs;
-  const progress = progressOf(curve, waitMs, TRUSTED);
-  const serviceMs = meanInView(service, progress.tasks, progress.runMs - unripe);
-  const inView = { ...service, mean: serviceMs };
-  const { enough, more } = slotsFor(
-    {
-      cohorts: [
-        ...ages,
-        ...(due > 0 ? [{ before: waiting, until: waiting + due, oldest: 0, youngest: 0 }] : []),
-      ],
-      coming,
-      dueSoon: seen.dueSoon,
-      inFlight,
-      ready: learned.ready * slots,
-      starting: learned.starts.map(({ at, replicas }) => ({
-        slots: replicas * slots,
-        inMs: restOfStart(now - at, startMs),
-      })),
-    },
-    {
-      waitMs: waitMs - MARGIN * waitMs,
-      serviceMs,
-      deviationMs: Math.sqrt(service.variance),
-      restMs: restAt(inView, ageOfLast(curve, inFlight, now)),
-      laterRestMs: restOf(inView),
-      startMs,
-      caution: CAUTION,
-    },
-  );
-  const work = waiting + inFlight + due + seen.dueSoon;
-  const missing = more > 0 ? Math.ceil(more / slots - TOLERANCE) : 0;
-  const lazy = Math.max(enough, lazyDemand(curve, now, serviceMs, waitMs));
-  const needed = Math.max(
-    work > 0 ? 1 : 0,
-    sure,
-    // with a slot for each task, all begin at once
-    missing > 0 ? Math.min(wanted + missing, Math.ceil((work + coming + Math.sqrt(coming)) / slots)) : 0,
-    // no more than there is work for, however much there was
-    Math.min(wanted, Math.ceil(work / slots), Math.ceil(lazy / slots - TOLERANCE)),
-  );
+  const unfetched = isUnfetched(learned, now);
+  const oldestMs = list.cohorts[0]?.oldest ?? 0;
+  const situation = { ...wish, oldestMs, startMs, startKnown: start !== undefined, unfetched };
+  const common = { sure, startMs, learning: isLearning(list, learned.starts.length) };
+  if (!service) {
+    // nobody can tell for how long they run: with a slot for each, all begin
+    const asked = Math.ceil((inFlight + waiting) / slots);
+    const advice = latenessAdvice({ ...situation, asked, untold: true });
+    return { ...common, needed: undefined, keep: 0, floor: 0, serviceMs: undefined, advice, learned };
+  }
+  const progress = progressOf(learned.curve, waitMs, TRUSTED);
+  const serviceMs = meanInView(service, progress.tasks, progress.runMs - list.unripeMs);
+  const needed = Math.max(sure, neededFor(wish, seen, learned, { ...service, mean: serviceMs }, startMs));
   const worth = worthOfStart(startMs, waitMs);
   const idle = withNeed(learned.idle, Math.min(needed, wish.maxReplicas), now, before?.at ?? now);
-  // the first tasks to finish are the short ones, so the first that is heard is too good
-  const trusted = service.finished >= TRUSTED || work === 0;
-  const worthIt = worthKeeping(idle, now, worth, wish.windowMs);
-  const small = wanted - worthIt <= SMALL_STEP * wanted;
-  const calm = small && wish.windowMs === undefined ? worthKeeping(idle, now, worth, CALM_MS) : 0;
-  const keep = trusted ? Math.max(worthIt, calm) : wanted;
+  const keep = keptFor(wish, seen, service, idle, worth);
+  const elapsedMs = now - (before?.at ?? now);
   const next: Learned = {
     ...learned,
     idle,
     held: Math.max(needed, keep),
     floors: floorsAfter(learned, service, wish, before),
     forecast: wish.forecast
-      ? withSeen(before?.forecast, {
-          now: wall,
-          elapsedMs: now - (before?.at ?? now),
-          held: learned.held,
-          needed,
-          startMs: worth,
-        })
+      ? withSeen(before?.forecast, { now: wall, elapsedMs, held: learned.held, needed, startMs: worth })
       : undefined,
   };
   return {
+    ...common,
     needed,
-    sure,
-    learning: false,
     keep,
     floor: wish.forecast ? forecastFloor(next.forecast, wall + startMs) : 0,
     serviceMs,
-    startMs,
     advice:
-      adviceFor({ ...lateness, ...next, serviceMs, redis }) ??
-      latenessAdvice({ ...lateness, asked: needed, untold: false }),
+      adviceFor({ ...situation, ...next, serviceMs, redis }) ??
+      latenessAdvice({ ...situation, asked: needed, untold: false }),
     learned: next,
   };
+}
+
+/** What waits now and what it waits for. */
+function listAt({ slots, maxReplicas }: Wish, { now, waiting, inFlight }: Look, learned: Learned): Waiting {
+  const { curve, service, ready } = learned;
+  return {
+    now,
+    curve,
+    inFlight,
+    service,
+    cohorts: cohorts(curve, waiting, now),
+    ready: ready * slots,
+    most: maxReplicas * slots,
+    unripeMs: service ? unripeMs(service, lastTaken(curve, inFlight, now)) : 0,
+  };
+}
+
+/** Replicas without which a task would miss the target, by the sum of the work. */
+function neededFor(
+  { slots, waitMs }: Wish,
+  { now, waiting, inFlight, wanted, due, dueSoon }: Look,
+  { curve, ready, starts }: Learned,
+  service: Service,
+  startMs: number,
+): number {
+  const coming = rateOf(curve, now, Math.max(waitMs, 2 * startMs)) * startMs;
+  const { enough, more } = slotsFor(
+    {
+      cohorts: [
+        ...cohorts(curve, waiting, now),
+        ...(due > 0 ? [{ before: waiting, until: waiting + due, oldest: 0, youngest: 0 }] : []),
+      ],
+      coming,
+      dueSoon,
+      inFlight,
+      ready: ready * slots,
+      starting: starts.map(({ at, replicas }) => ({
+        slots: replicas * slots,
+        inMs: restOfStart(now - at, startMs),
+      })),
+    },
+    {
+      waitMs: waitMs - MARGIN * waitMs,
+      serviceMs: service.mean,
+      deviationMs: Math.sqrt(service.variance),
+      restMs: restAt(service, ageOfLast(curve, inFlight, now)),
+      laterRestMs: restOf(service),
+      startMs,
+      caution: CAUTION,
+    },
+  );
+  const work = waiting + inFlight + due + dueSoon;
+  const missing = more > 0 ? Math.ceil(more / slots - TOLERANCE) : 0;
+  const lazy = Math.max(enough, lazyDemand(curve, now, service.mean, waitMs));
+  return Math.max(
+    work > 0 ? 1 : 0,
+    // with a slot for each task, all begin at once
+    missing > 0 ? Math.min(wanted + missing, Math.ceil((work + coming + Math.sqrt(coming)) / slots)) : 0,
+    // no more than there is work for, however much there was
+    Math.min(wanted, Math.ceil(work / slots), Math.ceil(lazy / slots - TOLERANCE)),
+  );
+}
+
+/** Replicas that are worth keeping; `worth`: idling that a start is worth, ms. */
+function keptFor(
+  { windowMs }: Wish,
+  { now, wanted, waiting, inFlight, due, dueSoon }: Look,
+  { finished }: Service,
+  idle: Idle,
+  worth: number,
+): number {
+  // the first tasks to finish are the short ones, so the first that is heard is too good
+  const trusted = finished >= TRUSTED || waiting + inFlight + due + dueSoon === 0;
+  if (!trusted) return wanted;
+  const worthIt = worthKeeping(idle, now, worth, windowMs);
+  const small = wanted - worthIt <= SMALL_STEP * wanted;
+  return small && windowMs === undefined
+    ? Math.max(worthIt, worthKeeping(idle, now, worth, CALM_MS))
+    : worthIt;
 }
 
 /** What is to be said while the queue cannot be read: whether that is what has made tasks late. */

@@ -23,8 +23,48 @@ export function soundSample(sample: Sample): Sample {
   return { kind: 'unknown', why: `what it says of itself makes no sense (${wrong[0]})`, redis };
 }
 
+/** A sample for a pool of which nothing can be said. */
+export const NONSENSE = { kind: 'unknown', why: 'no decision came out of what it says of itself' } as const;
+
+/**
+ * What is decided with what was learned; where that is no number of replicas, what is decided without it, and in the end what is
+ * decided without a look at all, each in words.
+ */
+export function soundDecision(
+  policy: Policy,
+  current: number,
+  remembering: () => Decision,
+  anew: () => Decision,
+  blind: () => Decision,
+): Decision {
+  const first = tried(remembering, policy, current);
+  if ('decision' in first) return first.decision;
+  const second = tried(anew, policy, current);
+  const { reason, ...rest } = 'decision' in second ? second.decision : blind();
+  return {
+    ...rest,
+    reason: `${reason}; what was learned made no sense and is forgotten`,
+    forgot: first.wrong,
+  };
+}
+
+/** The decision, or what is wrong with it. */
+function tried(
+  make: () => Decision,
+  policy: Policy,
+  current: number,
+): { readonly decision: Decision } | { readonly wrong: string } {
+  try {
+    const decision = make();
+    const wrong = unsoundness(decision, policy, current);
+    return wrong === undefined ? { decision } : { wrong };
+  } catch (error) {
+    return { wrong: (error as Error).message };
+  }
+}
+
 /** Why a decision must not be acted on; `undefined` when it may. */
-export function unsoundness(
+function unsoundness(
   { desired, bounds, memory: { learned } }: Decision,
   { fallback, pause }: Policy,
   current: number,
