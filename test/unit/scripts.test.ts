@@ -23,7 +23,7 @@ const functions = Map.groupBy(
   ({ called }) => called,
 );
 
-test.for(['queue_time', 'is_over', 'remember', 'digest'])('%s is the same wherever it stands', (name) => {
+test.for(['queue_time', 'is_over', 'remember'])('%s is the same wherever it stands', (name) => {
   const copies = functions.get(name) ?? [];
   const code = copies.map(({ source }) => source.replaceAll(/^ *--.*\n/gm, ''));
   expect(copies.length).toBeGreaterThan(1);
