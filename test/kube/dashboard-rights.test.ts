@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createRights } from '../../kube/rights.ts';
 import { POOLS } from '../../kube/resources.ts';
 import { metric, startController, type ControllerProcess } from '../support/controller.ts';
 import { eventually } from '../support/eventually.ts';
@@ -130,6 +131,45 @@ describe('acting', () => {
       action: 'pause',
     });
   });
+});
+
+test('an answer is kept for half a minute, and what was taken from somebody is gone then', async () => {
+  let now = 0;
+  const rights = createRights(world.transport, () => now);
+  const { server } = world;
+  await server.kubectl([
+    '-n',
+    shop,
+    'create',
+    'role',
+    'see',
+    '--verb=list',
+    '--resource=workerpools.millrace.dev',
+  ]);
+  const binding = [
+    '-n',
+    shop,
+    'create',
+    'rolebinding',
+    'see',
+    '--role=see',
+    `--serviceaccount=${maps}:nobody`,
+  ];
+  await server.kubectl(binding);
+  const sees = (): Promise<boolean> => rights.may(tokens.nobody, { verb: 'list', namespace: shop });
+  await eventually(async () => {
+    now += 30_000;
+    expect(await sees()).toBe(true);
+  }, bounded);
+  expect(await rights.userOf(tokens.nobody)).toBe(`system:serviceaccount:${maps}:nobody`);
+  expect([rights.knows(tokens.nobody), rights.knows('other')]).toEqual([true, false]);
+  await server.kubectl(['-n', shop, 'delete', 'rolebinding', 'see']);
+  now += 29_999;
+  expect(await sees()).toBe(true);
+  await eventually(async () => {
+    now += 30_000;
+    expect(await sees()).toBe(false);
+  }, bounded);
 });
 
 test('metrics are for who may get their path', async () => {
