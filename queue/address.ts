@@ -70,8 +70,7 @@ const FOREIGN = new Set([
 
 /** Throws `RangeError` in one line that quotes nothing of the URL. */
 export function parseUrl(text: string): ParsedUrl {
-  const rest = text.slice(text.indexOf('://') + 3);
-  if (/[/?#].*@/s.test(rest))
+  if (/:\/\/.*?[/?#].*@/s.test(text))
     throw new RangeError(
       'the Redis URL has an @ behind its host: percent-encode the special characters of the password ' +
         '(%2F for /, %23 for #, %3F for ?, %40 for @), or give the password apart from the URL',

@@ -17,16 +17,21 @@ export function dropRedis(redis: Redis): void {
   if (!between) return;
   // between two attempts there is no connection whose end would end the client and reject what waits
   insideOf(redis).setStatus('end');
-  rejectWaiting(redis, new Error('Connection is closed.'));
+  insideOf(redis).flushQueue(new Error('Connection is closed.'));
 }
 
-/** Rejects what waits for the connection, or for an answer over it. */
-export function rejectWaiting(redis: Redis, error: Error): void {
-  insideOf(redis).flushQueue(error);
+/** Gives up a connection before it is ready, and tries again later: what waits for it is rejected. */
+export function refuseConnection(redis: Redis, error: Error): void {
+  const inside = insideOf(redis);
+  inside.flushQueue(error);
+  // or ioredis would go on with this one until its stream has closed
+  inside.connectionEpoch += 1;
+  redis.disconnect(true);
 }
 
 /** What ioredis keeps to itself. */
 interface RedisInside {
+  connectionEpoch: number;
   setStatus(status: 'end'): void;
   flushQueue(error: Error): void;
 }

@@ -4,7 +4,7 @@
  */
 import { Redis, type RedisOptions } from 'ioredis';
 import { parseUrl, tlsOptions, type RedisAddress } from './address.ts';
-import { rejectWaiting } from './close.ts';
+import { refuseConnection } from './close.ts';
 import { connectorTo } from './connector.ts';
 import { DatabaseRefused } from './redis-errors.ts';
 import { locateBySentinel } from './sentinel.ts';
@@ -73,8 +73,7 @@ export function openRedis(
     if (command?.name !== 'select') return onError?.(error);
     const refused = databaseRefused(error, redis.options.db ?? 0);
     // ioredis would go on in database 0, which is somebody else's
-    rejectWaiting(redis, refused);
-    redis.disconnect(true);
+    refuseConnection(redis, refused);
     onError?.(refused);
   });
   return redis;

@@ -137,7 +137,12 @@ export function createRegistration(options: RegistrationOptions): Registration {
       while (!stopping.aborted) {
         let pauseMs = REGISTER_PAUSE_MS;
         try {
-          const asked = Promise.all([redis.client('GETNAME').catch(() => null), readHolder(redis, keys, id)]);
+          const asked = Promise.all([
+            redis.client('GETNAME').catch(() => null),
+            readHolder(redis, keys, id),
+            // in a Redis Cluster, a server that has both keys, or no turn will ever do
+            redis.exists(keys.queue, keys.result),
+          ]);
           const answer = await Promise.race([asked, stopped]);
           if (answer === undefined) {
             asked.catch(() => undefined);

@@ -138,6 +138,24 @@ export const rows: Row[] = [
     mend: (scene) => scene.secret({ value: scene.servers.plain.url }),
   },
   {
+    what: 'a password in a Secret that is not percent-encoded',
+    make: async (scene) => {
+      await scene.secret({ value: `redis://app:/${WRONG}@redis:6379/0` });
+      return { urlFrom: { secretKeyRef } };
+    },
+    ready: 'InvalidSpec',
+    reachable: 'NoAddress',
+    words: /the Redis URL has an @ behind its host: percent-encode/,
+    mend: (scene) => scene.secret({ value: scene.servers.plain.url }),
+  },
+  {
+    what: 'a database that the server has not',
+    make: ({ servers }) => ({ url: `${servers.plain.url}/16` }),
+    ...unreachable,
+    words: /has no database 16: it has fewer of them/,
+    mend: toPlain,
+  },
+  {
     what: 'a queue key that is a string',
     make: async ({ ref, redis, servers }) => {
       await redis.set(ref.namespace, 'mine');

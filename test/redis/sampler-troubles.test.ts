@@ -56,6 +56,15 @@ test.concurrent('a wrong password is told in words; when the server takes it, al
   await redis.config('SET', 'requirepass', 'right');
 });
 
+test.concurrent('a database that is not there is told in words, and nothing is known of another one', async () => {
+  await using server = await startRedis({ args: ['--databases', '2'] });
+  const keys = freshKeys();
+  await server.client().lpush(keys.queue, 'of somebody else');
+  await using sampling = sample({ url: `${server.url}/2` });
+  sampling.sampler.add('p', [keys]);
+  await unknown(sampling.sampler, 'Unreachable', /has no database 2: it has fewer of them/);
+});
+
 test.concurrent('TLS that does not fit is told in words', async () => {
   await using server = await startRedis({ tls: 'server' });
   for (const address of [{ url: server.url }, { url: server.url.replace('rediss', 'redis') }]) {
