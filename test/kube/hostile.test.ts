@@ -28,7 +28,11 @@ beforeAll(async () => {
   servers = new AsyncDisposableStack();
   // as in its image
   const program = await bundledController();
-  controller = await startController({ kubeconfig: world.server.kubeconfig, args: ['--dashboard'], program });
+  controller = await startController({
+    kubeconfig: world.server.kubeconfig,
+    args: ['--dashboard', '--dashboard-auth', 'none'],
+    program,
+  });
   await controller.leading();
   const scaling = { tasksPerReplica: 1, maxReplicas: 100 };
   for (const name of HONEST)

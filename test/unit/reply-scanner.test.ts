@@ -1,6 +1,6 @@
 /** The scanner beside ioredis's own decoder: of any bytes in any pieces both see the same replies, or the scanner refuses them. */
 import { createRequire } from 'node:module';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { createReplyScanner, replyLimits, ReplyRefused, type Frame } from '../../queue/reply-scanner.ts';
 
