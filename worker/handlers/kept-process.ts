@@ -22,7 +22,10 @@ export interface KeptProcessOptions {
   readonly log: (line: string, source: LogSource) => void;
   readonly graceMs: number;
   readonly maxOutputBytes: number;
-  /** What a program that names no ids writes within this time after an answer is an answer too many, ms. */
+  /**
+   * What a program that names no ids writes within this time after an answer is an answer too many, ms; a fifth of it once it
+   * has answered some tasks well, because one that answers twice mostly does so from the start.
+   */
   readonly quietMs: number;
   /** Called when the process is gone. Not healthy: it failed by itself, without a single answer. */
   readonly onGone: (healthy: boolean) => void;
@@ -55,6 +58,9 @@ export interface KeptProcess {
 /** A process that closes a pipe but does not exit is ended after this time, ms. */
 const EXIT_AFTER_CLOSING_MS = 250;
 
+/** So many answers without one too many. */
+const TRUSTED_AFTER = 20;
+
 interface Asked {
   readonly id: string;
   readonly attempt: number;
@@ -71,6 +77,7 @@ export async function startKeptProcess(program: Program, options: KeptProcessOpt
   let healthy = false;
   /** It may get a task from then on, by performance.now(). */
   let quietAt = 0;
+  let answered = 0;
   /** No further task: it said so, or it is being closed. The answer to the one that it runs still counts. */
   let retired = false;
   /** Why it is being ended; from here on nothing that it writes counts. */
@@ -105,7 +112,9 @@ export async function startKeptProcess(program: Program, options: KeptProcessOpt
       }
       if (another) throw new SyntaxError('its "id" is that of another task');
       const { resolve } = asked;
-      quietAt = answer.id === undefined ? performance.now() + quietMs : 0;
+      answered++;
+      const trusted = answered > TRUSTED_AFTER;
+      quietAt = answer.id === undefined ? performance.now() + (trusted ? quietMs / 5 : quietMs) : 0;
       asked = undefined;
       healthy = true;
       retired ||= answer.last;

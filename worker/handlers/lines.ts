@@ -35,7 +35,7 @@ export interface LinesOptions extends CommandOptions {
 }
 
 const DEFAULT_CLOSE_MS = 2_000;
-const DEFAULT_QUIET_MS = 10;
+const DEFAULT_QUIET_MS = 50;
 const FIRST_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 10_000;
 
