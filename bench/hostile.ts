@@ -106,13 +106,13 @@ async function createHostile(world: World, stack: AsyncDisposableStack): Promise
 
 /** Pushes one task into one idle queue after the other: how long until its Deployment is raised, ms. */
 async function wakes(
-  { objects, redis: { client } }: World,
+  { objects, redis: server }: World,
   controller: ControllerProcess,
   what: string,
   rounds: number,
   signal: AbortSignal,
 ): Promise<Row> {
-  const redis = client();
+  const redis = server.client();
   const took: number[] = [];
   const replicasOf = async (name: string): Promise<number | undefined> =>
     (await objects.get(DEPLOYMENTS, { namespace: 'default', name })).spec?.replicas;
