@@ -15,6 +15,7 @@ import type { QueueKeys } from '../queue/keys.ts';
 import { readCrew } from '../queue/crew.ts';
 import { drainWorkers } from '../queue/drain.ts';
 import { readLives } from '../queue/lives.ts';
+import { readTexts } from '../queue/read.ts';
 import { reap, rejoin } from '../queue/scripts.ts';
 import { within } from '../queue/connection.ts';
 import { POOL_LABEL } from './deployment.ts';
@@ -27,6 +28,8 @@ const PATIENCE_MS = 30_000;
 const ANSWER_MS = 5_000;
 const LOOK_AGAIN_MS = 1_000;
 const MOST_MARKS = 10_000;
+/** Of a worker's name, bytes. */
+const LONGEST_NAME = 1_024;
 
 export interface FinalizeInput {
   readonly api: KubeApi;
@@ -67,7 +70,8 @@ async function callOffAll({ redis }: FinalizeInput): Promise<void> {
   if (!redis) return;
   const { sampler, queues } = redis;
   const calling = queues.map(async (keys) => {
-    const marked = await sampler.redis.zrange(keys.leaving, '0', String(MOST_MARKS - 1));
+    const cut = { bytes: LONGEST_NAME, values: MOST_MARKS };
+    const marked = await readTexts(sampler.redis, keys.leaving, cut, 'ZRANGE', 0, MOST_MARKS - 1);
     if (marked.length > 0)
       await drainWorkers(sampler.redis, [keys], new Map(marked.map((id) => [id, 'stay'])));
   });
