@@ -2,13 +2,14 @@
  * What this process is doing right now, where it outlives the process: a killed one (out of memory, a loop that never ends) says
  * nothing any more, and the next one wants to know which pool it was at.
  *
- * Slots of a fixed size, in memory that the watchdog's thread shares, and in a file of the state folder, if there is one: the first
+ * Slots of a fixed size, in memory, and in a file of the state folder, if there is one: the first
  * holds the pool of what runs without a pause (`during`), the others those that were begun and not ended (`begin`). A slot is
  * written before the work begins, with one write into the page cache, some µs. The file lives as long as the pod, as its folder is
  * an `emptyDir`; what follows of it goes further (marks.ts).
  */
 import { closeSync, openSync, readFileSync, unlinkSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Watchdog } from './watchdog.ts';
 
 export interface Journal extends Disposable {
   /** What the process before this one was at when it ended without a word. Of a single pool, it was that one; empty if none. */
@@ -17,7 +18,8 @@ export interface Journal extends Disposable {
   during<T>(pool: string, work: () => T): T;
   /** Until the function that is returned is called, the pool is being looked at, decided or written of. */
   begin(pool: string): () => void;
-  readonly shared: SharedArrayBuffer;
+  /** What is being done now, as `poolsIn` reads it. */
+  readonly slots: Buffer;
   /** The process ends as it should: nothing is left of it. */
   [Symbol.dispose](): void;
 }
@@ -29,17 +31,19 @@ export const noJournal: Pick<Journal, 'begin' | 'during'> = {
 };
 
 /** A namespace's and a pool's name, and what is between them. */
-export const SLOT_BYTES = 512;
-export const SLOTS = 128;
+const SLOT_BYTES = 512;
+const SLOTS = 128;
 const FILE = 'journal';
 
-/** Begins anew; `folder` is where the file is, `undefined` for none. Throws when it cannot be written there. */
-export function openJournal(folder: string | undefined): Journal {
+/**
+ * Begins anew; `folder` is where the file is, `undefined` for none. `watchdog` runs what does not wait for anything. Throws when the
+ * file cannot be written.
+ */
+export function openJournal(folder: string | undefined, watchdog?: Watchdog): Journal {
   const path = folder === undefined ? undefined : join(folder, FILE);
   const left = path === undefined ? [] : leftIn(path);
   const file = path === undefined ? undefined : openSync(path, 'w');
-  const shared = new SharedArrayBuffer(SLOTS * SLOT_BYTES);
-  const memory = Buffer.from(shared);
+  const memory = Buffer.alloc(SLOTS * SLOT_BYTES);
   const free = Array.from({ length: SLOTS - 1 }, (_, i) => i + 1);
 
   function write(slot: number, pool: string): void {
@@ -51,11 +55,11 @@ export function openJournal(folder: string | undefined): Journal {
 
   return {
     left,
-    shared,
+    slots: memory,
     during: (pool, work) => {
       write(0, pool);
       try {
-        return work();
+        return watchdog ? watchdog.watch(pool, work) : work();
       } finally {
         write(0, '');
       }

@@ -1,9 +1,11 @@
 /** One look at all queues of a pool: a sample that is known, or why it is not. What is overdue for recovery is seen to at once. */
 import type { Redis } from 'ioredis';
 import { combineSamples } from '../queue/combine.ts';
-import { RedisTimeout, within } from '../queue/connection.ts';
+import { describeRedisError, RedisTimeout, within, type RedisAddress } from '../queue/connection.ts';
 import type { QueueKeys } from '../queue/keys.ts';
 import { recoverLost } from '../queue/recover.ts';
+import { UnexpectedReply } from '../queue/reply-form.ts';
+import { ReplyRefused } from '../queue/reply-scanner.ts';
 import { sampleQueue, WrongKeyType } from '../queue/sample.ts';
 import { sweep } from '../queue/sweep.ts';
 import type { Logger } from '../runtime/log.ts';
@@ -79,4 +81,12 @@ export async function sweepAll(
     await sweep(redis, keys).catch((error: unknown) => {
       log.debug({ queue: keys.queue, error: (error as Error).message }, 'could not sweep');
     });
+}
+
+/** What an error of the connection to `address` means for who wanted to look. */
+export function blindnessOf(error: unknown, address: RedisAddress): Blindness {
+  const why = describeRedisError(error, address, 'withheld');
+  if (error instanceof ReplyRefused)
+    return { reason: error.kind === 'TooLarge' ? 'ReplyTooLarge' : 'UnexpectedReply', why };
+  return { reason: error instanceof UnexpectedReply ? 'UnexpectedReply' : 'Unreachable', why };
 }

@@ -24,7 +24,7 @@ import { parseFlags, type ControllerFlags } from './flags.ts';
 import { createControllerMetrics, type ControllerGauges } from './metrics.ts';
 import { openQuarantine } from './quarantine.ts';
 import { hostGuard } from './redis-hosts.ts';
-import { watchEventLoop } from './watchdog.ts';
+import { createWatchdog } from './watchdog.ts';
 
 async function connect(kubeconfig: string | undefined): Promise<Connection> {
   const { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port } = process.env;
@@ -47,9 +47,15 @@ async function main(): Promise<void> {
     allowLocal: flags.allowLocal,
     refused: [new URL(connection.server).hostname.replaceAll(/[[\]]/g, '')],
   });
-  using journal = openJournal(flags.stateDir);
+  const watchdog = createWatchdog({
+    onBite: (pool, afterMs) =>
+      log.fatal(
+        { pools: [pool] },
+        `the event loop has stood still for ${afterMs / 1e3} s; ending, to be started again`,
+      ),
+  });
+  using journal = openJournal(flags.stateDir, watchdog);
   tellOfTheEnd(journal, log);
-  await using _watchdog = watchEventLoop(journal.shared, 'millrace-controller');
   const lease = {
     namespace: flags.leaseNamespace ?? connection.namespace ?? 'default',
     name: flags.leaseName,
@@ -170,10 +176,7 @@ async function alone(control: (signal: AbortSignal) => Promise<void>, signal: Ab
 /** An exception that nobody caught is as good as a kill: the journal stays, and the next process reads it. */
 function tellOfTheEnd(journal: Journal, log: Logger): void {
   process.on('uncaughtException', (error) => {
-    log.fatal(
-      { err: error, pools: poolsIn(Buffer.from(journal.shared)) },
-      'an error that nobody caught; ending',
-    );
+    log.fatal({ err: error, pools: poolsIn(journal.slots) }, 'an error that nobody caught; ending');
     process.exit(1);
   });
 }

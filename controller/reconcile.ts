@@ -19,6 +19,7 @@ import { recall, recentP99 } from './grace.ts';
 import { appliedBefore, kubeTarget, type KubeTarget, type KubeTargetOptions } from './kube-target.ts';
 import type { KnownDeployment } from './known-deployment.ts';
 import type { Journal } from './journal.ts';
+import { leftOutStatus } from './left-out.ts';
 import type { MemoryStore, QueueLink } from './memory-store.ts';
 import { observe, type Observation } from './observation.ts';
 import { pauseOf } from './pause.ts';
@@ -86,26 +87,8 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
     return pauseMs > 0 ? leaveOut(pool, state, pauseMs) : scale(key, pool, state);
   }
 
-  /** Nothing is read of its Redis, and its replicas stay as they are; a pool that is deleted goes without it. */
   async function leaveOut(pool: WorkerPool, state: Remembered, pauseMs: number): Promise<number> {
-    const now = clock.now();
-    const until = new Date(now + pauseMs)
-      .toISOString()
-      .replace(/:\d\d\.\d+Z$/, ' UTC')
-      .replace('T', ' ');
-    const why =
-      'the controller has ended twice while it was at this pool, so the pool is left out ' +
-      `until ${until}: look at what is in its Redis, and at the controller's log`;
-    const status = statusOf({
-      pool: { ...pool, status: state.written?.status ?? pool.status ?? {} },
-      sampled: { kind: 'unknown', reason: 'Quarantined', why },
-      step: undefined,
-      trouble: { reason: 'Quarantined', message: why },
-      wake: '',
-      poison: state.poison?.note,
-      selector: undefined,
-      now: new Date(now),
-    });
+    const status = leftOutStatus(pool, state, pauseMs, clock.now());
     state.written = (await reporter.status(pool, state.written, status)).written;
     return Math.min(pauseMs, LONGEST_PAUSE_MS);
   }

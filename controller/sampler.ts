@@ -17,15 +17,13 @@ import {
 } from '../queue/connection.ts';
 import type { PoolSample } from '../queue/combine.ts';
 import type { QueueKeys } from '../queue/keys.ts';
-import { UnexpectedReply } from '../queue/reply-form.ts';
-import { ReplyRefused } from '../queue/reply-scanner.ts';
 import { defineScripts } from '../queue/scripts.ts';
 import type { Logger } from '../runtime/log.ts';
 import { interval } from '../runtime/timers.ts';
 import type { Answers } from './advice.ts';
 import { watchEviction } from './eviction.ts';
 import { createAlarms } from './alarms.ts';
-import { lookAt, sweepAll, type Blindness } from './look.ts';
+import { blindnessOf, lookAt, sweepAll, type Blindness } from './look.ts';
 import {
   countVain,
   isOften,
@@ -131,7 +129,7 @@ export function createSampler(options: SamplerOptions): Sampler {
   /** What the server itself said goes to the log, now and then, and not where everybody reads it who chose the address. */
   function explain(error: unknown): Blindness {
     const cause = redis.status === 'ready' ? error : (lastError ?? error);
-    const shown = blindness(cause, address);
+    const shown = blindnessOf(cause, address);
     const whole = describeRedisError(cause, address);
     if (whole !== shown.why && performance.now() - toldAt > TELL_AGAIN_MS) {
       toldAt = performance.now();
@@ -278,11 +276,4 @@ export function createSampler(options: SamplerOptions): Sampler {
       await Promise.all([wake[Symbol.asyncDispose](), closeRedis(redis)]);
     },
   };
-}
-
-function blindness(error: unknown, address: RedisAddress): Blindness {
-  const why = describeRedisError(error, address, 'withheld');
-  if (error instanceof ReplyRefused)
-    return { reason: error.kind === 'TooLarge' ? 'ReplyTooLarge' : 'UnexpectedReply', why };
-  return { reason: error instanceof UnexpectedReply ? 'UnexpectedReply' : 'Unreachable', why };
 }

@@ -44,7 +44,6 @@ const inlineLua: Plugin = {
 /** Threads, by the module that says where their code is: each needs a program of its own; in a single file that is a text. */
 const threads: Readonly<Record<string, string>> = {
   'worker/lease-entry.ts': 'worker/lease-thread.ts',
-  'controller/watchdog-entry.ts': 'controller/watchdog-thread.ts',
 };
 
 const inlineThreads: Plugin = {

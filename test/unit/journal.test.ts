@@ -23,7 +23,7 @@ test('what was begun and not ended; of what runs without a pause, that alone', a
   next.begin('ns/c');
   const seen = next.during('ns/ä', () => ({
     file: openJournal(place.path).left,
-    memory: poolsIn(Buffer.from(next.shared)),
+    memory: poolsIn(next.slots),
   }));
   expect(seen).toEqual({ file: ['ns/ä'], memory: ['ns/ä'] });
 });
@@ -34,7 +34,7 @@ test('after an end in good order nothing is left, and work that throws has ended
     using journal = openJournal(place.path);
     journal.begin('ns/a');
     expect(() => journal.during('ns/b', () => JSON.parse('{'))).toThrow(SyntaxError);
-    expect(poolsIn(Buffer.from(journal.shared))).toEqual(['ns/a']);
+    expect(poolsIn(journal.slots)).toEqual(['ns/a']);
   }
   expect(openJournal(place.path).left).toEqual([]);
 });
@@ -42,7 +42,7 @@ test('after an end in good order nothing is left, and work that throws has ended
 test('more at a time than there is room for, names of any length, and no folder', () => {
   const journal = openJournal(undefined);
   const ends = Array.from({ length: 300 }, (_, i) => journal.begin(`ns/${i}${'x'.repeat(600)}`));
-  expect(poolsIn(Buffer.from(journal.shared))).toHaveLength(127);
+  expect(poolsIn(journal.slots)).toHaveLength(127);
   for (const end of ends) end();
-  expect(poolsIn(Buffer.from(journal.shared))).toEqual([]);
+  expect(poolsIn(journal.slots)).toEqual([]);
 });
