@@ -124,7 +124,8 @@ function answered(text: string, answer: 'quoted' | 'withheld'): Meaning {
     /^(MOVED|ASK|CROSSSLOT|CLUSTERDOWN|TRYAGAIN)$/.test(code) ||
     /cluster mode|cluster node|same slot/.test(text)
   )
-    return { trouble: 'cluster', words: CLUSTER };
+    // these two pass by themselves, also on the one node of a cluster that has all keys
+    return { trouble: /^(CLUSTERDOWN|TRYAGAIN)$/.test(code) ? 'away' : 'cluster', words: CLUSTER };
   const quoted = answer === 'quoted' ? text : '';
   if (code === 'NOPERM')
     return { trouble: 'other', words: `denies a command to this user${quoted && `: ${quoted}`}` };
