@@ -93,6 +93,8 @@ function penalties(redis: Redis): () => void {
 
 function guardStream(stream: Duplex, redis: Inside, punish: () => void): void {
   let refused = false;
+  /** What the decoder is not to see before the rest of it is there. */
+  let held = Buffer.alloc(0);
   const accept = acceptance(redis);
   const scan = createReplyScanner({
     limits: () => accept.limits(),
@@ -114,7 +116,10 @@ function guardStream(stream: Duplex, redis: Inside, punish: () => void): void {
       return false;
     }
     if (accept.subscribed()) throttle(chunk.length);
-    return push(chunk, ...rest);
+    const whole = held.length > 0 ? Buffer.concat([held, chunk]) : chunk;
+    const end = whole.length - scan.unfinished();
+    held = Buffer.from(whole.subarray(end));
+    return end === 0 || push(whole.subarray(0, end), ...rest);
   };
 }
 

@@ -65,11 +65,17 @@ const LF = 0x0a;
 const FIRST_PARTS = 3;
 const SHORT_TEXT = 16;
 
-/** Returns a function that takes the bytes as they come. It throws `ReplyRefused`, and is of no use afterwards. */
-export function createReplyScanner({
-  limits: limitsNow,
-  onFrame,
-}: ReplyScannerOptions): (chunk: Buffer) => void {
+export interface ReplyScanner {
+  /** Takes the bytes as they come. Throws `ReplyRefused`, and is of no use afterwards. */
+  (chunk: Buffer): void;
+  /**
+   * How many of the last bytes a decoder must not see yet: one that does not wait for the end of a line takes them for a whole
+   * reply, which was not judged.
+   */
+  unfinished(): number;
+}
+
+export function createReplyScanner({ limits: limitsNow, onFrame }: ReplyScannerOptions): ReplyScanner {
   let state: 'type' | 'line' | 'line end' | 'bulk' | 'bulk CR' | 'bulk LF' = 'type';
   let type: ReplyType = 'text';
   let limits = replyLimits;
@@ -157,7 +163,7 @@ export function createReplyScanner({
     onFrame({ length: 0, ...part, parts });
   }
 
-  return (chunk) => {
+  const scan = (chunk: Buffer): void => {
     for (let at = 0; at < chunk.length;) {
       if (state === 'line') {
         at = readLine(chunk, at);
@@ -180,4 +186,12 @@ export function createReplyScanner({
       }
     }
   };
+
+  /** Of the bytes scanned last, a line or the end of a text that is not there as a whole. */
+  const unfinished = (): number => {
+    if (state === 'line') return 1 + lineBytes;
+    if (state === 'line end') return 2 + lineBytes;
+    return state === 'bulk LF' ? 1 : 0;
+  };
+  return Object.assign(scan, { unfinished });
 }

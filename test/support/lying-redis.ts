@@ -57,6 +57,7 @@ export const REPLIES: Readonly<Record<string, Lie>> = {
   'an integer of a thousand digits': { bytes: `:${'9'.repeat(1_000)}\r\n`, refused: 'Malformed' },
   'two replies to one command': { bytes: ':0\r\n:0\r\n', refused: 'Malformed' },
   'a null that nobody asked for': { bytes: ':0\r\n$-1\r\n', refused: 'Malformed' },
+  'half a null that nobody asked for': { bytes: ':0\r\n$-' },
   'replies without end': { bytes: ':0\r\n', forever: ':0\r\n'.repeat(10_000), refused: 'Malformed' },
   'a push of RESP3': { bytes: '>2\r\n$10\r\ninvalidate\r\n_\r\n', refused: 'Malformed' },
   'a push without a kind': { bytes: '>1\r\n_\r\n', refused: 'Malformed' },

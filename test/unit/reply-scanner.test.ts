@@ -28,8 +28,21 @@ function decoded(chunks: readonly Buffer[]): string[] {
     onErrorReply: () => void replies.push('error'),
     onPush: () => void replies.push('push'),
   });
-  for (const chunk of chunks) decoder.write(chunk);
+  for (const chunk of judged(chunks)) decoder.write(chunk);
   return replies;
+}
+
+/** The bytes as the guard hands them on. */
+function judged(chunks: readonly Buffer[]): Buffer[] {
+  const scan = createReplyScanner({ limits: () => replyLimits, onFrame: () => {} });
+  let held = Buffer.alloc(0);
+  return chunks.flatMap((chunk) => {
+    scan(chunk);
+    const whole = Buffer.concat([held, chunk]);
+    const end = whole.length - scan.unfinished();
+    held = whole.subarray(end);
+    return end > 0 ? [whole.subarray(0, end)] : [];
+  });
 }
 
 function formOf(reply: unknown): string {
