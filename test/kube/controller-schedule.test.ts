@@ -3,9 +3,10 @@
  * happens to the pools does so because of the clock or of an annotation.
  */
 import { describe, expect, test } from 'vitest';
-import { DEPLOYMENTS, EVENTS, POOLS, type ObjectRef } from '../../kube/resources.ts';
+import { DEPLOYMENTS, EVENTS, PODS, POOLS, type ObjectRef } from '../../kube/resources.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
 import { queueKeys } from '../../queue/keys.ts';
+import { replicaSetOf } from '../support/deployments.ts';
 import { eventually } from '../support/eventually.ts';
 import { conditionText, poolManifest, type Json } from '../support/world.ts';
 import { useStage } from '../support/stage.ts';
@@ -36,16 +37,22 @@ async function create(spec: Json, annotations: Json = {}) {
       eventually(async () => expect(await wanted()).toBe(count), { ...bounded, withinMs }),
     /** The pods that are asked for are up. */
     up: async (): Promise<void> => {
-      const { metadata } = await stage.world.objects.get(DEPLOYMENTS, ref);
-      const replicas = await wanted();
+      const { objects } = stage.world;
+      const deployment = await objects.get(DEPLOYMENTS, ref);
+      const replicas = deployment.spec?.replicas ?? 0;
+      const spec = { containers: [{ name: 'worker', image: 'worker:1' }] };
+      for (let i = 0; i < replicas; i++) {
+        const metadata = { name: `${ref.name}-${i}`, ...(await replicaSetOf(objects, deployment)) };
+        await objects.create(PODS, ref.namespace, { metadata, spec });
+      }
       const counts = {
         replicas,
         readyReplicas: replicas,
         availableReplicas: replicas,
         updatedReplicas: replicas,
       };
-      const status = { observedGeneration: metadata.generation, ...counts };
-      await stage.world.objects.patch(DEPLOYMENTS, ref, { status }, 'status');
+      const status = { observedGeneration: deployment.metadata.generation, ...counts };
+      await objects.patch(DEPLOYMENTS, ref, { status }, 'status');
     },
     annotate: (change: Json) => stage.world.objects.patch(POOLS, ref, { metadata: { annotations: change } }),
     edit: (change: Json) => stage.world.objects.patch(POOLS, ref, { spec: change }),
