@@ -40,10 +40,10 @@ async function create(spec: Json, annotations: Json = {}) {
       const { objects } = stage.world;
       const deployment = await objects.get(DEPLOYMENTS, ref);
       const replicas = deployment.spec?.replicas ?? 0;
-      const spec = { containers: [{ name: 'worker', image: 'worker:1' }] };
+      const containers = [{ name: 'worker', image: 'worker:1' }];
       for (let i = 0; i < replicas; i++) {
         const metadata = { name: `${ref.name}-${i}`, ...(await replicaSetOf(objects, deployment)) };
-        await objects.create(PODS, ref.namespace, { metadata, spec });
+        await objects.create(PODS, ref.namespace, { metadata, spec: { containers } });
       }
       const counts = {
         replicas,
