@@ -160,9 +160,11 @@ export function createRegistration(options: RegistrationOptions): Registration {
           if (!stopping.aborted || epoch !== undefined) attempts.well();
           if (epoch !== undefined) return epoch;
           trying.catch(() => undefined);
-          if (holder.epoch !== undefined) pauseMs = NAMESAKE_PAUSE_MS;
-          if (before?.epoch === holder.epoch && before?.beat !== holder.beat)
-            throw new NameTaken(id, (await lookAtLife()).address);
+          if (holder.epoch !== undefined) {
+            pauseMs = NAMESAKE_PAUSE_MS;
+            if (before?.epoch === holder.epoch && before.beat !== holder.beat)
+              throw new NameTaken(id, (await lookAtLife()).address);
+          }
           before = holder;
         } catch (error) {
           if (error instanceof NameTaken) throw error;
