@@ -413,6 +413,8 @@ while due_at and due_at <= now and not broken and promoted < PROMOTE and promote
   redis.call('ZREMRANGEBYRANK', DELAYED, 0, #members - 1)
   for _, member in ipairs(members) do
     local attempts, deliveries, at = string.match(member, '^[^|]*|(%d+)|(%d+)|()')
+    -- what something else put there is a task as it is: an error here would lose it and those that fell due with it
+    if not at then attempts, deliveries, at = '0', '0', 1 end
     local raw = string.sub(member, at)
     redis.call('LPUSH', QUEUE, raw)
     if attempts ~= '0' or deliveries ~= '0' then remember(raw, attempts .. ':' .. deliveries) end

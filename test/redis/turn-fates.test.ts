@@ -65,6 +65,14 @@ test('more than one turn promotes is asked for at once, oldest first', async () 
   expect(last.dueInMs).toBeUndefined();
 });
 
+test('what something else put among the delayed tasks is a task as it is, and loses none that fell due with it', async () => {
+  const keys = freshKeys();
+  const worker = await startHandWorker(redis, keys);
+  const others = [1, 3].flatMap((due) => [due, delayedMember(`n${due}`, `due ${due}`)]);
+  await redis.zadd(keys.delayed, ...others, 2, 'no|member of ours');
+  expect(texts((await worker.turn({ want: 5 })).tasks)).toEqual(['due 1', 'no|member of ours', 'due 3']);
+});
+
 test('dead letters keep task, error and id; the oldest over the limit goes, with its error', async () => {
   const keys = freshKeys();
   const worker = await startHandWorker(redis, keys);
