@@ -349,7 +349,8 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
         idle.pause();
         parts.release(performance.now());
       }
-      if (stopping.aborted && tasks.running + batch.size + parts.open === 0) return 'left';
+      const unfinished = tasks.running + batch.size + parts.open + parts.hopeful;
+      if (stopping.aborted && unfinished === 0) return 'left';
       if (hurry.aborted) {
         await giveUp();
         return 'left';

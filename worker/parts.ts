@@ -8,7 +8,8 @@
  *   one  ──refused by a state of the server (no memory, a key of another type)──▶ put by
  *
  * What is put by is tried again every PUT_BY_MS, for as long as the worker lives; its tasks stay in flight, and the rest of
- * the work goes on. A worker that drains hands it back to the queue instead.
+ * the work goes on. A worker that drains hands it back to the queue instead, but for what waits for memory alone: that it
+ * keeps trying for as long as it has, because most servers get some back, and the task need not run twice.
  */
 import type { Finished } from './run.ts';
 import type { Refusal } from './refusal.ts';
@@ -23,6 +24,8 @@ export interface Part {
   readonly apart: boolean;
   readonly stage: 'whole' | 'buried' | 'untold';
   readonly putBy: boolean;
+  /** It was put by for want of memory. */
+  readonly hopeful: boolean;
 }
 
 export interface Parts {
@@ -30,6 +33,8 @@ export interface Parts {
   readonly size: number;
   /** Without those that are put by. */
   readonly open: number;
+  /** Of those that are put by, what may be stored as it is as soon as the server has memory. */
+  readonly hopeful: number;
   /** So much is put by that the worker takes no more tasks. */
   readonly full: boolean;
   /** When the next part is due, by performance.now(); `Infinity` without any. */
@@ -40,7 +45,7 @@ export interface Parts {
   refused(part: Part, refusal: Refusal, sure: boolean, now: number): 'cut' | 'again' | 'buried' | 'put by';
   /** The server takes again what it refused: what is put by is due. */
   mended(now: number): void;
-  /** The worker drains: what is put by goes back to the queue as it is. */
+  /** The worker drains: what is put by goes back to the queue as it is, but for what is hopeful. */
   release(now: number): void;
 }
 
@@ -50,9 +55,10 @@ const REFUSALS = 3;
 /** After so many refusals it is enough that the server was there in between. */
 const DOUBTS = 6;
 const FULL_BYTES = 64 << 20;
+const NO_MEMORY = /\bOOM\b/;
 
 export function wholePart(entries: readonly Finished[], due = 0, apart = false): Part {
-  return { entries, due, refusals: 0, apart, stage: 'whole', putBy: false };
+  return { entries, due, refusals: 0, apart, stage: 'whole', putBy: false, hopeful: false };
 }
 
 /** `most`: how many outcomes may be put by while the worker goes on. */
@@ -73,6 +79,9 @@ export function createParts(most: () => number): Parts {
     },
     get open() {
       return count((part) => !part.putBy);
+    },
+    get hopeful() {
+      return count((part) => part.putBy && part.hopeful);
     },
     get full() {
       const bytes = parts.reduce((sum, part) => sum + (part.putBy ? bytesOf(part) : 0), 0);
@@ -101,7 +110,10 @@ export function createParts(most: () => number): Parts {
         );
         return 'cut';
       }
-      if (refusal.kind === 'state') return putBy({ ...part, refusals: 0 }, now);
+      if (refusal.kind === 'state') {
+        const hopeful = canGoBack(part) && NO_MEMORY.test(refusal.reason);
+        return putBy({ ...part, refusals: 0, hopeful }, now);
+      }
       if (refusals < REFUSALS && refusal.kind !== 'ours') {
         parts.push({ ...part, apart, refusals, due: now + AGAIN_MS * refusals });
         return 'again';
@@ -118,7 +130,9 @@ export function createParts(most: () => number): Parts {
       parts = parts.map((part) => ({ ...part, due: Math.min(part.due, now) }));
     },
     release: (now) => {
-      parts = parts.map((part) => (part.putBy && canGoBack(part) ? goingBack(part, now) : part));
+      parts = parts.map((part) =>
+        part.putBy && !part.hopeful && canGoBack(part) ? goingBack(part, now) : part,
+      );
     },
   };
 }

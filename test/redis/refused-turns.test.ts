@@ -53,6 +53,40 @@ test.each([
   expect(await redis.hget(keys.stats, 'completed')).toBe('11');
 });
 
+test.concurrent('a worker that leaves while there is no memory writes its results when there is', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  const keys = freshKeys();
+  await using worker = startWorker(server, keys, { handler });
+  await worker.ready();
+  const used = Number(/used_memory:(\d+)/.exec(await redis.info('memory'))?.[1]);
+  await redis.config('SET', 'maxmemory', String(used + MB));
+  await redis.lpush(keys.queue, 'big');
+  const refused = expect.objectContaining({ msg: expect.stringContaining('cannot be stored now') });
+  await eventually(() => expect(worker.log).toContainEqual(refused), { withinMs: 20_000 });
+  const left = worker.stop();
+  await eventually(async () => expect(await redis.hget(keys.worker(worker.id), 'state')).toBe('draining'));
+  await redis.config('SET', 'maxmemory', '0');
+  await left;
+  expect(await redis.hlen(keys.result)).toBe(1);
+  expect(await redis.llen(keys.queue)).toBe(0);
+});
+
+test.concurrent('one that is told to hurry then hands its tasks back', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  const keys = freshKeys();
+  await using worker = startWorker(server, keys, { handler });
+  await worker.ready();
+  const used = Number(/used_memory:(\d+)/.exec(await redis.info('memory'))?.[1]);
+  await redis.config('SET', 'maxmemory', String(used + MB));
+  await redis.lpush(keys.queue, 'big');
+  const refused = expect.objectContaining({ msg: expect.stringContaining('cannot be stored now') });
+  await eventually(() => expect(worker.log).toContainEqual(refused), { withinMs: 20_000 });
+  await worker.hurry();
+  expect(await redis.lrange(keys.queue, 0, -1)).toEqual(['big']);
+});
+
 test.concurrent('a result for which there is no memory waits, and is written when there is', async () => {
   await using server = await startRedis();
   const redis = server.client();

@@ -66,9 +66,9 @@ test('a dead letter that is refused goes without its id, and when that is refuse
 
 test('what a state of the server refuses is put by as it is, tried again, and handed back when the worker drains', () => {
   const parts = createParts(() => 2);
-  const state: Refusal = { kind: 'state', reason: 'OOM' };
+  const state: Refusal = { kind: 'state', reason: 'WRONGTYPE' };
   expect(parts.refused(wholePart([finished('a')]), state, true, 100)).toBe('put by');
-  expect(parts).toMatchObject({ size: 1, open: 0, full: false, dueAt: 2_100 });
+  expect(parts).toMatchObject({ size: 1, open: 0, hopeful: 0, full: false, dueAt: 2_100 });
   expect(parts.next(2_099)).toBeUndefined();
   const again = parts.next(2_100) as Part;
   expect(again.entries[0]?.outcome.kind).toBe('result');
@@ -76,6 +76,16 @@ test('what a state of the server refuses is put by as it is, tried again, and ha
   parts.release(3_000);
   expect(parts).toMatchObject({ open: 1, dueAt: 3_000 });
   expect(parts.next(3_000)?.entries[0]?.outcome).toEqual({ kind: 'release' });
+});
+
+test('what waits for memory alone is not handed back, unless it is on its way back already', () => {
+  const parts = createParts(() => 2);
+  const state: Refusal = { kind: 'state', reason: "OOM command not allowed when used memory > 'maxmemory'." };
+  parts.refused(wholePart([finished('a')]), state, true, 0);
+  parts.refused(wholePart([finished('b', { kind: 'release' })]), state, true, 0);
+  parts.release(1_000);
+  expect(parts).toMatchObject({ size: 2, open: 0, hopeful: 1, dueAt: 2_000 });
+  expect(parts.next(2_000)?.entries[0]?.outcome.kind).toBe('result');
 });
 
 test('while the server is away between the tries, nothing is concluded from a few of them', () => {
