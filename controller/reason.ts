@@ -13,6 +13,9 @@ export function workWords(
   const { tasksPerReplica = DEFAULT_TASKS_PER_REPLICA, targetWaitMs = 0 } = policy;
   const dueToo = (due > 0 ? `, ${due} due` : '') + (dueSoon > 0 ? `, ${dueSoon} due soon` : '');
   if (sizing?.serviceMs === undefined) {
+    // a slot for each task that may miss the target, where that is more than the plain rule gives
+    if (sizing && sizing.sure > Math.ceil((waiting + inFlight + due + dueSoon) / tasksPerReplica))
+      return `${waiting} waiting, ${inFlight} in flight${dueToo}, none has finished yet, target ${seconds(targetWaitMs)}`;
     const tasks = tasksPerReplica === 1 ? '1 task a replica' : `${tasksPerReplica} tasks a replica`;
     return `${waiting} waiting, ${inFlight} in flight${dueToo}, ${tasks}`;
   }

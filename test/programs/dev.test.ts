@@ -69,7 +69,7 @@ describe('a pool on this machine', () => {
     expect(await readdir(folder)).toEqual([]);
   });
 
-  test('a target wait: begins with the plain rule, and goes by what it has learned as soon as tasks finished', async () => {
+  test('a target wait: begins with a worker for each task, and goes by what it has learned as soon as tasks finished', async () => {
     await using program = dev('--module', TASKS, '--max', '4', '--target-wait', '1s');
     const plain = openRedis({ url: await urlOf(program) });
     try {
@@ -80,11 +80,11 @@ describe('a pool on this machine', () => {
           ...Array.from({ length: count }, (_, i) => `{"id":"t${from + i}","sleepMs":300}`),
         );
       await push(0, 3);
-      await program.prints(/  0→1: \d+ waiting, 0 in flight, 5 tasks a replica\n/);
+      await program.prints(/  0→3: \d+ waiting, 0 in flight, none has finished yet, target 1 s\n/);
       await eventually(async () => expect(await plain.hlen('result')).toBe(3), { withinMs: 15_000 });
       await push(3, 20);
       await program.prints(
-        /  1→[2-4]: \d+ waiting, 0\.3 s a task, [\d.]+ m?s to start, target 1 s(, maxReplicas 4)?\n/,
+        /  [1-3]→[2-4]: \d+ waiting, 0\.3 s a task, [\d.]+ m?s to start, target 1 s(, maxReplicas 4)?\n/,
       );
       await eventually(async () => expect(await plain.hlen('result')).toBe(23), { withinMs: 15_000 });
     } finally {
