@@ -91,6 +91,11 @@ export function parseUrl(text: string): ParsedUrl {
         ? `the Redis URL begins with "${url.protocol}//": use redis://, or rediss:// for TLS`
         : 'the Redis URL does not begin with redis://, or rediss:// for TLS',
     );
+  // other clients read settings there, a database among them: without it we would work in database 0, which is somebody else's
+  if (url.search || url.hash)
+    throw new RangeError(
+      'the Redis URL has something behind ? or #, which is not read: write the database as in /3, and give the rest apart from the URL',
+    );
   return {
     secure: url.protocol === 'rediss:',
     host: url.hostname.replace(/^\[|\]$/g, '') || 'localhost',

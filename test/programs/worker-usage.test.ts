@@ -12,6 +12,7 @@ beforeAll(async () => {
   await writeFile(join(dir, 'throws.ts'), '\nthrow new Error("no licence for that");\n');
   await writeFile(join(dir, 'never.mjs'), 'await new Promise(() => {});\nexport default () => 1;\n');
   await writeFile(join(dir, 'imports-never.mjs'), 'import "./never.mjs";\nexport default () => 1;\n');
+  await writeFile(join(dir, 'leaves.mjs'), 'process.exit();\n');
   await writeFile(
     join(dir, 'waits.mjs'),
     'await new Promise((r) => setTimeout(r, 3600e3));\nexport default () => 1;\n',
@@ -44,6 +45,11 @@ test.concurrent.each<[number, RegExp, string[], NodeJS.ProcessEnv?]>([
     1,
     /module \S+\/imports-never\.mjs does not load/,
     ['--module', 'DIR/imports-never.mjs', '--http-port', '0'],
+  ],
+  [
+    1,
+    /module \S+\/leaves\.mjs ended the process with exit code 0 while it loaded/,
+    ['--module', 'DIR/leaves.mjs'],
   ],
   [
     1,

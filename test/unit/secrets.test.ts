@@ -90,6 +90,15 @@ test('a percent-encoded one is taken', () => {
   expect(addressName({ url })).toBe(`${HOST}:6380/3`);
 });
 
+test.each(['?db=3', '/?password=my-secret', '/0#my-secret'])(
+  'what we would not read of a URL is refused, and not quoted: %s',
+  (rest) => {
+    const refused = texts({ url: `redis://${HOST}:6379${rest}` });
+    expect(refused[1]).toMatch(/^the Redis URL has something behind \? or #, which is not read/);
+    for (const text of refused) expect(text).not.toContain('my-secret');
+  },
+);
+
 test('what a server says of the arguments of a command is left out', () => {
   const error = Object.assign(
     new Error("ERR unknown command 'AUTH', with args beginning with: 'app' 'my secret' "),

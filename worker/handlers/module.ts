@@ -5,6 +5,7 @@
  */
 
 import { spawn } from 'node:child_process';
+import { writeSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { extname, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -56,14 +57,22 @@ function notLoaded(): never {
 
 /**
  * A top-level await that nothing is left to settle would end the process without a word, with exit code 0; one that waits on
- * would keep it for ever without a task.
+ * would keep it for ever without a task. One that calls `process.exit` would look like a worker that is done.
  */
 function inTime(
   path: string,
   loading: Promise<unknown>,
   { timeoutMs, stopping }: ModuleLimits,
 ): Promise<unknown> {
-  return new Promise((take, refuse) => {
+  const leaving = (code: number): void => {
+    writeSync(
+      2,
+      `millrace-worker: module ${path} ended the process with exit code ${code} while it loaded\n`,
+    );
+    if (code === 0) process.exitCode = 1;
+  };
+  process.once('exit', leaving);
+  return new Promise<unknown>((take, refuse) => {
     const never = (): void =>
       refuse(
         new HandlerLoadError(
@@ -84,7 +93,7 @@ function inTime(
       process.off('beforeExit', never);
       stopping.removeEventListener('abort', stop);
     });
-  });
+  }).finally(() => process.off('exit', leaving));
 }
 
 async function expectFile(path: string, file: string): Promise<void> {
