@@ -141,7 +141,7 @@ export function isPlainObject(value: unknown): value is Record<string, unknown> 
 }
 
 function hasId(value: Record<string, unknown>): boolean {
-  return typeof value['id'] === 'string' || typeof value['id'] === 'number';
+  return typeof value['id'] === 'string' || Number.isFinite(value['id']); // NaN would be null
 }
 
 /** A member of the delayed set: a nonce that makes it unique, what the task has been through, and its bytes. */

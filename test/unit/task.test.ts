@@ -169,6 +169,7 @@ describe('encodeTask', () => {
   test.each([
     [{ id: null, n: 1 }, /^\{"id":"[\da-f-]{36}","n":1\}$/],
     [{ n: 1 }, /^\{"id":"[\da-f-]{36}","n":1\}$/],
+    [{ id: NaN, n: 1 }, /^\{"id":"[\da-f-]{36}","n":1\}$/],
     [new Date(0), /^"1970-01-01T00:00:00.000Z"$/],
     [null, /^null$/],
     [true, /^true$/],
