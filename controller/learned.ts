@@ -82,6 +82,11 @@ export function learn({ waitMs, slots }: Wish, seen: Look, before: Learned | und
   const came =
     before && last ? counters.taken + waiting - (before.counters.taken + last.arrived - last.taken) : 0;
   const arrived = last ? last.arrived + Math.max(0, came) : counters.taken + waiting;
+  const tasks = before ? Math.max(0, done(counters) - done(before.counters)) : 0;
+  const took = before ? (counters.serviceUs - before.counters.serviceUs) / 1_000 : 0;
+  const service = learnService(before?.service, tasks, took);
+  // the first tasks to finish tell of the very time in which they did
+  const meanMs = (before?.service ?? service)?.mean;
   const curve = withLook(
     before?.curve ?? [],
     {
@@ -89,12 +94,10 @@ export function learn({ waitMs, slots }: Wish, seen: Look, before: Learned | und
       arrived,
       taken: arrived - waiting,
       done: done(counters),
-      runMs: (last?.runMs ?? 0) + ranFor(elapsed, before?.inFlight ?? 0, inFlight, before?.service?.mean),
+      runMs: (last?.runMs ?? 0) + ranFor(elapsed, before?.inFlight ?? 0, inFlight, meanMs),
     },
     HORIZON * waitMs,
   );
-  const tasks = before ? Math.max(0, done(counters) - done(before.counters)) : 0;
-  const took = before ? (counters.serviceUs - before.counters.serviceUs) / 1_000 : 0;
   let { waits = [], over = 0 } = before ?? {};
   for (const taken of waitsOf(curve)) {
     waits = withValue(waits, taken.waitMs / WAIT_UNIT_MS, taken.tasks, REMEMBERED_TASKS);
@@ -108,7 +111,7 @@ export function learn({ waitMs, slots }: Wish, seen: Look, before: Learned | und
     ...learnStarts(before, wanted, seen.ready, now),
     inFlight,
     curve,
-    service: learnService(before?.service, tasks, took),
+    service,
     idle: before?.idle ?? neverIdle,
     held: before?.held ?? 0,
     forecast: before?.forecast,

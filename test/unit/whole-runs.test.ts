@@ -87,6 +87,19 @@ describe('whole runs', () => {
     },
   );
 
+  test('bursts of milliseconds of work are served by a few replicas, as soon as one has told how short they are', () => {
+    const bursts = Array.from({ length: 6 }, (_, minute) =>
+      Array.from({ length: 5_000 }, (__, i): [number, number] => [60_000 * minute + (i % 2), 2]),
+    ).flat();
+    const burst = simulate(traceOf('bursts', bursts), millrace({ ...policy, maxReplicas: 100 }), {
+      startMs: 5_000,
+      slots: 1,
+    });
+    expect(Math.max(...burst.waits)).toBeLessThan(10_000);
+    // the first one, of which nothing is known, by as many as there may be; each later one is 10 s of work
+    expect(burst.starts).toBeLessThanOrEqual(100 + 5 * 3);
+  });
+
   test('starts that vary by half of their mean do not break the promise', () => {
     const figures = run('onoff', { seed: 112 }, { startMs: 3_000, startVariation: 0.5, slots: 1 });
     expect(figures.over).toBeLessThanOrEqual(0.01);
