@@ -126,6 +126,10 @@ export function encodeTask(task: unknown): EncodedTask {
     const raw = Buffer.isBuffer(task) ? task : Buffer.from(task.buffer, task.byteOffset, task.byteLength);
     return { id: parseTask(raw).id, raw };
   }
+  if (isContainer(task))
+    throw new TypeError(
+      `a task cannot be ${task.constructor.name}: JSON would leave out what it holds. Pass a Buffer or an array`,
+    );
   if (isPlainObject(task) && !hasId(task)) {
     const id = randomUUID();
     return { id, raw: JSON.stringify({ id, ...task, ...('id' in task ? { id } : {}) }) };
@@ -134,6 +138,16 @@ export function encodeTask(task: unknown): EncodedTask {
   if (raw === undefined)
     throw new TypeError(`a task cannot be ${typeof task}: pass text, bytes or a JSON value`);
   return { id: parseTask(Buffer.from(raw)).id, raw };
+}
+
+/** What JSON writes as an empty object, or as one of numbers by index. */
+function isContainer(value: unknown): value is object {
+  return (
+    ArrayBuffer.isView(value) ||
+    [ArrayBuffer, SharedArrayBuffer, Map, Set, WeakMap, WeakSet, Promise].some(
+      (kind) => value instanceof kind,
+    )
+  );
 }
 
 export function isPlainObject(value: unknown): value is Record<string, unknown> {

@@ -184,6 +184,16 @@ describe('encodeTask', () => {
     expect(() => encodeTask(task)).toThrow(TypeError),
   );
 
+  test.each([
+    ['ArrayBuffer', new ArrayBuffer(2)],
+    ['Uint16Array', new Uint16Array(2)],
+    ['Map', new Map([['a', 1]])],
+    ['Set', new Set([1])],
+    ['Promise', Promise.resolve(1)],
+  ])('a %s, of which JSON would keep nothing, is refused', (name, task) => {
+    expect(() => encodeTask(task)).toThrow(`a task cannot be ${name}: `);
+  });
+
   test('a view is taken as the bytes that it shows', () => {
     const all = new Uint8Array([1, 2, 3, 4]);
     expect(encodeTask(all.subarray(1, 3)).raw).toEqual(Buffer.from([2, 3]));
