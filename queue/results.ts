@@ -23,6 +23,10 @@ const MAX_GAP_MS = 50;
 const VAIN_PER_MS = 20;
 /** A result that was found pays for so many that were not. */
 const FOUND_PAYS = 8;
+/** Where more than so many wait, a read that finds fewer results than `FEW` was too early: for one that is served, all are asked. */
+const MANY = 32;
+const FEW = 16;
+const PACED_MS = 10;
 /** Ids in one command at most, and fewer where results are long. */
 const MOST_IDS = 1_000;
 const FIRST_IDS = 64;
@@ -132,7 +136,7 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
         const found = await readOnce(tracking?.reader ?? redis, asked);
         debt = Math.max(0, asked.length - FOUND_PAYS * found) / VAIN_PER_MS;
         // what we wait for comes later than we begin to wait: only a notice of what was not ours slows us down
-        if (found > 0) gap = 0;
+        if (found > 0) gap = waits.size > MANY ? paced(gap, found) : 0;
         else if (afterNotice) gap = Math.min(Math.max(MIN_GAP_MS, gap * 2), MAX_GAP_MS);
       }
       if (waits.unasked) readSoon();
@@ -227,6 +231,12 @@ function tooLate(id: string | Buffer, ms: number): ResultTimeout {
 
 async function parsed(value: Buffer): Promise<unknown> {
   return JSON.parse(value.toString()) as unknown;
+}
+
+/** The distance to the next read, ms, after one that has found some results among many waits. */
+function paced(gap: number, found: number): number {
+  if (found < FEW) return Math.min(Math.max(MIN_GAP_MS, gap * 2), PACED_MS);
+  return gap > MIN_GAP_MS ? gap / 2 : 0;
 }
 
 /** Not the connection's trouble, which passes, but a refusal that somebody has to mend. */
