@@ -16,6 +16,7 @@ import { WrongKeyType } from './sample.ts';
 import { shortId } from './task.ts';
 import { createWaiting } from './waiting.ts';
 import { openKeyWatch, TrackingRefused, type KeyWatch } from './watch.ts';
+import { within } from './within.ts';
 
 const MIN_GAP_MS = 1;
 const MAX_GAP_MS = 50;
@@ -33,6 +34,8 @@ const FIRST_IDS = 64;
 const MOST_BYTES = 8 << 20;
 /** Reads anyway after this long: a notice is only a hint. */
 const SAFETY_MS = 2_000;
+/** A read that is not answered by then is made anew. */
+const ANSWER_MS = 5_000;
 const POLL_MS = 25;
 
 export interface ResultOptions {
@@ -118,6 +121,13 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
     }
   }
 
+  /** A reader that answers nothing, and does not find out by itself, may not hold up everybody: the next read opens another. */
+  function dropWatch(): void {
+    const old = watch;
+    watch = undefined;
+    void old?.then((tracking) => tracking?.[Symbol.asyncDispose]()).catch(() => undefined);
+  }
+
   async function read(): Promise<void> {
     timerAt = Infinity;
     if (reading) {
@@ -133,7 +143,7 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
       noticed = false;
       const asked = waits.next(most, gap * VAIN_PER_MS);
       if (asked.length > 0) {
-        const found = await readOnce(tracking?.reader ?? redis, asked);
+        const found = await within(ANSWER_MS, readOnce(tracking?.reader ?? redis, asked), 'HMGET');
         debt = Math.max(0, asked.length - FOUND_PAYS * found) / VAIN_PER_MS;
         // what we wait for comes later than we begin to wait: only a notice of what was not ours slows us down
         if (found > 0) gap = waits.size > MANY ? paced(gap, found) : 0;
@@ -144,6 +154,7 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
     } catch (error) {
       const { message, name } = error as Error;
       waits.changed();
+      if (name === 'RedisTimeout') dropWatch();
       if (message.startsWith('WRONGTYPE')) fail(new WrongKeyType(keys.result, 'a hash', message));
       else if (isFinal(error, address) || name === 'RangeError' || name === 'TypeError') fail(error as Error);
       readIn(MAX_GAP_MS); // the connection went away: it comes back by itself, and the wait has its own time limit
