@@ -34,8 +34,9 @@ const FIRST_IDS = 64;
 const MOST_BYTES = 8 << 20;
 /** Reads anyway after this long: a notice is only a hint. */
 const SAFETY_MS = 2_000;
-/** A read that is not answered by then is made anew. */
+/** A read of whose answer less than `LEAST_BYTES` came in this time is made anew. */
 const ANSWER_MS = 5_000;
+const LEAST_BYTES = 1 << 12;
 const POLL_MS = 25;
 
 export interface ResultOptions {
@@ -143,7 +144,7 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
       noticed = false;
       const asked = waits.next(most, gap * VAIN_PER_MS);
       if (asked.length > 0) {
-        const found = await within(ANSWER_MS, readOnce(tracking?.reader ?? redis, asked), 'HMGET');
+        const found = await answered(tracking?.reader ?? redis, asked);
         debt = Math.max(0, asked.length - FOUND_PAYS * found) / VAIN_PER_MS;
         // what we wait for comes later than we begin to wait: only a notice of what was not ours slows us down
         if (found > 0) gap = waits.size > MANY ? paced(gap, found) : 0;
@@ -167,6 +168,21 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
 
   function fail(error: Error): void {
     for (const waiter of waits) waiter.settle(error);
+  }
+
+  /** Throws `RedisTimeout` when nothing comes of the answer any more; a long one may take its time. */
+  async function answered(reader: Redis, asked: readonly Wait[]): Promise<number> {
+    const answer = readOnce(reader, asked);
+    for (;;) {
+      const before = reader.stream?.bytesRead ?? 0;
+      try {
+        return await within(ANSWER_MS, answer, 'HMGET');
+      } catch (error) {
+        const came = (reader.stream?.bytesRead ?? 0) - before;
+        // the answers to pings come, too, on a connection that has lost this one
+        if ((error as Error).name !== 'RedisTimeout' || came < LEAST_BYTES) throw error;
+      }
+    }
   }
 
   async function readOnce(reader: Redis, asked: readonly Wait[]): Promise<number> {
