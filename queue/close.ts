@@ -1,5 +1,6 @@
 /** Ending connections. ioredis leaves some ends loose, and they are tied up here. */
 import type { Redis } from 'ioredis';
+import { insideOf } from './ioredis-inside.ts';
 import { within } from './within.ts';
 
 /** Closes a client for good: says goodbye where the server still listens, and never waits for one that does not. */
@@ -27,15 +28,4 @@ export function refuseConnection(redis: Redis, error: Error): void {
   // or ioredis would go on with this one until its stream has closed
   inside.connectionEpoch += 1;
   redis.disconnect(true);
-}
-
-/** What ioredis keeps to itself. */
-interface RedisInside {
-  connectionEpoch: number;
-  setStatus(status: 'end'): void;
-  flushQueue(error: Error): void;
-}
-
-function insideOf(redis: Redis): RedisInside {
-  return redis as unknown as RedisInside;
 }

@@ -4,6 +4,7 @@
  * it) gets that request for ever, and everything behind it never. Here such a request is given up after some times.
  */
 import type { Redis } from 'ioredis';
+import { insideOf } from './ioredis-inside.ts';
 
 /** The connection was lost each time that this request was sent. */
 export class ConnectionDropped extends Error {
@@ -13,11 +14,6 @@ export class ConnectionDropped extends Error {
 export interface Drops {
   /** Sends; rejects with `ConnectionDropped` when the connection broke so many times before there was an answer. */
   guard<T>(send: () => Promise<T>): Promise<T>;
-}
-
-/** What ioredis keeps to itself. */
-interface RedisInside {
-  flushQueue(error: Error): void;
 }
 
 /**
@@ -35,7 +31,7 @@ export function watchDrops(redis: Redis, times = 3): Drops {
     for (const request of pending) most = Math.max(most, ++request.drops);
     if (most < times) return;
     const text = `the connection was closed ${times} times in a row on this request, without an answer`;
-    (redis as unknown as RedisInside).flushQueue(new ConnectionDropped(text));
+    insideOf(redis).flushQueue(new ConnectionDropped(text));
   });
   return {
     guard: async (send) => {

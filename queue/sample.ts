@@ -80,7 +80,7 @@ export async function sampleQueue(redis: Redis, keys: QueueKeys, horizonMs = 0):
     SLOW_BUCKETS,
     Math.round(horizonMs),
   );
-  return readSample(keys, reply);
+  return decodeReply(keys, reply);
 }
 
 const COUNTERS = [
@@ -94,24 +94,40 @@ const COUNTERS = [
   'cancelled',
 ] as const satisfies readonly (keyof QueueCounters)[];
 
-/** The values in the order of sample.lua. Throws `UnexpectedReply` for what is none of it. */
-function readSample(keys: QueueKeys, reply: unknown): QueueSample {
+/** What sample.lua returns, in the order of its head; from a server that is not believed, so each value is still to be judged. */
+type Reply = readonly [
+  now: unknown,
+  length: unknown,
+  resultType: unknown,
+  delayed: unknown,
+  due: unknown,
+  nextDue: unknown,
+  dead: unknown,
+  inFlight: unknown,
+  busy: unknown,
+  workers: unknown,
+  expired: unknown,
+  counters: unknown,
+  paused: unknown,
+  sweep: unknown,
+  suspects: unknown,
+  leaving: unknown,
+  slow: unknown,
+  nextExpiry: unknown,
+  dueSoon: unknown,
+  solitary: unknown,
+  apart: unknown,
+  beside: unknown,
+  silent: unknown,
+];
+const VALUES: Reply['length'] = 23;
+
+/** Throws `UnexpectedReply` for what is none of it. */
+function decodeReply(keys: QueueKeys, reply: unknown): QueueSample {
   const [now, length, resultType, delayed, due, nextDue, dead, inFlight, busy, workers, expired, ...rest] =
-    asList(reply, 'a sample', 23);
-  const [
-    stats,
-    paused,
-    sweep,
-    suspects,
-    leaving,
-    slow,
-    nextExpiry,
-    dueSoon,
-    solitary,
-    apart,
-    beside,
-    silent,
-  ] = rest;
+    asList(reply, 'a sample', VALUES) as Reply;
+  const [stats, paused, sweep, suspects, leaving, slow, nextExpiry, dueSoon, solitary, ...last] = rest;
+  const [apart, beside, silent] = last;
   if (typeof length !== 'number')
     throw new WrongKeyType(keys.queue, 'a list', plainText(asText(length, 'the length')));
   const type = asText(resultType, 'the type of the result key');

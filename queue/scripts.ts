@@ -4,6 +4,7 @@
  */
 import { randomInt } from 'node:crypto';
 import type { Redis } from 'ioredis';
+import { definedCommand } from './ioredis-inside.ts';
 import type { QueueKeys } from './keys.ts';
 import { sources } from './lua.ts';
 import { asList, asText } from './reply-form.ts';
@@ -50,7 +51,7 @@ export function defineScripts(redis: Redis): Redis {
 
 /** The script as a function of its keys and arguments; bytes in its reply stay bytes. */
 export function script(redis: Redis, name: keyof typeof arity): Script {
-  const call = (redis as unknown as Record<string, Script | undefined>)[`millrace:${name}Buffer`];
+  const call = definedCommand(redis, `millrace:${name}`) as Script | undefined;
   if (!call) throw new Error(`scripts were not defined on this connection: call defineScripts first`);
   return call.bind(redis);
 }
@@ -104,8 +105,8 @@ export async function reap(
   why: 'lost' | 'displaced' | 'silent' | 'leave',
   graveMs: number = why === 'leave' ? 0 : GRAVE_MS,
 ): Promise<number | undefined> {
-  const piece = (of: typeof whose): Promise<unknown> =>
-    script(redis, 'reap')(
+  const piece = async (of: typeof whose): Promise<ReapReply> => {
+    const reply = await script(redis, 'reap')(
       keys.queue,
       keys.workers,
       keys.worker(worker),
@@ -126,13 +127,15 @@ export async function reap(
       why,
       graveMs,
     );
+    return reply as ReapReply;
+  };
   // the last worker takes leave of what it had put aside, too; both commands travel together
   const [first] = await Promise.all([piece(whose), graveMs === 0 && rejoin(redis, keys)]);
-  let [returned, rest] = (first as unknown[]).map(Number) as [number, number];
+  let [returned, rest] = first;
   if (returned < 0) return undefined;
   const several = rest > 0;
   while (rest > 0) {
-    const [more, left] = ((await piece(0)) as unknown[]).map(Number) as [number, number];
+    const [more, left] = await piece(0);
     if (more < 0) break; // somebody else went on with it
     returned += more;
     rest = left;
@@ -140,6 +143,9 @@ export async function reap(
   if (several && graveMs === 0) await rejoin(redis, keys);
   return returned;
 }
+
+/** What reap.lua returns: -1 when the worker was not the one meant, and what it still holds after this piece. */
+type ReapReply = readonly [returned: number, rest: number];
 
 /** Suspects that wait aside go back to the queue when no worker is left to take them. Returns how many. */
 export async function rejoin(redis: Redis, keys: QueueKeys): Promise<number> {

@@ -121,23 +121,31 @@ export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest):
     keys.apart,
     keys.clock,
     ...turnArguments(request),
-  )) as [
-    ...[
-      number,
-      number,
-      number | Buffer,
-      number,
-      number,
-      Buffer[],
-      unknown[],
-      number,
-      number,
-      number,
-      number,
-      number,
-      number,
-    ],
-  ];
+  )) as Reply;
+  return decodeReply(epoch, reply);
+}
+
+/** What turn.lua returns, in the order of its head. */
+type Reply =
+  | readonly [fenced: 0]
+  | readonly [
+      held: 1,
+      now: number,
+      length: number | Buffer,
+      orders: number,
+      first: number,
+      raws: readonly Buffer[],
+      pasts: readonly unknown[],
+      dueIn: number,
+      marks: number,
+      apart: number,
+      madeAt: number,
+      aside: number,
+      form: number,
+    ];
+
+/** `epoch` is part of the receipts. */
+function decodeReply(epoch: number, reply: Reply): TurnReply {
   if (reply[0] === 0) return { kind: 'fenced' };
   const [, now, length, orders, first, raws, pastList, dueIn, marks, apart, madeAt, aside, form] = reply;
   const pasts = new Map<number, Past>();

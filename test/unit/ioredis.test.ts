@@ -1,0 +1,44 @@
+/** What the library reaches for inside of ioredis is there, and does what it is reached for. */
+import { Redis } from 'ioredis';
+import { expect, test } from 'vitest';
+import { dropRedis } from '../../queue/close.ts';
+import { definedCommand, insideOf } from '../../queue/ioredis-inside.ts';
+
+const happens = (redis: Redis, event: 'end' | 'reconnecting'): Promise<void> =>
+  new Promise((resolve) => void redis.once(event, () => resolve()));
+
+/** Between its first attempt to connect, which failed, and a second one that is far away. */
+async function away(): Promise<Redis> {
+  const redis = new Redis({ host: '127.0.0.1', port: 1, retryStrategy: () => 3_600_000 });
+  redis.on('error', () => undefined);
+  await happens(redis, 'reconnecting');
+  return redis;
+}
+
+test('connections are counted, and what waits for one is rejected', async () => {
+  const redis = await away();
+  const inside = insideOf(redis);
+  expect(inside.connectionEpoch).toBe(1);
+  const waiting = redis.ping();
+  inside.flushQueue(new Error('given up'));
+  await expect(waiting).rejects.toThrow('given up');
+  redis.disconnect();
+});
+
+test('a client that is dropped between two attempts has ended, and rejects what waits', async () => {
+  const redis = await away();
+  const ended = happens(redis, 'end');
+  const waiting = redis.ping();
+  dropRedis(redis);
+  await expect(waiting).rejects.toThrow('Connection is closed.');
+  await ended;
+  expect(redis.status).toBe('end');
+});
+
+test('a command that was defined has a form that returns bytes', () => {
+  const redis = new Redis({ lazyConnect: true });
+  expect(definedCommand(redis, 'ours')).toBeUndefined();
+  redis.defineCommand('ours', { numberOfKeys: 0, lua: 'return 1' });
+  expect(definedCommand(redis, 'ours')).toBeTypeOf('function');
+  redis.disconnect();
+});
