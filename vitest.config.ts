@@ -4,6 +4,7 @@
  * `browser` (the dashboard in Chromium), `chaos` (a short run of `npm run chaos`), `kind` (a real cluster). The first two
  * are the fast half.
  */
+import './runtime/node-version.cjs';
 import { defineConfig } from 'vitest/config';
 
 const project = (name: string, order: number, more: object = {}): object => ({

@@ -1,20 +1,65 @@
 #!/usr/bin/env bash
-# What the tests need from the system and npm cannot bring: installed where that is possible, else named in one line.
+# setup.sh [PART...]: makes sure that the system has what the tests need and npm cannot bring; installed where that is
+# possible (as root, with apt-get), else named in one line. A PART is a project of vitest.config.ts, or `check` for
+# `npm run check`; without one, all of them. `unit` needs nothing. With --list the packages that a PART needs are
+# printed, and nothing is installed.
 set -euo pipefail
-missing=()
-need() { command -v "$1" >/dev/null || missing+=("$2"); }
-command -v valkey-server >/dev/null || need redis-server redis-server
-need shellcheck shellcheck
-need tmux tmux
-need zsh zsh
-need fish fish
-need openssl openssl
-need cc gcc
-[ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)
-need chromium chromium
-need python3 python3
-need promtool prometheus
-python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+cd "$(dirname "$0")"
+parts=(check unit redis programs kube browser chaos kind)
+
+# What each part needs, as Debian's packages.
+# A server under test may be given a clock of its own, which is compiled (support/clock.ts); some clients are Python's.
+server="redis-server openssl gcc libc6-dev"
+python="python3 python3-venv"
+needs() {
+  case "$1" in
+    check) echo shellcheck ;;
+    unit) ;;
+    redis) echo "$server $python" ;;
+    programs) echo "$server $python tmux zsh fish prometheus" ;;
+    kube) echo "$server $python prometheus" ;;
+    browser) echo "$server chromium" ;;
+    chaos) echo "$server" ;;
+    kind) echo "$server $python" ;;
+    *)
+      echo "setup: there is no part '$1': choose from ${parts[*]}" >&2
+      return 2
+      ;;
+  esac
+}
+
+# Whether what the package brings is there, from wherever it came.
+has() {
+  case "$1" in
+    redis-server) command -v redis-server || command -v valkey-server ;;
+    gcc) command -v cc ;;
+    libc6-dev) [ -e /usr/include/stdlib.h ] || [ "$(uname)" = Darwin ] ;;
+    chromium) command -v chromium || command -v chromium-browser || command -v google-chrome ;;
+    prometheus) command -v promtool ;;
+    python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
+    *) command -v "$1" ;;
+  esac >/dev/null
+}
+
+list=false
+if [ "${1:-}" = --list ]; then
+  list=true
+  shift
+fi
+[ $# = 0 ] && set -- "${parts[@]}"
+missing=() seen=' '
+for part in "$@"; do
+  packages=$(needs "$part")
+  for package in $packages; do
+    [[ $seen == *" $package "* ]] && continue
+    seen+="$package "
+    $list || has "$package" || missing+=("$package")
+  done
+done
+if $list; then
+  xargs -n 1 <<<"$seen"
+  exit 0
+fi
 [ ${#missing[@]} = 0 ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   echo "setup: installing ${missing[*]}" >&2
@@ -29,5 +74,5 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
   exit 0
 fi
-echo "setup: the tests need ${missing[*]}: install them with the system's package manager" >&2
+echo "setup: these tests need ${missing[*]}: install them with the system's package manager" >&2
 exit 1

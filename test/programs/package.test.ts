@@ -84,3 +84,22 @@ test.each(['millrace', 'kubectl-millrace', 'millrace-worker', 'millrace-controll
     expect(stdout).toBe(`${version}\n`);
   },
 );
+
+test.each(['millrace', 'millrace-worker', 'millrace-controller'])(
+  '%s ends with one sentence where Node.js is too old',
+  async (name) => {
+    const old = join(home, 'old.cjs');
+    writeFileSync(old, "Object.defineProperty(process, 'versions', { value: { node: '20.20.2' } });");
+    await expect(
+      run(process.execPath, [
+        '-r',
+        old,
+        join(home, `node_modules/millrace/dist/bin/${name}.js`),
+        '--version',
+      ]),
+    ).rejects.toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^Millrace needs Node\.js 24 [^\n]*\n$/),
+    });
+  },
+);
