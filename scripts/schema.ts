@@ -91,7 +91,8 @@ function translated(schema: CrdSchema): JsonSchema {
 
 /** What a JSON schema can say of a rule: nothing, in most cases. */
 function ruleOf(rule: string, message = ''): JsonSchema[] {
-  const text = rule.replaceAll(/\s+/g, ' ').trim();
+  // what follows spares an object that is stored already, and an editor knows of none
+  const [text = ''] = rule.replaceAll(/\s+/g, ' ').trim().split(' || (oldSelf.hasValue()');
   const says = { errorMessage: message };
   const pattern =
     /^(?:!self\.matches\('[^']*'\) \|\| |type\(self\) == int \? self >= 1 : )?self\.matches\('([^']*)'\)(?: && .*)?$/.exec(
@@ -114,13 +115,8 @@ function ruleOf(rule: string, message = ''): JsonSchema[] {
   const filled = /^has\(self\.(\w+)\) && size\(self\.\1\) > 0$/.exec(text)?.[1];
   if (filled !== undefined)
     return [{ required: [filled], properties: { [filled]: { minItems: 1 } }, ...says }];
-  const constants = [...text.matchAll(/(?:^| && )self\.(\w+) == '([^']*)'/g)];
-  if (constants.length > 0 && constants.map(([all]) => all).join('') === text) {
-    const properties = Object.fromEntries(constants.map(([, name, value]) => [name, { const: value }]));
-    return [{ properties, ...says }];
-  }
-  const optional = /^!has\(self\.(\w+)\) \|\| self\.\1 == '([^']*)'$/.exec(text);
-  if (optional) return [{ properties: { [optional[1] ?? '']: { const: optional[2] } }, ...says }];
+  const constant = /^self == '([^']*)'$/.exec(text)?.[1];
+  if (constant !== undefined) return [{ const: constant, ...says }];
   return [];
 }
 
