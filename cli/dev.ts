@@ -6,9 +6,9 @@
  * the Redis that was started here stops. Nothing is left behind.
  */
 import { availableParallelism } from 'node:os';
-import { pino } from 'pino';
 import type { QueueFlags } from '../queue/flags.ts';
 import { onSignals } from '../runtime/lifecycle.ts';
+import { createLog } from '../runtime/log.ts';
 import { UsageError } from '../runtime/program.ts';
 import { checkedAddress, checkedKeys } from './checked.ts';
 import { devPool } from './dev-pool.ts';
@@ -77,10 +77,7 @@ export async function dev(
       );
     },
   });
-  const log = pino(
-    { level: 'warn', base: {}, formatters: { level: (label) => ({ level: label }) } },
-    { write: narrator.onLog },
-  );
+  const log = createLog('millrace-dev', 'warn', { write: narrator.onLog });
   await using dashboard =
     flags.dashboard === false
       ? undefined

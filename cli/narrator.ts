@@ -45,10 +45,9 @@ export function createNarrator(write: (line: string) => void): Narrator {
     },
     onEvent: (event) => {
       if (event.kind === 'line') {
-        const { level, text } = event.line;
+        const { level, text, failure } = event.line;
         // the last words of a crash are told with it
-        if (level === undefined ? !text.startsWith('millrace-worker: ') : LOUD.has(level))
-          say(`${short(event.id)}: ${text}`);
+        if (level === undefined ? !failure : LOUD.has(level)) say(`${short(event.id)}: ${text}`);
       } else if (event.kind === 'crashed') {
         if (event.why !== crashed) say(`${event.why}; it is tried again`);
         crashed = event.why;

@@ -61,14 +61,13 @@ const FLUSH_MS = 2_000;
 export async function runController(options: ControllerOptions, signal: AbortSignal): Promise<void> {
   const { api, metrics, clock, log, journal = noJournal } = options;
   const namespaces = options.namespaces.length > 0 ? { namespaces: options.namespaces } : {};
-  const onError = (error: unknown): void =>
-    log.warn({ error: (error as Error).message }, 'a watch failed; it goes on');
+  const onError = (error: unknown): void => log.warn({ err: error }, 'a watch failed; it goes on');
   const podsByPool = new Map<string, Map<string, Pod>>();
   const events = createEventRecorder({
     api,
     controller: 'millrace.dev/controller',
     instance: options.instance,
-    onError: (error) => log.warn({ error: (error as Error).message }, 'an event could not be written'),
+    onError: (error) => log.warn({ err: error }, 'an event could not be written'),
   });
 
   const claims = createClaims();
@@ -231,7 +230,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
       log.warn(
         {
           pool: key,
-          error: (error as Error).message,
+          err: error,
           retryInMs,
         },
         'a reconcile failed; it is tried again',

@@ -79,7 +79,7 @@ export async function sweepAll(
 ): Promise<void> {
   for (const keys of queues)
     await sweep(redis, keys).catch((error: unknown) => {
-      log.debug({ queue: keys.queue, error: (error as Error).message }, 'could not sweep');
+      log.debug({ queue: keys.queue, err: error }, 'could not sweep');
     });
 }
 

@@ -10,7 +10,7 @@ import { createTransport } from '../kube/transport.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { serveHttp } from '../runtime/http.ts';
 import { onSignals } from '../runtime/lifecycle.ts';
-import { createLog, type Logger } from '../runtime/log.ts';
+import { createLog, rethrow, type Logger } from '../runtime/log.ts';
 import { runProgram } from '../runtime/program.ts';
 import { version } from '../runtime/version.ts';
 import { runController } from './controller.ts';
@@ -129,7 +129,7 @@ async function main(): Promise<void> {
   };
 
   // awaited, or all that is `using` here would be gone before the work began
-  if (!flags.leaderElection) return await alone(control, signals.stopping);
+  if (!flags.leaderElection) return await alone(control, signals.stopping).catch(rethrow(log));
   const identity = `${instance}_${randomUUID()}`;
   await lead(
     {
@@ -147,11 +147,10 @@ async function main(): Promise<void> {
         leader = leaderAddress(name, annotations);
         log.info({ holder: name }, name ? 'the lease has a holder' : 'nobody holds the lease');
       },
-      onError: (error) =>
-        log.warn({ error: (error as Error).message }, 'the lease could not be had; it is tried again'),
+      onError: (error) => log.warn({ err: error }, 'the lease could not be had; it is tried again'),
     },
     control,
-  );
+  ).catch(rethrow(log));
 }
 
 async function gateOf(flags: ControllerFlags, rights: Rights, strikes: Strikes): Promise<Gate> {

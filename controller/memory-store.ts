@@ -64,7 +64,7 @@ export function createMemoryStore(log: Logger, journal: Pick<Journal, 'during'> 
       await within(ANSWER_MS, writing, 'SET');
       entry.written = latest;
     } catch (error) {
-      log.debug({ pool, error: (error as Error).message }, 'what a pool learned could not be written');
+      log.debug({ pool, err: error }, 'what a pool learned could not be written');
     }
   }
 
@@ -94,7 +94,7 @@ export function createMemoryStore(log: Logger, journal: Pick<Journal, 'during'> 
         entry.writtenAt = now;
         return kept;
       } catch (error) {
-        log.debug({ pool, error: (error as Error).message }, 'what a pool learned could not be read yet');
+        log.debug({ pool, err: error }, 'what a pool learned could not be read yet');
         return unlearned;
       }
     },

@@ -88,7 +88,7 @@ async function publish(
       await api.leases.update({ ...lease, metadata });
       return;
     } catch (error) {
-      log.debug({ error: (error as Error).message }, 'what the last process was at is not written yet');
+      log.debug({ err: error }, 'what the last process was at is not written yet');
     }
   }
 }

@@ -76,7 +76,7 @@ export function createRecorder({ clock, log, stretchMs = 10_000 }: RecorderOptio
     const written = within(ANSWER_MS, writes, what)
       .catch((error: unknown) => {
         onFailure();
-        log.debug({ pool, error: (error as Error).message }, `the ${what} of a pool could not be written`);
+        log.debug({ pool, err: error }, `the ${what} of a pool could not be written`);
       })
       .finally(() => writing.delete(written));
     writing.add(written);

@@ -134,6 +134,7 @@ export function createSampler(options: SamplerOptions): Sampler {
     if (whole !== shown.why && performance.now() - toldAt > TELL_AGAIN_MS) {
       toldAt = performance.now();
       log.warn({ redis: server, error: whole }, 'a Redis refuses what it is asked');
+      log.debug({ redis: server, err: cause }, 'what a Redis refused');
     }
     return shown;
   }

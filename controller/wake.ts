@@ -12,7 +12,6 @@ import type { QueueKeys } from '../queue/keys.ts';
 import { ReplyRefused } from '../queue/reply-scanner.ts';
 import { openKeyWatch, TrackingRefused, type KeyWatch } from '../queue/watch.ts';
 import { systemClock } from '../runtime/clock.ts';
-import { plainText } from '../runtime/plain-text.ts';
 import type { Logger } from '../runtime/log.ts';
 
 export const WakeMode = { Tracking: 'Tracking', BlockingPeek: 'BlockingPeek', Polling: 'Polling' } as const;
@@ -65,10 +64,7 @@ export function createWake({ address, onWake, log, mode: wanted = WakeMode.Track
         onWake(undefined);
       } catch (error) {
         if (error instanceof TrackingRefused) {
-          log.warn(
-            { error: plainText(error.message) },
-            'no client tracking: idle queues are peeked at with a blocking read each',
-          );
+          log.warn({ err: error }, 'no client tracking: idle queues are peeked at with a blocking read each');
           refused = WakeMode.BlockingPeek;
           settled.resolve();
           onWake(undefined);
@@ -114,10 +110,7 @@ export function createWake({ address, onWake, log, mode: wanted = WakeMode.Track
         if (error instanceof ReplyRefused && error.kind === 'TooLarge') onWake(queue);
         // WRONGTYPE and the like are one queue's trouble, and the sampler reports it
         if (/^(NOPERM|ERR) /.test((error as Error).message) && refused === WakeMode.BlockingPeek) {
-          log.warn(
-            { error: plainText((error as Error).message) },
-            'no blocking peek either: idle queues are polled',
-          );
+          log.warn({ err: error }, 'no blocking peek either: idle queues are polled');
           refused = WakeMode.Polling;
           onWake(undefined);
         }

@@ -1,12 +1,18 @@
-/** Structured logs on stderr: one JSON object a line, or readable text where a person watches. */
-import { pino, type Logger } from 'pino';
+/**
+ * Structured logs on stderr: one JSON object a line. An error is logged as `err` (log-error.ts): a line stays short, and at level
+ * `debug` it has the stack as well.
+ */
+import { pino, type DestinationStream, type Logger } from 'pino';
+import { loggedError } from './log-error.ts';
 
 export type { Logger } from 'pino';
 
 export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const;
 export type LogLevel = (typeof logLevels)[number];
 
-export function createLog(name: string, level: LogLevel): Logger {
+/** `to`: stderr by default. */
+export function createLog(name: string, level: LogLevel, to?: DestinationStream): Logger {
+  const withStack = level === 'debug' || level === 'trace';
   return pino(
     {
       name,
@@ -14,7 +20,16 @@ export function createLog(name: string, level: LogLevel): Logger {
       base: { name },
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
+      serializers: { err: (error: unknown) => loggedError(error, withStack) },
     },
-    pino.destination({ dest: 2, sync: true }),
+    to ?? pino.destination({ dest: 2, sync: true }),
   );
+}
+
+/** For what ends a program: its stack goes to the debug log, and the one line to a person is that of `runProgram`. */
+export function rethrow(log: Logger): (error: unknown) => never {
+  return (error) => {
+    log.debug({ err: error }, 'ended by an error');
+    throw error;
+  };
 }

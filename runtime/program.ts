@@ -5,6 +5,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { parseBytes } from './bytes.ts';
 import { parseDuration } from './duration.ts';
+import { failurePrefix } from './failure-line.ts';
 import { printable } from './plain-text.ts';
 
 /** Wrong usage: exit code 2. The message is for the person who typed it. */
@@ -33,7 +34,7 @@ export async function runProgram(name: string, main: () => Promise<void>): Promi
     if (error instanceof CommanderError && error.exitCode === 0) return; // --help, --version
     const usage = error instanceof CommanderError || error instanceof UsageError;
     process.exitCode = usage ? 2 : 1;
-    process.stderr.write(`${name}: ${oneLine(error)}${usage ? ` (see ${name} --help)` : ''}\n`);
+    process.stderr.write(`${failurePrefix(name)}${oneLine(error)}${usage ? ` (see ${name} --help)` : ''}\n`);
   }
 }
 

@@ -6,6 +6,7 @@
 import type { Redis } from 'ioredis';
 import { awaitReplicas, NotReplicated, type Durability } from '../queue/durability.ts';
 import type { Logger } from '../runtime/log.ts';
+import { LogEvent } from '../runtime/log-event.ts';
 import type { QueueMetrics } from './metrics.ts';
 
 export interface DurableOptions {
@@ -24,14 +25,17 @@ export function createDurable(options: DurableOptions): (settled: number) => Pro
     try {
       await awaitReplicas(redis, durability, `${settled} tasks were settled`);
       if (missing)
-        log.info({ replicas: durability.replicas }, 'what was settled is replicated in time again');
+        log.info(
+          { event: LogEvent.ReplicatedAgain, replicas: durability.replicas },
+          'what was settled is replicated in time again',
+        );
       missing = false;
     } catch (error) {
       // what was settled is settled, unless another server has taken over without it: the next turn finds that out
       metrics.notReplicated(settled);
       if (missing) return;
       missing = error instanceof NotReplicated;
-      log.error((error as Error).message);
+      log.error({ event: LogEvent.NotReplicated, err: error }, 'what was settled may not be replicated');
     }
   };
 }

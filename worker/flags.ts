@@ -14,6 +14,7 @@ import {
   UsageError,
   withEnvironment,
 } from '../runtime/program.ts';
+import { WORKER_PROGRAM } from '../runtime/failure-line.ts';
 import { version } from '../runtime/version.ts';
 import { MAX_RESULT_BYTES } from './encode.ts';
 import { addHandlerFlags, type HandlerFlags } from './handler-flags.ts';
@@ -47,7 +48,7 @@ export interface WorkerFlags extends QueueFlags, HandlerFlags {
 /** `defaultId`: the worker's name when none is given. */
 export function parseFlags(argv: readonly string[], env: NodeJS.ProcessEnv, defaultId: string): WorkerFlags {
   const program = addQueueFlags(
-    createProgram('millrace-worker', version).description(
+    createProgram(WORKER_PROGRAM, version).description(
       'Takes tasks from a Redis list and writes results to a hash.',
     ),
   );

@@ -24,6 +24,6 @@ export async function sayGoodbye(options: GoodbyeOptions, certain: boolean): Pro
     const left = await Promise.race([goodbye, patience.late]);
     if (left) log.info({ tasks: left }, 'handed back to the queue');
   } catch (error) {
-    log.error({ error: (error as Error).message }, 'no goodbye: others take over when the lease is over');
+    log.error({ err: error }, 'no goodbye: others take over when the lease is over');
   }
 }

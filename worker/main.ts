@@ -2,9 +2,11 @@
 /** `millrace-worker`: takes tasks from a queue and runs them with a module's function, a command or a server. */
 import './init.ts';
 import { hostname } from 'node:os';
+import { WORKER_PROGRAM } from '../runtime/failure-line.ts';
 import { serveHttp } from '../runtime/http.ts';
 import { onSignals } from '../runtime/lifecycle.ts';
-import { createLog, type Logger } from '../runtime/log.ts';
+import { createLog, rethrow, type Logger } from '../runtime/log.ts';
+import { LogEvent } from '../runtime/log-event.ts';
 import { runProgram, UsageError } from '../runtime/program.ts';
 import { timeout } from '../runtime/timers.ts';
 import { version } from '../runtime/version.ts';
@@ -67,7 +69,7 @@ async function main(): Promise<void> {
   const inPod = process.env['KUBERNETES_SERVICE_HOST'] !== undefined;
   const flags = parseFlags(process.argv, process.env, inPod ? hostname() : defaultWorkerId());
   const settings = settingsOf(flags);
-  const log = createLog('millrace-worker', flags.logLevel);
+  const log = createLog(WORKER_PROGRAM, flags.logLevel);
   using signals = onSignals();
   const metrics = createWorkerMetrics();
   using health = createWorkerHealth(settings.leaseMs);
@@ -95,7 +97,7 @@ async function main(): Promise<void> {
   const hurryUp = (): void => hurry.abort();
   signals.hurry.addEventListener('abort', hurryUp, { once: true });
   signals.stopping.addEventListener('abort', () => {
-    log.info({ graceMs: flags.grace }, 'stopping: finishing what runs');
+    log.info({ event: LogEvent.Stopping, graceMs: flags.grace }, 'stopping: finishing what runs');
     timeout(flags.grace, hurryUp).unref();
   });
   await runWorker(
@@ -110,6 +112,7 @@ async function main(): Promise<void> {
         if (unready !== undefined)
           log.info(
             {
+              event: LogEvent.Ready,
               version,
               sinceStartMs: Math.round(performance.now()),
             },
@@ -121,10 +124,10 @@ async function main(): Promise<void> {
     },
     signals.stopping,
     hurry.signal,
-  );
+  ).catch(rethrow(log));
   log.info('stopped');
 }
 
 // no await up here, so that the worker's image can have it as a function (launch.ts);
 // a handler that never ends must not keep a worker that has left
-void runProgram('millrace-worker', main).finally(() => process.exit());
+void runProgram(WORKER_PROGRAM, main).finally(() => process.exit());

@@ -63,8 +63,7 @@ export function createPatience({ hurry, lastMs, longestPauseMs, onFailure, log }
           onFailure(error);
           if (final(error, failures + 1)) throw error;
           if (hurry.aborted) return undefined;
-          if (failures % 20 === 0)
-            log.error({ error: (error as Error).message }, 'a turn failed; it is tried again');
+          if (failures % 20 === 0) log.error({ err: error }, 'a turn failed; it is tried again');
           await systemClock.sleep(Math.min(100 * 2 ** Math.min(failures, 5), longestPauseMs), hurry);
         }
       }

@@ -27,10 +27,7 @@ export function createReaper({ redis, keys, worker, leaseMs, log }: ReaperOption
       await recoverLost(redis, keys, log, worker);
       await sweep(redis, keys);
     } catch (error) {
-      log.debug(
-        { error: (error as Error).message },
-        'could not look for lost workers and what is past its time',
-      );
+      log.debug({ err: error }, 'could not look for lost workers and what is past its time');
     } finally {
       looking = false;
     }

@@ -16,6 +16,7 @@ import { readHolder, readLives, type Holder } from '../queue/lives.ts';
 import { findOverdue, reap, register } from '../queue/scripts.ts';
 import { systemClock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
+import { LogEvent } from '../runtime/log-event.ts';
 import { MAX_DELIVERIES } from './run.ts';
 import type { Attempts } from './refusals.ts';
 import type { WorkerOptions } from './worker.ts';
@@ -104,7 +105,11 @@ export function createRegistration(options: RegistrationOptions): Registration {
   /** One try: the epoch, or `undefined` when the name is not free (yet). */
   async function attempt(holder: Holder, first: boolean): Promise<number | undefined> {
     const { free, tasks } = await clear(holder, first);
-    if (tasks > 0) log.info({ tasks }, 'an earlier life of this worker held tasks: they are back');
+    if (tasks > 0)
+      log.info(
+        { event: LogEvent.EarlierLife, tasks },
+        'an earlier life of this worker held tasks: they are back',
+      );
     if (!free) return undefined;
     const { results, deadLetters, concurrency, version, pool } = worker;
     // the turn's script reads its policies here, so that they need not travel with every turn
@@ -152,7 +157,10 @@ export function createRegistration(options: RegistrationOptions): Registration {
           clientName = name ?? '';
           if (!told) {
             const why = await reasonOf(holder);
-            log.warn({ epoch: lost }, `the lease was lost: ${why}; what ran was dropped`);
+            log.warn(
+              { event: LogEvent.Fenced, epoch: lost },
+              `the lease was lost: ${why}; what ran was dropped`,
+            );
             told = true;
           }
           const trying = attempt(holder, lost === undefined);

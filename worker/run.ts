@@ -46,6 +46,8 @@ export interface RunDeps {
   readonly random: () => number;
   /** What a worker died of, if anybody knows. */
   readonly fateOf: (worker: string) => Promise<string | undefined>;
+  /** Called with what an attempt has thrown, whatever that is. */
+  readonly onThrown?: (id: string | Buffer, attempt: number, error: unknown) => void;
 }
 
 /** When a policy does not say. */
@@ -82,6 +84,7 @@ export function runTask(
     finish({ kind: 'result', value: encodeResult(result, deps.maxResultBytes) });
   const fail = (error: unknown): Finished => {
     if (signal.aborted) return finish({ kind: 'release' });
+    deps.onThrown?.(id, attempt, error);
     const next = nextAttempt({ attempt, error, policy: deps.retry, random: deps.random() });
     return next.kind === 'dead'
       ? finish({ kind: 'dead', error: next.reason }, error)

@@ -8,6 +8,7 @@
 import { TaskCancelled } from '../queue/cancel.ts';
 import type { Delivery } from '../queue/turn.ts';
 import type { Logger } from '../runtime/log.ts';
+import { LogEvent } from '../runtime/log-event.ts';
 import type { createPace } from './fetch.ts';
 import type { QueueMetrics } from './metrics.ts';
 import type { ProgressOutbox } from './progress.ts';
@@ -129,7 +130,12 @@ export function createTasks(options: TasksOptions): Tasks {
     metrics.finished(outcome.kind, serviceMs / 1_000);
     if (outcome.kind === 'retry' || outcome.kind === 'dead')
       log.warn(
-        { task: finished.id.toString().slice(0, 100), attempt: finished.attempt, outcome },
+        {
+          event: LogEvent.TaskFailed,
+          task: finished.id.toString().slice(0, 100),
+          attempt: finished.attempt,
+          outcome,
+        },
         'a task failed',
       );
     const first = batch.since === undefined;

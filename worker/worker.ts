@@ -15,6 +15,7 @@ import { clientName } from '../queue/lives.ts';
 import { defineScripts, reap } from '../queue/scripts.ts';
 import { systemClock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
+import { LogEvent } from '../runtime/log-event.ts';
 import { timeout } from '../runtime/timers.ts';
 import type { WorkerHealth } from './health.ts';
 import { createLeaseKeeper } from './lease.ts';
@@ -125,7 +126,10 @@ export async function runWorker(
     } catch (error) {
       if (!(error instanceof NameTaken) || !options.mayRename) throw error;
       id = `${options.id}-${randomUUID().slice(0, 8)}`;
-      options.log.warn(`${error.message}; it is called "${id}" now`);
+      options.log.warn(
+        { err: error, worker: id },
+        'the name of this worker is taken; it has another one now',
+      );
     }
   }
 }
@@ -239,6 +243,8 @@ async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: Abort
     maxResultBytes: results.maxBytes,
     random: Math.random,
     fateOf,
+    onThrown: (id: string | Buffer, attempt: number, err: unknown): void =>
+      log.debug({ task: id.toString().slice(0, 100), attempt, err }, 'a handler threw'),
   };
   const connections = { redis, drops, openSpare, blocker, keys, worker, slots, rank };
   const lane = { ...connections, leaseMs, keeper, run, durability, log, metrics, health: given.health };
@@ -249,7 +255,7 @@ async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: Abort
       const epoch = await registration.begin(last);
       if (epoch === undefined) break;
       last = epoch;
-      log.info({ epoch, worker }, 'taking tasks');
+      log.info({ event: LogEvent.Registered, epoch, worker }, 'taking tasks');
       given.health?.turned(queue, 0);
       options.onReady();
       const epochEnd = runEpoch(epoch, { ...lane, stopping, hurry });

@@ -66,7 +66,7 @@ export function createDashboard(options: DashboardOptions): Dashboard {
     if (reading === path.endsWith('/actions') || (!reading && request.method !== 'POST'))
       return void refuse(request, response, 405, `${request.method} is not for ${path}`);
     admit(request, response, path).catch((error: unknown) => {
-      log.warn({ path, error: (error as Error).message }, 'the dashboard could not answer');
+      log.warn({ path, err: error }, 'the dashboard could not answer');
       if (response.headersSent) response.destroy();
       else void refuse(request, response, 500, (error as Error).message);
     });
@@ -87,7 +87,7 @@ export function createDashboard(options: DashboardOptions): Dashboard {
     files
       .serve(request, response, name === '' ? 'index.html' : name, PAGE_HEADERS)
       .catch((error: unknown) => {
-        log.error({ error: (error as Error).message }, 'the dashboard cannot be served');
+        log.error({ err: error }, 'the dashboard cannot be served');
         void refuse(request, response, 500, `the page is not there: ${(error as Error).message}`);
       });
   }

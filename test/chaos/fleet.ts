@@ -107,7 +107,7 @@ export function createFleet(options: FleetOptions): Fleet {
     const from = Date.now();
     if (child.stderr)
       createInterface({ input: child.stderr }).on('line', (line) => {
-        if (line.includes('"msg":"ready"')) pod.ready = true;
+        if (line.includes('"event":"ready"')) pod.ready = true;
         lines.push(`${id} ${line}`);
         if (lines.length > LINES_KEPT) lines.shift();
       });

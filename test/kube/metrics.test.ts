@@ -58,7 +58,7 @@ beforeAll(async () => {
   ];
   const where = ['--redis', world.redis.url, '--http-port', String(workerPort), '--concurrency', '2'];
   worker = spawnProgram([...where, ...keys, '--module', TASKS]);
-  await worker.says(/^taking tasks$/);
+  await worker.reports('registered');
   const labels = { namespace, pool: 'tiles' };
   const targets = [
     { job: 'millrace', port: controller.port },

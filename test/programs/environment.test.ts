@@ -79,7 +79,7 @@ test('with all of its variables empty, a worker does as with none', async () => 
     ['--module', TASKS, '--redis', redis.url],
     Object.fromEntries(empty.map(({ name }) => [name, ''])),
   );
-  await worker.says(/^ready$/);
+  await worker.reports('ready');
   worker.signal('SIGTERM');
   expect(await worker.ended).toBe(0);
 });

@@ -36,7 +36,7 @@ test.concurrent.each([
   await redis.lpush(keys.queue, ...slow);
   await inFlight(redis, keys, worker, 2);
   worker.signal('SIGTERM');
-  await worker.says(/^stopping/);
+  await worker.reports('stopping');
   await redis.lpush(keys.queue, 'late');
   expect(await worker.ended).toBe(0);
   expect(await redis.hgetall(keys.result)).toEqual({ 'slow 1': '{"attempt":1}', 'slow 2': '{"attempt":1}' });
@@ -103,7 +103,7 @@ test.concurrent('a second signal hurries', async () => {
   await redis.lpush(keys.queue, order('long', { sleepMs: 60_000 }));
   await inFlight(redis, keys, worker, 1);
   worker.signal('SIGTERM');
-  await worker.says(/^stopping/);
+  await worker.reports('stopping');
   const asked = performance.now();
   worker.signal('SIGINT');
   expect(await worker.ended).toBe(0);
@@ -126,7 +126,7 @@ test.concurrent('SIGKILL: another worker takes over after the lease, and each ta
   await using other = await spawnWorker(server, keys, flags);
   await eventually(async () => expect(await redis.hlen(keys.result)).toBe(12), { withinMs: 8_000 });
   expect((await redis.hkeys(keys.result)).toSorted()).toEqual(ids.toSorted());
-  expect(await other.says(/lost its lease/)).toMatchObject({ worker: doomed.id, tasks: 4 });
+  expect(await other.reports('lease-ended')).toMatchObject({ worker: doomed.id, tasks: 4 });
   await eventually(async () =>
     expect(await sampleQueue(redis, keys)).toMatchObject({
       waiting: 0,
@@ -153,8 +153,8 @@ test.concurrent('SIGSTOP for longer than the lease: fenced, no late result, and 
   await eventually(async () => expect(await redis.hexists(keys.result, 'a')).toBe(1), { withinMs: 8_000 });
   await redis.hset(keys.result, 'a', 'collected');
   frozen.signal('SIGCONT');
-  await frozen.says(/the lease was lost/);
-  await frozen.says(/^taking tasks$/, 2);
+  await frozen.reports('fenced');
+  await frozen.reports('registered', 2);
   expect(await redis.hget(keys.result, 'a')).toBe('collected');
   expect((await sampleQueue(redis, keys)).counters).toMatchObject({ completed: 1, recovered: 1, fenced: 1 });
   // it works again, and alone
@@ -174,7 +174,7 @@ test.concurrent('restarted under its name, it gets its own tasks back at once', 
   first.signal('SIGKILL');
   await first.ended;
   await using second = await spawnWorker(server, keys, ['--lease', '60s', '--concurrency', '2'], 'pod-0');
-  expect(await second.says(/earlier life/)).toMatchObject({ tasks: 2 });
+  expect(await second.reports('earlier-life')).toMatchObject({ tasks: 2 });
   await eventually(async () => expect((await redis.hkeys(keys.result)).toSorted()).toEqual(['a', 'b']));
 });
 
@@ -219,7 +219,7 @@ test.concurrent.each([
     // room for a dozen programs at a time: each needs three descriptors
     const limit = 'ulimit -n 64; exec "$@"';
     await using worker = spawnProgram([...where, ...flags], {}, ['sh', '-c', limit, 'sh', process.execPath]);
-    await worker.says(/^taking tasks$/);
+    await worker.reports('registered');
     await redis.lpush(keys.queue, ...Array.from({ length: 60 }, (_, i) => `slow ${i}`));
     await worker.says(/^nothing can be started here, tasks wait: .*EMFILE/);
     expect(Object.keys(await resultsOf(redis, keys.result, 60, 25_000))).toHaveLength(60);

@@ -20,7 +20,7 @@ test(
       const args = ['--module', TASKS, '--redis', server.url, '--http-port', String(port)];
       const env = { MILLRACE_REDIS_PASSWORD_FILE: file };
       await using worker = spawnProgram(args, env);
-      await worker.says(/^ready$/);
+      await worker.reports('ready');
       expect((await fetch(`http://127.0.0.1:${port}/readyz`)).status).toBe(200);
 
       await admin.config('SET', 'requirepass', 'new');
@@ -31,7 +31,7 @@ test(
 
       await writeFile(file, 'new\n');
       await using second = spawnProgram(args, env);
-      await second.says(/^ready$/);
+      await second.reports('ready');
       second.signal('SIGTERM');
       expect(await second.ended).toBe(0);
       await admin.config('SET', 'requirepass', 'old');

@@ -29,7 +29,7 @@ test.concurrent('the second one that is given a name of a living worker ends, an
     workers: 1,
     counters: { taken: 10, completed: 10, recovered: 0, fenced: 0 },
   });
-  expect(first.log.filter(({ msg }) => msg === 'taking tasks')).toHaveLength(1);
+  expect(first.log.filter(({ event }) => event === 'registered')).toHaveLength(1);
 });
 
 test.concurrent('two that begin at the same moment: one has the name', async () => {
@@ -83,7 +83,7 @@ test.concurrent('one that was killed and is started again has its tasks back at 
   await eventually(async () => expect(await redis.hlen(keys.inflight('pod-1'))).toBe(1));
   await first[Symbol.asyncDispose]();
   await using second = await spawnWorker(server, keys, ['--lease', '1h'], 'pod-1');
-  await second.says(/an earlier life of this worker held tasks: they are back/);
+  await second.reports('earlier-life');
   await eventually(async () => expect(await redis.hvals(keys.carried('pod-1'))).toEqual(['0:1:pod-1']));
 });
 

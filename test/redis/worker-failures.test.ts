@@ -87,7 +87,7 @@ test.concurrent('retryAfter is waited for instead of the backoff, and counts as 
   expect(pauses[0]).toBeGreaterThanOrEqual(299);
   expect(pauses[1]).toBeGreaterThanOrEqual(149);
   expect((await listDead(redis, keys))[0]?.error).toBe('failed 3 of 3 attempts: RetryAfter: still busy');
-  expect(worker.log.find(({ msg }) => msg === 'a task failed')).toMatchObject({
+  expect(worker.log.find(({ event }) => event === 'task-failed')).toMatchObject({
     outcome: { kind: 'retry', delayMs: 300, error: 'RetryAfter: the quota is used up' },
   });
 });

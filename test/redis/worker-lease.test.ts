@@ -28,9 +28,9 @@ test.concurrent.each<[string, RedisServerOptions]>([
     inFlight: 0,
     counters: { taken: 2, completed: 2, recovered: 0, fenced: 0 },
   });
-  await busy.says(/^taking tasks$/);
-  expect(busy.log.filter(({ msg }) => msg === 'taking tasks')).toHaveLength(1);
-  expect(other.log.filter(({ msg }) => /lost its lease/.test(msg))).toEqual([]);
+  await busy.reports('registered');
+  expect(busy.log.filter(({ event }) => event === 'registered')).toHaveLength(1);
+  expect(other.log.filter(({ event }) => event === 'lease-ended')).toEqual([]);
   // the connection of the thread is for trouble only
   await eventually(async () => {
     const clients = String(await redis.client('LIST'))
@@ -49,10 +49,10 @@ test.concurrent('a worker that is stopped altogether loses its lease as before',
   await eventually(async () => expect(await redis.hlen(keys.inflight(busy.id))).toBe(1));
   busy.signal('SIGSTOP');
   await using other = await spawnWorker(server, keys, ['--lease', '1s']);
-  await other.says(/lost its lease/);
+  await other.reports('lease-ended');
   await resultsOf(redis, keys.result, 1, 10_000);
   busy.signal('SIGCONT');
-  await busy.says(/^taking tasks$/, 2);
+  await busy.reports('registered', 2);
   expect(await sampleQueue(redis, keys)).toMatchObject({
     counters: { completed: 1, recovered: 1, fenced: 1 },
   });

@@ -210,7 +210,7 @@ test.for([
   const list = String(text).replaceAll(/[ab]/g, (letter) => `${queue}-${letter}`);
   const args = ['--redis', server.url, '--result', result, '--queues', list, '--module', TASKS];
   await using worker = spawnProgram(args);
-  await worker.says(/^ready$/);
+  await worker.reports('ready');
   await redis.lpush(`${queue}-a`, 'x');
   await redis.lpush(`${queue}-b`, 'y');
   expect(await resultsOf(redis, result, 2)).toEqual({ x: 'x', y: 'y' });

@@ -4,8 +4,9 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import type { Redis } from 'ioredis';
-import { pino } from 'pino';
 import type { QueueKeys } from '../../queue/keys.ts';
+import { LogEvent } from '../../runtime/log-event.ts';
+import { createLog } from '../../runtime/log.ts';
 import { MAX_RESULT_BYTES } from '../../worker/encode.ts';
 import { createWorkerMetrics } from '../../worker/metrics.ts';
 import { runWorker, type WorkerOptions } from '../../worker/worker.ts';
@@ -15,6 +16,7 @@ import type { RedisServer } from './redis.ts';
 export interface LogLine {
   readonly level: string;
   readonly msg: string;
+  readonly event?: LogEvent;
   readonly [field: string]: unknown;
 }
 
@@ -46,7 +48,6 @@ export function startWorker(
   const id = options.id ?? `worker-${randomUUID().slice(0, 8)}`;
   const log: LogLine[] = [];
   const sink = { write: (line: string) => void log.push(JSON.parse(line) as LogLine) };
-  const level = { formatters: { level: (label: string) => ({ level: label }) } };
   const stopping = new AbortController();
   const hurry = new AbortController();
   let epochs = 0;
@@ -63,7 +64,7 @@ export function startWorker(
       deadLetters: { max: 10_000, maxAgeMs: undefined },
       version: 'test',
       pool: '',
-      log: pino(level, sink),
+      log: createLog('test', 'info', sink),
       metrics: createWorkerMetrics(),
       ...options,
       id,
@@ -125,8 +126,10 @@ export interface WorkerProcess extends AsyncDisposable {
   readonly log: readonly LogLine[];
   /** All that it wrote to stderr. */
   stderr(): string;
-  /** Resolves when it has written a line of this message to its log. */
-  says(message: RegExp, times?: number): Promise<LogLine>;
+  /** Resolves when it has written a line of this event to its log, so often. */
+  reports(event: LogEvent, times?: number): Promise<LogLine>;
+  /** Resolves when it has written a line of this message to its log: where the words are what is tested. */
+  says(message: RegExp): Promise<LogLine>;
   signal(name: NodeJS.Signals): void;
   /** Resolves to exit code or signal once it is gone. */
   readonly ended: Promise<number | NodeJS.Signals>;
@@ -155,21 +158,23 @@ export function spawnProgram(
     for (const line of lines) if (line.startsWith('{')) log.push(JSON.parse(line) as LogLine);
   });
   const ended = once(child, 'close').then(([code, signal]) => (code ?? signal) as number | NodeJS.Signals);
+  const line = (what: string, wanted: (line: LogLine) => boolean, times = 1): Promise<LogLine> =>
+    eventually(
+      () => {
+        const found = log.filter(wanted)[times - 1];
+        if (found) return found;
+        throw new Error(`the worker did not ${what} but:\n${written}`);
+      },
+      { withinMs: 15e3 },
+    );
   return {
     id: '',
     pid: child.pid ?? 0,
     log,
     ended,
     stderr: () => written,
-    says: (message, times = 1) =>
-      eventually(
-        () => {
-          const line = log.filter(({ msg }) => message.test(msg))[times - 1];
-          if (line) return line;
-          throw new Error(`the worker did not say ${message} (${times}×) but:\n${written}`);
-        },
-        { withinMs: 15e3 },
-      ),
+    reports: (event, times = 1) => line(`report ${event} (${times}×)`, (one) => one.event === event, times),
+    says: (message) => line(`say ${message}`, ({ msg }) => message.test(msg)),
     signal: (name) => void child.kill(name),
     [Symbol.asyncDispose]: async () => {
       if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
@@ -188,7 +193,7 @@ export async function spawnWorker(
   const where = ['--redis', server.url, '--queue', keys.queue, '--result', keys.result, '--id', id];
   const child = spawnProgram([...where, '--module', TASKS, ...args]);
   try {
-    await child.says(/^taking tasks$/);
+    await child.reports(LogEvent.Registered);
   } catch (error) {
     await child[Symbol.asyncDispose]();
     throw error;

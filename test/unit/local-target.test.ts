@@ -15,10 +15,24 @@ describe('lines of a worker', () => {
     ['something broken', '{"level":"info","msg":', undefined, '{"level":"info","msg":', false],
     [
       'ready',
-      '{"level":"info","time":"t","name":"millrace-worker","epoch":3,"msg":"taking tasks"}',
+      '{"level":"info","time":"t","name":"millrace-worker","event":"ready","msg":"any words"}',
       'info',
-      'taking tasks',
+      'any words',
       true,
+    ],
+    [
+      'registered with one of several queues',
+      '{"level":"info","time":"t","event":"registered","epoch":3,"msg":"ready"}',
+      'info',
+      'ready',
+      false,
+    ],
+    [
+      'an error',
+      '{"level":"warn","err":{"type":"E","message":"no","stack":"at x"},"msg":"failed"}',
+      'warn',
+      'failed (error: no)',
+      false,
     ],
     [
       'a warning with details',
@@ -35,8 +49,14 @@ describe('lines of a worker', () => {
       false,
     ],
   ])('%s', (_, line, level, text, ready) => {
-    expect(readLogLine(line)).toEqual({ level, text, ready });
+    expect(readLogLine(line)).toMatchObject({ level, text, ready });
   });
+});
+
+test('the last line of a worker that failed is told from what its task has printed', () => {
+  const printed = '{"level":"info","line":"millrace-worker: mine","msg":"stderr of the command"}';
+  const lines = ['millrace-worker: the module does not load', 'hello', printed];
+  expect(lines.map((line) => readLogLine(line).failure)).toEqual([true, false, false]);
 });
 
 test("a worker's environment is the settings, and nothing of ours that the caller had", () => {

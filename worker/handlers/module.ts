@@ -11,6 +11,7 @@ import { extname, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
+import { failurePrefix, WORKER_PROGRAM } from '../../runtime/failure-line.ts';
 import { formatDuration } from '../../runtime/duration.ts';
 import { timeout } from '../../runtime/timers.ts';
 import { describeError } from '../describe-error.ts';
@@ -67,7 +68,7 @@ function inTime(
   const leaving = (code: number): void => {
     writeSync(
       2,
-      `millrace-worker: module ${path} ended the process with exit code ${code} while it loaded\n`,
+      `${failurePrefix(WORKER_PROGRAM)}module ${path} ended the process with exit code ${code} while it loaded\n`,
     );
     if (code === 0) process.exitCode = 1;
   };

@@ -1,0 +1,65 @@
+/**
+ * What a log says of an error: type, message and causes, and its stack where the level is `debug`. Never the other properties of
+ * an error, which libraries fill with what they were at: a URL with its password, the arguments of a command. Pure.
+ */
+import { plainText } from './plain-text.ts';
+
+export interface LoggedError {
+  readonly type: string;
+  readonly message: string;
+  readonly code?: string;
+  /** The frames alone: the message at the head of a stack is cut and cleaned as `message`. */
+  readonly stack?: string;
+  readonly cause?: LoggedError;
+}
+
+const LONGEST_MESSAGE = 1_000;
+const LONGEST_STACK = 8_000;
+const MOST_CAUSES = 4;
+/** What Redis quotes of the arguments of a command, which may be a password. */
+const ARGUMENTS = /,? with args beginning with[\s\S]*/;
+/** V8's form, https://v8.dev/docs/stack-trace-api. */
+const FRAME = /^ {4}at .+$/;
+
+/** Returns a value of any kind as an error; never throws, whatever a handler has thrown. */
+export function loggedError(error: unknown, withStack: boolean, depth = 0): LoggedError {
+  try {
+    return read(error, withStack, depth);
+  } catch {
+    return { type: 'Error', message: 'an error that cannot be read (it throws when looked at)' };
+  }
+}
+
+function read(error: unknown, withStack: boolean, depth: number): LoggedError {
+  if (!(error instanceof Error)) return { type: typeof error, message: cleaned(String(error)) };
+  const { name, message, stack, cause } = error;
+  const { code } = error as { code?: unknown };
+  const more = cause !== undefined && cause !== null && depth < MOST_CAUSES;
+  // the one of several addresses that failed is all that a connection's error has to say
+  const [first]: unknown[] = error instanceof AggregateError && message === '' ? error.errors : [];
+  const text =
+    message || (first instanceof Error ? first.message : '') || (typeof code === 'string' ? code : name);
+  return {
+    type: plainText(name, 100),
+    message: cleaned(text),
+    ...(typeof code === 'string' && { code: plainText(code, 100) }),
+    ...(withStack && typeof stack === 'string' && { stack: framesOf(stack, message) }),
+    ...(more && { cause: loggedError(cause, withStack, depth + 1) }),
+  };
+}
+
+function cleaned(text: string): string {
+  return plainText(text.replace(ARGUMENTS, ''), LONGEST_MESSAGE);
+}
+
+/** The lines behind the message; a message that has changed since, or has lines like frames, takes the stack with it. */
+function framesOf(stack: string, message: string): string {
+  const at = stack.indexOf(message);
+  const behind = at === -1 ? '' : stack.slice(at + message.length);
+  return behind
+    .slice(0, LONGEST_STACK)
+    .split('\n')
+    .filter((line) => FRAME.test(line))
+    .map((line) => plainText(line, LONGEST_MESSAGE))
+    .join('\n');
+}

@@ -1,0 +1,18 @@
+/** The field `event` of a line: what programs that read a log go by. The words of a message are for people and may change. */
+export const LogEvent = {
+  /** The worker is registered with all its queues and takes tasks: once in its life. */
+  Ready: 'ready',
+  /** It is registered with one of them, for the first time or again. */
+  Registered: 'registered',
+  Stopping: 'stopping',
+  /** It has lost its lease, and what it ran is dropped. */
+  Fenced: 'fenced',
+  /** What an earlier process of the same name held is back in the queue. */
+  EarlierLife: 'earlier-life',
+  /** The lease of another worker has ended, and its tasks are back in the queue. */
+  LeaseEnded: 'lease-ended',
+  TaskFailed: 'task-failed',
+  NotReplicated: 'not-replicated',
+  ReplicatedAgain: 'replicated-again',
+} as const;
+export type LogEvent = (typeof LogEvent)[keyof typeof LogEvent];
