@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { mergeConditions, type Observed } from '../kube/conditions.ts';
 import { queuesOf, type WorkerPool, type WorkerPoolStatus } from '../kube/workerpool.ts';
-import type { Decision } from './decide.ts';
+import type { Cause, Decision } from './decide.ts';
 import { pauseOf } from './pause.ts';
 import type { Trouble } from './pool-trouble.ts';
 import type { Sampled } from './sampler.ts';
@@ -63,7 +63,8 @@ export function statusOf(seen: Seen): WorkerPoolStatus {
   if (on.length > 0 || before.schedules) Object.assign(status, { schedules: on.length > 0 ? on : null });
   if (scaled) status.lastScaleTime = now.toISOString().replace(/\.\d+Z$/, 'Z');
   // numbers change all the time; the words change with the decision
-  if (scaled || !before.lastDecision || causeChanged(before, decision)) status.lastDecision = decision.reason;
+  if (scaled || !before.lastDecision || causeChanged(before, decision))
+    Object.assign(status, { lastDecision: decision.reason, lastCause: decision.cause });
   return status;
 }
 
@@ -72,11 +73,22 @@ function causeChanged(before: WorkerPoolStatus, decision: Decision): boolean {
     before.desiredReplicas !== decision.desired ||
     !isDeepStrictEqual(before.schedules ?? [], decision.bounds.on) ||
     // the queue can be read again, or the pause is over
-    /^\d+(→\d+)?: (held|paused|minReplicas)\b/.test(before.lastDecision ?? '') ||
+    (decision.cause !== 'Fallback' && !wentByQueue(before)) ||
     decision.cause === 'Unknown' ||
     decision.cause === 'Paused' ||
     // how far a scale-in has come is part of its words
     decision.cause === 'ScaleDown'
+  );
+}
+
+/** Whether the last decision went by the queue. Conditions say it, too, where no cause is kept: an older version wrote the status. */
+function wentByQueue({ lastCause, conditions = [] }: WorkerPoolStatus): boolean {
+  const without: readonly Cause[] = ['Unknown', 'Fallback', 'Paused'];
+  const of = (type: string): Observed | undefined => conditions.find((condition) => condition.type === type);
+  return !(
+    without.some((cause) => cause === lastCause) ||
+    of('Ready')?.reason === 'Paused' ||
+    of('RedisReachable')?.status === 'False'
   );
 }
 

@@ -209,6 +209,8 @@ export interface WorkerPoolStatus {
   lastScaleTime?: string;
   /** The last decision in words: `0→3: 12 waiting, 0 in flight, 5 tasks a replica`. */
   lastDecision?: string;
+  /** The cause of that decision, which programs go by. Not there where an older controller wrote it. */
+  lastCause?: string;
   /** How the controller hears of the first task in an empty queue: Tracking, BlockingPeek or Polling. */
   wake?: string;
   /** Fingerprints of what was applied to the pool's Deployment, and of what came of it: the next controller need not apply it again. */

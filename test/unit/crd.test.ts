@@ -118,6 +118,7 @@ const completeStatus: Complete<WorkerPoolStatus> = {
   schedules: ['office hours'],
   lastScaleTime: '2026-01-01T00:00:00Z',
   lastDecision: '0→3: 12 waiting',
+  lastCause: 'ScaleUp',
   wake: 'Tracking',
   applied: 'mKZpFh5vZxqYr0Tb.x1zq8sW9kPfGJ2aA',
   conditions: [

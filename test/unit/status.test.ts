@@ -277,6 +277,55 @@ test('says which schedules are on, and that a bound is theirs', () => {
   expect(at(18, office)).not.toHaveProperty('schedules');
 });
 
+describe('the words of the decision change with its cause', () => {
+  const scaled = see();
+  const held = see({ pool: pool({}, scaled), sampled: away });
+  const stopped = see({ pool: pool({ mode: 'Paused' }, scaled) });
+  /** The next look at a pool of that status: as many replicas are wanted as there are. */
+  const next = (before: WorkerPoolStatus, words = 'any words'): WorkerPoolStatus => {
+    const decision = decide(policyOf(pool().spec), { ...known.sample, kind: 'known' }, 3, noMemory, 0);
+    expect(decision).toMatchObject({ desired: 3, cause: 'Enough' });
+    const replicas = { wanted: 3, existing: 3, ready: 3, trouble: undefined, rollingOut: false };
+    const rest = { scaled: undefined, held: undefined, kept: nothingKept, lookInMs: undefined };
+    return see({
+      pool: pool({}, { ...before, lastDecision: words, desiredReplicas: 3 }),
+      step: { replicas, decision, ...rest },
+    });
+  };
+  const withoutCause = (status: WorkerPoolStatus): WorkerPoolStatus => {
+    const { lastCause: _, ...older } = status;
+    return older;
+  };
+
+  test('it is kept beside them', () => {
+    expect([scaled, held, stopped].map(({ lastCause }) => lastCause)).toEqual([
+      'ScaleUp',
+      'Unknown',
+      'Paused',
+    ]);
+  });
+
+  test.each([
+    ['the queue can be read again', held],
+    ['the pause is over', stopped],
+    ['the queue can be read again, by the status of an older version', withoutCause(held)],
+    ['the pause is over, by the status of an older version', withoutCause(stopped)],
+    ['the fallback is over', { ...scaled, lastCause: 'Fallback' }],
+  ])('%s: they are new, however they were put', (_, before) => {
+    expect(next(before)).toMatchObject({
+      lastDecision: '3: 12 waiting, 0 in flight, 5 tasks a replica',
+      lastCause: 'Enough',
+    });
+  });
+
+  test.each([
+    ['a decision like the one before', scaled],
+    ['the same by the status of an older version', withoutCause(scaled)],
+  ])('%s: they stay, even where they sound like a pause', (_, before) => {
+    expect(next(before, '3: paused by nobody').lastDecision).toBe('3: paused by nobody');
+  });
+});
+
 test('what is not known keeps its last value', () => {
   const before = see();
   const after = see({ pool: pool({}, before), sampled: away });
