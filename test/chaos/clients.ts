@@ -45,6 +45,8 @@ export function openClients({ url, queues, plain }: ClientOptions): Clients {
   const redis = openRedis(address, { socketTimeout: ANSWER_MS });
   const waits: { readonly id: string; readonly ended: Promise<void> }[] = [];
   const wrong: string[] = [];
+  /** Ids that got a result though their tasks fail; that a plain worker took them is known only when it has ended. */
+  const unexpected: string[] = [];
   /** Ids whose results never came. */
   const vain: string[] = [];
   const closing = new AbortController();
@@ -75,8 +77,7 @@ export function openClients({ url, queues, plain }: ClientOptions): Clients {
     try {
       if (client === 'plain') while ((await redis.hget(keys.result, id)) === null) await pause(PLAIN_POLL_MS);
       else await queue.result(id, { signal: closing.signal });
-      if (outcome === 'dead' && !plain.includes(id))
-        wrong.push(`a client got a result of ${id}, which fails`);
+      if (outcome === 'dead') unexpected.push(id);
     } catch (error) {
       if (closing.signal.aborted) vain.push(id);
       else if (!(error instanceof TaskFailed)) wrong.push(`waiting for ${id}: ${(error as Error).message}`);
@@ -112,7 +113,12 @@ export function openClients({ url, queues, plain }: ClientOptions): Clients {
       closing.abort();
       await Promise.all(waits.map(({ ended }) => ended));
       const missing = vain.filter((id) => !except.has(id));
-      return [...wrong, ...missing.map((id) => `a client waited for the result of ${id} in vain`)];
+      const wrongly = unexpected.filter((id) => !plain.includes(id));
+      return [
+        ...wrong,
+        ...wrongly.map((id) => `a client got a result of ${id}, which fails`),
+        ...missing.map((id) => `a client waited for the result of ${id} in vain`),
+      ];
     },
     [Symbol.asyncDispose]: async () => {
       closing.abort();
