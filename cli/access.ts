@@ -25,8 +25,6 @@ export interface Place {
 }
 
 const REACH_MS = 6_000;
-/** A connection that answers nothing for so long is dead. */
-const SOCKET_TIMEOUT_MS = 10_000;
 
 /**
  * Runs `use` with the place that the flags name, once its Redis has answered. Throws `UsageError` for flags that do not go
@@ -50,7 +48,7 @@ export async function withRedis<T>(
   use: (redis: Redis, place: Place) => Promise<T>,
 ): Promise<T> {
   return await withPlace(flags, async (place) => {
-    const redis = defineScripts(openRedis(place.address, { socketTimeout: SOCKET_TIMEOUT_MS }));
+    const redis = defineScripts(openRedis(place.address));
     try {
       return await use(redis, place);
     } finally {

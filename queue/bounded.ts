@@ -18,14 +18,11 @@ const FIXED: ReadonlySet<string> = new Set(
   ).split(' '),
 );
 
-/** An answer that does not come ends the connection, ms. */
-const SOCKET_TIMEOUT_MS = 10_000;
-
 /** Opens a guarded client. As `openRedis`, it connects in the background and reconnects until it is closed. */
 export function openBounded(address: RedisAddress, options: Parameters<typeof openRedis>[1] = {}): Redis {
   // RESP2: without pushes, every reply answers a command or is a message of a subscription
   const rules = { protocol: 2, lazyConnect: true } as const;
-  const redis = openRedis(address, { socketTimeout: SOCKET_TIMEOUT_MS, ...options, ...rules });
+  const redis = openRedis(address, { ...options, ...rules });
   guardReplies(redis, FIXED);
   redis.connect().catch(() => undefined);
   return redis;

@@ -1,6 +1,6 @@
 /** Ending connections. ioredis leaves some ends loose, and they are tied up here. */
 import type { Redis } from 'ioredis';
-import { insideOf } from './ioredis-inside.ts';
+import { insideOf, type SentCommand } from './ioredis-inside.ts';
 import { within } from './within.ts';
 
 /** Closes a client for good: says goodbye where the server still listens, and never waits for one that does not. */
@@ -28,4 +28,34 @@ export function refuseConnection(redis: Redis, error: Error): void {
   // or ioredis would go on with this one until its stream has closed
   inside.connectionEpoch += 1;
   redis.disconnect(true);
+}
+
+/** Ends a connection so that another one is made. Where one is being made already, ioredis would end the client for good. */
+export function renewConnection(redis: Redis): void {
+  if (redis.status === 'ready' || redis.status === 'connect') redis.disconnect(true);
+}
+
+/**
+ * Until a connection is ready, ioredis sends CLIENT and INFO ahead of everything else, and forgets them when it ends before that:
+ * they would be waited for for ever. Sends them again, as all else that had no answer; those of the handshake itself are rejected.
+ */
+export function resendLost(redis: Redis): void {
+  const inside = insideOf(redis);
+  redis.on('close', () => {
+    // of a connection that was ready: ioredis sees to it
+    if (inside.commandQueue === inside.prevCommandQueue) return;
+    for (let lost = inside.commandQueue.shift(); lost; lost = inside.commandQueue.shift()) {
+      const { command } = lost;
+      if (redis.options.autoResendUnfulfilledCommands && isAsked(command)) inside.sendCommand(command);
+      // a SELECT that fails would be told as the server's refusal
+      else if (command.name !== 'select') command.reject(new Error('Connection is closed.'));
+    }
+  });
+}
+
+/** Not of a handshake, in which there are HELLO, AUTH, SELECT, CLIENT SETNAME, and INFO without a section. */
+function isAsked({ name, args: [first] }: SentCommand): boolean {
+  return name === 'client'
+    ? String(first).toLowerCase() !== 'setname'
+    : name === 'info' && first !== undefined;
 }

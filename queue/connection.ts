@@ -4,7 +4,7 @@
  */
 import { Redis, type RedisOptions } from 'ioredis';
 import { parseUrl, tlsOptions, type RedisAddress } from './address.ts';
-import { refuseConnection } from './close.ts';
+import { refuseConnection, resendLost } from './close.ts';
 import { connectorTo } from './connector.ts';
 import { DatabaseRefused } from './redis-errors.ts';
 import { locateBySentinel } from './sentinel.ts';
@@ -15,6 +15,8 @@ export { describeRedisError } from './redis-errors.ts';
 export { RedisTimeout, within } from './within.ts';
 
 const CONNECT_TIMEOUT_MS = 5_000;
+/** A connection that owes an answer, also one of its handshake, and brings no byte for so long is dead, ms. */
+const SILENT_MS = 10_000;
 /** A server that reads its data first guesses how long that will take; ask it again at least this often, ms. */
 const LOADING_RETRY_MS = 500;
 
@@ -22,6 +24,7 @@ const LOADING_RETRY_MS = 500;
 export function redisOptions(address: RedisAddress): RedisOptions {
   const base: RedisOptions = {
     connectTimeout: CONNECT_TIMEOUT_MS,
+    socketTimeout: SILENT_MS,
     maxRetriesPerRequest: null,
     maxLoadingRetryTime: LOADING_RETRY_MS,
     // nobody asks for the name of a library, and it would be a permission more
@@ -57,7 +60,8 @@ export function redisOptions(address: RedisAddress): RedisOptions {
 
 /**
  * Opens a client that reconnects until it is closed. Errors go to `onError` (once per failed attempt) instead of
- * ending the process; commands wait for the connection unless the caller bounds them with `within`. Where the server does not
+ * ending the process; commands wait for the connection unless the caller bounds them with `within`. A connection that owes an
+ * answer and is silent for 10 s (`socketTimeout`; longer for commands that block longer) is replaced. Where the server does not
  * let it into the address's database, it is not connected: what waits is rejected with `DatabaseRefused`, as with a wrong password.
  */
 export function openRedis(
@@ -66,6 +70,7 @@ export function openRedis(
 ): Redis {
   const { onError, ...overrides } = options;
   const redis = new Redis({ ...redisOptions(address), ...overrides, replyMapping: 'legacy' });
+  resendLost(redis);
   redis.on('error', (error: Error & { command?: { name: string; args: unknown[] } }) => {
     const { command } = error;
     // those of AUTH and HELLO are passwords, and whoever prints the error prints them

@@ -9,6 +9,7 @@
 import type { Duplex } from 'node:stream';
 import type { Redis } from 'ioredis';
 import { timeout } from '../runtime/timers.ts';
+import { renewConnection } from './close.ts';
 import { createReplyScanner, replyLimits, ReplyRefused, type Frame } from './reply-scanner.ts';
 
 /** A line for each connection: as large as an installation, and as what clients call themselves. */
@@ -63,7 +64,7 @@ export function guardReplies(redis: Redis, allowed?: ReadonlySet<string>): void 
     if (allowed.has(command.name.toLowerCase())) return send(command, stream);
     command.reject(new TypeError(`${command.name} may return anything of any size: read it with readCut`));
     // a pipeline that lacks a command has lost count of its replies
-    if (stream) redis.disconnect(true);
+    if (stream) renewConnection(redis);
     return command.promise;
   };
 }

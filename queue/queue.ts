@@ -95,8 +95,6 @@ export interface Queue extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-/** A connection that answers nothing for so long is dead, and what was asked is asked again on a new one. */
-const SOCKET_TIMEOUT_MS = 10_000;
 const BATCH_TASKS = 1_000;
 const BATCH_BYTES = 1 << 20;
 
@@ -107,7 +105,7 @@ export function openQueue(options: QueueOptions = {}): Queue {
   const keys = queueKeys(options.queue ?? 'task_queue', options.result ?? 'result');
   const { durability } = options;
   if (durability) checkDurability(durability);
-  const redis = defineScripts(openRedis(address, { socketTimeout: SOCKET_TIMEOUT_MS }));
+  const redis = defineScripts(openRedis(address));
   const pusher = createPusher(redis, keys);
   const target: PushTarget = { redis, pusher, durability };
   const results: Results = openResults(address, keys, redis);

@@ -7,18 +7,20 @@
  *
  * A notice is a hint, not the truth: the consumer reads again, which also arms the key anew. Everything must be read
  * again when `onChange(undefined)` is called: after either connection came back (the server forgets what a
- * connection had read) and after FLUSHALL. Both are pinged, so that a half-open one is found. After SWAPDB no server sends
+ * connection had read) and after FLUSHALL. Both are pinged, so that a half-open one is found (`socketTimeout`). After SWAPDB no server sends
  * notices, and with a full tracking table (`tracking-table-max-keys`) it sends some for keys that did not change: whoever watches
  * looks now and then anyway, and does not read again at once what has changed nothing.
  */
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { interval, type Timer } from '../runtime/timers.ts';
+import { renewConnection } from './close.ts';
 import { closeRedis, openRedis, within, type RedisAddress } from './connection.ts';
 
 const CHANNEL = '__redis__:invalidate';
 const PING_EVERY_MS = 5_000;
-const PING_TIMEOUT_MS = 2_000;
+/** A connection that owes an answer and brings no byte for so long is dead, ms. */
+const SILENT_MS = 5_000;
 
 export interface KeyWatch extends AsyncDisposable {
   /** Read through this connection and the keys are armed until their first change. Never write through it. */
@@ -78,6 +80,8 @@ class Link implements KeyWatch {
   #pinging: Timer | undefined;
   #lastError: Error | undefined;
   #linking: Promise<void> = Promise.resolve();
+  /** How many links are under way or to come. */
+  #links = 0;
 
   constructor(
     address: RedisAddress,
@@ -87,9 +91,10 @@ class Link implements KeyWatch {
     const onError = (error: Error): void => void (this.#lastError = error);
     this.#onChange = onChange;
     // thousands of keys are armed with a few writes
-    this.reader = open(address, { onError, enableAutoPipelining: true });
+    const common = { onError, socketTimeout: SILENT_MS };
+    this.reader = open(address, { ...common, enableAutoPipelining: true });
     const connectionName = `millrace-watch:${randomUUID()}`;
-    this.#listener = open(address, { onError, protocol: 2, autoResubscribe: false, connectionName });
+    this.#listener = open(address, { ...common, protocol: 2, autoResubscribe: false, connectionName });
     this.#listener.on('messageBuffer', (channel: unknown, keys: unknown) => {
       if (String(channel) === CHANNEL) this.#onChange(changedIn(keys));
     });
@@ -110,7 +115,7 @@ class Link implements KeyWatch {
       throw error instanceof TrackingRefused ? error : (this.#lastError ?? error);
     }
     this.#started = true;
-    this.#pinging = interval(PING_EVERY_MS, () => void this.#ping()).unref();
+    this.#pinging = interval(PING_EVERY_MS, () => this.#look()).unref();
   }
 
   async #link(): Promise<void> {
@@ -140,33 +145,35 @@ class Link implements KeyWatch {
   async #expectSameServer(id: number, name: string | null): Promise<void> {
     const found: unknown = name && (await this.reader.client('LIST', 'ID', id).catch(() => undefined));
     if (!name || typeof found !== 'string' || found.includes(` name=${name} `)) return;
-    this.#listener.disconnect(true);
+    renewConnection(this.#listener);
     throw new Error('the two connections of a watch reached different servers');
   }
 
   /** Both connections may come back at the same moment: one link at a time, and only the last one counts. */
   #relink(): void {
+    this.#links++;
     const next = this.#linking
       .then(() => this.#link())
       .then(
         () => this.#onChange(undefined),
         (error: unknown) => {
-          // the connection went away again; its next `ready` tries anew. A refusal after an ACL change leaves polling.
+          // a connection went away again, and its next `ready` tries anew; or the server refuses, and is asked again later
           this.#lastError = error as Error;
         },
-      );
+      )
+      .finally(() => this.#links--);
     this.#linking = next;
   }
 
-  async #ping(): Promise<void> {
-    const check = async (redis: Redis): Promise<void> => {
-      if (redis.status !== 'ready') return;
-      // an error is an answer too: Redis refuses PING while it cannot write its snapshot (MISCONF)
-      await within(PING_TIMEOUT_MS, redis.ping(), 'PING').catch(
-        (error: Error) => error.name === 'ReplyError' || redis.disconnect(true),
-      );
-    };
-    await Promise.all([check(this.reader), check(this.#listener)]);
+  /**
+   * Gives both connections something to answer, or a silent one would not be noticed; a ping that waits behind a long answer does
+   * no harm. Links again where that failed although both are there, as while a script keeps the server busy.
+   */
+  #look(): void {
+    const ready = [this.reader, this.#listener].filter(({ status }) => status === 'ready');
+    // an error is an answer, too: Redis refuses PING while it cannot write its snapshot (MISCONF)
+    for (const redis of ready) redis.ping().catch(() => undefined);
+    if (ready.length === 2 && !this.#armed && this.#links === 0) this.#relink();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -95,7 +95,6 @@ export interface DeadLetterPolicy {
 
 /** How long a worker that stops, and was fenced, may take to leave nothing behind, ms. */
 const LAST_WORD_MS = 1_000;
-const SOCKET_TIMEOUT_MS = 10_000;
 /** A server that lives answers in this time, ms. */
 const PING_MS = 2_000;
 /** How long after a death the controller may take to tell of it, ms. */
@@ -157,13 +156,13 @@ async function runAs(options: WorkerOptions, stopping: AbortSignal, hurry: Abort
     };
     return openRedis(options.redis, { ...own, connectionName, onError }).on('ready', () => attempts.well());
   };
-  const redis = defineScripts(connect({ socketTimeout: SOCKET_TIMEOUT_MS }));
+  const redis = defineScripts(connect({}));
   redis.on('ready', () => {
     // as often as it connects: the settings of another server may differ
     void evictionRisk(redis).then((risk) => risk && options.log.error(risk));
   });
   const drops = watchDrops(redis);
-  const openSpare = (): Redis => defineScripts(connect({ socketTimeout: SOCKET_TIMEOUT_MS }));
+  const openSpare = (): Redis => defineScripts(connect({}));
   options.health?.reach(() => within(PING_MS, redis.ping(), 'PING'));
   const slots = createSlots(options.concurrency);
   options.metrics.watchSlots(slots);

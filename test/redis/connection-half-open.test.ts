@@ -3,6 +3,7 @@
  * itself and works again. Side by side, because all of it is waiting for time limits.
  */
 import { expect, test } from 'vitest';
+import type { Redis } from 'ioredis';
 import type { RedisAddress } from '../../queue/connection.ts';
 import { openQueue } from '../../queue/queue.ts';
 import { sampleQueue } from '../../queue/sample.ts';
@@ -16,6 +17,18 @@ import { freshKeys } from '../support/turns.ts';
 import { resultsOf, startWorker } from '../support/workers.ts';
 
 const PATIENT_MS = 15_000;
+
+/** Breaks all connections; those that take their place fall silent once the server has the beginning of their handshakes. */
+async function silenceHandshakes(proxy: TcpProxy, admin: Redis, begun: readonly RegExp[]): Promise<void> {
+  proxy.stall('replies');
+  proxy.cut();
+  await eventually(async () => {
+    const clients = String(await admin.client('LIST'));
+    for (const one of begun) expect(clients).toMatch(one);
+  });
+  proxy.swallow();
+  proxy.resume();
+}
 
 const through = (proxy: TcpProxy): RedisAddress => ({ url: `redis://127.0.0.1:${proxy.port}` });
 
@@ -49,6 +62,49 @@ test.concurrent('a KeyWatch: both of its connections', async () => {
     await writer.lpush('a', 'x');
     await eventually(() => expect(notices).toContainEqual(['a']), { withinMs: 500 });
   });
+});
+
+test.concurrent('a KeyWatch: both of its connections, before they are ready', async () => {
+  await using server = await startRedis();
+  await using proxy = await startTcpProxy(server.port);
+  const admin = server.client();
+  const notices: (readonly string[] | undefined)[] = [];
+  const hear = (keys: readonly string[] | undefined): void => void notices.push(keys);
+  await using watch = await openKeyWatch(through(proxy), hear, PATIENT_MS);
+  await silenceHandshakes(proxy, admin, [/ cmd=hello /, / name=millrace-watch:.* cmd=client/]);
+  expect(watch.armed).toBe(false);
+  await eventually(() => expect(watch.armed).toBe(true), { withinMs: PATIENT_MS });
+  await eventually(async () => {
+    await watch.reader.llen('a');
+    await admin.lpush('a', 'x');
+    await eventually(() => expect(notices).toContainEqual(['a']), { withinMs: 500 });
+  });
+});
+
+test.concurrent('a worker: the connection on which it waits, before it is ready', async () => {
+  await using server = await startRedis();
+  await using proxy = await startTcpProxy(server.port);
+  const admin = server.client();
+  const keys = freshKeys();
+  await using worker = startWorker({ address: through(proxy) }, keys, { handler: run });
+  await worker.ready();
+  const clients = async (): Promise<string> => String(await admin.client('LIST'));
+  await eventually(async () => expect(await clients()).toContain('cmd=blmove'));
+  await silenceHandshakes(proxy, admin, [/( name=millrace:.* cmd=client[^]*){2}/]);
+  expect(await clients()).not.toContain('cmd=blmove');
+  await eventually(async () => expect(await clients()).toContain('cmd=blmove'), { withinMs: 20_000 });
+});
+
+test.concurrent('a long answer on a slow line is no silence: it is asked for once', async () => {
+  await using server = await startRedis();
+  await using proxy = await startTcpProxy(server.port, { repliesPerS: 20_000 });
+  const redis = server.client();
+  const ids = ['a', 'b', 'c', 'd', 'e'];
+  for (const id of ids) await redis.hset('result', id, id.repeat(40_000));
+  await using queue = openQueue({ redis: through(proxy) });
+  expect(await Promise.all(ids.map((id) => queue.result(id)))).toEqual(ids.map((id) => id.repeat(40_000)));
+  // of results and of errors
+  expect(await redis.info('commandstats')).toContain('cmdstat_hmget:calls=2,');
 });
 
 test.concurrent('a wait for a result', async () => {

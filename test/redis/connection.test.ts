@@ -10,6 +10,7 @@ import {
 } from '../../queue/connection.ts';
 import { eventually } from '../support/eventually.ts';
 import { freePort, startRedis } from '../support/redis.ts';
+import { startTcpProxy } from '../support/tcpproxy.ts';
 
 /** What a person is told when the address does not work. */
 async function complaint(address: RedisAddress): Promise<string> {
@@ -201,6 +202,34 @@ describe('servers that are not there', () => {
     await closeRedis(client);
     expect(performance.now() - began).toBeLessThan(900);
     redis.cont();
+  });
+});
+
+describe('what is asked while a connection is made that ends before it is ready', () => {
+  test.each([
+    ['is asked again on the next one', true],
+    ['is rejected where nothing is to be sent twice', false],
+  ])('%s', async (_what, autoResendUnfulfilledCommands) => {
+    await using server = await startRedis();
+    await using proxy = await startTcpProxy(server.port);
+    const url = `redis://127.0.0.1:${proxy.port}`;
+    const client = openRedis({ url }, { autoResendUnfulfilledCommands, connectionName: 'ours' });
+    try {
+      proxy.stall('replies');
+      await eventually(() => expect(client.status).toBe('connect'));
+      const asked = Promise.allSettled([client.client('GETNAME'), client.info('memory')]);
+      proxy.cut();
+      proxy.resume();
+      const [name, memory] = await asked;
+      expect([name.status, memory.status]).toEqual(
+        autoResendUnfulfilledCommands ? ['fulfilled', 'fulfilled'] : ['rejected', 'rejected'],
+      );
+      // the answers did not change places
+      if (name.status === 'fulfilled') expect(name.value).toBe('ours');
+      expect(await client.echo('still in step')).toBe('still in step');
+    } finally {
+      await closeRedis(client);
+    }
   });
 });
 

@@ -1,6 +1,7 @@
 /** A TCP proxy for fault tests: put it before a real server, then stall, cut or slow down what goes through it. */
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 
 /** Requests go to the server, replies come from it. */
 export type Direction = 'requests' | 'replies';
@@ -19,8 +20,14 @@ export interface TcpProxy extends AsyncDisposable {
   redirect(targetPort: number): void;
 }
 
-/** `roundTripMs`: how long what passes is on its way, there and back; in order, and as much at a time as there is. */
-export async function startTcpProxy(targetPort: number, { roundTripMs = 0 } = {}): Promise<TcpProxy> {
+/**
+ * `roundTripMs`: how long what passes is on its way, there and back; in order, and as much at a time as there is. `repliesPerS`: so
+ * many bytes of replies pass in a second, on each connection.
+ */
+export async function startTcpProxy(
+  targetPort: number,
+  { roundTripMs = 0, repliesPerS = Infinity } = {},
+): Promise<TcpProxy> {
   const sockets = new Map<Socket, Direction>();
   const swallowed = new Set<Socket>();
   let stalled: readonly Direction[] = [];
@@ -37,7 +44,10 @@ export async function startTcpProxy(targetPort: number, { roundTripMs = 0 } = {}
       sockets.set(from, direction);
       from.on('data', (chunk) => {
         if (roundTripMs > 0) setTimeout(() => to.writable && to.write(chunk), roundTripMs / 2);
-        else if (!to.write(chunk)) from.pause();
+        else if (direction === 'replies' && repliesPerS < Infinity) {
+          from.pause();
+          void trickle(chunk, to, repliesPerS).then(() => held(from, direction) || from.resume());
+        } else if (!to.write(chunk)) from.pause();
       });
       to.on('drain', () => {
         if (!held(from, direction)) from.resume();
@@ -84,4 +94,13 @@ export async function startTcpProxy(targetPort: number, { roundTripMs = 0 } = {}
       await once(server, 'close');
     },
   };
+}
+
+/** Passes on a tenth of what a second may carry, ten times a second. */
+async function trickle(chunk: Buffer, to: Socket, bytesPerS: number): Promise<void> {
+  const most = Math.ceil(bytesPerS / 10);
+  for (let from = 0; from < chunk.length && to.writable; from += most) {
+    to.write(chunk.subarray(from, from + most));
+    await delay(100);
+  }
 }
