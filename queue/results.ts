@@ -34,6 +34,8 @@ const FIRST_IDS = 64;
 const MOST_BYTES = 8 << 20;
 /** Reads anyway after this long: a notice is only a hint. */
 const SAFETY_MS = 2_000;
+/** All are asked about in such a read, where that takes no more than this part of the time until the next. */
+const SAFETY_SHARE = 0.1;
 /** A read of whose answer less than `LEAST_BYTES` came in this time is made anew. */
 const ANSWER_MS = 5_000;
 const LEAST_BYTES = 1 << 12;
@@ -87,6 +89,7 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
   let noticed = false; // something changed since the last read
   let immediate: NodeJS.Immediate | undefined;
   let lastRead = -Infinity;
+  let lastOfAll = -Infinity;
   let reading = false;
   let again = false;
   let closed = false;
@@ -140,11 +143,15 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
       const tracking = await (watch ??= openWatch());
       lastRead = performance.now();
       const afterNotice = noticed;
-      if (noticed || !tracking?.armed) waits.changed();
+      const forAllMs = waits.size / VAIN_PER_MS / SAFETY_SHARE;
+      if (noticed || !tracking?.armed || lastRead - lastOfAll >= Math.max(SAFETY_MS, forAllMs)) {
+        waits.changed();
+        lastOfAll = lastRead;
+      }
       noticed = false;
       const asked = waits.next(most, gap * VAIN_PER_MS);
       if (asked.length > 0) {
-        const found = await answered(tracking?.reader ?? redis, asked);
+        const found = await (tracking ? answered(tracking.reader, asked) : readOnce(redis, asked));
         debt = Math.max(0, asked.length - FOUND_PAYS * found) / VAIN_PER_MS;
         // what we wait for comes later than we begin to wait: only a notice of what was not ours slows us down
         if (found > 0) gap = waits.size > MANY ? paced(gap, found) : 0;

@@ -185,6 +185,21 @@ test(
   },
 );
 
+test('a change of which the server does not tell is found, also behind many that do not come', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  const elsewhere = server.client({ db: 1 });
+  await elsewhere.hset('result', 'last', 'x');
+  await using queue = openQueue({ redis: server.address });
+  // one read asks about all of these, and about most of them no other one does as long as nothing comes
+  const others = Array.from({ length: 40 }, (_, i) => queue.result(`other ${i}`));
+  void Promise.allSettled(others);
+  const last = queue.result('last');
+  await waitingFor(redis);
+  await redis.swapdb(0, 1);
+  expect(await last).toBe('x');
+});
+
 test('long results do not come all at once', async () => {
   await using server = await startRedis();
   const redis = server.client();
