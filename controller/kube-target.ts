@@ -17,10 +17,19 @@ import {
   selectorText,
   type KnownDeployment,
 } from './known-deployment.ts';
-import { checkMaker, overwritten, takenBy, type Written } from './other-writers.ts';
+import {
+  applierOf,
+  checkMaker,
+  isClaimed,
+  overwritten,
+  takenBy,
+  type Applier,
+  type Written,
+} from './other-writers.ts';
 import { listPods, memberOf, setCosts } from './members.ts';
 import { isActivePod, isOwnPod } from './ownership.ts';
 import type { Members, Replicas, Target } from './target.ts';
+import { pauseOf } from './pause.ts';
 import { troubleOf } from './trouble.ts';
 import type { Whose } from './workers-of.ts';
 
@@ -65,6 +74,8 @@ export interface KubeTarget extends Target {
   readonly whose: Whose;
   /** What to remember of our writes until the next reconcile. */
   readonly written: Written;
+  /** Who applies replicas to the adopted Deployment, which are ours to set. To be remembered as well. */
+  readonly applier: Applier | undefined;
 }
 
 export interface KubeTargetOptions {
@@ -82,6 +93,7 @@ export interface KubeTargetOptions {
   /** Who else scales the Deployment, as far as the watches show, in words. */
   readonly rival: string | undefined;
   readonly written: Written;
+  readonly applier: Applier | undefined;
   /** ms of the elapsed clock. */
   readonly now: number;
   readonly signal: AbortSignal;
@@ -92,7 +104,7 @@ export function kubeTarget(options: KubeTargetOptions): KubeTarget {
   const { namespace, name } = pool.metadata;
   const adopts = pool.spec.scaleTargetRef !== undefined;
   const target = { namespace, name: pool.spec.scaleTargetRef?.name ?? name };
-  let { applied, written } = options;
+  let { applied, written, applier } = options;
   let selector: string | undefined;
   let grace: GraceChange | undefined;
   let observed: KnownDeployment | undefined;
@@ -103,7 +115,7 @@ export function kubeTarget(options: KubeTargetOptions): KubeTarget {
   async function owned(): Promise<KnownDeployment> {
     // the watch may still show what was there before our last change
     const behind = (options.known?.metadata.generation ?? 0) < (applied?.generation ?? 0);
-    const known = options.known && !behind ? options.known : await find();
+    const known = options.known && !behind ? options.known : await findKnown();
     // a write that changed nothing made no generation: there is none to wait for
     if (applied && known && behind) applied = { ...applied, generation: known.metadata.generation };
     const graceS = deriveGrace(known);
@@ -152,9 +164,14 @@ export function kubeTarget(options: KubeTargetOptions): KubeTarget {
     return seconds;
   }
 
-  async function find(): Promise<KnownDeployment | undefined> {
+  async function findKnown(): Promise<KnownDeployment | undefined> {
+    const found = await find();
+    return found && knownDeployment(found);
+  }
+
+  async function find(): Promise<Deployment | undefined> {
     try {
-      return knownDeployment(await api.deployments.get(target, { signal }));
+      return await api.deployments.get(target, { signal });
     } catch (error) {
       if (error instanceof KubeError && error.notFound) return undefined;
       throw error;
@@ -162,14 +179,33 @@ export function kubeTarget(options: KubeTargetOptions): KubeTarget {
   }
 
   async function adopted(): Promise<KnownDeployment> {
+    checkRival();
     const found = await find();
-    if (found) {
-      checkMaker(pool, found);
-      return found;
-    }
-    throw new NoTarget(
-      `Deployment "${target.name}" does not exist in namespace "${namespace}": create it, or correct scaleTargetRef.name`,
-    );
+    if (!found)
+      throw new NoTarget(
+        `Deployment "${target.name}" does not exist in namespace "${namespace}": create it, or correct scaleTargetRef.name`,
+      );
+    checkMaker(pool, found);
+    const deployment = knownDeployment(found);
+    await checkWriters(deployment);
+    if (pool.spec.mode !== Mode.DryRun) applier = applierOf(found, applier);
+    await claim(found);
+    return deployment;
+  }
+
+  /**
+   * Makes us an owner of the replicas as they are, before anything else is done with them: see `isClaimed`. A pool that leaves them
+   * alone claims nothing.
+   */
+  async function claim(found: Deployment): Promise<void> {
+    if (isClaimed(found) || pool.spec.mode !== Mode.Active || pauseOf(pool)) return;
+    await setReplicas(found.spec?.replicas ?? 1, found.metadata.resourceVersion);
+  }
+
+  async function ownedByUs(): Promise<KnownDeployment> {
+    const deployment = await owned();
+    await checkWriters(deployment);
+    return deployment;
   }
 
   return {
@@ -188,11 +224,12 @@ export function kubeTarget(options: KubeTargetOptions): KubeTarget {
     get written() {
       return written;
     },
+    get applier() {
+      return applier;
+    },
     whose: { namespace, pool: name, target: target.name },
     observe: async (): Promise<Replicas> => {
-      if (adopts) checkRival();
-      const deployment = await (adopts ? adopted() : owned());
-      await checkWriters(deployment);
+      const deployment = await (adopts ? adopted() : ownedByUs());
       observed = deployment;
       selector = selectorText(deployment.selector);
       return {

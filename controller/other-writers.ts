@@ -6,6 +6,7 @@
  * The API server notes who wrote `spec.replicas` last. An autoscaler counts when it has overwritten what we wrote: that it once
  * wrote says nothing, as who moves to a pool removes it before. After RETRY_MS we try again.
  */
+import { SCALE_FIELD_MANAGER } from '../kube/api.ts';
 import type { Deployment } from '../kube/wire.ts';
 import { GROUP, KIND, type WorkerPool } from '../kube/workerpool.ts';
 
@@ -26,13 +27,69 @@ export const nothingWritten: Written = { replicas: undefined, lost: undefined };
 
 const RETRY_MS = 60_000;
 
+type ManagedFields = NonNullable<Deployment['metadata']['managedFields']>[number];
+
+function ownsReplicas({ fieldsV1 }: ManagedFields): boolean {
+  const { 'f:spec': fields }: { 'f:spec'?: object } = fieldsV1 ?? {};
+  return fields !== undefined && 'f:replicas' in fields;
+}
+
 /** The manager that owns `spec.replicas`, if there is one and only one. */
 export function writerOf({ metadata }: Deployment): string | undefined {
-  const owners = metadata.managedFields?.filter(({ fieldsV1 }) => {
-    const { 'f:spec': fields }: { 'f:spec'?: object } = fieldsV1 ?? {};
-    return fields && 'f:replicas' in fields;
-  });
+  const owners = metadata.managedFields?.filter(ownsReplicas);
   return owners?.length === 1 ? owners[0]?.manager : undefined;
+}
+
+/**
+ * Whether we own `spec.replicas`, alone or with others. If nobody did, the next server-side apply with another number would win
+ * without a conflict; if only an applier did, its next apply without the field would take the Deployment to 1.
+ */
+export function isClaimed({ metadata }: Deployment): boolean {
+  return (
+    metadata.managedFields?.some((entry) => entry.manager === SCALE_FIELD_MANAGER && ownsReplicas(entry)) ??
+    false
+  );
+}
+
+/** Somebody whose manifest of the Deployment has a number of replicas, which it wants again each time that it is applied. */
+export interface Applier {
+  readonly manager: string;
+  /** When it last applied that, RFC 3339. */
+  readonly at: string | undefined;
+  /** Whether the API server refuses its next apply while the number is ours; a client-side apply just takes the number. */
+  readonly refused: boolean;
+}
+
+/**
+ * Who applies replicas to a Deployment that we scale; `before`: who did when we last looked. Our own write takes the field from them
+ * without a change of theirs, so it is over only when they have applied without it, or apply no more.
+ */
+export function applierOf({ metadata }: Deployment, before: Applier | undefined): Applier | undefined {
+  const { annotations, managedFields = [] } = metadata;
+  const applied = managedFields.filter(
+    ({ manager, operation, subresource }) =>
+      operation === 'Apply' && !subresource && manager !== SCALE_FIELD_MANAGER,
+  );
+  const owner = applied.find(ownsReplicas);
+  if (owner?.manager !== undefined) return { manager: owner.manager, at: owner.time, refused: true };
+  if (hasReplicas(annotations?.[LAST_APPLIED]))
+    return { manager: 'kubectl-client-side-apply', at: undefined, refused: false };
+  const same = applied.some(({ manager, time }) => manager === before?.manager && time === before?.at);
+  return same ? before : undefined;
+}
+
+/** What `kubectl apply` without `--server-side` notes of the manifest. */
+const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
+
+function hasReplicas(manifest: string | undefined): boolean {
+  if (!manifest?.includes('"replicas"')) return false;
+  try {
+    const { spec }: { spec?: object } = JSON.parse(manifest);
+    return spec !== undefined && 'replicas' in spec;
+  } catch {
+    // an annotation is anybody's to write
+    return false;
+  }
 }
 
 /** The HorizontalPodAutoscaler controller is part of it, and nothing else in it sets replicas; KEDA sets them to 0 and to 1. */

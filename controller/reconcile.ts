@@ -126,6 +126,7 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
         taken: state.taken,
         rival: deps.claims.takenBy(pool),
         written: state.replicas,
+        applier: state.applier,
         now: clock.elapsed(),
         service: serviceOf(state, sampled),
       });
@@ -173,6 +174,7 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
       evictionRisk: redis?.sampler.evictionRisk,
       strays: state.strays,
       sharing: deps.claims.sharing(pool),
+      applier: state.applier,
       selector: target?.selector,
       applied: target?.applied,
       now: new Date(clock.now()),
@@ -224,6 +226,7 @@ export function createReconcile(deps: ReconcileDeps): Reconcile {
     } finally {
       state.applied = target.applied;
       state.replicas = target.written;
+      state.applier = target.applier;
     }
   }
 

@@ -5,7 +5,7 @@ import { noService, type ServiceMemory } from './grace.ts';
 import type { Applied } from './kube-target.ts';
 import type { Observed } from './observation.ts';
 import type { PoisonSeen } from './poison.ts';
-import { nothingWritten, type Written as WrittenReplicas } from './other-writers.ts';
+import { nothingWritten, type Applier, type Written as WrittenReplicas } from './other-writers.ts';
 import type { Written } from './report.ts';
 import type { Held } from './shrink.ts';
 import { nothingKept, type Kept } from './step.ts';
@@ -25,6 +25,8 @@ export interface Remembered {
   kept: Kept;
   /** Our writes of replicas. */
   replicas: WrittenReplicas;
+  /** Who applies them as well. */
+  applier: Applier | undefined;
   /** Pods that were seen last and count for nothing, by name. */
   strays: readonly string[];
   held: Held['reason'] | undefined;
@@ -49,6 +51,7 @@ export function nothingRemembered(): Remembered {
     taken: new Set(),
     kept: nothingKept,
     replicas: nothingWritten,
+    applier: undefined,
     strays: [],
     held: undefined,
     graceMissing: undefined,

@@ -164,7 +164,7 @@ function turned(before: readonly Observed[], after: readonly Observed[]): Occurr
     if (type === 'EvictionPossible' && !before.some((condition) => condition.type === type))
       return [{ type: 'Warning', reason: type, action: 'Sample', note: message }];
     if (
-      (type === 'ForeignPods' || type === 'QueueShared') &&
+      (type === 'ForeignPods' || type === 'QueueShared' || type === 'ReplicasApplied') &&
       !before.some((condition) => condition.type === type)
     )
       return [{ type: 'Warning', reason: type, action: 'Scale', note: message }];

@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { mergeConditions, type Observed } from '../kube/conditions.ts';
 import { queuesOf, type WorkerPool, type WorkerPoolStatus } from '../kube/workerpool.ts';
 import type { Cause, Decision } from './decide.ts';
+import type { Applier } from './other-writers.ts';
 import { pauseOf } from './pause.ts';
 import type { Trouble } from './pool-trouble.ts';
 import type { Sampled } from './sampler.ts';
@@ -25,6 +26,8 @@ export interface Seen {
   readonly strays?: readonly string[] | undefined;
   /** Other pools on one of its queues, in words. */
   readonly sharing?: string | undefined;
+  /** Who applies replicas to the adopted Deployment as well. */
+  readonly applier?: Applier | undefined;
   /** Why Redis may lose tasks by itself, in words. */
   readonly evictionRisk?: string | undefined;
   readonly now: Date;
@@ -101,6 +104,7 @@ function conditionsOf({
   evictionRisk,
   strays = [],
   sharing,
+  applier,
 }: Seen): Observed[] {
   const redis = redisCondition(sampled);
   return [
@@ -113,6 +117,7 @@ function conditionsOf({
     ...evictionCondition(evictionRisk),
     ...straysCondition(strays),
     ...sharingCondition(sharing),
+    ...applierCondition(pool, applier),
   ];
 }
 
@@ -137,6 +142,17 @@ function sharingCondition(others: string | undefined): Observed[] {
   if (others === undefined) return [];
   const message = `A queue of this pool is a queue of other pools as well (${others}): each of them has replicas for all that is in it.`;
   return [{ type: 'QueueShared', status: 'True', reason: 'OtherPools', message }];
+}
+
+function applierCondition({ spec }: WorkerPool, applier: Applier | undefined): Observed[] {
+  const name = spec.scaleTargetRef?.name;
+  if (name === undefined || applier === undefined) return [];
+  const { manager, refused } = applier;
+  const harm = refused
+    ? 'an apply is refused with a conflict, or, forced, sets its number until the pool sets its own again'
+    : 'each apply sets its number until the pool sets its own again';
+  const message = `What "${manager}" applies to Deployment "${name}" sets spec.replicas, which this pool scales: ${harm}. Leave replicas out of that manifest.`;
+  return [{ type: 'ReplicasApplied', status: 'True', reason: 'OtherManager', message }];
 }
 
 function redisCondition(sampled: Sampled): Observed {

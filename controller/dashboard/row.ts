@@ -31,6 +31,7 @@ const BAD_WHEN: Readonly<Record<string, 'True' | 'False'>> = {
   EvictionPossible: 'True',
   ForeignPods: 'True',
   QueueShared: 'True',
+  ReplicasApplied: 'True',
 };
 /** The first of these that is bad is what a row says. */
 const WORST_FIRST = [
@@ -41,6 +42,7 @@ const WORST_FIRST = [
   'EvictionPossible',
   'ForeignPods',
   'QueueShared',
+  'ReplicasApplied',
 ];
 
 export function rowOf(input: RowInput): PoolRow {

@@ -139,7 +139,8 @@ test('replicas that somebody sets between the look and the write are looked at a
     deployments: {
       ...real.deployments,
       setReplicas: async (to, replicas, options) => {
-        if (writes.length === 0)
+        // the first write claims the four that there are; it is the first that lowers them that is to meet somebody
+        if (replicas < 4 && !writes.some((one) => one.endsWith('refused')))
           await world.objects.patch(DEPLOYMENTS, ref, { spec: { replicas: 6 } }, 'scale');
         const written = real.deployments.setReplicas(to, replicas, options);
         await written.then(
@@ -158,7 +159,8 @@ test('replicas that somebody sets between the look and the write are looked at a
   finish('a', 'c');
   await replicasAre(2);
   expect(cutOff()).toEqual([]);
-  expect(writes[0]).toMatch(/^[23] refused$/);
+  expect(writes[0]).toBe('4');
+  expect(writes[1]).toMatch(/^[23] refused$/);
   expect(writes.at(-1)).toBe('2');
 });
 
@@ -229,6 +231,7 @@ test('a write that changed nothing makes no watch look late for ever', async () 
       service: { p99Ms: undefined, idle: true },
       rival: undefined,
       written: nothingWritten,
+      applier: undefined,
       now: 0,
       signal: new AbortController().signal,
     });

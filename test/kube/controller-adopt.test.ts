@@ -1,6 +1,6 @@
 /** Deployments of others: one that a pool adopts is scaled and nothing else; one that it does not own is not touched. */
 import { beforeEach, expect, test } from 'vitest';
-import { DEPLOYMENTS, PODS, POOLS, type ObjectRef } from '../../kube/resources.ts';
+import { DEPLOYMENTS, objectPath, PODS, POOLS, type ObjectRef } from '../../kube/resources.ts';
 import type { Deployment } from '../../kube/wire.ts';
 import { eventually, throughout } from '../support/eventually.ts';
 import { replicaSetOf } from '../support/deployments.ts';
@@ -74,6 +74,93 @@ test('an adopted Deployment gets other replicas and nothing else, and is left al
   await stage.world.objects.remove(POOLS, ref);
   await eventually(async () => await expect(pool()).rejects.toMatchObject({ notFound: true }), bounded);
   expect(await deployment()).toEqual(after);
+});
+
+/** Server-side apply of the Deployment as others do it, without force. */
+function apply(manager: string, spec: Json, annotations: Json = {}): Promise<Deployment> {
+  const labels = { app: 'existing' };
+  const template = { metadata: { labels }, spec: { containers: [{ name: 'main', image: 'theirs:1' }] } };
+  return stage.world.transport.call({
+    method: 'PATCH',
+    path: objectPath(DEPLOYMENTS, theirs),
+    query: { fieldManager: manager },
+    contentType: 'application/apply-patch+yaml',
+    body: {
+      apiVersion: 'apps/v1',
+      kind: 'Deployment',
+      metadata: { name: theirs.name, annotations },
+      spec: { selector: { matchLabels: labels }, template, ...spec },
+    },
+    what: `apply as ${manager}`,
+  });
+}
+
+const ownersOf = ({ metadata }: Deployment): string[] =>
+  (metadata.managedFields ?? []).flatMap(({ manager = '', fieldsV1 }) =>
+    JSON.stringify(fieldsV1).includes('"f:replicas"') ? [manager] : [],
+  );
+
+test('replicas that nobody owns are claimed at once, so that what another one applies conflicts', async () => {
+  await apply('gitops', {});
+  expect(ownersOf(await deployment())).toEqual([]);
+  // as many as there are: nothing is to be scaled
+  await stage.redis.lpush(ref.namespace, 'a');
+  await adopt();
+  await isTrue('Ready');
+  // beside it stands "before-first-apply", as the API server calls what was there before the first apply of /scale
+  await eventually(async () => expect(ownersOf(await deployment())).toContain('millrace-scaler'), bounded);
+  await expect(apply('gitops', { replicas: 2 })).rejects.toMatchObject({
+    conflict: true,
+    message: expect.stringMatching(/"millrace-scaler" with subresource "scale".*\.spec\.replicas/s),
+  });
+  await apply('gitops', {}, { revision: '2' });
+  expect((await deployment()).spec?.replicas).toBe(1);
+});
+
+test('a manager that applies replicas is named, until it applies without them; they do not fall to 1', async () => {
+  await apply('helm', { replicas: 4 });
+  await stage.redis.lpush(ref.namespace, 'a', 'b', 'c', 'd');
+  await adopt();
+  await eventually(
+    async () =>
+      expect(conditionText(await pool(), 'ReplicasApplied')).toBe(
+        'True OtherManager What "helm" applies to Deployment "existing" sets spec.replicas, which this pool scales: an apply is ' +
+          'refused with a conflict, or, forced, sets its number until the pool sets its own again. Leave replicas out of that manifest.',
+      ),
+    bounded,
+  );
+  expect(ownersOf(await deployment()).toSorted()).toEqual(['helm', 'millrace-scaler']);
+
+  // the pool's number, not theirs: the field is no longer theirs, but their manifest is as it was
+  await stage.redis.lpush(ref.namespace, 'e', 'f');
+  await replicasAre(6);
+  expect(ownersOf(await deployment())).toEqual(['millrace-scaler']);
+  await expect(apply('helm', { replicas: 4 }, { revision: '2' })).rejects.toMatchObject({ conflict: true });
+  await stage.redis.lpush(ref.namespace, 'g');
+  await replicasAre(7);
+  expect(conditionText(await pool(), 'ReplicasApplied')).toMatch(/^True/);
+
+  await apply('helm', {}, { revision: '3' });
+  await eventually(
+    async () => expect(conditionText(await pool(), 'ReplicasApplied')).toBeUndefined(),
+    bounded,
+  );
+  expect((await deployment()).spec?.replicas).toBe(7);
+});
+
+test('what is applied without replicas before the pool wrote any leaves the number', async () => {
+  await apply('helm', { replicas: 4 });
+  await stage.redis.lpush(ref.namespace, 'a', 'b', 'c', 'd');
+  await adopt();
+  await eventually(async () => expect(ownersOf(await deployment())).toContain('millrace-scaler'), bounded);
+  expect((await apply('helm', {})).spec?.replicas).toBe(4);
+});
+
+test('a paused pool claims nothing', async () => {
+  await apply('gitops', {});
+  await createPool({ template: undefined, scaleTargetRef: { name: theirs.name }, mode: 'Paused' });
+  await isTrue('Ready');
+  expect(ownersOf(await deployment())).toEqual([]);
 });
 
 test('a Deployment to adopt that is missing is named, and adopted when it appears', async () => {

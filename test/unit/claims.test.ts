@@ -1,7 +1,15 @@
 /** Who has a Deployment, of several that want it, and which pools have a queue in common; as rows of what happened. */
 import { describe, expect, test } from 'vitest';
 import { autoscalerOf, createClaims, type Claims } from '../../controller/claims.ts';
-import { checkMaker, nothingWritten, overwritten, TargetTaken } from '../../controller/other-writers.ts';
+import {
+  applierOf,
+  checkMaker,
+  isClaimed,
+  nothingWritten,
+  overwritten,
+  TargetTaken,
+  type Applier,
+} from '../../controller/other-writers.ts';
 import type { Deployment, HorizontalPodAutoscaler } from '../../kube/wire.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
 
@@ -173,6 +181,56 @@ describe('what the Deployment itself tells', () => {
   ];
   test.each(rows)('%s', (_, deployment, record) => {
     expect(overwritten(deployment, written, 0)).toEqual(record);
+  });
+
+  const managed = (...managedFields: object[]): Deployment => ({ metadata: { name: 'web', managedFields } });
+  const replicas = { 'f:spec': { 'f:replicas': {} } };
+  const time = '2026-01-01T00:00:00Z';
+  const helm = { manager: 'helm', operation: 'Apply', time, fieldsV1: { 'f:spec': { 'f:template': {} } } };
+  const helmSets = { ...helm, fieldsV1: replicas };
+  const ours = { manager: 'millrace-scaler', operation: 'Apply', subresource: 'scale', fieldsV1: replicas };
+  const was = { manager: 'helm', at: time, refused: true };
+
+  test('replicas are claimed when we own them, with others or alone', () => {
+    expect(isClaimed(managed(ours))).toBe(true);
+    expect(isClaimed(managed(helmSets, ours))).toBe(true);
+    expect(isClaimed(managed(helmSets))).toBe(false);
+    expect(isClaimed(managed({ ...ours, fieldsV1: {} }))).toBe(false);
+    expect(isClaimed({ metadata: { name: 'web' } })).toBe(false);
+  });
+
+  const appliers: [
+    what: string,
+    deployment: Deployment,
+    before: Applier | undefined,
+    after: Applier | undefined,
+  ][] = [
+    ['nobody', managed(ours), undefined, undefined],
+    ['somebody, beside us', managed(helmSets, ours), undefined, was],
+    ['somebody without replicas', managed(helm, ours), undefined, undefined],
+    ['somebody that we took them from', managed(helm, ours), was, was],
+    ['applied since, without them', managed({ ...helm, time: '2026-01-01T00:00:01Z' }, ours), was, undefined],
+    ['applies no more', managed(ours), was, undefined],
+    ['a person with kubectl scale', managed({ ...helmSets, operation: 'Update' }), undefined, undefined],
+  ];
+  test.each(appliers)('who applies replicas: %s', (_, deployment, before, after) => {
+    expect(applierOf(deployment, before)).toEqual(after);
+  });
+
+  test('who applies replicas: kubectl on the client’s side, as it notes itself', () => {
+    const withNote = (manifest: string): Deployment => ({
+      metadata: {
+        name: 'web',
+        annotations: { 'kubectl.kubernetes.io/last-applied-configuration': manifest },
+      },
+    });
+    const kubectl = { manager: 'kubectl-client-side-apply', at: undefined, refused: false };
+    expect(applierOf(withNote('{"spec":{"replicas":4}}'), undefined)).toEqual(kubectl);
+    expect(applierOf(withNote('{"spec":{}}'), kubectl)).toBeUndefined();
+    expect(
+      applierOf(withNote('{"metadata":{"labels":{"a":"\\"replicas\\""}},"spec":{}}'), undefined),
+    ).toBeUndefined();
+    expect(applierOf(withNote('{"replicas"'), undefined)).toBeUndefined();
   });
 
   test('one that another pool made is that pool’s, and one that this pool made is not', () => {

@@ -127,6 +127,14 @@ const cases: [string, Change, Record<string, string>][] = [
     { Ready: 'True Scaling', ForeignPods: 'True NotOwned' },
   ],
   [
+    'a manifest of its Deployment sets replicas',
+    {
+      pool: pool({ scaleTargetRef: { name: 'web' } }),
+      applier: { manager: 'kubectl-client-side-apply', at: undefined, refused: false },
+    },
+    { Ready: 'True Scaling', ReplicasApplied: 'True OtherManager' },
+  ],
+  [
     'another pool has replicas for one of its queues',
     { sharing: '"b"' },
     { Ready: 'True Scaling', QueueShared: 'True OtherPools' },
