@@ -29,20 +29,37 @@ const LONGEST_TASK_MS = 3.2e12;
 /** A stretch whose mean is further out than this factor counts as one that is just so far out. */
 const FAR = 10;
 
-/** After `tasks` tasks more that took `ms` in all. */
-export function learnService(before: Service | undefined, tasks: number, ms: number): Service | undefined {
+/**
+ * After `tasks` tasks more that took `ms` in all, with this mean of the squares of their times, ms². Without it, the variance is that
+ * of the means of stretches; which is too large where tasks that began together end in the order of their length.
+ */
+export function learnService(
+  before: Service | undefined,
+  tasks: number,
+  ms: number,
+  meanSquare?: number,
+): Service | undefined {
   if (tasks <= 0 || !(ms >= 0)) return before;
   const seen = Math.min(Math.max(ms / tasks, 0.01), LONGEST_TASK_MS);
-  if (!before)
-    return { mean: seen, variance: seen ** 2, tasks, finished: tasks, stretches: 1, fastMean: seen };
+  // no less than if all were alike, no more than if one took all the time
+  const square =
+    meanSquare === undefined ? undefined : Math.min(Math.max(meanSquare, seen ** 2), tasks * seen ** 2);
+  if (!before) {
+    // of one task, a spread as large as its time is as good a guess as any
+    const variance = square === undefined ? seen ** 2 : square - seen ** 2 + seen ** 2 / tasks;
+    return { mean: seen, variance, tasks, finished: tasks, stretches: 1, fastMean: seen };
+  }
   const finished = before.finished + tasks;
   const value = Math.min(seen, before.mean * FAR);
   const count = Math.min(before.tasks + tasks, Math.max(REMEMBERED, tasks));
-  const mean = before.mean + (tasks / count) * (value - before.mean);
-  // the mean of n tasks strays from the mean of all by the n-th part of the variance of one
+  const share = tasks / count;
+  const mean = before.mean + share * (value - before.mean);
   const stretches = Math.min(before.stretches + 1, STRETCHES);
-  const both = Math.min(tasks, before.tasks);
-  const variance = before.variance + (both * (value - before.mean) ** 2 - before.variance) / stretches;
+  const variance =
+    square === undefined
+      ? varianceOfMeans(before, tasks, value)
+      : (1 - share) * (before.variance + (before.mean - mean) ** 2) +
+        share * ((square - seen ** 2) * (value / seen) ** 2 + (value - mean) ** 2);
   const fastMean = before.fastMean + Math.min(1, tasks / FAST) * (value - before.fastMean);
   const noise = (4 * Math.sqrt(before.variance)) / Math.sqrt(FAST);
   const changed =
@@ -60,6 +77,13 @@ export function learnService(before: Service | undefined, tasks: number, ms: num
     };
   }
   return { mean, variance, tasks: count, finished, stretches, fastMean };
+}
+
+/** The mean of n tasks strays from the mean of all by the n-th part of the variance of one. */
+function varianceOfMeans(before: Service, tasks: number, value: number): number {
+  const both = Math.min(tasks, before.tasks);
+  const stretches = Math.min(before.stretches + 1, STRETCHES);
+  return before.variance + (both * (value - before.mean) ** 2 - before.variance) / stretches;
 }
 
 /**

@@ -16,6 +16,9 @@ export interface Counters {
   readonly retried: number;
   /** Sum of the service times of the last three. */
   readonly serviceUs: number;
+  /** Sum of the squares of service times, s², and the tasks in it; older workers count neither. */
+  readonly squaresS2?: number | undefined;
+  readonly squaredTasks?: number | undefined;
 }
 
 export interface Look {
@@ -84,7 +87,7 @@ export function learn({ waitMs, slots }: Wish, seen: Look, before: Learned | und
   const arrived = last ? last.arrived + Math.max(0, came) : counters.taken + waiting;
   const tasks = before ? Math.max(0, done(counters) - done(before.counters)) : 0;
   const took = before ? (counters.serviceUs - before.counters.serviceUs) / 1_000 : 0;
-  const service = learnService(before?.service, tasks, took);
+  const service = learnService(before?.service, tasks, took, meanSquareMs2(before?.counters, counters));
   // the first tasks to finish tell of the very time in which they did
   const meanMs = (before?.service ?? service)?.mean;
   const curve = withLook(
@@ -129,6 +132,13 @@ export function learn({ waitMs, slots }: Wish, seen: Look, before: Learned | und
  */
 function ranFor(elapsed: number, before: number, now: number, meanMs = Infinity): number {
   return elapsed * Math.min(before, now) + Math.abs(now - before) * Math.min(elapsed / 2, meanMs);
+}
+
+/** Mean square of the service times of what finished between two looks, ms²; `undefined` where no worker told it. */
+function meanSquareMs2(before: Counters | undefined, now: Counters): number | undefined {
+  const tasks = (now.squaredTasks ?? 0) - (before?.squaredTasks ?? Infinity);
+  const sumS2 = (now.squaresS2 ?? 0) - (before?.squaresS2 ?? Infinity);
+  return tasks > 0 && sumS2 >= 0 ? (1e6 * sumS2) / tasks : undefined;
 }
 
 /** After the arrivals of a look: how large a pool would have to be, always, to begin them in time. */

@@ -50,6 +50,8 @@ const learned = fields({
     failed: moment,
     retried: moment,
     serviceUs: moment,
+    squaresS2: maybe(moment),
+    squaredTasks: maybe(moment),
   }),
   inFlight: amount,
   curve: list(fields({ at: moment, arrived: moment, taken: moment, done: moment, runMs: amount })),

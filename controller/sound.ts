@@ -17,6 +17,8 @@ export function soundSample(sample: Sample): Sample {
     solitary,
     ...apart,
     ...counters,
+    squaresS2: counters?.squaresS2 ?? 0,
+    squaredTasks: counters?.squaredTasks ?? 0,
   });
   const wrong = counted.find(([, count]) => !(count >= 0 && count <= Number.MAX_SAFE_INTEGER));
   if (!wrong) return sample;

@@ -16,6 +16,9 @@ export interface QueueCounters {
   readonly recovered: number;
   readonly fenced: number;
   readonly serviceUs: number;
+  /** Sum of the squares of service times, s², and the tasks in it: those of workers that tell it. */
+  readonly squaresS2: number;
+  readonly squaredTasks: number;
 }
 
 export interface QueueSample {
@@ -92,6 +95,8 @@ const COUNTERS = [
   'fenced',
   'serviceUs',
   'cancelled',
+  'squaredTasks',
+  'squaresS2',
 ] as const satisfies readonly (keyof QueueCounters)[];
 
 /** What sample.lua returns, in the order of its head; from a server that is not believed, so each value is still to be judged. */

@@ -17,6 +17,7 @@
 --         emptyIn         ms until it will hold nothing, as far as it can tell
 --         leaseMs, state
 --         serviceUs       service time of the settled tasks in all
+--         squaresMs2      sum of the squares of those service times, where the worker measured them
 --         slow            {bucket, …} of the slow ones among them (slow.ts)
 --         receipts        {receipt, …} of the results
 --         results         {id, value, …}
@@ -341,6 +342,13 @@ if not repeated then
   if completed + #turn.retries + #turn.dead > 0 then
     local first = redis.pcall('HINCRBY', STATS, 'serviceUs', turn.serviceUs)
     if type(first) == 'table' and first.err then return refuse(first.err) end
+    if turn.squaresMs2 then
+      -- in s², as a float: an integer would overflow with long tasks, and be refused in the midst of a turn
+      local sums = redis.call('HMGET', STATS, 'squaredTasks', 'squaresS2')
+      redis.call('HSET', STATS,
+        'squaredTasks', (tonumber(sums[1]) or 0) + completed + #turn.retries + #turn.dead,
+        'squaresS2', string.format('%.17g', (tonumber(sums[2]) or 0) + turn.squaresMs2 / 1e6))
+    end
     for _, bucket in ipairs(turn.slow) do redis.call('HINCRBY', STATS, 'slow' .. bucket, 1) end
   end
 

@@ -29,6 +29,8 @@ export interface Settled {
   readonly cancelled: readonly { receipt: string; id: string | Buffer; header: string }[];
   /** Service time of what was settled, µs in all. */
   readonly serviceUs: number;
+  /** Sum of the squares of those service times, ms². */
+  readonly squaresMs2?: number;
   /** The bucket of each slow task among it (slow.ts). */
   readonly slow?: readonly number[];
 }
@@ -214,6 +216,9 @@ function turnArguments({
     leaseMs,
     state,
     serviceUs: Math.round(settled.serviceUs),
+    ...(settled.squaresMs2 !== undefined && {
+      squaresMs2: Math.min(Math.round(settled.squaresMs2), Number.MAX_SAFE_INTEGER),
+    }),
     slow: settled.slow ?? [],
     receipts,
     results,

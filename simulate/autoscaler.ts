@@ -9,6 +9,8 @@ export interface World {
   readonly completed: number;
   /** Sum of the service times of all completed tasks, ms. */
   readonly serviceMs: number;
+  /** Sum of their squares, ms². */
+  readonly squaresMs2: number;
   /** Integral over time of waiting + in flight, task-ms: for those who see averages. */
   readonly demandMs: number;
   /** Replicas asked for. */

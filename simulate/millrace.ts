@@ -31,8 +31,9 @@ export function millrace(policy: Policy, memory: Memory = noMemory, beginMs = 0)
     get advice() {
       return advice;
     },
-    look: (now, { waiting, inFlight, taken, completed, serviceMs, wanted, existing, ready }) => {
-      const counters = { taken, completed, failed: 0, retried: 0, serviceUs: 1_000 * serviceMs };
+    look: (now, { waiting, inFlight, taken, completed, serviceMs, squaresMs2, wanted, existing, ready }) => {
+      const service = { serviceUs: 1_000 * serviceMs, squaresS2: squaresMs2 / 1e6, squaredTasks: completed };
+      const counters = { taken, completed, failed: 0, retried: 0, ...service };
       const sample = { kind: 'known', waiting, inFlight, due: 0, leaving: 0, counters } as const;
       const decision = decide(policy, sample, wanted, remembered, beginMs + now, ready);
       remembered = decision.memory;

@@ -83,6 +83,7 @@ export function simulate(trace: Trace, autoscaler: Autoscaler, setting: Setting)
   let endedAt = 0;
   let taken = 0;
   let serviceMs = 0;
+  let squaresMs2 = 0;
 
   const fleet = createFleet({
     victims: autoscaler.victims,
@@ -111,6 +112,9 @@ export function simulate(trace: Trace, autoscaler: Autoscaler, setting: Setting)
     },
     get serviceMs() {
       return serviceMs;
+    },
+    get squaresMs2() {
+      return squaresMs2;
     },
     get demandMs() {
       return demandMs;
@@ -161,6 +165,7 @@ export function simulate(trace: Trace, autoscaler: Autoscaler, setting: Setting)
     completed++;
     endedAt = now;
     serviceMs += services[task] as number;
+    squaresMs2 += (services[task] as number) ** 2;
     if (pod.state === 'ready') free.push(pod);
     else if (pod.tasks.size === 0) fleet.leave(pod, now);
   }

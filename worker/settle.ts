@@ -62,16 +62,18 @@ type Lists = {
 export function settledOf(entries: readonly Finished[], worker: string): Settled {
   const lists: Lists = { results: [], retries: [], dead: [], released: [], cancelled: [] };
   let serviceMs = 0;
+  let squaresMs2 = 0;
   const slow: number[] = [];
   for (const entry of entries) {
     const { kind } = entry.outcome;
     list(entry, worker, lists);
     if (kind === 'release' || kind === 'cancelled') continue;
     serviceMs += entry.serviceMs;
+    squaresMs2 += entry.serviceMs ** 2;
     const bucket = slowBucket(entry.serviceMs);
     if (bucket > 0) slow.push(bucket);
   }
-  return { ...lists, serviceUs: serviceMs * 1_000, ...(slow.length > 0 && { slow }) };
+  return { ...lists, serviceUs: serviceMs * 1_000, squaresMs2, ...(slow.length > 0 && { slow }) };
 }
 
 function list({ delivery, id, attempt, outcome }: Finished, worker: string, lists: Lists): void {

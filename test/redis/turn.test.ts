@@ -76,6 +76,7 @@ test('a turn repeated after a lost reply settles once and returns the same tasks
       dead: [{ receipt: c.receipt, id: 'c', header: deadHeader({ error: 'no', attempts: 5, worker: 'w' }) }],
       released: [d.receipt],
       serviceUs: 1_000,
+      squaresMs2: 2_500,
     },
   });
   // the first reply is lost: nobody reads it
@@ -98,6 +99,9 @@ test('a turn repeated after a lost reply settles once and returns the same tasks
       failed: 1,
       retried: 1,
       serviceUs: 1e3,
+      // in s², of all three
+      squaresS2: 0.0025,
+      squaredTasks: 3,
     },
   });
 });

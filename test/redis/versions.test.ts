@@ -79,6 +79,8 @@ test('old and new workers share a queue: each task has one result, and attempts 
         completed: tasks.length - doomed.length,
         failed: doomed.length,
         retried: 2 * flaky.length,
+        // the squares of service times are those of the new ones alone, and so is the number that they stand for
+        squaredTasks: by('new'),
         recovered: 0,
       },
     }),

@@ -49,6 +49,8 @@ async function live(
       failed: 0,
       retried: 0,
       serviceUs: completed * 1e6,
+      squaresS2: completed,
+      squaredTasks: completed,
     };
     const runnable = { waiting: 100, due: 0, dueSoon: 0 };
     const load = { waiting: 100, inFlight: ready, workers: 0, leaving: 0, pausedQueues: 0 };

@@ -71,6 +71,35 @@ describe('service time', () => {
       if (i > 400) expect(service?.tasks, `after ${i} tasks`).toBeGreaterThan(100);
     }
   });
+  test('tasks that began together end in the order of their length: their squares tell the spread, stretches do not', () => {
+    let [told, untold]: (Service | undefined)[] = [];
+    for (let batch = 0; batch < 20; batch++) {
+      const ended = Array.from({ length: 100 }, () => random.lognormal(3_000, 0.5)).toSorted((a, b) => a - b);
+      for (let from = 0; from < 100; from += 10) {
+        const some = ended.slice(from, from + 10);
+        const sum = some.reduce((a, b) => a + b, 0);
+        told = learnService(told, 10, sum, some.reduce((a, b) => a + b * b, 0) / 10);
+        untold = learnService(untold, 10, sum);
+      }
+    }
+    expect(Math.sqrt(told?.variance ?? 0) / 1_500).toBeGreaterThan(0.8);
+    expect(Math.sqrt(told?.variance ?? 0) / 1_500).toBeLessThan(1.2);
+    expect(Math.sqrt(untold?.variance ?? 0) / 1_500).toBeGreaterThan(2);
+  });
+  test.each([
+    ['less than if all were alike', 0],
+    ['more than if one took all the time', 1e300],
+  ])('a mean square that cannot be counts as one that can: %s', (_, square) => {
+    const service = learnService(
+      taught(undefined, 40, () => 1_000),
+      10,
+      10_000,
+      square,
+    );
+    expect(service?.mean).toBe(1_000);
+    expect(service?.variance).toBeGreaterThanOrEqual(0);
+    expect(service?.variance).toBeLessThanOrEqual(9 * 1_000 ** 2);
+  });
   test('a look at which nothing finished teaches nothing', () => {
     const service = taught(undefined, 10, () => 1_000);
     expect(learnService(service, 0, 0)).toBe(service);

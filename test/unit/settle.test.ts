@@ -22,7 +22,7 @@ const finished = (text: string, outcome: Outcome, parts: Partial<Finished> = {})
 const cancelledHeader = (attempts: number): string =>
   `{"error":"cancelled","attempts":${attempts},"worker":"w","cancelled":true}`;
 
-test('each outcome goes to its own list, and the service time adds up', () => {
+test('each outcome goes to its own list, and the service time and its squares add up', () => {
   const batch = createBatch();
   batch.add(finished('a', { kind: 'result', value: 'x' }), 10);
   batch.add(
@@ -49,6 +49,7 @@ test('each outcome goes to its own list, and the service time adds up', () => {
       { receipt: '1-6', id: 'ffffff', header: cancelledHeader(2) },
     ],
     serviceUs: 6_000,
+    squaresMs2: 12,
   });
 });
 
@@ -57,7 +58,15 @@ test('what was taken is not there again', () => {
   batch.add(finished('a', { kind: 'result', value: 'x' }), 10);
   settledOf(batch.take(), 'w');
   expect(batch).toMatchObject({ size: 0, since: undefined });
-  const nothing = { results: [], retries: [], dead: [], released: [], cancelled: [], serviceUs: 0 };
+  const nothing = {
+    results: [],
+    retries: [],
+    dead: [],
+    released: [],
+    cancelled: [],
+    serviceUs: 0,
+    squaresMs2: 0,
+  };
   expect(settledOf(batch.take(), 'w')).toEqual(nothing);
   batch.release([], 20);
   expect(batch.since).toBeUndefined();

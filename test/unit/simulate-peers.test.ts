@@ -11,6 +11,7 @@ const world = (part: Partial<World>): World => ({
   taken: 0,
   completed: 0,
   serviceMs: 0,
+  squaresMs2: 0,
   demandMs: 0,
   wanted: 0,
   existing: 0,

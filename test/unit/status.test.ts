@@ -17,6 +17,8 @@ const counters = {
   recovered: 0,
   fenced: 0,
   serviceUs: 0,
+  squaresS2: 0,
+  squaredTasks: 0,
 };
 const sample: QueueSample = {
   now: 0,
