@@ -31,7 +31,9 @@ export interface Times {
   readonly restMs: number;
   readonly laterRestMs: number;
   readonly startMs: number;
-  /** How many standard deviations of the work to be prepared for. */
+  /** Tasks that the mean stands on: it may be off by as much as the mean of so many is. */
+  readonly known: number;
+  /** How many standard deviations of the work to be prepared for; where slots are given up, twice as many. */
   readonly caution: number;
 }
 
@@ -43,7 +45,7 @@ export interface Slots {
 }
 
 export function slotsFor(load: Load, times: Times): Slots {
-  const { serviceMs, deviationMs, restMs, waitMs, startMs, caution } = times;
+  const { serviceMs, deviationMs, restMs, waitMs, startMs, known, caution } = times;
   // a slot that is up at the deadline still runs something then
   const credit = Math.min(times.laterRestMs, waitMs / 2);
   const last = startMs + waitMs / 5;
@@ -67,10 +69,13 @@ export function slotsFor(load: Load, times: Times): Slots {
       const queued = Math.max(0, k - 1);
       const ahead = queued + load.inFlight;
       const left = Math.max(waitMs - age, 0);
-      const alone = queued * serviceMs + caution * deviationMs * Math.sqrt(ahead) + credit;
+      // the sum of so many strays as each of them does, and all of them as the mean does
+      const doubt = caution * deviationMs * Math.sqrt(ahead + ahead ** 2 / known);
+      const alone = queued * serviceMs + doubt + credit;
       // what is in flight keeps a slot from the tasks behind it, but only until they must have begun
       const work = (span: number): number => alone + load.inFlight * Math.min(restMs, span);
-      enough = Math.max(enough, work(left + credit) / (left + credit));
+      // what is given up too early has to start again, in what is left of the target
+      enough = Math.max(enough, (work(left + credit) + doubt) / (left + credit));
       if (ahead < load.ready || work(left + credit) <= load.ready * (left + credit)) continue;
       const end = Math.max(left, last);
       let missing = work(end + credit) - load.ready * (end + credit);

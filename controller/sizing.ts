@@ -150,6 +150,7 @@ function neededFor(
       restMs: restAt(service, ageOfLast(curve, inFlight, now)),
       laterRestMs: restOf(service),
       startMs,
+      known: service.tasks,
       caution: CAUTION,
     },
   );

@@ -9,6 +9,7 @@ const times: Times = {
   restMs: 500,
   laterRestMs: 500,
   startMs: 4_500,
+  known: Infinity,
   caution: 1,
 };
 const none: Load = { cohorts: [], coming: 0, dueSoon: 0, inFlight: 0, ready: 0, starting: [] };
@@ -32,6 +33,18 @@ test('the older the tasks, the more slots', () => {
 test('slots that are up serve all the time until the deadline', () => {
   expect(more({ cohorts: burst(61), ready: 6 })).toBe(0);
   expect(more({ cohorts: burst(61), ready: 4 })).toBeCloseTo((60.5 - 4 * 10.5) / 6);
+});
+
+test('work strays as the sum of so many tasks does, and further where the mean stands on few of them', () => {
+  // 64 tasks ahead of the last: 8 deviations, and as many again in squares where the mean is that of 64
+  const burstOf = { cohorts: burst(65) };
+  expect(more(burstOf, { deviationMs: 500 })).toBeCloseTo((64.5 + 8 * 0.5) / 6);
+  expect(more(burstOf, { deviationMs: 500, known: 64 })).toBeCloseTo((64.5 + Math.sqrt(128) * 0.5) / 6);
+});
+
+test('slots are given up with twice the caution with which they are asked for', () => {
+  const up = { ...none, cohorts: burst(65), ready: 20 };
+  expect(slotsFor(up, { ...times, deviationMs: 500 }).enough).toBeCloseTo((64.5 + 2 * 8 * 0.5) / 10.5);
 });
 
 test('so many of those that are up would do', () => {
