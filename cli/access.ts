@@ -3,6 +3,7 @@
  * is closed when the command is done.
  */
 import type { Redis } from 'ioredis';
+import { isReply } from '../queue/reply-code.ts';
 import type { WorkerPool } from '../kube/workerpool.ts';
 import { closeRedis, describeRedisError, openRedis, within, type RedisAddress } from '../queue/connection.ts';
 import type { QueueKeys } from '../queue/keys.ts';
@@ -37,7 +38,7 @@ export async function withPlace<T>(flags: AccessFlags, use: (place: Place) => Pr
   try {
     return await use(place);
   } catch (error) {
-    if ((error as Error).name !== 'ReplyError') throw error;
+    if (!isReply(error)) throw error;
     throw new Error(place.describe(error), { cause: error });
   }
 }
@@ -112,7 +113,7 @@ async function reach({ address, describe }: Place): Promise<void> {
     await within(REACH_MS, redis.ping(), 'PING');
   } catch (error) {
     // a server that refuses a PING has answered: one that takes no writes, or that does not let this user ask
-    if (redis.status !== 'ready' || (error as Error).name !== 'ReplyError')
+    if (redis.status !== 'ready' || !isReply(error))
       throw new Error(describe(last ?? error), { cause: error });
   } finally {
     await closeRedis(redis);

@@ -4,6 +4,7 @@
  * Redis 7 and Valkey know how to; `ACL DRYRUN` is for administrators.
  */
 import type { Redis } from 'ioredis';
+import { replyCode } from '../queue/reply-code.ts';
 import type { QueueKeys } from '../queue/keys.ts';
 import { fail, ok, warn, type Finding } from './finding.ts';
 
@@ -87,9 +88,9 @@ async function refusals(redis: Redis, calls: readonly Call[]): Promise<Map<Call,
   const refused = new Map<Call, string>();
   for (const call of calls) {
     const [command, ...args] = call;
-    await redis.call(command, ...args).catch(({ message }: Error) => {
+    await redis.call(command, ...args).catch((error: unknown) => {
       // whatever else a server refuses, it does not say of the user
-      if (message.startsWith('NOPERM')) refused.set(call, message);
+      if (replyCode(error) === 'NOPERM') refused.set(call, (error as Error).message);
     });
   }
   await redis.call('DISCARD').catch(() => undefined);

@@ -2,7 +2,7 @@
 import type { Redis } from 'ioredis';
 import { redisNow } from '../queue/connection.ts';
 import { evictionRisk } from '../queue/eviction.ts';
-import { sampleQueue } from '../queue/sample.ts';
+import { sampleQueue, WrongKeyType } from '../queue/sample.ts';
 import { openKeyWatch, TrackingRefused } from '../queue/watch.ts';
 import type { Place } from './access.ts';
 import { checkPermissions } from './doctor-permissions.ts';
@@ -98,10 +98,7 @@ async function setting(redis: Redis, name: string): Promise<string | undefined> 
 async function memory(redis: Redis, info: Info): Promise<Finding> {
   const about = 'memory';
   const risk = await evictionRisk(redis);
-  if (risk !== undefined) {
-    const [note = '', todo = ''] = risk.split('; ');
-    return fail(about, note, todo);
-  }
+  if (risk !== undefined) return fail(about, risk.note, risk.todo);
   const [used, most] = [Number(info.get('used_memory') ?? 0), Number(info.get('maxmemory') ?? 0)];
   if (most > 0 && used > NEARLY_FULL * most)
     return warn(
@@ -152,7 +149,8 @@ async function queues(redis: Redis, { queues: all }: Place): Promise<Finding[]> 
         `${waiting} waiting, ${inFlight} in flight, ${delayed} delayed, ${dead} dead, ${workers} workers`,
       );
     } catch (error) {
-      const [note = '', todo = ''] = (error as Error).message.split(': nothing was touched; ');
+      const { note, todo } =
+        error instanceof WrongKeyType ? error : { note: (error as Error).message, todo: '' };
       return fail(`queue ${keys.queue}`, note, todo);
     }
   });

@@ -3,6 +3,7 @@
  * wrong. It changes nothing. Exit code 1 when something fails.
  */
 import { printable } from '../runtime/plain-text.ts';
+import { UsageError } from '../runtime/program.ts';
 import { withRedis, type Place } from './access.ts';
 import type { AccessFlags } from './access-flags.ts';
 import { fail, type Finding } from './finding.ts';
@@ -32,7 +33,7 @@ async function ofRedis(flags: DoctorFlags): Promise<Finding[]> {
   try {
     return await withRedis(flags, (redis, place: Place) => checkRedis(redis, place));
   } catch (error) {
-    if ((error as Error).name === 'UsageError') throw error;
+    if (error instanceof UsageError) throw error;
     return [fail('Redis', (error as Error).message, '')];
   }
 }

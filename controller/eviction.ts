@@ -1,6 +1,6 @@
 /** Looks now and then whether a server may evict tasks: at each connection, as settings differ after a failover, and by time. */
 import type { Redis } from 'ioredis';
-import { evictionRisk } from '../queue/eviction.ts';
+import { describeRisk, evictionRisk } from '../queue/eviction.ts';
 import type { Logger } from '../runtime/log.ts';
 import { interval } from '../runtime/timers.ts';
 
@@ -22,7 +22,8 @@ export function watchEviction(
 
   async function look(): Promise<void> {
     if (redis.status !== 'ready') return;
-    const found = await evictionRisk(redis);
+    const now = await evictionRisk(redis);
+    const found = now && describeRisk(now);
     if (found === risk) return;
     risk = found;
     if (risk) log.error(risk);

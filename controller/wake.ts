@@ -6,6 +6,7 @@
  * `BlockingPeek`: BLMOVE q q RIGHT RIGHT, which changes nothing by definition and returns when there is something.
  */
 import type { Redis } from 'ioredis';
+import { replyCode } from '../queue/reply-code.ts';
 import { openBounded } from '../queue/bounded.ts';
 import { closeRedis, dropRedis, within, type RedisAddress } from '../queue/connection.ts';
 import type { QueueKeys } from '../queue/keys.ts';
@@ -109,7 +110,7 @@ export function createWake({ address, onWake, log, mode: wanted = WakeMode.Track
         // a task that is too long to be read: there is one
         if (error instanceof ReplyRefused && error.kind === 'TooLarge') onWake(queue);
         // WRONGTYPE and the like are one queue's trouble, and the sampler reports it
-        if (/^(NOPERM|ERR) /.test((error as Error).message) && refused === WakeMode.BlockingPeek) {
+        if (['NOPERM', 'ERR'].includes(replyCode(error) ?? '') && refused === WakeMode.BlockingPeek) {
           log.warn({ err: error }, 'no blocking peek either: idle queues are polled');
           refused = WakeMode.Polling;
           onWake(undefined);

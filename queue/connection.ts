@@ -3,6 +3,7 @@
  * address names or nowhere. A password never appears in an error.
  */
 import { Redis, type RedisOptions } from 'ioredis';
+import { replyCode } from './reply-code.ts';
 import { parseUrl, tlsOptions, type RedisAddress } from './address.ts';
 import { refuseConnection, resendLost } from './close.ts';
 import { connectorTo } from './connector.ts';
@@ -30,8 +31,7 @@ export function redisOptions(address: RedisAddress): RedisOptions {
     // nobody asks for the name of a library, and it would be a permission more
     disableClientInfo: true,
     // after a failover the old primary answers as a replica: look for the new one and send the command again
-    // (Redis 6 tells it of a script at the end of a longer message)
-    reconnectOnError: (error) => (/^READONLY|-READONLY /.test(error.message) ? 2 : false),
+    reconnectOnError: (error) => (replyCode(error) === 'READONLY' ? 2 : false),
     retryStrategy: (attempt) => Math.min(50 * 2 ** Math.min(attempt, 6), 2_000),
     ...(address.username ? { username: address.username } : {}),
     ...(address.password ? { password: address.password } : {}),
@@ -85,12 +85,18 @@ export function openRedis(
 }
 
 function databaseRefused(cause: Error, db: number): DatabaseRefused {
-  const why = cause.message.startsWith('NOPERM')
-    ? `does not let this user into database ${db}: give it +select, or leave the database out of the URL`
-    : /cluster mode/.test(cause.message)
-      ? `has no database ${db}: it is a Redis Cluster, which is not supported`
-      : `has no database ${db}: it has fewer of them`;
+  const why =
+    replyCode(cause) === 'NOPERM'
+      ? `does not let this user into database ${db}: give it +select, or leave the database out of the URL`
+      : inClusterMode(cause)
+        ? `has no database ${db}: it is a Redis Cluster, which is not supported`
+        : `has no database ${db}: it has fewer of them`;
   return new DatabaseRefused(why, { cause });
+}
+
+/** The words of Redis 6.2 to 8 and Valkey 8, which have no code for it: `ERR SELECT is not allowed in cluster mode`. */
+function inClusterMode({ message }: Error): boolean {
+  return /cluster mode/.test(message);
 }
 
 /** The server's clock, ms. Deadlines are by this one, whatever the clocks of workers and clients say. */

@@ -8,14 +8,28 @@
  */
 import type { Redis } from 'ioredis';
 
-/** What can happen and what to do about it, in words; `undefined` when nothing can, or when the server does not say. */
-export async function evictionRisk(redis: Redis): Promise<string | undefined> {
+export interface EvictionRisk {
+  /** What can happen. */
+  readonly note: string;
+  /** What to do about it. */
+  readonly todo: string;
+}
+
+/** Both in one sentence, for a log or a status. */
+export function describeRisk({ note, todo }: EvictionRisk): string {
+  return `${note}; ${todo}`;
+}
+
+/** `undefined` when nothing can be evicted, or when the server does not say. */
+export async function evictionRisk(redis: Redis): Promise<EvictionRisk | undefined> {
   const text = await redis.info('memory').catch(() => '');
   const field = (name: string): string => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(text)?.[1] ?? '';
   const policy = field('maxmemory_policy');
   if (!policy.startsWith('allkeys-') || !(Number(field('maxmemory')) > 0)) return undefined;
-  return (
-    `Redis evicts keys when its memory is full (maxmemory ${field('maxmemory_human')}, ` +
-    `maxmemory-policy ${policy}): tasks and results can be lost; set maxmemory-policy to noeviction`
-  );
+  return {
+    note:
+      `Redis evicts keys when its memory is full (maxmemory ${field('maxmemory_human')}, ` +
+      `maxmemory-policy ${policy}): tasks and results can be lost`,
+    todo: 'set maxmemory-policy to noeviction',
+  };
 }

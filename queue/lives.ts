@@ -3,6 +3,7 @@
  * and worker id and a mark of its process, and the worker's hash says under which one: empty where it could not have any.
  */
 import type { Redis } from 'ioredis';
+import { isReply } from './reply-code.ts';
 import type { QueueKeys } from './keys.ts';
 import { readCut } from './read.ts';
 import { asList, asText } from './reply-form.ts';
@@ -90,7 +91,7 @@ async function connectedAddresses(redis: Redis): Promise<ReadonlyMap<string, str
   try {
     return addressesIn(String(await redis.client('LIST')));
   } catch (error) {
-    if ((error as Error).name === 'ReplyError') return undefined;
+    if (isReply(error)) return undefined;
     throw error;
   }
 }

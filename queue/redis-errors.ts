@@ -6,7 +6,9 @@
  */
 import { plainText } from '../runtime/plain-text.ts';
 import { addressName, isEncrypted, type RedisAddress } from './address.ts';
+import { codeIn, isReply } from './reply-code.ts';
 import { ReplyRefused } from './reply-scanner.ts';
+import { RedisTimeout } from './within.ts';
 
 /**
  * `closed` may be many things: a server that ends, a proxy, one that wants TLS or a certificate. `unknown`: sentinels answer, and
@@ -102,19 +104,17 @@ export function meaningOf(
   encrypted: boolean,
   answer: 'quoted' | 'withheld' = 'quoted',
 ): Meaning {
-  const { name, message } = error instanceof Error ? error : { name: '', message: String(error) };
-  const text = firstLine(message);
+  const text = firstLine(error instanceof Error ? error.message : String(error));
   if (error instanceof SentinelRefused) return { trouble: error.trouble, words: `: ${text}` };
   if (error instanceof ReplyRefused) return { trouble: 'other', words: `was cut off: ${text}` };
   if (error instanceof HostRefused) return { trouble: 'other', words: NOT_ALLOWED };
   if (error instanceof DatabaseRefused) return { trouble: 'database', words: text };
-  if (name === 'RedisTimeout') return { trouble: 'away', words: `did not answer in time: ${text}` };
-  return name === 'ReplyError' ? answered(text, answer) : failed(error, text, encrypted);
+  if (error instanceof RedisTimeout) return { trouble: 'away', words: `did not answer in time: ${text}` };
+  return isReply(error) ? answered(text, answer) : failed(error, text, encrypted);
 }
 
 function answered(text: string, answer: 'quoted' | 'withheld'): Meaning {
-  // Redis 6 puts what a command in a script was told at the end of a longer text
-  const code = /^(?:ERR Error running script.*?-)?([A-Z]+)\b/.exec(text)?.[1] ?? '';
+  const code = codeIn(text) ?? '';
   if (/^(WRONGPASS|NOAUTH)$/.test(code) || /invalid password|without any password/i.test(text))
     return {
       trouble: 'credentials',

@@ -6,6 +6,7 @@
  * not track keys, the same reads are made on a timer.
  */
 import type { Redis } from 'ioredis';
+import { replyCode } from './reply-code.ts';
 import { timeout, type Timer } from '../runtime/timers.ts';
 import { TaskCancelled } from './cancel.ts';
 import type { RedisAddress } from './connection.ts';
@@ -16,7 +17,7 @@ import { WrongKeyType } from './sample.ts';
 import { shortId } from './task.ts';
 import { createWaiting } from './waiting.ts';
 import { openKeyWatch, TrackingRefused, type KeyWatch } from './watch.ts';
-import { within } from './within.ts';
+import { RedisTimeout, within } from './within.ts';
 
 const MIN_GAP_MS = 1;
 const MAX_GAP_MS = 50;
@@ -160,11 +161,12 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
       if (waits.unasked) readSoon();
       else readIn(tracking?.armed ? SAFETY_MS : POLL_MS);
     } catch (error) {
-      const { message, name } = error as Error;
       waits.changed();
-      if (name === 'RedisTimeout') dropWatch();
-      if (message.startsWith('WRONGTYPE')) fail(new WrongKeyType(keys.result, 'a hash', message));
-      else if (isFinal(error, address) || name === 'RangeError' || name === 'TypeError') fail(error as Error);
+      if (error instanceof RedisTimeout) dropWatch();
+      if (replyCode(error) === 'WRONGTYPE')
+        fail(new WrongKeyType(keys.result, 'a hash', (error as Error).message));
+      else if (isFinal(error, address) || error instanceof RangeError || error instanceof TypeError)
+        fail(error as Error);
       readIn(MAX_GAP_MS); // the connection went away: it comes back by itself, and the wait has its own time limit
     } finally {
       reading = false;
@@ -187,7 +189,7 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
       } catch (error) {
         const came = (reader.stream?.bytesRead ?? 0) - before;
         // the answers to pings come, too, on a connection that has lost this one
-        if ((error as Error).name !== 'RedisTimeout' || came < LEAST_BYTES) throw error;
+        if (!(error instanceof RedisTimeout) || came < LEAST_BYTES) throw error;
       }
     }
   }
@@ -276,7 +278,7 @@ function paced(gap: number, found: number): number {
 /** Not the connection's trouble, which passes, but a refusal that somebody has to mend. */
 function isFinal(error: unknown, address: RedisAddress): boolean {
   return (
-    (error as Error).message.startsWith('NOPERM') ||
+    replyCode(error) === 'NOPERM' ||
     ['credentials', 'database', 'cluster'].includes(troubleOfRedis(error, address))
   );
 }

@@ -171,9 +171,14 @@ function decodeReply(keys: QueueKeys, reply: unknown): QueueSample {
 
 export class WrongKeyType extends Error {
   override name = 'WrongKeyType';
+  /** What is wrong, and what to do about it, as the message says in one. */
+  readonly note: string;
+  readonly todo: string;
   constructor(key: string, wanted: string, found: string) {
-    super(
-      `the key "${key}" is not ${wanted} (${found}): nothing was touched; use another key, or remove that one`,
-    );
+    const note = `the key "${key}" is not ${wanted} (${found})`;
+    const todo = 'use another key, or remove that one';
+    super(`${note}: nothing was touched; ${todo}`);
+    this.note = note;
+    this.todo = todo;
   }
 }

@@ -13,6 +13,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
+import { replyCode } from './reply-code.ts';
 import { interval, type Timer } from '../runtime/timers.ts';
 import { renewConnection } from './close.ts';
 import { closeRedis, openRedis, within, type RedisAddress } from './connection.ts';
@@ -60,8 +61,14 @@ export async function openKeyWatch(
 }
 
 /** An ACL or a proxy says no; a wrong password, a server that loads or a connection that just went does not count. */
-function isRefusal(message: string): boolean {
-  return /^(NOPERM|ERR)\b/.test(message) && !/client ID you want redirect to does not exist/i.test(message);
+function isRefusal(error: unknown): boolean {
+  const code = replyCode(error);
+  return code === 'NOPERM' || (code === 'ERR' && !isGoneListener(error as Error));
+}
+
+/** The listener's connection went between two commands. The words of Redis 6.2 to 8 and Valkey 8, which have no code for it. */
+function isGoneListener({ message }: Error): boolean {
+  return /client ID you want redirect to does not exist/i.test(message);
 }
 
 /** What a notice says; what is no list of keys may be about any. */
@@ -132,7 +139,7 @@ class Link implements KeyWatch {
       await this.reader.client('TRACKING', 'ON', 'REDIRECT', id);
     } catch (error) {
       const { message } = error as Error;
-      if (!isRefusal(message)) throw error;
+      if (!isRefusal(error)) throw error;
       throw new TrackingRefused(`the server refuses CLIENT TRACKING (${message})`, { cause: error });
     }
     this.#armed = true;

@@ -5,6 +5,7 @@
  * all, what was just taken is looked up always, what the worker had before when there are new ones.
  */
 import type { Redis } from 'ioredis';
+import { replyCode } from '../queue/reply-code.ts';
 import { areCancelled, readMarks } from '../queue/cancel.ts';
 import type { QueueKeys } from '../queue/keys.ts';
 import type { Delivery, TurnReply } from '../queue/turn.ts';
@@ -16,8 +17,8 @@ type Held = Extract<TurnReply, { kind: 'held' }>;
 const MOST_KNOWN = 1_000;
 
 /** A user who may not look runs everything: a task that nobody wants any more does less harm than none at all. */
-function notAllowed(error: Error): never[] {
-  if (error.message.startsWith('NOPERM')) return [];
+function notAllowed(error: unknown): never[] {
+  if (replyCode(error) === 'NOPERM') return [];
   throw error;
 }
 

@@ -8,6 +8,7 @@
  * itself after BLOCK_MS and is begun again; a connection that does not answer by then is dead and is replaced.
  */
 import type { Redis } from 'ioredis';
+import { isReply } from '../queue/reply-code.ts';
 import { within } from '../queue/connection.ts';
 import type { QueueKeys } from '../queue/keys.ts';
 import { unblockWaits } from '../queue/lives.ts';
@@ -132,7 +133,7 @@ export function createIdleWait(
       // one that is cut and comes back may wait again at once, one that is cut again and again may not
       const again = performance.now() - began < REFUSED_MS;
       refusedUntil = error instanceof ConnectionCut && !again ? 0 : performance.now() + REFUSED_MS;
-      if ((error as Error).name === 'ReplyError') return; // wrong type, no permission: the turn finds that out too
+      if (isReply(error)) return; // wrong type, no permission: the turn finds that out too
       // a reply may have been lost on the way: look. Then leave the server alone for a moment.
       uncertainUntil = performance.now() + BLOCK_MS;
       if (blocker.status === 'ready') blocker.disconnect(true);

@@ -55,7 +55,6 @@ const REFUSALS = 3;
 /** After so many refusals it is enough that the server was there in between. */
 const DOUBTS = 6;
 const FULL_BYTES = 64 << 20;
-const NO_MEMORY = /\bOOM\b/;
 
 export function wholePart(entries: readonly Finished[], due = 0, apart = false): Part {
   return { entries, due, refusals: 0, apart, stage: 'whole', putBy: false, hopeful: false };
@@ -111,7 +110,7 @@ export function createParts(most: () => number): Parts {
         return 'cut';
       }
       if (refusal.kind === 'state') {
-        const hopeful = canGoBack(part) && NO_MEMORY.test(refusal.reason);
+        const hopeful = canGoBack(part) && refusal.noMemory === true;
         return putBy({ ...part, refusals: 0, hopeful }, now);
       }
       if (refusals < REFUSALS && refusal.kind !== 'ours') {

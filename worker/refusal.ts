@@ -2,6 +2,7 @@
  * Which errors of a request speak of the request itself, so that sending it again is of no use, and which speak of a server
  * that is away or cannot write for a while. Pure.
  */
+import { isReply } from '../queue/reply-code.ts';
 import { ConnectionDropped } from '../queue/drops.ts';
 
 export interface Refusal {
@@ -11,6 +12,8 @@ export interface Refusal {
    */
   readonly kind: 'ours' | 'words' | 'dropped' | 'state';
   readonly reason: string;
+  /** The state is one that most servers get out of by themselves: it has no memory for it. */
+  readonly noMemory?: true;
 }
 
 /**
@@ -23,6 +26,8 @@ const STATES =
 /** Texts without a code of their own: of the server, and of a proxy that has no server. */
 const AWAY = /max number of clients|not yet synced|upstream|no backend|timed? ?out|try again/i;
 
+const NO_MEMORY = /\bOOM\b/;
+
 /** What an error says about the request; `undefined` when it says nothing, because there was no answer. */
 export function refusalOf(error: unknown): Refusal | undefined {
   if (!(error instanceof Error)) return undefined;
@@ -30,7 +35,7 @@ export function refusalOf(error: unknown): Refusal | undefined {
   if (error instanceof ConnectionDropped) return { kind: 'dropped', reason };
   if (error instanceof RangeError) return { kind: 'ours', reason };
   if (error instanceof TypeError) return { kind: 'words', reason };
-  if (error.name !== 'ReplyError') return undefined;
-  const passes = STATES.test(`${reason} `) || AWAY.test(reason);
-  return { kind: passes ? 'state' : 'words', reason };
+  if (!isReply(error)) return undefined;
+  if (!STATES.test(`${reason} `) && !AWAY.test(reason)) return { kind: 'words', reason };
+  return { kind: 'state', reason, ...(NO_MEMORY.test(reason) && { noMemory: true }) };
 }

@@ -8,7 +8,7 @@ import type { Redis, RedisOptions } from 'ioredis';
 import { closeRedis, openRedis, within, type RedisAddress } from '../queue/connection.ts';
 import { checkDurability, type Durability } from '../queue/durability.ts';
 import { readFate } from '../queue/fate.ts';
-import { evictionRisk } from '../queue/eviction.ts';
+import { describeRisk, evictionRisk } from '../queue/eviction.ts';
 import { watchDrops, type Drops } from '../queue/drops.ts';
 import { queueKeys, type QueueKeys } from '../queue/keys.ts';
 import { clientName } from '../queue/lives.ts';
@@ -159,7 +159,7 @@ async function runAs(options: WorkerOptions, stopping: AbortSignal, hurry: Abort
   const redis = defineScripts(connect({}));
   redis.on('ready', () => {
     // as often as it connects: the settings of another server may differ
-    void evictionRisk(redis).then((risk) => risk && options.log.error(risk));
+    void evictionRisk(redis).then((risk) => risk && options.log.error(describeRisk(risk)));
   });
   const drops = watchDrops(redis);
   const openSpare = (): Redis => defineScripts(connect({}));

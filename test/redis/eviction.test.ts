@@ -1,6 +1,6 @@
 /** A server that may evict tasks is warned of by whoever connects to it; one that cannot is not. */
 import { expect, test } from 'vitest';
-import { evictionRisk } from '../../queue/eviction.ts';
+import { describeRisk, evictionRisk } from '../../queue/eviction.ts';
 import run from '../fixtures/tasks.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis } from '../support/redis.ts';
@@ -17,7 +17,8 @@ test('only a policy that may take keys without a time to live, and only with a l
   const redis = server.client();
   const risk = async (maxmemory: string, policy: string): Promise<string | undefined> => {
     await redis.config('SET', 'maxmemory', maxmemory, 'maxmemory-policy', policy);
-    return evictionRisk(redis);
+    const found = await evictionRisk(redis);
+    return found && describeRisk(found);
   };
   for (const policy of ['noeviction', 'volatile-lru', 'volatile-ttl'])
     expect(await risk('64mb', policy)).toBeUndefined();

@@ -1,7 +1,8 @@
+import { ReplyError } from 'ioredis';
 import { expect, test } from 'vitest';
 import { createWorkerHealth, type WorkerHealth } from '../../worker/health.ts';
 
-const reply = (message: string): Error => Object.assign(new Error(message), { name: 'ReplyError' });
+const reply = (message: string): Error => new (ReplyError as new (message: string) => Error)(message);
 const away = (): Promise<never> => Promise.reject(new Error('PING got no answer within 2000 ms'));
 const there = (): Promise<string> => Promise.resolve('PONG');
 

@@ -1,3 +1,4 @@
+import { ReplyError } from 'ioredis';
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { ConnectionDropped } from '../../queue/drops.ts';
@@ -80,12 +81,21 @@ test('what a state of the server refuses is put by as it is, tried again, and ha
 
 test('what waits for memory alone is not handed back, unless it is on its way back already', () => {
   const parts = createParts(() => 2);
-  const state: Refusal = { kind: 'state', reason: "OOM command not allowed when used memory > 'maxmemory'." };
+  const state: Refusal = { kind: 'state', reason: 'any words', noMemory: true };
   parts.refused(wholePart([finished('a')]), state, true, 0);
   parts.refused(wholePart([finished('b', { kind: 'release' })]), state, true, 0);
   parts.release(1_000);
   expect(parts).toMatchObject({ size: 2, open: 0, hopeful: 1, dueAt: 2_000 });
   expect(parts.next(2_000)?.entries[0]?.outcome.kind).toBe('result');
+});
+
+test('a server without memory is told from other states, also behind the words of a script', () => {
+  for (const text of [
+    'OOM any words',
+    'ERR Error running script (call to f_0): @user_script:1: -OOM any words',
+  ])
+    expect(refusalOf(reply(text))).toMatchObject({ kind: 'state', noMemory: true });
+  expect(refusalOf(reply('MISCONF any words'))).not.toHaveProperty('noMemory');
 });
 
 test('while the server is away between the tries, nothing is concluded from a few of them', () => {
@@ -99,7 +109,7 @@ test('while the server is away between the tries, nothing is concluded from a fe
   expect(parts.refused(part, { kind: 'words', reason: 'ERR odd' }, false, 0)).toBe('cut');
 });
 
-const reply = (message: string): Error => Object.assign(new Error(message), { name: 'ReplyError' });
+const reply = (message: string): Error => new (ReplyError as new (message: string) => Error)(message);
 test.each([
   [reply('ERR Protocol error: invalid bulk length'), 'words'],
   [reply('ERR max request size exceeded. Limit: 1048576 bytes'), 'words'],

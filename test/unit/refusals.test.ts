@@ -1,9 +1,10 @@
 /** When a worker gives up on a Redis that refuses it, and how often it says so. */
+import { ReplyError } from 'ioredis';
 import { expect, test } from 'vitest';
 import { DatabaseRefused } from '../../queue/redis-errors.ts';
 import { createRefusals, type Refusals } from '../../worker/refusals.ts';
 
-const reply = (message: string): Error => Object.assign(new Error(message), { name: 'ReplyError' });
+const reply = (message: string): Error => new (ReplyError as new (message: string) => Error)(message);
 const coded = (code: string, message = code): Error => Object.assign(new Error(message), { code });
 
 function refusalsOf(afterMs: number): { refusals: Refusals; lines: string[]; clock: { now: number } } {

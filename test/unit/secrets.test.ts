@@ -1,5 +1,6 @@
 /** No error text shows a password, however it was put into an address. */
 import { hash } from 'node:crypto';
+import { ReplyError } from 'ioredis';
 import { expect, test } from 'vitest';
 import { addressName, type RedisAddress } from '../../queue/address.ts';
 import { describeRedisError, redisOptions } from '../../queue/connection.ts';
@@ -24,6 +25,7 @@ const FORMS: Record<string, (password: string) => RedisAddress> = {
   }),
 };
 
+const reply = (message: string): Error => new (ReplyError as new (message: string) => Error)(message);
 const NOWHERE = Object.assign(new Error('getaddrinfo ENOTFOUND x'), { code: 'ENOTFOUND' });
 
 /** All that a person may be told of an address. */
@@ -100,15 +102,12 @@ test.each(['?db=3', '/?password=my-secret', '/0#my-secret'])(
 );
 
 test('what a server says of the arguments of a command is left out', () => {
-  const error = Object.assign(
-    new Error("ERR unknown command 'AUTH', with args beginning with: 'app' 'my secret' "),
-    { name: 'ReplyError' },
-  );
+  const error = reply("ERR unknown command 'AUTH', with args beginning with: 'app' 'my secret' ");
   const told = describeRedisError(error, { url: `redis://${HOST}`, password: 'my secret' });
   expect(told).toBe(`Redis at ${HOST}:6379: ERR unknown command 'AUTH'`);
 });
 
 test('a long text of a stranger is cut', () => {
-  const error = Object.assign(new Error(`ERR ${'x'.repeat(5_000_000)}`), { name: 'ReplyError' });
+  const error = reply(`ERR ${'x'.repeat(5_000_000)}`);
   expect(describeRedisError(error, { url: `redis://${HOST}` }).length).toBeLessThan(400);
 });
