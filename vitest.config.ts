@@ -3,6 +3,8 @@
  * `unit` (pure), `redis` (a real server each), `programs` (what is started from a shell), `kube` (a real API server),
  * `browser` (the dashboard in Chromium), `chaos` (a short run of `npm run chaos`), `kind` (a real cluster). The first two
  * are the fast half.
+ *
+ * The limits are for what hangs, not for what is slow: a machine that does much else may take ten times as long.
  */
 import './runtime/node-version.cjs';
 import { defineConfig } from 'vitest/config';
@@ -23,10 +25,10 @@ export default defineConfig({
       ? ['default', ['json', { outputFile: 'out/test-report.json' }]]
       : ['default'],
     projects: [
-      project('unit', 1, { testTimeout: 30_000, maxWorkers: 2 }),
-      project('redis', 2, { testTimeout: 30_000, hookTimeout: 60_000, maxWorkers: 3 }),
-      project('programs', 3, { testTimeout: 30_000, hookTimeout: 60_000, maxWorkers: 2 }),
-      project('kube', 4, { testTimeout: 60_000, hookTimeout: 120_000, maxWorkers: 3 }),
+      project('unit', 1, { testTimeout: 120_000, maxWorkers: 2 }),
+      project('redis', 2, { testTimeout: 120_000, hookTimeout: 120_000, maxWorkers: 3 }),
+      project('programs', 3, { testTimeout: 120_000, hookTimeout: 120_000, maxWorkers: 2 }),
+      project('kube', 4, { testTimeout: 180_000, hookTimeout: 240_000, maxWorkers: 3 }),
       project('browser', 5, { testTimeout: 180_000, hookTimeout: 240_000, fileParallelism: false }),
       project('chaos', 6, { testTimeout: 300_000, fileParallelism: false }),
       project('kind', 7, {

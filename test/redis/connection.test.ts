@@ -8,7 +8,7 @@ import {
   within,
   type RedisAddress,
 } from '../../queue/connection.ts';
-import { eventually } from '../support/eventually.ts';
+import { eventually, sooner } from '../support/eventually.ts';
 import { freePort, startRedis } from '../support/redis.ts';
 import { startTcpProxy } from '../support/tcpproxy.ts';
 
@@ -194,14 +194,17 @@ describe('servers that are not there', () => {
 
   test('it does not answer: the wait is bounded, and closing is quick', async () => {
     await using redis = await startRedis();
-    const client = openRedis(redis.address);
-    await client.ping();
-    redis.stop();
-    await expect(within(100, client.ping(), 'PING')).rejects.toThrow('PING got no answer within 100 ms');
-    const began = performance.now();
-    await closeRedis(client);
-    expect(performance.now() - began).toBeLessThan(900);
-    redis.cont();
+    await sooner(900, async () => {
+      const client = openRedis(redis.address);
+      await client.ping();
+      redis.stop();
+      await expect(within(100, client.ping(), 'PING')).rejects.toThrow('PING got no answer within 100 ms');
+      const began = performance.now();
+      await closeRedis(client);
+      const took = performance.now() - began;
+      redis.cont();
+      return took;
+    });
   });
 });
 

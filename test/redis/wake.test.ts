@@ -3,8 +3,8 @@ import { expect, test } from 'vitest';
 import { pino } from 'pino';
 import { createWake, type Wake, type WakeOptions } from '../../controller/wake.ts';
 import type { RedisAddress } from '../../queue/connection.ts';
-import { eventually, throughout } from '../support/eventually.ts';
-import { startRedis, type RedisServer } from '../support/redis.ts';
+import { eventually, sooner, throughout } from '../support/eventually.ts';
+import { calls, startRedis, type RedisServer } from '../support/redis.ts';
 import { startTcpProxy } from '../support/tcpproxy.ts';
 import { freshKeys } from '../support/turns.ts';
 
@@ -41,10 +41,20 @@ test('Tracking: a push and a delayed task are heard of, once each, in millisecon
   expect(await wake.arm(one)).toBe(false);
   expect(await wake.arm(two)).toBe(false);
   heard.length = 0;
-  const pushed = performance.now();
+  // what is heard of a push comes of nothing but the push: nobody has looked at the queue in between
+  const before = await calls(redis, 'llen');
   await redis.lpush(one.queue, 'a');
   await eventually(() => expect(heard).toEqual([one.queue]), { everyMs: 1 });
-  expect(performance.now() - pushed).toBeLessThan(50);
+  expect(await calls(redis, 'llen')).toBe(before);
+  await sooner(50, async () => {
+    await redis.del(one.queue);
+    await wake.arm(one);
+    heard.length = 0;
+    const pushed = performance.now();
+    await redis.lpush(one.queue, 'a');
+    await eventually(() => expect(heard).toEqual([one.queue]), { everyMs: 1 });
+    return performance.now() - pushed;
+  });
   await redis.lpush(one.queue, 'b');
   await redis.zadd(two.delayed, 1, 'x');
   await eventually(() => expect(heard).toEqual([one.queue, two.queue]));

@@ -200,6 +200,12 @@ async function expectNoClients(address: RedisAddress): Promise<void> {
   }
 }
 
+/** How often a command was called since the server started. */
+export async function calls(redis: Redis, command: string): Promise<number> {
+  const stats = await redis.info('commandstats');
+  return Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(stats)?.[1] ?? 0);
+}
+
 /** The first server program in PATH. */
 export function findServer(): string {
   for (const name of ['redis-server', 'valkey-server'])
