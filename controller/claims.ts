@@ -27,13 +27,21 @@ export function autoscalerOf({ metadata, spec }: HorizontalPodAutoscaler): Autos
   };
 }
 
+/** Who has a pool's Deployment instead of it. */
+export interface Rival {
+  /** In words. */
+  readonly who: string;
+  /** A HorizontalPodAutoscaler, and no other pool. */
+  readonly autoscaler: boolean;
+}
+
 export interface Claims {
   /** Notes what a pool wants now; `undefined`: nothing more. Returns the keys of others to which that makes a difference. */
   pool(key: string, now: WorkerPool | undefined): readonly string[];
   /** The same of a HorizontalPodAutoscaler. */
   autoscaler(key: string, now: Autoscaler | undefined): readonly string[];
-  /** Who has the pool's Deployment instead of it, in words; `undefined` when the pool may scale it. */
-  takenBy(pool: WorkerPool): string | undefined;
+  /** `undefined` when the pool may scale its Deployment. */
+  takenBy(pool: WorkerPool): Rival | undefined;
   /** Others that have replicas for one of its queues, in words; `undefined` for none. */
   sharing(pool: WorkerPool): string | undefined;
 }
@@ -69,11 +77,12 @@ export function createClaims(): Claims {
       const [scaler] = scalers.at(target).values();
       if (scaler) {
         const made = scaler.scaledObject === undefined ? '' : ` of ScaledObject "${scaler.scaledObject}"`;
-        return `HorizontalPodAutoscaler "${scaler.metadata.name}"${made}`;
+        return { who: `HorizontalPodAutoscaler "${scaler.metadata.name}"${made}`, autoscaler: true };
       }
       if (!pool.spec.scaleTargetRef) return undefined;
       const first = [...adopters.at(target).values()].toSorted(byAge)[0];
-      return first && byAge(first, pool) < 0 ? `pool "${first.metadata.name}", which is older,` : undefined;
+      if (!first || byAge(first, pool) >= 0) return undefined;
+      return { who: `pool "${first.metadata.name}", which is older,`, autoscaler: false };
     },
     sharing: (pool) => {
       const mine = keyOf(pool);

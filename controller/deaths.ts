@@ -66,6 +66,9 @@ function containerEnd(pod: Pod, container: Container, ended: Ended, only: boolea
     restarted: container.state?.running !== undefined,
     only,
   };
+  // another container of the pod ended and asked for all of them to be started anew: no task of this one did that
+  if (reason === 'RestartingAllContainers')
+    return { ...common, reason, words: 'its pod started all containers anew', why: 'displaced' };
   // memory is the task's affair even then
   if (pod.metadata.deletionTimestamp && reason !== 'OOMKilled') return { ...common, ...taken(pod) };
   const whose = only ? '' : ` in container "${container.name}"`;

@@ -6,6 +6,7 @@ import type { DeploymentApply, KubeApi } from '../kube/api.ts';
 import { KubeError } from '../kube/errors.ts';
 import type { Deployment, Pod } from '../kube/wire.ts';
 import { Mode, type WorkerPool } from '../kube/workerpool.ts';
+import type { Rival } from './claims.ts';
 import { deploymentOf, labelsOf } from './deployment.ts';
 import { DEFAULT_GRACE_S, graceOf } from './grace.ts';
 import {
@@ -90,8 +91,8 @@ export interface KubeTargetOptions {
   readonly taken: Set<string>;
   /** What the pods' grace period follows: see grace.ts. */
   readonly service: { readonly p99Ms: number | undefined; readonly idle: boolean };
-  /** Who else scales the Deployment, as far as the watches show, in words. */
-  readonly rival: string | undefined;
+  /** Who else scales the Deployment, as far as the watches show. */
+  readonly rival: Rival | undefined;
   readonly written: Written;
   readonly applier: Applier | undefined;
   /** ms of the elapsed clock. */
@@ -179,8 +180,8 @@ export function kubeTarget(options: KubeTargetOptions): KubeTarget {
   }
 
   async function adopted(): Promise<KnownDeployment> {
-    checkRival();
     const found = await find();
+    checkRival(found?.spec?.replicas);
     if (!found)
       throw new NoTarget(
         `Deployment "${target.name}" does not exist in namespace "${namespace}": create it, or correct scaleTargetRef.name`,
@@ -260,14 +261,15 @@ export function kubeTarget(options: KubeTargetOptions): KubeTarget {
     },
   };
 
-  function checkRival(): void {
-    if (options.rival !== undefined) throw takenBy(target.name, options.rival);
+  function checkRival(replicas: number | undefined): void {
+    const { rival } = options;
+    if (rival) throw takenBy(target.name, rival.who, rival.autoscaler && replicas === 0);
   }
 
   /** Throws `TargetTaken` when somebody else scales it; a dry run writes nothing and minds nobody. */
   async function checkWriters({ replicas = 1 }: KnownDeployment): Promise<void> {
     if (pool.spec.mode === Mode.DryRun) return;
-    checkRival();
+    checkRival(replicas);
     if (written.replicas !== undefined && written.replicas !== replicas)
       written = overwritten(await api.deployments.get(target, { signal }), written, options.now);
     const { lost } = written;

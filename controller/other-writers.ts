@@ -113,9 +113,12 @@ export function checkMaker(pool: WorkerPool, { metadata }: Pick<Deployment, 'met
   if (maker) throw takenBy(metadata.name, `pool "${maker.name}", whose own it is,`);
 }
 
-/** `who`: `HorizontalPodAutoscaler "web"`. */
-export function takenBy(deployment: string, who: string): TargetTaken {
+/** `who`: `HorizontalPodAutoscaler "web"`. `asleep`: it is one, and the Deployment is at 0, which may be the pool's doing. */
+export function takenBy(deployment: string, who: string, asleep = false): TargetTaken {
+  const sleeps = asleep
+    ? '; the Deployment is at 0 now, and a HorizontalPodAutoscaler wakes only what it put to sleep itself: if that one is to stay, scale the Deployment to 1'
+    : '';
   return new TargetTaken(
-    `Deployment "${deployment}" is scaled by ${who} and this pool touches nothing: remove one of the two; the pool goes on by itself then`,
+    `Deployment "${deployment}" is scaled by ${who} and this pool touches nothing: remove one of the two; the pool goes on by itself then${sleeps}`,
   );
 }

@@ -9,6 +9,10 @@ export function slimPod(pod: Pod): Pod {
   const { name, namespace, uid, labels, creationTimestamp, deletionTimestamp } = pod.metadata;
   const owner = pod.metadata.ownerReferences?.find(({ controller }) => controller);
   const cost = pod.metadata.annotations?.[DELETION_COST];
+  // of most pods none: in a Deployment only some containers may say that they are not to be restarted
+  const once = pod.spec?.containers.flatMap((container) =>
+    container.restartPolicy ? [{ name: container.name, restartPolicy: container.restartPolicy }] : [],
+  );
   return {
     metadata: {
       name,
@@ -20,6 +24,7 @@ export function slimPod(pod: Pod): Pod {
       ...(creationTimestamp ? { creationTimestamp } : {}),
       ...(deletionTimestamp ? { deletionTimestamp } : {}),
     },
+    ...(once?.length ? { spec: { containers: once } } : {}),
     status: {
       ...(pod.status?.phase ? { phase: pod.status.phase } : {}),
       ...(pod.status?.reason ? { reason: pod.status.reason } : {}),
@@ -68,11 +73,25 @@ export function troubleOf(pods: Iterable<Pod>): string | undefined {
       const times = restartCount > 0 ? `, restarted ${restartCount} times` : '';
       return `${who} crashes (exit code ${ended.exitCode}${times}): ${lastLine(ended.message) || ended.reason}`;
     }
+    const over = endedForGood(pod);
+    if (over)
+      return `container "${over.name}" of pod ${pod.metadata.name} has ended (exit code ${over.exitCode}), and nothing starts it again or replaces the pod while other containers of the pod run`;
     const unscheduled = pod.status?.conditions?.find(
       (c) => c.type === 'PodScheduled' && c.status === 'False',
     );
     if (unscheduled) return `pod ${pod.metadata.name} cannot be scheduled: ${firstLine(unscheduled.message)}`;
   }
+  return undefined;
+}
+
+/** A container that is not to be restarted and ended well, in a pod that goes on without it. */
+function endedForGood(pod: Pod): { readonly name: string; readonly exitCode: number } | undefined {
+  if (!isActivePod(pod)) return undefined;
+  const once = new Set(
+    pod.spec?.containers.filter((one) => one.restartPolicy !== 'Always').map(({ name }) => name),
+  );
+  for (const { name, state } of pod.status?.containerStatuses ?? [])
+    if (once.has(name) && state?.terminated?.exitCode === 0) return { name, exitCode: 0 };
   return undefined;
 }
 

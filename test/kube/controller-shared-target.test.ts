@@ -125,6 +125,24 @@ describe('a HorizontalPodAutoscaler', () => {
     await says('p', 'Ready', /^True/);
   });
 
+  test('that comes to a Deployment at 0 will not wake it, and the pool says so', async () => {
+    await createTheirs(1);
+    await createPool('p', namespace);
+    await replicasAre(0);
+    const scaleTargetRef = { apiVersion: 'apps/v1', kind: 'Deployment', name: theirs.name };
+    await stage.world.objects.create(AUTOSCALERS, namespace, {
+      metadata: { name: 'web' },
+      spec: { scaleTargetRef, maxReplicas: 9 },
+    });
+    await says(
+      'p',
+      'Ready',
+      /wakes only what it put to sleep itself: if that one is to stay, scale the Deployment to 1/,
+    );
+    await stage.world.objects.patch(DEPLOYMENTS, theirs, { spec: { replicas: 1 } }, 'scale');
+    await says('p', 'Ready', /^False TargetTaken .* goes on by itself then\.$/);
+  });
+
   test('that nobody can see is noticed when it takes the replicas over', async () => {
     await createTheirs(2);
     await overwrite(3); // long ago: that it once was there keeps nobody away

@@ -81,7 +81,7 @@ describe('of pools that adopt one Deployment', () => {
   test.each(rows)('%s', (_, others, mine, taken) => {
     const claims = createClaims();
     noted(claims, ...others, mine);
-    expect(claims.takenBy(mine)).toBe(taken);
+    expect(claims.takenBy(mine)?.who).toBe(taken);
   });
 
   test('the next one is told when the first goes, or turns to another Deployment', () => {
@@ -105,7 +105,8 @@ describe('a HorizontalPodAutoscaler', () => {
     noted(claims, adopting, owning);
     const kedas = hpa('keda-hpa-web', 'Deployment', 'web', { 'scaledobject.keda.sh/name': 'web' });
     expect(claims.autoscaler('here/keda-hpa-web', autoscalerOf(kedas))).toEqual(['here/web', 'here/a']);
-    const taken = 'HorizontalPodAutoscaler "keda-hpa-web" of ScaledObject "web"';
+    const who = 'HorizontalPodAutoscaler "keda-hpa-web" of ScaledObject "web"';
+    const taken = { who, autoscaler: true };
     expect([adopting, owning].map((one) => claims.takenBy(one))).toEqual([taken, taken]);
     expect(claims.takenBy(pool('a', { target: 'web', mode: 'DryRun' }))).toBeUndefined();
     expect(claims.autoscaler('here/keda-hpa-web', undefined)).toEqual(['here/web', 'here/a']);

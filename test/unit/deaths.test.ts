@@ -38,7 +38,7 @@ const backingOff = {
   lastState: { terminated: end('a', 3) },
 };
 
-const one: [what: string, before: Pod | undefined, now: Pod | undefined, death: Partial<Death>][] = [
+const one: [what: string, before: Pod | undefined, now: Pod | undefined, ...deaths: Partial<Death>[]][] = [
   [
     'a container that has just ended',
     well,
@@ -63,6 +63,16 @@ const one: [what: string, before: Pod | undefined, now: Pod | undefined, death: 
     pod([running, { ...running, name: 'side' }]),
     pod([running, { name: 'side', state: { terminated: end('s') } }]),
     { words: 'Error (exit code 1) in container "side"', only: false },
+  ],
+  [
+    'one that was ended because another container had all of them started anew',
+    well,
+    pod([
+      { state: { terminated: end('a', 137, 'RestartingAllContainers') } },
+      { name: 'side', state: { terminated: end('s', 42) } },
+    ]),
+    { reason: 'RestartingAllContainers', why: 'displaced', only: false },
+    { reason: 'Error', why: 'lost', words: 'Error (exit code 42) in container "side"' },
   ],
   ['a pod that is gone', well, undefined, { reason: 'PodDeleted', why: 'displaced', endedAt: undefined }],
   [
@@ -106,10 +116,10 @@ const none: [what: string, before: Pod | undefined, now: Pod | undefined][] = [
 
 describe('seen in what is kept of pods', () => {
   const keep = (of: Pod | undefined): Pod | undefined => of && slimPod(of);
-  test.each(one)('%s', (_, before, now, death) => {
-    expect(deathsOf(keep(before), keep(now))).toEqual([
-      expect.objectContaining({ worker: 'tiles-1', ...death }),
-    ]);
+  test.each(one)('%s', (_, before, now, ...deaths) => {
+    expect(deathsOf(keep(before), keep(now))).toEqual(
+      deaths.map((death) => expect.objectContaining({ worker: 'tiles-1', ...death })),
+    );
   });
   test.each(none)('nothing: %s', (_, before, now) => expect(deathsOf(keep(before), keep(now))).toEqual([]));
 });

@@ -9,6 +9,22 @@ function pod(container: Partial<Container>, more: Partial<Pod['metadata']> = {})
   return { metadata: { name: 'tiles-1', ...more }, status: { containerStatuses: [status] } };
 }
 
+/** A pod of two containers, of which the worker is never restarted and the other one runs. */
+function pair(worker: Partial<Container>, phase = 'Running'): Pod {
+  const { metadata, status } = pod(worker);
+  const side = { ...status?.containerStatuses?.[0], name: 'side', state: { running: {} } } as Container;
+  return {
+    metadata,
+    spec: {
+      containers: [
+        { name: 'worker', image: 'i', restartPolicy: 'Never' },
+        { name: 'side', image: 'i' },
+      ],
+    },
+    status: { phase, containerStatuses: [...(status?.containerStatuses ?? []), side] },
+  };
+}
+
 const crashed = {
   exitCode: 1,
   reason: 'Error',
@@ -78,6 +94,17 @@ const cases: [string, Pod, string | undefined][] = [
   ['a running container', pod({ state: { running: {} } }), undefined],
   ['one that is being created', pod({ state: { waiting: { reason: 'ContainerCreating' } } }), undefined],
   ['one that ended well', pod({ state: { terminated: { exitCode: 0 } } }), undefined],
+  [
+    'one that ended well for good beside another one that runs',
+    pair({ state: { terminated: { exitCode: 0 } } }),
+    'container "worker" of pod tiles-1 has ended (exit code 0), and nothing starts it again or replaces the pod while other containers of the pod run',
+  ],
+  ['one that may end, and runs', pair({ state: { running: {} } }), undefined],
+  [
+    'one that ended well with its pod',
+    pair({ state: { terminated: { exitCode: 0 } } }, 'Succeeded'),
+    undefined,
+  ],
   [
     'one that crashes says its last words',
     pod({
