@@ -81,13 +81,17 @@ async function live(source: TopSource): Promise<void> {
   const over = new AbortController();
   let state: TopState = firstState;
   let data: TopData = { rows: [], detail: undefined };
-  let note: string | undefined = 'reading …';
+  // one that is about reading goes with the next read, any other with the next key
+  let note: { readonly text: string; readonly aboutReading: boolean } | undefined;
+  note = { text: 'reading …', aboutReading: true };
   let wake = (): void => undefined;
   await using inside = createInside(source);
 
   const redraw = (): void => {
     const { columns, lines } = screen;
-    screen.show(draw(state, data, { title: source.title, columns, lines, now: Date.now(), note }));
+    screen.show(
+      draw(state, data, { title: source.title, columns, lines, now: Date.now(), note: note?.text }),
+    );
   };
   const onKey = (key: Key): void => {
     const pressed = press(state, key, data);
@@ -103,7 +107,7 @@ async function live(source: TopSource): Promise<void> {
         .then((moved) => `${moved} ${wish.how === 'drop' ? 'dropped' : 'requeued'}`)
         .catch((error: unknown) => (error as Error).message)
         .then((text) => {
-          note = text;
+          note = { text, aboutReading: false };
           wake();
         })
         .catch(() => undefined);
@@ -117,10 +121,10 @@ async function live(source: TopSource): Promise<void> {
   while (!ended.aborted) {
     try {
       const [rows, detail] = await Promise.all([source.rows(), inside.read()]);
-      if (note === 'reading …' || note?.startsWith('! ')) note = undefined;
+      if (note?.aboutReading) note = undefined;
       data = { rows, detail };
     } catch (error) {
-      note = `! ${(error as Error).message}`;
+      note = { text: `! ${(error as Error).message}`, aboutReading: true };
     }
     if (ended.aborted) break;
     redraw();

@@ -80,10 +80,15 @@ export async function forwardPort(config: KubeConfig, find: () => Promise<PodPor
   };
 }
 
+/** The words of ws 8.23, behind the library's PortForward: `Unexpected server response: 403`. */
+function saysDenied(message: string): boolean {
+  return /\b40[13]$/.test(message);
+}
+
 function refusal({ namespace, pod }: PodPort, error: unknown): string {
   const { message = '' } = error as { message?: string };
   const what = `the port-forward to pod ${namespace}/${pod} failed`;
-  if (/\b40[13]$/.test(message))
+  if (saysDenied(message))
     return `${what}: you need the right to get and create pods/portforward in namespace ${namespace}`;
   return `${what}: ${message || 'the API server closed the connection'}`;
 }

@@ -94,7 +94,7 @@ function databaseRefused(cause: Error, db: number): DatabaseRefused {
   return new DatabaseRefused(why, { cause });
 }
 
-/** The words of Redis 6.2 to 8 and Valkey 8, which have no code for it: `ERR SELECT is not allowed in cluster mode`. */
+/** The words of the server, which has no code for it (seen in Redis 7.0.15): `ERR SELECT is not allowed in cluster mode`. */
 function inClusterMode({ message }: Error): boolean {
   return /cluster mode/.test(message);
 }

@@ -1,6 +1,6 @@
 /**
  * What a server's refusal is told by: the word in capitals that it begins with. The words behind it may be anything, and differ
- * from server to server. As in Redis 6.2 to 8 and Valkey 8; there is no list of codes
+ * from server to server. Seen in Redis 7.0.15; there is no list of codes
  * (https://redis.io/docs/latest/develop/reference/protocol-spec/#simple-errors).
  */
 import { ReplyError } from 'ioredis';

@@ -66,7 +66,7 @@ function isRefusal(error: unknown): boolean {
   return code === 'NOPERM' || (code === 'ERR' && !isGoneListener(error as Error));
 }
 
-/** The listener's connection went between two commands. The words of Redis 6.2 to 8 and Valkey 8, which have no code for it. */
+/** The listener's connection went between two commands. The words of the server, which has no code for it (seen in Redis 7.0.15). */
 function isGoneListener({ message }: Error): boolean {
   return /client ID you want redirect to does not exist/i.test(message);
 }
