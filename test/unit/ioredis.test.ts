@@ -1,7 +1,8 @@
 /** What the library reaches for inside of ioredis is there, and does what it is reached for. */
 import { Redis } from 'ioredis';
 import { expect, test } from 'vitest';
-import { dropRedis } from '../../queue/close.ts';
+import { dropRedis, renewConnection } from '../../queue/close.ts';
+import { connectorTo } from '../../queue/connector.ts';
 import { definedCommand, insideOf } from '../../queue/ioredis-inside.ts';
 
 const happens = (redis: Redis, event: 'end' | 'reconnecting'): Promise<void> =>
@@ -41,4 +42,21 @@ test('a command that was defined has a form that returns bytes', () => {
   redis.defineCommand('ours', { numberOfKeys: 0, lua: 'return 1' });
   expect(definedCommand(redis, 'ours')).toBeTypeOf('function');
   redis.disconnect();
+});
+
+test('a connection that is being looked for is not renewed, which would end the client for good', async () => {
+  const found = Promise.withResolvers<{ host: string; port: number }>();
+  const locator = { locate: () => found.promise, wrong: () => undefined };
+  const redis = new Redis({
+    Connector: connectorTo(() => locator, undefined, false),
+    retryStrategy: () => 3_600_000,
+  });
+  redis.on('error', () => undefined);
+  expect(redis.status).toBe('connecting');
+  renewConnection(redis);
+  const next = Promise.race([happens(redis, 'end'), happens(redis, 'reconnecting')]);
+  found.resolve({ host: '127.0.0.1', port: 1 });
+  await next;
+  expect(redis.status).toBe('reconnecting');
+  dropRedis(redis);
 });
