@@ -98,6 +98,27 @@ test.concurrent.each([
   await expect(openKeyWatch(address, () => undefined)).rejects.toThrow(TrackingRefused);
 });
 
+test.concurrent('a refusal later on passes, without a new connection', async () => {
+  await using redis = await startRedis();
+  const admin = redis.client();
+  const allow = (...rules: string[]): Promise<unknown> => admin.call('ACL', 'SETUSER', 'app', ...rules);
+  await allow('on', '>secret', '~*', '&*', '+@all');
+  const notices: Notice[] = [];
+  const address = { url: redis.url, username: 'app', password: 'secret' };
+  await using watch = await openKeyWatch(address, (keys) => void notices.push(keys));
+  await allow('-client|tracking');
+  const back = new Promise((resolve) => void watch.reader.once('ready', resolve));
+  await admin.client('KILL', 'ID', await watch.reader.client('ID'));
+  await back;
+  await eventually(async () =>
+    expect(await admin.info('commandstats')).toMatch(/client\|tracking:.*rejected_calls=[1-9]/),
+  );
+  expect(watch.armed).toBe(false);
+  await allow('+client|tracking');
+  await eventually(() => expect(watch.armed).toBe(true), { withinMs: 15_000 });
+  await expectNotice(watch, notices, admin, 'a');
+});
+
 test('a server that is away, or a wrong password, is no refusal', async () => {
   await using redis = await startRedis({ password: 'secret' });
   const away = openKeyWatch({ url: 'redis://127.0.0.1:1' }, () => undefined, 300);
