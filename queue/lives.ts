@@ -13,8 +13,11 @@ const LONGEST = 4_096;
 
 /** `millrace:queue:worker:mark`, percent-encoded: the names of clients have neither spaces nor line breaks. */
 export function clientName(queue: string, worker: string, mark: string): string {
-  return `millrace:${encode(queue)}:${encode(worker)}:${mark}`;
+  return `millrace:${encode(queue).slice(0, LONGEST_QUEUE)}:${encode(worker)}:${mark}`;
 }
+
+/** Of a queue, or of the names of many, so that all is told by the part of the name that is read back: characters. */
+const LONGEST_QUEUE = 256;
 
 const encode = (text: string): string => encodeURIComponent(text.toWellFormed());
 

@@ -32,6 +32,7 @@ const arity = {
   progress: 2,
   sweep: 5,
   drain: undefined,
+  look: undefined,
   note: 1,
   read: 1,
   crew: 2,

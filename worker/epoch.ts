@@ -36,7 +36,9 @@ import { refusalOf } from './refusal.ts';
 import type { RunDeps } from './run.ts';
 import { createTurnSender } from './send-turn.ts';
 import { createBatch } from './settle.ts';
-import { FRESH_MS, type Lane, type Slots } from './slots.ts';
+import type { Lane } from './lane.ts';
+import { FRESH_MS } from './permits.ts';
+import type { Slots } from './slots.ts';
 import { createTasks, FULL_BATCH } from './tasks.ts';
 
 export interface EpochOptions {
@@ -65,6 +67,8 @@ export interface EpochOptions {
   readonly stopping: AbortSignal;
   /** Give back what still runs. */
   readonly hurry: AbortSignal;
+  /** Called after each turn that was answered. */
+  readonly onTurn: () => void;
 }
 
 /** Nothing that finished waits longer than this for company, ms. */
@@ -124,6 +128,12 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
       woken = true;
       bell.ring();
     },
+    // what was moved, if anything, is put back by a turn that need not wait for other queues
+    onDoubt: () => {
+      peek = true;
+      bell.ring();
+    },
+    onReady: () => bell.ring(),
     // by this id the controller can end the wait; without it, it takes a second
     onConnection: (id) => note(redis, keys, worker, epoch, 'blocker', id),
   });
@@ -159,6 +169,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     log,
     mayBegin,
     onBatch,
+    onHolding: () => slots.holds(lane),
   });
   const state = (): string => {
     if (draining()) return isEmpty() && slots.othersAreEmpty(lane) ? 'drained' : 'draining';
@@ -168,6 +179,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
   const isEmpty = (): boolean => tasks.running + tasks.held + parts.size === 0 && !idle.waiting;
 
   const lane: Lane = {
+    keys,
     rank: options.rank,
     get held() {
       return tasks.held;
@@ -182,7 +194,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
       return apart;
     },
     get solitary() {
-      return tasks.runsSuspects && company !== 'known';
+      return company !== 'known' && tasks.runsSuspects;
     },
     get taking() {
       return taking;
@@ -210,6 +222,21 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     get lookSentAt() {
       return draining() || refusal || paused || apart ? Infinity : lookSentAt;
     },
+    get inMotion() {
+      // what is to be settled may go back to the queue
+      return pending || woken || batch.size > 0 || parts.open > 0 || dueAt <= performance.now();
+    },
+    get turns() {
+      return turns;
+    },
+    foundEmpty: (turnsThen, sentAt) => {
+      // what a turn found since then is newer
+      if (turns !== turnsThen || woken || sentAt < lookSentAt) return;
+      lookSentAt = sentAt;
+      lookedAt = performance.now();
+      more = false;
+      ask = false;
+    },
     fill: () => tasks.fill(),
     ask: () => {
       ask = true;
@@ -233,15 +260,14 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
 
   /** How long until a turn is due, ms; 0 for now. */
   function turnIn(now: number): number {
-    if (peek || parts.dueAt <= now) return 0;
+    if (peek || turns === 0 || parts.dueAt <= now) return 0;
     // the worker is empty now for the suspects that wait
     if (apart && saidElsewhere > 0 && !taking && slots.holding === 0) return 0;
     if (batch.size > 0) {
       if (batch.size >= FULL_BATCH || draining() || (slots.free > 0 && tasks.held === 0)) return 0;
       return Math.max(0, (batch.since ?? now) + LINGER_MS - now);
     }
-    const half = slots.holding <= target() / 2;
-    const wanted = ask && !draining() && (slots.free > 0 || half);
+    const wanted = ask && !draining() && (slots.free > 0 || slots.holding <= target() / 2);
     // what cannot be run goes back at once; a queue above is looked at first, for the moment that this takes
     if (woken && (slots.free === 0 || draining() || slots.mustWait(lane))) return 0;
     if ((woken || wanted) && slots.mayTake(lane)) return 0;
@@ -275,6 +301,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     const together = slots.mayTakeSuspects(lane) ? target() : 0;
     if (!tasks.runsSuspects) company = 'none';
     const announced = company === 'announced';
+    const hoped = want > 0 && lane.curious;
     ask = false;
     woken = false;
     peek = false;
@@ -293,6 +320,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
       state: state(),
     };
     if (request.state === 'drained') saidDrained = true;
+    slots.changed(lane);
     const sent = performance.now();
     const reply = await turnSender.send(request, part);
     const tookMs = performance.now() - sent;
@@ -318,7 +346,9 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     if (marked?.size) tasks.cancel(marked);
     if (want > 0) slots.took(lane);
     if (announced && company === 'announced') company = 'known';
-    slots.looked(lane, concerned || announced || slots.told);
+    const inVain = hoped && !lane.curious && reply.tasks.length === 0;
+    options.onTurn();
+    slots.looked(lane, concerned || announced || slots.told, inVain);
     return true;
   }
 
@@ -329,6 +359,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     const back = told && !reply.drain;
     told = reply.drain;
     ({ paused, apart } = reply);
+    slots.changed(lane);
     lookedAt = lastTurn;
     dueAt = reply.dueInMs === undefined ? Infinity : lastTurn + reply.dueInMs;
     const refused = typeof reply.length === 'string' ? reply.length : undefined;

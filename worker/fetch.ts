@@ -72,15 +72,19 @@ export interface IdleWait {
   begin(): void;
   /** Whether a move may be blocked in the server. */
   readonly waiting: boolean;
-  /** Ends the wait that there is now, if any; `onTask` is called when it has ended. */
+  /** Ends the wait that there is now, if any; `onDoubt` is called when it has ended. */
   pause(): void;
   /** Ends the wait. Resolves to whether it is certain that no move is still blocked in the server. */
   end(): Promise<boolean>;
 }
 
 export interface IdleEvents {
-  /** Something was moved, or may have been, or somebody ended the wait: look around. */
+  /** Something was moved. */
   readonly onTask: () => void;
+  /** Something may have been moved, or somebody ended the wait: look around. */
+  readonly onDoubt: () => void;
+  /** The connection is there: a wait can begin. */
+  readonly onReady: () => void;
   /** The wait is on another connection now: its id in the server. Called again when it rejects. */
   readonly onConnection: (id: number) => Promise<void>;
 }
@@ -97,7 +101,7 @@ export function createIdleWait(
   main: Redis,
   keys: QueueKeys,
   worker: string,
-  { onTask, onConnection }: IdleEvents,
+  { onTask, onDoubt, onReady, onConnection }: IdleEvents,
 ): IdleWait {
   let waiting: Promise<void> | undefined;
   let clientId: Promise<number | undefined> = Promise.resolve(undefined);
@@ -127,7 +131,8 @@ export function createIdleWait(
     blocker.once('close', onClose);
     try {
       const task = await within(BLOCK_MS + SLACK_MS, Promise.race([move, cut.promise]), 'BLMOVE');
-      if (task !== null || performance.now() - began < BLOCK_MS - UNBLOCKED_MS) onTask();
+      if (task !== null) onTask();
+      else if (performance.now() - began < BLOCK_MS - UNBLOCKED_MS) onDoubt();
     } catch (error) {
       move.catch(() => undefined);
       // one that is cut and comes back may wait again at once, one that is cut again and again may not
@@ -137,7 +142,7 @@ export function createIdleWait(
       // a reply may have been lost on the way: look. Then leave the server alone for a moment.
       uncertainUntil = performance.now() + BLOCK_MS;
       if (blocker.status === 'ready') blocker.disconnect(true);
-      onTask();
+      onDoubt();
     } finally {
       blocker.off('close', onClose);
     }
@@ -149,7 +154,7 @@ export function createIdleWait(
     awaited = true;
     blocker.once('ready', () => {
       awaited = false;
-      if (!ended) onTask();
+      if (!ended) onReady();
     });
   }
 

@@ -55,7 +55,7 @@ export function parseFlags(argv: readonly string[], env: NodeJS.ProcessEnv, defa
   program.addOption(
     option(
       '--queues <keys>',
-      'several queues instead, by priority: urgent,bulk or a JSON list',
+      'several queues instead (256 at most), by priority: urgent,bulk or a JSON list',
       'MILLRACE_QUEUES',
     ).argParser(queueList),
   );
@@ -223,6 +223,9 @@ export function settingsOf(
   };
 }
 
+/** More would be held up by their own regular turns, one a second each. */
+const MAX_QUEUES = 256;
+
 function check(
   redis: RedisAddress,
   durability: Durability | undefined,
@@ -232,6 +235,11 @@ function check(
   try {
     if (durability) checkDurability(durability);
     redisOptions(redis);
+    if (queues.length > MAX_QUEUES)
+      throw new RangeError(
+        `--queues names ${queues.length} queues, and a worker serves ${MAX_QUEUES} at most, each with a connection of its own: ` +
+          'put kinds of tasks that are equally urgent into one queue, or start several workers',
+      );
     for (const queue of queues) queueKeys(queue, result);
     if (new Set(queues).size < queues.length)
       throw new RangeError(`--queues names a queue twice: ${queues.join(', ')}`);

@@ -1,6 +1,6 @@
 /**
- * The thread behind lease.ts. It sleeps until the worker has made no turn for half a lease, because a handler computes
- * without a pause; then it renews the lease over a connection of its own, every sixth of a lease, until turns go on.
+ * The thread behind lease.ts. It sleeps until the worker has made no turn in a queue for half a lease, because a handler
+ * computes without a pause; then it renews that lease over a connection of its own, every sixth of a lease, until turns go on.
  *
  * It is kept as small as it can be, a few kB of code on Node's own modules: every worker that runs a module has it.
  * Whatever goes wrong here (no connection, a refusal) is answered by trying again at the next beat, and in the end by
@@ -13,12 +13,14 @@ import { interval } from '../runtime/timers.ts';
 import type { LeaseData, LeaseServer } from './lease.ts';
 
 const { beats, leaseMs } = workerData as LeaseData;
+/** By the rank of the queue; the one that was told of last is the server that all of them are on now. */
+const leases = new Map<number, LeaseServer>();
 let server: LeaseServer | undefined;
 let socket: Socket | undefined;
 
-/** How long there was no turn, ms. */
-function silentFor(): number {
-  return Number(process.hrtime.bigint() - Atomics.load(beats, 0)) / 1e6;
+/** How long there was no turn in a queue, ms. */
+function silentFor(rank: number): number {
+  return Number(process.hrtime.bigint() - Atomics.load(beats, rank)) / 1e6;
 }
 
 /** A command as Redis reads it. */
@@ -43,16 +45,23 @@ function open({ host, port, tls, username, password, db, clientName }: LeaseServ
 }
 
 function beat(): void {
-  if (!server || silentFor() < leaseMs / 2) {
+  const silent = Array.from(leases.values()).filter(({ rank }) => silentFor(rank) >= leaseMs / 2);
+  if (!server || silent.length === 0) {
     socket?.destroy();
     socket = undefined;
     return;
   }
   socket ??= open(server);
-  socket.write(command('EVAL', ...server.renew));
+  socket.write(silent.map(({ renew }) => command('EVAL', ...renew)).join(''));
 }
 
-parentPort?.on('message', (message: LeaseServer | undefined) => {
+/** A queue, anew, or the rank of one that the worker has left. */
+parentPort?.on('message', (message: LeaseServer | number) => {
+  if (typeof message === 'number') {
+    leases.delete(message);
+    return;
+  }
+  leases.set(message.rank, message);
   server = message;
 });
 interval(leaseMs / 6, beat);

@@ -24,10 +24,12 @@ export interface TasksOptions {
   readonly progress: ProgressOutbox;
   readonly metrics: QueueMetrics;
   readonly log: Logger;
-  /** Whether the next task may begin. */
+  /** Whether tasks may begin now: as many as there are slots for, as nothing else happens meanwhile. */
   readonly mayBegin: () => boolean;
   /** The batch is worth a turn. */
   readonly onBatch: () => void;
+  /** The number of tasks that are held or run has changed. */
+  readonly onHolding: () => void;
 }
 
 export interface Tasks {
@@ -77,7 +79,7 @@ interface Run {
 }
 
 export function createTasks(options: TasksOptions): Tasks {
-  const { batch, pace, slots, progress, metrics, log, mayBegin, onBatch } = options;
+  const { batch, pace, slots, progress, metrics, log, mayBegin, onBatch, onHolding } = options;
   const running = new Map<string, Run>();
   let held: { readonly delivery: Delivery; readonly since: number }[] = [];
   let heldBytes = 0;
@@ -89,8 +91,9 @@ export function createTasks(options: TasksOptions): Tasks {
     (one?.delivery.past.deliveries ?? 0) > 0;
 
   function fill(): void {
+    if (held.length === 0 || slots.free === 0 || dropped || !mayBegin()) return;
     const began = performance.now();
-    while (held.length > 0 && slots.free > 0 && !dropped && mayBegin()) {
+    while (held.length > 0 && slots.free > 0) {
       if (slots.usable - slots.free > running.size && isSuspect(held[0])) return;
       const { delivery } = held.shift() as (typeof held)[number];
       heldBytes -= delivery.raw.length;
@@ -110,6 +113,7 @@ export function createTasks(options: TasksOptions): Tasks {
     const started = performance.now();
     const run = runTask(delivery, abort.signal, started, options.run, progress);
     if (!(run instanceof Promise)) {
+      onHolding();
       finish(run);
       return;
     }
@@ -117,6 +121,7 @@ export function createTasks(options: TasksOptions): Tasks {
     const ended = run.then((finished) => {
       running.delete(receipt);
       if (dropped) return;
+      onHolding();
       finish(finished);
       slots.release();
     });
@@ -161,6 +166,7 @@ export function createTasks(options: TasksOptions): Tasks {
       return heldBytes;
     },
     get runsSuspects() {
+      if (running.size === 0) return false;
       const [oldest] = running.values();
       return isSuspect(oldest);
     },
@@ -181,6 +187,7 @@ export function createTasks(options: TasksOptions): Tasks {
         held.push({ delivery, since });
         heldBytes += delivery.raw.length;
       }
+      onHolding();
     },
     fill,
     handBack: () => {
@@ -193,6 +200,7 @@ export function createTasks(options: TasksOptions): Tasks {
       );
       held = [];
       heldBytes = 0;
+      onHolding();
     },
     cancel: (marked) => {
       log.info({ tasks: marked.size }, 'cancelled');
@@ -203,6 +211,7 @@ export function createTasks(options: TasksOptions): Tasks {
       }
       held = held.filter(({ delivery }) => !marked.has(delivery.receipt));
       heldBytes = held.reduce((sum, { delivery }) => sum + delivery.raw.length, 0);
+      onHolding();
     },
     abort: abortAll,
     ended: () => Promise.allSettled(Array.from(running.values(), (run) => run.ended)),

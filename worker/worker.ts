@@ -12,13 +12,14 @@ import { describeRisk, evictionRisk } from '../queue/eviction.ts';
 import { watchDrops, type Drops } from '../queue/drops.ts';
 import { queueKeys, type QueueKeys } from '../queue/keys.ts';
 import { clientName } from '../queue/lives.ts';
+import { findFilled } from '../queue/look.ts';
 import { defineScripts, reap } from '../queue/scripts.ts';
 import { systemClock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
 import { LogEvent } from '../runtime/log-event.ts';
 import { timeout } from '../runtime/timers.ts';
 import type { WorkerHealth } from './health.ts';
-import { createLeaseKeeper } from './lease.ts';
+import { createLeaseKeepers, type LeaseKeepers } from './lease.ts';
 import { runEpoch } from './epoch.ts';
 import { BLOCKER_OPTIONS } from './fetch.ts';
 import type { Handler } from './handler.ts';
@@ -164,8 +165,16 @@ async function runAs(options: WorkerOptions, stopping: AbortSignal, hurry: Abort
   const drops = watchDrops(redis);
   const openSpare = (): Redis => defineScripts(connect({}));
   options.health?.reach(() => within(PING_MS, redis.ping(), 'PING'));
-  const slots = createSlots(options.concurrency);
+  const slots = createSlots(options.concurrency, async (asked) => {
+    const which = asked.map(({ keys }) => keys);
+    const found = await findFilled(redis, which, options.id);
+    return new Set(asked.filter((_, i) => found.has(i)));
+  });
   options.metrics.watchSlots(slots);
+  const { id: worker, leaseMs } = options;
+  await using keepers = options.mayBlock
+    ? createLeaseKeepers({ redis, worker, leaseMs, queues: queues.length })
+    : undefined;
   const ended = new AbortController();
   const oneEnds = AbortSignal.any([stopping, ended.signal]);
   const refused = new AbortController();
@@ -177,16 +186,20 @@ async function runAs(options: WorkerOptions, stopping: AbortSignal, hurry: Abort
   });
   const atOnce = AbortSignal.any([hurry, refused.signal]);
   const registered = new Set<number>();
+  // its first turn tells the server the scripts, which the others would all do at the same time
+  const first = Promise.withResolvers<void>();
   const left = lanes.map(async (keys, rank) => {
     const onReady = (): void => {
       if (registered.add(rank).size === lanes.length) options.onReady?.();
     };
     try {
       const registering = refusals.attempts();
-      const own = { keys, rank, registering, onReady };
-      const shared = { worker: options, mark, redis, drops, openSpare, slots, connect };
+      const own = { keys, rank, registering, onReady, onTurn: first.resolve };
+      if (rank > 0) await within(PLACE_MS, first.promise, 'the first turn').catch(() => undefined);
+      const shared = { worker: options, mark, redis, drops, openSpare, slots, connect, keepers };
       await runLane({ ...shared, ...own }, oneEnds, atOnce);
     } finally {
+      first.resolve();
       // none goes on without the others
       ended.abort();
     }
@@ -208,6 +221,8 @@ interface LaneOptions {
   readonly drops: Drops;
   readonly openSpare: () => Redis;
   readonly slots: Slots;
+  /** Where a handler may stand in the way of turns. */
+  readonly keepers: LeaseKeepers | undefined;
   /** Opens one more connection of the worker. */
   readonly connect: (own: RedisOptions) => Redis;
   readonly registering: Attempts;
@@ -215,11 +230,13 @@ interface LaneOptions {
   readonly mark: string;
   /** Called each time that it is registered. */
   readonly onReady: () => void;
+  /** Called after each turn. */
+  readonly onTurn: () => void;
 }
 
 /** One queue of a worker: epoch after epoch, until it is told to stop. */
 async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: AbortSignal): Promise<void> {
-  const { keys, rank, redis, drops, openSpare, slots, connect, registering, mark } = options;
+  const { keys, rank, redis, drops, openSpare, slots, connect, registering, mark, onTurn } = options;
   const { id: worker, leaseMs, durability, handler, retry, results, ...given } = options.worker;
   const { queue } = keys;
   const log = given.log.child({ queue });
@@ -227,9 +244,7 @@ async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: Abort
   const blocker = connect(BLOCKER_OPTIONS);
   const about = { redis, keys, worker: options.worker, mark, attempts: registering };
   const registration = createRegistration({ ...about, log, stopping });
-  await using keeper = given.mayBlock
-    ? createLeaseKeeper({ redis, keys, worker, leaseMs, clientName: () => registration.clientName })
-    : undefined;
+  using keeper = options.keepers?.of({ rank, keys, clientName: () => registration.clientName });
   // outside of a pool nobody watches
   const fateOf = (lost: string): Promise<string | undefined> =>
     readFate(redis, keys, lost, given.pool === '' ? 0 : FATE_MS);
@@ -246,8 +261,18 @@ async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: Abort
       log.debug({ task: id.toString().slice(0, 100), attempt, err }, 'a handler threw'),
   };
   const connections = { redis, drops, openSpare, blocker, keys, worker, slots, rank };
-  const lane = { ...connections, leaseMs, keeper, run, durability, log, metrics, health: given.health };
-  const enter = holdPlace(slots, rank);
+  const lane = {
+    ...connections,
+    onTurn,
+    leaseMs,
+    keeper,
+    run,
+    durability,
+    log,
+    metrics,
+    health: given.health,
+  };
+  const enter = holdPlace(slots, keys, rank);
   let last: number | undefined;
   try {
     while (!stopping.aborted) {
@@ -274,9 +299,10 @@ async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: Abort
 }
 
 /** So that a worker that starts does not begin with what is least urgent only because that queue was registered first. */
-function holdPlace(slots: Slots, rank: number): () => void {
+function holdPlace(slots: Slots, keys: QueueKeys, rank: number): () => void {
   const nothing = (): void => undefined;
-  const place = { rank, held: 0, running: 0, curious: true, lookedAt: Infinity, lookSentAt: Infinity };
+  const place = { keys, rank, held: 0, running: 0, curious: true, lookedAt: Infinity, lookSentAt: Infinity };
+  const looks = { inMotion: true, turns: 0, foundEmpty: nothing };
   const suspects = { apart: false, solitary: false, taking: false, emptyInMs: 0, windowMs: 0 };
   const drains = { told: false, saidDrained: false, empty: true };
   const calls = {
@@ -287,7 +313,7 @@ function holdPlace(slots: Slots, rank: number): () => void {
     nudge: nothing,
     guard: nothing,
   };
-  const leave = slots.join({ ...place, ...suspects, ...drains, ...calls });
+  const leave = slots.join({ ...place, ...looks, ...suspects, ...drains, ...calls });
   const timer = timeout(PLACE_MS, leave);
   return () => {
     timer.clear();

@@ -1,5 +1,6 @@
 /** Which workers live, by their connections: what the controller believes before it ends an epoch. */
 import { expect, test } from 'vitest';
+import { queueKeys } from '../../queue/keys.ts';
 import { readLives } from '../../queue/lives.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis } from '../support/redis.ts';
@@ -28,6 +29,19 @@ test('every connection of a worker has its name, also that of its lease thread',
   await eventually(async () =>
     expect(await readLives(redis, [{ keys, worker: id }])).toMatchObject([{ epoch, connected: false }]),
   );
+});
+
+test('a worker of many queues with long names is seen to live', async () => {
+  await using server = await startRedis();
+  const keys = freshKeys();
+  const queue = Array.from({ length: 40 }, (_, i) => `${keys.queue}-${i}-${'long'.repeat(40)}`);
+  await using worker = startWorker(server, keys, { handler: () => '', queue });
+  await worker.ready();
+  const lives = await readLives(
+    server.client(),
+    queue.map((name) => ({ keys: queueKeys(name, keys.result), worker: worker.id })),
+  );
+  expect(lives.filter(({ connected }) => connected !== true)).toEqual([]);
 });
 
 test('many at once, in their order: one that never was, one without a name, one that lives', async () => {

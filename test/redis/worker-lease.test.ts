@@ -1,6 +1,8 @@
 /** A handler that computes without a pause for longer than the lease: its worker keeps the task all the same. */
 import { expect, test } from 'vitest';
+import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { sampleQueue } from '../../queue/sample.ts';
+import { reapExpired } from '../../queue/scripts.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServerOptions } from '../support/redis.ts';
 import { freshKeys } from '../support/turns.ts';
@@ -56,4 +58,29 @@ test.concurrent('a worker that is stopped altogether loses its lease as before',
   expect(await sampleQueue(redis, keys)).toMatchObject({
     counters: { completed: 1, recovered: 1, fenced: 1 },
   });
+});
+
+test.concurrent('several queues: one thread keeps all their leases over one connection', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  const { queue, result } = freshKeys();
+  const lanes = Array.from({ length: 5 }, (_, i) => queueKeys(`${queue}-${i}`, result));
+  const [first] = lanes as [QueueKeys];
+  const queues = JSON.stringify(lanes.map((keys) => keys.queue));
+  await using busy = await spawnWorker(server, first, ['--lease', '1s', '--queues', queues]);
+  const epochs = (): Promise<(string | null)[]> =>
+    Promise.all(lanes.map((keys) => redis.hget(keys.worker(busy.id), 'epoch')));
+  await eventually(async () => expect(await epochs()).not.toContain(null));
+  const before = await epochs();
+  await redis.lpush(first.queue, order('long', { computeMs: 3_000 }));
+  await eventually(
+    async () => {
+      const renewals = String(await redis.client('LIST')).match(/cmd=eval /g) ?? [];
+      expect(renewals).toHaveLength(1);
+    },
+    { withinMs: 10_000 },
+  );
+  await resultsOf(redis, result, 1, 10_000);
+  for (const keys of lanes) expect(await reapExpired(redis, keys)).toEqual(new Map());
+  expect(await epochs()).toEqual(before);
 });

@@ -223,6 +223,10 @@ test.for([
   ['["a"', /not a JSON list of names/],
   ['a,a', /names a queue twice/],
   ['a,', /must have names/],
+  [
+    Array.from({ length: 257 }, (_, i) => `q${i}`).join(','),
+    /names 257 queues, and a worker serves 256 at most/,
+  ],
 ])('queues that cannot be: %s', async ([list, message]) => {
   await using worker = spawnProgram(['--redis', server.url, '--queues', String(list), '--module', TASKS]);
   expect(await worker.ended).toBe(2);

@@ -1,0 +1,126 @@
+/** Which queue of a worker may pass those above it, and what finding that out costs. */
+import { expect, test } from 'vitest';
+import { queueKeys } from '../../queue/keys.ts';
+import type { Lane } from '../../worker/lane.ts';
+import { createPermits, type Permits } from '../../worker/permits.ts';
+
+interface TestLane extends Lane {
+  lookedAt: number;
+  lookSentAt: number;
+  curious: boolean;
+  inMotion: boolean;
+  /** Turns that it was told to make. */
+  looks: number;
+}
+
+function lane(rank: number): TestLane {
+  const nothing = (): void => undefined;
+  const own: TestLane = {
+    keys: queueKeys(`queue-${rank}`, 'result'),
+    rank,
+    held: 0,
+    running: 0,
+    curious: false,
+    apart: false,
+    solitary: false,
+    taking: false,
+    emptyInMs: 0,
+    windowMs: 5,
+    told: false,
+    saidDrained: false,
+    empty: true,
+    lookedAt: -Infinity,
+    lookSentAt: -Infinity,
+    inMotion: false,
+    looks: 0,
+    turns: 1,
+    foundEmpty: (_turns, sentAt) => {
+      own.lookSentAt = sentAt;
+      own.curious = false;
+    },
+    look: () => void own.looks++,
+    fill: nothing,
+    ask: nothing,
+    accompany: nothing,
+    nudge: nothing,
+    guard: nothing,
+  };
+  return own;
+}
+
+/** `count` queues; `filled` of them hold tasks. */
+function open(count: number, filled: (lane: Lane) => boolean | never) {
+  const lanes = Array.from({ length: count }, (_, rank) => lane(rank));
+  const requests: (readonly Lane[])[] = [];
+  let answered = Promise.withResolvers<number>();
+  const permits: Permits = createPermits(
+    () => lanes,
+    async (asked) => {
+      requests.push(asked);
+      return new Set(asked.filter(filled));
+    },
+    (rank) => {
+      answered.resolve(rank);
+      answered = Promise.withResolvers();
+    },
+  );
+  return { lanes, lowest: lanes.at(-1) as TestLane, requests, permits, answer: () => answered.promise };
+}
+
+test.each([2, 16, 200])(
+  'the lowest of %i empty queues passes after one request, and no turn',
+  async (count) => {
+    const { lanes, lowest, requests, permits, answer } = open(count, () => false);
+    expect(permits.mayPass(lowest, true)).toBe(false);
+    expect(permits.mayPass(lowest, true)).toBe(false);
+    await answer();
+    expect(permits.mayPass(lowest, true)).toBe(true);
+    expect(requests.map((asked) => asked.length)).toEqual([count - 1]);
+    expect(lanes.filter(({ looks }) => looks > 0)).toEqual([]);
+  },
+);
+
+test('a queue above that holds something is looked at by a turn of its own, and is waited for', async () => {
+  const { lanes, lowest, requests, permits, answer } = open(50, ({ rank }) => rank === 7);
+  permits.mayPass(lowest, true);
+  await answer();
+  expect(permits.mayPass(lowest, true)).toBe(false);
+  expect(lanes.filter(({ looks }) => looks > 0).map(({ rank }) => rank)).toEqual([7]);
+  expect(requests).toHaveLength(1);
+});
+
+test('what is on its way out of a queue is not in it: only a turn tells', async () => {
+  const { lanes, lowest, requests, permits, answer } = open(10, () => false);
+  const [first] = lanes as [TestLane];
+  first.inMotion = true;
+  permits.mayPass(lowest, true);
+  await answer();
+  expect(permits.mayPass(lowest, true)).toBe(false);
+  expect(first.looks).toBe(1);
+  expect(requests[0]).not.toContain(first);
+});
+
+test('a request that fails is made up for by a turn in each queue', async () => {
+  const { lanes, lowest, permits, answer } = open(10, () => {
+    throw new Error('the connection was closed');
+  });
+  permits.mayPass(lowest, true);
+  await answer();
+  expect(permits.mayPass(lowest, true)).toBe(false);
+  expect(lanes.map(({ looks }) => looks)).toEqual([...Array.from({ length: 9 }, () => 1), 0]);
+});
+
+test('nobody is asked for a queue that only wants to know', () => {
+  const { lowest, requests, permits } = open(10, () => false);
+  expect(permits.mayPass(lowest, false)).toBe(false);
+  expect(requests).toEqual([]);
+});
+
+test('many queues that are thought to hold tasks, and one that did not: the rest are looked at together', async () => {
+  const { lanes, requests, permits, answer } = open(100, ({ rank }) => rank === 60);
+  for (const one of lanes.slice(1)) one.curious = true;
+  permits.doubt();
+  await answer();
+  expect(requests).toHaveLength(1);
+  expect(lanes.filter(({ curious }) => curious).map(({ rank }) => rank)).toEqual([60]);
+});

@@ -1,0 +1,128 @@
+/**
+ * Which queue of a worker may go on: one neither takes nor begins a task until all above it were found empty since it asked.
+ *
+ * One request looks into all of them. A turn looks into one queue, and is made only where a look at the keys would not say all.
+ */
+import type { Lane } from './lane.ts';
+
+/** Finds out with one request which of these queues hold anything. */
+export type FindFilled = (lanes: readonly Lane[]) => Promise<ReadonlySet<Lane>>;
+
+/** For so long an empty queue is believed to be empty still without another look, ms. */
+export const FRESH_MS = 5;
+
+/** What a queue knows of those above it. */
+interface Permit {
+  /** Since when it waits for their looks. */
+  askedAt: number | undefined;
+  /** Until then it may go on without. */
+  until: number;
+}
+
+export interface Permits {
+  /** Whether `lane` may pass those above it. If `asks`, and they were not looked at lately, they are. */
+  mayPass(lane: Lane, asks: boolean): boolean;
+  /** Tasks have come of a turn that `lane` was free to make: it may begin some of them. */
+  took(lane: Lane): void;
+  /** A queue that was thought to hold tasks did not: are there others? They would be found out one turn after the other. */
+  doubt(): void;
+}
+
+/** `lanes`: the most urgent first. `onLook`: those below this rank may ask again. */
+export function createPermits(
+  lanes: () => readonly Lane[],
+  findFilled: FindFilled,
+  onLook: (rank: number) => void,
+): Permits {
+  const permits = new WeakMap<Lane, Permit>();
+
+  const permitOf = (lane: Lane): Permit => {
+    const known = permits.get(lane) ?? { askedAt: undefined, until: -Infinity };
+    permits.set(lane, known);
+    return known;
+  };
+
+  /** Looks at all of them together, at those with a turn of their own of which one look does not say all. */
+  function look(which: readonly Lane[]): void {
+    const still = which.filter((lane) => !lane.inMotion);
+    for (const lane of which) if (lane.inMotion) lane.look();
+    if (still.length === 0) return;
+    const sentAt = performance.now();
+    const turns = still.map((lane) => lane.turns);
+    // one that fails is made up for by turns, which are patient
+    const found = findFilled(still).catch(() => new Set(still));
+    void found.then((filled) => {
+      for (const [i, lane] of still.entries())
+        if (filled.has(lane)) lane.look();
+        else lane.foundEmpty(turns[i] as number, sentAt);
+      onLook(still[0]?.rank ?? 0);
+    });
+  }
+
+  /** The most urgent queue above that has tasks, or may have. */
+  function wantingAbove(lane: Lane): Lane | undefined {
+    for (const other of lanes()) {
+      if (other.rank >= lane.rank) return undefined;
+      if (other.curious || other.held > 0) return other;
+    }
+    return undefined;
+  }
+
+  /** Whether all above were found empty since then. */
+  function wereSeenAbove(lane: Lane, since: number): boolean {
+    for (const other of lanes()) {
+      if (other.rank >= lane.rank) break;
+      if (other.lookedAt < since) return false;
+    }
+    return true;
+  }
+
+  /** Those above into which nobody has begun to look since then. */
+  function unseenAbove(lane: Lane, since: number): Lane[] {
+    const unseen: Lane[] = [];
+    for (const other of lanes()) {
+      if (other.rank >= lane.rank) break;
+      if (other.lookSentAt < since) unseen.push(other);
+    }
+    return unseen;
+  }
+
+  function mayPass(lane: Lane, asks: boolean): boolean {
+    if (lane.rank === 0) return true;
+    const permit = permitOf(lane);
+    const wanting = wantingAbove(lane);
+    if (wanting) {
+      // what was found before says nothing when these are through
+      permit.askedAt = undefined;
+      if (asks && wanting.curious) wanting.ask();
+      return false;
+    }
+    const now = performance.now();
+    if (now < permit.until || wereSeenAbove(lane, now - FRESH_MS)) return true;
+    const { askedAt } = permit;
+    const unseen = unseenAbove(lane, askedAt ?? Infinity);
+    if (askedAt !== undefined && unseen.length === 0) {
+      permit.until = now + FRESH_MS;
+      permit.askedAt = undefined;
+      return true;
+    }
+    if (asks && askedAt === undefined) {
+      permit.askedAt = now;
+      look(unseen);
+    }
+    return false;
+  }
+
+  function doubt(): void {
+    const curious = lanes().filter((other) => other.curious && !other.inMotion);
+    if (curious.length > 1) look(curious);
+  }
+
+  return {
+    mayPass,
+    took: (lane) => {
+      permitOf(lane).until = performance.now() + lane.windowMs;
+    },
+    doubt,
+  };
+}
