@@ -231,11 +231,16 @@ export function createSampler(options: SamplerOptions): Sampler {
     }
   }
 
-  /** Arms the wake of idle queues. `true` when something came in the meantime. */
-  async function listen({ sampled, quiet }: Entry): Promise<boolean> {
+  /** Arms the wake of idle queues. `true` when something came in the meantime: nothing else would tell of that. */
+  async function listen(entry: Entry): Promise<boolean> {
+    const { sampled, quiet } = entry;
     if (sampled.kind !== 'known' || sampled.sample.runnable.waiting > 0) return false;
+    const isWhole = isQuiet(entry);
     try {
-      return (await Promise.all(quiet.map((keys) => wake.arm(keys)))).some(Boolean);
+      const found = await Promise.all(quiet.map((keys) => wake.arm(keys)));
+      if (found.some((armed) => (armed?.waiting ?? 0) > 0)) return true;
+      const delayed = found.reduce((sum, armed) => sum + (armed?.delayed ?? 0), 0);
+      return isWhole && delayed > sampled.sample.delayed;
     } catch {
       return false; // the connection went away: it arms everything anew when it is back
     }

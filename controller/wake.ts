@@ -18,12 +18,21 @@ import type { Logger } from '../runtime/log.ts';
 export const WakeMode = { Tracking: 'Tracking', BlockingPeek: 'BlockingPeek', Polling: 'Polling' } as const;
 export type WakeMode = (typeof WakeMode)[keyof typeof WakeMode];
 
+/** Numbers of tasks. */
+export interface Armed {
+  readonly waiting: number;
+  readonly delayed: number;
+}
+
 export interface Wake extends AsyncDisposable {
   readonly mode: WakeMode;
   /** Resolves when it is known how to listen, or the first attempt to listen has failed. */
   readonly settled: Promise<void>;
-  /** Begins to listen to an idle queue. `true` when it is not empty after all: then look at once. */
-  arm(keys: QueueKeys): Promise<boolean>;
+  /**
+   * Begins to listen to an idle queue. Resolves to what it holds from when it is listened to, where that is known: what came
+   * since the last look is heard of by nobody.
+   */
+  arm(keys: QueueKeys): Promise<Armed | undefined>;
   /** Nobody wants to hear of the queue any more. */
   forget(keys: QueueKeys): void;
 }
@@ -78,11 +87,11 @@ export function createWake({ address, onWake, log, mode: wanted = WakeMode.Track
     settled.resolve();
   }
 
-  async function armTracking({ reader }: KeyWatch, keys: QueueKeys): Promise<boolean> {
+  async function armTracking({ reader }: KeyWatch, keys: QueueKeys): Promise<Armed> {
     delayedOf.set(keys.delayed, keys.queue);
     const read = Promise.all([reader.llen(keys.queue), reader.zcard(keys.delayed)]);
-    const [waiting] = await within(ANSWER_MS, read, 'LLEN');
-    return waiting > 0;
+    const [waiting, delayed] = await within(ANSWER_MS, read, 'LLEN');
+    return { waiting, delayed };
   }
 
   /** Peeks until there is something; the connection is closed again then. */
@@ -131,7 +140,7 @@ export function createWake({ address, onWake, log, mode: wanted = WakeMode.Track
     },
     arm: async (keys) => {
       if (refused === WakeMode.BlockingPeek) peek(keys.queue);
-      return watch?.armed ? armTracking(watch, keys) : false;
+      return watch?.armed ? armTracking(watch, keys) : undefined;
     },
     forget: ({ queue, delayed }) => {
       delayedOf.delete(delayed);

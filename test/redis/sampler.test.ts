@@ -101,6 +101,30 @@ test('an idle queue whose delayed task falls due is looked at then', async () =>
   await known(sampler, 'p', { due: 1 });
 });
 
+test('a delayed task that comes between a look at an idle queue and listening to it is seen', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  const pools = new Map(Array.from({ length: 30 }, (_, i) => [`${i}`, freshKeys()]));
+  const pushes: Promise<unknown>[] = [];
+  const untouched = new Set(pools.keys());
+  await using sampling = sample(server.address, {
+    safetyMs: 600_000,
+    // called when the look has ended; on another connection, the push comes before the queue is listened to, or after
+    onSample: (id) => {
+      const keys = pools.get(id);
+      if (keys === undefined || !untouched.delete(id)) return;
+      sampling.sampler.setActive(id, false, 0);
+      pushes.push(redis.zadd(keys.delayed, Date.now() + 86_400_000, delayedMember('1', 'x')));
+    },
+  });
+  const { sampler } = sampling;
+  await eventually(() => expect(sampler.wakeMode).toBe('Tracking'));
+  for (const [id, keys] of pools) sampler.add(id, [keys]);
+  await eventually(() => expect(pushes.length).toBe(pools.size));
+  await Promise.all(pushes);
+  for (const id of pools.keys()) await known(sampler, id, { delayed: 1 });
+});
+
 test('an idle queue is looked at when a delayed task comes within the horizon, without polling', async () => {
   await using server = await startRedis();
   const redis = server.client();

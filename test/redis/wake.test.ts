@@ -38,8 +38,8 @@ test('Tracking: a push and a delayed task are heard of, once each, in millisecon
   const { wake, heard } = listening;
   await inMode(wake, 'Tracking');
   const [one, two] = [freshKeys(), freshKeys()];
-  expect(await wake.arm(one)).toBe(false);
-  expect(await wake.arm(two)).toBe(false);
+  expect(await wake.arm(one)).toEqual({ waiting: 0, delayed: 0 });
+  expect(await wake.arm(two)).toEqual({ waiting: 0, delayed: 0 });
   heard.length = 0;
   // what is heard of a push comes of nothing but the push: nobody has looked at the queue in between
   const before = await calls(redis, 'llen');
@@ -58,7 +58,8 @@ test('Tracking: a push and a delayed task are heard of, once each, in millisecon
   await redis.lpush(one.queue, 'b');
   await redis.zadd(two.delayed, 1, 'x');
   await eventually(() => expect(heard).toEqual([one.queue, two.queue]));
-  expect(await wake.arm(one)).toBe(true);
+  expect(await wake.arm(one)).toEqual({ waiting: 2, delayed: 0 });
+  expect(await wake.arm(two)).toEqual({ waiting: 0, delayed: 1 });
   expect(await redis.lrange(one.queue, 0, -1)).toEqual(['b', 'a']);
 });
 
@@ -111,7 +112,7 @@ test('while the server is away it is Polling, and Tracking once it is there', as
   await using listening = listen(server.address);
   const { wake, heard, log } = listening;
   expect(wake.mode).toBe('Polling');
-  expect(await wake.arm(freshKeys())).toBe(false);
+  expect(await wake.arm(freshKeys())).toBeUndefined();
   await server.start();
   await inMode(wake, 'Tracking');
   expect(heard).toContain(undefined);
@@ -177,5 +178,5 @@ test('a user who may do neither: Polling, which says so', async () => {
   await wake.arm(freshKeys());
   await inMode(wake, 'Polling');
   expect(log.join()).toMatch(/no blocking peek either/);
-  expect(await wake.arm(freshKeys())).toBe(false);
+  expect(await wake.arm(freshKeys())).toBeUndefined();
 });
