@@ -157,9 +157,10 @@ async function startProxy(fault: Fault): Promise<Proxy> {
       { ...agent, headers },
       (upstream) => {
         upstream.on('error', () => response.destroy());
-        if (!faulty) return void upstream.pipe(response.writeHead(upstream.statusCode ?? 502));
-        first.resolve();
-        fault(upstream, response);
+        if (faulty) {
+          first.resolve();
+          fault(upstream, response);
+        } else upstream.pipe(response.writeHead(upstream.statusCode ?? 502));
       },
     );
     outgoing.on('error', () => response.destroy());
