@@ -21,7 +21,7 @@ const sh = (script: string): string[] => ['sh', '-c', script];
 describe('a task', () => {
   test('is the stdin of the program, and stdout is the result, byte for byte', async () => {
     const bytes = Buffer.from([0, 255, 10, 13, 128, 0]);
-    expect(await run(await open('./reverse.py'), bytes)).toEqual(Buffer.from(bytes.toReversed()));
+    expect(await run(await open('./reverse.mjs'), bytes)).toEqual(Buffer.from(bytes.toReversed()));
     expect(await run(await open('cat'), '')).toEqual(Buffer.alloc(0));
   });
 
@@ -157,5 +157,5 @@ test('stderr goes to the log, line by line, with the task', async () => {
 });
 
 test('the fixture programs are executable in a fresh checkout', () => {
-  expect(execFileSync(`${FIXTURES}reverse.py`, { input: 'abc' }).toString()).toBe('cba');
+  expect(execFileSync(`${FIXTURES}reverse.mjs`, { input: 'abc' }).toString()).toBe('cba');
 });
