@@ -28,7 +28,12 @@ export default defineConfig({
       project('unit', 1, { testTimeout: 120_000, maxWorkers: 2 }),
       project('redis', 2, { testTimeout: 120_000, hookTimeout: 120_000, maxWorkers: 3 }),
       project('programs', 3, { testTimeout: 120_000, hookTimeout: 120_000, maxWorkers: 2 }),
-      project('kube', 4, { testTimeout: 180_000, hookTimeout: 240_000, maxWorkers: 3 }),
+      project('kube', 4, {
+        globalSetup: ['test/support/tools.ts'],
+        testTimeout: 180_000,
+        hookTimeout: 240_000,
+        maxWorkers: 3,
+      }),
       project('browser', 5, { testTimeout: 180_000, hookTimeout: 240_000, fileParallelism: false }),
       project('chaos', 6, { testTimeout: 300_000, fileParallelism: false }),
       project('kind', 7, {

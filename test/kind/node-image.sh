@@ -69,6 +69,6 @@ docker commit -c 'ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]' -c 'CM
 docker rm -f "$container" >/dev/null
 container=
 docker rmi "$image-base" >/dev/null
-# what former recipes left behind, but for what a running cluster uses
-docker images --format '{{.Repository}}:{{.Tag}}' millrace-test/node | grep -vxF "$image" | xargs -r docker rmi >/dev/null 2>&1 || true
+# what former recipes left behind of this version, but for what a running cluster uses
+docker images --format '{{.Repository}}:{{.Tag}}' millrace-test/node | grep -F ":$KUBE-" | grep -vxF "$image" | xargs -r docker rmi >/dev/null 2>&1 || true
 echo "$image"

@@ -4,7 +4,7 @@
 set -euo pipefail
 # shellcheck source=settings.sh
 . "$(dirname "$0")/settings.sh"
-root=$cache/root-$KUBE
+root=$cache/root-node
 if [ ! -e "$root.done" ]; then
   "$here/debian.sh" "$root" systemd dbus conntrack iptables nftables iproute2 ethtool kmod libseccomp2 ca-certificates \
     curl jq procps containerd runc containernetworking-plugins socat

@@ -9,38 +9,50 @@ set -euo pipefail
 . "$(dirname "$0")/settings.sh"
 [ $# -gt 0 ] || fail "usage: tools.sh NAME..."
 export CGO_ENABLED=0 GOFLAGS=-mod=mod
-one_at_a_time tools
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# current NAME MODULE VERSION: the cache holds this version. Go stamps a program with the module that it was made from;
+# current PROGRAM MODULE VERSION: the file PROGRAM is of this version. Go stamps a program with the module that it was made from;
 # without Go there is no way to look, nor to make another one.
 current() {
-  [ -x "$bin/$1" ] || return 1
+  [ -x "$1" ] || return 1
   command -v go >/dev/null || return 0
-  go version -m "$bin/$1" | awk -v m="$2" -v v="$3" '$1 == "mod" && $2 == m && $3 == v {found = 1} END {exit !found}'
+  go version -m "$1" | awk -v m="$2" -v v="$3" '$1 == "mod" && $2 == m && $3 == v {found = 1} END {exit !found}'
 }
 
-# build NAME PACKAGE LDFLAGS: compiles in the current folder, whose go.mod says what from
+# build PROGRAM PACKAGE LDFLAGS: compiles in the current folder, whose go.mod says what from
 build() {
   command -v go >/dev/null || return 1
-  say "compiling $1"
-  go build -trimpath -ldflags "-s -w $3" -o "$bin/$1.new" "$2" >"$work/log" 2>&1 && mv "$bin/$1.new" "$bin/$1"
+  say "compiling $(basename "$1") of $(basename "$(dirname "$1")")"
+  go build -trimpath -ldflags "-s -w $3" -o "$1.new" "$2" >"$work/log" 2>&1 && mv "$1.new" "$1"
 }
 
-# compile NAME MODULE VERSION PACKAGE [LDFLAGS]
+# compile NAME MODULE VERSION PACKAGE [LDFLAGS]: a program that is not Kubernetes' own. It is kept in a folder of its own version,
+# and linked into the folder of each Kubernetes that it is used with, from where former layouts of the cache are filled too.
 compile() {
-  current "$1" "$2" "$3" && return
-  mkdir -p "$work/$1"
-  cd "$work/$1"
-  printf 'module build\ngo 1.24.0\nrequire %s %s\n' "$2" "$3" >go.mod
-  build "$1" "$4" "${5:-}"
+  local own=$cache/$1-$3/$1 other
+  mkdir -p "${own%/*}"
+  if ! current "$own" "$2" "$3"; then
+    one_at_a_time "$1-$3"
+    for other in "$cache"/bin-v*/"$1"; do
+      if ! current "$own" "$2" "$3" && current "$other" "$2" "$3"; then ln -f "$other" "$own"; fi
+    done
+  fi
+  if ! current "$own" "$2" "$3"; then
+    mkdir -p "$work/$1"
+    cd "$work/$1"
+    printf 'module build\ngo 1.24.0\nrequire %s %s\n' "$2" "$3" >go.mod
+    build "$own" "$4" "${5:-}" || return 1
+  fi
+  [ "$own" -ef "$bin/$1" ] || ln -f "$own" "$bin/$1"
 }
 
 # k8s.io/kubernetes requires its own libraries at v0.0.0, from its own tree; published, they are modules at v0.<minor>
 kubernetes() {
   local module=k8s.io/kubernetes minor=${KUBE#v1.} mod
-  current "$1" $module "$KUBE" && return
+  current "$bin/$1" $module "$KUBE" && return
+  one_at_a_time "bin-$KUBE"
+  current "$bin/$1" $module "$KUBE" && return
   command -v go >/dev/null || return 1
   mkdir -p "$work/kubernetes"
   cd "$work/kubernetes"
@@ -53,7 +65,7 @@ kubernetes() {
     } >go.mod
   fi
   local version=k8s.io/component-base/version
-  build "$1" "$module/cmd/$1" "-X $version.gitVersion=$KUBE -X $version.gitMajor=1 -X $version.gitMinor=${minor%%.*} -X $version.gitTreeState=clean"
+  build "$bin/$1" "$module/cmd/$1" "-X $version.gitVersion=$KUBE -X $version.gitMajor=1 -X $version.gitMinor=${minor%%.*} -X $version.gitTreeState=clean"
 }
 
 compiled() {
@@ -71,7 +83,7 @@ folder=$bin
 for name in "$@"; do
   # a function that is tested runs on after an error: every step of `compiled` is its last or is tested itself
   if compiled "$name"; then continue; fi
-  folder=$cache/bin-from-path
+  folder=$cache/bin-from-path-$KUBE
   program=$(command -v "$name") || {
     [ ! -s "$work/log" ] || tail -n 20 "$work/log" >&2
     fail "$name could not be compiled ($(command -v go >/dev/null && echo "the end of Go's output is above" || echo "Go is not installed")), and PATH has none: install Go or $name"

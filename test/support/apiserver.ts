@@ -19,8 +19,8 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import { failure, kill, logTail, pidOf, run, startGuard } from './children.ts';
+import { findTools } from './tools.ts';
 
 const startTimeout = 90_000;
 const pollEvery = 50;
@@ -260,12 +260,3 @@ const kubeconfigOf = (server: string, caData: string, token: string): string =>
     contexts: [{ name: 'test', context: { cluster: 'test', user: 'admin' } }],
     'current-context': 'test',
   });
-
-/** The folder with the binaries: `MILLRACE_TEST_TOOLS`, or what `test/kind/tools.sh` provides and prints. */
-async function findTools(names: string[]): Promise<string> {
-  const given = process.env['MILLRACE_TEST_TOOLS'];
-  if (given) return given;
-  const script = join(import.meta.dirname, '..', 'kind', 'tools.sh');
-  const { stdout } = await promisify(execFile)('bash', [script, ...names]);
-  return stdout.trim().split('\n').at(-1) ?? '';
-}

@@ -5,17 +5,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Endpoint } from './apiserver.ts';
+import { findTools } from './tools.ts';
 
 const run = promisify(execFile);
 const root = join(import.meta.dirname, '../..');
 
 export const CHART = join(root, 'charts/millrace');
 
-/** Path of the program: in `MILLRACE_TEST_TOOLS`, or what `test/kind/tools.sh` provides; that may compile it first. */
+/** Path of the program. */
 export async function findHelm(): Promise<string> {
-  const given = process.env['MILLRACE_TEST_TOOLS'];
-  const tools = given ?? (await run('bash', [join(root, 'test/kind/tools.sh'), 'helm'])).stdout.trim();
-  return join(tools, 'helm');
+  return join(await findTools(['helm']), 'helm');
 }
 
 /** Installs the chart as a release into a namespace, which it creates. `set` are values as `a=b`. */
