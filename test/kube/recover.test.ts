@@ -9,7 +9,7 @@ import { DEPLOYMENTS, EVENTS, PODS, POOLS, type ObjectRef } from '../../kube/res
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { reap } from '../../queue/scripts.ts';
 import { metric, startController, type ControllerProcess } from '../support/controller.ts';
-import { eventually, throughout } from '../support/eventually.ts';
+import { eventually, patient, throughout } from '../support/eventually.ts';
 import { startHandWorker } from '../support/turns.ts';
 import { resultsOf, spawnWorker, startWorker, type WorkerProcess } from '../support/workers.ts';
 import { conditionText, poolManifest, startWorld, type Json, type World } from '../support/world.ts';
@@ -132,7 +132,7 @@ test('a container that ran out of memory: its task runs elsewhere at once, and e
   const told = performance.now();
   await kubelet(pod, { ready: false, state: ended(137, 'OOMKilled') });
   await resultsOf(redis, keys.result, 1);
-  expect((begun[0]?.at ?? Infinity) - told).toBeLessThan(1_500);
+  expect((begun[0]?.at ?? Infinity) - told).toBeLessThan(patient(1_500));
   await isTold(
     `Warning WorkerRecovered ${pod} ended: OOMKilled (exit code 137). The task that it held is back in the queue.`,
   );

@@ -16,6 +16,11 @@ function busyness(): number {
   return Math.min(MOST_BUSY, Math.max(1, lastMinute / availableParallelism()));
 }
 
+/** A limit, ms, for what takes so long on a machine that has nothing else to do, as it is now. */
+export function patient(ms: number): number {
+  return ms * busyness();
+}
+
 /**
  * Calls `look` until it does not throw, and resolves to what it returned; pass assertions. After `withinMs` it rejects
  * with what `look` threw last; on a busy machine, after as much longer as that is busy.
@@ -29,7 +34,7 @@ export async function eventually<T>(
     try {
       return await look();
     } catch (error) {
-      if (performance.now() - began > withinMs * busyness()) throw error;
+      if (performance.now() - began > patient(withinMs)) throw error;
       await delay(everyMs);
     }
   }

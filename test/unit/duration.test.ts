@@ -58,9 +58,10 @@ describe('parseDuration', () => {
   });
 
   test('a long text is cut in the error, and read in linear time', () => {
-    const started = performance.now();
+    const before = process.cpuUsage();
     expect(() => parseDuration(`${'1s'.repeat(100_000)}x`)).toThrow(/^.{1,250}$/);
-    expect(performance.now() - started).toBeLessThan(2000);
+    // time of the processor, so that it is the same on a busy machine, µs
+    expect(process.cpuUsage(before).user).toBeLessThan(2_000_000);
   });
 });
 
