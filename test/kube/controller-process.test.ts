@@ -71,7 +71,9 @@ describe.each([[[]], [['--leader-election']]])('no API server, with %j', (args) 
     await using away = await startController({ kubeconfig, args });
     const warnings = () => away.log().filter(({ level }) => level === 'warn');
     await eventually(() => expect(warnings().length).toBeGreaterThan(1), { withinMs: 20_000 });
-    expect(warnings()[0]?.['error']).toMatch(/Unreachable.*ECONNREFUSED/);
+    expect(warnings()[0]?.['err']).toMatchObject({
+      message: expect.stringMatching(/Unreachable.*ECONNREFUSED/),
+    });
     expect((await away.get('/healthz')).status).toBe(200);
     expect(await away.get('/readyz')).toEqual({ status: 503, body: 'the API server was not reached yet\n' });
     // three watches, or one lease, each with a growing pause
