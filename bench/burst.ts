@@ -6,7 +6,7 @@
  * handlers' own ledger (each task begun once and ended once), from restarts of containers, and from what Redis has counted.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { table } from '../cli/table.ts';
+import { table } from '../cli/terminal/table.ts';
 import { queueKeys } from '../queue/keys.ts';
 import { SYSTEM } from '../test/support/kind-install.ts';
 import { squares, squaresTemplate, type Answer } from '../test/support/squares.ts';

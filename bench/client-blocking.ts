@@ -2,7 +2,7 @@
  * The least that can lie between a push and its result: one connection that is blocked in BRPOP, and a HSET when it returns.
  * Nothing is promised to anybody. Works until it is ended.
  */
-import { openRedis } from '../queue/connection.ts';
+import { openRedis } from '../queue/connection/connection.ts';
 import { work } from './tasks.ts';
 
 const [url = '', queue = '', result = ''] = process.argv.slice(2);

@@ -1,5 +1,5 @@
 /** A plain worker as anyone would write it first: RPOP, then HSET, one task after the other. Drains the list when told to. */
-import { openRedis } from '../queue/connection.ts';
+import { openRedis } from '../queue/connection/connection.ts';
 import { work } from './tasks.ts';
 
 const [url = '', queue = '', result = ''] = process.argv.slice(2);

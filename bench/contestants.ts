@@ -3,9 +3,9 @@
  * warm when it counts, and each gets the whole queue at one instant: the tasks are put where nobody looks and are then let go.
  */
 import { Queue } from 'bullmq';
-import { closeRedis, openRedis } from '../queue/connection.ts';
+import { closeRedis, openRedis } from '../queue/connection/connection.ts';
 import { queueKeys } from '../queue/keys.ts';
-import { workerProgram } from '../cli/worker-program.ts';
+import { workerProgram } from '../cli/dev/worker-program.ts';
 import { startChild, type Child } from './child.ts';
 import type { BenchRedis } from './redis.ts';
 import { expectResult, idOf, inBatches, pushTasks, range, verifyResults } from './tasks.ts';

@@ -95,7 +95,7 @@ async function launch(
   { fleet: { profile } }: BenchOptions,
   name: string,
 ): Promise<ControllerProcess> {
-  const dockerfile = await readFile(join(ROOT, 'controller/Dockerfile'), 'utf8');
+  const dockerfile = await readFile(join(ROOT, 'images/controller.Dockerfile'), 'utf8');
   const entryPoint = JSON.parse(/^ENTRYPOINT (\[.*\])$/m.exec(dockerfile)?.[1] ?? '[]') as string[];
   const profiling =
     profile === undefined

@@ -1,6 +1,6 @@
 /** A handler that runs until it is told to stop: what is in flight stays there to be looked at. */
 import { once } from 'node:events';
-import type { TaskContext } from '../worker/handler.ts';
+import type { TaskContext } from '../worker/task/handler.ts';
 
 // a task module: its default export is what a worker loads
 // oxlint-disable-next-line import/no-default-export

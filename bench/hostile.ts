@@ -5,7 +5,7 @@
  *
  * All share the machine with the API server; the lying servers share the process of the bench.
  */
-import { table } from '../cli/table.ts';
+import { table } from '../cli/terminal/table.ts';
 import { DEPLOYMENTS, POOLS } from '../kube/resources.ts';
 import { interval, sleep } from '../runtime/timers.ts';
 import { bundledController, startController, type ControllerProcess } from '../test/support/controller.ts';

@@ -7,7 +7,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Queue as BullQueue, QueueEvents } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { table } from '../cli/table.ts';
+import { table } from '../cli/terminal/table.ts';
 import { openQueue } from '../queue/queue.ts';
 import { bullmq, drainer, millrace } from './contestants.ts';
 import { goalLines, goalRows, median, percentile, rounded, type Goal } from './figures.ts';

@@ -13,7 +13,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { bundleLaunched } from '../scripts/bundle.ts';
-import { workerProgram, type WorkerSettings } from '../cli/worker-program.ts';
+import { workerProgram, type WorkerSettings } from '../cli/dev/worker-program.ts';
 import { queueKeys } from '../queue/keys.ts';
 import { memoryOf, startChild, type Child, type ProcessMemory } from './child.ts';
 import { goalLines, goalRows, median, rounded, thousands, type Goal } from './figures.ts';
@@ -76,7 +76,9 @@ const settingsOf = (server: BenchRedis, module: string, concurrency: number): Wo
 /** The bundle with the flags of the image, and with compiled code from an earlier start, as the image has it. */
 async function startBundle(server: BenchRedis, stack: AsyncDisposableStack): Promise<Child> {
   const root = `${import.meta.dirname}/..`;
-  const entryPoint = /^ENTRYPOINT (\[.*\])$/m.exec(await readFile(`${root}/worker/Dockerfile`, 'utf8'));
+  const entryPoint = /^ENTRYPOINT (\[.*\])$/m.exec(
+    await readFile(`${root}/images/worker.Dockerfile`, 'utf8'),
+  );
   const [, ...flags] = JSON.parse(entryPoint?.[1] ?? '[]') as string[];
   const folder = await mkdtemp(join(tmpdir(), 'millrace-bench-'));
   stack.defer(() => rm(folder, { recursive: true, force: true }));

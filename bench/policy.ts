@@ -3,9 +3,9 @@
  * several start times. Simulated, so the figures are the same on every machine. Without `--trace`, on traces that are made
  * from a seed.
  */
-import { adviceLines, comparedRows, comparedTable } from '../cli/simulate-report.ts';
-import { readTrace } from '../cli/simulate.ts';
-import type { Policy } from '../controller/decide.ts';
+import { adviceLines, comparedRows, comparedTable } from '../cli/simulate/report.ts';
+import { readTrace } from '../cli/simulate/simulate.ts';
+import type { Policy } from '../controller/decide/decide.ts';
 import { formatDuration } from '../runtime/duration.ts';
 import { compare } from '../simulate/compare.ts';
 import { generate, traceKinds } from '../simulate/generate.ts';

@@ -1,8 +1,8 @@
 /** The Redis of a run: one server that everything in the run is measured against, with its persistence to be switched. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
-import { startLocalRedis } from '../cli/local-redis.ts';
-import { closeRedis, openRedis } from '../queue/connection.ts';
+import { startLocalRedis } from '../cli/dev/local-redis.ts';
+import { closeRedis, openRedis } from '../queue/connection/connection.ts';
 
 export interface BenchRedis extends AsyncDisposable {
   readonly url: string;

@@ -2,7 +2,7 @@
  * `throughput`: how many no-op tasks a second one worker process works off, each result stored, against BullMQ, against a
  * plain client, and against what Redis can do at all; without and with an append-only file (fsync every second).
  */
-import { table } from '../cli/table.ts';
+import { table } from '../cli/terminal/table.ts';
 import { bullmq, drainer, millrace, type Contestant } from './contestants.ts';
 import { goalLines, goalRows, median, rounded, thousands, type Goal } from './figures.ts';
 import { startBenchRedis, type BenchRedis } from './redis.ts';

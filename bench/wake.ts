@@ -7,8 +7,8 @@
  * somebody asks for the pod at the very moment of the push, and no Deployment is between.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { table } from '../cli/table.ts';
-import { deploymentOf } from '../controller/deployment.ts';
+import { table } from '../cli/terminal/table.ts';
+import { deploymentOf } from '../controller/act/deployment.ts';
 import { withDefaults } from '../kube/defaults.ts';
 import type { PodTemplateSpec } from '../kube/wire.ts';
 import { eventually } from '../test/support/eventually.ts';

@@ -1,11 +1,11 @@
 /** The commands that are about a cluster, or an installation, as a whole. */
 import { Argument, Option, type Command } from 'commander';
-import { addAccessFlags, addClusterFlags } from './access-flags.ts';
-import { outputOption } from './output.ts';
+import { addAccessFlags, addClusterFlags } from './access/access-flags.ts';
+import { outputOption } from './terminal/output.ts';
 
 type Define = (name: string, description: string) => Command;
 
-const POOL_ORDERS: readonly import('./pool-rows.ts').PoolOrder[] = [
+const POOL_ORDERS: readonly import('./commands/pool-rows.ts').PoolOrder[] = [
   'name',
   'waiting',
   'in-flight',
@@ -20,8 +20,8 @@ export function addClusterCommands(command: Define): void {
     .option('-w, --watch', 'then each change, until Ctrl-C')
     .addOption(new Option('--sort-by <what>', 'the most first').choices(POOL_ORDERS).default('name'))
     .addOption(outputOption('wide'))
-    .action(async (flags: import('./pools.ts').PoolsFlags) => {
-      const { listPools } = await import('./pools.ts');
+    .action(async (flags: import('./commands/pools.ts').PoolsFlags) => {
+      const { listPools } = await import('./commands/pools.ts');
       await listPools(flags);
     });
 }
@@ -31,8 +31,8 @@ export function addLooks(command: Define): void {
   addAccessFlags(command('top', 'pools, or the queues of a Redis, live on the whole screen'), 'flag')
     .option('-A, --all-namespaces', 'pools of all namespaces')
     .option('--once', 'print what it would show, and end')
-    .action(async (flags: import('./top.ts').TopFlags) => {
-      const { top } = await import('./top.ts');
+    .action(async (flags: import('./top/top.ts').TopFlags) => {
+      const { top } = await import('./top/top.ts');
       await top(flags);
     });
 
@@ -42,8 +42,8 @@ export function addLooks(command: Define): void {
   )
     .option('-A, --all-namespaces', 'pools of all namespaces')
     .addOption(outputOption())
-    .action(async (_pool: string | undefined, flags: import('./doctor.ts').DoctorFlags) => {
-      const { doctor } = await import('./doctor.ts');
+    .action(async (_pool: string | undefined, flags: import('./doctor/doctor.ts').DoctorFlags) => {
+      const { doctor } = await import('./doctor/doctor.ts');
       await doctor(flags);
     });
 }
@@ -69,8 +69,8 @@ export function addVersion(command: Define): void {
   addClusterFlags(command('version', 'print the version'))
     .option('--cluster', 'and the versions of what is installed in the cluster')
     .addOption(outputOption())
-    .action(async (flags: import('./version.ts').VersionFlags) => {
-      const { printVersion } = await import('./version.ts');
+    .action(async (flags: import('./commands/version.ts').VersionFlags) => {
+      const { printVersion } = await import('./commands/version.ts');
       await printVersion(flags);
     });
 }

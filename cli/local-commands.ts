@@ -4,9 +4,9 @@ import { addQueueFlags, type QueueFlags } from '../queue/flags.ts';
 import { duration, instant, integer } from '../runtime/program.ts';
 import { traceKinds } from '../simulate/generate.ts';
 import { peers, type Peer } from '../simulate/peers.ts';
-import { addHandlerFlags } from '../worker/handler-flags.ts';
-import { outputOption } from './output.ts';
-import type { SimulateFlags } from './simulate.ts';
+import { addHandlerFlags } from '../worker/handlers/handler-flags.ts';
+import { outputOption } from './terminal/output.ts';
+import type { SimulateFlags } from './simulate/simulate.ts';
 
 /** `env` is what workers are started with. */
 export function addDev(command: Command, env: NodeJS.ProcessEnv): void {
@@ -37,7 +37,7 @@ export function addDev(command: Command, env: NodeJS.ProcessEnv): void {
     .action(
       async (
         flags: QueueFlags &
-          import('./dev-settings.ts').DevFlags & {
+          import('./dev/settings.ts').DevFlags & {
             pool?: string;
             grace: number;
             install?: true;
@@ -50,7 +50,7 @@ export function addDev(command: Command, env: NodeJS.ProcessEnv): void {
           flags.sentinel === undefined;
         const chosen = (name: 'queue' | 'result'): string | undefined =>
           command.getOptionValueSource(name) === 'default' ? undefined : flags[name];
-        const { dev } = await import('./dev.ts');
+        const { dev } = await import('./dev/dev.ts');
         await dev(
           { ...flags, queue: chosen('queue'), result: chosen('result') },
           own ? undefined : flags,
@@ -92,7 +92,7 @@ export function addSimulate(command: Command): void {
     .option('--explain', 'print each decision that changed the number of pods, in words')
     .addOption(outputOption())
     .action(async (flags: SimulateFlags) => {
-      const { simulateCommand } = await import('./simulate.ts');
+      const { simulateCommand } = await import('./simulate/simulate.ts');
       await simulateCommand(flags);
     });
 }

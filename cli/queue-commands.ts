@@ -1,10 +1,10 @@
 /** The commands that are about a queue or a pool as a whole. */
 import type { Command } from 'commander';
 import { duration, integer } from '../runtime/program.ts';
-import { addAccessFlags, type AccessFlags } from './access-flags.ts';
-import type { ExplainFlags } from './explain.ts';
-import type { RecordFlags } from './record.ts';
-import { outputOption, type Output } from './output.ts';
+import { addAccessFlags, type AccessFlags } from './access/access-flags.ts';
+import type { ExplainFlags } from './commands/explain.ts';
+import type { RecordFlags } from './commands/record.ts';
+import { outputOption, type Output } from './terminal/output.ts';
 
 type Define = (name: string, description: string) => Command;
 
@@ -12,7 +12,7 @@ export function addQueueCommands(command: Define): void {
   addAccessFlags(command('inspect', 'what is in the queue, and which workers it has'), 'argument')
     .addOption(outputOption())
     .action(async (_pool: string | undefined, flags: AccessFlags & { output: Output }) => {
-      const { inspect } = await import('./inspect.ts');
+      const { inspect } = await import('./commands/inspect.ts');
       await inspect(flags);
     });
 
@@ -24,7 +24,7 @@ export function addQueueCommands(command: Define): void {
       '\nWith --redis and --queue, the pool is the name under which it was recorded there.',
     )
     .action(async (pool: string | undefined, flags: ExplainFlags) => {
-      const { explainCommand } = await import('./explain.ts');
+      const { explainCommand } = await import('./commands/explain.ts');
       await explainCommand(pool, flags);
     });
 
@@ -34,7 +34,7 @@ export function addQueueCommands(command: Define): void {
     .option('--since <duration>', 'instead: the last so long, from the time line in Redis, such as 7d', span)
     .option('-f, --file <file>', 'CSV to write, instead of stdout')
     .action(async (pool: string | undefined, flags: RecordFlags) => {
-      const { recordCommand } = await import('./record.ts');
+      const { recordCommand } = await import('./commands/record.ts');
       await recordCommand(pool, flags);
     });
 
@@ -44,13 +44,13 @@ export function addQueueCommands(command: Define): void {
   )
     .option('--reason <text>', 'for whoever inspects it', '')
     .action(async (_pool: string | undefined, flags: AccessFlags & { reason: string }) => {
-      const { pause } = await import('./pause.ts');
+      const { pause } = await import('./commands/pause.ts');
       await pause(flags);
     });
 
   addAccessFlags(command('resume', 'end a pause'), 'argument').action(
     async (_pool: string | undefined, flags: AccessFlags) => {
-      const { resume } = await import('./pause.ts');
+      const { resume } = await import('./commands/pause.ts');
       await resume(flags);
     },
   );
@@ -58,8 +58,8 @@ export function addQueueCommands(command: Define): void {
   addAccessFlags(command('workers', 'who works on it, and what they are doing'), 'argument')
     .option('--tasks', 'with the ids of the tasks that each holds')
     .addOption(outputOption())
-    .action(async (_pool: string | undefined, flags: import('./workers.ts').WorkersFlags) => {
-      const { listWorkers } = await import('./workers.ts');
+    .action(async (_pool: string | undefined, flags: import('./commands/workers.ts').WorkersFlags) => {
+      const { listWorkers } = await import('./commands/workers.ts');
       await listWorkers(flags);
     });
 
@@ -74,8 +74,8 @@ export function addQueueCommands(command: Define): void {
     .option('--for <duration>', 'how long they take nothing', duration, 300_000)
     .option('--undo', 'let them go on')
     .option('--timeout <duration>', 'wait no longer than this; they go on draining', duration)
-    .action(async (workers: string[], flags: import('./drain.ts').DrainFlags) => {
-      const { drain } = await import('./drain.ts');
+    .action(async (workers: string[], flags: import('./commands/drain.ts').DrainFlags) => {
+      const { drain } = await import('./commands/drain.ts');
       await drain(workers, flags);
     });
 }

@@ -2,8 +2,8 @@
 import { InvalidArgumentError, type Command } from 'commander';
 import type { Trace } from '../runtime/opentelemetry.ts';
 import { duration, integer, strict, UsageError } from '../runtime/program.ts';
-import { addAccessFlags, type AccessFlags } from './access-flags.ts';
-import { outputOption, type Output } from './output.ts';
+import { addAccessFlags, type AccessFlags } from './access/access-flags.ts';
+import { outputOption, type Output } from './terminal/output.ts';
 
 type Define = (name: string, description: string) => Command;
 
@@ -22,10 +22,12 @@ export function addTaskCommands(command: Define, trace: () => Trace | undefined)
     .option('--at <time>', 'run no earlier than then, such as 2026-03-01T08:00Z', moment)
     .option('--wait', 'wait for the result and print it')
     .option('--timeout <duration>', 'with --wait, give up after this long', duration)
-    .action(async (task: string | undefined, flags: AccessFlags & import('./enqueue.ts').EnqueueFlags) => {
-      const { enqueue } = await import('./enqueue.ts');
-      await enqueue(task, flags, trace());
-    });
+    .action(
+      async (task: string | undefined, flags: AccessFlags & import('./commands/enqueue.ts').EnqueueFlags) => {
+        const { enqueue } = await import('./commands/enqueue.ts');
+        await enqueue(task, flags, trace());
+      },
+    );
 
   addAccessFlags(
     command('result', "print a task's result, byte for byte; waits for it").argument(
@@ -36,8 +38,8 @@ export function addTaskCommands(command: Define, trace: () => Trace | undefined)
   )
     .option('--timeout <duration>', 'give up after this long', duration)
     .option('--progress', 'tell meanwhile how far the task is, on stderr')
-    .action(async (id: string, flags: import('./result.ts').ResultFlags) => {
-      const { printResult } = await import('./result.ts');
+    .action(async (id: string, flags: import('./commands/result.ts').ResultFlags) => {
+      const { printResult } = await import('./commands/result.ts');
       await printResult(id, flags);
     });
 
@@ -45,7 +47,7 @@ export function addTaskCommands(command: Define, trace: () => Trace | undefined)
     command('cancel', 'do not run a task, or abort it where it runs').argument('<id...>', 'ids of tasks'),
     'flag',
   ).action(async (ids: string[], flags: AccessFlags) => {
-    const { cancel } = await import('./cancel.ts');
+    const { cancel } = await import('./commands/cancel.ts');
     await cancel(ids, flags);
   });
 
@@ -64,7 +66,7 @@ function addDead(dead: Command): void {
     .option('--count <n>', 'at most so many', integer(1, 10_000), 20)
     .addOption(outputOption())
     .action(async (_pool: string | undefined, flags: AccessFlags & { count: number; output: Output }) => {
-      const { listDead } = await import('./dead.ts');
+      const { listDead } = await import('./commands/dead.ts');
       await listDead(flags);
     });
   addAccessFlags(
@@ -75,7 +77,7 @@ function addDead(dead: Command): void {
   )
     .addOption(outputOption())
     .action(async (id: string, flags: AccessFlags & { output: Output }) => {
-      const { showDead } = await import('./dead.ts');
+      const { showDead } = await import('./commands/dead.ts');
       await showDead(id, flags);
     });
   const moves = {
@@ -90,8 +92,8 @@ function addDead(dead: Command): void {
       .option('--error <text>', 'those whose error contains this')
       .option('--older-than <duration>', 'those that have been dead for so long', duration)
       .option('--all', 'all of them')
-      .action(async (ids: string[], flags: import('./dead.ts').ChooseDeadFlags) => {
-        const { moveDead } = await import('./dead.ts');
+      .action(async (ids: string[], flags: import('./commands/dead.ts').ChooseDeadFlags) => {
+        const { moveDead } = await import('./commands/dead.ts');
         await moveDead(how, ids, flags);
       });
 }

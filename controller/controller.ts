@@ -9,28 +9,28 @@ import { AUTOSCALERS, DEPLOYMENTS, PODS, POOLS } from '../kube/resources.ts';
 import type { Deployment, HorizontalPodAutoscaler, Pod } from '../kube/wire.ts';
 import { PAUSED, PAUSED_REPLICAS } from '../kube/workerpool.ts';
 import { keyOf, reflect, type Reflector } from '../kube/watch.ts';
-import type { HostGuard } from '../queue/address.ts';
+import type { HostGuard } from '../queue/connection/address.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
-import { followAdopted } from './adopted-pods.ts';
-import { autoscalerOf, createClaims, type Autoscaler } from './claims.ts';
+import { followAdopted } from './recover/adopted-pods.ts';
+import { autoscalerOf, createClaims, type Autoscaler } from './act/claims.ts';
 import type { PoolSource } from './dashboard/board.ts';
 import type { Dashboard } from './dashboard/dashboard.ts';
-import { deathsOf, recoveryNote, type Death } from './deaths.ts';
-import { MANAGED_BY, MANAGER, POOL_LABEL } from './deployment.ts';
-import { knownDeployment, type KnownDeployment } from './known-deployment.ts';
-import { noJournal, type Journal } from './journal.ts';
-import { createMemoryStore, type QueueLink } from './memory-store.ts';
-import type { ControllerGauges, ControllerMetrics } from './metrics.ts';
-import type { Quarantine } from './quarantine.ts';
-import { createReconcile } from './reconcile.ts';
-import { createRecovery } from './recover.ts';
-import { createRecorder } from './recorder.ts';
-import { createRedisHub } from './redis-hub.ts';
-import { recordOf } from './report.ts';
-import { createSampler } from './sampler.ts';
-import { slimPod } from './trouble.ts';
-import { createWorkQueue } from './workqueue.ts';
+import { deathsOf, recoveryNote, type Death } from './recover/deaths.ts';
+import { MANAGED_BY, MANAGER, POOL_LABEL } from './act/deployment.ts';
+import { knownDeployment, type KnownDeployment } from './act/known-deployment.ts';
+import { noJournal, type Journal } from './process/journal.ts';
+import { createMemoryStore, type QueueLink } from './records/memory-store.ts';
+import type { ControllerGauges, ControllerMetrics } from './observe/metrics.ts';
+import type { Quarantine } from './process/quarantine.ts';
+import { createReconcile } from './reconcile/reconcile.ts';
+import { createRecovery } from './recover/recover.ts';
+import { createRecorder } from './records/recorder.ts';
+import { createRedisHub } from './connect/redis-hub.ts';
+import { recordOf } from './report/report.ts';
+import { createSampler } from './sample/sampler.ts';
+import { slimPod } from './act/pod-failures.ts';
+import { createWorkQueue } from '../kube/workqueue.ts';
 
 export interface ControllerOptions {
   readonly api: KubeApi;
@@ -135,7 +135,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     },
   });
   const scalersKnown = Promise.withResolvers<void>();
-  // where it may not be read, an autoscaler is noticed when it writes: see other-writers.ts
+  // where it may not be read, an autoscaler is noticed when it writes: see act/other-writers.ts
   const autoscalers = reflect<HorizontalPodAutoscaler, Autoscaler>({
     api,
     resource: AUTOSCALERS,

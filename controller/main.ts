@@ -19,12 +19,12 @@ import { leaderAddress, leaderNote } from './dashboard/leader.ts';
 import { openGate, refusesMetrics, rightsGate, type Gate } from './dashboard/gate.ts';
 import { createStrikes, type Strikes } from './dashboard/strikes.ts';
 import { tokenFile } from './dashboard/token.ts';
-import { openJournal, poolsIn, type Journal } from './journal.ts';
-import { parseFlags, type ControllerFlags } from './flags.ts';
-import { createControllerMetrics, type ControllerGauges } from './metrics.ts';
-import { openQuarantine } from './quarantine.ts';
-import { hostGuard } from './redis-hosts.ts';
-import { createWatchdog } from './watchdog.ts';
+import { openJournal, poolsIn, type Journal } from './process/journal.ts';
+import { parseFlags, type ControllerFlags } from './process/flags.ts';
+import { createControllerMetrics, type ControllerGauges } from './observe/metrics.ts';
+import { openQuarantine } from './process/quarantine.ts';
+import { hostGuard } from './connect/allowed-hosts.ts';
+import { createWatchdog } from './process/watchdog.ts';
 
 async function connect(kubeconfig: string | undefined): Promise<Connection> {
   const { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port } = process.env;

@@ -4,7 +4,7 @@
  */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from './keys.ts';
-import { script } from './scripts.ts';
+import { script } from './scripts/scripts.ts';
 import { shortId } from './task.ts';
 
 /** How long a mark that meets no task is kept, ms. */

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { option, UsageError } from '../runtime/program.ts';
-import type { RedisAddress, RedisTls } from './connection.ts';
+import type { RedisAddress, RedisTls } from './connection/connection.ts';
 
 export interface QueueFlags {
   readonly redis: string;

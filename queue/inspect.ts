@@ -2,11 +2,11 @@
  * What is going on in a queue, for people and programs: read only, a handful of commands, nothing scanned.
  */
 import type { Redis } from 'ioredis';
-import { readCrew } from './crew.ts';
+import { readCrew } from './workers/crew.ts';
 import type { QueueKeys } from './keys.ts';
 import { pauseOf, type Pause } from './pause.ts';
 import { listProgress, type TaskProgress } from './progress.ts';
-import { sampleQueue, type QueueSample } from './sample.ts';
+import { sampleQueue, type QueueSample } from './pool/sample.ts';
 
 export interface WorkerView {
   readonly id: string;

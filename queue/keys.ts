@@ -23,7 +23,7 @@ export interface QueueKeys {
   readonly asked: string;
   /** ZSET: retries and scheduled tasks by due time, ms of Redis time. See `delayedMember` in task.ts. */
   readonly delayed: string;
-  /** LIST: tasks that failed for good, newest first. See `parseDead` in dead.ts. */
+  /** LIST: tasks that failed for good, newest first. See `parseDead` in dead-letter-format.ts. */
   readonly dead: string;
   /** HASH: task id → why it failed for good. */
   readonly errors: string;
@@ -59,13 +59,13 @@ export interface QueueKeys {
   progress(id: string): string;
   /** LIST: at most one task, between an idle worker's blocking move and its next turn. */
   wake(id: string): string;
-  /** STRING: what the last life of a worker died of, in words. See fate.ts. */
+  /** STRING: what the last life of a worker died of, in words. See workers/exit-reason.ts. */
   fate(id: string): string;
-  /** STRING: what a pool, `namespace/name`, has learned of its tasks and pods, as JSON. See controller/memory.ts. */
+  /** STRING: what a pool, `namespace/name`, has learned of its tasks and pods, as JSON. See controller/records/memory.ts. */
   memory(pool: string): string;
-  /** STREAM: what happened in a pool, `namespace/name`, over the last week. See timeline.ts. */
+  /** STREAM: what happened in a pool, `namespace/name`, over the last week. See pool/timeline.ts. */
   timeline(pool: string): string;
-  /** LIST: the last decisions of a pool, `namespace/name`, as JSON, newest first. See controller/decisions.ts. */
+  /** LIST: the last decisions of a pool, `namespace/name`, as JSON, newest first. See controller/records/decisions.ts. */
   decisions(pool: string): string;
 }
 

@@ -3,11 +3,11 @@
  * clients go on pushing. Idle workers hear of a pause, and of its end, within a second.
  */
 import type { Redis } from 'ioredis';
-import { redisNow } from './connection.ts';
+import { redisNow } from './connection/connection.ts';
 import { plainText } from '../runtime/plain-text.ts';
 import type { QueueKeys } from './keys.ts';
-import { readCut } from './read.ts';
-import { asText } from './reply-form.ts';
+import { readCut } from './scripts/read.ts';
+import { asText } from './scripts/decode-reply.ts';
 
 const LONGEST = 1_024;
 

@@ -1,9 +1,9 @@
 /** How far running tasks are, as their handlers report it: kept by worker, gone with the task or with the worker. */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from './keys.ts';
-import { readCut } from './read.ts';
-import { asList, asText } from './reply-form.ts';
-import { script } from './scripts.ts';
+import { readCut } from './scripts/read.ts';
+import { asList, asText } from './scripts/decode-reply.ts';
+import { script } from './scripts/scripts.ts';
 
 export interface TaskProgress {
   readonly id: string;

@@ -4,9 +4,9 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
-import { within } from './connection.ts';
+import { within } from './connection/connection.ts';
 import type { QueueKeys } from './keys.ts';
-import { script } from './scripts.ts';
+import { script } from './scripts/scripts.ts';
 import { delayedMember, type EncodedTask } from './task.ts';
 
 /** How long Redis knows what a client has pushed: a push that is sent again later than this may be made twice, s. */

@@ -7,30 +7,30 @@
  */
 import type { Redis } from 'ioredis';
 import { cancelTask } from './cancel.ts';
-import { closeRedis, openRedis, type RedisAddress } from './connection.ts';
-import { awaitReplicas, checkDurability, type Durability } from './durability.ts';
+import { closeRedis, openRedis, type RedisAddress } from './connection/connection.ts';
+import { awaitReplicas, checkDurability, type Durability } from './connection/durability.ts';
 import { inspectQueue, type QueueView } from './inspect.ts';
 import { queueKeys, type QueueKeys } from './keys.ts';
-import { openDeadLetters, type DeadLetters } from './letters.ts';
+import { openDeadLetters, type DeadLetters } from './dead-letters.ts';
 import { pauseQueue, resumeQueue } from './pause.ts';
 import { readProgress } from './progress.ts';
 import { createPusher, type Pusher } from './push.ts';
 import { openResults, type ResultOptions, type Results } from './results.ts';
-import { defineScripts } from './scripts.ts';
+import { defineScripts } from './scripts/scripts.ts';
 import { encodeTask, type EncodedTask, type IdOf, type TaskId } from './task.ts';
 import { traced } from './tracing.ts';
 
-export { NotReplicated, type Durability } from './durability.ts';
+export { NotReplicated, type Durability } from './connection/durability.ts';
 export { TaskCancelled } from './cancel.ts';
-export type { DeadLetter } from './dead.ts';
-export type { DeadFilter, DeadLetters, DeadSelection } from './letters.ts';
+export type { DeadLetter } from './dead-letter-format.ts';
+export type { DeadFilter, DeadLetters, DeadSelection } from './dead-letters.ts';
 export type { TaskProgress } from './progress.ts';
 export type { QueueView, WorkerView } from './inspect.ts';
 export { queueKeys, type QueueKeys } from './keys.ts';
 export { ResultTimeout, TaskFailed, type ResultOptions } from './results.ts';
 export { parseTask, type IdOf, type ParsedTask, type TaskId } from './task.ts';
-export { WrongKeyType, type QueueCounters, type QueueSample } from './sample.ts';
-export type { RedisAddress, RedisTls } from './connection.ts';
+export { WrongKeyType, type QueueCounters, type QueueSample } from './pool/sample.ts';
+export type { RedisAddress, RedisTls } from './connection/connection.ts';
 
 export interface QueueOptions {
   /** A URL, or an address with its parts. */

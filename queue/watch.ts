@@ -13,10 +13,10 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
-import { replyCode } from './reply-code.ts';
+import { replyCode } from './connection/reply-code.ts';
 import { interval, type Timer } from '../runtime/timers.ts';
-import { renewConnection } from './close.ts';
-import { closeRedis, openRedis, within, type RedisAddress } from './connection.ts';
+import { renewConnection } from './connection/close.ts';
+import { closeRedis, openRedis, within, type RedisAddress } from './connection/connection.ts';
 
 const CHANNEL = '__redis__:invalidate';
 const PING_EVERY_MS = 5_000;

@@ -21,8 +21,8 @@ for (const folder of ['bin', 'runtime', 'queue', 'kube', 'controller', 'simulate
 const { status } = spawnSync('tsc', ['-p', 'tsconfig.build.json'], { stdio: 'inherit' });
 if (status !== 0) process.exit(status ?? 1);
 await writePage('dist/dashboard');
-for (const script of globSync('queue/*.lua')) cpSync(script, `dist/${script}`);
-cpSync('worker/init.sh', 'dist/worker/init.sh');
+for (const script of globSync('queue/scripts/*.lua')) cpSync(script, `dist/${script}`);
+cpSync('worker/process/init.sh', 'dist/worker/process/init.sh');
 cpSync('runtime/node-version.cjs', 'dist/runtime/node-version.cjs');
 mkdirSync('dist/bin');
 const commands = { millrace: 'cli', 'millrace-controller': 'controller', 'millrace-worker': 'worker' };

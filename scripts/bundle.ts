@@ -1,14 +1,14 @@
 /**
  * Bundles each program into one self-contained file, dist/bundle/<name>.js, and writes beside it the licenses of
  * everything that went in, <name>.licenses.txt. A program that is one file starts faster than one that resolves
- * hundreds, and start-up is scaling latency; the worker's image goes further (worker/launch.ts). What cannot be read beside a single file, the Lua sources and the
+ * hundreds, and start-up is scaling latency; the worker's image goes further (worker/process/launch.ts). What cannot be read beside a single file, the Lua sources and the
  * code of a thread, is inlined.
  */
 import { cpSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
 import { relative, resolve } from 'node:path';
 import { build, type BuildOptions, type Metafile, type Plugin } from 'esbuild';
-import { sources } from '../queue/lua.ts';
+import { sources } from '../queue/scripts/lua.ts';
 import { buildPage, PACKAGES } from './page.ts';
 
 const root = resolve(import.meta.dirname, '..');
@@ -32,7 +32,7 @@ function manifestOf(folder: string): Manifest {
 const inlineLua: Plugin = {
   name: 'inline-lua',
   setup(bundler) {
-    const file = resolve(root, 'queue/lua.ts');
+    const file = resolve(root, 'queue/scripts/lua.ts');
     bundler.onLoad({ filter: /[\\/]lua\.ts$/ }, ({ path }) =>
       path === file
         ? { contents: `export const sources = ${JSON.stringify(sources)};`, loader: 'js' }
@@ -43,7 +43,7 @@ const inlineLua: Plugin = {
 
 /** Threads, by the module that says where their code is: each needs a program of its own; in a single file that is a text. */
 const threads: Readonly<Record<string, string>> = {
-  'worker/lease-entry.ts': 'worker/lease-thread.ts',
+  'worker/lease/lease-entry.ts': 'worker/lease/lease-thread.ts',
 };
 
 const inlineThreads: Plugin = {
@@ -71,10 +71,10 @@ const inlineThreads: Plugin = {
 const inlineInit: Plugin = {
   name: 'inline-init',
   setup(bundler) {
-    const file = resolve(root, 'worker/init-script.ts');
+    const file = resolve(root, 'worker/process/init-script.ts');
     bundler.onLoad({ filter: /[\\/]init-script\.ts$/ }, ({ path }) => {
       if (path !== file) return undefined;
-      const text = JSON.stringify(readFileSync(resolve(root, 'worker/init.sh'), 'utf8'));
+      const text = JSON.stringify(readFileSync(resolve(root, 'worker/process/init.sh'), 'utf8'));
       return { contents: `export const initScript = () => ${text};`, loader: 'js' };
     });
   },
@@ -217,7 +217,7 @@ export async function bundle(name: Program, entry = `${name}/main.ts`): Promise<
 }
 
 /**
- * Bundles the worker once more for its image: as the function that worker/launch.ts calls, `worker.body.js`, that
+ * Bundles the worker once more for its image: as the function that worker/process/launch.ts calls, `worker.body.js`, that
  * launcher, `worker.launch.js`, and the container's first process, `worker.init.sh`.
  * @throws when esbuild refuses, with its messages.
  */
@@ -234,11 +234,11 @@ export async function bundleLaunched(): Promise<void> {
   });
   await build({
     ...common(),
-    entryPoints: ['worker/launch.ts'],
+    entryPoints: ['worker/process/launch.ts'],
     outfile: resolve(outputFolder, 'worker.launch.js'),
     format: 'cjs',
   });
-  cpSync(resolve(root, 'worker/init.sh'), resolve(outputFolder, 'worker.init.sh'));
+  cpSync(resolve(root, 'worker/process/init.sh'), resolve(outputFolder, 'worker.init.sh'));
 }
 
 if (import.meta.main) {

@@ -45,7 +45,7 @@ export async function buildImages(): Promise<{ worker: string; controller: strin
       [
         'build',
         '--file',
-        `${name}/Dockerfile`,
+        `images/${name}.Dockerfile`,
         '--build-arg',
         `VERSION=${manifest.version}`,
         '--tag',

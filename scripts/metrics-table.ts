@@ -5,15 +5,15 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
-import { controllerMetrics } from '../controller/metrics.ts';
+import { controllerMetrics } from '../controller/observe/metrics.ts';
 import {
   notReadyGauge,
   poolCounters,
   poolGauges,
   poolHistograms,
   sampledGauge,
-} from '../controller/pool-metrics.ts';
-import { createWorkerMetrics } from '../worker/metrics.ts';
+} from '../controller/observe/pool-metrics.ts';
+import { createWorkerMetrics } from '../worker/process/metrics.ts';
 import { withTable, writeGenerated } from './generated.ts';
 
 const root = join(import.meta.dirname, '..');

@@ -2,9 +2,9 @@
  * One trace, several policies: each gets the same arrivals, the same service times and pods that start alike. The fixed
  * pool is the smallest that holds the target, known in hindsight; "future" is a schedule by somebody who knows it all.
  */
-import type { Advice } from '../controller/advice.ts';
-import type { Policy } from '../controller/decide.ts';
-import { insightOf, type Insight } from '../controller/insight.ts';
+import type { Advice } from '../controller/decide/target-wait/advice.ts';
+import type { Policy } from '../controller/decide/decide.ts';
+import { insightOf, type Insight } from '../controller/decide/target-wait/insight.ts';
 import type { Autoscaler } from './autoscaler.ts';
 import { clairvoyant } from './clairvoyant.ts';
 import { figuresOf, type Figures } from './figures.ts';

@@ -1,7 +1,7 @@
 /** The flags of `millrace-worker`, each of them also an environment variable, and what they say. */
 import { addQueueFlags, addressOf, type QueueFlags } from '../queue/flags.ts';
-import { redisOptions, type RedisAddress } from '../queue/connection.ts';
-import { checkDurability, type Durability } from '../queue/durability.ts';
+import { redisOptions, type RedisAddress } from '../queue/connection/connection.ts';
+import { checkDurability, type Durability } from '../queue/connection/durability.ts';
 import { queueKeys } from '../queue/keys.ts';
 import { logLevels, type LogLevel } from '../runtime/log.ts';
 import {
@@ -16,8 +16,8 @@ import {
 } from '../runtime/program.ts';
 import { WORKER_PROGRAM } from '../runtime/failure-line.ts';
 import { version } from '../runtime/version.ts';
-import { MAX_RESULT_BYTES } from './encode.ts';
-import { addHandlerFlags, type HandlerFlags } from './handler-flags.ts';
+import { MAX_RESULT_BYTES } from './task/encode.ts';
+import { addHandlerFlags, type HandlerFlags } from './handlers/handler-flags.ts';
 import type { WorkerOptions } from './worker.ts';
 
 export interface WorkerFlags extends QueueFlags, HandlerFlags {

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** `millrace-worker`: takes tasks from a queue and runs them with a module's function, a command or a server. */
-import './init.ts';
+import './process/init.ts';
 import { hostname } from 'node:os';
 import { WORKER_PROGRAM } from '../runtime/failure-line.ts';
 import { serveHttp } from '../runtime/http.ts';
@@ -10,15 +10,15 @@ import { LogEvent } from '../runtime/log-event.ts';
 import { runProgram, UsageError } from '../runtime/program.ts';
 import { timeout } from '../runtime/timers.ts';
 import { version } from '../runtime/version.ts';
-import { MAX_RESULT_BYTES } from './encode.ts';
+import { MAX_RESULT_BYTES } from './task/encode.ts';
 import { parseFlags, settingsOf, type WorkerFlags } from './flags.ts';
-import type { OpenHandler } from './handler.ts';
+import type { OpenHandler } from './task/handler.ts';
 import { openCommand, type LogSource } from './handlers/command.ts';
 import { openHttp } from './handlers/http.ts';
 import { openLines } from './handlers/lines.ts';
 import { openModule } from './handlers/module.ts';
-import { createWorkerHealth } from './health.ts';
-import { createWorkerMetrics } from './metrics.ts';
+import { createWorkerHealth } from './epoch/health.ts';
+import { createWorkerMetrics } from './process/metrics.ts';
 import { defaultWorkerId, runWorker } from './worker.ts';
 
 /** Opens what runs the tasks. With `--http`, that waits for the server until `stopping`. */
@@ -128,6 +128,6 @@ async function main(): Promise<void> {
   log.info('stopped');
 }
 
-// no await up here, so that the worker's image can have it as a function (launch.ts);
+// no await up here, so that the worker's image can have it as a function (process/launch.ts);
 // a handler that never ends must not keep a worker that has left
 void runProgram(WORKER_PROGRAM, main).finally(() => process.exit());

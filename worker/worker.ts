@@ -5,35 +5,35 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { Redis, RedisOptions } from 'ioredis';
-import { closeRedis, openRedis, within, type RedisAddress } from '../queue/connection.ts';
-import { checkDurability, type Durability } from '../queue/durability.ts';
-import { readFate } from '../queue/fate.ts';
-import { describeRisk, evictionRisk } from '../queue/eviction.ts';
-import { watchDrops, type Drops } from '../queue/drops.ts';
+import { closeRedis, openRedis, within, type RedisAddress } from '../queue/connection/connection.ts';
+import { checkDurability, type Durability } from '../queue/connection/durability.ts';
+import { readFate } from '../queue/workers/exit-reason.ts';
+import { describeRisk, evictionRisk } from '../queue/connection/eviction.ts';
+import { watchDrops, type Drops } from '../queue/connection/drops.ts';
 import { queueKeys, type QueueKeys } from '../queue/keys.ts';
-import { clientName } from '../queue/lives.ts';
-import { findFilled } from '../queue/look.ts';
-import { defineScripts, reap } from '../queue/scripts.ts';
+import { clientName } from '../queue/workers/worker-connections.ts';
+import { findFilled } from '../queue/workers/filled-queues.ts';
+import { defineScripts, reap } from '../queue/scripts/scripts.ts';
 import { systemClock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
 import { LogEvent } from '../runtime/log-event.ts';
 import { timeout } from '../runtime/timers.ts';
-import type { WorkerHealth } from './health.ts';
-import { createLeaseKeepers, type LeaseKeepers } from './lease.ts';
-import { runEpoch } from './epoch.ts';
-import { BLOCKER_OPTIONS } from './fetch.ts';
-import type { Handler } from './handler.ts';
-import type { WorkerMetrics } from './metrics.ts';
-import { createRefusals, REFUSED_MS, type Attempts } from './refusals.ts';
-import { createRegistration, NameTaken } from './registration.ts';
-import type { RetryPolicy } from './retry.ts';
-import { createSlots, type Slots } from './slots.ts';
+import type { WorkerHealth } from './epoch/health.ts';
+import { createLeaseKeepers, type LeaseKeepers } from './lease/lease.ts';
+import { runEpoch } from './epoch/epoch.ts';
+import { BLOCKER_OPTIONS } from './epoch/idle-wait.ts';
+import type { Handler } from './task/handler.ts';
+import type { WorkerMetrics } from './process/metrics.ts';
+import { createRefusals, REFUSED_MS, type Attempts } from './epoch/connection-errors.ts';
+import { createRegistration, NameTaken } from './epoch/registration.ts';
+import type { RetryPolicy } from './task/retry.ts';
+import { createSlots, type Slots } from './epoch/slots.ts';
 
 export { TaskCancelled } from '../queue/cancel.ts';
 export type { Trace } from '../runtime/opentelemetry.ts';
-export type { Handler, TaskContext } from './handler.ts';
-export { NameTaken } from './registration.ts';
-export type { RetryPolicy } from './retry.ts';
+export type { Handler, TaskContext } from './task/handler.ts';
+export { NameTaken } from './epoch/registration.ts';
+export type { RetryPolicy } from './task/retry.ts';
 
 export interface WorkerOptions {
   readonly redis: RedisAddress;
@@ -226,7 +226,7 @@ interface LaneOptions {
   /** Opens one more connection of the worker. */
   readonly connect: (own: RedisOptions) => Redis;
   readonly registering: Attempts;
-  /** Of this process: see registration.ts. */
+  /** Of this process: see epoch/registration.ts. */
   readonly mark: string;
   /** Called each time that it is registered. */
   readonly onReady: () => void;

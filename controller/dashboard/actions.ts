@@ -1,6 +1,6 @@
 /** What can be done from the dashboard, for those who have the token. */
 import type { Redis } from 'ioredis';
-import { moveDead } from '../../queue/dead.ts';
+import { moveDead } from '../../queue/dead-letter-format.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { pauseQueue, resumeQueue } from '../../queue/pause.ts';
 import type { Action } from './api.ts';

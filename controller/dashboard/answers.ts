@@ -3,10 +3,10 @@
  * as its pools are shown. Those who see the same namespaces share one list.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { within } from '../../queue/connection.ts';
+import { within } from '../../queue/connection/connection.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { readJson, sendJson } from '../../runtime/replies.ts';
-import type { Observation } from '../observation.ts';
+import type { Observation } from '../observe/observation.ts';
 import { act, parseAction } from './actions.ts';
 import type { About, ActionDone, Refusal } from './api.ts';
 import { createBoard, type PoolSource } from './board.ts';

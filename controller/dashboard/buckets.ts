@@ -5,8 +5,8 @@
  * stayed as the last one left it, provided that this one says that all was still: it is written for that. After one in which
  * something happened, a gap means that nobody wrote, and nothing is known until the next entry.
  */
-import type { TimelineEntry } from '../../queue/timeline.ts';
-import { waitQuantile } from '../waits.ts';
+import type { TimelineEntry } from '../../queue/pool/timeline.ts';
+import { waitQuantile } from '../decide/target-wait/waits.ts';
 import type { Column, Series } from './api.ts';
 
 /** So much later the next entry may end while something happens: ten seconds, and a busy Redis. */

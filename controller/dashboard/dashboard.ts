@@ -10,7 +10,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Route } from '../../runtime/http.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { createStaticFiles } from '../../runtime/static-files.ts';
-import type { Observation } from '../observation.ts';
+import type { Observation } from '../observe/observation.ts';
 import { createAnswers, refuse, type Answers } from './answers.ts';
 import type { About } from './api.ts';
 import { loadAssets } from './assets.ts';

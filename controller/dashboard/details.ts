@@ -5,15 +5,15 @@
  */
 import { createHmac, randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
-import { listHeads, type DeadHead } from '../../queue/dead.ts';
-import { readDecisions } from '../../queue/decisions.ts';
+import { listHeads, type DeadHead } from '../../queue/dead-letter-format.ts';
+import { readDecisions } from '../../queue/pool/decisions.ts';
 import { inspectQueue, type QueueView, type WorkerView } from '../../queue/inspect.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
-import { readCut } from '../../queue/read.ts';
-import { asBytes, asList } from '../../queue/reply-form.ts';
+import { readCut } from '../../queue/scripts/read.ts';
+import { asBytes, asList } from '../../queue/scripts/decode-reply.ts';
 import { parseTask, shortId } from '../../queue/task.ts';
 import { plainText } from '../../runtime/plain-text.ts';
-import { parseDecision } from '../decisions.ts';
+import { parseDecision } from '../records/decisions.ts';
 import type {
   DeadRow,
   DeadView,

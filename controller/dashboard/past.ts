@@ -2,8 +2,8 @@
  * What happened in a pool before the last quarter of an hour: its time line in Redis, read when somebody asks. All who ask for
  * the same within ten seconds share one read, and one that takes too long is given up.
  */
-import { within } from '../../queue/connection.ts';
-import { readTimeline } from '../../queue/timeline.ts';
+import { within } from '../../queue/connection/connection.ts';
+import { readTimeline } from '../../queue/pool/timeline.ts';
 import type { PastRange, PoolPast } from './api.ts';
 import type { PoolSource } from './board.ts';
 import { inSteps, stepsUntil } from './buckets.ts';
@@ -16,7 +16,7 @@ const RANGES = {
 
 const SHARED_MS = 10_000;
 const ANSWER_MS = 2_000;
-/** As recorder.ts writes them. */
+/** As records/recorder.ts writes them. */
 const ENTRY_MS = 10_000;
 
 export interface PastReader {

@@ -1,5 +1,5 @@
 /** One pool as a channel: its row, what was added to its series, and those parts of its page that differ. */
-import { within } from '../../queue/connection.ts';
+import { within } from '../../queue/connection/connection.ts';
 import type { About, PoolChange, PoolPage, PoolParts, PoolRow } from './api.ts';
 import type { Board } from './board.ts';
 import { createChannel, type Channel } from './channel.ts';

@@ -2,9 +2,9 @@
 import type { WorkerPool } from '../../kube/workerpool.ts';
 import { queuesOf } from '../../kube/workerpool.ts';
 import { parseDuration } from '../../runtime/duration.ts';
-import type { Observation } from '../observation.ts';
-import type { Sampled } from '../sampler.ts';
-import { sentence } from '../sentence.ts';
+import type { Observation } from '../observe/observation.ts';
+import type { Sampled } from '../sample/sampler.ts';
+import { sentence } from '../report/sentence.ts';
 import type { ConditionView, PoolRow, PoolState } from './api.ts';
 
 export interface RowInput {

@@ -5,9 +5,9 @@
  * there. So a busy pool costs some 20 kB and an idle one nothing. Between observations a pool is as it was last: an idle one
  * is looked at twice a minute, and nothing has happened in between.
  */
-import type { Observation } from '../observation.ts';
-import { quantileOf, withValue, type Histogram } from '../histogram.ts';
-import { waitQuantile, type Wait } from '../waits.ts';
+import type { Observation } from '../observe/observation.ts';
+import { quantileOf, withValue, type Histogram } from '../decide/target-wait/histogram.ts';
+import { waitQuantile, type Wait } from '../decide/target-wait/waits.ts';
 import type { Column, Series } from './api.ts';
 
 export const STEP_MS = 2_000;

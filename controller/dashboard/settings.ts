@@ -5,7 +5,7 @@
  * port and the database; of what comes from a Secret its name; of containers neither arguments nor environment.
  */
 import type { RedisSpec, WorkerPoolSpec } from '../../kube/workerpool.ts';
-import { DEFAULT_TASKS_PER_REPLICA } from '../plain.ts';
+import { DEFAULT_TASKS_PER_REPLICA } from '../decide/tasks-per-replica.ts';
 import type { SettingsGroup } from './api.ts';
 
 type Entry = readonly [name: string, value: string | number | boolean | undefined];

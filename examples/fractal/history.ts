@@ -1,5 +1,5 @@
 /** What a run looked like over time, for the rate on the terminal and for the chart. */
-import type { Chart } from '../../cli/chart-svg.ts';
+import type { Chart } from '../../cli/simulate/chart-svg.ts';
 
 export interface Moment {
   /** When it was; s since the tasks were pushed, where nothing else is said. */

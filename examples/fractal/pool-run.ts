@@ -4,13 +4,13 @@
  */
 import type { Redis } from 'ioredis';
 import { pino } from 'pino';
-import { startPoolLoop } from '../../cli/pool-loop.ts';
-import type { LocalTarget } from '../../cli/local-target.ts';
-import type { Policy } from '../../controller/decide.ts';
-import type { Sampled } from '../../controller/sampler.ts';
-import type { Step } from '../../controller/step.ts';
-import type { RedisAddress } from '../../queue/connection.ts';
-import { listDead } from '../../queue/dead.ts';
+import { startPoolLoop } from '../../cli/dev/pool-loop.ts';
+import type { LocalTarget } from '../../cli/dev/local-target.ts';
+import type { Policy } from '../../controller/decide/decide.ts';
+import type { Sampled } from '../../controller/sample/sampler.ts';
+import type { Step } from '../../controller/act/step.ts';
+import type { RedisAddress } from '../../queue/connection/connection.ts';
+import { listDead } from '../../queue/dead-letter-format.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { rateOf, type Moment } from './history.ts';

@@ -5,7 +5,7 @@
  */
 import type { Redis } from 'ioredis';
 import { setTimeout as delay } from 'node:timers/promises';
-import { closeRedis, openRedis } from '../../queue/connection.ts';
+import { closeRedis, openRedis } from '../../queue/connection/connection.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { openQueue, TaskFailed } from '../../queue/queue.ts';
 import type { Round } from './plan.ts';

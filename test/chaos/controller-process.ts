@@ -3,8 +3,8 @@
  * tests of the controller run, over a Target that asks its parent, as the real one asks the API server.
  */
 import { pino } from 'pino';
-import { startPoolLoop } from '../../cli/pool-loop.ts';
-import type { Target } from '../../controller/target.ts';
+import { startPoolLoop } from '../../cli/dev/pool-loop.ts';
+import type { Target } from '../../controller/act/target.ts';
 import { queueKeys } from '../../queue/keys.ts';
 import type { Asked, FromController, Seen, ToController } from './controller.ts';
 

@@ -2,7 +2,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import type { Member, Replicas } from '../../controller/target.ts';
+import type { Member, Replicas } from '../../controller/act/target.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import type { Fleet } from './fleet.ts';
 

@@ -5,7 +5,7 @@
  *
  * It knows the keys' formats, which are the contract between versions, and not the scripts.
  */
-import { parseDead } from '../../queue/dead.ts';
+import { parseDead } from '../../queue/dead-letter-format.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { parseTask } from '../../queue/task.ts';
 import type { Command, Transaction } from './aof.ts';

@@ -6,9 +6,9 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { workerProgram, type WorkerSettings } from '../../cli/worker-program.ts';
+import { workerProgram, type WorkerSettings } from '../../cli/dev/worker-program.ts';
 import { formatDuration } from '../../runtime/duration.ts';
-import { openWatcher } from '../../worker/handlers/watcher.ts';
+import { openWatcher } from '../../runtime/child-watchdog.ts';
 import { startTcpProxy, type TcpProxy } from '../support/tcpproxy.ts';
 import type { Life } from './check.ts';
 

@@ -11,7 +11,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { listDead } from '../../queue/dead.ts';
+import { listDead } from '../../queue/dead-letter-format.ts';
 import { queueKeys } from '../../queue/keys.ts';
 import { openQueue } from '../../queue/queue.ts';
 import { buildImages } from '../../scripts/images.ts';

@@ -1,7 +1,7 @@
 /** Plays the rounds of a plan: waves, faults at their times, and how far the work has come, by what Redis holds. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
-import { within } from '../../queue/connection.ts';
+import { within } from '../../queue/connection/connection.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import type { DoneFault } from './check.ts';
 import type { Clients } from './clients.ts';

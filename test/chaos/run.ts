@@ -8,10 +8,10 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { listDead } from '../../queue/dead.ts';
-import { closeRedis, openRedis } from '../../queue/connection.ts';
+import { listDead } from '../../queue/dead-letter-format.ts';
+import { closeRedis, openRedis } from '../../queue/connection/connection.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
-import { defineScripts } from '../../queue/scripts.ts';
+import { defineScripts } from '../../queue/scripts/scripts.ts';
 import { startTcpProxy } from '../support/tcpproxy.ts';
 import { check, type Evidence, type Violation } from './check.ts';
 import { openClients } from './clients.ts';

@@ -5,10 +5,10 @@
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { runController } from '../../controller/controller.ts';
-import { kubeTarget, type Applied, type KubeTarget } from '../../controller/kube-target.ts';
-import { knownDeployment, type KnownDeployment } from '../../controller/known-deployment.ts';
-import { createControllerMetrics } from '../../controller/metrics.ts';
-import { nothingWritten } from '../../controller/other-writers.ts';
+import { kubeTarget, type Applied, type KubeTarget } from '../../controller/act/deployment-target.ts';
+import { knownDeployment, type KnownDeployment } from '../../controller/act/known-deployment.ts';
+import { createControllerMetrics } from '../../controller/observe/metrics.ts';
+import { nothingWritten } from '../../controller/act/other-writers.ts';
 import type { KubeApi } from '../../kube/api.ts';
 import { createKubeApi } from '../../kube/client.ts';
 import { DEPLOYMENTS, PODS, POOLS, type ObjectRef } from '../../kube/resources.ts';

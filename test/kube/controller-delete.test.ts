@@ -1,12 +1,12 @@
 /** The end of a pool: nothing is left behind, and no task is lost with its last worker. */
 import { beforeEach, expect, test } from 'vitest';
-import { finalize, FINALIZER } from '../../controller/finalize.ts';
-import { createSampler } from '../../controller/sampler.ts';
+import { finalize, FINALIZER } from '../../controller/act/finalize.ts';
+import { createSampler } from '../../controller/sample/sampler.ts';
 import { createKubeApi } from '../../kube/client.ts';
 import { DEPLOYMENTS, PODS, POOLS, type ObjectRef } from '../../kube/resources.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
-import { register } from '../../queue/scripts.ts';
-import { turn } from '../../queue/turn.ts';
+import { register } from '../../queue/scripts/scripts.ts';
+import { turn } from '../../queue/workers/turn.ts';
 import { createLog } from '../../runtime/log.ts';
 import { metric } from '../support/controller.ts';
 import { eventually, throughout } from '../support/eventually.ts';

@@ -3,7 +3,7 @@ import { beforeEach, expect, test } from 'vitest';
 import { DEPLOYMENTS, EVENTS, POOLS, type ObjectRef } from '../../kube/resources.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
-import { slowBucket } from '../../queue/slow.ts';
+import { slowBucket } from '../../queue/pool/slow-tasks.ts';
 import { eventually, throughout } from '../support/eventually.ts';
 import { done, startHandWorker } from '../support/turns.ts';
 import { poolManifest, type Json } from '../support/world.ts';

@@ -6,7 +6,7 @@ import { globSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parse, parseAllDocuments, stringify } from 'yaml';
-import { deploymentOf } from '../../controller/deployment.ts';
+import { deploymentOf } from '../../controller/act/deployment.ts';
 import type { PodTemplateSpec } from '../../kube/wire.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
 import { DEPLOYMENTS, POOLS } from '../../kube/resources.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { beforeAll, afterAll, describe, expect, test } from 'vitest';
 import { queueKeys } from '../../queue/keys.ts';
 import { version } from '../../runtime/version.ts';
-import type { TaskContext } from '../../worker/handler.ts';
+import type { TaskContext } from '../../worker/task/handler.ts';
 import { eventually } from '../support/eventually.ts';
 import { millrace, MILLRACE, start } from '../support/millrace.ts';
 import { freePort, startRedis, type RedisServer } from '../support/redis.ts';

@@ -4,7 +4,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { closeRedis, openRedis } from '../../queue/connection.ts';
+import { closeRedis, openRedis } from '../../queue/connection/connection.ts';
 import { openQueue } from '../../queue/queue.ts';
 import { eventually } from '../support/eventually.ts';
 import { MILLRACE, millrace, start, type Program } from '../support/millrace.ts';

@@ -1,6 +1,6 @@
 /** What every kind of handler must do alike, whatever runs the task: a command, one that is kept running, a server. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { OpenHandler } from '../../worker/handler.ts';
+import type { OpenHandler } from '../../worker/task/handler.ts';
 import { openCommand } from '../../worker/handlers/command.ts';
 import { openHttp } from '../../worker/handlers/http.ts';
 import { openLines } from '../../worker/handlers/lines.ts';

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from 'vitest';
 
-import { ResultEncodingError } from '../../worker/encode.ts';
+import { ResultEncodingError } from '../../worker/task/encode.ts';
 import { CommandError } from '../../worker/handlers/errors.ts';
 import { failure, run } from '../fixtures/handler-suite.ts';
 import { linesSuite, pidOf } from '../fixtures/lines-suite.ts';

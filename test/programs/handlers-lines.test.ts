@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 
-import { encodeResult } from '../../worker/encode.ts';
+import { encodeResult } from '../../worker/task/encode.ts';
 import { CommandError } from '../../worker/handlers/errors.ts';
 import { failure, run } from '../fixtures/handler-suite.ts';
 import { linesSuite, pidOf } from '../fixtures/lines-suite.ts';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import { queueKeys } from '../../queue/keys.ts';
-import { readTimeline } from '../../queue/timeline.ts';
+import { readTimeline } from '../../queue/pool/timeline.ts';
 import { eventually } from '../support/eventually.ts';
 import { MILLRACE, millrace, start, type Program } from '../support/millrace.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';

@@ -13,7 +13,7 @@ import { resultsOf } from '../support/workers.ts';
 
 const root = new URL('../../', import.meta.url).pathname;
 const MAIN = join(root, 'worker/main.ts');
-const INIT = join(root, 'worker/init.sh');
+const INIT = join(root, 'worker/process/init.sh');
 
 let dir: string;
 let leave: string;

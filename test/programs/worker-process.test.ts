@@ -2,8 +2,8 @@
 import { expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../queue/keys.ts';
-import { BLOCK_MS } from '../../queue/scripts.ts';
-import { sampleQueue } from '../../queue/sample.ts';
+import { BLOCK_MS } from '../../queue/scripts/scripts.ts';
+import { sampleQueue } from '../../queue/pool/sample.ts';
 import { FIXTURES } from '../fixtures/handler-suite.ts';
 import { eventually, sooner } from '../support/eventually.ts';
 import { startRedis } from '../support/redis.ts';

@@ -4,9 +4,9 @@
  */
 import { expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
-import type { RedisAddress } from '../../queue/connection.ts';
+import type { RedisAddress } from '../../queue/connection/connection.ts';
 import { openQueue } from '../../queue/queue.ts';
-import { sampleQueue } from '../../queue/sample.ts';
+import { sampleQueue } from '../../queue/pool/sample.ts';
 import { openKeyWatch } from '../../queue/watch.ts';
 import run from '../fixtures/tasks.ts';
 import { eventually } from '../support/eventually.ts';

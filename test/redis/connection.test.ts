@@ -7,7 +7,7 @@ import {
   openRedis,
   within,
   type RedisAddress,
-} from '../../queue/connection.ts';
+} from '../../queue/connection/connection.ts';
 import { eventually, sooner } from '../support/eventually.ts';
 import { freePort, startRedis } from '../support/redis.ts';
 import { startTcpProxy } from '../support/tcpproxy.ts';

@@ -1,10 +1,10 @@
 /** Dead letters on a real Redis: found, requeued and dropped by id, error and age; capped in number and age. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
-import { deadHeader, listDead } from '../../queue/dead.ts';
+import { deadHeader, listDead } from '../../queue/dead-letter-format.ts';
 import { openQueue, TaskFailed, type Queue } from '../../queue/queue.ts';
-import { sampleQueue } from '../../queue/sample.ts';
-import { sweep } from '../../queue/sweep.ts';
+import { sampleQueue } from '../../queue/pool/sample.ts';
+import { sweep } from '../../queue/workers/sweep.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { sample } from '../support/sampling.ts';

@@ -1,10 +1,10 @@
 /** Draining by order of the controller, with real workers: what they hand back, finish and announce, and coming back. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
-import { drainWorkers, rouse, type Verdict } from '../../queue/drain.ts';
-import type { WorkerLoad } from '../../queue/worker-load.ts';
+import { drainWorkers, rouse, type Verdict } from '../../queue/workers/drain.ts';
+import type { WorkerLoad } from '../../queue/workers/worker-load.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
-import { sampleQueue } from '../../queue/sample.ts';
+import { sampleQueue } from '../../queue/pool/sample.ts';
 import { eventually, sooner, throughout } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { freshKeys, startHandWorker } from '../support/turns.ts';

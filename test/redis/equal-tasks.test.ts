@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { QueueKeys } from '../../queue/keys.ts';
-import { reap } from '../../queue/scripts.ts';
+import { reap } from '../../queue/scripts/scripts.ts';
 import { startOldWorker } from '../support/old-worker.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { done, freshKeys, startHandWorker } from '../support/turns.ts';
@@ -116,7 +116,7 @@ test('a version that knows one text for all pasts finds those that it has room f
 
 test('the scripts that put tasks back remember their pasts alike', () => {
   const functions = ['turn', 'reap', 'rejoin'].map((name) => {
-    const source = readFileSync(join(import.meta.dirname, `../../queue/${name}.lua`), 'utf8');
+    const source = readFileSync(join(import.meta.dirname, `../../queue/scripts/${name}.lua`), 'utf8');
     return /-- a short name for a task's bytes[^]*?local function remember[^]*?\nend\n/.exec(source)?.[0];
   });
   expect(functions[0]).toBeDefined();

@@ -1,6 +1,6 @@
 /** A server that may evict tasks is warned of by whoever connects to it; one that cannot is not. */
 import { expect, test } from 'vitest';
-import { describeRisk, evictionRisk } from '../../queue/eviction.ts';
+import { describeRisk, evictionRisk } from '../../queue/connection/eviction.ts';
 import run from '../fixtures/tasks.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis } from '../support/redis.ts';

@@ -1,7 +1,7 @@
 /** A primary that is not one any more: READONLY answers, another server under the same name, Sentinel. */
 import { expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
-import type { RedisAddress } from '../../queue/connection.ts';
+import type { RedisAddress } from '../../queue/connection/connection.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { startSentinels } from '../support/sentinel.ts';

@@ -1,7 +1,7 @@
 /** Two workers of one name: one that died and one that goes on in its place, and two that live. */
 import { expect, test } from 'vitest';
-import { sampleQueue } from '../../queue/sample.ts';
-import { unblockWaits } from '../../queue/lives.ts';
+import { sampleQueue } from '../../queue/pool/sample.ts';
+import { unblockWaits } from '../../queue/workers/worker-connections.ts';
 import { NameTaken } from '../../worker/worker.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis } from '../support/redis.ts';

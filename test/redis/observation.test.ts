@@ -2,10 +2,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import { pino } from 'pino';
-import { createLocalTarget } from '../../cli/local-target.ts';
-import { startPoolLoop } from '../../cli/pool-loop.ts';
-import { workerProgram } from '../../cli/worker-program.ts';
-import type { Observation } from '../../controller/observation.ts';
+import { createLocalTarget } from '../../cli/dev/local-target.ts';
+import { startPoolLoop } from '../../cli/dev/pool-loop.ts';
+import { workerProgram } from '../../cli/dev/worker-program.ts';
+import type { Observation } from '../../controller/observe/observation.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { freshKeys } from '../support/turns.ts';

@@ -1,7 +1,7 @@
 /** What pack.ts writes, read by the server that it is for. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
-import { pack, type Packable } from '../../queue/pack.ts';
+import { pack, type Packable } from '../../queue/workers/pack.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 
 let server: RedisServer;

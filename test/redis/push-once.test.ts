@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { openQueue, type Queue } from '../../queue/queue.ts';
-import { script } from '../../queue/scripts.ts';
+import { script } from '../../queue/scripts/scripts.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { startTcpProxy } from '../support/tcpproxy.ts';

@@ -1,7 +1,7 @@
 /** The queue library on a real Redis: what a program does that hands out tasks. */
 import { expect, test } from 'vitest';
 import { openQueue } from '../../queue/queue.ts';
-import { sampleQueue } from '../../queue/sample.ts';
+import { sampleQueue } from '../../queue/pool/sample.ts';
 import run from '../fixtures/tasks.ts';
 import { eventually, sooner } from '../support/eventually.ts';
 import { startRedis } from '../support/redis.ts';

@@ -1,7 +1,7 @@
 /** Outcomes that Redis does not take: each becomes a dead letter with the reason, or waits, and no other task is held up. */
 import { expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
-import { listDead } from '../../queue/dead.ts';
+import { listDead } from '../../queue/dead-letter-format.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis } from '../support/redis.ts';
 import { freshKeys, nothing, startHandWorker, done } from '../support/turns.ts';

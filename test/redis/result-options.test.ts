@@ -5,8 +5,8 @@
 import { expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import { openQueue } from '../../queue/queue.ts';
-import { sampleQueue } from '../../queue/sample.ts';
-import { sweep } from '../../queue/sweep.ts';
+import { sampleQueue } from '../../queue/pool/sample.ts';
+import { sweep } from '../../queue/workers/sweep.ts';
 import { eventually, throughout } from '../support/eventually.ts';
 import { newerRedis } from '../support/newer-redis.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';

@@ -1,9 +1,9 @@
 /** Waiting for results on a real Redis: quick, cheap, and it ends in every way that it may. */
 import { expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
-import { deadHeader } from '../../queue/dead.ts';
+import { deadHeader } from '../../queue/dead-letter-format.ts';
 import { openQueue, ResultTimeout, TaskFailed } from '../../queue/queue.ts';
-import { WrongKeyType } from '../../queue/sample.ts';
+import { WrongKeyType } from '../../queue/pool/sample.ts';
 import { eventually, sooner } from '../support/eventually.ts';
 import { calls, startRedis } from '../support/redis.ts';
 import { startTcpProxy } from '../support/tcpproxy.ts';

@@ -4,13 +4,13 @@
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
-import { redisNow } from '../../queue/connection.ts';
-import { deadHeader } from '../../queue/dead.ts';
-import { drainWorkers } from '../../queue/drain.ts';
+import { redisNow } from '../../queue/connection/connection.ts';
+import { deadHeader } from '../../queue/dead-letter-format.ts';
+import { drainWorkers } from '../../queue/workers/drain.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
-import { sampleQueue } from '../../queue/sample.ts';
-import type { Settled } from '../../queue/turn.ts';
-import { turn } from '../../queue/turn.ts';
+import { sampleQueue } from '../../queue/pool/sample.ts';
+import type { Settled } from '../../queue/workers/turn.ts';
+import { turn } from '../../queue/workers/turn.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { snapshot } from '../support/snapshot.ts';

@@ -1,9 +1,9 @@
 /** The hub of samplers: who shares a connection, and when it is closed. */
 import { pino } from 'pino';
 import { expect, test } from 'vitest';
-import { createRedisHub } from '../../controller/redis-hub.ts';
-import { createSampler } from '../../controller/sampler.ts';
-import type { RedisAddress } from '../../queue/connection.ts';
+import { createRedisHub } from '../../controller/connect/redis-hub.ts';
+import { createSampler } from '../../controller/sample/sampler.ts';
+import type { RedisAddress } from '../../queue/connection/connection.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis } from '../support/redis.ts';
 import { freshKeys } from '../support/turns.ts';

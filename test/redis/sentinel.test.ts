@@ -7,7 +7,7 @@ import {
   openRedis,
   within,
   type RedisAddress,
-} from '../../queue/connection.ts';
+} from '../../queue/connection/connection.ts';
 import { freePort, startRedis } from '../support/redis.ts';
 import { startOneSentinel } from '../support/sentinel.ts';
 

@@ -2,7 +2,7 @@
 import { mkdir, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { openRedis } from '../../queue/connection.ts';
+import { openRedis } from '../../queue/connection/connection.ts';
 import { queueKeys } from '../../queue/keys.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis } from '../support/redis.ts';

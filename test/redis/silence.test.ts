@@ -5,8 +5,8 @@
 import { expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../queue/keys.ts';
-import { sampleQueue } from '../../queue/sample.ts';
-import { findOverdue, reapExpired } from '../../queue/scripts.ts';
+import { sampleQueue } from '../../queue/pool/sample.ts';
+import { findOverdue, reapExpired } from '../../queue/scripts/scripts.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { sample } from '../support/sampling.ts';

@@ -2,9 +2,9 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../queue/keys.ts';
-import { reap } from '../../queue/scripts.ts';
-import { sampleQueue } from '../../queue/sample.ts';
-import type { Delivery } from '../../queue/turn.ts';
+import { reap } from '../../queue/scripts/scripts.ts';
+import { sampleQueue } from '../../queue/pool/sample.ts';
+import type { Delivery } from '../../queue/workers/turn.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { done, freshKeys, startHandWorker, texts } from '../support/turns.ts';
 

@@ -12,7 +12,7 @@ import {
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { openQueue } from '../../queue/queue.ts';
-import type { Handler, TaskContext } from '../../worker/handler.ts';
+import type { Handler, TaskContext } from '../../worker/task/handler.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { freshKeys } from '../support/turns.ts';

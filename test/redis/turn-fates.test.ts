@@ -1,7 +1,7 @@
 /** turn.lua against a real Redis: what becomes of tasks that were settled, one by one and by the thousand. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
-import { deadHeader, listDead } from '../../queue/dead.ts';
+import { deadHeader, listDead } from '../../queue/dead-letter-format.ts';
 import { delayedMember } from '../../queue/task.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { done, freshKeys, startHandWorker, texts } from '../support/turns.ts';

@@ -8,8 +8,8 @@
 import * as fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
-import { parseDead } from '../../queue/dead.ts';
-import { sampleQueue } from '../../queue/sample.ts';
+import { parseDead } from '../../queue/dead-letter-format.ts';
+import { sampleQueue } from '../../queue/pool/sample.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { remember, take, type Step, type World } from '../support/turn-world.ts';
 import { freshKeys } from '../support/turns.ts';

@@ -1,12 +1,12 @@
 /** turn.lua against a real Redis: what its head promises, sentence by sentence. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
-import { redisNow } from '../../queue/connection.ts';
-import { deadHeader } from '../../queue/dead.ts';
-import { drainWorkers } from '../../queue/drain.ts';
-import { sampleQueue } from '../../queue/sample.ts';
-import { reap } from '../../queue/scripts.ts';
-import { turn } from '../../queue/turn.ts';
+import { redisNow } from '../../queue/connection/connection.ts';
+import { deadHeader } from '../../queue/dead-letter-format.ts';
+import { drainWorkers } from '../../queue/workers/drain.ts';
+import { sampleQueue } from '../../queue/pool/sample.ts';
+import { reap } from '../../queue/scripts/scripts.ts';
+import { turn } from '../../queue/workers/turn.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { done, freshKeys, startHandWorker, texts } from '../support/turns.ts';
 

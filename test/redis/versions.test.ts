@@ -3,10 +3,10 @@
  * themselves, so both forms run at once, and what they share is the keys. Each takes up what the other left.
  */
 import { expect, test } from 'vitest';
-import { listDead } from '../../queue/dead.ts';
-import { sampleQueue } from '../../queue/sample.ts';
-import { reapExpired } from '../../queue/scripts.ts';
-import type { TaskContext } from '../../worker/handler.ts';
+import { listDead } from '../../queue/dead-letter-format.ts';
+import { sampleQueue } from '../../queue/pool/sample.ts';
+import { reapExpired } from '../../queue/scripts/scripts.ts';
+import type { TaskContext } from '../../worker/task/handler.ts';
 import { eventually } from '../support/eventually.ts';
 import { startOldWorker, workAsOld, type OldTask } from '../support/old-worker.ts';
 import { startRedis } from '../support/redis.ts';

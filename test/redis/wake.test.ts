@@ -1,8 +1,8 @@
 /** The wake on a real Redis, in each of its modes: whoever pushes into an idle queue is heard at once. */
 import { expect, test } from 'vitest';
 import { pino } from 'pino';
-import { createWake, type Wake, type WakeOptions } from '../../controller/wake.ts';
-import type { RedisAddress } from '../../queue/connection.ts';
+import { createWake, type Wake, type WakeOptions } from '../../controller/sample/wake.ts';
+import type { RedisAddress } from '../../queue/connection/connection.ts';
 import { eventually, sooner, throughout } from '../support/eventually.ts';
 import { calls, startRedis, type RedisServer } from '../support/redis.ts';
 import { startTcpProxy } from '../support/tcpproxy.ts';

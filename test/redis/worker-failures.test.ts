@@ -1,9 +1,9 @@
 /** The worker in this process, on a real Redis: tasks that fail, results that cannot be stored, keys of another type. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
-import { listDead } from '../../queue/dead.ts';
-import { sampleQueue } from '../../queue/sample.ts';
-import type { TaskContext } from '../../worker/handler.ts';
+import { listDead } from '../../queue/dead-letter-format.ts';
+import { sampleQueue } from '../../queue/pool/sample.ts';
+import type { TaskContext } from '../../worker/task/handler.ts';
 import run from '../fixtures/tasks.ts';
 import { eventually, throughout } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';

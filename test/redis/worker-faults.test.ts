@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../queue/keys.ts';
-import { sampleQueue } from '../../queue/sample.ts';
+import { sampleQueue } from '../../queue/pool/sample.ts';
 import run from '../fixtures/tasks.ts';
 import { eventually, patient } from '../support/eventually.ts';
 import { startRedis } from '../support/redis.ts';

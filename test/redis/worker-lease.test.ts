@@ -1,8 +1,8 @@
 /** A handler that computes without a pause for longer than the lease: its worker keeps the task all the same. */
 import { expect, test } from 'vitest';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
-import { sampleQueue } from '../../queue/sample.ts';
-import { reapExpired } from '../../queue/scripts.ts';
+import { sampleQueue } from '../../queue/pool/sample.ts';
+import { reapExpired } from '../../queue/scripts/scripts.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServerOptions } from '../support/redis.ts';
 import { freshKeys } from '../support/turns.ts';

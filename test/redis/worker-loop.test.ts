@@ -2,7 +2,7 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
-import { sampleQueue } from '../../queue/sample.ts';
+import { sampleQueue } from '../../queue/pool/sample.ts';
 import { delayedMember } from '../../queue/task.ts';
 import run from '../fixtures/tasks.ts';
 import { eventually, sooner } from '../support/eventually.ts';

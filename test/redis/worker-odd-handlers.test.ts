@@ -1,9 +1,9 @@
 /** Handlers that return and throw what nobody expects, beside plain ones: each task has its own end, and no other's. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
-import { listDead } from '../../queue/dead.ts';
+import { listDead } from '../../queue/dead-letter-format.ts';
 import { openQueue } from '../../queue/queue.ts';
-import type { Handler } from '../../worker/handler.ts';
+import type { Handler } from '../../worker/task/handler.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { freshKeys } from '../support/turns.ts';

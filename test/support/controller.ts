@@ -58,7 +58,7 @@ export interface ControllerOptions {
 /** Bundles the controller, and returns how its image starts it: Node's flags, and the file. */
 export async function bundledController(): Promise<string[]> {
   await bundle('controller');
-  const dockerfile = await readFile(join(root, 'controller/Dockerfile'), 'utf8');
+  const dockerfile = await readFile(join(root, 'images/controller.Dockerfile'), 'utf8');
   const entrypoint: string[] = JSON.parse(/^ENTRYPOINT (.+)$/m.exec(dockerfile)?.[1] ?? '[]');
   if (entrypoint[0] !== 'node' || !entrypoint.at(-1)?.endsWith('controller.mjs'))
     throw new Error('the image starts the controller in a way that is not known here');

@@ -3,7 +3,7 @@
  * that nobody else plays, pods that are objects and run nothing. Whatever is asked for is there at once and counted as ready;
  * the pods themselves are not ready, so that any of them may go.
  */
-import { fingerprint } from '../../controller/known-deployment.ts';
+import { fingerprint } from '../../controller/act/known-deployment.ts';
 import { DELETION_COST } from '../../kube/api.ts';
 import { createKubeApi } from '../../kube/client.ts';
 import { DEPLOYMENTS, PODS, type ObjectRef, type Resource } from '../../kube/resources.ts';

@@ -1,5 +1,5 @@
 /** Observations as a test wants them. */
-import type { Observation } from '../../controller/observation.ts';
+import type { Observation } from '../../controller/observe/observation.ts';
 
 /** One of a pool at zero in which nothing happens; `parts` go on top. */
 export function observation(parts: Partial<Observation> = {}): Observation {

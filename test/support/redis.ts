@@ -13,8 +13,14 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import type { Redis, RedisOptions } from 'ioredis';
-import { closeRedis, dropRedis, openRedis, within, type RedisAddress } from '../../queue/connection.ts';
-import { defineScripts } from '../../queue/scripts.ts';
+import {
+  closeRedis,
+  dropRedis,
+  openRedis,
+  within,
+  type RedisAddress,
+} from '../../queue/connection/connection.ts';
+import { defineScripts } from '../../queue/scripts/scripts.ts';
 import { makeCertificates, type Certificates } from './certificates.ts';
 import { failure, kill, pidOf, run, startGuard } from './children.ts';
 import { createSteppedClock, type SteppedClock } from './clock.ts';

@@ -1,8 +1,13 @@
 /** A sampler whose every sample is kept, and two ways to wait for one. */
 import { pino } from 'pino';
 import { expect } from 'vitest';
-import { createSampler, type Sampled, type Sampler, type SamplerOptions } from '../../controller/sampler.ts';
-import type { RedisAddress } from '../../queue/connection.ts';
+import {
+  createSampler,
+  type Sampled,
+  type Sampler,
+  type SamplerOptions,
+} from '../../controller/sample/sampler.ts';
+import type { RedisAddress } from '../../queue/connection/connection.ts';
 import { eventually } from './eventually.ts';
 
 export interface Sampling extends AsyncDisposable {

@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { dropRedis, openRedis } from '../../queue/connection.ts';
+import { dropRedis, openRedis } from '../../queue/connection/connection.ts';
 import { kill, run, startGuard } from './children.ts';
 import { eventually } from './eventually.ts';
 import { findServer, freePort, type RedisServer } from './redis.ts';

@@ -5,7 +5,7 @@
  */
 import { expect } from 'vitest';
 import type { Redis } from 'ioredis';
-import type { RedisAddress } from '../../queue/connection.ts';
+import type { RedisAddress } from '../../queue/connection/connection.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { openQueue, type Queue } from '../../queue/queue.ts';
 import { eventually } from './eventually.ts';

@@ -2,10 +2,10 @@
 import type { Redis } from 'ioredis';
 import { expect } from 'vitest';
 import { cancelTask } from '../../queue/cancel.ts';
-import { deadHeader } from '../../queue/dead.ts';
+import { deadHeader } from '../../queue/dead-letter-format.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
-import { reap, register } from '../../queue/scripts.ts';
-import { turn, type Delivery, type TurnRequest } from '../../queue/turn.ts';
+import { reap, register } from '../../queue/scripts/scripts.ts';
+import { turn, type Delivery, type TurnRequest } from '../../queue/workers/turn.ts';
 import { snapshot } from './snapshot.ts';
 import { nothing } from './turns.ts';
 

@@ -2,8 +2,14 @@
 import type { Redis } from 'ioredis';
 import { randomUUID } from 'node:crypto';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
-import { register } from '../../queue/scripts.ts';
-import { turn, type Delivery, type Settled, type TurnReply, type TurnRequest } from '../../queue/turn.ts';
+import { register } from '../../queue/scripts/scripts.ts';
+import {
+  turn,
+  type Delivery,
+  type Settled,
+  type TurnReply,
+  type TurnRequest,
+} from '../../queue/workers/turn.ts';
 
 export type Held = Extract<TurnReply, { kind: 'held' }>;
 

@@ -1,11 +1,11 @@
 /** From a pool's spec and its Secrets to an address, and what is said when one cannot be had. */
 import { expect, test } from 'vitest';
-import { MissingSecret, resolveAddress } from '../../controller/address.ts';
-import { troubleOf } from '../../controller/pool-trouble.ts';
+import { MissingSecret, resolveAddress } from '../../controller/connect/address.ts';
+import { troubleOf } from '../../controller/report/terminal-error.ts';
 import { answerError } from '../../kube/errors.ts';
 import { DEPLOYMENTS, objectPath, SECRETS } from '../../kube/resources.ts';
 import type { RedisSpec } from '../../kube/workerpool.ts';
-import type { RedisAddress } from '../../queue/connection.ts';
+import type { RedisAddress } from '../../queue/connection/connection.ts';
 
 const from = (name: string, key = 'value'): { secretKeyRef: { name: string; key: string } } => ({
   secretKeyRef: { name, key },

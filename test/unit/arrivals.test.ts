@@ -9,7 +9,7 @@ import {
   waitsOf,
   withLook,
   type Curve,
-} from '../../controller/arrivals.ts';
+} from '../../controller/decide/target-wait/arrivals.ts';
 
 /** From rows of [s, arrived, taken]; a task runs for 2 s of slot time, and each that was taken is done. */
 const curveOf = (rows: readonly (readonly [number, number, number])[], horizonMs = 60_000): Curve =>

@@ -1,9 +1,14 @@
 /** What bounds a decision: steps, schedules, the pattern of past days; and what is advised when it cannot be kept. */
 import { describe, expect, test } from 'vitest';
-import { adviceFor, type Advice, type Situation } from '../../controller/advice.ts';
-import { BIN_MS, forecastFloor, withSeen, type Forecast } from '../../controller/forecast.ts';
-import { paced, type Change } from '../../controller/pace.ts';
-import { boundsAt, type Schedule } from '../../controller/schedule.ts';
+import { adviceFor, type Advice, type Situation } from '../../controller/decide/target-wait/advice.ts';
+import {
+  BIN_MS,
+  forecastFloor,
+  withSeen,
+  type Forecast,
+} from '../../controller/decide/target-wait/forecast.ts';
+import { paced, type Change } from '../../controller/decide/max-step.ts';
+import { boundsAt, type Schedule } from '../../controller/decide/schedule.ts';
 
 describe('steps', () => {
   /** Rows of [s, desired, expected]. */

@@ -1,6 +1,6 @@
 /** Who has a Deployment, of several that want it, and which pools have a queue in common; as rows of what happened. */
 import { describe, expect, test } from 'vitest';
-import { autoscalerOf, createClaims, type Claims } from '../../controller/claims.ts';
+import { autoscalerOf, createClaims, type Claims } from '../../controller/act/claims.ts';
 import {
   applierOf,
   checkMaker,
@@ -9,7 +9,7 @@ import {
   overwritten,
   TargetTaken,
   type Applier,
-} from '../../controller/other-writers.ts';
+} from '../../controller/act/other-writers.ts';
 import type { Deployment, HorizontalPodAutoscaler } from '../../kube/wire.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
 

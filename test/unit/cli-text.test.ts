@@ -1,10 +1,10 @@
 /** What the command line prints and reads, apart from any process. */
 import { describe, expect, test } from 'vitest';
-import { devSettings, parsePool, type DevFlags } from '../../cli/dev-settings.ts';
-import { lineBatches } from '../../cli/enqueue.ts';
-import { readLogLine } from '../../cli/log-line.ts';
-import { createNarrator } from '../../cli/narrator.ts';
-import { age, oneLine, table } from '../../cli/table.ts';
+import { devSettings, parsePool, type DevFlags } from '../../cli/dev/settings.ts';
+import { lineBatches } from '../../cli/commands/enqueue.ts';
+import { readLogLine } from '../../cli/dev/log-line.ts';
+import { createNarrator } from '../../cli/dev/narrator.ts';
+import { age, oneLine, table } from '../../cli/terminal/table.ts';
 import { visible } from '../../runtime/plain-text.ts';
 
 test('a table is as wide as it must be; numbers stand right', () => {

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { inSteps, stepsUntil, type Steps } from '../../controller/dashboard/buckets.ts';
 import { distances, timesAt } from '../../dashboard/ticks.ts';
 import { hrefOf, placeOf } from '../../dashboard/route.ts';
-import { parseEntry, type TimelineEntry } from '../../queue/timeline.ts';
+import { parseEntry, type TimelineEntry } from '../../queue/pool/timeline.ts';
 
 const STEP = 60_000;
 const steps: Steps = { from: 0, stepMs: STEP, count: 5 };

@@ -1,6 +1,6 @@
 /** What the dashboard keeps in memory of each pool. */
 import { describe, expect, test } from 'vitest';
-import type { Observation } from '../../controller/observation.ts';
+import type { Observation } from '../../controller/observe/observation.ts';
 import { observation } from '../support/observations.ts';
 import { createSeries, SPAN_MS, SPARK_MS, STEP_MS } from '../../controller/dashboard/series.ts';
 

@@ -1,6 +1,6 @@
 /** The deadline rule, against sums done by hand. Tasks take 1 s each, exactly; the target is 10 s. */
 import { describe, expect, test } from 'vitest';
-import { slotsFor, type Load, type Times } from '../../controller/deadline.ts';
+import { slotsFor, type Load, type Times } from '../../controller/decide/target-wait/deadline.ts';
 
 const times: Times = {
   waitMs: 10_000,

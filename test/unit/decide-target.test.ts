@@ -8,8 +8,8 @@ import {
   type Memory,
   type Policy,
   type Sample,
-} from '../../controller/decide.ts';
-import { insightOf } from '../../controller/insight.ts';
+} from '../../controller/decide/decide.ts';
+import { insightOf } from '../../controller/decide/target-wait/insight.ts';
 
 const policy: Policy = {
   minReplicas: 0,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { decide, noMemory, type Memory, type Policy, type Sample } from '../../controller/decide.ts';
+import { decide, noMemory, type Memory, type Policy, type Sample } from '../../controller/decide/decide.ts';
 
 const policy: Policy = {
   minReplicas: 0,

@@ -6,8 +6,8 @@ import {
   packDecision,
   parseDecision,
   type DecisionRecord,
-} from '../../controller/decisions.ts';
-import type { Observation } from '../../controller/observation.ts';
+} from '../../controller/records/decisions.ts';
+import type { Observation } from '../../controller/observe/observation.ts';
 import { observation } from '../support/observations.ts';
 
 /** What a list would hold after these, newest first. */

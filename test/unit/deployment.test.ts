@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { deploymentOf } from '../../controller/deployment.ts';
+import { deploymentOf } from '../../controller/act/deployment.ts';
 import { withDefaults, type WorkerPoolSpecInput } from '../../kube/defaults.ts';
 import type { PodTemplateSpec } from '../../kube/wire.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';

@@ -3,10 +3,10 @@
  * ask for in that moment, and it never counts on replicas that it only spoke of.
  */
 import { expect, test } from 'vitest';
-import { noMemory, type Memory, type Policy } from '../../controller/decide.ts';
-import { nothingKept, step } from '../../controller/step.ts';
-import type { Target } from '../../controller/target.ts';
-import type { PoolSample } from '../../queue/combine.ts';
+import { noMemory, type Memory, type Policy } from '../../controller/decide/decide.ts';
+import { nothingKept, step } from '../../controller/act/step.ts';
+import type { Target } from '../../controller/act/target.ts';
+import type { PoolSample } from '../../queue/pool/pool-sample.ts';
 
 const policy: Policy = {
   minReplicas: 0,

@@ -3,7 +3,7 @@ import { MessageChannel } from 'node:worker_threads';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
-import { encodeResult, MAX_RESULT_BYTES, ResultEncodingError } from '../../worker/encode.ts';
+import { encodeResult, MAX_RESULT_BYTES, ResultEncodingError } from '../../worker/task/encode.ts';
 
 describe('encodeResult', () => {
   test.each<[string, unknown, string | Buffer]>([

@@ -1,8 +1,8 @@
 /** Decisions that `decide` made, in the words of `millrace explain`. */
 import { expect, test } from 'vitest';
-import { decide, noMemory, type Memory, type Policy, type Sample } from '../../controller/decide.ts';
-import { explain } from '../../controller/explain.ts';
-import { learnedNumbers } from '../../controller/numbers.ts';
+import { decide, noMemory, type Memory, type Policy, type Sample } from '../../controller/decide/decide.ts';
+import { explain } from '../../controller/records/explain.ts';
+import { learnedNumbers } from '../../controller/decide/numbers.ts';
 
 const plain: Policy = {
   minReplicas: 0,

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 
 import { describe, expect, test } from 'vitest';
 
-import type { OpenHandler } from '../../worker/handler.ts';
+import type { OpenHandler } from '../../worker/task/handler.ts';
 import { openCommand, type CommandOptions } from '../../worker/handlers/command.ts';
 import { cannotFork } from '../../worker/handlers/shortage.ts';
 import { failure, FIXTURES, handlerSuite, run } from '../fixtures/handler-suite.ts';

@@ -2,8 +2,8 @@ import { execFileSync } from 'node:child_process';
 
 import { describe, expect, test } from 'vitest';
 
-import { ResultEncodingError } from '../../worker/encode.ts';
-import type { OpenHandler } from '../../worker/handler.ts';
+import { ResultEncodingError } from '../../worker/task/encode.ts';
+import type { OpenHandler } from '../../worker/task/handler.ts';
 import { openCommand, type CommandOptions } from '../../worker/handlers/command.ts';
 import { CommandError, HandlerLoadError } from '../../worker/handlers/errors.ts';
 import { failure, FIXTURES, handlerSuite, run } from '../fixtures/handler-suite.ts';

@@ -1,6 +1,6 @@
 /** A server that runs tasks: what it is sent, what its answers mean, and how it may come and go. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { OpenHandler } from '../../worker/handler.ts';
+import type { OpenHandler } from '../../worker/task/handler.ts';
 import { HandlerLoadError } from '../../worker/handlers/errors.ts';
 import { openHttp, type HttpOptions } from '../../worker/handlers/http.ts';
 import { HttpError } from '../../worker/handlers/http-answer.ts';

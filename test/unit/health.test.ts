@@ -1,6 +1,6 @@
 import { ReplyError } from 'ioredis';
 import { expect, test } from 'vitest';
-import { createWorkerHealth, type WorkerHealth } from '../../worker/health.ts';
+import { createWorkerHealth, type WorkerHealth } from '../../worker/epoch/health.ts';
 
 const reply = (message: string): Error => new (ReplyError as new (message: string) => Error)(message);
 const away = (): Promise<never> => Promise.reject(new Error('PING got no answer within 2000 ms'));

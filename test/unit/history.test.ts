@@ -1,9 +1,9 @@
 /** From what was seen of a pool to a trace: what is kept, and how true it is. */
 import { describe, expect, test } from 'vitest';
-import { spanOf, spansOf, startsOf } from '../../cli/spans.ts';
-import { beginStretch, entryOf, extendStretch, standingOf } from '../../controller/timeline.ts';
-import type { PoolSample } from '../../queue/combine.ts';
-import type { TimelineEntry } from '../../queue/timeline.ts';
+import { spanOf, spansOf, startsOf } from '../../cli/commands/spans.ts';
+import { beginStretch, entryOf, extendStretch, standingOf } from '../../controller/records/timeline.ts';
+import type { PoolSample } from '../../queue/pool/pool-sample.ts';
+import type { TimelineEntry } from '../../queue/pool/timeline.ts';
 import { generate, usualShape } from '../../simulate/generate.ts';
 import { createHistorian, type HistoryTask, type Span } from '../../simulate/history.ts';
 import { workOf } from '../../simulate/trace.ts';

@@ -1,9 +1,9 @@
 /** What the library reaches for inside of ioredis is there, and does what it is reached for. */
 import { Redis } from 'ioredis';
 import { expect, test } from 'vitest';
-import { dropRedis, renewConnection } from '../../queue/close.ts';
-import { connectorTo } from '../../queue/connector.ts';
-import { definedCommand, insideOf } from '../../queue/ioredis-inside.ts';
+import { dropRedis, renewConnection } from '../../queue/connection/close.ts';
+import { connectorTo } from '../../queue/connection/connector.ts';
+import { definedCommand, insideOf } from '../../queue/connection/ioredis-internals.ts';
 
 const happens = (redis: Redis, event: 'end' | 'reconnecting'): Promise<void> =>
   new Promise((resolve) => void redis.once(event, () => resolve()));

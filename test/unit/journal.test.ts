@@ -3,7 +3,7 @@ import { mkdtempDisposable } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { openJournal, poolsIn } from '../../controller/journal.ts';
+import { openJournal, poolsIn } from '../../controller/process/journal.ts';
 
 const folder = (): ReturnType<typeof mkdtempDisposable> =>
   mkdtempDisposable(join(tmpdir(), 'millrace-journal-'));

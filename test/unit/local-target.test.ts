@@ -1,8 +1,8 @@
 /** The choices that the local pool makes, and what becomes of the lines that its workers write. */
 import { describe, expect, test } from 'vitest';
-import { crashPause } from '../../cli/crash-pause.ts';
-import { readLogLine } from '../../cli/log-line.ts';
-import { workerProgram } from '../../cli/worker-program.ts';
+import { crashPause } from '../../cli/dev/crash-pause.ts';
+import { readLogLine } from '../../cli/dev/log-line.ts';
+import { workerProgram } from '../../cli/dev/worker-program.ts';
 
 test('the pause after crashes doubles up to half a minute', () => {
   expect([0, 1, 2, 3, 7, 50].map(crashPause)).toEqual([0, 500, 1_000, 2_000, 30_000, 30_000]);

@@ -1,7 +1,7 @@
 /** What a pool has learned, as text in Redis: what comes back, and what is not believed. */
 import { describe, expect, test } from 'vitest';
-import { decide, noMemory, type Memory, type Policy } from '../../controller/decide.ts';
-import { packMemory, unpackMemory } from '../../controller/memory.ts';
+import { decide, noMemory, type Memory, type Policy } from '../../controller/decide/decide.ts';
+import { packMemory, unpackMemory } from '../../controller/records/memory.ts';
 
 const policy: Policy = {
   minReplicas: 0,

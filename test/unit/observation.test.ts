@@ -1,10 +1,10 @@
 /** What happened between two looks at a pool: sums, waits and starts out of samples that a test plays. */
 import { describe, expect, test } from 'vitest';
-import { noMemory, type Decision } from '../../controller/decide.ts';
-import { observe, type Observation, type Observed } from '../../controller/observation.ts';
-import type { Sampled } from '../../controller/sampler.ts';
-import { nothingKept, type Step } from '../../controller/step.ts';
-import type { PoolSample } from '../../queue/combine.ts';
+import { noMemory, type Decision } from '../../controller/decide/decide.ts';
+import { observe, type Observation, type Observed } from '../../controller/observe/observation.ts';
+import type { Sampled } from '../../controller/sample/sampler.ts';
+import { nothingKept, type Step } from '../../controller/act/step.ts';
+import type { PoolSample } from '../../queue/pool/pool-sample.ts';
 
 const T0 = 1_764_000_000_000;
 /** Redis has a clock of its own. */

@@ -2,9 +2,9 @@
 import { text } from 'node:stream/consumers';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { expect, test } from 'vitest';
-import type { Observation } from '../../controller/observation.ts';
-import { poolCounters, poolGauges, poolHistograms } from '../../controller/pool-metrics.ts';
-import { createPoolSeries, type PoolSeries } from '../../controller/pool-series.ts';
+import type { Observation } from '../../controller/observe/observation.ts';
+import { poolCounters, poolGauges, poolHistograms } from '../../controller/observe/pool-metrics.ts';
+import { createPoolSeries, type PoolSeries } from '../../controller/observe/pool-series.ts';
 import type { Condition } from '../../kube/conditions.ts';
 import type { WorkerPool, WorkerPoolStatus } from '../../kube/workerpool.ts';
 import { observation as observationWith } from '../support/observations.ts';

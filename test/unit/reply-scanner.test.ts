@@ -2,7 +2,12 @@
 import { createRequire } from 'node:module';
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { createReplyScanner, replyLimits, ReplyRefused, type Frame } from '../../queue/reply-scanner.ts';
+import {
+  createReplyScanner,
+  replyLimits,
+  ReplyRefused,
+  type Frame,
+} from '../../queue/connection/reply-scanner.ts';
 
 interface Decoder {
   write(chunk: Buffer): void;

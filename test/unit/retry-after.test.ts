@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { retryAfter } from '../../worker/retry-after.ts';
+import { retryAfter } from '../../worker/task/retry-after.ts';
 
 function thrownBy(call: () => never): unknown {
   try {

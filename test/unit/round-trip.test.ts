@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { medianOf, withRoundTrip, type RoundTrips } from '../../controller/round-trip.ts';
+import { medianOf, withRoundTrip, type RoundTrips } from '../../controller/sample/round-trip.ts';
 
 /** Looks in order, ms; -1: there was no connection. */
 test.each<[number[], number | undefined]>([

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 
-const folder = join(import.meta.dirname, '../../queue');
+const folder = join(import.meta.dirname, '../../queue/scripts');
 const scripts = readdirSync(folder)
   .filter((name) => name.endsWith('.lua'))
   .map((name) => ({ name, text: readFileSync(join(folder, name), 'utf8') }));

@@ -2,8 +2,8 @@
 import { hash } from 'node:crypto';
 import { ReplyError } from 'ioredis';
 import { expect, test } from 'vitest';
-import { addressName, type RedisAddress } from '../../queue/address.ts';
-import { describeRedisError, redisOptions } from '../../queue/connection.ts';
+import { addressName, type RedisAddress } from '../../queue/connection/address.ts';
+import { describeRedisError, redisOptions } from '../../queue/connection/connection.ts';
 
 const HOST = 'cache.shop';
 /** How people put one into a URL or a Secret, with nothing percent-encoded. */

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { shareSecrets } from '../../controller/shared-secrets.ts';
+import { shareSecrets } from '../../controller/connect/shared-secrets.ts';
 
 function start(answer: () => Promise<{ metadata: { name: string } }>) {
   let now = 0;

@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import { decide, noMemory, type Decision } from '../../controller/decide.ts';
-import { onlyNumbersChanged, statusOf, type Seen } from '../../controller/status.ts';
-import { policyOf } from '../../controller/policy.ts';
-import { nothingKept, type Step } from '../../controller/step.ts';
+import { decide, noMemory, type Decision } from '../../controller/decide/decide.ts';
+import { onlyNumbersChanged, statusOf, type Seen } from '../../controller/report/status.ts';
+import { policyOf } from '../../controller/decide/policy.ts';
+import { nothingKept, type Step } from '../../controller/act/step.ts';
 import { withDefaults, type WorkerPoolSpecInput } from '../../kube/defaults.ts';
 import type { WorkerPool, WorkerPoolStatus } from '../../kube/workerpool.ts';
-import { combineSamples } from '../../queue/combine.ts';
-import type { QueueSample } from '../../queue/sample.ts';
+import { combineSamples } from '../../queue/pool/pool-sample.ts';
+import type { QueueSample } from '../../queue/pool/sample.ts';
 
 const counters = {
   taken: 0,

@@ -1,11 +1,11 @@
 /** The steps of a pool that shrinks, on a target and in a Redis that a test plays: who goes when, and what is said of it. */
 import { describe, expect, test } from 'vitest';
-import { noMemory, type Policy } from '../../controller/decide.ts';
-import type { Drains } from '../../controller/shrink.ts';
-import { nothingKept, step, type Kept, type Step, type StepInput } from '../../controller/step.ts';
-import type { Member, Members, Target } from '../../controller/target.ts';
-import type { WorkerLoad } from '../../queue/worker-load.ts';
-import type { PoolSample } from '../../queue/combine.ts';
+import { noMemory, type Policy } from '../../controller/decide/decide.ts';
+import type { Drains } from '../../controller/act/scale-in.ts';
+import { nothingKept, step, type Kept, type Step, type StepInput } from '../../controller/act/step.ts';
+import type { Member, Members, Target } from '../../controller/act/target.ts';
+import type { WorkerLoad } from '../../queue/workers/worker-load.ts';
+import type { PoolSample } from '../../queue/pool/pool-sample.ts';
 
 const policy: Policy = {
   minReplicas: 0,

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
-import { deadHeader, parseDead, parseHeader } from '../../queue/dead.ts';
+import { deadHeader, parseDead, parseHeader } from '../../queue/dead-letter-format.ts';
 import { delayedMember, encodeTask, parseTask, parseTaskHead } from '../../queue/task.ts';
 
 /** The id, by both readers. */

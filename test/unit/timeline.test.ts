@@ -1,6 +1,6 @@
 /** Ten seconds of a pool as one entry, and entries as text. */
 import { describe, expect, test } from 'vitest';
-import type { Observation } from '../../controller/observation.ts';
+import type { Observation } from '../../controller/observe/observation.ts';
 import {
   beginStretch,
   entryOf,
@@ -8,8 +8,8 @@ import {
   isEventful,
   standingOf,
   type Stretch,
-} from '../../controller/timeline.ts';
-import { packEntry, parseEntry, type TimelineEntry } from '../../queue/timeline.ts';
+} from '../../controller/records/timeline.ts';
+import { packEntry, parseEntry, type TimelineEntry } from '../../queue/pool/timeline.ts';
 import { observation } from '../support/observations.ts';
 
 const empty = standingOf(observation());

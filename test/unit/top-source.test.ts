@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { queueRow } from '../../cli/top-source.ts';
-import type { QueueSample } from '../../queue/sample.ts';
+import { queueRow } from '../../cli/top/source.ts';
+import type { QueueSample } from '../../queue/pool/sample.ts';
 
 const sample = (counters: object): QueueSample =>
   ({ now: 0, waiting: 0, inFlight: 0, delayed: 0, dead: 0, workers: 3, busy: 1, counters }) as QueueSample;

@@ -1,8 +1,8 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { Member } from '../../controller/target.ts';
-import { chooseVictims } from '../../controller/victims.ts';
-import type { WorkerLoad, WorkerLoads } from '../../queue/worker-load.ts';
+import type { Member } from '../../controller/act/target.ts';
+import { chooseVictims } from '../../controller/act/victims.ts';
+import type { WorkerLoad, WorkerLoads } from '../../queue/workers/worker-load.ts';
 
 const member = (id: string, created = 0, ready = true): Member => ({ id, ready, created, going: false });
 const load = (state: string, inFlight = 0): WorkerLoad => ({ state, inFlight, blockers: [], pool: '' });

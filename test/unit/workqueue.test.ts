@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { createWorkQueue, type WorkQueueOptions } from '../../controller/workqueue.ts';
+import { createWorkQueue, type WorkQueueOptions } from '../../kube/workqueue.ts';
 import type { Clock } from '../../runtime/clock.ts';
 
 /** A clock that is turned by hand. */

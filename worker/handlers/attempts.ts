@@ -1,5 +1,5 @@
 /** A handler that knows what of it still runs, so that closing can wait for it. */
-import type { Handler, TaskContext } from '../handler.ts';
+import type { Handler, TaskContext } from '../task/handler.ts';
 
 export interface Attempts {
   readonly handle: Handler;

@@ -13,7 +13,7 @@ import { timeout } from '../../runtime/timers.ts';
 import { CommandError } from './errors.ts';
 import type { Program } from './program.ts';
 import { splitLines } from './split-lines.ts';
-import type { Watcher } from './watcher.ts';
+import type { Watcher } from '../../runtime/child-watchdog.ts';
 
 /** Three pairs for the pipes, one to hear of a failed exec, and some to spare. */
 const DESCRIPTORS = 10;

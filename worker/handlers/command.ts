@@ -14,15 +14,15 @@
  */
 
 import { parseDuration } from '../../runtime/duration.ts';
-import { tooLarge, MAX_RESULT_BYTES } from '../encode.ts';
-import { describeError } from '../describe-error.ts';
-import type { OpenHandler, TaskContext } from '../handler.ts';
+import { tooLarge, MAX_RESULT_BYTES } from '../task/encode.ts';
+import { describeError } from '../task/describe-error.ts';
+import type { OpenHandler, TaskContext } from '../task/handler.ts';
 import { trackAttempts } from './attempts.ts';
 import { describeExit, startChild, type Child, type Exit } from './child.ts';
 import { CommandError, FinalCommandError, LaterCommandError } from './errors.ts';
 import { findProgram, type ProgramSource } from './program.ts';
 import { cannotFork, CannotFork, createShortage } from './shortage.ts';
-import { openWatcher } from './watcher.ts';
+import { openWatcher } from '../../runtime/child-watchdog.ts';
 
 /** Who wrote a line to stderr. Between tasks, a kept-running program has no task. */
 export interface LogSource {

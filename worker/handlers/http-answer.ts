@@ -10,7 +10,7 @@
  */
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
 import { LONGEST_MS } from '../../runtime/duration.ts';
-import type { TaskContext } from '../handler.ts';
+import type { TaskContext } from '../task/handler.ts';
 
 /** A server failed one attempt, or could not be asked. */
 export class HttpError extends Error {

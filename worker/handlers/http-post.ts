@@ -8,7 +8,7 @@
  */
 import { Agent, request as requestPlain, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
 import { Agent as TlsAgent, request as requestTls } from 'node:https';
-import { tooLarge } from '../encode.ts';
+import { tooLarge } from '../task/encode.ts';
 import { HttpError, type Refusal } from './http-answer.ts';
 
 export interface Poster extends Disposable {

@@ -12,9 +12,9 @@
 import { connect } from 'node:net';
 import { formatDuration } from '../../runtime/duration.ts';
 import { sleep, timeout } from '../../runtime/timers.ts';
-import { MAX_RESULT_BYTES, ResultEncodingError } from '../encode.ts';
-import { describeError } from '../describe-error.ts';
-import type { OpenHandler, TaskContext } from '../handler.ts';
+import { MAX_RESULT_BYTES, ResultEncodingError } from '../task/encode.ts';
+import { describeError } from '../task/describe-error.ts';
+import type { OpenHandler, TaskContext } from '../task/handler.ts';
 import { trackAttempts } from './attempts.ts';
 import { HandlerLoadError } from './errors.ts';
 import { errorOf, HttpError, taskHeaders } from './http-answer.ts';

@@ -4,16 +4,16 @@
  */
 
 import { sleep, timeout } from '../../runtime/timers.ts';
-import { tooLarge } from '../encode.ts';
-import { describeError } from '../describe-error.ts';
-import type { TaskContext } from '../handler.ts';
+import { tooLarge } from '../task/encode.ts';
+import { describeError } from '../task/describe-error.ts';
+import type { TaskContext } from '../task/handler.ts';
 import { describeExit, startChild } from './child.ts';
 import { stopped, withStderr, type LogSource } from './command.ts';
 import { CommandError } from './errors.ts';
 import { decodeLine, encodeTask, idInLine, type Answer } from './line-protocol.ts';
 import type { Program } from './program.ts';
 import { splitLines } from './split-lines.ts';
-import type { Watcher } from './watcher.ts';
+import type { Watcher } from '../../runtime/child-watchdog.ts';
 
 export interface KeptProcessOptions {
   readonly cwd: string;

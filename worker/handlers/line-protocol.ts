@@ -20,7 +20,7 @@
 import { isUtf8 } from 'node:buffer';
 
 import { LONGEST_MS, parseDuration } from '../../runtime/duration.ts';
-import type { TaskContext } from '../handler.ts';
+import type { TaskContext } from '../task/handler.ts';
 
 /** `id`: of the task that it is for, where the program says so. */
 export type Answer =

@@ -11,8 +11,8 @@
  */
 
 import { sleep } from '../../runtime/timers.ts';
-import { MAX_RESULT_BYTES } from '../encode.ts';
-import type { OpenHandler, TaskContext } from '../handler.ts';
+import { MAX_RESULT_BYTES } from '../task/encode.ts';
+import type { OpenHandler, TaskContext } from '../task/handler.ts';
 import { DEFAULT_GRACE_MS, stopped, type CommandOptions } from './command.ts';
 import { trackAttempts } from './attempts.ts';
 import { CommandError, FinalCommandError, LaterCommandError } from './errors.ts';
@@ -21,7 +21,7 @@ import type { Answer } from './line-protocol.ts';
 import { findProgram } from './program.ts';
 import { createShortage, isLacking } from './shortage.ts';
 import { createSlots } from './slots.ts';
-import { openWatcher } from './watcher.ts';
+import { openWatcher } from '../../runtime/child-watchdog.ts';
 
 export interface LinesOptions extends CommandOptions {
   /** The most processes at a time; further tasks wait for one. */

@@ -7,7 +7,7 @@
  * may be one of its own, so that is believed some times, and is a failed attempt then.
  */
 import { sleep } from '../../runtime/timers.ts';
-import { describeError } from '../describe-error.ts';
+import { describeError } from '../task/describe-error.ts';
 import { CommandError } from './errors.ts';
 
 /** A program ended because it could not start another one; the message is that of the failed attempt. */

@@ -1,0 +1,127 @@
+/**
+ * From a command's flags to queues that can be spoken to: of a Redis by its URL, or of a pool of a cluster. What is opened for it
+ * is closed when the command is done.
+ */
+import type { Redis } from 'ioredis';
+import { isReply } from '../../queue/connection/reply-code.ts';
+import type { WorkerPool } from '../../kube/workerpool.ts';
+import {
+  closeRedis,
+  describeRedisError,
+  openRedis,
+  within,
+  type RedisAddress,
+} from '../../queue/connection/connection.ts';
+import type { QueueKeys } from '../../queue/keys.ts';
+import { openQueue, type Queue } from '../../queue/queue.ts';
+import { defineScripts } from '../../queue/scripts/scripts.ts';
+import { UsageError } from '../../runtime/program.ts';
+import type { AccessFlags } from './access-flags.ts';
+import { checkedAddress, checkedKeys } from './checked.ts';
+
+/** Where a command's queues are. */
+export interface Place {
+  /** To connect to, from here. */
+  readonly address: RedisAddress;
+  /** Those that were asked for, the highest priority first. */
+  readonly queues: readonly [QueueKeys, ...QueueKeys[]];
+  /** The pool that was asked for; `undefined` with a bare Redis. */
+  readonly pool: WorkerPool | undefined;
+  /** What an error of Redis means, in one line for a person. */
+  readonly describe: (error: unknown) => string;
+}
+
+const REACH_MS = 6_000;
+
+/**
+ * Runs `use` with the place that the flags name, once its Redis has answered. Throws `UsageError` for flags that do not go
+ * together, an address or a name that cannot be, and Error in one line for what is wrong with the cluster or the server.
+ */
+export async function withPlace<T>(flags: AccessFlags, use: (place: Place) => Promise<T>): Promise<T> {
+  await using stack = new AsyncDisposableStack();
+  const place = flags.pool === undefined ? barePlace(flags) : await poolPlace(flags.pool, flags, stack);
+  await reach(place);
+  try {
+    return await use(place);
+  } catch (error) {
+    if (!isReply(error)) throw error;
+    throw new Error(place.describe(error), { cause: error });
+  }
+}
+
+/** Runs `use` with one connection that knows Millrace's scripts, closed at the end; throws as `withPlace` does. */
+export async function withRedis<T>(
+  flags: AccessFlags,
+  use: (redis: Redis, place: Place) => Promise<T>,
+): Promise<T> {
+  return await withPlace(flags, async (place) => {
+    const redis = defineScripts(openRedis(place.address));
+    try {
+      return await use(redis, place);
+    } finally {
+      await closeRedis(redis);
+    }
+  });
+}
+
+/** Runs `use` with the queues that the flags name, each closed at the end; throws as `withPlace` does. */
+export async function withQueues<T>(
+  flags: AccessFlags,
+  use: (queues: readonly [Queue, ...Queue[]], place: Place) => Promise<T>,
+): Promise<T> {
+  return await withPlace(flags, async (place) => {
+    await using stack = new AsyncDisposableStack();
+    const open = ({ queue, result }: QueueKeys): Queue =>
+      stack.use(openQueue({ redis: place.address, queue, result }));
+    const [first, ...rest] = place.queues;
+    return await use([open(first), ...rest.map(open)], place);
+  });
+}
+
+/** The same with one queue: the one that was asked for, or a pool's first. */
+export async function withQueue<T>(flags: AccessFlags, use: (queue: Queue) => Promise<T>): Promise<T> {
+  return await withQueues(flags, async ([first]) => await use(first));
+}
+
+function barePlace(flags: AccessFlags): Place {
+  const stray = ['namespace', 'context', 'kubeconfig'].find((name) => flags.given.includes(name));
+  if (stray !== undefined)
+    throw new UsageError(`--${stray} is for a pool of a cluster: name one with --pool, or leave that out`);
+  const address = checkedAddress(flags);
+  return {
+    address,
+    queues: [checkedKeys(flags)],
+    pool: undefined,
+    describe: (error) => describeRedisError(error, address),
+  };
+}
+
+/** What a pool says itself, by the option's name. */
+const OF_THE_POOL = ['redis', 'sentinel', 'result'];
+
+async function poolPlace(name: string, flags: AccessFlags, stack: AsyncDisposableStack): Promise<Place> {
+  const { given } = flags;
+  if (given.includes('argument') && given.includes('pool'))
+    throw new UsageError('a pool is given, and --pool as well: choose one');
+  const twice = OF_THE_POOL.find((flag) => given.includes(flag));
+  if (twice !== undefined)
+    throw new UsageError(`a pool is given, and --${twice} as well, which the pool says itself: choose one`);
+  // reading kubeconfigs takes a library that a bare Redis has no use for: a hundred MB and half a second
+  const { openPool } = await import('./pool-access.ts');
+  return await openPool(name, flags, stack);
+}
+
+/** Clients reconnect for ever, which is not what somebody at a terminal waits for: one try says what is wrong. */
+async function reach({ address, describe }: Place): Promise<void> {
+  let last: unknown;
+  const redis = openRedis(address, { onError: (error) => (last = error), retryStrategy: () => null });
+  try {
+    await within(REACH_MS, redis.ping(), 'PING');
+  } catch (error) {
+    // a server that refuses a PING has answered: one that takes no writes, or that does not let this user ask
+    if (redis.status !== 'ready' || !isReply(error))
+      throw new Error(describe(last ?? error), { cause: error });
+  } finally {
+    await closeRedis(redis);
+  }
+}

@@ -1,0 +1,98 @@
+/**
+ * From a Redis as a pool names it to one that can be reached from this machine. What is behind a Service of the cluster is
+ * reached through a port-forward; everything else is connected to as it is. With TLS the certificate is still checked against
+ * the name that the pool has.
+ *
+ * Sentinels answer with addresses that hold only inside of the cluster. So one of them is asked once where the primary is, and
+ * from then on it is that one: after a failover the command fails, and can be repeated.
+ */
+import { findBackend } from '../../kube/backend.ts';
+import { forwardPort, type Forward, type PodPort } from '../../kube/port-forward.ts';
+import { endpointName, sentinelEndpoints } from '../../queue/connection/address.ts';
+import { redisOptions, type RedisAddress } from '../../queue/connection/connection.ts';
+import { primaryBySentinel } from '../../queue/connection/sentinel.ts';
+import type { Cluster } from '../cluster/cluster.ts';
+
+export interface Reached {
+  readonly address: RedisAddress;
+  readonly forwards: readonly Forward[];
+}
+
+/** Every forward that is opened goes to `stack`, which closes it. Throws Error in one line. */
+export async function reachFromHere(
+  cluster: Cluster,
+  namespace: string,
+  address: RedisAddress,
+  stack: AsyncDisposableStack,
+): Promise<Reached> {
+  const way = async (host: string, port: number): Promise<Way> => {
+    const backend = await findBackend(cluster.transport, host, port, namespace);
+    if (backend === undefined) return { host, port, forward: undefined };
+    if ('host' in backend) return { host: backend.host, port, forward: undefined };
+    let known: PodPort | undefined = backend;
+    const forward = await forwardPort(cluster.config, async () => {
+      const target = known ?? (await findBackend(cluster.transport, host, port, namespace));
+      known = undefined; // by the next connection another pod may answer
+      if (target && 'pod' in target) return target;
+      throw new Error(`${host} is not of the cluster any more`);
+    });
+    stack.use(forward);
+    return { host: '127.0.0.1', port: forward.port, forward };
+  };
+  if (address.sentinel) return await primaryOf(address, way);
+  const { host = '', port = 6379 } = redisOptions(address);
+  const found = await way(host, port);
+  return found.host === host
+    ? { address, forwards: [] }
+    : { address: moved(address, host, found), forwards: list(found) };
+}
+
+interface Way {
+  readonly host: string;
+  readonly port: number;
+  readonly forward: Forward | undefined;
+}
+
+function list({ forward }: Way): Forward[] {
+  return forward ? [forward] : [];
+}
+
+/** The same server by another way: user, password and database stay, and so does the name in its certificate. */
+function moved(address: RedisAddress, host: string, { host: to, port }: Way): RedisAddress {
+  const url = new URL(address.url ?? '');
+  url.hostname = to;
+  url.port = String(port);
+  const secure = address.tls !== undefined || url.protocol === 'rediss:';
+  return {
+    ...address,
+    url: url.href,
+    ...(secure ? { tls: { ...address.tls, serverName: address.tls?.serverName ?? host } } : {}),
+  };
+}
+
+async function primaryOf(
+  address: RedisAddress,
+  way: (host: string, port: number) => Promise<Way>,
+): Promise<Reached> {
+  const { sentinel, ...rest } = address;
+  const endpoints = sentinel ? sentinelEndpoints(sentinel) : [];
+  const scheme = address.tls ? 'rediss' : 'redis';
+  let last: unknown;
+  for (const { host, port } of endpoints) {
+    const there = await way(host, port);
+    // outside of the cluster: the client asks them itself
+    if (there.host === host) return { address, forwards: [] };
+    const tls = address.tls && { ...address.tls, serverName: address.tls.serverName ?? host };
+    try {
+      const primary = await primaryBySentinel({ ...address, tls }, { host: there.host, port: there.port });
+      const found = await way(primary.host, primary.port);
+      const url = `${scheme}://${endpointName(primary)}`;
+      return { address: moved({ ...rest, url }, primary.host, found), forwards: list(found) };
+    } catch (error) {
+      last = there.forward?.trouble() ?? error;
+    }
+  }
+  const why = last instanceof Error ? last.message : String(last);
+  const nodes = endpoints.map(endpointName).join(', ');
+  throw new Error(`no sentinel of ${nodes} says where "${sentinel?.name}" is: ${why}`);
+}

@@ -1,0 +1,68 @@
+/**
+ * Where what was recorded of a pool is: of a cluster's pool beside its first queue, under its own name; with a bare Redis under
+ * the name that is given, or, without one, that of `millrace dev` or of the only pool that was recorded there.
+ */
+import type { Redis } from 'ioredis';
+import { keyOf } from '../../kube/watch.ts';
+import { queuesOf, type WorkerPool } from '../../kube/workerpool.ts';
+import { closeRedis, openRedis } from '../../queue/connection/connection.ts';
+import { recordedPools } from '../../queue/pool/decisions.ts';
+import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
+import { defineScripts } from '../../queue/scripts/scripts.ts';
+import { UsageError } from '../../runtime/program.ts';
+import { withPlace } from './access.ts';
+import type { AccessFlags } from './access-flags.ts';
+import { devPool } from './dev-pool-name.ts';
+
+export interface Records {
+  readonly redis: Redis;
+  /** Of the queue beside which the records are. */
+  readonly keys: QueueKeys;
+  /** `namespace/name`. */
+  readonly pool: string;
+  /** All queues of the pool. */
+  readonly queues: readonly QueueKeys[];
+}
+
+/** Runs `use` with the records of a pool. Throws as `withPlace` does, and `UsageError` when it is not clear which pool is meant. */
+export async function withRecords<T>(
+  name: string | undefined,
+  flags: AccessFlags,
+  use: (records: Records) => Promise<T>,
+): Promise<T> {
+  const bare = flags.given.includes('redis') || flags.given.includes('sentinel') || name === undefined;
+  const { pool: _, ...rest } = flags;
+  return await withPlace(bare && !flags.given.includes('pool') ? rest : flags, async (place) => {
+    const redis = defineScripts(openRedis(place.address));
+    try {
+      const { queues, pool } = place;
+      const keys = pool ? recordKeys(pool) : queues[0];
+      const id = pool ? keyOf(pool) : await find(redis, keys, name);
+      return await use({ redis, keys, pool: id, queues });
+    } finally {
+      await closeRedis(redis);
+    }
+  });
+}
+
+/** A pool is recorded beside its first queue, whichever of them is asked for. */
+function recordKeys({ spec }: WorkerPool): QueueKeys {
+  const [first = ''] = queuesOf(spec);
+  return queueKeys(first, spec.result);
+}
+
+async function find(redis: Redis, keys: QueueKeys, name: string | undefined): Promise<string> {
+  if (name?.includes('/')) return name;
+  const known = await recordedPools(redis, keys);
+  const usual = devPool([keys.queue]);
+  const fitting = name === undefined ? known : known.filter((pool) => pool.endsWith(`/${name}`));
+  if (name === undefined && (known.includes(usual) || known.length === 0)) return usual;
+  const [only, ...more] = fitting;
+  if (only !== undefined && more.length === 0) return only;
+  const listed = known.length === 0 ? 'nothing was recorded there' : `there are ${known.join(', ')}`;
+  throw new UsageError(
+    only === undefined
+      ? `no pool "${name}" was recorded beside the queue "${keys.queue}": ${listed}`
+      : `several pools were recorded beside the queue "${keys.queue}": name one of ${fitting.join(', ')}`,
+  );
+}

@@ -1,0 +1,93 @@
+/**
+ * `millrace drain`: workers take nothing more, hand back what they have not begun and finish what they run; the command waits
+ * until they have. It is a wish of a person, which lasts beside what the controller wants: see queue/scripts/drain.lua.
+ */
+import type { Redis } from 'ioredis';
+import { drainWorkers, rouse } from '../../queue/workers/drain.ts';
+import type { WorkerLoads } from '../../queue/workers/worker-load.ts';
+import { systemClock } from '../../runtime/clock.ts';
+import { formatDuration } from '../../runtime/duration.ts';
+import { UsageError } from '../../runtime/program.ts';
+import { withRedis, type Place } from '../access/access.ts';
+import type { AccessFlags } from '../access/access-flags.ts';
+import { readWorkers } from './workers.ts';
+
+export interface DrainFlags extends AccessFlags {
+  readonly all?: true;
+  /** ms. */
+  readonly for: number;
+  readonly undo?: true;
+  /** ms. */
+  readonly timeout?: number;
+}
+
+/** An idle worker acknowledges within milliseconds, one that works with its next turn. */
+const LOOK_MS = 250;
+
+export async function drain(workers: readonly string[], flags: DrainFlags): Promise<void> {
+  if (workers.length > 0 && flags.all)
+    throw new UsageError('workers are named, and --all is given as well: choose one');
+  if (workers.length === 0 && !flags.all && flags.pool === undefined)
+    throw new UsageError(
+      'drain needs ids of workers, --pool for all of a pool, or --all: see millrace workers',
+    );
+  await withRedis(flags, async (redis, place) => {
+    const ids = await chosen(redis, place, workers);
+    if (flags.undo) {
+      await drainWorkers(redis, place.queues, new Map(ids.map((id) => [id, 'release'])));
+      process.stdout.write(ids.map((id) => `${id} goes on\n`).join(''));
+      return;
+    }
+    await untilDrained(redis, place, ids, flags);
+    process.stderr.write(`${whatIsNext(place, ids, flags.for)}\n`);
+  });
+}
+
+async function chosen(redis: Redis, { queues, pool }: Place, named: readonly string[]): Promise<string[]> {
+  const there = (await readWorkers(redis, queues, false)).map(({ id }) => id);
+  const where = pool ? `pool ${pool.metadata.name}` : `queue ${queues[0].queue}`;
+  const missing = named.find((id) => !there.includes(id));
+  if (missing !== undefined)
+    throw new Error(`${where} has no worker "${missing}": it has ${there.join(', ') || 'none'}`);
+  if (there.length === 0) throw new Error(`${where} has no workers: there is nothing to drain`);
+  return named.length > 0 ? [...named] : there;
+}
+
+/** Prints each worker as it is done. One that leaves meanwhile has finished, too. */
+async function untilDrained(
+  redis: Redis,
+  { queues }: Place,
+  ids: readonly string[],
+  { for: forMs, timeout }: DrainFlags,
+): Promise<void> {
+  const deadline = timeout === undefined ? Infinity : performance.now() + timeout;
+  const left = new Set(ids);
+  let loads = await drainWorkers(redis, queues, new Map(ids.map((id) => [id, 'ask'])), forMs);
+  await rouse(redis, loads.values());
+  for (;;) {
+    for (const id of left) {
+      const load = loads.get(id);
+      if (load && (load.state !== 'drained' || load.inFlight > 0)) continue;
+      left.delete(id);
+      process.stdout.write(`${id} ${load ? 'is drained' : 'has left'}\n`);
+    }
+    if (left.size === 0) return;
+    if (performance.now() > deadline) throw new Error(stillBusy(left, loads, forMs));
+    await systemClock.sleep(LOOK_MS);
+    loads = await drainWorkers(redis, queues, new Map([...left].map((id) => [id, 'look'])));
+  }
+}
+
+function stillBusy(left: ReadonlySet<string>, loads: WorkerLoads, forMs: number): string {
+  const who = [...left].map((id) => `${id} (${loads.get(id)?.inFlight ?? 0} in flight)`);
+  return `not drained yet: ${who.join(', ')}; they go on draining, for ${formatDuration(forMs)} from when they were asked`;
+}
+
+function whatIsNext({ pool }: Place, ids: readonly string[], forMs: number): string {
+  const [it, goes] = ids.length === 1 ? ['it takes', 'it goes'] : ['they take', 'they go'];
+  const back = `${it} no tasks for ${formatDuration(forMs)}, then ${goes} on (at once: millrace drain --undo)`;
+  if (!pool) return back;
+  if (pool.spec.mode !== 'Active')
+    return `${back}; the controller starts no others meanwhile: mode of the pool is ${pool.spec.mode}`;
+  return `${back}; the controller starts others for what waits, up to maxReplicas (${pool.spec.maxReplicas}), and takes drained ones first when it scales in`;
+}

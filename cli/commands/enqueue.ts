@@ -1,0 +1,122 @@
+/** `millrace enqueue`: one task from the command line, or one in each line of stdin or a file, pushed as they come. */
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { parseTask, type EnqueueOptions, type Queue, type TaskId } from '../../queue/queue.ts';
+import { stampText } from '../../queue/tracing.ts';
+import type { Trace } from '../../runtime/opentelemetry.ts';
+import { UsageError } from '../../runtime/program.ts';
+import { withQueue } from '../access/access.ts';
+import type { AccessFlags } from '../access/access-flags.ts';
+import { showProgress } from '../terminal/progress.ts';
+import { writeResult } from './result.ts';
+
+export interface EnqueueFlags {
+  readonly stdin?: boolean;
+  readonly file?: string;
+  /** ms. */
+  readonly delay?: number;
+  readonly at?: Date;
+  readonly wait?: boolean;
+  /** ms. */
+  readonly timeout?: number;
+}
+
+/**
+ * Prints the tasks' ids, or with `wait` their results, in the order of the tasks: one a line where there are many. `trace`:
+ * the one that the shell is in, for tasks that can carry it.
+ */
+export async function enqueue(
+  task: string | undefined,
+  flags: EnqueueFlags & AccessFlags,
+  trace: Trace | undefined,
+): Promise<void> {
+  checkUsage(task, flags);
+  const fromStdin = flags.stdin === true || task === '-';
+  const stamp = (raw: Buffer): Buffer => (trace ? stampText(raw, trace) : raw);
+  const when: EnqueueOptions = {
+    ...(flags.delay === undefined ? {} : { delayMs: flags.delay }),
+    ...(flags.at === undefined ? {} : { at: flags.at }),
+  };
+  const source = flags.file === undefined ? undefined : await openTasks(flags.file);
+  await withQueue(flags, async (queue) => {
+    if (!fromStdin && !source) {
+      const id = await queue.enqueue(stamp(Buffer.from(task ?? '')), when);
+      if (flags.wait) writeResult(await waitFor(queue, id, flags));
+      else writeIds([id]);
+      return;
+    }
+    const awaited: (string | Buffer)[] = [];
+    {
+      using pushing = showProgress('enqueued', source?.bytes);
+      for await (const lines of lineBatches(source?.stream ?? process.stdin)) {
+        const ids = await queue.enqueueMany(lines.map(stamp), when);
+        if (flags.wait) awaited.push(...lines.map((line) => parseTask(line).id));
+        else writeIds(ids);
+        pushing.add(source ? lines.reduce((sum, line) => sum + line.length + 1, 0) : lines.length);
+      }
+    }
+    using waiting = showProgress('results', awaited.length);
+    for (const id of awaited) {
+      process.stdout.write(Buffer.concat([await waitFor(queue, id, flags), Buffer.from('\n')]));
+      waiting.add(1);
+    }
+  });
+}
+
+/** A line each; of a task that is no text, its bytes. */
+function writeIds(ids: readonly TaskId[]): void {
+  const lines = ids.flatMap((id) => [typeof id === 'string' ? Buffer.from(id) : id, Buffer.from('\n')]);
+  process.stdout.write(Buffer.concat(lines));
+}
+
+function checkUsage(task: string | undefined, flags: EnqueueFlags): void {
+  const given = [task === '-' ? undefined : task, flags.stdin || task === '-' || undefined, flags.file];
+  const sources = given.filter((one) => one !== undefined).length;
+  if (sources > 1)
+    throw new UsageError(
+      'tasks are given in more than one way: choose one of an argument, --stdin and --file',
+    );
+  if (sources === 0)
+    throw new UsageError(
+      'no task is given: write it behind enqueue, or one in each line of stdin with --stdin, or of a file with --file',
+    );
+  if (flags.timeout !== undefined && !flags.wait)
+    throw new UsageError('--timeout is for --wait: add that, or leave it out');
+  if (flags.delay !== undefined && flags.at !== undefined)
+    throw new UsageError('--delay is given, and --at as well: choose one');
+}
+
+async function openTasks(path: string): Promise<{ stream: AsyncIterable<Buffer>; bytes: number }> {
+  try {
+    const about = await stat(path);
+    if (about.isDirectory()) throw new Error('it is a folder');
+    return { stream: createReadStream(path), bytes: about.size };
+  } catch (error) {
+    throw new UsageError(`the file of tasks cannot be read: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+function waitFor(queue: Queue, id: string | Buffer, { timeout }: EnqueueFlags): Promise<Buffer> {
+  return queue.result(id, { as: 'bytes', ...(timeout === undefined ? {} : { timeoutMs: timeout }) });
+}
+
+const NEWLINE = 0x0a;
+
+/** The lines of a stream of bytes, without line feeds and without empty ones, in batches as they come. */
+export async function* lineBatches(stream: AsyncIterable<Buffer>): AsyncGenerator<Buffer[]> {
+  let rest: Buffer[] = [];
+  for await (const chunk of stream) {
+    const lines: Buffer[] = [];
+    let start = 0;
+    for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, start)) {
+      lines.push(Buffer.concat([...rest, chunk.subarray(start, end)]));
+      rest = [];
+      start = end + 1;
+    }
+    if (start < chunk.length) rest.push(chunk.subarray(start));
+    const tasks = lines.filter((line) => line.length > 0);
+    if (tasks.length > 0) yield tasks;
+  }
+  const last = Buffer.concat(rest);
+  if (last.length > 0) yield [last];
+}

@@ -1,0 +1,85 @@
+/** A pool as a row of a table: what `kubectl get wp` shows, and with `wide` what it costs to know more. Pure. */
+import { keyOf } from '../../kube/watch.ts';
+import { queuesOf, type WorkerPool } from '../../kube/workerpool.ts';
+import { age, oneLine, type Cell } from '../terminal/table.ts';
+
+const HEAD = ['NAME', 'QUEUE', 'WAITING', 'IN FLIGHT', 'REPLICAS', 'DESIRED', 'READY', 'REASON', 'AGE'];
+const WIDE = ['DELAYED', 'DEAD', 'RATE', 'SERVICE', 'START', 'LAST DECISION'];
+/** People read no further in one line. */
+const DECISION = 100;
+
+export interface RowForm {
+  /** With the namespace in front. */
+  readonly namespaces: boolean;
+  readonly wide: boolean;
+  /** ms since the epoch. */
+  readonly now: number;
+}
+
+export function poolHead({ namespaces, wide }: RowForm): string[] {
+  return [...(namespaces ? ['NAMESPACE'] : []), ...HEAD, ...(wide ? WIDE : [])];
+}
+
+export function poolRow(pool: WorkerPool, { namespaces, wide, now }: RowForm): Cell[] {
+  const { metadata, spec, status = {} } = pool;
+  const { waiting = '-', inFlight = '-', replicas = '-', desiredReplicas = '-' } = status;
+  const ready = conditionOf(pool, 'Ready');
+  const row = [metadata.name, status.queue ?? queuesOf(spec).join(',')];
+  const created = Date.parse(metadata.creationTimestamp ?? '');
+  const more = [
+    status.delayed ?? '-',
+    status.dead ?? '-',
+    status.arrivalRate ?? '-',
+    status.serviceTime?.p50 ?? '-',
+    status.startTime?.p50 ?? '-',
+    oneLine(status.lastDecision ?? '', DECISION),
+  ];
+  return [
+    ...(namespaces ? [metadata.namespace] : []),
+    ...row,
+    waiting,
+    inFlight,
+    replicas,
+    desiredReplicas,
+    { text: ready?.status ?? 'Unknown', colour: ready?.status === 'False' ? ('red' as const) : undefined },
+    ready?.reason ?? 'NotSeen',
+    Number.isNaN(created) ? '-' : age(now - created),
+    ...(wide ? more : []),
+  ];
+}
+
+/** What is wrong with a pool, a sentence each; `bad`: nothing works until it is mended. */
+export function describeTroubles({ status }: WorkerPool): { readonly bad: boolean; readonly text: string }[] {
+  return (status?.conditions ?? []).flatMap(({ type, status: is, reason, message }) => {
+    const bad = (type === 'Ready' || type === 'RedisReachable') && is === 'False';
+    const dubious = DUBIOUS.has(type) && is === 'True';
+    return bad || dubious ? [{ bad, text: `${type} ${reason}: ${message}` }] : [];
+  });
+}
+
+const DUBIOUS = new Set(['TargetMissed', 'EvictionPossible', 'PoisonTasks']);
+
+/** The condition of that type, if the controller has set it. */
+export function conditionOf(
+  { status }: WorkerPool,
+  type: string,
+): { status: string; reason: string; message: string } | undefined {
+  return status?.conditions?.find((condition) => condition.type === type);
+}
+
+export type PoolOrder = 'name' | 'waiting' | 'in-flight' | 'replicas' | 'dead' | 'age';
+
+const FIGURES: Record<PoolOrder, (pool: WorkerPool) => number> = {
+  name: () => 0,
+  waiting: ({ status }) => status?.waiting ?? -1,
+  'in-flight': ({ status }) => status?.inFlight ?? -1,
+  replicas: ({ status }) => status?.replicas ?? -1,
+  dead: ({ status }) => status?.dead ?? -1,
+  age: ({ metadata }) => -Date.parse(metadata.creationTimestamp ?? '') || 0,
+};
+
+/** In that order: names from a to z, all else with the most first. */
+export function sortedPools(pools: readonly WorkerPool[], order: PoolOrder): WorkerPool[] {
+  const figure = FIGURES[order];
+  return pools.toSorted((a, b) => figure(b) - figure(a) || (keyOf(a) < keyOf(b) ? -1 : 1));
+}

@@ -1,0 +1,142 @@
+/**
+ * `millrace record`: what came to a pool, as a trace for `millrace simulate`. Live, from the length and the counters of its queues,
+ * read many times a second; or, with `--since`, from the time line that the controller keeps in Redis.
+ */
+import { createWriteStream } from 'node:fs';
+import { finished } from 'node:stream/promises';
+import type { Writable } from 'node:stream';
+import { combineSamples, type PoolSample } from '../../queue/pool/pool-sample.ts';
+import { within } from '../../queue/connection/connection.ts';
+import { sampleQueue } from '../../queue/pool/sample.ts';
+import { defineScripts } from '../../queue/scripts/scripts.ts';
+import { readTimeline } from '../../queue/pool/timeline.ts';
+import { systemClock } from '../../runtime/clock.ts';
+import { onSignals } from '../../runtime/lifecycle.ts';
+import { createHistorian, type Historian, type HistoryTask } from '../../simulate/history.ts';
+import type { AccessFlags } from '../access/access-flags.ts';
+import { withRecords, type Records } from '../access/recorded-pool.ts';
+import { spanOf, spansOf, startsOf } from './spans.ts';
+import { age } from '../terminal/table.ts';
+
+export interface RecordFlags extends AccessFlags {
+  /** ms. */
+  readonly for?: number;
+  readonly step: number;
+  readonly since?: number;
+  /** Where to write; stdout without it. */
+  readonly file?: string;
+}
+
+const ANSWER_MS = 3_000;
+
+export async function recordCommand(name: string | undefined, flags: RecordFlags): Promise<void> {
+  await withRecords(name, flags, async (records) => {
+    const out = flags.file === undefined ? process.stdout : createWriteStream(flags.file);
+    const sheet = createSheet(out);
+    const startMs =
+      flags.since === undefined
+        ? await recordLive(records, flags, sheet)
+        : await recordPast(records, flags.since, sheet);
+    if (out !== process.stdout) {
+      out.end();
+      await finished(out);
+    }
+    say(sheet.summary());
+    const start = startMs === undefined ? '' : ` --start-time ${(startMs / 1_000).toFixed(1)}s`;
+    if (flags.file !== undefined && sheet.tasks > 0)
+      say(`next: millrace simulate --trace ${flags.file}${start} --target 10s`);
+  });
+}
+
+/** Returns how long a replica took to start, ms, where that is known. */
+async function recordPast(
+  { redis, keys, pool }: Records,
+  sinceMs: number,
+  sheet: Sheet,
+): Promise<number | undefined> {
+  const entries = await readTimeline(redis, keys, pool, { since: Date.now() - sinceMs });
+  if (entries.length === 0)
+    throw new Error(
+      `there is no time line of ${pool} in the last ${age(sinceMs)}: nothing happened in it, or no controller has recorded it`,
+    );
+  const history = createHistorian();
+  for (const span of spansOf(entries)) await sheet.write(history.add(span));
+  await sheet.write(history.end());
+  return startsOf(entries);
+}
+
+async function recordLive(
+  { redis, queues, pool }: Records,
+  { for: forMs, step }: RecordFlags,
+  sheet: Sheet,
+): Promise<undefined> {
+  using signals = onSignals();
+  const scripted = defineScripts(redis);
+  const began = performance.now();
+  /** A clock that is set while this records must not fold the trace. */
+  const epoch = Date.now() - began;
+  const until = forMs === undefined ? Infinity : began + forMs;
+  say(`recording ${pool} every ${step} ms${forMs === undefined ? '' : ` for ${age(forMs)}`}; Ctrl-C ends it`);
+  let last: PoolSample | undefined;
+  let history: Historian | undefined;
+  let debt = 0;
+  let trouble: string | undefined;
+  while (!signals.stopping.aborted && performance.now() < until) {
+    const next = performance.now() + step;
+    try {
+      const looks = Promise.all(queues.map((each) => sampleQueue(scripted, each)));
+      const sample = combineSamples(await within(ANSWER_MS, looks, 'the sample'));
+      history ??= createHistorian({ running: sample.inFlight });
+      const { span, owed } = spanOf(last, sample, epoch + performance.now(), debt);
+      debt = owed;
+      await sheet.write(history.add(span));
+      last = sample;
+      trouble = undefined;
+    } catch (error) {
+      if ((error as Error).message !== trouble) say(`${(error as Error).message}; it is tried again`);
+      trouble = (error as Error).message;
+    }
+    await systemClock.sleep(Math.min(next, until) - performance.now(), signals.stopping);
+  }
+  await sheet.write(history?.end() ?? []);
+  return undefined;
+}
+
+interface Sheet {
+  readonly tasks: number;
+  write(tasks: readonly HistoryTask[]): Promise<void>;
+  summary(): string;
+}
+
+/** CSV: a header, then a line for each task, `2026-03-29T08:00:00.123Z,1.4`. */
+function createSheet(out: Writable): Sheet {
+  let count = 0;
+  let work = 0;
+  let first = Infinity;
+  let last = -Infinity;
+  out.write('arrival,service\n');
+  return {
+    get tasks() {
+      return count;
+    },
+    write: async (tasks) => {
+      let text = '';
+      for (const [arrival, service] of tasks) {
+        text += `${new Date(arrival).toISOString()},${Number((service / 1_000).toFixed(6))}\n`;
+        work += service;
+        first = Math.min(first, arrival);
+        last = Math.max(last, arrival);
+      }
+      count += tasks.length;
+      if (text !== '' && !out.write(text)) await new Promise((resolve) => void out.once('drain', resolve));
+    },
+    summary: () =>
+      count === 0
+        ? 'no tasks: nothing came, or none has finished yet'
+        : `${count} tasks that came within ${age(last - first)}, ${(work / 1_000).toFixed(1)} s of work`,
+  };
+}
+
+function say(text: string): void {
+  process.stderr.write(`${text}\n`);
+}

@@ -1,0 +1,64 @@
+/** `millrace version`: of this program, and of what is installed in the cluster when that is asked for. */
+import { version } from '../../runtime/version.ts';
+import type { ClusterFlags } from '../access/access-flags.ts';
+import { print, type Output } from '../terminal/output.ts';
+
+export interface VersionFlags extends ClusterFlags {
+  readonly cluster?: true;
+  readonly output: Output;
+}
+
+interface Versions {
+  readonly client: string;
+  /** Only where the cluster was asked: what it has, or why that is not known. */
+  readonly definition?: string | null;
+  readonly controllers?: readonly {
+    readonly namespace: string;
+    readonly name: string;
+    readonly version: string;
+  }[];
+  readonly trouble?: string;
+}
+
+/** With `-o json` and `yaml` the cluster is asked too; one that cannot be reached is no failure. */
+export async function printVersion(flags: VersionFlags): Promise<void> {
+  const ask = flags.cluster === true || flags.output !== 'table';
+  const versions: Versions = ask ? await ofCluster(flags) : { client: version };
+  await print(flags.output, versions, () => {
+    if (!ask) return `${version}\n`;
+    const { definition, controllers = [], trouble } = versions;
+    const lines = [`millrace     ${version}`];
+    if (trouble === undefined) {
+      lines.push(`definition   ${definition ?? 'not installed'}`);
+      lines.push(...controllers.map((one) => `controller   ${one.version}  ${one.namespace}/${one.name}`));
+    } else lines.push(`cluster      ${trouble}`);
+    return `${lines.join('\n')}\n`;
+  });
+}
+
+const UNKNOWN = 'unknown';
+
+async function ofCluster(flags: ClusterFlags): Promise<Versions> {
+  const [{ explained, openCluster }, { readControllers, readDefinition }] = await Promise.all([
+    import('../cluster/cluster.ts'),
+    import('../cluster/installation.ts'),
+  ]);
+  try {
+    using cluster = openCluster(flags);
+    const [definition, controllers] = await Promise.all([
+      readDefinition(cluster.transport),
+      readControllers(cluster.transport),
+    ]);
+    return {
+      client: version,
+      definition: definition ? (definition.version ?? UNKNOWN) : null,
+      controllers: controllers.map(({ namespace, name, version: of = UNKNOWN }) => ({
+        namespace,
+        name,
+        version: of,
+      })),
+    };
+  } catch (error) {
+    return { client: version, trouble: (explained(error) as Error).message };
+  }
+}

@@ -1,0 +1,103 @@
+/** `millrace workers`: who works on a queue or a pool, what each is doing, and with `--tasks` on what. */
+import type { Redis } from 'ioredis';
+import { inspectQueue, type WorkerView } from '../../queue/inspect.ts';
+import type { QueueKeys } from '../../queue/keys.ts';
+import { parseTask, shortId } from '../../queue/task.ts';
+import { withRedis } from '../access/access.ts';
+import type { AccessFlags } from '../access/access-flags.ts';
+import { print, type Output } from '../terminal/output.ts';
+import { age, table, type Cell } from '../terminal/table.ts';
+
+export interface WorkersFlags extends AccessFlags {
+  readonly tasks?: true;
+  readonly output: Output;
+}
+
+/** A worker over all queues that it works on. */
+export interface WorkerSummary {
+  readonly id: string;
+  /** starting, idle, busy, draining, drained, or `lost` when its lease is over and nobody has swept it up yet. */
+  readonly state: string;
+  readonly inFlight: number;
+  readonly slots: number;
+  /** ms since it registered. */
+  readonly ageMs: number;
+  readonly epoch: number;
+  readonly version: string;
+  /** Ids of the tasks that it holds, of some hundred at most, where they were asked for. */
+  readonly tasks?: readonly string[];
+}
+
+export async function listWorkers(flags: WorkersFlags): Promise<void> {
+  await withRedis(flags, async (redis, { queues }) => {
+    const found = await readWorkers(redis, queues, flags.tasks === true);
+    await print(flags.output, found, () => {
+      const head = ['WORKER', 'STATE', 'IN FLIGHT', 'SLOTS', 'AGE', 'EPOCH', 'VERSION'];
+      const rows = found.map(({ id, state, inFlight, slots, ageMs, epoch, version, tasks }): Cell[] =>
+        (
+          [id, { text: state, colour: COLOURS[state] }, inFlight, slots, age(ageMs), epoch, version] as Cell[]
+        ).concat(tasks ? [tasks.join(' ')] : []),
+      );
+      return table(flags.tasks ? [...head, 'TASKS'] : head, rows);
+    });
+  });
+}
+
+const COLOURS: Record<string, 'green' | 'yellow' | 'red'> = {
+  busy: 'green',
+  draining: 'yellow',
+  drained: 'yellow',
+  lost: 'red',
+};
+
+/** The workers of some queues, by id; one that works on several is one. */
+export async function readWorkers(
+  redis: Redis,
+  queues: readonly QueueKeys[],
+  withTasks: boolean,
+): Promise<WorkerSummary[]> {
+  const workers = new Map<string, WorkerSummary>();
+  for (const keys of queues) {
+    const { now, workerList } = await inspectQueue(redis, keys);
+    for (const worker of workerList) {
+      const here: WorkerSummary = {
+        id: worker.id,
+        state: stateOf(worker),
+        inFlight: worker.inFlight,
+        slots: worker.concurrency,
+        ageMs: now - worker.started,
+        epoch: worker.epoch,
+        version: worker.version,
+        ...(withTasks ? { tasks: await heldBy(redis, keys, worker.id) } : {}),
+      };
+      const other = workers.get(worker.id);
+      workers.set(worker.id, other ? together(other, here) : here);
+    }
+  }
+  return [...workers.values()].toSorted((a, b) => (a.id < b.id ? -1 : 1));
+}
+
+/** A worker says how it is with its turns, and has tasks from its last one: what it holds is newer than what it said. */
+export function stateOf({ state, inFlight, leaseLeft }: WorkerView): string {
+  if (leaseLeft <= 0) return 'lost';
+  return inFlight > 0 && (state === 'idle' || state === 'starting') ? 'busy' : state;
+}
+
+/** The state that says most: it works while it does in any queue, and has drained only when it has in all. */
+const TELLING = ['lost', 'busy', 'draining', 'starting', 'idle', 'drained'];
+
+function together(one: WorkerSummary, other: WorkerSummary): WorkerSummary {
+  const first = TELLING.find((state) => state === one.state || state === other.state);
+  return {
+    ...one,
+    state: first ?? one.state,
+    inFlight: one.inFlight + other.inFlight,
+    ageMs: Math.max(one.ageMs, other.ageMs),
+    ...(one.tasks ? { tasks: [...one.tasks, ...(other.tasks ?? [])] } : {}),
+  };
+}
+
+async function heldBy(redis: Redis, keys: QueueKeys, worker: string): Promise<string[]> {
+  const [, entries] = await redis.hscanBuffer(keys.inflight(worker), '0', 'COUNT', 100);
+  return entries.filter((_, i) => i % 2 === 1).map((raw) => shortId(parseTask(raw).id, 40));
+}

@@ -1,0 +1,96 @@
+/**
+ * The dashboard of `millrace dev`: the controller's own, with one pool in it. Only this machine reaches it, and only under its
+ * own names; the address that is printed hands the token over, so that whoever runs `dev` may act, and no other page.
+ */
+import { randomBytes } from 'node:crypto';
+import type { PoolSource } from '../../controller/dashboard/board.ts';
+import { createDashboard, type Attached } from '../../controller/dashboard/dashboard.ts';
+import { openGate } from '../../controller/dashboard/gate.ts';
+import { createStrikes } from '../../controller/dashboard/strikes.ts';
+import { statusOf } from '../../controller/report/status.ts';
+import type { Observation } from '../../controller/observe/observation.ts';
+import type { Sampled } from '../../controller/sample/sampler.ts';
+import type { Step } from '../../controller/act/step.ts';
+import { refOf } from '../../kube/watch.ts';
+import {
+  GROUP,
+  KIND,
+  queuesOf,
+  VERSION,
+  type WorkerPool,
+  type WorkerPoolSpec,
+} from '../../kube/workerpool.ts';
+import { systemClock } from '../../runtime/clock.ts';
+import { serveHttp } from '../../runtime/http.ts';
+import type { Logger } from '../../runtime/log.ts';
+import { createMetrics } from '../../runtime/metrics.ts';
+import { version } from '../../runtime/version.ts';
+import { devPool } from '../access/dev-pool-name.ts';
+
+/** Where people find it again; another one where this is in use. */
+const USUAL_PORT = 8080;
+
+export interface DevDashboard extends AsyncDisposable {
+  /** To open in a browser; the token is in it. */
+  readonly url: string;
+  /** Where the pool's queues are, once they are looked at. */
+  show(source: Omit<PoolSource, 'pools'>): void;
+  /** Tells of a step, after it was made. */
+  onStep(step: Step, sampled: Sampled): void;
+  observed(observation: Observation): void;
+}
+
+export interface DevDashboardOptions {
+  readonly spec: WorkerPoolSpec;
+  /** `undefined`: the usual one, or any that is free. */
+  readonly port: number | undefined;
+  readonly log: Logger;
+}
+
+/** Serves until it is disposed. Rejects when a port that was asked for cannot be had. */
+export async function startDevDashboard(options: DevDashboardOptions): Promise<DevDashboard> {
+  const { spec, port, log } = options;
+  // as it is recorded in Redis, but for slashes that only a queue's name has
+  const key = devPool(queuesOf(spec).map((queue) => queue.replaceAll('/', '-')));
+  let pool: WorkerPool = { apiVersion: `${GROUP}/${VERSION}`, kind: KIND, metadata: refOf(key), spec };
+  const pools = new Map([[key, pool]]);
+  const token = randomBytes(18).toString('base64url');
+  const dashboard = createDashboard({
+    version,
+    host: 'dev',
+    showTasks: true,
+    gate: openGate(
+      () => Promise.resolve(token),
+      createStrikes({ log, counted: () => undefined, now: () => performance.now() }),
+    ),
+    hostnames: ['localhost', '127.0.0.1'],
+    log,
+    now: () => systemClock.now(),
+  });
+  const serve = (wanted: number): ReturnType<typeof serveHttp> =>
+    serveHttp({
+      port: wanted,
+      host: '127.0.0.1',
+      metrics: createMetrics([]),
+      unhealthy: () => undefined,
+      unready: () => undefined,
+      route: dashboard.route,
+    });
+  const http = await (port === undefined ? serve(USUAL_PORT).catch(() => serve(0)) : serve(port));
+  let attached: Attached | undefined;
+  return {
+    url: `http://127.0.0.1:${http.port}/dashboard/#token=${token}`,
+    show: (source) => void (attached = dashboard.attach({ pools, ...source })),
+    observed: (observation) => attached?.observed(key, observation),
+    onStep: (step, sampled) => {
+      const now = new Date();
+      const nothing = { trouble: undefined, selector: undefined, wake: '', poison: undefined };
+      pool = { ...pool, status: statusOf({ pool, sampled, step, now, ...nothing }) };
+      pools.set(key, pool);
+    },
+    [Symbol.asyncDispose]: async () => {
+      attached?.[Symbol.dispose]();
+      await http[Symbol.asyncDispose]();
+    },
+  };
+}

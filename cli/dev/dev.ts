@@ -1,0 +1,146 @@
+/**
+ * `millrace dev`: a pool on this machine. The controller's own loop over local worker processes, on a Redis that is
+ * given or that is started for as long as this runs. Decisions are told in words as they are made.
+ *
+ * Ctrl-C ends it: workers finish what they run within the grace period (a second Ctrl-C makes them give it back), then
+ * the Redis that was started here stops. Nothing is left behind.
+ */
+import { availableParallelism } from 'node:os';
+import type { QueueFlags } from '../../queue/flags.ts';
+import { onSignals } from '../../runtime/lifecycle.ts';
+import { createLog } from '../../runtime/log.ts';
+import { UsageError } from '../../runtime/program.ts';
+import { checkedAddress, checkedKeys } from '../access/checked.ts';
+import { devPool } from '../access/dev-pool-name.ts';
+import { startDevDashboard } from './dashboard.ts';
+import { devSettings, readPool, type DevFlags } from './settings.ts';
+import { createNarrator } from './narrator.ts';
+import { startLocalRedis, type LocalRedis } from './local-redis.ts';
+import type { Install } from './redis-program.ts';
+import { createLocalTarget } from './local-target.ts';
+import { startPoolLoop } from './pool-loop.ts';
+import { workerProgram } from './worker-program.ts';
+
+/** Where clients look when they are told nothing. */
+const USUAL_PORT = 6379;
+/** People watch: look more often than a cluster has to, ms. */
+const POLL_MS = 250;
+
+/** Runs until a signal. `given` says which Redis to use; without it, one is started. */
+export async function dev(
+  flags: DevFlags & {
+    install?: true;
+    readonly pool?: string;
+    readonly grace: number;
+    /** A number: on that port; `false`: none; else on one that is free. */
+    readonly dashboard?: boolean | number;
+  },
+  given: QueueFlags | undefined,
+  env: NodeJS.ProcessEnv,
+): Promise<void> {
+  const { module, moduleTimeout, command, keepRunning, http, httpTimeout } = flags;
+  const handler = { module, moduleTimeout, command, keepRunning, http, httpTimeout };
+  const ways = [module, command, http].filter(Boolean).length;
+  if (ways !== 1)
+    throw new UsageError(
+      ways === 0
+        ? 'nothing to run tasks with: give --module ./tasks.ts, --command ./compute or --http http://127.0.0.1:9000/run'
+        : 'more than one of --module, --command and --http is given: choose one',
+    );
+  const pool = flags.pool === undefined ? undefined : await readPool(flags.pool);
+  const { spec, policy, dryRun, ...settings } = devSettings(flags, pool, availableParallelism());
+  const names = settings.queues ?? [settings.queue];
+  const queues = names.map((queue) => checkedKeys({ queue, result: settings.result }));
+  const address = given && checkedAddress(given);
+
+  using signals = onSignals();
+  const narrator = createNarrator((line) => void process.stdout.write(`${line}\n`));
+  const broken = new AbortController();
+  await using own = address
+    ? undefined
+    : await startOwnRedis(env, flags.install ? 'yes' : 'ask', narrator.say, (why) =>
+        broken.abort(new Error(why)),
+      );
+  const redis = address ?? { url: own?.url };
+
+  await using target = createLocalTarget({
+    graceMs: flags.grace,
+    worker: (id) => workerProgram({ ...settings, ...handler, redis, graceMs: flags.grace }, id, env),
+    onEvent: (event) => {
+      narrator.onEvent(event);
+      if (event.kind !== 'crashed') return;
+      // its lease covers what cannot be put back now
+      const { id, how } = event;
+      loop.recover(id, how).then(
+        (tasks) => narrator.onRecovered(id, how, tasks),
+        () => undefined,
+      );
+    },
+  });
+  const log = createLog('millrace-dev', 'warn', { write: narrator.onLog });
+  await using dashboard =
+    flags.dashboard === false
+      ? undefined
+      : await startDevDashboard({
+          spec,
+          port: typeof flags.dashboard === 'number' ? flags.dashboard : undefined,
+          log,
+        });
+  await using loop = startPoolLoop({
+    redis,
+    queues,
+    policy,
+    dryRun,
+    target,
+    pool: devPool(names),
+    pollMs: POLL_MS,
+    log,
+    onStep: (made, sampled) => {
+      narrator.onStep(made, sampled);
+      dashboard?.onStep(made, sampled);
+    },
+    observed: (observation) => dashboard?.observed(observation),
+    onError: narrator.onError,
+  });
+  dashboard?.show({
+    sampled: () => loop.sampled(),
+    queuesOf: () => ({ redis: loop.sampler.redis, queues }),
+  });
+  signals.hurry.addEventListener('abort', () => target.hurry());
+  narrator.say(
+    `${policy.minReplicas} to ${policy.maxReplicas} workers for ${lists(names)}, results in the hash ` +
+      `"${settings.result}"; Ctrl-C ends it`,
+  );
+  if (dashboard) narrator.say(`dashboard at ${dashboard.url}`);
+  await aborted(AbortSignal.any([signals.stopping, broken.signal]));
+  if (broken.signal.aborted) throw broken.signal.reason;
+  const busy = target.workers.length;
+  narrator.say(
+    busy === 0
+      ? 'stopping'
+      : `stopping: ${busy} ${busy === 1 ? 'worker finishes what it runs' : 'workers finish what they run'}`,
+  );
+}
+
+function lists(names: readonly string[]): string {
+  const quoted = names.map((name) => `"${name}"`).join(', ');
+  return names.length === 1 ? `the list ${quoted}` : `the lists ${quoted} (in that order)`;
+}
+
+async function startOwnRedis(
+  env: NodeJS.ProcessEnv,
+  install: Install,
+  say: (text: string) => void,
+  onEnd: (why: string) => void,
+): Promise<LocalRedis> {
+  const redis = await startLocalRedis({ env, install, preferredPort: USUAL_PORT, onProgress: say, onEnd });
+  say(`${redis.what} at ${redis.url}, for as long as this runs; it keeps nothing`);
+  return redis;
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}

@@ -1,0 +1,135 @@
+/**
+ * The controller's own loop without Kubernetes: sample, decide, act, for the queues of one pool and any Target. A step is
+ * made whenever they were sampled, one at a time; a sample that comes meanwhile leads to one more.
+ */
+import type { Memory, Policy } from '../../controller/decide/decide.ts';
+import { noMemory } from '../../controller/decide/decide.ts';
+import { observe, type Observation, type Observed } from '../../controller/observe/observation.ts';
+import { createRecorder } from '../../controller/records/recorder.ts';
+import { createSampler, type Sampled, type Sampler } from '../../controller/sample/sampler.ts';
+import { drainsOf } from '../../controller/act/scale-in.ts';
+import { isActive, nothingKept, step, type Kept, type Step } from '../../controller/act/step.ts';
+import type { Target } from '../../controller/act/target.ts';
+import { Unmanaged } from '../../kube/workerpool.ts';
+import type { RedisAddress } from '../../queue/connection/connection.ts';
+import { writeFate } from '../../queue/workers/exit-reason.ts';
+import type { QueueKeys } from '../../queue/keys.ts';
+import { reap } from '../../queue/scripts/scripts.ts';
+import { systemClock } from '../../runtime/clock.ts';
+import type { Logger } from '../../runtime/log.ts';
+import { timeout, type Timer } from '../../runtime/timers.ts';
+
+export interface PoolLoopOptions {
+  readonly redis: RedisAddress;
+  readonly queues: readonly QueueKeys[];
+  readonly policy: Policy;
+  readonly target: Target;
+  readonly dryRun?: boolean;
+  /** The name, `namespace/name`, under which Redis gets the time line and the decisions; nothing is recorded without one. */
+  readonly pool?: string;
+  /** How often a queue is read while something happens in it, ms. */
+  readonly pollMs?: number;
+  readonly log: Logger;
+  /** After each step, in order. */
+  readonly onStep: (step: Step, sampled: Sampled) => void;
+  /** Told what happened, after each step. */
+  readonly observed?: (observation: Observation) => void;
+  /** A step failed; the next sample leads to another. */
+  readonly onError: (error: Error) => void;
+}
+
+export interface PoolLoop extends AsyncDisposable {
+  readonly sampler: Sampler;
+  /** What was read of the queues last. */
+  readonly sampled: () => Sampled;
+  /**
+   * Puts back what a worker holds that is known to be dead, before its lease would, and tells of its fate. Returns how
+   * many tasks.
+   */
+  recover(worker: string, fate: string): Promise<number>;
+}
+
+const ID = 'pool';
+
+/** Begins at once, and goes on until it is disposed. Redis may come and go meanwhile. */
+export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
+  const { queues, target, policy, log } = options;
+  let memory: Memory = noMemory;
+  let kept: Kept = nothingKept;
+  let before: Observed | undefined;
+  let later: Timer | undefined;
+  let stepping: Promise<void> | undefined;
+  let again = false;
+  let closed = false;
+
+  const poll = options.pollMs === undefined ? {} : { pollMs: options.pollMs };
+  const sampler = createSampler({ address: options.redis, log, ...poll, onSample: kick });
+  sampler.add(ID, queues);
+  const recorder = createRecorder({ clock: systemClock, log });
+
+  function kick(): void {
+    later?.clear();
+    if (closed) return;
+    if (stepping) again = true;
+    else stepping = act().finally(done);
+  }
+
+  function done(): void {
+    stepping = undefined;
+    if (!again) return;
+    again = false;
+    kick();
+  }
+
+  /** Never rejects. */
+  async function act(): Promise<void> {
+    const sampled = sampler.latest(ID);
+    const times = { now: systemClock.elapsed(), wall: systemClock.now() };
+    try {
+      const made = await step({
+        policy,
+        sampled,
+        target,
+        memory,
+        ...times,
+        dryRun: options.dryRun ?? false,
+        drains: drainsOf(sampler.redis, queues),
+        unmanaged: Unmanaged.WhenIdle,
+        kept,
+        whose: undefined,
+      });
+      memory = made.decision.memory;
+      ({ kept } = made);
+      if (made.lookInMs !== undefined && !closed) later = timeout(made.lookInMs, kick);
+      sampler.setActive(ID, isActive(made, sampled), made.decision.startMs);
+      options.onStep(made, sampled);
+      const { observation, observed } = observe({ ...times, sampled, step: made }, before);
+      before = observed;
+      options.observed?.(observation);
+      if (options.pool !== undefined) recorder.observed(options.pool, { sampler, queues }, observation);
+    } catch (error) {
+      if (!closed) options.onError(error as Error);
+    }
+  }
+
+  return {
+    sampler,
+    sampled: () => sampler.latest(ID),
+    recover: async (worker, fate) => {
+      let returned = 0;
+      for (const keys of queues) {
+        // before its tasks are to be had, and one of them is given up for that
+        await writeFate(sampler.redis, keys, worker, fate);
+        returned += (await reap(sampler.redis, keys, worker, 'any', 'lost')) ?? 0;
+      }
+      return returned;
+    },
+    [Symbol.asyncDispose]: async () => {
+      closed = true;
+      later?.clear();
+      await recorder[Symbol.asyncDispose]();
+      await sampler[Symbol.asyncDispose]();
+      await stepping;
+    },
+  };
+}

@@ -1,0 +1,174 @@
+/**
+ * What `millrace dev` works with: its flags, over what a WorkerPool's YAML says, over the defaults of WorkerPool. Two
+ * defaults are a laptop's rather than a cluster's: as many replicas as there are cores, and a window of 10 s (but with
+ * `--target-wait`, where the pool learns what is worth keeping).
+ */
+import { readFile } from 'node:fs/promises';
+import { parseAllDocuments } from 'yaml';
+import { policyOf } from '../../controller/decide/policy.ts';
+import type { Policy } from '../../controller/decide/decide.ts';
+import { withDefaults, type WorkerPoolSpecInput } from '../../kube/defaults.ts';
+import { KIND, Mode, type WorkerPoolSpec } from '../../kube/workerpool.ts';
+import { parseBytes } from '../../runtime/bytes.ts';
+import { formatDuration, parseDuration } from '../../runtime/duration.ts';
+import { MAX_RESULT_BYTES } from '../../worker/task/encode.ts';
+import type { HandlerFlags } from '../../worker/handlers/handler-flags.ts';
+import { UsageError } from '../../runtime/program.ts';
+
+export interface DevFlags extends HandlerFlags {
+  readonly min?: number;
+  readonly max?: number;
+  readonly tasksPerReplica?: number;
+  /** ms. */
+  readonly targetWait?: number;
+  readonly concurrency?: number;
+  /** ms. */
+  readonly window?: number;
+  /** Only when they were given: their defaults would hide the pool's. */
+  readonly queue?: string | undefined;
+  readonly result?: string | undefined;
+}
+
+export interface DevSettings {
+  /** All of them, as a pool in a cluster would have them. */
+  readonly spec: WorkerPoolSpec;
+  readonly policy: Policy;
+  readonly dryRun: boolean;
+  readonly queue: string;
+  /** Several queues instead, by priority. */
+  readonly queues: readonly string[] | undefined;
+  readonly result: string;
+  readonly concurrency: number;
+  readonly retry: {
+    readonly attempts: number;
+    readonly maxDeliveries: number;
+    readonly backoff: { readonly initialMs: number; readonly maxMs: number; readonly jitter: boolean };
+  };
+  readonly tasks: { readonly maxBytes: number };
+  readonly results: { readonly ttlMs: number; readonly maxBytes: number };
+  readonly deadLetters: { readonly max: number; readonly maxAgeMs: number };
+}
+
+/** As the definition of WorkerPool has it. */
+const MIN_TARGET_MS = 100;
+
+/** Throws `UsageError` in one line for settings that contradict one another or that a pool must not have. */
+export function devSettings(
+  flags: DevFlags,
+  pool: Partial<WorkerPoolSpecInput> | undefined,
+  cores: number,
+): DevSettings {
+  const laptop = {
+    maxReplicas: Math.max(cores, pool?.minReplicas ?? 0, flags.min ?? 0),
+    // with a target, the pool finds out by itself what is worth keeping
+    scaling: flags.targetWait === undefined ? { scaleDown: { window: '10s' } } : {},
+  };
+  const spec = withDefaults({
+    redis: {},
+    ...(pool ?? laptop),
+    ...given('queue', flags.queue),
+    ...given('result', flags.result),
+    ...given('concurrency', flags.concurrency),
+    ...given('minReplicas', flags.min),
+    ...given('maxReplicas', flags.max),
+    scaling: {
+      ...(pool ?? laptop).scaling,
+      ...given('tasksPerReplica', flags.tasksPerReplica),
+      ...(flags.targetWait === undefined ? {} : { targetWait: formatDuration(flags.targetWait) }),
+      ...(flags.window === undefined ? {} : { scaleDown: { window: formatDuration(flags.window) } }),
+    },
+  });
+  whole('concurrency', spec.concurrency, 1);
+  whole('minReplicas (--min)', spec.minReplicas, 0);
+  whole('maxReplicas (--max)', spec.maxReplicas, 0);
+  if (spec.scaling.tasksPerReplica !== undefined)
+    whole('scaling.tasksPerReplica', spec.scaling.tasksPerReplica, 1);
+  whole('retry.attempts', spec.retry.attempts, 1);
+  whole('deadLetters.max', spec.deadLetters.max, 1);
+  whole('retry.maxDeliveries', spec.retry.maxDeliveries, 1);
+  if (spec.minReplicas > spec.maxReplicas)
+    throw new UsageError(
+      `at least ${spec.minReplicas} and at most ${spec.maxReplicas} replicas cannot both be: correct --min or --max`,
+    );
+  const { attempts, maxDeliveries, backoff } = spec.retry;
+  try {
+    const policy = policyOf(spec);
+    if (policy.targetWaitMs !== undefined && policy.targetWaitMs < MIN_TARGET_MS)
+      throw new UsageError(
+        `scaling.targetWait (--target-wait) is ${spec.scaling.targetWait}: give at least ${formatDuration(MIN_TARGET_MS)}`,
+      );
+    return {
+      spec,
+      policy,
+      dryRun: spec.mode === Mode.DryRun,
+      queue: spec.queue,
+      // a queue that was asked for by a flag is the only one
+      queues: flags.queue === undefined ? spec.queues : undefined,
+      result: spec.result,
+      concurrency: spec.concurrency,
+      retry: {
+        attempts,
+        maxDeliveries,
+        backoff: {
+          initialMs: parseDuration(backoff.initial),
+          maxMs: parseDuration(backoff.max),
+          jitter: backoff.jitter,
+        },
+      },
+      tasks: { maxBytes: parseBytes(spec.tasks?.maxSize ?? '16Mi', MAX_RESULT_BYTES) },
+      results: {
+        ttlMs: parseDuration(spec.results.ttl),
+        maxBytes: parseBytes(spec.results.maxSize, MAX_RESULT_BYTES),
+      },
+      deadLetters: { max: spec.deadLetters.max, maxAgeMs: parseDuration(spec.deadLetters.maxAge) },
+    };
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    throw new UsageError(`the pool has a value that cannot be used: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+}
+
+function given<K extends string, V>(key: K, value: V | undefined): Partial<Record<K, V>> {
+  return value === undefined ? {} : ({ [key]: value } as Record<K, V>);
+}
+
+function whole(field: string, value: unknown, min: number): void {
+  if (Number.isSafeInteger(value) && (value as number) >= min) return;
+  throw new UsageError(`${field} is ${JSON.stringify(value)}: it must be a whole number from ${min}`);
+}
+
+/** The spec of the one WorkerPool in a YAML file. Throws `UsageError` when it cannot be read or holds none, or several. */
+export async function readPool(path: string): Promise<Partial<WorkerPoolSpecInput>> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    throw new UsageError(`the pool cannot be read: ${(error as Error).message}`, { cause: error });
+  }
+  return parsePool(text, path);
+}
+
+/** `readPool` for a text; `name` is for messages. */
+export function parsePool(text: string, name: string): Partial<WorkerPoolSpecInput> {
+  const documents = parseAllDocuments(text);
+  const pools: unknown[] = [];
+  for (const document of documents) {
+    const [error] = document.errors;
+    if (error) throw new UsageError(`${name} is not YAML: ${error.message.split('\n')[0]}`);
+    const value: unknown = document.toJS();
+    if (isObject(value) && value['kind'] === KIND) pools.push(value['spec']);
+  }
+  const [spec] = pools;
+  if (pools.length !== 1)
+    throw new UsageError(
+      `${name} holds ${pools.length === 0 ? 'no' : pools.length} ${KIND}${pools.length > 1 ? 's' : ''}: give a file with one`,
+    );
+  if (!isObject(spec)) throw new UsageError(`the ${KIND} in ${name} has no spec`);
+  return spec;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,101 @@
+/** How a worker process is started for given settings: by environment variables, as in a pod. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { RedisAddress } from '../../queue/connection/connection.ts';
+import { formatDuration } from '../../runtime/duration.ts';
+import type { WorkerProgram } from './local-target.ts';
+
+export interface WorkerSettings {
+  readonly redis: RedisAddress;
+  readonly queue: string;
+  /** Several queues instead, by priority. */
+  readonly queues?: readonly string[] | undefined;
+  readonly result: string;
+  /** One of the three. */
+  readonly module?: string | undefined;
+  readonly command?: string | undefined;
+  readonly keepRunning?: boolean | undefined;
+  readonly http?: string | undefined;
+  /** ms. */
+  readonly httpTimeout?: number | undefined;
+  /** ms. */
+  readonly moduleTimeout?: number | undefined;
+  readonly concurrency: number;
+  readonly graceMs: number;
+  readonly retry: {
+    readonly attempts: number;
+    readonly maxDeliveries?: number;
+    readonly backoff: { readonly initialMs: number; readonly maxMs: number; readonly jitter: boolean };
+  };
+  /** Without these three, the worker's own defaults hold. */
+  readonly tasks?: { readonly maxBytes: number };
+  readonly results?: { readonly ttlMs: number; readonly maxBytes: number };
+  readonly deadLetters?: { readonly max: number; readonly maxAgeMs: number };
+}
+
+/** The program of one worker. What the caller's own environment says about Millrace is left out: `settings` has it. */
+export function workerProgram(settings: WorkerSettings, id: string, env: NodeJS.ProcessEnv): WorkerProgram {
+  const inherited = Object.entries(env).filter(([name]) => !name.startsWith('MILLRACE_'));
+  const own = Object.entries(variables(settings, id)).filter(([, value]) => value !== undefined);
+  return {
+    file: process.execPath,
+    // a tasks.ts without a package.json beside it is no mistake here
+    args: ['--disable-warning=MODULE_TYPELESS_PACKAGE_JSON', workerFile()],
+    env: Object.fromEntries([...inherited, ...own]),
+  };
+}
+
+function variables(settings: WorkerSettings, id: string): NodeJS.ProcessEnv {
+  const { redis, retry, results, deadLetters } = settings;
+  return {
+    MILLRACE_WORKER_ID: id,
+    MILLRACE_REDIS_URL: redis.url,
+    MILLRACE_REDIS_SENTINEL: redis.sentinel?.nodes.join(','),
+    MILLRACE_REDIS_SENTINEL_NAME: redis.sentinel?.name,
+    MILLRACE_REDIS_SENTINEL_USERNAME: redis.sentinel?.username,
+    MILLRACE_REDIS_SENTINEL_PASSWORD: redis.sentinel?.password,
+    MILLRACE_REDIS_USERNAME: redis.username,
+    MILLRACE_REDIS_PASSWORD: redis.password,
+    MILLRACE_REDIS_TLS: redis.tls ? 'true' : undefined,
+    MILLRACE_REDIS_TLS_CA: redis.tls?.ca,
+    MILLRACE_REDIS_TLS_CERT: redis.tls?.cert,
+    MILLRACE_REDIS_TLS_KEY: redis.tls?.key,
+    MILLRACE_REDIS_TLS_SERVER_NAME: redis.tls?.serverName,
+    MILLRACE_REDIS_TLS_INSECURE: redis.tls?.insecureSkipVerify ? 'true' : undefined,
+    MILLRACE_QUEUE: settings.queue,
+    MILLRACE_QUEUES: settings.queues && JSON.stringify(settings.queues),
+    MILLRACE_RESULT: settings.result,
+    MILLRACE_MODULE: settings.module,
+    MILLRACE_COMMAND: settings.command,
+    MILLRACE_KEEP_RUNNING: settings.keepRunning ? 'true' : undefined,
+    MILLRACE_HTTP: settings.http,
+    MILLRACE_HTTP_TIMEOUT: durationOf(settings.httpTimeout),
+    MILLRACE_MODULE_TIMEOUT: durationOf(settings.moduleTimeout),
+    MILLRACE_CONCURRENCY: String(settings.concurrency),
+    MILLRACE_GRACE: formatDuration(settings.graceMs),
+    MILLRACE_ATTEMPTS: String(retry.attempts),
+    MILLRACE_MAX_DELIVERIES: retry.maxDeliveries?.toString(),
+    MILLRACE_BACKOFF_INITIAL: formatDuration(retry.backoff.initialMs),
+    MILLRACE_BACKOFF_MAX: formatDuration(retry.backoff.maxMs),
+    MILLRACE_BACKOFF_JITTER: retry.backoff.jitter ? 'on' : 'off',
+    MILLRACE_TASK_MAX_SIZE: settings.tasks && String(settings.tasks.maxBytes),
+    MILLRACE_RESULT_TTL: results && formatDuration(results.ttlMs),
+    MILLRACE_RESULT_MAX_SIZE: results && String(results.maxBytes),
+    MILLRACE_DEAD_MAX: deadLetters && String(deadLetters.max),
+    MILLRACE_DEAD_MAX_AGE: deadLetters && formatDuration(deadLetters.maxAgeMs),
+  };
+}
+
+const durationOf = (ms: number | undefined): string | undefined =>
+  ms === undefined ? undefined : formatDuration(ms);
+
+/** The worker of this installation: the bundle beside this one, else the sources' in a checkout, else the built file. */
+function workerFile(): string {
+  const candidates = ['worker.js', '../../worker/main.ts', '../../worker/main.js'].map((path) =>
+    join(import.meta.dirname, path),
+  );
+  const found = candidates.find((path) => existsSync(path));
+  if (found === undefined)
+    throw new Error('the worker is missing in this installation of millrace: install it again');
+  return found;
+}

@@ -1,0 +1,51 @@
+/**
+ * `millrace doctor`: looks at everything that Millrace needs of a Redis and of a cluster, and says what to do about what is
+ * wrong. It changes nothing. Exit code 1 when something fails.
+ */
+import { printable } from '../../runtime/plain-text.ts';
+import { UsageError } from '../../runtime/program.ts';
+import { withRedis, type Place } from '../access/access.ts';
+import type { AccessFlags } from '../access/access-flags.ts';
+import { fail, type Finding } from './finding.ts';
+import { print, type Output } from '../terminal/output.ts';
+import { paint } from '../terminal/paint.ts';
+
+export interface DoctorFlags extends AccessFlags {
+  readonly allNamespaces?: true;
+  readonly output: Output;
+}
+
+export async function doctor(flags: DoctorFlags): Promise<void> {
+  const findings: Finding[] = [];
+  // nobody named a Redis: then it is the cluster that is looked at
+  if (!flags.redisNamed) {
+    const { checkCluster } = await import('./cluster.ts');
+    findings.push(...(await checkCluster(flags)));
+  }
+  if (flags.redisNamed || flags.pool !== undefined) findings.push(...(await ofRedis(flags)));
+  await print(flags.output, findings, () => findings.map(lines).join('') + summary(findings));
+  if (findings.some(({ level }) => level === 'fail')) process.exitCode = 1;
+}
+
+/** A Redis that is not reached is a finding, too: what the cluster looks like is worth as much then. */
+async function ofRedis(flags: DoctorFlags): Promise<Finding[]> {
+  const { checkRedis } = await import('./redis.ts');
+  try {
+    return await withRedis(flags, (redis, place: Place) => checkRedis(redis, place));
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    return [fail('Redis', (error as Error).message, '')];
+  }
+}
+
+const COLOURS = { ok: 'green', warn: 'yellow', fail: 'red' } as const;
+
+function lines({ level, about, note, todo }: Finding): string {
+  const what = `${paint(COLOURS[level], level.padEnd(4))}  ${printable(about)}: ${printable(note)}\n`;
+  return todo ? `${what}      → ${printable(todo)}\n` : what;
+}
+
+function summary(findings: readonly Finding[]): string {
+  const count = (level: Finding['level']): number => findings.filter((one) => one.level === level).length;
+  return `\n${count('ok')} ok, ${count('warn')} to look at, ${count('fail')} failed\n`;
+}

@@ -1,0 +1,114 @@
+/**
+ * Whether this user may call what Millrace calls. Each command is queued in a transaction that is then discarded: Redis
+ * checks the ACL when a command is queued, with its keys, and nothing is ever run. A user without MULTI has a script ask, which
+ * Redis 7 and Valkey know how to; `ACL DRYRUN` is for administrators.
+ */
+import type { Redis } from 'ioredis';
+import { replyCode } from '../../queue/connection/reply-code.ts';
+import type { QueueKeys } from '../../queue/keys.ts';
+import { fail, ok, warn, type Finding } from './finding.ts';
+
+type Call = readonly [command: string, ...args: string[]];
+
+/** One call for each command and each kind of key. */
+function needed(keys: QueueKeys): Call[] {
+  const own = keys.stats;
+  const wake = keys.wake('doctor');
+  return [
+    ['EVAL', 'return 1', '2', keys.queue, own],
+    ['EVALSHA', 'ffffffffffffffffffffffffffffffffffffffff', '2', keys.queue, own],
+    ['LPUSH', keys.queue, 'x'],
+    ['RPUSH', keys.queue, 'x'],
+    ['RPOP', keys.queue],
+    ['LLEN', keys.queue],
+    ['LRANGE', keys.dead, '0', '0'],
+    ['BLMOVE', keys.queue, wake, 'RIGHT', 'LEFT', '1'],
+    ['HSET', keys.result, 'x', 'x'],
+    ['HGET', keys.result, 'x'],
+    ['HMGET', keys.result, 'x'],
+    ['HDEL', keys.errors, 'x'],
+    ['HINCRBY', own, 'x', '1'],
+    ['HVALS', keys.load],
+    ['ZADD', keys.delayed, '1', 'x'],
+    ['ZREM', keys.delayed, 'x'],
+    ['ZRANGE', keys.workers, '0', '0'],
+    ['ZRANGEBYSCORE', keys.workers, '0', '0'],
+    ['SET', keys.paused, 'x'],
+    ['GET', keys.paused],
+    ['DEL', keys.paused],
+    ['EXISTS', keys.paused],
+    ['PEXPIRE', keys.leaving, '1'],
+    ['TYPE', keys.queue],
+    ['TIME'],
+    ['PING'],
+  ];
+}
+
+/** What is done without where it is refused, and what that costs. */
+const useful: readonly [call: Call, without: string][] = [
+  [['CLIENT', 'LIST'], 'what a dead pod held comes back only with the lease'],
+  [['CLIENT', 'UNBLOCK', '0'], 'idle workers drain a second later'],
+  [['INFO'], 'nothing is known of memory, eviction and persistence'],
+];
+
+/** Changes nothing. */
+export async function checkPermissions(redis: Redis, keys: QueueKeys): Promise<Finding[]> {
+  const about = 'permissions';
+  const calls = needed(keys);
+  const refused = await refusals(redis, [...calls, ...useful.map(([call]) => call)]);
+  if (refused === undefined)
+    return [
+      warn(about, 'not checked: neither MULTI nor a script may ask', 'allow MULTI and DISCARD to this user'),
+    ];
+  const user = String(await redis.call('ACL', 'WHOAMI').catch(() => 'this user'));
+  const missing = calls.filter((call) => refused.has(call));
+  const found: Finding[] = [];
+  if (missing.length > 0) {
+    const names = [...new Set(missing.map(([command]) => command))].join(', ');
+    const reason = refused.get(missing[0] as Call) ?? '';
+    const todo = `allow user ${user} these commands, on the keys ${keys.queue}, ${keys.result} and millrace:*`;
+    found.push(fail(about, `${names} refused (${reason})`, todo));
+  }
+  for (const [call, without] of useful) {
+    const name = call.filter((word) => /^[A-Z]+$/.test(word)).join(' ');
+    if (refused.has(call))
+      found.push(warn(about, `${name} refused: ${without}`, `allow user ${user} ${name}`));
+  }
+  return found.length > 0 ? found : [ok(about, `user ${user} may do all that Millrace does`)];
+}
+
+/** Which calls the ACL refuses, and how; `undefined` where it cannot be found out. */
+async function refusals(redis: Redis, calls: readonly Call[]): Promise<Map<Call, string> | undefined> {
+  // on one connection commands are answered in their order
+  const begun = redis.call('MULTI').then(
+    () => true,
+    () => false,
+  );
+  if (!(await begun)) return await refusalsByScript(redis, calls);
+  const refused = new Map<Call, string>();
+  for (const call of calls) {
+    const [command, ...args] = call;
+    await redis.call(command, ...args).catch((error: unknown) => {
+      // whatever else a server refuses, it does not say of the user
+      if (replyCode(error) === 'NOPERM') refused.set(call, (error as Error).message);
+    });
+  }
+  await redis.call('DISCARD').catch(() => undefined);
+  return refused;
+}
+
+const ASK = 'return redis.acl_check_cmd(unpack(ARGV)) and 1 or 0';
+
+async function refusalsByScript(
+  redis: Redis,
+  calls: readonly Call[],
+): Promise<Map<Call, string> | undefined> {
+  const refused = new Map<Call, string>();
+  try {
+    const answers = await Promise.all(calls.map((call) => redis.call('EVAL', ASK, '0', ...call)));
+    for (const [i, call] of calls.entries()) if (answers[i] === 0) refused.set(call, 'NOPERM');
+    return refused;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,158 @@
+/** What Millrace needs of a Redis: version, persistence, memory, clock, permissions, client tracking, and its keys. */
+import type { Redis } from 'ioredis';
+import { redisNow } from '../../queue/connection/connection.ts';
+import { evictionRisk } from '../../queue/connection/eviction.ts';
+import { sampleQueue, WrongKeyType } from '../../queue/pool/sample.ts';
+import { openKeyWatch, TrackingRefused } from '../../queue/watch.ts';
+import type { Place } from '../access/access.ts';
+import { checkPermissions } from './permissions.ts';
+import { fail, ok, warn, type Finding } from './finding.ts';
+
+const OLDEST = [6, 2] as const;
+const CLOCK_MS = 1_000;
+const NEARLY_FULL = 0.9;
+
+/** Changes nothing. Rejects when the server goes away meanwhile. */
+export async function checkRedis(redis: Redis, place: Place): Promise<Finding[]> {
+  const info = parseInfo(await redis.info().catch(() => ''));
+  const keys = place.queues[0];
+  return [
+    version(info),
+    ...kind(info),
+    await persistence(redis, info),
+    await memory(redis, info),
+    await clock(redis),
+    ...(await checkPermissions(redis, keys)),
+    await tracking(place),
+    ...(await queues(redis, place)),
+  ];
+}
+
+type Info = ReadonlyMap<string, string>;
+
+function parseInfo(text: string): Info {
+  return new Map(
+    [...text.matchAll(/^(\w+):(.*?)\r?$/gm)].map(([, name = '', value = '']) => [name, value] as const),
+  );
+}
+
+function version(info: Info): Finding {
+  const valkey = info.get('valkey_version');
+  const redis = info.get('redis_version');
+  if (redis === undefined)
+    return warn(
+      'version',
+      'the server does not say',
+      'allow INFO to this user, or look yourself: 6.2 is needed',
+    );
+  if (valkey !== undefined) return ok('version', `Valkey ${valkey}`);
+  const [major = 0, minor = 0] = redis.split('.').map(Number);
+  const old = major < OLDEST[0] || (major === OLDEST[0] && minor < OLDEST[1]);
+  return old
+    ? fail('version', `Redis ${redis}`, `use Redis ${OLDEST.join('.')} or newer, or Valkey`)
+    : ok('version', `Redis ${redis}`);
+}
+
+function kind(info: Info): Finding[] {
+  const found: Finding[] = [];
+  if (info.get('cluster_enabled') === '1')
+    found.push(fail('mode', 'it is a Redis Cluster', 'use one that is not: that is not supported yet'));
+  if (info.get('role') === 'slave')
+    found.push(
+      fail('role', 'it is a replica, which takes no writes', 'give the address of the primary, or sentinels'),
+    );
+  return found;
+}
+
+async function persistence(redis: Redis, info: Info): Promise<Finding> {
+  const about = 'persistence';
+  const aof = info.get('aof_enabled');
+  if (aof === undefined)
+    return warn(about, 'the server does not say', 'allow INFO to this user, or look yourself');
+  if (aof === '1') {
+    if (info.get('aof_last_write_status') === 'err')
+      return fail(about, 'the append-only file cannot be written', "look at Redis's log and its disk");
+    const fsync = await setting(redis, 'appendfsync');
+    return ok(about, `append-only file${fsync ? `, appendfsync ${fsync}` : ''}`);
+  }
+  if (info.get('rdb_last_bgsave_status') === 'err')
+    return fail(about, 'the last snapshot failed', "look at Redis's log and its disk");
+  const save = await setting(redis, 'save');
+  const todo = 'set appendonly yes, where tasks must outlive Redis';
+  if (save === undefined)
+    return warn(
+      about,
+      'no append-only file; whether there are snapshots is not said (CONFIG GET is refused)',
+      todo,
+    );
+  if (save === '') return warn(about, 'Redis keeps nothing: a restart loses queue and results', todo);
+  return warn(about, 'snapshots only: a crash loses what came since the last one', todo);
+}
+
+/** `undefined` where CONFIG is not allowed, as with most providers. */
+async function setting(redis: Redis, name: string): Promise<string | undefined> {
+  const answer = await redis.config('GET', name).catch(() => undefined);
+  return Array.isArray(answer) ? String(answer[1]) : undefined;
+}
+
+async function memory(redis: Redis, info: Info): Promise<Finding> {
+  const about = 'memory';
+  const risk = await evictionRisk(redis);
+  if (risk !== undefined) return fail(about, risk.note, risk.todo);
+  const [used, most] = [Number(info.get('used_memory') ?? 0), Number(info.get('maxmemory') ?? 0)];
+  if (most > 0 && used > NEARLY_FULL * most)
+    return warn(
+      about,
+      `${Math.round((100 * used) / most)} % of maxmemory (${info.get('maxmemory_human')}) is used: pushes fail when it is full`,
+      'raise maxmemory, or let results go with results.ttl',
+    );
+  const limit = most > 0 ? `of ${info.get('maxmemory_human')}` : 'without a limit';
+  return ok(about, `${info.get('used_memory_human') ?? 'unknown'} ${limit}, nothing is evicted`);
+}
+
+/** Deadlines are by Redis's clock; what people see and say (`--at`) is by theirs. */
+async function clock(redis: Redis): Promise<Finding> {
+  const before = Date.now();
+  const theirs = await redisNow(redis);
+  const after = Date.now();
+  // somewhere between asking and hearing: what lies outside of that is a difference
+  const off = theirs > after ? theirs - after : Math.max(0, before - theirs);
+  if (off < CLOCK_MS) return ok('clock', 'like the one here');
+  return warn(
+    'clock',
+    `${(off / 1_000).toFixed(1)} s ${theirs > after ? 'ahead of' : 'behind'} the one here`,
+    'synchronise both (NTP): delayed tasks are due by the clock of Redis',
+  );
+}
+
+async function tracking({ address }: Place): Promise<Finding> {
+  const about = 'client tracking';
+  try {
+    await using _watch = await openKeyWatch(address, () => undefined);
+    return ok(about, 'allowed: an empty pool wakes with the first push');
+  } catch (error) {
+    if (!(error instanceof TrackingRefused)) throw error;
+    return warn(
+      about,
+      `refused (${error.message}): idle queues are peeked at by blocking reads, or polled`,
+      'allow CLIENT TRACKING and the channel __redis__:invalidate to this user',
+    );
+  }
+}
+
+async function queues(redis: Redis, { queues: all }: Place): Promise<Finding[]> {
+  const looked = all.map(async (keys): Promise<Finding> => {
+    try {
+      const { waiting, inFlight, delayed, dead, workers } = await sampleQueue(redis, keys);
+      return ok(
+        `queue ${keys.queue}`,
+        `${waiting} waiting, ${inFlight} in flight, ${delayed} delayed, ${dead} dead, ${workers} workers`,
+      );
+    } catch (error) {
+      const { note, todo } =
+        error instanceof WrongKeyType ? error : { note: (error as Error).message, todo: '' };
+      return fail(`queue ${keys.queue}`, note, todo);
+    }
+  });
+  return await Promise.all(looked);
+}

@@ -1,0 +1,114 @@
+/** What `millrace simulate` and `npm run bench -- policy` print: a table for people, rows for programs, a chart. Pure. */
+import type { Compared } from '../../simulate/compare.ts';
+import type { Trace } from '../../simulate/trace.ts';
+import type { Chart, Panel, Series } from './chart-svg.ts';
+import { table } from '../terminal/table.ts';
+
+const HEAD = [
+  'POLICY',
+  'P50 S',
+  'P95 S',
+  'P99 S',
+  'OVER %',
+  'POD-S/S',
+  'STARTS',
+  'SCALED',
+  'BUSY STOPPED',
+  'KILLED',
+  'COST',
+];
+const COLOURS = ['#2563eb', '#dc2626', '#d97706'];
+
+export function comparedTable(rows: readonly Compared[]): string {
+  return table(
+    HEAD,
+    rows.map(({ figures: f }) => [
+      f.policy,
+      decimals(f.p50Ms / 1_000, 1),
+      decimals(f.p95Ms / 1_000, 1),
+      decimals(f.p99Ms / 1_000, 1),
+      decimals(100 * f.over, 2),
+      decimals(f.podSeconds, 2),
+      f.starts,
+      f.scaleActions,
+      f.busyStopped,
+      f.busyKilled,
+      decimals(f.cost, 2),
+    ]),
+  );
+}
+
+/** Columns of figures stand right, so each has its number of decimals as a text of one width. */
+function decimals(value: number, places: number): string {
+  return value.toFixed(places).padStart(5);
+}
+
+/** The figures as JSON, with what Millrace advises and had learned. */
+export function comparedRows(rows: readonly Compared[]): object[] {
+  return rows.map(({ figures, advice, insight }) =>
+    Object.assign({ advice: advice?.message, learned: insight }, figures),
+  );
+}
+
+/** The advice of each policy that gave one, a line each. */
+export function adviceLines(rows: readonly Compared[]): string {
+  return rows.flatMap(({ run, advice }) => (advice ? [`${run.name}: ${advice.message}.\n`] : [])).join('');
+}
+
+/** Waiting tasks, replicas and waits over time, of the first few: more lines than that nobody can tell apart. */
+export function comparedChart(trace: Trace, all: readonly Compared[], targetMs: number): Chart {
+  const rows = all.slice(0, COLOURS.length);
+  const notes = (title: string, of: (note: Compared['run']['notes'][number]) => number): Panel => ({
+    title,
+    weight: 1,
+    series: rows.map(({ run }, i) =>
+      line(
+        run.name,
+        i,
+        run.notes.map((note) => [note.at / 1_000, of(note)]),
+      ),
+    ),
+  });
+  const endS = Math.max(...rows.map(({ run }) => run.endMs)) / 1_000;
+  const target: Series = {
+    label: `target ${targetMs / 1_000} s`,
+    colour: '#1f2937',
+    form: 'dashed',
+    points: [
+      [0, targetMs / 1_000],
+      [endS, targetMs / 1_000],
+    ],
+  };
+  return {
+    title: `${trace.name}: ${trace.arrivals.length.toLocaleString('en')} tasks`,
+    subtitle: rows
+      .map(({ figures: f }) => `${f.policy}: ${(100 * f.over).toFixed(1)} % late, cost ${f.cost.toFixed(2)}`)
+      .join(' · '),
+    timeTitle: 'seconds',
+    height: 900,
+    panels: [
+      notes('Tasks waiting', ({ waiting }) => waiting),
+      notes('Replicas', ({ wanted }) => wanted),
+      {
+        title: 'Longest wait, s',
+        weight: 1,
+        series: [...rows.map(({ run }, i) => line(run.name, i, waitsOver(trace, run.waits, endS))), target],
+      },
+    ],
+  };
+}
+
+function line(label: string, index: number, points: Series['points']): Series {
+  return { label, colour: COLOURS[index] ?? '#000000', form: index === 0 ? 'area' : 'line', points };
+}
+
+/** The longest wait of the tasks that came in each of 300 stretches of time, s. */
+function waitsOver({ arrivals }: Trace, waits: Float64Array, endS: number): [number, number][] {
+  const width = endS / 300;
+  const longest = new Map<number, number>();
+  for (const [i, arrival] of arrivals.entries()) {
+    const bin = Math.floor(arrival / 1_000 / width);
+    longest.set(bin, Math.max(longest.get(bin) ?? 0, (waits[i] as number) / 1_000));
+  }
+  return Array.from({ length: 300 }, (_, bin) => [bin * width, longest.get(bin) ?? 0]);
+}

@@ -1,0 +1,104 @@
+/**
+ * `millrace simulate`: what a pool's policy would do on a trace, beside its peers. The policy is the controller's own; the
+ * trace comes from a file, or is made from a seed.
+ */
+import { readFile, writeFile } from 'node:fs/promises';
+import { basename } from 'node:path';
+import type { Policy } from '../../controller/decide/decide.ts';
+import { policyOf } from '../../controller/decide/policy.ts';
+import { withDefaults, type WorkerPoolSpecInput } from '../../kube/defaults.ts';
+import { UsageError } from '../../runtime/program.ts';
+import { compare } from '../../simulate/compare.ts';
+import { generate, type TraceKind } from '../../simulate/generate.ts';
+import type { Peer } from '../../simulate/peers.ts';
+import { parseTrace, type Trace } from '../../simulate/trace.ts';
+import { chartSvg } from './chart-svg.ts';
+import { readPool } from '../dev/settings.ts';
+import { print, type Output } from '../terminal/output.ts';
+import { adviceLines, comparedChart, comparedRows, comparedTable } from './report.ts';
+
+export interface SimulateFlags {
+  readonly pool?: string;
+  readonly trace?: string;
+  readonly generate: TraceKind;
+  readonly seed: number;
+  /** Of a generated trace: ms, tasks a second, ms. */
+  readonly duration: number;
+  readonly rate: number;
+  readonly service: number;
+  readonly startTime: number;
+  readonly begin?: number;
+  readonly target?: number;
+  readonly slots?: number;
+  readonly max?: number;
+  readonly against: readonly Peer[];
+  readonly chart?: string;
+  readonly explain?: boolean;
+  readonly output: Output;
+}
+
+/** A Monday: what is not said should at least be an ordinary day. */
+const MONDAY = Date.UTC(2026, 0, 5);
+const USUAL_TARGET_MS = 10_000;
+/** Notes for a chart: so many over the length of the trace. */
+const NOTES = 400;
+
+export async function simulateCommand(flags: SimulateFlags): Promise<void> {
+  const trace = flags.trace ? await readTrace(flags.trace) : generated(flags);
+  const policy = policyFor(flags, flags.pool ? await readPool(flags.pool) : undefined);
+  const targetMs = policy.targetWaitMs ?? USUAL_TARGET_MS;
+  const { slots = 1 } = policy;
+  const noteMs = Math.max(1_000, (trace.arrivals.at(-1) ?? 0) / NOTES);
+  const setting = {
+    startMs: flags.startTime,
+    beginMs: flags.begin ?? trace.beginMs ?? MONDAY,
+    slots,
+    seed: flags.seed,
+    noteMs,
+  };
+  const rows = compare(trace, policy, targetMs, flags.against, setting);
+  if (flags.chart) await writeFile(flags.chart, chartSvg(comparedChart(trace, rows, targetMs)));
+  const about = { trace: trace.name, targetMs, startMs: flags.startTime, slots };
+  await print(flags.output, { ...about, policies: comparedRows(rows) }, () => {
+    const decisions = (flags.explain ? (rows[0]?.run.decisions ?? []) : []).map(
+      ({ at, reason }) => `${(at / 1_000).toFixed(1).padStart(8)} s  ${reason}\n`,
+    );
+    return [
+      ...decisions,
+      `${trace.name}: ${trace.arrivals.length} tasks, target ${targetMs / 1_000} s\n`,
+      comparedTable(rows) + adviceLines(rows),
+      ...(flags.chart ? [`chart: ${flags.chart}\n`] : []),
+    ].join('');
+  });
+}
+
+/** The policy of the pool's file, or of nothing but a target. A target on the command line takes the place of its rules. */
+function policyFor(
+  { target, slots, max }: SimulateFlags,
+  pool: Partial<WorkerPoolSpecInput> | undefined,
+): Policy {
+  const spec = withDefaults({ redis: {}, ...(pool ?? { maxReplicas: 50 }) });
+  const own = policyOf(spec);
+  return {
+    ...own,
+    ...(pool && target === undefined
+      ? {}
+      : { targetWaitMs: target ?? USUAL_TARGET_MS, tasksPerReplica: undefined, windowMs: undefined }),
+    ...(slots === undefined ? {} : { slots }),
+    ...(max === undefined ? {} : { maxReplicas: max }),
+    paused: false,
+  };
+}
+
+function generated({ generate: kind, seed, duration, rate, service }: SimulateFlags): Trace {
+  return generate(kind, { seed, durationMs: duration, rate, serviceMs: service });
+}
+
+/** Throws `UsageError` in one line when the file cannot be read or is no trace. */
+export async function readTrace(path: string): Promise<Trace> {
+  try {
+    return parseTrace(basename(path), await readFile(path, 'utf8'));
+  } catch (error) {
+    throw new UsageError(`the trace cannot be used: ${(error as Error).message}`, { cause: error });
+  }
+}

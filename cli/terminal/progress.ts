@@ -1,0 +1,42 @@
+/** A bar on stderr for what takes longer than a second; none where stderr is no terminal. */
+import type { SingleBar } from 'cli-progress';
+import { timeout } from '../../runtime/timers.ts';
+
+export interface Progress extends Disposable {
+  /** So many more are done. */
+  add(count: number): void;
+}
+
+/** Nobody needs to be told of what is done by then, ms. */
+const PATIENCE_MS = 1_000;
+
+/** `total` in the unit of `add`; `undefined` when nobody knows how much it will be: then it only counts. */
+export function showProgress(what: string, total: number | undefined): Progress {
+  let done = 0;
+  let bar: SingleBar | undefined;
+  let over = false;
+  const begin = async (): Promise<void> => {
+    // tens of ms that most commands never need
+    const { default: library } = await import('cli-progress');
+    if (over) return;
+    const form =
+      total === undefined ? `${what}: {value}` : `${what} {bar} {percentage} %, {eta_formatted} left`;
+    bar = new library.SingleBar(
+      { format: form, clearOnComplete: true, hideCursor: true, stream: process.stderr, fps: 5 },
+      library.Presets.shades_classic,
+    );
+    bar.start(total ?? 0, done);
+  };
+  const timer = process.stderr.isTTY ? timeout(PATIENCE_MS, () => void begin()) : undefined;
+  return {
+    add(count) {
+      done += count;
+      bar?.update(total === undefined ? done : Math.min(done, total));
+    },
+    [Symbol.dispose]() {
+      over = true;
+      timer?.clear();
+      bar?.stop();
+    },
+  };
+}

@@ -1,0 +1,199 @@
+/** What `millrace top` shows and what a key changes in it. Pure: keys in, state and a wish out. */
+import type { WorkerSummary } from '../commands/workers.ts';
+
+/** A pool, or a queue of a bare Redis. `undefined`: nobody knows. */
+export interface TopRow {
+  readonly key: string;
+  readonly name: string;
+  readonly queue: string;
+  readonly waiting: number | undefined;
+  readonly inFlight: number | undefined;
+  readonly delayed: number | undefined;
+  readonly dead: number | undefined;
+  /** Replicas, or workers where there is no pool; and how many there are to be. */
+  readonly replicas: number | undefined;
+  readonly desired: number | undefined;
+  /** Tasks a second. */
+  readonly rate: number | undefined;
+  /** How long tasks take, and how long those that came last have waited, in words. */
+  readonly service: string | undefined;
+  readonly wait: string | undefined;
+  readonly state: string;
+  readonly bad: boolean;
+  readonly decision: string;
+}
+
+export interface TopLetter {
+  readonly id: string;
+  readonly queue: string;
+  /** ms since the epoch. */
+  readonly at: number;
+  readonly attempts: number;
+  readonly error: string;
+}
+
+/** What is behind a row. */
+export interface TopDetail {
+  readonly workers: readonly WorkerSummary[];
+  readonly letters: readonly TopLetter[];
+}
+
+export interface TopData {
+  readonly rows: readonly TopRow[];
+  /** Of the opened row; `undefined` until it was read. */
+  readonly detail: TopDetail | undefined;
+}
+
+export const topSorts = ['name', 'waiting', 'inFlight', 'replicas', 'rate', 'dead'] as const;
+export type TopSort = (typeof topSorts)[number];
+
+export interface TopState {
+  readonly sort: TopSort;
+  readonly filter: string;
+  /** Keys go into the filter. */
+  readonly typing: boolean;
+  /** Key of the row under the cursor; the first one where it is gone. */
+  readonly chosen: string | undefined;
+  readonly opened:
+    | { readonly key: string; readonly tab: 'workers' | 'dead'; readonly cursor: number }
+    | undefined;
+  /** A question that y answers with yes. */
+  readonly asking:
+    | { readonly how: 'requeue' | 'drop'; readonly letters: readonly TopLetter[] | 'all' }
+    | undefined;
+}
+
+export const firstState: TopState = {
+  sort: 'name',
+  filter: '',
+  typing: false,
+  chosen: undefined,
+  opened: undefined,
+  asking: undefined,
+};
+
+/** A key as node:readline tells of it. */
+export interface Key {
+  readonly name: string;
+  /** What it types, if it does. */
+  readonly text: string;
+  readonly ctrl: boolean;
+}
+
+export type Wish =
+  | { readonly kind: 'quit' }
+  | { readonly kind: 'open'; readonly key: string }
+  | { readonly kind: 'close' }
+  | {
+      readonly kind: 'move';
+      readonly how: 'requeue' | 'drop';
+      readonly letters: readonly TopLetter[] | 'all';
+    };
+
+export interface Pressed {
+  readonly state: TopState;
+  readonly wish?: Wish;
+}
+
+/** The rows that the filter lets through, in order. */
+export function visibleRows({ sort, filter }: TopState, rows: readonly TopRow[]): TopRow[] {
+  const figure = (row: TopRow): number => (sort === 'name' ? 0 : (row[sort] ?? -1));
+  const wanted = filter.toLowerCase();
+  return rows
+    .filter(({ name, queue, state }) => `${name} ${queue} ${state}`.toLowerCase().includes(wanted))
+    .toSorted((a, b) => figure(b) - figure(a) || (a.name < b.name ? -1 : 1));
+}
+
+export function cursorOf(state: TopState, visible: readonly TopRow[]): number {
+  return Math.max(
+    0,
+    visible.findIndex(({ key }) => key === state.chosen),
+  );
+}
+
+export function press(state: TopState, key: Key, data: TopData): Pressed {
+  if (key.ctrl && key.name === 'c') return { state, wish: { kind: 'quit' } };
+  if (state.asking) return answered(state, state.asking, key);
+  if (state.typing) return { state: typed(state, key) };
+  if (key.text === 'q') return { state, wish: { kind: 'quit' } };
+  return state.opened ? pressedInside(state, state.opened, key, data) : pressedInList(state, key, data);
+}
+
+function answered(state: TopState, asking: NonNullable<TopState['asking']>, key: Key): Pressed {
+  const closed = { ...state, asking: undefined };
+  return key.text === 'y' ? { state: closed, wish: { kind: 'move', ...asking } } : { state: closed };
+}
+
+function typed(state: TopState, { name, text, ctrl }: Key): TopState {
+  if (isEnter(name)) return { ...state, typing: false };
+  if (name === 'escape') return { ...state, typing: false, filter: '' };
+  if (name === 'backspace') return { ...state, filter: state.filter.slice(0, -1) };
+  return /^\P{Cc}+$/u.test(text) && !ctrl ? { ...state, filter: state.filter + text } : state;
+}
+
+function pressedInList(state: TopState, key: Key, { rows }: TopData): Pressed {
+  const visible = visibleRows(state, rows);
+  const at = cursorOf(state, visible);
+  const to = moved(at, key, visible.length);
+  if (to !== undefined) return { state: { ...state, chosen: visible[to]?.key } };
+  const row = visible[at];
+  if (isEnter(key.name) && row) {
+    const opened = { key: row.key, tab: 'workers', cursor: 0 } as const;
+    return { state: { ...state, chosen: row.key, opened }, wish: { kind: 'open', key: row.key } };
+  }
+  if (key.text === '/') return { state: { ...state, typing: true } };
+  if (key.name === 'escape') return { state: { ...state, filter: '' } };
+  if (key.text === 's') {
+    const next = topSorts[(topSorts.indexOf(state.sort) + 1) % topSorts.length];
+    return { state: { ...state, sort: next ?? 'name' } };
+  }
+  return { state };
+}
+
+function pressedInside(
+  state: TopState,
+  opened: NonNullable<TopState['opened']>,
+  key: Key,
+  { detail }: TopData,
+): Pressed {
+  if (key.name === 'escape' || key.name === 'backspace' || key.name === 'left')
+    return { state: { ...state, opened: undefined }, wish: { kind: 'close' } };
+  if (key.name === 'tab')
+    return {
+      state: { ...state, opened: { ...opened, cursor: 0, tab: opened.tab === 'dead' ? 'workers' : 'dead' } },
+    };
+  const letters = detail?.letters ?? [];
+  const length = opened.tab === 'dead' ? letters.length : (detail?.workers.length ?? 0);
+  const cursor = Math.min(opened.cursor, Math.max(0, length - 1));
+  const to = moved(cursor, key, length);
+  if (to !== undefined) return { state: { ...state, opened: { ...opened, cursor: to } } };
+  if (opened.tab !== 'dead' || length === 0) return { state };
+  const how = { r: 'requeue', d: 'drop' } as const;
+  const chosen = how[key.text.toLowerCase() as keyof typeof how];
+  if (!chosen) return { state };
+  const all = key.text !== key.text.toLowerCase();
+  return {
+    state: { ...state, asking: { how: chosen, letters: all ? 'all' : letters.slice(cursor, cursor + 1) } },
+  };
+}
+
+/** Terminals send the one or the other. */
+function isEnter(name: string): boolean {
+  return name === 'return' || name === 'enter';
+}
+
+const PAGE = 10;
+
+/** Where the cursor goes; `undefined` for other keys. */
+function moved(at: number, { name, text }: Key, length: number): number | undefined {
+  const steps: Record<string, number> = {
+    up: -1,
+    down: 1,
+    pageup: -PAGE,
+    pagedown: PAGE,
+    home: -Infinity,
+    end: Infinity,
+  };
+  const step = steps[name] ?? (text === 'k' ? -1 : text === 'j' ? 1 : undefined);
+  return step === undefined ? undefined : Math.max(0, Math.min(length - 1, at + step));
+}

@@ -1,0 +1,191 @@
+/** Where the rows of `millrace top` come from: a cluster's pools, as they change, or the queues of a bare Redis, every second. */
+import type { Redis } from 'ioredis';
+import { createKubeApi } from '../../kube/client.ts';
+import { POOLS } from '../../kube/resources.ts';
+import { keyOf, reflect } from '../../kube/watch.ts';
+import { queuesOf, type WorkerPool } from '../../kube/workerpool.ts';
+import { listDead } from '../../queue/dead-letter-format.ts';
+import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
+import { findQueues } from '../../queue/pool/list-queues.ts';
+import { openDeadLetters } from '../../queue/dead-letters.ts';
+import { pauseOf, type Pause } from '../../queue/pause.ts';
+import { sampleQueue, type QueueSample } from '../../queue/pool/sample.ts';
+import { shortId } from '../../queue/task.ts';
+import type { Cluster } from '../cluster/cluster.ts';
+import { conditionOf } from '../commands/pool-rows.ts';
+import type { TopDetail, TopLetter, TopRow } from './model.ts';
+import { readWorkers } from '../commands/workers.ts';
+
+/** An opened row. */
+export interface TopPlace {
+  readonly redis: Redis;
+  readonly queues: readonly QueueKeys[];
+}
+
+export interface TopSource extends AsyncDisposable {
+  readonly title: string;
+  /** As they are now; rejects with what is in the way, in words. */
+  rows(): Promise<TopRow[]>;
+  /** A way to what is behind a row. What is opened goes to `stack`. */
+  open(key: string, stack: AsyncDisposableStack): Promise<TopPlace>;
+}
+
+const LETTERS = 200;
+
+export async function readDetail({ redis, queues }: TopPlace): Promise<TopDetail> {
+  const workers = await readWorkers(redis, queues, false);
+  const letters = await Promise.all(
+    queues.map(async (keys) =>
+      (await listDead(redis, keys, LETTERS)).map(({ id, raw, at, attempts, error }): TopLetter => ({
+        id: shortId(id ?? raw, 200),
+        queue: keys.queue,
+        at,
+        attempts,
+        error: error.replaceAll(/\s+/g, ' '),
+      })),
+    ),
+  );
+  return { workers, letters: letters.flat().toSorted((a, b) => b.at - a.at) };
+}
+
+/** Returns how many were moved. */
+export async function moveLetters(
+  { redis, queues }: TopPlace,
+  how: 'requeue' | 'drop',
+  letters: readonly TopLetter[] | 'all',
+): Promise<number> {
+  let moved = 0;
+  for (const keys of queues) {
+    const ids =
+      letters === 'all' ? [] : letters.filter(({ queue }) => queue === keys.queue).map(({ id }) => id);
+    if (letters === 'all') moved += await openDeadLetters(redis, keys)[how]('all');
+    else if (ids.length > 0) moved += await openDeadLetters(redis, keys)[how]({ ids });
+  }
+  return moved;
+}
+
+/** Resolves once all pools were read; rejects with KubeError. */
+export async function clusterSource(
+  cluster: Cluster,
+  namespace: string | undefined,
+  open: (pool: WorkerPool, stack: AsyncDisposableStack) => Promise<TopPlace>,
+): Promise<TopSource> {
+  const over = new AbortController();
+  let trouble: Error | undefined;
+  const reflector = reflect({
+    api: createKubeApi(cluster.transport),
+    resource: POOLS,
+    namespaces: [namespace],
+    signal: over.signal,
+    onChange: () => (trouble = undefined),
+    onError: (error) => (trouble = error as Error),
+  });
+  await reflector.synced;
+  const title = namespace === undefined ? 'all namespaces' : `namespace ${namespace}`;
+  return {
+    title,
+    rows: () => {
+      if (trouble) return Promise.reject(trouble);
+      return Promise.resolve(
+        [...reflector.store.values()].map((pool) => rowOf(pool, namespace === undefined)),
+      );
+    },
+    open: async (key, stack) => {
+      const pool = reflector.store.get(key);
+      if (!pool) throw new Error(`pool ${key} is gone`);
+      return await open(pool, stack);
+    },
+    async [Symbol.asyncDispose]() {
+      over.abort();
+      await reflector.stopped;
+    },
+  };
+}
+
+function rowOf(pool: WorkerPool, namespaces: boolean): TopRow {
+  const { metadata, spec, status = {} } = pool;
+  const ready = conditionOf(pool, 'Ready');
+  const missed = conditionOf(pool, 'TargetMissed')?.status === 'True';
+  return {
+    key: keyOf(pool),
+    name: namespaces ? keyOf(pool) : metadata.name,
+    queue: status.queue ?? queuesOf(spec).join(','),
+    waiting: status.waiting,
+    inFlight: status.inFlight,
+    delayed: status.delayed,
+    dead: status.dead,
+    replicas: status.replicas,
+    desired: status.desiredReplicas,
+    rate: status.arrivalRate === undefined ? undefined : Number.parseFloat(status.arrivalRate),
+    service: status.serviceTime?.p50,
+    wait: undefined,
+    state: missed ? 'TargetMissed' : (ready?.reason ?? 'NotSeen'),
+    bad: ready?.status === 'False' || missed,
+    decision: status.lastDecision ?? ready?.message ?? '',
+  };
+}
+
+/** `names`: the queues to show; without any, all that Millrace knows there, looked for anew each time. */
+export function redisSource(
+  redis: Redis,
+  title: string,
+  names: readonly string[],
+  result: string,
+): TopSource {
+  const before = new Map<string, QueueSample>();
+  const keysOf = (name: string): QueueKeys => queueKeys(name, result === name ? `${result}:result` : result);
+  return {
+    title,
+    async rows() {
+      const all = names.length > 0 ? names : await findQueues(redis);
+      return await Promise.all(
+        all.map(async (name) => {
+          const keys = keysOf(name);
+          const sample = await sampleQueue(redis, keys);
+          const pause = sample.paused ? await pauseOf(redis, keys) : undefined;
+          const row = queueRow(name, sample, before.get(name), pause);
+          before.set(name, sample);
+          return row;
+        }),
+      );
+    },
+    open: (key) => Promise.resolve({ redis, queues: [keysOf(key)] }),
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+}
+
+/** Rates are of what was done since the look before. */
+export function queueRow(
+  name: string,
+  sample: QueueSample,
+  previous: QueueSample | undefined,
+  pause: Pause | undefined,
+): TopRow {
+  const { waiting, inFlight, delayed, dead, workers, busy, expired, paused, counters } = sample;
+  const seconds = previous ? (sample.now - previous.now) / 1_000 : 0;
+  const ended = (of: QueueSample): number => of.counters.completed + of.counters.failed;
+  const rate = previous && seconds > 0 ? Math.max(0, ended(sample) - ended(previous)) / seconds : undefined;
+  // the sum is of all attempts, whatever became of them
+  const attempts = counters.completed + counters.failed + counters.retried;
+  const mean = attempts > 0 ? counters.serviceUs / attempts / 1_000 : undefined;
+  const pace = mean === undefined ? '' : `, a task takes ${mean.toFixed(0)} ms on average`;
+  const busyness = `${busy} of ${workers} workers busy${pace}`;
+  const stuck = waiting > 0 && workers === 0 && !paused;
+  return {
+    key: name,
+    name,
+    queue: name,
+    waiting,
+    inFlight,
+    delayed,
+    dead,
+    replicas: workers,
+    desired: undefined,
+    rate,
+    service: mean === undefined ? undefined : `${mean.toFixed(0)}ms`,
+    wait: rate !== undefined && rate > 0 && waiting > 0 ? `~${Math.ceil(waiting / rate)}s` : undefined,
+    state: paused ? 'Paused' : stuck ? 'NoWorkers' : busy > 0 ? 'Busy' : 'Idle',
+    bad: stuck || expired > 0,
+    decision: pause ? `paused: ${pause.reason || 'no reason was given'}` : busyness,
+  };
+}

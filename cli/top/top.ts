@@ -1,0 +1,174 @@
+/**
+ * `millrace top`: pools, or the queues of a Redis, live; their workers and dead letters behind them. Looks once a second, and at
+ * once after a key. It ends with q, Ctrl-C or a signal, and leaves the terminal as it was.
+ */
+import { closeRedis, openRedis } from '../../queue/connection/connection.ts';
+import { defineScripts } from '../../queue/scripts/scripts.ts';
+import { onSignals } from '../../runtime/lifecycle.ts';
+import { addressName } from '../../queue/connection/connection.ts';
+import { timeout } from '../../runtime/timers.ts';
+import { withRedis } from '../access/access.ts';
+import type { AccessFlags } from '../access/access-flags.ts';
+import { openScreen, type Screen } from './screen.ts';
+import { firstState, press, type Key, type TopData, type TopState } from './model.ts';
+import { moveLetters, readDetail, type TopPlace, type TopSource } from './source.ts';
+import { draw } from './view.ts';
+
+export interface TopFlags extends AccessFlags {
+  readonly allNamespaces?: true;
+  readonly once?: true;
+}
+
+const LOOK_MS = 1_000;
+
+export async function top(flags: TopFlags): Promise<void> {
+  if (flags.redisNamed) {
+    await withRedis(flags, async (redis, { address }) => {
+      const { redisSource } = await import('./source.ts');
+      const names = flags.given.includes('queue') ? [flags.queue] : [];
+      await using source = redisSource(redis, `Redis at ${addressName(address)}`, names, flags.result);
+      await run(source, flags);
+    });
+    return;
+  }
+  const [{ explained, openCluster }, { placeOfPool }, { clusterSource }] = await Promise.all([
+    import('../cluster/cluster.ts'),
+    import('../access/pool-access.ts'),
+    import('./source.ts'),
+  ]);
+  using cluster = openCluster(flags);
+  const { readPools } = await import('../commands/pools.ts');
+  const namespace = flags.allNamespaces ? undefined : cluster.namespace;
+  // says in one line what is in the way; a watch would try for ever
+  await readPools(cluster, namespace);
+  await using source = await clusterSource(cluster, namespace, async (pool, stack) => {
+    const { address, queues, describe } = await placeOfPool(cluster, pool, stack);
+    let last: unknown;
+    const redis = defineScripts(
+      openRedis(address, { onError: (error) => (last = error), maxRetriesPerRequest: 1 }),
+    );
+    stack.defer(() => closeRedis(redis));
+    await redis.ping().catch((error: unknown) => {
+      throw new Error(describe(last ?? error), { cause: error });
+    });
+    return { redis, queues };
+  }).catch((error: unknown) => {
+    throw explained(error);
+  });
+  await run(source, flags);
+}
+
+async function run(source: TopSource, { once }: TopFlags): Promise<void> {
+  if (!once) {
+    await live(source);
+    return;
+  }
+  const data = { rows: await source.rows(), detail: undefined };
+  const columns = process.stdout.columns || 120;
+  const frame = { title: source.title, columns, lines: data.rows.length + 6, now: Date.now(), note: '' };
+  // without what keys would do
+  const lines = draw(firstState, data, frame).slice(0, -2);
+  process.stdout.write(
+    `${lines
+      .map((line) => line.trimEnd())
+      .join('\n')
+      .trimEnd()}\n`,
+  );
+}
+
+async function live(source: TopSource): Promise<void> {
+  using signals = onSignals();
+  const over = new AbortController();
+  let state: TopState = firstState;
+  let data: TopData = { rows: [], detail: undefined };
+  // one that is about reading goes with the next read, any other with the next key
+  let note: { readonly text: string; readonly aboutReading: boolean } | undefined;
+  note = { text: 'reading …', aboutReading: true };
+  let wake = (): void => undefined;
+  await using inside = createInside(source);
+
+  const redraw = (): void => {
+    const { columns, lines } = screen;
+    screen.show(
+      draw(state, data, { title: source.title, columns, lines, now: Date.now(), note: note?.text }),
+    );
+  };
+  const onKey = (key: Key): void => {
+    const pressed = press(state, key, data);
+    if (pressed.state !== state) note = undefined;
+    state = pressed.state;
+    const { wish } = pressed;
+    if (wish?.kind === 'quit') over.abort();
+    else if (wish?.kind === 'open') inside.open(wish.key);
+    else if (wish?.kind === 'close') inside.close();
+    else if (wish)
+      inside
+        .move(wish.how, wish.letters)
+        .then((moved) => `${moved} ${wish.how === 'drop' ? 'dropped' : 'requeued'}`)
+        .catch((error: unknown) => (error as Error).message)
+        .then((text) => {
+          note = { text, aboutReading: false };
+          wake();
+        })
+        .catch(() => undefined);
+    if (wish?.kind === 'open' || wish?.kind === 'close') data = { ...data, detail: undefined };
+    redraw();
+    wake();
+  };
+  using screen: Screen = openScreen(process.stdin, process.stdout, { onKey, onResize: redraw });
+  redraw();
+  const ended = AbortSignal.any([signals.stopping, over.signal]);
+  while (!ended.aborted) {
+    try {
+      const [rows, detail] = await Promise.all([source.rows(), inside.read()]);
+      if (note?.aboutReading) note = undefined;
+      data = { rows, detail };
+    } catch (error) {
+      note = { text: `! ${(error as Error).message}`, aboutReading: true };
+    }
+    if (ended.aborted) break;
+    redraw();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    wake = resolve;
+    const timer = timeout(LOOK_MS, resolve);
+    ended.addEventListener('abort', () => resolve(), { once: true });
+    await promise;
+    timer.clear();
+  }
+}
+
+/** What is behind the opened row; one at a time. */
+function createInside(source: TopSource) {
+  let stack: AsyncDisposableStack | undefined;
+  let place: Promise<TopPlace> | undefined;
+  const close = (): void => {
+    const old = stack;
+    stack = undefined;
+    place = undefined;
+    old?.disposeAsync().catch(() => undefined);
+  };
+  return {
+    open(key: string): void {
+      close();
+      stack = new AsyncDisposableStack();
+      place = source.open(key, stack);
+      place.catch(() => undefined); // whoever reads is told
+    },
+    close,
+    async read(): Promise<TopData['detail']> {
+      const here = place;
+      if (!here) return undefined;
+      const detail = await readDetail(await here);
+      return here === place ? detail : undefined;
+    },
+    async move(
+      ...[how, letters]: [how: 'requeue' | 'drop', letters: Parameters<typeof moveLetters>[2]]
+    ): Promise<number> {
+      if (!place) return 0;
+      return await moveLetters(await place, how, letters);
+    },
+    [Symbol.asyncDispose]: async () => {
+      await stack?.disposeAsync();
+    },
+  };
+}

@@ -1,0 +1,190 @@
+/** The screen of `millrace top` as lines, no wider and no more than there is room for. Pure, but for the colours. */
+import { paint, type Colour } from '../terminal/paint.ts';
+import { cursorOf, visibleRows, type TopData, type TopRow, type TopSort, type TopState } from './model.ts';
+import { age, fit } from '../terminal/table.ts';
+
+export interface Frame {
+  readonly title: string;
+  readonly columns: number;
+  readonly lines: number;
+  /** ms since the epoch. */
+  readonly now: number;
+  /** What is in the way just now, or what was done last. */
+  readonly note: string | undefined;
+}
+
+interface Column<T> {
+  readonly title: string;
+  readonly width: number;
+  readonly right?: boolean;
+  readonly text: (row: T) => string;
+  readonly colour?: (row: T) => Colour | undefined;
+}
+
+const GAP = 2;
+/** From here on there is room for the decision beside the figures. */
+const WIDE = 110;
+/** The least that says anything. */
+const DECISION = 26;
+
+/** The lines of the screen, from the top; the last one says what keys do. */
+export function draw(state: TopState, data: TopData, frame: Frame): string[] {
+  const { columns, lines, now } = frame;
+  const clock = new Date(now).toTimeString().slice(0, 8);
+  const head = `${fit(`millrace top  ${frame.title}`, columns - clock.length - 1)} ${clock}`;
+  const body = state.opened ? inside(state, state.opened, data, frame) : list(state, data, frame);
+  const foot = footer(state, data, frame).map((line) => fit(line, columns).trimEnd());
+  const room = Math.max(0, lines - 1 - foot.length);
+  const middle = Array.from({ length: room }, (_, i) => body[i] ?? '');
+  return [paint('bold', head), ...middle, ...foot].slice(0, lines);
+}
+
+function list(state: TopState, { rows }: TopData, { columns, lines }: Frame): string[] {
+  const visible = visibleRows(state, rows);
+  const longest = Math.max(0, ...visible.map(({ name }) => name.length));
+  const shown = poolColumns(columns, state.sort, longest);
+  if (visible.length === 0)
+    return ['', rows.length === 0 ? '  Nothing is there yet.' : `  Nothing matches "${state.filter}".`];
+  return tableLines(shown, visible, cursorOf(state, visible), lines - 5);
+}
+
+function poolColumns(columns: number, sort: TopSort, longest: number): Column<TopRow>[] {
+  const number = (value: number | undefined): string =>
+    value === undefined ? '-' : value.toLocaleString('en');
+  const mark = (title: string, by: TopSort): string => (sort === by ? `${title}*` : title);
+  const figures: Column<TopRow>[] = [
+    { title: mark('WAITING', 'waiting'), width: 8, right: true, text: (row) => number(row.waiting) },
+    { title: mark('FLIGHT', 'inFlight'), width: 7, right: true, text: (row) => number(row.inFlight) },
+    { title: mark('REPL', 'replicas'), width: 7, right: true, text: replicas },
+    { title: mark('RATE', 'rate'), width: 6, right: true, text: ({ rate }) => rateText(rate) },
+    { title: 'WAIT', width: 5, right: true, text: ({ wait = '-' }) => wait },
+    {
+      title: mark('DEAD', 'dead'),
+      width: 5,
+      right: true,
+      text: ({ dead }) => number(dead),
+      colour: ({ dead = 0 }) => (dead > 0 ? 'yellow' : undefined),
+    },
+    { title: 'STATE', width: 11, text: ({ state }) => state, colour: ({ bad }) => (bad ? 'red' : undefined) },
+  ];
+  const used = figures.reduce((sum, { width }) => sum + width + GAP, 0);
+  const room = columns - used;
+  const name = columns >= WIDE ? Math.max(8, Math.min(longest + 1, room - DECISION)) : Math.max(8, room);
+  const decision = room - name - GAP;
+  return [
+    { title: mark('NAME', 'name'), width: name, text: (row) => row.name },
+    ...figures,
+    ...(decision > 0
+      ? [{ title: 'LAST DECISION', width: decision, text: (row: TopRow) => row.decision }]
+      : []),
+  ];
+}
+
+function replicas({ replicas: there, desired }: TopRow): string {
+  if (there === undefined) return '-';
+  return desired === undefined || desired === there ? String(there) : `${there}→${desired}`;
+}
+
+function rateText(rate: number | undefined): string {
+  if (rate === undefined) return '-';
+  return rate >= 100 ? `${Math.round(rate)}/s` : `${rate.toFixed(1)}/s`;
+}
+
+function inside(
+  state: TopState,
+  { tab, cursor }: NonNullable<TopState['opened']>,
+  { detail, rows }: TopData,
+  { columns, lines, now }: Frame,
+): string[] {
+  const row = rows.find(({ key }) => key === state.opened?.key);
+  const name = row ? `${row.name}  (${row.queue})` : 'it is gone';
+  const tabs = (['workers', 'dead'] as const).map((one) => {
+    const count = one === 'workers' ? detail?.workers.length : detail?.letters.length;
+    const title = ` ${one === 'dead' ? 'dead letters' : one}${count === undefined ? '' : ` ${count}`} `;
+    return one === tab ? paint('inverse', title) : title;
+  });
+  const head = [fit(name, columns), tabs.join(' ')];
+  if (!detail) return [...head, '', '  Reading …'];
+  const room = lines - 7;
+  if (tab === 'workers') {
+    if (detail.workers.length === 0) return [...head, '', '  No workers.'];
+    return [...head, ...tableLines(workerColumns(columns), detail.workers, cursor, room)];
+  }
+  if (detail.letters.length === 0) return [...head, '', '  No dead letters.'];
+  return [...head, ...tableLines(letterColumns(columns, now), detail.letters, cursor, room)];
+}
+
+type Worker = NonNullable<TopData['detail']>['workers'][number];
+type Letter = NonNullable<TopData['detail']>['letters'][number];
+
+function workerColumns(columns: number): Column<Worker>[] {
+  return [
+    { title: 'WORKER', width: Math.max(20, Math.floor(columns * 0.45)), text: ({ id }) => id },
+    {
+      title: 'STATE',
+      width: 8,
+      text: ({ state }) => state,
+      colour: ({ state }) => (state === 'lost' ? 'red' : state === 'busy' ? 'green' : undefined),
+    },
+    { title: 'FLIGHT', width: 6, right: true, text: ({ inFlight, slots }) => `${inFlight}/${slots}` },
+    { title: 'AGE', width: 7, right: true, text: ({ ageMs }) => age(ageMs) },
+    { title: 'VERSION', width: 8, text: ({ version }) => version },
+  ];
+}
+
+function letterColumns(columns: number, now: number): Column<Letter>[] {
+  const rest = columns - 7 - 3 - 3 * GAP;
+  const id = Math.floor(rest * 0.35);
+  return [
+    { title: 'AGO', width: 7, right: true, text: ({ at }) => age(now - at) },
+    { title: 'TRY', width: 3, right: true, text: ({ attempts }) => String(attempts) },
+    { title: 'TASK', width: id, text: (letter) => letter.id },
+    { title: 'ERROR', width: rest - id, text: ({ error }) => error },
+  ];
+}
+
+/** Scrolled so that the cursor is in sight. */
+function tableLines<T>(
+  shown: readonly Column<T>[],
+  rows: readonly T[],
+  cursor: number,
+  room: number,
+): string[] {
+  const at = Math.min(cursor, rows.length - 1);
+  const from = Math.max(0, Math.min(at - Math.floor(room / 2), rows.length - room));
+  const cell = (text: string, { width, right }: Column<T>): string => {
+    const cut = fit(text, width);
+    return right ? cut.trimEnd().padStart(width) : cut;
+  };
+  const gap = ' '.repeat(GAP);
+  const head = paint('dim', shown.map((column) => cell(column.title, column)).join(gap));
+  const line = (row: T, i: number): string => {
+    const chosen = from + i === at;
+    const cells = shown.map((column) => {
+      const text = cell(column.text(row), column);
+      return chosen ? text : paint(column.colour?.(row), text);
+    });
+    return chosen ? paint('inverse', cells.join(gap)) : cells.join(gap).trimEnd();
+  };
+  return [head, ...rows.slice(from, from + Math.max(1, room)).map(line)];
+}
+
+function footer(state: TopState, { rows }: TopData, { note }: Frame): string[] {
+  const row = state.opened
+    ? rows.find(({ key }) => key === state.opened?.key)
+    : visibleRows(state, rows)[cursorOf(state, visibleRows(state, rows))];
+  const decision = row?.decision ?? '';
+  return [note ?? (decision && `${row?.name}: ${decision}`), keys(state)];
+}
+
+function keys({ asking, typing, filter, opened, sort }: TopState): string {
+  if (asking) {
+    const { how, letters } = asking;
+    const which = letters === 'all' ? 'all dead letters' : `task ${letters[0]?.id ?? ''}`;
+    return `${how === 'drop' ? 'Drop' : 'Requeue'} ${which}? y: yes, any other key: no`;
+  }
+  if (typing) return `filter: ${filter}▏ Enter: keep it, Esc: none`;
+  if (!opened) return `↑↓ choose  Enter open  s sort (${sort})  / filter${filter && `: ${filter}`}  q quit`;
+  const letters = opened.tab === 'dead' ? '  r requeue  d drop  R D all' : '';
+  return `↑↓ choose  Tab ${opened.tab === 'dead' ? 'workers' : 'dead letters'}${letters}  Esc back  q quit`;
+}

@@ -1,0 +1,156 @@
+/**
+ * Who else wants what a pool wants. Two that write the replicas of one Deployment undo each other every second: so of the pools
+ * that adopt it the oldest one has it, and every pool gives way to a HorizontalPodAutoscaler, which asks nobody. Two pools on
+ * one queue do not undo each other, but each has replicas for all that is in it.
+ *
+ * It is an index: with thousands of pools no step can afford to look through all of them.
+ */
+import type { HorizontalPodAutoscaler, KubeObject } from '../../kube/wire.ts';
+import { keyOf } from '../../kube/watch.ts';
+import { Mode, queuesOf, type WorkerPool } from '../../kube/workerpool.ts';
+
+/** What is kept of a HorizontalPodAutoscaler. */
+export interface Autoscaler extends KubeObject {
+  /** The Deployment that it scales; `undefined` for anything else. */
+  readonly deployment: string | undefined;
+  /** The object of KEDA that it was made for. */
+  readonly scaledObject: string | undefined;
+}
+
+export function autoscalerOf({ metadata, spec }: HorizontalPodAutoscaler): Autoscaler {
+  const { kind, name } = spec?.scaleTargetRef ?? {};
+  const { namespace, labels } = metadata;
+  return {
+    metadata: { name: metadata.name, ...(namespace && { namespace }) },
+    deployment: kind === 'Deployment' ? name : undefined,
+    scaledObject: labels?.['scaledobject.keda.sh/name'],
+  };
+}
+
+/** Who has a pool's Deployment instead of it. */
+export interface Rival {
+  /** In words. */
+  readonly who: string;
+  /** A HorizontalPodAutoscaler, and no other pool. */
+  readonly autoscaler: boolean;
+}
+
+export interface Claims {
+  /** Notes what a pool wants now; `undefined`: nothing more. Returns the keys of others to which that makes a difference. */
+  pool(key: string, now: WorkerPool | undefined): readonly string[];
+  /** The same of a HorizontalPodAutoscaler. */
+  autoscaler(key: string, now: Autoscaler | undefined): readonly string[];
+  /** `undefined` when the pool may scale its Deployment. */
+  takenBy(pool: WorkerPool): Rival | undefined;
+  /** Others that have replicas for one of its queues, in words; `undefined` for none. */
+  sharing(pool: WorkerPool): string | undefined;
+}
+
+export function createClaims(): Claims {
+  const adopters = createIndex<WorkerPool>();
+  const consumers = createIndex<WorkerPool>();
+  const scalers = createIndex<Autoscaler>();
+
+  return {
+    pool: (key, now) => {
+      // who only looks, or is about to go, wants nothing
+      const wants = now && !now.metadata.deletionTimestamp && now.spec.mode !== Mode.DryRun ? now : undefined;
+      const adopts = wants?.spec.scaleTargetRef ? [targetOf(wants)] : [];
+      const touched = [
+        ...adopters.set(key, adopts, wants),
+        ...consumers.set(key, wants ? queueNames(wants) : [], wants),
+      ];
+      return [...new Set(touched)].filter((other) => other !== key);
+    },
+    autoscaler: (key, now) => {
+      const { namespace = '' } = now?.metadata ?? {};
+      const target = now?.deployment === undefined ? [] : [`${namespace}/${now.deployment}`];
+      const before = scalers.placesOf(key);
+      scalers.set(key, target, now);
+      // a pool's own Deployment has its name
+      const places = [...before, ...target];
+      return [...places, ...keysAt(adopters, places)];
+    },
+    takenBy: (pool) => {
+      if (pool.spec.mode === Mode.DryRun) return undefined;
+      const target = targetOf(pool);
+      const [scaler] = scalers.at(target).values();
+      if (scaler) {
+        const made = scaler.scaledObject === undefined ? '' : ` of ScaledObject "${scaler.scaledObject}"`;
+        return { who: `HorizontalPodAutoscaler "${scaler.metadata.name}"${made}`, autoscaler: true };
+      }
+      if (!pool.spec.scaleTargetRef) return undefined;
+      const first = [...adopters.at(target).values()].toSorted(byAge)[0];
+      if (!first || byAge(first, pool) >= 0) return undefined;
+      return { who: `pool "${first.metadata.name}", which is older,`, autoscaler: false };
+    },
+    sharing: (pool) => {
+      const mine = keyOf(pool);
+      const others = new Map(queueNames(pool).flatMap((queue) => Array.from(consumers.at(queue))));
+      const found = [...others].filter(([key, other]) => key !== mine && targetOf(other) !== targetOf(pool));
+      const near = found.filter(([, other]) => other.metadata.namespace === pool.metadata.namespace);
+      const [first] = near.map(([, { metadata }]) => metadata.name).toSorted();
+      if (found.length === 0) return undefined;
+      // names of other namespaces are none of its users' business
+      const more = found.length - (first === undefined ? 0 : 1);
+      const rest = first === undefined ? `${more} of other namespaces` : more > 0 ? ` and ${more} more` : '';
+      return first === undefined ? rest : `"${first}"${rest}`;
+    },
+  };
+}
+
+/** `namespace/name` of the Deployment. */
+function targetOf({ metadata: { namespace, name }, spec }: WorkerPool): string {
+  return `${namespace}/${spec.scaleTargetRef?.name ?? name}`;
+}
+
+/** What tells a pool's queues from all others, as far as the specs show: an address may have several names. */
+function queueNames({ metadata: { namespace }, spec }: WorkerPool): string[] {
+  const { url, urlFrom, sentinel } = spec.redis;
+  const where = urlFrom ? [namespace, urlFrom] : [url, sentinel];
+  return queuesOf(spec).map((queue) => JSON.stringify([...where, queue]));
+}
+
+/** The older one first; of two that were made in the same second, the one whose name comes first. */
+function byAge({ metadata: a }: WorkerPool, { metadata: b }: WorkerPool): number {
+  const [one, other] = [a, b].map(({ creationTimestamp = '', name }) => `${creationTimestamp} ${name}`);
+  return one === other ? 0 : (one ?? '') < (other ?? '') ? -1 : 1;
+}
+
+function keysAt(index: Index<unknown>, places: readonly string[]): string[] {
+  return places.flatMap((place) => Array.from(index.at(place).keys()));
+}
+
+interface Index<T> {
+  at(place: string): ReadonlyMap<string, T>;
+  placesOf(key: string): readonly string[];
+  /** Puts it in exactly these places. Returns the keys of all that are, or were, in one with it. */
+  set(key: string, places: readonly string[], value: T | undefined): string[];
+}
+
+function createIndex<T>(): Index<T> {
+  const none: ReadonlyMap<string, T> = new Map();
+  const places = new Map<string, Map<string, T>>();
+  const placesOf = new Map<string, readonly string[]>();
+  const at = (place: string): ReadonlyMap<string, T> => places.get(place) ?? none;
+  return {
+    at,
+    placesOf: (key) => placesOf.get(key) ?? [],
+    set: (key, now, value) => {
+      const before = placesOf.get(key) ?? [];
+      for (const place of before) {
+        places.get(place)?.delete(key);
+        if (places.get(place)?.size === 0) places.delete(place);
+      }
+      placesOf.delete(key);
+      if (value !== undefined && now.length > 0) {
+        placesOf.set(key, now);
+        for (const place of now) {
+          const there = places.get(place) ?? new Map<string, T>();
+          places.set(place, there.set(key, value));
+        }
+      }
+      return [...before, ...now].flatMap((place) => Array.from(at(place).keys()));
+    },
+  };
+}

@@ -1,0 +1,131 @@
+/**
+ * The Deployment of a pool that brings its own `template`: pure, from the pool alone, so that applying it twice
+ * changes nothing. Replicas are not in it; those change through `/scale`.
+ *
+ * Every container is told by environment variables where its queue is; the one that runs the worker gets the passwords, as
+ * files. A variable that the template sets itself is left as it is, and so is whatever else it says: where it is silent, pods
+ * are as Kubernetes' restricted level wants them.
+ */
+import type { DeploymentApply } from '../../kube/api.ts';
+import type { PodTemplateSpec } from '../../kube/wire.ts';
+import { GROUP, KIND, PodDefaults, VERSION, type WorkerPool } from '../../kube/workerpool.ts';
+import { parseDuration } from '../../runtime/duration.ts';
+import { withPodDefaults } from './pod-defaults.ts';
+import { secretFiles, withFiles, withVolume } from './redis-secrets.ts';
+
+export const POOL_LABEL = 'millrace.dev/pool';
+export const MANAGED_BY = 'app.kubernetes.io/managed-by';
+export const MANAGER = 'millrace';
+
+/** Kept back from the grace period for the goodbye to Redis, s. */
+const GOODBYE_S = 3;
+
+type Container = NonNullable<PodTemplateSpec['spec']>['containers'][number];
+type EnvVar = NonNullable<Container['env']>[number];
+
+/** On the Deployment, and on its pods. */
+export function labelsOf({ metadata: { name } }: WorkerPool): Record<string, string> {
+  return { [POOL_LABEL]: name, [MANAGED_BY]: MANAGER };
+}
+
+/** `derivedGraceS`: how long its pods may take to end, s, where the template does not say. */
+export function deploymentOf(pool: WorkerPool, derivedGraceS: number): DeploymentApply {
+  const { namespace, name, uid = '' } = pool.metadata;
+  const { template } = pool.spec;
+  if (!template?.spec)
+    throw new TypeError(`pool ${namespace}/${name} has no template: it adopts a Deployment`);
+  const spec = pool.spec.podDefaults === PodDefaults.None ? template.spec : withPodDefaults(template.spec);
+  const labels = labelsOf(pool);
+  const files = secretFiles(pool.spec.redis);
+  const worker = pool.spec.workerContainer ?? spec.containers[0]?.name;
+  const graceS = spec.terminationGracePeriodSeconds ?? derivedGraceS;
+  return {
+    metadata: {
+      namespace,
+      name,
+      labels,
+      ownerReferences: [
+        {
+          apiVersion: `${GROUP}/${VERSION}`,
+          kind: KIND,
+          name,
+          uid,
+          controller: true,
+          blockOwnerDeletion: true,
+        },
+      ],
+    },
+    spec: {
+      selector: { matchLabels: { [POOL_LABEL]: name } },
+      template: {
+        metadata: {
+          ...(template.metadata?.annotations ? { annotations: template.metadata.annotations } : {}),
+          labels: { ...template.metadata?.labels, ...labels },
+        },
+        spec: {
+          ...spec,
+          terminationGracePeriodSeconds: graceS,
+          ...withVolume(spec.volumes, files),
+          containers: spec.containers.map((container) => {
+            const works = container.name === worker;
+            const told = withPool(container, pool, graceS, works);
+            return works ? withFiles(told, files) : told;
+          }),
+        },
+      },
+    },
+  };
+}
+
+function withPool(container: Container, pool: WorkerPool, graceS: number, works: boolean): Container {
+  const own = new Set(container.env?.map((variable) => variable.name));
+  const added = environment(pool, graceS, works).filter((variable) => !own.has(variable.name));
+  return {
+    // the last words of a worker that cannot start are shown in the pool's status
+    terminationMessagePolicy: 'FallbackToLogsOnError',
+    ...container,
+    env: [...(container.env ?? []), ...added],
+  };
+}
+
+/** `works`: of the container that runs the worker; a password in the URL is for nobody else. */
+function environment({ metadata, spec }: WorkerPool, graceS: number, works: boolean): EnvVar[] {
+  const { redis, retry, results, deadLetters } = spec;
+  const { tls } = redis;
+  const value = (name: string, text: string | number | undefined): EnvVar[] =>
+    text === undefined ? [] : [{ name, value: String(text) }];
+  return [
+    { name: 'MILLRACE_WORKER_ID', valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } },
+    ...value('MILLRACE_POOL', `${metadata.namespace}/${metadata.name}`),
+    ...value('MILLRACE_REDIS_URL', works || !hasPassword(redis.url) ? redis.url : undefined),
+    ...value('MILLRACE_REDIS_SENTINEL', redis.sentinel?.nodes.join(',')),
+    ...value('MILLRACE_REDIS_SENTINEL_NAME', redis.sentinel?.name),
+    ...value('MILLRACE_REDIS_SENTINEL_USERNAME', redis.sentinel?.username),
+    ...value('MILLRACE_REDIS_USERNAME', redis.username),
+    // an authority that is known to all needs no other word
+    ...value('MILLRACE_REDIS_TLS', tls ? 'true' : undefined),
+    ...value('MILLRACE_REDIS_TLS_SERVER_NAME', tls?.serverName),
+    ...value('MILLRACE_REDIS_TLS_INSECURE', tls?.insecureSkipVerify ? 'true' : undefined),
+    ...value('MILLRACE_QUEUE', spec.queue),
+    ...value('MILLRACE_QUEUES', spec.queues && JSON.stringify(spec.queues)),
+    ...value('MILLRACE_RESULT', spec.result),
+    ...value('MILLRACE_CONCURRENCY', spec.concurrency),
+    ...value('MILLRACE_GRACE', `${Math.max(graceS - GOODBYE_S, 1)}s`),
+    ...value('MILLRACE_DURABILITY_REPLICAS', spec.durability?.replicas),
+    ...value('MILLRACE_DURABILITY_TIMEOUT', spec.durability && `${parseDuration(spec.durability.timeout)}ms`),
+    ...value('MILLRACE_ATTEMPTS', retry.attempts),
+    ...value('MILLRACE_MAX_DELIVERIES', retry.maxDeliveries),
+    ...value('MILLRACE_BACKOFF_INITIAL', `${parseDuration(retry.backoff.initial)}ms`),
+    ...value('MILLRACE_BACKOFF_MAX', `${parseDuration(retry.backoff.max)}ms`),
+    ...value('MILLRACE_BACKOFF_JITTER', retry.backoff.jitter ? 'on' : 'off'),
+    ...value('MILLRACE_TASK_MAX_SIZE', spec.tasks?.maxSize),
+    ...value('MILLRACE_RESULT_TTL', `${parseDuration(results.ttl)}ms`),
+    ...value('MILLRACE_RESULT_MAX_SIZE', results.maxSize),
+    ...value('MILLRACE_DEAD_MAX', deadLetters.max),
+    ...value('MILLRACE_DEAD_MAX_AGE', `${parseDuration(deadLetters.maxAge)}ms`),
+  ];
+}
+
+function hasPassword(url: string | undefined): boolean {
+  return url !== undefined && /^rediss?:\/\/[^/@]*:[^/@]+@/.test(url);
+}

@@ -1,0 +1,136 @@
+/**
+ * The end of a pool: first its Deployment goes, and with it the pods, which drain; then whatever its workers still
+ * held in Redis is put back into the queue; only then the finalizer. So nothing is left behind, and no task is lost
+ * with the last worker. An adopted Deployment is left as it is, and its workers go on. A pod that carries the pool's label and is not the
+ * Deployment's own may be anybody's: it is waited for no longer than PATIENCE_MS.
+ *
+ * Redis that does not answer cannot hold a deletion up for ever: after PATIENCE_MS the pool goes, and the leases of
+ * its workers (15 s) return the tasks to whatever worker comes next.
+ */
+import type { KubeApi } from '../../kube/api.ts';
+import { KubeError } from '../../kube/errors.ts';
+import { keyOf } from '../../kube/watch.ts';
+import type { WorkerPool } from '../../kube/workerpool.ts';
+import type { QueueKeys } from '../../queue/keys.ts';
+import { readCrew } from '../../queue/workers/crew.ts';
+import { drainWorkers } from '../../queue/workers/drain.ts';
+import { readLives } from '../../queue/workers/worker-connections.ts';
+import { readTexts } from '../../queue/scripts/read.ts';
+import { reap, rejoin } from '../../queue/scripts/scripts.ts';
+import { within } from '../../queue/connection/connection.ts';
+import { POOL_LABEL } from './deployment.ts';
+import { listPods } from './pods.ts';
+import { isOwnPod } from './ownership.ts';
+import type { Sampler } from '../sample/sampler.ts';
+
+export const FINALIZER = 'millrace.dev/workers';
+const PATIENCE_MS = 30_000;
+const ANSWER_MS = 5_000;
+const LOOK_AGAIN_MS = 1_000;
+const MOST_MARKS = 10_000;
+/** Of a worker's name, bytes. */
+const LONGEST_NAME = 1_024;
+
+export interface FinalizeInput {
+  readonly api: KubeApi;
+  readonly pool: WorkerPool;
+  readonly redis: { readonly sampler: Sampler; readonly queues: readonly QueueKeys[] } | undefined;
+  /** For how long its removal was tried already, ms. */
+  readonly waitedMs: number;
+  readonly signal: AbortSignal;
+  /** Told how many tasks went back, and of what could not be done. */
+  readonly onReturned: (tasks: number) => void;
+  readonly onGivenUp: (error: unknown) => void;
+}
+
+/** One try. Returns after how many ms to try again, or `undefined` when the pool is gone. */
+export async function finalize(input: FinalizeInput): Promise<number | undefined> {
+  const { api, pool, signal } = input;
+  const { namespace, name, finalizers = [], resourceVersion = '' } = pool.metadata;
+  if (!finalizers.includes(FINALIZER)) return undefined;
+  if (!pool.spec.scaleTargetRef) {
+    if (await deploymentRemains(input)) return LOOK_AGAIN_MS;
+    if (await podsRemain(input)) return LOOK_AGAIN_MS;
+    try {
+      const returned = await returnTasks(input);
+      if (returned > 0) input.onReturned(returned);
+    } catch (error) {
+      if (input.waitedMs < PATIENCE_MS) return LOOK_AGAIN_MS;
+      input.onGivenUp(error);
+    }
+  } else await callOffAll(input);
+  await removeRecords(input);
+  const others = finalizers.filter((finalizer) => finalizer !== FINALIZER);
+  await api.pools.setFinalizers({ namespace, name }, others, resourceVersion, { signal });
+  return undefined;
+}
+
+/** Whoever scales the Deployment from now on needs its workers. A mark that cannot be taken off now ends by itself. */
+async function callOffAll({ redis }: FinalizeInput): Promise<void> {
+  if (!redis) return;
+  const { sampler, queues } = redis;
+  const calling = queues.map(async (keys) => {
+    const cut = { bytes: LONGEST_NAME, values: MOST_MARKS };
+    const marked = await readTexts(sampler.redis, keys.leaving, cut, 'ZRANGE', 0, MOST_MARKS - 1);
+    if (marked.length > 0)
+      await drainWorkers(sampler.redis, [keys], new Map(marked.map((id) => [id, 'stay'])));
+  });
+  await within(ANSWER_MS, Promise.all(calling), 'the end of marks').catch(() => undefined);
+}
+
+/** What was learned and recorded of the pool. What cannot be removed now goes by itself some day. */
+async function removeRecords({ pool, redis }: FinalizeInput): Promise<void> {
+  if (!redis) return;
+  const { sampler, queues } = redis;
+  const mine = keyOf(pool);
+  const removing = Promise.all(
+    queues.map((keys) => sampler.redis.unlink(keys.memory(mine), keys.timeline(mine), keys.decisions(mine))),
+  );
+  await within(ANSWER_MS, removing, 'UNLINK').catch(() => undefined);
+}
+
+/** Deletes the Deployment, pods first. `false` when it is gone, or was never this pool's. */
+async function deploymentRemains({ api, pool, signal }: FinalizeInput): Promise<boolean> {
+  const { namespace, name, uid } = pool.metadata;
+  try {
+    const deployment = await api.deployments.get({ namespace, name }, { signal });
+    if (!deployment.metadata.ownerReferences?.some((owner) => owner.uid === uid)) return false;
+    if (!deployment.metadata.deletionTimestamp) {
+      const deletion = { uid: deployment.metadata.uid ?? '', propagationPolicy: 'Foreground' as const };
+      await api.deployments.delete({ namespace, name }, deletion, { signal });
+    }
+    return true;
+  } catch (error) {
+    if (error instanceof KubeError && error.notFound) return false;
+    throw error;
+  }
+}
+
+/** Whether pods are still there, which may work: the API server is asked, as a watch may be late. */
+async function podsRemain(input: FinalizeInput): Promise<boolean> {
+  const { namespace, name } = input.pool.metadata;
+  const selection = { namespace, labelSelector: `${POOL_LABEL}=${name}` };
+  const pods = await listPods(input.api, selection, input.signal);
+  const patient = input.waitedMs < PATIENCE_MS;
+  return pods.some((pod) => patient || isOwnPod(pod, name));
+}
+
+/** Ends the epochs of the pool's workers: their pods are gone, so nobody writes in their name any more. */
+async function returnTasks({ pool, redis }: FinalizeInput): Promise<number> {
+  if (!redis) throw new Error('the address of Redis is not known');
+  const { sampler, queues } = redis;
+  const mine = keyOf(pool);
+  let returned = 0;
+  for (const keys of queues) {
+    const crew = await within(ANSWER_MS, readCrew(sampler.redis, keys), 'the look at workers');
+    for (const { id: worker, pool: owner } of crew) {
+      if (owner !== mine) continue;
+      const [life] = await within(ANSWER_MS, readLives(sampler.redis, [{ keys, worker }]), 'CLIENT LIST');
+      const graveMs = life?.connected === false ? 0 : undefined;
+      const reaped = reap(sampler.redis, keys, worker, 'any', 'displaced', graveMs);
+      returned += (await within(ANSWER_MS, reaped, 'reap')) ?? 0;
+    }
+    returned += await within(ANSWER_MS, rejoin(sampler.redis, keys), 'rejoin');
+  }
+  return returned;
+}

@@ -1,0 +1,105 @@
+/** Why pods do not come up, in one sentence, read off the states of their containers. Pure. */
+import { DELETION_COST } from '../../kube/api.ts';
+import type { Pod } from '../../kube/wire.ts';
+import { isActivePod } from './ownership.ts';
+import { adviceOn } from './pod-defaults.ts';
+
+/** What a pod is kept as between watch events: the rest is memory that nobody looks at. */
+export function slimPod(pod: Pod): Pod {
+  const { name, namespace, uid, labels, creationTimestamp, deletionTimestamp } = pod.metadata;
+  const owner = pod.metadata.ownerReferences?.find(({ controller }) => controller);
+  const cost = pod.metadata.annotations?.[DELETION_COST];
+  // of most pods none: in a Deployment only some containers may say that they are not to be restarted
+  const once = pod.spec?.containers.flatMap((container) =>
+    container.restartPolicy ? [{ name: container.name, restartPolicy: container.restartPolicy }] : [],
+  );
+  return {
+    metadata: {
+      name,
+      ...(namespace ? { namespace } : {}),
+      ...(uid ? { uid } : {}),
+      ...(labels ? { labels } : {}),
+      ...(owner ? { ownerReferences: [owner] } : {}),
+      ...(cost === undefined ? {} : { annotations: { [DELETION_COST]: cost } }),
+      ...(creationTimestamp ? { creationTimestamp } : {}),
+      ...(deletionTimestamp ? { deletionTimestamp } : {}),
+    },
+    ...(once?.length ? { spec: { containers: once } } : {}),
+    status: {
+      ...(pod.status?.phase ? { phase: pod.status.phase } : {}),
+      ...(pod.status?.reason ? { reason: pod.status.reason } : {}),
+      ...(pod.status?.conditions ? { conditions: pod.status.conditions } : {}),
+      ...(pod.status?.containerStatuses ? { containerStatuses: pod.status.containerStatuses } : {}),
+      ...(pod.status?.initContainerStatuses
+        ? { initContainerStatuses: pod.status.initContainerStatuses }
+        : {}),
+    },
+  };
+}
+
+const STUCK = new Set([
+  'CrashLoopBackOff',
+  'ErrImagePull',
+  'ImagePullBackOff',
+  'InvalidImageName',
+  'ErrImageNeverPull',
+  'CreateContainerConfigError',
+  'CreateContainerError',
+  'RunContainerError',
+]);
+
+/**
+ * The trouble of the first pod that has any; `undefined` when all are well or simply not up yet. Pods that have ended stay for
+ * long, evicted ones and those whose containers are not restarted: only the newest pod of all is heard of its end.
+ */
+export function troubleOf(pods: Iterable<Pod>): string | undefined {
+  const all = [...pods].filter(({ metadata }) => !metadata.deletionTimestamp);
+  const born = ({ metadata }: Pod): number => Date.parse(metadata.creationTimestamp ?? '') || 0;
+  const last = Math.max(...all.map(born));
+  for (const pod of all) {
+    if (!isActivePod(pod) && born(pod) < last) continue;
+    const statuses = [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])];
+    for (const { name, state, lastState, restartCount } of statuses) {
+      const waiting = state?.waiting;
+      const ended = state?.terminated ?? lastState?.terminated;
+      const crashing =
+        waiting === undefined
+          ? state?.terminated !== undefined && ended?.exitCode !== 0
+          : STUCK.has(waiting.reason ?? '');
+      if (!crashing) continue;
+      const who = `container "${name}" of pod ${pod.metadata.name}`;
+      const why = firstLine(waiting?.message);
+      if (!ended) return `${who} cannot start: ${waiting?.reason}: ${why}${adviceOn(why)}`;
+      const times = restartCount > 0 ? `, restarted ${restartCount} times` : '';
+      return `${who} crashes (exit code ${ended.exitCode}${times}): ${lastLine(ended.message) || ended.reason}`;
+    }
+    const over = endedForGood(pod);
+    if (over)
+      return `container "${over.name}" of pod ${pod.metadata.name} has ended (exit code ${over.exitCode}), and nothing starts it again or replaces the pod while other containers of the pod run`;
+    const unscheduled = pod.status?.conditions?.find(
+      (c) => c.type === 'PodScheduled' && c.status === 'False',
+    );
+    if (unscheduled) return `pod ${pod.metadata.name} cannot be scheduled: ${firstLine(unscheduled.message)}`;
+  }
+  return undefined;
+}
+
+/** A container that is not to be restarted and ended well, in a pod that goes on without it. */
+function endedForGood(pod: Pod): { readonly name: string; readonly exitCode: number } | undefined {
+  if (!isActivePod(pod)) return undefined;
+  const once = new Set(
+    pod.spec?.containers.filter((one) => one.restartPolicy !== 'Always').map(({ name }) => name),
+  );
+  for (const { name, state } of pod.status?.containerStatuses ?? [])
+    if (once.has(name) && state?.terminated?.exitCode === 0) return { name, exitCode: 0 };
+  return undefined;
+}
+
+function firstLine(text: string | undefined): string {
+  return text?.split('\n')[0]?.slice(0, 500) ?? '';
+}
+
+/** A program that ends says why at the end. */
+function lastLine(text: string | undefined): string {
+  return text?.trim().split('\n').at(-1)?.slice(0, 500) ?? '';
+}

@@ -1,0 +1,206 @@
+/**
+ * One pass of a scale-in. It never lets a worker be shut down that holds a task, or could still get one:
+ *
+ *   choose ─▶ mark in Redis, and take the mark off others ─▶ who has acknowledged? ─▶ look again ─▶ take exactly those away
+ *
+ * The rest acknowledge when they have finished what they run, and go with a later pass. Nothing is remembered that Redis
+ * and the cluster do not know, but for how long a replica has been unregistered: another controller goes on from there.
+ *
+ * Acknowledged is a worker that is drained (its turns get nothing from the instant of the mark on, so this stays true), and
+ * a replica that is neither ready nor registered: should it register, it finds its mark. A ReplicaSet takes what is not
+ * ready before it looks at our choice, so no ready replica goes while one that is not ready has not acknowledged.
+ *
+ * Watches may be late, so they serve to choose and to mark, which harms nobody. What is taken away is decided once more, by the
+ * same rules, on what the API server says at that moment, and is written only if the Deployment is still as it was then.
+ *
+ * A replica that is ready and stays unregistered is unmanaged: a plain worker, which pops tasks itself and cannot drain.
+ */
+import type { Redis } from 'ioredis';
+import type { Unmanaged } from '../../kube/workerpool.ts';
+import { drainWorkers, registeredWorkers, rouse, type Verdict } from '../../queue/workers/drain.ts';
+import type { WorkerLoad, WorkerLoads } from '../../queue/workers/worker-load.ts';
+import type { QueueKeys } from '../../queue/keys.ts';
+import { goingAnyway, outcomeOf, planShrink, type Absent, type Outcome, type Plan } from './scale-in-plan.ts';
+import type { Member, Members, Replicas, Target } from './target.ts';
+import { workersOf, type Manned, type Whose } from './workers-of.ts';
+
+/** What a scale-in needs of Redis. */
+export interface Drains {
+  /** All workers that are registered, and `named` ones. Those that are not registered have no entry. */
+  look(named: Iterable<string>): Promise<WorkerLoads>;
+  /** Does to each worker as it is told, all at one instant, and returns them as they were right after. */
+  set(verdicts: ReadonlyMap<string, Verdict>): Promise<WorkerLoads>;
+  /** Ends the waits of idle workers, so that they notice at once. */
+  rouse(loads: Iterable<WorkerLoad>): Promise<void>;
+}
+
+/** In the Redis of a pool's queues. */
+export function drainsOf(redis: Redis, queues: readonly QueueKeys[]): Drains {
+  return {
+    look: (named) => registeredWorkers(redis, queues, named),
+    set: (verdicts) => drainWorkers(redis, queues, verdicts),
+    rouse: (loads) => rouse(redis, loads),
+  };
+}
+
+/** What is remembered from one pass to the next. */
+export interface Passes {
+  readonly absent: Absent;
+  /** Since when the counts have not agreed, ms; `undefined` while they do. */
+  readonly doubtedSince: number | undefined;
+}
+
+export const noPasses: Passes = { absent: new Map(), doubtedSince: undefined };
+
+export interface ShrinkInput {
+  readonly target: Target;
+  readonly drains: Drains;
+  readonly replicas: Replicas;
+  /** `undefined` where workers are called as the members are. */
+  readonly whose: Whose | undefined;
+  readonly desired: number;
+  /** Nothing waits, and nothing is in flight. */
+  readonly idle: boolean;
+  readonly unmanaged: Unmanaged;
+  readonly before: Passes;
+  /** ms. */
+  readonly now: number;
+}
+
+/** Why a scale-in has to wait, beyond tasks that still run. */
+export interface Held {
+  readonly reason: 'UnmanagedWorkers' | 'Rollout' | 'CountsDiffer';
+  readonly message: string;
+}
+
+export interface Shrunk {
+  /** Replicas that are asked for now. */
+  readonly to: number;
+  /** How far it has come, `1 drained, 2 draining`; empty when there is nothing to tell. */
+  readonly progress: string;
+  readonly held: Held | undefined;
+  readonly passes: Passes;
+  /** When somebody may have acknowledged, ms; `undefined` when nobody is waited for. */
+  readonly lookInMs: number | undefined;
+}
+
+/** An idle worker acknowledges within milliseconds. */
+const SOON_MS = 100;
+const LATER_MS = 1_000;
+/** Counts are made one after the other: for so long it is no news that they differ, ms. */
+const COUNTING_MS = 10_000;
+
+interface Pass extends Outcome {
+  readonly plan: Plan;
+  readonly manned: Manned;
+  readonly loads: WorkerLoads;
+}
+
+/** Takes away what may go now. Rejects when Redis or the target does not answer; nothing is lowered then. */
+export async function shrink(input: ShrinkInput): Promise<Shrunk> {
+  const { target, drains, replicas, before, now } = input;
+  const again = { to: replicas.wanted, progress: '', held: undefined, passes: before, lookInMs: LATER_MS };
+  let members = await target.members();
+  // what a watch has may be worth little when the counts say otherwise
+  if (!members.fresh && !agree(members)) members = await target.members('fresh');
+  if (members.wanted !== replicas.wanted || !members.settled) return again;
+  let pass = await mark(input, members);
+  if (pass.to < members.wanted && !members.fresh) {
+    members = await target.members('fresh');
+    if (members.wanted !== replicas.wanted || !members.settled) return again;
+    pass = await mark(input, members);
+  }
+  const { plan, gone, waiting, to } = pass;
+  await drains.rouse(waiting.flatMap((member) => unaware(pass.loads.get(member.id))));
+  if (to < members.wanted) {
+    const ids = [...plan.doomed, ...gone].map(({ id }) => id);
+    if (!(await target.remove(ids, to))) return { ...again, lookInMs: SOON_MS };
+  }
+  const doubtedSince = plan.doubt === undefined ? undefined : (before.doubtedSince ?? now);
+  const soon = waiting.some(({ id }) => aboutToDrain(pass.loads.get(id)));
+  const awaited = waiting.length > 0 || plan.doubt !== undefined;
+  return {
+    to,
+    progress: words(gone.length, waiting.length),
+    held: heldBy(plan, input.unmanaged, doubtedSince !== undefined && now - doubtedSince >= COUNTING_MS),
+    passes: { absent: plan.absent, doubtedSince },
+    lookInMs: !awaited ? undefined : soon ? SOON_MS : LATER_MS,
+  };
+}
+
+/** Chooses, marks, and returns who has acknowledged. */
+async function mark(input: ShrinkInput, members: Members): Promise<Pass> {
+  const { drains, whose } = input;
+  const manned = workersOf(members, await drains.look(members.all.map(({ id }) => id)), whose);
+  const { desired, idle, unmanaged, now } = input;
+  const seen = { ...manned, members, desired, idle, unmanaged, now, absent: input.before.absent };
+  const plan = planShrink(seen);
+  const verdicts = verdictsOn(members.all, manned, [...plan.doomed, ...plan.leaving]);
+  const { loads } = workersOf(members, await drains.set(verdicts), whose);
+  return { ...outcomeOf(seen, plan, loads), plan, manned, loads };
+}
+
+/** Lets every worker go on that was to drain, but for those that nobody can save any more. */
+export async function callOff({
+  target,
+  drains,
+  whose,
+}: Pick<ShrinkInput, 'target' | 'drains' | 'whose'>): Promise<void> {
+  let members = await target.members();
+  const going = members.all.some((member) => member.going);
+  if (going && !members.fresh) members = await target.members('fresh');
+  const doomed = goingAnyway(members.all, members.wanted);
+  const manned = workersOf(members, await drains.look(members.all.map(({ id }) => id)), whose);
+  await drains.set(verdictsOn(members.all, manned, doomed));
+  const kept = members.all.filter((member) => member.going && !doomed.includes(member));
+  // else whoever lowers the replicas next, by hand perhaps, takes these
+  if (kept.length > 0) await target.keep(kept.map(({ id }) => id));
+}
+
+function agree({ all, wanted, existing }: Members): boolean {
+  return all.length === wanted && existing === wanted;
+}
+
+function verdictsOn(
+  members: readonly Member[],
+  { idsOf }: Manned,
+  leaving: readonly Member[],
+): ReadonlyMap<string, Verdict> {
+  return new Map(
+    members.flatMap((member) =>
+      idsOf(member).map((id): [string, Verdict] => [id, leaving.includes(member) ? 'leave' : 'stay']),
+    ),
+  );
+}
+
+function aboutToDrain(load: WorkerLoad | undefined): boolean {
+  return load?.inFlight === 0 && load.state !== 'drained';
+}
+
+/** A worker that has not noticed yet. */
+function unaware(load: WorkerLoad | undefined): WorkerLoad[] {
+  return load && load.state !== 'draining' && load.state !== 'drained' ? [load] : [];
+}
+
+function words(drained: number, draining: number): string {
+  const parts = [drained > 0 ? `${drained} drained` : '', draining > 0 ? `${draining} draining` : ''];
+  return parts.filter((part) => part !== '').join(', ');
+}
+
+function heldBy({ rollout, doubt, unasked }: Plan, unmanaged: Unmanaged, doubted: boolean): Held | undefined {
+  if (rollout)
+    return {
+      reason: 'Rollout',
+      message: 'held while a rollout replaces the workers, because there is no saying which would go',
+    };
+  if (doubted && doubt !== undefined)
+    return { reason: 'CountsDiffer', message: `${doubt}: what is not known stays until they agree` };
+  const [first] = unasked;
+  if (!first) return undefined;
+  const who = `${unasked.length === 1 ? `${first.id} is` : `${first.id} and ${unasked.length - 1} more are`} ready but not registered in Redis and cannot drain`;
+  const until =
+    unmanaged === 'Never'
+      ? 'scaling.scaleDown.unmanaged is Never'
+      : 'held until nothing waits and nothing is in flight (scaling.scaleDown.unmanaged is WhenIdle)';
+  return { reason: 'UnmanagedWorkers', message: `${who}: ${until}` };
+}

@@ -1,0 +1,152 @@
+/**
+ * One step of a pool: what there is and what the queue says go in, replicas come out. The controller's reconcile and
+ * `millrace dev` both run it; only the Target differs.
+ *
+ * Up goes at once, and calls off whatever scale-in was under way. Down goes by as many as have drained (scale-in.ts).
+ */
+import type { Unmanaged } from '../../kube/workerpool.ts';
+import { decide, type Decision, type Memory, type Policy } from '../decide/decide.ts';
+import type { Sampled } from '../sample/sampler.ts';
+import { callOff, noPasses, shrink, type Drains, type Held, type Passes } from './scale-in.ts';
+import type { Replicas, Target } from './target.ts';
+import type { Whose } from './workers-of.ts';
+
+/** What is remembered from one step to the next, besides the memory of the decision. */
+export interface Kept extends Passes {
+  /** Workers that are registered in the queues and are not the target's: the count while all of its replicas are up. */
+  readonly elsewhere: number;
+}
+
+export const nothingKept: Kept = { ...noPasses, elsewhere: 0 };
+
+export interface Step {
+  readonly replicas: Replicas;
+  readonly decision: Decision;
+  /** What was changed; `undefined` when nothing was. */
+  readonly scaled: { readonly from: number; readonly to: number } | undefined;
+  /** Why replicas that are in excess stay, where it is not only that they still work. */
+  readonly held: Held | undefined;
+  /** What to pass in next time. */
+  readonly kept: Kept;
+  /** When to look again at the latest, whether or not the queue was sampled again, ms. */
+  readonly lookInMs: number | undefined;
+}
+
+/** Timers cannot wait for months. */
+const LOOK_MS = 3_600_000;
+
+export interface StepInput {
+  readonly policy: Policy;
+  readonly sampled: Sampled;
+  readonly target: Target;
+  readonly memory: Memory;
+  /** By a monotonic clock, on which the memory is too. */
+  readonly now: number;
+  /** The same moment in ms since the epoch, for schedules and the forecast. */
+  readonly wall?: number;
+  /** Calls the decision. */
+  readonly around?: <T>(work: () => T) => T;
+  /** Decide and report, but touch nothing. */
+  readonly dryRun: boolean;
+  /** In the queue's Redis; `undefined` only while that is not known, and nothing is lowered then. */
+  readonly drains: Drains | undefined;
+  /** What to do with workers that cannot drain. */
+  readonly unmanaged: Unmanaged;
+  readonly kept: Kept;
+  /** Whose workers they are; `undefined` where they are called as the target's members. */
+  readonly whose: Whose | undefined;
+}
+
+/** Observes, decides and acts. Rejects when the target could not be observed or scaled; the memory is then unchanged. */
+export async function step(input: StepInput): Promise<Step> {
+  const { policy, sampled, target, memory, now, wall = now, drains, whose } = input;
+  const replicas = await target.observe();
+  const { redis } = sampled;
+  const sample =
+    sampled.kind === 'known'
+      ? { kind: 'known' as const, ...sampled.sample, ...sampled.sample.runnable, redis }
+      : { kind: 'unknown' as const, why: sampled.why, redis };
+  const rules = input.dryRun ? { ...policy, dryRun: true } : policy;
+  const elsewhere = elsewhereOf(replicas, sampled, input.kept.elsewhere);
+  const ready = up(replicas, sampled, elsewhere);
+  const { around = (work) => work() } = input;
+  const decided = around(() => decide(rules, sample, replicas.wanted, memory, now, ready, wall));
+  const decision = { ...decided, reason: decided.reason + pauseNote(sampled) };
+  const { desired } = decision;
+  const from = replicas.wanted;
+  const still: Step = {
+    replicas,
+    decision,
+    scaled: undefined,
+    held: undefined,
+    kept: { ...noPasses, elsewhere },
+    lookInMs: lookIn(decision.lookAt, wall),
+  };
+  if (input.dryRun) return still;
+  if (desired >= from) {
+    try {
+      // first: those that drain are here already
+      if (drains && sample.kind === 'known' && sample.leaving > 0) await callOff({ target, drains, whose });
+    } finally {
+      if (desired > from) await target.raise(desired);
+    }
+    return desired > from ? { ...still, scaled: { from, to: desired } } : still;
+  }
+  // decide never goes down without a sample, and there is no sample without a Redis
+  if (!drains) return still;
+  const idle = sample.kind === 'known' && sample.waiting + sample.inFlight + sample.due === 0;
+  const { unmanaged, kept: before } = input;
+  const shrunk = await shrink({ target, drains, replicas, whose, desired, idle, unmanaged, before, now });
+  const reason = [decision.reason, shrunk.progress, shrunk.held?.message].filter(Boolean).join('; ');
+  return {
+    ...still,
+    decision: { ...decision, reason },
+    scaled: shrunk.to < from ? { from, to: shrunk.to } : undefined,
+    held: shrunk.held,
+    kept: { ...shrunk.passes, elsewhere },
+    lookInMs: soonest(still.lookInMs, shrunk.lookInMs),
+  };
+}
+
+function lookIn(at: number | undefined, now: number): number | undefined {
+  return at === undefined ? undefined : Math.min(Math.max(1, Math.ceil(at - now)), LOOK_MS);
+}
+
+/** Of two times that may be none. */
+export function soonest(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined || b === undefined ? (a ?? b) : Math.min(a, b);
+}
+
+/**
+ * Replicas that take tasks. A worker is registered in Redis a second or two before Kubernetes calls its pod ready, as the kubelet
+ * looks once a second and two controllers count after it. Workers that are lost stay registered until their lease ends, and
+ * are no more than there are pods; those of other programs on the same queue do not count.
+ */
+function up({ ready, existing }: Replicas, sampled: Sampled, elsewhere: number): number {
+  if (sampled.kind !== 'known') return ready;
+  return Math.max(ready, Math.min(sampled.sample.workers - elsewhere, existing));
+}
+
+function elsewhereOf({ ready, existing }: Replicas, sampled: Sampled, before: number): number {
+  if (sampled.kind !== 'known') return before;
+  const { workers } = sampled.sample;
+  return ready === existing ? Math.max(0, workers - existing) : Math.min(before, workers);
+}
+
+/** Tasks of paused queues ask for no workers; the words say why. */
+function pauseNote(sampled: Sampled): string {
+  const paused = sampled.kind === 'known' ? sampled.sample.pausedQueues : 0;
+  return paused === 0 ? '' : paused === 1 ? '; a queue is paused' : `; ${paused} queues are paused`;
+}
+
+/** Something moves, or may: the queue is worth a look every second. */
+export function isActive({ replicas, decision, held }: Step, sampled: Sampled): boolean {
+  if (sampled.kind !== 'known') return true;
+  const { runnable, inFlight, leaving } = sampled.sample;
+  const still =
+    decision.cause === 'Enough' ||
+    (decision.cause === 'Paused' && decision.desired === replicas.wanted) ||
+    (decision.cause === 'ScaleDown' && held !== undefined);
+  const settled = still && replicas.wanted === replicas.existing && leaving === 0;
+  return runnable.waiting + inFlight + runnable.due + runnable.dueSoon > 0 || !settled;
+}

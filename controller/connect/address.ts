@@ -1,0 +1,64 @@
+/** From a pool's `spec.redis` and the Secrets that it names to an address that a connection can be opened with. */
+import type { KubeApi } from '../../kube/api.ts';
+import { KubeError } from '../../kube/errors.ts';
+import type { RedisSpec, SecretSource } from '../../kube/workerpool.ts';
+import type { RedisAddress } from '../../queue/connection/connection.ts';
+
+/** A Secret that the pool names is not there, has not the key, or is not given out. The message says which, and what to do. */
+export class MissingSecret extends Error {
+  override name = 'MissingSecret';
+}
+
+/**
+ * Reads the Secrets and puts the address together. Throws `MissingSecret`; rejects with KubeError when the API
+ * server does not answer.
+ */
+export async function resolveAddress(
+  spec: RedisSpec,
+  namespace: string,
+  secrets: KubeApi['secrets'],
+  signal: AbortSignal,
+): Promise<RedisAddress> {
+  const read = async (source: SecretSource | undefined): Promise<string | undefined> => {
+    if (!source) return undefined;
+    const { name, key } = source.secretKeyRef;
+    try {
+      const { data = {} } = await secrets.get({ namespace, name }, { signal });
+      // a key may be called as something that every object has
+      const value: unknown = Object.hasOwn(data, key) ? data[key] : undefined;
+      if (typeof value === 'string') return Buffer.from(value, 'base64').toString().trim();
+    } catch (error) {
+      if (!(error instanceof KubeError)) throw error;
+      if (error.refused)
+        throw new MissingSecret(
+          `Secret "${name}" in namespace "${namespace}" cannot be read: ${error.message}`,
+          {
+            cause: error,
+          },
+        );
+      if (!error.notFound) throw error;
+      throw new MissingSecret(
+        `Secret "${name}" does not exist in namespace "${namespace}": create it with a key "${key}"`,
+      );
+    }
+    throw new MissingSecret(`Secret "${name}" in namespace "${namespace}" has no key "${key}": add it`);
+  };
+  const { tls, sentinel } = spec;
+  const [url, password, sentinelPassword, ca, cert, key] = await Promise.all(
+    [spec.urlFrom, spec.passwordFrom, sentinel?.passwordFrom, tls?.caFrom, tls?.certFrom, tls?.keyFrom].map(
+      read,
+    ),
+  );
+  return {
+    url: url ?? spec.url,
+    sentinel: sentinel && {
+      name: sentinel.name,
+      nodes: sentinel.nodes,
+      username: sentinel.username,
+      password: sentinelPassword,
+    },
+    username: spec.username,
+    password,
+    tls: tls && { ca, cert, key, serverName: tls.serverName, insecureSkipVerify: tls.insecureSkipVerify },
+  };
+}

@@ -1,0 +1,68 @@
+/** From a pool's spec to the sampler of its Redis: resolves the address, Secrets and all, and keeps it for a while. */
+import { isDeepStrictEqual } from 'node:util';
+import { queuesOf, type WorkerPool } from '../../kube/workerpool.ts';
+import { keyOf } from '../../kube/watch.ts';
+import type { HostGuard } from '../../queue/connection/address.ts';
+import type { RedisAddress } from '../../queue/connection/connection.ts';
+import { queueKeys } from '../../queue/keys.ts';
+import type { Clock } from '../../runtime/clock.ts';
+import { resolveAddress } from './address.ts';
+import type { QueueLink } from '../records/memory-store.ts';
+import type { RedisHub } from './redis-hub.ts';
+import type { Remembered } from '../reconcile/remembered.ts';
+import type { SharedSecrets } from './shared-secrets.ts';
+
+export interface ConnectDeps {
+  readonly secrets: SharedSecrets;
+  readonly hub: RedisHub;
+  /** Judges the hosts that pools name; without one, any will do. */
+  readonly guard: HostGuard | undefined;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+/** Secrets may change without a word: they are read again this often, and at once when Redis is unreachable. */
+const ADDRESS_MS = 60_000;
+const ADDRESS_TROUBLE_MS = 5_000;
+
+/** Where a pool's queues are, and what that was found from. */
+export interface Linked {
+  /** The pool's uid and generation. */
+  readonly of: string;
+  readonly address: RedisAddress;
+  readonly at: number;
+  readonly link: QueueLink;
+}
+
+/**
+ * The link stays the same object as long as the pool's spec and what its Secrets hold do. Rejects with `MissingSecret` where the
+ * address names one that is not there, and when the API server fails.
+ */
+export async function connectPool(
+  { secrets, hub, guard, clock, signal }: ConnectDeps,
+  pool: WorkerPool,
+  state: Pick<Remembered, 'linked' | 'blind'>,
+): Promise<QueueLink> {
+  const { metadata, spec } = pool;
+  const of = `${metadata.uid} ${metadata.generation}`;
+  const before = state.linked?.of === of ? state.linked : undefined;
+  const age = clock.elapsed() - (before?.at ?? -Infinity);
+  const maxAge = state.blind ? ADDRESS_TROUBLE_MS : ADDRESS_MS;
+  if (before && age <= maxAge) return before.link;
+  const found = await resolveAddress(spec.redis, metadata.namespace, secrets(maxAge), signal);
+  const address: RedisAddress = { ...found, ...(guard ? { guard } : {}) };
+  const at = clock.elapsed();
+  if (before && isDeepStrictEqual(before.address, address)) {
+    state.linked = { ...before, at };
+    return before.link;
+  }
+  const queues = before?.link.queues ?? queuesOf(spec).map((queue) => queueKeys(queue, spec.result));
+  const key = keyOf(pool);
+  const sampler = hub.use(key, address);
+  sampler.add(key, queues);
+  // one look is enough until the first step says that something happens there
+  sampler.setActive(key, false, 0);
+  const link = { sampler, queues };
+  state.linked = { of, address, at, link };
+  return link;
+}

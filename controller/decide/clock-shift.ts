@@ -1,0 +1,51 @@
+/**
+ * A memory on another clock. All that it holds of time are moments, so it is right again when each is moved by as much as the
+ * two clocks differ. Pure.
+ */
+import type { Memory } from './decide.ts';
+import type { Learned } from './target-wait/learned.ts';
+
+/** Every moment of `memory` that durations are reckoned from, `byMs` later. Hours of the day (target-wait/forecast.ts) stay. */
+export function moved(memory: Memory, byMs: number): Memory {
+  if (byMs === 0) return memory;
+  const { since, knownAt, needs, changes, starting, learned } = memory;
+  return {
+    ...memory,
+    since: later(since, byMs),
+    knownAt: later(knownAt, byMs),
+    needs: allLater(needs, byMs),
+    ...(changes && { changes: allLater(changes, byMs) }),
+    ...(starting && { starting: { ...starting, starts: allLater(starting.starts, byMs) } }),
+    ...(learned && { learned: movedLearned(learned, byMs) }),
+  };
+}
+
+/**
+ * The memory at `now`: a clock that was set back takes it along, as if no time had passed since the last look. Set forward,
+ * it cannot be told from a long time without one.
+ */
+export function notAhead(memory: Memory, now: number): Memory {
+  const { since, knownAt, learned } = memory;
+  const last = Math.max(since ?? now, knownAt ?? now, learned?.at ?? now);
+  return last > now ? moved(memory, now - last) : memory;
+}
+
+function movedLearned(learned: Learned, byMs: number): Learned {
+  const { at, curve, idle, starts, unfetchedSince } = learned;
+  return {
+    ...learned,
+    at: at + byMs,
+    curve: allLater(curve, byMs),
+    idle: { ...idle, needs: allLater(idle.needs, byMs) },
+    starts: allLater(starts, byMs),
+    unfetchedSince: later(unfetchedSince, byMs),
+  };
+}
+
+function later(at: number | undefined, byMs: number): number | undefined {
+  return at === undefined ? undefined : at + byMs;
+}
+
+function allLater<T extends { readonly at: number }>(moments: readonly T[], byMs: number): T[] {
+  return moments.map((one) => ({ ...one, at: one.at + byMs }));
+}

@@ -1,0 +1,201 @@
+/**
+ * Sizes a pool for the wait that the user asked for: learns from each look, then says how many replicas are needed now and
+ * how many are worth keeping. Numbers in, numbers out. What it learned is a plain value of bounded size, good for JSON, so
+ * that it outlives a controller. Pure.
+ *
+ *   needed   every waiting task starts in time (deadline.ts), and so will those that come while a replica starts
+ *   keep     replicas that were needed a short while ago, and whose like have been needed again soon (keep-warm.ts)
+ *   floor    what the hour of the day has needed before, where that has paid (forecast.ts)
+ */
+import { adviceFor, latenessAdvice, redisAdvice, type Advice, type Answers } from './advice.ts';
+import { ageOfLast, cohorts, lastTaken, lazyDemand, progressOf, rateOf } from './arrivals.ts';
+import { slotsFor } from './deadline.ts';
+import { forecastFloor, withSeen } from './forecast.ts';
+import { withNeed, worthKeeping, type Idle } from './keep-warm.ts';
+import { isLearning, lastCalls, type Waiting } from './head-of-line.ts';
+import {
+  meanInView,
+  restAt,
+  restOf,
+  restOfStart,
+  startTime,
+  unripeMs,
+  worthOfStart,
+  type Service,
+} from './service-time.ts';
+import { floorsAfter, learn, type Learned, type Look, type Wish } from './learned.ts';
+
+export interface Sizing {
+  /** Replicas without which a task would miss the target; `undefined` when too little is known. */
+  readonly needed: number | undefined;
+  /** Replicas with a slot for each task that nothing else is sure to help; 0 where sums of work say enough. */
+  readonly sure: number;
+  /** The first replicas of a new pool will soon tell more than a guess that grows with what waits. */
+  readonly learning: boolean;
+  /** Replicas that are worth keeping. */
+  readonly keep: number;
+  /** Replicas that the forecast asks for. */
+  readonly floor: number;
+  readonly serviceMs: number | undefined;
+  readonly startMs: number;
+  readonly advice: Advice | undefined;
+  readonly learned: Learned;
+}
+
+/** Standard deviations of the work to be prepared for. */
+const CAUTION = 1;
+/** The part of the target that is kept back: looks come once a second, sums stand for single tasks. */
+const MARGIN = 0.03;
+/** Tasks that finished before what they say is trusted enough to scale in on. */
+const TRUSTED = 20;
+/** A need that is over by no more than this part of a replica is none. */
+const TOLERANCE = 0.1;
+/** Steps down of no more than this part of the replicas have to wait for so long: they save little, and may be noise. */
+const SMALL_STEP = 0.15;
+const CALM_MS = 60_000;
+const UNFETCHED_MS = 5_000;
+
+export function size(wish: Wish, seen: Look, before: Learned | undefined, redis?: Answers): Sizing {
+  const learned = learn(wish, seen, before);
+  const { service, start } = learned;
+  const { now, wall = now, waiting, inFlight } = seen;
+  const { slots, waitMs } = wish;
+  const startMs = startTime(start, waitMs);
+  const list = listAt(wish, seen, learned);
+  // how long a start takes is not known at first: it may be half of the target
+  const calls = lastCalls(list, (1 - MARGIN) * waitMs, start ? startMs : waitMs / 2);
+  const sure = calls > 0 ? Math.ceil((inFlight + calls) / slots) : 0;
+  const unfetched = isUnfetched(learned, now);
+  const oldestMs = list.cohorts[0]?.oldest ?? 0;
+  const situation = { ...wish, oldestMs, startMs, startKnown: start !== undefined, unfetched };
+  const common = { sure, startMs, learning: isLearning(list, learned.starts.length) };
+  if (!service) {
+    // nobody can tell for how long they run: with a slot for each, all begin
+    const asked = Math.ceil((inFlight + waiting) / slots);
+    const advice = latenessAdvice({ ...situation, asked, untold: true });
+    return { ...common, needed: undefined, keep: 0, floor: 0, serviceMs: undefined, advice, learned };
+  }
+  const progress = progressOf(learned.curve, waitMs, TRUSTED);
+  const serviceMs = meanInView(service, progress.tasks, progress.runMs - list.unripeMs);
+  const needed = Math.max(sure, neededFor(wish, seen, learned, { ...service, mean: serviceMs }, startMs));
+  const worth = worthOfStart(startMs, waitMs);
+  const idle = withNeed(learned.idle, Math.min(needed, wish.maxReplicas), now, before?.at ?? now);
+  const keep = keptFor(wish, seen, service, idle, worth);
+  const elapsedMs = now - (before?.at ?? now);
+  const next: Learned = {
+    ...learned,
+    idle,
+    held: Math.max(needed, keep),
+    floors: floorsAfter(learned, service, wish, before),
+    forecast: wish.forecast
+      ? withSeen(before?.forecast, { now: wall, elapsedMs, held: learned.held, needed, startMs: worth })
+      : undefined,
+  };
+  return {
+    ...common,
+    needed,
+    keep,
+    floor: wish.forecast ? forecastFloor(next.forecast, wall + startMs) : 0,
+    serviceMs,
+    advice:
+      adviceFor({ ...situation, ...next, serviceMs, redis }) ??
+      latenessAdvice({ ...situation, asked: needed, untold: false }),
+    learned: next,
+  };
+}
+
+/** What waits now and what it waits for. */
+function listAt({ slots, maxReplicas }: Wish, { now, waiting, inFlight }: Look, learned: Learned): Waiting {
+  const { curve, service, ready } = learned;
+  return {
+    now,
+    curve,
+    inFlight,
+    service,
+    cohorts: cohorts(curve, waiting, now),
+    ready: ready * slots,
+    most: maxReplicas * slots,
+    unripeMs: service ? unripeMs(service, lastTaken(curve, inFlight, now)) : 0,
+  };
+}
+
+/** Replicas without which a task would miss the target, by the sum of the work. */
+function neededFor(
+  { slots, waitMs }: Wish,
+  { now, waiting, inFlight, wanted, due, dueSoon }: Look,
+  { curve, ready, starts }: Learned,
+  service: Service,
+  startMs: number,
+): number {
+  const coming = rateOf(curve, now, Math.max(waitMs, 2 * startMs)) * startMs;
+  const { enough, more } = slotsFor(
+    {
+      cohorts: [
+        ...cohorts(curve, waiting, now),
+        ...(due > 0 ? [{ before: waiting, until: waiting + due, oldest: 0, youngest: 0 }] : []),
+      ],
+      coming,
+      dueSoon,
+      inFlight,
+      ready: ready * slots,
+      starting: starts.map(({ at, replicas }) => ({
+        slots: replicas * slots,
+        inMs: restOfStart(now - at, startMs),
+      })),
+    },
+    {
+      waitMs: waitMs - MARGIN * waitMs,
+      serviceMs: service.mean,
+      deviationMs: Math.sqrt(service.variance),
+      restMs: restAt(service, ageOfLast(curve, inFlight, now)),
+      laterRestMs: restOf(service),
+      startMs,
+      known: service.tasks,
+      caution: CAUTION,
+    },
+  );
+  const work = waiting + inFlight + due + dueSoon;
+  const missing = more > 0 ? Math.ceil(more / slots - TOLERANCE) : 0;
+  const lazy = Math.max(enough, lazyDemand(curve, now, service.mean, waitMs));
+  return Math.max(
+    work > 0 ? 1 : 0,
+    // with a slot for each task, all begin at once
+    missing > 0 ? Math.min(wanted + missing, Math.ceil((work + coming + Math.sqrt(coming)) / slots)) : 0,
+    // no more than there is work for, however much there was
+    Math.min(wanted, Math.ceil(work / slots), Math.ceil(lazy / slots - TOLERANCE)),
+  );
+}
+
+/** Replicas that are worth keeping; `worth`: idling that a start is worth, ms. */
+function keptFor(
+  { windowMs }: Wish,
+  { now, wanted, waiting, inFlight, due, dueSoon }: Look,
+  { finished }: Service,
+  idle: Idle,
+  worth: number,
+): number {
+  // the first tasks to finish are the short ones, so the first that is heard is too good
+  const trusted = finished >= TRUSTED || waiting + inFlight + due + dueSoon === 0;
+  if (!trusted) return wanted;
+  const worthIt = worthKeeping(idle, now, worth, windowMs);
+  const small = wanted - worthIt <= SMALL_STEP * wanted;
+  return small && windowMs === undefined
+    ? Math.max(worthIt, worthKeeping(idle, now, worth, CALM_MS))
+    : worthIt;
+}
+
+/** What is to be said while the queue cannot be read: whether that is what has made tasks late. */
+export function adviceWithoutLook(
+  waitMs: number | undefined,
+  learned: Learned | undefined,
+  redis: Answers | undefined,
+  now: number,
+): Advice | undefined {
+  if (waitMs === undefined || !learned?.service) return undefined;
+  const { over, service } = learned;
+  return redisAdvice({ waitMs, over, unfetched: isUnfetched(learned, now), serviceMs: service.mean, redis });
+}
+
+function isUnfetched({ unfetchedSince }: Learned, now: number): boolean {
+  return unfetchedSince !== undefined && now - unfetchedSince >= UNFETCHED_MS;
+}

@@ -1,0 +1,23 @@
+/** The plain rule: one replica for so many tasks. Pure. */
+import type { Policy, Sample } from './decide.ts';
+import { keptApart } from './suspects.ts';
+
+export const DEFAULT_TASKS_PER_REPLICA = 5;
+
+/**
+ * Replicas, before the bounds; 0 where the user did not ask for the rule and another can decide. Where nobody asked for it, it counts
+ * at most `most` tasks.
+ */
+export function plainRule(
+  { tasksPerReplica }: Policy,
+  sample: Sample & { kind: 'known' },
+  otherDecides: boolean,
+  most = Infinity,
+): number {
+  if (tasksPerReplica === undefined && otherDecides) return 0;
+  const size = tasksPerReplica ?? DEFAULT_TASKS_PER_REPLICA;
+  const { waiting, inFlight, due, dueSoon = 0 } = sample;
+  const apart = keptApart(sample, size);
+  const tasks = waiting + inFlight + due + dueSoon + apart.waiting + apart.inFlight;
+  return Math.ceil(Math.min(tasks, tasksPerReplica === undefined ? most : Infinity) / size);
+}

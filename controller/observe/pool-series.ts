@@ -1,0 +1,157 @@
+/**
+ * The series of all pools. Counting is an addition into one typed array a pool; text is made when somebody scrapes, in
+ * pieces, so that a wake need not wait for a page of 10,000 pools. A pool in which nothing ever happened has its gauges and
+ * nothing else: about 300 bytes here, and 10 series in Prometheus. One that works has some 80 series.
+ */
+import { setImmediate } from 'node:timers/promises';
+import { keyOf } from '../../kube/watch.ts';
+import type { WorkerPool, WorkerPoolStatus } from '../../kube/workerpool.ts';
+import { head, histogramLines, labelText, observeMany } from '../../runtime/exposition.ts';
+import type { Observation } from './observation.ts';
+import {
+  notReadyGauge,
+  poolCounters,
+  poolGauges,
+  poolHistograms,
+  sampledGauge,
+  targetMs,
+} from './pool-metrics.ts';
+
+export interface PoolSeries {
+  status(pool: WorkerPool, status: WorkerPoolStatus): void;
+  observed(pool: WorkerPool, observation: Observation): void;
+  /** It took so long from the ring of the wake until the decision was carried out, s. */
+  woken(pool: WorkerPool, seconds: number): void;
+  reconciled(key: string, seconds: number): void;
+  forget(key: string): void;
+  clear(): void;
+  /** The page, as Prometheus reads it, in pieces: of 10,000 pools that work it has 60 MB. */
+  text(): AsyncIterable<string>;
+}
+
+interface Series {
+  /** As they stand in the text. */
+  readonly labels: string;
+  /** NaN: it does not have this one now. */
+  readonly gauges: Float64Array;
+  /** ms since the epoch; NaN before the first. */
+  sampledAt: number;
+  notReady: string | undefined;
+  /** Counters, then histograms; from the first task on. */
+  counts: Float64Array | undefined;
+}
+
+type HistogramName = keyof typeof poolHistograms;
+
+const histogramNames = Object.keys(poolHistograms) as HistogramName[];
+const { offsets, size } = layout();
+/** So long a piece is before it goes out, characters. */
+const PIECE = 65_536;
+
+export function createPoolSeries(): PoolSeries {
+  const all = new Map<string, Series>();
+
+  function of(pool: WorkerPool): Series {
+    const key = keyOf(pool);
+    let series = all.get(key);
+    if (!series) {
+      const { namespace, name } = pool.metadata;
+      series = {
+        labels: labelText({ namespace, pool: name }),
+        gauges: new Float64Array(poolGauges.length).fill(Number.NaN),
+        sampledAt: Number.NaN,
+        notReady: undefined,
+        counts: undefined,
+      };
+      all.set(key, series);
+    }
+    return series;
+  }
+
+  function count({ counts }: Series, name: HistogramName, seconds: number, times = 1): void {
+    if (counts) observeMany(counts, offsets[name], poolHistograms[name].bounds, seconds, times);
+  }
+
+  /** One metric of all pools that have it. */
+  function* write(heading: string, line: (series: Series) => string): Generator<string> {
+    let text = heading;
+    for (const series of all.values()) {
+      text += line(series);
+      if (text.length < PIECE) continue;
+      yield text;
+      text = '';
+    }
+    yield text;
+  }
+
+  function* page(): Generator<string> {
+    for (const [i, { name, help }] of poolGauges.entries())
+      yield* write(head(name, help, 'gauge'), ({ labels, gauges }) =>
+        Number.isNaN(gauges[i]) ? '' : `${name}{${labels}} ${gauges[i]}\n`,
+      );
+    yield* write(head(sampledGauge.name, sampledGauge.help, 'gauge'), ({ labels, sampledAt }) =>
+      Number.isNaN(sampledAt) ? '' : `${sampledGauge.name}{${labels}} ${sampledAt / 1e3}\n`,
+    );
+    yield* write(head(notReadyGauge.name, notReadyGauge.help, 'gauge'), ({ labels, notReady }) =>
+      notReady ? `${notReadyGauge.name}{${labels},${labelText({ reason: notReady })}} 1\n` : '',
+    );
+    for (const [i, { name, help }] of poolCounters.entries())
+      yield* write(head(name, help, 'counter'), ({ labels, counts }) =>
+        counts ? `${name}{${labels}} ${counts[i]}\n` : '',
+      );
+    for (const histogram of histogramNames) {
+      const { name, help, bounds } = poolHistograms[histogram];
+      yield* write(head(name, help, 'histogram'), ({ labels, counts }) =>
+        counts ? histogramLines(name, labels, bounds, counts, offsets[histogram]) : '',
+      );
+    }
+  }
+
+  return {
+    status: (pool, status) => {
+      const series = of(pool);
+      for (const [i, { read }] of poolGauges.entries()) series.gauges[i] = read(pool, status) ?? Number.NaN;
+      const ready = status.conditions?.find(({ type }) => type === 'Ready');
+      series.notReady = ready?.status === 'False' ? ready.reason : undefined;
+    },
+    observed: (pool, observation) => {
+      const series = of(pool);
+      if (observation.known) series.sampledAt = observation.at;
+      if (!series.counts && isIdle(observation)) return;
+      series.counts ??= new Float64Array(size);
+      const target = observation.waits.length > 0 ? (targetMs(pool) ?? Infinity) : Infinity;
+      for (const [i, { grown }] of poolCounters.entries())
+        series.counts[i] = (series.counts[i] ?? 0) + grown(observation, target);
+      for (const { waitMs, tasks } of observation.waits) count(series, 'wait', waitMs / 1e3, tasks);
+      for (const ms of observation.startsMs) count(series, 'start', ms / 1e3);
+    },
+    woken: (pool, seconds) => count(of(pool), 'wake', seconds),
+    reconciled: (key, seconds) => {
+      const series = all.get(key);
+      if (series) count(series, 'reconcile', seconds);
+    },
+    forget: (key) => void all.delete(key),
+    clear: () => all.clear(),
+    text: async function* () {
+      for (const piece of page()) {
+        yield piece;
+        await setImmediate();
+      }
+    },
+  };
+}
+
+/** Where each histogram begins among the counts: it takes its buckets, what is beyond them, and the sum. */
+function layout(): { offsets: Readonly<Record<HistogramName, number>>; size: number } {
+  let end = poolCounters.length;
+  const begins = histogramNames.map((name) => {
+    const begin = end;
+    end += poolHistograms[name].bounds.length + 2;
+    return [name, begin] as const;
+  });
+  return { offsets: Object.fromEntries(begins) as Record<HistogramName, number>, size: end };
+}
+
+function isIdle({ waiting, inFlight, arrived, taken, completed, startsMs }: Observation): boolean {
+  return waiting + inFlight + arrived + taken + completed + startsMs.length === 0;
+}

@@ -1,0 +1,98 @@
+/**
+ * Whether a value is a memory (memory.ts): it comes out of a key that whoever works on the queue can write, and all that is decided
+ * follows from it. Each field is there, of its type and of a size that can be reckoned with, or the whole is none. Pure.
+ */
+import type { Memory } from '../decide/decide.ts';
+
+type Form = (value: unknown) => boolean;
+
+/** Whatever a memory counts, adds up or keeps a time of; JSON makes Infinity of 1e999, and null of that. */
+const MOST = 1e15;
+/** The most that a list of a memory has: a week in quarters of an hour, and some. */
+const LONGEST = 1_024;
+
+const amount: Form = (value) => typeof value === 'number' && value >= 0 && value <= MOST;
+/** Also before a clock's beginning. */
+const moment: Form = (value) => typeof value === 'number' && Math.abs(value) <= MOST;
+const replicas: Form = (value) => Number.isInteger(value) && amount(value) && (value as number) <= 2 ** 31;
+
+const maybe =
+  (form: Form): Form =>
+  (value) =>
+    value === undefined || value === null || form(value);
+
+const list =
+  (form: Form): Form =>
+  (value) =>
+    Array.isArray(value) && value.length <= LONGEST && value.every(form);
+
+const fields =
+  (forms: Readonly<Record<string, Form>>): Form =>
+  (value) =>
+    typeof value === 'object' &&
+    value !== null &&
+    Object.entries(forms).every(([name, form]) => form((value as Record<string, unknown>)[name]));
+
+const needs = list(fields({ at: moment, replicas }));
+const starts = {
+  start: maybe(fields({ mean: amount, deviation: amount, pods: amount })),
+  starts: list(fields({ at: moment, replicas: amount })),
+  ready: amount,
+};
+const pattern = fields({ needs: list(maybe(amount)), saved: amount, idled: amount });
+
+const learned = fields({
+  ...starts,
+  at: moment,
+  counters: fields({
+    taken: moment,
+    completed: moment,
+    failed: moment,
+    retried: moment,
+    serviceUs: moment,
+    squaresS2: maybe(moment),
+    squaredTasks: maybe(moment),
+  }),
+  inFlight: amount,
+  curve: list(fields({ at: moment, arrived: moment, taken: moment, done: moment, runMs: amount })),
+  service: maybe(
+    fields({
+      mean: amount,
+      // ms²
+      variance: (value) => typeof value === 'number' && value >= 0 && value <= MOST * MOST,
+      tasks: amount,
+      finished: amount,
+      stretches: amount,
+      fastMean: amount,
+    }),
+  ),
+  idle: fields({ needs, gaps: list(list(amount)) }),
+  held: amount,
+  forecast: maybe(
+    fields({
+      day: pattern,
+      week: pattern,
+      bin: fields({ from: moment, replicaMs: amount, seenMs: maybe(amount) }),
+    }),
+  ),
+  waits: list(amount),
+  over: (value) => amount(value) && (value as number) <= 1,
+  floors: list(amount),
+  mean: amount,
+  unfetchedSince: maybe(moment),
+});
+
+const memory = fields({
+  since: maybe(moment),
+  inherited: maybe(amount),
+  knownAt: maybe(moment),
+  needs,
+  learned,
+  starting: maybe(fields(starts)),
+  changes: maybe(list(fields({ at: moment, from: amount }))),
+});
+
+/** A memory of the target rule, as `packMemory` writes it. */
+export function isMemory(value: unknown): value is Memory & { readonly learned: object } {
+  return memory(value);
+}

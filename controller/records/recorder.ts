@@ -1,0 +1,153 @@
+/**
+ * Writes down in Redis what happens in pools, beside their first queues: the time line (ten seconds an entry) and the last
+ * decisions. It listens to observations and writes in the background, everything of a moment in one pipelined write; nobody waits
+ * for it, and what cannot be written is lost. A pool in which nothing happens costs no write, no timer, and hardly any memory.
+ */
+import type { Redis } from 'ioredis';
+import { within } from '../../queue/connection/connection.ts';
+import { pushDecision, replaceDecision } from '../../queue/pool/decisions.ts';
+import type { QueueKeys } from '../../queue/keys.ts';
+import { appendToTimeline } from '../../queue/pool/timeline.ts';
+import type { Clock } from '../../runtime/clock.ts';
+import type { Logger } from '../../runtime/log.ts';
+import { timeout, type Timer } from '../../runtime/timers.ts';
+import {
+  decisionAfter,
+  headOf,
+  isWorthABeginning,
+  packDecision,
+  type DecisionRecord,
+  type Head,
+} from './decisions.ts';
+import type { QueueLink } from './memory-store.ts';
+import type { Observation } from '../observe/observation.ts';
+import {
+  beginStretch,
+  entryOf,
+  extendStretch,
+  isEventful,
+  standingOf,
+  type Standing,
+  type Stretch,
+} from './timeline.ts';
+
+export interface Recorder extends AsyncDisposable {
+  /** Notes what happened in a pool, `namespace/name`. */
+  observed(pool: string, link: QueueLink, observation: Observation): void;
+  /** The pool is gone, or going. */
+  forget(pool: string): void;
+}
+
+export interface RecorderOptions {
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** How much time one entry stands for, ms. */
+  readonly stretchMs?: number;
+}
+
+interface Entry {
+  link: QueueLink;
+  standing: Standing;
+  open: { stretch: Stretch; readonly timer: Timer } | undefined;
+  /** The newest decision in Redis, and in what words and numbers it was confirmed since. */
+  head: Head | undefined;
+  confirmed: DecisionRecord | undefined;
+}
+
+const ANSWER_MS = 2_000;
+const NOTHING: Standing = {
+  known: true,
+  waiting: 0,
+  inFlight: 0,
+  delayed: 0,
+  dead: 0,
+  replicas: 0,
+  ready: 0,
+  desired: 0,
+};
+
+/** Begins with nothing. What is still open is written when it is disposed of. */
+export function createRecorder({ clock, log, stretchMs = 10_000 }: RecorderOptions): Recorder {
+  const entries = new Map<string, Entry>();
+  const writing = new Set<Promise<void>>();
+
+  /** Never rejects. */
+  function write(pool: string, what: string, writes: Promise<void>, onFailure = (): void => {}): void {
+    const written = within(ANSWER_MS, writes, what)
+      .catch((error: unknown) => {
+        onFailure();
+        log.debug({ pool, err: error }, `the ${what} of a pool could not be written`);
+      })
+      .finally(() => writing.delete(written));
+    writing.add(written);
+  }
+
+  function decide(pool: string, entry: Entry, seen: Observation): void {
+    const { record, same } = decisionAfter(entry.head, seen);
+    entry.head = headOf(record);
+    entry.confirmed = same ? record : undefined;
+    if (!same) writeDecision(pool, entry, record, pushDecision);
+  }
+
+  function writeDecision(
+    pool: string,
+    entry: Entry,
+    record: DecisionRecord,
+    put: typeof pushDecision | typeof replaceDecision,
+  ): void {
+    const { redis, first } = placeOf(entry);
+    if (!first) return;
+    entry.confirmed = undefined;
+    // a list that is not there any more begins anew with the next look
+    const onFailure = (): void => void (entry.head = undefined);
+    write(pool, 'decision', put(redis, first, pool, packDecision(record)), onFailure);
+  }
+
+  function open(pool: string, entry: Entry, stretch: Stretch): void {
+    const timer = timeout(stretchMs, () => close(pool, entry));
+    entry.open = { stretch, timer };
+  }
+
+  /** Writes a stretch that is over, and begins the next one; none when all was still before, and is now. */
+  function close(pool: string, entry: Entry, last?: 'last'): void {
+    if (!entry.open) return;
+    const { stretch, timer } = entry.open;
+    timer.clear();
+    entry.open = undefined;
+    const now = clock.elapsed();
+    const { redis, first } = placeOf(entry);
+    if (first) write(pool, 'time line', appendToTimeline(redis, first, pool, entryOf(stretch, now)));
+    if (entry.confirmed) writeDecision(pool, entry, entry.confirmed, replaceDecision);
+    if (stretch.eventful && !last) open(pool, entry, beginStretch(now, stretch.standing));
+  }
+
+  return {
+    observed: (pool, link, seen) => {
+      let entry = entries.get(pool);
+      if (!entry) {
+        const still = !seen.known || !isEventful(seen, NOTHING);
+        if (still && !isWorthABeginning(seen)) return;
+        entry = { link, standing: NOTHING, open: undefined, head: undefined, confirmed: undefined };
+        entries.set(pool, entry);
+      }
+      entry.link = link;
+      decide(pool, entry, seen);
+      if (entry.open) entry.open.stretch = extendStretch(entry.open.stretch, seen);
+      else if (isEventful(seen, entry.standing))
+        open(pool, entry, extendStretch(beginStretch(seen.elapsed, entry.standing), seen));
+      entry.standing = standingOf(seen);
+    },
+    forget: (pool) => {
+      entries.get(pool)?.open?.timer.clear();
+      entries.delete(pool);
+    },
+    [Symbol.asyncDispose]: async () => {
+      for (const [pool, entry] of entries) close(pool, entry, 'last');
+      await Promise.all(writing);
+    },
+  };
+}
+
+function placeOf({ link: { sampler, queues } }: Entry): { redis: Redis; first: QueueKeys | undefined } {
+  return { redis: sampler.redis, first: queues[0] };
+}

@@ -1,0 +1,127 @@
+/**
+ * Ten seconds of a pool as one entry of its time line: means over the time, sums, waits. Pure; recorder.ts says when, and
+ * queue/pool/timeline.ts where to.
+ *
+ * An entry is worth writing when something happened: tasks came, went or ended, replicas came up, or what there is differs from
+ * what the last entry said. So one more follows when all is still, which says how it was left, and then none.
+ */
+import type { TimelineEntry } from '../../queue/pool/timeline.ts';
+import type { Observation } from '../observe/observation.ts';
+import { waitQuantile } from '../decide/target-wait/waits.ts';
+
+/** What holds until something happens. */
+export type Standing = Pick<
+  Observation,
+  'known' | 'waiting' | 'inFlight' | 'delayed' | 'dead' | 'replicas' | 'ready' | 'desired'
+>;
+
+const MEANS = ['waiting', 'inFlight', 'replicas', 'ready'] as const;
+const SUMS = ['arrived', 'taken', 'completed', 'failed', 'retried', 'serviceMs'] as const;
+
+/** A stretch of time, as far as it was seen. Moments are by the monotonic clock. */
+export interface Stretch {
+  readonly from: number;
+  /** Until when it was seen, ms, and what has held since then. */
+  readonly until: number;
+  readonly standing: Standing;
+  /** Over the time, in units × ms. */
+  readonly areas: Readonly<Record<(typeof MEANS)[number], number>>;
+  readonly sums: Readonly<Record<(typeof SUMS)[number], number>>;
+  readonly mostWaiting: number;
+  readonly blindMs: number;
+  readonly waits: Observation['waits'];
+  readonly startsMs: readonly number[];
+  /** The most that came at once, and when, ms from the beginning. */
+  readonly peak: number;
+  readonly peakMs: number;
+  /** Something has happened in it. */
+  readonly eventful: boolean;
+}
+
+/** A stretch that begins at `at`, ms. */
+export function beginStretch(at: number, standing: Standing): Stretch {
+  return {
+    from: at,
+    until: at,
+    standing,
+    areas: { waiting: 0, inFlight: 0, replicas: 0, ready: 0 },
+    sums: { arrived: 0, taken: 0, completed: 0, failed: 0, retried: 0, serviceMs: 0 },
+    mostWaiting: standing.waiting,
+    blindMs: 0,
+    waits: [],
+    startsMs: [],
+    peak: 0,
+    peakMs: 0,
+    eventful: false,
+  };
+}
+
+/** What stood so far held until the observation. */
+export function extendStretch(stretch: Stretch, seen: Observation): Stretch {
+  const held = heldUntil(stretch, seen.elapsed);
+  const sums = { ...held.sums };
+  for (const name of SUMS) sums[name] += seen[name];
+  return {
+    ...held,
+    sums,
+    standing: standingOf(seen),
+    mostWaiting: Math.max(held.mostWaiting, seen.waiting),
+    waits: [...held.waits, ...seen.waits],
+    startsMs: [...held.startsMs, ...seen.startsMs],
+    ...(seen.arrived > held.peak && { peak: seen.arrived, peakMs: seen.elapsed - held.from }),
+    eventful: held.eventful || isEventful(seen, stretch.standing),
+  };
+}
+
+/** The entry of a stretch that ends at `now`, ms. */
+export function entryOf(stretch: Stretch, now: number): Omit<TimelineEntry, 'at'> {
+  const { from, until, areas, sums, standing, mostWaiting, blindMs, waits, startsMs } = heldUntil(
+    stretch,
+    now,
+  );
+  const spanMs = Math.max(1, until - from);
+  const { desired, delayed, dead } = standing;
+  return {
+    spanMs,
+    waiting: areas.waiting / spanMs,
+    inFlight: areas.inFlight / spanMs,
+    replicas: areas.replicas / spanMs,
+    ready: areas.ready / spanMs,
+    desired,
+    delayed,
+    dead,
+    mostWaiting,
+    blindMs,
+    ...sums,
+    serviceMs: Math.round(sums.serviceMs),
+    waitP50Ms: Math.round(waitQuantile(waits, 0.5) ?? 0),
+    waitP95Ms: Math.round(waitQuantile(waits, 0.95) ?? 0),
+    waitMaxMs: Math.round(waits.reduce((longest, { waitMs }) => Math.max(longest, waitMs), 0)),
+    peak: stretch.peak,
+    peakMs: Math.round(stretch.peakMs),
+    starts: startsMs.length,
+    startMs: startsMs.reduce((sum, ms) => sum + ms, 0),
+  };
+}
+
+/** Whether anything happened since `before`, the last thing that was seen of the pool. */
+export function isEventful(seen: Observation, before: Standing): boolean {
+  return (
+    SUMS.some((name) => seen[name] > 0) ||
+    seen.startsMs.length > 0 ||
+    Object.entries(standingOf(seen)).some(([name, value]) => before[name as keyof Standing] !== value)
+  );
+}
+
+export function standingOf(seen: Standing): Standing {
+  const { known, waiting, inFlight, delayed, dead, replicas, ready, desired } = seen;
+  return { known, waiting, inFlight, delayed, dead, replicas, ready, desired };
+}
+
+function heldUntil(stretch: Stretch, now: number): Stretch {
+  const ms = Math.max(0, now - stretch.until);
+  if (ms === 0) return stretch;
+  const areas = { ...stretch.areas };
+  for (const name of MEANS) areas[name] += stretch.standing[name] * ms;
+  return { ...stretch, areas, until: now, blindMs: stretch.blindMs + (stretch.standing.known ? 0 : ms) };
+}

@@ -1,0 +1,70 @@
+/**
+ * Watches the pods of Deployments that pools adopt. They do not carry a pool's label, so each such pool has a watch of its
+ * own, by its Deployment's selector, for as long as it asks for one.
+ */
+import type { Lister } from '../../kube/api.ts';
+import { PODS } from '../../kube/resources.ts';
+import { refOf, reflect, type Reflector } from '../../kube/watch.ts';
+import type { Pod } from '../../kube/wire.ts';
+import { slimPod } from '../act/pod-failures.ts';
+
+export interface AdoptedPods {
+  /** Begins, goes on with or ends the watch of a pool, in the pool's namespace. */
+  follow(pool: string, selector: string | undefined): void;
+  /** For metrics, of all watches together; `undefined` while there is none. */
+  stats(): ReturnType<Reflector<Pod>['stats']> | undefined;
+  /** Resolves when the signal was aborted and nothing runs any more. */
+  stopped(): Promise<void>;
+}
+
+export interface AdoptedPodsOptions {
+  readonly api: Lister;
+  readonly onChange: (pool: string, pod: Pod | undefined, previous: Pod | undefined) => void;
+  readonly onError: (error: unknown) => void;
+  readonly signal: AbortSignal;
+}
+
+interface Watch {
+  readonly selector: string;
+  readonly end: AbortController;
+  readonly reflector: Reflector<Pod>;
+}
+
+export function followAdopted({ api, onChange, onError, signal }: AdoptedPodsOptions): AdoptedPods {
+  const watches = new Map<string, Watch>();
+  const running = new Set<Promise<void>>();
+
+  return {
+    follow: (pool, selector) => {
+      const now = watches.get(pool);
+      if (now?.selector === selector || signal.aborted) return;
+      now?.end.abort();
+      watches.delete(pool);
+      if (selector === undefined) return;
+      const end = new AbortController();
+      const reflector = reflect<Pod>({
+        api,
+        resource: PODS,
+        namespaces: [refOf(pool).namespace],
+        labelSelector: selector,
+        transform: slimPod,
+        onError,
+        signal: AbortSignal.any([signal, end.signal]),
+        onChange: (_, pod, previous) => onChange(pool, pod, previous),
+      });
+      watches.set(pool, { selector, end, reflector });
+      const ended = reflector.stopped.finally(() => running.delete(ended));
+      running.add(ended);
+    },
+    stats: () => {
+      const all = Array.from(watches.values(), ({ reflector }) => reflector.stats());
+      if (all.length === 0) return undefined;
+      const events = all.flatMap(({ lastEvent }) => lastEvent ?? []);
+      return {
+        restarts: all.reduce((sum, { restarts }) => sum + restarts, 0),
+        lastEvent: events.length > 0 ? Math.max(...events) : undefined,
+      };
+    },
+    stopped: async () => void (await Promise.all(running)),
+  };
+}

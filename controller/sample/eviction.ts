@@ -1,0 +1,45 @@
+/** Looks now and then whether a server may evict tasks: at each connection, as settings differ after a failover, and by time. */
+import type { Redis } from 'ioredis';
+import { describeRisk, evictionRisk } from '../../queue/connection/eviction.ts';
+import type { Logger } from '../../runtime/log.ts';
+import { interval } from '../../runtime/timers.ts';
+
+export interface EvictionWatch extends Disposable {
+  /** What can happen and what to do about it, in words; `undefined` when nothing can. */
+  readonly risk: string | undefined;
+}
+
+const EVERY_MS = 60_000;
+
+/** `onChange` is called when the risk comes or goes. */
+export function watchEviction(
+  redis: Redis,
+  log: Logger,
+  onChange: () => void,
+  everyMs = EVERY_MS,
+): EvictionWatch {
+  let risk: string | undefined;
+
+  async function look(): Promise<void> {
+    if (redis.status !== 'ready') return;
+    const now = await evictionRisk(redis);
+    const found = now && describeRisk(now);
+    if (found === risk) return;
+    risk = found;
+    if (risk) log.error(risk);
+    onChange();
+  }
+
+  const onReady = (): void => void look();
+  redis.on('ready', onReady);
+  const timer = interval(everyMs, onReady);
+  return {
+    get risk() {
+      return risk;
+    },
+    [Symbol.dispose]: () => {
+      timer.clear();
+      redis.off('ready', onReady);
+    },
+  };
+}

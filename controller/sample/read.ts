@@ -1,0 +1,97 @@
+/** One look at all queues of a pool: a sample that is known, or why it is not. What is overdue for recovery is seen to at once. */
+import type { Redis } from 'ioredis';
+import { combineSamples } from '../../queue/pool/pool-sample.ts';
+import {
+  describeRedisError,
+  RedisTimeout,
+  within,
+  type RedisAddress,
+} from '../../queue/connection/connection.ts';
+import type { QueueKeys } from '../../queue/keys.ts';
+import { recoverLost } from '../../queue/workers/recover.ts';
+import { UnexpectedReply } from '../../queue/scripts/decode-reply.ts';
+import { ReplyRefused } from '../../queue/connection/reply-scanner.ts';
+import { sampleQueue, WrongKeyType } from '../../queue/pool/sample.ts';
+import { sweep } from '../../queue/workers/sweep.ts';
+import type { Logger } from '../../runtime/log.ts';
+import type { Sampled } from './sampler.ts';
+
+export interface Looked {
+  readonly sampled: Sampled;
+  /** Of the queues, those where a first task would be news: empty and not paused. */
+  readonly quiet: readonly QueueKeys[];
+  /** How long the answer took, or was waited for; `undefined` when there was no connection. */
+  readonly roundTripMs: number | undefined;
+}
+
+/** Why nothing is known of a queue, as a condition's reason and in words. */
+export type Blindness = Pick<Extract<Sampled, { kind: 'unknown' }>, 'reason' | 'why'>;
+
+export interface LookOptions {
+  readonly redis: Redis;
+  /** What is wrong with the server. */
+  readonly explain: (error: unknown) => Blindness;
+  readonly log: Logger;
+}
+
+const ANSWER_MS = 3_000;
+/** Counted as within the horizon too: clocks differ, and a round trip takes time, ms. */
+const LENIENCE_MS = 50;
+
+/** Counts what falls due within `horizonMs`. Never rejects. */
+export async function lookAt(
+  { redis, explain, log }: LookOptions,
+  queues: readonly QueueKeys[],
+  horizonMs: number,
+): Promise<Looked> {
+  const asked = performance.now();
+  let roundTripMs: number | undefined;
+  const unknown = (blindness: Blindness): Looked => ({
+    sampled: { kind: 'unknown', ...blindness },
+    quiet: [],
+    roundTripMs,
+  });
+  try {
+    const reading = Promise.all(queues.map((keys) => sampleQueue(redis, keys, horizonMs + LENIENCE_MS)));
+    const samples = await within(ANSWER_MS, reading, 'the sample');
+    roundTripMs = performance.now() - asked;
+    for (const [i, { expired, silent, suspects, workers }] of samples.entries()) {
+      const keys = queues[i];
+      const stranded = suspects > 0 && workers === 0;
+      if (keys && (expired > 0 || silent || stranded))
+        await within(ANSWER_MS, recoverLost(redis, keys, log), 'the recovery');
+    }
+    const quiet = queues.filter((_, i) => samples[i]?.waiting === 0 && !samples[i].paused);
+    // one list for both, where it is the same
+    return {
+      sampled: { kind: 'known', sample: combineSamples(samples) },
+      quiet: quiet.length === queues.length ? queues : quiet,
+      roundTripMs,
+    };
+  } catch (error) {
+    const late = error instanceof RedisTimeout && redis.status === 'ready';
+    if (late || error instanceof WrongKeyType) roundTripMs ??= performance.now() - asked;
+    return unknown(
+      error instanceof WrongKeyType ? { reason: 'WrongKeyType', why: error.message } : explain(error),
+    );
+  }
+}
+
+/** Removes what is past its time. Never rejects. */
+export async function sweepAll(
+  { redis, log }: Pick<LookOptions, 'redis' | 'log'>,
+  queues: readonly QueueKeys[],
+): Promise<void> {
+  for (const keys of queues)
+    await sweep(redis, keys).catch((error: unknown) => {
+      log.debug({ queue: keys.queue, err: error }, 'could not sweep');
+    });
+}
+
+/** What an error of the connection to `address` means for who wanted to look. */
+export function blindnessOf(error: unknown, address: RedisAddress): Blindness {
+  const why = describeRedisError(error, address, 'withheld');
+  if (error instanceof ReplyRefused)
+    return { reason: error.kind === 'TooLarge' ? 'ReplyTooLarge' : 'UnexpectedReply', why };
+  return { reason: error instanceof UnexpectedReply ? 'UnexpectedReply' : 'Unreachable', why };
+}

@@ -1,0 +1,181 @@
+/**
+ * Asking sentinels where the primary is. They are asked one after the other, the one that knew it last time first, over
+ * connections that are as encrypted as those to Redis. Others that they know are asked from then on, too.
+ *
+ * Sentinels may want a password: their own, where one is given; else they are asked without one, and those that want one with
+ * that of Redis, as they are mostly guarded by the same. What worked is tried first from then on.
+ */
+import type { ConnectionOptions } from 'node:tls';
+import { Redis } from 'ioredis';
+import { endpointName, sentinelEndpoints, tlsOptions, type Endpoint, type RedisAddress } from './address.ts';
+import { dropRedis } from './close.ts';
+import { connectorTo, type Locator } from './connector.ts';
+import { guardReplies } from './reply-guard.ts';
+import { meaningOf, SentinelRefused, wordsOf, type RedisTrouble } from './redis-errors.ts';
+import { within } from './within.ts';
+
+const CONNECT_MS = 5_000;
+const ANSWER_MS = 3_000;
+/** Sentinels that others name: a few more than anybody runs. */
+const MOST_SENTINELS = 15;
+
+interface Credentials {
+  readonly username?: string | undefined;
+  readonly password?: string | undefined;
+}
+
+/** What a sentinel says: where the primary is, and which other sentinels there are. */
+interface Answer {
+  readonly primary: Endpoint;
+  readonly others: readonly Endpoint[];
+}
+
+/** Throws `RangeError` for addresses that cannot be read. `locate` rejects with `SentinelRefused`. */
+export function locateBySentinel(address: RedisAddress): Locator {
+  if (!address.sentinel) throw new RangeError('no sentinels are given');
+  const { name } = address.sentinel;
+  const nodes = sentinelEndpoints(address.sentinel);
+  const ways = credentialsOf(address);
+
+  const toFront = (node: Endpoint): void => {
+    nodes.splice(nodes.indexOf(node), 1);
+    nodes.unshift(node);
+  };
+
+  return {
+    locate: async () => {
+      const failures: SentinelRefused[] = [];
+      for (const node of nodes.slice()) {
+        try {
+          const { primary, others } = await ask(address, node, ways);
+          toFront(node);
+          learn(nodes, others);
+          return primary;
+        } catch (error) {
+          if (!(error instanceof SentinelRefused)) throw error;
+          failures.push(error);
+        }
+      }
+      throw worst(failures, name);
+    },
+    wrong: () => {
+      const [first] = nodes.splice(0, 1);
+      if (first) nodes.push(first);
+    },
+  };
+}
+
+/** Where the primary is by one sentinel, which may be reached by another way than its name. Rejects with `SentinelRefused`. */
+export async function primaryBySentinel(address: RedisAddress, node: Endpoint): Promise<Endpoint> {
+  return (await ask(address, node, credentialsOf(address))).primary;
+}
+
+/** Puts the credentials that worked to the front of `ways`. */
+async function ask(address: RedisAddress, node: Endpoint, ways: Credentials[]): Promise<Answer> {
+  const tls = tlsOptions(address);
+  const encrypted = tls !== undefined;
+  let last: unknown;
+  for (const way of ways) {
+    try {
+      const { primary, others } = await askOnce(node, address, way, tls);
+      ways.splice(ways.indexOf(way), 1);
+      ways.unshift(way);
+      if (primary) return { primary, others };
+      throw new SentinelRefused('unknown', `sentinel ${endpointName(node)} knows no primary of that name`);
+    } catch (error) {
+      last = error;
+      if (error instanceof SentinelRefused || meaningOf(error, encrypted).trouble !== 'credentials') break;
+    }
+  }
+  if (last instanceof SentinelRefused) throw last;
+  const given = ways.some(({ password }) => password);
+  throw refusal(last, node, encrypted, given);
+}
+
+/** In the order in which they are tried. */
+function credentialsOf({ sentinel, username, password }: RedisAddress): Credentials[] {
+  if (sentinel?.password) return [{ username: sentinel.username, password: sentinel.password }];
+  if (!password) return [{}];
+  return [{}, { password }, ...(username ? [{ username, password }] : [])];
+}
+
+async function askOnce(
+  node: Endpoint,
+  { sentinel, guard }: RedisAddress,
+  { username, password }: Credentials,
+  tls: ConnectionOptions | undefined,
+): Promise<{ primary: Endpoint | undefined; others: Endpoint[] }> {
+  let failed: Error | undefined;
+  const name = sentinel?.name ?? '';
+  const fixed = { locate: () => Promise.resolve(node), wrong: () => undefined };
+  const redis = new Redis({
+    ...node,
+    Connector: connectorTo(() => fixed, tls, false, guard),
+    ...(password ? { password, ...(username ? { username } : {}) } : {}),
+    ...(tls ? { tls } : {}),
+    connectTimeout: CONNECT_MS,
+    maxRetriesPerRequest: null,
+    retryStrategy: () => null,
+    enableReadyCheck: false,
+    disableClientInfo: true,
+    replyMapping: 'legacy',
+    protocol: 2,
+    lazyConnect: true,
+  });
+  // nobody is believed less than one who tells where passwords go
+  guardReplies(redis);
+  redis.on('error', (error: Error) => (failed ??= error));
+  try {
+    const asked = Promise.all([
+      redis.call('SENTINEL', 'get-master-addr-by-name', name),
+      redis.call('SENTINEL', 'sentinels', name).catch(() => []),
+    ]);
+    const [primary, others] = await within(CONNECT_MS + ANSWER_MS, asked, 'SENTINEL');
+    return { primary: endpointOf(primary), others: Array.isArray(others) ? others.flatMap(otherOf) : [] };
+  } catch (error) {
+    throw failed ?? error;
+  } finally {
+    dropRedis(redis);
+  }
+}
+
+function endpointOf(reply: unknown): Endpoint | undefined {
+  if (!Array.isArray(reply)) return undefined;
+  const [host, port] = reply.map(String);
+  return host && Number(port) > 0 && Number(port) < 65_536 ? { host, port: Number(port) } : undefined;
+}
+
+function otherOf(reply: unknown): Endpoint[] {
+  if (!Array.isArray(reply)) return [];
+  const fields = reply.map(String);
+  const field = (name: string): string => fields[fields.indexOf(name) + 1] ?? '';
+  const found = endpointOf([field('ip'), field('port')]);
+  return found && !field('flags').includes('disconnected') ? [found] : [];
+}
+
+function learn(nodes: Endpoint[], others: readonly Endpoint[]): void {
+  for (const other of others)
+    if (nodes.length < MOST_SENTINELS && !nodes.some((node) => endpointName(node) === endpointName(other)))
+      nodes.push(other);
+}
+
+function refusal(error: unknown, node: Endpoint, encrypted: boolean, given: boolean): SentinelRefused {
+  const { trouble } = meaningOf(error, encrypted);
+  if (trouble !== 'credentials')
+    return new SentinelRefused(trouble, `sentinel ${endpointName(node)}${wordsOf(error, encrypted)}`);
+  const words = given
+    ? 'the sentinels refuse the password: give theirs, as sentinel.passwordFrom or MILLRACE_REDIS_SENTINEL_PASSWORD'
+    : 'the sentinels want a password: give it as sentinel.passwordFrom or MILLRACE_REDIS_SENTINEL_PASSWORD';
+  return new SentinelRefused('credentials', words);
+}
+
+/** Of what several said, that which a person can mend; one that is away says the least. */
+const TELLING: readonly RedisTrouble[] = ['credentials', 'tls', 'unknown', 'other', 'closed', 'away'];
+
+function worst(failures: readonly SentinelRefused[], name: string): SentinelRefused {
+  const rank = ({ trouble }: SentinelRefused): number => TELLING.indexOf(trouble);
+  const [first] = failures.toSorted((a, b) => rank(a) - rank(b) || a.message.localeCompare(b.message));
+  if (first && failures.every(({ trouble }) => trouble === 'unknown'))
+    return new SentinelRefused('unknown', `no sentinel knows a primary "${name}": check sentinel.name`);
+  return first ?? new SentinelRefused('other', 'no sentinels are given');
+}

@@ -1,0 +1,149 @@
+/**
+ * Dead letters: tasks that failed for good, with the reason. An entry of the list is the time, a header as JSON, a
+ * line feed and the task's bytes, so that any bytes can be a dead letter too.
+ */
+import type { Redis } from 'ioredis';
+import type { QueueKeys } from './keys.ts';
+import { asBytes, asCount, asList, asText } from './scripts/decode-reply.ts';
+import { script } from './scripts/scripts.ts';
+
+export interface DeadHeader {
+  readonly error: string;
+  /** Tries in all. */
+  readonly attempts: number;
+  readonly worker: string;
+  /** With a poison task, the deliveries that its workers did not survive. */
+  readonly deliveries?: number;
+  /** The task's id, where it is not the whole task. */
+  readonly id?: string;
+  /** Not dead, but cancelled: only ever found among the errors. */
+  readonly cancelled?: true;
+}
+
+export interface DeadLetter extends DeadHeader {
+  /** ms of Redis time. */
+  readonly at: number;
+  readonly raw: Buffer;
+}
+
+export function deadHeader(header: DeadHeader): string {
+  return JSON.stringify(header);
+}
+
+/** A header from the errors hash; whatever else is found there is the error itself. */
+export function parseHeader(text: Buffer): DeadHeader {
+  return readHeader(text.toString()) ?? { error: text.toString(), attempts: 0, worker: '' };
+}
+
+/** `undefined` for a text that is no header of ours. */
+function readHeader(text: string): DeadHeader | undefined {
+  try {
+    const header = JSON.parse(text) as Partial<DeadHeader> | null;
+    const { error, attempts, worker, id, deliveries } = header ?? {};
+    const whole = typeof error === 'string' && typeof worker === 'string' && Number.isFinite(attempts);
+    const rest = ['string', 'undefined'].includes(typeof id) && (deliveries ?? 0) >= 0;
+    return whole && rest ? (header as DeadHeader) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Throws `SyntaxError` for what is no entry of ours. */
+export function parseDead(entry: Buffer): DeadLetter {
+  const space = entry.indexOf(' ');
+  const end = entry.indexOf('\n');
+  const at = Number(entry.toString('latin1', 0, Math.max(0, Math.min(space, 20))));
+  const header = space > 0 && end > space ? readHeader(entry.toString('utf8', space + 1, end)) : undefined;
+  if (!header || !Number.isSafeInteger(at)) throw new SyntaxError(FOREIGN);
+  return { ...header, at, raw: entry.subarray(end + 1) };
+}
+
+const FOREIGN = 'not a dead letter: something else wrote into this list';
+
+/** An entry of the list as a letter; what something else wrote there is one of no time, with that as its error. */
+export function readLetter(entry: Buffer): DeadLetter & { readonly foreign?: true } {
+  try {
+    return parseDead(entry);
+  } catch {
+    return { error: FOREIGN, attempts: 0, worker: '', at: 0, raw: entry, foreign: true };
+  }
+}
+
+/** The newest `most` dead letters, newest first, with all that their tasks are. */
+export async function listDead(redis: Redis, keys: QueueKeys, most = 100): Promise<DeadLetter[]> {
+  if (most < 1) return [];
+  const entries = await redis.lrangeBuffer(keys.dead, 0, most - 1);
+  return entries.map((entry) => {
+    const { foreign: _, ...letter } = readLetter(entry);
+    return letter;
+  });
+}
+
+/** As much of a dead letter as can be shown, whatever a client made of it. */
+export interface DeadHead extends DeadHeader {
+  readonly at: number;
+  /** The beginning of the task, and the length of the whole, bytes. */
+  readonly start: Buffer;
+  readonly size: number;
+  /** Of the entry: names it for `moveDead`. */
+  readonly digest: string;
+}
+
+/** What is longer is cut to a header that says the same with less of the id and the error. */
+const HEADER_BYTES = 4_096;
+
+/** The beginnings of the newest `most` dead letters, newest first: `taskBytes` of each task. Throws `UnexpectedReply`. */
+export async function listHeads(
+  redis: Redis,
+  keys: QueueKeys,
+  most: number,
+  taskBytes: number,
+): Promise<DeadHead[]> {
+  const heads = await script(redis, 'heads')(keys.dead, most, HEADER_BYTES, taskBytes);
+  return asList(heads, 'the dead letters')
+    .slice(0, most)
+    .map((head) => readHead(head, taskBytes));
+}
+
+function readHead(head: unknown, taskBytes: number): DeadHead {
+  const [line, start, size, digest] = asList(head, 'a dead letter', 4);
+  const {
+    raw: _,
+    foreign,
+    ...letter
+  } = readLetter(Buffer.concat([asBytes(line, 'its header'), Buffer.from('\n')]));
+  const beginning = asBytes(foreign ? line : start, 'its task').subarray(0, taskBytes);
+  const whole = typeof size === 'number' && size >= 0 ? size : beginning.length;
+  return { ...letter, start: beginning, size: whole, digest: asText(digest, 'its digest', 40) };
+}
+
+/** So many at most are looked at while nobody else is served. */
+const AT_A_TIME = 50;
+
+/**
+ * Moves dead letters where they are, oldest first: those with these digests, or all. Returns how many were moved. What is buried
+ * meanwhile is left for the next call. Throws `UnexpectedReply`.
+ */
+export async function moveDead(
+  redis: Redis,
+  keys: QueueKeys,
+  how: 'requeue' | 'drop',
+  digests: readonly string[] | 'all',
+): Promise<number> {
+  if (digests.length === 0) return 0;
+  const named = digests === 'all' ? [] : digests;
+  const { queue, dead, errors, cancelled } = keys;
+  let left = await redis.llen(dead);
+  let moved = 0;
+  for (let stayed = 0; left > 0;) {
+    const most = Math.min(left, AT_A_TIME);
+    const reply = await script(redis, 'move')(queue, dead, errors, cancelled, how, most, stayed, ...named);
+    const [first, second, end] = asList(reply, 'what was moved', 3);
+    const [gone, kept] = [asCount(first, 'letters moved'), asCount(second, 'letters left')];
+    moved += gone;
+    stayed += kept;
+    left -= gone + kept;
+    if (end === 1 || gone + kept === 0) break;
+  }
+  return moved;
+}

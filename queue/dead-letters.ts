@@ -1,0 +1,131 @@
+/**
+ * Choosing dead letters, and taking them out: back to the queue, or away. The list is read in pages from its oldest end;
+ * each letter is moved by one script (letter.lua), so that a task is never in two places, or in none. What is buried
+ * meanwhile is left for the next call.
+ */
+import type { Redis } from 'ioredis';
+import { redisNow } from './connection/connection.ts';
+import { listDead, readLetter, type DeadLetter } from './dead-letter-format.ts';
+import type { QueueKeys } from './keys.ts';
+import { script } from './scripts/scripts.ts';
+
+/** Letters for which all that is given holds. */
+export interface DeadFilter {
+  /** Of these tasks. */
+  readonly ids?: readonly (string | Buffer)[];
+  /** The error contains this text, or matches this expression. */
+  readonly error?: string | RegExp;
+  /** Dead for at least so long, ms. */
+  readonly olderThanMs?: number;
+}
+
+/** `'all'`, or a filter with at least one condition. */
+export type DeadSelection = 'all' | DeadFilter;
+
+/** Hears how many letters are gone, as they go. */
+export type OnMoved = (count: number) => void;
+
+export interface DeadLetters {
+  /** The newest dead letters, newest first; 100 unless told. */
+  (count?: number): Promise<DeadLetter[]>;
+  /** The selected ones, oldest first. */
+  find(which: DeadSelection): Promise<DeadLetter[]>;
+  /** Puts the selected tasks back into the queue as new ones, oldest first, and forgets their errors. Returns how many. */
+  requeue(which: DeadSelection, onMoved?: OnMoved): Promise<number>;
+  /** Removes the selected letters, and the errors with them. Returns how many. */
+  drop(which: DeadSelection, onMoved?: OnMoved): Promise<number>;
+}
+
+const PAGE = 200;
+
+/** The dead letters of a queue. Its functions throw `TypeError` for a selection without a condition. */
+export function openDeadLetters(redis: Redis, keys: QueueKeys): DeadLetters {
+  const list = (count?: number): Promise<DeadLetter[]> => listDead(redis, keys, count);
+  return Object.assign(list, {
+    find: async (which: DeadSelection) => {
+      const found: DeadLetter[] = [];
+      await select(
+        redis,
+        keys,
+        'find',
+        which,
+        async (page) => (found.push(...page.map(({ letter }) => letter)), 0),
+      );
+      return found;
+    },
+    requeue: (which: DeadSelection, onMoved?: OnMoved) =>
+      select(redis, keys, 'requeue', which, (page) => move(redis, keys, 'requeue', page, onMoved)),
+    drop: (which: DeadSelection, onMoved?: OnMoved) =>
+      select(redis, keys, 'drop', which, (page) => move(redis, keys, 'drop', page, onMoved)),
+  });
+}
+
+interface Found {
+  readonly entry: Buffer;
+  readonly letter: DeadLetter;
+  /** The end of the list that it is nearer to: there, the search for it begins. */
+  readonly nearer: 'oldest' | 'newest';
+}
+
+/** Hands the selected letters to `use` page by page, which returns how many of them it took out of the list. */
+async function select(
+  redis: Redis,
+  keys: QueueKeys,
+  how: 'find' | 'requeue' | 'drop',
+  which: DeadSelection,
+  use: (page: readonly Found[]) => Promise<number>,
+): Promise<number> {
+  const wanted = matcher(which, await redisNow(redis));
+  let left = await redis.llen(keys.dead);
+  let taken = 0;
+  for (let kept = 0; left > 0;) {
+    const entries = await redis.lrangeBuffer(keys.dead, -(kept + Math.min(PAGE, left)), -(kept + 1));
+    if (entries.length === 0) break;
+    const newer = left;
+    const older = kept;
+    const page = entries.toReversed().flatMap((entry, i): Found[] => {
+      const letter = readLetter(entry);
+      // what is no letter has no task that could go back
+      return wanted(letter) && !(how === 'requeue' && letter.foreign)
+        ? [{ entry, letter, nearer: newer - i < older + i ? 'newest' : 'oldest' }]
+        : [];
+    });
+    const gone = page.length === 0 ? 0 : await use(page);
+    taken += gone;
+    left -= entries.length;
+    kept += entries.length - gone;
+  }
+  return taken;
+}
+
+async function move(
+  redis: Redis,
+  keys: QueueKeys,
+  how: 'requeue' | 'drop',
+  page: readonly Found[],
+  onMoved: OnMoved = () => undefined,
+): Promise<number> {
+  const { queue, dead, errors, cancelled } = keys;
+  const moves = page.map(({ entry, letter, nearer }) =>
+    script(redis, 'letter')(queue, dead, errors, cancelled, how, entry, letter.id ?? letter.raw, nearer),
+  );
+  const count = (await Promise.all(moves)).filter((moved) => moved === 1).length;
+  onMoved(count);
+  return count;
+}
+
+function matcher(which: DeadSelection, now: number): (letter: DeadLetter) => boolean {
+  if (which === 'all') return () => true;
+  const { ids, error, olderThanMs } = which;
+  if (ids === undefined && error === undefined && olderThanMs === undefined)
+    throw new TypeError("no condition is given: name ids, an error or an age, or say 'all'");
+  const wanted = ids && new Set(ids.map(hex));
+  return (letter) =>
+    (wanted === undefined || wanted.has(hex(letter.id ?? letter.raw))) &&
+    (error === undefined ||
+      (typeof error === 'string' ? letter.error.includes(error) : letter.error.search(error) >= 0)) &&
+    (olderThanMs === undefined || letter.at <= now - olderThanMs);
+}
+
+/** Ids may be any bytes. */
+const hex = (id: string | Buffer): string => Buffer.from(id).toString('hex');

@@ -1,0 +1,50 @@
+/**
+ * The last decisions of a pool, as texts: a LIST beside its first queue, `…:decisions:<namespace>/<name>`, the newest first.
+ * What a text says is the controller's business (controller/records/decisions.ts).
+ */
+import type { Redis } from 'ioredis';
+import type { QueueKeys } from '../keys.ts';
+import { readTexts } from '../scripts/read.ts';
+
+const KEPT = 100;
+/** A decision has 1 to 2 KB; one that was cut does not parse. */
+const LONGEST = 8_192;
+/** Somebody may ask after the holidays; nobody asks a pool that is gone. */
+const EXPIRY_S = 30 * 24 * 3_600;
+
+/** Adds a decision. One round trip. */
+export async function pushDecision(redis: Redis, keys: QueueKeys, pool: string, text: string): Promise<void> {
+  const key = keys.decisions(pool);
+  await Promise.all([redis.lpush(key, text), redis.ltrim(key, 0, KEPT - 1), redis.expire(key, EXPIRY_S)]);
+}
+
+/** Says the newest one in other words. Rejects when there is none. */
+export async function replaceDecision(
+  redis: Redis,
+  keys: QueueKeys,
+  pool: string,
+  text: string,
+): Promise<void> {
+  const key = keys.decisions(pool);
+  await Promise.all([redis.lset(key, 0, text), redis.expire(key, EXPIRY_S)]);
+}
+
+/** The pools of which decisions are kept beside a queue, `namespace/name`. Looks through all keys, for a person who asks. */
+export async function recordedPools(redis: Redis, keys: QueueKeys): Promise<string[]> {
+  const base = keys.decisions('');
+  const pattern = `${base.replaceAll(/[[\]*?\\^]/g, String.raw`\$&`)}*`;
+  const found = new Set<string>();
+  let cursor = '0';
+  do {
+    const [next, page] = await redis.scan(cursor, 'MATCH', pattern, 'COUNT', 10_000);
+    for (const key of page) found.add(key.slice(base.length));
+    cursor = next;
+  } while (cursor !== '0');
+  return [...found].toSorted();
+}
+
+/** At most `limit` of them, the newest first. */
+export function readDecisions(redis: Redis, keys: QueueKeys, pool: string, limit = KEPT): Promise<string[]> {
+  const cut = { bytes: LONGEST, values: KEPT };
+  return readTexts(redis, keys.decisions(pool), cut, 'LRANGE', 0, Math.min(limit, KEPT) - 1);
+}

@@ -1,0 +1,184 @@
+/** One consistent look at a queue: what waits, what runs, what has been done (sample.lua). Reads only. */
+import type { Redis } from 'ioredis';
+import type { QueueKeys } from '../keys.ts';
+import { plainText } from '../../runtime/plain-text.ts';
+import { asCount, asCounter, asList, asMoment, asText } from '../scripts/decode-reply.ts';
+import { script } from '../scripts/scripts.ts';
+import { SLOW_BUCKETS } from './slow-tasks.ts';
+
+export interface QueueCounters {
+  /** Tasks that workers took and did not hand back. */
+  readonly taken: number;
+  readonly completed: number;
+  readonly failed: number;
+  readonly cancelled: number;
+  readonly retried: number;
+  readonly recovered: number;
+  readonly fenced: number;
+  readonly serviceUs: number;
+  /** Sum of the squares of service times, s², and the tasks in it: those of workers that tell it. */
+  readonly squaresS2: number;
+  readonly squaredTasks: number;
+}
+
+export interface QueueSample {
+  /** Redis time, ms. */
+  readonly now: number;
+  /** In the queue, and suspects. */
+  readonly waiting: number;
+  /** Tasks that were put aside to run beside nothing else. */
+  readonly suspects: number;
+  /** Of them, those that run alone; the others go together, by halves. */
+  readonly solitary: number;
+  /** Workers that hold suspects, and so nothing else, and the tasks in flight there. */
+  readonly apart: { readonly workers: number; readonly tasks: number };
+  readonly inFlight: number;
+  /** Workers that hold at least one task. */
+  readonly busy: number;
+  readonly delayed: number;
+  /** Of the delayed, those whose time has come but that no worker has moved to the queue yet. */
+  readonly due: number;
+  /** Those whose time comes within the horizon. */
+  readonly dueSoon: number;
+  /** When the next delayed task falls due, ms of Redis time. */
+  readonly nextDue: number | undefined;
+  readonly dead: number;
+  /** Workers take nothing from it until it is resumed. */
+  readonly paused: boolean;
+  readonly workers: number;
+  /** Workers whose lease is over: time to reap. */
+  readonly expired: number;
+  /** There are workers, and none was heard of for a moment: whoever can write is to let queue time pass (turn.lua). */
+  readonly silent: boolean;
+  /** When the first lease ends that nobody renews, ms of Redis time. */
+  readonly nextExpiry: number | undefined;
+  /** Results, errors or dead letters are past their time: time to sweep. */
+  readonly overdue: boolean;
+  readonly counters: QueueCounters;
+  /** Workers, registered or not yet, that are to drain. */
+  readonly leaving: number;
+  /** Tasks in each bucket of slow ones, since ever: see slow-tasks.ts. */
+  readonly slow: readonly number[];
+}
+
+/**
+ * One consistent look at a queue, and ahead at what falls due within `horizonMs`. Throws `WrongKeyType` when the queue or the
+ * result key holds something else.
+ */
+export async function sampleQueue(redis: Redis, keys: QueueKeys, horizonMs = 0): Promise<QueueSample> {
+  const reply = await script(redis, 'sample')(
+    keys.queue,
+    keys.result,
+    keys.workers,
+    keys.load,
+    keys.delayed,
+    keys.dead,
+    keys.stats,
+    keys.paused,
+    keys.expiry,
+    keys.suspects,
+    keys.leaving,
+    keys.apart,
+    keys.clock,
+    SLOW_BUCKETS,
+    Math.round(horizonMs),
+  );
+  return decodeReply(keys, reply);
+}
+
+const COUNTERS = [
+  'taken',
+  'completed',
+  'failed',
+  'retried',
+  'recovered',
+  'fenced',
+  'serviceUs',
+  'cancelled',
+  'squaredTasks',
+  'squaresS2',
+] as const satisfies readonly (keyof QueueCounters)[];
+
+/** What sample.lua returns, in the order of its head; from a server that is not believed, so each value is still to be judged. */
+type Reply = readonly [
+  now: unknown,
+  length: unknown,
+  resultType: unknown,
+  delayed: unknown,
+  due: unknown,
+  nextDue: unknown,
+  dead: unknown,
+  inFlight: unknown,
+  busy: unknown,
+  workers: unknown,
+  expired: unknown,
+  counters: unknown,
+  paused: unknown,
+  sweep: unknown,
+  suspects: unknown,
+  leaving: unknown,
+  slow: unknown,
+  nextExpiry: unknown,
+  dueSoon: unknown,
+  solitary: unknown,
+  apart: unknown,
+  beside: unknown,
+  silent: unknown,
+];
+const VALUES: Reply['length'] = 23;
+
+/** Throws `UnexpectedReply` for what is none of it. */
+function decodeReply(keys: QueueKeys, reply: unknown): QueueSample {
+  const [now, length, resultType, delayed, due, nextDue, dead, inFlight, busy, workers, expired, ...rest] =
+    asList(reply, 'a sample', VALUES) as Reply;
+  const [stats, paused, sweep, suspects, leaving, slow, nextExpiry, dueSoon, solitary, ...last] = rest;
+  const [apart, beside, silent] = last;
+  if (typeof length !== 'number')
+    throw new WrongKeyType(keys.queue, 'a list', plainText(asText(length, 'the length')));
+  const type = asText(resultType, 'the type of the result key');
+  if (!['hash', 'none'].includes(type))
+    throw new WrongKeyType(keys.result, 'a hash', `it is a ${plainText(type)}`);
+  const counters = asList(stats, 'the counters', COUNTERS.length);
+  return {
+    now: asCount(now, 'the time'),
+    waiting: asCount(length, 'the length'),
+    suspects: asCount(suspects, 'suspects'),
+    solitary: asCount(solitary, 'solitary suspects'),
+    apart: {
+      workers: asCount(apart, 'workers with suspects'),
+      tasks: asCount(beside, 'suspects in flight'),
+    },
+    inFlight: asCount(inFlight, 'tasks in flight'),
+    busy: asCount(busy, 'busy workers'),
+    delayed: asCount(delayed, 'delayed tasks'),
+    due: asCount(due, 'due tasks'),
+    dueSoon: asCount(dueSoon, 'tasks due soon'),
+    dead: asCount(dead, 'dead letters'),
+    workers: asCount(workers, 'workers'),
+    expired: asCount(expired, 'expired leases'),
+    nextExpiry: asMoment(nextExpiry, 'the next expiry'),
+    silent: silent === 1,
+    paused: paused === 1,
+    overdue: sweep === 1,
+    leaving: asCount(leaving, 'leaving workers'),
+    slow: asList(slow, 'slow tasks', SLOW_BUCKETS).map((value) => asCounter(value, 'slow tasks')),
+    nextDue: asMoment(nextDue, 'the next due time'),
+    counters: Object.fromEntries(
+      COUNTERS.map((name, i) => [name, asCounter(counters[i], name)]),
+    ) as unknown as QueueCounters,
+  };
+}
+
+export class WrongKeyType extends Error {
+  override name = 'WrongKeyType';
+  /** What is wrong, and what to do about it, as the message says in one. */
+  readonly note: string;
+  readonly todo: string;
+  constructor(key: string, wanted: string, found: string) {
+    const note = `the key "${key}" is not ${wanted} (${found})`;
+    const todo = 'use another key, or remove that one';
+    super(`${note}: nothing was touched; ${todo}`);
+    this.note = note;
+    this.todo = todo;
+  }
+}

@@ -1,0 +1,168 @@
+/**
+ * What happened in a pool over the last week: a STREAM beside its first queue, `…:timeline:<namespace>/<name>`, with at most
+ * one entry for each ten seconds while something happens. Where there is no entry, all stayed as the one before left it.
+ *
+ * The id of an entry is when its stretch ended, by the clock of Redis. It has one field, `v`, with numbers in the order
+ * of NUMBERS, separated by spaces, without zeros at the end: a field for each would take as much room, and ten times as long to
+ * read. Numbers may be added at the end; readers take those that are missing for 0 and leave out those that they do not know.
+ */
+import type { Redis } from 'ioredis';
+import type { QueueKeys } from '../keys.ts';
+import { readCut } from '../scripts/read.ts';
+import { asList, asText } from '../scripts/decode-reply.ts';
+
+export interface TimelineEntry {
+  /** When the stretch ended, ms of Redis time, and how long it was, ms. */
+  readonly at: number;
+  readonly spanMs: number;
+  /** Means over the stretch, and the most that waited. */
+  readonly waiting: number;
+  readonly inFlight: number;
+  /** Replicas that existed, those that were up, and at the end those that the pool should have. */
+  readonly replicas: number;
+  readonly ready: number;
+  readonly desired: number;
+  readonly mostWaiting: number;
+  readonly arrived: number;
+  readonly taken: number;
+  readonly completed: number;
+  /** Sum of the service times of what completed, failed or is to be retried, ms. */
+  readonly serviceMs: number;
+  /** How long the taken tasks had waited, ms; 0 when none was taken. */
+  readonly waitP50Ms: number;
+  readonly waitP95Ms: number;
+  readonly waitMaxMs: number;
+  /** The most tasks that came between two looks, and when they were seen, ms from the beginning of the stretch. */
+  readonly peak: number;
+  readonly peakMs: number;
+  readonly failed: number;
+  readonly retried: number;
+  /** At the end of the stretch. */
+  readonly delayed: number;
+  readonly dead: number;
+  /** Replicas that came up, and how long they took in all, ms. */
+  readonly starts: number;
+  readonly startMs: number;
+  /** For how long of it the queue could not be read, ms. */
+  readonly blindMs: number;
+}
+
+const NUMBERS = [
+  'spanMs',
+  'waiting',
+  'inFlight',
+  'replicas',
+  'ready',
+  'desired',
+  'mostWaiting',
+  'arrived',
+  'taken',
+  'completed',
+  'serviceMs',
+  'waitP50Ms',
+  'waitP95Ms',
+  'waitMaxMs',
+  'peak',
+  'peakMs',
+  'failed',
+  'retried',
+  'delayed',
+  'dead',
+  'starts',
+  'startMs',
+  'blindMs',
+] as const satisfies readonly (keyof TimelineEntry)[];
+
+export const TIMELINE_MS = 7 * 24 * 3_600_000;
+/** A week of entries, one every ten seconds. */
+const MOST = TIMELINE_MS / 10_000;
+/** A pool that is gone, or idle for so long, leaves nothing: its last entry is of no use by then. */
+const EXPIRY_S = (TIMELINE_MS + 24 * 3_600_000) / 1_000;
+/** Nobody else gets a word in while a page is parsed. */
+const PAGE = 1_000;
+/** A week, and once more what a stream holds before it is trimmed: a server that always has another page has none of ours. */
+const MOST_PAGES = Math.ceil((2 * MOST) / PAGE);
+/** An entry has an id, a field and its value; what is longer or more is none of ours. */
+const CUT = { bytes: 512, values: 4 * PAGE };
+
+export function packEntry(entry: Omit<TimelineEntry, 'at'>): string {
+  const numbers = NUMBERS.map((name) => Math.round(entry[name] * 100) / 100);
+  return numbers.slice(0, 1 + numbers.findLastIndex((number) => number !== 0)).join(' ');
+}
+
+/** `undefined` for what is no entry. */
+export function parseEntry(id: string, numbers: string | undefined): TimelineEntry | undefined {
+  const values = numbers?.split(' ').map(Number) ?? [];
+  const at = Number.parseInt(id, 10);
+  if (!(Number(values[0]) > 0) || !Number.isSafeInteger(at) || !values.every(isUsual)) return undefined;
+  // a busy week is sixty thousand of them: a loop is several times as fast as what reads more nicely
+  const entry: Partial<Record<keyof TimelineEntry, number>> = { at };
+  for (let i = 0; i < NUMBERS.length; i++) entry[NUMBERS[i] ?? 'at'] = values[i] ?? 0;
+  return entry as TimelineEntry;
+}
+
+/** What can be summed and drawn; a number beyond it was written by somebody else. */
+function isUsual(value: number): boolean {
+  return value >= 0 && value <= Number.MAX_SAFE_INTEGER;
+}
+
+/** Adds an entry that ends now, and drops what is older than a week: by the clock of Redis, whatever that of the writer says. */
+export async function appendToTimeline(
+  redis: Redis,
+  keys: QueueKeys,
+  pool: string,
+  entry: Omit<TimelineEntry, 'at'>,
+): Promise<void> {
+  const key = keys.timeline(pool);
+  const id = await redis.xadd(key, 'MAXLEN', '~', MOST, '*', 'v', packEntry(entry));
+  await Promise.all([
+    // Redis before 6.2 knows no MINID: there the length alone is bounded
+    redis.xtrim(key, 'MINID', '~', Math.max(0, Number.parseInt(id ?? '0', 10) - TIMELINE_MS)).catch(() => 0),
+    redis.expire(key, EXPIRY_S),
+  ]);
+}
+
+/**
+ * The entries of a pool that ended in `since` ≤ t ≤ `until` (ms; all of them when left out), oldest first. With a `limit`, the
+ * newest so many. It takes a page at a time, and gives up before the next one when `signal` says so.
+ */
+export async function readTimeline(
+  redis: Redis,
+  keys: QueueKeys,
+  pool: string,
+  range: {
+    readonly since?: number;
+    readonly until?: number;
+    readonly limit?: number;
+    readonly signal?: AbortSignal;
+  } = {},
+): Promise<TimelineEntry[]> {
+  const { since, until, limit = Infinity, signal } = range;
+  const first = since === undefined ? '-' : String(Math.ceil(since));
+  let end = until === undefined ? '+' : String(Math.floor(until));
+  const newestFirst: TimelineEntry[] = [];
+  for (let pages = 0; pages < MOST_PAGES; pages++) {
+    const count = Math.min(PAGE, limit - newestFirst.length);
+    if (count <= 0) break;
+    signal?.throwIfAborted();
+    const read = readCut(redis, keys.timeline(pool), CUT, 'XREVRANGE', end, first, 'COUNT', count);
+    const page = asList(await read, 'a page of the time line');
+    let oldest: string | undefined;
+    for (const one of page) {
+      const [id, fields] = asList(one, 'an entry of the time line', 2);
+      const [, numbers] = asList(fields, 'what an entry says');
+      oldest = asText(id, 'the id of an entry', 41);
+      const entry = parseEntry(oldest, Buffer.isBuffer(numbers) ? numbers.toString() : undefined);
+      if (entry) newestFirst.push(entry);
+    }
+    if (oldest === undefined || page.length < count) break;
+    end = before(oldest);
+  }
+  return newestFirst.toReversed();
+}
+
+/** The last id before another one: an id that excludes itself, `(1-0`, is not known to every Redis. */
+function before(id: string): string {
+  const [ms = 0, number = 0] = id.split('-').map(Number);
+  return number > 0 ? `${ms}-${number - 1}` : String(ms - 1);
+}

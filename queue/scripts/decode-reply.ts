@@ -1,0 +1,59 @@
+/**
+ * Replies of a Redis that may be any server: each value is what it must be, or the whole reply is refused. Pure.
+ */
+import { plainText } from '../../runtime/plain-text.ts';
+
+/** A reply has another form than its command has. */
+export class UnexpectedReply extends Error {
+  override name = 'UnexpectedReply';
+  constructor(what: string, found: unknown) {
+    super(`${what} is expected, and what came is ${shown(found)}`);
+  }
+}
+
+function shown(value: unknown): string {
+  if (Buffer.isBuffer(value)) return JSON.stringify(plainText(value.toString('utf8', 0, 200), 40));
+  if (Array.isArray(value)) return `an array of ${value.length}`;
+  return plainText(String(value), 40);
+}
+
+/** An integer of at least 0 that can be reckoned with. */
+export function asCount(value: unknown, what: string): number {
+  if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value;
+  throw new UnexpectedReply(`${what}, a count,`, value);
+}
+
+/** A number that is kept as a text, 0 where there is none: integers may stand below zero after a hash was removed. */
+export function asCounter(value: unknown, what: string): number {
+  if (value === null) return 0;
+  const number = Buffer.isBuffer(value) && value.length > 0 ? Number(value.toString()) : Number.NaN;
+  if (Math.abs(number) <= Number.MAX_SAFE_INTEGER) return number;
+  throw new UnexpectedReply(`${what}, a counter,`, value);
+}
+
+/** A time, ms, `undefined` for an empty text; one that is out of any range is never, or was long ago. */
+export function asMoment(value: unknown, what: string): number | undefined {
+  const score = asBytes(value, what);
+  if (score.length === 0) return undefined;
+  const time = Number(score.toString().replace('inf', 'Infinity'));
+  if (Number.isNaN(time)) throw new UnexpectedReply(`${what}, a time,`, value);
+  return Math.min(Math.max(0, time), Number.MAX_SAFE_INTEGER);
+}
+
+export function asBytes(value: unknown, what: string): Buffer {
+  if (Buffer.isBuffer(value)) return value;
+  throw new UnexpectedReply(what, value);
+}
+
+/** A text of at most `most` characters. */
+export function asText(value: unknown, what: string, most = 1_024): string {
+  return asBytes(value, what)
+    .toString('utf8', 0, 4 * most)
+    .slice(0, most);
+}
+
+/** An array; with `length`, of that many elements. */
+export function asList(value: unknown, what: string, length?: number): readonly unknown[] {
+  if (Array.isArray(value) && (length === undefined || value.length === length)) return value;
+  throw new UnexpectedReply(length === undefined ? what : `${what}, ${length} values,`, value);
+}

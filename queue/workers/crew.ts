@@ -1,0 +1,54 @@
+/** Who is registered with a queue, and what they say of themselves (crew.lua). */
+import type { Redis } from 'ioredis';
+import type { QueueKeys } from '../keys.ts';
+import { asList, asMoment, asText } from '../scripts/decode-reply.ts';
+import { script } from '../scripts/scripts.ts';
+
+export interface CrewMember {
+  readonly id: string;
+  /** When its lease ends, ms of Redis time. */
+  readonly leaseEnds: number;
+  readonly epoch: number;
+  /** Empty when it is gone. */
+  readonly state: string;
+  readonly concurrency: number;
+  readonly version: string;
+  /** ms of Redis time. */
+  readonly started: number;
+  /** `namespace/name`; empty where it belongs to none. */
+  readonly pool: string;
+  readonly inFlight: number;
+}
+
+const MOST = 1_000;
+const LONGEST = 512;
+
+/** The workers of a queue by the ends of their leases, at most 1,000. Throws `UnexpectedReply`. */
+export async function readCrew(redis: Redis, keys: QueueKeys): Promise<CrewMember[]> {
+  const crew = await script(redis, 'crew')(keys.workers, keys.load, keys.worker(''), MOST, LONGEST);
+  return asList(crew, 'the workers').map((one): CrewMember => {
+    const parts = asList(one, 'a worker', 9).map((part) =>
+      asText(part, 'what a worker says of itself', LONGEST),
+    );
+    const [id = '', , epoch, state = '', concurrency, version = '', started, pool = '', inFlight] = parts;
+    const leaseEnds = asMoment(Buffer.from(parts[1] ?? ''), 'the end of a lease') ?? 0;
+    const [runs, slots, begun] = [size(inFlight), size(concurrency), size(started)];
+    return {
+      id,
+      leaseEnds,
+      epoch: size(epoch),
+      state,
+      concurrency: slots,
+      version,
+      started: begun,
+      pool,
+      inFlight: runs,
+    };
+  });
+}
+
+/** What somebody wrote where a number belongs, as one that can be shown: 0 for what is none. */
+function size(text: string | undefined): number {
+  const number = Number(text);
+  return Number.isSafeInteger(number) && number >= 0 ? number : 0;
+}

@@ -1,0 +1,94 @@
+/**
+ * Telling workers to drain, and hearing what became of it: the part of a scale-in that is in Redis.
+ *
+ * A mark is in two places: in the worker's hash, where each of its turns sees it (turn.lua then gives it nothing, whatever
+ * it asks for), and in `leaving`, for a worker that registers only later. It lasts MARK_MS and is to be set again before.
+ */
+import type { Redis } from 'ioredis';
+import { readCrew } from './crew.ts';
+import type { QueueKeys } from '../keys.ts';
+import { unblockWaits } from './worker-connections.ts';
+import { asCount, asList, asText } from '../scripts/decode-reply.ts';
+import { script } from '../scripts/scripts.ts';
+import { together, type WorkerLoad, type WorkerLoads } from './worker-load.ts';
+
+/** What is to become of a worker: by the controller, and by a person, whose wish outlasts what the controller wants. */
+export type Verdict = 'leave' | 'stay' | 'look' | 'ask' | 'release';
+
+/** How long a mark lasts that nobody sets again, ms. */
+const MARK_MS = 30_000;
+
+/**
+ * Does to each worker as it is told, in each queue at one instant, and returns them as they were right after. A mark lasts
+ * `markMs`.
+ */
+export async function drainWorkers(
+  redis: Redis,
+  queues: readonly QueueKeys[],
+  verdicts: ReadonlyMap<string, Verdict>,
+  markMs = MARK_MS,
+): Promise<WorkerLoads> {
+  const all = await Promise.all(queues.map((keys) => drainIn(redis, keys, verdicts, markMs)));
+  const loads = new Map<string, WorkerLoad>();
+  for (const some of all) {
+    for (const [id, load] of some) {
+      const other = loads.get(id);
+      loads.set(id, other ? together(other, load) : load);
+    }
+  }
+  return loads;
+}
+
+/** The workers that are registered in these queues (of each at most 1,000), and `named` ones, registered or not. */
+export async function registeredWorkers(
+  redis: Redis,
+  queues: readonly QueueKeys[],
+  named: Iterable<string>,
+): Promise<WorkerLoads> {
+  const crews = await Promise.all(queues.map((keys) => readCrew(redis, keys)));
+  const ids = [...named, ...crews.flat().map(({ id }) => id)];
+  return drainWorkers(redis, queues, new Map(ids.map((id) => [id, 'look'])));
+}
+
+async function drainIn(
+  redis: Redis,
+  keys: QueueKeys,
+  verdicts: ReadonlyMap<string, Verdict>,
+  markMs: number,
+): Promise<WorkerLoads> {
+  const ids = [...verdicts.keys()];
+  const reply = await script(redis, 'drain')(
+    ids.length + 3,
+    keys.leaving,
+    keys.load,
+    keys.asked,
+    ...ids.map((id) => keys.worker(id)),
+    markMs,
+    ...[...verdicts].flat(),
+  );
+  const loads = new Map<string, WorkerLoad>();
+  for (const [i, one] of asList(reply, 'the states of workers', ids.length).entries()) {
+    const [state, inFlight, blocker, pool] = asList(one, 'a worker', 4);
+    const told = asText(state, 'a state', 32);
+    if (told === '') continue;
+    const connection = Number(asText(blocker, 'a connection', 32));
+    loads.set(ids[i] ?? '', {
+      state: told,
+      inFlight: asCount(inFlight, 'tasks in flight'),
+      blockers: Number.isSafeInteger(connection) && connection > 0 ? [connection] : [],
+      pool: asText(pool, 'a pool', 512),
+    });
+  }
+  return loads;
+}
+
+/**
+ * Ends the waits of workers, so that they look around at once. Where the server does not allow that, they do so by
+ * themselves within a second. Never rejects.
+ */
+export async function rouse(redis: Redis, loads: Iterable<WorkerLoad>): Promise<void> {
+  await unblockWaits(
+    redis,
+    [...loads].flatMap(({ blockers }) => blockers),
+  );
+}

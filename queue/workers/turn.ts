@@ -1,0 +1,251 @@
+/** The worker's turn (turn.lua) as a typed function: what a worker says goes in as one packed argument, tasks come back. */
+import type { Redis } from 'ioredis';
+import type { QueueKeys } from '../keys.ts';
+import { pack, type Packable } from './pack.ts';
+import { script } from '../scripts/scripts.ts';
+
+/** From here on, an id or a value is an argument of its own: not copied, and never too much for one argument together. */
+const LONG = 4_096;
+
+/** What a task has been through before this delivery. */
+export interface Past {
+  /** Tries that failed. */
+  readonly attempts: number;
+  /** Deliveries to workers that were lost while they held it. With any, the task is a suspect: see turn.lua. */
+  readonly deliveries: number;
+  /** The last of those workers. */
+  readonly lastWorker?: string;
+  /** How many tasks were in flight in it, this one included; 1 when left out. */
+  readonly company?: number;
+}
+
+export interface Settled {
+  readonly results: readonly { receipt: string; id: string | Buffer; value: string | Buffer }[];
+  readonly retries: readonly { receipt: string; delayMs: number; past: Past }[];
+  /** Without an `id`, no waiting client is told of it. */
+  readonly dead: readonly { receipt: string; id?: string | Buffer; header: string }[];
+  readonly released: readonly string[];
+  /** Not run, or aborted, because somebody cancelled them. One whose mark is gone goes back to the queue. */
+  readonly cancelled: readonly { receipt: string; id: string | Buffer; header: string }[];
+  /** Service time of what was settled, µs in all. */
+  readonly serviceUs: number;
+  /** Sum of the squares of those service times, ms². */
+  readonly squaresMs2?: number;
+  /** The bucket of each slow task among it (pool/slow-tasks.ts). */
+  readonly slow?: readonly number[];
+}
+
+export interface TurnRequest {
+  readonly worker: string;
+  readonly epoch: number;
+  /** One more than in the last turn that was answered; the same when this one repeats it. */
+  readonly turn: number;
+  /** The highest receipt counter seen so far. */
+  readonly seen: number;
+  /** `madeAt` of the last reply, 0 before the first. Without it, a server that went back is told by numbers alone. */
+  readonly heard?: number;
+  /** Tasks that were taken and not settled by a turn that was answered. Without it, each receipt is looked up. */
+  readonly holds?: number;
+  readonly settled: Settled;
+  /** Another number where `settled` differs from what was sent under the same `turn` before; 0 unless given. */
+  readonly form?: number;
+  /** How many tasks may be taken. */
+  readonly want: number;
+  /** Tasks of its other queues that the worker holds; 0 when left out. It is given no suspect beside them. */
+  readonly elsewhere?: number;
+  /** How many suspects it takes together, where they may be (turn.lua); 1 when left out, 0 for none. */
+  readonly together?: number;
+  /** How long until it will hold nothing, as far as it can tell, ms; 0 when left out. */
+  readonly emptyInMs?: number;
+  readonly leaseMs: number;
+  readonly state: string;
+}
+
+export interface Delivery {
+  readonly receipt: string;
+  readonly raw: Buffer;
+  readonly past: Past;
+}
+
+export type TurnReply =
+  | { readonly kind: 'fenced' }
+  | {
+      readonly kind: 'held';
+      /** Redis time, ms. */
+      readonly now: number;
+      /** Length of the queue after the turn; a text when the queue could not be read. */
+      readonly length: number | string;
+      readonly drain: boolean;
+      /** The queue is paused: nothing is given out. */
+      readonly paused: boolean;
+      readonly seen: number;
+      readonly tasks: readonly Delivery[];
+      /** Until the next delayed task falls due, ms. */
+      readonly dueInMs: number | undefined;
+      /** 0 when no task is marked as cancelled, else a number that changes with every mark. */
+      readonly marks: number;
+      /** This worker is given nothing more until it holds nothing: for the sake of a suspect, its own or one that waits. */
+      readonly apart: boolean;
+      /** When the turn was made, ms of Redis time: earlier than `now` where this is the answer to its repetition. */
+      readonly madeAt: number;
+      /** Suspects that wait for a worker that holds nothing. */
+      readonly aside: number;
+      /** Of all requests that were sent under this number, the one that was done. */
+      readonly form: number;
+    };
+
+const noPast: Past = { attempts: 0, deliveries: 0 };
+
+/** Makes a turn. Rejects with what Redis answers when it is refused as a whole: `STALE`, `WRONGTYPE`, `OOM`. */
+export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest): Promise<TurnReply> {
+  const { worker, epoch } = request;
+  const reply = (await script(redis, 'turn')(
+    keys.queue,
+    keys.result,
+    keys.workers,
+    keys.worker(worker),
+    keys.inflight(worker),
+    keys.carried(worker),
+    keys.wake(worker),
+    keys.delayed,
+    keys.dead,
+    keys.errors,
+    keys.stats,
+    keys.history,
+    keys.load,
+    keys.paused,
+    keys.cancelled,
+    keys.expiry,
+    keys.suspects,
+    keys.isolator,
+    keys.pasts,
+    keys.emptying,
+    keys.apart,
+    keys.clock,
+    ...turnArguments(request),
+  )) as Reply;
+  return decodeReply(epoch, reply);
+}
+
+/** What turn.lua returns, in the order of its head. */
+type Reply =
+  | readonly [fenced: 0]
+  | readonly [
+      held: 1,
+      now: number,
+      length: number | Buffer,
+      orders: number,
+      first: number,
+      raws: readonly Buffer[],
+      pasts: readonly unknown[],
+      dueIn: number,
+      marks: number,
+      apart: number,
+      madeAt: number,
+      aside: number,
+      form: number,
+    ];
+
+/** `epoch` is part of the receipts. */
+function decodeReply(epoch: number, reply: Reply): TurnReply {
+  if (reply[0] === 0) return { kind: 'fenced' };
+  const [, now, length, orders, first, raws, pastList, dueIn, marks, apart, madeAt, aside, form] = reply;
+  const pasts = new Map<number, Past>();
+  for (let i = 0; i + 1 < pastList.length; i += 2)
+    pasts.set(Number(pastList[i]), parsePast(String(pastList[i + 1])));
+  return {
+    kind: 'held',
+    now,
+    length: typeof length === 'number' ? length : length.toString(),
+    drain: orders === 1,
+    paused: orders === 2,
+    seen: first + raws.length - 1,
+    tasks: raws.map((raw, i) => ({
+      receipt: `${epoch}-${first + i}`,
+      raw,
+      past: pasts.get(i + 1) ?? noPast,
+    })),
+    dueInMs: dueIn < 0 ? undefined : dueIn,
+    marks,
+    apart: apart === 1,
+    madeAt,
+    aside,
+    form,
+  };
+}
+
+/** The arguments of turn.lua. */
+function turnArguments({
+  worker,
+  epoch,
+  turn: number,
+  form = 0,
+  seen,
+  heard,
+  holds,
+  want,
+  elsewhere = 0,
+  together = 1,
+  emptyInMs = 0,
+  leaseMs,
+  state,
+  settled,
+}: TurnRequest): (string | Buffer)[] {
+  const long: (string | Buffer)[] = [];
+  // the packed argument is the first, so that the first long one is the second
+  const bytes = (value: string | Buffer): string | Buffer | number =>
+    value.length < LONG ? value : long.push(value) + 1;
+  const receipts: string[] = [];
+  const results: Packable[] = [];
+  for (const { receipt, id, value } of settled.results) {
+    receipts.push(receipt);
+    results.push(bytes(id), bytes(value));
+  }
+  const packed = pack({
+    worker,
+    epoch: String(epoch),
+    number,
+    form,
+    seen,
+    heard,
+    holds,
+    want,
+    elsewhere,
+    together,
+    emptyIn: Math.round(emptyInMs),
+    leaseMs,
+    state,
+    serviceUs: Math.round(settled.serviceUs),
+    ...(settled.squaresMs2 !== undefined && {
+      squaresMs2: Math.min(Math.round(settled.squaresMs2), Number.MAX_SAFE_INTEGER),
+    }),
+    slow: settled.slow ?? [],
+    receipts,
+    results,
+    retries: settled.retries.map(({ receipt, delayMs, past }) => ({
+      receipt,
+      delayMs: Math.round(delayMs),
+      past: `${past.attempts}:${past.deliveries}`,
+    })),
+    dead: settled.dead.map(({ receipt, id, header }) => ({
+      receipt,
+      ...(id !== undefined && { id: bytes(id) }),
+      header: bytes(header),
+    })),
+    released: settled.released,
+    cancelled: settled.cancelled.map(({ receipt, id, header }) => ({
+      receipt,
+      id: bytes(id),
+      header: bytes(header),
+    })),
+  });
+  return [packed, ...long];
+}
+
+/** `attempts:deliveries`, behind it the last worker that was lost, percent-encoded, and how many tasks it held, if several. */
+function parsePast(text: string): Past {
+  const [attempts, deliveries, worker, company] = text.split(':');
+  const counts = { attempts: Number(attempts), deliveries: Number(deliveries) };
+  if (!worker) return counts;
+  return { ...counts, lastWorker: decodeURIComponent(worker), ...(company && { company: Number(company) }) };
+}

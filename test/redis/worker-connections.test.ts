@@ -1,0 +1,87 @@
+/** Which workers live, by their connections: what the controller believes before it ends an epoch. */
+import { expect, test } from 'vitest';
+import { queueKeys } from '../../queue/keys.ts';
+import { readLives } from '../../queue/workers/worker-connections.ts';
+import { eventually } from '../support/eventually.ts';
+import { startRedis } from '../support/redis.ts';
+import { freshKeys, startHandWorker } from '../support/turns.ts';
+import { resultsOf, spawnWorker, startWorker } from '../support/workers.ts';
+
+test('every connection of a worker has its name, also that of its lease thread', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  const keys = freshKeys();
+  const id = 'tiles 1:ü%';
+  await using worker = await spawnWorker(server, keys, ['--lease', '1s'], id);
+  const connections = async (): Promise<number> => {
+    const list = String(await redis.client('LIST'));
+    const name = ` name=millrace:${keys.queue}:tiles%201%3A%C3%BC%25:[0-9a-f]{8} `;
+    return list.split(new RegExp(name)).length - 1;
+  };
+  await eventually(async () => expect(await connections()).toBe(2));
+  await redis.lpush(keys.queue, '{"id":"long","computeMs":2000}');
+  await eventually(async () => expect(await connections()).toBe(3));
+  expect(await readLives(redis, [{ keys, worker: id }])).toMatchObject([{ connected: true }]);
+  await resultsOf(redis, keys.result, 1);
+  const epoch = Number(await redis.hget(keys.worker(id), 'epoch'));
+  worker.signal('SIGKILL');
+  await worker.ended;
+  await eventually(async () =>
+    expect(await readLives(redis, [{ keys, worker: id }])).toMatchObject([{ epoch, connected: false }]),
+  );
+});
+
+test('a worker of many queues with long names is seen to live', async () => {
+  await using server = await startRedis();
+  const keys = freshKeys();
+  const queue = Array.from({ length: 40 }, (_, i) => `${keys.queue}-${i}-${'long'.repeat(40)}`);
+  await using worker = startWorker(server, keys, { handler: () => '', queue });
+  await worker.ready();
+  const lives = await readLives(
+    server.client(),
+    queue.map((name) => ({ keys: queueKeys(name, keys.result), worker: worker.id })),
+  );
+  expect(lives.filter(({ connected }) => connected !== true)).toEqual([]);
+});
+
+test('many at once, in their order: one that never was, one without a name, one that lives', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  const keys = freshKeys();
+  const nameless = await startHandWorker(redis, keys);
+  await using alive = startWorker(server, keys, { handler: () => '' });
+  await alive.ready();
+  const lives = await readLives(
+    redis,
+    ['nobody', nameless.id, alive.id].map((worker) => ({ keys, worker })),
+  );
+  expect(lives).toMatchObject([
+    { epoch: undefined },
+    { epoch: nameless.epoch, connected: undefined },
+    { connected: true },
+  ]);
+});
+
+test('where Redis refuses names and lists, workers work all the same and nobody is called dead', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  const keys = freshKeys();
+  await redis.acl(
+    'SETUSER',
+    'limited',
+    'on',
+    '>secret',
+    'allkeys',
+    '+@all',
+    '-client|setname',
+    '-client|list',
+  );
+  const address = { ...server.address, username: 'limited', password: 'secret' };
+  await using worker = startWorker({ address }, keys, { handler: () => 'done' });
+  await redis.lpush(keys.queue, 'a');
+  expect(await resultsOf(redis, keys.result, 1)).toEqual({ a: 'done' });
+  expect(await redis.hget(keys.worker(worker.id), 'client')).toBe('');
+  const limited = server.client({ username: 'limited', password: 'secret' });
+  for (const client of [redis, limited])
+    expect(await readLives(client, [{ keys, worker: worker.id }])).toMatchObject([{ connected: undefined }]);
+});

@@ -1,0 +1,84 @@
+import { expect, test } from 'vitest';
+
+import type { Delivery } from '../../queue/workers/turn.ts';
+import type { Finished, Outcome } from '../../worker/task/run.ts';
+import { createBatch, settledOf } from '../../worker/turn/batch.ts';
+
+const delivery = (text: string, past = { attempts: 0, deliveries: 0 }): Delivery => ({
+  receipt: `1-${text.length}`,
+  raw: Buffer.from(text),
+  past,
+});
+
+const finished = (text: string, outcome: Outcome, parts: Partial<Finished> = {}): Finished => ({
+  delivery: delivery(text),
+  id: text,
+  attempt: 1,
+  outcome,
+  serviceMs: 2,
+  ...parts,
+});
+
+const cancelledHeader = (attempts: number): string =>
+  `{"error":"cancelled","attempts":${attempts},"worker":"w","cancelled":true}`;
+
+test('each outcome goes to its own list, and the service time and its squares add up', () => {
+  const batch = createBatch();
+  batch.add(finished('a', { kind: 'result', value: 'x' }), 10);
+  batch.add(
+    finished(
+      'bb',
+      { kind: 'retry', delayMs: 50, error: 'e' },
+      { attempt: 3, delivery: delivery('bb', { attempts: 2, deliveries: 4 }) },
+    ),
+    11,
+  );
+  batch.add(finished('ccc', { kind: 'dead', error: 'gone' }, { attempt: 5 }), 12);
+  batch.add(finished('dddd', { kind: 'release' }, { serviceMs: 100 }), 13);
+  batch.release([delivery('nine chars')], 14);
+  batch.add(finished('eeeee', { kind: 'cancelled' }, { serviceMs: 100 }), 15);
+  batch.cancel(delivery('ffffff', { attempts: 2, deliveries: 0 }), 'ffffff', 16);
+  expect(batch).toMatchObject({ size: 7, since: 10 });
+  expect(settledOf(batch.take(), 'w')).toEqual({
+    results: [{ receipt: '1-1', id: 'a', value: 'x' }],
+    retries: [{ receipt: '1-2', delayMs: 50, past: { attempts: 3, deliveries: 4 } }],
+    dead: [{ receipt: '1-3', id: 'ccc', header: '{"error":"gone","attempts":5,"worker":"w"}' }],
+    released: ['1-4', '1-10'],
+    cancelled: [
+      { receipt: '1-5', id: 'eeeee', header: cancelledHeader(0) },
+      { receipt: '1-6', id: 'ffffff', header: cancelledHeader(2) },
+    ],
+    serviceUs: 6_000,
+    squaresMs2: 12,
+  });
+});
+
+test('what was taken is not there again', () => {
+  const batch = createBatch();
+  batch.add(finished('a', { kind: 'result', value: 'x' }), 10);
+  settledOf(batch.take(), 'w');
+  expect(batch).toMatchObject({ size: 0, since: undefined });
+  const nothing = {
+    results: [],
+    retries: [],
+    dead: [],
+    released: [],
+    cancelled: [],
+    serviceUs: 0,
+    squaresMs2: 0,
+  };
+  expect(settledOf(batch.take(), 'w')).toEqual(nothing);
+  batch.release([], 20);
+  expect(batch.since).toBeUndefined();
+});
+
+test.each([
+  ['{"id":"a"}', 'a', 'a'],
+  ['a', 'a', undefined],
+])('the dead letter of %s names the id only where it is not the whole task', (raw, id, named) => {
+  const batch = createBatch();
+  batch.add(finished(raw, { kind: 'dead', error: 'gone' }, { id }), 0);
+  expect(JSON.parse(settledOf(batch.take(), 'w').dead[0]?.header ?? '')).toHaveProperty('error', 'gone');
+  batch.add(finished(raw, { kind: 'dead', error: 'gone' }, { id }), 0);
+  expect((JSON.parse(settledOf(batch.take(), 'w').dead[0]?.header ?? '') as { id?: string }).id).toBe(named);
+});

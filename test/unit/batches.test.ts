@@ -1,0 +1,57 @@
+/** What is done for very many keys is done in portions, and leaves room in between. */
+import { expect, test } from 'vitest';
+import { createTrickle } from '../../controller/sample/batches.ts';
+import { eventually } from '../support/eventually.ts';
+
+const keys = (count: number): string[] => Array.from({ length: count }, (_, i) => `k${i}`);
+
+test('all keys get their turn, once, in order, never more than a portion at a time', async () => {
+  const begun: string[] = [];
+  let active = 0;
+  let most = 0;
+  const run = async (key: string): Promise<void> => {
+    begun.push(key);
+    most = Math.max(most, ++active);
+    await new Promise((resolve) => void setImmediate(resolve));
+    active--;
+  };
+  using trickle = createTrickle({ run, portion: 8, patienceMs: 60_000 });
+  trickle.add(keys(100));
+  // these wait already
+  trickle.add(keys(50).slice(8));
+  await eventually(() => expect(begun).toHaveLength(100));
+  expect(begun).toEqual(keys(100));
+  expect(most).toBe(8);
+});
+
+test('whatever else waits for the event loop comes in between two portions', async () => {
+  const order: string[] = [];
+  const run = (key: string): Promise<void> => Promise.resolve(void order.push(key));
+  using trickle = createTrickle({ run, portion: 2 });
+  trickle.add(keys(6));
+  setImmediate(() => order.push('other'));
+  await eventually(() => expect(order).toHaveLength(7));
+  expect(order.indexOf('other')).toBeLessThan(5);
+});
+
+test('a key that is dropped is left out; one that was done may come again', async () => {
+  const begun: string[] = [];
+  using trickle = createTrickle({ run: (key) => Promise.resolve(void begun.push(key)), portion: 1 });
+  trickle.add(['a', 'b', 'c']);
+  trickle.drop('b');
+  await eventually(() => expect(begun).toEqual(['a', 'c']));
+  trickle.add(['a']);
+  await eventually(() => expect(begun).toEqual(['a', 'c', 'a']));
+});
+
+test('a portion that nobody answers does not hold up the next one', async () => {
+  const begun: string[] = [];
+  const never = new Promise<void>(() => {});
+  const run = (key: string): Promise<void> => {
+    begun.push(key);
+    return never;
+  };
+  using trickle = createTrickle({ run, portion: 2, patienceMs: 1 });
+  trickle.add(keys(5));
+  await eventually(() => expect(begun).toEqual(keys(5)));
+});

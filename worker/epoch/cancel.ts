@@ -1,0 +1,78 @@
+/**
+ * Finds out which of a worker's tasks were cancelled. A turn says that there are marks, and whether there are new ones. The
+ * worker reads them when there are new ones, and compares: a mark that meets no task stays for a week, and costs no round trip
+ * in all that time. A task that matches is looked up, as its mark may be gone; and where there are too many marks to know them
+ * all, what was just taken is looked up always, what the worker had before when there are new ones.
+ */
+import type { Redis } from 'ioredis';
+import { replyCode } from '../../queue/connection/reply-code.ts';
+import { areCancelled, readMarks } from '../../queue/cancel.ts';
+import type { QueueKeys } from '../../queue/keys.ts';
+import type { Delivery, TurnReply } from '../../queue/workers/turn.ts';
+import { taskId } from '../../queue/task.ts';
+
+type Held = Extract<TurnReply, { kind: 'held' }>;
+
+/** With more marks than this, tasks are looked up one by one. */
+const MOST_KNOWN = 1_000;
+
+/** A user who may not look runs everything: a task that nobody wants any more does less harm than none at all. */
+function notAllowed(error: unknown): never[] {
+  if (replyCode(error) === 'NOPERM') return [];
+  throw error;
+}
+
+export interface CancelCheck {
+  /** Receipts of the tasks that are marked, with their ids, of those that `reply` brought and of those in `before`. */
+  marked(
+    reply: Held,
+    before: () => readonly Delivery[],
+  ): Promise<ReadonlyMap<string, string | Buffer>> | undefined;
+}
+
+/** `repeat` sends again what Redis did not answer; `undefined` when there is no time left. */
+export function createCancelCheck(
+  redis: Redis,
+  keys: QueueKeys,
+  repeat: <T>(send: () => Promise<T>) => Promise<T | undefined>,
+): CancelCheck {
+  let known = 0;
+  let read: ReadonlySet<string> | 'too many' | undefined;
+  return {
+    marked: ({ marks, tasks }, before) => {
+      const fresh = marks !== known;
+      known = marks;
+      if (fresh) read = undefined;
+      if (marks === 0) return undefined;
+      const deliveries = fresh ? [...before(), ...tasks] : tasks;
+      if (deliveries.length === 0) return undefined;
+      if (read === undefined) return readAll().then(() => lookUp(matching(deliveries)));
+      const matches = matching(deliveries);
+      return matches.length === 0 ? undefined : lookUp(matches);
+    },
+  };
+
+  async function readAll(): Promise<void> {
+    const unread = (): undefined => undefined;
+    const marks = await repeat(() => readMarks(redis, keys, MOST_KNOWN).catch(notAllowed)).catch(unread);
+    read = marks ? new Set(marks.map((mark) => name(mark))) : 'too many';
+  }
+
+  function matching(deliveries: readonly Delivery[]): readonly Delivery[] {
+    const marks = read;
+    if (!(marks instanceof Set)) return deliveries;
+    return deliveries.filter(({ raw }) => marks.has(name(taskId(raw))));
+  }
+
+  async function lookUp(deliveries: readonly Delivery[]): Promise<ReadonlyMap<string, string | Buffer>> {
+    if (deliveries.length === 0) return new Map();
+    const ids = deliveries.map(({ raw }) => taskId(raw));
+    // what cannot even be asked is run, as where asking is not allowed
+    const found =
+      (await repeat(() => areCancelled(redis, keys, ids).catch(notAllowed)).catch(() => [])) ?? [];
+    return new Map(deliveries.flatMap(({ receipt }, i) => (found[i] ? [[receipt, ids[i] ?? '']] : [])));
+  }
+}
+
+/** Ids may be any bytes. */
+const name = (id: string | Buffer): string => Buffer.from(id).toString('latin1');

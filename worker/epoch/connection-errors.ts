@@ -1,0 +1,90 @@
+/**
+ * What comes of errors on a worker's connections: a line in the log for each cause, again only after longer and longer pauses; and an
+ * end of the worker when Redis refuses it for good.
+ *
+ * User name, password and certificates are read once, at the start, and may be replaced while a worker runs. A server that
+ * refuses them goes on refusing them, so whoever watches over the process does better to start it again with what holds now. The
+ * same goes for a database that is not there and for a Redis Cluster. A server that is merely away is waited for.
+ */
+import type { RedisAddress } from '../../queue/connection/address.ts';
+import {
+  describeRedisError,
+  troubleOfRedis,
+  type RedisTrouble,
+} from '../../queue/connection/redis-errors.ts';
+import { timeout, type Timer } from '../../runtime/timers.ts';
+
+/** Long enough for a password that is changed in two places. */
+export const REFUSED_MS = 30_000;
+const REPEAT_MS = 60_000;
+const LONGEST_REPEAT_MS = 3_600_000;
+const MOST_CAUSES = 100;
+
+const FOR_GOOD: ReadonlySet<RedisTrouble> = new Set(['credentials', 'tls', 'database', 'cluster']);
+
+/** One connection, or something else that Redis may refuse or not. */
+export interface Attempts {
+  failed(error: unknown): void;
+  /** It works. */
+  well(): void;
+}
+
+export interface Refusals extends Disposable {
+  attempts(): Attempts;
+  /** Resolves to why, in a sentence, when something was refused for `afterMs` and never let in. */
+  readonly forGood: Promise<string>;
+}
+
+export interface RefusalOptions {
+  readonly address: RedisAddress;
+  readonly afterMs: number;
+  readonly log: (line: string) => void;
+  /** Monotonic, ms. */
+  readonly now: () => number;
+}
+
+export function createRefusals({ address, afterMs, log, now }: RefusalOptions): Refusals {
+  const timers = new Set<Timer>();
+  const said = new Map<string, { at: number; pauseMs: number }>();
+  const { promise: forGood, resolve } = Promise.withResolvers<string>();
+
+  function say(line: string): void {
+    const before = said.get(line);
+    if (before && now() < before.at + before.pauseMs) return;
+    if (said.size >= MOST_CAUSES) said.clear();
+    const pauseMs = before ? Math.min(2 * before.pauseMs, LONGEST_REPEAT_MS) : REPEAT_MS;
+    said.set(line, { at: now(), pauseMs });
+    log(line);
+  }
+
+  return {
+    forGood,
+    attempts: () => {
+      let timer: Timer | undefined;
+      const calm = (): void => {
+        if (!timer) return;
+        timer.clear();
+        timers.delete(timer);
+        timer = undefined;
+      };
+      return {
+        failed: (error) => {
+          const line = describeRedisError(error, address);
+          say(line);
+          const trouble = troubleOfRedis(error, address);
+          // a server that refuses a certificate may hang up before it has said so
+          if (!FOR_GOOD.has(trouble)) return trouble === 'closed' ? undefined : calm();
+          timer ??= timeout(afterMs, () => resolve(line)).unref();
+          timers.add(timer);
+        },
+        well: () => {
+          calm();
+          said.clear();
+        },
+      };
+    },
+    [Symbol.dispose]: () => {
+      for (const timer of timers) timer.clear();
+    },
+  };
+}

@@ -1,0 +1,199 @@
+/**
+ * How many tasks a worker takes at a time, and how it waits when there are none.
+ *
+ * Take ahead by time, not by count: a worker holds what it runs plus what it will finish in about HORIZON_MS, so that
+ * fast tasks come in large batches and a slow task never strands others behind it.
+ *
+ * Waiting is one blocking move from the queue to the worker's wake list, on a connection of its own. It ends by
+ * itself after BLOCK_MS and is begun again; a connection that does not answer by then is dead and is replaced.
+ */
+import type { Redis } from 'ioredis';
+import { isReply } from '../../queue/connection/reply-code.ts';
+import { within } from '../../queue/connection/connection.ts';
+import type { QueueKeys } from '../../queue/keys.ts';
+import { unblockWaits } from '../../queue/workers/worker-connections.ts';
+import { BLOCK_MS } from '../../queue/scripts/scripts.ts';
+import { sleep } from '../../runtime/timers.ts';
+
+const HORIZON_MS = 100;
+const MAX_HELD = 2_000;
+/** Of tasks that wait for a slot: with so many, no more are taken, bytes. */
+export const MAX_BYTES = 16 << 20;
+
+export interface Pace {
+  /** Mean service time of a task, ms; `undefined` until one was finished. */
+  readonly serviceMs: number | undefined;
+  /** Mean size of a task, bytes. */
+  readonly taskBytes: number;
+}
+
+/** Tasks to hold at once, running ones included: at least one per slot. */
+export function holdTarget(concurrency: number, { serviceMs, taskBytes }: Pace): number {
+  const ahead =
+    serviceMs === undefined ? 0 : Math.floor((concurrency * HORIZON_MS) / Math.max(serviceMs, 0.01));
+  const fits = Math.floor(MAX_BYTES / Math.max(taskBytes, 1));
+  return Math.max(concurrency, Math.min(ahead, fits, MAX_HELD));
+}
+
+/** Moving mean of what a worker's tasks need. Old tasks fade: half is forgotten after about 14. */
+export function createPace(): Pace & {
+  finished(serviceMs: number, bytes: number): void;
+  atLeast(serviceMs: number): void;
+} {
+  let serviceMs: number | undefined;
+  let taskBytes = 0;
+  return {
+    get serviceMs() {
+      return serviceMs;
+    },
+    get taskBytes() {
+      return taskBytes;
+    },
+    finished: (ms, bytes) => {
+      serviceMs = serviceMs === undefined ? ms : serviceMs + (ms - serviceMs) / 20;
+      taskBytes += (bytes - taskBytes) / 20;
+    },
+    // a task that still runs says how slow tasks are before it is finished
+    atLeast: (ms) => {
+      serviceMs = Math.max(serviceMs ?? 0, ms);
+    },
+  };
+}
+
+/** A move that was cut off must not be sent again behind our back: the loop looks first. */
+export const BLOCKER_OPTIONS = { autoResendUnfulfilledCommands: false } as const;
+
+class ConnectionCut extends Error {
+  override name = 'ConnectionCut';
+}
+
+export interface IdleWait {
+  /** Begins to wait, unless it already does. */
+  begin(): void;
+  /** Whether a move may be blocked in the server. */
+  readonly waiting: boolean;
+  /** Ends the wait that there is now, if any; `onDoubt` is called when it has ended. */
+  pause(): void;
+  /** Ends the wait. Resolves to whether it is certain that no move is still blocked in the server. */
+  end(): Promise<boolean>;
+}
+
+export interface IdleEvents {
+  /** Something was moved. */
+  readonly onTask: () => void;
+  /** Something may have been moved, or somebody ended the wait: look around. */
+  readonly onDoubt: () => void;
+  /** The connection is there: a wait can begin. */
+  readonly onReady: () => void;
+  /** The wait is on another connection now: its id in the server. Called again when it rejects. */
+  readonly onConnection: (id: number) => Promise<void>;
+}
+
+const SLACK_MS = 2_000;
+const UNBLOCK_PATIENCE_MS = 1_000;
+const UNBLOCK_EVERY_MS = 20;
+/** A move that ends so much too early was ended by somebody. */
+const UNBLOCKED_MS = 100;
+const REFUSED_MS = 500;
+
+export function createIdleWait(
+  blocker: Redis,
+  main: Redis,
+  keys: QueueKeys,
+  worker: string,
+  { onTask, onDoubt, onReady, onConnection }: IdleEvents,
+): IdleWait {
+  let waiting: Promise<void> | undefined;
+  let clientId: Promise<number | undefined> = Promise.resolve(undefined);
+  // which connection was told of last: the same number may mean another one after a restart or a failover
+  let noted: Redis['stream'] | undefined;
+  let ended = false;
+  let pausing = false;
+  let awaited = false;
+  let refusedUntil = 0;
+  // a move whose connection was lost may be blocked in the server until then
+  let uncertainUntil = 0;
+
+  async function wait(): Promise<void> {
+    // a blocked connection cannot be asked for its id in the server: ask just before, in the same packet
+    clientId = blocker.client('ID').catch(() => undefined);
+    void clientId.then((id) => {
+      const { stream } = blocker;
+      if (id === undefined || stream === noted) return;
+      noted = stream;
+      onConnection(id).catch(() => (noted = undefined));
+    });
+    const began = performance.now();
+    const move = blocker.blmove(keys.queue, keys.wake(worker), 'RIGHT', 'LEFT', BLOCK_MS / 1_000);
+    // what is cut off is neither sent again nor rejected: it would be waited for until it must have ended
+    const cut = Promise.withResolvers<never>();
+    const onClose = (): void => cut.reject(new ConnectionCut('the connection was closed'));
+    blocker.once('close', onClose);
+    try {
+      const task = await within(BLOCK_MS + SLACK_MS, Promise.race([move, cut.promise]), 'BLMOVE');
+      if (task !== null) onTask();
+      else if (performance.now() - began < BLOCK_MS - UNBLOCKED_MS) onDoubt();
+    } catch (error) {
+      move.catch(() => undefined);
+      // one that is cut and comes back may wait again at once, one that is cut again and again may not
+      const again = performance.now() - began < REFUSED_MS;
+      refusedUntil = error instanceof ConnectionCut && !again ? 0 : performance.now() + REFUSED_MS;
+      if (isReply(error)) return; // wrong type, no permission: the turn finds that out too
+      // a reply may have been lost on the way: look. Then leave the server alone for a moment.
+      uncertainUntil = performance.now() + BLOCK_MS;
+      if (blocker.status === 'ready') blocker.disconnect(true);
+      onDoubt();
+    } finally {
+      blocker.off('close', onClose);
+    }
+  }
+
+  /** What is sent to a connection that is not there waits for it, and many of them would move a task each. */
+  function beginWhenReady(): void {
+    if (awaited) return;
+    awaited = true;
+    blocker.once('ready', () => {
+      awaited = false;
+      if (!ended) onReady();
+    });
+  }
+
+  /** Again and again, because a move that is still on its way to the server cannot be unblocked yet. */
+  async function unblock(last: Promise<void>): Promise<void> {
+    let over = false;
+    const ending = last.finally(() => (over = true));
+    const id = await Promise.race([clientId, ending]);
+    while (!over) {
+      // the two connections may have reached different servers, or nobody may say how they are called
+      if (typeof id === 'number' && (await unblockWaits(main, [id], worker)) === 0 && !over)
+        blocker.disconnect(true);
+      await Promise.race([ending, sleep(UNBLOCK_EVERY_MS)]);
+    }
+  }
+
+  return {
+    begin: () => {
+      if (ended || waiting || performance.now() < refusedUntil) return;
+      if (blocker.status !== 'ready') return beginWhenReady();
+      waiting = wait().finally(() => (waiting = undefined));
+    },
+    get waiting() {
+      return waiting !== undefined;
+    },
+    pause: () => {
+      if (!waiting || pausing) return;
+      pausing = true;
+      const over = within(UNBLOCK_PATIENCE_MS, unblock(waiting), 'CLIENT UNBLOCK');
+      void over.catch(() => undefined).finally(() => (pausing = false));
+    },
+    end: async () => {
+      ended = true;
+      try {
+        if (waiting) await within(UNBLOCK_PATIENCE_MS, unblock(waiting), 'CLIENT UNBLOCK');
+        return performance.now() > uncertainUntil;
+      } catch {
+        return false;
+      }
+    },
+  };
+}

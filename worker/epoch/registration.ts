@@ -1,0 +1,187 @@
+/**
+ * How a worker comes by an epoch: it looks who has its name, ends what an earlier life of it left, and registers.
+ *
+ * A name belongs to whoever is registered under it as long as it lives. Each process has a mark of its own, in the worker's
+ * hash and in the names of its connections (queue/workers/worker-connections.ts), which tells three cases apart that look alike:
+ *
+ * - the hash is this process's own: it was fenced, or the server went back. What is held there is displaced.
+ * - it is another process's, of which no connection lives: an earlier life, which died. What it held is lost, and back
+ *   at once, so that a restarted container goes on with its own tasks.
+ * - it is another process's that is connected, or nobody can tell: its lease decides. Once it renews that before our eyes,
+ *   it lives, and the name is taken (`NameTaken`): two workers of one name would end each other's epochs for ever.
+ */
+import type { Redis } from 'ioredis';
+import type { QueueKeys } from '../../queue/keys.ts';
+import { readHolder, readLives, type Holder } from '../../queue/workers/worker-connections.ts';
+import { findOverdue, reap, register } from '../../queue/scripts/scripts.ts';
+import { systemClock } from '../../runtime/clock.ts';
+import type { Logger } from '../../runtime/log.ts';
+import { LogEvent } from '../../runtime/log-event.ts';
+import { MAX_DELIVERIES } from '../task/run.ts';
+import type { Attempts } from './connection-errors.ts';
+import type { WorkerOptions } from '../worker.ts';
+
+/** Another living worker has the name. */
+export class NameTaken extends Error {
+  override name = 'NameTaken';
+  constructor(worker: string, address: string | undefined) {
+    super(`${namesake(worker, address)}: give it another id (--id, MILLRACE_WORKER_ID)`);
+  }
+}
+
+const namesake = (worker: string, address: string | undefined): string =>
+  `another worker is called "${worker}"${address === undefined ? '' : `, connected from ${address}`}`;
+
+export interface RegistrationOptions {
+  readonly redis: Redis;
+  readonly keys: QueueKeys;
+  readonly worker: WorkerOptions;
+  /** Of this process: no other one has it. */
+  readonly mark: string;
+  /** Told of each try. */
+  readonly attempts: Attempts;
+  readonly log: Logger;
+  readonly stopping: AbortSignal;
+}
+
+export interface Registration {
+  /**
+   * Begins an epoch. `undefined` when told to stop before that worked. Throws `NameTaken`. `lost`: the epoch that this
+   * worker was just fenced from.
+   */
+  begin(lost: number | undefined): Promise<number | undefined>;
+  /** Of the worker's connections; empty where Redis did not let them have one: then nobody looks for them. */
+  readonly clientName: string;
+}
+
+const REGISTER_PAUSE_MS = 500;
+/** How often a name that another one has is looked at again, ms. */
+const NAMESAKE_PAUSE_MS = 250;
+
+export function createRegistration(options: RegistrationOptions): Registration {
+  const { redis, keys, worker, mark, attempts, log, stopping } = options;
+  const { id, leaseMs } = worker;
+  let clientName = '';
+  let stop: () => void = () => undefined;
+  const stopped = new Promise<undefined>((resolve) => (stop = () => resolve(undefined)));
+  stopping.addEventListener('abort', stop, { once: true });
+  if (stopping.aborted) stop();
+
+  /** Why an epoch of this worker is over, as far as Redis knows. */
+  async function reasonOf({ epoch, mark: theirs, ended }: Holder): Promise<string> {
+    if (epoch !== undefined && theirs === mark) return 'Redis went back to an older state of this worker';
+    if (epoch !== undefined) return namesake(id, (await lookAtLife()).address);
+    if (ended === 'silent') return 'Redis heard nothing of this worker for as long as the lease';
+    if (ended !== undefined) return 'it was seen to end, or its pod was';
+    return 'Redis does not know this worker: its lease is long over, or the data of Redis is lost';
+  }
+
+  async function lookAtLife(): Promise<Awaited<ReturnType<typeof readLives>>[number]> {
+    const [life] = await readLives(redis, [{ keys, worker: id }]);
+    if (!life) throw new Error('Redis did not say who is connected');
+    return life;
+  }
+
+  /** Ends what is left under this name, as far as that is ours or dead. Whether the name is free, and how many tasks are back. */
+  async function clear(holder: Holder, first: boolean): Promise<{ free: boolean; tasks: number }> {
+    const { epoch } = holder;
+    if (epoch === undefined) return { free: true, tasks: 0 };
+    let tasks: number | undefined;
+    if (holder.mark === mark) tasks = await reap(redis, keys, id, epoch, 'displaced');
+    else {
+      const life = await lookAtLife();
+      if (life.epoch !== epoch) return { free: false, tasks: 0 };
+      if (life.connected === false) {
+        // a process that was fenced saw nobody die
+        tasks = await reap(redis, keys, id, epoch, first ? 'lost' : 'displaced');
+      } else {
+        await findOverdue(redis, keys);
+        tasks = await reap(redis, keys, id, 'expired', 'silent');
+      }
+    }
+    return { free: tasks !== undefined, tasks: tasks ?? 0 };
+  }
+
+  /** One try: the epoch, or `undefined` when the name is not free (yet). */
+  async function attempt(holder: Holder, first: boolean): Promise<number | undefined> {
+    const { free, tasks } = await clear(holder, first);
+    if (tasks > 0)
+      log.info(
+        { event: LogEvent.EarlierLife, tasks },
+        'an earlier life of this worker held tasks: they are back',
+      );
+    if (!free) return undefined;
+    const { results, deadLetters, concurrency, version, pool } = worker;
+    // the turn's script reads its policies here, so that they need not travel with every turn
+    const about = {
+      concurrency,
+      version,
+      pool,
+      ...(results.ttlMs === undefined ? {} : { resultTtl: results.ttlMs }),
+      deadMax: deadLetters.max,
+      maxDeliveries: worker.retry.maxDeliveries ?? MAX_DELIVERIES,
+      ...(deadLetters.maxAgeMs === undefined ? {} : { deadMaxAge: deadLetters.maxAgeMs }),
+      client: clientName,
+      mark,
+    };
+    // both travel together; the first one clears the grave, if any
+    const [, epoch] = await Promise.all([
+      reap(redis, keys, id, 0, 'leave'),
+      register(redis, keys, id, leaseMs, about),
+    ]);
+    return epoch;
+  }
+
+  return {
+    get clientName() {
+      return clientName;
+    },
+    begin: async (lost) => {
+      let before: Holder | undefined;
+      let told = lost === undefined;
+      while (!stopping.aborted) {
+        let pauseMs = REGISTER_PAUSE_MS;
+        try {
+          const asked = Promise.all([
+            redis.client('GETNAME').catch(() => null),
+            readHolder(redis, keys, id),
+            // in a Redis Cluster, a server that has both keys, or no turn will ever do
+            redis.exists(keys.queue, keys.result),
+          ]);
+          const answer = await Promise.race([asked, stopped]);
+          if (answer === undefined) {
+            asked.catch(() => undefined);
+            return undefined;
+          }
+          const [name, holder] = answer;
+          clientName = name ?? '';
+          if (!told) {
+            const why = await reasonOf(holder);
+            log.warn(
+              { event: LogEvent.Fenced, epoch: lost },
+              `the lease was lost: ${why}; what ran was dropped`,
+            );
+            told = true;
+          }
+          const trying = attempt(holder, lost === undefined);
+          const epoch = await Promise.race([trying, stopped]);
+          if (!stopping.aborted || epoch !== undefined) attempts.well();
+          if (epoch !== undefined) return epoch;
+          trying.catch(() => undefined);
+          if (holder.epoch !== undefined) {
+            pauseMs = NAMESAKE_PAUSE_MS;
+            if (before?.epoch === holder.epoch && before.beat !== holder.beat)
+              throw new NameTaken(id, (await lookAtLife()).address);
+          }
+          before = holder;
+        } catch (error) {
+          if (error instanceof NameTaken) throw error;
+          worker.metrics.redisFailed('register');
+          attempts.failed(error);
+        }
+        await systemClock.sleep(pauseMs, stopping);
+      }
+      return undefined;
+    },
+  };
+}

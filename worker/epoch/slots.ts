@@ -1,0 +1,222 @@
+/**
+ * The slots of a worker, shared by its queues in strict priority: a queue neither takes nor begins a task until all above it
+ * were found empty since it asked. One request finds that out for all of them (queue/scripts/look.lua), so that it costs the lowest
+ * of any number of queues one round trip to be sure and one to take, however long that is. What runs keeps its slot.
+ *
+ * A decision goes through the queues once, and only those are woken by it that wait for it: what a task costs grows with the
+ * number of queues by well under a microsecond for each.
+ *
+ * A suspect (turn.lua) runs beside nothing but its fellows and what is more urgent: queues below wait, queues above go on,
+ * once Redis knows that it has company. One queue at a time may be given suspects, and only while the others hold nothing, so
+ * that no two wait for each other.
+ *
+ * They drain together: what is told to one of them concerns the process. None takes anything while Redis may hold of another
+ * one that this worker has drained.
+ */
+import type { Lane } from './lane.ts';
+import { createPermits, type FindFilled } from './permits.ts';
+
+export interface Slots {
+  /** Slots that can be used: all but those of tasks that outlived their epoch. */
+  readonly usable: number;
+  readonly total: number;
+  /** Those of tasks that run, and of tasks that outlived their epoch. */
+  readonly busy: number;
+  readonly free: number;
+  /** Tasks that run or wait for a slot, of all queues. */
+  readonly holding: number;
+  /** The controller of a queue asks this worker to drain. */
+  readonly told: boolean;
+  /** Whether all queues but this one are empty, and stay so while the worker drains. */
+  othersAreEmpty(lane: Lane): boolean;
+  /** Whether Redis may hold of another queue that this worker has drained. */
+  saidDrainedBeside(lane: Lane): boolean;
+  /** A queue takes part until the function that it gets is called. */
+  join(lane: Lane): () => void;
+  /** What this queue holds has changed. */
+  holds(lane: Lane): void;
+  /** `told`, `saidDrained`, `apart` or `taking` of this queue may have changed. */
+  changed(lane: Lane): void;
+  occupy(): void;
+  /** A task ended: what waits for a slot begins, the highest rank first. */
+  release(): void;
+  /** Tasks outlive the epoch that they belong to: each holds its slot until it has ended. */
+  outlive(tasks: readonly Promise<unknown>[]): void;
+  /** How many tasks all queues but this one hold. */
+  beside(lane: Lane): number;
+  /** Whether this queue may be given suspects: the others hold nothing, and nothing is on its way to them. */
+  mayTakeSuspects(lane: Lane): boolean;
+  /** How long until the worker holds nothing, as far as it can tell, ms. */
+  readonly emptyInMs: number;
+  /** Whether `lane` may take and begin tasks now. If it is to wait for others, they are looked at, and it is nudged. */
+  mayTake(lane: Lane): boolean;
+  /** Whether it must wait until the suspects of a queue above have had their turn. */
+  mustWait(lane: Lane): boolean;
+  /** The same as `mayTake`, and nobody is asked. */
+  isFree(lane: Lane): boolean;
+  /** Tasks have come of a turn that `lane` was free to make: it may begin some of them. */
+  took(lane: Lane): void;
+  /**
+   * `lane` has looked: those below may go on. So may `all` others, where it is about draining or about suspects. `inVain`: it
+   * thought that there were tasks.
+   */
+  looked(lane: Lane, all: boolean, inVain: boolean): void;
+  /** Tasks were taken: every lane guards its lease. */
+  taken(): void;
+}
+
+export function createSlots(concurrency: number, findFilled: FindFilled): Slots {
+  let lanes: readonly Lane[] = [];
+  let running = 0;
+  let outliving = 0;
+  // few at any time: nobody need go through all queues for them
+  const told = new Set<Lane>();
+  const drained = new Set<Lane>();
+  const apart = new Set<Lane>();
+  const taking = new Set<Lane>();
+  // how many tasks a queue holds, of those that hold any
+  const held = new Map<Lane, number>();
+  let holding = 0;
+  // those that asked whether they may take, and may not yet
+  const denied = new Set<Lane>();
+
+  function nudgeAll(but?: Lane): void {
+    denied.clear();
+    for (const lane of lanes) if (lane !== but) lane.nudge();
+  }
+
+  /** Those that wait for a queue of this rank, or for the worker to be empty. */
+  function nudgeWaiting(rank: number, but?: Lane): void {
+    for (const lane of apart) if (lane !== but) lane.nudge();
+    for (const lane of denied) {
+      if (lane === but || lane.rank <= rank) continue;
+      denied.delete(lane);
+      lane.nudge();
+    }
+  }
+
+  const permits = createPermits(() => lanes, findFilled, nudgeWaiting);
+
+  const isOnly = (set: ReadonlySet<Lane>, lane: Lane): boolean => set.size === (set.has(lane) ? 1 : 0);
+  const saidDrainedBeside = (lane: Lane): boolean => !isOnly(drained, lane);
+
+  /** The sets are what the queues say of themselves; whether one of them changed. */
+  function note(lane: Lane, set: Set<Lane>, is: boolean): boolean {
+    if (set.has(lane) === is) return false;
+    if (is) set.add(lane);
+    else set.delete(lane);
+    return true;
+  }
+
+  function release(): void {
+    running--;
+    for (const lane of lanes) lane.fill();
+    if (lanes.length === 1) return;
+    for (const lane of apart) lane.nudge();
+    // the slot may be of one whose task has just ended, and that is not the first to want it
+    if (running + outliving < concurrency) lanes.find((lane) => lane.curious)?.ask();
+  }
+
+  const beside = (lane: Lane): number => holding - (held.get(lane) ?? 0);
+
+  function hold(lane: Lane, count: number): void {
+    holding += count - (held.get(lane) ?? 0);
+    if (count > 0) held.set(lane, count);
+    else held.delete(lane);
+  }
+
+  function mustWait(lane: Lane): boolean {
+    for (const other of apart) if (other.rank < lane.rank) return true;
+    return false;
+  }
+
+  /** Whether suspects of a queue below run, of which it is not known yet that they have company. */
+  function isAnnounced(lane: Lane, asks: boolean): boolean {
+    let announced = true;
+    for (const other of held.keys()) {
+      if (other.rank <= lane.rank || !other.solitary) continue;
+      announced = false;
+      if (asks) other.accompany();
+    }
+    return announced;
+  }
+
+  function isFree(lane: Lane, asks: boolean): boolean {
+    // asked for each task; most workers have one queue
+    if (lanes.length === 1) return true;
+    const free =
+      !saidDrainedBeside(lane) && !mustWait(lane) && isAnnounced(lane, asks) && permits.mayPass(lane, asks);
+    if (free) denied.delete(lane);
+    else if (asks) denied.add(lane);
+    return free;
+  }
+
+  return {
+    get usable() {
+      return concurrency - outliving;
+    },
+    total: concurrency,
+    get busy() {
+      return running + outliving;
+    },
+    get free() {
+      return concurrency - running - outliving;
+    },
+    get holding() {
+      return holding;
+    },
+    get told() {
+      return told.size > 0;
+    },
+    othersAreEmpty: (lane) => lanes.every((other) => other === lane || other.empty),
+    saidDrainedBeside,
+    join: (lane) => {
+      lanes = [...lanes, lane].toSorted((a, b) => a.rank - b.rank);
+      return () => {
+        lanes = lanes.filter((other) => other !== lane);
+        for (const set of [told, drained, apart, taking, denied]) set.delete(lane);
+        hold(lane, 0);
+        nudgeAll();
+      };
+    },
+    holds: (lane) => hold(lane, lane.running + lane.held),
+    changed: (lane) => {
+      note(lane, taking, lane.taking);
+      note(lane, told, lane.told);
+      note(lane, drained, lane.saidDrained);
+      if (note(lane, apart, lane.apart)) nudgeAll(lane);
+    },
+    occupy: () => void running++,
+    release,
+    outlive: (tasks) => {
+      for (const task of tasks) {
+        running--;
+        outliving++;
+        void task.finally(() => {
+          outliving--;
+          nudgeAll();
+        });
+      }
+    },
+    beside,
+    mustWait,
+    mayTakeSuspects: (lane) => beside(lane) === 0 && isOnly(taking, lane),
+    get emptyInMs() {
+      let longest = 0;
+      for (const lane of held.keys()) longest = Math.max(longest, lane.emptyInMs);
+      return longest;
+    },
+    mayTake: (lane) => isFree(lane, true),
+    isFree: (lane) => isFree(lane, false),
+    took: (lane) => permits.took(lane),
+    looked: (lane, all, inVain) => {
+      if (lanes.length === 1) return;
+      if (all) nudgeAll(lane);
+      else nudgeWaiting(lane.rank, lane);
+      if (inVain) permits.doubt();
+    },
+    taken: () => {
+      for (const lane of lanes) lane.guard();
+    },
+  };
+}

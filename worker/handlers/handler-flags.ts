@@ -1,0 +1,52 @@
+/** The flags that say what runs the tasks: of `millrace-worker`, and of `millrace dev`, which hands them on. */
+import type { Command } from 'commander';
+import { duration, option } from '../../runtime/program.ts';
+
+export interface HandlerFlags {
+  readonly module?: string;
+  /** ms; 0 for none. */
+  readonly moduleTimeout?: number;
+  readonly command?: string;
+  readonly keepRunning?: boolean;
+  readonly http?: string;
+  /** ms; 0 for none. */
+  readonly httpTimeout?: number;
+}
+
+export function addHandlerFlags(command: Command): Command {
+  return command
+    .addOption(option('--module <path>', 'module whose default export runs a task', 'MILLRACE_MODULE'))
+    .addOption(
+      option(
+        '--module-timeout <duration>',
+        'how long it may take to load; 0 for ever',
+        'MILLRACE_MODULE_TIMEOUT',
+      )
+        .argParser(duration)
+        .default(600_000, '10m'),
+    )
+    .addOption(option('--command <command>', 'program that runs a task: stdin to stdout', 'MILLRACE_COMMAND'))
+    .addOption(
+      option(
+        '--keep-running',
+        'keep the command running: JSON lines, see docs/run-your-code.md',
+        'MILLRACE_KEEP_RUNNING',
+      ),
+    )
+    .addOption(
+      option(
+        '--http <url>',
+        'server that runs a task: a POST each, see docs/run-your-code.md',
+        'MILLRACE_HTTP',
+      ),
+    )
+    .addOption(
+      option(
+        '--http-timeout <duration>',
+        'how long it may take for an attempt; 0 for as long as it likes',
+        'MILLRACE_HTTP_TIMEOUT',
+      )
+        .argParser(duration)
+        .default(3_600_000, '1h'),
+    );
+}

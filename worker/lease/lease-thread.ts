@@ -1,0 +1,67 @@
+/**
+ * The thread behind lease.ts. It sleeps until the worker has made no turn in a queue for half a lease, because a handler
+ * computes without a pause; then it renews that lease over a connection of its own, every sixth of a lease, until turns go on.
+ *
+ * It is kept as small as it can be, a few kB of code on Node's own modules: every worker that runs a module has it.
+ * Whatever goes wrong here (no connection, a refusal) is answered by trying again at the next beat, and in the end by
+ * the lease itself: the worker is then fenced, as without this thread.
+ */
+import { connect, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import { parentPort, workerData } from 'node:worker_threads';
+import { interval } from '../../runtime/timers.ts';
+import type { LeaseData, LeaseServer } from './lease.ts';
+
+const { beats, leaseMs } = workerData as LeaseData;
+/** By the rank of the queue; the one that was told of last is the server that all of them are on now. */
+const leases = new Map<number, LeaseServer>();
+let server: LeaseServer | undefined;
+let socket: Socket | undefined;
+
+/** How long there was no turn in a queue, ms. */
+function silentFor(rank: number): number {
+  return Number(process.hrtime.bigint() - Atomics.load(beats, rank)) / 1e6;
+}
+
+/** A command as Redis reads it. */
+function command(...parts: readonly string[]): string {
+  return `*${parts.length}\r\n${parts.map((part) => `$${Buffer.byteLength(part)}\r\n${part}\r\n`).join('')}`;
+}
+
+function open({ host, port, tls, username, password, db, clientName }: LeaseServer): Socket {
+  const opened = tls ? connectTls({ ...tls, host, port }) : connect({ host, port });
+  const drop = (): void => {
+    opened.destroy();
+    if (socket === opened) socket = undefined;
+  };
+  // replies are not waited for: what was refused is asked for again
+  opened.on('data', (reply) => void (reply[0] === 0x2d && drop()));
+  opened.on('error', drop).on('close', drop);
+  opened.setTimeout(leaseMs / 3, drop);
+  if (password) opened.write(command('AUTH', ...(username ? [username] : []), password));
+  if (db) opened.write(command('SELECT', String(db)));
+  if (clientName) opened.write(command('CLIENT', 'SETNAME', clientName));
+  return opened;
+}
+
+function beat(): void {
+  const silent = Array.from(leases.values()).filter(({ rank }) => silentFor(rank) >= leaseMs / 2);
+  if (!server || silent.length === 0) {
+    socket?.destroy();
+    socket = undefined;
+    return;
+  }
+  socket ??= open(server);
+  socket.write(silent.map(({ renew }) => command('EVAL', ...renew)).join(''));
+}
+
+/** A queue, anew, or the rank of one that the worker has left. */
+parentPort?.on('message', (message: LeaseServer | number) => {
+  if (typeof message === 'number') {
+    leases.delete(message);
+    return;
+  }
+  leases.set(message.rank, message);
+  server = message;
+});
+interval(leaseMs / 6, beat);

@@ -1,0 +1,159 @@
+/**
+ * Keeps the lease of a worker whose handler computes for so long that the event loop stands still: no turn is made
+ * then, and without a turn the lease ends and the task goes to another worker, which will not fare better.
+ *
+ * A thread (lease-thread.ts) watches shared counters that turns set, one for each queue, and renews in the worker's name where
+ * one stands still. A worker has one thread with one connection, however many its queues are. It is started with the first task and ended when there was none for a while, so that it costs neither
+ * start-up time nor the memory of an idle worker. A handler that never ends keeps its lease for ever; a liveness probe on `/healthz`, which does not answer meanwhile, ends such a worker.
+ */
+import { isIP } from 'node:net';
+import type { ConnectionOptions } from 'node:tls';
+import { Worker } from 'node:worker_threads';
+import type { Redis } from 'ioredis';
+import type { QueueKeys } from '../../queue/keys.ts';
+import { sources } from '../../queue/scripts/lua.ts';
+import { entry } from './lease-entry.ts';
+
+/** What the thread starts with. */
+export interface LeaseData {
+  /** When the last turn of each queue was answered, by `process.hrtime`, which all threads of a process share. */
+  readonly beats: BigInt64Array;
+  readonly leaseMs: number;
+}
+
+/** Where and how to renew; a new one for each epoch of each queue. */
+export interface LeaseServer {
+  /** Of the queue among the worker's. */
+  readonly rank: number;
+  readonly host: string;
+  readonly port: number;
+  readonly tls: ConnectionOptions | undefined;
+  readonly username: string | undefined;
+  readonly password: string | undefined;
+  readonly db: number;
+  /** The name of the worker's connections; empty where they may have none. */
+  readonly clientName: string;
+  /** Arguments of EVAL. */
+  readonly renew: readonly string[];
+}
+
+/** Of one queue. */
+export interface LeaseKeeper extends Disposable {
+  /** Tasks begin that may stand in the way of the next turns. */
+  begin(epoch: number): void;
+  /** A turn was answered: the lease is fresh. `idle`: nothing runs, and nothing is about to. */
+  renewed(idle: boolean): void;
+}
+
+export interface LeaseKeeperOptions {
+  readonly rank: number;
+  readonly keys: QueueKeys;
+  /** The name of the worker's connections; empty where they may have none. */
+  readonly clientName: () => string;
+}
+
+/** Of a whole worker. */
+export interface LeaseKeepers extends AsyncDisposable {
+  of(queue: LeaseKeeperOptions): LeaseKeeper;
+}
+
+export interface LeaseKeepersOptions {
+  readonly redis: Redis;
+  readonly worker: string;
+  readonly leaseMs: number;
+  /** How many queues the worker has. */
+  readonly queues: number;
+}
+
+/** A thread without work is ended after this. */
+const IDLE_MS = 10_000;
+
+export function createLeaseKeepers({ redis, worker, leaseMs, queues }: LeaseKeepersOptions): LeaseKeepers {
+  const beats = new BigInt64Array(new SharedArrayBuffer(8 * queues));
+  let thread: Worker | undefined;
+  let busyAt = 0;
+
+  function start(): Worker {
+    const started = new Worker(entry.code, {
+      eval: entry.eval,
+      workerData: { beats, leaseMs } satisfies LeaseData,
+    });
+    started.unref();
+    // without the thread a worker is as good as it was before there was one
+    started.on('error', () => {
+      if (thread === started) thread = undefined;
+    });
+    return (thread = started);
+  }
+
+  function stop(): void {
+    void thread?.terminate();
+    thread = undefined;
+  }
+
+  function keeperOf({ rank, keys, clientName }: LeaseKeeperOptions): LeaseKeeper {
+    let told: Told | undefined;
+    return {
+      renewed: (idle) => {
+        Atomics.store(beats, rank, process.hrtime.bigint());
+        if (idle && thread && performance.now() - busyAt >= IDLE_MS) stop();
+      },
+      begin: (epoch) => {
+        busyAt = performance.now();
+        // asked for each queue whenever tasks come
+        if (told?.thread === thread && told?.epoch === epoch && told.stream === redis.stream && thread)
+          return;
+        const server = serverOf(redis);
+        if (!server) return;
+        const renew = renewal(keys, worker, epoch, leaseMs);
+        const to = thread ?? start();
+        to.postMessage({ ...server, rank, renew, clientName: clientName() } satisfies LeaseServer);
+        told = { thread: to, epoch, stream: redis.stream };
+      },
+      [Symbol.dispose]: () => thread?.postMessage(rank),
+    };
+  }
+
+  return {
+    of: keeperOf,
+    [Symbol.asyncDispose]: async () => {
+      await thread?.terminate();
+    },
+  };
+}
+
+/** What the thread knows of a queue. */
+interface Told {
+  readonly thread: Worker;
+  readonly epoch: number;
+  readonly stream: Redis['stream'];
+}
+
+const renewal = (keys: QueueKeys, worker: string, epoch: number, leaseMs: number): string[] => [
+  sources['renew'] ?? '',
+  '3',
+  keys.workers,
+  keys.worker(worker),
+  keys.clock,
+  worker,
+  String(epoch),
+  String(leaseMs),
+];
+
+/** The server that the worker's own connection has reached: with Sentinel, today's primary. */
+function serverOf(redis: Redis): Omit<LeaseServer, 'rank' | 'renew' | 'clientName'> | undefined {
+  const { remoteAddress: host, remotePort: port } = redis.stream as {
+    remoteAddress?: string;
+    remotePort?: number;
+  };
+  if (!host || !port) return undefined;
+  const { tls, username, password, db = 0, host: name } = redis.options;
+  return {
+    host,
+    port,
+    tls: tls && { ...(name && !isIP(name) ? { servername: name } : {}), ...tls },
+    username: username ?? undefined,
+    password: password ?? undefined,
+    db,
+  };
+}

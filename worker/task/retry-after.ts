@@ -1,0 +1,33 @@
+/** An attempt that ends itself and says when the next one is due: `context.retryAfter`. */
+import { parseDuration } from '../../runtime/duration.ts';
+
+/** Thrown by `context.retryAfter`. `retry.ts` reads its `retryAfter`, as that of any error. */
+export class RetryAfter extends Error {
+  override name = 'RetryAfter';
+  /** ms. */
+  readonly retryAfter: number;
+  constructor(ms: number, reason: unknown) {
+    if (typeof reason === 'string') super(reason);
+    else super('asked to be tried again later', reason === undefined ? {} : { cause: reason });
+    this.retryAfter = ms;
+  }
+}
+
+/**
+ * Ends the attempt: always throws `RetryAfter`. `when`: ms from now, a `Date`, or a duration such as `30s`; what has
+ * passed is now. `reason`: why, a text or an error.
+ * @throws RangeError when `when` is no time
+ */
+export function retryAfter(when: number | Date | string, reason?: unknown): never {
+  const ms =
+    typeof when === 'string'
+      ? parseDuration(when)
+      : when instanceof Date
+        ? when.getTime() - Date.now()
+        : when;
+  if (!Number.isFinite(ms))
+    throw new RangeError(
+      `a task cannot be tried again after ${ms} ms: give ms, a Date or a duration like 30s`,
+    );
+  throw new RetryAfter(Math.max(0, ms), reason);
+}

@@ -1,0 +1,156 @@
+/**
+ * Runs one task: from a delivery to an Outcome, which is all that the loop sees of a handler. Never throws.
+ */
+import { TaskCancelled } from '../../queue/cancel.ts';
+import { parseTask, parseTaskHead } from '../../queue/task.ts';
+import type { Delivery, Past } from '../../queue/workers/turn.ts';
+import { openTelemetry } from '../../runtime/opentelemetry.ts';
+import { describeError } from './describe-error.ts';
+import { encodeResult } from './encode.ts';
+import type { Handler } from './handler.ts';
+import type { ProgressOutbox } from '../epoch/progress.ts';
+import { retryAfter } from './retry-after.ts';
+import { nextAttempt, type RetryPolicy } from './retry.ts';
+import { broughtTrace, startAttempt, type AttemptSpan } from './tracing.ts';
+
+export type Outcome =
+  | { readonly kind: 'result'; readonly value: string | Buffer }
+  | { readonly kind: 'retry'; readonly delayMs: number; readonly error: string }
+  /** `poison`: no worker has survived it. `untold`: not even its id can be written, so no waiting client is told. */
+  | { readonly kind: 'dead'; readonly error: string; readonly poison?: true; readonly untold?: true }
+  /** Somebody cancelled it. What its handler returned after that is dropped. */
+  | { readonly kind: 'cancelled' }
+  /** Not finished and not to blame: back to the queue, for others. */
+  | { readonly kind: 'release' };
+
+export interface Finished {
+  readonly delivery: Delivery;
+  readonly id: string | Buffer;
+  /** 1 for the first try. */
+  readonly attempt: number;
+  readonly outcome: Outcome;
+  readonly serviceMs: number;
+}
+
+export interface RunDeps {
+  readonly handler: Handler;
+  readonly queue: string;
+  readonly retry: RetryPolicy;
+  /** The largest task that is run, bytes. */
+  readonly maxTaskBytes: number;
+  /** The handler looks at the bytes alone: the task is not parsed for it. */
+  readonly bytesOnly: boolean;
+  /** The largest result, bytes. */
+  readonly maxResultBytes: number;
+  /** From [0, 1). */
+  readonly random: () => number;
+  /** What a worker died of, if anybody knows. */
+  readonly fateOf: (worker: string) => Promise<string | undefined>;
+  /** Called with what an attempt has thrown, whatever that is. */
+  readonly onThrown?: (id: string | Buffer, attempt: number, error: unknown) => void;
+}
+
+/** When a policy does not say. */
+export const MAX_DELIVERIES = 5;
+
+/**
+ * Runs the task of `delivery`, begun at `started` by performance.now(). When `signal` has aborted by the time it ends
+ * without a result, it is released. A handler that answers at once, without a promise, has its Outcome at once.
+ */
+export function runTask(
+  delivery: Delivery,
+  signal: AbortSignal,
+  started: number,
+  deps: RunDeps,
+  outbox: Pick<ProgressOutbox, 'report' | 'ended'>,
+): Finished | Promise<Finished> {
+  const { attempts } = delivery.past;
+  const poison = isPoison(delivery.past, deps.retry);
+  const { raw } = delivery;
+  const tooLarge = raw.length > deps.maxTaskBytes;
+  const attempt = poison || tooLarge ? attempts : attempts + 1;
+  const { id, value } = deps.bytesOnly || tooLarge ? parseTaskHead(raw) : parseTask(raw);
+  let over = false;
+  let span: AttemptSpan | undefined;
+  const finish = (ended: Outcome, error?: unknown): Finished => {
+    over = true;
+    outbox.ended(id);
+    const cancelled = signal.aborted && signal.reason instanceof TaskCancelled;
+    const outcome: Outcome = cancelled ? { kind: 'cancelled' } : ended;
+    span?.end(outcome.kind, error);
+    return { delivery, id, attempt, outcome, serviceMs: performance.now() - started };
+  };
+  const succeed = (result: unknown): Finished =>
+    finish({ kind: 'result', value: encodeResult(result, deps.maxResultBytes) });
+  const fail = (error: unknown): Finished => {
+    if (signal.aborted) return finish({ kind: 'release' });
+    deps.onThrown?.(id, attempt, error);
+    const next = nextAttempt({ attempt, error, policy: deps.retry, random: deps.random() });
+    return next.kind === 'dead'
+      ? finish({ kind: 'dead', error: next.reason }, error)
+      : finish({ kind: 'retry', delayMs: next.delayMs, error: describeError(error) }, error);
+  };
+  if (poison)
+    return obituary(delivery.past, deps).then((error) => finish({ kind: 'dead', error, poison: true }));
+  if (tooLarge)
+    return finish({
+      kind: 'dead',
+      error:
+        `the task is too large: it has ${raw.length} bytes, and at most ${deps.maxTaskBytes} are taken here ` +
+        '(tasks.maxSize, --task-max-size); push where it is instead',
+    });
+  // what a handler leaves running may go on reporting
+  const progress = (report: unknown): void => void (over || outbox.report(id, report));
+  try {
+    const { queue, handler } = deps;
+    const api = openTelemetry();
+    if (api) span = startAttempt(api, { queue, id, raw, attempt, value });
+    const trace = span ? span.trace : broughtTrace(value);
+    const context = { id, raw, attempt, signal, queue, trace, progress, retryAfter };
+    const answer = span ? span.inside(() => handler(value, context)) : handler(value, context);
+    return isThenable(answer) ? settled(answer, succeed, fail) : succeed(answer);
+  } catch (error) {
+    return fail(error);
+  }
+}
+
+/** `await` takes the word of a promise once, whatever `then` a handler has put on it. */
+async function settled<T>(
+  answer: PromiseLike<unknown>,
+  succeed: (result: unknown) => T,
+  fail: (error: unknown) => T,
+): Promise<T> {
+  try {
+    return succeed(await answer);
+  } catch (error) {
+    return fail(error);
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return (
+    typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
+  );
+}
+
+/**
+ * Whether a task is given up without another run: too many workers were lost with it, and the last one held nothing else, so
+ * that no task is condemned for its company. One that always has company, by tasks of more urgent queues, is given up in the
+ * end.
+ */
+function isPoison(
+  { deliveries, company = 1 }: Past,
+  { maxDeliveries = MAX_DELIVERIES }: RetryPolicy,
+): boolean {
+  return deliveries >= maxDeliveries && (company === 1 || deliveries >= 2 * maxDeliveries + 1);
+}
+
+/** Why a task is not run again that no worker has survived. */
+async function obituary({ deliveries, lastWorker }: Past, { fateOf }: RunDeps): Promise<string> {
+  const times = deliveries === 1 ? 'delivered once, and its worker was lost' : undefined;
+  const what = times ?? `delivered ${deliveries} times, and each time its worker was lost`;
+  if (lastWorker === undefined) return what;
+  // without Redis there is no last word, but there is no next turn either
+  const fate = await fateOf(lastWorker).catch(() => undefined);
+  return `${what}; the last one, ${lastWorker}: ${fate ?? 'nobody saw what became of it'}`;
+}

@@ -1,0 +1,106 @@
+/**
+ * Collects what finished until the next turn takes it along. A batch that was taken but not answered yet is kept by
+ * the turn itself, which repeats it; nothing is ever in two batches.
+ */
+import { deadHeader } from '../../queue/dead-letter-format.ts';
+import { slowBucket } from '../../queue/pool/slow-tasks.ts';
+import type { Delivery, Settled } from '../../queue/workers/turn.ts';
+import type { Finished } from '../task/run.ts';
+
+export interface Batch {
+  readonly size: number;
+  /** When the oldest entry came, by performance.now(); `undefined` when empty. */
+  readonly since: number | undefined;
+  add(finished: Finished, now: number): void;
+  /** Of a task that was never begun. */
+  cancel(delivery: Delivery, id: string | Buffer, now: number): void;
+  /** Of tasks that were never begun. */
+  release(deliveries: readonly Delivery[], now: number): void;
+  /** Hands over everything and is empty afterwards. */
+  take(): readonly Finished[];
+}
+
+export function createBatch(): Batch {
+  let entries: Finished[] = [];
+  let since: number | undefined;
+  const add = (finished: Finished, now: number): void => {
+    entries.push(finished);
+    since ??= now;
+  };
+  const notRun = { serviceMs: 0 } as const;
+  return {
+    get size() {
+      return entries.length;
+    },
+    get since() {
+      return since;
+    },
+    add,
+    cancel: (delivery, id, now) =>
+      add({ delivery, id, attempt: delivery.past.attempts, outcome: { kind: 'cancelled' }, ...notRun }, now),
+    release: (deliveries, now) => {
+      for (const delivery of deliveries)
+        add(
+          { delivery, id: '', attempt: delivery.past.attempts, outcome: { kind: 'release' }, ...notRun },
+          now,
+        );
+    },
+    take: () => {
+      const taken = entries;
+      entries = [];
+      since = undefined;
+      return taken;
+    },
+  };
+}
+
+type Lists = {
+  -readonly [K in 'results' | 'retries' | 'dead' | 'released' | 'cancelled']: Settled[K][number][];
+};
+
+/** What a turn says of outcomes. */
+export function settledOf(entries: readonly Finished[], worker: string): Settled {
+  const lists: Lists = { results: [], retries: [], dead: [], released: [], cancelled: [] };
+  let serviceMs = 0;
+  let squaresMs2 = 0;
+  const slow: number[] = [];
+  for (const entry of entries) {
+    const { kind } = entry.outcome;
+    list(entry, worker, lists);
+    if (kind === 'release' || kind === 'cancelled') continue;
+    serviceMs += entry.serviceMs;
+    squaresMs2 += entry.serviceMs ** 2;
+    const bucket = slowBucket(entry.serviceMs);
+    if (bucket > 0) slow.push(bucket);
+  }
+  return { ...lists, serviceUs: serviceMs * 1_000, squaresMs2, ...(slow.length > 0 && { slow }) };
+}
+
+function list({ delivery, id, attempt, outcome }: Finished, worker: string, lists: Lists): void {
+  const { receipt, past } = delivery;
+  switch (outcome.kind) {
+    case 'result':
+      lists.results.push({ receipt, id, value: outcome.value });
+      break;
+    case 'retry': {
+      const next = { attempts: attempt, deliveries: past.deliveries };
+      lists.retries.push({ receipt, delayMs: outcome.delayMs, past: next });
+      break;
+    }
+    case 'dead': {
+      const whole = outcome.untold || Buffer.isBuffer(id) || delivery.raw.equals(Buffer.from(id));
+      const lost = outcome.poison ? { deliveries: past.deliveries } : {};
+      const about = { error: outcome.error, attempts: attempt, worker, ...lost };
+      const header = deadHeader(whole ? about : { ...about, id });
+      lists.dead.push({ receipt, ...(!outcome.untold && { id }), header });
+      break;
+    }
+    case 'cancelled': {
+      const about = { error: 'cancelled', attempts: past.attempts, worker, cancelled: true } as const;
+      lists.cancelled.push({ receipt, id, header: deadHeader(about) });
+      break;
+    }
+    case 'release':
+      lists.released.push(receipt);
+  }
+}

@@ -1,0 +1,41 @@
+/**
+ * Which errors of a request speak of the request itself, so that sending it again is of no use, and which speak of a server
+ * that is away or cannot write for a while. Pure.
+ */
+import { isReply } from '../../queue/connection/reply-code.ts';
+import { ConnectionDropped } from '../../queue/connection/drops.ts';
+
+export interface Refusal {
+  /**
+   * `ours`: it could not even be packed. `words`: the server refused it. `dropped`: the server closed the connection on it.
+   * `state`: the server refuses what it would take at another time, for want of memory or because a key has another type.
+   */
+  readonly kind: 'ours' | 'words' | 'dropped' | 'state';
+  readonly reason: string;
+  /** The state is one that most servers get out of by themselves: it has no memory for it. */
+  readonly noMemory?: true;
+}
+
+/**
+ * Error codes of a server in a state that passes or that somebody mends, also inside the longer text of a script's error.
+ * https://redis.io/docs/latest/develop/reference/protocol-spec/#simple-errors has no list: these are from the sources of
+ * Redis and Valkey.
+ */
+const STATES =
+  /(?:^|[-\s])(?:OOM|READONLY|MISCONF|NOREPLICAS|NOGOODSLAVE|NOTREADY|LOADING|BUSY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|MOVED|ASK|CROSSSLOT|UNBLOCKED|NOAUTH|WRONGPASS|NOPERM|WRONGTYPE|STALE|NOSCRIPT|UNKILLABLE|INPROG)\s/;
+/** Texts without a code of their own: of the server, and of a proxy that has no server. */
+const AWAY = /max number of clients|not yet synced|upstream|no backend|timed? ?out|try again/i;
+
+const NO_MEMORY = /\bOOM\b/;
+
+/** What an error says about the request; `undefined` when it says nothing, because there was no answer. */
+export function refusalOf(error: unknown): Refusal | undefined {
+  if (!(error instanceof Error)) return undefined;
+  const reason = error.message.split('\n', 1)[0] ?? '';
+  if (error instanceof ConnectionDropped) return { kind: 'dropped', reason };
+  if (error instanceof RangeError) return { kind: 'ours', reason };
+  if (error instanceof TypeError) return { kind: 'words', reason };
+  if (!isReply(error)) return undefined;
+  if (!STATES.test(`${reason} `) && !AWAY.test(reason)) return { kind: 'words', reason };
+  return { kind: 'state', reason, ...(NO_MEMORY.test(reason) && { noMemory: true }) };
+}

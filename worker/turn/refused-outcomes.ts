@@ -1,0 +1,166 @@
+/**
+ * Outcomes that Redis has refused to settle, until each of them is settled or said. A refused batch is cut in halves until
+ * the one outcome is found that makes the turn fail; that one becomes a dead letter with the reason, all others settle.
+ * Pure: times are arguments.
+ *
+ *   many ──refused──▶ two halves
+ *   one  ──refused three times──▶ dead letter ──refused──▶ dead letter of which no client is told ──refused──▶ put by
+ *   one  ──refused by a state of the server (no memory, a key of another type)──▶ put by
+ *
+ * What is put by is tried again every PUT_BY_MS, for as long as the worker lives; its tasks stay in flight, and the rest of
+ * the work goes on. A worker that drains hands it back to the queue instead, but for what waits for memory alone: that it
+ * keeps trying for as long as it has, because most servers get some back, and the task need not run twice.
+ */
+import type { Finished } from '../task/run.ts';
+import type { Refusal } from './refusal.ts';
+
+export interface Part {
+  readonly entries: readonly Finished[];
+  /** By performance.now(). */
+  readonly due: number;
+  /** How often it was refused in this form. */
+  readonly refusals: number;
+  /** Over a connection of its own, so that what ends the connection ends no other request. */
+  readonly apart: boolean;
+  readonly stage: 'whole' | 'buried' | 'untold';
+  readonly putBy: boolean;
+  /** It was put by for want of memory. */
+  readonly hopeful: boolean;
+}
+
+export interface Parts {
+  /** Outcomes that are still to be settled, those that are put by included. */
+  readonly size: number;
+  /** Without those that are put by. */
+  readonly open: number;
+  /** Of those that are put by, what may be stored as it is as soon as the server has memory. */
+  readonly hopeful: number;
+  /** So much is put by that the worker takes no more tasks. */
+  readonly full: boolean;
+  /** When the next part is due, by performance.now(); `Infinity` without any. */
+  readonly dueAt: number;
+  /** Takes the part that is due out. */
+  next(now: number): Part | undefined;
+  /** A part was refused. `sure`: the same turn without outcomes was not. Returns what becomes of it. */
+  refused(part: Part, refusal: Refusal, sure: boolean, now: number): 'cut' | 'again' | 'buried' | 'put by';
+  /** The server takes again what it refused: what is put by is due. */
+  mended(now: number): void;
+  /** The worker drains: what is put by goes back to the queue as it is, but for what is hopeful. */
+  release(now: number): void;
+}
+
+const PUT_BY_MS = 2_000;
+const AGAIN_MS = 100;
+const REFUSALS = 3;
+/** After so many refusals it is enough that the server was there in between. */
+const DOUBTS = 6;
+const FULL_BYTES = 64 << 20;
+
+export function wholePart(entries: readonly Finished[], due = 0, apart = false): Part {
+  return { entries, due, refusals: 0, apart, stage: 'whole', putBy: false, hopeful: false };
+}
+
+/** `most`: how many outcomes may be put by while the worker goes on. */
+export function createParts(most: () => number): Parts {
+  let parts: Part[] = [];
+
+  const count = (which: (part: Part) => boolean): number =>
+    parts.reduce((sum, part) => sum + (which(part) ? part.entries.length : 0), 0);
+
+  function putBy(part: Part, now: number): 'put by' {
+    parts.push({ ...part, due: now + PUT_BY_MS, putBy: true });
+    return 'put by';
+  }
+
+  return {
+    get size() {
+      return count(() => true);
+    },
+    get open() {
+      return count((part) => !part.putBy);
+    },
+    get hopeful() {
+      return count((part) => part.putBy && part.hopeful);
+    },
+    get full() {
+      const bytes = parts.reduce((sum, part) => sum + (part.putBy ? bytesOf(part) : 0), 0);
+      return count((part) => part.putBy) >= most() || bytes > FULL_BYTES;
+    },
+    get dueAt() {
+      return parts.reduce((first, part) => Math.min(first, part.due), Infinity);
+    },
+    next: (now) => {
+      const index = parts.findIndex((part) => part.due <= now);
+      return index === -1 ? undefined : parts.splice(index, 1)[0];
+    },
+    refused: (part, refusal, sure, now) => {
+      const { entries } = part;
+      const apart = part.apart || refusal.kind === 'words' || refusal.kind === 'dropped';
+      const refusals = part.refusals + 1;
+      if (!sure && refusals < DOUBTS && refusal.kind !== 'ours') {
+        parts.unshift({ ...part, refusals, due: now });
+        return 'again';
+      }
+      if (entries.length > 1) {
+        const half = entries.length >> 1;
+        parts.unshift(
+          wholePart(entries.slice(0, half), now, apart),
+          wholePart(entries.slice(half), now, apart),
+        );
+        return 'cut';
+      }
+      if (refusal.kind === 'state') {
+        const hopeful = canGoBack(part) && refusal.noMemory === true;
+        return putBy({ ...part, refusals: 0, hopeful }, now);
+      }
+      if (refusals < REFUSALS && refusal.kind !== 'ours') {
+        parts.push({ ...part, apart, refusals, due: now + AGAIN_MS * refusals });
+        return 'again';
+      }
+      const [entry] = entries;
+      if (entry === undefined || entry.outcome.kind === 'release' || part.stage === 'untold')
+        return putBy({ ...part, apart, refusals: 0 }, now);
+      const stage = part.stage === 'buried' || entry.outcome.kind === 'dead' ? 'untold' : 'buried';
+      const buried = bury(entry, refusal.reason, stage === 'untold');
+      parts.push({ ...wholePart([buried], now, apart), stage });
+      return 'buried';
+    },
+    mended: (now) => {
+      parts = parts.map((part) => ({ ...part, due: Math.min(part.due, now) }));
+    },
+    release: (now) => {
+      parts = parts.map((part) =>
+        part.putBy && !part.hopeful && canGoBack(part) ? goingBack(part, now) : part,
+      );
+    },
+  };
+}
+
+function bytesOf({ entries }: Part): number {
+  return entries.reduce(
+    (sum, { outcome }) => sum + (outcome.kind === 'result' ? outcome.value.length : 0),
+    0,
+  );
+}
+
+const canGoBack = ({ entries }: Part): boolean => entries.some(({ outcome }) => outcome.kind !== 'release');
+
+function goingBack(part: Part, now: number): Part {
+  const entries = part.entries.map((entry): Finished => ({ ...entry, outcome: { kind: 'release' } }));
+  return wholePart(entries, now);
+}
+
+/** The outcome that cannot be written as a dead letter that says so. */
+function bury(entry: Finished, reason: string, untold: boolean): Finished {
+  const { outcome } = entry;
+  const lost = outcome.kind === 'dead' ? outcome.error : `${LOST[outcome.kind]} cannot be stored: ${reason}`;
+  const error = untold ? `${lost} (its id cannot be written either: ${reason})` : lost;
+  return { ...entry, outcome: { kind: 'dead', error, ...(untold && { untold }) } };
+}
+
+const LOST = {
+  result: 'it ran, but its result',
+  retry: 'its next attempt',
+  cancelled: 'that it was cancelled',
+  release: 'its way back',
+} as const;

@@ -1,0 +1,72 @@
+/**
+ * Sending again what Redis did not answer: until it does, or until it is no use to wait any longer. That is a while after
+ * `hurry`, so that a worker whose Redis is away ends all the same.
+ */
+import { systemClock } from '../../runtime/clock.ts';
+import type { Logger } from '../../runtime/log.ts';
+import { timeout } from '../../runtime/timers.ts';
+
+export interface Patience {
+  /**
+   * Resolves to the answer; to `undefined` when there was none and no time is left. Rejects with an error that is `final`:
+   * it is no use to send the same again. `failures`: how many there were, this one included.
+   */
+  repeat<T>(
+    send: () => Promise<T>,
+    final?: (error: unknown, failures: number) => boolean,
+  ): Promise<T | undefined>;
+  /** Resolves when no time is left. */
+  readonly late: Promise<undefined>;
+}
+
+export interface PatienceOptions {
+  readonly hurry: AbortSignal;
+  /** What is left after `hurry`, ms. */
+  readonly lastMs: number;
+  /** The longest pause between two tries, ms. */
+  readonly longestPauseMs: number;
+  /** Called for each try that failed. */
+  readonly onFailure: (error: unknown) => void;
+  readonly log: Logger;
+}
+
+export function createPatience({ hurry, lastMs, longestPauseMs, onFailure, log }: PatienceOptions): Patience {
+  const late = new Promise<undefined>((resolve) => {
+    const giveUp = (): void => void timeout(lastMs, () => resolve(undefined)).unref();
+    if (hurry.aborted) giveUp();
+    else hurry.addEventListener('abort', giveUp, { once: true });
+  });
+  // One turn at a time waits for an answer. Promise.race would leave a reaction on `late` for each of them, and with it the
+  // reply that it resolved to, for as long as the worker lives.
+  let isLate = false;
+  let giveUpWaiting: (() => void) | undefined;
+  void late.then(() => {
+    isLate = true;
+    giveUpWaiting?.();
+  });
+  const orLate = <T>(answer: Promise<T>): Promise<T | undefined> =>
+    new Promise((resolve, reject) => {
+      giveUpWaiting = () => resolve(undefined);
+      answer.then(resolve, reject);
+      if (isLate) resolve(undefined);
+    });
+  return {
+    late,
+    repeat: async (send, final = () => false) => {
+      for (let failures = 0; ; failures++) {
+        try {
+          const reply = await orLate(send());
+          if (reply !== undefined && failures > 0)
+            log.info(`Redis takes turns again, after ${failures} failures`);
+          return reply;
+        } catch (error) {
+          onFailure(error);
+          if (final(error, failures + 1)) throw error;
+          if (hurry.aborted) return undefined;
+          if (failures % 20 === 0) log.error({ err: error }, 'a turn failed; it is tried again');
+          await systemClock.sleep(Math.min(100 * 2 ** Math.min(failures, 5), longestPauseMs), hurry);
+        }
+      }
+    },
+  };
+}

@@ -1,0 +1,121 @@
+/**
+ * Sends a worker's turns. Where a turn fails because of what it settles, the same turn goes out without outcomes, so that
+ * the lease is renewed and tasks are taken, and the outcomes are parted (refused-outcomes.ts) and settled by the turns that follow.
+ *
+ * Nothing is settled twice or never, although the reply of a turn that seems refused may only have been lost: turns of one
+ * number have forms, Redis does the first one that it gets, and its reply says which that was (turn.lua).
+ */
+import type { Redis } from 'ioredis';
+import { dropRedis } from '../../queue/connection/connection.ts';
+import { watchDrops, type Drops } from '../../queue/connection/drops.ts';
+import type { QueueKeys } from '../../queue/keys.ts';
+import { turn, type Settled, type TurnReply, type TurnRequest } from '../../queue/workers/turn.ts';
+import type { Logger } from '../../runtime/log.ts';
+import type { Part, Parts } from './refused-outcomes.ts';
+import type { Patience } from './resend.ts';
+import { refusalOf, type Refusal } from './refusal.ts';
+import { settledOf } from './batch.ts';
+
+export interface TurnSenderOptions {
+  readonly redis: Redis;
+  /** Of `redis`. */
+  readonly drops: Drops;
+  /** Opens one more connection, with Millrace's scripts. */
+  readonly openSpare: () => Redis;
+  readonly keys: QueueKeys;
+  readonly patience: Patience;
+  readonly parts: Parts;
+  readonly log: Logger;
+}
+
+export interface TurnSender extends Disposable {
+  /** Makes a turn that settles `part`. `undefined` when there was no answer and no time is left. */
+  send(request: Omit<TurnRequest, 'settled' | 'form'>, part: Part): Promise<TurnReply | undefined>;
+}
+
+const NOTHING: Settled = { results: [], retries: [], dead: [], released: [], cancelled: [], serviceUs: 0 };
+/** A state of the server passes by itself most of the time: the whole turn is sent again so often. */
+const STATE_FAILURES = 3;
+
+export function createTurnSender(options: TurnSenderOptions): TurnSender {
+  const { redis, keys, patience, parts, log } = options;
+  let spare: { readonly redis: Redis; readonly drops: Drops } | undefined;
+
+  function connection(apart: boolean): { readonly redis: Redis; readonly drops: Drops } {
+    if (!apart) return options;
+    if (spare) return spare;
+    const opened = options.openSpare();
+    return (spare = { redis: opened, drops: watchDrops(opened) });
+  }
+
+  function closeSpare(): void {
+    if (spare) dropRedis(spare.redis);
+    spare = undefined;
+  }
+
+  /** The reply, or what the server has against the outcomes. */
+  async function attempt(request: TurnRequest, part: Part): Promise<TurnReply | Refusal | undefined> {
+    if (part.entries.length === 0) return await patience.repeat(() => turn(redis, keys, request));
+    const by = connection(part.apart);
+    let refusal: Refusal | undefined;
+    const final = (error: unknown, failures: number): boolean => {
+      refusal = refusalOf(error);
+      return refusal !== undefined && (refusal.kind !== 'state' || part.putBy || failures >= STATE_FAILURES);
+    };
+    try {
+      return await patience.repeat(() => by.drops.guard(() => turn(by.redis, keys, request)), final);
+    } catch (error) {
+      if (refusal) return refusal;
+      throw error;
+    }
+  }
+
+  async function sendWithout(
+    request: TurnRequest,
+    part: Part,
+    refusal: Refusal,
+  ): Promise<TurnReply | undefined> {
+    let failures = 0;
+    // what was refused may have left no room for more
+    const want = refusal.kind === 'state' ? 0 : request.want;
+    const without = { ...request, want, settled: NOTHING, form: 1 };
+    const reply = await patience.repeat(() =>
+      turn(redis, keys, without).catch((error: unknown) => {
+        failures++;
+        throw error;
+      }),
+    );
+    // the turn that seemed refused had been done
+    if (reply?.kind !== 'held' || reply.form === 0) return reply;
+    const what = parts.refused(part, refusal, failures === 0, performance.now());
+    tell(part, refusal, what);
+    return reply;
+  }
+
+  function tell(part: Part, { reason }: Refusal, what: ReturnType<Parts['refused']>): void {
+    if (what === 'again' || (what === 'put by' && part.putBy)) return;
+    const outcomes = part.entries.length;
+    const task = part.entries[0]?.id.toString().slice(0, 100);
+    if (what === 'cut') {
+      if (!part.apart)
+        log.error({ outcomes, reason }, 'Redis refuses to settle some tasks: looking for which');
+    } else log.error({ task, outcome: part.entries[0]?.outcome.kind, reason }, TOLD[what]);
+  }
+
+  return {
+    send: async (about, part) => {
+      const request = { ...about, settled: settledOf(part.entries, about.worker), form: 0 };
+      const answer = await attempt(request, part);
+      if (answer !== undefined && 'reason' in answer) return await sendWithout(request, part, answer);
+      if (answer?.kind === 'held' && part.putBy) parts.mended(performance.now());
+      if (parts.size === 0) closeSpare();
+      return answer;
+    },
+    [Symbol.dispose]: closeSpare,
+  };
+}
+
+const TOLD = {
+  buried: 'Redis refuses the outcome of a task: it becomes a dead letter',
+  'put by': 'the outcome of a task cannot be stored now: trying again until it can',
+} as const;
