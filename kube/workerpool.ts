@@ -191,6 +191,8 @@ export interface WorkerPoolStatus {
   /** Replicas that exist; what `/scale` reports. */
   replicas?: number;
   readyReplicas?: number;
+  /** Being shut down, and counted neither in `replicas` nor in `readyReplicas`: workers that finish what they run. */
+  terminatingReplicas?: number;
   desiredReplicas?: number;
   /** Label selector of the pods, as a string; what `/scale` reports. */
   selector?: string;

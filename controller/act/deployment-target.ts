@@ -28,7 +28,7 @@ import {
   type Written,
 } from './other-writers.ts';
 import { listPods, memberOf, setCosts } from './pods.ts';
-import { isActivePod, isOwnPod } from './ownership.ts';
+import { isActivePod, isOwnPod, isTerminatingPod } from './ownership.ts';
 import type { Members, Replicas, Target } from './target.ts';
 import { pauseOf } from '../decide/pause.ts';
 import { troubleOf } from './pod-failures.ts';
@@ -233,9 +233,14 @@ export function kubeTarget(options: KubeTargetOptions): KubeTarget {
       const deployment = await (adopts ? adopted() : ownedByUs());
       observed = deployment;
       selector = selectorText(deployment.selector);
+      const ours = adopts ? [] : own([...pods()]);
       return {
         ...countsOf(deployment),
-        trouble: troubleOf(adopts ? [] : own([...pods()])) ?? deploymentTrouble(deployment),
+        // Kubernetes counts them since 1.35; before, a pool's own pods can be counted here
+        terminating:
+          deployment.status.terminatingReplicas ??
+          (adopts ? undefined : ours.filter(isTerminatingPod).length),
+        trouble: troubleOf(ours) ?? deploymentTrouble(deployment),
       };
     },
     members: async (how) => {

@@ -18,7 +18,12 @@ export interface KnownDeployment extends KubeObject {
   readonly made: string;
   readonly status: Pick<
     Status,
-    'replicas' | 'readyReplicas' | 'updatedReplicas' | 'observedGeneration' | 'conditions'
+    | 'replicas'
+    | 'readyReplicas'
+    | 'updatedReplicas'
+    | 'terminatingReplicas'
+    | 'observedGeneration'
+    | 'conditions'
   >;
 }
 
@@ -42,6 +47,7 @@ export function knownDeployment({ metadata, spec, status = {} }: Deployment): Kn
       ...(status.replicas !== undefined && { replicas: status.replicas }),
       ...(status.readyReplicas !== undefined && { readyReplicas: status.readyReplicas }),
       ...(status.updatedReplicas !== undefined && { updatedReplicas: status.updatedReplicas }),
+      ...(status.terminatingReplicas !== undefined && { terminatingReplicas: status.terminatingReplicas }),
       ...(status.observedGeneration !== undefined && { observedGeneration: status.observedGeneration }),
       ...(status.conditions && { conditions: status.conditions }),
     },

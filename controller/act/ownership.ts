@@ -21,6 +21,13 @@ export function isOwnPod({ metadata }: Pod, deployment: string): boolean {
   return owner.name === `${deployment.slice(0, MAX_NAME - 1 - hash.length)}-${hash}`;
 }
 
+/** Whether it is being shut down and has not ended yet: until then its worker may finish what it runs. */
+export function isTerminatingPod({ metadata, status }: Pod): boolean {
+  return (
+    metadata.deletionTimestamp !== undefined && status?.phase !== 'Succeeded' && status?.phase !== 'Failed'
+  );
+}
+
 /** Whether it is there and not over: a pod that has ended stays until somebody removes it, and nobody counts it. */
 export function isActivePod({ metadata, status }: Pod): boolean {
   return !metadata.deletionTimestamp && status?.phase !== 'Succeeded' && status?.phase !== 'Failed';

@@ -147,6 +147,7 @@ export function isActive({ replicas, decision, held }: Step, sampled: Sampled): 
     decision.cause === 'Enough' ||
     (decision.cause === 'Paused' && decision.desired === replicas.wanted) ||
     (decision.cause === 'ScaleDown' && held !== undefined);
-  const settled = still && replicas.wanted === replicas.existing && leaving === 0;
+  const gone = replicas.wanted === replicas.existing && !replicas.terminating;
+  const settled = still && gone && leaving === 0;
   return runnable.waiting + inFlight + runnable.due + runnable.dueSoon > 0 || !settled;
 }

@@ -7,6 +7,8 @@ export interface Replicas {
   /** Replicas that exist, whatever state they are in. */
   readonly existing: number;
   readonly ready: number;
+  /** Those that are being shut down and may still work, which `existing` and `ready` leave out; `undefined` where nobody counts them. */
+  readonly terminating?: number | undefined;
   /** Why replicas do not come up, in words; `undefined` when they do. */
   readonly trouble: string | undefined;
   /** Old replicas are being replaced by new ones: which of them go next is not for us to say. */

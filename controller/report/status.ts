@@ -59,6 +59,8 @@ export function statusOf(seen: Seen): WorkerPoolStatus {
     desiredReplicas: decision.desired,
     ...learnedStatus(pool, decision),
   });
+  if (replicas.terminating !== undefined || before.terminatingReplicas !== undefined)
+    Object.assign(status, { terminatingReplicas: replicas.terminating ?? null });
   // in the merge patch of a status, only null takes a field away
   if (pool.spec.scaling.targetWait === undefined && before.arrivalRate)
     Object.assign(status, { serviceTime: null, startTime: null, arrivalRate: null });

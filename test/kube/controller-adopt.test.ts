@@ -199,6 +199,44 @@ test('a Deployment of the same name that belongs to nobody or somebody else is n
   expect(await deployment()).toEqual(before);
 });
 
+test('pods that drain are counted as Kubernetes does since 1.35; before, those of a pool are, and an adopted one’s are not', async () => {
+  await createTheirs();
+  await adopt();
+  await replicasAre(0);
+  const status = { replicas: 0, readyReplicas: 0, terminatingReplicas: 2 };
+  const { terminatingReplicas } =
+    (await stage.world.objects.patch(DEPLOYMENTS, theirs, { status }, 'status')).status ?? {};
+  // a server that does not know the field drops it
+  await stage.redis.lpush(ref.namespace, 'a');
+  await replicasAre(1);
+  await eventually(async () => {
+    const pool_ = (await pool()).status;
+    expect(pool_?.desiredReplicas).toBe(1);
+    expect(pool_?.terminatingReplicas).toBe(terminatingReplicas);
+  }, bounded);
+});
+
+test('pods of a pool that drain are counted where Kubernetes does not', async () => {
+  await createPool({ minReplicas: 1 });
+  theirs = ref;
+  await replicasAre(1);
+  const name = { namespace: ref.namespace, name: 'tiles-abc' };
+  const made = await replicaSetOf(stage.world.objects, await deployment());
+  const metadata = { name: name.name, finalizers: ['example.com/drains'], ...made };
+  await stage.world.objects.create(PODS, ref.namespace, {
+    metadata,
+    spec: { containers: [{ name: 'worker', image: 'worker:1' }] },
+  });
+  const draining = async (): Promise<number | undefined> => (await pool()).status?.terminatingReplicas;
+  await eventually(async () => expect(await draining()).toBe(0), bounded);
+  await stage.world.objects.remove(PODS, name);
+  await eventually(async () => expect(await draining()).toBe(1), bounded);
+  // it has ended, though something keeps it
+  await stage.world.objects.patch(PODS, name, { status: { phase: 'Succeeded' } }, 'status');
+  await eventually(async () => expect(await draining()).toBe(0), bounded);
+  await stage.world.objects.patch(PODS, name, { metadata: { finalizers: null } });
+});
+
 test('workers that crash: the status says so with their last words', async () => {
   await createPool({ minReplicas: 1 });
   theirs = ref;

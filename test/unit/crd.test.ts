@@ -105,6 +105,7 @@ const completeStatus: Complete<WorkerPoolStatus> = {
   observedGeneration: 1,
   replicas: 3,
   readyReplicas: 2,
+  terminatingReplicas: 1,
   desiredReplicas: 3,
   selector: 'a=b',
   queue: 'urgent,tiles',

@@ -212,6 +212,18 @@ describe('a pool with a target wait', () => {
       lookInMs: undefined,
     };
   };
+  test('counts pods that drain where they are counted, and forgets them where they no longer are', () => {
+    const draining = (terminating: number | undefined): Step => {
+      const whole = step({ cause: 'Enough', advice: undefined });
+      return { ...whole, replicas: { ...whole.replicas, terminating } };
+    };
+    expect(see({ pool: pool(), step: draining(2) })).toMatchObject({ terminatingReplicas: 2 });
+    expect(see({ pool: pool(), step: draining(0) })).toMatchObject({ terminatingReplicas: 0 });
+    expect(see({ pool: pool(), step: draining(undefined) })).not.toHaveProperty('terminatingReplicas');
+    const before = pool({}, { terminatingReplicas: 2 });
+    expect(see({ pool: before, step: draining(undefined) })).toMatchObject({ terminatingReplicas: null });
+  });
+
   const advice = {
     reason: 'StartTimeAboveTarget',
     message: 'replicas take 30 s to start, the target is 10 s: minReplicas 4 would hold it',
