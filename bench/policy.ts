@@ -5,7 +5,7 @@
  */
 import { adviceLines, comparedRows, comparedTable } from '../cli/simulate/report.ts';
 import { readTrace } from '../cli/simulate/simulate.ts';
-import type { Policy } from '../controller/decide/decide.ts';
+import type { Policy } from '../controller/decide/decision.ts';
 import { formatDuration } from '../runtime/duration.ts';
 import { compare } from '../simulate/compare.ts';
 import { generate, traceKinds } from '../simulate/generate.ts';

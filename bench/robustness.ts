@@ -4,7 +4,7 @@
  * is late with more than the better of the two, and more than is allowed, is marked. Simulated, so the figures are the same on
  * every machine.
  */
-import type { Policy } from '../controller/decide/decide.ts';
+import type { Policy } from '../controller/decide/decision.ts';
 import { cases, type Case } from '../simulate/cases.ts';
 import { ALLOWED, compare } from '../simulate/compare.ts';
 import type { Figures } from '../simulate/figures.ts';

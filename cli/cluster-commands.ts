@@ -1,6 +1,7 @@
 /** The commands that are about a cluster, or an installation, as a whole. */
 import { Argument, Option, type Command } from 'commander';
-import { addAccessFlags, addClusterFlags } from './access/access-flags.ts';
+import { addAccessFlags } from './access/access-flags.ts';
+import { addClusterFlags } from './cluster/cluster-flags.ts';
 import { outputOption } from './terminal/output.ts';
 
 type Define = (name: string, description: string) => Command;
@@ -42,7 +43,7 @@ export function addLooks(command: Define): void {
   )
     .option('-A, --all-namespaces', 'pools of all namespaces')
     .addOption(outputOption())
-    .action(async (_pool: string | undefined, flags: import('./doctor/doctor.ts').DoctorFlags) => {
+    .action(async (_pool: string | undefined, flags: import('./doctor/finding.ts').DoctorFlags) => {
       const { doctor } = await import('./doctor/doctor.ts');
       await doctor(flags);
     });

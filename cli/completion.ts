@@ -3,7 +3,7 @@
  * program; and that command. The libraries for this are no longer kept (tabtab, omelette).
  */
 import type { Command } from 'commander';
-import { addClusterFlags } from './access/access-flags.ts';
+import { addClusterFlags } from './cluster/cluster-flags.ts';
 import { complete, type Candidate } from './complete.ts';
 
 export type Shell = 'bash' | 'zsh' | 'fish';

@@ -20,7 +20,8 @@ import { deathsOf, recoveryNote, type Death } from './recover/deaths.ts';
 import { MANAGED_BY, MANAGER, POOL_LABEL } from './act/deployment.ts';
 import { knownDeployment, type KnownDeployment } from './act/known-deployment.ts';
 import { noJournal, type Journal } from './process/journal.ts';
-import { createMemoryStore, type QueueLink } from './records/memory-store.ts';
+import { createMemoryStore } from './records/memory-store.ts';
+import { createSampler, type QueueLink } from './sample/sampler.ts';
 import type { ControllerGauges, ControllerMetrics } from './observe/metrics.ts';
 import type { Quarantine } from './process/quarantine.ts';
 import { createReconcile } from './reconcile/reconcile.ts';
@@ -28,8 +29,7 @@ import { createRecovery } from './recover/recover.ts';
 import { createRecorder } from './records/recorder.ts';
 import { createRedisHub } from './connect/redis-hub.ts';
 import { recordOf } from './report/report.ts';
-import { createSampler } from './sample/sampler.ts';
-import { slimPod } from './act/pod-failures.ts';
+import { slimPod } from './act/known-pod.ts';
 import { createWorkQueue } from '../kube/workqueue.ts';
 
 export interface ControllerOptions {

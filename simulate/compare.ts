@@ -3,7 +3,7 @@
  * pool is the smallest that holds the target, known in hindsight; "future" is a schedule by somebody who knows it all.
  */
 import type { Advice } from '../controller/decide/target-wait/advice.ts';
-import type { Policy } from '../controller/decide/decide.ts';
+import type { Policy } from '../controller/decide/decision.ts';
 import { insightOf, type Insight } from '../controller/decide/target-wait/insight.ts';
 import type { Autoscaler } from './autoscaler.ts';
 import { clairvoyant } from './clairvoyant.ts';

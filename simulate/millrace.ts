@@ -2,7 +2,8 @@
  * Millrace in a simulation: the controller's own `decide`, called when the controller would call it. A queue in which
  * something happens is looked at every second, an idle one every 30 s, and an empty one at once when something is pushed.
  */
-import { decide, noMemory, type Decision, type Memory, type Policy } from '../controller/decide/decide.ts';
+import { decide } from '../controller/decide/decide.ts';
+import { noMemory, type Decision, type Memory, type Policy } from '../controller/decide/decision.ts';
 import type { Autoscaler } from './autoscaler.ts';
 
 const POLL_MS = 1_000;

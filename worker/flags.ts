@@ -18,7 +18,7 @@ import { WORKER_PROGRAM } from '../runtime/failure-line.ts';
 import { version } from '../runtime/version.ts';
 import { MAX_RESULT_BYTES } from './task/encode.ts';
 import { addHandlerFlags, type HandlerFlags } from './handlers/handler-flags.ts';
-import type { WorkerOptions } from './worker.ts';
+import type { WorkerOptions } from './epoch/options.ts';
 
 export interface WorkerFlags extends QueueFlags, HandlerFlags {
   readonly queues?: readonly string[];

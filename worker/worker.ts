@@ -5,8 +5,8 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { Redis, RedisOptions } from 'ioredis';
-import { closeRedis, openRedis, within, type RedisAddress } from '../queue/connection/connection.ts';
-import { checkDurability, type Durability } from '../queue/connection/durability.ts';
+import { closeRedis, openRedis, within } from '../queue/connection/connection.ts';
+import { checkDurability } from '../queue/connection/durability.ts';
 import { readFate } from '../queue/workers/exit-reason.ts';
 import { describeRisk, evictionRisk } from '../queue/connection/eviction.ts';
 import { watchDrops, type Drops } from '../queue/connection/drops.ts';
@@ -15,84 +15,22 @@ import { clientName } from '../queue/workers/worker-connections.ts';
 import { findFilled } from '../queue/workers/filled-queues.ts';
 import { defineScripts, reap } from '../queue/scripts/scripts.ts';
 import { systemClock } from '../runtime/clock.ts';
-import type { Logger } from '../runtime/log.ts';
 import { LogEvent } from '../runtime/log-event.ts';
 import { timeout } from '../runtime/timers.ts';
-import type { WorkerHealth } from './epoch/health.ts';
 import { createLeaseKeepers, type LeaseKeepers } from './lease/lease.ts';
 import { runEpoch } from './epoch/epoch.ts';
 import { BLOCKER_OPTIONS } from './epoch/idle-wait.ts';
-import type { Handler } from './task/handler.ts';
-import type { WorkerMetrics } from './process/metrics.ts';
 import { createRefusals, REFUSED_MS, type Attempts } from './epoch/connection-errors.ts';
 import { createRegistration, NameTaken } from './epoch/registration.ts';
-import type { RetryPolicy } from './task/retry.ts';
 import { createSlots, type Slots } from './epoch/slots.ts';
+import type { WorkerOptions } from './epoch/options.ts';
 
 export { TaskCancelled } from '../queue/cancel.ts';
 export type { Trace } from '../runtime/opentelemetry.ts';
 export type { Handler, TaskContext } from './task/handler.ts';
+export type { DeadLetterPolicy, ResultPolicy, TaskPolicy, WorkerOptions } from './epoch/options.ts';
 export { NameTaken } from './epoch/registration.ts';
 export type { RetryPolicy } from './task/retry.ts';
-
-export interface WorkerOptions {
-  readonly redis: RedisAddress;
-  /** One queue, or several in strict priority, the first one first. */
-  readonly queue: string | readonly string[];
-  readonly result: string;
-  /** Unique among the living workers of its queues; in Kubernetes the pod's name. */
-  readonly id: string;
-  /** Nobody knows the worker by its id: where another living one has that, take it with something random behind it. */
-  readonly mayRename?: boolean;
-  /** How many tasks run at once. */
-  readonly concurrency: number;
-  /** A worker that is not heard of for this long has lost its tasks to others, ms. */
-  readonly leaseMs: number;
-  readonly retry: RetryPolicy;
-  /** Without it, tasks of any size are run. */
-  readonly tasks?: TaskPolicy;
-  /** The handler looks at `context.raw` alone: tasks are not parsed for it, and `task` is no more than the kind of value. */
-  readonly bytesOnly?: boolean | undefined;
-  readonly results: ResultPolicy;
-  readonly deadLetters: DeadLetterPolicy;
-  readonly handler: Handler;
-  /** The handler may compute in this thread for long: a thread of its own keeps the lease meanwhile. */
-  readonly mayBlock: boolean;
-  /** Wait for so many replicas of Redis after each turn that settled something. */
-  readonly durability?: Durability | undefined;
-  readonly version: string;
-  /** `namespace/name` of the WorkerPool that it is of, or empty. */
-  readonly pool: string;
-  readonly log: Logger;
-  readonly metrics: WorkerMetrics;
-  /** Is told of turns, and of failures. */
-  readonly health?: WorkerHealth;
-  /** Called each time that the worker is registered with all its queues and takes tasks. */
-  readonly onReady?: () => void;
-  /** Called when it is refused for good and is about to end. */
-  readonly onRefused?: (why: string) => void;
-  /** How long it is refused before that, ms; 30 s by default. */
-  readonly refusedMs?: number;
-}
-
-export interface TaskPolicy {
-  /** A larger one becomes a dead letter instead of being run, bytes. */
-  readonly maxBytes: number;
-}
-
-export interface ResultPolicy {
-  /** How long a result is kept, ms; `undefined` for ever. */
-  readonly ttlMs: number | undefined;
-  /** A larger one fails its task for good, bytes. */
-  readonly maxBytes: number;
-}
-
-/** What a queue keeps of the tasks that failed for good: the newest. */
-export interface DeadLetterPolicy {
-  readonly max: number;
-  /** ms; `undefined` for ever. */
-  readonly maxAgeMs: number | undefined;
-}
 
 /** How long a worker that stops, and was fenced, may take to leave nothing behind, ms. */
 const LAST_WORD_MS = 1_000;

@@ -1,14 +1,7 @@
 /** The flags that say which queue a command is about: one of a Redis, by its URL, or those of a pool of a cluster. */
 import { Option, type Command } from 'commander';
 import { addQueueFlags, type QueueFlags } from '../../queue/flags.ts';
-import { option } from '../../runtime/program.ts';
-
-/** Which cluster, and where in it. */
-export interface ClusterFlags {
-  readonly namespace?: string;
-  readonly context?: string;
-  readonly kubeconfig?: string;
-}
+import { addClusterFlags, type ClusterFlags } from '../cluster/cluster-flags.ts';
 
 export interface AccessFlags extends QueueFlags, ClusterFlags {
   /** `name`, or `namespace/name`. */
@@ -17,13 +10,6 @@ export interface AccessFlags extends QueueFlags, ClusterFlags {
   readonly given: readonly string[];
   /** A Redis is named, on the command line or in the environment. */
   readonly redisNamed: boolean;
-}
-
-export function addClusterFlags(command: Command): Command {
-  return command
-    .option('-n, --namespace <name>', "of the cluster (the context's)")
-    .option('--context <name>', 'of the kubeconfig (the current one)')
-    .addOption(option('--kubeconfig <file>', 'else KUBECONFIG or ~/.kube/config', 'MILLRACE_KUBECONFIG'));
 }
 
 /**

@@ -4,32 +4,14 @@
  */
 import type { Redis } from 'ioredis';
 import { isReply } from '../../queue/connection/reply-code.ts';
-import type { WorkerPool } from '../../kube/workerpool.ts';
-import {
-  closeRedis,
-  describeRedisError,
-  openRedis,
-  within,
-  type RedisAddress,
-} from '../../queue/connection/connection.ts';
+import { closeRedis, describeRedisError, openRedis, within } from '../../queue/connection/connection.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { openQueue, type Queue } from '../../queue/queue.ts';
 import { defineScripts } from '../../queue/scripts/scripts.ts';
 import { UsageError } from '../../runtime/program.ts';
 import type { AccessFlags } from './access-flags.ts';
 import { checkedAddress, checkedKeys } from './checked.ts';
-
-/** Where a command's queues are. */
-export interface Place {
-  /** To connect to, from here. */
-  readonly address: RedisAddress;
-  /** Those that were asked for, the highest priority first. */
-  readonly queues: readonly [QueueKeys, ...QueueKeys[]];
-  /** The pool that was asked for; `undefined` with a bare Redis. */
-  readonly pool: WorkerPool | undefined;
-  /** What an error of Redis means, in one line for a person. */
-  readonly describe: (error: unknown) => string;
-}
+import type { Place } from './place.ts';
 
 const REACH_MS = 6_000;
 

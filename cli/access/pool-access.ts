@@ -6,7 +6,7 @@ import { queuesOf, type WorkerPool } from '../../kube/workerpool.ts';
 import { describeRedisError, type RedisAddress } from '../../queue/connection/connection.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { UsageError } from '../../runtime/program.ts';
-import type { Place } from './access.ts';
+import type { Place } from './place.ts';
 import type { AccessFlags } from './access-flags.ts';
 import { explained, openCluster, readPoolOf, type Cluster } from '../cluster/cluster.ts';
 import { reachFromHere } from './reach.ts';

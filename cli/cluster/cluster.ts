@@ -7,7 +7,7 @@ import { POOLS } from '../../kube/resources.ts';
 import { createTransport, type Transport } from '../../kube/transport.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
 import { UsageError } from '../../runtime/program.ts';
-import type { ClusterFlags } from '../access/access-flags.ts';
+import type { ClusterFlags } from './cluster-flags.ts';
 
 export interface Cluster extends Disposable {
   readonly config: KubeConfig;

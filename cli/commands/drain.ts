@@ -8,7 +8,8 @@ import type { WorkerLoads } from '../../queue/workers/worker-load.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { formatDuration } from '../../runtime/duration.ts';
 import { UsageError } from '../../runtime/program.ts';
-import { withRedis, type Place } from '../access/access.ts';
+import { withRedis } from '../access/access.ts';
+import type { Place } from '../access/place.ts';
 import type { AccessFlags } from '../access/access-flags.ts';
 import { readWorkers } from './workers.ts';
 

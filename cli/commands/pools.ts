@@ -5,7 +5,7 @@ import { POOLS } from '../../kube/resources.ts';
 import { reflect } from '../../kube/watch.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
 import { onSignals } from '../../runtime/lifecycle.ts';
-import type { ClusterFlags } from '../access/access-flags.ts';
+import type { ClusterFlags } from '../cluster/cluster-flags.ts';
 import { explained, openCluster, type Cluster } from '../cluster/cluster.ts';
 import { print, type Output } from '../terminal/output.ts';
 import { poolHead, poolRow, sortedPools, type PoolOrder } from './pool-rows.ts';

@@ -1,6 +1,6 @@
 /** `millrace version`: of this program, and of what is installed in the cluster when that is asked for. */
 import { version } from '../../runtime/version.ts';
-import type { ClusterFlags } from '../access/access-flags.ts';
+import type { ClusterFlags } from '../cluster/cluster-flags.ts';
 import { print, type Output } from '../terminal/output.ts';
 
 export interface VersionFlags extends ClusterFlags {

@@ -9,7 +9,7 @@ import { openGate } from '../../controller/dashboard/gate.ts';
 import { createStrikes } from '../../controller/dashboard/strikes.ts';
 import { statusOf } from '../../controller/report/status.ts';
 import type { Observation } from '../../controller/observe/observation.ts';
-import type { Sampled } from '../../controller/sample/sampler.ts';
+import type { Sampled } from '../../controller/sample/sampled.ts';
 import type { Step } from '../../controller/act/step.ts';
 import { refOf } from '../../kube/watch.ts';
 import {

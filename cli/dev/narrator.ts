@@ -1,6 +1,6 @@
 /** Tells what happens in a local pool, a line for each thing worth reading, and nothing twice. */
 import { recoveryNote } from '../../controller/recover/deaths.ts';
-import type { Sampled } from '../../controller/sample/sampler.ts';
+import type { Sampled } from '../../controller/sample/sampled.ts';
 import type { Step } from '../../controller/act/step.ts';
 import { printable } from '../../runtime/plain-text.ts';
 import type { LocalEvent } from './local-target.ts';

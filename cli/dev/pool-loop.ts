@@ -2,11 +2,11 @@
  * The controller's own loop without Kubernetes: sample, decide, act, for the queues of one pool and any Target. A step is
  * made whenever they were sampled, one at a time; a sample that comes meanwhile leads to one more.
  */
-import type { Memory, Policy } from '../../controller/decide/decide.ts';
-import { noMemory } from '../../controller/decide/decide.ts';
+import { noMemory, type Memory, type Policy } from '../../controller/decide/decision.ts';
 import { observe, type Observation, type Observed } from '../../controller/observe/observation.ts';
 import { createRecorder } from '../../controller/records/recorder.ts';
-import { createSampler, type Sampled, type Sampler } from '../../controller/sample/sampler.ts';
+import { createSampler, type Sampler } from '../../controller/sample/sampler.ts';
+import type { Sampled } from '../../controller/sample/sampled.ts';
 import { drainsOf } from '../../controller/act/scale-in.ts';
 import { isActive, nothingKept, step, type Kept, type Step } from '../../controller/act/step.ts';
 import type { Target } from '../../controller/act/target.ts';

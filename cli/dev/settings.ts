@@ -3,12 +3,10 @@
  * defaults are a laptop's rather than a cluster's: as many replicas as there are cores, and a window of 10 s (but with
  * `--target-wait`, where the pool learns what is worth keeping).
  */
-import { readFile } from 'node:fs/promises';
-import { parseAllDocuments } from 'yaml';
 import { policyOf } from '../../controller/decide/policy.ts';
-import type { Policy } from '../../controller/decide/decide.ts';
+import type { Policy } from '../../controller/decide/decision.ts';
 import { withDefaults, type WorkerPoolSpecInput } from '../../kube/defaults.ts';
-import { KIND, Mode, type WorkerPoolSpec } from '../../kube/workerpool.ts';
+import { Mode, type WorkerPoolSpec } from '../../kube/workerpool.ts';
 import { parseBytes } from '../../runtime/bytes.ts';
 import { formatDuration, parseDuration } from '../../runtime/duration.ts';
 import { MAX_RESULT_BYTES } from '../../worker/task/encode.ts';
@@ -137,38 +135,4 @@ function given<K extends string, V>(key: K, value: V | undefined): Partial<Recor
 function whole(field: string, value: unknown, min: number): void {
   if (Number.isSafeInteger(value) && (value as number) >= min) return;
   throw new UsageError(`${field} is ${JSON.stringify(value)}: it must be a whole number from ${min}`);
-}
-
-/** The spec of the one WorkerPool in a YAML file. Throws `UsageError` when it cannot be read or holds none, or several. */
-export async function readPool(path: string): Promise<Partial<WorkerPoolSpecInput>> {
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    throw new UsageError(`the pool cannot be read: ${(error as Error).message}`, { cause: error });
-  }
-  return parsePool(text, path);
-}
-
-/** `readPool` for a text; `name` is for messages. */
-export function parsePool(text: string, name: string): Partial<WorkerPoolSpecInput> {
-  const documents = parseAllDocuments(text);
-  const pools: unknown[] = [];
-  for (const document of documents) {
-    const [error] = document.errors;
-    if (error) throw new UsageError(`${name} is not YAML: ${error.message.split('\n')[0]}`);
-    const value: unknown = document.toJS();
-    if (isObject(value) && value['kind'] === KIND) pools.push(value['spec']);
-  }
-  const [spec] = pools;
-  if (pools.length !== 1)
-    throw new UsageError(
-      `${name} holds ${pools.length === 0 ? 'no' : pools.length} ${KIND}${pools.length > 1 ? 's' : ''}: give a file with one`,
-    );
-  if (!isObject(spec)) throw new UsageError(`the ${KIND} in ${name} has no spec`);
-  return spec;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

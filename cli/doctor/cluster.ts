@@ -6,11 +6,10 @@ import type { Transport } from '../../kube/transport.ts';
 import { keyOf } from '../../kube/watch.ts';
 import { version } from '../../runtime/version.ts';
 import { explained, openCluster, readPoolOf, type Cluster } from '../cluster/cluster.ts';
-import { fail, ok, warn, type Finding } from './finding.ts';
+import { fail, ok, warn, type Finding, type DoctorFlags } from './finding.ts';
 import { readControllers, readDefinition, type InstalledController } from '../cluster/installation.ts';
 import { describeTroubles } from '../commands/pool-rows.ts';
 import { readPools } from '../commands/pools.ts';
-import type { DoctorFlags } from './doctor.ts';
 import { ofController, ofYou, refusedTo } from './rights.ts';
 
 const INSTALL = 'helm install millrace charts/millrace, or kubectl apply -f manifests/install.yaml';

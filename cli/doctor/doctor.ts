@@ -4,16 +4,11 @@
  */
 import { printable } from '../../runtime/plain-text.ts';
 import { UsageError } from '../../runtime/program.ts';
-import { withRedis, type Place } from '../access/access.ts';
-import type { AccessFlags } from '../access/access-flags.ts';
-import { fail, type Finding } from './finding.ts';
-import { print, type Output } from '../terminal/output.ts';
+import { withRedis } from '../access/access.ts';
+import type { Place } from '../access/place.ts';
+import { fail, type Finding, type DoctorFlags } from './finding.ts';
+import { print } from '../terminal/output.ts';
 import { paint } from '../terminal/paint.ts';
-
-export interface DoctorFlags extends AccessFlags {
-  readonly allNamespaces?: true;
-  readonly output: Output;
-}
 
 export async function doctor(flags: DoctorFlags): Promise<void> {
   const findings: Finding[] = [];

@@ -1,4 +1,7 @@
 /** What `millrace doctor` says of one thing that it looked at. */
+import type { AccessFlags } from '../access/access-flags.ts';
+import type { Output } from '../terminal/output.ts';
+
 export interface Finding {
   /** `fail`: it does not work like this, or loses tasks. `warn`: it works, and could be better. */
   readonly level: 'ok' | 'warn' | 'fail';
@@ -20,4 +23,9 @@ export function warn(about: string, note: string, todo: string): Finding {
 
 export function fail(about: string, note: string, todo: string): Finding {
   return { level: 'fail', about, note, todo };
+}
+
+export interface DoctorFlags extends AccessFlags {
+  readonly allNamespaces?: true;
+  readonly output: Output;
 }

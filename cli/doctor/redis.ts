@@ -4,7 +4,7 @@ import { redisNow } from '../../queue/connection/connection.ts';
 import { evictionRisk } from '../../queue/connection/eviction.ts';
 import { sampleQueue, WrongKeyType } from '../../queue/pool/sample.ts';
 import { openKeyWatch, TrackingRefused } from '../../queue/watch.ts';
-import type { Place } from '../access/access.ts';
+import type { Place } from '../access/place.ts';
 import { checkPermissions } from './permissions.ts';
 import { fail, ok, warn, type Finding } from './finding.ts';
 

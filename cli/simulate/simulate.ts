@@ -4,7 +4,7 @@
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
-import type { Policy } from '../../controller/decide/decide.ts';
+import type { Policy } from '../../controller/decide/decision.ts';
 import { policyOf } from '../../controller/decide/policy.ts';
 import { withDefaults, type WorkerPoolSpecInput } from '../../kube/defaults.ts';
 import { UsageError } from '../../runtime/program.ts';
@@ -13,7 +13,7 @@ import { generate, type TraceKind } from '../../simulate/generate.ts';
 import type { Peer } from '../../simulate/peers.ts';
 import { parseTrace, type Trace } from '../../simulate/trace.ts';
 import { chartSvg } from './chart-svg.ts';
-import { readPool } from '../dev/settings.ts';
+import { readPool } from '../access/pool-file.ts';
 import { print, type Output } from '../terminal/output.ts';
 import { adviceLines, comparedChart, comparedRows, comparedTable } from './report.ts';
 

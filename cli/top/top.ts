@@ -2,10 +2,9 @@
  * `millrace top`: pools, or the queues of a Redis, live; their workers and dead letters behind them. Looks once a second, and at
  * once after a key. It ends with q, Ctrl-C or a signal, and leaves the terminal as it was.
  */
-import { closeRedis, openRedis } from '../../queue/connection/connection.ts';
+import { closeRedis, openRedis, addressName } from '../../queue/connection/connection.ts';
 import { defineScripts } from '../../queue/scripts/scripts.ts';
 import { onSignals } from '../../runtime/lifecycle.ts';
-import { addressName } from '../../queue/connection/connection.ts';
 import { timeout } from '../../runtime/timers.ts';
 import { withRedis } from '../access/access.ts';
 import type { AccessFlags } from '../access/access-flags.ts';

@@ -1,41 +1,7 @@
 /** Why pods do not come up, in one sentence, read off the states of their containers. Pure. */
-import { DELETION_COST } from '../../kube/api.ts';
 import type { Pod } from '../../kube/wire.ts';
 import { isActivePod } from './ownership.ts';
 import { adviceOn } from './pod-defaults.ts';
-
-/** What a pod is kept as between watch events: the rest is memory that nobody looks at. */
-export function slimPod(pod: Pod): Pod {
-  const { name, namespace, uid, labels, creationTimestamp, deletionTimestamp } = pod.metadata;
-  const owner = pod.metadata.ownerReferences?.find(({ controller }) => controller);
-  const cost = pod.metadata.annotations?.[DELETION_COST];
-  // of most pods none: in a Deployment only some containers may say that they are not to be restarted
-  const once = pod.spec?.containers.flatMap((container) =>
-    container.restartPolicy ? [{ name: container.name, restartPolicy: container.restartPolicy }] : [],
-  );
-  return {
-    metadata: {
-      name,
-      ...(namespace ? { namespace } : {}),
-      ...(uid ? { uid } : {}),
-      ...(labels ? { labels } : {}),
-      ...(owner ? { ownerReferences: [owner] } : {}),
-      ...(cost === undefined ? {} : { annotations: { [DELETION_COST]: cost } }),
-      ...(creationTimestamp ? { creationTimestamp } : {}),
-      ...(deletionTimestamp ? { deletionTimestamp } : {}),
-    },
-    ...(once?.length ? { spec: { containers: once } } : {}),
-    status: {
-      ...(pod.status?.phase ? { phase: pod.status.phase } : {}),
-      ...(pod.status?.reason ? { reason: pod.status.reason } : {}),
-      ...(pod.status?.conditions ? { conditions: pod.status.conditions } : {}),
-      ...(pod.status?.containerStatuses ? { containerStatuses: pod.status.containerStatuses } : {}),
-      ...(pod.status?.initContainerStatuses
-        ? { initContainerStatuses: pod.status.initContainerStatuses }
-        : {}),
-    },
-  };
-}
 
 const STUCK = new Set([
   'CrashLoopBackOff',

@@ -5,8 +5,9 @@
  * Up goes at once, and calls off whatever scale-in was under way. Down goes by as many as have drained (scale-in.ts).
  */
 import type { Unmanaged } from '../../kube/workerpool.ts';
-import { decide, type Decision, type Memory, type Policy } from '../decide/decide.ts';
-import type { Sampled } from '../sample/sampler.ts';
+import { decide } from '../decide/decide.ts';
+import type { Decision, Memory, Policy } from '../decide/decision.ts';
+import type { Sampled } from '../sample/sampled.ts';
 import { callOff, noPasses, shrink, type Drains, type Held, type Passes } from './scale-in.ts';
 import type { Replicas, Target } from './target.ts';
 import type { Whose } from './workers-of.ts';

@@ -7,9 +7,8 @@ import type { RedisAddress } from '../../queue/connection/connection.ts';
 import { queueKeys } from '../../queue/keys.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { resolveAddress } from './address.ts';
-import type { QueueLink } from '../records/memory-store.ts';
+import type { QueueLink } from '../sample/sampler.ts';
 import type { RedisHub } from './redis-hub.ts';
-import type { Remembered } from '../reconcile/remembered.ts';
 import type { SharedSecrets } from './shared-secrets.ts';
 
 export interface ConnectDeps {
@@ -41,7 +40,7 @@ export interface Linked {
 export async function connectPool(
   { secrets, hub, guard, clock, signal }: ConnectDeps,
   pool: WorkerPool,
-  state: Pick<Remembered, 'linked' | 'blind'>,
+  state: { linked: Linked | undefined; readonly blind: boolean },
 ): Promise<QueueLink> {
   const { metadata, spec } = pool;
   const of = `${metadata.uid} ${metadata.generation}`;

@@ -6,7 +6,7 @@ import type { Redis } from 'ioredis';
 import type { WorkerPool } from '../../kube/workerpool.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import type { Observation } from '../observe/observation.ts';
-import type { Sampled } from '../sample/sampler.ts';
+import type { Sampled } from '../sample/sampled.ts';
 import type { DecisionView, PoolRow } from './api.ts';
 import { rowOf } from './row.ts';
 import { createSeries, type PoolSeries } from './series.ts';

@@ -1,10 +1,9 @@
 /** A pool as one row of the list, and its conditions for people. Pure. */
-import type { WorkerPool } from '../../kube/workerpool.ts';
-import { queuesOf } from '../../kube/workerpool.ts';
+import { queuesOf, type WorkerPool } from '../../kube/workerpool.ts';
 import { parseDuration } from '../../runtime/duration.ts';
 import type { Observation } from '../observe/observation.ts';
-import type { Sampled } from '../sample/sampler.ts';
-import { sentence } from '../report/sentence.ts';
+import type { Sampled } from '../sample/sampled.ts';
+import { sentence } from '../../kube/conditions.ts';
 import type { ConditionView, PoolRow, PoolState } from './api.ts';
 
 export interface RowInput {

@@ -2,7 +2,7 @@
  * A memory on another clock. All that it holds of time are moments, so it is right again when each is moved by as much as the
  * two clocks differ. Pure.
  */
-import type { Memory } from './decide.ts';
+import type { Memory } from './decision.ts';
 import type { Learned } from './target-wait/learned.ts';
 
 /** Every moment of `memory` that durations are reckoned from, `byMs` later. Hours of the day (target-wait/forecast.ts) stay. */

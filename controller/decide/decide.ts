@@ -15,109 +15,28 @@
  * Whatever goes in, a whole number comes out: a decision that is none, or lies outside of the bounds, is made again without
  * what was learned, which is forgotten.
  */
-import type { Advice, Answers } from './target-wait/advice.ts';
 import { paused, withoutSample } from './hold.ts';
 import { keptApart } from './suspects.ts';
-import type { Pause } from './pause.ts';
-import { numbersOf, type Numbers } from './numbers.ts';
-import { paced, type Change, type MaxStep } from './max-step.ts';
-import { boundsAt, type Bounds, type BoundsNow, type Schedule } from './schedule.ts';
-import { learnStarts, startTime, withStarted, type Starts } from './target-wait/service-time.ts';
-import type { Counters, Learned, Look } from './target-wait/learned.ts';
+import { numbersOf } from './numbers.ts';
+import { paced } from './max-step.ts';
+import { boundsAt, type Bounds } from './schedule.ts';
+import { learnStarts, startTime, withStarted } from './target-wait/start-time.ts';
+import type { Look } from './target-wait/learned.ts';
 import { plainRule } from './tasks-per-replica.ts';
 import { boundWords, seconds, workWords } from './reason.ts';
 import { adviceWithoutLook, size, type Sizing } from './target-wait/sizing.ts';
 import { notAhead } from './clock-shift.ts';
 import { NONSENSE, soundDecision, soundSample } from './sanity.ts';
-
-export interface Policy {
-  readonly minReplicas: number;
-  readonly maxReplicas: number;
-  /** The plain rule; `undefined`: with 5, and only without a target or while the target rule knows too little. */
-  readonly tasksPerReplica: number | undefined;
-  /** The target rule; without it only the plain rule decides. */
-  readonly targetWaitMs?: number | undefined;
-  /** Tasks at once in each replica; 1 when it is not said. */
-  readonly slots?: number;
-  /** `undefined`: what the target rule learns, and 60 s for the plain rule. */
-  readonly windowMs: number | undefined;
-  readonly fallback: { readonly afterMs: number; readonly replicas: number } | undefined;
-  readonly paused: boolean;
-  /** What paused it, where that is not its mode. */
-  readonly pause?: Pause;
-  readonly schedules?: readonly Schedule[];
-  readonly maxStepUp?: MaxStep;
-  readonly maxStepDown?: MaxStep;
-  /** Whether a daily or weekly pattern may raise the floor. */
-  readonly forecast?: boolean;
-  /** What it decides is not done: nothing of it is on its way afterwards. */
-  readonly dryRun?: boolean;
-}
-
-export type Sample = (
-  | {
-      readonly kind: 'known';
-      readonly waiting: number;
-      readonly inFlight: number;
-      readonly due: number;
-      /** Workers that are to drain. */
-      readonly leaving: number;
-      /** Delayed tasks that fall due while a replica starts, without those that are due. */
-      readonly dueSoon?: number;
-      /** Of the waiting, those that run beside nothing but their fellows; of them, those that run alone. */
-      readonly suspects?: number;
-      readonly solitary?: number;
-      /** Workers that hold suspects, and the tasks in flight there. */
-      readonly apart?: { readonly workers: number; readonly tasks: number };
-      /** Without them, only the plain rule can decide. */
-      readonly counters?: Counters;
-    }
-  | { readonly kind: 'unknown'; readonly why: string }
-) & { readonly redis?: Answers | undefined };
-
-export interface Memory {
-  /** When this memory began, ms; `undefined` before the first sample. */
-  readonly since: number | undefined;
-  /** Replicas that there were when it began: what was needed before is not known. */
-  readonly inherited?: number;
-  /** When a sample was last known, ms. */
-  readonly knownAt: number | undefined;
-  /** Needs of the window, oldest first, each smaller than the one before it. */
-  readonly needs: readonly { readonly at: number; readonly replicas: number }[];
-  readonly learned?: Learned | undefined;
-  /** How long replicas take to start, where the target rule does not learn it with all else. */
-  readonly starting?: Starts | undefined;
-  /** Changes that limits on steps still count. */
-  readonly changes?: readonly Change[];
-}
-
-export const noMemory: Memory = { since: undefined, knownAt: undefined, needs: [] };
-
-export type Cause = 'ScaleUp' | 'ScaleDown' | 'Enough' | 'WithinWindow' | 'Unknown' | 'Fallback' | 'Paused';
-
-export interface Decision {
-  readonly desired: number;
-  readonly cause: Cause;
-  /** The decision in words, `0→3: 12 waiting, 0 in flight, 5 tasks a replica`. */
-  readonly reason: string;
-  /** The bound that kept `desired` from what the work asks for. */
-  readonly limited: 'min' | 'max' | undefined;
-  /** The bounds that hold now, and the schedules that are on. */
-  readonly bounds: BoundsNow;
-  /** When to decide again at the latest, even where nothing happens: ms since the epoch. */
-  readonly lookAt: number | undefined;
-  /** How long a replica takes to start, as far as it is known, ms: delayed tasks count when they fall due within it. */
-  readonly startMs: number;
-  /** Why the target cannot be held, and what to change. */
-  readonly advice?: Advice | undefined;
-  /** What went into it. */
-  readonly numbers: Numbers;
-  readonly memory: Memory;
-  /** What came of the memory that had to be forgotten to decide at all, such as `NaN replicas`. */
-  readonly forgot?: string | undefined;
-}
-
-export const DEFAULT_WINDOW_MS = 60_000;
+import {
+  noMemory,
+  DEFAULT_WINDOW_MS,
+  type Policy,
+  type Sample,
+  type Memory,
+  type Cause,
+  type Decision,
+} from './decision.ts';
+import { remember } from './window.ts';
 
 /**
  * Decides for a pool that has `current` replicas now, of which `ready` are up. All times in ms. `now` is of the clock that
@@ -263,12 +182,6 @@ function sizingFor(
   const kept = keptApart(sample, slots);
   const work = { waiting: waiting + kept.waiting, inFlight: inFlight + kept.inFlight, due, dueSoon };
   return size(wish, { ...there, ...work, counters }, learned, redis);
-}
-
-/** Adds a need and drops what it overtakes and what is older than the window: what is first is the window's highest. */
-function remember(needs: Memory['needs'], replicas: number, at: number, windowMs: number): Memory['needs'] {
-  const kept = needs.filter((need) => need.at > at - windowMs && need.replicas > replicas);
-  return [...kept, { at, replicas }];
 }
 
 /** The most tasks at once. */

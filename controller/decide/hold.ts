@@ -1,6 +1,5 @@
 /** Decisions that do not go by the queue: a pause, and a queue that cannot be read. Pure. */
-import type { Decision, Policy, Sample } from './decide.ts';
-import type { Numbers } from './numbers.ts';
+import type { Decision, Policy, Sample, Numbers } from './decision.ts';
 import { boundWords, seconds } from './reason.ts';
 import type { BoundsNow } from './schedule.ts';
 

@@ -2,7 +2,7 @@
 import { Mode, type ScheduleSpec, type StepLimit, type WorkerPoolSpec } from '../../kube/workerpool.ts';
 import { parseDuration } from '../../runtime/duration.ts';
 import { startsOf } from './cron.ts';
-import { DEFAULT_WINDOW_MS, type Policy } from './decide.ts';
+import { DEFAULT_WINDOW_MS, type Policy } from './decision.ts';
 import type { MaxStep } from './max-step.ts';
 import type { Schedule } from './schedule.ts';
 

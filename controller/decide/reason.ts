@@ -1,5 +1,5 @@
 /** The parts of a decision in words. Pure. */
-import type { Policy, Sample } from './decide.ts';
+import type { Policy, Sample } from './decision.ts';
 import { DEFAULT_TASKS_PER_REPLICA } from './tasks-per-replica.ts';
 import type { BoundsNow } from './schedule.ts';
 import type { Sizing } from './target-wait/sizing.ts';

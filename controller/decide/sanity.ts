@@ -1,5 +1,5 @@
 /** What `decide` believes, and what it lets out: numbers of which a wrong one would otherwise spread for good. Pure. */
-import type { Decision, Policy, Sample } from './decide.ts';
+import type { Decision, Policy, Sample } from './decision.ts';
 import type { Learned } from './target-wait/learned.ts';
 
 /** A sample in which a number is none is no sample. */

@@ -1,5 +1,5 @@
 /** The room that suspects need and nobody else can use: they run beside nothing but one another. Pure. */
-import type { Sample } from './decide.ts';
+import type { Sample } from './decision.ts';
 
 export interface KeptApart {
   readonly waiting: number;

@@ -1,5 +1,5 @@
 /** The plain rule: one replica for so many tasks. Pure. */
-import type { Policy, Sample } from './decide.ts';
+import type { Policy, Sample } from './decision.ts';
 import { keptApart } from './suspects.ts';
 
 export const DEFAULT_TASKS_PER_REPLICA = 5;

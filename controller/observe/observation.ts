@@ -8,10 +8,10 @@
  */
 import type { PoolSample } from '../../queue/pool/pool-sample.ts';
 import { waitsOf, withLook, type Curve, type Look } from '../decide/target-wait/arrivals.ts';
-import type { Decision } from '../decide/decide.ts';
-import { settleStarts, type Starting } from '../decide/target-wait/service-time.ts';
-import { learnedNumbers, type Numbers } from '../decide/numbers.ts';
-import type { Sampled } from '../sample/sampler.ts';
+import type { Decision, Numbers } from '../decide/decision.ts';
+import { settleStarts, type Starting } from '../decide/target-wait/start-time.ts';
+import { learnedNumbers } from '../decide/numbers.ts';
+import type { Sampled } from '../sample/sampled.ts';
 import type { Step } from '../act/step.ts';
 import type { Wait } from '../decide/target-wait/waits.ts';
 

@@ -13,7 +13,7 @@ import { keyOf, refOf } from '../../kube/watch.ts';
 import type { HostGuard } from '../../queue/connection/address.ts';
 import type { Claims } from '../act/claims.ts';
 import { connectPool } from '../connect/connect.ts';
-import type { Memory, Policy } from '../decide/decide.ts';
+import type { Memory, Policy } from '../decide/decision.ts';
 import { finalize, FINALIZER } from '../act/finalize.ts';
 import { recall, recentP99 } from '../act/grace-period.ts';
 import {
@@ -25,14 +25,15 @@ import {
 import type { KnownDeployment } from '../act/known-deployment.ts';
 import type { Journal } from '../process/journal.ts';
 import { leftOutStatus } from '../report/quarantine-status.ts';
-import type { MemoryStore, QueueLink } from '../records/memory-store.ts';
+import type { MemoryStore } from '../records/memory-store.ts';
+import type { QueueLink } from '../sample/sampler.ts';
 import { observe, type Observation } from '../observe/observation.ts';
 import { pauseOf } from '../decide/pause.ts';
 import { policyOf } from '../decide/policy.ts';
 import { noAddress, troubleOf, type Trouble } from '../report/terminal-error.ts';
 import type { RedisHub } from '../connect/redis-hub.ts';
 import { nothingRemembered, type Remembered } from './remembered.ts';
-import type { Sampled } from '../sample/sampler.ts';
+import type { Sampled } from '../sample/sampled.ts';
 import { createReporter, type ReportDeps } from '../report/report.ts';
 import { shareSecrets } from '../connect/shared-secrets.ts';
 import { statusOf } from '../report/status.ts';

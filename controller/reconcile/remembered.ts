@@ -1,6 +1,6 @@
 /** What is remembered of a pool from one reconcile to the next: hints and values; a restart loses all of it. */
 import type { Linked } from '../connect/connect.ts';
-import { noMemory, type Memory, type Policy } from '../decide/decide.ts';
+import { noMemory, type Memory, type Policy } from '../decide/decision.ts';
 import { noService, type ServiceMemory } from '../act/grace-period.ts';
 import type { Applied } from '../act/deployment-target.ts';
 import type { Observed } from '../observe/observation.ts';

@@ -4,7 +4,7 @@
  * A change of replicas is an entry for good. In between, as long as the decision stays the same, one entry stands for all looks:
  * it says since when, and its words and numbers are those of the last look.
  */
-import type { Numbers } from '../decide/numbers.ts';
+import type { Numbers } from '../decide/decision.ts';
 import type { Observation } from '../observe/observation.ts';
 
 export interface DecisionRecord {

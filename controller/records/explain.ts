@@ -3,7 +3,7 @@
  * and the window made of it, and what would change it. From the numbers that were kept with it. Pure.
  */
 import type { DecisionRecord } from './decisions.ts';
-import type { Numbers } from '../decide/numbers.ts';
+import type { Numbers } from '../decide/decision.ts';
 import { seconds } from '../decide/reason.ts';
 
 /** A heading, and the lines below it. */

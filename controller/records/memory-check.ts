@@ -2,7 +2,7 @@
  * Whether a value is a memory (memory.ts): it comes out of a key that whoever works on the queue can write, and all that is decided
  * follows from it. Each field is there, of its type and of a size that can be reckoned with, or the whole is none. Pure.
  */
-import type { Memory } from '../decide/decide.ts';
+import type { Memory } from '../decide/decision.ts';
 
 type Form = (value: unknown) => boolean;
 

@@ -7,19 +7,12 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import { within } from '../../queue/connection/connection.ts';
-import type { QueueKeys } from '../../queue/keys.ts';
 import { readCut } from '../../queue/scripts/read.ts';
 import type { Logger } from '../../runtime/log.ts';
-import type { Memory } from '../decide/decide.ts';
+import type { Memory } from '../decide/decision.ts';
 import { noJournal, type Journal } from '../process/journal.ts';
 import { MEMORY_BYTES, packMemory, unpackMemory } from './memory.ts';
-import type { Sampler } from '../sample/sampler.ts';
-
-/** Where a pool's queue is sampled. */
-export interface QueueLink {
-  readonly sampler: Sampler;
-  readonly queues: readonly QueueKeys[];
-}
+import type { QueueLink } from '../sample/sampler.ts';
 
 export interface MemoryStore {
   /**

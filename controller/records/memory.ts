@@ -2,7 +2,7 @@
  * What a pool has learned, on its way through Redis, so that the next leader goes on with it: a STRING beside the pool's
  * first queue. Text out of a memory, and a memory out of a text that an earlier controller may have left long ago. Pure.
  */
-import type { Memory } from '../decide/decide.ts';
+import type { Memory } from '../decide/decision.ts';
 import { isMemory } from './memory-check.ts';
 import { moved } from '../decide/clock-shift.ts';
 

@@ -19,7 +19,7 @@ import {
   type DecisionRecord,
   type Head,
 } from './decisions.ts';
-import type { QueueLink } from './memory-store.ts';
+import type { QueueLink } from '../sample/sampler.ts';
 import type { Observation } from '../observe/observation.ts';
 import {
   beginStretch,

@@ -6,7 +6,7 @@ import type { Lister } from '../../kube/api.ts';
 import { PODS } from '../../kube/resources.ts';
 import { refOf, reflect, type Reflector } from '../../kube/watch.ts';
 import type { Pod } from '../../kube/wire.ts';
-import { slimPod } from '../act/pod-failures.ts';
+import { slimPod } from '../act/known-pod.ts';
 
 export interface AdoptedPods {
   /** Begins, goes on with or ends the watch of a pool, in the pool's namespace. */

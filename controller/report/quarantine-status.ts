@@ -3,13 +3,14 @@
  * that is deleted goes without it. Pure.
  */
 import type { WorkerPool, WorkerPoolStatus } from '../../kube/workerpool.ts';
-import type { Remembered } from '../reconcile/remembered.ts';
+import type { PoisonSeen } from './poison.ts';
+import type { Written } from './report.ts';
 import { statusOf } from './status.ts';
 
 /** For `pauseMs` from `now` on, ms since the epoch. */
 export function leftOutStatus(
   pool: WorkerPool,
-  { written, poison }: Pick<Remembered, 'written' | 'poison'>,
+  { written, poison }: { readonly written: Written | undefined; readonly poison: PoisonSeen | undefined },
   pauseMs: number,
   now: number,
 ): WorkerPoolStatus {

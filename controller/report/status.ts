@@ -1,13 +1,12 @@
 /** What a pool's `status` says, from what one reconcile saw and did. Pure. */
 import { isDeepStrictEqual } from 'node:util';
-import { mergeConditions, type Observed } from '../../kube/conditions.ts';
+import { mergeConditions, sentence, type Observed } from '../../kube/conditions.ts';
 import { queuesOf, type WorkerPool, type WorkerPoolStatus } from '../../kube/workerpool.ts';
-import type { Cause, Decision } from '../decide/decide.ts';
+import type { Cause, Decision } from '../decide/decision.ts';
 import type { Applier } from '../act/other-writers.ts';
 import { pauseOf } from '../decide/pause.ts';
 import type { Trouble } from './terminal-error.ts';
-import type { Sampled } from '../sample/sampler.ts';
-import { sentence } from './sentence.ts';
+import type { Sampled } from '../sample/sampled.ts';
 import type { Step } from '../act/step.ts';
 import { learnedStatus, targetCondition } from './target-status.ts';
 

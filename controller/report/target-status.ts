@@ -1,10 +1,9 @@
 /** What the status of a pool with a target wait says of it: what was learned, and whether the target can be held. Pure. */
-import type { Observed } from '../../kube/conditions.ts';
+import { sentence, type Observed } from '../../kube/conditions.ts';
 import type { WorkerPool, WorkerPoolStatus } from '../../kube/workerpool.ts';
 import { formatDuration } from '../../runtime/duration.ts';
-import type { Decision } from '../decide/decide.ts';
+import type { Decision } from '../decide/decision.ts';
 import { insightOf } from '../decide/target-wait/insight.ts';
-import { sentence } from './sentence.ts';
 
 type LearnedStatus = Pick<WorkerPoolStatus, 'serviceTime' | 'startTime' | 'arrivalRate'>;
 

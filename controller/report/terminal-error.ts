@@ -4,7 +4,7 @@ import { MissingSecret } from '../connect/address.ts';
 import { NoTarget } from '../act/deployment-target.ts';
 import { TargetTaken } from '../act/other-writers.ts';
 import { InvalidAnnotation } from '../decide/pause.ts';
-import type { Sampled } from '../sample/sampler.ts';
+import type { Sampled } from '../sample/sampled.ts';
 
 /** What went wrong before there could be a decision. */
 export interface Trouble {

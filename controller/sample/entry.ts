@@ -2,7 +2,7 @@
 import type { QueueKeys } from '../../queue/keys.ts';
 import type { Looked } from './read.ts';
 import { medianOf, withRoundTrip, type RoundTrips } from './round-trip.ts';
-import type { Sampled } from './sampler.ts';
+import { notYet, type Sampled } from './sampled.ts';
 
 /** Times are by performance.now(). */
 export interface Entry {
@@ -28,12 +28,6 @@ export interface Entry {
   /** When the wake rang since then, while all queues were quiet. */
   wokenAt: number | undefined;
 }
-
-export const notYet: Sampled = {
-  kind: 'unknown',
-  reason: 'NotSampledYet',
-  why: 'the queue was not read yet',
-};
 
 export function newEntry(queues: readonly QueueKeys[]): Entry {
   const still = {

@@ -14,7 +14,7 @@ import { ReplyRefused } from '../../queue/connection/reply-scanner.ts';
 import { sampleQueue, WrongKeyType } from '../../queue/pool/sample.ts';
 import { sweep } from '../../queue/workers/sweep.ts';
 import type { Logger } from '../../runtime/log.ts';
-import type { Sampled } from './sampler.ts';
+import type { Sampled } from './sampled.ts';
 
 export interface Looked {
   readonly sampled: Sampled;

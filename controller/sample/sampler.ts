@@ -15,55 +15,18 @@ import {
   within,
   type RedisAddress,
 } from '../../queue/connection/connection.ts';
-import type { PoolSample } from '../../queue/pool/pool-sample.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { defineScripts } from '../../queue/scripts/scripts.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { interval } from '../../runtime/timers.ts';
-import type { Answers } from '../decide/target-wait/advice.ts';
 import { watchEviction } from './eviction.ts';
 import { createAlarms } from './timers.ts';
 import { blindnessOf, lookAt, sweepAll, type Blindness } from './read.ts';
-import {
-  countVain,
-  isOften,
-  isQuiet,
-  isVain,
-  momentOf,
-  newEntry,
-  notYet,
-  take,
-  type Entry,
-} from './entry.ts';
+import { countVain, isOften, isQuiet, isVain, momentOf, newEntry, take, type Entry } from './entry.ts';
+import { notYet, type Sampled } from './sampled.ts';
 import { nextTurn } from './stagger.ts';
 import { createTrickle } from './batches.ts';
 import { createWake, type WakeMode } from './wake.ts';
-
-export type Sampled = (
-  | {
-      readonly kind: 'known';
-      readonly sample: PoolSample;
-      /** When the wake said that something came into queues that were all empty until then, ms of Redis time. */
-      readonly quietUntil?: number;
-      /** The same by performance.now(). */
-      readonly wokenAt?: number;
-    }
-  | {
-      readonly kind: 'unknown';
-      readonly reason:
-        | 'Unreachable'
-        | 'WrongKeyType'
-        | 'NoAddress'
-        | 'NotSampledYet'
-        | 'ReplyTooLarge'
-        | 'Quarantined'
-        | 'UnexpectedReply';
-      readonly why: string;
-    }
-) & {
-  /** Absent while too few looks were answered to say. */
-  readonly redis?: Answers;
-};
 
 export interface Sampler extends AsyncDisposable {
   /** Begins to sample queues for `id`; `onSample` is called after each sample. Calling it again changes the queues. */
@@ -282,4 +245,10 @@ export function createSampler(options: SamplerOptions): Sampler {
       await Promise.all([wake[Symbol.asyncDispose](), closeRedis(redis)]);
     },
   };
+}
+
+/** Where a pool's queue is sampled. */
+export interface QueueLink {
+  readonly sampler: Sampler;
+  readonly queues: readonly QueueKeys[];
 }

@@ -8,7 +8,7 @@ import type { Redis } from 'ioredis';
 import { pino } from 'pino';
 import { expect, test } from 'vitest';
 import { createMemoryStore } from '../../controller/records/memory-store.ts';
-import { noMemory } from '../../controller/decide/decide.ts';
+import { noMemory } from '../../controller/decide/decision.ts';
 import { closeRedis, openRedis } from '../../queue/connection/connection.ts';
 import { openQueue, type Queue } from '../../queue/queue.ts';
 import { readDecisions } from '../../queue/pool/decisions.ts';

@@ -2,7 +2,7 @@
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createPastReader } from '../../controller/dashboard/past.ts';
-import type { Sampled } from '../../controller/sample/sampler.ts';
+import type { Sampled } from '../../controller/sample/sampled.ts';
 import { queueKeys } from '../../queue/keys.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 

@@ -1,9 +1,10 @@
 /** What pools have learned, in a real Redis: who reads it when, how often it is written, and what is not believed. */
 import { pino } from 'pino';
 import { expect, test } from 'vitest';
-import { decide, noMemory, type Memory, type Policy } from '../../controller/decide/decide.ts';
-import { createMemoryStore, type QueueLink } from '../../controller/records/memory-store.ts';
-import { createSampler } from '../../controller/sample/sampler.ts';
+import { decide } from '../../controller/decide/decide.ts';
+import { noMemory, type Memory, type Policy } from '../../controller/decide/decision.ts';
+import { createMemoryStore } from '../../controller/records/memory-store.ts';
+import { createSampler, type QueueLink } from '../../controller/sample/sampler.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis } from '../support/redis.ts';
 import { freshKeys } from '../support/turns.ts';

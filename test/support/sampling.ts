@@ -1,12 +1,8 @@
 /** A sampler whose every sample is kept, and two ways to wait for one. */
 import { pino } from 'pino';
 import { expect } from 'vitest';
-import {
-  createSampler,
-  type Sampled,
-  type Sampler,
-  type SamplerOptions,
-} from '../../controller/sample/sampler.ts';
+import { createSampler, type Sampler, type SamplerOptions } from '../../controller/sample/sampler.ts';
+import type { Sampled } from '../../controller/sample/sampled.ts';
 import type { RedisAddress } from '../../queue/connection/connection.ts';
 import { eventually } from './eventually.ts';
 

@@ -9,7 +9,8 @@ import { LogEvent } from '../../runtime/log-event.ts';
 import { createLog } from '../../runtime/log.ts';
 import { MAX_RESULT_BYTES } from '../../worker/task/encode.ts';
 import { createWorkerMetrics } from '../../worker/process/metrics.ts';
-import { runWorker, type WorkerOptions } from '../../worker/worker.ts';
+import { runWorker } from '../../worker/worker.ts';
+import type { WorkerOptions } from '../../worker/epoch/options.ts';
 import { eventually } from './eventually.ts';
 import type { RedisServer } from './redis.ts';
 

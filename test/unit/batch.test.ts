@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 
 import type { Delivery } from '../../queue/workers/turn.ts';
-import type { Finished, Outcome } from '../../worker/task/run.ts';
+import type { Finished, Outcome } from '../../worker/task/outcome.ts';
 import { createBatch, settledOf } from '../../worker/turn/batch.ts';
 
 const delivery = (text: string, past = { attempts: 0, deliveries: 0 }): Delivery => ({

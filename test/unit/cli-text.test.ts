@@ -1,6 +1,7 @@
 /** What the command line prints and reads, apart from any process. */
 import { describe, expect, test } from 'vitest';
-import { devSettings, parsePool, type DevFlags } from '../../cli/dev/settings.ts';
+import { devSettings, type DevFlags } from '../../cli/dev/settings.ts';
+import { parsePool } from '../../cli/access/pool-file.ts';
 import { lineBatches } from '../../cli/commands/enqueue.ts';
 import { readLogLine } from '../../cli/dev/log-line.ts';
 import { createNarrator } from '../../cli/dev/narrator.ts';

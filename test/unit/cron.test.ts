@@ -1,7 +1,8 @@
 /** When schedules begin and end: fixed dates around both changes of the clocks, and what is wrong with a spec. */
 import { describe, expect, test } from 'vitest';
 import { startsOf } from '../../controller/decide/cron.ts';
-import { decide, noMemory, type Memory } from '../../controller/decide/decide.ts';
+import { decide } from '../../controller/decide/decide.ts';
+import { noMemory, type Memory } from '../../controller/decide/decision.ts';
 import { policyOf } from '../../controller/decide/policy.ts';
 import { boundsAt } from '../../controller/decide/schedule.ts';
 import { withDefaults } from '../../kube/defaults.ts';

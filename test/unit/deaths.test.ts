@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { deathsOf, recoveryNote, type Death } from '../../controller/recover/deaths.ts';
-import { slimPod } from '../../controller/act/pod-failures.ts';
+import { slimPod } from '../../controller/act/known-pod.ts';
 import type { Pod } from '../../kube/wire.ts';
 
 type Container = NonNullable<NonNullable<Pod['status']>['containerStatuses']>[number];

@@ -1,7 +1,8 @@
 /** Clocks that are set, samples and memories that are nonsense: what comes out is a whole number all the same. */
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { decide, noMemory, type Memory, type Policy, type Sample } from '../../controller/decide/decide.ts';
+import { decide } from '../../controller/decide/decide.ts';
+import { noMemory, type Memory, type Policy, type Sample } from '../../controller/decide/decision.ts';
 import { packMemory, unpackMemory } from '../../controller/records/memory.ts';
 
 const policy: Policy = {

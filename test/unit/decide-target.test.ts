@@ -1,14 +1,14 @@
 /** The target rule from end to end: looks in, decisions out. */
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { decide } from '../../controller/decide/decide.ts';
 import {
-  decide,
   noMemory,
   type Decision,
   type Memory,
   type Policy,
   type Sample,
-} from '../../controller/decide/decide.ts';
+} from '../../controller/decide/decision.ts';
 import { insightOf } from '../../controller/decide/target-wait/insight.ts';
 
 const policy: Policy = {

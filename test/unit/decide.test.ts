@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { decide, noMemory, type Memory, type Policy, type Sample } from '../../controller/decide/decide.ts';
+import { decide } from '../../controller/decide/decide.ts';
+import { noMemory, type Memory, type Policy, type Sample } from '../../controller/decide/decision.ts';
 
 const policy: Policy = {
   minReplicas: 0,

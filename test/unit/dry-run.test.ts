@@ -3,7 +3,7 @@
  * ask for in that moment, and it never counts on replicas that it only spoke of.
  */
 import { expect, test } from 'vitest';
-import { noMemory, type Memory, type Policy } from '../../controller/decide/decide.ts';
+import { noMemory, type Memory, type Policy } from '../../controller/decide/decision.ts';
 import { nothingKept, step } from '../../controller/act/step.ts';
 import type { Target } from '../../controller/act/target.ts';
 import type { PoolSample } from '../../queue/pool/pool-sample.ts';

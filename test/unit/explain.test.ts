@@ -1,6 +1,7 @@
 /** Decisions that `decide` made, in the words of `millrace explain`. */
 import { expect, test } from 'vitest';
-import { decide, noMemory, type Memory, type Policy, type Sample } from '../../controller/decide/decide.ts';
+import { decide } from '../../controller/decide/decide.ts';
+import { noMemory, type Memory, type Policy, type Sample } from '../../controller/decide/decision.ts';
 import { explain } from '../../controller/records/explain.ts';
 import { learnedNumbers } from '../../controller/decide/numbers.ts';
 

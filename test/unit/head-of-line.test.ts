@@ -3,14 +3,14 @@
  * 5 s to start, the target is 10 s; what a fixed pool or Knative's rule reaches there is what this rule has to reach.
  */
 import { describe, expect, test } from 'vitest';
+import { decide } from '../../controller/decide/decide.ts';
 import {
-  decide,
   noMemory,
   type Decision,
   type Memory,
   type Policy,
   type Sample,
-} from '../../controller/decide/decide.ts';
+} from '../../controller/decide/decision.ts';
 import { figuresOf, type Figures } from '../../simulate/figures.ts';
 import { millrace } from '../../simulate/millrace.ts';
 import { simulate } from '../../simulate/simulate.ts';

@@ -51,7 +51,6 @@ const pure = new Set([
   'controller/decide/pause.ts',
   'controller/sample/round-trip.ts',
   'controller/decide/schedule.ts',
-  'controller/report/sentence.ts',
   'controller/decide/target-wait/sizing.ts',
   'controller/decide/sanity.ts',
   'controller/sample/stagger.ts',

@@ -1,6 +1,7 @@
 /** What a pool has learned, as text in Redis: what comes back, and what is not believed. */
 import { describe, expect, test } from 'vitest';
-import { decide, noMemory, type Memory, type Policy } from '../../controller/decide/decide.ts';
+import { decide } from '../../controller/decide/decide.ts';
+import { noMemory, type Memory, type Policy } from '../../controller/decide/decision.ts';
 import { packMemory, unpackMemory } from '../../controller/records/memory.ts';
 
 const policy: Policy = {

@@ -1,8 +1,8 @@
 /** What happened between two looks at a pool: sums, waits and starts out of samples that a test plays. */
 import { describe, expect, test } from 'vitest';
-import { noMemory, type Decision } from '../../controller/decide/decide.ts';
+import { noMemory, type Decision } from '../../controller/decide/decision.ts';
 import { observe, type Observation, type Observed } from '../../controller/observe/observation.ts';
-import type { Sampled } from '../../controller/sample/sampler.ts';
+import type { Sampled } from '../../controller/sample/sampled.ts';
 import { nothingKept, type Step } from '../../controller/act/step.ts';
 import type { PoolSample } from '../../queue/pool/pool-sample.ts';
 

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { slimPod, troubleOf } from '../../controller/act/pod-failures.ts';
+import { slimPod } from '../../controller/act/known-pod.ts';
+import { troubleOf } from '../../controller/act/pod-failures.ts';
 import type { Pod } from '../../kube/wire.ts';
 
 type Container = NonNullable<NonNullable<Pod['status']>['containerStatuses']>[number];

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { ConnectionDropped } from '../../queue/connection/drops.ts';
 import { createParts, wholePart, type Part, type Parts } from '../../worker/turn/refused-outcomes.ts';
 import { refusalOf, type Refusal } from '../../worker/turn/refusal.ts';
-import type { Finished, Outcome } from '../../worker/task/run.ts';
+import type { Finished, Outcome } from '../../worker/task/outcome.ts';
 
 const finished = (receipt: string, outcome: Outcome = { kind: 'result', value: 'x' }): Finished => ({
   delivery: { receipt, raw: Buffer.from(receipt), past: { attempts: 0, deliveries: 0 } },

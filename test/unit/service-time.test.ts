@@ -8,19 +8,21 @@ import {
 } from '../../controller/decide/target-wait/histogram.ts';
 import {
   learnService,
-  learnStart,
   meanInView,
   restAt,
   restOf,
-  restOfStart,
   serviceQuantile,
+  unripeMs,
+  type Service,
+} from '../../controller/decide/target-wait/service-time.ts';
+import {
+  learnStart,
+  restOfStart,
   settleStarts,
   startTime,
-  type Service,
-  type Start,
-  unripeMs,
   worthOfStart,
-} from '../../controller/decide/target-wait/service-time.ts';
+  type Start,
+} from '../../controller/decide/target-wait/start-time.ts';
 import { createRandom } from '../../simulate/random.ts';
 
 /** Feeds `looks` looks of 1 to 10 tasks each. */

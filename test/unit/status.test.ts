@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { decide, noMemory, type Decision } from '../../controller/decide/decide.ts';
+import { decide } from '../../controller/decide/decide.ts';
+import { noMemory, type Decision } from '../../controller/decide/decision.ts';
 import { onlyNumbersChanged, statusOf, type Seen } from '../../controller/report/status.ts';
 import { policyOf } from '../../controller/decide/policy.ts';
 import { nothingKept, type Step } from '../../controller/act/step.ts';

@@ -1,6 +1,6 @@
 /** The steps of a pool that shrinks, on a target and in a Redis that a test plays: who goes when, and what is said of it. */
 import { describe, expect, test } from 'vitest';
-import { noMemory, type Policy } from '../../controller/decide/decide.ts';
+import { noMemory, type Policy } from '../../controller/decide/decision.ts';
 import type { Drains } from '../../controller/act/scale-in.ts';
 import { nothingKept, step, type Kept, type Step, type StepInput } from '../../controller/act/step.ts';
 import type { Member, Members, Target } from '../../controller/act/target.ts';

@@ -1,6 +1,7 @@
 /** Suspects run beside nothing but one another: the room that they need is counted, the room that they take as well. */
 import { expect, test } from 'vitest';
-import { decide, noMemory, type Policy } from '../../controller/decide/decide.ts';
+import { decide } from '../../controller/decide/decide.ts';
+import { noMemory, type Policy } from '../../controller/decide/decision.ts';
 import { keptApart } from '../../controller/decide/suspects.ts';
 
 const known = { kind: 'known', waiting: 0, inFlight: 0, due: 0, leaving: 0 } as const;

@@ -1,6 +1,6 @@
 /** Whole runs of the target rule, on traces that nothing was tuned to: the promise is kept, and at what cost. */
 import { describe, expect, test } from 'vitest';
-import type { Policy } from '../../controller/decide/decide.ts';
+import type { Policy } from '../../controller/decide/decision.ts';
 import { figuresOf, type Figures } from '../../simulate/figures.ts';
 import { generate, type Shape, type TraceKind } from '../../simulate/generate.ts';
 import { millrace } from '../../simulate/millrace.ts';

@@ -1,8 +1,5 @@
 /**
- * How many tasks a worker takes at a time, and how it waits when there are none.
- *
- * Take ahead by time, not by count: a worker holds what it runs plus what it will finish in about HORIZON_MS, so that
- * fast tasks come in large batches and a slow task never strands others behind it.
+ * How a worker waits when there are no tasks.
  *
  * Waiting is one blocking move from the queue to the worker's wake list, on a connection of its own. It ends by
  * itself after BLOCK_MS and is begun again; a connection that does not answer by then is dead and is replaced.
@@ -14,51 +11,6 @@ import type { QueueKeys } from '../../queue/keys.ts';
 import { unblockWaits } from '../../queue/workers/worker-connections.ts';
 import { BLOCK_MS } from '../../queue/scripts/scripts.ts';
 import { sleep } from '../../runtime/timers.ts';
-
-const HORIZON_MS = 100;
-const MAX_HELD = 2_000;
-/** Of tasks that wait for a slot: with so many, no more are taken, bytes. */
-export const MAX_BYTES = 16 << 20;
-
-export interface Pace {
-  /** Mean service time of a task, ms; `undefined` until one was finished. */
-  readonly serviceMs: number | undefined;
-  /** Mean size of a task, bytes. */
-  readonly taskBytes: number;
-}
-
-/** Tasks to hold at once, running ones included: at least one per slot. */
-export function holdTarget(concurrency: number, { serviceMs, taskBytes }: Pace): number {
-  const ahead =
-    serviceMs === undefined ? 0 : Math.floor((concurrency * HORIZON_MS) / Math.max(serviceMs, 0.01));
-  const fits = Math.floor(MAX_BYTES / Math.max(taskBytes, 1));
-  return Math.max(concurrency, Math.min(ahead, fits, MAX_HELD));
-}
-
-/** Moving mean of what a worker's tasks need. Old tasks fade: half is forgotten after about 14. */
-export function createPace(): Pace & {
-  finished(serviceMs: number, bytes: number): void;
-  atLeast(serviceMs: number): void;
-} {
-  let serviceMs: number | undefined;
-  let taskBytes = 0;
-  return {
-    get serviceMs() {
-      return serviceMs;
-    },
-    get taskBytes() {
-      return taskBytes;
-    },
-    finished: (ms, bytes) => {
-      serviceMs = serviceMs === undefined ? ms : serviceMs + (ms - serviceMs) / 20;
-      taskBytes += (bytes - taskBytes) / 20;
-    },
-    // a task that still runs says how slow tasks are before it is finished
-    atLeast: (ms) => {
-      serviceMs = Math.max(serviceMs ?? 0, ms);
-    },
-  };
-}
 
 /** A move that was cut off must not be sent again behind our back: the loop looks first. */
 export const BLOCKER_OPTIONS = { autoResendUnfulfilledCommands: false } as const;

@@ -19,7 +19,7 @@ import type { Logger } from '../../runtime/log.ts';
 import { LogEvent } from '../../runtime/log-event.ts';
 import { MAX_DELIVERIES } from '../task/run.ts';
 import type { Attempts } from './connection-errors.ts';
-import type { WorkerOptions } from '../worker.ts';
+import type { WorkerOptions } from './options.ts';
 
 /** Another living worker has the name. */
 export class NameTaken extends Error {

@@ -9,10 +9,11 @@ import { TaskCancelled } from '../../queue/cancel.ts';
 import type { Delivery } from '../../queue/workers/turn.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { LogEvent } from '../../runtime/log-event.ts';
-import type { createPace } from './idle-wait.ts';
+import type { createPace } from './prefetch.ts';
 import type { QueueMetrics } from '../process/metrics.ts';
 import type { ProgressOutbox } from './progress.ts';
-import { runTask, type Finished, type RunDeps } from '../task/run.ts';
+import { runTask, type RunDeps } from '../task/run.ts';
+import type { Finished } from '../task/outcome.ts';
 import type { Batch } from '../turn/batch.ts';
 import type { Slots } from './slots.ts';
 

@@ -9,7 +9,7 @@ import {
   type Tally,
 } from '../../runtime/metrics.ts';
 import { version } from '../../runtime/version.ts';
-import type { Outcome } from '../task/run.ts';
+import type { Outcome } from '../task/outcome.ts';
 
 export interface WorkerMetrics extends MetricsSource {
   readonly tallies: readonly Tally[];

@@ -8,28 +8,17 @@ import { openTelemetry } from '../../runtime/opentelemetry.ts';
 import { describeError } from './describe-error.ts';
 import { encodeResult } from './encode.ts';
 import type { Handler } from './handler.ts';
-import type { ProgressOutbox } from '../epoch/progress.ts';
 import { retryAfter } from './retry-after.ts';
 import { nextAttempt, type RetryPolicy } from './retry.ts';
 import { broughtTrace, startAttempt, type AttemptSpan } from './tracing.ts';
+import type { Outcome, Finished } from './outcome.ts';
 
-export type Outcome =
-  | { readonly kind: 'result'; readonly value: string | Buffer }
-  | { readonly kind: 'retry'; readonly delayMs: number; readonly error: string }
-  /** `poison`: no worker has survived it. `untold`: not even its id can be written, so no waiting client is told. */
-  | { readonly kind: 'dead'; readonly error: string; readonly poison?: true; readonly untold?: true }
-  /** Somebody cancelled it. What its handler returned after that is dropped. */
-  | { readonly kind: 'cancelled' }
-  /** Not finished and not to blame: back to the queue, for others. */
-  | { readonly kind: 'release' };
-
-export interface Finished {
-  readonly delivery: Delivery;
-  readonly id: string | Buffer;
-  /** 1 for the first try. */
-  readonly attempt: number;
-  readonly outcome: Outcome;
-  readonly serviceMs: number;
+/** Where handlers' reports go. */
+export interface Reports {
+  /** Throws `TypeError` for what JSON cannot say, `RangeError` for more than 16 KB of it. */
+  report(id: string | Buffer, value: unknown): void;
+  /** The task has ended, however. */
+  ended(id: string | Buffer): void;
 }
 
 export interface RunDeps {
@@ -62,7 +51,7 @@ export function runTask(
   signal: AbortSignal,
   started: number,
   deps: RunDeps,
-  outbox: Pick<ProgressOutbox, 'report' | 'ended'>,
+  outbox: Reports,
 ): Finished | Promise<Finished> {
   const { attempts } = delivery.past;
   const poison = isPoison(delivery.past, deps.retry);

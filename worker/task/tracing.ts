@@ -15,7 +15,7 @@ import {
   type Trace,
 } from '../../runtime/opentelemetry.ts';
 import { describeError } from './describe-error.ts';
-import type { Outcome } from './run.ts';
+import type { Outcome } from './outcome.ts';
 
 export interface AttemptSpan {
   /** For what the handler calls in its turn. */

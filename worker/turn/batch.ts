@@ -5,7 +5,7 @@
 import { deadHeader } from '../../queue/dead-letter-format.ts';
 import { slowBucket } from '../../queue/pool/slow-tasks.ts';
 import type { Delivery, Settled } from '../../queue/workers/turn.ts';
-import type { Finished } from '../task/run.ts';
+import type { Finished } from '../task/outcome.ts';
 
 export interface Batch {
   readonly size: number;

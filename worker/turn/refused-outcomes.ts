@@ -11,7 +11,7 @@
  * the work goes on. A worker that drains hands it back to the queue instead, but for what waits for memory alone: that it
  * keeps trying for as long as it has, because most servers get some back, and the task need not run twice.
  */
-import type { Finished } from '../task/run.ts';
+import type { Finished } from '../task/outcome.ts';
 import type { Refusal } from './refusal.ts';
 
 export interface Part {

@@ -6,7 +6,8 @@ import { demandAt, waitsOf, withLook, type Curve } from './arrivals.ts';
 import type { Forecast } from './forecast.ts';
 import { withValue, type Histogram } from './histogram.ts';
 import { neverIdle, type Idle } from './keep-warm.ts';
-import { learnService, learnStarts, restOf, type Service, type Starts } from './service-time.ts';
+import { learnService, restOf, type Service } from './service-time.ts';
+import { learnStarts, type Starts } from './start-time.ts';
 
 /** Counters since ever of one queue. */
 export interface Counters {

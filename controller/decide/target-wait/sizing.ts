@@ -13,16 +13,8 @@ import { slotsFor } from './deadline.ts';
 import { forecastFloor, withSeen } from './forecast.ts';
 import { withNeed, worthKeeping, type Idle } from './keep-warm.ts';
 import { isLearning, lastCalls, type Waiting } from './head-of-line.ts';
-import {
-  meanInView,
-  restAt,
-  restOf,
-  restOfStart,
-  startTime,
-  unripeMs,
-  worthOfStart,
-  type Service,
-} from './service-time.ts';
+import { meanInView, restAt, restOf, unripeMs, type Service } from './service-time.ts';
+import { restOfStart, startTime, worthOfStart } from './start-time.ts';
 import { floorsAfter, learn, type Learned, type Look, type Wish } from './learned.ts';
 
 export interface Sizing {

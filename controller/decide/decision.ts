@@ -1,0 +1,151 @@
+/** The values that a decision is made from and what comes out of one, for the rules and for whoever shows or keeps them. Pure. */
+import type { Advice, Answers } from './target-wait/advice.ts';
+import type { Pause } from './pause.ts';
+import type { Change, MaxStep } from './max-step.ts';
+import type { BoundsNow, Schedule } from './schedule.ts';
+import type { Starts } from './target-wait/start-time.ts';
+import type { Counters, Learned } from './target-wait/learned.ts';
+import type { Insight } from './target-wait/insight.ts';
+
+export interface Policy {
+  readonly minReplicas: number;
+  readonly maxReplicas: number;
+  /** The plain rule; `undefined`: with 5, and only without a target or while the target rule knows too little. */
+  readonly tasksPerReplica: number | undefined;
+  /** The target rule; without it only the plain rule decides. */
+  readonly targetWaitMs?: number | undefined;
+  /** Tasks at once in each replica; 1 when it is not said. */
+  readonly slots?: number;
+  /** `undefined`: what the target rule learns, and 60 s for the plain rule. */
+  readonly windowMs: number | undefined;
+  readonly fallback: { readonly afterMs: number; readonly replicas: number } | undefined;
+  readonly paused: boolean;
+  /** What paused it, where that is not its mode. */
+  readonly pause?: Pause;
+  readonly schedules?: readonly Schedule[];
+  readonly maxStepUp?: MaxStep;
+  readonly maxStepDown?: MaxStep;
+  /** Whether a daily or weekly pattern may raise the floor. */
+  readonly forecast?: boolean;
+  /** What it decides is not done: nothing of it is on its way afterwards. */
+  readonly dryRun?: boolean;
+}
+
+export type Sample = (
+  | {
+      readonly kind: 'known';
+      readonly waiting: number;
+      readonly inFlight: number;
+      readonly due: number;
+      /** Workers that are to drain. */
+      readonly leaving: number;
+      /** Delayed tasks that fall due while a replica starts, without those that are due. */
+      readonly dueSoon?: number;
+      /** Of the waiting, those that run beside nothing but their fellows; of them, those that run alone. */
+      readonly suspects?: number;
+      readonly solitary?: number;
+      /** Workers that hold suspects, and the tasks in flight there. */
+      readonly apart?: { readonly workers: number; readonly tasks: number };
+      /** Without them, only the plain rule can decide. */
+      readonly counters?: Counters;
+    }
+  | { readonly kind: 'unknown'; readonly why: string }
+) & { readonly redis?: Answers | undefined };
+
+export interface Memory {
+  /** When this memory began, ms; `undefined` before the first sample. */
+  readonly since: number | undefined;
+  /** Replicas that there were when it began: what was needed before is not known. */
+  readonly inherited?: number;
+  /** When a sample was last known, ms. */
+  readonly knownAt: number | undefined;
+  /** Needs of the window, oldest first, each smaller than the one before it. */
+  readonly needs: readonly { readonly at: number; readonly replicas: number }[];
+  readonly learned?: Learned | undefined;
+  /** How long replicas take to start, where the target rule does not learn it with all else. */
+  readonly starting?: Starts | undefined;
+  /** Changes that limits on steps still count. */
+  readonly changes?: readonly Change[];
+}
+
+export const noMemory: Memory = { since: undefined, knownAt: undefined, needs: [] };
+
+export type Cause = 'ScaleUp' | 'ScaleDown' | 'Enough' | 'WithinWindow' | 'Unknown' | 'Fallback' | 'Paused';
+
+export interface Decision {
+  readonly desired: number;
+  readonly cause: Cause;
+  /** The decision in words, `0→3: 12 waiting, 0 in flight, 5 tasks a replica`. */
+  readonly reason: string;
+  /** The bound that kept `desired` from what the work asks for. */
+  readonly limited: 'min' | 'max' | undefined;
+  /** The bounds that hold now, and the schedules that are on. */
+  readonly bounds: BoundsNow;
+  /** When to decide again at the latest, even where nothing happens: ms since the epoch. */
+  readonly lookAt: number | undefined;
+  /** How long a replica takes to start, as far as it is known, ms: delayed tasks count when they fall due within it. */
+  readonly startMs: number;
+  /** Why the target cannot be held, and what to change. */
+  readonly advice?: Advice | undefined;
+  /** What went into it. */
+  readonly numbers: Numbers;
+  readonly memory: Memory;
+  /** What came of the memory that had to be forgotten to decide at all, such as `NaN replicas`. */
+  readonly forgot?: string | undefined;
+}
+
+export const DEFAULT_WINDOW_MS = 60_000;
+
+export interface Numbers {
+  /** Replicas that there were, and those that were up. */
+  readonly current: number;
+  readonly ready: number;
+  /** What the queue held; absent when it could not be read. */
+  readonly seen?: {
+    readonly waiting: number;
+    readonly inFlight: number;
+    readonly due: number;
+    readonly dueSoon: number;
+  };
+  /** What the plain rule asked for, and for how many tasks it wants a replica; absent where it had no say. */
+  readonly plain?: number;
+  readonly tasksPerReplica?: number;
+  /** The target rule, where a target is set. `needed` is absent while too little is known. */
+  readonly target?: {
+    readonly waitMs: number;
+    readonly slots: number;
+    readonly needed?: number;
+    readonly keep: number;
+    readonly floor: number;
+    /** With what it reckoned for a task and for a start, ms. */
+    readonly serviceMs?: number;
+    readonly startMs: number;
+  };
+  readonly learned?: LearnedNumbers;
+  /** The bounds that hold now, and by which schedules, where it is not the pool's own. */
+  readonly bounds: Pick<BoundsNow, 'minReplicas' | 'maxReplicas'> &
+    Partial<Pick<BoundsNow, 'minBy' | 'maxBy'>>;
+  /** What the rules asked for, and that within the bounds. */
+  readonly asked?: number;
+  readonly need?: number;
+  /** The most that the window needed or experience keeps, and the window, ms; 0: experience chose. */
+  readonly kept?: number;
+  readonly windowMs?: number;
+  /** What came out of that, before the limits on steps. */
+  readonly wanted?: number;
+  readonly maxStep?: { readonly up?: MaxStep; readonly down?: MaxStep };
+  /** Why the target cannot be held, what to change, and what that would cost. */
+  readonly advice?: string;
+  readonly fallback?: { readonly afterMs: number; readonly replicas: number };
+}
+
+export interface LearnedNumbers extends Insight {
+  /** Tasks that finished since ever, and the standard deviation of how long they take, ms. */
+  readonly tasks: number;
+  readonly serviceDeviation?: number;
+  /** Replicas whose start was measured, and their mean distance from the mean, ms. */
+  readonly starts: number;
+  readonly startDeviation?: number;
+  /** Share of recent tasks that waited for longer than the target. */
+  readonly over: number;
+}

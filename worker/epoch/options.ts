@@ -1,0 +1,67 @@
+/** What a worker is told: by its flags, or by the program that runs it as a library. */
+import type { RedisAddress } from '../../queue/connection/connection.ts';
+import type { Durability } from '../../queue/connection/durability.ts';
+import type { Logger } from '../../runtime/log.ts';
+import type { WorkerHealth } from './health.ts';
+import type { Handler } from '../task/handler.ts';
+import type { WorkerMetrics } from '../process/metrics.ts';
+import type { RetryPolicy } from '../task/retry.ts';
+
+export interface WorkerOptions {
+  readonly redis: RedisAddress;
+  /** One queue, or several in strict priority, the first one first. */
+  readonly queue: string | readonly string[];
+  readonly result: string;
+  /** Unique among the living workers of its queues; in Kubernetes the pod's name. */
+  readonly id: string;
+  /** Nobody knows the worker by its id: where another living one has that, take it with something random behind it. */
+  readonly mayRename?: boolean;
+  /** How many tasks run at once. */
+  readonly concurrency: number;
+  /** A worker that is not heard of for this long has lost its tasks to others, ms. */
+  readonly leaseMs: number;
+  readonly retry: RetryPolicy;
+  /** Without it, tasks of any size are run. */
+  readonly tasks?: TaskPolicy;
+  /** The handler looks at `context.raw` alone: tasks are not parsed for it, and `task` is no more than the kind of value. */
+  readonly bytesOnly?: boolean | undefined;
+  readonly results: ResultPolicy;
+  readonly deadLetters: DeadLetterPolicy;
+  readonly handler: Handler;
+  /** The handler may compute in this thread for long: a thread of its own keeps the lease meanwhile. */
+  readonly mayBlock: boolean;
+  /** Wait for so many replicas of Redis after each turn that settled something. */
+  readonly durability?: Durability | undefined;
+  readonly version: string;
+  /** `namespace/name` of the WorkerPool that it is of, or empty. */
+  readonly pool: string;
+  readonly log: Logger;
+  readonly metrics: WorkerMetrics;
+  /** Is told of turns, and of failures. */
+  readonly health?: WorkerHealth;
+  /** Called each time that the worker is registered with all its queues and takes tasks. */
+  readonly onReady?: () => void;
+  /** Called when it is refused for good and is about to end. */
+  readonly onRefused?: (why: string) => void;
+  /** How long it is refused before that, ms; 30 s by default. */
+  readonly refusedMs?: number;
+}
+
+export interface TaskPolicy {
+  /** A larger one becomes a dead letter instead of being run, bytes. */
+  readonly maxBytes: number;
+}
+
+export interface ResultPolicy {
+  /** How long a result is kept, ms; `undefined` for ever. */
+  readonly ttlMs: number | undefined;
+  /** A larger one fails its task for good, bytes. */
+  readonly maxBytes: number;
+}
+
+/** What a queue keeps of the tasks that failed for good: the newest. */
+export interface DeadLetterPolicy {
+  readonly max: number;
+  /** ms; `undefined` for ever. */
+  readonly maxAgeMs: number | undefined;
+}

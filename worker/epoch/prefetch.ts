@@ -1,0 +1,52 @@
+/**
+ * How many tasks a worker takes at a time.
+ *
+ * Take ahead by time, not by count: a worker holds what it runs plus what it will finish in about HORIZON_MS, so that
+ * fast tasks come in large batches and a slow task never strands others behind it. Pure.
+ */
+
+const HORIZON_MS = 100;
+const MAX_HELD = 2_000;
+
+/** Of tasks that wait for a slot: with so many, no more are taken, bytes. */
+export const MAX_BYTES = 16 << 20;
+
+export interface Pace {
+  /** Mean service time of a task, ms; `undefined` until one was finished. */
+  readonly serviceMs: number | undefined;
+  /** Mean size of a task, bytes. */
+  readonly taskBytes: number;
+}
+
+/** Tasks to hold at once, running ones included: at least one per slot. */
+export function holdTarget(concurrency: number, { serviceMs, taskBytes }: Pace): number {
+  const ahead =
+    serviceMs === undefined ? 0 : Math.floor((concurrency * HORIZON_MS) / Math.max(serviceMs, 0.01));
+  const fits = Math.floor(MAX_BYTES / Math.max(taskBytes, 1));
+  return Math.max(concurrency, Math.min(ahead, fits, MAX_HELD));
+}
+
+/** Moving mean of what a worker's tasks need. Old tasks fade: half is forgotten after about 14. */
+export function createPace(): Pace & {
+  finished(serviceMs: number, bytes: number): void;
+  atLeast(serviceMs: number): void;
+} {
+  let serviceMs: number | undefined;
+  let taskBytes = 0;
+  return {
+    get serviceMs() {
+      return serviceMs;
+    },
+    get taskBytes() {
+      return taskBytes;
+    },
+    finished: (ms, bytes) => {
+      serviceMs = serviceMs === undefined ? ms : serviceMs + (ms - serviceMs) / 20;
+      taskBytes += (bytes - taskBytes) / 20;
+    },
+    // a task that still runs says how slow tasks are before it is finished
+    atLeast: (ms) => {
+      serviceMs = Math.max(serviceMs ?? 0, ms);
+    },
+  };
+}
