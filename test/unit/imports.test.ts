@@ -1,4 +1,4 @@
-/** Holds the directions in which folders may import one another (ARCHITECTURE.md, "Where things live"). */
+/** Holds the directions in which folders and stages may import one another (ARCHITECTURE.md, "Where things live"). */
 import { globSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { expect, test } from 'vitest';
@@ -12,83 +12,107 @@ const allowed: Record<string, readonly string[]> = {
   kube: ['kube', 'runtime'],
   controller: ['controller', 'queue', 'kube', 'runtime'],
   worker: ['worker', 'queue', 'runtime'],
-  simulate: ['simulate', 'controller'],
+  simulate: ['simulate', 'controller/decide'],
   cli: ['cli', 'controller', 'worker', 'simulate', 'queue', 'kube', 'runtime'],
   // a page in a browser: of the others it knows types
-  dashboard: ['dashboard', 'controller'],
+  dashboard: ['dashboard', 'controller/dashboard'],
+  'controller/decide': ['controller/decide', 'kube/workerpool.ts', 'runtime/duration.ts'],
+  'controller/decide/target-wait': [
+    'controller/decide/target-wait',
+    'controller/decide/tasks-per-replica.ts',
+  ],
+};
+
+/**
+ * The stages of each folder: one imports itself and what stands to its right, nothing else of the folder. `*` is every file that
+ * has no stage of its own; the files of one place may import one another, its folders may not.
+ */
+const stages: Record<string, readonly (readonly string[])[]> = {
+  controller: [
+    ['main.ts'],
+    ['controller.ts'],
+    ['reconcile'],
+    ['dashboard'],
+    ['records', 'report'],
+    ['observe', 'recover'],
+    ['process'],
+    ['connect', 'act'],
+    ['sample'],
+    ['decide'],
+  ],
+  worker: [
+    ['main.ts'],
+    ['worker.ts', 'flags.ts'],
+    ['epoch'],
+    ['turn'],
+    ['process'],
+    ['lease', 'handlers'],
+    ['task'],
+  ],
+  cli: [
+    ['main.ts'],
+    ['*'],
+    ['dev', 'top', 'doctor', 'simulate'],
+    ['commands'],
+    ['access'],
+    ['cluster'],
+    ['terminal'],
+  ],
+  queue: [
+    ['queue.ts'],
+    ['*'],
+    ['pool', 'workers'],
+    ['scripts'],
+    ['connection'],
+    ['keys.ts', 'task.ts', 'scan-json.ts'],
+  ],
 };
 
 /** Files that are pure: they import types, and one another. */
 const pure = new Set([
-  'controller/decide/target-wait/advice.ts',
-  'controller/decide/target-wait/arrivals.ts',
-  'controller/decide/cron.ts',
+  'controller/act/deployment.ts',
+  'controller/act/grace-period.ts',
+  'controller/act/ownership.ts',
+  'controller/act/pod-defaults.ts',
+  'controller/act/pod-failures.ts',
+  'controller/act/redis-secrets.ts',
+  'controller/act/scale-in-plan.ts',
+  'controller/act/victims.ts',
+  'controller/act/workers-of.ts',
   'controller/dashboard/api.ts',
   'controller/dashboard/buckets.ts',
   'controller/dashboard/leader.ts',
   'controller/dashboard/row.ts',
   'controller/dashboard/series.ts',
   'controller/dashboard/settings.ts',
-  'controller/decide/target-wait/deadline.ts',
-  'controller/decide/decide.ts',
+  'controller/observe/observation.ts',
+  'controller/observe/pool-metrics.ts',
   'controller/records/decisions.ts',
   'controller/records/explain.ts',
-  'controller/decide/target-wait/forecast.ts',
-  'controller/decide/target-wait/histogram.ts',
-  'controller/decide/hold.ts',
-  'controller/decide/target-wait/keep-warm.ts',
-  'controller/decide/target-wait/insight.ts',
-  'controller/decide/target-wait/head-of-line.ts',
-  'controller/decide/target-wait/service-time.ts',
-  'controller/decide/target-wait/learned.ts',
-  'controller/decide/local-time.ts',
   'controller/records/memory-check.ts',
   'controller/records/memory.ts',
-  'controller/decide/clock-shift.ts',
-  'controller/decide/numbers.ts',
-  'controller/observe/observation.ts',
-  'controller/decide/max-step.ts',
-  'controller/decide/pause.ts',
-  'controller/sample/round-trip.ts',
-  'controller/decide/schedule.ts',
-  'controller/decide/target-wait/sizing.ts',
-  'controller/decide/sanity.ts',
-  'controller/sample/stagger.ts',
+  'controller/records/timeline.ts',
+  'controller/recover/deaths.ts',
   'controller/report/status.ts',
   'controller/report/target-status.ts',
-  'controller/records/timeline.ts',
-  'controller/act/pod-failures.ts',
-  'controller/act/ownership.ts',
-  'controller/act/scale-in-plan.ts',
-  'controller/act/workers-of.ts',
-  'queue/workers/worker-load.ts',
-  'controller/recover/deaths.ts',
-  'controller/decide/suspects.ts',
-  'controller/decide/tasks-per-replica.ts',
-  'controller/decide/policy.ts',
-  'controller/observe/pool-metrics.ts',
-  'controller/decide/reason.ts',
-  'controller/act/deployment.ts',
-  'controller/act/pod-defaults.ts',
-  'controller/act/redis-secrets.ts',
-  'controller/act/grace-period.ts',
-  'controller/act/victims.ts',
-  'controller/decide/target-wait/waits.ts',
-  'worker/task/retry.ts',
-  'worker/task/describe-error.ts',
+  'controller/sample/round-trip.ts',
+  'controller/sample/stagger.ts',
+  'kube/api.ts',
+  'kube/conditions.ts',
+  'kube/defaults.ts',
+  'kube/workerpool.ts',
   'queue/keys.ts',
   'queue/pool/slow-tasks.ts',
   'queue/scan-json.ts',
   'queue/task.ts',
-  'kube/api.ts',
-  'kube/conditions.ts',
-  'kube/workerpool.ts',
-  'kube/defaults.ts',
+  'queue/workers/worker-load.ts',
   'runtime/duration.ts',
   'runtime/exposition.ts',
+  'worker/task/describe-error.ts',
+  'worker/task/retry.ts',
 ]);
-/** A simulation must come out the same each time, and runs what the controller runs. */
-const isPure = (file: string): boolean => pure.has(file) || file.startsWith('simulate/');
+/** A decision, and with it a simulation, must come out the same each time. */
+const isPure = (file: string): boolean => pure.has(file) || /^(controller\/decide|simulate)\//.test(file);
 /** Functions without a side effect, from elsewhere. */
 const pureModules = new Set(['cluster-key-slot', 'croner', 'node:buffer', 'node:crypto', 'node:util']);
 
@@ -112,13 +136,37 @@ function importsOf(file: string, source: string): Import[] {
   }));
 }
 
+const isIn = (file: string, place: string): boolean => file === place || file.startsWith(`${place}/`);
+
+/** The place of a file among the stages of its folder, and the stage; `undefined` for one that has none. */
+function stageOf(file: string, order: readonly (readonly string[])[]): [number, string] | undefined {
+  const [, name = '', ...inside] = file.split('/');
+  const named = order.findIndex((place) => place.includes(name));
+  const place = named < 0 && inside.length === 0 ? order.findIndex(([first]) => first === '*') : named;
+  return place < 0 ? undefined : [place, inside.length === 0 ? '' : name];
+}
+
+function outOfOrder(from: string, to: string): string[] {
+  const [folder = ''] = from.split('/');
+  const order = stages[folder];
+  if (!order) return [];
+  const here = stageOf(from, order);
+  if (!here) return [`${from} stands in no stage of ${folder}/`];
+  if (!isIn(to, folder)) return [];
+  const there = stageOf(to, order);
+  if (there && (there[0] > here[0] || (there[0] === here[0] && there[1] === here[1]))) return [];
+  return [`${from} imports ${to}, which does not stand to its right`];
+}
+
 function violations(imports: readonly Import[]): string[] {
   return imports.flatMap(({ from, to, typeOnly }) => {
-    const [folder = ''] = from.split('/');
     const [target = ''] = to.split('/');
     const trouble: string[] = [];
-    if (target in allowed && !allowed[folder]?.includes(target)) trouble.push(`${from} imports ${to}`);
-    if (folder === 'dashboard' && target === 'controller' && !typeOnly)
+    const rules = Object.entries(allowed).filter(([place]) => isIn(from, place));
+    if (target in allowed && !rules.every(([, places]) => places.some((place) => isIn(to, place))))
+      trouble.push(`${from} imports ${to}`);
+    trouble.push(...outOfOrder(from, to));
+    if (isIn(from, 'dashboard') && target === 'controller' && !typeOnly)
       trouble.push(`${from} runs in a browser and imports ${to}`);
     if (isPure(from) && !typeOnly && !isPure(to) && !pureModules.has(to))
       trouble.push(`${from} is pure and imports ${to}`);
@@ -126,7 +174,8 @@ function violations(imports: readonly Import[]): string[] {
   });
 }
 
-const files = Object.keys(allowed).flatMap((folder) => globSync(`${folder}/**/*.{ts,tsx}`, { cwd: root }));
+const folders = Object.keys(allowed).filter((place) => !place.includes('/'));
+const files = folders.flatMap((folder) => globSync(`${folder}/**/*.{ts,tsx}`, { cwd: root }));
 
 test('imports point one way', () => {
   expect(files.length).toBeGreaterThan(40);
@@ -135,29 +184,83 @@ test('imports point one way', () => {
   ).toEqual([]);
 });
 
+test('each stage is there, and so is each pure file', () => {
+  const places = Object.entries(stages).flatMap(([folder, order]) =>
+    order.flat().flatMap((stage) => (stage === '*' ? [] : `${folder}/${stage}`)),
+  );
+  const gone = [...places, ...pure].filter((place) => !files.some((file) => isIn(file, place)));
+  expect(gone).toEqual([]);
+});
+
 test.each([
   ['queue/x.ts', `import { a } from '../kube/api.ts';`, 'queue/x.ts imports kube/api.ts'],
-  ['worker/x.ts', `import type { A } from '../kube/api.ts';`, 'worker/x.ts imports kube/api.ts'],
+  ['worker/worker.ts', `import type { A } from '../kube/api.ts';`, 'worker/worker.ts imports kube/api.ts'],
   ['kube/x.ts', `const a = await import('../queue/queue.ts');`, 'kube/x.ts imports queue/queue.ts'],
   [
-    'controller/x.ts',
+    'controller/controller.ts',
     `export {\n  a,\n} from '../worker/main.ts';`,
-    'controller/x.ts imports worker/main.ts',
+    'controller/controller.ts imports worker/main.ts',
   ],
   [
     'simulate/x.ts',
-    `import { a } from '../controller/act/step.ts';`,
-    'simulate/x.ts is pure and imports controller/act/step.ts',
+    `import type { Target } from '../controller/act/target.ts';`,
+    'simulate/x.ts imports controller/act/target.ts',
   ],
   [
-    'controller/decide/decide.ts',
-    `import { b } from '../../runtime/clock.ts';`,
-    'controller/decide/decide.ts is pure and imports runtime/clock.ts',
+    'controller/decide/target-wait/x.ts',
+    `import type { Policy } from '../decision.ts';`,
+    'controller/decide/target-wait/x.ts imports controller/decide/decision.ts',
+  ],
+  ['simulate/x.ts', `import { b } from 'node:fs';`, 'simulate/x.ts is pure and imports node:fs'],
+  [
+    'controller/decide/x.ts',
+    `import { b } from 'node:fs';`,
+    'controller/decide/x.ts is pure and imports node:fs',
+  ],
+  [
+    'queue/keys.ts',
+    `import { b } from '../runtime/clock.ts';`,
+    'queue/keys.ts is pure and imports runtime/clock.ts',
   ],
   [
     'dashboard/x.tsx',
     `import { COLUMNS } from '../controller/dashboard/series.ts';`,
     'dashboard/x.tsx runs in a browser and imports controller/dashboard/series.ts',
+  ],
+  [
+    'controller/sample/x.ts',
+    `import type { Replicas } from '../act/target.ts';`,
+    'controller/sample/x.ts imports controller/act/target.ts, which does not stand to its right',
+  ],
+  [
+    'controller/records/x.ts',
+    `import { a } from '../report/status.ts';`,
+    'controller/records/x.ts imports controller/report/status.ts, which does not stand to its right',
+  ],
+  [
+    'worker/task/x.ts',
+    `import type { Outbox } from '../epoch/progress.ts';`,
+    'worker/task/x.ts imports worker/epoch/progress.ts, which does not stand to its right',
+  ],
+  [
+    'cli/terminal/x.ts',
+    `import { a } from '../access/access.ts';`,
+    'cli/terminal/x.ts imports cli/access/access.ts, which does not stand to its right',
+  ],
+  [
+    'queue/connection/x.ts',
+    `import { a } from '../scripts/scripts.ts';`,
+    'queue/connection/x.ts imports queue/scripts/scripts.ts, which does not stand to its right',
+  ],
+  [
+    'queue/task.ts',
+    `import type { A } from './push.ts';`,
+    'queue/task.ts imports queue/push.ts, which does not stand to its right',
+  ],
+  [
+    'controller/misc/x.ts',
+    `import type { A } from '../decide/decision.ts';`,
+    'controller/misc/x.ts stands in no stage of controller/',
   ],
 ])('a violation is caught: %s', (file, source, expected) => {
   expect(violations(importsOf(file, source))).toEqual([expected]);
