@@ -1,5 +1,8 @@
 #!/usr/bin/env node
 /**
+ * `cli/`: the flags of every command, and completion. It takes a command line and loads the one command that is meant;
+ * nothing at this level does the work.
+ *
  * `millrace`: the command line. Each command is a file of its own that is loaded when it is asked for, so that
  * `millrace enqueue` starts without what only `millrace dev` needs.
  */

@@ -1,5 +1,10 @@
 #!/usr/bin/env node
-/** `millrace-controller`: scales WorkerPools by the length of their queues. One of its replicas leads, the others wait. */
+/**
+ * `controller/`: the program: it takes flags and a cluster, leads or waits, and runs one reconcile per pool at a time. How a
+ * pool is brought to its spec is the business of the stages below; this level knows only their order.
+ *
+ * `millrace-controller`: scales WorkerPools by the length of their queues. One of its replicas leads, the others wait.
+ */
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { createKubeApi } from '../kube/client.ts';

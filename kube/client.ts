@@ -1,4 +1,9 @@
-/** KubeApi over the network: each call is one request, written out so that its verb, path and body can be read here. */
+/**
+ * `kube/`: all that we know about Kubernetes. It takes objects and watches and returns objects, events and errors with a
+ * reason. It knows nothing of Redis, nor of how many replicas are right.
+ *
+ * KubeApi over the network: each call is one request, written out so that its verb, path and body can be read here.
+ */
 import type {
   DeploymentApply,
   KubeApi,

@@ -1,4 +1,7 @@
 /**
+ * `queue/`: all that we know about Redis. It takes tasks and ids from clients, and turns and reports from workers; it
+ * returns tasks, results and samples. It knows nothing of Kubernetes, pools or handlers.
+ *
  * The queue library: what a program needs to hand out tasks and to collect results. It adds nothing to the contract
  * that a plain client could not do with `LPUSH` and `HGET`; it saves the waiting and the batching.
  *

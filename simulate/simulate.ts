@@ -1,4 +1,6 @@
 /**
+ * `simulate/` takes a trace and an autoscaler and returns waits and costs. Pure; of `controller/` it knows only `decide/`.
+ *
  * Runs a trace against an autoscaler, in discrete events: arrivals, ends of tasks, pods that come up, pods that run out of
  * grace, and the autoscaler's own looks. The list is first in, first out; the slot that has been free for longest takes
  * the next task. It ends with the last task, or

@@ -1,5 +1,10 @@
 #!/usr/bin/env node
-/** `millrace-worker`: takes tasks from a queue and runs them with a module's function, a command or a server. */
+/**
+ * `worker/`: the program: takes flags and returns an exit code; `worker.ts` is the same as a library. It registers, runs one
+ * epoch after the other and leaves nothing behind. It knows nothing of Kubernetes.
+ *
+ * `millrace-worker`: takes tasks from a queue and runs them with a module's function, a command or a server.
+ */
 import './process/init.ts';
 import { hostname } from 'node:os';
 import { WORKER_PROGRAM } from '../runtime/failure-line.ts';

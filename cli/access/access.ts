@@ -1,4 +1,7 @@
 /**
+ * `cli/access/` takes flags and returns the queues of a Redis or of a pool, open for as long as a command runs. It does not
+ * know what the command does.
+ *
  * From a command's flags to queues that can be spoken to: of a Redis by its URL, or of a pool of a cluster. What is opened for it
  * is closed when the command is done.
  */

@@ -1,4 +1,9 @@
-/** A cluster for one command, by a kubeconfig; loaded only by commands that are asked about one. */
+/**
+ * `cli/cluster/` takes flags and a kubeconfig and returns an API server, and what is installed there. It knows nothing of
+ * Redis.
+ *
+ * A cluster for one command, by a kubeconfig; loaded only by commands that are asked about one.
+ */
 import type { KubeConfig } from '@kubernetes/client-node';
 import { KubeError } from '../../kube/errors.ts';
 import { connectionOf, loadKubeconfig } from '../../kube/kubeconfig.ts';

@@ -1,4 +1,9 @@
-/** `millrace inspect`: the queue and its workers, as a table, JSON or YAML. */
+/**
+ * `cli/commands/`: a file for each command that fits in one: takes its flags, returns output or an exit code. Commands share
+ * what is below them, not each other but for a few columns.
+ *
+ * `millrace inspect`: the queue and its workers, as a table, JSON or YAML.
+ */
 import type { QueueView } from '../../queue/queue.ts';
 import { withQueues } from '../access/access.ts';
 import type { AccessFlags } from '../access/access-flags.ts';

@@ -1,4 +1,7 @@
 /**
+ * `cli/dev/` takes the flags of `millrace dev` and runs a pool of local processes with the controller's own stages. It knows
+ * nothing of a cluster.
+ *
  * `millrace dev`: a pool on this machine. The controller's own loop over local worker processes, on a Redis that is
  * given or that is started for as long as this runs. Decisions are told in words as they are made.
  *

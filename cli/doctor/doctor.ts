@@ -1,4 +1,6 @@
 /**
+ * `cli/doctor/` takes a Redis or a cluster and returns findings, each with what to do. It changes nothing.
+ *
  * `millrace doctor`: looks at everything that Millrace needs of a Redis and of a cluster, and says what to do about what is
  * wrong. It changes nothing. Exit code 1 when something fails.
  */

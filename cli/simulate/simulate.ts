@@ -1,4 +1,6 @@
 /**
+ * `cli/simulate/` takes a trace file or a seed and returns a report. The simulation itself is the business of `simulate/`.
+ *
  * `millrace simulate`: what a pool's policy would do on a trace, beside its peers. The policy is the controller's own; the
  * trace comes from a file, or is made from a seed.
  */

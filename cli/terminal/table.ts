@@ -1,4 +1,8 @@
-/** Text for terminals: tables in the manner of kubectl, short ages. Pure. */
+/**
+ * `cli/terminal/` takes rows, numbers and colours and returns text. It does not know what they are about.
+ *
+ * Text for terminals: tables in the manner of kubectl, short ages. Pure.
+ */
 import stringWidth from 'string-width';
 import { printable } from '../../runtime/plain-text.ts';
 import { paint, type Colour } from './paint.ts';

@@ -1,4 +1,7 @@
 /**
+ * `cli/top/` takes the sources of `millrace top` and returns screens. Only `source.ts` knows Redis or a cluster, only
+ * `screen.ts` a terminal.
+ *
  * `millrace top`: pools, or the queues of a Redis, live; their workers and dead letters behind them. Looks once a second, and at
  * once after a key. It ends with q, Ctrl-C or a signal, and leaves the terminal as it was.
  */

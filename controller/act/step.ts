@@ -1,4 +1,7 @@
 /**
+ * `controller/act/` takes a decision, the pods and the workers, and changes the cluster: replicas, Deployment, drains, the
+ * end of a pool. How many replicas are right is not its business.
+ *
  * One step of a pool: what there is and what the queue says go in, replicas come out. The controller's reconcile and
  * `millrace dev` both run it; only the Target differs.
  *

@@ -1,4 +1,9 @@
-/** From a pool's spec to the sampler of its Redis: resolves the address, Secrets and all, and keeps it for a while. */
+/**
+ * `controller/connect/` takes a pool's spec and the Secrets that it names and returns the sampler of its Redis. It does not
+ * know what is read there.
+ *
+ * From a pool's spec to the sampler of its Redis: resolves the address, Secrets and all, and keeps it for a while.
+ */
 import { isDeepStrictEqual } from 'node:util';
 import { queuesOf, type WorkerPool } from '../../kube/workerpool.ts';
 import { keyOf } from '../../kube/watch.ts';

@@ -1,4 +1,7 @@
 /**
+ * `controller/dashboard/` takes observations and requests and returns pages, data and events. It imports the stages that it
+ * shows; none of them knows that there is a dashboard.
+ *
  * The dashboard: a page, the data behind it, and what can be done with a token, all under `/dashboard/` of the process's
  * HTTP server. It looks at what it is attached to: the pools of a controller while that leads, or of `millrace dev`. While
  * it is attached to nothing, requests for data go to the leader.

@@ -1,4 +1,8 @@
 /**
+ * `controller/decide/` takes a policy, a sample and a memory and returns a number of replicas, its reason and the next
+ * memory. Pure: no Redis, no API server, no clock; of other folders it imports only `kube/workerpool.ts` and
+ * `runtime/duration.ts`.
+ *
  * How many replicas a pool should have: numbers in, a number and a reason out. No I/O, no clock, no randomness, so
  * that the controller, `millrace dev` and `millrace simulate` run this same function.
  *

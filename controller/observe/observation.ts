@@ -1,4 +1,7 @@
 /**
+ * `controller/observe/` takes two samples and a step and returns what happened between them as one value, and the metrics
+ * made of it. It does not know who stores or shows that.
+ *
  * What happened in a pool between two looks, as one value: for the time line, metrics and the dashboard, whatever rule the
  * pool has. Pure.
  *

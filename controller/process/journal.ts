@@ -1,4 +1,7 @@
 /**
+ * `controller/process/`: the process itself: takes flags, a state folder and the lease, and returns the pools that are to be
+ * left out because a controller died at them. It does not know what is done for a pool.
+ *
  * What this process is doing right now, where it outlives the process: a killed one (out of memory, a loop that never ends) says
  * nothing any more, and the next one wants to know which pool it was at.
  *

@@ -1,4 +1,7 @@
 /**
+ * `controller/reconcile/` takes the key of a pool and what the stages remember of it, calls one stage after the other and
+ * returns when to look again. It decides nothing itself and never learns why it was called.
+ *
  * Brings one pool to what its spec says, from whatever state it is in. It is called with a key, for whatever reason,
  * and looks at everything anew; calling it once too often changes nothing.
  *

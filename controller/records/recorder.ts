@@ -1,4 +1,7 @@
 /**
+ * `controller/records/` takes observations and memories and keeps them in Redis: time line, decisions, what was learned;
+ * returns them to explain and to continue from. No decision may wait for it.
+ *
  * Writes down in Redis what happens in pools, beside their first queues: the time line (ten seconds an entry) and the last
  * decisions. It listens to observations and writes in the background, everything of a moment in one pipelined write; nobody waits
  * for it, and what cannot be written is lost. A pool in which nothing happens costs no write, no timer, and hardly any memory.

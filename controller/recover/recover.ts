@@ -1,4 +1,7 @@
 /**
+ * `controller/recover/` takes what Kubernetes reports of containers and puts the tasks of dead workers back. It knows
+ * nothing of decisions; Redis has the last word.
+ *
  * Puts back what a worker held as soon as Kubernetes says that it ended, long before its lease is over.
  *
  * Kubernetes is asked first, Redis has the last word: a worker is dead when its container ended and no connection of

@@ -1,4 +1,7 @@
 /**
+ * `controller/report/` takes what a reconcile saw and did and returns status, conditions and events for people. It reads no
+ * queue and scales nothing.
+ *
  * Tells the world what a reconcile saw and did: the pool's status (written when it differs; mere counters at most every
  * NUMBERS_MS), events for what was scaled and for conditions that turned, metrics and a line in the log.
  */

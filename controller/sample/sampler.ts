@@ -1,4 +1,7 @@
 /**
+ * `controller/sample/` takes the queues of one Redis, listens to them and returns a sample, or why there is none. It knows
+ * nothing of replicas or Kubernetes.
+ *
  * Samples the queues of one Redis server for all pools on it. Queues where something happens are sampled every
  * `pollMs`, many in one pipelined round trip; idle ones only when the wake says so, and every `safetyMs` anyway, spread evenly
  * over that time. What the wake says is looked at at once, everything else in portions (batches.ts), so that ten thousand

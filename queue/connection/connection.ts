@@ -1,4 +1,7 @@
 /**
+ * `queue/connection/` takes an address and returns a connection that reconnects for ever, and the meaning of its errors. It
+ * knows nothing of queues, keys or scripts.
+ *
  * Connections to Redis: from an address to an ioredis client that reconnects for ever, and that is in the database that the
  * address names or nowhere. A password never appears in an error.
  */

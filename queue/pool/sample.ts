@@ -1,4 +1,9 @@
-/** One consistent look at a queue: what waits, what runs, what has been done (sample.lua). Reads only. */
+/**
+ * `queue/pool/` takes the keys of queues and returns their numbers, and stores what a pool keeps beside its first queue.
+ * What the numbers mean and the records contain is the business of `controller/`.
+ *
+ * One consistent look at a queue: what waits, what runs, what has been done (sample.lua). Reads only.
+ */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../keys.ts';
 import { plainText } from '../../runtime/plain-text.ts';

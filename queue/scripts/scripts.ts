@@ -1,4 +1,7 @@
 /**
+ * `queue/scripts/`: Lua scripts, each one atomic step, and the functions that call them. They take keys and plain values and
+ * return checked values. They know nothing of who calls.
+ *
  * The Lua scripts as typed functions; the largest, the worker's turn, is in workers/turn.ts. Keys and arguments are put in the
  * order that each script's head names; replies become values. EVALSHA with a fallback to EVAL on NOSCRIPT is ioredis's own.
  */

@@ -1,4 +1,7 @@
 /**
+ * `worker/epoch/` takes a registration and runs the loop with Redis until a goodbye or a fence: which tasks are taken,
+ * begun, cancelled, handed back. It does not know how a handler runs.
+ *
  * One epoch of a worker: from its registration to a clean goodbye, or to the moment when it learns that it was fenced.
  *
  * The loop alternates between two things: start tasks in free slots, and make a turn (queue/scripts/turn.lua) that settles

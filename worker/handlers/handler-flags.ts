@@ -1,4 +1,9 @@
-/** The flags that say what runs the tasks: of `millrace-worker`, and of `millrace dev`, which hands them on. */
+/**
+ * `worker/handlers/`: the ways to run the user's code: each takes its configuration and returns a `Handler`. They know
+ * nothing of Redis, turns or leases.
+ *
+ * The flags that say what runs the tasks: of `millrace-worker`, and of `millrace dev`, which hands them on.
+ */
 import type { Command } from 'commander';
 import { duration, option } from '../../runtime/program.ts';
 

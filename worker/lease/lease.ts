@@ -1,4 +1,7 @@
 /**
+ * `worker/lease/` takes an epoch and the beat of its turns and renews the lease from a thread of its own while they fail to
+ * come. It knows nothing of tasks.
+ *
  * Keeps the lease of a worker whose handler computes for so long that the event loop stands still: no turn is made
  * then, and without a turn the lease ends and the task goes to another worker, which will not fare better.
  *

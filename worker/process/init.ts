@@ -1,4 +1,7 @@
 /**
+ * `worker/process/`: the worker as a process: init where it is process 1, its start from compiled code, its metrics. It
+ * knows nothing of queues or epochs.
+ *
  * A worker that is the first process of a container owes the others what an init does: orphans become its children, and
  * Node waits only for what it started itself, so that each helper that a task leaves behind stays as a zombie until the
  * container can start nothing more. The image of ours begins with init.sh; elsewhere the worker replaces itself with the

@@ -1,4 +1,6 @@
 /**
+ * `worker/task/` takes one delivery and returns its Outcome. It knows no loop, no batch and no lease.
+ *
  * Runs one task: from a delivery to an Outcome, which is all that the loop sees of a handler. Never throws.
  */
 import { TaskCancelled } from '../../queue/cancel.ts';

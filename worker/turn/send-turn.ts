@@ -1,4 +1,7 @@
 /**
+ * `worker/turn/` takes a batch of outcomes and returns the answer of Redis, however often that has to be sent and whatever
+ * of it is refused. It starts no task.
+ *
  * Sends a worker's turns. Where a turn fails because of what it settles, the same turn goes out without outcomes, so that
  * the lease is renewed and tasks are taken, and the outcomes are parted (refused-outcomes.ts) and settled by the turns that follow.
  *

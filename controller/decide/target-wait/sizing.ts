@@ -1,4 +1,7 @@
 /**
+ * `controller/decide/target-wait/`: the rule of `scaling.targetWait`: takes counters and what was learned before and returns
+ * the replicas that keep the wait, and what is known now. Pure; of the other rule it knows only the default.
+ *
  * Sizes a pool for the wait that the user asked for: learns from each look, then says how many replicas are needed now and
  * how many are worth keeping. Numbers in, numbers out. What it learned is a plain value of bounded size, good for JSON, so
  * that it outlives a controller. Pure.
