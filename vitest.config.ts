@@ -15,6 +15,7 @@ const project = (name: string, order: number, more: object = {}): object => ({
     include: [`test/${name}/**/*.test.ts`],
     sequence: { groupOrder: order },
     restoreMocks: true,
+    expect: { poll: { timeout: 20_000 } },
     ...more,
   },
 });

@@ -97,7 +97,7 @@ export function notes(tag: string, files: Files): string {
 /** Texts that git knows in this checkout. */
 export function readFiles(root: string): Files {
   const paths = execFileSync('git', ['ls-files', '-z'], { cwd: root, encoding: 'utf8' }).split('\0');
-  const texts = paths.filter((path) => /\.(md|json|ya?ml|ts|tsx|tpl|txt)$|(^|\/)Dockerfile$/.test(path));
+  const texts = paths.filter((path) => /\.(md|json|ya?ml|ts|tsx|tpl|txt)$|Dockerfile$/.test(path));
   return new Map(texts.map((path) => [path, readFileSync(join(root, path), 'utf8')]));
 }
 

@@ -1,11 +1,17 @@
 /** The documents: links lead somewhere, and the reference is what the code says. */
 import { existsSync, globSync, readFileSync, statSync } from 'node:fs';
-import { dirname, join, relative, resolve } from 'node:path';
+import { basename, dirname, join, relative, resolve } from 'node:path';
 import { expect, test } from 'vitest';
 import { fieldsPage, keysPage } from '../../scripts/reference.ts';
 
 const root = resolve(import.meta.dirname, '../..');
-const documents = ['README.md', 'ARCHITECTURE.md', ...globSync('{docs,examples}/**/*.md', { cwd: root })];
+const documents = [
+  'README.md',
+  'ARCHITECTURE.md',
+  'CONTRIBUTING.md',
+  'SECURITY.md',
+  ...globSync('{docs,examples}/**/*.md', { cwd: root }),
+];
 const read = (file: string): string => readFileSync(join(root, file), 'utf8');
 
 /** The anchors of a document's headings, as GitHub makes them. */
@@ -50,6 +56,46 @@ test.each([
   ['[a](tuning.md#nothing)', 'docs/README.md: tuning.md#nothing has no such heading'],
 ])('a broken link is found: %s', (text, trouble) => {
   expect(brokenLinks('docs/README.md', text)).toEqual([trouble]);
+});
+
+/** Folders that git does not know: what is in them is made. */
+const MADE = new Set(['dist', 'out', 'node_modules']);
+const folders = new Set(
+  globSync('{*,.*}/', { cwd: root })
+    .map((folder) => folder.replace(/\/$/, ''))
+    .filter((name) => !MADE.has(name)),
+);
+const fileNames = new Set(
+  globSync(
+    `{${[...folders].filter((name) => !name.startsWith('.git')).join(',')}}/**/*.{ts,tsx,lua,cjs,sh}`,
+    {
+      cwd: root,
+    },
+  ).map((path) => basename(path)),
+);
+
+/**
+ * Paths in backquotes that lead nowhere: from the root or from the document, those that begin with a folder of this
+ * repository; a bare `name.ts` must be the name of a file somewhere.
+ */
+function lostPaths(file: string, text = read(file)): string[] {
+  return Array.from(withoutCode(text).matchAll(/`([^`\s]+)`/g), ([, path = '']) => path).filter((path) => {
+    if (!path.includes('/')) return /^[\w-]+\.(ts|tsx|lua|cjs)$/.test(path) && !fileNames.has(path);
+    if (!/^[\w.-]+(\/[\w.*-]+)*\/?$/.test(path) || !folders.has(path.split('/')[0] ?? '')) return false;
+    return globSync([path, join(dirname(file), path)], { cwd: root }).length === 0;
+  });
+}
+
+const describing = documents.filter((file) => /^[A-Z]+\.md$|^docs\/[\w-]+\.md$/.test(file));
+
+test.each(describing)('%s names files that are there', (file) => {
+  expect(lostPaths(file)).toEqual([]);
+});
+
+test('a path that leads nowhere is found, and what is no path is left alone', () => {
+  const text =
+    '`queue/keys.ts` `queue/nokeys.ts` `nokeys.ts` `keys.ts` `queue/` `test/nowhere/` `dist/bundle` `a/b` `x.y` `*/5`';
+  expect(lostPaths('docs/glossary.md', text)).toEqual(['queue/nokeys.ts', 'nokeys.ts', 'test/nowhere/']);
 });
 
 test('every page is found from the index', () => {
