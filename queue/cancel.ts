@@ -33,7 +33,11 @@ export async function cancelTask(
 }
 
 /** The marks that there are, as bytes; `undefined` when they are more than `most`. */
-export async function readMarks(redis: Redis, keys: QueueKeys, most: number): Promise<Buffer[] | undefined> {
+export async function readCancelMarks(
+  redis: Redis,
+  keys: QueueKeys,
+  most: number,
+): Promise<Buffer[] | undefined> {
   const marks = await redis.zrangeBuffer(keys.cancelled, '0', String(most));
   return marks.length > most ? undefined : marks;
 }

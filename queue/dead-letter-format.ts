@@ -70,7 +70,7 @@ export function readLetter(entry: Buffer): DeadLetter & { readonly foreign?: tru
 }
 
 /** The newest `most` dead letters, newest first, with all that their tasks are. */
-export async function listDead(redis: Redis, keys: QueueKeys, most = 100): Promise<DeadLetter[]> {
+export async function readDeadLetters(redis: Redis, keys: QueueKeys, most = 100): Promise<DeadLetter[]> {
   if (most < 1) return [];
   const entries = await redis.lrangeBuffer(keys.dead, 0, most - 1);
   return entries.map((entry) => {
@@ -85,7 +85,7 @@ export interface DeadHead extends DeadHeader {
   /** The beginning of the task, and the length of the whole, bytes. */
   readonly start: Buffer;
   readonly size: number;
-  /** Of the entry: names it for `moveDead`. */
+  /** Of the entry: names it for `moveDeadLetters`. */
   readonly digest: string;
 }
 
@@ -93,7 +93,7 @@ export interface DeadHead extends DeadHeader {
 const HEADER_BYTES = 4_096;
 
 /** The beginnings of the newest `most` dead letters, newest first: `taskBytes` of each task. Throws `UnexpectedReply`. */
-export async function listHeads(
+export async function readDeadHeads(
   redis: Redis,
   keys: QueueKeys,
   most: number,
@@ -124,7 +124,7 @@ const AT_A_TIME = 50;
  * Moves dead letters where they are, oldest first: those with these digests, or all. Returns how many were moved. What is buried
  * meanwhile is left for the next call. Throws `UnexpectedReply`.
  */
-export async function moveDead(
+export async function moveDeadLetters(
   redis: Redis,
   keys: QueueKeys,
   how: 'requeue' | 'drop',

@@ -5,7 +5,7 @@
  */
 import type { Redis } from 'ioredis';
 import { redisNow } from './connection/connection.ts';
-import { listDead, readLetter, type DeadLetter } from './dead-letter-format.ts';
+import { readDeadLetters, readLetter, type DeadLetter } from './dead-letter-format.ts';
 import type { QueueKeys } from './keys.ts';
 import { script } from './scripts/scripts.ts';
 
@@ -40,7 +40,7 @@ const PAGE = 200;
 
 /** The dead letters of a queue. Its functions throw `TypeError` for a selection without a condition. */
 export function openDeadLetters(redis: Redis, keys: QueueKeys): DeadLetters {
-  const list = (count?: number): Promise<DeadLetter[]> => listDead(redis, keys, count);
+  const list = (count?: number): Promise<DeadLetter[]> => readDeadLetters(redis, keys, count);
   return Object.assign(list, {
     find: async (which: DeadSelection) => {
       const found: DeadLetter[] = [];

@@ -4,7 +4,7 @@
 import type { Redis } from 'ioredis';
 import { readCrew } from './workers/crew.ts';
 import type { QueueKeys } from './keys.ts';
-import { pauseOf, type Pause } from './pause.ts';
+import { readPause, type QueuePause } from './pause.ts';
 import { listProgress, type TaskProgress } from './progress.ts';
 import { sampleQueue, type QueueSample } from './pool/sample.ts';
 
@@ -24,7 +24,7 @@ export interface WorkerView {
 export interface QueueView extends QueueSample {
   readonly workerList: readonly WorkerView[];
   /** Since when and why, when it is paused. */
-  readonly pause: Pause | undefined;
+  readonly pause: QueuePause | undefined;
   /** What handlers report of the tasks that they run, of some hundred tasks a worker at most. */
   readonly progress: readonly TaskProgress[];
 }
@@ -43,7 +43,7 @@ export async function inspectQueue(redis: Redis, keys: QueueKeys): Promise<Queue
   return {
     ...sample,
     workerList,
-    pause: sample.paused ? await pauseOf(redis, keys) : undefined,
+    pause: sample.paused ? await readPause(redis, keys) : undefined,
     progress: await listProgress(redis, keys, holding),
   };
 }

@@ -11,7 +11,7 @@ import { asText } from './scripts/decode-reply.ts';
 
 const LONGEST = 1_024;
 
-export interface Pause {
+export interface QueuePause {
   /** Since when, ms of Redis time. */
   readonly at: number;
   /** Why, in the words of whoever paused it. */
@@ -29,7 +29,7 @@ export async function resumeQueue(redis: Redis, keys: QueueKeys): Promise<boolea
 }
 
 /** `undefined` when the queue is not paused. */
-export async function pauseOf(redis: Redis, keys: QueueKeys): Promise<Pause | undefined> {
+export async function readPause(redis: Redis, keys: QueueKeys): Promise<QueuePause | undefined> {
   const found = await readCut(redis, keys.paused, { bytes: LONGEST, values: 1 }, 'GET');
   if (found === null) return undefined;
   const [, at = '0', reason = ''] = /^(\d{1,16}) (.*)$/s.exec(asText(found, 'a pause', LONGEST)) ?? [];

@@ -15,7 +15,7 @@ export interface TaskProgress {
 /** Of what is longer, nothing is shown: JSON that was cut is none. */
 const LONGEST = 4_096;
 
-function parsed(json: string): unknown {
+function parseOrUndefined(json: string): unknown {
   try {
     return JSON.parse(json) as unknown;
   } catch {
@@ -68,7 +68,7 @@ export async function listProgress(
     const fields = asList(found[1], 'fields').map((field) => asText(field, 'what is reported', LONGEST));
     const pairs = Array.from({ length: Math.floor(fields.length / 2) }, (_, i) => fields.slice(2 * i));
     return pairs.flatMap(([id = '', json = 'null']) => {
-      const value = parsed(json);
+      const value = parseOrUndefined(json);
       return value === undefined ? [] : [{ id, worker, value }];
     });
   });

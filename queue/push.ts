@@ -15,7 +15,7 @@ const KEPT_S = 3_600;
 const REFRESH_MS = 60_000;
 /** The floor is moved once in so many pushes, so that most of them write one field more and nothing else. */
 const FLOOR_EVERY = 32;
-const GOODBYE_MS = 500;
+const UNLINK_TIMEOUT_MS = 500;
 
 export interface Pusher extends AsyncDisposable {
   /** In their order, some thousand at most. `delayMs`: run them no earlier. */
@@ -56,7 +56,7 @@ export function createPusher(redis: Redis, keys: QueueKeys): Pusher {
     },
     [Symbol.asyncDispose]: async () => {
       if (last > 0 && redis.status === 'ready')
-        await within(GOODBYE_MS, redis.unlink(own), 'UNLINK').catch(() => undefined);
+        await within(UNLINK_TIMEOUT_MS, redis.unlink(own), 'UNLINK').catch(() => undefined);
     },
   };
 }

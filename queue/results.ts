@@ -15,7 +15,7 @@ import type { QueueKeys } from './keys.ts';
 import { troubleOfRedis } from './connection/redis-errors.ts';
 import { WrongKeyType } from './pool/sample.ts';
 import { shortId } from './task.ts';
-import { createWaiting } from './waiting.ts';
+import { createWaitSet } from './waiting.ts';
 import { openKeyWatch, TrackingRefused, type KeyWatch } from './watch.ts';
 import { RedisTimeout, within } from './connection/within.ts';
 
@@ -38,7 +38,7 @@ const SAFETY_MS = 2_000;
 /** All are asked about in such a read, where that takes no more than this part of the time until the next. */
 const SAFETY_SHARE = 0.1;
 /** A read of whose answer less than `LEAST_BYTES` came in this time is made anew. */
-const ANSWER_MS = 5_000;
+const READ_TIMEOUT_MS = 5_000;
 const LEAST_BYTES = 1 << 12;
 const POLL_MS = 25;
 
@@ -74,13 +74,13 @@ function reasonOf(id: string | Buffer, header: DeadHeader): Error {
 }
 
 /** One caller that waits. */
-interface Wait {
+interface Waiter {
   readonly id: string | Buffer;
   settle(value: Buffer | Error): void;
 }
 
 export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis): Results {
-  const waits = createWaiting<Wait>();
+  const waits = createWaitSet<Waiter>();
   let watch: Promise<KeyWatch | undefined> | undefined;
   let timer: Timer | undefined;
   let timerAt = Infinity;
@@ -180,12 +180,12 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
   }
 
   /** Throws `RedisTimeout` when nothing comes of the answer any more; a long one may take its time. */
-  async function answered(reader: Redis, asked: readonly Wait[]): Promise<number> {
+  async function answered(reader: Redis, asked: readonly Waiter[]): Promise<number> {
     const answer = readOnce(reader, asked);
     for (;;) {
       const before = reader.stream?.bytesRead ?? 0;
       try {
-        return await within(ANSWER_MS, answer, 'HMGET');
+        return await within(READ_TIMEOUT_MS, answer, 'HMGET');
       } catch (error) {
         const came = (reader.stream?.bytesRead ?? 0) - before;
         // the answers to pings come, too, on a connection that has lost this one
@@ -194,7 +194,7 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
     }
   }
 
-  async function readOnce(reader: Redis, asked: readonly Wait[]): Promise<number> {
+  async function readOnce(reader: Redis, asked: readonly Waiter[]): Promise<number> {
     const ids = asked.map((asker) => asker.id);
     const [values, errors] = await Promise.all([
       reader.hmgetBuffer(keys.result, ...ids),
@@ -225,14 +225,14 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
       const onAbort = signal && ((): void => entry.settle(signal.reason as Error));
       const late =
         timeoutMs === undefined ? undefined : timeout(timeoutMs, () => entry.settle(tooLate(id, timeoutMs)));
-      const entry: Wait = {
+      const entry: Waiter = {
         id,
         settle: (outcome) => {
           if (!waits.delete(entry)) return;
           late?.clear();
           if (onAbort) signal.removeEventListener('abort', onAbort);
           if (!Buffer.isBuffer(outcome)) reject(outcome);
-          else if (as === 'json') resolve(parsed(outcome));
+          else if (as === 'json') resolve(parseJson(outcome));
           else resolve(as === 'bytes' ? outcome : outcome.toString());
           if (waits.size === 0) rest();
         },
@@ -265,7 +265,7 @@ function tooLate(id: string | Buffer, ms: number): ResultTimeout {
   return new ResultTimeout(`no result of task ${shortId(id)} within ${ms} ms: it may still come`);
 }
 
-async function parsed(value: Buffer): Promise<unknown> {
+async function parseJson(value: Buffer): Promise<unknown> {
   return JSON.parse(value.toString()) as unknown;
 }
 

@@ -5,7 +5,7 @@
  */
 
 /** A value of the top level, in bytes. */
-export interface Span {
+export interface ByteRange {
   readonly start: number;
   readonly end: number;
 }
@@ -26,7 +26,10 @@ class Invalid extends Error {}
  * The values of the named members of a JSON object; of a member that is there twice, the last, as with `JSON.parse`. Of an
  * array, none. `undefined` when `bytes` are neither, or no JSON. The bytes must be UTF-8.
  */
-export function scanJson(bytes: Uint8Array, names: readonly string[]): ReadonlyMap<string, Span> | undefined {
+export function scanJson(
+  bytes: Uint8Array,
+  names: readonly string[],
+): ReadonlyMap<string, ByteRange> | undefined {
   const first = bytes[skipSpace(bytes, 0)];
   if (first !== OPEN_BRACE && first !== OPEN_BRACKET) return undefined;
   try {
@@ -37,8 +40,8 @@ export function scanJson(bytes: Uint8Array, names: readonly string[]): ReadonlyM
   }
 }
 
-function scan(bytes: Uint8Array, names: readonly string[]): ReadonlyMap<string, Span> {
-  const found = new Map<string, Span>();
+function scan(bytes: Uint8Array, names: readonly string[]): ReadonlyMap<string, ByteRange> {
+  const found = new Map<string, ByteRange>();
   const open: boolean[] = []; // of each level that is open, whether it is an object
   let inObject = false;
   let at = skipSpace(bytes, 0);

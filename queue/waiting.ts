@@ -6,7 +6,7 @@
  * nobody has asked about yet, then some of all others, by turns. Pure.
  */
 
-export interface Waiting<T> extends Iterable<T> {
+export interface WaitSet<T> extends Iterable<T> {
   readonly size: number;
   /** Whether some were not asked about since the last change. */
   readonly unasked: boolean;
@@ -24,7 +24,7 @@ export interface Waiting<T> extends Iterable<T> {
 const MIN_FRONT = 32;
 const MAX_FRONT = 512;
 
-export function createWaiting<T>(): Waiting<T> {
+export function createWaitSet<T>(): WaitSet<T> {
   const all = new Set<T>();
   let fresh: T[] = [];
   let freshAt = 0;

@@ -21,7 +21,7 @@ import { closeRedis, openRedis, within, type RedisAddress } from './connection/c
 const CHANNEL = '__redis__:invalidate';
 const PING_EVERY_MS = 5_000;
 /** A connection that owes an answer and brings no byte for so long is dead, ms. */
-const SILENT_MS = 5_000;
+const SOCKET_TIMEOUT_MS = 5_000;
 
 export interface KeyWatch extends AsyncDisposable {
   /** Read through this connection and the keys are armed until their first change. Never write through it. */
@@ -37,13 +37,13 @@ export class TrackingRefused extends Error {
 
 /**
  * Opens the two connections and returns once tracking is on. `onChange` gets the keys that changed, or `undefined`
- * when any may have. Throws `TrackingRefused`, the connection's error when there is no connection after `patienceMs`, or
+ * when any may have. Throws `TrackingRefused`, the connection's error when there is no connection after `timeoutMs`, or
  * the signal's reason when it is aborted before. `open` opens the connections: `openBounded` where the server is not believed.
  */
 export async function openKeyWatch(
   address: RedisAddress,
   onChange: (keys: readonly string[] | undefined) => void,
-  patienceMs = 5_000,
+  timeoutMs = 5_000,
   signal?: AbortSignal,
   open: typeof openRedis = openRedis,
 ): Promise<KeyWatch> {
@@ -52,7 +52,7 @@ export async function openKeyWatch(
     signal?.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
   });
   try {
-    await Promise.race([link.start(patienceMs), aborted]);
+    await Promise.race([link.start(timeoutMs), aborted]);
     return link;
   } catch (error) {
     await link[Symbol.asyncDispose]();
@@ -98,7 +98,7 @@ class Link implements KeyWatch {
     const onError = (error: Error): void => void (this.#lastError = error);
     this.#onChange = onChange;
     // thousands of keys are armed with a few writes
-    const common = { onError, socketTimeout: SILENT_MS };
+    const common = { onError, socketTimeout: SOCKET_TIMEOUT_MS };
     this.reader = open(address, { ...common, enableAutoPipelining: true });
     const connectionName = `millrace-watch:${randomUUID()}`;
     this.#listener = open(address, { ...common, protocol: 2, autoResubscribe: false, connectionName });
@@ -115,9 +115,9 @@ class Link implements KeyWatch {
     return this.#armed;
   }
 
-  async start(patienceMs: number): Promise<void> {
+  async start(timeoutMs: number): Promise<void> {
     try {
-      await within(patienceMs, this.#link(), 'CLIENT TRACKING');
+      await within(timeoutMs, this.#link(), 'CLIENT TRACKING');
     } catch (error) {
       throw error instanceof TrackingRefused ? error : (this.#lastError ?? error);
     }

@@ -7,7 +7,7 @@ import { hostname } from 'node:os';
 import type { Redis, RedisOptions } from 'ioredis';
 import { closeRedis, openRedis, within } from '../queue/connection/connection.ts';
 import { checkDurability } from '../queue/connection/durability.ts';
-import { readFate } from '../queue/workers/exit-reason.ts';
+import { readExitReason } from '../queue/workers/exit-reason.ts';
 import { describeRisk, evictionRisk } from '../queue/connection/eviction.ts';
 import { watchDrops, type Drops } from '../queue/connection/drops.ts';
 import { queueKeys, type QueueKeys } from '../queue/keys.ts';
@@ -185,7 +185,7 @@ async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: Abort
   using keeper = options.keepers?.of({ rank, keys, clientName: () => registration.clientName });
   // outside of a pool nobody watches
   const fateOf = (lost: string): Promise<string | undefined> =>
-    readFate(redis, keys, lost, given.pool === '' ? 0 : FATE_MS);
+    readExitReason(redis, keys, lost, given.pool === '' ? 0 : FATE_MS);
   const run = {
     handler,
     queue,

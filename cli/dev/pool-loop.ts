@@ -12,7 +12,7 @@ import { isActive, nothingKept, step, type Kept, type Step } from '../../control
 import type { Target } from '../../controller/act/target.ts';
 import { Unmanaged } from '../../kube/workerpool.ts';
 import type { RedisAddress } from '../../queue/connection/connection.ts';
-import { writeFate } from '../../queue/workers/exit-reason.ts';
+import { writeExitReason } from '../../queue/workers/exit-reason.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { reap } from '../../queue/scripts/scripts.ts';
 import { systemClock } from '../../runtime/clock.ts';
@@ -119,7 +119,7 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
       let returned = 0;
       for (const keys of queues) {
         // before its tasks are to be had, and one of them is given up for that
-        await writeFate(sampler.redis, keys, worker, fate);
+        await writeExitReason(sampler.redis, keys, worker, fate);
         returned += (await reap(sampler.redis, keys, worker, 'any', 'lost')) ?? 0;
       }
       return returned;

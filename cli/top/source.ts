@@ -4,11 +4,11 @@ import { createKubeApi } from '../../kube/client.ts';
 import { POOLS } from '../../kube/resources.ts';
 import { keyOf, reflect } from '../../kube/watch.ts';
 import { queuesOf, type WorkerPool } from '../../kube/workerpool.ts';
-import { listDead } from '../../queue/dead-letter-format.ts';
+import { readDeadLetters } from '../../queue/dead-letter-format.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { findQueues } from '../../queue/pool/list-queues.ts';
 import { openDeadLetters } from '../../queue/dead-letters.ts';
-import { pauseOf, type Pause } from '../../queue/pause.ts';
+import { readPause, type QueuePause } from '../../queue/pause.ts';
 import { sampleQueue, type QueueSample } from '../../queue/pool/sample.ts';
 import { shortId } from '../../queue/task.ts';
 import type { Cluster } from '../cluster/cluster.ts';
@@ -36,7 +36,7 @@ export async function readDetail({ redis, queues }: TopPlace): Promise<TopDetail
   const workers = await readWorkers(redis, queues, false);
   const letters = await Promise.all(
     queues.map(async (keys) =>
-      (await listDead(redis, keys, LETTERS)).map(({ id, raw, at, attempts, error }): TopLetter => ({
+      (await readDeadLetters(redis, keys, LETTERS)).map(({ id, raw, at, attempts, error }): TopLetter => ({
         id: shortId(id ?? raw, 200),
         queue: keys.queue,
         at,
@@ -142,7 +142,7 @@ export function redisSource(
         all.map(async (name) => {
           const keys = keysOf(name);
           const sample = await sampleQueue(redis, keys);
-          const pause = sample.paused ? await pauseOf(redis, keys) : undefined;
+          const pause = sample.paused ? await readPause(redis, keys) : undefined;
           const row = queueRow(name, sample, before.get(name), pause);
           before.set(name, sample);
           return row;
@@ -159,7 +159,7 @@ export function queueRow(
   name: string,
   sample: QueueSample,
   previous: QueueSample | undefined,
-  pause: Pause | undefined,
+  pause: QueuePause | undefined,
 ): TopRow {
   const { waiting, inFlight, delayed, dead, workers, busy, expired, paused, counters } = sample;
   const seconds = previous ? (sample.now - previous.now) / 1_000 : 0;

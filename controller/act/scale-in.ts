@@ -17,7 +17,7 @@
  */
 import type { Redis } from 'ioredis';
 import type { Unmanaged } from '../../kube/workerpool.ts';
-import { drainWorkers, registeredWorkers, rouse, type Verdict } from '../../queue/workers/drain.ts';
+import { drainWorkers, registeredWorkers, rouse, type DrainOrder } from '../../queue/workers/drain.ts';
 import type { WorkerLoad, WorkerLoads } from '../../queue/workers/worker-load.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { goingAnyway, outcomeOf, planShrink, type Absent, type Outcome, type Plan } from './scale-in-plan.ts';
@@ -29,7 +29,7 @@ export interface Drains {
   /** All workers that are registered, and `named` ones. Those that are not registered have no entry. */
   look(named: Iterable<string>): Promise<WorkerLoads>;
   /** Does to each worker as it is told, all at one instant, and returns them as they were right after. */
-  set(verdicts: ReadonlyMap<string, Verdict>): Promise<WorkerLoads>;
+  set(verdicts: ReadonlyMap<string, DrainOrder>): Promise<WorkerLoads>;
   /** Ends the waits of idle workers, so that they notice at once. */
   rouse(loads: Iterable<WorkerLoad>): Promise<void>;
 }
@@ -165,10 +165,10 @@ function verdictsOn(
   members: readonly Member[],
   { idsOf }: Manned,
   leaving: readonly Member[],
-): ReadonlyMap<string, Verdict> {
+): ReadonlyMap<string, DrainOrder> {
   return new Map(
     members.flatMap((member) =>
-      idsOf(member).map((id): [string, Verdict] => [id, leaving.includes(member) ? 'leave' : 'stay']),
+      idsOf(member).map((id): [string, DrainOrder] => [id, leaving.includes(member) ? 'leave' : 'stay']),
     ),
   );
 }

@@ -5,7 +5,7 @@
  * then it is the pod's host name and a process id (`defaultWorkerId`), and a pod may hold several; the second one of a name
  * has something random behind it (`mayRename`).
  */
-import { together, type WorkerLoad, type WorkerLoads } from '../../queue/workers/worker-load.ts';
+import { mergeLoads, type WorkerLoad, type WorkerLoads } from '../../queue/workers/worker-load.ts';
 import type { Member, Members } from './target.ts';
 
 /** Whose replicas these are. */
@@ -59,7 +59,7 @@ export function workersOf(
     const member = names.find((name) => members.has(name));
     if (member !== undefined) {
       const before = loads.get(member);
-      loads.set(member, before ? together(before, load) : load);
+      loads.set(member, before ? mergeLoads(before, load) : load);
       if (id !== member) ids.set(member, [...(ids.get(member) ?? []), id]);
     } else if (whose && isOurs(id, load, whose) && !names.some((name) => gone.has(name))) {
       unknown.push(id);

@@ -1,6 +1,6 @@
 /** What can be done from the dashboard, for those who have the token. */
 import type { Redis } from 'ioredis';
-import { moveDead } from '../../queue/dead-letter-format.ts';
+import { moveDeadLetters } from '../../queue/dead-letter-format.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { pauseQueue, resumeQueue } from '../../queue/pause.ts';
 import type { Action } from './api.ts';
@@ -39,6 +39,8 @@ export async function act(
   }
   const { do: how, refs } = action;
   const named = refs === 'all' ? undefined : await details.find(redis, queues, refs);
-  const moved = queues.map((keys) => moveDead(redis, keys, how, named ? (named.get(keys) ?? []) : 'all'));
+  const moved = queues.map((keys) =>
+    moveDeadLetters(redis, keys, how, named ? (named.get(keys) ?? []) : 'all'),
+  );
   return (await Promise.all(moved)).reduce((sum, count) => sum + count, 0);
 }

@@ -5,7 +5,7 @@
  */
 import { createHmac, randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
-import { listHeads, type DeadHead } from '../../queue/dead-letter-format.ts';
+import { readDeadHeads, type DeadHead } from '../../queue/dead-letter-format.ts';
 import { readDecisions } from '../../queue/pool/decisions.ts';
 import { inspectQueue, type QueueView, type WorkerView } from '../../queue/inspect.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
@@ -63,7 +63,7 @@ export function createDetailsReader(showTasks: boolean): DetailsReader {
     const [workers, decisions, letters] = await Promise.all([
       workersOf(redis, queues, views),
       decisionsOf(redis, queues, pool),
-      Promise.all(queues.map((keys) => listHeads(redis, keys, DEAD_SHOWN, 4 * LONGEST_TASK))),
+      Promise.all(queues.map((keys) => readDeadHeads(redis, keys, DEAD_SHOWN, 4 * LONGEST_TASK))),
     ]);
     const rows = queues.flatMap((keys, i) =>
       (letters[i] ?? []).map((letter) => deadRow(refOf(keys, letter), keys, letter)),
@@ -144,7 +144,7 @@ export function createDetailsReader(showTasks: boolean): DetailsReader {
     find: async (redis, queues, refs) => {
       const wanted = new Set(refs);
       const found = queues.map(async (keys) => {
-        const letters = await listHeads(redis, keys, 4 * DEAD_SHOWN, 0);
+        const letters = await readDeadHeads(redis, keys, 4 * DEAD_SHOWN, 0);
         const named = letters.filter((letter) => wanted.has(refOf(keys, letter)));
         return [keys, named.map(({ digest }) => digest)] as const;
       });

@@ -16,7 +16,7 @@
  */
 import type { Redis } from 'ioredis';
 import { within } from '../../queue/connection/connection.ts';
-import { writeFate } from '../../queue/workers/exit-reason.ts';
+import { writeExitReason } from '../../queue/workers/exit-reason.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { readCrew } from '../../queue/workers/crew.ts';
 import { readLives, type Life } from '../../queue/workers/worker-connections.ts';
@@ -132,7 +132,7 @@ export function createRecovery(options: RecoveryOptions): Recovery {
     const dead = epoch !== undefined && (connected === false || believed);
     // first, so that whoever gets a task back and gives it up can say why; and where somebody else was faster, too
     if (dead || (death.only && why === 'lost'))
-      await within(ANSWER_MS, writeFate(redis, keys, worker, words), 'SET').catch(() => undefined);
+      await within(ANSWER_MS, writeExitReason(redis, keys, worker, words), 'SET').catch(() => undefined);
     let verdict: Verdict = 'nothing to do';
     if (dead) {
       // without a connection nothing of it can be blocked in Redis either: no grave

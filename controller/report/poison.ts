@@ -3,7 +3,7 @@
  * looked at when their number has changed, and only the newest few.
  */
 import type { Redis } from 'ioredis';
-import { listHeads, type DeadHead } from '../../queue/dead-letter-format.ts';
+import { readDeadHeads, type DeadHead } from '../../queue/dead-letter-format.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import type { QueueSample } from '../../queue/pool/sample.ts';
 import { plainText } from '../../runtime/plain-text.ts';
@@ -33,7 +33,7 @@ export async function lookForPoison(
 ): Promise<{ readonly seen: PoisonSeen; readonly news: readonly string[] }> {
   const of = `${dead} ${counters.failed}`;
   if (seen?.of === of) return { seen, news: [] };
-  const reading = dead === 0 ? [] : queues.map((keys) => listHeads(redis, keys, NEWEST, 0));
+  const reading = dead === 0 ? [] : queues.map((keys) => readDeadHeads(redis, keys, NEWEST, 0));
   const letters = (await Promise.all(reading)).flat().toSorted((a, b) => b.at - a.at);
   const poison = letters.filter(({ deliveries }) => deliveries !== undefined);
   const until = Math.max(seen?.until ?? now, ...poison.map(({ at }) => at));

@@ -10,7 +10,7 @@ import type { Policy } from '../../controller/decide/decision.ts';
 import type { Sampled } from '../../controller/sample/sampled.ts';
 import type { Step } from '../../controller/act/step.ts';
 import type { RedisAddress } from '../../queue/connection/connection.ts';
-import { listDead } from '../../queue/dead-letter-format.ts';
+import { readDeadLetters } from '../../queue/dead-letter-format.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { rateOf, type Moment } from './history.ts';
@@ -87,7 +87,7 @@ export async function runPool(options: PoolRunOptions): Promise<PoolRun> {
   }
 
   async function explainDead(): Promise<void> {
-    const [letter] = await listDead(redis, keys, 1);
+    const [letter] = await readDeadLetters(redis, keys, 1);
     broken.abort(new Error(`a task failed for good: ${letter?.error ?? 'it is not known why'}`));
   }
 

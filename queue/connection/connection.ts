@@ -20,7 +20,7 @@ export { RedisTimeout, within } from './within.ts';
 
 const CONNECT_TIMEOUT_MS = 5_000;
 /** A connection that owes an answer, also one of its handshake, and brings no byte for so long is dead, ms. */
-const SILENT_MS = 10_000;
+const SOCKET_TIMEOUT_MS = 10_000;
 /** A server that reads its data first guesses how long that will take; ask it again at least this often, ms. */
 const LOADING_RETRY_MS = 500;
 
@@ -28,7 +28,7 @@ const LOADING_RETRY_MS = 500;
 export function redisOptions(address: RedisAddress): RedisOptions {
   const base: RedisOptions = {
     connectTimeout: CONNECT_TIMEOUT_MS,
-    socketTimeout: SILENT_MS,
+    socketTimeout: SOCKET_TIMEOUT_MS,
     maxRetriesPerRequest: null,
     maxLoadingRetryTime: LOADING_RETRY_MS,
     // nobody asks for the name of a library, and it would be a permission more

@@ -73,7 +73,7 @@ const ANSWERS: Record<string, readonly [RedisTrouble, string]> = {
 
 /** What a program may do about an error of `address`. */
 export function troubleOfRedis(error: unknown, address: RedisAddress): RedisTrouble {
-  return meaningOf(error, isEncrypted(address)).trouble;
+  return classifyError(error, isEncrypted(address)).trouble;
 }
 
 /**
@@ -86,20 +86,20 @@ export function describeRedisError(
   answer: 'quoted' | 'withheld' = 'quoted',
 ): string {
   if (error instanceof RangeError) return firstLine(error.message);
-  return `Redis at ${addressName(address)}${wordsOf(error, isEncrypted(address), answer)}`;
+  return `Redis at ${addressName(address)}${errorSuffix(error, isEncrypted(address), answer)}`;
 }
 
 /** The same behind the name of any server: begins with a space or a colon. */
-export function wordsOf(
+export function errorSuffix(
   error: unknown,
   encrypted: boolean,
   answer: 'quoted' | 'withheld' = 'quoted',
 ): string {
-  const { words } = meaningOf(error, encrypted, answer);
+  const { words } = classifyError(error, encrypted, answer);
   return words.startsWith(':') ? words : ` ${words}`;
 }
 
-export function meaningOf(
+export function classifyError(
   error: unknown,
   encrypted: boolean,
   answer: 'quoted' | 'withheld' = 'quoted',

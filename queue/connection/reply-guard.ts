@@ -10,7 +10,7 @@ import type { Duplex } from 'node:stream';
 import type { Redis } from 'ioredis';
 import { timeout } from '../../runtime/timers.ts';
 import { renewConnection } from './close.ts';
-import { createReplyScanner, replyLimits, ReplyRefused, type Frame } from './reply-scanner.ts';
+import { createReplyScanner, replyLimits, ReplyRefused, type ReplyFrame } from './reply-scanner.ts';
 
 /** A line for each connection: as large as an installation, and as what clients call themselves. */
 const CLIENT_LIST_BYTES = 8 * 1_048_576;
@@ -142,7 +142,7 @@ function createThrottle(stream: Duplex): (bytes: number) => void {
 function acceptance(redis: Inside): {
   begin(): void;
   limits(): typeof replyLimits;
-  frame(frame: Frame): void;
+  frame(frame: ReplyFrame): void;
   subscribed(): boolean;
 } {
   let subscribed = false;
@@ -177,13 +177,13 @@ function acceptance(redis: Inside): {
   };
 }
 
-function isMessage({ type, length, parts: [kind, channel] }: Frame): boolean {
+function isMessage({ type, length, parts: [kind, channel] }: ReplyFrame): boolean {
   return (
     type === 'array' && length === 3 && kind?.text === 'message' && channel?.type === 'bulk' && !channel.nil
   );
 }
 
-function isSubscription({ type, length, parts: [kind, channel, count] }: Frame, name: string): boolean {
+function isSubscription({ type, length, parts: [kind, channel, count] }: ReplyFrame, name: string): boolean {
   return (
     type === 'array' &&
     length === 3 &&

@@ -21,7 +21,7 @@ const ELEMENT_BYTES = 32;
 export type ReplyType = 'text' | 'error' | 'integer' | 'bulk' | 'array';
 
 /** One value of a reply, as far as its form goes. */
-export interface Part {
+export interface ReplyPart {
   readonly type: ReplyType;
   readonly nil: boolean;
   /** Of an integer. */
@@ -31,9 +31,9 @@ export interface Part {
 }
 
 /** A whole reply: its own form, and that of its first few elements where it is an array. */
-export interface Frame extends Part {
+export interface ReplyFrame extends ReplyPart {
   readonly length: number;
-  readonly parts: readonly Part[];
+  readonly parts: readonly ReplyPart[];
 }
 
 /** A server broke the limits, or does not speak RESP2. */
@@ -50,7 +50,7 @@ export interface ReplyScannerOptions {
   /** Asked at the beginning of each reply. */
   readonly limits: () => ReplyLimits;
   /** Told of each reply that is complete; what it throws is thrown by `scan`. */
-  readonly onFrame: (frame: Frame) => void;
+  readonly onFrame: (frame: ReplyFrame) => void;
 }
 
 const TYPES: Readonly<Record<number, ReplyType>> = {
@@ -85,8 +85,8 @@ export function createReplyScanner({ limits: limitsNow, onFrame }: ReplyScannerO
   let lineBytes = 0;
   let digits = '';
   let bulkLeft = 0;
-  let top: Part & { readonly length: number } = { type, nil: false, value: 0, text: '', length: 0 };
-  let parts: Part[] = [];
+  let top: ReplyPart & { readonly length: number } = { type, nil: false, value: 0, text: '', length: 0 };
+  let parts: ReplyPart[] = [];
   let text = '';
 
   function spend(bytes: number): void {
@@ -150,7 +150,7 @@ export function createReplyScanner({ limits: limitsNow, onFrame }: ReplyScannerO
   }
 
   /** A value is complete, and with it perhaps the arrays that it is the last element of. */
-  function complete(part: Part & { readonly length?: number }): void {
+  function complete(part: ReplyPart & { readonly length?: number }): void {
     state = 'type';
     if (open.length === 1 && parts.length < FIRST_PARTS) parts.push(part);
     while (open.length > 0) {

@@ -11,11 +11,11 @@ import { endpointName, sentinelEndpoints, tlsOptions, type Endpoint, type RedisA
 import { dropRedis } from './close.ts';
 import { connectorTo, type Locator } from './connector.ts';
 import { guardReplies } from './reply-guard.ts';
-import { meaningOf, SentinelRefused, wordsOf, type RedisTrouble } from './redis-errors.ts';
+import { classifyError, SentinelRefused, errorSuffix, type RedisTrouble } from './redis-errors.ts';
 import { within } from './within.ts';
 
-const CONNECT_MS = 5_000;
-const ANSWER_MS = 3_000;
+const CONNECT_TIMEOUT_MS = 5_000;
+const ANSWER_TIMEOUT_MS = 3_000;
 /** Sentinels that others name: a few more than anybody runs. */
 const MOST_SENTINELS = 15;
 
@@ -49,7 +49,7 @@ export function locateBySentinel(address: RedisAddress): Locator {
         try {
           const { primary, others } = await ask(address, node, ways);
           toFront(node);
-          learn(nodes, others);
+          addNodes(nodes, others);
           return primary;
         } catch (error) {
           if (!(error instanceof SentinelRefused)) throw error;
@@ -84,7 +84,8 @@ async function ask(address: RedisAddress, node: Endpoint, ways: Credentials[]): 
       throw new SentinelRefused('unknown', `sentinel ${endpointName(node)} knows no primary of that name`);
     } catch (error) {
       last = error;
-      if (error instanceof SentinelRefused || meaningOf(error, encrypted).trouble !== 'credentials') break;
+      if (error instanceof SentinelRefused || classifyError(error, encrypted).trouble !== 'credentials')
+        break;
     }
   }
   if (last instanceof SentinelRefused) throw last;
@@ -113,7 +114,7 @@ async function askOnce(
     Connector: connectorTo(() => fixed, tls, false, guard),
     ...(password ? { password, ...(username ? { username } : {}) } : {}),
     ...(tls ? { tls } : {}),
-    connectTimeout: CONNECT_MS,
+    connectTimeout: CONNECT_TIMEOUT_MS,
     maxRetriesPerRequest: null,
     retryStrategy: () => null,
     enableReadyCheck: false,
@@ -130,7 +131,7 @@ async function askOnce(
       redis.call('SENTINEL', 'get-master-addr-by-name', name),
       redis.call('SENTINEL', 'sentinels', name).catch(() => []),
     ]);
-    const [primary, others] = await within(CONNECT_MS + ANSWER_MS, asked, 'SENTINEL');
+    const [primary, others] = await within(CONNECT_TIMEOUT_MS + ANSWER_TIMEOUT_MS, asked, 'SENTINEL');
     return { primary: endpointOf(primary), others: Array.isArray(others) ? others.flatMap(otherOf) : [] };
   } catch (error) {
     throw failed ?? error;
@@ -153,16 +154,16 @@ function otherOf(reply: unknown): Endpoint[] {
   return found && !field('flags').includes('disconnected') ? [found] : [];
 }
 
-function learn(nodes: Endpoint[], others: readonly Endpoint[]): void {
+function addNodes(nodes: Endpoint[], others: readonly Endpoint[]): void {
   for (const other of others)
     if (nodes.length < MOST_SENTINELS && !nodes.some((node) => endpointName(node) === endpointName(other)))
       nodes.push(other);
 }
 
 function refusal(error: unknown, node: Endpoint, encrypted: boolean, given: boolean): SentinelRefused {
-  const { trouble } = meaningOf(error, encrypted);
+  const { trouble } = classifyError(error, encrypted);
   if (trouble !== 'credentials')
-    return new SentinelRefused(trouble, `sentinel ${endpointName(node)}${wordsOf(error, encrypted)}`);
+    return new SentinelRefused(trouble, `sentinel ${endpointName(node)}${errorSuffix(error, encrypted)}`);
   const words = given
     ? 'the sentinels refuse the password: give theirs, as sentinel.passwordFrom or MILLRACE_REDIS_SENTINEL_PASSWORD'
     : 'the sentinels want a password: give it as sentinel.passwordFrom or MILLRACE_REDIS_SENTINEL_PASSWORD';

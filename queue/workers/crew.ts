@@ -32,11 +32,11 @@ export async function readCrew(redis: Redis, keys: QueueKeys): Promise<CrewMembe
     );
     const [id = '', , epoch, state = '', concurrency, version = '', started, pool = '', inFlight] = parts;
     const leaseEnds = asMoment(Buffer.from(parts[1] ?? ''), 'the end of a lease') ?? 0;
-    const [runs, slots, begun] = [size(inFlight), size(concurrency), size(started)];
+    const [runs, slots, begun] = [toCount(inFlight), toCount(concurrency), toCount(started)];
     return {
       id,
       leaseEnds,
-      epoch: size(epoch),
+      epoch: toCount(epoch),
       state,
       concurrency: slots,
       version,
@@ -48,7 +48,7 @@ export async function readCrew(redis: Redis, keys: QueueKeys): Promise<CrewMembe
 }
 
 /** What somebody wrote where a number belongs, as one that can be shown: 0 for what is none. */
-function size(text: string | undefined): number {
+function toCount(text: string | undefined): number {
   const number = Number(text);
   return Number.isSafeInteger(number) && number >= 0 ? number : 0;
 }

@@ -10,10 +10,10 @@ import type { QueueKeys } from '../keys.ts';
 import { unblockWaits } from './worker-connections.ts';
 import { asCount, asList, asText } from '../scripts/decode-reply.ts';
 import { script } from '../scripts/scripts.ts';
-import { together, type WorkerLoad, type WorkerLoads } from './worker-load.ts';
+import { mergeLoads, type WorkerLoad, type WorkerLoads } from './worker-load.ts';
 
 /** What is to become of a worker: by the controller, and by a person, whose wish outlasts what the controller wants. */
-export type Verdict = 'leave' | 'stay' | 'look' | 'ask' | 'release';
+export type DrainOrder = 'leave' | 'stay' | 'look' | 'ask' | 'release';
 
 /** How long a mark lasts that nobody sets again, ms. */
 const MARK_MS = 30_000;
@@ -25,15 +25,15 @@ const MARK_MS = 30_000;
 export async function drainWorkers(
   redis: Redis,
   queues: readonly QueueKeys[],
-  verdicts: ReadonlyMap<string, Verdict>,
+  orders: ReadonlyMap<string, DrainOrder>,
   markMs = MARK_MS,
 ): Promise<WorkerLoads> {
-  const all = await Promise.all(queues.map((keys) => drainIn(redis, keys, verdicts, markMs)));
+  const all = await Promise.all(queues.map((keys) => drainIn(redis, keys, orders, markMs)));
   const loads = new Map<string, WorkerLoad>();
   for (const some of all) {
     for (const [id, load] of some) {
       const other = loads.get(id);
-      loads.set(id, other ? together(other, load) : load);
+      loads.set(id, other ? mergeLoads(other, load) : load);
     }
   }
   return loads;
@@ -53,10 +53,10 @@ export async function registeredWorkers(
 async function drainIn(
   redis: Redis,
   keys: QueueKeys,
-  verdicts: ReadonlyMap<string, Verdict>,
+  orders: ReadonlyMap<string, DrainOrder>,
   markMs: number,
 ): Promise<WorkerLoads> {
-  const ids = [...verdicts.keys()];
+  const ids = [...orders.keys()];
   const reply = await script(redis, 'drain')(
     ids.length + 3,
     keys.leaving,
@@ -64,7 +64,7 @@ async function drainIn(
     keys.asked,
     ...ids.map((id) => keys.worker(id)),
     markMs,
-    ...[...verdicts].flat(),
+    ...[...orders].flat(),
   );
   const loads = new Map<string, WorkerLoad>();
   for (const [i, one] of asList(reply, 'the states of workers', ids.length).entries()) {

@@ -7,27 +7,32 @@ import { sleep } from '../../runtime/timers.ts';
 import type { QueueKeys } from '../keys.ts';
 
 const KEPT_S = 86_400;
-const LOOK_MS = 250;
+const POLL_MS = 250;
 
-/** `fate`: as short as `OOMKilled (exit code 137)`. */
-export async function writeFate(redis: Redis, keys: QueueKeys, worker: string, fate: string): Promise<void> {
-  await redis.set(keys.fate(worker), fate, 'EX', KEPT_S);
+/** `reason`: as short as `OOMKilled (exit code 137)`. */
+export async function writeExitReason(
+  redis: Redis,
+  keys: QueueKeys,
+  worker: string,
+  reason: string,
+): Promise<void> {
+  await redis.set(keys.fate(worker), reason, 'EX', KEPT_S);
 }
 
 /**
  * The fate of a worker's last life; `undefined` when nobody has told it within `withinMs`: a task may come back sooner
  * than the word of what it did.
  */
-export async function readFate(
+export async function readExitReason(
   redis: Redis,
   keys: QueueKeys,
   worker: string,
   withinMs: number,
 ): Promise<string | undefined> {
-  for (let waited = 0; ; waited += LOOK_MS) {
+  for (let waited = 0; ; waited += POLL_MS) {
     const fate = await redis.get(keys.fate(worker));
     if (fate !== null) return fate;
     if (waited >= withinMs) return undefined;
-    await sleep(LOOK_MS);
+    await sleep(POLL_MS);
   }
 }

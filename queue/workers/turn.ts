@@ -25,13 +25,25 @@ export interface Past {
 }
 
 export interface Settled {
-  readonly results: readonly { receipt: string; id: string | Buffer; value: string | Buffer }[];
-  readonly retries: readonly { receipt: string; delayMs: number; past: Past }[];
+  readonly results: readonly {
+    readonly receipt: string;
+    readonly id: string | Buffer;
+    readonly value: string | Buffer;
+  }[];
+  readonly retries: readonly { readonly receipt: string; readonly delayMs: number; readonly past: Past }[];
   /** Without an `id`, no waiting client is told of it. */
-  readonly dead: readonly { receipt: string; id?: string | Buffer; header: string }[];
+  readonly dead: readonly {
+    readonly receipt: string;
+    readonly id?: string | Buffer;
+    readonly header: string;
+  }[];
   readonly released: readonly string[];
   /** Not run, or aborted, because somebody cancelled them. One whose mark is gone goes back to the queue. */
-  readonly cancelled: readonly { receipt: string; id: string | Buffer; header: string }[];
+  readonly cancelled: readonly {
+    readonly receipt: string;
+    readonly id: string | Buffer;
+    readonly header: string;
+  }[];
   /** Service time of what was settled, µs in all. */
   readonly serviceUs: number;
   /** Sum of the squares of those service times, ms². */

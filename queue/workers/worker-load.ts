@@ -14,7 +14,7 @@ export interface WorkerLoad {
 export type WorkerLoads = ReadonlyMap<string, WorkerLoad>;
 
 /** What two say of themselves, as if they were one: of several queues, or of several workers that go together. */
-export function together(one: WorkerLoad, other: WorkerLoad): WorkerLoad {
+export function mergeLoads(one: WorkerLoad, other: WorkerLoad): WorkerLoad {
   return {
     state: one.state === 'drained' ? other.state : one.state,
     inFlight: one.inFlight + other.inFlight,

@@ -11,7 +11,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { listDead } from '../../queue/dead-letter-format.ts';
+import { readDeadLetters } from '../../queue/dead-letter-format.ts';
 import { queueKeys } from '../../queue/keys.ts';
 import { openQueue } from '../../queue/queue.ts';
 import { buildImages } from '../../scripts/images.ts';
@@ -93,7 +93,10 @@ export async function runKindChaos(
   const left = limit.aborted
     ? []
     : await asleep(release).then(() => leftovers(redis, [keys], new Set(), SWEPT_MS));
-  const [results, dead] = await Promise.all([redis.hgetall(keys.result), listDead(redis, keys, 1_000_000)]);
+  const [results, dead] = await Promise.all([
+    redis.hgetall(keys.result),
+    readDeadLetters(redis, keys, 1_000_000),
+  ]);
   await run('docker', ['cp', `${node}:${folder}/.`, local]);
   const runs = await readLedger(join(local, 'ledger'));
   const faults = [...struck, ...memoryKills(runs)];

@@ -8,7 +8,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { listDead } from '../../queue/dead-letter-format.ts';
+import { readDeadLetters } from '../../queue/dead-letter-format.ts';
 import { closeRedis, openRedis } from '../../queue/connection/connection.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { defineScripts } from '../../queue/scripts/scripts.ts';
@@ -115,7 +115,7 @@ export async function runChaos({ plan, workers, limitMs, signal, progress }: Run
   const left = await leftovers(redis, queues, past, limit.aborted ? 0 : undefined);
   await controller.kill();
   const results = await redis.hgetall(keys.result);
-  const dead = (await Promise.all(queues.map((queue) => listDead(redis, queue, 1_000_000)))).flat();
+  const dead = (await Promise.all(queues.map((queue) => readDeadLetters(redis, queue, 1_000_000)))).flat();
   await primary.server.terminate();
   progress('reading the ledger and the history');
   const evidence: Evidence = {

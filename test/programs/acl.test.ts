@@ -12,7 +12,7 @@ import { noMemory } from '../../controller/decide/decision.ts';
 import { closeRedis, openRedis } from '../../queue/connection/connection.ts';
 import { openQueue, type Queue } from '../../queue/queue.ts';
 import { readDecisions } from '../../queue/pool/decisions.ts';
-import { readFate, writeFate } from '../../queue/workers/exit-reason.ts';
+import { readExitReason, writeExitReason } from '../../queue/workers/exit-reason.ts';
 import { readLives } from '../../queue/workers/worker-connections.ts';
 import { defineScripts, reap } from '../../queue/scripts/scripts.ts';
 import { readTimeline } from '../../queue/pool/timeline.ts';
@@ -98,8 +98,8 @@ test('the user for Millrace may do what it needs, and nothing else', { timeout: 
   const redis = defineScripts(openRedis({ url }));
   try {
     await readLives(redis, [{ keys: queue.keys, worker: 'w' }]);
-    await writeFate(redis, queue.keys, 'w', 'OOMKilled');
-    expect(await readFate(redis, queue.keys, 'w', 0)).toBe('OOMKilled');
+    await writeExitReason(redis, queue.keys, 'w', 'OOMKilled');
+    expect(await readExitReason(redis, queue.keys, 'w', 0)).toBe('OOMKilled');
     const store = createMemoryStore(pino({ level: 'silent' }));
     await readTimeline(redis, queue.keys, 'shop/tiles');
     await readDecisions(redis, queue.keys, 'shop/tiles', 1);

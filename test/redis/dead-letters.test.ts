@@ -1,7 +1,7 @@
 /** Dead letters on a real Redis: found, requeued and dropped by id, error and age; capped in number and age. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
-import { deadHeader, listDead } from '../../queue/dead-letter-format.ts';
+import { deadHeader, readDeadLetters } from '../../queue/dead-letter-format.ts';
 import { openQueue, TaskFailed, type Queue } from '../../queue/queue.ts';
 import { sampleQueue } from '../../queue/pool/sample.ts';
 import { sweep } from '../../queue/workers/sweep.ts';
@@ -199,6 +199,6 @@ test('the age holds: with the next burial, by the workers when nothing else is b
   await fail('b');
   await using sampling = sample(server.address);
   sampling.sampler.add('p', [keys]);
-  await eventually(async () => expect(await listDead(redis, keys)).toEqual([]));
+  await eventually(async () => expect(await readDeadLetters(redis, keys)).toEqual([]));
   expect((await sampleQueue(redis, keys)).overdue).toBe(false);
 });

@@ -1,7 +1,7 @@
 /** Draining by order of the controller, with real workers: what they hand back, finish and announce, and coming back. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
-import { drainWorkers, rouse, type Verdict } from '../../queue/workers/drain.ts';
+import { drainWorkers, rouse, type DrainOrder } from '../../queue/workers/drain.ts';
 import type { WorkerLoad } from '../../queue/workers/worker-load.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { sampleQueue } from '../../queue/pool/sample.ts';
@@ -20,7 +20,7 @@ afterAll(() => server[Symbol.asyncDispose]());
 
 async function mark(
   keys: QueueKeys,
-  verdict: Verdict,
+  verdict: DrainOrder,
   ...ids: string[]
 ): Promise<(WorkerLoad | undefined)[]> {
   const loads = await drainWorkers(redis, [keys], new Map(ids.map((id) => [id, verdict])));
@@ -153,7 +153,7 @@ test('of several workers exactly those drain that were named last', async () => 
   await Promise.all(['a', 'b', 'c'].map((id) => startHandWorker(redis, keys, { id })));
   const drains = (): Promise<(string | null)[]> =>
     Promise.all(['a', 'b', 'c'].map((id) => redis.hget(keys.worker(id), 'drain')));
-  const verdicts = (leaving: string): Map<string, Verdict> =>
+  const verdicts = (leaving: string): Map<string, DrainOrder> =>
     new Map(['a', 'b', 'c'].map((id) => [id, leaving.includes(id) ? 'leave' : 'stay']));
   await drainWorkers(redis, [keys], verdicts('ab'));
   expect(await drains()).toEqual([expect.any(String), expect.any(String), null]);

@@ -11,14 +11,19 @@ import { lookForPoison } from '../../controller/report/poison.ts';
 import { openBounded } from '../../queue/connection/untrusted.ts';
 import { closeRedis } from '../../queue/connection/connection.ts';
 import { readCrew } from '../../queue/workers/crew.ts';
-import { deadHeader, listDead, listHeads, moveDead } from '../../queue/dead-letter-format.ts';
+import {
+  deadHeader,
+  readDeadLetters,
+  readDeadHeads,
+  moveDeadLetters,
+} from '../../queue/dead-letter-format.ts';
 import { readDecisions } from '../../queue/pool/decisions.ts';
 import { drainWorkers } from '../../queue/workers/drain.ts';
 import { evictionRisk } from '../../queue/connection/eviction.ts';
 import { inspectQueue } from '../../queue/inspect.ts';
 import { queueKeys } from '../../queue/keys.ts';
 import { readLives } from '../../queue/workers/worker-connections.ts';
-import { pauseOf } from '../../queue/pause.ts';
+import { readPause } from '../../queue/pause.ts';
 import { readCut } from '../../queue/scripts/read.ts';
 import { sampleQueue } from '../../queue/pool/sample.ts';
 import { defineScripts, reapExpired } from '../../queue/scripts/scripts.ts';
@@ -79,8 +84,8 @@ test.each<readonly [string, (redis: Redis) => Promise<unknown>]>([
   ['the memory', (r) => readCut(r, keys.memory(POOL), { bytes: 65_537, values: 1 }, 'GET')],
   ['decisions', (r) => readDecisions(r, keys, POOL)],
   ['the time line', (r) => readTimeline(r, keys, POOL)],
-  ['the pause', (r) => pauseOf(r, keys)],
-  ['heads of dead letters', (r) => listHeads(r, keys, 200, 1_200)],
+  ['the pause', (r) => readPause(r, keys)],
+  ['heads of dead letters', (r) => readDeadHeads(r, keys, 200, 1_200)],
   ['the look for poison', (r) => lookForPoison(r, [keys], sampled, undefined)],
   ['what the server may evict', (r) => evictionRisk(r)],
   ['the sweep', (r) => sweep(r, keys)],
@@ -127,16 +132,16 @@ test('dead letters move without leaving Redis; what is none stays, and can be dr
     `${Date.now()} ${deadHeader({ error: 'e', attempts: 1, worker: 'w', id })}\n{"id":"${id}"}`;
   await admin.lpush(other.dead, letter('1'), 'something else', letter('2'), `9 null\n${LONG}`, letter('3'));
   await admin.hset(other.errors, '2', 'e', '3', 'e');
-  const [third, , second] = await listHeads(redis, other, 5, 10);
+  const [third, , second] = await readDeadHeads(redis, other, 5, 10);
   expect(third).toMatchObject({ id: '3', error: 'e', attempts: 1, size: 10 });
-  expect(await moveDead(redis, other, 'requeue', [second?.digest ?? ''])).toBe(1);
+  expect(await moveDeadLetters(redis, other, 'requeue', [second?.digest ?? ''])).toBe(1);
   expect(await admin.lrange(other.queue, 0, -1)).toEqual(['{"id":"2"}']);
   expect(await admin.hexists(other.errors, '2')).toBe(0);
-  expect(await moveDead(redis, other, 'requeue', 'all')).toBe(2);
+  expect(await moveDeadLetters(redis, other, 'requeue', 'all')).toBe(2);
   expect(await admin.lrange(other.queue, 0, -1)).toEqual(['{"id":"3"}', '{"id":"1"}', '{"id":"2"}']);
-  expect((await listDead(admin, other)).map(({ error }) => error)).toEqual([
+  expect((await readDeadLetters(admin, other)).map(({ error }) => error)).toEqual([
     expect.stringContaining('something else wrote into this list'),
     expect.stringContaining('something else wrote into this list'),
   ]);
-  expect(await moveDead(redis, other, 'drop', [])).toBe(0);
+  expect(await moveDeadLetters(redis, other, 'drop', [])).toBe(0);
 });

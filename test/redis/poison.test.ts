@@ -6,8 +6,8 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { listDead } from '../../queue/dead-letter-format.ts';
-import { writeFate } from '../../queue/workers/exit-reason.ts';
+import { readDeadLetters } from '../../queue/dead-letter-format.ts';
+import { writeExitReason } from '../../queue/workers/exit-reason.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { reap, reapExpired } from '../../queue/scripts/scripts.ts';
 import type { Deadly } from '../fixtures/deadly.ts';
@@ -32,7 +32,7 @@ function keepAlive(
       await using life = await spawnWorker(server, keys, ['--module', DEADLY, ...args], id);
       if ((await Promise.race([life.ended, over.promise])) === undefined) return;
       deaths++;
-      await writeFate(server.client(), keys, id, `killed, ${deaths} times`);
+      await writeExitReason(server.client(), keys, id, `killed, ${deaths} times`);
     }
   })();
   return {
@@ -78,7 +78,7 @@ test(
     const again = [...runs].filter(([id, lines]) => id !== 'poison' && lines.length > 1);
     expect(again.length).toBeLessThanOrEqual(3);
     for (const [, lines] of again) expect(lines[1]).toMatch(/ 0$/);
-    const [letter] = await listDead(redis, keys);
+    const [letter] = await readDeadLetters(redis, keys);
     expect(letter).toMatchObject({ id: 'poison', attempts: 0, deliveries: 3 });
     expect(letter?.error).toMatch(
       /^delivered 3 times, and each time its worker was lost; the last one, (one|two): killed, \d times$/,
@@ -137,7 +137,7 @@ test('a task that no worker survived and nobody knows why', async () => {
   const retry = { attempts: 3, maxDeliveries: 1, backoff: { initialMs: 1, maxMs: 1, jitter: false } };
   await using _worker = startWorker(server, keys, { handler, retry });
   await eventually(async () => expect(await redis.llen(keys.dead)).toBe(1));
-  expect((await listDead(redis, keys))[0]?.error).toBe(
+  expect((await readDeadLetters(redis, keys))[0]?.error).toBe(
     'delivered once, and its worker was lost; the last one, a,b:c|d 100%: nobody saw what became of it',
   );
   expect(ran).toBe(false);

@@ -1,7 +1,7 @@
 /** Outcomes that Redis does not take: each becomes a dead letter with the reason, or waits, and no other task is held up. */
 import { expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
-import { listDead } from '../../queue/dead-letter-format.ts';
+import { readDeadLetters } from '../../queue/dead-letter-format.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis } from '../support/redis.ts';
 import { freshKeys, nothing, startHandWorker, done } from '../support/turns.ts';
@@ -42,7 +42,7 @@ test.each([
   await using worker = startWorker(server, keys, { handler, concurrency: 4 });
   expect(Object.keys(await resultsOf(redis, keys.result, 10, 20_000))).toHaveLength(10);
   await eventually(async () => expect(await redis.llen(keys.dead)).toBe(2), { withinMs: 20_000 });
-  const letters = await listDead(redis, keys);
+  const letters = await readDeadLetters(redis, keys);
   expect(letters.map(({ raw }) => raw.toString()).toSorted()).toEqual(['big 1', 'big 2']);
   for (const { error } of letters) expect(error).toMatch(reason);
   expect(Object.keys(await redis.hgetall(keys.errors)).toSorted()).toEqual(['big 1', 'big 2']);
@@ -182,6 +182,8 @@ test.concurrent('a dead letter without an id is buried, and nobody is told', asy
   const { tasks } = await worker.turn({ want: 1 });
   const header = '{"error":"too large to say","attempts":1,"worker":"w"}';
   await worker.turn({ settled: { dead: tasks.map(({ receipt }) => ({ receipt, header })) } });
-  expect(await listDead(redis, keys)).toMatchObject([{ error: 'too large to say', raw: Buffer.from('a') }]);
+  expect(await readDeadLetters(redis, keys)).toMatchObject([
+    { error: 'too large to say', raw: Buffer.from('a') },
+  ]);
   expect(await redis.exists(keys.errors)).toBe(0);
 });

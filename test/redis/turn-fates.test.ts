@@ -1,7 +1,7 @@
 /** turn.lua against a real Redis: what becomes of tasks that were settled, one by one and by the thousand. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
-import { deadHeader, listDead } from '../../queue/dead-letter-format.ts';
+import { deadHeader, readDeadLetters } from '../../queue/dead-letter-format.ts';
 import { delayedMember } from '../../queue/task.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { done, freshKeys, startHandWorker, texts } from '../support/turns.ts';
@@ -103,7 +103,7 @@ test('dead letters keep task, error and id; the oldest over the limit goes, with
   expect((await redis.hkeys(keys.errors)).toSorted()).toEqual(
     ['\nnot\nUTF-8', 'bad 1', 'bad 2', 'twice'].toSorted(),
   );
-  const [newest] = await listDead(redis, keys, 1);
+  const [newest] = await readDeadLetters(redis, keys, 1);
   expect(newest).toMatchObject({
     error: 'it fails',
     attempts: 5,

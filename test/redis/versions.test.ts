@@ -3,7 +3,7 @@
  * themselves, so both forms run at once, and what they share is the keys. Each takes up what the other left.
  */
 import { expect, test } from 'vitest';
-import { listDead } from '../../queue/dead-letter-format.ts';
+import { readDeadLetters } from '../../queue/dead-letter-format.ts';
 import { sampleQueue } from '../../queue/pool/sample.ts';
 import { reapExpired } from '../../queue/scripts/scripts.ts';
 import type { TaskContext } from '../../worker/task/handler.ts';
@@ -66,7 +66,7 @@ test('old and new workers share a queue: each task has one result, and attempts 
   for (const task of tasks)
     expect(`${task}: ${runs.get(task)?.length}`).toBe(`${task}: ${task.startsWith('flaky') ? 3 : 1}`);
   expect(flaky.some((task) => new Set(runs.get(task)).size === 2)).toBe(true);
-  const letters = await listDead(redis, keys, 100);
+  const letters = await readDeadLetters(redis, keys, 100);
   expect(letters.map(({ raw }) => raw.toString()).toSorted()).toEqual(doomed.toSorted());
   expect(await redis.exists(keys.history)).toBe(0);
   await eventually(async () =>

@@ -1,7 +1,7 @@
 /** The worker in this process, on a real Redis: tasks that fail, results that cannot be stored, keys of another type. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
-import { listDead } from '../../queue/dead-letter-format.ts';
+import { readDeadLetters } from '../../queue/dead-letter-format.ts';
 import { sampleQueue } from '../../queue/pool/sample.ts';
 import type { TaskContext } from '../../worker/task/handler.ts';
 import run from '../fixtures/tasks.ts';
@@ -29,7 +29,7 @@ test.concurrent('failures are retried with the attempt number, then the task is 
   );
   expect(await resultsOf(redis, keys.result, 1)).toEqual({ twice: '{"attempt":3}' });
   await eventually(async () => expect(await redis.llen(keys.dead)).toBe(2));
-  const dead = await listDead(redis, keys);
+  const dead = await readDeadLetters(redis, keys);
   expect(new Set(dead.map(({ id }) => id))).toEqual(new Set(['always', 'final']));
   expect(dead.find(({ id }) => id === 'always')).toMatchObject({
     error: 'failed 3 of 3 attempts: attempt 3 fails',
@@ -86,7 +86,9 @@ test.concurrent('retryAfter is waited for instead of the backoff, and counts as 
   const pauses = at.slice(1).map((time, i) => time - (at[i] ?? 0));
   expect(pauses[0]).toBeGreaterThanOrEqual(299);
   expect(pauses[1]).toBeGreaterThanOrEqual(149);
-  expect((await listDead(redis, keys))[0]?.error).toBe('failed 3 of 3 attempts: RetryAfter: still busy');
+  expect((await readDeadLetters(redis, keys))[0]?.error).toBe(
+    'failed 3 of 3 attempts: RetryAfter: still busy',
+  );
   expect(worker.log.find(({ event }) => event === 'task-failed')).toMatchObject({
     outcome: { kind: 'retry', delayMs: 300, error: 'RetryAfter: the quota is used up' },
   });
@@ -99,7 +101,9 @@ test.concurrent('a result that cannot be stored fails its task at once, and no o
   await redis.lpush(keys.queue, 'bad', 'good');
   expect(await resultsOf(redis, keys.result, 1)).toEqual({ good: 'ok' });
   await eventually(async () => expect(await redis.llen(keys.dead)).toBe(1));
-  expect((await listDead(redis, keys))[0]?.error).toMatch(/cannot be stored as JSON: it holds a BigInt/);
+  expect((await readDeadLetters(redis, keys))[0]?.error).toMatch(
+    /cannot be stored as JSON: it holds a BigInt/,
+  );
 });
 
 /** What the worker complained of. */

@@ -1,7 +1,7 @@
 /** Handlers that return and throw what nobody expects, beside plain ones: each task has its own end, and no other's. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
-import { listDead } from '../../queue/dead-letter-format.ts';
+import { readDeadLetters } from '../../queue/dead-letter-format.ts';
 import { openQueue } from '../../queue/queue.ts';
 import type { Handler } from '../../worker/task/handler.ts';
 import { eventually } from '../support/eventually.ts';
@@ -88,7 +88,7 @@ test('each task has its own end', async () => {
     'plain 49': 'plain',
   });
   await eventually(async () => expect(await redis.llen(keys.dead)).toBe(Object.keys(dead).length));
-  expect((await listDead(redis, keys)).map(({ raw }) => raw.toString()).toSorted()).toEqual(
+  expect((await readDeadLetters(redis, keys)).map(({ raw }) => raw.toString()).toSorted()).toEqual(
     Object.keys(dead).toSorted(),
   );
   expect(await redis.zcard(keys.delayed)).toBe(Object.keys(delayed).length);

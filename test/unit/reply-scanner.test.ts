@@ -6,7 +6,7 @@ import {
   createReplyScanner,
   replyLimits,
   ReplyRefused,
-  type Frame,
+  type ReplyFrame,
 } from '../../queue/connection/reply-scanner.ts';
 
 interface Decoder {
@@ -57,7 +57,7 @@ function formOf(reply: unknown): string {
 
 function scanned(chunks: readonly Buffer[]): string[] {
   const frames: string[] = [];
-  const onFrame = ({ type, nil, value, length }: Frame): void => {
+  const onFrame = ({ type, nil, value, length }: ReplyFrame): void => {
     if (nil) frames.push('nil');
     else if (type === 'array') frames.push(`array of ${length}`);
     else if (type === 'integer') frames.push(`integer ${value}`);

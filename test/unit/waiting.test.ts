@@ -1,17 +1,17 @@
 /** Whose turn it is among many that wait. */
 import { describe, expect, test } from 'vitest';
-import { createWaiting } from '../../queue/waiting.ts';
+import { createWaitSet } from '../../queue/waiting.ts';
 
 const numbers = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
 
-function waitingFor(count: number): ReturnType<typeof createWaiting<number>> {
-  const waits = createWaiting<number>();
+function waitingFor(count: number): ReturnType<typeof createWaitSet<number>> {
+  const waits = createWaitSet<number>();
   for (const one of numbers(count)) waits.add(one);
   return waits;
 }
 
 /** Asks until nobody is left who was not asked. */
-function askAll(waits: ReturnType<typeof createWaiting<number>>, most: number): number[][] {
+function askAll(waits: ReturnType<typeof createWaitSet<number>>, most: number): number[][] {
   const portions: number[][] = [];
   while (waits.unasked) {
     portions.push(waits.next(most));
@@ -73,7 +73,7 @@ describe('portions', () => {
 });
 
 describe('how many of those who wait longest', () => {
-  const lengthOfFront = (waits: ReturnType<typeof createWaiting<number>>): number => {
+  const lengthOfFront = (waits: ReturnType<typeof createWaitSet<number>>): number => {
     const portion = waits.next(1_000);
     return portion.findIndex((one, place) => one !== place);
   };

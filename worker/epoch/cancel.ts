@@ -6,7 +6,7 @@
  */
 import type { Redis } from 'ioredis';
 import { replyCode } from '../../queue/connection/reply-code.ts';
-import { areCancelled, readMarks } from '../../queue/cancel.ts';
+import { areCancelled, readCancelMarks } from '../../queue/cancel.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import type { Delivery, TurnReply } from '../../queue/workers/turn.ts';
 import { taskId } from '../../queue/task.ts';
@@ -54,7 +54,9 @@ export function createCancelCheck(
 
   async function readAll(): Promise<void> {
     const unread = (): undefined => undefined;
-    const marks = await repeat(() => readMarks(redis, keys, MOST_KNOWN).catch(notAllowed)).catch(unread);
+    const marks = await repeat(() => readCancelMarks(redis, keys, MOST_KNOWN).catch(notAllowed)).catch(
+      unread,
+    );
     read = marks ? new Set(marks.map((mark) => name(mark))) : 'too many';
   }
 
