@@ -1,7 +1,8 @@
 /**
  * The HorizontalPodAutoscaler of Kubernetes with an external metric, from "Horizontal Pod Autoscaling" and its default
  * behavior: every 15 s, ceil(metric / target), unless metric / (target × replicas) is within 10 % of 1; up by at most
- * max(100 %, 4 pods) in 15 s; down to the highest recommendation of the last 300 s. It cannot go to zero.
+ * max(100 %, 4 pods) in 15 s; down to the highest recommendation of the last 300 s. It does not go to zero, as before
+ * Kubernetes 1.37, where it may by default.
  */
 import type { Autoscaler } from './autoscaler.ts';
 
