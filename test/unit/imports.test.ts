@@ -108,6 +108,9 @@ const pure = new Set([
   'queue/workers/worker-load.ts',
   'runtime/duration.ts',
   'runtime/exposition.ts',
+  'worker/epoch/prefetch.ts',
+  'worker/epoch/state.ts',
+  'worker/epoch/turn-due.ts',
   'worker/task/describe-error.ts',
   'worker/task/retry.ts',
 ]);

@@ -11,6 +11,9 @@ const MAX_HELD = 2_000;
 /** Of tasks that wait for a slot: with so many, no more are taken, bytes. */
 export const MAX_BYTES = 16 << 20;
 
+/** This many finished tasks are worth a turn. */
+export const FULL_BATCH = 128;
+
 export interface Pace {
   /** Mean service time of a task, ms; `undefined` until one was finished. */
   readonly serviceMs: number | undefined;

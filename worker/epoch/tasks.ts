@@ -9,7 +9,7 @@ import { TaskCancelled } from '../../queue/cancel.ts';
 import type { Delivery } from '../../queue/workers/turn.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { LogEvent } from '../../runtime/log-event.ts';
-import type { createPace } from './prefetch.ts';
+import { FULL_BATCH, type createPace } from './prefetch.ts';
 import type { QueueMetrics } from '../process/metrics.ts';
 import type { ProgressOutbox } from './progress.ts';
 import { runTask, type RunDeps } from '../task/run.ts';
@@ -66,10 +66,8 @@ export interface Tasks {
   drop(reason: Error): void;
 }
 
-/** So long handlers that answer at once have the thread to themselves, ms. */
+/** Handlers that answer immediately have the thread to themselves for this long, ms. */
 const SPELL_MS = 2;
-/** So many are worth a turn. */
-export const FULL_BATCH = 128;
 
 interface Run {
   /** Resolves when the handler has ended, however. */

@@ -1,0 +1,169 @@
+/**
+ * What the loop of one epoch, its turns and its share of the slots have in common: the connections, the tasks, what finished, and
+ * the state, which is replaced as a whole whenever something happens.
+ */
+import type { Redis } from 'ioredis';
+import type { QueueKeys } from '../../queue/keys.ts';
+import type { Durability } from '../../queue/connection/durability.ts';
+import { note } from '../../queue/scripts/scripts.ts';
+import type { Drops } from '../../queue/connection/drops.ts';
+import type { Logger } from '../../runtime/log.ts';
+import { createBell, type Bell } from './wakeup.ts';
+import { createIdleWait, type IdleWait } from './idle-wait.ts';
+import { createPace, holdTarget } from './prefetch.ts';
+import type { WorkerHealth } from './health.ts';
+import type { LeaseKeeper } from '../lease/lease.ts';
+import type { QueueMetrics } from '../process/metrics.ts';
+import { createParts, type Parts } from '../turn/refused-outcomes.ts';
+import { createPatience, type Patience } from '../turn/resend.ts';
+import { createProgressOutbox } from './progress.ts';
+import type { RunDeps } from '../task/run.ts';
+import { createBatch, type Batch } from '../turn/batch.ts';
+import type { Lane } from './lane.ts';
+import { createLane, holdsNothing } from './epoch-lane.ts';
+import type { Slots } from './slots.ts';
+import {
+  initialState,
+  isEnding,
+  mayBegin,
+  modeOf,
+  withHints,
+  type EpochState,
+  type Hints,
+  type Mode,
+  type ReportedState,
+} from './state.ts';
+import { createTasks, type Tasks } from './tasks.ts';
+
+export interface EpochOptions {
+  readonly redis: Redis;
+  /** Of `redis`. */
+  readonly drops: Drops;
+  /** Opens one more connection, with Millrace's scripts. */
+  readonly openSpare: () => Redis;
+  /** A connection of its own for the blocking move. */
+  readonly blocker: Redis;
+  readonly keys: QueueKeys;
+  readonly worker: string;
+  readonly slots: Slots;
+  /** Of this queue among the worker's; 0 goes first. */
+  readonly rank: number;
+  readonly leaseMs: number;
+  /** Renews the lease while a handler blocks the event loop; without it, such a worker loses its lease. */
+  readonly keeper: LeaseKeeper | undefined;
+  readonly run: RunDeps;
+  /** Wait for replicas after each turn that settled something. */
+  readonly durability: Durability | undefined;
+  readonly log: Logger;
+  readonly metrics: QueueMetrics;
+  readonly health: WorkerHealth | undefined;
+  /** Begin to drain, and leave when nothing is held. */
+  readonly stopping: AbortSignal;
+  /** Give back what still runs. */
+  readonly hurry: AbortSignal;
+  /** Called after each turn that was answered. */
+  readonly onTurn: () => void;
+}
+
+export interface EpochContext extends Disposable {
+  readonly epoch: number;
+  readonly options: EpochOptions;
+  /** Replaced at each event. */
+  state: EpochState;
+  readonly mode: Mode;
+  /** The worker's state to be reported to Redis. */
+  readonly report: ReportedState;
+  /** Tasks to hold in all queues, running ones included. */
+  readonly target: number;
+  readonly bell: Bell;
+  readonly batch: Batch;
+  readonly parts: Parts;
+  readonly patience: Patience;
+  readonly tasks: Tasks;
+  readonly idle: IdleWait;
+  readonly lane: Lane;
+}
+
+/** After `hurry`, what obeys its AbortSignal has this long to end. */
+export const ABORT_PATIENCE_MS = 1_000;
+
+/** This many outcomes that cannot be stored now do not keep the worker from taking tasks. */
+const MOST_PUT_BY = 8;
+
+/** Disposing it drops the progress that was not written yet. */
+export function createContext(epoch: number, options: EpochOptions): EpochContext {
+  const { redis, keys, worker, slots, log, metrics, stopping, hurry } = options;
+  const bell = createBell();
+  const batch = createBatch();
+  const pace = createPace();
+  const parts = createParts(() => Math.max(MOST_PUT_BY, slots.total));
+  const progress = createProgressOutbox({ redis, keys, worker, epoch });
+  const hint = (hints: Partial<Hints>): void => {
+    context.state = withHints(context.state, hints);
+    bell.ring();
+  };
+  const idle = createIdleWait(options.blocker, redis, keys, worker, {
+    onTask: () => hint({ woken: true }),
+    // what was moved, if anything, is put back by a turn that need not wait for other queues
+    onDoubt: () => hint({ turnNow: true }),
+    onReady: () => bell.ring(),
+    // by this id the controller can end the wait; without it, it takes a second
+    onConnection: (id) => note(redis, keys, worker, epoch, 'blocker', id),
+  });
+  const tasks = createTasks({
+    run: options.run,
+    batch,
+    pace,
+    slots,
+    progress,
+    metrics,
+    log,
+    mayBegin: () => mayBegin(context.mode) && slots.mayTake(lane),
+    onBatch: () => bell.ring(),
+    onHolding: () => slots.holds(lane),
+  });
+  const context: EpochContext = {
+    epoch,
+    options,
+    state: initialState,
+    get mode() {
+      return modeOf(context.state.orders, {
+        drains: slots.told || stopping.aborted,
+        leaves: hurry.aborted,
+      });
+    },
+    get report() {
+      if (!isEnding(context.mode)) return tasks.running > 0 ? 'busy' : 'idle';
+      return holdsNothing(context) && slots.othersAreEmpty(lane) ? 'drained' : 'draining';
+    },
+    get target() {
+      return holdTarget(slots.usable, pace);
+    },
+    bell,
+    batch,
+    parts,
+    patience: patienceOf(options),
+    tasks,
+    idle,
+    get lane() {
+      return lane;
+    },
+    [Symbol.dispose]: () => progress[Symbol.dispose](),
+  };
+  const { keeper, rank } = options;
+  const lane = createLane({ epoch, keys, rank, keeper, context, pace, hint, ring: () => bell.ring() });
+  return context;
+}
+
+function patienceOf({ hurry, leaseMs, metrics, health, keys, log }: EpochOptions): Patience {
+  return createPatience({
+    hurry,
+    lastMs: 2 * ABORT_PATIENCE_MS,
+    longestPauseMs: Math.min(2_000, leaseMs / 3),
+    onFailure: (error) => {
+      metrics.turnFailed();
+      health?.failed(keys.queue, error);
+    },
+    log,
+  });
+}

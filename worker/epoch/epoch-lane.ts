@@ -1,0 +1,111 @@
+/** One queue in one epoch, as the slots of its worker see it: a view of its state, and the hints that other queues give it. */
+import type { QueueKeys } from '../../queue/keys.ts';
+import type { LeaseKeeper } from '../lease/lease.ts';
+import type { Batch } from '../turn/batch.ts';
+import type { Parts } from '../turn/refused-outcomes.ts';
+import type { IdleWait } from './idle-wait.ts';
+import type { Lane } from './lane.ts';
+import { FRESH_MS } from './permits.ts';
+import type { Pace } from './prefetch.ts';
+import { foundEmpty, wantsWork, type EpochState, type Hints, type Mode } from './state.ts';
+import type { Tasks } from './tasks.ts';
+
+/** The longest round trip during which a queue that was found empty is taken to be empty still, ms. */
+const LONGEST_WINDOW_MS = 100;
+
+export interface LaneOptions {
+  readonly epoch: number;
+  readonly keys: QueueKeys;
+  readonly rank: number;
+  readonly keeper: LeaseKeeper | undefined;
+  readonly pace: Pace;
+  readonly context: {
+    state: EpochState;
+    readonly mode: Mode;
+    readonly tasks: Tasks;
+    readonly batch: Batch;
+    readonly parts: Parts;
+    readonly idle: IdleWait;
+  };
+  /** Takes a hint and wakes the loop. */
+  readonly hint: (hints: Partial<Hints>) => void;
+  /** Wakes the loop. */
+  readonly ring: () => void;
+}
+
+/** While a move is blocked in Redis, a task may still come. */
+export const holdsNothing = ({ tasks, parts, idle }: LaneOptions['context']): boolean =>
+  tasks.running + tasks.held + parts.size === 0 && !idle.waiting;
+
+export function createLane({ epoch, keys, rank, keeper, pace, context, hint, ring }: LaneOptions): Lane {
+  const { tasks, batch, parts } = context;
+  const unlessClosed = (at: number): number => (context.mode === 'taking' ? at : Infinity);
+  return {
+    keys,
+    rank,
+    get held() {
+      return tasks.held;
+    },
+    get running() {
+      return tasks.running;
+    },
+    get curious() {
+      return wantsWork(context.state, context.mode);
+    },
+    get apart() {
+      return context.state.orders.apart;
+    },
+    get solitary() {
+      return context.state.company !== 'known' && tasks.runsSuspects;
+    },
+    get taking() {
+      return context.state.underway === 'taking';
+    },
+    get emptyInMs() {
+      return tasks.emptyInMs(performance.now());
+    },
+    get windowMs() {
+      // where tasks are as fast as reads, a read for each few of them would be all that happens over a long way
+      const fast = (pace.serviceMs ?? Infinity) <= FRESH_MS;
+      return fast ? Math.min(LONGEST_WINDOW_MS, Math.max(FRESH_MS, context.state.roundTripMs)) : FRESH_MS;
+    },
+    get told() {
+      return context.state.orders.drain;
+    },
+    get saidDrained() {
+      return context.state.reported.maybeDrained;
+    },
+    get empty() {
+      const { underway, hints } = context.state;
+      return holdsNothing(context) && batch.size === 0 && !hints.woken && underway === 'none';
+    },
+    get lookedAt() {
+      return unlessClosed(context.state.readAt);
+    },
+    get lookSentAt() {
+      return unlessClosed(context.state.readSentAt);
+    },
+    get inMotion() {
+      const { underway, hints } = context.state;
+      // what is to be settled may go back to the queue
+      const settles = underway !== 'none' || batch.size > 0 || parts.open > 0;
+      return settles || hints.woken || hints.dueAt <= performance.now();
+    },
+    get turns() {
+      return context.state.turns;
+    },
+    foundEmpty: (turns, sentAt) => {
+      context.state = foundEmpty(context.state, { turns, sentAt, at: performance.now() });
+    },
+    fill: () => tasks.fill(),
+    ask: () => hint({ poll: true }),
+    look: () => hint({ turnNow: true }),
+    accompany: () => {
+      if (context.state.company !== 'none') return;
+      context.state = { ...context.state, company: 'announced' };
+      hint({ turnNow: true });
+    },
+    nudge: ring,
+    guard: () => keeper?.begin(epoch),
+  };
+}

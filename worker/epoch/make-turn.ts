@@ -1,0 +1,149 @@
+/**
+ * One turn of an epoch: decide what it asks for and settles, send it, apply the reply. One is on its way at a time, and handlers
+ * run on meanwhile.
+ */
+import type { TurnRequest } from '../../queue/workers/turn.ts';
+import { createDurable } from '../turn/replication.ts';
+import { wholePart } from '../turn/refused-outcomes.ts';
+import { refusalOf } from '../turn/refusal.ts';
+import { createTurnSender } from '../turn/send-turn.ts';
+import { createCancelCheck } from './cancel.ts';
+import type { EpochContext } from './context.ts';
+import { next, reporting, sending, type AnsweredTurn, type EpochState, type ReportedState } from './state.ts';
+import { wantedTasks } from './turn-due.ts';
+
+export interface TurnMaker extends Disposable {
+  /** Makes a turn. Resolves to whether the epoch goes on: not when it was fenced, or no time is left for an answer. */
+  make(): Promise<boolean>;
+}
+
+type Request = Omit<TurnRequest, 'settled' | 'form' | 'state'> & {
+  readonly state: ReportedState;
+  readonly elsewhere: number;
+};
+
+/** A turn that is about to be sent. */
+interface Plan {
+  readonly request: Request;
+  readonly part: ReturnType<typeof wholePart>;
+  readonly settling: number;
+  /** Queues above go first. */
+  readonly after: boolean;
+  /** The queue was thought to hold tasks. */
+  readonly hoped: boolean;
+  /** It reports that the queue's suspects have company. */
+  readonly announced: boolean;
+}
+
+const isRefused = (error: unknown): boolean => {
+  const kind = refusalOf(error)?.kind;
+  return kind !== undefined && kind !== 'state';
+};
+
+/** Disposing it closes what it opened. */
+/** Disposing it closes what it opened. */
+export function createTurnMaker(context: EpochContext): TurnMaker {
+  const { options, patience, parts, tasks, lane } = context;
+  const { redis, keys, slots, log, metrics } = options;
+  const sender = createTurnSender({ ...options, patience, parts });
+  const cancels = createCancelCheck(redis, keys, (send) => patience.repeat(send, isRefused));
+  const durable = createDurable({ redis, durability: options.durability, log, metrics });
+
+  return {
+    make: async () => {
+      const plan = planTurn(context);
+      slots.changed(lane);
+      const sentAt = performance.now();
+      const reply = await sender.send(plan.request, plan.part);
+      const tookMs = performance.now() - sentAt;
+      metrics.turned(tookMs / 1e3);
+      if (reply === undefined || reply.kind === 'fenced') return false;
+      await durable(plan.settling);
+      const before = context.state;
+      apply(context, plan, { reply, sentAt, tookMs });
+      const marked = await cancels.marked(reply, () => tasks.deliveries);
+      tasks.add(reply.tasks, context.state.answeredAt);
+      context.state = { ...context.state, underway: 'none' };
+      if (marked?.size) tasks.cancel(marked);
+      tellSlots(context, { ...plan, hoped: plan.hoped && reply.tasks.length === 0 }, before);
+      return true;
+    },
+    [Symbol.dispose]: () => sender[Symbol.dispose](),
+  };
+}
+
+/** Takes what is to be settled out of the batch. */
+function planTurn(context: EpochContext): Plan {
+  const { epoch, options, batch, parts, tasks, lane, mode, target } = context;
+  const { slots, worker, leaseMs } = options;
+  const after = !slots.isFree(lane);
+  const { usable: usableSlots, holding } = slots;
+  const { held, heldBytes, runsSuspects } = tasks;
+  const room = { mode, after, full: parts.full, usableSlots, target, holding, held, heldBytes };
+  const want = wantedTasks(room);
+  const part = parts.next(performance.now()) ?? wholePart(batch.take());
+  const settling = part.entries.length;
+  const together = slots.mayTakeSuspects(lane) ? target : 0;
+  const hoped = want > 0 && lane.curious;
+  const state = sending(context.state, { want, settling, runsSuspects });
+  context.state = state;
+  const { report } = context;
+  context.state = reporting(state, report);
+  const request = {
+    worker,
+    epoch,
+    turn: state.turns,
+    seen: state.seen,
+    heard: state.madeAt,
+    holds: state.holds,
+    want,
+    elsewhere: Math.max(slots.beside(lane), state.company === 'none' ? 0 : 1),
+    together,
+    emptyInMs: slots.emptyInMs,
+    leaseMs,
+    state: report,
+  };
+  return { request, part, settling, after, hoped, announced: state.company === 'announced' };
+}
+
+/** Makes the reply the state, but for its tasks, and tells everybody whom it concerns. */
+function apply(
+  context: EpochContext,
+  { request, settling, after }: Plan,
+  answer: Pick<AnsweredTurn, 'reply' | 'sentAt' | 'tookMs'>,
+): void {
+  const { keys, slots, keeper, health, log, metrics } = context.options;
+  const refusalBefore = context.state.orders.refusal;
+  const taken = answer.reply.tasks.length;
+  const { holding } = slots;
+  context.state = next(context.state, {
+    ...answer,
+    answeredAt: performance.now(),
+    state: request.state,
+    elsewhere: request.elsewhere,
+    settling,
+    mayTake: request.want > 0 || after,
+    withoutSuspects: after || request.together === 0,
+    holding,
+  });
+  const { holds, orders } = context.state;
+  health?.turned(keys.queue, holds);
+  slots.changed(context.lane);
+  if (orders.refusal !== undefined && orders.refusal !== refusalBefore)
+    log.error(`cannot take tasks from "${keys.queue}": ${orders.refusal}`);
+  keeper?.renewed(holding + taken === 0 && slots.free === slots.usable);
+  if (taken > 0) slots.taken();
+  metrics.taken(taken);
+}
+
+/** Lets the other queues of the worker go on. `before`: the state before the reply. */
+function tellSlots(context: EpochContext, { request, announced, hoped }: Plan, before: EpochState): void {
+  const { options, lane } = context;
+  const { slots } = options;
+  if (request.want > 0) slots.took(lane);
+  if (announced && context.state.company === 'announced')
+    context.state = { ...context.state, company: 'known' };
+  options.onTurn();
+  const concernsAll = before.orders.drain || before.reported.maybeDrained || announced || slots.told;
+  slots.looked(lane, concernsAll, hoped && !lane.curious);
+}

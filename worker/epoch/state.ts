@@ -1,0 +1,217 @@
+/**
+ * The state of one queue of a worker in one epoch: one value, and one function for each thing that changes it. Pure; times are
+ * arguments, by performance.now() unless they are Redis'.
+ *
+ * The mode is derived from it and never stored, because what decides about it changes at any time and in any order: replies
+ * bring the orders of Redis, other queues of the worker those to drain, the process its signals.
+ *
+ *   taking ◀──▶ apart, refused, paused        as the last reply ordered
+ *      any ◀──▶ draining                      when the controller asks for it, and takes it back
+ *      any ───▶ leaving                       when what still runs is given up
+ *
+ * Only `taking` takes tasks. What was taken before is begun in the other modes of the first line but `paused`; while paused,
+ * draining or leaving it goes back to the queue.
+ */
+import type { TurnReply } from '../../queue/workers/turn.ts';
+
+export type Mode = 'taking' | 'apart' | 'refused' | 'paused' | 'draining' | 'leaving';
+
+/** What Redis ordered with the last reply. */
+export interface Orders {
+  /** The controller asks this worker to drain. */
+  readonly drain: boolean;
+  /** The queue is paused: nothing is taken from it. */
+  readonly paused: boolean;
+  /** Nothing more is given to this worker until it holds nothing: see turn.lua on suspects. */
+  readonly apart: boolean;
+  /** Why nothing can be taken from the queue. */
+  readonly refusal: string | undefined;
+}
+
+/** What Redis knows of this worker, from its last turn. */
+export interface Reported {
+  readonly state: ReportedState | undefined;
+  /** Tasks of the worker's other queues. */
+  readonly elsewhere: number;
+  /** Redis may hold that the worker has drained: such a turn was sent, and none with another state has come through since. */
+  readonly maybeDrained: boolean;
+}
+
+/** The worker's state as its hash in Redis has it. */
+export type ReportedState = 'idle' | 'busy' | 'draining' | 'drained';
+
+/** Why a turn may be worth making. */
+export interface Hints {
+  /** There may be tasks that nobody announced. */
+  readonly poll: boolean;
+  /** There were tasks in the queue after the last turn. */
+  readonly backlog: boolean;
+  /** A task may be in the worker's wake list: it is adopted or handed back, and never left there. */
+  readonly woken: boolean;
+  /** A turn is wanted now, whether or not it may take tasks. */
+  readonly turnNow: boolean;
+  /** When the next delayed task falls due. */
+  readonly dueAt: number;
+}
+
+export interface EpochState {
+  /** Turns that were sent. */
+  readonly turns: number;
+  /** The highest receipt counter received. */
+  readonly seen: number;
+  /** When the last turn that was answered was made, ms of Redis time; 0 before the first. */
+  readonly madeAt: number;
+  /** Tasks that no answered turn has settled. */
+  readonly holds: number;
+  readonly orders: Orders;
+  readonly reported: Reported;
+  readonly hints: Hints;
+  /** The turn on its way: `taking` may bring tasks, `settling` settles some, or what it brought is being looked through. */
+  readonly underway: 'none' | 'settling' | 'taking';
+  /** Company of this queue's suspects by tasks of queues above: none, to be reported by the next turn, or known to Redis. */
+  readonly company: 'none' | 'announced' | 'known';
+  readonly answeredAt: number;
+  /** When it last learned what the queue holds. */
+  readonly readAt: number;
+  /** When that was requested. */
+  readonly readSentAt: number;
+  /** The fastest round trip, slowly forgotten, ms. */
+  readonly roundTripMs: number;
+}
+
+export const initialState: EpochState = {
+  turns: 0,
+  seen: 0,
+  madeAt: 0,
+  holds: 0,
+  orders: { drain: false, paused: false, apart: false, refusal: undefined },
+  reported: { state: undefined, elsewhere: 0, maybeDrained: false },
+  hints: { poll: true, backlog: false, woken: false, turnNow: false, dueAt: Infinity },
+  underway: 'none',
+  company: 'none',
+  answeredAt: -Infinity,
+  readAt: -Infinity,
+  readSentAt: -Infinity,
+  roundTripMs: 0,
+};
+
+/** `worker`: whether the worker as a whole drains, and whether it gives up what still runs. */
+export function modeOf(
+  { drain, paused, apart, refusal }: Orders,
+  worker: { readonly drains: boolean; readonly leaves: boolean },
+): Mode {
+  if (worker.leaves) return 'leaving';
+  if (drain || worker.drains) return 'draining';
+  if (paused) return 'paused';
+  if (refusal !== undefined) return 'refused';
+  return apart ? 'apart' : 'taking';
+}
+
+/** Whether what was taken may begin. */
+export const mayBegin = (mode: Mode): boolean => mode !== 'paused' && !isEnding(mode);
+
+/** Whether the worker finishes what runs and takes nothing more. */
+export const isEnding = (mode: Mode): boolean => mode === 'draining' || mode === 'leaving';
+
+/** Whether this queue holds tasks that the worker could take, or may. */
+export const wantsWork = ({ hints }: EpochState, mode: Mode): boolean =>
+  mode === 'taking' && (hints.poll || hints.backlog || hints.woken);
+
+export function withHints(state: EpochState, hints: Partial<Hints>): EpochState {
+  return { ...state, hints: { ...state.hints, ...hints } };
+}
+
+/** A turn is about to be sent. */
+export interface SentTurn {
+  readonly want: number;
+  /** Outcomes that it settles. */
+  readonly settling: number;
+  readonly runsSuspects: boolean;
+}
+
+export function sending(state: EpochState, { want, settling, runsSuspects }: SentTurn): EpochState {
+  const mayBring = want > 0 || state.hints.woken;
+  return {
+    ...state,
+    turns: state.turns + 1,
+    hints: { ...state.hints, poll: false, woken: false, turnNow: false },
+    underway: mayBring ? 'taking' : settling > 0 ? 'settling' : 'none',
+    company: runsSuspects ? state.company : 'none',
+  };
+}
+
+/** A turn that reports this state is about to be sent; it may come through although its reply does not. */
+export function reporting(state: EpochState, reported: ReportedState): EpochState {
+  return reported === 'drained' ? { ...state, reported: { ...state.reported, maybeDrained: true } } : state;
+}
+
+/** A turn that was answered. */
+export interface AnsweredTurn {
+  readonly reply: Extract<TurnReply, { kind: 'held' }>;
+  /** What it reported. */
+  readonly state: ReportedState;
+  readonly elsewhere: number;
+  /** Outcomes that it was to settle. */
+  readonly settling: number;
+  readonly sentAt: number;
+  /** From there to its reply, ms. */
+  readonly tookMs: number;
+  /** After the reply, and after the wait for replicas, if any. */
+  readonly answeredAt: number;
+  /** It took tasks, or did not because queues above go first: then it asks again as soon as those let it. */
+  readonly mayTake: boolean;
+  /** It could take no suspects, for the sake of other queues. */
+  readonly withoutSuspects: boolean;
+  /** Tasks that the worker holds in all its queues, without those of the reply. */
+  readonly holding: number;
+}
+
+/** The state after a reply; its tasks are still to be added to those that are held. */
+export function next(before: EpochState, turn: AnsweredTurn): EpochState {
+  const { reply, sentAt, tookMs, answeredAt } = turn;
+  const { drain, paused, apart } = reply;
+  const backlog = typeof reply.length === 'number' && reply.length > 0;
+  const drainEnded = before.orders.drain && !drain;
+  const more = backlog && (turn.mayTake || drainEnded) && !paused && !apart;
+  // suspects wait that this worker could take, had it been free to when it asked
+  const missed = reply.aside > 0 && turn.withoutSuspects && !apart && turn.holding === 0;
+  return {
+    ...before,
+    seen: reply.seen,
+    madeAt: reply.madeAt,
+    // outcomes that were refused as a whole are still to be settled
+    holds: before.holds + reply.tasks.length - (reply.form === 0 ? turn.settling : 0),
+    orders: {
+      drain,
+      paused,
+      apart,
+      refusal: typeof reply.length === 'string' ? reply.length || undefined : undefined,
+    },
+    reported: { state: turn.state, elsewhere: turn.elsewhere, maybeDrained: turn.state === 'drained' },
+    hints: {
+      ...before.hints,
+      poll: more || missed,
+      backlog,
+      dueAt: reply.dueInMs === undefined ? Infinity : answeredAt + reply.dueInMs,
+    },
+    underway: before.underway === 'none' ? 'none' : 'settling',
+    answeredAt,
+    readAt: answeredAt,
+    readSentAt: sentAt,
+    roundTripMs: Math.min(tookMs, before.roundTripMs + tookMs / 16),
+  };
+}
+
+/** A read of the keys found the queue empty. `turns`: those that were sent before it was sent. */
+export function foundEmpty(
+  state: EpochState,
+  read: { readonly turns: number; readonly sentAt: number; readonly at: number },
+): EpochState {
+  // what a turn found since then is newer
+  if (state.turns !== read.turns || state.hints.woken || read.sentAt < state.readSentAt) return state;
+  return {
+    ...withHints(state, { poll: false, backlog: false }),
+    readAt: read.at,
+    readSentAt: read.sentAt,
+  };
+}
