@@ -2,7 +2,7 @@
  * `controller/connect/` takes a pool's spec and the Secrets that it names and returns the sampler of its Redis. It does not
  * know what is read there.
  *
- * From a pool's spec to the sampler of its Redis: resolves the address, Secrets and all, and keeps it for a while.
+ * From a pool's spec to the sampler of its Redis: resolves the address, Secrets included, and caches it for a while.
  */
 import { isDeepStrictEqual } from 'node:util';
 import { queuesOf, type WorkerPool } from '../../kube/workerpool.ts';
@@ -25,17 +25,33 @@ export interface ConnectDeps {
   readonly signal: AbortSignal;
 }
 
-/** Secrets may change without a word: they are read again this often, and at once when Redis is unreachable. */
+/** Secrets may change without notice: they are read again this often, and sooner while Redis is unreachable. */
 const ADDRESS_MS = 60_000;
 const ADDRESS_TROUBLE_MS = 5_000;
 
-/** Where a pool's queues are, and what that was found from. */
+/** Where a pool's queues are, and the spec and address that this follows from. */
 export interface Linked {
   /** The pool's uid and generation. */
   readonly of: string;
   readonly address: RedisAddress;
   readonly at: number;
   readonly link: QueueLink;
+}
+
+/** What this stage keeps of a pool from one reconcile to the next. */
+export interface ConnectState {
+  linked: Linked | undefined;
+  /** The last reconcile had no sample of the queue. */
+  blind: boolean;
+}
+
+export function initialConnectState(): ConnectState {
+  return { linked: undefined, blind: true };
+}
+
+/** Forgets the address: the next reconcile resolves it again. */
+export function disconnect(state: ConnectState): void {
+  Object.assign(state, initialConnectState());
 }
 
 /**
@@ -45,7 +61,7 @@ export interface Linked {
 export async function connectPool(
   { secrets, hub, guard, clock, signal }: ConnectDeps,
   pool: WorkerPool,
-  state: { linked: Linked | undefined; readonly blind: boolean },
+  state: ConnectState,
 ): Promise<QueueLink> {
   const { metadata, spec } = pool;
   const of = `${metadata.uid} ${metadata.generation}`;
@@ -64,7 +80,7 @@ export async function connectPool(
   const key = keyOf(pool);
   const sampler = hub.use(key, address);
   sampler.add(key, queues);
-  // one look is enough until the first step says that something happens there
+  // one sample is enough until the first step finds that something happens there
   sampler.setActive(key, false, 0);
   const link = { sampler, queues };
   state.linked = { of, address, at, link };

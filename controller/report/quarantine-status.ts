@@ -3,14 +3,13 @@
  * that is deleted goes without it. Pure.
  */
 import type { WorkerPool, WorkerPoolStatus } from '../../kube/workerpool.ts';
-import type { PoisonSeen } from './poison.ts';
-import type { Written } from './report.ts';
+import type { ReportState } from './report.ts';
 import { statusOf } from './status.ts';
 
 /** For `pauseMs` from `now` on, ms since the epoch. */
 export function leftOutStatus(
   pool: WorkerPool,
-  { written, poison }: { readonly written: Written | undefined; readonly poison: PoisonSeen | undefined },
+  { written, poison }: Pick<ReportState, 'written' | 'poison'>,
   pauseMs: number,
   now: number,
 ): WorkerPoolStatus {

@@ -35,7 +35,7 @@ export interface ReportDeps {
 }
 
 /** The status that was written last, and when by the monotonic clock: a watch may still show the one before. */
-export interface Written {
+export interface WrittenStatus {
   readonly status: WorkerPoolStatus;
   readonly at: number;
   /** When numbers that have changed since may be written. */
@@ -47,28 +47,30 @@ const NUMBERS_MS = 2_000;
 const NUMBERS_GAP_MS = 50;
 const POISON_MS = 1_000;
 
+/** What this stage keeps of a pool from one reconcile to the next. */
+export interface ReportState {
+  written: WrittenStatus | undefined;
+  poison: PoisonSeen | undefined;
+  /** Why replicas in excess stay, as reported last. */
+  held: Held['reason'] | undefined;
+  /** The longer grace period that pods do not have yet, as reported last, s. */
+  graceMissing: number | undefined;
+}
+
+export function initialReportState(): ReportState {
+  return { written: undefined, poison: undefined, held: undefined, graceMissing: undefined };
+}
+
 export interface Reporter {
-  /** Says that replicas were changed, if they were. */
-  scaled(pool: WorkerPool, step: Step): void;
-  /** Says that what was learned had to be forgotten, if it had. */
-  forgot(pool: WorkerPool, decision: Decision): void;
-  /** Says why replicas in excess stay. */
-  held(pool: WorkerPool, held: Held): void;
-  /** Says that the pods get another grace period, or why they do not yet; `missing`: what was told before. */
-  grace(pool: WorkerPool, change: GraceChange | undefined, missing: number | undefined): void;
-  /** Writes `status`. Returns what was written last now, and after how many ms to come back for what can wait. */
-  status(
-    pool: WorkerPool,
-    before: Written | undefined,
-    status: WorkerPoolStatus,
-  ): Promise<{ written: Written | undefined; comeBack: number | undefined }>;
-  /** Tells of tasks that were given up since `seen`. What cannot be looked at now is looked at with the next sample. */
-  poison(
-    pool: WorkerPool,
-    link: QueueLink,
-    sample: PoolSample,
-    seen: PoisonSeen | undefined,
-  ): Promise<PoisonSeen | undefined>;
+  /**
+   * Reports a step in events, the log and metrics: replicas that were changed or are held back, a new grace period, or one
+   * that is still to come, and what was learned and had to be forgotten.
+   */
+  stepped(pool: WorkerPool, step: Step, grace: GraceChange | undefined, state: ReportState): void;
+  /** Writes `status`. Returns after how many ms to come back for what can wait. Rejects when the API server fails. */
+  status(pool: WorkerPool, status: WorkerPoolStatus, state: ReportState): Promise<number | undefined>;
+  /** Reports tasks that were given up since the last call. If they cannot be read now, the next sample brings another try. */
+  poison(pool: WorkerPool, link: QueueLink, sample: PoolSample, state: ReportState): Promise<void>;
   event(pool: WorkerPool, occurrence: Occurrence): void;
 }
 
@@ -83,63 +85,83 @@ export function createReporter(deps: ReportDeps): Reporter {
 
   const event = (pool: WorkerPool, occurrence: Occurrence): void => recordOf(deps.events, pool, occurrence);
 
+  function scaled(pool: WorkerPool, { scaled: change, decision }: Step): void {
+    if (!change) return;
+    const up = change.to > change.from;
+    metrics.scaled(up ? 'up' : 'down', decision.cause);
+    log.info({ pool: keyOf(pool), decision: decision.reason }, 'scaled');
+    const reason = up ? 'ScaledUp' : 'ScaledDown';
+    event(pool, { type: 'Normal', reason, action: 'Scale', note: decision.reason });
+  }
+
+  function forgot(pool: WorkerPool, { forgot: why, reason }: Decision): void {
+    if (why === undefined) return;
+    metrics.forgotten();
+    log.error({ pool: keyOf(pool), decision: reason, why }, 'what a pool learned made no sense');
+  }
+
+  function held(pool: WorkerPool, { message }: Held): void {
+    log.info({ pool: keyOf(pool), why: message }, 'scale-in is held');
+    const note = `Scale-in waits: ${message}.`;
+    event(pool, { type: 'Normal', reason: 'ScaleInHeld', action: 'Scale', note });
+  }
+
+  /** `reported`: the missing grace period that an event was written of before. */
+  function graced(pool: WorkerPool, { from, to, missing }: GraceChange, reported: number | undefined): void {
+    if (to !== from) {
+      const note = `Pods get ${to} s to end instead of ${from} s, by what tasks took lately.`;
+      event(pool, { type: 'Normal', reason: 'GracePeriodChanged', action: 'Apply', note });
+    }
+    if (missing === undefined || missing === reported) return;
+    const note =
+      `Tasks take longer than the ${from} s that pods have to end. They get ${missing} s once nothing is in flight, or ` +
+      'with the next change of the template; set terminationGracePeriodSeconds there to have it now.';
+    event(pool, { type: 'Normal', reason: 'GracePeriodShort', action: 'Apply', note });
+  }
+
+  function eventsOf(pool: WorkerPool, before: WorkerPoolStatus | undefined, status: WorkerPoolStatus): void {
+    for (const occurrence of turned(before?.conditions ?? [], status.conditions ?? []))
+      event(pool, occurrence);
+    for (const occurrence of scheduled(before?.schedules ?? [], status.schedules ?? []))
+      event(pool, occurrence);
+  }
+
   return {
     event,
-    scaled: (pool, { scaled, decision }) => {
-      if (!scaled) return;
-      const up = scaled.to > scaled.from;
-      metrics.scaled(up ? 'up' : 'down', decision.cause);
-      log.info({ pool: keyOf(pool), decision: decision.reason }, 'scaled');
-      const reason = up ? 'ScaledUp' : 'ScaledDown';
-      event(pool, { type: 'Normal', reason, action: 'Scale', note: decision.reason });
+    stepped: (pool, step, grace, state) => {
+      if (step.held && step.held.reason !== state.held) held(pool, step.held);
+      state.held = step.held?.reason;
+      if (grace) graced(pool, grace, state.graceMissing);
+      state.graceMissing = grace?.missing;
+      forgot(pool, step.decision);
+      scaled(pool, step);
     },
-    forgot: (pool, { forgot, reason }) => {
-      if (forgot === undefined) return;
-      metrics.forgotten();
-      log.error({ pool: keyOf(pool), decision: reason, why: forgot }, 'what a pool learned made no sense');
-    },
-    held: (pool, { message }) => {
-      log.info({ pool: keyOf(pool), why: message }, 'scale-in is held');
-      const note = `Scale-in waits: ${message}.`;
-      event(pool, { type: 'Normal', reason: 'ScaleInHeld', action: 'Scale', note });
-    },
-    grace: (pool, change, told) => {
-      if (!change) return;
-      const { from, to, missing } = change;
-      if (to !== from) {
-        const note = `Pods get ${to} s to end instead of ${from} s, by what tasks took lately.`;
-        event(pool, { type: 'Normal', reason: 'GracePeriodChanged', action: 'Apply', note });
-      }
-      if (missing === undefined || missing === told) return;
-      const note =
-        `Tasks take longer than the ${from} s that pods have to end. They get ${missing} s once nothing is in flight, or ` +
-        'with the next change of the template; set terminationGracePeriodSeconds there to have it now.';
-      event(pool, { type: 'Normal', reason: 'GracePeriodShort', action: 'Apply', note });
-    },
-    poison: async (pool, { sampler, queues }, sample, seen) => {
-      const looked = lookForPoison(sampler.redis, queues, sample, seen);
-      const found = await within(POISON_MS, looked, 'the look at dead letters').catch(() => undefined);
-      if (!found) return seen;
+    poison: async (pool, { sampler, queues }, sample, state) => {
+      const reading = lookForPoison(sampler.redis, queues, sample, state.poison);
+      const found = await within(POISON_MS, reading, 'the look at dead letters').catch(() => undefined);
+      if (!found) return;
       for (const note of found.news)
         event(pool, { type: 'Warning', reason: 'TaskGivenUp', action: 'Recover', note });
-      return found.seen;
+      state.poison = found.seen;
     },
-    status: async (pool, last, status) => {
+    status: async (pool, status, state) => {
+      const last = state.written;
       const before = last?.status ?? pool.status;
       const { namespace, name } = pool.metadata;
       metrics.pools.status(pool, status);
-      for (const occurrence of turned(before?.conditions ?? [], status.conditions ?? []))
-        event(pool, occurrence);
-      for (const occurrence of scheduled(before?.schedules ?? [], status.schedules ?? []))
-        event(pool, occurrence);
-      if (before && isDeepStrictEqual(before, status)) return { written: last, comeBack: undefined };
+      eventsOf(pool, before, status);
+      if (before && isDeepStrictEqual(before, status)) return undefined;
       if (last && onlyNumbersChanged(last.status, status)) {
         const now = clock.elapsed();
         const turn = last.turn ?? turns.next(last.at, now);
-        if (turn > now) return { written: { ...last, turn }, comeBack: turn - now };
+        if (turn > now) {
+          state.written = { ...last, turn };
+          return turn - now;
+        }
       }
       await api.pools.patchStatus({ namespace, name }, status, { signal });
-      return { written: { status, at: clock.elapsed() }, comeBack: undefined };
+      state.written = { status, at: clock.elapsed() };
+      return undefined;
     },
   };
 }

@@ -48,6 +48,12 @@ export interface Sampler extends AsyncDisposable {
   readonly redis: Redis;
 }
 
+/** Where a pool's queues are sampled. */
+export interface QueueLink {
+  readonly sampler: Sampler;
+  readonly queues: readonly QueueKeys[];
+}
+
 export interface SamplerOptions {
   readonly address: RedisAddress;
   /** A look begins; what it returns is called when that has ended. */
@@ -248,10 +254,4 @@ export function createSampler(options: SamplerOptions): Sampler {
       await Promise.all([wake[Symbol.asyncDispose](), closeRedis(redis)]);
     },
   };
-}
-
-/** Where a pool's queue is sampled. */
-export interface QueueLink {
-  readonly sampler: Sampler;
-  readonly queues: readonly QueueKeys[];
 }

@@ -1,0 +1,134 @@
+/**
+ * One step of a pool for a reconcile: makes the target, runs the step on it and keeps what the next one needs. Knows nothing of
+ * status, events or metrics.
+ */
+import type { KubeApi } from '../../kube/api.ts';
+import type { Pod } from '../../kube/wire.ts';
+import { Mode, type WorkerPool } from '../../kube/workerpool.ts';
+import type { Memory, Policy } from '../decide/decision.ts';
+import type { Sampled } from '../sample/sampled.ts';
+import type { QueueLink } from '../sample/sampler.ts';
+import type { Rival } from './claims.ts';
+import {
+  appliedBefore,
+  kubeTarget,
+  type Applied,
+  type KubeTarget,
+  type KubeTargetOptions,
+} from './deployment-target.ts';
+import { noService, recall, recentP99, type ServiceMemory } from './grace-period.ts';
+import type { KnownDeployment } from './known-deployment.ts';
+import { nothingWritten, type Applier, type Written } from './other-writers.ts';
+import { drainsOf } from './scale-in.ts';
+import { nothingKept, step, type Kept, type Step } from './step.ts';
+
+/** What this stage keeps of a pool from one reconcile to the next. */
+export interface ActState {
+  applied: Applied | undefined;
+  /** Pods that were taken away and may still be in the watch. */
+  readonly taken: Set<string>;
+  kept: Kept;
+  /** Our writes of replicas. */
+  replicas: Written;
+  /** Who applies them as well. */
+  applier: Applier | undefined;
+  /** Pods that match the selector and count for nothing, by name, as of the last read. */
+  strays: readonly string[];
+  service: ServiceMemory;
+}
+
+export function initialActState(): ActState {
+  return {
+    applied: undefined,
+    taken: new Set(),
+    kept: nothingKept,
+    replicas: nothingWritten,
+    applier: undefined,
+    strays: [],
+    service: noService,
+  };
+}
+
+export interface TargetInput {
+  readonly api: KubeApi;
+  readonly pool: WorkerPool;
+  readonly sampled: Sampled;
+  /** The owned Deployment and the pool's pods as the watches have them. */
+  readonly known: KnownDeployment | undefined;
+  readonly pods: () => Iterable<Pod>;
+  readonly rival: Rival | undefined;
+  /** ms of the elapsed clock. */
+  readonly now: number;
+  readonly signal: AbortSignal;
+}
+
+export function targetOf(input: TargetInput, state: ActState): KubeTarget {
+  const { api, pool, sampled, known, pods, rival, now, signal } = input;
+  return kubeTarget({
+    api,
+    pool,
+    signal,
+    applied: state.applied ?? appliedBefore(pool.status?.applied),
+    known,
+    pods,
+    taken: state.taken,
+    rival,
+    written: state.replicas,
+    applier: state.applier,
+    now,
+    service: serviceOf(sampled, state),
+  });
+}
+
+export interface ActInput {
+  readonly pool: WorkerPool;
+  readonly policy: Policy;
+  readonly memory: Memory;
+  readonly sampled: Sampled;
+  readonly target: KubeTarget;
+  /** `undefined` while the pool's Redis is not known. */
+  readonly link: QueueLink | undefined;
+  /** ms of the elapsed clock, and the same moment in ms since the epoch. */
+  readonly now: number;
+  readonly wall: number;
+  /** Runs the decision. */
+  readonly around: <T>(work: () => T) => T;
+}
+
+/** One step of a pool. Rejects as `step` does; what was written until then is kept all the same. */
+export async function act(input: ActInput, state: ActState): Promise<Step> {
+  const { pool, policy, memory, sampled, target, link, now, wall, around } = input;
+  try {
+    const done = await step({
+      policy,
+      sampled,
+      target,
+      memory,
+      now,
+      wall,
+      dryRun: pool.spec.mode === Mode.DryRun,
+      around,
+      drains: link && drainsOf(link.sampler.redis, link.queues),
+      unmanaged: pool.spec.scaling.scaleDown.unmanaged,
+      kept: state.kept,
+      whose: target.whose,
+    });
+    state.kept = done.kept;
+    state.strays = target.strays ?? state.strays;
+    return done;
+  } finally {
+    state.applied = target.applied;
+    state.replicas = target.written;
+    state.applier = target.applier;
+  }
+}
+
+function serviceOf(sampled: Sampled, state: ActState): KubeTargetOptions['service'] {
+  if (sampled.kind === 'unknown') return { p99Ms: undefined, idle: false };
+  const { sample } = sampled;
+  state.service = recall(state.service, sample);
+  return {
+    p99Ms: recentP99(state.service, sample),
+    idle: sample.waiting + sample.inFlight + sample.due === 0,
+  };
+}

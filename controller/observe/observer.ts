@@ -1,0 +1,57 @@
+/** Makes an observation of each step of a reconcile, and passes it on. */
+import { keyOf } from '../../kube/watch.ts';
+import type { WorkerPool } from '../../kube/workerpool.ts';
+import type { Step } from '../act/step.ts';
+import type { Journal } from '../process/journal.ts';
+import type { Sampled } from '../sample/sampled.ts';
+import type { ControllerMetrics } from './metrics.ts';
+import { observe, type Observation, type Observed } from './observation.ts';
+
+/** What this stage keeps of a pool from one reconcile to the next. */
+export interface ObserveState {
+  observed: Observed | undefined;
+  /** The last wake that a sample answered, by performance.now(). */
+  wokenAt: number | undefined;
+}
+
+export function initialObserveState(): ObserveState {
+  return { observed: undefined, wokenAt: undefined };
+}
+
+export interface ObserveDeps {
+  readonly metrics: ControllerMetrics;
+  readonly journal: Pick<Journal, 'during'>;
+  /** Receives each observation. It must not throw, and nobody waits for it. */
+  readonly observed: (pool: WorkerPool, observation: Observation) => void;
+}
+
+export interface ObserveInput {
+  readonly pool: WorkerPool;
+  readonly sampled: Sampled;
+  readonly step: Step;
+  /** ms of the elapsed clock, and the same moment in ms since the epoch. */
+  readonly now: number;
+  readonly wall: number;
+}
+
+export function observeStep(
+  { metrics, journal, observed: receive }: ObserveDeps,
+  input: ObserveInput,
+  state: ObserveState,
+): void {
+  const { pool, sampled } = input;
+  const { observation, observed } = journal.during(keyOf(pool), () => observe(input, state.observed));
+  state.observed = observed;
+  receive(pool, observation);
+  const wokenAt = wakeAnswered(sampled, state.wokenAt);
+  if (wokenAt === undefined) return;
+  metrics.pools.woken(pool, (performance.now() - wokenAt) / 1e3);
+  state.wokenAt = wokenAt;
+}
+
+/** The wake that this sample is the first to answer: each counts once, when the tasks that it was about are read. */
+function wakeAnswered(sampled: Sampled, before: number | undefined): number | undefined {
+  if (sampled.kind === 'unknown' || sampled.wokenAt === before) return undefined;
+  const { waiting, inFlight, due } = sampled.sample;
+  return waiting + inFlight + due === 0 ? undefined : sampled.wokenAt;
+}

@@ -1,0 +1,47 @@
+/** What a decision takes besides the sample: the policy out of the pool's spec, and the memory of the decisions before. */
+import { keyOf } from '../../kube/watch.ts';
+import type { WorkerPool } from '../../kube/workerpool.ts';
+import type { Clock } from '../../runtime/clock.ts';
+import { noMemory, type Memory, type Policy } from '../decide/decision.ts';
+import { pauseOf } from '../decide/pause.ts';
+import { policyOf } from '../decide/policy.ts';
+import type { MemoryStore } from '../records/memory-store.ts';
+import type { Sampled } from '../sample/sampled.ts';
+import type { QueueLink } from '../sample/sampler.ts';
+
+/** What is kept of a pool's decisions from one reconcile to the next. */
+export interface DecideState {
+  memory: Memory;
+  /** The policy in the spec of this uid and generation. */
+  policy: { readonly value: Policy; readonly of: string } | undefined;
+}
+
+export function initialDecideState(): DecideState {
+  return { memory: noMemory, policy: undefined };
+}
+
+/** Parsing schedules takes longer than the rest of a decision, so the policy is kept until the spec changes. */
+export function policyFor(pool: WorkerPool, state: DecideState): Policy {
+  const of = `${pool.metadata.uid}/${pool.metadata.generation}`;
+  if (state.policy?.of !== of) state.policy = { value: policyOf(pool.spec), of };
+  const { value } = state.policy;
+  const pause = pauseOf(pool);
+  return pause ? { ...value, paused: true, pause } : value;
+}
+
+export interface MemoryInput {
+  readonly pool: WorkerPool;
+  readonly policy: Policy;
+  readonly sampled: Sampled;
+  readonly link: QueueLink | undefined;
+  readonly memories: MemoryStore;
+  readonly clock: Clock;
+}
+
+/** Only the target rule learns what is worth storing; what a pause forgot is read again after it. Never rejects. */
+export async function memoryFor(input: MemoryInput, { memory }: DecideState): Promise<Memory> {
+  const { pool, policy, sampled, link, memories, clock } = input;
+  if (!link || sampled.kind === 'unknown' || policy.targetWaitMs === undefined || policy.paused)
+    return memory;
+  return memories.recall(keyOf(pool), link, memory, clock.elapsed(), clock.now());
+}

@@ -1,0 +1,151 @@
+/**
+ * One reconcile of a pool that is to be scaled, stage by stage:
+ *
+ *   connect → sample → decide, act → observe → record → report
+ *
+ * Each stage is given its part of what is remembered and is the only one that writes it.
+ */
+import { keyOf } from '../../kube/watch.ts';
+import type { WorkerPool } from '../../kube/workerpool.ts';
+import { act, targetOf } from '../act/act.ts';
+import type { KubeTarget } from '../act/deployment-target.ts';
+import { isActive, soonest, type Step } from '../act/step.ts';
+import { connectPool } from '../connect/connect.ts';
+import { observeStep } from '../observe/observer.ts';
+import { statusOf } from '../report/status.ts';
+import { noAddress, troubleOf, type Trouble } from '../report/terminal-error.ts';
+import type { Sampled } from '../sample/sampled.ts';
+import type { QueueLink } from '../sample/sampler.ts';
+import type { ReconcileContext } from './context.ts';
+import { memoryFor, policyFor } from './decide-inputs.ts';
+import type { Remembered } from './remembered.ts';
+
+const TROUBLE_RETRY_MS = 5_000;
+
+/** What one reconcile has found and done so far. */
+interface Progress {
+  readonly pool: WorkerPool;
+  readonly state: Remembered;
+  readonly link: QueueLink | undefined;
+  readonly sampled: Sampled;
+  readonly trouble: Trouble | undefined;
+}
+
+interface Acted extends Progress {
+  readonly target: KubeTarget | undefined;
+  readonly step: Step | undefined;
+}
+
+/** Returns after how many ms to come back, if at all. Rejects with what is worth a retry. */
+export async function scale(
+  context: ReconcileContext,
+  pool: WorkerPool,
+  state: Remembered,
+): Promise<number | undefined> {
+  const { link, trouble } = await tryConnect(context, pool, state);
+  const sampled = link?.sampler.latest(keyOf(pool)) ?? noAddress(trouble);
+  // the first sample is on its way; to decide and to report without it would be done over immediately
+  if (sampled.kind === 'unknown' && sampled.reason === 'NotSampledYet') return undefined;
+  const acted = await decideAndAct(context, { pool, state, link, sampled, trouble });
+  state.connect.blind = sampled.kind === 'unknown';
+  followPods(context, acted);
+  const { target, step } = acted;
+  if (target && step) passOn(context, acted, target, step);
+  return report(context, acted);
+}
+
+/** Connects the pool, and notes where its queues are. Rejects as `connectPool` does. */
+export async function connect(
+  { connecting, links }: ReconcileContext,
+  pool: WorkerPool,
+  state: Remembered,
+): Promise<QueueLink> {
+  const link = await connectPool(connecting, pool, state.connect);
+  links.set(keyOf(pool), link);
+  return link;
+}
+
+async function tryConnect(
+  context: ReconcileContext,
+  pool: WorkerPool,
+  state: Remembered,
+): Promise<{ link?: QueueLink; trouble?: Trouble }> {
+  try {
+    return { link: await connect(context, pool, state) };
+  } catch (error) {
+    const trouble = troubleOf(error);
+    if (!trouble) throw error;
+    return { trouble };
+  }
+}
+
+async function decideAndAct(context: ReconcileContext, before: Progress): Promise<Acted> {
+  const { api, clock, signal, deployments, podsOf, claims, memories, journal } = context;
+  const { pool, state, link, sampled } = before;
+  const key = keyOf(pool);
+  let target: KubeTarget | undefined;
+  try {
+    const known = deployments.get(key);
+    const rival = claims.takenBy(pool);
+    const now = clock.elapsed();
+    target = targetOf({ api, pool, sampled, known, pods: () => podsOf(key), rival, now, signal }, state.act);
+    const policy = policyFor(pool, state.decide);
+    const memory = await memoryFor({ pool, policy, sampled, link, memories, clock }, state.decide);
+    const times = { now: clock.elapsed(), wall: clock.now() };
+    const around = <T>(work: () => T): T => journal.during(key, work);
+    const step = await act({ pool, policy, memory, sampled, target, link, around, ...times }, state.act);
+    state.decide.memory = step.decision.memory;
+    return { ...before, target, step };
+  } catch (error) {
+    const trouble = before.trouble ?? troubleOf(error);
+    if (!trouble) throw error;
+    return { ...before, target, step: undefined, trouble };
+  }
+}
+
+/** Plain workers hold nothing that could be put back: their pods are not worth a watch. */
+function followPods({ followAdopted }: ReconcileContext, { pool, sampled, target }: Acted): void {
+  if (sampled.kind !== 'known' || !target) return;
+  const worthIt = pool.spec.scaleTargetRef !== undefined && sampled.sample.workers > 0;
+  followAdopted(keyOf(pool), worthIt ? target.selector : undefined);
+}
+
+/** Passes a step on to those that sample, keep, report and observe; nobody waits for them. */
+function passOn(
+  context: ReconcileContext,
+  { pool, state, link, sampled }: Acted,
+  { grace }: KubeTarget,
+  step: Step,
+): void {
+  const { clock, memories, reporter } = context;
+  const key = keyOf(pool);
+  if (link) {
+    memories.keep(key, link, state.decide.memory, clock.elapsed(), clock.now());
+    link.sampler.setActive(key, isActive(step, sampled), step.decision.startMs);
+  }
+  reporter.stepped(pool, step, grace, state.report);
+  observeStep(context, { pool, sampled, step, now: clock.elapsed(), wall: clock.now() }, state.observe);
+}
+
+async function report(context: ReconcileContext, acted: Acted): Promise<number | undefined> {
+  const { clock, reporter, claims } = context;
+  const { pool, state, link, sampled, target, step, trouble } = acted;
+  if (link && sampled.kind === 'known') await reporter.poison(pool, link, sampled.sample, state.report);
+  const status = statusOf({
+    pool: { ...pool, status: state.report.written?.status ?? pool.status ?? {} },
+    sampled,
+    step,
+    trouble,
+    wake: link?.sampler.wakeMode ?? '',
+    poison: state.report.poison?.note,
+    evictionRisk: link?.sampler.evictionRisk,
+    strays: state.act.strays,
+    sharing: claims.sharing(pool),
+    applier: state.act.applier,
+    selector: target?.selector,
+    applied: target?.applied,
+    now: new Date(clock.now()),
+  });
+  const comeBackMs = await reporter.status(pool, status, state.report);
+  return trouble ? TROUBLE_RETRY_MS : soonest(comeBackMs, step?.lookInMs);
+}
