@@ -59,6 +59,23 @@ async function start(spec: Json = {}): Promise<void> {
 const replicasAre = (count: number): Promise<void> =>
   eventually(async () => expect((await deployment()).spec?.replicas).toBe(count), bounded);
 
+test('a container that is not to be restarted is what this version of Kubernetes makes of it', async () => {
+  const { serverVersion } = JSON.parse(await world.server.kubectl(['version', '--output', 'json']));
+  const minor = Number(serverVersion.minor);
+  const container = { name: 'worker', image: 'worker:1', restartPolicy: 'Never' };
+  const manifest = poolManifest(ref.name, world.redis, { template: { spec: { containers: [container] } } });
+  await world.objects.create(POOLS, ref.namespace, manifest);
+  await eventually(async () => {
+    const ready = conditionText(await pool(), 'Ready');
+    // 1.34 has the field behind a gate, and drops it
+    if (minor < 34) expect(ready).toMatch(/^False .*restartPolicy.*non-init containers/);
+    else {
+      expect(ready).toMatch(/^True/);
+      expect(worker(await deployment())?.restartPolicy).toBe(minor === 34 ? undefined : 'Never');
+    }
+  }, bounded);
+});
+
 test('the Deployment belongs to the pool, is told where the queue is, and starts at minReplicas', async () => {
   await start({ minReplicas: 2 });
   const { metadata, spec } = await deployment();
