@@ -8,13 +8,13 @@
  * its start is worth is kept; and each is started as early as its start takes. Several such plans, with more and less
  * caution, are then simulated, and the cheapest with which no more than the allowed share is late is taken.
  */
+import { START_COST_MS } from '../controller/decide/target-wait/start-time.ts';
 import type { Autoscaler } from './autoscaler.ts';
 import { figuresOf } from './figures.ts';
 import { simulate, type Run, type Setting } from './simulate.ts';
 import type { Trace } from './trace.ts';
 
 const STEP_MS = 1_000;
-const START_COST_MS = 10_000;
 
 export interface Goal {
   readonly targetMs: number;

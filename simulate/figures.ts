@@ -1,4 +1,5 @@
 /** What a run comes to, in numbers that can be compared. */
+import { START_COST_MS } from '../controller/decide/target-wait/start-time.ts';
 import type { Run } from './simulate.ts';
 import { workOf, type Trace } from './trace.ts';
 
@@ -23,9 +24,6 @@ export interface Figures {
   readonly cost: number;
 }
 
-/** What a start counts for beside the time it takes, pod-ms: placing the pod, its network, its image, its first connection. */
-const START_MS = 10_000;
-
 export function figuresOf(trace: Trace, run: Run, targetMs: number): Figures {
   const sorted = run.waits.toSorted();
   const at = (share: number): number => sorted[Math.ceil(share * sorted.length) - 1] ?? 0;
@@ -44,6 +42,6 @@ export function figuresOf(trace: Trace, run: Run, targetMs: number): Figures {
     busyStopped: run.busyStopped,
     busyKilled: run.busyKilled,
     unfinished: run.unfinished,
-    cost: (run.podMs + START_MS * run.starts) / work,
+    cost: (run.podMs + START_COST_MS * run.starts) / work,
   };
 }

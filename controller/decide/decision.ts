@@ -5,6 +5,7 @@ import type { Change, MaxStep } from './max-step.ts';
 import type { BoundsNow, Schedule } from './schedule.ts';
 import type { Starts } from './target-wait/start-time.ts';
 import type { Counters, Learned } from './target-wait/learned.ts';
+import type { Needs } from './window.ts';
 import type { Insight } from './target-wait/insight.ts';
 
 export interface Policy {
@@ -52,6 +53,8 @@ export type Sample = (
   | { readonly kind: 'unknown'; readonly why: string }
 ) & { readonly redis?: Answers | undefined };
 
+export type KnownSample = Sample & { readonly kind: 'known' };
+
 export interface Memory {
   /** When this memory began, ms; `undefined` before the first sample. */
   readonly since: number | undefined;
@@ -59,8 +62,8 @@ export interface Memory {
   readonly inherited?: number;
   /** When a sample was last known, ms. */
   readonly knownAt: number | undefined;
-  /** Needs of the window, oldest first, each smaller than the one before it. */
-  readonly needs: readonly { readonly at: number; readonly replicas: number }[];
+  /** Needs of the window. */
+  readonly needs: Needs;
   readonly learned?: Learned | undefined;
   /** How long replicas take to start, where the target rule does not learn it with all else. */
   readonly starting?: Starts | undefined;

@@ -1,5 +1,5 @@
 /** The numbers that went into a decision, as a value: for `millrace explain`, and for whoever wants to check it. Pure. */
-import type { Policy, Sample, Numbers, LearnedNumbers } from './decision.ts';
+import type { KnownSample, LearnedNumbers, Numbers, Policy, Sample } from './decision.ts';
 import { shareAbove } from './target-wait/histogram.ts';
 import { insightOf } from './target-wait/insight.ts';
 import { WAIT_UNIT_MS, type Learned } from './target-wait/learned.ts';
@@ -60,11 +60,6 @@ export function learnedNumbers(learned: Learned, waitMs: number): LearnedNumbers
   };
 }
 
-function seenOf({
-  waiting,
-  inFlight,
-  due,
-  dueSoon = 0,
-}: Sample & { kind: 'known' }): NonNullable<Numbers['seen']> {
+function seenOf({ waiting, inFlight, due, dueSoon = 0 }: KnownSample): NonNullable<Numbers['seen']> {
   return { waiting, inFlight, due, dueSoon };
 }

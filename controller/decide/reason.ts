@@ -1,5 +1,5 @@
 /** The parts of a decision in words. Pure. */
-import type { Policy, Sample } from './decision.ts';
+import type { KnownSample, Policy } from './decision.ts';
 import { DEFAULT_TASKS_PER_REPLICA } from './tasks-per-replica.ts';
 import type { BoundsNow } from './schedule.ts';
 import type { Sizing } from './target-wait/sizing.ts';
@@ -7,7 +7,7 @@ import type { Sizing } from './target-wait/sizing.ts';
 /** What there is to do, and by which rule it counts. */
 export function workWords(
   policy: Policy,
-  { waiting, inFlight, due, dueSoon = 0 }: Sample & { kind: 'known' },
+  { waiting, inFlight, due, dueSoon = 0 }: KnownSample,
   sizing: Sizing | undefined,
 ): string {
   const { tasksPerReplica = DEFAULT_TASKS_PER_REPLICA, targetWaitMs = 0 } = policy;

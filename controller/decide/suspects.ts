@@ -1,5 +1,5 @@
 /** The room that suspects need and nobody else can use: they run beside nothing but one another. Pure. */
-import type { Sample } from './decision.ts';
+import type { KnownSample } from './decision.ts';
 
 export interface KeptApart {
   readonly waiting: number;
@@ -11,10 +11,7 @@ export interface KeptApart {
  * suspects. One that goes alone needs a whole replica; others fill half of one, as half of those that were lost together go
  * together (queue/scripts/turn.lua).
  */
-export function keptApart(
-  { suspects = 0, solitary = 0, apart }: Sample & { kind: 'known' },
-  size: number,
-): KeptApart {
+export function keptApart({ suspects = 0, solitary = 0, apart }: KnownSample, size: number): KeptApart {
   const alone = Math.min(solitary, suspects);
   const running = apart ? Math.max(0, apart.workers * size - apart.tasks) : 0;
   return { waiting: alone * (size - 1) + (size > 1 ? suspects - alone : 0), inFlight: running };

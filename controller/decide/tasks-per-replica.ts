@@ -1,5 +1,5 @@
 /** The plain rule: one replica for so many tasks. Pure. */
-import type { Policy, Sample } from './decision.ts';
+import type { KnownSample, Policy } from './decision.ts';
 import { keptApart } from './suspects.ts';
 
 export const DEFAULT_TASKS_PER_REPLICA = 5;
@@ -10,7 +10,7 @@ export const DEFAULT_TASKS_PER_REPLICA = 5;
  */
 export function plainRule(
   { tasksPerReplica }: Policy,
-  sample: Sample & { kind: 'known' },
+  sample: KnownSample,
   otherDecides: boolean,
   most = Infinity,
 ): number {

@@ -93,8 +93,8 @@ export function restOfStart(sinceMs: number, startMs: number): number {
   return Math.abs(startMs - sinceMs);
 }
 
-/** What a start counts for beside the time that it takes, pod-ms. */
-const START_COST_MS = 10_000;
+/** The cost of a start beyond the time that it takes, pod-ms: placing the pod, its network, its image, its first connection. */
+export const START_COST_MS = 10_000;
 
 /**
  * How much idling a start is worth, ms. What one kept replica does within the target takes several new ones: they have the
