@@ -11,13 +11,13 @@
 --         'leave' (it said goodbye)
 --       4 how long a blocking move of it may outlive it, ms; 0 when nothing of it can be blocked in Redis any more
 -- Returns  {tasks put back; -1 when the worker is not (any more) the one meant, tasks that it still holds}
--- A worker that held more than some MB is emptied in pieces, each of some ms: its epoch is over with the first one, and
--- whoever comes next, as a rule the same caller by the epoch 0, goes on where that ended.
+-- A worker that held more than 512 tasks or some MB is emptied in pieces, each of some ms: its epoch is over with the first
+-- one, and whoever comes next, as a rule the same caller by the epoch 0, goes on where that ended.
 -- The worker stays as an empty grave until ARGV[4] is over: a move that was still blocked may drop one more task into
 -- its wake list, and the next reaper finds it there.
-local ROOM = 4 * 1024 * 1024
+local ROOM = 2 * 1024 * 1024
 -- of each task, however short, bytes
-local OVERHEAD = 2048
+local OVERHEAD = 4096
 local HISTORY, PASTS = KEYS[8], KEYS[12]
 local SILENCES = 20
 local clock = redis.call('TIME')
@@ -96,9 +96,16 @@ local goodbye = why == 'leave'
 -- in a past, the characters that mean something there are percent-encoded
 local name = string.gsub(ARGV[1], '[^%w%-._~]', function(c) return string.format('%%%02X', string.byte(c)) end)
 local receipts = redis.call('HKEYS', KEYS[4])
-local order = {}
-for _, receipt in ipairs(receipts) do order[receipt] = tonumber(string.match(receipt, '%-(%d+)$')) or 0 end
-table.sort(receipts, function(a, b) return order[a] > order[b] end)
+-- sorted by their counters alone: a comparison in Lua would cost more than all the rest
+local counters, of_counter = {}, {}
+for i, receipt in ipairs(receipts) do
+  local counter = tonumber(string.match(receipt, '%-(%d+)$')) or 0
+  counters[i] = counter
+  local same = of_counter[counter]
+  if same then same[#same + 1] = receipt else of_counter[counter] = {receipt} end
+end
+table.sort(counters)
+for i = #counters, 1, -1 do receipts[#counters + 1 - i] = table.remove(of_counter[counters[i]]) end
 -- how many were lost together, those of its other queues as one: by it suspects are narrowed down (turn.lua)
 local elsewhere = tonumber(redis.call('HGET', KEYS[3], 'elsewhere')) or 0
 local together = moving and tonumber(begun[2]) or #receipts + math.min(elsewhere, 1)

@@ -5,9 +5,9 @@
 -- Returns  how many are back; as many as some ms allow, so that it is called again until it returns 0
 -- Before: suspects with their pasts, the oldest on the right.  After: the newest of them stand at the front of the
 -- queue, in their order and before all others, their pasts in history or pasts; nothing at all while there is a worker.
-local ROOM = 4 * 1024 * 1024
+local ROOM = 2 * 1024 * 1024
 -- of each task, however short, bytes
-local OVERHEAD = 2048
+local OVERHEAD = 4096
 local HISTORY, PASTS = KEYS[4], KEYS[5]
 if redis.call('ZCARD', KEYS[2]) > 0 or redis.call('EXISTS', KEYS[3]) == 0 then return 0 end
 redis.call('LLEN', KEYS[1]) -- a queue key of another type ends it here, before anything was moved

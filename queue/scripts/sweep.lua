@@ -11,7 +11,9 @@ local MOST_BYTES = 4 * 1024 * 1024
 local most = tonumber(ARGV[1])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', now)
+local unmarked = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now, 'LIMIT', 0, most)
+if #unmarked > 0 then redis.call('ZREM', KEYS[4], unpack(unmarked)) end
+local marks_left = #unmarked == most
 
 -- as in turn.lua
 local function fingerprint(value)
@@ -54,4 +56,4 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', now, 'LIMIT
   end
   redis.call('ZREM', KEYS[5], member)
 end
-return redis.call('ZCOUNT', KEYS[5], '-inf', now) > 0 and 1 or 0
+return (marks_left or redis.call('ZCOUNT', KEYS[5], '-inf', now) > 0) and 1 or 0

@@ -11,7 +11,7 @@
 --         seen            highest receipt counter that the worker has seen
 --         heard           when the last turn was made whose reply it saw, 0 before the first; may be left out
 --         holds           how many tasks it holds, those that it settles here included; may be left out
---         want            how many tasks it takes
+--         want            how many tasks it takes; a turn takes 1000 at most
 --         elsewhere       tasks of its other queues that it holds
 --         together        suspects that it takes together, if it may; 0 while it must not take any
 --         emptyIn         ms until it will hold nothing, as far as it can tell
@@ -63,6 +63,8 @@
 -- counts as its memory: it ends with the task that reaches the bound. The size of a task is only known when it is in hand, so
 -- they are taken one by one where large ones were seen lately, or nothing is known yet, else a few and then more at a time.
 local CHUNK = 2000
+-- tasks that a turn takes at most: some ms of Redis
+local MOST = 1000
 local PROMOTE = 100
 -- bytes that a turn takes, and that it puts back from the delayed tasks: some ms of Redis
 local ROOM = 4 * 1024 * 1024
@@ -76,7 +78,8 @@ local CAREFUL, FIRST = 1000, 16
 local PATIENCE = 5000
 local MAX_DELIVERIES = 5
 local DEAD_KEPT = 10000
-local BURY = 1000
+-- old dead letters that a turn drops beyond one for each new one
+local BURY = 50
 -- how long a waiting client can be told that a task was cancelled, ms
 local CANCELLED_KEPT = 24 * 3600 * 1000
 local DIGITS = {[0] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'}
@@ -151,6 +154,7 @@ local paused = redis.call('EXISTS', PAUSED) == 1
 -- who drains gets nothing: the mark may have come after the worker asked
 local drain = (tonumber(worker[4]) or 0) > now
 if broken or paused or drain then want = 0 end
+want = math.min(want, MOST)
 -- with them, an outcome that cannot be written leaves no other one half done
 local returning = #turn.released + #turn.cancelled
 local told = completed + #turn.dead + #turn.cancelled > 0 and redis.pcall('HLEN', ERRORS) or 0
@@ -246,13 +250,15 @@ local function fingerprint(value)
   return string.sub(redis.sha1hex(value), 1, 16)
 end
 
--- drops the oldest dead letters over the limit of number or age (some at a time, where a limit was lowered), and with each
--- its error, unless a later one has replaced that
+-- drops the oldest dead letters over the limit of number or age (some in each turn, where a limit was lowered), and with
+-- each its error, unless a later one has replaced that
+local burials = BURY + #turn.dead
 local function bury(kept, since)
-  for _ = 1, BURY do
+  while burials > 0 do
     local oldest = redis.call('LINDEX', DEAD, -1)
     if not oldest then break end
     if redis.call('LLEN', DEAD) <= kept and (tonumber(string.match(oldest, '^%d+')) or 0) >= since then break end
+    burials = burials - 1
     local header, raw = string.match(redis.call('RPOP', DEAD), '^%d+ ([^\n]*)\n(.*)$')
     local read, about = pcall(cjson.decode, header or '')
     local id = read and type(about) == 'table' and about.id or raw

@@ -157,20 +157,6 @@ test('a worker keeps as many as it is told, the newest, and their errors', async
   expect((await redis.hkeys(queue.keys.errors)).toSorted()).toEqual(['3', '4', '5']);
 });
 
-test('a lowered limit takes hold with the next burial, a thousand at a time', async () => {
-  const keys = freshKeys();
-  await redis.lpush(keys.dead, ...Array.from({ length: 2_500 }, (_, i) => `1 {"error":"old"}\n${i}`));
-  const worker = await startHandWorker(redis, keys);
-  await redis.hset(keys.worker(worker.id), 'deadMax', 10);
-  for (const left of [1_501, 502, 10]) {
-    await redis.lpush(keys.queue, 'bad');
-    const { tasks } = await worker.turn({ want: 1 });
-    const header = deadHeader({ error: 'no', attempts: 1, worker: 'w' });
-    await worker.turn({ settled: { dead: tasks.map(({ receipt }) => ({ receipt, id: 'bad', header })) } });
-    expect(await redis.llen(keys.dead)).toBe(left);
-  }
-});
-
 test('the age holds: with the next burial, by the workers when nothing else is buried, and by the controller alone', async () => {
   await using queue = openFresh();
   const { keys } = queue;

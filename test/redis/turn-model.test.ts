@@ -62,7 +62,7 @@ const forget: fc.Arbitrary<Step> = fc.record({
 
 test(
   'each task is in exactly one place, or has its result; a suspect is alone, or with half of its fellows',
-  { timeout: 60_000 },
+  { timeout: 180_000 },
   async () => {
     process.stdout.write(`turn model: ${RUNS} runs, seed ${SEED} (MILLRACE_TEST_SEED)\n`);
     // often both workers live and there is enough for both: only then can tasks stand beside a suspect

@@ -82,3 +82,17 @@ test.each([
   batch.add(finished(raw, { kind: 'dead', error: 'gone' }, { id }), 0);
   expect((JSON.parse(settledOf(batch.take(), 'w').dead[0]?.header ?? '') as { id?: string }).id).toBe(named);
 });
+
+test('one turn settles what Redis does in some ms, the oldest first, and the rest waits for the next one', () => {
+  const batch = createBatch();
+  const add = (kind: 'result' | 'dead', count: number): void => {
+    for (let i = 0; i < count; i++)
+      batch.add(finished(`${kind}${i}`, kind === 'result' ? { kind, value: '' } : { kind, error: '' }), 1);
+  };
+  add('result', 600);
+  add('dead', 300);
+  expect(batch.take()).toHaveLength(600 + 100);
+  expect([batch.size, batch.since]).toEqual([200, 1]);
+  expect(batch.take()).toHaveLength(200);
+  expect([batch.size, batch.since]).toEqual([0, undefined]);
+});

@@ -16,9 +16,20 @@ export interface Batch {
   cancel(delivery: Delivery, id: string | Buffer, now: number): void;
   /** Of tasks that were never begun. */
   release(deliveries: readonly Delivery[], now: number): void;
-  /** Hands over everything and is empty afterwards. */
+  /** Hands over the oldest outcomes, as many as cost Redis some ms in one turn; the rest waits for the next one. */
   take(): readonly Finished[];
 }
+
+/** What one turn settles at most, in results; Redis does nothing else meanwhile. */
+const TURN_COST = 1_000;
+/** What an outcome costs Redis, in results. */
+const COST: { readonly [K in Finished['outcome']['kind']]: number } = {
+  result: 1,
+  release: 1,
+  retry: 2,
+  dead: 4,
+  cancelled: 4,
+};
 
 export function createBatch(): Batch {
   let entries: Finished[] = [];
@@ -46,9 +57,11 @@ export function createBatch(): Batch {
         );
     },
     take: () => {
-      const taken = entries;
-      entries = [];
-      since = undefined;
+      let cost = 0;
+      const over = entries.findIndex(({ outcome }) => (cost += COST[outcome.kind]) > TURN_COST);
+      const taken = over === -1 ? entries : entries.slice(0, over);
+      entries = over === -1 ? [] : entries.slice(over);
+      if (entries.length === 0) since = undefined;
       return taken;
     },
   };
