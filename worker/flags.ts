@@ -46,7 +46,11 @@ export interface WorkerFlags extends QueueFlags, HandlerFlags {
 }
 
 /** `defaultId`: the worker's name when none is given. */
-export function parseFlags(argv: readonly string[], env: NodeJS.ProcessEnv, defaultId: string): WorkerFlags {
+export function parseWorkerFlags(
+  argv: readonly string[],
+  env: NodeJS.ProcessEnv,
+  defaultId: string,
+): WorkerFlags {
   const program = addQueueFlags(
     createProgram(WORKER_PROGRAM, version).description(
       'Takes tasks from a Redis list and writes results to a hash.',
@@ -183,7 +187,7 @@ function queueList(text: string): readonly string[] {
 }
 
 /** What the flags say of the worker itself. Throws `UsageError` for what cannot be, instead of trying again for ever. */
-export function settingsOf(
+export function workerSettings(
   flags: WorkerFlags,
 ): Omit<WorkerOptions, 'handler' | 'log' | 'metrics' | 'onReady'> {
   if (flags.lease < 1_000)

@@ -16,7 +16,7 @@ import { runProgram, UsageError } from '../runtime/program.ts';
 import { timeout } from '../runtime/timers.ts';
 import { version } from '../runtime/version.ts';
 import { MAX_RESULT_BYTES } from './task/encode.ts';
-import { parseFlags, settingsOf, type WorkerFlags } from './flags.ts';
+import { parseWorkerFlags, workerSettings, type WorkerFlags } from './flags.ts';
 import type { OpenHandler } from './task/handler.ts';
 import { openCommand, type LogSource } from './handlers/command.ts';
 import { openHttp } from './handlers/http.ts';
@@ -72,8 +72,8 @@ function lineLimit(resultBytes: number): number {
 async function main(): Promise<void> {
   // in a pod the host's name is the pod's, by which the controller knows it
   const inPod = process.env['KUBERNETES_SERVICE_HOST'] !== undefined;
-  const flags = parseFlags(process.argv, process.env, inPod ? hostname() : defaultWorkerId());
-  const settings = settingsOf(flags);
+  const flags = parseWorkerFlags(process.argv, process.env, inPod ? hostname() : defaultWorkerId());
+  const settings = workerSettings(flags);
   const log = createLog(WORKER_PROGRAM, flags.logLevel);
   using signals = onSignals();
   const metrics = createWorkerMetrics();

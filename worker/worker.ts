@@ -20,9 +20,9 @@ import { timeout } from '../runtime/timers.ts';
 import { createLeaseKeepers, type LeaseKeepers } from './lease/lease.ts';
 import { runEpoch } from './epoch/epoch.ts';
 import { BLOCKER_OPTIONS } from './epoch/idle-wait.ts';
-import { createRefusals, REFUSED_MS, type Attempts } from './epoch/connection-errors.ts';
+import { createRefusals, REFUSED_MS, type ConnectionAttempts } from './epoch/connection-errors.ts';
 import { createRegistration, NameTaken } from './epoch/registration.ts';
-import { createSlots, type Slots } from './epoch/slots.ts';
+import { createWorkerSlots, type WorkerSlots } from './epoch/slots.ts';
 import type { WorkerOptions } from './epoch/options.ts';
 
 export { TaskCancelled } from '../queue/cancel.ts';
@@ -33,13 +33,13 @@ export { NameTaken } from './epoch/registration.ts';
 export type { RetryPolicy } from './task/retry.ts';
 
 /** How long a worker that stops, and was fenced, may take to leave nothing behind, ms. */
-const LAST_WORD_MS = 1_000;
+const LAST_REAP_TIMEOUT_MS = 1_000;
 /** A server that lives answers in this time, ms. */
-const PING_MS = 2_000;
+const PING_TIMEOUT_MS = 2_000;
 /** How long after a death the controller may take to tell of it, ms. */
-const FATE_MS = 3_000;
+const EXIT_REASON_TIMEOUT_MS = 3_000;
 /** A queue that cannot be registered holds up those below it no longer than this, ms. */
-const PLACE_MS = 1_000;
+const FIRST_TURN_TIMEOUT_MS = 1_000;
 
 /** A name for a worker outside Kubernetes. Two hosts, or two containers of one, may give it twice: see `mayRename`. */
 export function defaultWorkerId(): string {
@@ -93,7 +93,9 @@ async function runAs(options: WorkerOptions, stopping: AbortSignal, hurry: Abort
       options.metrics.redisFailed('connection');
       attempts.failed(error);
     };
-    return openRedis(options.redis, { ...own, connectionName, onError }).on('ready', () => attempts.well());
+    return openRedis(options.redis, { ...own, connectionName, onError }).on('ready', () =>
+      attempts.succeeded(),
+    );
   };
   const redis = defineScripts(connect({}));
   redis.on('ready', () => {
@@ -102,8 +104,8 @@ async function runAs(options: WorkerOptions, stopping: AbortSignal, hurry: Abort
   });
   const drops = watchDrops(redis);
   const openSpare = (): Redis => defineScripts(connect({}));
-  options.health?.reach(() => within(PING_MS, redis.ping(), 'PING'));
-  const slots = createSlots(options.concurrency, async (asked) => {
+  options.health?.reach(() => within(PING_TIMEOUT_MS, redis.ping(), 'PING'));
+  const slots = createWorkerSlots(options.concurrency, async (asked) => {
     const which = asked.map(({ keys }) => keys);
     const found = await findFilled(redis, which, options.id);
     return new Set(asked.filter((_, i) => found.has(i)));
@@ -133,7 +135,8 @@ async function runAs(options: WorkerOptions, stopping: AbortSignal, hurry: Abort
     try {
       const registering = refusals.attempts();
       const own = { keys, rank, registering, onReady, onTurn: first.resolve };
-      if (rank > 0) await within(PLACE_MS, first.promise, 'the first turn').catch(() => undefined);
+      if (rank > 0)
+        await within(FIRST_TURN_TIMEOUT_MS, first.promise, 'the first turn').catch(() => undefined);
       const shared = { worker: options, mark, redis, drops, openSpare, slots, connect, keepers };
       await runLane({ ...shared, ...own }, oneEnds, atOnce);
     } finally {
@@ -158,12 +161,12 @@ interface LaneOptions {
   readonly redis: Redis;
   readonly drops: Drops;
   readonly openSpare: () => Redis;
-  readonly slots: Slots;
+  readonly slots: WorkerSlots;
   /** Where a handler may stand in the way of turns. */
   readonly keepers: LeaseKeepers | undefined;
   /** Opens one more connection of the worker. */
   readonly connect: (own: RedisOptions) => Redis;
-  readonly registering: Attempts;
+  readonly registering: ConnectionAttempts;
   /** Of this process: see epoch/registration.ts. */
   readonly mark: string;
   /** Called each time that it is registered. */
@@ -184,8 +187,8 @@ async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: Abort
   const registration = createRegistration({ ...about, log, stopping });
   using keeper = options.keepers?.of({ rank, keys, clientName: () => registration.clientName });
   // outside of a pool nobody watches
-  const fateOf = (lost: string): Promise<string | undefined> =>
-    readExitReason(redis, keys, lost, given.pool === '' ? 0 : FATE_MS);
+  const exitReasonOf = (lost: string): Promise<string | undefined> =>
+    readExitReason(redis, keys, lost, given.pool === '' ? 0 : EXIT_REASON_TIMEOUT_MS);
   const run = {
     handler,
     queue,
@@ -194,7 +197,7 @@ async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: Abort
     bytesOnly: given.bytesOnly ?? false,
     maxResultBytes: results.maxBytes,
     random: Math.random,
-    fateOf,
+    exitReasonOf,
     onThrown: (id: string | Buffer, attempt: number, err: unknown): void =>
       log.debug({ task: id.toString().slice(0, 100), attempt, err }, 'a handler threw'),
   };
@@ -228,7 +231,9 @@ async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: Abort
     }
     // fenced, and told to stop before it could begin anew: a server that went back may still hold that epoch
     if (last !== undefined)
-      await within(LAST_WORD_MS, reap(redis, keys, worker, last, 'displaced'), 'reap').catch(() => undefined);
+      await within(LAST_REAP_TIMEOUT_MS, reap(redis, keys, worker, last, 'displaced'), 'reap').catch(
+        () => undefined,
+      );
   } finally {
     given.health?.left(queue);
     enter();
@@ -237,22 +242,22 @@ async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: Abort
 }
 
 /** So that a worker that starts does not begin with what is least urgent only because that queue was registered first. */
-function holdPlace(slots: Slots, keys: QueueKeys, rank: number): () => void {
+function holdPlace(slots: WorkerSlots, keys: QueueKeys, rank: number): () => void {
   const nothing = (): void => undefined;
-  const place = { keys, rank, held: 0, running: 0, curious: true, lookedAt: Infinity, lookSentAt: Infinity };
+  const place = { keys, rank, held: 0, running: 0, wantsWork: true, readAt: Infinity, readSentAt: Infinity };
   const looks = { inMotion: true, turns: 0, foundEmpty: nothing };
   const suspects = { apart: false, solitary: false, taking: false, emptyInMs: 0, windowMs: 0 };
-  const drains = { told: false, saidDrained: false, empty: true };
+  const drains = { drainOrdered: false, maybeDrained: false, empty: true };
   const calls = {
     fill: nothing,
-    ask: nothing,
-    look: nothing,
-    accompany: nothing,
-    nudge: nothing,
-    guard: nothing,
+    take: nothing,
+    poll: nothing,
+    announceCompany: nothing,
+    wake: nothing,
+    guardLease: nothing,
   };
   const leave = slots.join({ ...place, ...looks, ...suspects, ...drains, ...calls });
-  const timer = timeout(PLACE_MS, leave);
+  const timer = timeout(FIRST_TURN_TIMEOUT_MS, leave);
   return () => {
     timer.clear();
     leave();

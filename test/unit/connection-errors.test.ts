@@ -57,7 +57,7 @@ test('a connection that works is well, and another one of the same worker may st
   const [well, refused] = [refusals.attempts(), refusals.attempts()];
   well.failed(reply('WRONGPASS x'));
   refused.failed(coded('CERT_HAS_EXPIRED'));
-  well.well();
+  well.succeeded();
   expect(await refusals.forGood).toMatch(/TLS/);
 });
 
@@ -84,7 +84,7 @@ test('one line for each cause, again after longer and longer pauses, and afresh 
   expect(lines).toHaveLength(4);
   failures(3_600);
   expect(lines.length).toBeLessThan(20);
-  attempts.well();
+  attempts.succeeded();
   failures(1);
   expect(lines.slice(-2).map((line) => line.split(':')[1])).toHaveLength(2);
   refusals[Symbol.dispose]();

@@ -12,7 +12,7 @@ import {
   withHints,
   type AnsweredTurn,
   type EpochState,
-  type Mode,
+  type EpochMode,
   type Orders,
 } from '../../worker/epoch/state.ts';
 
@@ -24,7 +24,7 @@ interface ModeRow {
   readonly orders?: Partial<Orders>;
   readonly drains?: boolean;
   readonly leaves?: boolean;
-  readonly mode: Mode;
+  readonly mode: EpochMode;
 }
 
 const modes: readonly ModeRow[] = [
@@ -44,7 +44,7 @@ test.each(modes)('$name: $mode', ({ orders, drains = false, leaves = false, mode
 });
 
 test('what was taken begins in every mode that does not hand it back', () => {
-  const all: readonly Mode[] = ['taking', 'apart', 'refused', 'paused', 'draining', 'leaving'];
+  const all: readonly EpochMode[] = ['taking', 'apart', 'refused', 'paused', 'draining', 'leaving'];
   expect(all.filter(mayBegin)).toEqual(['taking', 'apart', 'refused']);
 });
 

@@ -5,12 +5,12 @@ import type { Lane } from '../../worker/epoch/lane.ts';
 import { createPermits, type Permits } from '../../worker/epoch/permits.ts';
 
 interface TestLane extends Lane {
-  lookedAt: number;
-  lookSentAt: number;
-  curious: boolean;
+  readAt: number;
+  readSentAt: number;
+  wantsWork: boolean;
   inMotion: boolean;
   /** Turns that it was told to make. */
-  looks: number;
+  polls: number;
 }
 
 function lane(rank: number): TestLane {
@@ -20,30 +20,30 @@ function lane(rank: number): TestLane {
     rank,
     held: 0,
     running: 0,
-    curious: false,
+    wantsWork: false,
     apart: false,
     solitary: false,
     taking: false,
     emptyInMs: 0,
     windowMs: 5,
-    told: false,
-    saidDrained: false,
+    drainOrdered: false,
+    maybeDrained: false,
     empty: true,
-    lookedAt: -Infinity,
-    lookSentAt: -Infinity,
+    readAt: -Infinity,
+    readSentAt: -Infinity,
     inMotion: false,
-    looks: 0,
+    polls: 0,
     turns: 1,
     foundEmpty: (_turns, sentAt) => {
-      own.lookSentAt = sentAt;
-      own.curious = false;
+      own.readSentAt = sentAt;
+      own.wantsWork = false;
     },
-    look: () => void own.looks++,
+    poll: () => void own.polls++,
     fill: nothing,
-    ask: nothing,
-    accompany: nothing,
-    nudge: nothing,
-    guard: nothing,
+    take: nothing,
+    announceCompany: nothing,
+    wake: nothing,
+    guardLease: nothing,
   };
   return own;
 }
@@ -76,7 +76,7 @@ test.each([2, 16, 200])(
     await answer();
     expect(permits.mayPass(lowest, true)).toBe(true);
     expect(requests.map((asked) => asked.length)).toEqual([count - 1]);
-    expect(lanes.filter(({ looks }) => looks > 0)).toEqual([]);
+    expect(lanes.filter(({ polls }) => polls > 0)).toEqual([]);
   },
 );
 
@@ -85,7 +85,7 @@ test('a queue above that holds something is looked at by a turn of its own, and 
   permits.mayPass(lowest, true);
   await answer();
   expect(permits.mayPass(lowest, true)).toBe(false);
-  expect(lanes.filter(({ looks }) => looks > 0).map(({ rank }) => rank)).toEqual([7]);
+  expect(lanes.filter(({ polls }) => polls > 0).map(({ rank }) => rank)).toEqual([7]);
   expect(requests).toHaveLength(1);
 });
 
@@ -96,7 +96,7 @@ test('what is on its way out of a queue is not in it: only a turn tells', async 
   permits.mayPass(lowest, true);
   await answer();
   expect(permits.mayPass(lowest, true)).toBe(false);
-  expect(first.looks).toBe(1);
+  expect(first.polls).toBe(1);
   expect(requests[0]).not.toContain(first);
 });
 
@@ -107,7 +107,7 @@ test('a request that fails is made up for by a turn in each queue', async () => 
   permits.mayPass(lowest, true);
   await answer();
   expect(permits.mayPass(lowest, true)).toBe(false);
-  expect(lanes.map(({ looks }) => looks)).toEqual([...Array.from({ length: 9 }, () => 1), 0]);
+  expect(lanes.map(({ polls }) => polls)).toEqual([...Array.from({ length: 9 }, () => 1), 0]);
 });
 
 test('nobody is asked for a queue that only wants to know', () => {
@@ -118,9 +118,9 @@ test('nobody is asked for a queue that only wants to know', () => {
 
 test('many queues that are thought to hold tasks, and one that did not: the rest are looked at together', async () => {
   const { lanes, requests, permits, answer } = open(100, ({ rank }) => rank === 60);
-  for (const one of lanes.slice(1)) one.curious = true;
+  for (const one of lanes.slice(1)) one.wantsWork = true;
   permits.doubt();
   await answer();
   expect(requests).toHaveLength(1);
-  expect(lanes.filter(({ curious }) => curious).map(({ rank }) => rank)).toEqual([60]);
+  expect(lanes.filter(({ wantsWork }) => wantsWork).map(({ rank }) => rank)).toEqual([60]);
 });

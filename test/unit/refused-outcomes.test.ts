@@ -3,7 +3,7 @@ import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { ConnectionDropped } from '../../queue/connection/drops.ts';
 import { createParts, wholePart, type Part, type Parts } from '../../worker/turn/refused-outcomes.ts';
-import { refusalOf, type Refusal } from '../../worker/turn/refusal.ts';
+import { turnRefusalOf, type TurnRefusal } from '../../worker/turn/refusal.ts';
 import type { Finished, Outcome } from '../../worker/task/outcome.ts';
 
 const finished = (receipt: string, outcome: Outcome = { kind: 'result', value: 'x' }): Finished => ({
@@ -17,7 +17,7 @@ const finished = (receipt: string, outcome: Outcome = { kind: 'result', value: '
 const names = (entries: readonly Finished[]): Set<string> => new Set(entries.map(({ id }) => String(id)));
 
 /** Plays a server that refuses each turn with an outcome that `refuses` names. Returns what was settled, in order. */
-function play(parts: Parts, first: Part, refuses: (entry: Finished) => Refusal | undefined): Finished[] {
+function play(parts: Parts, first: Part, refuses: (entry: Finished) => TurnRefusal | undefined): Finished[] {
   const settled: Finished[] = [];
   let now = 0;
   for (let part: Part | undefined = first; part; part = parts.next(now)) {
@@ -31,7 +31,7 @@ function play(parts: Parts, first: Part, refuses: (entry: Finished) => Refusal |
 }
 
 test('whatever is refused, every other outcome is settled once, and what is refused is buried once', () => {
-  const outcomes = fc.array(fc.constantFrom('good', 'ours', 'words', 'dropped'), { maxLength: 200 });
+  const outcomes = fc.array(fc.constantFrom('good', 'unsendable', 'rejected', 'dropped'), { maxLength: 200 });
   fc.assert(
     fc.property(outcomes, (kinds) => {
       const entries = kinds.map((kind, i) => finished(`${kind} ${i}`));
@@ -39,7 +39,7 @@ test('whatever is refused, every other outcome is settled once, and what is refu
         createParts(() => 8),
         wholePart(entries),
         ({ delivery, outcome }) => {
-          const [kind] = delivery.receipt.split(' ') as ['good' | Refusal['kind']];
+          const [kind] = delivery.receipt.split(' ') as ['good' | TurnRefusal['kind']];
           return kind === 'good' || outcome.kind === 'dead' ? undefined : { kind, reason: 'no' };
         },
       );
@@ -51,9 +51,12 @@ test('whatever is refused, every other outcome is settled once, and what is refu
   );
 });
 
-test('a dead letter that is refused goes without its id, and when that is refused too it is put by', () => {
+test('a dead letter that is refused goes without its id, and when that is refused too it is deferred', () => {
   const parts = createParts(() => 1);
-  const settled = play(parts, wholePart([finished('a')]), () => ({ kind: 'words', reason: 'ERR too long' }));
+  const settled = play(parts, wholePart([finished('a')]), () => ({
+    kind: 'rejected',
+    reason: 'ERR too long',
+  }));
   expect(settled).toEqual([]);
   expect(parts).toMatchObject({ size: 1, open: 0, full: true });
   const last = parts.next(Infinity);
@@ -65,11 +68,11 @@ test('a dead letter that is refused goes without its id, and when that is refuse
   });
 });
 
-test('what a state of the server refuses is put by as it is, tried again, and handed back when the worker drains', () => {
+test('what a state of the server refuses is deferred as it is, sent again, and handed back when the worker drains', () => {
   const parts = createParts(() => 2);
-  const state: Refusal = { kind: 'state', reason: 'WRONGTYPE' };
-  expect(parts.refused(wholePart([finished('a')]), state, true, 100)).toBe('put by');
-  expect(parts).toMatchObject({ size: 1, open: 0, hopeful: 0, full: false, dueAt: 2_100 });
+  const state: TurnRefusal = { kind: 'state', reason: 'WRONGTYPE' };
+  expect(parts.refused(wholePart([finished('a')]), state, true, 100)).toBe('deferred');
+  expect(parts).toMatchObject({ size: 1, open: 0, awaitingMemory: 0, full: false, dueAt: 2_100 });
   expect(parts.next(2_099)).toBeUndefined();
   const again = parts.next(2_100) as Part;
   expect(again.entries[0]?.outcome.kind).toBe('result');
@@ -81,11 +84,11 @@ test('what a state of the server refuses is put by as it is, tried again, and ha
 
 test('what waits for memory alone is not handed back, unless it is on its way back already', () => {
   const parts = createParts(() => 2);
-  const state: Refusal = { kind: 'state', reason: 'any words', noMemory: true };
+  const state: TurnRefusal = { kind: 'state', reason: 'any words', noMemory: true };
   parts.refused(wholePart([finished('a')]), state, true, 0);
   parts.refused(wholePart([finished('b', { kind: 'release' })]), state, true, 0);
   parts.release(1_000);
-  expect(parts).toMatchObject({ size: 2, open: 0, hopeful: 1, dueAt: 2_000 });
+  expect(parts).toMatchObject({ size: 2, open: 0, awaitingMemory: 1, dueAt: 2_000 });
   expect(parts.next(2_000)?.entries[0]?.outcome.kind).toBe('result');
 });
 
@@ -94,27 +97,27 @@ test('a server without memory is told from other states, also behind the words o
     'OOM any words',
     'ERR Error running script (call to f_0): @user_script:1: -OOM any words',
   ])
-    expect(refusalOf(reply(text))).toMatchObject({ kind: 'state', noMemory: true });
-  expect(refusalOf(reply('MISCONF any words'))).not.toHaveProperty('noMemory');
+    expect(turnRefusalOf(reply(text))).toMatchObject({ kind: 'state', noMemory: true });
+  expect(turnRefusalOf(reply('MISCONF any words'))).not.toHaveProperty('noMemory');
 });
 
 test('while the server is away between the tries, nothing is concluded from a few of them', () => {
   const parts = createParts(() => 2);
   let part = wholePart([finished('a'), finished('b')]);
   for (let n = 1; n < 6; n++) {
-    expect(parts.refused(part, { kind: 'words', reason: 'ERR odd' }, false, 0)).toBe('again');
+    expect(parts.refused(part, { kind: 'rejected', reason: 'ERR odd' }, false, 0)).toBe('again');
     part = parts.next(0) as Part;
     expect(part.entries).toHaveLength(2);
   }
-  expect(parts.refused(part, { kind: 'words', reason: 'ERR odd' }, false, 0)).toBe('cut');
+  expect(parts.refused(part, { kind: 'rejected', reason: 'ERR odd' }, false, 0)).toBe('cut');
 });
 
 const reply = (message: string): Error => new (ReplyError as new (message: string) => Error)(message);
 test.each([
-  [reply('ERR Protocol error: invalid bulk length'), 'words'],
-  [reply('ERR max request size exceeded. Limit: 1048576 bytes'), 'words'],
-  [reply('ERR user_script:1: too many results to unpack script: 0123, on @user_script:1.'), 'words'],
-  [new RangeError('-1 cannot be packed'), 'ours'],
+  [reply('ERR Protocol error: invalid bulk length'), 'rejected'],
+  [reply('ERR max request size exceeded. Limit: 1048576 bytes'), 'rejected'],
+  [reply('ERR user_script:1: too many results to unpack script: 0123, on @user_script:1.'), 'rejected'],
+  [new RangeError('-1 cannot be packed'), 'unsendable'],
   [new ConnectionDropped('closed'), 'dropped'],
   [
     reply("OOM command not allowed when used memory > 'maxmemory'. script: 0123, on @user_script:1."),
@@ -131,5 +134,5 @@ test.each([
   [new Error('Connection is closed.'), undefined],
   [Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' }), undefined],
 ])('%s says: %s', (error, kind) => {
-  expect(refusalOf(error)?.kind).toBe(kind);
+  expect(turnRefusalOf(error)?.kind).toBe(kind);
 });

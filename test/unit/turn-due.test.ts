@@ -1,7 +1,7 @@
 /** When a queue's next turn is due, how many tasks it asks for, and when what waits for a slot goes back. */
 import { describe, expect, test } from 'vitest';
 import { initialState, type EpochState, type Hints } from '../../worker/epoch/state.ts';
-import { staleIn, turnIn, wantedTasks, type Room, type Situation } from '../../worker/epoch/turn-due.ts';
+import { staleIn, turnIn, wantedTasks, type Room, type TurnSituation } from '../../worker/epoch/turn-due.ts';
 
 const NOW = 10_000;
 
@@ -20,7 +20,7 @@ const apart: EpochState = {
   reported: { ...idle.reported, elsewhere: 1 },
 };
 
-const situation: Situation = {
+const situation: TurnSituation = {
   state: idle,
   mode: 'taking',
   leaseMs: 15_000,
@@ -36,9 +36,9 @@ const situation: Situation = {
 
 const free = { free: 2, holding: 0 };
 const full = { free: 0, holding: 4 };
-const finished = (size: number, agoMs: number): Situation['batch'] => ({ size, since: NOW - agoMs });
+const finished = (size: number, agoMs: number): TurnSituation['batch'] => ({ size, since: NOW - agoMs });
 
-const rows: readonly (Partial<Situation> & { readonly name: string; readonly due: number })[] = [
+const rows: readonly (Partial<TurnSituation> & { readonly name: string; readonly due: number })[] = [
   { name: 'idle: a second after the last one', due: 900 },
   { name: 'a third of a short lease', leaseMs: 1_200, due: 300 },
   { name: 'the first one', state: { ...idle, turns: 0 }, due: 0 },

@@ -23,14 +23,14 @@ const MOST_CAUSES = 100;
 const FOR_GOOD: ReadonlySet<RedisTrouble> = new Set(['credentials', 'tls', 'database', 'cluster']);
 
 /** One connection, or something else that Redis may refuse or not. */
-export interface Attempts {
+export interface ConnectionAttempts {
   failed(error: unknown): void;
   /** It works. */
-  well(): void;
+  succeeded(): void;
 }
 
 export interface Refusals extends Disposable {
-  attempts(): Attempts;
+  attempts(): ConnectionAttempts;
   /** Resolves to why, in a sentence, when something was refused for `afterMs` and never let in. */
   readonly forGood: Promise<string>;
 }
@@ -45,15 +45,15 @@ export interface RefusalOptions {
 
 export function createRefusals({ address, afterMs, log, now }: RefusalOptions): Refusals {
   const timers = new Set<Timer>();
-  const said = new Map<string, { at: number; pauseMs: number }>();
+  const logged = new Map<string, { at: number; pauseMs: number }>();
   const { promise: forGood, resolve } = Promise.withResolvers<string>();
 
-  function say(line: string): void {
-    const before = said.get(line);
+  function logRarely(line: string): void {
+    const before = logged.get(line);
     if (before && now() < before.at + before.pauseMs) return;
-    if (said.size >= MOST_CAUSES) said.clear();
+    if (logged.size >= MOST_CAUSES) logged.clear();
     const pauseMs = before ? Math.min(2 * before.pauseMs, LONGEST_REPEAT_MS) : REPEAT_MS;
-    said.set(line, { at: now(), pauseMs });
+    logged.set(line, { at: now(), pauseMs });
     log(line);
   }
 
@@ -61,7 +61,7 @@ export function createRefusals({ address, afterMs, log, now }: RefusalOptions): 
     forGood,
     attempts: () => {
       let timer: Timer | undefined;
-      const calm = (): void => {
+      const stopTimer = (): void => {
         if (!timer) return;
         timer.clear();
         timers.delete(timer);
@@ -70,16 +70,16 @@ export function createRefusals({ address, afterMs, log, now }: RefusalOptions): 
       return {
         failed: (error) => {
           const line = describeRedisError(error, address);
-          say(line);
+          logRarely(line);
           const trouble = troubleOfRedis(error, address);
-          // a server that refuses a certificate may hang up before it has said so
-          if (!FOR_GOOD.has(trouble)) return trouble === 'closed' ? undefined : calm();
+          // a server that refuses a certificate may hang up before it has sent the reason
+          if (!FOR_GOOD.has(trouble)) return trouble === 'closed' ? undefined : stopTimer();
           timer ??= timeout(afterMs, () => resolve(line)).unref();
           timers.add(timer);
         },
-        well: () => {
-          calm();
-          said.clear();
+        succeeded: () => {
+          stopTimer();
+          logged.clear();
         },
       };
     },

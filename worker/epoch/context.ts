@@ -8,20 +8,20 @@ import type { Durability } from '../../queue/connection/durability.ts';
 import { note } from '../../queue/scripts/scripts.ts';
 import type { Drops } from '../../queue/connection/drops.ts';
 import type { Logger } from '../../runtime/log.ts';
-import { createBell, type Bell } from './wakeup.ts';
+import { createWakeup, type Wakeup } from './wakeup.ts';
 import { createIdleWait, type IdleWait } from './idle-wait.ts';
 import { createPace, holdTarget } from './prefetch.ts';
 import type { WorkerHealth } from './health.ts';
 import type { LeaseKeeper } from '../lease/lease.ts';
 import type { QueueMetrics } from '../process/metrics.ts';
 import { createParts, type Parts } from '../turn/refused-outcomes.ts';
-import { createPatience, type Patience } from '../turn/resend.ts';
+import { createResender, type Resender } from '../turn/resend.ts';
 import { createProgressOutbox } from './progress.ts';
 import type { RunDeps } from '../task/run.ts';
 import { createBatch, type Batch } from '../turn/batch.ts';
 import type { Lane } from './lane.ts';
 import { createLane, holdsNothing } from './epoch-lane.ts';
-import type { Slots } from './slots.ts';
+import type { WorkerSlots } from './slots.ts';
 import {
   initialState,
   isEnding,
@@ -30,7 +30,7 @@ import {
   withHints,
   type EpochState,
   type Hints,
-  type Mode,
+  type EpochMode,
   type ReportedState,
 } from './state.ts';
 import { createTasks, type Tasks } from './tasks.ts';
@@ -45,7 +45,7 @@ export interface EpochOptions {
   readonly blocker: Redis;
   readonly keys: QueueKeys;
   readonly worker: string;
-  readonly slots: Slots;
+  readonly slots: WorkerSlots;
   /** Of this queue among the worker's; 0 goes first. */
   readonly rank: number;
   readonly leaseMs: number;
@@ -70,43 +70,43 @@ export interface EpochContext extends Disposable {
   readonly options: EpochOptions;
   /** Replaced at each event. */
   state: EpochState;
-  readonly mode: Mode;
+  readonly mode: EpochMode;
   /** The worker's state to be reported to Redis. */
   readonly report: ReportedState;
   /** Tasks to hold in all queues, running ones included. */
   readonly target: number;
-  readonly bell: Bell;
+  readonly wakeup: Wakeup;
   readonly batch: Batch;
   readonly parts: Parts;
-  readonly patience: Patience;
+  readonly resender: Resender;
   readonly tasks: Tasks;
   readonly idle: IdleWait;
   readonly lane: Lane;
 }
 
 /** After `hurry`, what obeys its AbortSignal has this long to end. */
-export const ABORT_PATIENCE_MS = 1_000;
+export const ABORT_TIMEOUT_MS = 1_000;
 
 /** This many outcomes that cannot be stored now do not keep the worker from taking tasks. */
-const MOST_PUT_BY = 8;
+const MAX_DEFERRED = 8;
 
 /** Disposing it drops the progress that was not written yet. */
 export function createContext(epoch: number, options: EpochOptions): EpochContext {
   const { redis, keys, worker, slots, log, metrics, stopping, hurry } = options;
-  const bell = createBell();
+  const wakeup = createWakeup();
   const batch = createBatch();
   const pace = createPace();
-  const parts = createParts(() => Math.max(MOST_PUT_BY, slots.total));
+  const parts = createParts(() => Math.max(MAX_DEFERRED, slots.total));
   const progress = createProgressOutbox({ redis, keys, worker, epoch });
   const hint = (hints: Partial<Hints>): void => {
     context.state = withHints(context.state, hints);
-    bell.ring();
+    wakeup.wake();
   };
   const idle = createIdleWait(options.blocker, redis, keys, worker, {
     onTask: () => hint({ woken: true }),
     // what was moved, if anything, is put back by a turn that need not wait for other queues
     onDoubt: () => hint({ turnNow: true }),
-    onReady: () => bell.ring(),
+    onReady: () => wakeup.wake(),
     // by this id the controller can end the wait; without it, it takes a second
     onConnection: (id) => note(redis, keys, worker, epoch, 'blocker', id),
   });
@@ -119,7 +119,7 @@ export function createContext(epoch: number, options: EpochOptions): EpochContex
     metrics,
     log,
     mayBegin: () => mayBegin(context.mode) && slots.mayTake(lane),
-    onBatch: () => bell.ring(),
+    onBatch: () => wakeup.wake(),
     onHolding: () => slots.holds(lane),
   });
   const context: EpochContext = {
@@ -128,7 +128,7 @@ export function createContext(epoch: number, options: EpochOptions): EpochContex
     state: initialState,
     get mode() {
       return modeOf(context.state.orders, {
-        drains: slots.told || stopping.aborted,
+        drains: slots.drainOrdered || stopping.aborted,
         leaves: hurry.aborted,
       });
     },
@@ -139,10 +139,10 @@ export function createContext(epoch: number, options: EpochOptions): EpochContex
     get target() {
       return holdTarget(slots.usable, pace);
     },
-    bell,
+    wakeup,
     batch,
     parts,
-    patience: patienceOf(options),
+    resender: resenderOf(options),
     tasks,
     idle,
     get lane() {
@@ -151,14 +151,14 @@ export function createContext(epoch: number, options: EpochOptions): EpochContex
     [Symbol.dispose]: () => progress[Symbol.dispose](),
   };
   const { keeper, rank } = options;
-  const lane = createLane({ epoch, keys, rank, keeper, context, pace, hint, ring: () => bell.ring() });
+  const lane = createLane({ epoch, keys, rank, keeper, context, pace, hint, wake: () => wakeup.wake() });
   return context;
 }
 
-function patienceOf({ hurry, leaseMs, metrics, health, keys, log }: EpochOptions): Patience {
-  return createPatience({
+function resenderOf({ hurry, leaseMs, metrics, health, keys, log }: EpochOptions): Resender {
+  return createResender({
     hurry,
-    lastMs: 2 * ABORT_PATIENCE_MS,
+    lastMs: 2 * ABORT_TIMEOUT_MS,
     longestPauseMs: Math.min(2_000, leaseMs / 3),
     onFailure: (error) => {
       metrics.turnFailed();

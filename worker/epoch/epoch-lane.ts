@@ -7,13 +7,13 @@ import type { IdleWait } from './idle-wait.ts';
 import type { Lane } from './lane.ts';
 import { FRESH_MS } from './permits.ts';
 import type { Pace } from './prefetch.ts';
-import { foundEmpty, wantsWork, type EpochState, type Hints, type Mode } from './state.ts';
+import { foundEmpty, wantsWork, type EpochState, type Hints, type EpochMode } from './state.ts';
 import type { Tasks } from './tasks.ts';
 
 /** The longest round trip during which a queue that was found empty is taken to be empty still, ms. */
 const LONGEST_WINDOW_MS = 100;
 
-export interface LaneOptions {
+export interface EpochLaneOptions {
   readonly epoch: number;
   readonly keys: QueueKeys;
   readonly rank: number;
@@ -21,7 +21,7 @@ export interface LaneOptions {
   readonly pace: Pace;
   readonly context: {
     state: EpochState;
-    readonly mode: Mode;
+    readonly mode: EpochMode;
     readonly tasks: Tasks;
     readonly batch: Batch;
     readonly parts: Parts;
@@ -30,14 +30,14 @@ export interface LaneOptions {
   /** Takes a hint and wakes the loop. */
   readonly hint: (hints: Partial<Hints>) => void;
   /** Wakes the loop. */
-  readonly ring: () => void;
+  readonly wake: () => void;
 }
 
 /** While a move is blocked in Redis, a task may still come. */
-export const holdsNothing = ({ tasks, parts, idle }: LaneOptions['context']): boolean =>
+export const holdsNothing = ({ tasks, parts, idle }: EpochLaneOptions['context']): boolean =>
   tasks.running + tasks.held + parts.size === 0 && !idle.waiting;
 
-export function createLane({ epoch, keys, rank, keeper, pace, context, hint, ring }: LaneOptions): Lane {
+export function createLane({ epoch, keys, rank, keeper, pace, context, hint, wake }: EpochLaneOptions): Lane {
   const { tasks, batch, parts } = context;
   const unlessClosed = (at: number): number => (context.mode === 'taking' ? at : Infinity);
   return {
@@ -49,7 +49,7 @@ export function createLane({ epoch, keys, rank, keeper, pace, context, hint, rin
     get running() {
       return tasks.running;
     },
-    get curious() {
+    get wantsWork() {
       return wantsWork(context.state, context.mode);
     },
     get apart() {
@@ -69,20 +69,20 @@ export function createLane({ epoch, keys, rank, keeper, pace, context, hint, rin
       const fast = (pace.serviceMs ?? Infinity) <= FRESH_MS;
       return fast ? Math.min(LONGEST_WINDOW_MS, Math.max(FRESH_MS, context.state.roundTripMs)) : FRESH_MS;
     },
-    get told() {
+    get drainOrdered() {
       return context.state.orders.drain;
     },
-    get saidDrained() {
+    get maybeDrained() {
       return context.state.reported.maybeDrained;
     },
     get empty() {
       const { underway, hints } = context.state;
       return holdsNothing(context) && batch.size === 0 && !hints.woken && underway === 'none';
     },
-    get lookedAt() {
+    get readAt() {
       return unlessClosed(context.state.readAt);
     },
-    get lookSentAt() {
+    get readSentAt() {
       return unlessClosed(context.state.readSentAt);
     },
     get inMotion() {
@@ -98,14 +98,14 @@ export function createLane({ epoch, keys, rank, keeper, pace, context, hint, rin
       context.state = foundEmpty(context.state, { turns, sentAt, at: performance.now() });
     },
     fill: () => tasks.fill(),
-    ask: () => hint({ poll: true }),
-    look: () => hint({ turnNow: true }),
-    accompany: () => {
+    take: () => hint({ poll: true }),
+    poll: () => hint({ turnNow: true }),
+    announceCompany: () => {
       if (context.state.company !== 'none') return;
       context.state = { ...context.state, company: 'announced' };
       hint({ turnNow: true });
     },
-    nudge: ring,
-    guard: () => keeper?.begin(epoch),
+    wake,
+    guardLease: () => keeper?.begin(epoch),
   };
 }

@@ -16,7 +16,7 @@
  * others.
  */
 import { systemClock } from '../../runtime/clock.ts';
-import { ABORT_PATIENCE_MS, createContext, type EpochContext, type EpochOptions } from './context.ts';
+import { ABORT_TIMEOUT_MS, createContext, type EpochContext, type EpochOptions } from './context.ts';
 import { sayGoodbye } from './goodbye.ts';
 import { createTurnMaker, type TurnMaker } from './make-turn.ts';
 import { createReaper } from './reaper.ts';
@@ -28,8 +28,8 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
   const { redis, keys, worker, slots, log, stopping, hurry } = options;
   using context = createContext(epoch, options);
   using turns = createTurnMaker(context);
-  const { bell, tasks, idle, patience, lane } = context;
-  const wakeLoop = (): void => bell.ring();
+  const { wakeup, tasks, idle, resender, lane } = context;
+  const wakeLoop = (): void => wakeup.wake();
   const leaveSlots = slots.join(lane);
   stopping.addEventListener('abort', wakeLoop);
   hurry.addEventListener('abort', wakeLoop);
@@ -37,7 +37,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
     const end = await loop(context, turns);
     tasks.drop(new Error('the lease of this worker was lost'));
     const certain = await idle.end();
-    if (end === 'left') await sayGoodbye({ redis, keys, worker, epoch, patience, log }, certain);
+    if (end === 'left') await sayGoodbye({ redis, keys, worker, epoch, resender, log }, certain);
     return end;
   } finally {
     leaveSlots();
@@ -48,7 +48,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
 
 /** Makes a turn whenever one is due, starts tasks beside it, and sleeps until something happens. */
 async function loop(context: EpochContext, turns: TurnMaker): Promise<'left' | 'fenced'> {
-  const { options, bell, tasks, idle } = context;
+  const { options, wakeup, tasks, idle } = context;
   const { stopping, hurry } = options;
   const reapOthers = createReaper(options);
   for (;;) {
@@ -71,7 +71,7 @@ async function loop(context: EpochContext, turns: TurnMaker): Promise<'left' | '
     if (dueIn(context, performance.now()) === 0) continue;
     if (mayWaitInRedis(context)) idle.begin();
     reapOthers(now);
-    await bell.rung(Math.min(dueIn(context, now), goesBackIn(context, now)));
+    await wakeup.wait(Math.min(dueIn(context, now), goesBackIn(context, now)));
   }
 }
 
@@ -87,12 +87,12 @@ function handBack(context: EpochContext): void {
 
 /** Nothing runs, and everything that finished is settled or can only be handed back. */
 const isSettled = ({ tasks, batch, parts }: EpochContext): boolean =>
-  tasks.running + batch.size + parts.open + parts.hopeful === 0;
+  tasks.running + batch.size + parts.open + parts.awaitingMemory === 0;
 
 function mayWaitInRedis({ mode, state, options, lane, tasks }: EpochContext): boolean {
   const { slots } = options;
   if (mode !== 'taking' || state.hints.poll) return false;
-  if (slots.saidDrainedBeside(lane) || slots.mustWait(lane)) return false;
+  if (slots.othersMaybeDrained(lane) || slots.mustWait(lane)) return false;
   return slots.free > 0 && tasks.held === 0;
 }
 
@@ -129,7 +129,7 @@ function goesBackIn({ tasks, options, lane }: EpochContext, now: number): number
 async function giveUp({ tasks, batch, parts }: EpochContext, turns: TurnMaker): Promise<void> {
   tasks.abort(new Error('the worker is shutting down'));
   const ended = new AbortController();
-  await Promise.race([tasks.ended(), systemClock.sleep(ABORT_PATIENCE_MS, ended.signal)]);
+  await Promise.race([tasks.ended(), systemClock.sleep(ABORT_TIMEOUT_MS, ended.signal)]);
   ended.abort();
   while (batch.size + parts.open > 0 && (await turns.make()));
 }

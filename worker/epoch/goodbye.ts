@@ -3,25 +3,25 @@ import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { reap } from '../../queue/scripts/scripts.ts';
 import type { Logger } from '../../runtime/log.ts';
-import type { Patience } from '../turn/resend.ts';
+import type { Resender } from '../turn/resend.ts';
 
 export interface GoodbyeOptions {
   readonly redis: Redis;
   readonly keys: QueueKeys;
   readonly worker: string;
   readonly epoch: number;
-  readonly patience: Patience;
+  readonly resender: Resender;
   readonly log: Logger;
 }
 
 /** `certain`: no blocking move of the worker is pending in Redis. Never rejects: the lease covers what does not work. */
 export async function sayGoodbye(options: GoodbyeOptions, certain: boolean): Promise<void> {
-  const { redis, keys, worker, epoch, patience, log } = options;
+  const { redis, keys, worker, epoch, resender, log } = options;
   // nobody need find this mark any more
   redis.zrem(keys.leaving, worker).catch(() => undefined);
   try {
     const goodbye = reap(redis, keys, worker, epoch, certain ? 'leave' : 'displaced');
-    const left = await Promise.race([goodbye, patience.late]);
+    const left = await Promise.race([goodbye, resender.expired]);
     if (left) log.info({ tasks: left }, 'handed back to the queue');
   } catch (error) {
     log.error({ err: error }, 'no goodbye: others take over when the lease is over');

@@ -14,7 +14,7 @@
 import { formatDuration } from '../../runtime/duration.ts';
 import { interval } from '../../runtime/timers.ts';
 import { describeError } from '../task/describe-error.ts';
-import { refusalOf } from '../turn/refusal.ts';
+import { turnRefusalOf } from '../turn/refusal.ts';
 
 export interface WorkerHealth extends Disposable {
   /** Registered, or a turn was answered: `holds` tasks are not settled. */
@@ -61,7 +61,7 @@ export function createWorkerHealth(
       await ping();
       answers = true;
     } catch (error) {
-      answers = refusalOf(error)?.kind === 'words';
+      answers = turnRefusalOf(error)?.kind === 'rejected';
     } finally {
       asking = false;
     }
@@ -98,7 +98,7 @@ export function createWorkerHealth(
     unready,
     unhealthy: () => {
       const silent = [...queues.values()].filter(({ silentMs }) => silentMs > leaseMs);
-      const own = silent.some(({ error }) => refusalOf(error)?.kind !== 'state');
+      const own = silent.some(({ error }) => turnRefusalOf(error)?.kind !== 'state');
       const holds = [...queues.values()].some((queue) => queue.holds > 0);
       return silent.length > 0 && (!holds || (answers && own)) ? unready() : undefined;
     },

@@ -42,11 +42,11 @@ export interface IdleEvents {
 }
 
 const SLACK_MS = 2_000;
-const UNBLOCK_PATIENCE_MS = 1_000;
+const UNBLOCK_TIMEOUT_MS = 1_000;
 const UNBLOCK_EVERY_MS = 20;
 /** A move that ends so much too early was ended by somebody. */
 const UNBLOCKED_MS = 100;
-const REFUSED_MS = 500;
+const REFUSED_PAUSE_MS = 500;
 
 export function createIdleWait(
   blocker: Redis,
@@ -88,8 +88,8 @@ export function createIdleWait(
     } catch (error) {
       move.catch(() => undefined);
       // one that is cut and comes back may wait again at once, one that is cut again and again may not
-      const again = performance.now() - began < REFUSED_MS;
-      refusedUntil = error instanceof ConnectionCut && !again ? 0 : performance.now() + REFUSED_MS;
+      const again = performance.now() - began < REFUSED_PAUSE_MS;
+      refusedUntil = error instanceof ConnectionCut && !again ? 0 : performance.now() + REFUSED_PAUSE_MS;
       if (isReply(error)) return; // wrong type, no permission: the turn finds that out too
       // a reply may have been lost on the way: look. Then leave the server alone for a moment.
       uncertainUntil = performance.now() + BLOCK_MS;
@@ -135,13 +135,13 @@ export function createIdleWait(
     pause: () => {
       if (!waiting || pausing) return;
       pausing = true;
-      const over = within(UNBLOCK_PATIENCE_MS, unblock(waiting), 'CLIENT UNBLOCK');
+      const over = within(UNBLOCK_TIMEOUT_MS, unblock(waiting), 'CLIENT UNBLOCK');
       void over.catch(() => undefined).finally(() => (pausing = false));
     },
     end: async () => {
       ended = true;
       try {
-        if (waiting) await within(UNBLOCK_PATIENCE_MS, unblock(waiting), 'CLIENT UNBLOCK');
+        if (waiting) await within(UNBLOCK_TIMEOUT_MS, unblock(waiting), 'CLIENT UNBLOCK');
         return performance.now() > uncertainUntil;
       } catch {
         return false;

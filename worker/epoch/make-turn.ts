@@ -3,9 +3,9 @@
  * run on meanwhile.
  */
 import type { TurnRequest } from '../../queue/workers/turn.ts';
-import { createDurable } from '../turn/replication.ts';
+import { createReplicationWait } from '../turn/replication.ts';
 import { wholePart } from '../turn/refused-outcomes.ts';
-import { refusalOf } from '../turn/refusal.ts';
+import { turnRefusalOf } from '../turn/refusal.ts';
 import { createTurnSender } from '../turn/send-turn.ts';
 import { createCancelCheck } from './cancel.ts';
 import type { EpochContext } from './context.ts';
@@ -36,18 +36,18 @@ interface Plan {
 }
 
 const isRefused = (error: unknown): boolean => {
-  const kind = refusalOf(error)?.kind;
+  const kind = turnRefusalOf(error)?.kind;
   return kind !== undefined && kind !== 'state';
 };
 
 /** Disposing it closes what it opened. */
 /** Disposing it closes what it opened. */
 export function createTurnMaker(context: EpochContext): TurnMaker {
-  const { options, patience, parts, tasks, lane } = context;
+  const { options, resender, parts, tasks, lane } = context;
   const { redis, keys, slots, log, metrics } = options;
-  const sender = createTurnSender({ ...options, patience, parts });
-  const cancels = createCancelCheck(redis, keys, (send) => patience.repeat(send, isRefused));
-  const durable = createDurable({ redis, durability: options.durability, log, metrics });
+  const sender = createTurnSender({ ...options, resender, parts });
+  const cancels = createCancelCheck(redis, keys, (send) => resender.send(send, isRefused));
+  const awaitReplication = createReplicationWait({ redis, durability: options.durability, log, metrics });
 
   return {
     make: async () => {
@@ -58,7 +58,7 @@ export function createTurnMaker(context: EpochContext): TurnMaker {
       const tookMs = performance.now() - sentAt;
       metrics.turned(tookMs / 1e3);
       if (reply === undefined || reply.kind === 'fenced') return false;
-      await durable(plan.settling);
+      await awaitReplication(plan.settling);
       const before = context.state;
       apply(context, plan, { reply, sentAt, tookMs });
       const marked = await cancels.marked(reply, () => tasks.deliveries);
@@ -84,7 +84,7 @@ function planTurn(context: EpochContext): Plan {
   const part = parts.next(performance.now()) ?? wholePart(batch.take());
   const settling = part.entries.length;
   const together = slots.mayTakeSuspects(lane) ? target : 0;
-  const hoped = want > 0 && lane.curious;
+  const hoped = want > 0 && lane.wantsWork;
   const state = sending(context.state, { want, settling, runsSuspects });
   context.state = state;
   const { report } = context;
@@ -132,7 +132,7 @@ function apply(
   if (orders.refusal !== undefined && orders.refusal !== refusalBefore)
     log.error(`cannot take tasks from "${keys.queue}": ${orders.refusal}`);
   keeper?.renewed(holding + taken === 0 && slots.free === slots.usable);
-  if (taken > 0) slots.taken();
+  if (taken > 0) slots.guardLeases();
   metrics.taken(taken);
 }
 
@@ -144,6 +144,6 @@ function tellSlots(context: EpochContext, { request, announced, hoped }: Plan, b
   if (announced && context.state.company === 'announced')
     context.state = { ...context.state, company: 'known' };
   options.onTurn();
-  const concernsAll = before.orders.drain || before.reported.maybeDrained || announced || slots.told;
-  slots.looked(lane, concernsAll, hoped && !lane.curious);
+  const concernsAll = before.orders.drain || before.reported.maybeDrained || announced || slots.drainOrdered;
+  slots.turned(lane, concernsAll, hoped && !lane.wantsWork);
 }

@@ -28,11 +28,11 @@ export interface Permits {
   doubt(): void;
 }
 
-/** `lanes`: the most urgent first. `onLook`: those below this rank may ask again. */
+/** `lanes`: the most urgent first. `onRead`: those below this rank may ask again. */
 export function createPermits(
   lanes: () => readonly Lane[],
   findFilled: FindFilled,
-  onLook: (rank: number) => void,
+  onRead: (rank: number) => void,
 ): Permits {
   const permits = new WeakMap<Lane, Permit>();
 
@@ -43,9 +43,9 @@ export function createPermits(
   };
 
   /** Looks at all of them together, at those with a turn of their own of which one look does not say all. */
-  function look(which: readonly Lane[]): void {
+  function read(which: readonly Lane[]): void {
     const still = which.filter((lane) => !lane.inMotion);
-    for (const lane of which) if (lane.inMotion) lane.look();
+    for (const lane of which) if (lane.inMotion) lane.poll();
     if (still.length === 0) return;
     const sentAt = performance.now();
     const turns = still.map((lane) => lane.turns);
@@ -53,9 +53,9 @@ export function createPermits(
     const found = findFilled(still).catch(() => new Set(still));
     void found.then((filled) => {
       for (const [i, lane] of still.entries())
-        if (filled.has(lane)) lane.look();
+        if (filled.has(lane)) lane.poll();
         else lane.foundEmpty(turns[i] as number, sentAt);
-      onLook(still[0]?.rank ?? 0);
+      onRead(still[0]?.rank ?? 0);
     });
   }
 
@@ -63,28 +63,28 @@ export function createPermits(
   function wantingAbove(lane: Lane): Lane | undefined {
     for (const other of lanes()) {
       if (other.rank >= lane.rank) return undefined;
-      if (other.curious || other.held > 0) return other;
+      if (other.wantsWork || other.held > 0) return other;
     }
     return undefined;
   }
 
   /** Whether all above were found empty since then. */
-  function wereSeenAbove(lane: Lane, since: number): boolean {
+  function wereReadAbove(lane: Lane, since: number): boolean {
     for (const other of lanes()) {
       if (other.rank >= lane.rank) break;
-      if (other.lookedAt < since) return false;
+      if (other.readAt < since) return false;
     }
     return true;
   }
 
   /** Those above into which nobody has begun to look since then. */
-  function unseenAbove(lane: Lane, since: number): Lane[] {
-    const unseen: Lane[] = [];
+  function unreadAbove(lane: Lane, since: number): Lane[] {
+    const unread: Lane[] = [];
     for (const other of lanes()) {
       if (other.rank >= lane.rank) break;
-      if (other.lookSentAt < since) unseen.push(other);
+      if (other.readSentAt < since) unread.push(other);
     }
-    return unseen;
+    return unread;
   }
 
   function mayPass(lane: Lane, asks: boolean): boolean {
@@ -94,28 +94,28 @@ export function createPermits(
     if (wanting) {
       // what was found before says nothing when these are through
       permit.askedAt = undefined;
-      if (asks && wanting.curious) wanting.ask();
+      if (asks && wanting.wantsWork) wanting.take();
       return false;
     }
     const now = performance.now();
-    if (now < permit.until || wereSeenAbove(lane, now - FRESH_MS)) return true;
+    if (now < permit.until || wereReadAbove(lane, now - FRESH_MS)) return true;
     const { askedAt } = permit;
-    const unseen = unseenAbove(lane, askedAt ?? Infinity);
-    if (askedAt !== undefined && unseen.length === 0) {
+    const unread = unreadAbove(lane, askedAt ?? Infinity);
+    if (askedAt !== undefined && unread.length === 0) {
       permit.until = now + FRESH_MS;
       permit.askedAt = undefined;
       return true;
     }
     if (asks && askedAt === undefined) {
       permit.askedAt = now;
-      look(unseen);
+      read(unread);
     }
     return false;
   }
 
   function doubt(): void {
-    const curious = lanes().filter((other) => other.curious && !other.inMotion);
-    if (curious.length > 1) look(curious);
+    const wanting = lanes().filter((other) => other.wantsWork && !other.inMotion);
+    if (wanting.length > 1) read(wanting);
   }
 
   return {

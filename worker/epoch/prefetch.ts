@@ -9,7 +9,7 @@ const HORIZON_MS = 100;
 const MAX_HELD = 2_000;
 
 /** Of tasks that wait for a slot: with so many, no more are taken, bytes. */
-export const MAX_BYTES = 16 << 20;
+export const MAX_HELD_BYTES = 16 << 20;
 
 /** This many finished tasks are worth a turn. */
 export const FULL_BATCH = 128;
@@ -25,7 +25,7 @@ export interface Pace {
 export function holdTarget(concurrency: number, { serviceMs, taskBytes }: Pace): number {
   const ahead =
     serviceMs === undefined ? 0 : Math.floor((concurrency * HORIZON_MS) / Math.max(serviceMs, 0.01));
-  const fits = Math.floor(MAX_BYTES / Math.max(taskBytes, 1));
+  const fits = Math.floor(MAX_HELD_BYTES / Math.max(taskBytes, 1));
   return Math.max(concurrency, Math.min(ahead, fits, MAX_HELD));
 }
 

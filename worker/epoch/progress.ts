@@ -14,7 +14,7 @@ const AT_A_TIME = 1_000;
 /** And so many bytes of ids and reports, or a single one: a request of any size could be too large for the server. */
 const BYTES_AT_A_TIME = 256 * 1024;
 /** The largest report, bytes of JSON. */
-const MAX_BYTES = 16 * 1024;
+const MAX_REPORT_BYTES = 16 * 1024;
 
 export interface ProgressOutbox extends Disposable {
   /** Throws `TypeError` for what JSON cannot say, `RangeError` for more than 16 KB of it. */
@@ -75,8 +75,10 @@ export function createProgressOutbox({ redis, keys, worker, epoch }: ProgressOpt
     report: (id, value) => {
       const json = JSON.stringify(value) as string | undefined;
       if (json === undefined) throw new TypeError(`progress cannot be ${typeof value}: report a JSON value`);
-      if (Buffer.byteLength(json) > MAX_BYTES)
-        throw new RangeError(`progress may have ${MAX_BYTES} bytes of JSON: report less, or where it is`);
+      if (Buffer.byteLength(json) > MAX_REPORT_BYTES)
+        throw new RangeError(
+          `progress may have ${MAX_REPORT_BYTES} bytes of JSON: report less, or where it is`,
+        );
       if (over) return;
       const name = nameOf(id);
       reports.set(name, { id, json });

@@ -18,7 +18,7 @@ import { systemClock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { LogEvent } from '../../runtime/log-event.ts';
 import { MAX_DELIVERIES } from '../task/run.ts';
-import type { Attempts } from './connection-errors.ts';
+import type { ConnectionAttempts } from './connection-errors.ts';
 import type { WorkerOptions } from './options.ts';
 
 /** Another living worker has the name. */
@@ -39,14 +39,14 @@ export interface RegistrationOptions {
   /** Of this process: no other one has it. */
   readonly mark: string;
   /** Told of each try. */
-  readonly attempts: Attempts;
+  readonly attempts: ConnectionAttempts;
   readonly log: Logger;
   readonly stopping: AbortSignal;
 }
 
 export interface Registration {
   /**
-   * Begins an epoch. `undefined` when told to stop before that worked. Throws `NameTaken`. `lost`: the epoch that this
+   * Begins an epoch. Resolves to `undefined` if stopped before that worked. Throws `NameTaken`. `lost`: the epoch that this
    * worker was just fenced from.
    */
   begin(lost: number | undefined): Promise<number | undefined>;
@@ -70,13 +70,13 @@ export function createRegistration(options: RegistrationOptions): Registration {
   /** Why an epoch of this worker is over, as far as Redis knows. */
   async function reasonOf({ epoch, mark: theirs, ended }: Holder): Promise<string> {
     if (epoch !== undefined && theirs === mark) return 'Redis went back to an older state of this worker';
-    if (epoch !== undefined) return namesake(id, (await lookAtLife()).address);
+    if (epoch !== undefined) return namesake(id, (await readLife()).address);
     if (ended === 'silent') return 'Redis heard nothing of this worker for as long as the lease';
     if (ended !== undefined) return 'it was seen to end, or its pod was';
     return 'Redis does not know this worker: its lease is long over, or the data of Redis is lost';
   }
 
-  async function lookAtLife(): Promise<Awaited<ReturnType<typeof readLives>>[number]> {
+  async function readLife(): Promise<Awaited<ReturnType<typeof readLives>>[number]> {
     const [life] = await readLives(redis, [{ keys, worker: id }]);
     if (!life) throw new Error('Redis did not say who is connected');
     return life;
@@ -89,7 +89,7 @@ export function createRegistration(options: RegistrationOptions): Registration {
     let tasks: number | undefined;
     if (holder.mark === mark) tasks = await reap(redis, keys, id, epoch, 'displaced');
     else {
-      const life = await lookAtLife();
+      const life = await readLife();
       if (life.epoch !== epoch) return { free: false, tasks: 0 };
       if (life.connected === false) {
         // a process that was fenced saw nobody die
@@ -138,7 +138,7 @@ export function createRegistration(options: RegistrationOptions): Registration {
     },
     begin: async (lost) => {
       let before: Holder | undefined;
-      let told = lost === undefined;
+      let logged = lost === undefined;
       while (!stopping.aborted) {
         let pauseMs = REGISTER_PAUSE_MS;
         try {
@@ -155,23 +155,23 @@ export function createRegistration(options: RegistrationOptions): Registration {
           }
           const [name, holder] = answer;
           clientName = name ?? '';
-          if (!told) {
+          if (!logged) {
             const why = await reasonOf(holder);
             log.warn(
               { event: LogEvent.Fenced, epoch: lost },
               `the lease was lost: ${why}; what ran was dropped`,
             );
-            told = true;
+            logged = true;
           }
           const trying = attempt(holder, lost === undefined);
           const epoch = await Promise.race([trying, stopped]);
-          if (!stopping.aborted || epoch !== undefined) attempts.well();
+          if (!stopping.aborted || epoch !== undefined) attempts.succeeded();
           if (epoch !== undefined) return epoch;
           trying.catch(() => undefined);
           if (holder.epoch !== undefined) {
             pauseMs = NAMESAKE_PAUSE_MS;
             if (before?.epoch === holder.epoch && before.beat !== holder.beat)
-              throw new NameTaken(id, (await lookAtLife()).address);
+              throw new NameTaken(id, (await readLife()).address);
           }
           before = holder;
         } catch (error) {

@@ -10,13 +10,13 @@
  * once Redis knows that it has company. One queue at a time may be given suspects, and only while the others hold nothing, so
  * that no two wait for each other.
  *
- * They drain together: what is told to one of them concerns the process. None takes anything while Redis may hold of another
+ * They drain together: an order to one of them concerns the process. None takes anything while Redis may hold of another
  * one that this worker has drained.
  */
 import type { Lane } from './lane.ts';
 import { createPermits, type FindFilled } from './permits.ts';
 
-export interface Slots {
+export interface WorkerSlots {
   /** Slots that can be used: all but those of tasks that outlived their epoch. */
   readonly usable: number;
   readonly total: number;
@@ -26,16 +26,16 @@ export interface Slots {
   /** Tasks that run or wait for a slot, of all queues. */
   readonly holding: number;
   /** The controller of a queue asks this worker to drain. */
-  readonly told: boolean;
+  readonly drainOrdered: boolean;
   /** Whether all queues but this one are empty, and stay so while the worker drains. */
   othersAreEmpty(lane: Lane): boolean;
   /** Whether Redis may hold of another queue that this worker has drained. */
-  saidDrainedBeside(lane: Lane): boolean;
+  othersMaybeDrained(lane: Lane): boolean;
   /** A queue takes part until the function that it gets is called. */
   join(lane: Lane): () => void;
   /** What this queue holds has changed. */
   holds(lane: Lane): void;
-  /** `told`, `saidDrained`, `apart` or `taking` of this queue may have changed. */
+  /** `drainOrdered`, `maybeDrained`, `apart` or `taking` of this queue may have changed. */
   changed(lane: Lane): void;
   occupy(): void;
   /** A task ended: what waits for a slot begins, the highest rank first. */
@@ -57,20 +57,20 @@ export interface Slots {
   /** Tasks have come of a turn that `lane` was free to make: it may begin some of them. */
   took(lane: Lane): void;
   /**
-   * `lane` has looked: those below may go on. So may `all` others, where it is about draining or about suspects. `inVain`: it
+   * `lane` has made a turn: those below may go on. So may `all` others, where it is about draining or about suspects. `inVain`: it
    * thought that there were tasks.
    */
-  looked(lane: Lane, all: boolean, inVain: boolean): void;
+  turned(lane: Lane, all: boolean, inVain: boolean): void;
   /** Tasks were taken: every lane guards its lease. */
-  taken(): void;
+  guardLeases(): void;
 }
 
-export function createSlots(concurrency: number, findFilled: FindFilled): Slots {
+export function createWorkerSlots(concurrency: number, findFilled: FindFilled): WorkerSlots {
   let lanes: readonly Lane[] = [];
   let running = 0;
   let outliving = 0;
   // few at any time: nobody need go through all queues for them
-  const told = new Set<Lane>();
+  const drainOrdered = new Set<Lane>();
   const drained = new Set<Lane>();
   const apart = new Set<Lane>();
   const taking = new Set<Lane>();
@@ -80,25 +80,25 @@ export function createSlots(concurrency: number, findFilled: FindFilled): Slots 
   // those that asked whether they may take, and may not yet
   const denied = new Set<Lane>();
 
-  function nudgeAll(but?: Lane): void {
+  function wakeAll(but?: Lane): void {
     denied.clear();
-    for (const lane of lanes) if (lane !== but) lane.nudge();
+    for (const lane of lanes) if (lane !== but) lane.wake();
   }
 
   /** Those that wait for a queue of this rank, or for the worker to be empty. */
-  function nudgeWaiting(rank: number, but?: Lane): void {
-    for (const lane of apart) if (lane !== but) lane.nudge();
+  function wakeWaiting(rank: number, but?: Lane): void {
+    for (const lane of apart) if (lane !== but) lane.wake();
     for (const lane of denied) {
       if (lane === but || lane.rank <= rank) continue;
       denied.delete(lane);
-      lane.nudge();
+      lane.wake();
     }
   }
 
-  const permits = createPermits(() => lanes, findFilled, nudgeWaiting);
+  const permits = createPermits(() => lanes, findFilled, wakeWaiting);
 
   const isOnly = (set: ReadonlySet<Lane>, lane: Lane): boolean => set.size === (set.has(lane) ? 1 : 0);
-  const saidDrainedBeside = (lane: Lane): boolean => !isOnly(drained, lane);
+  const othersMaybeDrained = (lane: Lane): boolean => !isOnly(drained, lane);
 
   /** The sets are what the queues say of themselves; whether one of them changed. */
   function note(lane: Lane, set: Set<Lane>, is: boolean): boolean {
@@ -112,9 +112,9 @@ export function createSlots(concurrency: number, findFilled: FindFilled): Slots 
     running--;
     for (const lane of lanes) lane.fill();
     if (lanes.length === 1) return;
-    for (const lane of apart) lane.nudge();
+    for (const lane of apart) lane.wake();
     // the slot may be of one whose task has just ended, and that is not the first to want it
-    if (running + outliving < concurrency) lanes.find((lane) => lane.curious)?.ask();
+    if (running + outliving < concurrency) lanes.find((lane) => lane.wantsWork)?.take();
   }
 
   const beside = (lane: Lane): number => holding - (held.get(lane) ?? 0);
@@ -136,7 +136,7 @@ export function createSlots(concurrency: number, findFilled: FindFilled): Slots 
     for (const other of held.keys()) {
       if (other.rank <= lane.rank || !other.solitary) continue;
       announced = false;
-      if (asks) other.accompany();
+      if (asks) other.announceCompany();
     }
     return announced;
   }
@@ -145,7 +145,7 @@ export function createSlots(concurrency: number, findFilled: FindFilled): Slots 
     // asked for each task; most workers have one queue
     if (lanes.length === 1) return true;
     const free =
-      !saidDrainedBeside(lane) && !mustWait(lane) && isAnnounced(lane, asks) && permits.mayPass(lane, asks);
+      !othersMaybeDrained(lane) && !mustWait(lane) && isAnnounced(lane, asks) && permits.mayPass(lane, asks);
     if (free) denied.delete(lane);
     else if (asks) denied.add(lane);
     return free;
@@ -165,26 +165,26 @@ export function createSlots(concurrency: number, findFilled: FindFilled): Slots 
     get holding() {
       return holding;
     },
-    get told() {
-      return told.size > 0;
+    get drainOrdered() {
+      return drainOrdered.size > 0;
     },
     othersAreEmpty: (lane) => lanes.every((other) => other === lane || other.empty),
-    saidDrainedBeside,
+    othersMaybeDrained,
     join: (lane) => {
       lanes = [...lanes, lane].toSorted((a, b) => a.rank - b.rank);
       return () => {
         lanes = lanes.filter((other) => other !== lane);
-        for (const set of [told, drained, apart, taking, denied]) set.delete(lane);
+        for (const set of [drainOrdered, drained, apart, taking, denied]) set.delete(lane);
         hold(lane, 0);
-        nudgeAll();
+        wakeAll();
       };
     },
     holds: (lane) => hold(lane, lane.running + lane.held),
     changed: (lane) => {
       note(lane, taking, lane.taking);
-      note(lane, told, lane.told);
-      note(lane, drained, lane.saidDrained);
-      if (note(lane, apart, lane.apart)) nudgeAll(lane);
+      note(lane, drainOrdered, lane.drainOrdered);
+      note(lane, drained, lane.maybeDrained);
+      if (note(lane, apart, lane.apart)) wakeAll(lane);
     },
     occupy: () => void running++,
     release,
@@ -194,7 +194,7 @@ export function createSlots(concurrency: number, findFilled: FindFilled): Slots 
         outliving++;
         void task.finally(() => {
           outliving--;
-          nudgeAll();
+          wakeAll();
         });
       }
     },
@@ -209,14 +209,14 @@ export function createSlots(concurrency: number, findFilled: FindFilled): Slots 
     mayTake: (lane) => isFree(lane, true),
     isFree: (lane) => isFree(lane, false),
     took: (lane) => permits.took(lane),
-    looked: (lane, all, inVain) => {
+    turned: (lane, all, inVain) => {
       if (lanes.length === 1) return;
-      if (all) nudgeAll(lane);
-      else nudgeWaiting(lane.rank, lane);
+      if (all) wakeAll(lane);
+      else wakeWaiting(lane.rank, lane);
       if (inVain) permits.doubt();
     },
-    taken: () => {
-      for (const lane of lanes) lane.guard();
+    guardLeases: () => {
+      for (const lane of lanes) lane.guardLease();
     },
   };
 }

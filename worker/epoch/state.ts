@@ -14,7 +14,7 @@
  */
 import type { TurnReply } from '../../queue/workers/turn.ts';
 
-export type Mode = 'taking' | 'apart' | 'refused' | 'paused' | 'draining' | 'leaving';
+export type EpochMode = 'taking' | 'apart' | 'refused' | 'paused' | 'draining' | 'leaving';
 
 /** What Redis ordered with the last reply. */
 export interface Orders {
@@ -99,7 +99,7 @@ export const initialState: EpochState = {
 export function modeOf(
   { drain, paused, apart, refusal }: Orders,
   worker: { readonly drains: boolean; readonly leaves: boolean },
-): Mode {
+): EpochMode {
   if (worker.leaves) return 'leaving';
   if (drain || worker.drains) return 'draining';
   if (paused) return 'paused';
@@ -108,13 +108,13 @@ export function modeOf(
 }
 
 /** Whether what was taken may begin. */
-export const mayBegin = (mode: Mode): boolean => mode !== 'paused' && !isEnding(mode);
+export const mayBegin = (mode: EpochMode): boolean => mode !== 'paused' && !isEnding(mode);
 
 /** Whether the worker finishes what runs and takes nothing more. */
-export const isEnding = (mode: Mode): boolean => mode === 'draining' || mode === 'leaving';
+export const isEnding = (mode: EpochMode): boolean => mode === 'draining' || mode === 'leaving';
 
 /** Whether this queue holds tasks that the worker could take, or may. */
-export const wantsWork = ({ hints }: EpochState, mode: Mode): boolean =>
+export const wantsWork = ({ hints }: EpochState, mode: EpochMode): boolean =>
   mode === 'taking' && (hints.poll || hints.backlog || hints.woken);
 
 export function withHints(state: EpochState, hints: Partial<Hints>): EpochState {

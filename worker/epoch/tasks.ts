@@ -15,13 +15,13 @@ import type { ProgressOutbox } from './progress.ts';
 import { runTask, type RunDeps } from '../task/run.ts';
 import type { Finished } from '../task/outcome.ts';
 import type { Batch } from '../turn/batch.ts';
-import type { Slots } from './slots.ts';
+import type { WorkerSlots } from './slots.ts';
 
 export interface TasksOptions {
   readonly run: RunDeps;
   readonly batch: Batch;
   readonly pace: ReturnType<typeof createPace>;
-  readonly slots: Slots;
+  readonly slots: WorkerSlots;
   readonly progress: ProgressOutbox;
   readonly metrics: QueueMetrics;
   readonly log: Logger;

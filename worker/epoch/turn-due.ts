@@ -2,8 +2,8 @@
  * When a queue's next turn is due, how many tasks it asks for, and when what waits for a slot goes back. Pure; times are
  * arguments, by performance.now().
  */
-import { isEnding, type EpochState, type Mode, type ReportedState } from './state.ts';
-import { FULL_BATCH, MAX_BYTES } from './prefetch.ts';
+import { isEnding, type EpochState, type EpochMode, type ReportedState } from './state.ts';
+import { FULL_BATCH, MAX_HELD_BYTES } from './prefetch.ts';
 
 /** Nothing that finished waits longer than this for company, ms. */
 const LINGER_MS = 2;
@@ -16,9 +16,9 @@ const TURN_MS = 1_000;
 /** The same while draining, because the controller may change its mind, ms. */
 const DRAINING_TURN_MS = 250;
 
-export interface Situation {
+export interface TurnSituation {
   readonly state: EpochState;
-  readonly mode: Mode;
+  readonly mode: EpochMode;
   readonly leaseMs: number;
   /** What has finished and waits for a turn: how many, and since when. */
   readonly batch: { readonly size: number; readonly since: number | undefined };
@@ -39,7 +39,7 @@ export interface Situation {
 }
 
 /** How long until a turn is due, ms; 0 for now. */
-export function turnIn(situation: Situation, now: number): number {
+export function turnIn(situation: TurnSituation, now: number): number {
   const { state, mode, batch, slots, refusedDueAt } = situation;
   const { hints, reported, orders } = state;
   const ending = isEnding(mode);
@@ -60,7 +60,7 @@ export function turnIn(situation: Situation, now: number): number {
   return Math.max(0, Math.min(state.answeredAt + pause, dueAt, refusedDueAt) - now);
 }
 
-export interface Waiting {
+export interface HeldTasks {
   /** When the oldest task that waits for a slot was taken. */
   readonly since: number | undefined;
   /** Those that wait are suspects. */
@@ -72,7 +72,7 @@ export interface Waiting {
 }
 
 /** How long until what was taken and not begun goes back, ms. */
-export function staleIn({ since, suspects, mustWait, beside }: Waiting, now: number): number {
+export function staleIn({ since, suspects, mustWait, beside }: HeldTasks, now: number): number {
   if (since === undefined) return Infinity;
   // the queue above could wait for this one, and this one for that
   if (mustWait) return 0;
@@ -82,7 +82,7 @@ export function staleIn({ since, suspects, mustWait, beside }: Waiting, now: num
 }
 
 export interface Room {
-  readonly mode: Mode;
+  readonly mode: EpochMode;
   /** Queues above go first. */
   readonly after: boolean;
   /** So many refused outcomes wait that nothing more is taken. */
@@ -106,7 +106,7 @@ export function wantedTasks({
   heldBytes,
 }: Room): number {
   if (after || full || isEnding(mode)) return 0;
-  if (held > 0 && (holding > target / 2 || heldBytes >= MAX_BYTES)) return 0;
+  if (held > 0 && (holding > target / 2 || heldBytes >= MAX_HELD_BYTES)) return 0;
   // half at a time where tasks are many: Redis prepares one half while the other one runs
   const most = Math.max(usableSlots, Math.ceil(target / 2));
   return Math.max(0, Math.min(target - holding, most));

@@ -1,32 +1,32 @@
 import { timeout } from '../../runtime/timers.ts';
 
-/** A bell that wakes one sleeper. A ring while nobody sleeps is not lost: the next sleep ends at once. */
-export interface Bell {
-  ring(): void;
-  /** Resolves at the next ring, or after `ms`. */
-  rung(ms: number): Promise<void>;
+/** Wakes one sleeper. A wake-up while nobody sleeps is not lost: the next wait ends immediately. */
+export interface Wakeup {
+  wake(): void;
+  /** Resolves at the next wake-up, or after `ms`. */
+  wait(ms: number): Promise<void>;
 }
 
-export function createBell(): Bell {
-  let rang = false;
-  let wake: (() => void) | undefined;
+export function createWakeup(): Wakeup {
+  let pending = false;
+  let endWait: (() => void) | undefined;
   return {
-    ring: () => {
-      rang = true;
-      wake?.();
+    wake: () => {
+      pending = true;
+      endWait?.();
     },
-    rung: async (ms) => {
-      if (!rang) {
+    wait: async (ms) => {
+      if (!pending) {
         await new Promise<void>((resolve) => {
           const timer = timeout(ms, resolve);
-          wake = () => {
+          endWait = () => {
             timer.clear();
             resolve();
           };
         });
-        wake = undefined;
+        endWait = undefined;
       }
-      rang = false;
+      pending = false;
     },
   };
 }

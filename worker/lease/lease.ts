@@ -95,7 +95,7 @@ export function createLeaseKeepers({ redis, worker, leaseMs, queues }: LeaseKeep
   }
 
   function keeperOf({ rank, keys, clientName }: LeaseKeeperOptions): LeaseKeeper {
-    let told: Told | undefined;
+    let posted: Posted | undefined;
     return {
       renewed: (idle) => {
         Atomics.store(beats, rank, process.hrtime.bigint());
@@ -104,14 +104,14 @@ export function createLeaseKeepers({ redis, worker, leaseMs, queues }: LeaseKeep
       begin: (epoch) => {
         busyAt = performance.now();
         // asked for each queue whenever tasks come
-        if (told?.thread === thread && told?.epoch === epoch && told.stream === redis.stream && thread)
+        if (posted?.thread === thread && posted?.epoch === epoch && posted.stream === redis.stream && thread)
           return;
         const server = serverOf(redis);
         if (!server) return;
         const renew = renewal(keys, worker, epoch, leaseMs);
         const to = thread ?? start();
         to.postMessage({ ...server, rank, renew, clientName: clientName() } satisfies LeaseServer);
-        told = { thread: to, epoch, stream: redis.stream };
+        posted = { thread: to, epoch, stream: redis.stream };
       },
       [Symbol.dispose]: () => thread?.postMessage(rank),
     };
@@ -126,7 +126,7 @@ export function createLeaseKeepers({ redis, worker, leaseMs, queues }: LeaseKeep
 }
 
 /** What the thread knows of a queue. */
-interface Told {
+interface Posted {
   readonly thread: Worker;
   readonly epoch: number;
   readonly stream: Redis['stream'];

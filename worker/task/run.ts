@@ -36,7 +36,7 @@ export interface RunDeps {
   /** From [0, 1). */
   readonly random: () => number;
   /** What a worker died of, if anybody knows. */
-  readonly fateOf: (worker: string) => Promise<string | undefined>;
+  readonly exitReasonOf: (worker: string) => Promise<string | undefined>;
   /** Called with what an attempt has thrown, whatever that is. */
   readonly onThrown?: (id: string | Buffer, attempt: number, error: unknown) => void;
 }
@@ -82,7 +82,7 @@ export function runTask(
       : finish({ kind: 'retry', delayMs: next.delayMs, error: describeError(error) }, error);
   };
   if (poison)
-    return obituary(delivery.past, deps).then((error) => finish({ kind: 'dead', error, poison: true }));
+    return poisonError(delivery.past, deps).then((error) => finish({ kind: 'dead', error, poison: true }));
   if (tooLarge)
     return finish({
       kind: 'dead',
@@ -137,11 +137,11 @@ function isPoison(
 }
 
 /** Why a task is not run again that no worker has survived. */
-async function obituary({ deliveries, lastWorker }: Past, { fateOf }: RunDeps): Promise<string> {
+async function poisonError({ deliveries, lastWorker }: Past, { exitReasonOf }: RunDeps): Promise<string> {
   const times = deliveries === 1 ? 'delivered once, and its worker was lost' : undefined;
   const what = times ?? `delivered ${deliveries} times, and each time its worker was lost`;
   if (lastWorker === undefined) return what;
   // without Redis there is no last word, but there is no next turn either
-  const fate = await fateOf(lastWorker).catch(() => undefined);
+  const fate = await exitReasonOf(lastWorker).catch(() => undefined);
   return `${what}; the last one, ${lastWorker}: ${fate ?? 'nobody saw what became of it'}`;
 }

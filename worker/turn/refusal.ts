@@ -5,12 +5,12 @@
 import { isReply } from '../../queue/connection/reply-code.ts';
 import { ConnectionDropped } from '../../queue/connection/drops.ts';
 
-export interface Refusal {
+export interface TurnRefusal {
   /**
    * `ours`: it could not even be packed. `words`: the server refused it. `dropped`: the server closed the connection on it.
    * `state`: the server refuses what it would take at another time, for want of memory or because a key has another type.
    */
-  readonly kind: 'ours' | 'words' | 'dropped' | 'state';
+  readonly kind: 'unsendable' | 'rejected' | 'dropped' | 'state';
   readonly reason: string;
   /** The state is one that most servers get out of by themselves: it has no memory for it. */
   readonly noMemory?: true;
@@ -29,13 +29,13 @@ const AWAY = /max number of clients|not yet synced|upstream|no backend|timed? ?o
 const NO_MEMORY = /\bOOM\b/;
 
 /** What an error says about the request; `undefined` when it says nothing, because there was no answer. */
-export function refusalOf(error: unknown): Refusal | undefined {
+export function turnRefusalOf(error: unknown): TurnRefusal | undefined {
   if (!(error instanceof Error)) return undefined;
   const reason = error.message.split('\n', 1)[0] ?? '';
   if (error instanceof ConnectionDropped) return { kind: 'dropped', reason };
-  if (error instanceof RangeError) return { kind: 'ours', reason };
-  if (error instanceof TypeError) return { kind: 'words', reason };
+  if (error instanceof RangeError) return { kind: 'unsendable', reason };
+  if (error instanceof TypeError) return { kind: 'rejected', reason };
   if (!isReply(error)) return undefined;
-  if (!STATES.test(`${reason} `) && !AWAY.test(reason)) return { kind: 'words', reason };
+  if (!STATES.test(`${reason} `) && !AWAY.test(reason)) return { kind: 'rejected', reason };
   return { kind: 'state', reason, ...(NO_MEMORY.test(reason) && { noMemory: true }) };
 }

@@ -4,15 +4,15 @@
  * Pure: times are arguments.
  *
  *   many ──refused──▶ two halves
- *   one  ──refused three times──▶ dead letter ──refused──▶ dead letter of which no client is told ──refused──▶ put by
- *   one  ──refused by a state of the server (no memory, a key of another type)──▶ put by
+ *   one  ──refused three times──▶ dead letter ──refused──▶ dead letter of which no client is told ──refused──▶ deferred
+ *   one  ──refused by a state of the server (no memory, a key of another type)──▶ deferred
  *
- * What is put by is tried again every PUT_BY_MS, for as long as the worker lives; its tasks stay in flight, and the rest of
+ * What is deferred is sent again every DEFERRED_MS, for as long as the worker lives; its tasks stay in flight, and the rest of
  * the work goes on. A worker that drains hands it back to the queue instead, but for what waits for memory alone: that it
  * keeps trying for as long as it has, because most servers get some back, and the task need not run twice.
  */
 import type { Finished } from '../task/outcome.ts';
-import type { Refusal } from './refusal.ts';
+import type { TurnRefusal } from './refusal.ts';
 
 export interface Part {
   readonly entries: readonly Finished[];
@@ -23,33 +23,38 @@ export interface Part {
   /** Over a connection of its own, so that what ends the connection ends no other request. */
   readonly apart: boolean;
   readonly stage: 'whole' | 'buried' | 'untold';
-  readonly putBy: boolean;
-  /** It was put by for want of memory. */
-  readonly hopeful: boolean;
+  readonly deferred: boolean;
+  /** It was deferred for want of memory. */
+  readonly awaitingMemory: boolean;
 }
 
 export interface Parts {
-  /** Outcomes that are still to be settled, those that are put by included. */
+  /** Outcomes that are still to be settled, deferred ones included. */
   readonly size: number;
-  /** Without those that are put by. */
+  /** Without deferred ones. */
   readonly open: number;
-  /** Of those that are put by, what may be stored as it is as soon as the server has memory. */
-  readonly hopeful: number;
-  /** So much is put by that the worker takes no more tasks. */
+  /** Of the deferred ones, those that may be stored as they are as soon as the server has memory. */
+  readonly awaitingMemory: number;
+  /** So many are deferred, or so many bytes, that the worker takes no more tasks. */
   readonly full: boolean;
   /** When the next part is due, by performance.now(); `Infinity` without any. */
   readonly dueAt: number;
   /** Takes the part that is due out. */
   next(now: number): Part | undefined;
   /** A part was refused. `sure`: the same turn without outcomes was not. Returns what becomes of it. */
-  refused(part: Part, refusal: Refusal, sure: boolean, now: number): 'cut' | 'again' | 'buried' | 'put by';
-  /** The server takes again what it refused: what is put by is due. */
-  mended(now: number): void;
-  /** The worker drains: what is put by goes back to the queue as it is, but for what is hopeful. */
+  refused(
+    part: Part,
+    refusal: TurnRefusal,
+    sure: boolean,
+    now: number,
+  ): 'cut' | 'again' | 'buried' | 'deferred';
+  /** The server takes again what it refused: what is deferred is due. */
+  recovered(now: number): void;
+  /** The worker drains: what is deferred goes back to the queue as it is, but for what waits for memory. */
   release(now: number): void;
 }
 
-const PUT_BY_MS = 2_000;
+const DEFERRED_MS = 2_000;
 const AGAIN_MS = 100;
 const REFUSALS = 3;
 /** After so many refusals it is enough that the server was there in between. */
@@ -57,19 +62,19 @@ const DOUBTS = 6;
 const FULL_BYTES = 64 << 20;
 
 export function wholePart(entries: readonly Finished[], due = 0, apart = false): Part {
-  return { entries, due, refusals: 0, apart, stage: 'whole', putBy: false, hopeful: false };
+  return { entries, due, refusals: 0, apart, stage: 'whole', deferred: false, awaitingMemory: false };
 }
 
-/** `most`: how many outcomes may be put by while the worker goes on. */
+/** `most`: how many outcomes may be deferred while the worker goes on. */
 export function createParts(most: () => number): Parts {
   let parts: Part[] = [];
 
   const count = (which: (part: Part) => boolean): number =>
     parts.reduce((sum, part) => sum + (which(part) ? part.entries.length : 0), 0);
 
-  function putBy(part: Part, now: number): 'put by' {
-    parts.push({ ...part, due: now + PUT_BY_MS, putBy: true });
-    return 'put by';
+  function deferred(part: Part, now: number): 'deferred' {
+    parts.push({ ...part, due: now + DEFERRED_MS, deferred: true });
+    return 'deferred';
   }
 
   return {
@@ -77,14 +82,14 @@ export function createParts(most: () => number): Parts {
       return count(() => true);
     },
     get open() {
-      return count((part) => !part.putBy);
+      return count((part) => !part.deferred);
     },
-    get hopeful() {
-      return count((part) => part.putBy && part.hopeful);
+    get awaitingMemory() {
+      return count((part) => part.deferred && part.awaitingMemory);
     },
     get full() {
-      const bytes = parts.reduce((sum, part) => sum + (part.putBy ? bytesOf(part) : 0), 0);
-      return count((part) => part.putBy) >= most() || bytes > FULL_BYTES;
+      const bytes = parts.reduce((sum, part) => sum + (part.deferred ? bytesOf(part) : 0), 0);
+      return count((part) => part.deferred) >= most() || bytes > FULL_BYTES;
     },
     get dueAt() {
       return parts.reduce((first, part) => Math.min(first, part.due), Infinity);
@@ -95,9 +100,9 @@ export function createParts(most: () => number): Parts {
     },
     refused: (part, refusal, sure, now) => {
       const { entries } = part;
-      const apart = part.apart || refusal.kind === 'words' || refusal.kind === 'dropped';
+      const apart = part.apart || refusal.kind === 'rejected' || refusal.kind === 'dropped';
       const refusals = part.refusals + 1;
-      if (!sure && refusals < DOUBTS && refusal.kind !== 'ours') {
+      if (!sure && refusals < DOUBTS && refusal.kind !== 'unsendable') {
         parts.unshift({ ...part, refusals, due: now });
         return 'again';
       }
@@ -110,27 +115,27 @@ export function createParts(most: () => number): Parts {
         return 'cut';
       }
       if (refusal.kind === 'state') {
-        const hopeful = canGoBack(part) && refusal.noMemory === true;
-        return putBy({ ...part, refusals: 0, hopeful }, now);
+        const awaitingMemory = canGoBack(part) && refusal.noMemory === true;
+        return deferred({ ...part, refusals: 0, awaitingMemory }, now);
       }
-      if (refusals < REFUSALS && refusal.kind !== 'ours') {
+      if (refusals < REFUSALS && refusal.kind !== 'unsendable') {
         parts.push({ ...part, apart, refusals, due: now + AGAIN_MS * refusals });
         return 'again';
       }
       const [entry] = entries;
       if (entry === undefined || entry.outcome.kind === 'release' || part.stage === 'untold')
-        return putBy({ ...part, apart, refusals: 0 }, now);
+        return deferred({ ...part, apart, refusals: 0 }, now);
       const stage = part.stage === 'buried' || entry.outcome.kind === 'dead' ? 'untold' : 'buried';
       const buried = bury(entry, refusal.reason, stage === 'untold');
       parts.push({ ...wholePart([buried], now, apart), stage });
       return 'buried';
     },
-    mended: (now) => {
+    recovered: (now) => {
       parts = parts.map((part) => ({ ...part, due: Math.min(part.due, now) }));
     },
     release: (now) => {
       parts = parts.map((part) =>
-        part.putBy && !part.hopeful && canGoBack(part) ? goingBack(part, now) : part,
+        part.deferred && !part.awaitingMemory && canGoBack(part) ? goingBack(part, now) : part,
       );
     },
   };

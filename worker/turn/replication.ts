@@ -9,7 +9,7 @@ import type { Logger } from '../../runtime/log.ts';
 import { LogEvent } from '../../runtime/log-event.ts';
 import type { QueueMetrics } from '../process/metrics.ts';
 
-export interface DurableOptions {
+export interface ReplicationOptions {
   readonly redis: Redis;
   readonly durability: Durability | undefined;
   readonly log: Logger;
@@ -17,7 +17,7 @@ export interface DurableOptions {
 }
 
 /** Returns what is called after each turn, with the number of tasks that it settled. Never rejects. */
-export function createDurable(options: DurableOptions): (settled: number) => Promise<void> {
+export function createReplicationWait(options: ReplicationOptions): (settled: number) => Promise<void> {
   const { redis, durability, log, metrics } = options;
   let missing = false;
   return async (settled) => {

@@ -6,20 +6,20 @@ import { systemClock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { timeout } from '../../runtime/timers.ts';
 
-export interface Patience {
+export interface Resender {
   /**
    * Resolves to the answer; to `undefined` when there was none and no time is left. Rejects with an error that is `final`:
    * it is no use to send the same again. `failures`: how many there were, this one included.
    */
-  repeat<T>(
-    send: () => Promise<T>,
+  send<T>(
+    request: () => Promise<T>,
     final?: (error: unknown, failures: number) => boolean,
   ): Promise<T | undefined>;
   /** Resolves when no time is left. */
-  readonly late: Promise<undefined>;
+  readonly expired: Promise<undefined>;
 }
 
-export interface PatienceOptions {
+export interface ResenderOptions {
   readonly hurry: AbortSignal;
   /** What is left after `hurry`, ms. */
   readonly lastMs: number;
@@ -30,32 +30,32 @@ export interface PatienceOptions {
   readonly log: Logger;
 }
 
-export function createPatience({ hurry, lastMs, longestPauseMs, onFailure, log }: PatienceOptions): Patience {
-  const late = new Promise<undefined>((resolve) => {
+export function createResender({ hurry, lastMs, longestPauseMs, onFailure, log }: ResenderOptions): Resender {
+  const expired = new Promise<undefined>((resolve) => {
     const giveUp = (): void => void timeout(lastMs, () => resolve(undefined)).unref();
     if (hurry.aborted) giveUp();
     else hurry.addEventListener('abort', giveUp, { once: true });
   });
-  // One turn at a time waits for an answer. Promise.race would leave a reaction on `late` for each of them, and with it the
+  // One turn at a time waits for an answer. Promise.race would leave a reaction on `expired` for each of them, and with it the
   // reply that it resolved to, for as long as the worker lives.
-  let isLate = false;
+  let isExpired = false;
   let giveUpWaiting: (() => void) | undefined;
-  void late.then(() => {
-    isLate = true;
+  void expired.then(() => {
+    isExpired = true;
     giveUpWaiting?.();
   });
-  const orLate = <T>(answer: Promise<T>): Promise<T | undefined> =>
+  const orExpired = <T>(answer: Promise<T>): Promise<T | undefined> =>
     new Promise((resolve, reject) => {
       giveUpWaiting = () => resolve(undefined);
       answer.then(resolve, reject);
-      if (isLate) resolve(undefined);
+      if (isExpired) resolve(undefined);
     });
   return {
-    late,
-    repeat: async (send, final = () => false) => {
+    expired,
+    send: async (request, final = () => false) => {
       for (let failures = 0; ; failures++) {
         try {
-          const reply = await orLate(send());
+          const reply = await orExpired(request());
           if (reply !== undefined && failures > 0)
             log.info(`Redis takes turns again, after ${failures} failures`);
           return reply;

@@ -15,8 +15,8 @@ import type { QueueKeys } from '../../queue/keys.ts';
 import { turn, type Settled, type TurnReply, type TurnRequest } from '../../queue/workers/turn.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { Part, Parts } from './refused-outcomes.ts';
-import type { Patience } from './resend.ts';
-import { refusalOf, type Refusal } from './refusal.ts';
+import type { Resender } from './resend.ts';
+import { turnRefusalOf, type TurnRefusal } from './refusal.ts';
 import { settledOf } from './batch.ts';
 
 export interface TurnSenderOptions {
@@ -26,7 +26,7 @@ export interface TurnSenderOptions {
   /** Opens one more connection, with Millrace's scripts. */
   readonly openSpare: () => Redis;
   readonly keys: QueueKeys;
-  readonly patience: Patience;
+  readonly resender: Resender;
   readonly parts: Parts;
   readonly log: Logger;
 }
@@ -41,7 +41,7 @@ const NOTHING: Settled = { results: [], retries: [], dead: [], released: [], can
 const STATE_FAILURES = 3;
 
 export function createTurnSender(options: TurnSenderOptions): TurnSender {
-  const { redis, keys, patience, parts, log } = options;
+  const { redis, keys, resender, parts, log } = options;
   let spare: { readonly redis: Redis; readonly drops: Drops } | undefined;
 
   function connection(apart: boolean): { readonly redis: Redis; readonly drops: Drops } {
@@ -57,16 +57,18 @@ export function createTurnSender(options: TurnSenderOptions): TurnSender {
   }
 
   /** The reply, or what the server has against the outcomes. */
-  async function attempt(request: TurnRequest, part: Part): Promise<TurnReply | Refusal | undefined> {
-    if (part.entries.length === 0) return await patience.repeat(() => turn(redis, keys, request));
+  async function attempt(request: TurnRequest, part: Part): Promise<TurnReply | TurnRefusal | undefined> {
+    if (part.entries.length === 0) return await resender.send(() => turn(redis, keys, request));
     const by = connection(part.apart);
-    let refusal: Refusal | undefined;
+    let refusal: TurnRefusal | undefined;
     const final = (error: unknown, failures: number): boolean => {
-      refusal = refusalOf(error);
-      return refusal !== undefined && (refusal.kind !== 'state' || part.putBy || failures >= STATE_FAILURES);
+      refusal = turnRefusalOf(error);
+      return (
+        refusal !== undefined && (refusal.kind !== 'state' || part.deferred || failures >= STATE_FAILURES)
+      );
     };
     try {
-      return await patience.repeat(() => by.drops.guard(() => turn(by.redis, keys, request)), final);
+      return await resender.send(() => by.drops.guard(() => turn(by.redis, keys, request)), final);
     } catch (error) {
       if (refusal) return refusal;
       throw error;
@@ -76,13 +78,13 @@ export function createTurnSender(options: TurnSenderOptions): TurnSender {
   async function sendWithout(
     request: TurnRequest,
     part: Part,
-    refusal: Refusal,
+    refusal: TurnRefusal,
   ): Promise<TurnReply | undefined> {
     let failures = 0;
     // what was refused may have left no room for more
     const want = refusal.kind === 'state' ? 0 : request.want;
     const without = { ...request, want, settled: NOTHING, form: 1 };
-    const reply = await patience.repeat(() =>
+    const reply = await resender.send(() =>
       turn(redis, keys, without).catch((error: unknown) => {
         failures++;
         throw error;
@@ -91,18 +93,18 @@ export function createTurnSender(options: TurnSenderOptions): TurnSender {
     // the turn that seemed refused had been done
     if (reply?.kind !== 'held' || reply.form === 0) return reply;
     const what = parts.refused(part, refusal, failures === 0, performance.now());
-    tell(part, refusal, what);
+    logRefusal(part, refusal, what);
     return reply;
   }
 
-  function tell(part: Part, { reason }: Refusal, what: ReturnType<Parts['refused']>): void {
-    if (what === 'again' || (what === 'put by' && part.putBy)) return;
+  function logRefusal(part: Part, { reason }: TurnRefusal, what: ReturnType<Parts['refused']>): void {
+    if (what === 'again' || (what === 'deferred' && part.deferred)) return;
     const outcomes = part.entries.length;
     const task = part.entries[0]?.id.toString().slice(0, 100);
     if (what === 'cut') {
       if (!part.apart)
         log.error({ outcomes, reason }, 'Redis refuses to settle some tasks: looking for which');
-    } else log.error({ task, outcome: part.entries[0]?.outcome.kind, reason }, TOLD[what]);
+    } else log.error({ task, outcome: part.entries[0]?.outcome.kind, reason }, REFUSED[what]);
   }
 
   return {
@@ -110,7 +112,7 @@ export function createTurnSender(options: TurnSenderOptions): TurnSender {
       const request = { ...about, settled: settledOf(part.entries, about.worker), form: 0 };
       const answer = await attempt(request, part);
       if (answer !== undefined && 'reason' in answer) return await sendWithout(request, part, answer);
-      if (answer?.kind === 'held' && part.putBy) parts.mended(performance.now());
+      if (answer?.kind === 'held' && part.deferred) parts.recovered(performance.now());
       if (parts.size === 0) closeSpare();
       return answer;
     },
@@ -118,7 +120,7 @@ export function createTurnSender(options: TurnSenderOptions): TurnSender {
   };
 }
 
-const TOLD = {
+const REFUSED = {
   buried: 'Redis refuses the outcome of a task: it becomes a dead letter',
-  'put by': 'the outcome of a task cannot be stored now: trying again until it can',
+  deferred: 'the outcome of a task cannot be stored now: trying again until it can',
 } as const;
