@@ -1,6 +1,6 @@
 /**
- * Cancelling a task: a mark under its id (cancel.lua), which workers hear of with their turns. The worker that meets the
- * task drops it, or aborts it where it runs, and settles it as cancelled, which takes the mark away.
+ * Cancels tasks: a mark under the id (cancel.lua), of which turns inform workers. The worker that holds the task drops it, or
+ * aborts it if it is running, and settles it as cancelled, which removes the mark.
  */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from './keys.ts';
@@ -13,7 +13,7 @@ const MOST_MARKS = 100_000;
 /** Ids in one command. */
 const CHUNK = 1_000;
 
-/** Somebody cancelled the task. Waiting clients get it, and a running handler as the reason of its AbortSignal. */
+/** The task was cancelled. Thrown to waiting clients; for a running handler, the reason of its AbortSignal. */
 export class TaskCancelled extends Error {
   override name = 'TaskCancelled';
   constructor(id: string | Buffer) {
@@ -21,7 +21,7 @@ export class TaskCancelled extends Error {
   }
 }
 
-/** Marks a task. `finished` when it has a result or failed for good: then nothing is done. */
+/** Marks a task. Resolves to `finished`, and does nothing, if it has a result or failed for good. */
 export async function cancelTask(
   redis: Redis,
   keys: QueueKeys,
@@ -32,7 +32,7 @@ export async function cancelTask(
   return marked === 1 ? 'marked' : 'finished';
 }
 
-/** The marks that there are, as bytes; `undefined` when they are more than `most`. */
+/** All marks, as bytes; `undefined` if there are more than `most`. */
 export async function readCancelMarks(
   redis: Redis,
   keys: QueueKeys,
@@ -42,7 +42,7 @@ export async function readCancelMarks(
   return marks.length > most ? undefined : marks;
 }
 
-/** For each of the ids whether it is marked as cancelled. */
+/** Whether each of the ids is marked as cancelled. */
 export async function areCancelled(
   redis: Redis,
   keys: QueueKeys,

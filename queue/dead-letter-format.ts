@@ -1,6 +1,6 @@
 /**
  * Dead letters: tasks that failed for good, with the reason. An entry of the list is the time, a header as JSON, a
- * line feed and the task's bytes, so that any bytes can be a dead letter too.
+ * line feed and the task's bytes, so that binary tasks can be dead letters too.
  */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from './keys.ts';
@@ -9,14 +9,14 @@ import { script } from './scripts/scripts.ts';
 
 export interface DeadHeader {
   readonly error: string;
-  /** Tries in all. */
+  /** Number of attempts. */
   readonly attempts: number;
   readonly worker: string;
-  /** With a poison task, the deliveries that its workers did not survive. */
+  /** For a poison task, the deliveries that its workers did not survive. */
   readonly deliveries?: number;
-  /** The task's id, where it is not the whole task. */
+  /** The task's id, unless that is the whole task. */
   readonly id?: string;
-  /** Not dead, but cancelled: only ever found among the errors. */
+  /** Cancelled, not dead: occurs only among the errors. */
   readonly cancelled?: true;
 }
 
@@ -30,12 +30,12 @@ export function deadHeader(header: DeadHeader): string {
   return JSON.stringify(header);
 }
 
-/** A header from the errors hash; whatever else is found there is the error itself. */
+/** A header from the errors hash; any other text found there is the error itself. */
 export function parseHeader(text: Buffer): DeadHeader {
   return readHeader(text.toString()) ?? { error: text.toString(), attempts: 0, worker: '' };
 }
 
-/** `undefined` for a text that is no header of ours. */
+/** `undefined` for anything but a header of ours. */
 function readHeader(text: string): DeadHeader | undefined {
   try {
     const header = JSON.parse(text) as Partial<DeadHeader> | null;
@@ -48,7 +48,7 @@ function readHeader(text: string): DeadHeader | undefined {
   }
 }
 
-/** Throws `SyntaxError` for what is no entry of ours. */
+/** Throws `SyntaxError` for anything but an entry of ours. */
 export function parseDead(entry: Buffer): DeadLetter {
   const space = entry.indexOf(' ');
   const end = entry.indexOf('\n');
@@ -60,7 +60,7 @@ export function parseDead(entry: Buffer): DeadLetter {
 
 const FOREIGN = 'not a dead letter: something else wrote into this list';
 
-/** An entry of the list as a letter; what something else wrote there is one of no time, with that as its error. */
+/** An entry of the list as a letter; a foreign entry becomes one with time 0 and an error that says so. */
 export function readLetter(entry: Buffer): DeadLetter & { readonly foreign?: true } {
   try {
     return parseDead(entry);
@@ -69,7 +69,7 @@ export function readLetter(entry: Buffer): DeadLetter & { readonly foreign?: tru
   }
 }
 
-/** The newest `most` dead letters, newest first, with all that their tasks are. */
+/** The newest `most` dead letters, newest first, with their whole tasks. */
 export async function readDeadLetters(redis: Redis, keys: QueueKeys, most = 100): Promise<DeadLetter[]> {
   if (most < 1) return [];
   const entries = await redis.lrangeBuffer(keys.dead, 0, most - 1);
@@ -79,17 +79,17 @@ export async function readDeadLetters(redis: Redis, keys: QueueKeys, most = 100)
   });
 }
 
-/** As much of a dead letter as can be shown, whatever a client made of it. */
+/** A dead letter truncated for display, of any size that a client gave it. */
 export interface DeadHead extends DeadHeader {
   readonly at: number;
   /** The beginning of the task, and the length of the whole, bytes. */
   readonly start: Buffer;
   readonly size: number;
-  /** Of the entry: names it for `moveDeadLetters`. */
+  /** Of the entry: identifies it for `moveDeadLetters`. */
   readonly digest: string;
 }
 
-/** What is longer is cut to a header that says the same with less of the id and the error. */
+/** A longer header is replaced by one with a truncated id and error. */
 const HEADER_BYTES = 4_096;
 
 /** The beginnings of the newest `most` dead letters, newest first: `taskBytes` of each task. Throws `UnexpectedReply`. */
@@ -117,12 +117,12 @@ function readHead(head: unknown, taskBytes: number): DeadHead {
   return { ...letter, start: beginning, size: whole, digest: asText(digest, 'its digest', 40) };
 }
 
-/** So many at most are looked at while nobody else is served. */
-const AT_A_TIME = 50;
+/** Letters examined per call of the script, which blocks the server. */
+const BATCH = 50;
 
 /**
- * Moves dead letters where they are, oldest first: those with these digests, or all. Returns how many were moved. What is buried
- * meanwhile is left for the next call. Throws `UnexpectedReply`.
+ * Moves dead letters inside Redis, oldest first: those with these digests, or all. Resolves to the number moved. Letters added
+ * meanwhile are left for the next call. Throws `UnexpectedReply`.
  */
 export async function moveDeadLetters(
   redis: Redis,
@@ -136,7 +136,7 @@ export async function moveDeadLetters(
   let left = await redis.llen(dead);
   let moved = 0;
   for (let stayed = 0; left > 0;) {
-    const most = Math.min(left, AT_A_TIME);
+    const most = Math.min(left, BATCH);
     const reply = await script(redis, 'move')(queue, dead, errors, cancelled, how, most, stayed, ...named);
     const [first, second, end] = asList(reply, 'what was moved', 3);
     const [gone, kept] = [asCount(first, 'letters moved'), asCount(second, 'letters left')];

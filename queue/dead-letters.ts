@@ -1,7 +1,6 @@
 /**
- * Choosing dead letters, and taking them out: back to the queue, or away. The list is read in pages from its oldest end;
- * each letter is moved by one script (letter.lua), so that a task is never in two places, or in none. What is buried
- * meanwhile is left for the next call.
+ * Selects dead letters, and requeues or drops them. The list is read in pages from its oldest end; each letter is moved by one
+ * script (letter.lua), so that a task is never in two places, or in none. Letters added meanwhile are left for the next call.
  */
 import type { Redis } from 'ioredis';
 import { redisNow } from './connection/connection.ts';
@@ -9,30 +8,30 @@ import { readDeadLetters, readLetter, type DeadLetter } from './dead-letter-form
 import type { QueueKeys } from './keys.ts';
 import { script } from './scripts/scripts.ts';
 
-/** Letters for which all that is given holds. */
+/** Selects letters that meet all conditions given. */
 export interface DeadFilter {
-  /** Of these tasks. */
+  /** Ids of the tasks. */
   readonly ids?: readonly (string | Buffer)[];
   /** The error contains this text, or matches this expression. */
   readonly error?: string | RegExp;
-  /** Dead for at least so long, ms. */
+  /** Minimum age, ms. */
   readonly olderThanMs?: number;
 }
 
 /** `'all'`, or a filter with at least one condition. */
 export type DeadSelection = 'all' | DeadFilter;
 
-/** Hears how many letters are gone, as they go. */
+/** Called with the number of letters removed, as they are removed. */
 export type OnMoved = (count: number) => void;
 
 export interface DeadLetters {
-  /** The newest dead letters, newest first; 100 unless told. */
+  /** The newest dead letters, newest first; 100 by default. */
   (count?: number): Promise<DeadLetter[]>;
   /** The selected ones, oldest first. */
   find(which: DeadSelection): Promise<DeadLetter[]>;
-  /** Puts the selected tasks back into the queue as new ones, oldest first, and forgets their errors. Returns how many. */
+  /** Puts the selected tasks back into the queue as new, oldest first, and deletes their errors. Resolves to the number. */
   requeue(which: DeadSelection, onMoved?: OnMoved): Promise<number>;
-  /** Removes the selected letters, and the errors with them. Returns how many. */
+  /** Removes the selected letters and their errors. Resolves to their number. */
   drop(which: DeadSelection, onMoved?: OnMoved): Promise<number>;
 }
 
@@ -63,11 +62,11 @@ export function openDeadLetters(redis: Redis, keys: QueueKeys): DeadLetters {
 interface Found {
   readonly entry: Buffer;
   readonly letter: DeadLetter;
-  /** The end of the list that it is nearer to: there, the search for it begins. */
+  /** The nearer end of the list, where the search for it begins. */
   readonly nearer: 'oldest' | 'newest';
 }
 
-/** Hands the selected letters to `use` page by page, which returns how many of them it took out of the list. */
+/** Passes the selected letters to `use` page by page, which returns the number that it removed from the list. */
 async function select(
   redis: Redis,
   keys: QueueKeys,
@@ -85,7 +84,7 @@ async function select(
     const older = kept;
     const page = entries.toReversed().flatMap((entry, i): Found[] => {
       const letter = readLetter(entry);
-      // what is no letter has no task that could go back
+      // a foreign entry has no task to requeue
       return wanted(letter) && !(how === 'requeue' && letter.foreign)
         ? [{ entry, letter, nearer: newer - i < older + i ? 'newest' : 'oldest' }]
         : [];
@@ -127,5 +126,5 @@ function matcher(which: DeadSelection, now: number): (letter: DeadLetter) => boo
     (olderThanMs === undefined || letter.at <= now - olderThanMs);
 }
 
-/** Ids may be any bytes. */
+/** Ids may be any bytes, so they are compared in hex. */
 const hex = (id: string | Buffer): string => Buffer.from(id).toString('hex');

@@ -1,6 +1,6 @@
 /**
- * The flags, and the environment variables behind them, that say where Redis and the queue are. What is secret may stand in a
- * file that a variable names (`MILLRACE_REDIS_PASSWORD_FILE`), as Kubernetes and Docker mount them; the file wins.
+ * The flags, and their environment variables, for the addresses of Redis and the queue. Secrets may be in a file that a variable
+ * names (`MILLRACE_REDIS_PASSWORD_FILE`), as Kubernetes and Docker mount them; the file takes precedence.
  */
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
@@ -31,7 +31,7 @@ export interface QueueFlags {
   readonly result: string;
 }
 
-/** The flag, its text, its variable; one that may be a file has a second flag and a second variable, which its text names. */
+/** A flag whose value may be in a file: it has a second flag and a second variable, which the first one's description names. */
 function withFile(command: Command, flags: string, description: string, variable: string): Command {
   const file = `${flags.replace(/ .*/, '')}-file <path>`;
   return command
@@ -53,29 +53,26 @@ export function addQueueFlags(command: Command): Command {
       option('--sentinel <nodes>', 'host:port,… of sentinels, instead of --redis', 'MILLRACE_REDIS_SENTINEL'),
     )
     .addOption(
-      option('--sentinel-name <name>', 'the primary that they watch', 'MILLRACE_REDIS_SENTINEL_NAME').default(
-        'mymaster',
-      ),
+      option(
+        '--sentinel-name <name>',
+        'name of the primary that they monitor',
+        'MILLRACE_REDIS_SENTINEL_NAME',
+      ).default('mymaster'),
     )
-    .addOption(
-      option('--sentinel-username <name>', "the sentinels' own", 'MILLRACE_REDIS_SENTINEL_USERNAME'),
-    );
-  const password = "the sentinels' own; else that of Redis is tried";
+    .addOption(option('--sentinel-username <name>', 'for the sentinels', 'MILLRACE_REDIS_SENTINEL_USERNAME'));
+  const password = 'for the sentinels; defaults to none, then that of Redis';
   withFile(command, '--sentinel-password <password>', password, 'MILLRACE_REDIS_SENTINEL_PASSWORD');
   command.addOption(
-    option('--redis-username <name>', 'wins over the one in the URL', 'MILLRACE_REDIS_USERNAME'),
+    option('--redis-username <name>', 'overrides the one in the URL', 'MILLRACE_REDIS_USERNAME'),
   );
-  const better = 'better given as MILLRACE_REDIS_PASSWORD';
+  const better = 'prefer the variable MILLRACE_REDIS_PASSWORD';
   withFile(command, '--redis-password <password>', better, 'MILLRACE_REDIS_PASSWORD');
-  command.addOption(option('--redis-tls', 'encrypt, as rediss:// does: sentinels too', 'MILLRACE_REDIS_TLS'));
-  withFile(command, '--redis-tls-ca <pem>', "PEM text of the server's authority", 'MILLRACE_REDIS_TLS_CA');
-  withFile(
-    command,
-    '--redis-tls-cert <pem>',
-    "PEM text of the client's certificate",
-    'MILLRACE_REDIS_TLS_CERT',
+  command.addOption(
+    option('--redis-tls', 'use TLS, as rediss:// does, for sentinels too', 'MILLRACE_REDIS_TLS'),
   );
-  withFile(command, '--redis-tls-key <pem>', "PEM text of the client's key", 'MILLRACE_REDIS_TLS_KEY');
+  withFile(command, '--redis-tls-ca <pem>', "PEM certificate of the server's CA", 'MILLRACE_REDIS_TLS_CA');
+  withFile(command, '--redis-tls-cert <pem>', 'PEM certificate of the client', 'MILLRACE_REDIS_TLS_CERT');
+  withFile(command, '--redis-tls-key <pem>', 'PEM private key of the client', 'MILLRACE_REDIS_TLS_KEY');
   return command
     .addOption(
       option(
@@ -119,7 +116,7 @@ function sentinelOf(flags: QueueFlags, nodes: string): NonNullable<RedisAddress[
   };
 }
 
-/** The text of a file, without the spaces around it. */
+/** The text of a file, trimmed. */
 function read(variable: string, path: string | undefined): string | undefined {
   if (path === undefined) return undefined;
   let text: string;

@@ -1,5 +1,5 @@
 /**
- * What is going on in a queue, for people and programs: read only, a handful of commands, nothing scanned.
+ * The state of a queue and its workers, for people and programs: read-only, a handful of commands, no scans.
  */
 import type { Redis } from 'ioredis';
 import { readCrew } from './workers/crew.ts';
@@ -17,19 +17,19 @@ export interface WorkerView {
   readonly version: string;
   /** ms of Redis time. */
   readonly started: number;
-  /** How long its lease still lasts, ms; negative when it is over. */
+  /** Remaining time of its lease, ms; negative when it has expired. */
   readonly leaseLeft: number;
 }
 
 export interface QueueView extends QueueSample {
   readonly workerList: readonly WorkerView[];
-  /** Since when and why, when it is paused. */
+  /** Since when and why, if it is paused. */
   readonly pause: QueuePause | undefined;
-  /** What handlers report of the tasks that they run, of some hundred tasks a worker at most. */
+  /** Progress reports of running tasks, about a hundred per worker at most. */
   readonly progress: readonly TaskProgress[];
 }
 
-/** A look at the queue and at its workers (at most 1,000 of them). */
+/** Reads the queue and its workers (at most 1,000). */
 export async function inspectQueue(redis: Redis, keys: QueueKeys): Promise<QueueView> {
   const sample = await sampleQueue(redis, keys);
   const crew = await readCrew(redis, keys);

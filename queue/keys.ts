@@ -1,8 +1,8 @@
 /**
- * The name of every Redis key that Millrace uses, in one place.
+ * The names of all Redis keys that Millrace uses, in one place.
  *
  * Two keys are the user's (the queue and the result hash) and are never renamed or wrapped. All others start with
- * `millrace:{tag}` where `tag` puts them in the queue's own cluster slot, so that one script may touch them together.
+ * `millrace:{tag}`, where `tag` puts them into the queue's own cluster slot, so that one script may access them together.
  */
 import calculateSlot from 'cluster-key-slot';
 
@@ -13,11 +13,11 @@ export interface QueueKeys {
   readonly result: string;
   /** ZSET: worker id → lease deadline, ms of Redis time. */
   readonly workers: string;
-  /** HASH: queue time, by which leases are measured, and when it was read last. See turn.lua. */
+  /** HASH: queue time, by which leases are measured, and when it was last advanced. See turn.lua. */
   readonly clock: string;
   /** HASH: worker id → tasks in flight there. */
   readonly load: string;
-  /** ZSET: id of a worker that is to drain, registered or not yet → until when, ms of Redis time. */
+  /** ZSET: id of a worker told to drain, registered or not yet → until when, ms of Redis time. */
   readonly leaving: string;
   /** ZSET: id of a worker that a person asked to drain → until when, ms of Redis time. */
   readonly asked: string;
@@ -27,25 +27,25 @@ export interface QueueKeys {
   readonly dead: string;
   /** HASH: task id → why it failed for good. */
   readonly errors: string;
-  /** HASH: counters since ever. */
+  /** HASH: all-time counters. */
   readonly stats: string;
-  /** HASH: what tasks that are back in the list have been through: digest → pasts (`parsePast`), comma-separated. */
+  /** HASH: past of tasks that went back to the list: digest → pasts (`parsePast`), comma-separated. */
   readonly history: string;
-  /** HASH: the same for equal tasks that are too many for one field there, as stacks of runs. See `remember` in turn.lua. */
+  /** HASH: the same for equal tasks too many for one field there, as stacks of runs. See `remember` in turn.lua. */
   readonly pasts: string;
-  /** LIST: suspects that were put aside for a worker that holds nothing: past, `|`, raw task; the oldest on the right. */
+  /** LIST: suspects put aside for a worker that holds nothing: past, `|`, raw task; the oldest on the right. */
   readonly suspects: string;
-  /** STRING: the worker that takes nothing until it is empty, so that suspects that wait get their turn. */
+  /** STRING: the worker that takes nothing until it is empty, so that waiting suspects can run. */
   readonly isolator: string;
-  /** ZSET: worker → when it will hold nothing, as far as it can tell, ms of Redis time; while suspects wait. */
+  /** ZSET: worker → when it expects to hold nothing, ms of Redis time; while suspects wait. */
   readonly emptying: string;
-  /** HASH: a field for each worker that holds suspects, which nothing else may run beside. */
+  /** HASH: a field for each worker that holds suspects, beside which nothing else may run. */
   readonly apart: string;
-  /** STRING: there while the queue is paused, with the reason. See pause.ts. */
+  /** STRING: exists while the queue is paused, with the reason. See pause.ts. */
   readonly paused: string;
-  /** ZSET: ids of cancelled tasks that no worker has met yet, by the time when they are forgotten. See cancel.lua. */
+  /** ZSET: ids of cancelled tasks that no worker has met yet, by expiry time. See cancel.lua. */
   readonly cancelled: string;
-  /** ZSET: what goes by itself, by due time, ms of Redis time. See sweep.lua. */
+  /** ZSET: what expires by itself, by due time, ms of Redis time. See sweep.lua. */
   readonly expiry: string;
   /** HASH: epoch, state and description of one worker. */
   worker(id: string): string;
@@ -53,17 +53,17 @@ export interface QueueKeys {
   inflight(id: string): string;
   /** HASH: receipt → past (`parsePast`), for the in-flight tasks that have one. */
   carried(id: string): string;
-  /** HASH: number of a client's push → nothing, and up to where all were answered; for an hour. See push.lua. */
+  /** HASH: number of a client's push → nothing, and the number up to which all were answered; for an hour. See push.lua. */
   pushes(client: string): string;
-  /** HASH: task id → what its handler reported last, as JSON. */
+  /** HASH: task id → its handler's last report, as JSON. */
   progress(id: string): string;
   /** LIST: at most one task, between an idle worker's blocking move and its next turn. */
   wake(id: string): string;
-  /** STRING: what the last life of a worker died of, in words. See workers/exit-reason.ts. */
+  /** STRING: why a worker last died, human-readable. See workers/exit-reason.ts. */
   fate(id: string): string;
   /** STRING: what a pool, `namespace/name`, has learned of its tasks and pods, as JSON. See controller/records/memory.ts. */
   memory(pool: string): string;
-  /** STREAM: what happened in a pool, `namespace/name`, over the last week. See pool/timeline.ts. */
+  /** STREAM: history of a pool, `namespace/name`, over the last week. See pool/timeline.ts. */
   timeline(pool: string): string;
   /** LIST: the last decisions of a pool, `namespace/name`, as JSON, newest first. See controller/records/decisions.ts. */
   decisions(pool: string): string;

@@ -1,6 +1,6 @@
 /**
- * Pausing a queue: its workers begin nothing more of it and hand back what they have not begun; what runs is finished, and
- * clients go on pushing. Idle workers hear of a pause, and of its end, within a second.
+ * Pauses a queue: its workers begin no more of its tasks and hand back those not begun; running ones are finished, and clients
+ * may still push. Idle workers notice a pause, and its end, within a second.
  */
 import type { Redis } from 'ioredis';
 import { redisNow } from './connection/connection.ts';
@@ -12,18 +12,18 @@ import { asText } from './scripts/decode-reply.ts';
 const LONGEST = 1_024;
 
 export interface QueuePause {
-  /** Since when, ms of Redis time. */
+  /** When it was paused, ms of Redis time. */
   readonly at: number;
-  /** Why, in the words of whoever paused it. */
+  /** The reason that was given; may be empty. */
   readonly reason: string;
 }
 
-/** Pauses the queue, also when it is paused already: the newest reason stays. */
+/** Pauses the queue; if it is paused already, replaces the reason. */
 export async function pauseQueue(redis: Redis, keys: QueueKeys, reason: string): Promise<void> {
   await redis.set(keys.paused, `${await redisNow(redis)} ${reason}`);
 }
 
-/** Resolves to whether it was paused. */
+/** Resolves to whether the queue was paused. */
 export async function resumeQueue(redis: Redis, keys: QueueKeys): Promise<boolean> {
   return (await redis.del(keys.paused)) === 1;
 }

@@ -1,4 +1,4 @@
-/** How far running tasks are, as their handlers report it: kept by worker, gone with the task or with the worker. */
+/** Progress of running tasks, as reported by their handlers: stored per worker, deleted with the task or the worker. */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from './keys.ts';
 import { readCut } from './scripts/read.ts';
@@ -8,11 +8,11 @@ import { script } from './scripts/scripts.ts';
 export interface TaskProgress {
   readonly id: string;
   readonly worker: string;
-  /** What the handler reported last. */
+  /** The handler's last report. */
   readonly value: unknown;
 }
 
-/** Of what is longer, nothing is shown: JSON that was cut is none. */
+/** Longer reports are not shown: truncated JSON does not parse. */
 const LONGEST = 4_096;
 
 function parseOrUndefined(json: string): unknown {
@@ -23,7 +23,7 @@ function parseOrUndefined(json: string): unknown {
   }
 }
 
-/** Writes what was reported and forgets what ended. `false` when the worker is fenced: then nothing is written. */
+/** Writes reports and deletes those of tasks that ended. Resolves to `false`, and writes nothing, if the worker is fenced. */
 export async function noteProgress(
   redis: Redis,
   keys: QueueKeys,
@@ -42,7 +42,7 @@ export async function noteProgress(
   return noted === 1;
 }
 
-/** What the task's handler reported last; `undefined` when it does not run, or has reported nothing. */
+/** The last report of the task's handler; `undefined` if it is not running, or has reported nothing. */
 export async function readProgress(redis: Redis, keys: QueueKeys, id: string | Buffer): Promise<unknown> {
   const workers = await redis.hkeys(keys.load);
   const found = await Promise.all(workers.map((worker) => redis.hget(keys.progress(worker), id)));
@@ -50,7 +50,7 @@ export async function readProgress(redis: Redis, keys: QueueKeys, id: string | B
   return json === undefined || json === null ? undefined : (JSON.parse(json) as unknown);
 }
 
-/** What the handlers of these workers reported: of each worker about `most` tasks. */
+/** The reports of these workers' handlers: about `most` tasks per worker. */
 export async function listProgress(
   redis: Redis,
   keys: QueueKeys,
@@ -58,7 +58,7 @@ export async function listProgress(
   most = 100,
 ): Promise<TaskProgress[]> {
   const scans = workers.map(async (worker) => {
-    // the cursor, and fields and values in turn
+    // the cursor, then alternating fields and values
     const cut = { bytes: LONGEST, values: 1 + 2 * most };
     const found = asList(
       await readCut(redis, keys.progress(worker), cut, 'HSCAN', 0, 'COUNT', most),

@@ -1,6 +1,6 @@
 /**
- * Pushing tasks once. A connection may break after Redis has taken a push and before the reply is here; ioredis then sends it again
- * on the next one. So each push of a client has a number, and Redis knows for an hour which of them it has (push.lua).
+ * Pushes tasks exactly once. A connection may break after Redis has executed a push and before its reply arrives; ioredis then
+ * resends it on the next one. So each push of a client has a number, and Redis remembers for an hour which it has (push.lua).
  */
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
@@ -9,20 +9,20 @@ import type { QueueKeys } from './keys.ts';
 import { script } from './scripts/scripts.ts';
 import { delayedMember, type EncodedTask } from './task.ts';
 
-/** How long Redis knows what a client has pushed: a push that is sent again later than this may be made twice, s. */
+/** How long Redis remembers a client's pushes: one that is resent later than this may be made twice, s. */
 const KEPT_S = 3_600;
-/** How often that time is counted anew, ms. */
+/** How often that time is renewed, ms. */
 const REFRESH_MS = 60_000;
-/** The floor is moved once in so many pushes, so that most of them write one field more and nothing else. */
+/** The floor is raised once in this many pushes, so that most of them write only one more field. */
 const FLOOR_EVERY = 32;
 const UNLINK_TIMEOUT_MS = 500;
 
 export interface Pusher extends AsyncDisposable {
-  /** In their order, some thousand at most. `delayMs`: run them no earlier. */
+  /** In order, a few thousand at most. `delayMs`: run them no earlier. */
   push(tasks: readonly EncodedTask[], delayMs: number | undefined): Promise<void>;
 }
 
-/** Disposing it makes Redis forget what it knows of this client. */
+/** Disposing it deletes what Redis remembers of this client. */
 export function createPusher(redis: Redis, keys: QueueKeys): Pusher {
   const own = keys.pushes(randomUUID());
   const answered = new Set<number>();

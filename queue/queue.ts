@@ -2,11 +2,11 @@
  * `queue/`: all that we know about Redis. It takes tasks and ids from clients, and turns and reports from workers; it
  * returns tasks, results and samples. It knows nothing of Kubernetes, pools or handlers.
  *
- * The queue library: what a program needs to hand out tasks and to collect results. It adds nothing to the contract
- * that a plain client could not do with `LPUSH` and `HGET`; it saves the waiting and the batching.
+ * The queue library, for programs that enqueue tasks and collect results. It does nothing that a plain client could not do with
+ * `LPUSH` and `HGET`; it takes care of waiting and batching.
  *
  * `openQueue` returns a handle with a few functions and owns its connections until it is closed (`await using`, or
- * `close()`). A connection that is lost comes back by itself; commands wait for it.
+ * `close()`). A lost connection is re-established automatically; commands wait for it.
  */
 import type { Redis } from 'ioredis';
 import { cancelTask } from './cancel.ts';
@@ -41,8 +41,8 @@ export interface QueueOptions {
   readonly queue?: string;
   readonly result?: string;
   /**
-   * After each push, wait until so many replicas of Redis have it; throw `NotReplicated` when they do not confirm in
-   * time. The tasks are enqueued then all the same: enqueueing them again would run them twice.
+   * After each push, wait until this many replicas of Redis have it; throw `NotReplicated` when they do not confirm in
+   * time. The tasks are enqueued nevertheless: enqueueing them again would run them twice.
    */
   readonly durability?: Durability;
 }
@@ -57,41 +57,41 @@ export interface EnqueueOptions {
 export interface Queue extends AsyncDisposable {
   readonly keys: QueueKeys;
   /**
-   * Adds one task and returns its id: a text, and for a task that is bytes and no text, these bytes. Text and bytes are pushed as
-   * they are, anything else as JSON; an object without an `id` is given one, and `traceparent` where an OpenTelemetry span is
-   * active. What is left of an earlier task with that id is forgotten: its result, its error, and a cancel of it.
+   * Adds one task and resolves to its id: a text, or for a binary task its bytes. Text and bytes are pushed unchanged, anything
+   * else as JSON; an object without an `id` gets one, and `traceparent` if an OpenTelemetry span is active. Remains of an earlier
+   * task with that id are deleted: its result, its error, and its cancellation.
    *
-   * The task is pushed once, also when the connection breaks before Redis has answered and the push is sent again.
+   * The task is pushed once, even if the connection breaks before Redis has replied and the push is resent.
    */
   enqueue<Task>(task: Task, options?: EnqueueOptions): Promise<IdOf<Task>>;
-  /** Adds many tasks, in their order, in as few round trips as is kind to the server; returns their ids. */
+  /** Adds many tasks, in order, in batches of moderate size; resolves to their ids. */
   enqueueMany<Task>(
     tasks: Iterable<Task> | AsyncIterable<Task>,
     options?: EnqueueOptions,
   ): Promise<IdOf<Task>[]>;
   /**
-   * Waits for a result, without polling where the server allows it, and returns it as text (or, with `as`, as bytes
+   * Waits for a result, without polling if the server supports that, and resolves to it as text (or, with `as`, as bytes
    * or parsed JSON). Throws `TaskFailed` when the task failed for good, `TaskCancelled` when it was cancelled,
-   * `ResultTimeout` after `timeoutMs`, and the signal's reason when that aborts.
+   * `ResultTimeout` after `timeoutMs`, and the signal's reason when it aborts.
    */
   result(id: string | Buffer, options: ResultOptions & { as: 'bytes' }): Promise<Buffer>;
   result(id: string | Buffer, options: ResultOptions & { as: 'json' }): Promise<unknown>;
   result(id: string | Buffer, options?: ResultOptions): Promise<string>;
   /**
-   * Cancels a task: one that waits or is delayed is not run, one that runs is aborted, within about a second. `finished`
-   * when the id has a result or failed for good: then nothing is done. `marked` does not say that there is such a task;
-   * a mark that meets none is forgotten after a week. Of several tasks with one id, one is cancelled.
+   * Cancels a task: one that waits or is delayed is not run, one that runs is aborted, within about a second. Resolves to
+   * `finished`, and does nothing, if the id has a result or failed for good. `marked` does not imply that the task exists;
+   * a mark that meets none expires after a week. Of several tasks with one id, one is cancelled.
    */
   cancel(id: string | Buffer): Promise<'marked' | 'finished'>;
-  /** What the task's handler reported last; `undefined` when it does not run now, or has reported nothing. */
+  /** The last report of the task's handler; `undefined` if it is not running, or has reported nothing. */
   progress(id: TaskId): Promise<unknown>;
   inspect(): Promise<QueueView>;
   /**
-   * Workers begin no more tasks of this queue until it is resumed; what runs is finished. They hear of it within a
-   * second. `reason` is shown to whoever inspects the queue.
+   * Workers begin no more tasks of this queue until it is resumed; running ones are finished. Takes effect within a second.
+   * `reason` is shown when the queue is inspected.
    */
   pause(reason?: string): Promise<void>;
-  /** Resolves to whether it was paused. */
+  /** Resolves to whether the queue was paused. */
   resume(): Promise<boolean>;
   /** `dead(20)` lists the newest dead letters; `dead.find`, `dead.requeue` and `dead.drop` work on chosen ones. */
   readonly dead: DeadLetters;
@@ -101,7 +101,7 @@ export interface Queue extends AsyncDisposable {
 const BATCH_TASKS = 1_000;
 const BATCH_BYTES = 1 << 20;
 
-/** Opens a queue. Throws `RangeError` for an address or a name that cannot be one; connects in the background. */
+/** Opens a queue. Throws `RangeError` for an invalid address or name; connects in the background. */
 export function openQueue(options: QueueOptions = {}): Queue {
   const address: RedisAddress =
     typeof options.redis === 'object' ? options.redis : { url: options.redis ?? 'redis://localhost:6379' };
@@ -141,7 +141,7 @@ export function openQueue(options: QueueOptions = {}): Queue {
   };
 }
 
-/** Milliseconds from now, or `undefined` for at once. */
+/** Milliseconds from now, or `undefined` for immediately. */
 function dueIn(when: EnqueueOptions | undefined): number | undefined {
   const delay = when?.at ? when.at.getTime() - Date.now() : when?.delayMs;
   if (delay !== undefined && !Number.isFinite(delay))
@@ -164,7 +164,7 @@ async function enqueueMany(
   const ids: TaskId[] = [];
   let batch: EncodedTask[] = [];
   let bytes = 0;
-  // while Redis takes one batch, the next one is made
+  // the next batch is encoded while Redis executes this one
   let sent: Promise<void> = Promise.resolve();
   const send = async (): Promise<void> => {
     await sent;

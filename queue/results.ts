@@ -1,9 +1,9 @@
 /**
- * Waiting for results. All waits of a queue share one KeyWatch on the result hash and the errors: a notice leads to one HMGET for
- * those that are likely to be there (waiting.ts), and others follow until each was asked about. Asking in vain keeps the server
- * from its work, so what was asked in vain is paid for with a pause, and a hash that others write to without pause is read at
- * distances that grow up to MAX_GAP_MS while nothing is found; after a pause of that length a notice is followed at once. Where the server does
- * not track keys, the same reads are made on a timer.
+ * Waiting for results. All waits of a queue share one KeyWatch on the result hash and the errors: a notice triggers one HMGET for
+ * the likeliest ids (waiting.ts), and the others follow until each was looked up. Lookups in vain keep the server from its work,
+ * so each is followed by a pause in proportion, and a hash that others write to incessantly is read at intervals that grow up to
+ * MAX_GAP_MS while nothing is found; after a pause of that length a notice is followed immediately. If the server does not track
+ * keys, the same reads are made on a timer.
  */
 import type { Redis } from 'ioredis';
 import { replyCode } from './connection/reply-code.ts';
@@ -21,29 +21,29 @@ import { RedisTimeout, within } from './connection/within.ts';
 
 const MIN_GAP_MS = 1;
 const MAX_GAP_MS = 50;
-/** How many ids may be looked up in vain per ms, so that those who wait leave the server to those who work: some 5 % of it. */
+/** Ids that may be looked up in vain per ms, so that waiting takes no more than some 5 % of the server. */
 const VAIN_PER_MS = 20;
-/** A result that was found pays for so many that were not. */
+/** Lookups in vain that one result found makes up for. */
 const FOUND_PAYS = 8;
-/** Where more than so many wait, a read that finds fewer results than `FEW` was too early: for one that is served, all are asked. */
+/** With more waits than this, a read that finds fewer results than `FEW` was too early: it looks up all for the sake of one. */
 const MANY = 32;
 const FEW = 16;
 const PACED_MS = 10;
-/** Ids in one command at most, and fewer where results are long. */
+/** Ids in one command at most; fewer when results are long. */
 const MOST_IDS = 1_000;
 const FIRST_IDS = 64;
 const MOST_BYTES = 8 << 20;
-/** Reads anyway after this long: a notice is only a hint. */
+/** Read after this long even without a notice, which is only a hint. */
 const SAFETY_MS = 2_000;
-/** All are asked about in such a read, where that takes no more than this part of the time until the next. */
+/** Such a read looks up all ids if that takes no more than this share of the time until the next. */
 const SAFETY_SHARE = 0.1;
-/** A read of whose answer less than `LEAST_BYTES` came in this time is made anew. */
+/** A read is repeated if less than `LEAST_BYTES` of its reply arrive in this time. */
 const READ_TIMEOUT_MS = 5_000;
 const LEAST_BYTES = 1 << 12;
 const POLL_MS = 25;
 
 export interface ResultOptions {
-  /** Give up after this long, ms. Without it, wait until there is a result. */
+  /** Give up after this long, ms; by default, wait until there is a result. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
   readonly as?: 'text' | 'bytes' | 'json';
@@ -73,7 +73,7 @@ function reasonOf(id: string | Buffer, header: DeadHeader): Error {
   return header.cancelled ? new TaskCancelled(id) : new TaskFailed(id, header);
 }
 
-/** One caller that waits. */
+/** A waiting caller. */
 interface Waiter {
   readonly id: string | Buffer;
   settle(value: Buffer | Error): void;
@@ -95,25 +95,25 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
   let again = false;
   let closed = false;
 
-  /** Reads in `ms` at the latest. */
+  /** Schedules a read within `ms`. */
   function readIn(ms: number): void {
     const at = performance.now() + ms;
     if (closed || waits.size === 0 || at >= timerAt) return;
     timer?.clear();
     clearImmediate(immediate);
     timerAt = at;
-    // a timer would take 1 ms at least
+    // a timer takes at least 1 ms
     if (ms > 0) timer = timeout(ms, () => void read());
     else immediate = setImmediate(() => void read());
   }
 
-  /** Reads as soon as the distance to the last read allows. */
+  /** Schedules a read as soon as the interval since the last one allows. */
   function readSoon(): void {
     const distance = Math.min(Math.max(gap, debt), MAX_GAP_MS);
     readIn(Math.max(0, lastRead + distance - performance.now()));
   }
 
-  /** Where tracking is refused it stays so; a server that was away is asked again at the next read. */
+  /** A refusal of tracking is final; a server that was down is tried again at the next read. */
   async function openWatch(): Promise<KeyWatch | undefined> {
     try {
       return await openKeyWatch(address, () => {
@@ -126,7 +126,7 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
     }
   }
 
-  /** A reader that answers nothing, and does not find out by itself, may not hold up everybody: the next read opens another. */
+  /** A reader that gets no reply, and does not notice, must not hold up all waits: the next read opens another. */
   function dropWatch(): void {
     const old = watch;
     watch = undefined;
@@ -154,7 +154,7 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
       if (asked.length > 0) {
         const found = await (tracking ? answered(tracking.reader, asked) : readOnce(redis, asked));
         debt = Math.max(0, asked.length - FOUND_PAYS * found) / VAIN_PER_MS;
-        // what we wait for comes later than we begin to wait: only a notice of what was not ours slows us down
+        // results arrive after their waits begin: only a notice about something else slows reads down
         if (found > 0) gap = waits.size > MANY ? paced(gap, found) : 0;
         else if (afterNotice) gap = Math.min(Math.max(MIN_GAP_MS, gap * 2), MAX_GAP_MS);
       }
@@ -167,7 +167,7 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
         fail(new WrongKeyType(keys.result, 'a hash', (error as Error).message));
       else if (isFinal(error, address) || error instanceof RangeError || error instanceof TypeError)
         fail(error as Error);
-      readIn(MAX_GAP_MS); // the connection went away: it comes back by itself, and the wait has its own time limit
+      readIn(MAX_GAP_MS); // the connection was lost: it reconnects by itself, and each wait has its own timeout
     } finally {
       reading = false;
       if (again) readSoon();
@@ -179,7 +179,7 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
     for (const waiter of waits) waiter.settle(error);
   }
 
-  /** Throws `RedisTimeout` when nothing comes of the answer any more; a long one may take its time. */
+  /** Throws `RedisTimeout` when the reply makes no progress; a long one may take longer. */
   async function answered(reader: Redis, asked: readonly Waiter[]): Promise<number> {
     const answer = readOnce(reader, asked);
     for (;;) {
@@ -188,7 +188,7 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
         return await within(READ_TIMEOUT_MS, answer, 'HMGET');
       } catch (error) {
         const came = (reader.stream?.bytesRead ?? 0) - before;
-        // the answers to pings come, too, on a connection that has lost this one
+        // replies to pings still arrive on a connection that has lost this one
         if (!(error instanceof RedisTimeout) || came < LEAST_BYTES) throw error;
       }
     }
@@ -211,7 +211,7 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
       bytes += value?.length ?? 0;
     }
     waits.found(found);
-    // a portion of which all are there is to fit into memory
+    // a batch whose results are all present must fit into memory
     const fits = Math.floor((MOST_BYTES * found.length) / Math.max(bytes, 1));
     most = Math.max(1, Math.min(MOST_IDS, 2 * most, found.length > 0 ? fits : Infinity));
     return found.length;
@@ -243,7 +243,7 @@ export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis
     });
   }
 
-  /** Nobody waits any more. */
+  /** No waits are left. */
   function rest(): void {
     timer?.clear();
     clearImmediate(immediate);
@@ -269,13 +269,13 @@ async function parseJson(value: Buffer): Promise<unknown> {
   return JSON.parse(value.toString()) as unknown;
 }
 
-/** The distance to the next read, ms, after one that has found some results among many waits. */
+/** The interval to the next read, ms, after one that found some results among many waits. */
 function paced(gap: number, found: number): number {
   if (found < FEW) return Math.min(Math.max(MIN_GAP_MS, gap * 2), PACED_MS);
   return gap > MIN_GAP_MS ? gap / 2 : 0;
 }
 
-/** Not the connection's trouble, which passes, but a refusal that somebody has to mend. */
+/** Not a connection error, which passes, but a refusal that somebody must fix. */
 function isFinal(error: unknown, address: RedisAddress): boolean {
   return (
     replyCode(error) === 'NOPERM' ||

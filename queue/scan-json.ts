@@ -1,6 +1,6 @@
 /**
- * Looks over JSON without building what it says: whether it is valid, and where the values of the top level are. That needs a
- * word of memory for each level of nesting, and for a text of many MB a tenth of the time that a reviver of `JSON.parse` takes.
+ * Scans JSON without building values: validates it, and locates the values of the top level. This takes a word of memory for
+ * each level of nesting, and for a text of many MB a tenth of the time that a reviver of `JSON.parse` takes.
  * The grammar is that of RFC 8259, which is exactly what `JSON.parse` accepts.
  */
 
@@ -23,8 +23,8 @@ const CLOSE_BRACKET = 0x5d;
 class Invalid extends Error {}
 
 /**
- * The values of the named members of a JSON object; of a member that is there twice, the last, as with `JSON.parse`. Of an
- * array, none. `undefined` when `bytes` are neither, or no JSON. The bytes must be UTF-8.
+ * The values of the named members of a JSON object; of a duplicate member, the last, as with `JSON.parse`. None for an array.
+ * `undefined` if `bytes` are neither, or not JSON. The bytes must be UTF-8.
  */
 export function scanJson(
   bytes: Uint8Array,
@@ -45,7 +45,7 @@ function scan(bytes: Uint8Array, names: readonly string[]): ReadonlyMap<string, 
   const open: boolean[] = []; // of each level that is open, whether it is an object
   let inObject = false;
   let at = skipSpace(bytes, 0);
-  let member: string | undefined; // a named one of the top level whose value comes
+  let member: string | undefined; // a named one of the top level whose value follows
   let began = 0;
 
   for (;;) {
@@ -107,7 +107,7 @@ function trimmedEnd(bytes: Uint8Array, end: number): number {
   return at;
 }
 
-/** Whether the string from `start` to `end`, quotes included, says `text`, which is ASCII. */
+/** Whether the string from `start` to `end`, quotes included, denotes `text`, which is ASCII. */
 function isString(bytes: Uint8Array, start: number, end: number, text: string): boolean {
   const written = bytes.subarray(start + 1, end - 1);
   if (written.includes(BACKSLASH)) {
@@ -119,21 +119,21 @@ function isString(bytes: Uint8Array, start: number, end: number, text: string): 
   return true;
 }
 
-/** Behind a string, a number or a word. */
+/** The end of a string, a number or a literal. */
 function scalarEnd(bytes: Uint8Array, at: number): number {
   const code = bytes[at];
   if (code === QUOTE) return stringEnd(bytes, at);
-  const word = WORDS.get(code);
-  return word === undefined ? numberEnd(bytes, at) : wordEnd(bytes, at, word);
+  const word = LITERALS.get(code);
+  return word === undefined ? numberEnd(bytes, at) : literalEnd(bytes, at, word);
 }
 
-const WORDS = new Map<number | undefined, string>([
+const LITERALS = new Map<number | undefined, string>([
   [0x74, 'true'],
   [0x66, 'false'],
   [0x6e, 'null'],
 ]);
 
-function wordEnd(bytes: Uint8Array, at: number, word: string): number {
+function literalEnd(bytes: Uint8Array, at: number, word: string): number {
   for (let i = 0; i < word.length; i++) if (bytes[at + i] !== word.charCodeAt(i)) throw new Invalid();
   return at + word.length;
 }

@@ -1,14 +1,14 @@
 /**
- * What a task is: any bytes. Nothing here wraps or changes one; it only finds the name under which its result goes.
+ * A task is any bytes. Nothing here wraps or changes one; it only finds the id under which its result is stored.
  */
 import { isUtf8 } from 'node:buffer';
 import { randomUUID } from 'node:crypto';
 import { scanJson } from './scan-json.ts';
 
-/** A task that is no text is its own id, as it is. */
+/** A binary task is its own id, byte for byte. */
 export type TaskId = string | Buffer;
 
-/** What the id of such a task can be. */
+/** The type of such a task's id. */
 export type IdOf<Task> = unknown extends Task ? TaskId : Task extends Uint8Array ? TaskId : string;
 
 export interface ParsedTask {
@@ -19,12 +19,12 @@ export interface ParsedTask {
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-/** What is smaller is parsed faster than it is looked over, bytes. */
+/** Smaller tasks are parsed faster than scanned, bytes. */
 const LARGE = 1 << 16;
 const OPEN_BRACE = 0x7b;
 const OPEN_BRACKET = 0x5b;
 
-/** Reads a task without ever failing: what is not JSON is text, what is not text is bytes. */
+/** Parses a task and never fails: what is not JSON is text, what is not text is bytes. */
 export function parseTask(raw: Buffer): ParsedTask {
   const text = textOf(raw);
   if (text === undefined) return { id: raw, value: raw };
@@ -39,8 +39,8 @@ export function parseTask(raw: Buffer): ParsedTask {
 }
 
 /**
- * The same for whoever needs no more than the bytes, without building what they say: of a JSON object, `value` has the
- * fields `traceparent` and `tracestate`, where they are text, and no others; of an array, no elements.
+ * The same for callers that need only the bytes, without building the parsed value: for a JSON object, `value` has only the
+ * fields `traceparent` and `tracestate`, where they are text; for an array, no elements.
  */
 export function parseTaskHead(raw: Buffer): ParsedTask {
   if (!isUtf8(raw)) return { id: raw, value: raw };
@@ -67,11 +67,11 @@ export function taskId(raw: Buffer): string | Buffer {
   return (raw.length > LARGE ? parseTaskHead(raw) : parseTask(raw)).id;
 }
 
-/** The text of a task; `undefined` for bytes that are none, and for more of them than a text of V8 holds, a little less than Redis does. */
+/** The text of a task; `undefined` for binary ones, and those longer than a string of V8, a little less than Redis allows. */
 function textOf(raw: Buffer): string | undefined {
   try {
     const text = raw.toString();
-    // only what is not UTF-8, or holds this character itself, needs the strict and slower decoder
+    // only invalid UTF-8, or text that contains this character itself, needs the strict and slower decoder
     return text.includes('\ufffd') ? utf8.decode(raw) : text;
   } catch {
     return undefined;
@@ -89,7 +89,7 @@ function idOf(value: unknown, raw: Buffer): string | undefined {
   return span ? raw.toString('utf8', span.start, span.end) : String(id);
 }
 
-/** The id that a value of JSON is, by its text. */
+/** The id that the source text of a JSON value denotes. */
 function spelledId(text: string | undefined): string | undefined {
   if (text === undefined) return undefined;
   if (text.startsWith('"')) return JSON.parse(text) as string;
@@ -104,7 +104,7 @@ function firstCharacter(text: string): number {
   }
 }
 
-/** A task's id for a message: of a long one, the first `longest` characters. */
+/** A task's id for messages, truncated to `longest` characters. */
 export function shortId(id: string | Buffer, longest = 100): string {
   const text = id.toString();
   return text.length > longest ? `${text.slice(0, longest)}…` : text;
@@ -116,9 +116,9 @@ export interface EncodedTask {
 }
 
 /**
- * The bytes to push for a task, and the id that its result will have. Text and bytes go as they are; an object
- * goes as JSON and is given an `id` (a UUID) when it has none, because two tasks with one id share one result.
- * Throws `TypeError` for what JSON cannot say.
+ * The bytes to push for a task, and the id of its result. Text and bytes are sent unchanged; an object is sent as JSON and gets
+ * an `id` (a UUID) if it has none, because two tasks with one id share one result. Throws `TypeError` for values that JSON cannot
+ * represent.
  */
 export function encodeTask(task: unknown): EncodedTask {
   if (typeof task === 'string') return { id: parseTask(Buffer.from(task)).id, raw: task };
@@ -140,7 +140,7 @@ export function encodeTask(task: unknown): EncodedTask {
   return { id: parseTask(Buffer.from(raw)).id, raw };
 }
 
-/** What JSON writes as an empty object, or as one of numbers by index. */
+/** JSON would write it as an empty object, or as an object of numbers by index. */
 function isContainer(value: unknown): value is object {
   return (
     ArrayBuffer.isView(value) ||
@@ -158,7 +158,7 @@ function hasId(value: Record<string, unknown>): boolean {
   return typeof value['id'] === 'string' || Number.isFinite(value['id']); // NaN would be null
 }
 
-/** A member of the delayed set: a nonce that makes it unique, what the task has been through, and its bytes. */
+/** A member of the delayed set: a nonce that makes it unique, the task's past, and its bytes. */
 export function delayedMember(nonce: string, raw: string | Buffer): Buffer {
   return Buffer.concat([Buffer.from(`${nonce}|0|0|`), typeof raw === 'string' ? Buffer.from(raw) : raw]);
 }

@@ -1,7 +1,7 @@
 /**
- * The trace context on its way from who enqueues to who runs. A task that is a JSON object gets the fields `traceparent`
- * and `tracestate` when the program that enqueues it has an OpenTelemetry SDK and a span is active; all other tasks, and
- * those that bring the field themselves, are pushed as they are. Ids never change.
+ * Propagates the trace context from producers to workers. A task that is a JSON object gets the fields `traceparent` and
+ * `tracestate` if the producer has an OpenTelemetry SDK and an active span; all other tasks, and those that have the field
+ * already, are pushed unchanged. Ids never change.
  */
 import {
   openTelemetry,
@@ -14,14 +14,14 @@ import {
 } from '../runtime/opentelemetry.ts';
 import { isPlainObject, parseTask } from './task.ts';
 
-/** What is done to a task before it is encoded. */
+/** Transforms a task before it is encoded. */
 type Stamp = (task: unknown) => unknown;
 
-const asItIs: Stamp = (task) => task;
+const unchanged: Stamp = (task) => task;
 
 /**
- * Calls `send`, inside a producer span where a span is active already. `send` returns how many tasks it enqueued with what it
- * wants to return.
+ * Calls `send`, inside a producer span if a span is active already. `send` resolves to the number of tasks that it enqueued and
+ * the value to return.
  */
 export async function traced<T>(
   queue: string,
@@ -29,7 +29,7 @@ export async function traced<T>(
 ): Promise<T> {
   const api = openTelemetry();
   const parent = api?.context.active();
-  if (!api || !parent || !spanOf(parent)) return (await send(asItIs)).value;
+  if (!api || !parent || !spanOf(parent)) return (await send(unchanged)).value;
   const span = api.trace.getTracer('millrace').startSpan(
     `send ${queue}`,
     {
@@ -65,8 +65,8 @@ function stamped(task: unknown, trace: Trace | undefined): unknown {
 }
 
 /**
- * The same for a task that is text already: one that is a JSON object with an `id` gets the fields in front of its own, and
- * stays byte for byte what it was otherwise. Without an `id`, its text is its id, and must not change.
+ * The same for a task that is text already: a JSON object with an `id` gets the fields in front of its own, and is otherwise
+ * unchanged, byte for byte. Without an `id`, its text is its id, and must not change.
  */
 export function stampText(raw: Buffer, trace: Trace): Buffer {
   const { id, value } = parseTask(raw);

@@ -1,23 +1,23 @@
 /**
- * Which of many waits are asked about next, so that hundreds of thousands of them cost the server little and each has its turn.
+ * Chooses which waits to look up next, so that hundreds of thousands of them cost the server little and each has its turn.
  *
- * Tasks are mostly done in the order in which they were enqueued, and mostly waited for in that order, too: what is waited for
- * longest comes next. So each portion begins with those, as many as results were found among lately; then come those that
- * nobody has asked about yet, then some of all others, by turns. Pure.
+ * Tasks mostly finish in the order in which they were enqueued, and are mostly waited for in that order, too: the oldest waits
+ * come next. So each batch begins with those, as many as results were found among lately; then come those never looked up, then
+ * some of all others, in rotation. Pure.
  */
 
 export interface WaitSet<T> extends Iterable<T> {
   readonly size: number;
-  /** Whether some were not asked about since the last change. */
+  /** Whether some were not looked up since the last change. */
   readonly unasked: boolean;
   add(wait: T): void;
-  /** Resolves to whether it was there. */
+  /** Returns whether it was present. */
   delete(wait: T): boolean;
-  /** Something changed, and nobody knows for whom: all are to be asked about once more. */
+  /** Something changed, for an unknown wait: all must be looked up once more. */
   changed(): void;
-  /** Those to ask about now: `most` at most, none of them twice. `rest`: of all others so many, where there is room. */
+  /** The next batch: `most` at most, without duplicates. `rest`: how many of all others, if there is room. */
   next(most: number, rest?: number): T[];
-  /** What came of the last portion: which of it were found, by their place in it. */
+  /** Reports which of the last batch were found, by their positions in it. */
   found(places: readonly number[]): void;
 }
 
@@ -28,7 +28,7 @@ export function createWaitSet<T>(): WaitSet<T> {
   const all = new Set<T>();
   let fresh: T[] = [];
   let freshAt = 0;
-  // iterators of a Set go on through what is added and deleted meanwhile
+  // an iterator of a Set continues through additions and deletions
   let turns = all.values();
   let unaskedCount = 0;
   let front = MIN_FRONT;

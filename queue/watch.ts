@@ -1,15 +1,15 @@
 /**
- * Hears of changes to keys without polling, by Redis's own client-side caching (Redis ≥ 6, Valkey): a key that was
- * read through `reader` is remembered by the server, which says so, once, when it changes.
+ * Watches keys for changes without polling, by Redis's client-side caching (Redis ≥ 6, Valkey): the server remembers a key that
+ * was read through `reader`, and sends one notice when it changes.
  *
  * Two connections: `reader`, with CLIENT TRACKING ON REDIRECT, and a listener (RESP2, subscribed to
  * `__redis__:invalidate`) that the notices are sent to. Nothing is written to the server and no setting is needed.
  *
- * A notice is a hint, not the truth: the consumer reads again, which also arms the key anew. Everything must be read
- * again when `onChange(undefined)` is called: after either connection came back (the server forgets what a
- * connection had read) and after FLUSHALL. Both are pinged, so that a half-open one is found (`socketTimeout`). After SWAPDB no server sends
- * notices, and with a full tracking table (`tracking-table-max-keys`) it sends some for keys that did not change: whoever watches
- * looks now and then anyway, and does not read again at once what has changed nothing.
+ * A notice is a hint, not the truth: the consumer reads again, which also re-arms the key. Everything must be read again when
+ * `onChange(undefined)` is called: after either connection was re-established (the server forgets what a connection had read) and
+ * after FLUSHALL. Both are pinged, so that a half-open one is found (`socketTimeout`). After SWAPDB no server sends notices, and
+ * with a full tracking table (`tracking-table-max-keys`) it sends some for keys that did not change: consumers therefore also
+ * read now and then without a notice, and do not immediately repeat a read that found no change.
  */
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
@@ -20,25 +20,25 @@ import { closeRedis, openRedis, within, type RedisAddress } from './connection/c
 
 const CHANNEL = '__redis__:invalidate';
 const PING_EVERY_MS = 5_000;
-/** A connection that owes an answer and brings no byte for so long is dead, ms. */
+/** A connection with an outstanding reply that receives nothing for this long is dead, ms. */
 const SOCKET_TIMEOUT_MS = 5_000;
 
 export interface KeyWatch extends AsyncDisposable {
-  /** Read through this connection and the keys are armed until their first change. Never write through it. */
+  /** Keys read through this connection are armed until their first change. Never write through it. */
   readonly reader: Redis;
-  /** Whether notices can arrive right now. */
+  /** Whether notices can arrive now. */
   readonly armed: boolean;
 }
 
-/** The server does not let this user or connection track keys: use another way of waiting. */
+/** The server does not allow this user or connection to track keys: wait in another way. */
 export class TrackingRefused extends Error {
   override name = 'TrackingRefused';
 }
 
 /**
- * Opens the two connections and returns once tracking is on. `onChange` gets the keys that changed, or `undefined`
+ * Opens the two connections and resolves once tracking is on. `onChange` receives the keys that changed, or `undefined`
  * when any may have. Throws `TrackingRefused`, the connection's error when there is no connection after `timeoutMs`, or
- * the signal's reason when it is aborted before. `open` opens the connections: `openBounded` where the server is not believed.
+ * the signal's reason when it is aborted before. `open` opens the connections: `openBounded` for untrusted servers.
  */
 export async function openKeyWatch(
   address: RedisAddress,
@@ -60,18 +60,18 @@ export async function openKeyWatch(
   }
 }
 
-/** An ACL or a proxy says no; a wrong password, a server that loads or a connection that just went does not count. */
+/** Refused by an ACL or a proxy; a wrong password, a loading server or a connection that was just lost does not count. */
 function isRefusal(error: unknown): boolean {
   const code = replyCode(error);
   return code === 'NOPERM' || (code === 'ERR' && !isGoneListener(error as Error));
 }
 
-/** The listener's connection went between two commands. The words of the server, which has no code for it (seen in Redis 7.0.15). */
+/** The listener was lost between two commands. Matches the text, as there is no code for it (seen in Redis 7.0.15). */
 function isGoneListener({ message }: Error): boolean {
   return /client ID you want redirect to does not exist/i.test(message);
 }
 
-/** What a notice says; what is no list of keys may be about any. */
+/** The keys of a notice; `undefined`, which means any, if it is not a list of keys. */
 function changedIn(keys: unknown): readonly string[] | undefined {
   return Array.isArray(keys) && keys.length > 0 && keys.every((key) => Buffer.isBuffer(key))
     ? keys.map(String)
@@ -87,7 +87,7 @@ class Link implements KeyWatch {
   #pinging: Timer | undefined;
   #lastError: Error | undefined;
   #linking: Promise<void> = Promise.resolve();
-  /** How many links are under way or to come. */
+  /** Links in progress or pending. */
   #links = 0;
 
   constructor(
@@ -97,7 +97,7 @@ class Link implements KeyWatch {
   ) {
     const onError = (error: Error): void => void (this.#lastError = error);
     this.#onChange = onChange;
-    // thousands of keys are armed with a few writes
+    // arms thousands of keys with a few writes to the socket
     const common = { onError, socketTimeout: SOCKET_TIMEOUT_MS };
     this.reader = open(address, { ...common, enableAutoPipelining: true });
     const connectionName = `millrace-watch:${randomUUID()}`;
@@ -122,12 +122,12 @@ class Link implements KeyWatch {
       throw error instanceof TrackingRefused ? error : (this.#lastError ?? error);
     }
     this.#started = true;
-    this.#pinging = interval(PING_EVERY_MS, () => this.#look()).unref();
+    this.#pinging = interval(PING_EVERY_MS, () => this.#check()).unref();
   }
 
   async #link(): Promise<void> {
     try {
-      // a subscribed RESP2 connection answers only a few commands: ask for its id before
+      // a subscribed RESP2 connection accepts only a few commands: get its id before
       if (this.#listener.mode === 'subscriber') await this.#listener.unsubscribe(CHANNEL);
       const [id, name] = await Promise.all([
         this.#listener.client('ID'),
@@ -146,8 +146,8 @@ class Link implements KeyWatch {
   }
 
   /**
-   * While a primary changes, the two connections may reach different servers, and on the reader's the listener's id would be
-   * somebody else's: nothing would ever be heard. Throws then, and sends the listener to look for the server again.
+   * During a failover the two connections may reach different servers, and on the reader's the listener's id would be that of
+   * another client: no notice would ever arrive. Throws then, and makes the listener reconnect.
    */
   async #expectSameServer(id: number, name: string | null): Promise<void> {
     const found: unknown = name && (await this.reader.client('LIST', 'ID', id).catch(() => undefined));
@@ -156,7 +156,7 @@ class Link implements KeyWatch {
     throw new Error('the two connections of a watch reached different servers');
   }
 
-  /** Both connections may come back at the same moment: one link at a time, and only the last one counts. */
+  /** Both connections may be re-established at the same moment: one link at a time, and only the last one counts. */
   #relink(): void {
     this.#links++;
     const next = this.#linking
@@ -164,7 +164,7 @@ class Link implements KeyWatch {
       .then(
         () => this.#onChange(undefined),
         (error: unknown) => {
-          // a connection went away again, and its next `ready` tries anew; or the server refuses, and is asked again later
+          // a connection was lost again, and its next `ready` retries; or the server refuses, and `#check` retries later
           this.#lastError = error as Error;
         },
       )
@@ -173,12 +173,12 @@ class Link implements KeyWatch {
   }
 
   /**
-   * Gives both connections something to answer, or a silent one would not be noticed; a ping that waits behind a long answer does
-   * no harm. Links again where that failed although both are there, as while a script keeps the server busy.
+   * Pings both connections, as a silent one would go unnoticed otherwise; a ping behind a long reply does no harm. Links again if
+   * that failed although both are connected, e.g. while a script keeps the server busy.
    */
-  #look(): void {
+  #check(): void {
     const ready = [this.reader, this.#listener].filter(({ status }) => status === 'ready');
-    // an error is an answer, too: Redis refuses PING while it cannot write its snapshot (MISCONF)
+    // an error is a reply, too: Redis refuses PING while it cannot write its snapshot (MISCONF)
     for (const redis of ready) redis.ping().catch(() => undefined);
     if (ready.length === 2 && !this.#armed && this.#links === 0) this.#relink();
   }

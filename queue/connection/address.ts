@@ -1,7 +1,7 @@
 /**
- * Where a Redis is, as users write it. What stands in a URL may be secret and may stand in the wrong place, so an error never
- * quotes any of it: a password with a `/`, `#` or `?` that is not percent-encoded ends the host's part too early, and what
- * comes after it would be taken for a port, a path or a database. Pure.
+ * The address of a Redis, as users write it. Parts of a URL may be secret and in the wrong place, so an error never quotes any
+ * of it: a password with a `/`, `#` or `?` that is not percent-encoded ends the host part too early, and the rest of it would
+ * be taken for a port, a path or a database. Pure.
  */
 import type { ConnectionOptions } from 'node:tls';
 
@@ -9,26 +9,26 @@ export interface RedisAddress {
   /** `redis://[user[:password]@]host[:port][/db]`; `rediss://` for TLS. Not used with `sentinel`. */
   readonly url?: string | undefined;
   readonly sentinel?: SentinelAddress | undefined;
-  /** Win over those in the URL. */
+  /** Override those in the URL. */
   readonly username?: string | undefined;
   readonly password?: string | undefined;
-  /** The connection is encrypted when this is there, even empty. */
+  /** The connection is encrypted if this is present, even empty. */
   readonly tls?: RedisTls | undefined;
-  /** Judges each address before it is connected to, sentinels and what they name included; without one, any will do. */
+  /** Checks each address before connecting, those of sentinels and those they report included; without one, all are allowed. */
   readonly guard?: HostGuard | undefined;
 }
 
 export interface HostGuard {
-  /** Whether `address`, an IP that `host` stands for now, may be connected to. `host` is as it was written, or as a sentinel named it. */
+  /** Whether to connect to `address`, an IP that `host` resolves to now. `host` is as written, or as reported by a sentinel. */
   allows(host: string, address: string): boolean;
 }
 
 export interface SentinelAddress {
   /** Of the primary. */
   readonly name: string;
-  /** `host:port` of each; the port is 26379 where it is left out. */
+  /** `host:port` of each; the port defaults to 26379. */
   readonly nodes: readonly string[];
-  /** The sentinels' own. Without a password here they are asked without one, then with that of Redis. */
+  /** For the sentinels. Without a password here they are queried without one, then with that of Redis. */
   readonly username?: string | undefined;
   readonly password?: string | undefined;
 }
@@ -54,9 +54,9 @@ export interface ParsedUrl extends Endpoint {
   readonly password: string | undefined;
 }
 
-/** No server has as many: its setting is a signed number of 32 bits. */
+/** The setting `databases` is a signed 32-bit number. */
 const MAX_DATABASE = 2 ** 31 - 1;
-/** Schemes that somebody may write by mistake, and that can be no secret. */
+/** Schemes that users may write by mistake, and that cannot be secret. */
 const FOREIGN = new Set([
   'http:',
   'https:',
@@ -91,10 +91,11 @@ export function parseUrl(text: string): ParsedUrl {
         ? `the Redis URL begins with "${url.protocol}//": use redis://, or rediss:// for TLS`
         : 'the Redis URL does not begin with redis://, or rediss:// for TLS',
     );
-  // other clients read settings there, a database among them: without it we would work in database 0, which is somebody else's
+  // other clients read settings there, e.g. a database: ignoring it would mean database 0, which is somebody else's
   if (url.search || url.hash)
     throw new RangeError(
-      'the Redis URL has something behind ? or #, which is not read: write the database as in /3, and give the rest apart from the URL',
+      'the Redis URL has something after ? or #, which is ignored: write the database as in /3, and give the rest ' +
+        'apart from the URL',
     );
   return {
     secure: url.protocol === 'rediss:',
@@ -128,7 +129,7 @@ export function sentinelEndpoints({ nodes }: SentinelAddress): Endpoint[] {
   });
 }
 
-/** The server of an address as people write it, without user or password. */
+/** The server of an address for people, without user or password. */
 export function addressName(address: RedisAddress): string {
   try {
     if (address.sentinel) {
@@ -151,7 +152,7 @@ export function isEncrypted({ tls, url, sentinel }: RedisAddress): boolean {
   return tls !== undefined || (!sentinel && /^rediss:/i.test(url ?? ''));
 }
 
-/** What Node wants to be told of an encrypted connection; `undefined` where the address has no part `tls`. */
+/** Node's options for an encrypted connection; `undefined` if the address has no `tls`. */
 export function tlsOptions({ tls }: RedisAddress): ConnectionOptions | undefined {
   if (!tls) return undefined;
   const { ca, cert, key, serverName, insecureSkipVerify } = tls;

@@ -2,8 +2,8 @@
  * `queue/connection/` takes an address and returns a connection that reconnects for ever, and the meaning of its errors. It
  * knows nothing of queues, keys or scripts.
  *
- * Connections to Redis: from an address to an ioredis client that reconnects for ever, and that is in the database that the
- * address names or nowhere. A password never appears in an error.
+ * Connections to Redis: turns an address into an ioredis client that reconnects forever and never works in a database
+ * other than the one that the address names. A password never appears in an error.
  */
 import { Redis, type RedisOptions } from 'ioredis';
 import { replyCode } from './reply-code.ts';
@@ -19,9 +19,9 @@ export { describeRedisError } from './redis-errors.ts';
 export { RedisTimeout, within } from './within.ts';
 
 const CONNECT_TIMEOUT_MS = 5_000;
-/** A connection that owes an answer, also one of its handshake, and brings no byte for so long is dead, ms. */
+/** A connection with an outstanding reply, the handshake included, that receives nothing for this long is dead, ms. */
 const SOCKET_TIMEOUT_MS = 10_000;
-/** A server that reads its data first guesses how long that will take; ask it again at least this often, ms. */
+/** A server that is loading its data estimates how long that will take; retry at least this often, ms. */
 const LOADING_RETRY_MS = 500;
 
 /** The ioredis options of an address. Throws `RangeError` in one line when the address cannot be one. */
@@ -31,9 +31,9 @@ export function redisOptions(address: RedisAddress): RedisOptions {
     socketTimeout: SOCKET_TIMEOUT_MS,
     maxRetriesPerRequest: null,
     maxLoadingRetryTime: LOADING_RETRY_MS,
-    // nobody asks for the name of a library, and it would be a permission more
+    // nobody needs the library's name, and it would require one more permission
     disableClientInfo: true,
-    // after a failover the old primary answers as a replica: look for the new one and send the command again
+    // after a failover the old primary answers as a replica: find the new one and resend the command
     reconnectOnError: (error) => (replyCode(error) === 'READONLY' ? 2 : false),
     retryStrategy: (attempt) => Math.min(50 * 2 ** Math.min(attempt, 6), 2_000),
     ...(address.username ? { username: address.username } : {}),
@@ -63,9 +63,10 @@ export function redisOptions(address: RedisAddress): RedisOptions {
 
 /**
  * Opens a client that reconnects until it is closed. Errors go to `onError` (once per failed attempt) instead of
- * ending the process; commands wait for the connection unless the caller bounds them with `within`. A connection that owes an
- * answer and is silent for 10 s (`socketTimeout`; longer for commands that block longer) is replaced. Where the server does not
- * let it into the address's database, it is not connected: what waits is rejected with `DatabaseRefused`, as with a wrong password.
+ * ending the process; commands wait for the connection unless the caller bounds them with `within`. A connection with an
+ * outstanding reply that is silent for 10 s (`socketTimeout`; longer for commands that block longer) is replaced. If the server
+ * refuses the address's database, it is not connected: pending commands are rejected with `DatabaseRefused`, as with a wrong
+ * password.
  */
 export function openRedis(
   address: RedisAddress,
@@ -76,11 +77,11 @@ export function openRedis(
   resendLost(redis);
   redis.on('error', (error: Error & { command?: { name: string; args: unknown[] } }) => {
     const { command } = error;
-    // those of AUTH and HELLO are passwords, and whoever prints the error prints them
+    // those of AUTH and HELLO are passwords, and printing the error would print them
     if (command) command.args = [];
     if (command?.name !== 'select') return onError?.(error);
     const refused = databaseRefused(error, redis.options.db ?? 0);
-    // ioredis would go on in database 0, which is somebody else's
+    // ioredis would continue in database 0, which is somebody else's
     refuseConnection(redis, refused);
     onError?.(refused);
   });
@@ -97,12 +98,12 @@ function databaseRefused(cause: Error, db: number): DatabaseRefused {
   return new DatabaseRefused(why, { cause });
 }
 
-/** The words of the server, which has no code for it (seen in Redis 7.0.15): `ERR SELECT is not allowed in cluster mode`. */
+/** Matches the text, as there is no code for it (seen in Redis 7.0.15): `ERR SELECT is not allowed in cluster mode`. */
 function inClusterMode({ message }: Error): boolean {
   return /cluster mode/.test(message);
 }
 
-/** The server's clock, ms. Deadlines are by this one, whatever the clocks of workers and clients say. */
+/** The server's clock, ms. All deadlines use this one, never the clocks of workers and clients. */
 export async function redisNow(redis: Redis): Promise<number> {
   const [seconds = 0, micros = 0] = (await redis.time()).map(Number);
   return seconds * 1_000 + Math.floor(micros / 1_000);

@@ -1,7 +1,7 @@
 /**
- * How ioredis gets a stream to the server, instead of its own two ways: of those the one through sentinels encrypts what goes
- * to the primary only when one more option says so, and repeats every 10 ms. Here is one place that opens a stream, and one
- * condition under which it is encrypted; the user name and the password go over it and over nothing else.
+ * Opens the stream to the server for ioredis, replacing its own two connectors: its sentinel connector encrypts the connection
+ * to the primary only if a further option is set, and retries every 10 ms. Here one place opens a stream, under one condition
+ * for encryption; user name and password are sent over it and over nothing else.
  */
 import { lookup, type LookupAddress } from 'node:dns';
 import { connect as connectPlain, isIP, Socket, type LookupFunction } from 'node:net';
@@ -11,11 +11,11 @@ import { sleep } from '../../runtime/timers.ts';
 import type { Endpoint, HostGuard } from './address.ts';
 import { HostRefused } from './redis-errors.ts';
 
-/** Where the server is, found anew for each connection. */
+/** Finds the server anew for each connection. */
 export interface Locator {
-  /** Rejects with Error when that cannot be told now. */
+  /** Rejects with Error when it cannot be located now. */
   locate(): Promise<Endpoint>;
-  /** What was found last is no primary: look elsewhere first. */
+  /** The last result was no primary: search elsewhere first. */
   wrong(): void;
 }
 
@@ -82,14 +82,14 @@ export function connectorTo(
   };
 }
 
-/** A connection that fails as one that was refused by the network does, so that it is tried again at the usual pace. */
+/** A connection that fails like one that the network refused, so that it is retried at the usual pace. */
 function refused(): Socket {
   const socket = new Socket();
   process.nextTick(() => socket.destroy(new HostRefused('the address is not allowed')));
   return socket;
 }
 
-/** Finds the addresses of a name as Node does, but for those that may not be connected to. */
+/** Resolves a name as Node does, leaving out addresses that are not allowed. */
 function guarded(guard: HostGuard): LookupFunction {
   return (host, options, done) => {
     lookup(host, { ...options, all: true }, (error, found: LookupAddress[] | undefined) => {

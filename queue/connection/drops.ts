@@ -1,7 +1,7 @@
 /**
- * Requests that end their connection. ioredis sends again what had no answer when a connection broke, as often as it
- * breaks; a server that closes the connection *because of* a request (one over a limit of its own, or of a proxy before
- * it) gets that request for ever, and everything behind it never. Here such a request is given up after some times.
+ * Requests that break their connection. ioredis resends unanswered commands each time a connection breaks; a server that
+ * closes the connection *because of* a request (one over a limit of its own, or of a proxy in front of it) would receive that
+ * request forever, and everything behind it never. Here such a request is abandoned after a few attempts.
  */
 import type { Redis } from 'ioredis';
 import { insideOf } from './ioredis-internals.ts';
@@ -12,13 +12,13 @@ export class ConnectionDropped extends Error {
 }
 
 export interface Drops {
-  /** Sends; rejects with `ConnectionDropped` when the connection broke so many times before there was an answer. */
+  /** Calls `send`; rejects with `ConnectionDropped` when the connection broke `times` times before a reply arrived. */
   guard<T>(send: () => Promise<T>): Promise<T>;
 }
 
 /**
- * Watches a connection for as long as that lives. Connections that were never made do not count: then the server is away.
- * What else waits on the connection when a request is given up is rejected as well, as it is when one is closed.
+ * Watches a client for its whole life. Attempts that never connected do not count: then the server is down. Other pending
+ * commands are rejected along with an abandoned request, as they are when a connection is closed.
  */
 export function watchDrops(redis: Redis, times = 3): Drops {
   const pending = new Set<{ drops: number }>();

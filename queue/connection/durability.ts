@@ -1,30 +1,30 @@
 /**
- * Waiting until replicas have what was written: Redis's WAIT. It makes a failover lose less, not nothing: the write is
+ * Waits until replicas have the writes of a connection: Redis's WAIT. It makes a failover lose less, not nothing: the write is
  * done, and visible, before the replicas have it, and a replica that has it may still not be the one that takes over.
  */
 import type { Redis } from 'ioredis';
 import { within } from './connection.ts';
 
 export interface Durability {
-  /** How many replicas are to confirm. */
+  /** Number of replicas that must confirm. */
   readonly replicas: number;
   /** How long to wait for them, ms. */
   readonly timeoutMs: number;
 }
 
-/** The longest `timeoutMs`: a connection on which nothing is heard for 10 s counts as dead. */
+/** The longest `timeoutMs`: a connection that receives nothing for 10 s counts as dead. */
 export const MAX_DURABILITY_MS = 5_000;
 
-/** For the way there and back. */
+/** Allowance for the round trip. */
 const SLACK_MS = 1_000;
 
 /**
- * Fewer replicas than asked for confirmed in time. What was written is written all the same; where Redis itself could not be
- * asked any more, on a server that may not be the primary now.
+ * Too few replicas confirmed in time. The write itself was made; if Redis could not be asked any more, on a server that may no
+ * longer be the primary.
  */
 export class NotReplicated extends Error {
   override name = 'NotReplicated';
-  /** How many have it; 0 where nobody could be asked. */
+  /** Number of replicas that confirmed; 0 if Redis could not be asked. */
   readonly confirmed: number;
   constructor(what: string, { replicas, timeoutMs }: Durability, confirmed: number, cause?: unknown) {
     super(
@@ -42,10 +42,10 @@ export class NotReplicated extends Error {
 const reasonOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));
 
 /**
- * Resolves when the replicas have everything that this connection has written; to be called as soon as the answer to the
- * last write is there. Throws `NotReplicated`, its message begun with `what`, when too few have it in time, and when that
- * cannot be told: WAIT is about the writes of its own connection, so when that was replaced, or the server is no primary any
- * more, the answer would be about nothing. On a connection that has written nothing any replica confirms at once.
+ * Resolves when the replicas have everything that this connection has written; call it as soon as the reply to the last write
+ * has arrived. Throws `NotReplicated`, its message prefixed with `what`, when too few confirm in time, and when that cannot be
+ * determined: WAIT concerns the writes of its own connection, so if that was replaced, or the server is no longer the primary,
+ * its reply would be meaningless. On a connection that has written nothing every replica confirms immediately.
  */
 export async function awaitReplicas(redis: Redis, durability: Durability, what: string): Promise<void> {
   const { replicas, timeoutMs } = durability;
@@ -67,7 +67,7 @@ export async function awaitReplicas(redis: Redis, durability: Durability, what: 
   if (confirmed < replicas) throw new NotReplicated(what, durability, confirmed);
 }
 
-/** Throws `RangeError` for what WAIT cannot do, or what would be taken for a dead connection. */
+/** Throws `RangeError` for values that WAIT does not accept, or that would look like a dead connection. */
 export function checkDurability({ replicas, timeoutMs }: Durability): void {
   if (!Number.isInteger(replicas) || replicas < 1)
     throw new RangeError(`durability cannot wait for ${replicas} replicas: give 1 or more`);

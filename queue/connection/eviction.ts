@@ -1,26 +1,26 @@
 /**
- * Whether the server may throw tasks away. A Redis that is set up as a cache (`maxmemory-policy allkeys-…`) evicts whole
- * keys when its memory is full: the queue with all that waits, or what a worker holds. Nothing that we write could
- * prevent that, so it is said loudly. Policies of the `volatile-…` kind evict only keys with a time to live, and none of
- * ours has one; without `maxmemory` nothing is evicted.
+ * Whether the server may evict tasks. A Redis that is configured as a cache (`maxmemory-policy allkeys-…`) evicts whole
+ * keys when its memory is full: the queue with every waiting task, or the tasks that a worker holds. Nothing that we write could
+ * prevent that, so users are warned prominently. Policies of the `volatile-…` kind evict only keys with a time to live, which
+ * neither the queue nor the tasks in flight have; without `maxmemory` nothing is evicted.
  *
- * Read from INFO, which is allowed where CONFIG is not; where that is refused too, nothing is known and nothing said.
+ * Read from INFO, which is allowed where CONFIG is not; if that is refused too, the risk is unknown and not reported.
  */
 import type { Redis } from 'ioredis';
 
 export interface EvictionRisk {
-  /** What can happen. */
+  /** The risk. */
   readonly note: string;
-  /** What to do about it. */
+  /** How to avoid it. */
   readonly todo: string;
 }
 
-/** Both in one sentence, for a log or a status. */
+/** Both as one sentence, for a log or a status. */
 export function describeRisk({ note, todo }: EvictionRisk): string {
   return `${note}; ${todo}`;
 }
 
-/** `undefined` when nothing can be evicted, or when the server does not say. */
+/** `undefined` when nothing can be evicted, or when the server does not report it. */
 export async function evictionRisk(redis: Redis): Promise<EvictionRisk | undefined> {
   const text = await redis.info('memory').catch(() => '');
   const field = (name: string): string => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(text)?.[1] ?? '';

@@ -1,6 +1,6 @@
 /**
- * What ioredis keeps to itself and this library cannot do without, each named once; test/unit/ioredis.test.ts fails when another
- * version has it no more. As in ioredis 6.0.
+ * Private parts of ioredis that this library depends on, each named once; test/unit/ioredis.test.ts fails when a version lacks
+ * one of them. As in ioredis 6.0.
  */
 import type { Redis } from 'ioredis';
 
@@ -15,16 +15,16 @@ interface CommandQueue {
 }
 
 export interface RedisInside {
-  /** Counts connections: what belongs to an earlier one is ignored. */
+  /** Counts connections: events of an earlier one are ignored. */
   connectionEpoch: number;
   setStatus(status: 'end'): void;
-  /** Sent over the connection that there is, and not answered. */
+  /** Sent over the current connection, and not answered. */
   readonly commandQueue: CommandQueue;
-  /** The same of the last connection that was ready: sent again over the next one that is. */
+  /** The same of the last connection that was ready: resent over the next one. */
   readonly prevCommandQueue?: CommandQueue;
   /** Sends now, or when there is a connection. */
   sendCommand(command: SentCommand): unknown;
-  /** Rejects everything that was sent or waits to be sent. */
+  /** Rejects all commands that were sent or wait to be sent. */
   flushQueue(error: Error): void;
 }
 
@@ -32,7 +32,7 @@ export function insideOf(redis: Redis): RedisInside {
   return redis as unknown as RedisInside;
 }
 
-/** What `defineCommand` has made of `name`, in the form that leaves bytes as they are: a method of which the types know nothing. */
+/** The method that `defineCommand` added for `name`, in its form that returns Buffers; the types do not include it. */
 export function definedCommand(redis: Redis, name: string): ((...args: never[]) => unknown) | undefined {
   return (redis as unknown as Record<string, ((...args: never[]) => unknown) | undefined>)[`${name}Buffer`];
 }

@@ -1,8 +1,8 @@
 /**
- * What an error of a connection means: its kind, which decides what a program does about it, and one sentence for a person.
+ * Classifies connection errors: a kind, which decides what a program does about it, and one sentence for people.
  *
- * What a server answers begins with a code in capitals, and only that code is looked at: its words may be anything, and those
- * of a stranger are cut short. What the machine says (no route, no certificate) has codes of its own.
+ * A server's error reply begins with a code in capitals, and only that code is examined: the text may be anything, and that of
+ * an untrusted server is truncated. Errors of the operating system (no route, no certificate) have codes of their own.
  */
 import { plainText } from '../../runtime/plain-text.ts';
 import { addressName, isEncrypted, type RedisAddress } from './address.ts';
@@ -11,8 +11,8 @@ import { ReplyRefused } from './reply-scanner.ts';
 import { RedisTimeout } from './within.ts';
 
 /**
- * `closed` may be many things: a server that ends, a proxy, one that wants TLS or a certificate. `unknown`: sentinels answer, and
- * watch no primary of that name.
+ * `closed` has many causes: a server that shuts down, a proxy, one that requires TLS or a certificate. `unknown`: sentinels
+ * answer, but monitor no primary of that name.
  */
 export type RedisTrouble =
   | 'credentials'
@@ -29,12 +29,12 @@ export class DatabaseRefused extends Error {
   override name = 'DatabaseRefused';
 }
 
-/** The address's guard lets nobody connect to any address of that host. */
+/** The address's guard allows none of the addresses of that host. */
 export class HostRefused extends Error {
   override name = 'HostRefused';
 }
 
-/** The sentinels did not say where the primary is. */
+/** The sentinels did not return the address of the primary. */
 export class SentinelRefused extends Error {
   override name = 'SentinelRefused';
   readonly trouble: RedisTrouble;
@@ -52,23 +52,23 @@ interface Meaning {
 
 const LONGEST_TEXT = 300;
 const CLUSTER =
-  'is a Redis Cluster, which is not supported: use a Redis that is none, with a replica and sentinels';
+  'is a Redis Cluster, which is not supported: use a single primary, with a replica and sentinels';
 
-/** The same for each: it does not tell what the host's name stands for. */
+/** The same for every host, so that it does not reveal what the name resolves to. */
 const NOT_ALLOWED =
-  'is no host that the controller connects to: choose another, or have it listed in redis.allowedHosts of the chart';
+  "is not a host that the controller may connect to: choose another, or have it added to the chart's redis.allowedHosts";
 
-/** What servers refuse, by the code that the answer begins with. The answer itself goes into the brackets. */
+/** Error replies by their code; the reply itself is appended in brackets. */
 const ANSWERS: Record<string, readonly [RedisTrouble, string]> = {
-  LOADING: ['away', 'still reads its data'],
-  BUSY: ['other', 'is kept busy by a script: look at SCRIPT KILL'],
-  MISCONF: ['other', 'takes no writes as long as its snapshots fail: look at its log and its disk'],
-  OOM: ['other', 'has no memory left for writes: raise maxmemory, or remove something'],
-  READONLY: ['other', 'is a replica, which takes no writes: give the address of the primary, or sentinels'],
-  MASTERDOWN: ['away', 'is a replica whose primary is away'],
-  NOREPLICAS: ['other', 'takes no writes, as too few replicas are connected (min-replicas-to-write)'],
-  DENIED: ['other', 'takes connections of its own machine only (protected mode): give it a password'],
-  NOPROTO: ['other', 'does not speak the protocol of Redis 6: is it one?'],
+  LOADING: ['away', 'is still loading its data'],
+  BUSY: ['other', 'is busy running a script: see SCRIPT KILL'],
+  MISCONF: ['other', 'accepts no writes because its snapshots fail: check its log and its disk'],
+  OOM: ['other', 'is out of memory for writes: raise maxmemory, or free some'],
+  READONLY: ['other', 'is a replica and accepts no writes: use the address of the primary, or sentinels'],
+  MASTERDOWN: ['away', 'is a replica whose primary is down'],
+  NOREPLICAS: ['other', 'accepts no writes: too few replicas are connected (min-replicas-to-write)'],
+  DENIED: ['other', 'accepts only local connections (protected mode): set a password'],
+  NOPROTO: ['other', 'does not support the protocol of Redis 6: is it older?'],
 };
 
 /** What a program may do about an error of `address`. */
@@ -77,8 +77,8 @@ export function troubleOfRedis(error: unknown, address: RedisAddress): RedisTrou
 }
 
 /**
- * One sentence for a person: what is wrong with the server at `address`, and what to look at. With `withheld` it quotes nothing
- * that the server said, for readers who should not learn what listens at an address that somebody else has chosen.
+ * One sentence for people: what is wrong with the server at `address`, and what to check. With `withheld` it quotes nothing of
+ * the reply, for readers who must not learn what listens at an address that somebody else has chosen.
  */
 export function describeRedisError(
   error: unknown,
@@ -89,7 +89,7 @@ export function describeRedisError(
   return `Redis at ${addressName(address)}${errorSuffix(error, isEncrypted(address), answer)}`;
 }
 
-/** The same behind the name of any server: begins with a space or a colon. */
+/** The same without the server's name, to be appended to one: begins with a space or a colon. */
 export function errorSuffix(
   error: unknown,
   encrypted: boolean,
@@ -130,12 +130,12 @@ function answered(text: string, answer: 'quoted' | 'withheld'): Meaning {
   if (code === 'NOPERM')
     return { trouble: 'other', words: `denies a command to this user${quoted && `: ${quoted}`}` };
   if (/max number of clients/.test(text))
-    return { trouble: 'away', words: 'has no room for one more connection: raise maxclients' };
+    return { trouble: 'away', words: 'has reached its limit of connections: raise maxclients' };
   const [trouble, words] = ANSWERS[code] ?? ['other', ''];
   if (words !== '') return { trouble, words: quoted ? `${words} (${quoted})` : words };
   if (answer === 'withheld')
-    return { trouble, words: "refuses a command in words of its own, which are in the controller's log" };
-  return { trouble, words: `: ${text || 'it refused a command'}` };
+    return { trouble, words: "rejected a command: its reply is in the controller's log" };
+  return { trouble, words: `: ${text || 'it rejected a command'}` };
 }
 
 function failed(error: unknown, text: string, encrypted: boolean): Meaning {
@@ -161,7 +161,7 @@ function failed(error: unknown, text: string, encrypted: boolean): Meaning {
       words: `and the client do not agree on TLS (${reason ?? text}): check redis:// or rediss://, and tls`,
     };
   if (text.startsWith('Protocol error'))
-    return { trouble: 'other', words: 'does not speak as Redis does: are host and port right?' };
+    return { trouble: 'other', words: 'does not speak the Redis protocol: are host and port right?' };
   return { trouble: 'other', words: `: ${text || 'the connection failed'}` };
 }
 

@@ -1,10 +1,10 @@
 /**
- * Stands between the socket and ioredis, measures each reply before a decoder sees it (reply-scanner.ts), and refuses what ioredis
- * would throw at from out of a data handler: a reply that nobody asked for, a message without a channel. A server that breaks the
- * rules loses the connection, what was asked of it is rejected with `ReplyRefused`, and it is asked again more and more slowly.
+ * Sits between the socket and ioredis, measures each reply before it is decoded (reply-scanner.ts), and refuses what would
+ * make ioredis throw inside a data handler: a reply to no request, a message without a channel. A server that breaks the rules
+ * loses the connection, its pending commands are rejected with `ReplyRefused`, and reconnecting slows down each time.
  *
- * The guard takes the place of the socket's `push`, through which every byte goes that is read. `test/redis/untrusted.test.ts` fails
- * when ioredis or Node do that in another way.
+ * The guard replaces the socket's `push`, through which every byte passes that is read. `test/redis/untrusted.test.ts` fails when
+ * ioredis or Node change that.
  */
 import type { Duplex } from 'node:stream';
 import type { Redis } from 'ioredis';
@@ -12,22 +12,22 @@ import { timeout } from '../../runtime/timers.ts';
 import { renewConnection } from './close.ts';
 import { createReplyScanner, replyLimits, ReplyRefused, type ReplyFrame } from './reply-scanner.ts';
 
-/** A line for each connection: as large as an installation, and as what clients call themselves. */
+/** One line per connection: its size depends on the installation and on the names of clients. */
 const CLIENT_LIST_BYTES = 8 * 1_048_576;
-/** A peek at a queue returns a whole task, of which nobody wants more than that it is there. */
+/** A peek at a queue returns a whole task, of which only the existence matters. */
 const PEEK_BYTES = 4_096;
 
-/** Messages that nobody asked for: more than this, in bytes a second and at once, have to wait in the socket. */
+/** Rate limit for pushed messages, bytes per second and burst: what exceeds it waits in the socket. */
 const MESSAGES_PER_S = 1_048_576;
-const MESSAGES_AT_ONCE = 2_097_152;
+const MESSAGES_BURST = 2_097_152;
 
-/** After a reply that was refused, the next attempt waits this long, doubled each time up to the longest, ms. */
+/** Delay of the next attempt after a refused reply, doubled each time up to the longest, ms. */
 const SHORTEST_PENALTY_MS = 1_000;
 const LONGEST_PENALTY_MS = 60_000;
-/** One that behaved for so long begins anew, ms. */
+/** After this long without a refusal the delay starts over, ms. */
 const FORGIVEN_MS = 300_000;
 
-/** What ioredis keeps to itself. */
+/** Private parts of ioredis. */
 interface Inside {
   readonly connector: {
     connect(emit: unknown): Promise<Duplex>;
@@ -63,13 +63,13 @@ export function guardReplies(redis: Redis, allowed?: ReadonlySet<string>): void 
   inside.sendCommand = (command, stream) => {
     if (allowed.has(command.name.toLowerCase())) return send(command, stream);
     command.reject(new TypeError(`${command.name} may return anything of any size: read it with readCut`));
-    // a pipeline that lacks a command has lost count of its replies
+    // a pipeline with a missing command would miscount its replies
     if (stream) renewConnection(redis);
     return command.promise;
   };
 }
 
-/** Each further refusal costs a longer wait before the next attempt. */
+/** Each further refusal lengthens the delay before the next attempt. */
 function penalties(redis: Redis): () => void {
   const { options } = redis;
   const { retryStrategy } = options;
@@ -94,7 +94,7 @@ function penalties(redis: Redis): () => void {
 
 function guardStream(stream: Duplex, redis: Inside, punish: () => void): void {
   let refused = false;
-  /** What the decoder is not to see before the rest of it is there. */
+  /** Bytes withheld from the decoder until the rest has arrived. */
   let held = Buffer.alloc(0);
   const accept = acceptance(redis);
   const scan = createReplyScanner({
@@ -124,13 +124,13 @@ function guardStream(stream: Duplex, redis: Inside, punish: () => void): void {
   };
 }
 
-/** Lets a socket rest for as long as it has had too much. */
+/** Pauses a socket in proportion to the bytes over the limit. */
 function createThrottle(stream: Duplex): (bytes: number) => void {
-  let credit = MESSAGES_AT_ONCE;
+  let credit = MESSAGES_BURST;
   let at = performance.now();
   return (bytes) => {
     const now = performance.now();
-    credit = Math.min(MESSAGES_AT_ONCE, credit + ((now - at) / 1e3) * MESSAGES_PER_S) - bytes;
+    credit = Math.min(MESSAGES_BURST, credit + ((now - at) / 1e3) * MESSAGES_PER_S) - bytes;
     at = now;
     if (credit >= 0) return;
     stream.pause();
@@ -138,7 +138,7 @@ function createThrottle(stream: Duplex): (bytes: number) => void {
   };
 }
 
-/** Whether a reply is one that ioredis can take, given what it waits for. `frame` throws `ReplyRefused` for all others. */
+/** Checks that ioredis can handle a reply, given its pending commands. `frame` throws `ReplyRefused` for all others. */
 function acceptance(redis: Inside): {
   begin(): void;
   limits(): typeof replyLimits;
@@ -146,7 +146,7 @@ function acceptance(redis: Inside): {
   subscribed(): boolean;
 } {
   let subscribed = false;
-  /** Replies in the bytes that are being looked at: what they answer is still in the queue. */
+  /** Replies in the bytes being scanned: their commands are still in the queue. */
   let answered = 0;
   const next = (): SentCommand | undefined => redis.commandQueue.peekAt(answered)?.command;
   const odd = (what: string): never => {

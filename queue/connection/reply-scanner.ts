@@ -1,11 +1,11 @@
 /**
- * Measures the replies of a Redis before anybody decodes them: byte by byte, without keeping them. What a reply would cost in
- * memory is known from its headers, so one that announces too much is refused when its header is read and not when it is there.
+ * Measures replies before they are decoded: byte by byte, without buffering them. The memory that a reply would take is known
+ * from its headers, so one that announces too much is refused when its header arrives, not when it is complete.
  *
  * RESP2 only, and strictly: a decoder that is more lenient than this one sees the same frames, or none. Pure.
  */
 export interface ReplyLimits {
-  /** What one reply may cost, bytes: its own, and ELEMENT_BYTES for each element that an array announces. */
+  /** Limit on the cost of one reply, bytes: its own, and ELEMENT_BYTES for each element that an array announces. */
   readonly bytes: number;
   /** Arrays within arrays. */
   readonly depth: number;
@@ -15,12 +15,12 @@ export interface ReplyLimits {
 
 export const replyLimits: ReplyLimits = { bytes: 1_048_576, depth: 8, line: 4_096 };
 
-/** What a decoded element costs besides its bytes. */
+/** Overhead of a decoded element. */
 const ELEMENT_BYTES = 32;
 
 export type ReplyType = 'text' | 'error' | 'integer' | 'bulk' | 'array';
 
-/** One value of a reply, as far as its form goes. */
+/** The form of one value of a reply. */
 export interface ReplyPart {
   readonly type: ReplyType;
   readonly nil: boolean;
@@ -36,7 +36,7 @@ export interface ReplyFrame extends ReplyPart {
   readonly parts: readonly ReplyPart[];
 }
 
-/** A server broke the limits, or does not speak RESP2. */
+/** A reply exceeded the limits, or is not RESP2. */
 export class ReplyRefused extends Error {
   override name = 'ReplyRefused';
   readonly kind: 'TooLarge' | 'Malformed';
@@ -47,9 +47,9 @@ export class ReplyRefused extends Error {
 }
 
 export interface ReplyScannerOptions {
-  /** Asked at the beginning of each reply. */
+  /** Called at the beginning of each reply. */
   readonly limits: () => ReplyLimits;
-  /** Told of each reply that is complete; what it throws is thrown by `scan`. */
+  /** Called with each complete reply; what it throws is thrown by `scan`. */
   readonly onFrame: (frame: ReplyFrame) => void;
 }
 
@@ -66,11 +66,11 @@ const FIRST_PARTS = 3;
 const SHORT_TEXT = 16;
 
 export interface ReplyScanner {
-  /** Takes the bytes as they come. Throws `ReplyRefused`, and is of no use afterwards. */
+  /** Takes the bytes as they arrive. Throws `ReplyRefused`, and is unusable afterwards. */
   (chunk: Buffer): void;
   /**
-   * How many of the last bytes a decoder must not see yet: one that does not wait for the end of a line takes them for a whole
-   * reply, which was not judged.
+   * Number of trailing bytes to withhold from a decoder: one that does not wait for the end of a line would take them for a whole
+   * reply, which has not been checked.
    */
   unfinished(): number;
 }
@@ -80,7 +80,7 @@ export function createReplyScanner({ limits: limitsNow, onFrame }: ReplyScannerO
   let type: ReplyType = 'text';
   let limits = replyLimits;
   let cost = 0;
-  /** Elements that are still to come, of each open array. */
+  /** Elements outstanding in each open array. */
   let open: number[] = [];
   let lineBytes = 0;
   let digits = '';
@@ -149,7 +149,7 @@ export function createReplyScanner({ limits: limitsNow, onFrame }: ReplyScannerO
     state = 'type';
   }
 
-  /** A value is complete, and with it perhaps the arrays that it is the last element of. */
+  /** A value is complete, and perhaps the arrays whose last element it is. */
   function complete(part: ReplyPart & { readonly length?: number }): void {
     state = 'type';
     if (open.length === 1 && parts.length < FIRST_PARTS) parts.push(part);
@@ -187,7 +187,7 @@ export function createReplyScanner({ limits: limitsNow, onFrame }: ReplyScannerO
     }
   };
 
-  /** Of the bytes scanned last, a line or the end of a text that is not there as a whole. */
+  /** Of the bytes scanned last, those of an incomplete line or end of a text. */
   const unfinished = (): number => {
     if (state === 'line') return 1 + lineBytes;
     if (state === 'line end') return 2 + lineBytes;

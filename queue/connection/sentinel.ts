@@ -1,9 +1,9 @@
 /**
- * Asking sentinels where the primary is. They are asked one after the other, the one that knew it last time first, over
- * connections that are as encrypted as those to Redis. Others that they know are asked from then on, too.
+ * Finds the primary through sentinels. They are queried one after the other, the one that answered last time first, over
+ * connections that are encrypted if those to Redis are. Sentinels that they report are queried from then on, too.
  *
- * Sentinels may want a password: their own, where one is given; else they are asked without one, and those that want one with
- * that of Redis, as they are mostly guarded by the same. What worked is tried first from then on.
+ * Sentinels may require a password: their own, where one is given; otherwise they are queried without one, and those that require
+ * one with the password of Redis, as the two are mostly the same. Credentials that worked are tried first from then on.
  */
 import type { ConnectionOptions } from 'node:tls';
 import { Redis } from 'ioredis';
@@ -16,7 +16,7 @@ import { within } from './within.ts';
 
 const CONNECT_TIMEOUT_MS = 5_000;
 const ANSWER_TIMEOUT_MS = 3_000;
-/** Sentinels that others name: a few more than anybody runs. */
+/** Limit on the sentinels known, those reported by others included: a few more than anybody runs. */
 const MOST_SENTINELS = 15;
 
 interface Credentials {
@@ -24,7 +24,7 @@ interface Credentials {
   readonly password?: string | undefined;
 }
 
-/** What a sentinel says: where the primary is, and which other sentinels there are. */
+/** A sentinel's answer: the address of the primary, and those of other sentinels. */
 interface Answer {
   readonly primary: Endpoint;
   readonly others: readonly Endpoint[];
@@ -65,7 +65,7 @@ export function locateBySentinel(address: RedisAddress): Locator {
   };
 }
 
-/** Where the primary is by one sentinel, which may be reached by another way than its name. Rejects with `SentinelRefused`. */
+/** The primary according to one sentinel, which may be reached at another address. Rejects with `SentinelRefused`. */
 export async function primaryBySentinel(address: RedisAddress, node: Endpoint): Promise<Endpoint> {
   return (await ask(address, node, credentialsOf(address))).primary;
 }
@@ -123,7 +123,7 @@ async function askOnce(
     protocol: 2,
     lazyConnect: true,
   });
-  // nobody is believed less than one who tells where passwords go
+  // the least trusted of all: its answer decides where passwords are sent
   guardReplies(redis);
   redis.on('error', (error: Error) => (failed ??= error));
   try {
@@ -166,11 +166,11 @@ function refusal(error: unknown, node: Endpoint, encrypted: boolean, given: bool
     return new SentinelRefused(trouble, `sentinel ${endpointName(node)}${errorSuffix(error, encrypted)}`);
   const words = given
     ? 'the sentinels refuse the password: give theirs, as sentinel.passwordFrom or MILLRACE_REDIS_SENTINEL_PASSWORD'
-    : 'the sentinels want a password: give it as sentinel.passwordFrom or MILLRACE_REDIS_SENTINEL_PASSWORD';
+    : 'the sentinels require a password: give it as sentinel.passwordFrom or MILLRACE_REDIS_SENTINEL_PASSWORD';
   return new SentinelRefused('credentials', words);
 }
 
-/** Of what several said, that which a person can mend; one that is away says the least. */
+/** Of several failures, the one reported is the one that people can fix; a sentinel that is down is the least telling. */
 const TELLING: readonly RedisTrouble[] = ['credentials', 'tls', 'unknown', 'other', 'closed', 'away'];
 
 function worst(failures: readonly SentinelRefused[], name: string): SentinelRefused {

@@ -1,15 +1,15 @@
 /**
- * Connections to a Redis that is not believed: the controller's, whose tenants choose the server and what is in it. Each is guarded
- * (reply-guard.ts), and sends only commands whose replies are of a size of their own; what clients write is read through `read.lua` and
- * its like, which cut.
+ * Connections to an untrusted Redis: the controller's, whose tenants choose the server and its contents. Each is guarded
+ * (reply-guard.ts), and sends only commands whose replies are of bounded size; data that clients write is read through `read.lua`
+ * and similar scripts, which truncate.
  */
 import type { Redis } from 'ioredis';
 import { openRedis, type RedisAddress } from './connection.ts';
 import { guardReplies } from './reply-guard.ts';
 
 /**
- * What these return is a number, a status, an id, or a text of the server's own; of the scripts, what they make fixed. The two whose
- * replies clients can make longer have limits of their own: CLIENT LIST and BLMOVE (reply-guard.ts).
+ * Their replies are a number, a status, an id, or a text of the server itself; those of scripts are bounded by the scripts. Two
+ * whose replies clients can lengthen have limits of their own: CLIENT LIST and BLMOVE (reply-guard.ts).
  */
 const FIXED: ReadonlySet<string> = new Set(
   (

@@ -1,11 +1,11 @@
-/** A bound on the wait for an answer: a command to a server that is away would wait for ever. */
+/** Bounds the wait for a reply: a command to a server that is down would wait forever. */
 import { timeout, type Timer } from '../../runtime/timers.ts';
 
 export class RedisTimeout extends Error {
   override name = 'RedisTimeout';
 }
 
-/** The promise's value, or `RedisTimeout` after `ms`. */
+/** Resolves as the promise does; rejects with `RedisTimeout` after `ms`. `what` names the command in the error. */
 export async function within<T>(ms: number, promise: Promise<T>, what: string): Promise<T> {
   let timer: Timer | undefined;
   const late = new Promise<never>((_, reject) => {

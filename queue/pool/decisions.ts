@@ -1,6 +1,6 @@
 /**
  * The last decisions of a pool, as texts: a LIST beside its first queue, `…:decisions:<namespace>/<name>`, the newest first.
- * What a text says is the controller's business (controller/records/decisions.ts).
+ * The controller defines their format (controller/records/decisions.ts).
  */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../keys.ts';
@@ -9,7 +9,7 @@ import { readTexts } from '../scripts/read.ts';
 const KEPT = 100;
 /** A decision has 1 to 2 KB; one that was cut does not parse. */
 const LONGEST = 8_192;
-/** Somebody may ask after the holidays; nobody asks a pool that is gone. */
+/** Long enough to ask after the holidays; those of a deleted pool expire. */
 const EXPIRY_S = 30 * 24 * 3_600;
 
 /** Adds a decision. One round trip. */
@@ -18,7 +18,7 @@ export async function pushDecision(redis: Redis, keys: QueueKeys, pool: string, 
   await Promise.all([redis.lpush(key, text), redis.ltrim(key, 0, KEPT - 1), redis.expire(key, EXPIRY_S)]);
 }
 
-/** Says the newest one in other words. Rejects when there is none. */
+/** Replaces the newest one. Rejects if there is none. */
 export async function replaceDecision(
   redis: Redis,
   keys: QueueKeys,
@@ -29,7 +29,7 @@ export async function replaceDecision(
   await Promise.all([redis.lset(key, 0, text), redis.expire(key, EXPIRY_S)]);
 }
 
-/** The pools of which decisions are kept beside a queue, `namespace/name`. Looks through all keys, for a person who asks. */
+/** The pools, `namespace/name`, that have decisions beside a queue. Scans all keys: for interactive use only. */
 export async function recordedPools(redis: Redis, keys: QueueKeys): Promise<string[]> {
   const base = keys.decisions('');
   const pattern = `${base.replaceAll(/[[\]*?\\^]/g, String.raw`\$&`)}*`;

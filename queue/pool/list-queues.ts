@@ -1,10 +1,10 @@
-/** Which queues a Redis has that Millrace knows: by the counters that it keeps of each. */
+/** Lists the queues in a Redis that Millrace has served: each has a hash of counters. */
 import type { Redis } from 'ioredis';
 
 const COUNTERS = 'millrace:{*:stats';
 const PAGE = 1_000;
 
-/** Names of queues, in their order. Looks at every key of the database, a page at a time. */
+/** Names of queues, sorted. Scans every key of the database, a page at a time. */
 export async function findQueues(redis: Redis): Promise<string[]> {
   const found = new Set<string>();
   let cursor = '0';
@@ -19,7 +19,7 @@ export async function findQueues(redis: Redis): Promise<string[]> {
   return [...found].toSorted();
 }
 
-/** The queue of a key `…:stats`, the other way round from `queueKeys`. */
+/** The queue of a key `…:stats`: the inverse of `queueKeys`. */
 export function queueOf(key: string): string | undefined {
   const match = /^millrace:\{([^}]*)\}(?:\[(.*)\])?:stats$/s.exec(key);
   return match?.[2] ?? match?.[1];

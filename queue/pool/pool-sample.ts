@@ -1,15 +1,15 @@
-/** The samples of a pool's queues as one. Pure. */
+/** Combines the samples of a pool's queues. Pure. */
 import type { QueueCounters, QueueSample } from './sample.ts';
 
 export interface PoolSample extends Omit<QueueSample, 'busy'> {
-  /** What workers may take, of waiting and due tasks, those due soon and suspects: the ones of queues that are not paused. */
+  /** Waiting, due, and soon due tasks and suspects that workers may take: those of queues that are not paused. */
   readonly runnable: Pick<QueueSample, 'waiting' | 'due' | 'dueSoon' | 'suspects' | 'solitary'>;
-  /** How many of the queues are paused. */
+  /** Number of paused queues. */
   readonly pausedQueues: number;
 }
 
 /**
- * Sums what the queues hold. Workers are registered with each of them, so those are not summed; nor are the busy ones,
+ * Sums the tasks of the queues. Workers are registered with each queue, so they are not summed; nor are busy ones,
  * because one worker may hold tasks of several queues. Throws `RangeError` for no samples.
  */
 export function combineSamples(samples: readonly QueueSample[]): PoolSample {

@@ -21,7 +21,7 @@ export interface QueueCounters {
   readonly recovered: number;
   readonly fenced: number;
   readonly serviceUs: number;
-  /** Sum of the squares of service times, s², and the tasks in it: those of workers that tell it. */
+  /** Sum of the squares of service times, s², and the number of tasks in it: those of workers that report it. */
   readonly squaresS2: number;
   readonly squaredTasks: number;
 }
@@ -29,11 +29,11 @@ export interface QueueCounters {
 export interface QueueSample {
   /** Redis time, ms. */
   readonly now: number;
-  /** In the queue, and suspects. */
+  /** Tasks in the queue, suspects included. */
   readonly waiting: number;
-  /** Tasks that were put aside to run beside nothing else. */
+  /** Tasks put aside to run beside nothing else. */
   readonly suspects: number;
-  /** Of them, those that run alone; the others go together, by halves. */
+  /** Of them, those that run alone; the others run together, by halves. */
   readonly solitary: number;
   /** Workers that hold suspects, and so nothing else, and the tasks in flight there. */
   readonly apart: { readonly workers: number; readonly tasks: number };
@@ -41,9 +41,9 @@ export interface QueueSample {
   /** Workers that hold at least one task. */
   readonly busy: number;
   readonly delayed: number;
-  /** Of the delayed, those whose time has come but that no worker has moved to the queue yet. */
+  /** Delayed tasks that are due but that no worker has moved to the queue yet. */
   readonly due: number;
-  /** Those whose time comes within the horizon. */
+  /** Delayed tasks that fall due within the horizon. */
   readonly dueSoon: number;
   /** When the next delayed task falls due, ms of Redis time. */
   readonly nextDue: number | undefined;
@@ -51,23 +51,23 @@ export interface QueueSample {
   /** Workers take nothing from it until it is resumed. */
   readonly paused: boolean;
   readonly workers: number;
-  /** Workers whose lease is over: time to reap. */
+  /** Workers whose lease has expired and that must be reaped. */
   readonly expired: number;
-  /** There are workers, and none was heard of for a moment: whoever can write is to let queue time pass (turn.lua). */
+  /** There are workers, but none made a turn lately: a writer must advance queue time (turn.lua). */
   readonly silent: boolean;
-  /** When the first lease ends that nobody renews, ms of Redis time. */
+  /** When the first lease expires unless renewed, ms of Redis time. */
   readonly nextExpiry: number | undefined;
-  /** Results, errors or dead letters are past their time: time to sweep. */
+  /** Results, errors or dead letters have expired and must be swept. */
   readonly overdue: boolean;
   readonly counters: QueueCounters;
-  /** Workers, registered or not yet, that are to drain. */
+  /** Workers, registered or not yet, told to drain. */
   readonly leaving: number;
-  /** Tasks in each bucket of slow ones, since ever: see slow-tasks.ts. */
+  /** All-time number of tasks in each bucket of slow ones: see slow-tasks.ts. */
   readonly slow: readonly number[];
 }
 
 /**
- * One consistent look at a queue, and ahead at what falls due within `horizonMs`. Throws `WrongKeyType` when the queue or the
+ * A consistent sample of a queue, which counts delayed tasks due within `horizonMs`. Throws `WrongKeyType` when the queue or the
  * result key holds something else.
  */
 export async function sampleQueue(redis: Redis, keys: QueueKeys, horizonMs = 0): Promise<QueueSample> {
@@ -104,7 +104,7 @@ const COUNTERS = [
   'squaresS2',
 ] as const satisfies readonly (keyof QueueCounters)[];
 
-/** What sample.lua returns, in the order of its head; from a server that is not believed, so each value is still to be judged. */
+/** The reply of sample.lua, in the order of its head; from an untrusted server, so each value must be checked. */
 type Reply = readonly [
   now: unknown,
   length: unknown,
@@ -132,7 +132,7 @@ type Reply = readonly [
 ];
 const VALUES: Reply['length'] = 23;
 
-/** Throws `UnexpectedReply` for what is none of it. */
+/** Throws `UnexpectedReply`, and `WrongKeyType` for a key of another type. */
 function decodeReply(keys: QueueKeys, reply: unknown): QueueSample {
   const [now, length, resultType, delayed, due, nextDue, dead, inFlight, busy, workers, expired, ...rest] =
     asList(reply, 'a sample', VALUES) as Reply;
@@ -176,7 +176,7 @@ function decodeReply(keys: QueueKeys, reply: unknown): QueueSample {
 
 export class WrongKeyType extends Error {
   override name = 'WrongKeyType';
-  /** What is wrong, and what to do about it, as the message says in one. */
+  /** The problem and its remedy, which the message combines. */
   readonly note: string;
   readonly todo: string;
   constructor(key: string, wanted: string, found: string) {

@@ -1,28 +1,28 @@
 /**
- * A histogram of slow tasks: how long the slowest hundredth takes is what a pod needs to end in peace. Kept in the
- * queue's stats, written by turns that settle a slow task, and by no others: a fast one costs nothing.
+ * A histogram of slow tasks: a pod's grace period must cover all but the slowest hundredth. Kept in the queue's stats, written
+ * only by turns that settle a slow task: a fast one costs nothing.
  *
- * Bucket b ≥ 1 counts tasks that took up to SLOW_MS · 2^(b/4), and more than the bucket before it: a value is known to
- * 19 %. What took SLOW_MS or less is in none.
+ * Bucket b ≥ 1 counts tasks that took up to SLOW_MS · 2^(b/4), and more than the bucket before it: a value is exact to
+ * 19 %. Tasks that took SLOW_MS or less are in none.
  */
 export const SLOW_MS = 12_500;
 /** Counts everything over 45 minutes. */
 export const SLOW_BUCKETS = 32;
 
-/** The bucket of a task that took so long, ms; 0 when it was not slow. */
+/** The bucket for a service time, ms; 0 if it was not slow. */
 export function slowBucket(serviceMs: number): number {
   const bucket = Math.ceil(4 * Math.log2(serviceMs / SLOW_MS));
   return Math.max(0, Math.min(bucket, SLOW_BUCKETS));
 }
 
-/** The most that a task of this bucket took, ms. */
+/** Upper end of a bucket, ms. */
 export function slowestOf(bucket: number): number {
   return SLOW_MS * 2 ** (bucket / 4);
 }
 
 /**
- * The service time that 99 of 100 tasks kept to, ms, as the upper end of its bucket; at least SLOW_MS. `slow[b - 1]` is
- * the count of bucket b, `tasks` that of all.
+ * The 99th percentile of the service time, ms, as the upper end of its bucket; at least SLOW_MS. `slow[b - 1]` is the count of
+ * bucket b, `tasks` that of all.
  */
 export function p99(slow: readonly number[], tasks: number): number {
   let above = 0;

@@ -1,10 +1,10 @@
 /**
- * What happened in a pool over the last week: a STREAM beside its first queue, `…:timeline:<namespace>/<name>`, with at most
- * one entry for each ten seconds while something happens. Where there is no entry, all stayed as the one before left it.
+ * The history of a pool over the last week: a STREAM beside its first queue, `…:timeline:<namespace>/<name>`, with at most
+ * one entry for each ten seconds while something happens. Without an entry, everything stayed as the previous one left it.
  *
  * The id of an entry is when its stretch ended, by the clock of Redis. It has one field, `v`, with numbers in the order
  * of NUMBERS, separated by spaces, without zeros at the end: a field for each would take as much room, and ten times as long to
- * read. Numbers may be added at the end; readers take those that are missing for 0 and leave out those that they do not know.
+ * read. Numbers may be added at the end; readers take missing ones for 0 and ignore unknown ones.
  */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../keys.ts';
@@ -18,7 +18,7 @@ export interface TimelineEntry {
   /** Means over the stretch, and the most that waited. */
   readonly waiting: number;
   readonly inFlight: number;
-  /** Replicas that existed, those that were up, and at the end those that the pool should have. */
+  /** Replicas that existed, those that were ready, and at the end the desired ones. */
   readonly replicas: number;
   readonly ready: number;
   readonly desired: number;
@@ -26,13 +26,13 @@ export interface TimelineEntry {
   readonly arrived: number;
   readonly taken: number;
   readonly completed: number;
-  /** Sum of the service times of what completed, failed or is to be retried, ms. */
+  /** Sum of the service times of tasks that completed, failed or will be retried, ms. */
   readonly serviceMs: number;
   /** How long the taken tasks had waited, ms; 0 when none was taken. */
   readonly waitP50Ms: number;
   readonly waitP95Ms: number;
   readonly waitMaxMs: number;
-  /** The most tasks that came between two looks, and when they were seen, ms from the beginning of the stretch. */
+  /** The most tasks that arrived between two samples, and when they were sampled, ms from the beginning of the stretch. */
   readonly peak: number;
   readonly peakMs: number;
   readonly failed: number;
@@ -43,7 +43,7 @@ export interface TimelineEntry {
   /** Replicas that came up, and how long they took in all, ms. */
   readonly starts: number;
   readonly startMs: number;
-  /** For how long of it the queue could not be read, ms. */
+  /** Time during which the queue could not be read, ms. */
   readonly blindMs: number;
 }
 
@@ -76,13 +76,13 @@ const NUMBERS = [
 export const TIMELINE_MS = 7 * 24 * 3_600_000;
 /** A week of entries, one every ten seconds. */
 const MOST = TIMELINE_MS / 10_000;
-/** A pool that is gone, or idle for so long, leaves nothing: its last entry is of no use by then. */
+/** The stream of a pool that is gone, or idle for this long, expires: its last entry is useless by then. */
 const EXPIRY_S = (TIMELINE_MS + 24 * 3_600_000) / 1_000;
-/** Nobody else gets a word in while a page is parsed. */
+/** Entries per page: parsing one blocks the event loop. */
 const PAGE = 1_000;
-/** A week, and once more what a stream holds before it is trimmed: a server that always has another page has none of ours. */
+/** A week, doubled because trimming is approximate: a server that still has another page is not returning ours. */
 const MOST_PAGES = Math.ceil((2 * MOST) / PAGE);
-/** An entry has an id, a field and its value; what is longer or more is none of ours. */
+/** An entry has an id, a field and its value; anything longer is not ours. */
 const CUT = { bytes: 512, values: 4 * PAGE };
 
 export function packEntry(entry: Omit<TimelineEntry, 'at'>): string {
@@ -90,23 +90,23 @@ export function packEntry(entry: Omit<TimelineEntry, 'at'>): string {
   return numbers.slice(0, 1 + numbers.findLastIndex((number) => number !== 0)).join(' ');
 }
 
-/** `undefined` for what is no entry. */
+/** `undefined` for anything but an entry. */
 export function parseEntry(id: string, numbers: string | undefined): TimelineEntry | undefined {
   const values = numbers?.split(' ').map(Number) ?? [];
   const at = Number.parseInt(id, 10);
   if (!(Number(values[0]) > 0) || !Number.isSafeInteger(at) || !values.every(isUsual)) return undefined;
-  // a busy week is sixty thousand of them: a loop is several times as fast as what reads more nicely
+  // a busy week has sixty thousand of them: a loop is several times as fast as a more readable expression
   const entry: Partial<Record<keyof TimelineEntry, number>> = { at };
   for (let i = 0; i < NUMBERS.length; i++) entry[NUMBERS[i] ?? 'at'] = values[i] ?? 0;
   return entry as TimelineEntry;
 }
 
-/** What can be summed and drawn; a number beyond it was written by somebody else. */
+/** Can be summed and drawn; any other number was written by somebody else. */
 function isUsual(value: number): boolean {
   return value >= 0 && value <= Number.MAX_SAFE_INTEGER;
 }
 
-/** Adds an entry that ends now, and drops what is older than a week: by the clock of Redis, whatever that of the writer says. */
+/** Adds an entry that ends now, and drops those older than a week: by the clock of Redis, not the writer's. */
 export async function appendToTimeline(
   redis: Redis,
   keys: QueueKeys,
@@ -123,8 +123,8 @@ export async function appendToTimeline(
 }
 
 /**
- * The entries of a pool that ended in `since` ≤ t ≤ `until` (ms; all of them when left out), oldest first. With a `limit`, the
- * newest so many. It takes a page at a time, and gives up before the next one when `signal` says so.
+ * The entries of a pool that ended in `since` ≤ t ≤ `until` (ms; unbounded by default), oldest first. With a `limit`, the
+ * newest `limit` entries. Reads a page at a time, and stops before the next one when `signal` aborts.
  */
 export async function readTimeline(
   redis: Redis,
@@ -161,7 +161,7 @@ export async function readTimeline(
   return newestFirst.toReversed();
 }
 
-/** The last id before another one: an id that excludes itself, `(1-0`, is not known to every Redis. */
+/** The last id before another one: exclusive ids, `(1-0`, are not supported by every Redis. */
 function before(id: string): string {
   const [ms = 0, number = 0] = id.split('-').map(Number);
   return number > 0 ? `${ms}-${number - 1}` : String(ms - 1);

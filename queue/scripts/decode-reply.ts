@@ -1,13 +1,13 @@
 /**
- * Replies of a Redis that may be any server: each value is what it must be, or the whole reply is refused. Pure.
+ * Decodes replies of a Redis that may be any server: each value has its type, or the whole reply is refused. Pure.
  */
 import { plainText } from '../../runtime/plain-text.ts';
 
-/** A reply has another form than its command has. */
+/** A reply does not have the form that its command returns. */
 export class UnexpectedReply extends Error {
   override name = 'UnexpectedReply';
   constructor(what: string, found: unknown) {
-    super(`${what} is expected, and what came is ${shown(found)}`);
+    super(`expected ${what}, got ${shown(found)}`);
   }
 }
 
@@ -17,26 +17,26 @@ function shown(value: unknown): string {
   return plainText(String(value), 40);
 }
 
-/** An integer of at least 0 that can be reckoned with. */
+/** A safe integer of at least 0. */
 export function asCount(value: unknown, what: string): number {
   if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value;
-  throw new UnexpectedReply(`${what}, a count,`, value);
+  throw new UnexpectedReply(`${what} as a count`, value);
 }
 
-/** A number that is kept as a text, 0 where there is none: integers may stand below zero after a hash was removed. */
+/** A number that is stored as text, 0 if absent; counters may be negative after their hash was deleted. */
 export function asCounter(value: unknown, what: string): number {
   if (value === null) return 0;
   const number = Buffer.isBuffer(value) && value.length > 0 ? Number(value.toString()) : Number.NaN;
   if (Math.abs(number) <= Number.MAX_SAFE_INTEGER) return number;
-  throw new UnexpectedReply(`${what}, a counter,`, value);
+  throw new UnexpectedReply(`${what} as a counter`, value);
 }
 
-/** A time, ms, `undefined` for an empty text; one that is out of any range is never, or was long ago. */
+/** A time, ms; `undefined` for an empty text. One out of range is clamped: never, or long ago. */
 export function asMoment(value: unknown, what: string): number | undefined {
   const score = asBytes(value, what);
   if (score.length === 0) return undefined;
   const time = Number(score.toString().replace('inf', 'Infinity'));
-  if (Number.isNaN(time)) throw new UnexpectedReply(`${what}, a time,`, value);
+  if (Number.isNaN(time)) throw new UnexpectedReply(`${what} as a time`, value);
   return Math.min(Math.max(0, time), Number.MAX_SAFE_INTEGER);
 }
 
@@ -55,5 +55,5 @@ export function asText(value: unknown, what: string, most = 1_024): string {
 /** An array; with `length`, of that many elements. */
 export function asList(value: unknown, what: string, length?: number): readonly unknown[] {
   if (Array.isArray(value) && (length === undefined || value.length === length)) return value;
-  throw new UnexpectedReply(length === undefined ? what : `${what}, ${length} values,`, value);
+  throw new UnexpectedReply(length === undefined ? what : `${what} as ${length} values`, value);
 }

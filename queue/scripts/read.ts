@@ -1,19 +1,19 @@
 /**
- * Reading what clients may have written, of any length, without believing that it is short: read.lua cuts it in Redis. This is how
- * the controller reads (connection/untrusted.ts refuses it anything else), and how whatever else shows a queue to people does.
+ * Reads data that clients wrote, of any length: read.lua truncates it in Redis. The controller reads only this way
+ * (connection/untrusted.ts allows nothing else), and so does everything that shows a queue to people.
  */
 import type { Redis } from 'ioredis';
 import { asList, asText } from './decode-reply.ts';
 import { script } from './scripts.ts';
 
 export interface Cut {
-  /** The most bytes of a text. */
+  /** Longest text, bytes. */
   readonly bytes: number;
-  /** The most texts and numbers of a reply. */
+  /** Most texts and numbers in a reply. */
   readonly values: number;
 }
 
-/** Runs a command that only reads: texts of the reply are Buffers of at most `bytes`. */
+/** Runs a read-only command: texts in the reply are Buffers of at most `bytes`. */
 export function readCut(
   redis: Redis,
   key: string,
@@ -24,7 +24,7 @@ export function readCut(
   return script(redis, 'read')(key, bytes, values, command, ...args);
 }
 
-/** As `readCut`, where the reply is a list of texts: those that are none are left out. */
+/** As `readCut`, for a reply that is a list of texts. Throws `UnexpectedReply` if it is not. */
 export async function readTexts(
   redis: Redis,
   key: string,

@@ -2,8 +2,8 @@
  * `queue/scripts/`: Lua scripts, each one atomic step, and the functions that call them. They take keys and plain values and
  * return checked values. They know nothing of who calls.
  *
- * The Lua scripts as typed functions; the largest, the worker's turn, is in workers/turn.ts. Keys and arguments are put in the
- * order that each script's head names; replies become values. EVALSHA with a fallback to EVAL on NOSCRIPT is ioredis's own.
+ * The Lua scripts as typed functions; the largest, the worker's turn, is in workers/turn.ts. Keys and arguments go in the order
+ * of each script's head; replies become values. EVALSHA with a fallback to EVAL on NOSCRIPT is ioredis's own.
  */
 import { randomInt } from 'node:crypto';
 import type { Redis } from 'ioredis';
@@ -17,11 +17,11 @@ type Script = (...args: Arg[]) => Promise<unknown>;
 
 /** How long a blocking move of a worker may last, and so outlive the worker, ms. */
 export const BLOCK_MS = 5_000;
-/** Bytes; what has a longer name is no worker of ours. */
+/** Bytes; no worker of ours has a longer id. */
 const LONGEST_ID = 1_024;
 const GRAVE_MS = 2 * BLOCK_MS;
 
-/** How many keys each script takes; `undefined`: the first argument says how many. */
+/** Number of keys of each script; `undefined`: the first argument is their number. */
 const arity = {
   turn: 22,
   register: 5,
@@ -43,7 +43,7 @@ const arity = {
   move: 4,
 } as const;
 
-/** Makes the scripts known to a connection. To be called once for each. */
+/** Defines the scripts on a connection. Call once for each. */
 export function defineScripts(redis: Redis): Redis {
   for (const [name, numberOfKeys] of Object.entries(arity)) {
     const lua = sources[name];
@@ -61,7 +61,7 @@ export function script(redis: Redis, name: keyof typeof arity): Script {
   return call.bind(redis);
 }
 
-/** Begins an epoch; `undefined` while the remains of an earlier one are in the way. Reap that one first. */
+/** Begins an epoch; `undefined` while remains of an earlier one exist. Reap that one first. */
 export async function register(
   redis: Redis,
   keys: QueueKeys,
@@ -83,7 +83,7 @@ export async function register(
   return Number(epoch) || undefined;
 }
 
-/** Writes something down about a worker. Does nothing when the epoch is over. */
+/** Sets a field of a worker's hash. Does nothing when the epoch is over. */
 export async function note(
   redis: Redis,
   keys: QueueKeys,
@@ -97,10 +97,9 @@ export async function note(
 
 /**
  * Puts back what a worker holds and ends its epoch. `whose`: `expired`, `any`, or one epoch. `why`: only what was held
- * by a worker that is `lost` counts a delivery; `displaced` means that something else took the worker away, `silent` that
- * its lease ended and nobody knows why. `graveMs`:
- * how long a blocking move of it may still be pending in Redis. Returns how many tasks went back to the queue, or
- * `undefined` when the worker was not the one meant.
+ * by a worker that is `lost` counts a delivery; `displaced` means that the worker was removed by something else, `silent`
+ * that its lease expired for an unknown reason. `graveMs`: how long a blocking move of it may still be pending in Redis. Returns
+ * the number of tasks that went back to the queue, or `undefined` if the worker was not the one meant.
  */
 export async function reap(
   redis: Redis,
@@ -134,14 +133,14 @@ export async function reap(
     );
     return reply as ReapReply;
   };
-  // the last worker takes leave of what it had put aside, too; both commands travel together
+  // the last worker also returns what it had put aside; both commands are sent together
   const [first] = await Promise.all([piece(whose), graveMs === 0 && rejoin(redis, keys)]);
   let [returned, rest] = first;
   if (returned < 0) return undefined;
   const several = rest > 0;
   while (rest > 0) {
     const [more, left] = await piece(0);
-    if (more < 0) break; // somebody else went on with it
+    if (more < 0) break; // somebody else continued it
     returned += more;
     rest = left;
   }
@@ -149,10 +148,10 @@ export async function reap(
   return returned;
 }
 
-/** What reap.lua returns: -1 when the worker was not the one meant, and what it still holds after this piece. */
+/** The reply of reap.lua: tasks put back, -1 when the worker was not the one meant; and those that it still holds. */
 type ReapReply = readonly [returned: number, rest: number];
 
-/** Suspects that wait aside go back to the queue when no worker is left to take them. Returns how many. */
+/** Returns suspects that wait aside to the queue if no worker is left to take them. Resolves to their number. */
 export async function rejoin(redis: Redis, keys: QueueKeys): Promise<number> {
   const { queue, workers, suspects, history, pasts, stats } = keys;
   let returned = 0;
@@ -175,7 +174,7 @@ export async function reapExpired(redis: Redis, keys: QueueKeys): Promise<Readon
   return returned;
 }
 
-/** The workers whose lease is over, at most 200. To ask lets queue time pass (turn.lua), so ask often where no worker turns. */
+/** The workers whose lease is over, at most 200. Each call advances queue time (turn.lua): needed where no worker turns. */
 export async function findOverdue(redis: Redis, keys: QueueKeys): Promise<string[]> {
   const found = await script(redis, 'overdue')(keys.workers, keys.clock, keys.worker(''), 100, LONGEST_ID);
   return asList(found, 'workers whose lease is over').map((id) => asText(id, 'a worker'));

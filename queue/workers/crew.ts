@@ -1,4 +1,4 @@
-/** Who is registered with a queue, and what they say of themselves (crew.lua). */
+/** The workers registered with a queue, and their own reports (crew.lua). */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../keys.ts';
 import { asList, asMoment, asText } from '../scripts/decode-reply.ts';
@@ -9,13 +9,13 @@ export interface CrewMember {
   /** When its lease ends, ms of Redis time. */
   readonly leaseEnds: number;
   readonly epoch: number;
-  /** Empty when it is gone. */
+  /** Empty if the worker is gone. */
   readonly state: string;
   readonly concurrency: number;
   readonly version: string;
   /** ms of Redis time. */
   readonly started: number;
-  /** `namespace/name`; empty where it belongs to none. */
+  /** `namespace/name`; empty if it belongs to none. */
   readonly pool: string;
   readonly inFlight: number;
 }
@@ -27,9 +27,7 @@ const LONGEST = 512;
 export async function readCrew(redis: Redis, keys: QueueKeys): Promise<CrewMember[]> {
   const crew = await script(redis, 'crew')(keys.workers, keys.load, keys.worker(''), MOST, LONGEST);
   return asList(crew, 'the workers').map((one): CrewMember => {
-    const parts = asList(one, 'a worker', 9).map((part) =>
-      asText(part, 'what a worker says of itself', LONGEST),
-    );
+    const parts = asList(one, 'a worker', 9).map((part) => asText(part, 'a field of a worker', LONGEST));
     const [id = '', , epoch, state = '', concurrency, version = '', started, pool = '', inFlight] = parts;
     const leaseEnds = asMoment(Buffer.from(parts[1] ?? ''), 'the end of a lease') ?? 0;
     const [runs, slots, begun] = [toCount(inFlight), toCount(concurrency), toCount(started)];
@@ -47,7 +45,7 @@ export async function readCrew(redis: Redis, keys: QueueKeys): Promise<CrewMembe
   });
 }
 
-/** What somebody wrote where a number belongs, as one that can be shown: 0 for what is none. */
+/** A count as anyone may have written it: 0 for anything else. */
 function toCount(text: string | undefined): number {
   const number = Number(text);
   return Number.isSafeInteger(number) && number >= 0 ? number : 0;

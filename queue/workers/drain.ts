@@ -1,8 +1,8 @@
 /**
- * Telling workers to drain, and hearing what became of it: the part of a scale-in that is in Redis.
+ * Tells workers to drain, and reads their states: the part of a scale-in that is in Redis.
  *
- * A mark is in two places: in the worker's hash, where each of its turns sees it (turn.lua then gives it nothing, whatever
- * it asks for), and in `leaving`, for a worker that registers only later. It lasts MARK_MS and is to be set again before.
+ * A mark is in two places: in the worker's hash, where each of its turns reads it (turn.lua then gives it no tasks, however many
+ * it wants), and in `leaving`, for a worker that registers only later. It lasts MARK_MS and must be renewed before.
  */
 import type { Redis } from 'ioredis';
 import { readCrew } from './crew.ts';
@@ -12,15 +12,14 @@ import { asCount, asList, asText } from '../scripts/decode-reply.ts';
 import { script } from '../scripts/scripts.ts';
 import { mergeLoads, type WorkerLoad, type WorkerLoads } from './worker-load.ts';
 
-/** What is to become of a worker: by the controller, and by a person, whose wish outlasts what the controller wants. */
+/** An order for a worker: of the controller, or of a person (`ask`, `release`), which takes precedence. */
 export type DrainOrder = 'leave' | 'stay' | 'look' | 'ask' | 'release';
 
-/** How long a mark lasts that nobody sets again, ms. */
+/** How long a mark lasts unless renewed, ms. */
 const MARK_MS = 30_000;
 
 /**
- * Does to each worker as it is told, in each queue at one instant, and returns them as they were right after. A mark lasts
- * `markMs`.
+ * Executes the orders, in each queue atomically, and resolves to the states of the workers right after. A mark lasts `markMs`.
  */
 export async function drainWorkers(
   redis: Redis,
@@ -69,11 +68,11 @@ async function drainIn(
   const loads = new Map<string, WorkerLoad>();
   for (const [i, one] of asList(reply, 'the states of workers', ids.length).entries()) {
     const [state, inFlight, blocker, pool] = asList(one, 'a worker', 4);
-    const told = asText(state, 'a state', 32);
-    if (told === '') continue;
+    const reported = asText(state, 'a state', 32);
+    if (reported === '') continue;
     const connection = Number(asText(blocker, 'a connection', 32));
     loads.set(ids[i] ?? '', {
-      state: told,
+      state: reported,
       inFlight: asCount(inFlight, 'tasks in flight'),
       blockers: Number.isSafeInteger(connection) && connection > 0 ? [connection] : [],
       pool: asText(pool, 'a pool', 512),
@@ -83,8 +82,8 @@ async function drainIn(
 }
 
 /**
- * Ends the waits of workers, so that they look around at once. Where the server does not allow that, they do so by
- * themselves within a second. Never rejects.
+ * Ends the blocking waits of workers, so that they make a turn immediately. If the server does not allow that, they do so
+ * within a second anyway. Never rejects.
  */
 export async function rouse(redis: Redis, loads: Iterable<WorkerLoad>): Promise<void> {
   await unblockWaits(

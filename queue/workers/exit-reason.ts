@@ -1,6 +1,6 @@
 /**
- * What a worker died of, in words, kept for a day under its name. Who sees the death writes it (the controller, `millrace
- * dev`), also when somebody else has put the tasks back already; who buries a task that its workers did not survive reads it.
+ * Why a worker died, human-readable, kept for a day under its id. Written by whichever program observes the death (the
+ * controller, `millrace dev`), even if the tasks were put back already; read by the worker that gives up on a poison task.
  */
 import type { Redis } from 'ioredis';
 import { sleep } from '../../runtime/timers.ts';
@@ -20,8 +20,8 @@ export async function writeExitReason(
 }
 
 /**
- * The fate of a worker's last life; `undefined` when nobody has told it within `withinMs`: a task may come back sooner
- * than the word of what it did.
+ * Why a worker last died; `undefined` if nothing is recorded within `withinMs`: a task may be redelivered before the death of
+ * its worker is observed.
  */
 export async function readExitReason(
   redis: Redis,

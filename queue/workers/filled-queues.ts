@@ -1,9 +1,9 @@
-/** Looking into many queues with one request (look.lua), instead of making a turn in each of them. */
+/** Checks many queues with one request (look.lua), instead of making a turn in each of them. */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../keys.ts';
 import { script } from '../scripts/scripts.ts';
 
-/** The positions of those `queues` that hold anything that `worker` could take, delayed tasks aside. */
+/** The indexes of those `queues` that hold anything that `worker` could take, delayed tasks aside. */
 export async function findFilled(
   redis: Redis,
   queues: readonly QueueKeys[],

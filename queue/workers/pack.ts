@@ -1,5 +1,5 @@
 /**
- * Values as one MessagePack buffer, which `cmsgpack.unpack` in a Redis script turns into Lua values. A script that gets
+ * Packs values into one MessagePack buffer, which `cmsgpack.unpack` in a Redis script turns into Lua values. A script that takes
  * thousands of values is much cheaper to call with one such argument than with an argument for each of them.
  *
  * Only what scripts need, in the forms that Redis reads: text and bytes are both raw strings there, byte for byte
@@ -27,7 +27,7 @@ export function pack(root: Packable): Buffer {
     buffer = larger;
   }
 
-  /** The first bytes of whatever has a size: in the first byte, in two more or in four more. */
+  /** The header of a sized value: the size is in the first byte, in two more or in four more. */
   function head(size: number, small: number, most: number, form16: number): void {
     reserve(5);
     if (size <= most) buffer[at++] = small | size;

@@ -1,17 +1,17 @@
-/** Putting back the tasks of workers whose lease is over, and saying so: what workers and the controller both do. */
+/** Puts back the tasks of workers whose lease has expired, and logs it: workers and the controller both do. */
 import type { Redis } from 'ioredis';
 import type { Logger } from '../../runtime/log.ts';
 import { LogEvent } from '../../runtime/log-event.ts';
 import type { QueueKeys } from '../keys.ts';
 import { reapExpired } from '../scripts/scripts.ts';
 
-/** `self`: the worker that looks; what it lost itself it learns from its next turn. */
+/** `self`: the worker that calls this; its next turn reports what it lost itself. */
 export async function recoverLost(redis: Redis, keys: QueueKeys, log: Logger, self?: string): Promise<void> {
   for (const [worker, tasks] of await reapExpired(redis, keys)) {
     if (worker === self) continue;
     const about = { event: LogEvent.LeaseEnded, worker, tasks, queue: keys.queue };
-    // most often the second look at one whose tasks are back already
-    if (tasks === 0) log.debug(about, 'what was left of a lost worker is cleared away');
+    // mostly the second visit to one whose tasks are back already
+    if (tasks === 0) log.debug(about, 'cleaned up after a lost worker');
     else log.warn(about, 'a worker lost its lease; its tasks are back in the queue');
   }
 }

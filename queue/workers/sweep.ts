@@ -1,16 +1,16 @@
-/** Removing what is past its time (sweep.lua): what workers and the controller both do, now and then. */
+/** Removes expired results, errors and dead letters (sweep.lua): workers and the controller both do, now and then. */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../keys.ts';
 import { script } from '../scripts/scripts.ts';
 
-/** In one go of the script, which others wait for meanwhile. */
-const AT_A_TIME = 500;
-/** So many goes at most, so that whoever calls this gets back to other things. */
-const GOES = 200;
+/** Entries removed per call of the script, which blocks the server. */
+const BATCH = 500;
+/** Limit on the calls, so that the caller can return to its other work. */
+const MOST_CALLS = 200;
 
-/** Removes results, errors and dead letters that are past their time, in pieces that hold nobody up. */
+/** Removes expired results, errors and dead letters, in pieces that block the server only briefly. */
 export async function sweep(redis: Redis, keys: QueueKeys): Promise<void> {
   const { result, dead, errors, cancelled, expiry } = keys;
-  for (let go = 0; go < GOES; go++)
-    if ((await script(redis, 'sweep')(result, dead, errors, cancelled, expiry, AT_A_TIME)) !== 1) return;
+  for (let calls = 0; calls < MOST_CALLS; calls++)
+    if ((await script(redis, 'sweep')(result, dead, errors, cancelled, expiry, BATCH)) !== 1) return;
 }

@@ -9,18 +9,18 @@ import type { QueueKeys } from '../keys.ts';
 import { pack, type Packable } from './pack.ts';
 import { script } from '../scripts/scripts.ts';
 
-/** From here on, an id or a value is an argument of its own: not copied, and never too much for one argument together. */
+/** An id or a value of this size is an argument of its own: it is not copied, and the packed argument stays small. */
 const LONG = 4_096;
 
-/** What a task has been through before this delivery. */
+/** A task's history before this delivery. */
 export interface Past {
-  /** Tries that failed. */
+  /** Failed attempts. */
   readonly attempts: number;
   /** Deliveries to workers that were lost while they held it. With any, the task is a suspect: see turn.lua. */
   readonly deliveries: number;
   /** The last of those workers. */
   readonly lastWorker?: string;
-  /** How many tasks were in flight in it, this one included; 1 when left out. */
+  /** Number of tasks that were in flight in it, this one included; 1 by default. */
   readonly company?: number;
 }
 
@@ -31,24 +31,24 @@ export interface Settled {
     readonly value: string | Buffer;
   }[];
   readonly retries: readonly { readonly receipt: string; readonly delayMs: number; readonly past: Past }[];
-  /** Without an `id`, no waiting client is told of it. */
+  /** Without an `id`, waiting clients are not notified. */
   readonly dead: readonly {
     readonly receipt: string;
     readonly id?: string | Buffer;
     readonly header: string;
   }[];
   readonly released: readonly string[];
-  /** Not run, or aborted, because somebody cancelled them. One whose mark is gone goes back to the queue. */
+  /** Not run, or aborted, because they were cancelled. One whose mark is gone goes back to the queue. */
   readonly cancelled: readonly {
     readonly receipt: string;
     readonly id: string | Buffer;
     readonly header: string;
   }[];
-  /** Service time of what was settled, µs in all. */
+  /** Total service time of the settled tasks, µs. */
   readonly serviceUs: number;
   /** Sum of the squares of those service times, ms². */
   readonly squaresMs2?: number;
-  /** The bucket of each slow task among it (pool/slow-tasks.ts). */
+  /** The bucket of each slow task among them (pool/slow-tasks.ts). */
   readonly slow?: readonly number[];
 }
 
@@ -59,20 +59,20 @@ export interface TurnRequest {
   readonly turn: number;
   /** The highest receipt counter seen so far. */
   readonly seen: number;
-  /** `madeAt` of the last reply, 0 before the first. Without it, a server that went back is told by numbers alone. */
+  /** `madeAt` of the last reply, 0 before the first. Without it, a server that lost writes is detected by counts alone. */
   readonly heard?: number;
-  /** Tasks that were taken and not settled by a turn that was answered. Without it, each receipt is looked up. */
+  /** Tasks taken and not settled by an answered turn. Without it, each receipt is looked up. */
   readonly holds?: number;
   readonly settled: Settled;
-  /** Another number where `settled` differs from what was sent under the same `turn` before; 0 unless given. */
+  /** A different number if `settled` differs from what was sent under the same `turn` before; 0 by default. */
   readonly form?: number;
-  /** How many tasks may be taken. */
+  /** Number of tasks that may be taken. */
   readonly want: number;
-  /** Tasks of its other queues that the worker holds; 0 when left out. It is given no suspect beside them. */
+  /** Tasks of its other queues that the worker holds; 0 by default. It is given no suspect beside them. */
   readonly elsewhere?: number;
-  /** How many suspects it takes together, where they may be (turn.lua); 1 when left out, 0 for none. */
+  /** Number of suspects that it may take together (turn.lua); 1 by default, 0 for none. */
   readonly together?: number;
-  /** How long until it will hold nothing, as far as it can tell, ms; 0 when left out. */
+  /** Estimated time until it holds nothing, ms; 0 by default. */
   readonly emptyInMs?: number;
   readonly leaseMs: number;
   readonly state: string;
@@ -90,30 +90,30 @@ export type TurnReply =
       readonly kind: 'held';
       /** Redis time, ms. */
       readonly now: number;
-      /** Length of the queue after the turn; a text when the queue could not be read. */
+      /** Length of the queue after the turn; an error message if the queue could not be read. */
       readonly length: number | string;
       readonly drain: boolean;
-      /** The queue is paused: nothing is given out. */
+      /** The queue is paused: no tasks are given out. */
       readonly paused: boolean;
       readonly seen: number;
       readonly tasks: readonly Delivery[];
-      /** Until the next delayed task falls due, ms. */
+      /** Time until the next delayed task falls due, ms. */
       readonly dueInMs: number | undefined;
       /** 0 when no task is marked as cancelled, else a number that changes with every mark. */
       readonly marks: number;
-      /** This worker is given nothing more until it holds nothing: for the sake of a suspect, its own or one that waits. */
+      /** This worker gets no more tasks until it holds none: for the sake of a suspect, its own or one that waits. */
       readonly apart: boolean;
-      /** When the turn was made, ms of Redis time: earlier than `now` where this is the answer to its repetition. */
+      /** When the turn was made, ms of Redis time: earlier than `now` if this is the reply to its repetition. */
       readonly madeAt: number;
       /** Suspects that wait for a worker that holds nothing. */
       readonly aside: number;
-      /** Of all requests that were sent under this number, the one that was done. */
+      /** Of all requests sent under this number, the form of the one that was executed. */
       readonly form: number;
     };
 
 const noPast: Past = { attempts: 0, deliveries: 0 };
 
-/** Makes a turn. Rejects with what Redis answers when it is refused as a whole: `STALE`, `WRONGTYPE`, `OOM`. */
+/** Makes a turn. Rejects with Redis' error if it is refused as a whole: `STALE`, `WRONGTYPE`, `OOM`. */
 export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest): Promise<TurnReply> {
   const { worker, epoch } = request;
   const reply = (await script(redis, 'turn')(
@@ -144,7 +144,7 @@ export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest):
   return decodeReply(epoch, reply);
 }
 
-/** What turn.lua returns, in the order of its head. */
+/** The reply of turn.lua, in the order of its head. */
 type Reply =
   | readonly [fenced: 0]
   | readonly [

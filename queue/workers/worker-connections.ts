@@ -1,6 +1,6 @@
 /**
- * Who is connected to Redis as which worker. Every connection of a worker has a name (`CLIENT SETNAME`) made from queue
- * and worker id and a mark of its process, and the worker's hash says under which one: empty where it could not have any.
+ * Identifies the Redis connections of workers. Every connection of a worker has a name (`CLIENT SETNAME`) made of the queue, the
+ * worker id and a mark of its process, and the worker's hash stores that name: empty if it could not be set.
  */
 import type { Redis } from 'ioredis';
 import { isReply } from '../connection/reply-code.ts';
@@ -8,28 +8,28 @@ import type { QueueKeys } from '../keys.ts';
 import { readCut } from '../scripts/read.ts';
 import { asList, asText } from '../scripts/decode-reply.ts';
 
-/** Of a field in a worker's hash, bytes: a name of a client has three for each that the worker's and the queue's have. */
+/** Longest field of a worker's hash, bytes: percent-encoding a client name may triple those of the worker and the queue. */
 const LONGEST = 4_096;
 
-/** `millrace:queue:worker:mark`, percent-encoded: the names of clients have neither spaces nor line breaks. */
+/** `millrace:queue:worker:mark`, percent-encoded: client names may not contain spaces or line breaks. */
 export function clientName(queue: string, worker: string, mark: string): string {
   return `millrace:${encode(queue).slice(0, LONGEST_QUEUE)}:${encode(worker)}:${mark}`;
 }
 
-/** Of a queue, or of the names of many, so that all is told by the part of the name that is read back: characters. */
+/** Longest queue in a client name, characters, so that the whole name fits into the part that is read back. */
 const LONGEST_QUEUE = 256;
 
 const encode = (text: string): string => encodeURIComponent(text.toWellFormed());
 
-/** Who has a worker's name. */
+/** The process that holds a worker's id. */
 export interface Holder {
-  /** `undefined` when nobody has. */
+  /** `undefined` if none does. */
   readonly epoch: number | undefined;
-  /** Of its process; empty for workers of older versions. */
+  /** Mark of its process; empty for workers of older versions. */
   readonly mark: string;
-  /** Changes as long as it lives: with each turn, and with each renewal of its lease. */
+  /** Changes while it is alive: with each turn, and with each renewal of its lease. */
   readonly beat: string;
-  /** What the last epoch was ended for (reap.lua), for some seconds. */
+  /** Why the last epoch was ended (reap.lua), for some seconds. */
   readonly ended: string | undefined;
 }
 
@@ -46,34 +46,34 @@ export async function readHolder(redis: Redis, keys: QueueKeys, worker: string):
   };
 }
 
-/** What Redis knows of a worker that may be dead. */
+/** Records in Redis of a worker that may be dead. */
 export interface Life {
-  /** `undefined` when it has none: it left, was reaped, or never registered. */
+  /** `undefined` if it has none: it left, was reaped, or never registered. */
   readonly epoch: number | undefined;
-  /** When that began, ms of Redis time. */
+  /** When the epoch began, ms of Redis time. */
   readonly started: number;
-  /** Whether a connection of it lives; `undefined` when that cannot be told. */
+  /** Whether a connection of it exists; `undefined` if that is unknown. */
   readonly connected: boolean | undefined;
-  /** Where one of its connections comes from, as Redis sees it. */
+  /** The remote address of one of its connections, as seen by Redis. */
   readonly address: string | undefined;
 }
 
 /**
- * The lives of workers, in their order, in two round trips. Epochs are read before connections: an epoch of which no
- * connection is found had none from then on, whatever was registered meanwhile.
+ * The records of workers, in order, in two round trips. Epochs are read before connections: an epoch without a connection has
+ * had none since then, whatever was registered meanwhile.
  */
 export async function readLives(
   redis: Redis,
   workers: readonly { readonly keys: QueueKeys; readonly worker: string }[],
 ): Promise<Life[]> {
-  const told = await Promise.all(
+  const hashes = await Promise.all(
     workers.map(({ keys, worker }) => {
       const fields = ['epoch', 'client', 'started'];
       return readCut(redis, keys.worker(worker), { bytes: LONGEST, values: 3 }, 'HMGET', ...fields);
     }),
   );
   const addresses = await connectedAddresses(redis);
-  return told.map((fields): Life => {
+  return hashes.map((fields): Life => {
     const [epoch, client, started] = asList(fields, 'the hash of a worker', 3).map((field) =>
       field === null ? '' : asText(field, 'a field of a worker', LONGEST),
     );
@@ -87,8 +87,8 @@ export async function readLives(
 }
 
 /**
- * By the names of connections, where one comes from; `undefined` where the server does not say. The reply grows with the
- * clients of the server, so callers read few at a time.
+ * Remote addresses by connection name; `undefined` if the server refuses. The reply grows with the number of the server's
+ * clients, so few callers may read it at a time.
  */
 async function connectedAddresses(redis: Redis): Promise<ReadonlyMap<string, string> | undefined> {
   try {
@@ -99,7 +99,7 @@ async function connectedAddresses(redis: Redis): Promise<ReadonlyMap<string, str
   }
 }
 
-/** By the names in a reply to `CLIENT LIST`, the address of a connection that has it. */
+/** Remote addresses by name in a reply to `CLIENT LIST`. */
 function addressesIn(list: string): ReadonlyMap<string, string> {
   return new Map(
     Array.from(list.matchAll(/ addr=(\S*).*? name=(\S+)/g), ([, address = '', name = '']) => [name, address]),
@@ -107,9 +107,9 @@ function addressesIn(list: string): ReadonlyMap<string, string> {
 }
 
 /**
- * Ends the waits of workers by the ids of their connections. An id means something on one server only: after a failover or a
- * restart it may be anybody's, so only connections of workers are touched (a wrong one looks around once more), or only those
- * of `worker`. Resolves to how many were; where the server does not say how connections are called, to none. Never rejects.
+ * Ends the blocking waits of workers by the ids of their connections. An id is meaningful on one server only: after a failover or
+ * a restart it may be any client's, so only connections of workers are unblocked (a wrong one just makes another turn), or only
+ * those of `worker`. Resolves to their number; to 0 if the server does not return the names of connections. Never rejects.
  */
 export async function unblockWaits(redis: Redis, ids: readonly number[], worker?: string): Promise<number> {
   if (ids.length === 0) return 0;

@@ -29,7 +29,7 @@ test('a local address is refused in one sentence, and connected to where it is o
     await using controller = await startController({ kubeconfig, allowLocal: false });
     await controller.leading();
     const refused =
-      /^False Unreachable Redis at 127\.0\.0\.1:\d+ is no host that the controller connects to: .*redis\.allowedHosts/;
+      /^False Unreachable Redis at 127\.0\.0\.1:\d+ is not a host that the controller may connect to: .*redis\.allowedHosts/;
     await eventually(async () => expect(await reachable('mine')).toMatch(refused), bounded);
   }
   const args = ['--redis-allowed-hosts', 'redis.example.com,127.0.0.1'];

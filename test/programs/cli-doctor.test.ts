@@ -109,7 +109,7 @@ test('a server whose snapshots fail answers: it is looked at, and a push is told
   const pushed = await millrace(['enqueue', 'a', '--redis', server.url]);
   expect(pushed).toMatchObject({ code: 1 });
   expect(pushed.stderr).toMatch(
-    /takes no writes as long as its snapshots fail: look at its log and its disk \(MISCONF/,
+    /accepts no writes because its snapshots fail: check its log and its disk \(MISCONF/,
   );
 });
 

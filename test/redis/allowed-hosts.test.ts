@@ -40,7 +40,7 @@ async function told(address: RedisAddress): Promise<string> {
 }
 
 const NOT_ALLOWED =
-  /^Redis at .* is no host that the controller connects to: choose another, or have it listed/;
+  /^Redis at .* is not a host that the controller may connect to: choose another, or have it added/;
 
 test('no spelling of a local address is connected to, by an open or an encrypted connection', async () => {
   let connections = 0;
@@ -84,7 +84,7 @@ test('a sentinel is judged as a Redis is, and so is what it names', async () => 
     sentinel: { name: 'main', nodes },
     guard: hostGuard({ allowed: rules, allowLocal: false }),
   });
-  expect(await told(address(['10.0.0.0/8']))).toMatch(/is no host that the controller connects to/);
+  expect(await told(address(['10.0.0.0/8']))).toMatch(/is not a host that the controller may connect to/);
   expect(await told(address(['127.0.0.1']))).toBe('PONG');
   // the sentinel may be reached, and the primary that it names may not
   let asked = 0;

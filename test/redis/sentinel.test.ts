@@ -125,7 +125,7 @@ test('what sentinels refuse is told in the same words each time', async () => {
   await closeRedis(client);
   expect(new Set(lines)).toEqual(
     new Set([
-      `Redis at sentinel "main" at ${away}, ${sentinel.node}: the sentinels want a password: ` +
+      `Redis at sentinel "main" at ${away}, ${sentinel.node}: the sentinels require a password: ` +
         'give it as sentinel.passwordFrom or MILLRACE_REDIS_SENTINEL_PASSWORD',
     ]),
   );
