@@ -2,7 +2,7 @@
  * `queue/pool/` takes the keys of queues and returns their numbers, and stores what a pool keeps beside its first queue.
  * What the numbers mean and the records contain is the business of `controller/`.
  *
- * One consistent look at a queue: what waits, what runs, what has been done (sample.lua). Reads only.
+ * A consistent sample of a queue: waiting and running tasks, counters (sample.lua). Read-only.
  */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../keys.ts';

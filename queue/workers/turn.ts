@@ -2,7 +2,7 @@
  * `queue/workers/`: a worker as Redis has it: turns, registration, connections, drains, death. Takes the keys of a queue and
  * ids of workers and returns what they hold or what became of them. It knows nothing of handlers or pods.
  *
- * The worker's turn (turn.lua) as a typed function: what a worker says goes in as one packed argument, tasks come back.
+ * The worker's turn (turn.lua) as a typed function: the request is one packed argument, the reply carries the tasks.
  */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../keys.ts';
