@@ -96,6 +96,8 @@ test('an API server that freezes: the leader steps down in time, leads again aft
   await create('frozen');
   await eventually(async () => expect(await facts('frozen')).toEqual([0, 'worker:1']), bounded);
   const said = (what: string): number => controller.log().filter(({ msg }) => msg === what).length;
+  const isScaled = ({ msg, pool }: Record<string, unknown>): boolean =>
+    msg === 'scaled' && pool === `${namespace}/frozen`;
   expect(said('not leading any more')).toBe(0);
   world.server.freeze();
   try {
@@ -111,9 +113,9 @@ test('an API server that freezes: the leader steps down in time, leads again aft
     world.server.thaw();
   }
   await eventually(async () => expect(await facts('frozen')).toEqual([3, 'worker:1']), bounded);
-  const scaled = controller
-    .log()
-    .filter(({ msg, pool }) => msg === 'scaled' && pool === `${namespace}/frozen`);
+  // logged after the API server has answered
+  await eventually(() => expect(controller.log().filter(isScaled).length).toBeGreaterThan(0), bounded);
+  const scaled = controller.log().filter(isScaled);
   expect(scaled.map(({ decision }) => String(decision).slice(0, 3))).toEqual(['0→3']);
   expect(said('leading')).toBe(2);
 });
