@@ -6,7 +6,7 @@
  */
 import type { Policy } from '../controller/decide/decision.ts';
 import { cases, type Case } from '../simulate/cases.ts';
-import { ALLOWED, compare } from '../simulate/compare.ts';
+import { ALLOWED_LATE, compare } from '../simulate/compare.ts';
 import type { Figures } from '../simulate/figures.ts';
 import { table } from '../cli/terminal/table.ts';
 import type { Bench } from './report.ts';
@@ -37,7 +37,7 @@ export const robustness: Bench = async ({ progress, signal, seeds }) => {
         );
       }
   const worse = rows.filter((row) => row.worse).length;
-  const text = `${table(HEAD, rows.map(cells))}\n${worse} of ${rows.length} are later than the better of Knative and a fixed pool, and later than ${100 * ALLOWED} %\n`;
+  const text = `${table(HEAD, rows.map(cells))}\n${worse} of ${rows.length} are later than the better of Knative and a fixed pool, and later than ${100 * ALLOWED_LATE} %\n`;
   return { text, data: { rows, worse } };
 };
 
@@ -66,7 +66,7 @@ function judged(kind: string, load: Case, seed: number): Row {
     knative: knative.figures,
     fixed: fixed.figures,
     advice: own.advice?.message,
-    worse: own.figures.over > Math.max(ALLOWED, best),
+    worse: own.figures.over > Math.max(ALLOWED_LATE, best),
   };
 }
 

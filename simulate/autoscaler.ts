@@ -20,12 +20,12 @@ export interface World {
   readonly ready: number;
 }
 
-export interface Verdict {
+export interface ScaleRequest {
   readonly replicas: number;
   /** When it wants to look again, ms of simulated time. */
   readonly next: number;
   /** Whether it hears of the next push to an empty list at once. */
-  readonly listens: boolean;
+  readonly wakesOnPush: boolean;
   /** In words. */
   readonly reason?: string;
 }
@@ -39,5 +39,5 @@ export interface Autoscaler {
   readonly victims: 'idle' | 'any';
   /** Replicas that are up when the run begins. */
   readonly initial: number;
-  look(now: number, world: World): Verdict;
+  look(now: number, world: World): ScaleRequest;
 }

@@ -4,7 +4,7 @@
  */
 import { generate, traceKinds, type TraceKind } from './generate.ts';
 import { createRandom, type Random } from './random.ts';
-import { traceOf, type Trace } from './trace.ts';
+import { createTrace, type Trace } from './trace.ts';
 
 export interface Case {
   readonly name: string;
@@ -27,7 +27,7 @@ const usual = { targetMs: 10 * SECOND, maxReplicas: 100, startMs: 5 * SECOND, st
 function load(name: string, tasks: (random: Random) => Iterable<Task>, change: Partial<Case> = {}): Case {
   const trace = (seed: number): Trace => {
     const all = [...tasks(createRandom(seed))].toSorted(([a], [b]) => a - b);
-    return traceOf(`${name}, seed ${seed}`, all);
+    return createTrace(`${name}, seed ${seed}`, all);
   };
   return { ...usual, name, trace, ...change };
 }

@@ -123,7 +123,7 @@ function following(plan: readonly number[], startMs: number): Autoscaler {
       const planned = Math.max(0, ...plan.slice(step, step + ahead + 1));
       // what was left over at the end of the plan
       const replicas = step >= plan.length && waiting + inFlight > 0 ? Math.max(planned, 1) : planned;
-      return { replicas, next: (step + 1) * STEP_MS, listens: false };
+      return { replicas, next: (step + 1) * STEP_MS, wakesOnPush: false };
     },
   };
 }

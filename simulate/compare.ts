@@ -27,7 +27,7 @@ export interface Compared {
 }
 
 /** Share of tasks that may be late where a target counts as held. */
-export const ALLOWED = 0.005;
+export const ALLOWED_LATE = 0.005;
 
 /** Millrace first, and where it advises a floor, once more with that; then the peers, in the order given. */
 export function compare(
@@ -70,7 +70,7 @@ function runOf(
     return run(hpa({ target: LIST_LENGTH, minReplicas: Math.max(1, minReplicas), maxReplicas, phaseMs }));
   if (peer === 'knative') return run(knative({ slots, minReplicas, maxReplicas }));
   if (peer === 'static') return run(fixed(smallest(trace, targetMs, maxReplicas, setting)));
-  return clairvoyant(trace, { targetMs, maxReplicas, allowed: ALLOWED }, setting);
+  return clairvoyant(trace, { targetMs, maxReplicas, allowed: ALLOWED_LATE }, setting);
 }
 
 /** The smallest fixed pool that holds the target, or the largest that there may be. */
@@ -79,7 +79,7 @@ function smallest(trace: Trace, targetMs: number, maxReplicas: number, setting: 
   while (low < high) {
     const middle = Math.floor((low + high) / 2);
     const run = simulate(trace, fixed(middle), setting);
-    if (figuresOf(trace, run, targetMs).over <= ALLOWED) high = middle;
+    if (figuresOf(trace, run, targetMs).over <= ALLOWED_LATE) high = middle;
     else low = middle + 1;
   }
   return low;

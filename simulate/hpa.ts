@@ -54,9 +54,9 @@ export function hpa(options: HpaOptions & { readonly phaseMs: number }): Autosca
     victims: 'any',
     initial: options.minReplicas,
     look: (now, { waiting, wanted }) => {
-      if (now < nextSync) return { replicas: wanted, next: nextSync, listens: false };
+      if (now < nextSync) return { replicas: wanted, next: nextSync, wakesOnPush: false };
       nextSync += SYNC_MS;
-      return { replicas: decide(now, waiting, wanted), next: nextSync, listens: false };
+      return { replicas: decide(now, waiting, wanted), next: nextSync, wakesOnPush: false };
     },
   };
 }

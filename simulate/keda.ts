@@ -53,7 +53,7 @@ export function keda(options: KedaOptions): Autoscaler {
         if (replicas > 0) replicas = hpa(now, world.waiting, replicas);
         nextSync += SYNC_MS;
       }
-      return { replicas, next: Math.min(nextPoll, nextSync), listens: false };
+      return { replicas, next: Math.min(nextPoll, nextSync), wakesOnPush: false };
     },
   };
 }

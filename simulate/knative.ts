@@ -56,7 +56,7 @@ export function knative(options: KnativeOptions): Autoscaler {
       const stable = Math.max(average(now, demandMs, STABLE_MS), poke > 0 ? 0.01 : 0);
       const panic = Math.max(average(now, demandMs, PANIC_MS), poke);
       const replicas = bounded(now, decide(now, stable, panic, ready), wanted);
-      return { replicas, next: now + TICK_MS, listens: replicas === 0 };
+      return { replicas, next: now + TICK_MS, wakesOnPush: replicas === 0 };
     },
   };
 }

@@ -43,12 +43,12 @@ export function millrace(policy: Policy, memory: Memory = noMemory, beginMs = 0)
       const active = waiting + inFlight > 0 || !settled;
       const woken = now < planned;
       const next = now + (woken ? BURST_MS : active ? POLL_MS : SAFETY_MS);
-      const boundary = (decision.lookAt ?? Infinity) - beginMs;
+      const boundary = (decision.decideAgainAt ?? Infinity) - beginMs;
       planned = Math.min(next, Math.max(boundary, now + 1));
       return {
         replicas: decision.desired,
         next: planned,
-        listens: true,
+        wakesOnPush: true,
         reason: decision.reason,
       };
     },

@@ -56,10 +56,10 @@ export interface Run {
 const DONE = 0;
 const UP = 1;
 const GRACE_OVER = 2;
-const LOGGED = 1_000;
+const MOST_DECISIONS = 1_000;
 /** After so many times the longest task, and no less than an hour, without a task that ends, none will. */
-const PATIENCE = 20;
-const PATIENCE_MS = 3_600_000;
+const STALL_FACTOR = 20;
+const STALL_TIMEOUT_MS = 3_600_000;
 
 export function simulate(trace: Trace, autoscaler: Autoscaler, setting: Setting): Run {
   const { startMs, startVariation = 0, slots, graceMs = 30_000, seed = 1, noteMs = Infinity } = setting;
@@ -189,21 +189,21 @@ export function simulate(trace: Trace, autoscaler: Autoscaler, setting: Setting)
   let listens = false;
   let asked = autoscaler.initial;
   function look(): void {
-    const { replicas, next, listens: hears, reason } = autoscaler.look(now, world);
+    const { replicas, next, wakesOnPush, reason } = autoscaler.look(now, world);
     nextLook = next;
-    listens = hears && world.waiting === 0;
+    listens = wakesOnPush && world.waiting === 0;
     fleet.scale(replicas, now);
     if (replicas === asked) return;
     asked = replicas;
     scaleActions++;
-    if (reason !== undefined && decisions.length < LOGGED) decisions.push({ at: now, reason });
+    if (reason !== undefined && decisions.length < MOST_DECISIONS) decisions.push({ at: now, reason });
   }
 
   for (let i = 0; i < autoscaler.initial; i++) fleet.scale(i + 1, 0);
   for (const pod of fleet.pods) fleet.up(pod);
   let nextNote = Number.isFinite(noteMs) ? 0 : Infinity;
   const longest = services.reduce((most, service) => Math.max(most, service), 0);
-  const patience = Math.max(PATIENCE * longest, PATIENCE_MS);
+  const patience = Math.max(STALL_FACTOR * longest, STALL_TIMEOUT_MS);
   while (completed < arrivals.length && (arrived < arrivals.length || now < endedAt + patience)) {
     const arrival = arrivals[arrived] ?? Infinity;
     const at = Math.min(arrival, events.next, nextLook, nextNote);

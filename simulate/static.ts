@@ -6,6 +6,6 @@ export function fixed(replicas: number): Autoscaler {
     name: `static, ${replicas}`,
     victims: 'any',
     initial: replicas,
-    look: () => ({ replicas, next: Infinity, listens: false }),
+    look: () => ({ replicas, next: Infinity, wakesOnPush: false }),
   };
 }

@@ -22,7 +22,7 @@ export function workOf({ services }: Trace): number {
 }
 
 /** A trace from pairs of ms in any order; times are counted from the first arrival. */
-export function traceOf(name: string, tasks: readonly (readonly [number, number])[]): Trace {
+export function createTrace(name: string, tasks: readonly (readonly [number, number])[]): Trace {
   const sorted = tasks.toSorted(([a], [b]) => a - b);
   const [first = [0, 0] as const] = sorted;
   return {
@@ -56,7 +56,7 @@ export function parseTrace(name: string, csv: string): Trace {
     tasks.push([arrival, took]);
   }
   if (tasks.length === 0) throw new RangeError(`${name} holds no task: each line after the first is one`);
-  const trace = traceOf(name, tasks);
+  const trace = createTrace(name, tasks);
   // numbers of seconds are counted from anywhere
   const dated = /[-:]/.test((lines[1] ?? '').split(',')[when] ?? '');
   return dated

@@ -30,7 +30,7 @@ import {
 import { listPods, memberOf, setCosts } from './pods.ts';
 import { isActivePod, isOwnPod, isTerminatingPod } from './ownership.ts';
 import type { Members, Replicas, Target } from './target.ts';
-import { pauseOf } from '../decide/pause.ts';
+import { annotatedPauseOf } from '../decide/pause.ts';
 import { troubleOf } from './pod-failures.ts';
 import type { Whose } from './workers-of.ts';
 
@@ -199,7 +199,7 @@ export function kubeTarget(options: KubeTargetOptions): KubeTarget {
    * alone claims nothing.
    */
   async function claim(found: Deployment): Promise<void> {
-    if (isClaimed(found) || pool.spec.mode !== Mode.Active || pauseOf(pool)) return;
+    if (isClaimed(found) || pool.spec.mode !== Mode.Active || annotatedPauseOf(pool)) return;
     await setReplicas(found.spec?.replicas ?? 1, found.metadata.resourceVersion);
   }
 

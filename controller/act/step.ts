@@ -84,7 +84,7 @@ export async function step(input: StepInput): Promise<Step> {
     scaled: undefined,
     held: undefined,
     kept: { ...noPasses, elsewhere },
-    lookInMs: lookIn(decision.lookAt, wall),
+    lookInMs: lookIn(decision.decideAgainAt, wall),
   };
   if (input.dryRun) return still;
   if (desired >= from) {

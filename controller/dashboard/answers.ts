@@ -37,9 +37,9 @@ const MOST_BROWSERS = 256;
 /** One that opens all there are leaves room for others; many may come through one proxy. */
 const MOST_AT_AN_ADDRESS = 128;
 const MOST_BODY = 64 * 1_024;
-const ACTION_MS = 10_000;
+const ACTION_TIMEOUT_MS = 10_000;
 /** What somebody may see can be taken from them while they look. */
-const LOOK_AGAIN_MS = 30_000;
+const RECHECK_MS = 30_000;
 
 /** Answers that something is not to be had. */
 export function refuse(
@@ -86,8 +86,8 @@ export function createAnswers({ source, about, log, now }: AnswersOptions): Answ
   }
 
   /** Sees to it that `response` ends when its reader may not see what it shows any more, or may see more. */
-  function lookAgain(response: ServerResponse, holds: () => Promise<boolean>): void {
-    const again = interval(LOOK_AGAIN_MS, () => {
+  function recheck(response: ServerResponse, holds: () => Promise<boolean>): void {
+    const again = interval(RECHECK_MS, () => {
       holds().then(
         (same) => same || response.destroy(),
         // who cannot be asked now is asked again
@@ -126,7 +126,7 @@ export function createAnswers({ source, about, log, now }: AnswersOptions): Answ
             ? pageOf(wanted)
             : undefined;
       if (!channel) return refuse(request, response, 404, `there is no pool ${wanted}`);
-      lookAgain(response, async () =>
+      recheck(response, async () =>
         visible === undefined
           ? await sees(visitor, wanted ?? '')
           : nameOf(await seen(visitor)) === nameOf(visible),
@@ -179,7 +179,11 @@ export function createAnswers({ source, about, log, now }: AnswersOptions): Answ
     const link = source.queuesOf(key);
     if (!link || source.sampled(key)?.kind !== 'known')
       return refuse(request, response, 503, "the pool's Redis cannot be reached: try again when it can");
-    const count = await within(ACTION_MS, act(action, link.redis, link.queues, details), 'the action');
+    const count = await within(
+      ACTION_TIMEOUT_MS,
+      act(action, link.redis, link.queues, details),
+      'the action',
+    );
     log.info({ pool: key, action: action.do, count, by: visitor.name }, 'done from the dashboard');
     return sendJson(request, response, 200, { count } satisfies ActionDone);
   }

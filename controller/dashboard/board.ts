@@ -9,7 +9,7 @@ import type { Observation } from '../observe/observation.ts';
 import type { Sampled } from '../sample/sampled.ts';
 import type { DecisionView, PoolRow } from './api.ts';
 import { rowOf } from './row.ts';
-import { createSeries, type PoolSeries } from './series.ts';
+import { createSeries, type RecentSeries } from './series.ts';
 
 /** Where pools come from: the controller's watches, or `millrace dev`. */
 export interface PoolSource {
@@ -21,7 +21,7 @@ export interface PoolSource {
 }
 
 interface Known {
-  readonly series: PoolSeries;
+  readonly series: RecentSeries;
   decisions: readonly DecisionView[];
   row?: { readonly of: readonly unknown[]; readonly row: PoolRow };
 }
@@ -32,7 +32,7 @@ export interface Board {
   row(key: string, now: number): PoolRow | undefined;
   rows(now: number): Map<string, PoolRow>;
   /** Empty for a pool that was not looked at yet. */
-  series(key: string): PoolSeries;
+  series(key: string): RecentSeries;
   /** The last few decisions that this process saw, newest first. */
   decisions(key: string): readonly DecisionView[];
 }

@@ -11,7 +11,7 @@ import type { Refusal } from './api.ts';
 /** On a request that was handed on: it is not handed on again. */
 export const FORWARDED = 'x-millrace-forwarded';
 
-const CONNECT_MS = 3_000;
+const CONNECT_TIMEOUT_MS = 3_000;
 /** Of one connection only, and not of what is asked. */
 const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'te', 'trailer', 'transfer-encoding', 'upgrade']);
 
@@ -63,7 +63,7 @@ export function forward(
           onward.destroy(new Error('it shows another certificate than ours'));
       }),
     );
-  onward.setTimeout(CONNECT_MS, () => onward.destroy(new Error('it does not answer')));
+  onward.setTimeout(CONNECT_TIMEOUT_MS, () => onward.destroy(new Error('it does not answer')));
   onward.once('error', (error) => refuse(`the controller that leads cannot be reached: ${error.message}`));
   response.once('close', () => onward.destroy());
   request.pipe(onward);

@@ -15,7 +15,7 @@ const RANGES = {
 } as const satisfies Record<PastRange, { spanMs: number; stepMs: number }>;
 
 const SHARED_MS = 10_000;
-const ANSWER_MS = 2_000;
+const TIMELINE_TIMEOUT_MS = 2_000;
 /** As records/recorder.ts writes them. */
 const ENTRY_MS = 10_000;
 
@@ -49,7 +49,7 @@ export function createPastReader(
       readTimeline(redis, first, pool, { since: steps.from, signal }),
     ]);
     try {
-      const [before, entries] = await within(ANSWER_MS, reading, 'the time line');
+      const [before, entries] = await within(TIMELINE_TIMEOUT_MS, reading, 'the time line');
       const series = inSteps([...before, ...entries], steps, at);
       return { now: at, range, series, entries: entries.length, entryMs: ENTRY_MS };
     } catch (error) {

@@ -12,7 +12,7 @@ import { settingsOf } from './settings.ts';
 const TICK_MS = 1_000;
 /** Parts are read from Redis every so many ticks. */
 const PARTS_EVERY = 2;
-const ANSWER_MS = 1_500;
+const PARTS_TIMEOUT_MS = 1_500;
 
 export interface PoolChannel extends Channel {
   /** `undefined` when there is no such pool. */
@@ -57,7 +57,9 @@ export function createPoolChannel({
     const link = board.source.queuesOf(key);
     const known = board.source.sampled(key)?.kind === 'known';
     const read =
-      known && link ? within(ANSWER_MS, details.read(link.redis, link.queues, key), 'a look') : undefined;
+      known && link
+        ? within(PARTS_TIMEOUT_MS, details.read(link.redis, link.queues, key), 'a look')
+        : undefined;
     const seen = await read?.catch(() => undefined);
     return {
       decisions: seen && seen.decisions.length > 0 ? seen.decisions : board.decisions(key),

@@ -50,7 +50,7 @@ export function rowOf(input: RowInput): PoolRow {
   const { replicas = 0, readyReplicas = 0, desiredReplicas = 0 } = status;
   const counts = sampled?.kind === 'known' ? sampled.sample : (latest ?? status);
   const { waiting = 0, inFlight = 0, delayed = 0, dead = 0 } = counts;
-  const trouble = troubleOf(input);
+  const trouble = rowTroubleOf(input);
   const row = {
     replicas: latest?.replicas ?? replicas,
     ready: latest?.ready ?? readyReplicas,
@@ -95,7 +95,7 @@ function stateOf(
   return now.waiting + now.inFlight > 0 ? 'working' : 'idle';
 }
 
-function troubleOf({ pool, sampled, showTasks }: RowInput): string | undefined {
+function rowTroubleOf({ pool, sampled, showTasks }: RowInput): string | undefined {
   // said at once, and not when the status was written
   if (sampled?.kind === 'unknown' && sampled.reason !== 'NotSampledYet') return sentence(sampled.why);
   const views = conditionsOf(pool, showTasks);

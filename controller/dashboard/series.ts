@@ -39,7 +39,7 @@ interface Minute {
   finished: number;
 }
 
-export interface PoolSeries {
+export interface RecentSeries {
   add(observation: Observation): void;
   /** The last one that was added. */
   readonly latest: Observation | undefined;
@@ -58,7 +58,7 @@ export interface PoolSeries {
   readonly size: number;
 }
 
-export function createSeries(): PoolSeries {
+export function createSeries(): RecentSeries {
   const minutes = new Map<number, Minute>();
   let latest: Observation | undefined;
   /** When the first observation was: before it, nothing is known. */

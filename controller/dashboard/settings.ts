@@ -8,7 +8,7 @@ import type { RedisSpec, WorkerPoolSpec } from '../../kube/workerpool.ts';
 import { DEFAULT_TASKS_PER_REPLICA } from '../decide/tasks-per-replica.ts';
 import type { SettingsGroup } from './api.ts';
 
-type Entry = readonly [name: string, value: string | number | boolean | undefined];
+type SettingsEntry = readonly [name: string, value: string | number | boolean | undefined];
 
 export function settingsOf(spec: WorkerPoolSpec): SettingsGroup[] {
   const { scaling, retry, results, deadLetters, durability, fallback } = spec;
@@ -57,14 +57,14 @@ export function settingsOf(spec: WorkerPoolSpec): SettingsGroup[] {
   ];
 }
 
-function group(title: string, entries: readonly Entry[]): SettingsGroup {
+function group(title: string, entries: readonly SettingsEntry[]): SettingsGroup {
   const set = entries.flatMap(([name, value]) =>
     value === undefined ? [] : [[name, String(value)] as const],
   );
   return { title, entries: set };
 }
 
-function redisEntries({ url, urlFrom, sentinel, username, passwordFrom, tls }: RedisSpec): Entry[] {
+function redisEntries({ url, urlFrom, sentinel, username, passwordFrom, tls }: RedisSpec): SettingsEntry[] {
   const secret = (source: { secretKeyRef: { name: string; key: string } } | undefined): string | undefined =>
     source && `from Secret ${source.secretKeyRef.name}, key ${source.secretKeyRef.key}`;
   return [
@@ -86,9 +86,9 @@ function addressOf(text: string): string {
   return `${scheme && `${scheme}://`}${host}${port}${database}`;
 }
 
-function containerEntries({ template }: WorkerPoolSpec): Entry[] {
+function containerEntries({ template }: WorkerPoolSpec): SettingsEntry[] {
   const containers = (template?.spec as { containers?: readonly Container[] } | undefined)?.containers ?? [];
-  return containers.flatMap(({ name, image, resources = {} }): Entry[] => [
+  return containers.flatMap(({ name, image, resources = {} }): SettingsEntry[] => [
     [`${name}: image`, image],
     [`${name}: requests`, quantities(resources.requests)],
     [`${name}: limits`, quantities(resources.limits)],

@@ -6,7 +6,7 @@ import type { Memory } from './decision.ts';
 import type { Learned } from './target-wait/learned.ts';
 
 /** Every moment of `memory` that durations are reckoned from, `byMs` later. Hours of the day (target-wait/forecast.ts) stay. */
-export function moved(memory: Memory, byMs: number): Memory {
+export function shiftMemory(memory: Memory, byMs: number): Memory {
   if (byMs === 0) return memory;
   const { since, knownAt, needs, changes, starting, learned } = memory;
   return {
@@ -16,7 +16,7 @@ export function moved(memory: Memory, byMs: number): Memory {
     needs: allLater(needs, byMs),
     ...(changes && { changes: allLater(changes, byMs) }),
     ...(starting && { starting: { ...starting, starts: allLater(starting.starts, byMs) } }),
-    ...(learned && { learned: movedLearned(learned, byMs) }),
+    ...(learned && { learned: shiftLearned(learned, byMs) }),
   };
 }
 
@@ -27,10 +27,10 @@ export function moved(memory: Memory, byMs: number): Memory {
 export function notAhead(memory: Memory, now: number): Memory {
   const { since, knownAt, learned } = memory;
   const last = Math.max(since ?? now, knownAt ?? now, learned?.at ?? now);
-  return last > now ? moved(memory, now - last) : memory;
+  return last > now ? shiftMemory(memory, now - last) : memory;
 }
 
-function movedLearned(learned: Learned, byMs: number): Learned {
+function shiftLearned(learned: Learned, byMs: number): Learned {
   const { at, curve, idle, starts, unfetchedSince } = learned;
   return {
     ...learned,

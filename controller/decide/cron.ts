@@ -7,7 +7,7 @@
 import { Cron } from 'croner';
 import { localTimeOf, type LocalTime } from './local-time.ts';
 
-export interface Starts {
+export interface CronTimes {
   /** The last start at or before this time, both ms since the epoch; `undefined` when there was none. */
   readonly lastStart: (now: number) => number | undefined;
   /** The first start after it. */
@@ -17,7 +17,7 @@ export interface Starts {
 const MINUTE_MS = 60_000;
 
 /** Throws `RangeError` in one line for what is no cron, never comes, or is no time zone; `field` is where it stands. */
-export function startsOf(start: string, timeZone: string, field: string): Starts {
+export function cronTimesOf(start: string, timeZone: string, field: string): CronTimes {
   const clocks = zoneOf(timeZone, `${field}.timeZone`);
   const cron = parse(start, `${field}.start`);
   const momentsOf = start.trim().split(/\s+/)[1]?.startsWith('*')

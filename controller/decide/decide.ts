@@ -30,13 +30,13 @@ import {
 } from './decision.ts';
 import { notAhead } from './clock-shift.ts';
 import { paused, withoutSample } from './hold.ts';
-import { paced } from './max-step.ts';
+import { limitStep } from './max-step.ts';
 import { needOf, type Need, type PoolNow } from './need.ts';
 import { numbersOf } from './numbers.ts';
-import { boundWords, seconds, workWords } from './reason.ts';
+import { describeBound, seconds, describeWork } from './reason.ts';
 import { NONSENSE, soundDecision, soundSample } from './sanity.ts';
 import { boundsAt } from './schedule.ts';
-import { adviceWithoutLook } from './target-wait/sizing.ts';
+import { adviceWithoutSample } from './target-wait/sizing.ts';
 import { startTime, withStarted } from './target-wait/start-time.ts';
 import { highestNeed } from './window.ts';
 
@@ -68,7 +68,7 @@ export function decide(
 function decideOn(policy: Policy, sample: Sample, memory: Memory, pool: PoolNow): Decision {
   const { current, now, bounds } = pool;
   const startMs = startTime((memory.learned ?? memory.starting)?.start, policy.targetWaitMs);
-  const common = { bounds, lookAt: bounds.until, startMs };
+  const common = { bounds, decideAgainAt: bounds.until, startMs };
   if (policy.paused)
     return {
       ...common,
@@ -82,7 +82,7 @@ function decideOn(policy: Policy, sample: Sample, memory: Memory, pool: PoolNow)
     return {
       ...common,
       ...withoutSample(policy, bounds, sample.why, numbers, blindFor),
-      advice: adviceWithoutLook(policy.targetWaitMs, memory.learned, sample.redis, now),
+      advice: adviceWithoutSample(policy.targetWaitMs, memory.learned, sample.redis, now),
       memory: { ...memory, since, inherited },
     };
   }
@@ -151,10 +151,10 @@ function decisionOf(
   const { current, now, bounds } = pool;
   const { sizing, starting, plain, asked, limited, needs, windowMs } = need;
   const limits = { up: policy.maxStepUp, down: policy.maxStepDown };
-  const { replicas: desired, changes } = paced(wanted, current, memory.changes ?? [], limits, now);
+  const { replicas: desired, changes } = limitStep(wanted, current, memory.changes ?? [], limits, now);
   const begun = policy.dryRun ? 0 : desired - current;
   const learned = sizing && withStarted(sizing.learned, begun, now);
-  const work = workWords(policy, sample, sizing) + (limited ? `, ${boundWords(limited, bounds)}` : '');
+  const work = describeWork(policy, sample, sizing) + (limited ? `, ${describeBound(limited, bounds)}` : '');
   const numbers = numbersOf(policy, bounds, sample, pool, sizing);
   return {
     desired,
@@ -162,7 +162,7 @@ function decisionOf(
     reason: `${desired === current ? current : `${current}→${desired}`}: ${work}${why}${desired === wanted ? '' : `, ${wanted} in steps`}`,
     limited,
     bounds,
-    lookAt: bounds.until,
+    decideAgainAt: bounds.until,
     startMs: startTime((learned ?? starting)?.start, policy.targetWaitMs),
     advice: sizing?.advice,
     numbers: {

@@ -1,5 +1,5 @@
 /** The values that a decision is made from and what comes out of one, for the rules and for whoever shows or keeps them. Pure. */
-import type { Advice, Answers } from './target-wait/advice.ts';
+import type { Advice, RedisLatency } from './target-wait/advice.ts';
 import type { Pause } from './pause.ts';
 import type { Change, MaxStep } from './max-step.ts';
 import type { BoundsNow, Schedule } from './schedule.ts';
@@ -51,7 +51,7 @@ export type Sample = (
       readonly counters?: Counters;
     }
   | { readonly kind: 'unknown'; readonly why: string }
-) & { readonly redis?: Answers | undefined };
+) & { readonly redis?: RedisLatency | undefined };
 
 export type KnownSample = Sample & { readonly kind: 'known' };
 
@@ -85,7 +85,7 @@ export interface Decision {
   /** The bounds that hold now, and the schedules that are on. */
   readonly bounds: BoundsNow;
   /** When to decide again at the latest, even where nothing happens: ms since the epoch. */
-  readonly lookAt: number | undefined;
+  readonly decideAgainAt: number | undefined;
   /** How long a replica takes to start, as far as it is known, ms: delayed tasks count when they fall due within it. */
   readonly startMs: number;
   /** Why the target cannot be held, and what to change. */

@@ -1,12 +1,12 @@
 /** Decisions that do not go by the queue: a pause, and a queue that cannot be read. Pure. */
 import type { Decision, Policy, Sample, Numbers } from './decision.ts';
-import { boundWords, seconds } from './reason.ts';
+import { describeBound, seconds } from './reason.ts';
 import type { BoundsNow } from './schedule.ts';
 
-type Held = Pick<Decision, 'desired' | 'cause' | 'reason' | 'limited' | 'numbers'>;
+type HoldDecision = Pick<Decision, 'desired' | 'cause' | 'reason' | 'limited' | 'numbers'>;
 
 /** As it is, or where the user wants it; down only by draining, which takes a queue that can be read. */
-export function paused({ pause }: Policy, sample: Sample, numbers: Numbers): Held {
+export function paused({ pause }: Policy, sample: Sample, numbers: Numbers): HoldDecision {
   const { current } = numbers;
   const wanted = pause?.replicas ?? current;
   const blind = sample.kind === 'unknown' && wanted < current;
@@ -23,7 +23,7 @@ export function withoutSample(
   why: string,
   numbers: Numbers,
   blindFor: number,
-): Held {
+): HoldDecision {
   const { current } = numbers;
   const held = Math.max(current, bounds.minReplicas);
   const rest = { limited: undefined, numbers };
@@ -32,6 +32,6 @@ export function withoutSample(
     return { desired: fallback.replicas, cause: 'Fallback', reason, ...rest };
   }
   const reason =
-    held > current ? `${current}→${held}: ${boundWords('min', bounds)}, ${why}` : `${held}: held, ${why}`;
+    held > current ? `${current}→${held}: ${describeBound('min', bounds)}, ${why}` : `${held}: held, ${why}`;
   return { desired: held, cause: 'Unknown', reason, ...rest };
 }

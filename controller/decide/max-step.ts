@@ -16,7 +16,7 @@ export interface Change {
 const PERIOD_MS = 15_000;
 
 /** `desired`, or as far towards it as the limits allow. A limit lets at least one replica pass. */
-export function paced(
+export function limitStep(
   desired: number,
   current: number,
   changes: readonly Change[],

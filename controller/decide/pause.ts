@@ -17,7 +17,7 @@ export class InvalidAnnotation extends Error {
 }
 
 /** What the annotations ask for; with both, the number of replicas counts. Throws `InvalidAnnotation`. */
-export function pauseOf({ metadata: { annotations = {} } }: WorkerPool): Pause | undefined {
+export function annotatedPauseOf({ metadata: { annotations = {} } }: WorkerPool): Pause | undefined {
   const { [PAUSED]: paused, [PAUSED_REPLICAS]: replicas } = annotations;
   if (replicas !== undefined) {
     if (!/^\d{1,5}$/.test(replicas))

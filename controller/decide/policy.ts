@@ -1,7 +1,7 @@
 /** From what a user wrote to what `decide` takes: durations become ms, percentages numbers, cron expressions functions. */
 import { Mode, type ScheduleSpec, type StepLimit, type WorkerPoolSpec } from '../../kube/workerpool.ts';
 import { parseDuration } from '../../runtime/duration.ts';
-import { startsOf } from './cron.ts';
+import { cronTimesOf } from './cron.ts';
 import { DEFAULT_WINDOW_MS, type Policy } from './decision.ts';
 import type { MaxStep } from './max-step.ts';
 import type { Schedule } from './schedule.ts';
@@ -43,7 +43,7 @@ function scheduleOf(spec: ScheduleSpec, index: number): Schedule {
     throw new RangeError(`${field}.duration is ${duration}: write how long it holds, such as 10h`);
   return {
     name: spec.name ?? start,
-    ...startsOf(start, timeZone, field),
+    ...cronTimesOf(start, timeZone, field),
     durationMs,
     minReplicas: replicasOf(minReplicas, `${field}.minReplicas`),
     maxReplicas: replicasOf(maxReplicas, `${field}.maxReplicas`),

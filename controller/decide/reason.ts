@@ -5,7 +5,7 @@ import type { BoundsNow } from './schedule.ts';
 import type { Sizing } from './target-wait/sizing.ts';
 
 /** What there is to do, and by which rule it counts. */
-export function workWords(
+export function describeWork(
   policy: Policy,
   { waiting, inFlight, due, dueSoon = 0 }: KnownSample,
   sizing: Sizing | undefined,
@@ -26,7 +26,7 @@ export function workWords(
 }
 
 /** Which bound decides, and whose it is. */
-export function boundWords(limited: 'min' | 'max', bounds: BoundsNow): string {
+export function describeBound(limited: 'min' | 'max', bounds: BoundsNow): string {
   const by = bounds[`${limited}By`];
   return `${limited}Replicas ${bounds[`${limited}Replicas`]}${by === undefined ? '' : ` by schedule "${by}"`}`;
 }

@@ -39,9 +39,9 @@ export function soundDecision(
   anew: () => Decision,
   blind: () => Decision,
 ): Decision {
-  const first = tried(remembering, policy, current);
+  const first = attempt(remembering, policy, current);
   if ('decision' in first) return first.decision;
-  const second = tried(anew, policy, current);
+  const second = attempt(anew, policy, current);
   const { reason, ...rest } = 'decision' in second ? second.decision : blind();
   return {
     ...rest,
@@ -51,7 +51,7 @@ export function soundDecision(
 }
 
 /** The decision, or what is wrong with it. */
-function tried(
+function attempt(
   make: () => Decision,
   policy: Policy,
   current: number,
@@ -76,12 +76,12 @@ function unsoundness(
   if (pause?.replicas !== undefined) ends.push(pause.replicas);
   const within = desired >= Math.min(...ends) && desired <= Math.max(...ends);
   if (!Number.isSafeInteger(desired) || !within) return `${desired} replicas`;
-  const wrong = learned && Object.entries(figuresOf(learned)).find(([, value]) => !(value >= 0));
+  const wrong = learned && Object.entries(learnedFigures(learned)).find(([, value]) => !(value >= 0));
   return wrong && `${wrong[0]} ${wrong[1]}`;
 }
 
 /** What goes into the next look, and from there into the one after it. */
-function figuresOf({ at, service, start, held, mean, over }: Learned): Record<string, number> {
+function learnedFigures({ at, service, start, held, mean, over }: Learned): Record<string, number> {
   return {
     // the clock's own zero is anywhere
     look: Number.isFinite(at) ? 0 : Number.NaN,

@@ -1,7 +1,7 @@
 /** Bounds that change with the time of day: each schedule holds for a while from each of its starts. Pure. */
-import type { Starts } from './cron.ts';
+import type { CronTimes } from './cron.ts';
 
-export interface Schedule extends Starts {
+export interface Schedule extends CronTimes {
   readonly name: string;
   readonly durationMs: number;
   readonly minReplicas: number | undefined;

@@ -10,7 +10,7 @@
  * give zeros, and so does the first look. What is remembered for the next one is small, and for an idle pool next to nothing.
  */
 import type { PoolSample } from '../../queue/pool/pool-sample.ts';
-import { waitsOf, withLook, type Curve, type Look } from '../decide/target-wait/arrivals.ts';
+import { waitsOf, withPoint, type Curve, type CurvePoint } from '../decide/target-wait/arrivals.ts';
 import type { Decision, Numbers } from '../decide/decision.ts';
 import { settleStarts, type Starting } from '../decide/target-wait/start-time.ts';
 import { learnedNumbers } from '../decide/numbers.ts';
@@ -173,18 +173,18 @@ function withSample(
 ): Pick<Observation, 'waits'> & Pick<Observed, 'curve'> {
   const { sample, curve = [] } = before ?? {};
   const last = curve.at(-1);
-  if (!last || !sample) return { curve: [lookAt(now, waiting, 0)], waits: [] };
+  if (!last || !sample) return { curve: [pointAt(now, waiting, 0)], waits: [] };
   const arrived = cameBetween(sample, { waiting, counters });
   const taken = arrived + sample.waiting - waiting;
   // a list in which nothing moved: when that was seen is all there is to remember
   if (waiting === 0 && arrived === 0 && taken === 0) return { curve: [{ ...last, at: now }], waits: [] };
   const quiet = quietUntil !== undefined && quietUntil > last.at && quietUntil < now;
   const since = quiet ? [...curve, { ...last, at: quietUntil }] : curve;
-  const look = lookAt(now, last.arrived + arrived + Math.max(0, -taken), last.taken + Math.max(0, taken));
-  return { curve: withLook(since, look, 0), waits: waitsOf([...since, look]) };
+  const look = pointAt(now, last.arrived + arrived + Math.max(0, -taken), last.taken + Math.max(0, taken));
+  return { curve: withPoint(since, look, 0), waits: waitsOf([...since, look]) };
 }
 
-function lookAt(at: number, arrived: number, taken: number): Look {
+function pointAt(at: number, arrived: number, taken: number): CurvePoint {
   return { at, arrived, taken, done: 0, runMs: 0 };
 }
 

@@ -3,7 +3,7 @@ import { keyOf } from '../../kube/watch.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { noMemory, type Memory, type Policy } from '../decide/decision.ts';
-import { pauseOf } from '../decide/pause.ts';
+import { annotatedPauseOf } from '../decide/pause.ts';
 import { policyOf } from '../decide/policy.ts';
 import type { MemoryStore } from '../records/memory-store.ts';
 import type { Sampled } from '../sample/sampled.ts';
@@ -25,7 +25,7 @@ export function policyFor(pool: WorkerPool, state: DecideState): Policy {
   const of = `${pool.metadata.uid}/${pool.metadata.generation}`;
   if (state.policy?.of !== of) state.policy = { value: policyOf(pool.spec), of };
   const { value } = state.policy;
-  const pause = pauseOf(pool);
+  const pause = annotatedPauseOf(pool);
   return pause ? { ...value, paused: true, pause } : value;
 }
 

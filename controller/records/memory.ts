@@ -4,7 +4,7 @@
  */
 import type { Memory } from '../decide/decision.ts';
 import { isMemory } from './memory-check.ts';
-import { moved } from '../decide/clock-shift.ts';
+import { shiftMemory } from '../decide/clock-shift.ts';
 
 /** Counts up when the form of a memory changes: another one is not read. */
 const VERSION = 1;
@@ -19,7 +19,7 @@ const GAP_MS = 30_000;
  */
 export function packMemory(memory: Memory, queues: readonly string[], aheadMs = 0): string | undefined {
   if (!memory.learned) return undefined;
-  const text = JSON.stringify({ version: VERSION, queues, memory: moved(memory, aheadMs) });
+  const text = JSON.stringify({ version: VERSION, queues, memory: shiftMemory(memory, aheadMs) });
   return text.length <= MEMORY_BYTES ? text : undefined;
 }
 
@@ -46,7 +46,7 @@ export function unpackMemory(
   // replicas that were on their way came up unseen, so how long they took is not known
   const gone = { ...memory, learned: { ...memory.learned, starts: [], unfetchedSince: undefined } };
   const gap = wall - gone.learned.at;
-  if (gap >= 0 && gap <= GAP_MS) return moved(gone, now - wall);
+  if (gap >= 0 && gap <= GAP_MS) return shiftMemory(gone, now - wall);
   // the window begins anew, as after a restart that remembers nothing
   const anew = { since: undefined, knownAt: undefined, needs: [] };
   // how long tasks ran in the gap is not known, nor, if a clock was set, how long it was
@@ -54,5 +54,5 @@ export function unpackMemory(
   const ahead = gap < 0;
   const learned = { ...gone.learned, inFlight: 0, curve: ahead ? [] : curve };
   // of a clock that was ahead only the distances between its times are believed
-  return moved({ ...anew, learned }, now - (ahead ? at : wall));
+  return shiftMemory({ ...anew, learned }, now - (ahead ? at : wall));
 }

@@ -4,7 +4,7 @@ import { mergeConditions, sentence, type Observed } from '../../kube/conditions.
 import { queuesOf, type WorkerPool, type WorkerPoolStatus } from '../../kube/workerpool.ts';
 import type { Cause, Decision } from '../decide/decision.ts';
 import type { Applier } from '../act/other-writers.ts';
-import { pauseOf } from '../decide/pause.ts';
+import { annotatedPauseOf } from '../decide/pause.ts';
 import type { Trouble } from './terminal-error.ts';
 import type { Sampled } from '../sample/sampled.ts';
 import type { Step } from '../act/step.ts';
@@ -193,7 +193,7 @@ function readyCondition(
 }
 
 function pausedWords(pool: WorkerPool): string {
-  const pause = pauseOf(pool);
+  const pause = annotatedPauseOf(pool);
   const what = pause?.replicas === undefined ? 'left as they are' : `kept at ${pause.replicas}`;
   return `Replicas are ${what}: ${pause ? `so says ${pause.by}` : 'mode is Paused'}.`;
 }

@@ -1,6 +1,6 @@
 /** What is known of the queues of a pool: a sample, or why there is none. Pure. */
 import type { PoolSample } from '../../queue/pool/pool-sample.ts';
-import type { Answers } from '../decide/target-wait/advice.ts';
+import type { RedisLatency } from '../decide/target-wait/advice.ts';
 
 export type Sampled = (
   | {
@@ -25,7 +25,7 @@ export type Sampled = (
     }
 ) & {
   /** Absent while too few looks were answered to say. */
-  readonly redis?: Answers;
+  readonly redis?: RedisLatency;
 };
 
 export const notYet: Sampled = {

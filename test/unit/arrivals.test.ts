@@ -7,7 +7,7 @@ import {
   progressOf,
   rateOf,
   waitsOf,
-  withLook,
+  withPoint,
   type Curve,
 } from '../../controller/decide/target-wait/arrivals.ts';
 
@@ -15,7 +15,7 @@ import {
 const curveOf = (rows: readonly (readonly [number, number, number])[], horizonMs = 60_000): Curve =>
   rows.reduce<Curve>(
     (curve, [s, arrived, taken]) =>
-      withLook(curve, { at: s * 1_000, arrived, taken, done: taken, runMs: taken * 2_000 }, horizonMs),
+      withPoint(curve, { at: s * 1_000, arrived, taken, done: taken, runMs: taken * 2_000 }, horizonMs),
     [],
   );
 

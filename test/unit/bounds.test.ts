@@ -4,23 +4,23 @@ import { adviceFor, type Advice, type Situation } from '../../controller/decide/
 import {
   BIN_MS,
   forecastFloor,
-  withSeen,
+  updateForecast,
   type Forecast,
 } from '../../controller/decide/target-wait/forecast.ts';
-import { paced, type Change } from '../../controller/decide/max-step.ts';
+import { limitStep, type Change } from '../../controller/decide/max-step.ts';
 import { boundsAt, type Schedule } from '../../controller/decide/schedule.ts';
 
 describe('steps', () => {
   /** Rows of [s, desired, expected]. */
   const run = (
     from: number,
-    limits: Parameters<typeof paced>[3],
+    limits: Parameters<typeof limitStep>[3],
     rows: readonly (readonly [number, number, number])[],
   ): void => {
     let replicas = from;
     let changes: readonly Change[] = [];
     for (const [s, desired, expected] of rows) {
-      ({ replicas, changes } = paced(desired, replicas, changes, limits, s * 1_000));
+      ({ replicas, changes } = limitStep(desired, replicas, changes, limits, s * 1_000));
       expect({ s, replicas }).toEqual({ s, replicas: expected });
     }
   };
@@ -108,7 +108,7 @@ describe('forecast', () => {
     let now = 0;
     for (; now < days * DAY_MS; now += 300_000) {
       const needed = need(now);
-      forecast = withSeen(forecast, { now, elapsedMs: 300_000, held, needed, startMs: 3_600_000 });
+      forecast = updateForecast(forecast, { now, elapsedMs: 300_000, held, needed, startMs: 3_600_000 });
       held = needed;
     }
     return { forecast, now };

@@ -1,6 +1,6 @@
 /** When schedules begin and end: fixed dates around both changes of the clocks, and what is wrong with a spec. */
 import { describe, expect, test } from 'vitest';
-import { startsOf } from '../../controller/decide/cron.ts';
+import { cronTimesOf } from '../../controller/decide/cron.ts';
 import { decide } from '../../controller/decide/decide.ts';
 import { noMemory, type Memory } from '../../controller/decide/decision.ts';
 import { policyOf } from '../../controller/decide/policy.ts';
@@ -24,7 +24,7 @@ describe('starts', () => {
     ['30 2 * * *', '2026-10-25T01:45Z', '2026-10-25T00:30Z', '2026-10-26T01:30Z'],
     ['0 0 29 2 *', '2026-01-01T00:00Z', '2024-02-28T23:00Z', '2028-02-28T23:00Z'],
   ])('%s at %s', (cron, now, last, next) => {
-    const starts = startsOf(cron === 'the very minute' ? '0 8 * * 1-5' : cron, berlin, 'start');
+    const starts = cronTimesOf(cron === 'the very minute' ? '0 8 * * 1-5' : cron, berlin, 'start');
     expect([starts.lastStart, starts.nextStart].map((of) => iso(of(Date.parse(now))))).toEqual([last, next]);
   });
 
@@ -46,13 +46,14 @@ describe('starts', () => {
     ['Europe/Berlin', '*/20 2 * * *', '2026-10-25T01:10Z', '2026-10-25T00:40Z', '2026-10-26T01:00Z'],
     ['Europe/Berlin', '*/20 2 * * *', '2026-03-29T00:10Z', '2026-03-28T01:40Z', '2026-03-29T01:00Z'],
   ])('%s: %s at %s', (zone, cron, now, last, next) => {
-    const starts = startsOf(cron, zone, 'start');
+    const starts = cronTimesOf(cron, zone, 'start');
     expect([starts.lastStart, starts.nextStart].map((of) => iso(of(Date.parse(now))))).toEqual([last, next]);
   });
 
   test('one instance answers for any time, in any order', () => {
-    const { lastStart } = startsOf('*/7 3 * * *', berlin, 'start');
-    const fresh = (at: number): number | undefined => startsOf('*/7 3 * * *', berlin, 'start').lastStart(at);
+    const { lastStart } = cronTimesOf('*/7 3 * * *', berlin, 'start');
+    const fresh = (at: number): number | undefined =>
+      cronTimesOf('*/7 3 * * *', berlin, 'start').lastStart(at);
     const begin = Date.parse('2026-03-29T00:00Z');
     const times = Array.from({ length: 100 }, (_, i) => begin + ((i * 37) % 100) * 431_000);
     expect(times.map(lastStart)).toEqual(times.map(fresh));
@@ -121,8 +122,8 @@ describe('an idle pool', () => {
       const decision = decide(of, nothing, replicas, memory, now);
       ({ memory, desired: replicas } = decision);
       reasons.push(decision.reason);
-      looks.push(iso(decision.lookAt));
-      now = decision.lookAt ?? Number.NaN;
+      looks.push(iso(decision.decideAgainAt));
+      now = decision.decideAgainAt ?? Number.NaN;
     }
     expect(looks).toEqual([
       '2026-03-27T07:00Z',

@@ -121,7 +121,7 @@ describe('a clock that is set', () => {
     const scheduled = { ...policy, schedules: [schedule] };
     expect(decide(scheduled, look(0), 0, noMemory, 5, 0, nine - 1)).toMatchObject({
       desired: 0,
-      lookAt: nine,
+      decideAgainAt: nine,
     });
     expect(decide(scheduled, look(0), 0, noMemory, 6, 0, nine).desired).toBe(5);
   });

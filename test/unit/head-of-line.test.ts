@@ -14,7 +14,7 @@ import {
 import { figuresOf, type Figures } from '../../simulate/figures.ts';
 import { millrace } from '../../simulate/millrace.ts';
 import { simulate } from '../../simulate/simulate.ts';
-import { traceOf } from '../../simulate/trace.ts';
+import { createTrace } from '../../simulate/trace.ts';
 
 const policy: Policy = {
   minReplicas: 0,
@@ -35,7 +35,7 @@ const every = (seconds: number, from: number, until: number, service: number): T
     service * 1_000,
   ]);
 const run = (tasks: Task[], change: Partial<Policy> = {}, startMs = 5_000): Figures => {
-  const trace = traceOf('', tasks);
+  const trace = createTrace('', tasks);
   const using = { ...policy, ...change };
   return figuresOf(trace, simulate(trace, millrace(using), { startMs, slots: using.slots ?? 1 }), 10_000);
 };

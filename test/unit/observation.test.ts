@@ -62,7 +62,7 @@ function stepOf({ wanted = 0, ready = wanted, scaledTo }: Look): Step {
     reason: `${wanted}→${desired}`,
     limited: undefined,
     bounds: { minReplicas: 0, maxReplicas: 10, on: [], minBy: undefined, maxBy: undefined, until: undefined },
-    lookAt: undefined,
+    decideAgainAt: undefined,
     startMs: 0,
     numbers: { current: wanted, ready, bounds: { minReplicas: 0, maxReplicas: 10 } },
     memory: noMemory,

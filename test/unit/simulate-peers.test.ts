@@ -89,7 +89,7 @@ describe('KEDA', () => {
     expect(autoscaler.look(0, world({ waiting: 100 }))).toMatchObject({
       replicas: 0,
       next: 10_000,
-      listens: false,
+      wakesOnPush: false,
     });
     // both timers at once: from zero to one, and at once to what the HPA wants, within its limits
     expect(autoscaler.look(10_000, world({ waiting: 100 }))).toMatchObject({ replicas: 5, next: 25_000 });
@@ -189,11 +189,11 @@ describe('Knative KPA', () => {
 
   test('at zero it hears of a request at once, and keeps the last pod for 30 s', () => {
     const autoscaler = knative({ slots: 1, minReplicas: 0, maxReplicas: 100 });
-    expect(autoscaler.look(0, world({}))).toMatchObject({ replicas: 0, listens: true });
+    expect(autoscaler.look(0, world({}))).toMatchObject({ replicas: 0, wakesOnPush: true });
     expect(autoscaler.look(500, world({ waiting: 1 }))).toMatchObject({
       replicas: 2,
       next: 2_500,
-      listens: false,
+      wakesOnPush: false,
     });
     const idle = (s: number): number => autoscaler.look(s * 1_000, world({ wanted: 1, ready: 1 })).replicas;
     const [first, kept, gone] = [idle(100), idle(129), idle(130)];

@@ -7,19 +7,19 @@ import { generate } from '../../simulate/generate.ts';
 import { millrace } from '../../simulate/millrace.ts';
 import { simulate } from '../../simulate/simulate.ts';
 import { fixed } from '../../simulate/static.ts';
-import { traceOf, workOf } from '../../simulate/trace.ts';
+import { createTrace, workOf } from '../../simulate/trace.ts';
 
 /** Replicas by time, in ms; looks once a second. */
 const plan = (replicas: (now: number) => number, victims: 'idle' | 'any', initial = 0): Autoscaler => ({
   name: 'a plan',
   victims,
   initial,
-  look: (now) => ({ replicas: replicas(now), next: now + 1_000, listens: false }),
+  look: (now) => ({ replicas: replicas(now), next: now + 1_000, wakesOnPush: false }),
 });
 
 describe('the run', () => {
   test('tasks begin in the order in which they came, on the slots there are', () => {
-    const trace = traceOf('three at once', [
+    const trace = createTrace('three at once', [
       [0, 1_000],
       [0, 2_000],
       [0, 500],
@@ -33,7 +33,7 @@ describe('the run', () => {
   });
 
   test('a pod is paid from its creation and takes tasks after its start', () => {
-    const trace = traceOf('one', [[0, 1_000]]);
+    const trace = createTrace('one', [[0, 1_000]]);
     const run = simulate(
       trace,
       plan(() => 1, 'idle'),
@@ -84,7 +84,7 @@ const policy = {
 };
 
 describe('scale-in', () => {
-  const trace = traceOf('long and short', [
+  const trace = createTrace('long and short', [
     [0, 20_000],
     [0, 500],
     [100, 500],
@@ -99,7 +99,7 @@ describe('scale-in', () => {
   });
 
   test('a busy one that drains takes nothing more, and is called back when it is needed again', () => {
-    const busy = traceOf('busy', [
+    const busy = createTrace('busy', [
       [0, 10_000],
       [1_000, 10_000],
       [6_000, 1_000],

@@ -199,7 +199,7 @@ describe('a pool with a target wait', () => {
       limited: undefined,
       memory,
       bounds,
-      lookAt: undefined,
+      decideAgainAt: undefined,
       startMs: 0,
       numbers: { current: 3, ready: 3, bounds: { minReplicas: 0, maxReplicas: 10 } },
       ...of,

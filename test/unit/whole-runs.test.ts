@@ -4,7 +4,7 @@ import type { Policy } from '../../controller/decide/decision.ts';
 import { figuresOf, type Figures } from '../../simulate/figures.ts';
 import { generate, type Shape, type TraceKind } from '../../simulate/generate.ts';
 import { millrace } from '../../simulate/millrace.ts';
-import { traceOf } from '../../simulate/trace.ts';
+import { createTrace } from '../../simulate/trace.ts';
 import { simulate, type Setting } from '../../simulate/simulate.ts';
 
 const policy: Policy = {
@@ -71,7 +71,7 @@ describe('whole runs', () => {
           8_000,
         ]),
       ).flat();
-      const trace = traceOf('rush', [[0, 1_000], ...rush]);
+      const trace = createTrace('rush', [[0, 1_000], ...rush]);
       const setting = { startMs: 7_000, slots: 1 };
       const runs = [true, false].map((forecast) => {
         const own = millrace({ ...policy, forecast });
@@ -91,7 +91,7 @@ describe('whole runs', () => {
     const bursts = Array.from({ length: 6 }, (_, minute) =>
       Array.from({ length: 5_000 }, (__, i): [number, number] => [60_000 * minute + (i % 2), 2]),
     ).flat();
-    const burst = simulate(traceOf('bursts', bursts), millrace({ ...policy, maxReplicas: 100 }), {
+    const burst = simulate(createTrace('bursts', bursts), millrace({ ...policy, maxReplicas: 100 }), {
       startMs: 5_000,
       slots: 1,
     });

@@ -13,7 +13,7 @@ export interface Advice {
 }
 
 /** How the Redis of a queue answers, as the controller sees it. */
-export interface Answers {
+export interface RedisLatency {
   /** In words, without user and password. */
   readonly server: string;
   /** Median of the last looks, ms. */
@@ -37,7 +37,7 @@ export interface Situation {
   /** How long a task runs, ms. */
   readonly serviceMs: number;
   /** `undefined` where it was not measured. */
-  readonly redis: Answers | undefined;
+  readonly redis: RedisLatency | undefined;
 }
 
 /** Share of recent tasks that may miss the target before it is worth a word. */

@@ -8,7 +8,7 @@
  */
 import type { Wait } from './waits.ts';
 
-export interface Look {
+export interface CurvePoint {
   /** ms. */
   readonly at: number;
   /** Tasks that had come until then: taken + waiting. Never goes down. */
@@ -20,13 +20,13 @@ export interface Look {
 }
 
 /** Oldest first. */
-export type Curve = readonly Look[];
+export type Curve = readonly CurvePoint[];
 
 /** So many looks are kept; beyond them, old ones are thinned out. */
 const MOST = 64;
 
 /** Adds a look; drops what is older than `horizonMs` and no waiting task needs. A counter that went back begins anew. */
-export function withLook(curve: Curve, look: Look, horizonMs: number): Curve {
+export function withPoint(curve: Curve, look: CurvePoint, horizonMs: number): Curve {
   const last = curve.at(-1);
   if (last && (look.taken < last.taken || look.at < last.at)) return [look];
   // a task that went back to the list leaves the sum as it was
@@ -94,7 +94,7 @@ export function lastTaken(curve: Curve, tasks: number, now: number): { ageMs: nu
   const found: { ageMs: number; tasks: number }[] = [];
   let left = tasks;
   for (let i = curve.length - 1; i >= 0 && left > 0; i--) {
-    const { at, taken } = curve[i] as Look;
+    const { at, taken } = curve[i] as CurvePoint;
     const before = curve[i - 1];
     const here = before ? Math.min(left, Math.max(0, taken - before.taken)) : left;
     if (here > 0) found.push({ ageMs: now - (before ? (at + before.at) / 2 : at), tasks: here });
@@ -123,7 +123,7 @@ export function demandAt(
   const end = curve[index];
   let most = 0;
   for (let i = 0; end && i < index; i++) {
-    const begin = curve[i] as Look;
+    const begin = curve[i] as CurvePoint;
     const tasks = end.arrived - begin.arrived;
     const work = tasks * serviceMs + Math.sqrt(tasks) * deviationMs;
     if (tasks > 0) most = Math.max(most, work / (end.at - begin.at + waitMs));

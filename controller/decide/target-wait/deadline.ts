@@ -37,14 +37,14 @@ export interface Times {
   readonly caution: number;
 }
 
-export interface Slots {
+export interface SlotDemand {
   /** Of those that are up, so many would do if nothing more came. */
   readonly enough: number;
   /** To be started beside all that there are, before any is rounded to replicas. */
   readonly more: number;
 }
 
-export function slotsFor(load: Load, times: Times): Slots {
+export function slotsFor(load: Load, times: Times): SlotDemand {
   const { serviceMs, deviationMs, restMs, waitMs, startMs, known, caution } = times;
   // a slot that is up at the deadline still runs something then
   const credit = Math.min(times.laterRestMs, waitMs / 2);

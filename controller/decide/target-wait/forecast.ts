@@ -31,7 +31,7 @@ const MARGIN = 1.2;
 
 const noPattern: Pattern = { needs: [], saved: 0, idled: 0 };
 
-export interface Seen {
+export interface ForecastInput {
   /** ms since the epoch. */
   readonly now: number;
   /** Since the last look, ms. */
@@ -44,7 +44,7 @@ export interface Seen {
 }
 
 /** After a look. */
-export function withSeen(before: Forecast | undefined, seen: Seen): Forecast {
+export function updateForecast(before: Forecast | undefined, seen: ForecastInput): Forecast {
   const from = Math.floor(seen.now / BIN_MS) * BIN_MS;
   const { day, week, bin } = before ?? {
     day: noPattern,
@@ -52,16 +52,16 @@ export function withSeen(before: Forecast | undefined, seen: Seen): Forecast {
     bin: { from, replicaMs: 0, seenMs: 0 },
   };
   const counted = {
-    day: tested(day, floorOf(day, seen.now, DAY), seen),
-    week: tested(week, floorOf(week, seen.now, WEEK), seen),
+    day: withTrial(day, floorOf(day, seen.now, DAY), seen),
+    week: withTrial(week, floorOf(week, seen.now, WEEK), seen),
   };
   const ms = Math.min(seen.elapsedMs, BIN_MS);
   const { replicaMs, seenMs = BIN_MS } = bin;
   const longer = { from: bin.from, replicaMs: replicaMs + seen.held * ms, seenMs: seenMs + ms };
   if (from === bin.from) return { ...counted, bin: longer };
   return {
-    day: learned(counted.day, longer, DAY, 'day'),
-    week: learned(counted.week, longer, WEEK, 'week'),
+    day: withBin(counted.day, longer, DAY, 'day'),
+    week: withBin(counted.week, longer, WEEK, 'week'),
     bin: { from, replicaMs: 0, seenMs: 0 },
   };
 }
@@ -81,7 +81,11 @@ function floorOf({ needs }: Pattern, at: number, period: number): number {
   return Math.round(needs[binOf(at, period)] ?? 0);
 }
 
-function tested(pattern: Pattern, floor: number, { elapsedMs, held, needed, startMs }: Seen): Pattern {
+function withTrial(
+  pattern: Pattern,
+  floor: number,
+  { elapsedMs, held, needed, startMs }: ForecastInput,
+): Pattern {
   if (floor === 0) return pattern;
   const starts = Math.max(0, Math.min(needed, floor) - Math.min(held, floor));
   const idle = Math.max(0, floor - held) * Math.min(elapsedMs, BIN_MS);
@@ -94,7 +98,7 @@ function binOf(at: number, period: number): number {
   return index < 0 ? index + period : index;
 }
 
-function learned(pattern: Pattern, bin: Forecast['bin'], period: number, kind: 'day' | 'week'): Pattern {
+function withBin(pattern: Pattern, bin: Forecast['bin'], period: number, kind: 'day' | 'week'): Pattern {
   const needs = Array.from({ length: period }, (_, i) => pattern.needs[i] ?? null);
   const index = binOf(bin.from, period);
   // a clock that was set sees a quarter of an hour twice, or hardly

@@ -2,7 +2,7 @@
  * What a pool has learned, and what one more look teaches it: who came and who was taken, what finished, which replicas came
  * up, how long tasks waited. A plain value of bounded size, good for JSON, so that it outlives a controller. Pure.
  */
-import { demandAt, waitsOf, withLook, type Curve } from './arrivals.ts';
+import { demandAt, waitsOf, withPoint, type Curve } from './arrivals.ts';
 import type { Forecast } from './forecast.ts';
 import { withValue, type Histogram } from './histogram.ts';
 import { neverIdle, type Idle } from './keep-warm.ts';
@@ -22,7 +22,7 @@ export interface Counters {
   readonly squaredTasks?: number | undefined;
 }
 
-export interface Look {
+export interface SizingInput {
   readonly now: number;
   /** ms since the epoch, for the hours of the day; `now` where there is no other clock. */
   readonly wall?: number;
@@ -36,7 +36,7 @@ export interface Look {
   readonly ready: number;
 }
 
-export interface Wish {
+export interface SizingPolicy {
   readonly waitMs: number;
   /** Tasks at once in each replica. */
   readonly slots: number;
@@ -77,7 +77,11 @@ const REMEMBERED_ARRIVALS = 100_000;
 const HOUR_MS = 3_600_000;
 
 /** After a look. */
-export function learn({ waitMs, slots }: Wish, seen: Look, before: Learned | undefined): Learned {
+export function learn(
+  { waitMs, slots }: SizingPolicy,
+  seen: SizingInput,
+  before: Learned | undefined,
+): Learned {
   const { now, counters, waiting, inFlight, wanted } = seen;
   const ready = Math.min(seen.ready, wanted);
   const last = before?.curve.at(-1);
@@ -91,7 +95,7 @@ export function learn({ waitMs, slots }: Wish, seen: Look, before: Learned | und
   const service = learnService(before?.service, tasks, took, meanSquareMs2(before?.counters, counters));
   // the first tasks to finish tell of the very time in which they did
   const meanMs = (before?.service ?? service)?.mean;
-  const curve = withLook(
+  const curve = withPoint(
     before?.curve ?? [],
     {
       at: now,
@@ -146,7 +150,7 @@ function meanSquareMs2(before: Counters | undefined, now: Counters): number | un
 export function floorsAfter(
   { curve, floors }: Learned,
   service: Service,
-  { waitMs, slots }: Wish,
+  { waitMs, slots }: SizingPolicy,
   before: Learned | undefined,
 ): Histogram {
   const came = (curve.at(-1)?.arrived ?? 0) - (before?.curve.at(-1)?.arrived ?? Infinity);

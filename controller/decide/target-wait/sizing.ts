@@ -10,15 +10,15 @@
  *   keep     replicas that were needed a short while ago, and whose like have been needed again soon (keep-warm.ts)
  *   floor    what the hour of the day has needed before, where that has paid (forecast.ts)
  */
-import { adviceFor, latenessAdvice, redisAdvice, type Advice, type Answers } from './advice.ts';
+import { adviceFor, latenessAdvice, redisAdvice, type Advice, type RedisLatency } from './advice.ts';
 import { ageOfLast, cohorts, lastTaken, lazyDemand, progressOf, rateOf } from './arrivals.ts';
 import { slotsFor } from './deadline.ts';
-import { forecastFloor, withSeen } from './forecast.ts';
+import { forecastFloor, updateForecast } from './forecast.ts';
 import { withNeed, worthKeeping, type Idle } from './keep-warm.ts';
 import { isLearning, lastCalls, type Waiting } from './head-of-line.ts';
 import { meanInView, restAt, restOf, unripeMs, type Service } from './service-time.ts';
 import { restOfStart, startTime, worthOfStart } from './start-time.ts';
-import { floorsAfter, learn, type Learned, type Look, type Wish } from './learned.ts';
+import { floorsAfter, learn, type Learned, type SizingInput, type SizingPolicy } from './learned.ts';
 
 export interface Sizing {
   /** Replicas without which a task would miss the target; `undefined` when too little is known. */
@@ -50,7 +50,12 @@ const SMALL_STEP = 0.15;
 const CALM_MS = 60_000;
 const UNFETCHED_MS = 5_000;
 
-export function size(wish: Wish, seen: Look, before: Learned | undefined, redis?: Answers): Sizing {
+export function size(
+  wish: SizingPolicy,
+  seen: SizingInput,
+  before: Learned | undefined,
+  redis?: RedisLatency,
+): Sizing {
   const learned = learn(wish, seen, before);
   const { service, start } = learned;
   const { now, wall = now, waiting, inFlight } = seen;
@@ -83,7 +88,7 @@ export function size(wish: Wish, seen: Look, before: Learned | undefined, redis?
     held: Math.max(needed, keep),
     floors: floorsAfter(learned, service, wish, before),
     forecast: wish.forecast
-      ? withSeen(before?.forecast, { now: wall, elapsedMs, held: learned.held, needed, startMs: worth })
+      ? updateForecast(before?.forecast, { now: wall, elapsedMs, held: learned.held, needed, startMs: worth })
       : undefined,
   };
   return {
@@ -100,7 +105,11 @@ export function size(wish: Wish, seen: Look, before: Learned | undefined, redis?
 }
 
 /** What waits now and what it waits for. */
-function listAt({ slots, maxReplicas }: Wish, { now, waiting, inFlight }: Look, learned: Learned): Waiting {
+function listAt(
+  { slots, maxReplicas }: SizingPolicy,
+  { now, waiting, inFlight }: SizingInput,
+  learned: Learned,
+): Waiting {
   const { curve, service, ready } = learned;
   return {
     now,
@@ -116,8 +125,8 @@ function listAt({ slots, maxReplicas }: Wish, { now, waiting, inFlight }: Look, 
 
 /** Replicas without which a task would miss the target, by the sum of the work. */
 function neededFor(
-  { slots, waitMs }: Wish,
-  { now, waiting, inFlight, wanted, due, dueSoon }: Look,
+  { slots, waitMs }: SizingPolicy,
+  { now, waiting, inFlight, wanted, due, dueSoon }: SizingInput,
   { curve, ready, starts }: Learned,
   service: Service,
   startMs: number,
@@ -163,8 +172,8 @@ function neededFor(
 
 /** Replicas that are worth keeping; `worth`: idling that a start is worth, ms. */
 function keptFor(
-  { windowMs }: Wish,
-  { now, wanted, waiting, inFlight, due, dueSoon }: Look,
+  { windowMs }: SizingPolicy,
+  { now, wanted, waiting, inFlight, due, dueSoon }: SizingInput,
   { finished }: Service,
   idle: Idle,
   worth: number,
@@ -180,10 +189,10 @@ function keptFor(
 }
 
 /** What is to be said while the queue cannot be read: whether that is what has made tasks late. */
-export function adviceWithoutLook(
+export function adviceWithoutSample(
   waitMs: number | undefined,
   learned: Learned | undefined,
-  redis: Answers | undefined,
+  redis: RedisLatency | undefined,
   now: number,
 ): Advice | undefined {
   if (waitMs === undefined || !learned?.service) return undefined;
