@@ -19,7 +19,7 @@ test('every connection of a worker has its name, also that of its lease thread',
     return list.split(new RegExp(name)).length - 1;
   };
   await eventually(async () => expect(await connections()).toBe(2));
-  await redis.lpush(keys.queue, '{"id":"long","computeMs":2000}');
+  await redis.lpush(keys.queue, '{"id":"long","computeMs":6000}');
   await eventually(async () => expect(await connections()).toBe(3));
   expect(await readLives(redis, [{ keys, worker: id }])).toMatchObject([{ connected: true }]);
   await resultsOf(redis, keys.result, 1);
