@@ -1,4 +1,4 @@
-/** The commands that are about a cluster, or an installation, as a whole. */
+/** The commands about a whole cluster or installation. */
 import { Argument, Option, type Command } from 'commander';
 import { addAccessFlags } from './access/access-flags.ts';
 import { addClusterFlags } from './cluster/cluster-flags.ts';
@@ -16,10 +16,14 @@ const POOL_ORDERS: readonly import('./commands/pool-rows.ts').PoolOrder[] = [
 ];
 
 export function addClusterCommands(command: Define): void {
-  addClusterFlags(command('pools', 'the pools of a cluster'))
-    .option('-A, --all-namespaces', 'of all namespaces')
-    .option('-w, --watch', 'then each change, until Ctrl-C')
-    .addOption(new Option('--sort-by <what>', 'the most first').choices(POOL_ORDERS).default('name'))
+  addClusterFlags(command('pools', 'list the pools of a cluster'))
+    .option('-A, --all-namespaces', 'pools in all namespaces')
+    .option('-w, --watch', 'keep printing changes until Ctrl-C')
+    .addOption(
+      new Option('--sort-by <column>', 'order of the rows, highest first (by name: alphabetical)')
+        .choices(POOL_ORDERS)
+        .default('name'),
+    )
     .addOption(outputOption('wide'))
     .action(async (flags: import('./commands/pools.ts').PoolsFlags) => {
       const { listPools } = await import('./commands/pools.ts');
@@ -27,21 +31,21 @@ export function addClusterCommands(command: Define): void {
     });
 }
 
-/** Both are about the cluster, unless a Redis is named. */
-export function addLooks(command: Define): void {
-  addAccessFlags(command('top', 'pools, or the queues of a Redis, live on the whole screen'), 'flag')
-    .option('-A, --all-namespaces', 'pools of all namespaces')
-    .option('--once', 'print what it would show, and end')
+/** `top` and `doctor`: about the cluster by default, or about the Redis that is named. */
+export function addTopAndDoctor(command: Define): void {
+  addAccessFlags(command('top', 'watch pools, or the queues of a Redis, live in full screen'), 'flag')
+    .option('-A, --all-namespaces', 'pools in all namespaces')
+    .option('--once', 'print one screen as text and exit')
     .action(async (flags: import('./top/top.ts').TopFlags) => {
       const { top } = await import('./top/top.ts');
       await top(flags);
     });
 
   addAccessFlags(
-    command('doctor', 'look for what is wrong with a Redis, a pool or the installation, and say what to do'),
+    command('doctor', 'check a Redis, a pool or the installation, and print how to fix each problem'),
     'argument',
   )
-    .option('-A, --all-namespaces', 'pools of all namespaces')
+    .option('-A, --all-namespaces', 'pools in all namespaces')
     .addOption(outputOption())
     .action(async (_pool: string | undefined, flags: import('./doctor/finding.ts').DoctorFlags) => {
       const { doctor } = await import('./doctor/doctor.ts');
@@ -50,13 +54,13 @@ export function addLooks(command: Define): void {
 }
 
 export function addCompletion(program: Command, command: Define): void {
-  command('completion', 'print a script that completes commands, flags and pools in a shell')
-    .addArgument(new Argument('<shell>', 'which one').choices(['bash', 'zsh', 'fish']))
+  command('completion', 'print a shell script that completes commands, flags and names of pools')
+    .addArgument(new Argument('<shell>', 'the shell').choices(['bash', 'zsh', 'fish']))
     .action(async (shell: import('./completion.ts').Shell) => {
       const { printCompletion } = await import('./completion.ts');
       printCompletion(shell);
     });
-  // what the script asks at each Tab
+  // called by the script at each Tab
   program
     .command('complete', { hidden: true })
     .argument('[words...]')
@@ -68,7 +72,7 @@ export function addCompletion(program: Command, command: Define): void {
 
 export function addVersion(command: Define): void {
   addClusterFlags(command('version', 'print the version'))
-    .option('--cluster', 'and the versions of what is installed in the cluster')
+    .option('--cluster', 'also print the versions installed in the cluster')
     .addOption(outputOption())
     .action(async (flags: import('./commands/version.ts').VersionFlags) => {
       const { printVersion } = await import('./commands/version.ts');

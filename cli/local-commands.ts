@@ -1,39 +1,44 @@
-/** The commands that need no cluster and no queue of anybody: `dev` and `simulate`. */
+/** The commands that need neither a cluster nor an existing queue: `dev` and `simulate`. */
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { addQueueFlags, type QueueFlags } from '../queue/flags.ts';
-import { duration, instant, integer } from '../runtime/program.ts';
+import { duration, headed, instant, integer, positive } from '../runtime/program.ts';
 import { traceKinds } from '../simulate/generate.ts';
 import { peers, type Peer } from '../simulate/peers.ts';
 import { addHandlerFlags } from '../worker/handlers/handler-flags.ts';
 import { outputOption } from './terminal/output.ts';
 import type { SimulateFlags } from './simulate/simulate.ts';
 
-/** `env` is what workers are started with. */
+/** `env`: the environment that workers are started with. */
 export function addDev(command: Command, env: NodeJS.ProcessEnv): void {
-  addHandlerFlags(addQueueFlags(command))
+  headed('Tasks:', headed('Redis:', command, addQueueFlags), addHandlerFlags)
+    .option('--pool <file>', 'YAML of a WorkerPool to take settings from; its redis and template are ignored')
+    .option('--min <n>', 'minimum number of workers (default: 0)', integer(0, 10_000))
+    .option('--max <n>', 'maximum number of workers (default: one per CPU core)', integer(0, 10_000))
     .option(
-      '--pool <file>',
-      'YAML of a WorkerPool to take settings from; its redis and template are left out',
+      '--target-wait <duration>',
+      'start each task within this time, with as many workers as that takes',
+      duration,
     )
-    .option('--min <n>', 'the fewest workers (0)', integer(0, 10_000))
-    .option('--max <n>', 'the most workers (one for each core)', integer(0, 10_000))
-    .option('--target-wait <duration>', 'as many workers as it takes to begin each task in time', duration)
     .option(
       '--tasks-per-replica <n>',
-      'one worker for so many tasks (5; with --target-wait only if given)',
+      'tasks, waiting or running, per worker (default: 5; none with --target-wait)',
       integer(1),
     )
-    .option('--concurrency <n>', 'tasks at once in each worker (1)', integer(1, 10_000))
-    .option('--window <duration>', 'a worker goes when it was not needed for so long (10s)', duration)
-    .option('--grace <duration>', 'what runs may take so long when its worker is to go', duration, 25_000)
+    .option('--concurrency <n>', 'tasks that a worker runs at a time (default: 1)', integer(1, 10_000))
     .option(
-      '--dashboard [port]',
-      'serve the dashboard on this port (8080, or one that is free)',
-      integer(0, 65_535),
+      '--window <duration>',
+      'stop a worker once it has not been needed for this long (default: 10s)',
+      duration,
     )
-    .option('--no-dashboard', 'serve none')
-    .option('--install', 'the package manager may install a Redis where there is none; else you are asked')
-    .addHelpText('after', '\nWithout --redis, a Redis is started for as long as this runs.')
+    .addOption(
+      new Option('--grace <duration>', 'time to finish running tasks when a worker is stopped')
+        .argParser(duration)
+        .default(25_000, '25s'),
+    )
+    .option('--dashboard [port]', 'port of the dashboard (default: 8080, or a free one)', integer(0, 65_535))
+    .option('--no-dashboard', 'do not serve the dashboard')
+    .option('--install', 'install a Redis with the package manager if there is none, without asking')
+    .addHelpText('after', '\nWithout --redis, a Redis is started for as long as the command runs.')
     .action(
       async (
         flags: QueueFlags &
@@ -63,33 +68,66 @@ export function addDev(command: Command, env: NodeJS.ProcessEnv): void {
 export function addSimulate(command: Command): void {
   const peer = (text: string): Peer => {
     if ((peers as readonly string[]).includes(text)) return text as Peer;
-    throw new InvalidArgumentError(`It must be a list of ${peers.join(', ')}.`);
+    throw new InvalidArgumentError(`Write one or more of ${peers.join(', ')}, comma-separated.`);
   };
   command
     .option('--pool <file>', 'YAML of a WorkerPool to take the policy from')
     .option('--trace <file>', 'CSV with the columns arrival and service, in seconds')
     .addOption(
-      new Option('--generate <kind>', 'without --trace, make one').choices(traceKinds).default('onoff'),
+      new Option('--generate <kind>', 'generate a trace, if --trace is not given')
+        .choices(traceKinds)
+        .default('onoff'),
     )
-    .option('--seed <n>', 'of what is drawn at random', integer(0), 1)
-    .option('--duration <duration>', 'of a generated trace', duration, 3_600_000)
-    .option('--rate <n>', 'tasks a second of a generated trace, on average', Number, 2)
-    .option('--service <duration>', 'time that a generated task takes, on average', duration, 1_400)
-    .option('--start-time <duration>', 'from a pod to its first task', duration, 5_000)
+    .option('--seed <n>', 'seed of the random numbers', integer(0), 1)
+    .addOption(
+      new Option('--duration <duration>', 'length of a generated trace')
+        .argParser(duration)
+        .default(3_600_000, '1h'),
+    )
+    .option('--rate <n>', 'mean tasks per second of a generated trace', positive, 2)
+    .addOption(
+      new Option('--service <duration>', 'mean service time of a generated task')
+        .argParser(duration)
+        .default(1_400, '1.4s'),
+    )
+    .addOption(
+      new Option('--start-time <duration>', 'time from the creation of a pod to its first task')
+        .argParser(duration)
+        .default(5_000, '5s'),
+    )
     .option(
       '--begin <time>',
-      'when the trace begins (RFC 3339), for schedules and hours of the day; else as the trace says',
+      'start of the trace (RFC 3339), for schedules and hours of the day (default: from the trace)',
       instant,
     )
-    .option('--target <duration>', 'the wait to hold, instead of the rules of the pool (10s)', duration)
-    .option('--slots <n>', "tasks at once in each pod (1, or the pool's concurrency)", integer(1, 10_000))
-    .option('--max <n>', "the most pods (50, or the pool's maxReplicas)", integer(1, 10_000))
-    .option('--against <peers>', peers.join(', '), (text) => text.split(',').map(peer), [])
+    .option(
+      '--target <duration>',
+      "target wait, instead of the pool's rules (default: 10s without --pool)",
+      duration,
+    )
+    .option(
+      '--slots <n>',
+      "tasks that a pod runs at a time (default: the pool's concurrency, or 1)",
+      integer(1, 10_000),
+    )
+    .option(
+      '--max <n>',
+      "maximum number of pods (default: the pool's maxReplicas, or 50)",
+      integer(1, 10_000),
+    )
+    .addOption(
+      new Option(
+        '--against <peers>',
+        `other autoscalers to compare with, comma-separated: ${peers.join(', ')}`,
+      )
+        .argParser((text) => text.split(',').map(peer))
+        .default([], 'none'),
+    )
     .option(
       '--chart <file>',
-      'write an SVG: waiting tasks, pods and waits over time, of Millrace and the first two others',
+      'write an SVG of waiting tasks, pods and waits over time, for Millrace and the first two of --against',
     )
-    .option('--explain', 'print each decision that changed the number of pods, in words')
+    .option('--explain', 'print each decision that changed the number of pods, with its reason')
     .addOption(outputOption())
     .action(async (flags: SimulateFlags) => {
       const { simulateCommand } = await import('./simulate/simulate.ts');

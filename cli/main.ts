@@ -1,16 +1,16 @@
 #!/usr/bin/env node
 /**
- * `cli/`: the flags of every command, and completion. It takes a command line and loads the one command that is meant;
+ * `cli/`: the flags of every command, and completion. It takes a command line and loads the one command that it names;
  * nothing at this level does the work.
  *
- * `millrace`: the command line. Each command is a file of its own that is loaded when it is asked for, so that
- * `millrace enqueue` starts without what only `millrace dev` needs.
+ * `millrace`: the command line. Each command is a file of its own, loaded on demand, so that `millrace enqueue` starts without
+ * what only `millrace dev` needs.
  */
 import type { Command } from 'commander';
 import { createProgram, runProgram, strict, withEnvironment } from '../runtime/program.ts';
 import { readTrace } from '../runtime/opentelemetry.ts';
 import { version } from '../runtime/version.ts';
-import { addClusterCommands, addCompletion, addLooks, addVersion } from './cluster-commands.ts';
+import { addClusterCommands, addCompletion, addTopAndDoctor, addVersion } from './cluster-commands.ts';
 import { addDev, addSimulate } from './local-commands.ts';
 import { addQueueCommands } from './queue-commands.ts';
 import { addTaskCommands } from './task-commands.ts';
@@ -23,7 +23,10 @@ function build(): Command {
     strict(program.command(name)).description(description);
 
   addDev(
-    command('dev', 'a pool on this machine: scales worker processes by the queue, with a Redis of its own'),
+    command(
+      'dev',
+      'run a pool on this machine: worker processes, scaled by their queue, with a Redis of its own',
+    ),
     process.env,
   );
   addTaskCommands(command, () => {
@@ -31,16 +34,16 @@ function build(): Command {
     return readTrace({ traceparent, tracestate });
   });
   addQueueCommands(command);
-  addSimulate(command('simulate', "what a pool's policy would do on a trace, beside its peers"));
+  addSimulate(command('simulate', "replay a trace against a pool's policy and other autoscalers"));
   addClusterCommands(command);
-  addLooks(command);
+  addTopAndDoctor(command);
   addCompletion(program, command);
   addVersion(command);
   return program;
 }
 
 async function main(): Promise<void> {
-  // whoever reads our output may have seen enough
+  // `millrace … | head`: the reader of our output may close it early
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit();
     throw error;

@@ -1,5 +1,5 @@
-/** The commands that are about a queue or a pool as a whole. */
-import type { Command } from 'commander';
+/** The commands about a whole queue or pool. */
+import { Option, type Command } from 'commander';
 import { duration, integer } from '../runtime/program.ts';
 import { addAccessFlags, type AccessFlags } from './access/access-flags.ts';
 import type { ExplainFlags } from './commands/explain.ts';
@@ -9,54 +9,63 @@ import { outputOption, type Output } from './terminal/output.ts';
 type Define = (name: string, description: string) => Command;
 
 export function addQueueCommands(command: Define): void {
-  addAccessFlags(command('inspect', 'what is in the queue, and which workers it has'), 'argument')
+  addAccessFlags(command('inspect', 'show the tasks and workers of a queue'), 'argument')
     .addOption(outputOption())
     .action(async (_pool: string | undefined, flags: AccessFlags & { output: Output }) => {
       const { inspect } = await import('./commands/inspect.ts');
       await inspect(flags);
     });
 
-  addAccessFlags(command('explain', 'why a pool has the replicas that it has'), 'argument')
-    .option('--count <n>', 'at most so many decisions', integer(1, 100), 10)
+  addAccessFlags(command('explain', 'explain why a pool has its number of replicas'), 'argument')
+    .option('--count <n>', 'maximum number of decisions', integer(1, 100), 10)
     .addOption(outputOption())
     .addHelpText(
       'after',
-      '\nWith --redis and --queue, the pool is the name under which it was recorded there.',
+      '\nWith --redis and --queue, the pool is the name under which it is recorded in that Redis.',
     )
     .action(async (pool: string | undefined, flags: ExplainFlags) => {
       const { explainCommand } = await import('./commands/explain.ts');
       await explainCommand(pool, flags);
     });
 
-  addAccessFlags(command('record', "what came to a pool, as a trace for 'millrace simulate'"), 'argument')
-    .option('--for <duration>', 'record so long (until Ctrl-C)', span)
-    .option('--step <duration>', 'between two looks', duration, 100)
-    .option('--since <duration>', 'instead: the last so long, from the time line in Redis, such as 7d', span)
-    .option('-f, --file <file>', 'CSV to write, instead of stdout')
+  addAccessFlags(
+    command('record', "record the tasks that arrive at a pool, as a trace for 'millrace simulate'"),
+    'argument',
+  )
+    .option('--for <duration>', 'how long to record (default: until Ctrl-C)', span)
+    .addOption(
+      new Option('--step <duration>', 'interval between samples').argParser(duration).default(100, '100ms'),
+    )
+    .option(
+      '--since <duration>',
+      'instead of recording, read this much of the past from the time line in Redis, such as 7d',
+      span,
+    )
+    .option('-f, --file <file>', 'write the CSV to this file instead of stdout')
     .action(async (pool: string | undefined, flags: RecordFlags) => {
       const { recordCommand } = await import('./commands/record.ts');
       await recordCommand(pool, flags);
     });
 
   addAccessFlags(
-    command('pause', 'let workers begin no more tasks of the queue; what runs is finished'),
+    command('pause', 'pause a queue: workers start no more of its tasks, and finish those that run'),
     'argument',
   )
-    .option('--reason <text>', 'for whoever inspects it', '')
+    .option('--reason <text>', 'note for people who inspect the queue', '')
     .action(async (_pool: string | undefined, flags: AccessFlags & { reason: string }) => {
       const { pause } = await import('./commands/pause.ts');
       await pause(flags);
     });
 
-  addAccessFlags(command('resume', 'end a pause'), 'argument').action(
+  addAccessFlags(command('resume', 'resume a paused queue'), 'argument').action(
     async (_pool: string | undefined, flags: AccessFlags) => {
       const { resume } = await import('./commands/pause.ts');
       await resume(flags);
     },
   );
 
-  addAccessFlags(command('workers', 'who works on it, and what they are doing'), 'argument')
-    .option('--tasks', 'with the ids of the tasks that each holds')
+  addAccessFlags(command('workers', 'list the workers of a queue and what they are doing'), 'argument')
+    .option('--tasks', 'also list the ids of the tasks that each one holds')
     .addOption(outputOption())
     .action(async (_pool: string | undefined, flags: import('./commands/workers.ts').WorkersFlags) => {
       const { listWorkers } = await import('./commands/workers.ts');
@@ -64,16 +73,20 @@ export function addQueueCommands(command: Define): void {
     });
 
   addAccessFlags(
-    command('drain', 'let workers finish what they run and take no more; waits until they have').argument(
-      '[worker...]',
-      'ids of workers; with --pool and none, all of the pool',
-    ),
+    command(
+      'drain',
+      'let workers finish their tasks and take no more; waits until they are drained',
+    ).argument('[worker...]', 'ids of workers (default with --pool: all of its workers)'),
     'flag',
   )
-    .option('--all', 'all workers of the queue')
-    .option('--for <duration>', 'how long they take nothing', duration, 300_000)
-    .option('--undo', 'let them go on')
-    .option('--timeout <duration>', 'wait no longer than this; they go on draining', duration)
+    .option('--all', 'drain all workers of the queue')
+    .addOption(
+      new Option('--for <duration>', 'how long they take no tasks')
+        .argParser(duration)
+        .default(300_000, '5m'),
+    )
+    .option('--undo', 'let them take tasks again')
+    .option('--timeout <duration>', 'stop waiting after this long; the workers go on draining', duration)
     .action(async (workers: string[], flags: import('./commands/drain.ts').DrainFlags) => {
       const { drain } = await import('./commands/drain.ts');
       await drain(workers, flags);

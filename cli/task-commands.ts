@@ -1,4 +1,4 @@
-/** The commands that are about single tasks: `enqueue`, `result`, `cancel`, `dead`. */
+/** The commands about single tasks: `enqueue`, `result`, `cancel`, `dead`. */
 import { InvalidArgumentError, type Command } from 'commander';
 import type { Trace } from '../runtime/opentelemetry.ts';
 import { duration, integer, strict, UsageError } from '../runtime/program.ts';
@@ -7,20 +7,20 @@ import { outputOption, type Output } from './terminal/output.ts';
 
 type Define = (name: string, description: string) => Command;
 
-/** `trace`: the one that the shell is in. */
+/** `trace`: returns the trace context of the shell. */
 export function addTaskCommands(command: Define, trace: () => Trace | undefined): void {
   addAccessFlags(
-    command('enqueue', 'add tasks; prints their ids, or with --wait their results').argument(
+    command('enqueue', 'add tasks and print their ids, or with --wait their results').argument(
       '[task]',
-      'the task; - for --stdin',
+      'the task; - reads stdin, as --stdin does',
     ),
     'flag',
   )
-    .option('--stdin', 'a task in each line of stdin; empty lines are left out')
-    .option('--file <path>', 'a task in each line of a file')
-    .option('--delay <duration>', 'run no earlier than this from now, such as 10s', duration)
-    .option('--at <time>', 'run no earlier than then, such as 2026-03-01T08:00Z', moment)
-    .option('--wait', 'wait for the result and print it')
+    .option('--stdin', 'read one task per line from stdin; empty lines are skipped')
+    .option('--file <path>', 'read one task per line from a file')
+    .option('--delay <duration>', 'run the tasks after this delay at the earliest, such as 10s', duration)
+    .option('--at <time>', 'run the tasks at this time at the earliest, such as 2026-03-01T08:00Z', moment)
+    .option('--wait', 'wait for the results and print them')
     .option('--timeout <duration>', 'with --wait, give up after this long', duration)
     .action(
       async (task: string | undefined, flags: AccessFlags & import('./commands/enqueue.ts').EnqueueFlags) => {
@@ -30,28 +30,31 @@ export function addTaskCommands(command: Define, trace: () => Trace | undefined)
     );
 
   addAccessFlags(
-    command('result', "print a task's result, byte for byte; waits for it").argument(
+    command('result', "wait for a task's result and print it, byte for byte").argument(
       '<id>',
       'the id of the task, or the task itself',
     ),
     'flag',
   )
     .option('--timeout <duration>', 'give up after this long', duration)
-    .option('--progress', 'tell meanwhile how far the task is, on stderr')
+    .option('--progress', "print the task's progress to stderr while waiting")
     .action(async (id: string, flags: import('./commands/result.ts').ResultFlags) => {
       const { printResult } = await import('./commands/result.ts');
       await printResult(id, flags);
     });
 
   addAccessFlags(
-    command('cancel', 'do not run a task, or abort it where it runs').argument('<id...>', 'ids of tasks'),
+    command('cancel', 'cancel tasks: those that wait are not run, those that run are aborted').argument(
+      '<id...>',
+      'ids of tasks',
+    ),
     'flag',
   ).action(async (ids: string[], flags: AccessFlags) => {
     const { cancel } = await import('./commands/cancel.ts');
     await cancel(ids, flags);
   });
 
-  addDead(command('dead', 'tasks that failed for good'));
+  addDead(command('dead', 'list, show, requeue or drop dead letters: tasks that failed for good'));
 }
 
 function addDead(dead: Command): void {
@@ -62,8 +65,8 @@ function addDead(dead: Command): void {
       unknown === undefined ? `dead needs a command: ${commands}` : `unknown command 'dead ${unknown}'`,
     );
   });
-  addAccessFlags(strict(dead.command('list')).description('print the newest ones, newest first'), 'argument')
-    .option('--count <n>', 'at most so many', integer(1, 10_000), 20)
+  addAccessFlags(strict(dead.command('list')).description('list dead letters, newest first'), 'argument')
+    .option('--count <n>', 'maximum number of dead letters', integer(1, 10_000), 20)
     .addOption(outputOption())
     .action(async (_pool: string | undefined, flags: AccessFlags & { count: number; output: Output }) => {
       const { listDead } = await import('./commands/dead.ts');
@@ -71,7 +74,7 @@ function addDead(dead: Command): void {
     });
   addAccessFlags(
     strict(dead.command('show'))
-      .description('print all that is known of one task')
+      .description('print everything that is known about a dead letter')
       .argument('<id>', 'the id of the task, or the task itself'),
     'flag',
   )
@@ -81,17 +84,17 @@ function addDead(dead: Command): void {
       await showDead(id, flags);
     });
   const moves = {
-    requeue: 'put tasks back into the queue, with all their attempts',
-    drop: 'forget tasks and their errors',
+    requeue: 'put tasks back into the queue, with a fresh set of attempts',
+    drop: 'delete tasks and their errors',
   };
   for (const how of ['requeue', 'drop'] as const)
     addAccessFlags(
       strict(dead.command(how)).description(moves[how]).argument('[id...]', 'ids of tasks'),
       'flag',
     )
-      .option('--error <text>', 'those whose error contains this')
-      .option('--older-than <duration>', 'those that have been dead for so long', duration)
-      .option('--all', 'all of them')
+      .option('--error <text>', 'tasks whose error contains this text')
+      .option('--older-than <duration>', 'tasks that have been dead for longer than this', duration)
+      .option('--all', 'all dead letters of the queue')
       .action(async (ids: string[], flags: import('./commands/dead.ts').ChooseDeadFlags) => {
         const { moveDead } = await import('./commands/dead.ts');
         await moveDead(how, ids, flags);

@@ -35,7 +35,7 @@ export interface QueueFlags {
 function withFile(command: Command, flags: string, description: string, variable: string): Command {
   const file = `${flags.replace(/ .*/, '')}-file <path>`;
   return command
-    .addOption(option(flags, `${description}; or a file, in ${variable}_FILE`, variable))
+    .addOption(option(flags, `${description}; ${variable}_FILE reads it from a file`, variable))
     .addOption(option(file, `holds the value of ${flags}`, `${variable}_FILE`).hideHelp());
 }
 
@@ -44,31 +44,41 @@ export function addQueueFlags(command: Command): Command {
     .addOption(
       option(
         '--redis <url>',
-        'redis://[user[:password]@]host[:port][/db]; rediss:// for TLS; or a file, in MILLRACE_REDIS_URL_FILE',
+        'redis://[user[:password]@]host[:port][/db], rediss:// for TLS; MILLRACE_REDIS_URL_FILE reads it from a file',
         'MILLRACE_REDIS_URL',
       ).default('redis://localhost:6379'),
     )
     .addOption(option('--redis-url-file <path>', 'holds the URL', 'MILLRACE_REDIS_URL_FILE').hideHelp())
     .addOption(
-      option('--sentinel <nodes>', 'host:port,… of sentinels, instead of --redis', 'MILLRACE_REDIS_SENTINEL'),
+      option(
+        '--sentinel <nodes>',
+        'addresses of sentinels, host:port,…, instead of --redis',
+        'MILLRACE_REDIS_SENTINEL',
+      ),
     )
     .addOption(
       option(
         '--sentinel-name <name>',
-        'name of the primary that they monitor',
+        'name of the primary that the sentinels monitor',
         'MILLRACE_REDIS_SENTINEL_NAME',
       ).default('mymaster'),
     )
-    .addOption(option('--sentinel-username <name>', 'for the sentinels', 'MILLRACE_REDIS_SENTINEL_USERNAME'));
-  const password = 'for the sentinels; defaults to none, then that of Redis';
+    .addOption(
+      option('--sentinel-username <name>', 'user name for the sentinels', 'MILLRACE_REDIS_SENTINEL_USERNAME'),
+    );
+  const password = 'password for the sentinels (default: none, then the password of Redis)';
   withFile(command, '--sentinel-password <password>', password, 'MILLRACE_REDIS_SENTINEL_PASSWORD');
   command.addOption(
-    option('--redis-username <name>', 'overrides the one in the URL', 'MILLRACE_REDIS_USERNAME'),
+    option(
+      '--redis-username <name>',
+      'user name for Redis; takes precedence over the URL',
+      'MILLRACE_REDIS_USERNAME',
+    ),
   );
-  const better = 'prefer the variable MILLRACE_REDIS_PASSWORD';
+  const better = 'password for Redis; safer in MILLRACE_REDIS_PASSWORD than on the command line';
   withFile(command, '--redis-password <password>', better, 'MILLRACE_REDIS_PASSWORD');
   command.addOption(
-    option('--redis-tls', 'use TLS, as rediss:// does, for sentinels too', 'MILLRACE_REDIS_TLS'),
+    option('--redis-tls', 'use TLS, as rediss:// does, also for sentinels', 'MILLRACE_REDIS_TLS'),
   );
   withFile(command, '--redis-tls-ca <pem>', "PEM certificate of the server's CA", 'MILLRACE_REDIS_TLS_CA');
   withFile(command, '--redis-tls-cert <pem>', 'PEM certificate of the client', 'MILLRACE_REDIS_TLS_CERT');
@@ -77,15 +87,23 @@ export function addQueueFlags(command: Command): Command {
     .addOption(
       option(
         '--redis-tls-server-name <name>',
-        "name in the server's certificate",
+        "expected name in the server's certificate",
         'MILLRACE_REDIS_TLS_SERVER_NAME',
       ),
     )
     .addOption(
-      option('--redis-tls-insecure', "do not check the server's certificate", 'MILLRACE_REDIS_TLS_INSECURE'),
+      option('--redis-tls-insecure', "do not verify the server's certificate", 'MILLRACE_REDIS_TLS_INSECURE'),
     )
-    .addOption(option('--queue <key>', 'the Redis list', 'MILLRACE_QUEUE').default('task_queue'))
-    .addOption(option('--result <key>', 'the Redis hash', 'MILLRACE_RESULT').default('result'));
+    .addOption(
+      option('--queue <key>', 'key of the Redis list that holds the tasks', 'MILLRACE_QUEUE').default(
+        'task_queue',
+      ),
+    )
+    .addOption(
+      option('--result <key>', 'key of the Redis hash that receives the results', 'MILLRACE_RESULT').default(
+        'result',
+      ),
+    );
 }
 
 /** The address that the flags name. Throws `UsageError` for a file that cannot be read or holds nothing. */

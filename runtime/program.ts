@@ -1,8 +1,8 @@
 /**
- * What the three programs do alike: parse flags with commander, end with a written-down exit code, and say what went
- * wrong in one line. Exit codes: 0 done, 1 failed, 2 the command line (or the environment) was wrong.
+ * The conventions of the three programs: flags are parsed with commander, exit codes are documented, and a failure is one line on
+ * stderr. Exit codes: 0 done, 1 failed, 2 the command line (or the environment) was wrong.
  */
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { Command, CommanderError, Help, InvalidArgumentError, Option } from 'commander';
 import { parseBytes } from './bytes.ts';
 import { parseDuration } from './duration.ts';
 import { failurePrefix } from './failure-line.ts';
@@ -13,20 +13,39 @@ export class UsageError extends Error {
   override name = 'UsageError';
 }
 
-/** A command that throws instead of ending the process, and does not print usage errors itself. */
+/** A command that throws instead of exiting the process, and leaves printing usage errors to `runProgram`. */
 export function createProgram(name: string, version: string): Command {
   return strict(new Command(name).version(version));
 }
 
-/** The same manners for a subcommand, which commander does not hand down by itself. */
+/** Applies the same settings to a subcommand; commander does not inherit them. */
 export function strict(command: Command): Command {
   return command
     .exitOverride()
     .configureOutput({ writeErr: () => undefined })
+    .configureHelp({ groupItems: ownFirst })
     .showSuggestionAfterError(true);
 }
 
-/** Runs `main` and sets the exit code; prints one line about what failed. */
+const OWN = 'Options:';
+
+/** A command's own options come before those that it shares with others, which have a heading of their own. */
+const ownFirst: Help['groupItems'] = (items, visible, getGroup) => {
+  const groups = Help.prototype.groupItems(items, visible, getGroup);
+  const own = groups.get(OWN);
+  groups.delete(OWN);
+  return own ? new Map([[OWN, own], ...groups]) : groups;
+};
+
+/** Shows the options that `add` adds to `command` under a heading of their own in its help. */
+export function headed(heading: string, command: Command, add: (command: Command) => unknown): Command {
+  const before = command.options.length;
+  add(command);
+  for (const added of command.options.slice(before)) added.helpGroup(heading);
+  return command;
+}
+
+/** Runs `main` and sets the exit code; prints a failure as one line. */
 export async function runProgram(name: string, main: () => Promise<void>): Promise<void> {
   try {
     await main();
@@ -42,11 +61,11 @@ function oneLine(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   return (
     printable(message.replace(/^error: /, '').replaceAll(/\s*\n\s*/g, ' ')).trim() ||
-    'it failed without saying why'
+    'failed without an error message'
   );
 }
 
-/** What people write for yes and for no, by lower case. */
+/** Accepted spellings of yes and no, in lower case. */
 const SWITCH = new Map([
   ['true', true],
   ['1', true],
@@ -59,9 +78,9 @@ const SWITCH = new Map([
 ]);
 
 /**
- * Reads the variables of a program before commander does, which takes any text for a switch that is on, "false" too, and an
- * empty one for a value. An empty variable counts as not set, and so does a switch that says no: they are taken out of `env`. Throws
- * `UsageError` for a switch that says neither. Each command reads those of its own options, when it is called.
+ * Normalizes the environment variables of a program before commander reads them: commander treats any text as a switch that is on,
+ * even "false", and an empty variable as a value. Empty variables and switches that are off are deleted from `env`. Throws
+ * `UsageError` for a switch that is neither on nor off. Each command normalizes those of its own options when it is called.
  */
 export function withEnvironment(command: Command, env: NodeJS.ProcessEnv): Command {
   for (const { envVar, required, optional } of command.options) {
@@ -75,19 +94,19 @@ export function withEnvironment(command: Command, env: NodeJS.ProcessEnv): Comma
   return command.hook('preSubcommand', (_, called) => void withEnvironment(called, env));
 }
 
-/** `on` or `off`, in any of the ways in which people write that. */
+/** `on` or `off`, in any accepted spelling. */
 export function onOff(text: string): 'on' | 'off' {
   const on = SWITCH.get(text.trim().toLowerCase());
   if (on === undefined) throw new InvalidArgumentError('It must be on or off.');
   return on ? 'on' : 'off';
 }
 
-/** An option that an environment variable gives, too. */
+/** An option that can also be set by an environment variable. */
 export function option(flags: string, description: string, variable: string): Option {
   return new Option(flags, description).env(variable);
 }
 
-/** Argument parsers for commander; each refuses a bad value in words. */
+/** Argument parsers for commander; each throws `InvalidArgumentError` with a sentence about what is accepted. */
 export function integer(min: number, max = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return (text) => {
     const value = Number(text);
@@ -96,6 +115,13 @@ export function integer(min: number, max = Number.MAX_SAFE_INTEGER): (text: stri
       `It must be a whole number from ${min}${max < Number.MAX_SAFE_INTEGER ? ` to ${max}` : ''}.`,
     );
   };
+}
+
+/** A number greater than zero, such as `2` or `0.5`. */
+export function positive(text: string): number {
+  const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : 0;
+  if (value > 0) return value;
+  throw new InvalidArgumentError('It must be a number greater than 0.');
 }
 
 /** A Go-style duration, as ms. */

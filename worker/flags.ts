@@ -8,6 +8,7 @@ import {
   bytes,
   createProgram,
   duration,
+  headed,
   integer,
   onOff,
   option,
@@ -51,70 +52,75 @@ export function parseWorkerFlags(
   env: NodeJS.ProcessEnv,
   defaultId: string,
 ): WorkerFlags {
-  const program = addQueueFlags(
-    createProgram(WORKER_PROGRAM, version).description(
-      'Takes tasks from a Redis list and writes results to a hash.',
-    ),
+  const program = createProgram(WORKER_PROGRAM, version).description(
+    'Runs the tasks of a Redis list and writes their results to a hash.',
   );
+  headed('Redis:', program, addQueueFlags);
   program.addOption(
     option(
       '--queues <keys>',
-      'several queues instead (256 at most), by priority: urgent,bulk or a JSON list',
+      'several queues instead of --queue (256 at most), highest priority first: urgent,bulk or a JSON list',
       'MILLRACE_QUEUES',
     ).argParser(queueList),
   );
   addHandlerFlags(program)
     .addOption(
-      option('--concurrency <n>', 'tasks at once', 'MILLRACE_CONCURRENCY')
+      option('--concurrency <n>', 'number of tasks to run at a time', 'MILLRACE_CONCURRENCY')
         .argParser(integer(1, 10_000))
         .default(1),
     )
     .addOption(
-      option('--id <name>', 'unique among the living workers', 'MILLRACE_WORKER_ID').default(defaultId),
+      option('--id <name>', 'id of the worker, unique among live workers', 'MILLRACE_WORKER_ID').default(
+        defaultId,
+      ),
     )
     .addOption(
-      option('--lease <duration>', 'silent for so long, the worker has lost its tasks', 'MILLRACE_LEASE')
+      option(
+        '--lease <duration>',
+        'a worker that does not renew its lease for this long loses its tasks',
+        'MILLRACE_LEASE',
+      )
         .argParser(duration)
         .default(15_000, '15s'),
     )
     .addOption(
-      option('--grace <duration>', 'on SIGTERM, what runs may take so long', 'MILLRACE_GRACE')
+      option('--grace <duration>', 'time to finish running tasks after SIGTERM', 'MILLRACE_GRACE')
         .argParser(duration)
         .default(25_000, '25s'),
     )
     .addOption(
-      option('--attempts <n>', 'tries in all before a task is dead', 'MILLRACE_ATTEMPTS')
+      option('--attempts <n>', 'give up on a task after this many attempts', 'MILLRACE_ATTEMPTS')
         .argParser(integer(1))
         .default(5),
     )
     .addOption(
       option(
         '--max-deliveries <n>',
-        'lost workers before the task that they held is dead',
+        'give up on a task after this many workers have died running it',
         'MILLRACE_MAX_DELIVERIES',
       )
         .argParser(integer(1))
         .default(5),
     )
     .addOption(
-      option('--backoff-initial <duration>', 'wait before the second try', 'MILLRACE_BACKOFF_INITIAL')
+      option('--backoff-initial <duration>', 'delay before the second attempt', 'MILLRACE_BACKOFF_INITIAL')
         .argParser(duration)
         .default(1_000, '1s'),
     )
     .addOption(
-      option('--backoff-max <duration>', 'longest wait between tries', 'MILLRACE_BACKOFF_MAX')
+      option('--backoff-max <duration>', 'longest delay between attempts', 'MILLRACE_BACKOFF_MAX')
         .argParser(duration)
         .default(300_000, '5m'),
     )
     .addOption(
-      option('--backoff-jitter <on|off>', 'spread retries', 'MILLRACE_BACKOFF_JITTER')
+      option('--backoff-jitter <on|off>', 'randomize the delays', 'MILLRACE_BACKOFF_JITTER')
         .argParser(onOff)
         .default('on'),
     )
     .addOption(
       option(
         '--durability-replicas <n>',
-        'replicas of Redis to wait for after each turn; 0 for none',
+        'number of Redis replicas to wait for after each turn; 0 for none',
         'MILLRACE_DURABILITY_REPLICAS',
       )
         .argParser(integer(0))
@@ -123,49 +129,71 @@ export function parseWorkerFlags(
     .addOption(
       option(
         '--durability-timeout <duration>',
-        'how long to wait for them, at most 5s',
+        'how long to wait for the replicas, at most 5s',
         'MILLRACE_DURABILITY_TIMEOUT',
       )
         .argParser(duration)
         .default(1_000, '1s'),
     )
     .addOption(
-      option('--task-max-size <size>', 'a larger task is dead at once', 'MILLRACE_TASK_MAX_SIZE')
+      option(
+        '--task-max-size <size>',
+        'maximum size of a task; a larger one fails for good without being run',
+        'MILLRACE_TASK_MAX_SIZE',
+      )
         .argParser(bytes(MAX_RESULT_BYTES))
         .default(16 << 20, '16Mi'),
     )
     .addOption(
       option(
         '--result-ttl <duration>',
-        'remove each result after this long; 0 never',
+        'delete each result after this long; 0 for never (default: never)',
         'MILLRACE_RESULT_TTL',
       ).argParser(duration),
     )
     .addOption(
-      option('--result-max-size <size>', 'a larger result fails its task', 'MILLRACE_RESULT_MAX_SIZE')
+      option(
+        '--result-max-size <size>',
+        'maximum size of a result; a larger one fails its task',
+        'MILLRACE_RESULT_MAX_SIZE',
+      )
         .argParser(bytes(MAX_RESULT_BYTES))
         .default(64 << 20, '64Mi'),
     )
     .addOption(
-      option('--dead-max <n>', 'keep so many dead letters, the newest', 'MILLRACE_DEAD_MAX')
+      option(
+        '--dead-max <n>',
+        'maximum number of dead letters; the oldest are deleted first',
+        'MILLRACE_DEAD_MAX',
+      )
         .argParser(integer(1, 10_000_000))
         .default(10_000),
     )
     .addOption(
-      option('--dead-max-age <duration>', 'and each for so long; 0 for ever', 'MILLRACE_DEAD_MAX_AGE')
+      option(
+        '--dead-max-age <duration>',
+        'delete dead letters after this long; 0 for never',
+        'MILLRACE_DEAD_MAX_AGE',
+      )
         .argParser(duration)
         .default(2_592_000_000, '720h'),
     )
     .addOption(
-      option('--pool <namespace/name>', 'the WorkerPool that this worker is of', 'MILLRACE_POOL').hideHelp(),
+      option(
+        '--pool <namespace/name>',
+        'the WorkerPool that this worker belongs to',
+        'MILLRACE_POOL',
+      ).hideHelp(),
     )
     .addOption(
-      option('--http-port <port>', 'serve /healthz, /readyz and /metrics', 'MILLRACE_HTTP_PORT').argParser(
-        integer(0, 65_535),
-      ),
+      option(
+        '--http-port <port>',
+        'serve /healthz, /readyz and /metrics on this port (default: not served)',
+        'MILLRACE_HTTP_PORT',
+      ).argParser(integer(0, 65_535)),
     )
     .addOption(
-      option('--log-level <level>', 'how much to log', 'MILLRACE_LOG_LEVEL')
+      option('--log-level <level>', 'least severe level to log', 'MILLRACE_LOG_LEVEL')
         .choices(logLevels)
         .default('info'),
     );

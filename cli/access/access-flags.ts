@@ -1,26 +1,30 @@
-/** The flags that say which queue a command is about: one of a Redis, by its URL, or those of a pool of a cluster. */
+/** The flags that name the queue of a command: a queue in a Redis, by its URL, or the queues of a pool in a cluster. */
 import { Option, type Command } from 'commander';
 import { addQueueFlags, type QueueFlags } from '../../queue/flags.ts';
-import { addClusterFlags, type ClusterFlags } from '../cluster/cluster-flags.ts';
+import { headed } from '../../runtime/program.ts';
+import { addClusterFlags, CLUSTER, type ClusterFlags } from '../cluster/cluster-flags.ts';
 
 export interface AccessFlags extends QueueFlags, ClusterFlags {
   /** `name`, or `namespace/name`. */
   readonly pool?: string;
-  /** Which flags stand on the command line, rather than in the environment or nowhere. */
+  /** The flags given on the command line, as opposed to the environment or a default. */
   readonly given: readonly string[];
-  /** A Redis is named, on the command line or in the environment. */
+  /** A Redis is named on the command line or in the environment. */
   readonly redisNamed: boolean;
 }
 
 /**
- * Gives a command all ways to its queue. `by: 'argument'`: the pool may stand behind the command, `millrace inspect tiles`, where
- * nothing else does.
+ * Adds all flags that name a queue. `by: 'argument'`: the pool may also be the command's argument, `millrace inspect tiles`, in
+ * commands that have no other.
  */
 export function addAccessFlags(command: Command, by: 'argument' | 'flag'): Command {
-  if (by === 'argument') command.argument('[pool]', 'a pool of the cluster, instead of --redis');
-  addQueueFlags(command).addOption(
-    new Option('--pool <name>', 'a pool of the cluster, instead of --redis: name or namespace/name'),
+  if (by === 'argument')
+    command.argument('[pool]', 'a pool in the cluster, instead of --redis: name or namespace/name');
+  const pool = new Option(
+    '--pool <name>',
+    'a pool in the cluster, instead of --redis: name or namespace/name',
   );
+  headed('Redis:', command, addQueueFlags).addOption(pool.helpGroup(CLUSTER));
   return addClusterFlags(command).hook('preAction', (_, action) => {
     const named = Object.keys(action.opts()).filter((name) => action.getOptionValueSource(name) === 'cli');
     const source = (name: string): string => action.getOptionValueSource(name) ?? 'default';

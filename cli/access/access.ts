@@ -71,7 +71,7 @@ export async function withQueue<T>(flags: AccessFlags, use: (queue: Queue) => Pr
 function barePlace(flags: AccessFlags): Place {
   const stray = ['namespace', 'context', 'kubeconfig'].find((name) => flags.given.includes(name));
   if (stray !== undefined)
-    throw new UsageError(`--${stray} is for a pool of a cluster: name one with --pool, or leave that out`);
+    throw new UsageError(`--${stray} is for a pool in a cluster: name one with --pool, or omit --${stray}`);
   const address = checkedAddress(flags);
   return {
     address,
@@ -81,7 +81,7 @@ function barePlace(flags: AccessFlags): Place {
   };
 }
 
-/** What a pool says itself, by the option's name. */
+/** Options whose value a pool defines itself. */
 const OF_THE_POOL = ['redis', 'sentinel', 'result'];
 
 async function poolPlace(name: string, flags: AccessFlags, stack: AsyncDisposableStack): Promise<Place> {
@@ -90,7 +90,9 @@ async function poolPlace(name: string, flags: AccessFlags, stack: AsyncDisposabl
     throw new UsageError('a pool is given, and --pool as well: choose one');
   const twice = OF_THE_POOL.find((flag) => given.includes(flag));
   if (twice !== undefined)
-    throw new UsageError(`a pool is given, and --${twice} as well, which the pool says itself: choose one`);
+    throw new UsageError(
+      `a pool is given, and --${twice} as well, which the pool defines itself: choose one`,
+    );
   // reading kubeconfigs takes a library that a bare Redis has no use for: a hundred MB and half a second
   const { openPool } = await import('./pool-access.ts');
   return await openPool(name, flags, stack);

@@ -1,6 +1,6 @@
 /** The flags that name a cluster and a namespace in it. */
 import type { Command } from 'commander';
-import { option } from '../../runtime/program.ts';
+import { headed, option } from '../../runtime/program.ts';
 
 /** Which cluster, and where in it. */
 export interface ClusterFlags {
@@ -9,9 +9,19 @@ export interface ClusterFlags {
   readonly kubeconfig?: string;
 }
 
+export const CLUSTER = 'Cluster:';
+
 export function addClusterFlags(command: Command): Command {
-  return command
-    .option('-n, --namespace <name>', "of the cluster (the context's)")
-    .option('--context <name>', 'of the kubeconfig (the current one)')
-    .addOption(option('--kubeconfig <file>', 'else KUBECONFIG or ~/.kube/config', 'MILLRACE_KUBECONFIG'));
+  return headed(CLUSTER, command, () =>
+    command
+      .option('-n, --namespace <name>', "namespace in the cluster (default: the context's)")
+      .option('--context <name>', 'context of the kubeconfig (default: the current one)')
+      .addOption(
+        option(
+          '--kubeconfig <file>',
+          'path of the kubeconfig (default: KUBECONFIG, or ~/.kube/config)',
+          'MILLRACE_KUBECONFIG',
+        ),
+      ),
+  );
 }

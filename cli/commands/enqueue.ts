@@ -78,7 +78,7 @@ function checkUsage(task: string | undefined, flags: EnqueueFlags): void {
     );
   if (sources === 0)
     throw new UsageError(
-      'no task is given: write it behind enqueue, or one in each line of stdin with --stdin, or of a file with --file',
+      'no task is given: pass it as the argument, or one per line of stdin with --stdin, or of a file with --file',
     );
   if (flags.timeout !== undefined && !flags.wait)
     throw new UsageError('--timeout is for --wait: add that, or leave it out');

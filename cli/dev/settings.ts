@@ -86,7 +86,7 @@ export function devSettings(
   whole('retry.maxDeliveries', spec.retry.maxDeliveries, 1);
   if (spec.minReplicas > spec.maxReplicas)
     throw new UsageError(
-      `at least ${spec.minReplicas} and at most ${spec.maxReplicas} replicas cannot both be: correct --min or --max`,
+      `at least ${spec.minReplicas} and at most ${spec.maxReplicas} replicas contradict each other: correct --min or --max`,
     );
   const { attempts, maxDeliveries, backoff } = spec.retry;
   try {

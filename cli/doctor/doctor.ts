@@ -44,5 +44,5 @@ function lines({ level, about, note, todo }: Finding): string {
 
 function summary(findings: readonly Finding[]): string {
   const count = (level: Finding['level']): number => findings.filter((one) => one.level === level).length;
-  return `\n${count('ok')} ok, ${count('warn')} to look at, ${count('fail')} failed\n`;
+  return `\n${count('ok')} ok, ${count('warn')} warnings, ${count('fail')} failed\n`;
 }

@@ -47,6 +47,8 @@ const NOTES = 400;
 
 export async function simulateCommand(flags: SimulateFlags): Promise<void> {
   const trace = flags.trace ? await readTrace(flags.trace) : generated(flags);
+  if (trace.arrivals.length === 0)
+    throw new UsageError('the trace has no tasks: give a longer --duration or a higher --rate');
   const policy = policyFor(flags, flags.pool ? await readPool(flags.pool) : undefined);
   const targetMs = policy.targetWaitMs ?? USUAL_TARGET_MS;
   const { slots = 1 } = policy;

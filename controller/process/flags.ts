@@ -53,74 +53,76 @@ export function parseFlags(argv: readonly string[], env: NodeJS.ProcessEnv): Con
   const program = createProgram('millrace-controller', version)
     .description('Scales WorkerPools by the length of their Redis queues.')
     .addOption(
-      option(
-        '--namespace <names>',
-        'namespaces to watch, comma-separated; none for all',
-        'MILLRACE_NAMESPACE',
-      )
+      option('--namespace <names>', 'namespaces to watch, comma-separated', 'MILLRACE_NAMESPACE')
         .argParser(list)
         .default([], 'all'),
     )
     .addOption(
       option(
         '--kubeconfig <path>',
-        'outside a cluster; else KUBECONFIG or ~/.kube/config',
+        'kubeconfig, outside of a cluster (default: KUBECONFIG, or ~/.kube/config)',
         'MILLRACE_KUBECONFIG',
       ),
     )
     .addOption(
-      option('--leader-election', 'take turns with other replicas', 'MILLRACE_LEADER_ELECTION').default(
-        false,
-      ),
+      option(
+        '--leader-election',
+        'elect a leader among several replicas of the controller',
+        'MILLRACE_LEADER_ELECTION',
+      ).default(false),
     )
     .addOption(
-      option('--lease-name <name>', 'the Lease that decides who leads', 'MILLRACE_LEASE_NAME').default(
+      option('--lease-name <name>', 'name of the Lease for leader election', 'MILLRACE_LEASE_NAME').default(
         'millrace-controller',
       ),
     )
     .addOption(
-      option('--lease-namespace <name>', "where it is; default the pod's own", 'MILLRACE_LEASE_NAMESPACE'),
+      option(
+        '--lease-namespace <name>',
+        "namespace of the Lease (default: the pod's)",
+        'MILLRACE_LEASE_NAMESPACE',
+      ),
     )
     .addOption(
-      option('--http-port <port>', 'serves /healthz, /readyz and /metrics', 'MILLRACE_HTTP_PORT')
+      option('--http-port <port>', 'port of /healthz, /readyz and /metrics', 'MILLRACE_HTTP_PORT')
         .argParser(integer(0, 65_535))
         .default(8080),
     )
     .addOption(
       option(
         '--state-dir <path>',
-        'a folder that outlives the process, for what the next one has to know if this one is killed',
+        'folder that outlives the process, for state that its successor needs if it is killed',
         'MILLRACE_STATE_DIR',
       ),
     )
     .addOption(
-      option('--dashboard', 'also serves the dashboard, at /dashboard/', 'MILLRACE_DASHBOARD').default(false),
+      option('--dashboard', 'serve the dashboard at /dashboard/', 'MILLRACE_DASHBOARD').default(false),
     )
     .addOption(
       option(
         '--dashboard-show-tasks',
-        'shows tasks, their ids and their errors there, to everybody who sees their pool',
+        'show tasks, their ids and their errors on the dashboard, to everyone who may see their pool',
         'MILLRACE_DASHBOARD_SHOW_TASKS',
       ).default(false),
     )
     .addOption(
       option(
         '--dashboard-auth <mode>',
-        'kubernetes: who may list pools sees them, who may patch them acts; token: everybody sees, who has the token acts; none: everybody sees, nobody acts. Default kubernetes, or token with --dashboard-token-file',
+        'kubernetes: users who may list pools see them, users who may patch them may act; token: everyone sees pools, holders of the token may act; none: everyone sees pools, no one may act (default: kubernetes, or token with --dashboard-token-file)',
         'MILLRACE_DASHBOARD_AUTH',
       ).choices(dashboardAuths),
     )
     .addOption(
       option(
         '--dashboard-token-file <path>',
-        'who has the token in it may pause queues and move dead letters',
+        'file with the token whose holders may pause queues and move dead letters',
         'MILLRACE_DASHBOARD_TOKEN_FILE',
       ),
     )
     .addOption(
       option(
         '--dashboard-hosts <names>',
-        "names by which browsers may call it besides localhost and the pod's address, comma-separated; * for any",
+        "host names under which browsers may reach the dashboard, besides localhost and the pod's address, comma-separated; * for any",
         'MILLRACE_DASHBOARD_HOSTS',
       )
         .argParser(list)
@@ -129,7 +131,7 @@ export function parseFlags(argv: readonly string[], env: NodeJS.ProcessEnv): Con
     .addOption(
       option(
         '--metrics-auth <mode>',
-        'kubernetes: only who may get the path /metrics gets the metrics; none: everybody',
+        'kubernetes: /metrics is only for users who may get that path; none: for everyone',
         'MILLRACE_METRICS_AUTH',
       )
         .choices(metricsAuths)
@@ -138,15 +140,17 @@ export function parseFlags(argv: readonly string[], env: NodeJS.ProcessEnv): Con
     .addOption(
       option(
         '--tls-cert-file <path>',
-        'serves all of it by HTTPS with this certificate (PEM); needs --tls-key-file',
+        'certificate (PEM) to serve everything over HTTPS; requires --tls-key-file',
         'MILLRACE_TLS_CERT_FILE',
       ),
     )
-    .addOption(option('--tls-key-file <path>', 'the key that belongs to it (PEM)', 'MILLRACE_TLS_KEY_FILE'))
+    .addOption(
+      option('--tls-key-file <path>', 'private key of the certificate (PEM)', 'MILLRACE_TLS_KEY_FILE'),
+    )
     .addOption(
       option(
         '--redis-allowed-hosts <hosts>',
-        'names, *.suffixes, addresses and networks (10.1.0.0/16) of the only Redis that pools may name, comma-separated',
+        'the only Redis hosts that pools may name: names, *.suffixes, addresses and networks (10.1.0.0/16), comma-separated',
         'MILLRACE_REDIS_ALLOWED_HOSTS',
       )
         .argParser(hosts)
@@ -155,12 +159,12 @@ export function parseFlags(argv: readonly string[], env: NodeJS.ProcessEnv): Con
     .addOption(
       option(
         '--allow-local',
-        'pools may name a Redis on a loopback, link-local or metadata address too',
+        'also allow pools to name a Redis on a loopback, link-local or metadata address',
         'MILLRACE_ALLOW_LOCAL',
       ).default(false),
     )
     .addOption(
-      option('--log-level <level>', 'how much to log', 'MILLRACE_LOG_LEVEL')
+      option('--log-level <level>', 'least severe level to log', 'MILLRACE_LOG_LEVEL')
         .choices(logLevels)
         .default('info'),
     );

@@ -248,7 +248,9 @@ describe('usage', () => {
     const commands = ['dev', 'enqueue', 'result', 'cancel', 'inspect', 'pause', 'resume', 'dead', 'version'];
     for (const command of commands) expect(alone.stdout).toMatch(new RegExp(`^  ${command} `, 'm'));
     expect((await millrace(['version'])).stdout).toBe(`${version}\n`);
-    expect((await millrace(['enqueue', '--help'])).stdout).toMatch(/--delay <duration>/);
+    expect((await millrace(['enqueue', '--help'])).stdout).toMatch(
+      /--delay <duration>[^]*\nRedis:\n {2}--redis <url>/,
+    );
   });
 
   test.each([
@@ -275,6 +277,9 @@ describe('usage', () => {
     [['dead', 'drop', 'a', '--all'], /--all is given, and a choice as well/],
     [['dead', 'bury'], /unknown command 'dead bury'/],
     [['dead', 'list', '--count', '0'], /whole number from 1/],
+    [['simulate', '--rate', '0'], /a number greater than 0/],
+    [['simulate', '--rate', 'many'], /a number greater than 0/],
+    [['simulate', '--duration', '0s'], /the trace has no tasks/],
     [['dev'], /nothing to run tasks with/],
     [['dev', '--module', 'a.ts', '--command', 'cat'], /choose one/],
     [['dev', '--command', 'cat', '--min', '3', '--max', '2'], /at least 3 and at most 2/],

@@ -2,7 +2,7 @@
  * `worker/handlers/`: the ways to run the user's code: each takes its configuration and returns a `Handler`. They know
  * nothing of Redis, turns or leases.
  *
- * The flags that say what runs the tasks: of `millrace-worker`, and of `millrace dev`, which hands them on.
+ * The flags that select what runs the tasks: of `millrace-worker`, and of `millrace dev`, which passes them on.
  */
 import type { Command } from 'commander';
 import { duration, option } from '../../runtime/program.ts';
@@ -24,31 +24,37 @@ export function addHandlerFlags(command: Command): Command {
     .addOption(
       option(
         '--module-timeout <duration>',
-        'how long it may take to load; 0 for ever',
+        'time limit for loading the module; 0 for none',
         'MILLRACE_MODULE_TIMEOUT',
       )
         .argParser(duration)
         .default(600_000, '10m'),
     )
-    .addOption(option('--command <command>', 'program that runs a task: stdin to stdout', 'MILLRACE_COMMAND'))
+    .addOption(
+      option(
+        '--command <command>',
+        'program that runs a task: reads it from stdin, writes the result to stdout',
+        'MILLRACE_COMMAND',
+      ),
+    )
     .addOption(
       option(
         '--keep-running',
-        'keep the command running: JSON lines, see docs/run-your-code.md',
+        'start the command once and exchange JSON lines with it, see docs/run-your-code.md',
         'MILLRACE_KEEP_RUNNING',
       ),
     )
     .addOption(
       option(
         '--http <url>',
-        'server that runs a task: a POST each, see docs/run-your-code.md',
+        'server that runs tasks, one POST per task, see docs/run-your-code.md',
         'MILLRACE_HTTP',
       ),
     )
     .addOption(
       option(
         '--http-timeout <duration>',
-        'how long it may take for an attempt; 0 for as long as it likes',
+        'time limit for each attempt over HTTP; 0 for none',
         'MILLRACE_HTTP_TIMEOUT',
       )
         .argParser(duration)
