@@ -19,7 +19,7 @@ local function shortened(header)
 end
 
 -- as in move.lua
-local function digest(entry)
+local function entry_digest(entry)
   if #entry > 4096 then entry = #entry .. string.sub(entry, 1, 1024) .. string.sub(entry, -1024) end
   return redis.sha1hex(entry)
 end
@@ -34,7 +34,7 @@ for i = 0, tonumber(ARGV[1]) - 1 do
     string.sub(header or entry, 1, tonumber(ARGV[2])),
     task and string.sub(entry, task, task + tonumber(ARGV[3]) - 1) or '',
     task and #entry - task + 1 or -1,
-    digest(entry),
+    entry_digest(entry),
   }
   copied = copied + #entry
   if copied > MOST_BYTES then break end

@@ -9,7 +9,7 @@
 local MOST_BYTES = 32 * 1024 * 1024
 
 -- as in heads.lua
-local function digest(entry)
+local function entry_digest(entry)
   if #entry > 4096 then entry = #entry .. string.sub(entry, 1, 1024) .. string.sub(entry, -1024) end
   return redis.sha1hex(entry)
 end
@@ -28,7 +28,7 @@ for _ = 1, tonumber(ARGV[2]) do
   local header, raw = string.match(entry, '^%d+ ([^\n]*)\n(.*)$')
   local read, about = pcall(cjson.decode, header or '')
   local ours = read and type(about) == 'table'
-  if ours and (not wanted or wanted[digest(entry)]) then
+  if ours and (not wanted or wanted[entry_digest(entry)]) then
     local id = type(about.id) == 'string' and about.id or raw
     redis.call('LREM', KEYS[2], -1, entry)
     if requeue then

@@ -8,24 +8,38 @@ const scripts = readdirSync(folder)
   .filter((name) => name.endsWith('.lua'))
   .map((name) => ({ name, text: readFileSync(join(folder, name), 'utf8') }));
 
-/** The functions of all scripts, with the comment above each, by name. */
+/** The functions of all scripts, without comments, by name. */
 const functions = Map.groupBy(
   scripts.flatMap(({ name, text }) =>
-    Array.from(
-      text.matchAll(/^(?:--.*\n)*local function (\w+)\([^]*?^(?:end|.* end)$/gm),
-      ([source, called]) => ({
-        called: called ?? '',
-        script: name,
-        source,
-      }),
-    ),
+    Array.from(text.matchAll(/^local function (\w+)\((?:.* end$|[^]*?^end$)/gm), ([source, called = '']) => ({
+      called,
+      script: name,
+      code: source.replaceAll(/^ *--.*\n/gm, ''),
+    })),
   ),
   ({ called }) => called,
 );
+const shared = [...functions].filter(([, copies]) => copies.length > 1);
 
-test.for(['queue_time', 'is_over', 'remember'])('%s is the same wherever it stands', (name) => {
-  const copies = functions.get(name) ?? [];
-  const code = copies.map(({ source }) => source.replaceAll(/^ *--.*\n/gm, ''));
-  expect(copies.length).toBeGreaterThan(1);
-  expect(new Set(code).size, copies.map(({ script }) => script).join()).toBe(1);
+test('the functions that several scripts have', () => {
+  expect(shared.map(([name]) => name).toSorted()).toEqual([
+    'digest',
+    'entry_digest',
+    'fingerprint',
+    'is_over',
+    'queue_time',
+    'remember',
+  ]);
+});
+
+test.for(shared)('%s is the same wherever it stands', ([, copies]) => {
+  expect(new Set(copies.map(({ code }) => code)).size, copies.map(({ script }) => script).join()).toBe(1);
+});
+
+test.for(['HISTORY_BYTES', 'OVERHEAD'])('%s is the same wherever it stands', (name) => {
+  const values = scripts.flatMap(({ text }) =>
+    Array.from(text.matchAll(new RegExp(`^local ${name} = (.*)$`, 'gm')), ([, value]) => value),
+  );
+  expect(values.length).toBeGreaterThan(1);
+  expect(new Set(values).size).toBe(1);
 });
