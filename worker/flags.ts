@@ -1,4 +1,4 @@
-/** The flags of `millrace-worker`, each of them also an environment variable, and what they say. */
+/** The flags of `millrace-worker`, each of them also an environment variable, and the settings they add up to. */
 import { addQueueFlags, addressOf, type QueueFlags } from '../queue/flags.ts';
 import { redisOptions, type RedisAddress } from '../queue/connection/connection.ts';
 import { checkDurability, type Durability } from '../queue/connection/durability.ts';
@@ -25,7 +25,7 @@ export interface WorkerFlags extends QueueFlags, HandlerFlags {
   readonly queues?: readonly string[];
   readonly concurrency: number;
   readonly id: string;
-  /** The id is the default one. */
+  /** No id was given: it is the default one. */
   readonly unnamed: boolean;
   readonly lease: number;
   readonly grace: number;
@@ -209,12 +209,12 @@ function queueList(text: string): readonly string[] {
     const names: unknown = JSON.parse(text);
     if (Array.isArray(names) && names.every((name) => typeof name === 'string')) return names;
   } catch {
-    // said below
+    // reported below
   }
   throw new UsageError(`--queues ${text} is not a JSON list of names: write ["urgent","bulk"]`);
 }
 
-/** What the flags say of the worker itself. Throws `UsageError` for what cannot be, instead of trying again for ever. */
+/** The settings of the worker itself. Throws `UsageError` for invalid ones, which would otherwise be retried forever. */
 export function workerSettings(
   flags: WorkerFlags,
 ): Omit<WorkerOptions, 'handler' | 'log' | 'metrics' | 'onReady'> {
@@ -255,7 +255,7 @@ export function workerSettings(
   };
 }
 
-/** More would be held up by their own regular turns, one a second each. */
+/** More would be delayed by their own regular turns, one a second each. */
 const MAX_QUEUES = 256;
 
 function check(

@@ -59,18 +59,18 @@ async function openHandler(
   return openLines({ ...program, concurrency: flags.concurrency, maxOutputBytes: lineLimit(maxOutputBytes) });
 }
 
-/** What a worker needs to reach Redis is not for the programs that run its tasks. */
+/** The credentials of Redis are not passed on to the programs that run tasks. */
 function withoutSecrets(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('MILLRACE_REDIS_')));
 }
 
-/** How long a line may be that holds a result of so many bytes: JSON writes some bytes as six. A report fits anyway. */
+/** The longest line that may hold a result of `resultBytes`: JSON writes some bytes as six. A progress report always fits. */
 function lineLimit(resultBytes: number): number {
   return Math.min(MAX_RESULT_BYTES, Math.max(6 * resultBytes, 1 << 20));
 }
 
 async function main(): Promise<void> {
-  // in a pod the host's name is the pod's, by which the controller knows it
+  // in a pod the host name is the pod's name, by which the controller identifies it
   const inPod = process.env['KUBERNETES_SERVICE_HOST'] !== undefined;
   const flags = parseWorkerFlags(process.argv, process.env, inPod ? hostname() : defaultWorkerId());
   const settings = workerSettings(flags);
@@ -89,7 +89,7 @@ async function main(): Promise<void> {
           unhealthy: () => health.unhealthy(),
           unready: () => unready ?? shortage ?? health.unready(),
         });
-  // a module that waits for what never comes is seen by nothing being left that keeps the process alive
+  // a module that waits for something that never comes is detected by nothing else keeping the process alive
   http?.hold(false);
   await using handler = await openHandler(flags, log, signals.stopping, (why) => {
     shortage = why;
@@ -102,7 +102,7 @@ async function main(): Promise<void> {
   const hurryUp = (): void => hurry.abort();
   signals.hurry.addEventListener('abort', hurryUp, { once: true });
   signals.stopping.addEventListener('abort', () => {
-    log.info({ event: LogEvent.Stopping, graceMs: flags.grace }, 'stopping: finishing what runs');
+    log.info({ event: LogEvent.Stopping, graceMs: flags.grace }, 'stopping: finishing running tasks');
     timeout(flags.grace, hurryUp).unref();
   });
   await runWorker(

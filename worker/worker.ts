@@ -1,6 +1,6 @@
 /**
  * A worker as a library: what `millrace-worker` runs, for programs that bring their own process.
- * It registers, runs epochs until it is told to stop, and leaves nothing behind in Redis.
+ * It registers, runs epochs until it is stopped, and leaves nothing behind in Redis.
  */
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
@@ -32,23 +32,23 @@ export type { DeadLetterPolicy, ResultPolicy, TaskPolicy, WorkerOptions } from '
 export { NameTaken } from './epoch/registration.ts';
 export type { RetryPolicy } from './task/retry.ts';
 
-/** How long a worker that stops, and was fenced, may take to leave nothing behind, ms. */
+/** How long a worker that stops after it was fenced may take to clean up in Redis, ms. */
 const LAST_REAP_TIMEOUT_MS = 1_000;
-/** A server that lives answers in this time, ms. */
+/** A live server answers within this time, ms. */
 const PING_TIMEOUT_MS = 2_000;
-/** How long after a death the controller may take to tell of it, ms. */
+/** How long after a death the controller may take to record its reason, ms. */
 const EXIT_REASON_TIMEOUT_MS = 3_000;
-/** A queue that cannot be registered holds up those below it no longer than this, ms. */
+/** A queue that cannot be registered delays those below it no longer than this, ms. */
 const FIRST_TURN_TIMEOUT_MS = 1_000;
 
-/** A name for a worker outside Kubernetes. Two hosts, or two containers of one, may give it twice: see `mayRename`. */
+/** A name for a worker outside Kubernetes. It may be the same on two hosts, or in two containers of one: see `mayRename`. */
 export function defaultWorkerId(): string {
   return `${hostname()}-${process.pid}`;
 }
 
 /**
  * Works until `stopping` aborts and what runs has finished, or until `hurry` aborts: then what still runs goes back
- * to the queue. Redis may come and go meanwhile. Rejects with `RangeError` for an address or names that cannot be, with
+ * to the queue. Redis may come and go meanwhile. Rejects with `RangeError` for an invalid address or invalid names, with
  * `NameTaken` when another living worker has this id and it may not take another one, and with Error when Redis refused user,
  * password, certificate or database for `refusedMs`, or is a cluster.
  */
@@ -66,7 +66,7 @@ export async function runWorker(
       id = `${options.id}-${randomUUID().slice(0, 8)}`;
       options.log.warn(
         { err: error, worker: id },
-        'the name of this worker is taken; it has another one now',
+        'the name of this worker is taken; continuing under another one',
       );
     }
   }
@@ -99,7 +99,7 @@ async function runAs(options: WorkerOptions, stopping: AbortSignal, hurry: Abort
   };
   const redis = defineScripts(connect({}));
   redis.on('ready', () => {
-    // as often as it connects: the settings of another server may differ
+    // at each connect: the settings of another server may differ
     void evictionRisk(redis).then((risk) => risk && options.log.error(describeRisk(risk)));
   });
   const drops = watchDrops(redis);
@@ -120,13 +120,13 @@ async function runAs(options: WorkerOptions, stopping: AbortSignal, hurry: Abort
   const refused = new AbortController();
   void refusals.forGood.then((why) => {
     options.onRefused?.(why);
-    // what runs cannot be settled any more
+    // what runs can no longer be settled
     refused.abort(new Error(why));
     ended.abort();
   });
   const atOnce = AbortSignal.any([hurry, refused.signal]);
   const registered = new Set<number>();
-  // its first turn tells the server the scripts, which the others would all do at the same time
+  // its first turn loads the scripts into the server, which the others would all do at the same time
   const first = Promise.withResolvers<void>();
   const left = lanes.map(async (keys, rank) => {
     const onReady = (): void => {
@@ -162,7 +162,7 @@ interface LaneOptions {
   readonly drops: Drops;
   readonly openSpare: () => Redis;
   readonly slots: WorkerSlots;
-  /** Where a handler may stand in the way of turns. */
+  /** Given where a handler may block turns. */
   readonly keepers: LeaseKeepers | undefined;
   /** Opens one more connection of the worker. */
   readonly connect: (own: RedisOptions) => Redis;
@@ -175,7 +175,7 @@ interface LaneOptions {
   readonly onTurn: () => void;
 }
 
-/** One queue of a worker: epoch after epoch, until it is told to stop. */
+/** One queue of a worker: epoch after epoch, until it is stopped. */
 async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: AbortSignal): Promise<void> {
   const { keys, rank, redis, drops, openSpare, slots, connect, registering, mark, onTurn } = options;
   const { id: worker, leaseMs, durability, handler, retry, results, ...given } = options.worker;
@@ -186,7 +186,7 @@ async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: Abort
   const about = { redis, keys, worker: options.worker, mark, attempts: registering };
   const registration = createRegistration({ ...about, log, stopping });
   using keeper = options.keepers?.of({ rank, keys, clientName: () => registration.clientName });
-  // outside of a pool nobody watches
+  // outside of a pool no controller records reasons
   const exitReasonOf = (lost: string): Promise<string | undefined> =>
     readExitReason(redis, keys, lost, given.pool === '' ? 0 : EXIT_REASON_TIMEOUT_MS);
   const run = {
@@ -229,7 +229,7 @@ async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: Abort
       if (end === 'left') return;
       metrics.fenced();
     }
-    // fenced, and told to stop before it could begin anew: a server that went back may still hold that epoch
+    // fenced, and stopped before it could register again: a server that went back may still hold that epoch
     if (last !== undefined)
       await within(LAST_REAP_TIMEOUT_MS, reap(redis, keys, worker, last, 'displaced'), 'reap').catch(
         () => undefined,
@@ -241,7 +241,7 @@ async function runLane(options: LaneOptions, stopping: AbortSignal, hurry: Abort
   }
 }
 
-/** So that a worker that starts does not begin with what is least urgent only because that queue was registered first. */
+/** Keeps a starting worker from beginning with the least urgent queue only because that one was registered first. */
 function holdPlace(slots: WorkerSlots, keys: QueueKeys, rank: number): () => void {
   const nothing = (): void => undefined;
   const place = { keys, rank, held: 0, running: 0, wantsWork: true, readAt: Infinity, readSentAt: Infinity };

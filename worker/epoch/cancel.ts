@@ -1,8 +1,8 @@
 /**
- * Finds out which of a worker's tasks were cancelled. A turn says that there are marks, and whether there are new ones. The
- * worker reads them when there are new ones, and compares: a mark that meets no task stays for a week, and costs no round trip
- * in all that time. A task that matches is looked up, as its mark may be gone; and where there are too many marks to know them
- * all, what was just taken is looked up always, what the worker had before when there are new ones.
+ * Determines which of a worker's tasks were cancelled. A turn's reply shows whether there are marks and whether there are new
+ * ones. The worker reads them when there are new ones, and compares: a mark that meets no task stays for a week, and costs no
+ * round trip in all that time. A task that matches is looked up, as its mark may be gone; and where there are too many marks to
+ * cache, what was just taken is always looked up, and what the worker had before when there are new ones.
  */
 import type { Redis } from 'ioredis';
 import { replyCode } from '../../queue/connection/reply-code.ts';
@@ -16,7 +16,7 @@ type Held = Extract<TurnReply, { kind: 'held' }>;
 /** With more marks than this, tasks are looked up one by one. */
 const MOST_KNOWN = 1_000;
 
-/** A user who may not look runs everything: a task that nobody wants any more does less harm than none at all. */
+/** Without permission to read marks everything is run: running an unwanted task does less harm than running none. */
 function notAllowed(error: unknown): never[] {
   if (replyCode(error) === 'NOPERM') return [];
   throw error;
@@ -30,7 +30,7 @@ export interface CancelCheck {
   ): Promise<ReadonlyMap<string, string | Buffer>> | undefined;
 }
 
-/** `repeat` sends again what Redis did not answer; `undefined` when there is no time left. */
+/** `repeat` resends what Redis did not answer, and resolves to `undefined` when no time is left. */
 export function createCancelCheck(
   redis: Redis,
   keys: QueueKeys,
@@ -69,7 +69,7 @@ export function createCancelCheck(
   async function lookUp(deliveries: readonly Delivery[]): Promise<ReadonlyMap<string, string | Buffer>> {
     if (deliveries.length === 0) return new Map();
     const ids = deliveries.map(({ raw }) => taskId(raw));
-    // what cannot even be asked is run, as where asking is not allowed
+    // what cannot be looked up is run, as without permission
     const found =
       (await repeat(() => areCancelled(redis, keys, ids).catch(notAllowed)).catch(() => [])) ?? [];
     return new Map(deliveries.flatMap(({ receipt }, i) => (found[i] ? [[receipt, ids[i] ?? '']] : [])));

@@ -1,10 +1,10 @@
 /**
- * What comes of errors on a worker's connections: a line in the log for each cause, again only after longer and longer pauses; and an
- * end of the worker when Redis refuses it for good.
+ * Handles errors on a worker's connections: one log line per cause, repeated after increasing pauses; and the end of the worker
+ * when Redis refuses it for good.
  *
  * User name, password and certificates are read once, at the start, and may be replaced while a worker runs. A server that
- * refuses them goes on refusing them, so whoever watches over the process does better to start it again with what holds now. The
- * same goes for a database that is not there and for a Redis Cluster. A server that is merely away is waited for.
+ * refuses them continues to, so the supervisor of the process had better restart it with the current ones. The same goes for a
+ * database that does not exist and for a Redis Cluster. A server that is merely unreachable is waited for.
  */
 import type { RedisAddress } from '../../queue/connection/address.ts';
 import {
@@ -14,7 +14,7 @@ import {
 } from '../../queue/connection/redis-errors.ts';
 import { timeout, type Timer } from '../../runtime/timers.ts';
 
-/** Long enough for a password that is changed in two places. */
+/** Long enough to change a password in two places. */
 export const REFUSED_MS = 30_000;
 const REPEAT_MS = 60_000;
 const LONGEST_REPEAT_MS = 3_600_000;
@@ -22,7 +22,7 @@ const MOST_CAUSES = 100;
 
 const FOR_GOOD: ReadonlySet<RedisTrouble> = new Set(['credentials', 'tls', 'database', 'cluster']);
 
-/** One connection, or something else that Redis may refuse or not. */
+/** One connection, or another operation that Redis may refuse. */
 export interface ConnectionAttempts {
   failed(error: unknown): void;
   /** It works. */
@@ -31,7 +31,7 @@ export interface ConnectionAttempts {
 
 export interface Refusals extends Disposable {
   attempts(): ConnectionAttempts;
-  /** Resolves to why, in a sentence, when something was refused for `afterMs` and never let in. */
+  /** Resolves to the reason, human-readable, when something was refused for `afterMs` without a success. */
   readonly forGood: Promise<string>;
 }
 

@@ -2,7 +2,7 @@
  * `worker/epoch/` takes a registration and runs the loop with Redis until a goodbye or a fence: which tasks are taken,
  * begun, cancelled, handed back. It does not know how a handler runs.
  *
- * One epoch of a worker: from its registration to a clean goodbye, or to the moment when it learns that it was fenced.
+ * One epoch of a worker: from its registration to a clean goodbye, or until it learns that it was fenced.
  *
  * The loop alternates between two things: start tasks in free slots, and make a turn (queue/scripts/turn.lua) that settles
  * what finished and takes more. One turn is on its way at a time; handlers run on meanwhile. A turn whose reply was
@@ -11,8 +11,8 @@
  *   starting ──registered──▶ idle ◀──▶ busy ──stop or drain──▶ draining ──nothing held──▶ drained
  *
  * When it drains, it takes nothing more, hands back what it has not begun and finishes what it runs. A worker of several
- * queues drains as a whole, whichever of them was told so, and is drained when all of them hold nothing: whoever reads that
- * in one queue may end the process. When it is told to hurry, running tasks get an AbortSignal and go back to the queue for
+ * queues drains as a whole, whichever of them was ordered to, and is drained when all of them hold nothing: a controller that
+ * reads that in one queue may end the process. When it has to hurry, running tasks are aborted and go back to the queue for
  * others.
  */
 import { systemClock } from '../../runtime/clock.ts';

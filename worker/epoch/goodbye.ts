@@ -1,4 +1,4 @@
-/** The end of an epoch that ends well: what the worker still holds goes back, and nothing of it stays in Redis. */
+/** The clean end of an epoch: what the worker still holds goes back, and nothing of it stays in Redis. */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { reap } from '../../queue/scripts/scripts.ts';
@@ -14,16 +14,16 @@ export interface GoodbyeOptions {
   readonly log: Logger;
 }
 
-/** `certain`: no blocking move of the worker is pending in Redis. Never rejects: the lease covers what does not work. */
+/** `certain`: no blocking move of the worker is pending in Redis. Never rejects: the lease covers what fails. */
 export async function sayGoodbye(options: GoodbyeOptions, certain: boolean): Promise<void> {
   const { redis, keys, worker, epoch, resender, log } = options;
-  // nobody need find this mark any more
+  // the order to drain has done its work
   redis.zrem(keys.leaving, worker).catch(() => undefined);
   try {
     const goodbye = reap(redis, keys, worker, epoch, certain ? 'leave' : 'displaced');
     const left = await Promise.race([goodbye, resender.expired]);
     if (left) log.info({ tasks: left }, 'handed back to the queue');
   } catch (error) {
-    log.error({ err: error }, 'no goodbye: others take over when the lease is over');
+    log.error({ err: error }, 'failed to hand back tasks on exit: others take over when the lease expires');
   }
 }

@@ -1,12 +1,12 @@
 /**
- * Whether a worker does its work: for as long as it lives, a turn of each queue is answered at least once a lease.
+ * Whether a worker does its work: while it lives, a turn of each queue is answered at least once per lease.
  *
  * Without one for longer than that it is not ready. Whether it is *healthy* is another question, as an orchestrator restarts
- * what is not: then its tasks are cut off, and what finished and is not written yet is done again. While Redis does not
- * answer (or answers that it cannot write now), a restart mends nothing and costs that of all workers at once; so a worker
- * that holds tasks stays healthy then. One that holds none loses nothing by it, and what a restart can mend (a password that
- * was changed, a name that means another server) is mended; after it the worker has no lease that could be over, so that it
- * is not restarted again and again. When Redis answers and yet makes no turns for this worker, it is not healthy in any case.
+ * what is not: that cuts off its tasks, and repeats what finished and is not written yet. While Redis does not answer (or
+ * answers that it cannot write now), a restart fixes nothing and would hit all workers at the same time; so a worker that holds
+ * tasks stays healthy then. One that holds none loses nothing by it, and what a restart can fix (a changed password, a name that
+ * resolves to another server) is fixed; after it the worker has no lease that could be over, so that it is not restarted again
+ * and again. If Redis answers and yet makes no turns for this worker, it is unhealthy in any case.
  *
  * Time counts only while the event loop runs: a handler that computes for minutes makes no turn meanwhile, and needs none
  * (lease/lease.ts).
@@ -23,7 +23,7 @@ export interface WorkerHealth extends Disposable {
   failed(queue: string, error: unknown): void;
   /** The worker has left this queue. */
   left(queue: string): void;
-  /** Asks the server for a sign of life; called while turns are missing. */
+  /** Sets how to ping the server; called while turns are missing. */
   reach(ping: () => Promise<unknown>): void;
   /** Why it cannot do its work right now, or `undefined`. */
   unready(): string | undefined;

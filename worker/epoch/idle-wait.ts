@@ -1,5 +1,5 @@
 /**
- * How a worker waits when there are no tasks.
+ * How a worker waits for tasks when there are none.
  *
  * Waiting is one blocking move from the queue to the worker's wake list, on a connection of its own. It ends by
  * itself after BLOCK_MS and is begun again; a connection that does not answer by then is dead and is replaced.
@@ -12,7 +12,7 @@ import { unblockWaits } from '../../queue/workers/worker-connections.ts';
 import { BLOCK_MS } from '../../queue/scripts/scripts.ts';
 import { sleep } from '../../runtime/timers.ts';
 
-/** A move that was cut off must not be sent again behind our back: the loop looks first. */
+/** A move that was cut off must not be resent by the client: the loop makes a turn first. */
 export const BLOCKER_OPTIONS = { autoResendUnfulfilledCommands: false } as const;
 
 class ConnectionCut extends Error {
@@ -33,9 +33,9 @@ export interface IdleWait {
 export interface IdleEvents {
   /** Something was moved. */
   readonly onTask: () => void;
-  /** Something may have been moved, or somebody ended the wait: look around. */
+  /** Something may have been moved, or the wait was ended from outside: a turn will show. */
   readonly onDoubt: () => void;
-  /** The connection is there: a wait can begin. */
+  /** The connection is ready: a wait can begin. */
   readonly onReady: () => void;
   /** The wait is on another connection now: its id in the server. Called again when it rejects. */
   readonly onConnection: (id: number) => Promise<void>;
@@ -44,7 +44,7 @@ export interface IdleEvents {
 const SLACK_MS = 2_000;
 const UNBLOCK_TIMEOUT_MS = 1_000;
 const UNBLOCK_EVERY_MS = 20;
-/** A move that ends so much too early was ended by somebody. */
+/** A move that ends this much too early was ended from outside, ms. */
 const UNBLOCKED_MS = 100;
 const REFUSED_PAUSE_MS = 500;
 
@@ -57,7 +57,7 @@ export function createIdleWait(
 ): IdleWait {
   let waiting: Promise<void> | undefined;
   let clientId: Promise<number | undefined> = Promise.resolve(undefined);
-  // which connection was told of last: the same number may mean another one after a restart or a failover
+  // the connection that was reported last: its number may mean another one after a restart or a failover
   let noted: Redis['stream'] | undefined;
   let ended = false;
   let pausing = false;
@@ -67,7 +67,7 @@ export function createIdleWait(
   let uncertainUntil = 0;
 
   async function wait(): Promise<void> {
-    // a blocked connection cannot be asked for its id in the server: ask just before, in the same packet
+    // a blocked connection cannot report its id in the server: request it just before, in the same packet
     clientId = blocker.client('ID').catch(() => undefined);
     void clientId.then((id) => {
       const { stream } = blocker;
@@ -77,7 +77,7 @@ export function createIdleWait(
     });
     const began = performance.now();
     const move = blocker.blmove(keys.queue, keys.wake(worker), 'RIGHT', 'LEFT', BLOCK_MS / 1_000);
-    // what is cut off is neither sent again nor rejected: it would be waited for until it must have ended
+    // a move that is cut off is neither resent nor rejected by the client: it would be waited for until it must have ended
     const cut = Promise.withResolvers<never>();
     const onClose = (): void => cut.reject(new ConnectionCut('the connection was closed'));
     blocker.once('close', onClose);
@@ -87,11 +87,11 @@ export function createIdleWait(
       else if (performance.now() - began < BLOCK_MS - UNBLOCKED_MS) onDoubt();
     } catch (error) {
       move.catch(() => undefined);
-      // one that is cut and comes back may wait again at once, one that is cut again and again may not
+      // a connection that is cut once may wait again immediately, one that is cut repeatedly may not
       const again = performance.now() - began < REFUSED_PAUSE_MS;
       refusedUntil = error instanceof ConnectionCut && !again ? 0 : performance.now() + REFUSED_PAUSE_MS;
-      if (isReply(error)) return; // wrong type, no permission: the turn finds that out too
-      // a reply may have been lost on the way: look. Then leave the server alone for a moment.
+      if (isReply(error)) return; // wrong type, no permission: the turn reports that too
+      // a reply may have been lost: make a turn, then leave the server alone for a moment
       uncertainUntil = performance.now() + BLOCK_MS;
       if (blocker.status === 'ready') blocker.disconnect(true);
       onDoubt();
@@ -100,7 +100,7 @@ export function createIdleWait(
     }
   }
 
-  /** What is sent to a connection that is not there waits for it, and many of them would move a task each. */
+  /** Moves sent before the connection is ready would queue up, and each of them would move a task. */
   function beginWhenReady(): void {
     if (awaited) return;
     awaited = true;
@@ -110,13 +110,13 @@ export function createIdleWait(
     });
   }
 
-  /** Again and again, because a move that is still on its way to the server cannot be unblocked yet. */
+  /** Repeatedly, because a move that is still on its way to the server cannot be unblocked yet. */
   async function unblock(last: Promise<void>): Promise<void> {
     let over = false;
     const ending = last.finally(() => (over = true));
     const id = await Promise.race([clientId, ending]);
     while (!over) {
-      // the two connections may have reached different servers, or nobody may say how they are called
+      // the two connections may have reached different servers, or may not name themselves
       if (typeof id === 'number' && (await unblockWaits(main, [id], worker)) === 0 && !over)
         blocker.disconnect(true);
       await Promise.race([ending, sleep(UNBLOCK_EVERY_MS)]);

@@ -65,7 +65,7 @@ export function createTurnMaker(context: EpochContext): TurnMaker {
       tasks.add(reply.tasks, context.state.answeredAt);
       context.state = { ...context.state, underway: 'none' };
       if (marked?.size) tasks.cancel(marked);
-      tellSlots(context, { ...plan, hoped: plan.hoped && reply.tasks.length === 0 }, before);
+      notifySlots(context, { ...plan, hoped: plan.hoped && reply.tasks.length === 0 }, before);
       return true;
     },
     [Symbol.dispose]: () => sender[Symbol.dispose](),
@@ -106,7 +106,7 @@ function planTurn(context: EpochContext): Plan {
   return { request, part, settling, after, hoped, announced: state.company === 'announced' };
 }
 
-/** Makes the reply the state, but for its tasks, and tells everybody whom it concerns. */
+/** Applies a reply, except for its tasks, to the state and to everything that depends on it. */
 function apply(
   context: EpochContext,
   { request, settling, after }: Plan,
@@ -137,7 +137,7 @@ function apply(
 }
 
 /** Lets the other queues of the worker go on. `before`: the state before the reply. */
-function tellSlots(context: EpochContext, { request, announced, hoped }: Plan, before: EpochState): void {
+function notifySlots(context: EpochContext, { request, announced, hoped }: Plan, before: EpochState): void {
   const { options, lane } = context;
   const { slots } = options;
   if (request.want > 0) slots.took(lane);

@@ -1,4 +1,4 @@
-/** What a worker is told: by its flags, or by the program that runs it as a library. */
+/** The options of a worker, from its flags or from the program that runs it as a library. */
 import type { RedisAddress } from '../../queue/connection/connection.ts';
 import type { Durability } from '../../queue/connection/durability.ts';
 import type { Logger } from '../../runtime/log.ts';
@@ -14,30 +14,30 @@ export interface WorkerOptions {
   readonly result: string;
   /** Unique among the living workers of its queues; in Kubernetes the pod's name. */
   readonly id: string;
-  /** Nobody knows the worker by its id: where another living one has that, take it with something random behind it. */
+  /** Nothing else refers to the worker by its id: if another living one has it, append something random. */
   readonly mayRename?: boolean;
   /** How many tasks run at once. */
   readonly concurrency: number;
-  /** A worker that is not heard of for this long has lost its tasks to others, ms. */
+  /** A worker that makes no turn for this long loses its tasks to others, ms. */
   readonly leaseMs: number;
   readonly retry: RetryPolicy;
   /** Without it, tasks of any size are run. */
   readonly tasks?: TaskPolicy;
-  /** The handler looks at `context.raw` alone: tasks are not parsed for it, and `task` is no more than the kind of value. */
+  /** The handler reads `context.raw` alone: tasks are not parsed for it, and `task` is only the right kind of value. */
   readonly bytesOnly?: boolean | undefined;
   readonly results: ResultPolicy;
   readonly deadLetters: DeadLetterPolicy;
   readonly handler: Handler;
   /** The handler may compute in this thread for long: a thread of its own keeps the lease meanwhile. */
   readonly mayBlock: boolean;
-  /** Wait for so many replicas of Redis after each turn that settled something. */
+  /** Wait for this many replicas of Redis after each turn that settled something. */
   readonly durability?: Durability | undefined;
   readonly version: string;
-  /** `namespace/name` of the WorkerPool that it is of, or empty. */
+  /** `namespace/name` of the WorkerPool that it belongs to, or empty. */
   readonly pool: string;
   readonly log: Logger;
   readonly metrics: WorkerMetrics;
-  /** Is told of turns, and of failures. */
+  /** Notified of turns and of failures. */
   readonly health?: WorkerHealth;
   /** Called each time that the worker is registered with all its queues and takes tasks. */
   readonly onReady?: () => void;

@@ -1,30 +1,30 @@
 /**
  * Which queue of a worker may go on: one neither takes nor begins a task until all above it were found empty since it asked.
  *
- * One request looks into all of them. A turn looks into one queue, and is made only where a look at the keys would not say all.
+ * One request reads all of them. A turn reads one queue, and is made only where the keys alone would not show everything.
  */
 import type { Lane } from './lane.ts';
 
-/** Finds out with one request which of these queues hold anything. */
+/** Determines with one request which of these queues hold anything. */
 export type FindFilled = (lanes: readonly Lane[]) => Promise<ReadonlySet<Lane>>;
 
-/** For so long an empty queue is believed to be empty still without another look, ms. */
+/** For this long an empty queue is taken to be empty still without another read, ms. */
 export const FRESH_MS = 5;
 
-/** What a queue knows of those above it. */
+/** What a queue has learned about those above it. */
 interface Permit {
-  /** Since when it waits for their looks. */
+  /** Since when it waits for them to be read. */
   askedAt: number | undefined;
   /** Until then it may go on without. */
   until: number;
 }
 
 export interface Permits {
-  /** Whether `lane` may pass those above it. If `asks`, and they were not looked at lately, they are. */
+  /** Whether `lane` may pass those above it. If `asks`, and they were not read lately, they are. */
   mayPass(lane: Lane, asks: boolean): boolean;
   /** Tasks have come of a turn that `lane` was free to make: it may begin some of them. */
   took(lane: Lane): void;
-  /** A queue that was thought to hold tasks did not: are there others? They would be found out one turn after the other. */
+  /** A queue that was thought to hold tasks did not: checks the others together, instead of one turn after the other. */
   doubt(): void;
 }
 
@@ -42,14 +42,14 @@ export function createPermits(
     return known;
   };
 
-  /** Looks at all of them together, at those with a turn of their own of which one look does not say all. */
+  /** Reads all of them together, except that those whose keys do not show everything make a turn of their own. */
   function read(which: readonly Lane[]): void {
     const still = which.filter((lane) => !lane.inMotion);
     for (const lane of which) if (lane.inMotion) lane.poll();
     if (still.length === 0) return;
     const sentAt = performance.now();
     const turns = still.map((lane) => lane.turns);
-    // one that fails is made up for by turns, which are patient
+    // if it fails, turns take its place, which are retried
     const found = findFilled(still).catch(() => new Set(still));
     void found.then((filled) => {
       for (const [i, lane] of still.entries())
@@ -77,7 +77,7 @@ export function createPermits(
     return true;
   }
 
-  /** Those above into which nobody has begun to look since then. */
+  /** Those above of which no read was sent since then. */
   function unreadAbove(lane: Lane, since: number): Lane[] {
     const unread: Lane[] = [];
     for (const other of lanes()) {
@@ -92,7 +92,7 @@ export function createPermits(
     const permit = permitOf(lane);
     const wanting = wantingAbove(lane);
     if (wanting) {
-      // what was found before says nothing when these are through
+      // what was found before is out of date when these are through
       permit.askedAt = undefined;
       if (asks && wanting.wantsWork) wanting.take();
       return false;

@@ -1,7 +1,7 @@
 /**
- * Takes handlers' progress reports to Redis: the latest of each task, all tasks of the worker together, at most four
- * times a second. What ended is forgotten there too. A report that cannot be written now is written later, or never:
- * nobody waits for it, and the task is none the worse.
+ * Writes handlers' progress reports to Redis: the latest of each task, all tasks of the worker together, at most four times a
+ * second. Those of ended tasks are removed there too. A report that cannot be written now is written later or never: nothing
+ * waits for it, and the task is unaffected.
  */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../queue/keys.ts';
@@ -11,13 +11,13 @@ import { timeout, type Timer } from '../../runtime/timers.ts';
 const EVERY_MS = 250;
 /** Reports in one command. */
 const AT_A_TIME = 1_000;
-/** And so many bytes of ids and reports, or a single one: a request of any size could be too large for the server. */
+/** And at most this many bytes of ids and reports, unless a single one is larger: a huge request could be refused. */
 const BYTES_AT_A_TIME = 256 * 1024;
 /** The largest report, bytes of JSON. */
 const MAX_REPORT_BYTES = 16 * 1024;
 
 export interface ProgressOutbox extends Disposable {
-  /** Throws `TypeError` for what JSON cannot say, `RangeError` for more than 16 KB of it. */
+  /** Throws `TypeError` for what JSON cannot express, `RangeError` for more than 16 KB of it. */
   report(id: string | Buffer, value: unknown): void;
   /** The task has ended, however. */
   ended(id: string | Buffer): void;
@@ -32,10 +32,10 @@ export interface ProgressOptions {
 
 /** One for each epoch. Disposing drops what was not written. */
 export function createProgressOutbox({ redis, keys, worker, epoch }: ProgressOptions): ProgressOutbox {
-  // by a name that no other id has
+  // by a key that is unique among ids
   const reports = new Map<string, Report>();
   const ended = new Map<string, string | Buffer>();
-  /** Ids that Redis knows, or is about to. */
+  /** Ids whose reports are in Redis, or on their way there. */
   const written = new Set<string>();
   let timer: Timer | undefined;
   let last = -Infinity;
@@ -77,7 +77,7 @@ export function createProgressOutbox({ redis, keys, worker, epoch }: ProgressOpt
       if (json === undefined) throw new TypeError(`progress cannot be ${typeof value}: report a JSON value`);
       if (Buffer.byteLength(json) > MAX_REPORT_BYTES)
         throw new RangeError(
-          `progress may have ${MAX_REPORT_BYTES} bytes of JSON: report less, or where it is`,
+          `progress may have ${MAX_REPORT_BYTES} bytes of JSON: report less, or a reference to it`,
         );
       if (over) return;
       const name = nameOf(id);

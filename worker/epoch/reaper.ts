@@ -1,6 +1,6 @@
 /**
- * Every worker looks for lost ones now and then, and sweeps what is past its time, so that both are done also where no
- * controller runs.
+ * Every worker checks for lost workers and sweeps expired entries periodically, so that both are done even where no controller
+ * runs.
  */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../queue/keys.ts';
@@ -11,32 +11,32 @@ import type { Logger } from '../../runtime/log.ts';
 export interface ReaperOptions {
   readonly redis: Redis;
   readonly keys: QueueKeys;
-  /** The worker that looks. */
+  /** The worker that checks. */
   readonly worker: string;
   readonly leaseMs: number;
   readonly log: Logger;
 }
 
-/** Returns what looks three times per lease when called often. Nobody waits for it, and it never fails. */
+/** Returns a function that checks three times per lease if called often. It runs in the background and never fails. */
 export function createReaper({ redis, keys, worker, leaseMs, log }: ReaperOptions): (now: number) => void {
   let last = performance.now();
-  let looking = false;
+  let checking = false;
 
-  async function look(): Promise<void> {
+  async function check(): Promise<void> {
     try {
       await recoverLost(redis, keys, log, worker);
       await sweep(redis, keys);
     } catch (error) {
-      log.debug({ err: error }, 'could not look for lost workers and what is past its time');
+      log.debug({ err: error }, 'failed to check for lost workers and expired entries');
     } finally {
-      looking = false;
+      checking = false;
     }
   }
 
   return (now) => {
-    if (looking || now - last <= leaseMs / 3) return;
+    if (checking || now - last <= leaseMs / 3) return;
     last = now;
-    looking = true;
-    void look();
+    checking = true;
+    void check();
   };
 }

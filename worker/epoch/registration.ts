@@ -1,13 +1,13 @@
 /**
- * How a worker comes by an epoch: it looks who has its name, ends what an earlier life of it left, and registers.
+ * How a worker acquires an epoch: it checks who has its name, ends what an earlier life left behind, and registers.
  *
  * A name belongs to whoever is registered under it as long as it lives. Each process has a mark of its own, in the worker's
- * hash and in the names of its connections (queue/workers/worker-connections.ts), which tells three cases apart that look alike:
+ * hash and in the names of its connections (queue/workers/worker-connections.ts), which distinguishes three similar cases:
  *
  * - the hash is this process's own: it was fenced, or the server went back. What is held there is displaced.
  * - it is another process's, of which no connection lives: an earlier life, which died. What it held is lost, and back
- *   at once, so that a restarted container goes on with its own tasks.
- * - it is another process's that is connected, or nobody can tell: its lease decides. Once it renews that before our eyes,
+ *   immediately, so that a restarted container goes on with its own tasks.
+ * - it is another process's that is connected, or that cannot be determined: its lease decides. Once it is seen to renew that,
  *   it lives, and the name is taken (`NameTaken`): two workers of one name would end each other's epochs for ever.
  */
 import type { Redis } from 'ioredis';
@@ -38,7 +38,7 @@ export interface RegistrationOptions {
   readonly worker: WorkerOptions;
   /** Of this process: no other one has it. */
   readonly mark: string;
-  /** Told of each try. */
+  /** Notified of each attempt. */
   readonly attempts: ConnectionAttempts;
   readonly log: Logger;
   readonly stopping: AbortSignal;
@@ -50,12 +50,12 @@ export interface Registration {
    * worker was just fenced from.
    */
   begin(lost: number | undefined): Promise<number | undefined>;
-  /** Of the worker's connections; empty where Redis did not let them have one: then nobody looks for them. */
+  /** Of the worker's connections; empty where Redis refuses names: then they cannot be looked up. */
   readonly clientName: string;
 }
 
 const REGISTER_PAUSE_MS = 500;
-/** How often a name that another one has is looked at again, ms. */
+/** How often a name that is taken is checked again, ms. */
 const NAMESAKE_PAUSE_MS = 250;
 
 export function createRegistration(options: RegistrationOptions): Registration {
@@ -67,22 +67,22 @@ export function createRegistration(options: RegistrationOptions): Registration {
   stopping.addEventListener('abort', stop, { once: true });
   if (stopping.aborted) stop();
 
-  /** Why an epoch of this worker is over, as far as Redis knows. */
+  /** Why an epoch of this worker has ended, as far as Redis knows. */
   async function reasonOf({ epoch, mark: theirs, ended }: Holder): Promise<string> {
     if (epoch !== undefined && theirs === mark) return 'Redis went back to an older state of this worker';
     if (epoch !== undefined) return namesake(id, (await readLife()).address);
-    if (ended === 'silent') return 'Redis heard nothing of this worker for as long as the lease';
-    if (ended !== undefined) return 'it was seen to end, or its pod was';
-    return 'Redis does not know this worker: its lease is long over, or the data of Redis is lost';
+    if (ended === 'silent') return 'no turn of this worker reached Redis for the length of the lease';
+    if (ended !== undefined) return 'this process, or its pod, was reported as ended';
+    return 'Redis does not know this worker: its lease expired long ago, or Redis lost its data';
   }
 
   async function readLife(): Promise<Awaited<ReturnType<typeof readLives>>[number]> {
     const [life] = await readLives(redis, [{ keys, worker: id }]);
-    if (!life) throw new Error('Redis did not say who is connected');
+    if (!life) throw new Error('Redis returned no list of connections');
     return life;
   }
 
-  /** Ends what is left under this name, as far as that is ours or dead. Whether the name is free, and how many tasks are back. */
+  /** Ends what is left under this name, as far as it is ours or dead. Returns whether the name is free, and the tasks put back. */
   async function clear(holder: Holder, first: boolean): Promise<{ free: boolean; tasks: number }> {
     const { epoch } = holder;
     if (epoch === undefined) return { free: true, tasks: 0 };
@@ -92,7 +92,7 @@ export function createRegistration(options: RegistrationOptions): Registration {
       const life = await readLife();
       if (life.epoch !== epoch) return { free: false, tasks: 0 };
       if (life.connected === false) {
-        // a process that was fenced saw nobody die
+        // a process that was fenced has not witnessed a death
         tasks = await reap(redis, keys, id, epoch, first ? 'lost' : 'displaced');
       } else {
         await findOverdue(redis, keys);
@@ -102,17 +102,17 @@ export function createRegistration(options: RegistrationOptions): Registration {
     return { free: tasks !== undefined, tasks: tasks ?? 0 };
   }
 
-  /** One try: the epoch, or `undefined` when the name is not free (yet). */
+  /** One attempt: resolves to the epoch, or to `undefined` while the name is not free. */
   async function attempt(holder: Holder, first: boolean): Promise<number | undefined> {
     const { free, tasks } = await clear(holder, first);
     if (tasks > 0)
       log.info(
         { event: LogEvent.EarlierLife, tasks },
-        'an earlier life of this worker held tasks: they are back',
+        'an earlier life of this worker held tasks: they are back in the queue',
       );
     if (!free) return undefined;
     const { results, deadLetters, concurrency, version, pool } = worker;
-    // the turn's script reads its policies here, so that they need not travel with every turn
+    // turn.lua reads its policies here, so that they need not be sent with every turn
     const about = {
       concurrency,
       version,
@@ -145,7 +145,7 @@ export function createRegistration(options: RegistrationOptions): Registration {
           const asked = Promise.all([
             redis.client('GETNAME').catch(() => null),
             readHolder(redis, keys, id),
-            // in a Redis Cluster, a server that has both keys, or no turn will ever do
+            // in a Redis Cluster this fails unless one server has both keys, without which no turn can succeed
             redis.exists(keys.queue, keys.result),
           ]);
           const answer = await Promise.race([asked, stopped]);
@@ -159,7 +159,7 @@ export function createRegistration(options: RegistrationOptions): Registration {
             const why = await reasonOf(holder);
             log.warn(
               { event: LogEvent.Fenced, epoch: lost },
-              `the lease was lost: ${why}; what ran was dropped`,
+              `the lease was lost: ${why}; what was running was dropped`,
             );
             logged = true;
           }

@@ -25,13 +25,13 @@ export interface WorkerSlots {
   readonly free: number;
   /** Tasks that run or wait for a slot, of all queues. */
   readonly holding: number;
-  /** The controller of a queue asks this worker to drain. */
+  /** The controller of one of its queues asks this worker to drain. */
   readonly drainOrdered: boolean;
   /** Whether all queues but this one are empty, and stay so while the worker drains. */
   othersAreEmpty(lane: Lane): boolean;
   /** Whether Redis may hold of another queue that this worker has drained. */
   othersMaybeDrained(lane: Lane): boolean;
-  /** A queue takes part until the function that it gets is called. */
+  /** Adds a queue, until the returned function is called. */
   join(lane: Lane): () => void;
   /** What this queue holds has changed. */
   holds(lane: Lane): void;
@@ -46,13 +46,13 @@ export interface WorkerSlots {
   beside(lane: Lane): number;
   /** Whether this queue may be given suspects: the others hold nothing, and nothing is on its way to them. */
   mayTakeSuspects(lane: Lane): boolean;
-  /** How long until the worker holds nothing, as far as it can tell, ms. */
+  /** Estimate of how long until the worker holds nothing, ms. */
   readonly emptyInMs: number;
-  /** Whether `lane` may take and begin tasks now. If it is to wait for others, they are looked at, and it is nudged. */
+  /** Whether `lane` may take and begin tasks now. If it has to wait for others, they are read, and it is woken. */
   mayTake(lane: Lane): boolean;
   /** Whether it must wait until the suspects of a queue above have had their turn. */
   mustWait(lane: Lane): boolean;
-  /** The same as `mayTake`, and nobody is asked. */
+  /** The same as `mayTake`, without reading others. */
   isFree(lane: Lane): boolean;
   /** Tasks have come of a turn that `lane` was free to make: it may begin some of them. */
   took(lane: Lane): void;
@@ -69,7 +69,7 @@ export function createWorkerSlots(concurrency: number, findFilled: FindFilled): 
   let lanes: readonly Lane[] = [];
   let running = 0;
   let outliving = 0;
-  // few at any time: nobody need go through all queues for them
+  // few at any time, so that no pass over all queues is needed
   const drainOrdered = new Set<Lane>();
   const drained = new Set<Lane>();
   const apart = new Set<Lane>();
@@ -100,7 +100,7 @@ export function createWorkerSlots(concurrency: number, findFilled: FindFilled): 
   const isOnly = (set: ReadonlySet<Lane>, lane: Lane): boolean => set.size === (set.has(lane) ? 1 : 0);
   const othersMaybeDrained = (lane: Lane): boolean => !isOnly(drained, lane);
 
-  /** The sets are what the queues say of themselves; whether one of them changed. */
+  /** Keeps a set in step with the state of a queue. Returns whether it changed. */
   function note(lane: Lane, set: Set<Lane>, is: boolean): boolean {
     if (set.has(lane) === is) return false;
     if (is) set.add(lane);
@@ -130,7 +130,7 @@ export function createWorkerSlots(concurrency: number, findFilled: FindFilled): 
     return false;
   }
 
-  /** Whether suspects of a queue below run, of which it is not known yet that they have company. */
+  /** Whether suspects of a queue below run, whose company is not known to Redis yet. */
   function isAnnounced(lane: Lane, asks: boolean): boolean {
     let announced = true;
     for (const other of held.keys()) {
@@ -142,7 +142,7 @@ export function createWorkerSlots(concurrency: number, findFilled: FindFilled): 
   }
 
   function isFree(lane: Lane, asks: boolean): boolean {
-    // asked for each task; most workers have one queue
+    // called for each task; most workers have one queue
     if (lanes.length === 1) return true;
     const free =
       !othersMaybeDrained(lane) && !mustWait(lane) && isAnnounced(lane, asks) && permits.mayPass(lane, asks);

@@ -2,8 +2,8 @@
  * The tasks that a worker holds in one epoch: those that wait for a slot, and those that run. Tasks are begun in the order
  * in which they were taken; what has ended is in the batch for the next turn.
  *
- * A handler that answers at once takes no slot and needs no promise; many of them in a row give way to all else now and
- * then. Suspects (turn.lua) are begun only when nothing runs but their fellows, of other queues either.
+ * A handler that returns immediately takes no slot and needs no promise; many of them in a row yield to everything else now
+ * and then. Suspects (turn.lua) are begun only when nothing runs but their fellows, of other queues either.
  */
 import { TaskCancelled } from '../../queue/cancel.ts';
 import type { Delivery } from '../../queue/workers/turn.ts';
@@ -48,8 +48,8 @@ export interface Tasks {
   /** When the oldest task that waits for a slot was taken, by performance.now(). */
   readonly waitsSince: number | undefined;
   /**
-   * How long until all of them have ended, as far as can be told, ms: a task takes as long as others do, and one that has run
-   * for longer already takes as long again.
+   * Estimate of how long until all of them have ended, ms: a task takes as long as others do, and one that has run for longer
+   * already takes as long again.
    */
   emptyInMs(now: number): number;
   add(deliveries: readonly Delivery[], now: number): void;
@@ -62,7 +62,7 @@ export interface Tasks {
   abort(reason: Error): void;
   /** Resolves when everything that runs now has ended. */
   ended(): Promise<unknown>;
-  /** Aborts what runs; what becomes of it is nobody's business any more, but it holds its slots until it has ended. */
+  /** Aborts what runs and ignores its outcome; it holds its slots until it has ended. */
   drop(reason: Error): void;
 }
 

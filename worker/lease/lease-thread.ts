@@ -2,9 +2,9 @@
  * The thread behind lease.ts. It sleeps until the worker has made no turn in a queue for half a lease, because a handler
  * computes without a pause; then it renews that lease over a connection of its own, every sixth of a lease, until turns go on.
  *
- * It is kept as small as it can be, a few kB of code on Node's own modules: every worker that runs a module has it.
- * Whatever goes wrong here (no connection, a refusal) is answered by trying again at the next beat, and in the end by
- * the lease itself: the worker is then fenced, as without this thread.
+ * It is kept minimal, a few kB of code on Node's own modules, because every worker that runs a module has it. Whatever goes
+ * wrong here (no connection, a refusal) is retried at the next beat; in the end the lease expires and the worker is fenced, as
+ * without this thread.
  */
 import { connect, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
@@ -13,7 +13,7 @@ import { interval } from '../../runtime/timers.ts';
 import type { LeaseData, LeaseServer } from './lease.ts';
 
 const { beats, leaseMs } = workerData as LeaseData;
-/** By the rank of the queue; the one that was told of last is the server that all of them are on now. */
+/** By the rank of the queue; the server of the latest one is where all of them are now. */
 const leases = new Map<number, LeaseServer>();
 let server: LeaseServer | undefined;
 let socket: Socket | undefined;
@@ -34,7 +34,7 @@ function open({ host, port, tls, username, password, db, clientName }: LeaseServ
     opened.destroy();
     if (socket === opened) socket = undefined;
   };
-  // replies are not waited for: what was refused is asked for again
+  // replies are not waited for: what was refused is sent again
   opened.on('data', (reply) => void (reply[0] === 0x2d && drop()));
   opened.on('error', drop).on('close', drop);
   opened.setTimeout(leaseMs / 3, drop);
@@ -55,7 +55,7 @@ function beat(): void {
   socket.write(silent.map(({ renew }) => command('EVAL', ...renew)).join(''));
 }
 
-/** A queue, anew, or the rank of one that the worker has left. */
+/** A queue with its new epoch, or the rank of one that the worker has left. */
 parentPort?.on('message', (message: LeaseServer | number) => {
   if (typeof message === 'number') {
     leases.delete(message);

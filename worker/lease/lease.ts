@@ -2,12 +2,13 @@
  * `worker/lease/` takes an epoch and the beat of its turns and renews the lease from a thread of its own while they fail to
  * come. It knows nothing of tasks.
  *
- * Keeps the lease of a worker whose handler computes for so long that the event loop stands still: no turn is made
- * then, and without a turn the lease ends and the task goes to another worker, which will not fare better.
+ * Keeps the lease of a worker whose handler computes long enough to block the event loop: no turn is made then, and without a
+ * turn the lease ends and the task goes to another worker, which will fare no better.
  *
  * A thread (lease-thread.ts) watches shared counters that turns set, one for each queue, and renews in the worker's name where
- * one stands still. A worker has one thread with one connection, however many its queues are. It is started with the first task and ended when there was none for a while, so that it costs neither
- * start-up time nor the memory of an idle worker. A handler that never ends keeps its lease for ever; a liveness probe on `/healthz`, which does not answer meanwhile, ends such a worker.
+ * one stands still. A worker has one thread with one connection, however many queues it serves. It is started with the first
+ * task and ended after a while without any, so that it costs neither start-up time nor the memory of an idle worker. A handler
+ * that never ends keeps its lease for ever; a liveness probe on `/healthz`, which does not answer meanwhile, ends such a worker.
  */
 import { isIP } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
@@ -17,7 +18,7 @@ import type { QueueKeys } from '../../queue/keys.ts';
 import { sources } from '../../queue/scripts/lua.ts';
 import { entry } from './lease-entry.ts';
 
-/** What the thread starts with. */
+/** The thread's initial data. */
 export interface LeaseData {
   /** When the last turn of each queue was answered, by `process.hrtime`, which all threads of a process share. */
   readonly beats: BigInt64Array;
@@ -42,7 +43,7 @@ export interface LeaseServer {
 
 /** Of one queue. */
 export interface LeaseKeeper extends Disposable {
-  /** Tasks begin that may stand in the way of the next turns. */
+  /** Tasks begin that may block the next turns. */
   begin(epoch: number): void;
   /** A turn was answered: the lease is fresh. `idle`: nothing runs, and nothing is about to. */
   renewed(idle: boolean): void;
@@ -82,7 +83,7 @@ export function createLeaseKeepers({ redis, worker, leaseMs, queues }: LeaseKeep
       workerData: { beats, leaseMs } satisfies LeaseData,
     });
     started.unref();
-    // without the thread a worker is as good as it was before there was one
+    // without the thread a worker still works, but loses its lease while a handler blocks
     started.on('error', () => {
       if (thread === started) thread = undefined;
     });
@@ -125,7 +126,7 @@ export function createLeaseKeepers({ redis, worker, leaseMs, queues }: LeaseKeep
   };
 }
 
-/** What the thread knows of a queue. */
+/** What the thread was last sent about a queue. */
 interface Posted {
   readonly thread: Worker;
   readonly epoch: number;

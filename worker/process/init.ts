@@ -2,10 +2,10 @@
  * `worker/process/`: the worker as a process: init where it is process 1, its start from compiled code, its metrics. It
  * knows nothing of queues or epochs.
  *
- * A worker that is the first process of a container owes the others what an init does: orphans become its children, and
- * Node waits only for what it started itself, so that each helper that a task leaves behind stays as a zombie until the
- * container can start nothing more. The image of ours begins with init.sh; elsewhere the worker replaces itself with the
- * same script here, which starts it again as an ordinary process. That costs such a container one more start of Node.
+ * A worker that is the first process of a container has the duties of an init: orphans become its children, and Node waits
+ * only for what it started itself, so each helper that a task leaves behind stays as a zombie until the container can start
+ * nothing more. Millrace's image begins with init.sh; elsewhere the worker replaces itself with the same script here, which
+ * starts it again as an ordinary process. That costs such a container one more start of Node.
  *
  * Imported before all else, for its effect.
  */

@@ -1,10 +1,10 @@
 /**
- * Starts the bundled worker in its image with what V8 compiled of it before: that halves the processor time of a start, which is
+ * Starts the bundled worker in its image from V8's cached code: that halves the processor time of a start, which is
  * scaling latency, ten times over when ten pods start on one node. Node's own compile cache holds only what was compiled
  * before anything ran, a fifth of it.
  *
- * The first start that may write keeps what it has compiled by its end, which is how the image is built. Compiled code of
- * another V8, or a file that is spoiled, is refused by V8, and the worker starts as without it.
+ * The first start that may write stores what it has compiled by its end, which is how the image is built. V8 rejects code of
+ * another version and damaged files, and the worker then starts without it.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -34,7 +34,7 @@ if (!cachedData)
     try {
       writeFileSync(kept, script.createCachedData());
     } catch {
-      // nobody may write there: the next start takes as long as this one
+      // the folder is read-only: the next start takes as long as this one
     }
   });
 const start = script.runInThisContext() as (require: NodeJS.Require, module: { exports: object }) => void;

@@ -1,4 +1,4 @@
-/** What a worker tells Prometheus; docs/metrics.md lists all of it. Times in seconds, as is the custom there. */
+/** The worker's metrics, listed in docs/metrics.md. Durations are in seconds, per Prometheus convention. */
 import {
   createCounter,
   createGauge,
@@ -14,12 +14,12 @@ import type { Outcome } from '../task/outcome.ts';
 export interface WorkerMetrics extends MetricsSource {
   readonly tallies: readonly Tally[];
   of(queue: string): QueueMetrics;
-  /** Where the slots are to be had from now on. */
+  /** Reads the slots from here from now on. */
   watchSlots(slots: { readonly total: number; readonly busy: number }): void;
   redisFailed(what: RedisFailure): void;
 }
 
-/** `connection`: it was lost, or could not be had. `register`, `turn`: Redis refused or did not answer. */
+/** `connection`: it was lost, or could not be made. `register`, `turn`: Redis refused or did not answer. */
 type RedisFailure = 'connection' | 'register' | 'turn';
 
 /** What is counted of one queue. */
@@ -29,7 +29,7 @@ export interface QueueMetrics {
   /** From sending a turn to its reply. */
   turned(seconds: number): void;
   turnFailed(): void;
-  /** The lease was lost: what ran was dropped. */
+  /** The lease was lost: what was running was dropped. */
   fenced(): void;
   /** Settled tasks that too few replicas of Redis confirmed in time. */
   notReplicated(tasks: number): void;

@@ -1,16 +1,16 @@
 /**
- * Anything that can be thrown, in one line for a person. Handlers are other people's code: they throw strings,
- * plain objects, errors within errors and things that throw when looked at. Whatever comes, this returns a line.
+ * Describes anything that can be thrown in one line for a person. Handlers are other people's code: they throw strings,
+ * plain objects, errors within errors and things that throw when read. Whatever comes, this returns a line.
  */
 
 const MAX_BYTES = 2048;
 const MAX_CAUSES = 4;
-/** Of a longer text, start and end are looked at: nobody waits for the middle of 500 MB, characters. */
+/** Of a longer text, only start and end are read, because 500 MB would take too long, characters. */
 const MAX_PART = 16_384;
 
 /**
  * One line of at most 2 KB (2048 bytes of UTF-8): name and message, then the causes. Where it must be cut, it is
- * cut in the middle, because the end of a program's stderr is what tells most.
+ * cut in the middle, because the end of a program's stderr is the most informative part.
  */
 export function describeError(error: unknown): string {
   return cut(oneLine(withCauses(error)) || 'an error without a message', MAX_BYTES);
@@ -21,7 +21,7 @@ function withCauses(error: unknown): string {
   let current = error;
   for (let depth = 0; depth <= MAX_CAUSES; depth += 1) {
     const part = orUnreadable(() => bounded(describe(current)), UNREADABLE);
-    // A wrapper often repeats the message of what it wraps.
+    // a wrapper often repeats the message of its cause
     if (!parts.some((said) => said.includes(part))) parts.push(part);
     const cause = orUnreadable(() => (current instanceof Error ? current.cause : undefined), undefined);
     if (cause === undefined || cause === null) break;

@@ -1,11 +1,10 @@
 /**
- * Turns what a handler returned into what the result hash stores. Text and bytes go in as they are, without a
+ * Encodes what a handler returned for the result hash. Text and bytes are stored as they are, without a
  * copy; everything else as JSON, by the rules of `JSON.stringify` (a Date is its ISO string, NaN is null).
  *
- * A handler that returns nothing stores `null`: the client waits for the field to appear, so that a task which
- * has no answer must still show that it is done.
+ * A handler that returns nothing stores `null`: the client waits for the field to appear, so a task without an answer must
+ * still show that it is done.
  */
-
 import { isAnyArrayBuffer } from 'node:util/types';
 import { describeError } from './describe-error.ts';
 
@@ -19,10 +18,8 @@ export class ResultEncodingError extends Error {
 }
 
 /**
- * The bytes or the text to store for a handler's result.
- *
- * @param maxBytes the worker's limit, if it is lower than the one of Redis
- * @throws ResultEncodingError in one line that says why the value cannot be stored
+ * Returns the bytes or the text to store for a handler's result. `maxBytes`: the worker's limit, if it is lower than the one of
+ * Redis. Throws `ResultEncodingError` with the reason in one line.
  */
 export function encodeResult(value: unknown, maxBytes: number = MAX_RESULT_BYTES): Buffer | string {
   const encoded = toTextOrBytes(value);
@@ -71,7 +68,7 @@ function toJson(value: unknown): string {
   return json;
 }
 
-/** The reason in words of a person who has never read V8's; its own first line where the reason is another. */
+/** A human-readable reason instead of V8's; the first line of its own where it is none of the known ones. */
 function whyNot(cause: unknown): string {
   const message = cause instanceof Error && typeof cause.message === 'string' ? cause.message : '';
   if (cause instanceof TypeError && message.includes('BigInt')) {

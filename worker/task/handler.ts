@@ -1,6 +1,6 @@
 /**
- * What a worker asks of the code that does the work. A module handler is this function itself; the command
- * handler wraps a program in it. The loop knows nothing else about handlers.
+ * The interface between a worker and the code that does the work. A module handler is this function itself; the command
+ * handler wraps a program in it. The loop depends on nothing else of handlers.
  */
 import type { Trace } from '../../runtime/opentelemetry.ts';
 
@@ -12,23 +12,23 @@ export interface TaskContext {
   /** 1 for the first try. */
   readonly attempt: number;
   /**
-   * Aborts when the result is not wanted any more: the task was cancelled (then the reason is a `TaskCancelled`), the
+   * Aborts when the result is no longer wanted: the task was cancelled (then the reason is a `TaskCancelled`), the
    * lease was lost, or the grace period is over.
    */
   readonly signal: AbortSignal;
   readonly queue: string;
   /**
-   * W3C Trace Context, to go on with the trace that the task belongs to: what the task brought in its field `traceparent`, or
+   * W3C Trace Context, to continue the trace that the task belongs to: the task's own field `traceparent`, or
    * the span of this attempt where the program has an OpenTelemetry SDK. `undefined` where there is neither.
    */
   readonly trace: Trace | undefined;
   /**
-   * Tells those who ask how far the task is: any JSON value of at most 16 KB. The latest one wins; call it as often as
-   * you like, it is written at most four times a second.
+   * Reports how far the task is: any JSON value of at most 16 KB. The latest one wins; call it as often as you like, it is
+   * written at most four times a second.
    */
   progress(this: void, value: unknown): void;
   /**
-   * Ends this attempt by throwing, and says when the next one is due: ms from now, a `Date`, or a duration such as `30s`.
+   * Ends this attempt by throwing, and sets when the next one is due: ms from now, a `Date`, or a duration such as `30s`.
    * It counts as an attempt; backoff and jitter are left out. `reason`: why, a text or an error.
    */
   retryAfter(this: void, when: number | Date | string, reason?: unknown): never;
@@ -39,13 +39,13 @@ export interface TaskContext {
  * pushed, or the bytes (a Buffer) where it is not valid UTF-8.
  * Returns the result, or a promise of it: text and bytes are stored as they are, anything else as JSON.
  * Throw to fail the attempt; throw an error with `retry: false` to fail the task for good, or with `retryAfter` (ms) to
- * say when it is to be tried again.
+ * set when it is to be retried.
  */
 export type Handler = (task: unknown, context: TaskContext) => unknown;
 
 /** A handler that holds something open (a kept-running process) and must be closed. */
 export interface OpenHandler extends AsyncDisposable {
   readonly handle: Handler;
-  /** It looks at `context.raw` alone; `task` need be no more than the kind of value: an object, an array, text or bytes. */
+  /** It reads `context.raw` alone; `task` need only be the right kind of value: an object, an array, text or bytes. */
   readonly bytesOnly?: true;
 }

@@ -1,4 +1,4 @@
-/** What comes of an attempt at a task. */
+/** The outcome of an attempt at a task. */
 import type { Delivery } from '../../queue/workers/turn.ts';
 
 export type Outcome =

@@ -1,4 +1,4 @@
-/** An attempt that ends itself and says when the next one is due: `context.retryAfter`. */
+/** `context.retryAfter`: ends an attempt and sets when the next one is due. */
 import { parseDuration } from '../../runtime/duration.ts';
 
 /** Thrown by `context.retryAfter`. `retry.ts` reads its `retryAfter`, as that of any error. */
@@ -16,7 +16,7 @@ export class RetryAfter extends Error {
 /**
  * Ends the attempt: always throws `RetryAfter`. `when`: ms from now, a `Date`, or a duration such as `30s`; what has
  * passed is now. `reason`: why, a text or an error.
- * @throws RangeError when `when` is no time
+ * Throws `RangeError` when `when` is no time.
  */
 export function retryAfter(when: number | Date | string, reason?: unknown): never {
   const ms =
@@ -26,8 +26,6 @@ export function retryAfter(when: number | Date | string, reason?: unknown): neve
         ? when.getTime() - Date.now()
         : when;
   if (!Number.isFinite(ms))
-    throw new RangeError(
-      `a task cannot be tried again after ${ms} ms: give ms, a Date or a duration like 30s`,
-    );
+    throw new RangeError(`cannot retry a task after ${ms} ms: give ms, a Date or a duration like 30s`);
   throw new RetryAfter(Math.max(0, ms), reason);
 }

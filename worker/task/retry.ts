@@ -1,9 +1,9 @@
 /**
- * What becomes of a task whose attempt failed: another attempt after a delay, or the dead letters. Pure: the
+ * The fate of a task whose attempt failed: another attempt after a delay, or the dead letters. Pure: the
  * random number is an argument.
  *
- * An error may say itself when the next attempt is due, by its own property `retryAfter`, ms: then that counts, bounded as
- * every duration is, from now to in 292 years.
+ * An error may carry the delay until the next attempt as its own property `retryAfter`, ms; it takes precedence, bounded as
+ * every duration is, from now to 292 years.
  *
  * The delay doubles with every attempt, `initial · 2^(attempt − 1)`, up to `max`, and is then jittered between
  * its half and its whole: "Equal Jitter" of Marc Brooker, "Exponential Backoff And Jitter" (AWS Architecture
@@ -19,7 +19,7 @@ import { describeError } from './describe-error.ts';
 export interface RetryPolicy {
   /** Attempts in all, the first one included. */
   readonly attempts: number;
-  /** Deliveries, of which none was survived by its worker, before a task is given up; 5 unless given. */
+  /** Deliveries, of which none was survived by its worker, before a task is given up; defaults to 5. */
   readonly maxDeliveries?: number;
   readonly backoff: {
     readonly initialMs: number;
@@ -31,7 +31,7 @@ export interface RetryPolicy {
 export interface FailedAttempt {
   /** 1 for the first try. */
   readonly attempt: number;
-  /** What the handler threw. Its own properties `retry: false` and `retryAfter` (ms) speak about the next attempt. */
+  /** What the handler threw. Its own properties `retry: false` and `retryAfter` (ms) decide about the next attempt. */
   readonly error: unknown;
   readonly policy: RetryPolicy;
   /** From [0, 1). */
@@ -42,7 +42,7 @@ export type NextAttempt =
   | { readonly kind: 'retry'; readonly delayMs: number }
   | { readonly kind: 'dead'; readonly reason: string };
 
-/** Decides about a failed attempt. `delayMs` is whole, at most `LONGEST_MS`; `reason` is one line, the error in it. */
+/** Decides what follows a failed attempt. `delayMs` is whole, at most `LONGEST_MS`; `reason` is one line, the error in it. */
 export function nextAttempt({ attempt, error, policy, random }: FailedAttempt): NextAttempt {
   if (own(error, 'retry') === false)
     return { kind: 'dead', reason: `not to be retried: ${describeError(error)}` };
@@ -59,17 +59,17 @@ export function nextAttempt({ attempt, error, policy, random }: FailedAttempt): 
 }
 
 function backoffMs(attempt: number, { backoff }: RetryPolicy, random: number): number {
-  // Above 2^1000 a double becomes infinite, and 0 · Infinity is no delay.
+  // above 2^1000 a double becomes infinite, and 0 · Infinity is no delay.
   const full = Math.min(backoff.maxMs, backoff.initialMs * 2 ** Math.min(attempt - 1, 1000));
   return Math.min(LONGEST_MS, Math.round(backoff.jitter ? full / 2 + (full / 2) * random : full));
 }
 
-/** Only an own property counts: what a prototype or a proxy says is not the handler speaking about this failure. */
+/** Only an own property counts: one of a prototype or a proxy is not about this failure. */
 function own(error: unknown, key: 'retry' | 'retryAfter'): unknown {
   if (typeof error !== 'object' || error === null) return undefined;
   try {
     return Object.getOwnPropertyDescriptor(error, key)?.value;
   } catch {
-    return undefined; // A revoked proxy was thrown.
+    return undefined; // a revoked proxy was thrown
   }
 }

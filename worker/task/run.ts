@@ -17,7 +17,7 @@ import type { Outcome, Finished } from './outcome.ts';
 
 /** Where handlers' reports go. */
 export interface Reports {
-  /** Throws `TypeError` for what JSON cannot say, `RangeError` for more than 16 KB of it. */
+  /** Throws `TypeError` for what JSON cannot express, `RangeError` for more than 16 KB of it. */
   report(id: string | Buffer, value: unknown): void;
   /** The task has ended, however. */
   ended(id: string | Buffer): void;
@@ -35,18 +35,18 @@ export interface RunDeps {
   readonly maxResultBytes: number;
   /** From [0, 1). */
   readonly random: () => number;
-  /** What a worker died of, if anybody knows. */
+  /** The exit reason of a worker that was lost, if one is known. */
   readonly exitReasonOf: (worker: string) => Promise<string | undefined>;
   /** Called with what an attempt has thrown, whatever that is. */
   readonly onThrown?: (id: string | Buffer, attempt: number, error: unknown) => void;
 }
 
-/** When a policy does not say. */
+/** The default of a policy. */
 export const MAX_DELIVERIES = 5;
 
 /**
  * Runs the task of `delivery`, begun at `started` by performance.now(). When `signal` has aborted by the time it ends
- * without a result, it is released. A handler that answers at once, without a promise, has its Outcome at once.
+ * without a result, it is released. A handler that returns immediately, without a promise, has its Outcome immediately.
  */
 export function runTask(
   delivery: Delivery,
@@ -90,7 +90,7 @@ export function runTask(
         `the task is too large: it has ${raw.length} bytes, and at most ${deps.maxTaskBytes} are taken here ` +
         '(tasks.maxSize, --task-max-size); push where it is instead',
     });
-  // what a handler leaves running may go on reporting
+  // what a handler leaves running may continue to report
   const progress = (report: unknown): void => void (over || outbox.report(id, report));
   try {
     const { queue, handler } = deps;
@@ -105,7 +105,7 @@ export function runTask(
   }
 }
 
-/** `await` takes the word of a promise once, whatever `then` a handler has put on it. */
+/** `await` settles only once, even if the `then` of a handler's promise calls back more often. */
 async function settled<T>(
   answer: PromiseLike<unknown>,
   succeed: (result: unknown) => T,
@@ -126,8 +126,8 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
 
 /**
  * Whether a task is given up without another run: too many workers were lost with it, and the last one held nothing else, so
- * that no task is condemned for its company. One that always has company, by tasks of more urgent queues, is given up in the
- * end.
+ * that no task is condemned for its company. One that always has company, from tasks of more urgent queues, is given up
+ * eventually.
  */
 function isPoison(
   { deliveries, company = 1 }: Past,
@@ -136,12 +136,12 @@ function isPoison(
   return deliveries >= maxDeliveries && (company === 1 || deliveries >= 2 * maxDeliveries + 1);
 }
 
-/** Why a task is not run again that no worker has survived. */
+/** The error of a poison task, which no worker has survived. */
 async function poisonError({ deliveries, lastWorker }: Past, { exitReasonOf }: RunDeps): Promise<string> {
   const times = deliveries === 1 ? 'delivered once, and its worker was lost' : undefined;
   const what = times ?? `delivered ${deliveries} times, and each time its worker was lost`;
   if (lastWorker === undefined) return what;
-  // without Redis there is no last word, but there is no next turn either
-  const fate = await exitReasonOf(lastWorker).catch(() => undefined);
-  return `${what}; the last one, ${lastWorker}: ${fate ?? 'nobody saw what became of it'}`;
+  // without Redis the reason is unknown, but then there is no next turn either
+  const reason = await exitReasonOf(lastWorker).catch(() => undefined);
+  return `${what}; the last one, ${lastWorker}: ${reason ?? 'nobody saw what became of it'}`;
 }

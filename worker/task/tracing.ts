@@ -1,6 +1,6 @@
 /**
  * The consumer's side of a trace: where the program has an OpenTelemetry SDK, each attempt runs inside a span of its own, a
- * child of the one that enqueued the task, and linked to it, as OpenTelemetry's conventions for messaging have it.
+ * child of the one that enqueued the task, and linked to it, per OpenTelemetry's conventions for messaging.
  */
 import {
   contextOf,
@@ -18,7 +18,7 @@ import { describeError } from './describe-error.ts';
 import type { Outcome } from './outcome.ts';
 
 export interface AttemptSpan {
-  /** For what the handler calls in its turn. */
+  /** For calls that the handler makes. */
   readonly trace: Trace | undefined;
   inside<T>(run: () => T): T;
   /** `error`: what the handler threw. */
@@ -39,7 +39,7 @@ export function broughtTrace(value: unknown): Trace | undefined {
   return typeof value === 'object' && value !== null ? readTrace(value) : undefined;
 }
 
-/** Begins the span of an attempt; `undefined` when the SDK cannot, because no task may fail for the sake of a trace. */
+/** Begins the span of an attempt; `undefined` when the SDK cannot, because no task may fail because of a trace. */
 export function startAttempt(api: OpenTelemetry, attempt: Attempt): AttemptSpan | undefined {
   try {
     return start(api, attempt);
@@ -57,7 +57,7 @@ function start(api: OpenTelemetry, { queue, id, raw, attempt, value }: Attempt):
     `process ${queue}`,
     {
       kind: SpanKind.consumer,
-      // what happens to be active in the worker's loop is no parent
+      // a context that happens to be active in the worker's loop is no parent
       root: !brought,
       attributes: {
         'messaging.system': 'millrace',

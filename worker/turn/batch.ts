@@ -1,6 +1,6 @@
 /**
- * Collects what finished until the next turn takes it along. A batch that was taken but not answered yet is kept by
- * the turn itself, which repeats it; nothing is ever in two batches.
+ * Collects what finished until the next turn takes it along. A batch that was taken and not answered yet is kept by the turn
+ * itself, which repeats it; nothing is ever in two batches.
  */
 import { deadHeader } from '../../queue/dead-letter-format.ts';
 import { slowBucket } from '../../queue/pool/slow-tasks.ts';
@@ -71,7 +71,7 @@ type Lists = {
   -readonly [K in 'results' | 'retries' | 'dead' | 'released' | 'cancelled']: Settled[K][number][];
 };
 
-/** What a turn says of outcomes. */
+/** The outcomes as a turn sends them. */
 export function settledOf(entries: readonly Finished[], worker: string): Settled {
   const lists: Lists = { results: [], retries: [], dead: [], released: [], cancelled: [] };
   let serviceMs = 0;

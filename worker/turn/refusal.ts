@@ -1,23 +1,24 @@
 /**
- * Which errors of a request speak of the request itself, so that sending it again is of no use, and which speak of a server
- * that is away or cannot write for a while. Pure.
+ * Tells errors that concern the request itself, so that sending it again is pointless, from those of a server that is away or
+ * cannot write for a while. Pure.
  */
 import { isReply } from '../../queue/connection/reply-code.ts';
 import { ConnectionDropped } from '../../queue/connection/drops.ts';
 
 export interface TurnRefusal {
   /**
-   * `ours`: it could not even be packed. `words`: the server refused it. `dropped`: the server closed the connection on it.
-   * `state`: the server refuses what it would take at another time, for want of memory or because a key has another type.
+   * `unsendable`: it could not even be packed. `rejected`: the server refused it. `dropped`: the server closed the connection
+   * on it. `state`: the server refuses what it would take at another time, for want of memory or because a key has another
+   * type.
    */
   readonly kind: 'unsendable' | 'rejected' | 'dropped' | 'state';
   readonly reason: string;
-  /** The state is one that most servers get out of by themselves: it has no memory for it. */
+  /** The server is out of memory, a state that most servers recover from by themselves. */
   readonly noMemory?: true;
 }
 
 /**
- * Error codes of a server in a state that passes or that somebody mends, also inside the longer text of a script's error.
+ * Error codes of a server in a state that passes or can be repaired, also inside the longer text of a script's error.
  * https://redis.io/docs/latest/develop/reference/protocol-spec/#simple-errors has no list: these are from the sources of
  * Redis and Valkey.
  */
@@ -28,7 +29,7 @@ const AWAY = /max number of clients|not yet synced|upstream|no backend|timed? ?o
 
 const NO_MEMORY = /\bOOM\b/;
 
-/** What an error says about the request; `undefined` when it says nothing, because there was no answer. */
+/** Classifies an error of a request; `undefined` without an answer, which shows nothing about the request. */
 export function turnRefusalOf(error: unknown): TurnRefusal | undefined {
   if (!(error instanceof Error)) return undefined;
   const reason = error.message.split('\n', 1)[0] ?? '';

@@ -1,5 +1,5 @@
 /**
- * Outcomes that Redis has refused to settle, until each of them is settled or said. A refused batch is cut in halves until
+ * Outcomes that Redis has refused to settle, until each of them is settled or reported. A refused batch is cut in halves until
  * the one outcome is found that makes the turn fail; that one becomes a dead letter with the reason, all others settle.
  * Pure: times are arguments.
  *
@@ -48,7 +48,7 @@ export interface Parts {
     sure: boolean,
     now: number,
   ): 'cut' | 'again' | 'buried' | 'deferred';
-  /** The server takes again what it refused: what is deferred is due. */
+  /** The server accepts again what it refused: what is deferred is due. */
   recovered(now: number): void;
   /** The worker drains: what is deferred goes back to the queue as it is, but for what waits for memory. */
   release(now: number): void;
@@ -57,7 +57,7 @@ export interface Parts {
 const DEFERRED_MS = 2_000;
 const AGAIN_MS = 100;
 const REFUSALS = 3;
-/** After so many refusals it is enough that the server was there in between. */
+/** After this many refusals it is enough that the server answered in between. */
 const DOUBTS = 6;
 const FULL_BYTES = 64 << 20;
 
@@ -155,7 +155,7 @@ function goingBack(part: Part, now: number): Part {
   return wholePart(entries, now);
 }
 
-/** The outcome that cannot be written as a dead letter that says so. */
+/** Replaces an outcome that cannot be written by a dead letter with the reason. */
 function bury(entry: Finished, reason: string, untold: boolean): Finished {
   const { outcome } = entry;
   const lost = outcome.kind === 'dead' ? outcome.error : `${LOST[outcome.kind]} cannot be stored: ${reason}`;

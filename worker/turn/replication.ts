@@ -1,7 +1,7 @@
 /**
- * Waits for replication after turns that settled something, where the user pays for that. The results are written and
- * visible by then; the wait only holds up the next turn. When too few replicas confirm, the work goes on: the log says
- * so when it begins and when it is over, and a counter counts.
+ * Waits for replication after turns that settled something, where the user opted into that cost. The results are written
+ * and visible by then; the wait only delays the next turn. When too few replicas confirm, work continues: this is logged when
+ * it begins and when it is over, and counted.
  */
 import type { Redis } from 'ioredis';
 import { awaitReplicas, NotReplicated, type Durability } from '../../queue/connection/durability.ts';
@@ -16,7 +16,7 @@ export interface ReplicationOptions {
   readonly metrics: QueueMetrics;
 }
 
-/** Returns what is called after each turn, with the number of tasks that it settled. Never rejects. */
+/** Returns a function to call after each turn with the number of tasks that it settled. It never rejects. */
 export function createReplicationWait(options: ReplicationOptions): (settled: number) => Promise<void> {
   const { redis, durability, log, metrics } = options;
   let missing = false;
@@ -27,7 +27,7 @@ export function createReplicationWait(options: ReplicationOptions): (settled: nu
       if (missing)
         log.info(
           { event: LogEvent.ReplicatedAgain, replicas: durability.replicas },
-          'what was settled is replicated in time again',
+          'settled tasks are replicated in time again',
         );
       missing = false;
     } catch (error) {
@@ -35,7 +35,7 @@ export function createReplicationWait(options: ReplicationOptions): (settled: nu
       metrics.notReplicated(settled);
       if (missing) return;
       missing = error instanceof NotReplicated;
-      log.error({ event: LogEvent.NotReplicated, err: error }, 'what was settled may not be replicated');
+      log.error({ event: LogEvent.NotReplicated, err: error }, 'settled tasks may not be replicated');
     }
   };
 }

@@ -1,6 +1,6 @@
 /**
- * Sending again what Redis did not answer: until it does, or until it is no use to wait any longer. That is a while after
- * `hurry`, so that a worker whose Redis is away ends all the same.
+ * Repeats a request until Redis answers it, or until there is no point in waiting any longer. That is a while after `hurry`, so
+ * that a worker whose Redis is away ends all the same.
  */
 import { systemClock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
@@ -8,8 +8,8 @@ import { timeout } from '../../runtime/timers.ts';
 
 export interface Resender {
   /**
-   * Resolves to the answer; to `undefined` when there was none and no time is left. Rejects with an error that is `final`:
-   * it is no use to send the same again. `failures`: how many there were, this one included.
+   * Resolves to the answer, or to `undefined` when there was none and no time is left. Rejects with an error that is `final`:
+   * sending the same again is pointless. `failures`: the number of failures, this one included.
    */
   send<T>(
     request: () => Promise<T>,
@@ -36,7 +36,7 @@ export function createResender({ hurry, lastMs, longestPauseMs, onFailure, log }
     if (hurry.aborted) giveUp();
     else hurry.addEventListener('abort', giveUp, { once: true });
   });
-  // One turn at a time waits for an answer. Promise.race would leave a reaction on `expired` for each of them, and with it the
+  // one turn at a time waits for an answer. Promise.race would leave a reaction on `expired` for each of them, and with it the
   // reply that it resolved to, for as long as the worker lives.
   let isExpired = false;
   let giveUpWaiting: (() => void) | undefined;
@@ -57,13 +57,13 @@ export function createResender({ hurry, lastMs, longestPauseMs, onFailure, log }
         try {
           const reply = await orExpired(request());
           if (reply !== undefined && failures > 0)
-            log.info(`Redis takes turns again, after ${failures} failures`);
+            log.info(`turns succeed again, after ${failures} failures`);
           return reply;
         } catch (error) {
           onFailure(error);
           if (final(error, failures + 1)) throw error;
           if (hurry.aborted) return undefined;
-          if (failures % 20 === 0) log.error({ err: error }, 'a turn failed; it is tried again');
+          if (failures % 20 === 0) log.error({ err: error }, 'turn failed; retrying');
           await systemClock.sleep(Math.min(100 * 2 ** Math.min(failures, 5), longestPauseMs), hurry);
         }
       }

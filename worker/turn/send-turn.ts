@@ -3,7 +3,7 @@
  * of it is refused. It starts no task.
  *
  * Sends a worker's turns. Where a turn fails because of what it settles, the same turn goes out without outcomes, so that
- * the lease is renewed and tasks are taken, and the outcomes are parted (refused-outcomes.ts) and settled by the turns that follow.
+ * the lease is renewed and tasks are taken, and the outcomes are split (refused-outcomes.ts) and settled by the turns that follow.
  *
  * Nothing is settled twice or never, although the reply of a turn that seems refused may only have been lost: turns of one
  * number have forms, Redis does the first one that it gets, and its reply says which that was (turn.lua).
@@ -32,12 +32,12 @@ export interface TurnSenderOptions {
 }
 
 export interface TurnSender extends Disposable {
-  /** Makes a turn that settles `part`. `undefined` when there was no answer and no time is left. */
+  /** Makes a turn that settles `part`. Resolves to `undefined` when there was no answer and no time is left. */
   send(request: Omit<TurnRequest, 'settled' | 'form'>, part: Part): Promise<TurnReply | undefined>;
 }
 
 const NOTHING: Settled = { results: [], retries: [], dead: [], released: [], cancelled: [], serviceUs: 0 };
-/** A state of the server passes by itself most of the time: the whole turn is sent again so often. */
+/** Most states of a server pass by themselves: the whole turn is sent this many times first. */
 const STATE_FAILURES = 3;
 
 export function createTurnSender(options: TurnSenderOptions): TurnSender {
@@ -56,7 +56,7 @@ export function createTurnSender(options: TurnSenderOptions): TurnSender {
     spare = undefined;
   }
 
-  /** The reply, or what the server has against the outcomes. */
+  /** Resolves to the reply, or to why the server refuses the outcomes. */
   async function attempt(request: TurnRequest, part: Part): Promise<TurnReply | TurnRefusal | undefined> {
     if (part.entries.length === 0) return await resender.send(() => turn(redis, keys, request));
     const by = connection(part.apart);
@@ -103,7 +103,7 @@ export function createTurnSender(options: TurnSenderOptions): TurnSender {
     const task = part.entries[0]?.id.toString().slice(0, 100);
     if (what === 'cut') {
       if (!part.apart)
-        log.error({ outcomes, reason }, 'Redis refuses to settle some tasks: looking for which');
+        log.error({ outcomes, reason }, 'Redis refuses to settle some tasks: finding out which');
     } else log.error({ task, outcome: part.entries[0]?.outcome.kind, reason }, REFUSED[what]);
   }
 
