@@ -1,6 +1,7 @@
 /**
  * Dead letters: tasks that failed for good, with the reason. An entry of the list is the time, a header as JSON, a
- * line feed and the task's bytes, so that binary tasks can be dead letters too.
+ * line feed and the task's bytes, so that binary tasks can be dead letters too. Entries are written by turn.lua, and taken
+ * apart here and in turn.lua, sweep.lua, heads.lua, letter.lua and move.lua.
  */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from './keys.ts';
