@@ -61,8 +61,8 @@ export function Charts(props: ChartsProps) {
         <p class="notice" role="status">
           <Icon name="alert" />
           <span>
-            {sentenceOf(trouble)} Trying again every few seconds
-            {past ? `; what you see was read at ${clock(past.now, now)}.` : '.'}
+            {sentenceOf(trouble)} Retrying every few seconds
+            {past ? `; the charts were read at ${clock(past.now, now)}.` : '.'}
           </span>
         </p>
       )}
@@ -86,7 +86,7 @@ export function Charts(props: ChartsProps) {
       )}
       {range !== undefined && past?.entries === 0 && (
         <p class="hint">
-          The time line has no entry of this time: nothing happened in the pool, or nobody wrote it down.
+          The time line has no entries for this period: nothing happened in the pool, or nothing was recorded.
         </p>
       )}
     </Section>

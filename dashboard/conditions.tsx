@@ -7,7 +7,7 @@ import { Nothing, Section } from './section.tsx';
 export function Conditions({ conditions, now }: { conditions: readonly ConditionView[]; now: number }) {
   return (
     <Section title="Conditions">
-      {conditions.length === 0 && <Nothing>The controller has not said anything of this pool yet.</Nothing>}
+      {conditions.length === 0 && <Nothing>The controller has not reported on this pool yet.</Nothing>}
       <ul class="conditions">
         {conditions.map(({ type, status, reason, message, since, bad }) => (
           <li key={type} class={bad ? 'bad' : undefined}>

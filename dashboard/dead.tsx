@@ -33,7 +33,9 @@ export function DeadLetters({ pool, dead, about, now }: DeadLettersProps) {
         <p class="sr" role="status">
           {said}
         </p>
-        <Nothing>{dead ? 'No task has failed for good.' : 'Redis does not answer, so nobody knows.'}</Nothing>
+        <Nothing>
+          {dead ? 'No task has failed for good.' : 'Redis does not answer: the dead letters are unknown.'}
+        </Nothing>
       </Section>
     );
   const { all, list } = dead;
@@ -84,8 +86,8 @@ export function DeadLetters({ pool, dead, about, now }: DeadLettersProps) {
       )}
       {!about.showTasks && (
         <p class="hint">
-          Tasks, ids and the words of errors are not shown here. <code>millrace dead list</code> shows them to
-          who may reach Redis.
+          Tasks, ids and error messages are not shown here. <code>millrace dead list</code> shows them to
+          anyone who can reach Redis.
         </p>
       )}
       <Confirm
@@ -177,8 +179,8 @@ function Confirm({ pool, asked, onClose, onDone }: ConfirmProps) {
     >
       <p>
         {how === 'requeue'
-          ? 'They go to the back of the queue as new tasks, with all their attempts.'
-          : 'They and their errors are gone for good. Nobody can bring them back.'}
+          ? 'They go to the back of the queue as new tasks, with all their attempts again.'
+          : 'They and their errors are deleted. This cannot be undone.'}
       </p>
     </Dialog>
   );

@@ -10,7 +10,7 @@ export function Decisions({ decisions, now }: { decisions: readonly DecisionView
   const [recent, older] = [decisions.slice(0, FIRST), decisions.slice(FIRST)];
   return (
     <Section title="Decisions">
-      {decisions.length === 0 && <Nothing>Nothing was decided yet.</Nothing>}
+      {decisions.length === 0 && <Nothing>No decisions yet.</Nothing>}
       <List decisions={recent} now={now} />
       {older.length > 0 && (
         <details class="older">

@@ -26,7 +26,7 @@ export function Frame({ about, link, at, crumb, children }: FrameProps) {
         Skip to the content
       </a>
       <header class="top">
-        <nav class="crumbs" aria-label="Where you are">
+        <nav class="crumbs" aria-label="Breadcrumb">
           <a class="brand" href="#/" aria-current={crumb === undefined ? 'page' : undefined}>
             <img src="icon.svg" alt="" width="24" height="24" />
             Millrace
@@ -52,7 +52,7 @@ export function Frame({ about, link, at, crumb, children }: FrameProps) {
         <p class="banner" role="status">
           <Icon name="alert" />
           <span>
-            Not live: {link.why}. What you see is of {clock(at, Date.now())}; trying again.
+            Not live: {link.why}. The page shows the state at {clock(at, Date.now())}; retrying.
           </span>
         </p>
       )}
@@ -89,7 +89,7 @@ function LinkState({ link }: { link: Link }) {
 }
 
 const THEME_WORDS: Record<Theme, string> = {
-  system: 'as the system has it',
+  system: 'system setting',
   light: 'light',
   dark: 'dark',
 };

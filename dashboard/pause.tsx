@@ -49,15 +49,15 @@ export function PauseButton({ pool, about, paused, known }: PauseButtonProps) {
         onConfirm={() => void perform()}
       >
         {paused ? (
-          <p>Workers begin tasks again within a second.</p>
+          <p>Workers start tasks again within a second.</p>
         ) : (
           <>
             <p>
-              Workers begin nothing more of its queues; what runs is finished, and clients go on pushing. It
-              lasts until somebody resumes.
+              Workers start no more tasks from its queues; running tasks finish, and clients can still push.
+              The pause lasts until someone resumes it.
             </p>
             <label class="field">
-              Why, for whoever wonders
+              Reason, shown to everyone
               <input ref={reason} type="text" maxLength={200} autocomplete="off" />
             </label>
           </>

@@ -49,7 +49,7 @@ function NotThere({ name, link }: { name: string; link: Link }) {
   if (link.state !== 'lost')
     return (
       <p class="alone" role="status">
-        Looking for {name}…
+        Loading {name}…
       </p>
     );
   return (
@@ -60,7 +60,7 @@ function NotThere({ name, link }: { name: string; link: Link }) {
       <p>
         {link.missing
           ? 'It may have been deleted, or its controller does not watch that namespace.'
-          : `The pool cannot be had: ${link.why}. This page tries again every few seconds.`}
+          : `The pool cannot be loaded: ${link.why}. Retrying every few seconds.`}
       </p>
       <a class="button" href="#/">
         All pools
@@ -98,7 +98,7 @@ function Page({ page, range, live, now }: PageProps) {
           <Icon name="pause" />
           <span>
             Queue {queue} has been paused since {ago(at, now)}
-            {reason === '' ? '.' : `: ${reason}.`} What runs is finished, nothing new begins.
+            {reason === '' ? '.' : `: ${reason}.`} Running tasks finish; none are started.
           </span>
         </p>
       ))}

@@ -24,11 +24,11 @@ export function PoolsView() {
         <NoPools host={whole.about.host} />
       ) : link.state === 'lost' ? (
         <Blank icon="alert" title="Nothing to show yet">
-          <p>The pools cannot be had: {link.why}. This page tries again every few seconds.</p>
+          <p>The pools cannot be loaded: {link.why}. Retrying every few seconds.</p>
         </Blank>
       ) : (
         <p class="alone" role="status">
-          Looking for pools…
+          Loading pools…
         </p>
       )}
     </Frame>
@@ -41,7 +41,7 @@ function NoPools({ host }: { host: 'controller' | 'dev' }) {
       <p>
         {host === 'dev'
           ? 'The pool of this machine is about to start.'
-          : 'This controller watches for WorkerPools, and there is none. The first one shows up here as soon as it is made:'}
+          : 'There is no WorkerPool that this controller manages. The first one appears here as soon as it is created:'}
       </p>
       {host === 'controller' && <pre tabIndex={0}>{FIRST_POOL}</pre>}
     </Blank>
@@ -104,7 +104,7 @@ function Pools({ pools, now }: { pools: readonly PoolRow[]; now: number }) {
       {shown.length > 0 ? (
         <PoolTable rows={shown} order={order} onOrder={setOrder} now={now} />
       ) : (
-        <Blank icon="search" title="No pool is like that">
+        <Blank icon="search" title="No matching pools">
           <p>
             None of {plural(pools.length, 'pool')} is {filter === 'all' ? 'called' : `${filter} and called`}{' '}
             {search === '' ? 'anything' : `“${search}”`}.

@@ -10,8 +10,8 @@ export function SignIn({ why }: { why: string }) {
       <Icon name="lock" large />
       <h1>Sign in</h1>
       <p>
-        You see the pools that you may list in Kubernetes, and may act on those that you may patch. Show a
-        token of a service account, or of your own:
+        You see the pools that you may list in Kubernetes, and may act on those that you may patch. Enter a
+        token of a service account, or your own:
       </p>
       <pre tabIndex={0}>kubectl create token &lt;service account&gt; --namespace &lt;its namespace&gt;</pre>
       <form
@@ -26,7 +26,7 @@ export function SignIn({ why }: { why: string }) {
           Token
           <input ref={field} type="password" autocomplete="off" spellcheck={false} required />
         </label>
-        <p role="status">{why}. It stays in this tab, and ends when the token does.</p>
+        <p role="status">{why}. The token is kept in this tab only. You are signed out when it expires.</p>
         <button type="submit" class="button primary">
           Sign in
         </button>

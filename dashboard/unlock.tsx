@@ -50,8 +50,8 @@ export function Unlock({ about }: { about: About | undefined }) {
         }}
       >
         <p>
-          Pausing queues and moving dead letters takes the dashboard's token. It stays in this tab, and is
-          checked with the first action.
+          Pausing queues and moving dead letters requires the dashboard's token. It is kept in this tab only,
+          and checked with the first action.
         </p>
         <label class="field">
           Token

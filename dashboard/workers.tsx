@@ -8,12 +8,12 @@ export interface WorkersProps {
   readonly showTasks: boolean;
 }
 
-/** Who works for the pool, and on what. */
+/** The pool's workers, and the tasks that they run. */
 export function Workers({ workers, now, showTasks }: WorkersProps) {
   if (!workers)
     return (
       <Section title="Workers">
-        <Nothing>Redis does not answer, so nobody knows which workers there are.</Nothing>
+        <Nothing>Redis does not answer: the workers are unknown.</Nothing>
       </Section>
     );
   const { all, list } = workers;

@@ -1,4 +1,4 @@
-/** What can be done from the dashboard, for those who have the token. */
+/** The actions of the dashboard. */
 import type { Redis } from 'ioredis';
 import { moveDeadLetters } from '../../queue/dead-letter-format.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
@@ -9,7 +9,7 @@ import type { DetailsReader } from './details.ts';
 const MOST_REFS = 500;
 const LONGEST_REASON = 200;
 
-/** An action as it came in; `undefined` for what is none. */
+/** Parses an action from a request's body; `undefined` if it is not one. */
 export function parseAction(value: unknown): Action | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   const { do: what, refs, reason } = value as Record<string, unknown>;
@@ -22,7 +22,7 @@ export function parseAction(value: unknown): Action | undefined {
   return refs.every((ref) => typeof ref === 'string') ? { do: what, refs } : undefined;
 }
 
-/** Does it in all queues of the pool; returns how many dead letters or queues it was about. */
+/** Performs an action in all queues of the pool; returns the number of dead letters or queues affected. */
 export async function act(
   action: Action,
   redis: Redis,

@@ -1,6 +1,6 @@
 /**
- * What the dashboard answers about the pools that it shows: wholes, events, and actions for those who may act. It lasts as long
- * as its pools are shown. Those who see the same namespaces share one list.
+ * The dashboard's API for the pools that it shows: snapshots, events, and actions for visitors who may act. One instance lives as
+ * long as its pools are shown. Visitors who see the same namespaces share one list.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { within } from '../../queue/connection/connection.ts';
@@ -27,21 +27,21 @@ export interface AnswersOptions {
 
 export interface Answers {
   observed(key: string, observation: Observation): void;
-  /** Answers a request of `visitor` for `path`, which is what stands behind `api/`. */
+  /** Answers a request of `visitor` for `path`, the part after `api/`. */
   answer(request: IncomingMessage, response: ServerResponse, path: string, visitor: Visitor): Promise<void>;
-  /** Cuts off all who listen. */
+  /** Disconnects all browsers. */
   stop(): void;
 }
 
 const MOST_BROWSERS = 256;
-/** One that opens all there are leaves room for others; many may come through one proxy. */
+/** So that one address cannot take all places; many browsers may come through one proxy. */
 const MOST_AT_AN_ADDRESS = 128;
 const MOST_BODY = 64 * 1_024;
 const ACTION_TIMEOUT_MS = 10_000;
-/** What somebody may see can be taken from them while they look. */
+/** A visitor's rights can change while they watch. */
 const RECHECK_MS = 30_000;
 
-/** Answers that something is not to be had. */
+/** Answers with an error. */
 export function refuse(
   request: IncomingMessage,
   response: ServerResponse,
@@ -58,10 +58,10 @@ export function createAnswers({ source, about, log, now }: AnswersOptions): Answ
   const board = createBoard(source, about.showTasks);
   const details = createDetailsReader(about.showTasks);
   const past = createPastReader(source, now);
-  /** By the namespaces that are on it. */
+  /** By the namespaces shown. */
   const overviews = new Map<string, OverviewChannel>();
   const pages = new Map<string, PoolChannel>();
-  /** And from where. */
+  /** Connected browsers, and their addresses. */
   const browsers = new Map<ServerResponse, string | undefined>();
 
   async function seen(visitor: Visitor): Promise<'all' | ReadonlySet<string>> {
@@ -85,12 +85,12 @@ export function createAnswers({ source, about, log, now }: AnswersOptions): Answ
     return made;
   }
 
-  /** Sees to it that `response` ends when its reader may not see what it shows any more, or may see more. */
+  /** Ends `response` once its reader's rights have changed, to less or to more than it shows. */
   function recheck(response: ServerResponse, holds: () => Promise<boolean>): void {
     const again = interval(RECHECK_MS, () => {
       holds().then(
         (same) => same || response.destroy(),
-        // who cannot be asked now is asked again
+        // if the rights cannot be checked now, they are checked again later
         () => undefined,
       );
     }).unref();
@@ -134,7 +134,7 @@ export function createAnswers({ source, about, log, now }: AnswersOptions): Answ
       const { remoteAddress } = request.socket;
       const same = [...browsers.values()].filter((address) => address === remoteAddress).length;
       if (browsers.size >= MOST_BROWSERS || same >= MOST_AT_AN_ADDRESS)
-        return refuse(request, response, 503, `${browsers.size} browsers look already: close one`);
+        return refuse(request, response, 503, `${browsers.size} browsers are connected already: close one`);
       browsers.set(response, remoteAddress);
       response.once('close', () => browsers.delete(response));
       const last = request.headers['last-event-id'];
@@ -142,7 +142,7 @@ export function createAnswers({ source, about, log, now }: AnswersOptions): Answ
       return sendEvents(channel, since, response);
     }
     const [, key = '', part] = /^pools\/([^/]+\/[^/]+?)(?:\/(actions|past))?$/.exec(path) ?? [];
-    // what somebody may not see is not there for them
+    // a pool that the visitor may not see does not exist for them
     const page = key !== '' && (await sees(visitor, key)) ? pageOf(key) : undefined;
     if (!page) return refuse(request, response, 404, `there is no ${key === '' ? path : `pool ${key}`} here`);
     if (part === 'actions') return perform(request, response, key, visitor);
@@ -158,7 +158,7 @@ export function createAnswers({ source, about, log, now }: AnswersOptions): Answ
     key: string,
     range: string | null,
   ): Promise<void> {
-    if (!isPastRange(range)) return refuse(request, response, 400, 'range is none of 6h, 24h, 7d');
+    if (!isPastRange(range)) return refuse(request, response, 400, 'range must be one of 6h, 24h, 7d');
     try {
       return await sendJson(request, response, 200, await past.read(key, range));
     } catch (error) {
@@ -175,7 +175,13 @@ export function createAnswers({ source, about, log, now }: AnswersOptions): Answ
     const refused: Refused | undefined = await visitor.refusesAction(namespaceOf(key));
     if (refused) return refuse(request, response, refused.status, refused.error);
     const action = parseAction(await readJson(request, MOST_BODY));
-    if (!action) return refuse(request, response, 400, 'this is no action');
+    if (!action)
+      return refuse(
+        request,
+        response,
+        400,
+        'the body is not an action: send {"do": "requeue" | "drop" | "pause" | "resume", …}',
+      );
     const link = source.queuesOf(key);
     if (!link || source.sampled(key)?.kind !== 'known')
       return refuse(request, response, 503, "the pool's Redis cannot be reached: try again when it can");
@@ -184,7 +190,7 @@ export function createAnswers({ source, about, log, now }: AnswersOptions): Answ
       act(action, link.redis, link.queues, details),
       'the action',
     );
-    log.info({ pool: key, action: action.do, count, by: visitor.name }, 'done from the dashboard');
+    log.info({ pool: key, action: action.do, count, by: visitor.name }, 'dashboard action done');
     return sendJson(request, response, 200, { count } satisfies ActionDone);
   }
 

@@ -1,10 +1,10 @@
 /**
- * What the dashboard's server says and its page reads: JSON over HTTP, and the same values again, in part, as server-sent
+ * The protocol between the dashboard's server and its page: JSON over HTTP, and changes to the same values as server-sent
  * events. Types only. Times are ms since the epoch, durations ms.
  *
- * `GET api/pools` and `GET api/pools/<namespace>/<name>` answer with a whole (`Overview`, `PoolPage`) that has a `seq`;
- * `GET api/events?since=<seq>[&pool=<namespace>/<name>]` goes on from there with what changed (`OverviewChange`,
- * `PoolChange`), or says `reset` when it cannot, and the page asks for the whole again.
+ * `GET api/pools` and `GET api/pools/<namespace>/<name>` return a snapshot (`Overview`, `PoolPage`) with a `seq`;
+ * `GET api/events?since=<seq>[&pool=<namespace>/<name>]` continues from there with changes (`OverviewChange`,
+ * `PoolChange`), or sends `reset` when it cannot, and the page fetches the snapshot again.
  */
 
 export interface Overview {
@@ -14,17 +14,17 @@ export interface Overview {
   readonly pools: readonly PoolRow[];
 }
 
-/** What the server is, and what it allows. */
+/** The server, and what it allows. */
 export interface About {
   readonly version: string;
   /**
-   * By whom dead letters and pauses can be changed: nobody; who has the token; who may patch pools in Kubernetes, and then only
-   * those are shown that the reader may list there.
+   * Who can change dead letters and pauses: nobody; anyone with the token; users who may patch pools in Kubernetes, in which case
+   * a reader also sees only the pools that they may list there.
    */
   readonly actions: 'none' | 'token' | 'rights';
   /** Whether tasks, their ids and their errors are shown. */
   readonly showTasks: boolean;
-  /** Where this is: a cluster's controller, or `millrace dev` on somebody's machine. */
+  /** A cluster's controller, or `millrace dev` on a developer's machine. */
   readonly host: 'controller' | 'dev';
 }
 
@@ -36,11 +36,11 @@ export interface PoolRow {
   readonly key: string;
   readonly queue: string;
   readonly state: PoolState;
-  /** What is wrong, in a sentence. */
+  /** The worst problem, as a sentence. */
   readonly trouble: string | null;
-  /** `false` while the queue cannot be read: then the numbers are those of `asOf`. */
+  /** `false` while the queue cannot be read: the numbers are then from `asOf`. */
   readonly known: boolean;
-  /** When the pool was looked at last; of an idle one up to half a minute ago. 0 before the first look. */
+  /** When the pool was last read; up to half a minute ago if idle. 0 before the first time. */
   readonly asOf: number;
   readonly waiting: number;
   readonly inFlight: number;
@@ -52,7 +52,7 @@ export interface PoolRow {
   readonly maxReplicas: number;
   readonly mode: string;
   readonly targetMs: number | null;
-  /** How long tasks waited that were taken in the last minute or two; `null` when none was. */
+  /** How long the tasks taken in the last minute or two had waited; `null` if there were none. */
   readonly waitP50: number | null;
   readonly waitP95: number | null;
   /** Tasks a second that came and that were finished, over the last minute or two. */
@@ -67,7 +67,7 @@ export interface PoolRow {
 
 export interface OverviewChange {
   readonly now: number;
-  /** Fields that differ; a pool that is new comes whole. */
+  /** Fields that differ; all fields of a new pool. */
   readonly changed: readonly (Partial<PoolRow> & Pick<PoolRow, 'key'>)[];
   readonly gone: readonly string[];
 }
@@ -81,7 +81,7 @@ export interface PoolPage {
   readonly parts: PoolParts;
 }
 
-/** Values every `stepMs` from `from`; `null` where nothing is known. */
+/** Values every `stepMs` from `from`; `null` where unknown. */
 export interface Series {
   readonly from: number;
   readonly stepMs: number;
@@ -92,14 +92,14 @@ export interface Series {
 export type PastRange = '6h' | '24h' | '7d';
 
 /**
- * `GET api/pools/<namespace>/<name>/past?range=<range>`: what the time line in Redis says. Of each step the most there was of
- * everything, but for `arrived` and `finished`, which are sums.
+ * `GET api/pools/<namespace>/<name>/past?range=<range>`: the time line in Redis. Each step has the maximum of
+ * every column, except `arrived` and `finished`, which are sums.
  */
 export interface PoolPast {
   readonly now: number;
   readonly range: PastRange;
   readonly series: Series;
-  /** How many entries of the time line it was made of, and how much time one stands for. */
+  /** The number of time line entries that it was made from, and the time that each covers. */
   readonly entries: number;
   readonly entryMs: number;
 }
@@ -115,7 +115,7 @@ export type Column =
   | 'arrived'
   | 'finished';
 
-/** What is below the charts. Each part is sent again as a whole when something of it changed. */
+/** The sections below the charts. A part is sent again as a whole when any of it has changed. */
 export interface PoolParts {
   readonly decisions: readonly DecisionView[];
   /** `null` while Redis does not answer. */
@@ -156,7 +156,7 @@ export interface WorkerRow {
   readonly concurrency: number;
   readonly version: string;
   readonly started: number;
-  /** Whether its lease is over: it is presumed dead. */
+  /** Whether its lease has expired: it is presumed dead. */
   readonly silent: boolean;
   /** Some of what it runs, where tasks may be shown. */
   readonly tasks: readonly RunningTask[];
@@ -175,14 +175,14 @@ export interface DeadView {
 }
 
 export interface DeadRow {
-  /** Names it in actions; says nothing of the task. */
+  /** Identifies it in actions; reveals nothing of the task. */
   readonly ref: string;
   readonly queue: string;
   readonly at: number;
   readonly attempts: number;
   readonly deliveries: number | null;
   readonly worker: string;
-  /** The handler's own words, where tasks may be shown; else what kind of error it was. */
+  /** The handler's error message, where tasks may be shown; otherwise the kind of error. */
   readonly error: string;
   readonly id: string | null;
   readonly text: string | null;
@@ -200,7 +200,7 @@ export interface ConditionView {
   readonly reason: string;
   readonly message: string;
   readonly since: number | null;
-  /** Whether this is how it should be not. */
+  /** True if this condition needs attention. */
   readonly bad: boolean;
 }
 
@@ -216,13 +216,13 @@ export type Action =
   | { readonly do: 'resume' };
 
 export interface ActionDone {
-  /** How many dead letters or queues it was about. */
+  /** The number of dead letters or queues affected. */
   readonly count: number;
 }
 
-/** The body of every answer that is not a success. */
+/** The body of every error response. */
 export interface Refusal {
   readonly error: string;
-  /** A token of Kubernetes is asked for. */
+  /** The page must ask for a Kubernetes token. */
   readonly signIn?: true;
 }

@@ -1,6 +1,6 @@
 /**
- * The page's files. In the package they lie built in dist/dashboard; in a checkout they are built when they are first asked
- * for. In a bundle, they are a part of it: scripts/bundle.ts puts them in place of this file.
+ * The page's files. In the package they are prebuilt in dist/dashboard; in a checkout they are built on first
+ * use. In a bundle, they are part of it: scripts/bundle.ts puts them in place of this file.
  */
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,6 +1,6 @@
 /**
- * All that the dashboard knows of the pools: what they are (`PoolSource`), and what happened to them lately, which it is
- * told. Rows and pages are put together when somebody asks.
+ * The dashboard's model of the pools: their specs and status (`PoolSource`), and their recent observations. Rows and pages are
+ * built on request.
  */
 import type { Redis } from 'ioredis';
 import type { WorkerPool } from '../../kube/workerpool.ts';
@@ -15,7 +15,7 @@ import { createSeries, type RecentSeries } from './series.ts';
 export interface PoolSource {
   /** By key, `namespace/name`. */
   readonly pools: ReadonlyMap<string, WorkerPool>;
-  /** What the pool's queues held last; `undefined` where nobody knows where they are. */
+  /** The last sample of the pool's queues; `undefined` where their Redis is not known. */
   readonly sampled: (key: string) => Sampled | undefined;
   readonly queuesOf: (key: string) => { redis: Redis; queues: readonly QueueKeys[] } | undefined;
 }
@@ -31,14 +31,14 @@ export interface Board {
   observed(key: string, observation: Observation): void;
   row(key: string, now: number): PoolRow | undefined;
   rows(now: number): Map<string, PoolRow>;
-  /** Empty for a pool that was not looked at yet. */
+  /** Empty for a pool that was not observed yet. */
   series(key: string): RecentSeries;
   /** The last few decisions that this process saw, newest first. */
   decisions(key: string): readonly DecisionView[];
 }
 
 const DECISIONS_KEPT = 5;
-/** Rates and waits of the last minute fade though nothing happens. */
+/** Rates and waits of the last minute fade even if nothing happens. */
 const FADE_MS = 10_000;
 
 export function createBoard(source: PoolSource, showTasks: boolean): Board {
@@ -65,7 +65,7 @@ export function createBoard(source: PoolSource, showTasks: boolean): Board {
     return made;
   }
 
-  /** Pools go, and nobody says so here. */
+  /** The board is not notified when a pool is deleted. */
   function forgetGone(): void {
     for (const key of all.keys()) if (!source.pools.has(key)) all.delete(key);
   }
@@ -95,7 +95,7 @@ export function createBoard(source: PoolSource, showTasks: boolean): Board {
   };
 }
 
-/** The decision that an observation tells of, if it is another one than before. */
+/** The decision in an observation, if it differs from the one before. */
 function decisionIn(
   { at, desired, cause, reason }: Observation,
   before: Observation | undefined,

@@ -1,15 +1,15 @@
 /**
  * A long stretch of a pool's time line in a few hundred steps, for charts. Pure.
  *
- * Of each step it says the most there was, so that a burst of seconds is seen in a week. Where the time line has no entry, all
- * stayed as the last one left it, provided that this one says that all was still: it is written for that. After one in which
- * something happened, a gap means that nobody wrote, and nothing is known until the next entry.
+ * Each step has the maximum, so that a burst of seconds is visible in a week. Where the time line has no entry, the state is that
+ * of the last entry, provided that nothing happened in it: such an entry is written for this purpose. After an entry in which
+ * something happened, a gap means that nothing was recorded, and the state is unknown until the next entry.
  */
 import type { TimelineEntry } from '../../queue/pool/timeline.ts';
 import { waitQuantile } from '../decide/target-wait/waits.ts';
 import type { Column, Series } from './api.ts';
 
-/** So much later the next entry may end while something happens: ten seconds, and a busy Redis. */
+/** How much later the next entry may end while something happens: ten seconds, and a busy Redis. */
 const LATE_MS = 30_000;
 
 export interface Steps {
@@ -81,13 +81,13 @@ function lift(column: (number | null)[], step: number, level: number): void {
   if (typeof before !== 'number' || before < level) column[step] = level;
 }
 
-/** Nothing happened in it: it says how all was left. */
+/** Nothing happened in it: it only records the state. */
 function isStill({ arrived, taken, completed, failed, retried, starts }: TimelineEntry): boolean {
   return arrived + taken + completed + failed + retried + starts === 0;
 }
 
 /**
- * A quantile of several entries together: exact for one, and never too short for several. An entry tells three points of its
+ * A quantile of several entries together: exact for one, and never too short for several. An entry has three points of its
  * waits; all tasks up to each of them count as having waited that long.
  */
 function waitOf(entries: readonly TimelineEntry[], share: number): number | null {

@@ -1,38 +1,38 @@
 /**
- * What several browsers watch at once: a whole, and what changed of it, tick by tick.
+ * A snapshot that several browsers watch, and its changes, tick by tick.
  *
- * A change is computed and put into words once a tick, whoever many listen, and not at all while nobody does. The last
- * changes are kept for those who come back after a short break, or who have just fetched the whole: they go on from the `seq`
- * that they have. Who has another one is told to fetch the whole again. A channel that nobody has used for a while stops.
+ * A change is computed and serialized once per tick, however many browsers listen, and not at all while none does. The last
+ * changes are kept for browsers that reconnect, or that have just fetched the snapshot: they continue from their `seq`. A browser
+ * with an unknown `seq` is told to fetch the snapshot again. A channel that has not been used for a while stops.
  */
 import { randomBytes } from 'node:crypto';
 import { timeout, type Timer } from '../../runtime/timers.ts';
 
 export interface ChannelOptions<Change> {
   readonly everyMs: number;
-  /** What changed since it was called last, or since `begin`; `undefined` for nothing. */
+  /** The change since the last call, or since `begin`; `undefined` for none. */
   readonly change: (now: number) => Promise<Change | undefined>;
-  /** Called when somebody comes after nobody was there: what to compare with from now on. */
+  /** Called for the first browser after an idle time: sets the state that changes are relative to. */
   readonly begin: (now: number) => Promise<void>;
   readonly now: () => number;
-  /** It has stopped: nobody is there. */
+  /** It has stopped: no browser is left. */
   readonly onIdle?: () => void;
 }
 
-/** Hears of changes, as events in the form of server-sent events. */
+/** Receives changes, formatted as server-sent events. */
 export type Listener = (event: string) => void;
 
 export interface Channel {
-  /** Makes sure that it runs; the `seq` that goes with what there is now. */
+  /** Starts it if necessary; returns the `seq` of the current state. */
   readonly fresh: () => Promise<string>;
   /** From after `since`, as far as that is known. Returns a function that ends it. */
   listen(since: string | undefined, listener: Listener): Promise<() => void>;
-  /** Ends it; listeners hear nothing more. */
+  /** Stops it; listeners receive nothing more. */
   stop(): void;
 }
 
 const KEPT = 60;
-/** Time to fetch the whole and then listen, or to come back, ms. */
+/** Time to fetch the snapshot and then listen, or to reconnect, ms. */
 const LINGER_MS = 30_000;
 
 export function createChannel<Change>(options: ChannelOptions<Change>): Channel {
@@ -54,7 +54,7 @@ export function createChannel<Change>(options: ChannelOptions<Change>): Channel 
     onIdle?.();
   }
 
-  /** Starts it where it does not run. Rejects when what there is cannot be had. */
+  /** Starts it if it is not running. Rejects if the current state cannot be read. */
   function run(): Promise<void> {
     usedAt = now();
     running ??= start();

@@ -2,11 +2,11 @@
  * `controller/dashboard/` takes observations and requests and returns pages, data and events. It imports the stages that it
  * shows; none of them knows that there is a dashboard.
  *
- * The dashboard: a page, the data behind it, and what can be done with a token, all under `/dashboard/` of the process's
- * HTTP server. It looks at what it is attached to: the pools of a controller while that leads, or of `millrace dev`. While
- * it is attached to nothing, requests for data go to the leader.
+ * The dashboard: a page, the data behind it, and the actions, all under `/dashboard/` of the process's
+ * HTTP server. It shows the pools that it is attached to: those of a controller while that leads, or of `millrace dev`. While
+ * detached, it forwards requests for data to the leader.
  *
- * Who may see and do what is the gate's to say (gate.ts). A token comes as a header, which no other site's page can make a
+ * The gate decides who may see and do what (gate.ts). A token comes as a header, which no other site's page can make a
  * browser send. What is shown is no task, no id and no secret, unless `showTasks` says so.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -63,19 +63,19 @@ export function createDashboard(options: DashboardOptions): Dashboard {
   const files = createStaticFiles(loadAssets);
   let serving: Answers | undefined;
 
-  /** What may be asked: data by reading, actions by posting. */
+  /** Data by GET, actions by POST. */
   function data(request: IncomingMessage, response: ServerResponse, path: string): void {
     const reading = request.method === 'GET' || request.method === 'HEAD';
     if (reading === path.endsWith('/actions') || (!reading && request.method !== 'POST'))
-      return void refuse(request, response, 405, `${request.method} is not for ${path}`);
+      return void refuse(request, response, 405, `${request.method} is not allowed for ${path}`);
     admit(request, response, path).catch((error: unknown) => {
-      log.warn({ path, err: error }, 'the dashboard could not answer');
+      log.warn({ path, err: error }, 'dashboard request failed');
       if (response.headersSent) response.destroy();
       else void refuse(request, response, 500, (error as Error).message);
     });
   }
 
-  /** A controller that does not lead asks as well, so that a wrong token is met where it comes in. */
+  /** A standby checks the token, too, so that a wrong one is refused, and counted, where it arrives. */
   async function admit(request: IncomingMessage, response: ServerResponse, path: string): Promise<void> {
     const visitor = await gate.admit(request);
     if (isRefused(visitor))
@@ -91,7 +91,7 @@ export function createDashboard(options: DashboardOptions): Dashboard {
       .serve(request, response, name === '' ? 'index.html' : name, PAGE_HEADERS)
       .catch((error: unknown) => {
         log.error({ err: error }, 'the dashboard cannot be served');
-        void refuse(request, response, 500, `the page is not there: ${(error as Error).message}`);
+        void refuse(request, response, 500, `the page cannot be loaded: ${(error as Error).message}`);
       });
   }
 

@@ -1,7 +1,7 @@
 /**
- * What is in Redis of one pool and worth showing: workers and what they run, dead letters, pauses. Read only while somebody looks
- * at the pool, in a few bounded commands, of tasks and dead letters only the beginnings. Without leave to show tasks, none is read
- * but with the dead letters, where it is dropped at once.
+ * The state of one pool in Redis: workers and what they run, dead letters, pauses. Read only while somebody
+ * looks at the pool, in a few bounded commands, of tasks and dead letters only the beginnings. Without leave to show tasks,
+ * none is read but with the dead letters, where it is dropped at once.
  */
 import { createHmac, randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
@@ -37,7 +37,7 @@ export interface Details {
   readonly workers: WorkersView;
   readonly dead: DeadView;
   readonly pauses: readonly PauseView[];
-  /** As the controller keeps them: also those of a process before this one. */
+  /** As the controller records them, including those of earlier processes. */
   readonly decisions: readonly DecisionView[];
 }
 
@@ -53,7 +53,7 @@ export interface DetailsReader {
 }
 
 export function createDetailsReader(showTasks: boolean): DetailsReader {
-  /** So that nobody can try tasks until one fits. */
+  /** So that a task cannot be guessed from its digest. */
   const secret = randomBytes(32);
   const refOf = (keys: QueueKeys, { digest }: DeadHead): string =>
     createHmac('sha256', secret).update(`${keys.queue}\n`).update(digest).digest('base64url').slice(0, 22);
@@ -155,7 +155,7 @@ export function createDetailsReader(showTasks: boolean): DetailsReader {
 
 const TURNS: ReadonlySet<string> = new Set(['Unknown', 'Fallback', 'Paused']);
 
-/** Those that changed something; that all stays as it is, is no news. */
+/** Decisions that changed something. */
 async function decisionsOf(
   redis: Redis,
   [first]: readonly QueueKeys[],
@@ -169,7 +169,7 @@ async function decisionsOf(
   });
 }
 
-/** Those that are silent, then the busiest, then the oldest. */
+/** Silent workers first, then the busiest, then the oldest. */
 function rank(a: WorkerView, b: WorkerView): number {
   return (
     Number(b.leaseLeft <= 0) - Number(a.leaseLeft <= 0) ||
@@ -179,7 +179,7 @@ function rank(a: WorkerView, b: WorkerView): number {
   );
 }
 
-/** What an error is, without words that may come from the task: they are the handler's. */
+/** The kind of an error, without the handler's message, which may quote the task. */
 export function kindOf(error: string): string {
   const words = error.replace(/^not to be retried: /, '');
   const own = /^delivered \d+ times.*|^exit code \d+|^killed by SIG[A-Z]+/.exec(words);

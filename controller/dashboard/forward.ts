@@ -1,6 +1,6 @@
 /**
- * A standby knows nothing of the pools: it hands what it is asked to the controller that leads, and hands back the answer, a
- * stream of events too. The leader's address stands in the lease, written there with the leader's name.
+ * A standby has no data on the pools: it forwards requests to the leading controller, and streams back the response, events
+ * included. The leader's address is in the lease, next to the leader's name.
  */
 import { request as requestHttp, type IncomingMessage, type ServerResponse } from 'node:http';
 import { request as requestHttps } from 'node:https';
@@ -8,21 +8,24 @@ import type { TLSSocket } from 'node:tls';
 import { sendJson } from '../../runtime/replies.ts';
 import type { Refusal } from './api.ts';
 
-/** On a request that was handed on: it is not handed on again. */
+/** Marks a forwarded request: it is not forwarded again. */
 export const FORWARDED = 'x-millrace-forwarded';
 
 const CONNECT_TIMEOUT_MS = 3_000;
-/** Of one connection only, and not of what is asked. */
+/** Headers of one connection, which are not forwarded. */
 const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'te', 'trailer', 'transfer-encoding', 'upgrade']);
 
 export interface Leader {
   /** `http://host:port`, or `https://…`. */
   readonly address: string;
-  /** DER of the certificate that it has to show, whatever name is in it: it is ours, as both have one from the same Secret. */
+  /**
+   * DER of the certificate that it must present, whatever name is in it: it is our own, as both use the one of the same
+   * Secret.
+   */
   readonly certificate?: Buffer | undefined;
 }
 
-/** `leader`: `undefined` when nobody is known to lead. */
+/** `leader`: `undefined` if no leader is known. */
 export function forward(
   request: IncomingMessage,
   response: ServerResponse,
@@ -45,7 +48,7 @@ export function forward(
       method: request.method,
       headers: { ...headers, [FORWARDED]: '1' },
       agent: false,
-      // by the certificate itself, below
+      // verified by the certificate itself, below
       ...(secure ? { rejectUnauthorized: false } : {}),
     },
     (answer) => {
@@ -60,7 +63,7 @@ export function forward(
       socket.once('secureConnect', () => {
         const { raw } = (socket as TLSSocket).getPeerCertificate();
         if (!raw || !leader.certificate?.equals(raw))
-          onward.destroy(new Error('it shows another certificate than ours'));
+          onward.destroy(new Error('its certificate is not ours'));
       }),
     );
   onward.setTimeout(CONNECT_TIMEOUT_MS, () => onward.destroy(new Error('it does not answer')));

@@ -1,7 +1,7 @@
 /**
- * Who comes to the dashboard, and what they may see and do there. One of three: by the rights that they have in Kubernetes,
- * shown by a token of it; everybody sees and one token lets act (`millrace dev`, and installations from before); or everybody
- * sees and nobody acts.
+ * Who may see and do what on the dashboard. One of three: by the visitor's rights in Kubernetes, identified by a Kubernetes
+ * token; everyone may see and one token allows actions (`millrace dev`, and older installations); or everyone may see and nobody
+ * may act.
  */
 import type { IncomingMessage } from 'node:http';
 import type { Rights } from '../../kube/rights.ts';
@@ -11,21 +11,21 @@ import type { Strikes } from './strikes.ts';
 
 export interface Gate {
   readonly actions: About['actions'];
-  /** Rejects when it cannot be told now. */
+  /** Rejects if the rights cannot be checked now. */
   admit(request: IncomingMessage): Promise<Visitor | Refused>;
 }
 
 export interface Refused {
   readonly status: 401 | 403 | 429;
   readonly error: string;
-  /** The page asks for a token. */
+  /** The page must ask for a token. */
   readonly signIn?: true;
 }
 
 export interface Visitor {
-  /** For the log: who it is. */
+  /** For the log. */
   readonly name: string;
-  /** Of these namespaces, which they see. */
+  /** Which of these namespaces they may see. */
   sees(namespaces: Iterable<string>): Promise<'all' | ReadonlySet<string>>;
   /** Why they may not act on pools there; `undefined` where they may. */
   refusesAction(namespace: string): Promise<Refused | undefined>;
@@ -42,7 +42,7 @@ const TOO_MANY: Refused = {
   error: 'too many wrong tokens came from your address: wait for a minute',
 };
 
-/** Without `token`, nobody acts. */
+/** Without `token`, nobody may act. */
 export function openGate(token: TokenSource | undefined, strikes: Strikes): Gate {
   return {
     actions: token === undefined ? 'none' : 'token',
@@ -60,7 +60,7 @@ export function openGate(token: TokenSource | undefined, strikes: Strikes): Gate
   };
 }
 
-/** At a time, so that one browser does not fill the connections to the API server. */
+/** Concurrent checks, so that one browser does not take up all connections to the API server. */
 const ASKED_AT_ONCE = 8;
 
 export function rightsGate(rights: Rights, strikes: Strikes): Gate {
@@ -74,7 +74,7 @@ export function rightsGate(rights: Rights, strikes: Strikes): Gate {
           error: 'sign in with a token of Kubernetes: kubectl create token <service account>',
           signIn: true,
         };
-      // a guess is not handed on to the API server for ever
+      // guesses are not passed on to the API server without limit
       if (!rights.knows(token) && strikes.blocked(request)) return { ...TOO_MANY, signIn: true };
       const name = await rights.userOf(token);
       if (name === undefined) {
@@ -119,7 +119,7 @@ function visitor(
   };
 }
 
-/** Why `/metrics` is not for whoever asks; `undefined` where it is. */
+/** Why the visitor may not read `/metrics`; `undefined` if they may. */
 export async function refusesMetrics(
   rights: Rights,
   strikes: Strikes,

@@ -1,4 +1,4 @@
-/** Where the leader's dashboard is, as it stands in the lease. Pure. */
+/** The address of the leader's dashboard, as an annotation of the lease. Pure. */
 
 const ANNOTATION = 'millrace.dev/dashboard';
 
@@ -14,7 +14,10 @@ export function leaderNote(
   return { [ANNOTATION]: `${identity} ${scheme}://${host}:${port}` };
 }
 
-/** `http://host:port` (or `https://`) of the leader; `undefined` when it has written nothing, as what is there may be of one before it. */
+/**
+ * `http://host:port` (or `https://`) of the leader; `undefined` when it has written nothing, as what is there may be of one
+ * before it.
+ */
 export function leaderAddress(
   identity: string,
   annotations: Readonly<Record<string, string>>,

@@ -1,4 +1,4 @@
-/** The list of pools as a channel: which rows differ from those that were told before. */
+/** The list of pools as a channel: rows that differ from those sent before. */
 import type { About, Overview, OverviewChange, PoolRow } from './api.ts';
 import type { Board } from './board.ts';
 import { createChannel, type Channel } from './channel.ts';
@@ -13,7 +13,7 @@ export interface OverviewOptions {
   readonly board: Board;
   readonly about: About;
   readonly now: () => number;
-  /** The pools that are on it; all without it. */
+  /** Which pools it shows; all by default. */
   readonly shows?: (key: string) => boolean;
   readonly onIdle?: () => void;
 }
@@ -23,26 +23,26 @@ export function createOverview({ board, about, now, shows, onIdle }: OverviewOpt
     const rows = board.rows(at);
     return shows ? new Map([...rows].filter(([key]) => shows(key))) : rows;
   }
-  /** What those who listen have. */
-  let told = new Map<string, PoolRow>();
+  /** The rows that listeners have. */
+  let sent = new Map<string, PoolRow>();
   let made: Overview | undefined;
 
   const channel = createChannel<OverviewChange>({
     everyMs: TICK_MS,
     now,
-    begin: async (at) => void (told = rowsAt(at)),
+    begin: async (at) => void (sent = rowsAt(at)),
     change: async (at) => {
       const rows = rowsAt(at);
       const changed = [...rows].flatMap(([key, row]) => {
-        const difference = differenceOf(told.get(key), row);
+        const difference = differenceOf(sent.get(key), row);
         return difference ? [{ ...difference, key }] : [];
       });
-      const gone = [...told.keys()].filter((key) => !rows.has(key));
-      told = rows;
+      const gone = [...sent.keys()].filter((key) => !rows.has(key));
+      sent = rows;
       return changed.length + gone.length > 0 ? { now: at, changed, gone } : undefined;
     },
     onIdle: () => {
-      told = new Map();
+      sent = new Map();
       made = undefined;
       onIdle?.();
     },
@@ -54,7 +54,7 @@ export function createOverview({ board, about, now, shows, onIdle }: OverviewOpt
       const seq = await channel.fresh();
       if (made?.seq === seq) return made;
       const at = now();
-      const pools = [...told.values()].map((row) => withSpark(row, board, at));
+      const pools = [...sent.values()].map((row) => withSpark(row, board, at));
       made = { seq, now: at, about, pools };
       return made;
     },
@@ -67,12 +67,12 @@ function withSpark(row: PoolRow, board: Board, now: number): PoolRow {
   return values.every((value) => value === 0) ? row : { ...row, spark: values, sparkAt: at };
 }
 
-/** The fields of `after` that `before` has otherwise; `undefined` when there is none. */
+/** The fields of `after` that differ from `before`; `undefined` if there are none. */
 export function differenceOf(before: PoolRow | undefined, after: PoolRow): Partial<PoolRow> | undefined {
   if (before === after) return undefined;
   if (!before) return after;
   const fields = (Object.keys(after) as (keyof PoolRow)[]).filter(
-    // of an idle pool, that it was looked at again is no news
+    // that an idle pool was read again is no change
     (name) => before[name] !== after[name] && name !== 'asOf',
   );
   if (fields.length === 0) return undefined;

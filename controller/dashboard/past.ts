@@ -1,6 +1,6 @@
 /**
- * What happened in a pool before the last quarter of an hour: its time line in Redis, read when somebody asks. All who ask for
- * the same within ten seconds share one read, and one that takes too long is given up.
+ * The history of a pool beyond the last quarter of an hour: its time line in Redis, read on request. Requests for the same range
+ * within ten seconds share one read, and a read that takes too long is aborted.
  */
 import { within } from '../../queue/connection/connection.ts';
 import { readTimeline } from '../../queue/pool/timeline.ts';
@@ -20,7 +20,7 @@ const TIMELINE_TIMEOUT_MS = 2_000;
 const ENTRY_MS = 10_000;
 
 export interface PastReader {
-  /** Rejects, with words for a person, when the time line of the pool `namespace/name` cannot be read in time. */
+  /** Rejects, with a human-readable message, if the time line of the pool `namespace/name` cannot be read in time. */
   read(pool: string, range: PastRange): Promise<PoolPast>;
 }
 

@@ -1,4 +1,4 @@
-/** One pool as a channel: its row, what was added to its series, and those parts of its page that differ. */
+/** One pool as a channel: its row, new points of its series, and the parts of its page that differ. */
 import { within } from '../../queue/connection/connection.ts';
 import type { About, PoolChange, PoolPage, PoolParts, PoolRow } from './api.ts';
 import type { Board } from './board.ts';
@@ -10,12 +10,12 @@ import { COLUMNS, STEP_MS } from './series.ts';
 import { settingsOf } from './settings.ts';
 
 const TICK_MS = 1_000;
-/** Parts are read from Redis every so many ticks. */
+/** Ticks between two reads of the parts from Redis. */
 const PARTS_EVERY = 2;
 const PARTS_TIMEOUT_MS = 1_500;
 
 export interface PoolChannel extends Channel {
-  /** `undefined` when there is no such pool. */
+  /** `undefined` if there is no such pool. */
   whole(): Promise<PoolPage | undefined>;
 }
 
@@ -46,9 +46,9 @@ export function createPoolChannel({
   };
   let row: PoolRow | undefined;
   let parts = nothing;
-  /** Each part as it was told. */
+  /** Each part as it was sent. */
   let texts = new Map<string, string>();
-  let toldUntil = 0;
+  let sentUntil = 0;
   let ticks = 0;
 
   async function readParts(): Promise<PoolParts> {
@@ -71,7 +71,7 @@ export function createPoolChannel({
     };
   }
 
-  /** Those parts that are not as they were told; they count as told then. */
+  /** The parts that differ from those sent before; they count as sent from then on. */
   function tell(next: PoolParts): Partial<PoolParts> | undefined {
     const changed = Object.entries(next).filter(([name, part]) => {
       const text = JSON.stringify(part);
@@ -83,10 +83,10 @@ export function createPoolChannel({
     return changed.length > 0 ? Object.fromEntries(changed) : undefined;
   }
 
-  /** The steps since those that were told last, which may have gone on since. */
+  /** The steps from the last one sent on, which may have changed since. */
   function points(at: number): NonNullable<PoolChange['points']> {
-    const { from, columns } = board.series(key).read(at, toldUntil);
-    toldUntil = at;
+    const { from, columns } = board.series(key).read(at, sentUntil);
+    sentUntil = at;
     return columns.waiting.map((_, i) => [
       from + i * STEP_MS,
       COLUMNS.map((name) => columns[name][i] ?? null),
@@ -100,7 +100,7 @@ export function createPoolChannel({
       row = board.row(key, at);
       texts = new Map();
       tell(await readParts());
-      toldUntil = at;
+      sentUntil = at;
     },
     change: async (at) => {
       const looked = ++ticks % PARTS_EVERY === 0 ? tell(await readParts()) : undefined;
@@ -110,7 +110,7 @@ export function createPoolChannel({
       if (!looked && !difference) return undefined;
       return {
         now: at,
-        // while nothing is different, a chart goes on by itself
+        // while nothing differs, the page extends the charts by itself
         ...(difference ? { row: difference, points: points(at) } : {}),
         ...(looked ? { parts: looked } : {}),
       };

@@ -1,4 +1,4 @@
-/** A pool as one row of the list, and its conditions for people. Pure. */
+/** A pool as one row of the list, and its conditions as the page shows them. Pure. */
 import { queuesOf, type WorkerPool } from '../../kube/workerpool.ts';
 import { parseDuration } from '../../runtime/duration.ts';
 import type { Observation } from '../observe/observation.ts';
@@ -21,7 +21,7 @@ export interface RowInput {
   readonly showTasks: boolean;
 }
 
-/** Conditions that are bad when they are so; all others are neither. */
+/** Conditions and the status in which they need attention; no other condition does. */
 const BAD_WHEN: Readonly<Record<string, 'True' | 'False'>> = {
   Ready: 'False',
   RedisReachable: 'False',
@@ -32,7 +32,7 @@ const BAD_WHEN: Readonly<Record<string, 'True' | 'False'>> = {
   QueueShared: 'True',
   ReplicasApplied: 'True',
 };
-/** The first of these that is bad is what a row says. */
+/** A row shows the first of these that needs attention. */
 const WORST_FIRST = [
   'RedisReachable',
   'Ready',
@@ -96,12 +96,12 @@ function stateOf(
 }
 
 function rowTroubleOf({ pool, sampled, showTasks }: RowInput): string | undefined {
-  // said at once, and not when the status was written
+  // shown immediately, not when the status has been written
   if (sampled?.kind === 'unknown' && sampled.reason !== 'NotSampledYet') return sentence(sampled.why);
   const views = conditionsOf(pool, showTasks);
   for (const type of WORST_FIRST) {
     const found = views.find((view) => view.type === type && view.bad);
-    // the sampler knows better by now
+    // the sampler has newer information
     if (found && !(type === 'RedisReachable' && sampled?.kind === 'known')) return found.message;
   }
   return undefined;

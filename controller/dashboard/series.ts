@@ -1,9 +1,9 @@
 /**
- * What happened in a pool in the last quarter of an hour, in memory, in steps of two seconds.
+ * The last quarter of an hour of a pool, in memory, in steps of two seconds.
  *
- * A minute in which something was observed is one small array; minutes without any, and those that are too old, are not
- * there. So a busy pool costs some 20 kB and an idle one nothing. Between observations a pool is as it was last: an idle one
- * is looked at twice a minute, and nothing has happened in between.
+ * A minute with observations is one small array; minutes without any, and those that are too old, take no memory. So a busy
+ * pool costs some 20 kB and an idle one nothing. Between observations a pool is in its last observed state: an idle one is read
+ * twice a minute, and nothing has happened in between.
  */
 import type { Observation } from '../observe/observation.ts';
 import { quantileOf, withValue, type Histogram } from '../decide/target-wait/histogram.ts';
@@ -26,7 +26,7 @@ export const COLUMNS = [
   'finished',
 ] as const satisfies readonly Column[];
 
-/** The first five go on as they were between observations; of the others, nothing means nothing. */
+/** The first five keep their value between observations; of the others, no observation means none. */
 const LEVELS = 5;
 const MINUTE_MS = 60_000;
 const STEPS = MINUTE_MS / STEP_MS;
@@ -61,9 +61,9 @@ export interface RecentSeries {
 export function createSeries(): RecentSeries {
   const minutes = new Map<number, Minute>();
   let latest: Observation | undefined;
-  /** When the first observation was: before it, nothing is known. */
+  /** The time of the first observation; what was before it is unknown. */
   let since = Infinity;
-  /** What the pool was like when the oldest kept minute began. */
+  /** The state of the pool at the beginning of the oldest kept minute. */
   let before: readonly number[] | undefined;
   let open: { step: number; waits: Wait[] } = { step: -1, waits: [] };
 
@@ -78,7 +78,7 @@ export function createSeries(): RecentSeries {
     return minute;
   }
 
-  /** Drops what is too old, and remembers how it ended. */
+  /** Drops minutes that are too old, and keeps their last state. */
   function trim(now: number): void {
     for (const [number, { values }] of minutes) {
       // a clock that was set back leaves minutes that have not come yet
@@ -217,7 +217,7 @@ function levelsOf({ waiting, inFlight, replicas, ready, desired }: Observation):
   return [waiting, inFlight, replicas, ready, desired];
 }
 
-/** Nothing has happened, and nothing is different. */
+/** Nothing has happened, and no level differs. */
 function isSame(now: Observation, before: Observation | undefined): boolean {
   const { arrived, taken, completed, failed, waits } = now;
   if (arrived + taken + completed + failed + waits.length > 0) return false;

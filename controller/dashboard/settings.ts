@@ -1,7 +1,7 @@
 /**
- * What a pool's spec says, in groups for people to read. Pure.
+ * A pool's spec as groups of settings, for display. Pure.
  *
- * Nothing that could be a secret is in it, by leaving out rather than by masking: of an address of Redis only the host, the
+ * It contains nothing that could be a secret, which is omitted rather than masked: of an address of Redis only the host, the
  * port and the database; of what comes from a Secret its name; of containers neither arguments nor environment.
  */
 import type { RedisSpec, WorkerPoolSpec } from '../../kube/workerpool.ts';
@@ -76,7 +76,7 @@ function redisEntries({ url, urlFrom, sentinel, username, passwordFrom, tls }: R
   ];
 }
 
-/** Without user, password and query; of what is no address, nothing. */
+/** Without user, password and query; `set` for anything that is not an address. */
 function addressOf(text: string): string {
   const match = /^(?:(rediss?):\/\/)?(?:[^@/]*@)?([\w.-]+|\[[\da-f:]+\])(:\d+)?(\/\d+)?(?:[?#][^@]*)?$/i.exec(
     text,

@@ -1,16 +1,16 @@
 /**
- * One browser that listens, over HTTP. What is written to it is shared with all others, and waits in its own socket only:
- * one that does not keep up is cut off, and comes back by itself.
+ * Sends the events of a channel to one browser. The events are shared with all others, and buffered in its socket only: a browser
+ * that does not keep up is disconnected, and reconnects by itself.
  */
 import type { ServerResponse } from 'node:http';
 import { interval } from '../../runtime/timers.ts';
 import type { Channel } from './channel.ts';
 
-/** Waiting to be sent to one browser, bytes. */
+/** Most bytes buffered for one browser. */
 const MOST_BEHIND = 1 << 20;
-/** Proxies cut what is silent for long. */
+/** Proxies close connections that are idle for long. */
 const HEARTBEAT_MS = 15_000;
-/** How long a browser waits until it comes back, ms. */
+/** How long a browser waits before it reconnects, ms. */
 const RETRY_MS = 2_000;
 
 /** Answers with events until either side ends it. */

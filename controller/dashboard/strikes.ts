@@ -1,12 +1,12 @@
-/** Wrong tokens: logged, counted, and after some of them no more are looked at from that address for a while. */
+/** Wrong tokens: logged and counted; after several of them, no more are checked from that address for a while. */
 import type { IncomingMessage } from 'node:http';
 import type { Logger } from '../../runtime/log.ts';
 
-/** `token`: none that anybody knows; `rights`: of somebody who may not. */
+/** `token`: unknown to everyone; `rights`: of a user who may not; `limit`: too many wrong tokens from the address. */
 export type RefusalKind = 'token' | 'rights' | 'limit';
 
 export interface Strikes {
-  /** Whether too many came from there; says so to whoever counts. */
+  /** Whether too many came from that address; counts the refusal if so. */
   blocked(request: IncomingMessage): boolean;
   /** Notes a refusal that counts towards the limit. */
   add(request: IncomingMessage, kind: RefusalKind): void;
@@ -38,10 +38,7 @@ export function createStrikes({ log, counted, now }: StrikesOptions): Strikes {
   function note(request: IncomingMessage, kind: RefusalKind): void {
     counted(kind);
     const [path = ''] = (request.url ?? '').split('?');
-    log.warn(
-      { address: addressOf(request), path: path.slice(0, 200), kind },
-      'the dashboard refused somebody',
-    );
+    log.warn({ address: addressOf(request), path: path.slice(0, 200), kind }, 'dashboard request refused');
   }
 
   return {

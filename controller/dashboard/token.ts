@@ -1,9 +1,9 @@
-/** Tokens that are shown, and the one in a file that lets act. */
+/** Tokens in requests, and the one in a file that allows actions. */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 
-/** The token as it is now. */
+/** Returns the current token. */
 export type TokenSource = () => Promise<string>;
 
 const TOKEN_HEADER = 'x-millrace-token';
@@ -11,8 +11,8 @@ const TOKEN_HEADER = 'x-millrace-token';
 const SHORTEST = 16;
 
 /**
- * The token in a file, which is read each time: a Secret that changes is another file. Rejects now, and not later, with what to
- * do when there is none in it.
+ * The token in a file, which is read each time: a Secret that changes is another file. Rejects immediately, and with what to do,
+ * if it holds none.
  */
 export async function tokenFile(path: string): Promise<TokenSource> {
   const read: TokenSource = async () => {
@@ -22,14 +22,14 @@ export async function tokenFile(path: string): Promise<TokenSource> {
     return token;
   };
   await read().catch((error: unknown) => {
-    throw new Error(`the dashboard's token cannot be had: ${(error as Error).message}`, { cause: error });
+    throw new Error(`cannot read the dashboard token: ${(error as Error).message}`, { cause: error });
   });
   return read;
 }
 
 /**
- * What a request shows as its token: in `authorization`, or in a header of our own, because the API server's proxy
- * (`kubectl proxy`) takes the former for itself and hands it on to nobody.
+ * The token of a request: in `authorization`, or in a header of our own, because the API server's proxy
+ * (`kubectl proxy`) consumes the former and does not forward it.
  */
 export function shownToken({ headers }: Pick<IncomingMessage, 'headers'>): string | undefined {
   const own = headers[TOKEN_HEADER];
@@ -37,7 +37,7 @@ export function shownToken({ headers }: Pick<IncomingMessage, 'headers'>): strin
   return typeof own === 'string' && own !== '' ? own : bearer;
 }
 
-/** Takes as long for every wrong one. */
+/** Compares in constant time. */
 export function isToken(shown: string | undefined, token: string): boolean {
   return shown !== undefined && timingSafeEqual(digest(shown), digest(token));
 }

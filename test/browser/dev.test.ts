@@ -103,7 +103,7 @@ test('with the keyboard alone: search, a pool, the decisions on the time line', 
   await page.getByRole('link', { name: 'tiles' }).waitFor();
   await page.keyboard.press('/');
   await page.keyboard.type('no such pool');
-  await page.getByRole('heading', { name: 'No pool is like that' }).waitFor();
+  await page.getByRole('heading', { name: 'No matching pools' }).waitFor();
   expect(await misfits(page)).toEqual([]);
   await page.keyboard.press('ControlOrMeta+a');
   await page.keyboard.type('til');
@@ -193,7 +193,7 @@ test('with the token: requeue one, drop one, pause and resume', async () => {
   expect((await queue.dead()).map(({ id }) => id)).toEqual(expect.arrayContaining(['bad-0', 'bad-2']));
 
   await page.getByRole('button', { name: 'Pause' }).click();
-  await page.getByLabel('Why, for whoever wonders').fill('the disk is full');
+  await page.getByLabel('Reason, shown to everyone').fill('the disk is full');
   await page.getByRole('dialog').getByRole('button', { name: 'Pause' }).click();
   await page.getByText('the disk is full').waitFor();
   expect((await queue.inspect()).pause?.reason).toBe('the disk is full');
@@ -236,7 +236,7 @@ test('when Redis is gone, and when the server is gone, the page says so and keep
   await live(page);
   await redis.kill();
   await page.locator('.notice.bad', { hasText: /numbers below are from/ }).waitFor({ timeout: 90_000 });
-  await page.getByText('Redis does not answer, so nobody knows which workers there are.').waitFor();
+  await page.getByText('Redis does not answer: the workers are unknown.').waitFor();
   expect(await misfits(page)).toEqual([]);
   expect(await seriousFindings(page)).toEqual([]);
   await redis.start();

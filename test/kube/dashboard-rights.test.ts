@@ -124,7 +124,7 @@ describe('acting', () => {
     });
     expect((await pause(shop, tokens.ops)).status).toBe(404);
     await eventually(async () => expect((await pause(maps, tokens.ops)).status).toBe(200), bounded);
-    const done = controller.log().find(({ msg }) => msg === 'done from the dashboard');
+    const done = controller.log().find(({ msg }) => msg === 'dashboard action done');
     expect(done).toMatchObject({
       by: `system:serviceaccount:${maps}:ops`,
       pool: `${maps}/tiles`,
