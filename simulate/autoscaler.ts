@@ -1,4 +1,4 @@
-/** What decides in a simulation, and what it gets to see: no more than its real counterpart does. */
+/** The autoscaler of a simulation, and the world that it sees: no more than its real counterpart does. */
 export interface World {
   /** Tasks in the list. */
   readonly waiting: number;
@@ -11,22 +11,22 @@ export interface World {
   readonly serviceMs: number;
   /** Sum of their squares, ms². */
   readonly squaresMs2: number;
-  /** Integral over time of waiting + in flight, task-ms: for those who see averages. */
+  /** Integral over time of waiting + in flight, task-ms: for autoscalers that see averages. */
   readonly demandMs: number;
-  /** Replicas asked for. */
+  /** Requested replicas. */
   readonly wanted: number;
-  /** Pods that exist, those that are on their way out included. */
+  /** Pods that exist, those that are terminating included. */
   readonly existing: number;
   readonly ready: number;
 }
 
 export interface ScaleRequest {
   readonly replicas: number;
-  /** When it wants to look again, ms of simulated time. */
+  /** When to run it next, ms of simulated time. */
   readonly next: number;
-  /** Whether it hears of the next push to an empty list at once. */
+  /** Whether the next push to an empty list runs it immediately. */
   readonly wakesOnPush: boolean;
-  /** In words. */
+  /** Human-readable. */
   readonly reason?: string;
 }
 

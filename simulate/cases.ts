@@ -1,6 +1,6 @@
 /**
- * Loads on which a rule for the number of replicas shows what it is worth: those of every day, and those that are hard for a
- * rule that knows only sums. Each is made from a seed; for a name, a seed and nothing else the trace is the same. Pure.
+ * Loads to test an autoscaling rule with: everyday ones, and those that are hard for a rule that sees only sums. Each is made
+ * from a seed; for a name, a seed and nothing else the trace is the same. Pure.
  */
 import { generate, traceKinds, type TraceKind } from './generate.ts';
 import { createRandom, type Random } from './random.ts';
@@ -36,7 +36,7 @@ function generated(kind: TraceKind): Case {
   return { ...usual, name: `generated: ${kind}`, trace: (seed) => generate(kind, { seed }) };
 }
 
-/** `count` at once. */
+/** `count` tasks at the same time. */
 function batch(at: number, count: number, service: () => number): Task[] {
   return Array.from({ length: count }, () => [at, service()]);
 }
@@ -82,7 +82,7 @@ const long: readonly Case[] = [
   ]),
 ];
 
-/** Service times that a mean does not tell. */
+/** Service times that a mean does not describe. */
 const mixed: readonly Case[] = [
   load('99 % of 50 ms, 1 % of 120 s', (random) =>
     poisson(random, [0, HOUR], 5, () => (random.uniform() < 0.01 ? 2 * MINUTE : 50)),
@@ -131,7 +131,7 @@ const short: readonly Case[] = [
   ),
 ];
 
-/** Loads of every day. */
+/** Everyday loads. */
 const everyday: readonly Case[] = [
   ...traceKinds.map((kind) => generated(kind)),
   {

@@ -1,12 +1,12 @@
 /**
- * Replicas for somebody who knows the future: every arrival and every service time. Not a policy, but a mark to judge
- * policies by. It is a schedule that was found, so the best one there is costs this much or less.
+ * Replicas with knowledge of the future: every arrival and every service time. Not a policy, but a benchmark for policies. It
+ * is a schedule that was found, so the best one there is costs this much or less.
  *
  * The work done over time must stay between the work that has come and the work that must have been begun for every task to
- * start in time. The straightest way between the two (the taut string, as Davies and Kovac, 2001, compute it) rises and
- * falls least: the fewest starts without idling. It is rounded to whole replicas; a replica that idles for less time than
- * its start is worth is kept; and each is started as early as its start takes. Several such plans, with more and less
- * caution, are then simulated, and the cheapest with which no more than the allowed share is late is taken.
+ * start in time. The straightest way between the two (the taut string, as Davies and Kovac, 2001, compute it) rises and falls
+ * least: the fewest starts without idling. It is rounded to whole replicas; a replica that idles for less time than its start
+ * is worth is kept; and each is started as early as its start takes. Several such plans, with more and less caution, are then
+ * simulated, and the cheapest with which no more than the allowed share is late is taken.
  */
 import { START_COST_MS } from '../controller/decide/target-wait/start-time.ts';
 import type { Autoscaler } from './autoscaler.ts';
@@ -23,7 +23,7 @@ export interface Goal {
   readonly allowed: number;
 }
 
-/** The cheapest run that it finds; `undefined` when none holds the target. */
+/** The cheapest run found; `undefined` if none holds the target. */
 export function clairvoyant(trace: Trace, goal: Goal, setting: Setting): Run | undefined {
   let best: { run: Run; cost: number } | undefined;
   for (const share of [0.4, 0.55, 0.7, 0.8, 0.85, 0.9, 0.95, 1]) {
@@ -97,7 +97,7 @@ function tautString({ low, high }: Corridor): number[] {
   return rates;
 }
 
-/** Keeps each replica through gaps of less than so many steps. */
+/** Keeps each replica through gaps of at most `gap` steps. */
 function filled(plan: readonly number[], gap: number): number[] {
   const held = [...plan];
   const lastNeeded: number[] = [];
@@ -111,7 +111,7 @@ function filled(plan: readonly number[], gap: number): number[] {
   return held;
 }
 
-/** Follows a plan; what is to be up must be asked for as long before as a start takes. */
+/** Follows a plan; replicas are requested ahead of time, by the duration of a start. */
 function following(plan: readonly number[], startMs: number): Autoscaler {
   const ahead = Math.ceil(startMs / STEP_MS);
   return {

@@ -1,6 +1,6 @@
 /**
  * One trace, several policies: each gets the same arrivals, the same service times and pods that start alike. The fixed
- * pool is the smallest that holds the target, known in hindsight; "future" is a schedule by somebody who knows it all.
+ * pool is the smallest that holds the target, known in hindsight; "future" is a schedule made with knowledge of the whole trace.
  */
 import type { Advice } from '../controller/decide/target-wait/advice.ts';
 import type { Policy } from '../controller/decide/decision.ts';
@@ -22,7 +22,7 @@ export interface Compared {
   readonly run: Run;
   readonly figures: Figures;
   readonly advice?: Advice | undefined;
-  /** What Millrace had learned at the end. */
+  /** What Millrace had learned by the end. */
   readonly insight?: Insight | undefined;
 }
 
@@ -54,7 +54,7 @@ export function compare(
   return [plain, ...advised, ...others.map(judged)];
 }
 
-/** `undefined` where nobody, knowing the future, finds a way to hold the target. */
+/** `undefined` where no schedule was found that holds the target. */
 function runOf(
   peer: Peer,
   trace: Trace,

@@ -1,4 +1,4 @@
-/** What a run comes to, in numbers that can be compared. */
+/** The result of a run, in numbers that can be compared. */
 import { START_COST_MS } from '../controller/decide/target-wait/start-time.ts';
 import type { Run } from './simulate.ts';
 import { workOf, type Trace } from './trace.ts';

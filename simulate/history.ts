@@ -1,12 +1,12 @@
 /**
- * A trace from what was seen of a pool: tasks with an arrival and a service time, out of counts and sums over stretches of time.
- * Pure.
+ * A trace from what was seen of a pool: tasks with an arrival and a service time, out of counts and sums over stretches of
+ * time. Pure.
  *
- * What is true to the record: the number of tasks, when they came to within a stretch, the work in all. Within a stretch they come
- * at random times; the most that were seen to come at once come within a second. The k-th task to come is taken for the k-th to end,
- * as a list that is first in, first out, has it. One that ended alone took what it took. Several that ended in the same stretch get
- * times that are drawn from a log-normal with the spread that such stretches have shown, and that add up to their sum: all of them
- * with their mean would be too easy a load.
+ * What is true to the record: the number of tasks, when they came to within a stretch, the work in all. Within a stretch they
+ * come at random times; the most that were seen to come at once come within a second. The k-th task to come is taken for the
+ * k-th to end, as a list that is first in, first out, has it. One that ended alone took what it took. Several that ended in the
+ * same stretch get times that are drawn from a log-normal with the spread that such stretches have shown, and that add up to
+ * their sum: all of them with their mean would be too easy a load.
  */
 import { createRandom, type Random } from './random.ts';
 
@@ -32,9 +32,9 @@ export interface Historian {
   end(): HistoryTask[];
 }
 
-/** How long looks are apart that see what comes at once, ms. */
+/** Interval of the samples that see arrivals at the same time, ms. */
 const LOOK_MS = 1_000;
-/** Standard deviation / mean that is believed at the most. */
+/** Upper bound of the standard deviation / mean. */
 const MOST_VARIATION = 3;
 
 /** `running`: tasks that ran or waited before the first span. They end first, and are not of this history. */

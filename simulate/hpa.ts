@@ -17,7 +17,7 @@ export interface HpaOptions {
   readonly maxReplicas: number;
 }
 
-/** One HPA: time in ms, the metric and the replicas there are, and the replicas that it wants. */
+/** One HPA: takes the time in ms, the metric and the current replicas; returns the desired replicas. */
 export function createHpa(options: HpaOptions): (now: number, metric: number, replicas: number) => number {
   const { target, minReplicas, maxReplicas } = options;
   let recommended: { at: number; replicas: number }[] = [];

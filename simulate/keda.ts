@@ -11,7 +11,7 @@ import { createHpa, SYNC_MS } from './hpa.ts';
 export interface KedaOptions {
   readonly minReplicas: number;
   readonly maxReplicas: number;
-  /** When its two timers first fire: they know nothing of the traffic. */
+  /** When its two timers first fire: they are independent of the traffic. */
   readonly phaseMs: number;
 }
 

@@ -31,7 +31,7 @@ export function knative(options: KnativeOptions): Autoscaler {
   const history: { at: number; demandMs: number }[] = [];
   let zeroSince: number | undefined;
 
-  /** Mean concurrency of the last `ms`, from the integral noted at each look. */
+  /** Mean concurrency of the last `ms`, from the integral recorded at each tick. */
   function average(now: number, demandMs: number, ms: number): number {
     const from = history.findLast(({ at }) => at <= now - ms) ?? { at: now - ms, demandMs: 0 };
     return (demandMs - from.demandMs) / ms;
@@ -61,7 +61,7 @@ export function knative(options: KnativeOptions): Autoscaler {
   };
 }
 
-/** The KPA's arithmetic: time in ms, both averages and the ready pods, and the pods that it wants before bounds. */
+/** The KPA's arithmetic: takes the time in ms, both averages and the ready pods; returns the desired pods, before bounds. */
 export function createKpa(
   target: number,
 ): (now: number, stable: number, panic: number, readyPods: number) => number {

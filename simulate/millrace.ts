@@ -1,6 +1,6 @@
 /**
- * Millrace in a simulation: the controller's own `decide`, called when the controller would call it. A queue in which
- * something happens is looked at every second, an idle one every 30 s, and an empty one at once when something is pushed.
+ * Millrace in a simulation: the controller's own `decide`, called when the controller would call it. An active queue
+ * is read every second, an idle one every 30 s, and an empty one immediately after a push.
  */
 import { decide } from '../controller/decide/decide.ts';
 import { noMemory, type Decision, type Memory, type Policy } from '../controller/decide/decision.ts';
@@ -13,7 +13,7 @@ const BURST_MS = 100;
 
 export interface Millrace extends Autoscaler {
   readonly memory: Memory;
-  /** The last one that had any. */
+  /** Of the last decision that had any. */
   readonly advice: Decision['advice'];
 }
 

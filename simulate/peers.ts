@@ -1,3 +1,3 @@
-/** Whom a policy can be compared with, by the names that the command line takes. */
+/** The autoscalers that a policy can be compared with, by their names on the command line. */
 export const peers = ['keda', 'hpa', 'knative', 'static', 'future'] as const;
 export type Peer = (typeof peers)[number];

@@ -2,9 +2,9 @@
  * `simulate/` takes a trace and an autoscaler and returns waits and costs. Pure; of `controller/` it knows only `decide/`.
  *
  * Runs a trace against an autoscaler, in discrete events: arrivals, ends of tasks, pods that come up, pods that run out of
- * grace, and the autoscaler's own looks. The list is first in, first out; the slot that has been free for longest takes
- * the next task. It ends with the last task, or
- * where tasks are cut off again and again, when none has ended for long. The same input gives the same run.
+ * grace, and runs of the autoscaler. The list is first in, first out; the slot that has been free for longest takes
+ * the next task. It ends with the last task,
+ * or, where tasks are cut off again and again, when none has ended for long. The same input gives the same run.
  */
 import type { Autoscaler, World } from './autoscaler.ts';
 import { createFleet, type Pod } from './fleet.ts';
@@ -23,7 +23,7 @@ export interface Setting {
   readonly seed?: number;
   /** When the trace begins, ms since the epoch: for schedules, and hours of the day. */
   readonly beginMs?: number;
-  /** Notes the state this often for a chart, ms; nothing is noted without it. */
+  /** Interval at which the state is recorded for a chart, ms; not recorded by default. */
   readonly noteMs?: number;
 }
 
@@ -43,7 +43,7 @@ export interface Run {
   readonly podMs: number;
   readonly starts: number;
   readonly scaleActions: number;
-  /** Busy pods that were told to stop, because they were picked blindly. */
+  /** Busy pods that were stopped because victims are picked without regard to their tasks. */
   readonly busyStopped: number;
   /** Of these, those that had not finished at the end of the grace period; their tasks ran again. */
   readonly busyKilled: number;
@@ -57,7 +57,7 @@ const DONE = 0;
 const UP = 1;
 const GRACE_OVER = 2;
 const MOST_DECISIONS = 1_000;
-/** After so many times the longest task, and no less than an hour, without a task that ends, none will. */
+/** The run is given up when no task has ended for STALL_FACTOR times the longest task, and for an hour at least. */
 const STALL_FACTOR = 20;
 const STALL_TIMEOUT_MS = 3_600_000;
 

@@ -12,7 +12,7 @@ export interface Trace {
   readonly arrivals: Float64Array;
   /** ms, in the order of arrival. */
   readonly services: Float64Array;
-  /** When it began, ms since the epoch, where it says so. */
+  /** When it began, ms since the epoch, if known. */
   readonly beginMs?: number;
 }
 

@@ -1,6 +1,6 @@
 /**
- * A memory on another clock. All that it holds of time are moments, so it is right again when each is moved by as much as the
- * two clocks differ. Pure.
+ * Moves a memory to another clock. All times in it are moments, so it is correct again once each is shifted by the difference
+ * between the two clocks. Pure.
  */
 import type { Memory } from './decision.ts';
 import type { Learned } from './target-wait/learned.ts';
@@ -21,8 +21,8 @@ export function shiftMemory(memory: Memory, byMs: number): Memory {
 }
 
 /**
- * The memory at `now`: a clock that was set back takes it along, as if no time had passed since the last look. Set forward,
- * it cannot be told from a long time without one.
+ * The memory at `now`: if the clock was set back, the memory is shifted along, as if no time had passed since the last sample. A
+ * clock that was set forward cannot be distinguished from a long time without a sample.
  */
 export function notAhead(memory: Memory, now: number): Memory {
   const { since, knownAt, learned } = memory;

@@ -1,14 +1,14 @@
 /**
  * When a schedule starts: five fields of cron in a time zone. A start that the clocks skip in spring comes when they have
  * skipped it, and counts for the day on which it was due; of one that comes twice in autumn the first counts. Where the hour is
- * a star, as in every twenty minutes, a start comes whenever the clocks show it, twice or never. Pure: the same question has the
- * same answer, of which the last is kept, since finding it takes longer than all else that a decision does.
+ * a star, as in every twenty minutes, a start comes whenever the clocks show it, twice or never. Pure: the last result is cached,
+ * since finding it takes longer than the rest of a decision.
  */
 import { Cron } from 'croner';
 import { localTimeOf, type LocalTime } from './local-time.ts';
 
 export interface CronTimes {
-  /** The last start at or before this time, both ms since the epoch; `undefined` when there was none. */
+  /** The last start at or before this time, both ms since the epoch; `undefined` if there was none. */
   readonly lastStart: (now: number) => number | undefined;
   /** The first start after it. */
   readonly nextStart: (now: number) => number | undefined;
@@ -16,7 +16,10 @@ export interface CronTimes {
 
 const MINUTE_MS = 60_000;
 
-/** Throws `RangeError` in one line for what is no cron, never comes, or is no time zone; `field` is where it stands. */
+/**
+ * Throws `RangeError` in one line for an invalid expression, one that never matches, or an unknown time zone; `field`: its
+ * path in the spec.
+ */
 export function cronTimesOf(start: string, timeZone: string, field: string): CronTimes {
   const clocks = zoneOf(timeZone, `${field}.timeZone`);
   const cron = parse(start, `${field}.start`);
@@ -33,7 +36,7 @@ export function cronTimesOf(start: string, timeZone: string, field: string): Cro
   return { lastStart: (now) => around(now).last, nextStart: (now) => around(now).next };
 }
 
-/** The expression, read as if its clocks were those of UTC, and what becomes of its starts in the zone. */
+/** The expression, evaluated in UTC, and how its starts map to the time zone. */
 interface Search {
   readonly cron: Cron;
   readonly clocks: LocalTime;
@@ -59,7 +62,7 @@ function lastUntil(now: number, { cron, clocks, momentsOf }: Search): number | u
   let local: number | undefined = now + clocks.offsetAt(now) + change + 1;
   let last = -Infinity;
   for (let end = -Infinity; ;) {
-    // croner looks strictly before, from a full second on
+    // croner searches strictly before, from a full second on
     local = cron.previousRuns(1, new Date(Math.ceil(local / MINUTE_MS) * MINUTE_MS))[0]?.getTime();
     if (local === undefined || local < end) return last === -Infinity ? undefined : last;
     for (const at of momentsOf(local)) if (at <= now) last = Math.max(last, at);

@@ -1,23 +1,22 @@
 /**
- * `controller/decide/` takes a policy, a sample and a memory and returns a number of replicas, its reason and the next
- * memory. Pure: no Redis, no API server, no clock; of other folders it imports only `kube/workerpool.ts` and
- * `runtime/duration.ts`.
+ * `controller/decide/` takes a policy, a sample and a memory and returns a number of replicas, its reason and the next memory.
+ * Pure: no Redis, no API server, no clock; of other folders it imports only `kube/workerpool.ts` and `runtime/duration.ts`.
  *
- * How many replicas a pool should have: numbers in, a number and a reason out, with no randomness, so that the
- * controller, `millrace dev` and `millrace simulate` run this same function.
+ * How many replicas a pool should have: numbers in, a number and a reason out, with no randomness, so that the controller,
+ * `millrace dev` and `millrace simulate` run this same function.
  *
- * Two rules, and the larger wins. The target rule (target-wait/sizing.ts) keeps the wait of every task under `targetWaitMs`. The
- * plain rule wants ceil((waiting + in flight + due) / tasksPerReplica). Scale-up is immediate. Scale-down stops at the highest need
- * of the last `window` (window.ts), or, where the target rule decides and no window is set, at the replicas that experience says
- * are worth keeping; it does not wait for workers that hold tasks: those finish them first (act/scale-in.ts). Memory is that
- * window's falling edge and what was learned.
+ * Two rules, and the larger wins. The target rule (target-wait/sizing.ts) keeps the wait of every task under `targetWaitMs`.
+ * The plain rule wants ceil((waiting + in flight + due) / tasksPerReplica). Scale-up is immediate. Scale-down stops at the
+ * highest need of the last `window` (window.ts), or, where the target rule decides and no window is set, at the replicas that
+ * experience says are worth keeping; it does not wait for workers that hold tasks: those finish them first (act/scale-in.ts).
+ * Memory is that window's falling edge and what was learned.
  *
- * After a restart without memory, the needs of the last window are unknown: the pool holds until a window has passed.
- * A queue that cannot be read is not an empty queue: the pool holds, and after `fallback.afterMs` is raised to its
- * fallback, never lowered.
+ * After a restart without memory, the needs of the last window are unknown: the pool holds until a window has passed. A queue
+ * that cannot be read is not an empty queue: the pool holds, and after `fallback.afterMs` is raised to its fallback, never
+ * lowered.
  *
- * Whatever the input, the result is a whole number: a decision that is not one, or lies outside the bounds, is made again without
- * what was learned, which is forgotten (sanity.ts).
+ * Whatever the input, the result is a whole number: a decision that is not one, or lies outside the bounds, is made again
+ * without what was learned, which is forgotten (sanity.ts).
  */
 import {
   DEFAULT_WINDOW_MS,

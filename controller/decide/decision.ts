@@ -1,4 +1,7 @@
-/** The values that a decision is made from and what comes out of one, for the rules and for whoever shows or keeps them. Pure. */
+/**
+ * The values that a decision is made from and what comes out of one, for the rules and for the stages that show or store
+ * them. Pure.
+ */
 import type { Advice, RedisLatency } from './target-wait/advice.ts';
 import type { Pause } from './pause.ts';
 import type { Change, MaxStep } from './max-step.ts';
@@ -15,20 +18,20 @@ export interface Policy {
   readonly tasksPerReplica: number | undefined;
   /** The target rule; without it only the plain rule decides. */
   readonly targetWaitMs?: number | undefined;
-  /** Tasks at once in each replica; 1 when it is not said. */
+  /** Concurrent tasks per replica; defaults to 1. */
   readonly slots?: number;
-  /** `undefined`: what the target rule learns, and 60 s for the plain rule. */
+  /** `undefined`: learned by the target rule, 60 s for the plain rule. */
   readonly windowMs: number | undefined;
   readonly fallback: { readonly afterMs: number; readonly replicas: number } | undefined;
   readonly paused: boolean;
-  /** What paused it, where that is not its mode. */
+  /** The source of the pause, unless it is the mode. */
   readonly pause?: Pause;
   readonly schedules?: readonly Schedule[];
   readonly maxStepUp?: MaxStep;
   readonly maxStepDown?: MaxStep;
   /** Whether a daily or weekly pattern may raise the floor. */
   readonly forecast?: boolean;
-  /** What it decides is not done: nothing of it is on its way afterwards. */
+  /** Decisions are not carried out: no replica starts because of one. */
   readonly dryRun?: boolean;
 }
 
@@ -38,11 +41,11 @@ export type Sample = (
       readonly waiting: number;
       readonly inFlight: number;
       readonly due: number;
-      /** Workers that are to drain. */
+      /** Workers that are draining. */
       readonly leaving: number;
       /** Delayed tasks that fall due while a replica starts, without those that are due. */
       readonly dueSoon?: number;
-      /** Of the waiting, those that run beside nothing but their fellows; of them, those that run alone. */
+      /** Of the waiting, the suspects, which run beside nothing but one another; of them, those that run alone. */
       readonly suspects?: number;
       readonly solitary?: number;
       /** Workers that hold suspects, and the tasks in flight there. */
@@ -58,14 +61,14 @@ export type KnownSample = Sample & { readonly kind: 'known' };
 export interface Memory {
   /** When this memory began, ms; `undefined` before the first sample. */
   readonly since: number | undefined;
-  /** Replicas that there were when it began: what was needed before is not known. */
+  /** The replicas when it began: what was needed before is unknown. */
   readonly inherited?: number;
   /** When a sample was last known, ms. */
   readonly knownAt: number | undefined;
   /** Needs of the window. */
   readonly needs: Needs;
   readonly learned?: Learned | undefined;
-  /** How long replicas take to start, where the target rule does not learn it with all else. */
+  /** How long replicas take to start, where the target rule does not learn it. */
   readonly starting?: Starts | undefined;
   /** Changes that limits on steps still count. */
   readonly changes?: readonly Change[];
@@ -78,29 +81,29 @@ export type Cause = 'ScaleUp' | 'ScaleDown' | 'Enough' | 'WithinWindow' | 'Unkno
 export interface Decision {
   readonly desired: number;
   readonly cause: Cause;
-  /** The decision in words, `0→3: 12 waiting, 0 in flight, 5 tasks a replica`. */
+  /** Human-readable, `0→3: 12 waiting, 0 in flight, 5 tasks a replica`. */
   readonly reason: string;
-  /** The bound that kept `desired` from what the work asks for. */
+  /** The bound that changed what the work asks for. */
   readonly limited: 'min' | 'max' | undefined;
-  /** The bounds that hold now, and the schedules that are on. */
+  /** The bounds that apply now, and the active schedules. */
   readonly bounds: BoundsNow;
-  /** When to decide again at the latest, even where nothing happens: ms since the epoch. */
+  /** When to decide again at the latest, even if nothing happens: ms since the epoch. */
   readonly decideAgainAt: number | undefined;
   /** How long a replica takes to start, as far as it is known, ms: delayed tasks count when they fall due within it. */
   readonly startMs: number;
   /** Why the target cannot be held, and what to change. */
   readonly advice?: Advice | undefined;
-  /** What went into it. */
+  /** The numbers that it was made from. */
   readonly numbers: Numbers;
   readonly memory: Memory;
-  /** What came of the memory that had to be forgotten to decide at all, such as `NaN replicas`. */
+  /** The invalid result for which the memory was discarded, such as `NaN replicas`. */
   readonly forgot?: string | undefined;
 }
 
 export const DEFAULT_WINDOW_MS = 60_000;
 
 export interface Numbers {
-  /** Replicas that there were, and those that were up. */
+  /** The current replicas, and those that were ready. */
   readonly current: number;
   readonly ready: number;
   /** What the queue held; absent when it could not be read. */
@@ -110,7 +113,7 @@ export interface Numbers {
     readonly due: number;
     readonly dueSoon: number;
   };
-  /** What the plain rule asked for, and for how many tasks it wants a replica; absent where it had no say. */
+  /** What the plain rule asked for, and for how many tasks it wants a replica; absent where it did not apply. */
   readonly plain?: number;
   readonly tasksPerReplica?: number;
   /** The target rule, where a target is set. `needed` is absent while too little is known. */
@@ -120,7 +123,7 @@ export interface Numbers {
     readonly needed?: number;
     readonly keep: number;
     readonly floor: number;
-    /** With what it reckoned for a task and for a start, ms. */
+    /** The times of a task and of a start that it used, ms. */
     readonly serviceMs?: number;
     readonly startMs: number;
   };
@@ -143,7 +146,7 @@ export interface Numbers {
 }
 
 export interface LearnedNumbers extends Insight {
-  /** Tasks that finished since ever, and the standard deviation of how long they take, ms. */
+  /** All-time count of finished tasks, and the standard deviation of how long they take, ms. */
   readonly tasks: number;
   readonly serviceDeviation?: number;
   /** Replicas whose start was measured, and their mean distance from the mean, ms. */

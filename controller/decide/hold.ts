@@ -1,11 +1,11 @@
-/** Decisions that do not go by the queue: a pause, and a queue that cannot be read. Pure. */
+/** Decisions that do not depend on the queue: while paused, and while the queue cannot be read. Pure. */
 import type { Decision, Policy, Sample, Numbers } from './decision.ts';
 import { describeBound, seconds } from './reason.ts';
 import type { BoundsNow } from './schedule.ts';
 
 type HoldDecision = Pick<Decision, 'desired' | 'cause' | 'reason' | 'limited' | 'numbers'>;
 
-/** As it is, or where the user wants it; down only by draining, which takes a queue that can be read. */
+/** The current replicas, or the number that the user set; scale-in drains, which requires a queue that can be read. */
 export function paused({ pause }: Policy, sample: Sample, numbers: Numbers): HoldDecision {
   const { current } = numbers;
   const wanted = pause?.replicas ?? current;
@@ -16,7 +16,7 @@ export function paused({ pause }: Policy, sample: Sample, numbers: Numbers): Hol
   return { desired, cause: 'Paused', reason, limited: undefined, numbers };
 }
 
-/** Holds what there is, and after a while raises it to the fallback; never lowers anything. */
+/** Holds the current replicas, and raises them to the fallback after its delay; never lowers them. */
 export function withoutSample(
   { fallback }: Policy,
   bounds: BoundsNow,

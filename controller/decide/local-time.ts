@@ -1,5 +1,5 @@
 /**
- * What the clocks of a time zone show, and when they show it. A time of theirs is a number, too: the ms since the epoch at which
+ * The local time of a time zone, and the moments of a local time. A local time is a number, too: the ms since the epoch at which
  * UTC shows it. Pure.
  */
 
@@ -17,7 +17,7 @@ export interface LocalTime {
 const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
 
-/** Throws `RangeError` for what is no time zone. */
+/** Throws `RangeError` for an unknown time zone. */
 export function localTimeOf(timeZone: string): LocalTime {
   const fields = { year: 'numeric', month: 'numeric', day: 'numeric', hour: 'numeric' } as const;
   const rest = { minute: 'numeric', second: 'numeric', hourCycle: 'h23' } as const;

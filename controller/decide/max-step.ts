@@ -1,6 +1,6 @@
 /**
- * Limits on how far replicas go at once: a number of replicas or a percentage of those that there were, in any 15 s (the
- * period of an HPA's policies). Pure.
+ * Limits on how far replicas change in any 15 s (the period of an HPA's policies): a number of replicas, or a percentage of those
+ * at the start of the period. Pure.
  */
 export interface MaxStep {
   readonly replicas?: number;
@@ -15,7 +15,7 @@ export interface Change {
 
 const PERIOD_MS = 15_000;
 
-/** `desired`, or as far towards it as the limits allow. A limit lets at least one replica pass. */
+/** `desired`, or as far towards it as the limits allow, which is at least one replica. */
 export function limitStep(
   desired: number,
   current: number,

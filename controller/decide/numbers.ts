@@ -1,4 +1,4 @@
-/** The numbers that went into a decision, as a value: for `millrace explain`, and for whoever wants to check it. Pure. */
+/** The numbers that went into a decision, as a value: for `millrace explain`. Pure. */
 import type { KnownSample, LearnedNumbers, Numbers, Policy, Sample } from './decision.ts';
 import { shareAbove } from './target-wait/histogram.ts';
 import { insightOf } from './target-wait/insight.ts';
@@ -7,7 +7,7 @@ import { DEFAULT_TASKS_PER_REPLICA } from './tasks-per-replica.ts';
 import type { BoundsNow } from './schedule.ts';
 import type { Sizing } from './target-wait/sizing.ts';
 
-/** What is the same for every decision of one look. */
+/** The numbers that are known before the decision is made. */
 export function numbersOf(
   { tasksPerReplica, targetWaitMs: waitMs, slots = 1, maxStepUp: up, maxStepDown: down, fallback }: Policy,
   { minReplicas, maxReplicas, minBy, maxBy }: BoundsNow,

@@ -1,4 +1,4 @@
-/** From what a user wrote to what `decide` takes: durations become ms, percentages numbers, cron expressions functions. */
+/** Parses a spec into the policy of `decide`: durations become ms, percentages numbers, cron expressions functions. */
 import { Mode, type ScheduleSpec, type StepLimit, type WorkerPoolSpec } from '../../kube/workerpool.ts';
 import { parseDuration } from '../../runtime/duration.ts';
 import { cronTimesOf } from './cron.ts';

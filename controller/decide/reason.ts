@@ -1,10 +1,10 @@
-/** The parts of a decision in words. Pure. */
+/** The parts of a decision's reason, human-readable. Pure. */
 import type { KnownSample, Policy } from './decision.ts';
 import { DEFAULT_TASKS_PER_REPLICA } from './tasks-per-replica.ts';
 import type { BoundsNow } from './schedule.ts';
 import type { Sizing } from './target-wait/sizing.ts';
 
-/** What there is to do, and by which rule it counts. */
+/** The work of the queue, and the rule that it is counted by. */
 export function describeWork(
   policy: Policy,
   { waiting, inFlight, due, dueSoon = 0 }: KnownSample,
@@ -25,7 +25,7 @@ export function describeWork(
   return `${waiting} waiting${held}${dueToo}, ${seconds(sizing.serviceMs)} a task, ${seconds(sizing.startMs)} to start, target ${seconds(targetWaitMs)}${floor}`;
 }
 
-/** Which bound decides, and whose it is. */
+/** The bound that decides, and the schedule that set it, if any. */
 export function describeBound(limited: 'min' | 'max', bounds: BoundsNow): string {
   const by = bounds[`${limited}By`];
   return `${limited}Replicas ${bounds[`${limited}Replicas`]}${by === undefined ? '' : ` by schedule "${by}"`}`;

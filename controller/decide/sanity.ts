@@ -1,8 +1,11 @@
-/** What `decide` believes, and what it lets out: numbers of which a wrong one would otherwise spread for good. Pure. */
+/**
+ * Validates the input and the output of `decide`: a wrong number in either would otherwise stay in what is learned for good.
+ * Pure.
+ */
 import type { Decision, Policy, Sample } from './decision.ts';
 import type { Learned } from './target-wait/learned.ts';
 
-/** A sample in which a number is none is no sample. */
+/** A sample with an invalid number counts as unknown. */
 export function soundSample(sample: Sample): Sample {
   if (sample.kind === 'unknown') return sample;
   const { waiting, inFlight, due, leaving, dueSoon = 0, counters, redis } = sample;
@@ -22,15 +25,15 @@ export function soundSample(sample: Sample): Sample {
   });
   const wrong = counted.find(([, count]) => !(count >= 0 && count <= Number.MAX_SAFE_INTEGER));
   if (!wrong) return sample;
-  return { kind: 'unknown', why: `what it says of itself makes no sense (${wrong[0]})`, redis };
+  return { kind: 'unknown', why: `its counts make no sense (${wrong[0]})`, redis };
 }
 
-/** A sample for a pool of which nothing can be said. */
-export const NONSENSE = { kind: 'unknown', why: 'no decision came out of what it says of itself' } as const;
+/** The sample of last resort, when no decision can be made from the real one. */
+export const NONSENSE = { kind: 'unknown', why: 'no decision could be made from its counts' } as const;
 
 /**
- * What is decided with what was learned; where that is no number of replicas, what is decided without it, and in the end what is
- * decided without a look at all, each in words.
+ * The decision with what was learned; if that is not a valid number of replicas, the decision without it; and if that is not one
+ * either, the decision without a sample.
  */
 export function soundDecision(
   policy: Policy,
@@ -80,10 +83,10 @@ function unsoundness(
   return wrong && `${wrong[0]} ${wrong[1]}`;
 }
 
-/** What goes into the next look, and from there into the one after it. */
+/** The figures that go into the next decision, and from there into the one after it. */
 function learnedFigures({ at, service, start, held, mean, over }: Learned): Record<string, number> {
   return {
-    // the clock's own zero is anywhere
+    // the zero of this clock may be anywhere
     look: Number.isFinite(at) ? 0 : Number.NaN,
     held,
     mean,

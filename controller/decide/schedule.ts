@@ -1,4 +1,4 @@
-/** Bounds that change with the time of day: each schedule holds for a while from each of its starts. Pure. */
+/** Bounds that change with the time of day: each schedule applies for its duration from each of its starts. Pure. */
 import type { CronTimes } from './cron.ts';
 
 export interface Schedule extends CronTimes {
@@ -14,7 +14,7 @@ export interface Bounds {
 }
 
 export interface BoundsNow extends Bounds {
-  /** Names of the schedules that are on, and of those whose bounds these are. */
+  /** Names of the active schedules, and of those that set the bounds. */
   readonly on: readonly string[];
   readonly minBy: string | undefined;
   readonly maxBy: string | undefined;
@@ -23,9 +23,9 @@ export interface BoundsNow extends Bounds {
 }
 
 /**
- * The pool's own bounds, replaced by those of the schedules that are on. Where several are, the largest of each wins; a
+ * The pool's own bounds, replaced by those of the active schedules. Where several are active, the largest of each wins; a
  * minimum over the maximum raises the maximum, since a schedule that asks for replicas means it. A schedule that starts
- * anew before its end goes on.
+ * again before its end continues.
  */
 export function boundsAt(own: Bounds, schedules: readonly Schedule[], now: number): BoundsNow {
   const on: Schedule[] = [];

@@ -1,4 +1,4 @@
-/** The room that suspects need and nobody else can use: they run beside nothing but one another. Pure. */
+/** The slots that suspects need and no other task can use: they run beside nothing but one another. Pure. */
 import type { KnownSample } from './decision.ts';
 
 export interface KeptApart {

@@ -1,12 +1,12 @@
-/** The plain rule: one replica for so many tasks. Pure. */
+/** The plain rule: one replica per `tasksPerReplica` tasks. Pure. */
 import type { KnownSample, Policy } from './decision.ts';
 import { keptApart } from './suspects.ts';
 
 export const DEFAULT_TASKS_PER_REPLICA = 5;
 
 /**
- * Replicas, before the bounds; 0 where the user did not ask for the rule and another can decide. Where nobody asked for it, it counts
- * at most `most` tasks.
+ * Replicas, before the bounds; 0 where the user did not set `tasksPerReplica` and the other rule can decide. Where the user did
+ * not set it, the rule counts at most `most` tasks.
  */
 export function plainRule(
   { tasksPerReplica }: Policy,

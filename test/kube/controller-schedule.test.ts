@@ -168,7 +168,7 @@ describe.concurrent('paused by annotation', () => {
   test('a value that is not understood holds the pool, and says what to write', async () => {
     const pool = await create({ minReplicas: 2 }, { [PAUSED]: 'yes' });
     const words = (name: string, value: string, write: string): string =>
-      `False InvalidAnnotation The annotation ${name} is "${value}", and the pool is held until it is mended: ${write}.`;
+      `False InvalidAnnotation The annotation ${name} is "${value}", and the pool is held until it is corrected: ${write}.`;
     await eventually(
       async () => expect(await pool.ready()).toBe(words(PAUSED, 'yes', 'write "true" or "false"')),
       bounded,

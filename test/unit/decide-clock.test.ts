@@ -156,7 +156,7 @@ describe('nonsense', () => {
     for (const waiting of [Number.NaN, -1, Infinity, 1e300]) {
       const decision = decide(policy, { ...look(0), waiting } as Sample, 4, noMemory, T0);
       expect(decision).toMatchObject({ desired: 4, cause: 'Unknown' });
-      expect(decision.reason).toBe('4: held, what it says of itself makes no sense (waiting)');
+      expect(decision.reason).toBe('4: held, its counts make no sense (waiting)');
     }
   });
 

@@ -5,18 +5,18 @@ import { quantileOf, totalOf, type Histogram } from './histogram.ts';
 
 export interface Advice {
   readonly reason: 'StartTimeAboveTarget' | 'MaxReplicasTooLow' | 'WorkersNotFetching' | 'RedisSaturated';
-  /** In words, with a number to change. */
+  /** Human-readable, with the number to change. */
   readonly message: string;
   /** The bounds that would hold the target, where one would. */
   readonly minReplicas: number | undefined;
   readonly maxReplicas: number | undefined;
 }
 
-/** How the Redis of a queue answers, as the controller sees it. */
+/** The latency of a queue's Redis, as measured by the controller. */
 export interface RedisLatency {
-  /** In words, without user and password. */
+  /** Human-readable, without user and password. */
   readonly server: string;
-  /** Median of the last looks, ms. */
+  /** Median of the last reads, ms. */
   readonly roundTripMs: number;
 }
 
@@ -40,11 +40,11 @@ export interface Situation {
   readonly redis: RedisLatency | undefined;
 }
 
-/** Share of recent tasks that may miss the target before it is worth a word. */
+/** Share of recent tasks that may miss the target before advice is given. */
 const ALLOWED = 0.005;
 /** Share of tasks that may do so with the floor that is advised; the replicas beyond it catch the rest. */
 const FLOOR_MISSES = 0.01;
-/** Below so many tasks nothing is advised. */
+/** No advice below this number of tasks. */
 const ENOUGH = 100;
 /** Answers that take longer, ms, are slow: a healthy server takes a few, one that is far away some tens. */
 const SLOW_MS = 250;
@@ -72,7 +72,7 @@ export function adviceFor(situation: Situation): Advice | undefined {
       maxReplicas: floor > maxReplicas ? floor : undefined,
     };
   }
-  // what always is there has the whole target for a burst; what must start first has less
+  // permanent replicas have the whole target for a burst; those that must start first have less
   const peak =
     startMs < waitMs ? Math.ceil((quantileOf(floors, 1 - ALLOWED) * waitMs) / (waitMs - startMs)) : 0;
   if (peak > maxReplicas && over > ALLOWED)
@@ -85,7 +85,7 @@ export function adviceFor(situation: Situation): Advice | undefined {
   return undefined;
 }
 
-/** What is late right now, whatever was learned so far. */
+/** Lateness right now, independent of what was learned. */
 export interface Lateness {
   readonly waitMs: number;
   /** Age of the oldest waiting task, ms. */
@@ -99,14 +99,17 @@ export interface Lateness {
   /** Slots that are up are free all the same: it is not replicas that are missing. */
   readonly unfetched: boolean;
   /** No task has finished yet. */
-  readonly untold: boolean;
+  readonly unfinished: boolean;
 }
 
-/** For a pool that has seen too little for advice on its past: tasks are late, and the bounds or the start keep it from helping. */
+/**
+ * For a pool that has seen too little for advice on its past: tasks are late, and the bounds or the start keep it from
+ * helping.
+ */
 export function latenessAdvice(late: Lateness): Advice | undefined {
   const { waitMs, oldestMs, asked, minReplicas, maxReplicas, startMs } = late;
   if (oldestMs <= waitMs || late.unfetched) return undefined;
-  const how = `tasks have waited for ${seconds(oldestMs)}, the target is ${seconds(waitMs)}${late.untold ? ', and none has finished yet' : ''}`;
+  const how = `tasks have waited for ${seconds(oldestMs)}, the target is ${seconds(waitMs)}${late.unfinished ? ', and none has finished yet' : ''}`;
   if (asked > maxReplicas)
     return {
       reason: 'MaxReplicasTooLow',
@@ -125,8 +128,8 @@ export function latenessAdvice(late: Lateness): Advice | undefined {
 }
 
 /**
- * Tasks are late for a Redis that is slow to answer: slots stay free beside tasks that wait, or each task takes it longer than it
- * runs. With long tasks in every slot it is not Redis that they wait for, however slow it is.
+ * Advice for tasks that are late because Redis is slow: slots stay free while tasks wait, or Redis takes longer for each task
+ * than the task runs. With long tasks in every slot, tasks wait for slots, however slow Redis is.
  */
 export function redisAdvice(
   situation: Pick<Situation, 'waitMs' | 'over' | 'unfetched' | 'serviceMs' | 'redis'>,

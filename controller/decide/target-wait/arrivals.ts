@@ -1,7 +1,7 @@
 /**
- * The curve of arrivals: how many tasks had ever come, and how many had been taken, at each of the last looks. The list is
- * first in, first out, so the curve tells the age of every waiting task without a timestamp in any: task number n came
- * between the two looks around n. Pure.
+ * The curve of arrivals: how many tasks had ever come, and how many had been taken, at each of the last samples. The list is
+ * first in, first out, so the curve yields the age of every waiting task without a timestamp in any: task number n came
+ * between the two samples around n. Pure.
  *
  * From the same curve comes the lazy demand: the fewest slots that, had they been there, would have begun every task of a
  * stretch of time within W (the delay bound of a constant-rate server; Le Boudec and Thiran, "Network Calculus", 2001).
@@ -22,10 +22,10 @@ export interface CurvePoint {
 /** Oldest first. */
 export type Curve = readonly CurvePoint[];
 
-/** So many looks are kept; beyond them, old ones are thinned out. */
+/** Points that are kept; beyond them, old ones are thinned out. */
 const MOST = 64;
 
-/** Adds a look; drops what is older than `horizonMs` and no waiting task needs. A counter that went back begins anew. */
+/** Adds a point; drops those older than `horizonMs` that no waiting task needs. A counter that went back starts a new curve. */
 export function withPoint(curve: Curve, look: CurvePoint, horizonMs: number): Curve {
   const last = curve.at(-1);
   if (last && (look.taken < last.taken || look.at < last.at)) return [look];
@@ -41,7 +41,7 @@ export function withPoint(curve: Curve, look: CurvePoint, horizonMs: number): Cu
   return longer.filter((_, i) => i === 0 || i >= half || i % 2 === 0);
 }
 
-/** Tasks of the list that came between the same two looks. */
+/** Waiting tasks that came between the same two samples. */
 export interface Cohort {
   /** Waiting tasks before and with this cohort. */
   readonly before: number;
@@ -51,7 +51,7 @@ export interface Cohort {
   readonly youngest: number;
 }
 
-/** The waiting tasks by age, oldest first. Tasks that were there before the first look are as old as it. */
+/** The waiting tasks by age, oldest first. Tasks that were there before the first sample are as old as it. */
 export function cohorts(curve: Curve, waiting: number, now: number): Cohort[] {
   const found: Cohort[] = [];
   const last = curve.at(-1);
@@ -62,7 +62,7 @@ export function cohorts(curve: Curve, waiting: number, now: number): Cohort[] {
     const until = Math.min(look.arrived - first, waiting);
     if (until <= before) continue;
     const previous = curve[i - 1]?.at ?? look.at;
-    // evenly spread between the looks
+    // evenly spread between the samples
     const since = previous + (look.at - previous) / (until - before + 1);
     found.push({ before, until, oldest: now - since, youngest: now - look.at });
     before = until;
@@ -70,7 +70,7 @@ export function cohorts(curve: Curve, waiting: number, now: number): Cohort[] {
   return found;
 }
 
-/** What was taken between the last two looks, and about how long it had waited, ms. */
+/** Tasks taken between the last two samples, and about how long they had waited, ms. */
 export function waitsOf(curve: Curve): Wait[] {
   const [previous, last] = [curve.at(-2), curve.at(-1)];
   if (!previous || !last) return [];
@@ -81,7 +81,7 @@ export function waitsOf(curve: Curve): Wait[] {
     const to = Math.min(look.arrived, last.taken);
     if (to <= from) continue;
     const came = (look.at + (curve[i - 1]?.at ?? look.at)) / 2;
-    // evenly spread over the time between the looks
+    // evenly spread over the time between the samples
     const left = previous.at + ((last.at - previous.at) * ((from + to) / 2 - previous.taken)) / taken;
     found.push({ tasks: to - from, waitMs: Math.max(0, left - came) });
     from = to;
@@ -110,8 +110,8 @@ export function ageOfLast(curve: Curve, tasks: number, now: number): number {
 }
 
 /**
- * The fewest slots that, always there, would have begun within `waitMs` what came last before a look; with a deviation of
- * the service time, so many that also a run of long tasks is begun in time.
+ * The fewest slots that, always there, would have begun within `waitMs` what came last before a sample; with a deviation of
+ * the service time, enough that a run of long tasks is begun in time, too.
  */
 export function demandAt(
   curve: Curve,
@@ -147,7 +147,7 @@ export function rateOf(curve: Curve, now: number, spanMs: number): number {
   return (last.arrived - from.arrived) / Math.max(now - from.at, spanMs);
 }
 
-/** What ran and what finished over the last `spanMs`, or since so many tasks have finished if that is longer. */
+/** What ran and what finished over the last `spanMs`, or since `tasks` tasks have finished if that is longer. */
 export function progressOf(
   curve: Curve,
   spanMs: number,

@@ -31,14 +31,14 @@ export interface Times {
   readonly restMs: number;
   readonly laterRestMs: number;
   readonly startMs: number;
-  /** Tasks that the mean stands on: it may be off by as much as the mean of so many is. */
+  /** Tasks that the mean is based on: it may be off by as much as the mean of that many is. */
   readonly known: number;
   /** How many standard deviations of the work to be prepared for; where slots are given up, twice as many. */
   readonly caution: number;
 }
 
 export interface SlotDemand {
-  /** Of those that are up, so many would do if nothing more came. */
+  /** Of those that are up, as many as suffice if nothing more comes. */
   readonly enough: number;
   /** To be started beside all that there are, before any is rounded to replicas. */
   readonly more: number;
@@ -69,7 +69,7 @@ export function slotsFor(load: Load, times: Times): SlotDemand {
       const queued = Math.max(0, k - 1);
       const ahead = queued + load.inFlight;
       const left = Math.max(waitMs - age, 0);
-      // the sum of so many strays as each of them does, and all of them as the mean does
+      // the sum of that many tasks varies as each of them does, and all of them as the mean does
       const doubt = caution * deviationMs * Math.sqrt(ahead + ahead ** 2 / known);
       const alone = queued * serviceMs + doubt + credit;
       // what is in flight keeps a slot from the tasks behind it, but only until they must have begun

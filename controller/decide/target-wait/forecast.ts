@@ -1,8 +1,8 @@
 /**
- * What the clock says of a pool: the mean need in each quarter of an hour of the day, and of the week, over past days and
- * weeks (in UTC). As a floor it saves the starts at the beginning of a rush, and costs idling where the rush does not come.
- * Both are reckoned up all the time, whether the floor is used or not; only a pattern that would have paid for itself
- * decides anything. A forecast can raise the number of replicas and never lower it. Pure.
+ * The daily and weekly pattern of a pool: the mean need in each quarter of an hour of the day, and of the week, over past days
+ * and weeks (in UTC). As a floor it saves the starts at the beginning of a rush, and costs idling where the rush does not come.
+ * Both are summed up all the time, whether the floor is used or not; only a pattern that would have paid for itself decides
+ * anything. A forecast can raise the number of replicas and never lower it. Pure.
  */
 export interface Pattern {
   /** Mean need by quarter of an hour; `null` where none was seen yet. */
@@ -34,16 +34,16 @@ const noPattern: Pattern = { needs: [], saved: 0, idled: 0 };
 export interface ForecastInput {
   /** ms since the epoch. */
   readonly now: number;
-  /** Since the last look, ms. */
+  /** Since the last sample, ms. */
   readonly elapsedMs: number;
-  /** Replicas that were needed or kept at the last look, and that are needed now, without any floor. */
+  /** Replicas needed or kept at the last sample, and those needed now, without any floor. */
   readonly held: number;
   readonly needed: number;
   /** Idling that a start is worth, ms. */
   readonly startMs: number;
 }
 
-/** After a look. */
+/** After a sample. */
 export function updateForecast(before: Forecast | undefined, seen: ForecastInput): Forecast {
   const from = Math.floor(seen.now / BIN_MS) * BIN_MS;
   const { day, week, bin } = before ?? {

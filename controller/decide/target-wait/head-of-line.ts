@@ -1,8 +1,8 @@
 /**
  * Tasks that wait behind what does not end. A sum of work says when a slot will be free only where tasks finish as they did
  * before. Where none has finished since the oldest waiting one came, although many should have, or none ever has, what runs may
- * run for as long as it likes: it takes at least as long as it has taken. A slot of its own is then the only thing that is sure to
- * help a waiting task, and it has to be asked for a start before the task's deadline. Pure.
+ * run for as long as it likes: it takes at least as long as it has taken. A slot of its own is then the only thing that is sure
+ * to help a waiting task, and it has to be asked for a start before the task's deadline. Pure.
  */
 import { ageOfLast, lastTaken, type Cohort, type Curve } from './arrivals.ts';
 import type { Service } from './service-time.ts';
@@ -12,7 +12,7 @@ import { DEFAULT_TASKS_PER_REPLICA } from '../tasks-per-replica.ts';
 const SURPRISE = 3;
 /** As many times the length of a long task is another kind of task. */
 const NEW_KIND = 2;
-/** The next look comes so much later, ms: what is not asked for now is asked for then. */
+/** Time until the next sample, ms: what is not requested now is requested then. */
 const LOOK_MS = 1_000;
 
 export interface Waiting {
@@ -30,7 +30,10 @@ export interface Waiting {
   readonly unripeMs: number;
 }
 
-/** Tasks that would miss the target if they had to wait for another one to end, and for which nothing says that one will; 0 for none. */
+/**
+ * Tasks that would miss the target if they had to wait for another one to end, and for which nothing says that one will; 0
+ * for none.
+ */
 export function lastCalls(waiting: Waiting, waitMs: number, startMs: number): number {
   const { cohorts, inFlight, ready } = waiting;
   const age = Math.max(0, waitMs - startMs - LOOK_MS);
@@ -42,8 +45,8 @@ export function lastCalls(waiting: Waiting, waitMs: number, startMs: number): nu
 }
 
 /**
- * So many of the tasks in flight will have ended in `spanMs`, where tasks are alike and longer than that: those that are old
- * enough. Otherwise it takes a sum of work to say, and here it is as many as you like.
+ * How many of the tasks in flight will have ended in `spanMs`, where tasks are alike and longer than that: those that are old
+ * enough. Otherwise only a sum of work can tell, and the result is Infinity.
  */
 function endingIn(spanMs: number, { curve, inFlight, now, service }: Waiting): number {
   if (!service || service.mean <= spanMs || service.variance > service.mean ** 2 / 4) return Infinity;
@@ -52,7 +55,7 @@ function endingIn(spanMs: number, { curve, inFlight, now, service }: Waiting): n
 }
 
 /**
- * Of so many tasks, those that may hold a slot for long. A mean and a variance are those of a share of long tasks among
+ * Of `tasks` tasks, those that may hold a slot for long. A mean and a variance are those of a share of long tasks among
  * some of no length; but what has run for much longer than such a long one is of a kind that was not seen before, and
  * so may be all that wait.
  */
@@ -66,7 +69,7 @@ function longOnes(tasks: number, { service }: Waiting, stuckMs: number): number 
 
 /**
  * Whether more waits in a new pool than the plain rule would give to the largest one, and its first replicas are not up for long:
- * such tasks are short if they can be done at all, and a look later it is known how short.
+ * such tasks are short if they can be done at all, and one sample later it is known how short.
  */
 export function isLearning(
   { now, cohorts, curve, inFlight, ready, service, most }: Waiting,
@@ -87,8 +90,7 @@ function waitingTasks(cohorts: readonly Cohort[]): number {
 
 function isStuck(waiting: Waiting, sinceMs: number): boolean {
   const { now, cohorts, curve, inFlight, ready, most, service, unripeMs } = waiting;
-  // there cannot be a slot for each: if tasks are short, the first ones will tell, and if not, nothing helps
-
+  // there cannot be a slot for each: if tasks are short, the first ones will show it, and if not, nothing helps
   if (!service) return inFlight + waitingTasks(cohorts) <= most || ageOfLast(curve, inFlight, now) >= LOOK_MS;
   if (ready === 0 || inFlight < ready) return false;
   const last = curve.at(-1);

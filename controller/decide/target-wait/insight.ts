@@ -1,4 +1,4 @@
-/** What a pool has learned, in figures that a person can check: for `status`, for `millrace explain`. Pure. */
+/** What a pool has learned, in figures that can be checked by hand: for `status`, for `millrace explain`. Pure. */
 import { rateOf } from './arrivals.ts';
 import { quantileOf } from './histogram.ts';
 import { serviceQuantile } from './service-time.ts';
@@ -11,7 +11,7 @@ export interface Insight {
   readonly start: { readonly p50: number; readonly p95: number } | undefined;
   /** Tasks a second, over about the last minute. */
   readonly arrivalRate: number;
-  /** How long recent tasks waited, ms, to within the time between two looks. */
+  /** How long recent tasks waited, ms, to within the time between two samples. */
   readonly waits: { readonly p50: number; readonly p95: number; readonly p99: number };
 }
 

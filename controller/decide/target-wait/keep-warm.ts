@@ -23,7 +23,7 @@ export const neverIdle: Idle = { needs: [], gaps: [] };
 const CLASSES = 36;
 const GROWTH = 1.5;
 const FORGET = 0.985;
-/** Before experience: so many gaps, as likely in each class up to a quarter of an hour. */
+/** Before experience: PRIOR gaps, equally likely in each class up to a quarter of an hour. */
 const PRIOR = 2;
 const PRIOR_CLASSES = 18;
 const NEEDS = 64;
@@ -37,7 +37,7 @@ const classOf = (gapMs: number): number =>
   Math.min(Math.max(Math.ceil(Math.log(gapMs / 1_000) / Math.log(GROWTH)), 0), CLASSES - 1);
 const longest = (index: number): number => 1_000 * GROWTH ** index;
 
-/** After a look at which so many replicas were needed. */
+/** After a sample at which `replicas` replicas were needed. */
 export function withNeed({ needs, gaps }: Idle, replicas: number, at: number, since: number): Idle {
   let longer = gaps;
   let reached = 0;
@@ -45,7 +45,7 @@ export function withNeed({ needs, gaps }: Idle, replicas: number, at: number, si
     const need = needs[i] as Need;
     const from = reached;
     reached = Math.min(need.replicas, replicas);
-    // needed at the last look too: that is no gap
+    // needed at the last sample too: that is no gap
     if (need.at < since) longer = withGaps(longer, from + 1, reached, at - need.at);
     if (need.replicas >= replicas) break;
   }

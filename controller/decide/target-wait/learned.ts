@@ -1,5 +1,5 @@
 /**
- * What a pool has learned, and what one more look teaches it: who came and who was taken, what finished, which replicas came
+ * What a pool has learned, and the update by one more sample: who came and who was taken, what finished, which replicas came
  * up, how long tasks waited. A plain value of bounded size, good for JSON, so that it outlives a controller. Pure.
  */
 import { demandAt, waitsOf, withPoint, type Curve } from './arrivals.ts';
@@ -9,7 +9,7 @@ import { neverIdle, type Idle } from './keep-warm.ts';
 import { learnService, restOf, type Service } from './service-time.ts';
 import { learnStarts, type Starts } from './start-time.ts';
 
-/** Counters since ever of one queue. */
+/** All-time counters of one queue. */
 export interface Counters {
   readonly taken: number;
   readonly completed: number;
@@ -38,9 +38,9 @@ export interface SizingInput {
 
 export interface SizingPolicy {
   readonly waitMs: number;
-  /** Tasks at once in each replica. */
+  /** Concurrent tasks per replica. */
   readonly slots: number;
-  /** How long replicas that are not needed are kept; `undefined`: as experience says. */
+  /** How long replicas that are not needed are kept; `undefined`: learned. */
   readonly windowMs: number | undefined;
   readonly forecast: boolean;
   readonly minReplicas: number;
@@ -48,14 +48,14 @@ export interface SizingPolicy {
 }
 
 export interface Learned extends Starts {
-  /** The last look, ms, and what was seen. */
+  /** The last sample, ms, and its numbers. */
   readonly at: number;
   readonly counters: Counters;
   readonly inFlight: number;
   readonly curve: Curve;
   readonly service: Service | undefined;
   readonly idle: Idle;
-  /** What was needed or kept at the last look. */
+  /** Replicas needed or kept at the last sample. */
   readonly held: number;
   readonly forecast: Forecast | undefined;
   /** How long tasks waited, in units of WAIT_UNIT_MS; and the share that waited for longer than the target. */
@@ -63,7 +63,7 @@ export interface Learned extends Starts {
   readonly over: number;
   /** By task: replicas that, had they always been there, would have begun it in time. */
   readonly floors: Histogram;
-  /** Fading mean of the replicas that there were. */
+  /** Fading mean of the replicas. */
   readonly mean: number;
   /** Since when tasks wait beside free slots, ms. */
   readonly unfetchedSince: number | undefined;
@@ -76,7 +76,7 @@ const REMEMBERED_TASKS = 5_000;
 const REMEMBERED_ARRIVALS = 100_000;
 const HOUR_MS = 3_600_000;
 
-/** After a look. */
+/** After a sample. */
 export function learn(
   { waitMs, slots }: SizingPolicy,
   seen: SizingInput,
@@ -86,7 +86,7 @@ export function learn(
   const ready = Math.min(seen.ready, wanted);
   const last = before?.curve.at(-1);
   const elapsed = before ? now - before.at : 0;
-  // whoever takes tasks without being counted shows in the length of the list
+  // tasks taken by a client that does not count them show in the length of the list
   const came =
     before && last ? counters.taken + waiting - (before.counters.taken + last.arrived - last.taken) : 0;
   const arrived = last ? last.arrived + Math.max(0, came) : counters.taken + waiting;
@@ -132,21 +132,21 @@ export function learn(
 }
 
 /**
- * Slot-ms that tasks ran for between two looks. What was in flight at both ran all the time; what began or ended between
- * them, ran for no more than a task is known to, however long ago the last look was.
+ * Slot-ms that tasks ran for between two samples. What was in flight at both ran all the time; what began or ended between
+ * them, ran for no more than a task is known to, however long ago the last sample was.
  */
 function ranFor(elapsed: number, before: number, now: number, meanMs = Infinity): number {
   return elapsed * Math.min(before, now) + Math.abs(now - before) * Math.min(elapsed / 2, meanMs);
 }
 
-/** Mean square of the service times of what finished between two looks, ms²; `undefined` where no worker told it. */
+/** Mean square of the service times of what finished between two samples, ms²; `undefined` where no worker reported it. */
 function meanSquareMs2(before: Counters | undefined, now: Counters): number | undefined {
   const tasks = (now.squaredTasks ?? 0) - (before?.squaredTasks ?? Infinity);
   const sumS2 = (now.squaresS2 ?? 0) - (before?.squaresS2 ?? Infinity);
   return tasks > 0 && sumS2 >= 0 ? (1e6 * sumS2) / tasks : undefined;
 }
 
-/** After the arrivals of a look: how large a pool would have to be, always, to begin them in time. */
+/** After the arrivals of a sample: how large a pool would have to be, always, to begin them in time. */
 export function floorsAfter(
   { curve, floors }: Learned,
   service: Service,

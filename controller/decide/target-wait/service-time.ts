@@ -1,6 +1,6 @@
 /**
  * What a pool learns of its tasks: how long one runs. From sums over the time
- * between two looks, not from single tasks. A mean forgets with a half-life in tasks; a second, fast one notices when
+ * between two samples, not from single tasks. A mean forgets with a half-life in tasks; a second, fast one notices when
  * everything has changed and then takes over. One value far out moves a mean by no more than a bounded step. Pure.
  */
 export interface Service {
@@ -10,7 +10,7 @@ export interface Service {
   readonly variance: number;
   /** Tasks that the mean stands on, at most `REMEMBERED`. */
   readonly tasks: number;
-  /** Tasks since ever. */
+  /** All-time count of finished tasks. */
   readonly finished: number;
   /** Stretches that the variance stands on. */
   readonly stretches: number;
@@ -24,14 +24,14 @@ const CHANGED = 3;
 /** Standard deviations that chance does not explain. */
 const SURPRISING = 4;
 const STRETCHES = 100;
-/** Nothing that runs for longer is believed, ms: a hundred years. */
+/** Longer run times are not believed, ms: a hundred years. */
 const LONGEST_TASK_MS = 3.2e12;
 /** A stretch whose mean is further out than this factor counts as one that is just so far out. */
 const FAR = 10;
 
 /**
- * After `tasks` tasks more that took `ms` in all, with this mean of the squares of their times, ms². Without it, the variance is that
- * of the means of stretches; which is too large where tasks that began together end in the order of their length.
+ * After `tasks` tasks more that took `ms` in all, with this mean of the squares of their times, ms². Without it, the variance
+ * is that of the means of stretches; which is too large where tasks that began together end in the order of their length.
  */
 export function learnService(
   before: Service | undefined,
@@ -87,7 +87,7 @@ function varianceOfMeans(before: Service, tasks: number, value: number): number 
 }
 
 /**
- * The mean to reckon with now. What has run in `runMs` of slots finished only `tasks`: when that is more for each task than
+ * The mean to use now. What has run in `runMs` of slots finished only `tasks`: when that is more for each task than
  * the mean says, long tasks hold slots, or nothing has finished since everything takes longer. It counts as in a life table,
  * against `FAST` tasks of the mean; against one where chance does not explain that so few have finished.
  */
@@ -109,7 +109,7 @@ export function alikenessOf({ mean, variance }: Service): number {
   return Math.max(0, 1 - variance / mean ** 2);
 }
 
-/** What tasks in flight of these ages have run for without saying anything, ms: none of them should have ended yet. */
+/** Run time of tasks in flight of these ages that is no evidence, ms: none of them should have ended yet. */
 export function unripeMs(
   service: Service,
   inFlight: readonly { readonly ageMs: number; readonly tasks: number }[],
@@ -119,7 +119,7 @@ export function unripeMs(
 }
 
 /**
- * The same of tasks that have run for `ageMs` on average. The more alike all tasks are, the more their age says: of tasks that
+ * The same of tasks that have run for `ageMs` on average. The more alike all tasks are, the more their age tells: of tasks that
  * differ as much as exponential ones do, nothing. In a steady flow those taken last are half a task old.
  */
 export function restAt(service: Service, ageMs: number): number {

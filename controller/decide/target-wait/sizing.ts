@@ -2,9 +2,8 @@
  * `controller/decide/target-wait/`: the rule of `scaling.targetWait`: takes counters and what was learned before and returns
  * the replicas that keep the wait, and what is known now. Pure; of the other rule it knows only the default.
  *
- * Sizes a pool for the wait that the user asked for: learns from each look, then says how many replicas are needed now and
- * how many are worth keeping. Numbers in, numbers out. What it learned is a plain value of bounded size, good for JSON, so
- * that it outlives a controller. Pure.
+ * Sizes a pool for its target wait: learns from each sample, then computes how many replicas are needed now and how many are
+ * worth keeping. What it learned is a plain JSON value of bounded size, so that it outlives a controller. Pure.
  *
  *   needed   every waiting task starts in time (deadline.ts), and so will those that come while a replica starts
  *   keep     replicas that were needed a short while ago, and whose like have been needed again soon (keep-warm.ts)
@@ -23,9 +22,9 @@ import { floorsAfter, learn, type Learned, type SizingInput, type SizingPolicy }
 export interface Sizing {
   /** Replicas without which a task would miss the target; `undefined` when too little is known. */
   readonly needed: number | undefined;
-  /** Replicas with a slot for each task that nothing else is sure to help; 0 where sums of work say enough. */
+  /** Replicas with a slot for each task that nothing else is sure to help; 0 where sums of work suffice. */
   readonly sure: number;
-  /** The first replicas of a new pool will soon tell more than a guess that grows with what waits. */
+  /** The first replicas of a new pool will soon yield more than a guess that grows with the backlog. */
   readonly learning: boolean;
   /** Replicas that are worth keeping. */
   readonly keep: number;
@@ -39,13 +38,13 @@ export interface Sizing {
 
 /** Standard deviations of the work to be prepared for. */
 const CAUTION = 1;
-/** The part of the target that is kept back: looks come once a second, sums stand for single tasks. */
+/** The part of the target that is held in reserve: samples come once a second, sums stand for single tasks. */
 const MARGIN = 0.03;
-/** Tasks that finished before what they say is trusted enough to scale in on. */
+/** Finished tasks from which on their mean is trusted enough to scale in. */
 const TRUSTED = 20;
-/** A need that is over by no more than this part of a replica is none. */
+/** A need that exceeds a whole number of replicas by no more than this is rounded down. */
 const TOLERANCE = 0.1;
-/** Steps down of no more than this part of the replicas have to wait for so long: they save little, and may be noise. */
+/** Steps down of no more than this part of the replicas wait for CALM_MS: they save little, and may be noise. */
 const SMALL_STEP = 0.15;
 const CALM_MS = 60_000;
 const UNFETCHED_MS = 5_000;
@@ -70,9 +69,9 @@ export function size(
   const situation = { ...wish, oldestMs, startMs, startKnown: start !== undefined, unfetched };
   const common = { sure, startMs, learning: isLearning(list, learned.starts.length) };
   if (!service) {
-    // nobody can tell for how long they run: with a slot for each, all begin
+    // how long they run is unknown: with a slot for each, all start
     const asked = Math.ceil((inFlight + waiting) / slots);
-    const advice = latenessAdvice({ ...situation, asked, untold: true });
+    const advice = latenessAdvice({ ...situation, asked, unfinished: true });
     return { ...common, needed: undefined, keep: 0, floor: 0, serviceMs: undefined, advice, learned };
   }
   const progress = progressOf(learned.curve, waitMs, TRUSTED);
@@ -99,12 +98,12 @@ export function size(
     serviceMs,
     advice:
       adviceFor({ ...situation, ...next, serviceMs, redis }) ??
-      latenessAdvice({ ...situation, asked: needed, untold: false }),
+      latenessAdvice({ ...situation, asked: needed, unfinished: false }),
     learned: next,
   };
 }
 
-/** What waits now and what it waits for. */
+/** The waiting tasks and what they wait for. */
 function listAt(
   { slots, maxReplicas }: SizingPolicy,
   { now, waiting, inFlight }: SizingInput,
@@ -163,7 +162,7 @@ function neededFor(
   const lazy = Math.max(enough, lazyDemand(curve, now, service.mean, waitMs));
   return Math.max(
     work > 0 ? 1 : 0,
-    // with a slot for each task, all begin at once
+    // with a slot for each task, all start immediately
     missing > 0 ? Math.min(wanted + missing, Math.ceil((work + coming + Math.sqrt(coming)) / slots)) : 0,
     // no more than there is work for, however much there was
     Math.min(wanted, Math.ceil(work / slots), Math.ceil(lazy / slots - TOLERANCE)),
@@ -178,7 +177,7 @@ function keptFor(
   idle: Idle,
   worth: number,
 ): number {
-  // the first tasks to finish are the short ones, so the first that is heard is too good
+  // the first tasks to finish are the short ones, so the first mean is too low
   const trusted = finished >= TRUSTED || waiting + inFlight + due + dueSoon === 0;
   if (!trusted) return wanted;
   const worthIt = worthKeeping(idle, now, worth, windowMs);
@@ -188,7 +187,7 @@ function keptFor(
     : worthIt;
 }
 
-/** What is to be said while the queue cannot be read: whether that is what has made tasks late. */
+/** Advice while the queue cannot be read: whether a slow Redis has made tasks late. */
 export function adviceWithoutSample(
   waitMs: number | undefined,
   learned: Learned | undefined,

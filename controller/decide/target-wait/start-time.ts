@@ -11,7 +11,7 @@ export interface Start {
 
 const PODS = 20;
 
-/** After a start that took `tookMs`; one of less than nothing took none. */
+/** After a start that took `tookMs`; a negative duration counts as 0. */
 export function learnStart(before: Start | undefined, tookMs: number): Start {
   const ms = Math.max(0, tookMs);
   if (!before) return { mean: ms, deviation: ms / 4, pods: 1 };
@@ -21,15 +21,15 @@ export function learnStart(before: Start | undefined, tookMs: number): Start {
   return { mean, deviation: before.deviation + (Math.abs(value - mean) - before.deviation) / pods, pods };
 }
 
-/** Replicas that were asked for together and are not up yet. */
+/** Replicas that were requested together and are not up yet. */
 export interface Starting {
   readonly at: number;
   readonly replicas: number;
 }
 
 /**
- * Settles which of the replicas that were asked for are up now. The oldest come up first, and tell how long they took;
- * the newest are the first to be taken back. `tookMs` has an entry for each replica that came up.
+ * Determines which of the requested replicas are up now. The oldest come up first, and show how long they took;
+ * the newest are the first to be withdrawn. `tookMs` has an entry for each replica that came up.
  */
 export function settleStarts(
   starts: readonly Starting[],
@@ -67,23 +67,23 @@ export function settleStarts(
 export interface Starts {
   readonly start: Start | undefined;
   readonly starts: readonly Starting[];
-  /** Replicas that were up at the last look. */
+  /** Replicas that were up at the last sample. */
   readonly ready: number;
 }
 
-/** After a look at which so many replicas were wanted and up. */
+/** After a sample at which `wanted` replicas were requested and `up` of them were up. */
 export function learnStarts(before: Starts | undefined, wanted: number, up: number, now: number): Starts {
   const ready = Math.min(up, wanted);
   const came = { starting: wanted - ready, up: Math.max(0, ready - (before?.ready ?? ready)), now };
   return { ...settleStarts(before?.starts ?? [], before?.start, came), ready };
 }
 
-/** Replicas that were asked for are on their way from now on. */
+/** Counts newly requested replicas as starting from now on. */
 export function withStarted<T extends Starts>(before: T, replicas: number, now: number): T {
   return replicas > 0 ? { ...before, starts: [...before.starts, { at: now, replicas }] } : before;
 }
 
-/** How long to reckon with, ms. Unknown, a start counts as 2 s, or as half of the target if that is less. */
+/** The start time to plan with, ms. Unknown, a start counts as 2 s, or as half of the target if that is less. */
 export function startTime(start: Start | undefined, waitMs = Infinity): number {
   return start ? start.mean + start.deviation : Math.min(2_000, waitMs / 2);
 }
