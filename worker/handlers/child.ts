@@ -4,7 +4,6 @@
  * is left. What a program leaves running behind it is given a moment, then killed: a task is over when its
  * program is, and a stray process that holds stdout open must not hold a slot for ever.
  */
-
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
@@ -52,7 +51,7 @@ export interface ChildOptions {
   readonly log: (line: string) => void;
 }
 
-/** @throws CommandError when the system does not start it (no memory, too many processes, file gone) */
+/** Throws `CommandError` when the system does not start it (no memory, too many processes, file gone). */
 export async function startChild(program: Program, options: ChildOptions): Promise<Child> {
   const { child, pid } = await spawnGroup(program, options);
   options.watcher.add(pid);
@@ -136,7 +135,7 @@ async function spawnGroup(
  * A start of Node 24 that fails for want of file descriptors may keep three of them for good, so that in the end nothing can be
  * started: when the pair of its third pipe is the last that there was. So there is none unless all that it needs are free.
  *
- * @throws an errno error: EMFILE, ENFILE
+ * Throws an errno error: EMFILE, ENFILE.
  */
 function expectDescriptors(): void {
   const free: number[] = [];

@@ -12,7 +12,6 @@
  * refuses to open a socket by name, so that `tool --output /dev/stdout` fails; `sh -c 'tool --output /dev/stdout | cat'`
  * puts a pipe in its place.
  */
-
 import { parseDuration } from '../../runtime/duration.ts';
 import { tooLarge, MAX_RESULT_BYTES } from '../task/encode.ts';
 import { describeError } from '../task/describe-error.ts';
@@ -48,11 +47,11 @@ export const DEFAULT_GRACE_MS = 5_000;
 const MAX_VARIABLE_BYTES = 4096;
 
 /**
- * Opens a command that is started once per task, with `MILLRACE_TASK_ID`, `MILLRACE_ATTEMPT` and
- * `MILLRACE_QUEUE` in its environment (an id or a queue that is no text, has a NUL or over 4 KB is left out), and with `TRACEPARENT` and
- * `TRACESTATE` where the task belongs to a trace.
+ * Opens a command that is started once per task, with `MILLRACE_TASK_ID`, `MILLRACE_ATTEMPT` and `MILLRACE_QUEUE` in its
+ * environment (an id or a queue that is no text, has a NUL or over 4 KB is left out), and with `TRACEPARENT` and `TRACESTATE`
+ * where the task belongs to a trace.
  *
- * @throws HandlerLoadError when the command names no program that can be started
+ * Throws `HandlerLoadError` when the command names no program that can be started.
  */
 export async function openCommand(options: CommandOptions): Promise<OpenHandler> {
   const { cwd, env, log, graceMs = DEFAULT_GRACE_MS, maxOutputBytes = MAX_RESULT_BYTES } = options;

@@ -42,7 +42,7 @@ const CONNECT_MS = 2_000;
 /**
  * Opens a server as a handler: resolves when it listens, or when `stopping` has aborted.
  *
- * @throws HandlerLoadError when the URL is none, or of another scheme
+ * Throws `HandlerLoadError` when the URL is none, or of another scheme.
  */
 export async function openHttp(options: HttpOptions): Promise<OpenHandler> {
   const { timeoutMs, log, stopping, patienceMs = DEFAULT_PATIENCE_MS } = options;

@@ -2,7 +2,6 @@
  * One kept-running program and the line protocol with it: a task in, an answer out, one at a time. A program
  * that breaks the protocol is ended, never resynchronised: an answer must not reach a task that it is not for.
  */
-
 import { sleep, timeout } from '../../runtime/timers.ts';
 import { tooLarge } from '../task/encode.ts';
 import { describeError } from '../task/describe-error.ts';
@@ -44,8 +43,8 @@ export interface KeptProcess {
   /**
    * Runs one task. It rejects only when the process is gone, so that another one may be started.
    *
-   * @throws CommandError when the process ends or breaks the protocol, or the task is aborted
-   * @throws ResultEncodingError when the answer is longer than `maxOutputBytes`
+   * Throws `CommandError` when the process ends or breaks the protocol, or the task is aborted.
+   * Throws `ResultEncodingError` when the answer is longer than `maxOutputBytes`.
    */
   ask(context: TaskContext): Promise<Answer>;
   /**
@@ -69,7 +68,7 @@ interface Asked {
   readonly reject: (error: Error) => void;
 }
 
-/** @throws CommandError when the system does not start it */
+/** Throws `CommandError` when the system does not start it. */
 export async function startKeptProcess(program: Program, options: KeptProcessOptions): Promise<KeptProcess> {
   const { name } = program;
   const { graceMs, maxOutputBytes, quietMs } = options;

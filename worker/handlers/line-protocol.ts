@@ -16,7 +16,6 @@
  * With `"last":true` in an answer the program says that it will exit now (it has served its number of tasks, it
  * has grown too large), and gets no further task. Without it, the next task may already be on its way.
  */
-
 import { isUtf8 } from 'node:buffer';
 
 import { LONGEST_MS, parseDuration } from '../../runtime/duration.ts';
@@ -61,7 +60,7 @@ export function encodeTask({ id, raw, attempt, trace }: TaskContext): string {
   return `${JSON.stringify(message)}\n`;
 }
 
-/** @throws SyntaxError in one line that says what is wrong with the answer */
+/** Throws `SyntaxError` in one line that names what is wrong with the answer. */
 export function decodeLine(line: Buffer): Answer | Progress {
   const answer = parse(line);
   if (!isObject(answer)) throw new SyntaxError('it is not a JSON object');

@@ -9,7 +9,6 @@
  *
  * Guarantee: never more than `concurrency` processes, those included that are being ended.
  */
-
 import { sleep } from '../../runtime/timers.ts';
 import { MAX_RESULT_BYTES } from '../task/encode.ts';
 import type { OpenHandler, TaskContext } from '../task/handler.ts';
@@ -42,7 +41,7 @@ const MAX_BACKOFF_MS = 10_000;
 /**
  * Opens a command that is kept running and gets one task after another.
  *
- * @throws HandlerLoadError when the command names no program that can be started
+ * Throws `HandlerLoadError` when the command names no program that can be started.
  */
 export async function openLines(options: LinesOptions): Promise<OpenHandler> {
   const { closeMs = DEFAULT_CLOSE_MS, wait = defaultWait } = options;

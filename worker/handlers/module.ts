@@ -3,7 +3,6 @@
  * imports will do, TypeScript with erasable types included. A module that cannot be used is told in one line
  * with the place of the mistake, because the person who reads it reads a pod's last log line.
  */
-
 import { spawn } from 'node:child_process';
 import { writeSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
@@ -31,8 +30,8 @@ export interface ModuleLimits {
  * Imports the module at `path`, relative to `cwd`. When `stopping` aborts before it is loaded, what this resolves to runs
  * nothing.
  *
- * @throws HandlerLoadError when there is no such file, it does not load or not in time, waits for something that never
- * comes, or its default export is no function
+ * Throws `HandlerLoadError` when there is no such file, it does not load or not in time, waits for something that never
+ * comes, or its default export is no function.
  */
 export async function openModule(path: string, cwd: string, limits?: ModuleLimits): Promise<OpenHandler> {
   const file = resolve(cwd, path);

@@ -2,7 +2,6 @@
  * Finds the program of a command once, when the handler is opened, and says in one line what is wrong with it:
  * a worker that fails at its start is seen at once, one that fails every task costs the tasks.
  */
-
 import { access, constants, open, stat } from 'node:fs/promises';
 import { delimiter, join, resolve } from 'node:path';
 
@@ -26,7 +25,7 @@ export interface ProgramSource {
   readonly env: NodeJS.ProcessEnv;
 }
 
-/** @throws HandlerLoadError when the command names no program that can be started */
+/** Throws `HandlerLoadError` when the command names no program that can be started. */
 export async function findProgram({ command, cwd, env }: ProgramSource): Promise<Program> {
   const [name, ...args] = words(command);
   if (name === undefined || name === '') {

@@ -8,8 +8,8 @@ export interface LineSplitter {
 }
 
 /**
- * @param maxBytes a longer line goes to `onLong`: its first `maxBytes` bytes, once; the rest of it is dropped
- * @param onLine gets each line without its end, `\n` or `\r\n`
+ * `onLine` receives each line without its end, `\n` or `\r\n`. A line longer than `maxBytes` goes to `onLong`: its first
+ * `maxBytes` bytes, once; the rest of it is dropped.
  */
 export function splitLines(
   maxBytes: number,

@@ -7,7 +7,7 @@
 /**
  * The words of a command: `run 'a b' c\ d` is `run`, `a b`, `c d`.
  *
- * @throws SyntaxError in one line: a quote without its end, or something that only a shell can do
+ * Throws `SyntaxError` in one line: a quote without its end, or something that only a shell can do.
  */
 export function splitWords(command: string): string[] {
   const words: string[] = [];
