@@ -87,61 +87,27 @@ local DIGITS = {[0] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'}
 
 local QUEUE, RESULT, WORKERS, WORKER, INFLIGHT, CARRIED, WAKE, DELAYED, DEAD, ERRORS, STATS, HISTORY, LOAD, PAUSED,
   CANCELLED, EXPIRY, SUSPECTS, ISOLATOR, PASTS, EMPTYING, APART, CLOCK = unpack(KEYS)
-
--- ---- the request, and the server's record of the worker
-
 local turn = cmsgpack.unpack(ARGV[1])
-local epoch, results = turn.epoch, turn.results
-local completed = #turn.receipts
-local elsewhere, together = turn.elsewhere or 0, turn.together or 1
+local epoch, want, results = turn.epoch, turn.want, turn.results
 
 local worker = redis.call('HMGET', WORKER, 'epoch', 'turn', 'seq', 'drain', 'resultTtl', 'expiry', 'at', 'before',
   'alone', 'elsewhere', 'large', 'maxDeliveries', 'form', 'settled')
+if worker[1] ~= epoch then return {0} end
+
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
--- nil for a worker that is not registered, which is fenced first of all
-local last, known = tonumber(worker[2]), tonumber(worker[3])
+local last = tonumber(worker[2])
+if turn.number < last then
+  return redis.error_reply('STALE turn ' .. turn.number .. ' came after turn ' .. last)
+end
 local repeated = turn.number == last
 local form = repeated and tonumber(worker[13]) or turn.form
+local known = tonumber(worker[3])
+local seq = known
+local completed = #turn.receipts
+
 -- when the last turn that the worker saw answered was made, as far as this server knows
 local answered = tonumber(worker[repeated and 8 or 7]) or 0
-local settled = completed + #turn.retries + #turn.dead + #turn.released + #turn.cancelled
-if repeated then settled = tonumber(worker[14]) or settled end
-
--- the error of a command that only reads, where the key is of another type; else nil and what it returns
-local function misfit(command, key)
-  local size = redis.pcall(command, key)
-  if type(size) == 'table' then return string.format('%s (the key is "%s")', size.err, key) end
-  return nil, size
-end
-
--- a key of another type is never touched: with a wrong queue, results still go out, but nothing is taken or handed
--- back; with a wrong result, nothing is taken, because it could not be answered
-local no_list, length = misfit('LLEN', QUEUE)
-local no_hash = misfit('HLEN', RESULT)
-local broken = no_list or no_hash
-local paused = redis.call('EXISTS', PAUSED) == 1
-local with_carried = redis.call('EXISTS', CARRIED) == 1
-local with_marks = redis.call('EXISTS', CANCELLED) == 1
--- who drains gets nothing: the mark may have come after the worker asked
-local drain = (tonumber(worker[4]) or 0) > now
-local want = (broken or paused or drain) and 0 or math.min(turn.want, MOST)
-
--- ---- what this turn changes as it goes
-
-local seq = known
-local alone = worker[9] == '1' -- what this worker holds of this queue are suspects
-local last_large = tonumber(worker[11]) or FIRST - CAREFUL
-local burials = BURY + #turn.dead
-local dropped = repeated or completed == 0
-local tasks, pasts = {}, {}
--- of those, the ones that this turn took, and what it may still take, bytes
-local fresh, past_of, room = {}, {}, ROOM
-local holding, apart, aside = 0, false, 0
-local due_at
-
--- ---- fence
-
 local function in_flight(receipt) return redis.call('HEXISTS', INFLIGHT, receipt) == 1 end
 
 -- whether each task that is settled here is in flight, and each that was taken and that the worker has not seen
@@ -164,25 +130,39 @@ local function all_in_flight()
 end
 
 -- the same by number, which costs nothing: a worker that saw all answers knows every receipt that there is
+local settled = completed + #turn.retries + #turn.dead + #turn.released + #turn.cancelled
+if repeated then settled = tonumber(worker[14]) or settled end
 local function as_many_as_held()
   local expected = turn.holds + seq - turn.seen - (repeated and settled or 0)
   return redis.call('HLEN', INFLIGHT) == expected
 end
 
--- the reply to a turn that may not be made; nil when it may
-local function fence()
-  if worker[1] ~= epoch then return {0} end
-  if turn.number < last then
-    return redis.error_reply('STALE turn ' .. turn.number .. ' came after turn ' .. last)
-  end
-  if turn.number > last + 1 or turn.seen > seq then return {0} end
-  if turn.heard and turn.heard ~= answered then return {0} end
-  if turn.holds and not as_many_as_held() then return {0} end
-  if not turn.holds and not all_in_flight() then return {0} end
+if turn.number > last + 1 or turn.seen > seq then return {0} end
+if turn.heard and turn.heard ~= answered then return {0} end
+if turn.holds and not as_many_as_held() then return {0} end
+if not turn.holds and not all_in_flight() then return {0} end
+
+-- a key of another type is never touched: with a wrong queue, results still go out, but nothing is taken or handed
+-- back; with a wrong result, nothing is taken, because it could not be answered
+local function misfit(size, key)
+  return type(size) == 'table' and string.format('%s (the key is "%s")', size.err, key) or nil
 end
-
--- ---- renew
-
+local length = redis.pcall('LLEN', QUEUE)
+local no_list = misfit(length, QUEUE)
+local no_hash = misfit(redis.pcall('HLEN', RESULT), RESULT)
+local broken = no_list or no_hash
+local paused = redis.call('EXISTS', PAUSED) == 1
+-- who drains gets nothing: the mark may have come after the worker asked
+local drain = (tonumber(worker[4]) or 0) > now
+if broken or paused or drain then want = 0 end
+want = math.min(want, MOST)
+-- with them, an outcome that cannot be written leaves no other one half done
+local returning = #turn.released + #turn.cancelled
+local told = completed + #turn.dead + #turn.cancelled > 0 and redis.pcall('HLEN', ERRORS) or 0
+local unfit = returning > 0 and no_list or completed > 0 and no_hash
+  or #turn.retries > 0 and misfit(redis.pcall('ZCARD', DELAYED), DELAYED)
+  or #turn.dead > 0 and misfit(redis.pcall('LLEN', DEAD), DEAD)
+  or #turn.dead + #turn.cancelled > 0 and misfit(told, ERRORS)
 -- Queue time, ms: a clock that runs while Redis takes writes of this queue, and by which leases are measured. No step of
 -- the server's clock moves it, and while Redis is away or refuses to write it stands still, but for `most`: a healthy worker
 -- makes a turn within that. turn.lua, renew.lua, register.lua, reap.lua and overdue.lua have the same function.
@@ -196,7 +176,6 @@ local function queue_time(key, now)
   return fresh and ms + math.max(0, math.min(passed, most)) or ms, fresh
 end
 
--- renews the lease, and returns when it ends in queue time
 local function renew()
   local ms, fresh = queue_time(CLOCK, now)
   if fresh then redis.call('HSET', CLOCK, 'at', now, 'ms', ms) end
@@ -212,7 +191,7 @@ local function refuse(why)
   return redis.error_reply((string.gsub(why, '^%-', '')))
 end
 
--- ---- what a task carries along
+if not repeated and unfit then return refuse(unfit) end
 
 -- a short name for a task's bytes that cannot be mistaken for another's
 local function digest(raw)
@@ -266,17 +245,34 @@ end
 
 local function suspect(past) return past and not string.find(past, '^%d+:0') end
 
--- ---- settle
-
 -- tells a value from a later one under the same id: see sweep.lua, which has the same function
 local function fingerprint(value)
   if #value > 4096 then value = #value .. string.sub(value, 1, 64) .. string.sub(value, -64) end
   return string.sub(redis.sha1hex(value), 1, 16)
 end
 
+-- drops the oldest dead letters over the limit of number or age (some in each turn, where a limit was lowered), and with
+-- each its error, unless a later one has replaced that
+local burials = BURY + #turn.dead
+local function bury(kept, since)
+  while burials > 0 do
+    local oldest = redis.call('LINDEX', DEAD, -1)
+    if not oldest then break end
+    if redis.call('LLEN', DEAD) <= kept and (tonumber(string.match(oldest, '^%d+')) or 0) >= since then break end
+    burials = burials - 1
+    local header, raw = string.match(redis.call('RPOP', DEAD), '^%d+ ([^\n]*)\n(.*)$')
+    local read, about = pcall(cjson.decode, header or '')
+    local id = read and type(about) == 'table' and about.id or raw
+    if id and redis.call('HGET', ERRORS, id) == header then redis.call('HDEL', ERRORS, id) end
+  end
+end
+
 -- an id, a value or a header: itself, or the argument that holds it
 local function bytes(value)
   return type(value) == 'number' and ARGV[value] or value
+end
+if #ARGV > 1 then
+  for i = 1, #results do results[i] = bytes(results[i]) end
 end
 
 -- one command for many values: Lua's stack does not hold all of them at once
@@ -324,126 +320,9 @@ local function expire(ttl)
   slices('ZADD', EXPIRY, due)
 end
 
--- drops the oldest dead letters over the limit of number or age (some in each turn, where a limit was lowered), and with
--- each its error, unless a later one has replaced that
-local function bury(kept, since)
-  while burials > 0 do
-    local oldest = redis.call('LINDEX', DEAD, -1)
-    if not oldest then break end
-    if redis.call('LLEN', DEAD) <= kept and (tonumber(string.match(oldest, '^%d+')) or 0) >= since then break end
-    burials = burials - 1
-    local header, raw = string.match(redis.call('RPOP', DEAD), '^%d+ ([^\n]*)\n(.*)$')
-    local read, about = pcall(cjson.decode, header or '')
-    local id = read and type(about) == 'table' and about.id or raw
-    if id and redis.call('HGET', ERRORS, id) == header then redis.call('HDEL', ERRORS, id) end
-  end
-end
-
--- why an outcome cannot be written, nil when all can: so none is left half done. Beside it, how many errors there are
-local function unwritable()
-  local no_errors, errors
-  if completed + #turn.dead + #turn.cancelled > 0 then no_errors, errors = misfit('HLEN', ERRORS) end
-  return #turn.released + #turn.cancelled > 0 and no_list or completed > 0 and no_hash
-    or #turn.retries > 0 and misfit('ZCARD', DELAYED) or #turn.dead > 0 and misfit('LLEN', DEAD)
-    or #turn.dead + #turn.cancelled > 0 and no_errors or nil, errors or 0
-end
-
--- the results are out before anything else is written: what Redis refuses here (wrong type, no memory) leaves everything as it
--- was. Returns the error
-local function settle_results(errors)
-  if completed == 0 then return nil end
-  if #ARGV > 1 then
-    for i = 1, #results do results[i] = bytes(results[i]) end
-  end
-  local to = math.min(CHUNK, #results)
-  local first = redis.pcall('HSET', RESULT, unpack(results, 1, to))
-  if type(first) == 'table' and first.err then return first.err end
-  slices('HSET', RESULT, results, to + 1)
-  redis.call('HINCRBY', STATS, 'completed', completed)
-  if worker[5] then expire(tonumber(worker[5])) end
-  if with_marks then
-    for i = 1, #results, 2 do redis.call('ZREM', CANCELLED, results[i]) end
-  end
-  if errors > 0 then
-    for i = 1, #results, 2 do redis.call('HDEL', ERRORS, results[i]) end
-  end
-end
-
--- adds the service times to the counters. Returns the error of the first write
-local function count_service()
-  local ran = completed + #turn.retries + #turn.dead
-  if ran == 0 then return nil end
-  local first = redis.pcall('HINCRBY', STATS, 'serviceUs', turn.serviceUs)
-  if type(first) == 'table' and first.err then return first.err end
-  if turn.squaresMs2 then
-    -- in s², as a float: an integer would overflow with long tasks, and be refused in the midst of a turn
-    local sums = redis.call('HMGET', STATS, 'squaredTasks', 'squaresS2')
-    redis.call('HSET', STATS, 'squaredTasks', (tonumber(sums[1]) or 0) + ran,
-      'squaresS2', string.format('%.17g', (tonumber(sums[2]) or 0) + turn.squaresMs2 / 1e6))
-  end
-  for _, bucket in ipairs(turn.slow) do redis.call('HINCRBY', STATS, 'slow' .. bucket, 1) end
-end
-
-local function settle_retry(retry)
-  local raw = redis.call('HGET', INFLIGHT, retry.receipt)
-  if not raw then return end
-  local attempts, deliveries = string.match(retry.past, '^(%d+):(%d+)$')
-  local member = retry.receipt .. '|' .. attempts .. '|' .. deliveries .. '|' .. raw
-  redis.call('ZADD', DELAYED, now + retry.delayMs, member)
-  leave(retry.receipt)
-  redis.call('HINCRBY', STATS, 'retried', 1)
-end
-
-local function settle_dead(letter, kept, max_age)
-  local raw = redis.call('HGET', INFLIGHT, letter.receipt)
-  if not raw then return end
-  local id, header = bytes(letter.id), bytes(letter.header)
-  redis.call('LPUSH', DEAD, string.format('%.0f', now) .. ' ' .. header .. '\n' .. raw)
-  if id then
-    redis.call('HSET', ERRORS, id, header)
-    if with_marks then redis.call('ZREM', CANCELLED, id) end
-  end
-  bury(kept, max_age and now - max_age or 0)
-  if max_age then redis.call('ZADD', EXPIRY, now + max_age, string.format('d%.0f', now)) end
-  leave(letter.receipt)
-  redis.call('HINCRBY', STATS, 'failed', 1)
-end
-
-local function settle_cancelled(entry)
-  local raw, id = redis.call('HGET', INFLIGHT, entry.receipt), bytes(entry.id)
-  if not raw then return end
-  if redis.call('ZREM', CANCELLED, id) == 0 then return hand_back(entry.receipt, raw) end
-  if no_hash or redis.call('HEXISTS', RESULT, id) == 0 then
-    local header = bytes(entry.header)
-    redis.call('HSET', ERRORS, id, header)
-    redis.call('ZADD', EXPIRY, now + CANCELLED_KEPT, 'e' .. fingerprint(header) .. '|' .. id)
-  end
-  redis.call('HINCRBY', STATS, 'cancelled', 1)
-  leave(entry.receipt)
-end
-
--- settles what the worker finished. Returns the reply to a turn that is refused
-local function settle()
-  local why, errors = unwritable()
-  why = why or settle_results(errors) or count_service()
-  if why then return refuse(why) end
-  for _, retry in ipairs(turn.retries) do settle_retry(retry) end
-  if #turn.dead > 0 then
-    local limits = redis.call('HMGET', WORKER, 'deadMax', 'deadMaxAge')
-    local kept, max_age = tonumber(limits[1]) or DEAD_KEPT, tonumber(limits[2])
-    for _, letter in ipairs(turn.dead) do settle_dead(letter, kept, max_age) end
-  end
-  -- newest first, so that the oldest ends up outermost and is taken first again
-  for i = #turn.released, 1, -1 do
-    local receipt = turn.released[i]
-    local raw = redis.call('HGET', INFLIGHT, receipt)
-    if raw then hand_back(receipt, raw) end
-  end
-  for _, entry in ipairs(turn.cancelled) do settle_cancelled(entry) end
-end
-
--- takes what has a result out of flight, once. As late as can be: so under load the in-flight hash is never empty. One that
--- begins anew is a list at first, which each new field is looked for in from end to end
+local with_carried = redis.call('EXISTS', CARRIED) == 1
+local with_marks = redis.call('EXISTS', CANCELLED) == 1
+local dropped = repeated or completed == 0
 local function drop_results()
   if dropped then return end
   dropped = true
@@ -451,45 +330,132 @@ local function drop_results()
   if with_carried then slices('HDEL', CARRIED, turn.receipts) end
 end
 
--- ---- promote
+if not repeated then
+  if completed > 0 then
+    -- first of all writes: what Redis refuses here (wrong type, no memory) leaves everything as it was
+    local to = math.min(CHUNK, #results)
+    local first = redis.pcall('HSET', RESULT, unpack(results, 1, to))
+    if type(first) == 'table' and first.err then return refuse(first.err) end
+    slices('HSET', RESULT, results, to + 1)
+    redis.call('HINCRBY', STATS, 'completed', completed)
+    if worker[5] then expire(tonumber(worker[5])) end
+    if with_marks then
+      for i = 1, #results, 2 do redis.call('ZREM', CANCELLED, results[i]) end
+    end
+    if type(told) == 'number' and told > 0 then
+      for i = 1, #results, 2 do redis.call('HDEL', ERRORS, results[i]) end
+    end
+  end
+  if completed + #turn.retries + #turn.dead > 0 then
+    local first = redis.pcall('HINCRBY', STATS, 'serviceUs', turn.serviceUs)
+    if type(first) == 'table' and first.err then return refuse(first.err) end
+    if turn.squaresMs2 then
+      -- in s², as a float: an integer would overflow with long tasks, and be refused in the midst of a turn
+      local sums = redis.call('HMGET', STATS, 'squaredTasks', 'squaresS2')
+      redis.call('HSET', STATS,
+        'squaredTasks', (tonumber(sums[1]) or 0) + completed + #turn.retries + #turn.dead,
+        'squaresS2', string.format('%.17g', (tonumber(sums[2]) or 0) + turn.squaresMs2 / 1e6))
+    end
+    for _, bucket in ipairs(turn.slow) do redis.call('HINCRBY', STATS, 'slow' .. bucket, 1) end
+  end
 
+  for _, retry in ipairs(turn.retries) do
+    local raw = redis.call('HGET', INFLIGHT, retry.receipt)
+    if raw then
+      local attempts, deliveries = string.match(retry.past, '^(%d+):(%d+)$')
+      local member = retry.receipt .. '|' .. attempts .. '|' .. deliveries .. '|' .. raw
+      redis.call('ZADD', DELAYED, now + retry.delayMs, member)
+      leave(retry.receipt)
+      redis.call('HINCRBY', STATS, 'retried', 1)
+    end
+  end
+  local limits = #turn.dead > 0 and redis.call('HMGET', WORKER, 'deadMax', 'deadMaxAge')
+  for _, letter in ipairs(turn.dead) do
+    local raw = redis.call('HGET', INFLIGHT, letter.receipt)
+    if raw then
+      local id, header = bytes(letter.id), bytes(letter.header)
+      redis.call('LPUSH', DEAD, string.format('%.0f', now) .. ' ' .. header .. '\n' .. raw)
+      if id then
+        redis.call('HSET', ERRORS, id, header)
+        if with_marks then redis.call('ZREM', CANCELLED, id) end
+      end
+      local max_age = tonumber(limits[2])
+      bury(tonumber(limits[1]) or DEAD_KEPT, max_age and now - max_age or 0)
+      if max_age then redis.call('ZADD', EXPIRY, now + max_age, string.format('d%.0f', now)) end
+      leave(letter.receipt)
+      redis.call('HINCRBY', STATS, 'failed', 1)
+    end
+  end
+  -- newest first, so that the oldest ends up outermost and is taken first again
+  for i = #turn.released, 1, -1 do
+    local receipt = turn.released[i]
+    local raw = redis.call('HGET', INFLIGHT, receipt)
+    if raw then hand_back(receipt, raw) end
+  end
+  for _, entry in ipairs(turn.cancelled) do
+    local raw, id = redis.call('HGET', INFLIGHT, entry.receipt), bytes(entry.id)
+    if raw and redis.call('ZREM', CANCELLED, id) == 0 then
+      hand_back(entry.receipt, raw)
+    elseif raw then
+      if no_hash or redis.call('HEXISTS', RESULT, id) == 0 then
+        local header = bytes(entry.header)
+        redis.call('HSET', ERRORS, id, header)
+        redis.call('ZADD', EXPIRY, now + CANCELLED_KEPT, 'e' .. fingerprint(header) .. '|' .. id)
+      end
+      redis.call('HINCRBY', STATS, 'cancelled', 1)
+      leave(entry.receipt)
+    end
+  end
+end
+
+-- what fell due goes to the back of the list, as new arrivals do
 local function next_due()
   return tonumber(redis.call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2])
 end
-
-local function saw(size)
-  if size > LARGE then last_large = turn.number end
+local last_large = tonumber(worker[11]) or FIRST - CAREFUL
+local function saw(bytes)
+  if bytes > LARGE then last_large = turn.number end
 end
-
 local function step(taken)
   if turn.number - last_large < CAREFUL then return 1 end
   return math.max(STEP, math.min(taken, LONGEST_STEP))
 end
 
--- what fell due goes to the back of the list, as new arrivals do
-local function promote()
-  local promoted, promote_room = 0, PROMOTE_ROOM
+local due_at, promoted, promote_room = next_due(), 0, PROMOTE_ROOM
+while due_at and due_at <= now and not broken and promoted < PROMOTE and promote_room > 0 do
+  local members = redis.call('ZRANGEBYSCORE', DELAYED, '-inf', now, 'LIMIT', 0, step(promoted))
+  -- removed first: Redis allows that when memory is short, and then the rest of the script too
+  redis.call('ZREMRANGEBYRANK', DELAYED, 0, #members - 1)
+  for _, member in ipairs(members) do
+    local attempts, deliveries, at = string.match(member, '^[^|]*|(%d+)|(%d+)|()')
+    -- what something else put there is a task as it is: an error here would lose it and those that fell due with it
+    if not at then attempts, deliveries, at = '0', '0', 1 end
+    local raw = string.sub(member, at)
+    redis.call('LPUSH', QUEUE, raw)
+    if attempts ~= '0' or deliveries ~= '0' then remember(raw, attempts .. ':' .. deliveries) end
+    promote_room = promote_room - #member
+    saw(#member)
+  end
+  promoted = promoted + #members
   due_at = next_due()
-  while due_at and due_at <= now and not broken and promoted < PROMOTE and promote_room > 0 do
-    local members = redis.call('ZRANGEBYSCORE', DELAYED, '-inf', now, 'LIMIT', 0, step(promoted))
-    -- removed first: Redis allows that when memory is short, and then the rest of the script too
-    redis.call('ZREMRANGEBYRANK', DELAYED, 0, #members - 1)
-    for _, member in ipairs(members) do
-      local attempts, deliveries, at = string.match(member, '^[^|]*|(%d+)|(%d+)|()')
-      -- what something else put there is a task as it is: an error here would lose it and those that fell due with it
-      if not at then attempts, deliveries, at = '0', '0', 1 end
-      local raw = string.sub(member, at)
-      redis.call('LPUSH', QUEUE, raw)
-      if attempts ~= '0' or deliveries ~= '0' then remember(raw, attempts .. ':' .. deliveries) end
-      promote_room = promote_room - #member
-      saw(#member)
-    end
-    promoted = promoted + #members
-    due_at = next_due()
+end
+
+local tasks, pasts = {}, {}
+local first = turn.seen + 1
+-- taken by a turn whose reply was lost
+for counter = first, seq do
+  local receipt = epoch .. '-' .. counter
+  local raw = redis.call('HGET', INFLIGHT, receipt)
+  if raw then
+    tasks[#tasks + 1] = raw
+    local past = redis.call('HGET', CARRIED, receipt)
+    if past then pasts[#pasts + 1] = #tasks; pasts[#pasts + 1] = past end
   end
 end
 
--- ---- take: suspects
+local elsewhere, together = turn.elsewhere or 0, turn.together or 1
+local alone = worker[9] == '1' -- what this worker holds of this queue are suspects
+local holding = 0
 
 -- whether this worker has to take nothing more: it holds suspects, or empties itself for some that wait
 local function keeps_apart()
@@ -555,6 +521,7 @@ local function back_to_queue(raw, past)
   redis.call('RPUSH', QUEUE, raw)
 end
 
+local fresh, past_of, room = {}, {}, ROOM
 local function keep(raw, past)
   fresh[#fresh + 1] = raw
   past_of[#fresh] = past
@@ -603,35 +570,8 @@ local function sift(woken, more, empty)
   for i = #woken, at, -1 do redis.call('RPUSH', QUEUE, woken[i]) end
 end
 
--- takes suspects that were put aside, the first of which is in hand, and fellows of theirs that were not met yet
-local function take_aside(raw, past, more)
-  alone = true
-  local gone, here = fellows(past) == 1 and 1 or 0, true
-  gather(raw, past, more, function()
-    local other, its
-    if here then other, its = from_aside() end
-    if other and fellows(its) == 1 then gone = gone + 1 end
-    if other then return other, its end
-    here = false
-    return from_queue()
-  end, function(other, its)
-    if not here then return back_to_queue(other, its) end
-    if fellows(its) == 1 then gone = gone - 1 end
-    redis.call('RPUSH', SUSPECTS, its .. '|' .. other)
-  end)
-  if redis.call('EXISTS', SUSPECTS) == 0 then
-    redis.call('DEL', EMPTYING)
-    redis.call('HDEL', STATS, 'asideAlone', 'asideSince')
-  else
-    redis.call('HINCRBY', STATS, 'asideAlone', string.format('%.0f', 0 - gone))
-    redis.call('HSET', STATS, 'asideSince', string.format('%.0f', now))
-  end
-end
-
--- ---- take: all others
-
 -- takes up to `more` tasks, `woken` first, none of which has a past. Most tasks come this way: no calls for each of them
-local function take_plain(woken, more)
+local function take(woken, more)
   for i = 1, #woken do keep(woken[i]) end
   local count, left = #fresh, room
   while count < more and left > 0 do
@@ -649,57 +589,15 @@ local function take_plain(woken, more)
   end
 end
 
--- a blocking move may have put a task into the wake list (two, when a connection was replaced while its move was blocked)
-local function pop_woken()
+local apart, aside = false, 0
+if not no_list then
+  -- a blocking move may have put a task aside (two, when a connection was replaced while its move was blocked); what
+  -- is not wanted any more goes back to where it came from, the oldest outermost
   local woken = {}
   repeat
     local raw = redis.call('RPOP', WAKE)
     woken[#woken + 1] = raw or nil
   until not raw
-  return woken
-end
-
--- gives receipts to the tasks that were taken, and puts them in flight
-local function deliver()
-  local fields, add, counter = {}, #tasks, seq
-  if add == 0 then tasks = fresh else for i = 1, #fresh do tasks[add + i] = fresh[i] end end
-  -- numbers become text by way of floating point, which costs more than the rest here: once for ten receipts
-  local prefix
-  for i = 1, #fresh do
-    counter = counter + 1
-    local low = counter % 10
-    if low == 0 or not prefix then
-      prefix = epoch .. '-' .. (counter > 9 and string.format('%.0f', (counter - low) / 10) or '')
-    end
-    local receipt = prefix .. DIGITS[low]
-    fields[2 * i - 1], fields[2 * i] = receipt, fresh[i]
-    local past = past_of[i]
-    if past then
-      redis.call('HSET', CARRIED, receipt, past)
-      pasts[#pasts + 1] = add + i
-      pasts[#pasts + 1] = past
-    end
-  end
-  seq = counter
-  slices('HSET', INFLIGHT, fields)
-  redis.call('HINCRBY', STATS, 'taken', #fresh)
-end
-
--- what was taken by a turn whose reply was lost is returned again
-local function take_again()
-  for counter = turn.seen + 1, seq do
-    local receipt = epoch .. '-' .. counter
-    local raw = redis.call('HGET', INFLIGHT, receipt)
-    if raw then
-      tasks[#tasks + 1] = raw
-      local past = redis.call('HGET', CARRIED, receipt)
-      if past then pasts[#pasts + 1] = #tasks; pasts[#pasts + 1] = past end
-    end
-  end
-end
-
-local function take()
-  local woken = pop_woken()
   local wary = not broken and (with_carried or redis.call('EXISTS', HISTORY, PASTS, SUSPECTS) > 0)
   if wary then
     drop_results()
@@ -712,16 +610,58 @@ local function take()
   local empty = wary and holding == 0 and elsewhere == 0 and together > 0 and more > 0
   local raw, past
   if empty then raw, past = from_aside() end
-  -- what is not wanted any more goes back to where it came from, the oldest outermost
   while #woken > (raw and 0 or more) do redis.call('RPUSH', QUEUE, table.remove(woken)) end
   if raw then
-    take_aside(raw, past, more)
+    alone = true
+    -- fellows of theirs may not have been met yet
+    local gone, here = fellows(past) == 1 and 1 or 0, true
+    gather(raw, past, more, function()
+      local other, its
+      if here then other, its = from_aside() end
+      if other and fellows(its) == 1 then gone = gone + 1 end
+      if other then return other, its end
+      here = false
+      return from_queue()
+    end, function(other, its)
+      if not here then return back_to_queue(other, its) end
+      if fellows(its) == 1 then gone = gone - 1 end
+      redis.call('RPUSH', SUSPECTS, its .. '|' .. other)
+    end)
+    if redis.call('EXISTS', SUSPECTS) == 0 then
+      redis.call('DEL', EMPTYING)
+      redis.call('HDEL', STATS, 'asideAlone', 'asideSince')
+    else
+      redis.call('HINCRBY', STATS, 'asideAlone', string.format('%.0f', 0 - gone))
+      redis.call('HSET', STATS, 'asideSince', string.format('%.0f', now))
+    end
   elseif wary then
     sift(woken, more, empty)
   else
-    take_plain(woken, more)
+    take(woken, more)
   end
-  if #fresh > 0 then deliver() end
+  if #fresh > 0 then
+    local fields, add = {}, #tasks
+    if add == 0 then tasks = fresh else for i = 1, #fresh do tasks[add + i] = fresh[i] end end
+    -- numbers become text by way of floating point, which costs more than the rest here: once for ten receipts
+    local prefix
+    for i = 1, #fresh do
+      seq = seq + 1
+      local low = seq % 10
+      if low == 0 or not prefix then
+        prefix = epoch .. '-' .. (seq > 9 and string.format('%.0f', (seq - low) / 10) or '')
+      end
+      local receipt = prefix .. DIGITS[low]
+      fields[2 * i - 1], fields[2 * i] = receipt, fresh[i]
+      local past = past_of[i]
+      if past then
+        redis.call('HSET', CARRIED, receipt, past)
+        pasts[#pasts + 1] = add + i
+        pasts[#pasts + 1] = past
+      end
+    end
+    slices('HSET', INFLIGHT, fields)
+    redis.call('HINCRBY', STATS, 'taken', #fresh)
+  end
   if wary and not apart then
     holding = redis.call('HLEN', INFLIGHT)
     apart = keeps_apart()
@@ -730,43 +670,24 @@ local function take()
   length = redis.call('LLEN', QUEUE)
 end
 
--- ---- record
-
--- writes down this turn with its renewed lease. Returns when it was made: a turn that is repeated is the one that it was, unless
--- it took more
-local function record()
-  local made = repeated and seq == known and tonumber(worker[7]) or now
-  redis.call('HSET', WORKER, 'till', renew(), 'turn', turn.number, 'form', form, 'settled', settled, 'seq', seq,
-    'state', turn.state, 'at', made, 'before', answered)
-  -- what seldom changes
-  if alone ~= (worker[9] == '1') then
-    redis.call('HSET', WORKER, 'alone', alone and 1 or 0)
-    if alone then redis.call('HSET', APART, turn.worker, 1) else redis.call('HDEL', APART, turn.worker) end
-  end
-  if elsewhere ~= (tonumber(worker[10]) or 0) then redis.call('HSET', WORKER, 'elsewhere', elsewhere) end
-  if last_large > 0 and last_large ~= tonumber(worker[11]) then redis.call('HSET', WORKER, 'large', last_large) end
-  redis.call('HSET', LOAD, turn.worker, redis.call('HLEN', INFLIGHT))
-  return made
-end
-
--- ---- the turn: fence, settle, promote, take, renew
-
-local fenced = fence()
-if fenced then return fenced end
-
-local refusal = not repeated and settle()
-if refusal then return refusal end
-
-promote()
-
-take_again()
-if not no_list then take() end
+-- last, so that under load the in-flight hash is never empty: one that begins anew is a list at first, which each new field
+-- is looked for in from end to end
 drop_results()
 
-local made = record()
-
+-- a turn that is repeated is the one that it was, unless it took more
+local made = repeated and seq == known and tonumber(worker[7]) or now
+redis.call('HSET', WORKER, 'till', renew(), 'turn', turn.number, 'form', form, 'settled', settled, 'seq', seq, 'state', turn.state,
+  'at', made, 'before', answered)
+-- what seldom changes
+if alone ~= (worker[9] == '1') then
+  redis.call('HSET', WORKER, 'alone', alone and 1 or 0)
+  if alone then redis.call('HSET', APART, turn.worker, 1) else redis.call('HDEL', APART, turn.worker) end
+end
+if elsewhere ~= (tonumber(worker[10]) or 0) then redis.call('HSET', WORKER, 'elsewhere', elsewhere) end
+if last_large > 0 and last_large ~= tonumber(worker[11]) then redis.call('HSET', WORKER, 'large', last_large) end
+redis.call('HSET', LOAD, turn.worker, redis.call('HLEN', INFLIGHT))
 -- what is due and was too much for this turn wants another one at once
 local next_in = due_at and not broken and math.max(0, due_at - now) or -1
 local marks = with_marks and (tonumber(redis.call('HGET', STATS, 'marks')) or 1) or 0
-return {1, now, broken or length, drain and 1 or paused and 2 or 0, turn.seen + 1, tasks, pasts, next_in, marks,
-  apart and 1 or 0, made, aside, form}
+return {1, now, broken or length, drain and 1 or paused and 2 or 0, first, tasks, pasts, next_in, marks, apart and 1 or 0,
+  made, aside, form}
