@@ -1,7 +1,7 @@
 /**
- * How to reach the API server, and who we are there. `inCluster` is the way of a pod: by the mounted service account, whose token
- * and CA are read again every minute, the same period as client-go's, and at once after a 401. For the way of a developer's
- * machine, by a kubeconfig, see kubeconfig.ts, which programs import only when they need it.
+ * The address of the API server and our credentials for it. `inCluster` is for a pod: the mounted service account, whose token and
+ * CA are read again every minute, the same period as client-go's, and immediately after a 401. For a developer's machine with a
+ * kubeconfig, see kubeconfig.ts, which programs import only when they need it.
  */
 import { readFile } from 'node:fs/promises';
 import type { Agent } from 'node:http';
@@ -14,42 +14,42 @@ export interface Credentials extends Pick<
   RequestOptions,
   'ca' | 'cert' | 'key' | 'passphrase' | 'rejectUnauthorized' | 'servername'
 > {
-  headers: Record<string, string>;
-  agent?: Agent;
+  readonly headers: Record<string, string>;
+  readonly agent?: Agent;
 }
 
 export interface Connection {
   /** `https://host:port`, with a path prefix where the server has one. */
-  server: string;
+  readonly server: string;
   /** Namespace of the pod or of the kubeconfig's context. */
-  namespace: string | undefined;
+  readonly namespace: string | undefined;
   credentials(): Promise<Credentials>;
   /** Called after a 401: the next `credentials()` reads them anew. */
   forget(): void;
 }
 
-const serviceAccountFolder = '/var/run/secrets/kubernetes.io/serviceaccount';
-const rereadAfter = 60_000;
+const SERVICE_ACCOUNT_FOLDER = '/var/run/secrets/kubernetes.io/serviceaccount';
+const REREAD_AFTER_MS = 60_000;
 
 export interface InClusterOptions {
   /** `KUBERNETES_SERVICE_HOST`. */
-  host: string;
+  readonly host: string;
   /** `KUBERNETES_SERVICE_PORT`. */
-  port: string;
+  readonly port: string;
   /** Where `token`, `ca.crt` and `namespace` are mounted. */
-  folder?: string;
+  readonly folder?: string;
   /** ms, monotonic. */
-  now?: () => number;
+  readonly now?: () => number;
 }
 
 /**
  * The connection of a pod with a service account.
- * @throws Error (from `credentials`) naming the file that cannot be read.
+ * `credentials` rejects with an Error naming the file that cannot be read.
  */
 export async function inCluster({
   host,
   port,
-  folder = serviceAccountFolder,
+  folder = SERVICE_ACCOUNT_FOLDER,
   now = () => performance.now(),
 }: InClusterOptions): Promise<Connection> {
   let read: { at: number; credentials: Credentials } | undefined;
@@ -57,7 +57,7 @@ export async function inCluster({
     server: `https://${isIPv6(host) ? `[${host}]` : host}:${port}`,
     namespace: (await readFile(join(folder, 'namespace'), 'utf8').catch(() => '')).trim() || undefined,
     async credentials() {
-      if (read === undefined || now() - read.at > rereadAfter) {
+      if (read === undefined || now() - read.at > REREAD_AFTER_MS) {
         const at = now();
         const [token, ca] = await Promise.all(['token', 'ca.crt'].map((file) => readMounted(folder, file)));
         read = { at, credentials: { ca, headers: { authorization: `Bearer ${token?.trim()}` } } };

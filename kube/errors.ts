@@ -1,52 +1,52 @@
 /**
- * The one error that a call to the Kubernetes API ends in: which call on which object, and what the server said. Its message
- * is one line for a person and safe to log: it never holds headers, tokens or the objects themselves.
+ * The one error of a failed call to the Kubernetes API: which call, on which object, and the server's reason. Its message is one
+ * line for a person and safe to log: it never contains headers, tokens or the objects themselves.
  */
 
-/** What the server may say at length (a rejected object is explained field by field) is cut to this. */
-const longestMessage = 600;
+/** Longer messages of the server are cut: it explains a rejected object field by field. */
+const MAX_MESSAGE_LENGTH = 600;
 
 export interface KubeErrorDetails {
   /** `patch deployments/scale shop/tiles`. */
-  call: string;
+  readonly call: string;
   /** HTTP status code; absent when the server did not answer. */
-  status?: number;
+  readonly status?: number;
   /**
    * CamelCase: the server's (`NotFound`, `Conflict`, `Invalid`, …) or, where it gave none, `Timeout`, `Unreachable`, `BadAnswer`,
    * `NoCredentials`.
    */
-  reason: string;
-  message: string;
-  /** ms that the server asked to wait. */
-  retryAfter?: number;
-  cause?: unknown;
+  readonly reason: string;
+  readonly message: string;
+  /** ms to wait, as the server asked. */
+  readonly retryAfterMs?: number;
+  readonly cause?: unknown;
 }
 
 export class KubeError extends Error {
   override readonly name = 'KubeError';
   readonly status: number | undefined;
   readonly reason: string;
-  /** ms that the server asked to wait before the next try. */
-  readonly retryAfter: number | undefined;
+  /** ms to wait before the next attempt, as the server asked. */
+  readonly retryAfterMs: number | undefined;
 
-  constructor({ call, status, reason, message, retryAfter, cause }: KubeErrorDetails) {
+  constructor({ call, status, reason, message, retryAfterMs, cause }: KubeErrorDetails) {
     const answer = status === undefined ? reason : `${status} ${reason}`;
     super(`${call}: ${answer}: ${oneLine(message)}`, cause === undefined ? undefined : { cause });
     this.status = status;
     this.reason = reason;
-    this.retryAfter = retryAfter;
+    this.retryAfterMs = retryAfterMs;
   }
 
   get notFound(): boolean {
     return this.status === 404;
   }
 
-  /** Somebody else changed the object first, or owns the field; read again, then decide again. */
+  /** Another client changed the object first, or owns the field: read again, then decide again. */
   get conflict(): boolean {
     return this.status === 409 && !this.alreadyExists;
   }
 
-  /** The server has understood and will say so again: a name that cannot be one, a right that is missing, a field that may not be. */
+  /** The server understood the request and would refuse it again: an invalid name, a missing permission, a forbidden field. */
   get refused(): boolean {
     return [400, 403, 405, 422].includes(this.status ?? 0);
   }
@@ -63,22 +63,22 @@ export class KubeError extends Error {
 
 /** `metav1.Status`, as far as we read it. */
 interface Status {
-  kind?: string;
-  code?: number;
-  reason?: string;
-  message?: string;
+  readonly kind?: string;
+  readonly code?: number;
+  readonly reason?: string;
+  readonly message?: string;
 }
 
 /** The error for an answer that is not 2xx, from the body's `metav1.Status` or, lacking one, from the status code alone. */
 export function answerError(call: string, status: number, body: string, retryAfter?: string): KubeError {
-  const said = parseStatus(body);
+  const answer = parseStatus(body);
   const seconds = Number(retryAfter);
   return new KubeError({
     call,
     status,
-    reason: said.reason || reasonOf(status),
-    message: said.message || 'the server gave no reason',
-    ...(retryAfter !== undefined && Number.isFinite(seconds) && { retryAfter: seconds * 1000 }),
+    reason: answer.reason || reasonOf(status),
+    message: answer.message || 'the server gave no reason',
+    ...(retryAfter !== undefined && Number.isFinite(seconds) && { retryAfterMs: seconds * 1000 }),
   });
 }
 
@@ -126,5 +126,5 @@ function reasonOf(status: number): string {
 
 function oneLine(message: string): string {
   const line = message.replaceAll(/\s+/g, ' ').trim();
-  return line.length > longestMessage ? `${line.slice(0, longestMessage)}…` : line;
+  return line.length > MAX_MESSAGE_LENGTH ? `${line.slice(0, MAX_MESSAGE_LENGTH)}…` : line;
 }

@@ -1,11 +1,11 @@
 /**
- * Events (`events.k8s.io/v1`), what `kubectl describe` and `kubectl events` show of an object's life. Recording one is free of
- * worry for the caller: it returns at once, never throws, and what cannot be written is given up.
+ * Events (`events.k8s.io/v1`), which `kubectl describe` and `kubectl events` show. Recording one is safe for the caller: it
+ * returns immediately, never throws, and an event that cannot be written is dropped.
  *
- * The same thing said again about the same object within `window` continues one event as a series. Its count goes to the API server at
- * most every `seriesPeriod`, since a reconciler may say the same every second; what is counted in between goes with the next
- * write, or with `flush`. One event is written at a time, so an event exists before its series does. Memory is bounded: the series
- * longest silent is forgotten first, and while the API server does not answer only so many writes wait.
+ * The same event of the same object within `windowMs` continues one event as a series. Its count is written at most every
+ * `seriesPeriodMs`, since a reconciler may repeat itself every second; what is counted in between goes with the next write, or with
+ * `flush`. Events are written one at a time, so an event exists before its series does. Memory is bounded: the least recent series
+ * is forgotten first, and at most `maxWaiting` writes wait while the API server does not answer.
  */
 import type { Clock } from '../runtime/clock.ts';
 import { systemClock } from '../runtime/clock.ts';
@@ -15,41 +15,41 @@ import type { KubeEvent, KubeObject } from './wire.ts';
 import { microTime } from './wire.ts';
 
 export interface Occurrence {
-  type: 'Normal' | 'Warning';
+  readonly type: 'Normal' | 'Warning';
   /** CamelCase, in past tense: `ScaledUp`. */
-  reason: string;
+  readonly reason: string;
   /** What the controller did or tried, CamelCase: `Scale`. */
-  action: string;
-  /** A sentence; what is beyond 1 KiB is cut. */
-  note: string;
+  readonly action: string;
+  /** A sentence, cut at 1 KiB. */
+  readonly note: string;
 }
 
 export interface EventRecorder {
-  record: (regarding: KubeObject, occurrence: Occurrence) => void;
-  /** Writes what is counted but not written; resolves when nothing waits any more. */
-  flush: () => Promise<void>;
+  readonly record: (regarding: KubeObject, occurrence: Occurrence) => void;
+  /** Writes counts that are not written yet; resolves when nothing is waiting. */
+  readonly flush: () => Promise<void>;
 }
 
 export interface RecorderOptions {
-  api: Pick<KubeApi, 'events'>;
+  readonly api: Pick<KubeApi, 'events'>;
   /** Of the form `millrace.dev/controller`. */
-  controller: string;
+  readonly controller: string;
   /** The pod's name. */
-  instance: string;
-  /** Told of what could not be written. */
-  onError?: (error: unknown) => void;
+  readonly instance: string;
+  /** Called for each event that could not be written. */
+  readonly onError?: (error: unknown) => void;
   /** ms since an occurrence within which the same one continues its series. */
-  window?: number;
+  readonly windowMs?: number;
   /** ms between two writes of one series. */
-  seriesPeriod?: number;
-  /** Most series that are remembered. */
-  maxSeries?: number;
-  /** So many new events of one object at once, and one more after each of these times, ms: others are dropped. */
-  burst?: number;
-  refill?: number;
-  /** Most writes that wait. */
-  maxWaiting?: number;
-  clock?: Clock;
+  readonly seriesPeriodMs?: number;
+  /** Maximum number of series that are remembered. */
+  readonly maxSeries?: number;
+  /** New events per object in a burst, and the time after which one more is allowed, ms; others are dropped. */
+  readonly burst?: number;
+  readonly refillMs?: number;
+  /** Maximum number of waiting writes. */
+  readonly maxWaiting?: number;
+  readonly clock?: Clock;
 }
 
 interface Series {
@@ -64,13 +64,13 @@ interface Series {
 }
 
 /** The API server's own limit for a note, bytes. */
-const longestNote = 1024;
+const MAX_NOTE_BYTES = 1024;
 
 export function createEventRecorder(options: RecorderOptions): EventRecorder {
   const { api, controller, instance, onError, clock = systemClock } = options;
-  const { window = 10 * 60_000, seriesPeriod = 30_000, maxSeries = 512, maxWaiting = 128 } = options;
-  const { burst = 25, refill = 30_000 } = options;
-  /** By object, when all of what it may write at once is there again, by the monotonic clock. Most recent last. */
+  const { windowMs = 10 * 60_000, seriesPeriodMs = 30_000, maxSeries = 512, maxWaiting = 128 } = options;
+  const { burst = 25, refillMs = 30_000 } = options;
+  /** By object, when its burst is fully available again, by the monotonic clock. Most recent last. */
   const fullAt = new Map<string, number>();
   /** Most recent last. */
   const known = new Map<string, Series>();
@@ -80,20 +80,20 @@ export function createEventRecorder(options: RecorderOptions): EventRecorder {
   function record(regarding: KubeObject, occurrence: Occurrence): void {
     const now = clock.elapsed();
     const at = clock.now();
-    const note = cut(occurrence.note, longestNote);
+    const note = cut(occurrence.note, MAX_NOTE_BYTES);
     const key = JSON.stringify([regarding.metadata.uid, occurrence.type, occurrence.reason, note]);
     const series = known.get(key);
     known.delete(key);
-    if (series !== undefined && now - series.last <= window) {
+    if (series !== undefined && now - series.last <= windowMs) {
       series.count++;
       series.last = now;
       series.lastAt = at;
       known.set(key, series);
-      if (now - series.written >= seriesPeriod) enqueueSeries(series);
+      if (now - series.written >= seriesPeriodMs) enqueueSeries(series);
       return;
     }
     if (series !== undefined) enqueueSeries(series);
-    // as client-go does: one that has always something new to tell keeps no other from being heard
+    // as client-go does: an object with ever new events does not crowd out the others
     if (!mayWrite(regarding.metadata.uid ?? '', now)) return;
     const event = newEvent(regarding, { ...occurrence, note }, at);
     known.set(key, { event, count: 1, last: now, lastAt: at, written: now, writtenCount: 1 });
@@ -102,8 +102,8 @@ export function createEventRecorder(options: RecorderOptions): EventRecorder {
   }
 
   function mayWrite(object: string, now: number): boolean {
-    const full = Math.max(fullAt.get(object) ?? now, now) + refill;
-    if (full - now > burst * refill) return false;
+    const full = Math.max(fullAt.get(object) ?? now, now) + refillMs;
+    if (full - now > burst * refillMs) return false;
     fullAt.delete(object);
     fullAt.set(object, full);
     for (const [other, at] of fullAt) {
@@ -192,7 +192,7 @@ export function createEventRecorder(options: RecorderOptions): EventRecorder {
   };
 }
 
-/** Unlike any other, and short enough for an object of the longest name. */
+/** Unique, and short enough for an object of the longest name. */
 function eventName(name: string, now: number): string {
   const unique = `${now.toString(16)}${Math.floor(Math.random() * 2 ** 32)
     .toString(16)

@@ -2,10 +2,10 @@
  * Leader election on a `coordination.k8s.io/v1` Lease, with the semantics of client-go's leaderelection, so that either
  * understands the other's record.
  *
- * - A candidate takes the lease when nobody holds it, or when its record has not changed for the record's own duration as
+ * - A candidate takes the lease when it has no holder, or when its record has not changed for the record's own duration as
  *   measured here, by a monotonic clock, since it was first seen so. The times in the record are for people: clocks may differ.
- * - The leader renews every `retryPeriod`. When it has not succeeded for `renewDeadline`, counted from before the last renewal
- *   that did, it steps down. As that is less than `leaseDuration`, which others count from after that renewal, its signal is aborted
+ * - The leader renews every `retryPeriodMs`. When it has not succeeded for `renewDeadlineMs`, counted from before the last renewal
+ *   that did, it steps down. As that is less than `leaseDurationMs`, which others count from after that renewal, its signal is aborted
  *   before another can take over; what is left between the two is the time that the work has to stop.
  * - Every write carries the resource version that the decision was made on, so of two candidates one gets a conflict.
  * - On a clean stop the lease is renewed until the work has ended, and only then given back.
@@ -17,40 +17,40 @@ import type { Clock } from '../runtime/clock.ts';
 import { systemClock } from '../runtime/clock.ts';
 import type { KubeApi } from './api.ts';
 import { KubeError } from './errors.ts';
-import type { Observed, Timing } from './lease.ts';
-import { checkTiming, claim, claimed, defaultTiming, jitter, observe, released } from './lease.ts';
+import type { ObservedLease, Timing } from './lease.ts';
+import { checkTiming, claim, claimed, DEFAULT_TIMING, JITTER, observe, released } from './lease.ts';
 import type { ObjectRef } from './resources.ts';
 import type { CallOptions } from './transport.ts';
 import type { Lease } from './wire.ts';
 
 export interface LeadOptions {
-  api: Pick<KubeApi, 'leases'>;
-  lease: ObjectRef;
+  readonly api: Pick<KubeApi, 'leases'>;
+  readonly lease: ObjectRef;
   /** Of this process, unlike any other's and any former one's: the pod's name and something random. */
-  identity: string;
+  readonly identity: string;
   /** Asks to stop: the work's signal aborts, and once it has ended the lease is given back. */
-  signal: AbortSignal;
+  readonly signal: AbortSignal;
   /** ms. */
-  timing?: Partial<Timing>;
-  /** Told whenever another holder is seen, itself included; the empty string when there is none. */
-  onHolder?: (identity: string, annotations: Readonly<Record<string, string>>) => void;
-  /** Written into the lease with the holder's name, given what is there: what others should know of the leader. */
-  annotations?: (found: Readonly<Record<string, string>>) => Readonly<Record<string, string>>;
-  /** Told of what others wrote there, whenever the lease was read or written. */
-  onAnnotations?: (found: Readonly<Record<string, string>>) => void;
-  /** Told of failed attempts; they are repeated. */
-  onError?: (error: unknown) => void;
-  clock?: Clock;
+  readonly timing?: Partial<Timing>;
+  /** Called whenever the holder changes, also to this process; with an empty string when there is none. */
+  readonly onHolder?: (identity: string, annotations: Readonly<Record<string, string>>) => void;
+  /** Annotations to write into the lease with the holder's name, given those that are there: what others should know of the leader. */
+  readonly annotations?: (found: Readonly<Record<string, string>>) => Readonly<Record<string, string>>;
+  /** Called with the annotations whenever the lease was read or written. */
+  readonly onAnnotations?: (found: Readonly<Record<string, string>>) => void;
+  /** Called for failed attempts; they are retried. */
+  readonly onError?: (error: unknown) => void;
+  readonly clock?: Clock;
   /** ms on a clock that only goes forward. */
-  elapsed?: () => number;
-  random?: () => number;
+  readonly elapsed?: () => number;
+  readonly random?: () => number;
 }
 
 /**
  * Runs `work` while leading, as often as leadership is won, until the signal aborts or `work` returns by itself. Its signal aborts
  * when it has to stop; this process does not compete again before it did.
- * @throws RangeError when the timing cannot be safe.
- * @throws what `work` throws, with the lease given back.
+ * Throws `RangeError` when the timing cannot be safe.
+ * Rejects with what `work` throws, after giving the lease back.
  */
 export async function lead(
   options: LeadOptions,
@@ -82,7 +82,7 @@ export async function lead(
   }
 }
 
-function annotationsOf({ lease }: Observed): Readonly<Record<string, string>> {
+function annotationsOf({ lease }: ObservedLease): Readonly<Record<string, string>> {
   return lease?.metadata?.annotations ?? {};
 }
 
@@ -91,7 +91,7 @@ interface Election {
   win(): Promise<boolean>;
   /** Renews until `ended` aborts, and then resolves to undefined; resolves to the reason when the lease is lost before. */
   keep(ended: AbortSignal): Promise<Error | undefined>;
-  /** Gives the lease back if it is ours. Failing that, it runs out. */
+  /** Releases the lease if it is ours. If that fails, it expires. */
   release(): Promise<void>;
 }
 
@@ -107,16 +107,16 @@ function createElection({
   ...options
 }: LeadOptions): Election {
   const { clock = systemClock, elapsed = () => performance.now(), random = Math.random } = options;
-  const timing = { ...defaultTiming, ...options.timing };
+  const timing = { ...DEFAULT_TIMING, ...options.timing };
   checkTiming(timing);
-  const { leaseDuration, renewDeadline, retryPeriod } = timing;
+  const { leaseDurationMs, renewDeadlineMs, retryPeriodMs } = timing;
   const title = `the lease ${ref.namespace}/${ref.name}`;
-  let seen: Observed | undefined;
+  let seen: ObservedLease | undefined;
   /** Whether `seen` is our own last write, so that the next one need not read first. */
   let fresh = false;
   let wrote = false;
 
-  function note(lease: Lease | undefined): Observed {
+  function note(lease: Lease | undefined): ObservedLease {
     const before = seen?.holder;
     seen = observe(seen, lease, elapsed());
     if (seen.holder !== before) onHolder?.(seen.holder, lease?.metadata?.annotations ?? {});
@@ -124,7 +124,7 @@ function createElection({
     return seen;
   }
 
-  async function read(call: CallOptions): Promise<Observed> {
+  async function read(call: CallOptions): Promise<ObservedLease> {
     try {
       return note(await api.leases.get(ref, call));
     } catch (error) {
@@ -133,7 +133,7 @@ function createElection({
     }
   }
 
-  /** One look at the lease and, if it may be ours, one write. Resolves to whether it is ours now. */
+  /** One read of the lease and, if it can be claimed, one write. Resolves to whether it is ours now. */
   async function attempt(call: CallOptions): Promise<boolean> {
     const known = (fresh ? seen : undefined) ?? (await read(call));
     fresh = false;
@@ -142,7 +142,7 @@ function createElection({
       known.lease,
       ref,
       identity,
-      leaseDuration,
+      leaseDurationMs,
       clock.now(),
       annotations(annotationsOf(known)),
     );
@@ -158,7 +158,7 @@ function createElection({
     while (!signal.aborted) {
       const started = elapsed();
       try {
-        const won = await attempt({ timeout: renewDeadline, signal });
+        const won = await attempt({ timeoutMs: renewDeadlineMs, signal });
         renewed = started;
         if (won && !signal.aborted) return true;
       } catch (error) {
@@ -166,7 +166,7 @@ function createElection({
         const beaten = error instanceof KubeError && error.status === 409;
         if (!beaten && !signal.aborted) onError?.(error);
       }
-      await clock.sleep(retryPeriod * (1 + (jitter - 1) * random()), signal);
+      await clock.sleep(retryPeriodMs * (1 + (JITTER - 1) * random()), signal);
     }
     // An attempt that the signal cut off may have succeeded.
     if (wrote) await release();
@@ -174,16 +174,16 @@ function createElection({
   }
 
   /** ms until a lease that is not renewed counts as lost. */
-  const left = (): number => renewed + renewDeadline - elapsed();
+  const left = (): number => renewed + renewDeadlineMs - elapsed();
 
   async function keep(ended: AbortSignal): Promise<Error | undefined> {
     for (;;) {
-      await clock.sleep(Math.max(0, Math.min(retryPeriod, left())), ended);
+      await clock.sleep(Math.max(0, Math.min(retryPeriodMs, left())), ended);
       if (ended.aborted) return undefined;
-      if (left() <= 0) return new Error(`${title} could not be renewed for ${renewDeadline / 1000} s`);
+      if (left() <= 0) return new Error(`${title} could not be renewed for ${renewDeadlineMs / 1000} s`);
       const started = elapsed();
       try {
-        if (!(await attempt({ timeout: left(), signal: ended })))
+        if (!(await attempt({ timeoutMs: left(), signal: ended })))
           return new Error(`${title} went to ${seen?.holder}`);
         renewed = started;
       } catch (error) {
@@ -194,7 +194,7 @@ function createElection({
   }
 
   async function release(): Promise<void> {
-    const call = { timeout: retryPeriod };
+    const call = { timeoutMs: retryPeriodMs };
     for (let again = false; ; again = true) {
       const known = fresh ? seen : undefined;
       fresh = false;

@@ -1,6 +1,6 @@
 /**
- * What a candidate makes of a Lease: pure, so that every case can be told as a row of values. `now` in ms: of a monotonic clock
- * where it is compared (`observe`, `claim`), since the epoch where it is written down (`claimed`, `released`).
+ * A candidate's decisions about a Lease: pure, so that every case can be tested as a row of values. `now` in ms: of a monotonic
+ * clock where it is compared (`observe`, `claim`), since the epoch where it is written (`claimed`, `released`).
  */
 import type { ObjectRef } from './resources.ts';
 import type { Lease, ObjectMeta } from './wire.ts';
@@ -8,56 +8,65 @@ import { microTime } from './wire.ts';
 
 /** ms. */
 export interface Timing {
-  /** How long others wait for a leader that does not renew. */
-  leaseDuration: number;
-  /** How long a leader goes on without having renewed. */
-  renewDeadline: number;
-  retryPeriod: number;
+  /** Other candidates take over from a leader that has not renewed for this long. */
+  readonly leaseDurationMs: number;
+  /** A leader that has failed to renew for this long steps down. */
+  readonly renewDeadlineMs: number;
+  readonly retryPeriodMs: number;
 }
 
 /** As in client-go's users: kube-scheduler, kube-controller-manager. */
-export const defaultTiming: Timing = { leaseDuration: 15_000, renewDeadline: 10_000, retryPeriod: 2_000 };
+export const DEFAULT_TIMING: Timing = {
+  leaseDurationMs: 15_000,
+  renewDeadlineMs: 10_000,
+  retryPeriodMs: 2_000,
+};
 
-/** The most that a candidate waits between two looks, as a multiple of `retryPeriod`. */
-export const jitter = 1.2;
+/** The longest wait of a candidate between two attempts, as a multiple of `retryPeriodMs`. */
+export const JITTER = 1.2;
 
-/** @throws RangeError when two could lead at once, or a leader could not renew in time. */
-export function checkTiming({ leaseDuration, renewDeadline, retryPeriod }: Timing): void {
-  if (leaseDuration > renewDeadline && renewDeadline > retryPeriod * jitter && retryPeriod > 0) return;
+/** Throws `RangeError` when two could lead at once, or a leader could not renew in time. */
+export function checkTiming({ leaseDurationMs, renewDeadlineMs, retryPeriodMs }: Timing): void {
+  if (leaseDurationMs > renewDeadlineMs && renewDeadlineMs > retryPeriodMs * JITTER && retryPeriodMs > 0)
+    return;
   throw new RangeError(
-    `leader election needs leaseDuration > renewDeadline > ${jitter} × retryPeriod > 0, ` +
-      `not ${leaseDuration}, ${renewDeadline} and ${retryPeriod} ms`,
+    `leader election needs leaseDuration > renewDeadline > ${JITTER} × retryPeriod > 0, ` +
+      `not ${leaseDurationMs}, ${renewDeadlineMs} and ${retryPeriodMs} ms`,
   );
 }
 
 /** A record as last seen. */
-export interface Observed {
+export interface ObservedLease {
   /** Absent when there was none. */
-  lease: Lease | undefined;
-  /** Empty when nobody holds it. */
-  holder: string;
+  readonly lease: Lease | undefined;
+  /** Empty when it has no holder. */
+  readonly holder: string;
   /** When this record was first seen, ms. */
-  since: number;
+  readonly since: number;
 }
 
 /** `previous` with what is there now: the same record keeps the time that it was first seen. */
-export function observe(previous: Observed | undefined, lease: Lease | undefined, now: number): Observed {
+export function observe(
+  previous: ObservedLease | undefined,
+  lease: Lease | undefined,
+  now: number,
+): ObservedLease {
   const same = previous !== undefined && JSON.stringify(previous.lease?.spec) === JSON.stringify(lease?.spec);
   return { lease, holder: lease?.spec?.holderIdentity ?? '', since: same ? previous.since : now };
 }
 
-/** Whether `identity` may write its name into the record: it is its own, nobody's, or ran out. */
-export function claim({ lease, holder, since }: Observed, identity: string, now: number): boolean {
+/** Whether `identity` may write its name into the record: it is its own, has no holder, or has expired. */
+export function claim({ lease, holder, since }: ObservedLease, identity: string, now: number): boolean {
   const duration = (lease?.spec?.leaseDurationSeconds ?? 0) * 1000;
   return holder === '' || holder === identity || now >= since + duration;
 }
 
-/** The record that says that `identity` holds the lease, to be written over `lease`. */
+/** The record with `identity` as the holder of the lease, to be written over `lease`. */
 export function claimed(
   lease: Lease | undefined,
   ref: ObjectRef,
   identity: string,
-  leaseDuration: number,
+  leaseDurationMs: number,
   now: number,
   annotations: Readonly<Record<string, string>> = {},
 ): Lease {
@@ -71,7 +80,7 @@ export function claimed(
     spec: {
       ...before,
       holderIdentity: identity,
-      leaseDurationSeconds: Math.ceil(leaseDuration / 1000),
+      leaseDurationSeconds: Math.ceil(leaseDurationMs / 1000),
       acquireTime: (goesOn && before.acquireTime) || renewTime,
       renewTime,
       leaseTransitions: before === undefined ? 0 : (before.leaseTransitions ?? 0) + (goesOn ? 0 : 1),
@@ -79,7 +88,7 @@ export function claimed(
   };
 }
 
-/** What is there stays, as others may have put it there. */
+/** Existing annotations stay, as others may have set them. */
 function annotated(
   lease: Lease | undefined,
   ours: Readonly<Record<string, string>>,
@@ -88,9 +97,9 @@ function annotated(
   return Object.keys(annotations).length > 0 ? { annotations } : {};
 }
 
-/** The record that says that nobody holds the lease. */
+/** The record of a lease without a holder. */
 export function released(lease: Lease, now: number): Lease {
   const { holderIdentity: _, ...spec } = lease.spec ?? {};
-  // An old client-go, which knows no lease without a holder, waits for no longer than this.
+  // An old client-go, which does not recognize a lease without a holder, waits for no longer than this.
   return { ...lease, spec: { ...spec, leaseDurationSeconds: 1, renewTime: microTime(now) } };
 }

@@ -1,6 +1,6 @@
 /**
- * What a person's commands read of a cluster. Apart from KubeApi, which lists what the controller needs permission for:
- * these need the person's.
+ * Reads of a cluster for commands that a person runs. Apart from KubeApi, which lists what the controller needs permission for:
+ * these need the person's permissions.
  */
 import { KubeError } from './errors.ts';
 import { collectionPath, objectPath, type ObjectRef, type Resource } from './resources.ts';

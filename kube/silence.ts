@@ -1,7 +1,7 @@
-/** The watchdog of a stream that may stay open and say nothing any more. */
+/** A watchdog for streams that may stay open but fall silent. */
 import type { Clock } from '../runtime/clock.ts';
 
-/** Nothing came for too long: the connection, or the server behind it, is dead or frozen. */
+/** Nothing was received for too long: the connection, or the server behind it, is dead or frozen. */
 export class Silent extends Error {
   override readonly name = 'Silent';
 }
@@ -9,17 +9,17 @@ export class Silent extends Error {
 export interface Watchdog extends Disposable {
   /** Aborts with the parent, or with `Silent` as its reason. */
   readonly signal: AbortSignal;
-  /** Say so for each sign of life. */
+  /** To be called for everything that is received. */
   heard(): void;
 }
 
-const looks = 4;
+const CHECKS = 4;
 
 /**
- * A watchdog that bites when `heard` has not been called for `silence` ms, and at most a quarter of that later. It looks four times
- * in that time instead of setting a timer for each sign of life, of which there may be thousands a second.
+ * A watchdog that fires if `heard` is not called within `silenceMs`, at most a quarter of that later. It checks four times in that
+ * time instead of setting a timer for each call, of which there may be thousands a second.
  */
-export function watchSilence(clock: Clock, silence: number, parent: AbortSignal): Watchdog {
+export function watchSilence(clock: Clock, silenceMs: number, parent: AbortSignal): Watchdog {
   const controller = new AbortController();
   const { signal } = controller;
   const forward = (): void => controller.abort(parent.reason);
@@ -28,13 +28,13 @@ export function watchSilence(clock: Clock, silence: number, parent: AbortSignal)
   let quiet = 0;
 
   async function watch(): Promise<void> {
-    // The first look may come just after a sign of life, so only the looks after it count in full.
-    while (quiet <= looks) {
-      await clock.sleep(silence / looks, signal);
+    // The first check may come just after a call of `heard`, so only the checks after it count in full.
+    while (quiet <= CHECKS) {
+      await clock.sleep(silenceMs / CHECKS, signal);
       if (signal.aborted) return;
       quiet++;
     }
-    controller.abort(new Silent(`nothing heard for ${silence / 1000} s: the watch is given up`));
+    controller.abort(new Silent(`nothing received for ${silenceMs / 1000} s: the watch is aborted`));
   }
 
   void watch();

@@ -7,9 +7,9 @@
  * busy cores, bundled and minified: 11 ms a GET against 2.5 ms here; after two lists 93 MB resident and 260 ms since the start of the
  * process, and 157 MB after 300 GETs, against 66 MB and 125 ms here (of which 58 MB and 75 ms are Node and one bare request).
  *
- * What is tried again, within the call's timeout: an answer of 429 or 503 that says `Retry-After`, as in client-go; once after a
- * 401, with credentials read anew; once on a new connection when a kept one turned out to be closed (not for POST, which the
- * server may have carried out). Everything else is the caller's to repeat.
+ * Retried within the call's timeout: an answer of 429 or 503 with `Retry-After`, as in client-go; once after a 401, with fresh
+ * credentials; once on a new connection when a kept one turned out to be closed (not for POST, which the server may have carried
+ * out). Everything else is for the caller to retry.
  */
 import http, { type Agent, type IncomingMessage } from 'node:http';
 import https from 'node:https';
@@ -19,43 +19,42 @@ import type { Connection } from './connection.ts';
 import { answerError, KubeError } from './errors.ts';
 
 export interface Call {
-  method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
-  path: string;
-  query?: Record<string, string | number | boolean | undefined>;
-  body?: unknown;
-  contentType?: string;
-  /** Of somebody else, in whose name it is made: then nothing of ours goes with it. */
-  token?: string;
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  readonly path: string;
+  readonly query?: Record<string, string | number | boolean | undefined>;
+  readonly body?: unknown;
+  readonly contentType?: string;
+  /** The token of another user, on whose behalf the call is made; our own credentials are then not sent. */
+  readonly token?: string;
   /** For error messages: `patch deployments/scale shop/tiles`. */
-  what: string;
+  readonly what: string;
 }
 
 export interface CallOptions {
-  signal?: AbortSignal | undefined;
+  readonly signal?: AbortSignal | undefined;
   /** ms for the whole call, retries included. */
-  timeout?: number | undefined;
+  readonly timeoutMs?: number | undefined;
 }
 
 export interface Transport extends Disposable {
   /**
-   * @throws KubeError
-   * @throws the signal's reason when it was aborted.
+   * Rejects with `KubeError`, or with the signal's reason once that is aborted.
    */
   call<T>(call: Call, options?: CallOptions): Promise<T>;
-  /** Lines of an answer that does not end by itself. Resolves when the answer begins; `timeout` covers only that. */
+  /** Lines of an answer that has no end of its own. Resolves when the answer begins; `timeoutMs` covers only that. */
   stream(call: Call, options: CallOptions & { signal: AbortSignal }): Promise<AsyncIterable<string>>;
 }
 
 /** Below client-go's 32 s and above what a busy API server takes; a leader must see failures within its renew deadline. */
-const defaultTimeout = 10_000;
-/** The API server closes idle connections after 90 s: be first, so that a request seldom meets a closing one. */
-const idleTimeout = 30_000;
-const shortestRetry = 100;
+const DEFAULT_TIMEOUT_MS = 10_000;
+/** The API server closes idle connections after 90 s: close first, so that a request rarely meets a closing one. */
+const IDLE_TIMEOUT_MS = 30_000;
+const MIN_RETRY_MS = 100;
 
 export function createTransport(connection: Connection): Transport {
   const server = new URL(connection.server);
   const protocol = server.protocol === 'http:' ? http : https;
-  const kept = { keepAlive: true, keepAliveMsecs: 30_000, timeout: idleTimeout };
+  const kept = { keepAlive: true, keepAliveMsecs: 30_000, timeout: IDLE_TIMEOUT_MS };
   // Watches hold their connections for minutes, so they must not count against the limit for calls. Enough for the reconciles
   // that run at a time, so that a pool that was woken does not wait behind the requests of others.
   const calls = new protocol.Agent({ ...kept, maxSockets: 20 });
@@ -93,7 +92,7 @@ export function createTransport(connection: Connection): Transport {
         'user-agent': 'millrace',
         ...(body !== undefined && {
           'content-type': call.contentType ?? 'application/json',
-          // Node would send a DELETE's body without saying that there is one, and the server would not read it.
+          // Node would send a DELETE's body without a length, and the server would not read it.
           'content-length': Buffer.byteLength(body),
         }),
       },
@@ -124,7 +123,7 @@ export function createTransport(connection: Connection): Transport {
         connection.forget();
         continue;
       }
-      const wait = Math.max(shortestRetry, error.retryAfter ?? Infinity);
+      const wait = Math.max(MIN_RETRY_MS, error.retryAfterMs ?? Infinity);
       const retry = (status === 429 || status === 503) && performance.now() + wait < deadline;
       if (!retry) throw error;
       await sleep(wait, signal);
@@ -161,7 +160,7 @@ export function createTransport(connection: Connection): Transport {
 /** Runs with a signal that the caller's signal and the timeout both abort; leaves neither timer nor listener behind. */
 async function within<T>(
   call: Call,
-  { signal, timeout: limit = defaultTimeout }: CallOptions,
+  { signal, timeoutMs = DEFAULT_TIMEOUT_MS }: CallOptions,
   run: (deadline: number, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   signal?.throwIfAborted();
@@ -169,12 +168,12 @@ async function within<T>(
   const forward = (): void => controller.abort(signal?.reason);
   const expire = (): void =>
     controller.abort(
-      new KubeError({ call: call.what, reason: 'Timeout', message: `no answer within ${limit} ms` }),
+      new KubeError({ call: call.what, reason: 'Timeout', message: `no answer within ${timeoutMs} ms` }),
     );
-  const timer = timeout(limit, expire);
+  const timer = timeout(timeoutMs, expire);
   signal?.addEventListener('abort', forward, { once: true });
   try {
-    return await run(performance.now() + limit, controller.signal);
+    return await run(performance.now() + timeoutMs, controller.signal);
   } catch (error) {
     throw controller.signal.aborted ? controller.signal.reason : error;
   } finally {

@@ -1,14 +1,14 @@
 /**
- * `reflect` keeps a local copy of one resource's objects and tells of every change by key: list once, then watch from that version
- * on. Level-based: a consumer learns that a key changed and what is there now; it may hear of a key twice, never of none.
+ * `reflect` keeps a local copy of one resource's objects and reports every change by key: list once, then watch from that version
+ * on. Level-based: a consumer receives the key and the current object; a change may be reported twice, but is never lost.
  *
- * What it does about a watch's known ways to fail:
+ * How it handles the known failures of a watch:
  * - It ends, as the server makes every watch do: go on from the last version seen; bookmarks keep that fresh.
  * - It breaks, or the server answers with an error: the same, after a jittered backoff.
- * - The version is too old (410): list again. A fresh list also tells of deletions that nobody announced.
- * - It goes silent while the connection looks alive. The server is asked to end each watch well within `silence`, and says a
+ * - The version is too old (410): list again. A fresh list also reveals deletions that were not announced.
+ * - It goes silent while the connection looks alive. The server is asked to end each watch well within `silenceMs`, and sends a
  *   bookmark before it does, so a healthy watch is never silent for that long; one that is, is aborted, and the objects are listed.
- * - A change is missed for a reason that nobody thought of: every key is delivered again every `resync`.
+ * - A change is missed for an unforeseen reason: every key is delivered again every `resyncMs`.
  */
 import type { Clock } from '../runtime/clock.ts';
 import { systemClock } from '../runtime/clock.ts';
@@ -20,28 +20,31 @@ import type { KubeObject } from './wire.ts';
 
 /** `T` is what the server sends, `K` what is kept of it. */
 export interface ReflectOptions<T extends KubeObject, K extends KubeObject = T> {
-  api: Lister;
-  resource: Resource<T>;
+  readonly api: Lister;
+  readonly resource: Resource<T>;
   /** One watch each; `undefined` stands for all namespaces at once, and is the default. */
-  namespaces?: readonly (string | undefined)[];
-  labelSelector?: string;
-  /** What to keep of an object, to save memory. `metadata.managedFields` and what kubectl notes of it are gone already. May change its argument. */
-  transform?: (object: T) => K;
+  readonly namespaces?: readonly (string | undefined)[];
+  readonly labelSelector?: string;
+  /**
+   * What to keep of an object, to save memory. `metadata.managedFields` and kubectl's last applied configuration are already
+   * removed. May modify its argument.
+   */
+  readonly transform?: (object: T) => K;
   /** `object` is undefined when it was deleted, `previous` when it is new; both are as kept in the store. */
-  onChange: (key: string, object: K | undefined, previous: K | undefined) => void;
-  /** Told of every failure; it has been dealt with. */
-  onError?: (error: unknown) => void;
+  readonly onChange: (key: string, object: K | undefined, previous: K | undefined) => void;
+  /** Called for every failure, all of which are handled. */
+  readonly onError?: (error: unknown) => void;
   /** Ends everything. */
-  signal: AbortSignal;
+  readonly signal: AbortSignal;
   /** ms; after each, every key is delivered again. */
-  resync?: number;
+  readonly resyncMs?: number;
   /** ms without an event or a bookmark after which a watch is given up; up to a quarter more passes before it is. */
-  silence?: number;
-  backoff?: { initial: number; max: number };
-  pageSize?: number;
-  clock?: Clock;
+  readonly silenceMs?: number;
+  readonly backoff?: { readonly initialMs: number; readonly maxMs: number };
+  readonly pageSize?: number;
+  readonly clock?: Clock;
   /** From 0 to 1, for jitter. */
-  random?: () => number;
+  readonly random?: () => number;
 }
 
 export interface Reflector<T> {
@@ -70,7 +73,7 @@ export function reflect<T extends KubeObject, K extends KubeObject = T>(
 ): Reflector<K> {
   const { api, resource, labelSelector, onChange, onError, signal } = options;
   const { clock = systemClock, random = Math.random, pageSize = 200 } = options;
-  const { resync = 10 * 60_000, silence = 60_000, backoff = { initial: 500, max: 30_000 } } = options;
+  const { resyncMs = 10 * 60_000, silenceMs = 60_000, backoff = { initialMs: 500, maxMs: 30_000 } } = options;
   const store = new Map<string, K>();
   let lastEvent: number | undefined;
   let restarts = 0;
@@ -124,7 +127,7 @@ export function reflect<T extends KubeObject, K extends KubeObject = T>(
           version = await list(namespace);
           onSynced();
         }
-        using watchdog = watchSilence(clock, silence, signal);
+        using watchdog = watchSilence(clock, silenceMs, signal);
         const start = { resourceVersion: version, seconds: watchFor() };
         const events = api.watch(resource, { namespace, labelSelector }, start, { signal: watchdog.signal });
         let quick = true;
@@ -136,7 +139,7 @@ export function reflect<T extends KubeObject, K extends KubeObject = T>(
           version = object.metadata.resourceVersion ?? version;
           if (type !== 'BOOKMARK') deliver(keyOf(object), type === 'DELETED' ? undefined : keep(object));
         }
-        // A server that ends watches as soon as they begin should not be asked again as fast as it does that.
+        // Back off from a server that ends watches as soon as they begin.
         if (quick) await clock.sleep(delayAfter(failures++), signal);
       } catch (error) {
         if (signal.aborted) return;
@@ -144,7 +147,7 @@ export function reflect<T extends KubeObject, K extends KubeObject = T>(
         restarts++;
         // An unbroken history is safe to go on from; after anything that leaves a doubt, list.
         if (error instanceof Silent || (error instanceof KubeError && error.expired)) version = undefined;
-        const asked = error instanceof KubeError ? (error.retryAfter ?? 0) : 0;
+        const asked = error instanceof KubeError ? (error.retryAfterMs ?? 0) : 0;
         await clock.sleep(Math.max(asked, delayAfter(failures++)), signal);
       }
     }
@@ -152,17 +155,17 @@ export function reflect<T extends KubeObject, K extends KubeObject = T>(
 
   /** Seconds after which the server shall end a watch: healthy ones are made again well before they count as silent. */
   function watchFor(): number {
-    return Math.max(1, Math.floor((silence * (0.65 + 0.1 * random())) / 1000));
+    return Math.max(1, Math.floor((silenceMs * (0.65 + 0.1 * random())) / 1000));
   }
 
   /** Exponential, with jitter over its upper half, so that replicas and resources do not come back in step. */
   function delayAfter(failures: number): number {
-    return Math.min(backoff.max, backoff.initial * 2 ** failures) * (0.5 + random() / 2);
+    return Math.min(backoff.maxMs, backoff.initialMs * 2 ** failures) * (0.5 + random() / 2);
   }
 
   async function redeliver(): Promise<void> {
     for (;;) {
-      await clock.sleep(resync, signal);
+      await clock.sleep(resyncMs, signal);
       if (signal.aborted) return;
       for (const [key, object] of store) notify(key, object, object);
     }

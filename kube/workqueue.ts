@@ -3,8 +3,8 @@
  * never worked on twice at a time, and one that is added while it is worked on comes again afterwards. A key that
  * fails comes back after a growing delay; one that succeeds may ask to come back later.
  *
- * An urgent key overtakes all that are not, and does not wait for one of them to end either: some places are kept for those
- * alone. A key that is added again, urgent or not, stays as urgent as it was.
+ * An urgent key overtakes all that are not, and does not wait for one of them to end either: some places are reserved for urgent
+ * keys. A key that is added again, urgent or not, stays as urgent as it was.
  */
 import type { Clock } from '../runtime/clock.ts';
 
@@ -18,11 +18,11 @@ export interface WorkQueue {
 }
 
 export interface WorkQueueOptions {
-  /** Returns after how many ms the key is to come back, or nothing. What it throws delays the key. */
+  /** Returns the delay in ms after which the key comes back, or nothing. A key whose work throws comes back after a backoff. */
   readonly work: (key: string) => Promise<number | undefined>;
   readonly onError: (key: string, error: unknown, retryInMs: number) => void;
   readonly concurrency: number;
-  /** So many more at a time when they are urgent. */
+  /** Additional concurrency for urgent keys. */
   readonly reserve?: number;
   readonly clock: Clock;
   readonly backoff?: { readonly initialMs: number; readonly maxMs: number };

@@ -12,7 +12,7 @@ const FACTORS = new Map([
 
 /**
  * Bytes of a size; whole, from 1 to `max`.
- * @throws RangeError in one line that says what is accepted
+ * Throws `RangeError` in one line that says what is accepted
  */
 export function parseBytes(text: string, max: number): number {
   const [, number = '', unit = ''] = /^(\d+)(k|M|G|Ki|Mi|Gi)?$/.exec(text) ?? [];

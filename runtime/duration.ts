@@ -34,7 +34,7 @@ export const LONGEST_MS = Number(MAX_NANOSECONDS / MILLISECOND);
 /**
  * Milliseconds of a duration in Go's notation; fractions of a millisecond are kept, down to nanoseconds.
  *
- * @throws RangeError in one line that says what is accepted.
+ * Throws `RangeError` in one line that says what is accepted.
  */
 export function parseDuration(text: string): number {
   if (text === '0') return 0;
@@ -57,7 +57,7 @@ export function parseDuration(text: string): number {
  * The short form of a duration in milliseconds: `90000` is `1m30s`, `1500` is `1.5s`, `0` is `0s`. Rounded to
  * nanoseconds; `parseDuration` reads it back.
  *
- * @throws RangeError for a number that is negative, not finite, or more than Go's 292 years.
+ * Throws `RangeError` for a number that is negative, not finite, or more than Go's 292 years.
  */
 export function formatDuration(ms: number): string {
   const whole = Math.trunc(ms);

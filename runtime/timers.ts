@@ -17,7 +17,7 @@ export interface Timer extends Disposable {
 /**
  * Calls back once, after `ms`: in a moment for 0 or less, never for Infinity. `pieceMs` is for tests.
  *
- * @throws RangeError when `ms` is NaN
+ * Throws `RangeError` when `ms` is NaN
  */
 export function timeout(ms: number, callback: () => void, pieceMs = LONGEST_MS): Timer {
   checkLength(ms);
@@ -49,7 +49,7 @@ export function timeout(ms: number, callback: () => void, pieceMs = LONGEST_MS):
 /**
  * Calls back every `ms` until it is cleared, the first time after the first `ms`; at least every 24.8 days.
  *
- * @throws RangeError when `ms` is NaN
+ * Throws `RangeError` when `ms` is NaN
  */
 export function interval(ms: number, callback: () => void): Timer {
   checkLength(ms);
@@ -68,7 +68,7 @@ export function interval(ms: number, callback: () => void): Timer {
 /**
  * Resolves after `ms`, or at once (without an error) when the signal aborts; leaves neither timer nor listener behind.
  *
- * @throws RangeError when `ms` is NaN
+ * Throws `RangeError` when `ms` is NaN
  */
 export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {

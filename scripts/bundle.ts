@@ -188,7 +188,7 @@ function noticeFor(name: Program): string {
 /**
  * Bundles one program.
  * @returns the size of the bundle in bytes.
- * @throws when esbuild refuses, with its messages.
+ * Rejects when esbuild fails, with its messages.
  */
 export async function bundle(name: Program, entry = `${name}/main.ts`): Promise<number> {
   const outfile = resolve(outputFolder, `${name}.js`);
@@ -219,7 +219,7 @@ export async function bundle(name: Program, entry = `${name}/main.ts`): Promise<
 /**
  * Bundles the worker once more for its image: as the function that worker/process/launch.ts calls, `worker.body.js`, that
  * launcher, `worker.launch.js`, and the container's first process, `worker.init.sh`.
- * @throws when esbuild refuses, with its messages.
+ * Rejects when esbuild fails, with its messages.
  */
 export async function bundleLaunched(): Promise<void> {
   await build({

@@ -11,7 +11,7 @@ const root = resolve(import.meta.dirname, '..');
 
 /**
  * Runs docker and returns what it printed.
- * @throws Error in one line, with the last that docker said.
+ * Throws `Error` in one line, with the last that docker said.
  */
 function docker(args: readonly string[], env: NodeJS.ProcessEnv = process.env): string {
   const { status, stdout, stderr, error } = spawnSync('docker', args, { cwd: root, encoding: 'utf8', env });
@@ -32,7 +32,7 @@ function builder(): NodeJS.ProcessEnv {
 /**
  * Bundles both programs and builds their images.
  * @returns the images' names, tagged with the version of package.json.
- * @throws Error in one line, when an image cannot be built.
+ * Throws `Error` in one line, when an image cannot be built.
  */
 export async function buildImages(): Promise<{ worker: string; controller: string }> {
   const manifest: { version: string } = JSON.parse(readFileSync(resolve(root, 'package.json'), 'utf8'));

@@ -30,7 +30,7 @@ metadata:
 /**
  * The files of manifests/ by name.
  * @param helm path or name of the helm program
- * @throws Error in one line when helm cannot be run or refuses the chart.
+ * Throws `Error` in one line when helm cannot be run or refuses the chart.
  */
 export function renderManifests(helm: string): Record<string, string> {
   const chart = join(root, 'charts/millrace');

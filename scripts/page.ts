@@ -13,7 +13,7 @@ export const PACKAGES = ['preact', 'uplot'];
 
 /**
  * The files by name.
- * @throws when esbuild refuses, with its messages.
+ * Rejects when esbuild fails, with its messages.
  */
 export async function buildPage(): Promise<Map<string, Buffer>> {
   const { outputFiles } = await build({

@@ -252,7 +252,7 @@ describe('an error says which call, on what, and why', () => {
   test('a frozen server', async () => {
     server.freeze();
     try {
-      const call = api.deployments.get(ref, { timeout: 100 });
+      const call = api.deployments.get(ref, { timeoutMs: 100 });
       await expect(call).rejects.toThrow(/^get deployments .*: Timeout: no answer within 100 ms$/);
     } finally {
       server.thaw();

@@ -91,7 +91,7 @@ test('an event says what happened to which object, and kubectl shows it', async 
 
 describe('the same again', () => {
   test('continues the event as a series, written now and then', async () => {
-    const { record, flush } = recorder({ seriesPeriod: 30_000 });
+    const { record, flush } = recorder({ seriesPeriodMs: 30_000 });
     for (let i = 0; i < 4; i++) {
       record(pool, failed);
       time += 1000;
@@ -174,7 +174,7 @@ test('a server that refuses or does not answer costs events, and nothing else', 
 });
 
 test('a pool that always has something new to tell keeps no other from being heard', async () => {
-  const { record, flush } = recorder({ burst: 3, refill: 1_000 });
+  const { record, flush } = recorder({ burst: 3, refillMs: 1_000 });
   const other = { ...pool, metadata: { ...pool.metadata, name: 'other', uid: 'uid-of-other' } };
   for (let i = 1; i <= 200; i++) record(pool, { ...scaled, note: `noise ${i}` });
   record(other, failed);

@@ -13,9 +13,9 @@ import { createTransport, type Transport } from '../../kube/transport.ts';
 import { startApiServer, type ApiServer } from '../support/apiserver.ts';
 import { startTcpProxy, type TcpProxy } from '../support/tcpproxy.ts';
 
-const timing = { leaseDuration: 2000, renewDeadline: 1200, retryPeriod: 200 };
+const timing = { leaseDurationMs: 2000, renewDeadlineMs: 1200, retryPeriodMs: 200 };
 /** So long that a test which had to wait for it would fail. */
-const patient = { leaseDuration: 120_000, renewDeadline: 60_000, retryPeriod: 100 };
+const patient = { leaseDurationMs: 120_000, renewDeadlineMs: 60_000, retryPeriodMs: 100 };
 const bounded = { timeout: 20_000 };
 
 let server: ApiServer;
@@ -159,7 +159,7 @@ test('a leader that is killed is followed when its lease has run out, not before
     const next = await api.leases.get(lease);
     expect(last.spec?.holderIdentity).toBe('child');
     const waited = Date.parse(next.spec?.acquireTime ?? '') - Date.parse(last.spec?.renewTime ?? '');
-    expect(waited).toBeGreaterThanOrEqual(timing.leaseDuration);
+    expect(waited).toBeGreaterThanOrEqual(timing.leaseDurationMs);
   } finally {
     child.kill('SIGKILL');
   }
@@ -203,7 +203,7 @@ test('a frozen API server costs the lead, and its return gives it back', bounded
 });
 
 test('a leader that was overruled stops', bounded, async () => {
-  await using a = candidate('a', { timing: { ...patient, retryPeriod: 100 } });
+  await using a = candidate('a', { timing: { ...patient, retryPeriodMs: 100 } });
   await a.started;
   await expect
     .poll(async () => {

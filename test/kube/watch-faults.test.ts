@@ -115,7 +115,7 @@ test.each(rows)('goes on after %s', async (_what, fault, lists, error) => {
     resource: LEASES,
     namespaces: [namespace],
     signal: controller.signal,
-    backoff: { initial: 20, max: 100 },
+    backoff: { initialMs: 20, maxMs: 100 },
     onChange: (key) => seen.push(key.split('/')[1] ?? ''),
     onError: (failure) => errors.push(failure),
   });

@@ -75,7 +75,7 @@ function start(options: Partial<ReflectOptions<Lease>> = {}): Watching {
     resource: LEASES,
     namespaces: [namespace],
     signal: controller.signal,
-    backoff: { initial: 20, max: 100 },
+    backoff: { initialMs: 20, maxMs: 100 },
     onChange(key, object) {
       const name = key.split('/')[1];
       seen.push(object ? `+${name} ${object.spec?.holderIdentity}` : `-${name}`);
@@ -188,7 +188,7 @@ test('stores no managedFields, and what the transform makes', async () => {
 
 test('delivers every key again from time to time', async () => {
   await create('a');
-  await using watching = start({ resync: 50 });
+  await using watching = start({ resyncMs: 50 });
   await watching.until(() => watching.seen.length === 3);
   expect(watching.seen).toEqual(['+a x', '+a x', '+a x']);
 });
@@ -282,7 +282,7 @@ describe('a watch that fails', () => {
     };
     await create('a');
     const { api: faulty, lists } = firstWatch(mute);
-    await using watching = start({ api: faulty, silence: 400 });
+    await using watching = start({ api: faulty, silenceMs: 400 });
     await began.promise;
     await create('b');
     await remove('a');
@@ -293,7 +293,7 @@ describe('a watch that fails', () => {
   });
 
   test('by the network swallowing it is given up too', bounded, async () => {
-    await using watching = start({ silence: 3000 });
+    await using watching = start({ silenceMs: 3000 });
     await watching.reflector.synced;
     await create('a');
     await watching.until(() => watching.seen.length === 1);
@@ -310,7 +310,7 @@ describe('a watch that fails', () => {
 
   test('again and again backs off, with jitter, up to the longest delay', async () => {
     const slept: number[] = [];
-    const resync = 3_600_000;
+    const resyncMs = 3_600_000;
     const controller = new AbortController();
     const down: KubeApi = {
       ...api,
@@ -322,14 +322,14 @@ describe('a watch that fails', () => {
       resource: LEASES,
       signal: controller.signal,
       onChange: () => {},
-      backoff: { initial: 100, max: 1000 },
-      resync,
+      backoff: { initialMs: 100, maxMs: 1000 },
+      resyncMs,
       random: () => 0.5,
       clock: {
         now: () => 0,
         elapsed: () => 0,
         async sleep(ms, signal) {
-          if (ms === resync) return await systemClock.sleep(ms, signal);
+          if (ms === resyncMs) return await systemClock.sleep(ms, signal);
           slept.push(ms);
           if (slept.length === 6) controller.abort(new Error('enough'));
         },

@@ -1,7 +1,7 @@
 /** What a candidate makes of a Lease, as rows. */
 import { describe, expect, test } from 'vitest';
-import type { Observed } from '../../kube/lease.ts';
-import { checkTiming, claim, claimed, defaultTiming, observe, released } from '../../kube/lease.ts';
+import type { ObservedLease } from '../../kube/lease.ts';
+import { checkTiming, claim, claimed, DEFAULT_TIMING, observe, released } from '../../kube/lease.ts';
 import type { Lease } from '../../kube/wire.ts';
 
 const ref = { namespace: 'millrace', name: 'controller' };
@@ -18,7 +18,7 @@ const renewed = lease({ ...held.spec, renewTime: '2026-01-01T00:00:02.000000Z' }
 const free = lease({ leaseDurationSeconds: 1 });
 
 describe('claim', () => {
-  const cases: [what: string, seen: Observed, now: number, may: boolean][] = [
+  const cases: [what: string, seen: ObservedLease, now: number, may: boolean][] = [
     ['no lease', { lease: undefined, holder: '', since: 0 }, 0, true],
     ['a lease without a holder', { lease: free, holder: '', since: 0 }, 0, true],
     ['its own', { lease: held, holder: 'a', since: 0 }, 0, true],
@@ -99,13 +99,13 @@ describe('timing', () => {
     ['no pause', [15_000, 10_000, 0], false],
     ['not a number', [NaN, 10_000, 2000], false],
   ];
-  test.each(cases)('%s', (_what, [leaseDuration, renewDeadline, retryPeriod], safe) => {
-    const check = (): void => checkTiming({ leaseDuration, renewDeadline, retryPeriod });
+  test.each(cases)('%s', (_what, [leaseDurationMs, renewDeadlineMs, retryPeriodMs], safe) => {
+    const check = (): void => checkTiming({ leaseDurationMs, renewDeadlineMs, retryPeriodMs });
     if (safe) expect(check).not.toThrow();
     else expect(check).toThrow(RangeError);
   });
 
   test('the default is safe', () => {
-    expect(() => checkTiming(defaultTiming)).not.toThrow();
+    expect(() => checkTiming(DEFAULT_TIMING)).not.toThrow();
   });
 });

@@ -122,7 +122,7 @@ test('waits as long as the server asks, then tries again', async () => {
 
 test('does not wait beyond the timeout, and says how long it was asked to', async () => {
   await using server = await serve(answer(429, '', { 'retry-after': '60' }));
-  await expect(server.transport.call(get)).rejects.toMatchObject({ status: 429, retryAfter: 60_000 });
+  await expect(server.transport.call(get)).rejects.toMatchObject({ status: 429, retryAfterMs: 60_000 });
 });
 
 test('reads the credentials anew after a 401, once', async () => {
@@ -158,7 +158,7 @@ test('never sends a POST twice', async () => {
 describe('a server that does not answer', () => {
   test('ends in a timeout', async () => {
     await using server = await serve(silent);
-    await expect(server.transport.call(get, { timeout: 50 })).rejects.toThrow(
+    await expect(server.transport.call(get, { timeoutMs: 50 })).rejects.toThrow(
       'get things shop/tiles: Timeout: no answer within 50 ms',
     );
   });
