@@ -111,7 +111,7 @@ export function createKubeApi(transport: Transport): KubeApi {
   };
 
   /**
-   * Replicas that would fall to the default of 1 when an apply leaves them out, because nobody but the apply that
+   * Replicas that would fall to the default of 1 when an apply leaves them out, because no manager but the apply that
    * created them owns them: a `create` that was cut short before its second request. `undefined` when they are safe.
    */
   const replicasOnlyOurs = async (
@@ -149,7 +149,7 @@ export function createKubeApi(transport: Transport): KubeApi {
         // Types do not stop a caller that spreads a whole Deployment.
         const { replicas: _, ...rest }: DeploymentApply['spec'] & { replicas?: number } = spec;
         const found = await replicasOnlyOurs(metadata, options);
-        // only if they are still so many: else somebody has taken them over meanwhile
+        // only if the number is unchanged: else another manager has taken it over meanwhile
         if (found) {
           const { replicas, resourceVersion } = found;
           await setReplicas(metadata, replicas, { ...options, resourceVersion });

@@ -37,7 +37,7 @@ export async function forwardPort(config: KubeConfig, find: () => Promise<PodPor
     });
     if (!target) return;
     const { namespace, pod, port } = target;
-    // what the node says when nobody listens in the pod; the stream ends with it
+    // the node's message when nothing listens in the pod; the stream ends with it
     const complaints = new Writable({
       write: (chunk: Buffer, _, done) => {
         // its first message is the port alone, of which the library leaves nothing

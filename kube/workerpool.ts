@@ -47,7 +47,7 @@ export interface WorkerPoolSpec {
   podDefaults: PodDefaults;
   /** An existing Deployment to scale; the controller touches nothing of it but its replicas. */
   scaleTargetRef?: ScaleTargetRef;
-  /** Slots per replica: how many tasks a worker runs at once. */
+  /** Slots per replica: how many tasks a worker runs at a time. */
   concurrency: number;
   minReplicas: number;
   maxReplicas: number;
@@ -55,7 +55,7 @@ export interface WorkerPoolSpec {
   /** Stretches of time in which other bounds hold. */
   schedules?: ScheduleSpec[];
   retry: RetrySpec;
-  /** Workers wait for so many replicas of Redis after each turn; without it, for none. */
+  /** Workers wait for this many replicas of Redis after each turn; by default, for none. */
   durability?: { replicas: number; timeout: Duration };
   /** Absent where the definition in the cluster is of an older version. */
   tasks?: TasksSpec;

@@ -44,7 +44,7 @@ export function openWatcher(): Watcher {
   });
   const ended = once(shell, 'close').catch(() => undefined); // An 'error' means that there is no shell.
   if (shell.pid === undefined) return NOBODY;
-  shell.stdin.on('error', () => undefined); // The watcher was killed: nobody is left to tell.
+  shell.stdin.on('error', () => undefined); // The watcher was killed: there is no one left to notify.
   shell.unref();
   const tell = (line: string): void => {
     if (shell.stdin.writable) shell.stdin.write(line);

@@ -6,7 +6,7 @@ export interface Clock {
   now(): number;
   /** Monotonic, ms since some moment: for every duration. No step of the wall clock moves it. */
   elapsed(): number;
-  /** Resolves after `ms` of any length, or at once (without an error) when the signal aborts. */
+  /** Resolves after `ms` of any length, or immediately (without an error) when the signal aborts. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 

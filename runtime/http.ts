@@ -1,6 +1,6 @@
 /**
  * The small HTTP server that every process has: `/healthz` (alive), `/readyz` (able to do its work) and `/metrics`.
- * A probe that fails answers 503 with the reason in words.
+ * A probe that fails answers 503 with a human-readable reason.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
@@ -18,7 +18,7 @@ export interface HttpOptions {
   readonly unhealthy: () => string | undefined;
   /** Why it cannot do its work right now, or `undefined` when it can. */
   readonly unready: () => string | undefined;
-  /** Why `/metrics` is not for whoever asks; everybody without it. The probes are for everybody. */
+  /** Why a client may not read `/metrics`; by default everyone may. The probes are for everyone. */
   readonly refusesMetrics?:
     | ((request: IncomingMessage) => Promise<{ readonly status: number; readonly error: string } | undefined>)
     | undefined;
@@ -28,7 +28,7 @@ export interface HttpOptions {
   readonly route?: Route | undefined;
 }
 
-/** Answers a request, at once or later, or returns `false` and leaves it to others. `path` is without the query. */
+/** Answers a request, immediately or later, or returns `false` and leaves it to others. `path` is without the query. */
 export type Route = (request: IncomingMessage, response: ServerResponse, path: string) => boolean;
 
 export interface HttpServer extends AsyncDisposable {
@@ -43,7 +43,7 @@ export interface HttpServer extends AsyncDisposable {
 const LIMITS = { headersTimeout: 5_000, requestTimeout: 30_000, connectionsCheckingInterval: 1_000 };
 const MOST_CONNECTIONS = 2_048;
 
-/** Listens until it is disposed. Rejects when the port cannot be had. */
+/** Listens until it is disposed. Rejects if the port is unavailable. */
 export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
   const material = options.tls && (await readTls(options.tls));
   let certificate = material && derOf(material);
@@ -62,7 +62,7 @@ export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
     const scraped = (): void => {
       response.setHeader('content-type', options.metrics.contentType);
       response.setHeader('x-content-type-options', 'nosniff');
-      // whoever breaks off, or meets an error in the middle, has no page, and asks again
+      // a client that disconnects, or meets an error in the middle, has no page and asks again
       pipeline(Readable.from(options.metrics.text()), response).catch(() => response.destroy());
     };
     if (!options.refusesMetrics) return scraped();

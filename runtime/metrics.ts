@@ -7,7 +7,7 @@ import type { Metric, MetricObjectWithValues, MetricValue } from 'prom-client';
 /** What `/metrics` answers. */
 export interface MetricsSource {
   readonly contentType: string;
-  /** In pieces, for as long as whoever asked wants more. */
+  /** In pieces, for as long as the client wants more. */
   text(): AsyncIterable<string>;
 }
 

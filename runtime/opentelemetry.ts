@@ -76,7 +76,7 @@ export function openTelemetry(): OpenTelemetry | undefined {
   return api?.trace && api.context && api.propagation ? (api as OpenTelemetry) : undefined;
 }
 
-/** What to send along, so that whoever receives it goes on with the trace of `context`; `undefined` where there is none. */
+/** The headers with which a receiver continues the trace of `context`; `undefined` where there is none. */
 export function traceOf({ propagation }: OpenTelemetry, context: Context): Trace | undefined {
   const carrier: Carrier = {};
   propagation.inject(context, carrier, setter);

@@ -7,7 +7,7 @@ import { encodingFor } from './static-files.ts';
 /** Below this, compressing costs more than it saves, bytes. */
 const WORTH_IT = 1_024;
 
-/** Answers with JSON that nobody may keep; compressed where it is long. */
+/** Answers with JSON that must not be cached; compressed where it is long. */
 export async function sendJson(
   request: IncomingMessage,
   response: ServerResponse,

@@ -66,7 +66,7 @@ export function interval(ms: number, callback: () => void): Timer {
 }
 
 /**
- * Resolves after `ms`, or at once (without an error) when the signal aborts; leaves neither timer nor listener behind.
+ * Resolves after `ms`, or immediately (without an error) when the signal aborts; leaves neither timer nor listener behind.
  *
  * Throws `RangeError` when `ms` is NaN
  */
@@ -83,7 +83,7 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
-/** Node takes NaN for 1 ms: a loop that sleeps for so long would spin. */
+/** Node takes NaN for 1 ms: a loop that sleeps for NaN would spin. */
 function checkLength(ms: number): void {
   if (Number.isNaN(ms)) throw new RangeError('a timer of NaN ms: what it was computed from is not a number');
 }

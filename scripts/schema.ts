@@ -67,7 +67,7 @@ function translated(schema: CrdSchema): JsonSchema {
     out['properties'] = Object.fromEntries(
       Object.entries(schema.properties).map(([name, child]) => [name, translated(child)]),
     );
-    // a field that nobody knows is most often a typing error
+    // an unknown field is most often a typo
     if (!schema['x-kubernetes-preserve-unknown-fields']) out['additionalProperties'] = false;
   }
   if (schema.additionalProperties) out['additionalProperties'] = translated(schema.additionalProperties);

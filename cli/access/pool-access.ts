@@ -11,7 +11,7 @@ import type { AccessFlags } from './access-flags.ts';
 import { explained, openCluster, readPoolOf, type Cluster } from '../cluster/cluster.ts';
 import { reachFromHere } from './reach.ts';
 
-/** What is opened goes to `stack`. Throws Error in one line when the pool, its Secrets or a way there cannot be had. */
+/** Resources are opened on `stack`. Throws Error in one line if the pool or its Secrets cannot be read, or its Redis not reached. */
 export async function openPool(
   name: string,
   flags: AccessFlags,
@@ -55,7 +55,7 @@ async function addressOfPool(cluster: Cluster, { metadata, spec }: WorkerPool): 
     if (!(cause instanceof KubeError && cause.status === 403)) throw explained(error);
     throw new Error(
       `the address of pool ${namespace}/${name} is in a Secret that you may not read (${cause.message}): ` +
-        `ask for the right to get it, or give --redis instead of the pool`,
+        `ask for permission to get it, or give --redis instead of the pool`,
       { cause: error },
     );
   }

@@ -1,6 +1,6 @@
 /**
- * From a Redis as a pool names it to one that can be reached from this machine. What is behind a Service of the cluster is
- * reached through a port-forward; everything else is connected to as it is. With TLS the certificate is still checked against
+ * From a Redis as a pool names it to an address that is reachable from this machine. A Redis behind a Service of the cluster is
+ * reached through a port-forward; any other is connected to directly. With TLS the certificate is still checked against
  * the name that the pool has.
  *
  * Sentinels answer with addresses that hold only inside of the cluster. So one of them is asked once where the primary is, and
@@ -34,7 +34,7 @@ export async function reachFromHere(
       const target = known ?? (await findBackend(cluster.transport, host, port, namespace));
       known = undefined; // by the next connection another pod may answer
       if (target && 'pod' in target) return target;
-      throw new Error(`${host} is not of the cluster any more`);
+      throw new Error(`${host} is no longer in the cluster`);
     });
     stack.use(forward);
     return { host: '127.0.0.1', port: forward.port, forward };
@@ -94,5 +94,5 @@ async function primaryOf(
   }
   const why = last instanceof Error ? last.message : String(last);
   const nodes = endpoints.map(endpointName).join(', ');
-  throw new Error(`no sentinel of ${nodes} says where "${sentinel?.name}" is: ${why}`);
+  throw new Error(`no sentinel of ${nodes} knows where "${sentinel?.name}" is: ${why}`);
 }

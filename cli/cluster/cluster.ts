@@ -34,7 +34,7 @@ export function openCluster({ kubeconfig, context, namespace }: ClusterFlags): C
   };
 }
 
-/** The pool of `name` or `namespace/name`. Throws Error in one line that says what to do when it cannot be had. */
+/** The pool of `name` or `namespace/name`. Throws Error in one line that says what to do if it cannot be read. */
 export async function readPoolOf(cluster: Cluster, name: string): Promise<WorkerPool> {
   const parts = name.split('/');
   if (parts.length > 2 || parts.includes(''))

@@ -79,7 +79,7 @@ export async function moveDead(
     let moved = 0;
     using progress = showProgress(how === 'requeue' ? 'requeued' : 'dropped', await howMany(queues, which));
     for (const queue of queues) moved += await queue.dead[how](which, (count) => progress.add(count));
-    if (moved === 0 && ids.length > 0) throw new Error('no dead letter was chosen by that: see dead list');
+    if (moved === 0 && ids.length > 0) throw new Error('no dead letter matches: see millrace dead list');
     process.stdout.write(`${moved} ${how === 'requeue' ? 'requeued' : 'dropped'}\n`);
   });
 }

@@ -74,7 +74,7 @@ async function follow(
       seen.set(pool.metadata.uid, pool.metadata.resourceVersion);
       telling = telling.then(() => tell(pool));
     },
-    onError: (error) => process.stderr.write(`millrace: ${(error as Error).message}; it is tried again\n`),
+    onError: (error) => process.stderr.write(`millrace: ${(error as Error).message}; retrying\n`),
   });
   await reflector.synced.catch((error: unknown) => {
     if (!signals.stopping.aborted) throw error;

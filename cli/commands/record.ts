@@ -93,7 +93,7 @@ async function recordLive(
       last = sample;
       trouble = undefined;
     } catch (error) {
-      if ((error as Error).message !== trouble) say(`${(error as Error).message}; it is tried again`);
+      if ((error as Error).message !== trouble) say(`${(error as Error).message}; retrying`);
       trouble = (error as Error).message;
     }
     await systemClock.sleep(Math.min(next, until) - performance.now(), signals.stopping);

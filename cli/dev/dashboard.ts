@@ -47,7 +47,7 @@ export interface DevDashboardOptions {
   readonly log: Logger;
 }
 
-/** Serves until it is disposed. Rejects when a port that was asked for cannot be had. */
+/** Serves until it is disposed. Rejects if the requested port is unavailable. */
 export async function startDevDashboard(options: DevDashboardOptions): Promise<DevDashboard> {
   const { spec, port, log } = options;
   // as it is recorded in Redis, but for slashes that only a queue's name has

@@ -17,7 +17,7 @@ import { findRedis, type Install, type RedisProgram } from './redis-program.ts';
 
 export interface LocalRedis extends AsyncDisposable {
   readonly url: string;
-  /** What it runs as, in words: `redis-server` or `redis:7 in Docker`. */
+  /** How it runs, for people: `redis-server` or `redis:7 in Docker`. */
   readonly what: string;
 }
 
@@ -28,7 +28,7 @@ export interface LocalRedisOptions {
   readonly install: Install;
   /** Taken if it is free; else, and without it, any free port. */
   readonly preferredPort?: number;
-  /** Told what takes a while, in words. */
+  /** Called with a line for people about each step that takes a while. */
   readonly onProgress: (text: string) => void;
   /** The server ended by itself. */
   readonly onEnd?: (why: string) => void;
@@ -132,7 +132,7 @@ function lastLine(text: string): string {
   return line === '' ? '' : `: ${line.slice(0, 300)}`;
 }
 
-/** The preferred port if nobody listens there, else one that was free a moment ago. */
+/** The preferred port if it is free, else one that was free a moment ago. */
 async function choosePort(preferred: number | undefined): Promise<number> {
   if (preferred !== undefined) {
     const free = await listenOnce(preferred).catch(() => undefined);

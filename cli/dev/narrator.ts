@@ -49,7 +49,7 @@ export function createNarrator(write: (line: string) => void): Narrator {
         // the last words of a crash are told with it
         if (level === undefined ? !failure : LOUD.has(level)) say(`${short(event.id)}: ${text}`);
       } else if (event.kind === 'crashed') {
-        if (event.why !== crashed) say(`${event.why}; it is tried again`);
+        if (event.why !== crashed) say(`${event.why}; retrying`);
         crashed = event.why;
       } else if (event.kind === 'ready') {
         crashed = undefined;
@@ -65,7 +65,7 @@ export function createNarrator(write: (line: string) => void): Narrator {
       say(text);
     },
     onError: ({ message }) => {
-      if (message !== failed) say(`the pool could not be scaled: ${message}; it is tried again`);
+      if (message !== failed) say(`the pool could not be scaled: ${message}; retrying`);
       failed = message;
     },
     onRecovered: (worker, fate, tasks) => {

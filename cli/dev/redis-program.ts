@@ -69,7 +69,7 @@ export async function findRedis(
   );
 }
 
-/** Asks whoever sits at the terminal; nobody there has not agreed. */
+/** Asks the user at the terminal; without a terminal, the answer is no. */
 async function agreed(question: string): Promise<boolean> {
   if (!process.stdin.isTTY || !process.stderr.isTTY) return false;
   const terminal = createInterface({ input: process.stdin, output: process.stderr });

@@ -66,7 +66,7 @@ async function leader(transport: Transport, { namespace, lease }: InstalledContr
   const found = await readObject(transport, LEASES, { namespace, name: lease });
   const { holderIdentity, renewTime, leaseDurationSeconds = 15 } = found?.spec ?? {};
   const todo = `look at the controller's log: kubectl -n ${namespace} logs -l app.kubernetes.io/component=controller`;
-  if (!holderIdentity || !renewTime) return fail('leader', 'nobody leads', todo);
+  if (!holderIdentity || !renewTime) return fail('leader', 'there is no leader', todo);
   const agoMs = Date.now() - Date.parse(renewTime);
   // a clock of ours that is off must not make it look dead
   if (agoMs > 4 * leaseDurationSeconds * 1_000)

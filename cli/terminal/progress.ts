@@ -10,7 +10,7 @@ export interface Progress extends Disposable {
 /** Nobody needs to be told of what is done by then, ms. */
 const PATIENCE_MS = 1_000;
 
-/** `total` in the unit of `add`; `undefined` when nobody knows how much it will be: then it only counts. */
+/** `total` in the unit of `add`; `undefined` when it is not known: then it only counts. */
 export function showProgress(what: string, total: number | undefined): Progress {
   let done = 0;
   let bar: SingleBar | undefined;

@@ -60,7 +60,7 @@ export function oneLine(text: string, max: number): string {
   return line.length > max ? `${line.slice(0, max - 1)}…` : line;
 }
 
-/** The text cut or padded to exactly so many columns of a terminal, without control characters. */
+/** The text cut or padded to exactly `columns` of a terminal, without control characters. */
 export function fit(text: string, columns: number): string {
   const line = printable(text);
   const width = stringWidth(line);

@@ -1,7 +1,7 @@
 /** What `millrace top` shows and what a key changes in it. Pure: keys in, state and a wish out. */
 import type { WorkerSummary } from '../commands/workers.ts';
 
-/** A pool, or a queue of a bare Redis. `undefined`: nobody knows. */
+/** A pool, or a queue of a bare Redis. `undefined`: not known. */
 export interface TopRow {
   readonly key: string;
   readonly name: string;
@@ -15,7 +15,7 @@ export interface TopRow {
   readonly desired: number | undefined;
   /** Tasks a second. */
   readonly rate: number | undefined;
-  /** How long tasks take, and how long those that came last have waited, in words. */
+  /** How long tasks take, and how long those that came last have waited, human-readable. */
   readonly service: string | undefined;
   readonly wait: string | undefined;
   readonly state: string;

@@ -154,7 +154,7 @@ function createInside(source: TopSource) {
       close();
       stack = new AsyncDisposableStack();
       place = source.open(key, stack);
-      place.catch(() => undefined); // whoever reads is told
+      place.catch(() => undefined); // the reader handles the error
     },
     close,
     async read(): Promise<TopData['detail']> {

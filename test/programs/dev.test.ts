@@ -213,7 +213,7 @@ export default (task) => 'did ' + task;
     await program.prints(/0 to 4 workers/);
     await queue.enqueueMany(['a', 'b', 'c', 'd']);
     const told =
-      /a worker ended \(exit code 1\): millrace-worker: module .*broken\.mjs does not load.*: not yet; it is tried again/g;
+      /a worker ended \(exit code 1\): millrace-worker: module .*broken\.mjs does not load.*: not yet; retrying/g;
     await program.prints(new RegExp(told));
     // four at once, then one at a time
     const times = async (): Promise<number[]> =>
@@ -248,7 +248,7 @@ export default (task) => 'did ' + task;
     await using program = dev('--module', module, '--pool', pool);
     await using queue = openQueue({ redis: await urlOf(program) });
     await queue.enqueue('x');
-    await program.prints(/a worker ended \(exit code 9\); it is tried again\n/);
+    await program.prints(/a worker ended \(exit code 9\); retrying\n/);
     await program.prints(/worker 1 ended: exit code 9. The task that it held is back in the queue.\n/);
     await expect(queue.result('x', { timeoutMs: 20_000 })).rejects.toThrow(
       /delivered 2 times, and each time its worker was lost; the last one, local-\d+-\d: exit code 9$/,
