@@ -1,0 +1,165 @@
+/**
+ * The watches that lead to reconciles: pools, their Deployments and pods, autoscalers, and the pods of Deployments that pools
+ * adopt. Each change ends in a pool's key, or in the death of a worker.
+ */
+import type { KubeApi } from '../../kube/api.ts';
+import { KubeError } from '../../kube/errors.ts';
+import { AUTOSCALERS, DEPLOYMENTS, PODS, POOLS } from '../../kube/resources.ts';
+import { reflect, type ReflectOptions, type Reflector } from '../../kube/watch.ts';
+import type { Deployment, HorizontalPodAutoscaler, KubeObject, Pod } from '../../kube/wire.ts';
+import { PAUSED, PAUSED_REPLICAS, type WorkerPool } from '../../kube/workerpool.ts';
+import { autoscalerOf, type Autoscaler, type Claims } from '../act/claims.ts';
+import { MANAGED_BY, MANAGER, POOL_LABEL } from '../act/deployment.ts';
+import { knownDeployment, type KnownDeployment } from '../act/known-deployment.ts';
+import { slimPod } from '../act/known-pod.ts';
+import type { ControllerGauges } from '../observe/metrics.ts';
+import { followAdopted } from '../recover/adopted-pods.ts';
+import { deathsOf, type Death } from '../recover/deaths.ts';
+
+export interface WatchesOptions {
+  readonly api: KubeApi;
+  /** Empty for all namespaces. */
+  readonly namespaces: readonly string[];
+  /** Receives pools and autoscalers, and returns which other pools a change concerns. */
+  readonly claims: Claims;
+  /** Something changed that this pool's next reconcile depends on. */
+  readonly onPool: (key: string) => void;
+  /** A worker of this pool ended; `any name`: in an adopted Deployment, where it may call itself otherwise than its pod. */
+  readonly onDeath: (key: string, death: Death, called?: 'any name') => void;
+  readonly onError: (error: unknown) => void;
+  readonly signal: AbortSignal;
+}
+
+export interface Watches {
+  readonly pools: ReadonlyMap<string, WorkerPool>;
+  readonly deployments: ReadonlyMap<string, KnownDeployment>;
+  /** Pods with the label of a pool, by the pool's key. */
+  readonly podsOf: (key: string) => readonly Pod[];
+  /** Watches the pods with this selector, for an adopted Deployment; `undefined` ends that. */
+  readonly followAdopted: (key: string, selector: string | undefined) => void;
+  /** Resolves when everything was listed once. Rejects when the signal aborts before. */
+  readonly synced: Promise<unknown>;
+  /** For metrics. */
+  readonly stats: ControllerGauges['watches'];
+  /** Resolves when the signal was aborted and no watch runs any more. */
+  stopped(): Promise<void>;
+}
+
+export function startWatches(options: WatchesOptions): Watches {
+  const { api, namespaces, claims, onPool, onDeath, onError, signal } = options;
+  const common = { api, signal, onError, ...(namespaces.length > 0 ? { namespaces } : {}) };
+  const onPod = (
+    pool: string,
+    pod: Pod | undefined,
+    previous: Pod | undefined,
+    called?: 'any name',
+  ): void => {
+    for (const death of deathsOf(previous, pod)) onDeath(pool, death, called);
+  };
+  const adopted = followAdopted({
+    api,
+    onError,
+    signal,
+    onChange: (pool, pod, previous) => onPod(pool, pod, previous, 'any name'),
+  });
+  const deployments = reflect<Deployment, KnownDeployment>({
+    ...common,
+    resource: DEPLOYMENTS,
+    labelSelector: `${MANAGED_BY}=${MANAGER}`,
+    transform: knownDeployment,
+    onChange: onPool,
+  });
+  const pods = watchPods(common, (pool, pod, previous) => {
+    onPod(pool, pod, previous);
+    onPool(pool);
+  });
+  const autoscalers = watchAutoscalers(common, (key, now) => {
+    for (const pool of claims.autoscaler(key, now)) if (pools.store.has(pool)) onPool(pool);
+  });
+  const pools = reflect<WorkerPool>({
+    ...common,
+    resource: POOLS,
+    onChange: (key, pool, previous) => {
+      if (!asksForReconcile(pool, previous)) return;
+      for (const other of [key, ...claims.pool(key, pool)]) onPool(other);
+    },
+  });
+
+  const measured = { workerpools: pools, deployments, pods: pods.reflector };
+  const reflectors: readonly Reflector<unknown>[] = Object.values(measured);
+  return {
+    pools: pools.store,
+    deployments: deployments.store,
+    podsOf: pods.of,
+    followAdopted: (key, selector) => adopted.follow(key, selector),
+    synced: Promise.all([...reflectors.map(({ synced }) => synced), autoscalers.known]),
+    stats: () => {
+      const own = Object.entries(measured).map(([name, reflector]) => [name, reflector.stats()] as const);
+      const others = adopted.stats();
+      return Object.fromEntries(others ? [...own, ['adopted_pods', others] as const] : own);
+    },
+    stopped: async () => {
+      await Promise.all([...reflectors, autoscalers.reflector].map(({ stopped }) => stopped));
+      await adopted.stopped();
+    },
+  };
+}
+
+type Common<T extends KubeObject> = Pick<ReflectOptions<T>, 'api' | 'namespaces' | 'signal' | 'onError'>;
+
+/** The pods with a pool's label, by the pool. */
+function watchPods(
+  common: Common<Pod>,
+  onChange: (pool: string, pod: Pod | undefined, previous: Pod | undefined) => void,
+): { readonly reflector: Reflector<Pod>; readonly of: (pool: string) => readonly Pod[] } {
+  const byPool = new Map<string, Map<string, Pod>>();
+  const reflector = reflect<Pod>({
+    ...common,
+    resource: PODS,
+    labelSelector: POOL_LABEL,
+    transform: slimPod,
+    onChange: (key, pod, previous) => {
+      const of = pod ?? previous;
+      const pool = of && `${of.metadata.namespace}/${of.metadata.labels?.[POOL_LABEL]}`;
+      if (!pool) return;
+      const list = byPool.get(pool) ?? new Map<string, Pod>();
+      if (pod) list.set(key, pod);
+      else list.delete(key);
+      if (list.size > 0) byPool.set(pool, list);
+      else byPool.delete(pool);
+      onChange(pool, pod, previous);
+    },
+  });
+  return { reflector, of: (pool) => [...(byPool.get(pool)?.values() ?? [])] };
+}
+
+/** Where they may not be read, an autoscaler is noticed when it writes: see act/other-writers.ts. */
+function watchAutoscalers(
+  common: Common<HorizontalPodAutoscaler>,
+  onChange: (key: string, now: Autoscaler | undefined) => void,
+): { readonly reflector: Reflector<Autoscaler>; readonly known: Promise<void> } {
+  const known = Promise.withResolvers<void>();
+  const reflector = reflect<HorizontalPodAutoscaler, Autoscaler>({
+    ...common,
+    resource: AUTOSCALERS,
+    transform: autoscalerOf,
+    onError: (error) => {
+      known.resolve();
+      if (!(error instanceof KubeError && error.status === 403)) common.onError?.(error);
+    },
+    onChange,
+  });
+  reflector.synced.then(known.resolve, known.resolve);
+  return { reflector, known: known.promise };
+}
+
+/** A change of its spec, its pause or its end, and a resync; not our own writes of the status. */
+function asksForReconcile(pool: WorkerPool | undefined, previous: WorkerPool | undefined): boolean {
+  if (!pool || !previous || pool === previous) return true;
+  const [now, old] = [pool.metadata, previous.metadata];
+  return (
+    old.generation !== now.generation ||
+    old.deletionTimestamp !== now.deletionTimestamp ||
+    [PAUSED, PAUSED_REPLICAS].some((name) => old.annotations?.[name] !== now.annotations?.[name])
+  );
+}
