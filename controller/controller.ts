@@ -90,7 +90,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     createSampler({
       address,
       log,
-      onLook: (key) => journal.begin(key),
+      onRead: (key) => journal.begin(key),
       onSample: (key, woken) => queue.add(key, woken ? 'urgent' : undefined),
     }),
   );

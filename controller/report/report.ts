@@ -23,7 +23,7 @@ import { lookForPoison, type PoisonSeen } from './poison.ts';
 import { onlyNumbersChanged } from './status.ts';
 import type { Held } from '../act/scale-in.ts';
 import type { Step } from '../act/step.ts';
-import { createTurns } from './rate-limit.ts';
+import { createRateLimit } from './rate-limit.ts';
 
 export interface ReportDeps {
   readonly api: KubeApi;
@@ -81,7 +81,7 @@ export function recordOf(events: EventRecorder, pool: WorkerPool, occurrence: Oc
 
 export function createReporter(deps: ReportDeps): Reporter {
   const { api, metrics, clock, log, signal } = deps;
-  const turns = createTurns(NUMBERS_MS, NUMBERS_GAP_MS);
+  const limit = createRateLimit(NUMBERS_MS, NUMBERS_GAP_MS);
 
   const event = (pool: WorkerPool, occurrence: Occurrence): void => recordOf(deps.events, pool, occurrence);
 
@@ -153,7 +153,7 @@ export function createReporter(deps: ReportDeps): Reporter {
       if (before && isDeepStrictEqual(before, status)) return undefined;
       if (last && onlyNumbersChanged(last.status, status)) {
         const now = clock.elapsed();
-        const turn = last.turn ?? turns.next(last.at, now);
+        const turn = last.turn ?? limit.next(last.at, now);
         if (turn > now) {
           state.written = { ...last, turn };
           return turn - now;

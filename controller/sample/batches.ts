@@ -1,27 +1,28 @@
 /**
- * Does something for very many keys a few at a time, so that what is urgent finds its way in between: neither the event loop nor
- * Redis is held up for longer than a portion takes. A key is in it once however often it is added. Keys come in the order in
+ * Background work for many keys in small batches, so that urgent work finds its way in between: neither the event loop nor
+ * Redis is held up for longer than a batch takes. A key is queued once however often it is added. Keys run in the order in
  * which they were added.
  *
- * A portion that takes long (nobody answers) does not hold up the next one for ever: that begins after `patienceMs` anyway.
+ * A batch that takes long (nobody answers) does not hold up the next one for ever: that begins after `timeoutMs` anyway.
  */
 import { setImmediate } from 'node:timers/promises';
 import { systemClock } from '../../runtime/clock.ts';
 
-export interface Trickle extends Disposable {
+export interface Batches extends Disposable {
   add(keys: Iterable<string>): void;
-  /** The key has been seen to otherwise, or is gone. */
+  /** Takes the key out of the queue: it was run otherwise, or is gone. */
   drop(key: string): void;
 }
 
-export interface TrickleOptions {
+export interface BatchesOptions {
   /** Never rejects. */
   readonly run: (key: string) => Promise<void>;
-  readonly portion?: number;
-  readonly patienceMs?: number;
+  /** Keys per batch. */
+  readonly size?: number;
+  readonly timeoutMs?: number;
 }
 
-export function createTrickle({ run, portion = 64, patienceMs = 100 }: TrickleOptions): Trickle {
+export function createBatches({ run, size = 64, timeoutMs = 100 }: BatchesOptions): Batches {
   const waiting = new Set<string>();
   let flowing = false;
 
@@ -31,13 +32,13 @@ export function createTrickle({ run, portion = 64, patienceMs = 100 }: TrickleOp
     while (waiting.size > 0) {
       const now: string[] = [];
       for (const key of waiting) {
-        if (now.length === portion) break;
+        if (now.length === size) break;
         waiting.delete(key);
         now.push(key);
       }
       const done = new AbortController();
       const all = Promise.all(now.map(run)).then(() => done.abort());
-      await Promise.race([all, systemClock.sleep(patienceMs, done.signal)]);
+      await Promise.race([all, systemClock.sleep(timeoutMs, done.signal)]);
       await setImmediate();
     }
     flowing = false;

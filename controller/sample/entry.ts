@@ -1,6 +1,6 @@
-/** What the sampler keeps of those whose queues it samples, and when the next look at them is due. */
+/** What the sampler keeps of each id whose queues it samples, and when they are read next. */
 import type { QueueKeys } from '../../queue/keys.ts';
-import type { Looked } from './read.ts';
+import type { QueuesRead } from './read.ts';
 import { medianOf, withRoundTrip, type RoundTrips } from './round-trip.ts';
 import { notYet, type Sampled } from './sampled.ts';
 
@@ -10,64 +10,66 @@ export interface Entry {
   active: boolean;
   horizonMs: number;
   sampled: Sampled;
-  quiet: Looked['quiet'];
+  quiet: QueuesRead['quiet'];
   roundTrips: RoundTrips;
-  /** A look is on its way. */
-  looking: boolean;
-  lookAgain: boolean;
+  /** The queues are being read. */
+  reading: boolean;
+  /** Read them again when that has ended. */
+  readAgain: boolean;
   /** What is past its time is being removed. */
   sweeping: boolean;
-  lastLook: number;
-  /** Since then, it was heard that something changed. */
+  /** When the last read began. */
+  readAt: number;
+  /** A change was signalled since the last read. */
   woken: boolean;
-  /** Looks in a row that the wake asked for and that found all still: see `isVain`. */
+  /** Reads in a row that the wake caused and that found nothing changed: see `isVain`. */
   vain: number;
   vainAt: number;
-  /** When the next look is due at the latest, though nothing happens. */
+  /** When the next read is due at the latest, even if nothing happens. */
   safetyAt: number;
-  /** When the wake rang since then, while all queues were quiet. */
+  /** When the wake came since the last read, while all queues were quiet. */
   wokenAt: number | undefined;
 }
 
 export function newEntry(queues: readonly QueueKeys[]): Entry {
   const still = {
-    looking: false,
-    lookAgain: false,
+    reading: false,
+    readAgain: false,
     sweeping: false,
     woken: false,
     vain: 0,
     vainAt: -Infinity,
     wokenAt: undefined,
   };
-  const never = { sampled: notYet, quiet: [], roundTrips: [], lastLook: -Infinity, safetyAt: -Infinity };
+  const never = { sampled: notYet, quiet: [], roundTrips: [], readAt: -Infinity, safetyAt: -Infinity };
   return { queues, active: true, horizonMs: 0, ...never, ...still };
 }
 
-/** A first task would be news in each of its queues. */
+/** All of its queues are empty and not paused, so that a first task would be news. */
 export function isQuiet({ quiet, queues }: Entry): boolean {
   return quiet.length === queues.length;
 }
 
-/** From so many wakes in a row on, it is no chance that there was nothing. */
+/** After this many wakes in a row it is no accident that nothing had changed. */
 const VAIN = 3;
-/** In a row, if they are no further apart. */
+/** Wakes that are no further apart count as in a row. */
 const VAIN_MS = 10_000;
 
 /**
- * The server says of this queue that it changed, again and again, and it has not: its table of tracked keys is full, and each key that
- * is read pushes another one out. To arm the queue again at once would keep both busy.
+ * The server reports again and again that this queue changed, and it has not: its table of tracked keys is full, and each key
+ * that is read pushes another one out. To arm the queue again immediately would keep both busy.
  */
 export function isVain({ vain }: Entry): boolean {
   return vain >= VAIN;
 }
 
-/** After a look that had been asked for by the wake, or not; `before`: what was known before it. */
+/** After a read; `woken`: the wake caused it; `before`: the sample before it. */
 export function countVain(entry: Entry, woken: boolean, before: Sampled): void {
-  const { lastLook } = entry;
+  const { readAt } = entry;
   if (!isQuiet(entry) || !nothingDone(before, entry.sampled)) entry.vain = 0;
   else if (woken) {
-    entry.vain = lastLook - entry.vainAt < VAIN_MS ? Math.min(entry.vain + 1, VAIN) : 1;
-    entry.vainAt = lastLook;
+    entry.vain = readAt - entry.vainAt < VAIN_MS ? Math.min(entry.vain + 1, VAIN) : 1;
+    entry.vainAt = readAt;
   } else if (isVain(entry)) entry.vain--;
 }
 
@@ -80,24 +82,24 @@ function nothingDone(before: Sampled, after: Sampled): boolean {
 /** It is sampled at each poll. */
 export function isOften(entry: Entry, now: number): boolean {
   const { active, sampled } = entry;
-  // nothing tells that a queue was resumed
+  // no wake reports that a queue was resumed
   const paused = sampled.kind === 'known' && sampled.sample.pausedQueues > 0;
-  // where no worker is heard of, leases end by the sampler's looks
+  // where no worker reports, only the sampler's reads end leases
   const silent = sampled.kind === 'known' && sampled.sample.silent;
-  return active || sampled.kind === 'unknown' || paused || silent || momentOf(entry) <= now;
+  return active || sampled.kind === 'unknown' || paused || silent || nextEventAt(entry) <= now;
 }
 
 /** When a delayed task comes within the horizon, or a lease ends that should have been renewed. */
-export function momentOf({ sampled, lastLook, horizonMs }: Entry): number {
+export function nextEventAt({ sampled, readAt, horizonMs }: Entry): number {
   if (sampled.kind !== 'known') return Infinity;
   const { now, nextDue = Infinity, nextExpiry = Infinity } = sampled.sample;
-  return lastLook + Math.min(nextDue - horizonMs, nextExpiry) - now;
+  return readAt + Math.min(nextDue - horizonMs, nextExpiry) - now;
 }
 
-/** Takes in what a look found, on the server of this name. */
+/** Stores the outcome of a read on the server of this name. */
 export function take(
   entry: Entry,
-  { sampled, quiet, roundTripMs }: Looked,
+  { sampled, quiet, roundTripMs }: QueuesRead,
   server: string,
   now: number,
 ): void {
@@ -105,8 +107,8 @@ export function take(
   const median = medianOf(entry.roundTrips);
   const found = median === undefined ? sampled : { ...sampled, redis: { server, roundTripMs: median } };
   entry.sampled = withWake(found, entry.wokenAt, now);
-  // a ring while it was looking may be about what the next look sees
-  if (!entry.lookAgain) entry.wokenAt = undefined;
+  // a wake during the read may be about what only the next one finds
+  if (!entry.readAgain) entry.wokenAt = undefined;
   entry.quiet = quiet;
 }
 

@@ -1,26 +1,26 @@
-/** Looks now and then whether a server may evict tasks: at each connection, as settings differ after a failover, and by time. */
+/** Checks whether a server may evict tasks: at each connection, as settings may differ after a failover, and every minute. */
 import type { Redis } from 'ioredis';
 import { describeRisk, evictionRisk } from '../../queue/connection/eviction.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { interval } from '../../runtime/timers.ts';
 
 export interface EvictionWatch extends Disposable {
-  /** What can happen and what to do about it, in words; `undefined` when nothing can. */
+  /** Human-readable: what can happen and what to do about it; `undefined` when nothing can. */
   readonly risk: string | undefined;
 }
 
-const EVERY_MS = 60_000;
+const INTERVAL_MS = 60_000;
 
 /** `onChange` is called when the risk comes or goes. */
 export function watchEviction(
   redis: Redis,
   log: Logger,
   onChange: () => void,
-  everyMs = EVERY_MS,
+  everyMs = INTERVAL_MS,
 ): EvictionWatch {
   let risk: string | undefined;
 
-  async function look(): Promise<void> {
+  async function check(): Promise<void> {
     if (redis.status !== 'ready') return;
     const now = await evictionRisk(redis);
     const found = now && describeRisk(now);
@@ -30,7 +30,7 @@ export function watchEviction(
     onChange();
   }
 
-  const onReady = (): void => void look();
+  const onReady = (): void => void check();
   redis.on('ready', onReady);
   const timer = interval(everyMs, onReady);
   return {

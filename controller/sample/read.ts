@@ -1,4 +1,4 @@
-/** One look at all queues of a pool: a sample that is known, or why it is not. What is overdue for recovery is seen to at once. */
+/** Reads all queues of a pool: a sample, or why there is none. Expired leases found on the way are recovered immediately. */
 import type { Redis } from 'ioredis';
 import { combineSamples } from '../../queue/pool/pool-sample.ts';
 import {
@@ -16,50 +16,50 @@ import { sweep } from '../../queue/workers/sweep.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { Sampled } from './sampled.ts';
 
-export interface Looked {
+export interface QueuesRead {
   readonly sampled: Sampled;
-  /** Of the queues, those where a first task would be news: empty and not paused. */
+  /** The queues where a first task would be news: empty and not paused. */
   readonly quiet: readonly QueueKeys[];
-  /** How long the answer took, or was waited for; `undefined` when there was no connection. */
+  /** How long the answer took, or was awaited; `undefined` when there was no connection. */
   readonly roundTripMs: number | undefined;
 }
 
-/** Why nothing is known of a queue, as a condition's reason and in words. */
+/** Why a queue could not be read: a condition's reason, and a human-readable text. */
 export type Blindness = Pick<Extract<Sampled, { kind: 'unknown' }>, 'reason' | 'why'>;
 
-export interface LookOptions {
+export interface ReadOptions {
   readonly redis: Redis;
-  /** What is wrong with the server. */
+  /** Finds what is wrong with the server. */
   readonly explain: (error: unknown) => Blindness;
   readonly log: Logger;
 }
 
-const ANSWER_MS = 3_000;
+const ANSWER_TIMEOUT_MS = 3_000;
 /** Counted as within the horizon too: clocks differ, and a round trip takes time, ms. */
 const LENIENCE_MS = 50;
 
 /** Counts what falls due within `horizonMs`. Never rejects. */
-export async function lookAt(
-  { redis, explain, log }: LookOptions,
+export async function readQueues(
+  { redis, explain, log }: ReadOptions,
   queues: readonly QueueKeys[],
   horizonMs: number,
-): Promise<Looked> {
+): Promise<QueuesRead> {
   const asked = performance.now();
   let roundTripMs: number | undefined;
-  const unknown = (blindness: Blindness): Looked => ({
+  const unknown = (blindness: Blindness): QueuesRead => ({
     sampled: { kind: 'unknown', ...blindness },
     quiet: [],
     roundTripMs,
   });
   try {
     const reading = Promise.all(queues.map((keys) => sampleQueue(redis, keys, horizonMs + LENIENCE_MS)));
-    const samples = await within(ANSWER_MS, reading, 'the sample');
+    const samples = await within(ANSWER_TIMEOUT_MS, reading, 'the sample');
     roundTripMs = performance.now() - asked;
     for (const [i, { expired, silent, suspects, workers }] of samples.entries()) {
       const keys = queues[i];
       const stranded = suspects > 0 && workers === 0;
       if (keys && (expired > 0 || silent || stranded))
-        await within(ANSWER_MS, recoverLost(redis, keys, log), 'the recovery');
+        await within(ANSWER_TIMEOUT_MS, recoverLost(redis, keys, log), 'the recovery');
     }
     const quiet = queues.filter((_, i) => samples[i]?.waiting === 0 && !samples[i].paused);
     // one list for both, where it is the same
@@ -79,7 +79,7 @@ export async function lookAt(
 
 /** Removes what is past its time. Never rejects. */
 export async function sweepAll(
-  { redis, log }: Pick<LookOptions, 'redis' | 'log'>,
+  { redis, log }: Pick<ReadOptions, 'redis' | 'log'>,
   queues: readonly QueueKeys[],
 ): Promise<void> {
   for (const keys of queues)
@@ -88,7 +88,7 @@ export async function sweepAll(
     });
 }
 
-/** What an error of the connection to `address` means for who wanted to look. */
+/** Why an error of the connection to `address` keeps its queues from being read. */
 export function blindnessOf(error: unknown, address: RedisAddress): Blindness {
   const why = describeRedisError(error, address, 'withheld');
   if (error instanceof ReplyRefused)

@@ -1,18 +1,18 @@
-/** How long a server takes to answer, from the last looks at it: a median, so that one that was late says nothing. Pure. */
+/** A server's round-trip time: the median of the last reads, so that a single late one does not count. Pure. */
 
 /** ms, oldest first. */
 export type RoundTrips = readonly number[];
 
-const LOOKS = 10;
-/** From fewer looks nothing follows. */
+const MOST = 10;
+/** Fewer do not make a median. */
 const ENOUGH = 5;
 
-/** After a look; `undefined`: it never came to an answer, as there was no connection, and what was known before is past. */
+/** After a read; `undefined`: there was no connection, and with it the times before are obsolete. */
 export function withRoundTrip(before: RoundTrips, ms: number | undefined): RoundTrips {
-  return ms === undefined ? [] : [...before.slice(1 - LOOKS), ms];
+  return ms === undefined ? [] : [...before.slice(1 - MOST), ms];
 }
 
-/** ms; `undefined` when too few looks were answered. */
+/** ms; `undefined` when too few reads were answered. */
 export function medianOf(trips: RoundTrips): number | undefined {
   return trips.length < ENOUGH ? undefined : trips.toSorted((a, b) => a - b)[Math.floor(trips.length / 2)];
 }

@@ -6,7 +6,7 @@ export type Sampled = (
   | {
       readonly kind: 'known';
       readonly sample: PoolSample;
-      /** When the wake said that something came into queues that were all empty until then, ms of Redis time. */
+      /** When the wake reported that something came into queues that were all empty until then, ms of Redis time. */
       readonly quietUntil?: number;
       /** The same by performance.now(). */
       readonly wokenAt?: number;

@@ -3,33 +3,27 @@
  * nothing of replicas or Kubernetes.
  *
  * Samples the queues of one Redis server for all pools on it. Queues where something happens are sampled every
- * `pollMs`, many in one pipelined round trip; idle ones only when the wake says so, and every `safetyMs` anyway, spread evenly
- * over that time. What the wake says is looked at at once, everything else in portions (batches.ts), so that ten thousand
- * pools that are looked at do not hold up the one that was woken.
+ * `pollMs`, many in one pipelined round trip; idle ones only when the wake reports a change, and every `safetyMs` anyway,
+ * staggered evenly. What was woken is read immediately, everything else in batches (batches.ts), so that ten thousand
+ * pools that are due do not hold up the one that was woken.
  * A sample that failed says why; it is never a zero. Connects in the background and for ever.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { Redis } from 'ioredis';
-import { openBounded } from '../../queue/connection/untrusted.ts';
-import {
-  addressName,
-  closeRedis,
-  describeRedisError,
-  within,
-  type RedisAddress,
-} from '../../queue/connection/connection.ts';
+import { addressName, closeRedis, within, type RedisAddress } from '../../queue/connection/connection.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
-import { defineScripts } from '../../queue/scripts/scripts.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { interval } from '../../runtime/timers.ts';
 import { watchEviction } from './eviction.ts';
-import { createAlarms } from './timers.ts';
-import { blindnessOf, lookAt, sweepAll, type Blindness } from './read.ts';
-import { countVain, isOften, isQuiet, isVain, momentOf, newEntry, take, type Entry } from './entry.ts';
+import { createTimers } from './timers.ts';
+import { connectSampler } from './connection.ts';
+import { createQueueUsers } from './queue-users.ts';
+import { readQueues, sweepAll, type QueuesRead } from './read.ts';
+import { countVain, isOften, isQuiet, isVain, newEntry, nextEventAt, take, type Entry } from './entry.ts';
 import { notYet, type Sampled } from './sampled.ts';
-import { nextTurn } from './stagger.ts';
-import { createTrickle } from './batches.ts';
-import { createWake, type WakeMode } from './wake.ts';
+import { nextAt } from './stagger.ts';
+import { createBatches } from './batches.ts';
+import { createWake, type Wake, type WakeMode } from './wake.ts';
 
 export interface Sampler extends AsyncDisposable {
   /** Begins to sample queues for `id`; `onSample` is called after each sample. Calling it again changes the queues. */
@@ -38,11 +32,11 @@ export interface Sampler extends AsyncDisposable {
   latest(id: string): Sampled;
   /**
    * Whether something happens at `id`: then it is sampled often. Delayed tasks that fall due within `horizonMs` count as due
-   * soon, and the sampler looks in the moment when the first of them does.
+   * soon, and the sampler reads the queues when the first of them does.
    */
   setActive(id: string, active: boolean, horizonMs: number): void;
   readonly wakeMode: WakeMode;
-  /** Why the server may lose tasks by itself, in words; `undefined` when it does not. */
+  /** Why the server may lose tasks by itself, human-readable; `undefined` when it may not. */
   readonly evictionRisk: string | undefined;
   /** For what is done rarely: recovery, clean-up. */
   readonly redis: Redis;
@@ -56,8 +50,8 @@ export interface QueueLink {
 
 export interface SamplerOptions {
   readonly address: RedisAddress;
-  /** A look begins; what it returns is called when that has ended. */
-  readonly onLook?: (id: string) => () => void;
+  /** A read of `id`'s queues begins; the function that it returns is called when that has ended. */
+  readonly onRead?: (id: string) => () => void;
   /** `woken`: something came into a queue that was idle. */
   readonly onSample: (id: string, woken: boolean) => void;
   readonly log: Logger;
@@ -67,73 +61,40 @@ export interface SamplerOptions {
   readonly wakeMode?: WakeMode;
 }
 
-const CONNECT_MS = 5_000;
-/** What comes first may be the first of many: whoever was woken looks again so soon. */
+/** What came first may be the first of many: after a wake, the queues are read again this soon. */
 const BURST_MS = 100;
-const TELL_AGAIN_MS = 60_000;
-/** Nobody waits longer for the wake to be there. */
-const LISTEN_MS = 1_000;
+/** The first read waits no longer for the wake to be set up. */
+const LISTEN_TIMEOUT_MS = 1_000;
 
 export function createSampler(options: SamplerOptions): Sampler {
-  const { address, onSample, onLook, log, pollMs = 1_000, safetyMs = 30_000 } = options;
+  const { address, onSample, onRead, log, pollMs = 1_000, safetyMs = 30_000 } = options;
   const server = addressName(address);
   const entries = new Map<string, Entry>();
-  /** By queue, who samples it. */
-  const users = new Map<string, Set<string>>();
-  const others = createTrickle({ run: look });
-  const alarms = createAlarms((id) => void look(id));
-  let lastError: Error | undefined;
-  /** The first attempt to connect has ended, well or not. */
-  const tried = Promise.withResolvers<void>();
-  // all commands of one tick travel in one write
-  const redis = defineScripts(
-    openBounded(address, {
-      enableAutoPipelining: true,
-      enableOfflineQueue: false,
-      onError: (error) => {
-        lastError = error;
-        tried.resolve();
-      },
-    }),
-  );
-  const lookAll = (): void => others.add(entries.keys());
-  let toldAt = -Infinity;
-  /** What the server itself said goes to the log, now and then, and not where everybody reads it who chose the address. */
-  function explain(error: unknown): Blindness {
-    const cause = redis.status === 'ready' ? error : (lastError ?? error);
-    const shown = blindnessOf(cause, address);
-    const whole = describeRedisError(cause, address);
-    if (whole !== shown.why && performance.now() - toldAt > TELL_AGAIN_MS) {
-      toldAt = performance.now();
-      log.warn({ redis: server, error: whole }, 'a Redis refuses what it is asked');
-      log.debug({ redis: server, err: cause }, 'what a Redis refused');
-    }
-    return shown;
-  }
-  const looking = { redis, log, explain };
-  redis.on('ready', () => {
-    lastError = undefined;
-    tried.resolve();
-    lookAll();
-  });
-  const eviction = watchEviction(redis, log, lookAll, options.evictionMs);
+  const users = createQueueUsers();
+  const others = createBatches({ run: read });
+  const timers = createTimers((id) => void read(id));
+  const { redis, attempted, explain } = connectSampler(address, log);
+  const reading = { redis, log, explain };
+  const readAll = (): void => others.add(entries.keys());
+  redis.on('ready', readAll);
+  const eviction = watchEviction(redis, log, readAll, options.evictionMs);
   const wake = createWake({
     address,
     log,
     ...(options.wakeMode ? { mode: options.wakeMode } : {}),
     onWake: (queue) => {
-      if (queue === undefined) return lookAll();
-      for (const id of users.get(queue) ?? []) {
+      if (queue === undefined) return readAll();
+      for (const id of users.of(queue)) {
         const entry = entries.get(id);
-        // it is looked at soon in any case
+        // it is read soon in any case
         if (!entry || isVain(entry)) continue;
         if (isQuiet(entry)) entry.wokenAt ??= performance.now();
         entry.woken = true;
-        void look(id);
+        void read(id);
       }
     },
   });
-  const listening = within(LISTEN_MS, wake.settled, 'the wake').catch(() => {});
+  const listening = within(LISTEN_TIMEOUT_MS, wake.settled, 'the wake').catch(() => {});
   const timer = interval(pollMs, poll);
 
   function poll(): void {
@@ -141,81 +102,58 @@ export function createSampler(options: SamplerOptions): Sampler {
     const due: string[] = [];
     for (const [id, entry] of entries) {
       const often = wake.mode === 'Polling' || isOften(entry, now);
-      if (now >= (often ? entry.lastLook + 0.9 * pollMs : entry.safetyAt)) due.push(id);
-      else if (momentOf(entry) > now && momentOf(entry) <= now + pollMs)
-        alarms.set(id, momentOf(entry) - now);
+      const eventAt = nextEventAt(entry);
+      if (now >= (often ? entry.readAt + 0.9 * pollMs : entry.safetyAt)) due.push(id);
+      else if (eventAt > now && eventAt <= now + pollMs) timers.set(id, eventAt - now);
     }
     others.add(due);
   }
 
   /** Never rejects. */
-  async function look(id: string): Promise<void> {
+  async function read(id: string): Promise<void> {
     const entry = entries.get(id);
-    if (entry?.looking) entry.lookAgain = true;
-    if (!entry || entry.looking) return;
-    entry.looking = true;
+    if (entry?.reading) entry.readAgain = true;
+    if (!entry || entry.reading) return;
+    entry.reading = true;
     others.drop(id);
-    // or the first look at each would say that nobody can be woken
-    if (redis.status === 'ready') await listening;
-    else await within(CONNECT_MS, tried.promise, 'the connection').catch(() => {});
-    entry.lastLook = performance.now();
-    entry.safetyAt = nextTurn(id, entry.lastLook, safetyMs);
+    // or the first sample of each would report that it cannot be woken
+    await (redis.status === 'ready' ? listening : attempted());
+    entry.readAt = performance.now();
+    entry.safetyAt = nextAt(id, entry.readAt, safetyMs);
     const { woken } = entry;
     entry.woken = false;
-    const ended = onLook?.(id);
-    const looked = await lookAt(looking, entry.queues, entry.horizonMs);
+    const ended = onRead?.(id);
+    const found = await readQueues(reading, entry.queues, entry.horizonMs);
     ended?.();
-    entry.looking = false;
-    if (entries.get(id) !== entry) return;
-    const before = entry.sampled;
-    take(entry, looked, server, performance.now());
+    entry.reading = false;
+    if (entries.get(id) === entry) await readDone(id, entry, found, woken);
+  }
+
+  async function readDone(id: string, entry: Entry, found: QueuesRead, woken: boolean): Promise<void> {
+    const { sampled: before } = entry;
+    take(entry, found, server, performance.now());
     countVain(entry, woken, before);
     onSample(id, woken);
-    if (woken) alarms.set(id, isVain(entry) ? pollMs : BURST_MS);
-    const { sampled } = looked;
+    if (woken) timers.set(id, isVain(entry) ? pollMs : BURST_MS);
+    const { sampled } = found;
     if (sampled.kind === 'known' && sampled.sample.overdue) void sweepOnce(entry);
-    // what is vain is armed by the look that comes with the next poll
-    const again = entry.lookAgain || (!(woken && isVain(entry)) && (await listen(entry)));
-    entry.lookAgain = false;
-    if (again) void look(id);
+    // a queue that wakes in vain is armed by the read that comes with the next poll
+    const again = entry.readAgain || (!(woken && isVain(entry)) && (await armQuiet(wake, entry)));
+    entry.readAgain = false;
+    if (again) void read(id);
   }
 
   /** One at a time. Nobody waits for it, and it never rejects. */
   async function sweepOnce(entry: Entry): Promise<void> {
     if (entry.sweeping) return;
     entry.sweeping = true;
-    await sweepAll(looking, entry.queues);
+    await sweepAll(reading, entry.queues);
     entry.sweeping = false;
   }
 
-  /** `id` samples these queues from now on, and no others. Queues that nobody samples any more are not listened to. */
-  function setUsed(id: string, queues: readonly QueueKeys[]): void {
-    for (const keys of entries.get(id)?.queues ?? []) {
-      const rest = users.get(keys.queue);
-      rest?.delete(id);
-      if (rest?.size === 0 && users.delete(keys.queue) && !queues.some(({ queue }) => queue === keys.queue))
-        wake.forget(keys);
-    }
-    for (const { queue } of queues) {
-      const all = users.get(queue);
-      if (all) all.add(id);
-      else users.set(queue, new Set([id]));
-    }
-  }
-
-  /** Arms the wake of idle queues. `true` when something came in the meantime: nothing else would tell of that. */
-  async function listen(entry: Entry): Promise<boolean> {
-    const { sampled, quiet } = entry;
-    if (sampled.kind !== 'known' || sampled.sample.runnable.waiting > 0) return false;
-    const isWhole = isQuiet(entry);
-    try {
-      const found = await Promise.all(quiet.map((keys) => wake.arm(keys)));
-      if (found.some((armed) => (armed?.waiting ?? 0) > 0)) return true;
-      const delayed = found.reduce((sum, armed) => sum + (armed?.delayed ?? 0), 0);
-      return isWhole && delayed > sampled.sample.delayed;
-    } catch {
-      return false; // the connection went away: it arms everything anew when it is back
-    }
+  /** Queues that nobody samples any more are not listened to. */
+  function setQueues(id: string, queues: readonly QueueKeys[]): void {
+    for (const keys of users.change(id, entries.get(id)?.queues ?? [], queues)) wake.forget(keys);
   }
 
   return {
@@ -227,16 +165,14 @@ export function createSampler(options: SamplerOptions): Sampler {
       return eviction.risk;
     },
     add: (id, queues) => {
-      const names = ({ queue, result }: QueueKeys): string => JSON.stringify([queue, result]);
-      const entry = entries.get(id);
-      if (entry?.queues === queues) return;
-      if (entry && isDeepStrictEqual(entry.queues.map(names), queues.map(names))) return;
-      setUsed(id, queues);
+      const before = entries.get(id)?.queues;
+      if (before && sameQueues(before, queues)) return;
+      setQueues(id, queues);
       entries.set(id, newEntry(queues));
       others.add([id]);
     },
     remove: (id) => {
-      setUsed(id, []);
+      setQueues(id, []);
       entries.delete(id);
       others.drop(id);
     },
@@ -249,9 +185,29 @@ export function createSampler(options: SamplerOptions): Sampler {
       timer.clear();
       eviction[Symbol.dispose]();
       others[Symbol.dispose]();
-      alarms[Symbol.dispose]();
+      timers[Symbol.dispose]();
       entries.clear();
       await Promise.all([wake[Symbol.asyncDispose](), closeRedis(redis)]);
     },
   };
+}
+
+/** Arms the wake of idle queues. `true` when something came in the meantime, which no wake reports. */
+async function armQuiet(wake: Wake, entry: Entry): Promise<boolean> {
+  const { sampled, quiet } = entry;
+  if (sampled.kind !== 'known' || sampled.sample.runnable.waiting > 0) return false;
+  const isWhole = isQuiet(entry);
+  try {
+    const found = await Promise.all(quiet.map((keys) => wake.arm(keys)));
+    if (found.some((armed) => (armed?.waiting ?? 0) > 0)) return true;
+    const delayed = found.reduce((sum, armed) => sum + (armed?.delayed ?? 0), 0);
+    return isWhole && delayed > sampled.sample.delayed;
+  } catch {
+    return false; // the connection went away: it arms everything anew when it is back
+  }
+}
+
+function sameQueues(before: readonly QueueKeys[], now: readonly QueueKeys[]): boolean {
+  const names = ({ queue, result }: QueueKeys): string => JSON.stringify([queue, result]);
+  return before === now || isDeepStrictEqual(before.map(names), now.map(names));
 }

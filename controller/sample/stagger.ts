@@ -1,10 +1,10 @@
-/** Spreads what everybody does every so often evenly over that time. Pure. */
+/** Staggers periodic work evenly across its period. Pure. */
 
 /**
- * When `id` is to do it next, ms: after half of `everyMs` at the earliest and all of it at the latest, and from the second
- * time on at an instant of its own, however crowded the times before were.
+ * When `id` is due next, ms: after half of `everyMs` at the earliest and all of it at the latest, and from the second
+ * time on at an offset of its own, however crowded the times before were.
  */
-export function nextTurn(id: string, now: number, everyMs: number): number {
+export function nextAt(id: string, now: number, everyMs: number): number {
   const passed = (((now - phaseOf(id) * everyMs) % everyMs) + everyMs) % everyMs;
   const wait = everyMs - passed;
   return now + (wait < everyMs / 2 ? wait + everyMs / 2 : wait);

@@ -1,17 +1,17 @@
 import { timeout, type Timer } from '../../runtime/timers.ts';
 
-/** Calls back with an id at the moment that was asked for; several moments of an id are several calls. Disposed, it is silent. */
-export interface Alarms extends Disposable {
+/** One-shot timers by id; an id may have several at a time. Disposing cancels them all. */
+export interface Timers extends Disposable {
   set(id: string, inMs: number): void;
 }
 
-export function createAlarms(ring: (id: string) => void): Alarms {
+export function createTimers(onTime: (id: string) => void): Timers {
   const timers = new Set<Timer>();
   return {
     set: (id, inMs) => {
       const timer = timeout(inMs, () => {
         timers.delete(timer);
-        ring(id);
+        onTime(id);
       });
       timers.add(timer);
     },

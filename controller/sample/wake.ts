@@ -1,6 +1,6 @@
 /**
- * How the controller hears of the first task in an empty queue: by client tracking where the server allows it, else by
- * a blocking peek per queue, else by polling alone. Whatever it hears is a hint; the sampler then looks.
+ * How the controller notices the first task in an empty queue: by client tracking where the server allows it, else by
+ * a blocking peek per queue, else by polling alone. A wake is only a hint; the sampler then reads the queue.
  *
  * `Tracking`: LLEN and ZCARD of an idle queue are read through a KeyWatch, which arms them until their first change.
  * `BlockingPeek`: BLMOVE q q RIGHT RIGHT, which changes nothing by definition and returns when there is something.
@@ -26,14 +26,14 @@ export interface Armed {
 
 export interface Wake extends AsyncDisposable {
   readonly mode: WakeMode;
-  /** Resolves when it is known how to listen, or the first attempt to listen has failed. */
+  /** Resolves when the mode is settled, or the first attempt to listen has failed. */
   readonly settled: Promise<void>;
   /**
-   * Begins to listen to an idle queue. Resolves to what it holds from when it is listened to, where that is known: what came
-   * since the last look is heard of by nobody.
+   * Begins to listen to an idle queue. Resolves to what it holds at that moment, where that is known: of what came between the
+   * last read and then, there is no wake.
    */
   arm(keys: QueueKeys): Promise<Armed | undefined>;
-  /** Nobody wants to hear of the queue any more. */
+  /** Stops listening to the queue. */
   forget(keys: QueueKeys): void;
 }
 
@@ -42,14 +42,14 @@ export interface WakeOptions {
   /** A queue changed; `undefined`: any may have, so arm all again. */
   readonly onWake: (queue: string | undefined) => void;
   readonly log: Logger;
-  /** For tests and for servers that are known to lie: begins with this mode. */
+  /** For tests, and for servers whose tracking is known to be unreliable: begins with this mode. */
   readonly mode?: WakeMode;
 }
 
-const PATIENCE_MS = 5_000;
+const CONNECT_TIMEOUT_MS = 5_000;
 const RETRY_MS = 1_000;
 const PEEK_S = 20;
-const ANSWER_MS = 3_000;
+const ANSWER_TIMEOUT_MS = 3_000;
 
 /** Connects in the background; until then, and while the server is away, `mode` is Polling. */
 export function createWake({ address, onWake, log, mode: wanted = WakeMode.Tracking }: WakeOptions): Wake {
@@ -63,11 +63,11 @@ export function createWake({ address, onWake, log, mode: wanted = WakeMode.Track
   async function connect(): Promise<void> {
     while (!closing.signal.aborted && refused === WakeMode.Tracking && !watch) {
       try {
-        const hear = (changed: readonly string[] | undefined): void => {
+        const onChange = (changed: readonly string[] | undefined): void => {
           if (!changed) return onWake(undefined);
           for (const key of changed) onWake(delayedOf.get(key) ?? key);
         };
-        const opened = await openKeyWatch(address, hear, PATIENCE_MS, closing.signal, openBounded);
+        const opened = await openKeyWatch(address, onChange, CONNECT_TIMEOUT_MS, closing.signal, openBounded);
         if (closing.signal.aborted) return await opened[Symbol.asyncDispose]();
         watch = opened;
         settled.resolve();
@@ -90,7 +90,7 @@ export function createWake({ address, onWake, log, mode: wanted = WakeMode.Track
   async function armTracking({ reader }: KeyWatch, keys: QueueKeys): Promise<Armed> {
     delayedOf.set(keys.delayed, keys.queue);
     const read = Promise.all([reader.llen(keys.queue), reader.zcard(keys.delayed)]);
-    const [waiting, delayed] = await within(ANSWER_MS, read, 'LLEN');
+    const [waiting, delayed] = await within(ANSWER_TIMEOUT_MS, read, 'LLEN');
     return { waiting, delayed };
   }
 

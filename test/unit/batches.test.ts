@@ -1,6 +1,6 @@
 /** What is done for very many keys is done in portions, and leaves room in between. */
 import { expect, test } from 'vitest';
-import { createTrickle } from '../../controller/sample/batches.ts';
+import { createBatches } from '../../controller/sample/batches.ts';
 import { eventually } from '../support/eventually.ts';
 
 const keys = (count: number): string[] => Array.from({ length: count }, (_, i) => `k${i}`);
@@ -15,10 +15,10 @@ test('all keys get their turn, once, in order, never more than a portion at a ti
     await new Promise((resolve) => void setImmediate(resolve));
     active--;
   };
-  using trickle = createTrickle({ run, portion: 8, patienceMs: 60_000 });
-  trickle.add(keys(100));
+  using batches = createBatches({ run, size: 8, timeoutMs: 60_000 });
+  batches.add(keys(100));
   // these wait already
-  trickle.add(keys(50).slice(8));
+  batches.add(keys(50).slice(8));
   await eventually(() => expect(begun).toHaveLength(100));
   expect(begun).toEqual(keys(100));
   expect(most).toBe(8);
@@ -27,8 +27,8 @@ test('all keys get their turn, once, in order, never more than a portion at a ti
 test('whatever else waits for the event loop comes in between two portions', async () => {
   const order: string[] = [];
   const run = (key: string): Promise<void> => Promise.resolve(void order.push(key));
-  using trickle = createTrickle({ run, portion: 2 });
-  trickle.add(keys(6));
+  using batches = createBatches({ run, size: 2 });
+  batches.add(keys(6));
   setImmediate(() => order.push('other'));
   await eventually(() => expect(order).toHaveLength(7));
   expect(order.indexOf('other')).toBeLessThan(5);
@@ -36,11 +36,11 @@ test('whatever else waits for the event loop comes in between two portions', asy
 
 test('a key that is dropped is left out; one that was done may come again', async () => {
   const begun: string[] = [];
-  using trickle = createTrickle({ run: (key) => Promise.resolve(void begun.push(key)), portion: 1 });
-  trickle.add(['a', 'b', 'c']);
-  trickle.drop('b');
+  using batches = createBatches({ run: (key) => Promise.resolve(void begun.push(key)), size: 1 });
+  batches.add(['a', 'b', 'c']);
+  batches.drop('b');
   await eventually(() => expect(begun).toEqual(['a', 'c']));
-  trickle.add(['a']);
+  batches.add(['a']);
   await eventually(() => expect(begun).toEqual(['a', 'c', 'a']));
 });
 
@@ -51,7 +51,7 @@ test('a portion that nobody answers does not hold up the next one', async () => 
     begun.push(key);
     return never;
   };
-  using trickle = createTrickle({ run, portion: 2, patienceMs: 1 });
-  trickle.add(keys(5));
+  using batches = createBatches({ run, size: 2, timeoutMs: 1 });
+  batches.add(keys(5));
   await eventually(() => expect(begun).toEqual(keys(5)));
 });

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { createTurns } from '../../controller/report/rate-limit.ts';
+import { createRateLimit } from '../../controller/report/rate-limit.ts';
 
 test('alone, a pool has a turn as often as one may', () => {
-  const turns = createTurns(2_000, 50);
+  const turns = createRateLimit(2_000, 50);
   expect(turns.next(10_000, 10_100)).toBe(12_000);
   expect(turns.next(12_000, 12_900)).toBe(14_000);
   // long ago: at once
@@ -10,7 +10,7 @@ test('alone, a pool has a turn as often as one may', () => {
 });
 
 test('a thousand pools have their turns one after the other, and none is forgotten', () => {
-  const turns = createTurns(2_000, 50);
+  const turns = createRateLimit(2_000, 50);
   const got = Array.from({ length: 1_000 }, () => turns.next(0, 3_000));
   expect(got[0]).toBe(3_000);
   expect(got.at(-1)).toBe(3_000 + 999 * 50);

@@ -1,13 +1,13 @@
 /** What everybody does every so often is spread over that time, wherever it began. */
 import { expect, test } from 'vitest';
-import { nextTurn } from '../../controller/sample/stagger.ts';
+import { nextAt } from '../../controller/sample/stagger.ts';
 
 const EVERY = 30_000;
 const ids = Array.from({ length: 10_000 }, (_, i) => `team-${i % 20}/pool-${i}`);
 
 test.each([0, 12_345, 987_654_321])('between half and all of the time from %d', (now) => {
   for (const id of ids) {
-    const wait = nextTurn(id, now, EVERY) - now;
+    const wait = nextAt(id, now, EVERY) - now;
     expect(wait).toBeGreaterThanOrEqual(EVERY / 2);
     expect(wait).toBeLessThanOrEqual(EVERY);
   }
@@ -15,8 +15,8 @@ test.each([0, 12_345, 987_654_321])('between half and all of the time from %d', 
 
 test('from the second time on, exactly once in that time', () => {
   for (const id of ids.slice(0, 100)) {
-    const second = nextTurn(id, nextTurn(id, 77_000, EVERY), EVERY);
-    const third = nextTurn(id, second, EVERY);
+    const second = nextAt(id, nextAt(id, 77_000, EVERY), EVERY);
+    const third = nextAt(id, second, EVERY);
     expect(third - second).toBeCloseTo(EVERY, 3);
   }
 });
@@ -25,7 +25,7 @@ test('ten thousand that began in one instant do not come back in one', () => {
   const now = 5_000;
   const perSecond = Array.from({ length: 30 }, () => 0);
   for (const id of ids) {
-    const settled = nextTurn(id, nextTurn(id, now, EVERY), EVERY);
+    const settled = nextAt(id, nextAt(id, now, EVERY), EVERY);
     const second = Math.floor((settled % EVERY) / 1_000);
     perSecond[second] = (perSecond[second] ?? 0) + 1;
   }

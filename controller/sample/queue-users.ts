@@ -1,0 +1,23 @@
+/** Which ids sample a queue: several pools may have the same one. */
+import type { QueueKeys } from '../../queue/keys.ts';
+
+export interface QueueUsers {
+  /** The ids that sample the queue of this key. */
+  of(queue: string): Iterable<string>;
+  /** From now on `id` samples the queues `now` instead of `before`. Returns those of `before` that nobody samples any more. */
+  change(id: string, before: readonly QueueKeys[], now: readonly QueueKeys[]): QueueKeys[];
+}
+
+export function createQueueUsers(): QueueUsers {
+  const users = new Map<string, Set<string>>();
+  return {
+    of: (queue) => users.get(queue) ?? [],
+    change: (id, before, now) => {
+      for (const { queue } of before) users.get(queue)?.delete(id);
+      for (const { queue } of now) users.set(queue, (users.get(queue) ?? new Set()).add(id));
+      const unused = before.filter(({ queue }) => users.get(queue)?.size === 0);
+      for (const { queue } of unused) users.delete(queue);
+      return unused;
+    },
+  };
+}
