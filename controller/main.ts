@@ -152,7 +152,7 @@ async function main(): Promise<void> {
         leader = leaderAddress(name, annotations);
         log.info({ holder: name }, name ? 'the lease has a holder' : 'nobody holds the lease');
       },
-      onError: (error) => log.warn({ err: error }, 'the lease could not be had; it is tried again'),
+      onError: (error) => log.warn({ err: error }, 'failed to acquire the leader lease; retrying'),
     },
     control,
   ).catch(rethrow(log));

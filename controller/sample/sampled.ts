@@ -24,7 +24,7 @@ export type Sampled = (
       readonly why: string;
     }
 ) & {
-  /** Absent while too few looks were answered to say. */
+  /** Absent while too few reads were answered. */
   readonly redis?: RedisLatency;
 };
 
