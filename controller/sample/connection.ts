@@ -17,7 +17,7 @@ const LOG_INTERVAL_MS = 60_000;
 export interface SamplerConnection {
   readonly redis: Redis;
   /** Resolves when the first attempt to connect has ended, well or not, or has taken too long. */
-  attempted(): Promise<void>;
+  readonly attempted: () => Promise<void>;
   /** Why nothing could be read: `error`, or what keeps the connection from being made. */
   readonly explain: (error: unknown) => Blindness;
 }
