@@ -56,7 +56,15 @@ describe.skipIf(!place)('an adopted Deployment', () => {
     const { cluster, redis } = release();
     const pool = poolOf(release(), 'reverse');
     await cluster.applyYaml(plainDeployment(release(), pool.name));
-    const before = await deployment(pool.name);
+    // Kubernetes' own controller numbers the revision some time after the Deployment was made
+    const before = await eventually(
+      async () => {
+        const made = await deployment(pool.name);
+        expect(made).toHaveProperty(['metadata', 'annotations', 'deployment.kubernetes.io/revision']);
+        return made;
+      },
+      { withinMs: 30_000, everyMs: 100 },
+    );
     await pool.apply({
       scaleTargetRef: { name: pool.name },
       maxReplicas: 3,
