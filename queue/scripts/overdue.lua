@@ -27,6 +27,11 @@ local function is_over(deadline, till, now, ms)
   return deadline <= now
 end
 
+-- without workers there are no leases, and the next worker begins a new clock
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  if redis.call('EXISTS', KEYS[2]) == 1 then redis.call('DEL', KEYS[2]) end
+  return {}
+end
 -- Redis allows this when memory is short, and then the rest too
 redis.call('HDEL', KEYS[2], '')
 local ms, fresh = queue_time(KEYS[2], now)

@@ -9,6 +9,7 @@
 import { mkdir, readFile, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { startTcpProxy } from '../support/tcpproxy.ts';
@@ -78,7 +79,7 @@ export async function startPrimary(kept: string): Promise<Primary> {
     link.stall('replies');
     await delay(lagMs);
     await next.client().replicaof('NO', 'ONE');
-    const reached = (await readHistory(next.dir, await folder(kept, folders.length, 'promoted'))).length;
+    const known = await readHistory(next.dir, await folder(kept, folders.length, 'promoted'));
     front.redirect(next.port);
     server = next;
     if (split) await split();
@@ -86,7 +87,7 @@ export async function startPrimary(kept: string): Promise<Primary> {
     front.cut();
     // the file of a server that was killed may end in the middle of a command, which it never did
     const apart = parseAof((await readFile(part)).subarray(size));
-    forgotten.push(...apart.slice(reached));
+    forgotten.push(...apart.slice(inCommon(apart, known)));
     await truncate(part, size);
     await keep(old.dir, here());
     folders.push(await folder(kept, folders.length));
@@ -145,6 +146,16 @@ async function copy(
   } finally {
     await source.call('CLIENT', 'UNPAUSE');
   }
+}
+
+/**
+ * How many of the old primary's changes reached the new one. The last ones of the new one may be its own: a primary removes
+ * keys that have expired.
+ */
+export function inCommon(old: readonly Transaction[], promoted: readonly Transaction[]): number {
+  let count = Math.min(old.length, promoted.length);
+  while (count > 0 && !isDeepStrictEqual(old[count - 1], promoted[count - 1])) count--;
+  return count;
 }
 
 /** The part that a server appends to. */

@@ -4,7 +4,7 @@ import type { Redis } from 'ioredis';
 import { inspectQueue } from '../../queue/inspect.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { sampleQueue } from '../../queue/pool/sample.ts';
-import { reap, reapExpired, register } from '../../queue/scripts/scripts.ts';
+import { findOverdue, reap, reapExpired, register } from '../../queue/scripts/scripts.ts';
 import type { Delivery, Settled } from '../../queue/workers/turn.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
@@ -169,4 +169,11 @@ test('a lease without a description, as after a partly lost write, is swept too'
   expect([...(await reapExpired(redis, keys))]).toEqual([['ghost', 2]]);
   expect(await redis.lrange(keys.queue, 0, -1)).toEqual(['b', 'a']);
   expect(await redis.exists(keys.workers)).toBe(0);
+});
+
+test('whoever looks for overdue workers where there are none leaves no key behind', async () => {
+  const keys = freshKeys();
+  await redis.hset(keys.clock, 'at', '1', 'ms', '1');
+  expect(await findOverdue(redis, keys)).toEqual([]);
+  expect(await redis.keys(`millrace:{${keys.queue}}*`)).toEqual([]);
 });

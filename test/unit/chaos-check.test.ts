@@ -1,5 +1,7 @@
 /** The judgement over a chaos run catches each way in which a run can go wrong: a clean one is spoiled in one thing. */
 import { expect, test } from 'vitest';
+import type { Transaction } from '../chaos/aof.ts';
+import { inCommon } from '../chaos/primary.ts';
 import { parseAof } from '../chaos/aof.ts';
 import { check, recoveryTimes, repeats, type Evidence, type Life } from '../chaos/check.ts';
 import { readCustody } from '../chaos/custody.ts';
@@ -166,4 +168,14 @@ test('an append-only file that a kill cut off is read up to there; anything else
   expect(parseAof(whole.subarray(0, whole.length - 5))).toHaveLength(1);
   expect(() => parseAof(Buffer.from('nonsense\r\n'))).toThrow(SyntaxError);
   expect(() => parseLedger('w1@9', 'nonsense\n')).toThrow(SyntaxError);
+});
+
+test('what a promoted replica did by itself is not taken for what it received', () => {
+  const step = (text: string): Transaction => [text.split(' ').map((word) => Buffer.from(word))];
+  const old = ['HSET a 1', 'HSET a 2', 'HSET a 3'].map(step);
+  expect(inCommon(old, old)).toBe(3);
+  expect(inCommon(old, [...old.slice(0, 2), step('DEL expired')])).toBe(2);
+  expect(inCommon(old, [...old.slice(0, 1), step('DEL expired'), step('DEL another')])).toBe(1);
+  expect(inCommon(old, [...old, step('DEL expired')])).toBe(3);
+  expect(inCommon(old, [])).toBe(0);
 });
