@@ -49,7 +49,7 @@ test('zsh, at a prompt', async () => {
 test('fish, with what each command is for', async () => {
   const line = "millrace completion fish | source; complete -C 'millrace dead '";
   const { stdout } = await run('fish', ['--no-config', '-c', line], { env });
-  expect(stdout).toMatch(/^list\tprint the newest ones, newest first\n/m);
+  expect(stdout).toMatch(/^list\tlist dead letters, newest first\n/m);
   expect(stdout).toMatch(/^requeue\tput tasks back/m);
 }, 120_000);
 
