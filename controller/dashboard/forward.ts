@@ -63,7 +63,7 @@ export function forward(
       socket.once('secureConnect', () => {
         const { raw } = (socket as TLSSocket).getPeerCertificate();
         if (!raw || !leader.certificate?.equals(raw))
-          onward.destroy(new Error('its certificate is not ours'));
+          onward.destroy(new Error('it presents another certificate than ours'));
       }),
     );
   onward.setTimeout(CONNECT_TIMEOUT_MS, () => onward.destroy(new Error('it does not answer')));
