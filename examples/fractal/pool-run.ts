@@ -99,7 +99,7 @@ export async function runPool(options: PoolRunOptions): Promise<PoolRun> {
     pollMs: POLL_MS,
     onStep,
     log: pino({ level: 'silent' }),
-    onError: (error) => progress.say(`${error.message}; it is tried again`),
+    onError: (error) => progress.say(`${error.message}; retrying`),
   });
   const signal = AbortSignal.any([options.signal, broken.signal]);
   const stopped = new Promise<never>((_, reject) => {

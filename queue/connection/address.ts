@@ -94,7 +94,7 @@ export function parseUrl(text: string): ParsedUrl {
   // other clients read settings there, e.g. a database: ignoring it would mean database 0, which is somebody else's
   if (url.search || url.hash)
     throw new RangeError(
-      'the Redis URL has something after ? or #, which is ignored: write the database as in /3, and give the rest ' +
+      'the Redis URL has something after ? or #, which is not read: write the database as in /3, and give the rest ' +
         'apart from the URL',
     );
   return {

@@ -39,7 +39,7 @@ test('doctor: no controller, then one that has no rights and does not lead, and 
   expect(code).toBe(1);
   expect(stdout).toMatch(/^fail {2}controller test-1\/millrace: none of 1 is ready\n/m);
   expect(stdout).toMatch(/^warn {2}controller test-1\/millrace: of Millrace 0\.0\.9, and this program is /m);
-  expect(stdout).toMatch(/^fail {2}leader: nobody leads\n/m);
+  expect(stdout).toMatch(/^fail {2}leader: there is no leader\n/m);
   expect(stdout).toMatch(/^fail {2}rights of test-1\/millrace: it may not list workerpools, /m);
   expect(stdout).toMatch(/^fail {2}pool test-1\/tiles: Ready RedisUnreachable: it is away\n/m);
 }, 120_000);

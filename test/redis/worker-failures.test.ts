@@ -152,7 +152,7 @@ test.concurrent('a result that turns into another type under a running task: the
   await using _other = startWorker(server, keys, { handler, leaseMs: 1_000 });
   await redis.set(keys.result, 'not a hash');
   gate.resolve('done');
-  await eventually(() => expect(complaints(worker).join()).toMatch(/a turn failed/));
+  await eventually(() => expect(complaints(worker).join()).toMatch(/turn failed/));
   // longer than the lease: nobody else may take it over meanwhile
   await throughout(1_500, async () => expect(await redis.hvals(keys.inflight(worker.id))).toEqual(['a']));
   await redis.del(keys.result);

@@ -96,7 +96,7 @@ test.each(['?db=3', '/?password=my-secret', '/0#my-secret'])(
   'what we would not read of a URL is refused, and not quoted: %s',
   (rest) => {
     const refused = texts({ url: `redis://${HOST}:6379${rest}` });
-    expect(refused[1]).toMatch(/^the Redis URL has something behind \? or #, which is not read/);
+    expect(refused[1]).toMatch(/^the Redis URL has something after \? or #, which is not read/);
     for (const text of refused) expect(text).not.toContain('my-secret');
   },
 );
