@@ -82,11 +82,12 @@ describe('a pool on this machine', () => {
       await push(0, 3);
       await program.prints(/  0→3: \d+ waiting, 0 in flight, none has finished yet, target 1 s\n/);
       await eventually(async () => expect(await plain.hlen('result')).toBe(3), { withinMs: 15_000 });
-      await push(3, 20);
+      // enough work that one more worker pays however long it takes to start on a busy machine
+      await push(3, 100);
       await program.prints(
         /  [1-3]→[2-4]: \d+ waiting, 0\.3 s a task, [\d.]+ m?s to start, target 1 s(, maxReplicas 4)?\n/,
       );
-      await eventually(async () => expect(await plain.hlen('result')).toBe(23), { withinMs: 15_000 });
+      await eventually(async () => expect(await plain.hlen('result')).toBe(103), { withinMs: 60_000 });
     } finally {
       await closeRedis(plain);
     }
