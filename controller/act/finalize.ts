@@ -19,8 +19,11 @@ import { readTexts } from '../../queue/scripts/read.ts';
 import { reap, rejoin } from '../../queue/scripts/scripts.ts';
 import { within } from '../../queue/connection/connection.ts';
 import { POOL_LABEL } from './deployment.ts';
-import { listPods } from './pods.ts';
+import { selectorText } from './known-deployment.ts';
+import { listPods, memberOf } from './pods.ts';
 import { isOwnPod } from './ownership.ts';
+import { goingAnyway } from './scale-in-plan.ts';
+import { mayRunIn } from './workers-of.ts';
 import type { Sampler } from '../sample/sampler.ts';
 
 export const FINALIZER = 'millrace.dev/workers';
@@ -65,17 +68,41 @@ export async function finalize(input: FinalizeInput): Promise<number | undefined
   return undefined;
 }
 
-/** Whoever scales the Deployment from now on needs its workers. A mark that cannot be taken off now ends by itself. */
-async function callOffAll({ redis }: FinalizeInput): Promise<void> {
-  if (!redis) return;
-  const { sampler, queues } = redis;
+/**
+ * Whoever scales the Deployment from now on needs its workers, but for those whose pods are going already: what they took now would be
+ * cut off. A mark that cannot be taken off now ends by itself.
+ */
+async function callOffAll(input: FinalizeInput): Promise<void> {
+  if (!input.redis) return;
+  const { sampler, queues } = input.redis;
+  const doomed = await doomedPods(input);
   const calling = queues.map(async (keys) => {
     const cut = { bytes: LONGEST_NAME, values: MOST_MARKS };
     const marked = await readTexts(sampler.redis, keys.leaving, cut, 'ZRANGE', 0, MOST_MARKS - 1);
-    if (marked.length > 0)
-      await drainWorkers(sampler.redis, [keys], new Map(marked.map((id) => [id, 'stay'])));
+    const staying = marked.filter((id) => !doomed.some((pod) => mayRunIn(id, pod)));
+    if (staying.length > 0)
+      await drainWorkers(sampler.redis, [keys], new Map(staying.map((id) => [id, 'stay'])));
   });
   await within(ANSWER_MS, Promise.all(calling), 'the end of marks').catch(() => undefined);
+}
+
+/** Names of the adopted Deployment's pods that were taken away and are only not gone yet; none when it is not there. */
+async function doomedPods({ api, pool, signal }: FinalizeInput): Promise<readonly string[]> {
+  const { namespace } = pool.metadata;
+  const target = { namespace, name: pool.spec.scaleTargetRef?.name ?? '' };
+  try {
+    const { spec } = await api.deployments.get(target, { signal });
+    if (!spec) return [];
+    const found = await listPods(api, { namespace, labelSelector: selectorText(spec.selector) }, signal);
+    const own = found.filter((one) => isOwnPod(one, target.name));
+    const members = own.flatMap((one) => memberOf(one, new Set()));
+    const there = new Set(members.map(({ id }) => id));
+    const ending = own.map(({ metadata }) => metadata.name).filter((name) => !there.has(name));
+    return [...ending, ...goingAnyway(members, spec.replicas ?? 1).map(({ id }) => id)];
+  } catch (error) {
+    if (error instanceof KubeError && error.notFound) return [];
+    throw error;
+  }
 }
 
 /** What was learned and recorded of the pool. What cannot be removed now goes by itself some day. */
