@@ -2,12 +2,12 @@
 # What the scripts beside this file agree on: the versions of everything (nowhere else), where compiled programs are
 # kept, how a script speaks. Sourced, never run.
 #
-# Setting: KUBE, the version of Kubernetes.
+# Setting: KUBE, the version of Kubernetes; docs/kubernetes-versions.md names those that are tested.
 # shellcheck disable=SC2034 # each script uses some of these
 
 KIND=v0.33.0
 HELM=v4.3.1
-KUBE=${KUBE:-v1.34.4}
+KUBE=${KUBE:-v1.37.2}
 # What kubeadm of that minor version expects, and the newest image of it that a kind release has: those of v0.33.0, for 1.31 of
 # v0.31.0, the last release to have one.
 case "$KUBE" in
