@@ -69,8 +69,8 @@ export async function finalize(input: FinalizeInput): Promise<number | undefined
 }
 
 /**
- * Whoever scales the Deployment from now on needs its workers, but for those whose pods are going already: what they took now would be
- * cut off. A mark that cannot be taken off now ends by itself.
+ * Whoever scales the Deployment from now on needs its workers, but for those whose pods are going already: what they took now
+ * would be cut off. A mark that cannot be taken off now ends by itself.
  */
 async function callOffAll(input: FinalizeInput): Promise<void> {
   if (!input.redis) return;

@@ -109,30 +109,7 @@ export async function reap(
   why: 'lost' | 'displaced' | 'silent' | 'leave',
   graveMs: number = why === 'leave' ? 0 : GRAVE_MS,
 ): Promise<number | undefined> {
-  const piece = async (of: typeof whose): Promise<ReapReply> => {
-    const reply = await script(redis, 'reap')(
-      keys.queue,
-      keys.workers,
-      keys.worker(worker),
-      keys.inflight(worker),
-      keys.carried(worker),
-      keys.wake(worker),
-      keys.stats,
-      keys.history,
-      keys.load,
-      keys.progress(worker),
-      keys.isolator,
-      keys.pasts,
-      keys.emptying,
-      keys.apart,
-      keys.clock,
-      worker,
-      of,
-      why,
-      graveMs,
-    );
-    return reply as ReapReply;
-  };
+  const piece = (of: typeof whose): Promise<ReapReply> => reapPiece(redis, keys, worker, of, why, graveMs);
   // the last worker also returns what it had put aside; both commands are sent together
   const [first] = await Promise.all([piece(whose), graveMs === 0 && rejoin(redis, keys)]);
   let [returned, rest] = first;
@@ -146,6 +123,39 @@ export async function reap(
   }
   if (several && graveMs === 0) await rejoin(redis, keys);
   return returned;
+}
+
+/** One call of reap.lua, which puts back a part of what the worker holds; the epoch ends with the first one. */
+export async function reapPiece(
+  redis: Redis,
+  keys: QueueKeys,
+  worker: string,
+  whose: 'expired' | 'any' | number,
+  why: 'lost' | 'displaced' | 'silent' | 'leave',
+  graveMs: number,
+): Promise<ReapReply> {
+  const reply = await script(redis, 'reap')(
+    keys.queue,
+    keys.workers,
+    keys.worker(worker),
+    keys.inflight(worker),
+    keys.carried(worker),
+    keys.wake(worker),
+    keys.stats,
+    keys.history,
+    keys.load,
+    keys.progress(worker),
+    keys.isolator,
+    keys.pasts,
+    keys.emptying,
+    keys.apart,
+    keys.clock,
+    worker,
+    whose,
+    why,
+    graveMs,
+  );
+  return reply as ReapReply;
 }
 
 /** The reply of reap.lua: tasks put back, -1 when the worker was not the one meant; and those that it still holds. */

@@ -7,7 +7,7 @@ import type { Redis } from 'ioredis';
 import { deadHeader } from '../../queue/dead-letter-format.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { sampleQueue } from '../../queue/pool/sample.ts';
-import { reap, rejoin, script } from '../../queue/scripts/scripts.ts';
+import { reap, reapPiece, rejoin, script } from '../../queue/scripts/scripts.ts';
 import { sweep } from '../../queue/workers/sweep.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { freshKeys, startHandWorker, texts } from '../support/turns.ts';
@@ -23,29 +23,8 @@ afterAll(() => server[Symbol.asyncDispose]());
 const PIECE = 512;
 const names = (count: number): string[] => Array.from({ length: count }, (_, i) => `t${i}`);
 
-/** One call of reap.lua: what it put back, and what is left. */
-const reapPiece = async (keys: QueueKeys, worker: string, whose: number | 'any'): Promise<[number, number]> =>
-  (await script(redis, 'reap')(
-    keys.queue,
-    keys.workers,
-    keys.worker(worker),
-    keys.inflight(worker),
-    keys.carried(worker),
-    keys.wake(worker),
-    keys.stats,
-    keys.history,
-    keys.load,
-    keys.progress(worker),
-    keys.isolator,
-    keys.pasts,
-    keys.emptying,
-    keys.apart,
-    keys.clock,
-    worker,
-    whose,
-    'lost',
-    1_000,
-  )) as [number, number];
+const piece = (keys: QueueKeys, worker: string, whose: number) =>
+  reapPiece(redis, keys, worker, whose, 'lost', 1_000);
 
 test('a turn takes 1,000 tasks at most, whatever is wanted, and the next one goes on', async () => {
   const keys = freshKeys();
@@ -67,14 +46,14 @@ test('a worker that held much is emptied in pieces; whoever comes after a crash 
   const worker = await startHandWorker(redis, keys);
   await worker.turn({ want: 1_000 });
   await worker.turn({ want: 500 });
-  const [moved, rest] = await reapPiece(keys, worker.id, worker.epoch);
+  const [moved, rest] = await piece(keys, worker.id, worker.epoch);
   expect(moved).toBeGreaterThan(0);
   expect(moved).toBeLessThanOrEqual(PIECE);
   expect(rest).toBe(1_500 - moved);
   // its epoch is over already
   expect(await worker.send(worker.next({ want: 1 }))).toEqual({ kind: 'fenced' });
-  expect(await reapPiece(keys, worker.id, worker.epoch)).toEqual([-1, 0]);
-  const [again] = await reapPiece(keys, worker.id, 0);
+  expect(await piece(keys, worker.id, worker.epoch)).toEqual([-1, 0]);
+  const [again] = await piece(keys, worker.id, 0);
   expect(again).toBeLessThanOrEqual(PIECE);
   expect(await reap(redis, keys, worker.id, 'any', 'displaced')).toBe(1_500 - moved - again);
   expect((await redis.lrange(keys.queue, 0, -1)).toReversed()).toEqual(tasks);

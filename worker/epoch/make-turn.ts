@@ -41,7 +41,6 @@ const isRefused = (error: unknown): boolean => {
 };
 
 /** Disposing it closes what it opened. */
-/** Disposing it closes what it opened. */
 export function createTurnMaker(context: EpochContext): TurnMaker {
   const { options, resender, parts, tasks, lane } = context;
   const { redis, keys, slots, log, metrics } = options;
