@@ -58,12 +58,15 @@ const overwrite = (count: number): Promise<unknown> =>
 
 test('of two pools the older one scales; no pod is stopped that works for the other one’s queue; the other takes over', async () => {
   const [one, two] = [namespace, `${namespace}b`];
-  await stage.redis.lpush(one, 'a', 'b', 'c', 'd');
+  await stage.redis.lpush(two, 'x');
   await createTheirs(1);
   const playing = { world: stage.world, deployment: theirs, queues: [one, two] as const, result: 'res' };
   pods = await playPodWorkers(playing);
+  await pods.run('x');
+  await stage.redis.lpush(one, 'a', 'b', 'c', 'd');
   await createPool('pa', one);
-  await pods.run('a', 'b', 'c', 'd');
+  // four pods for four tasks, but x, which the pool does not see, has one of them
+  await pods.run('a', 'b', 'c', 'x');
   await createPool('pb', two);
   await says(
     'pb',
@@ -71,9 +74,7 @@ test('of two pools the older one scales; no pod is stopped that works for the ot
     /^False TargetTaken Deployment "existing" is scaled by pool "pa", which is older,/,
   );
   await says('pa', 'Ready', /^True/);
-  await stage.redis.lpush(two, 'x');
   pods.finish('a');
-  // three of the first queue's, and one that the first pool does not see
   await pods.run('b', 'c', 'd', 'x');
   await throughout(1_500, async () => expect(await replicas()).toBeGreaterThanOrEqual(3));
   pods.finish('b', 'c', 'd');
