@@ -20,16 +20,20 @@ import { timeout } from '../runtime/timers.ts';
 import { createLeaseKeepers, type LeaseKeepers } from './lease/lease.ts';
 import { runEpoch } from './epoch/epoch.ts';
 import { BLOCKER_OPTIONS } from './epoch/idle-wait.ts';
-import { createRefusals, REFUSED_MS, type ConnectionAttempts } from './epoch/connection-errors.ts';
-import { createRegistration, NameTaken } from './epoch/registration.ts';
-import { createWorkerSlots, type WorkerSlots } from './epoch/slots.ts';
+import {
+  createRefusals,
+  REFUSED_MS,
+  type ConnectionAttempts,
+} from './epoch/registration/connection-errors.ts';
+import { createRegistration, NameTaken } from './epoch/registration/registration.ts';
+import { createWorkerSlots, type WorkerSlots } from './epoch/slots/slots.ts';
 import type { WorkerOptions } from './epoch/options.ts';
 
 export { TaskCancelled } from '../queue/cancel.ts';
 export type { Trace } from '../runtime/opentelemetry.ts';
 export type { Handler, TaskContext } from './task/handler.ts';
 export type { DeadLetterPolicy, ResultPolicy, TaskPolicy, WorkerOptions } from './epoch/options.ts';
-export { NameTaken } from './epoch/registration.ts';
+export { NameTaken } from './epoch/registration/registration.ts';
 export type { RetryPolicy } from './task/retry.ts';
 
 /** How long a worker that stops after it was fenced may take to clean up in Redis, ms. */
@@ -167,7 +171,7 @@ interface LaneOptions {
   /** Opens one more connection of the worker. */
   readonly connect: (own: RedisOptions) => Redis;
   readonly registering: ConnectionAttempts;
-  /** Of this process: see epoch/registration.ts. */
+  /** Of this process: see epoch/registration/registration.ts. */
   readonly mark: string;
   /** Called each time that it is registered. */
   readonly onReady: () => void;

@@ -2,7 +2,7 @@
 import { ReplyError } from 'ioredis';
 import { expect, test } from 'vitest';
 import { DatabaseRefused } from '../../queue/connection/redis-errors.ts';
-import { createRefusals, type Refusals } from '../../worker/epoch/connection-errors.ts';
+import { createRefusals, type Refusals } from '../../worker/epoch/registration/connection-errors.ts';
 
 const reply = (message: string): Error => new (ReplyError as new (message: string) => Error)(message);
 const coded = (code: string, message = code): Error => Object.assign(new Error(message), { code });

@@ -108,7 +108,7 @@ const pure = new Set([
   'queue/workers/worker-load.ts',
   'runtime/duration.ts',
   'runtime/exposition.ts',
-  'worker/epoch/prefetch.ts',
+  'worker/epoch/tasks/prefetch.ts',
   'worker/epoch/state.ts',
   'worker/epoch/turn-due.ts',
   'worker/task/describe-error.ts',
@@ -242,8 +242,8 @@ test.each([
   ],
   [
     'worker/task/x.ts',
-    `import type { Outbox } from '../epoch/progress.ts';`,
-    'worker/task/x.ts imports worker/epoch/progress.ts, which does not stand to its right',
+    `import type { Outbox } from '../epoch/tasks/progress.ts';`,
+    'worker/task/x.ts imports worker/epoch/tasks/progress.ts, which does not stand to its right',
   ],
   [
     'cli/terminal/x.ts',

@@ -1,8 +1,8 @@
 /** Which queue of a worker may pass those above it, and what finding that out costs. */
 import { expect, test } from 'vitest';
 import { queueKeys } from '../../queue/keys.ts';
-import type { Lane } from '../../worker/epoch/lane.ts';
-import { createPermits, type Permits } from '../../worker/epoch/permits.ts';
+import type { Lane } from '../../worker/epoch/slots/lane.ts';
+import { createPermits, type Permits } from '../../worker/epoch/slots/permits.ts';
 
 interface TestLane extends Lane {
   readAt: number;

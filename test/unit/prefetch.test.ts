@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
-import { createPace, holdTarget } from '../../worker/epoch/prefetch.ts';
+import { createPace, holdTarget } from '../../worker/epoch/tasks/prefetch.ts';
 
 describe('holdTarget', () => {
   test.each([

@@ -10,18 +10,18 @@ import type { Drops } from '../../queue/connection/drops.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { createWakeup, type Wakeup } from './wakeup.ts';
 import { createIdleWait, type IdleWait } from './idle-wait.ts';
-import { createPace, holdTarget } from './prefetch.ts';
+import { createPace, holdTarget } from './tasks/prefetch.ts';
 import type { WorkerHealth } from './health.ts';
 import type { LeaseKeeper } from '../lease/lease.ts';
 import type { QueueMetrics } from '../process/metrics.ts';
 import { createParts, type Parts } from '../turn/refused-outcomes.ts';
 import { createResender, type Resender } from '../turn/resend.ts';
-import { createProgressOutbox } from './progress.ts';
+import { createProgressOutbox } from './tasks/progress.ts';
 import type { RunDeps } from '../task/run.ts';
 import { createBatch, type Batch } from '../turn/batch.ts';
-import type { Lane } from './lane.ts';
+import type { Lane } from './slots/lane.ts';
 import { createLane, holdsNothing } from './epoch-lane.ts';
-import type { WorkerSlots } from './slots.ts';
+import type { WorkerSlots } from './slots/slots.ts';
 import {
   initialState,
   isEnding,
@@ -33,7 +33,7 @@ import {
   type EpochMode,
   type ReportedState,
 } from './state.ts';
-import { createTasks, type Tasks } from './tasks.ts';
+import { createTasks, type Tasks } from './tasks/tasks.ts';
 
 export interface EpochOptions {
   readonly redis: Redis;

@@ -4,11 +4,11 @@ import type { LeaseKeeper } from '../lease/lease.ts';
 import type { Batch } from '../turn/batch.ts';
 import type { Parts } from '../turn/refused-outcomes.ts';
 import type { IdleWait } from './idle-wait.ts';
-import type { Lane } from './lane.ts';
-import { FRESH_MS } from './permits.ts';
-import type { Pace } from './prefetch.ts';
+import type { Lane } from './slots/lane.ts';
+import { FRESH_MS } from './slots/permits.ts';
+import type { Pace } from './tasks/prefetch.ts';
 import { foundEmpty, wantsWork, type EpochState, type Hints, type EpochMode } from './state.ts';
-import type { Tasks } from './tasks.ts';
+import type { Tasks } from './tasks/tasks.ts';
 
 /** The longest round trip during which a queue that was found empty is taken to be empty still, ms. */
 const LONGEST_WINDOW_MS = 100;

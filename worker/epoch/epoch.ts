@@ -17,7 +17,7 @@
  */
 import { systemClock } from '../../runtime/clock.ts';
 import { ABORT_TIMEOUT_MS, createContext, type EpochContext, type EpochOptions } from './context.ts';
-import { sayGoodbye } from './goodbye.ts';
+import { sayGoodbye } from './registration/goodbye.ts';
 import { createTurnMaker, type TurnMaker } from './make-turn.ts';
 import { createReaper } from './reaper.ts';
 import { isEnding } from './state.ts';

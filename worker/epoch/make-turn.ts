@@ -7,7 +7,7 @@ import { createReplicationWait } from '../turn/replication.ts';
 import { wholePart } from '../turn/refused-outcomes.ts';
 import { turnRefusalOf } from '../turn/refusal.ts';
 import { createTurnSender } from '../turn/send-turn.ts';
-import { createCancelCheck } from './cancel.ts';
+import { createCancelCheck } from './tasks/cancel.ts';
 import type { EpochContext } from './context.ts';
 import { next, reporting, sending, type AnsweredTurn, type EpochState, type ReportedState } from './state.ts';
 import { wantedTasks } from './turn-due.ts';

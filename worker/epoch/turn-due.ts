@@ -3,7 +3,7 @@
  * arguments, by performance.now().
  */
 import { isEnding, type EpochState, type EpochMode, type ReportedState } from './state.ts';
-import { FULL_BATCH, MAX_HELD_BYTES } from './prefetch.ts';
+import { FULL_BATCH, MAX_HELD_BYTES } from './tasks/prefetch.ts';
 
 /** Nothing that finished waits longer than this for company, ms. */
 const LINGER_MS = 2;

@@ -11,15 +11,15 @@
  *   it lives, and the name is taken (`NameTaken`): two workers of one name would end each other's epochs for ever.
  */
 import type { Redis } from 'ioredis';
-import type { QueueKeys } from '../../queue/keys.ts';
-import { readHolder, readLives, type Holder } from '../../queue/workers/worker-connections.ts';
-import { findOverdue, reap, register } from '../../queue/scripts/scripts.ts';
-import { systemClock } from '../../runtime/clock.ts';
-import type { Logger } from '../../runtime/log.ts';
-import { LogEvent } from '../../runtime/log-event.ts';
-import { MAX_DELIVERIES } from '../task/run.ts';
+import type { QueueKeys } from '../../../queue/keys.ts';
+import { readHolder, readLives, type Holder } from '../../../queue/workers/worker-connections.ts';
+import { findOverdue, reap, register } from '../../../queue/scripts/scripts.ts';
+import { systemClock } from '../../../runtime/clock.ts';
+import type { Logger } from '../../../runtime/log.ts';
+import { LogEvent } from '../../../runtime/log-event.ts';
+import { MAX_DELIVERIES } from '../../task/run.ts';
 import type { ConnectionAttempts } from './connection-errors.ts';
-import type { WorkerOptions } from './options.ts';
+import type { WorkerOptions } from '../options.ts';
 
 /** Another living worker has the name. */
 export class NameTaken extends Error {

@@ -4,9 +4,9 @@
  * waits for it, and the task is unaffected.
  */
 import type { Redis } from 'ioredis';
-import type { QueueKeys } from '../../queue/keys.ts';
-import { noteProgress } from '../../queue/progress.ts';
-import { timeout, type Timer } from '../../runtime/timers.ts';
+import type { QueueKeys } from '../../../queue/keys.ts';
+import { noteProgress } from '../../../queue/progress.ts';
+import { timeout, type Timer } from '../../../runtime/timers.ts';
 
 const EVERY_MS = 250;
 /** Reports in one command. */

@@ -1,5 +1,5 @@
 /** One queue of a worker, as its slots (slots.ts) see it: what it holds, what it waits for, and what it does when asked. */
-import type { QueueKeys } from '../../queue/keys.ts';
+import type { QueueKeys } from '../../../queue/keys.ts';
 
 export interface Lane {
   readonly keys: QueueKeys;

@@ -6,13 +6,13 @@
  * refuses them continues to, so the supervisor of the process had better restart it with the current ones. The same goes for a
  * database that does not exist and for a Redis Cluster. A server that is merely unreachable is waited for.
  */
-import type { RedisAddress } from '../../queue/connection/address.ts';
+import type { RedisAddress } from '../../../queue/connection/address.ts';
 import {
   describeRedisError,
   troubleOfRedis,
   type RedisTrouble,
-} from '../../queue/connection/redis-errors.ts';
-import { timeout, type Timer } from '../../runtime/timers.ts';
+} from '../../../queue/connection/redis-errors.ts';
+import { timeout, type Timer } from '../../../runtime/timers.ts';
 
 /** Long enough to change a password in two places. */
 export const REFUSED_MS = 30_000;

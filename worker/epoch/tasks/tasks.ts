@@ -5,17 +5,17 @@
  * A handler that returns immediately takes no slot and needs no promise; many of them in a row yield to everything else now
  * and then. Suspects (turn.lua) are begun only when nothing runs but their fellows, of other queues either.
  */
-import { TaskCancelled } from '../../queue/cancel.ts';
-import type { Delivery } from '../../queue/workers/turn.ts';
-import type { Logger } from '../../runtime/log.ts';
-import { LogEvent } from '../../runtime/log-event.ts';
+import { TaskCancelled } from '../../../queue/cancel.ts';
+import type { Delivery } from '../../../queue/workers/turn.ts';
+import type { Logger } from '../../../runtime/log.ts';
+import { LogEvent } from '../../../runtime/log-event.ts';
 import { FULL_BATCH, type createPace } from './prefetch.ts';
-import type { QueueMetrics } from '../process/metrics.ts';
+import type { QueueMetrics } from '../../process/metrics.ts';
 import type { ProgressOutbox } from './progress.ts';
-import { runTask, type RunDeps } from '../task/run.ts';
-import type { Finished } from '../task/outcome.ts';
-import type { Batch } from '../turn/batch.ts';
-import type { WorkerSlots } from './slots.ts';
+import { runTask, type RunDeps } from '../../task/run.ts';
+import type { Finished } from '../../task/outcome.ts';
+import type { Batch } from '../../turn/batch.ts';
+import type { WorkerSlots } from '../slots/slots.ts';
 
 export interface TasksOptions {
   readonly run: RunDeps;

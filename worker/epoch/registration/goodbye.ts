@@ -1,9 +1,9 @@
 /** The clean end of an epoch: what the worker still holds goes back, and nothing of it stays in Redis. */
 import type { Redis } from 'ioredis';
-import type { QueueKeys } from '../../queue/keys.ts';
-import { reap } from '../../queue/scripts/scripts.ts';
-import type { Logger } from '../../runtime/log.ts';
-import type { Resender } from '../turn/resend.ts';
+import type { QueueKeys } from '../../../queue/keys.ts';
+import { reap } from '../../../queue/scripts/scripts.ts';
+import type { Logger } from '../../../runtime/log.ts';
+import type { Resender } from '../../turn/resend.ts';
 
 export interface GoodbyeOptions {
   readonly redis: Redis;

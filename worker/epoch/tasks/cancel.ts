@@ -5,11 +5,11 @@
  * cache, what was just taken is always looked up, and what the worker had before when there are new ones.
  */
 import type { Redis } from 'ioredis';
-import { replyCode } from '../../queue/connection/reply-code.ts';
-import { areCancelled, readCancelMarks } from '../../queue/cancel.ts';
-import type { QueueKeys } from '../../queue/keys.ts';
-import type { Delivery, TurnReply } from '../../queue/workers/turn.ts';
-import { taskId } from '../../queue/task.ts';
+import { replyCode } from '../../../queue/connection/reply-code.ts';
+import { areCancelled, readCancelMarks } from '../../../queue/cancel.ts';
+import type { QueueKeys } from '../../../queue/keys.ts';
+import type { Delivery, TurnReply } from '../../../queue/workers/turn.ts';
+import { taskId } from '../../../queue/task.ts';
 
 type Held = Extract<TurnReply, { kind: 'held' }>;
 
