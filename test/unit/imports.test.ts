@@ -21,6 +21,24 @@ const allowed: Record<string, readonly string[]> = {
     'controller/decide/target-wait',
     'controller/decide/tasks-per-replica.ts',
   ],
+  'worker/epoch/slots': ['worker/epoch/slots', 'queue/keys.ts'],
+  'worker/epoch/tasks': [
+    'worker/epoch/tasks',
+    'worker/epoch/slots',
+    'worker/turn',
+    'worker/process',
+    'worker/task',
+    'queue',
+    'runtime',
+  ],
+  'worker/epoch/registration': [
+    'worker/epoch/registration',
+    'worker/epoch/options.ts',
+    'worker/turn',
+    'worker/task',
+    'queue',
+    'runtime',
+  ],
 };
 
 /**
@@ -244,6 +262,11 @@ test.each([
     'worker/task/x.ts',
     `import type { Outbox } from '../epoch/tasks/progress.ts';`,
     'worker/task/x.ts imports worker/epoch/tasks/progress.ts, which does not stand to its right',
+  ],
+  [
+    'worker/epoch/slots/x.ts',
+    `import type { Tasks } from '../tasks/tasks.ts';`,
+    'worker/epoch/slots/x.ts imports worker/epoch/tasks/tasks.ts',
   ],
   [
     'cli/terminal/x.ts',

@@ -1,4 +1,7 @@
 /**
+ * `worker/epoch/registration/` takes the name of a worker and returns an epoch, or why there is none; hands back at the end
+ * what is still held. It knows nothing of turns.
+ *
  * How a worker acquires an epoch: it checks who has its name, ends what an earlier life left behind, and registers.
  *
  * A name belongs to whoever is registered under it as long as it lives. Each process has a mark of its own, in the worker's

@@ -1,4 +1,7 @@
 /**
+ * `worker/epoch/slots/` takes one view per queue of a worker and returns which queue may take and begin tasks now. It knows
+ * neither tasks nor Redis.
+ *
  * The slots of a worker, shared by its queues in strict priority: a queue neither takes nor begins a task until all above it
  * were found empty since it asked. One request finds that out for all of them (queue/scripts/look.lua), so that it costs the lowest
  * of any number of queues one round trip to be sure and one to take, however long that is. What runs keeps its slot.

@@ -1,4 +1,7 @@
 /**
+ * `worker/epoch/tasks/` takes deliveries, starts them in free slots and puts their outcomes into the batch; how many to hold,
+ * which are cancelled, how far they are. It sends no turn.
+ *
  * The tasks that a worker holds in one epoch: those that wait for a slot, and those that run. Tasks are begun in the order
  * in which they were taken; what has ended is in the batch for the next turn.
  *
