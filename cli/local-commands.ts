@@ -4,7 +4,7 @@ import { addQueueFlags, type QueueFlags } from '../queue/flags.ts';
 import { duration, headed, instant, integer, positive } from '../runtime/program.ts';
 import { traceKinds } from '../simulate/generate.ts';
 import { peers, type Peer } from '../simulate/peers.ts';
-import { addHandlerFlags } from '../worker/handlers/handler-flags.ts';
+import { addHandlerFlags } from '../worker/flags/handler-flags.ts';
 import { outputOption } from './terminal/output.ts';
 import type { SimulateFlags } from './simulate/simulate.ts';
 

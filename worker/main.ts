@@ -16,7 +16,7 @@ import { runProgram, UsageError } from '../runtime/program.ts';
 import { timeout } from '../runtime/timers.ts';
 import { version } from '../runtime/version.ts';
 import { MAX_RESULT_BYTES } from './task/encode.ts';
-import { parseWorkerFlags, workerSettings, type WorkerFlags } from './flags.ts';
+import { parseWorkerFlags, workerSettings, type WorkerFlags } from './flags/flags.ts';
 import type { OpenHandler } from './task/handler.ts';
 import { openCommand, type LogSource } from './handlers/command.ts';
 import { openHttp } from './handlers/http.ts';

@@ -10,7 +10,7 @@ import { Mode, type WorkerPoolSpec } from '../../kube/workerpool.ts';
 import { parseBytes } from '../../runtime/bytes.ts';
 import { formatDuration, parseDuration } from '../../runtime/duration.ts';
 import { MAX_RESULT_BYTES } from '../../worker/task/encode.ts';
-import type { HandlerFlags } from '../../worker/handlers/handler-flags.ts';
+import type { HandlerFlags } from '../../worker/flags/handler-flags.ts';
 import { UsageError } from '../../runtime/program.ts';
 
 export interface DevFlags extends HandlerFlags {

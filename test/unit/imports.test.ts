@@ -60,7 +60,7 @@ const stages: Record<string, readonly (readonly string[])[]> = {
   ],
   worker: [
     ['main.ts'],
-    ['worker.ts', 'flags.ts'],
+    ['worker.ts', 'flags'],
     ['epoch'],
     ['turn'],
     ['process'],

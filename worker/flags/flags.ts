@@ -1,9 +1,9 @@
 /** The flags of `millrace-worker`, each of them also an environment variable, and the settings they add up to. */
-import { addQueueFlags, addressOf, type QueueFlags } from '../queue/flags.ts';
-import { redisOptions, type RedisAddress } from '../queue/connection/connection.ts';
-import { checkDurability, type Durability } from '../queue/connection/durability.ts';
-import { queueKeys } from '../queue/keys.ts';
-import { logLevels, type LogLevel } from '../runtime/log.ts';
+import { addQueueFlags, addressOf, type QueueFlags } from '../../queue/flags.ts';
+import { redisOptions, type RedisAddress } from '../../queue/connection/connection.ts';
+import { checkDurability, type Durability } from '../../queue/connection/durability.ts';
+import { queueKeys } from '../../queue/keys.ts';
+import { logLevels, type LogLevel } from '../../runtime/log.ts';
 import {
   bytes,
   createProgram,
@@ -14,12 +14,12 @@ import {
   option,
   UsageError,
   withEnvironment,
-} from '../runtime/program.ts';
-import { WORKER_PROGRAM } from '../runtime/failure-line.ts';
-import { version } from '../runtime/version.ts';
-import { MAX_RESULT_BYTES } from './task/encode.ts';
-import { addHandlerFlags, type HandlerFlags } from './handlers/handler-flags.ts';
-import type { WorkerOptions } from './epoch/options.ts';
+} from '../../runtime/program.ts';
+import { WORKER_PROGRAM } from '../../runtime/failure-line.ts';
+import { version } from '../../runtime/version.ts';
+import { MAX_RESULT_BYTES } from '../task/encode.ts';
+import { addHandlerFlags, type HandlerFlags } from './handler-flags.ts';
+import type { WorkerOptions } from '../epoch/options.ts';
 
 export interface WorkerFlags extends QueueFlags, HandlerFlags {
   readonly queues?: readonly string[];
