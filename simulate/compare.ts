@@ -66,8 +66,7 @@ function runOf(
   const phaseMs = createRandom(setting.seed ?? 1).uniform() * 30_000;
   const run = (autoscaler: Autoscaler): Run => simulate(trace, autoscaler, setting);
   if (peer === 'keda') return run(keda({ minReplicas, maxReplicas, phaseMs }));
-  if (peer === 'hpa')
-    return run(hpa({ target: LIST_LENGTH, minReplicas: Math.max(1, minReplicas), maxReplicas, phaseMs }));
+  if (peer === 'hpa') return run(hpa({ target: LIST_LENGTH, minReplicas, maxReplicas, phaseMs }));
   if (peer === 'knative') return run(knative({ slots, minReplicas, maxReplicas }));
   if (peer === 'static') return run(fixed(smallest(trace, targetMs, maxReplicas, setting)));
   return clairvoyant(trace, { targetMs, maxReplicas, allowed: ALLOWED_LATE }, setting);

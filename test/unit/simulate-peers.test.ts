@@ -22,8 +22,8 @@ const world = (part: Partial<World>): World => ({
 describe('HPA', () => {
   const options = { target: 5, minReplicas: 1, maxReplicas: 50 };
   /** Rows of [s, metric, expected replicas]; replicas follow what it says. */
-  const run = (rows: readonly (readonly [number, number, number])[], from = 1): void => {
-    const decide = createHpa(options);
+  const run = (rows: readonly (readonly [number, number, number])[], from = 1, minReplicas = 1): void => {
+    const decide = createHpa({ ...options, minReplicas });
     let replicas = from;
     for (const [s, metric, expected] of rows) {
       replicas = decide(s * 1_000, metric, replicas);
@@ -62,12 +62,61 @@ describe('HPA', () => {
       ],
       10,
     ));
-  test('it never goes to zero, nor over the maximum', () =>
+  test('a minimum of 1 keeps it from zero, and the maximum holds', () =>
     run([
       [0, 0, 1],
       [15, 1e6, 5],
       [30, 1e6, 10],
     ]));
+  test('with a minimum of 0, to zero after 300 s and back by what it wants, at most 4 pods at first', () =>
+    run(
+      [
+        [0, 4, 1],
+        [15, 0, 1],
+        [299, 0, 1],
+        [300, 0, 0],
+        [315, 0, 0],
+        [330, 17, 4],
+        [345, 170, 8],
+      ],
+      1,
+      0,
+    ));
+  test('a metric of 1 wakes one replica', () =>
+    run(
+      [
+        [0, 0, 0],
+        [15, 1, 1],
+      ],
+      1,
+      0,
+    ));
+  test.each([0, 1])('created at zero with a minimum of %d, it sleeps for good', (minReplicas) =>
+    run(
+      [
+        [0, 17, 0],
+        [3_600, 17, 0],
+      ],
+      0,
+      minReplicas,
+    ),
+  );
+  test('it wakes only what it put to sleep itself, as far as its last write tells', () => {
+    const decide = createHpa({ ...options, minReplicas: 0 });
+    expect(decide(0, 0, 1)).toBe(0);
+    // by hand to 3, which is what it wants: it writes nothing, and takes the next zero for its own
+    expect(decide(15_000, 15, 3)).toBe(3);
+    expect(decide(30_000, 15, 0)).toBe(3);
+    // that was a write: the next zero is somebody else's
+    expect(decide(45_000, 15, 0)).toBe(0);
+    expect(decide(3_600_000, 50, 0)).toBe(0);
+  });
+  test('alone and with a minimum of 0, it begins with the one pod that it needs to wake at all', () => {
+    const autoscaler = hpa({ ...options, minReplicas: 0, phaseMs: 0 });
+    expect(autoscaler.initial).toBe(1);
+    expect(autoscaler.look(0, world({ wanted: 1 }))).toMatchObject({ replicas: 0, wakesOnPush: false });
+    expect(autoscaler.look(15_000, world({ waiting: 3 }))).toMatchObject({ replicas: 1, next: 30_000 });
+  });
   test('it looks every 15 s and does nothing between', () => {
     const autoscaler = hpa({ ...options, phaseMs: 20_000 });
     expect(autoscaler.look(0, world({ waiting: 100, wanted: 1 }))).toMatchObject({
