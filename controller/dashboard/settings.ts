@@ -4,7 +4,7 @@
  * It contains nothing that could be a secret, which is omitted rather than masked: of an address of Redis only the host, the
  * port and the database; of what comes from a Secret its name; of containers neither arguments nor environment.
  */
-import type { RedisSpec, WorkerPoolSpec } from '../../kube/workerpool.ts';
+import type { RedisSpec, ScheduleSpec, SecretSource, WorkerPoolSpec } from '../../kube/workerpool.ts';
 import { DEFAULT_TASKS_PER_REPLICA } from '../decide/tasks-per-replica.ts';
 import type { SettingsGroup } from './api.ts';
 
@@ -29,15 +29,19 @@ export function settingsOf(spec: WorkerPoolSpec): SettingsGroup[] {
         'tasksPerReplica',
         scaling.tasksPerReplica ?? (scaling.targetWait === undefined ? DEFAULT_TASKS_PER_REPLICA : undefined),
       ],
+      ['forecast', scaling.forecast],
       ['scaleUp.maxStep', scaleUp?.maxStep],
       ['scaleDown.window', scaleDown.window],
       ['scaleDown.maxStep', scaleDown.maxStep],
       ['scaleDown.unmanaged', scaleDown.unmanaged],
       ['fallback', fallback && `${fallback.replicas} replicas after ${fallback.after}`],
+      ...(spec.schedules ?? []).map(scheduleEntry),
     ]),
     group('Workers', [
       ['concurrency', spec.concurrency],
       ['scaleTargetRef', spec.scaleTargetRef && `Deployment ${spec.scaleTargetRef.name}`],
+      ['workerContainer', spec.workerContainer],
+      ['podDefaults', spec.podDefaults],
       ...containerEntries(spec),
     ]),
     group('Tasks', [
@@ -64,16 +68,33 @@ function group(title: string, entries: readonly SettingsEntry[]): SettingsGroup 
   return { title, entries: set };
 }
 
+function scheduleEntry({ name, start, duration, timeZone, ...bounds }: ScheduleSpec): SettingsEntry {
+  const { minReplicas, maxReplicas } = bounds;
+  const holds = [
+    minReplicas === undefined ? [] : [`minReplicas ${minReplicas}`],
+    maxReplicas === undefined ? [] : [`maxReplicas ${maxReplicas}`],
+  ].flat();
+  return [`schedule "${name ?? start}"`, `${holds.join(', ')} for ${duration} from ${start} in ${timeZone}`];
+}
+
 function redisEntries({ url, urlFrom, sentinel, username, passwordFrom, tls }: RedisSpec): SettingsEntry[] {
-  const secret = (source: { secretKeyRef: { name: string; key: string } } | undefined): string | undefined =>
-    source && `from Secret ${source.secretKeyRef.name}, key ${source.secretKeyRef.key}`;
   return [
-    ['redis', url === undefined ? secret(urlFrom) : addressOf(url)],
+    ['redis', url === undefined ? nameOf(urlFrom) : addressOf(url)],
     ['redis.sentinel', sentinel && `${sentinel.name} at ${sentinel.nodes.map(addressOf).join(', ')}`],
+    ['redis.sentinel.username', sentinel?.username === undefined ? undefined : 'set'],
+    ['redis.sentinel.password', nameOf(sentinel?.passwordFrom)],
     ['redis.username', username === undefined ? undefined : 'set'],
-    ['redis.password', secret(passwordFrom)],
+    ['redis.password', nameOf(passwordFrom)],
     ['redis.tls', tls && (tls.insecureSkipVerify ? 'on, without checking the certificate' : 'on')],
+    ['redis.tls.ca', nameOf(tls?.caFrom)],
+    ['redis.tls.cert', nameOf(tls?.certFrom)],
+    ['redis.tls.key', nameOf(tls?.keyFrom)],
+    ['redis.tls.serverName', tls?.serverName],
   ];
+}
+
+function nameOf(source: SecretSource | undefined): string | undefined {
+  return source && `from Secret ${source.secretKeyRef.name}, key ${source.secretKeyRef.key}`;
 }
 
 /** Without user, password and query; `set` for anything that is not an address. */

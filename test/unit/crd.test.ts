@@ -5,14 +5,13 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { PodTemplateSpec } from '../../kube/wire.ts';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { withDefaults, type WorkerPoolSpecInput } from '../../kube/defaults.ts';
-import { GROUP, KIND, Mode, PLURAL, PodDefaults, VERSION } from '../../kube/workerpool.ts';
-import type { WorkerPoolSpec, WorkerPoolStatus } from '../../kube/workerpool.ts';
+import { GROUP, KIND, Mode, PLURAL, VERSION } from '../../kube/workerpool.ts';
 import { parseDuration } from '../../runtime/duration.ts';
 import { version as release } from '../../runtime/version.ts';
+import { completeSpec, completeStatus } from '../support/complete-pool.ts';
 
 interface Schema {
   type: string;
@@ -42,97 +41,6 @@ const definition: Definition = parse(readFileSync(file, 'utf8'));
 const root = definition.spec.versions[0]?.schema.openAPIV3Schema ?? fail('the CRD has no version');
 const specSchema = root.properties?.['spec'] ?? fail('the CRD has no spec');
 const statusSchema = root.properties?.['status'] ?? fail('the CRD has no status');
-
-/** Every field set, at every depth; the pod template is Kubernetes' own type and not ours to describe. */
-type Complete<T> = T extends PodTemplateSpec
-  ? T
-  : T extends readonly (infer Item)[]
-    ? Complete<Item>[]
-    : T extends object
-      ? { [K in keyof T]-?: Complete<Exclude<T[K], undefined>> }
-      : T;
-
-const from = { secretKeyRef: { name: 'redis', key: 'value' } };
-const completeSpec: Complete<Omit<WorkerPoolSpec, 'template'>> & { template: PodTemplateSpec } = {
-  redis: {
-    url: 'rediss://redis:6379/0',
-    urlFrom: from,
-    sentinel: { name: 'mymaster', nodes: ['sentinel-0:26379'], username: 'watch', passwordFrom: from },
-    username: 'millrace',
-    passwordFrom: from,
-    tls: { caFrom: from, certFrom: from, keyFrom: from, serverName: 'redis', insecureSkipVerify: false },
-  },
-  queue: 'tiles',
-  queues: ['urgent', 'tiles'],
-  result: 'pictures',
-  template: {
-    metadata: { labels: { team: 'maps' }, annotations: { note: 'x' } },
-    spec: { containers: [{ name: 'worker', image: 'worker:1' }], restartPolicy: 'Always' },
-  },
-  workerContainer: 'worker',
-  podDefaults: PodDefaults.None,
-  scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name: 'tiles' },
-  concurrency: 4,
-  minReplicas: 1,
-  maxReplicas: 50,
-  schedules: [
-    {
-      name: 'office hours',
-      start: '0 8 * * 1-5',
-      duration: '10h',
-      timeZone: 'Europe/Berlin',
-      minReplicas: 3,
-      maxReplicas: 20,
-    },
-  ],
-  scaling: {
-    forecast: true,
-    targetWait: '10s',
-    tasksPerReplica: 10,
-    scaleUp: { maxStep: 4 },
-    scaleDown: { window: '30s', unmanaged: 'Never', maxStep: '10%' },
-  },
-  retry: { attempts: 3, maxDeliveries: 2, backoff: { initial: '2s', max: '1m', jitter: false } },
-  durability: { replicas: 2, timeout: '500ms' },
-  tasks: { maxSize: '1Mi' },
-  results: { ttl: '24h', maxSize: '16Mi' },
-  deadLetters: { max: 500, maxAge: '72h' },
-  fallback: { after: '90s', replicas: 3 },
-  mode: Mode.DryRun,
-};
-
-const completeStatus: Complete<WorkerPoolStatus> = {
-  observedGeneration: 1,
-  replicas: 3,
-  readyReplicas: 2,
-  terminatingReplicas: 1,
-  desiredReplicas: 3,
-  selector: 'a=b',
-  queue: 'urgent,tiles',
-  waiting: 1,
-  inFlight: 2,
-  delayed: 3,
-  dead: 4,
-  serviceTime: { p50: '800ms', p95: '2.1s' },
-  startTime: { p50: '2s', p95: '2.6s' },
-  arrivalRate: '12.5/s',
-  schedules: ['office hours'],
-  lastScaleTime: '2026-01-01T00:00:00Z',
-  lastDecision: '0→3: 12 waiting',
-  lastCause: 'ScaleUp',
-  wake: 'Tracking',
-  applied: 'mKZpFh5vZxqYr0Tb.x1zq8sW9kPfGJ2aA',
-  conditions: [
-    {
-      type: 'Ready',
-      status: 'True',
-      reason: 'Scaled',
-      message: 'all is well',
-      observedGeneration: 1,
-      lastTransitionTime: '2026-01-01T00:00:00Z',
-    },
-  ],
-};
 
 test('the definition says which Millrace it comes from, in the chart and in the manifests', () => {
   const rendered: Definition = parse(

@@ -36,12 +36,19 @@ test('of containers, no arguments and no environment; of Secrets, the name', () 
       url: 'redis://redis',
       username: 'hunter2',
       passwordFrom: { secretKeyRef: { name: 'redis-secret', key: 'password' } },
+      sentinel: {
+        name: 'mymaster',
+        nodes: ['hunter2:hunter2@sentinel-0:26379'],
+        username: 'hunter2',
+        passwordFrom: { secretKeyRef: { name: 'sentinel-secret', key: 'password' } },
+      },
     },
     template: { spec: { containers: [container] } },
   });
   const text = JSON.stringify(settingsOf(spec));
   expect(text).not.toContain('hunter2');
   expect(text).toContain('from Secret redis-secret, key password');
+  expect(text).toContain('from Secret sentinel-secret, key password');
   expect(text).toContain('memory 1Gi');
 });
 
