@@ -1,7 +1,7 @@
 /** The commands that need neither a cluster nor an existing queue: `dev` and `simulate`. */
 import { InvalidArgumentError, Option, type Command } from 'commander';
-import { addQueueFlags, type QueueFlags } from '../queue/flags.ts';
-import { duration, headed, instant, integer, positive } from '../runtime/program.ts';
+import { QUEUE_OPTIONS, type QueueFlags } from '../queue/flags.ts';
+import { duration, headed, instant, integer, positive, withOptions } from '../runtime/program.ts';
 import { traceKinds } from '../simulate/generate.ts';
 import { peers, type Peer } from '../simulate/peers.ts';
 import { addHandlerFlags } from '../worker/flags/handler-flags.ts';
@@ -10,7 +10,7 @@ import type { SimulateFlags } from './simulate/simulate.ts';
 
 /** `env`: the environment that workers are started with. */
 export function addDev(command: Command, env: NodeJS.ProcessEnv): void {
-  headed('Tasks:', headed('Redis:', command, addQueueFlags), addHandlerFlags)
+  headed('Tasks:', headed('Redis:', command, withOptions(QUEUE_OPTIONS)), addHandlerFlags)
     .option('--pool <file>', 'YAML of a WorkerPool to take settings from; its redis and template are ignored')
     .option('--min <n>', 'minimum number of workers (default: 0)', integer(0, 10_000))
     .option('--max <n>', 'maximum number of workers (default: one per CPU core)', integer(0, 10_000))

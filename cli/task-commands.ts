@@ -1,7 +1,7 @@
 /** The commands about single tasks: `enqueue`, `result`, `cancel`, `dead`. */
-import { InvalidArgumentError, type Command } from 'commander';
+import type { Command } from 'commander';
 import type { Trace } from '../runtime/opentelemetry.ts';
-import { duration, integer, strict, UsageError } from '../runtime/program.ts';
+import { duration, instant, integer, strict, UsageError } from '../runtime/program.ts';
 import { addAccessFlags, type AccessFlags } from './access/access-flags.ts';
 import { outputOption, type Output } from './terminal/output.ts';
 
@@ -19,7 +19,7 @@ export function addTaskCommands(command: Define, trace: () => Trace | undefined)
     .option('--stdin', 'read one task per line from stdin; empty lines are skipped')
     .option('--file <path>', 'read one task per line from a file')
     .option('--delay <duration>', 'run the tasks after this delay at the earliest, such as 10s', duration)
-    .option('--at <time>', 'run the tasks at this time at the earliest, such as 2026-03-01T08:00Z', moment)
+    .option('--at <time>', 'run the tasks at this time at the earliest, such as 2026-03-01T08:00Z', instant)
     .option('--wait', 'wait for the results and print them')
     .option('--timeout <duration>', 'with --wait, give up after this long', duration)
     .action(
@@ -99,10 +99,4 @@ function addDead(dead: Command): void {
         const { moveDead } = await import('./commands/dead.ts');
         await moveDead(how, ids, flags);
       });
-}
-
-function moment(text: string): Date {
-  const at = new Date(text);
-  if (!Number.isNaN(at.getTime()) && /\d{4}-\d\d-\d\d/.test(text)) return at;
-  throw new InvalidArgumentError('It must be a time such as 2026-03-01T08:00Z.');
 }

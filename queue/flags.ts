@@ -1,10 +1,11 @@
 /**
- * The flags, and their environment variables, for the addresses of Redis and the queue. Secrets may be in a file that a variable
- * names (`MILLRACE_REDIS_PASSWORD_FILE`), as Kubernetes and Docker mount them; the file takes precedence.
+ * The options, and their environment variables, that name a queue and its Redis, as data: the programs add them to their
+ * commands. Secrets may be in a file that a variable names (`MILLRACE_REDIS_PASSWORD_FILE`), as Kubernetes and Docker mount
+ * them; the file takes precedence.
  */
 import { readFileSync } from 'node:fs';
-import type { Command } from 'commander';
-import { option, UsageError } from '../runtime/program.ts';
+import type { OptionDefinition } from '../runtime/option-definition.ts';
+import { UsageError } from '../runtime/usage-error.ts';
 import type { RedisAddress, RedisTls } from './connection/connection.ts';
 
 export interface QueueFlags {
@@ -31,83 +32,95 @@ export interface QueueFlags {
   readonly result: string;
 }
 
-/** A flag whose value may be in a file: it has a second flag and a second variable, which the first one's description names. */
-function withFile(command: Command, flags: string, description: string, variable: string): Command {
+/** An option whose value may be in a file: it has a second flag and a second variable, which the first one's description names. */
+function withFile(flags: string, description: string, variable: string): OptionDefinition[] {
   const file = `${flags.replace(/ .*/, '')}-file <path>`;
-  return command
-    .addOption(option(flags, `${description}; ${variable}_FILE reads it from a file`, variable))
-    .addOption(option(file, `holds the value of ${flags}`, `${variable}_FILE`).hideHelp());
+  return [
+    { flags, description: `${description}; ${variable}_FILE reads it from a file`, variable },
+    { flags: file, description: `holds the value of ${flags}`, variable: `${variable}_FILE`, hidden: true },
+  ];
 }
 
-export function addQueueFlags(command: Command): Command {
-  command
-    .addOption(
-      option(
-        '--redis <url>',
-        'redis://[user[:password]@]host[:port][/db], rediss:// for TLS; MILLRACE_REDIS_URL_FILE reads it from a file',
-        'MILLRACE_REDIS_URL',
-      ).default('redis://localhost:6379'),
-    )
-    .addOption(option('--redis-url-file <path>', 'holds the URL', 'MILLRACE_REDIS_URL_FILE').hideHelp())
-    .addOption(
-      option(
-        '--sentinel <nodes>',
-        'addresses of sentinels, host:port,…, instead of --redis',
-        'MILLRACE_REDIS_SENTINEL',
-      ),
-    )
-    .addOption(
-      option(
-        '--sentinel-name <name>',
-        'name of the primary that the sentinels monitor',
-        'MILLRACE_REDIS_SENTINEL_NAME',
-      ).default('mymaster'),
-    )
-    .addOption(
-      option('--sentinel-username <name>', 'user name for the sentinels', 'MILLRACE_REDIS_SENTINEL_USERNAME'),
-    );
-  const password = 'password for the sentinels (default: none, then the password of Redis)';
-  withFile(command, '--sentinel-password <password>', password, 'MILLRACE_REDIS_SENTINEL_PASSWORD');
-  command.addOption(
-    option(
-      '--redis-username <name>',
-      'user name for Redis; takes precedence over the URL',
-      'MILLRACE_REDIS_USERNAME',
-    ),
-  );
-  const better = 'password for Redis; safer in MILLRACE_REDIS_PASSWORD than on the command line';
-  withFile(command, '--redis-password <password>', better, 'MILLRACE_REDIS_PASSWORD');
-  command.addOption(
-    option('--redis-tls', 'use TLS, as rediss:// does, also for sentinels', 'MILLRACE_REDIS_TLS'),
-  );
-  withFile(command, '--redis-tls-ca <pem>', "PEM certificate of the server's CA", 'MILLRACE_REDIS_TLS_CA');
-  withFile(command, '--redis-tls-cert <pem>', 'PEM certificate of the client', 'MILLRACE_REDIS_TLS_CERT');
-  withFile(command, '--redis-tls-key <pem>', 'PEM private key of the client', 'MILLRACE_REDIS_TLS_KEY');
-  return command
-    .addOption(
-      option(
-        '--redis-tls-server-name <name>',
-        "expected name in the server's certificate",
-        'MILLRACE_REDIS_TLS_SERVER_NAME',
-      ),
-    )
-    .addOption(
-      option('--redis-tls-insecure', "do not verify the server's certificate", 'MILLRACE_REDIS_TLS_INSECURE'),
-    )
-    .addOption(
-      option('--queue <key>', 'key of the Redis list that holds the tasks', 'MILLRACE_QUEUE').default(
-        'task_queue',
-      ),
-    )
-    .addOption(
-      option('--result <key>', 'key of the Redis hash that receives the results', 'MILLRACE_RESULT').default(
-        'result',
-      ),
-    );
-}
+/** The options that name a queue and its Redis. */
+export const QUEUE_OPTIONS: readonly OptionDefinition[] = [
+  {
+    flags: '--redis <url>',
+    description:
+      'redis://[user[:password]@]host[:port][/db], rediss:// for TLS; MILLRACE_REDIS_URL_FILE reads it from a file',
+    variable: 'MILLRACE_REDIS_URL',
+    byDefault: 'redis://localhost:6379',
+  },
+  {
+    flags: '--redis-url-file <path>',
+    description: 'holds the URL',
+    variable: 'MILLRACE_REDIS_URL_FILE',
+    hidden: true,
+  },
+  {
+    flags: '--sentinel <nodes>',
+    description: 'addresses of sentinels, host:port,…, instead of --redis',
+    variable: 'MILLRACE_REDIS_SENTINEL',
+  },
+  {
+    flags: '--sentinel-name <name>',
+    description: 'name of the primary that the sentinels monitor',
+    variable: 'MILLRACE_REDIS_SENTINEL_NAME',
+    byDefault: 'mymaster',
+  },
+  {
+    flags: '--sentinel-username <name>',
+    description: 'user name for the sentinels',
+    variable: 'MILLRACE_REDIS_SENTINEL_USERNAME',
+  },
+  ...withFile(
+    '--sentinel-password <password>',
+    'password for the sentinels (default: none, then the password of Redis)',
+    'MILLRACE_REDIS_SENTINEL_PASSWORD',
+  ),
+  {
+    flags: '--redis-username <name>',
+    description: 'user name for Redis; takes precedence over the URL',
+    variable: 'MILLRACE_REDIS_USERNAME',
+  },
+  ...withFile(
+    '--redis-password <password>',
+    'password for Redis; safer in MILLRACE_REDIS_PASSWORD than on the command line',
+    'MILLRACE_REDIS_PASSWORD',
+  ),
+  {
+    flags: '--redis-tls',
+    description: 'use TLS, as rediss:// does, also for sentinels',
+    variable: 'MILLRACE_REDIS_TLS',
+  },
+  ...withFile('--redis-tls-ca <pem>', "PEM certificate of the server's CA", 'MILLRACE_REDIS_TLS_CA'),
+  ...withFile('--redis-tls-cert <pem>', 'PEM certificate of the client', 'MILLRACE_REDIS_TLS_CERT'),
+  ...withFile('--redis-tls-key <pem>', 'PEM private key of the client', 'MILLRACE_REDIS_TLS_KEY'),
+  {
+    flags: '--redis-tls-server-name <name>',
+    description: "expected name in the server's certificate",
+    variable: 'MILLRACE_REDIS_TLS_SERVER_NAME',
+  },
+  {
+    flags: '--redis-tls-insecure',
+    description: "do not verify the server's certificate",
+    variable: 'MILLRACE_REDIS_TLS_INSECURE',
+  },
+  {
+    flags: '--queue <key>',
+    description: 'key of the Redis list that holds the tasks',
+    variable: 'MILLRACE_QUEUE',
+    byDefault: 'task_queue',
+  },
+  {
+    flags: '--result <key>',
+    description: 'key of the Redis hash that receives the results',
+    variable: 'MILLRACE_RESULT',
+    byDefault: 'result',
+  },
+];
 
 /** The address that the flags name. Throws `UsageError` for a file that cannot be read or holds nothing. */
-export function addressOf(flags: QueueFlags): RedisAddress {
+export function redisAddress(flags: QueueFlags): RedisAddress {
   const tls: RedisTls = {
     ca: read('MILLRACE_REDIS_TLS_CA', flags.redisTlsCaFile) ?? flags.redisTlsCa,
     cert: read('MILLRACE_REDIS_TLS_CERT', flags.redisTlsCertFile) ?? flags.redisTlsCert,

@@ -6,12 +6,11 @@ import { Command, CommanderError, Help, InvalidArgumentError, Option } from 'com
 import { parseBytes } from './bytes.ts';
 import { parseDuration } from './duration.ts';
 import { failurePrefix } from './failure-line.ts';
+import type { OptionDefinition } from './option-definition.ts';
 import { printable } from './plain-text.ts';
+import { UsageError } from './usage-error.ts';
 
-/** Wrong usage: exit code 2. The message is for the person who typed it. */
-export class UsageError extends Error {
-  override name = 'UsageError';
-}
+export { UsageError } from './usage-error.ts';
 
 /** A command that throws instead of exiting the process, and leaves printing usage errors to `runProgram`. */
 export function createProgram(name: string, version: string): Command {
@@ -106,6 +105,17 @@ export function option(flags: string, description: string, variable: string): Op
   return new Option(flags, description).env(variable);
 }
 
+/** Returns a function that adds these options to a command. */
+export function withOptions(definitions: readonly OptionDefinition[]): (command: Command) => Command {
+  return (command) => {
+    for (const { flags, description, variable, byDefault, hidden } of definitions) {
+      const added = option(flags, description, variable).hideHelp(hidden === true);
+      command.addOption(byDefault === undefined ? added : added.default(byDefault));
+    }
+    return command;
+  };
+}
+
 /** Argument parsers for commander; each throws `InvalidArgumentError` with a sentence about what is accepted. */
 export function integer(min: number, max = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return (text) => {
@@ -136,7 +146,7 @@ export function duration(text: string): number {
 /** A time such as `2026-03-29T08:00:00Z`, as ms since the epoch. */
 export function instant(text: string): number {
   const at = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : Number.NaN;
-  if (Number.isNaN(at)) throw new InvalidArgumentError('Write a time such as 2026-03-29T08:00:00Z.');
+  if (Number.isNaN(at)) throw new InvalidArgumentError('It must be a time such as 2026-03-29T08:00:00Z.');
   return at;
 }
 

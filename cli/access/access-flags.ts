@@ -1,7 +1,7 @@
 /** The flags that name the queue of a command: a queue in a Redis, by its URL, or the queues of a pool in a cluster. */
 import { Option, type Command } from 'commander';
-import { addQueueFlags, type QueueFlags } from '../../queue/flags.ts';
-import { headed } from '../../runtime/program.ts';
+import { QUEUE_OPTIONS, type QueueFlags } from '../../queue/flags.ts';
+import { headed, withOptions } from '../../runtime/program.ts';
 import { addClusterFlags, CLUSTER, type ClusterFlags } from '../cluster/cluster-flags.ts';
 
 export interface AccessFlags extends QueueFlags, ClusterFlags {
@@ -24,7 +24,7 @@ export function addAccessFlags(command: Command, by: 'argument' | 'flag'): Comma
     '--pool <name>',
     'a pool in the cluster, instead of --redis: name or namespace/name',
   );
-  headed('Redis:', command, addQueueFlags).addOption(pool.helpGroup(CLUSTER));
+  headed('Redis:', command, withOptions(QUEUE_OPTIONS)).addOption(pool.helpGroup(CLUSTER));
   return addClusterFlags(command).hook('preAction', (_, action) => {
     const named = Object.keys(action.opts()).filter((name) => action.getOptionValueSource(name) === 'cli');
     const source = (name: string): string => action.getOptionValueSource(name) ?? 'default';

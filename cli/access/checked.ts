@@ -1,12 +1,12 @@
 /** Addresses and names from a command line: what cannot be one is wrong usage. */
 import { redisOptions, type RedisAddress } from '../../queue/connection/connection.ts';
-import { addressOf, type QueueFlags } from '../../queue/flags.ts';
+import { redisAddress, type QueueFlags } from '../../queue/flags.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { UsageError } from '../../runtime/program.ts';
 
 /** The address of the flags. Throws `UsageError` when it cannot be one. */
 export function checkedAddress(flags: QueueFlags): RedisAddress {
-  const address = addressOf(flags);
+  const address = redisAddress(flags);
   return asUsage(() => (redisOptions(address), address));
 }
 

@@ -15,7 +15,8 @@ export interface EnqueueFlags {
   readonly file?: string;
   /** ms. */
   readonly delay?: number;
-  readonly at?: Date;
+  /** ms since the epoch. */
+  readonly at?: number;
   readonly wait?: boolean;
   /** ms. */
   readonly timeout?: number;
@@ -35,7 +36,7 @@ export async function enqueue(
   const stamp = (raw: Buffer): Buffer => (trace ? stampText(raw, trace) : raw);
   const when: EnqueueOptions = {
     ...(flags.delay === undefined ? {} : { delayMs: flags.delay }),
-    ...(flags.at === undefined ? {} : { at: flags.at }),
+    ...(flags.at === undefined ? {} : { at: new Date(flags.at) }),
   };
   const source = flags.file === undefined ? undefined : await openTasks(flags.file);
   await withQueue(flags, async (queue) => {

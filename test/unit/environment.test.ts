@@ -4,8 +4,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { describe, expect, test } from 'vitest';
-import { addQueueFlags, addressOf, type QueueFlags } from '../../queue/flags.ts';
-import { duration, integer, onOff, option, strict, withEnvironment } from '../../runtime/program.ts';
+import { QUEUE_OPTIONS, redisAddress, type QueueFlags } from '../../queue/flags.ts';
+import {
+  duration,
+  integer,
+  onOff,
+  option,
+  strict,
+  withEnvironment,
+  withOptions,
+} from '../../runtime/program.ts';
 
 /** What commander reads is the process's own environment. */
 async function withVariables<T>(variables: NodeJS.ProcessEnv, use: () => T | Promise<T>): Promise<T> {
@@ -88,10 +96,10 @@ test('a value that is on or off takes the other words, too', () => {
 });
 
 describe('the address', () => {
-  const address = async (variables: NodeJS.ProcessEnv): Promise<ReturnType<typeof addressOf>> => {
-    const command = addQueueFlags(strict(new Command()));
+  const address = async (variables: NodeJS.ProcessEnv): Promise<ReturnType<typeof redisAddress>> => {
+    const command = withOptions(QUEUE_OPTIONS)(strict(new Command()));
     return await withVariables(variables, () =>
-      addressOf(withEnvironment(command, process.env).parse([], { from: 'user' }).opts<QueueFlags>()),
+      redisAddress(withEnvironment(command, process.env).parse([], { from: 'user' }).opts<QueueFlags>()),
     );
   };
 

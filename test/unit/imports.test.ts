@@ -134,6 +134,8 @@ const pure = new Set([
 ]);
 /** A decision, and with it a simulation, must come out the same each time. */
 const isPure = (file: string): boolean => pure.has(file) || /^(controller\/decide|simulate)\//.test(file);
+/** What knows commands. */
+const commands = ['cli', 'runtime/program.ts', 'controller/process/flags.ts', 'worker/flags'];
 /** Functions without a side effect, from elsewhere. */
 const pureModules = new Set(['cluster-key-slot', 'croner', 'node:buffer', 'node:crypto', 'node:util']);
 
@@ -187,6 +189,8 @@ function violations(imports: readonly Import[]): string[] {
     if (target in allowed && !rules.every(([, places]) => places.some((place) => isIn(to, place))))
       trouble.push(`${from} imports ${to}`);
     trouble.push(...outOfOrder(from, to));
+    if (to === 'commander' && !commands.some((place) => isIn(from, place)))
+      trouble.push(`${from} defines no command and imports ${to}`);
     if (isIn(from, 'dashboard') && target === 'controller' && !typeOnly)
       trouble.push(`${from} runs in a browser and imports ${to}`);
     if (isPure(from) && !typeOnly && !isPure(to) && !pureModules.has(to))
@@ -231,6 +235,11 @@ test.each([
     'controller/decide/target-wait/x.ts',
     `import type { Policy } from '../decision.ts';`,
     'controller/decide/target-wait/x.ts imports controller/decide/decision.ts',
+  ],
+  [
+    'queue/x.ts',
+    `import type { Command } from 'commander';`,
+    'queue/x.ts defines no command and imports commander',
   ],
   ['simulate/x.ts', `import { b } from 'node:fs';`, 'simulate/x.ts is pure and imports node:fs'],
   [

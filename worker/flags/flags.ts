@@ -1,8 +1,10 @@
-/** The flags of `millrace-worker`, each of them also an environment variable, and the settings they add up to. */
-import { addQueueFlags, addressOf, type QueueFlags } from '../../queue/flags.ts';
-import { redisOptions, type RedisAddress } from '../../queue/connection/connection.ts';
-import { checkDurability, type Durability } from '../../queue/connection/durability.ts';
-import { queueKeys } from '../../queue/keys.ts';
+/**
+ * `worker/flags/` takes a command line and an environment and returns settings. It starts nothing.
+ *
+ * The flags of `millrace-worker`, each of them also an environment variable.
+ */
+import type { Command } from 'commander';
+import { QUEUE_OPTIONS, type QueueFlags } from '../../queue/flags.ts';
 import { logLevels, type LogLevel } from '../../runtime/log.ts';
 import {
   bytes,
@@ -14,12 +16,12 @@ import {
   option,
   UsageError,
   withEnvironment,
+  withOptions,
 } from '../../runtime/program.ts';
 import { WORKER_PROGRAM } from '../../runtime/failure-line.ts';
 import { version } from '../../runtime/version.ts';
 import { MAX_RESULT_BYTES } from '../task/encode.ts';
 import { addHandlerFlags, type HandlerFlags } from './handler-flags.ts';
-import type { WorkerOptions } from '../epoch/options.ts';
 
 export interface WorkerFlags extends QueueFlags, HandlerFlags {
   readonly queues?: readonly string[];
@@ -55,7 +57,7 @@ export function parseWorkerFlags(
   const program = createProgram(WORKER_PROGRAM, version).description(
     'Runs the tasks of a Redis list and writes their results to a hash.',
   );
-  headed('Redis:', program, addQueueFlags);
+  headed('Redis:', program, withOptions(QUEUE_OPTIONS));
   program.addOption(
     option(
       '--queues <keys>',
@@ -63,7 +65,20 @@ export function parseWorkerFlags(
       'MILLRACE_QUEUES',
     ).argParser(queueList),
   );
-  addHandlerFlags(program)
+  addHandlerFlags(program);
+  addWorkerFlags(program, defaultId);
+  addRetryFlags(program);
+  addDurabilityFlags(program);
+  addLimitFlags(program);
+  addProcessFlags(program);
+  withEnvironment(program, env).parse(argv);
+  const unnamed = program.getOptionValueSource('id') === 'default';
+  return Object.assign(program.opts<Omit<WorkerFlags, 'unnamed'>>(), { unnamed });
+}
+
+/** The worker itself, and how long it may be silent or stop. */
+function addWorkerFlags(program: Command, defaultId: string): void {
+  program
     .addOption(
       option('--concurrency <n>', 'number of tasks to run at a time', 'MILLRACE_CONCURRENCY')
         .argParser(integer(1, 10_000))
@@ -87,7 +102,12 @@ export function parseWorkerFlags(
       option('--grace <duration>', 'time to finish running tasks after SIGTERM', 'MILLRACE_GRACE')
         .argParser(duration)
         .default(25_000, '25s'),
-    )
+    );
+}
+
+/** When a failed task runs again, and when it is given up. */
+function addRetryFlags(program: Command): void {
+  program
     .addOption(
       option('--attempts <n>', 'give up on a task after this many attempts', 'MILLRACE_ATTEMPTS')
         .argParser(integer(1))
@@ -116,7 +136,12 @@ export function parseWorkerFlags(
       option('--backoff-jitter <on|off>', 'randomize the delays', 'MILLRACE_BACKOFF_JITTER')
         .argParser(onOff)
         .default('on'),
-    )
+    );
+}
+
+/** What is waited for after each turn. */
+function addDurabilityFlags(program: Command): void {
+  program
     .addOption(
       option(
         '--durability-replicas <n>',
@@ -134,7 +159,12 @@ export function parseWorkerFlags(
       )
         .argParser(duration)
         .default(1_000, '1s'),
-    )
+    );
+}
+
+/** Sizes of tasks and results, and how long they are kept. */
+function addLimitFlags(program: Command): void {
+  program
     .addOption(
       option(
         '--task-max-size <size>',
@@ -177,7 +207,12 @@ export function parseWorkerFlags(
       )
         .argParser(duration)
         .default(2_592_000_000, '720h'),
-    )
+    );
+}
+
+/** What the process serves and logs. */
+function addProcessFlags(program: Command): void {
+  program
     .addOption(
       option(
         '--pool <namespace/name>',
@@ -197,9 +232,6 @@ export function parseWorkerFlags(
         .choices(logLevels)
         .default('info'),
     );
-  withEnvironment(program, env).parse(argv);
-  const unnamed = program.getOptionValueSource('id') === 'default';
-  return Object.assign(program.opts<Omit<WorkerFlags, 'unnamed'>>(), { unnamed });
 }
 
 /** `a,b`, or a JSON list for names with commas in them. */
@@ -212,71 +244,4 @@ function queueList(text: string): readonly string[] {
     // reported below
   }
   throw new UsageError(`--queues ${text} is not a JSON list of names: write ["urgent","bulk"]`);
-}
-
-/** The settings of the worker itself. Throws `UsageError` for invalid ones, which would otherwise be retried forever. */
-export function workerSettings(
-  flags: WorkerFlags,
-): Omit<WorkerOptions, 'handler' | 'log' | 'metrics' | 'onReady'> {
-  if (flags.lease < 1_000)
-    throw new UsageError(`a lease of ${flags.lease} ms is too short: give at least 1s`);
-  const redis = addressOf(flags);
-  const { result } = flags;
-  const durability =
-    flags.durabilityReplicas > 0
-      ? { replicas: flags.durabilityReplicas, timeoutMs: flags.durabilityTimeout }
-      : undefined;
-  const queue = flags.queues ?? [flags.queue];
-  check(redis, durability, queue, result);
-  return {
-    redis,
-    queue,
-    result,
-    id: flags.id,
-    mayRename: flags.unnamed,
-    concurrency: flags.concurrency,
-    leaseMs: flags.lease,
-    durability,
-    mayBlock: flags.module !== undefined,
-    version,
-    pool: flags.pool ?? '',
-    retry: {
-      attempts: flags.attempts,
-      maxDeliveries: flags.maxDeliveries,
-      backoff: {
-        initialMs: flags.backoffInitial,
-        maxMs: flags.backoffMax,
-        jitter: flags.backoffJitter === 'on',
-      },
-    },
-    tasks: { maxBytes: flags.taskMaxSize },
-    results: { ttlMs: Math.ceil(flags.resultTtl ?? 0) || undefined, maxBytes: flags.resultMaxSize },
-    deadLetters: { max: flags.deadMax, maxAgeMs: Math.ceil(flags.deadMaxAge) || undefined },
-  };
-}
-
-/** More would be delayed by their own regular turns, one a second each. */
-const MAX_QUEUES = 256;
-
-function check(
-  redis: RedisAddress,
-  durability: Durability | undefined,
-  queues: readonly string[],
-  result: string,
-): void {
-  try {
-    if (durability) checkDurability(durability);
-    redisOptions(redis);
-    if (queues.length > MAX_QUEUES)
-      throw new RangeError(
-        `--queues names ${queues.length} queues, and a worker serves ${MAX_QUEUES} at most, each with a connection of its own: ` +
-          'put kinds of tasks that are equally urgent into one queue, or start several workers',
-      );
-    for (const queue of queues) queueKeys(queue, result);
-    if (new Set(queues).size < queues.length)
-      throw new RangeError(`--queues names a queue twice: ${queues.join(', ')}`);
-  } catch (error) {
-    if (error instanceof RangeError) throw new UsageError(error.message, { cause: error });
-    throw error;
-  }
 }

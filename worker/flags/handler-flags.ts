@@ -1,9 +1,4 @@
-/**
- * `worker/handlers/`: the ways to run the user's code: each takes its configuration and returns a `Handler`. They know
- * nothing of Redis, turns or leases.
- *
- * The flags that select what runs the tasks: of `millrace-worker`, and of `millrace dev`, which passes them on.
- */
+/** The flags that select what runs the tasks: of `millrace-worker`, and of `millrace dev`, which passes them on. */
 import type { Command } from 'commander';
 import { duration, option } from '../../runtime/program.ts';
 

@@ -1,7 +1,10 @@
 /**
- * A handler from a module of the user's: its default export is the function that runs a task. Whatever Node
- * imports will do, TypeScript with erasable types included. A module that cannot be used is told in one line
- * with the place of the mistake, because the person who reads it reads a pod's last log line.
+ * `worker/handlers/`: the ways to run the user's code: each takes its configuration and returns a `Handler`. They know
+ * nothing of Redis, turns or leases.
+ *
+ * A handler from a module of the user's: its default export is the function that runs a task. Anything that Node can import
+ * works, TypeScript with erasable types included. A module that cannot be used is reported in one line with the place of the
+ * mistake, because that line is the last one in a pod's log.
  */
 import { spawn } from 'node:child_process';
 import { writeSync } from 'node:fs';
