@@ -21,7 +21,7 @@ const allowed: Record<string, readonly string[]> = {
     'controller/decide/target-wait',
     'controller/decide/tasks-per-replica.ts',
   ],
-  'worker/epoch/slots': ['worker/epoch/slots', 'queue/keys.ts'],
+  'worker/epoch/slots': ['worker/epoch/slots', 'queue/keys.ts', 'runtime/timers.ts'],
   'worker/epoch/tasks': [
     'worker/epoch/tasks',
     'worker/epoch/slots',

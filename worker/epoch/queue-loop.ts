@@ -1,0 +1,107 @@
+/** One queue of a worker: epoch after epoch, until the worker is stopped. */
+import { closeRedis, within } from '../../queue/connection/connection.ts';
+import type { QueueKeys } from '../../queue/keys.ts';
+import { reap } from '../../queue/scripts/scripts.ts';
+import { readExitReason } from '../../queue/workers/exit-reason.ts';
+import type { Logger } from '../../runtime/log.ts';
+import { LogEvent } from '../../runtime/log-event.ts';
+import type { LeaseKeepers } from '../lease/lease.ts';
+import type { RunDeps } from '../task/run.ts';
+import { runEpoch } from './epoch.ts';
+import { BLOCKER_OPTIONS } from './idle-wait.ts';
+import type { WorkerOptions } from './options.ts';
+import type { ConnectionAttempts } from './registration/connection-errors.ts';
+import type { WorkerConnections } from './registration/connections.ts';
+import { createRegistration } from './registration/registration.ts';
+import { holdPlace } from './slots/placeholder.ts';
+import type { WorkerSlots } from './slots/slots.ts';
+
+/** How long a worker that stops after it was fenced may take to clean up in Redis, ms. */
+const LAST_REAP_TIMEOUT_MS = 1_000;
+/** How long after a death the controller may take to record its reason, ms. */
+const EXIT_REASON_TIMEOUT_MS = 3_000;
+/** A queue that cannot be registered delays those below it no longer than this, ms. */
+export const FIRST_TURN_TIMEOUT_MS = 1_000;
+
+export interface QueueLoopOptions {
+  readonly worker: WorkerOptions;
+  readonly keys: QueueKeys;
+  /** Of this queue among the worker's; 0 goes first. */
+  readonly rank: number;
+  readonly connections: WorkerConnections;
+  readonly slots: WorkerSlots;
+  /** Given where a handler may block turns. */
+  readonly keepers: LeaseKeepers | undefined;
+  readonly registering: ConnectionAttempts;
+  /** Of this process: see registration/registration.ts. */
+  readonly mark: string;
+  /** Called each time that it is registered. */
+  readonly onReady: () => void;
+  /** Called after each turn. */
+  readonly onTurn: () => void;
+}
+
+/** Resolves after a clean goodbye, or when it is stopped without a lease. Throws `NameTaken`. */
+export async function runQueue(
+  options: QueueLoopOptions,
+  stopping: AbortSignal,
+  hurry: AbortSignal,
+): Promise<void> {
+  const { keys, rank, connections, slots, keepers, mark, worker, onTurn } = options;
+  const { redis, connect, ...spare } = connections;
+  const { queue } = keys;
+  const { id, leaseMs, durability, health } = worker;
+  const log = worker.log.child({ queue });
+  const metrics = worker.metrics.of(queue);
+  const blocker = connect(BLOCKER_OPTIONS);
+  const about = { redis, keys, worker, mark, attempts: options.registering };
+  const registration = createRegistration({ ...about, log, stopping });
+  using keeper = keepers?.of({ rank, keys, clientName: () => registration.clientName });
+  const run = runDeps(options, log);
+  const own = { redis, ...spare, blocker, keys, worker: id, slots, rank, leaseMs, keeper };
+  const epochOptions = { ...own, run, durability, log, metrics, health, stopping, hurry, onTurn };
+  const leavePlace = holdPlace(slots, keys, rank, FIRST_TURN_TIMEOUT_MS);
+  let last: number | undefined;
+  try {
+    while (!stopping.aborted) {
+      const epoch = await registration.begin(last);
+      if (epoch === undefined) break;
+      last = epoch;
+      log.info({ event: LogEvent.Registered, epoch, worker: id }, 'taking tasks');
+      health?.turned(queue, 0);
+      options.onReady();
+      const epochEnd = runEpoch(epoch, epochOptions);
+      leavePlace();
+      if ((await epochEnd) === 'left') return;
+      metrics.fenced();
+    }
+    // fenced, and stopped before it could register again: a server that went back may still hold that epoch
+    if (last !== undefined)
+      await within(LAST_REAP_TIMEOUT_MS, reap(redis, keys, id, last, 'displaced'), 'reap').catch(
+        () => undefined,
+      );
+  } finally {
+    health?.left(queue);
+    leavePlace();
+    await closeRedis(blocker);
+  }
+}
+
+/** What running a task of this queue needs. */
+function runDeps({ keys, worker, connections }: QueueLoopOptions, log: Logger): RunDeps {
+  const { handler, retry, tasks, bytesOnly = false, results, pool } = worker;
+  // outside of a pool no controller records reasons
+  const reasonWithinMs = pool === '' ? 0 : EXIT_REASON_TIMEOUT_MS;
+  return {
+    handler,
+    queue: keys.queue,
+    retry,
+    maxTaskBytes: tasks?.maxBytes ?? Infinity,
+    bytesOnly,
+    maxResultBytes: results.maxBytes,
+    random: Math.random,
+    exitReasonOf: (lost) => readExitReason(connections.redis, keys, lost, reasonWithinMs),
+    onThrown: (id, attempt, err) =>
+      log.debug({ task: id.toString().slice(0, 100), attempt, err }, 'a handler threw'),
+  };
+}
