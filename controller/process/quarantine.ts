@@ -39,58 +39,72 @@ const TRIES = 3;
 export async function openQuarantine(options: QuarantineOptions): Promise<Quarantine> {
   const { folder, left, now, log } = options;
   let marks = folder === undefined ? parseMarks(undefined) : readMarks(folder);
-  let told = left.length === 0;
+  let counted = left.length === 0;
 
-  /** What was left counts once, on top of what the lease says. */
-  function take(found: Readonly<Record<string, string>>): void {
-    marks = merged(marks, parseMarks(found[ANNOTATION]), now());
-    if (told) return;
-    told = true;
-    marks = withEnd(marks, left, now());
-    if (folder !== undefined) writeFileSync(join(folder, FILE), packMarks(marks));
+  /** What this process knows, given what the lease says. What was left counts once, on top of that. */
+  function known(found: Readonly<Record<string, string>>): Marks {
+    const all = merged(marks, parseMarks(found[ANNOTATION]), now());
+    return counted ? all : withEnd(all, left, now());
   }
 
-  if (left.length > 0)
+  function save(all: Marks): void {
+    if (folder !== undefined) writeFileSync(join(folder, FILE), packMarks(all));
+  }
+
+  function keep(all: Marks): void {
+    marks = all;
+    if (counted) return;
+    counted = true;
+    save(marks);
+  }
+
+  if (left.length > 0) {
     log.error(
       { pools: left },
       'the process before this one ended without a word while it was at these pools',
     );
-  if (options.lease && left.length > 0) await publish(options, take, () => marks);
-  else take({});
+    // the journal has begun anew: this process, too, may end before the lease knows
+    save(known({}));
+  }
+  // unless the lease takes it, what was left is counted on top of what the lease says by then
+  const written = options.lease && left.length > 0 ? await publish(options, known) : undefined;
+  if (written) keep(written);
+  else if (!options.lease) keep(known({}));
 
   return {
     leftOutFor: (pool) => leftOutFor(marks, pool, now()),
     annotations: (found) => {
-      take(found);
+      keep(known(found));
       const text = packMarks(marks);
       return marks.size > 0 || found[ANNOTATION] !== undefined ? { [ANNOTATION]: text } : {};
     },
-    heard: take,
+    heard: (found) => keep(known(found)),
   };
 }
 
-/** Tells whoever leads now, which may be a process on another machine that is about to look at the same pools. Never rejects. */
+/**
+ * Tells whoever leads now, which may be a process on another machine that is about to look at the same pools. Resolves to what the lease
+ * says now; to `undefined` if it could not be written. Never rejects.
+ */
 async function publish(
   { api, lease: ref, log }: QuarantineOptions,
-  take: (found: Readonly<Record<string, string>>) => void,
-  marks: () => Marks,
-): Promise<void> {
-  if (!ref) return;
+  known: (found: Readonly<Record<string, string>>) => Marks,
+): Promise<Marks | undefined> {
+  if (!ref) return undefined;
   for (let tries = 1; tries <= TRIES; tries++) {
     try {
       const lease = await api.leases.get(ref);
       const { annotations = {} } = lease.metadata;
-      take(annotations);
-      const metadata = {
-        ...lease.metadata,
-        annotations: { ...annotations, [ANNOTATION]: packMarks(marks()) },
-      };
+      // from what is there this time: another process may have counted its own end since the last try
+      const marks = known(annotations);
+      const metadata = { ...lease.metadata, annotations: { ...annotations, [ANNOTATION]: packMarks(marks) } };
       await api.leases.update({ ...lease, metadata });
-      return;
+      return marks;
     } catch (error) {
       log.debug({ err: error }, 'what the last process was at is not written yet');
     }
   }
+  return undefined;
 }
 
 function readMarks(folder: string): Marks {

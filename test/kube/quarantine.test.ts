@@ -6,7 +6,11 @@ import { mkdtempDisposable } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Redis } from 'ioredis';
+import { pino } from 'pino';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { leftOutFor, parseMarks } from '../../controller/process/crash-backoff.ts';
+import { openQuarantine, type Quarantine } from '../../controller/process/quarantine.ts';
+import { createKubeApi } from '../../kube/client.ts';
 import { DEPLOYMENTS, EVENTS, LEASES, POOLS } from '../../kube/resources.ts';
 import { queueKeys } from '../../queue/keys.ts';
 import { startController, type ControllerProcess } from '../support/controller.ts';
@@ -98,7 +102,7 @@ test('it hangs: the watchdog ends the process, and says at which pool', { timeou
   expect(fourth.log().filter(({ msg }) => msg.includes('ended without a word'))).toEqual([]);
 });
 
-test('it is killed: a standby elsewhere knows of it, too', { timeout: 240_000 }, async () => {
+test('it is killed: a standby elsewhere knows of it, too', { timeout: 600_000 }, async () => {
   await using here = await folder();
   await using there = await folder();
   const namespace = await world.namespace();
@@ -127,4 +131,30 @@ test('it is killed: a standby elsewhere knows of it, too', { timeout: 240_000 },
   await expectOthersServed(namespace);
   await expectLeftOut(namespace);
   expect([third, fourth].map(({ pid }) => pid)).not.toContain(undefined);
+});
+
+test('two that find their ends at the same moment: both count', async () => {
+  const namespace = await world.namespace();
+  const lease = { namespace, name: 'millrace-controller' };
+  await world.objects.create(LEASES, namespace, { metadata: lease, spec: {} });
+  const pool = `${namespace}/trapped`;
+  const { leases } = createKubeApi(world.transport);
+  // both have read the lease before either writes it
+  const bothRead = Promise.withResolvers<void>();
+  let reads = 0;
+  const get: typeof leases.get = async (ref) => {
+    const found = await leases.get(ref);
+    if (++reads === 2) bothRead.resolve();
+    await bothRead.promise;
+    return found;
+  };
+  const api = { leases: { ...leases, get } };
+  const log = pino({ level: 'silent' });
+  const open = (): Promise<Quarantine> =>
+    openQuarantine({ api, lease, folder: undefined, left: [pool], now: Date.now, log });
+  await Promise.all([open(), open()]);
+  const { metadata } = await world.objects.get(LEASES, lease);
+  const marks = parseMarks(metadata.annotations?.['millrace.dev/ended-at']);
+  expect(marks.get(pool)?.ends).toBe(2);
+  expect(leftOutFor(marks, pool, Date.now())).toBeGreaterThan(0);
 });
