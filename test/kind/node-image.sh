@@ -5,7 +5,7 @@
 set -euo pipefail
 # shellcheck source=settings.sh
 . "$(dirname "$0")/settings.sh"
-recipe=$(cat "$here"/{settings,debian,node-root,control-plane-images,node-image}.sh | sha256sum | cut -c 1-8)
+recipe=$({ echo "$KIND $ETCD $COREDNS" && cat "$here"/{debian,node-root,control-plane-images,node-image}.sh; } | sha256sum | cut -c 1-8)
 image=millrace-test/node:$KUBE-$recipe
 have_image "$image" && { echo "$image"; exit 0; }
 pull "$RELEASED_NODE_IMAGE" && { echo "$RELEASED_NODE_IMAGE"; exit 0; }

@@ -2,35 +2,41 @@
 # What the scripts beside this file agree on: the versions of everything (nowhere else), where compiled programs are
 # kept, how a script speaks. Sourced, never run.
 #
-# Setting: KUBE, the version of Kubernetes; docs/kubernetes-versions.md names those that are tested.
+# Setting: KUBE, the version of Kubernetes, in full (v1.34.4) or as a minor version alone (1.34), of which there is a default.
+# docs/kubernetes-versions.md names those that are tested.
 # shellcheck disable=SC2034 # each script uses some of these
 
 KIND=v0.33.0
 HELM=v4.3.1
-KUBE=${KUBE:-v1.37.2}
+KUBE=${KUBE:-1.37}
+KUBE=v${KUBE#v}
 # What kubeadm of that minor version expects, and the newest image of it that a kind release has: those of v0.33.0, for 1.31 of
 # v0.31.0, the last release to have one.
 case "$KUBE" in
-  v1.37.*)
+  v1.37 | v1.37.*)
+    patch=2
     ETCD=v3.7.0
     COREDNS=v1.14.6
     RELEASED_NODE_IMAGE=kindest/node:v1.37.0@sha256:a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5
     ;;
-  v1.34.*)
+  v1.34 | v1.34.*)
+    patch=4
     ETCD=v3.6.5
     COREDNS=v1.12.1
     RELEASED_NODE_IMAGE=kindest/node:v1.34.11@sha256:44e222ee2132dab25ff87301682f89eb82c7880ea3a1bf543bfe9708fd08d67d
     ;;
-  v1.31.*)
+  v1.31 | v1.31.*)
+    patch=14
     ETCD=v3.5.24
     COREDNS=v1.11.3
     RELEASED_NODE_IMAGE=kindest/node:v1.31.14@sha256:6f86cf509dbb42767b6e79debc3f2c32e4ee01386f0489b3b2be24b0a55aac2b
     ;;
   *)
-    echo "KUBE=$KUBE is none of v1.37.x, v1.34.x and v1.31.x: name one of these in full, or add its etcd and CoreDNS to ${BASH_SOURCE[0]}" >&2
+    echo "KUBE=$KUBE is none of 1.37, 1.34 and 1.31: choose one of these, or add its etcd and CoreDNS to ${BASH_SOURCE[0]}" >&2
     exit 1
     ;;
 esac
+[[ $KUBE == v1.*.* ]] || KUBE+=.$patch
 NODE_BASE=node:24-bookworm-slim
 REDIS_BASE=redis:7.0-bookworm
 PYTHON_BASE=python:3.11-slim-bookworm
