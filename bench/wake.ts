@@ -188,6 +188,13 @@ function report(wakes: readonly Wake[], bares: readonly Bare[]): Awaited<ReturnT
       is: 'at most',
       unit: ' ms',
     },
+    {
+      name: "worker's start, p50",
+      measured: median(wakes.map(({ running, ready }) => ready - running)),
+      goal: 150,
+      is: 'at most',
+      unit: ' ms',
+    },
     { name: "result, to a bare pod's", measured: ratio, goal: 1.3, is: 'at most', unit: '' },
   ];
   const peers =

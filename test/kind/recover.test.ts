@@ -1,6 +1,6 @@
 /**
- * How soon a task runs elsewhere when its container dies, with a warm worker waiting: measured in a real cluster, printed,
- * and held against a bound. And a task that eats all memory, again and again.
+ * A task runs elsewhere when its container dies, with a warm worker waiting: because Kubernetes reports the death, and not because
+ * a lease ends. How soon is printed. And a task that eats all memory, again and again.
  */
 import { describe, expect, inject, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
@@ -12,12 +12,11 @@ import { squares, squaresTemplate, type Task } from '../support/squares.ts';
 
 const place = inject('cluster');
 const soon = { withinMs: 40_000, everyMs: 50 };
-/** The goal is 1,500 for the slowest of a hundred; other things run on this machine, too. */
-const BOUND_MS = 3_000;
 const ROUNDS = Number(process.env['MILLRACE_RECOVERY_ROUNDS'] ?? 5);
 
 describe.skipIf(!place)('a container that dies', () => {
   const release = useRelease(place, { values: () => ({ redis: { enabled: true, auth: false } }) });
+  const limit = { timeout: 60_000 + ROUNDS * 40_000 };
   const deleteByForce = (pod: string): Promise<string> => {
     const { cluster, namespace } = release();
     const force = ['--force', '--grace-period=0', '--wait=false'];
@@ -44,13 +43,17 @@ describe.skipIf(!place)('a container that dies', () => {
       return busy[0];
     }, soon);
 
-  test.each<[string, number, (pod: string) => Promise<unknown>]>([
-    ['killed', 4_000, (pod) => signalContainer(release(), { namespace: release().namespace, pod }, 'KILL')],
-    ['deleted-by-force', 8_000, deleteByForce],
-  ])('its task runs elsewhere soon: %s', { timeout: 60_000 + ROUNDS * 40_000 }, async (how, ms, strike) => {
+  const kill = (pod: string): Promise<void> =>
+    signalContainer(release(), { namespace: release().namespace, pod }, 'KILL');
+
+  test.each([
+    { how: 'killed', ms: 4_000, strike: kill, fate: 'Error \\(exit code 137\\)' },
+    { how: 'deleted-by-force', ms: 8_000, strike: deleteByForce, fate: 'its pod was deleted' },
+  ])('its task runs elsewhere soon: $how', limit, async ({ how, ms, strike, fate }) => {
     const pool = poolOf(release(), how);
     await pool.apply({ template: squaresTemplate(), minReplicas: 2, maxReplicas: 2 });
     const rows: number[] = [];
+    const dead: string[] = [];
     for (let i = 0; i < ROUNDS; i++) {
       await warm(pool);
       const task: Task = { id: `round-${i}`, n: i, ms };
@@ -64,6 +67,7 @@ describe.skipIf(!place)('a container that dies', () => {
       const [answer] = await pool.answers([task]);
       expect(answer?.pod).not.toBe(pod);
       rows.push((answer?.began ?? 0) - diedAt);
+      dead.push(pod);
       // a container that was restarted too often is kept waiting: the next round wants a new pod
       if (how === 'killed') await deleteByForce(pod);
     }
@@ -72,11 +76,15 @@ describe.skipIf(!place)('a container that dies', () => {
       `${how}: from the container's death to its task running elsewhere, ms: ${sorted.join(' ')} ` +
         `(median ${sorted[Math.floor(ROUNDS / 2)]}, slowest of ${ROUNDS}: ${sorted.at(-1)})`,
     );
-    expect(sorted.at(-1)).toBeLessThan(BOUND_MS);
-    if (how === 'killed')
-      expect((await pool.events()).join('\n')).toMatch(
-        /WorkerRecovered killed-\S+ ended: Error \(exit code 137\)\. The task that it held is back in the queue\./,
-      );
+    // a task that is back because a lease ended has no such event
+    const expected = dead.map((pod) =>
+      expect.stringMatching(
+        new RegExp(
+          `^WorkerRecovered ${pod} ended: ${fate}\\. The task that it held is back in the queue\\.$`,
+        ),
+      ),
+    );
+    await eventually(async () => expect(await pool.events()).toEqual(expect.arrayContaining(expected)), soon);
   });
 
   test('a task that eats all memory is given up, and costs no other task more than one run', async () => {

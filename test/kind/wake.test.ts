@@ -1,5 +1,9 @@
-/** How fast an empty pool wakes, and what its processes cost: measured in pods, printed, and held against bounds. */
+/**
+ * An empty pool wakes by the push itself, and its processes cost little. How long everything takes is printed;
+ * `npm run bench -- wake` holds that against goals.
+ */
 import { describe, expect, inject, test } from 'vitest';
+import { metric } from '../support/controller.ts';
 import { eventually } from '../support/eventually.ts';
 import { poolOf, type Pool } from '../support/kind-pool.ts';
 import { SYSTEM, useRelease, type Release } from '../support/kind-release.ts';
@@ -18,14 +22,13 @@ describe.skipIf(!place)('a pool that sleeps', () => {
     await pool.asleep();
     using replicas = await watch(release(), ['deployment', pool.name], '{.spec.replicas}');
     using ready = await watch(release(), ['deployment', pool.name], '{.status.readyReplicas}');
+    const before = await pushesHeard(release(), pool);
     const rows: Wake[] = [];
     for (let i = 0; i < PUSHES; i++) rows.push(await oneWake(pool, release(), i, replicas, ready));
     console.log('push to an empty pool, ms until:');
     console.table(rows);
-    const decisions = rows.map(({ decision }) => decision).toSorted((a, b) => a - b);
-    // a second is what polling would need; the first push may meet a controller that has only just started
-    expect(decisions[Math.floor(PUSHES / 2)]).toBeLessThan(500);
-    for (const row of rows) expect(row.result).toBeLessThan(10_000);
+    // a poll finds a task, too, but hears of no push; one may come just as the controller reads the queue
+    expect((await pushesHeard(release(), pool)) - before).toBeGreaterThan(PUSHES / 2);
   });
 
   test('costs little, and so does its controller', async () => {
@@ -51,10 +54,15 @@ describe.skipIf(!place)('a pool that sleeps', () => {
     const starts: number[] = [];
     for (let i = 0; i < PUSHES; i++) starts.push(await secondStart(release(), worker, `start-${i}`));
     console.log(`worker, from the start of its process to its registration, ms: ${starts.join(' ')}`);
-    // the goal, of a machine that has nothing else to do, is 150
-    expect(Math.min(...starts)).toBeLessThan(300);
   });
 });
+
+/** How many decisions about this pool came of hearing of a push, so far. */
+async function pushesHeard({ cluster, namespace }: Release, { name }: Pool): Promise<number> {
+  const path = `/api/v1/namespaces/${SYSTEM}/services/millrace:8080/proxy/metrics`;
+  const page = await cluster.kubectl(['get', '--raw', path]);
+  return metric(page, `millrace_wake_seconds_count{namespace="${namespace}",pool="${name}"}`) ?? 0;
+}
 
 interface Wake {
   readonly decision: number;
@@ -64,10 +72,11 @@ interface Wake {
   readonly start: number;
 }
 
-/** Resident memory of a container's first process, MiB. */
+/** Resident memory of a container's largest process, MiB: the first one of a worker's is only the shell that reaps. */
 async function residentMiB({ cluster }: Release, namespace: string, pod: string): Promise<number> {
-  const read = ['exec', pod, '--namespace', namespace, '--', 'grep', 'VmRSS', '/proc/1/status'];
-  return Math.round(Number(/\d+/.exec(await cluster.kubectl(read))?.[0]) / 1024);
+  const read = ['sh', '-c', 'grep -h VmRSS /proc/[0-9]*/status'];
+  const lines = await cluster.kubectl(['exec', pod, '--namespace', namespace, '--', ...read]);
+  return Math.round(Math.max(...[...lines.matchAll(/\d+/g)].map(Number)) / 1024);
 }
 
 /** From the start of a worker's process to its registration, ms, as it says itself. */
@@ -83,11 +92,20 @@ function logs({ cluster, namespace }: Release, pod: string): Promise<string> {
   return cluster.kubectl(['logs', pod, '--namespace', namespace]);
 }
 
-/** Starts another worker in a pod that has been up for a while, for a second, and says how long its start took, ms. */
+/** Ends the program that it is given once a line says that the program is ready. */
+const UNTIL_READY = `
+  { "$@" 2>&1 & echo "pid $!"; wait; } | while read -r line; do
+    case "$line" in
+      "pid "*) pid=\${line#pid } ;;
+      *'"event":"ready"'*) echo "$line"; kill "$pid" ;;
+      *) echo "$line" ;;
+    esac
+  done`;
+
+/** Starts another worker in a pod that has been up for a while, until it is ready, and says how long its start took, ms. */
 async function secondStart({ cluster, namespace }: Release, pod: string, id: string): Promise<number> {
   const program = ['node', '/usr/local/lib/millrace/worker.js', '--module', '/app/squares.ts', '--id', id];
-  // the exit code of `timeout` says that it had to end the program, which is what it is here for
-  const script = ['sh', '-c', 'timeout 1 "$@" 2>&1 || true', 'sh', ...program];
+  const script = ['sh', '-c', UNTIL_READY, 'sh', ...program];
   return startTime(await cluster.kubectl(['exec', pod, '--namespace', namespace, '--', ...script]));
 }
 
@@ -114,7 +132,7 @@ async function oneWake(
   const [pod = ''] = await pool.pods();
   // the API server may still think that the container is being created
   const start = await eventually(async () => startTime(await logs(release, pod)), {
-    withinMs: 5_000,
+    withinMs: 30_000,
     everyMs: 100,
   });
   await pool.asleep();
