@@ -78,6 +78,7 @@ const stages: Record<string, readonly (readonly string[])[]> = {
   ],
   queue: [
     ['queue.ts'],
+    ['results'],
     ['*'],
     ['pool', 'workers'],
     ['scripts'],

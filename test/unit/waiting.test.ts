@@ -1,6 +1,6 @@
 /** Whose turn it is among many that wait. */
 import { describe, expect, test } from 'vitest';
-import { createWaitSet } from '../../queue/waiting.ts';
+import { createWaitSet } from '../../queue/results/waiting.ts';
 
 const numbers = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
 

@@ -6,18 +6,18 @@
  * keys, the same reads are made on a timer.
  */
 import type { Redis } from 'ioredis';
-import { replyCode } from './connection/reply-code.ts';
-import { timeout, type Timer } from '../runtime/timers.ts';
-import { TaskCancelled } from './cancel.ts';
-import type { RedisAddress } from './connection/connection.ts';
-import { parseHeader, type DeadHeader } from './dead-letter-format.ts';
-import type { QueueKeys } from './keys.ts';
-import { troubleOfRedis } from './connection/redis-errors.ts';
-import { WrongKeyType } from './pool/sample.ts';
-import { shortId } from './task.ts';
+import { replyCode } from '../connection/reply-code.ts';
+import { timeout, type Timer } from '../../runtime/timers.ts';
+import { TaskCancelled } from '../cancel.ts';
+import type { RedisAddress } from '../connection/connection.ts';
+import { parseHeader, type DeadHeader } from '../dead-letter-format.ts';
+import type { QueueKeys } from '../keys.ts';
+import { troubleOfRedis } from '../connection/redis-errors.ts';
+import { WrongKeyType } from '../pool/sample.ts';
+import { shortId } from '../task.ts';
 import { createWaitSet } from './waiting.ts';
-import { openKeyWatch, TrackingRefused, type KeyWatch } from './watch.ts';
-import { RedisTimeout, within } from './connection/within.ts';
+import { openKeyWatch, TrackingRefused, type KeyWatch } from '../watch.ts';
+import { RedisTimeout, within } from '../connection/within.ts';
 
 const MIN_GAP_MS = 1;
 const MAX_GAP_MS = 50;
