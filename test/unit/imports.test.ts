@@ -122,6 +122,8 @@ const pure = new Set([
   'kube/workerpool.ts',
   'queue/keys.ts',
   'queue/pool/slow-tasks.ts',
+  'queue/results/read-pace.ts',
+  'queue/results/waiting.ts',
   'queue/scan-json.ts',
   'queue/task.ts',
   'queue/workers/worker-load.ts',
