@@ -173,7 +173,7 @@ function createQueue(
   });
 }
 
-function recovered({ worker, words, why }: Death, tasks: number): Occurrence {
+function recovered({ worker, message, why }: Death, tasks: number): Occurrence {
   const type = why === 'lost' ? 'Warning' : 'Normal';
-  return { type, reason: 'WorkerRecovered', action: 'Recover', note: recoveryNote(worker, words, tasks) };
+  return { type, reason: 'WorkerRecovered', action: 'Recover', note: recoveryNote(worker, message, tasks) };
 }

@@ -14,12 +14,12 @@ export interface Condition {
   lastTransitionTime: string;
 }
 
-export type Observed = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;
+export type ObservedCondition = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;
 
 /** The conditions in `observed`, with the transition time of `previous` where the status is the same. */
 export function mergeConditions(
   previous: readonly Condition[],
-  observed: readonly Observed[],
+  observed: readonly ObservedCondition[],
   generation: number,
   now: Date,
 ): Condition[] {

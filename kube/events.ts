@@ -30,7 +30,7 @@ export interface EventRecorder {
   readonly flush: () => Promise<void>;
 }
 
-export interface RecorderOptions {
+export interface EventRecorderOptions {
   readonly api: Pick<KubeApi, 'events'>;
   /** Of the form `millrace.dev/controller`. */
   readonly controller: string;
@@ -66,7 +66,7 @@ interface Series {
 /** The API server's own limit for a note, bytes. */
 const MAX_NOTE_BYTES = 1024;
 
-export function createEventRecorder(options: RecorderOptions): EventRecorder {
+export function createEventRecorder(options: EventRecorderOptions): EventRecorder {
   const { api, controller, instance, onError, clock = systemClock } = options;
   const { windowMs = 10 * 60_000, seriesPeriodMs = 30_000, maxSeries = 512, maxWaiting = 128 } = options;
   const { burst = 25, refillMs = 30_000 } = options;

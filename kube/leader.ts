@@ -18,7 +18,7 @@ import { systemClock } from '../runtime/clock.ts';
 import type { KubeApi } from './api.ts';
 import { KubeError } from './errors.ts';
 import type { ObservedLease, Timing } from './lease.ts';
-import { checkTiming, claim, claimed, DEFAULT_TIMING, JITTER, observe, released } from './lease.ts';
+import { checkTiming, claim, claimed, DEFAULT_TIMING, JITTER, observeLease, released } from './lease.ts';
 import type { ObjectRef } from './resources.ts';
 import type { CallOptions } from './transport.ts';
 import type { Lease } from './wire.ts';
@@ -118,7 +118,7 @@ function createElection({
 
   function note(lease: Lease | undefined): ObservedLease {
     const before = seen?.holder;
-    seen = observe(seen, lease, elapsed());
+    seen = observeLease(seen, lease, elapsed());
     if (seen.holder !== before) onHolder?.(seen.holder, lease?.metadata?.annotations ?? {});
     onAnnotations?.(lease?.metadata?.annotations ?? {});
     return seen;

@@ -1,6 +1,6 @@
 /**
  * A candidate's decisions about a Lease: pure, so that every case can be tested as a row of values. `now` in ms: of a monotonic
- * clock where it is compared (`observe`, `claim`), since the epoch where it is written (`claimed`, `released`).
+ * clock where it is compared (`observeLease`, `claim`), since the epoch where it is written (`claimed`, `released`).
  */
 import type { ObjectRef } from './resources.ts';
 import type { Lease, ObjectMeta } from './wire.ts';
@@ -46,7 +46,7 @@ export interface ObservedLease {
 }
 
 /** `previous` with what is there now: the same record keeps the time that it was first seen. */
-export function observe(
+export function observeLease(
   previous: ObservedLease | undefined,
   lease: Lease | undefined,
   now: number,

@@ -6,7 +6,7 @@ export class Silent extends Error {
   override readonly name = 'Silent';
 }
 
-export interface Watchdog extends Disposable {
+export interface SilenceWatchdog extends Disposable {
   /** Aborts with the parent, or with `Silent` as its reason. */
   readonly signal: AbortSignal;
   /** To be called for everything that is received. */
@@ -19,7 +19,7 @@ const CHECKS = 4;
  * A watchdog that fires if `heard` is not called within `silenceMs`, at most a quarter of that later. It checks four times in that
  * time instead of setting a timer for each call, of which there may be thousands a second.
  */
-export function watchSilence(clock: Clock, silenceMs: number, parent: AbortSignal): Watchdog {
+export function watchSilence(clock: Clock, silenceMs: number, parent: AbortSignal): SilenceWatchdog {
   const controller = new AbortController();
   const { signal } = controller;
   const forward = (): void => controller.abort(parent.reason);

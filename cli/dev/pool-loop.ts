@@ -3,7 +3,7 @@
  * made whenever they were sampled, one at a time; a sample that comes meanwhile leads to one more.
  */
 import { noMemory, type Memory, type Policy } from '../../controller/decide/decision.ts';
-import { observe, type Observation, type Observed } from '../../controller/observe/observation.ts';
+import { observe, type Observation, type Baseline } from '../../controller/observe/observation.ts';
 import { createRecorder } from '../../controller/records/recorder.ts';
 import { createSampler, type Sampler } from '../../controller/sample/sampler.ts';
 import type { Sampled } from '../../controller/sample/sampled.ts';
@@ -56,7 +56,7 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
   const { queues, target, policy, log } = options;
   let memory: Memory = noMemory;
   let kept: Kept = nothingKept;
-  let before: Observed | undefined;
+  let before: Baseline | undefined;
   let later: Timer | undefined;
   let stepping: Promise<void> | undefined;
   let again = false;
@@ -100,11 +100,11 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
       });
       memory = made.decision.memory;
       ({ kept } = made);
-      if (made.lookInMs !== undefined && !closed) later = timeout(made.lookInMs, kick);
+      if (made.requeueInMs !== undefined && !closed) later = timeout(made.requeueInMs, kick);
       sampler.setActive(ID, isActive(made, sampled), made.decision.startMs);
       options.onStep(made, sampled);
-      const { observation, observed } = observe({ ...times, sampled, step: made }, before);
-      before = observed;
+      const { observation, baseline } = observe({ ...times, sampled, step: made }, before);
+      before = baseline;
       options.observed?.(observation);
       if (options.pool !== undefined) recorder.observed(options.pool, { sampler, queues }, observation);
     } catch (error) {

@@ -9,16 +9,11 @@ import type { Memory, Policy } from '../decide/decision.ts';
 import type { Sampled } from '../sample/sampled.ts';
 import type { QueueLink } from '../sample/sampler.ts';
 import type { Rival } from './claims.ts';
-import {
-  appliedBefore,
-  kubeTarget,
-  type Applied,
-  type KubeTarget,
-  type KubeTargetOptions,
-} from './deployment-target.ts';
+import { deploymentTarget, type DeploymentTarget } from './deployment-target.ts';
 import { noService, recall, recentP99, type ServiceMemory } from './grace-period.ts';
 import type { KnownDeployment } from './known-deployment.ts';
 import { nothingWritten, type Applier, type Written } from './other-writers.ts';
+import { appliedBefore, type Applied, type ServiceTimes } from './owned-deployment.ts';
 import { drainsOf } from './scale-in.ts';
 import { nothingKept, step, type Kept, type Step } from './step.ts';
 
@@ -62,9 +57,9 @@ export interface TargetInput {
   readonly signal: AbortSignal;
 }
 
-export function targetOf(input: TargetInput, state: ActState): KubeTarget {
+export function targetOf(input: TargetInput, state: ActState): DeploymentTarget {
   const { api, pool, sampled, known, pods, rival, now, signal } = input;
-  return kubeTarget({
+  return deploymentTarget({
     api,
     pool,
     signal,
@@ -85,7 +80,7 @@ export interface ActInput {
   readonly policy: Policy;
   readonly memory: Memory;
   readonly sampled: Sampled;
-  readonly target: KubeTarget;
+  readonly target: DeploymentTarget;
   /** `undefined` while the pool's Redis is not known. */
   readonly link: QueueLink | undefined;
   /** ms of the elapsed clock, and the same moment in ms since the epoch. */
@@ -123,7 +118,7 @@ export async function act(input: ActInput, state: ActState): Promise<Step> {
   }
 }
 
-function serviceOf(sampled: Sampled, state: ActState): KubeTargetOptions['service'] {
+function serviceOf(sampled: Sampled, state: ActState): ServiceTimes {
   if (sampled.kind === 'unknown') return { p99Ms: undefined, idle: false };
   const { sample } = sampled;
   state.service = recall(state.service, sample);

@@ -10,14 +10,14 @@ import { keyOf } from '../../kube/watch.ts';
 import { Mode, queuesOf, type WorkerPool } from '../../kube/workerpool.ts';
 
 /** What is kept of a HorizontalPodAutoscaler. */
-export interface Autoscaler extends KubeObject {
+export interface KnownAutoscaler extends KubeObject {
   /** The Deployment that it scales; `undefined` for anything else. */
   readonly deployment: string | undefined;
   /** The object of KEDA that it was made for. */
   readonly scaledObject: string | undefined;
 }
 
-export function autoscalerOf({ metadata, spec }: HorizontalPodAutoscaler): Autoscaler {
+export function autoscalerOf({ metadata, spec }: HorizontalPodAutoscaler): KnownAutoscaler {
   const { kind, name } = spec?.scaleTargetRef ?? {};
   const { namespace, labels } = metadata;
   return {
@@ -39,7 +39,7 @@ export interface Claims {
   /** Notes what a pool wants now; `undefined`: nothing more. Returns the keys of others to which that makes a difference. */
   pool(key: string, now: WorkerPool | undefined): readonly string[];
   /** The same of a HorizontalPodAutoscaler. */
-  autoscaler(key: string, now: Autoscaler | undefined): readonly string[];
+  autoscaler(key: string, now: KnownAutoscaler | undefined): readonly string[];
   /** `undefined` when the pool may scale its Deployment. */
   takenBy(pool: WorkerPool): Rival | undefined;
   /** Others that have replicas for one of its queues, in words; `undefined` for none. */
@@ -49,7 +49,7 @@ export interface Claims {
 export function createClaims(): Claims {
   const adopters = createIndex<WorkerPool>();
   const consumers = createIndex<WorkerPool>();
-  const scalers = createIndex<Autoscaler>();
+  const scalers = createIndex<KnownAutoscaler>();
 
   return {
     pool: (key, now) => {

@@ -2,9 +2,9 @@
  * The end of a pool: first its Deployment goes, and with it the pods, which drain; then whatever its workers still
  * held in Redis is put back into the queue; only then the finalizer. So nothing is left behind, and no task is lost
  * with the last worker. An adopted Deployment is left as it is, and its workers go on. A pod that carries the pool's label and is not the
- * Deployment's own may be anybody's: it is waited for no longer than PATIENCE_MS.
+ * Deployment's own may be anybody's: it is waited for no longer than FINALIZE_TIMEOUT_MS.
  *
- * Redis that does not answer cannot hold a deletion up for ever: after PATIENCE_MS the pool goes, and the leases of
+ * Redis that does not answer cannot hold a deletion up for ever: after FINALIZE_TIMEOUT_MS the pool goes, and the leases of
  * its workers (15 s) return the tasks to whatever worker comes next.
  */
 import type { KubeApi } from '../../kube/api.ts';
@@ -19,6 +19,7 @@ import { readTexts } from '../../queue/scripts/read.ts';
 import { reap, rejoin } from '../../queue/scripts/scripts.ts';
 import { within } from '../../queue/connection/connection.ts';
 import { POOL_LABEL } from './deployment.ts';
+import { findDeployment } from './find-deployment.ts';
 import { selectorText } from './known-deployment.ts';
 import { listPods, memberOf } from './pods.ts';
 import { isOwnPod } from './ownership.ts';
@@ -27,9 +28,9 @@ import { mayRunIn } from './workers-of.ts';
 import type { Sampler } from '../sample/sampler.ts';
 
 export const FINALIZER = 'millrace.dev/workers';
-const PATIENCE_MS = 30_000;
-const ANSWER_MS = 5_000;
-const LOOK_AGAIN_MS = 1_000;
+const FINALIZE_TIMEOUT_MS = 30_000;
+const ANSWER_TIMEOUT_MS = 5_000;
+const RETRY_MS = 1_000;
 const MOST_MARKS = 10_000;
 /** Of a worker's name, bytes. */
 const LONGEST_NAME = 1_024;
@@ -52,13 +53,13 @@ export async function finalize(input: FinalizeInput): Promise<number | undefined
   const { namespace, name, finalizers = [], resourceVersion = '' } = pool.metadata;
   if (!finalizers.includes(FINALIZER)) return undefined;
   if (!pool.spec.scaleTargetRef) {
-    if (await deploymentRemains(input)) return LOOK_AGAIN_MS;
-    if (await podsRemain(input)) return LOOK_AGAIN_MS;
+    if (await deploymentRemains(input)) return RETRY_MS;
+    if (await podsRemain(input)) return RETRY_MS;
     try {
       const returned = await returnTasks(input);
       if (returned > 0) input.onReturned(returned);
     } catch (error) {
-      if (input.waitedMs < PATIENCE_MS) return LOOK_AGAIN_MS;
+      if (input.waitedMs < FINALIZE_TIMEOUT_MS) return RETRY_MS;
       input.onGivenUp(error);
     }
   } else await callOffAll(input);
@@ -83,26 +84,21 @@ async function callOffAll(input: FinalizeInput): Promise<void> {
     if (staying.length > 0)
       await drainWorkers(sampler.redis, [keys], new Map(staying.map((id) => [id, 'stay'])));
   });
-  await within(ANSWER_MS, Promise.all(calling), 'the end of marks').catch(() => undefined);
+  await within(ANSWER_TIMEOUT_MS, Promise.all(calling), 'the end of marks').catch(() => undefined);
 }
 
-/** Names of the adopted Deployment's pods that were taken away and are only not gone yet; none when it is not there. */
+/** Names of the adopted Deployment's pods that are being removed; none if the Deployment does not exist. */
 async function doomedPods({ api, pool, signal }: FinalizeInput): Promise<readonly string[]> {
   const { namespace } = pool.metadata;
   const target = { namespace, name: pool.spec.scaleTargetRef?.name ?? '' };
-  try {
-    const { spec } = await api.deployments.get(target, { signal });
-    if (!spec) return [];
-    const found = await listPods(api, { namespace, labelSelector: selectorText(spec.selector) }, signal);
-    const own = found.filter((one) => isOwnPod(one, target.name));
-    const members = own.flatMap((one) => memberOf(one, new Set()));
-    const there = new Set(members.map(({ id }) => id));
-    const ending = own.map(({ metadata }) => metadata.name).filter((name) => !there.has(name));
-    return [...ending, ...goingAnyway(members, spec.replicas ?? 1).map(({ id }) => id)];
-  } catch (error) {
-    if (error instanceof KubeError && error.notFound) return [];
-    throw error;
-  }
+  const { spec } = (await findDeployment(api, target, signal)) ?? {};
+  if (!spec) return [];
+  const found = await listPods(api, { namespace, labelSelector: selectorText(spec.selector) }, signal);
+  const own = found.filter((one) => isOwnPod(one, target.name));
+  const members = own.flatMap((one) => memberOf(one, new Set()));
+  const active = new Set(members.map(({ id }) => id));
+  const ending = own.map(({ metadata }) => metadata.name).filter((name) => !active.has(name));
+  return [...ending, ...goingAnyway(members, spec.replicas ?? 1).map(({ id }) => id)];
 }
 
 /** What was learned and recorded of the pool. What cannot be removed now goes by itself some day. */
@@ -113,7 +109,7 @@ async function removeRecords({ pool, redis }: FinalizeInput): Promise<void> {
   const removing = Promise.all(
     queues.map((keys) => sampler.redis.unlink(keys.memory(mine), keys.timeline(mine), keys.decisions(mine))),
   );
-  await within(ANSWER_MS, removing, 'UNLINK').catch(() => undefined);
+  await within(ANSWER_TIMEOUT_MS, removing, 'UNLINK').catch(() => undefined);
 }
 
 /** Deletes the Deployment, pods first. `false` when it is gone, or was never this pool's. */
@@ -138,7 +134,7 @@ async function podsRemain(input: FinalizeInput): Promise<boolean> {
   const { namespace, name } = input.pool.metadata;
   const selection = { namespace, labelSelector: `${POOL_LABEL}=${name}` };
   const pods = await listPods(input.api, selection, input.signal);
-  const patient = input.waitedMs < PATIENCE_MS;
+  const patient = input.waitedMs < FINALIZE_TIMEOUT_MS;
   return pods.some((pod) => patient || isOwnPod(pod, name));
 }
 
@@ -149,15 +145,19 @@ async function returnTasks({ pool, redis }: FinalizeInput): Promise<number> {
   const mine = keyOf(pool);
   let returned = 0;
   for (const keys of queues) {
-    const crew = await within(ANSWER_MS, readCrew(sampler.redis, keys), 'the look at workers');
+    const crew = await within(ANSWER_TIMEOUT_MS, readCrew(sampler.redis, keys), 'the look at workers');
     for (const { id: worker, pool: owner } of crew) {
       if (owner !== mine) continue;
-      const [life] = await within(ANSWER_MS, readLives(sampler.redis, [{ keys, worker }]), 'CLIENT LIST');
+      const [life] = await within(
+        ANSWER_TIMEOUT_MS,
+        readLives(sampler.redis, [{ keys, worker }]),
+        'CLIENT LIST',
+      );
       const graveMs = life?.connected === false ? 0 : undefined;
       const reaped = reap(sampler.redis, keys, worker, 'any', 'displaced', graveMs);
-      returned += (await within(ANSWER_MS, reaped, 'reap')) ?? 0;
+      returned += (await within(ANSWER_TIMEOUT_MS, reaped, 'reap')) ?? 0;
     }
-    returned += await within(ANSWER_MS, rejoin(sampler.redis, keys), 'rejoin');
+    returned += await within(ANSWER_TIMEOUT_MS, rejoin(sampler.redis, keys), 'rejoin');
   }
   return returned;
 }

@@ -94,7 +94,7 @@ export function selectorText(selector: KnownDeployment['selector']): string {
 }
 
 /** What the Deployment itself complains of: a quota, an admission webhook, a rollout that does not get on. */
-export function deploymentTrouble(deployment: KnownDeployment): string | undefined {
+export function deploymentFailureOf(deployment: KnownDeployment): string | undefined {
   const failure = deployment.status.conditions?.find(
     (c) =>
       (c.type === 'ReplicaFailure' && c.status === 'True') ||

@@ -18,7 +18,7 @@ const STUCK = new Set([
  * The trouble of the first pod that has any; `undefined` when all are well or simply not up yet. Pods that have ended stay for
  * long, evicted ones and those whose containers are not restarted: only the newest pod of all is heard of its end.
  */
-export function troubleOf(pods: Iterable<Pod>): string | undefined {
+export function podFailureOf(pods: Iterable<Pod>): string | undefined {
   const all = [...pods].filter(({ metadata }) => !metadata.deletionTimestamp);
   const born = ({ metadata }: Pod): number => Date.parse(metadata.creationTimestamp ?? '') || 0;
   const last = Math.max(...all.map(born));

@@ -28,7 +28,7 @@ export interface PlanInput {
   readonly now: number;
 }
 
-export interface Plan {
+export interface ScaleInPlan {
   /** To drain, in the order of the choice. */
   readonly leaving: readonly Member[];
   /** Taken away by an earlier pass, and only not gone yet. */
@@ -42,14 +42,14 @@ export interface Plan {
   readonly unborn: number;
   /** A rollout replaces the members: nothing goes. */
   readonly rollout: boolean;
-  /** Why the counts do not agree, in words: then nothing, or less, can go. */
+  /** Why the counts do not agree, in describeProgress: then nothing, or less, can go. */
   readonly doubt: string | undefined;
 }
 
 /** Ready for so long without being registered, a replica is a plain worker, ms. */
 const UNMANAGED_MS = 5_000;
 
-export function planShrink(input: PlanInput): Plan {
+export function planScaleIn(input: PlanInput): ScaleInPlan {
   const { members, loads, desired, idle, now } = input;
   const { all, wanted } = members;
   const absent = stillAbsent(all, loads, input.absent, now);
@@ -75,7 +75,7 @@ export function planShrink(input: PlanInput): Plan {
   };
 }
 
-export interface Outcome {
+export interface ScaleInOutcome {
   /** Have acknowledged, and can be taken. */
   readonly gone: readonly Member[];
   readonly waiting: readonly Member[];
@@ -84,7 +84,7 @@ export interface Outcome {
 }
 
 /** Who has acknowledged, by what is known right after the marks were set. */
-export function outcomeOf({ members }: PlanInput, plan: Plan, loads: WorkerLoads): Outcome {
+export function outcomeOf({ members }: PlanInput, plan: ScaleInPlan, loads: WorkerLoads): ScaleInOutcome {
   const { all, wanted, existing } = members;
   const { leaving, doomed, plain } = plan;
   const acknowledged = (member: Member): boolean => {

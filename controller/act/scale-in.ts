@@ -20,16 +20,23 @@ import type { Unmanaged } from '../../kube/workerpool.ts';
 import { drainWorkers, registeredWorkers, rouse, type DrainOrder } from '../../queue/workers/drain.ts';
 import type { WorkerLoad, WorkerLoads } from '../../queue/workers/worker-load.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
-import { goingAnyway, outcomeOf, planShrink, type Absent, type Outcome, type Plan } from './scale-in-plan.ts';
+import {
+  goingAnyway,
+  outcomeOf,
+  planScaleIn,
+  type Absent,
+  type ScaleInOutcome,
+  type ScaleInPlan,
+} from './scale-in-plan.ts';
 import type { Member, Members, Replicas, Target } from './target.ts';
 import { workersOf, type Manned, type Whose } from './workers-of.ts';
 
 /** What a scale-in needs of Redis. */
 export interface Drains {
   /** All workers that are registered, and `named` ones. Those that are not registered have no entry. */
-  look(named: Iterable<string>): Promise<WorkerLoads>;
+  read(named: Iterable<string>): Promise<WorkerLoads>;
   /** Does to each worker as it is told, all at one instant, and returns them as they were right after. */
-  set(verdicts: ReadonlyMap<string, DrainOrder>): Promise<WorkerLoads>;
+  set(orders: ReadonlyMap<string, DrainOrder>): Promise<WorkerLoads>;
   /** Ends the waits of idle workers, so that they notice at once. */
   rouse(loads: Iterable<WorkerLoad>): Promise<void>;
 }
@@ -37,8 +44,8 @@ export interface Drains {
 /** In the Redis of a pool's queues. */
 export function drainsOf(redis: Redis, queues: readonly QueueKeys[]): Drains {
   return {
-    look: (named) => registeredWorkers(redis, queues, named),
-    set: (verdicts) => drainWorkers(redis, queues, verdicts),
+    read: (named) => registeredWorkers(redis, queues, named),
+    set: (orders) => drainWorkers(redis, queues, orders),
     rouse: (loads) => rouse(redis, loads),
   };
 }
@@ -52,7 +59,7 @@ export interface Passes {
 
 export const noPasses: Passes = { absent: new Map(), doubtedSince: undefined };
 
-export interface ShrinkInput {
+export interface ScaleInInput {
   readonly target: Target;
   readonly drains: Drains;
   readonly replicas: Replicas;
@@ -68,20 +75,20 @@ export interface ShrinkInput {
 }
 
 /** Why a scale-in has to wait, beyond tasks that still run. */
-export interface Held {
+export interface ScaleInHold {
   readonly reason: 'UnmanagedWorkers' | 'Rollout' | 'CountsDiffer';
   readonly message: string;
 }
 
-export interface Shrunk {
+export interface ScaleInResult {
   /** Replicas that are asked for now. */
   readonly to: number;
   /** How far it has come, `1 drained, 2 draining`; empty when there is nothing to tell. */
   readonly progress: string;
-  readonly held: Held | undefined;
+  readonly held: ScaleInHold | undefined;
   readonly passes: Passes;
   /** When somebody may have acknowledged, ms; `undefined` when nobody is waited for. */
-  readonly lookInMs: number | undefined;
+  readonly requeueInMs: number | undefined;
 }
 
 /** An idle worker acknowledges within milliseconds. */
@@ -90,16 +97,16 @@ const LATER_MS = 1_000;
 /** Counts are made one after the other: for so long it is no news that they differ, ms. */
 const COUNTING_MS = 10_000;
 
-interface Pass extends Outcome {
-  readonly plan: Plan;
+interface Pass extends ScaleInOutcome {
+  readonly plan: ScaleInPlan;
   readonly manned: Manned;
   readonly loads: WorkerLoads;
 }
 
 /** Takes away what may go now. Rejects when Redis or the target does not answer; nothing is lowered then. */
-export async function shrink(input: ShrinkInput): Promise<Shrunk> {
+export async function scaleIn(input: ScaleInInput): Promise<ScaleInResult> {
   const { target, drains, replicas, before, now } = input;
-  const again = { to: replicas.wanted, progress: '', held: undefined, passes: before, lookInMs: LATER_MS };
+  const again = { to: replicas.wanted, progress: '', held: undefined, passes: before, requeueInMs: LATER_MS };
   let members = await target.members();
   // what a watch has may be worth little when the counts say otherwise
   if (!members.fresh && !agree(members)) members = await target.members('fresh');
@@ -114,29 +121,29 @@ export async function shrink(input: ShrinkInput): Promise<Shrunk> {
   await drains.rouse(waiting.flatMap((member) => unaware(pass.loads.get(member.id))));
   if (to < members.wanted) {
     const ids = [...plan.doomed, ...gone].map(({ id }) => id);
-    if (!(await target.remove(ids, to))) return { ...again, lookInMs: SOON_MS };
+    if (!(await target.remove(ids, to))) return { ...again, requeueInMs: SOON_MS };
   }
   const doubtedSince = plan.doubt === undefined ? undefined : (before.doubtedSince ?? now);
   const soon = waiting.some(({ id }) => aboutToDrain(pass.loads.get(id)));
   const awaited = waiting.length > 0 || plan.doubt !== undefined;
   return {
     to,
-    progress: words(gone.length, waiting.length),
+    progress: describeProgress(gone.length, waiting.length),
     held: heldBy(plan, input.unmanaged, doubtedSince !== undefined && now - doubtedSince >= COUNTING_MS),
     passes: { absent: plan.absent, doubtedSince },
-    lookInMs: !awaited ? undefined : soon ? SOON_MS : LATER_MS,
+    requeueInMs: !awaited ? undefined : soon ? SOON_MS : LATER_MS,
   };
 }
 
 /** Chooses, marks, and returns who has acknowledged. */
-async function mark(input: ShrinkInput, members: Members): Promise<Pass> {
+async function mark(input: ScaleInInput, members: Members): Promise<Pass> {
   const { drains, whose } = input;
-  const manned = workersOf(members, await drains.look(members.all.map(({ id }) => id)), whose);
+  const manned = workersOf(members, await drains.read(members.all.map(({ id }) => id)), whose);
   const { desired, idle, unmanaged, now } = input;
   const seen = { ...manned, members, desired, idle, unmanaged, now, absent: input.before.absent };
-  const plan = planShrink(seen);
-  const verdicts = verdictsOn(members.all, manned, [...plan.doomed, ...plan.leaving]);
-  const { loads } = workersOf(members, await drains.set(verdicts), whose);
+  const plan = planScaleIn(seen);
+  const orders = ordersFor(members.all, manned, [...plan.doomed, ...plan.leaving]);
+  const { loads } = workersOf(members, await drains.set(orders), whose);
   return { ...outcomeOf(seen, plan, loads), plan, manned, loads };
 }
 
@@ -145,13 +152,13 @@ export async function callOff({
   target,
   drains,
   whose,
-}: Pick<ShrinkInput, 'target' | 'drains' | 'whose'>): Promise<void> {
+}: Pick<ScaleInInput, 'target' | 'drains' | 'whose'>): Promise<void> {
   let members = await target.members();
   const going = members.all.some((member) => member.going);
   if (going && !members.fresh) members = await target.members('fresh');
   const doomed = goingAnyway(members.all, members.wanted);
-  const manned = workersOf(members, await drains.look(members.all.map(({ id }) => id)), whose);
-  await drains.set(verdictsOn(members.all, manned, doomed));
+  const manned = workersOf(members, await drains.read(members.all.map(({ id }) => id)), whose);
+  await drains.set(ordersFor(members.all, manned, doomed));
   const kept = members.all.filter((member) => member.going && !doomed.includes(member));
   // else whoever lowers the replicas next, by hand perhaps, takes these
   if (kept.length > 0) await target.keep(kept.map(({ id }) => id));
@@ -161,7 +168,7 @@ function agree({ all, wanted, existing }: Members): boolean {
   return all.length === wanted && existing === wanted;
 }
 
-function verdictsOn(
+function ordersFor(
   members: readonly Member[],
   { idsOf }: Manned,
   leaving: readonly Member[],
@@ -182,12 +189,16 @@ function unaware(load: WorkerLoad | undefined): WorkerLoad[] {
   return load && load.state !== 'draining' && load.state !== 'drained' ? [load] : [];
 }
 
-function words(drained: number, draining: number): string {
+function describeProgress(drained: number, draining: number): string {
   const parts = [drained > 0 ? `${drained} drained` : '', draining > 0 ? `${draining} draining` : ''];
   return parts.filter((part) => part !== '').join(', ');
 }
 
-function heldBy({ rollout, doubt, unasked }: Plan, unmanaged: Unmanaged, doubted: boolean): Held | undefined {
+function heldBy(
+  { rollout, doubt, unasked }: ScaleInPlan,
+  unmanaged: Unmanaged,
+  doubted: boolean,
+): ScaleInHold | undefined {
   if (rollout)
     return {
       reason: 'Rollout',

@@ -11,7 +11,7 @@ import type { Unmanaged } from '../../kube/workerpool.ts';
 import { decide } from '../decide/decide.ts';
 import type { Decision, Memory, Policy } from '../decide/decision.ts';
 import type { Sampled } from '../sample/sampled.ts';
-import { callOff, noPasses, shrink, type Drains, type Held, type Passes } from './scale-in.ts';
+import { callOff, noPasses, scaleIn, type Drains, type ScaleInHold, type Passes } from './scale-in.ts';
 import type { Replicas, Target } from './target.ts';
 import type { Whose } from './workers-of.ts';
 
@@ -29,11 +29,11 @@ export interface Step {
   /** What was changed; `undefined` when nothing was. */
   readonly scaled: { readonly from: number; readonly to: number } | undefined;
   /** Why replicas that are in excess stay, where it is not only that they still work. */
-  readonly held: Held | undefined;
+  readonly held: ScaleInHold | undefined;
   /** What to pass in next time. */
   readonly kept: Kept;
   /** When to look again at the latest, whether or not the queue was sampled again, ms. */
-  readonly lookInMs: number | undefined;
+  readonly requeueInMs: number | undefined;
 }
 
 /** Timers cannot wait for months. */
@@ -84,7 +84,7 @@ export async function step(input: StepInput): Promise<Step> {
     scaled: undefined,
     held: undefined,
     kept: { ...noPasses, elsewhere },
-    lookInMs: lookIn(decision.decideAgainAt, wall),
+    requeueInMs: lookIn(decision.decideAgainAt, wall),
   };
   if (input.dryRun) return still;
   if (desired >= from) {
@@ -100,15 +100,15 @@ export async function step(input: StepInput): Promise<Step> {
   if (!drains) return still;
   const idle = sample.kind === 'known' && sample.waiting + sample.inFlight + sample.due === 0;
   const { unmanaged, kept: before } = input;
-  const shrunk = await shrink({ target, drains, replicas, whose, desired, idle, unmanaged, before, now });
-  const reason = [decision.reason, shrunk.progress, shrunk.held?.message].filter(Boolean).join('; ');
+  const scaledIn = await scaleIn({ target, drains, replicas, whose, desired, idle, unmanaged, before, now });
+  const reason = [decision.reason, scaledIn.progress, scaledIn.held?.message].filter(Boolean).join('; ');
   return {
     ...still,
     decision: { ...decision, reason },
-    scaled: shrunk.to < from ? { from, to: shrunk.to } : undefined,
-    held: shrunk.held,
-    kept: { ...shrunk.passes, elsewhere },
-    lookInMs: soonest(still.lookInMs, shrunk.lookInMs),
+    scaled: scaledIn.to < from ? { from, to: scaledIn.to } : undefined,
+    held: scaledIn.held,
+    kept: { ...scaledIn.passes, elsewhere },
+    requeueInMs: soonest(still.requeueInMs, scaledIn.requeueInMs),
   };
 }
 

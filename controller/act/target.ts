@@ -51,3 +51,8 @@ export interface Target {
   /** Takes back what `remove` said of members that stay after all. */
   keep(ids: readonly string[]): Promise<void>;
 }
+
+/** The target does not exist, or belongs to somebody else: nothing can be scaled until a person acts. */
+export class NoTarget extends Error {
+  override name = 'NoTarget';
+}

@@ -23,7 +23,7 @@ export function parseAction(value: unknown): Action | undefined {
 }
 
 /** Performs an action in all queues of the pool; returns the number of dead letters or queues affected. */
-export async function act(
+export async function runAction(
   action: Action,
   redis: Redis,
   queues: readonly QueueKeys[],

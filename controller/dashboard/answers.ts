@@ -7,7 +7,7 @@ import { within } from '../../queue/connection/connection.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { readJson, sendJson } from '../../runtime/replies.ts';
 import type { Observation } from '../observe/observation.ts';
-import { act, parseAction } from './actions.ts';
+import { parseAction, runAction } from './actions.ts';
 import type { About, ActionDone, Refusal } from './api.ts';
 import { createBoard, type PoolSource } from './board.ts';
 import { createDetailsReader } from './details.ts';
@@ -187,7 +187,7 @@ export function createAnswers({ source, about, log, now }: AnswersOptions): Answ
       return refuse(request, response, 503, "the pool's Redis cannot be reached: try again when it can");
     const count = await within(
       ACTION_TIMEOUT_MS,
-      act(action, link.redis, link.queues, details),
+      runAction(action, link.redis, link.queues, details),
       'the action',
     );
     log.info({ pool: key, action: action.do, count, by: visitor.name }, 'dashboard action done');

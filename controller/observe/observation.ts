@@ -72,7 +72,7 @@ const NO_CHANGES: Changes = {
 };
 
 /** What is remembered from one look to the next. */
-export interface Observed {
+export interface Baseline {
   /** The last one that was known. */
   readonly sample: PoolSample | undefined;
   readonly curve: Curve;
@@ -80,7 +80,7 @@ export interface Observed {
   readonly starts: readonly Starting[];
 }
 
-interface Seen {
+interface ObservationInput {
   /** By a monotonic clock. */
   readonly now: number;
   /** The same moment in ms since the epoch. */
@@ -91,9 +91,9 @@ interface Seen {
 
 /** After a step: what happened since `before`, the last look; `undefined` before the first one. */
 export function observe(
-  { now, wall = now, sampled, step }: Seen,
-  before: Observed | undefined,
-): { readonly observation: Observation; readonly observed: Observed } {
+  { now, wall = now, sampled, step }: ObservationInput,
+  before: Baseline | undefined,
+): { readonly observation: Observation; readonly baseline: Baseline } {
   const { replicas, decision, scaled } = step;
   const known = sampled.kind === 'known';
   const sample = known ? sampled.sample : before?.sample;
@@ -125,7 +125,7 @@ export function observe(
       reason: decision.reason,
       numbers: withLearned(decision),
     },
-    observed: {
+    baseline: {
       sample,
       curve,
       ready: replicas.ready,
@@ -169,8 +169,8 @@ function withLearned({ numbers, memory: { learned } }: Decision): Numbers {
 function withSample(
   { now, waiting, counters }: PoolSample,
   quietUntil: number | undefined,
-  before: Observed | undefined,
-): Pick<Observation, 'waits'> & Pick<Observed, 'curve'> {
+  before: Baseline | undefined,
+): Pick<Observation, 'waits'> & Pick<Baseline, 'curve'> {
   const { sample, curve = [] } = before ?? {};
   const last = curve.at(-1);
   if (!last || !sample) return { curve: [pointAt(now, waiting, 0)], waits: [] };
@@ -192,7 +192,7 @@ function pointAt(at: number, arrived: number, taken: number): CurvePoint {
 function startsAfter(
   { replicas: { wanted, ready } }: Step,
   now: number,
-  before: Observed | undefined,
+  before: Baseline | undefined,
 ): { starts: readonly Starting[]; startsMs: readonly number[] } {
   const starting = Math.max(0, wanted - ready);
   if (!before) return { starts: starting > 0 ? [{ at: Number.NaN, replicas: starting }] : [], startsMs: [] };

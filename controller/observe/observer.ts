@@ -5,17 +5,17 @@ import type { Step } from '../act/step.ts';
 import type { Journal } from '../process/journal.ts';
 import type { Sampled } from '../sample/sampled.ts';
 import type { ControllerMetrics } from './metrics.ts';
-import { observe, type Observation, type Observed } from './observation.ts';
+import { observe, type Observation, type Baseline } from './observation.ts';
 
 /** What this stage keeps of a pool from one reconcile to the next. */
 export interface ObserveState {
-  observed: Observed | undefined;
+  baseline: Baseline | undefined;
   /** The last wake that a sample answered, by performance.now(). */
   wokenAt: number | undefined;
 }
 
 export function initialObserveState(): ObserveState {
-  return { observed: undefined, wokenAt: undefined };
+  return { baseline: undefined, wokenAt: undefined };
 }
 
 export interface ObserveDeps {
@@ -40,8 +40,8 @@ export function observeStep(
   state: ObserveState,
 ): void {
   const { pool, sampled } = input;
-  const { observation, observed } = journal.during(keyOf(pool), () => observe(input, state.observed));
-  state.observed = observed;
+  const { observation, baseline } = journal.during(keyOf(pool), () => observe(input, state.baseline));
+  state.baseline = baseline;
   receive(pool, observation);
   const wokenAt = wakeAnswered(sampled, state.wokenAt);
   if (wokenAt === undefined) return;

@@ -8,7 +8,7 @@
 import { keyOf } from '../../kube/watch.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
 import { act, targetOf } from '../act/act.ts';
-import type { KubeTarget } from '../act/deployment-target.ts';
+import type { DeploymentTarget } from '../act/deployment-target.ts';
 import { isActive, soonest, type Step } from '../act/step.ts';
 import { connectPool } from '../connect/connect.ts';
 import { observeStep } from '../observe/observer.ts';
@@ -32,7 +32,7 @@ interface Progress {
 }
 
 interface Acted extends Progress {
-  readonly target: KubeTarget | undefined;
+  readonly target: DeploymentTarget | undefined;
   readonly step: Step | undefined;
 }
 
@@ -83,7 +83,7 @@ async function decideAndAct(context: ReconcileContext, before: Progress): Promis
   const { api, clock, signal, deployments, podsOf, claims, memories, journal } = context;
   const { pool, state, link, sampled } = before;
   const key = keyOf(pool);
-  let target: KubeTarget | undefined;
+  let target: DeploymentTarget | undefined;
   try {
     const known = deployments.get(key);
     const rival = claims.takenBy(pool);
@@ -114,7 +114,7 @@ function followPods({ followAdopted }: ReconcileContext, { pool, sampled, target
 function passOn(
   context: ReconcileContext,
   { pool, state, link, sampled }: Acted,
-  { grace }: KubeTarget,
+  { grace }: DeploymentTarget,
   step: Step,
 ): void {
   const { clock, memories, reporter } = context;
@@ -147,5 +147,5 @@ async function report(context: ReconcileContext, acted: Acted): Promise<number |
     now: new Date(clock.now()),
   });
   const comeBackMs = await reporter.status(pool, status, state.report);
-  return trouble ? TROUBLE_RETRY_MS : soonest(comeBackMs, step?.lookInMs);
+  return trouble ? TROUBLE_RETRY_MS : soonest(comeBackMs, step?.requeueInMs);
 }

@@ -8,7 +8,7 @@ import { AUTOSCALERS, DEPLOYMENTS, PODS, POOLS } from '../../kube/resources.ts';
 import { reflect, type ReflectOptions, type Reflector } from '../../kube/watch.ts';
 import type { Deployment, HorizontalPodAutoscaler, KubeObject, Pod } from '../../kube/wire.ts';
 import { PAUSED, PAUSED_REPLICAS, type WorkerPool } from '../../kube/workerpool.ts';
-import { autoscalerOf, type Autoscaler, type Claims } from '../act/claims.ts';
+import { autoscalerOf, type KnownAutoscaler, type Claims } from '../act/claims.ts';
 import { MANAGED_BY, MANAGER, POOL_LABEL } from '../act/deployment.ts';
 import { knownDeployment, type KnownDeployment } from '../act/known-deployment.ts';
 import { slimPod } from '../act/known-pod.ts';
@@ -136,10 +136,10 @@ function watchPods(
 /** Where they may not be read, an autoscaler is noticed when it writes: see act/other-writers.ts. */
 function watchAutoscalers(
   common: Common<HorizontalPodAutoscaler>,
-  onChange: (key: string, now: Autoscaler | undefined) => void,
-): { readonly reflector: Reflector<Autoscaler>; readonly known: Promise<void> } {
+  onChange: (key: string, now: KnownAutoscaler | undefined) => void,
+): { readonly reflector: Reflector<KnownAutoscaler>; readonly known: Promise<void> } {
   const known = Promise.withResolvers<void>();
-  const reflector = reflect<HorizontalPodAutoscaler, Autoscaler>({
+  const reflector = reflect<HorizontalPodAutoscaler, KnownAutoscaler>({
     ...common,
     resource: AUTOSCALERS,
     transform: autoscalerOf,

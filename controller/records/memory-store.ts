@@ -39,7 +39,7 @@ interface Entry {
 }
 
 const WRITE_MS = 10_000;
-const ANSWER_MS = 1_000;
+const ANSWER_TIMEOUT_MS = 1_000;
 /** Nobody may be left to remove it: the pool was deleted while Redis was away. */
 const EXPIRY_S = 90 * 24 * 3_600;
 
@@ -54,7 +54,7 @@ export function createMemoryStore(log: Logger, journal: Pick<Journal, 'during'> 
     if (!first || text === undefined) return;
     try {
       const writing = link.sampler.redis.set(first.memory(pool), text, 'EX', EXPIRY_S);
-      await within(ANSWER_MS, writing, 'SET');
+      await within(ANSWER_TIMEOUT_MS, writing, 'SET');
       entry.written = latest;
     } catch (error) {
       log.debug({ pool, err: error }, 'what a pool learned could not be written');
@@ -77,7 +77,7 @@ export function createMemoryStore(log: Logger, journal: Pick<Journal, 'during'> 
       try {
         const cut = { bytes: MEMORY_BYTES + 1, values: 1 };
         const reading = readCut(link.sampler.redis, first.memory(pool), cut, 'GET');
-        const found = await within(ANSWER_MS, reading, 'GET');
+        const found = await within(ANSWER_TIMEOUT_MS, reading, 'GET');
         entry.recalled = true;
         const kept = Buffer.isBuffer(found)
           ? journal.during(pool, () => unpackMemory(found.toString(), namesOf(link), now, wall))

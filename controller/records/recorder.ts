@@ -57,7 +57,7 @@ interface Entry {
   confirmed: DecisionRecord | undefined;
 }
 
-const ANSWER_MS = 2_000;
+const ANSWER_TIMEOUT_MS = 2_000;
 const NOTHING: Standing = {
   known: true,
   waiting: 0,
@@ -76,7 +76,7 @@ export function createRecorder({ clock, log, stretchMs = 10_000 }: RecorderOptio
 
   /** Never rejects. */
   function write(pool: string, what: string, writes: Promise<void>, onFailure = (): void => {}): void {
-    const written = within(ANSWER_MS, writes, what)
+    const written = within(ANSWER_TIMEOUT_MS, writes, what)
       .catch((error: unknown) => {
         onFailure();
         log.debug({ pool, err: error }, `the ${what} of a pool could not be written`);

@@ -1,6 +1,6 @@
 /**
- * Watches the pods of Deployments that pools adopt. They do not carry a pool's label, so each such pool has a watch of its
- * own, by its Deployment's selector, for as long as it asks for one.
+ * Watches the pods of adopted Deployments. They do not carry a pool's label, so each such pool has a watch of its own, with its
+ * Deployment's selector, for as long as it asks for one.
  */
 import type { Lister } from '../../kube/api.ts';
 import { PODS } from '../../kube/resources.ts';
@@ -9,11 +9,11 @@ import type { Pod } from '../../kube/wire.ts';
 import { slimPod } from '../act/known-pod.ts';
 
 export interface AdoptedPods {
-  /** Begins, goes on with or ends the watch of a pool, in the pool's namespace. */
+  /** Starts, keeps or (with `undefined`) ends the watch of a pool, in the pool's namespace. */
   follow(pool: string, selector: string | undefined): void;
-  /** For metrics, of all watches together; `undefined` while there is none. */
+  /** For metrics, of all watches together; `undefined` if there is none. */
   stats(): ReturnType<Reflector<Pod>['stats']> | undefined;
-  /** Resolves when the signal was aborted and nothing runs any more. */
+  /** Resolves when the signal was aborted and all watches have ended. */
   stopped(): Promise<void>;
 }
 

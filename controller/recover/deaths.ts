@@ -1,6 +1,6 @@
 /**
- * Which workers died between two versions of a pod, and of what. Pure. A worker is called like its pod. What Kubernetes
- * says is about containers; whether a worker of that name holds anything, and is really gone, is for recover.ts to see.
+ * Which workers died between two versions of a pod, and why. Pure. A worker has the name of its pod. Kubernetes reports
+ * containers; whether a worker of that name holds anything, and is really gone, is checked in recover.ts.
  */
 import type { Pod } from '../../kube/wire.ts';
 
@@ -9,14 +9,14 @@ export interface Death {
   /** For machines: `OOMKilled`, `Error`, `Evicted`, `PodDeleted`. */
   readonly reason: string;
   /** For people: `OOMKilled (exit code 137)`. */
-  readonly words: string;
-  /** `lost` by its own fault, which may be a task's; or `displaced` by others, which no task can help. */
+  readonly message: string;
+  /** `lost`: it failed, possibly because of a task; `displaced`: ended from outside, which no task can cause. */
   readonly why: 'lost' | 'displaced';
-  /** When the container ended, by its node's clock, ms; `undefined` when nobody has seen it end. */
+  /** When the container ended, by its node's clock, ms; `undefined` if its end was not reported. */
   readonly endedAt: number | undefined;
-  /** The container runs again already: its worker takes back by itself what it held before. */
+  /** The container is running again: its worker reclaims what it held before. */
   readonly restarted: boolean;
-  /** The pod has one container, so it was the worker's. */
+  /** The pod has a single container, so it was the worker's. */
   readonly only: boolean;
 }
 
@@ -25,8 +25,8 @@ type Container = Containers[number];
 type Ended = NonNullable<NonNullable<Container['state']>['terminated']>;
 
 /**
- * The deaths that `pod` shows and `previous` did not. A pod that is seen for the first time shows those of containers
- * that do not run now: the others have begun a new life since.
+ * The deaths that `pod` shows and `previous` did not. In a pod that is seen for the first time, only containers that are not
+ * running count: the others have restarted since.
  */
 export function deathsOf(previous: Pod | undefined, pod: Pod | undefined): Death[] {
   if (!pod) return previous && runs(previous) ? [removal(previous)] : [];
@@ -42,7 +42,7 @@ export function deathsOf(previous: Pod | undefined, pod: Pod | undefined): Death
   });
 }
 
-/** Ends of a container's lives that a pod still tells of, the newest first. */
+/** The terminations of a container that the pod still reports, newest first. */
 function endsOf(container: Container | undefined): Ended[] {
   return [container?.state?.terminated, container?.lastState?.terminated].filter((end) => end !== undefined);
 }
@@ -66,13 +66,13 @@ function containerEnd(pod: Pod, container: Container, ended: Ended, only: boolea
     restarted: container.state?.running !== undefined,
     only,
   };
-  // another container of the pod ended and asked for all of them to be started anew: no task of this one did that
+  // another container of the pod requested a restart of all of them: no task of this one caused that
   if (reason === 'RestartingAllContainers')
-    return { ...common, reason, words: 'its pod started all containers anew', why: 'displaced' };
-  // memory is the task's affair even then
+    return { ...common, reason, message: 'its pod started all containers anew', why: 'displaced' };
+  // running out of memory is attributed to the task even then
   if (pod.metadata.deletionTimestamp && reason !== 'OOMKilled') return { ...common, ...taken(pod) };
   const whose = only ? '' : ` in container "${container.name}"`;
-  return { ...common, reason, words: `${reason} (exit code ${exitCode})${whose}`, why: 'lost' };
+  return { ...common, reason, message: `${reason} (exit code ${exitCode})${whose}`, why: 'lost' };
 }
 
 function removal(pod: Pod): Death {
@@ -81,17 +81,17 @@ function removal(pod: Pod): Death {
 }
 
 /** Somebody deleted the pod, or evicted it by a deletion. */
-function taken(pod: Pod): Pick<Death, 'reason' | 'words' | 'why'> {
+function taken(pod: Pod): Pick<Death, 'reason' | 'message' | 'why'> {
   const why = 'displaced';
   const disruption = pod.status?.conditions?.find(
     (c) => c.type === 'DisruptionTarget' && c.status === 'True',
   );
   return disruption
-    ? { reason: 'Evicted', words: `Evicted (${disruption.reason ?? 'disruption'})`, why }
-    : { reason: 'PodDeleted', words: 'its pod was deleted', why };
+    ? { reason: 'Evicted', message: `Evicted (${disruption.reason ?? 'disruption'})`, why }
+    : { reason: 'PodDeleted', message: 'its pod was deleted', why };
 }
 
-/** The kubelet ended the pod as a whole, and says why; or its containers ended, all of them, by themselves. */
+/** The kubelet ended the whole pod and gives a reason, or all of its containers ended by themselves. */
 function podEnd(pod: Pod): Death {
   const { reason, containerStatuses = [] } = pod.status ?? {};
   const ends = containerStatuses.flatMap(endsOf);
@@ -103,17 +103,17 @@ function podEnd(pod: Pod): Death {
     only: true,
   };
   const [first] = ends;
-  if (reason !== undefined) return { ...common, reason, words: reason, why: 'displaced' };
-  if (!first) return { ...common, reason: 'PodFailed', words: 'its pod failed', why: 'lost' };
+  if (reason !== undefined) return { ...common, reason, message: reason, why: 'displaced' };
+  if (!first) return { ...common, reason: 'PodFailed', message: 'its pod failed', why: 'lost' };
   return {
     ...common,
     reason: first.reason ?? 'Error',
-    words: `${first.reason ?? 'Error'} (exit code ${first.exitCode})`,
+    message: `${first.reason ?? 'Error'} (exit code ${first.exitCode})`,
     why: 'lost',
   };
 }
 
-/** What became of a worker and of what it held, for events and for people. */
+/** What became of a worker and its tasks, for events and the command line. */
 export function recoveryNote(worker: string, fate: string, tasks: number): string {
   const ended = `${worker} ended: ${fate}.`;
   if (tasks === 0) return `${ended} It held no task.`;

@@ -2,17 +2,17 @@
  * `controller/recover/` takes what Kubernetes reports of containers and puts the tasks of dead workers back. It knows
  * nothing of decisions; Redis has the last word.
  *
- * Puts back what a worker held as soon as Kubernetes says that it ended, long before its lease is over.
+ * Puts back the tasks of a worker as soon as Kubernetes reports its end, long before its lease expires.
  *
- * Kubernetes is asked first, Redis has the last word: a worker is dead when its container ended and no connection of
- * its name (queue/workers/worker-connections.ts) lives. All workers that are suspected at one moment are looked at in one round trip:
- * first their epochs, then `CLIENT LIST`. So the epoch that is reaped is the one that had no connection, and a new life
- * of the same name is never hit. A connection may outlive its process by a moment: it is looked for again, more and more
- * slowly. One that still lives after LOOK_FOR_MS is left to its lease: a pod that was deleted by force from a node
- * that nobody can reach may well be alive.
+ * Kubernetes raises the suspicion, Redis confirms it: a worker is dead when its container ended and no connection with
+ * its name (queue/workers/worker-connections.ts) is open. All workers that are suspected at the same time are checked in one
+ * round trip: first their epochs, then `CLIENT LIST`. So the epoch that is reaped is the one that had no connection, and a
+ * restarted worker of the same name is never hit. A connection may outlive its process briefly: the check is repeated, at
+ * growing intervals. If it is still open after GIVE_UP_MS, the lease decides: a pod that was force-deleted from an
+ * unreachable node may well be alive.
  *
- * Where `CLIENT LIST` is refused, or a worker's connections could not be named, Kubernetes alone is believed: only for a
- * container that it saw end, and only when the epoch began clearly before that.
+ * Where `CLIENT LIST` is refused, or a worker's connections could not be named, Kubernetes' report alone is enough, but only
+ * for a container that it saw end, and only if the epoch began clearly before that.
  */
 import type { Redis } from 'ioredis';
 import { within } from '../../queue/connection/connection.ts';
@@ -28,11 +28,11 @@ import type { Death } from './deaths.ts';
 import { mayRunIn } from '../act/workers-of.ts';
 
 export interface RecoveryOptions {
-  /** Where the queues of a pool are; `undefined` as long as that is not known. */
+  /** The queues of a pool; `undefined` while its address is not resolved. */
   readonly queuesOf: (
     pool: string,
   ) => { readonly redis: Redis; readonly queues: readonly QueueKeys[] } | undefined;
-  /** A worker's epoch is over, and so many tasks are back. */
+  /** Called when a worker's epoch was ended and `tasks` tasks were put back. */
   readonly onRecovered: (pool: string, death: Death, tasks: number) => void;
   readonly clock: Clock;
   readonly log: Logger;
@@ -41,117 +41,121 @@ export interface RecoveryOptions {
 
 export interface Recovery {
   /**
-   * Looks after what the worker of `death` held. Returns at once and never throws. In an adopted Deployment nobody told
-   * workers what to call themselves: with `any name` it is the pod's, or that and the process id (`defaultWorkerId`), and
-   * for the second one of a name something random behind it.
+   * Recovers the tasks of the dead worker in the background. Never throws. In an adopted Deployment workers choose their own
+   * ids: with `any name` they are the pod's name, optionally with the process id (`defaultWorkerId`), and with a random suffix
+   * where that is already in use.
    */
   died(pool: string, death: Death, called?: 'any name'): void;
 }
 
-interface Case {
+interface Suspect {
   readonly pool: string;
   readonly keys: QueueKeys;
   readonly death: Death;
-  /** When the first look was due, and when the next one is, by the monotonic clock, ms. */
+  /** When the first check was due, and when the next one is, by the monotonic clock, ms. */
   readonly since: number;
   nextAt: number;
 }
 
-/** The cases of one Redis. One look at a time is on its way. */
-interface Ward {
-  cases: Case[];
-  working: boolean;
+/** The suspects of one Redis, which are checked in one loop. */
+interface Pending {
+  suspects: Suspect[];
+  running: boolean;
   pause: AbortController;
 }
 
-type Verdict = 'recovered' | 'nothing to do' | 'look again';
+type Outcome = 'recovered' | 'nothing to do' | 'still connected';
 
-const LOOK_FOR_MS = 5_000;
+const GIVE_UP_MS = 5_000;
 const SHORTEST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 250;
-const ANSWER_MS = 3_000;
-/** The list of a server's clients may have megabytes: those of so many servers at a time. */
+const ANSWER_TIMEOUT_MS = 3_000;
+/** The client list of one server may take megabytes, so this many are read concurrently. */
 const LISTS_AT_A_TIME = 6;
-/** By so much may the clocks of Redis and of a node differ. */
+/** Tolerated difference between the clocks of Redis and of a node. */
 const CLOCKS_MS = 2_000;
 
 export function createRecovery(options: RecoveryOptions): Recovery {
   const { queuesOf, onRecovered, clock, log, signal } = options;
-  const wards = new WeakMap<Redis, Ward>();
+  const pendingOf = new WeakMap<Redis, Pending>();
   const gate = createGate(LISTS_AT_A_TIME);
 
-  async function work(redis: Redis, ward: Ward): Promise<void> {
-    while (ward.cases.length > 0 && !signal.aborted) {
+  async function check(redis: Redis, pending: Pending): Promise<void> {
+    while (pending.suspects.length > 0 && !signal.aborted) {
       const now = clock.elapsed();
-      const due = ward.cases.filter(({ nextAt }) => nextAt <= now);
+      const due = pending.suspects.filter(({ nextAt }) => nextAt <= now);
       if (due.length > 0) {
-        ward.cases = ward.cases.filter(({ nextAt }) => nextAt > now);
-        ward.cases.push(...(await look(redis, due)));
+        pending.suspects = pending.suspects.filter(({ nextAt }) => nextAt > now);
+        pending.suspects.push(...(await checkDue(redis, due)));
         continue;
       }
-      const next = Math.min(...ward.cases.map(({ nextAt }) => nextAt));
-      ward.pause = new AbortController();
-      await clock.sleep(next - now, AbortSignal.any([signal, ward.pause.signal]));
+      const next = Math.min(...pending.suspects.map(({ nextAt }) => nextAt));
+      pending.pause = new AbortController();
+      await clock.sleep(next - now, AbortSignal.any([signal, pending.pause.signal]));
     }
-    ward.working = false;
+    pending.running = false;
   }
 
-  /** Returns the cases that are not settled yet. Never rejects. */
-  async function look(redis: Redis, due: readonly Case[]): Promise<Case[]> {
-    const unsettled: Case[] = [];
+  /** Returns the suspects to check again. Never rejects. */
+  async function checkDue(redis: Redis, due: readonly Suspect[]): Promise<Suspect[]> {
+    const unsettled: Suspect[] = [];
     const suspected = due.map(({ keys, death: { worker } }) => ({ keys, worker }));
-    const looked = gate(() => within(ANSWER_MS, readLives(redis, suspected), 'the look at lost workers'));
-    const lives = await looked.catch(() => undefined);
+    const reading = gate(() =>
+      within(ANSWER_TIMEOUT_MS, readLives(redis, suspected), 'the check of lost workers'),
+    );
+    const lives = await reading.catch(() => undefined);
     for (const [i, one] of due.entries()) {
       const life = lives?.[i];
-      const verdict = life && (await judge(redis, one, life).catch(() => undefined));
-      if (verdict !== undefined && verdict !== 'look again') continue;
+      const outcome = life && (await settle(redis, one, life).catch(() => undefined));
+      if (outcome !== undefined && outcome !== 'still connected') continue;
       const waited = clock.elapsed() - one.since;
-      if (waited < LOOK_FOR_MS) {
+      if (waited < GIVE_UP_MS) {
         one.nextAt = clock.elapsed() + Math.min(LONGEST_PAUSE_MS, Math.max(SHORTEST_PAUSE_MS, waited));
         unsettled.push(one);
       } else
         log.info(
-          { pool: one.pool, worker: one.death.worker, reason: one.death.words },
-          verdict
+          { pool: one.pool, worker: one.death.worker, reason: one.death.message },
+          outcome
             ? 'a worker is still connected after its end: its lease decides'
-            : 'Redis does not say what a lost worker held: its lease decides',
+            : 'Redis did not report what a lost worker held: its lease decides',
         );
     }
     return unsettled;
   }
 
-  async function judge(
+  async function settle(
     redis: Redis,
-    { pool, keys, death }: Case,
+    { pool, keys, death }: Suspect,
     { epoch, started, connected }: Life,
-  ): Promise<Verdict> {
-    const { worker, why, words, endedAt = -Infinity } = death;
-    if (connected && !death.restarted) return 'look again';
+  ): Promise<Outcome> {
+    const { worker, why, message, endedAt = -Infinity } = death;
+    if (connected && !death.restarted) return 'still connected';
     const believed = connected === undefined && started + CLOCKS_MS < endedAt;
     const dead = epoch !== undefined && (connected === false || believed);
-    // first, so that whoever gets a task back and gives it up can say why; and where somebody else was faster, too
+    // before reaping, so that a worker that then gives a task up can report why; also if another process reaped it first
     if (dead || (death.only && why === 'lost'))
-      await within(ANSWER_MS, writeExitReason(redis, keys, worker, words), 'SET').catch(() => undefined);
-    let verdict: Verdict = 'nothing to do';
+      await within(ANSWER_TIMEOUT_MS, writeExitReason(redis, keys, worker, message), 'SET').catch(
+        () => undefined,
+      );
+    let outcome: Outcome = 'nothing to do';
     if (dead) {
-      // without a connection nothing of it can be blocked in Redis either: no grave
+      // without a connection, no blocking move of it can be pending in Redis: no grave needed
       const graveMs = connected === false ? 0 : undefined;
-      const tasks = await within(ANSWER_MS, reap(redis, keys, worker, epoch, why, graveMs), 'reap');
+      const tasks = await within(ANSWER_TIMEOUT_MS, reap(redis, keys, worker, epoch, why, graveMs), 'reap');
       if (tasks !== undefined) {
-        verdict = 'recovered';
-        log.warn({ pool, worker, tasks, reason: words }, 'a worker ended; its tasks are back in the queue');
+        outcome = 'recovered';
+        log.warn({ pool, worker, tasks, reason: message }, 'a worker ended; its tasks are back in the queue');
         onRecovered(pool, death, tasks);
       }
     }
-    return verdict;
+    return outcome;
   }
 
   /** Never rejects. */
   async function begin(pool: string, death: Death, called: 'any name' | undefined): Promise<void> {
-    // a controller that has just begun hears of pods before it knows where their queues are
+    // just after a start, pod events arrive before the addresses of the queues are resolved
     let found = queuesOf(pool);
-    for (let waited = 0; !found && waited < LOOK_FOR_MS && !signal.aborted; waited += LONGEST_PAUSE_MS) {
+    for (let waited = 0; !found && waited < GIVE_UP_MS && !signal.aborted; waited += LONGEST_PAUSE_MS) {
       await clock.sleep(LONGEST_PAUSE_MS, signal);
       found = queuesOf(pool);
     }
@@ -164,14 +168,14 @@ export function createRecovery(options: RecoveryOptions): Recovery {
   }
 
   function open(pool: string, redis: Redis, keys: QueueKeys, death: Death): void {
-    const ward = wards.get(redis) ?? { cases: [], working: false, pause: new AbortController() };
-    wards.set(redis, ward);
+    const pending = pendingOf.get(redis) ?? { suspects: [], running: false, pause: new AbortController() };
+    pendingOf.set(redis, pending);
     const now = clock.elapsed();
-    ward.cases.push({ pool, keys, death, since: now, nextAt: now });
-    ward.pause.abort();
-    if (ward.working) return;
-    ward.working = true;
-    void work(redis, ward);
+    pending.suspects.push({ pool, keys, death, since: now, nextAt: now });
+    pending.pause.abort();
+    if (pending.running) return;
+    pending.running = true;
+    void check(redis, pending);
   }
 
   return {
@@ -179,8 +183,8 @@ export function createRecovery(options: RecoveryOptions): Recovery {
   };
 }
 
-/** The registered workers of a pod. Never rejects: what is not found is left to its lease. */
+/** The registered workers of a pod. Never rejects: a worker that is not found is left to its lease. */
 async function namesOf(redis: Redis, keys: QueueKeys, pod: string): Promise<string[]> {
-  const all = await within(ANSWER_MS, readCrew(redis, keys), 'the look at workers').catch(() => []);
+  const all = await within(ANSWER_TIMEOUT_MS, readCrew(redis, keys), 'the list of workers').catch(() => []);
   return all.map(({ id }) => id).filter((id) => mayRunIn(id, pod));
 }

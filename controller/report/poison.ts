@@ -39,11 +39,14 @@ export async function lookForPoison(
   const until = Math.max(seen?.until ?? now, ...poison.map(({ at }) => at));
   const news = seen ? poison.filter(({ at }) => at > seen.until) : [];
   const [newest] = poison;
-  return { seen: { of, until, note: newest && words(newest) }, news: news.toReversed().map(words) };
+  return {
+    seen: { of, until, note: newest && describePoison(newest) },
+    news: news.toReversed().map(describePoison),
+  };
 }
 
 /** Whoever may view the pool reads it: of a task without an id, which is the task itself, nothing is shown. */
-function words({ id, error }: DeadHead): string {
+function describePoison({ id, error }: DeadHead): string {
   const task =
     id === undefined ? 'A task without an id' : `Task ${JSON.stringify(plainText(id, LONGEST_ID))}`;
   return `${task} is a dead letter: ${plainText(error)}.`;

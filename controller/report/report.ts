@@ -7,7 +7,7 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { KubeApi } from '../../kube/api.ts';
-import type { Observed } from '../../kube/conditions.ts';
+import type { ObservedCondition } from '../../kube/conditions.ts';
 import type { EventRecorder, Occurrence } from '../../kube/events.ts';
 import { keyOf } from '../../kube/watch.ts';
 import { GROUP, KIND, VERSION, type WorkerPool, type WorkerPoolStatus } from '../../kube/workerpool.ts';
@@ -16,12 +16,12 @@ import { within } from '../../queue/connection/connection.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { Decision } from '../decide/decision.ts';
-import type { GraceChange } from '../act/deployment-target.ts';
+import type { GraceChange } from '../act/owned-deployment.ts';
 import type { QueueLink } from '../sample/sampler.ts';
 import type { ControllerMetrics } from '../observe/metrics.ts';
 import { lookForPoison, type PoisonSeen } from './poison.ts';
 import { onlyNumbersChanged } from './status.ts';
-import type { Held } from '../act/scale-in.ts';
+import type { ScaleInHold } from '../act/scale-in.ts';
 import type { Step } from '../act/step.ts';
 import { createRateLimit } from './rate-limit.ts';
 
@@ -45,14 +45,14 @@ export interface WrittenStatus {
 /** Mere counters are written so often at most: for one pool, and for all of them together. */
 const NUMBERS_MS = 2_000;
 const NUMBERS_GAP_MS = 50;
-const POISON_MS = 1_000;
+const DEAD_LETTERS_TIMEOUT_MS = 1_000;
 
 /** What this stage keeps of a pool from one reconcile to the next. */
 export interface ReportState {
   written: WrittenStatus | undefined;
   poison: PoisonSeen | undefined;
   /** Why replicas in excess stay, as reported last. */
-  held: Held['reason'] | undefined;
+  held: ScaleInHold['reason'] | undefined;
   /** The longer grace period that pods do not have yet, as reported last, s. */
   graceMissing: number | undefined;
 }
@@ -100,7 +100,7 @@ export function createReporter(deps: ReportDeps): Reporter {
     log.error({ pool: keyOf(pool), decision: reason, why }, 'what a pool learned made no sense');
   }
 
-  function held(pool: WorkerPool, { message }: Held): void {
+  function held(pool: WorkerPool, { message }: ScaleInHold): void {
     log.info({ pool: keyOf(pool), why: message }, 'scale-in is held');
     const note = `Scale-in waits: ${message}.`;
     event(pool, { type: 'Normal', reason: 'ScaleInHeld', action: 'Scale', note });
@@ -138,7 +138,9 @@ export function createReporter(deps: ReportDeps): Reporter {
     },
     poison: async (pool, { sampler, queues }, sample, state) => {
       const reading = lookForPoison(sampler.redis, queues, sample, state.poison);
-      const found = await within(POISON_MS, reading, 'the look at dead letters').catch(() => undefined);
+      const found = await within(DEAD_LETTERS_TIMEOUT_MS, reading, 'the look at dead letters').catch(
+        () => undefined,
+      );
       if (!found) return;
       for (const note of found.news)
         event(pool, { type: 'Warning', reason: 'TaskGivenUp', action: 'Recover', note });
@@ -184,7 +186,7 @@ function scheduled(before: readonly string[], after: readonly string[]): Occurre
 }
 
 /** A condition says how it is now; the event says when it became so. What two of them say is told once. */
-function turned(before: readonly Observed[], after: readonly Observed[]): Occurrence[] {
+function turned(before: readonly ObservedCondition[], after: readonly ObservedCondition[]): Occurrence[] {
   const told = after.flatMap(({ type, status, reason, message }): Occurrence[] => {
     if (type === 'EvictionPossible' && !before.some((condition) => condition.type === type))
       return [{ type: 'Warning', reason: type, action: 'Sample', note: message }];

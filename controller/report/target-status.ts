@@ -1,5 +1,5 @@
 /** What the status of a pool with a target wait says of it: what was learned, and whether the target can be held. Pure. */
-import { sentence, type Observed } from '../../kube/conditions.ts';
+import { sentence, type ObservedCondition } from '../../kube/conditions.ts';
 import type { WorkerPool, WorkerPoolStatus } from '../../kube/workerpool.ts';
 import { formatDuration } from '../../runtime/duration.ts';
 import type { Decision } from '../decide/decision.ts';
@@ -13,14 +13,14 @@ export function learnedStatus(pool: WorkerPool, decision: Decision): LearnedStat
   if (pool.spec.scaling.targetWait === undefined || !learned) return {};
   const { service, start, arrivalRate } = insightOf(learned);
   return {
-    ...(service && { serviceTime: { p50: words(service.p50), p95: words(service.p95) } }),
-    ...(start && { startTime: { p50: words(start.p50), p95: words(start.p95) } }),
+    ...(service && { serviceTime: { p50: durationText(service.p50), p95: durationText(service.p95) } }),
+    ...(start && { startTime: { p50: durationText(start.p50), p95: durationText(start.p95) } }),
     arrivalRate: `${round(arrivalRate)}/s`,
   };
 }
 
 /** There only where a target is set. */
-export function targetCondition(pool: WorkerPool, decision: Decision | undefined): Observed[] {
+export function targetCondition(pool: WorkerPool, decision: Decision | undefined): ObservedCondition[] {
   const { targetWait } = pool.spec.scaling;
   if (targetWait === undefined) return [];
   const type = 'TargetMissed';
@@ -40,7 +40,7 @@ function isBlind({ cause }: Decision): boolean {
   return cause === 'Unknown' || cause === 'Fallback' || cause === 'Paused';
 }
 
-function words(ms: number): string {
+function durationText(ms: number): string {
   return formatDuration(round(ms));
 }
 

@@ -1,8 +1,8 @@
 /** What keeps a pool from being scaled until a person mends it, told apart from failures that are tried again. Pure. */
 import { KubeError } from '../../kube/errors.ts';
 import { MissingSecret } from '../connect/address.ts';
-import { NoTarget } from '../act/deployment-target.ts';
 import { TargetTaken } from '../act/other-writers.ts';
+import { NoTarget } from '../act/target.ts';
 import { InvalidAnnotation } from '../decide/pause.ts';
 import type { Sampled } from '../sample/sampled.ts';
 

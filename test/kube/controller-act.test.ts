@@ -5,7 +5,8 @@
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { runController } from '../../controller/controller.ts';
-import { kubeTarget, type Applied, type KubeTarget } from '../../controller/act/deployment-target.ts';
+import { deploymentTarget, type DeploymentTarget } from '../../controller/act/deployment-target.ts';
+import type { Applied } from '../../controller/act/owned-deployment.ts';
 import { knownDeployment, type KnownDeployment } from '../../controller/act/known-deployment.ts';
 import { createControllerMetrics } from '../../controller/observe/metrics.ts';
 import { nothingWritten } from '../../controller/act/other-writers.ts';
@@ -220,8 +221,8 @@ test('a write that changed nothing makes no watch look late for ever', async () 
   await createPool();
   const pool = await world.objects.get(POOLS, ref);
   const api = createKubeApi(world.transport);
-  const targetWith = (applied: Applied | undefined, known: KnownDeployment | undefined): KubeTarget =>
-    kubeTarget({
+  const targetWith = (applied: Applied | undefined, known: KnownDeployment | undefined): DeploymentTarget =>
+    deploymentTarget({
       api,
       pool,
       applied,

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { KubeApi } from '../../kube/api.ts';
 import { createKubeApi } from '../../kube/client.ts';
 import { fromKubeconfig } from '../../kube/kubeconfig.ts';
-import type { Occurrence, RecorderOptions } from '../../kube/events.ts';
+import type { Occurrence, EventRecorderOptions } from '../../kube/events.ts';
 import { createEventRecorder } from '../../kube/events.ts';
 import { EVENTS } from '../../kube/resources.ts';
 import { createTransport, type Transport } from '../../kube/transport.ts';
@@ -37,7 +37,7 @@ beforeEach(async () => {
   errors = [];
 });
 
-const recorder = (options: Partial<RecorderOptions> = {}) =>
+const recorder = (options: Partial<EventRecorderOptions> = {}) =>
   createEventRecorder({
     api,
     controller: 'millrace.dev/controller',

@@ -112,6 +112,7 @@ const pure = new Set([
   'controller/records/memory.ts',
   'controller/records/timeline.ts',
   'controller/recover/deaths.ts',
+  'controller/report/conditions.ts',
   'controller/report/status.ts',
   'controller/report/target-status.ts',
   'controller/sample/round-trip.ts',

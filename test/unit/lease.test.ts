@@ -1,7 +1,7 @@
 /** What a candidate makes of a Lease, as rows. */
 import { describe, expect, test } from 'vitest';
 import type { ObservedLease } from '../../kube/lease.ts';
-import { checkTiming, claim, claimed, DEFAULT_TIMING, observe, released } from '../../kube/lease.ts';
+import { checkTiming, claim, claimed, DEFAULT_TIMING, observeLease, released } from '../../kube/lease.ts';
 import type { Lease } from '../../kube/wire.ts';
 
 const ref = { namespace: 'millrace', name: 'controller' };
@@ -31,8 +31,8 @@ describe('claim', () => {
   });
 });
 
-describe('observe', () => {
-  const first = observe(undefined, held, 100);
+describe('observeLease', () => {
+  const first = observeLease(undefined, held, 100);
   const cases: [what: string, next: Lease | undefined, since: number, holder: string][] = [
     ['the same record keeps its time', structuredClone(held), 100, 'b'],
     [
@@ -46,7 +46,7 @@ describe('observe', () => {
     ['and one that was given back', free, 200, ''],
   ];
   test.each(cases)('%s', (_what, next, since, holder) => {
-    expect(observe(first, next, 200)).toEqual({ lease: next, holder, since });
+    expect(observeLease(first, next, 200)).toEqual({ lease: next, holder, since });
   });
 });
 
@@ -87,7 +87,7 @@ describe('records', () => {
   test('released: no holder, and nobody waits', () => {
     const record = released(lease({ ...held.spec, leaseTransitions: 4 }), now);
     expect(record.spec).toEqual({ leaseDurationSeconds: 1, leaseTransitions: 4, renewTime: time });
-    expect(claim(observe(undefined, record, 0), 'c', 0)).toBe(true);
+    expect(claim(observeLease(undefined, record, 0), 'c', 0)).toBe(true);
   });
 });
 

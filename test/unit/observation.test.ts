@@ -1,7 +1,7 @@
 /** What happened between two looks at a pool: sums, waits and starts out of samples that a test plays. */
 import { describe, expect, test } from 'vitest';
 import { noMemory, type Decision } from '../../controller/decide/decision.ts';
-import { observe, type Observation, type Observed } from '../../controller/observe/observation.ts';
+import { observe, type Observation, type Baseline } from '../../controller/observe/observation.ts';
 import type { Sampled } from '../../controller/sample/sampled.ts';
 import { nothingKept, type Step } from '../../controller/act/step.ts';
 import type { PoolSample } from '../../queue/pool/pool-sample.ts';
@@ -73,27 +73,27 @@ function stepOf({ wanted = 0, ready = wanted, scaledTo }: Look): Step {
     scaled: scaledTo === undefined ? undefined : { from: wanted, to: scaledTo },
     held: undefined,
     kept: nothingKept,
-    lookInMs: undefined,
+    requeueInMs: undefined,
   };
 }
 
 function observeAll(looks: readonly Look[]): {
   all: Observation[];
   last: Observation;
-  kept: Observed | undefined;
+  kept: Baseline | undefined;
 } {
-  let kept: Observed | undefined;
+  let kept: Baseline | undefined;
   const all = looks.map((look) => {
     const quiet =
       look.quietUntil === undefined ? {} : { quietUntil: T0 + REDIS_AHEAD + look.quietUntil * 1_000 };
     const sampled: Sampled = look.unknown
       ? { kind: 'unknown', reason: 'Unreachable', why: 'gone' }
       : { kind: 'known', sample: sampleOf(look), ...quiet };
-    const { observation, observed } = observe(
+    const { observation, baseline } = observe(
       { now: T0 + look.at * 1_000, sampled, step: stepOf(look) },
       kept,
     );
-    kept = observed;
+    kept = baseline;
     return observation;
   });
   return { all, last: all.at(-1) as Observation, kept };
@@ -193,10 +193,10 @@ describe('never a made-up number', () => {
     };
     const step = stepOf({ at: 0 });
     const before = observe({ now: T0, sampled: first, step }, undefined);
-    const once = observe({ now: T0 + 1_000, sampled: second, step }, before.observed);
+    const once = observe({ now: T0 + 1_000, sampled: second, step }, before.baseline);
     expect(once.observation).toMatchObject({ taken: 4, completed: 4 });
     expect(once.observation.waits).toHaveLength(1);
-    const twice = observe({ now: T0 + 1_300, sampled: second, step }, once.observed);
+    const twice = observe({ now: T0 + 1_300, sampled: second, step }, once.baseline);
     expect(twice.observation).toMatchObject({ ...zeros, waits: [], waiting: 3 });
   });
 });

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { slimPod } from '../../controller/act/known-pod.ts';
-import { troubleOf } from '../../controller/act/pod-failures.ts';
+import { podFailureOf } from '../../controller/act/pod-failures.ts';
 import type { Pod } from '../../kube/wire.ts';
 
 type Container = NonNullable<NonNullable<Pod['status']>['containerStatuses']>[number];
@@ -86,7 +86,7 @@ test.each(fates)('of several pods: %s', (_, pods, trouble) => {
     );
     return { ...made, status: { ...made.status, phase } };
   });
-  const found = troubleOf(all);
+  const found = podFailureOf(all);
   if (trouble === undefined) expect(found).toBeUndefined();
   else expect(found).toContain(`of pod ${trouble} crashes`);
 });
@@ -152,13 +152,13 @@ const cases: [string, Pod, string | undefined][] = [
   ],
 ];
 
-test.each(cases)('%s', (_, of, expected) => expect(troubleOf([of])).toBe(expected));
+test.each(cases)('%s', (_, of, expected) => expect(podFailureOf([of])).toBe(expected));
 
 test('is found in what is kept of a pod, too', () => {
-  for (const [, of, expected] of cases) expect(troubleOf([slimPod(of)])).toBe(expected);
+  for (const [, of, expected] of cases) expect(podFailureOf([slimPod(of)])).toBe(expected);
 });
 
 test('the first pod in trouble speaks for all', () => {
   const well = pod({ state: { running: {} } });
-  expect(troubleOf([well, pod({ state: { terminated: crashed } })])).toContain('exit code 1');
+  expect(podFailureOf([well, pod({ state: { terminated: crashed } })])).toContain('exit code 1');
 });

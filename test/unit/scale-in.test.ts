@@ -2,7 +2,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { isOwnPod } from '../../controller/act/ownership.ts';
-import { outcomeOf, planShrink, type PlanInput } from '../../controller/act/scale-in-plan.ts';
+import { outcomeOf, planScaleIn, type PlanInput } from '../../controller/act/scale-in-plan.ts';
 import type { Member, Members } from '../../controller/act/target.ts';
 import { mayRunIn, workersOf } from '../../controller/act/workers-of.ts';
 import type { Pod } from '../../kube/wire.ts';
@@ -55,7 +55,7 @@ function decide({ loads, desired, counts, ready, going, unknown = [] }: Seen): {
     absent: new Map(),
     now: 0,
   };
-  const plan = planShrink(input);
+  const plan = planScaleIn(input);
   const { gone, to } = outcomeOf(input, plan, known);
   return { gone: gone.map(({ id }) => id).join(''), to, doubt: plan.doubt };
 }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { decide } from '../../controller/decide/decide.ts';
 import { noMemory, type Decision } from '../../controller/decide/decision.ts';
-import { onlyNumbersChanged, statusOf, type Seen } from '../../controller/report/status.ts';
+import { onlyNumbersChanged, statusOf, type StatusInput } from '../../controller/report/status.ts';
 import { policyOf } from '../../controller/decide/policy.ts';
 import { nothingKept, type Step } from '../../controller/act/step.ts';
 import { withDefaults, type WorkerPoolSpecInput } from '../../kube/defaults.ts';
@@ -60,7 +60,7 @@ function pool(spec: Partial<WorkerPoolSpecInput> = {}, status?: WorkerPoolStatus
 /** No schedule is on. */
 const quiet = { on: [], minBy: undefined, maxBy: undefined, until: undefined };
 
-interface Change extends Partial<Seen> {
+interface Change extends Partial<StatusInput> {
   trouble_?: string;
 }
 
@@ -80,7 +80,7 @@ function see({ trouble_, ...change }: Change = {}): WorkerPoolStatus {
     scaled,
     held: undefined,
     kept: nothingKept,
-    lookInMs: undefined,
+    requeueInMs: undefined,
   };
   const now = new Date('2026-01-01T00:00:00.123Z');
   return statusOf({
@@ -210,7 +210,7 @@ describe('a pool with a target wait', () => {
       scaled: undefined,
       held: undefined,
       kept: nothingKept,
-      lookInMs: undefined,
+      requeueInMs: undefined,
     };
   };
   test('counts pods that drain where they are counted, and forgets them where they no longer are', () => {
@@ -283,7 +283,7 @@ test('says which schedules are on, and that a bound is theirs', () => {
       scaled: undefined,
       held: undefined,
       kept: nothingKept,
-      lookInMs: undefined,
+      requeueInMs: undefined,
     };
     return see({ pool: of, step: { replicas, decision, ...rest } });
   };
@@ -309,7 +309,7 @@ describe('the words of the decision change with its cause', () => {
     const decision = decide(policyOf(pool().spec), { ...known.sample, kind: 'known' }, 3, noMemory, 0);
     expect(decision).toMatchObject({ desired: 3, cause: 'Enough' });
     const replicas = { wanted: 3, existing: 3, ready: 3, trouble: undefined, rollingOut: false };
-    const rest = { scaled: undefined, held: undefined, kept: nothingKept, lookInMs: undefined };
+    const rest = { scaled: undefined, held: undefined, kept: nothingKept, requeueInMs: undefined };
     return see({
       pool: pool({}, { ...before, lastDecision: words, desiredReplicas: 3 }),
       step: { replicas, decision, ...rest },

@@ -85,7 +85,7 @@ function scene(workers: Record<string, string | undefined>, wanted = Object.keys
     return loads;
   };
   const drains: Drains = {
-    look: () => Promise.resolve(loadsOf(it.workers.keys())),
+    read: () => Promise.resolve(loadsOf(it.workers.keys())),
     set: (verdicts) => {
       for (const [id, verdict] of verdicts) {
         if (verdict === 'leave') it.leaving.add(id);
@@ -149,14 +149,14 @@ describe('a scale-in', () => {
     const it = scene({ a: 'busy 1', b: 'busy 1', c: 'idle 0', d: 'busy 1' });
     it.work = 1;
     const first = await it.next();
-    expect(first).toMatchObject({ scaled: undefined, lookInMs: 100 });
+    expect(first).toMatchObject({ scaled: undefined, requeueInMs: 100 });
     expect(first.decision.reason).toMatch(/^4→1: .*; 3 draining$/);
     expect([...it.leaving].toSorted()).toEqual(['b', 'c', 'd']);
     expect(it.log).toEqual(['rouse 3']);
 
     it.workers.set('b', 'draining 1').set('c', 'drained 0').set('d', 'draining 1');
     const second = await it.next();
-    expect(second).toMatchObject({ scaled: { from: 4, to: 3 }, lookInMs: 1_000 });
+    expect(second).toMatchObject({ scaled: { from: 4, to: 3 }, requeueInMs: 1_000 });
     expect(second.decision.reason).toMatch(/^4→1: .*; 1 drained, 2 draining$/);
     it.members.splice(2, 1); // c
 
@@ -198,7 +198,7 @@ describe('a scale-in', () => {
     const it = scene({ a: 'draining 1', b: 'busy 1' });
     it.leaving = new Set(['a']);
     it.work = 2;
-    expect(await it.next()).toMatchObject({ scaled: undefined, lookInMs: undefined });
+    expect(await it.next()).toMatchObject({ scaled: undefined, requeueInMs: undefined });
     expect(it.log).toEqual(['keep a']);
   });
 
@@ -207,7 +207,7 @@ describe('a scale-in', () => {
     it.leaving = new Set(['a']);
     it.work = 4;
     const broken: Drains = {
-      look: () => Promise.resolve(new Map()),
+      read: () => Promise.resolve(new Map()),
       set: () => Promise.reject(new Error('Redis went away')),
       rouse: () => Promise.resolve(),
     };
@@ -218,7 +218,7 @@ describe('a scale-in', () => {
   test('lowers nothing when Redis goes away in the middle, and nothing in a dry run', async () => {
     const it = scene({ a: 'drained 0' });
     const away: Drains = {
-      look: () => Promise.resolve(new Map()),
+      read: () => Promise.resolve(new Map()),
       set: () => Promise.reject(new Error('Redis went away')),
       rouse: () => Promise.resolve(),
     };
@@ -285,7 +285,7 @@ describe('what cannot drain', () => {
     const made = await it.next();
     expect(made).toMatchObject({
       scaled: undefined,
-      lookInMs: undefined,
+      requeueInMs: undefined,
       held: { reason: 'UnmanagedWorkers' },
     });
     expect(made.held?.message).toBe(
@@ -359,7 +359,7 @@ describe('what a watch shows is not what is acted on', () => {
     const it = scene({ a: 'drained 0', b: 'busy 1' });
     it.fresh = fresh;
     it.work = 1;
-    expect(await it.next()).toMatchObject({ scaled: undefined, lookInMs: 1_000 });
+    expect(await it.next()).toMatchObject({ scaled: undefined, requeueInMs: 1_000 });
     expect(it.log).toEqual([]);
   });
 
@@ -367,7 +367,7 @@ describe('what a watch shows is not what is acted on', () => {
     const it = scene({ a: 'drained 0', b: 'busy 1' });
     it.work = 1;
     it.meanwhile = true;
-    expect(await it.next()).toMatchObject({ scaled: undefined, lookInMs: 100 });
+    expect(await it.next()).toMatchObject({ scaled: undefined, requeueInMs: 100 });
     it.meanwhile = false;
     expect((await it.next()).scaled).toEqual({ from: 2, to: 1 });
   });

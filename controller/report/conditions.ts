@@ -1,0 +1,171 @@
+/** A pool's conditions: the aspects of its state, each with a reason for programs and a sentence for people. Pure. */
+import { sentence, type ObservedCondition } from '../../kube/conditions.ts';
+import type { WorkerPool } from '../../kube/workerpool.ts';
+import type { Applier } from '../act/other-writers.ts';
+import type { Step } from '../act/step.ts';
+import { annotatedPauseOf } from '../decide/pause.ts';
+import type { Sampled } from '../sample/sampled.ts';
+import { targetCondition } from './target-status.ts';
+import type { Trouble } from './terminal-error.ts';
+
+export interface ConditionsInput {
+  readonly pool: WorkerPool;
+  readonly sampled: Sampled;
+  readonly step: Step | undefined;
+  readonly trouble: Trouble | undefined;
+  /** The newest task that was given up because its workers were lost. */
+  readonly poison: string | undefined;
+  /** Pods that look like the pool's and are not, by name. */
+  readonly strays?: readonly string[] | undefined;
+  /** Other pools on one of its queues, human-readable. */
+  readonly sharing?: string | undefined;
+  /** Who else applies replicas to the adopted Deployment. */
+  readonly applier?: Applier | undefined;
+  /** Why Redis may lose tasks by itself, human-readable. */
+  readonly evictionRisk?: string | undefined;
+}
+
+/** All conditions of a pool as they are now; the caller merges them with those before. */
+export function poolConditions({
+  pool,
+  sampled,
+  step,
+  trouble,
+  poison,
+  evictionRisk,
+  strays = [],
+  sharing,
+  applier,
+}: ConditionsInput): ObservedCondition[] {
+  const redis = redisCondition(sampled);
+  return [
+    readyCondition(pool, redis, step, trouble),
+    redis,
+    activeCondition(step),
+    limitedCondition(step),
+    poisonCondition(poison),
+    ...targetCondition(pool, step?.decision),
+    ...evictionCondition(evictionRisk),
+    ...straysCondition(strays),
+    ...sharingCondition(sharing),
+    ...applierCondition(pool, applier),
+  ];
+}
+
+/** There only while it is so: most people never need to know of it. */
+function evictionCondition(risk: string | undefined): ObservedCondition[] {
+  if (risk === undefined) return [];
+  const message = sentence(risk);
+  return [{ type: 'EvictionPossible', status: 'True', reason: 'MaxmemoryPolicy', message }];
+}
+
+/** There only while it is so, as well. */
+function straysCondition([first, ...more]: readonly string[]): ObservedCondition[] {
+  if (first === undefined) return [];
+  const message =
+    more.length === 0
+      ? `Pod ${first} has the labels of the pool's pods and is not its Deployment's own: it counts for nothing here.`
+      : `Pod ${first} and ${more.length} more have the labels of the pool's pods and are not its Deployment's own: they count for nothing here.`;
+  return [{ type: 'ForeignPods', status: 'True', reason: 'NotOwned', message }];
+}
+
+function sharingCondition(others: string | undefined): ObservedCondition[] {
+  if (others === undefined) return [];
+  const message = `A queue of this pool is a queue of other pools as well (${others}): each of them has replicas for all that is in it.`;
+  return [{ type: 'QueueShared', status: 'True', reason: 'OtherPools', message }];
+}
+
+function applierCondition({ spec }: WorkerPool, applier: Applier | undefined): ObservedCondition[] {
+  const name = spec.scaleTargetRef?.name;
+  if (name === undefined || applier === undefined) return [];
+  const { manager, refused } = applier;
+  const harm = refused
+    ? 'an apply is refused with a conflict, or, forced, sets its number until the pool sets its own again'
+    : 'each apply sets its number until the pool sets its own again';
+  const message = `What "${manager}" applies to Deployment "${name}" sets spec.replicas, which this pool scales: ${harm}. Leave replicas out of that manifest.`;
+  return [{ type: 'ReplicasApplied', status: 'True', reason: 'OtherManager', message }];
+}
+
+function redisCondition(sampled: Sampled): ObservedCondition {
+  const type = 'RedisReachable';
+  if (sampled.kind === 'known')
+    return { type, status: 'True', reason: 'Sampled', message: 'The queue is read regularly.' };
+  const unread = sampled.reason === 'NotSampledYet' || sampled.reason === 'Quarantined';
+  const status = unread ? 'Unknown' : 'False';
+  return { type, status, reason: sampled.reason, message: sentence(sampled.why) };
+}
+
+function readyCondition(
+  pool: WorkerPool,
+  redis: ObservedCondition,
+  step: Step | undefined,
+  trouble: Trouble | undefined,
+): ObservedCondition {
+  const type = 'Ready';
+  if (trouble) return { type, status: 'False', reason: trouble.reason, message: sentence(trouble.message) };
+  if (redis.status === 'False')
+    return { type, status: 'False', reason: `Redis${redis.reason}`, message: redis.message };
+  if (redis.status === 'Unknown' || !step)
+    return { type, status: 'Unknown', reason: 'NotSampledYet', message: 'The queue was not read yet.' };
+  const { replicas, decision } = step;
+  if (replicas.trouble && replicas.ready < decision.desired)
+    return { type, status: 'False', reason: 'WorkersFailing', message: sentence(replicas.trouble) };
+  if (decision.cause === 'Paused')
+    return { type, status: 'True', reason: 'Paused', message: describePause(pool) };
+  if (pool.spec.mode === 'DryRun')
+    return {
+      type,
+      status: 'True',
+      reason: 'DryRun',
+      message: `Nothing is scaled: mode is DryRun. Decision: ${decision.reason}.`,
+    };
+  return { type, status: 'True', reason: 'Scaling', message: 'The pool is scaled by its queue.' };
+}
+
+function describePause(pool: WorkerPool): string {
+  const pause = annotatedPauseOf(pool);
+  const what = pause?.replicas === undefined ? 'left as they are' : `kept at ${pause.replicas}`;
+  return `Replicas are ${what}: ${pause ? `so says ${pause.by}` : 'mode is Paused'}.`;
+}
+
+function activeCondition(step: Step | undefined): ObservedCondition {
+  const type = 'Active';
+  if (!step)
+    return { type, status: 'Unknown', reason: 'NotDecidedYet', message: 'There was no decision yet.' };
+  return step.decision.desired > 0
+    ? { type, status: 'True', reason: 'Working', message: 'The pool wants replicas.' }
+    : { type, status: 'False', reason: 'Idle', message: 'Nothing to do: the pool is at zero.' };
+}
+
+function limitedCondition(step: Step | undefined): ObservedCondition {
+  const type = 'ScalingLimited';
+  const { limited, bounds } = step?.decision ?? {};
+  if (limited === 'max') {
+    const message = `The queue asks for more than maxReplicas ${bounds?.maxReplicas}${by(bounds?.maxBy)}: raise it to work faster.`;
+    return { type, status: 'True', reason: 'MaxReplicas', message };
+  }
+  if (limited === 'min')
+    return {
+      type,
+      status: 'True',
+      reason: 'MinReplicas',
+      message: `The queue asks for less than minReplicas ${bounds?.minReplicas}${by(bounds?.minBy)}.`,
+    };
+  return {
+    type,
+    status: 'False',
+    reason: 'WithinBounds',
+    message: 'Neither minReplicas nor maxReplicas decides.',
+  };
+}
+
+function by(schedule: string | undefined): string {
+  return schedule === undefined ? '' : ` of schedule "${schedule}"`;
+}
+
+function poisonCondition(poison: string | undefined): ObservedCondition {
+  const type = 'PoisonTasks';
+  if (poison !== undefined) return { type, status: 'True', reason: 'WorkersLost', message: poison };
+  const message = 'No task was given up because its workers were lost.';
+  return { type, status: 'False', reason: 'None', message };
+}
