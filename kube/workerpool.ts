@@ -217,6 +217,8 @@ export interface WorkerPoolStatus {
   wake?: string;
   /** Fingerprints of what was applied to the pool's Deployment, and of what came of it: the next controller need not apply it again. */
   applied?: string;
+  /** The field manager that applied replicas to the adopted Deployment, and when (RFC 3339): another controller resumes with it. */
+  replicasApplier?: { manager: string; time?: string };
   conditions?: Condition[];
 }
 

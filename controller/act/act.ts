@@ -12,7 +12,7 @@ import type { Rival } from './claims.ts';
 import { deploymentTarget, type DeploymentTarget } from './deployment-target.ts';
 import { noService, recall, recentP99, type ServiceMemory } from './grace-period.ts';
 import type { KnownDeployment } from './known-deployment.ts';
-import { nothingWritten, type Applier, type Written } from './other-writers.ts';
+import { applierBefore, nothingWritten, type Applier, type Written } from './other-writers.ts';
 import { appliedBefore, type Applied, type ServiceTimes } from './owned-deployment.ts';
 import { drainsOf } from './scale-in.ts';
 import { nothingKept, step, type Kept, type Step } from './step.ts';
@@ -69,7 +69,7 @@ export function targetOf(input: TargetInput, state: ActState): DeploymentTarget 
     taken: state.taken,
     rival,
     written: state.replicas,
-    applier: state.applier,
+    applier: state.applier ?? applierBefore(pool.status?.replicasApplier),
     now,
     service: serviceOf(sampled, state),
   });

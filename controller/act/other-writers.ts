@@ -8,7 +8,7 @@
  */
 import { SCALE_FIELD_MANAGER } from '../../kube/api.ts';
 import type { Deployment } from '../../kube/wire.ts';
-import { GROUP, KIND, type WorkerPool } from '../../kube/workerpool.ts';
+import { GROUP, KIND, type WorkerPool, type WorkerPoolStatus } from '../../kube/workerpool.ts';
 
 /** Somebody else scales the Deployment. */
 export class TargetTaken extends Error {
@@ -76,6 +76,11 @@ export function applierOf({ metadata }: Deployment, before: Applier | undefined)
     return { manager: 'kubectl-client-side-apply', at: undefined, refused: false };
   const same = applied.some(({ manager, time }) => manager === before?.manager && time === before?.at);
   return same ? before : undefined;
+}
+
+/** The applier that an earlier controller found, from the status that it left. */
+export function applierBefore(found: WorkerPoolStatus['replicasApplier']): Applier | undefined {
+  return found && { manager: found.manager, at: found.time, refused: true };
 }
 
 /** What `kubectl apply` without `--server-side` notes of the manifest. */

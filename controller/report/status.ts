@@ -34,6 +34,7 @@ export function statusOf(input: StatusInput): WorkerPoolStatus {
   if (input.applied) status.applied = `${input.applied.wanted}.${input.applied.made}`;
   if (!step) return status;
   const { replicas, decision, scaled } = step;
+  Object.assign(status, applierStatus(input));
   Object.assign(status, {
     replicas: replicas.existing,
     readyReplicas: replicas.ready,
@@ -52,6 +53,16 @@ export function statusOf(input: StatusInput): WorkerPoolStatus {
   if (scaled || !before.lastDecision || causeChanged(before, decision))
     Object.assign(status, { lastDecision: decision.reason, lastCause: decision.cause });
   return status;
+}
+
+/**
+ * The applier of replicas, for the next controller: once the pool has overwritten the number, the Deployment no longer shows who
+ * applied it. A client-side apply leaves an annotation, which does.
+ */
+function applierStatus({ pool, applier }: StatusInput): object {
+  const kept = pool.spec.scaleTargetRef && applier?.refused ? applier : undefined;
+  if (!kept && !pool.status?.replicasApplier) return {};
+  return { replicasApplier: kept ? { manager: kept.manager, ...(kept.at && { time: kept.at }) } : null };
 }
 
 function causeChanged(before: WorkerPoolStatus, decision: Decision): boolean {

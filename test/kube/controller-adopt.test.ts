@@ -138,14 +138,22 @@ test('a manager that applies replicas is named, until it applies without them; t
   await expect(apply('helm', { replicas: 4 }, { revision: '2' })).rejects.toMatchObject({ conflict: true });
   await stage.redis.lpush(ref.namespace, 'g');
   await replicasAre(7);
-  expect(conditionText(await pool(), 'ReplicasApplied')).toMatch(/^True/);
+  const named = conditionText(await pool(), 'ReplicasApplied');
+  expect(named).toMatch(/^True OtherManager What "helm" applies/);
+
+  // another controller goes on with that: the Deployment no longer shows who applied replicas
+  await stage.restartController();
+  await stage.redis.lpush(ref.namespace, 'h');
+  await eventually(async () => expect((await pool()).status?.desiredReplicas).toBe(8), bounded);
+  expect(conditionText(await pool(), 'ReplicasApplied')).toBe(named);
 
   await apply('helm', {}, { revision: '3' });
   await eventually(
     async () => expect(conditionText(await pool(), 'ReplicasApplied')).toBeUndefined(),
     bounded,
   );
-  expect((await deployment()).spec?.replicas).toBe(7);
+  expect((await pool()).status?.replicasApplier).toBeUndefined();
+  expect((await deployment()).spec?.replicas).toBe(8);
 });
 
 test('what is applied without replicas before the pool wrote any leaves the number', async () => {

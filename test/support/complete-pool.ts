@@ -81,6 +81,7 @@ export const completeStatus: Complete<WorkerPoolStatus> = {
   lastCause: 'ScaleUp',
   wake: 'Tracking',
   applied: 'mKZpFh5vZxqYr0Tb.x1zq8sW9kPfGJ2aA',
+  replicasApplier: { manager: 'helm', time: '2026-01-01T00:00:00Z' },
   conditions: [
     {
       type: 'Ready',

@@ -9,6 +9,8 @@ export interface Stage {
   /** A client of the world's Redis. */
   readonly redis: Redis;
   readonly controller: ControllerProcess;
+  /** Ends the controller, and starts another one, which knows nothing of it. Resolves when that leads. */
+  restartController(): Promise<void>;
 }
 
 /**
@@ -48,6 +50,11 @@ export function useStage({ deployments = false } = {}): Stage {
     },
     get controller() {
       return there(controller);
+    },
+    restartController: async () => {
+      await there(controller).stop();
+      controller = await startController({ kubeconfig: there(world).server.kubeconfig });
+      await controller.leading();
     },
   };
 }

@@ -3,6 +3,7 @@ import { decide } from '../../controller/decide/decide.ts';
 import { noMemory, type Decision } from '../../controller/decide/decision.ts';
 import { onlyNumbersChanged, statusOf, type StatusInput } from '../../controller/report/status.ts';
 import { policyOf } from '../../controller/decide/policy.ts';
+import { applierBefore } from '../../controller/act/other-writers.ts';
 import { nothingKept, type Step } from '../../controller/act/step.ts';
 import { withDefaults, type WorkerPoolSpecInput } from '../../kube/defaults.ts';
 import type { WorkerPool, WorkerPoolStatus } from '../../kube/workerpool.ts';
@@ -298,6 +299,19 @@ test('says which schedules are on, and that a bound is theirs', () => {
   );
   expect(at(18, pool({ schedules }, open)).schedules).toBeNull();
   expect(at(18, office)).not.toHaveProperty('schedules');
+});
+
+test('who applied replicas is kept for the next controller, until it applies without them', () => {
+  const adopted = (status: WorkerPoolStatus = {}): WorkerPool =>
+    pool({ scaleTargetRef: { name: 'web' } }, status);
+  const helm = { manager: 'helm', at: '2026-01-01T00:00:00Z', refused: true };
+  const before = see({ pool: adopted(), applier: helm });
+  expect(before.replicasApplier).toEqual({ manager: 'helm', time: '2026-01-01T00:00:00Z' });
+  expect(applierBefore(before.replicasApplier)).toEqual(helm);
+  const unknown = see({ pool: adopted(before), step: undefined });
+  expect(unknown.replicasApplier).toEqual(before.replicasApplier);
+  expect(see({ pool: adopted(before) }).replicasApplier).toBeNull();
+  expect(see({ pool: adopted() })).not.toHaveProperty('replicasApplier');
 });
 
 describe('the words of the decision change with its cause', () => {
