@@ -2,6 +2,7 @@
 import { Argument, Option, type Command } from 'commander';
 import { addAccessFlags } from './access/access-flags.ts';
 import { addClusterFlags } from './cluster/cluster-flags.ts';
+import type { CommandLog } from './terminal/command-log.ts';
 import { outputOption } from './terminal/output.ts';
 
 type Define = (name: string, description: string) => Command;
@@ -15,7 +16,7 @@ const POOL_ORDERS: readonly import('./commands/pool-rows.ts').PoolOrder[] = [
   'age',
 ];
 
-export function addClusterCommands(command: Define): void {
+export function addClusterCommands(command: Define, log: CommandLog): void {
   addClusterFlags(command('pools', 'list the pools of a cluster'))
     .option('-A, --all-namespaces', 'pools in all namespaces')
     .option('-w, --watch', 'keep printing changes until Ctrl-C')
@@ -27,18 +28,18 @@ export function addClusterCommands(command: Define): void {
     .addOption(outputOption('wide'))
     .action(async (flags: import('./commands/pools.ts').PoolsFlags) => {
       const { listPools } = await import('./commands/pools.ts');
-      await listPools(flags);
+      await listPools(flags, log);
     });
 }
 
 /** `top` and `doctor`: about the cluster by default, or about the Redis that is named. */
-export function addTopAndDoctor(command: Define): void {
+export function addTopAndDoctor(command: Define, log: CommandLog): void {
   addAccessFlags(command('top', 'watch pools, or the queues of a Redis, live in full screen'), 'flag')
     .option('-A, --all-namespaces', 'pools in all namespaces')
     .option('--once', 'print one screen as text and exit')
     .action(async (flags: import('./top/top.ts').TopFlags) => {
       const { top } = await import('./top/top.ts');
-      await top(flags);
+      await top(flags, log);
     });
 
   addAccessFlags(
@@ -49,7 +50,7 @@ export function addTopAndDoctor(command: Define): void {
     .addOption(outputOption())
     .action(async (_pool: string | undefined, flags: import('./doctor/finding.ts').DoctorFlags) => {
       const { doctor } = await import('./doctor/doctor.ts');
-      await doctor(flags);
+      await doctor(flags, log);
     });
 }
 
@@ -70,12 +71,12 @@ export function addCompletion(program: Command, command: Define): void {
     });
 }
 
-export function addVersion(command: Define): void {
+export function addVersion(command: Define, log: CommandLog): void {
   addClusterFlags(command('version', 'print the version'))
     .option('--cluster', 'also print the versions installed in the cluster')
     .addOption(outputOption())
     .action(async (flags: import('./commands/version.ts').VersionFlags) => {
       const { printVersion } = await import('./commands/version.ts');
-      await printVersion(flags);
+      await printVersion(flags, log);
     });
 }

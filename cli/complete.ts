@@ -22,7 +22,8 @@ export function complete(program: Command, words: readonly string[]): Completion
       continue;
     }
     if (word.startsWith('-')) {
-      const option = command.options.find(({ short, long }) => word === short || word === long);
+      const known = [...command.options, ...program.options];
+      const option = known.find(({ short, long }) => word === short || word === long);
       awaited = option?.required ? option : undefined;
       continue;
     }
@@ -44,8 +45,10 @@ function valuesOf({ long, argChoices, flags }: Option): Completion {
 }
 
 function optionsOf(command: Command): Candidate[] {
-  const own = command.createHelp().visibleOptions(command);
-  return own.flatMap(({ long, description }) => (long ? [{ text: long, about: description }] : []));
+  const help = command.createHelp();
+  return [...help.visibleOptions(command), ...help.visibleGlobalOptions(command)].flatMap(
+    ({ long, description }) => (long ? [{ text: long, about: description }] : []),
+  );
 }
 
 function wordsOf(command: Command, position: number): Completion {

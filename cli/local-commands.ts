@@ -5,11 +5,12 @@ import { duration, headed, instant, integer, positive, withOptions } from '../ru
 import { traceKinds } from '../simulate/generate.ts';
 import { peers, type Peer } from '../simulate/peers.ts';
 import { addHandlerFlags } from '../worker/flags/handler-flags.ts';
+import type { CommandLog } from './terminal/command-log.ts';
 import { outputOption } from './terminal/output.ts';
 import type { SimulateFlags } from './simulate/simulate.ts';
 
 /** `env`: the environment that workers are started with. */
-export function addDev(command: Command, env: NodeJS.ProcessEnv): void {
+export function addDev(command: Command, env: NodeJS.ProcessEnv, log: CommandLog): void {
   headed('Tasks:', headed('Redis:', command, withOptions(QUEUE_OPTIONS)), addHandlerFlags)
     .option('--pool <file>', 'YAML of a WorkerPool to take settings from; its redis and template are ignored')
     .option('--min <n>', 'minimum number of workers (default: 0)', integer(0, 10_000))
@@ -60,6 +61,7 @@ export function addDev(command: Command, env: NodeJS.ProcessEnv): void {
           { ...flags, queue: chosen('queue'), result: chosen('result') },
           own ? undefined : flags,
           env,
+          log,
         );
       },
     );

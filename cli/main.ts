@@ -8,17 +8,21 @@
  */
 import type { Command } from 'commander';
 import { createProgram, runProgram, strict, withEnvironment } from '../runtime/program.ts';
+import { logLevelOption, type LogLevel } from '../runtime/log-level.ts';
 import { readTrace } from '../runtime/opentelemetry.ts';
 import { version } from '../runtime/version.ts';
 import { addClusterCommands, addCompletion, addTopAndDoctor, addVersion } from './cluster-commands.ts';
 import { addDev, addSimulate } from './local-commands.ts';
 import { addQueueCommands } from './queue-commands.ts';
 import { addTaskCommands } from './task-commands.ts';
+import { createCommandLog, type OpenableLog } from './terminal/command-log.ts';
 
-function build(): Command {
+function build(log: OpenableLog): Command {
   const program = createProgram('millrace', version)
     .description('An autoscaling worker pool with Redis in the middle.')
-    .usage('<command> [options]');
+    .usage('<command> [options]')
+    .addOption(logLevelOption('silent'));
+  program.hook('preAction', () => log.open(program.opts<{ logLevel: LogLevel }>().logLevel));
   const command = (name: string, description: string): Command =>
     strict(program.command(name)).description(description);
 
@@ -28,17 +32,18 @@ function build(): Command {
       'run a pool on this machine: worker processes, scaled by their queue, with a Redis of its own',
     ),
     process.env,
+    log,
   );
   addTaskCommands(command, () => {
     const { TRACEPARENT: traceparent, TRACESTATE: tracestate } = process.env;
     return readTrace({ traceparent, tracestate });
   });
-  addQueueCommands(command);
+  addQueueCommands(command, log);
   addSimulate(command('simulate', "replay a trace against a pool's policy and other autoscalers"));
-  addClusterCommands(command);
-  addTopAndDoctor(command);
+  addClusterCommands(command, log);
+  addTopAndDoctor(command, log);
   addCompletion(program, command);
-  addVersion(command);
+  addVersion(command, log);
   return program;
 }
 
@@ -48,9 +53,18 @@ async function main(): Promise<void> {
     if (error.code === 'EPIPE') process.exit();
     throw error;
   });
-  const program = build();
-  if (process.argv.length <= 2) program.outputHelp();
-  else await withEnvironment(program, process.env).parseAsync(process.argv);
+  const log = createCommandLog();
+  const program = build(log);
+  if (process.argv.length <= 2) {
+    program.outputHelp();
+    return;
+  }
+  try {
+    await withEnvironment(program, process.env).parseAsync(process.argv);
+  } catch (error) {
+    log.debug(error, 'ended by an error');
+    throw error;
+  }
 }
 
 await runProgram('millrace', main);

@@ -4,11 +4,12 @@ import { duration, integer } from '../runtime/program.ts';
 import { addAccessFlags, type AccessFlags } from './access/access-flags.ts';
 import type { ExplainFlags } from './commands/explain.ts';
 import type { RecordFlags } from './commands/record.ts';
+import type { CommandLog } from './terminal/command-log.ts';
 import { outputOption, type Output } from './terminal/output.ts';
 
 type Define = (name: string, description: string) => Command;
 
-export function addQueueCommands(command: Define): void {
+export function addQueueCommands(command: Define, log: CommandLog): void {
   addAccessFlags(command('inspect', 'show the tasks and workers of a queue'), 'argument')
     .addOption(outputOption())
     .action(async (_pool: string | undefined, flags: AccessFlags & { output: Output }) => {
@@ -44,7 +45,7 @@ export function addQueueCommands(command: Define): void {
     .option('-f, --file <file>', 'write the CSV to this file instead of stdout')
     .action(async (pool: string | undefined, flags: RecordFlags) => {
       const { recordCommand } = await import('./commands/record.ts');
-      await recordCommand(pool, flags);
+      await recordCommand(pool, flags, log);
     });
 
   addAccessFlags(

@@ -4,11 +4,9 @@
  */
 import { pino, type DestinationStream, type Logger } from 'pino';
 import { loggedError } from './log-error.ts';
+import type { LogLevel } from './log-level.ts';
 
 export type { Logger } from 'pino';
-
-export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const;
-export type LogLevel = (typeof logLevels)[number];
 
 /** `to`: stderr by default. */
 export function createLog(name: string, level: LogLevel, to?: DestinationStream): Logger {

@@ -22,7 +22,7 @@ export function strict(command: Command): Command {
   return command
     .exitOverride()
     .configureOutput({ writeErr: () => undefined })
-    .configureHelp({ groupItems: ownFirst })
+    .configureHelp({ groupItems: ownFirst, showGlobalOptions: true, visibleGlobalOptions: withoutVersion })
     .showSuggestionAfterError(true);
 }
 
@@ -35,6 +35,11 @@ const ownFirst: Help['groupItems'] = (items, visible, getGroup) => {
   groups.delete(OWN);
   return own ? new Map([[OWN, own], ...groups]) : groups;
 };
+
+/** Global options, in the help of a subcommand. */
+function withoutVersion(this: Help, command: Command): Option[] {
+  return Help.prototype.visibleGlobalOptions.call(this, command).filter(({ long }) => long !== '--version');
+}
 
 /** Shows the options that `add` adds to `command` under a heading of their own in its help. */
 export function headed(heading: string, command: Command, add: (command: Command) => unknown): Command {

@@ -16,7 +16,7 @@ import type { AccessFlags } from './access-flags.ts';
 import { checkedAddress, checkedKeys } from './checked.ts';
 import type { Place } from './place.ts';
 
-const REACH_MS = 6_000;
+const REACH_TIMEOUT_MS = 6_000;
 
 /**
  * Runs `use` with the place that the flags name, once its Redis has answered. Throws `UsageError` for flags that do not go
@@ -103,11 +103,11 @@ async function reach({ address, describe }: Place): Promise<void> {
   let last: unknown;
   const redis = openRedis(address, { onError: (error) => (last = error), retryStrategy: () => null });
   try {
-    await within(REACH_MS, redis.ping(), 'PING');
-  } catch (error) {
-    // a server that refuses a PING has answered: one that takes no writes, or that does not let this user ask
-    if (redis.status !== 'ready' || !isReply(error))
-      throw new Error(describe(last ?? error), { cause: error });
+    await within(REACH_TIMEOUT_MS, redis.ping(), 'PING').catch((error: unknown) => {
+      // a server that refuses a PING has answered: one that takes no writes, or that does not let this user ask
+      if (redis.status !== 'ready' || !isReply(error))
+        throw new Error(describe(last ?? error), { cause: last ?? error });
+    });
   } finally {
     await closeRedis(redis);
   }

@@ -7,6 +7,7 @@ import type { WorkerPool } from '../../kube/workerpool.ts';
 import { onSignals } from '../../runtime/lifecycle.ts';
 import type { ClusterFlags } from '../cluster/cluster-flags.ts';
 import { explained, openCluster, type Cluster } from '../cluster/cluster.ts';
+import type { CommandLog } from '../terminal/command-log.ts';
 import { print, type Output } from '../terminal/output.ts';
 import { poolHead, poolRow, sortedPools, type PoolOrder } from './pool-rows.ts';
 import { layout, table, type Cell } from '../terminal/table.ts';
@@ -19,7 +20,7 @@ export interface PoolsFlags extends ClusterFlags {
 }
 
 /** Objects come as the API server has them, with `-o json` and `yaml` as a list. */
-export async function listPools(flags: PoolsFlags): Promise<void> {
+export async function listPools(flags: PoolsFlags, log: CommandLog): Promise<void> {
   using cluster = openCluster(flags);
   const namespace = flags.allNamespaces ? undefined : cluster.namespace;
   const pools = await readPools(cluster, namespace);
@@ -27,7 +28,7 @@ export async function listPools(flags: PoolsFlags): Promise<void> {
   const form = { namespaces: flags.allNamespaces === true, wide: flags.output === 'wide', now: Date.now() };
   const rows = sorted.map((pool) => poolRow(pool, form));
   if (flags.watch) {
-    await follow(cluster, namespace, flags, sorted, rows);
+    await follow(cluster, namespace, flags, sorted, rows, log);
     return;
   }
   if (pools.length === 0 && !['json', 'yaml'].includes(flags.output))
@@ -51,6 +52,7 @@ async function follow(
   { allNamespaces, output }: PoolsFlags,
   pools: readonly WorkerPool[],
   rows: readonly (readonly Cell[])[],
+  log: CommandLog,
 ): Promise<void> {
   const form = { namespaces: allNamespaces === true, wide: output === 'wide' };
   const line = layout(poolHead({ ...form, now: 0 }), rows);
@@ -74,7 +76,10 @@ async function follow(
       seen.set(pool.metadata.uid, pool.metadata.resourceVersion);
       telling = telling.then(() => tell(pool));
     },
-    onError: (error) => process.stderr.write(`millrace: ${(error as Error).message}; retrying\n`),
+    onError: (error) => {
+      log.debug(error, 'the watch failed; retrying');
+      process.stderr.write(`millrace: ${(error as Error).message}; retrying\n`);
+    },
   });
   await reflector.synced.catch((error: unknown) => {
     if (!signals.stopping.aborted) throw error;

@@ -16,6 +16,7 @@ import { createHistorian, type Historian, type HistoryTask } from '../../simulat
 import type { AccessFlags } from '../access/access-flags.ts';
 import { withRecords, type Records } from '../access/recorded-pool.ts';
 import { spanOf, spansOf, startsOf } from './spans.ts';
+import type { CommandLog } from '../terminal/command-log.ts';
 import { age } from '../terminal/table.ts';
 
 export interface RecordFlags extends AccessFlags {
@@ -29,13 +30,17 @@ export interface RecordFlags extends AccessFlags {
 
 const ANSWER_MS = 3_000;
 
-export async function recordCommand(name: string | undefined, flags: RecordFlags): Promise<void> {
+export async function recordCommand(
+  name: string | undefined,
+  flags: RecordFlags,
+  log: CommandLog,
+): Promise<void> {
   await withRecords(name, flags, async (records) => {
     const out = flags.file === undefined ? process.stdout : createWriteStream(flags.file);
     const sheet = createSheet(out);
     const startMs =
       flags.since === undefined
-        ? await recordLive(records, flags, sheet)
+        ? await recordLive(records, flags, sheet, log)
         : await recordPast(records, flags.since, sheet);
     if (out !== process.stdout) {
       out.end();
@@ -69,6 +74,7 @@ async function recordLive(
   { redis, queues, pool }: Records,
   { for: forMs, step }: RecordFlags,
   sheet: Sheet,
+  log: CommandLog,
 ): Promise<undefined> {
   using signals = onSignals();
   const scripted = defineScripts(redis);
@@ -93,6 +99,7 @@ async function recordLive(
       last = sample;
       trouble = undefined;
     } catch (error) {
+      log.debug(error, 'the sample failed; retrying');
       if ((error as Error).message !== trouble) say(`${(error as Error).message}; retrying`);
       trouble = (error as Error).message;
     }

@@ -1,6 +1,7 @@
 /** `millrace version`: of this program, and of what is installed in the cluster when that is asked for. */
 import { version } from '../../runtime/version.ts';
 import type { ClusterFlags } from '../cluster/cluster-flags.ts';
+import type { CommandLog } from '../terminal/command-log.ts';
 import { print, type Output } from '../terminal/output.ts';
 
 export interface VersionFlags extends ClusterFlags {
@@ -21,9 +22,9 @@ interface Versions {
 }
 
 /** With `-o json` and `yaml` the cluster is asked too; one that cannot be reached is no failure. */
-export async function printVersion(flags: VersionFlags): Promise<void> {
+export async function printVersion(flags: VersionFlags, log: CommandLog): Promise<void> {
   const ask = flags.cluster === true || flags.output !== 'table';
-  const versions: Versions = ask ? await ofCluster(flags) : { client: version };
+  const versions: Versions = ask ? await ofCluster(flags, log) : { client: version };
   await print(flags.output, versions, () => {
     if (!ask) return `${version}\n`;
     const { definition, controllers = [], trouble } = versions;
@@ -38,7 +39,7 @@ export async function printVersion(flags: VersionFlags): Promise<void> {
 
 const UNKNOWN = 'unknown';
 
-async function ofCluster(flags: ClusterFlags): Promise<Versions> {
+async function ofCluster(flags: ClusterFlags, log: CommandLog): Promise<Versions> {
   const [{ explained, openCluster }, { readControllers, readDefinition }] = await Promise.all([
     import('../cluster/cluster.ts'),
     import('../cluster/installation.ts'),
@@ -59,6 +60,7 @@ async function ofCluster(flags: ClusterFlags): Promise<Versions> {
       })),
     };
   } catch (error) {
+    log.debug(error, 'the cluster could not be read');
     return { client: version, trouble: (explained(error) as Error).message };
   }
 }

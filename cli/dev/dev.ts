@@ -11,13 +11,16 @@
 import { availableParallelism } from 'node:os';
 import type { QueueFlags } from '../../queue/flags.ts';
 import { onSignals } from '../../runtime/lifecycle.ts';
-import { createLog } from '../../runtime/log.ts';
+import { createLog, type Logger } from '../../runtime/log.ts';
+import { logLevels, type LogLevel } from '../../runtime/log-level.ts';
 import { UsageError } from '../../runtime/program.ts';
 import { checkedAddress, checkedKeys } from '../access/checked.ts';
 import { devPool } from '../access/dev-pool-name.ts';
 import { startDevDashboard } from './dashboard.ts';
 import { devSettings, type DevFlags } from './settings.ts';
 import { readPool } from '../access/pool-file.ts';
+import type { CommandLog } from '../terminal/command-log.ts';
+import { readLogLine } from './log-line.ts';
 import { createNarrator } from './narrator.ts';
 import { startLocalRedis, type LocalRedis } from './local-redis.ts';
 import type { Install } from './redis-program.ts';
@@ -41,6 +44,7 @@ export async function dev(
   },
   given: QueueFlags | undefined,
   env: NodeJS.ProcessEnv,
+  { level }: CommandLog,
 ): Promise<void> {
   const { module, moduleTimeout, command, keepRunning, http, httpTimeout } = flags;
   const handler = { module, moduleTimeout, command, keepRunning, http, httpTimeout };
@@ -81,7 +85,7 @@ export async function dev(
       );
     },
   });
-  const log = createLog('millrace-dev', 'warn', { write: narrator.onLog });
+  const log = createDevLog(level, narrator.onLog);
   await using dashboard =
     flags.dashboard === false
       ? undefined
@@ -104,7 +108,10 @@ export async function dev(
       dashboard?.onStep(made, sampled);
     },
     observed: (observation) => dashboard?.observed(observation),
-    onError: narrator.onError,
+    onError: (error) => {
+      log.debug({ err: error }, 'a step failed; retrying');
+      narrator.onError(error);
+    },
   });
   dashboard?.show({
     sampled: () => loop.sampled(),
@@ -124,6 +131,18 @@ export async function dev(
       ? 'stopping'
       : `stopping: ${busy} ${busy === 1 ? 'worker finishes what it runs' : 'workers finish what they run'}`,
   );
+}
+
+/** Warnings are for `narrate`; on stderr is what `level` asks for. */
+function createDevLog(level: LogLevel, narrate: (line: string) => void): Logger {
+  const severity = (name: string): number => logLevels.findIndex((one) => one === name);
+  const least = severity(level) < severity('warn') ? level : 'warn';
+  return createLog('millrace-dev', least, {
+    write: (line) => {
+      narrate(line);
+      if (severity(readLogLine(line.trim()).level ?? '') >= severity(level)) process.stderr.write(line);
+    },
+  });
 }
 
 function lists(names: readonly string[]): string {

@@ -61,8 +61,8 @@ export function createNarrator(write: (line: string) => void): Narrator {
       }
     },
     onLog: (line) => {
-      const { text } = readLogLine(line.trim());
-      say(text);
+      const { level, text } = readLogLine(line.trim());
+      if (level === undefined || LOUD.has(level)) say(text);
     },
     onError: ({ message }) => {
       if (message !== failed) say(`the pool could not be scaled: ${message}; retrying`);

@@ -8,6 +8,7 @@ import { version } from '../../runtime/version.ts';
 import { explained, openCluster, readPoolOf, type Cluster } from '../cluster/cluster.ts';
 import { fail, ok, warn, type Finding, type DoctorFlags } from './finding.ts';
 import { readControllers, readDefinition, type InstalledController } from '../cluster/installation.ts';
+import type { CommandLog } from '../terminal/command-log.ts';
 import { describeTroubles } from '../commands/pool-rows.ts';
 import { readPools } from '../commands/pools.ts';
 import { ofController, ofYou, refusedTo } from './rights.ts';
@@ -15,21 +16,21 @@ import { ofController, ofYou, refusedTo } from './rights.ts';
 const INSTALL = 'helm install millrace charts/millrace, or kubectl apply -f manifests/install.yaml';
 
 /** Never rejects for what the cluster says; only where it cannot be asked at all. */
-export async function checkCluster(flags: DoctorFlags): Promise<Finding[]> {
+export async function checkCluster(flags: DoctorFlags, log: CommandLog): Promise<Finding[]> {
   using cluster = openCluster(flags);
   const { transport } = cluster;
-  const first = await looked('definition', () => definition(transport));
+  const first = await looked(log, 'definition', () => definition(transport));
   if (first.level === 'fail') return [first];
   const found = [first];
   try {
     const controllers = await readControllers(transport);
-    for (const controller of controllers) found.push(...(await ofOne(transport, controller)));
+    for (const controller of controllers) found.push(...(await ofOne(transport, controller, log)));
     if (controllers.length === 0) found.push(fail('controller', 'there is none', INSTALL));
   } catch (error) {
-    found.push(unknown('controller', error));
+    found.push(unknown(log, 'controller', error));
   }
-  found.push(await looked('your rights', () => yourRights(cluster)));
-  found.push(...(await pools(cluster, flags)));
+  found.push(await looked(log, 'your rights', () => yourRights(cluster)));
+  found.push(...(await pools(cluster, flags, log)));
   return found;
 }
 
@@ -43,7 +44,11 @@ async function definition(transport: Transport): Promise<Finding> {
   return warn(about, `of Millrace ${found.version ?? 'unknown'}, and this program is ${version}`, upgrade);
 }
 
-async function ofOne(transport: Transport, controller: InstalledController): Promise<Finding[]> {
+async function ofOne(
+  transport: Transport,
+  controller: InstalledController,
+  log: CommandLog,
+): Promise<Finding[]> {
   const { namespace, name, ready, wanted, version: of } = controller;
   const about = `controller ${namespace}/${name}`;
   const where = `kubectl -n ${namespace} describe deployment ${name}, and its log`;
@@ -57,8 +62,10 @@ async function ofOne(transport: Transport, controller: InstalledController): Pro
   else found.push(ok(about, `${of ?? 'unknown version'}, ${ready} of ${wanted} ready`));
   if (of !== undefined && of !== version)
     found.push(warn(about, `of Millrace ${of}, and this program is ${version}`, 'upgrade the older one'));
-  found.push(await looked('leader', () => leader(transport, controller)));
-  found.push(await looked(`rights of ${namespace}/${name}`, () => controllerRights(transport, controller)));
+  found.push(await looked(log, 'leader', () => leader(transport, controller)));
+  found.push(
+    await looked(log, `rights of ${namespace}/${name}`, () => controllerRights(transport, controller)),
+  );
   return found;
 }
 
@@ -97,7 +104,7 @@ async function yourRights({ transport, namespace }: Cluster): Promise<Finding> {
   return warn(about, `you may not ${refused.join(', ')}`, todo);
 }
 
-async function pools(cluster: Cluster, flags: DoctorFlags): Promise<Finding[]> {
+async function pools(cluster: Cluster, flags: DoctorFlags, log: CommandLog): Promise<Finding[]> {
   try {
     const all =
       flags.pool === undefined
@@ -116,20 +123,21 @@ async function pools(cluster: Cluster, flags: DoctorFlags): Promise<Finding[]> {
     const place = flags.allNamespaces ? 'in the cluster' : `in ${cluster.namespace}`;
     return found.length > 0 ? found : [ok('pools', `${all.length} ${place}, none in trouble`)];
   } catch (error) {
-    return [unknown('pools', error)];
+    return [unknown(log, 'pools', error)];
   }
 }
 
-async function looked(about: string, look: () => Promise<Finding>): Promise<Finding> {
+async function looked(log: CommandLog, about: string, look: () => Promise<Finding>): Promise<Finding> {
   try {
     return await look();
   } catch (error) {
-    return unknown(about, error);
+    return unknown(log, about, error);
   }
 }
 
 /** Not to be allowed to look says nothing about what there is. */
-function unknown(about: string, error: unknown): Finding {
+function unknown(log: CommandLog, about: string, error: unknown): Finding {
+  log.debug(error, `${about} could not be checked`);
   const { message } = explained(error) as Error;
   if (error instanceof KubeError && error.status === 403)
     return warn(about, 'you may not look', `ask for the right to: ${message}`);

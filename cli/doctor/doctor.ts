@@ -9,28 +9,30 @@ import { UsageError } from '../../runtime/program.ts';
 import { withRedis } from '../access/access.ts';
 import type { Place } from '../access/place.ts';
 import { fail, type Finding, type DoctorFlags } from './finding.ts';
+import type { CommandLog } from '../terminal/command-log.ts';
 import { print } from '../terminal/output.ts';
 import { paint } from '../terminal/paint.ts';
 
-export async function doctor(flags: DoctorFlags): Promise<void> {
+export async function doctor(flags: DoctorFlags, log: CommandLog): Promise<void> {
   const findings: Finding[] = [];
   // nobody named a Redis: then it is the cluster that is looked at
   if (!flags.redisNamed) {
     const { checkCluster } = await import('./cluster.ts');
-    findings.push(...(await checkCluster(flags)));
+    findings.push(...(await checkCluster(flags, log)));
   }
-  if (flags.redisNamed || flags.pool !== undefined) findings.push(...(await ofRedis(flags)));
+  if (flags.redisNamed || flags.pool !== undefined) findings.push(...(await ofRedis(flags, log)));
   await print(flags.output, findings, () => findings.map(lines).join('') + summary(findings));
   if (findings.some(({ level }) => level === 'fail')) process.exitCode = 1;
 }
 
 /** A Redis that is not reached is a finding, too: what the cluster looks like is worth as much then. */
-async function ofRedis(flags: DoctorFlags): Promise<Finding[]> {
+async function ofRedis(flags: DoctorFlags, log: CommandLog): Promise<Finding[]> {
   const { checkRedis } = await import('./redis.ts');
   try {
     return await withRedis(flags, (redis, place: Place) => checkRedis(redis, place));
   } catch (error) {
     if (error instanceof UsageError) throw error;
+    log.debug(error, 'Redis could not be checked');
     return [fail('Redis', (error as Error).message, '')];
   }
 }

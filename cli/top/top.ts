@@ -13,6 +13,7 @@ import { withRedis } from '../access/access.ts';
 import type { AccessFlags } from '../access/access-flags.ts';
 import { openScreen, type Screen } from './screen.ts';
 import { firstState, press, type Key, type TopData, type TopState } from './model.ts';
+import type { CommandLog } from '../terminal/command-log.ts';
 import { moveLetters, readDetail, type TopPlace, type TopSource } from './source.ts';
 import { draw } from './view.ts';
 
@@ -23,13 +24,15 @@ export interface TopFlags extends AccessFlags {
 
 const LOOK_MS = 1_000;
 
-export async function top(flags: TopFlags): Promise<void> {
+/** `given`: written to only where that does not land in the screen. */
+export async function top(flags: TopFlags, given: CommandLog): Promise<void> {
+  const log: CommandLog = process.stderr.isTTY ? { ...given, debug: () => undefined } : given;
   if (flags.redisNamed) {
     await withRedis(flags, async (redis, { address }) => {
       const { redisSource } = await import('./source.ts');
       const names = flags.given.includes('queue') ? [flags.queue] : [];
       await using source = redisSource(redis, `Redis at ${addressName(address)}`, names, flags.result);
-      await run(source, flags);
+      await run(source, flags, log);
     });
     return;
   }
@@ -51,18 +54,18 @@ export async function top(flags: TopFlags): Promise<void> {
     );
     stack.defer(() => closeRedis(redis));
     await redis.ping().catch((error: unknown) => {
-      throw new Error(describe(last ?? error), { cause: error });
+      throw new Error(describe(last ?? error), { cause: last ?? error });
     });
     return { redis, queues };
   }).catch((error: unknown) => {
     throw explained(error);
   });
-  await run(source, flags);
+  await run(source, flags, log);
 }
 
-async function run(source: TopSource, { once }: TopFlags): Promise<void> {
+async function run(source: TopSource, { once }: TopFlags, log: CommandLog): Promise<void> {
   if (!once) {
-    await live(source);
+    await live(source, log);
     return;
   }
   const data = { rows: await source.rows(), detail: undefined };
@@ -78,7 +81,7 @@ async function run(source: TopSource, { once }: TopFlags): Promise<void> {
   );
 }
 
-async function live(source: TopSource): Promise<void> {
+async function live(source: TopSource, log: CommandLog): Promise<void> {
   using signals = onSignals();
   const over = new AbortController();
   let state: TopState = firstState;
@@ -107,7 +110,10 @@ async function live(source: TopSource): Promise<void> {
       inside
         .move(wish.how, wish.letters)
         .then((moved) => `${moved} ${wish.how === 'drop' ? 'dropped' : 'requeued'}`)
-        .catch((error: unknown) => (error as Error).message)
+        .catch((error: unknown) => {
+          log.debug(error, `dead letters could not be moved (${wish.how})`);
+          return (error as Error).message;
+        })
         .then((text) => {
           note = { text, aboutReading: false };
           wake();
@@ -126,6 +132,7 @@ async function live(source: TopSource): Promise<void> {
       if (note?.aboutReading) note = undefined;
       data = { rows, detail };
     } catch (error) {
+      log.debug(error, 'reading failed; retrying');
       note = { text: `! ${(error as Error).message}`, aboutReading: true };
     }
     if (ended.aborted) break;

@@ -1,6 +1,6 @@
 /** The flags of the controller, and the environment variables behind them. */
 import { InvalidArgumentError } from 'commander';
-import { logLevels, type LogLevel } from '../../runtime/log.ts';
+import { logLevelOption, type LogLevel } from '../../runtime/log-level.ts';
 import { createProgram, integer, option, UsageError, withEnvironment } from '../../runtime/program.ts';
 import { version } from '../../runtime/version.ts';
 import { hostGuard } from '../connect/allowed-hosts.ts';
@@ -163,11 +163,7 @@ export function parseFlags(argv: readonly string[], env: NodeJS.ProcessEnv): Con
         'MILLRACE_ALLOW_LOCAL',
       ).default(false),
     )
-    .addOption(
-      option('--log-level <level>', 'least severe level to log', 'MILLRACE_LOG_LEVEL')
-        .choices(logLevels)
-        .default('info'),
-    );
+    .addOption(logLevelOption('info'));
   withEnvironment(program, env).parse(argv);
   const flags = program.opts<ControllerFlags>();
   if (flags.dashboardAuth === 'token' && flags.dashboardTokenFile === undefined)

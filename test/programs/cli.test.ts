@@ -18,6 +18,11 @@ beforeAll(async () => {
 });
 afterAll(() => server[Symbol.asyncDispose]());
 
+interface Logged {
+  readonly stack: string;
+  readonly cause?: unknown;
+}
+
 /** Keys of its own for each test. */
 let used = 0;
 function freshKeys(): { keys: ReturnType<typeof queueKeys>; flags: string[] } {
@@ -303,5 +308,56 @@ describe('usage', () => {
     const looked = await millrace(['inspect', ...flags], { env });
     expect(looked.stderr).toMatch(/^millrace: the key "queue-\d+" is not a list[^\n]+\n$/);
     expect([away.code, pushed.code, looked.code]).toEqual([1, 1, 1]);
+  });
+
+  describe('--log-level', () => {
+    const logLines = (stderr: string): { level: string; msg: string; err: Logged }[] =>
+      stderr.split('\n').flatMap((line) => (line.startsWith('{') ? [JSON.parse(line)] : []));
+
+    test.each([
+      ['behind the command', ['inspect', '--log-level', 'debug'], {}],
+      ['before it', ['--log-level', 'debug', 'inspect'], {}],
+      ['from the environment', ['inspect'], { MILLRACE_LOG_LEVEL: 'debug' }],
+    ] as const)('debug, %s: the stack of what ends a command, before its line', async (_, args, level) => {
+      const port = await freePort();
+      const { code, stderr } = await millrace(args, {
+        env: { MILLRACE_REDIS_URL: `redis://127.0.0.1:${port}`, ...level },
+      });
+      expect(code).toBe(1);
+      expect(stderr).toMatch(/\nmillrace: Redis at 127.0.0.1:\d+ refuses connections: [^\n]+\n$/);
+      const [logged, ...others] = logLines(stderr);
+      expect(others).toEqual([]);
+      expect(logged).toMatchObject({ level: 'debug', msg: 'ended by an error' });
+      expect(logged?.err.stack).toMatch(/at reach .*access\.ts/);
+      expect(logged?.err.cause).toMatchObject({ code: 'ECONNREFUSED' });
+    });
+
+    test('any other logs nothing of it, and one that does not exist is wrong usage', async () => {
+      const redis = ['--redis', `redis://127.0.0.1:${await freePort()}`];
+      const info = await millrace(['inspect', '--log-level', 'info', ...redis]);
+      expect(info.stderr).toMatch(/^millrace: [^\n]+\n$/);
+      const loud = await millrace(['inspect', '--log-level', 'loud', ...redis]);
+      expect(loud).toMatchObject({ code: 2, stdout: '' });
+      expect(loud.stderr).toMatch(/Allowed choices are trace, debug, info, warn, error, silent/);
+    });
+
+    test('debug: a check of doctor that could not be made says why, and so does a sample that is retried', async () => {
+      const redis = ['--redis', `redis://127.0.0.1:${await freePort()}`];
+      const doctor = await millrace(['doctor', ...redis, '--log-level', 'debug']);
+      expect(doctor.code).toBe(1);
+      expect(logLines(doctor.stderr)).toMatchObject([
+        { msg: 'Redis could not be checked', err: { stack: expect.stringContaining('at ') } },
+      ]);
+      const { keys, flags } = freshKeys();
+      await server.client().set(keys.queue, 'a string');
+      const record = await millrace(['record', '--for', '300ms', '--log-level', 'debug', ...flags], { env });
+      expect(record.stderr).toMatch(/^the key "queue-\d+" is not a list[^\n]+; retrying$/m);
+      expect(logLines(record.stderr)[0]).toMatchObject({ msg: 'the sample failed; retrying' });
+    });
+
+    test('is in the help of every command', async () => {
+      const { stdout } = await millrace(['dead', 'list', '--help']);
+      expect(stdout).toMatch(/\nGlobal Options:\n {2}--log-level <level>/);
+    });
   });
 });

@@ -1,7 +1,8 @@
 /** What a log says of an error: the whole of it at `debug`, a short line else, and a secret never. */
 import { describe, expect, test } from 'vitest';
 import type { LoggedError } from '../../runtime/log-error.ts';
-import { createLog, type LogLevel } from '../../runtime/log.ts';
+import { createLog } from '../../runtime/log.ts';
+import type { LogLevel } from '../../runtime/log-level.ts';
 
 /** The line that is written for `error`, as text and as what it is. */
 function logged(error: unknown, level: LogLevel): { readonly line: string; readonly err: LoggedError } {

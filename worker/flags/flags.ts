@@ -5,7 +5,7 @@
  */
 import type { Command } from 'commander';
 import { QUEUE_OPTIONS, type QueueFlags } from '../../queue/flags.ts';
-import { logLevels, type LogLevel } from '../../runtime/log.ts';
+import { logLevelOption, type LogLevel } from '../../runtime/log-level.ts';
 import {
   bytes,
   createProgram,
@@ -87,6 +87,7 @@ function addWorkerFlags(program: Command, defaultId: string): void {
     .addOption(
       option('--id <name>', 'id of the worker, unique among live workers', 'MILLRACE_WORKER_ID').default(
         defaultId,
+        "<host>-<pid>; in a pod, the pod's name",
       ),
     )
     .addOption(
@@ -227,11 +228,7 @@ function addProcessFlags(program: Command): void {
         'MILLRACE_HTTP_PORT',
       ).argParser(integer(0, 65_535)),
     )
-    .addOption(
-      option('--log-level <level>', 'least severe level to log', 'MILLRACE_LOG_LEVEL')
-        .choices(logLevels)
-        .default('info'),
-    );
+    .addOption(logLevelOption('info'));
 }
 
 /** `a,b`, or a JSON list for names with commas in them. */
