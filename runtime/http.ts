@@ -10,7 +10,7 @@ import { pipeline } from 'node:stream/promises';
 import type { MetricsSource } from './metrics.ts';
 import { derOf, followTls, readTls, type TlsFiles } from './tls-files.ts';
 
-export interface HttpOptions {
+export interface HttpServerOptions {
   readonly port: number;
   readonly host?: string;
   readonly metrics: MetricsSource;
@@ -44,7 +44,7 @@ const LIMITS = { headersTimeout: 5_000, requestTimeout: 30_000, connectionsCheck
 const MOST_CONNECTIONS = 2_048;
 
 /** Listens until it is disposed. Rejects if the port is unavailable. */
-export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
+export async function serveHttp(options: HttpServerOptions): Promise<HttpServer> {
   const material = options.tls && (await readTls(options.tls));
   let certificate = material && derOf(material);
   const handle = (request: IncomingMessage, response: ServerResponse): void => {

@@ -12,6 +12,20 @@ export const LogEvent = {
   /** The lease of another worker has ended, and its tasks are back in the queue. */
   LeaseEnded: 'lease-ended',
   TaskFailed: 'task-failed',
+  /** Redis does not store the outcome of a task now; it is sent again. */
+  OutcomeDeferred: 'outcome-deferred',
+  /** Redis refuses the outcome of a task, which becomes a dead letter. */
+  OutcomeDead: 'outcome-dead',
+  /** Redis did not answer a turn, or refused it; it is sent again. */
+  TurnFailed: 'turn-failed',
+  /** A connection to Redis failed: `trouble` (queue/connection/redis-errors.ts) and `code`. */
+  RedisFailed: 'redis-failed',
+  /** The server that runs the tasks cannot be reached, so that they wait; and it can again. */
+  HandlerUnreachable: 'handler-unreachable',
+  HandlerReachable: 'handler-reachable',
+  /** No program can be started for want of processes, memory or file descriptors; and they can again. */
+  StartsFail: 'starts-fail',
+  StartsSucceed: 'starts-succeed',
   NotReplicated: 'not-replicated',
   ReplicatedAgain: 'replicated-again',
 } as const;

@@ -46,7 +46,13 @@ async function openHandler(
   if (module) return openModule(module, process.cwd(), { timeoutMs: flags.moduleTimeout ?? 0, stopping });
   if (http) {
     const timeoutMs = flags.httpTimeout;
-    return openHttp({ url: http, timeoutMs, maxOutputBytes, log: (line) => log.warn(line), stopping });
+    return openHttp({
+      url: http,
+      timeoutMs,
+      maxOutputBytes,
+      log: (line, about) => log.warn(about ?? {}, line),
+      stopping,
+    });
   }
   const program = {
     command: command ?? '',
@@ -94,8 +100,8 @@ async function main(): Promise<void> {
   http?.hold(false);
   await using handler = await openHandler(flags, log, signals.stopping, (why) => {
     shortage = why;
-    if (why === undefined) log.info('programs can be started again');
-    else log.error(`nothing can be started here, tasks wait: ${why}`);
+    if (why === undefined) log.info({ event: LogEvent.StartsSucceed }, 'programs can be started again');
+    else log.error({ event: LogEvent.StartsFail, reason: why }, 'no program can be started; tasks wait');
   });
   http?.hold(true);
   unready = 'not registered in Redis yet';

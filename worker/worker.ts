@@ -70,7 +70,7 @@ async function runAs(options: WorkerOptions, stopping: AbortSignal, hurry: Abort
   using refusals = createRefusals({
     address: options.redis,
     afterMs: options.refusedMs ?? REFUSED_MS,
-    log: (line) => options.log.error(line),
+    log: (line, about) => options.log.error(about, line),
     now: () => systemClock.elapsed(),
   });
   const mark = randomUUID().slice(0, 8);

@@ -18,7 +18,10 @@ test('it takes no task before its server listens; answers are results, retries a
   await before[Symbol.asyncDispose]();
   const flags = ['--redis', redis.url, '--queue', queue, '--result', result, '--concurrency', '2'];
   await using worker = spawnProgram([...flags, '--http', url, '--backoff-initial', '10ms']);
-  await worker.says(/^waiting for http.* to listen, no task is taken before: connect ECONNREFUSED/);
+  expect(await worker.reports('handler-unreachable')).toMatchObject({
+    url,
+    reason: expect.stringMatching(/^connect ECONNREFUSED/),
+  });
   expect(await client.llen(queue)).toBe(1);
 
   await using server = await startTaskServer(port);
@@ -47,7 +50,7 @@ test('it takes no task before its server listens; answers are results, retries a
 test('told to stop while it waits for its server, it ends at once', async () => {
   await using redis = await startRedis();
   await using worker = spawnProgram(['--redis', redis.url, '--http', 'http://127.0.0.1:1/run']);
-  await worker.says(/^waiting for http:\/\/127\.0\.0\.1:1\/run to listen/);
+  expect(await worker.reports('handler-unreachable')).toMatchObject({ url: 'http://127.0.0.1:1/run' });
   worker.signal('SIGTERM');
   expect(await worker.ended).toBe(0);
 });

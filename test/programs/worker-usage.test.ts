@@ -87,7 +87,10 @@ test('a worker that is stopped while its module loads ends at once', async () =>
 
 test('a Redis that is not there is said once, and the worker goes on trying', async () => {
   await using worker = spawnProgram([...module, '--redis', 'redis://127.0.0.1:1']);
-  await worker.says(/Redis at 127\.0\.0\.1:1 refuses connections: is it running/);
+  expect(await worker.reports('redis-failed')).toMatchObject({
+    code: 'ECONNREFUSED',
+    msg: expect.stringMatching(/^Redis at 127\.0\.0\.1:1 refuses connections: is it running/),
+  });
   worker.signal('SIGTERM');
   expect(await worker.ended).toBe(0);
 });

@@ -102,7 +102,9 @@ test.concurrent('one whose connections are still open is waited for, until its l
   // it comes back, and the name is another one's
   first.signal('SIGCONT');
   expect(await first.ended).toBe(1);
-  await first.says(/the lease was lost: another worker is called "pod-1", connected from /);
+  expect((await first.reports('fenced')).msg).toMatch(
+    /the lease was lost: another worker is called "pod-1", connected from /,
+  );
   expect(first.stderr()).toMatch(/^millrace-worker: another worker is called "pod-1"/m);
 });
 

@@ -2,6 +2,7 @@
 import { expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import { readDeadLetters } from '../../queue/dead-letter-format.ts';
+import { LogEvent } from '../../runtime/log-event.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis } from '../support/redis.ts';
 import { freshKeys, nothing, startHandWorker, done } from '../support/turns.ts';
@@ -62,7 +63,7 @@ test.concurrent('a worker that leaves while there is no memory writes its result
   const used = Number(/used_memory:(\d+)/.exec(await redis.info('memory'))?.[1]);
   await redis.config('SET', 'maxmemory', String(used + MB));
   await redis.lpush(keys.queue, 'big');
-  const refused = expect.objectContaining({ msg: expect.stringContaining('cannot be stored now') });
+  const refused = expect.objectContaining({ event: LogEvent.OutcomeDeferred, outcome: 'result' });
   await eventually(() => expect(worker.log).toContainEqual(refused), { withinMs: 20_000 });
   const left = worker.stop();
   await eventually(async () => expect(await redis.hget(keys.worker(worker.id), 'state')).toBe('draining'));
@@ -81,7 +82,7 @@ test.concurrent('one that is told to hurry then hands its tasks back', async () 
   const used = Number(/used_memory:(\d+)/.exec(await redis.info('memory'))?.[1]);
   await redis.config('SET', 'maxmemory', String(used + MB));
   await redis.lpush(keys.queue, 'big');
-  const refused = expect.objectContaining({ msg: expect.stringContaining('cannot be stored now') });
+  const refused = expect.objectContaining({ event: LogEvent.OutcomeDeferred, outcome: 'result' });
   await eventually(() => expect(worker.log).toContainEqual(refused), { withinMs: 20_000 });
   await worker.hurry();
   expect(await redis.lrange(keys.queue, 0, -1)).toEqual(['big']);
@@ -122,7 +123,9 @@ test.concurrent.each(['dead', 'errors', 'delayed'] as const)(
     await redis.lpush(keys.queue, ...plain(5), 'later', 'never', ...plain(10).slice(5));
     if (which === 'delayed') {
       // every turn looks into it: nothing goes on until it is right
-      await eventually(() => expect(JSON.stringify(worker.log)).toContain('WRONGTYPE'));
+      const err = expect.objectContaining({ message: expect.stringContaining('WRONGTYPE') });
+      const failed = expect.objectContaining({ event: LogEvent.TurnFailed, err });
+      await eventually(() => expect(worker.log).toContainEqual(failed));
     } else {
       await resultsOf(redis, keys.result, 10);
       expect(await redis.hvals(keys.inflight(worker.id))).toContain('never');
@@ -145,7 +148,8 @@ test.concurrent('what is put by goes back to the queue when the worker is stoppe
     },
   });
   await redis.lpush(keys.queue, 'never');
-  await eventually(() => expect(JSON.stringify(worker.log)).toContain('trying again until it can'));
+  const deferred = expect.objectContaining({ event: LogEvent.OutcomeDeferred, outcome: 'dead' });
+  await eventually(() => expect(worker.log).toContainEqual(deferred));
   await worker.stop();
   expect(await redis.lrange(keys.queue, 0, -1)).toEqual(['never']);
   expect(await redis.exists(keys.inflight(worker.id))).toBe(0);

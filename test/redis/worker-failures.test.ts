@@ -62,7 +62,7 @@ test.concurrent('the backoff is waited for', async () => {
   expect(pauses[0]).toBeGreaterThanOrEqual(99);
   expect(pauses[1]).toBeGreaterThanOrEqual(199);
   // no longer than that, either: by what Redis was asked for (that a due task is run on time: queue.test.ts)
-  const failures = worker.log.filter(({ msg }) => msg === 'a task failed');
+  const failures = worker.log.filter(({ event }) => event === 'task-failed');
   expect(failures.map(({ outcome }) => outcome)).toEqual([
     expect.objectContaining({ kind: 'retry', delayMs: 100 }),
     expect.objectContaining({ kind: 'retry', delayMs: 200 }),

@@ -129,8 +129,6 @@ export interface WorkerProcess extends AsyncDisposable {
   stderr(): string;
   /** Resolves when it has written a line of this event to its log, so often. */
   reports(event: LogEvent, times?: number): Promise<LogLine>;
-  /** Resolves when it has written a line of this message to its log: where the words are what is tested. */
-  says(message: RegExp): Promise<LogLine>;
   signal(name: NodeJS.Signals): void;
   /** Resolves to exit code or signal once it is gone. */
   readonly ended: Promise<number | NodeJS.Signals>;
@@ -159,12 +157,12 @@ export function spawnProgram(
     for (const line of lines) if (line.startsWith('{')) log.push(JSON.parse(line) as LogLine);
   });
   const ended = once(child, 'close').then(([code, signal]) => (code ?? signal) as number | NodeJS.Signals);
-  const line = (what: string, wanted: (line: LogLine) => boolean, times = 1): Promise<LogLine> =>
+  const reports = (event: LogEvent, times = 1): Promise<LogLine> =>
     eventually(
       () => {
-        const found = log.filter(wanted)[times - 1];
+        const found = log.filter((line) => line.event === event)[times - 1];
         if (found) return found;
-        throw new Error(`the worker did not ${what} but:\n${written}`);
+        throw new Error(`the worker did not report ${event} (${times}×) but:\n${written}`);
       },
       { withinMs: 15e3 },
     );
@@ -174,8 +172,7 @@ export function spawnProgram(
     log,
     ended,
     stderr: () => written,
-    reports: (event, times = 1) => line(`report ${event} (${times}×)`, (one) => one.event === event, times),
-    says: (message) => line(`say ${message}`, ({ msg }) => message.test(msg)),
+    reports,
     signal: (name) => void child.kill(name),
     [Symbol.asyncDispose]: async () => {
       if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');

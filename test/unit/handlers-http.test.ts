@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { OpenHandler } from '../../worker/task/handler.ts';
 import { HandlerLoadError } from '../../worker/handlers/errors.ts';
-import { openHttp, type HttpOptions } from '../../worker/handlers/http.ts';
+import { openHttp, type HttpHandlerOptions } from '../../worker/handlers/http.ts';
 import { HttpError } from '../../worker/handlers/http-answer.ts';
 import { contextOf } from '../fixtures/processes.ts';
 import { failure, handlerSuite, run } from '../fixtures/handler-suite.ts';
@@ -15,7 +15,7 @@ beforeEach(async () => {
 });
 afterEach(() => server[Symbol.asyncDispose]());
 
-async function open(rest: Partial<HttpOptions> = {}): Promise<OpenHandler> {
+async function open(rest: Partial<HttpHandlerOptions> = {}): Promise<OpenHandler> {
   const log = (line: string): void => suite.book.log(line, { pid: 0 });
   const stopping = new AbortController().signal;
   return suite.own(await openHttp({ url: server.url, log, stopping, ...rest }));
@@ -183,11 +183,11 @@ describe('a server that is not there', () => {
     const { port, url } = server;
     await server[Symbol.asyncDispose]();
     const opening = open({ url });
-    const where = `waiting for ${url} to listen, no task is taken before: connect ECONNREFUSED 127.0.0.1:${port}`;
+    const where = `waiting for ${url} to listen before taking tasks: connect ECONNREFUSED 127.0.0.1:${port}`;
     await suite.book.wait(where);
     server = await startTaskServer(port);
     expect(String(await run(await opening, 'hello'))).toBe('hello');
-    expect(suite.book.lines).toEqual([where, `${url} listens: taking tasks from now on`]);
+    expect(suite.book.lines).toEqual([where, `${url} listens; taking tasks`]);
   });
 
   test('is waited for no longer when the worker is to stop', async () => {
@@ -207,7 +207,7 @@ describe('a server that is not there', () => {
     await run(handler, 'first');
     await server[Symbol.asyncDispose]();
     const tasks = Promise.all(['a', 'b'].map((task) => run(handler, task)));
-    const gone = `${url} cannot be reached (connect ECONNREFUSED 127.0.0.1:${port}): tasks wait for it`;
+    const gone = `${url} cannot be reached; tasks wait: connect ECONNREFUSED 127.0.0.1:${port}`;
     await suite.book.wait(gone);
     server = await startTaskServer(port);
     expect((await tasks).map(String)).toEqual(['a', 'b']);
@@ -216,7 +216,7 @@ describe('a server that is not there', () => {
 
   test('for too long fails the attempt', async () => {
     const { port, url } = server;
-    const handler = await open({ patienceMs: 100 });
+    const handler = await open({ reachTimeoutMs: 100 });
     await server[Symbol.asyncDispose]();
     const error = await failure(run(handler, 'x'));
     expect(error.message).toBe(`POST ${url} failed: HttpError: connect ECONNREFUSED 127.0.0.1:${port}`);

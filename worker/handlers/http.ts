@@ -1,16 +1,17 @@
 /**
  * A handler from an HTTP server, such as a second container of the pod: each task is a POST, the answer is the result
- * (`http-answer.ts` says which status means what).
+ * (`http-answer.ts` defines what each status means).
  *
  * The worker takes nothing before the server listens. While it does not listen later on, a request that has not reached it
- * is tried again for some seconds before the attempt fails: a server that restarts must not burn the attempts of all
- * tasks in the queue.
+ * is retried for some seconds before the attempt fails: a server that restarts must not use up the attempts of all tasks in
+ * the queue.
  *
- * Guarantees: an aborted attempt ends its request at once and never yields a result. Nothing but the abort ends a
+ * Guarantees: an aborted attempt ends its request immediately and never yields a result. Nothing but the abort ends a
  * request, unless a timeout was given.
  */
 import { connect } from 'node:net';
 import { formatDuration } from '../../runtime/duration.ts';
+import { LogEvent } from '../../runtime/log-event.ts';
 import { sleep, timeout } from '../../runtime/timers.ts';
 import { MAX_RESULT_BYTES, ResultEncodingError } from '../task/encode.ts';
 import { describeError } from '../task/describe-error.ts';
@@ -20,32 +21,41 @@ import { HandlerLoadError } from './errors.ts';
 import { errorOf, HttpError, taskHeaders } from './http-answer.ts';
 import { createPoster, Unreached, unreached } from './http-post.ts';
 
-export interface HttpOptions {
+/** Receives a line for people, and its fields for programs. */
+export type LogReachability = (line: string, about?: Reachability) => void;
+
+interface Reachability {
+  readonly event: typeof LogEvent.HandlerReachable | typeof LogEvent.HandlerUnreachable;
+  readonly url: string;
+  readonly reason?: string;
+}
+
+export interface HttpHandlerOptions {
   readonly url: string;
   /** For one attempt, ms; none by default. */
   readonly timeoutMs?: number | undefined;
   /** The largest result, bytes; Redis's own limit by default. */
   readonly maxOutputBytes?: number;
-  /** Gets a line when the server cannot be reached, and one when it can be again. */
-  readonly log: (line: string) => void;
+  /** Receives a line when the server cannot be reached, and one when it can be again. */
+  readonly log: LogReachability;
   /** Ends the wait for the server to listen. */
   readonly stopping: AbortSignal;
-  /** How long an attempt tries to reach a server that is gone, ms. */
-  readonly patienceMs?: number;
+  /** How long an attempt tries to reach a server that is gone, ms; 10 s by default. */
+  readonly reachTimeoutMs?: number;
 }
 
-const DEFAULT_PATIENCE_MS = 10_000;
+const REACH_TIMEOUT_MS = 10_000;
 const FIRST_PAUSE_MS = 50;
 const MAX_PAUSE_MS = 1_000;
-const CONNECT_MS = 2_000;
+const CONNECT_TIMEOUT_MS = 2_000;
 
 /**
  * Opens a server as a handler: resolves when it listens, or when `stopping` has aborted.
  *
- * Throws `HandlerLoadError` when the URL is none, or of another scheme.
+ * Throws `HandlerLoadError` when the URL cannot be read or has another scheme.
  */
-export async function openHttp(options: HttpOptions): Promise<OpenHandler> {
-  const { timeoutMs, log, stopping, patienceMs = DEFAULT_PATIENCE_MS } = options;
+export async function openHttp(options: HttpHandlerOptions): Promise<OpenHandler> {
+  const { timeoutMs, log, stopping, reachTimeoutMs = REACH_TIMEOUT_MS } = options;
   const url = readUrl(options.url);
   const warning = warnOfPlaintext(url);
   if (warning) log(warning);
@@ -81,18 +91,19 @@ export async function openHttp(options: HttpOptions): Promise<OpenHandler> {
     }
   };
 
-  /** Tries again while the server cannot be reached. */
+  /** Retries while the server cannot be reached. */
   async function reaching<T>(attempt: () => Promise<T>, signal: AbortSignal): Promise<T> {
-    const deadline = performance.now() + patienceMs;
+    const deadline = performance.now() + reachTimeoutMs;
     for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, MAX_PAUSE_MS)) {
       try {
         const value = await attempt();
-        if (troubled) log(`${where} answers again`);
+        if (troubled) log(`${where} answers again`, { event: LogEvent.HandlerReachable, url: where });
         troubled = false;
         return value;
       } catch (error) {
         if (!(error instanceof Unreached)) throw error;
-        if (!troubled) log(`${where} cannot be reached (${error.message}): tasks wait for it`);
+        if (!troubled)
+          log(`${where} cannot be reached; tasks wait: ${error.message}`, unreachable(where, error.message));
         troubled = true;
         if (performance.now() + pause > deadline) throw error;
         await sleep(pause, signal);
@@ -141,34 +152,42 @@ function stopped(reason: unknown): HttpError {
 async function untilListening(
   url: URL,
   where: string,
-  log: (line: string) => void,
+  log: LogReachability,
   stopping: AbortSignal,
 ): Promise<void> {
-  let said: string | undefined;
+  let reported: string | undefined;
   for (let pause = FIRST_PAUSE_MS; !stopping.aborted; pause = Math.min(2 * pause, MAX_PAUSE_MS)) {
     const trouble = await tryConnect(url);
     if (trouble === undefined) {
-      if (said !== undefined) log(`${where} listens: taking tasks from now on`);
+      if (reported !== undefined)
+        log(`${where} listens; taking tasks`, { event: LogEvent.HandlerReachable, url: where });
       return;
     }
-    if (trouble !== said) log(`waiting for ${where} to listen, no task is taken before: ${trouble}`);
-    said = trouble;
+    if (trouble !== reported)
+      log(`waiting for ${where} to listen before taking tasks: ${trouble}`, unreachable(where, trouble));
+    reported = trouble;
     await sleep(pause, stopping);
   }
 }
+
+const unreachable = (url: string, reason: string): Reachability => ({
+  event: LogEvent.HandlerUnreachable,
+  url,
+  reason,
+});
 
 /** Why there is no connection; `undefined` when there is one. */
 function tryConnect(url: URL): Promise<string | undefined> {
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
   const port = Number(url.port) || (url.protocol === 'https:' ? 443 : 80);
   return new Promise((resolve) => {
-    const socket = connect({ host, port, timeout: CONNECT_MS });
+    const socket = connect({ host, port, timeout: CONNECT_TIMEOUT_MS });
     const end = (trouble: string | undefined): void => {
       socket.destroy();
       resolve(trouble);
     };
     socket.once('connect', () => end(undefined));
-    socket.once('timeout', () => end(`no connection within ${CONNECT_MS} ms`));
+    socket.once('timeout', () => end(`no connection within ${CONNECT_TIMEOUT_MS} ms`));
     socket.once('error', (error) => end(unreached(error).message));
   });
 }

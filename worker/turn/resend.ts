@@ -4,6 +4,7 @@
  */
 import { systemClock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
+import { LogEvent } from '../../runtime/log-event.ts';
 import { timeout } from '../../runtime/timers.ts';
 
 export interface Resender {
@@ -63,7 +64,8 @@ export function createResender({ hurry, lastMs, longestPauseMs, onFailure, log }
           onFailure(error);
           if (final(error, failures + 1)) throw error;
           if (hurry.aborted) return undefined;
-          if (failures % 20 === 0) log.error({ err: error }, 'turn failed; retrying');
+          if (failures % 20 === 0)
+            log.error({ event: LogEvent.TurnFailed, err: error }, 'turn failed; retrying');
           await systemClock.sleep(Math.min(100 * 2 ** Math.min(failures, 5), longestPauseMs), hurry);
         }
       }

@@ -14,6 +14,7 @@ import { watchDrops, type Drops } from '../../queue/connection/drops.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { turn, type Settled, type TurnReply, type TurnRequest } from '../../queue/workers/turn.ts';
 import type { Logger } from '../../runtime/log.ts';
+import { LogEvent } from '../../runtime/log-event.ts';
 import type { Part, Parts } from './refused-outcomes.ts';
 import type { Resender } from './resend.ts';
 import { turnRefusalOf, type TurnRefusal } from './refusal.ts';
@@ -104,7 +105,10 @@ export function createTurnSender(options: TurnSenderOptions): TurnSender {
     if (what === 'cut') {
       if (!part.apart)
         log.error({ outcomes, reason }, 'Redis refuses to settle some tasks: finding out which');
-    } else log.error({ task, outcome: part.entries[0]?.outcome.kind, reason }, REFUSED[what]);
+    } else {
+      const { event, message } = REFUSED[what];
+      log.error({ event, task, outcome: part.entries[0]?.outcome.kind, reason }, message);
+    }
   }
 
   return {
@@ -121,6 +125,12 @@ export function createTurnSender(options: TurnSenderOptions): TurnSender {
 }
 
 const REFUSED = {
-  buried: 'Redis refuses the outcome of a task: it becomes a dead letter',
-  deferred: 'the outcome of a task cannot be stored now: trying again until it can',
+  buried: {
+    event: LogEvent.OutcomeDead,
+    message: 'Redis refuses the outcome of a task: it becomes a dead letter',
+  },
+  deferred: {
+    event: LogEvent.OutcomeDeferred,
+    message: 'the outcome of a task cannot be stored now; retrying until it can',
+  },
 } as const;

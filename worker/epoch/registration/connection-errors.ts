@@ -12,6 +12,8 @@ import {
   troubleOfRedis,
   type RedisTrouble,
 } from '../../../queue/connection/redis-errors.ts';
+import { replyCode } from '../../../queue/connection/reply-code.ts';
+import { LogEvent } from '../../../runtime/log-event.ts';
 import { timeout, type Timer } from '../../../runtime/timers.ts';
 
 /** Long enough to change a password in two places. */
@@ -35,10 +37,18 @@ export interface Refusals extends Disposable {
   readonly forGood: Promise<string>;
 }
 
+/** The fields of a log line about an error. */
+export interface RedisFailure {
+  readonly event: typeof LogEvent.RedisFailed;
+  readonly trouble: RedisTrouble;
+  /** Of the operating system or of Redis' reply. */
+  readonly code: string | undefined;
+}
+
 export interface RefusalOptions {
   readonly address: RedisAddress;
   readonly afterMs: number;
-  readonly log: (line: string) => void;
+  readonly log: (line: string, about: RedisFailure) => void;
   /** Monotonic, ms. */
   readonly now: () => number;
 }
@@ -48,13 +58,14 @@ export function createRefusals({ address, afterMs, log, now }: RefusalOptions): 
   const logged = new Map<string, { at: number; pauseMs: number }>();
   const { promise: forGood, resolve } = Promise.withResolvers<string>();
 
-  function logRarely(line: string): void {
+  function logRarely(line: string, trouble: RedisTrouble, error: unknown): void {
     const before = logged.get(line);
     if (before && now() < before.at + before.pauseMs) return;
     if (logged.size >= MOST_CAUSES) logged.clear();
     const pauseMs = before ? Math.min(2 * before.pauseMs, LONGEST_REPEAT_MS) : REPEAT_MS;
     logged.set(line, { at: now(), pauseMs });
-    log(line);
+    const code = replyCode(error) ?? (error as NodeJS.ErrnoException).code;
+    log(line, { event: LogEvent.RedisFailed, trouble, code });
   }
 
   return {
@@ -70,8 +81,8 @@ export function createRefusals({ address, afterMs, log, now }: RefusalOptions): 
       return {
         failed: (error) => {
           const line = describeRedisError(error, address);
-          logRarely(line);
           const trouble = troubleOfRedis(error, address);
+          logRarely(line, trouble, error);
           // a server that refuses a certificate may hang up before it has sent the reason
           if (!FOR_GOOD.has(trouble)) return trouble === 'closed' ? undefined : stopTimer();
           timer ??= timeout(afterMs, () => resolve(line)).unref();
