@@ -2,23 +2,15 @@
 import { pino } from 'pino';
 import { expect, test } from 'vitest';
 import { decide } from '../../controller/decide/decide.ts';
-import { noMemory, type Memory, type Policy } from '../../controller/decide/decision.ts';
+import { noMemory, type Memory } from '../../controller/decide/decision.ts';
 import { createMemoryStore } from '../../controller/records/memory-store.ts';
 import { createSampler, type QueueLink } from '../../controller/sample/sampler.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis } from '../support/redis.ts';
 import { freshKeys } from '../support/turns.ts';
+import { targetRule as policy } from '../support/policies.ts';
 
 const log = pino({ level: 'silent' });
-const policy: Policy = {
-  minReplicas: 0,
-  maxReplicas: 50,
-  tasksPerReplica: undefined,
-  targetWaitMs: 10_000,
-  windowMs: undefined,
-  fallback: undefined,
-  paused: false,
-};
 
 /** After one more look, at which so many tasks have finished in all. */
 function learn(memory: Memory, completed: number, now: number): Memory {

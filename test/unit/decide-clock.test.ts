@@ -4,17 +4,8 @@ import { describe, expect, test } from 'vitest';
 import { decide } from '../../controller/decide/decide.ts';
 import { noMemory, type Memory, type Policy, type Sample } from '../../controller/decide/decision.ts';
 import { packMemory, unpackMemory } from '../../controller/records/memory.ts';
+import { targetRule as policy } from '../support/policies.ts';
 
-const policy: Policy = {
-  minReplicas: 0,
-  maxReplicas: 50,
-  tasksPerReplica: undefined,
-  targetWaitMs: 10_000,
-  slots: 1,
-  windowMs: undefined,
-  fallback: undefined,
-  paused: false,
-};
 const T0 = 1_764_300_000_000;
 const SECOND = 1_000;
 const HOUR = 3_600 * SECOND;

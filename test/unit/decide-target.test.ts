@@ -2,24 +2,9 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { decide } from '../../controller/decide/decide.ts';
-import {
-  noMemory,
-  type Decision,
-  type Memory,
-  type Policy,
-  type Sample,
-} from '../../controller/decide/decision.ts';
+import { noMemory, type Decision, type Memory, type Sample } from '../../controller/decide/decision.ts';
 import { insightOf } from '../../controller/decide/target-wait/insight.ts';
-
-const policy: Policy = {
-  minReplicas: 0,
-  maxReplicas: 50,
-  tasksPerReplica: undefined,
-  targetWaitMs: 10_000,
-  windowMs: undefined,
-  fallback: undefined,
-  paused: false,
-};
+import { targetRule as policy } from '../support/policies.ts';
 
 const look = (
   waiting: number,

@@ -1,15 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { decide } from '../../controller/decide/decide.ts';
 import { noMemory, type Memory, type Policy, type Sample } from '../../controller/decide/decision.ts';
-
-const policy: Policy = {
-  minReplicas: 0,
-  maxReplicas: 10,
-  tasksPerReplica: 5,
-  windowMs: 60_000,
-  fallback: undefined,
-  paused: false,
-};
+import { plainRule as policy } from '../support/policies.ts';
 
 const known = (waiting: number, inFlight = 0, due = 0): Sample => ({
   kind: 'known',

@@ -3,20 +3,11 @@
  * ask for in that moment, and it never counts on replicas that it only spoke of.
  */
 import { expect, test } from 'vitest';
-import { noMemory, type Memory, type Policy } from '../../controller/decide/decision.ts';
+import { noMemory, type Memory } from '../../controller/decide/decision.ts';
 import { nothingKept, step } from '../../controller/act/step.ts';
 import type { Target } from '../../controller/act/target.ts';
 import type { PoolSample } from '../../queue/pool/pool-sample.ts';
-
-const policy: Policy = {
-  minReplicas: 0,
-  maxReplicas: 50,
-  tasksPerReplica: undefined,
-  targetWaitMs: 10_000,
-  windowMs: undefined,
-  fallback: undefined,
-  paused: false,
-};
+import { targetRule as policy } from '../support/policies.ts';
 
 interface Seen {
   readonly wanted: number;

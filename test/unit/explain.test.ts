@@ -4,15 +4,8 @@ import { decide } from '../../controller/decide/decide.ts';
 import { noMemory, type Memory, type Policy, type Sample } from '../../controller/decide/decision.ts';
 import { explain } from '../../controller/records/explain.ts';
 import { learnedNumbers } from '../../controller/decide/numbers.ts';
+import { plainRule as plain } from '../support/policies.ts';
 
-const plain: Policy = {
-  minReplicas: 0,
-  maxReplicas: 10,
-  tasksPerReplica: 5,
-  windowMs: 60_000,
-  fallback: undefined,
-  paused: false,
-};
 const target: Policy = {
   ...plain,
   tasksPerReplica: undefined,

@@ -15,17 +15,9 @@ import { figuresOf, type Figures } from '../../simulate/figures.ts';
 import { millrace } from '../../simulate/millrace.ts';
 import { simulate } from '../../simulate/simulate.ts';
 import { createTrace } from '../../simulate/trace.ts';
+import { targetRule } from '../support/policies.ts';
 
-const policy: Policy = {
-  minReplicas: 0,
-  maxReplicas: 100,
-  tasksPerReplica: undefined,
-  targetWaitMs: 10_000,
-  slots: 1,
-  windowMs: undefined,
-  fallback: undefined,
-  paused: false,
-};
+const policy: Policy = { ...targetRule, maxReplicas: 100 };
 type Task = [at: number, service: number];
 const at = (seconds: number, count: number, service: number): Task[] =>
   Array.from({ length: count }, () => [seconds * 1_000, service * 1_000]);

@@ -1,18 +1,10 @@
 /** What a pool has learned, as text in Redis: what comes back, and what is not believed. */
 import { describe, expect, test } from 'vitest';
 import { decide } from '../../controller/decide/decide.ts';
-import { noMemory, type Memory, type Policy } from '../../controller/decide/decision.ts';
+import { noMemory, type Memory } from '../../controller/decide/decision.ts';
 import { packMemory, unpackMemory } from '../../controller/records/memory.ts';
+import { targetRule as policy } from '../support/policies.ts';
 
-const policy: Policy = {
-  minReplicas: 0,
-  maxReplicas: 50,
-  tasksPerReplica: undefined,
-  targetWaitMs: 10_000,
-  windowMs: undefined,
-  fallback: undefined,
-  paused: false,
-};
 const NOW = 1_764_000_000_000;
 const queues = ['urgent', 'tiles'];
 

@@ -8,6 +8,7 @@ import { millrace } from '../../simulate/millrace.ts';
 import { simulate } from '../../simulate/simulate.ts';
 import { fixed } from '../../simulate/static.ts';
 import { createTrace, workOf } from '../../simulate/trace.ts';
+import { targetRule as policy } from '../support/policies.ts';
 
 /** Replicas by time, in ms; looks once a second. */
 const plan = (replicas: (now: number) => number, victims: 'idle' | 'any', initial = 0): Autoscaler => ({
@@ -72,16 +73,6 @@ describe('the run', () => {
     expect(process.cpuUsage(before).user).toBeLessThan(30_000_000);
   });
 });
-
-const policy = {
-  minReplicas: 0,
-  maxReplicas: 50,
-  tasksPerReplica: undefined,
-  targetWaitMs: 10_000,
-  windowMs: undefined,
-  fallback: undefined,
-  paused: false,
-};
 
 describe('scale-in', () => {
   const trace = createTrace('long and short', [

@@ -6,16 +6,7 @@ import { generate, type Shape, type TraceKind } from '../../simulate/generate.ts
 import { millrace } from '../../simulate/millrace.ts';
 import { createTrace } from '../../simulate/trace.ts';
 import { simulate, type Setting } from '../../simulate/simulate.ts';
-
-const policy: Policy = {
-  minReplicas: 0,
-  maxReplicas: 50,
-  tasksPerReplica: undefined,
-  targetWaitMs: 10_000,
-  windowMs: undefined,
-  fallback: undefined,
-  paused: false,
-};
+import { targetRule as policy } from '../support/policies.ts';
 
 describe('whole runs', () => {
   const run = (
