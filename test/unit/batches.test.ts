@@ -1,11 +1,11 @@
-/** What is done for very many keys is done in portions, and leaves room in between. */
+/** Work for very many keys runs in batches, and leaves room in between. */
 import { expect, test } from 'vitest';
 import { createBatches } from '../../controller/sample/batches.ts';
 import { eventually } from '../support/eventually.ts';
 
 const keys = (count: number): string[] => Array.from({ length: count }, (_, i) => `k${i}`);
 
-test('all keys get their turn, once, in order, never more than a portion at a time', async () => {
+test('all keys run once, in order, never more than a batch at a time', async () => {
   const begun: string[] = [];
   let active = 0;
   let most = 0;
@@ -17,14 +17,14 @@ test('all keys get their turn, once, in order, never more than a portion at a ti
   };
   using batches = createBatches({ run, size: 8, timeoutMs: 60_000 });
   batches.add(keys(100));
-  // these wait already
+  // these are queued already
   batches.add(keys(50).slice(8));
   await eventually(() => expect(begun).toHaveLength(100));
   expect(begun).toEqual(keys(100));
   expect(most).toBe(8);
 });
 
-test('whatever else waits for the event loop comes in between two portions', async () => {
+test('whatever else waits for the event loop runs between two batches', async () => {
   const order: string[] = [];
   const run = (key: string): Promise<void> => Promise.resolve(void order.push(key));
   using batches = createBatches({ run, size: 2 });
@@ -34,7 +34,7 @@ test('whatever else waits for the event loop comes in between two portions', asy
   expect(order.indexOf('other')).toBeLessThan(5);
 });
 
-test('a key that is dropped is left out; one that was done may come again', async () => {
+test('a key that is dropped is left out; one that has run may be added again', async () => {
   const begun: string[] = [];
   using batches = createBatches({ run: (key) => Promise.resolve(void begun.push(key)), size: 1 });
   batches.add(['a', 'b', 'c']);
@@ -44,7 +44,7 @@ test('a key that is dropped is left out; one that was done may come again', asyn
   await eventually(() => expect(begun).toEqual(['a', 'c', 'a']));
 });
 
-test('a portion that nobody answers does not hold up the next one', async () => {
+test('a batch that gets no reply does not hold up the next one', async () => {
   const begun: string[] = [];
   const never = new Promise<void>(() => {});
   const run = (key: string): Promise<void> => {

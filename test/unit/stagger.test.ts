@@ -1,19 +1,22 @@
-/** What everybody does every so often is spread over that time, wherever it began. */
+/** Periodic work is spread over its period, whenever it began. */
 import { expect, test } from 'vitest';
 import { nextAt } from '../../controller/sample/stagger.ts';
 
 const EVERY = 30_000;
 const ids = Array.from({ length: 10_000 }, (_, i) => `team-${i % 20}/pool-${i}`);
 
-test.each([0, 12_345, 987_654_321])('between half and all of the time from %d', (now) => {
-  for (const id of ids) {
-    const wait = nextAt(id, now, EVERY) - now;
-    expect(wait).toBeGreaterThanOrEqual(EVERY / 2);
-    expect(wait).toBeLessThanOrEqual(EVERY);
-  }
-});
+test.each([0, 12_345, 987_654_321])(
+  'the first time comes after half to all of the period, from %d on',
+  (now) => {
+    for (const id of ids) {
+      const wait = nextAt(id, now, EVERY) - now;
+      expect(wait).toBeGreaterThanOrEqual(EVERY / 2);
+      expect(wait).toBeLessThanOrEqual(EVERY);
+    }
+  },
+);
 
-test('from the second time on, exactly once in that time', () => {
+test('from the second time on, exactly once per period', () => {
   for (const id of ids.slice(0, 100)) {
     const second = nextAt(id, nextAt(id, 77_000, EVERY), EVERY);
     const third = nextAt(id, second, EVERY);
@@ -21,7 +24,7 @@ test('from the second time on, exactly once in that time', () => {
   }
 });
 
-test('ten thousand that began in one instant do not come back in one', () => {
+test('ten thousand that began in one instant are spread evenly', () => {
   const now = 5_000;
   const perSecond = Array.from({ length: 30 }, () => 0);
   for (const id of ids) {

@@ -1,0 +1,68 @@
+/** Steps whose watch lags behind: what is removed is decided on a fresh list of the pods. */
+import { describe, expect, test } from 'vitest';
+import { scene } from '../support/scale-in-scene.ts';
+
+describe('a watch that lags', () => {
+  test('pods that it does not show yet neither count as never created nor are passed over', async () => {
+    const it = scene({ a: 'drained 0', b: 'busy 1', c: 'busy 1', d: 'drained 0' });
+    it.late = { all: it.members.slice(0, 1) };
+    it.work = 2;
+    expect((await it.next()).scaled).toEqual({ from: 4, to: 2 });
+    expect(it.log).toEqual(['remove d a to 2']);
+  });
+
+  test('nothing is removed if a busy pod is no longer ready in the fresh list', async () => {
+    const it = scene({ a: 'drained 0', b: 'busy 1' });
+    it.work = 1;
+    it.fresh = {
+      all: it.members.map((member) => (member.id === 'b' ? { ...member, ready: false } : member)),
+    };
+    expect((await it.next()).scaled).toBeUndefined();
+    expect(it.log).toEqual(['keep a', 'rouse 1']);
+  });
+
+  test.each([
+    ['the replicas were changed', { wanted: 5 }],
+    ['the counts are those of an earlier number of replicas', { settled: false }],
+    ['the status counts pods that the list does not show', { existing: 3 }],
+  ])('nothing is removed when %s', async (_, fresh) => {
+    const it = scene({ a: 'drained 0', b: 'busy 1' });
+    it.fresh = fresh;
+    it.work = 1;
+    expect(await it.next()).toMatchObject({ scaled: undefined, requeueInMs: 1_000 });
+    expect(it.log).toEqual([]);
+  });
+
+  test('after a change before the write, the next pass follows soon', async () => {
+    const it = scene({ a: 'drained 0', b: 'busy 1' });
+    it.work = 1;
+    it.meanwhile = true;
+    expect(await it.next()).toMatchObject({ scaled: undefined, requeueInMs: 100 });
+    it.meanwhile = false;
+    expect((await it.next()).scaled).toEqual({ from: 2, to: 1 });
+  });
+
+  test('counts that keep differing are reported after ten seconds', async () => {
+    const it = scene({ a: 'drained 0', b: 'busy 1' });
+    it.work = 1;
+    it.fresh = { existing: 3 };
+    expect((await it.next()).held).toBeUndefined();
+    it.now = 9_999;
+    expect((await it.next()).held).toBeUndefined();
+    it.now = 10_000;
+    expect((await it.next()).held).toEqual({
+      reason: 'CountsDiffer',
+      message:
+        "the Deployment's status counts 3 pods, and a list of its pods shows 2: what is not known stays until they agree",
+    });
+  });
+
+  test('cancelling a scale-in removes the mark that an earlier pass left on a pod that stays', async () => {
+    const it = scene({ a: 'draining 1', b: 'busy 1' });
+    it.leaving = new Set(['a']);
+    it.members[0] = { id: 'a', ready: true, created: 0, going: true };
+    it.work = 2;
+    await it.next();
+    expect(it.members.map(({ going }) => going)).toEqual([false, false]);
+  });
+});
