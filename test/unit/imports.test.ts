@@ -138,8 +138,8 @@ const pure = new Set([
 ]);
 /** A decision, and with it a simulation, must come out the same each time. */
 const isPure = (file: string): boolean => pure.has(file) || /^(controller\/decide|simulate)\//.test(file);
-/** What knows commands. */
-const commands = ['cli', 'runtime/program.ts', 'controller/process/flags.ts', 'worker/flags'];
+/** The places that define commands. */
+const commands = ['cli', 'runtime', 'controller/process/flags.ts', 'worker/flags'];
 /** Functions without a side effect, from elsewhere. */
 const pureModules = new Set(['cluster-key-slot', 'croner', 'node:buffer', 'node:crypto', 'node:util']);
 
