@@ -10,6 +10,7 @@ import { relative, resolve } from 'node:path';
 import { build, type BuildOptions, type Metafile, type Plugin } from 'esbuild';
 import { sources } from '../queue/scripts/lua.ts';
 import { buildPage, PACKAGES } from './page.ts';
+import { runScript } from './script.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const outputFolder = resolve(root, 'dist/bundle');
@@ -241,9 +242,10 @@ export async function bundleLaunched(): Promise<void> {
   cpSync(resolve(root, 'worker/process/init.sh'), resolve(outputFolder, 'worker.init.sh'));
 }
 
-if (import.meta.main) {
-  for (const name of programs) {
-    const bytes = await bundle(name);
-    console.log(`dist/bundle/${name}.js  ${(bytes / 1024).toFixed(0)} KiB`);
-  }
-}
+if (import.meta.main)
+  await runScript('bundle.ts', 'Bundles each program into one file under dist/bundle.', async () => {
+    for (const name of programs) {
+      const bytes = await bundle(name);
+      console.log(`dist/bundle/${name}.js  ${(bytes / 1024).toFixed(0)} KiB`);
+    }
+  });

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isMap, isScalar, parseDocument, type Pair, type Scalar, type YAMLMap } from 'yaml';
-import { withTable, writeGenerated } from './generated.ts';
+import { withTable, runGenerator } from './generated.ts';
 
 const CHART = join(import.meta.dirname, '../charts/millrace');
 const FILE = 'charts/millrace/README.md';
@@ -50,4 +50,9 @@ export function withValues(text: string): string {
 }
 
 if (import.meta.main)
-  writeGenerated(FILE, withValues(readFileSync(join(CHART, 'README.md'), 'utf8')), 'values.yaml');
+  await runGenerator('chart-readme.ts', {
+    description: "Writes the table of values in the chart's README.",
+    source: 'values.yaml',
+    command: 'npm run docs',
+    documents: () => ({ [FILE]: withValues(readFileSync(join(CHART, 'README.md'), 'utf8')) }),
+  });

@@ -1,21 +1,41 @@
-/** Documents that are made of others by `npm run docs`: written, or with `--check` only held against what would be written. */
+/** Documents that are generated: written, or with `--check` only compared with what would be written. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import process, { argv, stderr } from 'node:process';
+import process, { stderr } from 'node:process';
+import { runScript } from './script.ts';
 
 const root = join(import.meta.dirname, '..');
 
-/** `file`: its path in the repository. With `--check`, one that is not what `source` says makes the program fail at its end. */
-export function writeGenerated(file: string, text: string, source: string): void {
-  const path = join(root, file);
-  if (!argv.includes('--check')) writeFileSync(path, text);
-  else if (!existsSync(path) || readFileSync(path, 'utf8') !== text) {
-    stderr.write(`${file} is not what ${source} says; run npm run docs\n`);
-    process.exitCode = 1;
-  }
+interface Generator {
+  readonly description: string;
+  /** What the documents are made from, and the command that writes them: for the message of `--check`. */
+  readonly source: string;
+  readonly command: string;
+  /** Path in the repository → text. */
+  readonly documents: () => Readonly<Record<string, string>> | Promise<Readonly<Record<string, string>>>;
 }
 
-/** The text of `file` with a table in the place that the markers of its name keep for it. Throws when there is none. */
+/** Runs a script that generates documents. With `--check`, one that is not current is named, and the exit code is 1. */
+export async function runGenerator(file: string, generator: Generator): Promise<void> {
+  const { description, source, command, documents } = generator;
+  await runScript<{ check?: true }>(
+    file,
+    description,
+    async ({ check }) => {
+      for (const [path, text] of Object.entries(await documents())) {
+        const target = join(root, path);
+        if (!check) writeFileSync(target, text);
+        else if (!existsSync(target) || readFileSync(target, 'utf8') !== text) {
+          stderr.write(`${path} does not match ${source}: run ${command}\n`);
+          process.exitCode = 1;
+        }
+      }
+    },
+    (program) => program.option('--check', 'write nothing; fail if a file is not current'),
+  );
+}
+
+/** Replaces the table between the markers of `name` in the text of `file`. Throws `Error` if there are none. */
 export function withTable(file: string, text: string, name: string, table: string): string {
   const place = new RegExp(`(<!-- ${name}: .*? -->\n)[^]*?(\n<!-- end -->)`);
   if (!place.test(text)) throw new Error(`${file} has no place for the table "${name}"`);

@@ -3,7 +3,7 @@
  * dashboard's own JSON is a hundred lines a panel. With `--check` it writes nothing and fails when the file is not what it
  * would write; a change made in Grafana belongs in here.
  */
-import { writeGenerated } from './generated.ts';
+import { runGenerator } from './generated.ts';
 
 type Query = readonly [expr: string, legend: string];
 
@@ -288,4 +288,9 @@ export function dashboard(): string {
 }
 
 if (import.meta.main)
-  writeGenerated('charts/millrace/dashboards/millrace.json', dashboard(), 'scripts/grafana.ts');
+  await runGenerator('grafana.ts', {
+    description: 'Writes the Grafana dashboard of the chart.',
+    source: 'scripts/grafana.ts',
+    command: 'npm run docs',
+    documents: () => ({ 'charts/millrace/dashboards/millrace.json': dashboard() }),
+  });

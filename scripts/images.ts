@@ -6,6 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { bundle, bundleLaunched } from './bundle.ts';
+import { runScript } from './script.ts';
 
 const root = resolve(import.meta.dirname, '..');
 
@@ -59,14 +60,14 @@ export async function buildImages(): Promise<{ worker: string; controller: strin
   return { worker: await build('worker'), controller: await build('controller') };
 }
 
-if (import.meta.main) {
-  try {
-    for (const image of Object.values(await buildImages())) {
-      const bytes = Number(docker(['image', 'inspect', '--format', '{{.Size}}', image]));
-      console.log(`${image}  ${(bytes / 2 ** 20).toFixed(0)} MiB`);
-    }
-  } catch (error) {
-    console.error(`images: ${error instanceof Error ? error.message : String(error)}`);
-    process.exitCode = 1;
-  }
-}
+if (import.meta.main)
+  await runScript(
+    'images.ts',
+    'Builds the images of the worker and the controller with Docker.',
+    async () => {
+      for (const image of Object.values(await buildImages())) {
+        const bytes = Number(docker(['image', 'inspect', '--format', '{{.Size}}', image]));
+        console.log(`${image}  ${(bytes / 2 ** 20).toFixed(0)} MiB`);
+      }
+    },
+  );

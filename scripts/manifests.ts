@@ -7,10 +7,11 @@
  * Helm comes from the environment variable HELM, else from PATH.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import process, { argv, env, stderr } from 'node:process';
+import { env } from 'node:process';
 import { parse } from 'yaml';
+import { runGenerator } from './generated.ts';
 import { editorSchema, type CrdSchema } from './schema.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -83,30 +84,16 @@ function withoutHelm(text: string): string {
     .replaceAll(/^---\n\n+/gm, '---\n');
 }
 
-function main(args: string[], helm: string): number {
-  const unknown = args.find((argument) => argument !== '--check');
-  if (unknown !== undefined) {
-    stderr.write(`manifests: unknown argument ${unknown}; usage: node scripts/manifests.ts [--check]\n`);
-    return 2;
-  }
-  const folder = join(root, 'manifests');
-  const stale: string[] = [];
-  for (const [name, text] of Object.entries(renderManifests(helm))) {
-    const file = join(folder, name);
-    if (!args.includes('--check')) writeFileSync(file, text);
-    else if (!existsSync(file) || readFileSync(file, 'utf8') !== text) stale.push(`manifests/${name}`);
-  }
-  if (stale.length === 0) return 0;
-  const are = stale.length === 1 ? 'is' : 'are';
-  stderr.write(`${stale.join(' and ')} ${are} not what the chart renders; run node scripts/manifests.ts\n`);
-  return 1;
-}
-
-if (import.meta.main) {
-  try {
-    process.exitCode = main(argv.slice(2), env['HELM'] ?? 'helm');
-  } catch (error) {
-    stderr.write(`manifests: ${error instanceof Error ? error.message : String(error)}\n`);
-    process.exitCode = 1;
-  }
-}
+if (import.meta.main)
+  await runGenerator('manifests.ts', {
+    description: 'Renders manifests/ from the chart. Helm is taken from the variable HELM, or from PATH.',
+    source: 'what the chart renders',
+    command: 'npm run manifests',
+    documents: () =>
+      Object.fromEntries(
+        Object.entries(renderManifests(env['HELM'] ?? 'helm')).map(([name, text]) => [
+          `manifests/${name}`,
+          text,
+        ]),
+      ),
+  });

@@ -14,7 +14,7 @@ import {
   sampledGauge,
 } from '../controller/observe/pool-metrics.ts';
 import { createWorkerMetrics } from '../worker/process/metrics.ts';
-import { withTable, writeGenerated } from './generated.ts';
+import { withTable, runGenerator } from './generated.ts';
 
 const root = join(import.meta.dirname, '..');
 const FILE = 'docs/metrics.md';
@@ -98,4 +98,10 @@ export function withTables(text: string): string {
   );
 }
 
-if (import.meta.main) writeGenerated(FILE, withTables(readFileSync(join(root, FILE), 'utf8')), 'the code');
+if (import.meta.main)
+  await runGenerator('metrics-table.ts', {
+    description: 'Writes the tables of metrics and alerts in docs/metrics.md.',
+    source: 'the code',
+    command: 'npm run docs',
+    documents: () => ({ [FILE]: withTables(readFileSync(join(root, FILE), 'utf8')) }),
+  });

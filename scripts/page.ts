@@ -1,12 +1,14 @@
 /**
- * Builds the dashboard's page: one script, one style sheet, and what is served as it is. `node scripts/page.ts <folder>` writes
- * the files; in a checkout, the server builds them in memory when somebody looks.
+ * Builds the dashboard's page: one script, one style sheet, and files that are served unchanged. `node scripts/page.ts <folder>`
+ * writes the files; in a checkout, the server builds them in memory on the first request.
  */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { build } from 'esbuild';
+import { runScript } from './script.ts';
 
 const root = resolve(import.meta.dirname, '..');
+const DEFAULT_FOLDER = 'dist/dashboard';
 const COPIED = ['index.html', 'icon.svg'];
 /** What the page is made with, and what is therefore in it. */
 export const PACKAGES = ['preact', 'uplot'];
@@ -45,7 +47,10 @@ export async function writePage(folder: string): Promise<void> {
   for (const [name, contents] of files) writeFileSync(join(folder, name), contents);
 }
 
-if (import.meta.main) {
-  const [folder = 'dist/dashboard'] = process.argv.slice(2);
-  await writePage(resolve(root, folder));
-}
+if (import.meta.main)
+  await runScript(
+    'page.ts',
+    "Builds the dashboard's page.",
+    async (_, folder = DEFAULT_FOLDER) => await writePage(resolve(root, folder)),
+    (program) => program.argument('[folder]', 'written anew, with nothing else in it', DEFAULT_FOLDER),
+  );

@@ -4,13 +4,13 @@
  * not what it would write, so that none is edited by hand.
  */
 import { execFile } from 'node:child_process';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { promisify } from 'node:util';
 import { parse } from 'yaml';
 import { queueKeys } from '../queue/keys.ts';
-import { writeGenerated } from './generated.ts';
+import { runGenerator } from './generated.ts';
 import type { CrdSchema } from './schema.ts';
 
 const run = promisify(execFile);
@@ -147,8 +147,15 @@ export async function flagsPage(): Promise<string> {
 
 const pages = { 'fields.md': fieldsPage, 'keys.md': keysPage, 'flags.md': flagsPage } as const;
 
-if (import.meta.main) {
-  mkdirSync(join(root, FOLDER), { recursive: true });
-  for (const [name, make] of Object.entries(pages))
-    writeGenerated(`${FOLDER}/${name}`, await make(), 'the code');
-}
+if (import.meta.main)
+  await runGenerator('reference.ts', {
+    description: `Writes ${FOLDER}/: fields of a WorkerPool, flags of the programs, keys in Redis.`,
+    source: 'the code',
+    command: 'npm run docs',
+    documents: async () =>
+      Object.fromEntries(
+        await Promise.all(
+          Object.entries(pages).map(async ([name, make]) => [`${FOLDER}/${name}`, await make()] as const),
+        ),
+      ),
+  });

@@ -101,7 +101,14 @@ export function readFiles(root: string): Files {
   return new Map(texts.map((path) => [path, readFileSync(join(root, path), 'utf8')]));
 }
 
+const USAGE = 'usage: node scripts/release.ts prepare 1.2.3 | check v1.2.3 | notes v1.2.3';
+
 function main([command, version = '']: readonly string[]): void {
+  if (command === '--help' || command === '-h') {
+    process.stdout.write(`${USAGE}\n`);
+    return;
+  }
+  if (!['check', 'prepare', 'notes'].includes(command ?? '')) throw new Error(USAGE);
   const root = resolve(import.meta.dirname, '..');
   const files = readFiles(root);
   if (command === 'check') {
@@ -110,8 +117,7 @@ function main([command, version = '']: readonly string[]): void {
   } else if (command === 'prepare') {
     const date = new Date().toISOString().slice(0, 10);
     for (const [path, text] of prepared(version, date, files)) writeFileSync(join(root, path), text);
-  } else if (command === 'notes') process.stdout.write(notes(version, files));
-  else throw new Error('usage: node scripts/release.ts prepare 1.2.3 | check v1.2.3 | notes v1.2.3');
+  } else process.stdout.write(notes(version, files));
 }
 
 if (import.meta.main)

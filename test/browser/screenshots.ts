@@ -9,6 +9,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Browser } from 'playwright-core';
 import { POOLS } from '../../kube/resources.ts';
 import { openQueue } from '../../queue/queue.ts';
+import { createProgram, integer, runProgram } from '../../runtime/program.ts';
+import { version } from '../../runtime/version.ts';
 import { startController } from '../support/controller.ts';
 import { MILLRACE, start } from '../support/millrace.ts';
 import { TASKS } from '../support/workers.ts';
@@ -124,5 +126,12 @@ async function main(minutes: number): Promise<void> {
   playing.abort();
 }
 
-await main(Number(process.argv[2] ?? 5));
+await runProgram('screenshots', async () => {
+  const program = createProgram('screenshots', version)
+    .description('Takes the pictures of the dashboard in docs/images.')
+    .argument('[minutes]', 'how long the pools run before that', integer(1, 600), 5);
+  program.parse();
+  const [minutes] = program.processedArgs as [number];
+  await main(minutes);
+});
 process.exit();
