@@ -18,7 +18,7 @@ interface Generator {
 /** Runs a script that generates documents. With `--check`, one that is not current is named, and the exit code is 1. */
 export async function runGenerator(file: string, generator: Generator): Promise<void> {
   const { description, source, command, documents } = generator;
-  await runScript<{ check?: true }>(
+  await runScript(
     file,
     description,
     async ({ check }) => {

@@ -4,14 +4,15 @@ import { createProgram, runProgram } from '../runtime/program.ts';
 import { version } from '../runtime/version.ts';
 
 /**
- * Parses the command line and runs `main` with its options and arguments; a failure is one line on stderr and exit code 1.
+ * Parses the command line and runs `main` with the option that a script may have, `--check`, and its arguments; a failure is one
+ * line on stderr and exit code 1.
  * @param file name of the script in this folder.
  * @param declare adds the options and arguments that it takes; none by default.
  */
-export async function runScript<Options extends object>(
+export async function runScript(
   file: string,
   description: string,
-  main: (options: Options, ...args: string[]) => unknown,
+  main: (options: { readonly check?: true }, ...args: string[]) => unknown,
   declare: (program: Command) => unknown = () => undefined,
 ): Promise<void> {
   const name = `scripts/${file}`;
@@ -19,6 +20,6 @@ export async function runScript<Options extends object>(
     const program = createProgram(name, version).description(description).usage('[options]');
     declare(program);
     program.parse();
-    await main(program.opts<Options>(), ...program.args);
+    await main(program.opts(), ...program.args);
   });
 }
