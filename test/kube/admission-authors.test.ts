@@ -123,11 +123,7 @@ describe('a user with fewer rights, on a pool of an admin,', () => {
     ['scale it', ['scale', 'wp', 'tiles', '--replicas=2'], /scaled/],
     ['annotate it', ['annotate', 'wp', 'tiles', 'millrace.dev/paused=true'], /annotated/],
     ['label it', ['label', 'wp', 'adopting', 'team=maps'], /labeled/],
-    [
-      'set a bound',
-      ['patch', 'wp', 'tiles', '--type=merge', '-p', '{"spec":{"maxReplicas":20}}'],
-      /patched/,
-    ],
+    ['set a bound', ['patch', 'wp', 'tiles', '--type=merge', '-p', '{"spec":{"maxReplicas":20}}'], /patched/],
     ['delete it', ['delete', 'wp', 'adopting', '--wait=false'], /deleted/],
   ])('may still %s', async (_what, args, said) => {
     expect(await world.as('mallory', [...args, '-n', namespace])).toMatch(said);
