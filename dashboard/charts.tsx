@@ -6,7 +6,7 @@ import { Chart, type Line } from './chart.tsx';
 import { clock, count, duration } from './format.ts';
 import { Icon } from './icons.tsx';
 import { Lane } from './lane.tsx';
-import type { Past } from './past.ts';
+import type { PastState } from './past.ts';
 import { Ranges } from './ranges.tsx';
 import { Section } from './section.tsx';
 
@@ -15,7 +15,7 @@ export interface ChartsProps {
   /** The last minutes, in memory; shown where there is no range. */
   readonly live: Series;
   readonly range: PastRange | undefined;
-  readonly past: Past;
+  readonly past: PastState;
   readonly decisions: readonly DecisionView[];
   readonly targetMs: number | null;
   readonly now: number;

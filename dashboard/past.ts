@@ -7,7 +7,7 @@ import type { PastRange, PoolPast } from '../controller/dashboard/api.ts';
 import { refusalOf } from './feed.ts';
 import { readingHeaders } from './session.ts';
 
-export interface Past {
+export interface PastState {
   readonly past: PoolPast | undefined;
   /** Why it could not be read, the last time. */
   readonly trouble: string | undefined;
@@ -15,11 +15,11 @@ export interface Past {
 
 const AGAIN_MS = 60_000;
 const RETRY_MS = 10_000;
-const NOTHING: Past = { past: undefined, trouble: undefined };
+const NOTHING: PastState = { past: undefined, trouble: undefined };
 
 /** Of the pool `namespace/name`; nothing is fetched without a range. */
-export function usePast(pool: string, range: PastRange | undefined): Past {
-  const [state, setState] = useState<Past>(NOTHING);
+export function usePast(pool: string, range: PastRange | undefined): PastState {
+  const [state, setState] = useState<PastState>(NOTHING);
   useEffect(() => {
     setState(NOTHING);
     if (range === undefined) return undefined;

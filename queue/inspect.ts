@@ -2,7 +2,7 @@
  * The state of a queue and its workers, for people and programs: read-only, a handful of commands, no scans.
  */
 import type { Redis } from 'ioredis';
-import { readCrew } from './workers/crew.ts';
+import { listWorkers } from './workers/list-workers.ts';
 import type { QueueKeys } from './keys.ts';
 import { readPause, type QueuePause } from './pause.ts';
 import { listProgress, type TaskProgress } from './progress.ts';
@@ -32,8 +32,8 @@ export interface QueueView extends QueueSample {
 /** Reads the queue and its workers (at most 1,000). */
 export async function inspectQueue(redis: Redis, keys: QueueKeys): Promise<QueueView> {
   const sample = await sampleQueue(redis, keys);
-  const crew = await readCrew(redis, keys);
-  const workerList = crew.map(
+  const workers = await listWorkers(redis, keys);
+  const workerList = workers.map(
     ({ id, epoch, state, inFlight, concurrency, version, started, leaseEnds }): WorkerView => {
       const leaseLeft = leaseEnds - sample.now;
       return { id, epoch, state: state || 'lost', inFlight, concurrency, version, started, leaseLeft };

@@ -3,7 +3,7 @@
  * until they have. It is a wish of a person, which lasts beside what the controller wants: see queue/scripts/drain.lua.
  */
 import type { Redis } from 'ioredis';
-import { drainWorkers, rouse } from '../../queue/workers/drain.ts';
+import { drainWorkers, endWaits } from '../../queue/workers/drain.ts';
 import type { WorkerLoads } from '../../queue/workers/worker-load.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { formatDuration } from '../../runtime/duration.ts';
@@ -64,7 +64,7 @@ async function untilDrained(
   const deadline = timeout === undefined ? Infinity : performance.now() + timeout;
   const left = new Set(ids);
   let loads = await drainWorkers(redis, queues, new Map(ids.map((id) => [id, 'ask'])), forMs);
-  await rouse(redis, loads.values());
+  await endWaits(redis, loads.values());
   for (;;) {
     for (const id of left) {
       const load = loads.get(id);
@@ -75,7 +75,7 @@ async function untilDrained(
     if (left.size === 0) return;
     if (performance.now() > deadline) throw new Error(stillBusy(left, loads, forMs));
     await systemClock.sleep(LOOK_MS);
-    loads = await drainWorkers(redis, queues, new Map([...left].map((id) => [id, 'look'])));
+    loads = await drainWorkers(redis, queues, new Map([...left].map((id) => [id, 'read'])));
   }
 }
 

@@ -12,9 +12,9 @@ import { KubeError } from '../../kube/errors.ts';
 import { keyOf } from '../../kube/watch.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
-import { readCrew } from '../../queue/workers/crew.ts';
+import { listWorkers } from '../../queue/workers/list-workers.ts';
 import { drainWorkers } from '../../queue/workers/drain.ts';
-import { readLives } from '../../queue/workers/worker-connections.ts';
+import { readWorkerRecords } from '../../queue/workers/worker-connections.ts';
 import { readTexts } from '../../queue/scripts/read.ts';
 import { reap, rejoin } from '../../queue/scripts/scripts.ts';
 import { within } from '../../queue/connection/connection.ts';
@@ -145,15 +145,15 @@ async function returnTasks({ pool, redis }: FinalizeInput): Promise<number> {
   const mine = keyOf(pool);
   let returned = 0;
   for (const keys of queues) {
-    const crew = await within(ANSWER_TIMEOUT_MS, readCrew(sampler.redis, keys), 'the look at workers');
-    for (const { id: worker, pool: owner } of crew) {
+    const workers = await within(ANSWER_TIMEOUT_MS, listWorkers(sampler.redis, keys), 'the list of workers');
+    for (const { id: worker, pool: owner } of workers) {
       if (owner !== mine) continue;
-      const [life] = await within(
+      const [record] = await within(
         ANSWER_TIMEOUT_MS,
-        readLives(sampler.redis, [{ keys, worker }]),
+        readWorkerRecords(sampler.redis, [{ keys, worker }]),
         'CLIENT LIST',
       );
-      const graveMs = life?.connected === false ? 0 : undefined;
+      const graveMs = record?.connected === false ? 0 : undefined;
       const reaped = reap(sampler.redis, keys, worker, 'any', 'displaced', graveMs);
       returned += (await within(ANSWER_TIMEOUT_MS, reaped, 'reap')) ?? 0;
     }

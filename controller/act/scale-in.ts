@@ -17,7 +17,7 @@
  */
 import type { Redis } from 'ioredis';
 import type { Unmanaged } from '../../kube/workerpool.ts';
-import { drainWorkers, registeredWorkers, rouse, type DrainOrder } from '../../queue/workers/drain.ts';
+import { drainWorkers, registeredWorkers, endWaits, type DrainOrder } from '../../queue/workers/drain.ts';
 import type { WorkerLoad, WorkerLoads } from '../../queue/workers/worker-load.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import {
@@ -38,7 +38,7 @@ export interface Drains {
   /** Does to each worker as it is told, all at one instant, and returns them as they were right after. */
   set(orders: ReadonlyMap<string, DrainOrder>): Promise<WorkerLoads>;
   /** Ends the waits of idle workers, so that they notice at once. */
-  rouse(loads: Iterable<WorkerLoad>): Promise<void>;
+  endWaits(loads: Iterable<WorkerLoad>): Promise<void>;
 }
 
 /** In the Redis of a pool's queues. */
@@ -46,7 +46,7 @@ export function drainsOf(redis: Redis, queues: readonly QueueKeys[]): Drains {
   return {
     read: (named) => registeredWorkers(redis, queues, named),
     set: (orders) => drainWorkers(redis, queues, orders),
-    rouse: (loads) => rouse(redis, loads),
+    endWaits: (loads) => endWaits(redis, loads),
   };
 }
 
@@ -118,7 +118,7 @@ export async function scaleIn(input: ScaleInInput): Promise<ScaleInResult> {
     pass = await mark(input, members);
   }
   const { plan, gone, waiting, to } = pass;
-  await drains.rouse(waiting.flatMap((member) => unaware(pass.loads.get(member.id))));
+  await drains.endWaits(waiting.flatMap((member) => unaware(pass.loads.get(member.id))));
   if (to < members.wanted) {
     const ids = [...plan.doomed, ...gone].map(({ id }) => id);
     if (!(await target.remove(ids, to))) return { ...again, requeueInMs: SOON_MS };

@@ -18,8 +18,8 @@ import type { Redis } from 'ioredis';
 import { within } from '../../queue/connection/connection.ts';
 import { writeExitReason } from '../../queue/workers/exit-reason.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
-import { readCrew } from '../../queue/workers/crew.ts';
-import { readLives, type Life } from '../../queue/workers/worker-connections.ts';
+import { listWorkers } from '../../queue/workers/list-workers.ts';
+import { readWorkerRecords, type WorkerRecord } from '../../queue/workers/worker-connections.ts';
 import { reap } from '../../queue/scripts/scripts.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { createGate } from '../../runtime/gate.ts';
@@ -101,12 +101,12 @@ export function createRecovery(options: RecoveryOptions): Recovery {
     const unsettled: Suspect[] = [];
     const suspected = due.map(({ keys, death: { worker } }) => ({ keys, worker }));
     const reading = gate(() =>
-      within(ANSWER_TIMEOUT_MS, readLives(redis, suspected), 'the check of lost workers'),
+      within(ANSWER_TIMEOUT_MS, readWorkerRecords(redis, suspected), 'the check of lost workers'),
     );
-    const lives = await reading.catch(() => undefined);
+    const records = await reading.catch(() => undefined);
     for (const [i, one] of due.entries()) {
-      const life = lives?.[i];
-      const outcome = life && (await settle(redis, one, life).catch(() => undefined));
+      const record = records?.[i];
+      const outcome = record && (await settle(redis, one, record).catch(() => undefined));
       if (outcome !== undefined && outcome !== 'still connected') continue;
       const waited = clock.elapsed() - one.since;
       if (waited < GIVE_UP_MS) {
@@ -126,7 +126,7 @@ export function createRecovery(options: RecoveryOptions): Recovery {
   async function settle(
     redis: Redis,
     { pool, keys, death }: Suspect,
-    { epoch, started, connected }: Life,
+    { epoch, started, connected }: WorkerRecord,
   ): Promise<Outcome> {
     const { worker, why, message, endedAt = -Infinity } = death;
     if (connected && !death.restarted) return 'still connected';
@@ -185,6 +185,8 @@ export function createRecovery(options: RecoveryOptions): Recovery {
 
 /** The registered workers of a pod. Never rejects: a worker that is not found is left to its lease. */
 async function namesOf(redis: Redis, keys: QueueKeys, pod: string): Promise<string[]> {
-  const all = await within(ANSWER_TIMEOUT_MS, readCrew(redis, keys), 'the list of workers').catch(() => []);
+  const all = await within(ANSWER_TIMEOUT_MS, listWorkers(redis, keys), 'the list of workers').catch(
+    () => [],
+  );
   return all.map(({ id }) => id).filter((id) => mayRunIn(id, pod));
 }

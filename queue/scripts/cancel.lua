@@ -1,8 +1,9 @@
--- Marks a task as cancelled, whether it waits, is delayed or runs. Workers hear of it with their next turn (turn.lua).
+-- Marks a task as cancelled, whether it waits, is delayed or runs. Workers learn of marks from the replies to their turns
+-- (turn.lua).
 --
 -- KEYS  1 result  2 errors  3 cancelled  4 stats
--- ARGV  1 id  2 how long a mark that meets no task is kept, ms  3 how many marks are kept
--- Returns  1 when it is marked now; 0 when it is finished: it has a result, or an error, and nothing was done
+-- ARGV  1 id  2 retention of a mark that matches no task, ms  3 maximum number of marks
+-- Returns  1 if it was marked; 0 if it has finished, with a result or an error, and nothing was changed
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 or redis.call('HEXISTS', KEYS[2], ARGV[1]) == 1 then return 0 end
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)

@@ -1,13 +1,14 @@
--- Chooses which workers drain: those take nothing more, hand back what they have not begun and finish what runs.
+-- Orders workers to drain, or to stop draining, and reads their states. A draining worker takes no more tasks, hands back those
+-- that it has not begun, and finishes those that run.
 --
--- KEYS  1 leaving  2 load  3 asked  then the hash of each worker named in ARGV, in the same order
--- ARGV  1 how long a mark lasts, ms  then for each worker: its id, and 'leave', 'stay' or 'look' (changes nothing); of a
---       person: 'ask', which is 'leave' and outlasts every 'stay', and 'release', which ends that
--- Returns  for each worker: {state or '' when it is not registered, tasks in flight, id of its waiting connection or '',
---           the pool that it says it is of, or ''}
--- After: of the workers named, those with 'leave' drain and those with 'stay' do not, all at one instant. One that
--- registers within that time finds its mark (register.lua). A mark ends by itself, so that workers whose controller is
--- gone for good go on: whoever wants them to drain says so again and again. What a person asked for holds beside it.
+-- KEYS  1 leaving  2 load  3 asked  then the hash of each worker in ARGV, in the same order
+-- ARGV  1 lifetime of a mark, ms  then for each worker: its id and an order. The controller's: 'leave', 'stay', or 'read', which
+--       changes nothing. A person's: 'ask', which is 'leave' and overrides every 'stay', and 'release', which ends it
+-- Returns  for each worker: {state, or '' if it is not registered; tasks in flight; id of its waiting connection, or ''; the pool
+--           that it reports, or ''}
+-- After: workers with 'leave' drain and those with 'stay' do not, all from one instant on. A worker that registers while its
+-- mark lasts finds it (register.lua). Marks expire, so that workers resume when their controller is gone for good: the
+-- controller renews them. An order of a person is independent of the controller's.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local last = now + tonumber(ARGV[1])
@@ -25,7 +26,7 @@ for i = 4, #KEYS do
     asked = 0
   end
   if verb == 'leave' or verb == 'ask' then
-    -- the longer of two wishes holds
+    -- the order that lasts longer wins
     local till = math.max(last, asked)
     redis.call('ZADD', KEYS[1], till, id)
     if registered then redis.call('HSET', KEYS[i], 'drain', till) end
@@ -34,7 +35,7 @@ for i = 4, #KEYS do
     if registered then redis.call('HDEL', KEYS[i], 'drain') end
   end
   local inflight = tonumber(redis.call('HGET', KEYS[2], id) or 0) or 0
-  -- a worker writes what it likes there
+  -- workers may write texts of any length there
   local function short(text, most) return registered and text and string.sub(text, 1, most) or '' end
   seen[i - 3] = {short(about[2], 32), inflight, short(about[3], 32), short(about[4], 512)}
 end

@@ -1,13 +1,13 @@
--- The beginnings of the newest dead letters: enough to show them, and nothing of a size that a client chooses.
+-- Reads the beginnings of the newest dead letters: enough to show them, bounded whatever size clients gave them.
 --
 -- KEYS  1 dead
--- ARGV  1 how many  2 the most bytes of a header  3 the most bytes of a task
--- Returns  for each, newest first: {the line before the task, the first bytes of the task, the length of the task, a digest that
---          tells it from others}; of what is no letter, its first bytes as the line, and no task. Fewer, when they are large:
---          Redis copies each of them whole, and does nothing else meanwhile.
+-- ARGV  1 maximum number  2 maximum length of a header, bytes  3 maximum length of a task, bytes
+-- Returns  for each, newest first: {header line, first bytes of the task, length of the task, digest that identifies the entry}; for
+--          an entry that is no dead letter, its first bytes as the header, an empty task and length -1. Fewer entries if they are
+--          large: Redis copies each of them whole, which blocks it.
 local MOST_BYTES = 32 * 1024 * 1024
 
--- a header whose id or error is long says the same with less of them
+-- a header with its id and error truncated
 local function shortened(header)
   local at, text = string.match(header, '^(%d+) (.*)$')
   local read, about = pcall(cjson.decode, text)

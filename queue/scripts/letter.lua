@@ -1,13 +1,13 @@
--- Takes one letter out of the dead letters: back to the queue as a new task, or away.
+-- Requeues a dead letter as a new task, or drops it.
 --
 -- KEYS  1 queue  2 dead  3 errors  4 cancelled
 -- ARGV  1 'requeue' or 'drop'  2 the entry of the list, byte for byte  3 the task's id
---       4 the end of the list from which to look for it: 'oldest' or 'newest'; a search is as long as the way to it
--- Returns  1; 0 when the entry is not there (any more), and nothing was done
--- After 'requeue' the task is in the queue and nowhere else, with no past and no error; after 'drop' it is gone, and so
--- is its error, unless a later one has replaced that.
+--       4 the end of the list where the search begins: 'oldest' or 'newest'; its cost is the distance from that end
+-- Returns  1; 0 if the entry is not in the list, and nothing was changed
+-- After 'requeue' the task is in the queue and nowhere else, with no past and no error. After 'drop' it is gone, and so is its
+-- error unless a later one has replaced it.
 local requeue = ARGV[1] == 'requeue'
-if requeue then redis.call('LLEN', KEYS[1]) end -- a queue key of another type ends it here, before anything was moved
+if requeue then redis.call('LLEN', KEYS[1]) end -- fails here, before any write, if the queue key has another type
 if redis.call('LREM', KEYS[2], ARGV[4] == 'newest' and 1 or -1, ARGV[2]) == 0 then return 0 end
 local header, raw = string.match(ARGV[2], '^%d+ ([^\n]*)\n(.*)$')
 if requeue then

@@ -1,11 +1,11 @@
--- Moves dead letters where they are, so that no task leaves Redis: back to the queue as new tasks, or away. It looks through the
--- list from its oldest end, a piece at a time.
+-- Requeues or drops many dead letters without transferring them to a client. It goes through the list from its oldest end, a
+-- batch per call.
 --
 -- KEYS  1 queue  2 dead  3 errors  4 cancelled
--- ARGV  1 'requeue' or 'drop'  2 how many to look at  3 how many of the oldest were looked at before and stayed
---       4 … digests of the entries meant; without any, all
--- Returns  {moved, looked at and left, whether the list is through}; of large ones it looks at fewer
--- After: as letter.lua, for each. What is no letter of ours is left where it is.
+-- ARGV  1 'requeue' or 'drop'  2 entries to examine  3 entries at the oldest end that were examined before and left
+--       4 … digests of the entries to move; none for all
+-- Returns  {moved, examined and left, 1 at the end of the list}; it examines fewer entries if they are large
+-- After: as letter.lua, for each. Entries that are no dead letters of ours are left.
 local MOST_BYTES = 32 * 1024 * 1024
 
 -- as in heads.lua
@@ -15,7 +15,7 @@ local function entry_digest(entry)
 end
 
 local requeue = ARGV[1] == 'requeue'
-if requeue then redis.call('LLEN', KEYS[1]) end -- a queue key of another type ends it here, before anything was moved
+if requeue then redis.call('LLEN', KEYS[1]) end -- fails here, before any write, if the queue key has another type
 local wanted
 if ARGV[4] then
   wanted = {}

@@ -1,18 +1,16 @@
--- Adds tasks to the queue, or to the delayed ones, once: however often one push arrives, on whatever connection and in
--- whatever order with others of the same client. A client whose connection breaks before the reply came sends it again.
+-- Adds tasks to the queue, or to the delayed set, exactly once, however often a push arrives, on whatever connection and in
+-- whatever order with other pushes of the same client. A client whose connection breaks before the reply sends the push again.
 --
--- Of each client, `pushes` keeps the numbers of its pushes that were made, and of all below `floor` only that. The client
--- knows of what it got replies to, and sends a new floor with a later push now and then.
+-- `pushes`, one hash per client, stores the numbers of the pushes that were made, except those up to `floor`, which all were.
+-- The client raises the floor now and then, to the last push up to which all were answered.
 --
 -- KEYS  1 queue  2 delayed  3 result  4 errors  5 cancelled  6 pushes
--- ARGV  1 number of this push, from 1  2 all up to here are answered  3 how long `pushes` outlives the last push, s
---       4 how long the tasks are delayed, ms; empty for not at all  5 how many tasks
---       6 whether to count that time anew
---       then their ids, then their bytes; with a delay, what stands before the bytes in the delayed set and they as one
--- Returns  1 when it was made, 0 when it had been made before
+-- ARGV  1 number of this push, from 1  2 floor: all pushes up to this one were answered  3 retention of `pushes` after the last
+--       push, s  4 delay of the tasks, ms; empty for none  5 number of tasks  6 '1' to restart that retention
+--       then their ids, then their bytes; with a delay, instead of the bytes the members of the delayed set
+-- Returns  1 if it was made now, 0 if it was made before
 --
--- What is left of an earlier task of the same id goes: its result, its error, a cancel. After an error of Redis nothing is
--- pushed.
+-- What an earlier task of the same id left is deleted: result, error, cancel mark. If the script fails, nothing was pushed.
 local number, floor, count = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[5])
 local stored = redis.call('HGET', KEYS[6], 'floor')
 stored = stored and tonumber(stored)
@@ -27,10 +25,10 @@ elseif floor > stored then
   redis.call('HDEL', KEYS[6], unpack(done))
   redis.call('HSET', KEYS[6], 'floor', upTo)
 end
--- one command more in each push would be one more in the append-only file
+-- not with each push: it would be one more command in the append-only file
 if not stored or ARGV[6] == '1' then redis.call('EXPIRE', KEYS[6], ARGV[3]) end
 
--- a result key of another type is the workers' to complain of
+-- a result key of another type is reported by workers
 for key, remove in pairs({ [KEYS[3]] = 'HDEL', [KEYS[4]] = 'HDEL', [KEYS[5]] = 'ZREM' }) do
   if redis.call('EXISTS', key) == 1 then redis.pcall(remove, key, unpack(ARGV, 7, 6 + count)) end
 end

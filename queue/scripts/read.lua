@@ -1,9 +1,10 @@
--- Runs a command that only reads, and returns its reply with every text cut: what clients write into a key is of any length.
+-- Runs a read-only command and truncates the texts in its reply: clients may write texts of any length.
 --
--- KEYS  1 what is read
--- ARGV  1 the most bytes of a text  2 the most texts and numbers in all  3 the command  4 … its arguments after the key
--- Returns  what the command returns, with the beginnings of longer texts, and without what is beyond ARGV 2. GET reads no more
---          than it returns, and LRANGE, of which both ends count from the same end, one element after the other.
+-- KEYS  1 the key to read
+-- ARGV  1 maximum length of a text, bytes  2 maximum number of texts and numbers in the reply  3 command
+--       4 … its arguments after the key
+-- Returns  the reply of the command, truncated. GET reads no more than it returns. LRANGE reads one element at a time; both of
+--          its indexes must count from the same end.
 local longest, left = tonumber(ARGV[1]), tonumber(ARGV[2])
 local command = ARGV[3]
 
@@ -27,7 +28,7 @@ end
 if command == 'GET' then
   if redis.call('EXISTS', KEYS[1]) == 0 then return false end
   local part = redis.pcall('GETRANGE', KEYS[1], 0, longest - 1)
-  -- a user that was set up for an earlier version may not: only the server's memory is spared less then
+  -- a user that was set up for an earlier version may lack the permission; GET needs more of the server's memory
   return type(part) == 'string' and part or cut(redis.call('GET', KEYS[1]))
 end
 if command == 'LRANGE' then

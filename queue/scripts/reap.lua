@@ -1,43 +1,43 @@
--- Ends a worker's epoch and puts what it held back at the front of the queue, in the order in which it was taken.
+-- Ends a worker's epoch and puts its tasks back at the front of the queue, in the order in which they were taken.
 --
 -- KEYS  1 queue  2 workers  3 worker  4 inflight  5 carried  6 wake  7 stats  8 history  9 load  10 progress
 --       11 isolator  12 pasts  13 emptying  14 apart  15 clock
 -- ARGV  1 worker id
---       2 whose: 'expired' (only when its lease is over), 'any', or an epoch (only that one)
---       3 what for: 'lost' (a delivery is counted against each task, which is a suspect from now on, see turn.lua);
---         'displaced' (the worker was taken away, which is no task's fault); 'silent' (its lease is over, and nobody saw
---         it end: it may well live, cut off or frozen; what it held is displaced, but the 20th such end in a row is a
---         loss: where nobody tells of deaths, a task that freezes or kills its worker is found by that);
+--       2 condition: 'expired' (only if its lease has expired), 'any', or an epoch (only that one)
+--       3 reason: 'lost' (each task counts a delivery and is a suspect from now on, see turn.lua);
+--         'displaced' (the worker was removed, which is no task's fault); 'silent' (its lease expired and nobody saw it die: it
+--         may be alive, but cut off or frozen. Its tasks count as displaced, except that the 20th such end of a task in a row
+--         counts as a loss: where no deaths are reported, this finds tasks that freeze or kill their worker);
 --         'leave' (it said goodbye)
---       4 how long a blocking move of it may outlive it, ms; 0 when nothing of it can be blocked in Redis any more
--- Returns  {tasks put back; -1 when the worker is not (any more) the one meant, tasks that it still holds}
--- A worker that held more than 512 tasks or some MB is emptied in pieces, each of some ms: its epoch is over with the first
--- one, and whoever comes next, as a rule the same caller by the epoch 0, goes on where that ended.
--- The worker stays as an empty grave until ARGV[4] is over: a move that was still blocked may drop one more task into
--- its wake list, and the next reaper finds it there.
+--       4 how long a blocking move of the worker may still be pending in Redis, ms; 0 if there is none
+-- Returns  {tasks put back, or -1 if the worker does not meet the condition; tasks that it still holds}
+-- A worker that held more than 512 tasks or a few MB is emptied in several calls, each of a few ms. The first one ends its
+-- epoch; the next ones, mostly of the same caller and with the epoch 0, continue.
+-- For the time of ARGV[4] the worker's hash remains as an empty grave: a pending move may still put a task into the wake list,
+-- where the next reaper finds it.
 local ROOM = 2 * 1024 * 1024
--- of each task, however short, bytes
+-- added to the size of each task, bytes
 local OVERHEAD = 4096
 local HISTORY, PASTS = KEYS[8], KEYS[12]
 local SILENCES = 20
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
--- Queue time, ms: a clock that runs while Redis takes writes of this queue, and by which leases are measured. No step of
--- the server's clock moves it, and while Redis is away or refuses to write it stands still, but for `most`: a healthy worker
--- makes a turn within that. turn.lua, renew.lua, register.lua, reap.lua and overdue.lua have the same function.
+-- Queue time, ms: leases are measured by it. It advances while Redis accepts writes of this queue, whatever steps the server's
+-- clock makes; while Redis is away or refuses writes it advances by `most` at most, within which a healthy worker makes a
+-- turn. turn.lua, renew.lua, register.lua, reap.lua and overdue.lua have the same function.
 local function queue_time(key, now)
   local at, ms, lease = unpack(redis.call('HMGET', key, 'at', 'ms', 'lease'))
   local most = math.min(2000, (tonumber(lease) or 15000) / 3)
   at, ms = tonumber(at) or now, tonumber(ms) or 0
   local passed = now - at
-  -- written some times a lease only
+  -- written only a few times per lease
   local fresh = math.abs(passed) >= most / 8 or passed == 0
   return fresh and ms + math.max(0, math.min(passed, most)) or ms, fresh
 end
 
--- Whether a lease is over: by queue time, or, of a version before, by the server's clock. Somebody may end one by hand with a
--- deadline of 0 or 1. reap.lua and overdue.lua have the same function.
+-- Whether a lease has expired: by queue time, or for workers of earlier versions by the server's clock. An operator may end a
+-- lease with a deadline of 0 or 1. reap.lua and overdue.lua have the same function.
 local function is_over(deadline, till, now, ms)
   if till and deadline > 1 then return till <= ms end
   return deadline <= now
@@ -54,17 +54,17 @@ elseif ARGV[2] ~= 'any' and ARGV[2] ~= epoch then
   return {-1, 0}
 end
 
-redis.call('LLEN', KEYS[1]) -- a queue key of another type ends it here, before anything was moved
+redis.call('LLEN', KEYS[1]) -- fails here, before any write, if the queue key has another type
 
--- a short name for a task's bytes that cannot be mistaken for another's
+-- a short and unique name for a task's bytes
 local function digest(raw)
   if #raw <= 40 then return '=' .. raw end
   return '#' .. redis.sha1hex(raw)
 end
 
--- What a task that goes back to the list has been through. Equal tasks share a name and keep a past each: the first few in
--- one text (history), which versions before this read, all others in a stack of runs (pasts), so that each costs the same.
--- The field of the name holds the top run, `runs below:tasks:past`; the n-th below it is `tasks:past` under `n|name`.
+-- Stores the past of a task that goes back to the list. Equal tasks share a name but have a past each: the first few are in one
+-- text (history), which earlier versions read, too; all others in a stack of runs (pasts), so that each costs the same. The
+-- field of the name holds the top run, `runs below:tasks:past`; the n-th below it is `tasks:past` under `n|name`.
 -- turn.lua, reap.lua and rejoin.lua have the same functions.
 local HISTORY_BYTES = 128
 local function remember(raw, past)
@@ -83,20 +83,20 @@ local function remember(raw, past)
   redis.call('HSET', PASTS, name, (below or 0) .. ':' .. (count or 0) + 1 .. ':' .. past)
 end
 
--- what an earlier piece began is ended as it was begun: `why` it ended, tasks in company, ms until the grave goes
+-- a call that continues an earlier one uses its reason, number of tasks lost together, and lifetime of the grave
 local begun = redis.call('HMGET', KEYS[3], 'moving', 'company', 'ended', 'grave')
 local moving = begun[1] == '1'
 local why = moving and begun[3] or ARGV[3]
 local grave = tonumber(moving and begun[4] or ARGV[4])
--- in versions before, epochs were counted from 1 on, and the end of a lease was a death
+-- earlier versions counted epochs from 1, and the end of a lease was a death
 local before = epoch and tonumber(epoch) < 1e12 and not moving
 local lost = why == 'lost' or (why == 'silent' and before)
 local silent = why == 'silent' and not before
 local goodbye = why == 'leave'
--- in a past, the characters that mean something there are percent-encoded
+-- percent-encoded, as some characters have a meaning in a past
 local name = string.gsub(ARGV[1], '[^%w%-._~]', function(c) return string.format('%%%02X', string.byte(c)) end)
 local receipts = redis.call('HKEYS', KEYS[4])
--- sorted by their counters alone: a comparison in Lua would cost more than all the rest
+-- sorts numbers, as a comparison function in Lua would cost more than everything else
 local counters, of_counter = {}, {}
 for i, receipt in ipairs(receipts) do
   local counter = tonumber(string.match(receipt, '%-(%d+)$')) or 0
@@ -106,13 +106,13 @@ for i, receipt in ipairs(receipts) do
 end
 table.sort(counters)
 for i = #counters, 1, -1 do receipts[#counters + 1 - i] = table.remove(of_counter[counters[i]]) end
--- how many were lost together, those of its other queues as one: by it suspects are narrowed down (turn.lua)
+-- number of tasks lost together, those of its other queues counted as one: used to narrow down suspects (turn.lua)
 local elsewhere = tonumber(redis.call('HGET', KEYS[3], 'elsewhere')) or 0
 local together = moving and tonumber(begun[2]) or #receipts + math.min(elsewhere, 1)
 local company = together > 1 and ':' .. together or ''
 
--- what a blocking move put aside: one task, rarely two. RPOP is the first write, because Redis allows it when memory is
--- short, and then the rest of the script too
+-- tasks that a blocking move took: one, rarely two. RPOP is the first write, because Redis allows it when memory is short, and
+-- with it the rest of the script
 local woken = {}
 repeat
   local raw = redis.call('RPOP', KEYS[6])
@@ -130,7 +130,7 @@ for _, receipt in ipairs(receipts) do
     silences = silent and (tonumber(silences) or 0) + 1 or 0
     if lost or silences >= SILENCES then deliveries, last = deliveries + 1, name .. company end
     past = attempts .. ':' .. deliveries .. ':' .. last
-    -- the last worker and how many were lost with it come before
+    -- behind the last worker and the number of tasks lost with it
     if silent then past = past .. (string.find(last, ':', 1, true) and ':' or '::') .. silences end
   end
   if past then remember(raw, past) end
@@ -154,7 +154,7 @@ if rest > 0 then
   redis.call('HSET', KEYS[9], ARGV[1], rest)
   redis.call('HSET', KEYS[3], 'epoch', 0, 'state', 'lost', 'ended', lost and 'lost' or why, 'moving', 1, 'company', together,
     'grave', grave, 'till', ms + grave)
-  -- if nobody goes on with it
+  -- in case that nobody continues
   redis.call('ZADD', KEYS[2], now + grave, ARGV[1])
   return {moved + #woken, rest}
 end
@@ -168,6 +168,6 @@ else
   redis.call('DEL', KEYS[3])
   redis.call('ZREM', KEYS[2], ARGV[1])
 end
--- the next worker begins a new one
+-- the next worker starts a new clock
 if redis.call('ZCARD', KEYS[2]) == 0 then redis.call('DEL', KEYS[15]) end
 return {moved + #woken, 0}

@@ -1,26 +1,26 @@
--- Brings suspects that were put aside (turn.lua) back to the front of the queue when no worker is left that could take
--- them: plain workers know the queue only.
+-- Returns suspects that were put aside (turn.lua) to the front of the queue if no worker is left that could take them: plain
+-- workers read only the queue.
 --
 -- KEYS  1 queue  2 workers  3 suspects  4 history  5 pasts  6 stats
--- Returns  how many are back; as many as some ms allow, so that it is called again until it returns 0
--- Before: suspects with their pasts, the oldest on the right.  After: the newest of them stand at the front of the
--- queue, in their order and before all others, their pasts in history or pasts; nothing at all while there is a worker.
+-- Returns  the number returned, limited to a few ms of work: to be called until it is 0
+-- Before: suspects with their pasts, the oldest on the right.  After: the newest of them are at the front of the queue, in
+-- their order, and their pasts in history or pasts. Nothing is changed while a worker is registered.
 local ROOM = 2 * 1024 * 1024
--- of each task, however short, bytes
+-- added to the size of each task, bytes
 local OVERHEAD = 4096
 local HISTORY, PASTS = KEYS[4], KEYS[5]
 if redis.call('ZCARD', KEYS[2]) > 0 or redis.call('EXISTS', KEYS[3]) == 0 then return 0 end
-redis.call('LLEN', KEYS[1]) -- a queue key of another type ends it here, before anything was moved
+redis.call('LLEN', KEYS[1]) -- fails here, before any write, if the queue key has another type
 
--- a short name for a task's bytes that cannot be mistaken for another's
+-- a short and unique name for a task's bytes
 local function digest(raw)
   if #raw <= 40 then return '=' .. raw end
   return '#' .. redis.sha1hex(raw)
 end
 
--- What a task that goes back to the list has been through. Equal tasks share a name and keep a past each: the first few in
--- one text (history), which versions before this read, all others in a stack of runs (pasts), so that each costs the same.
--- The field of the name holds the top run, `runs below:tasks:past`; the n-th below it is `tasks:past` under `n|name`.
+-- Stores the past of a task that goes back to the list. Equal tasks share a name but have a past each: the first few are in one
+-- text (history), which earlier versions read, too; all others in a stack of runs (pasts), so that each costs the same. The
+-- field of the name holds the top run, `runs below:tasks:past`; the n-th below it is `tasks:past` under `n|name`.
 -- turn.lua, reap.lua and rejoin.lua have the same functions.
 local HISTORY_BYTES = 128
 local function remember(raw, past)

@@ -1,26 +1,26 @@
--- Renews a worker's lease and nothing else, for a worker that computes and cannot make turns meanwhile.
+-- Renews a worker's lease and nothing else, while its handler blocks the event loop and it makes no turns.
 --
 -- KEYS  1 workers  2 worker  3 clock
 -- ARGV  1 worker id  2 epoch  3 lease, ms
--- Returns  1; 0 when the worker is fenced, and nothing was done
+-- Returns  1; 0 if the worker is fenced, and nothing was changed
 if redis.call('HGET', KEYS[2], 'epoch') ~= ARGV[2] then return 0 end
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
--- Queue time, ms: a clock that runs while Redis takes writes of this queue, and by which leases are measured. No step of
--- the server's clock moves it, and while Redis is away or refuses to write it stands still, but for `most`: a healthy worker
--- makes a turn within that. turn.lua, renew.lua, register.lua, reap.lua and overdue.lua have the same function.
+-- Queue time, ms: leases are measured by it. It advances while Redis accepts writes of this queue, whatever steps the server's
+-- clock makes; while Redis is away or refuses writes it advances by `most` at most, within which a healthy worker makes a
+-- turn. turn.lua, renew.lua, register.lua, reap.lua and overdue.lua have the same function.
 local function queue_time(key, now)
   local at, ms, lease = unpack(redis.call('HMGET', key, 'at', 'ms', 'lease'))
   local most = math.min(2000, (tonumber(lease) or 15000) / 3)
   at, ms = tonumber(at) or now, tonumber(ms) or 0
   local passed = now - at
-  -- written some times a lease only
+  -- written only a few times per lease
   local fresh = math.abs(passed) >= most / 8 or passed == 0
   return fresh and ms + math.max(0, math.min(passed, most)) or ms, fresh
 end
 
--- Redis allows this when memory is short, and then the rest too
+-- Redis allows this command when memory is short, and with it the rest of the script
 redis.call('HDEL', KEYS[2], '')
 local ms, fresh = queue_time(KEYS[3], now)
 if fresh then redis.call('HSET', KEYS[3], 'at', now, 'ms', ms) end

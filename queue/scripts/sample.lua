@@ -1,16 +1,16 @@
--- What the controller needs to know of one queue, at one instant.
+-- A consistent sample of one queue.
 --
 -- KEYS  1 queue  2 result  3 workers  4 load  5 delayed  6 dead  7 stats  8 paused  9 expiry  10 suspects  11 leaving  12 apart
 --       13 clock
--- ARGV  1 buckets of slow tasks (pool/slow-tasks.ts)  2 how far to look ahead for delayed tasks, ms
--- Returns  {Redis time in ms, tasks waiting (suspects included) or an error in words, type of the result key, delayed, due by now,
---           when the next delayed task falls due in ms or '', dead letters, tasks in flight,
---           workers that hold any, workers, workers whose lease is over, {taken, completed, failed, retried, recovered, fenced,
---           serviceUs, cancelled, squaredTasks, squaresS2}, paused?, whether sweep.lua has something to do, suspects,
---           workers that are to drain, {tasks in slow bucket 1, …}, when the first lease ends in ms or '',
---           delayed tasks that fall due from now on within ARGV 2, suspects that run alone,
+-- ARGV  1 buckets of slow tasks (pool/slow-tasks.ts)  2 horizon for delayed tasks that fall due soon, ms
+-- Returns  {Redis time in ms, tasks waiting (suspects included) or an error message, type of the result key, delayed tasks, those
+--           of them that are due, when the next one falls due in ms or '', dead letters, tasks in flight,
+--           workers that hold any, workers, workers whose lease has expired,
+--           {taken, completed, failed, retried, recovered, fenced, serviceUs, cancelled, squaredTasks, squaresS2}, whether it is paused, whether sweep.lua has work, suspects,
+--           workers ordered to drain, {tasks in slow bucket 1, …}, when the first lease expires in ms or '',
+--           delayed tasks that fall due within the horizon, suspects that must run alone,
 --           workers that hold suspects and nothing else, suspects in flight there,
---           whether there are workers, and none has made a turn for so long that queue time (turn.lua) is about to stand still}
+--           whether there are workers, but none made a turn for so long that queue time (turn.lua) would stop advancing}
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local length = redis.pcall('LLEN', KEYS[1])
@@ -18,14 +18,14 @@ local suspects = redis.call('LLEN', KEYS[10])
 length = type(length) == 'table' and length.err or length + suspects
 local inflight, busy = 0, 0
 for _, n in ipairs(redis.call('HVALS', KEYS[4])) do
-  -- what somebody else wrote there is not counted
+  -- values that other programs wrote are ignored
   n = tonumber(n)
   if n and n > 0 and n < 1e9 then
     inflight = inflight + n
     busy = busy + 1
   end
 end
--- fields of hashes are of any length, numbers are not: whoever asks gets the beginnings
+-- clients may have written fields of any length: truncated
 local function numbers(texts)
   for i, text in ipairs(texts) do texts[i] = text and string.sub(text, 1, 32) end
   return texts

@@ -35,10 +35,10 @@ const arity = {
   progress: 2,
   sweep: 5,
   drain: undefined,
-  look: undefined,
+  filled: undefined,
   note: 1,
   read: 1,
-  crew: 2,
+  'list-workers': 2,
   heads: 1,
   move: 4,
 } as const;

@@ -1,12 +1,12 @@
--- Removes what is past its time: results (where the server does not do that itself), errors, dead letters.
+-- Deletes expired results (where the server does not expire them itself), errors, dead letters and cancel marks.
 --
 -- KEYS  1 result  2 dead  3 errors  4 cancelled  5 expiry
--- ARGV  1 at most so many
--- Returns  1 when there may be more to do at once, else 0
--- Members of the expiry set: 'r' or 'e', a fingerprint, '|' and an id for a result or an error; 'd' and a time for all
--- dead letters that were buried by then. A result or an error that was replaced since is not the one that was meant, and
--- stays: what a plain worker writes has no time, and a newer one of ours has an entry of its own. (The very same value
--- written again by a plain worker cannot be told from the one before.)
+-- ARGV  1 maximum number to delete
+-- Returns  1 if more may be due now, else 0
+-- Members of the expiry set: 'r' or 'e', a fingerprint, '|' and an id for a result or an error; 'd' and a time for all dead
+-- letters up to that time. A result or an error that was replaced since is kept: those of plain workers do not expire, and a
+-- newer one of ours has an entry of its own. (The same value written again by a plain worker cannot be distinguished from the
+-- earlier one.)
 local MOST_BYTES = 4 * 1024 * 1024
 local most = tonumber(ARGV[1])
 local clock = redis.call('TIME')
@@ -23,7 +23,7 @@ end
 
 local removed, bytes = 0, 0
 
--- drops dead letters up to a time, and with each its error, unless a later one has replaced that. Returns whether all
+-- drops dead letters up to a time, each with its error unless a later one has replaced it. Returns whether all were dropped
 local function drop_dead(up_to)
   while removed < most do
     local oldest = redis.call('LINDEX', KEYS[2], -1)
@@ -47,7 +47,7 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', now, 'LIMIT
     local mark, at = string.match(member, '^.([^|]*)|()')
     local id = string.sub(member, at)
     local key = kind == 'r' and KEYS[1] or KEYS[3]
-    local value = redis.pcall('HGET', key, id) -- a key of another type is not touched
+    local value = redis.pcall('HGET', key, id) -- a key of another type is left alone
     if type(value) == 'string' then
       bytes = bytes + #value
       if fingerprint(value) == mark then redis.call('HDEL', key, id) end

@@ -5,7 +5,7 @@
  * it wants), and in `leaving`, for a worker that registers only later. It lasts MARK_MS and must be renewed before.
  */
 import type { Redis } from 'ioredis';
-import { readCrew } from './crew.ts';
+import { listWorkers } from './list-workers.ts';
 import type { QueueKeys } from '../keys.ts';
 import { unblockWaits } from './worker-connections.ts';
 import { asCount, asList, asText } from '../scripts/decode-reply.ts';
@@ -13,7 +13,7 @@ import { script } from '../scripts/scripts.ts';
 import { mergeLoads, type WorkerLoad, type WorkerLoads } from './worker-load.ts';
 
 /** An order for a worker: of the controller, or of a person (`ask`, `release`), which takes precedence. */
-export type DrainOrder = 'leave' | 'stay' | 'look' | 'ask' | 'release';
+export type DrainOrder = 'leave' | 'stay' | 'read' | 'ask' | 'release';
 
 /** How long a mark lasts unless renewed, ms. */
 const MARK_MS = 30_000;
@@ -44,9 +44,9 @@ export async function registeredWorkers(
   queues: readonly QueueKeys[],
   named: Iterable<string>,
 ): Promise<WorkerLoads> {
-  const crews = await Promise.all(queues.map((keys) => readCrew(redis, keys)));
-  const ids = [...named, ...crews.flat().map(({ id }) => id)];
-  return drainWorkers(redis, queues, new Map(ids.map((id) => [id, 'look'])));
+  const found = await Promise.all(queues.map((keys) => listWorkers(redis, keys)));
+  const ids = [...named, ...found.flat().map(({ id }) => id)];
+  return drainWorkers(redis, queues, new Map(ids.map((id) => [id, 'read'])));
 }
 
 async function drainIn(
@@ -85,7 +85,7 @@ async function drainIn(
  * Ends the blocking waits of workers, so that they make a turn immediately. If the server does not allow that, they do so
  * within a second anyway. Never rejects.
  */
-export async function rouse(redis: Redis, loads: Iterable<WorkerLoad>): Promise<void> {
+export async function endWaits(redis: Redis, loads: Iterable<WorkerLoad>): Promise<void> {
   await unblockWaits(
     redis,
     [...loads].flatMap(({ blockers }) => blockers),

@@ -1,4 +1,4 @@
-/** Checks many queues with one request (look.lua), instead of making a turn in each of them. */
+/** Checks many queues with one request (filled.lua), instead of making a turn in each of them. */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../keys.ts';
 import { script } from '../scripts/scripts.ts';
@@ -10,6 +10,6 @@ export async function findFilled(
   worker: string,
 ): Promise<ReadonlySet<number>> {
   const keys = queues.flatMap((one) => [one.queue, one.wake(worker), one.suspects]);
-  const found = (await script(redis, 'look')(keys.length, ...keys)) as number[];
+  const found = (await script(redis, 'filled')(keys.length, ...keys)) as number[];
   return new Set(found.map((position) => position - 1));
 }

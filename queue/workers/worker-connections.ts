@@ -47,7 +47,7 @@ export async function readHolder(redis: Redis, keys: QueueKeys, worker: string):
 }
 
 /** Records in Redis of a worker that may be dead. */
-export interface Life {
+export interface WorkerRecord {
   /** `undefined` if it has none: it left, was reaped, or never registered. */
   readonly epoch: number | undefined;
   /** When the epoch began, ms of Redis time. */
@@ -62,10 +62,10 @@ export interface Life {
  * The records of workers, in order, in two round trips. Epochs are read before connections: an epoch without a connection has
  * had none since then, whatever was registered meanwhile.
  */
-export async function readLives(
+export async function readWorkerRecords(
   redis: Redis,
   workers: readonly { readonly keys: QueueKeys; readonly worker: string }[],
-): Promise<Life[]> {
+): Promise<WorkerRecord[]> {
   const hashes = await Promise.all(
     workers.map(({ keys, worker }) => {
       const fields = ['epoch', 'client', 'started'];
@@ -73,7 +73,7 @@ export async function readLives(
     }),
   );
   const addresses = await connectedAddresses(redis);
-  return hashes.map((fields): Life => {
+  return hashes.map((fields): WorkerRecord => {
     const [epoch, client, started] = asList(fields, 'the hash of a worker', 3).map((field) =>
       field === null ? '' : asText(field, 'a field of a worker', LONGEST),
     );

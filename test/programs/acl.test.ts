@@ -13,7 +13,7 @@ import { closeRedis, openRedis } from '../../queue/connection/connection.ts';
 import { openQueue, type Queue } from '../../queue/queue.ts';
 import { pushDecision, readDecisions, replaceDecision } from '../../queue/pool/decisions.ts';
 import { readExitReason, writeExitReason } from '../../queue/workers/exit-reason.ts';
-import { readLives } from '../../queue/workers/worker-connections.ts';
+import { readWorkerRecords } from '../../queue/workers/worker-connections.ts';
 import { defineScripts, reap } from '../../queue/scripts/scripts.ts';
 import { readTimeline } from '../../queue/pool/timeline.ts';
 import { eventually } from '../support/eventually.ts';
@@ -97,7 +97,7 @@ test('the user for Millrace may do what it needs, and nothing else', { timeout: 
   await eventually(() => expect(sampling.sampler.wakeMode).toBe('Tracking'));
   const redis = defineScripts(openRedis({ url }));
   try {
-    await readLives(redis, [{ keys: queue.keys, worker: 'w' }]);
+    await readWorkerRecords(redis, [{ keys: queue.keys, worker: 'w' }]);
     await writeExitReason(redis, queue.keys, 'w', 'OOMKilled');
     expect(await readExitReason(redis, queue.keys, 'w', 0)).toBe('OOMKilled');
     const store = createMemoryStore(pino({ level: 'silent' }));

@@ -1,7 +1,7 @@
 /** Draining by order of the controller, with real workers: what they hand back, finish and announce, and coming back. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
-import { drainWorkers, rouse, type DrainOrder } from '../../queue/workers/drain.ts';
+import { drainWorkers, endWaits, type DrainOrder } from '../../queue/workers/drain.ts';
 import type { WorkerLoad } from '../../queue/workers/worker-load.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { sampleQueue } from '../../queue/pool/sample.ts';
@@ -28,7 +28,7 @@ async function mark(
 }
 
 async function stateOf(keys: QueueKeys, id: string): Promise<string | undefined> {
-  const [load] = await mark(keys, 'look', id);
+  const [load] = await mark(keys, 'read', id);
   return load && `${load.state} ${load.inFlight}`;
 }
 
@@ -63,12 +63,12 @@ test('an idle worker that is roused says that it is drained in a moment, and tak
   await sooner(500, async () => {
     await mark(keys, 'stay', worker.id);
     await eventually(async () => {
-      const [load] = await mark(keys, 'look', worker.id);
+      const [load] = await mark(keys, 'read', worker.id);
       expect(load).toMatchObject({ state: 'idle', blockers: [expect.any(Number)] });
     });
     const marked = await drainWorkers(redis, [keys], new Map([[worker.id, 'leave']]));
     const began = performance.now();
-    await rouse(redis, marked.values());
+    await endWaits(redis, marked.values());
     await eventually(async () => expect(await stateOf(keys, worker.id)).toBe('drained 0'));
     return performance.now() - began;
   });
@@ -167,7 +167,7 @@ test('of several workers exactly those drain that were named last', async () => 
 
 test('to look at a worker, to mark one that is not there, and to name none leave no keys behind', async () => {
   const keys = freshKeys();
-  await mark(keys, 'look', 'nobody');
+  await mark(keys, 'read', 'nobody');
   await mark(keys, 'stay', 'nobody');
   await drainWorkers(redis, [keys], new Map());
   expect(await redis.keys(`*${keys.queue}*`)).toEqual([]);

@@ -10,7 +10,7 @@ import { createDetailsReader } from '../../controller/dashboard/details.ts';
 import { lookForPoison } from '../../controller/report/poison.ts';
 import { openBounded } from '../../queue/connection/untrusted.ts';
 import { closeRedis } from '../../queue/connection/connection.ts';
-import { readCrew } from '../../queue/workers/crew.ts';
+import { listWorkers } from '../../queue/workers/list-workers.ts';
 import {
   deadHeader,
   readDeadLetters,
@@ -22,7 +22,7 @@ import { drainWorkers } from '../../queue/workers/drain.ts';
 import { evictionRisk } from '../../queue/connection/eviction.ts';
 import { inspectQueue } from '../../queue/inspect.ts';
 import { queueKeys } from '../../queue/keys.ts';
-import { readLives } from '../../queue/workers/worker-connections.ts';
+import { readWorkerRecords } from '../../queue/workers/worker-connections.ts';
 import { readPause } from '../../queue/pause.ts';
 import { readCut } from '../../queue/scripts/read.ts';
 import { sampleQueue } from '../../queue/pool/sample.ts';
@@ -78,9 +78,9 @@ const sampled = { dead: 4, now: Date.now(), counters: { failed: 4 } as never };
 test.each<readonly [string, (redis: Redis) => Promise<unknown>]>([
   ['a sample', (r) => sampleQueue(r, keys)],
   ['the look at expired leases', (r) => reapExpired(r, queueKeys('other', 'result'))],
-  ['the workers', (r) => readCrew(r, keys)],
-  ['lives', (r) => readLives(r, [{ keys, worker: 'w' }])],
-  ['marks', (r) => drainWorkers(r, [keys], new Map([['w', 'look']]))],
+  ['the workers', (r) => listWorkers(r, keys)],
+  ['lives', (r) => readWorkerRecords(r, [{ keys, worker: 'w' }])],
+  ['marks', (r) => drainWorkers(r, [keys], new Map([['w', 'read']]))],
   ['the memory', (r) => readCut(r, keys.memory(POOL), { bytes: 65_537, values: 1 }, 'GET')],
   ['decisions', (r) => readDecisions(r, keys, POOL)],
   ['the time line', (r) => readTimeline(r, keys, POOL)],

@@ -130,7 +130,7 @@ test.concurrent('a failover to a replica that lags', async () => {
   // whoever is asked to drain can say that it has drained
   await drainWorkers(redis, [keys], new Map([[worker.id, 'leave']]));
   await eventually(async () => {
-    const loads = await drainWorkers(redis, [keys], new Map([[worker.id, 'look']]));
+    const loads = await drainWorkers(redis, [keys], new Map([[worker.id, 'read']]));
     expect(loads.get(worker.id)).toMatchObject({ state: 'drained', inFlight: 0 });
   });
 });

@@ -1,7 +1,7 @@
 /** Which workers live, by their connections: what the controller believes before it ends an epoch. */
 import { expect, test } from 'vitest';
 import { queueKeys } from '../../queue/keys.ts';
-import { readLives } from '../../queue/workers/worker-connections.ts';
+import { readWorkerRecords } from '../../queue/workers/worker-connections.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis } from '../support/redis.ts';
 import { freshKeys, startHandWorker } from '../support/turns.ts';
@@ -21,13 +21,15 @@ test('every connection of a worker has its name, also that of its lease thread',
   await eventually(async () => expect(await connections()).toBe(2));
   await redis.lpush(keys.queue, '{"id":"long","computeMs":6000}');
   await eventually(async () => expect(await connections()).toBe(3));
-  expect(await readLives(redis, [{ keys, worker: id }])).toMatchObject([{ connected: true }]);
+  expect(await readWorkerRecords(redis, [{ keys, worker: id }])).toMatchObject([{ connected: true }]);
   await resultsOf(redis, keys.result, 1);
   const epoch = Number(await redis.hget(keys.worker(id), 'epoch'));
   worker.signal('SIGKILL');
   await worker.ended;
   await eventually(async () =>
-    expect(await readLives(redis, [{ keys, worker: id }])).toMatchObject([{ epoch, connected: false }]),
+    expect(await readWorkerRecords(redis, [{ keys, worker: id }])).toMatchObject([
+      { epoch, connected: false },
+    ]),
   );
 });
 
@@ -37,7 +39,7 @@ test('a worker of many queues with long names is seen to live', async () => {
   const queue = Array.from({ length: 40 }, (_, i) => `${keys.queue}-${i}-${'long'.repeat(40)}`);
   await using worker = startWorker(server, keys, { handler: () => '', queue });
   await worker.ready();
-  const lives = await readLives(
+  const lives = await readWorkerRecords(
     server.client(),
     queue.map((name) => ({ keys: queueKeys(name, keys.result), worker: worker.id })),
   );
@@ -51,7 +53,7 @@ test('many at once, in their order: one that never was, one without a name, one 
   const nameless = await startHandWorker(redis, keys);
   await using alive = startWorker(server, keys, { handler: () => '' });
   await alive.ready();
-  const lives = await readLives(
+  const lives = await readWorkerRecords(
     redis,
     ['nobody', nameless.id, alive.id].map((worker) => ({ keys, worker })),
   );
@@ -83,5 +85,7 @@ test('where Redis refuses names and lists, workers work all the same and nobody 
   expect(await redis.hget(keys.worker(worker.id), 'client')).toBe('');
   const limited = server.client({ username: 'limited', password: 'secret' });
   for (const client of [redis, limited])
-    expect(await readLives(client, [{ keys, worker: worker.id }])).toMatchObject([{ connected: undefined }]);
+    expect(await readWorkerRecords(client, [{ keys, worker: worker.id }])).toMatchObject([
+      { connected: undefined },
+    ]);
 });

@@ -91,9 +91,9 @@ export function scene(
       }
       return Promise.resolve(loadsOf(verdicts.keys()));
     },
-    rouse: (loads) => {
+    endWaits: (loads) => {
       const count = [...loads].length;
-      if (count > 0) log.push(`rouse ${count}`);
+      if (count > 0) log.push(`endWaits ${count}`);
       return Promise.resolve();
     },
   };

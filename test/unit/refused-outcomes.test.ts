@@ -64,7 +64,7 @@ test('a dead letter that is refused goes without its id, and when that is refuse
     kind: 'dead',
     error:
       'it ran, but its result cannot be stored: ERR too long (its id cannot be written either: ERR too long)',
-    untold: true,
+    unreported: true,
   });
 });
 

@@ -27,7 +27,7 @@ export interface Exit {
   readonly signal: NodeJS.Signals | null;
 }
 
-export interface Child {
+export interface ProgramProcess {
   readonly pid: number;
   readonly stdin: ChildProcessWithoutNullStreams['stdin'];
   readonly stdout: ChildProcessWithoutNullStreams['stdout'];
@@ -43,7 +43,7 @@ export interface Child {
   forgetStderr(): void;
 }
 
-export interface ChildOptions {
+export interface ProgramProcessOptions {
   readonly cwd: string;
   readonly env: NodeJS.ProcessEnv;
   readonly watcher: Watcher;
@@ -52,7 +52,10 @@ export interface ChildOptions {
 }
 
 /** Throws `CommandError` when the system does not start it (no memory, too many processes, file gone). */
-export async function startChild(program: Program, options: ChildOptions): Promise<Child> {
+export async function startProgram(
+  program: Program,
+  options: ProgramProcessOptions,
+): Promise<ProgramProcess> {
   const { child, pid } = await spawnGroup(program, options);
   options.watcher.add(pid);
   let gone = false;
@@ -109,7 +112,7 @@ export function describeExit({ code, signal }: Exit): string {
 
 async function spawnGroup(
   program: Program,
-  options: ChildOptions,
+  options: ProgramProcessOptions,
 ): Promise<{ child: ChildProcessWithoutNullStreams; pid: number }> {
   try {
     expectDescriptors();

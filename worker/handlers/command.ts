@@ -17,7 +17,7 @@ import { tooLarge, MAX_RESULT_BYTES } from '../task/encode.ts';
 import { describeError } from '../task/describe-error.ts';
 import type { OpenHandler, TaskContext } from '../task/handler.ts';
 import { trackAttempts } from './attempts.ts';
-import { describeExit, startChild, type Child, type Exit } from './child.ts';
+import { describeExit, startProgram, type ProgramProcess, type Exit } from './child.ts';
 import { CommandError, FinalCommandError, LaterCommandError } from './errors.ts';
 import { findProgram, type ProgramSource } from './program.ts';
 import { cannotFork, CannotFork, createShortage } from './shortage.ts';
@@ -73,7 +73,7 @@ export async function openCommand(options: CommandOptions): Promise<OpenHandler>
   const once = async (context: TaskContext, signal: AbortSignal): Promise<Buffer> => {
     const { id, attempt } = context;
     if (signal.aborted) throw stopped(signal);
-    const child = await startChild(program, {
+    const child = await startProgram(program, {
       cwd,
       env: taskEnvironment(env, context),
       watcher,
@@ -144,7 +144,7 @@ export function withStderr(what: string, tail: string): string {
 }
 
 /** Gathers stdout; over the limit it kills the program, and what it returns throws. */
-function collect(child: Child, maxBytes: number): () => Buffer {
+function collect(child: ProgramProcess, maxBytes: number): () => Buffer {
   let chunks: Buffer[] = [];
   let size = 0;
   child.stdout.on('data', (chunk: Buffer) => {

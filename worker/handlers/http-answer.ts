@@ -33,7 +33,7 @@ export class LaterHttpError extends HttpError {
 }
 
 /** An answer that is no success. */
-export interface Refusal {
+export interface HttpRefusal {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
   /** The start of its body. */
@@ -69,7 +69,7 @@ function header(name: string, text: string | Buffer): OutgoingHttpHeaders {
 }
 
 /** `where`: what was asked, for the message. `now`: ms since the epoch, for a `Retry-After` that is a date. */
-export function errorOf({ status, headers, body }: Refusal, where: string, now: number): HttpError {
+export function errorOf({ status, headers, body }: HttpRefusal, where: string, now: number): HttpError {
   const said = body.toString().trim();
   const message = `${where} answered ${status}${said === '' ? ', without a body' : `: ${said}`}`;
   const notNow = NOT_NOW.has(status) || status >= 500;

@@ -9,14 +9,14 @@
 import { Agent, request as requestPlain, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
 import { Agent as TlsAgent, request as requestTls } from 'node:https';
 import { tooLarge } from '../task/encode.ts';
-import { HttpError, type Refusal } from './http-answer.ts';
+import { HttpError, type HttpRefusal } from './http-answer.ts';
 
 export interface Poster extends Disposable {
   /**
    * Resolves to the body of a 2xx, or to what else was answered. Rejects with `Unreached` when there was no connection,
    * with `ResultEncodingError` when the body of a 2xx is too large, else with what went wrong.
    */
-  post(body: Buffer, headers: OutgoingHttpHeaders, signal: AbortSignal): Promise<Buffer | Refusal>;
+  post(body: Buffer, headers: OutgoingHttpHeaders, signal: AbortSignal): Promise<Buffer | HttpRefusal>;
 }
 
 /** There was no connection: the server has seen nothing of the request. */
@@ -41,7 +41,7 @@ export function createPoster(url: URL, maxBytes: number): Poster {
     headers: OutgoingHttpHeaders,
     signal: AbortSignal,
     by: Agent | false,
-  ): Promise<Buffer | Refusal | 'stale'> {
+  ): Promise<Buffer | HttpRefusal | 'stale'> {
     return new Promise((resolve, reject) => {
       signal.throwIfAborted();
       let answered = false;
@@ -97,7 +97,7 @@ export function unreached(error: Error & { code?: string }): Unreached {
   return new Unreached(error.message || (error.code ?? error.name), { cause: error });
 }
 
-async function read(response: IncomingMessage, maxBytes: number): Promise<Buffer | Refusal> {
+async function read(response: IncomingMessage, maxBytes: number): Promise<Buffer | HttpRefusal> {
   const { statusCode: status = 0, headers } = response;
   if (status >= 200 && status < 300) return readResult(response, maxBytes);
   const chunks: Buffer[] = [];

@@ -6,10 +6,10 @@ import { sleep, timeout } from '../../runtime/timers.ts';
 import { tooLarge } from '../task/encode.ts';
 import { describeError } from '../task/describe-error.ts';
 import type { TaskContext } from '../task/handler.ts';
-import { describeExit, startChild } from './child.ts';
+import { describeExit, startProgram } from './child.ts';
 import { stopped, withStderr, type LogSource } from './command.ts';
 import { CommandError } from './errors.ts';
-import { decodeLine, encodeTask, idInLine, type Answer } from './line-protocol.ts';
+import { decodeLine, taskLine, idInLine, type Answer } from './line-protocol.ts';
 import type { Program } from './program.ts';
 import { splitLines } from './split-lines.ts';
 import type { Watcher } from '../../runtime/child-watchdog.ts';
@@ -85,7 +85,7 @@ export async function startKeptProcess(program: Program, options: KeptProcessOpt
 
   const log = (line: string): void =>
     options.log(line, { pid: child.pid, ...(asked && { id: asked.id, attempt: asked.attempt }) });
-  const child = await startChild(program, { ...options, log });
+  const child = await startProgram(program, { ...options, log });
 
   const end = (reason: Error): void => {
     if (broken || child.hasEnded()) return;
@@ -168,7 +168,7 @@ export async function startKeptProcess(program: Program, options: KeptProcessOpt
       };
       signal.addEventListener('abort', abort, { once: true });
       if (signal.aborted) abort();
-      else child.stdin.write(encodeTask(context));
+      else child.stdin.write(taskLine(context));
       try {
         return await promise;
       } finally {

@@ -40,7 +40,7 @@ export type Answer =
     };
 
 /** How far the task is; the answer is still to come. */
-export interface Progress {
+export interface ProgressLine {
   readonly kind: 'progress';
   readonly id: string | undefined;
   readonly value: unknown;
@@ -52,7 +52,7 @@ export function idInLine(id: string | Buffer): string {
 }
 
 /** The line for a task, with its line end. */
-export function encodeTask({ id, raw, attempt, trace }: TaskContext): string {
+export function taskLine({ id, raw, attempt, trace }: TaskContext): string {
   const name = idInLine(id);
   const message = isUtf8(raw)
     ? { id: name, task: raw.toString('utf8'), attempt, ...trace }
@@ -61,7 +61,7 @@ export function encodeTask({ id, raw, attempt, trace }: TaskContext): string {
 }
 
 /** Throws `SyntaxError` in one line that names what is wrong with the answer. */
-export function decodeLine(line: Buffer): Answer | Progress {
+export function decodeLine(line: Buffer): Answer | ProgressLine {
   const answer = parse(line);
   if (!isObject(answer)) throw new SyntaxError('it is not a JSON object');
   const { result, error, retry, retryAfter, encoding, last } = answer;

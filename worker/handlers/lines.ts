@@ -19,7 +19,7 @@ import { startKeptProcess, type KeptProcess } from './kept-process.ts';
 import type { Answer } from './line-protocol.ts';
 import { findProgram } from './program.ts';
 import { createShortage, isLacking } from './shortage.ts';
-import { createSlots } from './slots.ts';
+import { createSemaphore } from './semaphore.ts';
 import { openWatcher } from '../../runtime/child-watchdog.ts';
 
 export interface LinesOptions extends CommandOptions {
@@ -47,7 +47,7 @@ export async function openLines(options: LinesOptions): Promise<OpenHandler> {
   const { closeMs = DEFAULT_CLOSE_MS, wait = defaultWait } = options;
   const program = await findProgram(options);
   const watcher = openWatcher();
-  const slots = createSlots(options.concurrency);
+  const semaphore = createSemaphore(options.concurrency);
   const closing = new AbortController();
   const shortage = createShortage(options.onShortage);
   const all = new Set<KeptProcess>();
@@ -106,7 +106,7 @@ export async function openLines(options: LinesOptions): Promise<OpenHandler> {
 
   const run = async (context: TaskContext): Promise<unknown> => {
     const { signal } = context;
-    await using _slot = await slots.take(signal).catch(() => Promise.reject(stopped(signal)));
+    await using _slot = await semaphore.acquire(signal).catch(() => Promise.reject(stopped(signal)));
     if (closing.signal.aborted) throw stopped(closing.signal);
     const process = await take(signal);
     if (closing.signal.aborted) {

@@ -4,8 +4,8 @@ import type { Delivery } from '../../queue/workers/turn.ts';
 export type Outcome =
   | { readonly kind: 'result'; readonly value: string | Buffer }
   | { readonly kind: 'retry'; readonly delayMs: number; readonly error: string }
-  /** `poison`: no worker has survived it. `untold`: not even its id can be written, so no waiting client is told. */
-  | { readonly kind: 'dead'; readonly error: string; readonly poison?: true; readonly untold?: true }
+  /** `poison`: no worker has survived it. `unreported`: not even its id can be written, so no waiting client is told. */
+  | { readonly kind: 'dead'; readonly error: string; readonly poison?: true; readonly unreported?: true }
   /** Somebody cancelled it. What its handler returned after that is dropped. */
   | { readonly kind: 'cancelled' }
   /** Not finished and not to blame: back to the queue, for others. */

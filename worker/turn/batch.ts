@@ -101,11 +101,11 @@ function list({ delivery, id, attempt, outcome }: Finished, worker: string, list
       break;
     }
     case 'dead': {
-      const whole = outcome.untold || Buffer.isBuffer(id) || delivery.raw.equals(Buffer.from(id));
+      const whole = outcome.unreported || Buffer.isBuffer(id) || delivery.raw.equals(Buffer.from(id));
       const lost = outcome.poison ? { deliveries: past.deliveries } : {};
       const about = { error: outcome.error, attempts: attempt, worker, ...lost };
       const header = deadHeader(whole ? about : { ...about, id });
-      lists.dead.push({ receipt, ...(!outcome.untold && { id }), header });
+      lists.dead.push({ receipt, ...(!outcome.unreported && { id }), header });
       break;
     }
     case 'cancelled': {

@@ -22,7 +22,7 @@ export interface Part {
   readonly refusals: number;
   /** Over a connection of its own, so that what ends the connection ends no other request. */
   readonly apart: boolean;
-  readonly stage: 'whole' | 'buried' | 'untold';
+  readonly stage: 'whole' | 'buried' | 'unreported';
   readonly deferred: boolean;
   /** It was deferred for want of memory. */
   readonly awaitingMemory: boolean;
@@ -123,10 +123,10 @@ export function createParts(most: () => number): Parts {
         return 'again';
       }
       const [entry] = entries;
-      if (entry === undefined || entry.outcome.kind === 'release' || part.stage === 'untold')
+      if (entry === undefined || entry.outcome.kind === 'release' || part.stage === 'unreported')
         return deferred({ ...part, apart, refusals: 0 }, now);
-      const stage = part.stage === 'buried' || entry.outcome.kind === 'dead' ? 'untold' : 'buried';
-      const buried = bury(entry, refusal.reason, stage === 'untold');
+      const stage = part.stage === 'buried' || entry.outcome.kind === 'dead' ? 'unreported' : 'buried';
+      const buried = bury(entry, refusal.reason, stage === 'unreported');
       parts.push({ ...wholePart([buried], now, apart), stage });
       return 'buried';
     },
@@ -156,11 +156,11 @@ function goingBack(part: Part, now: number): Part {
 }
 
 /** Replaces an outcome that cannot be written by a dead letter with the reason. */
-function bury(entry: Finished, reason: string, untold: boolean): Finished {
+function bury(entry: Finished, reason: string, unreported: boolean): Finished {
   const { outcome } = entry;
   const lost = outcome.kind === 'dead' ? outcome.error : `${LOST[outcome.kind]} cannot be stored: ${reason}`;
-  const error = untold ? `${lost} (its id cannot be written either: ${reason})` : lost;
-  return { ...entry, outcome: { kind: 'dead', error, ...(untold && { untold }) } };
+  const error = unreported ? `${lost} (its id cannot be written either: ${reason})` : lost;
+  return { ...entry, outcome: { kind: 'dead', error, ...(unreported && { unreported }) } };
 }
 
 const LOST = {

@@ -15,7 +15,12 @@
  */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../../queue/keys.ts';
-import { readHolder, readLives, type Holder } from '../../../queue/workers/worker-connections.ts';
+import {
+  readHolder,
+  readWorkerRecords,
+  type Holder,
+  type WorkerRecord,
+} from '../../../queue/workers/worker-connections.ts';
 import { findOverdue, reap, register } from '../../../queue/scripts/scripts.ts';
 import { systemClock } from '../../../runtime/clock.ts';
 import type { Logger } from '../../../runtime/log.ts';
@@ -73,16 +78,16 @@ export function createRegistration(options: RegistrationOptions): Registration {
   /** Why an epoch of this worker has ended, as far as Redis knows. */
   async function reasonOf({ epoch, mark: theirs, ended }: Holder): Promise<string> {
     if (epoch !== undefined && theirs === mark) return 'Redis went back to an older state of this worker';
-    if (epoch !== undefined) return namesake(id, (await readLife()).address);
+    if (epoch !== undefined) return namesake(id, (await readRecord()).address);
     if (ended === 'silent') return 'no turn of this worker reached Redis for the length of the lease';
     if (ended !== undefined) return 'this process, or its pod, was reported as ended';
     return 'Redis does not know this worker: its lease expired long ago, or Redis lost its data';
   }
 
-  async function readLife(): Promise<Awaited<ReturnType<typeof readLives>>[number]> {
-    const [life] = await readLives(redis, [{ keys, worker: id }]);
-    if (!life) throw new Error('Redis returned no list of connections');
-    return life;
+  async function readRecord(): Promise<WorkerRecord> {
+    const [record] = await readWorkerRecords(redis, [{ keys, worker: id }]);
+    if (!record) throw new Error('Redis returned no list of connections');
+    return record;
   }
 
   /** Ends what is left under this name, as far as it is ours or dead. Returns whether the name is free, and the tasks put back. */
@@ -92,9 +97,9 @@ export function createRegistration(options: RegistrationOptions): Registration {
     let tasks: number | undefined;
     if (holder.mark === mark) tasks = await reap(redis, keys, id, epoch, 'displaced');
     else {
-      const life = await readLife();
-      if (life.epoch !== epoch) return { free: false, tasks: 0 };
-      if (life.connected === false) {
+      const record = await readRecord();
+      if (record.epoch !== epoch) return { free: false, tasks: 0 };
+      if (record.connected === false) {
         // a process that was fenced has not witnessed a death
         tasks = await reap(redis, keys, id, epoch, first ? 'lost' : 'displaced');
       } else {
@@ -174,7 +179,7 @@ export function createRegistration(options: RegistrationOptions): Registration {
           if (holder.epoch !== undefined) {
             pauseMs = NAMESAKE_PAUSE_MS;
             if (before?.epoch === holder.epoch && before.beat !== holder.beat)
-              throw new NameTaken(id, (await readLife()).address);
+              throw new NameTaken(id, (await readRecord()).address);
           }
           before = holder;
         } catch (error) {

@@ -3,7 +3,7 @@
  * neither tasks nor Redis.
  *
  * The slots of a worker, shared by its queues in strict priority: a queue neither takes nor begins a task until all above it
- * were found empty since it asked. One request finds that out for all of them (queue/scripts/look.lua), so that it costs the lowest
+ * were found empty since it asked. One request finds that out for all of them (queue/scripts/filled.lua), so that it costs the lowest
  * of any number of queues one round trip to be sure and one to take, however long that is. What runs keeps its slot.
  *
  * A decision goes through the queues once, and only those are woken by it that wait for it: what a task costs grows with the

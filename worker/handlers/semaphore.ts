@@ -1,16 +1,16 @@
-/** A fixed number of slots, handed out in the order in which they were asked for. */
+/** A counting semaphore, first come, first served. */
 
-export interface Slots {
-  /** Waits for a free slot; disposing of it frees it. Rejects with the signal's reason when that is aborted. */
-  take(signal: AbortSignal): Promise<AsyncDisposable>;
+export interface Semaphore {
+  /** Waits for a permit; disposing of it releases it. Rejects with the signal's reason when that is aborted. */
+  acquire(signal: AbortSignal): Promise<AsyncDisposable>;
 }
 
-export function createSlots(count: number): Slots {
+export function createSemaphore(count: number): Semaphore {
   let free = count;
   const waiting: (() => void)[] = [];
 
   const release = (): Promise<void> => {
-    // The slot goes to the next in line without becoming free in between.
+    // it goes to the next in line without becoming free in between
     const next = waiting.shift();
     if (next) next();
     else free += 1;
@@ -18,16 +18,16 @@ export function createSlots(count: number): Slots {
   };
 
   return {
-    async take(signal) {
+    async acquire(signal) {
       signal.throwIfAborted();
       if (free > 0) free -= 1;
-      else await turn(waiting, signal);
+      else await queued(waiting, signal);
       return { [Symbol.asyncDispose]: release };
     },
   };
 }
 
-function turn(waiting: (() => void)[], signal: AbortSignal): Promise<void> {
+function queued(waiting: (() => void)[], signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const admit = (): void => {
       signal.removeEventListener('abort', leave);

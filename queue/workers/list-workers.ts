@@ -1,10 +1,10 @@
-/** The workers registered with a queue, and their own reports (crew.lua). */
+/** The workers registered with a queue, and their own reports (list-workers.lua). */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../keys.ts';
 import { asList, asMoment, asText } from '../scripts/decode-reply.ts';
 import { script } from '../scripts/scripts.ts';
 
-export interface CrewMember {
+export interface WorkerEntry {
   readonly id: string;
   /** When its lease ends, ms of Redis time. */
   readonly leaseEnds: number;
@@ -24,9 +24,9 @@ const MOST = 1_000;
 const LONGEST = 512;
 
 /** The workers of a queue by the ends of their leases, at most 1,000. Throws `UnexpectedReply`. */
-export async function readCrew(redis: Redis, keys: QueueKeys): Promise<CrewMember[]> {
-  const crew = await script(redis, 'crew')(keys.workers, keys.load, keys.worker(''), MOST, LONGEST);
-  return asList(crew, 'the workers').map((one): CrewMember => {
+export async function listWorkers(redis: Redis, keys: QueueKeys): Promise<WorkerEntry[]> {
+  const found = await script(redis, 'list-workers')(keys.workers, keys.load, keys.worker(''), MOST, LONGEST);
+  return asList(found, 'the workers').map((one): WorkerEntry => {
     const parts = asList(one, 'a worker', 9).map((part) => asText(part, 'a field of a worker', LONGEST));
     const [id = '', , epoch, state = '', concurrency, version = '', started, pool = '', inFlight] = parts;
     const leaseEnds = asMoment(Buffer.from(parts[1] ?? ''), 'the end of a lease') ?? 0;
