@@ -2,8 +2,8 @@
 --
 -- KEYS  1 dead
 -- ARGV  1 maximum number  2 maximum length of a header, bytes  3 maximum length of a task, bytes
--- Returns  for each, newest first: {header line, first bytes of the task, length of the task, digest that identifies the entry}; for
---          an entry that is no dead letter, its first bytes as the header, an empty task and length -1. Fewer entries if they are
+-- Returns  for each, newest first: {header line, first bytes of the task, length of the task, digest that identifies the entry};
+--          for an entry that is no dead letter, its first bytes as the header, an empty task and length -1. Fewer entries if they are
 --          large: Redis copies each of them whole, which blocks it.
 local MOST_BYTES = 32 * 1024 * 1024
 

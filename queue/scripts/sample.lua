@@ -6,7 +6,8 @@
 -- Returns  {Redis time in ms, tasks waiting (suspects included) or an error message, type of the result key, delayed tasks, those
 --           of them that are due, when the next one falls due in ms or '', dead letters, tasks in flight,
 --           workers that hold any, workers, workers whose lease has expired,
---           {taken, completed, failed, retried, recovered, fenced, serviceUs, cancelled, squaredTasks, squaresS2}, whether it is paused, whether sweep.lua has work, suspects,
+--           {taken, completed, failed, retried, recovered, fenced, serviceUs, cancelled, squaredTasks, squaresS2},
+--           whether it is paused, whether sweep.lua has work, suspects,
 --           workers ordered to drain, {tasks in slow bucket 1, …}, when the first lease expires in ms or '',
 --           delayed tasks that fall due within the horizon, suspects that must run alone,
 --           workers that hold suspects and nothing else, suspects in flight there,
