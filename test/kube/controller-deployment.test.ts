@@ -1,58 +1,35 @@
 /** A pool that brings its own Deployment: what the controller keeps as it says, what it leaves to others, and edits. */
-import type { Redis } from 'ioredis';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { DEPLOYMENTS, POOLS, type ObjectRef } from '../../kube/resources.ts';
 import type { Deployment } from '../../kube/wire.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
-import { startController, type ControllerProcess } from '../support/controller.ts';
 import { eventually, throughout } from '../support/eventually.ts';
 import { startRedis } from '../support/redis.ts';
-import {
-  conditionText,
-  playDeployments,
-  poolManifest,
-  startWorld,
-  type Json,
-  type World,
-} from '../support/world.ts';
+import { useStage } from '../support/stage.ts';
+import { conditionText, poolManifest, type Json } from '../support/world.ts';
 
 const bounded = { withinMs: 10_000, everyMs: 20 };
 
-let world: World;
-let controller: ControllerProcess;
-let redis: Redis;
+const stage = useStage({ deployments: true });
 /** Of the test's own pool and of its Deployment; the queue has the namespace's name. */
 let ref: ObjectRef;
-const playing = new AbortController();
 
-beforeAll(async () => {
-  world = await startWorld();
-  redis = world.redis.client();
-  await playDeployments(world.transport, playing.signal);
-  controller = await startController({ kubeconfig: world.server.kubeconfig });
-  await controller.leading();
-}, 120_000);
-afterAll(async () => {
-  playing.abort();
-  await controller?.[Symbol.asyncDispose]();
-  await world?.[Symbol.asyncDispose]();
-});
 beforeEach(async () => {
-  ref = { namespace: await world.namespace(), name: 'tiles' };
+  ref = { namespace: await stage.world.namespace(), name: 'tiles' };
 });
 
-const pool = (): Promise<WorkerPool> => world.objects.get(POOLS, ref);
-const deployment = (): Promise<Deployment> => world.objects.get(DEPLOYMENTS, ref);
+const pool = (): Promise<WorkerPool> => stage.world.objects.get(POOLS, ref);
+const deployment = (): Promise<Deployment> => stage.world.objects.get(DEPLOYMENTS, ref);
 const worker = ({ spec }: Deployment) => spec?.template.spec?.containers[0];
-const edit = (spec: Json): Promise<WorkerPool> => world.objects.patch(POOLS, ref, { spec });
-const handEdit = (change: Json): Promise<Deployment> => world.objects.patch(DEPLOYMENTS, ref, change);
+const edit = (spec: Json): Promise<WorkerPool> => stage.world.objects.patch(POOLS, ref, { spec });
+const handEdit = (change: Json): Promise<Deployment> => stage.world.objects.patch(DEPLOYMENTS, ref, change);
 const push = (count: number): Promise<number> =>
-  redis.lpush(ref.namespace, ...Array.from({ length: count }, (_, i) => `task${i}`));
+  stage.redis.lpush(ref.namespace, ...Array.from({ length: count }, (_, i) => `task${i}`));
 
 /** Creates the pool and waits until it stands. */
 async function start(spec: Json = {}): Promise<void> {
-  const manifest = poolManifest(ref.name, world.redis, { queue: ref.namespace, ...spec });
-  await world.objects.create(POOLS, ref.namespace, manifest);
+  const manifest = poolManifest(ref.name, stage.world.redis, { queue: ref.namespace, ...spec });
+  await stage.world.objects.create(POOLS, ref.namespace, manifest);
   await eventually(async () => expect(conditionText(await pool(), 'Ready')).toMatch(/^True/), bounded);
 }
 
@@ -60,11 +37,13 @@ const replicasAre = (count: number): Promise<void> =>
   eventually(async () => expect((await deployment()).spec?.replicas).toBe(count), bounded);
 
 test('a container that is not to be restarted is what this version of Kubernetes makes of it', async () => {
-  const { serverVersion } = JSON.parse(await world.server.kubectl(['version', '--output', 'json']));
+  const { serverVersion } = JSON.parse(await stage.world.server.kubectl(['version', '--output', 'json']));
   const minor = Number(serverVersion.minor);
   const container = { name: 'worker', image: 'worker:1', restartPolicy: 'Never' };
-  const manifest = poolManifest(ref.name, world.redis, { template: { spec: { containers: [container] } } });
-  await world.objects.create(POOLS, ref.namespace, manifest);
+  const manifest = poolManifest(ref.name, stage.world.redis, {
+    template: { spec: { containers: [container] } },
+  });
+  await stage.world.objects.create(POOLS, ref.namespace, manifest);
   await eventually(async () => {
     const ready = conditionText(await pool(), 'Ready');
     // 1.34 has the field behind a gate, and drops it
@@ -85,7 +64,7 @@ test('the Deployment belongs to the pool, is told where the queue is, and starts
   expect(metadata.ownerReferences?.[0]?.uid).toBe((await pool()).metadata.uid);
   expect(spec?.replicas).toBe(2);
   const env = worker(await deployment())?.env ?? [];
-  expect(env).toContainEqual({ name: 'MILLRACE_REDIS_URL', value: world.redis.url });
+  expect(env).toContainEqual({ name: 'MILLRACE_REDIS_URL', value: stage.world.redis.url });
   expect(env).toContainEqual({ name: 'MILLRACE_QUEUE', value: ref.namespace });
   const { status, metadata: own } = await pool();
   expect(status).toMatchObject({ observedGeneration: own.generation, selector: 'millrace.dev/pool=tiles' });
@@ -116,7 +95,7 @@ test('kubectl wait for Ready speaks of the spec as it is now', async () => {
     template: { spec: { containers: [{ name: 'worker', image: 'worker:3' }] } },
   });
   const wait = ['wait', 'wp/tiles', '-n', ref.namespace, '--for=condition=Ready', '--timeout=10s'];
-  expect(await world.server.kubectl(wait)).toContain('condition met');
+  expect(await stage.world.server.kubectl(wait)).toContain('condition met');
   expect(worker(await deployment())?.image).toBe('worker:3');
   for (const { type, observedGeneration } of (await pool()).status?.conditions ?? [])
     expect(observedGeneration, type).toBe(metadata.generation);
@@ -125,7 +104,7 @@ test('kubectl wait for Ready speaks of the spec as it is now', async () => {
 test('kubectl scale sets a floor, and gives it back', async () => {
   await start({ scaling: { scaleDown: { window: '0s' } } });
   const scale = (replicas: number): Promise<string> =>
-    world.server.kubectl(['scale', 'wp/tiles', '-n', ref.namespace, `--replicas=${replicas}`]);
+    stage.world.server.kubectl(['scale', 'wp/tiles', '-n', ref.namespace, `--replicas=${replicas}`]);
   await scale(3);
   await replicasAre(3);
   await eventually(async () => expect((await pool()).status?.replicas).toBe(3), bounded);
@@ -194,7 +173,7 @@ describe('by hand', () => {
   test('a Deployment that was deleted is made again', async () => {
     await start({ minReplicas: 1 });
     const { uid } = (await deployment()).metadata;
-    await world.objects.remove(DEPLOYMENTS, ref);
+    await stage.world.objects.remove(DEPLOYMENTS, ref);
     await eventually(async () => expect((await deployment()).metadata.uid).not.toBe(uid), bounded);
     await replicasAre(1);
   });
@@ -250,19 +229,19 @@ describe('edits of the pool', () => {
     await eventually(async () => expect((await pool()).status?.waiting).toBe(2), bounded);
     await throughout(500, async () => expect((await deployment()).spec?.replicas).toBe(2));
     // the other one goes away at the end of this test: nobody may hold on to it
-    await world.objects.remove(POOLS, ref);
+    await stage.world.objects.remove(POOLS, ref);
     await eventually(
       async () => expect((await deployment()).metadata.deletionTimestamp).toBeDefined(),
       bounded,
     );
-    await world.objects.patch(DEPLOYMENTS, ref, { metadata: { finalizers: null } });
+    await stage.world.objects.patch(DEPLOYMENTS, ref, { metadata: { finalizers: null } });
     await eventually(async () => await expect(pool()).rejects.toMatchObject({ notFound: true }), bounded);
   });
 
   test('kubectl scale raises the floor, kubectl wait sees Ready', async () => {
     await start();
     const kubectl = (...args: string[]): Promise<string> =>
-      world.server.kubectl(['-n', ref.namespace, ...args]);
+      stage.world.server.kubectl(['-n', ref.namespace, ...args]);
     await kubectl('scale', 'wp/tiles', '--replicas=3');
     await replicasAre(3);
     expect((await pool()).spec.minReplicas).toBe(3);
@@ -271,7 +250,7 @@ describe('edits of the pool', () => {
     );
     await eventually(
       async () =>
-        expect(await world.objects.get(POOLS, ref, 'scale')).toMatchObject({
+        expect(await stage.world.objects.get(POOLS, ref, 'scale')).toMatchObject({
           spec: { replicas: 3 },
           status: { replicas: 3, selector: 'millrace.dev/pool=tiles' },
         }),
@@ -282,26 +261,22 @@ describe('edits of the pool', () => {
 
 test('a new controller applies nothing that is there, and puts back what was edited while there was none', async () => {
   const applies = async (): Promise<number> => {
-    const page = await world.server.kubectl(['get', '--raw', '/metrics']);
+    const page = await stage.world.server.kubectl(['get', '--raw', '/metrics']);
     const lines = page.split('\n').filter((line) => /^apiserver_request_total\{.*verb="APPLY"/.test(line));
     const own = lines.filter((line) => /resource="deployments"/.test(line) && /subresource=""/.test(line));
     return own.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
   };
-  const another = async (): Promise<void> => {
-    controller = await startController({ kubeconfig: world.server.kubeconfig });
-    await controller.leading();
-  };
   await start({ scaling: { tasksPerReplica: 1 } });
   await eventually(async () => expect((await pool()).status?.applied).toMatch(/^.{16}\..{16}$/), bounded);
-  await controller.stop();
+  await stage.controller.stop();
   const before = await applies();
-  await another();
+  await stage.startController();
   await push(1);
   await replicasAre(1);
   expect(await applies()).toBe(before);
-  await controller.stop();
+  await stage.controller.stop();
   await handEdit({ spec: { template: { spec: { containers: [{ name: 'worker', image: 'evil:1' }] } } } });
-  await another();
+  await stage.startController();
   await eventually(async () => expect(worker(await deployment())?.image).toBe('worker:1'), bounded);
   expect((await deployment()).spec?.replicas).toBe(1);
   expect(await applies()).toBeGreaterThan(before);

@@ -2,42 +2,26 @@
  * Scale-in on a real API server and a real Redis, with real workers that are called as their pods are: those that hold a
  * task are never told to stop, whoever leads, and those that were to go come back when they are needed.
  */
-import type { Redis } from 'ioredis';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { DELETION_COST } from '../../kube/api.ts';
 import { DEPLOYMENTS, EVENTS, PODS, POOLS, type ObjectRef } from '../../kube/resources.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
-import { startController, type ControllerProcess } from '../support/controller.ts';
 import { eventually, patient, throughout } from '../support/eventually.ts';
 import { playReplicaSet, type ReplicaSetPlay } from '../support/replicaset.ts';
+import { useStage } from '../support/stage.ts';
 import { startWorker, type TestWorker } from '../support/workers.ts';
-import { playDeployments, poolManifest, startWorld, type Json, type World } from '../support/world.ts';
+import { poolManifest, type Json } from '../support/world.ts';
 
 const bounded = { withinMs: 10_000, everyMs: 20 };
 
-let world: World;
-let controller: ControllerProcess;
-let redis: Redis;
+const stage = useStage({ deployments: true });
 let ref: ObjectRef;
 let keys: QueueKeys;
 let replicaSet: ReplicaSetPlay | undefined;
-const playing = new AbortController();
 
-beforeAll(async () => {
-  world = await startWorld();
-  redis = world.redis.client();
-  await playDeployments(world.transport, playing.signal);
-  controller = await startController({ kubeconfig: world.server.kubeconfig });
-  await controller.leading();
-}, 120_000);
-afterAll(async () => {
-  playing.abort();
-  await controller?.[Symbol.asyncDispose]();
-  await world?.[Symbol.asyncDispose]();
-});
 beforeEach(async () => {
-  ref = { namespace: await world.namespace(), name: 'tiles' };
+  ref = { namespace: await stage.world.namespace(), name: 'tiles' };
   keys = queueKeys(ref.namespace, 'tiles:result');
 });
 afterEach(async () => {
@@ -73,7 +57,7 @@ function startPodWorker(pod: string): void {
     running.delete(String(task));
     return 'done';
   };
-  workers.set(pod, startWorker(world.redis, keys, { handler, id: pod }));
+  workers.set(pod, startWorker(stage.world.redis, keys, { handler, id: pod }));
 }
 
 async function stopPodWorker(pod: string): Promise<void> {
@@ -83,31 +67,31 @@ async function stopPodWorker(pod: string): Promise<void> {
 
 async function createPool(spec: Json): Promise<void> {
   const scaling = { tasksPerReplica: 1, scaleDown: { window: '0s' } };
-  const manifest = poolManifest(ref.name, world.redis, { queue: ref.namespace, scaling, ...spec });
-  await world.objects.create(POOLS, ref.namespace, manifest);
+  const manifest = poolManifest(ref.name, stage.world.redis, { queue: ref.namespace, scaling, ...spec });
+  await stage.world.objects.create(POOLS, ref.namespace, manifest);
 }
 
 async function startPods(withWorkers = true): Promise<void> {
   const life = withWorkers ? { onStart: startPodWorker, onStop: stopPodWorker } : {};
-  replicaSet = await playReplicaSet({ transport: world.transport, deployment: ref, ...life });
+  replicaSet = await playReplicaSet({ transport: stage.world.transport, deployment: ref, ...life });
 }
 
-const pool = (): Promise<WorkerPool> => world.objects.get(POOLS, ref);
+const pool = (): Promise<WorkerPool> => stage.world.objects.get(POOLS, ref);
 const tasksPerReplica = (count: number): Promise<WorkerPool> =>
-  world.objects.patch(POOLS, ref, { spec: { scaling: { tasksPerReplica: count } } });
-const push = (...tasks: string[]): Promise<number> => redis.lpush(keys.queue, ...tasks);
+  stage.world.objects.patch(POOLS, ref, { spec: { scaling: { tasksPerReplica: count } } });
+const push = (...tasks: string[]): Promise<number> => stage.redis.lpush(keys.queue, ...tasks);
 const finish = (...tasks: string[]): void => tasks.forEach((task) => gate(task).open());
 const replicasAre = (count: number): Promise<void> =>
   eventually(async () => {
-    expect((await world.objects.get(DEPLOYMENTS, ref)).spec?.replicas).toBe(count);
+    expect((await stage.world.objects.get(DEPLOYMENTS, ref)).spec?.replicas).toBe(count);
     expect(replicaSet?.pods).toHaveLength(count);
   }, bounded);
 const run = (...tasks: string[]): Promise<void> =>
   eventually(() => expect([...running.keys()].toSorted()).toEqual(tasks.toSorted()), bounded);
 const podOf = (task: string): string => running.get(task) ?? '';
-const leaving = async (): Promise<string[]> => (await redis.zrange(keys.leaving, '0', '-1')).toSorted();
+const leaving = async (): Promise<string[]> => (await stage.redis.zrange(keys.leaving, '0', '-1')).toSorted();
 const events = async (reason: string): Promise<string[]> =>
-  (await world.objects.list(EVENTS, ref.namespace))
+  (await stage.world.objects.list(EVENTS, ref.namespace))
     .filter((event) => event.reason === reason)
     .map(({ note = '' }) => note);
 
@@ -133,7 +117,7 @@ test('idle workers go, those that work stay, and each goes when it is done', asy
   finish('b');
   await replicasAre(0);
   expect(stopped.flatMap(({ tasks }) => tasks)).toEqual([]);
-  expect(await redis.hlen(keys.result)).toBe(4);
+  expect(await stage.redis.hlen(keys.result)).toBe(4);
   await eventually(async () => expect(await leaving()).toEqual([]), bounded);
   expect((await events('ScaledDown')).some((note) => /^1→0: .*; 1 drained$/.test(note))).toBe(true);
 });
@@ -171,7 +155,7 @@ describe('workers that all work while fewer would do', () => {
     finish('a', 'b', 'c', 'd', 'e');
     await replicasAre(0);
     expect(stopped.flatMap((stop) => stop.tasks)).toEqual([]);
-    expect(await redis.hlen(keys.result)).toBe(5);
+    expect(await stage.redis.hlen(keys.result)).toBe(5);
   });
 
   test('come back as soon as they are needed, without a restart', async () => {
@@ -184,16 +168,13 @@ describe('workers that all work while fewer would do', () => {
     expect(performance.now() - began).toBeLessThan(patient(1_500));
     expect(stopped).toEqual([]);
     expect([...workers.values()].map(({ epochs }) => epochs)).toEqual([1, 1, 1, 1]);
-    expect((await world.objects.get(DEPLOYMENTS, ref)).spec?.replicas).toBe(4);
+    expect((await stage.world.objects.get(DEPLOYMENTS, ref)).spec?.replicas).toBe(4);
   });
 
   test('are the same ones for the next controller', async () => {
     const chosen = await fourForOne();
-    await controller.kill();
-    controller = await startController({
-      kubeconfig: world.server.kubeconfig,
-    });
-    await controller.leading();
+    await stage.controller.kill();
+    await stage.startController();
     await eventually(
       async () => expect((await pool()).status?.lastDecision).toMatch(/^4→1: .*; 3 draining$/),
       bounded,
@@ -229,11 +210,11 @@ test('what carries the mark of one that goes is exactly what goes', async () => 
   // a controller before this one wanted it gone, and then was needed to keep it
   const spared = podOf('a');
   const mark = { metadata: { annotations: { [DELETION_COST]: String(-(2 ** 31)) } } };
-  await world.objects.patch(PODS, { namespace: ref.namespace, name: spared }, mark);
+  await stage.world.objects.patch(PODS, { namespace: ref.namespace, name: spared }, mark);
   finish('b', 'c');
   await replicasAre(1);
   expect(replicaSet?.pods).toEqual([spared]);
-  const { metadata } = await world.objects.get(PODS, { namespace: ref.namespace, name: spared });
+  const { metadata } = await stage.world.objects.get(PODS, { namespace: ref.namespace, name: spared });
   expect(metadata.annotations?.[DELETION_COST]).toBeUndefined();
 });
 
@@ -242,7 +223,7 @@ describe('an adopted Deployment', () => {
   const adopt = async (withWorkers: boolean, scaleDown: Json = {}): Promise<void> => {
     const template = { metadata: { labels }, spec: { containers: [{ name: 'main', image: 'theirs:1' }] } };
     const spec = { replicas: 3, selector: { matchLabels: labels }, template };
-    await world.objects.create(DEPLOYMENTS, ref.namespace, { metadata: { name: ref.name }, spec });
+    await stage.world.objects.create(DEPLOYMENTS, ref.namespace, { metadata: { name: ref.name }, spec });
     const scaling = { tasksPerReplica: 1, scaleDown: { window: '0s', ...scaleDown } };
     await startPods(withWorkers);
     await eventually(() => expect(replicaSet?.pods).toHaveLength(3), bounded);
@@ -279,7 +260,7 @@ describe('an adopted Deployment', () => {
     );
     expect(replicaSet?.pods).toHaveLength(3);
     // a plain worker takes it
-    await redis.rpop(keys.queue);
+    await stage.redis.rpop(keys.queue);
     await replicasAre(0);
     expect(await events('ScaleInHeld')).toHaveLength(1);
   });
@@ -287,8 +268,11 @@ describe('an adopted Deployment', () => {
   test('with plain workers and unmanaged: Always is scaled in whatever waits', async () => {
     await push('a');
     await adopt(false, { unmanaged: 'Always' });
-    await eventually(async () => expect((await world.objects.get(DEPLOYMENTS, ref)).spec?.replicas).toBe(1), {
-      withinMs: 15_000,
-    });
+    await eventually(
+      async () => expect((await stage.world.objects.get(DEPLOYMENTS, ref)).spec?.replicas).toBe(1),
+      {
+        withinMs: 15_000,
+      },
+    );
   });
 });

@@ -4,46 +4,27 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { KubeApi } from '../../kube/api.ts';
-import { createKubeApi } from '../../kube/client.ts';
-import { fromKubeconfig } from '../../kube/kubeconfig.ts';
 import type { LeadOptions } from '../../kube/leader.ts';
 import { lead } from '../../kube/leader.ts';
 import type { ObjectRef } from '../../kube/resources.ts';
-import { createTransport, type Transport } from '../../kube/transport.ts';
-import { startApiServer, type ApiServer } from '../support/apiserver.ts';
-import { startTcpProxy, type TcpProxy } from '../support/tcpproxy.ts';
+import { startProxiedApi, type ProxiedApi } from '../support/proxied-api.ts';
 
 const timing = { leaseDurationMs: 2000, renewDeadlineMs: 1200, retryPeriodMs: 200 };
 /** So long that a test which had to wait for it would fail. */
 const patient = { leaseDurationMs: 120_000, renewDeadlineMs: 60_000, retryPeriodMs: 100 };
 const bounded = { timeout: 20_000 };
 
-let server: ApiServer;
-let proxy: TcpProxy;
-const transports: Transport[] = [];
+let world: ProxiedApi;
 let api: KubeApi;
-let proxied: KubeApi;
 let lease: ObjectRef;
 
 beforeAll(async () => {
-  server = await startApiServer();
-  const connection = fromKubeconfig(server.kubeconfig);
-  proxy = await startTcpProxy(Number(new URL(server.server).port));
-  const connect = (address: string): KubeApi => {
-    const transport = createTransport({ ...connection, server: address });
-    transports.push(transport);
-    return createKubeApi(transport);
-  };
-  api = connect(server.server);
-  proxied = connect(`https://127.0.0.1:${proxy.port}`);
+  world = await startProxiedApi();
+  api = world.direct;
 }, 120_000);
-afterAll(async () => {
-  for (const transport of transports) transport[Symbol.dispose]();
-  await proxy?.[Symbol.asyncDispose]();
-  await server?.[Symbol.asyncDispose]();
-});
+afterAll(() => world?.[Symbol.asyncDispose]());
 beforeEach(async () => {
-  lease = { namespace: await server.namespace('leader'), name: 'controller' };
+  lease = { namespace: await world.server.namespace('leader'), name: 'controller' };
 });
 
 /** A candidate whose work lasts until it is asked to stop. Times are of performance.now(), ms. */
@@ -146,9 +127,13 @@ test('work that ends by itself ends it all, and gives the lease back', bounded, 
 
 test('a leader that is killed is followed when its lease has run out, not before', bounded, async () => {
   const script = join(import.meta.dirname, '../fixtures/candidate.ts');
-  const child = spawn(process.execPath, [script, server.kubeconfig, lease.namespace, lease.name, 'child'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  const child = spawn(
+    process.execPath,
+    [script, world.server.kubeconfig, lease.namespace, lease.name, 'child'],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
   try {
     await once(child.stdout, 'data');
     await using b = candidate('b');
@@ -170,10 +155,10 @@ test(
   bounded,
   async () => {
     const errors: unknown[] = [];
-    await using a = candidate('a', { api: proxied, onError: (error) => errors.push(error) });
+    await using a = candidate('a', { api: world.proxied, onError: (error) => errors.push(error) });
     await a.started;
     await using b = candidate('b');
-    proxy.stall();
+    world.proxy.stall();
     try {
       const stepped = await a.stopped;
       const took = await b.started;
@@ -182,7 +167,7 @@ test(
       );
       expect(stepped.at).toBeLessThan(took);
     } finally {
-      proxy.resume();
+      world.proxy.resume();
     }
     await b.stop();
     await expect.poll(holder, bounded).toBe('a');
@@ -192,11 +177,11 @@ test(
 test('a frozen API server costs the lead, and its return gives it back', bounded, async () => {
   await using a = candidate('a');
   await a.started;
-  server.freeze();
+  world.server.freeze();
   try {
     await a.stopped;
   } finally {
-    server.thaw();
+    world.server.thaw();
   }
   const before = (await api.leases.get(lease)).spec?.renewTime;
   await expect.poll(async () => (await api.leases.get(lease)).spec?.renewTime, bounded).not.toBe(before);

@@ -12,40 +12,25 @@ import type { ReflectOptions, Reflector } from '../../kube/watch.ts';
 import { reflect } from '../../kube/watch.ts';
 import type { Lease } from '../../kube/wire.ts';
 import { systemClock } from '../../runtime/clock.ts';
-import { startApiServer, type ApiServer } from '../support/apiserver.ts';
-import { startTcpProxy, type TcpProxy } from '../support/tcpproxy.ts';
+import { startProxiedApi, type ProxiedApi } from '../support/proxied-api.ts';
 
 const definition = join(import.meta.dirname, '../../charts/millrace/files/workerpools.yaml');
 
 const bounded = { timeout: 30_000 };
 
-let server: ApiServer;
-let proxy: TcpProxy;
+let world: ProxiedApi;
 let direct: KubeApi;
 /** Through the proxy. */
 let api: KubeApi;
-const transports: Disposable[] = [];
 let namespace: string;
 
 beforeAll(async () => {
-  server = await startApiServer();
-  const connection = fromKubeconfig(server.kubeconfig);
-  proxy = await startTcpProxy(Number(new URL(server.server).port));
-  const connect = (address: string): KubeApi => {
-    const transport = createTransport({ ...connection, server: address });
-    transports.push(transport);
-    return createKubeApi(transport);
-  };
-  direct = connect(server.server);
-  api = connect(`https://127.0.0.1:${proxy.port}`);
+  world = await startProxiedApi();
+  ({ direct, proxied: api } = world);
 }, 120_000);
-afterAll(async () => {
-  for (const transport of transports) transport[Symbol.dispose]();
-  await proxy?.[Symbol.asyncDispose]();
-  await server?.[Symbol.asyncDispose]();
-});
+afterAll(() => world?.[Symbol.asyncDispose]());
 beforeEach(async () => {
-  namespace = await server.namespace('watch');
+  namespace = await world.server.namespace('watch');
 });
 
 /** `+key holder` for what is there, `-key` for what went, without the namespace. */
@@ -113,7 +98,8 @@ const pool = (name: string): object => ({
 });
 const create = (name: string, holderIdentity = 'x', metadata: object = {}): Promise<Lease> =>
   direct.leases.create({ metadata: { namespace, name, ...metadata }, spec: { holderIdentity } });
-const remove = (name: string): Promise<string> => server.kubectl(['-n', namespace, 'delete', 'lease', name]);
+const remove = (name: string): Promise<string> =>
+  world.server.kubectl(['-n', namespace, 'delete', 'lease', name]);
 
 test('delivers what is there, then every change', async () => {
   await create('a');
@@ -152,8 +138,8 @@ test('lists in pages', async () => {
 
 test('keeps to its namespaces and its labels', async () => {
   const labels = { app: 'mine' };
-  const [here, other] = [namespace, await server.namespace('watch')];
-  for (const ns of [here, other, await server.namespace('watch')]) {
+  const [here, other] = [namespace, await world.server.namespace('watch')];
+  for (const ns of [here, other, await world.server.namespace('watch')]) {
     namespace = ns;
     await create('mine', ns, { labels });
     await create('alien', ns);
@@ -231,7 +217,7 @@ describe('a watch that fails', () => {
     await watching.reflector.synced;
     await create('a');
     await watching.until(() => watching.seen.length === 1);
-    proxy.cut();
+    world.proxy.cut();
     await create('b');
     await remove('a');
     await watching.until(() => watching.seen.length === 3);
@@ -243,8 +229,8 @@ describe('a watch that fails', () => {
 
   test('by being too old lists again', bounded, async () => {
     // The server remembers changes from when it began to serve a resource: to know nothing of version 1, it has to begin later.
-    await server.kubectl(['apply', '-f', definition]);
-    await server.kubectl([
+    await world.server.kubectl(['apply', '-f', definition]);
+    await world.server.kubectl([
       'wait',
       '--for=condition=Established',
       'crd/workerpools.millrace.dev',
@@ -264,7 +250,7 @@ describe('a watch that fails', () => {
       onError: failed.resolve,
     });
     expect(await failed.promise).toMatchObject({ expired: true });
-    await server.kubectl(['create', '-f', '-'], { input: JSON.stringify(pool('late')) });
+    await world.server.kubectl(['create', '-f', '-'], { input: JSON.stringify(pool('late')) });
     expect(await created.promise).toBe(`${namespace}/late`);
     expect(lists()).toBe(2);
     controller.abort();
@@ -297,13 +283,13 @@ describe('a watch that fails', () => {
     await watching.reflector.synced;
     await create('a');
     await watching.until(() => watching.seen.length === 1);
-    proxy.stall();
+    world.proxy.stall();
     try {
       await create('b');
       await watching.until(() => watching.errors.some((error) => error instanceof Silent));
       expect(watching.seen).toEqual(['+a x']);
     } finally {
-      proxy.resume();
+      world.proxy.resume();
     }
     await watching.until(() => watching.seen.includes('+b x'));
   });
@@ -346,7 +332,7 @@ const count = (kind: string): number =>
 
 test('stops at once and leaves nothing behind', async () => {
   const before = { timers: count('Timeout'), sockets: count('TCPSocketWrap') };
-  const transport = createTransport(fromKubeconfig(server.kubeconfig));
+  const transport = createTransport(fromKubeconfig(world.server.kubeconfig));
   const watching = start({ api: createKubeApi(transport), namespaces: ['default', namespace] });
   await watching.reflector.synced;
   expect(count('Timeout')).toBeGreaterThan(before.timers);

@@ -7,7 +7,7 @@ import { sampleQueue } from '../../queue/pool/sample.ts';
 import type { TaskContext } from '../../worker/task/handler.ts';
 import { eventually, sooner } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
-import { freshKeys, startHandWorker, texts } from '../support/turns.ts';
+import { freshKeys, openFreshQueue, startHandWorker, texts } from '../support/turns.ts';
 import { resultsOf, spawnWorker, startWorker } from '../support/workers.ts';
 
 let server: RedisServer;
@@ -18,11 +18,7 @@ beforeAll(async () => {
 });
 afterAll(() => server[Symbol.asyncDispose]());
 
-/** A queue of its own for each test. */
-function openFresh(): Queue {
-  const { queue, result } = freshKeys();
-  return openQueue({ redis: server.url, queue, result });
-}
+const openFresh = (): Queue => openFreshQueue(server.url);
 
 test.concurrent('tasks that wait or are delayed are not run, and who waits for them is told', async () => {
   await using queue = openFresh();

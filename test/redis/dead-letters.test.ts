@@ -2,13 +2,13 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import { deadHeader, readDeadLetters } from '../../queue/dead-letter-format.ts';
-import { openQueue, TaskFailed, type Queue } from '../../queue/queue.ts';
+import { TaskFailed, type Queue } from '../../queue/queue.ts';
 import { sampleQueue } from '../../queue/pool/sample.ts';
 import { sweep } from '../../queue/workers/sweep.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { sample } from '../support/sampling.ts';
-import { freshKeys, startHandWorker, texts } from '../support/turns.ts';
+import { openFreshQueue, startHandWorker, texts } from '../support/turns.ts';
 import { startWorker } from '../support/workers.ts';
 
 let server: RedisServer;
@@ -19,10 +19,7 @@ beforeAll(async () => {
 });
 afterAll(() => server[Symbol.asyncDispose]());
 
-function openFresh(): Queue {
-  const { queue, result } = freshKeys();
-  return openQueue({ redis: server.url, queue, result });
-}
+const openFresh = (): Queue => openFreshQueue(server.url);
 
 interface Letter {
   readonly raw: string | Buffer;

@@ -7,7 +7,7 @@ import { reap } from '../../queue/scripts/scripts.ts';
 import type { TaskContext } from '../../worker/task/handler.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
-import { freshKeys, startHandWorker } from '../support/turns.ts';
+import { freshKeys, openFreshQueue, startHandWorker } from '../support/turns.ts';
 import { startWorker } from '../support/workers.ts';
 
 let server: RedisServer;
@@ -18,10 +18,7 @@ beforeAll(async () => {
 });
 afterAll(() => server[Symbol.asyncDispose]());
 
-function openFresh(): Queue {
-  const { queue, result } = freshKeys();
-  return openQueue({ redis: server.url, queue, result });
-}
+const openFresh = (): Queue => openFreshQueue(server.url);
 
 test('can be read while the task runs, and is gone when it is settled', async () => {
   await using queue = openFresh();

@@ -9,13 +9,15 @@ export interface Stage {
   /** A client of the world's Redis. */
   readonly redis: Redis;
   readonly controller: ControllerProcess;
-  /** Ends the controller, and starts another one, which knows nothing of it. Resolves when that leads. */
+  /** Starts a controller in place of one that has ended. Resolves when it leads. */
+  startController(): Promise<void>;
+  /** Stops the controller and starts another one, which knows nothing of it. Resolves when that leads. */
   restartController(): Promise<void>;
 }
 
 /**
- * Call it at the top of a test file; what it returns has its parts once the tests run. `deployments`: what Deployments ask for
- * is there and ready at once.
+ * Call it at the top of a test file; its parts are available once the tests run. `deployments`: the pods of Deployments
+ * exist and are ready immediately.
  */
 export function useStage({ deployments = false } = {}): Stage {
   const playing = new AbortController();
@@ -23,12 +25,16 @@ export function useStage({ deployments = false } = {}): Stage {
   let redis: Redis | undefined;
   let controller: ControllerProcess | undefined;
 
+  const start = async (): Promise<void> => {
+    controller = await startController({ kubeconfig: there(world).server.kubeconfig });
+    await controller.leading();
+  };
+
   beforeAll(async () => {
     world = await startWorld();
     redis = world.redis.client();
     if (deployments) await playDeployments(world.transport, playing.signal);
-    controller = await startController({ kubeconfig: world.server.kubeconfig });
-    await controller.leading();
+    await start();
   }, 120_000);
   afterAll(async () => {
     playing.abort();
@@ -38,7 +44,7 @@ export function useStage({ deployments = false } = {}): Stage {
 
   function there<T>(part: T | undefined): T {
     if (part === undefined)
-      throw new Error('the stage is set by beforeAll: use it in a test or a later hook');
+      throw new Error('the stage is made in beforeAll: use it in a test or a later hook');
     return part;
   }
   return {
@@ -51,10 +57,10 @@ export function useStage({ deployments = false } = {}): Stage {
     get controller() {
       return there(controller);
     },
+    startController: start,
     restartController: async () => {
       await there(controller).stop();
-      controller = await startController({ kubeconfig: there(world).server.kubeconfig });
-      await controller.leading();
+      await start();
     },
   };
 }

@@ -2,6 +2,7 @@
 import type { Redis } from 'ioredis';
 import { randomUUID } from 'node:crypto';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
+import { openQueue, type Queue } from '../../queue/queue.ts';
 import { register } from '../../queue/scripts/scripts.ts';
 import {
   turn,
@@ -26,6 +27,12 @@ export const nothing: Settled = {
 export function freshKeys(): QueueKeys {
   const name = randomUUID().slice(0, 8);
   return queueKeys(`queue-${name}`, `result-${name}`);
+}
+
+/** A client of a queue that no other test uses, on the Redis at `url`. */
+export function openFreshQueue(url: string): Queue {
+  const { queue, result } = freshKeys();
+  return openQueue({ redis: url, queue, result });
 }
 
 export interface HandWorker {
