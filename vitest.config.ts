@@ -1,6 +1,7 @@
 /**
- * Seven projects, run one after the other, so that a slow cluster never disturbs what is timed in milliseconds:
- * `unit` (pure), `redis` (a real server each), `programs` (what is started from a shell), `kube` (a real API server),
+ * Eight projects, run one after the other, so that a slow cluster never disturbs what is timed in milliseconds:
+ * `unit` (pure), `redis` (a real server each), `programs` (what is started from a shell), `sources` (queue
+ * libraries with their own workers), `kube` (a real API server),
  * `browser` (the dashboard in Chromium), `chaos` (a short run of `npm run chaos`), `kind` (a real cluster). The first two
  * are the fast half.
  *
@@ -29,15 +30,16 @@ export default defineConfig({
       project('unit', 1, { testTimeout: 120_000, maxWorkers: 2 }),
       project('redis', 2, { testTimeout: 120_000, hookTimeout: 120_000, maxWorkers: 3 }),
       project('programs', 3, { testTimeout: 120_000, hookTimeout: 120_000, maxWorkers: 2 }),
-      project('kube', 4, {
+      project('sources', 4, { testTimeout: 120_000, hookTimeout: 240_000, maxWorkers: 2 }),
+      project('kube', 5, {
         globalSetup: ['test/support/tools.ts'],
         testTimeout: 180_000,
         hookTimeout: 240_000,
         maxWorkers: 3,
       }),
-      project('browser', 5, { testTimeout: 180_000, hookTimeout: 240_000, fileParallelism: false }),
-      project('chaos', 6, { testTimeout: 300_000, fileParallelism: false }),
-      project('kind', 7, {
+      project('browser', 6, { testTimeout: 180_000, hookTimeout: 240_000, fileParallelism: false }),
+      project('chaos', 7, { testTimeout: 300_000, fileParallelism: false }),
+      project('kind', 8, {
         globalSetup: ['test/kind/cluster.ts', 'test/support/kind-images.ts'],
         testTimeout: 180_000,
         hookTimeout: 1_800_000,

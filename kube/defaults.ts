@@ -3,6 +3,7 @@
  * server fills in the same values from the CRD's schema (charts/millrace/files/workerpools.yaml), where they are
  * documented; tests hold this file to the schema and to what a real API server answers.
  */
+import type { CustomSourceSpec, SourceSpec } from './source-spec.ts';
 import {
   Mode,
   PodDefaults,
@@ -22,6 +23,7 @@ export interface WorkerPoolSpecInput extends Partial<
   Omit<
     WorkerPoolSpec,
     | 'redis'
+    | 'source'
     | 'scaleTargetRef'
     | 'scaling'
     | 'schedules'
@@ -34,6 +36,7 @@ export interface WorkerPoolSpecInput extends Partial<
   >
 > {
   redis: WorkerPoolSpec['redis'];
+  source?: SourceSpecInput;
   scaleTargetRef?: Partial<ScaleTargetRef> & Pick<ScaleTargetRef, 'name'>;
   scaling?: Partial<Omit<ScalingSpec, 'scaleDown'>> & { scaleDown?: Partial<ScalingSpec['scaleDown']> };
   schedules?: (Omit<ScheduleSpec, 'timeZone'> & { timeZone?: string })[];
@@ -45,12 +48,21 @@ export interface WorkerPoolSpecInput extends Partial<
   fallback?: { after?: string; replicas: number };
 }
 
+/** A source as a user writes it. */
+export interface SourceSpecInput extends Omit<SourceSpec, 'bullmq' | 'custom'> {
+  bullmq?: { queues: string[]; prefix?: string };
+  custom?: Omit<CustomSourceSpec, 'delayed'> & {
+    delayed?: { key: string; unit?: 's' | 'ms'; scale?: number }[];
+  };
+}
+
 /**
  * `spec` with every default filled in; what is set stays as it is, and `spec` itself is not changed. It fills in and
  * does not judge: a spec that the API server would refuse comes out as wrong as it went in.
  */
 export function withDefaults(spec: WorkerPoolSpecInput): WorkerPoolSpec {
   const {
+    source,
     scaleTargetRef,
     scaling,
     schedules,
@@ -71,6 +83,7 @@ export function withDefaults(spec: WorkerPoolSpecInput): WorkerPoolSpec {
     podDefaults: PodDefaults.Restricted,
     mode: Mode.Active,
     ...rest,
+    ...(source && { source: withSourceDefaults(source) }),
     ...(scaleTargetRef && {
       scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', ...scaleTargetRef },
     }),
@@ -90,6 +103,21 @@ export function withDefaults(spec: WorkerPoolSpecInput): WorkerPoolSpec {
     results: { ttl: '0s', maxSize: '64Mi', ...results },
     deadLetters: { max: 10_000, maxAge: '720h', ...deadLetters },
     ...(fallback && { fallback: { after: '60s', ...fallback } }),
+  };
+}
+
+function withSourceDefaults({ bullmq, custom, ...rest }: SourceSpecInput): SourceSpec {
+  return {
+    ...rest,
+    ...(bullmq && { bullmq: { prefix: 'bull', ...bullmq } }),
+    ...(custom && { custom: withDelayedDefaults(custom) }),
+  };
+}
+
+function withDelayedDefaults({ delayed, ...rest }: NonNullable<SourceSpecInput['custom']>): CustomSourceSpec {
+  return {
+    ...rest,
+    ...(delayed && { delayed: delayed.map((one) => ({ unit: 'ms' as const, scale: 1, ...one })) }),
   };
 }
 

@@ -6,6 +6,7 @@
  * pools that never meet an API server (`millrace dev`), and a test compares the two.
  */
 import type { Condition } from './conditions.ts';
+import { sourceQueues, type SourceSpec } from './source-spec.ts';
 import type { ObjectMeta, PodTemplateSpec } from './wire.ts';
 
 export const GROUP = 'millrace.dev';
@@ -33,6 +34,8 @@ export interface WorkerPool {
 
 export interface WorkerPoolSpec {
   redis: RedisSpec;
+  /** Another queue library whose tasks the pods run, instead of `queue`, `queues` and `result`, which are not used then. */
+  source?: SourceSpec;
   /** The Redis LIST that clients `LPUSH` to. Not used when there are `queues`. */
   queue: string;
   /** Several lists instead of one, in strict priority, the first one first. */
@@ -227,7 +230,11 @@ export interface Quantiles {
   p95: Duration;
 }
 
-/** The queues of a pool, the highest priority first. */
-export function queuesOf({ queue, queues }: Pick<WorkerPoolSpec, 'queue' | 'queues'>): readonly string[] {
-  return queues ?? [queue];
+/** The queues of a pool, the highest priority first; of a source, what people call them (`sourceQueues`). */
+export function queuesOf({
+  source,
+  queue,
+  queues,
+}: Pick<WorkerPoolSpec, 'source' | 'queue' | 'queues'>): readonly string[] {
+  return source ? sourceQueues(source) : (queues ?? [queue]);
 }

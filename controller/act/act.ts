@@ -14,7 +14,8 @@ import { noService, recall, recentP99, type ServiceMemory } from './grace-period
 import type { KnownDeployment } from './known-deployment.ts';
 import { applierBefore, nothingWritten, type Applier, type Written } from './other-writers.ts';
 import { appliedBefore, type Applied, type ServiceTimes } from './owned-deployment.ts';
-import { drainsOf } from './scale-in.ts';
+import { drainsOf, type Drains } from './scale-in.ts';
+import { sourceDrains, type SourceState } from './source-drains.ts';
 import { nothingKept, step, type Kept, type Step } from './step.ts';
 
 /** What this stage keeps of a pool from one reconcile to the next. */
@@ -30,6 +31,8 @@ export interface ActState {
   /** Pods that match the selector and count for nothing, by name, as of the last read. */
   strays: readonly string[];
   service: ServiceMemory;
+  /** Of a pool with a source. */
+  readonly source: SourceState;
 }
 
 export function initialActState(): ActState {
@@ -41,6 +44,7 @@ export function initialActState(): ActState {
     applier: undefined,
     strays: [],
     service: noService,
+    source: { idle: new Map() },
   };
 }
 
@@ -103,7 +107,7 @@ export async function act(input: ActInput, state: ActState): Promise<Step> {
       wall,
       dryRun: pool.spec.mode === Mode.DryRun,
       around,
-      drains: link && drainsOf(link.sampler.redis, link.queues),
+      drains: link && drainsFor(link, input, state),
       unmanaged: pool.spec.scaling.scaleDown.unmanaged,
       kept: state.kept,
       whose: target.whose,
@@ -116,6 +120,17 @@ export async function act(input: ActInput, state: ActState): Promise<Step> {
     state.replicas = target.written;
     state.applier = target.applier;
   }
+}
+
+function drainsFor(
+  { sampler: { redis }, queues, source }: QueueLink,
+  { pool, sampled }: ActInput,
+  state: ActState,
+): Drains {
+  if (!source) return drainsOf(redis, queues);
+  const idleSince = sampled.kind === 'known' ? sampled.idleSince : undefined;
+  const { unmanaged } = pool.spec.scaling.scaleDown;
+  return sourceDrains({ redis, source, idleSince, unmanaged, state: state.source });
 }
 
 function serviceOf(sampled: Sampled, state: ActState): ServiceTimes {

@@ -36,7 +36,7 @@ export function deploymentOf(pool: WorkerPool, derivedGraceS: number): Deploymen
     throw new TypeError(`pool ${namespace}/${name} has no template: it adopts a Deployment`);
   const spec = pool.spec.podDefaults === PodDefaults.None ? template.spec : withPodDefaults(template.spec);
   const labels = labelsOf(pool);
-  const files = secretFiles(pool.spec.redis);
+  const files = pool.spec.source ? [] : secretFiles(pool.spec.redis);
   const worker = pool.spec.workerContainer ?? spec.containers[0]?.name;
   const graceS = spec.terminationGracePeriodSeconds ?? derivedGraceS;
   return {
@@ -90,6 +90,8 @@ function withPool(container: Container, pool: WorkerPool, graceS: number, works:
 
 /** `works`: of the container that runs the worker; a password in the URL is for nobody else. */
 function environment({ metadata, spec }: WorkerPool, graceS: number, works: boolean): EnvVar[] {
+  // another library's workers know where their tasks are
+  if (spec.source) return [];
   const { redis, retry, results, deadLetters } = spec;
   const { tls } = redis;
   const value = (name: string, text: string | number | undefined): EnvVar[] =>

@@ -26,6 +26,7 @@ export function slimPod(pod: Pod): Pod {
     status: {
       ...(pod.status?.phase ? { phase: pod.status.phase } : {}),
       ...(pod.status?.reason ? { reason: pod.status.reason } : {}),
+      ...(pod.status?.podIPs ? { podIPs: pod.status.podIPs } : {}),
       ...(pod.status?.conditions ? { conditions: pod.status.conditions } : {}),
       ...(pod.status?.containerStatuses ? { containerStatuses: pod.status.containerStatuses } : {}),
       ...(pod.status?.initContainerStatuses

@@ -17,8 +17,10 @@ const PAGE = 500;
 export function memberOf(pod: Pod, taken: ReadonlySet<string>): Member[] {
   const { name, creationTimestamp = '', annotations } = pod.metadata;
   if (!isActivePod(pod)) return [];
+  const addresses = pod.status?.podIPs?.map(({ ip }) => ip) ?? [];
   return [
     {
+      ...(addresses.length > 0 && { addresses }),
       id: name,
       ready:
         pod.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false,

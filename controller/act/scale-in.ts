@@ -33,12 +33,16 @@ import { workersOf, type Manned, type Whose } from './workers-of.ts';
 
 /** What a scale-in needs of Redis. */
 export interface Drains {
-  /** All workers that are registered, and `named` ones. Those that are not registered have no entry. */
-  read(named: Iterable<string>): Promise<WorkerLoads>;
+  /** All workers that are registered, and `named` ones, the members'. Those that are not registered have no entry. */
+  read(named: Iterable<string>, members: readonly Member[]): Promise<WorkerLoads>;
   /** Does to each worker as it is told, all at one instant, and returns them as they were right after. */
   set(orders: ReadonlyMap<string, DrainOrder>): Promise<WorkerLoads>;
   /** Ends the waits of idle workers, so that they notice at once. */
   endWaits(loads: Iterable<WorkerLoad>): Promise<void>;
+  /** What members are called that have acknowledged, and those that have not. */
+  readonly terms?: { readonly done: string; readonly pending: string };
+  /** Why nobody can acknowledge, beyond work that is seen; asked after `set`. */
+  held?(): ScaleInHold | undefined;
 }
 
 /** In the Redis of a pool's queues. */
@@ -76,7 +80,7 @@ export interface ScaleInInput {
 
 /** Why a scale-in has to wait, beyond tasks that still run. */
 export interface ScaleInHold {
-  readonly reason: 'UnmanagedWorkers' | 'Rollout' | 'CountsDiffer';
+  readonly reason: 'UnmanagedWorkers' | 'Rollout' | 'CountsDiffer' | 'HoldersUnknown';
   readonly message: string;
 }
 
@@ -128,8 +132,10 @@ export async function scaleIn(input: ScaleInInput): Promise<ScaleInResult> {
   const awaited = waiting.length > 0 || plan.doubt !== undefined;
   return {
     to,
-    progress: describeProgress(gone.length, waiting.length),
-    held: heldBy(plan, input.unmanaged, doubtedSince !== undefined && now - doubtedSince >= COUNTING_MS),
+    progress: describeProgress(gone.length, waiting.length, drains.terms),
+    held:
+      heldBy(plan, input.unmanaged, doubtedSince !== undefined && now - doubtedSince >= COUNTING_MS) ??
+      (waiting.length > 0 ? drains.held?.() : undefined),
     passes: { absent: plan.absent, doubtedSince },
     requeueInMs: !awaited ? undefined : soon ? SOON_MS : LATER_MS,
   };
@@ -138,7 +144,7 @@ export async function scaleIn(input: ScaleInInput): Promise<ScaleInResult> {
 /** Chooses, marks, and returns who has acknowledged. */
 async function mark(input: ScaleInInput, members: Members): Promise<Pass> {
   const { drains, whose } = input;
-  const manned = workersOf(members, await drains.read(members.all.map(({ id }) => id)), whose);
+  const manned = workersOf(members, await readLoads(drains, members), whose);
   const { desired, idle, unmanaged, now } = input;
   const seen = { ...manned, members, desired, idle, unmanaged, now, absent: input.before.absent };
   const plan = planScaleIn(seen);
@@ -157,7 +163,7 @@ export async function callOff({
   const going = members.all.some((member) => member.going);
   if (going && !members.fresh) members = await target.members('fresh');
   const doomed = goingAnyway(members.all, members.wanted);
-  const manned = workersOf(members, await drains.read(members.all.map(({ id }) => id)), whose);
+  const manned = workersOf(members, await readLoads(drains, members), whose);
   await drains.set(ordersFor(members.all, manned, doomed));
   const kept = members.all.filter((member) => member.going && !doomed.includes(member));
   // else whoever lowers the replicas next, by hand perhaps, takes these
@@ -189,8 +195,17 @@ function unaware(load: WorkerLoad | undefined): WorkerLoad[] {
   return load && load.state !== 'draining' && load.state !== 'drained' ? [load] : [];
 }
 
-function describeProgress(drained: number, draining: number): string {
-  const parts = [drained > 0 ? `${drained} drained` : '', draining > 0 ? `${draining} draining` : ''];
+function readLoads(drains: Drains, { all }: Members): Promise<WorkerLoads> {
+  const ids = all.map(({ id }) => id);
+  return drains.read(ids, all);
+}
+
+function describeProgress(
+  drained: number,
+  draining: number,
+  { done, pending } = { done: 'drained', pending: 'draining' },
+): string {
+  const parts = [drained > 0 ? `${drained} ${done}` : '', draining > 0 ? `${draining} ${pending}` : ''];
   return parts.filter((part) => part !== '').join(', ');
 }
 

@@ -24,6 +24,8 @@ export interface Member {
   readonly created: number;
   /** `remove` was told to take it, and it is still there. */
   readonly going: boolean;
+  /** Its addresses, where it has any; several members may share one. */
+  readonly addresses?: readonly string[];
 }
 
 /** The replicas one by one, and the counts that somebody else made of them: they agree, or one of them is late. */

@@ -9,6 +9,9 @@ import { queuesOf, type WorkerPool } from '../../kube/workerpool.ts';
 import { keyOf } from '../../kube/watch.ts';
 import type { HostGuard } from '../../queue/connection/address.ts';
 import type { RedisAddress } from '../../queue/connection/connection.ts';
+import { sourceOf } from '../../queue/sources/sources.ts';
+import type { Source } from '../../queue/sources/source.ts';
+import type { SourceSpec } from '../../kube/source-spec.ts';
 import { queueKeys } from '../../queue/keys.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { resolveAddress } from './address.ts';
@@ -36,6 +39,8 @@ export interface Linked {
   readonly address: RedisAddress;
   readonly at: number;
   readonly link: QueueLink;
+  /** What the link's source was made of. */
+  readonly source: SourceSpec | undefined;
 }
 
 /** What this stage keeps of a pool from one reconcile to the next. */
@@ -56,7 +61,7 @@ export function disconnect(state: ConnectState): void {
 
 /**
  * The link stays the same object as long as the pool's spec and what its Secrets hold do. Rejects with `MissingSecret` where the
- * address names one that is not there, and when the API server fails.
+ * address names one that is not there, with `RangeError` for a source that cannot be, and when the API server fails.
  */
 export async function connectPool(
   { secrets, hub, guard, clock, signal }: ConnectDeps,
@@ -77,12 +82,19 @@ export async function connectPool(
     return before.link;
   }
   const queues = before?.link.queues ?? queuesOf(spec).map((queue) => queueKeys(queue, spec.result));
+  const source = sourceFor(spec.source, state.linked);
   const key = keyOf(pool);
   const sampler = hub.use(key, address);
-  sampler.add(key, queues);
+  sampler.add(key, queues, source);
   // one sample is enough until the first step finds that something happens there
   sampler.setActive(key, false, 0);
-  const link = { sampler, queues };
-  state.linked = { of, address, at, link };
+  const link = { sampler, queues, source };
+  state.linked = { of, address, at, link, source: spec.source };
   return link;
+}
+
+/** The same object while its settings are the same: the sampler goes on with it. */
+function sourceFor(spec: SourceSpec | undefined, before: Linked | undefined): Source | undefined {
+  if (!spec) return undefined;
+  return isDeepStrictEqual(before?.source, spec) ? before?.link.source : sourceOf(spec);
 }

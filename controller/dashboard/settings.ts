@@ -14,12 +14,7 @@ export function settingsOf(spec: WorkerPoolSpec): SettingsGroup[] {
   const { scaling, retry, results, deadLetters, durability, fallback } = spec;
   const { scaleDown, scaleUp } = scaling;
   return [
-    group('Queue', [
-      ['queue', spec.queues ? undefined : spec.queue],
-      ['queues, by priority', spec.queues?.join(', ')],
-      ['result', spec.result],
-      ...redisEntries(spec.redis),
-    ]),
+    group('Queue', [...queueEntries(spec), ...redisEntries(spec.redis)]),
     group('Scaling', [
       ['mode', spec.mode],
       ['minReplicas', spec.minReplicas],
@@ -66,6 +61,27 @@ function group(title: string, entries: readonly SettingsEntry[]): SettingsGroup 
     value === undefined ? [] : [[name, String(value)] as const],
   );
   return { title, entries: set };
+}
+
+function queueEntries({ source, queue, queues, result }: WorkerPoolSpec): SettingsEntry[] {
+  if (!source)
+    return [
+      ['queue', queues ? undefined : queue],
+      ['queues, by priority', queues?.join(', ')],
+      ['result', result],
+    ];
+  return Object.entries(source).flatMap(([library, settings]) =>
+    Object.entries(settings).map(([name, value]): SettingsEntry => [
+      `source.${library}.${name}`,
+      describeSetting(value),
+    ]),
+  );
+}
+
+/** Names are listed; what has fields of its own is shown as JSON. */
+function describeSetting(value: unknown): string {
+  if (Array.isArray(value) && value.every((one) => typeof one === 'string')) return value.join(', ');
+  return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
 function scheduleEntry({ name, start, duration, timeZone, ...bounds }: ScheduleSpec): SettingsEntry {

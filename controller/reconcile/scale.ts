@@ -15,7 +15,7 @@ import { observeStep } from '../observe/observer.ts';
 import { statusOf } from '../report/status.ts';
 import { noAddress, troubleOf, type Trouble } from '../report/terminal-error.ts';
 import type { Sampled } from '../sample/sampled.ts';
-import type { QueueLink } from '../sample/sampler.ts';
+import { wakeOf, type QueueLink } from '../sample/sampler.ts';
 import type { ReconcileContext } from './context.ts';
 import { memoryFor, policyFor } from './decide-inputs.ts';
 import type { Remembered } from './remembered.ts';
@@ -130,13 +130,15 @@ function passOn(
 async function report(context: ReconcileContext, acted: Acted): Promise<number | undefined> {
   const { clock, reporter, claims } = context;
   const { pool, state, link, sampled, target, step, trouble } = acted;
-  if (link && sampled.kind === 'known') await reporter.poison(pool, link, sampled.sample, state.report);
+  // what another library gave up is counted, and kept there
+  if (link && !link.source && sampled.kind === 'known')
+    await reporter.poison(pool, link, sampled.sample, state.report);
   const status = statusOf({
     pool: { ...pool, status: state.report.written?.status ?? pool.status ?? {} },
     sampled,
     step,
     trouble,
-    wake: link?.sampler.wakeMode ?? '',
+    wake: link ? wakeOf(link) : '',
     poison: state.report.poison?.note,
     evictionRisk: link?.sampler.evictionRisk,
     strays: state.act.strays,

@@ -1,5 +1,7 @@
 /** What the sampler keeps of each id whose queues it samples, and when they are read next. */
 import type { QueueKeys } from '../../queue/keys.ts';
+import type { Watched } from '../../queue/sources/ask.ts';
+import type { Source } from '../../queue/sources/source.ts';
 import type { QueuesRead } from './read.ts';
 import { medianOf, withRoundTrip, type RoundTrips } from './round-trip.ts';
 import { notYet, type Sampled } from './sampled.ts';
@@ -7,6 +9,14 @@ import { notYet, type Sampled } from './sampled.ts';
 /** Times are by performance.now(). */
 export interface Entry {
   readonly queues: readonly QueueKeys[];
+  /** Read instead of the queues, which then only say where records are kept. */
+  readonly source: Source | undefined;
+  /** The keys of the source whose change wakes it, as of the last read. */
+  watched: readonly Watched[];
+  /** Those that the wake listens to. */
+  armed: readonly Watched[];
+  /** Since when the source has had nothing to do, as far as any read or wake has shown. */
+  idleSince: number | undefined;
   active: boolean;
   horizonMs: number;
   sampled: Sampled;
@@ -31,7 +41,7 @@ export interface Entry {
   wokenAt: number | undefined;
 }
 
-export function newEntry(queues: readonly QueueKeys[]): Entry {
+export function newEntry(queues: readonly QueueKeys[], source?: Source): Entry {
   const still = {
     reading: false,
     readAgain: false,
@@ -42,7 +52,8 @@ export function newEntry(queues: readonly QueueKeys[]): Entry {
     wokenAt: undefined,
   };
   const never = { sampled: notYet, quiet: [], roundTrips: [], readAt: -Infinity, safetyAt: -Infinity };
-  return { queues, active: true, horizonMs: 0, ...never, ...still };
+  const unread = { watched: [], armed: [], idleSince: undefined };
+  return { queues, source, active: true, horizonMs: 0, ...never, ...still, ...unread };
 }
 
 /** All of its queues are empty and not paused, so that a first task would be news. */
@@ -106,10 +117,21 @@ export function take(
   entry.roundTrips = withRoundTrip(entry.roundTrips, roundTripMs);
   const median = medianOf(entry.roundTrips);
   const found = median === undefined ? sampled : { ...sampled, redis: { server, roundTripMs: median } };
-  entry.sampled = withWake(found, entry.wokenAt, now);
+  entry.sampled = withIdle(withWake(found, entry.wokenAt, now), entry);
   // a wake during the read may be about what only the next one finds
   if (!entry.readAgain) entry.wokenAt = undefined;
   entry.quiet = quiet;
+}
+
+/** After a read; a wake without anything to be seen was about a task that a worker took meanwhile. */
+export function countIdle(entry: Entry, { sampled }: QueuesRead, woken: boolean): void {
+  const { waiting = 0, inFlight = 0, due = 0 } = sampled.kind === 'known' ? sampled.sample : {};
+  const idle = sampled.kind === 'known' && waiting + inFlight + due === 0 && !woken;
+  entry.idleSince = idle ? (entry.idleSince ?? entry.readAt) : undefined;
+}
+
+function withIdle(sampled: Sampled, { source, idleSince }: Entry): Sampled {
+  return source && sampled.kind === 'known' && idleSince !== undefined ? { ...sampled, idleSince } : sampled;
 }
 
 function withWake(sampled: Sampled, wokenAt: number | undefined, now: number): Sampled {

@@ -6,11 +6,23 @@ export interface QueueUsers {
   of(queue: string): Iterable<string>;
   /** From now on `id` samples the queues `now` instead of `before`. Returns those of `before` that nobody samples any more. */
   change(id: string, before: readonly QueueKeys[], now: readonly QueueKeys[]): QueueKeys[];
+  /** The same of single keys of a source. */
+  changeKeys(id: string, before: readonly string[], now: readonly string[]): void;
 }
 
 export function createQueueUsers(): QueueUsers {
   const users = new Map<string, Set<string>>();
+  const forget = (id: string, keys: readonly string[]): void => {
+    for (const key of keys) {
+      users.get(key)?.delete(id);
+      if (users.get(key)?.size === 0) users.delete(key);
+    }
+  };
   return {
+    changeKeys: (id, before, now) => {
+      forget(id, before);
+      for (const key of now) users.set(key, (users.get(key) ?? new Set()).add(id));
+    },
     of: (queue) => users.get(queue) ?? [],
     change: (id, before, now) => {
       for (const { queue } of before) users.get(queue)?.delete(id);

@@ -13,6 +13,9 @@ import { UnexpectedReply } from '../../queue/scripts/decode-reply.ts';
 import { ReplyRefused } from '../../queue/connection/reply-scanner.ts';
 import { sampleQueue, WrongKeyType } from '../../queue/pool/sample.ts';
 import { sweep } from '../../queue/workers/sweep.ts';
+import type { Watched } from '../../queue/sources/ask.ts';
+import { readSource } from '../../queue/sources/read.ts';
+import { SourceTrouble, type Source } from '../../queue/sources/source.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { Sampled } from './sampled.ts';
 
@@ -22,6 +25,8 @@ export interface QueuesRead {
   readonly quiet: readonly QueueKeys[];
   /** How long the answer took, or was awaited; `undefined` when there was no connection. */
   readonly roundTripMs: number | undefined;
+  /** Of a source: the keys whose change wakes it. */
+  readonly watched?: readonly Watched[];
 }
 
 /** Why a queue could not be read: a condition's reason, and a human-readable text. */
@@ -75,6 +80,37 @@ export async function readQueues(
       error instanceof WrongKeyType ? { reason: 'WrongKeyType', why: error.message } : explain(error),
     );
   }
+}
+
+/** Reads a source instead of queues: they only say where records are kept. Never rejects. */
+export async function readFromSource(
+  { redis, explain }: ReadOptions,
+  source: Source,
+  queues: readonly QueueKeys[],
+  horizonMs: number,
+): Promise<QueuesRead> {
+  const asked = performance.now();
+  try {
+    const reading = readSource(redis, source, horizonMs + LENIENCE_MS);
+    const { sample, watched } = await within(ANSWER_TIMEOUT_MS, reading, 'the sample');
+    const quiet = sample.waiting === 0 && sample.pausedQueues === 0 ? queues : [];
+    const roundTripMs = performance.now() - asked;
+    return { sampled: { kind: 'known', sample }, quiet, roundTripMs, watched };
+  } catch (error) {
+    const answered = error instanceof WrongKeyType || error instanceof SourceTrouble;
+    const late = error instanceof RedisTimeout && redis.status === 'ready';
+    return {
+      sampled: { kind: 'unknown', ...sourceBlindness(error, explain) },
+      quiet: [],
+      roundTripMs: answered || late ? performance.now() - asked : undefined,
+    };
+  }
+}
+
+function sourceBlindness(error: unknown, explain: ReadOptions['explain']): Blindness {
+  if (error instanceof WrongKeyType) return { reason: 'WrongKeyType', why: error.message };
+  if (error instanceof SourceTrouble) return { reason: `Source${error.kind}`, why: error.message };
+  return explain(error);
 }
 
 /** Removes what is past its time. Never rejects. */

@@ -10,6 +10,8 @@ export type Sampled = (
       readonly quietUntil?: number;
       /** The same by performance.now(). */
       readonly wokenAt?: number;
+      /** Of a source: since when no read and no wake has shown anything to do, by performance.now(). */
+      readonly idleSince?: number;
     }
   | {
       readonly kind: 'unknown';
@@ -20,6 +22,8 @@ export type Sampled = (
         | 'NotSampledYet'
         | 'ReplyTooLarge'
         | 'Quarantined'
+        | 'SourceNotFound'
+        | 'SourceUnknownLayout'
         | 'UnexpectedReply';
       readonly why: string;
     }

@@ -12,22 +12,38 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Redis } from 'ioredis';
 import { addressName, closeRedis, within, type RedisAddress } from '../../queue/connection/connection.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
+import type { Source } from '../../queue/sources/source.ts';
+import { formatDuration } from '../../runtime/duration.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { interval } from '../../runtime/timers.ts';
 import { watchEviction } from './eviction.ts';
 import { createTimers } from './timers.ts';
 import { connectSampler } from './connection.ts';
 import { createQueueUsers } from './queue-users.ts';
-import { readQueues, sweepAll, type QueuesRead } from './read.ts';
-import { countVain, isOften, isQuiet, isVain, newEntry, nextEventAt, take, type Entry } from './entry.ts';
+import { readFromSource, readQueues, sweepAll, type QueuesRead } from './read.ts';
+import { armSource, forgetSource } from './source-wake.ts';
+import {
+  countIdle,
+  countVain,
+  isOften,
+  isQuiet,
+  isVain,
+  newEntry,
+  nextEventAt,
+  take,
+  type Entry,
+} from './entry.ts';
 import { notYet, type Sampled } from './sampled.ts';
 import { nextAt } from './stagger.ts';
 import { createBatches } from './batches.ts';
 import { createWake, type Wake, type WakeMode } from './wake.ts';
 
 export interface Sampler extends AsyncDisposable {
-  /** Begins to sample queues for `id`; `onSample` is called after each sample. Calling it again changes the queues. */
-  add(id: string, queues: readonly QueueKeys[]): void;
+  /**
+   * Begins to sample queues for `id`, or, where there is one, a source instead of them; `onSample` is called after each sample.
+   * Calling it again changes both.
+   */
+  add(id: string, queues: readonly QueueKeys[], source?: Source): void;
   remove(id: string): void;
   latest(id: string): Sampled;
   /**
@@ -36,6 +52,8 @@ export interface Sampler extends AsyncDisposable {
    */
   setActive(id: string, active: boolean, horizonMs: number): void;
   readonly wakeMode: WakeMode;
+  /** How often a source is read that no wake reports, ms. */
+  readonly pollMs: number;
   /** Why the server may lose tasks by itself, human-readable; `undefined` when it may not. */
   readonly evictionRisk: string | undefined;
   /** For what is done rarely: recovery, clean-up. */
@@ -46,6 +64,14 @@ export interface Sampler extends AsyncDisposable {
 export interface QueueLink {
   readonly sampler: Sampler;
   readonly queues: readonly QueueKeys[];
+  /** Whose tasks these are, where it is another library; then nothing is in the queues, beside which records are kept. */
+  readonly source?: Source | undefined;
+}
+
+/** How the pool notices what comes into its queues, for status: of a source, also how often, where nothing reports that. */
+export function wakeOf({ sampler: { wakeMode, pollMs }, source }: QueueLink): string {
+  if (!source || wakeMode === 'Tracking') return wakeMode;
+  return `Polling every ${formatDuration(pollMs)}`;
 }
 
 export interface SamplerOptions {
@@ -101,7 +127,8 @@ export function createSampler(options: SamplerOptions): Sampler {
     const now = performance.now();
     const due: string[] = [];
     for (const [id, entry] of entries) {
-      const often = wake.mode === 'Polling' || isOften(entry, now);
+      const deaf = wake.mode === 'Polling' || (entry.source !== undefined && wake.mode !== 'Tracking');
+      const often = deaf || isOften(entry, now);
       const eventAt = nextEventAt(entry);
       if (now >= (often ? entry.readAt + 0.9 * pollMs : entry.safetyAt)) due.push(id);
       else if (eventAt > now && eventAt <= now + pollMs) timers.set(id, eventAt - now);
@@ -123,7 +150,10 @@ export function createSampler(options: SamplerOptions): Sampler {
     const { woken } = entry;
     entry.woken = false;
     const ended = onRead?.(id);
-    const found = await readQueues(reading, entry.queues, entry.horizonMs);
+    const { source, queues, horizonMs } = entry;
+    const found = await (source
+      ? readFromSource(reading, source, queues, horizonMs)
+      : readQueues(reading, queues, horizonMs));
     ended?.();
     entry.reading = false;
     if (entries.get(id) === entry) await readDone(id, entry, found, woken);
@@ -131,6 +161,8 @@ export function createSampler(options: SamplerOptions): Sampler {
 
   async function readDone(id: string, entry: Entry, found: QueuesRead, woken: boolean): Promise<void> {
     const { sampled: before } = entry;
+    countIdle(entry, found, woken);
+    entry.watched = found.watched ?? entry.watched;
     take(entry, found, server, performance.now());
     countVain(entry, woken, before);
     onSample(id, woken);
@@ -138,7 +170,10 @@ export function createSampler(options: SamplerOptions): Sampler {
     const { sampled } = found;
     if (sampled.kind === 'known' && sampled.sample.overdue) void sweepOnce(entry);
     // a queue that wakes in vain is armed by the read that comes with the next poll
-    const again = entry.readAgain || (!(woken && isVain(entry)) && (await armQuiet(wake, entry)));
+    const again =
+      entry.readAgain ||
+      (!(woken && isVain(entry)) &&
+        (await (entry.source ? armSource(wake, id, entry, users) : armQuiet(wake, entry))));
     entry.readAgain = false;
     if (again) void read(id);
   }
@@ -153,22 +188,24 @@ export function createSampler(options: SamplerOptions): Sampler {
 
   /** Queues that nobody samples any more are not listened to. */
   function setQueues(id: string, queues: readonly QueueKeys[]): void {
+    forgetSource(id, entries.get(id), users);
     for (const keys of users.change(id, entries.get(id)?.queues ?? [], queues)) wake.forget(keys);
   }
 
   return {
     redis,
+    pollMs,
     get wakeMode() {
       return wake.mode;
     },
     get evictionRisk() {
       return eviction.risk;
     },
-    add: (id, queues) => {
-      const before = entries.get(id)?.queues;
-      if (before && sameQueues(before, queues)) return;
+    add: (id, queues, source) => {
+      const before = entries.get(id);
+      if (before && before.source === source && sameQueues(before.queues, queues)) return;
       setQueues(id, queues);
-      entries.set(id, newEntry(queues));
+      entries.set(id, newEntry(queues, source));
       others.add([id]);
     },
     remove: (id) => {

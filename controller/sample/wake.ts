@@ -11,6 +11,8 @@ import { openBounded } from '../../queue/connection/untrusted.ts';
 import { closeRedis, dropRedis, within, type RedisAddress } from '../../queue/connection/connection.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { ReplyRefused } from '../../queue/connection/reply-scanner.ts';
+import { defineScripts } from '../../queue/scripts/scripts.ts';
+import { askAgain, type Watched } from '../../queue/sources/ask.ts';
 import { openKeyWatch, TrackingRefused, type KeyWatch } from '../../queue/watch.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
@@ -33,6 +35,11 @@ export interface Wake extends AsyncDisposable {
    * last read and then, there is no wake.
    */
   arm(keys: QueueKeys): Promise<Armed | undefined>;
+  /**
+   * Begins to listen to the keys of these questions. Resolves to the answers at that moment; to `undefined` where keys cannot be
+   * tracked, and only polling shows what changes.
+   */
+  watch(watched: readonly Watched[]): Promise<readonly string[] | undefined>;
   /** Stops listening to the queue. */
   forget(keys: QueueKeys): void;
 }
@@ -69,6 +76,7 @@ export function createWake({ address, onWake, log, mode: wanted = WakeMode.Track
         };
         const opened = await openKeyWatch(address, onChange, CONNECT_TIMEOUT_MS, closing.signal, openBounded);
         if (closing.signal.aborted) return await opened[Symbol.asyncDispose]();
+        defineScripts(opened.reader);
         watch = opened;
         settled.resolve();
         onWake(undefined);
@@ -142,6 +150,8 @@ export function createWake({ address, onWake, log, mode: wanted = WakeMode.Track
       if (refused === WakeMode.BlockingPeek) peek(keys.queue);
       return watch?.armed ? armTracking(watch, keys) : undefined;
     },
+    watch: async (watched) =>
+      watch?.armed ? within(ANSWER_TIMEOUT_MS, askAgain(watch.reader, watched), 'the watch') : undefined,
     forget: ({ queue, delayed }) => {
       delayedOf.delete(delayed);
       const redis = peeks.get(queue);

@@ -38,6 +38,7 @@ const arity = {
   filled: undefined,
   note: 1,
   read: 1,
+  ask: undefined,
   'list-workers': 2,
   heads: 1,
   move: 4,

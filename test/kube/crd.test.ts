@@ -66,6 +66,8 @@ test('fills in the same defaults as withDefaults', async () => {
     adopting,
     { ...base, scaling: { scaleDown: {} }, retry: { backoff: { initial: '2s' } }, fallback: { replicas: 2 } },
     { ...base, results: { ttl: '1h' }, deadLetters: { max: 5 } },
+    { ...base, source: { bullmq: { queues: ['mail'] } } },
+    { ...base, source: { custom: { waiting: [{ command: 'LLEN', key: 'a' }], delayed: [{ key: 'b' }] } } },
     { ...base, scaling: { targetWait: '10s', scaleUp: { maxStep: '50%' }, scaleDown: { maxStep: 3 } } },
   ];
   for (const input of inputs) {

@@ -152,6 +152,36 @@ export const bad: [what: string, change: Json, message: string][] = [
     },
     'give each schedule a name of its own',
   ],
+  ['a source of nothing', { source: {} }, 'set exactly one source'],
+  ['two sources', { source: { list: { keys: ['a'] }, rq: { queues: ['a'] } } }, 'set exactly one source'],
+  [
+    'a source and a queue',
+    { source: { list: { keys: ['a'] } }, queue: 'a' },
+    'remove queue, queues and result',
+  ],
+  ['a source without queues', { source: { bullmq: {} } }, 'spec.source.bullmq.queues: Required value'],
+  ['a queue of a source twice', { source: { rq: { queues: ['a', 'a'] } } }, 'name each queue once'],
+  [
+    'a target wait without a count of what was finished',
+    { source: { rq: { queues: ['a'] } }, scaling: { targetWait: '10s' } },
+    'targetWait rests on a count of finished tasks, which this source does not have: set scaling.tasksPerReplica',
+  ],
+  [
+    'a command that writes',
+    { source: { custom: { waiting: [{ command: 'DEL', key: 'a' }] } } },
+    'Unsupported value: "DEL"',
+  ],
+  [
+    'a range without bounds',
+    { source: { custom: { waiting: [{ command: 'ZCOUNT', key: 'a' }] } } },
+    'ZCOUNT has two (min, max)',
+  ],
+  [
+    'a time in no unit',
+    { source: { custom: { waiting: [{ command: 'ZCOUNT', key: 'a', args: ['now:h', '+inf'] }] } } },
+    'write now:s or now:ms',
+  ],
+  ['a longest task in words', { source: { list: { keys: ['a'], longestTask: 'long' } } }, 'write a duration'],
   ['no tasks per replica', { scaling: { tasksPerReplica: 0 } }, 'should be greater than or equal to 1'],
   ['half a task per replica', { scaling: { tasksPerReplica: 0.5 } }, 'must be of type integer'],
   ['no attempts', { retry: { attempts: 0 } }, 'should be greater than or equal to 1'],
@@ -234,6 +264,31 @@ export const good: [what: string, spec: Json][] = [
   [
     'limits on steps',
     { ...base, scaling: { scaleUp: { maxStep: '100%' }, scaleDown: { maxStep: 2, window: '0s' } } },
+  ],
+  ...(
+    [
+      { bullmq: { queues: ['mail'] } },
+      { rq: { queues: ['default'] } },
+      { list: { keys: ['jobs'], longestTask: '10m' } },
+    ] as const
+  ).map((source): [string, Json] => [
+    `the source ${Object.keys(source)[0]}`,
+    { ...adopting, source, scaling: { tasksPerReplica: 8 } },
+  ]),
+  [
+    'a source with a count of what was finished, and a target wait',
+    {
+      ...base,
+      source: {
+        custom: {
+          waiting: [{ command: 'LLEN', key: 'jobs' }],
+          inHand: [{ command: 'ZCOUNT', key: 'jobs:leases', args: ['(now:ms*1.5', '+inf'] }],
+          delayed: [{ key: 'jobs:later', unit: 's' }],
+          finished: { command: 'HGET', key: 'jobs:counts', args: ['done'] },
+        },
+      },
+      scaling: { targetWait: '10s' },
+    },
   ],
   ['durations as Go writes them', { ...base, scaling: { scaleDown: { window: '1h2m3.5s' } } }],
   [

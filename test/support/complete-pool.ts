@@ -21,6 +21,18 @@ export const completeSpec: Complete<Omit<WorkerPoolSpec, 'template'>> & { templa
     passwordFrom: from,
     tls: { caFrom: from, certFrom: from, keyFrom: from, serverName: 'redis', insecureSkipVerify: false },
   },
+  source: {
+    bullmq: { queues: ['mail'], prefix: 'bull' },
+    custom: {
+      waiting: [{ command: 'LLEN', key: 'jobs', args: [] }],
+      inHand: [{ command: 'ZCOUNT', key: 'jobs:leases', args: ['now:ms', '+inf'] }],
+      delayed: [{ key: 'jobs:later', unit: 's', scale: 1 }],
+      finished: { command: 'GET', key: 'jobs:done', args: [] },
+      longestTask: '10m',
+    },
+    list: { keys: ['jobs'], longestTask: '10m' },
+    rq: { queues: ['default'] },
+  },
   queue: 'tiles',
   queues: ['urgent', 'tiles'],
   result: 'pictures',

@@ -83,6 +83,7 @@ test('unit tests need nothing, and the fast ones neither a browser nor shells', 
 test('a part that there is not is named, with those that there are', async () => {
   await expect(run('bash', ['test/setup.sh', 'unti'], { cwd: root })).rejects.toMatchObject({
     code: 2,
-    stderr: "setup: there is no part 'unti': choose from check unit redis programs kube browser chaos kind\n",
+    stderr:
+      "setup: there is no part 'unti': choose from check unit redis programs sources kube browser chaos kind\n",
   });
 });

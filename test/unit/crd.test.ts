@@ -122,6 +122,13 @@ describe('withDefaults', () => {
   const inputs: Record<string, WorkerPoolSpecInput> = {
     'the least that can be written': { redis: { url: 'redis://redis' } },
     'a target': { redis: {}, scaleTargetRef: { name: 'tiles' } },
+    'a source': {
+      redis: {},
+      source: {
+        bullmq: { queues: ['mail'] },
+        custom: { waiting: [{ command: 'LLEN', key: 'jobs' }], delayed: [{ key: 'later' }] },
+      },
+    },
     'a target wait': { redis: {}, scaling: { targetWait: '10s', scaleUp: { maxStep: '50%' } } },
     'half-filled objects': {
       redis: {},

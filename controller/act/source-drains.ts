@@ -1,0 +1,144 @@
+/**
+ * What a scale-in needs of the workers of another library (scale-in.ts): here a worker acknowledges by having been seen idle for
+ * longer than its library takes to show that it is not. Where the library takes orders, it is told to take nothing more first;
+ * where it does not, an idle worker may still take a task between the last look and its end, and has the grace period for it.
+ */
+import type { Redis } from 'ioredis';
+import type { Unmanaged } from '../../kube/workerpool.ts';
+import { within } from '../../queue/connection/connection.ts';
+import { createAsk } from '../../queue/sources/ask.ts';
+import { readSource } from '../../queue/sources/read.ts';
+import type { Holding, Source, SourceCrew } from '../../queue/sources/source.ts';
+import type { WorkerLoad, WorkerLoads } from '../../queue/workers/worker-load.ts';
+import { formatDuration } from '../../runtime/duration.ts';
+import { holdersOf, idleAfter, type Holder, type IdleSince } from './source-holders.ts';
+import type { Drains, ScaleInHold } from './scale-in.ts';
+import type { Member } from './target.ts';
+
+/** What is kept of a source's workers from one step to the next. */
+export interface SourceState {
+  idle: IdleSince;
+}
+
+export interface SourceDrainsInput {
+  readonly redis: Redis;
+  readonly source: Source;
+  /** Since when the sampler has seen nothing to do there, by performance.now(); `undefined` while there is something. */
+  readonly idleSince: number | undefined;
+  readonly unmanaged: Unmanaged;
+  readonly state: SourceState;
+}
+
+const ANSWER_TIMEOUT_MS = 3_000;
+
+export function sourceDrains(input: SourceDrainsInput): Drains {
+  const { redis, source, unmanaged } = input;
+  const { holding } = source;
+  let members: readonly Member[] = [];
+  let held: ScaleInHold | undefined;
+
+  async function judge(): Promise<WorkerLoads> {
+    const verdict =
+      unmanaged !== 'WhenIdle'
+        ? { loads: loadsOf(members, unmanaged === 'Always'), why: never(unmanaged) }
+        : await within(ANSWER_TIMEOUT_MS, judgeBy(input, members), 'the look at workers');
+    held = verdict.why === undefined ? undefined : { reason: 'HoldersUnknown', message: verdict.why };
+    return verdict.loads;
+  }
+
+  return {
+    terms: { done: 'idle', pending: 'not seen idle' },
+    read: (_, all) => {
+      members = all;
+      return judge();
+    },
+    set: async (verdicts) => {
+      if (holding.by === 'worker' && holding.orders) await order(redis, holding, members, verdicts);
+      return judge();
+    },
+    endWaits: async () => {},
+    held: () => held,
+  };
+}
+
+interface Judged {
+  readonly loads: WorkerLoads;
+  /** Why members are held whose work nobody sees. */
+  readonly why: string | undefined;
+}
+
+async function judgeBy(input: SourceDrainsInput, members: readonly Member[]): Promise<Judged> {
+  const { redis, source, idleSince, state } = input;
+  const { holding } = source;
+  if (holding.by === 'worker') {
+    const holders = holdersOf(members, await holding.crew(createAsk(redis), redis));
+    state.idle = idleAfter(holders, state.idle, performance.now());
+    return { loads: loadsByWorker(holders, holding, state.idle), why: strangers(members, holders) };
+  }
+  const needed = holding.by === 'count' ? holding.lagMs : (holding.longestMs ?? Infinity);
+  const { sample } = await readSource(redis, source, 0);
+  const none = sample.waiting + sample.inFlight + sample.due === 0;
+  const idleMs = none && idleSince !== undefined ? performance.now() - idleSince : 0;
+  const gone = none && idleSince !== undefined && idleMs >= needed;
+  return { loads: loadsOf(members, gone), why: gone ? undefined : waitingFor(holding, sample.inFlight) };
+}
+
+function loadsOf(members: readonly Member[], gone: boolean): WorkerLoads {
+  return new Map(members.map(({ id }) => [id, loadOf(gone, 0)]));
+}
+
+function loadsByWorker(
+  holders: ReadonlyMap<string, Holder>,
+  { lagMs, orders }: Holding & { readonly by: 'worker' },
+  idle: IdleSince,
+): WorkerLoads {
+  return new Map(
+    [...holders].map(([id, { tasks, workers }]) => {
+      const seen = idle.get(id);
+      const quiet = orders === undefined || workers.every((worker) => worker.quiet);
+      return [id, loadOf(quiet && seen !== undefined && seen.at - seen.since >= lagMs, tasks)];
+    }),
+  );
+}
+
+function loadOf(gone: boolean, inFlight: number): WorkerLoad {
+  return { state: gone ? 'drained' : 'busy', inFlight: gone ? 0 : inFlight, blockers: [], pool: '' };
+}
+
+async function order(
+  redis: Redis,
+  { crew, orders }: Holding & { readonly by: 'worker' },
+  members: readonly Member[],
+  verdicts: ReadonlyMap<string, string>,
+): Promise<void> {
+  const known: SourceCrew = await crew(createAsk(redis), redis);
+  const holders = holdersOf(members, known);
+  const those = (verdict: string, quiet: boolean): Holder['workers'] =>
+    [...holders].flatMap(([id, { workers }]) =>
+      verdicts.get(id) === verdict ? workers.filter((worker) => (worker.quiet ?? false) === quiet) : [],
+    );
+  const [leaving, staying] = [those('leave', false), those('stay', true)];
+  if (leaving.length > 0) await orders?.drain(redis, leaving);
+  if (staying.length > 0) await orders?.resume(redis, staying);
+}
+
+function never(unmanaged: Unmanaged): string | undefined {
+  return unmanaged === 'Never' ? 'scaling.scaleDown.unmanaged is Never' : undefined;
+}
+
+function waitingFor(holding: Exclude<Holding, { by: 'worker' }>, inHand: number): string {
+  if (holding.by === 'count')
+    return `${inHand} tasks are in hand, and nothing shows in which pods: held until there are none`;
+  return holding.longestMs === undefined
+    ? `which pods hold a task is not known, because ${holding.why}: set longestTask of the source, or scaling.scaleDown.unmanaged: Always`
+    : `${holding.why}: held until nothing was there to take for ${formatDuration(holding.longestMs)} (longestTask)`;
+}
+
+/** Members that are ready without a worker of the library in them, human-readable. */
+function strangers(members: readonly Member[], holders: ReadonlyMap<string, Holder>): string | undefined {
+  const found = members.filter(({ id, ready }) => ready && holders.get(id)?.workers.length === 0);
+  const [first] = found;
+  if (!first) return undefined;
+  const who = `${found.length === 1 ? `${first.id} is` : `${first.id} and ${found.length - 1} more are`} ready`;
+  return `${who}, and no worker that the library shows runs there: held, because it may hold a task that nothing shows`;
+}

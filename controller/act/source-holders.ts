@@ -1,0 +1,65 @@
+/**
+ * Which pods hold tasks of another library, by what its own keys say of its workers, and since when a pod was seen to hold none.
+ * Pure.
+ *
+ * A worker is found in a pod by its host's name or its address. A pod that is ready and in which no worker is known is not idle: it
+ * may be none, or be one that the library does not show yet. Knowledge is late by the library's lag, so a pod counts as idle when
+ * every look of that long has shown it so.
+ */
+import type { SourceCrew, SourceWorker } from '../../queue/sources/source.ts';
+import type { Member } from './target.ts';
+
+/** What the library says of one member. */
+export interface Holder {
+  readonly workers: readonly SourceWorker[];
+  /** Tasks that it holds, or may hold. */
+  readonly tasks: number;
+  /** Nothing says that it may hold a task. */
+  readonly idle: boolean;
+}
+
+/** Since when members were seen idle in each look, and when the last look was, ms: by member id. */
+export type IdleSince = ReadonlyMap<string, { readonly since: number; readonly at: number }>;
+
+/** Kubernetes cuts longer names of hosts. */
+const LONGEST_HOST = 63;
+/** Looks further apart than this do not belong together, ms. */
+const GAP_MS = 5_000;
+
+export function holdersOf(
+  members: readonly Member[],
+  { workers, unnamed }: SourceCrew,
+): ReadonlyMap<string, Holder> {
+  const placed = new Set<SourceWorker>();
+  const found = members.map((member) => {
+    const mine = workers.filter((worker) => worker.hosts.some((host) => runsIn(host, member)));
+    for (const worker of mine) placed.add(worker);
+    return [member, mine] as const;
+  });
+  const astray = workers.some((worker) => worker.tasks > 0 && !placed.has(worker));
+  return new Map(
+    found.map(([member, mine]) => {
+      const tasks = mine.reduce((sum, worker) => sum + worker.tasks, 0) + (unnamed > 0 ? 1 : 0);
+      const known = mine.length > 0 || (!member.ready && !astray);
+      return [member.id, { workers: mine, tasks, idle: tasks === 0 && known }];
+    }),
+  );
+}
+
+function runsIn(host: string, { id, addresses = [] }: Member): boolean {
+  if (addresses.includes(host)) return true;
+  const [name = ''] = host.split('.');
+  return name === id || name === id.slice(0, LONGEST_HOST).replace(/[-.]+$/, '');
+}
+
+/** After one more look at `now`. */
+export function idleAfter(holders: ReadonlyMap<string, Holder>, before: IdleSince, now: number): IdleSince {
+  return new Map(
+    [...holders].flatMap(([id, { idle }]) => {
+      if (!idle) return [];
+      const last = before.get(id);
+      const since = last && now - last.at <= GAP_MS ? last.since : now;
+      return [[id, { since, at: now }] as const];
+    }),
+  );
+}

@@ -1,0 +1,40 @@
+/**
+ * `spec.source`: whose tasks a pool's workers run, where these are not Millrace's own. One field is set, the library; each has
+ * the settings of queue/sources/. Pure.
+ */
+export interface SourceSpec {
+  bullmq?: { queues: string[]; prefix: string };
+  custom?: CustomSourceSpec;
+  /** `longestTask`: a duration. */
+  list?: { keys: string[]; longestTask?: string };
+  rq?: { queues: string[] };
+}
+
+export interface CustomSourceSpec {
+  waiting: ReadingSpec[];
+  inHand?: ReadingSpec[];
+  delayed?: { key: string; unit: 's' | 'ms'; scale: number }[];
+  /** All-time count of finished tasks. */
+  finished?: ReadingSpec;
+  longestTask?: string;
+}
+
+/** A command that reads one number. */
+export interface ReadingSpec {
+  command: 'LLEN' | 'ZCARD' | 'ZCOUNT' | 'HLEN' | 'SCARD' | 'XLEN' | 'XPENDING' | 'GET' | 'HGET';
+  key: string;
+  args?: string[];
+}
+
+/** What people call the queues of a source, such as `bullmq:mail`; beside the first name, Millrace keeps what it recorded. */
+export function sourceQueues({ bullmq, custom, list, rq, ...other }: SourceSpec): readonly string[] {
+  if (bullmq) {
+    const prefix = bullmq.prefix === 'bull' ? '' : `${bullmq.prefix}:`;
+    return bullmq.queues.map((queue) => `bullmq:${prefix}${queue}`);
+  }
+  if (custom) return custom.waiting.map(({ key }) => `custom:${key}`);
+  if (list) return list.keys.map((key) => `list:${key}`);
+  if (rq) return rq.queues.map((queue) => `rq:${queue}`);
+  // of a later version: reported, and not crashed at
+  return Object.keys(other).length > 0 ? Object.keys(other) : ['source'];
+}

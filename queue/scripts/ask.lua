@@ -1,0 +1,66 @@
+-- Runs several commands that only read, all at one instant, and returns their replies with every text cut: what clients write
+-- into a key is of any length.
+--
+-- KEYS  for each command, the key that it reads
+-- ARGV  1 the most bytes of a text  2 the most texts and numbers in one reply
+--       3 … for each command: the number of its arguments after the key, its name, and these arguments, each either `=` and
+--       the argument, or `@plus factor offset`, which stands for (Redis time in ms + plus) × factor + offset, after a `(` where
+--       `@(` begins it
+-- Returns  {Redis time in ms, for each command: {1, its reply} or {0, its error in words}}
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local longest, most = tonumber(ARGV[1]), tonumber(ARGV[2])
+local left
+
+local function shorten(value)
+  if type(value) ~= 'table' then
+    left = left - 1
+    return type(value) == 'string' and string.sub(value, 1, longest) or value
+  end
+  if value.ok then return value.ok end
+  local cuts = {}
+  for i, one in ipairs(value) do
+    if left <= 0 then break end
+    cuts[i] = shorten(one)
+  end
+  return cuts
+end
+
+-- the default of 14 digits is too short for milliseconds × 4096
+local function computed(text)
+  local open, plus, factor, offset = string.match(text, '^@(%(?)(%S+) (%S+) (%S+)$')
+  local value = (now + tonumber(plus)) * tonumber(factor) + tonumber(offset)
+  return open .. string.format(value == math.floor(value) and '%.0f' or '%.3f', value)
+end
+
+-- element by element, so that no more leaves the list than is returned
+local function range(key, first, last)
+  local found = {}
+  for i = tonumber(first), tonumber(last) do
+    local element = redis.pcall('LINDEX', key, i)
+    if not element then break end
+    if type(element) == 'table' then return element end
+    found[#found + 1] = string.sub(element, 1, longest)
+  end
+  return found
+end
+
+local replies = {now}
+local at = 3
+for i, key in ipairs(KEYS) do
+  local count, command = tonumber(ARGV[at]), ARGV[at + 1]
+  local arguments = {}
+  for j = 1, count do
+    local text = ARGV[at + 1 + j]
+    arguments[j] = string.sub(text, 1, 1) == '@' and computed(text) or string.sub(text, 2)
+  end
+  at = at + 2 + count
+  left = most
+  local reply
+  if command == 'LRANGE' then reply = range(key, arguments[1], arguments[2])
+  elseif command == 'GET' then reply = redis.pcall('GETRANGE', key, 0, longest - 1)
+  else reply = redis.pcall(command, key, unpack(arguments)) end
+  local failed = type(reply) == 'table' and reply.err
+  replies[i + 1] = failed and {0, string.sub(failed, 1, 1024)} or {1, shorten(reply)}
+end
+return replies

@@ -1,0 +1,150 @@
+/**
+ * BullMQ 5 and 6 (seen: 5.81 and 6.7). Its blind spots for a reader of one list:
+ *
+ * - `prioritized` is a sorted set beside the list `wait`; a paused queue keeps `wait` (6) or renames it to `paused` (5), so both
+ *   are counted, and a queue that is paused asks for no workers.
+ * - The score of `delayed` is ms × 4096 plus a counter. Retries that back off and the next run of each scheduler are there, and
+ *   only a running worker moves what is due.
+ * - `active` keeps the jobs of workers that died, whose lock is gone: only a worker that lives for half a minute gives them
+ *   back, so they count as work, and hold no pod.
+ * - A parent that waits for its children is in `waiting-children`, where it can stay for ever: it is no work.
+ */
+import type { Redis } from 'ioredis';
+import { askDelayed, delayedIn, type ScoreUnit } from './delayed.ts';
+import type { Ask } from './ask.ts';
+import { count, fields, text, texts, waking } from './question.ts';
+import { SourceTrouble, type Source, type SourceCrew, type SourceLook } from './source.ts';
+
+export interface BullMqSettings {
+  readonly queues: readonly string[];
+  /** As given to `Queue` and `Worker`. */
+  readonly prefix: string;
+}
+
+const SCORE: ScoreUnit = { factor: 4_096, slack: 4_095 };
+/** Of jobs in `active`, as many are asked for their worker. */
+const MOST_ACTIVE = 500;
+
+export function bullMqSource({ queues, prefix }: BullMqSettings): Source {
+  return {
+    kind: 'bullmq',
+    look: (ask, horizonMs) =>
+      Promise.all(queues.map((queue) => lookAt(ask, `${prefix}:${queue}`, queue, horizonMs))),
+    holding: {
+      by: 'worker',
+      // a job and its worker's name come into the keys in one step
+      lagMs: 0,
+      crew: async (ask, redis) => {
+        const connections = await readConnections(redis, prefix, queues);
+        const held = await Promise.all(queues.map((queue) => heldIn(ask, `${prefix}:${queue}`)));
+        return crewOf(connections, held.flat());
+      },
+    },
+  };
+}
+
+async function lookAt(ask: Ask, base: string, queue: string, horizonMs: number): Promise<SourceLook> {
+  const { now, answers } = await ask({
+    meta: waking(fields(`${base}:meta`, 'paused', 'version', 'opts.maxLenEvents')),
+    wait: waking(count('LLEN', `${base}:wait`)),
+    parked: waking(count('LLEN', `${base}:paused`)),
+    prioritized: waking(count('ZCARD', `${base}:prioritized`)),
+    active: count('LLEN', `${base}:active`),
+    failed: count('ZCARD', `${base}:failed`),
+    oldest: text('LINDEX', `${base}:wait`, -1),
+    events: count('EXISTS', `${base}:events`),
+    jobs: count('EXISTS', `${base}:id`),
+    ...askDelayed(`${base}:delayed`, SCORE, horizonMs),
+  });
+  const [paused] = answers.meta;
+  checkLayout(base, queue, answers);
+  return {
+    now,
+    waiting: answers.wait + answers.parked + answers.prioritized,
+    inHand: answers.active,
+    ...delayedIn(answers, SCORE),
+    failed: answers.failed,
+    paused: paused !== undefined,
+  };
+}
+
+interface Layout {
+  readonly meta: readonly (string | undefined)[];
+  /** The member of `wait` that is taken next. */
+  readonly oldest: string | undefined;
+  /** Whether there are events, which BullMQ alone writes, and whether there was ever a job. */
+  readonly events: number;
+  readonly jobs: number;
+}
+
+/** Throws `SourceTrouble` where these are no keys of BullMQ 5 or 6. */
+function checkLayout(base: string, queue: string, { meta, oldest = '', events, jobs }: Layout): void {
+  const [, version, opened] = meta;
+  const unknown = (of: string): SourceTrouble =>
+    new SourceTrouble(
+      'UnknownLayout',
+      `queue "${queue}" is of ${of}, and the layouts of BullMQ 5 and 6 are known`,
+      'use one of these, or source.custom',
+    );
+  const major = /^bullmq(?:-pro)?:(\d+)\./.exec(version ?? '')?.[1];
+  if (version !== undefined && major !== '5' && major !== '6')
+    throw unknown(`version ${version.slice(0, 40)}`);
+  // up to 4, a marker stands among the jobs
+  if (/^0:\d+$/.test(oldest)) throw unknown('BullMQ 4 or older');
+  if (version !== undefined || opened !== undefined || events > 0) return;
+  if (jobs > 0) throw unknown('Bull');
+  throw new SourceTrouble(
+    'NotFound',
+    `there is no BullMQ queue "${queue}" here (no key "${base}:meta")`,
+    'check queues and prefix of source.bullmq, and the database in the address of Redis; a queue is there once a client has opened it',
+  );
+}
+
+/** Connections of workers, by the name that each `Worker` gives its own. */
+interface Connection {
+  /** Of the worker, where its user named it. */
+  readonly name: string | undefined;
+  readonly address: string;
+}
+
+/** BullMQ names a worker's connection `prefix:base64(queue)`, and `:w:name` behind it where the worker has a name. */
+async function readConnections(
+  redis: Redis,
+  prefix: string,
+  queues: readonly string[],
+): Promise<readonly Connection[]> {
+  const list = String(await redis.client('LIST'));
+  const bases = new Set(queues.map((queue) => `${prefix}:${Buffer.from(queue).toString('base64')}`));
+  return Array.from(list.matchAll(/ addr=(\S*).*? name=(\S+)/g), ([, address = '', client = '']) => ({
+    address,
+    client,
+  })).flatMap(({ address, client }): Connection[] => {
+    const [, base = client, name] = /^(.*?):w:(.*)$/.exec(client) ?? [];
+    return bases.has(base) ? [{ name, address: address.replace(/:\d+$/, '') }] : [];
+  });
+}
+
+/** The worker of each job in `active` that is locked, `undefined` where it has no name. */
+async function heldIn(ask: Ask, base: string): Promise<readonly (string | undefined)[]> {
+  const { answers: jobs } = await ask([texts('LRANGE', `${base}:active`, 0, MOST_ACTIVE - 1)] as const);
+  if (jobs[0].length === 0) return [];
+  const [locks, workers] = await Promise.all([
+    ask(jobs[0].map((job) => count('EXISTS', `${base}:${job}:lock`))),
+    ask(jobs[0].map((job) => text('HGET', `${base}:${job}`, 'pb'))),
+  ]);
+  return workers.answers.filter((_, i) => locks.answers[i] !== 0);
+}
+
+/** A worker without a name may be any that has none; several of one name hold what that name holds. */
+function crewOf(connections: readonly Connection[], held: readonly (string | undefined)[]): SourceCrew {
+  const known = new Set(connections.map(({ name }) => name));
+  const tasksOf = (name: string | undefined): number => held.filter((one) => one === name).length;
+  return {
+    workers: connections.map(({ name, address }) => ({
+      id: name ?? address,
+      hosts: name === undefined ? [address] : [address, name],
+      tasks: tasksOf(name),
+    })),
+    unnamed: held.filter((name) => !known.has(name)).length,
+  };
+}

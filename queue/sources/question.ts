@@ -1,0 +1,118 @@
+/**
+ * Questions to Redis: commands that only read, with what their replies must be. A source asks several at once, of one instant,
+ * and gets checked values (ask.ts). Pure.
+ */
+import { asCount, asList, asMoment, asText } from '../scripts/decode-reply.ts';
+
+/** Commands whose replies are bounded, or are cut in Redis. None of them writes, and ask.ts sends no other. */
+export const COMMANDS = [
+  'EXISTS',
+  'GET',
+  'HGET',
+  'HLEN',
+  'HMGET',
+  'LINDEX',
+  'LLEN',
+  'LRANGE',
+  'SCARD',
+  'SISMEMBER',
+  'SSCAN',
+  'XLEN',
+  'XPENDING',
+  'ZCARD',
+  'ZCOUNT',
+  'ZRANGE',
+] as const;
+export type Command = (typeof COMMANDS)[number];
+
+/** An argument that Redis computes when it answers: (its time in ms + `plusMs`) × `factor` + `offset`. */
+export interface Moment {
+  readonly plusMs: number;
+  /** 1 for ms, 0.001 for seconds. */
+  readonly factor: number;
+  readonly offset: number;
+  /** Not to the value itself, but from or up to it: `(`. */
+  readonly exclusive?: boolean;
+}
+
+export type Argument = string | number | Moment;
+
+export interface Question<T> {
+  readonly command: Command;
+  readonly key: string;
+  readonly args: readonly Argument[];
+  /** Throws `UnexpectedReply` for anything else than the command returns. */
+  readonly decode: (reply: unknown) => T;
+  /**
+   * Its reply is a number or a short text, and while nothing waits, a change of the key may be news: the pool is woken, and the
+   * source is read again. Of a key that changes without news, such as a heartbeat, it is `false`.
+   */
+  readonly wakes: boolean;
+}
+
+export function question<T>(
+  command: Command,
+  key: string,
+  args: readonly Argument[],
+  decode: (reply: unknown) => T,
+): Question<T> {
+  return { command, key, args, decode, wakes: false };
+}
+
+/** The same question, whose key wakes the pool when it changes. */
+export function waking<T>(asked: Question<T>): Question<T> {
+  return { ...asked, wakes: true };
+}
+
+/** A command whose reply is a number of at least 0: `LLEN`, `ZCARD`, `HLEN`, `EXISTS`. */
+export function count(command: Command, key: string, ...args: readonly Argument[]): Question<number> {
+  return question(command, key, args, (reply) => asCount(reply, `the reply to ${command} ${key}`));
+}
+
+/** The text at a field of a hash, or of a key with `GET`; `undefined` where there is none. */
+export function text(
+  command: 'GET' | 'HGET' | 'LINDEX',
+  key: string,
+  ...args: readonly Argument[]
+): Question<string | undefined> {
+  return question(command, key, args, (reply) => optionalText(reply, `the reply to ${command} ${key}`));
+}
+
+/** Fields of a hash, in order; `undefined` for one that is not there. */
+export function fields(key: string, ...names: readonly string[]): Question<(string | undefined)[]> {
+  const what = `the fields of ${key}`;
+  return question('HMGET', key, names, (reply) =>
+    asList(reply, what, names.length).map((one) => optionalText(one, what)),
+  );
+}
+
+/** Texts of a list, a sorted set or a set, of which the arguments bound the number. */
+export function texts(
+  command: 'LRANGE' | 'ZRANGE',
+  key: string,
+  ...args: readonly Argument[]
+): Question<string[]> {
+  const what = `the reply to ${command} ${key}`;
+  return question(command, key, args, (reply) => asList(reply, what).map((one) => asText(one, what)));
+}
+
+/** About `most` members of a set; all of a small one. */
+export function someMembers(key: string, most: number): Question<string[]> {
+  const what = `members of ${key}`;
+  return question('SSCAN', key, ['0', 'COUNT', most], (reply) =>
+    asList(asList(reply, what, 2)[1], what).map((one) => asText(one, what)),
+  );
+}
+
+/** The lowest score of a sorted set; `undefined` for an empty one. */
+export function lowestScore(key: string): Question<number | undefined> {
+  const what = `the lowest score of ${key}`;
+  return question('ZRANGE', key, [0, 0, 'WITHSCORES'], (reply) => {
+    const score = asList(reply, what)[1];
+    return score === undefined ? undefined : asMoment(score, what);
+  });
+}
+
+function optionalText(reply: unknown, what: string): string | undefined {
+  return reply === null ? undefined : asText(reply, what);
+}

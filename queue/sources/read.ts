@@ -1,0 +1,56 @@
+/** One look at a source as the sample of a pool: what is not known of other libraries' workers is zero there. */
+import type { Redis } from 'ioredis';
+import { combineSamples, type PoolSample } from '../pool/pool-sample.ts';
+import type { QueueSample } from '../pool/sample.ts';
+import { SLOW_BUCKETS } from '../pool/slow-tasks.ts';
+import { createAsk, type Watched } from './ask.ts';
+import type { Source, SourceLook } from './source.ts';
+
+export interface SourceRead {
+  readonly sample: PoolSample;
+  /** The keys whose change wakes the pool, with what they held. */
+  readonly watched: readonly Watched[];
+}
+
+/** Throws as `Source.look` does. */
+export async function readSource(redis: Redis, source: Source, horizonMs: number): Promise<SourceRead> {
+  const watched: Watched[] = [];
+  const ask = createAsk(redis, (one) => watched.push(one));
+  const looks = await source.look(ask, horizonMs);
+  return { sample: combineSamples(looks.map(sampleOf)), watched };
+}
+
+/** A task counts as taken when it is in hand or finished. */
+function sampleOf(look: SourceLook): QueueSample {
+  const { inHand, failed = 0, finished = 0, paused = false, leaving = 0, nextDue, ...counts } = look;
+  return {
+    ...counts,
+    nextDue,
+    inFlight: inHand,
+    dead: failed,
+    paused,
+    leaving,
+    counters: {
+      taken: finished + inHand,
+      completed: finished,
+      failed: 0,
+      cancelled: 0,
+      retried: 0,
+      recovered: 0,
+      fenced: 0,
+      serviceUs: 0,
+      squaresS2: 0,
+      squaredTasks: 0,
+    },
+    suspects: 0,
+    solitary: 0,
+    apart: { workers: 0, tasks: 0 },
+    busy: 0,
+    workers: 0,
+    expired: 0,
+    silent: false,
+    nextExpiry: undefined,
+    overdue: false,
+    slow: Array.from({ length: SLOW_BUCKETS }, () => 0),
+  };
+}

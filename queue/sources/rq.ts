@@ -1,0 +1,88 @@
+/**
+ * RQ 1.16 to 3 (seen: 1.16.2, 2.12.0, 3.0.0). Its blind spots for a reader of one list:
+ *
+ * - A running job is in no list but in the sorted set `rq:wip:QUEUE`, and so is, for ever, one whose worker was killed: only the
+ *   next worker that starts puts it back or gives it up, so it counts as work.
+ * - A scheduled job that is due stays in `rq:scheduled:QUEUE` until a worker with a scheduler moves it.
+ * - `rq:deferred:QUEUE` waits for other jobs and is no work.
+ * - `rq suspend` sets a key without which nothing in a list shows that no job is taken.
+ */
+import type { Ask } from './ask.ts';
+import { askDelayed, delayedIn, SECONDS } from './delayed.ts';
+import { count, fields, someMembers, waking } from './question.ts';
+import { SourceTrouble, type Source, type SourceCrew, type SourceLook, type SourceWorker } from './source.ts';
+
+export interface RqSettings {
+  readonly queues: readonly string[];
+}
+
+/** A worker takes a job off the list some ms before it notes that it is busy. */
+const LAG_MS = 2_000;
+const MOST_WORKERS = 500;
+
+export function rqSource({ queues }: RqSettings): Source {
+  return {
+    kind: 'rq',
+    look: (ask, horizonMs) => Promise.all(queues.map((queue) => lookAt(ask, queue, horizonMs))),
+    holding: { by: 'worker', lagMs: LAG_MS, crew: (ask) => readCrew(ask, queues) },
+  };
+}
+
+async function lookAt(ask: Ask, queue: string, horizonMs: number): Promise<SourceLook> {
+  const list = `rq:queue:${queue}`;
+  const { now, answers } = await ask({
+    waiting: waking(count('LLEN', list)),
+    suspended: waking(count('EXISTS', 'rq:suspended')),
+    taken: count('LLEN', `${list}:intermediate`),
+    running: count('ZCARD', `rq:wip:${queue}`),
+    failed: count('ZCARD', `rq:failed:${queue}`),
+    known: count('SISMEMBER', 'rq:queues', list),
+    workers: count('SCARD', `rq:workers:${queue}`),
+    ...askDelayed(`rq:scheduled:${queue}`, SECONDS, horizonMs),
+  });
+  const { waiting, taken, running, delayed, failed } = answers;
+  if (answers.known + answers.workers + waiting + taken + running + delayed + failed === 0)
+    throw new SourceTrouble(
+      'NotFound',
+      `there is no RQ queue "${queue}" here: "rq:queues" does not name it, and no worker listens to it`,
+      'check source.rq.queues and the database in the address of Redis; a queue is there once a job was put into it',
+    );
+  return {
+    now,
+    waiting,
+    inHand: taken + running,
+    ...delayedIn(answers, SECONDS),
+    failed,
+    paused: answers.suspended > 0,
+  };
+}
+
+async function readCrew(ask: Ask, queues: readonly string[]): Promise<SourceCrew> {
+  const listening = await Promise.all(
+    queues.map(async (queue) => {
+      const { answers } = await ask({
+        workers: someMembers(`rq:workers:${queue}`, MOST_WORKERS),
+        taken: count('LLEN', `rq:queue:${queue}:intermediate`),
+        running: count('ZCOUNT', `rq:wip:${queue}`, { plusMs: 0, factor: 0.001, offset: 0 }, '+inf'),
+      });
+      return answers;
+    }),
+  );
+  const keys = [...new Set(listening.flatMap(({ workers }) => workers))];
+  const { answers: about } = await ask(
+    keys.map((key) => fields(key, 'hostname', 'ip_address', 'state', 'current_job')),
+  );
+  const workers = about.flatMap((one, i) => workerOf(keys[i] ?? '', one));
+  const held = listening.reduce((sum, { taken, running }) => sum + taken + running, 0);
+  const named = workers.reduce((sum, { tasks }) => sum + tasks, 0);
+  return { workers, unnamed: Math.max(0, held - named) };
+}
+
+/** None for one that was killed: its name stays, and its hash is gone. */
+function workerOf(key: string, [host, address, state, job]: readonly (string | undefined)[]): SourceWorker[] {
+  if (state === undefined) return [];
+  const hosts = [host, address].filter((one) => one !== undefined && one !== '') as string[];
+  return [
+    { id: key.replace(/^rq:worker:/, ''), hosts, tasks: state === 'busy' || job !== undefined ? 1 : 0 },
+  ];
+}

@@ -1,0 +1,28 @@
+/**
+ * The sources by the field of `spec.source` that chooses one. To add a library: a file beside this one, a line here, its settings
+ * in kube/source-spec.ts and the definition, its case in test/sources/, its row in docs/sources.md.
+ */
+import { bullMqSource, type BullMqSettings } from './bullmq.ts';
+import { customSource, type CustomSettings } from './custom.ts';
+import { listSource, type ListSettings } from './list.ts';
+import { rqSource, type RqSettings } from './rq.ts';
+import type { Source } from './source.ts';
+
+/** One of them is set. */
+export interface SourceSettings {
+  readonly bullmq?: BullMqSettings;
+  readonly custom?: CustomSettings;
+  readonly list?: ListSettings;
+  readonly rq?: RqSettings;
+}
+
+/** Throws `RangeError` for settings that no source has, or that cannot be read. */
+export function sourceOf({ bullmq, custom, list, rq, ...rest }: SourceSettings): Source {
+  if (bullmq) return bullMqSource(bullmq);
+  if (custom) return customSource(custom);
+  if (list) return listSource(list);
+  if (rq) return rqSource(rq);
+  throw new RangeError(
+    `source has ${Object.keys(rest).join(', ') || 'no field'}, which this version does not know: use one of bullmq, custom, list, rq`,
+  );
+}

@@ -1,0 +1,89 @@
+/** BullMQ, in each major version that is known, with its workers in this process. */
+import type { Redis } from 'ioredis';
+import * as six from 'bullmq';
+import * as five from 'bullmq-5';
+import type { RedisServer } from '../support/redis.ts';
+import type { Library, LibraryCase, LibraryWorker } from './library.ts';
+
+/** What both versions have, and the suite needs. */
+interface BullMq {
+  readonly Queue: new (
+    name: string,
+    options: object,
+  ) => {
+    add(name: string, data: object, options?: object): Promise<unknown>;
+    pause(): Promise<void>;
+    resume(): Promise<void>;
+    close(): Promise<void>;
+  };
+  readonly Worker: new (
+    name: string,
+    run: () => Promise<void>,
+    options: object,
+  ) => {
+    waitUntilReady(): Promise<unknown>;
+    on(event: 'error', listener: () => void): unknown;
+    close(force?: boolean): Promise<void>;
+    disconnect(): Promise<void>;
+  };
+}
+
+const QUEUE = 'mail';
+/** In another database, where the library has no keys. */
+const RELEASED = 'released';
+
+const packages: [string, BullMq][] = [
+  ['BullMQ 6.7.0', six as unknown as BullMq],
+  ['BullMQ 5.81.5', five as unknown as BullMq],
+];
+
+export const bullMqCases: readonly LibraryCase[] = packages.map(([name, bullmq]) => ({
+  name,
+  settings: { bullmq: { queues: [QUEUE], prefix: 'bull' } },
+  open: (server) => Promise.resolve(openBullMq(bullmq, server)),
+}));
+
+function openBullMq({ Queue, Worker }: BullMq, server: RedisServer): Library {
+  const connection = { host: server.host, port: server.port, maxRetriesPerRequest: null };
+  const gate = server.client({ db: 1 });
+  const workers = new Set<LibraryWorker>();
+  let queue: InstanceType<BullMq['Queue']> | undefined;
+  const opened = (): InstanceType<BullMq['Queue']> => (queue ??= new Queue(QUEUE, { connection }));
+
+  return {
+    push: async (tasks, delayMs) => {
+      for (let i = 0; i < tasks; i++)
+        await opened().add('send', {}, delayMs === undefined ? {} : { delay: delayMs });
+    },
+    work: async (place) => {
+      const gates: Redis[] = [];
+      const worker = new Worker(
+        QUEUE,
+        async () => {
+          const own = server.client({ db: 1 });
+          gates.push(own);
+          await own.blpop(RELEASED, 0);
+        },
+        { connection, name: place },
+      );
+      worker.on('error', () => undefined);
+      await worker.waitUntilReady();
+      const end = async (force: boolean): Promise<void> => {
+        if (!workers.delete(self)) return;
+        // a killed process answers nothing more: what waits for a release is cut off with it
+        await worker.close(force);
+      };
+      const self: LibraryWorker = { stop: () => end(false), kill: () => end(true) };
+      workers.add(self);
+      return self;
+    },
+    release: async (tasks) => {
+      for (let i = 0; i < tasks; i++) await gate.rpush(RELEASED, '1');
+    },
+    pause: async (on) => (on ? await opened().pause() : await opened().resume()),
+    [Symbol.asyncDispose]: async () => {
+      for (const worker of workers) await worker.kill();
+      await queue?.close();
+    },
+  };
+}

@@ -1,0 +1,32 @@
+/**
+ * A queue library under test: its own package with real workers, behind the few things that the suite does with each. Tasks run
+ * until they are released, so that a test knows what is where.
+ */
+import type { SourceSettings } from '../../queue/sources/sources.ts';
+import type { RedisServer } from '../support/redis.ts';
+
+export interface LibraryCase {
+  /** With its version. */
+  readonly name: string;
+  readonly settings: SourceSettings;
+  /** Opens it on a server on which nothing of it is yet. */
+  readonly open: (server: RedisServer) => Promise<Library>;
+}
+
+export interface Library extends AsyncDisposable {
+  /** Puts tasks into the queue, to be run as soon as possible or after a delay. Resolves when they are there. */
+  readonly push: (tasks: number, delayMs?: number) => Promise<void>;
+  /** Starts a worker that runs one task at a time, in a place of this name. Resolves when it takes tasks. */
+  readonly work: (place: string) => Promise<LibraryWorker>;
+  /** Lets so many running tasks end, in any order. */
+  readonly release: (tasks: number) => Promise<void>;
+  /** Where the library can: no worker takes anything until it is resumed. */
+  readonly pause?: (on: boolean) => Promise<void>;
+}
+
+export interface LibraryWorker {
+  /** As SIGTERM does: it finishes what it runs. Resolves when it is gone. */
+  readonly stop: () => Promise<void>;
+  /** As SIGKILL does. */
+  readonly kill: () => Promise<void>;
+}

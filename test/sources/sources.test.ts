@@ -1,0 +1,215 @@
+/** One suite over all sources, each with its own library and real workers: what is counted, what wakes, who holds what. */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Redis } from 'ioredis';
+import { describe, expect, test } from 'vitest';
+import { holdersOf } from '../../controller/act/source-holders.ts';
+import type { Member } from '../../controller/act/target.ts';
+import { queueKeys } from '../../queue/keys.ts';
+import { createAsk } from '../../queue/sources/ask.ts';
+import { readSource } from '../../queue/sources/read.ts';
+import type { Source, SourceLook } from '../../queue/sources/source.ts';
+import { sourceOf } from '../../queue/sources/sources.ts';
+import { eventually } from '../support/eventually.ts';
+import { startRedis, type RedisServer } from '../support/redis.ts';
+import { sample, type Sampling } from '../support/sampling.ts';
+import { bullMqCases } from './bullmq.ts';
+import type { Library, LibraryCase } from './library.ts';
+import { customCase, listCase } from './plain.ts';
+
+const cases: readonly LibraryCase[] = [listCase, customCase, ...bullMqCases];
+
+interface Scene extends AsyncDisposable {
+  readonly server: RedisServer;
+  readonly redis: Redis;
+  readonly library: Library;
+  readonly source: Source;
+  /** Resolves when a look finds this. */
+  readonly sees: (parts: Partial<SourceLook> & { inFlight?: number }) => Promise<void>;
+}
+
+async function open({ settings, open: openLibrary }: LibraryCase): Promise<Scene> {
+  await using stack = new AsyncDisposableStack();
+  const server = stack.use(await startRedis());
+  const redis = server.client();
+  const library = stack.use(await openLibrary(server));
+  const source = sourceOf(settings);
+  const kept = stack.move();
+  return {
+    server,
+    redis,
+    library,
+    source,
+    sees: (parts) =>
+      eventually(async () => expect((await readSource(redis, source, 0)).sample).toMatchObject(parts)),
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
+  };
+}
+
+/** Everything that is in the database, by key. */
+async function contents(redis: Redis): Promise<Record<string, string>> {
+  const keys = (await redis.keys('*')).toSorted();
+  const dumps = await Promise.all(keys.map((key) => redis.dumpBuffer(key)));
+  return Object.fromEntries(keys.map((key, i) => [key, dumps[i]?.toString('hex') ?? '']));
+}
+
+/** Resolves when no look was made for a while: what is seen after that was woken. */
+async function quiet({ seen }: Sampling): Promise<void> {
+  await eventually(async () => {
+    const before = seen.length;
+    await delay(200);
+    expect(seen.length).toBe(before);
+  });
+}
+
+/** Commands that the server has run, those inside of scripts included; not the scripts themselves. */
+async function commandsRun(redis: Redis): Promise<number> {
+  const stats = await redis.info('commandstats');
+  return Array.from(stats.matchAll(/cmdstat_(\S+):calls=(\d+)/g), ([, name = '', calls]) =>
+    ['info', 'eval', 'evalsha', 'time'].includes(name) ? 0 : Number(calls),
+  ).reduce((sum, calls) => sum + calls, 0);
+}
+
+const member = (id: string): Member => ({ id, ready: true, created: 0, going: false });
+
+describe.each(cases)('$name', (one) => {
+  const kind = Object.keys(one.settings)[0] ?? '';
+  const delays = kind !== 'list';
+  const counts = kind !== 'list';
+
+  test('what waits, runs and is delayed is counted, and what is due without a worker', async () => {
+    await using scene = await open(one);
+    const { library, sees } = scene;
+    await library.push(3);
+    await sees({ waiting: 3, inFlight: 0, delayed: 0 });
+    const worker = await library.work('pod-1');
+    await sees({ waiting: 2, inFlight: counts ? 1 : 0 });
+    await library.release(3);
+    await sees({ waiting: 0, inFlight: 0 });
+    await worker.stop();
+    if (!delays) return;
+    await library.push(1, 3_600_000);
+    await sees({ delayed: 1, due: 0 });
+    const { sample: later } = await readSource(scene.redis, scene.source, 3_700_000);
+    expect(later).toMatchObject({ dueSoon: 1, due: 0 });
+    expect((later.nextDue ?? 0) - later.now).toBeGreaterThan(3_590_000);
+    expect((later.nextDue ?? 0) - later.now).toBeLessThanOrEqual(3_600_000);
+    await library.push(1, 10);
+    await sees({ delayed: 2, due: 1, waiting: 0 });
+  });
+
+  test('a push wakes a pool that is not polled, and so does a delayed task when it falls due', async () => {
+    await using scene = await open(one);
+    const { library, server, source } = scene;
+    // once, so that the queue is there
+    const worker = await library.work('pod-1');
+    await library.push(1);
+    await library.release(1);
+    await scene.sees({ waiting: 0, inFlight: 0 });
+    await worker.stop();
+    await using sampling = sample(server.address, { safetyMs: 3_600_000 });
+    const { sampler, woken } = sampling;
+    sampler.add('p', [queueKeys('records', 'result')], source);
+    sampler.setActive('p', false, 0);
+    await eventually(() => expect(sampler.wakeMode).toBe('Tracking'));
+    await eventually(() =>
+      expect(sampler.latest('p')).toMatchObject({ kind: 'known', sample: { waiting: 0 } }),
+    );
+    await quiet(sampling);
+    const wakes = woken.length;
+    await library.push(1);
+    await eventually(() => expect(sampler.latest('p')).toMatchObject({ sample: { waiting: 1 } }));
+    expect(woken.length).toBeGreaterThan(wakes);
+    if (!delays) return;
+    await library.push(1, 1_500);
+    await eventually(() => expect(sampler.latest('p')).toMatchObject({ sample: { due: 1 } }));
+  });
+
+  test('a task of a killed worker is work that is left', async () => {
+    await using scene = await open(one);
+    const worker = await scene.library.work('pod-1');
+    await scene.library.push(1);
+    await scene.sees({ waiting: 0, inFlight: counts ? 1 : 0 });
+    await worker.kill();
+    await scene.sees({ waiting: 0, inFlight: counts ? 1 : 0 });
+  });
+
+  test('the pod of the worker that holds a task is known, and so is one whose worker holds none', async () => {
+    await using scene = await open(one);
+    const { library, redis, source } = scene;
+    const { holding } = source;
+    if (holding.by !== 'worker') {
+      expect(holding.by).toBe(counts ? 'count' : 'nobody');
+      return;
+    }
+    await library.work('pod-1');
+    await library.push(1);
+    await scene.sees({ waiting: 0, inFlight: 1 });
+    await library.work('pod-2');
+    await eventually(async () => {
+      const crew = await holding.crew(createAsk(redis), redis);
+      const members = ['pod-1', 'pod-2', 'pod-3'].map(member);
+      const holders = holdersOf(members, crew);
+      expect(members.map(({ id }) => [holders.get(id)?.tasks, holders.get(id)?.idle])).toEqual([
+        [1, false],
+        [0, true],
+        // no worker is known there: it is not an idle one
+        [0, false],
+      ]);
+    });
+    await library.release(1);
+  });
+
+  test('a look reads at most 20 commands in 3 round trips, however many tasks there are, and changes nothing', async () => {
+    await using scene = await open(one);
+    const { library, redis, source } = scene;
+    await library.push(120);
+    await scene.sees({ waiting: 120 });
+    const before = await contents(redis);
+    const commands = await commandsRun(redis);
+    await readSource(redis, source, 60_000);
+    expect((await commandsRun(redis)) - commands).toBeLessThanOrEqual(20);
+    expect(await contents(redis)).toEqual(before);
+  });
+
+  test('a key of another type is named, and nothing is touched', async () => {
+    await using scene = await open(one);
+    const { library, redis, source } = scene;
+    await library.push(1);
+    await scene.sees({ waiting: 1 });
+    const { question } = (await readSource(redis, source, 0)).watched.find(
+      ({ question: { command } }) => command === 'LLEN',
+    ) ?? { question: { key: '' } };
+    await redis.del(question.key);
+    await redis.set(question.key, 'something else');
+    await expect(readSource(redis, source, 0)).rejects.toThrow(
+      `the key "${question.key}" is not a list (LLEN reads it): nothing was touched`,
+    );
+    expect(await redis.get(question.key)).toBe('something else');
+  });
+});
+
+const isKnownByName = ({ settings }: LibraryCase): boolean => !settings.list && !settings.custom;
+
+test.for(cases.filter(isKnownByName))(
+  '$name: a queue that nobody has opened is reported, and read once it is there',
+  async (one) => {
+    await using scene = await open(one);
+    const { library, redis, source } = scene;
+    await expect(readSource(redis, source, 0)).rejects.toMatchObject({ kind: 'NotFound' });
+    await library.push(1);
+    await scene.sees({ waiting: 1 });
+  },
+);
+
+test.for(bullMqCases)('$name: what waits in a paused queue asks for no replicas', async (one) => {
+  await using scene = await open(one);
+  const { library } = scene;
+  await library.push(2);
+  await library.pause?.(true);
+  await library.push(1);
+  await scene.sees({ waiting: 3, paused: true });
+  const { sample: paused } = await readSource(scene.redis, scene.source, 0);
+  expect(paused.runnable.waiting).toBe(0);
+  await library.pause?.(false);
+  await scene.sees({ waiting: 3, paused: false });
+});
