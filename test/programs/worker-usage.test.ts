@@ -34,11 +34,11 @@ test.concurrent.each<[number, RegExp, string[], NodeJS.ProcessEnv?]>([
   [2, /more than one of --module, --command and --http/, [...module, '--command', 'cat']],
   [2, /the Redis URL begins with "http:\/\/": use redis:\/\//, [...module, '--redis', 'http://localhost']],
   [2, /queue and result are both "same"/, [...module, '--queue', 'same', '--result', 'same']],
-  [1, /module \.\/nothing\.ts is not there/, ['--module', './nothing.ts']],
+  [1, /module \.\/nothing\.ts does not exist/, ['--module', './nothing.ts']],
   [1, /does not load \(line 2\): Error: no licence for that/, ['--module', 'DIR/throws.ts']],
   [
     1,
-    /module \S+\/never\.mjs does not load: a top-level await .* never comes/,
+    /module \S+\/never\.mjs does not load: a top-level await .* never settles/,
     ['--module', 'DIR/never.mjs'],
   ],
   [
@@ -56,14 +56,14 @@ test.concurrent.each<[number, RegExp, string[], NodeJS.ProcessEnv?]>([
     /module \S+\/waits\.mjs was not loaded within 100ms: see --module-timeout/,
     ['--module', 'DIR/waits.mjs', '--module-timeout', '100ms'],
   ],
-  [1, /--http is no address: write http/, ['--http', 'htp://user:secret@127.0.0.1:9000/']],
-  [1, /--http is no address: write http/, ['--http', 'http://user:a/bc#d@127.0.0.1:9000/']],
+  [1, /--http is not an HTTP URL: write http/, ['--http', 'htp://user:secret@127.0.0.1:9000/']],
+  [1, /--http is not an HTTP URL: write http/, ['--http', 'http://user:a/bc#d@127.0.0.1:9000/']],
   [
     1,
     /--http has an @ behind its host: percent-encode/,
     ['--http', 'http://user:4711#secret@127.0.0.1:9000/'],
   ],
-  [1, /--http 127\.0\.0\.1:9000 is no address: write http:\/\//, ['--http', '127.0.0.1:9000']],
+  [1, /--http 127\.0\.0\.1:9000 is not an HTTP URL: write http:\/\//, ['--http', '127.0.0.1:9000']],
   [1, /no-such-program/, ['--command', 'no-such-program --fast']],
 ])('exit code %i and %s', async (code, message, args, env = {}) => {
   await using worker = spawnProgram(

@@ -274,7 +274,7 @@ describe('a connection that is closed', () => {
 });
 
 test.each([
-  ['http://user:pass@10.0.0.7:9/', /the user and password of --http go to 10\.0\.0\.7 without encryption/],
+  ['http://user:pass@10.0.0.7:9/', /the user name and password of --http are sent to 10\.0\.0\.7 without encryption/],
   ['http://user:pass@127.0.0.1:9/', undefined],
   ['http://10.0.0.7:9/', undefined],
 ])('%s is warned of: %s', async (url, warning) => {

@@ -66,7 +66,7 @@ test.each([
     'nothing.mjs',
     'has a default export that is null: write `export default async (task, context) => result`',
   ],
-  ['data.json', 'is not a module by its name: use one of .ts .mts .cts .js .mjs .cjs'],
+  ['data.json', 'has the wrong extension: use one of .ts .mts .cts .js .mjs .cjs'],
 ])('%s %s', (name, error) => {
   expect(outcomes.get(name)?.error).toBe(`module ${name} ${error}`);
 });
@@ -82,7 +82,7 @@ test.each([
     'missing-import.mjs',
     /^module missing-import\.mjs does not load.*: Error: Cannot find package 'not-installed-anywhere'/,
   ],
-  ['missing.ts', /^module missing\.ts is not there: looked for \/.*\/missing\.ts$/],
+  ['missing.ts', /^module missing\.ts does not exist: \/.*\/missing\.ts$/],
   ['directory.mjs', /^module directory\.mjs is not a file: name the file inside \/.*$/],
 ])('%s is refused in one line with the place', (name, error) => {
   expect(outcomes.get(name)?.error).toMatch(error);

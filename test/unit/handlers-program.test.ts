@@ -32,11 +32,11 @@ describe('splitWords', () => {
     [`run 'a`, "the quote ' is not closed"],
     [`run "a\\"`, 'the quote " is not closed'],
     ['run \\', 'the backslash at the end escapes nothing'],
-    ['a | b', "no shell runs it, so | means nothing: quote it, or use sh -c '…'"],
-    ['a > b', "no shell runs it, so > means nothing: quote it, or use sh -c '…'"],
-    ['a && b', "no shell runs it, so & means nothing: quote it, or use sh -c '…'"],
-    ['a $HOME', "no shell runs it, so $ means nothing: quote it, or use sh -c '…'"],
-    ['a "$HOME"', "no shell runs it, so $ means nothing: quote it, or use sh -c '…'"],
+    ['a | b', "| has no meaning without a shell: quote it, or use sh -c '…'"],
+    ['a > b', "> has no meaning without a shell: quote it, or use sh -c '…'"],
+    ['a && b', "& has no meaning without a shell: quote it, or use sh -c '…'"],
+    ['a $HOME', "$ has no meaning without a shell: quote it, or use sh -c '…'"],
+    ['a "$HOME"', "$ has no meaning without a shell: quote it, or use sh -c '…'"],
   ])('%j is refused', (command, error) => {
     expect(() => splitWords(command)).toThrow(new SyntaxError(error));
   });
@@ -80,18 +80,18 @@ describe('findProgram', () => {
       'absent',
       'command absent is not in PATH: install it, or write its path (./absent for one in the working directory)',
     ],
-    ['./absent', 'command ./absent is not there: looked for DIR/absent'],
+    ['./absent', 'command ./absent does not exist: DIR/absent'],
     ['./locked', 'command ./locked is not executable: run chmod +x DIR/locked'],
     ['half', 'command half is not executable: run chmod +x DIR/bin/half'],
     ['./bin', 'command ./bin is not a program: DIR/bin is a directory'],
     ['/dev/null', 'command /dev/null is not a program: /dev/null is a special file'],
     [
       './lost',
-      'command ./lost cannot start: its first line asks for /no/such/interpreter, which is not there',
+      'command ./lost cannot start: its interpreter /no/such/interpreter does not exist',
     ],
     [
       './windows',
-      "command ./windows cannot start: its lines end as on Windows; run sed -i 's/\\r$//' DIR/windows",
+      "command ./windows cannot start: it has Windows line endings; run sed -i 's/\\r$//' DIR/windows",
     ],
     ["run 'a", "command run 'a cannot be split into words: the quote ' is not closed"],
   ])('%j is refused', async (command, message) => {

@@ -1,9 +1,9 @@
-/** A handler that knows what of it still runs, so that closing can wait for it. */
+/** Keeps track of a handler's running attempts, so that closing can wait for them. */
 import type { Handler, TaskContext } from '../task/handler.ts';
 
 export interface Attempts {
   readonly handle: Handler;
-  /** Resolves when all that runs now has ended, however. */
+  /** Resolves when all attempts that run now have ended, however. */
   readonly settled: () => Promise<void>;
 }
 

@@ -1,20 +1,19 @@
 /**
- * One process of a program, with everything that it starts: it leads a process group of its own, and signals go
- * to the group. `exited` settles when the program has ended, its output has been read, and nothing of the group
- * is left. What a program leaves running behind it is given a moment, then killed: a task is over when its
- * program is, and a stray process that holds stdout open must not hold a slot for ever.
+ * One process of a program, with everything that it starts: it leads a process group of its own, and signals go to the group.
+ * `exited` settles when the program has ended, its output has been read, and the group is empty. Processes that outlive the
+ * program are killed after a moment: a task is over when its program is, and a stray process that keeps stdout open must not
+ * occupy a slot for ever.
  */
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
-
 import { timeout } from '../../runtime/timers.ts';
 import { CommandError } from './errors.ts';
 import type { Program } from './program.ts';
 import { splitLines } from './split-lines.ts';
 import type { Watcher } from '../../runtime/child-watchdog.ts';
 
-/** Three pairs for the pipes, one to hear of a failed exec, and some to spare. */
+/** Three pairs for the pipes, one that reports a failed exec, and some to spare. */
 const DESCRIPTORS = 10;
 /** How long processes that outlive the program may still write its output, ms. */
 const LINGER_MS = 250;
@@ -36,7 +35,7 @@ export interface ProgramProcess {
   hasEnded(): boolean;
   /** SIGTERM to the group, SIGKILL after `graceMs`; resolves when it is gone. */
   terminate(graceMs: number): Promise<void>;
-  /** SIGKILL to the group; `exited` tells when it is gone. */
+  /** SIGKILL to the group; `exited` settles when it is gone. */
   kill(): void;
   /** The end of what was written to stderr since the start, or since `forgetStderr`: about 2 KB, trimmed. */
   stderrTail(): string;
@@ -47,11 +46,11 @@ export interface ProgramProcessOptions {
   readonly cwd: string;
   readonly env: NodeJS.ProcessEnv;
   readonly watcher: Watcher;
-  /** Gets stderr line by line. */
+  /** Receives stderr line by line. */
   readonly log: (line: string) => void;
 }
 
-/** Throws `CommandError` when the system does not start it (no memory, too many processes, file gone). */
+/** Throws `CommandError` when the system cannot start it (no memory, too many processes, file deleted). */
 export async function startProgram(
   program: Program,
   options: ProgramProcessOptions,
@@ -60,11 +59,11 @@ export async function startProgram(
   options.watcher.add(pid);
   let gone = false;
   const signalGroup = (signal: NodeJS.Signals): void => {
-    if (gone) return; // The number may mean another group by now.
+    if (gone) return; // its number may be another group's by now
     try {
       process.kill(-pid, signal);
     } catch {
-      // Nobody is left in the group.
+      // the group is empty
     }
   };
 
@@ -84,7 +83,7 @@ export async function startProgram(
   });
   child.stderr.once('end', () => lines.end());
   for (const stream of [child.stdin, child.stdout, child.stderr]) {
-    // A program need not read its stdin, and may be killed while writing: its exit says what happened.
+    // a program need not read its stdin, and may be killed while writing: what counts is its exit
     stream.on('error', () => undefined);
   }
 
@@ -135,8 +134,8 @@ async function spawnGroup(
 }
 
 /**
- * A start of Node 24 that fails for want of file descriptors may keep three of them for good, so that in the end nothing can be
- * started: when the pair of its third pipe is the last that there was. So there is none unless all that it needs are free.
+ * `spawn` of Node 24 may leak three file descriptors when the pair for its third pipe takes the last ones, until nothing can be
+ * started any more. So nothing is started unless all descriptors that it needs are available.
  *
  * Throws an errno error: EMFILE, ENFILE.
  */
@@ -157,10 +156,10 @@ async function waitForGroup(
   const exit = await new Promise<Exit>((resolve) =>
     child.once('exit', (code, signal) => resolve({ code, signal })),
   );
-  // As long as a process of the group lives, the kernel gives the group's number to nobody else.
+  // while a process of the group exists, the kernel does not reuse the group's number
   const linger = timeout(LINGER_MS, () => signalGroup('SIGKILL'));
   const giveUp = timeout(2 * LINGER_MS, () => {
-    // Whoever has left the group and holds the pipes is out of reach: stop listening to it.
+    // a process that has left the group and holds the pipes is out of reach: stop reading its output
     child.stdout.destroy();
     child.stderr.destroy();
   });

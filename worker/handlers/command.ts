@@ -1,16 +1,16 @@
 /**
- * A handler from a program in any language, started anew for every task: the task's bytes are its stdin, its
- * stdout is the result, exit code 0 is success. Two codes of sysexits(3) say more than that the attempt failed: 65
- * (EX_DATAERR) that no attempt can succeed, 75 (EX_TEMPFAIL) that a later one may, and stdout may then say how much
- * later, as a duration. Nothing is shared between tasks, so that nothing can leak from one
- * to the next; what it costs is a process start. Where that matters, `lines.ts` keeps the program running.
+ * A handler from a program in any language, started for each task: the task's bytes are its stdin, its stdout is the result,
+ * exit code 0 is success. Any other code fails the attempt; two codes of sysexits(3) mean more: 65 (EX_DATAERR) that no attempt
+ * can succeed, 75 (EX_TEMPFAIL) that a later one may, and stdout may then contain the delay, as a duration. Tasks share nothing,
+ * so nothing can leak from one to the next; the cost is a process start. Where that matters, `lines.ts` keeps the program
+ * running.
  *
- * Guarantees: an attempt settles only when its process group is gone, so that slots bound the processes; an
- * aborted attempt never yields a result, even if the program answers the SIGTERM with an orderly exit.
+ * Guarantees: an attempt settles only when its process group is gone, so that slots bound the processes; an aborted attempt
+ * never yields a result, even if the program exits with code 0 on SIGTERM.
  *
- * Known limit: Node gives a program sockets for stdin, stdout and stderr. Reading and writing is the same, but Linux
- * refuses to open a socket by name, so that `tool --output /dev/stdout` fails; `sh -c 'tool --output /dev/stdout | cat'`
- * puts a pipe in its place.
+ * Known limit: Node gives a program sockets for stdin, stdout and stderr. Reading and writing are the same, but Linux refuses to
+ * open a socket by name, so that `tool --output /dev/stdout` fails; `sh -c 'tool --output /dev/stdout | cat'` puts a pipe in its
+ * place.
  */
 import { parseDuration } from '../../runtime/duration.ts';
 import { tooLarge, MAX_RESULT_BYTES } from '../task/encode.ts';
@@ -23,7 +23,7 @@ import { findProgram, type ProgramSource } from './program.ts';
 import { cannotFork, CannotFork, createShortage } from './shortage.ts';
 import { openWatcher } from '../../runtime/child-watchdog.ts';
 
-/** Who wrote a line to stderr. Between tasks, a kept-running program has no task. */
+/** The writer of a line on stderr. A kept-running program has no task between two of them. */
 export interface LogSource {
   readonly pid: number;
   readonly id?: string | undefined;
@@ -31,11 +31,11 @@ export interface LogSource {
 }
 
 export interface CommandOptions extends ProgramSource {
-  /** Gets what the program writes to stderr, line by line; lines over 16 KB are cut. */
+  /** Receives the program's stderr line by line; lines over 16 KB are truncated. */
   readonly log: (line: string, source: LogSource) => void;
-  /** Hears why nothing can be started for want of processes, memory or file descriptors, and `undefined` when it can be again. */
+  /** Receives the reason when programs cannot be started for want of processes, memory or file descriptors, and then `undefined`. */
   readonly onShortage?: (why: string | undefined) => void;
-  /** From SIGTERM to SIGKILL when a task is aborted, ms. */
+  /** Time from SIGTERM to SIGKILL when a task is aborted, ms. */
   readonly graceMs?: number;
   /** The largest result, bytes; Redis's own limit by default. */
   readonly maxOutputBytes?: number;
@@ -43,13 +43,13 @@ export interface CommandOptions extends ProgramSource {
 
 export const DEFAULT_GRACE_MS = 5_000;
 
-/** What an environment variable can hold is limited by the kernel; an id of this size is still one. */
+/** The kernel limits the size of an environment variable; longer ids are left out. */
 const MAX_VARIABLE_BYTES = 4096;
 
 /**
  * Opens a command that is started once per task, with `MILLRACE_TASK_ID`, `MILLRACE_ATTEMPT` and `MILLRACE_QUEUE` in its
- * environment (an id or a queue that is no text, has a NUL or over 4 KB is left out), and with `TRACEPARENT` and `TRACESTATE`
- * where the task belongs to a trace.
+ * environment (an id or a queue that is not text, contains a NUL or is longer than 4 KB is left out), and with `TRACEPARENT` and
+ * `TRACESTATE` if the task belongs to a trace.
  *
  * Throws `HandlerLoadError` when the command names no program that can be started.
  */
@@ -112,7 +112,7 @@ export async function openCommand(options: CommandOptions): Promise<OpenHandler>
 
 const EX_DATAERR = 65;
 const EX_TEMPFAIL = 75;
-/** No duration is longer than this, bytes. */
+/** No text of a duration is longer than this, bytes. */
 const MAX_DURATION_BYTES = 100;
 
 function failureOf(exit: Exit, stderr: string, stdout: Buffer): CommandError {
@@ -123,13 +123,13 @@ function failureOf(exit: Exit, stderr: string, stdout: Buffer): CommandError {
   return later === undefined ? new CommandError(message) : new LaterCommandError(message, later);
 }
 
-/** The duration that is all of an output, ms; `undefined` when it is something else. */
+/** The duration that an output consists of, ms; `undefined` for anything else. */
 function delayIn(stdout: Buffer): number | undefined {
   if (stdout.length > MAX_DURATION_BYTES) return undefined;
   try {
     return parseDuration(stdout.toString().trim());
   } catch {
-    return undefined; // half a result, most likely
+    return undefined; // probably a partial result
   }
 }
 
@@ -138,12 +138,12 @@ export function stopped(signal: AbortSignal): CommandError {
   return new CommandError(`stopped: ${describeError(signal.reason)}`, { cause: signal.reason });
 }
 
-/** What went wrong, and the last that the program said about it. */
+/** What went wrong, with the end of the program's stderr. */
 export function withStderr(what: string, tail: string): string {
   return tail === '' ? `${what}, nothing on stderr` : `${what}: ${tail}`;
 }
 
-/** Gathers stdout; over the limit it kills the program, and what it returns throws. */
+/** Collects stdout; over the limit it kills the program, and the returned function throws. */
 function collect(child: ProgramProcess, maxBytes: number): () => Buffer {
   let chunks: Buffer[] = [];
   let size = 0;
@@ -176,7 +176,7 @@ function taskEnvironment(
   };
 }
 
-/** Node leaves a variable out that is undefined, also if the worker's own environment has one of that name. */
+/** Node omits a variable that is `undefined`, even if the worker's own environment has one of that name. */
 function variable(value: string | Buffer): string | undefined {
   if (typeof value !== 'string') return undefined;
   return value.includes('\0') || Buffer.byteLength(value) > MAX_VARIABLE_BYTES ? undefined : value;

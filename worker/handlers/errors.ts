@@ -1,4 +1,4 @@
-/** The two ways in which a handler fails: it cannot be opened at all, or its program failed an attempt. */
+/** Errors of handlers: one cannot be opened, or its program failed an attempt. */
 
 /** A handler that cannot be opened. The message is one line for the person who configured it. */
 export class HandlerLoadError extends Error {
@@ -10,7 +10,7 @@ export class CommandError extends Error {
   override readonly name = 'CommandError';
 }
 
-/** A program said when the task is to be tried again. */
+/** The program set when the task is to be retried. */
 export class LaterCommandError extends CommandError {
   /** ms. */
   readonly retryAfter: number;
@@ -20,7 +20,7 @@ export class LaterCommandError extends CommandError {
   }
 }
 
-/** A program said that the task must not be tried again. */
+/** The program ruled out further attempts. */
 export class FinalCommandError extends CommandError {
   readonly retry = false;
 }

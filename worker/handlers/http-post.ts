@@ -1,10 +1,10 @@
 /**
- * One POST over connections that are kept. Node's own `fetch` would do, but it gives up after five minutes without a
- * header, whatever a task may take, and its first request costs 30 MB and a third of a second; node:http 3 MB and 60 ms.
+ * Sends a POST over keep-alive connections. Node's `fetch` gives up after five minutes without a response header, which is too
+ * short for some tasks, and its first request costs 30 MB and a third of a second; node:http 3 MB and 60 ms.
  *
- * A server may close a kept connection in the moment in which it is used again. A request that failed so, at once and before
- * a byte of an answer, is sent once more, on a new connection. One that fails later was at work, and is never sent again:
- * that is for the next attempt.
+ * A server may close a kept connection at the moment it is reused. A request that fails immediately on a reused connection,
+ * without a byte of a response, is sent once more on a new one. A request that fails later may have been processed and is never
+ * resent: that is left to the next attempt.
  */
 import { Agent, request as requestPlain, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
 import { Agent as TlsAgent, request as requestTls } from 'node:https';
@@ -13,20 +13,20 @@ import { HttpError, type HttpRefusal } from './http-answer.ts';
 
 export interface Poster extends Disposable {
   /**
-   * Resolves to the body of a 2xx, or to what else was answered. Rejects with `Unreached` when there was no connection,
-   * with `ResultEncodingError` when the body of a 2xx is too large, else with what went wrong.
+   * Resolves to the body of a 2xx response, or to any other response. Rejects with `Unreached` when there was no connection, with
+   * `ResultEncodingError` when the body of a 2xx is too large, otherwise with the error of the request.
    */
   post(body: Buffer, headers: OutgoingHttpHeaders, signal: AbortSignal): Promise<Buffer | HttpRefusal>;
 }
 
-/** There was no connection: the server has seen nothing of the request. */
+/** There was no connection: the server has received nothing of the request. */
 export class Unreached extends HttpError {}
 
-/** A request that fails later than this may have been at work, ms. */
+/** A request that fails later than this may have been processed, ms. */
 const STALE_MS = 100;
-/** How a connection that was closed before it was used again fails. */
+/** Error codes of a request on a connection that the server had closed. */
 const CLOSED = new Set(['ECONNRESET', 'EPIPE']);
-/** Of an answer that is no result, so much is kept, bytes; and so much is read before the connection is given up. */
+/** Of a response other than 2xx, bytes that are kept, and bytes that are read before the connection is abandoned. */
 const EXCERPT_BYTES = 1024;
 const MAX_REFUSAL_BYTES = 1 << 16;
 
@@ -66,10 +66,10 @@ export function createPoster(url: URL, maxBytes: number): Poster {
         );
       });
       asking.on('error', (error: Error & { code?: string }) => {
-        // what was answered speaks for itself
+        // the response has settled it
         if (answered) return;
-        const atOnce = performance.now() - used < STALE_MS && CLOSED.has(error.code ?? '');
-        const stale = asking.reusedSocket && atOnce && !signal.aborted;
+        const early = performance.now() - used < STALE_MS && CLOSED.has(error.code ?? '');
+        const stale = asking.reusedSocket && early && !signal.aborted;
         end(() =>
           stale ? resolve('stale') : reject(connected || signal.aborted ? error : unreached(error)),
         );
@@ -84,7 +84,7 @@ export function createPoster(url: URL, maxBytes: number): Poster {
       const answer = await once(body, headers, signal, agent);
       if (answer !== 'stale') return answer;
       const second = await once(body, headers, signal, false);
-      // a new connection is no stale one
+      // cannot be: a new connection is never stale
       if (second === 'stale') throw new HttpError('the connection was closed twice');
       return second;
     },
@@ -92,7 +92,7 @@ export function createPoster(url: URL, maxBytes: number): Poster {
   };
 }
 
-/** An `AggregateError` of all the addresses of a name has no message of its own. */
+/** The `AggregateError` for all addresses of a name has no message of its own. */
 export function unreached(error: Error & { code?: string }): Unreached {
   return new Unreached(error.message || (error.code ?? error.name), { cause: error });
 }
@@ -106,10 +106,10 @@ async function read(response: IncomingMessage, maxBytes: number): Promise<Buffer
     for await (const chunk of response as AsyncIterable<Buffer>) {
       if (size < EXCERPT_BYTES) chunks.push(chunk);
       size += chunk.length;
-      if (size > MAX_REFUSAL_BYTES) break; // which ends the connection
+      if (size > MAX_REFUSAL_BYTES) break; // closes the connection
     }
   } catch {
-    // cut off: its status is enough
+    // truncated: the status suffices
   }
   return { status, headers, body: Buffer.concat(chunks).subarray(0, EXCERPT_BYTES) };
 }

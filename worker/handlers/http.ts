@@ -127,10 +127,10 @@ export async function openHttp(options: HttpHandlerOptions): Promise<OpenHandler
 
 function readUrl(text: string): URL {
   const url = URL.parse(text);
-  // with an @ in it, what was written may hold a password, also where it tears the address apart
+  // with an @ in it, the text may contain a password, even where it cannot be parsed
   const shown = text.includes('@') ? '' : ` ${text}`;
   if (!url || (url.protocol !== 'http:' && url.protocol !== 'https:'))
-    throw new HandlerLoadError(`--http${shown} is no address: write http://127.0.0.1:9000/run`);
+    throw new HandlerLoadError(`--http${shown} is not an HTTP URL: write http://127.0.0.1:9000/run`);
   if (url.username === '' && /@/.test(url.search + url.hash))
     throw new HandlerLoadError(
       '--http has an @ behind its host: percent-encode the characters / # ? of a password as %2F %23 %3F',
@@ -138,11 +138,11 @@ function readUrl(text: string): URL {
   return url;
 }
 
-/** Basic authentication travels readable where there is no TLS. */
+/** Without TLS, basic authentication is sent in clear text. */
 function warnOfPlaintext({ protocol, username, password, hostname }: URL): string | undefined {
   const loopback = hostname === 'localhost' || hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname);
   if (protocol !== 'http:' || loopback || username + password === '') return undefined;
-  return `the user and password of --http go to ${hostname} without encryption: use https://`;
+  return `the user name and password of --http are sent to ${hostname} without encryption: use https://`;
 }
 
 function stopped(reason: unknown): HttpError {

@@ -1,6 +1,6 @@
 /**
- * One kept-running program and the line protocol with it: a task in, an answer out, one at a time. A program
- * that breaks the protocol is ended, never resynchronised: an answer must not reach a task that it is not for.
+ * One kept-running program and the line protocol with it: one task in, one answer out at a time. A program that violates the
+ * protocol is ended, never resynchronised: an answer must not reach another task.
  */
 import { sleep, timeout } from '../../runtime/timers.ts';
 import { tooLarge } from '../task/encode.ts';
@@ -22,34 +22,33 @@ export interface KeptProcessOptions {
   readonly graceMs: number;
   readonly maxOutputBytes: number;
   /**
-   * What a program that names no ids writes within this time after an answer is an answer too many, ms; a fifth of it once it
-   * has answered some tasks well, because one that answers twice mostly does so from the start.
+   * A line that a program without ids in its answers writes within this time after an answer is a surplus answer, ms; a fifth
+   * of it after some correct answers, because programs that answer twice mostly do so from the start.
    */
   readonly quietMs: number;
-  /** Called when the process is gone. Not healthy: it failed by itself, without a single answer. */
+  /** Called when the process is gone. `healthy` is false if it failed without a single answer and was not stopped. */
   readonly onGone: (healthy: boolean) => void;
 }
 
 export interface KeptProcess {
   /** Settles when the process is gone; never rejects. */
   readonly gone: Promise<void>;
-  /** False once it has ended or is not to get another task. */
+  /** False once it has ended or is to get no further task. */
   readonly usable: boolean;
   /**
-   * Resolves when it may get the next task: at once where it says in its answers which task they are for, else when it has
-   * written nothing for a moment. It need not be usable any more then.
+   * Resolves when it may get the next task: immediately if its answers contain ids, otherwise when it has written nothing for a
+   * moment. It may have become unusable by then.
    */
   quiet(): Promise<void>;
   /**
    * Runs one task. It rejects only when the process is gone, so that another one may be started.
    *
-   * Throws `CommandError` when the process ends or breaks the protocol, or the task is aborted.
-   * Throws `ResultEncodingError` when the answer is longer than `maxOutputBytes`.
+   * Throws `CommandError` when the process ends or violates the protocol, or the task is aborted, and `ResultEncodingError` when
+   * the answer is longer than `maxOutputBytes`.
    */
   ask(context: TaskContext): Promise<Answer>;
   /**
-   * Ends its stdin and gives it `waitMs` to answer what it runs and to exit by itself; then SIGTERM, and SIGKILL
-   * after the grace.
+   * Closes its stdin and waits `waitMs` for its last answer and its exit; then sends SIGTERM, and SIGKILL after the grace period.
    */
   close(waitMs: number): Promise<void>;
 }
@@ -57,7 +56,7 @@ export interface KeptProcess {
 /** A process that closes a pipe but does not exit is ended after this time, ms. */
 const EXIT_AFTER_CLOSING_MS = 250;
 
-/** So many answers without one too many. */
+/** Answers without a surplus one after which a program is trusted. */
 const TRUSTED_AFTER = 20;
 
 interface Asked {
@@ -68,18 +67,18 @@ interface Asked {
   readonly reject: (error: Error) => void;
 }
 
-/** Throws `CommandError` when the system does not start it. */
+/** Throws `CommandError` when the system cannot start it. */
 export async function startKeptProcess(program: Program, options: KeptProcessOptions): Promise<KeptProcess> {
   const { name } = program;
   const { graceMs, maxOutputBytes, quietMs } = options;
   let asked: Asked | undefined;
   let healthy = false;
-  /** It may get a task from then on, by performance.now(). */
+  /** When it may get the next task, by performance.now(). */
   let quietAt = 0;
   let answered = 0;
-  /** No further task: it said so, or it is being closed. The answer to the one that it runs still counts. */
+  /** It gets no further task: it announced its exit, or is being closed. The answer to its current task still counts. */
   let retired = false;
-  /** Why it is being ended; from here on nothing that it writes counts. */
+  /** Why it is being ended; from then on its output is ignored. */
   let broken: Error | undefined;
   const breaking = new AbortController();
 
@@ -105,7 +104,7 @@ export async function startKeptProcess(program: Program, options: KeptProcessOpt
       const answer = decodeLine(line);
       const another = answer.id !== undefined && answer.id !== asked.id;
       if (answer.kind === 'progress') {
-        // that of a task before may come late: it says whose it is
+        // one with the id of an earlier task is late
         if (!another) asked.progress(answer.value);
         return;
       }
@@ -163,7 +162,7 @@ export async function startKeptProcess(program: Program, options: KeptProcessOpt
       asked = { id: idInLine(id), attempt, progress, resolve, reject };
       child.forgetStderr();
       const abort = (): void => {
-        healthy = true; // Nothing can be held against a program that is stopped.
+        healthy = true; // a stopped program is not to blame
         end(stopped(signal));
       };
       signal.addEventListener('abort', abort, { once: true });

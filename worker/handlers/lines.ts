@@ -1,11 +1,11 @@
 /**
- * A handler from a program that keeps running: one process a slot, each with one task at a time, spoken to in
- * JSON lines (`line-protocol.ts`). It pays for its start, its imports and its model once, and not per task.
+ * A handler from a program that keeps running: one process per slot, each with one task at a time, over JSON lines
+ * (`line-protocol.ts`). It pays for its start, its imports and its model once, not per task.
  *
- * Processes are started when a task finds none idle, and kept. The one used last is used next, so that a quiet
- * worker keeps few of them warm. One that ends or breaks the protocol fails its own task only; the next task
- * gets a new one. Programs that end before they have answered anything are started ever more slowly, because
- * restarting what cannot work heats the node and burns the attempts of every task in the queue.
+ * A process is started when a task finds none idle, and kept. The one used last is used next, so that a worker with little work
+ * keeps few of them warm. A process that ends or violates the protocol fails only its own task; the next task gets a new one.
+ * Programs that end before they have answered anything are started with increasing delays, because restarting a broken program
+ * wastes CPU and uses up the attempts of all tasks in the queue.
  *
  * Guarantee: never more than `concurrency` processes, those included that are being ended.
  */
@@ -23,13 +23,13 @@ import { createSemaphore } from './semaphore.ts';
 import { openWatcher } from '../../runtime/child-watchdog.ts';
 
 export interface LinesOptions extends CommandOptions {
-  /** The most processes at a time; further tasks wait for one. */
+  /** Maximum number of processes; further tasks wait for one. */
   readonly concurrency: number;
-  /** How long a process may take to exit by itself once its stdin has ended, ms. */
+  /** How long a process may take to exit after its stdin was closed, ms. */
   readonly closeMs?: number;
-  /** How long a program that names no ids waits for its next task, ms; see `KeptProcessOptions`. */
+  /** How long a program without ids in its answers waits for its next task, ms; see `KeptProcessOptions`. */
   readonly quietMs?: number;
-  /** Waits before a start, ms; rejects when the signal is aborted. */
+  /** Waits before a start, ms; rejects when the signal aborts. */
   readonly wait?: (ms: number, signal: AbortSignal) => Promise<unknown>;
 }
 
@@ -39,7 +39,7 @@ const FIRST_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 10_000;
 
 /**
- * Opens a command that is kept running and gets one task after another.
+ * Opens a command that is kept running and receives one task after another.
  *
  * Throws `HandlerLoadError` when the command names no program that can be started.
  */
@@ -52,7 +52,7 @@ export async function openLines(options: LinesOptions): Promise<OpenHandler> {
   const shortage = createShortage(options.onShortage);
   const all = new Set<KeptProcess>();
   const idle: KeptProcess[] = [];
-  /** Processes in a row that ended without a single answer. */
+  /** Consecutive processes that ended without a single answer. */
   let failedStarts = 0;
 
   const backOff = async (signal: AbortSignal): Promise<void> => {
@@ -76,7 +76,7 @@ export async function openLines(options: LinesOptions): Promise<OpenHandler> {
       onGone,
     });
     const process = await starting.catch((error: unknown) => {
-      // a place that is short of something says nothing about the program
+      // a shortage of resources is not the program's fault
       if (!isLacking(error)) onGone(false);
       throw error;
     });

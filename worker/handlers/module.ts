@@ -23,18 +23,17 @@ import { HandlerLoadError } from './errors.ts';
 const EXTENSIONS = ['.ts', '.mts', '.cts', '.js', '.mjs', '.cjs'];
 
 export interface ModuleLimits {
-  /** How long it may take to load, ms; 0 for as long as it likes. */
+  /** Time limit for loading it, ms; 0 for none. */
   readonly timeoutMs: number;
   /** Ends the wait for it. */
   readonly stopping: AbortSignal;
 }
 
 /**
- * Imports the module at `path`, relative to `cwd`. When `stopping` aborts before it is loaded, what this resolves to runs
- * nothing.
+ * Imports the module at `path`, relative to `cwd`. If `stopping` aborts before it is loaded, the returned handler runs nothing.
  *
- * Throws `HandlerLoadError` when there is no such file, it does not load or not in time, waits for something that never
- * comes, or its default export is no function.
+ * Throws `HandlerLoadError` when there is no such file, when it fails to load, or not in time, when it awaits something that
+ * never settles, or when its default export is not a function.
  */
 export async function openModule(path: string, cwd: string, limits?: ModuleLimits): Promise<OpenHandler> {
   const file = resolve(cwd, path);
@@ -59,8 +58,8 @@ function notLoaded(): never {
 }
 
 /**
- * A top-level await that nothing is left to settle would end the process without a word, with exit code 0; one that waits on
- * would keep it for ever without a task. One that calls `process.exit` would look like a worker that is done.
+ * A top-level await that can never settle would end the process silently with exit code 0, or keep it forever without a task. A
+ * module that calls `process.exit` would look like a worker that has finished.
  */
 function inTime(
   path: string,
@@ -79,7 +78,7 @@ function inTime(
     const never = (): void =>
       refuse(
         new HandlerLoadError(
-          `module ${path} does not load: a top-level await in it, or in what it imports, waits for something that never comes`,
+          `module ${path} does not load: a top-level await in it, or in what it imports, waits for something that never settles`,
         ),
       );
     const late = (): void => {
@@ -101,14 +100,12 @@ function inTime(
 
 async function expectFile(path: string, file: string): Promise<void> {
   const found = await stat(file).catch((cause: unknown) => {
-    throw new HandlerLoadError(`module ${path} is not there: looked for ${file}`, { cause });
+    throw new HandlerLoadError(`module ${path} does not exist: ${file}`, { cause });
   });
   if (!found.isFile())
     throw new HandlerLoadError(`module ${path} is not a file: name the file inside ${file}`);
   if (!EXTENSIONS.includes(extname(file))) {
-    throw new HandlerLoadError(
-      `module ${path} is not a module by its name: use one of ${EXTENSIONS.join(' ')}`,
-    );
+    throw new HandlerLoadError(`module ${path} has the wrong extension: use one of ${EXTENSIONS.join(' ')}`);
   }
 }
 
@@ -144,8 +141,8 @@ function kindOf(value: unknown): string {
 }
 
 /**
- * What Node prints about the syntax of a file. To a syntax error in an ES module that is imported, it does not say
- * where it was; `node --check` does.
+ * Node's report about the syntax of a file. For a syntax error in an imported ES module, the error lacks the position; `node
+ * --check` prints it.
  */
 async function syntaxCheck(file: string): Promise<string> {
   const node = spawn(process.execPath, ['--check', file], { stdio: ['ignore', 'ignore', 'pipe'] });
@@ -153,8 +150,8 @@ async function syntaxCheck(file: string): Promise<string> {
 }
 
 /**
- * Where it went wrong: the first line of a stack that names a file of the user's. A mistake in a file that the
- * module imports is told with that file's name.
+ * The position of an error: the first line of its stack in a file of the user's. If that is not the module itself, the file is
+ * named.
  */
 function placeIn(stack: string, file: string): string {
   for (const [, url, path, line] of stack.matchAll(

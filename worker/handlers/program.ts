@@ -1,15 +1,14 @@
 /**
- * Finds the program of a command once, when the handler is opened, and says in one line what is wrong with it:
- * a worker that fails at its start is seen at once, one that fails every task costs the tasks.
+ * Finds the program of a command once, when the handler is opened, and reports in one line what is wrong with it: a worker that
+ * fails at its start is noticed immediately, one that fails every task costs the tasks.
  */
 import { access, constants, open, stat } from 'node:fs/promises';
 import { delimiter, join, resolve } from 'node:path';
-
 import { HandlerLoadError } from './errors.ts';
 import { splitWords } from './words.ts';
 
 export interface Program {
-  /** The first word as the user wrote it; error messages call the program by it. */
+  /** The first word as the user wrote it, used in error messages. */
   readonly name: string;
   /** The absolute path that is started. */
   readonly file: string;
@@ -38,7 +37,7 @@ export async function findProgram({ command, cwd, env }: ProgramSource): Promise
   for (const file of candidates) {
     const found = await whyNotStartable(file);
     if (found === undefined) return { name, file, args };
-    // A shell, too, prefers a later program that it can start over an earlier one that it cannot.
+    // like a shell, prefers a later program that can be started to an earlier one that cannot
     if (found !== ABSENT) problem ??= found;
   }
   throw new HandlerLoadError(`command ${name} ${problem ?? notFound(name, candidates)}`);
@@ -56,7 +55,7 @@ function words(command: string | readonly string[]): readonly string[] {
 
 function notFound(name: string, candidates: readonly string[]): string {
   return name.includes('/')
-    ? `is not there: looked for ${candidates[0]}`
+    ? `does not exist: ${candidates[0]}`
     : `is not in PATH: install it, or write its path (./${name} for one in the working directory)`;
 }
 
@@ -76,17 +75,16 @@ async function whyNotStartable(file: string): Promise<string | typeof ABSENT | u
 }
 
 /**
- * The kernel reports a missing interpreter as if the script itself were missing, which has cost many an hour;
- * a line end from Windows after `#!/bin/sh` is the usual cause.
+ * The kernel reports a missing interpreter as if the script itself were missing. The usual cause is a Windows line ending after
+ * `#!/bin/sh`.
  */
 async function whyNotInterpretable(file: string): Promise<string | undefined> {
   const interpreter = await interpreterOf(file);
   if (interpreter === undefined) return undefined;
   const there = await stat(interpreter.trimEnd()).catch(() => undefined);
-  if (there === undefined)
-    return `cannot start: its first line asks for ${interpreter.trimEnd()}, which is not there`;
+  if (there === undefined) return `cannot start: its interpreter ${interpreter.trimEnd()} does not exist`;
   if (interpreter.endsWith('\r')) {
-    return `cannot start: its lines end as on Windows; run sed -i 's/\\r$//' ${file}`;
+    return `cannot start: it has Windows line endings; run sed -i 's/\\r$//' ${file}`;
   }
   return undefined;
 }
@@ -98,7 +96,7 @@ async function interpreterOf(file: string): Promise<string | undefined> {
     const { buffer, bytesRead } = await handle.read(Buffer.alloc(256), 0, 256, 0);
     head = buffer.toString('utf8', 0, bytesRead);
   } catch {
-    return undefined; // A program may be executable without being readable.
+    return undefined; // a program may be executable without being readable
   }
   return /^#![ \t]*([^ \t\n]+)/.exec(head)?.[1];
 }

@@ -1,15 +1,15 @@
-/** Cuts a stream of bytes into lines, whatever the chunks; a line may grow up to a limit and no further. */
+/** Splits a stream of bytes into lines of limited length, independent of chunk boundaries. */
 
 export interface LineSplitter {
-  /** Takes the next chunk; calls back for every line that it completes. */
+  /** Takes the next chunk; calls back for each line that it completes. */
   push(chunk: Buffer): void;
-  /** The stream has ended: hands out a last line that has no line end. */
+  /** The stream has ended: emits a last line without a line feed. */
   end(): void;
 }
 
 /**
- * `onLine` receives each line without its end, `\n` or `\r\n`. A line longer than `maxBytes` goes to `onLong`: its first
- * `maxBytes` bytes, once; the rest of it is dropped.
+ * `onLine` receives each line without its `\n` or `\r\n`. `onLong` receives the first `maxBytes` bytes of a longer line, once; the
+ * rest of it is dropped.
  */
 export function splitLines(
   maxBytes: number,

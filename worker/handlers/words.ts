@@ -1,13 +1,13 @@
 /**
- * Splits a command into words by the quoting rules of the POSIX shell (IEEE 1003.1, 2.2 "Quoting"), without a
- * shell: no expansion, no pipes. What a shell would do something with is refused instead of handed to the program
- * as a word, because a `|` among the arguments is never what was meant.
+ * Splits a command into words by the quoting rules of the POSIX shell (IEEE 1003.1, 2.2 "Quoting"), without a shell: no
+ * expansion, no pipes. Characters with a meaning to a shell are refused instead of passed on, because a `|` among the arguments
+ * is never intended. The package shell-quote accepts more than that.
  */
 
 /**
  * The words of a command: `run 'a b' c\ d` is `run`, `a b`, `c d`.
  *
- * Throws `SyntaxError` in one line: a quote without its end, or something that only a shell can do.
+ * Throws `SyntaxError` with a message of one line for an unclosed quote, or for something that only a shell can do.
  */
 export function splitWords(command: string): string[] {
   const words: string[] = [];
@@ -24,7 +24,7 @@ export function splitWords(command: string): string[] {
   return words;
 }
 
-/** White space, 'single', "double", an escaped character, a run of plain ones; or one character that none of them takes. */
+/** White space, 'single', "double", an escaped character, a run of plain ones; or any other single character. */
 const TOKEN = /\s+|'[^']*'|"(?:[^"\\]|\\[^])*"|\\[^]|[^\s'"\\|&;<>()$`]+|[^]/g;
 
 const FOR_A_SHELL = /^[|&;<>()$`]$/;
@@ -48,5 +48,5 @@ function inDoubleQuotes(text: string): string {
 }
 
 function needsShell(token: string): SyntaxError {
-  return new SyntaxError(`no shell runs it, so ${token} means nothing: quote it, or use sh -c '…'`);
+  return new SyntaxError(`${token} has no meaning without a shell: quote it, or use sh -c '…'`);
 }
