@@ -2,15 +2,15 @@
  * `simulate/` takes a trace and an autoscaler and returns waits and costs. Pure; of `controller/` it knows only `decide/`.
  *
  * Runs a trace against an autoscaler, in discrete events: arrivals, ends of tasks, pods that come up, pods that run out of
- * grace, and runs of the autoscaler. The list is first in, first out; the slot that has been free for longest takes
- * the next task. It ends with the last task,
- * or, where tasks are cut off again and again, when none has ended for long. The same input gives the same run.
+ * grace, and runs of the autoscaler. The slot that has been free for longest takes the next task. It ends with the last task,
+ * or, if tasks are cut off again and again, when none has ended for long. The same input gives the same run.
  */
 import type { Autoscaler, World } from './autoscaler.ts';
-import { createFleet, type Pod } from './fleet.ts';
-import { createHeap } from './heap.ts';
+import { createFleet, type Fleet, type Pod } from './fleet.ts';
+import { createHeap, type EventHeap } from './heap.ts';
 import { createRandom } from './random.ts';
 import type { Trace } from './trace.ts';
+import { createFreeSlots, createWork, type FreeSlots, type Work } from './work.ts';
 
 export interface Setting {
   /** From a pod's creation to its first task, ms. */
@@ -53,6 +53,7 @@ export interface Run {
   readonly decisions: readonly { readonly at: number; readonly reason: string }[];
 }
 
+/** What an event of the heap is about: 4 × the number of a task or a pod, and one of these. */
 const DONE = 0;
 const UP = 1;
 const GRACE_OVER = 2;
@@ -62,64 +63,106 @@ const STALL_FACTOR = 20;
 const STALL_TIMEOUT_MS = 3_600_000;
 
 export function simulate(trace: Trace, autoscaler: Autoscaler, setting: Setting): Run {
-  const { startMs, startVariation = 0, slots, graceMs = 30_000, seed = 1, noteMs = Infinity } = setting;
-  const { arrivals, services } = trace;
-  const random = createRandom(seed);
+  const tasks = trace.arrivals.length;
+  const clock: Clock = { now: 0, demandMs: 0 };
   const events = createHeap();
-  const waits = new Float64Array(arrivals.length);
-  /** When a task's present run ends; an event of another time belongs to a run that was cut off. */
-  const endsAt = new Float64Array(arrivals.length);
-  const runner: (Pod | undefined)[] = [];
-  const notes: Note[] = [];
-  const decisions: { at: number; reason: string }[] = [];
-  let now = 0;
-  let arrived = 0;
-  let head = 0;
-  const returned: number[] = [];
-  let free: Pod[] = [];
-  let freeHead = 0;
+  const work = createWork(trace);
+  const free = createFreeSlots(setting.slots);
+  const fleet = openFleet(autoscaler, setting, { clock, events, free });
+  const world = worldOf(work, fleet, clock);
+  const scaler = createScaler(autoscaler, fleet, world);
+  const notes = createNotes(setting.noteMs, world);
+  const stallMs = stallTimeout(trace);
   let busyKilled = 0;
-  let scaleActions = 0;
-  let demandMs = 0;
-  let completed = 0;
-  let endedAt = 0;
-  let taken = 0;
-  let serviceMs = 0;
-  let squaresMs2 = 0;
 
+  while (work.completed < tasks && (work.nextArrival < Infinity || clock.now < work.progressAt + stallMs)) {
+    const arrival = work.nextArrival;
+    const at = Math.min(arrival, events.next, scaler.next, notes.next);
+    clock.demandMs += (work.waiting + work.inFlight) * (at - clock.now);
+    clock.now = at;
+    if (at === events.next) {
+      if (happen(events.pop(), { work, fleet, free }, at)) busyKilled++;
+      serve(work, free, events, at);
+    } else if (at === arrival) {
+      work.arrive(at);
+      serve(work, free, events, at);
+      if (scaler.listens && work.waiting > 0) scaler.run(at);
+    } else if (at === scaler.next) {
+      scaler.run(at);
+      serve(work, free, events, at);
+    } else notes.take(at);
+  }
+  return {
+    name: autoscaler.name,
+    waits: work.waits,
+    endMs: clock.now,
+    podMs: fleet.podMs(clock.now),
+    starts: fleet.starts,
+    scaleActions: scaler.actions,
+    busyStopped: fleet.busyStopped,
+    busyKilled,
+    unfinished: tasks - work.completed,
+    notes: notes.all,
+    decisions: scaler.decisions,
+  };
+}
+
+interface Clock {
+  now: number;
+  /** Integral over time of waiting + in flight, task-ms. */
+  demandMs: number;
+}
+
+function stallTimeout({ services }: Trace): number {
+  const longest = services.reduce((most, service) => Math.max(most, service), 0);
+  return Math.max(STALL_FACTOR * longest, STALL_TIMEOUT_MS);
+}
+
+/** The pods, those that the autoscaler begins with up already; what becomes of them is pushed to `events`. */
+function openFleet(
+  autoscaler: Autoscaler,
+  { startMs, startVariation = 0, slots, graceMs = 30_000, seed = 1 }: Setting,
+  { clock, events, free }: { clock: Clock; events: EventHeap; free: FreeSlots },
+): Fleet {
+  const random = createRandom(seed);
   const fleet = createFleet({
     victims: autoscaler.victims,
     slots,
     random,
     onCreate: (pod) => {
       const took = startVariation > 0 ? random.lognormal(startMs, startVariation) : startMs;
-      events.push(now + took, 4 * pod.id + UP);
+      events.push(clock.now + took, 4 * pod.id + UP);
     },
     onFree: (pod) => free.push(pod),
-    onStop: (pod) => events.push(now + graceMs, 4 * pod.id + GRACE_OVER),
+    onStop: (pod) => events.push(clock.now + graceMs, 4 * pod.id + GRACE_OVER),
   });
+  for (let i = 0; i < autoscaler.initial; i++) fleet.scale(i + 1, 0);
+  for (const pod of fleet.pods) fleet.up(pod);
+  return fleet;
+}
 
-  const world: World = {
+function worldOf(work: Work, fleet: Fleet, clock: Clock): World {
+  return {
     get waiting() {
-      return arrived - head + returned.length;
+      return work.waiting;
     },
     get inFlight() {
-      return taken - completed;
+      return work.inFlight;
     },
     get taken() {
-      return taken;
+      return work.taken;
     },
     get completed() {
-      return completed;
+      return work.completed;
     },
     get serviceMs() {
-      return serviceMs;
+      return work.serviceMs;
     },
     get squaresMs2() {
-      return squaresMs2;
+      return work.squaresMs2;
     },
     get demandMs() {
-      return demandMs;
+      return clock.demandMs;
     },
     get wanted() {
       return fleet.wanted;
@@ -131,116 +174,77 @@ export function simulate(trace: Trace, autoscaler: Autoscaler, setting: Setting)
       return fleet.ready;
     },
   };
+}
 
-  function freeSlot(): Pod | undefined {
-    while (freeHead < free.length) {
-      const pod = free[freeHead++] as Pod;
-      if (freeHead > 4_096 && freeHead * 2 > free.length) {
-        free = free.slice(freeHead);
-        freeHead = 0;
-      }
-      if (pod.state === 'ready' && pod.tasks.size < slots) return pod;
-    }
-    return undefined;
+/** Gives waiting tasks to free slots. */
+function serve(work: Work, free: FreeSlots, events: EventHeap, now: number): void {
+  while (work.waiting > 0) {
+    const pod = free.next();
+    if (!pod) return;
+    const { task, endsAt } = work.start(pod, now);
+    events.push(endsAt, 4 * task + DONE);
   }
+}
 
-  /** Gives waiting tasks to free slots. */
-  function serve(): void {
-    while (world.waiting > 0) {
-      const pod = freeSlot();
-      if (!pod) return;
-      const task = returned.pop() ?? head++;
-      taken++;
-      pod.tasks.add(task);
-      runner[task] = pod;
-      waits[task] = now - (arrivals[task] as number);
-      endsAt[task] = now + (services[task] as number);
-      events.push(endsAt[task], 4 * task + DONE);
-    }
+/** Applies an event of the heap. Returns true if it cut off what a pod still ran at the end of its grace period. */
+function happen(
+  event: number,
+  { work, fleet, free }: { work: Work; fleet: Fleet; free: FreeSlots },
+  now: number,
+): boolean {
+  const index = Math.floor(event / 4);
+  if (event % 4 === DONE) {
+    const pod = work.finish(index, now);
+    if (pod?.state === 'ready') free.push(pod);
+    else if (pod?.tasks.size === 0) fleet.leave(pod, now);
+    return false;
   }
-
-  function finish(task: number): void {
-    const pod = runner[task];
-    if (!pod || endsAt[task] !== now) return;
-    runner[task] = undefined;
-    pod.tasks.delete(task);
-    completed++;
-    endedAt = now;
-    serviceMs += services[task] as number;
-    squaresMs2 += (services[task] as number) ** 2;
-    if (pod.state === 'ready') free.push(pod);
-    else if (pod.tasks.size === 0) fleet.leave(pod, now);
-  }
-
-  function kill(pod: Pod): void {
-    if (pod.state !== 'leaving') return;
-    busyKilled++;
-    for (const task of [...pod.tasks].toSorted((a, b) => b - a)) {
-      runner[task] = undefined;
-      endsAt[task] = Number.NaN;
-      taken--;
-      returned.push(task);
-    }
-    pod.tasks.clear();
+  const pod = fleet.pods[index] as Pod;
+  if (event % 4 === UP) fleet.up(pod);
+  else if (pod.state === 'leaving') {
+    work.cutOff(pod);
     fleet.leave(pod, now);
+    return true;
   }
+  return false;
+}
 
-  let nextLook = 0;
-  let listens = false;
-  let asked = autoscaler.initial;
-  function look(): void {
-    const { replicas, next, wakesOnPush, reason } = autoscaler.look(now, world);
-    nextLook = next;
-    listens = wakesOnPush && world.waiting === 0;
-    fleet.scale(replicas, now);
-    if (replicas === asked) return;
-    asked = replicas;
-    scaleActions++;
-    if (reason !== undefined && decisions.length < MOST_DECISIONS) decisions.push({ at: now, reason });
-  }
-
-  for (let i = 0; i < autoscaler.initial; i++) fleet.scale(i + 1, 0);
-  for (const pod of fleet.pods) fleet.up(pod);
-  let nextNote = Number.isFinite(noteMs) ? 0 : Infinity;
-  const longest = services.reduce((most, service) => Math.max(most, service), 0);
-  const patience = Math.max(STALL_FACTOR * longest, STALL_TIMEOUT_MS);
-  while (completed < arrivals.length && (arrived < arrivals.length || now < endedAt + patience)) {
-    const arrival = arrivals[arrived] ?? Infinity;
-    const at = Math.min(arrival, events.next, nextLook, nextNote);
-    demandMs += (world.waiting + world.inFlight) * (at - now);
-    now = at;
-    if (at === events.next) {
-      const event = events.pop();
-      const index = Math.floor(event / 4);
-      if (event % 4 === DONE) finish(index);
-      else if (event % 4 === UP) fleet.up(fleet.pods[index] as Pod);
-      else kill(fleet.pods[index] as Pod);
-      serve();
-    } else if (at === arrival) {
-      arrived++;
-      endedAt = now;
-      serve();
-      if (listens && world.waiting > 0) look();
-    } else if (at === nextLook) {
-      look();
-      serve();
-    } else {
-      const { waiting, inFlight, wanted, ready } = world;
-      notes.push({ at, waiting, inFlight, wanted, ready });
-      nextNote += noteMs;
-    }
-  }
-  return {
-    name: autoscaler.name,
-    waits,
-    endMs: now,
-    podMs: fleet.podMs(now),
-    starts: fleet.starts,
-    scaleActions,
-    busyStopped: fleet.busyStopped,
-    busyKilled,
-    unfinished: arrivals.length - completed,
-    notes,
+/** Runs the autoscaler when it asked to be, and does what it decides. */
+function createScaler(autoscaler: Autoscaler, fleet: Fleet, world: World) {
+  const decisions: { at: number; reason: string }[] = [];
+  let requested = autoscaler.initial;
+  const scaler = {
+    /** When it is to run next, ms. */
+    next: 0,
+    /** The next push to the empty list runs it. */
+    listens: false,
+    actions: 0,
     decisions,
+    run: (now: number): void => {
+      const { replicas, next, wakesOnPush, reason } = autoscaler.look(now, world);
+      scaler.next = next;
+      scaler.listens = wakesOnPush && world.waiting === 0;
+      fleet.scale(replicas, now);
+      if (replicas === requested) return;
+      requested = replicas;
+      scaler.actions++;
+      if (reason !== undefined && decisions.length < MOST_DECISIONS) decisions.push({ at: now, reason });
+    },
   };
+  return scaler;
+}
+
+/** The state every `everyMs`, for a chart; none by default. */
+function createNotes(everyMs: number | undefined, world: World) {
+  const all: Note[] = [];
+  const notes = {
+    all,
+    next: everyMs === undefined ? Infinity : 0,
+    take: (at: number): void => {
+      const { waiting, inFlight, wanted, ready } = world;
+      all.push({ at, waiting, inFlight, wanted, ready });
+      notes.next += everyMs ?? Infinity;
+    },
+  };
+  return notes;
 }
