@@ -3,7 +3,7 @@ import { hostGuard } from '../../controller/connect/allowed-hosts.ts';
 
 const open = hostGuard({ allowed: [], allowLocal: false });
 
-describe('without a list, every host but what is local', () => {
+describe('without a list, every host that is not local', () => {
   test.each([
     '10.1.2.3',
     '192.168.0.1',
@@ -31,7 +31,7 @@ describe('without a list, every host but what is local', () => {
   });
 });
 
-describe('with a list, what is on it', () => {
+describe('with a list, the hosts on it', () => {
   const allowed = ['redis.example.com', '*.shop.svc', '.maps.svc.', '10.1.0.0/16', '127.0.0.1', 'fd01::/64'];
   const guard = hostGuard({ allowed, allowLocal: false });
   test.each<[host: string, ip: string, allows: boolean]>([
@@ -58,7 +58,7 @@ describe('with a list, what is on it', () => {
   ])('%s at %s: %s', (host, ip, allows) => expect(guard.allows(host, ip)).toBe(allows));
 });
 
-test('some addresses are refused whatever is on the list', () => {
+test('some addresses are refused by any list', () => {
   const guard = hostGuard({
     allowed: ['10.0.0.0/8'],
     allowLocal: true,

@@ -19,7 +19,7 @@ const curveOf = (rows: readonly (readonly [number, number, number])[], horizonMs
     [],
   );
 
-test('waiting tasks are as old as the looks between which they came', () => {
+test('waiting tasks are as old as the samples between which they arrived', () => {
   const curve = curveOf([
     [0, 0, 0],
     [1, 10, 0],
@@ -34,13 +34,13 @@ test('waiting tasks are as old as the looks between which they came', () => {
   expect(cohorts(curve, 0, 3_000)).toEqual([]);
 });
 
-test('what waited before the first look counts as having come then', () => {
+test('tasks that waited before the first sample count as having arrived then', () => {
   expect(cohorts(curveOf([[5, 100, 20]]), 80, 6_000)).toEqual([
     { before: 0, until: 80, oldest: 1_000, youngest: 1_000 },
   ]);
 });
 
-test('how long those that were taken had waited', () => {
+test('the waits of taken tasks', () => {
   const curve = curveOf([
     [0, 0, 0],
     [1, 10, 0],
@@ -89,11 +89,11 @@ describe('the fewest slots that would have been in time', () => {
     // 30 tasks of 2 s, that came within 1 s and have 9 s left: 60 s of work in 10 s
     expect(demandAt(curve, 1, 2_000, 9_000)).toBe(6);
   });
-  test('a steady flow needs its work, whatever the wait', () => {
+  test('a steady flow needs its work, for any wait', () => {
     const rows = Array.from({ length: 64 }, (_, s) => [s, 3 * s, 3 * s] as const);
     expect(lazyDemand(curveOf(rows, 1e9), 63_000, 2_000, 1_000)).toBeCloseTo(6, 0);
   });
-  test('what is longer ago than the wait has been served', () => {
+  test('arrivals longer ago than the wait have been served', () => {
     const curve = curveOf([
       [0, 0, 0],
       [1, 30, 0],

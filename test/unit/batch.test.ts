@@ -53,7 +53,7 @@ test('each outcome goes to its own list, and the service time and its squares ad
   });
 });
 
-test('what was taken is not there again', () => {
+test('a taken outcome is not returned again', () => {
   const batch = createBatch();
   batch.add(finished('a', { kind: 'result', value: 'x' }), 10);
   settledOf(batch.take(), 'w');

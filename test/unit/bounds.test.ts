@@ -24,12 +24,12 @@ describe('steps', () => {
       expect({ s, replicas }).toEqual({ s, replicas: expected });
     }
   };
-  test('none are set: at once', () =>
+  test('none are set: immediately', () =>
     run(0, { up: undefined, down: undefined }, [
       [0, 40, 40],
       [1, 0, 0],
     ]));
-  test('so many replicas in 15 s', () =>
+  test('a number of replicas in 15 s', () =>
     run(0, { up: { replicas: 4 }, down: undefined }, [
       [0, 40, 4],
       [1, 40, 4],
@@ -38,7 +38,7 @@ describe('steps', () => {
       [16, 5, 5],
       [17, 40, 8],
     ]));
-  test('so many percent of those that there were, and at least one', () =>
+  test('a percentage of the previous number, and at least one', () =>
     run(20, { up: undefined, down: { percent: 50 } }, [
       [0, 0, 10],
       [5, 0, 10],
@@ -120,7 +120,7 @@ describe('forecast', () => {
     expect(forecastFloor(forecast, now + 9.5 * 3_600_000)).toBe(8);
     expect(forecastFloor(forecast, now + 12 * 3_600_000)).toBe(0);
   });
-  test('after one day there is nothing to say', () => {
+  test('after one day there is no pattern', () => {
     const { forecast, now } = live(1.2, morning);
     expect(forecastFloor(forecast, now + 9.5 * 3_600_000 - 0.2 * DAY_MS)).toBe(0);
   });
@@ -170,7 +170,7 @@ describe('advice', () => {
     );
     expect(adviceFor({ ...held, startMs: 30_000, minReplicas: 16 })).toBeUndefined();
   });
-  test('no start was seen yet, or hardly a task: nothing is said', () => {
+  test('no start was observed yet, or hardly a task: no advice', () => {
     expect(adviceFor({ ...held, startMs: 30_000, startKnown: false })).toBeUndefined();
     expect(adviceFor({ ...held, startMs: 30_000, floors: [50] })).toBeUndefined();
   });
@@ -202,7 +202,7 @@ describe('advice', () => {
   ])('tasks are late: %s', (_, change, reason) =>
     expect(adviceFor({ ...held, over: 0.2, ...change })?.reason).toBe(reason),
   );
-  test('Redis and workers are each named by what to look at', () => {
+  test('Redis and workers are each named, with what to check', () => {
     const late = { ...held, over: 0.2, unfetched: true };
     expect(adviceFor({ ...late, redis: answersIn(812) })?.message).toBe(
       'Redis at redis:6379/2 takes 0.8 s to answer: more replicas will not hold the target of 10 s; ' +

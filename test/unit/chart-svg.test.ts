@@ -100,7 +100,7 @@ describe('progress', () => {
     );
   });
 
-  test('a terminal gets one line that is written anew; a file gets one a second, without control characters', () => {
+  test('a terminal gets one line that is rewritten; a file gets one per second, without control characters', () => {
     expect(written(true, {}).split('\r\u001B[2K')).toHaveLength(4);
     expect(written(false, {})).toBe(`${stateLine(state, false)}\nhello\n`);
   });

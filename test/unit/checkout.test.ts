@@ -36,7 +36,7 @@ test('the version that is needed is the same wherever it stands', () => {
   expect(read('.nvmrc')).toBe(`${needed}\n`);
 });
 
-test.each(['0.12.18', '20.20.2', '23.11.1'])('Node.js %s is told in one sentence', async (version) => {
+test.each(['0.12.18', '20.20.2', '23.11.1'])('Node.js %s is reported in one sentence', async (version) => {
   const failed = await checked(version);
   expect(failed).toMatchObject({ code: 1 });
   expect((failed as Failed).stderr).toMatch(

@@ -84,7 +84,7 @@ describe('of pools that adopt one Deployment', () => {
     expect(claims.takenBy(mine)?.who).toBe(taken);
   });
 
-  test('the next one is told when the first goes, or turns to another Deployment', () => {
+  test('the next one is notified when the first is removed, or moves to another Deployment', () => {
     const claims = createClaims();
     noted(claims, older);
     expect(claims.pool('here/a', younger)).toEqual(['here/b']);
@@ -98,7 +98,7 @@ describe('of pools that adopt one Deployment', () => {
 });
 
 describe('a HorizontalPodAutoscaler', () => {
-  test('goes before any pool, and who has waited is told when it goes', () => {
+  test('takes precedence over any pool, and a waiting pool is notified when it is removed', () => {
     const claims = createClaims();
     const adopting = pool('a', { target: 'web' });
     const owning = pool('web');
@@ -161,7 +161,7 @@ describe('a queue', () => {
   });
 });
 
-describe('what the Deployment itself tells', () => {
+describe('the owners in the Deployment itself', () => {
   const written = { ...nothingWritten, replicas: 3 };
   const by = (managers: string[], replicas: number): Deployment =>
     ({

@@ -40,7 +40,7 @@ test('a text for a terminal shows what it holds', () => {
   expect(visible('a\tb\n\u001b[31mred\u202e')).toBe('a\tb\n\\u001b[31mred\\u202e');
 });
 
-test('what a worker of `millrace dev` writes is a line of text, whatever it holds', () => {
+test('any output of a worker of `millrace dev` becomes a line of text', () => {
   const lines: string[] = [];
   const narrator = createNarrator((line) => lines.push(line));
   const line = readLogLine(JSON.stringify({ level: 'error', msg: `task ${ESCAPES} failed` }));

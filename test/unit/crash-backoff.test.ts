@@ -57,7 +57,7 @@ test.each([
   '{"a":[1e999,1,1]}',
 ])('is nothing: %s', (text) => expect(parseMarks(text).size).toBe(0));
 
-test('of two that know, who knows more; and never more than an annotation holds', () => {
+test('of two records, the longer one; and never more than an annotation can hold', () => {
   const [one, two] = [after([0, 'a']), after([0, 'a'], [1, 'a'], [1, 'b'])];
   expect(merged(one, two, NOW + MINUTE)).toEqual(merged(two, one, NOW + MINUTE));
   expect(minutesOut(merged(one, two, NOW + MINUTE), 'a', 1)).toBe(5);

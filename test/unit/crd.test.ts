@@ -42,7 +42,7 @@ const root = definition.spec.versions[0]?.schema.openAPIV3Schema ?? fail('the CR
 const specSchema = root.properties?.['spec'] ?? fail('the CRD has no spec');
 const statusSchema = root.properties?.['status'] ?? fail('the CRD has no status');
 
-test('the definition says which Millrace it comes from, in the chart and in the manifests', () => {
+test('the definition has the version of Millrace, in the chart and in the manifests', () => {
   const rendered: Definition = parse(
     readFileSync(join(import.meta.dirname, '../../manifests/crd.yaml'), 'utf8'),
   );
@@ -142,7 +142,7 @@ describe('withDefaults', () => {
     'everything set': completeSpec,
   };
   for (const [name, input] of Object.entries(inputs)) {
-    test(`fills in what the schema says: ${name}`, () => {
+    test(`fills in the schema's defaults: ${name}`, () => {
       const before = structuredClone(input);
       expect(withDefaults(input)).toEqual(filledIn(input, specSchema));
       expect(input).toEqual(before);

@@ -85,7 +85,7 @@ describe('bounds', () => {
     ['on Monday in summer time', '2026-03-30T06:00Z', 3],
   ])('%s', (_, now, min) => expect(minAt(now, schedule({}))).toBe(min));
 
-  test('a duration is time that passes, whatever the clocks do', () => {
+  test('a duration is elapsed time, even if the clocks change', () => {
     const night = schedule({ start: '0 22 * * *', duration: '8h' });
     expect(minAt('2026-03-29T04:59:59Z', night)).toBe(3);
     expect(minAt('2026-03-29T05:00Z', night)).toBe(0);
@@ -112,7 +112,7 @@ describe('bounds', () => {
 describe('an idle pool', () => {
   const of = policy(schedule({ name: 'office hours' }));
   const nothing = { kind: 'known', waiting: 0, inFlight: 0, due: 0, leaving: 0 } as const;
-  test('wants to be looked at when a schedule begins and when it ends, and acts then', () => {
+  test('requires a decision when a schedule begins and when it ends, and acts then', () => {
     let memory: Memory = noMemory;
     let replicas = 0;
     const reasons: string[] = [];

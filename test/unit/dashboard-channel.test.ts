@@ -33,7 +33,7 @@ const tick = (ms = 1_000): Promise<unknown> => vi.advanceTimersByTimeAsync(ms);
 const ids = (events: readonly string[]): string[] =>
   events.map((event) => /^id: \w+-(\d+)\nevent: change\ndata: /.exec(event)?.[1] ?? event);
 
-test('all who listen get the same text of one computation, and what has not changed is not told', async () => {
+test('all listeners get the same text of one computation, with changes only', async () => {
   const seq = await channel.fresh();
   const heard: string[][] = [[], [], []];
   for (const events of heard) await channel.listen(seq, (event) => events.push(event));
@@ -45,7 +45,7 @@ test('all who listen get the same text of one computation, and what has not chan
   expect(new Set(heard.map(([event]) => event)).size).toBe(1);
 });
 
-test('who comes back goes on where it was', async () => {
+test('a listener that returns continues where it was', async () => {
   const seq = await channel.fresh();
   const end = await channel.listen(seq, () => undefined);
   for (value = 1; value <= 3; value++) await tick();
@@ -55,13 +55,13 @@ test('who comes back goes on where it was', async () => {
   expect(ids(heard)).toEqual(['2', '3']);
 });
 
-test.each(['nonsense', '', 'ffffffff-1'])('who was elsewhere (%j) is told to begin anew', async (since) => {
+test.each(['nonsense', '', 'ffffffff-1'])('a listener of another channel (%j) starts over', async (since) => {
   const heard: string[] = [];
   await channel.listen(since, (event) => heard.push(event));
   expect(heard).toEqual([expect.stringMatching(/event: reset/)]);
 });
 
-test('who was away for longer than changes are kept is told to begin anew', async () => {
+test('a listener that was away for longer than changes are kept starts over', async () => {
   const seq = await channel.fresh();
   await channel.listen(seq, () => undefined);
   for (value = 1; value <= 70; value++) await tick();
@@ -70,7 +70,7 @@ test('who was away for longer than changes are kept is told to begin anew', asyn
   expect(heard).toEqual([expect.stringMatching(/event: reset/)]);
 });
 
-test('after a while without anybody nothing is computed any more, until somebody comes', async () => {
+test('after some time without listeners nothing is computed until the next one comes', async () => {
   const seq = await channel.fresh();
   const end = await channel.listen(seq, () => undefined);
   end();

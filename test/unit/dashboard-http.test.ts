@@ -99,7 +99,7 @@ describe('the page', () => {
     },
   );
 
-  test('is compressed, and told to be known already', async () => {
+  test('is compressed, and not sent again if unchanged', async () => {
     const plain = await get(`${leading.url}/dashboard/main.js`);
     const zipped = await get(`${leading.url}/dashboard/main.js`, { 'accept-encoding': 'gzip' });
     expect(gunzipSync(zipped.body)).toEqual(plain.body);
@@ -165,7 +165,7 @@ describe('a controller that does not lead', () => {
     await reading;
   });
 
-  test('hands on an action with its token, and what is said to a wrong one', async () => {
+  test('forwards an action with its token, and the response to a wrong one', async () => {
     const act = (token: string): Promise<Response> =>
       fetch(`${waiting.url}/dashboard/api/pools/media/tiles/actions`, {
         method: 'POST',
@@ -177,7 +177,7 @@ describe('a controller that does not lead', () => {
     expect((await act(TOKEN)).status).toBe(503);
   });
 
-  test('says so where nobody leads, where the leader is gone, and where it would ask itself', async () => {
+  test('reports it if there is no leader, if the leader is gone, and if it would call itself', async () => {
     const error = async (): Promise<unknown> => {
       const { status, body } = await get(`${waiting.url}/dashboard/api/pools`);
       expect(status).toBe(503);

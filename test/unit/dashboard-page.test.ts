@@ -72,7 +72,7 @@ describe('changes of the list', () => {
     expect(keys(after.pools)).toEqual(['a/b', 'a/d']);
     expect(after.pools[0]).toMatchObject({ waiting: 4, ready: 0 });
   });
-  test('a sparkline goes on with time: a queue stays as it was', () => {
+  test('a sparkline continues with time: a queue keeps its last length', () => {
     const one = applyOverview(whole, { now: 10 * SPARK_MS, changed: [{ key: 'a/b', waiting: 4 }], gone: [] });
     const [pool] = one.pools;
     if (!pool) throw new Error('the pool is gone');
@@ -108,7 +108,7 @@ describe('changes of a pool', () => {
     expect(after.columns.waiting.at(-1)).toBe(8);
     expect(after.columns.waitP95).toHaveLength(4);
   });
-  test('without news levels go on, and waits do not', () => {
+  test('without updates, levels continue and waits do not', () => {
     const after = until({ ...series, columns: { ...columns, waiting: [1, 5] } }, 107_000);
     expect(after.columns.waiting).toEqual([1, 5, 5, 5]);
     expect(after.columns.waitP50).toEqual([1, null, null, null]);

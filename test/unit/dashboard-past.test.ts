@@ -57,7 +57,7 @@ describe('in steps', () => {
     expect(inSteps([], steps, NOW).columns.waiting).toEqual([null, null, null, null, null]);
   });
 
-  test('what happens now goes on until now, and not beyond', () => {
+  test('the current state continues until now, and not beyond', () => {
     const now = 3 * STEP + 10;
     const { columns } = inSteps([entry(now - 5_000, { taken: 1, replicas: 3 })], steps, now);
     expect(columns.replicas).toEqual([null, null, 3, 3, null]);
@@ -93,11 +93,11 @@ describe('times below a chart', () => {
   const every = (from: number, apart: number, count: number): string[] =>
     timesAt(Array.from({ length: count }, (_, i) => from + i * apart));
 
-  test('say seconds only where that is less than a minute apart', () => {
+  test('have seconds only if less than a minute apart', () => {
     expect(every(midnight + 3_600_000, 15_000, 3)).toEqual(['01:00:00', '01:00:15', '01:00:30']);
     expect(every(midnight + 3_600_000, 60_000, 2)).toEqual(['01:00', '01:01']);
   });
-  test('say the date at midnight, and where a day or more is between them', () => {
+  test('have the date at midnight, and if a day or more apart', () => {
     expect(every(midnight - 6 * 3_600_000, 6 * 3_600_000, 3)).toEqual(['18:00', '7 May', '06:00']);
     expect(every(midnight, 86_400_000, 3)).toEqual(['7 May', '8 May', '9 May']);
   });
@@ -114,7 +114,7 @@ describe('times below a chart', () => {
   );
 });
 
-test('the range stands in the address, and what is no range is live', () => {
+test('the range is in the address, and an unknown range is live', () => {
   const place = { page: 'pool', key: 'media/tiles' };
   expect(placeOf(hrefOf('media/tiles', '24h'))).toEqual({ ...place, range: '24h' });
   expect(placeOf(hrefOf('media/tiles'))).toEqual({ ...place, range: undefined });

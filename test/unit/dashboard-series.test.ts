@@ -8,7 +8,7 @@ const START = 1_700_000_000_000 - (1_700_000_000_000 % 60_000);
 
 const seen = (at: number, more: Partial<Observation> = {}): Observation => observation({ at, ...more });
 
-test('an idle pool costs nothing, however long it is looked at', () => {
+test('an idle pool costs nothing, however long it is recorded', () => {
   const series = createSeries();
   for (let at = START; at < START + 3_600_000; at += 30_000) series.add(seen(at));
   expect(series.size).toBe(0);

@@ -36,7 +36,7 @@ test('ten wrong tokens from an address, and no more for a minute; others are not
   expect(strikes.blocked(from('10.0.0.1'))).toBe(false);
 });
 
-test('what somebody may not do is noted, and costs nothing', () => {
+test('a missing right is noted, and counts as no strike', () => {
   const { strikes, counted } = strikesAt({ now: 0 });
   for (let i = 0; i < 20; i++) strikes.note(from('10.0.0.1'), 'rights');
   expect(counted).toHaveLength(20);

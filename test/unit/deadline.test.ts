@@ -35,7 +35,7 @@ test('slots that are up serve all the time until the deadline', () => {
   expect(more({ cohorts: burst(61), ready: 4 })).toBeCloseTo((60.5 - 4 * 10.5) / 6);
 });
 
-test('work strays as the sum of so many tasks does, and further where the mean stands on few of them', () => {
+test('the deviation of work is that of a sum of tasks, and larger if the mean is of few tasks', () => {
   // 64 tasks ahead of the last: 8 deviations, and as many again in squares where the mean is that of 64
   const burstOf = { cohorts: burst(65) };
   expect(more(burstOf, { deviationMs: 500 })).toBeCloseTo((64.5 + 8 * 0.5) / 6);
@@ -47,7 +47,7 @@ test('slots are given up with twice the caution with which they are asked for', 
   expect(slotsFor(up, { ...times, deviationMs: 500 }).enough).toBeCloseTo((64.5 + 2 * 8 * 0.5) / 10.5);
 });
 
-test('so many of those that are up would do', () => {
+test('how many of the replicas that are up would be enough', () => {
   expect(slotsFor({ ...none, cohorts: burst(61), ready: 20 }, times).enough).toBeCloseTo(60.5 / 10.5);
 });
 
@@ -57,11 +57,11 @@ test('slots that start count from when they are up', () => {
   expect(more({ cohorts: burst(61), starting: [{ slots: 8, inMs: 2_500 }] })).toBe(0);
 });
 
-test('what is in flight comes first, by half of its time', () => {
+test('tasks in flight come first, with half of their time', () => {
   expect(more({ cohorts: burst(61), inFlight: 4, ready: 4 })).toBeCloseTo((62.5 - 4 * 10.5) / 6);
 });
 
-test('tasks that fit into free slots begin at once', () => {
+test('tasks that fit into free slots start immediately', () => {
   expect(more({ cohorts: burst(3, 9_999), ready: 4 })).toBe(0);
 });
 
@@ -80,5 +80,5 @@ describe('tasks that come while a slot starts', () => {
     // 90 more within 4.5 s have their deadline 10 s after that
     expect(more({ cohorts: burst(11), coming: 90, ready: 4 })).toBeCloseTo((101.5 - 4 * 15) / 10.5);
   });
-  test('wake nobody up when there is none', () => expect(more({ coming: 90 })).toBe(0));
+  test('need no replica while no task waits', () => expect(more({ coming: 90 })).toBe(0));
 });

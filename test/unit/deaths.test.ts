@@ -126,7 +126,7 @@ const none: [what: string, before: Pod | undefined, now: Pod | undefined][] = [
   ['a readiness that changes', well, pod([{ ...running, ready: true }])],
 ];
 
-describe('seen in what is kept of pods', () => {
+describe('found in the cached part of pods', () => {
   const keep = (of: Pod | undefined): Pod | undefined => of && slimPod(of);
   test.each(one)('%s', (_, before, now, ...deaths) => {
     expect(deathsOf(keep(before), keep(now))).toEqual(

@@ -122,7 +122,7 @@ describe('a memory that another clock has written', () => {
   const { memory } = decide(policy, look(9, 3, 40), 3, noMemory, 70_000, 3, T0);
   const text = packMemory(memory, ['q'], T0 - 70_000) ?? '';
 
-  test('holds moments since the epoch, and comes back onto whatever clock reads it', () => {
+  test('stores times since the epoch, and is restored onto the clock of its reader', () => {
     expect((JSON.parse(text) as { memory: Memory }).memory).toMatchObject({ since: T0, learned: { at: T0 } });
     const kept = unpackMemory(text, ['q'], 3_000, T0 + 2_000);
     expect(kept).toMatchObject({
@@ -151,7 +151,7 @@ describe('nonsense', () => {
     }
   });
 
-  test('in what was learned is forgotten, and said', () => {
+  test('in learned values is discarded, and reported', () => {
     let { memory } = decide(policy, look(9, 3, 40), 3, noMemory, T0, 3);
     ({ memory } = decide(policy, look(9, 3, 60), 3, memory, T0 + SECOND, 3));
     const poisoned = {
@@ -213,7 +213,7 @@ describe('nonsense', () => {
     fallback: fc.constantFrom(undefined, { afterMs: 5_000, replicas: 3 }),
   }) as fc.Arbitrary<Policy>;
 
-  test('whatever goes in, a whole number within the bounds comes out', () => {
+  test('for any input, the result is a whole number within the bounds', () => {
     fc.assert(
       fc.property(rules, fc.array(step, { maxLength: 40 }), (chosen, steps) => {
         let memory: Memory = noMemory;

@@ -53,13 +53,13 @@ describe('a decision', () => {
     expect(decision.cause).toBe('ScaleUp');
   });
 
-  test('replicas that start are counted on: the same look again asks for nothing more', () => {
+  test('starting replicas are counted on: the same sample again requests nothing more', () => {
     const first = decide(policy, look(200, 0, 1_000, 1_000), 0, seasoned(), 1_000_500);
     const again = decide(policy, look(200, 0, 1_000, 1_000), first.desired, first.memory, 1_000_501, 0);
     expect(again.desired).toBe(first.desired);
   });
 
-  test('what is up serves the burst alone where it can', () => {
+  test('the replicas that are up serve the burst alone if they can', () => {
     const decision = decide(policy, look(20, 5, 1_005, 1_000), 5, seasoned(), 1_000_500, 5);
     expect(decision.desired).toBeLessThanOrEqual(5);
   });
@@ -72,7 +72,7 @@ describe('a decision', () => {
     expect(least).toMatchObject({ desired: 2, limited: 'min' });
   });
 
-  test('the plain rule has a say where the user asked for it, and while too little is known', () => {
+  test('the plain rule takes part if the user set it, and while too little is known', () => {
     const both = { ...policy, tasksPerReplica: 1 };
     expect(decide(both, look(45, 0, 1_000, 1_000), 0, seasoned(), 1_000_500).desired).toBe(45);
     expect(decide(policy, look(50, 0, 0, 0), 0, noMemory, 0)).toMatchObject({
@@ -83,7 +83,7 @@ describe('a decision', () => {
     expect(decide(policy, uncounted, 0, seasoned(), 1_000_500).desired).toBe(10);
   });
 
-  test('what is due, and what falls due while a replica starts, counts as waiting', () => {
+  test('tasks that are due, or fall due while a replica starts, count as waiting', () => {
     const memory = seasoned();
     const known = look(0, 0, 1_000, 1_000) as Sample & { kind: 'known' };
     const due = decide(policy, { ...known, due: 200 }, 0, memory, 1_000_500).desired;
@@ -95,14 +95,14 @@ describe('a decision', () => {
     expect(soon).toBeGreaterThan(decide(policy, busy, 5, memory, 1_000_500).desired);
   });
 
-  test('a sample that failed is no zero, and costs nothing of what was learned', () => {
+  test('a failed sample is not a zero, and discards nothing that was learned', () => {
     const memory = seasoned();
     const blind = decide(policy, { kind: 'unknown', why: 'Redis is away' }, 5, memory, 1_001_000);
     expect(blind).toMatchObject({ desired: 5, cause: 'Unknown' });
     expect(blind.memory.learned).toEqual(memory.learned);
   });
 
-  test('steps are limited where the user says so', () => {
+  test('steps are limited if the user says so', () => {
     const decision = decide(
       { ...policy, maxStepUp: { replicas: 4 } },
       look(200, 0, 1_000, 1_000),
@@ -135,7 +135,7 @@ test('after a restart without memory it holds what there is for a minute; with i
   expect(decide(policy, idle, 7, seasoned(), 2_000_000).desired).toBe(0);
 });
 
-test('whatever it sees, it stays within bounds, and its memory is small and good for JSON', () => {
+test('for any samples, it stays within bounds, and its memory is small and valid JSON', () => {
   const sample = fc.record({
     kind: fc.constant('known' as const),
     waiting: fc.nat(100_000),

@@ -68,7 +68,7 @@ describe('scale-in', () => {
       [60, 0, 0],
     ]);
   });
-  test('goes down to the highest that the window needed, not to what is needed now', () => {
+  test('goes down to the highest need within the window, not to the current one', () => {
     run([
       [0, 50, 10],
       [30, 15, 10],
@@ -78,7 +78,7 @@ describe('scale-in', () => {
       [90, 0, 0],
     ]);
   });
-  test('a rise within the window starts it anew', () => {
+  test('a rise within the window restarts it', () => {
     run([
       [0, 50, 10],
       [59, 50, 10],
@@ -87,7 +87,7 @@ describe('scale-in', () => {
       [119, 0, 0],
     ]);
   });
-  test('goes up at once whatever the window says', () => {
+  test('goes up immediately, regardless of the window', () => {
     run([
       [0, 5, 1],
       [1, 50, 10],
@@ -105,12 +105,12 @@ describe('scale-in', () => {
       ],
       { windowMs: 0 },
     ));
-  test('a lowered maximum holds at once', () => {
+  test('a lowered maximum applies immediately', () => {
     const first = decide(policy, known(50), 0, seasoned, 0);
     const then = decide({ ...policy, maxReplicas: 4 }, known(50), 10, first.memory, 1_000);
     expect(then).toMatchObject({ desired: 4, cause: 'ScaleDown' });
   });
-  test('after a restart it holds for a window: what was needed before is not known', () => {
+  test('after a restart it holds for a window, because earlier needs are unknown', () => {
     let memory = noMemory;
     for (const [now, desired] of [
       [0, 7],
@@ -169,7 +169,7 @@ describe('a sample that failed is no zero', () => {
       { fallback },
     );
   });
-  test('says since when and why', () => {
+  test('reports since when and why', () => {
     const { memory } = decide(policy, known(5), 0, seasoned, 0);
     const blind = { ...policy, fallback: { afterMs: 60_000, replicas: 3 } };
     expect(decide(blind, unknown, 1, memory, 90_000).reason).toBe(
@@ -187,7 +187,7 @@ describe('delayed tasks that fall due while a replica starts', () => {
       reason: '0→2: 0 waiting, 0 in flight, 6 due soon, 5 tasks a replica',
     }));
 
-  test('how far to look ahead is learned from replicas as they come up', () => {
+  test('the lookahead is learned from the start times of replicas', () => {
     const look = (sample: Sample, current: number, ready: number, memory: Memory, now: number) =>
       decide(policy, sample, current, memory, now, ready);
     const asked = look(known(1), 0, 0, seasoned, 0);
@@ -199,12 +199,12 @@ describe('delayed tasks that fall due while a replica starts', () => {
   });
 });
 
-test('paused: whatever the queue says, and it learns nothing meanwhile', () => {
+test('paused: regardless of the queue, and it learns nothing meanwhile', () => {
   const decision = decide({ ...policy, paused: true }, known(50), 3, seasoned, 0);
   expect(decision).toMatchObject({ desired: 3, cause: 'Paused', memory: noMemory });
 });
 
-test('paused at a number of replicas: up at once, down only while workers can be asked to drain', () => {
+test('paused at a number of replicas: up immediately, down only while workers can be drained', () => {
   const pause = { replicas: 2, by: 'the annotation millrace.dev/paused-replicas' };
   const held: Policy = { ...policy, paused: true, pause };
   expect(decide(held, known(50), 0, seasoned, 0)).toMatchObject({

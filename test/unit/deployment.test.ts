@@ -50,7 +50,7 @@ test("keeps the user's labels and annotations, but not on our own labels", () =>
   expect(metadata?.annotations).toEqual({ a: 'b' });
 });
 
-test('an encrypted connection is said, whatever else there is to say of it; sentinels have a password of their own', () => {
+test('an encrypted connection is passed on, with or without its details; sentinels have a password of their own', () => {
   const from = (name: string): { secretKeyRef: { name: string; key: string } } => ({
     secretKeyRef: { name, key: 'password' },
   });
@@ -65,7 +65,7 @@ test('an encrypted connection is said, whatever else there is to say of it; sent
   expect(environment(pool())).not.toHaveProperty('MILLRACE_REDIS_TLS');
 });
 
-test('every container is told where the queue is; what the user sets stays', () => {
+test('every container gets the address of the queue; variables of the user are kept', () => {
   const template = {
     spec: {
       terminationGracePeriodSeconds: 120,
@@ -177,7 +177,7 @@ describe('where the template is silent, pods are as the restricted level wants t
     });
   });
 
-  test('what the template says stays', () => {
+  test('fields of the template are kept', () => {
     const securityContext = { allowPrivilegeEscalation: true, capabilities: { add: ['NET_RAW'], drop: [] } };
     const said: PodSpec = {
       serviceAccountName: 'worker',
@@ -217,7 +217,7 @@ describe('where the template is silent, pods are as the restricted level wants t
   });
 });
 
-test('the worst that a pod template may say is still a grace of a second', () => {
+test('the shortest grace period of a pod template is still a second', () => {
   const template = { spec: { terminationGracePeriodSeconds: 0, containers: [container] } };
   expect(environment(pool({ template }))).toMatchObject({ MILLRACE_GRACE: '1s' });
 });

@@ -92,7 +92,7 @@ test.each(describing)('%s names files that are there', (file) => {
   expect(lostPaths(file)).toEqual([]);
 });
 
-test('a path that leads nowhere is found, and what is no path is left alone', () => {
+test('a path that leads nowhere is found, and other text is ignored', () => {
   const text =
     '`queue/keys.ts` `queue/nokeys.ts` `nokeys.ts` `keys.ts` `queue/` `test/nowhere/` `dist/bundle` `a/b` `x.y` `*/5`';
   expect(lostPaths('docs/glossary.md', text)).toEqual(['queue/nokeys.ts', 'nokeys.ts', 'test/nowhere/']);

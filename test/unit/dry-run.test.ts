@@ -86,7 +86,7 @@ test.each([
   },
 );
 
-test('it learns how long replicas take that somebody else starts, and from its own words nothing', async () => {
+test('it learns the start times of replicas that something else starts, and nothing from its own proposals', async () => {
   expect((await live(scaled(12))).memory.learned?.start).toEqual({ mean: 12_000, deviation: 3_000, pods: 1 });
   // they came between two looks: nobody saw how long it took
   const between = scaled(0);
@@ -95,7 +95,7 @@ test('it learns how long replicas take that somebody else starts, and from its o
   expect((await live(between, { everyS: 5, rules: plain })).memory.starting?.start).toBeUndefined();
 });
 
-test('limits on steps count from what there is, not from steps that were not made', async () => {
+test('step limits count from the actual replicas, not from steps that were not made', async () => {
   const { said, memory } = await live(scaled(12), { rules: { ...policy, maxStepUp: { replicas: 4 } } });
   expect(said.slice(28, 32)).toEqual([7, 7, 12, 12]);
   expect(memory.changes).toEqual([]);

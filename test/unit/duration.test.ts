@@ -99,7 +99,7 @@ describe('formatDuration', () => {
     );
   });
 
-  test('formatting what was parsed gives one form, however it was written', () => {
+  test('formatting a parsed value gives one form, however it was written', () => {
     const term = fc.tuple(
       fc.integer({ min: 0, max: 9999 }),
       fc.constantFrom('ns', 'us', 'ms', 's', 'm', 'h'),

@@ -76,7 +76,7 @@ describe('encodeResult', () => {
     expect(refusal(() => encodeResult(new Uint8Array(size))).message).toMatch(`it has ${size} bytes`);
   });
 
-  test('whatever JSON can hold is read back as it was', () => {
+  test('any JSON value is read back unchanged', () => {
     fc.assert(
       fc.property(fc.jsonValue(), (value) => {
         fc.pre(typeof value !== 'string');

@@ -103,7 +103,7 @@ describe('the address', () => {
     );
   };
 
-  test('a certificate is checked unless somebody says that it is not to be', async () => {
+  test('a certificate is verified unless that is turned off', async () => {
     for (const text of ['false', '0', 'off', 'no', ''])
       expect((await address({ MILLRACE_REDIS_TLS_INSECURE: text })).tls, text).toBeUndefined();
     expect((await address({ MILLRACE_REDIS_TLS_INSECURE: 'true' })).tls?.insecureSkipVerify).toBe(true);

@@ -43,7 +43,7 @@ test.each(modes)('$name: $mode', ({ orders, drains = false, leaves = false, mode
   expect(modeOf({ ...NONE, ...orders }, { drains, leaves })).toBe(mode);
 });
 
-test('what was taken begins in every mode that does not hand it back', () => {
+test('taken tasks are started in every mode that does not hand them back', () => {
   const all: readonly EpochMode[] = ['taking', 'apart', 'refused', 'paused', 'draining', 'leaving'];
   expect(all.filter(mayBegin)).toEqual(['taking', 'apart', 'refused']);
 });
@@ -218,7 +218,7 @@ test.each([
   });
 });
 
-test('company is forgotten with the suspects that had it', () => {
+test('company is forgotten with its suspects', () => {
   const sent = { want: 0, settling: 0 };
   expect(sending(state({ company: 'known' }), { ...sent, runsSuspects: true }).company).toBe('known');
   expect(sending(state({ company: 'known' }), { ...sent, runsSuspects: false }).company).toBe('none');

@@ -81,7 +81,7 @@ test('the target rule: what it learned and reckons with', () => {
   expect(text).not.toMatch(/^Rules: plain/m);
 });
 
-test('before any task has finished, the plain rule decides, and it says why', () => {
+test('before any task has finished, the plain rule decides, and gives that as the reason', () => {
   const text = said(target, [known(12)], 0);
   expect(text).toMatch(/^Rules: target wait 10 s: cannot say yet, until tasks have finished$/m);
   expect(text).toMatch(/^Rules: plain, 5 tasks a replica: 3 ← the largest$/m);

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { createGate } from '../../runtime/gate.ts';
 
-test('so many at a time, and the next in order as soon as one ends, well or not', async () => {
+test('at most the limit at a time, and the next in order as soon as one succeeds or fails', async () => {
   const gate = createGate(2);
   const begun: number[] = [];
   const ends = Array.from({ length: 5 }, () => Promise.withResolvers<number>());

@@ -56,12 +56,12 @@ describe('what tasks took lately', () => {
   test('is not known before a hundred', () => {
     expect(follow(sample(99, [0, 0, 0, 99]), sample(100, [0, 0, 0, 100]))).toEqual([undefined, 25_000]);
   });
-  test('forgets what was long ago', () => {
+  test('forgets old tasks', () => {
     const slow = [0, 0, 0, 1_000];
     const seen = follow(sample(1_000, slow), sample(1_999, slow), sample(2_000, slow), sample(2_100, slow));
     expect(seen).toEqual([25_000, 25_000, SLOW_MS, SLOW_MS]);
   });
-  test('begins anew where the counters do', () => {
+  test('starts over when the counters do', () => {
     expect(follow(sample(5_000, [0, 0, 0, 5_000]), sample(200, [200]))).toEqual([25_000, slowestOf(1)]);
   });
 });
@@ -89,7 +89,7 @@ describe('the grace period', () => {
     expect(graceOf({ current, p99Ms, ...quiet, ...when }).seconds).toBe(seconds),
   );
 
-  test('says what is missing while it cannot be had without cutting off tasks', () => {
+  test('reports what is missing while it cannot be changed without interrupting tasks', () => {
     expect(graceOf({ current: 30, p99Ms: 60_000, ...quiet })).toEqual({ seconds: 30, missing: 100 });
     expect(graceOf({ current: 100, p99Ms: 60_000, ...quiet })).toEqual({ seconds: 100, missing: undefined });
   });

@@ -96,7 +96,7 @@ describe('nothing is left', () => {
     await suite.marked.gone(1000); // Killed, but perhaps not yet reaped by init.
   });
 
-  test('and whoever leaves the group with the pipes does not hold the slot', async () => {
+  test('and a process that leaves the group with the pipes does not hold the slot', async () => {
     const handler = await open(sh('setsid sleep 600 & echo done'));
     expect(String(await run(handler))).toBe('done\n');
     for (const pid of suite.marked.living()) process.kill(pid, 'SIGKILL'); // Out of the handler's reach, as documented.

@@ -102,7 +102,7 @@ describe('a failure', () => {
     expect(error).not.toHaveProperty('retry');
   });
 
-  test('with another exit code says nothing about time, whatever stdout holds', async () => {
+  test('with another exit code sets no time, whatever is on stdout', async () => {
     const error = await failure(run(await open(sh('echo 30s; exit 1'))));
     expect(error).not.toHaveProperty('retryAfter');
   });

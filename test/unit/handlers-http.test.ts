@@ -121,7 +121,7 @@ describe('an answer', () => {
     expect(after).toBeLessThanOrEqual(most);
   });
 
-  test.each([['soon'], ['-1'], ['']])('Retry-After that says nothing: %j', async (text) => {
+  test.each([['soon'], ['-1'], ['']])('an invalid Retry-After: %j', async (text) => {
     expect(await failure(run(await open(), `later ${text}`))).not.toHaveProperty('retryAfter');
   });
 

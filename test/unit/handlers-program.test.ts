@@ -116,7 +116,7 @@ describe('splitLines', () => {
     expect(split(chunks)).toEqual(lines);
   });
 
-  test('a line over the limit is told once, and the next one is whole', () => {
+  test('a line over the limit is reported once, and the next one is complete', () => {
     expect(split(['abcdef', 'ghi', 'j\nxy\n'], 4)).toEqual(['long:abcd', 'xy']);
     expect(split(['abcd\nabcde\n'], 4)).toEqual(['abcd', 'long:abcd']);
   });

@@ -69,7 +69,7 @@ describe('a whole run', () => {
     expect(figures.cost).toBeLessThanOrEqual(cost);
   });
 
-  test('a flow of milliseconds into a new pool waits for what the first replicas tell', () => {
+  test('a flow of tasks of milliseconds into a new pool waits for the first results', () => {
     const figures = run(every(0.002, 0, 30, 0.005));
     expect(figures.over).toBe(0);
     expect(figures.starts).toBeLessThanOrEqual(25);

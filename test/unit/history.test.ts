@@ -29,17 +29,17 @@ test('tasks that end alone take what they took, in the order in which they came'
   expect(tasks.every(([arrival]) => arrival >= 0 && arrival <= 1_000)).toBe(true);
 });
 
-test('tasks that were running at the beginning are not of this history', () => {
+test('tasks that were running at the beginning are not part of the history', () => {
   const tasks = historyOf([span(0, 1, 2, 9_000), span(1, 0, 1, 700)], 2);
   expect(tasks.map(([, service]) => service)).toEqual([700]);
 });
 
-test('what is not finished at the end gets the mean; without any that is, there is nothing to say', () => {
+test('unfinished tasks at the end get the mean; if none has finished, there is no history', () => {
   expect(historyOf([span(0, 3, 2, 1_000)]).map(([, service]) => service)).toEqual([500, 500, 500]);
   expect(historyOf([span(0, 3, 0, 0)])).toEqual([]);
 });
 
-test('what came at once comes at once', () => {
+test('tasks that arrived together arrive together', () => {
   const burst = {
     from: 0,
     to: 10_000,
@@ -139,7 +139,7 @@ describe('samples', () => {
       owed: 0,
     });
   });
-  test('a Redis that was emptied begins anew', () =>
+  test('an emptied Redis starts over', () =>
     expect(spanOf(sample(0, 3, 9, 4), sample(100, 2, 0), 100, 0).span).toMatchObject({
       arrived: 2,
       ended: 0,

@@ -44,7 +44,7 @@ test('a command that was defined has a form that returns bytes', () => {
   redis.disconnect();
 });
 
-test('a connection that is being looked for is not renewed, which would end the client for good', async () => {
+test('a connection attempt in progress is not restarted, which would end the client for good', async () => {
   const found = Promise.withResolvers<{ host: string; port: number }>();
   const locator = { locate: () => found.promise, wrong: () => undefined };
   const redis = new Redis({

@@ -8,7 +8,7 @@ import { openJournal, poolsIn } from '../../controller/process/journal.ts';
 const folder = (): ReturnType<typeof mkdtempDisposable> =>
   mkdtempDisposable(join(tmpdir(), 'millrace-journal-'));
 
-test('what was begun and not ended; of what runs without a pause, that alone', async () => {
+test('has what was begun and not ended; of synchronous work, only that', async () => {
   await using place = await folder();
   const journal = openJournal(place.path);
   expect(journal.left).toEqual([]);

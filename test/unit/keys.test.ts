@@ -35,7 +35,7 @@ describe('queueKeys', () => {
     expect(new Set(all(keys).map((key) => calculateSlot(key)))).toEqual(new Set([calculateSlot(queue)]));
   });
 
-  test('all keys of a queue are in its slot, and no two queues share one, whatever they are called', () => {
+  test('all keys of a queue are in its slot, and no two queues share one, for any names', () => {
     const name = fc.string({
       minLength: 1,
       maxLength: 8,

@@ -84,7 +84,7 @@ describe('records', () => {
     });
   });
 
-  test('released: no holder, and nobody waits', () => {
+  test('released: no holder, and no wait', () => {
     const record = released(lease({ ...held.spec, leaseTransitions: 4 }), now);
     expect(record.spec).toEqual({ leaseDurationSeconds: 1, leaseTransitions: 4, renewTime: time });
     expect(claim(observeLease(undefined, record, 0), 'c', 0)).toBe(true);

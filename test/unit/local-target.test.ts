@@ -53,13 +53,13 @@ describe('lines of a worker', () => {
   });
 });
 
-test('the last line of a worker that failed is told from what its task has printed', () => {
+test("the last line of a failed worker is distinguished from its task's output", () => {
   const printed = '{"level":"info","line":"millrace-worker: mine","msg":"stderr of the command"}';
   const lines = ['millrace-worker: the module does not load', 'hello', printed];
   expect(lines.map((line) => readLogLine(line).failure)).toEqual([true, false, false]);
 });
 
-test("a worker's environment is the settings, and nothing of ours that the caller had", () => {
+test("a worker's environment has the settings, and none of our variables from the caller", () => {
   const { env } = workerProgram(
     {
       redis: { url: 'redis://h:1/2', password: 'secret' },

@@ -22,13 +22,13 @@ function busy(): Memory {
 const memory = busy();
 const text = packMemory(memory, queues) ?? '';
 
-test('comes back as it was, but for replicas on their way: nobody saw when they came', () => {
+test('is restored unchanged, except for starting replicas, whose readiness was not observed', () => {
   expect(memory.learned?.starts).not.toEqual([]);
   const kept = unpackMemory(text, queues, NOW + 15_000);
   expect(kept).toEqual({ ...memory, learned: { ...memory.learned, starts: [], unfetchedSince: undefined } });
 });
 
-test('a start that nobody saw the end of teaches nothing', () => {
+test('a start whose end was not observed teaches nothing', () => {
   const kept = unpackMemory(text, queues, NOW + 20_000) ?? noMemory;
   const counters = { taken: 142, completed: 140, failed: 0, retried: 0, serviceUs: 140e6 };
   const sample = { kind: 'known', waiting: 0, inFlight: 2, due: 0, leaving: 0, counters } as const;

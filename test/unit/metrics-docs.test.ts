@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { withValues } from '../../scripts/chart-readme.ts';
 import { withTables } from '../../scripts/metrics-table.ts';
 
-test('docs/metrics.md says what the code does; npm run docs writes it', () => {
+test('docs/metrics.md is what `npm run docs` writes', () => {
   const text = readFileSync(join(import.meta.dirname, '../../docs/metrics.md'), 'utf8');
   expect(text).toContain('| `millrace_task_wait_seconds` | histogram | `namespace`, `pool` |');
   expect(withTables(text)).toBe(text);
@@ -12,7 +12,7 @@ test('docs/metrics.md says what the code does; npm run docs writes it', () => {
   expect(withTables(edited)).toBe(text);
 });
 
-test("the chart's README says what its values are; npm run docs writes it", () => {
+test("the chart's README is what `npm run docs` writes", () => {
   const text = readFileSync(join(import.meta.dirname, '../../charts/millrace/README.md'), 'utf8');
   expect(text).toContain('| `monitoring.alerts.enabled` | `false` | The alerts in alerts/rules.yaml');
   expect(withValues(text)).toBe(text);

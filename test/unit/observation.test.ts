@@ -110,7 +110,7 @@ const sums = ({ arrived, taken, completed, failed, retried, serviceMs, sinceMs }
 });
 const zeros = { arrived: 0, taken: 0, completed: 0, failed: 0, retried: 0, serviceMs: 0, sinceMs: 0 };
 
-test('the first look says what there is; nothing has happened yet', () => {
+test('the first sample has levels only; nothing has happened yet', () => {
   const { last } = observeAll([
     { at: 0, waiting: 7, inFlight: 1, counted: [90, 80, 5, 4, 100], wanted: 2, ready: 1 },
   ]);
@@ -250,7 +250,7 @@ test('a replica took from when it was asked for until it was up', () => {
   expect(all.map(({ startsMs }) => startsMs)).toEqual([[], [], [2_000, 2_000], [4_000], []]);
 });
 
-test('how long a replica took that was starting before the first look nobody knows', () => {
+test('the start time of a replica that was starting before the first sample is unknown', () => {
   const { all } = observeAll([
     { at: 0, wanted: 2, ready: 1 },
     { at: 1, wanted: 2, ready: 1, scaledTo: 3 },

@@ -80,7 +80,7 @@ test.each([2, 16, 200])(
   },
 );
 
-test('a queue above that holds something is looked at by a turn of its own, and is waited for', async () => {
+test('a queue above that holds tasks is read by a turn of its own, and is waited for', async () => {
   const { lanes, lowest, requests, permits, answer } = open(50, ({ rank }) => rank === 7);
   permits.mayPass(lowest, true);
   await answer();
@@ -89,7 +89,7 @@ test('a queue above that holds something is looked at by a turn of its own, and 
   expect(requests).toHaveLength(1);
 });
 
-test('what is on its way out of a queue is not in it: only a turn tells', async () => {
+test('tasks on their way out of a queue are not in its list: only a turn finds them', async () => {
   const { lanes, lowest, requests, permits, answer } = open(10, () => false);
   const [first] = lanes as [TestLane];
   first.inMotion = true;
@@ -110,13 +110,13 @@ test('a request that fails is made up for by a turn in each queue', async () => 
   expect(lanes.map(({ polls }) => polls)).toEqual([...Array.from({ length: 9 }, () => 1), 0]);
 });
 
-test('nobody is asked for a queue that only wants to know', () => {
+test('no queue is read for one that does not ask', () => {
   const { lowest, requests, permits } = open(10, () => false);
   expect(permits.mayPass(lowest, false)).toBe(false);
   expect(requests).toEqual([]);
 });
 
-test('many queues that are thought to hold tasks, and one that did not: the rest are looked at together', async () => {
+test('if one of many queues that were assumed to hold tasks did not, the others are checked together', async () => {
   const { lanes, requests, permits, answer } = open(100, ({ rank }) => rank === 60);
   for (const one of lanes.slice(1)) one.wantsWork = true;
   permits.doubt();

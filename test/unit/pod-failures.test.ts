@@ -154,7 +154,7 @@ const cases: [string, Pod, string | undefined][] = [
 
 test.each(cases)('%s', (_, of, expected) => expect(podFailureOf([of])).toBe(expected));
 
-test('is found in what is kept of a pod, too', () => {
+test('is found in the cached part of a pod, too', () => {
   for (const [, of, expected] of cases) expect(podFailureOf([slimPod(of)])).toBe(expected);
 });
 

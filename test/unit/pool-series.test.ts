@@ -112,7 +112,7 @@ test('why a pool is not ready is there only while it is not', async () => {
   expect(seriesOf(await pageOf(series), 'millrace_pool_not_ready')).toEqual([]);
 });
 
-test('what is forgotten is gone', async () => {
+test('a forgotten pool has no series', async () => {
   const series = createPoolSeries();
   for (const name of ['a', 'b']) series.status(pool(name), status());
   series.forget('mill/a');

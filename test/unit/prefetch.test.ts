@@ -41,7 +41,7 @@ describe('holdTarget', () => {
 });
 
 describe('createPace', () => {
-  test('knows nothing before the first task, and believes that one', () => {
+  test('has no estimate before the first task, and adopts that one', () => {
     const pace = createPace();
     expect(pace.serviceMs).toBeUndefined();
     pace.finished(40, 1_000);
@@ -56,7 +56,7 @@ describe('createPace', () => {
     expect(pace.serviceMs).toBeLessThan(51);
   });
 
-  test('a task that still runs says that tasks are at least that slow, and nothing else', () => {
+  test('a task that still runs gives a lower bound, and nothing else', () => {
     const pace = createPace();
     pace.atLeast(300);
     expect(pace.serviceMs).toBe(300);

@@ -33,7 +33,7 @@ test('a command asks for twice as many ids as the last one, as far as their resu
   expect(sized(initialPace, 1, 64 << 20).mostIds).toBe(1);
 });
 
-test('without a notice all ids are looked up every two seconds, or more rarely when they are many', () => {
+test('without a notice all ids are read every two seconds, or less often if there are many', () => {
   expect(safetyMs(100)).toBe(2_000);
   expect(safetyMs(100_000)).toBe(50_000);
 });

@@ -30,7 +30,7 @@ function play(parts: Parts, first: Part, refuses: (entry: Finished) => TurnRefus
   return settled;
 }
 
-test('whatever is refused, every other outcome is settled once, and what is refused is buried once', () => {
+test('whatever is refused, every other outcome is settled once, and the refused one becomes a dead letter once', () => {
   const outcomes = fc.array(fc.constantFrom('good', 'unsendable', 'rejected', 'dropped'), { maxLength: 200 });
   fc.assert(
     fc.property(outcomes, (kinds) => {
@@ -92,7 +92,7 @@ test('what waits for memory alone is not handed back, unless it is on its way ba
   expect(parts.next(2_000)?.entries[0]?.outcome.kind).toBe('result');
 });
 
-test('a server without memory is told from other states, also behind the words of a script', () => {
+test("a server without memory is distinguished from other states, even within a script's error", () => {
   for (const text of [
     'OOM any words',
     'ERR Error running script (call to f_0): @user_script:1: -OOM any words',

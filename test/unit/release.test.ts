@@ -13,7 +13,7 @@ const overlaid = (files: Files, changed: Iterable<readonly [string, string]>): F
   new Map([...files, ...changed]);
 const released = overlaid(here, prepared('3.4.5', '2030-01-31', here));
 
-test('what was prepared agrees with its tag, and nothing is left of the version before', () => {
+test('a prepared release agrees with its tag, and nothing of the previous version is left', () => {
   expect(disagreements('v3.4.5', released)).toEqual([]);
   const now = (JSON.parse(here.get('package.json') ?? '') as { version: string }).version;
   const left = disagreements(`v${now}`, released);
@@ -86,7 +86,7 @@ test('the notes of a release are its part of the changelog', () => {
   );
 });
 
-test('as the workflow calls it: a tag of nothing that is here ends with exit code 1 and says why', async () => {
+test('as the workflow calls it: a tag that does not match exits with code 1 and the reason', async () => {
   const ran = promisify(execFile)(process.execPath, ['scripts/release.ts', 'check', 'v99.0.0'], {
     cwd: root,
   });

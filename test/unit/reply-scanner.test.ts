@@ -102,7 +102,7 @@ test('the replies of a server, in any pieces', () => {
   );
 });
 
-test('bytes that somebody has changed: the same replies, or none', () => {
+test('changed bytes: the same replies, or none', () => {
   const change = fc.tuple(fc.nat(10_000), fc.constantFrom(...Buffer.from('*$:+-\r\n0123456789xX>%_#')));
   fc.assert(
     fc.property(fc.array(top, { minLength: 1, maxLength: 4 }), change, cuts, (replies, [at, byte], where) => {

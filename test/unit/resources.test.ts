@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { collectionPath, objectPath, SECRETS } from '../../kube/resources.ts';
 
-test('an object has one path, whatever it is called', () => {
+test('an object has one path, for any name', () => {
   const path = '/api/v1/namespaces/shop/secrets/redis';
   expect(objectPath(SECRETS, { namespace: 'shop', name: 'redis' })).toBe(path);
   expect(objectPath(SECRETS, { namespace: 'shop', name: 'a?c' })).toBe(

@@ -29,7 +29,7 @@ describe('nextAttempt', () => {
     expect(nextAttempt({ attempt, error, policy, random })).toEqual({ kind: 'retry', delayMs });
   });
 
-  test('the last attempt is final, and the reason tells the error', () => {
+  test('the last attempt is final, and the reason contains the error', () => {
     expect(nextAttempt({ attempt: 5, error, policy, random: 0 })).toEqual({
       kind: 'dead',
       reason: 'failed 5 of 5 attempts: no route to host',
@@ -92,7 +92,7 @@ describe('nextAttempt', () => {
     },
   );
 
-  test('what throws when looked at is tried again', () => {
+  test('an error that throws when read is retried', () => {
     expect(nextAttempt({ attempt: 1, error: revoked(), policy, random: 0 }).kind).toBe('retry');
   });
 
@@ -144,7 +144,7 @@ describe('describeError', () => {
     expect(describeError(thrown)).toBe(line);
   });
 
-  test('what throws when looked at is told as that', () => {
+  test('an error that throws when read is described as such', () => {
     expect(describeError(revoked())).toBe('an error that cannot be read (it throws when looked at)');
   });
 
@@ -167,7 +167,7 @@ describe('describeError', () => {
     expect(Buffer.byteLength(line)).toBe(2048);
   });
 
-  test('whatever is thrown gives one line of at most 2 KB of whole characters', () => {
+  test('any thrown value gives one line of at most 2 KB of whole characters', () => {
     const text = fc.string({ unit: 'binary', maxLength: 3000, size: 'max' });
     fc.assert(
       fc.property(

@@ -124,7 +124,7 @@ test.each(rows)('who goes: %s', (_, seen, gone, to) => {
   expect(decide(seen)).toMatchObject({ gone, to });
 });
 
-test('whatever is seen: the members that stay and the doubtful ones are never more than the replicas', () => {
+test('in any case, the members that stay and the doubtful ones are never more than the replicas', () => {
   const anyLoad = fc.constantFrom(drained, busy, load('idle'), load('busy', 2), undefined);
   const anySeen = fc.record({
     loads: fc.array(anyLoad, { maxLength: 7 }),

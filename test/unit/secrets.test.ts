@@ -101,7 +101,7 @@ test.each(['?db=3', '/?password=my-secret', '/0#my-secret'])(
   },
 );
 
-test('what a server says of the arguments of a command is left out', () => {
+test("a server's message about the arguments of a command is left out", () => {
   const error = reply("ERR unknown command 'AUTH', with args beginning with: 'app' 'my secret' ");
   const told = describeRedisError(error, { url: `redis://${HOST}`, password: 'my secret' });
   expect(told).toBe(`Redis at ${HOST}:6379: ERR unknown command 'AUTH'`);

@@ -78,7 +78,7 @@ describe('service time', () => {
       if (i > 400) expect(service?.tasks, `after ${i} tasks`).toBeGreaterThan(100);
     }
   });
-  test('tasks that began together end in the order of their length: their squares tell the spread, stretches do not', () => {
+  test('tasks that began together end in the order of their length: the squares give the spread, intervals do not', () => {
     let [told, untold]: (Service | undefined)[] = [];
     for (let batch = 0; batch < 20; batch++) {
       const ended = Array.from({ length: 100 }, () => random.lognormal(3_000, 0.5)).toSorted((a, b) => a - b);
@@ -107,7 +107,7 @@ describe('service time', () => {
     expect(service?.variance).toBeGreaterThanOrEqual(0);
     expect(service?.variance).toBeLessThanOrEqual(9 * 1_000 ** 2);
   });
-  test('a look at which nothing finished teaches nothing', () => {
+  test('a sample without finished tasks teaches nothing', () => {
     const service = taught(undefined, 10, () => 1_000);
     expect(learnService(service, 0, 0)).toBe(service);
     expect(learnService(service, -3, 100)).toBe(service);
@@ -121,7 +121,7 @@ describe('service time', () => {
     // and of tasks that differ by ten times their mean, give or take forty
     expect(meanInView({ ...service, variance: 100 * service.mean ** 2 }, 0, 17_000)).toBeCloseTo(41_000 / 24);
   });
-  test('where tasks are alike, their age says how long they still run, and a young one says nothing of the mean', () => {
+  test('if tasks are alike, their age tells how long they still run, and a young one does not affect the mean', () => {
     const alike = { ...taught(undefined, 10, () => 1_000), variance: 0 };
     expect([0, 250, 1_000, 5_000].map((age) => restAt(alike, age))).toEqual([1_000, 750, 0, 0]);
     const exponential = { ...alike, variance: 1e6 };
@@ -170,7 +170,7 @@ describe('replicas on their way', () => {
     { at: 0, replicas: 3 },
     { at: 4_000, replicas: 2 },
   ];
-  test('the oldest come up first and tell how long they took', () => {
+  test('the oldest become ready first, and give the start time', () => {
     const settled = settleStarts(two, undefined, { starting: 2, up: 3, now: 5_000 });
     expect(settled).toEqual({
       starts: [{ at: 4_000, replicas: 2 }],
@@ -189,7 +189,7 @@ describe('replicas on their way', () => {
       start: undefined,
       tookMs: [],
     }));
-  test('somebody else may have asked for more', () =>
+  test('something else may have requested more', () =>
     expect(settleStarts(two, undefined, { starting: 7, up: 0, now: 5_000 }).starts).toEqual([
       ...two,
       { at: 5_000, replicas: 2 },

@@ -101,7 +101,7 @@ describe('HPA', () => {
       minReplicas,
     ),
   );
-  test('it wakes only what it put to sleep itself, as far as its last write tells', () => {
+  test('it scales up from zero only what it scaled to zero itself, according to its last write', () => {
     const decide = createHpa({ ...options, minReplicas: 0 });
     expect(decide(0, 0, 1)).toBe(0);
     // by hand to 3, which is what it wants: it writes nothing, and takes the next zero for its own
@@ -117,7 +117,7 @@ describe('HPA', () => {
     expect(autoscaler.look(0, world({ wanted: 1 }))).toMatchObject({ replicas: 0, wakesOnPush: false });
     expect(autoscaler.look(15_000, world({ waiting: 3 }))).toMatchObject({ replicas: 1, next: 30_000 });
   });
-  test('it looks every 15 s and does nothing between', () => {
+  test('it decides every 15 s and does nothing in between', () => {
     const autoscaler = hpa({ ...options, phaseMs: 20_000 });
     expect(autoscaler.look(0, world({ waiting: 100, wanted: 1 }))).toMatchObject({
       replicas: 1,
@@ -236,7 +236,7 @@ describe('Knative KPA', () => {
     expect(at(12, 462, 2)).toBe(8);
   });
 
-  test('at zero it hears of a request at once, and keeps the last pod for 30 s', () => {
+  test('at zero it is notified of a request immediately, and keeps the last pod for 30 s', () => {
     const autoscaler = knative({ slots: 1, minReplicas: 0, maxReplicas: 100 });
     expect(autoscaler.look(0, world({}))).toMatchObject({ replicas: 0, wakesOnPush: true });
     expect(autoscaler.look(500, world({ waiting: 1 }))).toMatchObject({

@@ -45,7 +45,7 @@ describe('the run', () => {
     expect(figuresOf(trace, run, 4_000)).toMatchObject({ over: 1, p50Ms: 5_000, podSeconds: 6, cost: 16 });
   });
 
-  test('a queue with one server waits as Pollaczek and Khinchine say', () => {
+  test('a queue with one server has the waits of the Pollaczek–Khinchine formula', () => {
     const trace = generate('steady', { durationMs: 2e8, rate: 0.5, serviceMs: 1_400, variation: 1 });
     const run = simulate(trace, fixed(1), { startMs: 0, slots: 1 });
     const mean = run.waits.reduce((sum, wait) => sum + wait, 0) / run.waits.length;

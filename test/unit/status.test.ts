@@ -233,13 +233,13 @@ describe('a pool with a target wait', () => {
     maxReplicas: undefined,
   } as const;
 
-  test('says what it has learned, in two digits', () => {
+  test('has the learned values, in two digits', () => {
     const status = see({ pool: aimed, step: step({ cause: 'Enough', advice: undefined }) });
     expect(status).toMatchObject({ serviceTime: { p50: '570ms' }, arrivalRate: '10/s' });
     expect(conditions(status)).toMatchObject({ TargetMissed: 'False WithinTarget' });
   });
 
-  test('says which number to change', () => {
+  test('names the number to change', () => {
     const status = see({ pool: aimed, step: step({ cause: 'Enough', advice }) });
     expect(status.conditions).toContainEqual(
       expect.objectContaining({
@@ -271,7 +271,7 @@ describe('a pool with a target wait', () => {
   });
 });
 
-test('says which schedules are on, and that a bound is theirs', () => {
+test('names the active schedules, and their bounds', () => {
   const schedules = [
     { name: 'office hours', start: '0 8 * * *', duration: '10h', timeZone: 'UTC', minReplicas: 20 },
   ];
@@ -363,7 +363,7 @@ describe('the words of the decision change with its cause', () => {
   });
 });
 
-test('what is not known keeps its last value', () => {
+test('unknown values keep their last value', () => {
   const before = see();
   const after = see({ pool: pool({}, before), sampled: away });
   expect(after).toMatchObject({ waiting: 12, dead: 2 });

@@ -64,7 +64,7 @@ describe('parseTask', () => {
     expect(() => idOf(deep)).not.toThrow();
   });
 
-  test('whatever the bytes, there is an id, and the same one each time', () => {
+  test('any bytes have an id, and the same one each time', () => {
     const bytes = fc.oneof(
       fc.uint8Array(),
       fc.json().map((text) => Buffer.from(text)),
@@ -111,7 +111,7 @@ describe('parseTaskHead', () => {
     '\ufeff',
     '\ufffd',
   ];
-  test('finds the id that parsing finds, whatever the bytes', () => {
+  test('finds the same id as parsing, for any bytes', () => {
     const almostJson = fc.oneof(
       fc.array(fc.constantFrom(...words), { maxLength: 12 }).map((parts) => Buffer.from(parts.join(''))),
       fc
@@ -157,7 +157,7 @@ describe('parseTaskHead', () => {
 });
 
 describe('encodeTask', () => {
-  test('whatever is enqueued, a worker finds the id that the client was told', () => {
+  test('a worker finds the id that the client received, for any task', () => {
     fc.assert(
       fc.property(fc.oneof(fc.jsonValue(), fc.uint8Array(), fc.string({ unit: 'binary' })), (task) => {
         const { id, raw } = encodeTask(task);
@@ -227,7 +227,7 @@ describe('dead letters', () => {
     expect(() => parseDead(Buffer.from(entry))).toThrow(SyntaxError),
   );
 
-  test('what somebody else wrote among the errors is the error', () => {
+  test('a foreign value among the errors is the error', () => {
     expect(parseHeader(Buffer.from('boom'))).toEqual({ error: 'boom', attempts: 0, worker: '' });
   });
 });

@@ -21,7 +21,7 @@ function stretchOf(looks: readonly Partial<Observation>[], from = 0): Stretch {
   );
 }
 
-test('means are over the time for which something stood, not over the looks at it', () => {
+test('means are weighted by time, not by samples', () => {
   const stretch = stretchOf([
     { at: 1_000, waiting: 10, replicas: 2 },
     { at: 1_010, waiting: 10, replicas: 2 },
@@ -37,7 +37,7 @@ test('means are over the time for which something stood, not over the looks at i
   });
 });
 
-test('sums, waits and starts of all looks', () => {
+test('sums, waits and starts of all samples', () => {
   const stretch = stretchOf([
     { at: 1_000, arrived: 20, taken: 15, completed: 5, serviceMs: 2_500.4, startsMs: [900, 1_100] },
     { at: 2_000, taken: 5, failed: 1, retried: 2, waits: [{ waitMs: 100, tasks: 19 }], dead: 1, delayed: 2 },
@@ -61,7 +61,7 @@ test('sums, waits and starts of all looks', () => {
   });
 });
 
-test('the most that came at once, and when', () => {
+test('the largest burst, and its time', () => {
   const stretch = stretchOf(
     [
       { at: 51_000, arrived: 2 },
@@ -73,7 +73,7 @@ test('the most that came at once, and when', () => {
   expect(entryOf(stretch, 60_000)).toMatchObject({ arrived: 45, peak: 40, peakMs: 2_500 });
 });
 
-test('while the queue could not be read, that is said', () => {
+test('an unreadable queue is recorded as such', () => {
   const stretch = stretchOf([
     { at: 2_000, known: false, waiting: 7 },
     { at: 5_000, waiting: 7 },

@@ -120,12 +120,12 @@ test('waits as long as the server asks, then tries again', async () => {
   expect(server.seen).toHaveLength(3);
 });
 
-test('does not wait beyond the timeout, and says how long it was asked to', async () => {
+test('does not wait beyond the timeout, and reports the requested delay', async () => {
   await using server = await serve(answer(429, '', { 'retry-after': '60' }));
   await expect(server.transport.call(get)).rejects.toMatchObject({ status: 429, retryAfterMs: 60_000 });
 });
 
-test('reads the credentials anew after a 401, once', async () => {
+test('re-reads the credentials after a 401, once', async () => {
   await using server = await serve(answer(401, ''), fine, answer(401, ''));
   await expect(server.transport.call(get)).resolves.toEqual({ ok: true });
   await expect(server.transport.call(get)).rejects.toMatchObject({ status: 401, reason: 'Unauthorized' });
@@ -200,7 +200,7 @@ describe('a stream', () => {
     expect(lines).toEqual(['{"a":"ü"}', '{"b":1}']);
   });
 
-  test('says that the connection broke', async () => {
+  test('reports that the connection broke', async () => {
     await using server = await serve(broken);
     const read = async (): Promise<void> => {
       const { signal } = new AbortController();

@@ -104,7 +104,7 @@ const ids = ({ members, loads, count }: Pool): string[] =>
   chooseVictims(members, loads, none, count).map(({ id }) => id);
 
 describe('whatever the pool', () => {
-  test('so many are chosen as are asked for, none twice, and in whatever order they are listed', () => {
+  test('as many are chosen as requested, none twice, regardless of their order', () => {
     fc.assert(
       fc.property(pools, (pool) => {
         const chosen = ids(pool);
@@ -125,7 +125,7 @@ describe('whatever the pool', () => {
     );
   });
 
-  test('those that were chosen are chosen again once they drain, so that no pass drains more than the last one', () => {
+  test('chosen ones are chosen again once they drain, so that no pass drains more than the last one', () => {
     fc.assert(
       fc.property(pools, (pool) => {
         const chosen = ids(pool);

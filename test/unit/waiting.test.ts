@@ -61,7 +61,7 @@ describe('portions', () => {
     expect(waits.next(1_000)).toContain(99_999);
   });
 
-  test('whoever waits longest is in each portion; those who left are in none', () => {
+  test('the ids that wait longest are in each portion; those that left are in none', () => {
     const waits = waitingFor(10_000);
     for (const gone of numbers(5_000)) expect(waits.delete(gone)).toBe(true);
     expect(waits.delete(0)).toBe(false);

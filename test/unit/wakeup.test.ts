@@ -11,7 +11,7 @@ test('a ring wakes the sleeper', async () => {
   await sleeping;
 });
 
-test('a ring while nobody sleeps is not lost, and counts once', async () => {
+test('a wakeup while nothing sleeps is not lost, and counts once', async () => {
   const wakeup = createWakeup();
   wakeup.wake();
   wakeup.wake();
@@ -21,7 +21,7 @@ test('a ring while nobody sleeps is not lost, and counts once', async () => {
   expect(performance.now() - began).toBeGreaterThanOrEqual(29);
 });
 
-test.each([Infinity, 2 ** 31])('a sleep of %d ms does not end at once', async (ms) => {
+test.each([Infinity, 2 ** 31])('a sleep of %d ms does not end immediately', async (ms) => {
   const wakeup = createWakeup();
   let over = false;
   const sleeping = wakeup.wait(ms).then(() => (over = true));

@@ -78,7 +78,7 @@ describe('whole runs', () => {
     },
   );
 
-  test('bursts of milliseconds of work are served by a few replicas, as soon as one has told how short they are', () => {
+  test('bursts of tasks of milliseconds are served by a few replicas once their length is known', () => {
     const bursts = Array.from({ length: 6 }, (_, minute) =>
       Array.from({ length: 5_000 }, (__, i): [number, number] => [60_000 * minute + (i % 2), 2]),
     ).flat();

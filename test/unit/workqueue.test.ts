@@ -144,7 +144,7 @@ test('a key may ask to come back; the nearest time wins', async () => {
   expect(seen).toEqual([0, 300]);
 });
 
-test('stopping waits for what was begun and begins nothing more', async () => {
+test('stopping waits for running work and starts nothing more', async () => {
   const gate = Promise.withResolvers<void>();
   let runs = 0;
   const { queue, ended, stop } = start(async () => {
