@@ -39,7 +39,7 @@ const urlOf = ({ port }: ControllerProcess): string => `http://127.0.0.1:${port}
 const overview = async (controller: ControllerProcess): Promise<Overview> =>
   JSON.parse((await controller.get('/dashboard/api/pools')).body) as Overview;
 
-test('a thousand pools: drawn at once, searched, sorted and scrolled to the last', async () => {
+test('a thousand pools: drawn together, searched, sorted and scrolled to the last', async () => {
   const namespace = await world.namespace();
   const names = Array.from({ length: POOL_COUNT }, (_, i) => `pool-${String(i).padStart(4, '0')}`);
   for (let i = 0; i < names.length; i += 50)
@@ -122,7 +122,7 @@ async function bytesOf(url: string, ms: number): Promise<number> {
   return bytes;
 }
 
-test('no pools: the page says how to make one, and shows it when it is there; nothing can be changed', async () => {
+test('no pools: the page describes how to create one, and shows it once it exists; nothing can be changed', async () => {
   const namespace = await world.namespace();
   await using controller = await start(namespace);
   await controller.leading(120_000);
@@ -155,7 +155,7 @@ test('no pools: the page says how to make one, and shows it when it is there; no
   ]);
 });
 
-test('two controllers: the one that waits shows what the leader knows, and leads on when that is gone', async () => {
+test("two controllers: the standby shows the leader's data, and takes over when that is gone", async () => {
   const namespace = await world.namespace();
   await world.objects.create(POOLS, namespace, poolManifest('shared', world.redis));
   const args = ['--leader-election', '--lease-namespace', namespace];

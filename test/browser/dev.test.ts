@@ -74,7 +74,7 @@ describe.each(WIDTHS)('at %i px', (width) => {
   });
 });
 
-test('it is live: what is pushed shows up without a reload, in the list, in the charts and in words', async () => {
+test('it is live: pushed tasks show up without a reload, in the list, the charts and the decisions', async () => {
   await using look = await openPage(browser, url + POOL, { width: 1440 });
   const { page } = look;
   await live(page);
@@ -230,7 +230,7 @@ test('a page elsewhere whose name leads here reads nothing', async () => {
   expect(status).toBe(421);
 });
 
-test('when Redis is gone, and when the server is gone, the page says so and keeps what it knew', async () => {
+test('when Redis or the server is unreachable, the page reports it and keeps its last data', async () => {
   await using look = await openPage(browser, url + POOL, { width: 375, expected: /Failed to load|ERR_/ });
   const { page } = look;
   await live(page);

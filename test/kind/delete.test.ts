@@ -83,7 +83,7 @@ describe.skipIf(!place)('a pool that is deleted while it works', () => {
     expect(new Set([...back.map(({ id }) => id), ...(await redis.hkeys(pool.result))]).size).toBe(60);
   });
 
-  test('and made again goes on where it stopped', async () => {
+  test('and created again continues where it stopped', async () => {
     const pool = await busyPool('again', 200);
     await remove(pool);
     await pool.apply({ template: squaresTemplate(), concurrency: 4, scaling: { tasksPerReplica: 20 } });

@@ -114,7 +114,7 @@ describe.skipIf(!place)('pods that go', () => {
     await expectEachOnce(pool, tasks);
   });
 
-  test('of an adopted Deployment with plain workers: only once nothing waits, and an event says so', async () => {
+  test('of an adopted Deployment with plain workers: only once nothing waits, with an event', async () => {
     const { cluster, redis, namespace } = release();
     const pool = poolOf(release(), 'plain');
     const labels = { app: pool.name };

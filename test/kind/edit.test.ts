@@ -30,7 +30,7 @@ describe.skipIf(!place)('a pool', () => {
     expect(await pool.remains()).toEqual(nothingLeft);
   });
 
-  test('obeys other bounds at once', async () => {
+  test('applies changed bounds immediately', async () => {
     const pool = poolOf(release(), 'bounds');
     const spec = (bounds: object): object => ({
       template: squaresTemplate(),
@@ -55,7 +55,7 @@ describe.skipIf(!place)('a pool', () => {
     );
   });
 
-  test('cannot be given another queue, and is told why', async () => {
+  test('cannot be given another queue, and the message has the reason', async () => {
     const pool = poolOf(release(), 'bounds');
     const change = pool.apply({ template: squaresTemplate(), queue: 'another' });
     await expect(change).rejects.toThrow('the queue of a pool cannot change, because tasks that wait');
@@ -94,7 +94,7 @@ describe.skipIf(!place)('a pool', () => {
     await eventually(async () => expect(await pool.condition('Ready')).toMatch(/^Ready=True/), soon);
   });
 
-  test('whose image cannot be had says so', async () => {
+  test('whose image cannot be pulled reports it', async () => {
     const pool = poolOf(release(), 'no-image');
     const container = { image: 'millrace-test/missing:1', imagePullPolicy: 'Never' };
     await pool.apply({ template: squaresTemplate(container), minReplicas: 1 });
@@ -103,7 +103,7 @@ describe.skipIf(!place)('a pool', () => {
     await eventually(async () => expect(await pool.condition('Ready')).toMatch(message), soon);
   });
 
-  test('whose Redis is not there holds its replicas, says why, and recovers', async () => {
+  test('whose Redis is down holds its replicas, reports why, and recovers', async () => {
     const pool = poolOf(release(), 'nowhere');
     const spec = { template: squaresTemplate(), minReplicas: 1, maxReplicas: 2 };
     await pool.apply({ ...spec, redis: { url: 'redis://nowhere.invalid:6379/0' } });

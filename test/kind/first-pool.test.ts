@@ -30,7 +30,7 @@ describe.skipIf(!place)('a release with two controllers and the Redis for trying
     expect(said).toMatch(/Phase: +Succeeded\n(?:.*\n)*.*the result was there after \d+ s/);
   });
 
-  test('takes a pool from 0 to what its rule says and back, with all results right', async () => {
+  test('scales a pool from 0 to what its rule requires and back, with all results right', async () => {
     const pool = poolOf(release(), 'first');
     await pool.apply({
       template: squaresTemplate(),
@@ -67,7 +67,7 @@ describe.skipIf(!place)('a release with two controllers and the Redis for trying
     expect(await pool.condition('Active')).toMatch(/^Active=False Idle/);
   });
 
-  test('serves a client that knows nothing of JSON', async () => {
+  test('serves a client that does not use JSON', async () => {
     const { redis } = release();
     const pool = poolOf(release(), 'plain');
     await pool.apply({ template: squaresTemplate({ args: ['--command', 'tr a-z A-Z'] }) });
@@ -134,7 +134,7 @@ describe.skipIf(!place)('a release with two controllers and the Redis for trying
     }
   });
 
-  test('shows its pools to whoever may list them', async () => {
+  test('shows its pools to users who may list them', async () => {
     const { cluster, namespace } = release();
     const account = ['--namespace', SYSTEM, '--serviceaccount', `${SYSTEM}:reader`];
     const made = ['serviceaccount/reader', 'rolebinding/reader'];
@@ -161,7 +161,7 @@ describe.skipIf(!place)('a release with two controllers and the Redis for trying
     expect(line).toMatch(/^first +first:queue +0 +0 +0 +0 +True +Scaling/);
   });
 
-  test('runs as nobody in particular, on a read-only root file system', async () => {
+  test('runs as an arbitrary user, on a read-only root file system', async () => {
     const { cluster } = release();
     const list = await cluster.kubectl(['get', 'pods', '--namespace', SYSTEM, '--output', 'json']);
     const { items }: PodList = JSON.parse(list);

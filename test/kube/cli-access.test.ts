@@ -37,7 +37,7 @@ function run(args: readonly string[], kubeconfig = world.server.kubeconfig): Pro
   return millrace([...args, '--namespace', namespace], { env: { KUBECONFIG: kubeconfig } });
 }
 
-test('a pool says where its queue is, as an argument and as a flag', async () => {
+test('a pool gives the address of its queue, as an argument and as a flag', async () => {
   const pushed = await run(['enqueue', '{"id":"a"}', '--pool', 'tiles']);
   expect(pushed).toEqual({ code: 0, stdout: 'a\n', stderr: '' });
   expect(await world.redis.client().lrange('tiles', 0, -1)).toEqual(['{"id":"a"}']);
@@ -87,7 +87,7 @@ test(
   },
 );
 
-test('what was recorded of a pool is found beside its first queue, whichever is asked for', async () => {
+test("a pool's records are found next to its first queue, for any of its queues", async () => {
   const numbers = { current: 0, ready: 0, bounds: { minReplicas: 0, maxReplicas: 9 } };
   const rest = { desired: 2, cause: 'ScaleUp', reason: '0→2: 7 waiting', numbers };
   const record = JSON.stringify({ at: Date.now(), confirmedAt: Date.now(), from: 0, to: 2, ...rest });
@@ -100,7 +100,7 @@ test('what was recorded of a pool is found beside its first queue, whichever is 
   expect((await run(['explain', 'tiles'])).stdout).toMatch(/^Nothing was decided for \S+\/tiles yet: /);
 });
 
-test('password and authority come from Secrets; who may not read them is told what to do', async () => {
+test('password and authority come from Secrets; without the right to read them, the error has the remedy', async () => {
   expect((await run(['enqueue', 'x', '--pool', 'locked'])).stdout).toBe('x\n');
   const { server } = world;
   const user = ['--namespace', namespace, 'serviceaccount', 'guest'];
@@ -130,7 +130,7 @@ test('password and authority come from Secrets; who may not read them is told wh
   expect((await run(['inspect', 'tiles'], guest)).stderr).toMatch(/403 Forbidden/);
 });
 
-test('a Service is looked for, and a port-forward that cannot be had says why', async () => {
+test('a Service is looked up, and a failed port-forward reports why', async () => {
   const { objects } = world;
   const service = { metadata: { name: 'redis' }, spec: { ports: [{ port: 6379, targetPort: 6400 }] } };
   await objects.create(SERVICES, namespace, service);

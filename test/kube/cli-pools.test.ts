@@ -68,7 +68,7 @@ test('as JSON and YAML they are what the API server has', async () => {
   expect(none).toEqual({ code: 0, stdout: '', stderr: 'there are no pools in namespace "default"\n' });
 });
 
-test('--watch tells each change until a signal', async () => {
+test('--watch prints each change until a signal', async () => {
   const env = { KUBECONFIG: world.server.kubeconfig };
   await using watching = start(MILLRACE, ['pools', '--watch', '-n', other], { env });
   await watching.prints(/^NAME .*\nfar +far +3 /);
@@ -78,7 +78,7 @@ test('--watch tells each change until a signal', async () => {
   expect(await watching.ended).toMatchObject({ code: 0, stderr: '' });
 });
 
-test('version: of the program at once, and of what is installed when that is asked for', async () => {
+test('version: of the program, and on request of what is installed', async () => {
   const name = 'millrace';
   const labels = { 'app.kubernetes.io/component': 'controller', 'app.kubernetes.io/version': '0.0.9' };
   const container = { name: 'controller', image: 'x', args: ['--lease-name=millrace'] };

@@ -89,7 +89,7 @@ describe('deployments', () => {
     }
   });
 
-  test('get back what others changed, lose what is no longer said, and keep what is others’', async () => {
+  test('get back what others changed, lose fields that are no longer set, and keep those of others', async () => {
     await api.deployments.create(deployment({ env: [{ name: 'A' }, { name: 'B' }] }), 1);
     await kubectl('set', 'image', 'deployment/tiles', 'worker=other:1');
     await kubectl('annotate', 'deployment/tiles', 'owner=somebody');
@@ -233,7 +233,7 @@ test('a lease is updated only at the version that was read', async () => {
 const missing = (what: string) =>
   new RegExp(`^${what} client-\\w+/tiles: 404 NotFound: .*"tiles" not found$`);
 
-describe('an error says which call, on what, and why', () => {
+describe('an error names the call, its object and the reason', () => {
   const cases: [what: string, call: () => Promise<unknown>, message: RegExp][] = [
     ['a Deployment', () => api.deployments.get(ref), missing('get deployments')],
     ['a scale', () => api.deployments.setReplicas(ref, 1), missing('patch deployments/scale')],
@@ -323,7 +323,7 @@ describe('in a pod', () => {
     await expect(pod.api.deployments.get(ref)).rejects.toMatchObject({ status: 404 });
   });
 
-  test('a refused token is read again at once', async () => {
+  test('a refused token is re-read immediately', async () => {
     await using pod = await mount();
     await pod.write('token', 'expired');
     await expect(pod.api.secrets.get(ref)).rejects.toMatchObject({ status: 401 });

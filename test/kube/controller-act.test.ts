@@ -134,7 +134,7 @@ test('a watch of pods that stands still makes no busy pod one that never came', 
   still.resolve();
 });
 
-test('replicas that somebody sets between the look and the write are looked at again, not overwritten', async () => {
+test('replicas that are changed between the read and the write are read again, not overwritten', async () => {
   const writes: string[] = [];
   controller = control((real) => ({
     deployments: {
@@ -165,7 +165,7 @@ test('replicas that somebody sets between the look and the write are looked at a
   expect(writes.at(-1)).toBe('2');
 });
 
-test('a pod of somebody else that has the labels is no replica that could go; the status names it', async () => {
+test('a foreign pod with the labels is no replica to remove; the status names it', async () => {
   controller = control();
   await push('a', 'b', 'c');
   await createTheirs(3);
@@ -217,7 +217,7 @@ test('a pod that is not ready but works under a name of its own is waited for', 
   expect(cutOff()).toEqual([]);
 });
 
-test('a write that changed nothing makes no watch look late for ever', async () => {
+test('a write without a change does not make a watch count as late for ever', async () => {
   await createPool();
   const pool = await world.objects.get(POOLS, ref);
   const api = createKubeApi(world.transport);

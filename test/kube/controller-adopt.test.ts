@@ -100,7 +100,7 @@ const ownersOf = ({ metadata }: Deployment): string[] =>
     JSON.stringify(fieldsV1).includes('"f:replicas"') ? [manager] : [],
   );
 
-test('replicas that nobody owns are claimed at once, so that what another one applies conflicts', async () => {
+test("replicas without an owner are claimed immediately, so that another manager's apply conflicts", async () => {
   await apply('gitops', {});
   expect(ownersOf(await deployment())).toEqual([]);
   // as many as there are: nothing is to be scaled
@@ -156,7 +156,7 @@ test('a manager that applies replicas is named, until it applies without them; t
   expect((await deployment()).spec?.replicas).toBe(8);
 });
 
-test('what is applied without replicas before the pool wrote any leaves the number', async () => {
+test('an apply without replicas before the pool wrote any leaves the number', async () => {
   await apply('helm', { replicas: 4 });
   await stage.redis.lpush(ref.namespace, 'a', 'b', 'c', 'd');
   await adopt();
@@ -188,7 +188,7 @@ test('a Deployment to adopt that is missing is named, and adopted when it appear
   await isTrue('Ready');
 });
 
-test('a Deployment of the same name that belongs to nobody or somebody else is not touched', async () => {
+test('a Deployment of the same name that has no owner or another one is not touched', async () => {
   theirs = ref;
   const before = await createTheirs();
   await createPool({ minReplicas: 2 });
@@ -245,7 +245,7 @@ test('pods of a pool that drain are counted where Kubernetes does not', async ()
   await stage.world.objects.patch(PODS, name, { metadata: { finalizers: null } });
 });
 
-test('workers that crash: the status says so with their last words', async () => {
+test('workers that crash: the status has their last output', async () => {
   await createPool({ minReplicas: 1 });
   theirs = ref;
   await replicasAre(1);

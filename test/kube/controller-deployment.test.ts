@@ -55,7 +55,7 @@ test('a container that is not to be restarted is what this version of Kubernetes
   }, bounded);
 });
 
-test('the Deployment belongs to the pool, is told where the queue is, and starts at minReplicas', async () => {
+test('the Deployment belongs to the pool, gets the address of the queue, and starts at minReplicas', async () => {
   await start({ minReplicas: 2 });
   const { metadata, spec } = await deployment();
   expect(metadata.ownerReferences).toEqual([
@@ -147,7 +147,7 @@ describe('by hand', () => {
     await eventually(async () => expect(holds(await deployment())).toEqual(value), bounded);
   });
 
-  test('what is not of the pool stays, through a rollout too', async () => {
+  test('foreign fields stay, through a rollout too', async () => {
     await start();
     await handEdit({
       metadata: { annotations: { owner: 'me' }, labels: { team: 'maps' } },
@@ -182,7 +182,7 @@ describe('by hand', () => {
 describe('edits of the pool', () => {
   const scaling = { tasksPerReplica: 1, scaleDown: { window: '10m' } };
 
-  test('minReplicas and maxReplicas act at once, whatever the window says', async () => {
+  test('minReplicas and maxReplicas apply immediately, regardless of the window', async () => {
     await start({ scaling });
     await push(8);
     await replicasAre(8);
@@ -213,7 +213,7 @@ describe('edits of the pool', () => {
     await replicasAre(4);
   });
 
-  test('another Redis is listened to from then on, and the workers are told', async () => {
+  test('a changed Redis is used from then on, and the workers get it', async () => {
     await using other = await startRedis();
     await start({ scaling });
     const client = other.client();
@@ -259,7 +259,7 @@ describe('edits of the pool', () => {
   });
 });
 
-test('a new controller applies nothing that is there, and puts back what was edited while there was none', async () => {
+test('a new controller applies nothing unchanged, and reverts edits that were made while there was none', async () => {
   const applies = async (): Promise<number> => {
     const page = await stage.world.server.kubectl(['get', '--raw', '/metrics']);
     const lines = page.split('\n').filter((line) => /^apiserver_request_total\{.*verb="APPLY"/.test(line));

@@ -139,7 +139,7 @@ describe('workers that all work while fewer would do', () => {
   const tasksIn = (pod: string): string[] =>
     [...running].filter(([, of]) => of === pod).map(([task]) => task);
 
-  test('drain, and go one by one as they finish; status tells how far it is', async () => {
+  test('drain, and are removed one by one as they finish; the status shows the progress', async () => {
     const [first = ''] = await fourForOne();
     await eventually(
       async () => expect((await pool()).status?.lastDecision).toMatch(/^4→1: .*; 3 draining$/),
@@ -243,7 +243,7 @@ describe('an adopted Deployment', () => {
     expect(stopped.flatMap(({ tasks }) => tasks)).toEqual([]);
   });
 
-  test('with plain workers keeps them while something waits, says so once, and then lets them go', async () => {
+  test('with plain workers keeps them while tasks wait, reports it once, and then removes them', async () => {
     await push('a');
     await adopt(false);
     const waits =
@@ -265,7 +265,7 @@ describe('an adopted Deployment', () => {
     expect(await events('ScaleInHeld')).toHaveLength(1);
   });
 
-  test('with plain workers and unmanaged: Always is scaled in whatever waits', async () => {
+  test('with plain workers and unmanaged: Always is scaled in even if tasks wait', async () => {
     await push('a');
     await adopt(false, { unmanaged: 'Always' });
     await eventually(

@@ -71,7 +71,7 @@ async function adopt(spec: Json, server: { url: string } = stage.world.redis): P
   );
 }
 
-test('it says what it would do, up and down, and touches neither Deployment, pods nor workers', async () => {
+test('it reports what it would do, up and down, and touches neither Deployment, pods nor workers', async () => {
   const handler = async (): Promise<string> => released.then(() => 'done');
   replicaSet = await playReplicaSet({
     transport: stage.world.transport,

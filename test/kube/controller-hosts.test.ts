@@ -38,7 +38,7 @@ test('a local address is refused in one sentence, and connected to where it is o
   await eventually(async () => expect(await reachable('mine')).toMatch(/^True/), bounded);
 });
 
-test('what another service says of itself is in the log, and not in the status', async () => {
+test('the reply of another service is in the log, and not in the status', async () => {
   const service = createServer((socket) => {
     socket.on('error', () => socket.destroy());
     // one for each command, as a server of Redis's protocol would

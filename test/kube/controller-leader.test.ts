@@ -93,7 +93,7 @@ describe.concurrent('two controllers', () => {
     );
   });
 
-  test('the leader is told to stop: the other one leads at its next look', async () => {
+  test('the leader is asked to stop: the other one leads at its next check', async () => {
     const namespace = await world.namespace();
     const [first, second] = await startPair(namespace);
     await using _first = first;

@@ -120,7 +120,7 @@ test('an API server that freezes: the leader steps down in time, leads again aft
   expect(said('leading')).toBe(2);
 });
 
-test('told to stop while the API server does not answer: it goes in good order and soon', async () => {
+test('asked to stop while the API server does not reply: it ends soon and cleanly', async () => {
   world.server.freeze();
   const told = performance.now();
   const ended = await controller.stop().finally(() => world.server.thaw());

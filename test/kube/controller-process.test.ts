@@ -62,7 +62,7 @@ describe('one line, and the exit code that belongs to it', () => {
 });
 
 describe.each([[[]], [['--leader-election']]])('no API server, with %j', (args) => {
-  test('it says so now and then, is alive but not ready, and stops at once', async () => {
+  test('it reports it from time to time, is alive but not ready, and stops immediately', async () => {
     const kubeconfig = `${stage.world.server.kubeconfig}.away${args.length}`;
     const cluster = { server: `https://127.0.0.1:${await freePort()}` };
     const contexts = [{ name: 'c', context: { cluster: 'c', user: 'u' } }];
@@ -91,7 +91,7 @@ test('healthz, readyz and nothing else', async () => {
   expect((await stage.controller.get('/')).status).toBe(404);
 });
 
-test('events tell of decisions and of what is wrong, metrics count them', async () => {
+test('events report decisions and problems, metrics count them', async () => {
   const namespace = await stage.world.namespace();
   const scaling = { tasksPerReplica: 2, scaleDown: { window: '0s' } };
   const ref = { namespace, name: 'told' };

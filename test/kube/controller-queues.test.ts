@@ -43,7 +43,7 @@ test('a push to any of its queues wakes the pool, and what waits in all of them 
   await statusShows('tiles', { desiredReplicas: 0, waiting: 0 });
 });
 
-test('a paused queue asks for no workers, and says so; when it is resumed it does', async () => {
+test('a paused queue requires no workers, and reports that; when resumed it does', async () => {
   const address = { redis: stage.world.redis.address, result: 'result' };
   await using bulk = openQueue({ ...address, queue: 'paused-bulk' });
   await bulk.pause('maintenance');

@@ -62,7 +62,7 @@ async function create(spec: Json, annotations: Json = {}) {
 }
 
 describe.concurrent('schedules', () => {
-  test('an idle pool acts in the minute in which one begins and ends, and says so', async () => {
+  test('an idle pool acts in the minute in which one begins and ends, and reports it', async () => {
     // on for so short that who only looks every 30 s cannot have both
     const schedules = [{ name: 'a spell', start: '* * * * *', duration: '15s', minReplicas: 2 }];
     const pool = await create({ schedules });
@@ -143,7 +143,7 @@ describe.concurrent('paused by annotation', () => {
     );
   });
 
-  test('at a number: up at once, down by draining, and beyond the bounds', async () => {
+  test('at a number: up immediately, down by draining, and beyond the bounds', async () => {
     const pool = await create({ maxReplicas: 2 }, { [PAUSED_REPLICAS]: '3' });
     await pool.asked(3);
     await eventually(
@@ -165,7 +165,7 @@ describe.concurrent('paused by annotation', () => {
     );
   });
 
-  test('a value that is not understood holds the pool, and says what to write', async () => {
+  test('an invalid value holds the pool, and the message has the valid ones', async () => {
     const pool = await create({ minReplicas: 2 }, { [PAUSED]: 'yes' });
     const words = (name: string, value: string, write: string): string =>
       `False InvalidAnnotation The annotation ${name} is "${value}", and the pool is held until it is corrected: ${write}.`;

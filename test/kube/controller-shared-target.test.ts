@@ -126,7 +126,7 @@ describe('a HorizontalPodAutoscaler', () => {
     await says('p', 'Ready', /^True/);
   });
 
-  test('that comes to a Deployment at 0 will not wake it, and the pool says so', async () => {
+  test('that is added to a Deployment at 0 will not scale it up, which the pool reports', async () => {
     await createTheirs(1);
     await createPool('p', namespace);
     await replicasAre(0);
@@ -144,7 +144,7 @@ describe('a HorizontalPodAutoscaler', () => {
     await says('p', 'Ready', /^False TargetTaken .* goes on by itself then\.$/);
   });
 
-  test('that nobody can see is noticed when it takes the replicas over', async () => {
+  test('that cannot be listed is noticed when it takes over the replicas', async () => {
     await createTheirs(2);
     await overwrite(3); // long ago: that it once was there keeps nobody away
     await createPool('p', namespace);
@@ -168,7 +168,7 @@ describe('a HorizontalPodAutoscaler', () => {
   });
 });
 
-test('two pools on one queue, each with a Deployment of its own, say so', async () => {
+test('two pools on one queue, each with a Deployment of its own, report it', async () => {
   for (const name of ['pa', 'pb'])
     await createPool(name, namespace, { template: podTemplate, scaleTargetRef: undefined });
   await says(

@@ -72,7 +72,7 @@ async function create(scaling: Json, spec: Json = {}) {
 const asked = (pool: Awaited<ReturnType<typeof create>>, count: number): Promise<void> =>
   eventually(async () => expect(await pool.wanted()).toBe(count), bounded);
 
-test('learns, sizes a burst in one step, and a new leader goes on with what it learned', async () => {
+test('learns, sizes a burst in one step, and a new leader continues with what it learned', async () => {
   const pool = await create({ targetWait: '5s' });
   await asked(pool, 1);
   await eventually(async () => {
@@ -111,7 +111,7 @@ test('learns, sizes a burst in one step, and a new leader goes on with what it l
   expect(Number(words.exec((await burst()) ?? '')?.[1])).toBeGreaterThan(14);
 });
 
-test('says which number to change when pods take longer to start than a task may wait', async () => {
+test('names the number to change when pods take longer to start than a task may wait', async () => {
   const pool = await create({ targetWait: '500ms' });
   await asked(pool, 1);
   const since = performance.now();

@@ -69,7 +69,7 @@ test('idle pools cost three connections in all and at most 128 MiB', async () =>
   expect(metric((await controller.get('/metrics')).body, 'millrace_redis_servers')).toBe(1);
 });
 
-test('a push into an empty queue raises the replicas at once', async () => {
+test('a push into an empty queue raises the replicas immediately', async () => {
   expect((await world.objects.get(POOLS, { namespace, name: 'pool-0' })).status?.wake).toBe('Tracking');
   const took: number[] = [];
   for (const name of names.slice(0, PUSHES)) {
@@ -85,7 +85,7 @@ test('a push into an empty queue raises the replicas at once', async () => {
   await settled(names.slice(0, PUSHES), 1);
 });
 
-test('pushes into all queues at once are all heard', async () => {
+test('simultaneous pushes into all queues are all noticed', async () => {
   const pushed = performance.now();
   await Promise.all(names.map((name) => redis.lpush(name, 'a', 'b', 'c', 'd', 'e', 'f')));
   await settled(names, 2);

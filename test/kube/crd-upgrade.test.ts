@@ -58,7 +58,7 @@ afterAll(async () => {
   await server?.[Symbol.asyncDispose]();
 });
 
-test('none of the pools could be made anew, and together they break every rule', async () => {
+test('none of the pools could be created again, and together they break every rule', async () => {
   const refusals = await Promise.all(old.map(({ name, spec }) => create(name, spec)));
   for (const [i, { what }] of old.entries()) expect(refusals[i], what).not.toBe('accepted');
   expect(rules.length).toBeGreaterThan(25);

@@ -172,7 +172,7 @@ describe('a pool that lives', () => {
   });
 });
 
-test('kubectl explain tells meaning and default', async () => {
+test('kubectl explain has meaning and default', async () => {
   // the descriptions come with OpenAPI, which the API server publishes a moment after the resource
   const window = (): Promise<string> => server.kubectl(['explain', 'wp.spec.scaling.scaleDown.window']);
   await expect.poll(window, { timeout: 10_000 }).toMatch(/60s\s+by\s+default/);

@@ -63,7 +63,7 @@ const keys = async (token: string): Promise<string[]> => {
   return pools.map(({ key }) => key).toSorted();
 };
 
-test('nothing is shown without a token, and it is said how to get one', async () => {
+test('nothing is shown without a token, and the message has how to get one', async () => {
   for (const path of ['pools', 'events', `pools/${maps}/tiles`, `pools/${maps}/tiles/past?range=6h`]) {
     const response = await api(path);
     expect([path, response.status]).toEqual([path, 401]);
@@ -77,7 +77,7 @@ test('nothing is shown without a token, and it is said how to get one', async ()
     expect((await controller.get(path)).status, path).toBe(200);
 });
 
-test('pools are seen by who may list them', async () => {
+test('pools are shown to users who may list them', async () => {
   await eventually(
     async () => expect(await keys(tokens.all)).toEqual([`${maps}/tiles`, `${shop}/tiles`]),
     bounded,
@@ -95,7 +95,7 @@ test('pools are seen by who may list them', async () => {
   expect((await api(`pools/${maps}/tiles`, tokens.nobody)).status).toBe(404);
 });
 
-test('events tell of those pools alone', async () => {
+test('events are of those pools only', async () => {
   const { seq } = (await (await api('pools', tokens.maps)).json()) as { seq: string };
   const ended = new AbortController();
   const response = await api(`events?since=${seq}`, tokens.maps, { signal: ended.signal });
@@ -116,7 +116,7 @@ describe('acting', () => {
   const pause = (namespace: string, token: string): Promise<Response> =>
     api(`pools/${namespace}/tiles/actions`, token, { method: 'POST', body: '{"do":"pause","reason":"tea"}' });
 
-  test('takes the right to patch pools there; who did it is in the log', async () => {
+  test('requires the right to patch pools there; the user is in the log', async () => {
     const refused = await pause(maps, tokens.maps);
     expect(refused.status).toBe(403);
     expect(await refused.json()).toEqual({
@@ -133,7 +133,7 @@ describe('acting', () => {
   });
 });
 
-test('an answer is kept for half a minute, and what was taken from somebody is gone then', async () => {
+test('an answer is cached for half a minute, and a revoked right is gone after that', async () => {
   let now = 0;
   const rights = createRights(world.transport, () => now);
   const { server } = world;
@@ -172,7 +172,7 @@ test('an answer is kept for half a minute, and what was taken from somebody is g
   }, bounded);
 });
 
-test('metrics are for who may get their path', async () => {
+test('metrics are for users who may get their path', async () => {
   const scrape = async (token?: string): Promise<number> => {
     const headers: Record<string, string> = token === undefined ? {} : { authorization: `Bearer ${token}` };
     return (await fetch(`http://127.0.0.1:${controller.port}/metrics`, { headers })).status;

@@ -60,7 +60,7 @@ async function counts(): Promise<string[]> {
   return (await written()).map(({ note, series }) => `${note} × ${series?.count ?? 1}`).toSorted();
 }
 
-test('an event says what happened to which object, and kubectl shows it', async () => {
+test('an event has its object and reason, and kubectl shows it', async () => {
   const { record, flush } = recorder();
   record(pool, scaled);
   await flush();
@@ -154,7 +154,7 @@ test('a long note is cut to a whole character', async () => {
   expect(Buffer.byteLength(note)).toBeLessThanOrEqual(1024);
 });
 
-test('memory is bounded, and what is forgotten is written first', async () => {
+test('memory is bounded, and an evicted event is written first', async () => {
   const { record, flush } = recorder({ maxSeries: 2 });
   for (const note of ['a', 'a', 'b', 'c', 'a']) record(pool, { ...failed, note });
   await flush();
@@ -173,7 +173,7 @@ test('a server that refuses or does not answer costs events, and nothing else', 
   expect(await counts()).toEqual(['a × 1', 'b × 1']);
 });
 
-test('a pool that always has something new to tell keeps no other from being heard', async () => {
+test('a pool with ever new events does not suppress the events of others', async () => {
   const { record, flush } = recorder({ burst: 3, refillMs: 1_000 });
   const other = { ...pool, metadata: { ...pool.metadata, name: 'other', uid: 'uid-of-other' } };
   for (let i = 1; i <= 200; i++) record(pool, { ...scaled, note: `noise ${i}` });

@@ -87,7 +87,7 @@ const lyingPools = async <T>(
   return all;
 };
 
-test('servers that answer anything to the look at a queue', { timeout: 240_000 }, async () => {
+test('servers that reply anything to a read of a queue', { timeout: 240_000 }, async () => {
   const namespace = await world.namespace();
   const rows = await lyingPools(namespace, REPLIES, (server, lie) => server.tell({ eval: lie }));
   await eventually(

@@ -58,7 +58,7 @@ function candidate(identity: string, options: Partial<LeadOptions> = {}) {
 
 const holder = async (): Promise<string | undefined> => (await api.leases.get(lease)).spec?.holderIdentity;
 
-test('one leads, and hands over at once when it stops', bounded, async () => {
+test('one leads, and hands over immediately when it stops', bounded, async () => {
   await using a = candidate('a', { timing: patient });
   await a.started;
   const holders: string[] = [];

@@ -147,7 +147,7 @@ test('every query of the dashboard is answered, and those of what happens with n
   );
 });
 
-test('what the numbers say is what happened', async () => {
+test('the numbers match what happened', async () => {
   await eventually(
     async () => {
       const ready = await prometheus.query('millrace_pool_ready_replicas{pool="tiles"} > 1');

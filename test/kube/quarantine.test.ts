@@ -79,7 +79,7 @@ async function expectLeftOut(namespace: string): Promise<void> {
   );
 }
 
-test('it hangs: the watchdog ends the process, and says at which pool', { timeout: 180_000 }, async () => {
+test('it hangs: the watchdog ends the process, and logs the pool', { timeout: 180_000 }, async () => {
   await using place = await folder();
   const namespace = await world.namespace();
   const container = { folder: place.path, args: ['--namespace', namespace] };
@@ -102,7 +102,7 @@ test('it hangs: the watchdog ends the process, and says at which pool', { timeou
   expect(fourth.log().filter(({ msg }) => msg.includes('ended without a word'))).toEqual([]);
 });
 
-test('it is killed: a standby elsewhere knows of it, too', { timeout: 600_000 }, async () => {
+test('it is killed: a standby elsewhere learns of it, too', { timeout: 600_000 }, async () => {
   await using here = await folder();
   await using there = await folder();
   const namespace = await world.namespace();

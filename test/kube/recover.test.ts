@@ -116,7 +116,7 @@ const holds = (pod: string) => async () => expect(await redis.hlen(keys.inflight
 const recoveries = async (reason: string): Promise<number> =>
   metric((await controller.get('/metrics')).body, `millrace_recoveries_total{reason="${reason}"}`) ?? 0;
 
-test('a container that ran out of memory: its task runs elsewhere at once, and everybody is told', async () => {
+test('a container that ran out of memory: its task runs elsewhere immediately, and it is reported everywhere', async () => {
   await createPool();
   const pod = await createPod();
   await using worker = await busyWorker(pod);
@@ -142,7 +142,7 @@ test('a container that ran out of memory: its task runs elsewhere at once, and e
   expect(await redis.zscore(keys.workers, pod)).toBeNull();
 });
 
-describe('whoever is still connected lives', () => {
+describe('a worker that is still connected is alive', () => {
   test.each([
     ['its container is said to have ended', (pod: string) => kubelet(pod, { state: ended(1, 'Error') })],
     ['its pod was deleted by force', removePod],
@@ -186,7 +186,7 @@ test('a new life of the same name is not touched, and the word of the old one is
 describe('where connections cannot be listed', () => {
   const url = (): Json => ({ url: world.redis.url.replace('://', '://blind:secret@') });
 
-  test('a container that was seen to end is believed', async () => {
+  test('a container whose end was observed counts as dead', async () => {
     await createPool({ redis: url() });
     const pod = await createPod();
     await using worker = await busyWorker(pod);
@@ -214,7 +214,7 @@ describe('where connections cannot be listed', () => {
   });
 });
 
-test('pods of a Deployment that a pool adopts, whatever their workers call themselves', async () => {
+test('pods of a Deployment that a pool adopts, for any names of their workers', async () => {
   const labels = { app: 'theirs' };
   const template = { metadata: { labels }, spec: { containers: [{ name: 'main', image: 'theirs:1' }] } };
   await world.objects.create(DEPLOYMENTS, ref.namespace, {
@@ -238,7 +238,7 @@ test('pods of a Deployment that a pool adopts, whatever their workers call thems
   );
 });
 
-test('a task that was given up is told of once, and as long as it is a dead letter', async () => {
+test('a task that was given up is reported once, and as long as it is a dead letter', async () => {
   await createPool();
   const pod = async () => await world.objects.get(POOLS, ref);
   await eventually(

@@ -99,7 +99,7 @@ afterEach(async () => {
   proxy = undefined;
 });
 
-test.each(rows)('goes on after %s', async (_what, fault, lists, error) => {
+test.each(rows)('continues after %s', async (_what, fault, lists, error) => {
   proxy = await startProxy(fault);
   using transport = createTransport({
     server: proxy.address,

@@ -101,7 +101,7 @@ const create = (name: string, holderIdentity = 'x', metadata: object = {}): Prom
 const remove = (name: string): Promise<string> =>
   world.server.kubectl(['-n', namespace, 'delete', 'lease', name]);
 
-test('delivers what is there, then every change', async () => {
+test('delivers existing objects, then every change', async () => {
   await create('a');
   const b = await create('b');
   await using watching = start();
@@ -116,7 +116,7 @@ test('delivers what is there, then every change', async () => {
   expect(watching.reflector.stats()).toEqual({ lastEvent: expect.any(Number), restarts: 0 });
 });
 
-test('tells what was there before', async () => {
+test('delivers what existed before', async () => {
   const a = await create('a');
   const previous: (string | undefined)[] = [];
   await using watching = start({
@@ -179,7 +179,7 @@ test('delivers every key again from time to time', async () => {
   expect(watching.seen).toEqual(['+a x', '+a x', '+a x']);
 });
 
-test("goes on after a consumer's mistake", async () => {
+test("continues after a consumer's mistake", async () => {
   await create('a');
   const mistake = new Error('mistake');
   let calls = 0;
@@ -211,7 +211,7 @@ const firstWatch = (watch: KubeApi['watch']): { api: KubeApi; lists: () => numbe
 };
 
 describe('a watch that fails', () => {
-  test('by breaking goes on where it was, and misses nothing', async () => {
+  test('by breaking continues where it was, and misses nothing', async () => {
     const { api: counted, lists } = firstWatch(api.watch);
     await using watching = start({ api: counted });
     await watching.reflector.synced;
@@ -330,7 +330,7 @@ describe('a watch that fails', () => {
 const count = (kind: string): number =>
   process.getActiveResourcesInfo().filter((name) => name === kind).length;
 
-test('stops at once and leaves nothing behind', async () => {
+test('stops immediately and leaves nothing behind', async () => {
   const before = { timers: count('Timeout'), sockets: count('TCPSocketWrap') };
   const transport = createTransport(fromKubeconfig(world.server.kubeconfig));
   const watching = start({ api: createKubeApi(transport), namespaces: ['default', namespace] });

@@ -22,7 +22,7 @@ test('promtool takes the rules, and its unit tests of them pass', async () => {
   expect(ran, ran.said).toMatchObject({ code: 0 });
 });
 
-test('each alert is tested, has a severity, and says what to do', async () => {
+test('each alert is tested, has a severity and a remedy', async () => {
   const { groups } = parse(await readFile(RULES, 'utf8')) as Rules;
   const tests = await readFile(TESTS, 'utf8');
   for (const { alert, labels, annotations } of groups.flatMap(({ rules }) => rules)) {
@@ -33,7 +33,7 @@ test('each alert is tested, has a severity, and says what to do', async () => {
   }
 });
 
-test('the dashboard is what scripts/grafana.ts says; npm run docs writes it', async () => {
+test('the dashboard is what scripts/grafana.ts makes; npm run docs writes it', async () => {
   const file = join(root, 'charts/millrace/dashboards/millrace.json');
   expect(await readFile(file, 'utf8')).toBe(dashboard());
 });

@@ -47,7 +47,7 @@ test('one that keeps nothing and evicts, with a key of another type: what to do,
   expect(ended.stdout).toMatch(/\n\n\d+ ok, 1 warnings, 2 failed\n$/);
 });
 
-test('a user who may not do everything is told what is missing, and nothing is written', async () => {
+test('for a user with too few permissions, the missing ones are reported, and nothing is written', async () => {
   await using server = await startRedis();
   const redis = server.client();
   const rights = ['on', '>secret', '~task_queue', '~result', '~millrace:*', '+@all'];
@@ -93,7 +93,7 @@ test('a user without MULTI and CONFIG, as on the page on security: checked all t
   expect(await redis.dbsize()).toBe(0);
 });
 
-test('a server whose snapshots fail answers: it is looked at, and a push is told what is wrong', async () => {
+test('a server whose snapshots fail replies: it can be inspected, and a push reports the problem', async () => {
   await using server = await startRedis({ args: ['--save', '3600 1000000'] });
   const redis = server.client();
   await mkdir(join(server.dir, 'dump.rdb'));

@@ -98,7 +98,7 @@ test('a signal ends it and gives the terminal back; NO_COLOR is honoured', async
   expect(after).toMatch(/\nbefore\nended 0\n/);
 }, 120_000);
 
-test('without a terminal it says so; --once prints what it would show', async () => {
+test('without a terminal it reports that; --once prints what it would show', async () => {
   const env = { MILLRACE_REDIS_URL: server.url };
   const none = await millrace(['top'], { env });
   expect(none).toMatchObject({ code: 2, stdout: '' });

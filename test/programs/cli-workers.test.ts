@@ -14,7 +14,7 @@ beforeAll(async () => {
 });
 afterAll(() => server[Symbol.asyncDispose]());
 
-test('workers lists who does what, and with --tasks on what', async () => {
+test('workers lists the workers, and with --tasks their tasks', async () => {
   const keys = freshKeys();
   const flags = ['--queue', keys.queue, '--result', keys.result];
   const finish = Promise.withResolvers<void>();
@@ -41,7 +41,7 @@ test('workers lists who does what, and with --tasks on what', async () => {
   finish.resolve();
 });
 
-test('drain waits until the worker has finished, and says what comes next; --undo lets it go on', async () => {
+test('drain waits until the worker has finished, and prints what comes next; --undo makes it resume', async () => {
   const keys = freshKeys();
   const flags = ['--queue', keys.queue, '--result', keys.result];
   const redis = server.client();

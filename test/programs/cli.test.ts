@@ -143,7 +143,7 @@ describe('result', () => {
 });
 
 describe('pause and resume', () => {
-  test('say what they did, and inspect shows the reason', async () => {
+  test('print what they did, and inspect shows the reason', async () => {
     const { keys, flags } = freshKeys();
     const run = async (...args: string[]): Promise<string> =>
       (await millrace([...args, ...flags], { env })).stdout;
@@ -156,7 +156,7 @@ describe('pause and resume', () => {
   });
 });
 
-test('result --progress tells on stderr how far the task is, and inspect shows it', async () => {
+test('result --progress prints the progress on stderr, and inspect shows it', async () => {
   const { keys, flags } = freshKeys();
   const finish = Promise.withResolvers<string>();
   const handler = (_task: unknown, { progress }: TaskContext): Promise<string> => {
@@ -173,7 +173,7 @@ test('result --progress tells on stderr how far the task is, and inspect shows i
   expect(await waiting.ended).toEqual({ code: 0, stdout: 'done', stderr: '{"percent":40}\n' });
 });
 
-test('cancel says what it found, and who waits is told in one line', async () => {
+test('cancel prints what it found, and a waiting client gets one line', async () => {
   const { keys, flags } = freshKeys();
   const redis = server.client();
   await redis.lpush(keys.queue, 'waits');
@@ -341,7 +341,7 @@ describe('usage', () => {
       expect(loud.stderr).toMatch(/Allowed choices are trace, debug, info, warn, error, silent/);
     });
 
-    test('debug: a check of doctor that could not be made says why, and so does a sample that is retried', async () => {
+    test('debug: a failed check of doctor has its reason, and so does a sample that is retried', async () => {
       const redis = ['--redis', `redis://127.0.0.1:${await freePort()}`];
       const doctor = await millrace(['doctor', ...redis, '--log-level', 'debug']);
       expect(doctor.code).toBe(1);

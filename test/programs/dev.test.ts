@@ -158,7 +158,7 @@ spec:
 });
 
 describe('trouble', () => {
-  test('no Redis to start, and nothing that could bring one, is one line that says what to install', async () => {
+  test('no Redis to start, and no package manager, is one line with what to install', async () => {
     const nothing = await mkdtemp(join(folder, 'path-'));
     const ended = await millrace(['dev', '--command', process.execPath], {
       env: { PATH: nothing, TMPDIR: folder },
@@ -170,7 +170,7 @@ describe('trouble', () => {
     await rm(nothing, { recursive: true });
   });
 
-  test('a package manager is not called unless somebody said so', async () => {
+  test('a package manager is not called without consent', async () => {
     const path = await mkdtemp(join(folder, 'path-'));
     const called = join(folder, 'called');
     for (const tool of ['apt-get', 'brew'])
@@ -187,7 +187,7 @@ describe('trouble', () => {
     await rm(path, { recursive: true });
   });
 
-  test('a module that does not load is told once, tried ever more slowly, and works when it is mended', async () => {
+  test('a module that does not load is reported once, retried with growing delays, and works once fixed', async () => {
     const module = join(folder, 'broken.mjs');
     const tries = join(folder, 'tries');
     const mended = join(folder, 'mended');
@@ -238,7 +238,7 @@ export default (task) => 'did ' + task;
     await Promise.all([module, tries, mended].map((file) => rm(file)));
   });
 
-  test('a worker that dies gives its task back at once, not when its lease is over', async () => {
+  test('the task of a dead worker is back immediately, not when its lease ends', async () => {
     const module = join(folder, 'deadly.mjs');
     await writeFile(
       module,
@@ -259,7 +259,7 @@ export default (task) => 'did ' + task;
     await rm(module);
   });
 
-  test('a Redis that is away is told in one line, and all goes on when it is there', async () => {
+  test('an unreachable Redis is reported in one line, and everything resumes when it is back', async () => {
     await using server = await startRedis();
     await server.kill();
     await using program = dev('--module', TASKS, '--max', '1', '--redis', server.url);

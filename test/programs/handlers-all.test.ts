@@ -60,14 +60,14 @@ describe.each(kinds)('%s', (name, openOne) => {
   const hanging = (): Promise<void> =>
     name === 'a server' ? expect.poll(() => server.received.length).toBe(1) : suite.book.wait('hanging');
 
-  test('returns what came back, of many tasks at once', async () => {
+  test('returns the responses of many concurrent tasks', async () => {
     const handler = await open();
     const tasks = ['', 'a', 'ä\n"b"', ...Array.from({ length: 12 }, (_, i) => `task ${i}`)];
     const results = await Promise.all(tasks.map((task) => run(handler, task)));
     expect(results.map(String)).toEqual(tasks);
   });
 
-  test('a failed attempt says why, and nothing about the next one', async () => {
+  test('a failed attempt has its reason, and nothing about the next one', async () => {
     const error = await failure(run(await open(), 'fail no such tile'));
     expect(error.message).toContain('no such tile');
     expect(error).not.toHaveProperty('retry');
@@ -80,14 +80,14 @@ describe.each(kinds)('%s', (name, openOne) => {
     expect(Object.hasOwn(error, 'retry') && Reflect.get(error, 'retry')).toBe(false);
   });
 
-  test('a failure may say when to try again', async () => {
+  test('a failure may set when to retry', async () => {
     const when = { 'a command': '30s', lines: '"30s"', 'a server': '30' }[name];
     const error = await failure(run(await open(), `later ${when}`));
     expect(error.message).toContain('busy');
     expect(Reflect.get(error, 'retryAfter')).toBe(30_000);
   });
 
-  test('a result that is too large is final, and others go on', async () => {
+  test('a result that is too large is final, and others continue', async () => {
     const handler = await open(20_000);
     const error = await failure(run(handler, 'long 200000'));
     expect(error.message).toMatch(/^the result is too large/);
@@ -95,7 +95,7 @@ describe.each(kinds)('%s', (name, openOne) => {
     expect(String(await run(handler, 'next'))).toBe('next');
   });
 
-  test('an aborted attempt ends at once, with the reason and without a result', async () => {
+  test('an aborted attempt ends immediately, with the reason and without a result', async () => {
     const controller = new AbortController();
     const attempt = failure(run(await open(), 'hang', { signal: controller.signal }));
     await hanging();

@@ -73,7 +73,7 @@ describe('a failure', () => {
     expect(await run(handler, 'next')).toBe('next');
   });
 
-  test('programs that end at once are started ever more slowly, until one answers', async () => {
+  test('programs that end immediately are restarted with growing delays, until one answers', async () => {
     const script =
       'while read -r line; do case $line in *exit*) exit 1 ;; esac; echo "{\\"result\\":1}"; done';
     const handler = await open({ command: ['sh', '-c', script] });

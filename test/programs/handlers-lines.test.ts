@@ -32,7 +32,7 @@ describe('the protocol', () => {
     expect(await run(await open(), raw)).toEqual(result);
   });
 
-  test('numbers keep their digits, whatever their size', async () => {
+  test('numbers of any size keep their digits', async () => {
     const json = '{"id":12345678901234567890,"x":[0.10000000000000000555,1e400]}';
     expect(encodeResult(await run(await open(), `raw {"result": ${json}}`))).toBe(json);
   });
@@ -69,7 +69,7 @@ describe('the protocol', () => {
     expect(error).toMatchObject({ message: 'busy', retryAfter });
   });
 
-  test('answers may name their task, whose late progress is then nobody else’s', async () => {
+  test("answers may name their task, whose late progress is then not taken for another's", async () => {
     const reports: unknown[] = [];
     const handler = await open();
     const progress = (value: unknown): void => void reports.push(value);

@@ -39,7 +39,7 @@ test('a spoiled file, or none and no folder for it, does not keep it from starti
   expect((await start('--version')).stdout).toMatch(/^\d+\.\d+\.\d+/);
 });
 
-test('what is wrong is said as ever, with its exit code', async () => {
+test('errors are reported as usual, with their exit code', async () => {
   await expect(start('--module', join(folder, 'nowhere.ts'))).rejects.toMatchObject({
     code: 1,
     stderr: expect.stringContaining('is not there') as string,

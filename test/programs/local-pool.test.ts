@@ -19,7 +19,7 @@ beforeAll(async () => {
 });
 afterAll(() => server[Symbol.asyncDispose]());
 
-test('of a line without an end, what fits into a line is told, and the pool goes on', async () => {
+test('a line without an end is cut to the size of a line, and the pool continues', async () => {
   const lines: string[] = [];
   // ends its own output, so that the end of the line is that of the stream
   const talkative = `const x = 'x'.repeat(1 << 20); for (let i = 0; i < 20; i++) process.stdout.write(x);
@@ -37,7 +37,7 @@ test('of a line without an end, what fits into a line is told, and the pool goes
   expect(lines[1]).toBe('short');
 });
 
-test('workers that all work are told to stop when they have finished, and not before', async () => {
+test('workers that are all busy are stopped when they have finished, and not before', async () => {
   const keys = freshKeys();
   const { queue, result } = keys;
   const settings = { redis: server.address, queue, result, concurrency: 1, graceMs: 10_000, retry: promptly };

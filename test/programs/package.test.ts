@@ -38,7 +38,7 @@ afterAll(async () => {
   await redis[Symbol.asyncDispose]();
 });
 
-test('the queue library and the types of a handler, from a program of somebody else', async () => {
+test('the queue library and the types of a handler, from another program', async () => {
   writeFileSync(
     join(home, 'client.ts'),
     `import { openQueue, TaskFailed, type Queue } from 'millrace/queue';

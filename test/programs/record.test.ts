@@ -110,7 +110,7 @@ describe('a record', () => {
     const table = await millrace(['simulate', '--trace', live, '--start-time', '1s']);
     expect(table.stdout).toMatch(/^live\.csv: 60 tasks, target 10 s\n/);
   });
-  test('of nothing says so in one line', async () => {
+  test('of nothing is one line', async () => {
     const { code, stderr } = await millrace(['record', 'dev/other', '--redis', server.url, '--since', '1h']);
     expect(code).toBe(1);
     expect(stderr).toMatch(/^millrace: there is no time line of dev\/other in the last 1h: [^\n]*\n$/);
@@ -118,7 +118,7 @@ describe('a record', () => {
 });
 
 describe('explain', () => {
-  test('says what was decided last, from which numbers, and what came before', async () => {
+  test('prints the last decision with its numbers, and the ones before', async () => {
     const { code, stdout } = await millrace(['explain', '--redis', server.url, '--count', '50']);
     expect(code).toBe(0);
     expect(stdout).toMatch(/^dev\/task_queue: 0 \(Enough\), /);

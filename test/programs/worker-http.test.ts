@@ -47,7 +47,7 @@ test('it takes no task before its server listens; answers are results, retries a
   expect(await worker.ended).toBe(0);
 });
 
-test('told to stop while it waits for its server, it ends at once', async () => {
+test('asked to stop while it waits for its server, it ends immediately', async () => {
   await using redis = await startRedis();
   await using worker = spawnProgram(['--redis', redis.url, '--http', 'http://127.0.0.1:1/run']);
   expect(await worker.reports('handler-unreachable')).toMatchObject({ url: 'http://127.0.0.1:1/run' });

@@ -48,7 +48,7 @@ test.concurrent.each([
   await expectGone(redis, keys, worker);
 });
 
-test.concurrent('SIGTERM to an idle worker ends it at once', async () => {
+test.concurrent('SIGTERM ends an idle worker immediately', async () => {
   await using server = await startRedis();
   const redis = server.client();
   const keys = freshKeys();
@@ -170,7 +170,7 @@ test.concurrent('SIGSTOP for longer than the lease: fenced, no late result, and 
   await eventually(async () => expect(await redis.hget(keys.result, 'b')).toBe('b'));
 });
 
-test.concurrent('restarted under its name, it gets its own tasks back at once', async () => {
+test.concurrent('restarted under its name, it gets its own tasks back immediately', async () => {
   await using server = await startRedis();
   const redis = server.client();
   const keys = freshKeys();

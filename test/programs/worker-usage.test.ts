@@ -77,7 +77,7 @@ test.concurrent.each<[number, RegExp, string[], NodeJS.ProcessEnv?]>([
   expect(ended).toBe(code);
 });
 
-test('a worker that is stopped while its module loads ends at once', async () => {
+test('a worker that is stopped while its module loads ends immediately', async () => {
   await writeFile(join(dir, 'says.mjs'), 'console.error("loading"); await import("./waits.mjs");\n');
   await using worker = spawnProgram(['--module', join(dir, 'says.mjs')]);
   await eventually(() => expect(worker.stderr()).toContain('loading'), { withinMs: 15_000 });
@@ -85,7 +85,7 @@ test('a worker that is stopped while its module loads ends at once', async () =>
   expect(await worker.ended).toBe(0);
 });
 
-test('a Redis that is not there is said once, and the worker goes on trying', async () => {
+test('an unreachable Redis is reported once, and the worker keeps trying', async () => {
   await using worker = spawnProgram([...module, '--redis', 'redis://127.0.0.1:1']);
   expect(await worker.reports('redis-failed')).toMatchObject({
     code: 'ECONNREFUSED',

@@ -71,7 +71,7 @@ test('no spelling of a local address is connected to, by an open or an encrypted
   }
 });
 
-test('what is on the list is connected to, by its address and by its name', async () => {
+test('listed hosts are connected to, by address and by name', async () => {
   const listed = hostGuard({ allowed: ['127.0.0.1'], allowLocal: false });
   expect(await told({ url: server.url, guard: listed })).toBe('PONG');
   expect(await told({ url: `redis://localhost:${server.port}`, guard: listed })).toBe('PONG');

@@ -20,7 +20,7 @@ afterAll(() => server[Symbol.asyncDispose]());
 
 const openFresh = (): Queue => openFreshQueue(server.url);
 
-test.concurrent('tasks that wait or are delayed are not run, and who waits for them is told', async () => {
+test.concurrent('tasks that wait or are delayed are not run, and clients that wait for them are notified', async () => {
   await using queue = openFresh();
   await queue.enqueueMany(['a', { id: 'b' }, 'c']);
   await queue.enqueue('d', { delayMs: 300 });
@@ -46,7 +46,7 @@ test.concurrent('tasks that wait or are delayed are not run, and who waits for t
   expect(await queue.cancel('a')).toBe('finished');
 });
 
-test.concurrent('a running task hears of it within about a second; what its handler returns then is dropped', async () => {
+test.concurrent('a running task is aborted within about a second; what its handler returns then is dropped', async () => {
   await using queue = openFresh();
   const reasons: unknown[] = [];
   const handler = async (task: unknown, { signal }: TaskContext): Promise<string> => {
@@ -91,7 +91,7 @@ test.concurrent('a worker process: its running task is aborted, and the next one
   expect(await queue.result('next')).toBe('{"attempt":1}');
 });
 
-test.concurrent('what is finished stays: a result, and a final failure', async () => {
+test.concurrent('finished tasks keep their outcome: a result, and a final failure', async () => {
   await using queue = openFresh();
   const handler = (task: unknown): string => {
     if (task === 'bad') throw Object.assign(new Error('never'), { retry: false });
@@ -162,7 +162,7 @@ test.concurrent('a mark survives the worker that held the task', async () => {
   await expect(queue.result('a')).rejects.toThrow(TaskCancelled);
 });
 
-test.concurrent('a worker that may not look up marks runs everything, and goes on', async () => {
+test.concurrent('a worker that may not read marks runs everything, and continues', async () => {
   await using queue = openFresh();
   await redis.call('ACL', 'SETUSER', 'blind', 'on', '>secret', '~*', '&*', '+@all', '-zmscore');
   await queue.enqueueMany(['a', 'b']);
@@ -190,7 +190,7 @@ test('marks that meet no task are bounded, and forgotten in time', async () => {
   expect(await redis.zscore(cancelled, 'one more')).not.toBeNull();
 });
 
-test('a mark that meets no task is read once, and no task is looked up because of it', async () => {
+test('a mark without a task is read once, and no task is looked up because of it', async () => {
   await using own = await startRedis();
   const client = own.client();
   const { queue: name, result } = freshKeys();
@@ -210,7 +210,7 @@ test('a mark that meets no task is read once, and no task is looked up because o
   await expect(queue.result('somebody')).rejects.toThrow(TaskCancelled);
 });
 
-test('with more marks than a worker knows by heart, those that are met are found all the same', async () => {
+test('with more marks than a worker caches, those of its tasks are still found', async () => {
   await using queue = openFresh();
   await queue.enqueueMany(['a', 'b', 'c']);
   const marks = Array.from({ length: 1_200 }, (_, i) => [2 ** 50 + i, `gone ${i}`]).flat();

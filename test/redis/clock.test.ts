@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { startRedis } from '../support/redis.ts';
 
-test('a server with a clock of its own is an hour behind, or two ahead, when told so', async () => {
+test('a server with a clock of its own can be set an hour back, or two ahead', async () => {
   await using server = await startRedis({ ownClock: true });
   const redis = server.client();
   const hours = async (): Promise<number> => {

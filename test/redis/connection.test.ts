@@ -37,7 +37,7 @@ describe('the server that tests use', () => {
 });
 
 describe('TLS', () => {
-  test('an authority of our own is trusted when it is given, and its absence told', async () => {
+  test('a private authority is trusted if it is given, and its absence is reported', async () => {
     await using redis = await startRedis({ tls: 'server' });
     expect(await redis.client().ping()).toBe('PONG');
     const { url } = redis;
@@ -49,7 +49,7 @@ describe('TLS', () => {
     );
   });
 
-  test('a name that is not in the certificate is told, and another one can be expected', async () => {
+  test('a name that is not in the certificate is reported, and another one can be expected', async () => {
     await using redis = await startRedis({ tls: 'server' });
     const { ca } = redis.address.tls ?? {};
     expect(await complaint({ url: redis.url, tls: { ca, serverName: 'redis.example' } })).toMatch(
@@ -108,7 +108,7 @@ describe('passwords', () => {
 });
 
 describe('databases', () => {
-  test('one that the server has not: nothing is done in another one, and it is told', async () => {
+  test('one that the server does not have: nothing is done in another one, and it is reported', async () => {
     await using redis = await startRedis({ args: ['--databases', '4'] });
     const address = { url: `${redis.url}/4` };
     const told = await complaint(address);
@@ -163,7 +163,7 @@ describe('databases', () => {
 });
 
 describe('a Redis Cluster', () => {
-  test('is told as what it is, whatever it refuses', async () => {
+  test('is reported as what it is, whatever it refuses', async () => {
     await using redis = await startRedis({ args: ['--cluster-enabled', 'yes'] });
     const client = redis.client();
     const address = redis.address;
@@ -179,7 +179,7 @@ describe('a Redis Cluster', () => {
 });
 
 describe('servers that are not there', () => {
-  test('nobody listens', async () => {
+  test('nothing listens', async () => {
     const port = await freePort();
     expect(await complaint({ url: `redis://127.0.0.1:${port}/2` })).toBe(
       `Redis at 127.0.0.1:${port}/2 refuses connections: is it running, and is the port right?`,
@@ -208,7 +208,7 @@ describe('servers that are not there', () => {
   });
 });
 
-describe('what is asked while a connection is made that ends before it is ready', () => {
+describe('requests during a connection attempt that ends before it is ready', () => {
   test.each([
     ['is asked again on the next one', true],
     ['is rejected where nothing is to be sent twice', false],

@@ -27,7 +27,7 @@ async function readsSoFar(): Promise<number> {
   return Number(calls);
 }
 
-test('entries of a range in steps, one read for all who ask within ten seconds', async () => {
+test('entries of a range in steps, one read for all requests within ten seconds', async () => {
   const now = Date.now();
   const line = keys.timeline(POOL);
   // ten seconds: waiting, inFlight, replicas, ready, desired

@@ -109,7 +109,7 @@ test('all of many: each once, oldest first, while others are buried', async () =
   expect([...waiting, ...(await rawsOf(queue))].toSorted()).toEqual([...ids, 'newer'].toSorted());
 });
 
-test('two who requeue at once move each letter once', async () => {
+test('two concurrent requeues move each letter once', async () => {
   await using queue = openFresh();
   const ids = Array.from({ length: 300 }, (_, i) => `task ${i}`);
   await bury(
@@ -141,7 +141,7 @@ test('a queue of another type: nothing is moved', async () => {
   expect(await rawsOf(queue)).toEqual(['a']);
 });
 
-test('a worker keeps as many as it is told, the newest, and their errors', async () => {
+test('a worker keeps the configured number, the newest ones, and their errors', async () => {
   await using queue = openFresh();
   const handler = (): never => {
     throw Object.assign(new Error('no'), { retry: false });

@@ -56,7 +56,7 @@ function gated(): {
   };
 }
 
-test('an idle worker that is roused says that it is drained in a moment, and takes nothing until it may again', async () => {
+test('an idle worker that is woken reports drained immediately, and takes nothing until it may again', async () => {
   const keys = freshKeys();
   await using worker = startWorker(server, keys, { handler: (task) => task });
   // at its next turn by itself it would take a second
@@ -80,7 +80,7 @@ test('an idle worker that is roused says that it is drained in a moment, and tak
   expect(worker.epochs).toBe(1);
 });
 
-test('one that nobody rouses drains within two seconds all the same', async () => {
+test('one that is not woken still drains within two seconds', async () => {
   const keys = freshKeys();
   await using worker = startWorker(server, keys, { handler: (task) => task });
   await worker.ready();
@@ -95,7 +95,7 @@ test('one that nobody rouses drains within two seconds all the same', async () =
   });
 });
 
-test('a busy one hands back what it has not begun, finishes what it runs, and then says so', async () => {
+test('a busy one hands back what it has not started, finishes what it runs, and then reports drained', async () => {
   const keys = freshKeys();
   const { handler, open, begun } = gated();
   const first = startWorker(server, keys, { handler, concurrency: 2 });
@@ -115,7 +115,7 @@ test('a busy one hands back what it has not begun, finishes what it runs, and th
   expect(await redis.lrange(keys.queue, 0, -1)).toEqual(['c']);
 });
 
-test('tasks taken ahead are back at once, in their order', async () => {
+test('prefetched tasks are back immediately, in their order', async () => {
   const keys = freshKeys();
   const { handler, open, begun } = gated();
   const quick = async (task: unknown): Promise<unknown> =>
@@ -148,7 +148,7 @@ test('a worker that registers only after it was chosen drains from the start, an
   expect((await sampleQueue(redis, keys)).leaving).toBe(0);
 });
 
-test('of several workers exactly those drain that were named last', async () => {
+test('of several workers, exactly those named last drain', async () => {
   const keys = freshKeys();
   await Promise.all(['a', 'b', 'c'].map((id) => startHandWorker(redis, keys, { id })));
   const drains = (): Promise<(string | null)[]> =>
@@ -165,7 +165,7 @@ test('of several workers exactly those drain that were named last', async () => 
   expect((await sampleQueue(redis, keys)).leaving).toBe(0);
 });
 
-test('to look at a worker, to mark one that is not there, and to name none leave no keys behind', async () => {
+test('reading a worker, marking one that does not exist, and naming none leave no keys behind', async () => {
   const keys = freshKeys();
   await mark(keys, 'read', 'nobody');
   await mark(keys, 'stay', 'nobody');
@@ -230,7 +230,7 @@ describe('a worker of two queues, of which a pool names one', () => {
     await resultsOf(redis, named.result, 2);
   });
 
-  test('never holds a task while either queue has it as drained, whichever is told', async () => {
+  test('never holds a task while either queue has it as drained, whichever is marked', async () => {
     const { named, other, worker } = two(() => new Promise((resolve) => setTimeout(resolve, 1, 'done')));
     await using _worker = worker;
     await worker.ready();

@@ -46,7 +46,7 @@ test('enqueue returns when a replica has the task, and throws when none confirms
   expect(await replica.client().llen(keys.queue)).toBe(4);
 });
 
-test('a worker waits for replicas, says when they do not confirm, and works on', async () => {
+test('a worker waits for replicas, reports if they do not confirm, and continues', async () => {
   const keys = freshKeys();
   const redis = primary.client();
   await using worker = startWorker(primary, keys, { handler: (task) => task, durability });

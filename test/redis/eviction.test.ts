@@ -30,7 +30,7 @@ test('only a policy that may take keys without a time to live, and only with a l
   expect(await evictionRisk(redis)).toBeUndefined();
 });
 
-test('a worker says so when it connects', async () => {
+test('a worker reports it when it connects', async () => {
   await using server = await startRedis({ args: CACHE });
   const keys = freshKeys();
   await using worker = startWorker(server, keys, { handler: run });
@@ -38,7 +38,7 @@ test('a worker says so when it connects', async () => {
   await eventually(() => expect(warned()).toEqual([expect.stringMatching(WARNING)]));
 });
 
-test('the sampler knows of it, hears when it changes, and looks again at its queues', async () => {
+test('the sampler reports it, notices when it changes, and reads its queues again', async () => {
   await using server = await startRedis({ args: CACHE });
   const redis = server.client();
   await using sampling = sample(server.address, { evictionMs: 20, pollMs: 60_000 });

@@ -36,7 +36,7 @@ async function swap(primary: Redis, replica: Redis, { host, port }: RedisServer)
 const readonlyErrors = async (redis: Redis): Promise<number> =>
   Number(/errorstat_READONLY:count=(\d+)/.exec(await redis.info('errorstats'))?.[1] ?? 0);
 
-test('a planned failover behind one name: whoever is told READONLY asks anew who is behind it', async () => {
+test('a planned failover behind one name: after READONLY, the name is resolved again', async () => {
   await using first = await startRedis({ args: AT_ONCE });
   await using second = await startReplica(first);
   await using proxy = await startTcpProxy(first.port);

@@ -111,7 +111,7 @@ test('a pool page of it: shown by beginnings, and valid', async () => {
   expect((await inspectQueue(redis, keys)).progress).toEqual([{ id: 'a', worker: 'w', value: { done: 1 } }]);
 });
 
-test('who may view a pool reads the id of a task that was given up, and nothing of one without an id', async () => {
+test('a viewer of a pool sees the id of a task that was given up, and nothing of one without an id', async () => {
   const other = queueKeys('poisoned', 'result');
   const about = { error: 'delivered twice', attempts: 1, worker: 'w', deliveries: 2 };
   const seenAt = async (letter: string): Promise<string | undefined> => {
@@ -126,7 +126,7 @@ test('who may view a pool reads the id of a task that was given up, and nothing 
   );
 });
 
-test('dead letters move without leaving Redis; what is none stays, and can be dropped', async () => {
+test('dead letters move within Redis; foreign entries stay, and can be dropped', async () => {
   const other = queueKeys('moving', 'result');
   const letter = (id: string): string =>
     `${Date.now()} ${deadHeader({ error: 'e', attempts: 1, worker: 'w', id })}\n{"id":"${id}"}`;

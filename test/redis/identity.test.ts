@@ -11,7 +11,7 @@ import { resultsOf, spawnProgram, spawnWorker, startWorker, TASKS } from '../sup
 const order = (id: string, parts: object = {}): string => JSON.stringify({ id, ...parts });
 const names = Array.from({ length: 10 }, (_, i) => `t${i}`);
 
-test.concurrent('the second one that is given a name of a living worker ends, and says why; no task suffers', async () => {
+test.concurrent('a second worker with the name of a living one ends, and reports why; no task is affected', async () => {
   await using server = await startRedis();
   const redis = server.client();
   const keys = freshKeys();
@@ -52,7 +52,7 @@ test.concurrent('two that begin at the same moment: one has the name', async () 
   expect(await sampleQueue(server.client(), keys)).toMatchObject({ counters: { fenced: 0 } });
 });
 
-test.concurrent('names that nobody gave cannot meet: the second one takes another one, in all of its queues', async () => {
+test.concurrent('default names cannot collide: the second worker takes another one, in all of its queues', async () => {
   await using server = await startRedis();
   const redis = server.client();
   const [keys, other] = [freshKeys(), freshKeys()];
@@ -74,7 +74,7 @@ test.concurrent('names that nobody gave cannot meet: the second one takes anothe
   expect([first.epochs, second.epochs]).toEqual([1, 1]);
 });
 
-test.concurrent('one that was killed and is started again has its tasks back at once, and they are suspects', async () => {
+test.concurrent('a worker that was killed and restarted has its tasks back immediately, as suspects', async () => {
   await using server = await startRedis();
   const redis = server.client();
   const keys = freshKeys();

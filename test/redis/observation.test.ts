@@ -19,7 +19,7 @@ beforeAll(async () => {
 });
 afterAll(() => server[Symbol.asyncDispose]());
 
-test('what came, was taken and finished adds up, and a replica that came up is told of once', async () => {
+test('arrived, taken and finished tasks add up, and a replica that becomes ready is reported once', async () => {
   const keys = freshKeys();
   const { queue, result } = keys;
   const settings = { redis: server.address, queue, result, concurrency: 1, graceMs: 10_000, retry: promptly };

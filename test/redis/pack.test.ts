@@ -43,7 +43,7 @@ test.each([0, 1, 15, 16, 65_535, 65_536])('an array of %i', async (length) => {
   expect(await inLua('{#it, it[#it]}', array)).toEqual(length === 0 ? [0] : [length, (length - 1) % 100]);
 });
 
-test('objects in arrays in objects; what is undefined is not there', async () => {
+test('objects in arrays in objects; undefined values are left out', async () => {
   const many = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`field ${i}`, i]));
   const value = { name: 'a', missing: undefined, list: [{ id: 'b' }, { id: Buffer.from('c') }], many };
   const found = await inLua(

@@ -89,7 +89,7 @@ test(
   },
 );
 
-test('a suspect gets its turn while long tasks fill all slots, runs alone, and nobody turns in circles', async () => {
+test('a suspect runs, alone, even while long tasks fill all slots, and no worker loops', async () => {
   await using server = await startRedis();
   const redis = server.client();
   const keys = freshKeys();
@@ -121,7 +121,7 @@ test('a suspect gets its turn while long tasks fill all slots, runs alone, and n
   expect(Number(await redis.hget(keys.worker(worker.id), 'turn'))).toBeLessThan(62 * 3);
 });
 
-test('a task that no worker survived and nobody knows why', async () => {
+test('a task that no worker survived, for an unknown reason', async () => {
   await using server = await startRedis();
   const redis = server.client();
   const keys = freshKeys();
@@ -143,7 +143,7 @@ test('a task that no worker survived and nobody knows why', async () => {
   expect(ran).toBe(false);
 });
 
-test('where nobody tells of deaths, twenty leases that end in a row make a suspect, and fewer do not', async () => {
+test('if deaths are not reported, twenty leases that end in a row make a suspect, and fewer do not', async () => {
   await using server = await startRedis();
   const redis = server.client();
   const keys = freshKeys();

@@ -70,7 +70,7 @@ async function scripts(client: Redis): Promise<number> {
   return Number(/cmdstat_evalsha:calls=(\d+)/.exec(stats)?.[1] ?? 0);
 }
 
-test('a failed attempt takes its report away, and a handler that goes on reporting is not heard', async () => {
+test('a failed attempt removes its report, and a handler that keeps reporting is ignored', async () => {
   await using queue = openFresh();
   const reported = Promise.withResolvers<void>();
   let late: (() => void) | undefined;
@@ -89,7 +89,7 @@ test('a failed attempt takes its report away, and a handler that goes on reporti
   await eventually(async () => expect(await queue.progress('a')).toBeUndefined(), { withinMs: 1_000 });
 });
 
-test('what JSON cannot say, and too much of it, fail the attempt with words', async () => {
+test('a report that is not JSON, or too large, fails the attempt with a message', async () => {
   await using queue = openFresh();
   const handler = (task: unknown, { progress }: TaskContext): void =>
     progress(task === 'large' ? 'x'.repeat(20_000) : undefined);
@@ -99,7 +99,7 @@ test('what JSON cannot say, and too much of it, fail the attempt with words', as
   await expect(queue.result('nothing')).rejects.toThrow('progress cannot be undefined');
 });
 
-test('a fenced worker writes none, and what it had written goes with it', async () => {
+test('a fenced worker writes none, and its earlier reports are removed with it', async () => {
   const keys = freshKeys();
   const worker = await startHandWorker(redis, keys);
   const about = { worker: worker.id, epoch: worker.epoch };

@@ -127,7 +127,7 @@ test('an id that is used again has a result of its own', async () => {
   expect(await queue.cancel('a')).toBe('finished');
 });
 
-test('a result key of another type keeps nobody from pushing', async () => {
+test('a result key of another type does not prevent pushes', async () => {
   await using server = await startRedis();
   await server.client().set('result', 'a text');
   await using queue = openQueue({ redis: server.address });

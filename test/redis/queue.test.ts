@@ -121,7 +121,7 @@ test.concurrent('a delayed task is run on time by a worker that has nothing else
   }
 });
 
-test.concurrent('inspect and dead tell what is going on', async () => {
+test.concurrent('inspect and dead show the state', async () => {
   await using server = await startRedis();
   const redis = server.client();
   await using queue = openQueue({ redis: server.url });

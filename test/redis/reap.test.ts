@@ -21,7 +21,7 @@ afterAll(() => server[Symbol.asyncDispose]());
 /** As if time had passed: the lease of the worker ended long ago. */
 const expire = (keys: QueueKeys, worker: string): Promise<unknown> => redis.zadd(keys.workers, 1, worker);
 
-test('a worker begins with a lease, a description and an epoch that nobody ever had', async () => {
+test('a worker begins with a lease, a description and an epoch that was never used', async () => {
   const keys = freshKeys();
   const first = await register(redis, keys, 'w', 10_000, { concurrency: 4, version: '1.2.3', pool: 'ns/p' });
   expect(await redis.hgetall(keys.worker('w'))).toMatchObject({ state: 'starting', pool: 'ns/p' });
@@ -171,7 +171,7 @@ test('a lease without a description, as after a partly lost write, is swept too'
   expect(await redis.exists(keys.workers)).toBe(0);
 });
 
-test('whoever looks for overdue workers where there are none leaves no key behind', async () => {
+test('a check for overdue workers where there are none leaves no key behind', async () => {
   const keys = freshKeys();
   await redis.hset(keys.clock, 'at', '1', 'ms', '1');
   expect(await findOverdue(redis, keys)).toEqual([]);

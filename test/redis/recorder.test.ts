@@ -59,7 +59,7 @@ const entry = {
   blindMs: 0,
 };
 
-test('entries follow while something happens; one more says how it was left, and then there are none', async () => {
+test('entries follow while something happens; one more has the final state, and then there are none', async () => {
   const keys = freshKeys();
   await using recording = recorder();
   const began = Date.now();
@@ -86,7 +86,7 @@ test('an idle pool is not written of at all', async () => {
   expect(await redis.exists(keys.timeline(POOL), keys.decisions(POOL))).toBe(0);
 });
 
-test('decisions are there at once, at most a hundred; one that stands is confirmed with the time line', async () => {
+test('decisions are written immediately, at most a hundred; an unchanged one is confirmed with the timeline', async () => {
   const keys = freshKeys();
   await using recording = recorder();
   const reasons = async (): Promise<string[]> =>
@@ -107,7 +107,7 @@ test('decisions are there at once, at most a hundred; one that stands is confirm
   expect(await reasons()).toHaveLength(100);
 });
 
-test('what is open is written at the end, and all of it goes some day by itself', async () => {
+test('the open entry is written at the end, and all of it expires', async () => {
   const keys = freshKeys();
   const recording = recorder(60_000);
   recording.observed(POOL, linkTo(keys), observation({ at: Date.now(), arrived: 2, waiting: 2 }));
@@ -120,7 +120,7 @@ test('what is open is written at the end, and all of it goes some day by itself'
   }
 });
 
-test('a Redis that is away disturbs nobody, and the next words go there when it is back', async () => {
+test('an unreachable Redis disturbs nothing, and the next entries are written when it is back', async () => {
   await using own = await startRedis();
   const client = own.client({ enableOfflineQueue: false });
   const keys = freshKeys();
@@ -138,7 +138,7 @@ test('a Redis that is away disturbs nobody, and the next words go there when it 
   });
 });
 
-test('a stretch of the time line, the newest entries, and what is older than a week', async () => {
+test('a range of the timeline, the newest entries, and those older than a week', async () => {
   const keys = freshKeys();
   const old = Date.now() - TIMELINE_MS - 1_000;
   // whole nodes of a stream are dropped: so many that some are old altogether

@@ -73,7 +73,7 @@ test.concurrent('a worker that leaves while there is no memory writes its result
   expect(await redis.llen(keys.queue)).toBe(0);
 });
 
-test.concurrent('one that is told to hurry then hands its tasks back', async () => {
+test.concurrent('one that has to hurry then hands its tasks back', async () => {
   await using server = await startRedis();
   const redis = server.client();
   const keys = freshKeys();
@@ -137,7 +137,7 @@ test.concurrent.each(['dead', 'errors', 'delayed'] as const)(
   },
 );
 
-test.concurrent('what is put by goes back to the queue when the worker is stopped', async () => {
+test.concurrent('tasks that were set aside go back to the queue when the worker is stopped', async () => {
   await using server = await startRedis();
   const redis = server.client();
   const keys = freshKeys();
@@ -177,7 +177,7 @@ test.concurrent('a turn that seems refused and was done is not settled again, in
   expect(await redis.hexists(keys.result, 'c')).toBe(0);
 });
 
-test.concurrent('a dead letter without an id is buried, and nobody is told', async () => {
+test.concurrent('a dead letter without an id is stored, and no client is notified', async () => {
   await using server = await startRedis();
   const redis = server.client();
   const keys = freshKeys();

@@ -149,7 +149,7 @@ test.each(without)('%s: each result is swept at its time', async (_what, start) 
   expect(await redis.hlen(keys.result)).toBe(3);
 });
 
-test('thousands that fall due at once go in pieces, whoever comes first: a worker, or the controller alone', async () => {
+test('thousands that fall due together are swept in steps, by a worker, or by the controller alone', async () => {
   await using server = await startRedis();
   const redis = server.client();
   for (const by of ['worker', 'controller'] as const) {

@@ -47,7 +47,7 @@ test('it comes within milliseconds of being written, without polling', async () 
   });
 });
 
-test('a task that failed for good is told with its reason; a later result of that id counts', async () => {
+test('a task that failed for good is reported with its reason; a later result of that id counts', async () => {
   await using server = await startRedis();
   const redis = server.client();
   await using queue = openQueue({ redis: server.address });
@@ -92,7 +92,7 @@ test('timeout and AbortSignal end a wait, and it leaves nothing that goes on rea
   expect(await calls(redis, 'hmget')).toBeLessThanOrEqual(before + 2);
 });
 
-test.each([Infinity, 2 ** 40])('a timeout of %d ms does not end at once', async (timeoutMs) => {
+test.each([Infinity, 2 ** 40])('a timeout of %d ms does not end immediately', async (timeoutMs) => {
   await using server = await startRedis();
   const redis = server.client();
   await using queue = openQueue({ redis: server.address });
@@ -102,7 +102,7 @@ test.each([Infinity, 2 ** 40])('a timeout of %d ms does not end at once', async 
   expect(await coming).toBe('x');
 });
 
-test('closing ends all waits, and a closed queue says so', async () => {
+test('closing ends all waits, and a closed queue reports it', async () => {
   await using server = await startRedis();
   const queue = openQueue({ redis: server.address });
   const waits = ['a', 'b'].map((id) => queue.result(id));
@@ -188,7 +188,7 @@ test(
   },
 );
 
-test('a change of which the server does not tell is found, also behind many that do not come', async () => {
+test('a change without a notification is found, even among many ids without results', async () => {
   await using server = await startRedis();
   const redis = server.client();
   const elsewhere = server.client({ db: 1 });
@@ -203,7 +203,7 @@ test('a change of which the server does not tell is found, also behind many that
   expect(await last).toBe('x');
 });
 
-test('long results do not come all at once', async () => {
+test('long results are not fetched all together', async () => {
   await using server = await startRedis();
   const redis = server.client();
   await using queue = openQueue({ redis: server.address });
@@ -240,7 +240,7 @@ test('a wait outlives lost connections and a server that is away at first', asyn
   expect(await second).toBe('y');
 });
 
-test('a result key of another type ends the wait with what is wrong', async () => {
+test('a result key of another type ends the wait with an error that names it', async () => {
   await using server = await startRedis();
   const redis = server.client();
   await using queue = openQueue({ redis: server.address });

@@ -42,7 +42,7 @@ test.concurrent('a server that does not answer is unknown too, and known when it
   await known(sampler, 'p', { waiting: 1 });
 });
 
-test.concurrent('a wrong password is told in words; when the server takes it, all is well without a restart', async () => {
+test.concurrent('a wrong password is reported; when the server accepts it, work resumes without a restart', async () => {
   await using server = await startRedis({ password: 'right' });
   const redis = server.client();
   const keys = freshKeys();
@@ -56,7 +56,7 @@ test.concurrent('a wrong password is told in words; when the server takes it, al
   await redis.config('SET', 'requirepass', 'right');
 });
 
-test.concurrent('a database that is not there is told in words, and nothing is known of another one', async () => {
+test.concurrent('a missing database is reported, and no other one is sampled', async () => {
   await using server = await startRedis({ args: ['--databases', '2'] });
   const keys = freshKeys();
   await server.client().lpush(keys.queue, 'of somebody else');
@@ -65,7 +65,7 @@ test.concurrent('a database that is not there is told in words, and nothing is k
   await unknown(sampling.sampler, 'Unreachable', /has no database 2: it has fewer of them/);
 });
 
-test.concurrent('TLS that does not fit is told in words', async () => {
+test.concurrent('a TLS mismatch is reported', async () => {
   await using server = await startRedis({ tls: 'server' });
   for (const address of [{ url: server.url }, { url: server.url.replace('rediss', 'redis') }]) {
     await using sampling = sample(address);
@@ -116,7 +116,7 @@ test.concurrent('cut connections are noticed and come back', async () => {
     if (sampled.kind === 'unknown') expect(sampled.why).not.toMatch(/stream|offline queue/i);
 });
 
-test.concurrent('a server that is slow to answer is told by how long it takes, and a lost connection forgets it', async () => {
+test.concurrent('a slow server is reported with its latency, which a lost connection resets', async () => {
   await using server = await startRedis({ password: 'secret' });
   const keys = freshKeys();
   await using sampling = sample({ url: server.url, password: 'secret' }, { pollMs: 20 });
@@ -139,7 +139,7 @@ test.concurrent('a server that is slow to answer is told by how long it takes, a
   expect(sampler.latest('p').redis).toBeUndefined();
 });
 
-test.concurrent('with a full table of tracked keys, idle queues are looked at no more often than polls would', async () => {
+test.concurrent('with a full table of tracked keys, idle queues are read no more often than by polling', async () => {
   await using server = await startRedis({ args: ['--tracking-table-max-keys', '10'] });
   const redis = server.client();
   await using sampling = sample(server.address, { pollMs: 500, safetyMs: 60_000 });

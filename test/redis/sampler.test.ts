@@ -12,7 +12,7 @@ async function redisNow(redis: Redis): Promise<number> {
   return seconds * 1e3 + micros / 1e3;
 }
 
-test('what is waiting, in flight, delayed and due, and the counters', async () => {
+test('waiting, in flight, delayed and due tasks, and the counters', async () => {
   await using server = await startRedis();
   const redis = server.client();
   const keys = freshKeys();
@@ -86,7 +86,7 @@ test('an idle queue is not polled, and a push is seen within milliseconds all th
   });
 });
 
-test('an idle queue whose delayed task falls due is looked at then', async () => {
+test('an idle queue is read when its delayed task falls due', async () => {
   await using server = await startRedis();
   const redis = server.client();
   const keys = freshKeys();
@@ -101,7 +101,7 @@ test('an idle queue whose delayed task falls due is looked at then', async () =>
   await known(sampler, 'p', { due: 1 });
 });
 
-test('a delayed task that comes between a look at an idle queue and listening to it is seen', async () => {
+test('a delayed task that arrives between the read of an idle queue and listening to it is noticed', async () => {
   await using server = await startRedis();
   const redis = server.client();
   const pools = new Map(Array.from({ length: 30 }, (_, i) => [`${i}`, freshKeys()]));
@@ -125,7 +125,7 @@ test('a delayed task that comes between a look at an idle queue and listening to
   for (const id of pools.keys()) await known(sampler, id, { delayed: 1 });
 });
 
-test('an idle queue is looked at when a delayed task comes within the horizon, without polling', async () => {
+test('an idle queue is read when a delayed task comes within the horizon, without polling', async () => {
   await using server = await startRedis();
   const redis = server.client();
   const keys = freshKeys();
@@ -160,7 +160,7 @@ test('a worker whose lease is over is recovered', async () => {
   expect(sampling.log.join()).toMatch(new RegExp(`${worker.id}.*lost its lease`));
 });
 
-test('removed, a queue is not looked at any more; added with other keys, the new ones are', async () => {
+test('a removed queue is no longer read; added with other keys, the new ones are', async () => {
   await using server = await startRedis();
   const redis = server.client();
   const [old, fresh] = [freshKeys(), freshKeys()];
@@ -178,7 +178,7 @@ test('removed, a queue is not looked at any more; added with other keys, the new
   expect(sampler.latest('p').kind).toBe('unknown');
 });
 
-test('a push overtakes thousands of pools that wait for their look, and is told as a wake', async () => {
+test('a push overtakes thousands of pools that wait for a sample, and is reported as a wake', async () => {
   await using server = await startRedis();
   const redis = server.client();
   await using sampling = sample(server.address, { pollMs: 60_000, safetyMs: 60_000 });

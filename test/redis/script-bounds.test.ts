@@ -26,7 +26,7 @@ const names = (count: number): string[] => Array.from({ length: count }, (_, i) 
 const piece = (keys: QueueKeys, worker: string, whose: number) =>
   reapPiece(redis, keys, worker, whose, 'lost', 1_000);
 
-test('a turn takes 1,000 tasks at most, whatever is wanted, and the next one goes on', async () => {
+test('a turn takes 1,000 tasks at most, whatever is wanted, and the next one continues', async () => {
   const keys = freshKeys();
   await redis.lpush(keys.queue, ...names(2_500));
   const worker = await startHandWorker(redis, keys);
@@ -39,7 +39,7 @@ test('a turn takes 1,000 tasks at most, whatever is wanted, and the next one goe
   expect(taken).toEqual(names(2_500));
 });
 
-test('a worker that held much is emptied in pieces; whoever comes after a crash between two goes on', async () => {
+test('a worker that held much is emptied in steps, which another one continues after a crash', async () => {
   const keys = freshKeys();
   const tasks = names(1_500);
   await redis.lpush(keys.queue, ...tasks);
@@ -91,7 +91,7 @@ test('where the limit of dead letters was lowered, a turn drops some of the old 
   expect(before).toBe(10);
 });
 
-test('marks of tasks that nobody cancels any more are swept in pieces', async () => {
+test('expired cancellation marks are swept in steps', async () => {
   const keys = freshKeys();
   await redis.zadd(keys.cancelled, ...names(1_200).flatMap((task) => ['1', task]));
   await redis.zadd(keys.cancelled, Date.now() + 1e9, 'still valid');

@@ -108,7 +108,7 @@ test.each([
   },
 );
 
-test('what sentinels refuse is told in the same words each time', async () => {
+test('refusals of sentinels are reported with the same message each time', async () => {
   await using redis = await startRedis();
   await using sentinel = await startOneSentinel({ primary: redis, name: 'main', password: 'own' });
   const away = `127.0.0.1:${await freePort()}`;

@@ -59,7 +59,7 @@ test('MISCONF: the disk takes no snapshot', async () => {
   once(runs);
 });
 
-test('CLUSTERDOWN: the slot of the queue is served by nobody', async () => {
+test('CLUSTERDOWN: no node serves the slot of the queue', async () => {
   await using server = await startRedis({ args: ['--cluster-enabled', 'yes'] });
   const redis = server.client();
   await redis.cluster('ADDSLOTSRANGE', 0, 16_383);

@@ -95,7 +95,7 @@ const silences: [
     },
   ],
 ];
-test.concurrent.for(silences)('%s: nobody loses what it runs', async ([what, silence]) => {
+test.concurrent.for(silences)('%s: no worker loses its tasks', async ([what, silence]) => {
   await using server = await startRedis();
   const keys = freshKeys();
   await using three = await startThree(server, keys);
@@ -125,7 +125,7 @@ test.concurrent.for([
   await three.expectUntouched({ more: ['g'], recovered: 1, fenced: 1 });
 });
 
-test.concurrent('Redis has no memory for longer than a lease: what is done is kept until it can be stored', async () => {
+test.concurrent('Redis has no memory for longer than a lease: finished tasks are kept until they can be stored', async () => {
   await using server = await startRedis();
   const keys = freshKeys();
   await using three = await startThree(server, keys);

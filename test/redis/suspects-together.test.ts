@@ -109,7 +109,7 @@ test('none is given to a worker that holds tasks of another queue, and one that 
   expect((await empty.turn({ want: 20, together: 20 })).tasks).toHaveLength(4);
 });
 
-test('who says that it will be empty first is the one that takes nothing more', async () => {
+test('the worker with the earliest estimate is the one that takes nothing more', async () => {
   const keys = freshKeys();
   const [slow, fast] = [await startHandWorker(redis, keys), await startHandWorker(redis, keys)];
   for (const worker of [slow, fast]) {
@@ -139,7 +139,7 @@ test('a worker waits for suspects as long as they have waited', async () => {
   expect(await worker.turn({ want: 1, emptyInMs: 60_000 })).toMatchObject({ apart: true });
 });
 
-test('company in another queue is remembered, so that nobody is condemned for it', async () => {
+test('company in another queue is recorded, so that no task is condemned for it', async () => {
   const keys = freshKeys();
   await lose(keys, ['a'], 3);
   const worker = await startHandWorker(redis, keys);

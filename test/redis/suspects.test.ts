@@ -70,7 +70,7 @@ test('one that is put in a wake list is alone as well', async () => {
 });
 
 describe('a worker that holds something', () => {
-  test('puts suspects aside, goes on with the others, and then empties itself for them', async () => {
+  test('sets suspects aside, continues with the others, and then empties itself for them', async () => {
     const keys = freshKeys();
     const { worker, held } = await busyWith(keys, 'x', 'y');
     await lose(keys, 'a', 'b');
@@ -90,7 +90,7 @@ describe('a worker that holds something', () => {
     expect([texts(over.tasks), over.apart]).toEqual([['d'], false]);
   });
 
-  test('is one of many: one empties itself, the others go on, and whoever is empty takes them', async () => {
+  test('is one of many: one empties itself, the others continue, and an empty one takes them', async () => {
     const keys = freshKeys();
     const { worker: one } = await busyWith(keys, 'x');
     const { worker: two } = await busyWith(keys, 'y');
@@ -129,7 +129,7 @@ describe('a worker that holds something', () => {
 });
 
 describe('no worker is left', () => {
-  test('what was put aside goes back to the front with its past when the last one says goodbye', async () => {
+  test('tasks set aside go back to the front with their pasts when the last worker says goodbye', async () => {
     const keys = freshKeys();
     const { worker } = await busyWith(keys, 'x');
     await lose(keys, 'a', 'b');
@@ -144,7 +144,7 @@ describe('no worker is left', () => {
     expect(tasks).toMatchObject([{ past: { deliveries: 1 } }]);
   });
 
-  test('nor a grave: whoever sweeps the last one brings them back', async () => {
+  test('nor a grave: sweeping the last one brings them back', async () => {
     const keys = freshKeys();
     const { worker } = await busyWith(keys, 'x');
     await lose(keys, 'a');
@@ -158,7 +158,7 @@ describe('no worker is left', () => {
   });
 });
 
-test('what was displaced is no suspect', async () => {
+test('a displaced task is no suspect', async () => {
   const keys = freshKeys();
   const { worker } = await busyWith(keys, 'a', 'b');
   await reap(redis, keys, worker.id, worker.epoch, 'displaced', 0);

@@ -127,7 +127,7 @@ test('a failed attempt is an error in its span, and each attempt has one', async
   );
 });
 
-test('what is no object, or brings a trace of its own, is pushed as it is; nor is anything without a span', async () => {
+test('a task that is no object, or has a trace of its own, is pushed unchanged, as is any task without a span', async () => {
   const keys = freshKeys();
   await using queue = openQueue({ redis: server.url, queue: keys.queue, result: keys.result });
   const own = { id: 'c', traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-00` };

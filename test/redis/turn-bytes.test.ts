@@ -89,7 +89,7 @@ test('small tasks are taken several at a time once nothing large was seen for a 
   expect(head(second)).toEqual(['l2', 'l3']);
 });
 
-test('suspects before large tasks: each turn looks at what it takes, and at one more at most', async () => {
+test('suspects before large tasks: each turn reads what it takes, and at most one more', async () => {
   const keys = freshKeys();
   const small = Array.from({ length: 10 }, (_, i) => task(`s${i}`, 10));
   await push(keys, small);
@@ -161,7 +161,7 @@ test('a lost worker that held much is emptied in pieces, and fenced with the fir
   expect(again[0]?.past).toMatchObject({ deliveries: 1, company: 12, lastWorker: worker.id });
 });
 
-test('suspects that nobody is left to take come back in pieces', async () => {
+test('suspects without a worker left to take them come back in steps', async () => {
   const keys = freshKeys();
   for (let i = 0; i < 12; i++) await redis.lpush(keys.suspects, `0:1:gone|${task(`t${i}`, 1e6)}`);
   let back = 0;

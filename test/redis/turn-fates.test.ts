@@ -36,7 +36,7 @@ test('a retry waits until it is due, then goes to the back with its attempts, al
   expect(await redis.exists(keys.history)).toBe(0);
 });
 
-test('says when the next delayed task falls due, and promotes no earlier', async () => {
+test('reports when the next delayed task falls due, and promotes no earlier', async () => {
   const keys = freshKeys();
   const worker = await startHandWorker(redis, keys);
   const { now } = await worker.turn();
@@ -49,7 +49,7 @@ test('says when the next delayed task falls due, and promotes no earlier', async
   expect(texts((await worker.turn({ want: 1 })).tasks)).toEqual(['later']);
 });
 
-test('more than one turn promotes is asked for at once, oldest first', async () => {
+test('more due tasks than one turn promotes are promoted immediately after, oldest first', async () => {
   const keys = freshKeys();
   const worker = await startHandWorker(redis, keys);
   const members = Array.from({ length: 250 }, (_, i) => [

@@ -44,7 +44,7 @@ test('a queue key of another type is not touched; results still go out, tasks th
   expect(texts((await worker.turn({ want: 5 })).tasks)).toEqual(['c', 'due']);
 });
 
-test('a result key of another type is not touched: what is held stays, and nothing more is taken', async () => {
+test('a result key of another type is not touched: held tasks stay, and no more are taken', async () => {
   await using server = await startRedis();
   const redis = server.client();
   const keys = freshKeys();
@@ -72,7 +72,7 @@ test('a result key of another type is not touched: what is held stays, and nothi
   expect(await redis.hgetall(keys.result)).toEqual({ a: 'done' });
 });
 
-test('without memory a turn with results is refused whole, others recover its tasks, and all goes on afterwards', async () => {
+test('without memory a turn with results is refused as a whole, others recover its tasks, and work continues afterwards', async () => {
   await using server = await startRedis();
   const redis = server.client();
   const keys = freshKeys();
@@ -104,7 +104,7 @@ test('without memory a turn with results is refused whole, others recover its ta
   expect(await redis.hgetall(keys.result)).toEqual({ a: 'done', b: 'done' });
 });
 
-test('without memory, taking and handing back need none and go on', async () => {
+test('without memory, taking and handing back continue, because they need none', async () => {
   await using server = await startRedis();
   const redis = server.client();
   const keys = freshKeys();

@@ -135,7 +135,7 @@ test('a turn that comes after a later one is refused', async () => {
   expect(await redis.exists(keys.result)).toBe(0);
 });
 
-test('whoever has no lease of this epoch writes nothing', async () => {
+test('a worker without a lease of this epoch writes nothing', async () => {
   const keys = freshKeys();
   await redis.lpush(keys.queue, 'a', 'b');
   const worker = await startHandWorker(redis, keys);
@@ -171,7 +171,7 @@ test('adopts what a blocking move put aside, before anything from the queue', as
   expect(await redis.exists(keys.wake(worker.id))).toBe(0);
 });
 
-test('hands back what a blocking move put aside and nobody wants, in its order', async () => {
+test('hands back unwanted tasks of a blocking move, in their order', async () => {
   const keys = freshKeys();
   const worker = await startHandWorker(redis, keys);
   await redis.lpush(keys.wake(worker.id), 'first', 'second', 'third');
@@ -183,7 +183,7 @@ test('hands back what a blocking move put aside and nobody wants, in its order',
   expect((await sampleQueue(redis, keys)).counters.taken).toBe(1);
 });
 
-test('gives a worker that is to drain nothing, and says so', async () => {
+test('gives a draining worker nothing, and reports that', async () => {
   const keys = freshKeys();
   await redis.lpush(keys.queue, 'a');
   const worker = await startHandWorker(redis, keys);
@@ -194,7 +194,7 @@ test('gives a worker that is to drain nothing, and says so', async () => {
   expect(await worker.turn({ want: 1 })).toMatchObject({ drain: false, length: 0 });
 });
 
-test('a mark that nobody sets again ends by itself', async () => {
+test('a mark that is not renewed expires', async () => {
   const keys = freshKeys();
   await redis.lpush(keys.queue, 'a');
   const worker = await startHandWorker(redis, keys);

@@ -24,7 +24,7 @@ async function forEach<T>(
   await Promise.all(rows);
 }
 
-test.concurrent('whatever a reply is, it is an answer or it is refused, and the connection works again', async () => {
+test.concurrent('any reply is an answer or is refused, and the connection works again', async () => {
   await forEach(REPLIES, async (lie) => {
     await using server = await startLyingRedis();
     const redis = openBounded(server.address);
@@ -56,7 +56,7 @@ test.concurrent('so with the first commands of a connection, before it is ready'
   });
 });
 
-test.concurrent('a notice that is none of ours is about any key, and the next one is heard', async () => {
+test.concurrent('an unknown notice counts for any key, and the next one is received', async () => {
   await forEach(MESSAGES, async (message) => {
     await using server = await startLyingRedis();
     const heard: unknown[] = [];
@@ -98,7 +98,7 @@ test('a command whose reply a client makes as long as it likes is not sent', asy
   await closeRedis(redis);
 });
 
-test('a server that goes on lying is asked more and more slowly', async () => {
+test('a server that keeps lying is contacted less and less often', async () => {
   await using server = await startLyingRedis();
   server.tell({ info: { bytes: '$2000000\r\n' } });
   const waits: number[] = [];

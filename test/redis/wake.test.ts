@@ -31,7 +31,7 @@ const moves = async (server: RedisServer): Promise<number> => {
   return list.split('\n').filter((line) => line.includes('cmd=blmove')).length;
 };
 
-test('Tracking: a push and a delayed task are heard of, once each, in milliseconds', async () => {
+test('Tracking: a push and a delayed task are notified, once each, in milliseconds', async () => {
   await using server = await startRedis();
   const redis = server.client();
   await using listening = listen(server.address);
@@ -80,7 +80,7 @@ test('Tracking: 1,000 queues on the same two connections', async () => {
   await eventually(() => expect(new Set(heard).size).toBe(1_000));
 });
 
-test('Tracking: after lost connections, a restart and FLUSHALL everything is to be armed anew', async () => {
+test('Tracking: after lost connections, a restart and FLUSHALL everything has to be armed again', async () => {
   await using server = await startRedis();
   await using proxy = await startTcpProxy(server.port);
   const redis = server.client();
@@ -119,7 +119,7 @@ test('while the server is away it is Polling, and Tracking once it is there', as
   expect(log).toEqual([]);
 });
 
-test('a user who may not track: BlockingPeek, which says so, hears of pushes and takes nothing', async () => {
+test('a user who may not track: BlockingPeek, which is reported, notices pushes and takes nothing', async () => {
   await using server = await startRedis();
   const redis = server.client();
   await redis.call('ACL', 'SETUSER', 'app', 'on', '>secret', '~*', '&*', '+@all', '-client|tracking');
@@ -168,7 +168,7 @@ test('BlockingPeek: a lost connection is not the end of it, and another type is 
   expect(await redis.get('text')).toBe('not a list');
 });
 
-test('a user who may do neither: Polling, which says so', async () => {
+test('a user who may do neither: Polling, which is reported', async () => {
   await using server = await startRedis();
   const rules = ['~*', '&*', '+@all', '-client|tracking', '-blmove'];
   await server.client().call('ACL', 'SETUSER', 'app', 'on', '>secret', ...rules);

@@ -128,7 +128,7 @@ test('a server that is away, or a wrong password, is no refusal', async () => {
   await expect(wrong).rejects.not.toThrow(TrackingRefused);
 });
 
-test('two connections that reach different servers find each other again, whoever has the number of the listener there', async () => {
+test("two connections that reach different servers find each other again, even if another client has the listener's number there", async () => {
   await using first = await startRedis();
   await using second = await startRedis();
   await using front = await startTcpProxy(first.port);

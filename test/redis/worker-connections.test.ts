@@ -46,7 +46,7 @@ test('a worker of many queues with long names is seen to live', async () => {
   expect(lives.filter(({ connected }) => connected !== true)).toEqual([]);
 });
 
-test('many at once, in their order: one that never was, one without a name, one that lives', async () => {
+test('many at a time, in their order: one that never existed, one without a name, one that lives', async () => {
   await using server = await startRedis();
   const redis = server.client();
   const keys = freshKeys();
@@ -64,7 +64,7 @@ test('many at once, in their order: one that never was, one without a name, one 
   ]);
 });
 
-test('where Redis refuses names and lists, workers work all the same and nobody is called dead', async () => {
+test('if Redis refuses names and lists, workers still work and none counts as dead', async () => {
   await using server = await startRedis();
   const redis = server.client();
   const keys = freshKeys();

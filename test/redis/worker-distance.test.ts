@@ -85,7 +85,7 @@ test('a hundred queues: the lowest one is served without a turn in those above',
   );
 });
 
-test('many queues: each gets its turn in order of urgency, from a distance', async () => {
+test('many queues: each is served in order of urgency, from a distance', async () => {
   await using proxy = await startTcpProxy(server.port, { roundTripMs: 10 });
   const queues = freshQueues(20);
   const [first] = queues as [QueueKeys];
@@ -120,7 +120,7 @@ test('a worker that is throttled, and stands still for 50 ms at a time, serves t
   }
 });
 
-test('an idle worker of many queues looks into each of them as often as into any other, and asks no more', async () => {
+test('an idle worker of many queues reads each of them equally often, and no more than that', async () => {
   const queues = freshQueues(10);
   const [first] = queues as [QueueKeys];
   await using worker = startWorker(server, first, {

@@ -18,7 +18,7 @@ beforeAll(async () => {
 });
 afterAll(() => server[Symbol.asyncDispose]());
 
-test.concurrent('failures are retried with the attempt number, then the task is dead and says why', async () => {
+test.concurrent('failures are retried with the attempt number, then the task is a dead letter with the reason', async () => {
   const keys = freshKeys();
   await using worker = startWorker(server, keys, { handler: run });
   await redis.lpush(
@@ -94,7 +94,7 @@ test.concurrent('retryAfter is waited for instead of the backoff, and counts as 
   });
 });
 
-test.concurrent('a result that cannot be stored fails its task at once, and no other', async () => {
+test.concurrent('a result that cannot be stored fails its task immediately, and no other', async () => {
   const keys = freshKeys();
   const handler = (task: unknown): unknown => (task === 'bad' ? { n: 1n } : 'ok');
   await using _worker = startWorker(server, keys, { handler });
@@ -110,7 +110,7 @@ test.concurrent('a result that cannot be stored fails its task at once, and no o
 const complaints = ({ log }: TestWorker): string[] =>
   log.filter(({ level }) => level === 'error').map(({ msg }) => msg);
 
-test.concurrent('a queue of another type is said once and not touched, and work goes on when it is right', async () => {
+test.concurrent('a queue of another type is reported once and not touched, and work continues when it is right', async () => {
   const keys = freshKeys();
   await redis.set(keys.queue, 'not a list');
   await using worker = startWorker(server, keys, { handler: run });

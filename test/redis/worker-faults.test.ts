@@ -154,7 +154,7 @@ test.concurrent('a Redis that lost everything: the worker begins a new epoch', a
   await eventually(async () => expect(await redis.hget(keys.result, 'a')).toBe('a'));
 });
 
-test.concurrent('a worker that is told to stop while Redis is away ends when its time is over', async () => {
+test.concurrent('a worker that is stopped while Redis is down ends when its grace period is over', async () => {
   await using server = await startRedis({ args: ['--appendonly', 'yes', '--appendfsync', 'always'] });
   const redis = server.client();
   const keys = freshKeys();

@@ -43,7 +43,7 @@ test('text, bytes and JSON: each gets its result under its id', async () => {
   expect(await redis.hgetBuffer(keys.result, bytes)).toEqual(bytes);
 });
 
-test('runs as many tasks at once as it has slots, and no more', async () => {
+test('runs as many tasks at a time as it has slots, and no more', async () => {
   const keys = freshKeys();
   let now = 0;
   let most = 0;
@@ -114,7 +114,7 @@ test('handlers that compute without a pause let results out between them', async
   expect(computed).toBe(50);
 });
 
-test('a slow task does not strand the quick ones that were taken ahead with it', async () => {
+test('a slow task does not strand the quick ones that were prefetched with it', async () => {
   await sooner(1_500, async () => {
     const keys = freshKeys();
     const gate = Promise.withResolvers<void>();
@@ -165,7 +165,7 @@ async function streamOnce(): Promise<{ receipts: number; longestPauseMs: number 
   return { receipts, longestPauseMs: pauses.max / 1e6 };
 }
 
-test('a task that reaches a worker by its blocking move when no slot is free goes on to another', async () => {
+test('a task that reaches a worker by its blocking move when no slot is free is passed on to another', async () => {
   const keys = freshKeys();
   const gate = Promise.withResolvers<void>();
   await using first = startWorker(server, keys, { handler: () => gate.promise });

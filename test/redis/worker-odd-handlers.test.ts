@@ -120,7 +120,7 @@ test('a task that is bytes has all of them as its id: in the context, in progres
   await eventually(async () => expect(await queue.progress(tasks[0] ?? '')).toBeUndefined());
 });
 
-test('a task over the limit is dead before it is parsed or run, and its client is told', async () => {
+test('a task over the limit is a dead letter before it is parsed or run, and its client is notified', async () => {
   const { queue: name, result } = freshKeys();
   await using queue = openQueue({ redis: server.url, queue: name, result });
   const ran: unknown[] = [];

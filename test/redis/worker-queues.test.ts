@@ -47,7 +47,7 @@ function stepper(): { handler: (task: unknown) => Promise<string>; begun: string
   };
 }
 
-test('what is urgent and waits is begun before anything else, whenever it came', async () => {
+test('a waiting urgent task is started before anything else, whenever it arrived', async () => {
   const queues = freshQueues(3);
   const [urgent, normal, bulk] = queues as [QueueKeys, QueueKeys, QueueKeys];
   const { handler, begun, next } = stepper();
@@ -99,7 +99,7 @@ test('thousands of fast tasks in each of three queues: all done, no urgent one a
     );
 });
 
-test('an idle worker wakes at once for each of its queues, and slots are shared', async () => {
+test('an idle worker wakes immediately for each of its queues, and slots are shared', async () => {
   const queues = freshQueues(2);
   const [first, second] = queues as [QueueKeys, QueueKeys];
   let running = 0;
@@ -187,7 +187,7 @@ test('a paused queue: what runs is finished, nothing is begun, until it is resum
   expect((await queue.inspect()).pause).toBeUndefined();
 });
 
-test('a paused queue of several: the ones below go on', async () => {
+test('a paused queue of several: the ones below continue', async () => {
   const queues = freshQueues(2);
   const [first, second] = queues as [QueueKeys, QueueKeys];
   await using urgent = openQueue({ redis: server.address, queue: first.queue, result: first.result });

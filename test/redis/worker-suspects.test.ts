@@ -58,7 +58,7 @@ function gates(): {
   };
 }
 
-test.for([2, 5])('suspects of %i queues that come back at once all end, again and again', async (count) => {
+test.for([2, 5])('suspects of %i queues that come back together all end, repeatedly', async (count) => {
   const queues = freshQueues(count);
   const [first] = queues as [QueueKeys];
   await using worker = startWorker(server, first, {
@@ -84,7 +84,7 @@ test.for([2, 5])('suspects of %i queues that come back at once all end, again an
   }
 });
 
-test('what is urgent goes on while a suspect of a lower queue waits for a long task there, and while it runs', async () => {
+test('urgent tasks continue while a suspect of a lower queue waits for a long task there, and while it runs', async () => {
   const [high, low] = freshQueues(2) as [QueueKeys, QueueKeys];
   const lose = await doomed(low, 'suspect');
   const { handler, running, open } = gates();
