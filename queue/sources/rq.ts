@@ -1,5 +1,5 @@
 /**
- * RQ 1.16 to 3 (seen: 1.16.2, 2.12.0, 3.0.0). Its blind spots for a reader of one list:
+ * RQ 3 (seen: 3.0.0; the keys of 1.16.2 and 2.12.0 are the same). Its blind spots for a reader of one list:
  *
  * - A running job is in no list but in the sorted set `rq:wip:QUEUE`, and so is, for ever, one whose worker was killed: only the
  *   next worker that starts puts it back or gives it up, so it counts as work.

@@ -15,8 +15,9 @@ import { sample, type Sampling } from '../support/sampling.ts';
 import { bullMqCases } from './bullmq.ts';
 import type { Library, LibraryCase } from './library.ts';
 import { customCase, listCase } from './plain.ts';
+import { rqCase } from './rq.ts';
 
-const cases: readonly LibraryCase[] = [listCase, customCase, ...bullMqCases];
+const cases: readonly LibraryCase[] = [listCase, customCase, ...bullMqCases, rqCase];
 
 interface Scene extends AsyncDisposable {
   readonly server: RedisServer;
@@ -201,15 +202,18 @@ test.for(cases.filter(isKnownByName))(
   },
 );
 
-test.for(bullMqCases)('$name: what waits in a paused queue asks for no replicas', async (one) => {
-  await using scene = await open(one);
-  const { library } = scene;
-  await library.push(2);
-  await library.pause?.(true);
-  await library.push(1);
-  await scene.sees({ waiting: 3, paused: true });
-  const { sample: paused } = await readSource(scene.redis, scene.source, 0);
-  expect(paused.runnable.waiting).toBe(0);
-  await library.pause?.(false);
-  await scene.sees({ waiting: 3, paused: false });
-});
+test.for([...bullMqCases, rqCase])(
+  '$name: what waits in a paused queue asks for no replicas',
+  async (one) => {
+    await using scene = await open(one);
+    const { library } = scene;
+    await library.push(2);
+    await library.pause?.(true);
+    await library.push(1);
+    await scene.sees({ waiting: 3, paused: true });
+    const { sample: paused } = await readSource(scene.redis, scene.source, 0);
+    expect(paused.runnable.waiting).toBe(0);
+    await library.pause?.(false);
+    await scene.sees({ waiting: 3, paused: false });
+  },
+);

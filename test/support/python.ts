@@ -1,7 +1,7 @@
 /** Python packages for tests: an environment for each set of requirements, made once and kept for later runs. */
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { access, mkdir, rename, rm } from 'node:fs/promises';
+import { access, mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -25,8 +25,10 @@ export async function preparePython(requirements: string): Promise<string | Erro
   try {
     await mkdir(cache, { recursive: true });
     await run('python3', ['-m', 'venv', making]);
-    const packages = requirements.split('\n').filter((line) => line.trim() !== '');
-    const pip = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', ...packages];
+    // as a file: hashes are accepted nowhere else
+    const list = join(making, 'requirements.txt');
+    await writeFile(list, requirements);
+    const pip = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '-r', list];
     await run(join(making, 'bin', 'python'), pip);
     await rename(making, ready);
     return interpreter;
