@@ -1,4 +1,4 @@
-/** A pool that is edited while it works, and pools that are wrong: what the user is told, and where. */
+/** A pool that is edited while it works, and invalid pools: what the user is told, and where. */
 import { describe, expect, inject, test } from 'vitest';
 import { bad, base } from '../kube/pools.ts';
 import { eventually } from '../support/eventually.ts';

@@ -1,4 +1,4 @@
-/** `millrace` against a cluster: which pool, its Redis, and one line for what is in the way. */
+/** `millrace` against a cluster: finding a pool and its Redis, and one line for each obstacle. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';

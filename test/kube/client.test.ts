@@ -1,4 +1,4 @@
-/** KubeApi before a real API server: what its calls do to objects, who owns which field afterwards, how they fail. */
+/** KubeApi against a real API server: the effects of its calls, who owns which field afterwards, and how they fail. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

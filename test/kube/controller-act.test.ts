@@ -1,6 +1,6 @@
 /**
- * What is true when a scale-in is decided may not be when it is written. Here something happens in between, or is seen late, or
- * only looks like a worker that is done: no pod is told to stop while it works.
+ * What is true when a scale-in is decided may not be when it is written. Here something changes in between, is observed late,
+ * or only looks like a drained worker: no pod is stopped while it works.
  */
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';

@@ -1,4 +1,4 @@
-/** A pool that brings its own Deployment: what the controller keeps as it says, what it leaves to others, and edits. */
+/** A pool with a Deployment of its own: what the controller applies, what it leaves to others, and edits. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { DEPLOYMENTS, POOLS, type ObjectRef } from '../../kube/resources.ts';
 import type { Deployment } from '../../kube/wire.ts';

@@ -1,6 +1,6 @@
 /**
- * Scale-in on a real API server and a real Redis, with real workers that are called as their pods are: those that hold a
- * task are never told to stop, whoever leads, and those that were to go come back when they are needed.
+ * Scale-in on a real API server and a real Redis, with real workers named like their pods: workers that hold a task are never
+ * stopped, whoever leads, and draining ones resume when they are needed.
  */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { DELETION_COST } from '../../kube/api.ts';

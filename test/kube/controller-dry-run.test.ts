@@ -1,6 +1,6 @@
 /**
- * A pool in a dry run, over a Deployment that somebody else scales, with real workers: it decides and says so, and neither the
- * Deployment nor its pods nor what Redis holds of the workers changes.
+ * A pool in a dry run over a Deployment that something else scales, with real workers: it decides and reports, and changes
+ * neither the Deployment nor its pods nor the state of the workers in Redis.
  */
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { DEPLOYMENTS, EVENTS, PODS, POOLS, type ObjectRef } from '../../kube/resources.ts';

@@ -1,4 +1,4 @@
-/** The grace period of a pool's pods follows what tasks took, and is changed only when that cuts off no task. */
+/** The grace period of a pool's pods follows observed service times, and is changed only when that interrupts no task. */
 import { beforeEach, expect, test } from 'vitest';
 import { DEPLOYMENTS, EVENTS, POOLS, type ObjectRef } from '../../kube/resources.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';

@@ -1,4 +1,4 @@
-/** The controller beside pools that name hosts which are none of theirs: what it connects to, and what their status tells. */
+/** The controller and pools that name foreign hosts: what it connects to, and what their status shows. */
 import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';

@@ -1,4 +1,4 @@
-/** Two controllers, one lease: whatever becomes of the one, the other one ends what it began. */
+/** Two controllers, one lease: however one ends, the other one finishes what it began. */
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { DEPLOYMENTS, LEASES, POOLS } from '../../kube/resources.ts';

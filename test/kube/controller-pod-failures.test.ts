@@ -1,6 +1,6 @@
 /**
- * A Redis that cannot be used: the pool says why, in words and without secrets, holds its replicas, and goes on by
- * itself once it is mended.
+ * A Redis that cannot be used: the pool reports why, without secrets, holds its replicas, and recovers by itself once it is
+ * fixed.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { DEPLOYMENTS, EVENTS, POOLS, SECRETS } from '../../kube/resources.ts';

@@ -1,6 +1,6 @@
 /**
- * Schedules, and pauses by annotation, on a real API server and a real Redis. Nothing happens in the queues, so whatever
- * happens to the pools does so because of the clock or of an annotation.
+ * Schedules, and pauses by annotation, on a real API server and a real Redis. Nothing happens in the queues, so all changes
+ * are caused by the clock or an annotation.
  */
 import { describe, expect, test } from 'vitest';
 import { DEPLOYMENTS, EVENTS, PODS, POOLS, type ObjectRef } from '../../kube/resources.ts';

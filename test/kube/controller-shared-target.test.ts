@@ -1,4 +1,4 @@
-/** Two that want one Deployment, or one queue: one of them has it, the other one says so, touches nothing, and takes over. */
+/** Two pools for one Deployment, or for one queue: one is active, the other one reports it, changes nothing, and takes over. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { AUTOSCALERS, DEPLOYMENTS, POOLS, type ObjectRef } from '../../kube/resources.ts';
 import { eventually, throughout } from '../support/eventually.ts';

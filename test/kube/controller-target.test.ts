@@ -1,6 +1,6 @@
 /**
- * A pool with a target wait on a real API server and a real Redis. What workers do is written into their counters by hand,
- * so that a task takes exactly as long as the test says; pods are ready when the test says so.
+ * A pool with a target wait on a real API server and a real Redis. The tests write the counters of its workers by hand, so
+ * that a task takes exactly as long as a test needs, and make its pods ready.
  */
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, test } from 'vitest';

@@ -1,6 +1,6 @@
 /**
- * A hundred pools on one Redis, with the bundle started as its image starts it: what they cost while they are idle,
- * and how fast the controller hears of a push into an empty queue.
+ * A hundred pools on one Redis, with the bundle started as its image starts it: their cost while idle, and how fast the
+ * controller notices a push into an empty queue.
  */
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, test } from 'vitest';

@@ -1,6 +1,6 @@
 /**
- * A rule that is new in the definition meets pools that were stored before it. None of them may freeze: each can still be
- * scaled, labelled, paused and reported on, as a repair may take its owner a while.
+ * A new validation rule and pools that were stored before it. None of them may freeze: each can still be scaled, labelled,
+ * paused and reported on until its owner fixes it.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,6 +1,6 @@
 /**
- * The definition of WorkerPool before a real API server: what it accepts, refuses (and with which words) and fills
- * in, and what `kubectl scale`, `kubectl get` and `kubectl explain` make of it.
+ * The definition of WorkerPool on a real API server: what it accepts, rejects (and with which message) and fills in, and the
+ * output of `kubectl scale`, `kubectl get` and `kubectl explain`.
  */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-/** The dashboard and the metrics of a controller on a real API server: everybody sees and does what kubectl would let them. */
+/** The dashboard and the metrics of a controller on a real API server: users see and do what kubectl would let them. */
 import { execFile } from 'node:child_process';
 import { mkdtempDisposable } from 'node:fs/promises';
 import { get as getHttps } from 'node:https';

@@ -1,6 +1,6 @@
 /**
- * Every manifest in examples/, docs/ and the README before a real API server, as it stands there; and the example of an
- * adopted Deployment with a real controller.
+ * Every manifest in examples/, docs/ and the README on a real API server, unchanged; and the example of an adopted Deployment
+ * with a real controller.
  */
 import { globSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';

@@ -1,7 +1,7 @@
 /**
- * One controller, honest pools beside tenants whose Redis is not to be believed: servers that answer anything, and values that
- * anybody who works on a queue can write. It lives, its memory stays within the chart's limit, each such pool says what is wrong with it, and the honest
- * pools are scaled meanwhile.
+ * One controller, honest pools, and tenants with an untrusted Redis: servers that reply anything, and values that anyone with
+ * access to a queue can write. The controller survives within the chart's memory limit, each such pool reports its problem,
+ * and the honest pools are scaled meanwhile.
  */
 import { readFile } from 'node:fs/promises';
 import type { Redis } from 'ioredis';

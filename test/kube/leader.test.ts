@@ -1,4 +1,4 @@
-/** Leader election on a real API server: who leads, and when not any more. */
+/** Leader election on a real API server: who leads, and until when. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';

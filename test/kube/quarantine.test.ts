@@ -1,6 +1,6 @@
 /**
- * A pool at which the controller itself comes to harm: one that hangs, or takes the whole process down. It costs that twice; then that
- * pool is left out for a while and says so, and all others are served, by whichever controller leads.
+ * A pool at which the controller itself fails: it hangs, or its process dies. After the second time, that pool is skipped for
+ * a while and reports it, and all others are served, whichever controller leads.
  */
 import { mkdtempDisposable } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,6 +1,6 @@
 /**
- * Workers that die: the API server shows made-up pods, Redis and the workers in them are real. What a worker held is put
- * back when its container ended and its connections are gone, and not before.
+ * Workers that die: the pods are objects made by the tests; Redis and the workers in it are real. The tasks of a worker are
+ * put back when its container ended and its connections are closed, and not before.
  */
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';

@@ -1,4 +1,4 @@
-/** What can be wrong with a pool's Redis, how the pool tells it, and how it is mended. */
+/** Problems of a pool's Redis, how the pool reports each, and how it is fixed. */
 import type { Redis } from 'ioredis';
 import { expect } from 'vitest';
 import type { ObjectRef } from '../../kube/resources.ts';

@@ -1,6 +1,7 @@
 /**
- * Every way in which a watch ends that is no ending of the server's, before a real API server with a proxy in between: `reflect` goes on
- * after each, and misses nothing. The informer of the official client ends for good at a reset connection, and at any status but 410.
+ * Every way in which a watch ends other than by the server, against a real API server behind a proxy: `reflect` continues
+ * after each, and misses nothing. The informer of the official client ends for good at a reset connection, and at any status
+ * but 410.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { request } from 'node:https';

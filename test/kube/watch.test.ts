@@ -1,4 +1,4 @@
-/** `reflect` before a real API server, with faults put between: a proxy, a frozen server, a watch that is made to lie. */
+/** `reflect` against a real API server, with faults in between: a proxy, a frozen server, a watch with wrong data. */
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { KubeApi } from '../../kube/api.ts';

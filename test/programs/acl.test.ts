@@ -1,6 +1,6 @@
 /**
- * The Redis user of docs/security.md, as it stands there: all that worker, controller, library and command line do works
- * with it, nothing is refused, and it has no permission that none of them uses.
+ * The Redis user of docs/security.md, as documented: worker, controller, library and command line work with it, nothing is
+ * refused, and none of its permissions is unused.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-/** Completion in real shells: what a Tab makes of a line. */
+/** Completion in real shells: the result of a Tab. */
 import { execFile } from 'node:child_process';
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

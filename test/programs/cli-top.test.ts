@@ -1,4 +1,4 @@
-/** `millrace top` in a real terminal, at 80 and at 120 columns: what can be seen, keys, and the terminal afterwards. */
+/** `millrace top` in a real terminal, at 80 and at 120 columns: its screens, its keys, and the terminal afterwards. */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';

@@ -1,4 +1,4 @@
-/** The commands of `millrace` as a shell sees them: output, one line for what is wrong, exit codes. */
+/** The commands of `millrace` in a shell: output, one line per error, exit codes. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, afterAll, describe, expect, test } from 'vitest';

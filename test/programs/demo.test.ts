@@ -1,4 +1,4 @@
-/** The demo, small: a whole picture and a chart come out, and nothing stays behind. */
+/** The demo, small: it produces a whole picture and a chart, and leaves nothing behind. */
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-/** The reference of flags is what the programs say to --help. */
+/** The reference of flags is the output of --help. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';

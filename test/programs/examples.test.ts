@@ -1,4 +1,4 @@
-/** The examples, each as its README says to run it: the work is done, and the results are right. */
+/** The examples, each run as its README describes: the work is done, and the results are right. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';

@@ -1,4 +1,4 @@
-/** What every kind of handler must do alike, whatever runs the task: a command, one that is kept running, a server. */
+/** What every kind of handler must do alike: a command, a command that keeps running, a server. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { OpenHandler } from '../../worker/task/handler.ts';
 import { openCommand } from '../../worker/handlers/command.ts';

@@ -1,4 +1,4 @@
-/** The worker as its image starts it: with what was compiled before, without it, and with a file that is spoiled. */
+/** The worker as its image starts it: with compiled code, without it, and with a damaged file. */
 import { execFile } from 'node:child_process';
 import { copyFile, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,4 @@
-/** The pool of `millrace dev` as a library: real worker processes on a real Redis, and which of them are told to stop when. */
+/** The pool of `millrace dev` as a library: real worker processes on a real Redis, and which of them are stopped when. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import { pino } from 'pino';

@@ -1,4 +1,4 @@
-/** What is published: packed, unpacked beside its dependencies, and used as somebody else would, with types. */
+/** The published package: packed, unpacked next to its dependencies, and used by another program, with types. */
 import { execFile } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,4 @@
-/** `millrace dev`, `explain`, `record` and `simulate` as whole programs: what happened is told, recorded, and played again. */
+/** `millrace dev`, `explain`, `record` and `simulate` as whole programs: a history is shown, recorded, and simulated. */
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-/** Scripts as a shell sees them: to ask what one does starts nothing, and neither does an argument that it does not know. */
+/** Scripts in a shell: --help starts nothing, and neither does an unknown argument. */
 import { execFile } from 'node:child_process';
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-/** The probes of a worker whose turns are not answered: what an orchestrator is told, and why. */
+/** The probes of a worker whose turns get no reply: what they return, and why. */
 import { expect, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { freePort, startRedis } from '../support/redis.ts';

@@ -1,4 +1,4 @@
-/** A password that is replaced under a running worker: it ends, so that whoever watches over it starts it with the new one. */
+/** A password that is changed under a running worker: the worker exits, to be restarted with the new one. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-/** What a person gets to see who starts the worker wrongly: one line that says what to do, and an exit code. */
+/** A worker started with wrong arguments: one line with the remedy, and an exit code. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

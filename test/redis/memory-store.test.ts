@@ -1,4 +1,4 @@
-/** What pools have learned, in a real Redis: who reads it when, how often it is written, and what is not believed. */
+/** What pools have learned, in a real Redis: when it is read and written, and which memories are ignored. */
 import { pino } from 'pino';
 import { expect, test } from 'vitest';
 import { decide } from '../../controller/decide/decide.ts';

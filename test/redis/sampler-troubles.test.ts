@@ -1,4 +1,4 @@
-/** The sampler when it knows nothing: it says why, is never zero, and comes back by itself. */
+/** The sampler without a sample: it reports why, never returns a zero, and recovers by itself. */
 import { expect, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { startRedis } from '../support/redis.ts';

@@ -1,4 +1,4 @@
-/** The sampler on a real Redis: what it knows, when it looks, and what it recovers. */
+/** The sampler on a real Redis: what it returns, when it reads, and what it recovers. */
 import type { Redis } from 'ioredis';
 import { expect, test } from 'vitest';
 import { delayedMember } from '../../queue/task.ts';

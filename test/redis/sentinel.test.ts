@@ -1,4 +1,4 @@
-/** Sentinels, and what they ask for: encryption on every connection, and passwords. */
+/** Sentinels and their requirements: encryption on every connection, and passwords. */
 import { createServer } from 'node:net';
 import { expect, test } from 'vitest';
 import {

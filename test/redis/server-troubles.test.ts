@@ -1,4 +1,4 @@
-/** What a server refuses for a while: everybody goes on by themselves afterwards, and nothing is run twice. */
+/** What a server refuses for a while: everything resumes by itself afterwards, and nothing runs twice. */
 import { mkdir, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';

@@ -1,4 +1,4 @@
-/** Tasks that were lost together are cleared by halves, and the one that takes its workers down is found all the same. */
+/** Tasks that were lost together are cleared by halves, and the one that takes its workers down is still found. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../queue/keys.ts';

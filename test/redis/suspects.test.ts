@@ -1,4 +1,4 @@
-/** What becomes of tasks that were in flight in a lost worker, turn by turn: they run alone, and nobody starves. */
+/** Tasks that were in flight in a lost worker, turn by turn: they run alone, and none starves. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import { inspectQueue } from '../../queue/inspect.ts';

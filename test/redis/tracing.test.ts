@@ -1,4 +1,4 @@
-/** A trace from who enqueues to who runs, with OpenTelemetry's own SDK; and no trace of it where there is none. */
+/** A trace from enqueueing to running, with OpenTelemetry's own SDK; and no trace without it. */
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';

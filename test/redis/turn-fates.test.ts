@@ -1,4 +1,4 @@
-/** turn.lua against a real Redis: what becomes of tasks that were settled, one by one and by the thousand. */
+/** turn.lua on a real Redis: where settled tasks go, one by one and by the thousand. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import { deadHeader, readDeadLetters } from '../../queue/dead-letter-format.ts';

@@ -1,4 +1,4 @@
-/** turn.lua against a real Redis: what its head promises, sentence by sentence. */
+/** turn.lua on a real Redis: what its header promises, sentence by sentence. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import { redisNow } from '../../queue/connection/connection.ts';

@@ -1,7 +1,7 @@
 /**
- * A connection to a Redis that is not believed, against a server that answers what a test tells it. Whatever comes, the process
- * goes on (vitest fails a run in which an exception was thrown out of a handler), little of it is read, and the same connection
- * works again when the server behaves.
+ * A connection to an untrusted Redis, against a server that replies what a test tells it to. Whatever it sends, the process
+ * continues (vitest fails a run in which a handler threw), little of it is read, and the same connection works again when the
+ * server behaves.
  */
 import { once } from 'node:events';
 import { expect, test } from 'vitest';

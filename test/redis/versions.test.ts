@@ -1,6 +1,6 @@
 /**
- * Workers of the first protocol beside those of today on one queue, as in every rollout: scripts are sent by the workers
- * themselves, so both forms run at once, and what they share is the keys. Each takes up what the other left.
+ * Workers of the first protocol and of the current one on one queue, as in every rollout: workers send their own scripts, so
+ * both forms run side by side and share only the keys. Each picks up what the other left.
  */
 import { expect, test } from 'vitest';
 import { readDeadLetters } from '../../queue/dead-letter-format.ts';

@@ -1,4 +1,4 @@
-/** The wake on a real Redis, in each of its modes: whoever pushes into an idle queue is heard at once. */
+/** The wake on a real Redis, in each of its modes: a push into an idle queue is noticed immediately. */
 import { expect, test } from 'vitest';
 import { pino } from 'pino';
 import { createWake, type Wake, type WakeOptions } from '../../controller/sample/wake.ts';

@@ -1,4 +1,4 @@
-/** KeyWatch on a real Redis: it hears of every first change, also after all that can happen to its connections. */
+/** KeyWatch on a real Redis: it is notified of every first change, even after all that can happen to its connections. */
 import { expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import { openKeyWatch, TrackingRefused, type KeyWatch } from '../../queue/watch.ts';

@@ -1,4 +1,4 @@
-/** Which workers live, by their connections: what the controller believes before it ends an epoch. */
+/** Which workers are alive, by their connections: what the controller checks before it ends an epoch. */
 import { expect, test } from 'vitest';
 import { queueKeys } from '../../queue/keys.ts';
 import { readWorkerRecords } from '../../queue/workers/worker-connections.ts';

@@ -1,4 +1,4 @@
-/** The worker in this process, on a real Redis: what it takes, how many at once, what becomes of it. */
+/** The worker in this process, on a real Redis: what it takes, how many tasks at a time, and their outcomes. */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';

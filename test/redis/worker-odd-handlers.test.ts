@@ -1,4 +1,4 @@
-/** Handlers that return and throw what nobody expects, beside plain ones: each task has its own end, and no other's. */
+/** Handlers with unexpected results and errors, next to ordinary ones: each task gets its own outcome, and no other's. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import { readDeadLetters } from '../../queue/dead-letter-format.ts';

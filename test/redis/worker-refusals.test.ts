@@ -1,4 +1,4 @@
-/** A worker whom Redis refuses: what was given at the start is not believed for ever. */
+/** A worker that Redis refuses: it does not rely on the credentials of its start for ever. */
 import { expect, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { startRedis } from '../support/redis.ts';

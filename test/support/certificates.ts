@@ -1,4 +1,4 @@
-/** Certificates for TLS tests, made with openssl in a folder of the test's own. */
+/** Certificates for TLS tests, made with openssl in a temporary folder. */
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';

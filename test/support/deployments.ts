@@ -1,7 +1,7 @@
 /**
- * What the Deployment controller does, played for tests: which pods are a Deployment's own, and, for all Deployments of a server
- * that nobody else plays, pods that are objects and run nothing. Whatever is asked for is there at once and counted as ready;
- * the pods themselves are not ready, so that any of them may go.
+ * Stands in for the Deployment controller: which pods belong to a Deployment and, for all Deployments of a server that no test
+ * handles itself, pods that are objects and run nothing. Requested pods exist immediately and count as ready; the pods
+ * themselves are not ready, so that any of them may be removed.
  */
 import { fingerprint } from '../../controller/act/known-deployment.ts';
 import { DELETION_COST } from '../../kube/api.ts';

@@ -1,4 +1,4 @@
-/** Waiting for what cannot be awaited: look again and again, until a limit. */
+/** Waiting for what cannot be awaited: checks repeatedly, up to a limit. */
 import { availableParallelism, loadavg } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 

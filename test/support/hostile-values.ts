@@ -1,4 +1,4 @@
-/** What whoever works on a queue can write beside it, in an honest Redis: values of a form or a size that nobody reckons with. */
+/** Values that anyone with access to a queue can write next to it, in an honest Redis: of unexpected forms and sizes. */
 import type { Redis } from 'ioredis';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 

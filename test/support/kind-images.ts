@@ -1,6 +1,6 @@
 /**
- * The images of the cluster tests: those of the product, built from this checkout, one made from the worker's as a user makes
- * it, and two that others bring. `setup` is a globalSetup that comes after the cluster's and puts all of them on the node.
+ * The images of the cluster tests: those of the product, built from this checkout, one derived from the worker's as a user
+ * does it, and two public ones. `setup` is a globalSetup that runs after the cluster's and loads all of them onto the node.
  */
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';

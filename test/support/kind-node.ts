@@ -1,4 +1,4 @@
-/** What only the node can do to a container: signals that its processes cannot catch, or never hear of. */
+/** What only the node can do to a container: signals that its processes cannot catch, or never receive. */
 import { execFile, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';

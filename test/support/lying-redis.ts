@@ -1,6 +1,6 @@
 /**
- * A Redis that answers what a test tells it: a double of a tenant's server, whose replies are anything. What it is not told about
- * it answers as an empty Redis would, as far as the controller asks.
+ * A Redis that replies what a test tells it to: a double of a tenant's server, whose replies may be anything. Other commands
+ * of the controller get the replies of an empty Redis.
  */
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';

@@ -1,6 +1,6 @@
 /**
- * A Deployment whose pods are workers in this process: each runs its tasks until a test lets them end, and it is known what ran
- * in a pod at the moment when that was told to stop.
+ * A Deployment whose pods are workers in this process: each runs its tasks until a test lets them end, and records what it ran
+ * when it was stopped.
  */
 import { expect } from 'vitest';
 import type { ObjectRef } from '../../kube/resources.ts';

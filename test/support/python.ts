@@ -1,4 +1,4 @@
-/** Python packages for tests: an environment for each set of requirements, made once and kept for later runs. */
+/** Python packages for tests: an environment for each set of requirements, created once and kept for later runs. */
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { access, mkdir, rename, rm, writeFile } from 'node:fs/promises';

@@ -1,4 +1,4 @@
-/** One pool for the tests of a step's scale-in: its pods, its workers in Redis, and a log of what a step did to them. */
+/** A pool for the tests of a step's scale-in: its pods, its workers in Redis, and a log of what a step did to them. */
 import { noMemory, type Policy } from '../../controller/decide/decision.ts';
 import type { Drains } from '../../controller/act/scale-in.ts';
 import { nothingKept, step, type Kept, type Step, type StepInput } from '../../controller/act/step.ts';

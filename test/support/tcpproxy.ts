@@ -1,4 +1,4 @@
-/** A TCP proxy for fault tests: put it before a real server, then stall, cut or slow down what goes through it. */
+/** A TCP proxy for fault tests: placed before a real server, it can stall, cut or slow down the traffic. */
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';

@@ -1,7 +1,7 @@
 /**
- * A queue at work while its server is in trouble: two workers in the middle of a wave, a client that waits for a result,
- * a sampler. `survive` breaks the server, sees that the trouble is really there, mends it, and holds everybody to going
- * on by themselves: the workers both of them, in the epochs that they have or in new ones.
+ * A busy queue whose server is in trouble: two workers in the middle of a wave, a client that waits for a result, a sampler.
+ * `survive` breaks the server, verifies that it is broken, repairs it, and expects everything to resume by itself: both
+ * workers, in their old epochs or in new ones.
  */
 import { expect } from 'vitest';
 import type { Redis } from 'ioredis';

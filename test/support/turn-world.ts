@@ -1,4 +1,4 @@
-/** The steps that test/redis/turn-model.test.ts makes histories of: what may happen to a queue and to two workers. */
+/** The steps of the histories of test/redis/turn-model.test.ts: what may happen to a queue and to two workers. */
 import type { Redis } from 'ioredis';
 import { expect } from 'vitest';
 import { cancelTask } from '../../queue/cancel.ts';

@@ -1,6 +1,6 @@
 /**
- * What a test of the controller stands on: a real API server that knows WorkerPools, a real Redis, and plain requests
- * to the former. No controllers run there, so a test plays those that it needs (`playDeployments`).
+ * The environment of the controller's tests: a real API server with WorkerPools, a real Redis, and plain requests to the API
+ * server. It has no controllers, so a test plays those that it needs (`playDeployments`).
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';

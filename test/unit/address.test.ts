@@ -1,4 +1,4 @@
-/** From a pool's spec and its Secrets to an address, and what is said when one cannot be had. */
+/** From a pool's spec and its Secrets to an address, and the message if there is none. */
 import { expect, test } from 'vitest';
 import { MissingSecret, resolveAddress } from '../../controller/connect/address.ts';
 import { troubleOf } from '../../controller/report/terminal-error.ts';

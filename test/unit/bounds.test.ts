@@ -1,4 +1,4 @@
-/** What bounds a decision: steps, schedules, the pattern of past days; and what is advised when it cannot be kept. */
+/** The bounds of a decision: steps, schedules, the pattern of past days; and the advice if the target cannot be met. */
 import { describe, expect, test } from 'vitest';
 import { adviceFor, type Advice, type Situation } from '../../controller/decide/target-wait/advice.ts';
 import {

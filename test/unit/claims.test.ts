@@ -1,4 +1,4 @@
-/** Who has a Deployment, of several that want it, and which pools have a queue in common; as rows of what happened. */
+/** Which of several pools may scale a Deployment, and which pools share a queue; as rows of events. */
 import { describe, expect, test } from 'vitest';
 import { autoscalerOf, createClaims, type Claims } from '../../controller/act/claims.ts';
 import {

@@ -1,4 +1,4 @@
-/** When a worker gives up on a Redis that refuses it, and how often it says so. */
+/** When a worker gives up on a Redis that refuses it, and how often it logs that. */
 import { ReplyError } from 'ioredis';
 import { expect, test } from 'vitest';
 import { DatabaseRefused } from '../../queue/connection/redis-errors.ts';

@@ -1,4 +1,4 @@
-/** When schedules begin and end: fixed dates around both changes of the clocks, and what is wrong with a spec. */
+/** When schedules begin and end: fixed dates around both changes of the clocks, and errors in a spec. */
 import { describe, expect, test } from 'vitest';
 import { cronTimesOf } from '../../controller/decide/cron.ts';
 import { decide } from '../../controller/decide/decide.ts';

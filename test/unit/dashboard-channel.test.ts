@@ -1,4 +1,4 @@
-/** One computation for all who listen, and none while nobody does. */
+/** One computation for all listeners, and none without listeners. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { createChannel, type Channel } from '../../controller/dashboard/channel.ts';
 

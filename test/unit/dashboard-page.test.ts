@@ -1,4 +1,4 @@
-/** What the page makes of what it is told: order, sparklines, series, words. */
+/** The page's model: order, sparklines, series, texts. */
 import { describe, expect, test } from 'vitest';
 import type { Overview, PoolPage, PoolRow } from '../../controller/dashboard/api.ts';
 import { ago, count, duration, rate } from '../../dashboard/format.ts';

@@ -1,4 +1,4 @@
-/** What the dashboard must not tell: secrets ever, tasks without leave. */
+/** What the dashboard must not show: secrets never, tasks only if allowed. */
 import { expect, test } from 'vitest';
 import { kindOf } from '../../controller/dashboard/details.ts';
 import { leaderAddress, leaderNote } from '../../controller/dashboard/leader.ts';

@@ -1,4 +1,4 @@
-/** The settings that the dashboard shows: all fields of a spec but what is Kubernetes' own. */
+/** The settings that the dashboard shows: all fields of a spec except Kubernetes' own. */
 import { expect, test } from 'vitest';
 import { settingsOf } from '../../controller/dashboard/settings.ts';
 import type { WorkerPoolSpec } from '../../kube/workerpool.ts';

@@ -1,4 +1,4 @@
-/** Clocks that are set, samples and memories that are nonsense: what comes out is a whole number all the same. */
+/** Clocks that are set, invalid samples and invalid memories: the result is still a whole number. */
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { decide } from '../../controller/decide/decide.ts';

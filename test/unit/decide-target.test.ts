@@ -1,4 +1,4 @@
-/** The target rule from end to end: looks in, decisions out. */
+/** The target rule from end to end: samples in, decisions out. */
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { decide } from '../../controller/decide/decide.ts';

@@ -1,4 +1,4 @@
-/** The documents: links lead somewhere, and the reference is what the code says. */
+/** The documents: every link has a target, and the reference matches the code. */
 import { existsSync, globSync, readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import { expect, test } from 'vitest';

@@ -1,6 +1,6 @@
 /**
- * A pool in a dry run, while somebody else scales what it looks at, or nobody does: what it says is what an active pool would
- * ask for in that moment, and it never counts on replicas that it only spoke of.
+ * A pool in a dry run, while something else scales its target, or nothing does: it reports what an active pool would request
+ * at that moment, and never counts on replicas that it only proposed.
  */
 import { expect, test } from 'vitest';
 import { noMemory, type Memory } from '../../controller/decide/decision.ts';

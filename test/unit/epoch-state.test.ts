@@ -1,4 +1,4 @@
-/** What one queue of a worker does next: the mode that its orders and the worker's add up to, and what a reply changes. */
+/** What one queue of a worker does next: the mode that follows from its orders and the worker's, and the effects of a reply. */
 import { describe, expect, test } from 'vitest';
 import {
   foundEmpty,

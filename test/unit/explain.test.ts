@@ -1,4 +1,4 @@
-/** Decisions that `decide` made, in the words of `millrace explain`. */
+/** Decisions of `decide`, as `millrace explain` prints them. */
 import { expect, test } from 'vitest';
 import { decide } from '../../controller/decide/decide.ts';
 import { noMemory, type Memory, type Policy, type Sample } from '../../controller/decide/decision.ts';

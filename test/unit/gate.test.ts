@@ -1,4 +1,4 @@
-/** No more at a time than there is room for, in order, and whoever fails makes room as well. */
+/** A limit on concurrency, in order; a failure frees its place as well. */
 import { expect, test } from 'vitest';
 import { createGate } from '../../runtime/gate.ts';
 

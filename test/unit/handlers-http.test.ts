@@ -1,4 +1,4 @@
-/** A server that runs tasks: what it is sent, what its answers mean, and how it may come and go. */
+/** A server that runs tasks: its requests, the meaning of its responses, and its restarts. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { OpenHandler } from '../../worker/task/handler.ts';
 import { HandlerLoadError } from '../../worker/handlers/errors.ts';
@@ -274,7 +274,10 @@ describe('a connection that is closed', () => {
 });
 
 test.each([
-  ['http://user:pass@10.0.0.7:9/', /the user name and password of --http are sent to 10\.0\.0\.7 without encryption/],
+  [
+    'http://user:pass@10.0.0.7:9/',
+    /the user name and password of --http are sent to 10\.0\.0\.7 without encryption/,
+  ],
   ['http://user:pass@127.0.0.1:9/', undefined],
   ['http://10.0.0.7:9/', undefined],
 ])('%s is warned of: %s', async (url, warning) => {

@@ -85,10 +85,7 @@ describe('findProgram', () => {
     ['half', 'command half is not executable: run chmod +x DIR/bin/half'],
     ['./bin', 'command ./bin is not a program: DIR/bin is a directory'],
     ['/dev/null', 'command /dev/null is not a program: /dev/null is a special file'],
-    [
-      './lost',
-      'command ./lost cannot start: its interpreter /no/such/interpreter does not exist',
-    ],
+    ['./lost', 'command ./lost cannot start: its interpreter /no/such/interpreter does not exist'],
     [
       './windows',
       "command ./windows cannot start: it has Windows line endings; run sed -i 's/\\r$//' DIR/windows",

@@ -1,6 +1,6 @@
 /**
- * Loads on which a sum of work says too little: a row for each kind, small enough to reckon by hand. Replicas take
- * 5 s to start, the target is 10 s; what a fixed pool or Knative's rule reaches there is what this rule has to reach.
+ * Loads for which a sum of work is not enough: a row for each kind, small enough to compute by hand. Replicas take 5 s to
+ * start, the target is 10 s; this rule has to reach what a fixed pool or Knative's rule reaches.
  */
 import { describe, expect, test } from 'vitest';
 import { decide } from '../../controller/decide/decide.ts';

@@ -1,4 +1,4 @@
-/** From what was seen of a pool to a trace: what is kept, and how true it is. */
+/** From a pool's recorded history to a trace: what is kept, and how accurate it is. */
 import { describe, expect, test } from 'vitest';
 import { spanOf, spansOf, startsOf } from '../../cli/commands/spans.ts';
 import { beginStretch, entryOf, extendStretch, standingOf } from '../../controller/records/timeline.ts';

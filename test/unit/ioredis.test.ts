@@ -1,4 +1,4 @@
-/** What the library reaches for inside of ioredis is there, and does what it is reached for. */
+/** The internals of ioredis that the library uses exist, and do what is expected of them. */
 import { Redis } from 'ioredis';
 import { expect, test } from 'vitest';
 import { dropRedis, renewConnection } from '../../queue/connection/close.ts';

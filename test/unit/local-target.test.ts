@@ -1,4 +1,4 @@
-/** The choices that the local pool makes, and what becomes of the lines that its workers write. */
+/** The choices of the local pool, and the handling of its workers' output. */
 import { describe, expect, test } from 'vitest';
 import { crashPause } from '../../cli/dev/crash-pause.ts';
 import { readLogLine } from '../../cli/dev/log-line.ts';

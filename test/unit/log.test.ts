@@ -1,4 +1,4 @@
-/** What a log says of an error: the whole of it at `debug`, a short line else, and a secret never. */
+/** Errors in the log: complete at `debug`, one short line otherwise, and never a secret. */
 import { describe, expect, test } from 'vitest';
 import type { LoggedError } from '../../runtime/log-error.ts';
 import { createLog } from '../../runtime/log.ts';

@@ -1,4 +1,4 @@
-/** What a pool has learned, as text in Redis: what comes back, and what is not believed. */
+/** What a pool has learned, as text in Redis: what is restored, and which memories are ignored. */
 import { describe, expect, test } from 'vitest';
 import { decide } from '../../controller/decide/decide.ts';
 import { noMemory, type Memory } from '../../controller/decide/decision.ts';

@@ -1,4 +1,4 @@
-/** What happened between two looks at a pool: sums, waits and starts out of samples that a test plays. */
+/** What happened between two samples of a pool: sums, waits and starts, from samples made by a test. */
 import { describe, expect, test } from 'vitest';
 import { noMemory, type Decision } from '../../controller/decide/decision.ts';
 import { observe, type Observation, type Baseline } from '../../controller/observe/observation.ts';

@@ -1,4 +1,4 @@
-/** Which queue of a worker may pass those above it, and what finding that out costs. */
+/** Which queue of a worker may pass those above it, and the cost of finding that out. */
 import { expect, test } from 'vitest';
 import { queueKeys } from '../../queue/keys.ts';
 import type { Lane } from '../../worker/epoch/slots/lane.ts';

@@ -1,4 +1,4 @@
-/** A release: its version stands in many places, and the workflow publishes nothing before they agree with the tag. */
+/** A release: its version is in many places, and the workflow publishes nothing until they agree with the tag. */
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';

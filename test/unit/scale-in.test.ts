@@ -1,4 +1,7 @@
-/** Who may go and how many replicas are left, as rows: what was seen, what comes of it. And whose pods and workers they are. */
+/**
+ * Which pods may be removed and how many replicas are left, as rows of observations and results; and the owners of pods and
+ * workers.
+ */
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { isOwnPod } from '../../controller/act/ownership.ts';

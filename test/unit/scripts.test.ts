@@ -1,4 +1,4 @@
-/** Redis runs each script by itself, so what several of them need stands in each: the copies are held to be equal here. */
+/** Redis runs each script by itself, so functions that several of them need are copied: the copies must be equal. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';

@@ -1,4 +1,4 @@
-/** The simulator against what can be reckoned by hand. */
+/** The simulator against results that can be computed by hand. */
 import { describe, expect, test } from 'vitest';
 import type { Autoscaler } from '../../simulate/autoscaler.ts';
 import { clairvoyant } from '../../simulate/clairvoyant.ts';

@@ -1,4 +1,4 @@
-/** Which pods hold tasks of another library: as rows of what the library says, and what follows for each pod. */
+/** Which pods hold tasks of another library: as rows of what the library reports, and what follows for each pod. */
 import { describe, expect, test } from 'vitest';
 import { holdersOf, idleAfter, type Holder, type IdleSince } from '../../controller/act/source-holders.ts';
 import type { Member } from '../../controller/act/target.ts';

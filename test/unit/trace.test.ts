@@ -1,4 +1,4 @@
-/** Traces: read from CSV, made from a seed. */
+/** Traces: read from CSV, generated from a seed. */
 import { describe, expect, test } from 'vitest';
 import { createRandom } from '../../simulate/random.ts';
 import { generate, traceKinds } from '../../simulate/generate.ts';

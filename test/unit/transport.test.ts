@@ -1,4 +1,4 @@
-/** The transport against an HTTP server that answers as a row says. */
+/** The transport against an HTTP server that responds as a row specifies. */
 import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
 import { describe, expect, test } from 'vitest';

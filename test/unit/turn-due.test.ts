@@ -1,4 +1,4 @@
-/** When a queue's next turn is due, how many tasks it asks for, and when what waits for a slot goes back. */
+/** When a queue's next turn is due, how many tasks it requests, and when tasks that wait for a slot are handed back. */
 import { describe, expect, test } from 'vitest';
 import { initialState, type EpochState, type Hints } from '../../worker/epoch/state.ts';
 import { staleIn, turnIn, wantedTasks, type Room, type TurnSituation } from '../../worker/epoch/turn-due.ts';

@@ -1,4 +1,4 @@
-/** Whole runs of the target rule, on traces that nothing was tuned to: the promise is kept, and at what cost. */
+/** Whole runs of the target rule, on traces that nothing was tuned to: the target is met, and at what cost. */
 import { describe, expect, test } from 'vitest';
 import type { Policy } from '../../controller/decide/decision.ts';
 import { figuresOf, type Figures } from '../../simulate/figures.ts';
