@@ -47,9 +47,26 @@ compile() {
   [ "$own" -ef "$bin/$1" ] || ln -f "$own" "$bin/$1"
 }
 
-# k8s.io/kubernetes requires its own libraries at v0.0.0, from its own tree; published, they are modules at v0.<minor>
+# replacements GO_MOD: k8s.io/kubernetes requires its own libraries at v0.0.0, from its own tree; published, they are modules at
+# v0.<minor>. Prints what go.mod is to have instead of each: where the proxy lacks one, its newest patch release before that.
+replacements() {
+  local wanted=v0.${KUBE#v1.} library lacking libraries found
+  mapfile -t libraries < <(awk '$2 == "v0.0.0" {print $1} $3 == "v0.0.0" {print $2}' "$1" | sort -u)
+  # it fails where one is lacking, and says which
+  lacking=$(go mod download -json "${libraries[@]/%/@$wanted}" | sed -n 's/^\t"Path": "\(.*\)".*/\1/p; s/^\t"Error": .*/lacking/p' |
+    awk '$1 == "lacking" {print path} {path = $1}') || true
+  for library in "${libraries[@]}"; do
+    found=$wanted
+    if grep -qxF "$library" <<<"$lacking"; then
+      found=$(go list -m -f '{{.Version}}' "$library@<=$wanted") || return 1
+      say "the module proxy lacks $library $wanted: taking $found"
+    fi
+    echo "replace $library => $library $found"
+  done
+}
+
 kubernetes() {
-  local module=k8s.io/kubernetes minor=${KUBE#v1.} mod
+  local module=k8s.io/kubernetes minor=${KUBE#v1.} mod replaced
   current "$bin/$1" $module "$KUBE" && return
   one_at_a_time "bin-$KUBE"
   current "$bin/$1" $module "$KUBE" && return
@@ -58,11 +75,8 @@ kubernetes() {
   cd "$work/kubernetes"
   if [ ! -e go.mod ]; then
     mod=$(go mod download -json "$module@$KUBE" | sed -n 's/^\t"GoMod": "\(.*\)".*/\1/p') && [ -n "$mod" ] || return 1
-    {
-      printf 'module build\n%s\nrequire %s %s\n' "$(grep '^go ' "$mod")" $module "$KUBE"
-      awk '$2 == "v0.0.0" {print $1} $3 == "v0.0.0" {print $2}' "$mod" | sort -u |
-        while read -r library; do echo "replace $library => $library v0.$minor"; done
-    } >go.mod
+    replaced=$(replacements "$mod") || return 1
+    printf 'module build\n%s\nrequire %s %s\n%s\n' "$(grep '^go ' "$mod")" $module "$KUBE" "$replaced" >go.mod
   fi
   local version=k8s.io/component-base/version
   build "$bin/$1" "$module/cmd/$1" "-X $version.gitVersion=$KUBE -X $version.gitMajor=1 -X $version.gitMinor=${minor%%.*} -X $version.gitTreeState=clean"
