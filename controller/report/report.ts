@@ -8,6 +8,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { KubeApi } from '../../kube/api.ts';
 import type { ObservedCondition } from '../../kube/conditions.ts';
+import { KubeError } from '../../kube/errors.ts';
 import type { EventRecorder, Occurrence } from '../../kube/events.ts';
 import { keyOf } from '../../kube/watch.ts';
 import { GROUP, KIND, VERSION, type WorkerPool, type WorkerPoolStatus } from '../../kube/workerpool.ts';
@@ -40,11 +41,15 @@ export interface WrittenStatus {
   readonly at: number;
   /** When numbers that have changed since may be written. */
   readonly turn?: number;
+  /** Why the API server refused it, if it did. */
+  readonly refusal?: string;
 }
 
 /** Mere counters are written so often at most: for one pool, and for all of them together. */
 const NUMBERS_MS = 2_000;
 const NUMBERS_GAP_MS = 50;
+/** A status that was refused is written again after this long, or when the pool itself has changed. */
+const REFUSED_RETRY_MS = 60_000;
 const DEAD_LETTERS_TIMEOUT_MS = 1_000;
 
 /** What this stage keeps of a pool from one reconcile to the next. */
@@ -67,7 +72,10 @@ export interface Reporter {
    * that is still to come, and what was learned and had to be forgotten.
    */
   stepped(pool: WorkerPool, step: Step, grace: GraceChange | undefined, state: ReportState): void;
-  /** Writes `status`. Returns after how many ms to come back for what can wait. Rejects when the API server fails. */
+  /**
+   * Writes `status`. Returns after how many ms to come back for what can wait. Rejects when the API server fails, but not when it
+   * refuses this status: an event reports that, and the pool is scaled all the same.
+   */
   status(pool: WorkerPool, status: WorkerPoolStatus, state: ReportState): Promise<number | undefined>;
   /** Reports tasks that were given up since the last call. If they cannot be read now, the next sample brings another try. */
   poison(pool: WorkerPool, link: QueueLink, sample: PoolSample, state: ReportState): Promise<void>;
@@ -126,6 +134,27 @@ export function createReporter(deps: ReportDeps): Reporter {
       event(pool, occurrence);
   }
 
+  /**
+   * Returns why the API server refuses the status, if it does. Before Kubernetes 1.33, a status is refused for whatever in `spec`
+   * breaks a rule that the definition did not have when the pool was stored.
+   */
+  async function write(pool: WorkerPool, status: WorkerPoolStatus): Promise<string | undefined> {
+    const { namespace, name } = pool.metadata;
+    try {
+      await api.pools.patchStatus({ namespace, name }, status, { signal });
+      return undefined;
+    } catch (error) {
+      if (error instanceof KubeError && error.status === 422) return error.message;
+      throw error;
+    }
+  }
+
+  function refused(pool: WorkerPool, why: string): void {
+    log.warn({ pool: keyOf(pool), why }, 'the status is refused');
+    const note = `The status stays as it was, though the pool is scaled: ${why}`;
+    event(pool, { type: 'Warning', reason: 'StatusRefused', action: 'Reconcile', note });
+  }
+
   return {
     event,
     stepped: (pool, step, grace, state) => {
@@ -149,11 +178,16 @@ export function createReporter(deps: ReportDeps): Reporter {
     status: async (pool, status, state) => {
       const last = state.written;
       const before = last?.status ?? pool.status;
-      const { namespace, name } = pool.metadata;
       metrics.pools.status(pool, status);
       eventsOf(pool, before, status);
-      if (before && isDeepStrictEqual(before, status)) return undefined;
-      if (last && onlyNumbersChanged(last.status, status)) {
+      const restMs = restOfRefusal(last, status, clock.elapsed());
+      if (last && restMs > 0) {
+        state.written = { ...last, status };
+        return restMs;
+      }
+      const accepted = last?.refusal === undefined;
+      if (accepted && before && isDeepStrictEqual(before, status)) return undefined;
+      if (accepted && last && onlyNumbersChanged(last.status, status)) {
         const now = clock.elapsed();
         const turn = last.turn ?? limit.next(last.at, now);
         if (turn > now) {
@@ -161,11 +195,18 @@ export function createReporter(deps: ReportDeps): Reporter {
           return turn - now;
         }
       }
-      await api.pools.patchStatus({ namespace, name }, status, { signal });
-      state.written = { status, at: clock.elapsed() };
-      return undefined;
+      const refusal = await write(pool, status);
+      if (refusal !== undefined && refusal !== last?.refusal) refused(pool, refusal);
+      state.written = { status, at: clock.elapsed(), ...(refusal === undefined ? {} : { refusal }) };
+      return refusal === undefined ? undefined : REFUSED_RETRY_MS;
     },
   };
+}
+
+/** For how much longer it makes no sense to write a status of this pool, ms; 0 or less when it does. */
+function restOfRefusal(last: WrittenStatus | undefined, status: WorkerPoolStatus, now: number): number {
+  const same = last?.status.observedGeneration === status.observedGeneration;
+  return last?.refusal !== undefined && same ? last.at + REFUSED_RETRY_MS - now : 0;
 }
 
 function scheduled(before: readonly string[], after: readonly string[]): Occurrence[] {
