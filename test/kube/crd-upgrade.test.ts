@@ -85,9 +85,11 @@ describe('an old pool that breaks a rule', () => {
 
   test.each(old)(
     '$what: takes a status, a pause, another number of slots, and a finalizer',
-    async ({ name }) => {
-      const status = await patch(name, { status: { replicas: 3 } }, 'status');
-      expect(status).toMatchObject({ status: { replicas: 3 } });
+    async ({ name, spec: stored }) => {
+      const frozen = await freezesStatus(name, stored);
+      const status = patch(name, { status: { replicas: 3 } }, 'status');
+      if (frozen) await expect(status).rejects.toThrow('422 Invalid');
+      else expect(await status).toMatchObject({ status: { replicas: 3 } });
       const spec = await patch(name, { spec: { mode: 'Paused', concurrency: 7 } });
       expect(spec).toMatchObject({ spec: { mode: 'Paused', concurrency: 7 } });
       await patch(name, { metadata: { finalizers: ['example.com/hold'] } });
@@ -117,6 +119,21 @@ test('what was right cannot be made wrong', async () => {
   expect(await change({ template: null })).toContain('set exactly one of template');
   expect(await change({ retry: { backoff: { initial: '10m' } } })).toContain('raise max');
 });
+
+/**
+ * Before 1.33, the API server holds the whole object against the definition when a status is written, and lets pass only rules that
+ * say themselves that they do not mean what was stored before them.
+ */
+async function freezesStatus(name: string, spec: Json): Promise<boolean> {
+  const { minor } = await transport.call<{ minor: string }>({
+    method: 'GET',
+    path: '/version',
+    what: 'get the version',
+  });
+  if (Number(minor) >= 33) return false;
+  const refusal = await create(name, spec);
+  return rules.some(({ message, optionalOldSelf }) => refusal.includes(message) && optionalOldSelf !== true);
+}
 
 function nameOf(pool: string): string {
   const found = old.find(({ what }) => what === pool);
