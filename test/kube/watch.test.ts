@@ -268,10 +268,20 @@ describe('a watch that fails', () => {
     };
     await create('a');
     const { api: faulty, lists } = firstWatch(mute);
-    await using watching = start({ api: faulty, silenceMs: 400 });
+    const missed = Promise.withResolvers<void>();
+    const late: KubeApi = {
+      ...faulty,
+      async list(...args) {
+        // the one after the silence, which may be noticed before there is anything that was missed
+        if (lists() === 1) await missed.promise;
+        return faulty.list(...args);
+      },
+    };
+    await using watching = start({ api: late, silenceMs: 400 });
     await began.promise;
     await create('b');
     await remove('a');
+    missed.resolve();
     await watching.until(() => watching.seen.length === 3);
     expect(watching.seen).toEqual(['+a x', '+b x', '-a']);
     expect(watching.errors).toEqual([expect.any(Silent)]);
