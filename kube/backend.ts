@@ -11,10 +11,10 @@ import { ENDPOINT_SLICES, PODS, SERVICES, type ObjectRef, type Resource } from '
 import type { CallOptions, Transport } from './transport.ts';
 import type { EndpointSlice, KubeObject, Service } from './wire.ts';
 
-/** A Service that a name may be that of, and the pod behind it that the name asks for, if it asks for one. */
+/** The Service that a host name may mean, and the pod behind it if the name includes one. */
 export interface ServiceName extends ObjectRef {
   readonly pod?: string;
-  /** The name can be nothing else: with `.svc` or without any dot. */
+  /** Unambiguous: the name ends in `.svc`, or has no dot. */
   readonly certain: boolean;
 }
 
@@ -50,7 +50,7 @@ export async function findBackend(
 ): Promise<PodPort | { readonly host: string } | undefined> {
   if (isIP(host) !== 0) return await behindIp(transport, host, port, namespace, options);
   for (const name of serviceNames(host, namespace)) {
-    // nobody may read Services of a namespace that is no namespace but a domain
+    // what looks like a namespace may be a domain, in which no one may read Services
     const service = await readObject(transport, SERVICES, name, options).catch((error: unknown) => {
       if (name.certain) throw error;
       return undefined;
@@ -62,7 +62,7 @@ export async function findBackend(
   return undefined;
 }
 
-/** An address may be of anything: where its namespace may not be searched, it is taken for one outside of the cluster. */
+/** An ambiguous address in a namespace that may not be searched counts as one outside the cluster. */
 async function behindIp(
   transport: Transport,
   ip: string,
@@ -110,7 +110,7 @@ interface ReadyPod {
   readonly port: number;
 }
 
-/** Behind a headless Service clients speak to the pod's port itself, whatever ports the Service lists. */
+/** Clients of a headless Service connect to the pod's port, whatever ports the Service lists. */
 function readyPods(
   { endpoints, ports }: EndpointSlice,
   portName: string,

@@ -140,7 +140,7 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
 
   function enqueue(write: () => Promise<unknown>): void {
     if (waiting.length >= maxWaiting) {
-      onError?.(new Error(`an event was dropped: ${maxWaiting} others wait to be written`));
+      onError?.(new Error(`an event was dropped: ${maxWaiting} others are waiting to be written`));
       return;
     }
     waiting.push(write);

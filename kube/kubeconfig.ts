@@ -12,13 +12,13 @@ import { KubeConfig } from '@kubernetes/client-node';
 import type { Connection } from './connection.ts';
 
 export interface KubeconfigChoice {
-  /** Of the file; without it `KUBECONFIG`, `~/.kube/config` and the other places where kubectl looks. */
+  /** Path of the file; by default `KUBECONFIG`, `~/.kube/config` and the other places that kubectl reads. */
   readonly path?: string | undefined;
   /** Instead of the file's current context. */
   readonly context?: string | undefined;
 }
 
-/** Where the library looks when it has found nothing at all; nobody has an API server there. */
+/** The library's fallback if it has found nothing at all; no API server is there. */
 const NOWHERE = 'http://localhost:8080';
 
 /** Throws Error in one line when the file cannot be read, there is none, or it has no such context or cluster. */
@@ -65,10 +65,10 @@ export function connectionOf(config: KubeConfig): Connection {
       await config.applyToHTTPSOptions(options);
       const { auth, agent, headers, ...tls } = options;
       if (auth) headers['authorization'] = `Basic ${Buffer.from(auth).toString('base64')}`;
-      // It makes an agent always, but one that does not keep connections alive: of use only where there is a proxy.
+      // It always creates an agent, but one without keep-alive: useful only with a proxy.
       return { ...tls, headers, ...(cluster?.proxyUrl && agent instanceof Agent && { agent }) };
     },
-    // KubeConfig keeps what exec plugins and OIDC gave it until it expires by its own account.
+    // KubeConfig caches the credentials of exec plugins and OIDC until they expire.
     forget: () => {},
   };
 }

@@ -26,7 +26,7 @@ import type { Lease } from './wire.ts';
 export interface LeadOptions {
   readonly api: Pick<KubeApi, 'leases'>;
   readonly lease: ObjectRef;
-  /** Of this process, unlike any other's and any former one's: the pod's name and something random. */
+  /** Unique to this process, also among its predecessors: the pod's name and a random part. */
   readonly identity: string;
   /** Asks to stop: the work's signal aborts, and once it has ended the lease is given back. */
   readonly signal: AbortSignal;
@@ -34,14 +34,14 @@ export interface LeadOptions {
   readonly timing?: Partial<Timing>;
   /** Called whenever the holder changes, also to this process; with an empty string when there is none. */
   readonly onHolder?: (identity: string, annotations: Readonly<Record<string, string>>) => void;
-  /** Annotations to write into the lease with the holder's name, given those that are there: what others should know of the leader. */
+  /** Annotations to write into the lease with the holder's name, computed from the current ones: information about the leader. */
   readonly annotations?: (found: Readonly<Record<string, string>>) => Readonly<Record<string, string>>;
   /** Called with the annotations whenever the lease was read or written. */
   readonly onAnnotations?: (found: Readonly<Record<string, string>>) => void;
   /** Called for failed attempts; they are retried. */
   readonly onError?: (error: unknown) => void;
   readonly clock?: Clock;
-  /** ms on a clock that only goes forward. */
+  /** ms, monotonic. */
   readonly elapsed?: () => number;
   readonly random?: () => number;
 }
@@ -112,7 +112,7 @@ function createElection({
   const { leaseDurationMs, renewDeadlineMs, retryPeriodMs } = timing;
   const title = `the lease ${ref.namespace}/${ref.name}`;
   let seen: ObservedLease | undefined;
-  /** Whether `seen` is our own last write, so that the next one need not read first. */
+  /** True if `seen` is our own last write, so that the next write needs no read before it. */
   let fresh = false;
   let wrote = false;
 
@@ -184,7 +184,7 @@ function createElection({
       const started = elapsed();
       try {
         if (!(await attempt({ timeoutMs: left(), signal: ended })))
-          return new Error(`${title} went to ${seen?.holder}`);
+          return new Error(`${title} was acquired by ${seen?.holder}`);
         renewed = started;
       } catch (error) {
         if (ended.aborted) return undefined;

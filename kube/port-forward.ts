@@ -17,7 +17,7 @@ export interface PodPort {
 export interface Forward extends AsyncDisposable {
   /** On 127.0.0.1. */
   readonly port: number;
-  /** Why the last connection through it could not be made, in one line; `undefined` when none failed. */
+  /** Why the last connection through it failed, in one line; `undefined` if none did. */
   readonly trouble: () => string | undefined;
 }
 
@@ -64,7 +64,7 @@ export async function forwardPort(config: KubeConfig, find: () => Promise<PodPor
   const server = createServer((socket) => {
     open.add(socket);
     socket.on('close', () => open.delete(socket));
-    socket.on('error', () => undefined); // its end is all that matters
+    socket.on('error', () => undefined); // its 'close' is handled
     void carry(socket);
   });
   server.listen(0, '127.0.0.1');
@@ -80,7 +80,7 @@ export async function forwardPort(config: KubeConfig, find: () => Promise<PodPor
   };
 }
 
-/** The words of ws 8.23, behind the library's PortForward: `Unexpected server response: 403`. */
+/** The message of ws 8.23, which the library's PortForward uses: `Unexpected server response: 403`. */
 function saysDenied(message: string): boolean {
   return /\b40[13]$/.test(message);
 }

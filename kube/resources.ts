@@ -55,7 +55,8 @@ export function collectionPath({ group, version, plural }: Resource<unknown>, na
 }
 
 function segment(name: string): string {
-  if (name === '' || /^\.{1,2}$|[/%\\]/.test(name)) throw new RangeError(`"${name}" is no name of an object`);
+  if (name === '' || /^\.{1,2}$|[/%\\]/.test(name))
+    throw new RangeError(`"${name}" is not a valid object name`);
   return encodeURIComponent(name);
 }
 

@@ -15,10 +15,10 @@ export type Question =
   | { readonly path: string };
 
 export interface Rights {
-  /** `undefined` for a token that the API server does not know. Rejects with KubeError when it cannot be asked. */
+  /** `undefined` for a token that the API server rejects. Rejects with KubeError if the request fails. */
   userOf(token: string, options?: CallOptions): Promise<string | undefined>;
   may(token: string, question: Question, options?: CallOptions): Promise<boolean>;
-  /** Whether the answer to `userOf` is known, and that it is somebody. */
+  /** True if `userOf` is cached for the token, and is a user. */
   knows(token: string): boolean;
 }
 
@@ -52,7 +52,7 @@ export function createRights(transport: Transport, now: () => number): Rights {
       answers: new Map(),
     };
     holders.set(name, made);
-    // what could not be asked is asked again
+    // a failed request is not cached
     made.user.catch(() => holders.get(name) === made && holders.delete(name));
     for (const oldest of holders.keys()) {
       if (holders.size <= MOST_TOKENS) break;

@@ -9,7 +9,7 @@ export class Silent extends Error {
 export interface SilenceWatchdog extends Disposable {
   /** Aborts with the parent, or with `Silent` as its reason. */
   readonly signal: AbortSignal;
-  /** To be called for everything that is received. */
+  /** To be called whenever something is received. */
   heard(): void;
 }
 

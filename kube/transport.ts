@@ -41,7 +41,7 @@ export interface Transport extends Disposable {
    * Rejects with `KubeError`, or with the signal's reason once that is aborted.
    */
   call<T>(call: Call, options?: CallOptions): Promise<T>;
-  /** Lines of an answer that has no end of its own. Resolves when the answer begins; `timeoutMs` covers only that. */
+  /** Lines of an endless response. Resolves when the response begins; `timeoutMs` covers only that. */
   stream(call: Call, options: CallOptions & { signal: AbortSignal }): Promise<AsyncIterable<string>>;
 }
 

@@ -34,7 +34,7 @@ export interface ReflectOptions<T extends KubeObject, K extends KubeObject = T> 
   readonly onChange: (key: string, object: K | undefined, previous: K | undefined) => void;
   /** Called for every failure, all of which are handled. */
   readonly onError?: (error: unknown) => void;
-  /** Ends everything. */
+  /** Stops everything. */
   readonly signal: AbortSignal;
   /** ms; after each, every key is delivered again. */
   readonly resyncMs?: number;

@@ -46,7 +46,7 @@ export interface WorkerPoolSpec {
   template?: PodTemplateSpec;
   /** The container of the template that runs the worker; without it, the first one. */
   workerContainer?: string;
-  /** Whether pods get what Kubernetes' restricted level asks for, where the template is silent. */
+  /** Whether pods get the defaults of Kubernetes' restricted level, where the template sets nothing. */
   podDefaults: PodDefaults;
   /** An existing Deployment to scale; the controller touches nothing of it but its replicas. */
   scaleTargetRef?: ScaleTargetRef;
@@ -55,7 +55,7 @@ export interface WorkerPoolSpec {
   minReplicas: number;
   maxReplicas: number;
   scaling: ScalingSpec;
-  /** Stretches of time in which other bounds hold. */
+  /** Periods with other bounds. */
   schedules?: ScheduleSpec[];
   retry: RetrySpec;
   /** Workers wait for this many replicas of Redis after each turn; by default, for none. */
@@ -64,7 +64,7 @@ export interface WorkerPoolSpec {
   tasks?: TasksSpec;
   results: ResultsSpec;
   deadLetters: DeadLettersSpec;
-  /** Replicas to keep when the queue could not be read for `after`; without it the pool holds what it has. */
+  /** Replicas to keep if the queue could not be read for `after`; by default the pool keeps its replicas. */
   fallback?: { after: Duration; replicas: number };
   mode: Mode;
 }
@@ -99,7 +99,7 @@ export interface ScalingSpec {
      */
     window?: Duration;
     maxStep?: StepLimit;
-    /** When workers may be taken away that cannot drain, because they are not Millrace's. */
+    /** When pods that cannot drain, because their workers are not Millrace's, may be removed. */
     unmanaged: Unmanaged;
   };
 }
@@ -122,9 +122,9 @@ export const Unmanaged = { WhenIdle: 'WhenIdle', Always: 'Always', Never: 'Never
 export type Unmanaged = (typeof Unmanaged)[keyof typeof Unmanaged];
 
 export interface RetrySpec {
-  /** How often a task is tried in all, the first time included. */
+  /** Maximum number of attempts of a task, including the first. */
   attempts: number;
-  /** Deliveries, of which none was survived by its worker, before a task is given up. */
+  /** Deliveries that all ended with the death of the worker, before a task is given up. */
   maxDeliveries: number;
   backoff: { initial: Duration; max: Duration; jitter: boolean };
 }
@@ -141,7 +141,7 @@ export interface ResultsSpec {
   maxSize: string;
 }
 
-/** What the queue keeps of tasks that failed for good: the newest. */
+/** How many of the tasks that failed for good the queue keeps: the newest. */
 export interface DeadLettersSpec {
   max: number;
   /** `0s` for ever. */
@@ -212,13 +212,13 @@ export interface WorkerPoolStatus {
   /** The schedules that are on, by name. */
   schedules?: string[];
   lastScaleTime?: string;
-  /** The last decision in words: `0→3: 12 waiting, 0 in flight, 5 tasks a replica`. */
+  /** The last decision, human-readable: `0→3: 12 waiting, 0 in flight, 5 tasks a replica`. */
   lastDecision?: string;
-  /** The cause of that decision, which programs go by. Not there where an older controller wrote it. */
+  /** The machine-readable cause of that decision. Absent if an older controller wrote the status. */
   lastCause?: string;
-  /** How the controller hears of the first task in an empty queue: Tracking, BlockingPeek or Polling. */
+  /** How the controller detects the first task in an empty queue: Tracking, BlockingPeek or Polling. */
   wake?: string;
-  /** Fingerprints of what was applied to the pool's Deployment, and of what came of it: the next controller need not apply it again. */
+  /** Fingerprints of the Deployment as applied and as stored: the next controller need not apply it again. */
   applied?: string;
   /** The field manager that applied replicas to the adopted Deployment, and when (RFC 3339): another controller resumes with it. */
   replicasApplier?: { manager: string; time?: string };

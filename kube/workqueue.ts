@@ -11,9 +11,9 @@ import type { Clock } from '../runtime/clock.ts';
 export interface WorkQueue {
   add(key: string, urgent?: 'urgent'): void;
   addAfter(key: string, ms: number): void;
-  /** Keys that wait now. */
+  /** Keys that are waiting. */
   readonly depth: number;
-  /** Works until the signal aborts; resolves when what was begun has ended. */
+  /** Works until the signal aborts; resolves when all started work has ended. */
   run(signal: AbortSignal): Promise<void>;
 }
 

@@ -12,9 +12,9 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 
 export interface Watcher extends AsyncDisposable {
-  /** Notes a process group to be killed if the worker dies. */
+  /** Registers a process group to be killed if the worker dies. */
   add(group: number): void;
-  /** The group is gone: its number may come to mean another one. */
+  /** The group has ended: its number may be reused. */
   remove(group: number): void;
 }
 

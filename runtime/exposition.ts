@@ -43,7 +43,7 @@ export function histogramLines(
   return `${text}${name}_sum{${labels}} ${counts[from + bounds.length + 1]}\n${name}_count{${labels}} ${total}\n`;
 }
 
-/** Notes that `times` values were `value`. */
+/** Observes `value`, `times` times. */
 export function observeMany(
   counts: Float64Array,
   from: number,

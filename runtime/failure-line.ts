@@ -1,7 +1,7 @@
-/** How the line begins in which a program says what it failed of, as its last one on stderr. */
+/** The beginning of the line with which a failed program ends its stderr. */
 export function failurePrefix(name: string): string {
   return `${name}: `;
 }
 
-/** The name of the worker's program, by which others read what it wrote. */
+/** The name of the worker's program; others recognize its lines by it. */
 export const WORKER_PROGRAM = 'millrace-worker';

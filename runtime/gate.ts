@@ -1,4 +1,4 @@
-/** Lets at most `most` pieces of work be under way at a time; all others wait for their turn, in the order in which they came. */
+/** Limits concurrency to `most`; further work waits, first come, first served. */
 export function createGate(most: number): <T>(work: () => Promise<T>) => Promise<T> {
   const waiting: (() => void)[] = [];
   let working = 0;
@@ -9,7 +9,7 @@ export function createGate(most: number): <T>(work: () => Promise<T>) => Promise
       return await work();
     } finally {
       const next = waiting.shift();
-      // who is next takes over the place
+      // the next in line takes over the place
       if (next) next();
       else working--;
     }

@@ -14,17 +14,17 @@ export interface HttpServerOptions {
   readonly port: number;
   readonly host?: string;
   readonly metrics: MetricsSource;
-  /** Why the process should be restarted, or `undefined` when it is well. */
+  /** Why the process should be restarted; `undefined` if it is healthy. */
   readonly unhealthy: () => string | undefined;
-  /** Why it cannot do its work right now, or `undefined` when it can. */
+  /** Why it cannot work at the moment; `undefined` if it can. */
   readonly unready: () => string | undefined;
   /** Why a client may not read `/metrics`; by default everyone may. The probes are for everyone. */
   readonly refusesMetrics?:
     | ((request: IncomingMessage) => Promise<{ readonly status: number; readonly error: string } | undefined>)
     | undefined;
-  /** Speaks HTTPS with what is in these files, which may change. */
+  /** Serves HTTPS with the certificate and key in these files, which may change. */
   readonly tls?: TlsFiles | undefined;
-  /** What else is served. */
+  /** Serves everything else. */
   readonly route?: Route | undefined;
 }
 
@@ -33,13 +33,13 @@ export type Route = (request: IncomingMessage, response: ServerResponse, path: s
 
 export interface HttpServer extends AsyncDisposable {
   readonly port: number;
-  /** DER of the certificate that is shown now; `undefined` without TLS. */
+  /** DER of the current certificate; `undefined` without TLS. */
   readonly certificate: Buffer | undefined;
   /** Whether the server alone keeps the process alive; it does at first. */
   hold(alive: boolean): void;
 }
 
-/** A request that does not come to its end is cut off, ms: probes are not to wait behind thousands of them. */
+/** An incomplete request is cut off after this, ms: probes must not wait behind thousands of them. */
 const LIMITS = { headersTimeout: 5_000, requestTimeout: 30_000, connectionsCheckingInterval: 1_000 };
 const MOST_CONNECTIONS = 2_048;
 
@@ -62,7 +62,7 @@ export async function serveHttp(options: HttpServerOptions): Promise<HttpServer>
     const scraped = (): void => {
       response.setHeader('content-type', options.metrics.contentType);
       response.setHeader('x-content-type-options', 'nosniff');
-      // a client that disconnects, or meets an error in the middle, has no page and asks again
+      // a client that disconnects, or gets an error halfway, has no page and retries
       pipeline(Readable.from(options.metrics.text()), response).catch(() => response.destroy());
     };
     if (!options.refusesMetrics) return scraped();

@@ -13,7 +13,7 @@ export function onSignals(): Lifecycle {
   const stopping = new AbortController();
   const hurry = new AbortController();
   const onSignal = (name: NodeJS.Signals): void => {
-    (stopping.signal.aborted ? hurry : stopping).abort(new Error(`the process got ${name}`));
+    (stopping.signal.aborted ? hurry : stopping).abort(new Error(`the process received ${name}`));
   };
   process.on('SIGTERM', onSignal);
   process.on('SIGINT', onSignal);

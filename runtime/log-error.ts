@@ -1,6 +1,6 @@
 /**
- * What a log says of an error: type, message and causes, and its stack where the level is `debug`. Never the other properties of
- * an error, which libraries fill with what they were at: a URL with its password, the arguments of a command. Pure.
+ * An error as it is logged: type, message and causes, and its stack at level `debug`. Never its other properties, in which
+ * libraries keep their context: a URL with its password, the arguments of a command. Pure.
  */
 import { plainText } from './plain-text.ts';
 
@@ -16,7 +16,7 @@ export interface LoggedError {
 const LONGEST_MESSAGE = 1_000;
 const LONGEST_STACK = 8_000;
 const MOST_CAUSES = 4;
-/** What Redis quotes of the arguments of a command, which may be a password. */
+/** Redis quotes the first arguments of a command, which may be a password. */
 const ARGUMENTS = /,? with args beginning with[\s\S]*/;
 /** V8's form, https://v8.dev/docs/stack-trace-api. */
 const FRAME = /^ {4}at .+$/;
@@ -35,7 +35,7 @@ function read(error: unknown, withStack: boolean, depth: number): LoggedError {
   const { name, message, stack, cause } = error;
   const { code } = error as { code?: unknown };
   const more = cause !== undefined && cause !== null && depth < MOST_CAUSES;
-  // the one of several addresses that failed is all that a connection's error has to say
+  // of a connection that tried several addresses, the error of the first says enough
   const [first]: unknown[] = error instanceof AggregateError && message === '' ? error.errors : [];
   const text =
     message || (first instanceof Error ? first.message : '') || (typeof code === 'string' ? code : name);
@@ -52,7 +52,7 @@ function cleaned(text: string): string {
   return plainText(text.replace(ARGUMENTS, ''), LONGEST_MESSAGE);
 }
 
-/** The lines behind the message; a message that has changed since, or has lines like frames, takes the stack with it. */
+/** The lines after the message. A message that has changed since, or that contains lines like frames, loses its stack. */
 function framesOf(stack: string, message: string): string {
   const at = stack.indexOf(message);
   const behind = at === -1 ? '' : stack.slice(at + message.length);

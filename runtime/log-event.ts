@@ -1,4 +1,4 @@
-/** The field `event` of a line: what programs that read a log go by. The words of a message are for people and may change. */
+/** The field `event` of a log line, for programs that read the log. The text of a message is for people and may change. */
 export const LogEvent = {
   /** The worker is registered with all its queues and takes tasks: once in its life. */
   Ready: 'ready',

@@ -24,7 +24,7 @@ export function createLog(name: string, level: LogLevel, to?: DestinationStream)
   );
 }
 
-/** For what ends a program: its stack goes to the debug log, and the one line to a person is that of `runProgram`. */
+/** For an error that ends a program: logs its stack at level `debug`; `runProgram` prints the line for people. */
 export function rethrow(log: Logger): (error: unknown) => never {
   return (error) => {
     log.debug({ err: error }, 'ended by an error');

@@ -4,10 +4,10 @@
  */
 import type { Metric, MetricObjectWithValues, MetricValue } from 'prom-client';
 
-/** What `/metrics` answers. */
+/** The response to `/metrics`. */
 export interface MetricsSource {
   readonly contentType: string;
-  /** In pieces, for as long as the client wants more. */
+  /** In chunks, for as long as the client reads. */
   text(): AsyncIterable<string>;
 }
 
@@ -35,7 +35,7 @@ export function createMetrics(tallies: readonly Tally[]): MetricsSource {
           name,
           get: () => Promise.resolve(whole as unknown as MetricObjectWithValues<TallyValue>),
         };
-        // a registry asks its metrics for nothing but this
+        // the only method that a registry calls on its metrics
         registry.registerMetric(metric as unknown as Metric);
       }
       yield await registry.metrics();
@@ -47,7 +47,7 @@ export interface Counter extends Tally {
   inc(labels: Readonly<Record<string, string>>, by?: number): void;
 }
 
-/** Of each set of labels, hold on to one object: it is told apart by identity. */
+/** Keep one object for each set of labels: sets are compared by identity. */
 export function createCounter(name: string, help: string, labels: readonly string[] = []): Counter {
   const counts = new Map<Readonly<Record<string, string>>, number>();
   return {
@@ -60,7 +60,7 @@ export function createCounter(name: string, help: string, labels: readonly strin
   };
 }
 
-/** A number that is looked up when somebody asks. */
+/** A number that is read at each scrape. */
 export function createGauge(
   name: string,
   help: string,
@@ -71,7 +71,7 @@ export function createGauge(
   return { name, help, type: 'gauge', labels: Object.keys(labels), values };
 }
 
-/** What Prometheus expects of every process, as far as it costs nothing until somebody asks. */
+/** The metrics that Prometheus expects of every process, as far as they cost nothing between scrapes. */
 export function processTallies(): readonly Tally[] {
   const startedAt = Date.now() / 1e3 - process.uptime();
   const cpu = (): number => {
@@ -95,11 +95,11 @@ export function processTallies(): readonly Tally[] {
 }
 
 export interface Histogram extends Tally {
-  /** What observes values with these labels. */
+  /** Observes values with these labels. */
   of(labels: Readonly<Record<string, string>>): (value: number) => void;
 }
 
-/** `bounds` are the upper ones of the buckets, from the lowest to the highest. */
+/** `bounds`: the upper bounds of the buckets, ascending. */
 export function createHistogram(
   name: string,
   help: string,
@@ -113,7 +113,7 @@ export function createHistogram(
     type: 'histogram',
     labels,
     of: (ofOne) => {
-      // how many values fell between a bound and the one before; the last is beyond all of them
+      // counts of values between a bound and the one before; the last is above all of them
       const counts = new Float64Array(bounds.length + 1);
       const one = { labels: ofOne, counts, sum: 0 };
       series.push(one);

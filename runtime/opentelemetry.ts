@@ -6,7 +6,7 @@
  * The types are the part of @opentelemetry/api 1.x that is called here; test/unit/tracing.test.ts holds them to the real SDK.
  */
 const API = Symbol.for('opentelemetry.js.api.1');
-/** Under this key a context holds its span. */
+/** The key of the span in a context. */
 const SPAN = Symbol.for('OpenTelemetry Context Key SPAN');
 
 export interface OpenTelemetry {
@@ -32,7 +32,7 @@ interface Tracer {
 
 interface SpanOptions {
   readonly kind: SpanKind;
-  /** Whatever the context says, the span begins a trace. */
+  /** Starts a new trace, even if the context has one. */
   readonly root?: boolean;
   readonly attributes: Readonly<Record<string, string | number>>;
   readonly links?: readonly { readonly context: unknown }[];
@@ -50,7 +50,7 @@ export const SpanKind = { producer: 3, consumer: 4 } as const;
 export type SpanKind = (typeof SpanKind)[keyof typeof SpanKind];
 export const STATUS_ERROR = 2;
 
-/** What travels with a task: W3C Trace Context. */
+/** The W3C Trace Context that travels with a task. */
 export interface Trace {
   readonly traceparent: string;
   readonly tracestate?: string;
@@ -70,7 +70,7 @@ interface Getter {
 const setter: Setter = { set: (carrier, key, value) => void (carrier[key] = value) };
 const getter: Getter = { get: (carrier, key) => carrier[key], keys: (carrier) => Object.keys(carrier) };
 
-/** The API of the SDK that this program has registered; `undefined` where there is none. */
+/** The API of the SDK that this program has registered; `undefined` if there is none. */
 export function openTelemetry(): OpenTelemetry | undefined {
   const api = (globalThis as { [API]?: Partial<OpenTelemetry> })[API];
   return api?.trace && api.context && api.propagation ? (api as OpenTelemetry) : undefined;
@@ -83,7 +83,7 @@ export function traceOf({ propagation }: OpenTelemetry, context: Context): Trace
   return readTrace(carrier);
 }
 
-/** The context that another program sent along. */
+/** The context that came from another program. */
 export function contextOf({ context, propagation }: OpenTelemetry, trace: Trace): Context {
   return propagation.extract(context.active(), { ...trace }, getter);
 }
@@ -106,12 +106,12 @@ export function readTrace(fields: object): Trace | undefined {
   return isTraceState(tracestate) ? { traceparent, tracestate } : { traceparent };
 }
 
-/** Vendors must propagate at least so much, and may leave out what is longer, characters. */
+/** Vendors must propagate at least this many characters, and may omit a longer one. */
 const MAX_TRACESTATE = 512;
 const KEY = String.raw`(?:[a-z][a-z\d_\-*/]{0,255}|[a-z\d][a-z\d_\-*/]{0,240}@[a-z][a-z\d_\-*/]{0,13})`;
 const VALUE = String.raw`[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]`;
 const MEMBER = new RegExp(`^(?:${KEY}=${VALUE})?$`);
-/** Of a list with more members, W3C says, all is left out. */
+/** A list with more members is omitted as a whole, as W3C demands. */
 const MAX_MEMBERS = 32;
 
 /**

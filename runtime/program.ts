@@ -12,7 +12,7 @@ import { UsageError } from './usage-error.ts';
 
 export { UsageError } from './usage-error.ts';
 
-/** A command that throws instead of exiting the process, and leaves printing usage errors to `runProgram`. */
+/** A command that throws instead of exiting the process; `runProgram` prints usage errors. */
 export function createProgram(name: string, version: string): Command {
   return strict(new Command(name).version(version));
 }
@@ -28,7 +28,7 @@ export function strict(command: Command): Command {
 
 const OWN = 'Options:';
 
-/** A command's own options come before those that it shares with others, which have a heading of their own. */
+/** A command's own options come first; options that it shares with others have a separate heading. */
 const ownFirst: Help['groupItems'] = (items, visible, getGroup) => {
   const groups = Help.prototype.groupItems(items, visible, getGroup);
   const own = groups.get(OWN);

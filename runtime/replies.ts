@@ -1,4 +1,4 @@
-/** Short answers over HTTP, and short questions. */
+/** Short HTTP responses and request bodies. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
@@ -7,7 +7,7 @@ import { encodingFor } from './static-files.ts';
 /** Below this, compressing costs more than it saves, bytes. */
 const WORTH_IT = 1_024;
 
-/** Answers with JSON that must not be cached; compressed where it is long. */
+/** Responds with JSON that must not be cached, compressed if it is long. */
 export async function sendJson(
   request: IncomingMessage,
   response: ServerResponse,
@@ -27,7 +27,7 @@ export async function sendJson(
   response.end(request.method === 'HEAD' ? undefined : body);
 }
 
-/** The JSON in a request's body, `undefined` where that is none or longer than `most` bytes. */
+/** The JSON of a request's body; `undefined` if it is not JSON or is longer than `most` bytes. */
 export async function readJson(request: IncomingMessage, most: number): Promise<unknown> {
   const parts: Buffer[] = [];
   let length = 0;

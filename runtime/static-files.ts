@@ -11,7 +11,7 @@ import { brotliCompress, constants, gzip } from 'node:zlib';
 export type Files = ReadonlyMap<string, Buffer>;
 
 export interface StaticFiles {
-  /** Answers with the file, or with 404. `headers` go with it. */
+  /** Responds with the file and `headers`, or with 404. */
   serve(
     request: IncomingMessage,
     response: ServerResponse,
@@ -33,7 +33,7 @@ const TYPES: Readonly<Record<string, string>> = {
   svg: 'image/svg+xml',
 };
 
-/** `load` is called once, when the first file is asked for. */
+/** `load` is called once, at the first request. */
 export function createStaticFiles(load: () => Promise<Files>): StaticFiles {
   let loading: Promise<Files> | undefined;
   const prepared = new Map<string, Promise<Prepared>>();
@@ -91,7 +91,7 @@ async function prepare(name: string, identity: Buffer): Promise<Prepared> {
   return { etag, type, bodies: { br, gzip: zipped, identity } };
 }
 
-/** The best that the client names and does not refuse. */
+/** The best encoding that the client accepts. */
 export function encodingFor(accepted: string | undefined): 'br' | 'gzip' | 'identity' {
   const names = new Set(
     (accepted ?? '')

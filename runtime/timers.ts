@@ -8,9 +8,9 @@
 const LONGEST_MS = 2 ** 31 - 1;
 
 export interface Timer extends Disposable {
-  /** Nothing is called any more. Harmless when it was called already, and twice. */
+  /** Cancels it. Harmless after it has fired, and if repeated. */
   clear(): void;
-  /** The process may end before it is time. Returns itself. */
+  /** Does not keep the process alive. Returns itself. */
   unref(): this;
 }
 
@@ -83,7 +83,7 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
-/** Node takes NaN for 1 ms: a loop that sleeps for NaN would spin. */
+/** Node treats NaN as 1 ms: a loop that sleeps for NaN would spin. */
 function checkLength(ms: number): void {
   if (Number.isNaN(ms)) throw new RangeError('a timer of NaN ms: what it was computed from is not a number');
 }

@@ -34,7 +34,7 @@ export function derOf({ cert }: TlsMaterial): Buffer {
   return new X509Certificate(cert).raw;
 }
 
-/** Gives `server` what the files hold once that has changed; what cannot be read is left for the next time. */
+/** Updates `server` when the files have changed; unreadable files are retried later. */
 export function followTls(
   server: Server,
   files: TlsFiles,

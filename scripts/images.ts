@@ -1,6 +1,6 @@
 /**
  * Builds the images of the worker and the controller with the local Docker engine: the bundles, each on a slim Node.
- * Works with BuildKit and with the classic builder, and needs no network but for the base image.
+ * Works with BuildKit and with the classic builder; only the base image needs a network.
  */
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -12,19 +12,19 @@ const root = resolve(import.meta.dirname, '..');
 
 /**
  * Runs docker and returns what it printed.
- * Throws `Error` in one line, with the last that docker said.
+ * Throws `Error` in one line, with the last line of docker's stderr.
  */
 function docker(args: readonly string[], env: NodeJS.ProcessEnv = process.env): string {
   const { status, stdout, stderr, error } = spawnSync('docker', args, { cwd: root, encoding: 'utf8', env });
   if (error) {
-    throw new Error('docker could not be run: install Docker, and start its engine', { cause: error });
+    throw new Error('cannot run docker: install Docker and start its engine', { cause: error });
   }
   if (status === 0) return stdout.trim();
-  const said = stderr.trim().split('\n').at(-1);
-  throw new Error(`docker ${args.join(' ')} failed: ${said}`);
+  const lastLine = stderr.trim().split('\n').at(-1);
+  throw new Error(`docker ${args.join(' ')} failed: ${lastLine}`);
 }
 
-/** The client asks for BuildKit by default, and fails where its plugin is not installed. */
+/** The client uses BuildKit by default, and fails if its plugin is not installed. */
 function builder(): NodeJS.ProcessEnv {
   const hasBuildKit = spawnSync('docker', ['buildx', 'version'], { stdio: 'ignore' }).status === 0;
   return hasBuildKit ? process.env : { ...process.env, DOCKER_BUILDKIT: '0' };
@@ -32,8 +32,7 @@ function builder(): NodeJS.ProcessEnv {
 
 /**
  * Bundles both programs and builds their images.
- * @returns the images' names, tagged with the version of package.json.
- * Throws `Error` in one line, when an image cannot be built.
+ * Returns the images' names, tagged with the version of package.json. Throws `Error` in one line if an image cannot be built.
  */
 export async function buildImages(): Promise<{ worker: string; controller: string }> {
   const manifest: { version: string } = JSON.parse(readFileSync(resolve(root, 'package.json'), 'utf8'));

@@ -59,7 +59,7 @@ interface Definition {
 export function renderSchema(definition: string): string {
   const { group, names, versions }: Definition['spec'] = (parse(definition) as Definition).spec;
   const [version] = versions;
-  if (!version) throw new Error('the definition has no version');
+  if (!version) throw new Error('the CRD has no version');
   const schema = editorSchema(version.schema.openAPIV3Schema, `${group}/${version.name}`, names.kind);
   return `${JSON.stringify(schema, undefined, 2)}\n`;
 }
@@ -67,7 +67,7 @@ export function renderSchema(definition: string): string {
 function runHelm(helm: string, args: string[]): string {
   const { status, error: cause, stdout, stderr: said } = spawnSync(helm, args, { encoding: 'utf8' });
   if (cause) {
-    throw new Error(`cannot run ${helm} (${cause.message}): install Helm, or say in HELM where it is`, {
+    throw new Error(`cannot run ${helm} (${cause.message}): install Helm, or set HELM to its path`, {
       cause,
     });
   }

@@ -2,7 +2,7 @@
  * The version of a release, in all the places where it stands. Needs nothing but Node.js.
  *
  *     node scripts/release.ts prepare 1.2.3   writes it everywhere, and the date into the changelog
- *     node scripts/release.ts check v1.2.3    fails unless all of them say what the tag says
+ *     node scripts/release.ts check v1.2.3    fails unless all of them match the tag
  *     node scripts/release.ts notes v1.2.3    prints the changelog of that version
  *
  * How a release is made is in CONTRIBUTING.md.
@@ -14,7 +14,7 @@ import { join, resolve } from 'node:path';
 /** Path → text. */
 export type Files = ReadonlyMap<string, string>;
 
-/** Where it must stand: the second group of each pattern is the version. */
+/** Files that contain it: the second group of each pattern is the version. */
 const PLACES: readonly { readonly path: string; readonly what: string; readonly pattern: RegExp }[] = [
   { path: 'package.json', what: 'version', pattern: /^( {2}"version": ")([^"]+)/m },
   { path: 'package-lock.json', what: 'version', pattern: /^( {2}"version": ")([^"]+)/m },
@@ -23,26 +23,26 @@ const PLACES: readonly { readonly path: string; readonly what: string; readonly 
   { path: 'charts/millrace/Chart.yaml', what: 'appVersion', pattern: /^(appVersion: )(\S+)/m },
 ];
 const CHANGELOG = 'CHANGELOG.md';
-/** Images are named in documents, examples and manifests, to be copied from there. */
+/** Images are named in documents, examples and manifests, from which people copy them. */
 const IMAGE = /(millrace\/(?:worker|controller):)(\d+\.\d+\.\d+(?:-[\w.]*\w)?)/g;
 const HEADING = /^## (\S+) \((\S+)\)$/m;
-/** https://semver.org, without build metadata: a tag of an image has no place for a plus. */
+/** https://semver.org, without build metadata: an image tag cannot contain a plus. */
 const VERSION = /^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[\dA-Za-z-]+(\.[\dA-Za-z-]+)*)?$/;
 
-/** Throws an Error for what is no version, such as `1.2`. */
+/** Throws `Error` for anything but a version, such as `1.2`. */
 function checked(version: string): string {
   if (VERSION.test(version)) return version;
-  throw new Error(`${version} is no version: write three numbers, such as 1.2.3 or 1.2.3-rc.1`);
+  throw new Error(`${version} is not a version: write three numbers, such as 1.2.3 or 1.2.3-rc.1`);
 }
 
-/** Throws an Error where the file is missing. */
+/** Throws `Error` if the file is missing. */
 function textOf(files: Files, path: string): string {
   const text = files.get(path);
   if (text === undefined) throw new Error(`${path} is missing`);
   return text;
 }
 
-/** What keeps this tag from being released, a line each; none when all places agree with it. */
+/** What prevents the release of this tag, a line each; none if all places match it. */
 export function disagreements(tag: string, files: Files): string[] {
   const version = checked(tag.replace(/^v/, ''));
   const found: string[] = tag.startsWith('v') ? [] : [`the tag ${tag} does not begin with a v`];
@@ -63,14 +63,15 @@ export function disagreements(tag: string, files: Files): string[] {
 /**
  * The files that change when this version is prepared, with their new texts.
  * @param date of the release, YYYY-MM-DD.
- * Throws an Error where a place is missing, or the changelog has nothing unreleased.
+ * Throws `Error` if a place is missing, or the changelog has no unreleased section.
  */
 export function prepared(version: string, date: string, files: Files): Map<string, string> {
   checked(version);
   const changed = new Map<string, string>();
   const replace = (path: string, pattern: RegExp): void => {
     const text = changed.get(path) ?? textOf(files, path);
-    if (text.search(pattern) === -1) throw new Error(`${path} does not say its version where it should`);
+    if (text.search(pattern) === -1)
+      throw new Error(`${path} does not state its version in the expected place`);
     changed.set(path, text.replace(pattern, `$1${version}`));
   };
   for (const { path, pattern } of PLACES) replace(path, pattern);
@@ -84,17 +85,17 @@ export function prepared(version: string, date: string, files: Files): Map<strin
   return changed;
 }
 
-/** What the changelog says of a version. Throws an Error when it says nothing. */
+/** The changelog's section for a version. Throws `Error` if there is none. */
 export function notes(tag: string, files: Files): string {
   const version = checked(tag.replace(/^v/, ''));
   const section = textOf(files, CHANGELOG)
     .split(/^(?=## )/m)
     .find((part) => HEADING.exec(part)?.[1] === version);
-  if (section === undefined) throw new Error(`${CHANGELOG} says nothing of ${version}`);
+  if (section === undefined) throw new Error(`${CHANGELOG} has no section for ${version}`);
   return `${section.replace(HEADING, '').trim()}\n`;
 }
 
-/** Texts that git knows in this checkout. */
+/** Text files that are tracked by git in this checkout. */
 export function readFiles(root: string): Files {
   const paths = execFileSync('git', ['ls-files', '-z'], { cwd: root, encoding: 'utf8' }).split('\0');
   const texts = paths.filter((path) => /\.(md|json|ya?ml|ts|tsx|tpl|txt)$|Dockerfile$/.test(path));

@@ -94,5 +94,5 @@ async function primaryOf(
   }
   const why = last instanceof Error ? last.message : String(last);
   const nodes = endpoints.map(endpointName).join(', ');
-  throw new Error(`no sentinel of ${nodes} knows where "${sentinel?.name}" is: ${why}`);
+  throw new Error(`no sentinel of ${nodes} has the address of "${sentinel?.name}": ${why}`);
 }

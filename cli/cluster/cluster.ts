@@ -56,10 +56,12 @@ export async function readPoolOf(cluster: Cluster, name: string): Promise<Worker
 export function explained(error: unknown): unknown {
   if (!(error instanceof KubeError)) return error;
   if (error.reason === 'Unreachable' || error.reason === 'Timeout')
-    return new Error(`the cluster does not answer (${error.message}): check --context and the network`, {
+    return new Error(`the cluster is unreachable (${error.message}): check --context and the network`, {
       cause: error,
     });
   if (error.status === 401)
-    return new Error(`the cluster does not know you (${error.message}): log in again`, { cause: error });
+    return new Error(`the cluster rejected your credentials (${error.message}): log in again`, {
+      cause: error,
+    });
   return error;
 }

@@ -102,7 +102,7 @@ function selection(
     ...(olderThan === undefined ? {} : { olderThanMs: olderThan }),
   };
   const conditions = Object.keys(filter).length;
-  if (all && conditions > 0) throw new UsageError('--all is given, and a choice as well: leave one out');
+  if (all && conditions > 0) throw new UsageError('--all is given, and a choice as well: omit one');
   if (!all && conditions === 0)
     throw new UsageError(`dead ${how} needs ids of tasks, --error, --older-than or --all`);
   return all ? 'all' : filter;

@@ -82,7 +82,7 @@ function checkUsage(task: string | undefined, flags: EnqueueFlags): void {
       'no task is given: pass it as the argument, or one per line of stdin with --stdin, or of a file with --file',
     );
   if (flags.timeout !== undefined && !flags.wait)
-    throw new UsageError('--timeout is for --wait: add that, or leave it out');
+    throw new UsageError('--timeout is for --wait: add --wait, or omit --timeout');
   if (flags.delay !== undefined && flags.at !== undefined)
     throw new UsageError('--delay is given, and --at as well: choose one');
 }
@@ -90,7 +90,7 @@ function checkUsage(task: string | undefined, flags: EnqueueFlags): void {
 async function openTasks(path: string): Promise<{ stream: AsyncIterable<Buffer>; bytes: number }> {
   try {
     const about = await stat(path);
-    if (about.isDirectory()) throw new Error('it is a folder');
+    if (about.isDirectory()) throw new Error('it is a directory');
     return { stream: createReadStream(path), bytes: about.size };
   } catch (error) {
     throw new UsageError(`the file of tasks cannot be read: ${(error as Error).message}`, { cause: error });

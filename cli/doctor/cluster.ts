@@ -1,4 +1,4 @@
-/** What Millrace needs of a cluster: its definition, a controller that leads and may do its work, and healthy pools. */
+/** Checks of a cluster: the CRD, a controller that leads and has its permissions, and healthy pools. */
 import { KubeError } from '../../kube/errors.ts';
 import { readObject } from '../../kube/read.ts';
 import { LEASES } from '../../kube/resources.ts';
@@ -15,7 +15,7 @@ import { ofController, ofYou, refusedTo } from './rights.ts';
 
 const INSTALL = 'helm install millrace charts/millrace, or kubectl apply -f manifests/install.yaml';
 
-/** Never rejects for what the cluster says; only where it cannot be asked at all. */
+/** An error of the cluster is a finding; rejects only if there is no cluster to connect to. */
 export async function checkCluster(flags: DoctorFlags, log: CommandLog): Promise<Finding[]> {
   using cluster = openCluster(flags);
   const { transport } = cluster;
@@ -38,10 +38,11 @@ async function definition(transport: Transport): Promise<Finding> {
   const about = 'definition';
   const found = await readDefinition(transport);
   if (!found) return fail(about, 'the cluster does not know WorkerPools', INSTALL);
-  const upgrade = 'kubectl apply --server-side -f manifests/crd.yaml, of the newer of the two';
-  if (!found.served) return fail(about, 'it has another version of WorkerPools than this program', upgrade);
-  if (found.version === version) return ok(about, `of Millrace ${version}, like this program`);
-  return warn(about, `of Millrace ${found.version ?? 'unknown'}, and this program is ${version}`, upgrade);
+  const upgrade = 'kubectl apply --server-side -f manifests/crd.yaml, from the newer of the two';
+  if (!found.served)
+    return fail(about, 'the cluster has another version of WorkerPools than this program', upgrade);
+  if (found.version === version) return ok(about, `Millrace ${version}, the same as this program`);
+  return warn(about, `Millrace ${found.version ?? 'unknown'}; this program is ${version}`, upgrade);
 }
 
 async function ofOne(
@@ -61,7 +62,7 @@ async function ofOne(
   else if (ready < wanted) found.push(warn(about, `${ready} of ${wanted} are ready`, where));
   else found.push(ok(about, `${of ?? 'unknown version'}, ${ready} of ${wanted} ready`));
   if (of !== undefined && of !== version)
-    found.push(warn(about, `of Millrace ${of}, and this program is ${version}`, 'upgrade the older one'));
+    found.push(warn(about, `Millrace ${of}; this program is ${version}`, 'upgrade the older one'));
   found.push(await looked(log, 'leader', () => leader(transport, controller)));
   found.push(
     await looked(log, `rights of ${namespace}/${name}`, () => controllerRights(transport, controller)),
@@ -72,10 +73,10 @@ async function ofOne(
 async function leader(transport: Transport, { namespace, lease }: InstalledController): Promise<Finding> {
   const found = await readObject(transport, LEASES, { namespace, name: lease });
   const { holderIdentity, renewTime, leaseDurationSeconds = 15 } = found?.spec ?? {};
-  const todo = `look at the controller's log: kubectl -n ${namespace} logs -l app.kubernetes.io/component=controller`;
+  const todo = `check the controller's log: kubectl -n ${namespace} logs -l app.kubernetes.io/component=controller`;
   if (!holderIdentity || !renewTime) return fail('leader', 'there is no leader', todo);
   const agoMs = Date.now() - Date.parse(renewTime);
-  // a clock of ours that is off must not make it look dead
+  // a local clock that is off must not make it appear dead
   if (agoMs > 4 * leaseDurationSeconds * 1_000)
     return fail(
       'leader',
@@ -93,14 +94,14 @@ async function controllerRights(transport: Transport, controller: InstalledContr
   for (const namespace of places)
     refused.push(...(await refusedTo(transport, user, ofController, namespace)));
   if (refused.length === 0) return ok(about, 'complete');
-  return fail(about, `it may not ${refused.join(', ')}`, 'install the chart anew, with rbac.create=true');
+  return fail(about, `it may not ${refused.join(', ')}`, 'reinstall the chart with rbac.create=true');
 }
 
 async function yourRights({ transport, namespace }: Cluster): Promise<Finding> {
   const about = `your rights in ${namespace}`;
   const refused = await refusedTo(transport, undefined, ofYou, namespace);
-  if (refused.length === 0) return ok(about, 'enough to see pools and to reach their Redis');
-  const todo = 'ask your administrator, or speak to Redis directly with --redis';
+  if (refused.length === 0) return ok(about, 'sufficient to read pools and to reach their Redis');
+  const todo = 'ask your administrator, or connect to Redis directly with --redis';
   return warn(about, `you may not ${refused.join(', ')}`, todo);
 }
 
@@ -135,11 +136,11 @@ async function looked(log: CommandLog, about: string, look: () => Promise<Findin
   }
 }
 
-/** Not to be allowed to look says nothing about what there is. */
+/** Missing permission to read something is no failure of it. */
 function unknown(log: CommandLog, about: string, error: unknown): Finding {
   log.debug(error, `${about} could not be checked`);
   const { message } = explained(error) as Error;
   if (error instanceof KubeError && error.status === 403)
-    return warn(about, 'you may not look', `ask for the right to: ${message}`);
+    return warn(about, 'not permitted to read it', `ask for permission: ${message}`);
   return fail(about, message, '');
 }

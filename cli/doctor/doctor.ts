@@ -1,8 +1,8 @@
 /**
  * `cli/doctor/` takes a Redis or a cluster and returns findings, each with what to do. It changes nothing.
  *
- * `millrace doctor`: looks at everything that Millrace needs of a Redis and of a cluster, and says what to do about what is
- * wrong. It changes nothing. Exit code 1 when something fails.
+ * `millrace doctor`: checks everything that Millrace needs of a Redis and of a cluster, and prints how to fix each problem. Exit
+ * code 1 if a check fails.
  */
 import { printable } from '../../runtime/plain-text.ts';
 import { UsageError } from '../../runtime/program.ts';
@@ -15,7 +15,7 @@ import { paint } from '../terminal/paint.ts';
 
 export async function doctor(flags: DoctorFlags, log: CommandLog): Promise<void> {
   const findings: Finding[] = [];
-  // nobody named a Redis: then it is the cluster that is looked at
+  // without a Redis, the cluster is checked
   if (!flags.redisNamed) {
     const { checkCluster } = await import('./cluster.ts');
     findings.push(...(await checkCluster(flags, log)));
@@ -25,7 +25,7 @@ export async function doctor(flags: DoctorFlags, log: CommandLog): Promise<void>
   if (findings.some(({ level }) => level === 'fail')) process.exitCode = 1;
 }
 
-/** A Redis that is not reached is a finding, too: what the cluster looks like is worth as much then. */
+/** An unreachable Redis is a finding as well: the state of the cluster is just as useful then. */
 async function ofRedis(flags: DoctorFlags, log: CommandLog): Promise<Finding[]> {
   const { checkRedis } = await import('./redis.ts');
   try {

@@ -1,15 +1,15 @@
-/** What `millrace doctor` says of one thing that it looked at. */
+/** The result of one check of `millrace doctor`. */
 import type { AccessFlags } from '../access/access-flags.ts';
 import type { Output } from '../terminal/output.ts';
 
 export interface Finding {
-  /** `fail`: it does not work like this, or loses tasks. `warn`: it works, and could be better. */
+  /** `fail`: it does not work, or loses tasks. `warn`: it works, but could be better. */
   readonly level: 'ok' | 'warn' | 'fail';
-  /** What was looked at, in a word or two. */
+  /** The subject of the check, in a word or two. */
   readonly about: string;
-  /** How it is. */
+  /** The state found. */
   readonly note: string;
-  /** What to do, where something is to be done. */
+  /** The remedy, if one is needed. */
   readonly todo?: string;
 }
 

@@ -58,7 +58,11 @@ export async function checkPermissions(redis: Redis, keys: QueueKeys): Promise<F
   const refused = await refusals(redis, [...calls, ...useful.map(([call]) => call)]);
   if (refused === undefined)
     return [
-      warn(about, 'not checked: neither MULTI nor a script may ask', 'allow MULTI and DISCARD to this user'),
+      warn(
+        about,
+        'not checked: neither MULTI nor scripts are allowed',
+        'allow MULTI and DISCARD to this user',
+      ),
     ];
   const user = String(await redis.call('ACL', 'WHOAMI').catch(() => 'this user'));
   const missing = calls.filter((call) => refused.has(call));
@@ -74,10 +78,10 @@ export async function checkPermissions(redis: Redis, keys: QueueKeys): Promise<F
     if (refused.has(call))
       found.push(warn(about, `${name} refused: ${without}`, `allow user ${user} ${name}`));
   }
-  return found.length > 0 ? found : [ok(about, `user ${user} may do all that Millrace does`)];
+  return found.length > 0 ? found : [ok(about, `user ${user} has all that Millrace needs`)];
 }
 
-/** Which calls the ACL refuses, and how; `undefined` where it cannot be found out. */
+/** The calls that the ACL refuses, with the reason; `undefined` if that cannot be determined. */
 async function refusals(redis: Redis, calls: readonly Call[]): Promise<Map<Call, string> | undefined> {
   // on one connection commands are answered in their order
   const begun = redis.call('MULTI').then(

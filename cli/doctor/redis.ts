@@ -1,4 +1,4 @@
-/** What Millrace needs of a Redis: version, persistence, memory, clock, permissions, client tracking, and its keys. */
+/** Checks of a Redis: version, persistence, memory, clock, permissions, client tracking, and the keys of the queues. */
 import type { Redis } from 'ioredis';
 import { redisNow } from '../../queue/connection/connection.ts';
 import { evictionRisk } from '../../queue/connection/eviction.ts';
@@ -12,7 +12,7 @@ const OLDEST = [6, 2] as const;
 const CLOCK_MS = 1_000;
 const NEARLY_FULL = 0.9;
 
-/** Changes nothing. Rejects when the server goes away meanwhile. */
+/** Read only. Rejects if the connection is lost meanwhile. */
 export async function checkRedis(redis: Redis, place: Place): Promise<Finding[]> {
   const info = parseInfo(await redis.info().catch(() => ''));
   const keys = place.queues[0];
@@ -42,8 +42,8 @@ function version(info: Info): Finding {
   if (redis === undefined)
     return warn(
       'version',
-      'the server does not say',
-      'allow INFO to this user, or look yourself: 6.2 is needed',
+      'not reported by the server',
+      'allow INFO to this user, or check it yourself: 6.2 or newer is required',
     );
   if (valkey !== undefined) return ok('version', `Valkey ${valkey}`);
   const [major = 0, minor = 0] = redis.split('.').map(Number);
@@ -56,11 +56,11 @@ function version(info: Info): Finding {
 function kind(info: Info): Finding[] {
   const found: Finding[] = [];
   if (info.get('cluster_enabled') === '1')
-    found.push(fail('mode', 'it is a Redis Cluster', 'use one that is not: that is not supported yet'));
-  if (info.get('role') === 'slave')
     found.push(
-      fail('role', 'it is a replica, which takes no writes', 'give the address of the primary, or sentinels'),
+      fail('mode', 'it is a Redis Cluster, which is not supported yet', 'use a single primary, or Sentinel'),
     );
+  if (info.get('role') === 'slave')
+    found.push(fail('role', 'it is a read-only replica', 'give the address of the primary, or of sentinels'));
   return found;
 }
 
@@ -68,25 +68,21 @@ async function persistence(redis: Redis, info: Info): Promise<Finding> {
   const about = 'persistence';
   const aof = info.get('aof_enabled');
   if (aof === undefined)
-    return warn(about, 'the server does not say', 'allow INFO to this user, or look yourself');
+    return warn(about, 'not reported by the server', 'allow INFO to this user, or check it yourself');
   if (aof === '1') {
     if (info.get('aof_last_write_status') === 'err')
-      return fail(about, 'the append-only file cannot be written', "look at Redis's log and its disk");
+      return fail(about, 'the append-only file cannot be written', "check Redis's log and its disk");
     const fsync = await setting(redis, 'appendfsync');
     return ok(about, `append-only file${fsync ? `, appendfsync ${fsync}` : ''}`);
   }
   if (info.get('rdb_last_bgsave_status') === 'err')
-    return fail(about, 'the last snapshot failed', "look at Redis's log and its disk");
+    return fail(about, 'the last snapshot failed', "check Redis's log and its disk");
   const save = await setting(redis, 'save');
-  const todo = 'set appendonly yes, where tasks must outlive Redis';
+  const todo = 'set appendonly yes if tasks must survive a restart of Redis';
   if (save === undefined)
-    return warn(
-      about,
-      'no append-only file; whether there are snapshots is not said (CONFIG GET is refused)',
-      todo,
-    );
-  if (save === '') return warn(about, 'Redis keeps nothing: a restart loses queue and results', todo);
-  return warn(about, 'snapshots only: a crash loses what came since the last one', todo);
+    return warn(about, 'no append-only file; snapshots unknown (CONFIG GET is refused)', todo);
+  if (save === '') return warn(about, 'nothing is persisted: a restart loses queue and results', todo);
+  return warn(about, 'snapshots only: a crash loses everything since the last one', todo);
 }
 
 /** `undefined` where CONFIG is not allowed, as with most providers. */
@@ -103,25 +99,25 @@ async function memory(redis: Redis, info: Info): Promise<Finding> {
   if (most > 0 && used > NEARLY_FULL * most)
     return warn(
       about,
-      `${Math.round((100 * used) / most)} % of maxmemory (${info.get('maxmemory_human')}) is used: pushes fail when it is full`,
-      'raise maxmemory, or let results go with results.ttl',
+      `${Math.round((100 * used) / most)} % of maxmemory (${info.get('maxmemory_human')}) is used: pushes fail at 100 %`,
+      'raise maxmemory, or let results expire with results.ttl',
     );
   const limit = most > 0 ? `of ${info.get('maxmemory_human')}` : 'without a limit';
   return ok(about, `${info.get('used_memory_human') ?? 'unknown'} ${limit}, nothing is evicted`);
 }
 
-/** Deadlines are by Redis's clock; what people see and say (`--at`) is by theirs. */
+/** Deadlines are by Redis's clock; people read and enter times (`--at`) by their own. */
 async function clock(redis: Redis): Promise<Finding> {
   const before = Date.now();
   const theirs = await redisNow(redis);
   const after = Date.now();
-  // somewhere between asking and hearing: what lies outside of that is a difference
+  // read at some time between both: only what lies outside of that is a difference
   const off = theirs > after ? theirs - after : Math.max(0, before - theirs);
-  if (off < CLOCK_MS) return ok('clock', 'like the one here');
+  if (off < CLOCK_MS) return ok('clock', 'the same as here');
   return warn(
     'clock',
-    `${(off / 1_000).toFixed(1)} s ${theirs > after ? 'ahead of' : 'behind'} the one here`,
-    'synchronise both (NTP): delayed tasks are due by the clock of Redis',
+    `${(off / 1_000).toFixed(1)} s ${theirs > after ? 'ahead of' : 'behind'} the local clock`,
+    'synchronize both (NTP): delayed tasks are due by the clock of Redis',
   );
 }
 
@@ -134,7 +130,7 @@ async function tracking({ address }: Place): Promise<Finding> {
     if (!(error instanceof TrackingRefused)) throw error;
     return warn(
       about,
-      `refused (${error.message}): idle queues are peeked at by blocking reads, or polled`,
+      `refused (${error.message}): idle queues are read by blocking commands, or polled`,
       'allow CLIENT TRACKING and the channel __redis__:invalidate to this user',
     );
   }

@@ -176,7 +176,7 @@ describe('what cannot be', () => {
     const away = join(world.redis.dir, 'away-kubeconfig');
     await writeFile(away, kubeconfigOf('https://127.0.0.1:1', world.server.caData, 'x'));
     expect((await run(['inspect', 'tiles'], away)).stderr).toMatch(
-      /^millrace: the cluster does not answer \(/,
+      /^millrace: the cluster is unreachable \(/,
     );
   });
 });

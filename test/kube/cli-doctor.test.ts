@@ -21,7 +21,7 @@ test('doctor: no controller, then one that has no rights and does not lead, and 
   const first = await run('doctor', 'tiles', '-n', namespace);
   expect(first).toMatchObject({ code: 1, stderr: '' });
   expect(first.stdout).toMatch(
-    /^ok {4}definition: of Millrace \S+, like this program\nfail {2}controller: there is none\n {6}→ helm install/,
+    /^ok {4}definition: Millrace \S+, the same as this program\nfail {2}controller: there is none\n {6}→ helm install/,
   );
   expect(first.stdout).toMatch(/^ok {4}your rights in test-1: enough/m);
   expect(first.stdout).toMatch(/^ok {4}queue tiles: 0 waiting/m);
@@ -38,7 +38,7 @@ test('doctor: no controller, then one that has no rights and does not lead, and 
   const { code, stdout } = await run('doctor', '-n', namespace);
   expect(code).toBe(1);
   expect(stdout).toMatch(/^fail {2}controller test-1\/millrace: none of 1 is ready\n/m);
-  expect(stdout).toMatch(/^warn {2}controller test-1\/millrace: of Millrace 0\.0\.9, and this program is /m);
+  expect(stdout).toMatch(/^warn {2}controller test-1\/millrace: Millrace 0\.0\.9; this program is /m);
   expect(stdout).toMatch(/^fail {2}leader: there is no leader\n/m);
   expect(stdout).toMatch(/^fail {2}rights of test-1\/millrace: it may not list workerpools, /m);
   expect(stdout).toMatch(/^fail {2}pool test-1\/tiles: Ready RedisUnreachable: it is away\n/m);

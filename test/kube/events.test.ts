@@ -167,7 +167,7 @@ test('a server that refuses or does not answer costs events, and nothing else', 
   for (const note of ['a', 'b', 'c']) record(pool, { ...failed, note });
   await flush();
   expect(errors).toEqual([
-    new Error('an event was dropped: 2 others wait to be written'),
+    new Error('an event was dropped: 2 others are waiting to be written'),
     expect.objectContaining({ status: 404 }),
   ]);
   expect(await counts()).toEqual(['a × 1', 'b × 1']);

@@ -198,7 +198,7 @@ test('a leader that was overruled stops', bounded, async () => {
     }, bounded)
     .toBe('usurper');
   const { reason } = await a.stopped;
-  expect(reason).toEqual(new Error(`the lease ${lease.namespace}/controller went to usurper`));
+  expect(reason).toEqual(new Error(`the lease ${lease.namespace}/controller was acquired by usurper`));
 });
 
 test('of many that start together one leads', bounded, async () => {

@@ -69,7 +69,7 @@ test.each([
 });
 
 test.each(['1.2', 'v1.2.3', '1.2.3+linux', '01.2.3', 'latest', ''])('%j is no version', (version) => {
-  expect(() => prepared(version, '2030-01-31', here)).toThrow(`${version} is no version`);
+  expect(() => prepared(version, '2030-01-31', here)).toThrow(`${version} is not a version`);
 });
 
 test('a tag without its v, and a version that is released already', () => {
@@ -82,7 +82,7 @@ test('the notes of a release are its part of the changelog', () => {
   expect(notes('v1.0.0', new Map([['CHANGELOG.md', log]]))).toBe('- a\n  more\n');
   expect(notes('v2.0.0', new Map([['CHANGELOG.md', log]]))).toBe('- b\n');
   expect(() => notes('v3.0.0', new Map([['CHANGELOG.md', log]]))).toThrow(
-    'CHANGELOG.md says nothing of 3.0.0',
+    'CHANGELOG.md has no section for 3.0.0',
   );
 });
 

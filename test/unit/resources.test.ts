@@ -11,6 +11,8 @@ test('an object has one path, for any name', () => {
 
 // the API server refuses these as segments of a path, too
 test.each(['', '.', '..', '../kube-system', 'a/b', 'a%2fb', String.raw`a\b`])('"%s" is no name', (name) => {
-  expect(() => objectPath(SECRETS, { namespace: 'shop', name })).toThrow(`"${name}" is no name of an object`);
-  expect(() => collectionPath(SECRETS, name)).toThrow(`"${name}" is no name of an object`);
+  expect(() => objectPath(SECRETS, { namespace: 'shop', name })).toThrow(
+    `"${name}" is not a valid object name`,
+  );
+  expect(() => collectionPath(SECRETS, name)).toThrow(`"${name}" is not a valid object name`);
 });
