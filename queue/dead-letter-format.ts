@@ -61,7 +61,7 @@ export function parseDead(entry: Buffer): DeadLetter {
 
 const FOREIGN = 'not a dead letter: something else wrote into this list';
 
-/** An entry of the list as a letter; a foreign entry becomes one with time 0 and an error that says so. */
+/** An entry of the list as a letter; a foreign entry becomes one with time 0 and an error to that effect. */
 export function readLetter(entry: Buffer): DeadLetter & { readonly foreign?: true } {
   try {
     return parseDead(entry);

@@ -17,7 +17,7 @@ export interface QueueKeys {
   readonly clock: string;
   /** HASH: worker id → tasks in flight there. */
   readonly load: string;
-  /** ZSET: id of a worker told to drain, registered or not yet → until when, ms of Redis time. */
+  /** ZSET: id of a worker ordered to drain, registered or not yet → until when, ms of Redis time. */
   readonly leaving: string;
   /** ZSET: id of a worker that a person asked to drain → until when, ms of Redis time. */
   readonly asked: string;
@@ -45,7 +45,7 @@ export interface QueueKeys {
   readonly paused: string;
   /** ZSET: ids of cancelled tasks that no worker has met yet, by expiry time. See cancel.lua. */
   readonly cancelled: string;
-  /** ZSET: what expires by itself, by due time, ms of Redis time. See sweep.lua. */
+  /** ZSET: results, errors and dead letters that expire, by due time, ms of Redis time. See sweep.lua. */
   readonly expiry: string;
   /** HASH: epoch, state and description of one worker. */
   worker(id: string): string;

@@ -91,7 +91,7 @@ export function parseUrl(text: string): ParsedUrl {
         ? `the Redis URL begins with "${url.protocol}//": use redis://, or rediss:// for TLS`
         : 'the Redis URL does not begin with redis://, or rediss:// for TLS',
     );
-  // other clients read settings there, e.g. a database: ignoring it would mean database 0, which is somebody else's
+  // other clients read settings there, e.g. a database: ignoring it would mean database 0, which may belong to another application
   if (url.search || url.hash)
     throw new RangeError(
       'the Redis URL has something after ? or #, which is not read: write the database as in /3, and give the rest ' +

@@ -31,7 +31,7 @@ export function redisOptions(address: RedisAddress): RedisOptions {
     socketTimeout: SOCKET_TIMEOUT_MS,
     maxRetriesPerRequest: null,
     maxLoadingRetryTime: LOADING_RETRY_MS,
-    // nobody needs the library's name, and it would require one more permission
+    // the library's name is of no use, and setting it requires one more permission
     disableClientInfo: true,
     // after a failover the old primary answers as a replica: find the new one and resend the command
     reconnectOnError: (error) => (replyCode(error) === 'READONLY' ? 2 : false),
@@ -81,7 +81,7 @@ export function openRedis(
     if (command) command.args = [];
     if (command?.name !== 'select') return onError?.(error);
     const refused = databaseRefused(error, redis.options.db ?? 0);
-    // ioredis would continue in database 0, which is somebody else's
+    // ioredis would continue in database 0, which may belong to another application
     refuseConnection(redis, refused);
     onError?.(refused);
   });

@@ -19,20 +19,20 @@ export const MAX_DURABILITY_MS = 5_000;
 const SLACK_MS = 1_000;
 
 /**
- * Too few replicas confirmed in time. The write itself was made; if Redis could not be asked any more, on a server that may no
+ * Too few replicas confirmed in time. The write itself was made; if Redis could not be reached any more, on a server that may no
  * longer be the primary.
  */
 export class NotReplicated extends Error {
   override name = 'NotReplicated';
-  /** Number of replicas that confirmed; 0 if Redis could not be asked. */
+  /** Number of replicas that confirmed; 0 if Redis could not be reached. */
   readonly confirmed: number;
   constructor(what: string, { replicas, timeoutMs }: Durability, confirmed: number, cause?: unknown) {
     super(
       cause === undefined
         ? `${what}, but ${confirmed} of ${replicas} replicas confirmed it within ${timeoutMs} ms: ` +
-            'a failover now may lose it; look at the replication of Redis (INFO replication)'
-        : `${what}, but Redis could not be asked whether ${replicas} replicas have it (${reasonOf(cause)}): ` +
-            'another server may have taken over without it; look there',
+            'a failover now may lose it; check the replication of Redis (INFO replication)'
+        : `${what}, but it is unknown whether ${replicas} replicas have it (${reasonOf(cause)}): ` +
+            'another server may have taken over without it; check that one',
       { cause },
     );
     this.confirmed = confirmed;

@@ -78,7 +78,7 @@ export function troubleOfRedis(error: unknown, address: RedisAddress): RedisTrou
 
 /**
  * One sentence for people: what is wrong with the server at `address`, and what to check. With `withheld` it quotes nothing of
- * the reply, for readers who must not learn what listens at an address that somebody else has chosen.
+ * the reply, for readers who must not learn what listens at an address chosen by a tenant.
  */
 export function describeRedisError(
   error: unknown,

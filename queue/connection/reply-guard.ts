@@ -163,16 +163,16 @@ function acceptance(redis: Inside): {
     },
     frame: (frame) => {
       if (subscribed && isMessage(frame)) return;
-      const command = next() ?? odd('a reply came that nothing was asked for');
+      const command = next() ?? odd('it sent a reply without a request');
       answered++;
       const name = command.name.toLowerCase();
       if (frame.type === 'error') return;
       if (name === 'subscribe' || name === 'unsubscribe') {
-        if (!isSubscription(frame, name)) odd(`the reply to ${name.toUpperCase()} is none`);
+        if (!isSubscription(frame, name)) odd(`the reply to ${name.toUpperCase()} is malformed`);
         subscribed = name === 'subscribe' || frame.parts[2]?.value !== 0;
       } else if (subscribed && frame.type === 'array' && frame.parts[0]?.text !== 'pong')
-        odd('a message came that is none');
-      else if (name === 'info' && (frame.type !== 'bulk' || frame.nil)) odd('the reply to INFO is no text');
+        odd('it sent a malformed message');
+      else if (name === 'info' && (frame.type !== 'bulk' || frame.nil)) odd('the reply to INFO is not text');
     },
   };
 }

@@ -92,12 +92,12 @@ export function createReplyScanner({ limits: limitsNow, onFrame }: ReplyScannerO
   function spend(bytes: number): void {
     cost += bytes;
     if (cost > limits.bytes)
-      throw new ReplyRefused('TooLarge', `a reply of more than ${limits.bytes} bytes was broken off`);
+      throw new ReplyRefused('TooLarge', `a reply of more than ${limits.bytes} bytes was cut off`);
   }
 
   function begin(byte: number): void {
     const found = TYPES[byte];
-    if (found === undefined) throw new ReplyRefused('Malformed', 'what it sends is not RESP2');
+    if (found === undefined) throw new ReplyRefused('Malformed', 'it does not send RESP2');
     if (open.length === 0) {
       limits = limitsNow();
       cost = 0;
@@ -119,7 +119,7 @@ export function createReplyScanner({ limits: limitsNow, onFrame }: ReplyScannerO
     if (lineBytes > (numeric ? 20 : limits.line))
       throw numeric
         ? new ReplyRefused('Malformed', 'a number of more than 20 digits')
-        : new ReplyRefused('TooLarge', `a line of more than ${limits.line} bytes was broken off`);
+        : new ReplyRefused('TooLarge', `a line of more than ${limits.line} bytes was cut off`);
     if (numeric) digits += chunk.toString('latin1', from, stop);
     if (end >= 0) state = 'line end';
     return end < 0 ? stop : end + 1;
@@ -127,11 +127,11 @@ export function createReplyScanner({ limits: limitsNow, onFrame }: ReplyScannerO
 
   function endLine(): void {
     if (type === 'text' || type === 'error') return complete({ type, nil: false, value: 0, text: '' });
-    if (!/^[+-]?\d+$/.test(digits)) throw new ReplyRefused('Malformed', 'a number that is none');
+    if (!/^[+-]?\d+$/.test(digits)) throw new ReplyRefused('Malformed', 'a malformed number');
     const value = Number(digits);
     if (type === 'integer') return complete({ type, nil: false, value, text: '' });
     if (digits === '-1') return complete({ type, nil: true, value: 0, text: '' });
-    if (!/^\d+$/.test(digits)) throw new ReplyRefused('Malformed', 'a length below zero');
+    if (!/^\d+$/.test(digits)) throw new ReplyRefused('Malformed', 'a negative length');
     if (type === 'bulk') {
       spend(value);
       bulkLeft = value;
@@ -140,7 +140,7 @@ export function createReplyScanner({ limits: limitsNow, onFrame }: ReplyScannerO
     }
     spend(value * ELEMENT_BYTES);
     if (open.length >= limits.depth)
-      throw new ReplyRefused('TooLarge', `a reply nested deeper than ${limits.depth} levels was broken off`);
+      throw new ReplyRefused('TooLarge', `a reply nested deeper than ${limits.depth} levels was cut off`);
     const array = { type, nil: false, value: 0, text: '', length: value };
     if (value === 0) return complete(array);
     if (open.length === 0) top = array;
@@ -179,7 +179,7 @@ export function createReplyScanner({ limits: limitsNow, onFrame }: ReplyScannerO
         spend(1);
         if (state === 'type') begin(byte);
         else if (byte !== (state === 'bulk CR' ? CR : LF))
-          throw new ReplyRefused('Malformed', 'a line that does not end as it should');
+          throw new ReplyRefused('Malformed', 'a line without CR LF at its end');
         else if (state === 'bulk CR') state = 'bulk LF';
         else if (state === 'bulk LF') complete({ type: 'bulk', nil: false, value: 0, text });
         else endLine();

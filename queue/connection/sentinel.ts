@@ -16,7 +16,7 @@ import { within } from './within.ts';
 
 const CONNECT_TIMEOUT_MS = 5_000;
 const ANSWER_TIMEOUT_MS = 3_000;
-/** Limit on the sentinels known, those reported by others included: a few more than anybody runs. */
+/** Limit on the sentinels known, those reported by others included: a few more than installations have. */
 const MOST_SENTINELS = 15;
 
 interface Credentials {
@@ -81,7 +81,7 @@ async function ask(address: RedisAddress, node: Endpoint, ways: Credentials[]): 
       ways.splice(ways.indexOf(way), 1);
       ways.unshift(way);
       if (primary) return { primary, others };
-      throw new SentinelRefused('unknown', `sentinel ${endpointName(node)} knows no primary of that name`);
+      throw new SentinelRefused('unknown', `sentinel ${endpointName(node)} monitors no primary of that name`);
     } catch (error) {
       last = error;
       if (error instanceof SentinelRefused || classifyError(error, encrypted).trouble !== 'credentials')
@@ -170,13 +170,13 @@ function refusal(error: unknown, node: Endpoint, encrypted: boolean, given: bool
   return new SentinelRefused('credentials', words);
 }
 
-/** Of several failures, the one reported is the one that people can fix; a sentinel that is down is the least telling. */
-const TELLING: readonly RedisTrouble[] = ['credentials', 'tls', 'unknown', 'other', 'closed', 'away'];
+/** Of several failures, the one reported is the one that people can fix; a sentinel that is down is the least informative. */
+const INFORMATIVE: readonly RedisTrouble[] = ['credentials', 'tls', 'unknown', 'other', 'closed', 'away'];
 
 function worst(failures: readonly SentinelRefused[], name: string): SentinelRefused {
-  const rank = ({ trouble }: SentinelRefused): number => TELLING.indexOf(trouble);
+  const rank = ({ trouble }: SentinelRefused): number => INFORMATIVE.indexOf(trouble);
   const [first] = failures.toSorted((a, b) => rank(a) - rank(b) || a.message.localeCompare(b.message));
   if (first && failures.every(({ trouble }) => trouble === 'unknown'))
-    return new SentinelRefused('unknown', `no sentinel knows a primary "${name}": check sentinel.name`);
+    return new SentinelRefused('unknown', `no sentinel monitors a primary "${name}": check sentinel.name`);
   return first ?? new SentinelRefused('other', 'no sentinels are given');
 }

@@ -60,7 +60,7 @@ export interface QueueSample {
   /** Results, errors or dead letters have expired and must be swept. */
   readonly overdue: boolean;
   readonly counters: QueueCounters;
-  /** Workers, registered or not yet, told to drain. */
+  /** Workers, registered or not yet, ordered to drain. */
   readonly leaving: number;
   /** All-time number of tasks in each bucket of slow ones: see slow-tasks.ts. */
   readonly slow: readonly number[];

@@ -28,7 +28,7 @@ export interface TimelineEntry {
   readonly completed: number;
   /** Sum of the service times of tasks that completed, failed or will be retried, ms. */
   readonly serviceMs: number;
-  /** How long the taken tasks had waited, ms; 0 when none was taken. */
+  /** Waiting times of the taken tasks, ms; 0 when none was taken. */
   readonly waitP50Ms: number;
   readonly waitP95Ms: number;
   readonly waitMaxMs: number;
@@ -101,7 +101,7 @@ export function parseEntry(id: string, numbers: string | undefined): TimelineEnt
   return entry as TimelineEntry;
 }
 
-/** Can be summed and drawn; any other number was written by somebody else. */
+/** Can be summed and drawn; any other number was written by another program. */
 function isUsual(value: number): boolean {
   return value >= 0 && value <= Number.MAX_SAFE_INTEGER;
 }
@@ -116,7 +116,7 @@ export async function appendToTimeline(
   const key = keys.timeline(pool);
   const id = await redis.xadd(key, 'MAXLEN', '~', MOST, '*', 'v', packEntry(entry));
   await Promise.all([
-    // Redis before 6.2 knows no MINID: there the length alone is bounded
+    // Redis before 6.2 lacks MINID: there only the length is bounded
     redis.xtrim(key, 'MINID', '~', Math.max(0, Number.parseInt(id ?? '0', 10) - TIMELINE_MS)).catch(() => 0),
     redis.expire(key, EXPIRY_S),
   ]);
@@ -150,7 +150,7 @@ export async function readTimeline(
     let oldest: string | undefined;
     for (const one of page) {
       const [id, fields] = asList(one, 'an entry of the time line', 2);
-      const [, numbers] = asList(fields, 'what an entry says');
+      const [, numbers] = asList(fields, 'the fields of an entry');
       oldest = asText(id, 'the id of an entry', 41);
       const entry = parseEntry(oldest, Buffer.isBuffer(numbers) ? numbers.toString() : undefined);
       if (entry) newestFirst.push(entry);

@@ -87,7 +87,7 @@ export function createResultReader({ address, keys, redis, waits }: ResultReader
     timerAt = Infinity;
   }
 
-  /** A refusal of tracking is final; a server that was down is tried again at the next read. */
+  /** A refusal of tracking is final; after any other failure the next read retries. */
   async function openWatch(): Promise<KeyWatch | undefined> {
     try {
       return await openKeyWatch(address, () => {

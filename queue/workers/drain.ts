@@ -1,5 +1,5 @@
 /**
- * Tells workers to drain, and reads their states: the part of a scale-in that is in Redis.
+ * Orders workers to drain, and reads their states: the part of a scale-in that is in Redis.
  *
  * A mark is in two places: in the worker's hash, where each of its turns reads it (turn.lua then gives it no tasks, however many
  * it wants), and in `leaving`, for a worker that registers only later. It lasts MARK_MS and must be renewed before.

@@ -60,7 +60,7 @@ export interface WorkerRecord {
 
 /**
  * The records of workers, in order, in two round trips. Epochs are read before connections: an epoch without a connection has
- * had none since then, whatever was registered meanwhile.
+ * had none since it was read, whatever has registered meanwhile.
  */
 export async function readWorkerRecords(
   redis: Redis,

@@ -123,7 +123,7 @@ test.concurrent.for([
     front.cut();
     const end = await push;
     check(end).toBeInstanceOf(NotReplicated);
-    check(String(end)).toMatch(/Redis could not be asked whether 1 replicas have it/);
+    check(String(end)).toMatch(/it is unknown whether 1 replicas have it/);
     check(await has(second)).toBe(0);
     await eventually(() =>
       check(worker.log).toContainEqual(

@@ -138,7 +138,7 @@ test('a task that no worker survived, for an unknown reason', async () => {
   await using _worker = startWorker(server, keys, { handler, retry });
   await eventually(async () => expect(await redis.llen(keys.dead)).toBe(1));
   expect((await readDeadLetters(redis, keys))[0]?.error).toBe(
-    'delivered once, and its worker was lost; the last one, a,b:c|d 100%: nobody saw what became of it',
+    'delivered once, and its worker was lost; the last one, a,b:c|d 100%: its exit reason is unknown',
   );
   expect(ran).toBe(false);
 });

@@ -133,6 +133,6 @@ test('refusals of sentinels are reported with the same message each time', async
     `Redis at sentinel "main" at ${away}: sentinel ${away} refuses connections: is it running, and is the port right?`,
   );
   expect(await told({ sentinel: { name: 'other', nodes: [sentinel.node], password: 'own' } })).toMatch(
-    /: no sentinel knows a primary "other": check sentinel\.name$/,
+    /: no sentinel monitors a primary "other": check sentinel\.name$/,
   );
 });

@@ -93,7 +93,7 @@ export function scene(
     },
     endWaits: (loads) => {
       const count = [...loads].length;
-      if (count > 0) log.push(`endWaits ${count}`);
+      if (count > 0) log.push(`unblock ${count}`);
       return Promise.resolve();
     },
   };

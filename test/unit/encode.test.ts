@@ -64,7 +64,7 @@ describe('encodeResult', () => {
     expect(encodeResult('ää', 4)).toBe('ää');
     expect(refusal(() => encodeResult('ää', 3)).message).toBe(
       'the result is too large: it has 4 bytes, and at most 3 are allowed here; ' +
-        'store it elsewhere and return where it is',
+        'store it elsewhere and return a reference',
     );
     expect(refusal(() => encodeResult(Buffer.alloc(4), 3)).message).toMatch(/it has 4 bytes/);
     expect(refusal(() => encodeResult([1, 2], 4)).message).toMatch(/it has 5 bytes/);

@@ -17,7 +17,7 @@ test.each([
 ])('%j is %d ms from now', (when, ms) => {
   expect(thrownBy(() => retryAfter(when))).toMatchObject({
     name: 'RetryAfter',
-    message: 'asked to be tried again later',
+    message: 'retry requested',
     retryAfter: ms,
   });
 });

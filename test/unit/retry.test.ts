@@ -145,7 +145,7 @@ describe('describeError', () => {
   });
 
   test('an error that throws when read is described as such', () => {
-    expect(describeError(revoked())).toBe('an error that cannot be read (it throws when looked at)');
+    expect(describeError(revoked())).toBe('an unreadable error (its properties throw)');
   });
 
   test.each([

@@ -18,7 +18,7 @@ describe('a watch that lags', () => {
       all: it.members.map((member) => (member.id === 'b' ? { ...member, ready: false } : member)),
     };
     expect((await it.next()).scaled).toBeUndefined();
-    expect(it.log).toEqual(['keep a', 'endWaits 1']);
+    expect(it.log).toEqual(['keep a', 'unblock 1']);
   });
 
   test.each([

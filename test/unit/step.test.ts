@@ -11,7 +11,7 @@ describe('a scale-in', () => {
     expect(first).toMatchObject({ scaled: undefined, requeueInMs: 100 });
     expect(first.decision.reason).toMatch(/^4→1: .*; 3 draining$/);
     expect([...it.leaving].toSorted()).toEqual(['b', 'c', 'd']);
-    expect(it.log).toEqual(['endWaits 3']);
+    expect(it.log).toEqual(['unblock 3']);
 
     it.workers.set('b', 'draining 1').set('c', 'drained 0').set('d', 'draining 1');
     const second = await it.next();
@@ -22,7 +22,7 @@ describe('a scale-in', () => {
     it.workers.set('b', 'drained 0');
     it.workers.set('d', 'drained 0');
     expect((await it.next()).scaled).toEqual({ from: 3, to: 1 });
-    expect(it.log).toEqual(['endWaits 3', 'remove c to 3', 'remove d b to 1']);
+    expect(it.log).toEqual(['unblock 3', 'remove c to 3', 'remove d b to 1']);
   });
 
   test('does not lower replicas again for a pod that is terminating already', async () => {

@@ -16,14 +16,14 @@ export interface WorkerOptions {
   readonly id: string;
   /** Nothing else refers to the worker by its id: if another living one has it, append something random. */
   readonly mayRename?: boolean;
-  /** How many tasks run at once. */
+  /** Maximum number of tasks that run at a time. */
   readonly concurrency: number;
   /** A worker that makes no turn for this long loses its tasks to others, ms. */
   readonly leaseMs: number;
   readonly retry: RetryPolicy;
   /** Without it, tasks of any size are run. */
   readonly tasks?: TaskPolicy;
-  /** The handler reads `context.raw` alone: tasks are not parsed for it, and `task` is only the right kind of value. */
+  /** The handler reads only `context.raw`: tasks are not parsed for it, and `task` is only of the right kind. */
   readonly bytesOnly?: boolean | undefined;
   readonly results: ResultPolicy;
   readonly deadLetters: DeadLetterPolicy;
@@ -59,7 +59,7 @@ export interface ResultPolicy {
   readonly maxBytes: number;
 }
 
-/** What a queue keeps of the tasks that failed for good: the newest. */
+/** Retention of dead letters: the newest are kept. */
 export interface DeadLetterPolicy {
   readonly max: number;
   /** ms; `undefined` for ever. */

@@ -16,7 +16,7 @@ import type { TurnReply } from '../../queue/workers/turn.ts';
 
 export type EpochMode = 'taking' | 'apart' | 'refused' | 'paused' | 'draining' | 'leaving';
 
-/** What Redis ordered with the last reply. */
+/** The orders of Redis in the last reply. */
 export interface Orders {
   /** The controller asks this worker to drain. */
   readonly drain: boolean;
@@ -28,7 +28,7 @@ export interface Orders {
   readonly refusal: string | undefined;
 }
 
-/** What Redis knows of this worker, from its last turn. */
+/** The state of this worker in Redis, from its last turn. */
 export interface Reported {
   readonly state: ReportedState | undefined;
   /** Tasks of the worker's other queues. */
@@ -42,7 +42,7 @@ export type ReportedState = 'idle' | 'busy' | 'draining' | 'drained';
 
 /** Why a turn may be worth making. */
 export interface Hints {
-  /** There may be tasks that nobody announced. */
+  /** There may be unannounced tasks. */
   readonly poll: boolean;
   /** There were tasks in the queue after the last turn. */
   readonly backlog: boolean;
@@ -66,7 +66,7 @@ export interface EpochState {
   readonly orders: Orders;
   readonly reported: Reported;
   readonly hints: Hints;
-  /** The turn on its way: `taking` may bring tasks, `settling` settles some, or what it brought is being looked through. */
+  /** The turn on its way: `taking` may bring tasks, `settling` settles some, or its tasks are being checked for cancellation. */
   readonly underway: 'none' | 'settling' | 'taking';
   /** Company of this queue's suspects by tasks of queues above: none, to be reported by the next turn, or known to Redis. */
   readonly company: 'none' | 'announced' | 'known';
@@ -173,7 +173,7 @@ export function next(before: EpochState, turn: AnsweredTurn): EpochState {
   const backlog = typeof reply.length === 'number' && reply.length > 0;
   const drainEnded = before.orders.drain && !drain;
   const more = backlog && (turn.mayTake || drainEnded) && !paused && !apart;
-  // suspects wait that this worker could take, had it been free to when it asked
+  // suspects wait that this worker could have taken if it had been allowed to
   const missed = reply.aside > 0 && turn.withoutSuspects && !apart && turn.holding === 0;
   return {
     ...before,

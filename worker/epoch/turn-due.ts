@@ -85,7 +85,7 @@ export interface Room {
   readonly mode: EpochMode;
   /** Queues above go first. */
   readonly after: boolean;
-  /** So many refused outcomes wait that nothing more is taken. */
+  /** Too many refused outcomes wait for the worker to take more tasks. */
   readonly full: boolean;
   readonly usableSlots: number;
   readonly target: number;

@@ -14,7 +14,7 @@ import type { Outcome } from '../task/outcome.ts';
 export interface WorkerMetrics extends MetricsSource {
   readonly tallies: readonly Tally[];
   of(queue: string): QueueMetrics;
-  /** Reads the slots from here from now on. */
+  /** Sets where the slots are read from. */
   watchSlots(slots: { readonly total: number; readonly busy: number }): void;
   redisFailed(what: RedisFailure): void;
 }
@@ -29,7 +29,7 @@ export interface QueueMetrics {
   /** From sending a turn to its reply. */
   turned(seconds: number): void;
   turnFailed(): void;
-  /** The lease was lost: what was running was dropped. */
+  /** The lease was lost, and running tasks were dropped. */
   fenced(): void;
   /** Settled tasks that too few replicas of Redis confirmed in time. */
   notReplicated(tasks: number): void;
@@ -49,13 +49,13 @@ export function createWorkerMetrics(): WorkerMetrics {
   );
   const turn = createHistogram(
     'millrace_turn_seconds',
-    'From sending a turn to Redis until its reply, with what had to be sent again, in seconds.',
+    'Time from sending a turn to Redis to its reply, retries included, in seconds.',
     [0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1, 5, 30],
     ['queue'],
   );
   const fenced = createCounter(
     'millrace_worker_fenced_total',
-    'Times that this worker lost its lease, and what it ran was dropped.',
+    'Times that this worker lost its lease and its running tasks were dropped.',
     ['queue'],
   );
   const notReplicated = createCounter(
@@ -65,7 +65,7 @@ export function createWorkerMetrics(): WorkerMetrics {
   );
   const errors = createCounter(
     'millrace_redis_errors_total',
-    'Times that Redis refused, did not answer or was not reached, by what was tried.',
+    'Times that Redis refused, did not answer or was unreachable, by operation.',
     ['operation'],
   );
   const failures = {
@@ -83,7 +83,7 @@ export function createWorkerMetrics(): WorkerMetrics {
     fenced,
     notReplicated,
     errors,
-    createGauge('millrace_worker_slots', 'Tasks that may run at once.', () => slots.total),
+    createGauge('millrace_worker_slots', 'Maximum number of tasks that run at a time.', () => slots.total),
     createGauge('millrace_worker_slots_busy', 'Slots in which a task runs.', () => slots.busy),
     createGauge('millrace_build_info', 'Always 1; the version is in the label.', () => 1, { version }),
     ...processTallies(),

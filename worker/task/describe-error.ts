@@ -1,6 +1,6 @@
 /**
- * Describes anything that can be thrown in one line for a person. Handlers are other people's code: they throw strings,
- * plain objects, errors within errors and things that throw when read. Whatever comes, this returns a line.
+ * Describes any thrown value in one line for people. Handlers are other people's code: they throw strings, plain objects, errors
+ * within errors, and objects whose properties throw. A line is returned in any case.
  */
 
 const MAX_BYTES = 2048;
@@ -9,8 +9,8 @@ const MAX_CAUSES = 4;
 const MAX_PART = 16_384;
 
 /**
- * One line of at most 2 KB (2048 bytes of UTF-8): name and message, then the causes. Where it must be cut, it is
- * cut in the middle, because the end of a program's stderr is the most informative part.
+ * One line of at most 2 KB (2048 bytes of UTF-8): name and message, then the causes. If it is too long, the
+ * middle is cut out, because the end of a program's stderr is the most informative part.
  */
 export function describeError(error: unknown): string {
   return cut(oneLine(withCauses(error)) || 'an error without a message', MAX_BYTES);
@@ -22,7 +22,7 @@ function withCauses(error: unknown): string {
   for (let depth = 0; depth <= MAX_CAUSES; depth += 1) {
     const part = orUnreadable(() => bounded(describe(current)), UNREADABLE);
     // a wrapper often repeats the message of its cause
-    if (!parts.some((said) => said.includes(part))) parts.push(part);
+    if (!parts.some((earlier) => earlier.includes(part))) parts.push(part);
     const cause = orUnreadable(() => (current instanceof Error ? current.cause : undefined), undefined);
     if (cause === undefined || cause === null) break;
     current = cause;
@@ -30,7 +30,7 @@ function withCauses(error: unknown): string {
   return parts.join('; caused by ');
 }
 
-const UNREADABLE = 'an error that cannot be read (it throws when looked at)';
+const UNREADABLE = 'an unreadable error (its properties throw)';
 
 function orUnreadable<T>(read: () => T, otherwise: T): T {
   try {
@@ -51,8 +51,8 @@ function describe(error: unknown): string {
   const name = property(error, 'name');
   const message = property(error, 'message');
   const inner = error instanceof AggregateError ? error.errors.slice(0, MAX_CAUSES).map(describe) : [];
-  const said = [message, ...inner].filter((part) => part !== '').join('; ');
-  if (said !== '') return name === '' || name === 'Error' ? said : `${name}: ${said}`;
+  const text = [message, ...inner].filter((part) => part !== '').join('; ');
+  if (text !== '') return name === '' || name === 'Error' ? text : `${name}: ${text}`;
   if (error instanceof Error) return name;
   return `an object was thrown: ${JSON.stringify(error)}`;
 }
@@ -62,7 +62,7 @@ function property(error: object, key: 'name' | 'message'): string {
   return typeof value === 'string' ? value : '';
 }
 
-/** Line breaks, other control characters and runs of white space become one space: logs and terminals stay whole. */
+/** Replaces line breaks, other control characters and runs of white space with one space, for logs and terminals. */
 function oneLine(text: string): string {
   return text.replaceAll(/[\s\p{Cc}]+/gu, ' ').trim();
 }

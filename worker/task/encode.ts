@@ -35,7 +35,7 @@ export function tooLarge(found: string, maxBytes: number): ResultEncodingError {
       maxBytes < MAX_RESULT_BYTES
         ? `at most ${maxBytes} are allowed here`
         : `Redis stores at most ${maxBytes} in one value`
-    }; store it elsewhere and return where it is`,
+    }; store it elsewhere and return a reference`,
   );
 }
 
@@ -68,7 +68,7 @@ function toJson(value: unknown): string {
   return json;
 }
 
-/** A human-readable reason instead of V8's; the first line of its own where it is none of the known ones. */
+/** A human-readable reason instead of V8's; for unknown errors, the first line of V8's. */
 function whyNot(cause: unknown): string {
   const message = cause instanceof Error && typeof cause.message === 'string' ? cause.message : '';
   if (cause instanceof TypeError && message.includes('BigInt')) {

@@ -23,13 +23,13 @@ export interface TaskContext {
    */
   readonly trace: Trace | undefined;
   /**
-   * Reports how far the task is: any JSON value of at most 16 KB. The latest one wins; call it as often as you like, it is
+   * Reports the progress of the task: any JSON value of at most 16 KB. The latest one wins; however often it is called, reports are
    * written at most four times a second.
    */
   progress(this: void, value: unknown): void;
   /**
    * Ends this attempt by throwing, and sets when the next one is due: ms from now, a `Date`, or a duration such as `30s`.
-   * It counts as an attempt; backoff and jitter are left out. `reason`: why, a text or an error.
+   * It counts as an attempt; backoff and jitter do not apply. `reason`: a text or an error.
    */
   retryAfter(this: void, when: number | Date | string, reason?: unknown): never;
 }
@@ -46,6 +46,6 @@ export type Handler = (task: unknown, context: TaskContext) => unknown;
 /** A handler that holds something open (a kept-running process) and must be closed. */
 export interface OpenHandler extends AsyncDisposable {
   readonly handle: Handler;
-  /** It reads `context.raw` alone; `task` need only be the right kind of value: an object, an array, text or bytes. */
+  /** It reads only `context.raw`; `task` need only be of the right kind: an object, an array, text or bytes. */
   readonly bytesOnly?: true;
 }

@@ -4,11 +4,11 @@ import type { Delivery } from '../../queue/workers/turn.ts';
 export type Outcome =
   | { readonly kind: 'result'; readonly value: string | Buffer }
   | { readonly kind: 'retry'; readonly delayMs: number; readonly error: string }
-  /** `poison`: no worker has survived it. `unreported`: not even its id can be written, so no waiting client is told. */
+  /** `poison`: no worker has survived it. `unreported`: not even its id can be written, so that waiting clients are not notified. */
   | { readonly kind: 'dead'; readonly error: string; readonly poison?: true; readonly unreported?: true }
-  /** Somebody cancelled it. What its handler returned after that is dropped. */
+  /** It was cancelled. The result of its handler, if any, is dropped. */
   | { readonly kind: 'cancelled' }
-  /** Not finished and not to blame: back to the queue, for others. */
+  /** Not finished, through no fault of its own: back to the queue, for other workers. */
   | { readonly kind: 'release' };
 
 export interface Finished {

@@ -8,15 +8,14 @@ export class RetryAfter extends Error {
   readonly retryAfter: number;
   constructor(ms: number, reason: unknown) {
     if (typeof reason === 'string') super(reason);
-    else super('asked to be tried again later', reason === undefined ? {} : { cause: reason });
+    else super('retry requested', reason === undefined ? {} : { cause: reason });
     this.retryAfter = ms;
   }
 }
 
 /**
- * Ends the attempt: always throws `RetryAfter`. `when`: ms from now, a `Date`, or a duration such as `30s`; what has
- * passed is now. `reason`: why, a text or an error.
- * Throws `RangeError` when `when` is no time.
+ * Ends the attempt: always throws `RetryAfter`. `when`: ms from now, a `Date`, or a duration such as `30s`; a time in
+ * the past means now. `reason`: a text or an error. Throws `RangeError` when `when` is not a time.
  */
 export function retryAfter(when: number | Date | string, reason?: unknown): never {
   const ms =

@@ -1,6 +1,6 @@
 /**
- * The fate of a task whose attempt failed: another attempt after a delay, or the dead letters. Pure: the
- * random number is an argument.
+ * Decides what follows a failed attempt: another one after a delay, or the dead letters. Pure: the random number is an
+ * argument.
  *
  * An error may carry the delay until the next attempt as its own property `retryAfter`, ms; it takes precedence, bounded as
  * every duration is, from now to 292 years.
@@ -9,7 +9,7 @@
  * its half and its whole: "Equal Jitter" of Marc Brooker, "Exponential Backoff And Jitter" (AWS Architecture
  * Blog, 2015). That article prefers "Full Jitter" (from zero up) for clients that compete for one lock, where
  * the earliest free moment is the best one. A task is retried to outlast something that is broken: full jitter
- * can burn every attempt within a second, while half of the backoff is a floor that the user can count on, and
+ * can use up all attempts within a second, while half of the backoff is a floor that the user can count on, and
  * the other half is still wide enough to pull a burst of failures apart.
  */
 
@@ -19,7 +19,7 @@ import { describeError } from './describe-error.ts';
 export interface RetryPolicy {
   /** Attempts in all, the first one included. */
   readonly attempts: number;
-  /** Deliveries, of which none was survived by its worker, before a task is given up; defaults to 5. */
+  /** Deliveries that killed their worker before a task is given up; defaults to 5. */
   readonly maxDeliveries?: number;
   readonly backoff: {
     readonly initialMs: number;
@@ -31,7 +31,7 @@ export interface RetryPolicy {
 export interface FailedAttempt {
   /** 1 for the first try. */
   readonly attempt: number;
-  /** What the handler threw. Its own properties `retry: false` and `retryAfter` (ms) decide about the next attempt. */
+  /** The value that the handler threw. Its own properties `retry: false` and `retryAfter` (ms) decide about the next attempt. */
   readonly error: unknown;
   readonly policy: RetryPolicy;
   /** From [0, 1). */

@@ -15,7 +15,7 @@ import { nextAttempt, type RetryPolicy } from './retry.ts';
 import { broughtTrace, startAttempt, type AttemptSpan } from './tracing.ts';
 import type { Outcome, Finished } from './outcome.ts';
 
-/** Where handlers' reports go. */
+/** Receives handlers' progress reports. */
 export interface Reports {
   /** Throws `TypeError` for what JSON cannot express, `RangeError` for more than 16 KB of it. */
   report(id: string | Buffer, value: unknown): void;
@@ -29,7 +29,7 @@ export interface RunDeps {
   readonly retry: RetryPolicy;
   /** The largest task that is run, bytes. */
   readonly maxTaskBytes: number;
-  /** The handler looks at the bytes alone: the task is not parsed for it. */
+  /** The handler reads only the bytes: the task is not parsed for it. */
   readonly bytesOnly: boolean;
   /** The largest result, bytes. */
   readonly maxResultBytes: number;
@@ -37,7 +37,7 @@ export interface RunDeps {
   readonly random: () => number;
   /** The exit reason of a worker that was lost, if one is known. */
   readonly exitReasonOf: (worker: string) => Promise<string | undefined>;
-  /** Called with what an attempt has thrown, whatever that is. */
+  /** Called with the value that an attempt has thrown. */
   readonly onThrown?: (id: string | Buffer, attempt: number, error: unknown) => void;
 }
 
@@ -45,8 +45,8 @@ export interface RunDeps {
 export const MAX_DELIVERIES = 5;
 
 /**
- * Runs the task of `delivery`, begun at `started` by performance.now(). When `signal` has aborted by the time it ends
- * without a result, it is released. A handler that returns immediately, without a promise, has its Outcome immediately.
+ * Runs the task of `delivery`, started at `started` by performance.now(). If `signal` has aborted by the time the task ends
+ * without a result, it is released. For a handler that returns no promise, the outcome is returned immediately.
  */
 export function runTask(
   delivery: Delivery,
@@ -87,8 +87,8 @@ export function runTask(
     return finish({
       kind: 'dead',
       error:
-        `the task is too large: it has ${raw.length} bytes, and at most ${deps.maxTaskBytes} are taken here ` +
-        '(tasks.maxSize, --task-max-size); push where it is instead',
+        `the task is too large: it has ${raw.length} bytes, and at most ${deps.maxTaskBytes} are accepted here ` +
+        '(tasks.maxSize, --task-max-size); store it elsewhere and push a reference',
     });
   // what a handler leaves running may continue to report
   const progress = (report: unknown): void => void (over || outbox.report(id, report));
@@ -143,5 +143,5 @@ async function poisonError({ deliveries, lastWorker }: Past, { exitReasonOf }: R
   if (lastWorker === undefined) return what;
   // without Redis the reason is unknown, but then there is no next turn either
   const reason = await exitReasonOf(lastWorker).catch(() => undefined);
-  return `${what}; the last one, ${lastWorker}: ${reason ?? 'nobody saw what became of it'}`;
+  return `${what}; the last one, ${lastWorker}: ${reason ?? 'its exit reason is unknown'}`;
 }

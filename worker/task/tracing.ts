@@ -80,7 +80,7 @@ function start(api: OpenTelemetry, { queue, id, raw, attempt, value }: Attempt):
       try {
         endSpan(span, outcome, error);
       } catch {
-        // the SDK's own code, or an error that throws when looked at: the outcome holds without its span
+        // the SDK's own code, or an error whose properties throw: the outcome holds without its span
       }
     },
   };

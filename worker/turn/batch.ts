@@ -1,6 +1,6 @@
 /**
- * Collects what finished until the next turn takes it along. A batch that was taken and not answered yet is kept by the turn
- * itself, which repeats it; nothing is ever in two batches.
+ * Collects outcomes until the next turn. A batch that was sent and not answered yet is kept by its turn, which repeats it; no
+ * outcome is ever in two batches.
  */
 import { deadHeader } from '../../queue/dead-letter-format.ts';
 import { slowBucket } from '../../queue/pool/slow-tasks.ts';
@@ -16,13 +16,13 @@ export interface Batch {
   cancel(delivery: Delivery, id: string | Buffer, now: number): void;
   /** Of tasks that were never begun. */
   release(deliveries: readonly Delivery[], now: number): void;
-  /** Hands over the oldest outcomes, as many as cost Redis some ms in one turn; the rest waits for the next one. */
+  /** Removes and returns the oldest outcomes, as many as cost Redis a few ms in one turn; the rest waits for the next one. */
   take(): readonly Finished[];
 }
 
-/** What one turn settles at most, in results; Redis does nothing else meanwhile. */
+/** Maximum cost of the outcomes of one turn, which blocks Redis, in results. */
 const TURN_COST = 1_000;
-/** What an outcome costs Redis, in results. */
+/** Cost of an outcome to Redis, in results. */
 const COST: { readonly [K in Finished['outcome']['kind']]: number } = {
   result: 1,
   release: 1,

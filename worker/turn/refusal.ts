@@ -1,6 +1,6 @@
 /**
- * Tells errors that concern the request itself, so that sending it again is pointless, from those of a server that is away or
- * cannot write for a while. Pure.
+ * Distinguishes errors caused by the request itself, which make resending it pointless, from those of a server that is
+ * unreachable or cannot write for a while. Pure.
  */
 import { isReply } from '../../queue/connection/reply-code.ts';
 import { ConnectionDropped } from '../../queue/connection/drops.ts';
@@ -8,12 +8,11 @@ import { ConnectionDropped } from '../../queue/connection/drops.ts';
 export interface TurnRefusal {
   /**
    * `unsendable`: it could not even be packed. `rejected`: the server refused it. `dropped`: the server closed the connection
-   * on it. `state`: the server refuses what it would take at another time, for want of memory or because a key has another
-   * type.
+   * on it. `state`: the server refuses it at present, for want of memory or because a key has another type.
    */
   readonly kind: 'unsendable' | 'rejected' | 'dropped' | 'state';
   readonly reason: string;
-  /** The server is out of memory, a state that most servers recover from by themselves. */
+  /** The server is out of memory, from which most servers recover. */
   readonly noMemory?: true;
 }
 
@@ -24,7 +23,7 @@ export interface TurnRefusal {
  */
 const STATES =
   /(?:^|[-\s])(?:OOM|READONLY|MISCONF|NOREPLICAS|NOGOODSLAVE|NOTREADY|LOADING|BUSY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|MOVED|ASK|CROSSSLOT|UNBLOCKED|NOAUTH|WRONGPASS|NOPERM|WRONGTYPE|STALE|NOSCRIPT|UNKILLABLE|INPROG)\s/;
-/** Texts without a code of their own: of the server, and of a proxy that has no server. */
+/** Texts without a code: of the server, and of a proxy without a server. */
 const AWAY = /max number of clients|not yet synced|upstream|no backend|timed? ?out|try again/i;
 
 const NO_MEMORY = /\bOOM\b/;

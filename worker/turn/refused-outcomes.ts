@@ -4,12 +4,12 @@
  * Pure: times are arguments.
  *
  *   many ──refused──▶ two halves
- *   one  ──refused three times──▶ dead letter ──refused──▶ dead letter of which no client is told ──refused──▶ deferred
+ *   one  ──refused three times──▶ dead letter ──refused──▶ dead letter without notifying clients ──refused──▶ deferred
  *   one  ──refused by a state of the server (no memory, a key of another type)──▶ deferred
  *
- * What is deferred is sent again every DEFERRED_MS, for as long as the worker lives; its tasks stay in flight, and the rest of
- * the work goes on. A worker that drains hands it back to the queue instead, but for what waits for memory alone: that it
- * keeps trying for as long as it has, because most servers get some back, and the task need not run twice.
+ * Deferred outcomes are resent every DEFERRED_MS while the worker lives; their tasks stay in flight, and other work continues. A
+ * worker that drains hands them back to the queue instead, except those that only wait for memory: those it resends as long as
+ * it can, because most servers recover, and the task need not run twice.
  */
 import type { Finished } from '../task/outcome.ts';
 import type { TurnRefusal } from './refusal.ts';
@@ -20,7 +20,7 @@ export interface Part {
   readonly due: number;
   /** How often it was refused in this form. */
   readonly refusals: number;
-  /** Over a connection of its own, so that what ends the connection ends no other request. */
+  /** Over a connection of its own, so that a request that breaks it breaks no other. */
   readonly apart: boolean;
   readonly stage: 'whole' | 'buried' | 'unreported';
   readonly deferred: boolean;
@@ -29,35 +29,35 @@ export interface Part {
 }
 
 export interface Parts {
-  /** Outcomes that are still to be settled, deferred ones included. */
+  /** Outcomes not settled yet, deferred ones included. */
   readonly size: number;
   /** Without deferred ones. */
   readonly open: number;
-  /** Of the deferred ones, those that may be stored as they are as soon as the server has memory. */
+  /** Deferred outcomes that can be stored as they are once the server has memory. */
   readonly awaitingMemory: number;
-  /** So many are deferred, or so many bytes, that the worker takes no more tasks. */
+  /** Too many are deferred, or too many bytes of them, for the worker to take more tasks. */
   readonly full: boolean;
   /** When the next part is due, by performance.now(); `Infinity` without any. */
   readonly dueAt: number;
   /** Takes the part that is due out. */
   next(now: number): Part | undefined;
-  /** A part was refused. `sure`: the same turn without outcomes was not. Returns what becomes of it. */
+  /** A part was refused. `sure`: the same turn without outcomes was not. Returns the consequence. */
   refused(
     part: Part,
     refusal: TurnRefusal,
     sure: boolean,
     now: number,
   ): 'cut' | 'again' | 'buried' | 'deferred';
-  /** The server accepts again what it refused: what is deferred is due. */
+  /** The server accepts outcomes again: deferred ones are due. */
   recovered(now: number): void;
-  /** The worker drains: what is deferred goes back to the queue as it is, but for what waits for memory. */
+  /** The worker drains: deferred tasks go back to the queue, except those that only wait for memory. */
   release(now: number): void;
 }
 
 const DEFERRED_MS = 2_000;
 const AGAIN_MS = 100;
 const REFUSALS = 3;
-/** After this many refusals it is enough that the server answered in between. */
+/** After this many refusals, an answer of the server in between suffices as proof. */
 const DOUBTS = 6;
 const FULL_BYTES = 64 << 20;
 

@@ -1,7 +1,7 @@
 /**
- * Waits for replication after turns that settled something, where the user opted into that cost. The results are written
- * and visible by then; the wait only delays the next turn. When too few replicas confirm, work continues: this is logged when
- * it begins and when it is over, and counted.
+ * Waits for replication after turns that settled something, if configured. The results are written and visible by then; the wait
+ * only delays the next turn. When too few replicas confirm, work continues; the beginning and the end of that are logged, and
+ * the tasks counted.
  */
 import type { Redis } from 'ioredis';
 import { awaitReplicas, NotReplicated, type Durability } from '../../queue/connection/durability.ts';
@@ -31,7 +31,7 @@ export function createReplicationWait(options: ReplicationOptions): (settled: nu
         );
       missing = false;
     } catch (error) {
-      // what was settled is settled, unless another server has taken over without it: the next turn finds that out
+      // they are settled unless another server has taken over without them, which the next turn detects
       metrics.notReplicated(settled);
       if (missing) return;
       missing = error instanceof NotReplicated;

@@ -1,6 +1,6 @@
 /**
- * Repeats a request until Redis answers it, or until there is no point in waiting any longer. That is a while after `hurry`, so
- * that a worker whose Redis is away ends all the same.
+ * Repeats a request until Redis answers it, or until a while after `hurry`, so that a worker whose Redis is unreachable still
+ * ends.
  */
 import { systemClock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
@@ -9,8 +9,8 @@ import { timeout } from '../../runtime/timers.ts';
 
 export interface Resender {
   /**
-   * Resolves to the answer, or to `undefined` when there was none and no time is left. Rejects with an error that is `final`:
-   * sending the same again is pointless. `failures`: the number of failures, this one included.
+   * Resolves to the answer, or to `undefined` when there was none and no time is left. Rejects with an error that is `final`,
+   * which makes resending pointless. `failures`: the number of failures, this one included.
    */
   send<T>(
     request: () => Promise<T>,
@@ -22,9 +22,9 @@ export interface Resender {
 
 export interface ResenderOptions {
   readonly hurry: AbortSignal;
-  /** What is left after `hurry`, ms. */
+  /** Remaining time after `hurry`, ms. */
   readonly lastMs: number;
-  /** The longest pause between two tries, ms. */
+  /** Longest pause between two tries, ms. */
   readonly longestPauseMs: number;
   /** Called for each try that failed. */
   readonly onFailure: (error: unknown) => void;
@@ -37,8 +37,8 @@ export function createResender({ hurry, lastMs, longestPauseMs, onFailure, log }
     if (hurry.aborted) giveUp();
     else hurry.addEventListener('abort', giveUp, { once: true });
   });
-  // one turn at a time waits for an answer. Promise.race would leave a reaction on `expired` for each of them, and with it the
-  // reply that it resolved to, for as long as the worker lives.
+  // one request at a time waits for an answer. Promise.race would retain a reaction on `expired` for each of them, and with it
+  // the reply, while the worker lives.
   let isExpired = false;
   let giveUpWaiting: (() => void) | undefined;
   void expired.then(() => {
@@ -57,8 +57,7 @@ export function createResender({ hurry, lastMs, longestPauseMs, onFailure, log }
       for (let failures = 0; ; failures++) {
         try {
           const reply = await orExpired(request());
-          if (reply !== undefined && failures > 0)
-            log.info(`turns succeed again, after ${failures} failures`);
+          if (reply !== undefined && failures > 0) log.info(`turns succeed again after ${failures} failures`);
           return reply;
         } catch (error) {
           onFailure(error);

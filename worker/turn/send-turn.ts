@@ -1,12 +1,12 @@
 /**
- * `worker/turn/` takes a batch of outcomes and returns the answer of Redis, however often that has to be sent and whatever
- * of it is refused. It starts no task.
+ * `worker/turn/` takes a batch of outcomes and returns the reply of Redis, resending it as often as necessary and splitting
+ * off outcomes that are refused. It starts no task.
  *
  * Sends a worker's turns. Where a turn fails because of what it settles, the same turn goes out without outcomes, so that
  * the lease is renewed and tasks are taken, and the outcomes are split (refused-outcomes.ts) and settled by the turns that follow.
  *
  * Nothing is settled twice or never, although the reply of a turn that seems refused may only have been lost: turns of one
- * number have forms, Redis does the first one that it gets, and its reply says which that was (turn.lua).
+ * number have forms; Redis executes the first one that arrives, and its reply contains that form (turn.lua).
  */
 import type { Redis } from 'ioredis';
 import { dropRedis } from '../../queue/connection/connection.ts';
@@ -82,7 +82,7 @@ export function createTurnSender(options: TurnSenderOptions): TurnSender {
     refusal: TurnRefusal,
   ): Promise<TurnReply | undefined> {
     let failures = 0;
-    // what was refused may have left no room for more
+    // after a refusal there may be no memory for more tasks
     const want = refusal.kind === 'state' ? 0 : request.want;
     const without = { ...request, want, settled: NOTHING, form: 1 };
     const reply = await resender.send(() =>
@@ -91,7 +91,7 @@ export function createTurnSender(options: TurnSenderOptions): TurnSender {
         throw error;
       }),
     );
-    // the turn that seemed refused had been done
+    // the turn that seemed refused was executed
     if (reply?.kind !== 'held' || reply.form === 0) return reply;
     const what = parts.refused(part, refusal, failures === 0, performance.now());
     logRefusal(part, refusal, what);
@@ -104,7 +104,7 @@ export function createTurnSender(options: TurnSenderOptions): TurnSender {
     const task = part.entries[0]?.id.toString().slice(0, 100);
     if (what === 'cut') {
       if (!part.apart)
-        log.error({ outcomes, reason }, 'Redis refuses to settle some tasks: finding out which');
+        log.error({ outcomes, reason }, 'Redis refuses to settle some tasks; finding out which');
     } else {
       const { event, message } = REFUSED[what];
       log.error({ event, task, outcome: part.entries[0]?.outcome.kind, reason }, message);

@@ -3,8 +3,8 @@
  * when Redis refuses it for good.
  *
  * User name, password and certificates are read once, at the start, and may be replaced while a worker runs. A server that
- * refuses them continues to, so the supervisor of the process had better restart it with the current ones. The same goes for a
- * database that does not exist and for a Redis Cluster. A server that is merely unreachable is waited for.
+ * refuses them will not recover, so the worker ends, for its supervisor to restart it with the current ones. The same applies to
+ * a missing database and to a Redis Cluster. A server that is merely unreachable is waited for.
  */
 import type { RedisAddress } from '../../../queue/connection/address.ts';
 import {

@@ -1,4 +1,4 @@
-/** The clean end of an epoch: what the worker still holds goes back, and nothing of it stays in Redis. */
+/** The clean end of an epoch: the worker's tasks go back to the queue, and nothing of it remains in Redis. */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../../queue/keys.ts';
 import { reap } from '../../../queue/scripts/scripts.ts';
@@ -24,6 +24,9 @@ export async function sayGoodbye(options: GoodbyeOptions, certain: boolean): Pro
     const left = await Promise.race([goodbye, resender.expired]);
     if (left) log.info({ tasks: left }, 'handed back to the queue');
   } catch (error) {
-    log.error({ err: error }, 'failed to hand back tasks on exit: others take over when the lease expires');
+    log.error(
+      { err: error },
+      'failed to hand back tasks on exit; other workers take over when the lease expires',
+    );
   }
 }

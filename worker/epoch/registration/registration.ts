@@ -2,7 +2,7 @@
  * `worker/epoch/registration/` takes the name of a worker and returns an epoch, or why there is none; hands back at the end
  * what is still held. It knows nothing of turns.
  *
- * How a worker acquires an epoch: it checks who has its name, ends what an earlier life left behind, and registers.
+ * How a worker acquires an epoch: it checks which process has its name, cleans up after an earlier one, and registers.
  *
  * A name belongs to whoever is registered under it as long as it lives. Each process has a mark of its own, in the worker's
  * hash and in the names of its connections (queue/workers/worker-connections.ts), which distinguishes three similar cases:
@@ -58,7 +58,7 @@ export interface Registration {
    * worker was just fenced from.
    */
   begin(lost: number | undefined): Promise<number | undefined>;
-  /** Of the worker's connections; empty where Redis refuses names: then they cannot be looked up. */
+  /** Of the worker's connections; empty if Redis refuses names, which makes them unidentifiable. */
   readonly clientName: string;
 }
 
@@ -75,13 +75,13 @@ export function createRegistration(options: RegistrationOptions): Registration {
   stopping.addEventListener('abort', stop, { once: true });
   if (stopping.aborted) stop();
 
-  /** Why an epoch of this worker has ended, as far as Redis knows. */
+  /** Why an epoch of this worker has ended, according to Redis. */
   async function reasonOf({ epoch, mark: theirs, ended }: Holder): Promise<string> {
     if (epoch !== undefined && theirs === mark) return 'Redis went back to an older state of this worker';
     if (epoch !== undefined) return namesake(id, (await readRecord()).address);
     if (ended === 'silent') return 'no turn of this worker reached Redis for the length of the lease';
     if (ended !== undefined) return 'this process, or its pod, was reported as ended';
-    return 'Redis does not know this worker: its lease expired long ago, or Redis lost its data';
+    return 'Redis has no record of this worker: its lease expired long ago, or Redis lost its data';
   }
 
   async function readRecord(): Promise<WorkerRecord> {
@@ -90,7 +90,7 @@ export function createRegistration(options: RegistrationOptions): Registration {
     return record;
   }
 
-  /** Ends what is left under this name, as far as it is ours or dead. Returns whether the name is free, and the tasks put back. */
+  /** Ends an epoch under this name if it is ours or dead. Returns whether the name is free, and the number of tasks put back. */
   async function clear(holder: Holder, first: boolean): Promise<{ free: boolean; tasks: number }> {
     const { epoch } = holder;
     if (epoch === undefined) return { free: true, tasks: 0 };
@@ -116,7 +116,7 @@ export function createRegistration(options: RegistrationOptions): Registration {
     if (tasks > 0)
       log.info(
         { event: LogEvent.EarlierLife, tasks },
-        'an earlier life of this worker held tasks: they are back in the queue',
+        'an earlier process of this worker held tasks; they are back in the queue',
       );
     if (!free) return undefined;
     const { results, deadLetters, concurrency, version, pool } = worker;
@@ -132,7 +132,7 @@ export function createRegistration(options: RegistrationOptions): Registration {
       client: clientName,
       mark,
     };
-    // both travel together; the first one clears the grave, if any
+    // sent together; the first one removes the empty hash of an earlier epoch, if any
     const [, epoch] = await Promise.all([
       reap(redis, keys, id, 0, 'leave'),
       register(redis, keys, id, leaseMs, about),

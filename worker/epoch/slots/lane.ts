@@ -1,4 +1,4 @@
-/** One queue of a worker, as its slots (slots.ts) see it: what it holds, what it waits for, and what it does when asked. */
+/** One queue of a worker, as its slots (slots.ts) see it: its tasks, what it waits for, and how to wake it. */
 import type { QueueKeys } from '../../../queue/keys.ts';
 
 export interface Lane {
@@ -12,7 +12,7 @@ export interface Lane {
   readonly wantsWork: boolean;
   /** It holds suspects, or takes nothing until the worker is empty for some: the queues below wait. */
   readonly apart: boolean;
-  /** Suspects of its queue run, and Redis does not know yet that anything runs beside them. */
+  /** Suspects of its queue run, and it was not reported to Redis yet that anything runs beside them. */
   readonly solitary: boolean;
   /** A turn is on its way that may bring tasks. */
   readonly taking: boolean;

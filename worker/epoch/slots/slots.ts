@@ -9,9 +9,9 @@
  * A decision goes through the queues once, and only those are woken by it that wait for it: what a task costs grows with the
  * number of queues by well under a microsecond for each.
  *
- * A suspect (turn.lua) runs beside nothing but its fellows and what is more urgent: queues below wait, queues above go on,
- * once Redis knows that it has company. One queue at a time may be given suspects, and only while the others hold nothing, so
- * that no two wait for each other.
+ * A suspect (turn.lua) runs beside nothing but its fellows and more urgent tasks: queues below wait, queues above go on once it
+ * was reported to Redis that it has company. One queue at a time may be given suspects, and only while the others hold nothing,
+ * so that no two wait for each other.
  *
  * They drain together: an order to one of them concerns the process. None takes anything while Redis may hold of another
  * one that this worker has drained.
@@ -60,8 +60,8 @@ export interface WorkerSlots {
   /** Tasks have come of a turn that `lane` was free to make: it may begin some of them. */
   took(lane: Lane): void;
   /**
-   * `lane` has made a turn: those below may go on. So may `all` others, where it is about draining or about suspects. `inVain`: it
-   * thought that there were tasks.
+   * `lane` has made a turn: those below may go on. `all`: so may all others, after a turn about draining or suspects. `inVain`: tasks
+   * were expected, and there were none.
    */
   turned(lane: Lane, all: boolean, inVain: boolean): void;
   /** Tasks were taken: every lane guards its lease. */

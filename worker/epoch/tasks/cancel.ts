@@ -1,8 +1,8 @@
 /**
- * Determines which of a worker's tasks were cancelled. A turn's reply shows whether there are marks and whether there are new
- * ones. The worker reads them when there are new ones, and compares: a mark that meets no task stays for a week, and costs no
- * round trip in all that time. A task that matches is looked up, as its mark may be gone; and where there are too many marks to
- * cache, what was just taken is always looked up, and what the worker had before when there are new ones.
+ * Determines which of a worker's tasks were cancelled. A turn's reply shows whether there are marks, and whether there are new
+ * ones. The worker reads them when there are new ones and caches them: a mark that matches no task is kept for a week and costs
+ * no round trip in that time. A task that matches is looked up, as its mark may be gone. If there are too many marks to cache,
+ * tasks that were just taken are always looked up, and those held before when there are new marks.
  */
 import type { Redis } from 'ioredis';
 import { replyCode } from '../../../queue/connection/reply-code.ts';
@@ -13,7 +13,7 @@ import { taskId } from '../../../queue/task.ts';
 
 type Held = Extract<TurnReply, { kind: 'held' }>;
 
-/** With more marks than this, tasks are looked up one by one. */
+/** With more marks than this, they are not cached, and tasks are looked up one by one. */
 const MOST_KNOWN = 1_000;
 
 /** Without permission to read marks everything is run: running an unwanted task does less harm than running none. */
@@ -69,7 +69,7 @@ export function createCancelCheck(
   async function lookUp(deliveries: readonly Delivery[]): Promise<ReadonlyMap<string, string | Buffer>> {
     if (deliveries.length === 0) return new Map();
     const ids = deliveries.map(({ raw }) => taskId(raw));
-    // what cannot be looked up is run, as without permission
+    // tasks that cannot be looked up are run, as without permission
     const found =
       (await repeat(() => areCancelled(redis, keys, ids).catch(notAllowed)).catch(() => [])) ?? [];
     return new Map(deliveries.flatMap(({ receipt }, i) => (found[i] ? [[receipt, ids[i] ?? '']] : [])));

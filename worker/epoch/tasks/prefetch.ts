@@ -8,7 +8,7 @@
 const HORIZON_MS = 100;
 const MAX_HELD = 2_000;
 
-/** Of tasks that wait for a slot: with so many, no more are taken, bytes. */
+/** Total size of tasks that wait for a slot above which no more are taken, bytes. */
 export const MAX_HELD_BYTES = 16 << 20;
 
 /** This many finished tasks are worth a turn. */
@@ -21,7 +21,7 @@ export interface Pace {
   readonly taskBytes: number;
 }
 
-/** Tasks to hold at once, running ones included: at least one per slot. */
+/** Number of tasks to hold, running ones included: at least one per slot. */
 export function holdTarget(concurrency: number, { serviceMs, taskBytes }: Pace): number {
   const ahead =
     serviceMs === undefined ? 0 : Math.floor((concurrency * HORIZON_MS) / Math.max(serviceMs, 0.01));
@@ -47,7 +47,7 @@ export function createPace(): Pace & {
       serviceMs = serviceMs === undefined ? ms : serviceMs + (ms - serviceMs) / 20;
       taskBytes += (bytes - taskBytes) / 20;
     },
-    // a task that still runs says how slow tasks are before it is finished
+    // a running task is a lower bound before it has finished
     atLeast: (ms) => {
       serviceMs = Math.max(serviceMs ?? 0, ms);
     },

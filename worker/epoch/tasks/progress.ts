@@ -106,7 +106,7 @@ interface Report {
   readonly json: string;
 }
 
-/** Text and bytes have different names, whatever is in them. */
+/** Text and bytes have different names, whatever they contain. */
 function nameOf(id: string | Buffer): string {
   return typeof id === 'string' ? `t${id}` : `b${id.toString('latin1')}`;
 }
