@@ -130,7 +130,7 @@ test.concurrent.for([
         check.objectContaining({
           err: check.objectContaining({
             type: 'NotReplicated',
-            message: check.stringMatching(/could not be asked/),
+            message: check.stringMatching(/it is unknown whether 1 replicas have it/),
           }),
         }),
       ),
