@@ -17,29 +17,29 @@ export interface QueueKeys {
   readonly clock: string;
   /** HASH: worker id → tasks in flight there. */
   readonly load: string;
-  /** ZSET: id of a worker ordered to drain, registered or not yet → until when, ms of Redis time. */
+  /** ZSET: id of a worker ordered to drain, registered or not yet → end of the request, ms of Redis time. */
   readonly leaving: string;
-  /** ZSET: id of a worker that a person asked to drain → until when, ms of Redis time. */
+  /** ZSET: id of a worker that a person asked to drain → end of the request, ms of Redis time. */
   readonly asked: string;
   /** ZSET: retries and scheduled tasks by due time, ms of Redis time. See `delayedMember` in task.ts. */
   readonly delayed: string;
   /** LIST: tasks that failed for good, newest first. See `parseDead` in dead-letter-format.ts. */
   readonly dead: string;
-  /** HASH: task id → why it failed for good. */
+  /** HASH: task id → why it failed for good, or that it was cancelled, for clients that wait for it. */
   readonly errors: string;
-  /** HASH: all-time counters. */
+  /** HASH: all-time counters, slow tasks by duration, and the sum of squared service times (`squaresS2` of `squaredTasks`). */
   readonly stats: string;
   /** HASH: past of tasks that went back to the list: digest → pasts (`parsePast`), comma-separated. */
   readonly history: string;
   /** HASH: the same for equal tasks too many for one field there, as stacks of runs. See `remember` in turn.lua. */
   readonly pasts: string;
-  /** LIST: suspects put aside for a worker that holds nothing: past, `|`, raw task; the oldest on the right. */
+  /** LIST: suspects set aside for a worker that holds nothing: past, `|`, raw task; the oldest on the right. */
   readonly suspects: string;
   /** STRING: the worker that takes nothing until it is empty, so that waiting suspects can run. */
   readonly isolator: string;
   /** ZSET: worker → when it expects to hold nothing, ms of Redis time; while suspects wait. */
   readonly emptying: string;
-  /** HASH: a field for each worker that holds suspects, beside which nothing else may run. */
+  /** HASH: a field for each worker that holds suspects, next to which nothing else may run. */
   readonly apart: string;
   /** STRING: exists while the queue is paused, with the reason. See pause.ts. */
   readonly paused: string;
@@ -53,19 +53,19 @@ export interface QueueKeys {
   inflight(id: string): string;
   /** HASH: receipt → past (`parsePast`), for the in-flight tasks that have one. */
   carried(id: string): string;
-  /** HASH: number of a client's push → nothing, and the number up to which all were answered; for an hour. See push.lua. */
+  /** HASH: numbers of a client's pushes, so that a resent push is not applied twice; for an hour. See push.lua. */
   pushes(client: string): string;
   /** HASH: task id → its handler's last report, as JSON. */
   progress(id: string): string;
   /** LIST: at most one task, between an idle worker's blocking move and its next turn. */
   wake(id: string): string;
-  /** STRING: why a worker last died, human-readable. See workers/exit-reason.ts. */
+  /** STRING: why a worker last died, human-readable; for a day. See workers/exit-reason.ts. */
   fate(id: string): string;
-  /** STRING: what a pool, `namespace/name`, has learned of its tasks and pods, as JSON. See controller/records/memory.ts. */
+  /** STRING: what a pool, `namespace/name`, has learned, as JSON; for 90 days. See controller/records/memory.ts. */
   memory(pool: string): string;
-  /** STREAM: history of a pool, `namespace/name`, over the last week. See pool/timeline.ts. */
+  /** STREAM: history of a pool, `namespace/name`, of the last week, an entry per 10 s at most. See pool/timeline.ts. */
   timeline(pool: string): string;
-  /** LIST: the last decisions of a pool, `namespace/name`, as JSON, newest first. See controller/records/decisions.ts. */
+  /** LIST: the last 100 decisions of a pool, `namespace/name`, newest first; for 30 days. See controller/records/decisions.ts. */
   decisions(pool: string): string;
 }
 

@@ -86,19 +86,24 @@ function keyComments(): Map<string, string> {
   );
 }
 
+/** What a key of many is called after, unless it is a worker. */
+const OWNERS = new Map([
+  ['pushes', '<client>'],
+  ...['memory', 'timeline', 'decisions'].map((name) => [name, '<namespace>/<pool>'] as const),
+]);
+
 /** docs/reference/keys.md */
 export function keysPage(): string {
   const keys = queueKeys('task_queue', 'result');
   const comments = keyComments();
   const rows = Object.entries(keys).map(([name, key]: [string, string | ((id: string) => string)]) => {
-    const pool = name === 'memory' || name === 'timeline' || name === 'decisions';
-    const shown = typeof key === 'string' ? key : key(pool ? '<namespace>/<pool>' : '<worker>');
+    const shown = typeof key === 'string' ? key : key(OWNERS.get(name) ?? '<worker>');
     const [, type = '', what = ''] = /^([A-Z]+): (.*)$/.exec(comments.get(name) ?? '') ?? [];
     return `| \`${shown}\` | ${type} | ${cell(what)} |`;
   });
   return page('Redis keys', '`queue/keys.ts`', [
-    'For the queue `task_queue` and the result hash `result`, which are yours: Millrace changes neither their type nor their',
-    'order. All others are its own and may change with a version, by the rules in',
+    'The keys of the queue `task_queue` with the result hash `result`. These two are yours: Millrace changes neither their type nor',
+    'their order. All others are internal and may change with a version, by the rules in',
     '[ARCHITECTURE.md](../../ARCHITECTURE.md#versions-side-by-side). The braces put them into the cluster slot of the queue.',
     '',
     '| key | type | holds |',
