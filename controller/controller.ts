@@ -1,12 +1,13 @@
 /**
- * The controller while it leads: watches on pools, Deployments and pods feed keys to one work queue, the samplers do
- * too, and `reconcile` works on them. Everything ends with the signal.
+ * The controller while it leads: watches of pools, Deployments and pods add keys to one work queue, and so do the samplers;
+ * `reconcile` processes them. Everything ends with the signal.
  */
 import type { KubeApi } from '../kube/api.ts';
 import { createEventRecorder, type Occurrence } from '../kube/events.ts';
 import { keyOf } from '../kube/watch.ts';
 import type { HostGuard } from '../queue/connection/address.ts';
 import type { Clock } from '../runtime/clock.ts';
+import { LogEvent } from '../runtime/log-event.ts';
 import type { Logger } from '../runtime/log.ts';
 import { createClaims } from './act/claims.ts';
 import type { PoolSource } from './dashboard/board.ts';
@@ -32,25 +33,25 @@ export interface ControllerOptions {
   /** The name of this process, for events. */
   readonly instance: string;
   readonly metrics: ControllerMetrics;
-  /** Called once everything was listed: the source of the gauges from then on. */
+  /** Called once everything has been listed; the argument is the source of the gauges from then on. */
   readonly publish: (gauges: ControllerGauges) => void;
-  /** Judges the hosts of Redis that pools name; without one, all are allowed. */
+  /** Checks the Redis hosts that pools name; without one, all are allowed. */
   readonly guard?: HostGuard | undefined;
-  /** Shows the pools to people, if enabled. */
+  /** `undefined` if it is not enabled. */
   readonly dashboard?: Dashboard | undefined;
   readonly clock: Clock;
   readonly log: Logger;
-  /** What is being done, for the process after this one; and which pools are left out for what was done before. */
+  /** The work in progress, for the next process, and the pools that are left out because of earlier crashes. */
   readonly journal?: Pick<Journal, 'begin' | 'during'>;
   readonly quarantine?: Pick<Quarantine, 'leftOutFor'>;
 }
 
 const RECONCILERS = 8;
-/** Additional ones, for pools that were woken. */
+/** Reserved for pools that were woken. */
 const WAKERS = 8;
 const FLUSH_TIMEOUT_MS = 2_000;
 
-/** Runs until the signal aborts. Rejects when the signal aborts before everything was listed once. */
+/** Runs until the signal aborts. Rejects if the signal aborts before everything has been listed. */
 export async function runController(options: ControllerOptions, signal: AbortSignal): Promise<void> {
   const { api, namespaces, metrics, clock, log, journal = noJournal } = options;
   const events = createEventRecorder({
@@ -114,7 +115,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     links,
     memories,
     claims,
-    // the time line, metrics and the dashboard are fed here
+    // for the time line, metrics and the dashboard
     observed: (pool, observation) => {
       metrics.pools.observed(pool, observation);
       const key = keyOf(pool);
@@ -138,15 +139,15 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     redisServers: () => hub.size,
     watches: watches.stats,
   });
-  log.info({ pools: pools.size }, 'watching pools');
+  log.info({ event: LogEvent.Watching, pools: pools.size }, 'watching pools');
   await queue.run(signal);
-  // an API server or a Redis that does not answer must not hold up the end
+  // an API server or a Redis that does not answer must not delay the end
   const flushed = [events.flush(), memories.flush(), recorder[Symbol.asyncDispose]()];
   await Promise.race([Promise.all(flushed), clock.sleep(FLUSH_TIMEOUT_MS)]);
   await watches.stopped();
 }
 
-/** Calls `reconcile`, and measures it. */
+/** Calls `reconcile` and measures its duration. */
 function createQueue(
   { metrics, clock, log }: ControllerOptions,
   reconcile: Reconcile,

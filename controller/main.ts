@@ -15,6 +15,7 @@ import { createTransport } from '../kube/transport.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { serveHttp } from '../runtime/http.ts';
 import { onSignals } from '../runtime/lifecycle.ts';
+import { LogEvent } from '../runtime/log-event.ts';
 import { createLog, rethrow, type Logger } from '../runtime/log.ts';
 import { runProgram } from '../runtime/program.ts';
 import { version } from '../runtime/version.ts';
@@ -31,10 +32,10 @@ import { openQuarantine } from './process/quarantine.ts';
 import { hostGuard } from './connect/allowed-hosts.ts';
 import { createWatchdog } from './process/watchdog.ts';
 
-async function connect(kubeconfig: string | undefined): Promise<Connection> {
+async function connectToCluster(kubeconfig: string | undefined): Promise<Connection> {
   const { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port } = process.env;
   if (host && port && !kubeconfig) return inCluster({ host, port });
-  // reading kubeconfigs takes a library that a pod has no use for: tens of MB and of ms
+  // reading kubeconfigs takes a library that a pod does not need: tens of MB and of ms
   const { fromKubeconfig } = await import('../kube/kubeconfig.ts');
   return fromKubeconfig(kubeconfig);
 }
@@ -43,7 +44,7 @@ async function main(): Promise<void> {
   const flags = parseFlags(process.argv, process.env);
   const log = createLog('millrace-controller', flags.logLevel);
   using signals = onSignals();
-  const connection = await connect(flags.kubeconfig);
+  const connection = await connectToCluster(flags.kubeconfig);
   using transport = createTransport(connection);
   const api = createKubeApi(transport);
   const instance = process.env['POD_NAME'] ?? hostname();
@@ -53,14 +54,14 @@ async function main(): Promise<void> {
     refused: [new URL(connection.server).hostname.replaceAll(/[[\]]/g, '')],
   });
   const watchdog = createWatchdog({
-    onBite: (pool, afterMs) =>
+    onTimeout: (pool, afterMs) =>
       log.fatal(
         { pools: [pool] },
-        `the event loop has stood still for ${afterMs / 1e3} s; ending, to be started again`,
+        `the event loop has been blocked for ${afterMs / 1e3} s; exiting, to be restarted`,
       ),
   });
   using journal = openJournal(flags.stateDir, watchdog);
-  tellOfTheEnd(journal, log);
+  logUncaught(journal, log);
   const lease = {
     namespace: flags.leaseNamespace ?? connection.namespace ?? 'default',
     name: flags.leaseName,
@@ -110,14 +111,14 @@ async function main(): Promise<void> {
     refusesMetrics:
       flags.metricsAuth === 'kubernetes' ? (request) => refusesMetrics(rights, strikes, request) : undefined,
     unhealthy: () => undefined,
-    unready: () => (holder === undefined ? 'the API server was not reached yet' : undefined),
+    unready: () => (holder === undefined ? 'the API server has not been reached yet' : undefined),
     route: dashboard?.route,
   });
   certificate = () => http.certificate;
 
   const control = async (leading: AbortSignal): Promise<void> => {
     metrics.leading(true);
-    log.info({ version, namespaces: flags.namespace }, 'leading');
+    log.info({ event: LogEvent.Leading, version, namespaces: flags.namespace }, 'leading');
     const publish = (now: ControllerGauges): void => {
       gauges = now;
       holder ??= instance;
@@ -129,11 +130,11 @@ async function main(): Promise<void> {
       await runController({ ...shared, journal, quarantine }, leading);
     } finally {
       metrics.leading(false);
-      log.info('not leading any more');
+      log.info({ event: LogEvent.NotLeading }, 'no longer leading');
     }
   };
 
-  // awaited, or all that is `using` here would be gone before the work began
+  // awaited, as otherwise everything declared with `using` here would be disposed before the work began
   if (!flags.leaderElection) return await alone(control, signals.stopping).catch(rethrow(log));
   const identity = `${instance}_${randomUUID()}`;
   await lead(
@@ -145,12 +146,12 @@ async function main(): Promise<void> {
         ...(dashboard ? leaderNote(identity, podIp, http.port, tls ? 'https' : 'http') : {}),
         ...quarantine.annotations(found),
       }),
-      onAnnotations: (found) => quarantine.heard(found),
+      onAnnotations: (found) => quarantine.update(found),
       signal: signals.stopping,
       onHolder: (name, annotations) => {
         holder = name;
         leader = leaderAddress(name, annotations);
-        log.info({ holder: name }, name ? 'the lease has a holder' : 'nobody holds the lease');
+        log.info({ holder: name }, name ? 'the lease has a holder' : 'the lease has no holder');
       },
       onError: (error) => log.warn({ err: error }, 'failed to acquire the leader lease; retrying'),
     },
@@ -164,23 +165,23 @@ async function gateOf(flags: ControllerFlags, rights: Rights, strikes: Strikes):
   return flags.dashboardAuth === 'none' ? openGate(undefined, strikes) : rightsGate(rights, strikes);
 }
 
-/** How browsers may call the dashboard: this machine, as through a port-forward, the pod, and what was given. */
+/** Host names under which browsers may reach the dashboard: this machine, as through a port-forward, the pod, and those given. */
 function hostnames(podIp: string | undefined, given: readonly string[]): string[] {
   const pod = podIp === undefined ? [] : [podIp.includes(':') ? `[${podIp}]` : podIp];
   return ['localhost', '127.0.0.1', '[::1]', ...pod, ...given.map((name) => name.toLowerCase())];
 }
 
-/** Leads without asking anybody. To be told to stop is a way to end, as in `lead`. */
+/** Leads without an election. Resolves when the signal aborts, as `lead` does. */
 async function alone(control: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void> {
   await control(signal).catch((error: unknown) => {
     if (!signal.aborted || error !== signal.reason) throw error;
   });
 }
 
-/** An exception that nobody caught is as good as a kill: the journal stays, and the next process reads it. */
-function tellOfTheEnd(journal: Journal, log: Logger): void {
+/** An uncaught exception is treated as a crash: the journal stays, and the next process reads it. */
+function logUncaught(journal: Journal, log: Logger): void {
   process.on('uncaughtException', (error) => {
-    log.fatal({ err: error, pools: poolsIn(journal.slots) }, 'an error that nobody caught; ending');
+    log.fatal({ err: error, pools: poolsIn(journal.slots) }, 'uncaught exception; exiting');
     process.exit(1);
   });
 }

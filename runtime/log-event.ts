@@ -28,5 +28,12 @@ export const LogEvent = {
   StartsSucceed: 'starts-succeed',
   NotReplicated: 'not-replicated',
   ReplicatedAgain: 'replicated-again',
+  /** A controller leads from now on, or no longer. */
+  Leading: 'leading',
+  NotLeading: 'not-leading',
+  /** The leader has listed everything and reconciles. */
+  Watching: 'watching',
+  /** The previous process of a controller crashed while it worked on `pools`. */
+  Crashed: 'crashed',
 } as const;
 export type LogEvent = (typeof LogEvent)[keyof typeof LogEvent];

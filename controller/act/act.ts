@@ -1,6 +1,6 @@
 /**
- * One step of a pool for a reconcile: makes the target, runs the step on it and keeps what the next one needs. Knows nothing of
- * status, events or metrics.
+ * One step of a pool within a reconcile: creates the target, runs the step on it and keeps the state for the next one. It does not
+ * handle status, events or metrics.
  */
 import type { KubeApi } from '../../kube/api.ts';
 import type { Pod } from '../../kube/wire.ts';
@@ -18,17 +18,17 @@ import { drainsOf, type Drains } from './scale-in.ts';
 import { sourceDrains, type SourceState } from './source-drains.ts';
 import { nothingKept, step, type Kept, type Step } from './step.ts';
 
-/** What this stage keeps of a pool from one reconcile to the next. */
+/** The state of this stage for a pool, from one reconcile to the next. */
 export interface ActState {
   applied: Applied | undefined;
-  /** Pods that were taken away and may still be in the watch. */
+  /** Pods that were removed: the watch may still show them. */
   readonly taken: Set<string>;
   kept: Kept;
   /** Our writes of replicas. */
   replicas: Written;
-  /** Who applies them as well. */
+  /** Who else applies them. */
   applier: Applier | undefined;
-  /** Pods that match the selector and count for nothing, by name, as of the last read. */
+  /** Names of the pods that match the selector and do not count, as of the last read. */
   strays: readonly string[];
   service: ServiceMemory;
   /** Of a pool with a source. */
@@ -85,16 +85,16 @@ export interface ActInput {
   readonly memory: Memory;
   readonly sampled: Sampled;
   readonly target: DeploymentTarget;
-  /** `undefined` while the pool's Redis is not known. */
+  /** `undefined` while the address of the pool's Redis is not resolved. */
   readonly link: QueueLink | undefined;
   /** ms of the elapsed clock, and the same moment in ms since the epoch. */
   readonly now: number;
   readonly wall: number;
-  /** Runs the decision. */
+  /** Calls the decision. */
   readonly around: <T>(work: () => T) => T;
 }
 
-/** One step of a pool. Rejects as `step` does; what was written until then is kept all the same. */
+/** One step of a pool. Rejects as `step` does; what was written before that is kept even then. */
 export async function act(input: ActInput, state: ActState): Promise<Step> {
   const { pool, policy, memory, sampled, target, link, now, wall, around } = input;
   try {

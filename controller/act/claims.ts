@@ -1,19 +1,19 @@
 /**
- * Who else wants what a pool wants. Two that write the replicas of one Deployment undo each other every second: so of the pools
- * that adopt it the oldest one has it, and every pool gives way to a HorizontalPodAutoscaler, which asks nobody. Two pools on
- * one queue do not undo each other, but each has replicas for all that is in it.
+ * Conflicting claims to a Deployment or a queue. Two writers of the replicas of one Deployment revert each other's value every
+ * second: so of the pools that adopt it only the oldest scales it, and every pool yields to a HorizontalPodAutoscaler, which does
+ * not coordinate with others. Two pools on one queue do not conflict, but each has replicas for all tasks in it.
  *
- * It is an index: with thousands of pools no step can afford to look through all of them.
+ * It is an index: with thousands of pools, a step cannot afford to search all of them.
  */
 import type { HorizontalPodAutoscaler, KubeObject } from '../../kube/wire.ts';
 import { keyOf } from '../../kube/watch.ts';
 import { Mode, queuesOf, type WorkerPool } from '../../kube/workerpool.ts';
 
-/** What is kept of a HorizontalPodAutoscaler. */
+/** The part of a HorizontalPodAutoscaler that is cached. */
 export interface KnownAutoscaler extends KubeObject {
   /** The Deployment that it scales; `undefined` for anything else. */
   readonly deployment: string | undefined;
-  /** The object of KEDA that it was made for. */
+  /** The KEDA ScaledObject that it was created for. */
   readonly scaledObject: string | undefined;
 }
 
@@ -27,22 +27,22 @@ export function autoscalerOf({ metadata, spec }: HorizontalPodAutoscaler): Known
   };
 }
 
-/** Who has a pool's Deployment instead of it. */
+/** Who scales a pool's Deployment instead of the pool. */
 export interface Rival {
-  /** In words. */
+  /** Human-readable. */
   readonly who: string;
-  /** A HorizontalPodAutoscaler, and no other pool. */
+  /** It is a HorizontalPodAutoscaler, not another pool. */
   readonly autoscaler: boolean;
 }
 
 export interface Claims {
-  /** Notes what a pool wants now; `undefined`: nothing more. Returns the keys of others to which that makes a difference. */
+  /** Updates the claims of a pool; `undefined` removes them. Returns the keys of other pools that are affected. */
   pool(key: string, now: WorkerPool | undefined): readonly string[];
-  /** The same of a HorizontalPodAutoscaler. */
+  /** The same for a HorizontalPodAutoscaler. */
   autoscaler(key: string, now: KnownAutoscaler | undefined): readonly string[];
-  /** `undefined` when the pool may scale its Deployment. */
+  /** `undefined` if the pool may scale its Deployment. */
   takenBy(pool: WorkerPool): Rival | undefined;
-  /** Others that have replicas for one of its queues, in words; `undefined` for none. */
+  /** Other pools that have replicas for one of its queues, human-readable; `undefined` for none. */
   sharing(pool: WorkerPool): string | undefined;
 }
 
@@ -53,9 +53,9 @@ export function createClaims(): Claims {
 
   return {
     pool: (key, now) => {
-      // who only looks, or is about to go, wants nothing
+      // a pool in a dry run, or one that is being deleted, claims nothing
       const wants = now && !now.metadata.deletionTimestamp && now.spec.mode !== Mode.DryRun ? now : undefined;
-      const adopts = wants?.spec.scaleTargetRef ? [targetOf(wants)] : [];
+      const adopts = wants?.spec.scaleTargetRef ? [deploymentKeyOf(wants)] : [];
       const touched = [
         ...adopters.set(key, adopts, wants),
         ...consumers.set(key, wants ? queueNames(wants) : [], wants),
@@ -73,7 +73,7 @@ export function createClaims(): Claims {
     },
     takenBy: (pool) => {
       if (pool.spec.mode === Mode.DryRun) return undefined;
-      const target = targetOf(pool);
+      const target = deploymentKeyOf(pool);
       const [scaler] = scalers.at(target).values();
       if (scaler) {
         const made = scaler.scaledObject === undefined ? '' : ` of ScaledObject "${scaler.scaledObject}"`;
@@ -87,11 +87,13 @@ export function createClaims(): Claims {
     sharing: (pool) => {
       const mine = keyOf(pool);
       const others = new Map(queueNames(pool).flatMap((queue) => Array.from(consumers.at(queue))));
-      const found = [...others].filter(([key, other]) => key !== mine && targetOf(other) !== targetOf(pool));
+      const found = [...others].filter(
+        ([key, other]) => key !== mine && deploymentKeyOf(other) !== deploymentKeyOf(pool),
+      );
       const near = found.filter(([, other]) => other.metadata.namespace === pool.metadata.namespace);
       const [first] = near.map(([, { metadata }]) => metadata.name).toSorted();
       if (found.length === 0) return undefined;
-      // names of other namespaces are none of its users' business
+      // names in other namespaces are not disclosed to its users
       const more = found.length - (first === undefined ? 0 : 1);
       const rest = first === undefined ? `${more} of other namespaces` : more > 0 ? ` and ${more} more` : '';
       return first === undefined ? rest : `"${first}"${rest}`;
@@ -100,18 +102,18 @@ export function createClaims(): Claims {
 }
 
 /** `namespace/name` of the Deployment. */
-function targetOf({ metadata: { namespace, name }, spec }: WorkerPool): string {
+function deploymentKeyOf({ metadata: { namespace, name }, spec }: WorkerPool): string {
   return `${namespace}/${spec.scaleTargetRef?.name ?? name}`;
 }
 
-/** What tells a pool's queues from all others, as far as the specs show: an address may have several names. */
+/** Identifies a pool's queues, as far as the specs show: a server may be reached under several addresses. */
 function queueNames({ metadata: { namespace }, spec }: WorkerPool): string[] {
   const { url, urlFrom, sentinel } = spec.redis;
   const where = urlFrom ? [namespace, urlFrom] : [url, sentinel];
   return queuesOf(spec).map((queue) => JSON.stringify([...where, queue]));
 }
 
-/** The older one first; of two that were made in the same second, the one whose name comes first. */
+/** Oldest first; pools created in the same second by name. */
 function byAge({ metadata: a }: WorkerPool, { metadata: b }: WorkerPool): number {
   const [one, other] = [a, b].map(({ creationTimestamp = '', name }) => `${creationTimestamp} ${name}`);
   return one === other ? 0 : (one ?? '') < (other ?? '') ? -1 : 1;
@@ -124,7 +126,7 @@ function keysAt(index: Index<unknown>, places: readonly string[]): string[] {
 interface Index<T> {
   at(place: string): ReadonlyMap<string, T>;
   placesOf(key: string): readonly string[];
-  /** Puts it in exactly these places. Returns the keys of all that are, or were, in one with it. */
+  /** Moves it to exactly these places. Returns the keys of all entries that share, or shared, one of them. */
   set(key: string, places: readonly string[], value: T | undefined): string[];
 }
 

@@ -1,10 +1,10 @@
 /**
- * The Deployment of a pool that brings its own `template`: pure, from the pool alone, so that applying it twice
- * changes nothing. Replicas are not in it; those change through `/scale`.
+ * The Deployment of a pool with a `template`. Pure: it depends on the pool alone, so applying it twice changes nothing. It does
+ * not contain replicas, which change through `/scale`.
  *
- * Every container is told by environment variables where its queue is; the one that runs the worker gets the passwords, as
- * files. A variable that the template sets itself is left as it is, and so is whatever else it says: where it is silent, pods
- * are as Kubernetes' restricted level wants them.
+ * Environment variables give every container its queue; only the container that runs the worker gets the passwords, as files.
+ * Variables and all other fields that the template sets are kept; where it sets nothing, pods comply with Kubernetes'
+ * restricted level.
  */
 import type { DeploymentApply } from '../../kube/api.ts';
 import type { PodTemplateSpec } from '../../kube/wire.ts';
@@ -17,7 +17,7 @@ export const POOL_LABEL = 'millrace.dev/pool';
 export const MANAGED_BY = 'app.kubernetes.io/managed-by';
 export const MANAGER = 'millrace';
 
-/** Kept back from the grace period for the goodbye to Redis, s. */
+/** Reserved from the grace period for the worker's goodbye to Redis, s. */
 const GOODBYE_S = 3;
 
 type Container = NonNullable<PodTemplateSpec['spec']>['containers'][number];
@@ -28,7 +28,7 @@ export function labelsOf({ metadata: { name } }: WorkerPool): Record<string, str
   return { [POOL_LABEL]: name, [MANAGED_BY]: MANAGER };
 }
 
-/** `derivedGraceS`: how long its pods may take to end, s, where the template does not say. */
+/** `derivedGraceS`: the termination grace period, s, if the template does not set one. */
 export function deploymentOf(pool: WorkerPool, derivedGraceS: number): DeploymentApply {
   const { namespace, name, uid = '' } = pool.metadata;
   const { template } = pool.spec;
@@ -68,8 +68,8 @@ export function deploymentOf(pool: WorkerPool, derivedGraceS: number): Deploymen
           ...withVolume(spec.volumes, files),
           containers: spec.containers.map((container) => {
             const works = container.name === worker;
-            const told = withPool(container, pool, graceS, works);
-            return works ? withFiles(told, files) : told;
+            const configured = withPool(container, pool, graceS, works);
+            return works ? withFiles(configured, files) : configured;
           }),
         },
       },
@@ -81,14 +81,14 @@ function withPool(container: Container, pool: WorkerPool, graceS: number, works:
   const own = new Set(container.env?.map((variable) => variable.name));
   const added = environment(pool, graceS, works).filter((variable) => !own.has(variable.name));
   return {
-    // the last words of a worker that cannot start are shown in the pool's status
+    // the pool's status shows the last output of a worker that cannot start
     terminationMessagePolicy: 'FallbackToLogsOnError',
     ...container,
     env: [...(container.env ?? []), ...added],
   };
 }
 
-/** `works`: of the container that runs the worker; a password in the URL is for nobody else. */
+/** `works`: for the container that runs the worker, the only one that gets a URL with a password. */
 function environment({ metadata, spec }: WorkerPool, graceS: number, works: boolean): EnvVar[] {
   // another library's workers know where their tasks are
   if (spec.source) return [];
@@ -104,7 +104,7 @@ function environment({ metadata, spec }: WorkerPool, graceS: number, works: bool
     ...value('MILLRACE_REDIS_SENTINEL_NAME', redis.sentinel?.name),
     ...value('MILLRACE_REDIS_SENTINEL_USERNAME', redis.sentinel?.username),
     ...value('MILLRACE_REDIS_USERNAME', redis.username),
-    // an authority that is known to all needs no other word
+    // enables TLS even without a CA of its own
     ...value('MILLRACE_REDIS_TLS', tls ? 'true' : undefined),
     ...value('MILLRACE_REDIS_TLS_SERVER_NAME', tls?.serverName),
     ...value('MILLRACE_REDIS_TLS_INSECURE', tls?.insecureSkipVerify ? 'true' : undefined),

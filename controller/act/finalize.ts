@@ -1,11 +1,11 @@
 /**
- * The end of a pool: first its Deployment goes, and with it the pods, which drain; then whatever its workers still
- * held in Redis is put back into the queue; only then the finalizer. So nothing is left behind, and no task is lost
- * with the last worker. An adopted Deployment is left as it is, and its workers go on. A pod that carries the pool's label and is not the
- * Deployment's own may be anybody's: it is waited for no longer than FINALIZE_TIMEOUT_MS.
+ * The deletion of a pool: first its Deployment is deleted, and with it the pods, which drain; then the tasks that its workers still
+ * hold in Redis are put back into the queue; the finalizer is removed last. So nothing is left behind, and no task is lost with the
+ * last worker. An adopted Deployment is left unchanged, and its workers continue. A pod that carries the pool's label and is not the
+ * Deployment's own is waited for no longer than FINALIZE_TIMEOUT_MS, as anybody may have created it.
  *
- * Redis that does not answer cannot hold a deletion up for ever: after FINALIZE_TIMEOUT_MS the pool goes, and the leases of
- * its workers (15 s) return the tasks to whatever worker comes next.
+ * A Redis that does not answer cannot block a deletion forever: after FINALIZE_TIMEOUT_MS the pool is removed, and its tasks are
+ * returned when the leases of its workers expire (15 s).
  */
 import type { KubeApi } from '../../kube/api.ts';
 import { KubeError } from '../../kube/errors.ts';
@@ -32,22 +32,22 @@ const FINALIZE_TIMEOUT_MS = 30_000;
 const ANSWER_TIMEOUT_MS = 5_000;
 const RETRY_MS = 1_000;
 const MOST_MARKS = 10_000;
-/** Of a worker's name, bytes. */
+/** Limit of a worker's name, bytes. */
 const LONGEST_NAME = 1_024;
 
 export interface FinalizeInput {
   readonly api: KubeApi;
   readonly pool: WorkerPool;
   readonly redis: { readonly sampler: Sampler; readonly queues: readonly QueueKeys[] } | undefined;
-  /** For how long its removal was tried already, ms. */
+  /** The time since the first attempt, ms. */
   readonly waitedMs: number;
   readonly signal: AbortSignal;
-  /** Told how many tasks went back, and of what could not be done. */
+  /** Called with the number of tasks that were put back, and with the error if they could not be. */
   readonly onReturned: (tasks: number) => void;
   readonly onGivenUp: (error: unknown) => void;
 }
 
-/** One try. Returns after how many ms to try again, or `undefined` when the pool is gone. */
+/** One attempt. Returns the delay of the next one, ms, or `undefined` if the pool is gone. */
 export async function finalize(input: FinalizeInput): Promise<number | undefined> {
   const { api, pool, signal } = input;
   const { namespace, name, finalizers = [], resourceVersion = '' } = pool.metadata;
@@ -70,8 +70,8 @@ export async function finalize(input: FinalizeInput): Promise<number | undefined
 }
 
 /**
- * Whoever scales the Deployment from now on needs its workers, but for those whose pods are going already: what they took now
- * would be cut off. A mark that cannot be taken off now ends by itself.
+ * The next owner of the Deployment's scale needs its workers, except those whose pods are being removed: tasks that they took now would be
+ * interrupted. A mark that cannot be removed now expires.
  */
 async function callOffAll(input: FinalizeInput): Promise<void> {
   if (!input.redis) return;
@@ -84,7 +84,7 @@ async function callOffAll(input: FinalizeInput): Promise<void> {
     if (staying.length > 0)
       await drainWorkers(sampler.redis, [keys], new Map(staying.map((id) => [id, 'stay'])));
   });
-  await within(ANSWER_TIMEOUT_MS, Promise.all(calling), 'the end of marks').catch(() => undefined);
+  await within(ANSWER_TIMEOUT_MS, Promise.all(calling), 'removing marks').catch(() => undefined);
 }
 
 /** Names of the adopted Deployment's pods that are being removed; none if the Deployment does not exist. */
@@ -101,7 +101,7 @@ async function doomedPods({ api, pool, signal }: FinalizeInput): Promise<readonl
   return [...ending, ...goingAnyway(members, spec.replicas ?? 1).map(({ id }) => id)];
 }
 
-/** What was learned and recorded of the pool. What cannot be removed now goes by itself some day. */
+/** Removes what was learned and recorded of the pool. Keys that cannot be removed now expire. */
 async function removeRecords({ pool, redis }: FinalizeInput): Promise<void> {
   if (!redis) return;
   const { sampler, queues } = redis;
@@ -112,7 +112,7 @@ async function removeRecords({ pool, redis }: FinalizeInput): Promise<void> {
   await within(ANSWER_TIMEOUT_MS, removing, 'UNLINK').catch(() => undefined);
 }
 
-/** Deletes the Deployment, pods first. `false` when it is gone, or was never this pool's. */
+/** Deletes the Deployment, pods first. `false` if it is gone, or was never this pool's. */
 async function deploymentRemains({ api, pool, signal }: FinalizeInput): Promise<boolean> {
   const { namespace, name, uid } = pool.metadata;
   try {
@@ -129,7 +129,7 @@ async function deploymentRemains({ api, pool, signal }: FinalizeInput): Promise<
   }
 }
 
-/** Whether pods are still there, which may work: the API server is asked, as a watch may be late. */
+/** Whether pods remain, which may still work: read from the API server, as a watch may lag. */
 async function podsRemain(input: FinalizeInput): Promise<boolean> {
   const { namespace, name } = input.pool.metadata;
   const selection = { namespace, labelSelector: `${POOL_LABEL}=${name}` };
@@ -138,9 +138,9 @@ async function podsRemain(input: FinalizeInput): Promise<boolean> {
   return pods.some((pod) => patient || isOwnPod(pod, name));
 }
 
-/** Ends the epochs of the pool's workers: their pods are gone, so nobody writes in their name any more. */
+/** Ends the epochs of the pool's workers: their pods are gone, so nothing writes on their behalf any more. */
 async function returnTasks({ pool, redis }: FinalizeInput): Promise<number> {
-  if (!redis) throw new Error('the address of Redis is not known');
+  if (!redis) throw new Error('the address of Redis is not resolved');
   const { sampler, queues } = redis;
   const mine = keyOf(pool);
   let returned = 0;

@@ -1,46 +1,46 @@
 /**
- * How long a pod of a pool may take to end, where the user does not say: long enough for 99 of 100 tasks, from what tasks
- * took lately. Pure. Why it is applied only at certain times: docs/decisions/2026-11-24-grace-period.md.
+ * The termination grace period of a pool's pods, where the user sets none: long enough for 99 of 100 tasks, by recent service
+ * times. Pure. Why it is applied only at certain times: docs/decisions/2026-11-24-grace-period.md.
  */
 import type { QueueSample } from '../../queue/pool/sample.ts';
 import { p99 } from '../../queue/pool/slow-tasks.ts';
 
 export const DEFAULT_GRACE_S = 30;
 const LONGEST_GRACE_S = 3_600;
-/** On top of the task: the goodbye, and what a node that shuts down does besides, s. */
+/** In addition to the task: the worker's goodbye, and delays of a node that shuts down, s. */
 const EXTRA_S = 10;
-/** Fewer tasks say nothing about the slowest hundredth. */
+/** Fewer tasks do not determine the slowest hundredth. */
 const ENOUGH_TASKS = 100;
 const WINDOW_TASKS = 1_000;
 
-/** What is read of a sample. */
+/** The part of a sample that counts finished tasks. */
 type Finished = Pick<QueueSample, 'counters' | 'slow'>;
 
-/** Counters at some moment; what is counted on from there is what came since. */
-interface Mark {
+/** Counters at some moment: the difference to later ones is what finished since. */
+interface Counts {
   readonly tasks: number;
   readonly slow: readonly number[];
 }
 
-/** What the window begins with, and the next one: it holds the last one to two times WINDOW_TASKS, or all while those are fewer. */
+/** The start of the window, and that of the next one: it holds the last WINDOW_TASKS to 2 × WINDOW_TASKS tasks, or all if there are fewer. */
 export interface ServiceMemory {
-  readonly before: Mark;
-  readonly last: Mark;
+  readonly before: Counts;
+  readonly last: Counts;
 }
 
-const never: Mark = { tasks: 0, slow: [] };
+const never: Counts = { tasks: 0, slow: [] };
 export const noService: ServiceMemory = { before: never, last: never };
 
 /** Moves the window on to this sample. */
 export function recall(memory: ServiceMemory, sample: Finished): ServiceMemory {
   const { completed, failed, retried } = sample.counters;
-  const now: Mark = { tasks: completed + failed + retried, slow: sample.slow };
-  // the counters began anew, with another Redis or an emptied one
+  const now: Counts = { tasks: completed + failed + retried, slow: sample.slow };
+  // the counters were reset: another Redis, or one that was flushed
   if (now.tasks < memory.last.tasks) return noService;
   return now.tasks - memory.last.tasks >= WINDOW_TASKS ? { before: memory.last, last: now } : memory;
 }
 
-/** The service time that 99 of 100 of the window's tasks kept to, ms; `undefined` while there were too few. */
+/** The 99th percentile of the service times in the window, ms; `undefined` if there are too few. */
 export function recentP99(memory: ServiceMemory, sample: Finished): number | undefined {
   const { completed, failed, retried } = sample.counters;
   const tasks = completed + failed + retried - memory.before.tasks;
@@ -52,21 +52,21 @@ export function recentP99(memory: ServiceMemory, sample: Finished): number | und
 }
 
 export interface GraceInput {
-  /** What the pods have now, s. */
+  /** The period that the pods have now, s. */
   readonly current: number;
   readonly p99Ms: number | undefined;
-  /** The pods are replaced anyway: their template changes. */
+  /** The pods are replaced anyway, because their template changes. */
   readonly changing: boolean;
-  /** There are no pods that would have to be replaced. */
+  /** There are no pods to replace. */
   readonly empty: boolean;
   /** Nothing waits, and nothing is in flight. */
   readonly idle: boolean;
 }
 
 export interface Grace {
-  /** What the pods are to have, s. */
+  /** The period to apply, s. */
   readonly seconds: number;
-  /** What they should have but do not get yet, s; `undefined` when they have enough. */
+  /** The longer period that they need but do not get yet, s; `undefined` if theirs is sufficient. */
   readonly missing: number | undefined;
 }
 

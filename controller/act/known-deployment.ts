@@ -1,6 +1,6 @@
 /**
- * What is kept of a Deployment: what is looked at, and a fingerprint of all that makes its pods. With thousands of pools the rest
- * would be most of the controller's memory.
+ * The cached part of a Deployment: the fields that are read, and a fingerprint of everything that determines its pods. With
+ * thousands of pools, the rest would be most of the controller's memory.
  */
 import { hash } from 'node:crypto';
 import type { Deployment, KubeObject } from '../../kube/wire.ts';
@@ -12,9 +12,9 @@ type Status = NonNullable<Deployment['status']>;
 export interface KnownDeployment extends KubeObject {
   readonly replicas: number | undefined;
   readonly selector: Spec['selector'];
-  /** Of its pods, s. */
+  /** The termination grace period of its pods, s. */
   readonly graceS: number | undefined;
-  /** Fingerprint of its spec, the replicas apart: what it makes of its pods changes only with it. */
+  /** Fingerprint of its spec without the replicas, which changes whenever its pods do. */
   readonly made: string;
   readonly status: Pick<
     Status,
@@ -54,13 +54,13 @@ export function knownDeployment({ metadata, spec, status = {} }: Deployment): Kn
   };
 }
 
-/** Of JSON whose keys come in the same order each time, as from the API server. 16 characters. */
+/** A hash of 16 characters, for JSON whose keys always have the same order, as from the API server. */
 export function fingerprint(value: unknown): string {
-  // in one call: a Hash would hold memory outside of the heap until a collection finds it
+  // in one call: a Hash would hold off-heap memory until it is garbage-collected
   return hash('sha256', JSON.stringify(value), 'base64url').slice(0, 16);
 }
 
-/** What it asks for, and what its status counts. */
+/** The requested replicas, and those that its status counts. */
 export function countsOf({
   replicas,
   status,
@@ -73,7 +73,7 @@ export function countsOf({
   };
 }
 
-/** The fingerprint is none of the metadata. */
+/** Labels are compared separately, as the fingerprint does not cover metadata. */
 export function hasLabels(
   { metadata: { labels = {} } }: KnownDeployment,
   wanted: Record<string, string>,
@@ -81,7 +81,7 @@ export function hasLabels(
   return Object.entries(wanted).every(([label, value]) => labels[label] === value);
 }
 
-/** `a=b,c=d`, as `/scale` reports it. Expressions are written as kubectl takes them. */
+/** `a=b,c=d`, as `/scale` reports it. Expressions are written in kubectl's syntax. */
 export function selectorText(selector: KnownDeployment['selector']): string {
   const { matchLabels = {}, matchExpressions = [] } = selector;
   const equal = Object.entries(matchLabels).map(([key, value]) => `${key}=${value}`);
@@ -93,7 +93,7 @@ export function selectorText(selector: KnownDeployment['selector']): string {
   return [...equal, ...more].join(',');
 }
 
-/** What the Deployment itself complains of: a quota, an admission webhook, a rollout that does not get on. */
+/** The failure that the Deployment itself reports: a quota, an admission webhook, a rollout without progress. */
 export function deploymentFailureOf(deployment: KnownDeployment): string | undefined {
   const failure = deployment.status.conditions?.find(
     (c) =>

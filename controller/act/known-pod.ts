@@ -1,13 +1,13 @@
-/** What is kept of a pod between watch events. With thousands of pools the rest would be most of the controller's memory. Pure. */
+/** The cached part of a pod. With thousands of pools, the rest would be most of the controller's memory. Pure. */
 import { DELETION_COST } from '../../kube/api.ts';
 import type { Pod } from '../../kube/wire.ts';
 
-/** What a pod is kept as between watch events: the rest is memory that nobody looks at. */
+/** The pod with only those fields that are read. */
 export function slimPod(pod: Pod): Pod {
   const { name, namespace, uid, labels, creationTimestamp, deletionTimestamp } = pod.metadata;
   const owner = pod.metadata.ownerReferences?.find(({ controller }) => controller);
   const cost = pod.metadata.annotations?.[DELETION_COST];
-  // of most pods none: in a Deployment only some containers may say that they are not to be restarted
+  // empty for most pods: in a Deployment, only some containers set a restart policy of their own
   const once = pod.spec?.containers.flatMap((container) =>
     container.restartPolicy ? [{ name: container.name, restartPolicy: container.restartPolicy }] : [],
   );

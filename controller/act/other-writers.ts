@@ -1,10 +1,10 @@
 /**
- * Others that write the replicas of a pool's Deployment. A pool that finds one touches nothing: two that scale undo each other.
- * What the watches show of them is in claims.ts; here is what the Deployment itself tells, for a controller that may not read
- * HorizontalPodAutoscalers, or that is faster than its watch.
+ * Other writers of the replicas of a pool's Deployment. A pool that detects one changes nothing: two writers would revert each
+ * other's value. Those that the watches show are in claims.ts; this file derives them from the Deployment itself, for a controller
+ * that may not read HorizontalPodAutoscalers, or that is ahead of its watch.
  *
- * The API server notes who wrote `spec.replicas` last. An autoscaler counts when it has overwritten what we wrote: that it once
- * wrote says nothing, as who moves to a pool removes it before. After RETRY_MS we try again.
+ * The API server records who wrote `spec.replicas` last. An autoscaler counts only if it has overwritten our value: an earlier write
+ * means nothing, as users remove the autoscaler when they move to a pool. After RETRY_MS we try again.
  */
 import { SCALE_FIELD_MANAGER } from '../../kube/api.ts';
 import type { Deployment } from '../../kube/wire.ts';
@@ -15,11 +15,11 @@ export class TargetTaken extends Error {
   override name = 'TargetTaken';
 }
 
-/** What we know of our own writes to one Deployment. */
+/** Our own writes to one Deployment. */
 export interface Written {
-  /** Replicas that we set last; `undefined` when we set none, or have lost them to a person. */
+  /** The replicas that we set last; `undefined` if we set none, or a person has changed them since. */
   readonly replicas: number | undefined;
-  /** Who took them over, and until when that is believed, ms of the elapsed clock. */
+  /** Who took them over, and until when that is assumed, ms of the elapsed clock. */
   readonly lost: { readonly to: string; readonly until: number } | undefined;
 }
 
@@ -34,7 +34,7 @@ function ownsReplicas({ fieldsV1 }: ManagedFields): boolean {
   return fields !== undefined && 'f:replicas' in fields;
 }
 
-/** The manager that owns `spec.replicas`, if there is one and only one. */
+/** The manager that owns `spec.replicas`, if there is exactly one. */
 export function writerOf({ metadata }: Deployment): string | undefined {
   const owners = metadata.managedFields?.filter(ownsReplicas);
   return owners?.length === 1 ? owners[0]?.manager : undefined;
@@ -51,18 +51,18 @@ export function isClaimed({ metadata }: Deployment): boolean {
   );
 }
 
-/** Somebody whose manifest of the Deployment has a number of replicas, which it wants again each time that it is applied. */
+/** A manager whose manifest of the Deployment sets replicas, each time that it is applied. */
 export interface Applier {
   readonly manager: string;
-  /** When it last applied that, RFC 3339. */
+  /** When it last applied them, RFC 3339. */
   readonly at: string | undefined;
-  /** Whether the API server refuses its next apply while the number is ours; a client-side apply just takes the number. */
+  /** Whether the API server refuses its next apply while we own the number; a client-side apply simply overwrites it. */
   readonly refused: boolean;
 }
 
 /**
- * Who applies replicas to a Deployment that we scale; `before`: who did when we last looked. Our own write takes the field from them
- * without a change of theirs, so it is over only when they have applied without it, or apply no more.
+ * Who applies replicas to a Deployment that we scale; `before`: the result of the last call. Our own write takes the ownership of the
+ * field from them although their manifest is unchanged, so this ends only when they have applied without replicas, or no longer apply.
  */
 export function applierOf({ metadata }: Deployment, before: Applier | undefined): Applier | undefined {
   const { annotations, managedFields = [] } = metadata;
@@ -83,7 +83,7 @@ export function applierBefore(found: WorkerPoolStatus['replicasApplier']): Appli
   return found && { manager: found.manager, at: found.time, refused: true };
 }
 
-/** What `kubectl apply` without `--server-side` notes of the manifest. */
+/** The annotation in which `kubectl apply` without `--server-side` records the manifest. */
 const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
 
 function hasReplicas(manifest: string | undefined): boolean {
@@ -92,38 +92,38 @@ function hasReplicas(manifest: string | undefined): boolean {
     const { spec }: { spec?: object } = JSON.parse(manifest);
     return spec !== undefined && 'replicas' in spec;
   } catch {
-    // an annotation is anybody's to write
+    // anybody may write the annotation
     return false;
   }
 }
 
-/** The HorizontalPodAutoscaler controller is part of it, and nothing else in it sets replicas; KEDA sets them to 0 and to 1. */
+/** The HorizontalPodAutoscaler controller is the only part of kube-controller-manager that sets replicas; KEDA sets them to 0 and 1. */
 export function isAutoscaler(manager: string | undefined): manager is string {
   return manager === 'kube-controller-manager' || manager?.startsWith('keda') === true;
 }
 
-/** What becomes of our record when the Deployment seems to have other replicas than we wrote: this is how it is now. */
+/** Updates our record if the Deployment seems to have other replicas than we wrote; `deployment` is its current state. */
 export function overwritten(deployment: Deployment, before: Written, now: number): Written {
   if (deployment.spec?.replicas === before.replicas) return before;
   const to = writerOf(deployment);
   return { replicas: undefined, lost: isAutoscaler(to) ? { to, until: now + RETRY_MS } : undefined };
 }
 
-/** Throws `TargetTaken` for a Deployment that another pool made. */
+/** Throws `TargetTaken` for a Deployment that another pool created. */
 export function checkMaker(pool: WorkerPool, { metadata }: Pick<Deployment, 'metadata'>): void {
   const maker = metadata.ownerReferences?.find(
     ({ kind, apiVersion, uid }) =>
       kind === KIND && apiVersion.startsWith(`${GROUP}/`) && uid !== pool.metadata.uid,
   );
-  if (maker) throw takenBy(metadata.name, `pool "${maker.name}", whose own it is,`);
+  if (maker) throw takenBy(metadata.name, `pool "${maker.name}", which owns it,`);
 }
 
-/** `who`: `HorizontalPodAutoscaler "web"`. `asleep`: it is one, and the Deployment is at 0, which may be the pool's doing. */
+/** `who`: `HorizontalPodAutoscaler "web"`. `asleep`: it is one, and the Deployment is at 0, perhaps because of the pool. */
 export function takenBy(deployment: string, who: string, asleep = false): TargetTaken {
   const sleeps = asleep
-    ? '; the Deployment is at 0 now, and a HorizontalPodAutoscaler wakes only what it put to sleep itself: if that one is to stay, scale the Deployment to 1'
+    ? '; the Deployment is at 0 now, and a HorizontalPodAutoscaler wakes only what it put to sleep itself: to keep that one, scale the Deployment to 1'
     : '';
   return new TargetTaken(
-    `Deployment "${deployment}" is scaled by ${who} and this pool touches nothing: remove one of the two; the pool goes on by itself then${sleeps}`,
+    `Deployment "${deployment}" is scaled by ${who} and this pool changes nothing: remove one of the two; the pool then resumes by itself${sleeps}`,
   );
 }

@@ -1,6 +1,6 @@
 /**
- * What the pods of a pool get where their template is silent: what Kubernetes' restricted level asks of a pod, and no token of
- * the API server, which a worker has no use for. Whatever the template says stays, field by field. Pure.
+ * Defaults for fields that a pool's template does not set: those that Kubernetes' restricted level requires, and no API server
+ * token, which a worker does not need. Every field that the template sets is kept. Pure.
  */
 import type { PodTemplateSpec } from '../../kube/wire.ts';
 
@@ -15,7 +15,7 @@ export function withPodDefaults(spec: PodSpec): PodSpec {
   const { serviceAccountName, serviceAccount, securityContext, initContainers } = spec;
   const ownAccount = Boolean(serviceAccountName ?? serviceAccount);
   const tokenless = { ...(ownAccount ? {} : { automountServiceAccountToken: false }), ...spec };
-  // Windows knows none of the rest, and the API server refuses it there
+  // the rest does not apply to Windows, where the API server refuses it
   if (spec.os?.name === 'windows' || spec.nodeSelector?.['kubernetes.io/os'] === 'windows') return tokenless;
   return {
     ...tokenless,
@@ -32,7 +32,7 @@ export function withPodDefaults(spec: PodSpec): PodSpec {
 function restricted(container: Container): Container {
   const own: SecurityContext = container.securityContext ?? {};
   const { privileged, runAsUser, capabilities } = own;
-  // who asks for root says so; the pod's own default must not stand against it
+  // a container that runs as root must not be stopped by the pod's default
   const root = privileged || runAsUser === 0 ? { runAsNonRoot: false } : {};
   if (privileged) return { ...container, securityContext: { ...root, ...own } };
   const escalates = capabilities?.add?.some((capability) => ESCALATING.has(capability));
@@ -47,9 +47,9 @@ function restricted(container: Container): Container {
   };
 }
 
-/** What to do about what a kubelet says of a container that cannot start; empty where it is not about these defaults. */
+/** Advice on a kubelet's message about a container that cannot start; empty if these defaults are not the cause. */
 export function adviceOn(message: string): string {
   return message.includes('runAsNonRoot')
-    ? ": set securityContext.runAsUser in the template to a user's number, or let them be with spec.podDefaults: None"
+    ? ': set securityContext.runAsUser in the template to a numeric user id, or disable these defaults with spec.podDefaults: None'
     : '';
 }

@@ -1,4 +1,4 @@
-/** Why pods do not come up, in one sentence, read off the states of their containers. Pure. */
+/** Why pods do not start, in one sentence, from the states of their containers. Pure. */
 import type { Pod } from '../../kube/wire.ts';
 import { isActivePod } from './ownership.ts';
 import { adviceOn } from './pod-defaults.ts';
@@ -15,8 +15,8 @@ const STUCK = new Set([
 ]);
 
 /**
- * The trouble of the first pod that has any; `undefined` when all are well or simply not up yet. Pods that have ended stay for
- * long, evicted ones and those whose containers are not restarted: only the newest pod of all is heard of its end.
+ * The failure of the first pod that has one; `undefined` if all are well or still starting. Pods that have ended (evicted ones, and
+ * those whose containers are not restarted) stay for a long time, so an end is reported only of the newest pod of all.
  */
 export function podFailureOf(pods: Iterable<Pod>): string | undefined {
   const all = [...pods].filter(({ metadata }) => !metadata.deletionTimestamp);
@@ -41,7 +41,7 @@ export function podFailureOf(pods: Iterable<Pod>): string | undefined {
     }
     const over = endedForGood(pod);
     if (over)
-      return `container "${over.name}" of pod ${pod.metadata.name} has ended (exit code ${over.exitCode}), and nothing starts it again or replaces the pod while other containers of the pod run`;
+      return `container "${over.name}" of pod ${pod.metadata.name} has ended (exit code ${over.exitCode}); it is not restarted, and the pod is not replaced while its other containers run`;
     const unscheduled = pod.status?.conditions?.find(
       (c) => c.type === 'PodScheduled' && c.status === 'False',
     );
@@ -50,7 +50,7 @@ export function podFailureOf(pods: Iterable<Pod>): string | undefined {
   return undefined;
 }
 
-/** A container that is not to be restarted and ended well, in a pod that goes on without it. */
+/** A container that is not restarted and has succeeded, in a pod that continues without it. */
 function endedForGood(pod: Pod): { readonly name: string; readonly exitCode: number } | undefined {
   if (!isActivePod(pod)) return undefined;
   const once = new Set(
@@ -65,7 +65,7 @@ function firstLine(text: string | undefined): string {
   return text?.split('\n')[0]?.slice(0, 500) ?? '';
 }
 
-/** A program that ends says why at the end. */
+/** A program that ends reports its reason in the last line. */
 function lastLine(text: string | undefined): string {
   return text?.trim().split('\n').at(-1)?.slice(0, 500) ?? '';
 }

@@ -1,6 +1,6 @@
 /**
- * The pods of a Deployment as members of a pool, and the mark that makes a ReplicaSet take exactly some of them: a deletion
- * cost below any other. It also tells the next controller which pods were taken away already.
+ * The pods of a Deployment as members of a pool, and the mark by which a ReplicaSet removes exactly the chosen ones: a deletion
+ * cost below any other. It also shows the next controller which pods were removed already.
  */
 import { DELETION_COST, type KubeApi, type Selection } from '../../kube/api.ts';
 import { KubeError } from '../../kube/errors.ts';
@@ -9,11 +9,11 @@ import type { Pod } from '../../kube/wire.ts';
 import { isActivePod } from './ownership.ts';
 import type { Member } from './target.ts';
 
-/** The least that the annotation can say. */
+/** The lowest value of the annotation. */
 const GOING_COST = -(2 ** 31);
 const PAGE = 500;
 
-/** A pod that a ReplicaSet counts, as a member; none that has ended or is ending. `taken`: pods that are known to go. */
+/** The pod as a member; empty for one that has ended or is terminating. `taken`: pods that were removed. */
 export function memberOf(pod: Pod, taken: ReadonlySet<string>): Member[] {
   const { name, creationTimestamp = '', annotations } = pod.metadata;
   if (!isActivePod(pod)) return [];
@@ -30,7 +30,7 @@ export function memberOf(pod: Pod, taken: ReadonlySet<string>): Member[] {
   ];
 }
 
-/** All pods that the selector matches now, whatever a watch has seen. */
+/** All pods that the selector matches now, read from the API server. */
 export async function listPods(api: KubeApi, selection: Selection, signal: AbortSignal): Promise<Pod[]> {
   const pods: Pod[] = [];
   let next: string | undefined;
@@ -43,8 +43,7 @@ export async function listPods(api: KubeApi, selection: Selection, signal: Abort
 }
 
 /**
- * Marks each pod as one to take, or as one not to take any more. One that is gone needs no mark, nor does another one that has
- * its name by now.
+ * Marks each pod as one to remove, or unmarks it. A pod that is gone is skipped, and so is a new one of the same name.
  */
 export async function setCosts(
   api: KubeApi,

@@ -1,6 +1,6 @@
 /**
- * How the secrets of a pool's Redis reach its workers: as files of the container that runs the worker, and of no other. Variables
- * would be in the environment of each task's command, of each sidecar, and of whatever prints its environment. Pure.
+ * How the secrets of a pool's Redis reach its workers: as files in the container that runs the worker, and in no other. Variables
+ * would be in the environment of each task's command and each sidecar, and in the output of anything that prints it. Pure.
  */
 import type { PodTemplateSpec } from '../../kube/wire.ts';
 import type { RedisSpec, SecretSource } from '../../kube/workerpool.ts';
@@ -13,13 +13,13 @@ const VOLUME = 'millrace-redis';
 const FOLDER = '/etc/millrace/redis';
 
 interface SecretFile {
-  /** The variable that would hold the value; with `_FILE` behind it, where the file is. */
+  /** The variable for the value itself; with the suffix `_FILE`, for the path of the file. */
   readonly variable: string;
   readonly file: string;
   readonly source: SecretSource;
 }
 
-/** What `redis` takes from Secrets. */
+/** The values that `redis` takes from Secrets. */
 export function secretFiles({ urlFrom, passwordFrom, sentinel, tls }: RedisSpec): SecretFile[] {
   const places: [variable: string, file: string, source: SecretSource | undefined][] = [
     ['MILLRACE_REDIS_URL', 'url', urlFrom],
@@ -32,7 +32,7 @@ export function secretFiles({ urlFrom, passwordFrom, sentinel, tls }: RedisSpec)
   return places.flatMap(([variable, file, source]) => (source ? [{ variable, file, source }] : []));
 }
 
-/** The worker's container with the files and the variables that name them; a variable that it sets itself stays, without a file. */
+/** The worker's container with the files and the variables that name them. For a variable that it sets itself, no file is added. */
 export function withFiles(container: Container, files: readonly SecretFile[]): Container {
   const own = new Set(container.env?.map(({ name }) => name));
   const added = files
@@ -47,7 +47,7 @@ export function withFiles(container: Container, files: readonly SecretFile[]): C
   };
 }
 
-/** The pod's volumes with the one behind the files; one of its name that the template brings stays. */
+/** The pod's volumes with the one for the files, unless the template has a volume of that name. */
 export function withVolume(
   volumes: readonly Volume[] | undefined,
   files: readonly SecretFile[],

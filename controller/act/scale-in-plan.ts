@@ -1,23 +1,23 @@
 /**
- * What one pass of a scale-in does, of what was seen: whom it marks, and then who goes and how many replicas are left. Pure.
+ * The plan of one pass of a scale-in: which members to mark, and then which to remove and how many replicas are left. Pure.
  *
- * Three witnesses count the replicas: the list of pods, the Deployment's status, and the workers in Redis. Replicas are never
- * lowered below the members that have not acknowledged. Those that were asked for and never came may go unasked; that there are
- * such is believed only when a fresh list says so and neither of the other two knows of more.
+ * Three sources count the replicas: the list of pods, the Deployment's status, and the workers in Redis. Replicas are never
+ * lowered below the members that have not acknowledged. Replicas that were requested and never created may go unmarked; there are
+ * such only if a fresh list of pods shows it and neither of the other two sources counts more.
  */
 import type { Unmanaged } from '../../kube/workerpool.ts';
 import type { WorkerLoads } from '../../queue/workers/worker-load.ts';
 import type { Member, Members } from './target.ts';
 import { chooseVictims } from './victims.ts';
 
-/** Since when members are ready and not registered, ms: by member id. */
+/** When members were first seen ready and not registered, ms, by member id. */
 export type Absent = ReadonlyMap<string, number>;
 
 export interface PlanInput {
   readonly members: Members;
-  /** What each member's workers hold. */
+  /** The load of each member's workers. */
   readonly loads: WorkerLoads;
-  /** Workers that are registered, look like the pool's own and are in none of the members. */
+  /** Registered workers that appear to be the pool's own and belong to no member. */
   readonly unknown: readonly string[];
   readonly desired: number;
   /** Nothing waits, and nothing is in flight. */
@@ -31,22 +31,22 @@ export interface PlanInput {
 export interface ScaleInPlan {
   /** To drain, in the order of the choice. */
   readonly leaving: readonly Member[];
-  /** Taken away by an earlier pass, and only not gone yet. */
+  /** Removed by an earlier pass, and not gone yet. */
   readonly doomed: readonly Member[];
-  /** Would have to go, but cannot drain. */
+  /** Chosen, but cannot drain. */
   readonly unasked: readonly Member[];
   /** Those that cannot drain. */
   readonly plain: ReadonlySet<string>;
   readonly absent: Absent;
-  /** Replicas that were asked for, never came, and may go unasked. */
+  /** Replicas that were requested, never created, and may go unmarked. */
   readonly unborn: number;
-  /** A rollout replaces the members: nothing goes. */
+  /** A rollout is replacing the members: none is removed. */
   readonly rollout: boolean;
-  /** Why the counts do not agree, in describeProgress: then nothing, or less, can go. */
+  /** How the counts differ, human-readable: then nothing, or less, can be removed. */
   readonly doubt: string | undefined;
 }
 
-/** Ready for so long without being registered, a replica is a plain worker, ms. */
+/** A replica that is ready and not registered for this long is a plain worker. */
 const UNMANAGED_MS = 5_000;
 
 export function planScaleIn(input: PlanInput): ScaleInPlan {
@@ -76,14 +76,14 @@ export function planScaleIn(input: PlanInput): ScaleInPlan {
 }
 
 export interface ScaleInOutcome {
-  /** Have acknowledged, and can be taken. */
+  /** Have acknowledged, and can be removed. */
   readonly gone: readonly Member[];
   readonly waiting: readonly Member[];
-  /** Replicas to ask for. */
+  /** Replicas to request. */
   readonly to: number;
 }
 
-/** Who has acknowledged, by what is known right after the marks were set. */
+/** Who has acknowledged, by the loads right after the marks were set. */
 export function outcomeOf({ members }: PlanInput, plan: ScaleInPlan, loads: WorkerLoads): ScaleInOutcome {
   const { all, wanted, existing } = members;
   const { leaving, doomed, plain } = plan;
@@ -94,19 +94,19 @@ export function outcomeOf({ members }: PlanInput, plan: ScaleInPlan, loads: Work
   };
   const free = leaving.filter(acknowledged);
   const rest = all.filter((member) => !doomed.includes(member));
-  // the ReplicaSet would take one of these instead, or one that nobody has listed
+  // the ReplicaSet would remove one of these instead, or one that is missing in the list
   const inTheWay = rest.some((member) => !member.ready && !free.includes(member));
   const gone = existing > all.length ? [] : inTheWay ? free.filter((member) => !member.ready) : free;
   const least = rest.length - gone.length;
   return {
     gone,
     waiting: leaving.filter((member) => !gone.includes(member)),
-    // more members than were asked for are not ours to choose from: whoever made them so takes them away first
+    // members beyond the requested number are not ours to choose from: their ReplicaSet removes them first
     to: Math.min(wanted, Math.max(wanted - plan.unborn - gone.length, least)),
   };
 }
 
-/** Those that were taken away already, and are only not gone yet: work that they got now would be cut off. */
+/** Members that were removed already and are not gone yet: any task that they received now would be interrupted. */
 export function goingAnyway(members: readonly Member[], wanted: number): readonly Member[] {
   return members.filter(({ going }) => going).slice(0, Math.max(0, members.length - wanted));
 }

@@ -1,17 +1,17 @@
 /**
  * One pass of a scale-in. It never lets a worker be shut down that holds a task, or could still get one:
  *
- *   choose ─▶ mark in Redis, and take the mark off others ─▶ who has acknowledged? ─▶ look again ─▶ take exactly those away
+ *   choose ─▶ mark in Redis, unmark the others ─▶ who has acknowledged? ─▶ read again ─▶ remove exactly those
  *
- * The rest acknowledge when they have finished what they run, and go with a later pass. Nothing is remembered that Redis
- * and the cluster do not know, but for how long a replica has been unregistered: another controller goes on from there.
+ * The others acknowledge when they have finished their tasks, and are removed by a later pass. All state is in Redis and the
+ * cluster, except how long a replica has been unregistered, so another controller can continue.
  *
- * Acknowledged is a worker that is drained (its turns get nothing from the instant of the mark on, so this stays true), and
- * a replica that is neither ready nor registered: should it register, it finds its mark. A ReplicaSet takes what is not
- * ready before it looks at our choice, so no ready replica goes while one that is not ready has not acknowledged.
+ * A drained worker counts as acknowledged (its turns receive no tasks from the instant of the mark on, so this stays true), and
+ * so does a replica that is neither ready nor registered: if it registers, it finds its mark. A ReplicaSet removes pods that are
+ * not ready before it applies our choice, so no ready replica is removed while one that is not ready has not acknowledged.
  *
- * Watches may be late, so they serve to choose and to mark, which harms nobody. What is taken away is decided once more, by the
- * same rules, on what the API server says at that moment, and is written only if the Deployment is still as it was then.
+ * Watches may lag, so they are used only to choose and to mark, which is harmless. The removal is decided again, by the same
+ * rules, on the API server's current state, and is written only if the Deployment has not changed since.
  *
  * A replica that is ready and stays unregistered is unmanaged: a plain worker, which pops tasks itself and cannot drain.
  */
@@ -31,17 +31,17 @@ import {
 import type { Member, Members, Replicas, Target } from './target.ts';
 import { workersOf, type Manned, type Whose } from './workers-of.ts';
 
-/** What a scale-in needs of Redis. */
+/** The Redis operations of a scale-in. */
 export interface Drains {
-  /** All workers that are registered, and `named` ones, the members'. Those that are not registered have no entry. */
+  /** All registered workers, and those of the `named` ones, the members', that are registered. */
   read(named: Iterable<string>, members: readonly Member[]): Promise<WorkerLoads>;
-  /** Does to each worker as it is told, all at one instant, and returns them as they were right after. */
+  /** Applies all orders atomically, and returns the workers as they were right after. */
   set(orders: ReadonlyMap<string, DrainOrder>): Promise<WorkerLoads>;
-  /** Ends the waits of idle workers, so that they notice at once. */
+  /** Interrupts the waits of idle workers, so that they notice immediately. */
   endWaits(loads: Iterable<WorkerLoad>): Promise<void>;
-  /** What members are called that have acknowledged, and those that have not. */
+  /** The words for members that have acknowledged, and for those that have not. */
   readonly terms?: { readonly done: string; readonly pending: string };
-  /** Why nobody can acknowledge, beyond work that is seen; asked after `set`. */
+  /** Why no member can acknowledge, apart from known work; called after `set`. */
   held?(): ScaleInHold | undefined;
 }
 
@@ -54,10 +54,10 @@ export function drainsOf(redis: Redis, queues: readonly QueueKeys[]): Drains {
   };
 }
 
-/** What is remembered from one pass to the next. */
+/** State from one pass to the next. */
 export interface Passes {
   readonly absent: Absent;
-  /** Since when the counts have not agreed, ms; `undefined` while they do. */
+  /** Since when the counts have differed, ms; `undefined` while they agree. */
   readonly doubtedSince: number | undefined;
 }
 
@@ -67,7 +67,7 @@ export interface ScaleInInput {
   readonly target: Target;
   readonly drains: Drains;
   readonly replicas: Replicas;
-  /** `undefined` where workers are called as the members are. */
+  /** `undefined` if workers have the ids of the members. */
   readonly whose: Whose | undefined;
   readonly desired: number;
   /** Nothing waits, and nothing is in flight. */
@@ -78,27 +78,27 @@ export interface ScaleInInput {
   readonly now: number;
 }
 
-/** Why a scale-in has to wait, beyond tasks that still run. */
+/** Why a scale-in has to wait, apart from running tasks. */
 export interface ScaleInHold {
   readonly reason: 'UnmanagedWorkers' | 'Rollout' | 'CountsDiffer' | 'HoldersUnknown';
   readonly message: string;
 }
 
 export interface ScaleInResult {
-  /** Replicas that are asked for now. */
+  /** The replicas that are requested now. */
   readonly to: number;
-  /** How far it has come, `1 drained, 2 draining`; empty when there is nothing to tell. */
+  /** `1 drained, 2 draining`; empty if there are neither. */
   readonly progress: string;
   readonly held: ScaleInHold | undefined;
   readonly passes: Passes;
-  /** When somebody may have acknowledged, ms; `undefined` when nobody is waited for. */
+  /** The next acknowledgement is expected after this many ms; `undefined` if none is awaited. */
   readonly requeueInMs: number | undefined;
 }
 
 /** An idle worker acknowledges within milliseconds. */
 const SOON_MS = 100;
 const LATER_MS = 1_000;
-/** Counts are made one after the other: for so long it is no news that they differ, ms. */
+/** Counts are updated one after the other, so a difference is normal for this long. */
 const COUNTING_MS = 10_000;
 
 interface Pass extends ScaleInOutcome {
@@ -107,12 +107,12 @@ interface Pass extends ScaleInOutcome {
   readonly loads: WorkerLoads;
 }
 
-/** Takes away what may go now. Rejects when Redis or the target does not answer; nothing is lowered then. */
+/** Removes the members that may go now. Rejects if Redis or the target does not answer; nothing is lowered then. */
 export async function scaleIn(input: ScaleInInput): Promise<ScaleInResult> {
   const { target, drains, replicas, before, now } = input;
   const again = { to: replicas.wanted, progress: '', held: undefined, passes: before, requeueInMs: LATER_MS };
   let members = await target.members();
-  // what a watch has may be worth little when the counts say otherwise
+  // the watch may be out of date if the counts differ
   if (!members.fresh && !agree(members)) members = await target.members('fresh');
   if (members.wanted !== replicas.wanted || !members.settled) return again;
   let pass = await mark(input, members);
@@ -153,7 +153,7 @@ async function mark(input: ScaleInInput, members: Members): Promise<Pass> {
   return { ...outcomeOf(seen, plan, loads), plan, manned, loads };
 }
 
-/** Lets every worker go on that was to drain, but for those that nobody can save any more. */
+/** Cancels all drains, except those of members whose removal can no longer be stopped. */
 export async function callOff({
   target,
   drains,
@@ -166,7 +166,7 @@ export async function callOff({
   const manned = workersOf(members, await readLoads(drains, members), whose);
   await drains.set(ordersFor(members.all, manned, doomed));
   const kept = members.all.filter((member) => member.going && !doomed.includes(member));
-  // else whoever lowers the replicas next, by hand perhaps, takes these
+  // otherwise the next reduction of replicas, perhaps a manual one, would remove these
   if (kept.length > 0) await target.keep(kept.map(({ id }) => id));
 }
 
@@ -190,7 +190,7 @@ function aboutToDrain(load: WorkerLoad | undefined): boolean {
   return load?.inFlight === 0 && load.state !== 'drained';
 }
 
-/** A worker that has not noticed yet. */
+/** A worker that has not noticed its mark yet. */
 function unaware(load: WorkerLoad | undefined): WorkerLoad[] {
   return load && load.state !== 'draining' && load.state !== 'drained' ? [load] : [];
 }
@@ -217,10 +217,13 @@ function heldBy(
   if (rollout)
     return {
       reason: 'Rollout',
-      message: 'held while a rollout replaces the workers, because there is no saying which would go',
+      message: 'held while a rollout replaces the workers, because which of them would go cannot be chosen',
     };
   if (doubted && doubt !== undefined)
-    return { reason: 'CountsDiffer', message: `${doubt}: what is not known stays until they agree` };
+    return {
+      reason: 'CountsDiffer',
+      message: `${doubt}: replicas that cannot be identified stay until the counts agree`,
+    };
   const [first] = unasked;
   if (!first) return undefined;
   const who = `${unasked.length === 1 ? `${first.id} is` : `${first.id} and ${unasked.length - 1} more are`} ready but not registered in Redis and cannot drain`;

@@ -2,10 +2,10 @@
  * `controller/act/` takes a decision, the pods and the workers, and changes the cluster: replicas, Deployment, drains, the
  * end of a pool. How many replicas are right is not its business.
  *
- * One step of a pool: what there is and what the queue says go in, replicas come out. The controller's reconcile and
+ * One step of a pool: existing replicas and a sample of the queue go in, replicas come out. The controller's reconcile and
  * `millrace dev` both run it; only the Target differs.
  *
- * Up goes at once, and calls off whatever scale-in was under way. Down goes by as many as have drained (scale-in.ts).
+ * Scale-out is immediate, and cancels a scale-in in progress. Scale-in removes as many as have drained (scale-in.ts).
  */
 import type { Unmanaged } from '../../kube/workerpool.ts';
 import { decide } from '../decide/decide.ts';
@@ -15,9 +15,9 @@ import { callOff, noPasses, scaleIn, type Drains, type ScaleInHold, type Passes 
 import type { Replicas, Target } from './target.ts';
 import type { Whose } from './workers-of.ts';
 
-/** What is remembered from one step to the next, besides the memory of the decision. */
+/** State from one step to the next, besides the memory of the decision. */
 export interface Kept extends Passes {
-  /** Workers that are registered in the queues and are not the target's: the count while all of its replicas are up. */
+  /** Workers registered in the queues that are not the target's, as counted when all of its replicas were ready. */
   readonly elsewhere: number;
 }
 
@@ -26,42 +26,42 @@ export const nothingKept: Kept = { ...noPasses, elsewhere: 0 };
 export interface Step {
   readonly replicas: Replicas;
   readonly decision: Decision;
-  /** What was changed; `undefined` when nothing was. */
+  /** The change of replicas; `undefined` if there was none. */
   readonly scaled: { readonly from: number; readonly to: number } | undefined;
-  /** Why replicas that are in excess stay, where it is not only that they still work. */
+  /** Why excess replicas stay, if for another reason than unfinished tasks. */
   readonly held: ScaleInHold | undefined;
-  /** What to pass in next time. */
+  /** Input of the next step. */
   readonly kept: Kept;
-  /** When to look again at the latest, whether or not the queue was sampled again, ms. */
+  /** The next step is due after this many ms, whether or not the queue was sampled again. */
   readonly requeueInMs: number | undefined;
 }
 
-/** Timers cannot wait for months. */
-const LOOK_MS = 3_600_000;
+/** Timers are limited to less than a month. */
+const MAX_DELAY_MS = 3_600_000;
 
 export interface StepInput {
   readonly policy: Policy;
   readonly sampled: Sampled;
   readonly target: Target;
   readonly memory: Memory;
-  /** By a monotonic clock, on which the memory is too. */
+  /** By the monotonic clock that the memory is based on. */
   readonly now: number;
   /** The same moment in ms since the epoch, for schedules and the forecast. */
   readonly wall?: number;
   /** Calls the decision. */
   readonly around?: <T>(work: () => T) => T;
-  /** Decide and report, but touch nothing. */
+  /** Decide and report, but change nothing. */
   readonly dryRun: boolean;
-  /** In the queue's Redis; `undefined` only while that is not known, and nothing is lowered then. */
+  /** In the queue's Redis; `undefined` only while its address is not resolved: nothing is lowered then. */
   readonly drains: Drains | undefined;
-  /** What to do with workers that cannot drain. */
+  /** How to treat workers that cannot drain. */
   readonly unmanaged: Unmanaged;
   readonly kept: Kept;
-  /** Whose workers they are; `undefined` where they are called as the target's members. */
+  /** Identifies the pool's workers; `undefined` if they have the ids of the target's members. */
   readonly whose: Whose | undefined;
 }
 
-/** Observes, decides and acts. Rejects when the target could not be observed or scaled; the memory is then unchanged. */
+/** Observes, decides and acts. Rejects if the target could not be observed or scaled; the memory is unchanged then. */
 export async function step(input: StepInput): Promise<Step> {
   const { policy, sampled, target, memory, now, wall = now, drains, whose } = input;
   const replicas = await target.observe();
@@ -84,19 +84,19 @@ export async function step(input: StepInput): Promise<Step> {
     scaled: undefined,
     held: undefined,
     kept: { ...noPasses, elsewhere },
-    requeueInMs: lookIn(decision.decideAgainAt, wall),
+    requeueInMs: delayUntil(decision.decideAgainAt, wall),
   };
   if (input.dryRun) return still;
   if (desired >= from) {
     try {
-      // first: those that drain are here already
+      // first, as draining workers are already running
       if (drains && sample.kind === 'known' && sample.leaving > 0) await callOff({ target, drains, whose });
     } finally {
       if (desired > from) await target.raise(desired);
     }
     return desired > from ? { ...still, scaled: { from, to: desired } } : still;
   }
-  // decide never goes down without a sample, and there is no sample without a Redis
+  // decide never scales in without a sample, and there is no sample without a Redis
   if (!drains) return still;
   const idle = sample.kind === 'known' && sample.waiting + sample.inFlight + sample.due === 0;
   const { unmanaged, kept: before } = input;
@@ -112,19 +112,19 @@ export async function step(input: StepInput): Promise<Step> {
   };
 }
 
-function lookIn(at: number | undefined, now: number): number | undefined {
-  return at === undefined ? undefined : Math.min(Math.max(1, Math.ceil(at - now)), LOOK_MS);
+function delayUntil(at: number | undefined, now: number): number | undefined {
+  return at === undefined ? undefined : Math.min(Math.max(1, Math.ceil(at - now)), MAX_DELAY_MS);
 }
 
-/** Of two times that may be none. */
+/** The smaller of two durations, either of which may be missing. */
 export function soonest(a: number | undefined, b: number | undefined): number | undefined {
   return a === undefined || b === undefined ? (a ?? b) : Math.min(a, b);
 }
 
 /**
- * Replicas that take tasks. A worker is registered in Redis a second or two before Kubernetes calls its pod ready, as the kubelet
- * looks once a second and two controllers count after it. Workers that are lost stay registered until their lease ends, and
- * are no more than there are pods; those of other programs on the same queue do not count.
+ * Replicas that take tasks. A worker is registered in Redis a second or two before Kubernetes reports its pod as ready, because the
+ * kubelet probes once a second and two controllers update their counts after that. Lost workers stay registered until their lease
+ * ends, so existing pods are the upper limit; workers of other programs on the same queue do not count.
  */
 function up({ ready, existing }: Replicas, sampled: Sampled, elsewhere: number): number {
   if (sampled.kind !== 'known') return ready;
@@ -137,13 +137,13 @@ function elsewhereOf({ ready, existing }: Replicas, sampled: Sampled, before: nu
   return ready === existing ? Math.max(0, workers - existing) : Math.min(before, workers);
 }
 
-/** Tasks of paused queues ask for no workers; the words say why. */
+/** Tasks of paused queues need no workers; this explains it in the reason. */
 function pauseNote(sampled: Sampled): string {
   const paused = sampled.kind === 'known' ? sampled.sample.pausedQueues : 0;
   return paused === 0 ? '' : paused === 1 ? '; a queue is paused' : `; ${paused} queues are paused`;
 }
 
-/** Something moves, or may: the queue is worth a look every second. */
+/** Whether something changes or may change, so that the queue should be sampled every second. */
 export function isActive({ replicas, decision, held }: Step, sampled: Sampled): boolean {
   if (sampled.kind !== 'known') return true;
   const { runnable, inFlight, leaving } = sampled.sample;

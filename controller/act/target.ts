@@ -1,56 +1,56 @@
 /**
- * What is scaled, behind one small interface: a Deployment in a cluster, or a set of local processes.
+ * The target of scaling, behind one small interface: a Deployment in a cluster, or a set of local processes.
  */
 export interface Replicas {
-  /** Replicas asked for now. */
+  /** The replicas that are requested now. */
   readonly wanted: number;
-  /** Replicas that exist, whatever state they are in. */
+  /** Existing replicas, in any state. */
   readonly existing: number;
   readonly ready: number;
-  /** Those that are being shut down and may still work, which `existing` and `ready` leave out; `undefined` where nobody counts them. */
+  /** Replicas that are shutting down and may still work, which `existing` and `ready` leave out; `undefined` where they are not counted. */
   readonly terminating?: number | undefined;
-  /** Why replicas do not come up, in words; `undefined` when they do. */
+  /** Why replicas do not start, human-readable; `undefined` if they do. */
   readonly trouble: string | undefined;
-  /** Old replicas are being replaced by new ones: which of them go next is not for us to say. */
+  /** A rollout is replacing old replicas by new ones, so we cannot choose which ones are removed. */
   readonly rollingOut: boolean;
 }
 
-/** One replica; those that are being shut down are none any more. */
+/** One replica; a replica that is shutting down is no longer a member. */
 export interface Member {
   /** Worker id; in a cluster the pod's name. */
   readonly id: string;
   readonly ready: boolean;
   /** When it was created, ms. */
   readonly created: number;
-  /** `remove` was told to take it, and it is still there. */
+  /** It was passed to `remove`, and still exists. */
   readonly going: boolean;
   /** Its addresses, where it has any; several members may share one. */
   readonly addresses?: readonly string[];
 }
 
-/** The replicas one by one, and the counts that somebody else made of them: they agree, or one of them is late. */
+/** The individual replicas, and the counts that others report of them: if the two differ, one of them is out of date. */
 export interface Members extends Pick<Replicas, 'wanted' | 'existing' | 'rollingOut'> {
   readonly all: readonly Member[];
-  /** Ids of replicas that are being shut down and are still there. */
+  /** Ids of replicas that are shutting down. */
   readonly ending: readonly string[];
-  /** The counts are of what is asked for now, not of what was asked for before. */
+  /** The counts are for the current request, not for an earlier one. */
   readonly settled: boolean;
-  /** Read for this call, not remembered from earlier: it may be acted on. */
+  /** Read for this call, not cached: it may be acted on. */
   readonly fresh: boolean;
 }
 
 export interface Target {
   observe(): Promise<Replicas>;
-  /** Asked for only when some are to go, or are not to go any more. With `fresh` nothing that was remembered is used. */
+  /** Called only if members are to be removed, or no longer are. `fresh` bypasses all caches. */
   members(how?: 'fresh'): Promise<Members>;
-  /** Asks for more replicas: so many in all. */
+  /** Requests more replicas: `replicas` in all. */
   raise(replicas: number): Promise<void>;
   /**
-   * Asks for fewer: so many in all, without these members; those that go already are among them. `false` when something has
-   * changed since the last fresh `members`, which it needs: nothing was lowered then.
+   * Requests fewer: `replicas` in all, without these members, which include those that are being removed already. Requires a
+   * fresh `members` before. `false` if something has changed since then: nothing was lowered.
    */
   remove(ids: readonly string[], replicas: number): Promise<boolean>;
-  /** Takes back what `remove` said of members that stay after all. */
+  /** Revokes `remove` for members that stay after all. */
   keep(ids: readonly string[]): Promise<void>;
 }
 

@@ -1,16 +1,16 @@
 /**
- * Which replicas go first when a pool shrinks. Pure.
+ * Which replicas go first in a scale-in. Pure.
  *
- * Those that are not ready come first, because a ReplicaSet takes them first whatever else is said of them; among them
- * those that hold nothing. Then ready ones that hold nothing, then those that hold least. Where two are equal in that, one
- * that is draining already goes before one that is not, so that a choice once made is kept while both work: but a busy one
- * that drains gets its work back when another has become idle, which can go now. Then the youngest, because older ones
- * are warm. Unmanaged ones, which cannot drain, are the last.
+ * Replicas that are not ready come first, because a ReplicaSet removes them first in any case; among them those without tasks.
+ * Then ready ones without tasks, then those with the fewest tasks. Of two that are equal, one that is draining precedes one
+ * that is not, so that the choice is stable while both are busy; but if another replica has become idle, it can go now, and the
+ * busy one that was draining is released. Then the youngest, because older ones are warm. Unmanaged ones, which cannot drain,
+ * are last.
  */
 import type { WorkerLoads } from '../../queue/workers/worker-load.ts';
 import type { Member } from './target.ts';
 
-/** The `count` members to take away, in order. `loads` has no entry for a member that is not registered. */
+/** The `count` members to remove, in order. `loads` has no entry for a member that is not registered. */
 export function chooseVictims(
   members: readonly Member[],
   loads: WorkerLoads,

@@ -1,43 +1,43 @@
 /**
  * Which of the workers that are registered in Redis run in which replica. Pure.
  *
- * A pool's own pods call their workers by the pod's name. In an adopted Deployment nobody told them what to call themselves:
- * then it is the pod's host name and a process id (`defaultWorkerId`), and a pod may hold several; the second one of a name
- * has something random behind it (`mayRename`).
+ * In a pool's own pods, a worker's id is the pod's name. In an adopted Deployment it is not set by the controller: it is the
+ * pod's host name and the process id by default (`defaultWorkerId`), and a pod may run several; if the id is already in use, it
+ * gets a random suffix (`mayRename`).
  */
 import { mergeLoads, type WorkerLoad, type WorkerLoads } from '../../queue/workers/worker-load.ts';
 import type { Member, Members } from './target.ts';
 
-/** Whose replicas these are. */
+/** Identifies the pool and the Deployment of the replicas. */
 export interface Whose {
-  /** Of the pool. */
+  /** The pool's namespace. */
   readonly namespace: string;
   readonly pool: string;
-  /** The Deployment, which the names of its pods begin with. */
+  /** The Deployment, whose name is the prefix of its pods' names. */
   readonly target: string;
 }
 
 export interface Manned {
-  /** What each member's workers hold together; a member without a registered worker has no entry. */
+  /** The total load of each member's workers; a member without a registered worker has no entry. */
   readonly loads: WorkerLoads;
-  /** The ids under which a member may be registered, its own one first. */
+  /** The worker ids that may belong to a member, its own id first. */
   readonly idsOf: (member: Member) => readonly string[];
-  /** Registered workers that look like ours and are in none of the replicas. */
+  /** Registered workers that appear to be the pool's own and belong to no replica. */
   readonly unknown: readonly string[];
 }
 
-/** Whether a worker of this id may run in a pod of that name. */
+/** Whether a worker with this id may run in a pod of that name. */
 export function mayRunIn(worker: string, pod: string): boolean {
   return worker.startsWith(pod) && /^(?:-\d+)?(?:-[0-9a-f]{8})?$/.test(worker.slice(pod.length));
 }
 
-/** What a pod may be called in which a worker of this id runs. */
+/** Possible names of the pod in which a worker with this id runs. */
 function podsOf(worker: string): string[] {
   const plain = worker.replace(/-[0-9a-f]{8}$/, '');
   return [worker, worker.replace(/-\d+$/, ''), plain, plain.replace(/-\d+$/, '')];
 }
 
-/** `workers`: all that are registered in the pool's queues. Without `whose`, ids are the members' own. */
+/** `workers`: all that are registered in the pool's queues. Without `whose`, worker ids are those of the members. */
 export function workersOf(
   { all, ending }: Pick<Members, 'all' | 'ending'>,
   workers: WorkerLoads,
@@ -50,7 +50,7 @@ export function workersOf(
   const foreign = new Set<string>();
   const unknown: string[] = [];
   for (const [id, load] of workers) {
-    // names of pods are unique in a namespace, and not beyond
+    // pod names are unique only within a namespace
     if (whose && load.pool !== '' && !load.pool.startsWith(`${whose.namespace}/`)) {
       foreign.add(id);
       continue;

@@ -1,17 +1,17 @@
-/** From a pool's `spec.redis` and the Secrets that it names to an address that a connection can be opened with. */
+/** Resolves a pool's `spec.redis` and the Secrets that it names to an address for a connection. */
 import type { KubeApi } from '../../kube/api.ts';
 import { KubeError } from '../../kube/errors.ts';
 import type { RedisSpec, SecretSource } from '../../kube/workerpool.ts';
 import type { RedisAddress } from '../../queue/connection/connection.ts';
 
-/** A Secret that the pool names is not there, has not the key, or is not given out. The message says which, and what to do. */
+/** A Secret that the pool names does not exist, lacks the key, or may not be read. The message says which, and what to do. */
 export class MissingSecret extends Error {
   override name = 'MissingSecret';
 }
 
 /**
- * Reads the Secrets and puts the address together. Throws `MissingSecret`; rejects with KubeError when the API
- * server does not answer.
+ * Reads the Secrets and assembles the address. Throws `MissingSecret`; rejects with `KubeError` if the API server does not
+ * answer.
  */
 export async function resolveAddress(
   spec: RedisSpec,
@@ -24,7 +24,7 @@ export async function resolveAddress(
     const { name, key } = source.secretKeyRef;
     try {
       const { data = {} } = await secrets.get({ namespace, name }, { signal });
-      // a key may be called as something that every object has
+      // a key may have the name of an inherited property
       const value: unknown = Object.hasOwn(data, key) ? data[key] : undefined;
       if (typeof value === 'string') return Buffer.from(value, 'base64').toString().trim();
     } catch (error) {

@@ -1,10 +1,10 @@
 /**
- * Which hosts the controller connects to where a pool says so. Whoever may write a pool chooses the host, so without a rule the
- * controller is a way to everything that its pod can reach.
+ * Which Redis hosts the controller connects to. The author of a pool chooses the host, so without rules the controller would give
+ * access to everything that its pod can reach.
  *
- * A name is judged as it is written and again by the addresses that it stands for at the moment of connecting, of which only
- * those are connected to that may be: neither another spelling of an address (decimal, hex, mapped into IPv6) nor a name that
- * changes between two looks leads anywhere else.
+ * A name is checked as it is written, and again by the addresses that it resolves to at the moment of connecting, of which only
+ * allowed ones are used: neither another spelling of an address (decimal, hex, mapped into IPv6) nor a name that resolves
+ * differently the second time can bypass the rules.
  */
 import { BlockList, isIP } from 'node:net';
 import type { HostGuard } from '../../queue/connection/address.ts';
@@ -15,13 +15,13 @@ export interface HostRules {
    * every host that is not local.
    */
   readonly allowed: readonly string[];
-  /** Local addresses, too: see `LOCAL`. */
+  /** Allows local addresses, too: see `LOCAL`. */
   readonly allowLocal: boolean;
   /** Addresses that are never connected to, such as the API server's. */
   readonly refused?: readonly string[];
 }
 
-/** This host itself, what is on its link, groups, and where clouds tell an instance its secrets. */
+/** This host, its link, multicast groups, and the metadata services of clouds, which give instances their credentials. */
 const LOCAL = [
   '0.0.0.0/8',
   '127.0.0.0/8',
@@ -37,7 +37,7 @@ const LOCAL = [
   'fd00:ec2::254/128',
   'fd20:ce::254/128',
 ];
-/** NAT64: the last 32 bits are the IPv4 address that is meant. */
+/** NAT64: the last 32 bits are the IPv4 address. */
 const TRANSLATED = /^64:ff9b::(?:([0-9a-f]{1,4}):)?([0-9a-f]{1,4})$/;
 
 /** Throws `RangeError` for an entry that is none of the forms. */
@@ -80,7 +80,7 @@ function networks(entries: readonly string[]): BlockList {
   return list;
 }
 
-/** `false` for what is neither an address nor a network. */
+/** `false` if the text is neither an address nor a network. */
 function addNetwork(list: BlockList, text: string): boolean {
   const [, address = '', bits] = /^\[?([^/\]]*)\]?(?:\/(\d{1,3}))?$/.exec(text) ?? [];
   const version = isIP(address);
@@ -92,12 +92,12 @@ function addNetwork(list: BlockList, text: string): boolean {
   return true;
 }
 
-/** A BlockList knows an IPv4 address that is mapped into IPv6 by itself. */
+/** A BlockList handles IPv4 addresses mapped into IPv6. */
 function has(list: BlockList, ip: string): boolean {
   return list.check(ip, isIP(ip) === 4 ? 'ipv4' : 'ipv6');
 }
 
-/** Without a zone, and as IPv4 where it stands for an IPv4 address. */
+/** Without a zone, and as IPv4 if it represents an IPv4 address. */
 function plain(address: string): string {
   const [ip = ''] = address.split('%');
   if (isIP(ip) !== 6) return ip;

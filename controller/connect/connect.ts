@@ -2,7 +2,7 @@
  * `controller/connect/` takes a pool's spec and the Secrets that it names and returns the sampler of its Redis. It does not
  * know what is read there.
  *
- * From a pool's spec to the sampler of its Redis: resolves the address, Secrets included, and caches it for a while.
+ * Resolves a pool's address, including Secrets, to the sampler of its Redis, and caches it for a while.
  */
 import { isDeepStrictEqual } from 'node:util';
 import { queuesOf, type WorkerPool } from '../../kube/workerpool.ts';
@@ -22,28 +22,28 @@ import type { SharedSecrets } from './shared-secrets.ts';
 export interface ConnectDeps {
   readonly secrets: SharedSecrets;
   readonly hub: RedisHub;
-  /** Judges the hosts that pools name; without one, any will do. */
+  /** Checks the hosts that pools name; without one, all are allowed. */
   readonly guard: HostGuard | undefined;
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }
 
-/** Secrets may change without notice: they are read again this often, and sooner while Redis is unreachable. */
+/** Secrets change without notice: they are read again at this interval, and at the shorter one while Redis is unreachable. */
 const ADDRESS_MS = 60_000;
 const ADDRESS_TROUBLE_MS = 5_000;
 
-/** Where a pool's queues are, and the spec and address that this follows from. */
+/** The link to a pool's queues, with the spec and address that it was made from. */
 export interface Linked {
   /** The pool's uid and generation. */
   readonly of: string;
   readonly address: RedisAddress;
   readonly at: number;
   readonly link: QueueLink;
-  /** What the link's source was made of. */
+  /** The spec that the link's source was created from. */
   readonly source: SourceSpec | undefined;
 }
 
-/** What this stage keeps of a pool from one reconcile to the next. */
+/** The state of this stage for a pool, from one reconcile to the next. */
 export interface ConnectState {
   linked: Linked | undefined;
   /** The last reconcile had no sample of the queue. */
@@ -60,8 +60,8 @@ export function disconnect(state: ConnectState): void {
 }
 
 /**
- * The link stays the same object as long as the pool's spec and what its Secrets hold do. Rejects with `MissingSecret` where the
- * address names one that is not there, with `RangeError` for a source that cannot be, and when the API server fails.
+ * The link stays the same object while the pool's spec and the contents of its Secrets do. Rejects with `MissingSecret` if the
+ * address names one that does not exist, with `RangeError` for an invalid source, and if the API server fails.
  */
 export async function connectPool(
   { secrets, hub, guard, clock, signal }: ConnectDeps,
@@ -86,14 +86,14 @@ export async function connectPool(
   const key = keyOf(pool);
   const sampler = hub.use(key, address);
   sampler.add(key, queues, source);
-  // one sample is enough until the first step finds that something happens there
+  // one sample is enough until the first step finds that the queues are active
   sampler.setActive(key, false, 0);
   const link = { sampler, queues, source };
   state.linked = { of, address, at, link, source: spec.source };
   return link;
 }
 
-/** The same object while its settings are the same: the sampler goes on with it. */
+/** The same object while its settings are the same, so that the sampler keeps it. */
 function sourceFor(spec: SourceSpec | undefined, before: Linked | undefined): Source | undefined {
   if (!spec) return undefined;
   return isDeepStrictEqual(before?.source, spec) ? before?.link.source : sourceOf(spec);

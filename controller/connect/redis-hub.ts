@@ -1,15 +1,15 @@
 /**
- * One sampler per Redis server, shared by all pools on it and closed with its last one. Servers are told apart by all
- * of their address: another user or password is another connection.
+ * One sampler per Redis server, shared by all of its pools and closed with the last one. Servers are distinguished by their
+ * complete address: another user or password is another connection.
  */
 import { hash } from 'node:crypto';
 import type { RedisAddress } from '../../queue/connection/connection.ts';
 import type { Sampler } from '../sample/sampler.ts';
 
 export interface RedisHub extends AsyncDisposable {
-  /** The sampler for `address`, which `id` uses from now on instead of any other. */
+  /** The sampler for `address`, which `id` uses from now on instead of its previous one. */
   use(id: string, address: RedisAddress): Sampler;
-  /** `id` needs none any more. */
+  /** `id` no longer needs one. */
   release(id: string): void;
   readonly size: number;
 }
@@ -60,7 +60,7 @@ async function close(sampler: Sampler): Promise<void> {
   await sampler[Symbol.asyncDispose]();
 }
 
-/** Secrets are part of it, so it is a hash: it may end up in a heap dump or a log. */
+/** A hash, because the address contains secrets and the name may end up in a log or a heap dump. */
 function nameOf(address: RedisAddress): string {
   return hash('sha256', JSON.stringify(address), 'base64');
 }

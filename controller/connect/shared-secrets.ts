@@ -1,13 +1,13 @@
 /**
- * Reads Secrets for thousands of pools: those that name the same one share an answer while it is fresh. A failure is nobody's
- * answer; the next one asks again.
+ * Reads Secrets for thousands of pools: those that name the same Secret share the answer while it is fresh. Failures are not
+ * cached; the next call reads again.
  */
 import type { KubeApi } from '../../kube/api.ts';
 import type { Clock } from '../../runtime/clock.ts';
 
 type Secrets = KubeApi['secrets'];
 
-/** Returns a reader whose answers are at most so old, ms. */
+/** Returns a reader whose answers are at most `maxAgeMs` old. */
 export type SharedSecrets = (maxAgeMs: number) => Secrets;
 
 export function shareSecrets(secrets: Secrets, clock: Clock): SharedSecrets {

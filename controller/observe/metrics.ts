@@ -1,6 +1,6 @@
 /**
- * What the controller tells Prometheus; docs/metrics.md lists all of it. Times in seconds. The series of pools are many and
- * kept in pool-series.ts; all else is prom-client's.
+ * The controller's Prometheus metrics; docs/metrics.md lists them. Durations are in seconds. The many series of pools are in
+ * pool-series.ts; all others use prom-client.
  */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { MetricsSource } from '../../runtime/metrics.ts';
@@ -10,25 +10,25 @@ import { createPoolSeries, type PoolSeries } from './pool-series.ts';
 export interface ControllerMetrics extends MetricsSource {
   readonly pools: Pick<PoolSeries, 'status' | 'observed' | 'woken' | 'forget'>;
   scaled(direction: 'up' | 'down', reason: string): void;
-  /** The epoch of a dead worker was ended before its lease was. */
+  /** The epoch of a dead worker was ended before its lease expired. */
   recovered(reason: string): void;
-  /** What a pool had learned was forgotten. */
+  /** The memory of a pool was discarded. */
   forgotten(): void;
   reconciled(key: string, outcome: 'ok' | 'error', seconds: number): void;
-  /** Somebody was not let in: see dashboard/strikes.ts. */
+  /** A request was refused: see dashboard/strikes.ts. */
   refused(kind: string): void;
-  /** A controller that does not lead knows nothing of the pools. */
+  /** Without leadership, there are no series of pools. */
   leading(now: boolean): void;
 }
 
 export interface ControllerGauges {
-  /** Read when somebody scrapes. */
+  /** Called at each scrape. */
   readonly workqueueDepth: () => number;
   readonly redisServers: () => number;
   readonly watches: () => Readonly<Record<string, { restarts: number; lastEvent: number | undefined }>>;
 }
 
-/** What is there besides the metrics of pools, and besides those of the process. */
+/** All metrics but those of pools and of the process. */
 export const controllerMetrics = {
   actions: {
     name: 'millrace_scale_actions_total',
@@ -70,7 +70,7 @@ export const controllerMetrics = {
   },
 } as const;
 
-/** prom-client's metrics of Node whose names are not what Prometheus takes them for: gauges that are called totals. */
+/** Node.js metrics of prom-client with misleading names: gauges with the suffix of counters. */
 const MISNAMED = [
   'nodejs_active_handles_total',
   'nodejs_active_requests_total',

@@ -2,12 +2,12 @@
  * `controller/observe/` takes two samples and a step and returns what happened between them as one value, and the metrics
  * made of it. It does not know who stores or shows that.
  *
- * What happened in a pool between two looks, as one value: for the time line, metrics and the dashboard, whatever rule the
- * pool has. Pure.
+ * An observation is what happened in a pool between two samples, for the time line, metrics and the dashboard, whichever rule the
+ * pool uses. Pure.
  *
- * It comes out of two samples of the queue (their counters, their lengths), the curve of arrivals between them, and the
- * replicas that were asked for and came up. Sums are never negative: counters that begin anew, as after a flush of Redis,
- * give zeros, and so does the first look. What is remembered for the next one is small, and for an idle pool next to nothing.
+ * It is computed from two samples of the queue (their counters and lengths), the curve of arrivals between them, and the replicas
+ * that were requested and became ready. Sums are never negative: counters that were reset, as after a flush of Redis, result in
+ * zeros, and so does the first sample. The state for the next one is small, and nearly empty for an idle pool.
  */
 import type { PoolSample } from '../../queue/pool/pool-sample.ts';
 import { waitsOf, withPoint, type Curve, type CurvePoint } from '../decide/target-wait/arrivals.ts';
@@ -21,36 +21,36 @@ import type { Wait } from '../decide/target-wait/waits.ts';
 export interface Observation {
   /** ms since the epoch. */
   readonly at: number;
-  /** The same moment by a monotonic clock: for what lasted from one observation to another. */
+  /** The same moment by a monotonic clock: for durations between observations. */
   readonly elapsed: number;
-  /** Whether the queue could be read. While it could not, what it holds is what it held last, and all sums are zero. */
+  /** Whether the queue could be read. If not, its contents are those of the last sample, and all sums are zero. */
   readonly known: boolean;
-  /** What the sums are over, ms: since the sample before; 0 for the first one, and when there was no new one. */
+  /** The period of the sums, ms: since the previous sample; 0 for the first one, or if there was no new one. */
   readonly sinceMs: number;
   readonly waiting: number;
   readonly inFlight: number;
   readonly delayed: number;
   readonly dead: number;
-  /** Replicas that exist, those that are up, and those that the pool should have. */
+  /** Replicas that exist, those that are ready, and those that the pool should have. */
   readonly replicas: number;
   readonly ready: number;
   readonly desired: number;
-  /** Replicas that were asked for before the step, and what the step made of that; `undefined` when it left them. */
+  /** Requested replicas before the step, and the step's change of them; `undefined` if there was none. */
   readonly wanted: number;
   readonly scaled: { readonly from: number; readonly to: number } | undefined;
-  /** Tasks that came and that were taken, counted or not: plain workers are seen by what is missing in the list. */
+  /** Tasks that arrived and that were taken, including those that plain workers took, which are inferred from the length of the list. */
   readonly arrived: number;
   readonly taken: number;
   readonly completed: number;
   readonly failed: number;
   readonly retried: number;
-  /** Sum of the service times of the last three, ms. */
+  /** Sum of the service times of completed, failed and retried tasks, ms. */
   readonly serviceMs: number;
-  /** How long the taken tasks had waited, to within the time between two samples. */
+  /** How long the taken tasks had waited, with the precision of the sampling interval. */
   readonly waits: readonly Wait[];
-  /** How long each replica took that came up, from when it was asked for, ms. Where nobody saw that, it is left out. */
+  /** The start time of each replica that became ready, from the request, ms. Omitted where the request was not observed. */
   readonly startsMs: readonly number[];
-  /** The decision: why, and in words. */
+  /** The decision: its cause, for programs, and its reason, human-readable. */
   readonly cause: string;
   readonly reason: string;
   readonly numbers: Numbers;
@@ -71,9 +71,9 @@ const NO_CHANGES: Changes = {
   serviceMs: 0,
 };
 
-/** What is remembered from one look to the next. */
+/** The state that the next observation starts from. */
 export interface Baseline {
-  /** The last one that was known. */
+  /** The last known one. */
   readonly sample: PoolSample | undefined;
   readonly curve: Curve;
   readonly ready: number;
@@ -89,7 +89,7 @@ interface ObservationInput {
   readonly step: Step;
 }
 
-/** After a step: what happened since `before`, the last look; `undefined` before the first one. */
+/** The observation after a step: what happened since `before`, which is `undefined` for the first one. */
 export function observe(
   { now, wall = now, sampled, step }: ObservationInput,
   before: Baseline | undefined,
@@ -137,11 +137,11 @@ export function observe(
   };
 }
 
-/** What happened between two samples; `undefined` when the second is of another Redis, or of one that was emptied. */
+/** The changes between two samples; `undefined` if the second is from another Redis, or after a flush. */
 export function changesBetween(before: PoolSample, after: PoolSample): Changes | undefined {
   if (wentBack(before, after)) return undefined;
   const grown = (of: (sample: PoolSample) => number): number => Math.max(0, of(after) - of(before));
-  const arrived = cameBetween(before, after);
+  const arrived = arrivedBetween(before, after);
   return {
     sinceMs: grown(({ now }) => now),
     arrived,
@@ -155,8 +155,8 @@ export function changesBetween(before: PoolSample, after: PoolSample): Changes |
 
 type Contents = Pick<PoolSample, 'waiting' | 'counters'>;
 
-/** What was handed back waits again and is taken no more, so it does not count as having come twice. */
-function cameBetween(before: Contents, after: Contents): number {
+/** A task that was handed back is waiting and no longer counted as taken, so it does not count as another arrival. */
+function arrivedBetween(before: Contents, after: Contents): number {
   return Math.max(0, after.counters.taken + after.waiting - before.counters.taken - before.waiting);
 }
 
@@ -165,7 +165,7 @@ function withLearned({ numbers, memory: { learned } }: Decision): Numbers {
   return learned && waitMs !== undefined ? { ...numbers, learned: learnedNumbers(learned, waitMs) } : numbers;
 }
 
-/** The curve goes on with every sample, by the clock of Redis. `quietUntil`: when the queues were still empty, if known. */
+/** Extends the curve with each sample, by the clock of Redis. `quietUntil`: the last moment at which the queues were empty, if known. */
 function withSample(
   { now, waiting, counters }: PoolSample,
   quietUntil: number | undefined,
@@ -174,21 +174,21 @@ function withSample(
   const { sample, curve = [] } = before ?? {};
   const last = curve.at(-1);
   if (!last || !sample) return { curve: [pointAt(now, waiting, 0)], waits: [] };
-  const arrived = cameBetween(sample, { waiting, counters });
+  const arrived = arrivedBetween(sample, { waiting, counters });
   const taken = arrived + sample.waiting - waiting;
-  // a list in which nothing moved: when that was seen is all there is to remember
+  // nothing has changed: only the time of the last point is updated
   if (waiting === 0 && arrived === 0 && taken === 0) return { curve: [{ ...last, at: now }], waits: [] };
   const quiet = quietUntil !== undefined && quietUntil > last.at && quietUntil < now;
   const since = quiet ? [...curve, { ...last, at: quietUntil }] : curve;
-  const look = pointAt(now, last.arrived + arrived + Math.max(0, -taken), last.taken + Math.max(0, taken));
-  return { curve: withPoint(since, look, 0), waits: waitsOf([...since, look]) };
+  const point = pointAt(now, last.arrived + arrived + Math.max(0, -taken), last.taken + Math.max(0, taken));
+  return { curve: withPoint(since, point, 0), waits: waitsOf([...since, point]) };
 }
 
 function pointAt(at: number, arrived: number, taken: number): CurvePoint {
   return { at, arrived, taken, done: 0, runMs: 0 };
 }
 
-/** Which replicas came up, and how long that took. What was starting before the first look began nobody knows when. */
+/** Replicas that became ready, and their start times. The start of those that were starting at the first observation is unknown. */
 function startsAfter(
   { replicas: { wanted, ready } }: Step,
   now: number,

@@ -1,4 +1,4 @@
-/** Makes an observation of each step of a reconcile, and passes it on. */
+/** Creates an observation of each step of a reconcile and passes it on. */
 import { keyOf } from '../../kube/watch.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
 import type { Step } from '../act/step.ts';
@@ -7,10 +7,10 @@ import type { Sampled } from '../sample/sampled.ts';
 import type { ControllerMetrics } from './metrics.ts';
 import { observe, type Observation, type Baseline } from './observation.ts';
 
-/** What this stage keeps of a pool from one reconcile to the next. */
+/** The state of this stage for a pool, from one reconcile to the next. */
 export interface ObserveState {
   baseline: Baseline | undefined;
-  /** The last wake that a sample answered, by performance.now(). */
+  /** The last wake whose tasks were sampled, by performance.now(). */
   wokenAt: number | undefined;
 }
 
@@ -21,7 +21,7 @@ export function initialObserveState(): ObserveState {
 export interface ObserveDeps {
   readonly metrics: ControllerMetrics;
   readonly journal: Pick<Journal, 'during'>;
-  /** Receives each observation. It must not throw, and nobody waits for it. */
+  /** Receives each observation. It must not throw, and is not awaited. */
   readonly observed: (pool: WorkerPool, observation: Observation) => void;
 }
 
@@ -49,7 +49,7 @@ export function observeStep(
   state.wokenAt = wokenAt;
 }
 
-/** The wake that this sample is the first to answer: each counts once, when the tasks that it was about are read. */
+/** The wake whose tasks this sample is the first to contain; each wake counts once. */
 function wakeAnswered(sampled: Sampled, before: number | undefined): number | undefined {
   if (sampled.kind === 'unknown' || sampled.wokenAt === before) return undefined;
   const { waiting, inFlight, due } = sampled.sample;

@@ -1,7 +1,7 @@
 /**
- * The metrics that each pool has, as one table: what `pool-series.ts` counts and writes, and what docs/metrics.md lists. Pure.
+ * The metrics of each pool, as one table, which `pool-series.ts` counts and writes and docs/metrics.md lists. Pure.
  *
- * Buckets of waits lie where targets do (1, 2, 5, 10, 15, 20, 30, 45 s, 1, 1.5, 2, 3, 5, 10 min); for any other target,
+ * Bucket bounds of waits are common targets (1, 2, 5, 10, 15, 20, 30, 45 s, 1, 1.5, 2, 3, 5, 10 min); for any other target,
  * `millrace_pool_tasks_late_total` is exact.
  */
 import type { WorkerPool, WorkerPoolStatus } from '../../kube/workerpool.ts';
@@ -11,7 +11,7 @@ import type { Observation } from './observation.ts';
 export interface PoolGauge {
   readonly name: string;
   readonly help: string;
-  /** `undefined`: the pool does not have it now. */
+  /** `undefined` if the pool does not have it now. */
   readonly read: (pool: WorkerPool, status: WorkerPoolStatus) => number | undefined;
 }
 
@@ -26,7 +26,7 @@ export function targetMs({ spec }: WorkerPool): number | undefined {
   return targetWait === undefined ? undefined : parseDuration(targetWait);
 }
 
-/** Every pool has these, idle ones too. */
+/** Of every pool, idle ones included. */
 export const poolGauges: readonly PoolGauge[] = [
   gauge('millrace_queue_length', 'Tasks waiting in the queue.', (_, { waiting = 0 }) => waiting),
   gauge('millrace_tasks_in_flight', 'Tasks that workers hold.', (_, { inFlight = 0 }) => inFlight),
@@ -88,7 +88,7 @@ export interface PoolCounter {
 
 const sum = (waits: Observation['waits']): number => waits.reduce((all, { tasks }) => all + tasks, 0);
 
-/** Pools in which something has ever happened have these, and the histograms. */
+/** Only of pools that have had a task, as are the histograms. */
 export const poolCounters: readonly PoolCounter[] = [
   counter('millrace_pool_tasks_arrived_total', 'Tasks that came into the queue.', ({ arrived }) => arrived),
   counter('millrace_pool_tasks_taken_total', 'Tasks that were taken from the queue.', ({ taken }) => taken),
@@ -101,7 +101,7 @@ export const poolCounters: readonly PoolCounter[] = [
   counter('millrace_pool_tasks_failed_total', 'Tasks that failed for good.', ({ failed }) => failed),
   counter(
     'millrace_pool_tasks_retried_total',
-    'Attempts that failed and are tried again.',
+    'Attempts that failed and are retried.',
     ({ retried }) => retried,
   ),
   counter(
@@ -118,7 +118,7 @@ function counter(name: string, help: string, grown: PoolCounter['grown']): PoolC
 export interface PoolHistogram {
   readonly name: string;
   readonly help: string;
-  /** Upper ends of the buckets, s. */
+  /** Upper bounds of the buckets, s. */
   readonly bounds: readonly number[];
 }
 
@@ -135,7 +135,7 @@ export const poolHistograms = {
   },
   wake: {
     name: 'millrace_wake_seconds',
-    help: 'From hearing of the first task in a quiet queue until the decision was carried out, in seconds.',
+    help: 'From the notification of the first task in a quiet queue until the decision was carried out, in seconds.',
     bounds: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
   },
   reconcile: {

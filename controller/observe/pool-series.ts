@@ -1,7 +1,7 @@
 /**
- * The series of all pools. Counting is an addition into one typed array a pool; text is made when somebody scrapes, in
- * pieces, so that a wake need not wait for a page of 10,000 pools. A pool in which nothing ever happened has its gauges and
- * nothing else: about 300 bytes here, and 10 series in Prometheus. One that works has some 80 series.
+ * The series of all pools. Counting is an addition in one typed array per pool; the text is generated at each scrape, in pieces,
+ * so that a wake need not wait for the page of 10,000 pools. A pool that never had a task has only its gauges: about 300 bytes
+ * here, and 10 series in Prometheus. An active one has some 80 series.
  */
 import { setImmediate } from 'node:timers/promises';
 import { keyOf } from '../../kube/watch.ts';
@@ -20,24 +20,24 @@ import {
 export interface PoolSeries {
   status(pool: WorkerPool, status: WorkerPoolStatus): void;
   observed(pool: WorkerPool, observation: Observation): void;
-  /** It took so long from the ring of the wake until the decision was carried out, s. */
+  /** The time from a wake until the decision was carried out, s. */
   woken(pool: WorkerPool, seconds: number): void;
   reconciled(key: string, seconds: number): void;
   forget(key: string): void;
   clear(): void;
-  /** The page, as Prometheus reads it, in pieces: of 10,000 pools that work it has 60 MB. */
+  /** The page in Prometheus' text format, in pieces: for 10,000 active pools it has 60 MB. */
   text(): AsyncIterable<string>;
 }
 
 interface Series {
-  /** As they stand in the text. */
+  /** Formatted for the page. */
   readonly labels: string;
-  /** NaN: it does not have this one now. */
+  /** NaN for those that it does not have now. */
   readonly gauges: Float64Array;
   /** ms since the epoch; NaN before the first. */
   sampledAt: number;
   notReady: string | undefined;
-  /** Counters, then histograms; from the first task on. */
+  /** Counters, then histograms; `undefined` before the first task. */
   counts: Float64Array | undefined;
 }
 
@@ -45,7 +45,7 @@ type HistogramName = keyof typeof poolHistograms;
 
 const histogramNames = Object.keys(poolHistograms) as HistogramName[];
 const { offsets, size } = layout();
-/** So long a piece is before it goes out, characters. */
+/** The minimum length of a piece, characters. */
 const PIECE = 65_536;
 
 export function createPoolSeries(): PoolSeries {
@@ -72,7 +72,7 @@ export function createPoolSeries(): PoolSeries {
     if (counts) observeMany(counts, offsets[name], poolHistograms[name].bounds, seconds, times);
   }
 
-  /** One metric of all pools that have it. */
+  /** One metric, for all pools that have it. */
   function* write(heading: string, line: (series: Series) => string): Generator<string> {
     let text = heading;
     for (const series of all.values()) {
@@ -141,7 +141,7 @@ export function createPoolSeries(): PoolSeries {
   };
 }
 
-/** Where each histogram begins among the counts: it takes its buckets, what is beyond them, and the sum. */
+/** The offset of each histogram in the counts: its buckets, the overflow and the sum. */
 function layout(): { offsets: Readonly<Record<HistogramName, number>>; size: number } {
   let end = poolCounters.length;
   const begins = histogramNames.map((name) => {

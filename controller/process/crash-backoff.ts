@@ -1,13 +1,13 @@
 /**
- * Pools at which a controller has ended without a word, and for how long they are left out. One end may be chance; after the second
- * within an hour the pool is left out for a while, each time for twice as long, and all others are served. Kept where the next leader
- * finds it: as a text in an annotation of the lease. Pure.
+ * Pools at which a controller has crashed, and how long they are left out. One crash may be a coincidence; after the second within an hour
+ * the pool is left out, each time for twice as long, and all others are served. Stored where the next leader finds it: in an annotation of
+ * the lease. Pure.
  */
 export interface Mark {
-  /** How often, and when for the last time, ms since the epoch. */
+  /** The number of crashes, and the time of the last one, ms since the epoch. */
   readonly ends: number;
   readonly at: number;
-  /** Left out until then, ms since the epoch; 0 for not at all. */
+  /** When the pool is no longer left out, ms since the epoch; 0 if it is not. */
   readonly until: number;
 }
 
@@ -17,13 +17,13 @@ export type Marks = ReadonlyMap<string, Mark>;
 const FORGOTTEN_MS = 3_600_000;
 const SHORTEST_MS = 5 * 60_000;
 const LONGEST_MS = 6 * 3_600_000;
-/** Of several that are under suspicion together, one comes back after the other: so it shows which of them it was. */
+/** Pools that are suspected together return one after the other, which shows the one that causes the crashes. */
 const APART_MS = 30_000;
 const ENOUGH = 2;
-/** The most that are kept: an annotation is not for more. */
+/** The most pools to store: annotations are limited in size. */
 const MOST = 64;
 
-/** After an end of a process that was at these pools. */
+/** After a crash of a process that worked on these pools. */
 export function withEnd(marks: Marks, pools: readonly string[], now: number): Marks {
   const next = new Map(stillMeant(marks, now));
   for (const [i, pool] of pools.entries()) {
@@ -34,7 +34,7 @@ export function withEnd(marks: Marks, pools: readonly string[], now: number): Ma
   return newest(next);
 }
 
-/** What both know: of a pool, what says more. */
+/** The union of both; for a pool in both, the newer mark. */
 export function merged(one: Marks, other: Marks, now: number): Marks {
   const both = new Map(stillMeant(one, now));
   for (const [pool, mark] of stillMeant(other, now)) {
@@ -48,7 +48,7 @@ export function merged(one: Marks, other: Marks, now: number): Marks {
 /** For how much longer a pool is left out, ms; 0 when it is not. */
 export function leftOutFor(marks: Marks, pool: string, now: number): number {
   const { until = 0 } = marks.get(pool) ?? {};
-  // a clock that was set back does not make it longer than it ever was
+  // a clock that was set back does not extend it beyond its maximum
   return Math.max(0, Math.min(until - now, LONGEST_MS + MOST * APART_MS));
 }
 
@@ -58,7 +58,7 @@ export function packMarks(marks: Marks): string {
   );
 }
 
-/** Of a text that is none, nothing. */
+/** Empty for a text that cannot be parsed. */
 export function parseMarks(text: string | undefined): Marks {
   const marks = new Map<string, Mark>();
   try {

@@ -2,45 +2,45 @@
  * `controller/process/`: the process itself: takes flags, a state folder and the lease, and returns the pools that are to be
  * left out because a controller died at them. It does not know what is done for a pool.
  *
- * What this process is doing right now, where it outlives the process: a killed one (out of memory, a loop that never ends) says
- * nothing any more, and the next one wants to know which pool it was at.
+ * Records the work in progress where it outlives the process: a process that is killed (out of memory, an endless loop) reports
+ * nothing, and the next one needs the pool that it was working on.
  *
- * Slots of a fixed size, in memory, and in a file of the state folder, if there is one: the first
- * holds the pool of what runs without a pause (`during`), the others those that were begun and not ended (`begin`). A slot is
- * written before the work begins, with one write into the page cache, some µs. The file lives as long as the pod, as its folder is
- * an `emptyDir`; what follows of it goes further (crash-backoff.ts).
+ * Slots of a fixed size, in memory and, if there is a state folder, in a file there: the first slot holds the pool of synchronous
+ * work (`during`), the others those of work that has begun and not ended (`begin`). A slot is written before the work begins, with
+ * one write into the page cache, which takes some µs. The file lives as long as the pod, as its folder is an `emptyDir`; its
+ * consequences are stored elsewhere (crash-backoff.ts).
  */
 import { closeSync, openSync, readFileSync, unlinkSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Watchdog } from './watchdog.ts';
 
 export interface Journal extends Disposable {
-  /** What the process before this one was at when it ended without a word. Of a single pool, it was that one; empty if none. */
+  /** Pools that the previous process worked on when it crashed, only one if the work was synchronous; empty if it did not crash. */
   readonly left: readonly string[];
-  /** Runs `work` as a piece that does not wait for anything. */
+  /** Runs synchronous work for a pool. */
   during<T>(pool: string, work: () => T): T;
-  /** Until the function that is returned is called, the pool is being looked at, decided or written of. */
+  /** Records that work on the pool is in progress, until the returned function is called. */
   begin(pool: string): () => void;
-  /** What is being done now, as `poolsIn` reads it. */
+  /** The work in progress, to be read by `poolsIn`. */
   readonly slots: Buffer;
-  /** The process ends as it should: nothing is left of it. */
+  /** For a regular end of the process: removes the file. */
   [Symbol.dispose](): void;
 }
 
-/** For those who run the controller in a process of their own. */
+/** For callers that embed the controller in a process of their own. */
 export const noJournal: Pick<Journal, 'begin' | 'during'> = {
   during: (_, work) => work(),
   begin: () => () => {},
 };
 
-/** A namespace's and a pool's name, and what is between them. */
+/** The names of a namespace and a pool, and a slash between them. */
 const SLOT_BYTES = 512;
 const SLOTS = 128;
 const FILE = 'journal';
 
 /**
- * Begins anew; `folder` is where the file is, `undefined` for none. `watchdog` runs what does not wait for anything. Throws when the
- * file cannot be written.
+ * Begins an empty journal; `folder` is for the file, `undefined` for none. `watchdog` runs synchronous work. Throws if the file
+ * cannot be written.
  */
 export function openJournal(folder: string | undefined, watchdog?: Watchdog): Journal {
   const path = folder === undefined ? undefined : join(folder, FILE);
@@ -68,7 +68,7 @@ export function openJournal(folder: string | undefined, watchdog?: Watchdog): Jo
       }
     },
     begin: (pool) => {
-      // more at a time than there are slots: those are not told
+      // all slots are in use: not recorded
       const slot = free.pop();
       if (slot === undefined) return () => {};
       write(slot, pool);
@@ -85,7 +85,7 @@ export function openJournal(folder: string | undefined, watchdog?: Watchdog): Jo
   };
 }
 
-/** The pool of the first slot, or else those of all others, each once. */
+/** The pool of the first slot or, if that is empty, the distinct pools of all others. */
 export function poolsIn(slots: Buffer): string[] {
   const names: string[] = [];
   for (let at = 0; at + 1 < slots.length; at += SLOT_BYTES) {

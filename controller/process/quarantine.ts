@@ -1,32 +1,34 @@
 /**
- * Which pools are left out, as the controller has ended at them twice (crash-backoff.ts). What the process before this one was at comes from
- * the journal; what others know, from an annotation of the lease, which is read before that is added, and with every renewal.
+ * Which pools are left out because the controller has crashed at them twice (crash-backoff.ts). The pools that the previous process worked
+ * on come from the journal; the crashes of other controllers from an annotation of the lease, which is read before our own are added, and
+ * at each renewal.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { KubeApi } from '../../kube/api.ts';
 import type { ObjectRef } from '../../kube/resources.ts';
+import { LogEvent } from '../../runtime/log-event.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { leftOutFor, merged, packMarks, parseMarks, withEnd, type Marks } from './crash-backoff.ts';
 
 export interface Quarantine {
   /** For how much longer a pool, `namespace/name`, is left out, ms; 0 when it is not. */
   leftOutFor(pool: string): number;
-  /** What the lease is to say, given what it says. */
+  /** The annotation that the lease should have, given those that it has. */
   annotations(found: Readonly<Record<string, string>>): Record<string, string>;
-  /** The lease says this. */
-  heard(found: Readonly<Record<string, string>>): void;
+  /** Merges what the lease has. */
+  update(found: Readonly<Record<string, string>>): void;
 }
 
 export interface QuarantineOptions {
   readonly api: Pick<KubeApi, 'leases'>;
-  /** `undefined` for a controller that leads without asking anybody. */
+  /** `undefined` for a controller that leads without an election. */
   readonly lease: ObjectRef | undefined;
-  /** Where this is kept beside the lease; `undefined` for nowhere. */
+  /** Folder for a copy besides the lease; `undefined` for none. */
   readonly folder: string | undefined;
-  /** What the process before this one was at when it ended without a word. */
+  /** Pools that the previous process worked on when it crashed. */
   readonly left: readonly string[];
-  /** Wall time, ms since the epoch: it is compared with that of other machines. */
+  /** Wall time, ms since the epoch: it is compared with times of other machines. */
   readonly now: () => number;
   readonly log: Logger;
 }
@@ -35,13 +37,13 @@ const ANNOTATION = 'millrace.dev/ended-at';
 const FILE = 'marks';
 const TRIES = 3;
 
-/** Resolves once what was left is written down, or could not be: then it goes with the lease when this process holds it. */
+/** Resolves once the crash is written to the lease, or could not be: then it is written when this process holds the lease. */
 export async function openQuarantine(options: QuarantineOptions): Promise<Quarantine> {
   const { folder, left, now, log } = options;
   let marks = folder === undefined ? parseMarks(undefined) : readMarks(folder);
   let counted = left.length === 0;
 
-  /** What this process knows, given what the lease says. What was left counts once, on top of that. */
+  /** All crashes, given the annotations of the lease. The crash of the previous process is added to them once. */
   function known(found: Readonly<Record<string, string>>): Marks {
     const all = merged(marks, parseMarks(found[ANNOTATION]), now());
     return counted ? all : withEnd(all, left, now());
@@ -60,13 +62,13 @@ export async function openQuarantine(options: QuarantineOptions): Promise<Quaran
 
   if (left.length > 0) {
     log.error(
-      { pools: left },
-      'the process before this one ended without a word while it was at these pools',
+      { event: LogEvent.Crashed, pools: left },
+      'the previous process crashed while it worked on these pools',
     );
-    // the journal has begun anew: this process, too, may end before the lease knows
+    // the journal has been reset: this process, too, may end before the lease is written
     save(known({}));
   }
-  // unless the lease takes it, what was left is counted on top of what the lease says by then
+  // if the lease could not be written, the crash is added to what the lease has by the time that it can
   const written = options.lease && left.length > 0 ? await publish(options, known) : undefined;
   if (written) keep(written);
   else if (!options.lease) keep(known({}));
@@ -78,13 +80,13 @@ export async function openQuarantine(options: QuarantineOptions): Promise<Quaran
       const text = packMarks(marks);
       return marks.size > 0 || found[ANNOTATION] !== undefined ? { [ANNOTATION]: text } : {};
     },
-    heard: (found) => keep(known(found)),
+    update: (found) => keep(known(found)),
   };
 }
 
 /**
- * Tells whoever leads now, which may be a process on another machine that is about to look at the same pools. Resolves to what the lease
- * says now; to `undefined` if it could not be written. Never rejects.
+ * Informs the current leader, which may be a process on another machine that is about to work on the same pools. Resolves to what the
+ * lease has now; to `undefined` if it could not be written. Never rejects.
  */
 async function publish(
   { api, lease: ref, log }: QuarantineOptions,
@@ -95,13 +97,13 @@ async function publish(
     try {
       const lease = await api.leases.get(ref);
       const { annotations = {} } = lease.metadata;
-      // from what is there this time: another process may have counted its own end since the last try
+      // from the current state: another process may have added its own crash since the last attempt
       const marks = known(annotations);
       const metadata = { ...lease.metadata, annotations: { ...annotations, [ANNOTATION]: packMarks(marks) } };
       await api.leases.update({ ...lease, metadata });
       return marks;
     } catch (error) {
-      log.debug({ err: error }, 'what the last process was at is not written yet');
+      log.debug({ err: error }, 'failed to write the crash of the previous process to the lease');
     }
   }
   return undefined;

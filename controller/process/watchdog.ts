@@ -1,30 +1,30 @@
 /**
- * Ends the process when a piece of work that waits for nothing does not come to its end: nothing is scaled then, for no pool, and
- * nobody is told. A standby takes over, or the container is started again, and the journal (journal.ts) says which pool it was.
+ * Ends the process if synchronous work does not end: it would block the event loop, so no pool would be scaled, without any report. A
+ * standby takes over, or the container restarts, and the journal (journal.ts) has the pool.
  *
- * Node can break off a script after a time from a thread of its own, which costs no memory but some 100 µs a call. So the first calls
- * for a pool are watched, in which what was kept of it and what is in its Redis is met for the first time; what hangs later is ended by
- * the liveness probe, and watched after the restart.
+ * Node can interrupt a script after a timeout, from a thread of its own, which costs no memory but some 100 µs a call. So only the first
+ * calls for a pool are watched, which are the first to process what was stored of it and what is in its Redis; work that hangs later is
+ * ended by the liveness probe, and watched after the restart.
  */
 import { Script } from 'node:vm';
 
 export interface Watchdog {
-  /** Runs `work` for a pool. Does not return when that takes too long. */
+  /** Runs `work` for a pool. Does not return if that takes too long. */
   watch<T>(pool: string, work: () => T): T;
 }
 
 export interface WatchdogOptions {
   /** The process is about to end. */
-  readonly onBite: (pool: string, afterMs: number) => void;
+  readonly onTimeout: (pool: string, afterMs: number) => void;
   readonly limitMs?: number;
 }
 
 const LIMIT_MS = 10_000;
 const FIRST_CALLS = 8;
-/** Where the script finds the work: it sees what is global, and nothing else. */
+/** The global through which the script gets the work: it has access to globals only. */
 const NAME = 'millraceWatched';
 
-export function createWatchdog({ onBite, limitMs = LIMIT_MS }: WatchdogOptions): Watchdog {
+export function createWatchdog({ onTimeout, limitMs = LIMIT_MS }: WatchdogOptions): Watchdog {
   const calls = new Map<string, number>();
   const script = new Script(`${NAME}()`);
   const place = globalThis as unknown as Record<string, unknown>;
@@ -36,8 +36,8 @@ export function createWatchdog({ onBite, limitMs = LIMIT_MS }: WatchdogOptions):
       return script.runInThisContext({ timeout: limitMs }) as T;
     } catch (error) {
       if ((error as NodeJS.ErrnoException | undefined)?.code === 'ERR_SCRIPT_EXECUTION_TIMEOUT') {
-        onBite(pool, limitMs);
-        // its code, 134, is none of a kill from outside; and nothing of ours runs before it comes
+        onTimeout(pool, limitMs);
+        // exit code 134 differs from that of a kill from outside; and no code of ours runs before it is delivered
         process.kill(process.pid, 'SIGABRT');
         Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, limitMs);
       }

@@ -1,4 +1,4 @@
-/** What every reconcile works with, whichever pool it is for. */
+/** The dependencies of all reconciles. */
 import type { Pod } from '../../kube/wire.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
 import type { HostGuard } from '../../queue/connection/address.ts';
@@ -17,21 +17,21 @@ export interface ReconcileDeps extends ReportDeps, ObserveDeps {
   readonly deployments: ReadonlyMap<string, KnownDeployment>;
   /** Pods of a pool, by the pool's key. */
   readonly podsOf: (key: string) => readonly Pod[];
-  /** Who else wants what a pool wants. */
+  /** Conflicting claims to Deployments and queues. */
   readonly claims: Claims;
   readonly hub: RedisHub;
   readonly guard?: HostGuard | undefined;
-  /** Where each pool's queue is: filled in here, for others to read. */
+  /** The link to each pool's queues: written here, read by others. */
   readonly links: Map<string, QueueLink>;
-  /** What pools have learned, beyond the life of this process. */
+  /** The memories of pools, which outlive this process. */
   readonly memories: MemoryStore;
-  /** Which pool is being worked on is written down, for the case that it ends the process. */
+  /** Records the pools in progress, in case one of them crashes the process. */
   readonly journal: Pick<Journal, 'begin' | 'during'>;
-  /** For how much longer the pool is left out, ms, because a controller ended at it before; 0 for not at all. */
+  /** How much longer the pool is left out because a controller crashed at it, ms; 0 if it is not. */
   readonly leftOutFor: (key: string) => number;
-  /** Called when a pool is gone, or going. */
+  /** Called when a pool is deleted, or being deleted. */
   readonly forgotten: (key: string) => void;
-  /** Watches the pods of a Deployment that a pool adopts, by their selector; `undefined` ends that. */
+  /** Watches the pods of an adopted Deployment, by their selector; `undefined` ends the watch. */
   readonly followAdopted: (key: string, selector: string | undefined) => void;
 }
 

@@ -1,4 +1,4 @@
-/** What a decision takes besides the sample: the policy out of the pool's spec, and the memory of the decisions before. */
+/** The inputs of a decision besides the sample: the policy from the pool's spec, and the memory of earlier decisions. */
 import { keyOf } from '../../kube/watch.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
 import type { Clock } from '../../runtime/clock.ts';
@@ -9,7 +9,7 @@ import type { MemoryStore } from '../records/memory-store.ts';
 import type { Sampled } from '../sample/sampled.ts';
 import type { QueueLink } from '../sample/sampler.ts';
 
-/** What is kept of a pool's decisions from one reconcile to the next. */
+/** The state of a pool's decisions, from one reconcile to the next. */
 export interface DecideState {
   memory: Memory;
   /** The policy in the spec of this uid and generation. */
@@ -20,7 +20,7 @@ export function initialDecideState(): DecideState {
   return { memory: noMemory, policy: undefined };
 }
 
-/** Parsing schedules takes longer than the rest of a decision, so the policy is kept until the spec changes. */
+/** Parsing schedules takes longer than the rest of a decision, so the policy is cached until the spec changes. */
 export function policyFor(pool: WorkerPool, state: DecideState): Policy {
   const of = `${pool.metadata.uid}/${pool.metadata.generation}`;
   if (state.policy?.of !== of) state.policy = { value: policyOf(pool.spec), of };
@@ -38,7 +38,7 @@ export interface MemoryInput {
   readonly clock: Clock;
 }
 
-/** Only the target rule learns what is worth storing; what a pause forgot is read again after it. Never rejects. */
+/** Only the target rule learns something worth storing; a memory that a pause discarded is read again after it. Never rejects. */
 export async function memoryFor(input: MemoryInput, { memory }: DecideState): Promise<Memory> {
   const { pool, policy, sampled, link, memories, clock } = input;
   if (!link || sampled.kind === 'unknown' || policy.targetWaitMs === undefined || policy.paused)

@@ -2,11 +2,11 @@
  * `controller/reconcile/` takes the key of a pool and what the stages remember of it, calls one stage after the other and
  * returns when to look again. It decides nothing itself and never learns why it was called.
  *
- * Brings one pool to what its spec says, from whatever state it is in. It is called with a key, for whatever reason,
- * and reads everything anew; calling it once too often changes nothing.
+ * Brings one pool to its spec, from any state. It is called with a key, for any reason, and reads the current state each time;
+ * additional calls change nothing.
  *
- * What it keeps between calls is a hint (addresses, what was applied) or a value that `decide` returned; losing all of
- * it, as a restart does, costs a little work and one window without scale-in. What was learned is kept in Redis besides.
+ * The state between calls consists of hints (addresses, what was applied) and values that `decide` returned; losing all of it, as
+ * in a restart, costs a little work and one window without scale-in. Memories are also stored in Redis.
  */
 import { refOf } from '../../kube/watch.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
@@ -19,12 +19,12 @@ import type { ReconcileContext, ReconcileDeps } from './context.ts';
 import { nothingRemembered, type Remembered } from './remembered.ts';
 import { connect, scale } from './scale.ts';
 
-/** Others may take a pool back in before its time is over. */
+/** Other controllers may readmit a pool early. */
 const LONGEST_PAUSE_MS = 60_000;
 
 export type Reconcile = (key: string) => Promise<number | undefined>;
 
-/** Returns the function that the work queue calls: a key in, ms until it wants to be called again out. */
+/** Returns the function that the work queue calls with a key, and which returns the delay of the next call, ms. */
 export function createReconcile(deps: ReconcileDeps): Reconcile {
   const { api, hub, guard, clock, signal, journal } = deps;
   const connecting = { secrets: shareSecrets(api.secrets, clock), hub, guard, clock, signal };
@@ -62,7 +62,7 @@ async function addFinalizer({ api, signal }: ReconcileContext, key: string, pool
   await api.pools.setFinalizers(refOf(key), [...finalizers, FINALIZER], resourceVersion, { signal });
 }
 
-/** Reads nothing of the pool's Redis from now on. */
+/** Stops reading the pool's Redis. */
 function letGo({ hub, links, followAdopted }: ReconcileContext, key: string, state: Remembered): void {
   hub.release(key);
   links.delete(key);
@@ -80,7 +80,7 @@ async function leaveOut(
   return Math.min(pauseMs, LONGEST_PAUSE_MS);
 }
 
-/** One try to remove a pool that is being deleted. Returns after how many ms to try again, if at all. */
+/** One attempt to remove a pool that is being deleted. Returns the delay of the next attempt, ms, if any. */
 async function remove(
   context: ReconcileContext,
   key: string,
@@ -101,13 +101,13 @@ async function remove(
     signal,
     onReturned: (tasks) => log.info({ pool: key, tasks }, 'tasks of a deleted pool are back in the queue'),
     onGivenUp: (error) => {
-      const note = `Tasks of its workers could not be returned (${(error as Error).message}): their leases will.`;
+      const note = `Tasks of its workers could not be put back (${(error as Error).message}): they return when their leases expire.`;
       reporter.event(pool, { type: 'Warning', reason: 'TasksLeftToLeases', action: 'Finalize', note });
     },
   });
 }
 
-/** The pool is gone. */
+/** Discards all state of a pool that was deleted. */
 function forget(context: ReconcileContext, key: string): undefined {
   context.links.delete(key);
   context.memories.forget(key);

@@ -1,6 +1,6 @@
 /**
- * What is remembered of a pool from one reconcile to the next, a part for each stage, which that stage alone writes: hints and
- * values; a restart loses all of it.
+ * The state of a pool from one reconcile to the next, with a part for each stage, which only that stage writes. A restart loses
+ * all of it.
  */
 import { initialActState, type ActState } from '../act/act.ts';
 import { initialConnectState, type ConnectState } from '../connect/connect.ts';
@@ -14,7 +14,7 @@ export interface Remembered {
   readonly act: ActState;
   readonly observe: ObserveState;
   readonly report: ReportState;
-  /** When its removal was first tried, ms of the elapsed clock. */
+  /** When its removal was first attempted, ms of the elapsed clock. */
   leavingSince: number | undefined;
 }
 

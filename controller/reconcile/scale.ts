@@ -3,7 +3,7 @@
  *
  *   connect → sample → decide, act → observe → record → report
  *
- * Each stage is given its part of what is remembered and is the only one that writes it.
+ * Each stage receives its part of the pool's state and is the only one that writes it.
  */
 import { keyOf } from '../../kube/watch.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
@@ -22,7 +22,7 @@ import type { Remembered } from './remembered.ts';
 
 const TROUBLE_RETRY_MS = 5_000;
 
-/** What one reconcile has found and done so far. */
+/** The intermediate results of a reconcile. */
 interface Progress {
   readonly pool: WorkerPool;
   readonly state: Remembered;
@@ -36,7 +36,7 @@ interface Acted extends Progress {
   readonly step: Step | undefined;
 }
 
-/** Returns after how many ms to come back, if at all. Rejects with what is worth a retry. */
+/** Returns the delay of the next reconcile, ms, if any. Rejects with errors that are to be retried. */
 export async function scale(
   context: ReconcileContext,
   pool: WorkerPool,
@@ -44,7 +44,7 @@ export async function scale(
 ): Promise<number | undefined> {
   const { link, trouble } = await tryConnect(context, pool, state);
   const sampled = link?.sampler.latest(keyOf(pool)) ?? noAddress(trouble);
-  // the first sample is on its way; to decide and to report without it would be done over immediately
+  // the first sample is being read; a decision and a report without it would be replaced immediately
   if (sampled.kind === 'unknown' && sampled.reason === 'NotSampledYet') return undefined;
   const acted = await decideAndAct(context, { pool, state, link, sampled, trouble });
   state.connect.blind = sampled.kind === 'unknown';
@@ -54,7 +54,7 @@ export async function scale(
   return report(context, acted);
 }
 
-/** Connects the pool, and notes where its queues are. Rejects as `connectPool` does. */
+/** Connects the pool and records the link to its queues. Rejects as `connectPool` does. */
 export async function connect(
   { connecting, links }: ReconcileContext,
   pool: WorkerPool,
@@ -103,14 +103,14 @@ async function decideAndAct(context: ReconcileContext, before: Progress): Promis
   }
 }
 
-/** Plain workers hold nothing that could be put back: their pods are not worth a watch. */
+/** Plain workers hold nothing that could be put back, so their pods need no watch. */
 function followPods({ followAdopted }: ReconcileContext, { pool, sampled, target }: Acted): void {
   if (sampled.kind !== 'known' || !target) return;
   const worthIt = pool.spec.scaleTargetRef !== undefined && sampled.sample.workers > 0;
   followAdopted(keyOf(pool), worthIt ? target.selector : undefined);
 }
 
-/** Passes a step on to those that sample, keep, report and observe; nobody waits for them. */
+/** Passes a step on to the sampler, the memory store, the reporter and the observer, without waiting for them. */
 function passOn(
   context: ReconcileContext,
   { pool, state, link, sampled }: Acted,

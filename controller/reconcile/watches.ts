@@ -1,6 +1,6 @@
 /**
- * The watches that lead to reconciles: pools, their Deployments and pods, autoscalers, and the pods of Deployments that pools
- * adopt. Each change ends in a pool's key, or in the death of a worker.
+ * The watches that trigger reconciles: of pools, their Deployments and pods, autoscalers, and the pods of adopted Deployments.
+ * Each change results in a pool's key, or in the death of a worker.
  */
 import type { KubeApi } from '../../kube/api.ts';
 import { KubeError } from '../../kube/errors.ts';
@@ -20,11 +20,11 @@ export interface WatchesOptions {
   readonly api: KubeApi;
   /** Empty for all namespaces. */
   readonly namespaces: readonly string[];
-  /** Receives pools and autoscalers, and returns which other pools a change concerns. */
+  /** Receives pools and autoscalers, and returns the other pools that a change affects. */
   readonly claims: Claims;
-  /** Something changed that this pool's next reconcile depends on. */
+  /** The pool has to be reconciled. */
   readonly onPool: (key: string) => void;
-  /** A worker of this pool ended; `any name`: in an adopted Deployment, where it may call itself otherwise than its pod. */
+  /** A worker of this pool died; `any name`: in an adopted Deployment, where its id may differ from the pod's name. */
   readonly onDeath: (key: string, death: Death, called?: 'any name') => void;
   readonly onError: (error: unknown) => void;
   readonly signal: AbortSignal;
@@ -35,13 +35,13 @@ export interface Watches {
   readonly deployments: ReadonlyMap<string, KnownDeployment>;
   /** Pods with the label of a pool, by the pool's key. */
   readonly podsOf: (key: string) => readonly Pod[];
-  /** Watches the pods with this selector, for an adopted Deployment; `undefined` ends that. */
+  /** Watches the pods of an adopted Deployment, by their selector; `undefined` ends the watch. */
   readonly followAdopted: (key: string, selector: string | undefined) => void;
-  /** Resolves when everything was listed once. Rejects when the signal aborts before. */
+  /** Resolves when everything has been listed. Rejects if the signal aborts before that. */
   readonly synced: Promise<unknown>;
   /** For metrics. */
   readonly stats: ControllerGauges['watches'];
-  /** Resolves when the signal was aborted and no watch runs any more. */
+  /** Resolves when the signal was aborted and all watches have ended. */
   stopped(): Promise<void>;
 }
 
@@ -107,7 +107,7 @@ export function startWatches(options: WatchesOptions): Watches {
 
 type Common<T extends KubeObject> = Pick<ReflectOptions<T>, 'api' | 'namespaces' | 'signal' | 'onError'>;
 
-/** The pods with a pool's label, by the pool. */
+/** The pods with a pool's label, by pool. */
 function watchPods(
   common: Common<Pod>,
   onChange: (pool: string, pod: Pod | undefined, previous: Pod | undefined) => void,
@@ -133,7 +133,7 @@ function watchPods(
   return { reflector, of: (pool) => [...(byPool.get(pool)?.values() ?? [])] };
 }
 
-/** Where they may not be read, an autoscaler is noticed when it writes: see act/other-writers.ts. */
+/** If autoscalers may not be read, one is detected when it writes: see act/other-writers.ts. */
 function watchAutoscalers(
   common: Common<HorizontalPodAutoscaler>,
   onChange: (key: string, now: KnownAutoscaler | undefined) => void,
@@ -153,7 +153,7 @@ function watchAutoscalers(
   return { reflector, known: known.promise };
 }
 
-/** A change of its spec, its pause or its end, and a resync; not our own writes of the status. */
+/** True for a change of the spec, a pause or a deletion, and for a resync; false for our own writes of the status. */
 function asksForReconcile(pool: WorkerPool | undefined, previous: WorkerPool | undefined): boolean {
   if (!pool || !previous || pool === previous) return true;
   const [now, old] = [pool.metadata, previous.metadata];

@@ -1,34 +1,34 @@
 /**
- * A pool's decisions as they are kept: which of them are worth an entry, and their form in Redis. Pure.
+ * A pool's decisions as they are stored: which of them get an entry, and their format in Redis. Pure.
  *
- * A change of replicas is an entry for good. In between, as long as the decision stays the same, one entry stands for all looks:
- * it says since when, and its words and numbers are those of the last look.
+ * A change of replicas is a permanent entry. In between, while the decision stays the same, a single entry is updated: it has the time
+ * of the first such decision, and the reason and numbers of the last one.
  */
 import type { Numbers } from '../decide/decision.ts';
 import type { Observation } from '../observe/observation.ts';
 
 export interface DecisionRecord {
-  /** When it was first made, and when it was last confirmed, ms since the epoch. */
+  /** When it was first made and last confirmed, ms since the epoch. */
   readonly at: number;
   readonly confirmedAt: number;
-  /** Replicas before and after: the same when it only stands. */
+  /** Replicas before and after; equal if nothing was changed. */
   readonly from: number;
   readonly to: number;
-  /** Replicas that it wants in the end: less than `to` while some drain. */
+  /** The desired replicas: fewer than `to` while some drain. */
   readonly desired: number;
   readonly cause: string;
   readonly reason: string;
   readonly numbers: Numbers;
 }
 
-/** As much of the newest entry as it takes to tell whether the next look only confirms it. */
+/** The part of the newest entry that shows whether the next decision only confirms it. */
 export type Head = Pick<DecisionRecord, 'at' | 'from' | 'to' | 'desired' | 'cause'>;
 
 export function headOf({ at, from, to, desired, cause }: DecisionRecord): Head {
   return { at, from, to, desired, cause };
 }
 
-/** Whether a pool of which nothing was kept yet has something to tell: not while it is at zero, or was never read. */
+/** Whether to store the first decision of a pool: not while it is at zero, or has never been read. */
 export function isWorthABeginning({
   known,
   cause,
@@ -40,7 +40,7 @@ export function isWorthABeginning({
   return scaled !== undefined || cause === 'Fallback' || (known && desired + waiting + replicas > 0);
 }
 
-/** The entry of an observation; `head` is the newest one so far. `same`: it takes that one's place. */
+/** The entry of an observation; `head` is the newest one so far. `same`: it replaces that one. */
 export function decisionAfter(
   head: Head | undefined,
   { at, scaled, wanted, desired, cause, reason, numbers }: Observation,
@@ -74,7 +74,7 @@ export function parseDecision(text: string): DecisionRecord | undefined {
   }
 }
 
-/** Enough, or not yet few enough: with every task that comes and goes, a pool may turn from the one to the other. */
+/** `Enough` and `WithinWindow` are treated alike: a pool may alternate between the two with every task. */
 function kindOf(cause: string): string {
   return cause === 'Enough' || cause === 'WithinWindow' ? 'steady' : cause;
 }

@@ -1,6 +1,6 @@
 /**
- * A decision as a person reads it: what was seen, what was learned, what each rule asked for and which one won, what the bounds
- * and the window made of it, and what would change it. From the numbers that were kept with it. Pure.
+ * A human-readable explanation of a decision: the sample, learned values, the result of each rule and which one won, the effect of
+ * the bounds and the window, and what would change it. It uses the numbers that were stored with the decision. Pure.
  */
 import type { DecisionRecord } from './decisions.ts';
 import type { Numbers } from '../decide/decision.ts';
@@ -95,7 +95,7 @@ function stepLines(desired: number, { maxStep, wanted }: Numbers): string[] {
   return [`at most ${limit('up')} up and ${limit('down')} down in 15 s: ${held}`];
 }
 
-/** The next thing to do for somebody who wants another number. */
+/** What a user who wants another number can do. */
 function changeLines(cause: string, desired: number, numbers: Numbers): string[] {
   const { bounds, asked = 0, need = 0, windowMs = 0, wanted, fallback } = numbers;
   if (cause === 'Paused') return ['end the pause: mode: Active, and no millrace.dev/paused annotation'];
@@ -120,7 +120,7 @@ function changeLines(cause: string, desired: number, numbers: Numbers): string[]
   return [...lines, ...tasksLines(numbers)];
 }
 
-/** From how many tasks on the plain rule asks for more, or fewer. */
+/** The numbers of tasks at which the plain rule results in more, or fewer. */
 function tasksLines({ plain = 0, asked = 0, tasksPerReplica, seen, target }: Numbers): string[] {
   if (!seen || tasksPerReplica === undefined || plain < asked) {
     return target && asked > 0 ? ['a longer targetWait needs fewer replicas, a shorter one more'] : [];

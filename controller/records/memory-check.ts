@@ -1,18 +1,18 @@
 /**
- * Whether a value is a memory (memory.ts): it comes out of a key that whoever works on the queue can write, and all that is decided
- * follows from it. Each field is there, of its type and of a size that can be reckoned with, or the whole is none. Pure.
+ * Validates a memory (memory.ts): it is read from a key that anyone with access to the queue can write, and decisions are based on
+ * it. Unless each field is present, of its type and within bounds, the whole memory is rejected. Pure.
  */
 import type { Memory } from '../decide/decision.ts';
 
 type Form = (value: unknown) => boolean;
 
-/** Whatever a memory counts, adds up or keeps a time of; JSON makes Infinity of 1e999, and null of that. */
+/** Limit of counts, sums and times; JSON parses 1e999 as Infinity, and writes that as null. */
 const MOST = 1e15;
-/** The most that a list of a memory has: a week in quarters of an hour, and some. */
+/** Limit of lists: a week in quarters of an hour, and some. */
 const LONGEST = 1_024;
 
 const amount: Form = (value) => typeof value === 'number' && value >= 0 && value <= MOST;
-/** Also before a clock's beginning. */
+/** May be negative: before the start of a clock. */
 const moment: Form = (value) => typeof value === 'number' && Math.abs(value) <= MOST;
 const replicas: Form = (value) => Number.isInteger(value) && amount(value) && (value as number) <= 2 ** 31;
 

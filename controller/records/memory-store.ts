@@ -1,9 +1,9 @@
 /**
- * Keeps in Redis what pools have learned: read once when a leader first looks at a pool, written at most every WRITE_MS
- * and at the end of leading. Only the leader writes. One that lost its lease without noticing may put back what is a few
- * seconds older; the next write takes its place.
+ * Stores the memories of pools in Redis: read once when a leader first reconciles a pool, written at most every WRITE_MS and when
+ * leadership ends. Only the leader writes. One that lost its lease without noticing may overwrite it with a state that is a few
+ * seconds older; the next write corrects that.
  *
- * A memory is worth a little, a decision more: nobody waits long for it, and what cannot be read or written is done without.
+ * Decisions matter more than memories: reads and writes have short timeouts, and if one fails, decisions are made without.
  */
 import { isDeepStrictEqual } from 'node:util';
 import { within } from '../../queue/connection/connection.ts';
@@ -16,19 +16,19 @@ import type { QueueLink } from '../sample/sampler.ts';
 
 export interface MemoryStore {
   /**
-   * The memory to go on with: `memory`, or what an earlier leader left when this is the first look at the pool or at other
-   * queues than before. Never rejects. `now` is of the clock that memories are on; `wall` counts from the epoch.
+   * The memory to continue with: `memory`, or that of an earlier leader if this is the first call for the pool or for other queues
+   * than before. Never rejects. `now` is by the clock that memories use; `wall` is in ms since the epoch.
    */
   recall(pool: string, link: QueueLink, memory: Memory, now: number, wall?: number): Promise<Memory>;
-  /** Writes `memory` in the background if it is new and its time has come. */
+  /** Writes `memory` in the background if it has changed and the interval has passed. */
   keep(pool: string, link: QueueLink, memory: Memory, now: number, wall?: number): void;
-  /** The pool is gone, or going. */
+  /** The pool is deleted, or being deleted. */
   forget(pool: string): void;
-  /** Writes what was not written yet. Never rejects. */
+  /** Writes all unwritten changes. Never rejects. */
   flush(): Promise<void>;
 }
 
-interface Entry {
+interface StoredMemory {
   link: QueueLink;
   recalled: boolean;
   latest: Memory | undefined;
@@ -40,14 +40,14 @@ interface Entry {
 
 const WRITE_MS = 10_000;
 const ANSWER_TIMEOUT_MS = 1_000;
-/** Nobody may be left to remove it: the pool was deleted while Redis was away. */
+/** In case the key is never removed: the pool was deleted while Redis was down. */
 const EXPIRY_S = 90 * 24 * 3_600;
 
-/** `journal` is told while what was kept is unpacked. */
+/** `journal` records the unpacking of a memory. */
 export function createMemoryStore(log: Logger, journal: Pick<Journal, 'during'> = noJournal): MemoryStore {
-  const entries = new Map<string, Entry>();
+  const entries = new Map<string, StoredMemory>();
 
-  async function write(pool: string, entry: Entry): Promise<void> {
+  async function write(pool: string, entry: StoredMemory): Promise<void> {
     const { link, latest } = entry;
     const [first] = link.queues;
     const text = latest && packMemory(latest, namesOf(link), entry.aheadMs);
@@ -57,7 +57,7 @@ export function createMemoryStore(log: Logger, journal: Pick<Journal, 'during'> 
       await within(ANSWER_TIMEOUT_MS, writing, 'SET');
       entry.written = latest;
     } catch (error) {
-      log.debug({ pool, err: error }, 'what a pool learned could not be written');
+      log.debug({ pool, err: error }, 'failed to write the memory of a pool');
     }
   }
 
@@ -87,31 +87,31 @@ export function createMemoryStore(log: Logger, journal: Pick<Journal, 'during'> 
         entry.writtenAt = now;
         return kept;
       } catch (error) {
-        log.debug({ pool, err: error }, 'what a pool learned could not be read yet');
+        log.debug({ pool, err: error }, 'failed to read the memory of a pool; retrying');
         return unlearned;
       }
     },
     keep: (pool, link, memory, now, wall = now) => {
       const entry = entries.get(pool);
       if (!entry?.recalled || !sameQueues(entry.link, link)) return;
-      // a pool that was paused has forgotten it
+      // a pause discards what was learned: it is read again after that
       entry.recalled = memory.learned !== undefined;
       entry.latest = memory;
       entry.aheadMs = wall - now;
-      if (now - entry.writtenAt < WRITE_MS || !isNews(entry)) return;
+      if (now - entry.writtenAt < WRITE_MS || !hasChanged(entry)) return;
       entry.writtenAt = now;
       void write(pool, entry);
     },
     forget: (pool) => void entries.delete(pool),
     flush: async () => {
-      const unwritten = [...entries].filter(([, entry]) => isNews(entry));
+      const unwritten = [...entries].filter(([, entry]) => hasChanged(entry));
       await Promise.all(unwritten.map(([pool, entry]) => write(pool, entry)));
     },
   };
 }
 
-/** A queue in which nothing happens teaches nothing: thousands of idle pools are not written all the time. */
-function isNews({ latest, written }: Entry): boolean {
+/** Nothing is learned from an idle queue, so that thousands of idle pools are not written all the time. */
+function hasChanged({ latest, written }: StoredMemory): boolean {
   if (!latest?.learned) return false;
   const essence = ({ learned }: Memory): unknown =>
     // quarters of an hour without tasks are a part of the pattern

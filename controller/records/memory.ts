@@ -1,21 +1,21 @@
 /**
- * What a pool has learned, on its way through Redis, so that the next leader goes on with it: a STRING beside the pool's
- * first queue. Text out of a memory, and a memory out of a text that an earlier controller may have left long ago. Pure.
+ * Serializes the memory of a pool, so that the next leader can continue with it: a STRING stored beside the pool's first queue. The
+ * text may have been written by an earlier controller, long ago. Pure.
  */
 import type { Memory } from '../decide/decision.ts';
 import { isMemory } from './memory-check.ts';
 import { shiftMemory } from '../decide/clock-shift.ts';
 
-/** Counts up when the form of a memory changes: another one is not read. */
+/** Incremented when the format of a memory changes: other versions are not read. */
 const VERSION = 1;
-/** A memory has about 10 KB; what is much longer is none of ours. */
+/** A memory has about 10 KB; a much longer text was not written by us. */
 export const MEMORY_BYTES = 65_536;
-/** A longer gap than a change of leaders takes: what it needed is not known. */
+/** A longer gap than a change of leaders takes: what the pool needed in it is unknown. */
 const GAP_MS = 30_000;
 
 /**
- * `undefined` when there is nothing worth keeping: only the target rule learns. `aheadMs`: by how much the wall clock is ahead
- * of the clock that the memory is on. In the text are moments since the epoch, which another controller understands.
+ * `undefined` if there is nothing worth storing: only the target rule learns. `aheadMs`: how far the wall clock is ahead of the
+ * memory's clock. Times in the text are since the epoch, so that another controller can use them.
  */
 export function packMemory(memory: Memory, queues: readonly string[], aheadMs = 0): string | undefined {
   if (!memory.learned) return undefined;
@@ -24,8 +24,8 @@ export function packMemory(memory: Memory, queues: readonly string[], aheadMs = 
 }
 
 /**
- * The memory to go on with at `now`, on whatever clock; `wall` is the same moment in ms since the epoch. `undefined` for a text
- * that does not parse, of another version, of other queues, whose counters are others, or with anything in it that is no memory.
+ * The memory to continue with at `now`, by any clock; `wall` is the same moment in ms since the epoch. `undefined` for a text that
+ * cannot be parsed, is of another version or of other queues (with other counters), or does not pass the checks of a memory.
  */
 export function unpackMemory(
   text: string,
@@ -43,16 +43,16 @@ export function unpackMemory(
   if (kept?.version !== VERSION || JSON.stringify(kept.queues) !== JSON.stringify(queues)) return undefined;
   const { memory } = kept;
   if (!isMemory(memory)) return undefined;
-  // replicas that were on their way came up unseen, so how long they took is not known
+  // replicas that were starting became ready unobserved, so their start time is unknown
   const gone = { ...memory, learned: { ...memory.learned, starts: [], unfetchedSince: undefined } };
   const gap = wall - gone.learned.at;
   if (gap >= 0 && gap <= GAP_MS) return shiftMemory(gone, now - wall);
-  // the window begins anew, as after a restart that remembers nothing
+  // the window restarts, as after a restart without a memory
   const anew = { since: undefined, knownAt: undefined, needs: [] };
-  // how long tasks ran in the gap is not known, nor, if a clock was set, how long it was
+  // how long tasks ran in the gap is unknown, and so is its length if a clock was set
   const { at, curve } = gone.learned;
   const ahead = gap < 0;
   const learned = { ...gone.learned, inFlight: 0, curve: ahead ? [] : curve };
-  // of a clock that was ahead only the distances between its times are believed
+  // if the clock was ahead, only the differences between its times are used
   return shiftMemory({ ...anew, learned }, now - (ahead ? at : wall));
 }

@@ -2,9 +2,9 @@
  * `controller/records/` takes observations and memories and keeps them in Redis: time line, decisions, what was learned;
  * returns them to explain and to continue from. No decision may wait for it.
  *
- * Writes down in Redis what happens in pools, beside their first queues: the time line (ten seconds an entry) and the last
- * decisions. It listens to observations and writes in the background, everything of a moment in one pipelined write; nobody waits
- * for it, and what cannot be written is lost. A pool in which nothing happens costs no write, no timer, and hardly any memory.
+ * Records the history of pools in Redis, beside their first queues: the time line (ten seconds per entry) and the last decisions.
+ * It receives observations and writes in the background, concurrent writes in one pipeline; nothing waits for it, and writes that
+ * fail are lost. An idle pool costs no write, no timer, and hardly any memory.
  */
 import type { Redis } from 'ioredis';
 import { within } from '../../queue/connection/connection.ts';
@@ -35,24 +35,24 @@ import {
 } from './timeline.ts';
 
 export interface Recorder extends AsyncDisposable {
-  /** Notes what happened in a pool, `namespace/name`. */
+  /** Records an observation of a pool, `namespace/name`. */
   observed(pool: string, link: QueueLink, observation: Observation): void;
-  /** The pool is gone, or going. */
+  /** The pool is deleted, or being deleted. */
   forget(pool: string): void;
 }
 
-export interface RecorderOptions {
+export interface HistoryOptions {
   readonly clock: Clock;
   readonly log: Logger;
-  /** How much time one entry stands for, ms. */
+  /** The duration of one entry of the time line, ms. */
   readonly stretchMs?: number;
 }
 
-interface Entry {
+interface PoolHistory {
   link: QueueLink;
   standing: Standing;
   open: { stretch: Stretch; readonly timer: Timer } | undefined;
-  /** The newest decision in Redis, and in what words and numbers it was confirmed since. */
+  /** The newest decision in Redis, and its latest confirmation, which is not written yet. */
   head: Head | undefined;
   confirmed: DecisionRecord | undefined;
 }
@@ -69,9 +69,9 @@ const NOTHING: Standing = {
   desired: 0,
 };
 
-/** Begins with nothing. What is still open is written when it is disposed of. */
-export function createRecorder({ clock, log, stretchMs = 10_000 }: RecorderOptions): Recorder {
-  const entries = new Map<string, Entry>();
+/** Starts empty. Disposing writes what is still open. */
+export function createRecorder({ clock, log, stretchMs = 10_000 }: HistoryOptions): Recorder {
+  const entries = new Map<string, PoolHistory>();
   const writing = new Set<Promise<void>>();
 
   /** Never rejects. */
@@ -79,13 +79,13 @@ export function createRecorder({ clock, log, stretchMs = 10_000 }: RecorderOptio
     const written = within(ANSWER_TIMEOUT_MS, writes, what)
       .catch((error: unknown) => {
         onFailure();
-        log.debug({ pool, err: error }, `the ${what} of a pool could not be written`);
+        log.debug({ pool, err: error }, `failed to write the ${what} of a pool`);
       })
       .finally(() => writing.delete(written));
     writing.add(written);
   }
 
-  function decide(pool: string, entry: Entry, seen: Observation): void {
+  function decide(pool: string, entry: PoolHistory, seen: Observation): void {
     const { record, same } = decisionAfter(entry.head, seen);
     entry.head = headOf(record);
     entry.confirmed = same ? record : undefined;
@@ -94,25 +94,25 @@ export function createRecorder({ clock, log, stretchMs = 10_000 }: RecorderOptio
 
   function writeDecision(
     pool: string,
-    entry: Entry,
+    entry: PoolHistory,
     record: DecisionRecord,
     put: typeof pushDecision | typeof replaceDecision,
   ): void {
     const { redis, first } = placeOf(entry);
     if (!first) return;
     entry.confirmed = undefined;
-    // a list that is not there any more begins anew with the next look
+    // if the list was removed, the next observation starts a new one
     const onFailure = (): void => void (entry.head = undefined);
     write(pool, 'decision', put(redis, first, pool, packDecision(record)), onFailure);
   }
 
-  function open(pool: string, entry: Entry, stretch: Stretch): void {
+  function open(pool: string, entry: PoolHistory, stretch: Stretch): void {
     const timer = timeout(stretchMs, () => close(pool, entry));
     entry.open = { stretch, timer };
   }
 
-  /** Writes a stretch that is over, and begins the next one; none when all was still before, and is now. */
-  function close(pool: string, entry: Entry, last?: 'last'): void {
+  /** Writes a stretch that has ended and begins the next one, unless nothing happened in it. */
+  function close(pool: string, entry: PoolHistory, last?: 'last'): void {
     if (!entry.open) return;
     const { stretch, timer } = entry.open;
     timer.clear();
@@ -151,6 +151,6 @@ export function createRecorder({ clock, log, stretchMs = 10_000 }: RecorderOptio
   };
 }
 
-function placeOf({ link: { sampler, queues } }: Entry): { redis: Redis; first: QueueKeys | undefined } {
+function placeOf({ link: { sampler, queues } }: PoolHistory): { redis: Redis; first: QueueKeys | undefined } {
   return { redis: sampler.redis, first: queues[0] };
 }

@@ -1,15 +1,15 @@
 /**
- * Ten seconds of a pool as one entry of its time line: means over the time, sums, waits. Pure; recorder.ts says when, and
- * queue/pool/timeline.ts where to.
+ * Ten seconds of a pool as one entry of its time line: means over time, sums, waits. Pure; recorder.ts has the schedule, and
+ * queue/pool/timeline.ts the storage.
  *
- * An entry is worth writing when something happened: tasks came, went or ended, replicas came up, or what there is differs from
- * what the last entry said. So one more follows when all is still, which says how it was left, and then none.
+ * An entry is written only if something happened: tasks arrived, were taken or ended, replicas became ready, or the state differs
+ * from that of the last entry. So one more entry follows when activity ends, with the final state, and then none.
  */
 import type { TimelineEntry } from '../../queue/pool/timeline.ts';
 import type { Observation } from '../observe/observation.ts';
 import { waitQuantile } from '../decide/target-wait/waits.ts';
 
-/** What holds until something happens. */
+/** The state of a pool between two observations. */
 export type Standing = Pick<
   Observation,
   'known' | 'waiting' | 'inFlight' | 'delayed' | 'dead' | 'replicas' | 'ready' | 'desired'
@@ -18,20 +18,20 @@ export type Standing = Pick<
 const MEANS = ['waiting', 'inFlight', 'replicas', 'ready'] as const;
 const SUMS = ['arrived', 'taken', 'completed', 'failed', 'retried', 'serviceMs'] as const;
 
-/** A stretch of time, as far as it was seen. Moments are by the monotonic clock. */
+/** A period of time, as far as it has been observed. Times are by the monotonic clock. */
 export interface Stretch {
   readonly from: number;
-  /** Until when it was seen, ms, and what has held since then. */
+  /** The time of the last observation, ms, and the state since then. */
   readonly until: number;
   readonly standing: Standing;
-  /** Over the time, in units × ms. */
+  /** Integrals over time, in units × ms. */
   readonly areas: Readonly<Record<(typeof MEANS)[number], number>>;
   readonly sums: Readonly<Record<(typeof SUMS)[number], number>>;
   readonly mostWaiting: number;
   readonly blindMs: number;
   readonly waits: Observation['waits'];
   readonly startsMs: readonly number[];
-  /** The most that came at once, and when, ms from the beginning. */
+  /** The most arrivals in one observation, and when, ms from the beginning. */
   readonly peak: number;
   readonly peakMs: number;
   /** Something has happened in it. */
@@ -56,7 +56,7 @@ export function beginStretch(at: number, standing: Standing): Stretch {
   };
 }
 
-/** What stood so far held until the observation. */
+/** The previous state lasted until the observation. */
 export function extendStretch(stretch: Stretch, seen: Observation): Stretch {
   const held = heldUntil(stretch, seen.elapsed);
   const sums = { ...held.sums };
@@ -104,7 +104,7 @@ export function entryOf(stretch: Stretch, now: number): Omit<TimelineEntry, 'at'
   };
 }
 
-/** Whether anything happened since `before`, the last thing that was seen of the pool. */
+/** Whether anything happened since `before`, the last observed state. */
 export function isEventful(seen: Observation, before: Standing): boolean {
   return (
     SUMS.some((name) => seen[name] > 0) ||

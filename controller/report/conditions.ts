@@ -52,26 +52,26 @@ export function poolConditions({
   ];
 }
 
-/** There only while it is so: most people never need to know of it. */
+/** Present only while it holds: it does not concern most users. */
 function evictionCondition(risk: string | undefined): ObservedCondition[] {
   if (risk === undefined) return [];
   const message = sentence(risk);
   return [{ type: 'EvictionPossible', status: 'True', reason: 'MaxmemoryPolicy', message }];
 }
 
-/** There only while it is so, as well. */
+/** Present only while it holds, as well. */
 function straysCondition([first, ...more]: readonly string[]): ObservedCondition[] {
   if (first === undefined) return [];
   const message =
     more.length === 0
-      ? `Pod ${first} has the labels of the pool's pods and is not its Deployment's own: it counts for nothing here.`
-      : `Pod ${first} and ${more.length} more have the labels of the pool's pods and are not its Deployment's own: they count for nothing here.`;
+      ? `Pod ${first} has the labels of the pool's pods and is not its Deployment's own: it is not counted.`
+      : `Pod ${first} and ${more.length} more have the labels of the pool's pods and are not its Deployment's own: they are not counted.`;
   return [{ type: 'ForeignPods', status: 'True', reason: 'NotOwned', message }];
 }
 
 function sharingCondition(others: string | undefined): ObservedCondition[] {
   if (others === undefined) return [];
-  const message = `A queue of this pool is a queue of other pools as well (${others}): each of them has replicas for all that is in it.`;
+  const message = `A queue of this pool is also a queue of other pools (${others}): each of them has replicas for all tasks in it.`;
   return [{ type: 'QueueShared', status: 'True', reason: 'OtherPools', message }];
 }
 
@@ -80,9 +80,9 @@ function applierCondition({ spec }: WorkerPool, applier: Applier | undefined): O
   if (name === undefined || applier === undefined) return [];
   const { manager, refused } = applier;
   const harm = refused
-    ? 'an apply is refused with a conflict, or, forced, sets its number until the pool sets its own again'
+    ? 'an apply is refused with a conflict or, if forced, sets its number until the pool sets its own again'
     : 'each apply sets its number until the pool sets its own again';
-  const message = `What "${manager}" applies to Deployment "${name}" sets spec.replicas, which this pool scales: ${harm}. Leave replicas out of that manifest.`;
+  const message = `The manifest that "${manager}" applies to Deployment "${name}" sets spec.replicas, which this pool scales: ${harm}. Remove replicas from that manifest.`;
   return [{ type: 'ReplicasApplied', status: 'True', reason: 'OtherManager', message }];
 }
 
@@ -106,7 +106,7 @@ function readyCondition(
   if (redis.status === 'False')
     return { type, status: 'False', reason: `Redis${redis.reason}`, message: redis.message };
   if (redis.status === 'Unknown' || !step)
-    return { type, status: 'Unknown', reason: 'NotSampledYet', message: 'The queue was not read yet.' };
+    return { type, status: 'Unknown', reason: 'NotSampledYet', message: 'The queue has not been read yet.' };
   const { replicas, decision } = step;
   if (replicas.trouble && replicas.ready < decision.desired)
     return { type, status: 'False', reason: 'WorkersFailing', message: sentence(replicas.trouble) };
@@ -125,15 +125,15 @@ function readyCondition(
 function describePause(pool: WorkerPool): string {
   const pause = annotatedPauseOf(pool);
   const what = pause?.replicas === undefined ? 'left as they are' : `kept at ${pause.replicas}`;
-  return `Replicas are ${what}: ${pause ? `so says ${pause.by}` : 'mode is Paused'}.`;
+  return `Replicas are ${what}: ${pause ? `set by ${pause.by}` : 'mode is Paused'}.`;
 }
 
 function activeCondition(step: Step | undefined): ObservedCondition {
   const type = 'Active';
   if (!step)
-    return { type, status: 'Unknown', reason: 'NotDecidedYet', message: 'There was no decision yet.' };
+    return { type, status: 'Unknown', reason: 'NotDecidedYet', message: 'There has been no decision yet.' };
   return step.decision.desired > 0
-    ? { type, status: 'True', reason: 'Working', message: 'The pool wants replicas.' }
+    ? { type, status: 'True', reason: 'Working', message: 'The pool needs replicas.' }
     : { type, status: 'False', reason: 'Idle', message: 'Nothing to do: the pool is at zero.' };
 }
 

@@ -1,6 +1,6 @@
 /**
- * Tells of tasks that were given up because no worker has survived them. The dead letters are the only source: they are
- * looked at when their number has changed, and only the newest few.
+ * Reports tasks that were given up because no worker survived them. The dead letters are the only source: the newest few are read
+ * when their number has changed.
  */
 import type { Redis } from 'ioredis';
 import { readDeadHeads, type DeadHead } from '../../queue/dead-letter-format.ts';
@@ -8,13 +8,13 @@ import type { QueueKeys } from '../../queue/keys.ts';
 import type { QueueSample } from '../../queue/pool/sample.ts';
 import { plainText } from '../../runtime/plain-text.ts';
 
-/** What is remembered of a pool from one look to the next. */
+/** State of a pool from one read of its dead letters to the next. */
 export interface PoisonSeen {
-  /** The dead letters that were looked at, as numbers. */
+  /** Fingerprint of the dead letters that were read: their number and that of failed tasks. */
   readonly of: string;
-  /** Poison that died later than this is news, ms of Redis time. */
+  /** Poison tasks that died after this have not been reported, ms of Redis time. */
   readonly until: number;
-  /** The newest poison among the dead letters, in words. */
+  /** The newest poison task among the dead letters, human-readable. */
   readonly note: string | undefined;
 }
 
@@ -22,10 +22,10 @@ const NEWEST = 10;
 const LONGEST_ID = 60;
 
 /**
- * Looks again if `sample` says that there is something to see. `news`: what was given up since `seen`, in words, oldest
- * first; of what happened before the first look nothing is news.
+ * Reads the dead letters if `sample` shows that they have changed. `news`: tasks that were given up since `seen`, human-readable,
+ * oldest first; tasks that were given up before the first call are not news.
  */
-export async function lookForPoison(
+export async function findPoison(
   redis: Redis,
   queues: readonly QueueKeys[],
   { dead, now, counters }: Pick<QueueSample, 'dead' | 'now' | 'counters'>,
@@ -45,7 +45,7 @@ export async function lookForPoison(
   };
 }
 
-/** Whoever may view the pool reads it: of a task without an id, which is the task itself, nothing is shown. */
+/** Readable by everyone who may view the pool: a task without an id, whose id is the task itself, is not shown. */
 function describePoison({ id, error }: DeadHead): string {
   const task =
     id === undefined ? 'A task without an id' : `Task ${JSON.stringify(plainText(id, LONGEST_ID))}`;

@@ -1,12 +1,12 @@
 /**
- * What a pool says of itself while it is left out (process/crash-backoff.ts): nothing is read of its Redis, and its replicas stay as they are; one
- * that is deleted goes without it. Pure.
+ * The status of a pool that is left out (process/crash-backoff.ts): its Redis is not read and its replicas stay as they are; if it is
+ * deleted, it is removed without reading Redis. Pure.
  */
 import type { WorkerPool, WorkerPoolStatus } from '../../kube/workerpool.ts';
 import type { ReportState } from './report.ts';
 import { statusOf } from './status.ts';
 
-/** For `pauseMs` from `now` on, ms since the epoch. */
+/** `pauseMs`: how much longer it is left out, from `now` on, which is in ms since the epoch. */
 export function leftOutStatus(
   pool: WorkerPool,
   { written, poison }: Pick<ReportState, 'written' | 'poison'>,
@@ -18,8 +18,8 @@ export function leftOutStatus(
     .replace('T', ' ')
     .split(/:\d\d\./);
   const why =
-    'the controller has ended twice while it was at this pool, so the pool is left out ' +
-    `until ${until} UTC: look at what is in its Redis, and at the controller's log`;
+    'the controller has crashed twice while it worked on this pool, so the pool is left out ' +
+    `until ${until} UTC: check the keys in its Redis, and the controller's log`;
   return statusOf({
     pool: { ...pool, status: written?.status ?? pool.status ?? {} },
     sampled: { kind: 'unknown', reason: 'Quarantined', why },

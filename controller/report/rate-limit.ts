@@ -3,11 +3,11 @@
  * sooner each may write.
  */
 export interface RateLimit {
-  /** When a pool that wrote at `last` may write again, ms. That slot is reserved: ask once, and come back then. */
+  /** When a pool that wrote at `last` may write again, ms. The call reserves that slot. */
   next(last: number, now: number): number;
 }
 
-/** `everyMs`: between two writes of one pool; `gapMs`: between any two writes. */
+/** Minimum intervals: `everyMs` between two writes of one pool, `gapMs` between any two writes. */
 export function createRateLimit(everyMs: number, gapMs: number): RateLimit {
   let free = -Infinity;
   return {

@@ -2,8 +2,8 @@
  * `controller/report/` takes what a reconcile saw and did and returns status, conditions and events for people. It reads no
  * queue and scales nothing.
  *
- * Tells the world what a reconcile saw and did: the pool's status (written when it differs; mere counters at most every
- * NUMBERS_MS), events for what was scaled and for conditions that turned, metrics and a line in the log.
+ * Reports a reconcile: the pool's status (written if it differs; mere counters at most every NUMBERS_MS), events for changes of
+ * replicas and of conditions, metrics and a log line.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { KubeApi } from '../../kube/api.ts';
@@ -20,7 +20,7 @@ import type { Decision } from '../decide/decision.ts';
 import type { GraceChange } from '../act/owned-deployment.ts';
 import type { QueueLink } from '../sample/sampler.ts';
 import type { ControllerMetrics } from '../observe/metrics.ts';
-import { lookForPoison, type PoisonSeen } from './poison.ts';
+import { findPoison, type PoisonSeen } from './poison.ts';
 import { onlyNumbersChanged } from './status.ts';
 import type { ScaleInHold } from '../act/scale-in.ts';
 import type { Step } from '../act/step.ts';
@@ -35,30 +35,30 @@ export interface ReportDeps {
   readonly signal: AbortSignal;
 }
 
-/** The status that was written last, and when by the monotonic clock: a watch may still show the one before. */
+/** The status that was written last, and when, by the monotonic clock: a watch may still show an older one. */
 export interface WrittenStatus {
   readonly status: WorkerPoolStatus;
   readonly at: number;
-  /** When numbers that have changed since may be written. */
+  /** When numbers that have changed since then may be written. */
   readonly turn?: number;
   /** Why the API server refused it, if it did. */
   readonly refusal?: string;
 }
 
-/** Mere counters are written so often at most: for one pool, and for all of them together. */
+/** The minimum intervals between writes of mere counters: for one pool, and across all pools. */
 const NUMBERS_MS = 2_000;
 const NUMBERS_GAP_MS = 50;
 /** A status that was refused is written again after this long, or when the pool itself has changed. */
 const REFUSED_RETRY_MS = 60_000;
 const DEAD_LETTERS_TIMEOUT_MS = 1_000;
 
-/** What this stage keeps of a pool from one reconcile to the next. */
+/** The state of this stage for a pool, from one reconcile to the next. */
 export interface ReportState {
   written: WrittenStatus | undefined;
   poison: PoisonSeen | undefined;
-  /** Why replicas in excess stay, as reported last. */
+  /** Why excess replicas stay, as last reported. */
   held: ScaleInHold['reason'] | undefined;
-  /** The longer grace period that pods do not have yet, as reported last, s. */
+  /** The longer grace period that pods do not have yet, as last reported, s. */
   graceMissing: number | undefined;
 }
 
@@ -68,21 +68,21 @@ export function initialReportState(): ReportState {
 
 export interface Reporter {
   /**
-   * Reports a step in events, the log and metrics: replicas that were changed or are held back, a new grace period, or one
-   * that is still to come, and what was learned and had to be forgotten.
+   * Reports a step in events, the log and metrics: replicas that were changed or are held, a grace period that has changed or is
+   * pending, and a memory that was discarded.
    */
   stepped(pool: WorkerPool, step: Step, grace: GraceChange | undefined, state: ReportState): void;
   /**
-   * Writes `status`. Returns after how many ms to come back for what can wait. Rejects when the API server fails, but not when it
-   * refuses this status: an event reports that, and the pool is scaled all the same.
+   * Writes `status`. Returns after how many ms the deferred part is due, if any. Rejects if the API server fails, but not if it
+   * refuses this status: an event reports that, and the pool is scaled nevertheless.
    */
   status(pool: WorkerPool, status: WorkerPoolStatus, state: ReportState): Promise<number | undefined>;
-  /** Reports tasks that were given up since the last call. If they cannot be read now, the next sample brings another try. */
+  /** Reports tasks that were given up since the last call. If they cannot be read now, the next sample triggers another attempt. */
   poison(pool: WorkerPool, link: QueueLink, sample: PoolSample, state: ReportState): Promise<void>;
   event(pool: WorkerPool, occurrence: Occurrence): void;
 }
 
-/** Records an event about a pool. What a watch stores has neither API version nor kind. */
+/** Records an event about a pool. Adds API version and kind, which objects of a watch do not have. */
 export function recordOf(events: EventRecorder, pool: WorkerPool, occurrence: Occurrence): void {
   events.record({ ...pool, apiVersion: `${GROUP}/${VERSION}`, kind: KIND }, occurrence);
 }
@@ -105,7 +105,10 @@ export function createReporter(deps: ReportDeps): Reporter {
   function forgot(pool: WorkerPool, { forgot: why, reason }: Decision): void {
     if (why === undefined) return;
     metrics.forgotten();
-    log.error({ pool: keyOf(pool), decision: reason, why }, 'what a pool learned made no sense');
+    log.error(
+      { pool: keyOf(pool), decision: reason, why },
+      'what a pool had learned made no sense and was discarded',
+    );
   }
 
   function held(pool: WorkerPool, { message }: ScaleInHold): void {
@@ -114,16 +117,16 @@ export function createReporter(deps: ReportDeps): Reporter {
     event(pool, { type: 'Normal', reason: 'ScaleInHeld', action: 'Scale', note });
   }
 
-  /** `reported`: the missing grace period that an event was written of before. */
+  /** `reported`: the missing grace period of the last event. */
   function graced(pool: WorkerPool, { from, to, missing }: GraceChange, reported: number | undefined): void {
     if (to !== from) {
-      const note = `Pods get ${to} s to end instead of ${from} s, by what tasks took lately.`;
+      const note = `Pods get ${to} s to terminate instead of ${from} s, by recent service times.`;
       event(pool, { type: 'Normal', reason: 'GracePeriodChanged', action: 'Apply', note });
     }
     if (missing === undefined || missing === reported) return;
     const note =
-      `Tasks take longer than the ${from} s that pods have to end. They get ${missing} s once nothing is in flight, or ` +
-      'with the next change of the template; set terminationGracePeriodSeconds there to have it now.';
+      `Tasks take longer than the ${from} s that pods have to terminate. They get ${missing} s once nothing is in flight, or ` +
+      'with the next change of the template; to apply it now, set terminationGracePeriodSeconds there.';
     event(pool, { type: 'Normal', reason: 'GracePeriodShort', action: 'Apply', note });
   }
 
@@ -166,8 +169,8 @@ export function createReporter(deps: ReportDeps): Reporter {
       scaled(pool, step);
     },
     poison: async (pool, { sampler, queues }, sample, state) => {
-      const reading = lookForPoison(sampler.redis, queues, sample, state.poison);
-      const found = await within(DEAD_LETTERS_TIMEOUT_MS, reading, 'the look at dead letters').catch(
+      const reading = findPoison(sampler.redis, queues, sample, state.poison);
+      const found = await within(DEAD_LETTERS_TIMEOUT_MS, reading, 'reading dead letters').catch(
         () => undefined,
       );
       if (!found) return;
@@ -203,22 +206,22 @@ export function createReporter(deps: ReportDeps): Reporter {
   };
 }
 
-/** For how much longer it makes no sense to write a status of this pool, ms; 0 or less when it does. */
+/** How much longer to wait before the status of this pool is written again, ms; 0 or less to write it now. */
 function restOfRefusal(last: WrittenStatus | undefined, status: WorkerPoolStatus, now: number): number {
   const same = last?.status.observedGeneration === status.observedGeneration;
   return last?.refusal !== undefined && same ? last.at + REFUSED_RETRY_MS - now : 0;
 }
 
 function scheduled(before: readonly string[], after: readonly string[]): Occurrence[] {
-  const told = (names: readonly string[], reason: string, what: string): Occurrence[] =>
+  const eventsFor = (names: readonly string[], reason: string, what: string): Occurrence[] =>
     names.map((name) => ({ type: 'Normal', reason, action: 'Scale', note: `Schedule "${name}" ${what}.` }));
   return [
-    ...told(
+    ...eventsFor(
       after.filter((name) => !before.includes(name)),
       'ScheduleBegan',
       'has begun',
     ),
-    ...told(
+    ...eventsFor(
       before.filter((name) => !after.includes(name)),
       'ScheduleEnded',
       'has ended',
@@ -226,9 +229,9 @@ function scheduled(before: readonly string[], after: readonly string[]): Occurre
   ];
 }
 
-/** A condition says how it is now; the event says when it became so. What two of them say is told once. */
+/** Events for conditions that have changed: a condition is the current state. Identical notes are reported once. */
 function turned(before: readonly ObservedCondition[], after: readonly ObservedCondition[]): Occurrence[] {
-  const told = after.flatMap(({ type, status, reason, message }): Occurrence[] => {
+  const events = after.flatMap(({ type, status, reason, message }): Occurrence[] => {
     if (type === 'EvictionPossible' && !before.some((condition) => condition.type === type))
       return [{ type: 'Warning', reason: type, action: 'Sample', note: message }];
     if (
@@ -257,5 +260,5 @@ function turned(before: readonly ObservedCondition[], after: readonly ObservedCo
       ];
     return [];
   });
-  return told.filter(({ note }, i) => told.findIndex((other) => other.note === note) === i);
+  return events.filter(({ note }, i) => events.findIndex((other) => other.note === note) === i);
 }

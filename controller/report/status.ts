@@ -1,4 +1,4 @@
-/** What a pool's `status` says, from what one reconcile saw and did. Pure. */
+/** A pool's `status`, from the results of one reconcile. Pure. */
 import { isDeepStrictEqual } from 'node:util';
 import { mergeConditions, type ObservedCondition } from '../../kube/conditions.ts';
 import { queuesOf, type WorkerPoolStatus } from '../../kube/workerpool.ts';
@@ -14,7 +14,7 @@ export interface StatusInput extends ConditionsInput {
   readonly now: Date;
 }
 
-/** The whole status; the caller writes it when it differs from what is there. */
+/** The complete status; the caller writes it if it differs from the current one. */
 export function statusOf(input: StatusInput): WorkerPoolStatus {
   const { pool, sampled, step, selector, wake, now } = input;
   const before = pool.status ?? {};
@@ -43,13 +43,13 @@ export function statusOf(input: StatusInput): WorkerPoolStatus {
   });
   if (replicas.terminating !== undefined || before.terminatingReplicas !== undefined)
     Object.assign(status, { terminatingReplicas: replicas.terminating ?? null });
-  // in the merge patch of a status, only null takes a field away
+  // in the merge patch of a status, only null removes a field
   if (pool.spec.scaling.targetWait === undefined && before.arrivalRate)
     Object.assign(status, { serviceTime: null, startTime: null, arrivalRate: null });
   const { on } = decision.bounds;
   if (on.length > 0 || before.schedules) Object.assign(status, { schedules: on.length > 0 ? on : null });
   if (scaled) status.lastScaleTime = now.toISOString().replace(/\.\d+Z$/, 'Z');
-  // numbers change all the time; the words change with the decision
+  // its numbers change all the time: the reason is updated only with the decision
   if (scaled || !before.lastDecision || causeChanged(before, decision))
     Object.assign(status, { lastDecision: decision.reason, lastCause: decision.cause });
   return status;
@@ -69,16 +69,16 @@ function causeChanged(before: WorkerPoolStatus, decision: Decision): boolean {
   return (
     before.desiredReplicas !== decision.desired ||
     !isDeepStrictEqual(before.schedules ?? [], decision.bounds.on) ||
-    // the queue can be read again, or the pause is over
+    // the queue can be read again, or the pause has ended
     (decision.cause !== 'Fallback' && !wentByQueue(before)) ||
     decision.cause === 'Unknown' ||
     decision.cause === 'Paused' ||
-    // how far a scale-in has come is part of its words
+    // the reason of a scale-in contains its progress
     decision.cause === 'ScaleDown'
   );
 }
 
-/** Whether the last decision went by the queue. Conditions say it, too, where no cause is kept: an older version wrote the status. */
+/** Whether the last decision was based on the queue. A status of an older version has no cause, so conditions are used. */
 function wentByQueue({ lastCause, conditions = [] }: WorkerPoolStatus): boolean {
   const without: readonly Cause[] = ['Unknown', 'Fallback', 'Paused'];
   const of = (type: string): ObservedCondition | undefined =>
@@ -90,7 +90,7 @@ function wentByQueue({ lastCause, conditions = [] }: WorkerPoolStatus): boolean 
   );
 }
 
-/** Whether a write can wait: only counters of tasks differ, or what was learned of them. */
+/** Whether a write can be deferred: only counters of tasks differ, or numbers learned from them. */
 export function onlyNumbersChanged(before: WorkerPoolStatus, after: WorkerPoolStatus): boolean {
   return isDeepStrictEqual(withoutNumbers(before), withoutNumbers(after));
 }
@@ -98,7 +98,7 @@ export function onlyNumbersChanged(before: WorkerPoolStatus, after: WorkerPoolSt
 function withoutNumbers(status: WorkerPoolStatus): object {
   const learned = { serviceTime: undefined, startTime: undefined, arrivalRate: undefined };
   const conditions = status.conditions?.map((condition) =>
-    // its advice is made of numbers
+    // its advice contains numbers
     condition.type === 'TargetMissed' ? { ...condition, message: '' } : condition,
   );
   return { ...status, waiting: 0, inFlight: 0, delayed: 0, dead: 0, ...learned, conditions };

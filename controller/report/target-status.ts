@@ -1,4 +1,4 @@
-/** What the status of a pool with a target wait says of it: what was learned, and whether the target can be held. Pure. */
+/** The part of the status for a pool with a target wait: learned values, and whether the target can be held. Pure. */
 import { sentence, type ObservedCondition } from '../../kube/conditions.ts';
 import type { WorkerPool, WorkerPoolStatus } from '../../kube/workerpool.ts';
 import { formatDuration } from '../../runtime/duration.ts';
@@ -7,7 +7,7 @@ import { insightOf } from '../decide/target-wait/insight.ts';
 
 type LearnedStatus = Pick<WorkerPoolStatus, 'serviceTime' | 'startTime' | 'arrivalRate'>;
 
-/** What was learned, in two digits: more would change with every look, and say no more. */
+/** Learned values, to two digits: more would change with each sample, without more meaning. */
 export function learnedStatus(pool: WorkerPool, decision: Decision): LearnedStatus {
   const { learned } = decision.memory;
   if (pool.spec.scaling.targetWait === undefined || !learned) return {};
@@ -19,7 +19,7 @@ export function learnedStatus(pool: WorkerPool, decision: Decision): LearnedStat
   };
 }
 
-/** There only where a target is set. */
+/** Present only if a target is set. */
 export function targetCondition(pool: WorkerPool, decision: Decision | undefined): ObservedCondition[] {
   const { targetWait } = pool.spec.scaling;
   if (targetWait === undefined) return [];
@@ -28,14 +28,14 @@ export function targetCondition(pool: WorkerPool, decision: Decision | undefined
   if (advice) return [{ type, status: 'True', reason: advice.reason, message: sentence(advice.message) }];
   if (!decision || !decision.memory.learned?.service || isBlind(decision)) {
     const message =
-      'Whether the target wait is held is not known: the queue was not read, or no task has finished yet.';
+      'It is not known whether the target wait is held: the queue was not read, or no task has finished yet.';
     return [{ type, status: 'Unknown', reason: 'NotKnown', message }];
   }
-  const message = `Nothing is known that would keep tasks from beginning within ${targetWait}.`;
+  const message = `Nothing is known that would prevent tasks from starting within ${targetWait}.`;
   return [{ type, status: 'False', reason: 'WithinTarget', message }];
 }
 
-/** Nothing was looked at, so nothing is known of the target now. */
+/** The decision was not based on the queue, so the state of the target is unknown. */
 function isBlind({ cause }: Decision): boolean {
   return cause === 'Unknown' || cause === 'Fallback' || cause === 'Paused';
 }

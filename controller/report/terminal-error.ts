@@ -1,4 +1,4 @@
-/** What keeps a pool from being scaled until a person mends it, told apart from failures that are tried again. Pure. */
+/** Errors that prevent a pool from being scaled until a person acts, as opposed to failures that are retried. Pure. */
 import { KubeError } from '../../kube/errors.ts';
 import { MissingSecret } from '../connect/address.ts';
 import { TargetTaken } from '../act/other-writers.ts';
@@ -6,14 +6,14 @@ import { NoTarget } from '../act/target.ts';
 import { InvalidAnnotation } from '../decide/pause.ts';
 import type { Sampled } from '../sample/sampled.ts';
 
-/** What went wrong before there could be a decision. */
+/** An error that prevented a decision. */
 export interface Trouble {
   /** CamelCase: `SecretMissing`, `NoTarget`. */
   readonly reason: string;
   readonly message: string;
 }
 
-/** `undefined` for a failure that is tried again; all others go to the status. */
+/** `undefined` for a failure that is retried; all others are reported in the status. */
 export function troubleOf(error: unknown): Trouble | undefined {
   if (error instanceof MissingSecret) return { reason: 'SecretMissing', message: error.message };
   if (error instanceof NoTarget) return { reason: 'NoTarget', message: error.message };
@@ -29,6 +29,6 @@ export function noAddress(trouble: Trouble | undefined): Sampled {
   return {
     kind: 'unknown',
     reason: 'NoAddress',
-    why: trouble?.message ?? 'the address of Redis is not known yet',
+    why: trouble?.message ?? 'the address of Redis is not resolved yet',
   };
 }

@@ -3,14 +3,14 @@
  * Redis is held up for longer than a batch takes. A key is queued once however often it is added. Keys run in the order in
  * which they were added.
  *
- * A batch that takes long (nobody answers) does not hold up the next one for ever: that begins after `timeoutMs` anyway.
+ * A slow batch (no server answers) does not block the next one: that begins after `timeoutMs` anyway.
  */
 import { setImmediate } from 'node:timers/promises';
 import { systemClock } from '../../runtime/clock.ts';
 
 export interface Batches extends Disposable {
   add(keys: Iterable<string>): void;
-  /** Takes the key out of the queue: it was run otherwise, or is gone. */
+  /** Removes the key from the queue: it was run otherwise, or is gone. */
   drop(key: string): void;
 }
 

@@ -1,4 +1,4 @@
-/** The connection on which a sampler reads: it connects in the background, and never gives up. */
+/** The connection of a sampler, which connects in the background and never gives up. */
 import type { Redis } from 'ioredis';
 import {
   addressName,
@@ -16,9 +16,9 @@ const LOG_INTERVAL_MS = 60_000;
 
 export interface SamplerConnection {
   readonly redis: Redis;
-  /** Resolves when the first attempt to connect has ended, well or not, or has taken too long. */
+  /** Resolves when the first attempt to connect has succeeded, failed or timed out. */
   readonly attempted: () => Promise<void>;
-  /** Why nothing could be read: `error`, or what keeps the connection from being made. */
+  /** Why nothing could be read: `error`, or the reason why there is no connection. */
   readonly explain: (error: unknown) => Blindness;
 }
 
@@ -44,7 +44,7 @@ export function connectSampler(address: RedisAddress, log: Logger): SamplerConne
   return {
     redis,
     attempted: () => within(CONNECT_TIMEOUT_MS, attempt.promise, 'the connection').catch(() => {}),
-    // the server's own text goes to the log, at intervals, and not to the status: whoever chose the address reads that
+    // the server's own text goes to the log, at intervals, and not to the status, which the author of the address may read
     explain: (error) => {
       const cause = redis.status === 'ready' ? error : (lastError ?? error);
       const shown = blindnessOf(cause, address);
@@ -53,7 +53,7 @@ export function connectSampler(address: RedisAddress, log: Logger): SamplerConne
         loggedAt = performance.now();
         const redisName = addressName(address);
         log.warn({ redis: redisName, error: whole }, 'Redis refused a command of the sampler');
-        log.debug({ redis: redisName, err: cause }, 'what Redis refused');
+        log.debug({ redis: redisName, err: cause }, 'the refused command');
       }
       return shown;
     },

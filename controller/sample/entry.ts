@@ -1,4 +1,4 @@
-/** What the sampler keeps of each id whose queues it samples, and when they are read next. */
+/** The sampler's state of each id whose queues it samples, and when they are read next. */
 import type { QueueKeys } from '../../queue/keys.ts';
 import type { Watched } from '../../queue/sources/ask.ts';
 import type { Source } from '../../queue/sources/source.ts';
@@ -26,7 +26,7 @@ export interface Entry {
   reading: boolean;
   /** Read them again when that has ended. */
   readAgain: boolean;
-  /** What is past its time is being removed. */
+  /** Expired entries are being removed. */
   sweeping: boolean;
   /** When the last read began. */
   readAt: number;
@@ -35,9 +35,9 @@ export interface Entry {
   /** Reads in a row that the wake caused and that found nothing changed: see `isVain`. */
   vain: number;
   vainAt: number;
-  /** When the next read is due at the latest, even if nothing happens. */
+  /** When the next read is due even if nothing happens. */
   safetyAt: number;
-  /** When the wake came since the last read, while all queues were quiet. */
+  /** When a wake arrived since the last read while all queues were quiet. */
   wokenAt: number | undefined;
 }
 
@@ -56,12 +56,12 @@ export function newEntry(queues: readonly QueueKeys[], source?: Source): Entry {
   return { queues, source, active: true, horizonMs: 0, ...never, ...still, ...unread };
 }
 
-/** All of its queues are empty and not paused, so that a first task would be news. */
+/** All of its queues are empty and not paused, so a first task would be new. */
 export function isQuiet({ quiet, queues }: Entry): boolean {
   return quiet.length === queues.length;
 }
 
-/** After this many wakes in a row it is no accident that nothing had changed. */
+/** After this many wakes in a row without a change, it is no coincidence. */
 const VAIN = 3;
 /** Wakes that are no further apart count as in a row. */
 const VAIN_MS = 10_000;
@@ -74,7 +74,7 @@ export function isVain({ vain }: Entry): boolean {
   return vain >= VAIN;
 }
 
-/** After a read; `woken`: the wake caused it; `before`: the sample before it. */
+/** Counts vain wakes after a read. `woken`: a wake caused it; `before`: the previous sample. */
 export function countVain(entry: Entry, woken: boolean, before: Sampled): void {
   const { readAt } = entry;
   if (!isQuiet(entry) || !nothingDone(before, entry.sampled)) entry.vain = 0;
@@ -90,7 +90,7 @@ function nothingDone(before: Sampled, after: Sampled): boolean {
   return one.counters.taken === other.counters.taken && one.delayed === other.delayed;
 }
 
-/** It is sampled at each poll. */
+/** Whether it is sampled at each poll. */
 export function isOften(entry: Entry, now: number): boolean {
   const { active, sampled } = entry;
   // no wake reports that a queue was resumed
@@ -100,7 +100,7 @@ export function isOften(entry: Entry, now: number): boolean {
   return active || sampled.kind === 'unknown' || paused || silent || nextEventAt(entry) <= now;
 }
 
-/** When a delayed task comes within the horizon, or a lease ends that should have been renewed. */
+/** When a delayed task comes within the horizon, or the next lease expires unless it is renewed. */
 export function nextEventAt({ sampled, readAt, horizonMs }: Entry): number {
   if (sampled.kind !== 'known') return Infinity;
   const { now, nextDue = Infinity, nextExpiry = Infinity } = sampled.sample;

@@ -11,7 +11,7 @@ export interface EvictionWatch extends Disposable {
 
 const INTERVAL_MS = 60_000;
 
-/** `onChange` is called when the risk comes or goes. */
+/** `onChange` is called when the risk changes. */
 export function watchEviction(
   redis: Redis,
   log: Logger,

@@ -1,10 +1,10 @@
-/** Which ids sample a queue: several pools may have the same one. */
+/** Which ids sample a queue: several pools may use the same one. */
 import type { QueueKeys } from '../../queue/keys.ts';
 
 export interface QueueUsers {
   /** The ids that sample the queue of this key. */
   of(queue: string): Iterable<string>;
-  /** From now on `id` samples the queues `now` instead of `before`. Returns those of `before` that nobody samples any more. */
+  /** From now on `id` samples the queues `now` instead of `before`. Returns those of `before` that are no longer sampled. */
   change(id: string, before: readonly QueueKeys[], now: readonly QueueKeys[]): QueueKeys[];
   /** The same of single keys of a source. */
   changeKeys(id: string, before: readonly string[], now: readonly string[]): void;

@@ -21,9 +21,9 @@ import type { Sampled } from './sampled.ts';
 
 export interface QueuesRead {
   readonly sampled: Sampled;
-  /** The queues where a first task would be news: empty and not paused. */
+  /** The queues where a first task would be new: empty and not paused. */
   readonly quiet: readonly QueueKeys[];
-  /** How long the answer took, or was awaited; `undefined` when there was no connection. */
+  /** How long the answer took, or was awaited; `undefined` if there was no connection. */
   readonly roundTripMs: number | undefined;
   /** Of a source: the keys whose change wakes it. */
   readonly watched?: readonly Watched[];
@@ -34,7 +34,7 @@ export type Blindness = Pick<Extract<Sampled, { kind: 'unknown' }>, 'reason' | '
 
 export interface ReadOptions {
   readonly redis: Redis;
-  /** Finds what is wrong with the server. */
+  /** Determines what is wrong with the server. */
   readonly explain: (error: unknown) => Blindness;
   readonly log: Logger;
 }
@@ -67,7 +67,7 @@ export async function readQueues(
         await within(ANSWER_TIMEOUT_MS, recoverLost(redis, keys, log), 'the recovery');
     }
     const quiet = queues.filter((_, i) => samples[i]?.waiting === 0 && !samples[i].paused);
-    // one list for both, where it is the same
+    // the same array if all are quiet, to save memory
     return {
       sampled: { kind: 'known', sample: combineSamples(samples) },
       quiet: quiet.length === queues.length ? queues : quiet,
@@ -82,7 +82,7 @@ export async function readQueues(
   }
 }
 
-/** Reads a source instead of queues: they only say where records are kept. Never rejects. */
+/** Reads a source instead of the queues, which only locate the stored records. Never rejects. */
 export async function readFromSource(
   { redis, explain }: ReadOptions,
   source: Source,
@@ -113,18 +113,18 @@ function sourceBlindness(error: unknown, explain: ReadOptions['explain']): Blind
   return explain(error);
 }
 
-/** Removes what is past its time. Never rejects. */
+/** Removes expired entries. Never rejects. */
 export async function sweepAll(
   { redis, log }: Pick<ReadOptions, 'redis' | 'log'>,
   queues: readonly QueueKeys[],
 ): Promise<void> {
   for (const keys of queues)
     await sweep(redis, keys).catch((error: unknown) => {
-      log.debug({ queue: keys.queue, err: error }, 'could not sweep');
+      log.debug({ queue: keys.queue, err: error }, 'failed to remove expired entries');
     });
 }
 
-/** Why an error of the connection to `address` keeps its queues from being read. */
+/** Why the queues cannot be read, from an error of the connection to `address`. */
 export function blindnessOf(error: unknown, address: RedisAddress): Blindness {
   const why = describeRedisError(error, address, 'withheld');
   if (error instanceof ReplyRefused)

@@ -4,10 +4,10 @@
 export type RoundTrips = readonly number[];
 
 const MOST = 10;
-/** Fewer do not make a median. */
+/** Fewer are not enough for a median. */
 const ENOUGH = 5;
 
-/** After a read; `undefined`: there was no connection, and with it the times before are obsolete. */
+/** Adds the time of a read; `undefined` if there was no connection, which makes earlier times obsolete. */
 export function withRoundTrip(before: RoundTrips, ms: number | undefined): RoundTrips {
   return ms === undefined ? [] : [...before.slice(1 - MOST), ms];
 }

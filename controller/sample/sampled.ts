@@ -1,4 +1,4 @@
-/** What is known of the queues of a pool: a sample, or why there is none. Pure. */
+/** The result of reading a pool's queues: a sample, or why there is none. Pure. */
 import type { PoolSample } from '../../queue/pool/pool-sample.ts';
 import type { RedisLatency } from '../decide/target-wait/advice.ts';
 
@@ -28,12 +28,12 @@ export type Sampled = (
       readonly why: string;
     }
 ) & {
-  /** Absent while too few reads were answered. */
+  /** Missing while too few reads have been answered. */
   readonly redis?: RedisLatency;
 };
 
 export const notYet: Sampled = {
   kind: 'unknown',
   reason: 'NotSampledYet',
-  why: 'the queue was not read yet',
+  why: 'the queue has not been read yet',
 };

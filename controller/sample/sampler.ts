@@ -6,7 +6,7 @@
  * `pollMs`, many in one pipelined round trip; idle ones only when the wake reports a change, and every `safetyMs` anyway,
  * staggered evenly. What was woken is read immediately, everything else in batches (batches.ts), so that ten thousand
  * pools that are due do not hold up the one that was woken.
- * A sample that failed says why; it is never a zero. Connects in the background and for ever.
+ * A sample that failed says why; it is never a zero. It connects in the background and never gives up.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { Redis } from 'ioredis';
@@ -56,7 +56,7 @@ export interface Sampler extends AsyncDisposable {
   readonly pollMs: number;
   /** Why the server may lose tasks by itself, human-readable; `undefined` when it may not. */
   readonly evictionRisk: string | undefined;
-  /** For what is done rarely: recovery, clean-up. */
+  /** For infrequent operations: recovery, clean-up. */
   readonly redis: Redis;
 }
 
@@ -76,7 +76,7 @@ export function wakeOf({ sampler: { wakeMode, pollMs }, source }: QueueLink): st
 
 export interface SamplerOptions {
   readonly address: RedisAddress;
-  /** A read of `id`'s queues begins; the function that it returns is called when that has ended. */
+  /** Called when a read of `id`'s queues begins; the returned function is called when it has ended. */
   readonly onRead?: (id: string) => () => void;
   /** `woken`: something came into a queue that was idle. */
   readonly onSample: (id: string, woken: boolean) => void;
@@ -87,7 +87,7 @@ export interface SamplerOptions {
   readonly wakeMode?: WakeMode;
 }
 
-/** What came first may be the first of many: after a wake, the queues are read again this soon. */
+/** The first task may be the first of many: after a wake, the queues are read again after this delay. */
 const BURST_MS = 100;
 /** The first read waits no longer for the wake to be set up. */
 const LISTEN_TIMEOUT_MS = 1_000;
@@ -112,7 +112,7 @@ export function createSampler(options: SamplerOptions): Sampler {
       if (queue === undefined) return readAll();
       for (const id of users.of(queue)) {
         const entry = entries.get(id);
-        // it is read soon in any case
+        // a vain one is read at the next poll
         if (!entry || isVain(entry)) continue;
         if (isQuiet(entry)) entry.wokenAt ??= performance.now();
         entry.woken = true;
@@ -143,7 +143,7 @@ export function createSampler(options: SamplerOptions): Sampler {
     if (!entry || entry.reading) return;
     entry.reading = true;
     others.drop(id);
-    // or the first sample of each would report that it cannot be woken
+    // otherwise the first sample of each would report that there is no wake
     await (redis.status === 'ready' ? listening : attempted());
     entry.readAt = performance.now();
     entry.safetyAt = nextAt(id, entry.readAt, safetyMs);
@@ -178,7 +178,7 @@ export function createSampler(options: SamplerOptions): Sampler {
     if (again) void read(id);
   }
 
-  /** One at a time. Nobody waits for it, and it never rejects. */
+  /** One at a time, in the background. Never rejects. */
   async function sweepOnce(entry: Entry): Promise<void> {
     if (entry.sweeping) return;
     entry.sweeping = true;
@@ -186,7 +186,7 @@ export function createSampler(options: SamplerOptions): Sampler {
     entry.sweeping = false;
   }
 
-  /** Queues that nobody samples any more are not listened to. */
+  /** Stops listening to queues that are no longer sampled. */
   function setQueues(id: string, queues: readonly QueueKeys[]): void {
     forgetSource(id, entries.get(id), users);
     for (const keys of users.change(id, entries.get(id)?.queues ?? [], queues)) wake.forget(keys);
@@ -229,7 +229,7 @@ export function createSampler(options: SamplerOptions): Sampler {
   };
 }
 
-/** Arms the wake of idle queues. `true` when something came in the meantime, which no wake reports. */
+/** Arms the wake of idle queues. `true` if something arrived in the meantime, which no wake reports. */
 async function armQuiet(wake: Wake, entry: Entry): Promise<boolean> {
   const { sampled, quiet } = entry;
   if (sampled.kind !== 'known' || sampled.sample.runnable.waiting > 0) return false;
@@ -240,7 +240,7 @@ async function armQuiet(wake: Wake, entry: Entry): Promise<boolean> {
     const delayed = found.reduce((sum, armed) => sum + (armed?.delayed ?? 0), 0);
     return isWhole && delayed > sampled.sample.delayed;
   } catch {
-    return false; // the connection went away: it arms everything anew when it is back
+    return false; // the connection was lost: everything is armed again when it is back
   }
 }
 

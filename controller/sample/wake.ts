@@ -31,8 +31,8 @@ export interface Wake extends AsyncDisposable {
   /** Resolves when the mode is settled, or the first attempt to listen has failed. */
   readonly settled: Promise<void>;
   /**
-   * Begins to listen to an idle queue. Resolves to what it holds at that moment, where that is known: of what came between the
-   * last read and then, there is no wake.
+   * Begins to listen to an idle queue. Resolves to its contents at that moment, if known: there is no wake for tasks that arrived
+   * between the last read and then.
    */
   arm(keys: QueueKeys): Promise<Armed | undefined>;
   /**
@@ -46,7 +46,7 @@ export interface Wake extends AsyncDisposable {
 
 export interface WakeOptions {
   readonly address: RedisAddress;
-  /** A queue changed; `undefined`: any may have, so arm all again. */
+  /** A queue changed; `undefined` if any may have, so that all must be armed again. */
   readonly onWake: (queue: string | undefined) => void;
   readonly log: Logger;
   /** For tests, and for servers whose tracking is known to be unreliable: begins with this mode. */
@@ -124,9 +124,9 @@ export function createWake({ address, onWake, log, mode: wanted = WakeMode.Track
           break;
         }
       } catch (error) {
-        // a task that is too long to be read: there is one
+        // a task that is too long to be read is a task
         if (error instanceof ReplyRefused && error.kind === 'TooLarge') onWake(queue);
-        // WRONGTYPE and the like are one queue's trouble, and the sampler reports it
+        // WRONGTYPE and the like concern a single queue, and the sampler reports them
         if (['NOPERM', 'ERR'].includes(replyCode(error) ?? '') && refused === WakeMode.BlockingPeek) {
           log.warn({ err: error }, 'no blocking peek either: idle queues are polled');
           refused = WakeMode.Polling;

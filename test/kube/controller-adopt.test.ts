@@ -124,8 +124,8 @@ test('a manager that applies replicas is named, until it applies without them; t
   await eventually(
     async () =>
       expect(conditionText(await pool(), 'ReplicasApplied')).toBe(
-        'True OtherManager What "helm" applies to Deployment "existing" sets spec.replicas, which this pool scales: an apply is ' +
-          'refused with a conflict, or, forced, sets its number until the pool sets its own again. Leave replicas out of that manifest.',
+        'True OtherManager The manifest that "helm" applies to Deployment "existing" sets spec.replicas, which this pool scales: an apply is ' +
+          'refused with a conflict or, if forced, sets its number until the pool sets its own again. Remove replicas from that manifest.',
       ),
     bounded,
   );
@@ -139,7 +139,7 @@ test('a manager that applies replicas is named, until it applies without them; t
   await stage.redis.lpush(ref.namespace, 'g');
   await replicasAre(7);
   const named = conditionText(await pool(), 'ReplicasApplied');
-  expect(named).toMatch(/^True OtherManager What "helm" applies/);
+  expect(named).toMatch(/^True OtherManager The manifest that "helm" applies/);
 
   // another controller goes on with that: the Deployment no longer shows who applied replicas
   await stage.restartController();

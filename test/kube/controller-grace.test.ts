@@ -74,7 +74,7 @@ test('is 30 s at first, and grows once nothing is in flight', async () => {
   await eventually(
     async () =>
       expect(await events('GracePeriodChanged')).toEqual([
-        'Pods get 117 s to end instead of 30 s, by what tasks took lately.',
+        'Pods get 117 s to terminate instead of 30 s, by recent service times.',
       ]),
     bounded,
   );

@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { DEPLOYMENTS, POOLS } from '../../kube/resources.ts';
+import { LogEvent } from '../../runtime/log-event.ts';
 import { metric, startController, type ControllerProcess } from '../support/controller.ts';
 import { eventually, patient } from '../support/eventually.ts';
 import { startTcpProxy, type TcpProxy } from '../support/tcpproxy.ts';
@@ -95,13 +96,13 @@ test('connections that break again and again: no pool, edit or deletion is misse
 test('an API server that freezes: the leader steps down in time, leads again after it, and scales', async () => {
   await create('frozen');
   await eventually(async () => expect(await facts('frozen')).toEqual([0, 'worker:1']), bounded);
-  const said = (what: string): number => controller.log().filter(({ msg }) => msg === what).length;
+  const said = (what: string): number => controller.log().filter(({ event }) => event === what).length;
   const isScaled = ({ msg, pool }: Record<string, unknown>): boolean =>
     msg === 'scaled' && pool === `${namespace}/frozen`;
-  expect(said('not leading any more')).toBe(0);
+  expect(said(LogEvent.NotLeading)).toBe(0);
   world.server.freeze();
   try {
-    await eventually(() => expect(said('not leading any more')).toBe(1), {
+    await eventually(() => expect(said(LogEvent.NotLeading)).toBe(1), {
       withinMs: RENEW_DEADLINE_MS + 5_000,
       everyMs: 50,
     });
@@ -117,7 +118,7 @@ test('an API server that freezes: the leader steps down in time, leads again aft
   await eventually(() => expect(controller.log().filter(isScaled).length).toBeGreaterThan(0), bounded);
   const scaled = controller.log().filter(isScaled);
   expect(scaled.map(({ decision }) => String(decision).slice(0, 3))).toEqual(['0→3']);
-  expect(said('leading')).toBe(2);
+  expect(said(LogEvent.Leading)).toBe(2);
 });
 
 test('asked to stop while the API server does not reply: it ends soon and cleanly', async () => {

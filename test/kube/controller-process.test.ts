@@ -75,7 +75,10 @@ describe.each([[[]], [['--leader-election']]])('no API server, with %j', (args) 
       message: expect.stringMatching(/Unreachable.*ECONNREFUSED/),
     });
     expect((await away.get('/healthz')).status).toBe(200);
-    expect(await away.get('/readyz')).toEqual({ status: 503, body: 'the API server was not reached yet\n' });
+    expect(await away.get('/readyz')).toEqual({
+      status: 503,
+      body: 'the API server has not been reached yet\n',
+    });
     // three watches, or one lease, each with a growing pause
     expect(warnings().length).toBeLessThan(12);
     const told = performance.now();

@@ -130,7 +130,7 @@ test.concurrent('a delayed task has its pod by the time it is due, by what start
 describe.concurrent('paused by annotation', () => {
   test('as it is, until the annotation goes', async () => {
     const pool = await create({ scaling: { tasksPerReplica: 1 } }, { [PAUSED]: 'true' });
-    const words = `True Paused Replicas are left as they are: so says the annotation ${PAUSED}.`;
+    const words = `True Paused Replicas are left as they are: set by the annotation ${PAUSED}.`;
     await eventually(async () => expect(await pool.ready()).toBe(words), bounded);
     await pool.push(3);
     await eventually(async () => expect((await pool.pool()).status?.waiting).toBe(3), bounded);
@@ -149,7 +149,7 @@ describe.concurrent('paused by annotation', () => {
     await eventually(
       async () =>
         expect(await pool.ready()).toBe(
-          `True Paused Replicas are kept at 3: so says the annotation ${PAUSED_REPLICAS}.`,
+          `True Paused Replicas are kept at 3: set by the annotation ${PAUSED_REPLICAS}.`,
         ),
       bounded,
     );

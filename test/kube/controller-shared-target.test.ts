@@ -98,11 +98,7 @@ test('a Deployment that a pool made is no other pool’s', async () => {
   theirs = { namespace, name: 'own' };
   await replicasAre(2);
   await createPool('other', `${namespace}b`);
-  await says(
-    'other',
-    'Ready',
-    /^False TargetTaken Deployment "own" is scaled by pool "own", whose own it is,/,
-  );
+  await says('other', 'Ready', /^False TargetTaken Deployment "own" is scaled by pool "own", which owns it,/);
   await stage.redis.lpush(`${namespace}b`, 'a', 'b', 'c', 'd', 'e');
   await throughout(1_500, async () => expect(await replicas()).toBe(2));
 });
@@ -138,10 +134,10 @@ describe('a HorizontalPodAutoscaler', () => {
     await says(
       'p',
       'Ready',
-      /wakes only what it put to sleep itself: if that one is to stay, scale the Deployment to 1/,
+      /wakes only what it put to sleep itself: to keep that one, scale the Deployment to 1/,
     );
     await stage.world.objects.patch(DEPLOYMENTS, theirs, { spec: { replicas: 1 } }, 'scale');
-    await says('p', 'Ready', /^False TargetTaken .* goes on by itself then\.$/);
+    await says('p', 'Ready', /^False TargetTaken .* the pool then resumes by itself\.$/);
   });
 
   test('that cannot be listed is noticed when it takes over the replicas', async () => {

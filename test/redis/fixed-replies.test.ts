@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import { createDetailsReader } from '../../controller/dashboard/details.ts';
-import { lookForPoison } from '../../controller/report/poison.ts';
+import { findPoison } from '../../controller/report/poison.ts';
 import { openBounded } from '../../queue/connection/untrusted.ts';
 import { closeRedis } from '../../queue/connection/connection.ts';
 import { listWorkers } from '../../queue/workers/list-workers.ts';
@@ -86,7 +86,7 @@ test.each<readonly [string, (redis: Redis) => Promise<unknown>]>([
   ['the time line', (r) => readTimeline(r, keys, POOL)],
   ['the pause', (r) => readPause(r, keys)],
   ['heads of dead letters', (r) => readDeadHeads(r, keys, 200, 1_200)],
-  ['the look for poison', (r) => lookForPoison(r, [keys], sampled, undefined)],
+  ['findPoison', (r) => findPoison(r, [keys], sampled, undefined)],
   ['what the server may evict', (r) => evictionRisk(r)],
   ['the sweep', (r) => sweep(r, keys)],
 ])('%s', async (_, read) => {
@@ -116,7 +116,7 @@ test('a viewer of a pool sees the id of a task that was given up, and nothing of
   const about = { error: 'delivered twice', attempts: 1, worker: 'w', deliveries: 2 };
   const seenAt = async (letter: string): Promise<string | undefined> => {
     await admin.lpush(other.dead, letter);
-    return (await lookForPoison(redis, [other], sampled, undefined)).seen.note;
+    return (await findPoison(redis, [other], sampled, undefined)).seen.note;
   };
   expect(await seenAt(`1 ${deadHeader(about)}\nthe whole secret`)).toBe(
     'A task without an id is a dead letter: delivered twice.',

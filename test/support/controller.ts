@@ -7,6 +7,7 @@ import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { bundle } from '../../scripts/bundle.ts';
+import { LogEvent } from '../../runtime/log-event.ts';
 import { eventually } from './eventually.ts';
 import { freePort } from './redis.ts';
 
@@ -107,7 +108,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
       eventually(
         () => {
           if (child.exitCode !== null) throw new Error(`the controller ended:\n${written}`);
-          if (!log().some(({ msg }) => msg === 'watching pools'))
+          if (!log().some(({ event }) => event === LogEvent.Watching))
             throw new Error(`the controller does not lead:\n${written}`);
         },
         { withinMs },

@@ -241,7 +241,7 @@ describe('the owners in the Deployment itself', () => {
     };
     expect(() => checkMaker(pool('a'), made('uid-b'))).toThrow(TargetTaken);
     expect(() => checkMaker(pool('a'), made('uid-b'))).toThrow(
-      'Deployment "web" is scaled by pool "b", whose own it is, and this pool touches nothing',
+      'Deployment "web" is scaled by pool "b", which owns it, and this pool changes nothing',
     );
     expect(() => checkMaker(pool('a'), made('uid-a'))).not.toThrow();
   });

@@ -98,7 +98,7 @@ const cases: [string, Pod, string | undefined][] = [
   [
     'one that ended well for good beside another one that runs',
     pair({ state: { terminated: { exitCode: 0 } } }),
-    'container "worker" of pod tiles-1 has ended (exit code 0), and nothing starts it again or replaces the pod while other containers of the pod run',
+    'container "worker" of pod tiles-1 has ended (exit code 0); it is not restarted, and the pod is not replaced while its other containers run',
   ],
   ['one that may end, and runs', pair({ state: { running: {} } }), undefined],
   [

@@ -53,7 +53,7 @@ describe('a watch that lags', () => {
     expect((await it.next()).held).toEqual({
       reason: 'CountsDiffer',
       message:
-        "the Deployment's status counts 3 pods, and a list of its pods shows 2: what is not known stays until they agree",
+        "the Deployment's status counts 3 pods, and a list of its pods shows 2: replicas that cannot be identified stay until the counts agree",
     });
   });
 
