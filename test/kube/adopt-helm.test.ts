@@ -56,14 +56,14 @@ test('a chart that sets replicas is refused and named; one that leaves them out 
   const manifest = poolManifest('p', world.redis, { queue: namespace, scaling, ...adopting });
   await world.objects.create(POOLS, namespace, manifest);
   await replicasAre(3);
-  await eventually(async () => expect(await named()).toMatch(/What "helm" applies/), bounded);
+  await eventually(async () => expect(await named()).toMatch(/The manifest that "helm" applies/), bounded);
 
   await expect(helm('upgrade', '--set', 'replicas=2')).rejects.toThrow(
     /conflict with "millrace-scaler" with subresource "scale": \.spec\.replicas/,
   );
   await helm('upgrade', '--set', 'replicas=2', '--force-conflicts');
   await replicasAre(3);
-  expect(await named()).toMatch(/What "helm" applies/);
+  expect(await named()).toMatch(/The manifest that "helm" applies/);
 
   await helm('upgrade', '--set', 'replicas=null');
   await eventually(async () => expect(await named()).toBeUndefined(), bounded);

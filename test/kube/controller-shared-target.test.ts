@@ -170,7 +170,7 @@ test('two pools on one queue, each with a Deployment of its own, report it', asy
   await says(
     'pa',
     'QueueShared',
-    /^True OtherPools .*\("pb"\): each of them has replicas for all that is in it/,
+    /^True OtherPools .*\("pb"\): each of them has replicas for all tasks in it/,
   );
   await says('pb', 'QueueShared', /^True OtherPools .*\("pa"\)/);
   await stage.world.objects.remove(POOLS, { namespace, name: 'pb' });
