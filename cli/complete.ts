@@ -1,4 +1,4 @@
-/** What may stand where the cursor is, read off the commands themselves; the shells' scripts ask for it at each Tab. Pure. */
+/** Completions at the cursor, derived from the commands; the shells' scripts request them at each Tab. Pure. */
 import type { Command, Option } from 'commander';
 
 export interface Candidate {
@@ -6,10 +6,10 @@ export interface Candidate {
   readonly about: string;
 }
 
-/** Candidates, or `pools` where the names of pools belong, which only the cluster knows. */
+/** Candidates, or `pools` for names of pools, which come from the cluster. */
 export type Completion = readonly Candidate[] | 'pools';
 
-/** `words`: behind the program's name; the last one is under the cursor, and may be empty or half. */
+/** `words`: after the program's name; the last one is under the cursor, and may be empty or incomplete. */
 export function complete(program: Command, words: readonly string[]): Completion {
   const before = words.slice(0, -1);
   const current = words.at(-1) ?? '';

@@ -1,6 +1,6 @@
 /**
- * `millrace completion`: a script for the shell that asks `millrace complete` at each Tab, so that it never is behind the
- * program; and that command. The libraries for this are no longer kept (tabtab, omelette).
+ * `millrace completion`: a shell script that calls `millrace complete` at each Tab, so that it is always in step with the program;
+ * and that command. The libraries for this are unmaintained (tabtab, omelette).
  */
 import type { Command } from 'commander';
 import { addClusterFlags } from './cluster/cluster-flags.ts';
@@ -8,7 +8,7 @@ import { complete, type Candidate } from './complete.ts';
 
 export type Shell = 'bash' | 'zsh' | 'fish';
 
-/** Where nothing fits, each shell goes on with the names of files. */
+/** If nothing matches, each shell completes file names. */
 const SCRIPTS: Record<Shell, string> = {
   bash: `# bash: source <(millrace completion bash)
 _millrace() {
@@ -39,7 +39,7 @@ export function printCompletion(shell: Shell): void {
   process.stdout.write(SCRIPTS[shell]);
 }
 
-/** Prints a line for each candidate, with a tab before what it is. Never fails: a shell has no use for that. */
+/** Prints a line for each candidate, with its description after a tab. Never fails: a shell could not use an error. */
 export async function printCandidates(program: Command, words: readonly string[]): Promise<void> {
   const found = complete(program, words);
   const all = found === 'pools' ? await poolNames(words) : found;
@@ -50,7 +50,7 @@ export async function printCandidates(program: Command, words: readonly string[]
   );
 }
 
-/** Of the namespace and the cluster that the line names so far. */
+/** Pools of the namespace and the cluster that the line names so far. */
 async function poolNames(words: readonly string[]): Promise<Candidate[]> {
   try {
     const { Command: Plain } = await import('commander');

@@ -48,7 +48,7 @@ function build(log: OpenableLog): Command {
 }
 
 async function main(): Promise<void> {
-  // `millrace … | head`: the reader of our output may close it early
+  // the reader of our output may close it early: `millrace … | head`
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit();
     throw error;

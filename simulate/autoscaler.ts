@@ -1,4 +1,4 @@
-/** The autoscaler of a simulation, and the world that it sees: no more than its real counterpart does. */
+/** The autoscaler of a simulation, and its inputs: no more than its real counterpart has. */
 export interface World {
   /** Tasks in the list. */
   readonly waiting: number;
@@ -15,7 +15,7 @@ export interface World {
   readonly demandMs: number;
   /** Requested replicas. */
   readonly wanted: number;
-  /** Pods that exist, those that are terminating included. */
+  /** Existing pods, including those that are terminating. */
   readonly existing: number;
   readonly ready: number;
 }
@@ -33,11 +33,11 @@ export interface ScaleRequest {
 export interface Autoscaler {
   readonly name: string;
   /**
-   * Which pods go. `idle`: those without a task first, and busy ones finish what they run and can be called back
-   * meanwhile. `any`: as a ReplicaSet picks them, and whatever they run must end within the grace period.
+   * Which pods are removed. `idle`: those without a task first; busy ones finish their tasks and can be called back
+   * meanwhile. `any`: as a ReplicaSet chooses them; their tasks must end within the grace period.
    */
   readonly victims: 'idle' | 'any';
-  /** Replicas that are up when the run begins. */
+  /** Replicas that are ready at the start of the run. */
   readonly initial: number;
   look(now: number, world: World): ScaleRequest;
 }

@@ -62,7 +62,7 @@ const square =
   (at: number): number =>
     at % periodMs < on * periodMs ? 1 : 0;
 
-/** Nothing has finished yet, or nothing like it. */
+/** No task, or no similar one, has finished yet. */
 const long: readonly Case[] = [
   load('new pool, 50 tasks of 2 h at once', () => batch(0, 50, () => 2 * HOUR)),
   load('new pool, 50 tasks of 60 s at once', () => batch(0, 50, () => MINUTE)),
@@ -115,7 +115,7 @@ const mixed: readonly Case[] = [
   ),
 ];
 
-/** Much in short bursts that few replicas can do. */
+/** Short bursts of much work that few replicas can do. */
 const short: readonly Case[] = [
   load('1,000/s of 5 ms, 30 s in 60', (random) =>
     poisson(random, [0, 8 * MINUTE], 1_000, () => 5, square(MINUTE, 0.5)),

@@ -56,7 +56,7 @@ function corridor({ arrivals, services }: Trace, waitMs: number, startMs: number
     const begun = Math.floor((arrival + waitMs) / STEP_MS);
     low[begun] = Math.max(low[begun] as number, before / STEP_MS);
     before += services[i] as number;
-    // nothing is up before the first start: time zero of the plan is the first task's
+    // no pod is ready before the first start: time zero of the plan is the first task's
     const come = Math.ceil(Math.max(arrival, startMs) / STEP_MS);
     high[come] = Math.max(high[come] as number, before / STEP_MS);
   }

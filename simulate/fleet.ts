@@ -1,11 +1,11 @@
 /**
- * The pods of a simulation: created, ready after their start time, and taken away as `victims` says.
+ * The pods of a simulation: created, ready after their start time, and removed by the rule of `victims`.
  *
- * `idle` is Millrace: pods that are not up yet go first, then idle ones, then those with the fewest tasks; a pod that
- * holds tasks takes no more, goes when it has finished them, and is called back if replicas go up again before.
+ * `idle` is Millrace: pods that are not ready yet go first, then idle ones, then those with the fewest tasks; a pod that
+ * holds tasks takes no more, ends when it has finished them, and is called back if replicas go up before that.
  * `any` is a ReplicaSet (kubernetes/pkg/controller/controller_utils.go, ActivePodsWithRanks): not ready first, then the
- * younger by powers of two of their age, else at random. A victim that runs something may finish within the grace period
- * and takes nothing more; what it still runs then goes back to the front of the list, and runs again.
+ * younger by powers of two of their age, otherwise at random. A busy victim may finish within the grace period and takes nothing
+ * more; tasks that still run then go back to the front of the list, and run again.
  */
 import type { Random } from './random.ts';
 
@@ -15,7 +15,7 @@ export interface Pod {
   readonly id: number;
   readonly createdAt: number;
   state: PodState;
-  /** What it runs, as numbers of tasks. */
+  /** The numbers of its running tasks. */
   readonly tasks: Set<number>;
 }
 
@@ -23,7 +23,7 @@ export interface FleetOptions {
   readonly victims: 'idle' | 'any';
   readonly slots: number;
   readonly random: Random;
-  /** A pod was created: it is up when this returns, ms. */
+  /** A pod was created. */
   readonly onCreate: (pod: Pod) => void;
   /** A slot that may take a task. */
   readonly onFree: (pod: Pod) => void;
@@ -42,7 +42,7 @@ export interface Fleet {
   busyStopped: number;
   scale(replicas: number, now: number): void;
   up(pod: Pod): void;
-  /** What a pod had to finish is finished, or it is out of time. */
+  /** A pod has finished its tasks, or its grace period is over. */
   leave(pod: Pod, now: number): void;
 }
 
@@ -53,7 +53,7 @@ export function createFleet(options: FleetOptions): Fleet {
   let ready = 0;
   let spentMs = 0;
 
-  /** Pods that count as replicas: a pod that leaves has been replaced, or is not wanted. */
+  /** Pods that count as replicas: a leaving pod has been replaced, or is not wanted. */
   const active = (): Pod[] => alive.filter(({ state }) => state !== 'leaving');
 
   function gone(pod: Pod, now: number): void {

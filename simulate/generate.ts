@@ -7,7 +7,7 @@ import type { Trace } from './trace.ts';
 
 export interface Shape {
   readonly seed: number;
-  /** How long tasks arrive, ms. */
+  /** Duration of arrivals, ms. */
   readonly durationMs: number;
   /** Mean arrivals a second over the whole. */
   readonly rate: number;
@@ -45,14 +45,14 @@ interface Kind {
 }
 
 const kinds = {
-  /** Nothing changes. */
+  /** Constant rate. */
   steady: { profile: () => () => 1, peak: 1 },
   /** Low for a third, high for a third, low again. */
   step: { profile: () => (share) => (share > 1 / 3 && share < 2 / 3 ? 2.6 : 0.2), peak: 2.6 },
-  /** A hum, and in six moments half of all tasks. */
+  /** A low constant rate, and half of all tasks at six moments. */
   spike: { profile: () => (share) => ((share * 6) % 1 < 0.02 ? 25.5 : 0.5), peak: 25.5 },
   onoff: { profile: onOff, peak: 10 },
-  /** A day: nearly nothing at night. */
+  /** A day: almost no arrivals at night. */
   diurnal: { profile: () => (share) => 1 - 0.95 * Math.cos(2 * Math.PI * share), peak: 1.95 },
   /** Steady arrivals of tasks that differ by orders of magnitude. */
   heavy: { profile: () => () => 1, peak: 1, heavy: true },

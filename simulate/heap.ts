@@ -3,10 +3,10 @@
  * particular order.
  */
 export interface EventHeap {
-  /** The earliest time; `Infinity` when there is nothing. */
+  /** The earliest time; `Infinity` if there are no events. */
   readonly next: number;
   push(at: number, value: number): void;
-  /** The value of the earliest event, which is taken out. Call it only when `next` is finite. */
+  /** Removes the earliest event and returns its value. Call it only if `next` is finite. */
   pop(): number;
 }
 

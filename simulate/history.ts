@@ -10,14 +10,14 @@
  */
 import { createRandom, type Random } from './random.ts';
 
-/** What happened in a stretch of time, ms. */
+/** What happened in an interval, ms. */
 export interface Span {
   readonly from: number;
   readonly to: number;
   readonly arrived: number;
-  /** Of these, the most that came at once, and when they were seen. */
+  /** The largest number that arrived together, and when that was seen. */
   readonly peak?: { readonly tasks: number; readonly at: number };
-  /** Tasks whose run ended, well or not, and for how long they had run in all. */
+  /** Tasks whose run ended, successfully or not, and their total run time. */
   readonly ended: number;
   readonly serviceMs: number;
 }
@@ -26,9 +26,9 @@ export interface Span {
 export type HistoryTask = readonly [arrival: number, service: number];
 
 export interface Historian {
-  /** The tasks of which all is known after one more span, in the order of arrival. Spans come in their order. */
+  /** Adds a span, in order. Returns the tasks that are complete by then, in the order of arrival. */
   add(span: Span): HistoryTask[];
-  /** Tasks that were still waiting or running: they get the mean. None when no task ever ended. */
+  /** Tasks that were still waiting or running: they get the mean. None if no task has ended. */
   end(): HistoryTask[];
 }
 
@@ -37,7 +37,7 @@ const LOOK_MS = 1_000;
 /** Upper bound of the standard deviation / mean. */
 const MOST_VARIATION = 3;
 
-/** `running`: tasks that ran or waited before the first span. They end first, and are not of this history. */
+/** `running`: tasks that ran or waited before the first span. They end first, and are not part of this history. */
 export function createHistorian({ seed = 1, running = 0 } = {}): Historian {
   const random = createRandom(seed);
   const spread = createSpread();

@@ -49,7 +49,7 @@ export function keda(options: KedaOptions): Autoscaler {
         nextPoll += POLL_MS;
       }
       if (now >= nextSync) {
-        // an HPA leaves alone what is scaled to zero
+        // KEDA's HPA has a minimum of 1 and ignores what is scaled to zero
         if (replicas > 0) replicas = hpa(now, world.waiting, replicas);
         nextSync += SYNC_MS;
       }

@@ -13,7 +13,7 @@ const BURST_MS = 100;
 
 export interface Millrace extends Autoscaler {
   readonly memory: Memory;
-  /** Of the last decision that had any. */
+  /** Of the last decision that had one. */
   readonly advice: Decision['advice'];
 }
 

@@ -27,22 +27,22 @@ import { createMetrics } from '../../runtime/metrics.ts';
 import { version } from '../../runtime/version.ts';
 import { devPool } from '../access/dev-pool-name.ts';
 
-/** Where people find it again; another one where this is in use. */
+/** The default port; a free one if it is in use. */
 const USUAL_PORT = 8080;
 
 export interface DevDashboard extends AsyncDisposable {
-  /** To open in a browser; the token is in it. */
+  /** To open in a browser; contains the token. */
   readonly url: string;
-  /** Where the pool's queues are, once they are looked at. */
+  /** The address of the pool's queues, once they are sampled. */
   show(source: Omit<PoolSource, 'pools'>): void;
-  /** Tells of a step, after it was made. */
+  /** Reports a step, after it was made. */
   onStep(step: Step, sampled: Sampled): void;
   observed(observation: Observation): void;
 }
 
 export interface DevDashboardOptions {
   readonly spec: WorkerPoolSpec;
-  /** `undefined`: the usual one, or any that is free. */
+  /** `undefined`: the default, or any free one. */
   readonly port: number | undefined;
   readonly log: Logger;
 }
@@ -50,7 +50,7 @@ export interface DevDashboardOptions {
 /** Serves until it is disposed. Rejects if the requested port is unavailable. */
 export async function startDevDashboard(options: DevDashboardOptions): Promise<DevDashboard> {
   const { spec, port, log } = options;
-  // as it is recorded in Redis, but for slashes that only a queue's name has
+  // as recorded in Redis, except for slashes, which only a queue's name may contain
   const key = devPool(queuesOf(spec).map((queue) => queue.replaceAll('/', '-')));
   let pool: WorkerPool = { apiVersion: `${GROUP}/${VERSION}`, kind: KIND, metadata: refOf(key), spec };
   const pools = new Map([[key, pool]]);

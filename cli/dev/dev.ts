@@ -2,10 +2,10 @@
  * `cli/dev/` takes the flags of `millrace dev` and runs a pool of local processes with the controller's own stages. It knows
  * nothing of a cluster.
  *
- * `millrace dev`: a pool on this machine. The controller's own loop over local worker processes, on a Redis that is
- * given or that is started for as long as this runs. Decisions are told in words as they are made.
+ * `millrace dev`: a pool on this machine. The controller's own loop over local worker processes, on a given Redis or on one that
+ * is started for as long as this runs. Decisions are printed as they are made.
  *
- * Ctrl-C ends it: workers finish what they run within the grace period (a second Ctrl-C makes them give it back), then
+ * Ctrl-C ends it: workers finish their tasks within the grace period (a second Ctrl-C makes them hand the tasks back), then
  * the Redis that was started here stops. Nothing is left behind.
  */
 import { availableParallelism } from 'node:os';
@@ -28,18 +28,18 @@ import { createLocalTarget } from './local-target.ts';
 import { startPoolLoop } from './pool-loop.ts';
 import { workerProgram } from './worker-program.ts';
 
-/** Where clients look when they are told nothing. */
+/** The default port of clients. */
 const USUAL_PORT = 6379;
-/** People watch: look more often than a cluster has to, ms. */
+/** More often than in a cluster, as people watch, ms. */
 const POLL_MS = 250;
 
-/** Runs until a signal. `given` says which Redis to use; without it, one is started. */
+/** Runs until a signal. `given`: the Redis to use; without it, one is started. */
 export async function dev(
   flags: DevFlags & {
     install?: true;
     readonly pool?: string;
     readonly grace: number;
-    /** A number: on that port; `false`: none; else on one that is free. */
+    /** The port; `false`: no dashboard; by default on a free port. */
     readonly dashboard?: boolean | number;
   },
   given: QueueFlags | undefined,
@@ -77,7 +77,7 @@ export async function dev(
     onEvent: (event) => {
       narrator.onEvent(event);
       if (event.kind !== 'crashed') return;
-      // its lease covers what cannot be put back now
+      // tasks that cannot be put back now are recovered when its lease ends
       const { id, how } = event;
       loop.recover(id, how).then(
         (tasks) => narrator.onRecovered(id, how, tasks),
@@ -133,7 +133,7 @@ export async function dev(
   );
 }
 
-/** Warnings are for `narrate`; on stderr is what `level` asks for. */
+/** Passes warnings to `narrate`, and writes lines from `level` on to stderr. */
 function createDevLog(level: LogLevel, narrate: (line: string) => void): Logger {
   const severity = (name: string): number => logLevels.findIndex((one) => one === name);
   const least = severity(level) < severity('warn') ? level : 'warn';

@@ -17,29 +17,29 @@ import { findRedis, type Install, type RedisProgram } from './redis-program.ts';
 
 export interface LocalRedis extends AsyncDisposable {
   readonly url: string;
-  /** How it runs, for people: `redis-server` or `redis:7 in Docker`. */
+  /** Human-readable: `redis-server` or `redis:7 in Docker`. */
   readonly what: string;
 }
 
 export interface LocalRedisOptions {
-  /** Where programs are looked for: PATH. */
+  /** For PATH, where programs are searched. */
   readonly env: NodeJS.ProcessEnv;
-  /** Whether the package manager may bring a server that is not there. */
+  /** Whether the package manager may install a missing server. */
   readonly install: Install;
-  /** Taken if it is free; else, and without it, any free port. */
+  /** Used if it is free; otherwise, and by default, any free port. */
   readonly preferredPort?: number;
-  /** Called with a line for people about each step that takes a while. */
+  /** Called with a human-readable line about each step that takes a while. */
   readonly onProgress: (text: string) => void;
   /** The server ended by itself. */
   readonly onEnd?: (why: string) => void;
 }
 
 const START_MS = 10_000;
-/** A container's image may have to be fetched first. */
+/** A container's image may have to be pulled first. */
 const CONTAINER_START_MS = 120_000;
 const STOP_MS = 3_000;
 
-/** Starts a server and resolves when it answers. Rejects with one line when there is none, or it does not start. */
+/** Starts a server and resolves when it responds. Rejects with one line if there is none, or if it does not start. */
 export async function startLocalRedis(options: LocalRedisOptions): Promise<LocalRedis> {
   const program = await findRedis(options.env, options.install, options.onProgress);
   const folder = await mkdtemp(join(tmpdir(), 'millrace-dev-'));
@@ -49,7 +49,7 @@ export async function startLocalRedis(options: LocalRedisOptions): Promise<Local
       try {
         return await start(program, port, folder, options.onEnd);
       } catch (error) {
-        // another process may take the port between our look and the server's bind
+        // another process may take the port between our check and the server's bind
         if (attempt === 3 || !saysPortTaken(error)) throw error;
       }
     }
@@ -59,7 +59,7 @@ export async function startLocalRedis(options: LocalRedisOptions): Promise<Local
   }
 }
 
-/** The words of the server and of Docker, which are in the error of a start; neither has a code for it. Seen in Redis 7.0.15. */
+/** The messages of the server and of Docker for a port in use; neither has an error code for it. From Redis 7.0.15. */
 function saysPortTaken(error: unknown): boolean {
   return /address already in use|port is already allocated/i.test(String(error));
 }
@@ -79,7 +79,7 @@ async function start(
   const listen = (chunk: Buffer): void => void (said = (said + chunk.toString()).slice(-2_000));
   server.stdout.on('data', listen);
   server.stderr.on('data', listen);
-  // its stdin only tells a container that we are gone
+  // its stdin only signals to a container that we are gone
   server.stdin.on('error', () => undefined);
   const ended = new Promise<string>((resolve) => {
     server.once('error', (error) => resolve(error.message));

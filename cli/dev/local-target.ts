@@ -1,13 +1,13 @@
 /**
  * Worker processes on this machine as a Target: it starts and stops them as a Deployment does with pods.
  *
- * Each process has a worker id of its own and leads a process group, out of reach of a terminal's Ctrl-C: whoever owns
- * this target decides when its workers stop. Those to be removed get SIGTERM and finish what they
- * run. One that ends uninvited is replaced, after a pause that doubles while they keep crashing; until one comes up
- * again they are tried one at a time, so that a broken module costs one process now and then, and not a storm.
+ * Each process has its own worker id and leads a process group, out of reach of a terminal's Ctrl-C: the owner of this target
+ * decides when its workers stop. Those to be removed get SIGTERM and finish their tasks. One that ends unexpectedly is replaced,
+ * after a pause that doubles with each crash; until one becomes ready again they are started one at a time, so that a broken
+ * module costs one process now and then, and not a storm.
  *
- * Disposing stops all of them and waits: SIGTERM, then SIGKILL after the grace period. A watcher kills them when this
- * process dies without a word.
+ * Disposing stops all of them and waits: SIGTERM, then SIGKILL after the grace period. A watcher kills them if this process is
+ * killed.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomInt } from 'node:crypto';
@@ -21,7 +21,7 @@ import { readLogLine, type LogLine } from './log-line.ts';
 export interface LocalTargetOptions {
   /** Program, arguments and environment of one worker; `id` is unique to the process. */
   readonly worker: (id: string) => WorkerProgram;
-  /** What runs may take so long after SIGTERM, ms. The worker must have been told the same. */
+  /** Time for running tasks after SIGTERM, ms. The worker must be configured with the same. */
   readonly graceMs: number;
   readonly onEvent?: (event: LocalEvent) => void;
 }
@@ -34,15 +34,15 @@ export interface WorkerProgram {
 
 export type LocalEvent =
   | { readonly kind: 'started' | 'ready' | 'stopping' | 'ended'; readonly id: string }
-  /** It ended uninvited: what it held can go back to the queue. `how`: of what; `why`: with its last words. */
+  /** It ended unexpectedly: its tasks can go back to the queue. `how`: its exit; `why`: that and its last output. */
   | { readonly kind: 'crashed'; readonly id: string; readonly how: string; readonly why: string }
-  /** Something that the worker, or the code that it runs, wrote. */
+  /** Output of the worker, or of the code that it runs. */
   | { readonly kind: 'line'; readonly id: string; readonly line: LogLine };
 
 export interface LocalTarget extends Target, AsyncDisposable {
-  /** Ids of the processes that live, stopping ones included. */
+  /** Ids of the running processes, including those that are stopping. */
   readonly workers: readonly string[];
-  /** Asks workers that are to stop, now and later, to give back what they run instead of finishing it. */
+  /** Makes workers that are stopping, now or later, hand back their tasks instead of finishing them. */
   hurry(): void;
 }
 
@@ -59,14 +59,14 @@ interface Worker {
   readonly gone: Promise<void>;
 }
 
-/** After its own grace period, a worker has this long to say goodbye to Redis, ms. */
+/** Time for a worker to leave Redis after its own grace period, ms. */
 const GOODBYE_MS = 4_000;
-/** Of a longer line of a worker, or of what it runs, the rest is left out, bytes. */
+/** Longer lines of a worker, or of the code that it runs, are cut, bytes. */
 const LONGEST_LINE = 64 << 10;
-/** No crash for so long after the last pause, and the earlier ones are forgotten, ms. */
+/** After this long without a crash since the last pause, earlier crashes are forgotten, ms. */
 const STABLE_MS = 10_000;
 
-/** Nobody else counts them. */
+/** This process is the only source of these counts. */
 const certain = { settled: true, fresh: true };
 
 /** No worker is started before the first `raise`. */
@@ -74,7 +74,7 @@ export function createLocalTarget(options: LocalTargetOptions): LocalTarget {
   const { onEvent = () => undefined } = options;
   const watcher = openWatcher();
   const workers = new Map<string, Worker>();
-  // a process id would be another one's on the next host, or in the next container
+  // process ids repeat across hosts and containers
   const family = randomInt(1e9);
   let wanted = 0;
   let started = 0;
@@ -86,7 +86,7 @@ export function createLocalTarget(options: LocalTargetOptions): LocalTarget {
 
   const active = (): Worker[] => [...workers.values()].filter((worker) => !worker.stopping);
 
-  /** Starts what is missing: all of it while things go well, one at a time while they do not. */
+  /** Starts missing workers: all of them normally, one at a time after a crash. */
   function fill(): void {
     if (disposed) return;
     const missing = wanted - active().length;
@@ -151,7 +151,7 @@ export function createLocalTarget(options: LocalTargetOptions): LocalTarget {
 
   function crashed(worker: Worker, how: string): void {
     const now = performance.now();
-    // several at once are one crash
+    // several at the same time count as one
     const since = now - crash.at;
     const pause = crashPause(crash.streak);
     if (since > pause + STABLE_MS) crash = { streak: 1, at: now };
@@ -166,7 +166,7 @@ export function createLocalTarget(options: LocalTargetOptions): LocalTarget {
     worker.stopping = true;
     onEvent({ kind: 'stopping', id: worker.id });
     worker.child.kill('SIGTERM');
-    // its second signal, and another one: two of a kind that are under way at once are one
+    // its second signal, of another kind: two pending signals of the same kind are delivered as one
     if (hurried) worker.child.kill('SIGINT');
     worker.killTimer = timeout(options.graceMs + GOODBYE_MS, () => worker.child.kill('SIGKILL'));
   }
@@ -204,7 +204,7 @@ export function createLocalTarget(options: LocalTargetOptions): LocalTarget {
         const worker = workers.get(id);
         if (worker) stop(worker);
       }
-      // nobody is wanted any more: the next one begins without a past
+      // no workers are wanted any more: the next one starts without history
       if (replicas === 0) trouble = undefined;
       fill();
       return Promise.resolve(true);

@@ -1,29 +1,29 @@
 /**
- * A line that a worker process wrote: one of its own log (JSON, runtime/log.ts), or anything that the user's code
- * printed. For a person, both become text.
+ * A line of output of a worker process: of its log (JSON, runtime/log.ts), or anything that the user's code printed. Both become
+ * text for people.
  */
 import { LogEvent } from '../../runtime/log-event.ts';
 import { failurePrefix, WORKER_PROGRAM } from '../../runtime/failure-line.ts';
 
 export interface LogLine {
-  /** `undefined` for what is no log line of ours. */
+  /** `undefined` for anything but our own log lines. */
   readonly level: string | undefined;
   readonly text: string;
   /** The worker is registered with all its queues and takes tasks. */
   readonly ready: boolean;
-  /** It is what a worker that fails writes last, to say why. */
+  /** The last line of a failed worker: the reason. */
   readonly failure: boolean;
 }
 
-/** What every line has, and what the reader knows already. */
+/** Fields that every line has, or that the reader knows already. */
 const USUAL = new Set(['level', 'time', 'name', 'msg', 'event', 'epoch', 'queue', 'worker']);
 
-/** Never throws: what cannot be read as a log line is text. */
+/** Never throws: anything but a log line is returned as text. */
 export function readLogLine(text: string): LogLine {
   const record = parse(text);
   if (!record) return plain(text);
   const { level, msg, line, event } = record;
-  // what the user's command wrote, handed on by the worker
+  // output of the user's command, passed on by the worker
   if (typeof line === 'string') return { ...plain(line), failure: false };
   const more = Object.entries(record)
     .filter(([key]) => !USUAL.has(key))
@@ -41,7 +41,7 @@ function textOf(value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
-/** Of an error as runtime/log.ts writes it; its stack is for whoever reads the log itself. */
+/** The message of an error as runtime/log.ts writes it; the stack is only in the log itself. */
 function messageOf(err: unknown): string {
   const { message } = (err ?? {}) as { readonly message?: unknown };
   return typeof message === 'string' ? message : textOf(err);

@@ -1,4 +1,4 @@
-/** Tells what happens in a local pool, a line for each thing worth reading, and nothing twice. */
+/** Reports the events of a local pool, one line for each that is worth reading, without repetition. */
 import { recoveryNote } from '../../controller/recover/deaths.ts';
 import type { Sampled } from '../../controller/sample/sampled.ts';
 import type { Step } from '../../controller/act/step.ts';
@@ -10,7 +10,7 @@ export interface Narrator {
   readonly say: (text: string) => void;
   readonly onStep: (step: Step, sampled: Sampled) => void;
   readonly onEvent: (event: LocalEvent) => void;
-  /** A line of the log of what runs in this process. */
+  /** A log line of the stages that run in this process. */
   readonly onLog: (line: string) => void;
   readonly onError: (error: Error) => void;
   /** Tasks of a dead worker are back in the queue. */
@@ -25,7 +25,7 @@ export function createNarrator(write: (line: string) => void): Narrator {
   let failed: string | undefined;
   let scaledUp: { readonly to: number; readonly at: number } | undefined;
   let ready = 0;
-  // what users' code prints, and what names tasks have, reaches a terminal here
+  // output of users' code and names of tasks reach a terminal here
   const say = (text: string): void =>
     write(`${new Date().toTimeString().slice(0, 8)}  ${printable(text).trimEnd()}`);
 
@@ -40,13 +40,15 @@ export function createNarrator(write: (line: string) => void): Narrator {
       }
       const why = sampled.kind === 'unknown' && sampled.reason !== 'NotSampledYet' ? sampled.why : undefined;
       if (why !== blind)
-        say(why === undefined ? 'the queue can be read again' : `${why}; the workers are left as they are`);
+        say(
+          why === undefined ? 'the queue can be read again' : `${why}; the number of workers stays as it is`,
+        );
       blind = why;
     },
     onEvent: (event) => {
       if (event.kind === 'line') {
         const { level, text, failure } = event.line;
-        // the last words of a crash are told with it
+        // the last output of a crashed worker is part of the crash's line
         if (level === undefined ? !failure : LOUD.has(level)) say(`${short(event.id)}: ${text}`);
       } else if (event.kind === 'crashed') {
         if (event.why !== crashed) say(`${event.why}; retrying`);
@@ -74,7 +76,7 @@ export function createNarrator(write: (line: string) => void): Narrator {
   };
 }
 
-/** `local-4711-3` is worker 3 to somebody who sees only this pool. */
+/** `local-4711-3` is worker 3 for someone who sees only this pool. */
 function short(id: string): string {
   return `worker ${id.split('-').at(-1)}`;
 }

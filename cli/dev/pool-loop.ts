@@ -1,6 +1,6 @@
 /**
- * The controller's own loop without Kubernetes: sample, decide, act, for the queues of one pool and any Target. A step is
- * made whenever they were sampled, one at a time; a sample that comes meanwhile leads to one more.
+ * The controller's own loop without Kubernetes: sample, decide, act, for the queues of one pool and any Target. Each sample leads to
+ * a step, one at a time; a sample that arrives during a step leads to one more.
  */
 import { noMemory, type Memory, type Policy } from '../../controller/decide/decision.ts';
 import { observe, type Observation, type Baseline } from '../../controller/observe/observation.ts';
@@ -25,14 +25,14 @@ export interface PoolLoopOptions {
   readonly policy: Policy;
   readonly target: Target;
   readonly dryRun?: boolean;
-  /** The name, `namespace/name`, under which Redis gets the time line and the decisions; nothing is recorded without one. */
+  /** The name, `namespace/name`, under which the time line and the decisions are recorded in Redis; without it, nothing is. */
   readonly pool?: string;
-  /** How often a queue is read while something happens in it, ms. */
+  /** Interval at which an active queue is read, ms. */
   readonly pollMs?: number;
   readonly log: Logger;
   /** After each step, in order. */
   readonly onStep: (step: Step, sampled: Sampled) => void;
-  /** Told what happened, after each step. */
+  /** Receives what happened, after each step. */
   readonly observed?: (observation: Observation) => void;
   /** A step failed; the next sample leads to another. */
   readonly onError: (error: Error) => void;
@@ -40,18 +40,18 @@ export interface PoolLoopOptions {
 
 export interface PoolLoop extends AsyncDisposable {
   readonly sampler: Sampler;
-  /** What was read of the queues last. */
+  /** The last sample of the queues. */
   readonly sampled: () => Sampled;
   /**
-   * Puts back what a worker holds that is known to be dead, before its lease would, and tells of its fate. Returns how
-   * many tasks.
+   * Puts back the tasks of a worker that is known to be dead, before its lease ends, and records its fate. Returns the number
+   * of tasks.
    */
   recover(worker: string, fate: string): Promise<number>;
 }
 
 const ID = 'pool';
 
-/** Begins at once, and goes on until it is disposed. Redis may come and go meanwhile. */
+/** Starts immediately and runs until it is disposed, also while Redis is unreachable. */
 export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
   const { queues, target, policy, log } = options;
   let memory: Memory = noMemory;
@@ -118,7 +118,7 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
     recover: async (worker, fate) => {
       let returned = 0;
       for (const keys of queues) {
-        // before its tasks are to be had, and one of them is given up for that
+        // before its tasks are available again, as one of them may be given up with this reason
         await writeExitReason(sampler.redis, keys, worker, fate);
         returned += (await reap(sampler.redis, keys, worker, 'any', 'lost')) ?? 0;
       }

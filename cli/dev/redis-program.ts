@@ -8,14 +8,14 @@ import { delimiter, join } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 
 export interface RedisProgram {
-  /** In words. */
+  /** Human-readable. */
   readonly what: string;
   readonly container: boolean;
-  /** How to start it on a loopback port, without persistence, with `folder` to work in. */
+  /** The command that starts it on a loopback port, without persistence, in `folder`. */
   command(port: number, folder: string): { readonly file: string; readonly args: readonly string[] };
 }
 
-/** One step of bringing a server by a package manager. */
+/** One step of installing a server with a package manager. */
 interface Installer {
   readonly tool: string;
   readonly commands: readonly (readonly string[])[];
@@ -25,7 +25,7 @@ const SERVERS = ['redis-server', 'valkey-server'];
 const VOLATILE = ['--save', '', '--appendonly', 'no', '--daemonize', 'no'];
 const IMAGE = 'redis:7';
 
-/** Whether a package manager may install a Redis: `ask` a person at the terminal, where there is one. */
+/** Whether a package manager may install a Redis; `ask`: the user at the terminal, if there is one. */
 export type Install = 'yes' | 'ask';
 
 /** The first that works. Rejects with one line that says what to install. */
@@ -95,7 +95,7 @@ function fromPath(env: NodeJS.ProcessEnv): RedisProgram | undefined {
   return undefined;
 }
 
-/** The shell in the container ends the server when its stdin does: then we are gone, however that came about. */
+/** The shell in the container ends the server when its stdin ends: then we are gone, for whatever reason. */
 const IN_CONTAINER =
   "redis-server --save '' --appendonly no --protected-mode no & cat >/dev/null; kill $!; wait $!";
 
@@ -136,7 +136,7 @@ function installers(): Installer[] {
   ];
 }
 
-/** Runs a command to its end. Returns why it failed, in one line; `undefined` when it did not. */
+/** Runs a command to its end. Returns why it failed, in one line, or `undefined`. */
 function run(env: NodeJS.ProcessEnv, file: string, args: readonly string[]): Promise<string | undefined> {
   return new Promise((resolve) => {
     const child = spawn(file, args, {

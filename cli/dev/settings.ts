@@ -22,13 +22,13 @@ export interface DevFlags extends HandlerFlags {
   readonly concurrency?: number;
   /** ms. */
   readonly window?: number;
-  /** Only when they were given: their defaults would hide the pool's. */
+  /** Only if given: their defaults would hide the pool's. */
   readonly queue?: string | undefined;
   readonly result?: string | undefined;
 }
 
 export interface DevSettings {
-  /** All of them, as a pool in a cluster would have them. */
+  /** The complete spec, as of a pool in a cluster. */
   readonly spec: WorkerPoolSpec;
   readonly policy: Policy;
   readonly dryRun: boolean;
@@ -47,7 +47,7 @@ export interface DevSettings {
   readonly deadLetters: { readonly max: number; readonly maxAgeMs: number };
 }
 
-/** As the definition of WorkerPool has it. */
+/** As in the CRD. */
 const MIN_TARGET_MS = 100;
 
 /** Throws `UsageError` in one line for settings that contradict one another or that a pool must not have. */
@@ -58,7 +58,7 @@ export function devSettings(
 ): DevSettings {
   const laptop = {
     maxReplicas: Math.max(cores, pool?.minReplicas ?? 0, flags.min ?? 0),
-    // with a target, the pool finds out by itself what is worth keeping
+    // with a target, the pool learns what is worth keeping
     scaling: flags.targetWait === undefined ? { scaleDown: { window: '10s' } } : {},
   };
   const spec = withDefaults({
@@ -100,7 +100,7 @@ export function devSettings(
       policy,
       dryRun: spec.mode === Mode.DryRun,
       queue: spec.queue,
-      // a queue that was asked for by a flag is the only one
+      // a queue that is given by a flag is the only one
       queues: flags.queue === undefined ? spec.queues : undefined,
       result: spec.result,
       concurrency: spec.concurrency,

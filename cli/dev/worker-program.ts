@@ -1,4 +1,4 @@
-/** How a worker process is started for given settings: by environment variables, as in a pod. */
+/** The program of a worker process with given settings, which are passed as environment variables, as in a pod. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { RedisAddress } from '../../queue/connection/connection.ts';
@@ -27,19 +27,19 @@ export interface WorkerSettings {
     readonly maxDeliveries?: number;
     readonly backoff: { readonly initialMs: number; readonly maxMs: number; readonly jitter: boolean };
   };
-  /** Without these three, the worker's own defaults hold. */
+  /** Default to the worker's own. */
   readonly tasks?: { readonly maxBytes: number };
   readonly results?: { readonly ttlMs: number; readonly maxBytes: number };
   readonly deadLetters?: { readonly max: number; readonly maxAgeMs: number };
 }
 
-/** The program of one worker. What the caller's own environment says about Millrace is left out: `settings` has it. */
+/** The program of one worker. Variables of Millrace in the caller's environment are omitted: `settings` replaces them. */
 export function workerProgram(settings: WorkerSettings, id: string, env: NodeJS.ProcessEnv): WorkerProgram {
   const inherited = Object.entries(env).filter(([name]) => !name.startsWith('MILLRACE_'));
   const own = Object.entries(variables(settings, id)).filter(([, value]) => value !== undefined);
   return {
     file: process.execPath,
-    // a tasks.ts without a package.json beside it is no mistake here
+    // a tasks.ts without a package.json is fine here
     args: ['--disable-warning=MODULE_TYPELESS_PACKAGE_JSON', workerFile()],
     env: Object.fromEntries([...inherited, ...own]),
   };

@@ -21,12 +21,12 @@ export interface Panel {
 export interface Chart {
   readonly title: string;
   readonly subtitle: string;
-  /** What the axis of time counts. */
+  /** The unit of the time axis. */
   readonly timeTitle: string;
   readonly panels: readonly Panel[];
   /** In pixels; two panels fit well into what it is without. */
   readonly height?: number;
-  /** Moments worth a name, in seconds. */
+  /** Named moments, in seconds. */
   readonly marks?: readonly { readonly at: number; readonly label: string }[];
 }
 
@@ -36,18 +36,18 @@ const LEFT = 72;
 const RIGHT = 32;
 const TOP = 124;
 const BOTTOM = 60;
-/** From a panel's title to its plot; between them stand the names of the marks. */
+/** From a panel's title to its plot; the names of the marks are in between. */
 const HEAD = 32;
 const PANEL_GAP = 80;
 const INK = '#1f2937';
 const FAINT = '#6b7280';
 const RULE = '#e5e7eb';
 
-/** The SVG document. Series without points are left out. */
+/** The SVG document. Series without points are omitted. */
 export function chartSvg(chart: Chart): string {
   const { height: total = USUAL_HEIGHT } = chart;
   const ends = chart.panels.flatMap(({ series }) => series.map(({ points }) => points.at(-1)?.[0] ?? 0));
-  // a little more, so that the last values can be seen
+  // a little more, so that the last values are visible
   const end = 1.02 * Math.max(1, ...ends, ...(chart.marks ?? []).map(({ at }) => at));
   const x = (seconds: number): number => LEFT + (seconds / end) * (WIDTH - LEFT - RIGHT);
   const weights = chart.panels.reduce((sum, { weight }) => sum + weight, 0);
@@ -110,7 +110,7 @@ function panelSvg({ title, series }: Panel, { top, height, end, x }: Frame): str
   ].join('\n');
 }
 
-/** From right to left, so that it ends where the plot does. */
+/** From right to left, so that it ends with the plot. */
 function legendSvg(series: readonly Series[], y: number): string {
   let right = WIDTH - RIGHT;
   const entries: string[] = [];
@@ -142,7 +142,7 @@ function seriesSvg(
   return `<path d="${line}V${round(y(0))}H${round(x(first[0]))}Z" fill="${colour}" fill-opacity="0.25"/>${stroke}`;
 }
 
-/** The name stands above the plots, on the side where there is more room. */
+/** The name is above the plots, on the side with more room. */
 function markSvg(x: number, label: string, frames: readonly Frame[]): string {
   const anchor = x > WIDTH / 2 ? 'end' : 'start';
   const lines = frames.map(({ top, height }, i) => {

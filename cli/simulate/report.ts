@@ -1,4 +1,4 @@
-/** What `millrace simulate` and `npm run bench -- policy` print: a table for people, rows for programs, a chart. Pure. */
+/** The output of `millrace simulate` and `npm run bench -- policy`: a table for people, rows for programs, a chart. Pure. */
 import type { Compared } from '../../simulate/compare.ts';
 import type { Trace } from '../../simulate/trace.ts';
 import type { Chart, Panel, Series } from './chart-svg.ts';
@@ -38,24 +38,24 @@ export function comparedTable(rows: readonly Compared[]): string {
   );
 }
 
-/** Columns of figures stand right, so each has its number of decimals as a text of one width. */
+/** Columns of figures are right-aligned, so each has a fixed number of decimals. */
 function decimals(value: number, places: number): string {
   return value.toFixed(places).padStart(5);
 }
 
-/** The figures as JSON, with what Millrace advises and had learned. */
+/** The figures as JSON, with Millrace's advice and what it learned. */
 export function comparedRows(rows: readonly Compared[]): object[] {
   return rows.map(({ figures, advice, insight }) =>
     Object.assign({ advice: advice?.message, learned: insight }, figures),
   );
 }
 
-/** The advice of each policy that gave one, a line each. */
+/** The advice, if any, of each policy, one line each. */
 export function adviceLines(rows: readonly Compared[]): string {
   return rows.flatMap(({ run, advice }) => (advice ? [`${run.name}: ${advice.message}.\n`] : [])).join('');
 }
 
-/** Waiting tasks, replicas and waits over time, of the first few: more lines than that nobody can tell apart. */
+/** Waiting tasks, replicas and waits over time, of the first few policies: more lines cannot be told apart. */
 export function comparedChart(trace: Trace, all: readonly Compared[], targetMs: number): Chart {
   const rows = all.slice(0, COLOURS.length);
   const notes = (title: string, of: (note: Compared['run']['notes'][number]) => number): Panel => ({
@@ -102,7 +102,7 @@ function line(label: string, index: number, points: Series['points']): Series {
   return { label, colour: COLOURS[index] ?? '#000000', form: index === 0 ? 'area' : 'line', points };
 }
 
-/** The longest wait of the tasks that came in each of 300 stretches of time, s. */
+/** The longest wait of the tasks that arrived in each of 300 intervals, s. */
 function waitsOver({ arrivals }: Trace, waits: Float64Array, endS: number): [number, number][] {
   const width = endS / 300;
   const longest = new Map<number, number>();

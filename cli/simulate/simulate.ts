@@ -1,8 +1,8 @@
 /**
  * `cli/simulate/` takes a trace file or a seed and returns a report. The simulation itself is the business of `simulate/`.
  *
- * `millrace simulate`: what a pool's policy would do on a trace, beside its peers. The policy is the controller's own; the
- * trace comes from a file, or is made from a seed.
+ * `millrace simulate`: replays a trace against a pool's policy and other autoscalers. The policy is the controller's own code; the
+ * trace comes from a file, or is generated from a seed.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
@@ -39,10 +39,10 @@ export interface SimulateFlags {
   readonly output: Output;
 }
 
-/** A Monday: what is not said should at least be an ordinary day. */
+/** A Monday: an ordinary day, if none is given. */
 const MONDAY = Date.UTC(2026, 0, 5);
 const USUAL_TARGET_MS = 10_000;
-/** Notes for a chart: so many over the length of the trace. */
+/** Number of points of a chart over the length of the trace. */
 const NOTES = 400;
 
 export async function simulateCommand(flags: SimulateFlags): Promise<void> {
@@ -76,7 +76,7 @@ export async function simulateCommand(flags: SimulateFlags): Promise<void> {
   });
 }
 
-/** The policy of the pool's file, or of nothing but a target. A target on the command line takes the place of its rules. */
+/** The policy of the pool's file, or one with only a target. A target on the command line replaces the pool's rules. */
 function policyFor(
   { target, slots, max }: SimulateFlags,
   pool: Partial<WorkerPoolSpecInput> | undefined,
@@ -98,7 +98,7 @@ function generated({ generate: kind, seed, duration, rate, service }: SimulateFl
   return generate(kind, { seed, durationMs: duration, rate, serviceMs: service });
 }
 
-/** Throws `UsageError` in one line when the file cannot be read or is no trace. */
+/** Throws `UsageError` in one line if the file cannot be read or is not a trace. */
 export async function readTrace(path: string): Promise<Trace> {
   try {
     return parseTrace(basename(path), await readFile(path, 'utf8'));

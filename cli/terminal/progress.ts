@@ -1,4 +1,4 @@
-/** A bar on stderr for what takes longer than a second; none where stderr is no terminal. */
+/** A progress bar on stderr for operations longer than a second; none unless stderr is a terminal. */
 import type { SingleBar } from 'cli-progress';
 import { timeout } from '../../runtime/timers.ts';
 
@@ -7,16 +7,16 @@ export interface Progress extends Disposable {
   add(count: number): void;
 }
 
-/** Nobody needs to be told of what is done by then, ms. */
-const PATIENCE_MS = 1_000;
+/** Shorter operations need no bar, ms. */
+const SHOW_AFTER_MS = 1_000;
 
-/** `total` in the unit of `add`; `undefined` when it is not known: then it only counts. */
+/** `total` in the unit of `add`; `undefined` if unknown: then it only counts. */
 export function showProgress(what: string, total: number | undefined): Progress {
   let done = 0;
   let bar: SingleBar | undefined;
   let over = false;
   const begin = async (): Promise<void> => {
-    // tens of ms that most commands never need
+    // loading it takes tens of ms, which most commands do not need
     const { default: library } = await import('cli-progress');
     if (over) return;
     const form =
@@ -27,7 +27,7 @@ export function showProgress(what: string, total: number | undefined): Progress 
     );
     bar.start(total ?? 0, done);
   };
-  const timer = process.stderr.isTTY ? timeout(PATIENCE_MS, () => void begin()) : undefined;
+  const timer = process.stderr.isTTY ? timeout(SHOW_AFTER_MS, () => void begin()) : undefined;
   return {
     add(count) {
       done += count;

@@ -7,19 +7,19 @@ import stringWidth from 'string-width';
 import { printable } from '../../runtime/plain-text.ts';
 import { paint, type Colour } from './paint.ts';
 
-/** Text is written without control characters, whosever it is; a colour comes apart from it. */
+/** Text is written without control characters, whatever its origin; its colour is separate. */
 export type Cell = string | number | { readonly text: string; readonly colour: Colour | undefined };
 
 const textOf = (cell: Cell | undefined): string =>
   printable(String(typeof cell === 'object' ? cell.text : (cell ?? '')));
 
-/** Columns as wide as their widest cell, two spaces apart; numbers stand right. Ends with a line feed. */
+/** Columns as wide as their widest cell, two spaces apart; numbers are right-aligned. Ends with a line feed. */
 export function table(head: readonly string[], rows: readonly (readonly Cell[])[]): string {
   const line = layout(head, rows);
   return [head, ...rows].map((row) => `${line(row)}\n`).join('');
 }
 
-/** How a row of such a table is written: of these, or of one that comes later. */
+/** Formats the rows of such a table: these, or later ones. */
 export function layout(
   head: readonly string[],
   rows: readonly (readonly Cell[])[],
@@ -27,7 +27,7 @@ export function layout(
   const widths = head.map((title, column) =>
     Math.max(title.length, ...rows.map((row) => stringWidth(textOf(row[column])))),
   );
-  // what is not known yet is no number
+  // an unknown value is not a number
   const number = (cell: Cell | undefined): boolean => typeof cell === 'number' || cell === '-';
   const right = head.map((_, column) => rows.length > 0 && rows.every((row) => number(row[column])));
   const padded = (cell: Cell, i: number): string => {

@@ -1,4 +1,4 @@
-/** What `millrace top` shows and what a key changes in it. Pure: keys in, state and a wish out. */
+/** The state of `millrace top`, and how keys change it. Pure: takes keys, returns a state and a wish. */
 import type { WorkerSummary } from '../commands/workers.ts';
 
 /** A pool, or a queue of a bare Redis. `undefined`: not known. */
@@ -10,12 +10,12 @@ export interface TopRow {
   readonly inFlight: number | undefined;
   readonly delayed: number | undefined;
   readonly dead: number | undefined;
-  /** Replicas, or workers where there is no pool; and how many there are to be. */
+  /** Replicas, or workers without a pool; and their desired number. */
   readonly replicas: number | undefined;
   readonly desired: number | undefined;
   /** Tasks a second. */
   readonly rate: number | undefined;
-  /** How long tasks take, and how long those that came last have waited, human-readable. */
+  /** Service time of tasks, and the wait of the last ones, human-readable. */
   readonly service: string | undefined;
   readonly wait: string | undefined;
   readonly state: string;
@@ -32,7 +32,7 @@ export interface TopLetter {
   readonly error: string;
 }
 
-/** What is behind a row. */
+/** The details of a row. */
 export interface TopDetail {
   readonly workers: readonly WorkerSummary[];
   readonly letters: readonly TopLetter[];
@@ -50,14 +50,14 @@ export type TopSort = (typeof topSorts)[number];
 export interface TopState {
   readonly sort: TopSort;
   readonly filter: string;
-  /** Keys go into the filter. */
+  /** Keys edit the filter. */
   readonly typing: boolean;
-  /** Key of the row under the cursor; the first one where it is gone. */
+  /** Key of the row under the cursor; if it is gone, the first row counts. */
   readonly chosen: string | undefined;
   readonly opened:
     | { readonly key: string; readonly tab: 'workers' | 'dead'; readonly cursor: number }
     | undefined;
-  /** A question that y answers with yes. */
+  /** A question that y confirms. */
   readonly asking:
     | { readonly how: 'requeue' | 'drop'; readonly letters: readonly TopLetter[] | 'all' }
     | undefined;
@@ -72,10 +72,10 @@ export const firstState: TopState = {
   asking: undefined,
 };
 
-/** A key as node:readline tells of it. */
+/** A key as node:readline reports it. */
 export interface Key {
   readonly name: string;
-  /** What it types, if it does. */
+  /** The text that it types, if any. */
   readonly text: string;
   readonly ctrl: boolean;
 }
@@ -95,7 +95,7 @@ export interface Pressed {
   readonly wish?: Wish;
 }
 
-/** The rows that the filter lets through, in order. */
+/** The rows that match the filter, in order. */
 export function visibleRows({ sort, filter }: TopState, rows: readonly TopRow[]): TopRow[] {
   const figure = (row: TopRow): number => (sort === 'name' ? 0 : (row[sort] ?? -1));
   const wanted = filter.toLowerCase();
@@ -177,14 +177,14 @@ function pressedInside(
   };
 }
 
-/** Terminals send the one or the other. */
+/** Terminals send either. */
 function isEnter(name: string): boolean {
   return name === 'return' || name === 'enter';
 }
 
 const PAGE = 10;
 
-/** Where the cursor goes; `undefined` for other keys. */
+/** The cursor's new place; `undefined` for other keys. */
 function moved(at: number, { name, text }: Key, length: number): number | undefined {
   const steps: Record<string, number> = {
     up: -1,

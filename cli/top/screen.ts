@@ -9,7 +9,7 @@ import { UsageError } from '../../runtime/program.ts';
 import type { Key } from './model.ts';
 
 export interface Screen extends Disposable {
-  /** As of now: it changes when the window does. */
+  /** The current size; changes with the window. */
   readonly columns: number;
   readonly lines: number;
   /** Shows exactly these lines. */
@@ -18,7 +18,7 @@ export interface Screen extends Disposable {
 
 export interface ScreenEvents {
   readonly onKey: (key: Key) => void;
-  /** The window has another size, or the program was in the background. */
+  /** The window was resized, or the program was in the background. */
   readonly onResize: () => void;
 }
 
@@ -29,10 +29,10 @@ const CLEAR_LINE = '\u001B[K';
 const CLEAR_BELOW = '\u001B[J';
 const USUAL = { columns: 80, lines: 24 };
 
-/** Throws `UsageError` where there is no terminal. */
+/** Throws `UsageError` without a terminal. */
 export function openScreen(input: ReadStream, output: WriteStream, events: ScreenEvents): Screen {
   if (!input.isTTY || !output.isTTY)
-    throw new UsageError('top needs a terminal: add --once for what it would show, or use pools --watch');
+    throw new UsageError('top needs a terminal: add --once to print one screen, or use pools --watch');
   emitKeypressEvents(input);
   input.setRawMode(true);
   output.write(ENTER);
@@ -52,7 +52,7 @@ export function openScreen(input: ReadStream, output: WriteStream, events: Scree
   output.on('resize', events.onResize);
   process.on('SIGCONT', events.onResize);
   process.on('exit', restore);
-  // before Node prints what is wrong: else that would go with the screen
+  // before Node prints the error, which would disappear with the screen
   process.on('uncaughtExceptionMonitor', restore);
   return {
     get columns() {

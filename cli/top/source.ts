@@ -1,4 +1,4 @@
-/** Where the rows of `millrace top` come from: a cluster's pools, as they change, or the queues of a bare Redis, every second. */
+/** The sources of the rows of `millrace top`: a cluster's pools, as they change, or the queues of a bare Redis, every second. */
 import type { Redis } from 'ioredis';
 import { createKubeApi } from '../../kube/client.ts';
 import { POOLS } from '../../kube/resources.ts';
@@ -24,9 +24,9 @@ export interface TopPlace {
 
 export interface TopSource extends AsyncDisposable {
   readonly title: string;
-  /** As they are now; rejects with what is in the way, in words. */
+  /** The current rows; rejects with a human-readable reason. */
   rows(): Promise<TopRow[]>;
-  /** A way to what is behind a row. What is opened goes to `stack`. */
+  /** Opens the details of a row; resources are opened on `stack`. */
   open(key: string, stack: AsyncDisposableStack): Promise<TopPlace>;
 }
 
@@ -48,7 +48,7 @@ export async function readDetail({ redis, queues }: TopPlace): Promise<TopDetail
   return { workers, letters: letters.flat().toSorted((a, b) => b.at - a.at) };
 }
 
-/** Returns how many were moved. */
+/** Returns the number of moved letters. */
 export async function moveLetters(
   { redis, queues }: TopPlace,
   how: 'requeue' | 'drop',
@@ -125,7 +125,7 @@ function rowOf(pool: WorkerPool, namespaces: boolean): TopRow {
   };
 }
 
-/** `names`: the queues to show; without any, all that Millrace knows there, looked for anew each time. */
+/** `names`: the queues to show; by default all that Millrace uses there, listed anew each time. */
 export function redisSource(
   redis: Redis,
   title: string,
@@ -154,7 +154,7 @@ export function redisSource(
   };
 }
 
-/** Rates are of what was done since the look before. */
+/** Rates are computed from the difference to the previous read. */
 export function queueRow(
   name: string,
   sample: QueueSample,
@@ -165,7 +165,7 @@ export function queueRow(
   const seconds = previous ? (sample.now - previous.now) / 1_000 : 0;
   const ended = (of: QueueSample): number => of.counters.completed + of.counters.failed;
   const rate = previous && seconds > 0 ? Math.max(0, ended(sample) - ended(previous)) / seconds : undefined;
-  // the sum is of all attempts, whatever became of them
+  // the sum includes all attempts, failed ones too
   const attempts = counters.completed + counters.failed + counters.retried;
   const mean = attempts > 0 ? counters.serviceUs / attempts / 1_000 : undefined;
   const pace = mean === undefined ? '' : `, a task takes ${mean.toFixed(0)} ms on average`;

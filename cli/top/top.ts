@@ -2,8 +2,8 @@
  * `cli/top/` takes the sources of `millrace top` and returns screens. Only `source.ts` knows Redis or a cluster, only
  * `screen.ts` a terminal.
  *
- * `millrace top`: pools, or the queues of a Redis, live; their workers and dead letters behind them. Looks once a second, and at
- * once after a key. It ends with q, Ctrl-C or a signal, and leaves the terminal as it was.
+ * `millrace top`: pools, or the queues of a Redis, live, with their workers and dead letters. Reads once a second, and immediately
+ * after a key. Ends with q, Ctrl-C or a signal, and restores the terminal.
  */
 import { closeRedis, openRedis, addressName } from '../../queue/connection/connection.ts';
 import { defineScripts } from '../../queue/scripts/scripts.ts';
@@ -22,9 +22,9 @@ export interface TopFlags extends AccessFlags {
   readonly once?: true;
 }
 
-const LOOK_MS = 1_000;
+const READ_EVERY_MS = 1_000;
 
-/** `given`: written to only where that does not land in the screen. */
+/** `given`: not written to if its lines would end up in the screen. */
 export async function top(flags: TopFlags, given: CommandLog): Promise<void> {
   const log: CommandLog = process.stderr.isTTY ? { ...given, debug: () => undefined } : given;
   if (flags.redisNamed) {
@@ -44,7 +44,7 @@ export async function top(flags: TopFlags, given: CommandLog): Promise<void> {
   using cluster = openCluster(flags);
   const { readPools } = await import('../commands/pools.ts');
   const namespace = flags.allNamespaces ? undefined : cluster.namespace;
-  // says in one line what is in the way; a watch would try for ever
+  // fails in one line; a watch would retry for ever
   await readPools(cluster, namespace);
   await using source = await clusterSource(cluster, namespace, async (pool, stack) => {
     const { address, queues, describe } = await placeOfPool(cluster, pool, stack);
@@ -71,7 +71,7 @@ async function run(source: TopSource, { once }: TopFlags, log: CommandLog): Prom
   const data = { rows: await source.rows(), detail: undefined };
   const columns = process.stdout.columns || 120;
   const frame = { title: source.title, columns, lines: data.rows.length + 6, now: Date.now(), note: '' };
-  // without what keys would do
+  // without the help for keys
   const lines = draw(firstState, data, frame).slice(0, -2);
   process.stdout.write(
     `${lines
@@ -86,7 +86,7 @@ async function live(source: TopSource, log: CommandLog): Promise<void> {
   const over = new AbortController();
   let state: TopState = firstState;
   let data: TopData = { rows: [], detail: undefined };
-  // one that is about reading goes with the next read, any other with the next key
+  // one about reading disappears with the next read, any other with the next key
   let note: { readonly text: string; readonly aboutReading: boolean } | undefined;
   note = { text: 'reading …', aboutReading: true };
   let wake = (): void => undefined;
@@ -139,14 +139,14 @@ async function live(source: TopSource, log: CommandLog): Promise<void> {
     redraw();
     const { promise, resolve } = Promise.withResolvers<void>();
     wake = resolve;
-    const timer = timeout(LOOK_MS, resolve);
+    const timer = timeout(READ_EVERY_MS, resolve);
     ended.addEventListener('abort', () => resolve(), { once: true });
     await promise;
     timer.clear();
   }
 }
 
-/** What is behind the opened row; one at a time. */
+/** The details of the opened row, one at a time. */
 function createInside(source: TopSource) {
   let stack: AsyncDisposableStack | undefined;
   let place: Promise<TopPlace> | undefined;

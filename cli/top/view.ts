@@ -1,4 +1,4 @@
-/** The screen of `millrace top` as lines, no wider and no more than there is room for. Pure, but for the colours. */
+/** The screen of `millrace top` as lines that fit the terminal. Pure, except for colours. */
 import { paint, type Colour } from '../terminal/paint.ts';
 import { cursorOf, visibleRows, type TopData, type TopRow, type TopSort, type TopState } from './model.ts';
 import { age, fit } from '../terminal/table.ts';
@@ -9,7 +9,7 @@ export interface Frame {
   readonly lines: number;
   /** ms since the epoch. */
   readonly now: number;
-  /** What is in the way just now, or what was done last. */
+  /** The current problem, or the last action. */
   readonly note: string | undefined;
 }
 
@@ -22,12 +22,12 @@ interface Column<T> {
 }
 
 const GAP = 2;
-/** From here on there is room for the decision beside the figures. */
+/** From this width on, the decision fits beside the figures. */
 const WIDE = 110;
-/** The least that says anything. */
+/** The smallest useful width. */
 const DECISION = 26;
 
-/** The lines of the screen, from the top; the last one says what keys do. */
+/** The lines of the screen, from the top; the last one is the help for keys. */
 export function draw(state: TopState, data: TopData, frame: Frame): string[] {
   const { columns, lines, now } = frame;
   const clock = new Date(now).toTimeString().slice(0, 8);
@@ -143,7 +143,7 @@ function letterColumns(columns: number, now: number): Column<Letter>[] {
   ];
 }
 
-/** Scrolled so that the cursor is in sight. */
+/** Scrolled so that the cursor is visible. */
 function tableLines<T>(
   shown: readonly Column<T>[],
   rows: readonly T[],

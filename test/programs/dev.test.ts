@@ -264,7 +264,7 @@ export default (task) => 'did ' + task;
     await server.kill();
     await using program = dev('--module', TASKS, '--max', '1', '--redis', server.url);
     await program.prints(
-      /Redis at 127\.0\.0\.1:\d+ refuses connections: .*; the workers are left as they are\n/,
+      /Redis at 127\.0\.0\.1:\d+ refuses connections: .*; the number of workers stays as it is\n/,
     );
     await server.start();
     await program.prints(/the queue can be read again\n/);
