@@ -46,7 +46,7 @@ export interface Attached extends Endpoint {
    * @throws Error with kubectl's stderr as message when it exits with another code than 0.
    */
   kubectl(args: readonly string[], options?: { input?: string; timeout?: number }): Promise<string>;
-  /** Writes a kubeconfig of whoever `token` belongs to; resolves to its path. */
+  /** Writes a kubeconfig for the owner of `token`; resolves to its path. */
   kubeconfigFor(token: string): Promise<string>;
   /** Creates a namespace of a name of its own and resolves to the name. */
   namespace(prefix?: string): Promise<string>;
@@ -64,7 +64,7 @@ export interface ApiServerOptions {
 }
 
 /**
- * Starts a server and resolves when `/readyz` says ok.
+ * Starts a server and resolves when `/readyz` returns ok.
  * @throws Error with the end of the log that matters when it does not start within 90 s.
  */
 export async function startApiServer({ flags: more = {} }: ApiServerOptions = {}): Promise<ApiServer> {
@@ -73,7 +73,7 @@ export async function startApiServer({ flags: more = {} }: ApiServerOptions = {}
     try {
       return await startOnce(tools, more);
     } catch (error) {
-      // Another process may take the free port between our look and the server's bind.
+      // another process may take the free port between our check and the server's bind
       const portTaken = error instanceof Error && error.message.includes('address already in use');
       if (!portTaken || attempt === 3) throw error;
     }
@@ -94,7 +94,7 @@ export function attach(endpoint: Endpoint): Attached {
           else resolve(stdout);
         },
       );
-      // kubectl may exit without reading all of its input; its exit code tells what matters.
+      // kubectl may exit without reading all of its input; only its exit code matters
       child.stdin?.on('error', () => {});
       child.stdin?.end(input ?? '');
     });
@@ -153,7 +153,7 @@ async function startOnce(tools: string, more: Record<string, string>): Promise<A
     stopped.abort();
     await Promise.all(children.map((child) => kill(child)));
     await rm(dir, { recursive: true, force: true, maxRetries: 3 });
-    // Last: until here it stands in for us.
+    // last, because the guard covers everything up to here
     await kill(guard);
   };
 

@@ -46,7 +46,7 @@ export function failure(child: ChildProcess, dir: string): Promise<never> {
   child.once('exit', (code, signal) => {
     void logTail(dir, name).then((tail) => reject(new Error(`${name} ended (${code ?? signal}):\n${tail}`)));
   });
-  // After the start nobody waits for it any more.
+  // after the start nothing awaits it
   promise.catch(() => {});
   return promise;
 }

@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 export interface SteppedClock {
   /** What the server's process needs in its environment. */
   readonly env: Readonly<Record<string, string>>;
-  /** Sets the server's wall clock to the host's plus `offsetMs`. It is in force at the server's next look. */
+  /** Sets the server's wall clock to the host's plus `offsetMs`. It applies at the server's next read of the clock. */
   set(offsetMs: number): void;
 }
 

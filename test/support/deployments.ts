@@ -15,7 +15,7 @@ import { connectObjects, type Objects } from './objects.ts';
 const REPLICASETS: Resource<KubeObject> = { group: 'apps', version: 'v1', plural: 'replicasets' };
 const CONFIG_MAPS: Resource<KubeObject> = { group: '', version: 'v1', plural: 'configmaps' };
 
-/** What the pods of this Deployment carry: the labels and the owner. Makes the ReplicaSet of its template, if there is none yet. */
+/** The labels and the owner of the pods of this Deployment. Creates the ReplicaSet of its template if there is none yet. */
 export async function replicaSetOf(
   objects: Objects,
   { metadata: { namespace = '', name, uid }, spec }: Deployment,
@@ -34,13 +34,13 @@ export async function replicaSetOf(
       template: { ...spec?.template, metadata: { ...spec?.template.metadata, labels } },
     },
   });
-  // it is there already, for an earlier pod
+  // it exists already, for an earlier pod
   const replicaSet = await made.catch(find);
   const owner = { ...own, kind: 'ReplicaSet', name: ref.name, uid: replicaSet.metadata.uid ?? '' };
   return { labels, ownerReferences: [owner] };
 }
 
-/** From here on `playDeployments` leaves this Deployment to somebody who plays it better. */
+/** From here on `playDeployments` ignores this Deployment: a test handles it in more detail. */
 export async function takeDeployment(objects: Objects, { namespace, name }: ObjectRef): Promise<void> {
   await objects.create(CONFIG_MAPS, namespace, { metadata: { name: `played-${name}` } });
 }

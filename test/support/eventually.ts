@@ -16,13 +16,13 @@ function busyness(): number {
   return Math.min(MOST_BUSY, Math.max(1, lastMinute / availableParallelism()));
 }
 
-/** A limit, ms, for what takes so long on a machine that has nothing else to do, as it is now. */
+/** The limit, ms, on this machine under its current load for something that takes this long on an idle one. */
 export function patient(ms: number): number {
   return ms * busyness();
 }
 
 /**
- * Calls `look` until it does not throw, and resolves to what it returned; pass assertions. After `withinMs` it rejects
+ * Calls `look` until it does not throw, and resolves to its result; pass assertions. After `withinMs` it rejects
  * with what `look` threw last; on a busy machine, after as much longer as that is busy.
  */
 export async function eventually<T>(
@@ -40,7 +40,7 @@ export async function eventually<T>(
   }
 }
 
-/** Holds that `look` does not throw for as long as `forMs`: for what must not happen. */
+/** Asserts that `look` does not throw for `forMs`: for what must not happen. */
 export async function throughout(forMs: number, look: () => unknown): Promise<void> {
   const deadline = performance.now() + forMs;
   while (performance.now() < deadline) {
@@ -50,8 +50,8 @@ export async function throughout(forMs: number, look: () => unknown): Promise<vo
 }
 
 /**
- * Holds that something takes less than `ms`, where without what is tested it would take longer every time: a wait for the
- * next poll, say. A busy machine delays anything now and then, so one try of several that was in time is enough.
+ * Asserts that something takes less than `ms`, if without the tested feature it would take longer every time: a wait for the
+ * next poll, for example. A busy machine delays anything now and then, so one try of several in time is enough.
  * `attempt` gets the number of the try and resolves to how long it took, ms.
  */
 export async function sooner(

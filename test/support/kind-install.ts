@@ -178,7 +178,7 @@ async function remove(
   await kubectl('delete', 'namespaces', '--selector', TEST_LABEL, '--wait=false');
 }
 
-/** Of a run that was interrupted there may be pools and no controller: their finalizers would stay for ever. */
+/** An interrupted run may have left pools without a controller: their finalizers would stay for ever. */
 async function letGo(cluster: Cluster): Promise<void> {
   const names = await cluster.kubectl([
     'get',

@@ -51,7 +51,7 @@ export async function signalContainer(
   await run('docker', ['exec', `${release.cluster.place.name}-control-plane`, 'sh', '-c', script]);
 }
 
-/** The kubelet tells of a container a moment after its worker has begun. */
+/** The kubelet reports a container a moment after its worker has started. */
 async function containerId(
   { cluster }: Release,
   { namespace, pod }: { namespace: string; pod: string },

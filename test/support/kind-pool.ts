@@ -115,5 +115,5 @@ export function poolOf(release: Release, name: string) {
   return pool;
 }
 
-/** `remains` of a queue where all is done and nobody works. */
+/** `remains` of a queue where everything is done and no worker is busy. */
 export const nothingLeft = { workers: 0, waiting: 0, held: [], load: [] };

@@ -8,7 +8,7 @@ import { install, SYSTEM, type Release, type ReleaseOptions } from './kind-insta
 
 export { SYSTEM, type Release } from './kind-install.ts';
 
-/** Installs Millrace for the tests of the file that calls this; what it returns is there once the tests run. */
+/** Installs Millrace for the tests of the file that calls this; what it returns is available once the tests run. */
 export function useRelease(place: ClusterPlace | undefined, options: ReleaseOptions): () => Release {
   let release: (Release & AsyncDisposable) | undefined;
   beforeAll(async () => {

@@ -20,10 +20,10 @@ export interface LyingRedis extends AsyncDisposable {
   readonly port: number;
   /** By command in lower case; `eval` is asked for a script. */
   tell(lies: Readonly<Record<string, Lie>>): void;
-  /** Sends this to whoever has subscribed. */
+  /** Sends this to all subscribers. */
   publish(bytes: string): void;
   asked(command: string): number;
-  /** Connections that were opened, and bytes that the kernel took, since it began. */
+  /** Connections opened, and bytes accepted by the kernel, since its start. */
   readonly connections: number;
   readonly sent: number;
 }

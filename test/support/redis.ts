@@ -57,7 +57,7 @@ export interface RedisServer extends AsyncDisposable {
   kill(): Promise<void>;
   /** SIGTERM: it writes what it keeps on disk and leaves. Resolves when it is gone. */
   terminate(): Promise<void>;
-  /** Starts it again on the same port; what it wrote to its folder is there again. */
+  /** Starts it again on the same port, with the data in its folder. */
   start(): Promise<void>;
   /** `kill`, then `start`. */
   restart(): Promise<void>;
@@ -71,7 +71,7 @@ export interface RedisServer extends AsyncDisposable {
 
 /**
  * Starts a server and resolves when it answers.
- * @throws Error with the end of its log when it does not start, and with what to install when there is none.
+ * Throws an Error with the end of its log if it does not start, and with what to install if there is none.
  */
 export async function startRedis(options: RedisServerOptions = {}): Promise<RedisServer> {
   const program = options.program ?? findServer();
@@ -86,7 +86,7 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
         return server;
       } catch (error) {
         await server.kill();
-        // another process may take the free port between our look and the server's bind
+        // another process may take the free port between our check and the server's bind
         if (attempt === 3 || !/Address already in use/i.test(String(error))) throw error;
       }
     }
@@ -182,7 +182,7 @@ function createHandle({ program, dir, port, certificates, clock, options }: Setu
   };
 }
 
-/** Throws when somebody else is still connected after a moment of patience. */
+/** Throws if another client is still connected after a short wait. */
 async function expectNoClients(address: RedisAddress): Promise<void> {
   const admin = openRedis(address);
   try {

@@ -23,7 +23,7 @@ export interface ReplicaSetOptions {
   readonly transport: Transport;
   readonly deployment: ObjectRef;
   readonly onStart?: (pod: string) => void;
-  /** Called as the pod begins to end: as SIGTERM, but at an instant that a test can look at. */
+  /** Called when the pod begins to end: like SIGTERM, but at an instant that a test controls. */
   readonly onStop?: (pod: string) => Promise<void> | void;
 }
 

@@ -28,7 +28,7 @@ export function sample(address: RedisAddress, options: Partial<SamplerOptions> =
   return { sampler, seen, woken, log, [Symbol.asyncDispose]: () => sampler[Symbol.asyncDispose]() };
 }
 
-/** Resolves when the latest sample is known and looks like this. */
+/** Resolves when the latest sample is known and matches. */
 export const known = (sampler: Sampler, id: string, parts: object): Promise<void> =>
   eventually(() => expect(sampler.latest(id)).toMatchObject({ kind: 'known', sample: parts }));
 

@@ -47,7 +47,7 @@ export async function startSentinels(
 }
 
 export interface OneSentinelOptions {
-  /** Where it says that the primary is. */
+  /** The address of the primary, according to it. */
   readonly primary: Pick<RedisServer, 'host' | 'port'>;
   readonly name: string;
   /** Its own password. */

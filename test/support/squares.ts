@@ -6,7 +6,7 @@ export interface Task {
   readonly n: number;
   /** How long it takes, ms. */
   readonly ms: number;
-  /** It takes memory, 8 MiB each `ms`, until there is none. */
+  /** It allocates memory, 8 MiB each `ms`, until there is none left. */
   readonly eats?: true;
 }
 
@@ -23,7 +23,7 @@ export function squares(count: number, ms: number, prefix = 't'): Task[] {
   return Array.from({ length: count }, (_, n) => ({ id: `${prefix}${n}`, n, ms }));
 }
 
-/** What a user may write for such workers; the strictest security context that Kubernetes knows. */
+/** The template of a user for such workers, with the strictest security context of Kubernetes. */
 export function squaresTemplate(container: object = {}, pod: object = {}): object {
   return {
     spec: {

@@ -11,7 +11,7 @@ export interface Stage {
   readonly controller: ControllerProcess;
   /** Starts a controller in place of one that has ended. Resolves when it leads. */
   startController(): Promise<void>;
-  /** Stops the controller and starts another one, which knows nothing of it. Resolves when that leads. */
+  /** Stops the controller and starts another one, without its state. Resolves when that leads. */
   restartController(): Promise<void>;
 }
 

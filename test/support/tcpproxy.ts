@@ -10,11 +10,11 @@ export interface TcpProxy extends AsyncDisposable {
   port: number;
   /** Nothing passes any more, in either direction or in one; connections stay open and new ones are accepted, as with lost packets. */
   stall(direction?: Direction): void;
-  /** Ends `stall`; what was held back passes. */
+  /** Ends `stall`; withheld data passes. */
   resume(): void;
   /** Present connections stay open and carry nothing ever again, as when a router forgot them; new ones work. */
   swallow(): void;
-  /** Breaks all connections; what was held back is lost, and new ones work. */
+  /** Breaks all connections; withheld data is lost, and new ones work. */
   cut(): void;
   /** New connections go to another port, as when a name begins to mean another server. */
   redirect(targetPort: number): void;
@@ -96,7 +96,7 @@ export async function startTcpProxy(
   };
 }
 
-/** Passes on a tenth of what a second may carry, ten times a second. */
+/** Forwards a tenth of the bytes per second, ten times a second. */
 async function trickle(chunk: Buffer, to: Socket, bytesPerS: number): Promise<void> {
   const most = Math.ceil(bytesPerS / 10);
   for (let from = 0; from < chunk.length && to.writable; from += most) {

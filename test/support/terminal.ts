@@ -12,7 +12,7 @@ export interface Terminal extends AsyncDisposable {
   screen(): Promise<string>;
   /** The same with its colours, as escape sequences. */
   painted(): Promise<string>;
-  /** Keys as tmux names them: `Enter`, `Tab`, `C-c`, or what is typed. */
+  /** Keys as tmux names them: `Enter`, `Tab`, `C-c`, or text. */
   press(...keys: string[]): Promise<void>;
   /** Resolves to the screen once a text like this can be seen. */
   shows(text: RegExp): Promise<string>;

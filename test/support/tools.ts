@@ -19,7 +19,7 @@ export async function findTools(names: readonly string[]): Promise<string> {
   return printed.trim();
 }
 
-/** vitest's globalSetup: compiles what is missing before a test begins, whose time is limited. */
+/** vitest's globalSetup: compiles missing tools before the tests, whose time is limited. */
 export async function setup(): Promise<void> {
   await findTools(['etcd', 'kube-apiserver', 'kubectl', 'helm']);
 }

@@ -60,7 +60,7 @@ export async function survive(trouble: Trouble): Promise<ReadonlyMap<string, num
 
   await eventually(async () => expect(await redis.hlen(keys.result)).toBe(TASKS), { withinMs });
   expect(await last).toBe('ok');
-  // whoever waits now was woken by nobody: it must have begun to wait again
+  // a client that waits now was not woken: it must have begun to wait again
   ran.clear();
   await eventually(
     async () => {
@@ -77,7 +77,7 @@ export async function survive(trouble: Trouble): Promise<ReadonlyMap<string, num
   return runs;
 }
 
-/** Both workers have said so in their logs. */
+/** Both workers have logged it. */
 export async function complained(workers: readonly TestWorker[], about: RegExp): Promise<void> {
   for (const { log } of workers)
     await eventually(() => expect(log.map((line) => JSON.stringify(line)).join('\n')).toMatch(about));

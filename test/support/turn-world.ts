@@ -9,7 +9,7 @@ import { turn, type Delivery, type TurnRequest } from '../../queue/workers/turn.
 import { snapshot } from './snapshot.ts';
 import { nothing } from './turns.ts';
 
-/** What a worker's process knows. It is gone after a crash. */
+/** The state of a worker's process, which a crash loses. */
 export interface Process {
   epoch: number;
   turns: number;
@@ -25,7 +25,7 @@ export interface World {
   readonly workers: Map<string, Process>;
   /** Tasks of this content that were enqueued. */
   readonly enqueued: Map<string, number>;
-  /** Results that workers were told to be written, by content. */
+  /** Results that were confirmed to workers, by content. */
   readonly finished: Map<string, number>;
   /** Marks that no worker has met yet. */
   readonly marks: Set<string>;
@@ -41,7 +41,7 @@ interface Moment {
 }
 
 export type Step =
-  /** The server goes back by so many steps, and the workers do not know. */
+  /** The server goes back by this many steps, unnoticed by the workers. */
   | { readonly kind: 'forget'; readonly steps: number }
   | { readonly kind: 'cancel'; readonly task: string }
   | { readonly kind: 'enqueue'; readonly task: string; readonly delayed: boolean }
@@ -81,7 +81,7 @@ async function forget({ past, ...world }: World, steps: number): Promise<void> {
   for (const mark of counts.marks) world.marks.add(mark);
 }
 
-/** Makes one step happen, in Redis and in what the workers believe. */
+/** Executes one step, in Redis and in the state of the workers. */
 export async function take(redis: Redis, next: Step, world: World): Promise<void> {
   const { keys, workers } = world;
   if (next.kind === 'forget') return forget(world, next.steps);
@@ -102,7 +102,7 @@ export async function take(redis: Redis, next: Step, world: World): Promise<void
   const process = workers.get(next.worker);
   switch (next.kind) {
     case 'begin': {
-      // a process that begins knows nothing of what its name held before
+      // a new process has no state of what its name held before
       await reap(redis, keys, next.worker, 'any', 'lost');
       await reap(redis, keys, next.worker, 'any', 'leave');
       const epoch = await register(redis, keys, next.worker, 60_000, {});
@@ -129,7 +129,7 @@ export async function take(redis: Redis, next: Step, world: World): Promise<void
     }
     case 'block':
       await redis.lmove(keys.queue, keys.wake(next.worker), 'RIGHT', 'LEFT');
-      // a move may outlive its worker only as long as the grave lasts: without a name, somebody must look
+      // a move may outlive its worker only as long as the grave lasts: without a name, it has to be checked
       if ((await redis.zscore(keys.workers, next.worker)) === null)
         await redis.zadd(keys.workers, 1, next.worker);
       return;
@@ -209,7 +209,7 @@ async function send(
 ): Promise<void> {
   const [epoch, last, seq] = await redis.hmget(world.keys.worker(id), 'epoch', 'turn', 'seq');
   const repeated = Number(last) === request.turn;
-  // whoever knows more than the server has no say there
+  // a worker ahead of the server is fenced there
   const next = Number(last) === request.turn - 1 && request.seen <= Number(seq);
   const known = Number(epoch) === request.epoch && (repeated || next);
   const reply = await turn(redis, world.keys, request);
@@ -232,7 +232,7 @@ async function send(
   process.heard = reply.madeAt;
 }
 
-/** What a turn that was carried out has done with results and marks: whoever was first wins. */
+/** The effects of an executed turn on results and marks: the first one wins. */
 function note({ finished, marks, cancelled }: World, { settled }: TurnRequest): void {
   const count = (counts: Map<string, number>, task: string): unknown =>
     counts.set(task, (counts.get(task) ?? 0) + 1);

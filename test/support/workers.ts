@@ -21,13 +21,13 @@ export interface LogLine {
   readonly [field: string]: unknown;
 }
 
-/** A task that fails is tried again at once, so that no test waits for a backoff. */
+/** A failed task is retried immediately, so that no test waits for a backoff. */
 export const promptly = { attempts: 3, backoff: { initialMs: 1, maxMs: 1, jitter: false } };
 
 export interface TestWorker extends AsyncDisposable {
   readonly id: string;
   readonly log: readonly LogLine[];
-  /** Resolves when it is registered, at once when it already was. */
+  /** Resolves when it is registered, immediately if it already is. */
   ready(): Promise<void>;
   /** How often it registered. */
   readonly epochs: number;

@@ -71,7 +71,7 @@ export async function startWorld(): Promise<World> {
   };
 }
 
-/** A pool with a Deployment of its own, on `redis`; `spec` goes on top. */
+/** A pool with a Deployment of its own, on `redis`; `spec` overrides its fields. */
 export function poolManifest(name: string, redis: { url: string }, spec: Json = {}): Json {
   const template = { spec: { containers: [{ name: 'worker', image: 'worker:1' }] } };
   return {
