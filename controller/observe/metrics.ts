@@ -37,12 +37,12 @@ export const controllerMetrics = {
   },
   recoveries: {
     name: 'millrace_recoveries_total',
-    help: 'Workers whose tasks were put back because Kubernetes said that they ended, by reason.',
+    help: 'Workers whose tasks were put back because Kubernetes reported their end, by reason.',
     labelNames: ['reason'],
   },
   forgotten: {
     name: 'millrace_memories_forgotten_total',
-    help: 'Times that what a pool had learned led to no decision at all, and was forgotten.',
+    help: 'Times that the learned values of a pool led to no valid decision and were discarded.',
   },
   reconciles: {
     name: 'millrace_reconcile_seconds',
@@ -52,11 +52,11 @@ export const controllerMetrics = {
   },
   refusals: {
     name: 'millrace_refused_total',
-    help: 'Requests for the dashboard or for metrics that were refused: token (not known), rights (may not), limit (too many wrong ones).',
+    help: 'Refused requests for the dashboard or metrics: token (unknown), rights (insufficient), limit (too many wrong ones).',
     labelNames: ['kind'],
   },
   leader: { name: 'millrace_leader', help: '1 while this process leads, else 0.' },
-  depth: { name: 'millrace_workqueue_depth', help: 'Pools that wait to be reconciled.' },
+  depth: { name: 'millrace_workqueue_depth', help: 'Pools waiting to be reconciled.' },
   servers: { name: 'millrace_redis_servers', help: 'Redis servers that are sampled.' },
   restarts: {
     name: 'millrace_watch_restarts',

@@ -44,7 +44,7 @@ export const poolGauges: readonly PoolGauge[] = [
   ),
   gauge(
     'millrace_pool_desired_replicas',
-    'Replicas that the last decision asked for.',
+    'Replicas that the last decision required.',
     (_, { desiredReplicas = 0 }) => desiredReplicas,
   ),
   gauge('millrace_pool_max_replicas', 'maxReplicas of the pool.', ({ spec }) => spec.maxReplicas),
@@ -61,7 +61,7 @@ export const poolGauges: readonly PoolGauge[] = [
   ),
   gauge(
     'millrace_pool_target_missed',
-    '1 while the target wait cannot be held, else 0, of pools that have one.',
+    '1 while the target wait cannot be met, else 0, of pools that have one.',
     (_, status) => condition(status, 'TargetMissed'),
   ),
 ];
@@ -90,11 +90,11 @@ const sum = (waits: Observation['waits']): number => waits.reduce((all, { tasks 
 
 /** Only of pools that have had a task, as are the histograms. */
 export const poolCounters: readonly PoolCounter[] = [
-  counter('millrace_pool_tasks_arrived_total', 'Tasks that came into the queue.', ({ arrived }) => arrived),
+  counter('millrace_pool_tasks_arrived_total', 'Tasks that arrived in the queue.', ({ arrived }) => arrived),
   counter('millrace_pool_tasks_taken_total', 'Tasks that were taken from the queue.', ({ taken }) => taken),
   counter(
     'millrace_pool_tasks_late_total',
-    'Taken tasks that had waited for longer than the target wait.',
+    'Taken tasks that had waited longer than the target wait.',
     ({ waits }, target) => sum(waits.filter(({ waitMs }) => waitMs > target)),
   ),
   counter('millrace_pool_tasks_completed_total', 'Tasks with a result.', ({ completed }) => completed),
@@ -130,7 +130,7 @@ export const poolHistograms = {
   },
   start: {
     name: 'millrace_replica_start_seconds',
-    help: 'From asking for a replica until it was ready, in seconds.',
+    help: 'From requesting a replica until it was ready, in seconds.',
     bounds: [0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 60, 120, 300],
   },
   wake: {
