@@ -24,6 +24,7 @@ import { openHttp } from './handlers/http.ts';
 import { openLines } from './handlers/lines.ts';
 import { openModule } from './handlers/module.ts';
 import { createWorkerHealth } from './epoch/health.ts';
+import type { WorkerOptions } from './epoch/options.ts';
 import { createWorkerMetrics } from './process/metrics.ts';
 import { defaultWorkerId, runWorker } from './worker.ts';
 
@@ -76,6 +77,14 @@ function lineLimit(resultBytes: number): number {
   return Math.min(MAX_RESULT_BYTES, Math.max(6 * resultBytes, 1 << 20));
 }
 
+/** Why the worker takes no tasks: for people, on /readyz. */
+interface Readiness {
+  /** `undefined` once it is registered. */
+  reason: string | undefined;
+  /** A shortage of processes, memory or file descriptors. */
+  shortage: string | undefined;
+}
+
 async function main(): Promise<void> {
   // in a pod the host name is the pod's name, by which the controller identifies it
   const inPod = process.env['KUBERNETES_SERVICE_HOST'] !== undefined;
@@ -85,61 +94,54 @@ async function main(): Promise<void> {
   using signals = onSignals();
   const metrics = createWorkerMetrics();
   using health = createWorkerHealth(settings.leaseMs);
-  let shortage: string | undefined; // of processes, memory or file descriptors
-  let unready: string | undefined = 'its handler is not open yet';
-  await using http =
-    flags.httpPort === undefined
-      ? undefined
-      : await serveHttp({
-          port: flags.httpPort,
-          metrics,
-          unhealthy: () => health.unhealthy(),
-          unready: () => unready ?? shortage ?? health.unready(),
-        });
-  // a module that waits for something that never comes is detected by nothing else keeping the process alive
+  const state: Readiness = { reason: 'its handler is not open yet', shortage: undefined };
+  const unhealthy = (): string | undefined => health.unhealthy();
+  const unready = (): string | undefined => state.reason ?? state.shortage ?? health.unready();
+  const { httpPort: port } = flags;
+  await using http = port === undefined ? undefined : await serveHttp({ port, metrics, unhealthy, unready });
+  // a module that waits for something that never settles is detected by nothing else keeping the process alive
   http?.hold(false);
   await using handler = await openHandler(flags, log, signals.stopping, (why) => {
-    shortage = why;
-    if (why === undefined) log.info({ event: LogEvent.StartsSucceed }, 'programs can be started again');
-    else log.error({ event: LogEvent.StartsFail, reason: why }, 'no program can be started; tasks wait');
+    state.shortage = why;
+    logShortage(log, why);
   });
   http?.hold(true);
-  unready = 'not registered in Redis yet';
+  state.reason = 'not registered in Redis yet';
+  const { handle, bytesOnly } = handler;
+  const own = { handler: handle, bytesOnly, log, metrics, health, ...readinessEvents(state, log) };
+  const hurry = hurryAfter(flags.grace, signals, log);
+  await runWorker({ ...settings, ...own }, signals.stopping, hurry).catch(rethrow(log));
+  log.info('stopped');
+}
+
+function logShortage(log: Logger, why: string | undefined): void {
+  if (why === undefined) log.info({ event: LogEvent.StartsSucceed }, 'programs can be started again');
+  else log.error({ event: LogEvent.StartsFail, reason: why }, 'no program can be started; tasks wait');
+}
+
+function readinessEvents(state: Readiness, log: Logger): Pick<WorkerOptions, 'onReady' | 'onRefused'> {
+  return {
+    onReady: () => {
+      const sinceStartMs = Math.round(performance.now());
+      if (state.reason !== undefined) log.info({ event: LogEvent.Ready, version, sinceStartMs }, 'ready');
+      state.reason = undefined;
+    },
+    onRefused: (why) => (state.reason = why),
+  };
+}
+
+/** Aborts `graceMs` after the worker was told to stop, or when it is told to hurry. */
+function hurryAfter(graceMs: number, signals: ReturnType<typeof onSignals>, log: Logger): AbortSignal {
   const hurry = new AbortController();
   const hurryUp = (): void => hurry.abort();
   signals.hurry.addEventListener('abort', hurryUp, { once: true });
   signals.stopping.addEventListener('abort', () => {
-    log.info({ event: LogEvent.Stopping, graceMs: flags.grace }, 'stopping: finishing running tasks');
-    timeout(flags.grace, hurryUp).unref();
+    log.info({ event: LogEvent.Stopping, graceMs }, 'stopping: finishing running tasks');
+    timeout(graceMs, hurryUp).unref();
   });
-  await runWorker(
-    {
-      ...settings,
-      handler: handler.handle,
-      bytesOnly: handler.bytesOnly,
-      log,
-      metrics,
-      health,
-      onReady: () => {
-        if (unready !== undefined)
-          log.info(
-            {
-              event: LogEvent.Ready,
-              version,
-              sinceStartMs: Math.round(performance.now()),
-            },
-            'ready',
-          );
-        unready = undefined;
-      },
-      onRefused: (why) => (unready = why),
-    },
-    signals.stopping,
-    hurry.signal,
-  ).catch(rethrow(log));
-  log.info('stopped');
+  return hurry.signal;
 }
 
 // no await up here, so that the worker's image can have it as a function (process/launch.ts);
-// a handler that never ends must not keep a worker that has left
+// a handler that never ends must not keep the process of a worker that has left
 void runProgram(WORKER_PROGRAM, main).finally(() => process.exit());

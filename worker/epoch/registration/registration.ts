@@ -119,19 +119,7 @@ export function createRegistration(options: RegistrationOptions): Registration {
         'an earlier process of this worker held tasks; they are back in the queue',
       );
     if (!free) return undefined;
-    const { results, deadLetters, concurrency, version, pool } = worker;
-    // turn.lua reads its policies here, so that they need not be sent with every turn
-    const about = {
-      concurrency,
-      version,
-      pool,
-      ...(results.ttlMs === undefined ? {} : { resultTtl: results.ttlMs }),
-      deadMax: deadLetters.max,
-      maxDeliveries: worker.retry.maxDeliveries ?? MAX_DELIVERIES,
-      ...(deadLetters.maxAgeMs === undefined ? {} : { deadMaxAge: deadLetters.maxAgeMs }),
-      client: clientName,
-      mark,
-    };
+    const about = { ...descriptionOf(worker), client: clientName, mark };
     // sent together; the first one removes the empty hash of an earlier epoch, if any
     const [, epoch] = await Promise.all([
       reap(redis, keys, id, 0, 'leave'),
@@ -140,56 +128,84 @@ export function createRegistration(options: RegistrationOptions): Registration {
     return epoch;
   }
 
+  /** Reads who has the name; `undefined` if the worker was stopped before Redis answered. */
+  async function readName(): Promise<Holder | undefined> {
+    const asked = Promise.all([
+      redis.client('GETNAME').catch(() => null),
+      readHolder(redis, keys, id),
+      // in a Redis Cluster this fails unless one server has both keys, without which no turn can succeed
+      redis.exists(keys.queue, keys.result),
+    ]);
+    const answer = await Promise.race([asked, stopped]);
+    if (answer === undefined) {
+      asked.catch(() => undefined);
+      return undefined;
+    }
+    const [name, holder] = answer;
+    clientName = name ?? '';
+    return holder;
+  }
+
+  async function logLoss(epoch: number | undefined, holder: Holder): Promise<void> {
+    const why = await reasonOf(holder);
+    log.warn({ event: LogEvent.Fenced, epoch }, `the lease was lost: ${why}; what was running was dropped`);
+  }
+
+  async function begin(lost: number | undefined): Promise<number | undefined> {
+    let before: Holder | undefined;
+    let logged = lost === undefined;
+    while (!stopping.aborted) {
+      let pauseMs = REGISTER_PAUSE_MS;
+      try {
+        const holder = await readName();
+        if (holder === undefined) return undefined;
+        if (!logged) await logLoss(lost, holder);
+        logged = true;
+        const trying = attempt(holder, lost === undefined);
+        const epoch = await Promise.race([trying, stopped]);
+        if (!stopping.aborted || epoch !== undefined) attempts.succeeded();
+        if (epoch !== undefined) return epoch;
+        trying.catch(() => undefined);
+        if (holder.epoch !== undefined) {
+          pauseMs = NAMESAKE_PAUSE_MS;
+          if (before?.epoch === holder.epoch && before.beat !== holder.beat)
+            throw new NameTaken(id, (await readRecord()).address);
+        }
+        before = holder;
+      } catch (error) {
+        if (error instanceof NameTaken) throw error;
+        worker.metrics.redisFailed('register');
+        attempts.failed(error);
+      }
+      await systemClock.sleep(pauseMs, stopping);
+    }
+    return undefined;
+  }
+
   return {
     get clientName() {
       return clientName;
     },
-    begin: async (lost) => {
-      let before: Holder | undefined;
-      let logged = lost === undefined;
-      while (!stopping.aborted) {
-        let pauseMs = REGISTER_PAUSE_MS;
-        try {
-          const asked = Promise.all([
-            redis.client('GETNAME').catch(() => null),
-            readHolder(redis, keys, id),
-            // in a Redis Cluster this fails unless one server has both keys, without which no turn can succeed
-            redis.exists(keys.queue, keys.result),
-          ]);
-          const answer = await Promise.race([asked, stopped]);
-          if (answer === undefined) {
-            asked.catch(() => undefined);
-            return undefined;
-          }
-          const [name, holder] = answer;
-          clientName = name ?? '';
-          if (!logged) {
-            const why = await reasonOf(holder);
-            log.warn(
-              { event: LogEvent.Fenced, epoch: lost },
-              `the lease was lost: ${why}; what was running was dropped`,
-            );
-            logged = true;
-          }
-          const trying = attempt(holder, lost === undefined);
-          const epoch = await Promise.race([trying, stopped]);
-          if (!stopping.aborted || epoch !== undefined) attempts.succeeded();
-          if (epoch !== undefined) return epoch;
-          trying.catch(() => undefined);
-          if (holder.epoch !== undefined) {
-            pauseMs = NAMESAKE_PAUSE_MS;
-            if (before?.epoch === holder.epoch && before.beat !== holder.beat)
-              throw new NameTaken(id, (await readRecord()).address);
-          }
-          before = holder;
-        } catch (error) {
-          if (error instanceof NameTaken) throw error;
-          worker.metrics.redisFailed('register');
-          attempts.failed(error);
-        }
-        await systemClock.sleep(pauseMs, stopping);
-      }
-      return undefined;
-    },
+    begin,
+  };
+}
+
+/** The fields of the worker's hash that do not change in an epoch; turn.lua reads its policies there. */
+function descriptionOf({
+  results,
+  deadLetters,
+  retry,
+  concurrency,
+  version,
+  pool,
+}: WorkerOptions): Record<string, string | number> {
+  return {
+    concurrency,
+    version,
+    pool,
+    ...(results.ttlMs === undefined ? {} : { resultTtl: results.ttlMs }),
+    deadMax: deadLetters.max,
+    maxDeliveries: retry.maxDeliveries ?? MAX_DELIVERIES,
+    ...(deadLetters.maxAgeMs === undefined ? {} : { deadMaxAge: deadLetters.maxAgeMs }),
   };
 }
