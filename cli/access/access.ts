@@ -14,6 +14,7 @@ import { defineScripts } from '../../queue/scripts/scripts.ts';
 import { UsageError } from '../../runtime/program.ts';
 import type { AccessFlags } from './access-flags.ts';
 import { checkedAddress, checkedKeys } from './checked.ts';
+import { checkOwnQueues } from './own-queues.ts';
 import type { Place } from './place.ts';
 
 const REACH_TIMEOUT_MS = 6_000;
@@ -55,6 +56,7 @@ export async function withQueues<T>(
   use: (queues: readonly [Queue, ...Queue[]], place: Place) => Promise<T>,
 ): Promise<T> {
   return await withPlace(flags, async (place) => {
+    checkOwnQueues(place);
     await using stack = new AsyncDisposableStack();
     const open = ({ queue, result }: QueueKeys): Queue =>
       stack.use(openQueue({ redis: place.address, queue, result }));

@@ -9,6 +9,7 @@ import { systemClock } from '../../runtime/clock.ts';
 import { formatDuration } from '../../runtime/duration.ts';
 import { UsageError } from '../../runtime/program.ts';
 import { withRedis } from '../access/access.ts';
+import { checkOwnQueues } from '../access/own-queues.ts';
 import type { Place } from '../access/place.ts';
 import type { AccessFlags } from '../access/access-flags.ts';
 import { readWorkers } from './workers.ts';
@@ -33,6 +34,7 @@ export async function drain(workers: readonly string[], flags: DrainFlags): Prom
       'drain needs ids of workers, --pool for all of a pool, or --all: see millrace workers',
     );
   await withRedis(flags, async (redis, place) => {
+    checkOwnQueues(place);
     const ids = await chosen(redis, place, workers);
     if (flags.undo) {
       await drainWorkers(redis, place.queues, new Map(ids.map((id) => [id, 'release'])));

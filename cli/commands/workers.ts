@@ -4,6 +4,7 @@ import { inspectQueue, type WorkerView } from '../../queue/inspect.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { parseTask, shortId } from '../../queue/task.ts';
 import { withRedis } from '../access/access.ts';
+import { checkOwnQueues } from '../access/own-queues.ts';
 import type { AccessFlags } from '../access/access-flags.ts';
 import { print, type Output } from '../terminal/output.ts';
 import { age, table, type Cell } from '../terminal/table.ts';
@@ -29,8 +30,9 @@ export interface WorkerSummary {
 }
 
 export async function listWorkers(flags: WorkersFlags): Promise<void> {
-  await withRedis(flags, async (redis, { queues }) => {
-    const found = await readWorkers(redis, queues, flags.tasks === true);
+  await withRedis(flags, async (redis, place) => {
+    checkOwnQueues(place);
+    const found = await readWorkers(redis, place.queues, flags.tasks === true);
     await print(flags.output, found, () => {
       const head = ['WORKER', 'STATE', 'IN FLIGHT', 'SLOTS', 'AGE', 'EPOCH', 'VERSION'];
       const rows = found.map(({ id, state, inFlight, slots, ageMs, epoch, version, tasks }): Cell[] =>

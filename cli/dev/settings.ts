@@ -77,6 +77,10 @@ export function devSettings(
     },
   });
   whole('concurrency', spec.concurrency, 1);
+  if (spec.source)
+    throw new UsageError(
+      'the pool has a source, the workers of another library, and millrace dev starts its own: remove spec.source, or use a cluster',
+    );
   whole('minReplicas (--min)', spec.minReplicas, 0);
   whole('maxReplicas (--max)', spec.maxReplicas, 0);
   if (spec.scaling.tasksPerReplica !== undefined)

@@ -5,7 +5,9 @@ import { evictionRisk } from '../../queue/connection/eviction.ts';
 import { sampleQueue, WrongKeyType } from '../../queue/pool/sample.ts';
 import { openKeyWatch, TrackingRefused } from '../../queue/watch.ts';
 import type { Place } from '../access/place.ts';
+import { queuesOf } from '../../kube/workerpool.ts';
 import { checkPermissions } from './permissions.ts';
+import { checkSource } from './source.ts';
 import { fail, ok, warn, type Finding } from './finding.ts';
 
 const OLDEST = [6, 2] as const;
@@ -15,16 +17,16 @@ const NEARLY_FULL = 0.9;
 /** Read only. Rejects if the connection is lost meanwhile. */
 export async function checkRedis(redis: Redis, place: Place): Promise<Finding[]> {
   const info = parseInfo(await redis.info().catch(() => ''));
-  const keys = place.queues[0];
+  const spec = place.pool?.spec;
   return [
     version(info),
     ...kind(info),
     await persistence(redis, info),
     await memory(redis, info),
     await clock(redis),
-    ...(await checkPermissions(redis, keys)),
+    ...(spec?.source ? [] : await checkPermissions(redis, place.queues[0])),
     await tracking(place),
-    ...(await queues(redis, place)),
+    ...(spec?.source ? await checkSource(redis, spec.source, queuesOf(spec)) : await queues(redis, place)),
   ];
 }
 

@@ -182,6 +182,13 @@ export function createAnswers({ source, about, log, now }: AnswersOptions): Answ
         400,
         'the body is not an action: send {"do": "requeue" | "drop" | "pause" | "resume", …}',
       );
+    if (source.pools.get(key)?.spec.source)
+      return refuse(
+        request,
+        response,
+        409,
+        'the tasks of this pool are those of another library: use its tools',
+      );
     const link = source.queuesOf(key);
     if (!link || source.sampled(key)?.kind !== 'known')
       return refuse(request, response, 503, "the pool's Redis cannot be reached: try again when it can");

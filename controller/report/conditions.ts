@@ -103,8 +103,11 @@ function readyCondition(
 ): ObservedCondition {
   const type = 'Ready';
   if (trouble) return { type, status: 'False', reason: trouble.reason, message: sentence(trouble.message) };
-  if (redis.status === 'False')
-    return { type, status: 'False', reason: `Redis${redis.reason}`, message: redis.message };
+  if (redis.status === 'False') {
+    // a source that is not there is not for Redis to mend
+    const reason = redis.reason.startsWith('Source') ? redis.reason : `Redis${redis.reason}`;
+    return { type, status: 'False', reason, message: redis.message };
+  }
   if (redis.status === 'Unknown' || !step)
     return { type, status: 'Unknown', reason: 'NotSampledYet', message: 'The queue has not been read yet.' };
   const { replicas, decision } = step;

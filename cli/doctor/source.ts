@@ -1,0 +1,64 @@
+/** What is wrong with the source of a pool: names, layout, keys, and workers that hold tasks without a trace. */
+import type { Redis } from 'ioredis';
+import type { SourceSpec } from '../../kube/source-spec.ts';
+import { WrongKeyType } from '../../queue/pool/sample.ts';
+import type { PoolSample } from '../../queue/pool/pool-sample.ts';
+import { createAsk } from '../../queue/sources/ask.ts';
+import { readSource } from '../../queue/sources/read.ts';
+import { sourceOf } from '../../queue/sources/sources.ts';
+import { SourceTrouble, type Source } from '../../queue/sources/source.ts';
+import { fail, ok, warn, type Finding } from './finding.ts';
+
+/** `names`: what people call its queues. Changes nothing; rejects when the server goes away meanwhile. */
+export async function checkSource(
+  redis: Redis,
+  spec: SourceSpec,
+  names: readonly string[],
+): Promise<Finding[]> {
+  const about = `source ${names.join(', ')}`;
+  try {
+    const source = sourceOf(spec);
+    const { sample } = await readSource(redis, source, 0);
+    return [ok(about, describe(sample)), await checkHolding(redis, source, sample)];
+  } catch (error) {
+    if (error instanceof SourceTrouble || error instanceof WrongKeyType)
+      return [fail(about, error.note, error.todo)];
+    return [fail(about, (error as Error).message, 'correct spec.source, or the rights of this user')];
+  }
+}
+
+function describe({ waiting, inFlight, delayed, due, dead, pausedQueues }: PoolSample): string {
+  const paused = pausedQueues > 0 ? ', paused' : '';
+  return `${waiting} waiting, ${inFlight} in hand, ${delayed} delayed (${due} due), ${dead} failed${paused}`;
+}
+
+async function checkHolding(redis: Redis, source: Source, sample: PoolSample): Promise<Finding> {
+  const about = 'busy workers';
+  const { holding } = source;
+  if (holding.by === 'count')
+    return ok(about, 'how many tasks are in hand is known, not by whom: pods go when none is');
+  if (holding.by === 'nobody')
+    return holding.longestMs === undefined
+      ? warn(
+          about,
+          `${holding.why}: no pod goes by itself`,
+          'set longestTask of the source, or scaling.scaleDown.unmanaged: Always',
+        )
+      : ok(about, `${holding.why}: pods go when nothing was there to take for longestTask`);
+  const { workers, unnamed } = await holding.crew(createAsk(redis), redis);
+  if (unnamed > 0)
+    return warn(
+      about,
+      `${unnamed} running tasks name no worker that is here: no pod goes while there are any`,
+      'name each worker after its pod (docs/sources.md)',
+    );
+  const work = sample.runnable.waiting + sample.runnable.due;
+  const busy = workers.filter(({ tasks }) => tasks > 0).length;
+  if (workers.length === 0 && work > 0)
+    return warn(
+      about,
+      `no worker of the library is here, and ${work} tasks wait`,
+      'see why the pods do not start, and whether their workers listen to these queues',
+    );
+  return ok(about, `${workers.length} workers, ${busy} of them busy`);
+}
