@@ -17,7 +17,7 @@ import type { Bench } from './report.ts';
 const TASKS = 200;
 const TASK_MS = 1_000;
 const MAX_REPLICAS = 10;
-const LOOK_MS = 10;
+const POLL_MS = 10;
 const STUCK_MS = 180_000;
 const REST_MS = 2_000;
 
@@ -38,9 +38,9 @@ const settings = [
 
 interface Burst {
   readonly settings: string;
-  /** Before the first, the pool knows nothing. */
+  /** Before the first, the pool has learned nothing. */
   readonly round: number;
-  /** All in s since the push. */
+  /** Times in s since the push. */
   readonly raised: number;
   readonly begun: number;
   /** When the last pod began its first task. */
@@ -117,7 +117,7 @@ async function oneBurst(
   await redis.lpush(`${pool}:queue`, ...tasks.map((task) => JSON.stringify(task)));
   while ((await redis.hlen(hash)) < had + TASKS) {
     if (Date.now() > pushed + STUCK_MS) throw new Error(`the burst of ${pool} is stuck`);
-    await delay(LOOK_MS);
+    await delay(POLL_MS);
   }
   const done = Date.now();
   await untilGone(kind, pool);
@@ -141,13 +141,13 @@ async function oneBurst(
   };
 }
 
-/** Of all pods together, until `until`. */
+/** Of all pods, until `until`. */
 function podSeconds(pods: readonly PodLife[], until: number): number {
   const lives = pods.map(({ created, gone = NaN }) => Math.max(0, Math.min(gone, until) - created));
   return lives.reduce((sum, ms) => sum + ms, 0) / 1_000;
 }
 
-/** Runs that were cut off or begun again, restarts, and what Redis has counted of lost workers: the largest of them. */
+/** The largest of: interrupted or repeated runs, restarts, and lost workers as counted in Redis. */
 async function busyKilled(
   { release }: KindBench,
   pool: string,

@@ -1,4 +1,4 @@
-/** Processes that a benchmark measures, and what the system says about them. They end with the benchmark, however it ends. */
+/** Processes that a benchmark measures, and their figures from the system. They end with the benchmark, however it ends. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -7,9 +7,9 @@ import { openWatcher } from '../runtime/child-watchdog.ts';
 
 export interface Child extends AsyncDisposable {
   readonly pid: number;
-  /** Sends a word to a program of ours; it answers nothing, what it does can be seen in Redis. */
+  /** Sends a word to a program of ours; it does not reply, its effect is visible in Redis. */
   tell(word: string): void;
-  /** Throws when it has ended, with the end of what it said. */
+  /** Throws if it has ended, with the end of its stderr. */
   expectAlive(): Promise<void>;
 }
 
@@ -20,7 +20,7 @@ export interface ChildOptions {
 
 const STOP_MS = 5_000;
 
-/** Starts a Node program with the Node that runs this. */
+/** Starts a Node program with the current Node. */
 export function startChild({ args, env }: ChildOptions): Child {
   const child = spawn(process.execPath, args, {
     env,
@@ -57,21 +57,21 @@ export function startChild({ args, env }: ChildOptions): Child {
 /** Clock ticks of /proc are 10 ms on every Linux that Node runs on. */
 const TICK_MS = 10;
 
-/** Processor time that a process has used, ms; `undefined` where there is no /proc. */
+/** CPU time of a process, ms; `undefined` without /proc. */
 export function cpuMsOf(pid: number): number | undefined {
   const stat = procFile(pid, 'stat');
-  // the name of the program is in brackets and may hold anything
+  // the name of the program is in parentheses and may contain anything
   const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ');
   return fields && (Number(fields[11]) + Number(fields[12])) * TICK_MS;
 }
 
 export interface ProcessMemory {
-  /** With the pages of files that other processes may share. */
+  /** Including file pages that other processes may share. */
   readonly residentMb: number;
   readonly privateMb: number;
 }
 
-/** What a process holds; `undefined` where there is no /proc. */
+/** The memory of a process; `undefined` without /proc. */
 export function memoryOf(pid: number): ProcessMemory | undefined {
   const status = procFile(pid, 'status');
   if (status === undefined) return undefined;
@@ -80,7 +80,7 @@ export function memoryOf(pid: number): ProcessMemory | undefined {
   return { residentMb: megabytes('VmRSS'), privateMb: megabytes('RssAnon') };
 }
 
-/** The most that a process has held since its start, MB; `undefined` where there is no /proc. */
+/** The peak memory of a process since its start, MB; `undefined` without /proc. */
 export function peakMbOf(pid: number): number | undefined {
   const status = procFile(pid, 'status');
   return status === undefined ? undefined : Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) / 1_024;

@@ -3,7 +3,7 @@ import { Worker } from 'bullmq';
 import handle from './handler.ts';
 
 const [url = '', queue = '', concurrency = '1'] = process.argv.slice(2);
-// its guide asks for this option, so that a worker waits for a Redis that is away
+// its guide demands this option, so that a worker waits while Redis is unreachable
 const connection = { url, maxRetriesPerRequest: null };
 
 const worker = new Worker(queue, (job) => Promise.resolve(handle(job.data as { n: number })), {

@@ -36,7 +36,7 @@ function createDrain(socket: Socket): { start(): void } {
     found++;
   }
 
-  /** The end of the reply that begins at `at`, or -1 when it is not all there. */
+  /** The end of the reply that begins at `at`, or -1 if it is incomplete. */
   function readReply(text: string, at: number): number {
     const line = text.indexOf('\r\n', at);
     if (line < 0) return -1;

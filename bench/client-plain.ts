@@ -1,4 +1,4 @@
-/** A plain worker as anyone would write it first: RPOP, then HSET, one task after the other. Drains the list when told to. */
+/** The simplest worker: RPOP, then HSET, one task after the other. Drains the list on request. */
 import { openRedis } from '../queue/connection/connection.ts';
 import { work } from './tasks.ts';
 

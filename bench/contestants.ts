@@ -13,20 +13,20 @@ import { expectResult, idOf, inBatches, pushTasks, range, verifyResults } from '
 export interface Contestant extends AsyncDisposable {
   readonly name: string;
   readonly child: Child;
-  /** Resolves when its process waits for tasks. */
+  /** Resolves when its process is waiting for tasks. */
   ready(): Promise<boolean>;
-  /** Puts tasks where they are not seen yet. */
+  /** Stores tasks without making them available yet. */
   fill(count: number): Promise<void>;
   release(): Promise<void>;
-  /** How many results there are. */
+  /** The number of results. */
   done(): Promise<number>;
-  /** Throws when a result is missing or wrong. */
+  /** Throws if a result is missing or wrong. */
   verify(count: number): Promise<void>;
-  /** Leaves nothing of the round behind. */
+  /** Removes everything of the round. */
   clear(): Promise<void>;
 }
 
-/** What is alike for all that take from a list and write to a hash. */
+/** The common part of all that take from a list and write to a hash. */
 function listAndHash(
   name: string,
   { redis }: BenchRedis,
@@ -61,7 +61,7 @@ export function millrace(server: BenchRedis, concurrency: number): Contestant {
   };
 }
 
-/** One of this folder's clients: most drain the list when told to, the blocking one whenever there is something. */
+/** One of this folder's clients: most drain the list on request, the blocking one as tasks arrive. */
 export function drainer(
   server: BenchRedis,
   name: string,
@@ -77,7 +77,7 @@ export function drainer(
   return {
     ...shared,
     child,
-    // what it is told before it listens waits in the pipe
+    // a word that is sent before it reads waits in the pipe
     ready: () => Promise.resolve(true),
     release: async () => {
       await shared.release();

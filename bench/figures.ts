@@ -1,6 +1,6 @@
 /** Numbers for people: medians, percentiles, and how they are printed. Pure. */
 
-/** The middle value; the mean of the two in the middle where there are two. NaN of nothing. */
+/** The median; NaN of no values. */
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const middle = sorted.length / 2;
@@ -8,13 +8,13 @@ export function median(values: readonly number[]): number {
   return Number.isInteger(middle) ? (upper + (sorted[middle - 1] ?? NaN)) / 2 : upper;
 }
 
-/** The smallest value that `share` of all values do not exceed (nearest rank). NaN of nothing. */
+/** The smallest value that `share` of all values do not exceed (nearest rank). NaN of no values. */
 export function percentile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? NaN;
 }
 
-/** So many significant digits, for JSON and tables alike. */
+/** Rounded to this number of significant digits, for JSON and tables. */
 export function rounded(value: number, digits = 4): number {
   return Number(value.toPrecision(digits));
 }
@@ -27,7 +27,7 @@ export interface Goal {
   readonly name: string;
   readonly measured: number;
   readonly goal: number;
-  /** Whether more or less is better. */
+  /** Whether higher or lower is better. */
   readonly is: 'at least' | 'at most';
   readonly unit: string;
 }
@@ -36,7 +36,7 @@ export function holds({ measured, goal, is }: Goal): boolean {
   return is === 'at least' ? measured >= goal : measured <= goal;
 }
 
-/** One line for each goal: what was measured, what was wanted, and whether it holds. */
+/** One line for each goal: the measured value, the goal, and whether it is met. */
 export function goalLines(goals: readonly Goal[]): string {
   const width = Math.max(...goals.map(({ name }) => name.length));
   const line = (goal: Goal): string => {

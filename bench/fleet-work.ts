@@ -11,7 +11,7 @@ import type { FleetPool, FleetWorld } from './fleet-world.ts';
 
 const SECONDS = 60;
 const ACTIVE_SHARE = 0.01;
-/** Between two tasks of an active pool, and how long one is not taken, on average. */
+/** Mean time between two tasks of an active pool, and until one is taken. */
 const TASK_EVERY_MS = 5_000;
 const TASK_TAKES_MS = 500;
 const WAKE_EVERY_MS = 200;
@@ -31,7 +31,7 @@ export interface Work {
   readonly wakes: number;
   /** From the push until the API server received the request to scale, ms. */
   readonly decided: Spread;
-  /** From the push until a watch told of the raised replicas, ms. */
+  /** From the push until a watch reported the raised replicas, ms. */
   readonly raised: Spread;
   readonly requestsPerSecond: number;
   readonly requests: Readonly<Record<string, number>>;
@@ -82,7 +82,7 @@ export async function work(
   }
 
   const busyOnes = active.map(busy);
-  // until the active pools are all up
+  // until all active pools are up
   await pause(2 * TASK_EVERY_MS, over);
   const before = { requests: await world.requests(), cpu: cpuMsOf(controller.pid) ?? NaN, at: now() };
   const waking: Promise<void>[] = [];

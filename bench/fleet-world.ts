@@ -20,7 +20,7 @@ import { startBenchRedis } from './redis.ts';
 
 const NAMESPACE_COUNT = 20;
 const AT_ONCE = 16;
-const STUCK_MS = 900_000;
+const STUCK_TIMEOUT_MS = 900_000;
 const DEFINITION = join(import.meta.dirname, '../charts/millrace/files/workerpools.yaml');
 const DEFINITIONS: Resource<KubeObject> = {
   group: 'apiextensions.k8s.io',
@@ -40,13 +40,13 @@ export interface FleetWorld extends AsyncDisposable {
   readonly kubeconfig: string;
   readonly redis: Redis;
   readonly pools: readonly FleetPool[];
-  /** Told of each Deployment that was changed: key and replicas that are asked for. */
+  /** Called for each changed Deployment: key and requested replicas. */
   onReplicas: (key: string, replicas: number) => void;
   allArmed(): Promise<boolean>;
   allMade(): Promise<boolean>;
-  /** Waits, for minutes if need be. Rejects when it takes too long, and when `ended` settles. */
+  /** Waits, for minutes if necessary. Rejects if it takes too long, and when `ended` settles. */
   until(what: string, holds: () => Promise<boolean>, ended?: Promise<unknown>): Promise<void>;
-  /** Requests that the API server answered, by verb and resource, without those of the stand-ins. */
+  /** Requests that the API server served, by verb and resource, without those of the stand-ins. */
   requests(): Promise<Requests>;
   difference(before: Requests, after: Requests): Requests;
   /** When requests to scale a Deployment were received: key, and ms since the epoch. */
@@ -131,12 +131,12 @@ export async function startFleetWorld(count: number, progress: (line: string) =>
 }
 
 async function until(what: string, holds: () => Promise<boolean>, ended?: Promise<unknown>): Promise<void> {
-  const giveUp = performance.now() + STUCK_MS;
+  const giveUp = performance.now() + STUCK_TIMEOUT_MS;
   let over = false;
   void ended?.then(() => (over = true));
   while (!(await holds())) {
-    if (over) throw new Error(`the controller ended, and still not: ${what}`);
-    if (performance.now() > giveUp) throw new Error(`after ${STUCK_MS / 1_000} s still not: ${what}`);
+    if (over) throw new Error(`the controller ended before this: ${what}`);
+    if (performance.now() > giveUp) throw new Error(`not within ${STUCK_TIMEOUT_MS / 1_000} s: ${what}`);
     await delay(50);
   }
 }
@@ -164,7 +164,7 @@ function manifest({ name, queue }: FleetPool, url: string, i: number): Json {
   return { ...body, metadata: { ...body.metadata, annotations } };
 }
 
-/** The API server notes when it received each request to scale, and nothing else. */
+/** The API server logs when it received each request to scale, and nothing else. */
 function auditFlags(folder: string, log: string): Record<string, string> {
   const policy = join(folder, 'audit.json');
   const scales = [{ group: 'apps', resources: ['deployments/scale'] }];
@@ -189,14 +189,14 @@ function scaleRequestsOf(log: string): { key: string; at: number }[] {
   });
 }
 
-/** `Date.parse` leaves out what is below a ms. */
+/** `Date.parse` drops fractions of a ms. */
 function precise(time: string): number {
   return Date.parse(time) + Number(/\.\d{3}(\d{3})Z$/.exec(time)?.[1] ?? 0) / 1_000;
 }
 
 const OURS = new Set(['workerpools', 'deployments', 'pods', 'events', 'secrets', 'leases']);
 
-/** From the API server's own metrics. What the stand-ins do is left out: they alone write the status of Deployments. */
+/** From the API server's own metrics, without the requests of the stand-ins: only they write the status of Deployments. */
 function requestsOf(metrics: string): Requests {
   const counts: Record<string, number> = {};
   for (const [, labels = '', value] of metrics.matchAll(/^apiserver_request_total\{([^}]*)\} (\S+)$/gm)) {

@@ -26,7 +26,7 @@ const ROOT = join(import.meta.dirname, '..');
 interface Start {
   /** Since the process was started, until every queue was armed, s. */
   readonly armedS: number;
-  /** Until it had nothing left to do. */
+  /** Until it was idle. */
   readonly restS: number;
   readonly cpuS: number;
   readonly peakMb: number;
@@ -64,19 +64,19 @@ function goalsOf({ start, work: { cores, peakMb, raised } }: Row): Goal[] {
 
 async function measure(pools: number, options: BenchOptions): Promise<Row> {
   const { progress, signal } = options;
-  progress(`${thousands(pools)} pools: being made`);
+  progress(`${thousands(pools)} pools: creating them`);
   await using world = await startFleetWorld(pools, progress);
-  progress('the first start');
+  progress('first start');
   const firstStart = await startOnce(world, options, 'first');
   signal.throwIfAborted();
   // what the old process had armed would count for the new one
   await world.redis.flushall();
-  progress('a start with everything there');
+  progress('start with everything in place');
   await using controller = await launch(world, options, 'work');
   const start = await untilRest(world, controller, 'later');
   const idleMb = residentMb(controller.pid);
   signal.throwIfAborted();
-  progress('a minute of work');
+  progress('one minute of work');
   const done = await work(world, controller, signal);
   if (options.fleet.profile) await controller.stop();
   return { pools, firstStart, start, idleMb, work: done };
@@ -89,7 +89,7 @@ async function startOnce(world: FleetWorld, options: BenchOptions, name: string)
   return start;
 }
 
-/** With Node's flags in the image. */
+/** Node's flags as in the image. */
 async function launch(
   world: FleetWorld,
   { fleet: { profile } }: BenchOptions,
@@ -132,7 +132,7 @@ async function untilRest(
   };
 }
 
-/** Less than a tenth of a core in a second. */
+/** Uses less than a tenth of a core for a second. */
 async function rests(pid: number): Promise<boolean> {
   const before = cpuMs(pid);
   await new Promise((resolve) => void setTimeout(resolve, 1_000));

@@ -1,4 +1,4 @@
-/** A handler that runs until it is told to stop: what is in flight stays there to be looked at. */
+/** A handler that runs until it is stopped, so that its tasks stay in flight to be measured. */
 import { once } from 'node:events';
 import type { TaskContext } from '../worker/task/handler.ts';
 

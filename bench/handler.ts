@@ -1,4 +1,4 @@
-/** The handler that a benchmark's workers run: as little as a handler can do and still show that it was this task's. */
+/** The handler of a benchmark's workers: the least work that still proves which task it ran. */
 // a task module: its default export is what a worker loads
 // oxlint-disable-next-line import/no-default-export
 export default ({ n }: { readonly n: number }): number => n;

@@ -20,7 +20,7 @@ import type { Bench } from './report.ts';
 
 const HONEST = 20;
 const WAKES = 60;
-const LOOK_MS = 2;
+const POLL_MS = 2;
 /** `resources.limits.memory` of the chart. */
 const LIMIT_MB = 256;
 
@@ -47,7 +47,7 @@ export const hostile: Bench = async ({ rounds = WAKES, progress, signal }) => {
   const tenants = await createHostile(world, stack);
   await sleep(5_000, signal);
   const beside = await wakes(world, controller, `beside ${tenants} that lie`, rounds, signal);
-  // its connections are gone before the servers are
+  // its connections close before the servers do
   await controller.stop();
   const rows = [alone, beside];
   const goals: Goal[] = [
@@ -104,7 +104,7 @@ async function createHostile(world: World, stack: AsyncDisposableStack): Promise
   return count;
 }
 
-/** Pushes one task into one idle queue after the other: how long until its Deployment is raised, ms. */
+/** Pushes one task into one idle queue after the other. Returns the times until the Deployments are raised, ms. */
 async function wakes(
   { objects, redis: server }: World,
   controller: ControllerProcess,
@@ -120,13 +120,13 @@ async function wakes(
     signal.throwIfAborted();
     const name = nameOf(i % HONEST);
     const atRest = async (): Promise<void> => {
-      if ((await replicasOf(name)) !== 0) throw new Error(`${name} does not come to rest`);
+      if ((await replicasOf(name)) !== 0) throw new Error(`${name} does not become idle`);
     };
     await eventually(atRest, { withinMs: 60_000 });
     await sleep(300 + 400 * Math.random(), signal);
     const pushed = performance.now();
     await redis.lpush(name, 'task');
-    while (((await replicasOf(name)) ?? 0) === 0) await sleep(LOOK_MS, signal);
+    while (((await replicasOf(name)) ?? 0) === 0) await sleep(POLL_MS, signal);
     took.push(performance.now() - pushed);
     await redis.del(name);
   }

@@ -13,12 +13,12 @@ import { eventually } from '../test/support/eventually.ts';
 import { loadTestImages } from '../test/support/kind-images.ts';
 import { install, SYSTEM, type Release } from '../test/support/kind-install.ts';
 
-/** What was seen of one pod; times in ms since the epoch. */
+/** The observations of one pod; times in ms since the epoch. */
 export interface PodLife {
   readonly name: string;
-  /** The API server has it. */
+  /** When the API server had it. */
   readonly created: number;
-  /** It is gone from the API server; `undefined` while it is not. */
+  /** When it was gone from the API server; `undefined` until then. */
   gone: number | undefined;
   /** Of its containers. */
   restarts: number;
@@ -33,7 +33,7 @@ export interface KindBench {
   readonly log: (pod: ObjectRef, sinceSeconds?: number) => Promise<LogLine[]>;
 }
 
-/** What logs of ours have in common, and what is looked for in them. */
+/** The fields of our logs that are used here. */
 export interface LogLine {
   readonly time: string;
   readonly msg: string;
@@ -41,7 +41,7 @@ export interface LogLine {
   readonly sinceStartMs?: number;
 }
 
-/** Takes under a minute where the cluster's parts are cached, some ten minutes without. All of it ends with `stack`. */
+/** Takes under a minute if the cluster's parts are cached, otherwise some ten minutes. `stack` ends all of it. */
 export async function startKind(
   stack: AsyncDisposableStack,
   progress: (line: string) => void,
@@ -100,11 +100,11 @@ async function readLog(
   return lines;
 }
 
-/** When the worker in a pod did what; ms since the epoch. */
+/** Times of the worker in a pod, ms since the epoch. */
 export interface WorkerStart {
   /** The container's process began. */
   readonly began: number;
-  /** It takes tasks from here on. */
+  /** It takes tasks. */
   readonly ready: number;
 }
 
@@ -114,7 +114,7 @@ export async function workerStart({ log, release }: KindBench, pod: string): Pro
       const lines = await log({ namespace: release.namespace, name: pod });
       const line = lines.find(({ msg }) => msg === 'ready');
       if (line?.sinceStartMs === undefined)
-        throw new Error(`the worker in ${pod} did not say that it is ready`);
+        throw new Error(`the worker in ${pod} did not log that it is ready`);
       const ready = Date.parse(line.time);
       return { began: ready - line.sinceStartMs, ready };
     },
@@ -122,7 +122,7 @@ export async function workerStart({ log, release }: KindBench, pod: string): Pro
   );
 }
 
-/** When the controller had last raised a pool's replicas: it says so when the API server has taken the new number. */
+/** When the controller last raised a pool's replicas: it logs that after the API server has accepted the number. */
 export async function raisedAt({ log, release }: KindBench, pool: string, since: number): Promise<number> {
   const leader = { namespace: SYSTEM, name: await release.leader() };
   const lines = await log(leader, Math.ceil((Date.now() - since) / 1_000) + 1);
@@ -130,18 +130,18 @@ export async function raisedAt({ log, release }: KindBench, pool: string, since:
     .filter(({ msg, pool: of }) => msg === 'scaled' && of === `${release.namespace}/${pool}`)
     .map(({ time }) => Date.parse(time));
   const found = times.find((time) => time >= since);
-  if (found === undefined) throw new Error(`the controller did not say that it scaled ${pool}`);
+  if (found === undefined) throw new Error(`the controller did not log that it scaled ${pool}`);
   return found;
 }
 
-/** Resolves when no pod of the namespace is left of those whose name begins so. */
+/** Resolves when no pod with this prefix is left in the namespace. */
 export async function untilGone({ pods }: KindBench, prefix: string): Promise<void> {
   await eventually(
     () => {
       const left = [...pods.values()].filter(
         ({ name, gone }) => name.startsWith(prefix) && gone === undefined,
       );
-      if (left.length > 0) throw new Error(`pods stay: ${left.map(({ name }) => name).join(', ')}`);
+      if (left.length > 0) throw new Error(`pods are left: ${left.map(({ name }) => name).join(', ')}`);
     },
     { withinMs: 120_000, everyMs: 20 },
   );

@@ -19,10 +19,10 @@ import { expectResult, idOf, taskOf } from './tasks.ts';
 const PUSHES = 2_000;
 const BLOCK = 50;
 const WARM_UP = 200;
-/** Long enough for a worker to wait in Redis again; not a multiple of anybody's timers. */
+/** Long enough for a worker to block on Redis again; not a multiple of any timer. */
 const PAUSE_MS = 3.3;
 const FLOOR = 'BRPOP, HSET: the floor';
-/** Reads on their way at a time, of a client that polls. */
+/** Concurrent reads of a client that polls. */
 const READS_AHEAD = 4;
 
 interface Client {
@@ -79,7 +79,7 @@ function millraceClients(server: BenchRedis, stack: AsyncDisposableStack): Clien
   ];
 }
 
-/** Pushes to the list of a contestant and asks its hash. */
+/** Pushes to the list of a contestant and polls its hash. */
 function pollingClient({ redis }: BenchRedis, name: string, queue: string): Client {
   return {
     name,
@@ -118,7 +118,7 @@ async function bullmqClients(server: BenchRedis, stack: AsyncDisposableStack): P
   ];
 }
 
-/** Reads a field until it is there; several reads are always on their way. */
+/** Reads a field until it exists; several reads are always in flight. */
 async function poll(redis: Redis, key: string, field: string): Promise<string | null> {
   const reads = Array.from({ length: READS_AHEAD }, () => redis.hget(key, field));
   for (let i = 0; ; i = (i + 1) % READS_AHEAD) {

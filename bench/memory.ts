@@ -24,10 +24,10 @@ import { pushTasks } from './tasks.ts';
 const TASKS = 1_000_000;
 const CHUNKS = 20;
 const IDLE_MS = 5_000;
-/** As many as one worker may run at once. */
+/** The maximum concurrency of a worker. */
 const IN_FLIGHT = 10_000;
-const LOOK_MS = 20;
-const STUCK_MS = 30_000;
+const POLL_MS = 20;
+const STUCK_TIMEOUT_MS = 30_000;
 
 const WORKER = 'memory';
 const NAMES = { queue: 'memory', result: 'memory:result' };
@@ -40,7 +40,7 @@ export const memory: Bench = async (options) => {
   const perTask = await measureInFlight(server);
   const goals: Goal[] = [
     { name: 'idle worker', measured: growth.idle.residentMb, goal: 60, is: 'at most', unit: ' MB' },
-    // what a garbage collector leaves lying about from one look to the next is no growth
+    // garbage that is not collected yet is no growth
     {
       name: 'growth, second half of the tasks',
       measured: growth.grownMb,
@@ -99,15 +99,16 @@ async function until(what: string, child: Child, holds: () => Promise<boolean>):
   const started = performance.now();
   while (!(await holds())) {
     await child.expectAlive();
-    if (performance.now() - started > STUCK_MS)
-      throw new Error(`after ${STUCK_MS / 1_000} s still not: ${what}`);
-    await delay(LOOK_MS);
+    if (performance.now() - started > STUCK_TIMEOUT_MS)
+      throw new Error(`not within ${STUCK_TIMEOUT_MS / 1_000} s: ${what}`);
+    await delay(POLL_MS);
   }
 }
 
 function look({ pid }: Child): ProcessMemory {
   const found = memoryOf(pid);
-  if (found === undefined) throw new Error('the memory of a process is read from /proc, which is not there');
+  if (found === undefined)
+    throw new Error('the memory of a process is read from /proc, which this system lacks');
   return found;
 }
 

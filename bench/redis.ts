@@ -1,4 +1,4 @@
-/** The Redis of a run: one server that everything in the run is measured against, with its persistence to be switched. */
+/** The Redis of a run: one server for all its measurements, with switchable persistence. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { startLocalRedis } from '../cli/dev/local-redis.ts';
@@ -9,7 +9,7 @@ export interface BenchRedis extends AsyncDisposable {
   /** The benchmark's own connection. */
   readonly redis: Redis;
   readonly version: string;
-  /** Processor time that the server's main thread and its helpers have used, ms. */
+  /** CPU time of the server's main thread and its helpers, ms. */
   cpuMs(): Promise<number>;
   /** Switches the append-only file (`everysec`); resolves when it is in place. */
   setAof(on: boolean): Promise<void>;
@@ -17,7 +17,7 @@ export interface BenchRedis extends AsyncDisposable {
   info(field: string): Promise<number>;
 }
 
-/** Starts a server without persistence. Rejects with one line when there is none to start. */
+/** Starts a server without persistence. Rejects with one line if none is available. */
 export async function startBenchRedis(progress: (line: string) => void): Promise<BenchRedis> {
   const server = await startLocalRedis({ env: process.env, install: 'ask', onProgress: progress });
   const redis = openRedis({ url: server.url });
@@ -36,7 +36,7 @@ export async function startBenchRedis(progress: (line: string) => void): Promise
     setAof: async (on) => {
       await redis.config('SET', 'appendfsync', 'everysec');
       await redis.config('SET', 'appendonly', on ? 'yes' : 'no');
-      // switched on, it first writes what there is
+      // it first writes the existing data
       while ((await info('aof_rewrite_in_progress')) + (await info('aof_rewrite_scheduled')) > 0)
         await delay(20);
     },

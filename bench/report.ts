@@ -1,15 +1,15 @@
-/** What a benchmark hands to `main`, and what `main` hands to a benchmark. */
+/** The options and the report of a benchmark. */
 
 export interface BenchOptions {
-  /** About how long one measurement of one contestant takes, s. */
+  /** Approximate duration of one measurement of one contestant, s. */
   readonly seconds: number;
-  /** At most so many tasks in one measurement; `undefined` for the benchmark's own number. */
+  /** Maximum number of tasks in one measurement; defaults to the benchmark's own. */
   readonly tasks: number | undefined;
-  /** How often everything is measured; `undefined` for the benchmark's own number. */
+  /** Number of repetitions; defaults to the benchmark's own. */
   readonly rounds: number | undefined;
-  /** How many seeds of each load `robustness` simulates. */
+  /** Number of seeds of each load that `robustness` simulates. */
   readonly seeds: number;
-  /** Of what is simulated rather than measured; times in ms. */
+  /** For simulations; times in ms. */
   readonly simulated: {
     readonly trace?: string;
     readonly startTime: readonly number[];
@@ -17,16 +17,16 @@ export interface BenchOptions {
     readonly slots: number;
     readonly max: number;
   };
-  /** Of `fleet`. */
+  /** For `fleet`. */
   readonly fleet: {
-    /** How many pools; one measurement each. */
+    /** Numbers of pools; one measurement each. */
     readonly pools: readonly number[];
-    /** Folder for the profiles of the controller; without it, none are made. */
+    /** Folder for profiles of the controller; none by default. */
     readonly profile?: string;
   };
-  /** Ends early: what was started is stopped. */
+  /** Aborts the run: everything that was started is stopped. */
   readonly signal: AbortSignal;
-  /** Says what is going on, a line at a time. */
+  /** Reports progress, one line at a time. */
   readonly progress: (line: string) => void;
 }
 

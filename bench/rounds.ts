@@ -9,27 +9,27 @@ import type { BenchRedis } from './redis.ts';
 
 export interface Drain {
   readonly tasksPerSecond: number;
-  /** Processor time per task, µs: independent of who else uses the machine. */
+  /** CPU time per task, µs: independent of other load on the machine. */
   readonly redisUs: number;
   readonly clientUs: number;
-  /** Share of the time in which the server's processor was busy. */
+  /** Share of the time in which the server's CPU was busy. */
   readonly redisBusy: number;
 }
 
-/** How often the number of results is looked at, ms. */
-const LOOK_MS = 5;
-const STUCK_MS = 30_000;
+/** Interval at which the number of results is read, ms. */
+const POLL_MS = 5;
+const STUCK_TIMEOUT_MS = 30_000;
 
-/** Resolves when the contestant's process is there. */
+/** Resolves when the contestant's process is ready. */
 export async function waitReady(contestant: Contestant): Promise<void> {
-  for (let waited = 0; !(await contestant.ready()); waited += LOOK_MS) {
+  for (let waited = 0; !(await contestant.ready()); waited += POLL_MS) {
     await contestant.child.expectAlive();
-    if (waited > STUCK_MS) throw new Error(`${contestant.name} does not start`);
-    await delay(LOOK_MS);
+    if (waited > STUCK_TIMEOUT_MS) throw new Error(`${contestant.name} does not start`);
+    await delay(POLL_MS);
   }
 }
 
-/** Lets one contestant work off `count` tasks and checks each result. */
+/** Lets one contestant process `count` tasks and checks each result. */
 export async function drain(server: BenchRedis, contestant: Contestant, count: number): Promise<Drain> {
   await contestant.fill(count);
   const redisBefore = await server.cpuMs();
@@ -59,8 +59,9 @@ async function untilDone(contestant: Contestant, count: number): Promise<void> {
     const now = performance.now();
     if (done !== last) moved = now;
     last = done;
-    if (now - moved > STUCK_MS) throw new Error(`${contestant.name} is stuck at ${done} of ${count} tasks`);
+    if (now - moved > STUCK_TIMEOUT_MS)
+      throw new Error(`${contestant.name} is stuck at ${done} of ${count} tasks`);
     await contestant.child.expectAlive();
-    await delay(LOOK_MS);
+    await delay(POLL_MS);
   }
 }

@@ -18,7 +18,7 @@ export function work(task: string): { readonly id: string; readonly result: stri
   return { id, result: JSON.stringify(n) };
 }
 
-/** Calls `each` with ranges of up to 1,000, a few of them on their way at a time. */
+/** Calls `each` with ranges of up to 1,000, a few of them concurrently. */
 export async function inBatches(
   count: number,
   each: (from: number, to: number) => Promise<unknown>,
@@ -55,5 +55,5 @@ export async function verifyResults(redis: Redis, hash: string, count: number, n
 
 export function expectResult(value: string | null | undefined, i: number, name: string): void {
   if (value !== String(i))
-    throw new Error(`${name} gave ${value ?? 'no result'} for task ${i}: figures of it mean nothing`);
+    throw new Error(`${name} returned ${value ?? 'no result'} for task ${i}: its figures are meaningless`);
 }

@@ -9,7 +9,7 @@ import { startBenchRedis, type BenchRedis } from './redis.ts';
 import type { Bench, BenchOptions } from './report.ts';
 import { drain, waitReady, type Drain } from './rounds.ts';
 
-/** Enough for JIT compilers to have seen everything, and to tell how many tasks a round needs. */
+/** Enough to warm up JIT compilers, and to estimate how many tasks a round needs. */
 const WARM_UP_TASKS = 20_000;
 const MOST_TASKS = 400_000;
 const FEWEST_TASKS = 2_000;

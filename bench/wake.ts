@@ -20,17 +20,17 @@ import type { Bench } from './report.ts';
 const WAKES = 20;
 const POOL = 'sleeper';
 const BARE = 'bare';
-/** After everything is gone, at least so long, and up to as long again: no timer is to be in step with the pushes. */
+/** Minimum pause after everything is gone; up to the same is added, so that no timer is in step with the pushes. */
 const REST_MS = 2_000;
-const LOOK_MS = 2;
-const STUCK_MS = 60_000;
+const POLL_MS = 2;
+const STUCK_TIMEOUT_MS = 60_000;
 
 /** ms since the push, or since the request that creates the pod. */
 interface Wake {
   /** The API server has the higher number of replicas. */
   readonly raised: number;
   readonly created: number;
-  /** The worker's process began. */
+  /** The worker's process started. */
   readonly running: number;
   /** The worker takes tasks. */
   readonly ready: number;
@@ -46,7 +46,7 @@ export const wake: Bench = async ({ rounds = WAKES, progress, signal }) => {
   await untilReady(kind);
   const wakes: Wake[] = [];
   const bares: Bare[] = [];
-  // the first of each finds caches cold, and is not counted
+  // the first of each has cold caches and is not counted
   for (let i = 0; i <= rounds; i++) {
     signal.throwIfAborted();
     const woken = await oneWake(kind, i);
@@ -61,7 +61,7 @@ export const wake: Bench = async ({ rounds = WAKES, progress, signal }) => {
   return report(wakes, bares);
 };
 
-/** What a user would write, but for a window that does not let the benchmark wait for a minute each time. */
+/** A realistic pool, except for a window that spares the benchmark a minute each time. */
 function poolOf({ release }: KindBench, name: string) {
   const { namespace, redisUrl: url } = release;
   const template = squaresTemplate();
@@ -115,7 +115,7 @@ async function oneBare(kind: KindBench, round: number): Promise<Bare> {
   return { created: since(created), running: since(began), ready: since(ready), result: since(result.at) };
 }
 
-/** As a replica of the pool would be, but for its labels. */
+/** Like a replica of the pool, except for its labels. */
 function barePod(kind: KindBench, name: string): PodTemplateSpec & { apiVersion: string; kind: string } {
   const { spec, ...rest } = poolOf(kind, BARE);
   const template = spec.template as PodTemplateSpec;
@@ -142,7 +142,7 @@ async function startOf(
   return { created, ...(await workerStart(kind, pod)) };
 }
 
-/** Pushes one task that takes no time, and waits for its result: when it was there, and which pod made it. */
+/** Pushes a task that takes no time, and waits for its result. Returns when it arrived, and from which pod. */
 async function oneTask(
   { release }: KindBench,
   of: string,
@@ -152,15 +152,15 @@ async function oneTask(
   const [task] = squares(1, 0, `${of}-${round}-`);
   if (!task) throw new Error('no task was made');
   await redis.lpush(`${of}:queue`, JSON.stringify(task));
-  const deadline = Date.now() + STUCK_MS;
+  const deadline = Date.now() + STUCK_TIMEOUT_MS;
   for (;;) {
     const text = await redis.hget(`${of}:result`, task.id);
     if (text !== null) {
       const { pod }: Answer = JSON.parse(text);
       return { at: Date.now(), pod };
     }
-    if (Date.now() > deadline) throw new Error(`no result of ${task.id} within ${STUCK_MS} ms`);
-    await delay(LOOK_MS);
+    if (Date.now() > deadline) throw new Error(`no result of ${task.id} within ${STUCK_TIMEOUT_MS} ms`);
+    await delay(POLL_MS);
   }
 }
 

@@ -1,4 +1,4 @@
-/** What is on every page: the head, and what is said when the connection is lost. */
+/** The frame of every page: the head, and the notice that the connection is lost. */
 import { useEffect } from 'preact/hooks';
 import { PoolView } from './pool.tsx';
 import { PoolsView } from './pools.tsx';

@@ -4,7 +4,7 @@ import { clock, count, duration } from './format.ts';
 
 const ROWS = 15;
 
-/** What the charts show, for those who cannot see them. */
+/** The data of the charts as a table, for people who cannot see them. */
 export function AsTable({ series, times, now }: { series: Series; times: readonly number[]; now: number }) {
   const [open, setOpen] = useState(false);
   const every = Math.max(1, Math.floor(times.length / ROWS));

@@ -16,7 +16,7 @@ export interface Line {
   readonly filled?: boolean;
   readonly steps?: boolean;
   readonly dashed?: boolean;
-  /** Nothing is known at times: points stand alone, and are joined where that is for seconds only. */
+  /** The series has gaps: points are drawn alone, and joined across gaps of seconds. */
   readonly gaps?: boolean;
 }
 
@@ -24,11 +24,11 @@ export interface ChartProps {
   readonly title: string;
   readonly lines: readonly Line[];
   readonly format: (value: number) => string;
-  /** The scale goes up to this at least. */
+  /** The minimum upper end of the scale. */
   readonly least: number;
-  /** A line across, such as the target. */
+  /** A horizontal line, such as the target. */
   readonly limit?: number | null;
-  /** Whether times stand below it: of charts on one time line, below the last. */
+  /** Whether it has time labels; of charts on one time line, only the last does. */
   readonly dated?: boolean;
   readonly times: readonly number[];
   readonly series: Series;
@@ -75,7 +75,7 @@ export function Chart(props: ChartProps) {
 
   const said = (column: Column): string => {
     const values = series.columns[column];
-    // the last that is known, where nobody points
+    // the last known value, if nothing is pointed at
     const value = pointed === undefined ? values.findLast((one) => one !== null) : values[pointed];
     return typeof value === 'number' ? format(value) : '–';
   };
@@ -189,7 +189,7 @@ function optionsFor(
   };
 }
 
-/** What changes at once is drawn in steps. */
+/** Values that change abruptly are drawn as steps. */
 function pathsOf(steps: boolean | undefined): uPlot.Series.PathBuilder {
   const { stepped, linear } = uPlot.paths;
   const paths = steps ? stepped?.({ align: 1 }) : linear?.();

@@ -12,7 +12,7 @@ import { Section } from './section.tsx';
 
 export interface ChartsProps {
   readonly pool: string;
-  /** The last minutes, in memory; shown where there is no range. */
+  /** The last minutes, in memory; shown without a range. */
   readonly live: Series;
   readonly range: PastRange | undefined;
   readonly past: PastState;
@@ -49,7 +49,7 @@ export function Charts(props: ChartsProps) {
   const series = useMemo(() => whole && (range === undefined ? sinceKnown(whole) : whole), [whole, range]);
   const [pointed, setPointed] = useState<number>();
   const at = pointed === undefined || !series ? undefined : series.from + pointed * series.stepMs;
-  // an old pointer would point at another time
+  // the old pointer would mean another time
   useEffect(() => setPointed(undefined), [range]);
   return (
     <Section
@@ -67,7 +67,7 @@ export function Charts(props: ChartsProps) {
         </p>
       )}
       {series ? (
-        // made anew, as some of what uPlot is told cannot be changed
+        // recreated, as some options of uPlot cannot be changed
         <Plots
           key={range ?? 'live'}
           series={series}
@@ -133,7 +133,7 @@ function spanOf(series: Series | undefined, range: PastRange | undefined): numbe
   return Math.max(steps * (series?.stepMs ?? 0), 60_000);
 }
 
-/** How fine it is, so that nobody takes a step for a moment. */
+/** The resolution, so that a step is not taken for a moment. */
 function stepsOf(past: PoolPast | undefined, range: PastRange | undefined): string | undefined {
   if (range === undefined || !past) return undefined;
   const { entryMs, series } = past;
@@ -146,7 +146,7 @@ function sentenceOf(words: string): string {
 
 const LEAST_MS = 3 * 60_000;
 
-/** Without the time before the first that is known, but for some room. */
+/** Without the time before the first known value, except for some margin. */
 function sinceKnown(series: Series): Series {
   const { from, stepMs, columns } = series;
   const first = columns.desired.findIndex((value) => value !== null);

@@ -3,7 +3,7 @@ import { ago } from './format.ts';
 import { Icon } from './icons.tsx';
 import { Nothing, Section } from './section.tsx';
 
-/** What the pool says of itself, as `kubectl describe` shows it. */
+/** The pool's conditions, as in `kubectl describe`. */
 export function Conditions({ conditions, now }: { conditions: readonly ConditionView[]; now: number }) {
   return (
     <Section title="Conditions">

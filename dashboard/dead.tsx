@@ -1,4 +1,4 @@
-/** Tasks that failed for good, and what to do with them. */
+/** Tasks that failed for good, with actions on them. */
 import { useState } from 'preact/hooks';
 import type { About, DeadRow, DeadView } from '../controller/dashboard/api.ts';
 import { Dialog } from './dialog.tsx';
@@ -107,7 +107,7 @@ export function DeadLetters({ pool, dead, about, now }: DeadLettersProps) {
 interface LetterProps {
   readonly letter: DeadRow;
   readonly now: number;
-  /** `undefined` where nothing can be chosen. */
+  /** `undefined` if nothing can be chosen. */
   readonly chosen: boolean | undefined;
   readonly onToggle: () => void;
 }

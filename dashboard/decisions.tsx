@@ -5,7 +5,7 @@ import { Nothing, Section } from './section.tsx';
 
 const FIRST = 8;
 
-/** What was decided, in words, the newest first. */
+/** The decisions with their reasons, newest first. */
 export function Decisions({ decisions, now }: { decisions: readonly DecisionView[]; now: number }) {
   const [recent, older] = [decisions.slice(0, FIRST), decisions.slice(FIRST)];
   return (

@@ -1,13 +1,13 @@
-/** A question in front of the page: the browser's own dialog keeps the focus in it and gives it back. */
+/** A modal question: the browser's own dialog traps the focus and restores it. */
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 
 export interface DialogProps {
   readonly open: boolean;
   readonly title: string;
-  /** What the button says that does it. */
+  /** The label of the confirming button. */
   readonly confirm: string;
-  /** It cannot be taken back. */
+  /** It cannot be undone. */
   readonly danger?: boolean;
   readonly busy?: boolean;
   readonly error?: string | undefined;

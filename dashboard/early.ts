@@ -1,3 +1,3 @@
-/** Runs before anything is drawn, so that a chosen theme does not flash up late. */
+/** Runs before the first paint, so that the page does not flash in the wrong theme. */
 const chosen = localStorage.getItem('millrace-theme');
 if (chosen === 'light' || chosen === 'dark') document.documentElement.dataset['theme'] = chosen;

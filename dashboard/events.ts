@@ -4,7 +4,7 @@
  */
 import type { Refusal } from '../controller/dashboard/api.ts';
 
-/** The server answered, and said no. */
+/** The server refused the request. */
 export class Refused extends Error {
   readonly status: number;
   readonly signIn: boolean;
@@ -21,7 +21,7 @@ export interface ServerEvent {
   readonly id: string | undefined;
 }
 
-/** Resolves when the server ends the stream. Rejects with `Refused`, or with the browser's own error when the connection breaks. */
+/** Resolves when the server ends the stream. Rejects with `Refused`, or with the browser's own error if the connection breaks. */
 export async function listen(
   path: string,
   options: { readonly headers: Record<string, string>; readonly signal: AbortSignal },
@@ -42,7 +42,7 @@ export async function listen(
   }
 }
 
-/** Of the form only what our server writes: one line of each field. */
+/** Parses only the subset that our server writes: one line per field. */
 function parse(block: string): ServerEvent | undefined {
   const fields = new Map(
     block.split('\n').map((line) => {
@@ -55,7 +55,7 @@ function parse(block: string): ServerEvent | undefined {
   return name === undefined || data === undefined ? undefined : { name, data, id: fields.get('id') };
 }
 
-/** What a server that said no said. */
+/** The reason in the body of a refusal. */
 export async function refusedBy(response: Response): Promise<Refused> {
   return new Refused(response.status, (await response.json().catch(() => ({}))) as Partial<Refusal>);
 }

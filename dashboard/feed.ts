@@ -9,31 +9,31 @@ import { readingHeaders, useToken, wantSignIn } from './session.ts';
 export type Link =
   | { readonly state: 'loading' }
   | { readonly state: 'live' }
-  /** `missing`: the server is there and knows nothing of what was asked for. */
+  /** `missing`: the server responded that there is no such thing. */
   | { readonly state: 'lost'; readonly why: string; readonly missing: boolean }
-  /** Nothing is shown without a token, or without another one. */
+  /** The server requires a token, or another one. */
   | { readonly state: 'denied'; readonly why: string };
 
 export interface Feed<Whole> {
   readonly whole: Whole | undefined;
   readonly link: Link;
-  /** When it was true last, by the clock of the server, ms. */
+  /** When the data was last current, by the server's clock, ms. */
   readonly at: number;
-  /** What to add to this browser's clock to have the server's, ms. */
+  /** The server's clock minus this browser's, ms. */
   readonly skew: number;
 }
 
 const RETRY_MS = 2_000;
 const BROKE = 'the connection broke';
 
-/** `path`: of the whole; `events`: the query of its events, without `since`. `apply` returns the next whole. */
+/** `path`: of the snapshot; `events`: the query of its events, without `since`. `apply` returns the next snapshot. */
 export function useFeed<Whole extends { readonly seq: string; readonly now: number }>(
   path: string,
   events: string,
   apply: (whole: Whole, change: never) => Whole,
 ): Feed<Whole> {
   useToken();
-  // another token may see other things
+  // another token may have other permissions
   const reads = JSON.stringify(readingHeaders());
   const [feed, setFeed] = useState<Feed<Whole>>(loading);
   useEffect(() => {
@@ -46,12 +46,12 @@ export function useFeed<Whole extends { readonly seq: string; readonly now: numb
     const later = (what: () => Promise<void>): void => {
       if (!signal.aborted) timer = setTimeout(() => void what(), RETRY_MS);
     };
-    /** What a server that said no leaves to do: ask for a token, or try again. */
+    /** After a refusal: ask for a token, or retry. */
     const refused = ({ signIn, status, message }: Refused): void => {
       if (signal.aborted) return;
       if (signIn) {
         wantSignIn();
-        // nothing that another token showed stays
+        // discard everything that another token has shown
         setFeed({ ...loading(), link: { state: 'denied', why: message } });
         return;
       }
@@ -77,7 +77,7 @@ export function useFeed<Whole extends { readonly seq: string; readonly now: numb
       }
     }
 
-    /** Listens from after `since`, again and again, and fetches the whole where that cannot be gone on from. */
+    /** Follows the events after `since`, reconnecting, and fetches the snapshot anew if they cannot be continued. */
     async function follow(since: string): Promise<void> {
       let last = since;
       const reset = new AbortController();
@@ -121,7 +121,7 @@ function loading(): { whole: undefined; link: Link; at: number; skew: number } {
   return { whole: undefined, link: { state: 'loading' }, at: 0, skew: 0 };
 }
 
-/** Why the server did not do it, in its words. */
+/** The server's reason for refusing an action. */
 export async function refusalOf(response: Response): Promise<string> {
   return (await refusedBy(response)).message;
 }

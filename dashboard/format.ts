@@ -1,19 +1,19 @@
-/** Numbers, durations and times as people read them. Pure but for the browser's language and time zone. */
+/** Numbers, durations and times for people. Pure, except for the browser's language and time zone. */
 
 const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat('en', { notation: 'compact', maximumSignificantDigits: 3 });
 
-/** `1,234`, and from a hundred thousand on `123K`. */
+/** `1,234`; from a hundred thousand on, `123K`. */
 export function count(value: number): string {
   return value < 100_000 ? whole.format(value) : short.format(value);
 }
 
-/** Of one thing or of several. */
+/** Singular or plural. */
 export function plural(value: number, one: string, many = `${one}s`): string {
   return `${count(value)} ${value === 1 ? one : many}`;
 }
 
-/** `0.4/s`, `12/s`, or per minute where that is more telling. */
+/** `0.4/s`, `12/s`, or per minute if that is more readable. */
 export function rate(perSecond: number): string {
   if (perSecond === 0) return '0/s';
   if (perSecond >= 9.95) return `${count(Math.round(perSecond))}/s`;
@@ -37,7 +37,7 @@ export function ago(at: number, now: number): string {
   return past < 2_000 ? 'just now' : `${duration(Math.floor(past / 1_000) * 1_000)} ago`;
 }
 
-/** `14:03:07`, and with the day where that is not today. */
+/** `14:03:07`, with the date unless it is today. */
 export function clock(at: number, now: number): string {
   const date = new Date(at);
   const time = date.toLocaleTimeString('en-GB');

@@ -1,4 +1,4 @@
-/** The head of a page with where one is and how the connection is, and what stands in place of a page that is not there. */
+/** The head of a page, with the current place and the state of the connection, and placeholders for missing pages. */
 import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
 import type { About } from '../controller/dashboard/api.ts';
@@ -12,9 +12,9 @@ import { Unlock } from './unlock.tsx';
 export interface FrameProps {
   readonly about: About | undefined;
   readonly link: Link;
-  /** When what is shown was true, ms. */
+  /** When the data on the page was current, ms. */
   readonly at: number;
-  /** Where one is, below the list of pools. */
+  /** The current place, below the list of pools. */
   readonly crumb?: string;
   readonly children: ComponentChildren;
 }
@@ -72,7 +72,7 @@ export function Frame({ about, link, at, crumb, children }: FrameProps) {
   );
 }
 
-/** The address is where one is, and not where on the page. */
+/** The address is a place in the app, not an anchor on the page. */
 function skip(event: Event): void {
   event.preventDefault();
   document.getElementById('content')?.focus();
@@ -114,7 +114,7 @@ function ThemeChoice() {
   );
 }
 
-/** Instead of a page: nothing is there, or nothing can be had. */
+/** Instead of a page that does not exist or is unavailable. */
 export function Blank({
   icon,
   title,

@@ -1,4 +1,4 @@
-/** Small drawings in the colour of the text; never the only thing that says something. */
+/** Icons in the colour of the text; never the only carrier of information. */
 const PATHS = {
   alert: 'M12 4 2.8 20h18.4zM12 10v4.500M12 17.400v.1',
   auto: 'M12 3.500a8.500 8.500 0 1 0 0 17zM12 3.500a8.500 8.500 0 0 1 0 17',

@@ -16,9 +16,9 @@ export interface LaneProps {
   readonly now: number;
 }
 
-/** Narrower than this, two marks would touch, px. */
+/** Closer than this, two marks would touch, px. */
 const ROOM = 24;
-/** So many of one mark are told in words. */
+/** The maximum number of decisions that the text of a mark lists. */
 const TOLD = 4;
 
 interface Mark {
@@ -111,7 +111,7 @@ function marksOf(decisions: readonly DecisionView[], xOf: (at: number) => number
   return marks;
 }
 
-/** What several decisions came to together. */
+/** The combined effect of several decisions. */
 function summary(of: readonly DecisionView[]): DecisionView {
   const [first] = of;
   const last = of.at(-1);

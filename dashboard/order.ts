@@ -1,4 +1,4 @@
-/** Which pools are shown, and in which order. Pure. */
+/** Filters and sorts pools. Pure. */
 import type { PoolRow, PoolState } from '../controller/dashboard/api.ts';
 
 export const filters = ['all', 'trouble', 'working', 'idle', 'paused'] as const;

@@ -1,7 +1,7 @@
-/** The list of pools as it changes: rows by what the server says, sparklines by time. Pure. */
+/** The list of pools as it changes: rows with the server's updates, sparklines with time. Pure. */
 import type { Overview, OverviewChange, PoolRow } from '../controller/dashboard/api.ts';
 
-/** As the server has it. */
+/** As on the server. */
 export const SPARK_MS = 15_000;
 const SPARKS = 60;
 
@@ -16,7 +16,7 @@ export function applyOverview(whole: Overview, { now, changed, gone }: OverviewC
   return { ...whole, now, pools: [...rows.values()] };
 }
 
-/** The row with its sparkline moved on to `now`, and its waiting tasks in it. */
+/** The row with its sparkline advanced to `now`; its last value includes the waiting tasks. */
 function withSpark(row: PoolRow, now: number): PoolRow {
   const spark = [...sparkAt(row, now)];
   const last = spark.length - 1;
@@ -24,7 +24,7 @@ function withSpark(row: PoolRow, now: number): PoolRow {
   return { ...row, spark, sparkAt: Math.floor(now / SPARK_MS) * SPARK_MS };
 }
 
-/** The sparkline as it is at `now`: between two looks, a queue stayed as it was. */
+/** The sparkline at `now`: between two samples, a queue counts as unchanged. */
 export function sparkAt({ spark, sparkAt: at = 0, waiting }: PoolRow, now: number): readonly number[] {
   if (!spark) return Array.from<number>({ length: SPARKS }).fill(0);
   const turns = Math.min(SPARKS, Math.max(0, Math.floor(now / SPARK_MS) - Math.floor(at / SPARK_MS)));

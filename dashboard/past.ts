@@ -9,7 +9,7 @@ import { readingHeaders } from './session.ts';
 
 export interface PastState {
   readonly past: PoolPast | undefined;
-  /** Why it could not be read, the last time. */
+  /** Why the last read failed. */
   readonly trouble: string | undefined;
 }
 
@@ -43,7 +43,7 @@ export function usePast(pool: string, range: PastRange | undefined): PastState {
       if (trouble !== undefined) setState(({ past }) => ({ past, trouble }));
       timer = setTimeout(again, trouble === undefined ? AGAIN_MS : RETRY_MS);
     }
-    /** Out of sight nothing is fetched: it goes on when somebody looks. */
+    /** Nothing is fetched while the page is hidden. */
     function again(): void {
       timer = undefined;
       if (!document.hidden) void load();

@@ -1,4 +1,4 @@
-/** Pausing and resuming a pool's queues, for those who may act. */
+/** Pauses and resumes a pool's queues, for users with permission. */
 import { useRef, useState } from 'preact/hooks';
 import type { About } from '../controller/dashboard/api.ts';
 import { Dialog } from './dialog.tsx';

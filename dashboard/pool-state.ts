@@ -3,7 +3,7 @@ import type { Column, PoolChange, PoolPage, Series } from '../controller/dashboa
 
 const SPAN_MS = 15 * 60_000;
 
-/** These are as they were last until something else is known; of the others, nothing is known then. */
+/** These keep their last value until a new one arrives; the others are unknown meanwhile. */
 const LEVELS: ReadonlySet<Column> = new Set(['waiting', 'inFlight', 'replicas', 'ready', 'desired']);
 
 export function applyPool(whole: PoolPage, { now, row, points, parts }: PoolChange): PoolPage {
@@ -33,7 +33,7 @@ function withPoints(series: Series, points: NonNullable<PoolChange['points']>): 
   return { from: grown.from + dropped * stepMs, stepMs, columns };
 }
 
-/** The series with the steps until `now`, of which nothing was heard: nothing has changed in them. */
+/** The series extended to `now`: steps without an event are unchanged. */
 export function until(series: Series, now: number): Series {
   const { from, stepMs, columns } = series;
   const length = columns.waiting.length;
@@ -46,7 +46,7 @@ export function until(series: Series, now: number): Series {
   return { ...series, columns: byColumn(series, fill) };
 }
 
-/** The values of a step come in the order of the columns. */
+/** The values of a step are in the order of the columns. */
 function byColumn<T>({ columns }: Series, of: (name: Column, index: number) => T): Record<Column, T> {
   const names = Object.keys(columns) as Column[];
   return Object.fromEntries(names.map((name, i) => [name, of(name, i)])) as Record<Column, T>;

@@ -1,4 +1,4 @@
-/** The table of pools. Narrow screens get cards of the same rows. */
+/** The table of pools; on narrow screens, cards with the same rows. */
 import { memo } from 'preact/compat';
 import { useRef } from 'preact/hooks';
 import type { PoolRow } from '../controller/dashboard/api.ts';
@@ -88,7 +88,7 @@ export function PoolTable({ rows, order, onOrder, now }: PoolTableProps) {
               key={row.key}
               row={row}
               index={from + i + 2}
-              // rows say how long ago things were, in steps that change that
+              // rows contain relative times, which change only in these steps
               now={Math.floor(now / 5_000) * 5_000}
               turn={Math.floor(now / SPARK_MS)}
             />
@@ -100,7 +100,7 @@ export function PoolTable({ rows, order, onOrder, now }: PoolTableProps) {
   );
 }
 
-/** The room of rows that are not drawn. */
+/** The space of rows that are not rendered. */
 function Gap({ height }: { height: number }) {
   if (height <= 0) return null;
   return (
@@ -172,7 +172,7 @@ const Row = memo(function Row({
   );
 });
 
-/** Ready of desired, and how many exist where that is another number. */
+/** Ready of desired, and the existing ones if that number differs. */
 function Replicas({ row: { replicas, ready, desired } }: { row: PoolRow }) {
   const settled = replicas === desired && ready === desired;
   const words = `${ready} ready, ${replicas} current, ${desired} desired`;

@@ -1,4 +1,4 @@
-/** One pool: what it is doing, what it did and why, and what is wrong with it. */
+/** One pool: its state, its decisions with their reasons, and its problems. */
 import { useMemo } from 'preact/hooks';
 import type { About, PastRange, PoolPage, PoolRow } from '../controller/dashboard/api.ts';
 import { Charts } from './charts.tsx';

@@ -1,4 +1,4 @@
-/** The list of pools: what is going on in all of them, and how to find one. */
+/** The list of pools: an overview of all of them, with search and filters. */
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type { Overview, PoolRow } from '../controller/dashboard/api.ts';
 import { useFeed } from './feed.ts';

@@ -8,7 +8,7 @@ const RANGES: readonly (readonly [range: PastRange | undefined, name: string])[]
   ['7d', '7 d'],
 ];
 
-/** How far back the charts go. It stands in the address. */
+/** The range of the charts; part of the address. */
 export function Ranges({ pool, range: chosen }: { pool: string; range: PastRange | undefined }) {
   return (
     <div class="ranges" role="group" aria-label="The charts show the last">

@@ -1,10 +1,10 @@
-/** Where one is: in the part of the address behind `#`, which works under any path and needs nothing of a server. */
+/** The current place, in the fragment of the address: it works under any path, without the server. */
 import { useEffect, useState } from 'preact/hooks';
 import type { PastRange } from '../controller/dashboard/api.ts';
 
 export type Place =
   | { readonly page: 'pools' }
-  /** Without a range, it is live. */
+  /** Live if there is no range. */
   | { readonly page: 'pool'; readonly key: string; readonly range: PastRange | undefined };
 
 const RANGES: readonly string[] = ['6h', '24h', '7d'] satisfies readonly PastRange[];

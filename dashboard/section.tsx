@@ -26,7 +26,7 @@ export function Section({
   );
 }
 
-/** What a section says when there is nothing in it. */
+/** The text of an empty section. */
 export function Nothing({ children }: { children: ComponentChildren }) {
   return <p class="nothing">{children}</p>;
 }

@@ -8,7 +8,7 @@ import type { Action, ActionDone, Refusal } from '../controller/dashboard/api.ts
 
 const KEY = 'millrace-token';
 const SIGN_IN = 'millrace-sign-in';
-/** Not `authorization`, which the API server's proxy takes for itself. */
+/** Not `authorization`, which the API server's proxy consumes. */
 const HEADER = 'x-millrace-token';
 const CHANGED = 'tokenchange';
 
@@ -25,12 +25,12 @@ export function setToken(token: string | undefined): void {
   window.dispatchEvent(new Event(CHANGED));
 }
 
-/** The server shows nothing without a token: from now on it goes with what is read, too. */
+/** The server requires a token for reading: from now on, reads send it as well. */
 export function wantSignIn(): void {
   sessionStorage.setItem(SIGN_IN, 'yes');
 }
 
-/** What goes with a request that reads. */
+/** The headers of a request that reads. */
 export function readingHeaders(): Record<string, string> {
   const token = sessionStorage.getItem(KEY);
   return token !== null && sessionStorage.getItem(SIGN_IN) !== null ? { [HEADER]: token } : {};
@@ -46,7 +46,7 @@ export function useToken(): string | undefined {
   return token ?? undefined;
 }
 
-/** Does it, and returns how many it was about. Throws an Error with what the server said when it refuses. */
+/** Performs an action and returns the number of affected items. Throws `Error` with the server's reason if it refuses. */
 export async function act(pool: string, action: Action): Promise<number> {
   const token = sessionStorage.getItem(KEY) ?? '';
   let response: Response;

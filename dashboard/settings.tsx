@@ -1,7 +1,7 @@
 import type { SettingsGroup } from '../controller/dashboard/api.ts';
 import { Section } from './section.tsx';
 
-/** The pool's spec; what is secret was left out by the server. */
+/** The pool's spec; the server omits secrets. */
 export function Settings({ groups }: { groups: readonly SettingsGroup[] }) {
   return (
     <Section title="Settings">

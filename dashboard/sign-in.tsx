@@ -1,4 +1,4 @@
-/** Asks for a token of Kubernetes, by whose rights pools are shown. */
+/** Asks for a Kubernetes token, whose permissions decide which pools are shown. */
 import { useRef } from 'preact/hooks';
 import { Icon } from './icons.tsx';
 import { setToken } from './session.ts';

@@ -1,4 +1,4 @@
-/** How many tasks waited in the last quarter of an hour. The number beside it says what matters. */
+/** The number of waiting tasks over the last quarter of an hour. The number beside it carries the information. */
 const WIDTH = 120;
 const HEIGHT = 28;
 const PAD = 2;

@@ -9,7 +9,7 @@ const WORDS: Record<PoolState, string> = {
   unknown: 'Not seen yet',
 };
 
-/** A pool's state in a word, with a colour that only repeats it. */
+/** A pool's state as a word; the colour only repeats it. */
 export function State({ row }: { row: Pick<PoolRow, 'state' | 'mode'> }) {
   return (
     <span class={`state ${row.state}`}>

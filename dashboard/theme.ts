@@ -1,4 +1,4 @@
-/** Light, dark, or as the system has it; what was chosen is kept in this browser. */
+/** Light, dark, or the system's theme; the choice is stored in this browser. */
 export const themes = ['system', 'light', 'dark'] as const;
 export type Theme = (typeof themes)[number];
 
@@ -20,7 +20,7 @@ export function chooseTheme(theme: Theme): void {
   window.dispatchEvent(new Event('themechange'));
 }
 
-/** Calls back when colours have changed, by choice or with the system. Returns a function that ends it. */
+/** Calls back when colours have changed, by choice or with the system. Returns a function that unsubscribes. */
 export function onThemeChange(callback: () => void): () => void {
   const dark = matchMedia('(prefers-color-scheme: dark)');
   dark.addEventListener('change', callback);

@@ -1,11 +1,11 @@
-/** Where times stand below a chart, and what is written there. Pure but for the time zone. */
+/** Positions and labels of the times below a chart. Pure, except for the time zone. */
 
 const SECOND = 1_000;
 const MINUTE = 60_000;
 const HOUR = 3_600_000;
 const DAY = 86_400_000;
 
-/** Distances between two times, ms: over more than a day and a half in days, so that no two read the same. */
+/** Steps of the time axis, ms: whole days over more than a day and a half, so that no two labels are the same. */
 export function distances(spanMs: number): number[] {
   if (spanMs > 1.5 * DAY) return [DAY, 2 * DAY, 7 * DAY];
   return [

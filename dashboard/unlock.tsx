@@ -1,4 +1,4 @@
-/** Says whether one may act here, and takes the token. */
+/** Shows whether actions are allowed, and accepts the token. */
 import { useRef, useState } from 'preact/hooks';
 import type { About } from '../controller/dashboard/api.ts';
 import { Dialog } from './dialog.tsx';

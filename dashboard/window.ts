@@ -12,7 +12,7 @@ export interface Range {
   readonly to: number;
 }
 
-/** `rowHeight` in CSS pixels; `list` is what the rows begin in. */
+/** `rowHeight` in CSS pixels; `list`: the element that contains the rows. */
 export function useVisible(list: RefObject<HTMLElement | null>, total: number, rowHeight: number): Range {
   const [range, setRange] = useState<Range>({ from: 0, to: 40 });
   useLayoutEffect(() => {
@@ -41,7 +41,7 @@ export function useVisible(list: RefObject<HTMLElement | null>, total: number, r
   return { from: Math.min(range.from, total), to: Math.min(range.to, total) };
 }
 
-/** Whether a media query holds, now and later. */
+/** Whether a media query matches, kept up to date. */
 export function useMedia(query: string): boolean {
   const [holds, setHolds] = useState(() => matchMedia(query).matches);
   useLayoutEffect(() => {
@@ -53,7 +53,7 @@ export function useMedia(query: string): boolean {
   return holds;
 }
 
-/** The time, once a second: for what is said to be so long ago. */
+/** The time, updated every second, for relative times. */
 export function useNow(skew: number): number {
   const [now, setNow] = useState(Date.now());
   useLayoutEffect(() => {

@@ -1,8 +1,8 @@
 /**
  * Bundles each program into one self-contained file, dist/bundle/<name>.js, and writes beside it the licenses of
- * everything that went in, <name>.licenses.txt. A program that is one file starts faster than one that resolves
- * hundreds, and start-up is scaling latency; the worker's image goes further (worker/process/launch.ts). What cannot be read beside a single file, the Lua sources and the
- * code of a thread, is inlined.
+ * everything it contains, <name>.licenses.txt. A program that is one file starts faster than one that resolves
+ * hundreds, and start-up is scaling latency; the worker's image goes further (worker/process/launch.ts). Files that a single-file
+ * bundle cannot read, Lua sources and the code of a thread, are inlined.
  */
 import { cpSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
@@ -15,7 +15,7 @@ import { runScript } from './script.ts';
 const root = resolve(import.meta.dirname, '..');
 const outputFolder = resolve(root, 'dist/bundle');
 
-/** The programs; each starts in the main.ts of its folder. */
+/** The programs; each starts with the main.ts of its folder. */
 const programs = ['worker', 'controller', 'cli'] as const;
 type Program = (typeof programs)[number];
 
@@ -42,7 +42,7 @@ const inlineLua: Plugin = {
   },
 };
 
-/** Threads, by the module that says where their code is: each needs a program of its own; in a single file that is a text. */
+/** Threads, by the module that locates their code: each is a separate program, which a single-file bundle has as text. */
 const threads: Readonly<Record<string, string>> = {
   'worker/lease/lease-entry.ts': 'worker/lease/lease-thread.ts',
 };
@@ -68,7 +68,7 @@ const inlineThreads: Plugin = {
   },
 };
 
-/** What the worker becomes where it is the first process. */
+/** The worker as the first process of a container. */
 const inlineInit: Plugin = {
   name: 'inline-init',
   setup(bundler) {
@@ -81,7 +81,7 @@ const inlineInit: Plugin = {
   },
 };
 
-/** The dashboard's page is a part of the program that serves it. */
+/** The dashboard's page is part of the program that serves it. */
 const inlinePage: Plugin = {
   name: 'inline-page',
   setup(bundler) {
@@ -97,7 +97,7 @@ const inlinePage: Plugin = {
   },
 };
 
-/** Built-in modules that packages ask for when they start, and that most workers never need: 4 MB of an idle one's memory. */
+/** Built-in modules that packages load at start-up and most workers never need: 4 MB of memory of an idle one. */
 const HEAVY = new Set(['crypto', 'http', 'https', 'tls', 'zlib']);
 
 /**
@@ -125,13 +125,13 @@ const lazyBuiltins: Plugin = {
   },
 };
 
-/** An empty object whose prototype loads a module, by this expression, when something of it is looked for. */
+/** An empty object whose prototype loads a module, by this expression, on the first access. */
 const onDemand = (module: string): string => `
   const has = (_, name) => name in ${module};
   const get = (_, name) => ${module}[name];
   module.exports = Object.create(new Proxy({}, { has, get }));`;
 
-/** The client library takes undici along for proxies and logs, which few ask of it: a third of the bundle, and 4 MB once it runs. */
+/** The client library loads undici for proxies and logs, which few use: a third of the bundle, and 4 MB of memory. */
 const lazyUndici: Plugin = {
   name: 'lazy-undici',
   setup(bundler) {
@@ -146,7 +146,7 @@ const lazyUndici: Plugin = {
   },
 };
 
-/** The folders of the packages that a bundle contains something of, in the order of their paths. */
+/** The folders of the packages that are part of a bundle, in the order of their paths. */
 function packagesIn(metafile: Metafile): string[] {
   const folders = Object.values(metafile.outputs)
     .flatMap((output) => Object.entries(output.inputs))
@@ -164,7 +164,7 @@ function licenseOf(folder: string): string {
   return [`${manifest.name} ${manifest.version}: ${manifest.license ?? 'see below'}`, ...texts].join('\n\n');
 }
 
-/** What all bundles have in common. */
+/** Options that all bundles share. */
 function common(): BuildOptions & { readonly metafile: true } {
   return {
     absWorkingDir: root,
@@ -199,7 +199,7 @@ export async function bundle(name: Program, entry = `${name}/main.ts`): Promise<
     outfile,
     format: 'esm',
     banner: {
-      // what CommonJS packages expect to find around them
+      // globals that CommonJS packages expect
       js: [
         noticeFor(name),
         `import { createRequire as __createRequire } from 'node:module';`,
@@ -230,7 +230,7 @@ export async function bundleLaunched(): Promise<void> {
     format: 'cjs',
     banner: { js: `${noticeFor('worker')}\n(function (require, module) {` },
     footer: { js: '})' },
-    // the version is defined, so nobody looks for it beside a file
+    // the version is defined, so it is not read from a file beside the bundle
     logOverride: { 'empty-import-meta': 'silent' },
   });
   await build({

@@ -19,11 +19,11 @@ interface Row {
 function rowsOf(map: YAMLMap, under: string, before = ''): Row[] {
   return map.items.flatMap((item, i): Row[] => {
     const { key, value } = item as Pair<Scalar<string>, YAMLMap | Scalar>;
-    // the comment before the first key of a map stands before the map
+    // the comment of a map's first key is attached to the map
     const comment = [key.commentBefore, i === 0 ? map.commentBefore : undefined]
       .filter((text) => text !== undefined && text !== null)
       .join('\n');
-    // what is said of a map is told with the first value in it
+    // the comment of a map is shown with its first value
     const about = oneLine(comment) || (i === 0 ? before : '');
     const path = `${under}${key.value}`;
     if (!isMap(value) || value.items.length === 0 || path.endsWith('.labels')) {
@@ -34,12 +34,12 @@ function rowsOf(map: YAMLMap, under: string, before = ''): Row[] {
   });
 }
 
-/** The last paragraph of a comment, as the one that is about the key. */
+/** The last paragraph of a comment, which is the one about the key. */
 function oneLine(comment: string): string {
   return (comment.split(/\n\s*\n/).at(-1) ?? '').replaceAll(/\s*\n\s*/g, ' ').trim();
 }
 
-/** The README with its table as it should be. Throws when it has no place for it. */
+/** The README with its current table. Throws `Error` if it has no place for it. */
 export function withValues(text: string): string {
   const { contents } = parseDocument(readFileSync(join(CHART, 'values.yaml'), 'utf8'));
   const rows = rowsOf(contents as unknown as YAMLMap, '').map(

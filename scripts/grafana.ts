@@ -15,7 +15,7 @@ interface Panel {
   readonly queries: readonly Query[];
 }
 
-/** Series of the chosen pools; those of the controller's other replicas are gone or old. */
+/** Series of the selected pools; those of the controller's other replicas are gone or stale. */
 const POOL = '{namespace=~"$namespace",pool=~"$pool"}';
 const BY = 'by (namespace, pool)';
 const NAME = '{{namespace}}/{{pool}}';

@@ -1,8 +1,7 @@
 /**
  * Renders manifests/ from the chart, for those who install without Helm: `install.yaml` (everything, for the whole
  * cluster, in the namespace millrace-system) and `crd.yaml` (the definition alone); and `workerpool.schema.json` for their
- * editors. With `--check` it writes nothing and fails when a file is not what the chart renders, so that they are never
- * edited by hand.
+ * editors. With `--check` it writes nothing and fails if a file is not current, so that they are never edited by hand.
  *
  * Helm comes from the environment variable HELM, else from PATH.
  */
@@ -18,7 +17,7 @@ const root = join(import.meta.dirname, '..');
 const namespace = 'millrace-system';
 const banner = '# Rendered from charts/millrace by scripts/manifests.ts; edit the chart, not this file.\n';
 
-// The controller and what it needs satisfy the strictest of the levels that Kubernetes knows for pods.
+// The controller and its dependencies satisfy the strictest pod security level of Kubernetes.
 const namespaceManifest = `apiVersion: v1
 kind: Namespace
 metadata:
@@ -30,8 +29,8 @@ metadata:
 
 /**
  * The files of manifests/ by name.
- * @param helm path or name of the helm program
- * Throws `Error` in one line when helm cannot be run or refuses the chart.
+ * @param helm path or name of the helm program.
+ * Throws `Error` in one line if helm cannot be run or rejects the chart.
  */
 export function renderManifests(helm: string): Record<string, string> {
   const chart = join(root, 'charts/millrace');
@@ -75,7 +74,7 @@ function runHelm(helm: string, args: string[]): string {
   return stdout;
 }
 
-/** Takes out what speaks to Helm only: its labels, its annotation and its notes of where a document comes from. */
+/** Removes what is only for Helm: its labels, its annotation and its comments about the source of a document. */
 function withoutHelm(text: string): string {
   return text
     .replaceAll(/^ +(?:helm\.sh\/chart|app\.kubernetes\.io\/managed-by): .*\n/gm, '')

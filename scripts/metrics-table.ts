@@ -47,7 +47,7 @@ function table(rows: readonly Row[]): string {
   return ['| metric | type | labels | what |', '| --- | --- | --- | --- |', ...lines].join('\n');
 }
 
-/** Prometheus knows a counter by its name, and prom-client's own metrics say what they are themselves. */
+/** Counters are recognized by their name, as in Prometheus; prom-client's own metrics report their type. */
 const typeOf = (name: string): string =>
   name.endsWith('_total') ? 'counter' : name === 'millrace_reconcile_seconds' ? 'histogram' : 'gauge';
 
@@ -65,7 +65,7 @@ function alerts(): string {
   return [...head, ...lines].join('\n').replaceAll(' \n', '\n');
 }
 
-/** The tables by the name that their markers have in the document. */
+/** The tables, by the name of their markers in the document. */
 function tables(): Record<string, string> {
   const own = ['namespace', 'pool'];
   const each = (type: string, rows: readonly { name: string; help: string }[], more: string[] = []): Row[] =>
@@ -90,7 +90,7 @@ function tables(): Record<string, string> {
   };
 }
 
-/** The document with its tables as they should be. Throws when it lacks the place for one. */
+/** The document with its current tables. Throws `Error` if it lacks the place for one. */
 export function withTables(text: string): string {
   return Object.entries(tables()).reduce(
     (written, [name, content]) => withTable(FILE, written, name, content),

@@ -10,12 +10,12 @@ import { runScript } from './script.ts';
 const root = resolve(import.meta.dirname, '..');
 const DEFAULT_FOLDER = 'dist/dashboard';
 const COPIED = ['index.html', 'icon.svg'];
-/** What the page is made with, and what is therefore in it. */
+/** Packages that the page is built with and contains. */
 export const PACKAGES = ['preact', 'uplot'];
 
 /**
  * The files by name.
- * Rejects when esbuild fails, with its messages.
+ * Rejects if esbuild fails, with its messages.
  */
 export async function buildPage(): Promise<Map<string, Buffer>> {
   const { outputFiles } = await build({
@@ -39,7 +39,7 @@ export async function buildPage(): Promise<Map<string, Buffer>> {
   return new Map([...built, ...copied]);
 }
 
-/** Writes the files into `folder`, which then holds nothing else. */
+/** Writes the files into `folder`, which is emptied first. */
 export async function writePage(folder: string): Promise<void> {
   const files = await buildPage();
   rmSync(folder, { recursive: true, force: true });

@@ -1,6 +1,6 @@
 /**
- * Writes docs/reference/: fields of a WorkerPool from its definition, flags and environment variables from what each program
- * says to --help, Redis keys from queue/keys.ts and its comments. With `--check` it writes nothing and fails when a file is
+ * Writes docs/reference/: fields of a WorkerPool from its definition, flags and environment variables from each program's
+ * --help, Redis keys from queue/keys.ts and its comments. With `--check` it writes nothing and fails when a file is
  * not what it would write, so that none is edited by hand.
  */
 import { execFile } from 'node:child_process';
@@ -24,13 +24,13 @@ const page = (title: string, from: string, body: readonly string[]): string =>
 
 const cell = (text: string): string => text.replaceAll(/\s+/g, ' ').trim().replaceAll('|', '\\|');
 
-/** A default that the text does not tell. */
+/** A field, with the parts that its description does not repeat. */
 interface Field extends CrdSchema {
   readonly default?: unknown;
   readonly enum?: readonly string[];
 }
 
-/** A row for each field below `schema`, parents first. What Kubernetes defines itself ends a branch. */
+/** A row for each field below `schema`, parents first. Types that Kubernetes defines are not expanded. */
 function rowsOf(schema: CrdSchema, path: string): string[] {
   return Object.entries(schema.properties ?? {}).flatMap(([name, field]: [string, Field]) => {
     const at = `${path}.${name}`;
@@ -77,7 +77,7 @@ export function fieldsPage(): string {
   );
 }
 
-/** What each key holds, by the comment above it in the interface. */
+/** The contents of each key, from the comment above it in the interface. */
 function keyComments(): Map<string, string> {
   const source = readFileSync(join(root, 'queue/keys.ts'), 'utf8');
   const found = source.matchAll(/\/\*\* ([\s\S]*?) \*\/\n {2}(?:readonly )?(\w+)/g);

@@ -7,7 +7,7 @@
  * object is left to the API server. It errs on one side only: what it refuses, the API server refuses.
  */
 
-/** A structural schema as in a CRD, as far as we write such. */
+/** A structural schema as in a CRD, as far as ours uses it. */
 export interface CrdSchema {
   readonly type?: string;
   readonly description?: string;
@@ -22,7 +22,7 @@ export interface CrdSchema {
 
 type JsonSchema = Record<string, unknown>;
 
-/** What a JSON schema says in the same words. */
+/** Keywords that JSON schema shares. */
 const SAME = ['type', 'description', 'default', 'enum', 'required'] as const;
 const BOUNDS = ['minimum', 'maximum', 'minLength', 'maxLength', 'minItems', 'maxItems'] as const;
 
@@ -89,9 +89,9 @@ function translated(schema: CrdSchema): JsonSchema {
   return rules.length === 0 ? out : { ...out, allOf: rules };
 }
 
-/** What a JSON schema can say of a rule: nothing, in most cases. */
+/** A rule as JSON schema; most cannot be expressed. */
 function ruleOf(rule: string, message = ''): JsonSchema[] {
-  // what follows spares an object that is stored already, and an editor knows of none
+  // the rest of the rule spares objects that are stored already, which an editor does not have
   const [text = ''] = rule.replaceAll(/\s+/g, ' ').trim().split(' || (oldSelf.hasValue()');
   const says = { errorMessage: message };
   const pattern =
@@ -120,7 +120,7 @@ function ruleOf(rule: string, message = ''): JsonSchema[] {
   return [];
 }
 
-/** From a CEL string, where a backslash is two, and from RE2, where a bracket may come first in a class of characters. */
+/** From a CEL string, in which a backslash is doubled, and from RE2, in which a character class may begin with a bracket. */
 function forJavaScript(pattern: string): string {
   return pattern.replaceAll('\\\\', '\\').replaceAll('[^]', '[^\\]').replaceAll('[]', '[\\]');
 }

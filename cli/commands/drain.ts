@@ -24,7 +24,7 @@ export interface DrainFlags extends AccessFlags {
 }
 
 /** An idle worker acknowledges within milliseconds, one that works with its next turn. */
-const LOOK_MS = 250;
+const POLL_MS = 250;
 
 export async function drain(workers: readonly string[], flags: DrainFlags): Promise<void> {
   if (workers.length > 0 && flags.all)
@@ -76,7 +76,7 @@ async function untilDrained(
     }
     if (left.size === 0) return;
     if (performance.now() > deadline) throw new Error(stillBusy(left, loads, forMs));
-    await systemClock.sleep(LOOK_MS);
+    await systemClock.sleep(POLL_MS);
     loads = await drainWorkers(redis, queues, new Map([...left].map((id) => [id, 'read'])));
   }
 }

@@ -28,7 +28,7 @@ export interface RecordFlags extends AccessFlags {
   readonly file?: string;
 }
 
-const ANSWER_MS = 3_000;
+const SAMPLE_TIMEOUT_MS = 3_000;
 
 export async function recordCommand(
   name: string | undefined,
@@ -90,8 +90,8 @@ async function recordLive(
   while (!signals.stopping.aborted && performance.now() < until) {
     const next = performance.now() + step;
     try {
-      const looks = Promise.all(queues.map((each) => sampleQueue(scripted, each)));
-      const sample = combineSamples(await within(ANSWER_MS, looks, 'the sample'));
+      const samples = Promise.all(queues.map((each) => sampleQueue(scripted, each)));
+      const sample = combineSamples(await within(SAMPLE_TIMEOUT_MS, samples, 'the sample'));
       history ??= createHistorian({ running: sample.inFlight });
       const { span, owed } = spanOf(last, sample, epoch + performance.now(), debt);
       debt = owed;

@@ -1,4 +1,4 @@
-/** From the result hash to one picture: every tile is there and has the size that it must have, or it is an error. */
+/** Assembles the picture from the result hash; a tile that is missing or has the wrong size is an error. */
 import { createWriteStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import type { Redis } from 'ioredis';

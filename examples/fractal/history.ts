@@ -1,8 +1,8 @@
-/** What a run looked like over time, for the rate on the terminal and for the chart. */
+/** The course of a run, for the rate on the terminal and for the chart. */
 import type { Chart } from '../../cli/simulate/chart-svg.ts';
 
 export interface Moment {
-  /** When it was; s since the tasks were pushed, where nothing else is said. */
+  /** Time, by default in s since the tasks were pushed. */
   readonly at: number;
   readonly waiting: number;
   readonly inFlight: number;

@@ -32,7 +32,7 @@ const ESCAPE = 1e4; // |z|²; far out, so that the smooth count is smooth
 const LIGHT = { re: Math.cos(2.4), im: Math.sin(2.4), height: 1.5 };
 /** Subpixels in each direction where a pixel is supersampled. */
 const GRID = 3;
-/** Neighbours that differ by more than this (sum over the channels) are worth a closer look. */
+/** Neighbours that differ by more than this (sum over the channels) are supersampled. */
 const ROUGH = 40;
 
 /**
@@ -42,10 +42,10 @@ const ROUGH = 40;
 export function renderArea(view: View, size: PictureSize, area: Area): Uint8Array {
   const { width, height } = area;
   const pixel = view.span / size.width;
-  // from the whole picture's pixels, so that a point is the same number in whatever tile it is
+  // from the whole picture's pixels, so that a point has the same value in every tile
   const re = (x: number): number => view.re + (area.x + x - size.width / 2) * pixel;
   const im = (y: number): number => view.im - (area.y + y - size.height / 2) * pixel;
-  // one pixel more on each side, so that tiles agree about what is rough at their edges
+  // one more pixel on each side, so that neighbouring tiles supersample the same edges
   const stride = width + 2;
   const first = new Uint8Array(stride * (height + 2) * 3);
   for (let y = 0; y < height + 2; y++)
@@ -99,7 +99,7 @@ function sample(view: View, cr: number, ci: number, pixel: number, out: Uint8Arr
   let rr = 0;
   let ii = 0;
   let n = 0;
-  // an orbit that returns to where it was is a cycle: the point is in the set, however long we look
+  // an orbit that returns to an earlier point is a cycle: the point is in the set
   let oldR = 0;
   let oldI = 0;
   let lookAgain = 16;

@@ -48,7 +48,7 @@ function buildToByte(): Uint8Array {
  * from a pixel on) darken it.
  */
 export function colourAt(smooth: number, light: number, edge: number, out: Uint8Array, at: number): void {
-  // the logarithm keeps the bands as wide deep down as far out
+  // the logarithm keeps the bands equally wide at all depths
   const turn = Math.log(smooth) * 1.6 + 0.1;
   const index = Math.floor((turn - Math.floor(turn)) * STEPS) * 3;
   const strength = (0.25 + 0.85 * light) * (0.35 + 0.65 * edge);

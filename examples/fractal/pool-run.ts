@@ -18,7 +18,7 @@ import type { Progress } from './progress.ts';
 
 export interface PoolRunOptions {
   readonly address: RedisAddress;
-  /** A plain client, as any program has it. */
+  /** A plain Redis client, as in any program. */
   readonly redis: Redis;
   readonly keys: QueueKeys;
   readonly policy: Policy;
@@ -30,22 +30,22 @@ export interface PoolRunOptions {
 
 export interface PoolRun {
   readonly history: readonly Moment[];
-  /** From the push to the decision that it led to, ms. */
+  /** From the push to the resulting decision, ms. */
   readonly wokeMs: number;
-  /** From the push to the last result, and to the moment when no worker was left, s. */
+  /** From the push to the last result, and until no worker was left, s. */
   readonly completeS: number;
   readonly goneS: number;
 }
 
 const POLL_MS = 100;
-/** The rate that is shown is of the last so many ms. */
+/** Period over which the displayed rate is computed, ms. */
 const RATE_MS = 2_000;
-/** The pool is seen at zero for so long before the tasks come, ms. */
+/** Time at zero replicas that is shown before the tasks are pushed, ms. */
 const STILL_MS = 500;
-/** Nothing finished for so long: something is wrong, ms. */
-const PATIENCE_MS = 60_000;
+/** Without a finished task for this long, the run fails, ms. */
+const STALL_TIMEOUT_MS = 60_000;
 
-/** Rejects with the signal's reason, and when a task fails for good or nothing is finished for a minute. */
+/** Rejects with the signal's reason, or if a task fails for good or none finishes for a minute. */
 export async function runPool(options: PoolRunOptions): Promise<PoolRun> {
   const { redis, keys, policy, target, tasks, progress } = options;
   const history: Moment[] = []; // in ms of this process until the end
@@ -71,7 +71,7 @@ export async function runPool(options: PoolRunOptions): Promise<PoolRun> {
     if (completed >= tasks.length) complete ??= now;
     if (complete !== undefined && replicas.existing === 0) done.resolve();
     if (dead > 0) void explainDead();
-    if (now - lastFinish > PATIENCE_MS)
+    if (now - lastFinish > STALL_TIMEOUT_MS)
       broken.abort(new Error(replicas.trouble ?? 'no task was finished for a minute'));
   }
 
@@ -88,7 +88,7 @@ export async function runPool(options: PoolRunOptions): Promise<PoolRun> {
 
   async function explainDead(): Promise<void> {
     const [letter] = await readDeadLetters(redis, keys, 1);
-    broken.abort(new Error(`a task failed for good: ${letter?.error ?? 'it is not known why'}`));
+    broken.abort(new Error(`a task failed for good: ${letter?.error ?? 'unknown error'}`));
   }
 
   await using _loop = startPoolLoop({

@@ -3,11 +3,11 @@
  * plain line every second.
  */
 export interface Progress {
-  /** Shows how things stand. */
+  /** Shows the current state. */
   readonly show: (state: State) => void;
   /** A line that stays. */
   readonly say: (text: string) => void;
-  /** Leaves the last state standing. */
+  /** Leaves the last state on the screen. */
   readonly end: () => void;
 }
 
@@ -18,10 +18,10 @@ export interface State {
   readonly completed: number;
   readonly waiting: number;
   readonly inFlight: number;
-  /** Up, and asked for. */
+  /** Ready, and requested. */
   readonly ready: number;
   readonly wanted: number;
-  /** Tasks a second, of late. */
+  /** Recent tasks per second. */
   readonly rate: number;
 }
 
@@ -42,7 +42,7 @@ export function createProgress(out: Output, env: NodeJS.ProcessEnv): Progress {
 
   const draw = (state: State): string => {
     const text = stateLine(state, colour);
-    // a line that wraps cannot be written anew
+    // a line that wraps cannot be overwritten
     return plainLength(text) < (out.columns ?? 80)
       ? text
       : stateLine(state, false).slice(0, (out.columns ?? 80) - 1);

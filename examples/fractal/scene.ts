@@ -1,8 +1,8 @@
-/** The picture, and how it is cut into tasks. Each task says all that it needs: any worker can run it. */
+/** The picture, and its tasks. Each task is self-contained: any worker can run it. */
 import type { Area, PictureSize, View } from './mandelbrot.ts';
 
 export interface TileTask extends Area {
-  /** The field of the result hash that the tile's pixels go to. */
+  /** The field of the result hash for the tile's pixels. */
   readonly id: string;
   readonly picture: PictureSize;
   readonly view: View;
