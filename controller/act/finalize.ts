@@ -16,7 +16,7 @@ import { listWorkers } from '../../queue/workers/list-workers.ts';
 import { drainWorkers } from '../../queue/workers/drain.ts';
 import { readWorkerRecords } from '../../queue/workers/worker-connections.ts';
 import { readTexts } from '../../queue/scripts/read.ts';
-import { reap, rejoin } from '../../queue/scripts/scripts.ts';
+import { reap, rejoin } from '../../queue/workers/reap.ts';
 import { within } from '../../queue/connection/connection.ts';
 import { POOL_LABEL } from './deployment.ts';
 import { findDeployment } from './find-deployment.ts';

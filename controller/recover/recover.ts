@@ -20,7 +20,7 @@ import { writeExitReason } from '../../queue/workers/exit-reason.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { listWorkers } from '../../queue/workers/list-workers.ts';
 import { readWorkerRecords, type WorkerRecord } from '../../queue/workers/worker-connections.ts';
-import { reap } from '../../queue/scripts/scripts.ts';
+import { reap } from '../../queue/workers/reap.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { createGate } from '../../runtime/gate.ts';
 import type { Logger } from '../../runtime/log.ts';

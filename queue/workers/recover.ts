@@ -3,7 +3,7 @@ import type { Redis } from 'ioredis';
 import type { Logger } from '../../runtime/log.ts';
 import { LogEvent } from '../../runtime/log-event.ts';
 import type { QueueKeys } from '../keys.ts';
-import { reapExpired } from '../scripts/scripts.ts';
+import { reapExpired } from './reap.ts';
 
 /** `self`: the worker that calls this; its next turn reports what it lost itself. */
 export async function recoverLost(redis: Redis, keys: QueueKeys, log: Logger, self?: string): Promise<void> {

@@ -5,7 +5,7 @@ import { createSampler } from '../../controller/sample/sampler.ts';
 import { createKubeApi } from '../../kube/client.ts';
 import { DEPLOYMENTS, PODS, POOLS, type ObjectRef } from '../../kube/resources.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
-import { register } from '../../queue/scripts/scripts.ts';
+import { register } from '../../queue/workers/register.ts';
 import { turn } from '../../queue/workers/turn.ts';
 import { createLog } from '../../runtime/log.ts';
 import { metric } from '../support/controller.ts';

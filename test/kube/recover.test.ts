@@ -7,7 +7,7 @@ import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { DEPLOYMENTS, EVENTS, PODS, POOLS, type ObjectRef } from '../../kube/resources.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
-import { reap } from '../../queue/scripts/scripts.ts';
+import { reap } from '../../queue/workers/reap.ts';
 import { metric, startController, type ControllerProcess } from '../support/controller.ts';
 import { eventually, patient, throughout } from '../support/eventually.ts';
 import { startHandWorker } from '../support/turns.ts';

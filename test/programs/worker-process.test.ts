@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../queue/keys.ts';
-import { BLOCK_MS } from '../../queue/scripts/scripts.ts';
+import { BLOCK_MS } from '../../queue/workers/reap.ts';
 import { sampleQueue } from '../../queue/pool/sample.ts';
 import { FIXTURES } from '../fixtures/handler-suite.ts';
 import { eventually, sooner } from '../support/eventually.ts';

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { QueueKeys } from '../../queue/keys.ts';
-import { reap } from '../../queue/scripts/scripts.ts';
+import { reap } from '../../queue/workers/reap.ts';
 import { startOldWorker } from '../support/old-worker.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { done, freshKeys, startHandWorker } from '../support/turns.ts';

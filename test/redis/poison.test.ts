@@ -9,7 +9,7 @@ import { expect, test } from 'vitest';
 import { readDeadLetters } from '../../queue/dead-letter-format.ts';
 import { writeExitReason } from '../../queue/workers/exit-reason.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
-import { reap, reapExpired } from '../../queue/scripts/scripts.ts';
+import { reap, reapExpired } from '../../queue/workers/reap.ts';
 import type { Deadly } from '../fixtures/deadly.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';

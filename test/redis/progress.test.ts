@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import { noteProgress } from '../../queue/progress.ts';
 import { openQueue, type Queue } from '../../queue/queue.ts';
-import { reap } from '../../queue/scripts/scripts.ts';
+import { reap } from '../../queue/workers/reap.ts';
 import type { TaskContext } from '../../worker/task/handler.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';

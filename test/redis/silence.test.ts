@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { sampleQueue } from '../../queue/pool/sample.ts';
-import { findOverdue, reapExpired } from '../../queue/scripts/scripts.ts';
+import { findOverdue, reapExpired } from '../../queue/workers/reap.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { sample } from '../support/sampling.ts';

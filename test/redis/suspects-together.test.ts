@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../queue/keys.ts';
-import { reap } from '../../queue/scripts/scripts.ts';
+import { reap } from '../../queue/workers/reap.ts';
 import { sampleQueue } from '../../queue/pool/sample.ts';
 import type { Delivery } from '../../queue/workers/turn.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';

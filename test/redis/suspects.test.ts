@@ -4,7 +4,7 @@ import type { Redis } from 'ioredis';
 import { inspectQueue } from '../../queue/inspect.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { sampleQueue } from '../../queue/pool/sample.ts';
-import { reap, reapExpired } from '../../queue/scripts/scripts.ts';
+import { reap, reapExpired } from '../../queue/workers/reap.ts';
 import type { Delivery } from '../../queue/workers/turn.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { done, freshKeys, startHandWorker, texts, type HandWorker } from '../support/turns.ts';

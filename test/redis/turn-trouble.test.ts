@@ -1,7 +1,8 @@
 /** Keys of another type, and no memory: refused cleanly, nothing lost, resumed when it is right again. */
 import { expect, test } from 'vitest';
 import { sampleQueue, WrongKeyType } from '../../queue/pool/sample.ts';
-import { reap, register } from '../../queue/scripts/scripts.ts';
+import { reap } from '../../queue/workers/reap.ts';
+import { register } from '../../queue/workers/register.ts';
 import type { Delivery } from '../../queue/workers/turn.ts';
 import { delayedMember } from '../../queue/task.ts';
 import { startRedis } from '../support/redis.ts';

@@ -5,7 +5,7 @@ import { redisNow } from '../../queue/connection/connection.ts';
 import { deadHeader } from '../../queue/dead-letter-format.ts';
 import { drainWorkers } from '../../queue/workers/drain.ts';
 import { sampleQueue } from '../../queue/pool/sample.ts';
-import { reap } from '../../queue/scripts/scripts.ts';
+import { reap } from '../../queue/workers/reap.ts';
 import { turn } from '../../queue/workers/turn.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { done, freshKeys, startHandWorker, texts } from '../support/turns.ts';

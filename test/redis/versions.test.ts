@@ -5,7 +5,7 @@
 import { expect, test } from 'vitest';
 import { readDeadLetters } from '../../queue/dead-letter-format.ts';
 import { sampleQueue } from '../../queue/pool/sample.ts';
-import { reapExpired } from '../../queue/scripts/scripts.ts';
+import { reapExpired } from '../../queue/workers/reap.ts';
 import type { TaskContext } from '../../worker/task/handler.ts';
 import { eventually } from '../support/eventually.ts';
 import { startOldWorker, workAsOld, type OldTask } from '../support/old-worker.ts';

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { sampleQueue } from '../../queue/pool/sample.ts';
-import { reapExpired } from '../../queue/scripts/scripts.ts';
+import { reapExpired } from '../../queue/workers/reap.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServerOptions } from '../support/redis.ts';
 import { freshKeys } from '../support/turns.ts';

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
-import { reap } from '../../queue/scripts/scripts.ts';
+import { reap } from '../../queue/workers/reap.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { freshKeys, startHandWorker, type HandWorker } from '../support/turns.ts';

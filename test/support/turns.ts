@@ -3,7 +3,7 @@ import type { Redis } from 'ioredis';
 import { randomUUID } from 'node:crypto';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { openQueue, type Queue } from '../../queue/queue.ts';
-import { register } from '../../queue/scripts/scripts.ts';
+import { register } from '../../queue/workers/register.ts';
 import {
   turn,
   type Delivery,

@@ -5,7 +5,7 @@
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../queue/keys.ts';
 import type { Durability } from '../../queue/connection/durability.ts';
-import { note } from '../../queue/scripts/scripts.ts';
+import { note } from '../../queue/workers/register.ts';
 import type { Drops } from '../../queue/connection/drops.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { createWakeup, type Wakeup } from './wakeup.ts';

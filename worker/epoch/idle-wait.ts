@@ -9,7 +9,7 @@ import { isReply } from '../../queue/connection/reply-code.ts';
 import { within } from '../../queue/connection/connection.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { unblockWaits } from '../../queue/workers/worker-connections.ts';
-import { BLOCK_MS } from '../../queue/scripts/scripts.ts';
+import { BLOCK_MS } from '../../queue/workers/reap.ts';
 import { sleep } from '../../runtime/timers.ts';
 
 /** A move that was cut off must not be resent by the client: the loop makes a turn first. */

@@ -1,7 +1,7 @@
 /** One queue of a worker: epoch after epoch, until the worker is stopped. */
 import { closeRedis, within } from '../../queue/connection/connection.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
-import { reap } from '../../queue/scripts/scripts.ts';
+import { reap } from '../../queue/workers/reap.ts';
 import { readExitReason } from '../../queue/workers/exit-reason.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { LogEvent } from '../../runtime/log-event.ts';

@@ -1,7 +1,7 @@
 /** The clean end of an epoch: the worker's tasks go back to the queue, and nothing of it remains in Redis. */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../../queue/keys.ts';
-import { reap } from '../../../queue/scripts/scripts.ts';
+import { reap } from '../../../queue/workers/reap.ts';
 import type { Logger } from '../../../runtime/log.ts';
 import type { Resender } from '../../turn/resend.ts';
 

@@ -21,7 +21,8 @@ import {
   type Holder,
   type WorkerRecord,
 } from '../../../queue/workers/worker-connections.ts';
-import { findOverdue, reap, register } from '../../../queue/scripts/scripts.ts';
+import { findOverdue, reap } from '../../../queue/workers/reap.ts';
+import { register } from '../../../queue/workers/register.ts';
 import { systemClock } from '../../../runtime/clock.ts';
 import type { Logger } from '../../../runtime/log.ts';
 import { LogEvent } from '../../../runtime/log-event.ts';
