@@ -2,8 +2,8 @@
  * `cli/access/` takes flags and returns the queues of a Redis or of a pool, open for as long as a command runs. It does not
  * know what the command does.
  *
- * From a command's flags to queues that can be spoken to: of a Redis by its URL, or of a pool of a cluster. What is opened for it
- * is closed when the command is done.
+ * Opens the queues that a command's flags name: of a Redis by its URL, or of a pool of a cluster. Everything that is opened for it
+ * is closed when the command ends.
  */
 import type { Redis } from 'ioredis';
 import { isReply } from '../../queue/connection/reply-code.ts';
@@ -20,8 +20,8 @@ import type { Place } from './place.ts';
 const REACH_TIMEOUT_MS = 6_000;
 
 /**
- * Runs `use` with the place that the flags name, once its Redis has answered. Throws `UsageError` for flags that do not go
- * together, an address or a name that cannot be, and Error in one line for what is wrong with the cluster or the server.
+ * Runs `use` with the place that the flags name, once its Redis has responded. Throws `UsageError` for contradictory flags and for
+ * an invalid address or name, and `Error` in one line for problems of the cluster or the server.
  */
 export async function withPlace<T>(flags: AccessFlags, use: (place: Place) => Promise<T>): Promise<T> {
   await using stack = new AsyncDisposableStack();
@@ -35,7 +35,7 @@ export async function withPlace<T>(flags: AccessFlags, use: (place: Place) => Pr
   }
 }
 
-/** Runs `use` with one connection that knows Millrace's scripts, closed at the end; throws as `withPlace` does. */
+/** Runs `use` with one connection that has Millrace's scripts, closed at the end; throws as `withPlace` does. */
 export async function withRedis<T>(
   flags: AccessFlags,
   use: (redis: Redis, place: Place) => Promise<T>,
@@ -65,7 +65,7 @@ export async function withQueues<T>(
   });
 }
 
-/** The same with one queue: the one that was asked for, or a pool's first. */
+/** The same with one queue: the requested one, or a pool's first. */
 export async function withQueue<T>(flags: AccessFlags, use: (queue: Queue) => Promise<T>): Promise<T> {
   return await withQueues(flags, async ([first]) => await use(first));
 }
@@ -95,18 +95,18 @@ async function poolPlace(name: string, flags: AccessFlags, stack: AsyncDisposabl
     throw new UsageError(
       `a pool is given, and --${twice} as well, which the pool defines itself: choose one`,
     );
-  // reading kubeconfigs takes a library that a bare Redis has no use for: a hundred MB and half a second
+  // the library that reads kubeconfigs takes a hundred MB and half a second, which a bare Redis does not need
   const { openPool } = await import('./pool-access.ts');
   return await openPool(name, flags, stack);
 }
 
-/** Clients reconnect for ever, which is not what somebody at a terminal waits for: one try says what is wrong. */
+/** Clients reconnect for ever; on a command line, one attempt is enough to report the problem. */
 async function reach({ address, describe }: Place): Promise<void> {
   let last: unknown;
   const redis = openRedis(address, { onError: (error) => (last = error), retryStrategy: () => null });
   try {
     await within(REACH_TIMEOUT_MS, redis.ping(), 'PING').catch((error: unknown) => {
-      // a server that refuses a PING has answered: one that takes no writes, or that does not let this user ask
+      // a server that refuses a PING has responded: it accepts no writes, or does not permit this user PING
       if (redis.status !== 'ready' || !isReply(error))
         throw new Error(describe(last ?? error), { cause: last ?? error });
     });

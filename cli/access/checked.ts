@@ -1,16 +1,16 @@
-/** Addresses and names from a command line: what cannot be one is wrong usage. */
+/** Addresses and names from a command line: an invalid one is wrong usage. */
 import { redisOptions, type RedisAddress } from '../../queue/connection/connection.ts';
 import { redisAddress, type QueueFlags } from '../../queue/flags.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { UsageError } from '../../runtime/program.ts';
 
-/** The address of the flags. Throws `UsageError` when it cannot be one. */
+/** The address in the flags. Throws `UsageError` if it is invalid. */
 export function checkedAddress(flags: QueueFlags): RedisAddress {
   const address = redisAddress(flags);
   return asUsage(() => (redisOptions(address), address));
 }
 
-/** The keys of a queue. Throws `UsageError` when they cannot be. */
+/** The keys of a queue. Throws `UsageError` if a name is invalid. */
 export function checkedKeys({
   queue,
   result,

@@ -1,4 +1,4 @@
-/** What a pool of `millrace dev` is called where it is recorded: in a namespace of its own, by its first queue. */
+/** The name under which a pool of `millrace dev` is recorded: its first queue, in a namespace of its own. */
 export function devPool([first = '']: readonly string[]): string {
   return `dev/${first}`;
 }

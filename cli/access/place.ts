@@ -3,14 +3,14 @@ import type { WorkerPool } from '../../kube/workerpool.ts';
 import type { RedisAddress } from '../../queue/connection/connection.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 
-/** Where a command's queues are. */
+/** The location of a command's queues. */
 export interface Place {
-  /** To connect to, from here. */
+  /** Reachable from this machine. */
   readonly address: RedisAddress;
-  /** Those that were asked for, the highest priority first. */
+  /** The requested ones, highest priority first. */
   readonly queues: readonly [QueueKeys, ...QueueKeys[]];
-  /** The pool that was asked for; `undefined` with a bare Redis. */
+  /** The requested pool; `undefined` with a bare Redis. */
   readonly pool: WorkerPool | undefined;
-  /** What an error of Redis means, in one line for a person. */
+  /** Describes an error of Redis in one human-readable line. */
   readonly describe: (error: unknown) => string;
 }

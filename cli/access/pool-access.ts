@@ -1,4 +1,4 @@
-/** A pool of a cluster as a place: its address as the controller resolves it, and a way there from this machine. */
+/** A pool of a cluster as a place: its address as the controller resolves it, made reachable from this machine. */
 import { resolveAddress } from '../../controller/connect/address.ts';
 import { createKubeApi } from '../../kube/client.ts';
 import { KubeError } from '../../kube/errors.ts';
@@ -23,7 +23,7 @@ export async function openPool(
   return { ...(await placeOfPool(cluster, pool, stack)), queues };
 }
 
-/** The place of a pool that was read, with all its queues. */
+/** The place of a pool object, with all its queues. */
 export async function placeOfPool(
   cluster: Cluster,
   pool: WorkerPool,

@@ -5,7 +5,7 @@ import type { WorkerPoolSpecInput } from '../../kube/defaults.ts';
 import { KIND } from '../../kube/workerpool.ts';
 import { UsageError } from '../../runtime/program.ts';
 
-/** The spec of the one WorkerPool in a YAML file. Throws `UsageError` when it cannot be read or holds none, or several. */
+/** The spec of the one WorkerPool in a YAML file. Throws `UsageError` if it cannot be read, or contains none or several. */
 export async function readPool(path: string): Promise<Partial<WorkerPoolSpecInput>> {
   let text: string;
   try {
@@ -16,7 +16,7 @@ export async function readPool(path: string): Promise<Partial<WorkerPoolSpecInpu
   return parsePool(text, path);
 }
 
-/** `readPool` for a text; `name` is for messages. */
+/** `readPool` for the text of a file; `name` is for messages. */
 export function parsePool(text: string, name: string): Partial<WorkerPoolSpecInput> {
   const documents = parseAllDocuments(text);
   const pools: unknown[] = [];

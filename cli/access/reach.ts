@@ -3,8 +3,8 @@
  * reached through a port-forward; any other is connected to directly. With TLS the certificate is still checked against
  * the name that the pool has.
  *
- * Sentinels answer with addresses that hold only inside of the cluster. So one of them is asked once where the primary is, and
- * from then on it is that one: after a failover the command fails, and can be repeated.
+ * Sentinels return addresses that are valid only inside the cluster. So one of them is queried once for the primary, which is then
+ * used to the end: after a failover the command fails, and can be repeated.
  */
 import { findBackend } from '../../kube/backend.ts';
 import { forwardPort, type Forward, type PodPort } from '../../kube/port-forward.ts';
@@ -18,7 +18,7 @@ export interface Reached {
   readonly forwards: readonly Forward[];
 }
 
-/** Every forward that is opened goes to `stack`, which closes it. Throws Error in one line. */
+/** `stack` closes every forward that is opened. Throws `Error` in one line. */
 export async function reachFromHere(
   cluster: Cluster,
   namespace: string,
@@ -32,7 +32,7 @@ export async function reachFromHere(
     let known: PodPort | undefined = backend;
     const forward = await forwardPort(cluster.config, async () => {
       const target = known ?? (await findBackend(cluster.transport, host, port, namespace));
-      known = undefined; // by the next connection another pod may answer
+      known = undefined; // the next connection may need another pod
       if (target && 'pod' in target) return target;
       throw new Error(`${host} is no longer in the cluster`);
     });
@@ -57,7 +57,7 @@ function list({ forward }: Way): Forward[] {
   return forward ? [forward] : [];
 }
 
-/** The same server by another way: user, password and database stay, and so does the name in its certificate. */
+/** The same server at another address: user, password, database and the name in its certificate stay. */
 function moved(address: RedisAddress, host: string, { host: to, port }: Way): RedisAddress {
   const url = new URL(address.url ?? '');
   url.hostname = to;
@@ -80,7 +80,7 @@ async function primaryOf(
   let last: unknown;
   for (const { host, port } of endpoints) {
     const there = await way(host, port);
-    // outside of the cluster: the client asks them itself
+    // outside of the cluster: the client queries them itself
     if (there.host === host) return { address, forwards: [] };
     const tls = address.tls && { ...address.tls, serverName: address.tls.serverName ?? host };
     try {

@@ -1,6 +1,6 @@
 /**
- * Where what was recorded of a pool is: of a cluster's pool beside its first queue, under its own name; with a bare Redis under
- * the name that is given, or, without one, that of `millrace dev` or of the only pool that was recorded there.
+ * Finds the records of a pool: those of a cluster's pool are beside its first queue, under its own name; with a bare Redis they are
+ * under the given name or, without one, that of `millrace dev` or of the only pool that is recorded there.
  */
 import type { Redis } from 'ioredis';
 import { keyOf } from '../../kube/watch.ts';
@@ -16,7 +16,7 @@ import { devPool } from './dev-pool-name.ts';
 
 export interface Records {
   readonly redis: Redis;
-  /** Of the queue beside which the records are. */
+  /** Of the queue that holds the records. */
   readonly keys: QueueKeys;
   /** `namespace/name`. */
   readonly pool: string;
@@ -24,7 +24,7 @@ export interface Records {
   readonly queues: readonly QueueKeys[];
 }
 
-/** Runs `use` with the records of a pool. Throws as `withPlace` does, and `UsageError` when it is not clear which pool is meant. */
+/** Runs `use` with the records of a pool. Throws as `withPlace` does, and `UsageError` if the pool is ambiguous. */
 export async function withRecords<T>(
   name: string | undefined,
   flags: AccessFlags,
@@ -45,7 +45,7 @@ export async function withRecords<T>(
   });
 }
 
-/** A pool is recorded beside its first queue, whichever of them is asked for. */
+/** A pool is recorded beside its first queue, whichever of its queues is requested. */
 function recordKeys({ spec }: WorkerPool): QueueKeys {
   const [first = ''] = queuesOf(spec);
   return queueKeys(first, spec.result);

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { headed, option } from '../../runtime/program.ts';
 
-/** Which cluster, and where in it. */
+/** A cluster, and a namespace in it. */
 export interface ClusterFlags {
   readonly namespace?: string;
   readonly context?: string;

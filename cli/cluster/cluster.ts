@@ -2,7 +2,7 @@
  * `cli/cluster/` takes flags and a kubeconfig and returns an API server, and what is installed there. It knows nothing of
  * Redis.
  *
- * A cluster for one command, by a kubeconfig; loaded only by commands that are asked about one.
+ * A cluster for one command, from a kubeconfig; loaded only by commands that need one.
  */
 import type { KubeConfig } from '@kubernetes/client-node';
 import { KubeError } from '../../kube/errors.ts';
@@ -21,7 +21,7 @@ export interface Cluster extends Disposable {
   readonly namespace: string;
 }
 
-/** Throws Error in one line where there is no such cluster in the kubeconfig; asks the cluster nothing yet. */
+/** Throws `Error` in one line if the kubeconfig has no such cluster. Sends no request yet. */
 export function openCluster({ kubeconfig, context, namespace }: ClusterFlags): Cluster {
   const config = loadKubeconfig({ path: kubeconfig, context });
   const connection = connectionOf(config);
@@ -34,7 +34,7 @@ export function openCluster({ kubeconfig, context, namespace }: ClusterFlags): C
   };
 }
 
-/** The pool of `name` or `namespace/name`. Throws Error in one line that says what to do if it cannot be read. */
+/** The pool of `name` or `namespace/name`. Throws `Error` in one line with the remedy if it cannot be read. */
 export async function readPoolOf(cluster: Cluster, name: string): Promise<WorkerPool> {
   const parts = name.split('/');
   if (parts.length > 2 || parts.includes(''))
@@ -52,7 +52,7 @@ export async function readPoolOf(cluster: Cluster, name: string): Promise<Worker
   return pool;
 }
 
-/** What went wrong between us and the API server, with what to do about it. */
+/** An error of a request to the API server, with the remedy. */
 export function explained(error: unknown): unknown {
   if (!(error instanceof KubeError)) return error;
   if (error.reason === 'Unreachable' || error.reason === 'Timeout')

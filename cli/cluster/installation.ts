@@ -1,4 +1,4 @@
-/** What is installed of Millrace in a cluster: the definition of WorkerPools, and the controllers. Read only. */
+/** The installation of Millrace in a cluster: the CRD of WorkerPools, and the controllers. Read only. */
 import { KubeError } from '../../kube/errors.ts';
 import { readAll } from '../../kube/read.ts';
 import { collectionPath, DEPLOYMENTS, type Resource } from '../../kube/resources.ts';
@@ -6,7 +6,7 @@ import type { Transport } from '../../kube/transport.ts';
 import type { Deployment, KubeObject } from '../../kube/wire.ts';
 import { GROUP, PLURAL, VERSION } from '../../kube/workerpool.ts';
 
-/** Says in the definition which Millrace it comes from. */
+/** The annotation of the CRD with the version of Millrace. */
 const DEFINITION_VERSION = `${GROUP}/version`;
 const CONTROLLERS = 'app.kubernetes.io/component=controller';
 
@@ -21,13 +21,13 @@ const DEFINITIONS: Resource<Definition> = {
 };
 
 export interface InstalledDefinition {
-  /** The Millrace that it comes from; `undefined` where it does not say. */
+  /** Its version of Millrace; `undefined` if it has no annotation. */
   readonly version: string | undefined;
-  /** It knows the version of WorkerPools that this program speaks. */
+  /** It serves the version of WorkerPools that this program uses. */
   readonly served: boolean;
 }
 
-/** `undefined` where WorkerPools are not known to the cluster. Rejects with KubeError. */
+/** `undefined` if the cluster has no WorkerPools. Rejects with KubeError. */
 export async function readDefinition(transport: Transport): Promise<InstalledDefinition | undefined> {
   const name = `${PLURAL}.${GROUP}`;
   const path = `${collectionPath(DEFINITIONS)}/${name}`;
@@ -54,7 +54,7 @@ export interface InstalledController {
   readonly namespaces: readonly string[];
 }
 
-/** The controllers of all namespaces that may be read. Rejects with KubeError. */
+/** The controllers in all readable namespaces. Rejects with KubeError. */
 export async function readControllers(transport: Transport): Promise<InstalledController[]> {
   const found = await readAll(transport, DEPLOYMENTS, { labelSelector: CONTROLLERS });
   return found.filter(isMillrace).map(controllerOf);

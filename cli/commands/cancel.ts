@@ -1,9 +1,9 @@
-/** `millrace cancel`: marks tasks, so that they are not run, or are aborted where they run. */
+/** `millrace cancel`: marks tasks, so that they are not run, or aborted if they are running. */
 import { withQueues } from '../access/access.ts';
 import type { AccessFlags } from '../access/access-flags.ts';
 import { oneLine } from '../terminal/table.ts';
 
-/** Prints a line for each id: what was found. In a pool of several queues a task may be in any, so it is marked in each. */
+/** Prints the outcome for each id, one per line. In a pool of several queues a task may be in any of them, so it is marked in each. */
 export async function cancel(ids: readonly string[], flags: AccessFlags): Promise<void> {
   await withQueues(flags, async (queues) => {
     for (const id of ids) {

@@ -1,4 +1,4 @@
-/** `millrace dead`: what failed for good, and why; back to the queue with it, or away. */
+/** `millrace dead`: lists, shows, requeues and drops dead letters. */
 import type { DeadLetter, DeadSelection, Queue } from '../../queue/queue.ts';
 import { UsageError } from '../../runtime/program.ts';
 import { withQueues } from '../access/access.ts';
@@ -13,7 +13,7 @@ export interface ListDeadFlags extends AccessFlags {
   readonly output: Output;
 }
 
-/** A dead letter, and the queue whose it is. */
+/** A dead letter and its queue. */
 interface Found {
   readonly queue: string;
   readonly letter: DeadLetter;
@@ -40,7 +40,7 @@ export async function listDead(flags: ListDeadFlags): Promise<void> {
   });
 }
 
-/** All that is known of one task; there may be several letters of one id, the newest comes first. */
+/** Everything known about one task; an id may have several letters, the newest is first. */
 export async function showDead(id: string, flags: AccessFlags & { readonly output: Output }): Promise<void> {
   await withQueues(flags, async (queues) => {
     const found = await ofAll(queues, async (queue) => (await queue.dead.find({ ids: [id] })).toReversed());
@@ -68,7 +68,7 @@ export interface ChooseDeadFlags extends AccessFlags {
   readonly olderThan?: number;
 }
 
-/** Prints how many were moved. Fails when ids were named and there is no letter of any. */
+/** Prints the number of moved letters. Fails if ids are given and none has a letter. */
 export async function moveDead(
   how: 'requeue' | 'drop',
   ids: readonly string[],
@@ -84,7 +84,7 @@ export async function moveDead(
   });
 }
 
-/** Known beforehand only of all. */
+/** The number of letters to move, which is known in advance only for all. */
 async function howMany(queues: readonly Queue[], which: DeadSelection): Promise<number | undefined> {
   if (which !== 'all') return undefined;
   const views = await Promise.all(queues.map((queue) => queue.inspect()));
@@ -125,7 +125,7 @@ function when(at: number): string {
   return new Date(at).toISOString().replace(/\.\d+Z$/, 'Z');
 }
 
-/** A task may be any bytes: where it is not text, it is base64 and says so. */
+/** A task may be any bytes: one that is not text is printed as base64, marked as such. */
 function plain({ queue, letter: { raw, ...letter } }: Found): object {
   return { queue, ...letter, ...textOrBase64(raw) };
 }

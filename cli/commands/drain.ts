@@ -1,6 +1,6 @@
 /**
- * `millrace drain`: workers take nothing more, hand back what they have not begun and finish what they run; the command waits
- * until they have. It is a wish of a person, which lasts beside what the controller wants: see queue/scripts/drain.lua.
+ * `millrace drain`: workers take no more tasks, hand back those that they have not started and finish the others; the command waits
+ * until they have. This request is separate from the controller's own: see queue/scripts/drain.lua.
  */
 import type { Redis } from 'ioredis';
 import { drainWorkers, endWaits } from '../../queue/workers/drain.ts';
@@ -23,7 +23,7 @@ export interface DrainFlags extends AccessFlags {
   readonly timeout?: number;
 }
 
-/** An idle worker acknowledges within milliseconds, one that works with its next turn. */
+/** An idle worker acknowledges within milliseconds, a busy one with its next turn. */
 const POLL_MS = 250;
 
 export async function drain(workers: readonly string[], flags: DrainFlags): Promise<void> {
@@ -56,7 +56,7 @@ async function chosen(redis: Redis, { queues, pool }: Place, named: readonly str
   return named.length > 0 ? [...named] : there;
 }
 
-/** Prints each worker as it is done. One that leaves meanwhile has finished, too. */
+/** Prints each worker when it is drained. One that leaves meanwhile has finished as well. */
 async function untilDrained(
   redis: Redis,
   { queues }: Place,

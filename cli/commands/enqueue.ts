@@ -1,4 +1,4 @@
-/** `millrace enqueue`: one task from the command line, or one in each line of stdin or a file, pushed as they come. */
+/** `millrace enqueue`: one task from the command line, or one per line of stdin or a file, pushed as they are read. */
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { parseTask, type EnqueueOptions, type Queue, type TaskId } from '../../queue/queue.ts';
@@ -23,8 +23,8 @@ export interface EnqueueFlags {
 }
 
 /**
- * Prints the tasks' ids, or with `wait` their results, in the order of the tasks: one a line where there are many. `trace`:
- * the one that the shell is in, for tasks that can carry it.
+ * Prints the tasks' ids, or with `wait` their results, in the order of the tasks, several as one per line. `trace`: the trace
+ * context of the shell, for tasks that can carry it.
  */
 export async function enqueue(
   task: string | undefined,
@@ -64,7 +64,7 @@ export async function enqueue(
   });
 }
 
-/** A line each; of a task that is no text, its bytes. */
+/** One per line; for a task that is not text, its bytes. */
 function writeIds(ids: readonly TaskId[]): void {
   const lines = ids.flatMap((id) => [typeof id === 'string' ? Buffer.from(id) : id, Buffer.from('\n')]);
   process.stdout.write(Buffer.concat(lines));

@@ -1,6 +1,6 @@
 /**
- * `millrace explain`: why a pool has the replicas that it has. The newest decision with the numbers that led to it, and the ones
- * before it, as the controller (or `millrace dev`) recorded them in Redis.
+ * `millrace explain`: why a pool has its number of replicas. The newest decision with the numbers that led to it, and earlier
+ * ones, as the controller (or `millrace dev`) recorded them in Redis.
  */
 import { explain } from '../../controller/records/explain.ts';
 import { parseDecision, type DecisionRecord } from '../../controller/records/decisions.ts';

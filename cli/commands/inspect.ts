@@ -1,6 +1,6 @@
 /**
  * `cli/commands/`: a file for each command that fits in one: takes its flags, returns output or an exit code. Commands share
- * what is below them, not each other but for a few columns.
+ * the folders below them, and of each other only a few columns.
  *
  * `millrace inspect`: the queue and its workers, as a table, JSON or YAML.
  */
@@ -11,7 +11,7 @@ import { print, type Output } from '../terminal/output.ts';
 import { age, oneLine, table } from '../terminal/table.ts';
 import { stateOf } from './workers.ts';
 
-/** As JSON or YAML one object, or a list of them where a pool has several queues. */
+/** As JSON or YAML one object, or a list if a pool has several queues. */
 export async function inspect(flags: AccessFlags & { readonly output: Output }): Promise<void> {
   await withQueues(flags, async (queues) => {
     const views = await Promise.all(

@@ -1,15 +1,15 @@
-/** A pool as a row of a table: what `kubectl get wp` shows, and with `wide` what it costs to know more. Pure. */
+/** A pool as a row of a table: the columns of `kubectl get wp`, with `wide` a few more. Pure. */
 import { keyOf } from '../../kube/watch.ts';
 import { queuesOf, type WorkerPool } from '../../kube/workerpool.ts';
 import { age, oneLine, type Cell } from '../terminal/table.ts';
 
 const HEAD = ['NAME', 'QUEUE', 'WAITING', 'IN FLIGHT', 'REPLICAS', 'DESIRED', 'READY', 'REASON', 'AGE'];
 const WIDE = ['DELAYED', 'DEAD', 'RATE', 'SERVICE', 'START', 'LAST DECISION'];
-/** People read no further in one line. */
+/** Longer texts are cut. */
 const DECISION = 100;
 
 export interface RowForm {
-  /** With the namespace in front. */
+  /** Includes the namespace as the first column. */
   readonly namespaces: boolean;
   readonly wide: boolean;
   /** ms since the epoch. */
@@ -48,7 +48,7 @@ export function poolRow(pool: WorkerPool, { namespaces, wide, now }: RowForm): C
   ];
 }
 
-/** What is wrong with a pool, a sentence each; `bad`: nothing works until it is mended. */
+/** A pool's problems, one sentence each; `bad`: the pool does not work until it is fixed. */
 export function describeTroubles({ status }: WorkerPool): { readonly bad: boolean; readonly text: string }[] {
   return (status?.conditions ?? []).flatMap(({ type, status: is, reason, message }) => {
     const bad = (type === 'Ready' || type === 'RedisReachable') && is === 'False';
@@ -78,7 +78,7 @@ const FIGURES: Record<PoolOrder, (pool: WorkerPool) => number> = {
   age: ({ metadata }) => -Date.parse(metadata.creationTimestamp ?? '') || 0,
 };
 
-/** In that order: names from a to z, all else with the most first. */
+/** Sorted by this column: names alphabetically, numbers descending. */
 export function sortedPools(pools: readonly WorkerPool[], order: PoolOrder): WorkerPool[] {
   const figure = FIGURES[order];
   return pools.toSorted((a, b) => figure(b) - figure(a) || (keyOf(a) < keyOf(b) ? -1 : 1));

@@ -19,7 +19,7 @@ export interface PoolsFlags extends ClusterFlags {
   readonly output: Output | 'wide';
 }
 
-/** Objects come as the API server has them, with `-o json` and `yaml` as a list. */
+/** With `-o json` and `yaml`, a list of the objects as the API server returns them. */
 export async function listPools(flags: PoolsFlags, log: CommandLog): Promise<void> {
   using cluster = openCluster(flags);
   const namespace = flags.allNamespaces ? undefined : cluster.namespace;
@@ -38,14 +38,14 @@ export async function listPools(flags: PoolsFlags, log: CommandLog): Promise<voi
   else await print(flags.output, sorted, () => table(poolHead(form), rows));
 }
 
-/** Rejects with Error in one line, such as where WorkerPools are not known. */
+/** Rejects with `Error` in one line, for example if the cluster has no WorkerPools. */
 export async function readPools(cluster: Cluster, namespace: string | undefined): Promise<WorkerPool[]> {
   return await readAll(cluster.transport, POOLS, { namespace }).catch((error: unknown) => {
     throw explained(error);
   });
 }
 
-/** In kubectl's manner: what there is, then a row, or an object, for each change. Ends with a signal. */
+/** Like kubectl: the existing pools, then a row, or an object, for each change. Ends with a signal. */
 async function follow(
   cluster: Cluster,
   namespace: string | undefined,

@@ -1,5 +1,5 @@
 /**
- * `millrace record`: what came to a pool, as a trace for `millrace simulate`. Live, from the length and the counters of its queues,
+ * `millrace record`: the arrivals of a pool, as a trace for `millrace simulate`. Live, from the length and the counters of its queues,
  * read many times a second; or, with `--since`, from the time line that the controller keeps in Redis.
  */
 import { createWriteStream } from 'node:fs';
@@ -24,7 +24,7 @@ export interface RecordFlags extends AccessFlags {
   readonly for?: number;
   readonly step: number;
   readonly since?: number;
-  /** Where to write; stdout without it. */
+  /** Output file; stdout by default. */
   readonly file?: string;
 }
 
@@ -53,7 +53,7 @@ export async function recordCommand(
   });
 }
 
-/** Returns how long a replica took to start, ms, where that is known. */
+/** Returns the start time of a replica, ms, if it is known. */
 async function recordPast(
   { redis, keys, pool }: Records,
   sinceMs: number,
@@ -79,7 +79,7 @@ async function recordLive(
   using signals = onSignals();
   const scripted = defineScripts(redis);
   const began = performance.now();
-  /** A clock that is set while this records must not fold the trace. */
+  /** A wall clock that is set during the recording must not fold the trace. */
   const epoch = Date.now() - began;
   const until = forMs === undefined ? Infinity : began + forMs;
   say(`recording ${pool} every ${step} ms${forMs === undefined ? '' : ` for ${age(forMs)}`}; Ctrl-C ends it`);

@@ -1,17 +1,17 @@
-/** `millrace result`: waits for a task's result and prints it as it is. */
+/** `millrace result`: waits for a task's result and prints it unchanged. */
 import type { Queue } from '../../queue/queue.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { printable, visible } from '../../runtime/plain-text.ts';
 import { withQueues } from '../access/access.ts';
 import type { AccessFlags } from '../access/access-flags.ts';
 
-/** People do not read faster, ms. */
+/** Interval of progress lines: people do not read faster, ms. */
 const PROGRESS_EVERY_MS = 500;
 
 export interface ResultFlags extends AccessFlags {
   /** ms. */
   readonly timeout?: number;
-  /** Tell meanwhile how far the task is, on stderr. */
+  /** Print the task's progress to stderr meanwhile. */
   readonly progress?: true;
 }
 
@@ -21,7 +21,7 @@ export async function printResult(id: string, flags: ResultFlags): Promise<void>
     const waiting = new AbortController();
     const telling = flags.progress ? tellProgress(queues, id, waiting.signal) : undefined;
     const { signal } = waiting;
-    // all queues of a pool have one hash for results, and each its own for what failed
+    // all queues of a pool share one hash for results, but each has its own dead letters
     const waits = queues.map((queue) => queue.result(id, { as: 'bytes', signal, ...limit }));
     try {
       writeResult(await Promise.race(waits));
@@ -32,11 +32,11 @@ export async function printResult(id: string, flags: ResultFlags): Promise<void>
   });
 }
 
-/** A line of JSON for each report that differs from the one before, until `signal` aborts. */
+/** Prints a line of JSON for each new progress report, until `signal` aborts. */
 async function tellProgress(queues: readonly Queue[], id: string, signal: AbortSignal): Promise<void> {
   let told: string | undefined;
   while (!signal.aborted) {
-    // the wait for the result says what is wrong
+    // the wait for the result reports errors
     const asked = queues.map((queue) => queue.progress(id).catch(() => undefined));
     const value = (await Promise.all(asked)).find((one) => one !== undefined);
     const line = value === undefined ? undefined : JSON.stringify(value);
@@ -46,7 +46,7 @@ async function tellProgress(queues: readonly Queue[], id: string, signal: AbortS
   }
 }
 
-/** Byte for byte, so that a file gets what the hash holds; a terminal gets text, with a line feed at its end. */
+/** Byte for byte, so that a file equals the value in the hash; a terminal gets text, with a final line feed. */
 export function writeResult(value: Buffer): void {
   if (!process.stdout.isTTY) process.stdout.write(value);
   else process.stdout.write(visible(value.toString()).replace(/(?<!\n)$/, '\n'));

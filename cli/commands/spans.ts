@@ -1,4 +1,4 @@
-/** From samples, and from the time line, to the stretches of time that a history is made of. Pure. */
+/** Converts samples, and entries of the time line, to the spans of a history. Pure. */
 import { changesBetween } from '../../controller/observe/observation.ts';
 import type { PoolSample } from '../../queue/pool/pool-sample.ts';
 import type { TimelineEntry } from '../../queue/pool/timeline.ts';
@@ -47,7 +47,7 @@ export function spansOf(entries: readonly TimelineEntry[]): Span[] {
   });
 }
 
-/** The mean start time of the replicas that came up, ms; `undefined` when none did. */
+/** The mean start time of the replicas that became ready, ms; `undefined` if none did. */
 export function startsOf(entries: readonly TimelineEntry[]): number | undefined {
   const starts = entries.reduce((sum, entry) => sum + entry.starts, 0);
   const took = entries.reduce((sum, entry) => sum + entry.startMs, 0);

@@ -1,4 +1,4 @@
-/** `millrace version`: of this program, and of what is installed in the cluster when that is asked for. */
+/** `millrace version`: the version of this program and, on request, the versions installed in the cluster. */
 import { version } from '../../runtime/version.ts';
 import type { ClusterFlags } from '../cluster/cluster-flags.ts';
 import type { CommandLog } from '../terminal/command-log.ts';
@@ -11,7 +11,7 @@ export interface VersionFlags extends ClusterFlags {
 
 interface Versions {
   readonly client: string;
-  /** Only where the cluster was asked: what it has, or why that is not known. */
+  /** Only if the cluster was read: its versions, or why they are unknown. */
   readonly definition?: string | null;
   readonly controllers?: readonly {
     readonly namespace: string;
@@ -21,7 +21,7 @@ interface Versions {
   readonly trouble?: string;
 }
 
-/** With `-o json` and `yaml` the cluster is asked too; one that cannot be reached is no failure. */
+/** With `-o json` and `yaml` the cluster is read as well; an unreachable one is no failure. */
 export async function printVersion(flags: VersionFlags, log: CommandLog): Promise<void> {
   const ask = flags.cluster === true || flags.output !== 'table';
   const versions: Versions = ask ? await ofCluster(flags, log) : { client: version };

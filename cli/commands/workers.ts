@@ -1,4 +1,4 @@
-/** `millrace workers`: who works on a queue or a pool, what each is doing, and with `--tasks` on what. */
+/** `millrace workers`: the workers of a queue or a pool with their states, and with `--tasks` the ids of their tasks. */
 import type { Redis } from 'ioredis';
 import { inspectQueue, type WorkerView } from '../../queue/inspect.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
@@ -14,10 +14,10 @@ export interface WorkersFlags extends AccessFlags {
   readonly output: Output;
 }
 
-/** A worker over all queues that it works on. */
+/** A worker, merged over all queues that it serves. */
 export interface WorkerSummary {
   readonly id: string;
-  /** starting, idle, busy, draining, drained, or `lost` when its lease is over and nobody has swept it up yet. */
+  /** starting, idle, busy, draining, drained, or `lost` if its lease has expired and it has not been reaped yet. */
   readonly state: string;
   readonly inFlight: number;
   readonly slots: number;
@@ -25,7 +25,7 @@ export interface WorkerSummary {
   readonly ageMs: number;
   readonly epoch: number;
   readonly version: string;
-  /** Ids of the tasks that it holds, of some hundred at most, where they were asked for. */
+  /** Ids of the tasks that it holds, a hundred or so at most, if requested. */
   readonly tasks?: readonly string[];
 }
 
@@ -52,7 +52,7 @@ const COLOURS: Record<string, 'green' | 'yellow' | 'red'> = {
   lost: 'red',
 };
 
-/** The workers of some queues, by id; one that works on several is one. */
+/** The workers of these queues, by id; a worker of several queues is listed once. */
 export async function readWorkers(
   redis: Redis,
   queues: readonly QueueKeys[],
@@ -79,13 +79,13 @@ export async function readWorkers(
   return [...workers.values()].toSorted((a, b) => (a.id < b.id ? -1 : 1));
 }
 
-/** A worker says how it is with its turns, and has tasks from its last one: what it holds is newer than what it said. */
+/** A worker reports its state with each turn and takes tasks in it: the tasks are newer than the state. */
 export function stateOf({ state, inFlight, leaseLeft }: WorkerView): string {
   if (leaseLeft <= 0) return 'lost';
   return inFlight > 0 && (state === 'idle' || state === 'starting') ? 'busy' : state;
 }
 
-/** The state that says most: it works while it does in any queue, and has drained only when it has in all. */
+/** The most informative state: busy if it is in any queue, drained only if it is in all. */
 const TELLING = ['lost', 'busy', 'draining', 'starting', 'idle', 'drained'];
 
 function together(one: WorkerSummary, other: WorkerSummary): WorkerSummary {
