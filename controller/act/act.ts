@@ -1,6 +1,6 @@
 /**
- * One step of a pool within a reconcile: creates the target, runs the step on it and keeps the state for the next one. It does not
- * handle status, events or metrics.
+ * One step of a pool within a reconcile: creates the target, runs the step on it and keeps the state for the next one. It does
+ * not handle status, events or metrics.
  */
 import type { KubeApi } from '../../kube/api.ts';
 import type { Pod } from '../../kube/wire.ts';

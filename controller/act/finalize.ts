@@ -1,8 +1,8 @@
 /**
- * The deletion of a pool: first its Deployment is deleted, and with it the pods, which drain; then the tasks that its workers still
- * hold in Redis are put back into the queue; the finalizer is removed last. So nothing is left behind, and no task is lost with the
- * last worker. An adopted Deployment is left unchanged, and its workers continue. A pod that carries the pool's label and is not the
- * Deployment's own is waited for no longer than FINALIZE_TIMEOUT_MS, as anybody may have created it.
+ * The deletion of a pool: first its Deployment is deleted, and with it the pods, which drain; then the tasks that its workers
+ * still hold in Redis are put back into the queue; the finalizer is removed last. So nothing is left behind, and no task is
+ * lost with the last worker. An adopted Deployment is left unchanged, and its workers continue. A pod that carries the pool's
+ * label and is not the Deployment's own is waited for no longer than FINALIZE_TIMEOUT_MS, as anybody may have created it.
  *
  * A Redis that does not answer cannot block a deletion forever: after FINALIZE_TIMEOUT_MS the pool is removed, and its tasks are
  * returned when the leases of its workers expire (15 s).
@@ -70,8 +70,8 @@ export async function finalize(input: FinalizeInput): Promise<number | undefined
 }
 
 /**
- * The next owner of the Deployment's scale needs its workers, except those whose pods are being removed: tasks that they took now would be
- * interrupted. A mark that cannot be removed now expires.
+ * The next owner of the Deployment's scale needs its workers, except those whose pods are being removed: tasks that they took
+ * now would be interrupted. A mark that cannot be removed now expires.
  */
 async function callOffAll(input: FinalizeInput): Promise<void> {
   if (!input.redis) return;

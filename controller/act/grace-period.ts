@@ -22,7 +22,10 @@ interface Counts {
   readonly slow: readonly number[];
 }
 
-/** The start of the window, and that of the next one: it holds the last WINDOW_TASKS to 2 × WINDOW_TASKS tasks, or all if there are fewer. */
+/**
+ * The start of the window, and that of the next one: it holds the last WINDOW_TASKS to 2 × WINDOW_TASKS tasks, or all if there
+ * are fewer.
+ */
 export interface ServiceMemory {
   readonly before: Counts;
   readonly last: Counts;

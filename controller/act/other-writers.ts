@@ -1,10 +1,10 @@
 /**
  * Other writers of the replicas of a pool's Deployment. A pool that detects one changes nothing: two writers would revert each
- * other's value. Those that the watches show are in claims.ts; this file derives them from the Deployment itself, for a controller
- * that may not read HorizontalPodAutoscalers, or that is ahead of its watch.
+ * other's value. Those that the watches show are in claims.ts; this file derives them from the Deployment itself, for a
+ * controller that may not read HorizontalPodAutoscalers, or that is ahead of its watch.
  *
- * The API server records who wrote `spec.replicas` last. An autoscaler counts only if it has overwritten our value: an earlier write
- * means nothing, as users remove the autoscaler when they move to a pool. After RETRY_MS we try again.
+ * The API server records who wrote `spec.replicas` last. An autoscaler counts only if it has overwritten our value: an earlier
+ * write means nothing, as users remove the autoscaler when they move to a pool. After RETRY_MS we try again.
  */
 import { SCALE_FIELD_MANAGER } from '../../kube/api.ts';
 import type { Deployment } from '../../kube/wire.ts';
@@ -61,8 +61,9 @@ export interface Applier {
 }
 
 /**
- * Who applies replicas to a Deployment that we scale; `before`: the result of the last call. Our own write takes the ownership of the
- * field from them although their manifest is unchanged, so this ends only when they have applied without replicas, or no longer apply.
+ * Who applies replicas to a Deployment that we scale; `before`: the result of the last call. Our own write takes the ownership
+ * of the field from them although their manifest is unchanged, so this ends only when they have applied without replicas, or no
+ * longer apply.
  */
 export function applierOf({ metadata }: Deployment, before: Applier | undefined): Applier | undefined {
   const { annotations, managedFields = [] } = metadata;
@@ -97,7 +98,10 @@ function hasReplicas(manifest: string | undefined): boolean {
   }
 }
 
-/** The HorizontalPodAutoscaler controller is the only part of kube-controller-manager that sets replicas; KEDA sets them to 0 and 1. */
+/**
+ * The HorizontalPodAutoscaler controller is the only part of kube-controller-manager that sets replicas; KEDA sets them to 0
+ * and 1.
+ */
 export function isAutoscaler(manager: string | undefined): manager is string {
   return manager === 'kube-controller-manager' || manager?.startsWith('keda') === true;
 }

@@ -15,8 +15,8 @@ const STUCK = new Set([
 ]);
 
 /**
- * The failure of the first pod that has one; `undefined` if all are well or still starting. Pods that have ended (evicted ones, and
- * those whose containers are not restarted) stay for a long time, so an end is reported only of the newest pod of all.
+ * The failure of the first pod that has one; `undefined` if all are well or still starting. Pods that have ended (evicted ones,
+ * and those whose containers are not restarted) stay for a long time, so an end is reported only of the newest pod of all.
  */
 export function podFailureOf(pods: Iterable<Pod>): string | undefined {
   const all = [...pods].filter(({ metadata }) => !metadata.deletionTimestamp);

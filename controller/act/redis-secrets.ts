@@ -32,7 +32,9 @@ export function secretFiles({ urlFrom, passwordFrom, sentinel, tls }: RedisSpec)
   return places.flatMap(([variable, file, source]) => (source ? [{ variable, file, source }] : []));
 }
 
-/** The worker's container with the files and the variables that name them. For a variable that it sets itself, no file is added. */
+/**
+ * The worker's container with the files and the variables that name them. For a variable that it sets itself, no file is added.
+ */
 export function withFiles(container: Container, files: readonly SecretFile[]): Container {
   const own = new Set(container.env?.map(({ name }) => name));
   const added = files

@@ -1,6 +1,6 @@
 /**
- * Writes the replicas of a pool's Deployment, and refuses to where somebody else scales it (other-writers.ts): two that scale the same
- * Deployment undo each other's writes.
+ * Writes the replicas of a pool's Deployment, and refuses to where somebody else scales it (other-writers.ts): two that scale
+ * the same Deployment undo each other's writes.
  */
 import type { KubeApi } from '../../kube/api.ts';
 import { KubeError } from '../../kube/errors.ts';

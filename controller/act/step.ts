@@ -122,9 +122,9 @@ export function soonest(a: number | undefined, b: number | undefined): number | 
 }
 
 /**
- * Replicas that take tasks. A worker is registered in Redis a second or two before Kubernetes reports its pod as ready, because the
- * kubelet probes once a second and two controllers update their counts after that. Lost workers stay registered until their lease
- * ends, so existing pods are the upper limit; workers of other programs on the same queue do not count.
+ * Replicas that take tasks. A worker is registered in Redis a second or two before Kubernetes reports its pod as ready, because
+ * the kubelet probes once a second and two controllers update their counts after that. Lost workers stay registered until their
+ * lease ends, so existing pods are the upper limit; workers of other programs on the same queue do not count.
  */
 function up({ ready, existing }: Replicas, sampled: Sampled, elsewhere: number): number {
   if (sampled.kind !== 'known') return ready;

@@ -7,7 +7,10 @@ export interface Replicas {
   /** Existing replicas, in any state. */
   readonly existing: number;
   readonly ready: number;
-  /** Replicas that are shutting down and may still work, which `existing` and `ready` leave out; `undefined` where they are not counted. */
+  /**
+   * Replicas that are shutting down and may still work, which `existing` and `ready` leave out; `undefined` where they are not
+   * counted.
+   */
   readonly terminating?: number | undefined;
   /** Why replicas do not start, human-readable; `undefined` if they do. */
   readonly trouble: string | undefined;

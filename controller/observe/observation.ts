@@ -38,7 +38,10 @@ export interface Observation {
   /** Requested replicas before the step, and the step's change of them; `undefined` if there was none. */
   readonly wanted: number;
   readonly scaled: { readonly from: number; readonly to: number } | undefined;
-  /** Tasks that arrived and that were taken, including those that plain workers took, which are inferred from the length of the list. */
+  /**
+   * Tasks that arrived and that were taken, including those that plain workers took, which are inferred from the length of the
+   * list.
+   */
   readonly arrived: number;
   readonly taken: number;
   readonly completed: number;
@@ -165,7 +168,10 @@ function withLearned({ numbers, memory: { learned } }: Decision): Numbers {
   return learned && waitMs !== undefined ? { ...numbers, learned: learnedNumbers(learned, waitMs) } : numbers;
 }
 
-/** Extends the curve with each sample, by the clock of Redis. `quietUntil`: the last moment at which the queues were empty, if known. */
+/**
+ * Extends the curve with each sample, by the clock of Redis. `quietUntil`: the last moment at which the queues were empty, if
+ * known.
+ */
 function withSample(
   { now, waiting, counters }: PoolSample,
   quietUntil: number | undefined,
@@ -188,7 +194,9 @@ function pointAt(at: number, arrived: number, taken: number): CurvePoint {
   return { at, arrived, taken, done: 0, runMs: 0 };
 }
 
-/** Replicas that became ready, and their start times. The start of those that were starting at the first observation is unknown. */
+/**
+ * Replicas that became ready, and their start times. The start of those that were starting at the first observation is unknown.
+ */
 function startsAfter(
   { replicas: { wanted, ready } }: Step,
   now: number,

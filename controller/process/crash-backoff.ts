@@ -1,7 +1,7 @@
 /**
- * Pools at which a controller has crashed, and how long they are left out. One crash may be a coincidence; after the second within an hour
- * the pool is left out, each time for twice as long, and all others are served. Stored where the next leader finds it: in an annotation of
- * the lease. Pure.
+ * Pools at which a controller has crashed, and how long they are left out. One crash may be a coincidence; after the second
+ * within an hour the pool is left out, each time for twice as long, and all others are served. Stored where the next leader
+ * finds it: in an annotation of the lease. Pure.
  */
 export interface Mark {
   /** The number of crashes, and the time of the last one, ms since the epoch. */

@@ -5,17 +5,19 @@
  * Records the work in progress where it outlives the process: a process that is killed (out of memory, an endless loop) reports
  * nothing, and the next one needs the pool that it was working on.
  *
- * Slots of a fixed size, in memory and, if there is a state folder, in a file there: the first slot holds the pool of synchronous
- * work (`during`), the others those of work that has begun and not ended (`begin`). A slot is written before the work begins, with
- * one write into the page cache, which takes some µs. The file lives as long as the pod, as its folder is an `emptyDir`; its
- * consequences are stored elsewhere (crash-backoff.ts).
+ * Slots of a fixed size, in memory and, if there is a state folder, in a file there: the first slot holds the pool of
+ * synchronous work (`during`), the others those of work that has begun and not ended (`begin`). A slot is written before the
+ * work begins, with one write into the page cache, which takes some µs. The file lives as long as the pod, as its folder is an
+ * `emptyDir`; its consequences are stored elsewhere (crash-backoff.ts).
  */
 import { closeSync, openSync, readFileSync, unlinkSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Watchdog } from './watchdog.ts';
 
 export interface Journal extends Disposable {
-  /** Pools that the previous process worked on when it crashed, only one if the work was synchronous; empty if it did not crash. */
+  /**
+   * Pools that the previous process worked on when it crashed, only one if the work was synchronous; empty if it did not crash.
+   */
   readonly left: readonly string[];
   /** Runs synchronous work for a pool. */
   during<T>(pool: string, work: () => T): T;

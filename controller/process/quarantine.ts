@@ -1,7 +1,7 @@
 /**
- * Which pools are left out because the controller has crashed at them twice (crash-backoff.ts). The pools that the previous process worked
- * on come from the journal; the crashes of other controllers from an annotation of the lease, which is read before our own are added, and
- * at each renewal.
+ * Which pools are left out because the controller has crashed at them twice (crash-backoff.ts). The pools that the previous
+ * process worked on come from the journal; the crashes of other controllers from an annotation of the lease, which is read
+ * before our own are added, and at each renewal.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -85,8 +85,8 @@ export async function openQuarantine(options: QuarantineOptions): Promise<Quaran
 }
 
 /**
- * Informs the current leader, which may be a process on another machine that is about to work on the same pools. Resolves to what the
- * lease has now; to `undefined` if it could not be written. Never rejects.
+ * Informs the current leader, which may be a process on another machine that is about to work on the same pools. Resolves to
+ * what the lease has now; to `undefined` if it could not be written. Never rejects.
  */
 async function publish(
   { api, lease: ref, log }: QuarantineOptions,

@@ -1,8 +1,8 @@
 /**
  * A pool's decisions as they are stored: which of them get an entry, and their format in Redis. Pure.
  *
- * A change of replicas is a permanent entry. In between, while the decision stays the same, a single entry is updated: it has the time
- * of the first such decision, and the reason and numbers of the last one.
+ * A change of replicas is a permanent entry. In between, while the decision stays the same, a single entry is updated: it has
+ * the time of the first such decision, and the reason and numbers of the last one.
  */
 import type { Numbers } from '../decide/decision.ts';
 import type { Observation } from '../observe/observation.ts';

@@ -1,6 +1,6 @@
 /**
- * A human-readable explanation of a decision: the sample, learned values, the result of each rule and which one won, the effect of
- * the bounds and the window, and what would change it. It uses the numbers that were stored with the decision. Pure.
+ * A human-readable explanation of a decision: the sample, learned values, the result of each rule and which one won, the effect
+ * of the bounds and the window, and what would change it. It uses the numbers that were stored with the decision. Pure.
  */
 import type { DecisionRecord } from './decisions.ts';
 import type { Numbers } from '../decide/decision.ts';

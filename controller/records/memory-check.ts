@@ -1,6 +1,6 @@
 /**
- * Validates a memory (memory.ts): it is read from a key that anyone with access to the queue can write, and decisions are based on
- * it. Unless each field is present, of its type and within bounds, the whole memory is rejected. Pure.
+ * Validates a memory (memory.ts): it is read from a key that anyone with access to the queue can write, and decisions are based
+ * on it. Unless each field is present, of its type and within bounds, the whole memory is rejected. Pure.
  */
 import type { Memory } from '../decide/decision.ts';
 

@@ -16,8 +16,8 @@ import type { QueueLink } from '../sample/sampler.ts';
 
 export interface MemoryStore {
   /**
-   * The memory to continue with: `memory`, or that of an earlier leader if this is the first call for the pool or for other queues
-   * than before. Never rejects. `now` is by the clock that memories use; `wall` is in ms since the epoch.
+   * The memory to continue with: `memory`, or that of an earlier leader if this is the first call for the pool or for other
+   * queues than before. Never rejects. `now` is by the clock that memories use; `wall` is in ms since the epoch.
    */
   recall(pool: string, link: QueueLink, memory: Memory, now: number, wall?: number): Promise<Memory>;
   /** Writes `memory` in the background if it has changed and the interval has passed. */

@@ -1,6 +1,6 @@
 /**
- * Serializes the memory of a pool, so that the next leader can continue with it: a STRING stored beside the pool's first queue. The
- * text may have been written by an earlier controller, long ago. Pure.
+ * Serializes the memory of a pool, so that the next leader can continue with it: a STRING stored beside the pool's first queue.
+ * The text may have been written by an earlier controller, long ago. Pure.
  */
 import type { Memory } from '../decide/decision.ts';
 import { isMemory } from './memory-check.ts';
@@ -24,8 +24,9 @@ export function packMemory(memory: Memory, queues: readonly string[], aheadMs = 
 }
 
 /**
- * The memory to continue with at `now`, by any clock; `wall` is the same moment in ms since the epoch. `undefined` for a text that
- * cannot be parsed, is of another version or of other queues (with other counters), or does not pass the checks of a memory.
+ * The memory to continue with at `now`, by any clock; `wall` is the same moment in ms since the epoch. `undefined` for a text
+ * that cannot be parsed, is of another version or of other queues (with other counters), or does not pass the checks of a
+ * memory.
  */
 export function unpackMemory(
   text: string,

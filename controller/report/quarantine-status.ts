@@ -1,6 +1,6 @@
 /**
- * The status of a pool that is left out (process/crash-backoff.ts): its Redis is not read and its replicas stay as they are; if it is
- * deleted, it is removed without reading Redis. Pure.
+ * The status of a pool that is left out (process/crash-backoff.ts): its Redis is not read and its replicas stay as they are; if
+ * it is deleted, it is removed without reading Redis. Pure.
  */
 import type { WorkerPool, WorkerPoolStatus } from '../../kube/workerpool.ts';
 import type { ReportState } from './report.ts';

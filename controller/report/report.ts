@@ -7,7 +7,6 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { KubeApi } from '../../kube/api.ts';
-import type { ObservedCondition } from '../../kube/conditions.ts';
 import { KubeError } from '../../kube/errors.ts';
 import type { EventRecorder, Occurrence } from '../../kube/events.ts';
 import { keyOf } from '../../kube/watch.ts';
@@ -20,6 +19,7 @@ import type { Decision } from '../decide/decision.ts';
 import type { GraceChange } from '../act/owned-deployment.ts';
 import type { QueueLink } from '../sample/sampler.ts';
 import type { ControllerMetrics } from '../observe/metrics.ts';
+import { conditionEvents, scheduleEvents } from './change-events.ts';
 import { findPoison, type PoisonSeen } from './poison.ts';
 import { onlyNumbersChanged } from './status.ts';
 import type { ScaleInHold } from '../act/scale-in.ts';
@@ -77,7 +77,9 @@ export interface Reporter {
    * refuses this status: an event reports that, and the pool is scaled nevertheless.
    */
   status(pool: WorkerPool, status: WorkerPoolStatus, state: ReportState): Promise<number | undefined>;
-  /** Reports tasks that were given up since the last call. If they cannot be read now, the next sample triggers another attempt. */
+  /**
+   * Reports tasks that were given up since the last call. If they cannot be read now, the next sample triggers another attempt.
+   */
   poison(pool: WorkerPool, link: QueueLink, sample: PoolSample, state: ReportState): Promise<void>;
   event(pool: WorkerPool, occurrence: Occurrence): void;
 }
@@ -131,9 +133,9 @@ export function createReporter(deps: ReportDeps): Reporter {
   }
 
   function eventsOf(pool: WorkerPool, before: WorkerPoolStatus | undefined, status: WorkerPoolStatus): void {
-    for (const occurrence of turned(before?.conditions ?? [], status.conditions ?? []))
+    for (const occurrence of conditionEvents(before?.conditions ?? [], status.conditions ?? []))
       event(pool, occurrence);
-    for (const occurrence of scheduled(before?.schedules ?? [], status.schedules ?? []))
+    for (const occurrence of scheduleEvents(before?.schedules ?? [], status.schedules ?? []))
       event(pool, occurrence);
   }
 
@@ -210,55 +212,4 @@ export function createReporter(deps: ReportDeps): Reporter {
 function restOfRefusal(last: WrittenStatus | undefined, status: WorkerPoolStatus, now: number): number {
   const same = last?.status.observedGeneration === status.observedGeneration;
   return last?.refusal !== undefined && same ? last.at + REFUSED_RETRY_MS - now : 0;
-}
-
-function scheduled(before: readonly string[], after: readonly string[]): Occurrence[] {
-  const eventsFor = (names: readonly string[], reason: string, what: string): Occurrence[] =>
-    names.map((name) => ({ type: 'Normal', reason, action: 'Scale', note: `Schedule "${name}" ${what}.` }));
-  return [
-    ...eventsFor(
-      after.filter((name) => !before.includes(name)),
-      'ScheduleBegan',
-      'has begun',
-    ),
-    ...eventsFor(
-      before.filter((name) => !after.includes(name)),
-      'ScheduleEnded',
-      'has ended',
-    ),
-  ];
-}
-
-/** Events for conditions that have changed: a condition is the current state. Identical notes are reported once. */
-function turned(before: readonly ObservedCondition[], after: readonly ObservedCondition[]): Occurrence[] {
-  const events = after.flatMap(({ type, status, reason, message }): Occurrence[] => {
-    if (type === 'EvictionPossible' && !before.some((condition) => condition.type === type))
-      return [{ type: 'Warning', reason: type, action: 'Sample', note: message }];
-    if (
-      (type === 'ForeignPods' || type === 'QueueShared' || type === 'ReplicasApplied') &&
-      !before.some((condition) => condition.type === type)
-    )
-      return [{ type: 'Warning', reason: type, action: 'Scale', note: message }];
-    const old = before.find((condition) => condition.type === type);
-    if (type === 'TargetMissed' && status === 'True' && (old?.status !== 'True' || old.reason !== reason))
-      return [{ type: 'Warning', reason: type, action: 'Scale', note: message }];
-    if (type === 'Ready' && status === 'True' && old && (old.reason === 'Paused') !== (reason === 'Paused'))
-      return [
-        {
-          type: 'Normal',
-          reason: reason === 'Paused' ? 'Paused' : 'Resumed',
-          action: 'Scale',
-          note: message,
-        },
-      ];
-    if (type !== 'RedisReachable' && type !== 'Ready') return [];
-    if (status === 'False' && (old?.status !== 'False' || old.reason !== reason))
-      return [{ type: 'Warning', reason, action: 'Reconcile', note: message }];
-    if (type === 'RedisReachable' && status === 'True' && old?.status === 'False')
-      return [
-        { type: 'Normal', reason: 'RedisRecovered', action: 'Sample', note: 'The queue is read again.' },
-      ];
-    return [];
-  });
-  return events.filter(({ note }, i) => events.findIndex((other) => other.note === note) === i);
 }

@@ -113,6 +113,7 @@ const pure = new Set([
   'controller/records/memory.ts',
   'controller/records/timeline.ts',
   'controller/recover/deaths.ts',
+  'controller/report/change-events.ts',
   'controller/report/conditions.ts',
   'controller/report/status.ts',
   'controller/report/target-status.ts',
