@@ -63,7 +63,7 @@ export interface Applier {
 /**
  * Who applies replicas to a Deployment that we scale; `before`: the result of the last call. Our own write takes the ownership
  * of the field from them although their manifest is unchanged, so this ends only when they have applied without replicas, or no
- * longer apply.
+ * longer apply. The API server records the time of an apply in seconds: a second apply within the same one is not noticed.
  */
 export function applierOf({ metadata }: Deployment, before: Applier | undefined): Applier | undefined {
   const { annotations, managedFields = [] } = metadata;

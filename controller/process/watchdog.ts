@@ -16,15 +16,15 @@ export interface Watchdog {
 export interface WatchdogOptions {
   /** The process is about to end. */
   readonly onTimeout: (pool: string, afterMs: number) => void;
-  readonly limitMs?: number;
+  readonly timeoutMs?: number;
 }
 
-const LIMIT_MS = 10_000;
+const WORK_TIMEOUT_MS = 10_000;
 const FIRST_CALLS = 8;
 /** The global through which the script gets the work: it has access to globals only. */
 const NAME = 'millraceWatched';
 
-export function createWatchdog({ onTimeout, limitMs = LIMIT_MS }: WatchdogOptions): Watchdog {
+export function createWatchdog({ onTimeout, timeoutMs = WORK_TIMEOUT_MS }: WatchdogOptions): Watchdog {
   const calls = new Map<string, number>();
   const script = new Script(`${NAME}()`);
   const place = globalThis as unknown as Record<string, unknown>;
@@ -33,13 +33,13 @@ export function createWatchdog({ onTimeout, limitMs = LIMIT_MS }: WatchdogOption
     const before = place[NAME];
     place[NAME] = work;
     try {
-      return script.runInThisContext({ timeout: limitMs }) as T;
+      return script.runInThisContext({ timeout: timeoutMs }) as T;
     } catch (error) {
       if ((error as NodeJS.ErrnoException | undefined)?.code === 'ERR_SCRIPT_EXECUTION_TIMEOUT') {
-        onTimeout(pool, limitMs);
+        onTimeout(pool, timeoutMs);
         // exit code 134 differs from that of a kill from outside; and no code of ours runs before it is delivered
         process.kill(process.pid, 'SIGABRT');
-        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, limitMs);
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, timeoutMs);
       }
       throw error;
     } finally {
