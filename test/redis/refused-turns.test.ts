@@ -2,11 +2,12 @@
 import { expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import { readDeadLetters } from '../../queue/dead-letter-format.ts';
+import type { QueueKeys } from '../../queue/keys.ts';
 import { LogEvent } from '../../runtime/log-event.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis } from '../support/redis.ts';
 import { freshKeys, nothing, startHandWorker, done } from '../support/turns.ts';
-import { resultsOf, startWorker } from '../support/workers.ts';
+import { resultsOf, startWorker, type TestWorker } from '../support/workers.ts';
 
 const MB = 1 << 20;
 const plain = (count: number): string[] => Array.from({ length: count }, (_, i) => `plain ${i}`);
@@ -17,7 +18,7 @@ const handler = async (task: unknown): Promise<string> => {
 };
 
 /** Nothing is left of a queue whose tasks have all ended. */
-async function allIsOver(redis: Redis, keys: ReturnType<typeof freshKeys>): Promise<void> {
+async function allIsOver(redis: Redis, keys: QueueKeys): Promise<void> {
   await eventually(async () =>
     expect(await redis.hvals(keys.load)).not.toContainEqual(expect.stringMatching(/[1-9]/)),
   );
@@ -54,17 +55,22 @@ test.each([
   expect(await redis.hget(keys.stats, 'completed')).toBe('11');
 });
 
+/** Leaves the server too little memory for the result that the worker then has. */
+async function refuseItsResult(redis: Redis, { queue }: QueueKeys, worker: TestWorker): Promise<void> {
+  await worker.ready();
+  const used = Number(/used_memory:(\d+)/.exec(await redis.info('memory'))?.[1]);
+  await redis.config('SET', 'maxmemory', String(used + MB));
+  await redis.lpush(queue, 'big');
+  const refused = expect.objectContaining({ event: LogEvent.OutcomeDeferred, outcome: 'result' });
+  await eventually(() => expect(worker.log).toContainEqual(refused), { withinMs: 20_000 });
+}
+
 test.concurrent('a worker that leaves while there is no memory writes its results when there is', async () => {
   await using server = await startRedis();
   const redis = server.client();
   const keys = freshKeys();
   await using worker = startWorker(server, keys, { handler });
-  await worker.ready();
-  const used = Number(/used_memory:(\d+)/.exec(await redis.info('memory'))?.[1]);
-  await redis.config('SET', 'maxmemory', String(used + MB));
-  await redis.lpush(keys.queue, 'big');
-  const refused = expect.objectContaining({ event: LogEvent.OutcomeDeferred, outcome: 'result' });
-  await eventually(() => expect(worker.log).toContainEqual(refused), { withinMs: 20_000 });
+  await refuseItsResult(redis, keys, worker);
   const left = worker.stop();
   await eventually(async () => expect(await redis.hget(keys.worker(worker.id), 'state')).toBe('draining'));
   await redis.config('SET', 'maxmemory', '0');
@@ -78,12 +84,7 @@ test.concurrent('one that has to hurry then hands its tasks back', async () => {
   const redis = server.client();
   const keys = freshKeys();
   await using worker = startWorker(server, keys, { handler });
-  await worker.ready();
-  const used = Number(/used_memory:(\d+)/.exec(await redis.info('memory'))?.[1]);
-  await redis.config('SET', 'maxmemory', String(used + MB));
-  await redis.lpush(keys.queue, 'big');
-  const refused = expect.objectContaining({ event: LogEvent.OutcomeDeferred, outcome: 'result' });
-  await eventually(() => expect(worker.log).toContainEqual(refused), { withinMs: 20_000 });
+  await refuseItsResult(redis, keys, worker);
   await worker.hurry();
   expect(await redis.lrange(keys.queue, 0, -1)).toEqual(['big']);
 });

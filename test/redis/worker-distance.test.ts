@@ -4,11 +4,11 @@
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
-import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
+import type { QueueKeys } from '../../queue/keys.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { startTcpProxy } from '../support/tcpproxy.ts';
-import { freshKeys } from '../support/turns.ts';
+import { freshQueues } from '../support/turns.ts';
 import { resultsOf, startWorker } from '../support/workers.ts';
 
 let server: RedisServer;
@@ -18,11 +18,6 @@ beforeAll(async () => {
   redis = server.client();
 });
 afterAll(() => server[Symbol.asyncDispose]());
-
-function freshQueues(count: number): QueueKeys[] {
-  const { queue, result } = freshKeys();
-  return Array.from({ length: count }, (_, i) => queueKeys(`${queue}-${i}`, result));
-}
 
 /** Turns that a worker has made, by queue. */
 function turnsOf(queues: readonly QueueKeys[], worker: string): Promise<number[]> {

@@ -1,11 +1,10 @@
 /** A handler that computes without a pause for longer than the lease: its worker keeps the task all the same. */
 import { expect, test } from 'vitest';
-import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { sampleQueue } from '../../queue/pool/sample.ts';
 import { reapExpired } from '../../queue/workers/reap.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServerOptions } from '../support/redis.ts';
-import { freshKeys } from '../support/turns.ts';
+import { freshKeys, freshQueues } from '../support/turns.ts';
 import { resultsOf, spawnWorker } from '../support/workers.ts';
 
 const order = (id: string, parts: object): string => JSON.stringify({ id, ...parts });
@@ -63,9 +62,8 @@ test.concurrent('a worker that is stopped altogether loses its lease as before',
 test.concurrent('several queues: one thread keeps all their leases over one connection', async () => {
   await using server = await startRedis();
   const redis = server.client();
-  const { queue, result } = freshKeys();
-  const lanes = Array.from({ length: 5 }, (_, i) => queueKeys(`${queue}-${i}`, result));
-  const [first] = lanes as [QueueKeys];
+  const lanes = freshQueues(5);
+  const [first] = lanes;
   const queues = JSON.stringify(lanes.map((keys) => keys.queue));
   await using busy = await spawnWorker(server, first, ['--lease', '1s', '--queues', queues]);
   const epochs = (): Promise<(string | null)[]> =>
@@ -80,7 +78,7 @@ test.concurrent('several queues: one thread keeps all their leases over one conn
     },
     { withinMs: 10_000 },
   );
-  await resultsOf(redis, result, 1, 10_000);
+  await resultsOf(redis, first.result, 1, 10_000);
   for (const keys of lanes) expect(await reapExpired(redis, keys)).toEqual(new Map());
   expect(await epochs()).toEqual(before);
 });

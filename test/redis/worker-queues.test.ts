@@ -2,11 +2,11 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import { openQueue } from '../../queue/queue.ts';
-import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
+import type { QueueKeys } from '../../queue/keys.ts';
 import { sampleQueue } from '../../queue/pool/sample.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
-import { freshKeys } from '../support/turns.ts';
+import { freshKeys, freshQueues } from '../support/turns.ts';
 import { resultsOf, spawnProgram, startWorker, TASKS } from '../support/workers.ts';
 
 let server: RedisServer;
@@ -16,13 +16,6 @@ beforeAll(async () => {
   redis = server.client();
 });
 afterAll(() => server[Symbol.asyncDispose]());
-
-/** Queues `…-0`, `…-1`, … that share a result hash, the first one the most urgent. */
-function freshQueues(count: number): readonly [QueueKeys, ...QueueKeys[]] {
-  const { queue, result } = freshKeys();
-  const all = Array.from({ length: count }, (_, i) => queueKeys(`${queue}-${i}`, result));
-  return all as [QueueKeys, ...QueueKeys[]];
-}
 
 const names = (queues: readonly QueueKeys[]): string[] => queues.map(({ queue }) => queue);
 

@@ -1,11 +1,11 @@
 /** Suspects in workers with several queues: two never wait for each other, and nothing that is more urgent waits for them. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
-import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
+import type { QueueKeys } from '../../queue/keys.ts';
 import { reap } from '../../queue/workers/reap.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
-import { freshKeys, startHandWorker, type HandWorker } from '../support/turns.ts';
+import { freshKeys, freshQueues, startHandWorker, type HandWorker } from '../support/turns.ts';
 import { resultsOf, startWorker } from '../support/workers.ts';
 
 let server: RedisServer;
@@ -15,11 +15,6 @@ beforeAll(async () => {
   redis = server.client();
 });
 afterAll(() => server[Symbol.asyncDispose]());
-
-function freshQueues(count: number): QueueKeys[] {
-  const { queue, result } = freshKeys();
-  return Array.from({ length: count }, (_, i) => queueKeys(`${queue}-${i}`, result));
-}
 
 const names = (queues: readonly QueueKeys[]): string[] => queues.map(({ queue }) => queue);
 

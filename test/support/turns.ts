@@ -29,6 +29,13 @@ export function freshKeys(): QueueKeys {
   return queueKeys(`queue-${name}`, `result-${name}`);
 }
 
+/** Keys of queues `…-0`, `…-1`, … that share a result hash, the first one the most urgent. */
+export function freshQueues(count: number): readonly [QueueKeys, ...QueueKeys[]] {
+  const { queue, result } = freshKeys();
+  const all = Array.from({ length: count }, (_, i) => queueKeys(`${queue}-${i}`, result));
+  return all as [QueueKeys, ...QueueKeys[]];
+}
+
 /** A client of a queue that no other test uses, on the Redis at `url`. */
 export function openFreshQueue(url: string): Queue {
   const { queue, result } = freshKeys();
