@@ -46,7 +46,7 @@ function listAndHash(
 }
 
 /** Millrace's own worker process, from source, with all that it does for a task. */
-export function millrace(server: BenchRedis, concurrency: number): Contestant {
+export function millraceWorker(server: BenchRedis, concurrency: number): Contestant {
   const queue = `millrace-${concurrency}`;
   const result = `${queue}:result`;
   const module = `${import.meta.dirname}/handler.ts`;

@@ -30,11 +30,11 @@ export interface KindBench {
   /** All pods of the namespace since the start, by name. */
   readonly pods: ReadonlyMap<string, PodLife>;
   /** Lines of a container's log that are JSON. */
-  readonly log: (pod: ObjectRef, sinceSeconds?: number) => Promise<LogLine[]>;
+  readonly log: (pod: ObjectRef, sinceSeconds?: number) => Promise<ContainerLogLine[]>;
 }
 
 /** The fields of our logs that are used here. */
-export interface LogLine {
+export interface ContainerLogLine {
   readonly time: string;
   readonly msg: string;
   readonly pool?: string;
@@ -86,9 +86,9 @@ async function readLog(
   signal: AbortSignal,
   { namespace, name }: ObjectRef,
   sinceSeconds?: number,
-): Promise<LogLine[]> {
+): Promise<ContainerLogLine[]> {
   const path = `/api/v1/namespaces/${namespace}/pods/${name}/log`;
-  const lines: LogLine[] = [];
+  const lines: ContainerLogLine[] = [];
   const call = {
     method: 'GET',
     path,
@@ -96,7 +96,7 @@ async function readLog(
     what: `logs of ${namespace}/${name}`,
   } as const;
   for await (const line of await transport.stream(call, { signal }))
-    if (line.startsWith('{')) lines.push(JSON.parse(line) as LogLine);
+    if (line.startsWith('{')) lines.push(JSON.parse(line) as ContainerLogLine);
   return lines;
 }
 

@@ -9,7 +9,7 @@ import { Queue as BullQueue, QueueEvents } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { table } from '../cli/terminal/table.ts';
 import { openQueue } from '../queue/queue.ts';
-import { bullmq, drainer, millrace } from './contestants.ts';
+import { bullmq, drainer, millraceWorker } from './contestants.ts';
 import { goalLines, goalRows, median, percentile, rounded, type Goal } from './figures.ts';
 import { startBenchRedis, type BenchRedis } from './redis.ts';
 import type { Bench } from './report.ts';
@@ -35,7 +35,7 @@ interface Client {
 export const latency: Bench = async (options) => {
   await using stack = new AsyncDisposableStack();
   const server = stack.use(await startBenchRedis(options.progress));
-  const ours = stack.use(millrace(server, 1));
+  const ours = stack.use(millraceWorker(server, 1));
   const theirs = stack.use(bullmq(server, 1));
   await waitReady(ours);
   await waitReady(theirs);

@@ -4,7 +4,7 @@
  * from a seed.
  */
 import { adviceLines, comparedRows, comparedTable } from '../cli/simulate/report.ts';
-import { readTrace } from '../cli/simulate/simulate.ts';
+import { readTraceFile } from '../cli/simulate/simulate.ts';
 import type { Policy } from '../controller/decide/decision.ts';
 import { formatDuration } from '../runtime/duration.ts';
 import { compare } from '../simulate/compare.ts';
@@ -14,7 +14,7 @@ import type { Bench } from './report.ts';
 
 export const policy: Bench = async ({ progress, signal, simulated }) => {
   const { trace: path, startTime, target, slots, max } = simulated;
-  const traces = path ? [await readTrace(path)] : traceKinds.map((kind) => generate(kind));
+  const traces = path ? [await readTraceFile(path)] : traceKinds.map((kind) => generate(kind));
   const using: Policy = {
     minReplicas: 0,
     maxReplicas: max,

@@ -3,11 +3,11 @@
  * plain client, and against what Redis can do at all; without and with an append-only file (fsync every second).
  */
 import { table } from '../cli/terminal/table.ts';
-import { bullmq, drainer, millrace, type Contestant } from './contestants.ts';
+import { bullmq, drainer, millraceWorker, type Contestant } from './contestants.ts';
 import { goalLines, goalRows, median, rounded, thousands, type Goal } from './figures.ts';
 import { startBenchRedis, type BenchRedis } from './redis.ts';
 import type { Bench, BenchOptions } from './report.ts';
-import { drain, waitReady, type Drain } from './rounds.ts';
+import { drainRound, waitReady, type Drain } from './rounds.ts';
 
 /** Enough to warm up JIT compilers, and to estimate how many tasks a round needs. */
 const WARM_UP_TASKS = 20_000;
@@ -29,8 +29,8 @@ export const throughput: Bench = async (options) => {
   await using stack = new AsyncDisposableStack();
   const server = stack.use(await startBenchRedis(options.progress));
   const contestants = [
-    millrace(server, 1),
-    millrace(server, 100),
+    millraceWorker(server, 1),
+    millraceWorker(server, 100),
     bullmq(server, 1),
     bullmq(server, 100),
     drainer(server, PLAIN, 'client-plain.ts'),
@@ -66,7 +66,7 @@ async function measure(
   for (const contestant of contestants) {
     await waitReady(contestant);
     options.signal.throwIfAborted();
-    const { tasksPerSecond } = await drain(server, contestant, Math.min(most, WARM_UP_TASKS));
+    const { tasksPerSecond } = await drainRound(server, contestant, Math.min(most, WARM_UP_TASKS));
     const wanted = Math.round(tasksPerSecond * options.seconds);
     sizes.set(contestant.name, Math.min(most, Math.max(FEWEST_TASKS, wanted)));
   }
@@ -77,7 +77,7 @@ async function measure(
       for (const contestant of contestants) {
         options.signal.throwIfAborted();
         const { name } = contestant;
-        const measured = await drain(server, contestant, sizes.get(name) ?? FEWEST_TASKS);
+        const measured = await drainRound(server, contestant, sizes.get(name) ?? FEWEST_TASKS);
         rounds.get(name)?.[aof ? 'withAof' : 'without'].push(measured);
         options.progress(
           `round ${round}${aof ? ', AOF' : ''}: ${name}: ${thousands(measured.tasksPerSecond)}/s`,

@@ -12,7 +12,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
 /** Path → text. */
-export type Files = ReadonlyMap<string, string>;
+export type TextFiles = ReadonlyMap<string, string>;
 
 /** Files that contain it: the second group of each pattern is the version. */
 const PLACES: readonly { readonly path: string; readonly what: string; readonly pattern: RegExp }[] = [
@@ -36,14 +36,14 @@ function checked(version: string): string {
 }
 
 /** Throws `Error` if the file is missing. */
-function textOf(files: Files, path: string): string {
+function textOf(files: TextFiles, path: string): string {
   const text = files.get(path);
   if (text === undefined) throw new Error(`${path} is missing`);
   return text;
 }
 
 /** What prevents the release of this tag, a line each; none if all places match it. */
-export function disagreements(tag: string, files: Files): string[] {
+export function disagreements(tag: string, files: TextFiles): string[] {
   const version = checked(tag.replace(/^v/, ''));
   const found: string[] = tag.startsWith('v') ? [] : [`the tag ${tag} does not begin with a v`];
   for (const { path, what, pattern } of PLACES) {
@@ -65,7 +65,7 @@ export function disagreements(tag: string, files: Files): string[] {
  * @param date of the release, YYYY-MM-DD.
  * Throws `Error` if a place is missing, or the changelog has no unreleased section.
  */
-export function prepared(version: string, date: string, files: Files): Map<string, string> {
+export function prepared(version: string, date: string, files: TextFiles): Map<string, string> {
   checked(version);
   const changed = new Map<string, string>();
   const replace = (path: string, pattern: RegExp): void => {
@@ -86,7 +86,7 @@ export function prepared(version: string, date: string, files: Files): Map<strin
 }
 
 /** The changelog's section for a version. Throws `Error` if there is none. */
-export function notes(tag: string, files: Files): string {
+export function notes(tag: string, files: TextFiles): string {
   const version = checked(tag.replace(/^v/, ''));
   const section = textOf(files, CHANGELOG)
     .split(/^(?=## )/m)
@@ -96,7 +96,7 @@ export function notes(tag: string, files: Files): string {
 }
 
 /** Text files that are tracked by git in this checkout. */
-export function readFiles(root: string): Files {
+export function readFiles(root: string): TextFiles {
   const paths = execFileSync('git', ['ls-files', '-z'], { cwd: root, encoding: 'utf8' }).split('\0');
   const texts = paths.filter((path) => /\.(md|json|ya?ml|ts|tsx|tpl|txt)$|Dockerfile$/.test(path));
   return new Map(texts.map((path) => [path, readFileSync(join(root, path), 'utf8')]));

@@ -16,7 +16,7 @@ import type { Trace } from './trace.ts';
 
 const STEP_MS = 1_000;
 
-export interface Goal {
+export interface ScheduleGoal {
   readonly targetMs: number;
   readonly maxReplicas: number;
   /** Share of tasks that may be late. */
@@ -24,7 +24,7 @@ export interface Goal {
 }
 
 /** The cheapest run found; `undefined` if none holds the target. */
-export function clairvoyant(trace: Trace, goal: Goal, setting: Setting): Run | undefined {
+export function clairvoyant(trace: Trace, goal: ScheduleGoal, setting: Setting): Run | undefined {
   let best: { run: Run; cost: number } | undefined;
   for (const share of [0.4, 0.55, 0.7, 0.8, 0.85, 0.9, 0.95, 1]) {
     const rates = tautString(corridor(trace, goal.targetMs * share, setting.startMs));

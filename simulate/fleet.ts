@@ -11,7 +11,7 @@ import type { Random } from './random.ts';
 
 export type PodState = 'starting' | 'ready' | 'leaving' | 'gone';
 
-export interface Pod {
+export interface SimulatedPod {
   readonly id: number;
   readonly createdAt: number;
   state: PodState;
@@ -24,15 +24,15 @@ export interface FleetOptions {
   readonly slots: number;
   readonly random: Random;
   /** A pod was created. */
-  readonly onCreate: (pod: Pod) => void;
+  readonly onCreate: (pod: SimulatedPod) => void;
   /** A slot that may take a task. */
-  readonly onFree: (pod: Pod) => void;
+  readonly onFree: (pod: SimulatedPod) => void;
   /** A busy pod has until the end of the grace period. */
-  readonly onStop: (pod: Pod) => void;
+  readonly onStop: (pod: SimulatedPod) => void;
 }
 
 export interface Fleet {
-  readonly pods: readonly Pod[];
+  readonly pods: readonly SimulatedPod[];
   readonly wanted: number;
   readonly existing: number;
   readonly ready: number;
@@ -41,22 +41,22 @@ export interface Fleet {
   podMs(now: number): number;
   busyStopped: number;
   scale(replicas: number, now: number): void;
-  up(pod: Pod): void;
+  up(pod: SimulatedPod): void;
   /** A pod has finished its tasks, or its grace period is over. */
-  leave(pod: Pod, now: number): void;
+  leave(pod: SimulatedPod, now: number): void;
 }
 
 export function createFleet(options: FleetOptions): Fleet {
   const { victims, slots, random } = options;
-  const pods: Pod[] = [];
-  let alive: Pod[] = [];
+  const pods: SimulatedPod[] = [];
+  let alive: SimulatedPod[] = [];
   let ready = 0;
   let spentMs = 0;
 
   /** Pods that count as replicas: a leaving pod has been replaced, or is not wanted. */
-  const active = (): Pod[] => alive.filter(({ state }) => state !== 'leaving');
+  const active = (): SimulatedPod[] => alive.filter(({ state }) => state !== 'leaving');
 
-  function gone(pod: Pod, now: number): void {
+  function gone(pod: SimulatedPod, now: number): void {
     if (pod.state === 'gone') return;
     if (pod.state !== 'starting') ready--;
     pod.state = 'gone';
@@ -65,7 +65,7 @@ export function createFleet(options: FleetOptions): Fleet {
   }
 
   function create(now: number): void {
-    const pod: Pod = { id: pods.length, createdAt: now, state: 'starting', tasks: new Set() };
+    const pod: SimulatedPod = { id: pods.length, createdAt: now, state: 'starting', tasks: new Set() };
     pods.push(pod);
     alive.push(pod);
     options.onCreate(pod);
@@ -82,7 +82,7 @@ export function createFleet(options: FleetOptions): Fleet {
   }
 
   /** Lower goes first. */
-  function rank(pod: Pod, now: number): number {
+  function rank(pod: SimulatedPod, now: number): number {
     if (pod.state === 'starting') return -1 - pod.createdAt / (now + 1);
     if (victims === 'idle') return pod.tasks.size + pod.id / (pods.length + 1);
     return Math.floor(Math.log2(1 + (now - pod.createdAt) / 1_000)) + random.uniform() / 2;

@@ -11,7 +11,7 @@
 import { createRandom, type Random } from './random.ts';
 
 /** What happened in an interval, ms. */
-export interface Span {
+export interface HistorySpan {
   readonly from: number;
   readonly to: number;
   readonly arrived: number;
@@ -27,7 +27,7 @@ export type HistoryTask = readonly [arrival: number, service: number];
 
 export interface Historian {
   /** Adds a span, in order. Returns the tasks that are complete by then, in the order of arrival. */
-  add(span: Span): HistoryTask[];
+  add(span: HistorySpan): HistoryTask[];
   /** Tasks that were still waiting or running: they get the mean. None if no task has ended. */
   end(): HistoryTask[];
 }
@@ -75,7 +75,7 @@ export function createHistorian({ seed = 1, running = 0 } = {}): Historian {
   };
 }
 
-function arrivalsOf({ from, to, arrived, peak }: Span, random: Random): number[] {
+function arrivalsOf({ from, to, arrived, peak }: HistorySpan, random: Random): number[] {
   const together = Math.min(peak?.tasks ?? 0, arrived);
   const times = Array.from({ length: arrived }, (_, i) =>
     peak && i < together

@@ -6,7 +6,7 @@
  * or, if tasks are cut off again and again, when none has ended for long. The same input gives the same run.
  */
 import type { Autoscaler, World } from './autoscaler.ts';
-import { createFleet, type Fleet, type Pod } from './fleet.ts';
+import { createFleet, type Fleet, type SimulatedPod } from './fleet.ts';
 import { createHeap, type EventHeap } from './heap.ts';
 import { createRandom } from './random.ts';
 import type { Trace } from './trace.ts';
@@ -199,7 +199,7 @@ function happen(
     else if (pod?.tasks.size === 0) fleet.leave(pod, now);
     return false;
   }
-  const pod = fleet.pods[index] as Pod;
+  const pod = fleet.pods[index] as SimulatedPod;
   if (event % 4 === UP) fleet.up(pod);
   else if (pod.state === 'leaving') {
     work.cutOff(pod);

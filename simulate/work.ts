@@ -2,7 +2,7 @@
  * The tasks of a run: which have arrived, which wait in the list, which pod runs which, and how long they waited. The list is
  * first in, first out; a task that was cut off goes back to its front. Tasks are numbered in the order of arrival.
  */
-import type { Pod } from './fleet.ts';
+import type { SimulatedPod } from './fleet.ts';
 import type { Trace } from './trace.ts';
 
 export interface Work {
@@ -21,18 +21,18 @@ export interface Work {
   readonly progressAt: number;
   arrive(now: number): void;
   /** Starts the next waiting task in `pod`. Returns its number, and when it ends unless it is cut off. */
-  start(pod: Pod, now: number): { readonly task: number; readonly endsAt: number };
+  start(pod: SimulatedPod, now: number): { readonly task: number; readonly endsAt: number };
   /** Ends a task and returns its pod; `undefined` if that run of it was cut off. */
-  finish(task: number, now: number): Pod | undefined;
+  finish(task: number, now: number): SimulatedPod | undefined;
   /** Puts back what the pod runs. */
-  cutOff(pod: Pod): void;
+  cutOff(pod: SimulatedPod): void;
 }
 
 export function createWork({ arrivals, services }: Trace): Work {
   const waits = new Float64Array(arrivals.length);
   /** When a task's current run ends; an event of another time belongs to a run that was cut off. */
   const endsAt = new Float64Array(arrivals.length);
-  const runner: (Pod | undefined)[] = [];
+  const runner: (SimulatedPod | undefined)[] = [];
   const returned: number[] = [];
   let arrived = 0;
   let head = 0;
@@ -57,7 +57,7 @@ export function createWork({ arrivals, services }: Trace): Work {
       arrived++;
       work.progressAt = now;
     },
-    start: (pod: Pod, now: number) => {
+    start: (pod: SimulatedPod, now: number) => {
       const task = returned.pop() ?? head++;
       const end = now + (services[task] as number);
       work.taken++;
@@ -79,7 +79,7 @@ export function createWork({ arrivals, services }: Trace): Work {
       work.squaresMs2 += service ** 2;
       return pod;
     },
-    cutOff: (pod: Pod) => {
+    cutOff: (pod: SimulatedPod) => {
       for (const task of [...pod.tasks].toSorted((a, b) => b - a)) {
         runner[task] = undefined;
         endsAt[task] = Number.NaN;
@@ -94,21 +94,21 @@ export function createWork({ arrivals, services }: Trace): Work {
 
 export interface FreeSlots {
   /** One more slot of this pod is free. */
-  push(pod: Pod): void;
+  push(pod: SimulatedPod): void;
   /** The pod of the slot that has been free for longest, if it may still take a task. */
-  next(): Pod | undefined;
+  next(): SimulatedPod | undefined;
 }
 
 /** `slots`: per pod. */
 export function createFreeSlots(slots: number): FreeSlots {
   const COMPACT_FROM = 4_096;
-  let free: Pod[] = [];
+  let free: SimulatedPod[] = [];
   let head = 0;
   return {
     push: (pod) => void free.push(pod),
     next: () => {
       while (head < free.length) {
-        const pod = free[head++] as Pod;
+        const pod = free[head++] as SimulatedPod;
         if (head > COMPACT_FROM && head * 2 > free.length) {
           free = free.slice(head);
           head = 0;

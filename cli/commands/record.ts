@@ -15,7 +15,7 @@ import { onSignals } from '../../runtime/lifecycle.ts';
 import { createHistorian, type Historian, type HistoryTask } from '../../simulate/history.ts';
 import type { AccessFlags } from '../access/access-flags.ts';
 import { withRecords, type Records } from '../access/recorded-pool.ts';
-import { spanOf, spansOf, startsOf } from './spans.ts';
+import { spanBetween, spansOf, startsOf } from './spans.ts';
 import type { CommandLog } from '../terminal/command-log.ts';
 import { age } from '../terminal/table.ts';
 
@@ -93,7 +93,7 @@ async function recordLive(
       const samples = Promise.all(queues.map((each) => sampleQueue(scripted, each)));
       const sample = combineSamples(await within(SAMPLE_TIMEOUT_MS, samples, 'the sample'));
       history ??= createHistorian({ running: sample.inFlight });
-      const { span, owed } = spanOf(last, sample, epoch + performance.now(), debt);
+      const { span, owed } = spanBetween(last, sample, epoch + performance.now(), debt);
       debt = owed;
       await sheet.write(history.add(span));
       last = sample;

@@ -2,19 +2,19 @@
 import { changesBetween } from '../../controller/observe/observation.ts';
 import type { PoolSample } from '../../queue/pool/pool-sample.ts';
 import type { TimelineEntry } from '../../queue/pool/timeline.ts';
-import type { Span } from '../../simulate/history.ts';
+import type { HistorySpan } from '../../simulate/history.ts';
 
 /**
  * What happened since the last sample; at the first one, what waits has just come. `debt`: what seemed to be gone at the last one:
  * a task that an idle worker's blocking move has, and no turn yet, is neither in the list nor counted as taken, and has not come
  * anew when it is. `owed` is the debt of the next call.
  */
-export function spanOf(
+export function spanBetween(
   last: PoolSample | undefined,
   sample: PoolSample,
   now: number,
   debt: number,
-): { readonly span: Span; readonly owed: number } {
+): { readonly span: HistorySpan; readonly owed: number } {
   const changes = last && changesBetween(last, sample);
   if (!last || !changes) {
     const span = { from: now, to: now, arrived: sample.waiting, ended: 0, serviceMs: 0 };
@@ -33,7 +33,7 @@ export function spanOf(
   return { span, owed: Math.max(0, -held) };
 }
 
-export function spansOf(entries: readonly TimelineEntry[]): Span[] {
+export function spansOf(entries: readonly TimelineEntry[]): HistorySpan[] {
   return entries.map(({ at, spanMs, arrived, peak, peakMs, completed, failed, retried, serviceMs }) => {
     const from = at - spanMs;
     return {

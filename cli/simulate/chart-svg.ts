@@ -2,7 +2,7 @@
  * A chart of a run as SVG: panels below one another that share the axis of time, each with an axis of its own, a title
  * with its unit and a legend. Values hold until the next sample, so all lines are steps. Pure.
  */
-export interface Series {
+export interface ChartSeries {
   readonly label: string;
   readonly colour: string;
   /** A filled surface, a line, or a dashed line. */
@@ -13,12 +13,12 @@ export interface Series {
 
 export interface Panel {
   readonly title: string;
-  readonly series: readonly Series[];
+  readonly series: readonly ChartSeries[];
   /** Share of the height. */
   readonly weight: number;
 }
 
-export interface Chart {
+export interface ChartSpec {
   readonly title: string;
   readonly subtitle: string;
   /** The unit of the time axis. */
@@ -44,7 +44,7 @@ const FAINT = '#6b7280';
 const RULE = '#e5e7eb';
 
 /** The SVG document. Series without points are omitted. */
-export function chartSvg(chart: Chart): string {
+export function chartSvg(chart: ChartSpec): string {
   const { height: total = USUAL_HEIGHT } = chart;
   const ends = chart.panels.flatMap(({ series }) => series.map(({ points }) => points.at(-1)?.[0] ?? 0));
   // a little more, so that the last values are visible
@@ -111,7 +111,7 @@ function panelSvg({ title, series }: Panel, { top, height, end, x }: Frame): str
 }
 
 /** From right to left, so that it ends with the plot. */
-function legendSvg(series: readonly Series[], y: number): string {
+function legendSvg(series: readonly ChartSeries[], y: number): string {
   let right = WIDTH - RIGHT;
   const entries: string[] = [];
   for (const { label, colour, form } of series.toReversed()) {
@@ -128,7 +128,7 @@ function legendSvg(series: readonly Series[], y: number): string {
 }
 
 function seriesSvg(
-  { points, colour, form }: Series,
+  { points, colour, form }: ChartSeries,
   x: Frame['x'],
   y: (value: number) => number,
   end: number,
@@ -153,7 +153,7 @@ function markSvg(x: number, label: string, frames: readonly Frame[]): string {
   return `${lines.join('')}<text x="${left}" y="${TOP - 9}" text-anchor="${anchor}" font-size="13" fill="${FAINT}">${escape(label)}</text>`;
 }
 
-function dash(form: Series['form']): string {
+function dash(form: ChartSeries['form']): string {
   return form === 'dashed' ? ' stroke-dasharray="6 4"' : '';
 }
 

@@ -1,7 +1,7 @@
 /** The output of `millrace simulate` and `npm run bench -- policy`: a table for people, rows for programs, a chart. Pure. */
 import type { Compared } from '../../simulate/compare.ts';
 import type { Trace } from '../../simulate/trace.ts';
-import type { Chart, Panel, Series } from './chart-svg.ts';
+import type { ChartSpec, Panel, ChartSeries } from './chart-svg.ts';
 import { table } from '../terminal/table.ts';
 
 const HEAD = [
@@ -56,7 +56,7 @@ export function adviceLines(rows: readonly Compared[]): string {
 }
 
 /** Waiting tasks, replicas and waits over time, of the first few policies: more lines cannot be told apart. */
-export function comparedChart(trace: Trace, all: readonly Compared[], targetMs: number): Chart {
+export function comparedChart(trace: Trace, all: readonly Compared[], targetMs: number): ChartSpec {
   const rows = all.slice(0, COLOURS.length);
   const notes = (title: string, of: (note: Compared['run']['notes'][number]) => number): Panel => ({
     title,
@@ -70,7 +70,7 @@ export function comparedChart(trace: Trace, all: readonly Compared[], targetMs: 
     ),
   });
   const endS = Math.max(...rows.map(({ run }) => run.endMs)) / 1_000;
-  const target: Series = {
+  const target: ChartSeries = {
     label: `target ${targetMs / 1_000} s`,
     colour: '#1f2937',
     form: 'dashed',
@@ -98,7 +98,7 @@ export function comparedChart(trace: Trace, all: readonly Compared[], targetMs: 
   };
 }
 
-function line(label: string, index: number, points: Series['points']): Series {
+function line(label: string, index: number, points: ChartSeries['points']): ChartSeries {
   return { label, colour: COLOURS[index] ?? '#000000', form: index === 0 ? 'area' : 'line', points };
 }
 

@@ -46,7 +46,7 @@ const USUAL_TARGET_MS = 10_000;
 const NOTES = 400;
 
 export async function simulateCommand(flags: SimulateFlags): Promise<void> {
-  const trace = flags.trace ? await readTrace(flags.trace) : generated(flags);
+  const trace = flags.trace ? await readTraceFile(flags.trace) : generated(flags);
   if (trace.arrivals.length === 0)
     throw new UsageError('the trace has no tasks: give a longer --duration or a higher --rate');
   const policy = policyFor(flags, flags.pool ? await readPool(flags.pool) : undefined);
@@ -99,7 +99,7 @@ function generated({ generate: kind, seed, duration, rate, service }: SimulateFl
 }
 
 /** Throws `UsageError` in one line if the file cannot be read or is not a trace. */
-export async function readTrace(path: string): Promise<Trace> {
+export async function readTraceFile(path: string): Promise<Trace> {
   try {
     return parseTrace(basename(path), await readFile(path, 'utf8'));
   } catch (error) {

@@ -3,7 +3,7 @@ import { paint, type Colour } from '../terminal/paint.ts';
 import { cursorOf, visibleRows, type TopData, type TopRow, type TopSort, type TopState } from './model.ts';
 import { age, fit } from '../terminal/table.ts';
 
-export interface Frame {
+export interface ScreenFrame {
   readonly title: string;
   readonly columns: number;
   readonly lines: number;
@@ -28,7 +28,7 @@ const WIDE = 110;
 const DECISION = 26;
 
 /** The lines of the screen, from the top; the last one is the help for keys. */
-export function draw(state: TopState, data: TopData, frame: Frame): string[] {
+export function draw(state: TopState, data: TopData, frame: ScreenFrame): string[] {
   const { columns, lines, now } = frame;
   const clock = new Date(now).toTimeString().slice(0, 8);
   const head = `${fit(`millrace top  ${frame.title}`, columns - clock.length - 1)} ${clock}`;
@@ -39,7 +39,7 @@ export function draw(state: TopState, data: TopData, frame: Frame): string[] {
   return [paint('bold', head), ...middle, ...foot].slice(0, lines);
 }
 
-function list(state: TopState, { rows }: TopData, { columns, lines }: Frame): string[] {
+function list(state: TopState, { rows }: TopData, { columns, lines }: ScreenFrame): string[] {
   const visible = visibleRows(state, rows);
   const longest = Math.max(0, ...visible.map(({ name }) => name.length));
   const shown = poolColumns(columns, state.sort, longest);
@@ -94,7 +94,7 @@ function inside(
   state: TopState,
   { tab, cursor }: NonNullable<TopState['opened']>,
   { detail, rows }: TopData,
-  { columns, lines, now }: Frame,
+  { columns, lines, now }: ScreenFrame,
 ): string[] {
   const row = rows.find(({ key }) => key === state.opened?.key);
   const name = row ? `${row.name}  (${row.queue})` : 'it is gone';
@@ -169,7 +169,7 @@ function tableLines<T>(
   return [head, ...rows.slice(from, from + Math.max(1, room)).map(line)];
 }
 
-function footer(state: TopState, { rows }: TopData, { note }: Frame): string[] {
+function footer(state: TopState, { rows }: TopData, { note }: ScreenFrame): string[] {
   const row = state.opened
     ? rows.find(({ key }) => key === state.opened?.key)
     : visibleRows(state, rows)[cursorOf(state, visibleRows(state, rows))];

@@ -1,5 +1,5 @@
 /** The course of a run, for the rate on the terminal and for the chart. */
-import type { Chart } from '../../cli/simulate/chart-svg.ts';
+import type { ChartSpec } from '../../cli/simulate/chart-svg.ts';
 
 export interface Moment {
   /** Time, by default in s since the tasks were pushed. */
@@ -27,7 +27,7 @@ export interface Run {
   readonly pixels: string;
 }
 
-export function chartOf({ history, tiles, completeS, pixels }: Run): Chart {
+export function chartOf({ history, tiles, completeS, pixels }: Run): ChartSpec {
   const start = history[0]?.at ?? 0;
   const line = (value: (moment: Moment) => number): [number, number][] =>
     history.map((moment) => [moment.at - start, value(moment)]);

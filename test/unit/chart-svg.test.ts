@@ -1,6 +1,6 @@
 /** The demo's chart and progress line, from numbers. */
 import { describe, expect, test } from 'vitest';
-import { chartSvg, niceTicks, type Chart } from '../../cli/simulate/chart-svg.ts';
+import { chartSvg, niceTicks, type ChartSpec } from '../../cli/simulate/chart-svg.ts';
 import { chartOf, rateOf } from '../../examples/fractal/history.ts';
 import { createProgress, stateLine } from '../../examples/fractal/progress.ts';
 import { cutIntoTiles } from '../../examples/fractal/scene.ts';
@@ -14,7 +14,7 @@ test.each([
 ])('ticks for %d, about %d of them', (most, count, ticks) => expect(niceTicks(most, count)).toEqual(ticks));
 
 describe('the chart', () => {
-  const one: Chart = {
+  const one: ChartSpec = {
     title: 'a < b & c',
     subtitle: 'sub',
     timeTitle: 'seconds',

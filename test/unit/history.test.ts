@@ -1,19 +1,19 @@
 /** From a pool's recorded history to a trace: what is kept, and how accurate it is. */
 import { describe, expect, test } from 'vitest';
-import { spanOf, spansOf, startsOf } from '../../cli/commands/spans.ts';
+import { spanBetween, spansOf, startsOf } from '../../cli/commands/spans.ts';
 import { beginStretch, entryOf, extendStretch, standingOf } from '../../controller/records/timeline.ts';
 import type { PoolSample } from '../../queue/pool/pool-sample.ts';
 import type { TimelineEntry } from '../../queue/pool/timeline.ts';
 import { generate, usualShape } from '../../simulate/generate.ts';
-import { createHistorian, type HistoryTask, type Span } from '../../simulate/history.ts';
+import { createHistorian, type HistoryTask, type HistorySpan } from '../../simulate/history.ts';
 import { workOf } from '../../simulate/trace.ts';
 import { observation } from '../support/observations.ts';
 
-function historyOf(spans: readonly Span[], running = 0): HistoryTask[] {
+function historyOf(spans: readonly HistorySpan[], running = 0): HistoryTask[] {
   const history = createHistorian({ running });
   return [...spans.flatMap((span) => history.add(span)), ...history.end()];
 }
-const span = (from: number, arrived: number, ended: number, serviceMs: number): Span => ({
+const span = (from: number, arrived: number, ended: number, serviceMs: number): HistorySpan => ({
   from: from * 1_000,
   to: (from + 1) * 1_000,
   arrived,
@@ -122,25 +122,25 @@ describe('samples', () => {
       counters: { taken, completed, failed: 0, retried: 0, cancelled: 0, serviceUs: completed * 5e5 },
     }) as PoolSample;
   test('what waits at the first one has come then', () =>
-    expect(spanOf(undefined, sample(7, 3, 9), 50, 0)).toEqual({
+    expect(spanBetween(undefined, sample(7, 3, 9), 50, 0)).toEqual({
       span: { from: 50, to: 50, arrived: 3, ended: 0, serviceMs: 0 },
       owed: 0,
     }));
   test('what came and what ended since the last one', () =>
-    expect(spanOf(sample(0, 3, 9, 4), sample(100, 5, 11, 6), 1_100, 0)).toEqual({
+    expect(spanBetween(sample(0, 3, 9, 4), sample(100, 5, 11, 6), 1_100, 0)).toEqual({
       span: { from: 1_000, to: 1_100, arrived: 4, ended: 2, serviceMs: 1_000 },
       owed: 0,
     }));
   test('a task between the list and a turn has not come twice', () => {
-    const between = spanOf(sample(0, 1, 0), sample(100, 0, 0), 100, 0);
+    const between = spanBetween(sample(0, 1, 0), sample(100, 0, 0), 100, 0);
     expect(between).toMatchObject({ span: { arrived: 0 }, owed: 1 });
-    expect(spanOf(sample(100, 0, 0), sample(200, 0, 1), 200, between.owed)).toMatchObject({
+    expect(spanBetween(sample(100, 0, 0), sample(200, 0, 1), 200, between.owed)).toMatchObject({
       span: { arrived: 0 },
       owed: 0,
     });
   });
   test('an emptied Redis starts over', () =>
-    expect(spanOf(sample(0, 3, 9, 4), sample(100, 2, 0), 100, 0).span).toMatchObject({
+    expect(spanBetween(sample(0, 3, 9, 4), sample(100, 2, 0), 100, 0).span).toMatchObject({
       arrived: 2,
       ended: 0,
     }));

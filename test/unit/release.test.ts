@@ -5,11 +5,11 @@ import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
-import { disagreements, notes, prepared, readFiles, type Files } from '../../scripts/release.ts';
+import { disagreements, notes, prepared, readFiles, type TextFiles } from '../../scripts/release.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const here = readFiles(root);
-const overlaid = (files: Files, changed: Iterable<readonly [string, string]>): Files =>
+const overlaid = (files: TextFiles, changed: Iterable<readonly [string, string]>): TextFiles =>
   new Map([...files, ...changed]);
 const released = overlaid(here, prepared('3.4.5', '2030-01-31', here));
 
