@@ -5,7 +5,7 @@ import { AsTable } from './as-table.tsx';
 import { Chart, type Line } from './chart.tsx';
 import { clock, count, duration } from './format.ts';
 import { Icon } from './icons.tsx';
-import { Lane } from './lane.tsx';
+import { DecisionLane } from './lane.tsx';
 import type { PastState } from './past.ts';
 import { Ranges } from './ranges.tsx';
 import { Section } from './section.tsx';
@@ -114,7 +114,7 @@ function Plots({ series, decisions, targetMs, now, pointed, onPoint }: PlotsProp
   const common = { times, series, decisions: shown, pointed, onPoint };
   return (
     <>
-      <Lane decisions={shown} from={from} to={to} now={now} />
+      <DecisionLane decisions={shown} from={from} to={to} now={now} />
       <div class="charts">
         <Chart title="Tasks" lines={TASKS} format={count} least={4} {...common} />
         <Chart title="Replicas" lines={REPLICAS} format={count} least={4} {...common} />

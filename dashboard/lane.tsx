@@ -9,7 +9,7 @@ import { wayOf } from './decisions.tsx';
 import { clock } from './format.ts';
 import { Icon } from './icons.tsx';
 
-export interface LaneProps {
+export interface DecisionLaneProps {
   readonly decisions: readonly DecisionView[];
   readonly from: number;
   readonly to: number;
@@ -26,7 +26,7 @@ interface Mark {
   readonly of: readonly DecisionView[];
 }
 
-export function Lane({ decisions, from, to, now }: LaneProps) {
+export function DecisionLane({ decisions, from, to, now }: DecisionLaneProps) {
   const box = useRef<HTMLDivElement>(null);
   const [width, setWidth] = useState(0);
   const [open, setOpen] = useState<number>();
