@@ -1,8 +1,8 @@
 /** The sampler's state of each id whose queues it samples, and when they are read next. */
 import type { QueueKeys } from '../../queue/keys.ts';
-import type { Watched } from '../../queue/sources/ask.ts';
 import type { Source } from '../../queue/sources/source.ts';
 import type { QueuesRead } from './read.ts';
+import { newSourceEntry, type SourceEntry } from './source-entry.ts';
 import { medianOf, withRoundTrip, type RoundTrips } from './round-trip.ts';
 import { notYet, type Sampled } from './sampled.ts';
 
@@ -10,13 +10,7 @@ import { notYet, type Sampled } from './sampled.ts';
 export interface Entry {
   readonly queues: readonly QueueKeys[];
   /** Read instead of the queues, which then only say where records are kept. */
-  readonly source: Source | undefined;
-  /** The keys of the source whose change wakes it, as of the last read. */
-  watched: readonly Watched[];
-  /** Those that the wake listens to. */
-  armed: readonly Watched[];
-  /** Since when the source has had nothing to do, as far as any read or wake has shown. */
-  idleSince: number | undefined;
+  readonly source: SourceEntry | undefined;
   active: boolean;
   horizonMs: number;
   sampled: Sampled;
@@ -52,8 +46,8 @@ export function newEntry(queues: readonly QueueKeys[], source?: Source): Entry {
     wokenAt: undefined,
   };
   const never = { sampled: notYet, quiet: [], roundTrips: [], readAt: -Infinity, safetyAt: -Infinity };
-  const unread = { watched: [], armed: [], idleSince: undefined };
-  return { queues, source, active: true, horizonMs: 0, ...never, ...still, ...unread };
+  const own = { queues, source: source && newSourceEntry(source) };
+  return { ...own, active: true, horizonMs: 0, ...never, ...still };
 }
 
 /** All of its queues are empty and not paused, so a first task would be new. */
@@ -117,21 +111,10 @@ export function take(
   entry.roundTrips = withRoundTrip(entry.roundTrips, roundTripMs);
   const median = medianOf(entry.roundTrips);
   const found = median === undefined ? sampled : { ...sampled, redis: { server, roundTripMs: median } };
-  entry.sampled = withIdle(withWake(found, entry.wokenAt, now), entry);
+  entry.sampled = withWake(found, entry.wokenAt, now);
   // a wake during the read may be about what only the next one finds
   if (!entry.readAgain) entry.wokenAt = undefined;
   entry.quiet = quiet;
-}
-
-/** After a read; a wake without anything to be seen was about a task that a worker took meanwhile. */
-export function countIdle(entry: Entry, { sampled }: QueuesRead, woken: boolean): void {
-  const { waiting = 0, inFlight = 0, due = 0 } = sampled.kind === 'known' ? sampled.sample : {};
-  const idle = sampled.kind === 'known' && waiting + inFlight + due === 0 && !woken;
-  entry.idleSince = idle ? (entry.idleSince ?? entry.readAt) : undefined;
-}
-
-function withIdle(sampled: Sampled, { source, idleSince }: Entry): Sampled {
-  return source && sampled.kind === 'known' && idleSince !== undefined ? { ...sampled, idleSince } : sampled;
 }
 
 function withWake(sampled: Sampled, wokenAt: number | undefined, now: number): Sampled {

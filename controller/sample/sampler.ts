@@ -21,18 +21,9 @@ import { createTimers } from './timers.ts';
 import { connectSampler } from './connection.ts';
 import { createQueueUsers } from './queue-users.ts';
 import { readFromSource, readQueues, sweepAll, type QueuesRead } from './read.ts';
+import { takeSource } from './source-entry.ts';
 import { armSource, forgetSource } from './source-wake.ts';
-import {
-  countIdle,
-  countVain,
-  isOften,
-  isQuiet,
-  isVain,
-  newEntry,
-  nextEventAt,
-  take,
-  type Entry,
-} from './entry.ts';
+import { countVain, isOften, isQuiet, isVain, newEntry, nextEventAt, take, type Entry } from './entry.ts';
 import { notYet, type Sampled } from './sampled.ts';
 import { nextAt } from './stagger.ts';
 import { createBatches } from './batches.ts';
@@ -152,7 +143,7 @@ export function createSampler(options: SamplerOptions): Sampler {
     const ended = onRead?.(id);
     const { source, queues, horizonMs } = entry;
     const found = await (source
-      ? readFromSource(reading, source, queues, horizonMs)
+      ? readFromSource(reading, source.source, queues, horizonMs)
       : readQueues(reading, queues, horizonMs));
     ended?.();
     entry.reading = false;
@@ -161,9 +152,10 @@ export function createSampler(options: SamplerOptions): Sampler {
 
   async function readDone(id: string, entry: Entry, found: QueuesRead, woken: boolean): Promise<void> {
     const { sampled: before } = entry;
-    countIdle(entry, found, woken);
-    entry.watched = found.watched ?? entry.watched;
-    take(entry, found, server, performance.now());
+    const sampledNow = entry.source
+      ? takeSource(entry.source, found, { woken, readAt: entry.readAt, before })
+      : found.sampled;
+    take(entry, { ...found, sampled: sampledNow }, server, performance.now());
     countVain(entry, woken, before);
     onSample(id, woken);
     if (woken) timers.set(id, isVain(entry) ? pollMs : BURST_MS);
@@ -173,7 +165,7 @@ export function createSampler(options: SamplerOptions): Sampler {
     const again =
       entry.readAgain ||
       (!(woken && isVain(entry)) &&
-        (await (entry.source ? armSource(wake, id, entry, users) : armQuiet(wake, entry))));
+        (await (entry.source ? armSource(wake, id, entry, entry.source, users) : armQuiet(wake, entry))));
     entry.readAgain = false;
     if (again) void read(id);
   }
@@ -188,7 +180,7 @@ export function createSampler(options: SamplerOptions): Sampler {
 
   /** Stops listening to queues that are no longer sampled. */
   function setQueues(id: string, queues: readonly QueueKeys[]): void {
-    forgetSource(id, entries.get(id), users);
+    forgetSource(id, entries.get(id)?.source, users);
     for (const keys of users.change(id, entries.get(id)?.queues ?? [], queues)) wake.forget(keys);
   }
 
@@ -203,7 +195,7 @@ export function createSampler(options: SamplerOptions): Sampler {
     },
     add: (id, queues, source) => {
       const before = entries.get(id);
-      if (before && before.source === source && sameQueues(before.queues, queues)) return;
+      if (before && before.source?.source === source && sameQueues(before.queues, queues)) return;
       setQueues(id, queues);
       entries.set(id, newEntry(queues, source));
       others.add([id]);

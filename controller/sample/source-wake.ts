@@ -1,6 +1,7 @@
 /** The wake of a source: the keys that a push touches are tracked, as a queue's own list is. */
 import type { Watched } from '../../queue/sources/ask.ts';
 import type { Entry } from './entry.ts';
+import type { SourceEntry } from './source-entry.ts';
 import type { QueueUsers } from './queue-users.ts';
 import type { Wake } from './wake.ts';
 
@@ -8,11 +9,17 @@ import type { Wake } from './wake.ts';
  * Listens to the keys of a source in which nothing waits. `true` when one of them has changed since the last read, which no wake
  * reports. Never rejects.
  */
-export async function armSource(wake: Wake, id: string, entry: Entry, users: QueueUsers): Promise<boolean> {
-  const { sampled, watched, quiet } = entry;
+export async function armSource(
+  wake: Wake,
+  id: string,
+  { sampled, quiet }: Pick<Entry, 'sampled' | 'quiet'>,
+  source: SourceEntry,
+  users: QueueUsers,
+): Promise<boolean> {
+  const { watched } = source;
   if (sampled.kind !== 'known' || quiet.length === 0 || watched.length === 0) return false;
-  users.changeKeys(id, keysOf(entry.armed), keysOf(watched));
-  entry.armed = watched;
+  users.changeKeys(id, keysOf(source.armed), keysOf(watched));
+  source.armed = watched;
   try {
     const replies = await wake.watch(watched);
     return replies !== undefined && watched.some(({ reply }, i) => reply !== replies[i]);
@@ -22,8 +29,8 @@ export async function armSource(wake: Wake, id: string, entry: Entry, users: Que
 }
 
 /** The id no longer samples this source. */
-export function forgetSource(id: string, entry: Entry | undefined, users: QueueUsers): void {
-  if (entry?.source) users.changeKeys(id, keysOf(entry.armed), []);
+export function forgetSource(id: string, source: SourceEntry | undefined, users: QueueUsers): void {
+  if (source) users.changeKeys(id, keysOf(source.armed), []);
 }
 
 function keysOf(watched: readonly Watched[]): string[] {

@@ -17,11 +17,11 @@ export async function readSource(redis: Redis, source: Source, horizonMs: number
   const watched: Watched[] = [];
   const ask = createAsk(redis, (one) => watched.push(one));
   const looks = await source.look(ask, horizonMs);
-  return { sample: combineSamples(looks.map(sampleOf)), watched };
+  return { sample: combineSamples(looks.map(queueSampleOf)), watched };
 }
 
 /** A task counts as taken when it is in hand or finished. */
-function sampleOf(look: SourceLook): QueueSample {
+export function queueSampleOf(look: SourceLook): QueueSample {
   const { inHand, failed = 0, finished = 0, paused = false, leaving = 0, nextDue, ...counts } = look;
   return {
     ...counts,

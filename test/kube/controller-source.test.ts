@@ -115,7 +115,7 @@ test('from zero to as many as the jobs need, and back without a pod that holds o
   await run('a', 'b', 'c');
   await replicasAre(3);
   await status({ waiting: 0, inFlight: 3, lastCause: 'ScaleUp' });
-  const [one, ...others] = ['b', 'a', 'c'].map((job) => mail?.running.get(job));
+  const [one, ...others] = ['b', 'a', 'c'].map((job) => mail?.running.get(job) ?? '');
   mail.finish('b');
   await replicasAre(2);
   expect(mail.stopped).toEqual([{ pod: one, jobs: [] }]);
