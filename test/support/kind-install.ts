@@ -142,12 +142,16 @@ function ownRedis(namespace: string, keep: string | undefined): string {
             },
           ],
         };
-  return [
-    { apiVersion: 'v1', kind: 'Pod', metadata, spec: pod },
-    { apiVersion: 'v1', kind: 'Service', metadata, spec: { selector: component, ports: [{ port: 6379 }] } },
-  ]
-    .map((object) => JSON.stringify(object))
-    .join('\n---\n');
+  const service = { selector: component, ports: [{ port: 6379 }] };
+  // kubectl 1.31 does not read several JSON documents in a row
+  return JSON.stringify({
+    apiVersion: 'v1',
+    kind: 'List',
+    items: [
+      { apiVersion: 'v1', kind: 'Pod', metadata, spec: pod },
+      { apiVersion: 'v1', kind: 'Service', metadata, spec: service },
+    ],
+  });
 }
 
 const TEST_LABEL = 'millrace.dev/test';
