@@ -12,7 +12,7 @@ import { serveHttp } from '../runtime/http.ts';
 import { onSignals } from '../runtime/lifecycle.ts';
 import { createLog, rethrow, type Logger } from '../runtime/log.ts';
 import { LogEvent } from '../runtime/log-event.ts';
-import { runProgram, UsageError } from '../runtime/program.ts';
+import { runProgram } from '../runtime/program.ts';
 import { timeout } from '../runtime/timers.ts';
 import { version } from '../runtime/version.ts';
 import { MAX_RESULT_BYTES } from './task/encode.ts';
@@ -25,6 +25,7 @@ import { openLines } from './handlers/lines.ts';
 import { openModule } from './handlers/module.ts';
 import { createWorkerHealth } from './epoch/health.ts';
 import type { WorkerOptions } from './epoch/options.ts';
+import { checkOneHandler } from './flags/handler-flags.ts';
 import { createWorkerMetrics } from './process/metrics.ts';
 import { defaultWorkerId, runWorker } from './worker.ts';
 
@@ -35,14 +36,8 @@ async function openHandler(
   stopping: AbortSignal,
   onShortage: (why: string | undefined) => void,
 ): Promise<OpenHandler> {
+  checkOneHandler(flags);
   const { module, command, http } = flags;
-  const given = [module, command, http].filter(Boolean).length;
-  if (given !== 1)
-    throw new UsageError(
-      given === 0
-        ? 'nothing to run tasks with: give --module ./tasks.ts, --command ./compute or --http http://127.0.0.1:9000/run'
-        : 'more than one of --module, --command and --http is given: choose one',
-    );
   const maxOutputBytes = flags.resultMaxSize;
   if (module) return openModule(module, process.cwd(), { timeoutMs: flags.moduleTimeout ?? 0, stopping });
   if (http) {

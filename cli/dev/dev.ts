@@ -9,14 +9,15 @@
  * the Redis that was started here stops. Nothing is left behind.
  */
 import { availableParallelism } from 'node:os';
+import type { WorkerPoolSpec } from '../../kube/workerpool.ts';
 import type { QueueFlags } from '../../queue/flags.ts';
 import { onSignals } from '../../runtime/lifecycle.ts';
 import { createLog, type Logger } from '../../runtime/log.ts';
 import { logLevels, type LogLevel } from '../../runtime/log-level.ts';
-import { UsageError } from '../../runtime/program.ts';
+import { checkOneHandler } from '../../worker/flags/handler-flags.ts';
 import { checkedAddress, checkedKeys } from '../access/checked.ts';
 import { devPool } from '../access/dev-pool-name.ts';
-import { startDevDashboard } from './dashboard.ts';
+import { startDevDashboard, type DevDashboard } from './dashboard.ts';
 import { devSettings, type DevFlags } from './settings.ts';
 import { readPool } from '../access/pool-file.ts';
 import type { CommandLog } from '../terminal/command-log.ts';
@@ -33,36 +34,27 @@ const USUAL_PORT = 6379;
 /** More often than in a cluster, as people watch, ms. */
 const POLL_MS = 250;
 
+interface DevCommandFlags extends DevFlags {
+  readonly install?: true;
+  readonly pool?: string;
+  readonly grace: number;
+  /** The port; `false`: no dashboard; by default on a free port. */
+  readonly dashboard?: boolean | number;
+}
+
 /** Runs until a signal. `given`: the Redis to use; without it, one is started. */
 export async function dev(
-  flags: DevFlags & {
-    install?: true;
-    readonly pool?: string;
-    readonly grace: number;
-    /** The port; `false`: no dashboard; by default on a free port. */
-    readonly dashboard?: boolean | number;
-  },
+  flags: DevCommandFlags,
   given: QueueFlags | undefined,
   env: NodeJS.ProcessEnv,
   { level }: CommandLog,
 ): Promise<void> {
-  const { module, moduleTimeout, command, keepRunning, http, httpTimeout } = flags;
-  const handler = { module, moduleTimeout, command, keepRunning, http, httpTimeout };
-  const ways = [module, command, http].filter(Boolean).length;
-  if (ways !== 1)
-    throw new UsageError(
-      ways === 0
-        ? 'nothing to run tasks with: give --module ./tasks.ts, --command ./compute or --http http://127.0.0.1:9000/run'
-        : 'more than one of --module, --command and --http is given: choose one',
-    );
-  const pool = flags.pool === undefined ? undefined : await readPool(flags.pool);
-  const { spec, policy, dryRun, ...settings } = devSettings(flags, pool, availableParallelism());
-  const names = settings.queues ?? [settings.queue];
-  const queues = names.map((queue) => checkedKeys({ queue, result: settings.result }));
+  const { settings, handler, spec, policy, dryRun, names, queues } = await plan(flags);
   const address = given && checkedAddress(given);
 
   using signals = onSignals();
   const narrator = createNarrator((line) => void process.stdout.write(`${line}\n`));
+  const log = createDevLog(level, narrator.onLog);
   const broken = new AbortController();
   await using own = address
     ? undefined
@@ -81,28 +73,14 @@ export async function dev(
       const { id, how } = event;
       loop.recover(id, how).then(
         (tasks) => narrator.onRecovered(id, how, tasks),
-        () => undefined,
+        (error: unknown) => log.debug({ err: error }, `the tasks of ${id} could not be put back yet`),
       );
     },
   });
-  const log = createDevLog(level, narrator.onLog);
-  await using dashboard =
-    flags.dashboard === false
-      ? undefined
-      : await startDevDashboard({
-          spec,
-          port: typeof flags.dashboard === 'number' ? flags.dashboard : undefined,
-          log,
-        });
+  await using dashboard = await openDashboard(flags.dashboard, spec, log);
+  const pool = { redis, queues, policy, dryRun, target, pool: devPool(names), pollMs: POLL_MS, log };
   await using loop = startPoolLoop({
-    redis,
-    queues,
-    policy,
-    dryRun,
-    target,
-    pool: devPool(names),
-    pollMs: POLL_MS,
-    log,
+    ...pool,
     onStep: (made, sampled) => {
       narrator.onStep(made, sampled);
       dashboard?.onStep(made, sampled);
@@ -125,12 +103,33 @@ export async function dev(
   if (dashboard) narrator.say(`dashboard at ${dashboard.url}`);
   await aborted(AbortSignal.any([signals.stopping, broken.signal]));
   if (broken.signal.aborted) throw broken.signal.reason;
-  const busy = target.workers.length;
-  narrator.say(
-    busy === 0
-      ? 'stopping'
-      : `stopping: ${busy} ${busy === 1 ? 'worker finishes what it runs' : 'workers finish what they run'}`,
-  );
+  narrator.say(farewell(target.workers.length));
+}
+
+/** The settings of the run, from its flags and the file of a pool. Throws `UsageError` if they contradict each other. */
+async function plan(flags: DevCommandFlags) {
+  const { module, moduleTimeout, command, keepRunning, http, httpTimeout } = flags;
+  checkOneHandler(flags);
+  const pool = flags.pool === undefined ? undefined : await readPool(flags.pool);
+  const { spec, policy, dryRun, ...settings } = devSettings(flags, pool, availableParallelism());
+  const names = settings.queues ?? [settings.queue];
+  const queues = names.map((queue) => checkedKeys({ queue, result: settings.result }));
+  const handler = { module, moduleTimeout, command, keepRunning, http, httpTimeout };
+  return { settings, handler, spec, policy, dryRun, names, queues };
+}
+
+async function openDashboard(
+  wanted: boolean | number | undefined,
+  spec: WorkerPoolSpec,
+  log: Logger,
+): Promise<DevDashboard | undefined> {
+  if (wanted === false) return undefined;
+  return await startDevDashboard({ spec, port: typeof wanted === 'number' ? wanted : undefined, log });
+}
+
+function farewell(busy: number): string {
+  if (busy === 0) return 'stopping';
+  return `stopping: ${busy} ${busy === 1 ? 'worker finishes what it runs' : 'workers finish what they run'}`;
 }
 
 /** Passes warnings to `narrate`, and writes lines from `level` on to stderr. */

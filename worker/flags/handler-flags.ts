@@ -1,6 +1,6 @@
 /** The flags that select what runs the tasks: of `millrace-worker`, and of `millrace dev`, which passes them on. */
 import type { Command } from 'commander';
-import { duration, option } from '../../runtime/program.ts';
+import { duration, option, UsageError } from '../../runtime/program.ts';
 
 export interface HandlerFlags {
   readonly module?: string;
@@ -11,6 +11,16 @@ export interface HandlerFlags {
   readonly http?: string;
   /** ms; 0 for none. */
   readonly httpTimeout?: number;
+}
+
+/** Throws `UsageError` unless exactly one of `--module`, `--command` and `--http` is given. */
+export function checkOneHandler({ module, command, http }: HandlerFlags): void {
+  const given = [module, command, http].filter(Boolean).length;
+  if (given === 0)
+    throw new UsageError(
+      'nothing to run tasks with: give --module ./tasks.ts, --command ./compute or --http http://127.0.0.1:9000/run',
+    );
+  if (given > 1) throw new UsageError('more than one of --module, --command and --http is given: choose one');
 }
 
 export function addHandlerFlags(command: Command): Command {
