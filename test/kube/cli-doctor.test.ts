@@ -23,7 +23,7 @@ test('doctor: no controller, then one that has no rights and does not lead, and 
   expect(first.stdout).toMatch(
     /^ok {4}definition: Millrace \S+, the same as this program\nfail {2}controller: there is none\n {6}→ helm install/,
   );
-  expect(first.stdout).toMatch(/^ok {4}your rights in test-1: enough/m);
+  expect(first.stdout).toMatch(/^ok {4}your rights in test-1: sufficient/m);
   expect(first.stdout).toMatch(/^ok {4}queue tiles: 0 waiting/m);
 
   const labels = { 'app.kubernetes.io/component': 'controller', 'app.kubernetes.io/version': '0.0.9' };
