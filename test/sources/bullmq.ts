@@ -40,6 +40,7 @@ const packages: [string, BullMq][] = [
 export const bullMqCases: readonly LibraryCase[] = packages.map(([name, bullmq]) => ({
   name,
   settings: { bullmq: { queues: [QUEUE], prefix: 'bull' } },
+  keys: 'bull:*',
   open: (server) => Promise.resolve(openBullMq(bullmq, server)),
 }));
 

@@ -9,6 +9,8 @@ export interface LibraryCase {
   /** With its version. */
   readonly name: string;
   readonly settings: SourceSettings;
+  /** What its keys match. */
+  readonly keys: string;
   /** Opens it on a server on which nothing of it is yet. */
   readonly open: (server: RedisServer) => Promise<Library>;
 }

@@ -10,11 +10,13 @@ const RELEASED = 'released';
 export const listCase: LibraryCase = {
   name: 'a list',
   settings: { list: { keys: [WAITING], longestTask: '1s' } },
+  keys: 'jobs*',
   open: (server) => Promise.resolve(openPlain(server)),
 };
 
 export const customCase: LibraryCase = {
   name: 'a format of its own',
+  keys: 'jobs*',
   settings: {
     custom: {
       waiting: [{ command: 'LLEN', key: WAITING }],

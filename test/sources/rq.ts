@@ -17,6 +17,7 @@ const QUEUE = 'mail';
 export const rqCase: LibraryCase = {
   name: 'RQ 3.0.0',
   settings: { rq: { queues: [QUEUE] } },
+  keys: 'rq:*',
   open: async (server) => {
     const python = await preparePython(await readFile(join(folder, 'rq.txt'), 'utf8'));
     if (python instanceof Error) throw python;

@@ -1,4 +1,6 @@
 /** One suite over all sources, each with its own library and real workers: what is counted, what wakes, who holds what. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { describe, expect, test } from 'vitest';
@@ -68,6 +70,17 @@ async function commandsRun(redis: Redis): Promise<number> {
   return Array.from(stats.matchAll(/cmdstat_(\S+):calls=(\d+)/g), ([, name = '', calls]) =>
     ['info', 'eval', 'evalsha', 'time'].includes(name) ? 0 : Number(calls),
   ).reduce((sum, calls) => sum + calls, 0);
+}
+
+/** The arguments of ACL SETUSER in docs/sources.md, for keys of this pattern. */
+function documentedUser(name: string, keys: string): string[] {
+  const document = readFileSync(join(import.meta.dirname, '../../docs/sources.md'), 'utf8');
+  const [, rules = ''] = new RegExp(`^ACL SETUSER ${name} ([^\`]+)^\`\`\``, 'm').exec(document) ?? [];
+  const [own = '', selector = ''] = rules.replaceAll('\\\n', ' ').split('(');
+  const words = own.split(/\s+/).filter((word) => word !== '');
+  // its source is part of the names of our own keys
+  const mine = words.map((word) => word.replace('{bullmq:', '{*:'));
+  return [name, ...mine, `(${selector.trim().replace('bull:*', keys).replaceAll(/\s+/g, ' ')}`];
 }
 
 const member = (id: string): Member => ({ id, ready: true, created: 0, going: false });
@@ -170,6 +183,34 @@ describe.each(cases)('$name', (one) => {
     await readSource(redis, source, 60_000);
     expect((await commandsRun(redis)) - commands).toBeLessThanOrEqual(20);
     expect(await contents(redis)).toEqual(before);
+  });
+
+  test('the user of the documentation may read it, and write nothing there', async () => {
+    await using scene = await open(one);
+    const { library, redis, server, source } = scene;
+    const user = documentedUser('millrace', one.keys);
+    await redis.call('ACL', 'SETUSER', ...user);
+    await library.push(1);
+    await using sampling = sample({ ...server.address, username: 'millrace', password: 'secret' });
+    const { sampler } = sampling;
+    sampler.add('p', [queueKeys(`${kind}:mail`, 'result')], source);
+    await eventually(() => expect(sampler.wakeMode).toBe('Tracking'));
+    await eventually(() => expect(sampler.latest('p')).toMatchObject({ sample: { waiting: 1 } }));
+    const worker = await library.work('pod-1');
+    await library.release(1);
+    await eventually(() => expect(sampler.latest('p')).toMatchObject({ sample: { waiting: 0 } }));
+    const { holding } = source;
+    if (holding.by === 'worker') await holding.crew(createAsk(sampler.redis), sampler.redis);
+    // with its keys tracked
+    sampler.setActive('p', false, 0);
+    await quiet(sampling);
+    await worker.stop();
+    expect(await redis.call('ACL', 'LOG')).toEqual([]);
+    const list = one.keys.replace('*', ':list');
+    expect(await redis.call('ACL', 'DRYRUN', 'millrace', 'LLEN', list)).toBe('OK');
+    expect(String(await redis.call('ACL', 'DRYRUN', 'millrace', 'LPUSH', list, 'a'))).toMatch(
+      /no permissions/,
+    );
   });
 
   test('a key of another type is named, and nothing is touched', async () => {

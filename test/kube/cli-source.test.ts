@@ -1,0 +1,63 @@
+/** `millrace` and a pool with a source: what shows it as any other, and what only a queue of Millrace can do. */
+import { Queue } from 'bullmq';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { POOLS } from '../../kube/resources.ts';
+import { millrace, type Ended } from '../support/millrace.ts';
+import { poolManifest, startWorld, type World } from '../support/world.ts';
+
+let world: World;
+let namespace: string;
+beforeAll(async () => {
+  world = await startWorld();
+  namespace = await world.namespace();
+  const create = (name: string, source: object): Promise<unknown> => {
+    const manifest = poolManifest(name, world.redis, { queue: undefined, result: undefined, source });
+    return world.objects.create(POOLS, namespace, manifest);
+  };
+  await create('mail', { bullmq: { queues: ['mail'] } });
+  await create('nothing', { bullmq: { queues: ['nothing'] } });
+  await create('jobs', { list: { keys: ['jobs'] } });
+}, 120_000);
+afterAll(async () => await world?.[Symbol.asyncDispose]());
+
+function run(...args: string[]): Promise<Ended> {
+  return millrace([...args, '--namespace', namespace], { env: { KUBECONFIG: world.server.kubeconfig } });
+}
+
+test.each([
+  ['enqueue', 'a', '--pool', 'mail'],
+  ['workers', 'mail'],
+  ['pause', 'mail'],
+  ['dead', 'list', '--pool', 'mail'],
+  ['drain', '--pool', 'mail'],
+])('%s is for queues of Millrace', async (...args) => {
+  const { code, stderr } = await run(...args);
+  expect(code).toBe(2);
+  expect(stderr).toContain(
+    'pool "mail" runs the tasks of another library (bullmq:mail): use that library for this; millrace pools, explain and doctor show the pool',
+  );
+});
+
+test('pools names its queues', async () => {
+  expect((await run('pools')).stdout).toMatch(/^mail +bullmq:mail +/m);
+});
+
+test('doctor counts it, and says what is wrong', async () => {
+  const { host, port } = world.redis;
+  const queue = new Queue('mail', { connection: { host, port } });
+  await queue.add('a', {});
+  await queue.add('b', {}, { delay: 3_600_000 });
+  await queue.close();
+  const mail = (await run('doctor', 'mail')).stdout;
+  expect(mail).toMatch(
+    /source bullmq:mail: 1 waiting, 0 in hand, 1 delayed \(0 due\), 0 failed\n.*busy workers: no worker of the library is here, and 1 tasks wait\n/,
+  );
+  const nothing = await run('doctor', 'nothing');
+  expect(nothing.code).toBe(1);
+  expect(nothing.stdout).toMatch(
+    /fail {2}source bullmq:nothing: there is no BullMQ queue "nothing" here .*\n +→ check queues and prefix/,
+  );
+  expect((await run('doctor', 'jobs')).stdout).toMatch(
+    /warn {2}busy workers: a task that was popped from a list is in no key of Redis: no pod goes by itself\n +→ set longestTask/,
+  );
+});

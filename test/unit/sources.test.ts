@@ -1,0 +1,36 @@
+/** The sources by their settings: what people call their queues, and settings that no source has. */
+import { describe, expect, test } from 'vitest';
+import { withDefaults, type SourceSpecInput } from '../../kube/defaults.ts';
+import { sourceQueues, type SourceSpec } from '../../kube/source-spec.ts';
+import { sourceOf } from '../../queue/sources/sources.ts';
+
+const specOf = (source: SourceSpecInput): SourceSpec => withDefaults({ redis: {}, source }).source ?? {};
+
+test.each<[SourceSpecInput, string[]]>([
+  [{ bullmq: { queues: ['mail', 'sms'] } }, ['bullmq:mail', 'bullmq:sms']],
+  [{ bullmq: { queues: ['mail'], prefix: '{app}' } }, ['bullmq:{app}:mail']],
+  [{ rq: { queues: ['default'] } }, ['rq:default']],
+  [{ list: { keys: ['jobs'] } }, ['list:jobs']],
+  [{ custom: { waiting: [{ command: 'LLEN', key: 'jobs' }] } }, ['custom:jobs']],
+])('%j is called %j', (source, names) => {
+  const spec = specOf(source);
+  expect(sourceQueues(spec)).toEqual(names);
+  expect(sourceOf(spec).kind).toBe(Object.keys(source)[0]);
+});
+
+describe('refused, with what to do', () => {
+  test('a library of a later version', () => {
+    const spec = { later: { queues: ['a'] } } as SourceSpec;
+    expect(() => sourceOf(spec)).toThrow(
+      'source has later, which this version does not know: use one of bullmq, custom, list, rq',
+    );
+    expect(sourceQueues(spec)).toEqual(['later']);
+  });
+
+  test.each(['now:h', 'now:ms*', '(now:s+1'])('the argument %s', (arg) => {
+    const waiting = [{ command: 'ZCOUNT' as const, key: 'a', args: [arg, '+inf'] }];
+    expect(() => sourceOf({ custom: { waiting } })).toThrow(
+      `"${arg}" is no argument that is known: write now:s`,
+    );
+  });
+});
