@@ -181,6 +181,20 @@ export const bad: [what: string, change: Json, message: string][] = [
     { source: { custom: { waiting: [{ command: 'ZCOUNT', key: 'a', args: ['now:h', '+inf'] }] } } },
     'write now:s or now:ms',
   ],
+  ['a list of a source twice', { source: { list: { keys: ['a', 'a'] } } }, 'name each list once'],
+  [
+    'a longest task beside a count of what runs',
+    {
+      source: {
+        custom: {
+          waiting: [{ command: 'LLEN', key: 'a' }],
+          inHand: [{ command: 'LLEN', key: 'b' }],
+          longestTask: '1m',
+        },
+      },
+    },
+    'longestTask stands in for a count of what runs',
+  ],
   ['a longest task in words', { source: { list: { keys: ['a'], longestTask: 'long' } } }, 'write a duration'],
   ['no tasks per replica', { scaling: { tasksPerReplica: 0 } }, 'should be greater than or equal to 1'],
   ['half a task per replica', { scaling: { tasksPerReplica: 0.5 } }, 'must be of type integer'],
