@@ -6,6 +6,7 @@
 import type { Redis } from 'ioredis';
 import type { Unmanaged } from '../../kube/workerpool.ts';
 import { within } from '../../queue/connection/connection.ts';
+import { isReply } from '../../queue/connection/reply-code.ts';
 import { createAsk } from '../../queue/sources/ask.ts';
 import { readSource } from '../../queue/sources/read.ts';
 import type { Holding, Source, SourceCrew } from '../../queue/sources/source.ts';
@@ -30,6 +31,9 @@ export interface SourceDrainsInput {
 }
 
 const ANSWER_TIMEOUT_MS = 3_000;
+/** The server's own text is not for the status: whoever has chosen the server reads that. */
+const REFUSED =
+  'who holds tasks cannot be read, because Redis refuses a command to this user: see "The Redis user" in docs/sources.md';
 
 export function sourceDrains(input: SourceDrainsInput): Drains {
   const { redis, source, unmanaged } = input;
@@ -41,9 +45,9 @@ export function sourceDrains(input: SourceDrainsInput): Drains {
     const verdict =
       unmanaged !== 'WhenIdle'
         ? { loads: loadsOf(members, unmanaged === 'Always'), why: never(unmanaged) }
-        : await within(ANSWER_TIMEOUT_MS, judgeBy(input, members), 'the look at workers');
+        : await within(ANSWER_TIMEOUT_MS, judgeBy(input, members), 'the look at workers').catch(refused);
     held = verdict.why === undefined ? undefined : { reason: 'HoldersUnknown', message: verdict.why };
-    return verdict.loads;
+    return verdict.loads ?? loadsOf(members, false);
   }
 
   return {
@@ -62,9 +66,16 @@ export function sourceDrains(input: SourceDrainsInput): Drains {
 }
 
 interface Judged {
-  readonly loads: WorkerLoads;
+  /** `undefined`: of no member it is known. */
+  readonly loads: WorkerLoads | undefined;
   /** Why members are held whose work nobody sees. */
   readonly why: string | undefined;
+}
+
+/** What the server refuses it will refuse again: nobody may go then, and the reason is shown. Anything else is thrown again. */
+function refused(error: unknown): Judged {
+  if (!isReply(error)) throw error;
+  return { loads: undefined, why: REFUSED };
 }
 
 async function judgeBy(input: SourceDrainsInput, members: readonly Member[]): Promise<Judged> {

@@ -5,8 +5,8 @@
  *   are counted, and a queue that is paused asks for no workers.
  * - The score of `delayed` is ms × 4096 plus a counter. Retries that back off and the next run of each scheduler are there, and
  *   only a running worker moves what is due.
- * - `active` keeps the jobs of workers that died, whose lock is gone: only a worker that lives for half a minute gives them
- *   back, so they count as work, and hold no pod.
+ * - `active` keeps the jobs of workers that died, whose lock is gone after 30 s: only a worker that lives for half a minute gives
+ *   them back, so they count as work; without lock and connection they hold no pod.
  * - A parent that waits for its children is in `waiting-children`, where it can stay for ever: it is no work.
  */
 import type { Redis } from 'ioredis';
@@ -24,6 +24,8 @@ export interface BullMqSettings {
 const SCORE: ScoreUnit = { factor: 4_096, slack: 4_095 };
 /** Of jobs in `active`, as many are asked for their worker. */
 const MOST_ACTIVE = 500;
+/** No name of a worker: connections cannot have line breaks in theirs. */
+const BEYOND = '\n';
 
 export function bullMqSource({ queues, prefix }: BullMqSettings): Source {
   return {
@@ -36,7 +38,7 @@ export function bullMqSource({ queues, prefix }: BullMqSettings): Source {
       lagMs: 0,
       crew: async (ask, redis) => {
         const connections = await readConnections(redis, prefix, queues);
-        const held = await Promise.all(queues.map((queue) => heldIn(ask, `${prefix}:${queue}`)));
+        const held = await Promise.all(queues.map((queue) => activeIn(ask, `${prefix}:${queue}`)));
         return crewOf(connections, held.flat());
       },
     },
@@ -124,27 +126,39 @@ async function readConnections(
   });
 }
 
-/** The worker of each job in `active` that is locked, `undefined` where it has no name. */
-async function heldIn(ask: Ask, base: string): Promise<readonly (string | undefined)[]> {
-  const { answers: jobs } = await ask([texts('LRANGE', `${base}:active`, 0, MOST_ACTIVE - 1)] as const);
-  if (jobs[0].length === 0) return [];
-  const [locks, workers] = await Promise.all([
-    ask(jobs[0].map((job) => count('EXISTS', `${base}:${job}:lock`))),
-    ask(jobs[0].map((job) => text('HGET', `${base}:${job}`, 'pb'))),
-  ]);
-  return workers.answers.filter((_, i) => locks.answers[i] !== 0);
+/** A job in `active`. */
+interface ActiveJob {
+  /** The name of the worker that took it, where that has one. */
+  readonly worker: string | undefined;
+  /** Its lock is there, which a worker renews unless it has died or its event loop is blocked. */
+  readonly locked: boolean;
 }
 
-/** A worker without a name may be any that has none; several of one name hold what that name holds. */
-function crewOf(connections: readonly Connection[], held: readonly (string | undefined)[]): SourceCrew {
+async function activeIn(ask: Ask, base: string): Promise<readonly ActiveJob[]> {
+  const { answers } = await ask({ jobs: texts('LRANGE', `${base}:active`, 0, MOST_ACTIVE) });
+  const jobs = answers.jobs.slice(0, MOST_ACTIVE);
+  const [locks, workers] = await Promise.all([
+    ask(jobs.map((job) => count('EXISTS', `${base}:${job}:lock`))),
+    ask(jobs.map((job) => text('HGET', `${base}:${job}`, 'pb'))),
+  ]);
+  const found = workers.answers.map((worker, i) => ({ worker, locked: locks.answers[i] !== 0 }));
+  // those beyond may be anybody's
+  return answers.jobs.length > MOST_ACTIVE ? [...found, { worker: BEYOND, locked: true }] : found;
+}
+
+/**
+ * A worker without a name may hold any job without one, and several of one name hold what that name holds. A connected worker
+ * counts as holding its jobs with or without their locks: a handler that blocks its event loop cannot renew them.
+ */
+function crewOf(connections: readonly Connection[], jobs: readonly ActiveJob[]): SourceCrew {
   const known = new Set(connections.map(({ name }) => name));
-  const tasksOf = (name: string | undefined): number => held.filter((one) => one === name).length;
+  const tasksOf = (name: string | undefined): number => jobs.filter(({ worker }) => worker === name).length;
   return {
     workers: connections.map(({ name, address }) => ({
       id: name ?? address,
       hosts: name === undefined ? [address] : [address, name],
       tasks: tasksOf(name),
     })),
-    unnamed: held.filter((name) => !known.has(name)).length,
+    unnamed: jobs.filter(({ worker, locked }) => locked && !known.has(worker)).length,
   };
 }

@@ -20,6 +20,9 @@ export async function readSource(redis: Redis, source: Source, horizonMs: number
   return { sample: combineSamples(looks.map(queueSampleOf)), watched };
 }
 
+/** Not known of other libraries' tasks. */
+const NONE_SLOW: readonly number[] = Array.from({ length: SLOW_BUCKETS }, () => 0);
+
 /** A task counts as taken when it is in hand or finished. */
 export function queueSampleOf(look: SourceLook): QueueSample {
   const { inHand, failed = 0, finished = 0, paused = false, leaving = 0, nextDue, ...counts } = look;
@@ -51,6 +54,6 @@ export function queueSampleOf(look: SourceLook): QueueSample {
     silent: false,
     nextExpiry: undefined,
     overdue: false,
-    slow: Array.from({ length: SLOW_BUCKETS }, () => 0),
+    slow: NONE_SLOW,
   };
 }

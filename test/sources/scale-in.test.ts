@@ -1,4 +1,5 @@
 /** Who may go in a scale-in of other libraries' workers: the judgement behind `sourceDrains`, on real keys. */
+import type { Redis } from 'ioredis';
 import { describe, expect, test } from 'vitest';
 import { sourceDrains, type SourceState } from '../../controller/act/source-drains.ts';
 import type { Drains } from '../../controller/act/scale-in.ts';
@@ -17,15 +18,22 @@ interface Judging {
   readonly unmanaged?: Unmanaged;
   readonly idleSince?: number;
   readonly state?: SourceState;
+  readonly redis?: Redis;
 }
 
 /** Which pods may go, and why others are held. */
 async function judge(
   server: RedisServer,
-  { settings, unmanaged = 'WhenIdle', idleSince, state = { idle: new Map() } }: Judging,
+  {
+    settings,
+    unmanaged = 'WhenIdle',
+    idleSince,
+    state = { idle: new Map() },
+    redis = server.client(),
+  }: Judging,
 ): Promise<{ gone: string[]; why: string | undefined }> {
   const source = sourceOf(settings);
-  const drains: Drains = sourceDrains({ redis: server.client(), source, idleSince, unmanaged, state });
+  const drains: Drains = sourceDrains({ redis, source, idleSince, unmanaged, state });
   const loads = await drains.read(
     pods.map(({ id }) => id),
     pods,
@@ -59,6 +67,39 @@ test.for(bullMqCases)(
     );
   },
 );
+
+test('where the server does not show its connections, none goes, with the reason', async () => {
+  await using server = await startRedis();
+  const [{ settings, ...one } = customCase] = bullMqCases;
+  await using library = await one.open(server);
+  await library.work('pod-1');
+  const admin = server.client();
+  await admin.call('ACL', 'SETUSER', 'blind', 'on', '>secret', '~*', '+@all', '-client|list');
+  const redis = server.client({ username: 'blind', password: 'secret' });
+  expect(await judge(server, { settings, redis })).toEqual({
+    gone: [],
+    why: 'who holds tasks cannot be read, because Redis refuses a command to this user: see "The Redis user" in docs/sources.md',
+  });
+});
+
+test('a job without its lock is held as long as its worker is connected, and by nobody after that', async () => {
+  await using server = await startRedis();
+  const [{ settings, ...one } = customCase] = bullMqCases;
+  await using library = await one.open(server);
+  const busy = await library.work('pod-1');
+  await library.work('pod-2');
+  await library.push(1);
+  const redis = server.client();
+  await eventually(async () => expect(await redis.llen('bull:mail:active')).toBe(1));
+  const holder = await redis.hget('bull:mail:1', 'pb');
+  const other = pods.find(({ id }) => id !== holder)?.id;
+  await redis.del('bull:mail:1:lock');
+  expect(await judge(server, { settings })).toEqual({ gone: [other], why: undefined });
+  await busy.kill();
+  await redis.del('bull:mail:1:lock');
+  const left = holder === 'pod-1' ? ['pod-2'] : [];
+  await eventually(async () => expect((await judge(server, { settings })).gone).toEqual(left));
+});
 
 test('where only a number is known, all go when nothing is in hand, and none before', async () => {
   await using server = await startRedis();
