@@ -11,7 +11,6 @@ import type { KubeApi } from '../../kube/api.ts';
 import { KubeError } from '../../kube/errors.ts';
 import { keyOf } from '../../kube/watch.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
-import type { QueueKeys } from '../../queue/keys.ts';
 import { listWorkers } from '../../queue/workers/list-workers.ts';
 import { drainWorkers } from '../../queue/workers/drain.ts';
 import { readWorkerRecords } from '../../queue/workers/worker-connections.ts';
@@ -25,7 +24,8 @@ import { listPods, memberOf } from './pods.ts';
 import { isOwnPod } from './ownership.ts';
 import { goingAnyway } from './scale-in-plan.ts';
 import { mayRunIn } from './workers-of.ts';
-import type { Sampler } from '../sample/sampler.ts';
+import { resumeAll } from './source-drains.ts';
+import type { QueueLink } from '../sample/sampler.ts';
 
 export const FINALIZER = 'millrace.dev/workers';
 const FINALIZE_TIMEOUT_MS = 30_000;
@@ -38,7 +38,7 @@ const LONGEST_NAME = 1_024;
 export interface FinalizeInput {
   readonly api: KubeApi;
   readonly pool: WorkerPool;
-  readonly redis: { readonly sampler: Sampler; readonly queues: readonly QueueKeys[] } | undefined;
+  readonly redis: QueueLink | undefined;
   /** The time since the first attempt, ms. */
   readonly waitedMs: number;
   readonly signal: AbortSignal;
@@ -75,8 +75,12 @@ export async function finalize(input: FinalizeInput): Promise<number | undefined
  */
 async function callOffAll(input: FinalizeInput): Promise<void> {
   if (!input.redis) return;
-  const { sampler, queues } = input.redis;
+  const { sampler, queues, source } = input.redis;
   const doomed = await doomedPods(input);
+  if (source) {
+    const resuming = resumeAll(sampler.redis, source, doomed);
+    return within(ANSWER_TIMEOUT_MS, resuming, 'taking back orders').catch(() => undefined);
+  }
   const calling = queues.map(async (keys) => {
     const cut = { bytes: LONGEST_NAME, values: MOST_MARKS };
     const marked = await readTexts(sampler.redis, keys.leaving, cut, 'ZRANGE', 0, MOST_MARKS - 1);

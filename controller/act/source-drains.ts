@@ -133,6 +133,14 @@ async function order(
   if (staying.length > 0) await orders?.resume(redis, staying);
 }
 
+/** Lets all workers go on that were told to take nothing more, except those in pods that end anyway. */
+export async function resumeAll(redis: Redis, { holding }: Source, ending: readonly string[]): Promise<void> {
+  if (holding.by !== 'worker' || !holding.orders) return;
+  const { workers } = await holding.crew(createAsk(redis), redis);
+  const staying = workers.filter(({ quiet, hosts }) => quiet && !hosts.some((host) => ending.includes(host)));
+  if (staying.length > 0) await holding.orders.resume(redis, staying);
+}
+
 function never(unmanaged: Unmanaged): string | undefined {
   return unmanaged === 'Never' ? 'scaling.scaleDown.unmanaged is Never' : undefined;
 }
