@@ -18,6 +18,7 @@ const benches: Record<string, () => Promise<Bench>> = {
   memory: async () => (await import('./memory.ts')).memory,
   policy: async () => (await import('./policy.ts')).policy,
   robustness: async () => (await import('./robustness.ts')).robustness,
+  sources: async () => (await import('./sources.ts')).sources,
   throughput: async () => (await import('./throughput.ts')).throughput,
   wake: async () => (await import('./wake.ts')).wake,
 };
