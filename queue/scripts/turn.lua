@@ -3,22 +3,23 @@
 -- KEYS  1 queue  2 result  3 workers  4 worker  5 inflight  6 carried  7 wake  8 delayed  9 dead  10 errors
 --       11 stats  12 history  13 load  14 paused  15 cancelled  16 expiry
 --       17 suspects  18 isolator  19 pasts  20 emptying  21 apart  22 clock
--- ARGV  1 what the worker says, packed as one MessagePack object (queue/workers/pack.ts):
+-- ARGV  1 the request, packed as one MessagePack object (queue/workers/pack.ts); each part with a default may be left out:
 --         worker, epoch   texts
 --         number          of the turn, one more than the last one's unless this repeats it
---         form            of what is settled: 0, and another number where that differs from what was sent under the same
---                         number of a turn before
+--         form            of what is settled: 0 by default, another number where that differs from what was sent before
+--                         under the same number of a turn
 --         seen            highest receipt counter that the worker has seen
---         heard           when the last turn was made whose reply it saw, 0 before the first; may be left out
---         holds           how many tasks it holds, those that it settles here included; may be left out
+--         heard           when the last turn was made whose reply it received, 0 before the first; none by default
+--         holds           how many tasks it holds, those that it settles here included; unknown by default
 --         want            how many tasks it takes; a turn takes 1000 at most
---         elsewhere       tasks of its other queues that it holds
---         together        suspects that it takes together, if it may; 0 while it must not take any
---         emptyIn         ms until it will hold nothing, as far as it can tell
+--         elsewhere       tasks of its other queues that it holds; 0 by default
+--         together        suspects that it may take together, 0 while it must not take any; 1 by default
+--         emptyIn         ms until it will hold nothing, by its estimate; 0 by default
 --         leaseMs, state
 --         serviceUs       service time of the settled tasks in all
 --         squaresMs2      sum of the squares of those service times, where the worker measured them
---         slow            {bucket, …} of the slow ones among them (pool/slow-tasks.ts)
+--         slow            {bucket, …} of the slow ones among them (pool/slow-tasks.ts); none by default, as in the lists
+--                         that follow the results
 --         receipts        {receipt, …} of the results
 --         results         {id, value, …}
 --         retries         {{receipt, delayMs, past = "attempts:deliveries"}, …}
@@ -41,11 +42,11 @@
 --
 -- Before: every task of this worker is in its in-flight hash (or in its wake list). After: each settled task is gone
 -- from there and is in exactly one of result, delayed, dead or queue, or was cancelled and is in errors; each returned
--- task is in flight with a receipt `epoch-counter`. Repeating a turn after a lost reply changes nothing more and returns
--- the same tasks again.
--- A turn older than the last one (a packet that was long on its way) is refused, and so is one that would have to
--- write to a key of another type: of that only the lease is renewed, so that what the worker holds
--- waits there until the key is right, and is not run by one worker after the other meanwhile.
+-- task is in flight with a receipt, `<last five digits of the epoch>-<counter>`. Repeating a turn after a lost reply
+-- changes nothing more and returns the same tasks again.
+-- A turn older than the last one (a packet that was delayed on its way) is refused, and so is one that would have to
+-- write to a key of another type: then only the lease is renewed, so that what the worker holds stays there until
+-- the key is right, and is not run by one worker after the other meanwhile.
 -- A server may go back: a failover to a replica that lags, a restart from an older snapshot. Then it knows less of a
 -- worker than the worker does, and would take its next turn for another one. So a turn is fenced unless the server's
 -- last turn is the one that the worker saw answered, or this very turn, and unless exactly the tasks are in flight that
@@ -63,631 +64,747 @@
 -- What a turn moves is bounded in bytes as well as in number, because Redis does nothing else meanwhile, and what Lua holds
 -- counts as its memory: it ends with the task that reaches the bound. The size of a task is only known when it is in hand, so
 -- they are taken one by one where large ones were seen lately, or nothing is known yet, else a few and then more at a time.
-local CHUNK = 2000
--- tasks that a turn takes at most: some ms of Redis
-local MOST = 1000
-local PROMOTE = 100
--- bytes that a turn takes, and that it puts back from the delayed tasks: some ms of Redis
-local ROOM = 4 * 1024 * 1024
-local PROMOTE_ROOM = 1024 * 1024
--- tasks that are taken in one command, at first and at most: as many as were taken before in this turn
-local STEP, LONGEST_STEP = 4, 32
--- a task of more bytes is large; for so many turns after the last one, and at first, tasks are taken one by one
-local LARGE = 64 * 1024
-local CAREFUL, FIRST = 1000, 16
--- a worker empties itself for as long as suspects have waited, and for so long anyway, ms
-local PATIENCE = 5000
-local MAX_DELIVERIES = 5
-local DEAD_KEPT = 10000
--- old dead letters that a turn drops beyond one for each new one
-local BURY = 50
--- how long a waiting client can be told that a task was cancelled, ms
-local CANCELLED_KEPT = 24 * 3600 * 1000
-local DIGITS = {[0] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'}
-
 local QUEUE, RESULT, WORKERS, WORKER, INFLIGHT, CARRIED, WAKE, DELAYED, DEAD, ERRORS, STATS, HISTORY, LOAD, PAUSED,
   CANCELLED, EXPIRY, SUSPECTS, ISOLATOR, PASTS, EMPTYING, APART, CLOCK = unpack(KEYS)
+local call = redis.call
 local turn = cmsgpack.unpack(ARGV[1])
-local epoch, want, results = turn.epoch, turn.want, turn.results
+-- the receipts of an epoch begin with this; they are short because Redis handles each of them five times
+local prefix = string.sub(turn.epoch, -5) .. '-'
+-- what a turn has none of is left out
+local none = {}
+local retries, dead, released, cancelled = turn.retries or none, turn.dead or none, turn.released or none,
+  turn.cancelled or none
+-- what is known of the turn and has been done in it so far; `admit` begins it
+local s
 
-local worker = redis.call('HMGET', WORKER, 'epoch', 'turn', 'seq', 'drain', 'resultTtl', 'expiry', 'at', 'before',
-  'alone', 'elsewhere', 'large', 'maxDeliveries', 'form', 'settled')
-if worker[1] ~= epoch then return {0} end
-
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local last = tonumber(worker[2])
-if turn.number < last then
-  return redis.error_reply('STALE turn ' .. turn.number .. ' came after turn ' .. last)
-end
-local repeated = turn.number == last
-local form = repeated and tonumber(worker[13]) or turn.form
-local known = tonumber(worker[3])
-local seq = known
-local completed = #turn.receipts
-
--- when the last turn that the worker saw answered was made, as far as this server knows
-local answered = tonumber(worker[repeated and 8 or 7]) or 0
-local function in_flight(receipt) return redis.call('HEXISTS', INFLIGHT, receipt) == 1 end
-
--- whether each task that is settled here is in flight, and each that was taken and that the worker has not seen
-local function all_in_flight()
-  for counter = turn.seen + 1, seq do
-    if not in_flight(epoch .. '-' .. string.format('%.0f', counter)) then return false end
+-- one command for many values: Lua's stack does not hold all of them at once. Returns the sum of its replies.
+local function slices(command, key, values, first)
+  local sum, size = 0, 2000
+  for from = first or 1, #values, size do
+    sum = sum + call(command, key, unpack(values, from, math.min(from + size - 1, #values)))
   end
-  if repeated then return true end
-  for _, receipts in ipairs({turn.receipts, turn.released}) do
-    for _, receipt in ipairs(receipts) do
-      if not in_flight(receipt) then return false end
-    end
-  end
-  for _, entries in ipairs({turn.retries, turn.dead, turn.cancelled}) do
-    for _, entry in ipairs(entries) do
-      if not in_flight(entry.receipt) then return false end
-    end
-  end
-  return true
-end
-
--- the same by number, which costs nothing: a worker that saw all answers knows every receipt that there is
-local settled = completed + #turn.retries + #turn.dead + #turn.released + #turn.cancelled
-if repeated then settled = tonumber(worker[14]) or settled end
-local function as_many_as_held()
-  local expected = turn.holds + seq - turn.seen - (repeated and settled or 0)
-  return redis.call('HLEN', INFLIGHT) == expected
-end
-
-if turn.number > last + 1 or turn.seen > seq then return {0} end
-if turn.heard and turn.heard ~= answered then return {0} end
-if turn.holds and not as_many_as_held() then return {0} end
-if not turn.holds and not all_in_flight() then return {0} end
-
--- a key of another type is never touched: with a wrong queue, results still go out, but nothing is taken or handed
--- back; with a wrong result, nothing is taken, because it could not be answered
-local function misfit(size, key)
-  return type(size) == 'table' and string.format('%s (the key is "%s")', size.err, key) or nil
-end
-local length = redis.pcall('LLEN', QUEUE)
-local no_list = misfit(length, QUEUE)
-local no_hash = misfit(redis.pcall('HLEN', RESULT), RESULT)
-local broken = no_list or no_hash
-local paused = redis.call('EXISTS', PAUSED) == 1
--- who drains gets nothing: the mark may have come after the worker asked
-local drain = (tonumber(worker[4]) or 0) > now
-if broken or paused or drain then want = 0 end
-want = math.min(want, MOST)
--- with them, an outcome that cannot be written leaves no other one half done
-local returning = #turn.released + #turn.cancelled
-local told = completed + #turn.dead + #turn.cancelled > 0 and redis.pcall('HLEN', ERRORS) or 0
-local unfit = returning > 0 and no_list or completed > 0 and no_hash
-  or #turn.retries > 0 and misfit(redis.pcall('ZCARD', DELAYED), DELAYED)
-  or #turn.dead > 0 and misfit(redis.pcall('LLEN', DEAD), DEAD)
-  or #turn.dead + #turn.cancelled > 0 and misfit(told, ERRORS)
--- Queue time, ms: a clock that runs while Redis takes writes of this queue, and by which leases are measured. No step of
--- the server's clock moves it, and while Redis is away or refuses to write it stands still, but for `most`: a healthy worker
--- makes a turn within that. turn.lua, renew.lua, register.lua, reap.lua and overdue.lua have the same function.
-local function queue_time(key, now)
-  local at, ms, lease = unpack(redis.call('HMGET', key, 'at', 'ms', 'lease'))
-  local most = math.min(2000, (tonumber(lease) or 15000) / 3)
-  at, ms = tonumber(at) or now, tonumber(ms) or 0
-  local passed = now - at
-  -- written some times a lease only
-  local fresh = math.abs(passed) >= most / 8 or passed == 0
-  return fresh and ms + math.max(0, math.min(passed, most)) or ms, fresh
-end
-
-local function renew()
-  local ms, fresh = queue_time(CLOCK, now)
-  if fresh then redis.call('HSET', CLOCK, 'at', now, 'ms', ms) end
-  redis.call('ZADD', WORKERS, now + turn.leaseMs, turn.worker)
-  return ms + turn.leaseMs
-end
-
--- of a turn that cannot be made now, only the lease is renewed
-local function refuse(why)
-  -- Redis allows this when memory is short, and then the rest too
-  redis.call('HDEL', WORKER, '')
-  redis.call('HSET', WORKER, 'till', renew())
-  return redis.error_reply((string.gsub(why, '^%-', '')))
-end
-
-if not repeated and unfit then return refuse(unfit) end
-
--- a short name for a task's bytes that cannot be mistaken for another's
-local function digest(raw)
-  if #raw <= 40 then return '=' .. raw end
-  return '#' .. redis.sha1hex(raw)
-end
-
--- What a task that goes back to the list has been through. Equal tasks share a name and keep a past each: the first few in
--- one text (history), which versions before this read, all others in a stack of runs (pasts), so that each costs the same.
--- The field of the name holds the top run, `runs below:tasks:past`; the n-th below it is `tasks:past` under `n|name`.
--- turn.lua, reap.lua and rejoin.lua have the same functions.
-local HISTORY_BYTES = 128
-local function remember(raw, past)
-  local name = digest(raw)
-  local few = redis.call('HGET', HISTORY, name)
-  if not few or #few < HISTORY_BYTES then
-    redis.call('HSET', HISTORY, name, few and (few .. ',' .. past) or past)
-    return
-  end
-  local below, count, top = string.match(redis.call('HGET', PASTS, name) or '', '^(%d+):(%d+):(.*)$')
-  if top and top ~= past then
-    below = below + 1
-    redis.call('HSET', PASTS, below .. '|' .. name, count .. ':' .. top)
-    count = 0
-  end
-  redis.call('HSET', PASTS, name, (below or 0) .. ':' .. (count or 0) + 1 .. ':' .. past)
-end
-
--- the past that a task of these bytes has, which is then its own and no longer kept for others; nil when it has none
-local function recall(raw)
-  local name = digest(raw)
-  local below, count, past = string.match(redis.call('HGET', PASTS, name) or '', '^(%d+):(%d+):(.*)$')
-  if past then
-    if count ~= '1' then
-      redis.call('HSET', PASTS, name, below .. ':' .. count - 1 .. ':' .. past)
-    elseif below == '0' then
-      redis.call('HDEL', PASTS, name)
-    else
-      local field = below .. '|' .. name
-      redis.call('HSET', PASTS, name, below - 1 .. ':' .. redis.call('HGET', PASTS, field))
-      redis.call('HDEL', PASTS, field)
-    end
-    return past
-  end
-  local few = redis.call('HGET', HISTORY, name)
-  if not few then return nil end
-  local rest, last = string.match(few, '^(.*),([^,]*)$')
-  if rest then redis.call('HSET', HISTORY, name, rest) else redis.call('HDEL', HISTORY, name) end
-  return last or few
-end
-
-local function suspect(past) return past and not string.find(past, '^%d+:0') end
-
--- tells a value from a later one under the same id: see sweep.lua, which has the same function
-local function fingerprint(value)
-  if #value > 4096 then value = #value .. string.sub(value, 1, 64) .. string.sub(value, -64) end
-  return string.sub(redis.sha1hex(value), 1, 16)
-end
-
--- drops the oldest dead letters over the limit of number or age (some in each turn, where a limit was lowered), and with
--- each its error, unless a later one has replaced that
-local burials = BURY + #turn.dead
-local function bury(kept, since)
-  while burials > 0 do
-    local oldest = redis.call('LINDEX', DEAD, -1)
-    if not oldest then break end
-    if redis.call('LLEN', DEAD) <= kept and (tonumber(string.match(oldest, '^%d+')) or 0) >= since then break end
-    burials = burials - 1
-    local header, raw = string.match(redis.call('RPOP', DEAD), '^%d+ ([^\n]*)\n(.*)$')
-    local read, about = pcall(cjson.decode, header or '')
-    local id = read and type(about) == 'table' and about.id or raw
-    if id and redis.call('HGET', ERRORS, id) == header then redis.call('HDEL', ERRORS, id) end
-  end
+  return sum
 end
 
 -- an id, a value or a header: itself, or the argument that holds it
 local function bytes(value)
   return type(value) == 'number' and ARGV[value] or value
 end
-if #ARGV > 1 then
-  for i = 1, #results do results[i] = bytes(results[i]) end
-end
 
--- one command for many values: Lua's stack does not hold all of them at once
-local function slices(command, key, values, first)
-  for from = first or 1, #values, CHUNK do
-    redis.call(command, key, unpack(values, from, math.min(from + CHUNK - 1, #values)))
+-- Reads what this server knows of the worker. Returns the reply to a turn that is fenced or stale; of others, nothing.
+local function admit()
+  local worker = call('HMGET', WORKER, 'epoch', 'turn', 'seq', 'drain', 'at', 'before', 'form', 'settled',
+    'state', 'renewed', 'resultTtl', 'alone', 'elsewhere', 'large')
+  if worker[1] ~= turn.epoch then return {0} end
+  local clock = call('TIME')
+  local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+  local last, seq = tonumber(worker[2]), tonumber(worker[3])
+  if turn.number < last then
+    return redis.error_reply('STALE turn ' .. turn.number .. ' came after turn ' .. last)
   end
-end
-
-local function leave(receipt)
-  redis.call('HDEL', INFLIGHT, receipt)
-  redis.call('HDEL', CARRIED, receipt)
-end
-
-local function hand_back(receipt, raw)
-  local past = redis.call('HGET', CARRIED, receipt)
-  if past then remember(raw, past) end
-  redis.call('RPUSH', QUEUE, raw)
-  redis.call('HINCRBY', STATS, 'taken', -1)
-  leave(receipt)
-end
-
--- lets the results go after `ttl` ms: the server does it where it can (Redis >= 7.4, Valkey >= 9, and the user may), else
--- sweep.lua does. Which of the two is found out once an epoch.
-local function expire(ttl)
-  if worker[6] ~= 'swept' then
-    local ids = {}
-    for i = 1, #results, 2 do ids[#ids + 1] = results[i] end
-    for from = 1, #ids, CHUNK do
-      local to = math.min(from + CHUNK - 1, #ids)
-      local done = redis.pcall('HPEXPIRE', RESULT, ttl, 'FIELDS', to - from + 1, unpack(ids, from, to))
-      if type(done) ~= 'table' or done.err then
-        redis.call('HSET', WORKER, 'expiry', 'swept')
-        worker[6] = 'swept'
-        break
-      end
+  local repeated = turn.number == last
+  local settled = #turn.receipts + #retries + #dead + #released + #cancelled
+  s = {
+    -- what the worker's hash says, in the order above
+    worker = worker,
+    -- Redis' time, ms
+    now = now, now_text = string.format('%.0f', now),
+    repeated = repeated,
+    form = repeated and tonumber(worker[7]) or turn.form or 0,
+    settled = repeated and tonumber(worker[8]) or settled,
+    -- when the last turn that the worker saw answered was made, as far as this server knows
+    answered = worker[repeated and 6 or 5] or '0',
+    drain = (tonumber(worker[4]) or 0) > now,
+    -- the highest receipt counter: of the last turn, and of this one so far
+    known = seq, seq = seq,
+    -- tasks in flight before this turn; those that have left since, and those that came to the queue
+    in_hand = call('HLEN', INFLIGHT), left = 0, arrived = 0, taken = 0,
+    want = math.min(turn.want, 1000),
+    -- the turn of the last large task; none yet: as after one that was almost a thousand turns ago
+    last_large = tonumber(worker[14]) or -984,
+    -- what this worker holds of this queue are suspects
+    alone = worker[12] == '1',
+    dropped = repeated or #turn.receipts == 0,
+  }
+  if turn.number > last + 1 or turn.seen > seq then return {0} end
+  if turn.heard and turn.heard ~= tonumber(s.answered) then return {0} end
+  if turn.holds then
+    -- by number, which costs nothing: a worker that saw all answers knows every receipt that there is
+    local expected = turn.holds + seq - turn.seen - (repeated and s.settled or 0)
+    if s.in_hand ~= expected then return {0} end
+    return
+  end
+  -- each task that is settled here has to be in flight, and each that was taken and that the worker has not seen
+  local receipts = {}
+  for counter = turn.seen + 1, seq do receipts[#receipts + 1] = prefix .. string.format('%.0f', counter) end
+  if not repeated then
+    for _, of in ipairs({turn.receipts, released}) do
+      for _, receipt in ipairs(of) do receipts[#receipts + 1] = receipt end
+    end
+    for _, of in ipairs({retries, dead, cancelled}) do
+      for _, entry in ipairs(of) do receipts[#receipts + 1] = entry.receipt end
     end
   end
-  if worker[6] ~= 'swept' then return end
-  local due = {}
-  for i = 1, #results, 2 do
-    due[#due + 1] = now + ttl
-    due[#due + 1] = 'r' .. fingerprint(results[i + 1]) .. '|' .. results[i]
-  end
-  slices('ZADD', EXPIRY, due)
-end
-
-local with_carried = redis.call('EXISTS', CARRIED) == 1
-local with_marks = redis.call('EXISTS', CANCELLED) == 1
-local dropped = repeated or completed == 0
-local function drop_results()
-  if dropped then return end
-  dropped = true
-  slices('HDEL', INFLIGHT, turn.receipts)
-  if with_carried then slices('HDEL', CARRIED, turn.receipts) end
-end
-
-if not repeated then
-  if completed > 0 then
-    -- first of all writes: what Redis refuses here (wrong type, no memory) leaves everything as it was
-    local to = math.min(CHUNK, #results)
-    local first = redis.pcall('HSET', RESULT, unpack(results, 1, to))
-    if type(first) == 'table' and first.err then return refuse(first.err) end
-    slices('HSET', RESULT, results, to + 1)
-    redis.call('HINCRBY', STATS, 'completed', completed)
-    if worker[5] then expire(tonumber(worker[5])) end
-    if with_marks then
-      for i = 1, #results, 2 do redis.call('ZREM', CANCELLED, results[i]) end
-    end
-    if type(told) == 'number' and told > 0 then
-      for i = 1, #results, 2 do redis.call('HDEL', ERRORS, results[i]) end
-    end
-  end
-  if completed + #turn.retries + #turn.dead > 0 then
-    local first = redis.pcall('HINCRBY', STATS, 'serviceUs', turn.serviceUs)
-    if type(first) == 'table' and first.err then return refuse(first.err) end
-    if turn.squaresMs2 then
-      -- in s², as a float: an integer would overflow with long tasks, and be refused in the midst of a turn
-      local sums = redis.call('HMGET', STATS, 'squaredTasks', 'squaresS2')
-      redis.call('HSET', STATS,
-        'squaredTasks', (tonumber(sums[1]) or 0) + completed + #turn.retries + #turn.dead,
-        'squaresS2', string.format('%.17g', (tonumber(sums[2]) or 0) + turn.squaresMs2 / 1e6))
-    end
-    for _, bucket in ipairs(turn.slow) do redis.call('HINCRBY', STATS, 'slow' .. bucket, 1) end
-  end
-
-  for _, retry in ipairs(turn.retries) do
-    local raw = redis.call('HGET', INFLIGHT, retry.receipt)
-    if raw then
-      local attempts, deliveries = string.match(retry.past, '^(%d+):(%d+)$')
-      local member = retry.receipt .. '|' .. attempts .. '|' .. deliveries .. '|' .. raw
-      redis.call('ZADD', DELAYED, now + retry.delayMs, member)
-      leave(retry.receipt)
-      redis.call('HINCRBY', STATS, 'retried', 1)
-    end
-  end
-  local limits = #turn.dead > 0 and redis.call('HMGET', WORKER, 'deadMax', 'deadMaxAge')
-  for _, letter in ipairs(turn.dead) do
-    local raw = redis.call('HGET', INFLIGHT, letter.receipt)
-    if raw then
-      local id, header = bytes(letter.id), bytes(letter.header)
-      redis.call('LPUSH', DEAD, string.format('%.0f', now) .. ' ' .. header .. '\n' .. raw)
-      if id then
-        redis.call('HSET', ERRORS, id, header)
-        if with_marks then redis.call('ZREM', CANCELLED, id) end
-      end
-      local max_age = tonumber(limits[2])
-      bury(tonumber(limits[1]) or DEAD_KEPT, max_age and now - max_age or 0)
-      if max_age then redis.call('ZADD', EXPIRY, now + max_age, string.format('d%.0f', now)) end
-      leave(letter.receipt)
-      redis.call('HINCRBY', STATS, 'failed', 1)
-    end
-  end
-  -- newest first, so that the oldest ends up outermost and is taken first again
-  for i = #turn.released, 1, -1 do
-    local receipt = turn.released[i]
-    local raw = redis.call('HGET', INFLIGHT, receipt)
-    if raw then hand_back(receipt, raw) end
-  end
-  for _, entry in ipairs(turn.cancelled) do
-    local raw, id = redis.call('HGET', INFLIGHT, entry.receipt), bytes(entry.id)
-    if raw and redis.call('ZREM', CANCELLED, id) == 0 then
-      hand_back(entry.receipt, raw)
-    elseif raw then
-      if no_hash or redis.call('HEXISTS', RESULT, id) == 0 then
-        local header = bytes(entry.header)
-        redis.call('HSET', ERRORS, id, header)
-        redis.call('ZADD', EXPIRY, now + CANCELLED_KEPT, 'e' .. fingerprint(header) .. '|' .. id)
-      end
-      redis.call('HINCRBY', STATS, 'cancelled', 1)
-      leave(entry.receipt)
-    end
+  for _, receipt in ipairs(receipts) do
+    if call('HEXISTS', INFLIGHT, receipt) == 0 then return {0} end
   end
 end
 
--- what fell due goes to the back of the list, as new arrivals do
-local function next_due()
-  return tonumber(redis.call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2])
+-- Looks at the keys of the queue. A key of another type is never touched: with a wrong queue, results still go out, but nothing
+-- is taken or handed back; with a wrong result, nothing is taken, because it could not be answered. Returns why outcomes of this
+-- turn cannot be written, so that none of them is written then; nothing where all can.
+local function look()
+  local function misfit(size, key)
+    return type(size) == 'table' and string.format('%s (the key is "%s")', size.err, key) or nil
+  end
+  local length, size = redis.pcall('LLEN', QUEUE), redis.pcall('HLEN', RESULT)
+  local no_list, no_hash = misfit(length, QUEUE), misfit(size, RESULT)
+  s.length, s.no_list, s.no_hash, s.broken = length, no_list, no_hash, no_list or no_hash
+  -- what is seldom there is asked for in one command, and each by itself only if one is
+  local seldom = call('EXISTS', PAUSED, CARRIED, CANCELLED, HISTORY, PASTS, SUSPECTS) > 0
+  if seldom then
+    s.seldom = true
+    s.paused = call('EXISTS', PAUSED) == 1
+    s.with_carried = call('EXISTS', CARRIED) == 1
+    s.with_marks = call('EXISTS', CANCELLED) == 1
+  end
+  -- who drains gets nothing: the mark may have come after the worker asked
+  if s.broken or s.paused or s.drain then s.want = 0 end
+  if s.repeated or s.settled == 0 then return end
+  local completed = #turn.receipts
+  if completed + #dead + #cancelled > 0 then s.errors = redis.pcall('HLEN', ERRORS) end
+  if completed == s.settled then return completed > 0 and no_hash end
+  return #released + #cancelled > 0 and no_list or completed > 0 and no_hash
+    or #retries > 0 and misfit(redis.pcall('ZCARD', DELAYED), DELAYED)
+    or #dead > 0 and misfit(redis.pcall('LLEN', DEAD), DEAD)
+    or #dead + #cancelled > 0 and misfit(s.errors, ERRORS)
 end
-local last_large = tonumber(worker[11]) or FIRST - CAREFUL
-local function saw(bytes)
-  if bytes > LARGE then last_large = turn.number end
+
+-- a task of more than 64 KiB is large: for a thousand turns after one, and for the first 16, tasks are taken one by one
+local function saw(size)
+  if size > 65536 then s.last_large = turn.number end
 end
+
+-- tasks that are taken in one command, after so many in this turn
 local function step(taken)
-  if turn.number - last_large < CAREFUL then return 1 end
-  return math.max(STEP, math.min(taken, LONGEST_STEP))
+  if turn.number - s.last_large < 1000 then return 1 end
+  return math.max(4, math.min(taken, 32))
 end
 
-local due_at, promoted, promote_room = next_due(), 0, PROMOTE_ROOM
-while due_at and due_at <= now and not broken and promoted < PROMOTE and promote_room > 0 do
-  local members = redis.call('ZRANGEBYSCORE', DELAYED, '-inf', now, 'LIMIT', 0, step(promoted))
-  -- removed first: Redis allows that when memory is short, and then the rest of the script too
-  redis.call('ZREMRANGEBYRANK', DELAYED, 0, #members - 1)
-  for _, member in ipairs(members) do
-    local attempts, deliveries, at = string.match(member, '^[^|]*|(%d+)|(%d+)|()')
-    -- what something else put there is a task as it is: an error here would lose it and those that fell due with it
-    if not at then attempts, deliveries, at = '0', '0', 1 end
-    local raw = string.sub(member, at)
-    redis.call('LPUSH', QUEUE, raw)
-    if attempts ~= '0' or deliveries ~= '0' then remember(raw, attempts .. ':' .. deliveries) end
-    promote_room = promote_room - #member
-    saw(#member)
+-- What few turns need. Lua creates each function anew in every turn, at a cost that grows with the locals that it uses, so these
+-- are created when the first of them is needed.
+local function rare()
+  if s.rare then return s.rare end
+
+  -- a short and unique name for a task's bytes
+  local function digest(raw)
+    if #raw <= 40 then return '=' .. raw end
+    return '#' .. redis.sha1hex(raw)
   end
-  promoted = promoted + #members
-  due_at = next_due()
-end
 
-local tasks, pasts = {}, {}
-local first = turn.seen + 1
--- taken by a turn whose reply was lost
-for counter = first, seq do
-  local receipt = epoch .. '-' .. counter
-  local raw = redis.call('HGET', INFLIGHT, receipt)
-  if raw then
-    tasks[#tasks + 1] = raw
-    local past = redis.call('HGET', CARRIED, receipt)
-    if past then pasts[#pasts + 1] = #tasks; pasts[#pasts + 1] = past end
-  end
-end
-
-local elsewhere, together = turn.elsewhere or 0, turn.together or 1
-local alone = worker[9] == '1' -- what this worker holds of this queue are suspects
-local holding = 0
-
--- whether this worker has to take nothing more: it holds suspects, or empties itself for some that wait
-local function keeps_apart()
-  if holding > 0 and alone then return true end
-  local mine = redis.call('GET', ISOLATOR) == turn.worker
-  local idle = holding == 0 and elsewhere == 0
-  if idle or drain or paused or string.find(turn.state, '^drain') or redis.call('LLEN', SUSPECTS) == 0 then
-    redis.call('ZREM', EMPTYING, turn.worker)
-    -- who is empty keeps the role while it takes one after the other
-    if mine and not idle then redis.call('DEL', ISOLATOR) end
-    return false
-  end
-  -- each says when it will be empty; whoever takes nothing more is held to its word, the others speak of now
-  local empty_at = mine and tonumber(redis.call('ZMSCORE', EMPTYING, turn.worker)[1]) or 0
-  if empty_at <= now then
-    empty_at = now + (turn.emptyIn or 0)
-    redis.call('ZADD', EMPTYING, empty_at, turn.worker)
-  end
-  redis.call('EXPIRE', EMPTYING, 60)
-  local silent = redis.call('ZRANGEBYSCORE', EMPTYING, '-inf', now - 2000)
-  if #silent > 0 then redis.call('ZREM', EMPTYING, unpack(silent, 1, math.min(#silent, CHUNK))) end
-  local waited = now - (tonumber(redis.call('HGET', STATS, 'asideSince')) or now)
-  local first_empty = redis.call('ZRANGE', EMPTYING, 0, 0)[1] == turn.worker
-  if not first_empty or empty_at - now > math.max(PATIENCE, waited) then
-    if mine then redis.call('DEL', ISOLATOR) end
-    return false
-  end
-  redis.call('SET', ISOLATOR, turn.worker, 'PX', PATIENCE)
-  return true
-end
-
--- how many suspects may be in flight together with one of this past
-local function fellows(past)
-  local deliveries, company = string.match(past, '^%d+:(%d+):?[^:]*:?(%d*)')
-  if tonumber(deliveries) >= (tonumber(worker[12]) or MAX_DELIVERIES) - 1 then return 1 end
-  local half = math.floor((tonumber(company) or 1) / 2)
-  return half < 3 and 1 or half
-end
-
--- those that only go alone are counted: each of them needs a whole worker for itself
-local function put_aside(raw, past)
-  if redis.call('LPUSH', SUSPECTS, past .. '|' .. raw) == 1 then
-    redis.call('HSET', STATS, 'asideSince', string.format('%.0f', now), 'asideAlone', 0)
-  end
-  if fellows(past) == 1 then redis.call('HINCRBY', STATS, 'asideAlone', 1) end
-end
-
--- the next suspect that was put aside, if any: its bytes and its past
-local function from_aside()
-  local entry = redis.call('RPOP', SUSPECTS)
-  if not entry then return nil end
-  local bar = string.find(entry, '|', 1, true)
-  return string.sub(entry, bar + 1), string.sub(entry, 1, bar - 1)
-end
-
-local function from_queue()
-  local raw = redis.call('RPOP', QUEUE)
-  if raw then return raw, recall(raw) end
-end
-
-local function back_to_queue(raw, past)
-  if past then remember(raw, past) end
-  redis.call('RPUSH', QUEUE, raw)
-end
-
-local fresh, past_of, room = {}, {}, ROOM
-local function keep(raw, past)
-  fresh[#fresh + 1] = raw
-  past_of[#fresh] = past
-  room = room - #raw
-  saw(#raw)
-end
-
--- takes suspects that may be in flight together, the first of which is in hand; the one that does not belong goes back
-local function gather(raw, past, more, following, give_back)
-  local most = math.min(together, more, fellows(past))
-  keep(raw, past)
-  while #fresh < most and room > 0 do
-    raw, past = following()
-    if not raw then return end
-    local limit = suspect(past) and fellows(past) or 0
-    if limit <= #fresh then return give_back(raw, past) end
-    most = math.min(most, limit)
-    keep(raw, past)
-  end
-end
-
--- looks at up to `more` tasks one by one, `woken` first, which may be suspects: who may take them?
-local function sift(woken, more, empty)
-  local at = 1
-  local function following()
-    local raw = woken[at]
-    if not raw then return from_queue() end
-    at = at + 1
-    return raw, recall(raw)
-  end
-  for _ = 1, more do
-    if room <= 0 then break end
-    local raw, past = following()
-    if not raw then break end
-    if not suspect(past) then
-      keep(raw, past)
-    elseif empty and #fresh == 0 then
-      alone = true
-      gather(raw, past, more, following, back_to_queue)
-      break
-    else
-      put_aside(raw, past)
-      room = room - #raw
+  -- Stores the past of a task that goes back to the list. Equal tasks share a name but have a past each: the first few are in one
+  -- text (history), which earlier versions read, too; all others in a stack of runs (pasts), so that each costs the same. The
+  -- field of the name holds the top run, `runs below:tasks:past`; the n-th below it is `tasks:past` under `n|name`.
+  -- turn.lua, reap.lua and rejoin.lua have the same functions.
+  local HISTORY_BYTES = 128
+  local function remember(raw, past)
+    local name = digest(raw)
+    local few = redis.call('HGET', HISTORY, name)
+    if not few or #few < HISTORY_BYTES then
+      redis.call('HSET', HISTORY, name, few and (few .. ',' .. past) or past)
+      return
     end
-  end
-  for i = #woken, at, -1 do redis.call('RPUSH', QUEUE, woken[i]) end
-end
-
--- takes up to `more` tasks, `woken` first, none of which has a past. Most tasks come this way: no calls for each of them
-local function take(woken, more)
-  for i = 1, #woken do keep(woken[i]) end
-  local count, left = #fresh, room
-  while count < more and left > 0 do
-    local popped = redis.call('RPOP', QUEUE, math.min(step(count), more - count))
-    if not popped then break end
-    local taken, there = 0, #popped
-    repeat
-      taken, count = taken + 1, count + 1
-      local raw = popped[taken]
-      fresh[count] = raw
-      left = left - #raw
-      if #raw > LARGE then last_large = turn.number end
-    until taken == there or left <= 0
-    for i = there, taken + 1, -1 do redis.call('RPUSH', QUEUE, popped[i]) end
-  end
-end
-
-local apart, aside = false, 0
-if not no_list then
-  -- a blocking move may have put a task aside (two, when a connection was replaced while its move was blocked); what
-  -- is not wanted any more goes back to where it came from, the oldest outermost
-  local woken = {}
-  repeat
-    local raw = redis.call('RPOP', WAKE)
-    woken[#woken + 1] = raw or nil
-  until not raw
-  local wary = not broken and (with_carried or redis.call('EXISTS', HISTORY, PASTS, SUSPECTS) > 0)
-  if wary then
-    drop_results()
-    holding = redis.call('HLEN', INFLIGHT)
-    if holding == 0 then alone = false end
-    apart = keeps_apart()
-    if apart then want = 0 end
-  end
-  local more = math.max(0, want - #tasks)
-  local empty = wary and holding == 0 and elsewhere == 0 and together > 0 and more > 0
-  local raw, past
-  if empty then raw, past = from_aside() end
-  while #woken > (raw and 0 or more) do redis.call('RPUSH', QUEUE, table.remove(woken)) end
-  if raw then
-    alone = true
-    -- fellows of theirs may not have been met yet
-    local gone, here = fellows(past) == 1 and 1 or 0, true
-    gather(raw, past, more, function()
-      local other, its
-      if here then other, its = from_aside() end
-      if other and fellows(its) == 1 then gone = gone + 1 end
-      if other then return other, its end
-      here = false
-      return from_queue()
-    end, function(other, its)
-      if not here then return back_to_queue(other, its) end
-      if fellows(its) == 1 then gone = gone - 1 end
-      redis.call('RPUSH', SUSPECTS, its .. '|' .. other)
-    end)
-    if redis.call('EXISTS', SUSPECTS) == 0 then
-      redis.call('DEL', EMPTYING)
-      redis.call('HDEL', STATS, 'asideAlone', 'asideSince')
-    else
-      redis.call('HINCRBY', STATS, 'asideAlone', string.format('%.0f', 0 - gone))
-      redis.call('HSET', STATS, 'asideSince', string.format('%.0f', now))
+    local below, count, top = string.match(redis.call('HGET', PASTS, name) or '', '^(%d+):(%d+):(.*)$')
+    if top and top ~= past then
+      below = below + 1
+      redis.call('HSET', PASTS, below .. '|' .. name, count .. ':' .. top)
+      count = 0
     end
-  elseif wary then
-    sift(woken, more, empty)
-  else
-    take(woken, more)
+    redis.call('HSET', PASTS, name, (below or 0) .. ':' .. (count or 0) + 1 .. ':' .. past)
   end
-  if #fresh > 0 then
-    local fields, add = {}, #tasks
-    if add == 0 then tasks = fresh else for i = 1, #fresh do tasks[add + i] = fresh[i] end end
-    -- numbers become text by way of floating point, which costs more than the rest here: once for ten receipts
-    local prefix
-    for i = 1, #fresh do
-      seq = seq + 1
-      local low = seq % 10
-      if low == 0 or not prefix then
-        prefix = epoch .. '-' .. (seq > 9 and string.format('%.0f', (seq - low) / 10) or '')
+
+  -- tells a value from a later one under the same id: see sweep.lua, which has the same function
+  local function fingerprint(value)
+    if #value > 4096 then value = #value .. string.sub(value, 1, 64) .. string.sub(value, -64) end
+    return string.sub(redis.sha1hex(value), 1, 16)
+  end
+
+  -- Queue time, ms: leases are measured by it. It advances while Redis accepts writes of this queue, whatever steps the server's
+  -- clock makes; while Redis is away or refuses writes it advances by `most` at most, within which a healthy worker makes a
+  -- turn. turn.lua, renew.lua, register.lua, reap.lua and overdue.lua have the same function.
+  local function queue_time(key, now)
+    local at, ms, lease = unpack(redis.call('HMGET', key, 'at', 'ms', 'lease'))
+    local most = math.min(2000, (tonumber(lease) or 15000) / 3)
+    at, ms = tonumber(at) or now, tonumber(ms) or 0
+    local passed = now - at
+    -- written some times a lease only
+    local fresh = math.abs(passed) >= most / 8 or passed == 0
+    return fresh and ms + math.max(0, math.min(passed, most)) or ms, fresh
+  end
+
+  -- Renews the lease. Returns when it ends by queue time.
+  local function renew()
+    local ms, fresh = queue_time(CLOCK, s.now)
+    if fresh then call('HSET', CLOCK, 'at', s.now, 'ms', ms) end
+    call('ZADD', WORKERS, s.now + turn.leaseMs, turn.worker)
+    return ms + turn.leaseMs
+  end
+
+  -- Of a turn that cannot be made now, only the lease is renewed. Returns the reply.
+  local function refuse(why)
+    -- Redis allows this when memory is short, and then the rest too
+    call('HDEL', WORKER, '')
+    call('HSET', WORKER, 'till', renew())
+    return redis.error_reply((string.gsub(why, '^%-', '')))
+  end
+
+  -- Lets the results go after a while: the server does it where it can (Redis >= 7.4, Valkey >= 9, and the user may), else
+  -- sweep.lua does. Which of the two is found out once an epoch.
+  local function expire_results()
+    local results, ttl = turn.results, tonumber(s.worker[11])
+    local swept = call('HGET', WORKER, 'expiry') == 'swept'
+    if not swept then
+      local ids = {}
+      for i = 1, #results, 2 do ids[#ids + 1] = results[i] end
+      for from = 1, #ids, 2000 do
+        local to = math.min(from + 1999, #ids)
+        local done = redis.pcall('HPEXPIRE', RESULT, ttl, 'FIELDS', to - from + 1, unpack(ids, from, to))
+        if type(done) ~= 'table' or done.err then
+          call('HSET', WORKER, 'expiry', 'swept')
+          swept = true
+          break
+        end
       end
-      local receipt = prefix .. DIGITS[low]
-      fields[2 * i - 1], fields[2 * i] = receipt, fresh[i]
+    end
+    if not swept then return end
+    local due = {}
+    for i = 1, #results, 2 do
+      due[#due + 1] = s.now + ttl
+      due[#due + 1] = 'r' .. fingerprint(results[i + 1]) .. '|' .. results[i]
+    end
+    slices('ZADD', EXPIRY, due)
+  end
+
+  -- The outcomes that are no results: tasks that are tried again, are given up, go back or were cancelled.
+  local function settle_others()
+    local function leave(receipt)
+      s.left = s.left + call('HDEL', INFLIGHT, receipt)
+      call('HDEL', CARRIED, receipt)
+    end
+
+    local function hand_back(receipt, raw)
+      local past = call('HGET', CARRIED, receipt)
+      if past then remember(raw, past) end
+      s.remembered = s.remembered or past
+      call('RPUSH', QUEUE, raw)
+      s.arrived = s.arrived + 1
+      call('HINCRBY', STATS, 'taken', -1)
+      leave(receipt)
+    end
+
+    -- Drops the oldest dead letters over the limit of number or age (some in each turn, where a limit was lowered), and with
+    -- each its error, unless a later one has replaced that.
+    local burials = 50 + #dead
+    local function bury(kept, since)
+      while burials > 0 do
+        local oldest = call('LINDEX', DEAD, -1)
+        if not oldest then break end
+        local at = tonumber(string.match(oldest, '^%d+')) or 0
+        if call('LLEN', DEAD) <= kept and at >= since then break end
+        burials = burials - 1
+        local header, raw = string.match(call('RPOP', DEAD), '^%d+ ([^\n]*)\n(.*)$')
+        local read, about = pcall(cjson.decode, header or '')
+        local id = read and type(about) == 'table' and about.id or raw
+        if id and call('HGET', ERRORS, id) == header then call('HDEL', ERRORS, id) end
+      end
+    end
+
+    for _, retry in ipairs(retries) do
+      local raw = call('HGET', INFLIGHT, retry.receipt)
+      if raw then
+        local attempts, deliveries = string.match(retry.past, '^(%d+):(%d+)$')
+        local member = turn.epoch .. ':' .. retry.receipt .. '|' .. attempts .. '|' .. deliveries .. '|' .. raw
+        call('ZADD', DELAYED, s.now + retry.delayMs, member)
+        leave(retry.receipt)
+        call('HINCRBY', STATS, 'retried', 1)
+      end
+    end
+
+    local limits = #dead > 0 and call('HMGET', WORKER, 'deadMax', 'deadMaxAge')
+    for _, letter in ipairs(dead) do
+      local raw = call('HGET', INFLIGHT, letter.receipt)
+      if raw then
+        local id, header = bytes(letter.id), bytes(letter.header)
+        call('LPUSH', DEAD, s.now_text .. ' ' .. header .. '\n' .. raw)
+        if id then
+          call('HSET', ERRORS, id, header)
+          if s.with_marks then call('ZREM', CANCELLED, id) end
+        end
+        local max_age = tonumber(limits[2])
+        bury(tonumber(limits[1]) or 10000, max_age and s.now - max_age or 0)
+        if max_age then call('ZADD', EXPIRY, s.now + max_age, 'd' .. s.now_text) end
+        leave(letter.receipt)
+        call('HINCRBY', STATS, 'failed', 1)
+      end
+    end
+
+    -- newest first, so that the oldest ends up outermost and is taken first again
+    for i = #released, 1, -1 do
+      local receipt = released[i]
+      local raw = call('HGET', INFLIGHT, receipt)
+      if raw then hand_back(receipt, raw) end
+    end
+
+    -- how long a waiting client can be told that a task was cancelled, ms
+    local kept = 24 * 3600 * 1000
+    for _, entry in ipairs(cancelled) do
+      local raw, id = call('HGET', INFLIGHT, entry.receipt), bytes(entry.id)
+      if raw and call('ZREM', CANCELLED, id) == 0 then
+        hand_back(entry.receipt, raw)
+      elseif raw then
+        if s.no_hash or call('HEXISTS', RESULT, id) == 0 then
+          local header = bytes(entry.header)
+          call('HSET', ERRORS, id, header)
+          call('ZADD', EXPIRY, s.now + kept, 'e' .. fingerprint(header) .. '|' .. id)
+        end
+        call('HINCRBY', STATS, 'cancelled', 1)
+        leave(entry.receipt)
+      end
+    end
+  end
+
+  -- What fell due goes to the back of the queue, as new arrivals do: up to 100 tasks, and up to the one that reaches 1 MiB.
+  local function promote()
+    local due_at, promoted, room = s.due_at, 0, 1024 * 1024
+    while due_at and due_at <= s.now and promoted < 100 and room > 0 do
+      local members = call('ZRANGEBYSCORE', DELAYED, '-inf', s.now, 'LIMIT', 0, step(promoted))
+      -- removed first: Redis allows that when memory is short, and then the rest of the script too
+      call('ZREMRANGEBYRANK', DELAYED, 0, #members - 1)
+      for _, member in ipairs(members) do
+        local attempts, deliveries, at = string.match(member, '^[^|]*|(%d+)|(%d+)|()')
+        -- what something else put there is a task as it is: an error here would lose it and those that fell due with it
+        if not at then attempts, deliveries, at = '0', '0', 1 end
+        local raw = string.sub(member, at)
+        call('LPUSH', QUEUE, raw)
+        if attempts ~= '0' or deliveries ~= '0' then
+          remember(raw, attempts .. ':' .. deliveries)
+          s.remembered = true
+        end
+        room = room - #member
+        saw(#member)
+      end
+      promoted = promoted + #members
+      s.arrived = s.arrived + #members
+      due_at = tonumber(call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2])
+    end
+    s.due_at = due_at
+  end
+
+  -- What a turn took whose reply was lost.
+  local function take_again()
+    for counter = turn.seen + 1, s.seq do
+      local receipt = prefix .. string.format('%.0f', counter)
+      local raw = call('HGET', INFLIGHT, receipt)
+      if raw then
+        s.tasks[#s.tasks + 1] = raw
+        local past = call('HGET', CARRIED, receipt)
+        if past then s.pasts[#s.pasts + 1] = #s.tasks; s.pasts[#s.pasts + 1] = past end
+      end
+    end
+  end
+
+  -- Takes tasks, `woken` first, where some may have a past. Returns them and the past of each that has one, by index.
+  local function take_wary(woken)
+    local holding = call('HLEN', INFLIGHT)
+    local elsewhere, together = turn.elsewhere or 0, turn.together or 1
+    -- a worker empties itself for as long as suspects have waited, and for so long anyway, ms
+    local patience = 5000
+    if holding == 0 then s.alone = false end
+
+    -- the past that a task of these bytes has, which is then its own and no longer kept for others; nil when it has none
+    local function recall(raw)
+      local name = digest(raw)
+      local below, count, past = string.match(call('HGET', PASTS, name) or '', '^(%d+):(%d+):(.*)$')
+      if past then
+        if count ~= '1' then
+          call('HSET', PASTS, name, below .. ':' .. count - 1 .. ':' .. past)
+        elseif below == '0' then
+          call('HDEL', PASTS, name)
+        else
+          local field = below .. '|' .. name
+          call('HSET', PASTS, name, below - 1 .. ':' .. call('HGET', PASTS, field))
+          call('HDEL', PASTS, field)
+        end
+        return past
+      end
+      local few = call('HGET', HISTORY, name)
+      if not few then return nil end
+      local rest, last = string.match(few, '^(.*),([^,]*)$')
+      if rest then call('HSET', HISTORY, name, rest) else call('HDEL', HISTORY, name) end
+      return last or few
+    end
+
+    local function suspect(past) return past and not string.find(past, '^%d+:0') end
+
+    -- whether this worker has to take nothing more: it holds suspects, or empties itself for some that wait
+    local function keeps_apart()
+      if holding > 0 and s.alone then return true end
+      local mine = call('GET', ISOLATOR) == turn.worker
+      local idle = holding == 0 and elsewhere == 0
+      if idle or s.drain or s.paused or string.find(turn.state, '^drain') or call('LLEN', SUSPECTS) == 0 then
+        call('ZREM', EMPTYING, turn.worker)
+        -- who is empty keeps the role while it takes one after the other
+        if mine and not idle then call('DEL', ISOLATOR) end
+        return false
+      end
+      -- each says when it will be empty; whoever takes nothing more is held to its word, the others speak of now
+      local empty_at = mine and tonumber(call('ZMSCORE', EMPTYING, turn.worker)[1]) or 0
+      if empty_at <= s.now then
+        empty_at = s.now + (turn.emptyIn or 0)
+        call('ZADD', EMPTYING, empty_at, turn.worker)
+      end
+      call('EXPIRE', EMPTYING, 60)
+      local silent = call('ZRANGEBYSCORE', EMPTYING, '-inf', s.now - 2000, 'LIMIT', 0, 2000)
+      if #silent > 0 then call('ZREM', EMPTYING, unpack(silent)) end
+      local waited = s.now - (tonumber(call('HGET', STATS, 'asideSince')) or s.now)
+      local first_empty = call('ZRANGE', EMPTYING, 0, 0)[1] == turn.worker
+      if not first_empty or empty_at - s.now > math.max(patience, waited) then
+        if mine then call('DEL', ISOLATOR) end
+        return false
+      end
+      call('SET', ISOLATOR, turn.worker, 'PX', patience)
+      return true
+    end
+
+    -- how many suspects may be in flight together with one of this past
+    local max_deliveries = tonumber(call('HGET', WORKER, 'maxDeliveries')) or 5
+    local function fellows(past)
+      local deliveries, company = string.match(past, '^%d+:(%d+):?[^:]*:?(%d*)')
+      if tonumber(deliveries) >= max_deliveries - 1 then return 1 end
+      local half = math.floor((tonumber(company) or 1) / 2)
+      return half < 3 and 1 or half
+    end
+
+    -- those that only go alone are counted: each of them needs a whole worker for itself
+    local function put_aside(raw, past)
+      if call('LPUSH', SUSPECTS, past .. '|' .. raw) == 1 then
+        call('HSET', STATS, 'asideSince', s.now_text, 'asideAlone', 0)
+      end
+      if fellows(past) == 1 then call('HINCRBY', STATS, 'asideAlone', 1) end
+    end
+
+    -- the next suspect that was put aside, if any: its bytes and its past
+    local function from_aside()
+      local entry = call('RPOP', SUSPECTS)
+      if not entry then return nil end
+      local bar = string.find(entry, '|', 1, true)
+      return string.sub(entry, bar + 1), string.sub(entry, 1, bar - 1)
+    end
+
+    local function from_queue()
+      local raw = call('RPOP', QUEUE)
+      if raw then return raw, recall(raw) end
+    end
+
+    local function back_to_queue(raw, past)
+      if past then remember(raw, past) end
+      call('RPUSH', QUEUE, raw)
+    end
+
+    local fresh, past_of, room = {}, {}, 4 * 1024 * 1024
+    local function keep(raw, past)
+      fresh[#fresh + 1] = raw
+      past_of[#fresh] = past
+      room = room - #raw
+      saw(#raw)
+    end
+
+    -- takes suspects that may be in flight together, the first of which is in hand; the one that does not belong goes back
+    local function gather(raw, past, more, following, give_back)
+      local most = math.min(together, more, fellows(past))
+      keep(raw, past)
+      while #fresh < most and room > 0 do
+        raw, past = following()
+        if not raw then return end
+        local limit = suspect(past) and fellows(past) or 0
+        if limit <= #fresh then return give_back(raw, past) end
+        most = math.min(most, limit)
+        keep(raw, past)
+      end
+    end
+
+    -- takes suspects from those that were put aside, the first of which is in hand, and fellows of theirs that were not met yet
+    local function gather_aside(raw, past, more)
+      s.alone = true
+      local gone, here = fellows(past) == 1 and 1 or 0, true
+      gather(raw, past, more, function()
+        local other, its
+        if here then other, its = from_aside() end
+        if other and fellows(its) == 1 then gone = gone + 1 end
+        if other then return other, its end
+        here = false
+        return from_queue()
+      end, function(other, its)
+        if not here then return back_to_queue(other, its) end
+        if fellows(its) == 1 then gone = gone - 1 end
+        call('RPUSH', SUSPECTS, its .. '|' .. other)
+      end)
+      if call('EXISTS', SUSPECTS) == 0 then
+        call('DEL', EMPTYING)
+        call('HDEL', STATS, 'asideAlone', 'asideSince')
+      else
+        call('HINCRBY', STATS, 'asideAlone', string.format('%.0f', 0 - gone))
+        call('HSET', STATS, 'asideSince', s.now_text)
+      end
+    end
+
+    -- looks at up to `more` tasks one by one, `woken` first, which may be suspects: who may take them?
+    local function sift(more, empty)
+      local at = 1
+      local function following()
+        local raw = woken[at]
+        if not raw then return from_queue() end
+        at = at + 1
+        return raw, recall(raw)
+      end
+      for _ = 1, more do
+        if room <= 0 then break end
+        local raw, past = following()
+        if not raw then break end
+        if not suspect(past) then
+          keep(raw, past)
+        elseif empty and #fresh == 0 then
+          s.alone = true
+          gather(raw, past, more, following, back_to_queue)
+          break
+        else
+          put_aside(raw, past)
+          room = room - #raw
+        end
+      end
+      for i = #woken, at, -1 do call('RPUSH', QUEUE, woken[i]) end
+    end
+
+    s.apart = keeps_apart()
+    local more = s.apart and 0 or math.max(0, s.want - #s.tasks)
+    local empty = holding == 0 and elsewhere == 0 and together > 0 and more > 0
+    local raw, past
+    if empty then raw, past = from_aside() end
+    while #woken > (raw and 0 or more) do call('RPUSH', QUEUE, table.remove(woken)) end
+    if raw then gather_aside(raw, past, more) else sift(more, empty) end
+    if not s.apart then
+      holding = holding + #fresh
+      s.apart = keeps_apart()
+    end
+    s.aside = call('LLEN', SUSPECTS)
+    return fresh, past_of
+  end
+
+  s.rare = {
+    renew = renew,
+    refuse = refuse,
+    expire_results = expire_results,
+    settle_others = settle_others,
+    promote = promote,
+    take_again = take_again,
+    take_wary = take_wary,
+  }
+  return s.rare
+end
+
+-- Takes the tasks that have results out of those in flight. Under load that comes last, so that the hash of those is never
+-- empty: one that begins anew is a list at first, in which each new field is looked for from end to end.
+local function drop_results()
+  if s.dropped then return end
+  s.dropped = true
+  s.left = s.left + slices('HDEL', INFLIGHT, turn.receipts)
+  if s.with_carried then slices('HDEL', CARRIED, turn.receipts) end
+end
+
+-- Settles what finished. Returns why Redis refuses the first of all writes (wrong type, no memory), which leaves everything as
+-- it was; nothing else.
+local function settle()
+  local completed, ended = #turn.receipts, #turn.receipts + #retries + #dead
+  if ended > 0 then
+    local sums = redis.pcall('HMGET', STATS, 'completed', 'serviceUs', 'squaredTasks', 'squaresS2')
+    if sums.err then return sums.err end
+    local results = turn.results
+    if completed > 0 then
+      if #ARGV > 1 then
+        for i = 1, #results do results[i] = bytes(results[i]) end
+      end
+      local to = math.min(2000, #results)
+      local first = redis.pcall('HSET', RESULT, unpack(results, 1, to))
+      if type(first) == 'table' then return first.err end
+      if to < #results then slices('HSET', RESULT, results, to + 1) end
+    end
+    -- whole up to 2^53; squares in s², as a float, because long tasks would take them over that
+    local fields = {'completed', string.format('%.0f', (tonumber(sums[1]) or 0) + completed),
+      'serviceUs', string.format('%.0f', (tonumber(sums[2]) or 0) + turn.serviceUs)}
+    if turn.squaresMs2 then
+      fields[5], fields[6] = 'squaredTasks', string.format('%.0f', (tonumber(sums[3]) or 0) + ended)
+      fields[7], fields[8] = 'squaresS2', string.format('%.17g', (tonumber(sums[4]) or 0) + turn.squaresMs2 / 1e6)
+    end
+    local first = redis.pcall('HSET', STATS, unpack(fields))
+    if type(first) == 'table' then return first.err end
+    for _, bucket in ipairs(turn.slow or none) do call('HINCRBY', STATS, 'slow' .. bucket, 1) end
+    if completed > 0 then
+      if s.worker[11] then rare().expire_results() end
+      if s.with_marks then
+        for i = 1, #results, 2 do call('ZREM', CANCELLED, results[i]) end
+      end
+      if s.errors ~= 0 and type(s.errors) == 'number' then
+        for i = 1, #results, 2 do call('HDEL', ERRORS, results[i]) end
+      end
+    end
+  end
+  if completed < s.settled then rare().settle_others() end
+end
+
+-- Takes up to `more` tasks, `woken` first, none of which has a past. Most tasks come this way: no calls for each of them.
+local function take_plain(woken, more)
+  local fresh, count, left = woken, #woken, 4 * 1024 * 1024
+  for i = 1, count do
+    left = left - #fresh[i]
+    saw(#fresh[i])
+  end
+  while count < more and left > 0 do
+    local popped = call('RPOP', QUEUE, math.min(step(count), more - count))
+    if not popped then break end
+    local size, there = 0, #popped
+    for i = 1, there do
+      local raw = popped[i]
+      size = size + #raw
+      fresh[count + i] = raw
+    end
+    if size > 65536 then
+      local i = 0
+      repeat
+        i = i + 1
+        left = left - #popped[i]
+        saw(#popped[i])
+      until i == there or left <= 0
+      for over = there, i + 1, -1 do
+        call('RPUSH', QUEUE, popped[over])
+        fresh[count + over] = nil
+      end
+      count = count + i
+    else
+      left, count = left - size, count + there
+    end
+  end
+  return fresh
+end
+
+-- Puts the tasks that were taken in flight, each under a receipt.
+local function give_receipts(fresh, past_of)
+  local digits = {[0] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'}
+  local fields, n, add, seq = {}, 0, #s.tasks, s.seq
+  if add == 0 then s.tasks = fresh else for i = 1, #fresh do s.tasks[add + i] = fresh[i] end end
+  -- numbers become text by way of floating point, which costs more than the rest here: once for ten receipts
+  local low = seq % 10
+  local function tens(of) return prefix .. (of > 9 and string.format('%.0f', (of - of % 10) / 10) or '') end
+  local begins = tens(seq)
+  for i = 1, #fresh do
+    low = low + 1
+    if low == 10 then
+      low, begins = 0, tens(seq + i)
+    end
+    fields[n + 1] = begins .. digits[low]
+    n = n + 2
+    fields[n] = fresh[i]
+  end
+  seq = seq + #fresh
+  if past_of then
+    for i = 1, #fresh do
       local past = past_of[i]
       if past then
-        redis.call('HSET', CARRIED, receipt, past)
-        pasts[#pasts + 1] = add + i
-        pasts[#pasts + 1] = past
+        call('HSET', CARRIED, fields[2 * i - 1], past)
+        s.pasts[#s.pasts + 1] = add + i
+        s.pasts[#s.pasts + 1] = past
       end
     end
-    slices('HSET', INFLIGHT, fields)
-    redis.call('HINCRBY', STATS, 'taken', #fresh)
   end
-  if wary and not apart then
-    holding = redis.call('HLEN', INFLIGHT)
-    apart = keeps_apart()
-  end
-  aside = wary and redis.call('LLEN', SUSPECTS) or 0
-  length = redis.call('LLEN', QUEUE)
+  s.seq = seq
+  -- Redis keeps a small hash as a list, in which each field is looked for from end to end: a long value makes it a table for good
+  local grows = #fresh >= 32 and s.in_hand < 32
+  if grows then call('HSET', INFLIGHT, '', string.rep(' ', 65)) end
+  slices('HSET', INFLIGHT, fields)
+  if grows then call('HDEL', INFLIGHT, '') end
+  call('HINCRBY', STATS, 'taken', #fresh)
 end
 
--- last, so that under load the in-flight hash is never empty: one that begins anew is a list at first, which each new field
--- is looked for in from end to end
+local function take()
+  if s.no_list then return end
+  -- a blocking move may have put a task aside (two, when a connection was replaced while its move was blocked); what
+  -- is not wanted any more goes back to where it came from, the oldest outermost
+  local woken = call('RPOP', WAKE, 100) or {}
+  s.arrived = s.arrived + #woken
+  local wary = s.with_carried or s.remembered
+    or s.seldom and call('EXISTS', HISTORY, PASTS, SUSPECTS) > 0
+  local fresh, past_of
+  if wary and not s.broken then
+    drop_results()
+    fresh, past_of = rare().take_wary(woken)
+  else
+    local more = math.max(0, s.want - #s.tasks)
+    while #woken > more do call('RPUSH', QUEUE, table.remove(woken)) end
+    fresh = take_plain(woken, more)
+  end
+  s.taken = #fresh
+  if #fresh > 0 then give_receipts(fresh, past_of) end
+  s.length = past_of and call('LLEN', QUEUE) or s.length + s.arrived - #fresh
+end
+
+-- Notes the turn in the worker's hash: what changes with each, and what has changed.
+local function note()
+  -- a turn that is repeated is the one that it was, unless it took more
+  s.made = s.repeated and s.seq == s.known and s.worker[5] or s.now_text
+  local noted = {'turn', turn.number, 'at', s.made, 'before', s.answered, 'seq', s.seq}
+  local function change(field, value, before)
+    if value ~= before then noted[#noted + 1], noted[#noted + 2] = field, value end
+  end
+  local worker, elsewhere = s.worker, turn.elsewhere or 0
+  change('state', turn.state, worker[9])
+  change('form', s.form, tonumber(worker[7]))
+  change('settled', s.settled, tonumber(worker[8]))
+  change('elsewhere', elsewhere, tonumber(worker[13]) or 0)
+  if s.last_large > 0 then change('large', s.last_large, tonumber(worker[14])) end
+  change('alone', s.alone and '1' or '0', worker[12] or '0')
+  -- many turns in a hundredth of a lease renew it once
+  local since = s.now - (tonumber(worker[10]) or 0)
+  if since < 0 or since >= turn.leaseMs / 100 then
+    change('till', rare().renew())
+    change('renewed', s.now_text)
+  end
+  call('HSET', WORKER, unpack(noted))
+  if s.alone and worker[12] ~= '1' then
+    call('HSET', APART, turn.worker, 1)
+  elseif not s.alone and worker[12] == '1' then
+    call('HDEL', APART, turn.worker)
+  end
+  local holds = s.in_hand - s.left + s.taken
+  if holds ~= s.in_hand then call('HSET', LOAD, turn.worker, holds) end
+end
+
+local fenced = admit()
+if fenced then return fenced end
+local unfit = look()
+if unfit then return rare().refuse(unfit) end
+if not s.repeated then
+  local refused = settle()
+  if refused then return rare().refuse(refused) end
+end
+s.due_at = tonumber(call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2])
+if s.due_at and s.due_at <= s.now and not s.broken then rare().promote() end
+s.tasks, s.pasts = {}, {}
+if turn.seen < s.seq then rare().take_again() end
+take()
 drop_results()
-
--- a turn that is repeated is the one that it was, unless it took more
-local made = repeated and seq == known and tonumber(worker[7]) or now
-redis.call('HSET', WORKER, 'till', renew(), 'turn', turn.number, 'form', form, 'settled', settled, 'seq', seq, 'state', turn.state,
-  'at', made, 'before', answered)
--- what seldom changes
-if alone ~= (worker[9] == '1') then
-  redis.call('HSET', WORKER, 'alone', alone and 1 or 0)
-  if alone then redis.call('HSET', APART, turn.worker, 1) else redis.call('HDEL', APART, turn.worker) end
-end
-if elsewhere ~= (tonumber(worker[10]) or 0) then redis.call('HSET', WORKER, 'elsewhere', elsewhere) end
-if last_large > 0 and last_large ~= tonumber(worker[11]) then redis.call('HSET', WORKER, 'large', last_large) end
-redis.call('HSET', LOAD, turn.worker, redis.call('HLEN', INFLIGHT))
+note()
 -- what is due and was too much for this turn wants another one at once
-local next_in = due_at and not broken and math.max(0, due_at - now) or -1
-local marks = with_marks and (tonumber(redis.call('HGET', STATS, 'marks')) or 1) or 0
-return {1, now, broken or length, drain and 1 or paused and 2 or 0, first, tasks, pasts, next_in, marks, apart and 1 or 0,
-  made, aside, form}
+local next_in = s.due_at and not s.broken and math.max(0, s.due_at - s.now) or -1
+local marks = s.with_marks and (tonumber(call('HGET', STATS, 'marks')) or 1) or 0
+local made = s.made == s.now_text and s.now or tonumber(s.made)
+return {1, s.now, s.broken or s.length, s.drain and 1 or s.paused and 2 or 0, turn.seen + 1, s.tasks, s.pasts, next_in, marks,
+  s.apart and 1 or 0, made, s.aside or 0, s.form}

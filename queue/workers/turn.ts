@@ -163,10 +163,16 @@ type Reply =
       form: number,
     ];
 
+/** What the receipts of an epoch begin with: see turn.lua. */
+export function receiptPrefix(epoch: number): string {
+  return `${String(epoch).slice(-5)}-`;
+}
+
 /** `epoch` is part of the receipts. */
 function decodeReply(epoch: number, reply: Reply): TurnReply {
   if (reply[0] === 0) return { kind: 'fenced' };
   const [, now, length, orders, first, raws, pastList, dueIn, marks, apart, madeAt, aside, form] = reply;
+  const prefix = receiptPrefix(epoch);
   const pasts = new Map<number, Past>();
   for (let i = 0; i + 1 < pastList.length; i += 2)
     pasts.set(Number(pastList[i]), parsePast(String(pastList[i + 1])));
@@ -178,7 +184,7 @@ function decodeReply(epoch: number, reply: Reply): TurnReply {
     paused: orders === 2,
     seen: first + raws.length - 1,
     tasks: raws.map((raw, i) => ({
-      receipt: `${epoch}-${first + i}`,
+      receipt: `${prefix}${first + i}`,
       raw,
       past: pasts.get(i + 1) ?? noPast,
     })),
@@ -218,43 +224,49 @@ function turnArguments({
     receipts.push(receipt);
     results.push(bytes(id), bytes(value));
   }
+  // in most turns there are none of these: what is left out costs neither side anything
+  const rest = Object.fromEntries(
+    Object.entries({
+      slow: settled.slow ?? [],
+      retries: settled.retries.map(({ receipt, delayMs, past }) => ({
+        receipt,
+        delayMs: Math.round(delayMs),
+        past: `${past.attempts}:${past.deliveries}`,
+      })),
+      dead: settled.dead.map(({ receipt, id, header }) => ({
+        receipt,
+        ...(id !== undefined && { id: bytes(id) }),
+        header: bytes(header),
+      })),
+      released: settled.released,
+      cancelled: settled.cancelled.map(({ receipt, id, header }) => ({
+        receipt,
+        id: bytes(id),
+        header: bytes(header),
+      })),
+    }).filter(([, entries]) => entries.length > 0),
+  );
   const packed = pack({
     worker,
     epoch: String(epoch),
     number,
-    form,
+    ...(form !== 0 && { form }),
     seen,
     heard,
     holds,
     want,
-    elsewhere,
-    together,
-    emptyIn: Math.round(emptyInMs),
+    ...(elsewhere !== 0 && { elsewhere }),
+    ...(together !== 1 && { together }),
+    ...(emptyInMs !== 0 && { emptyIn: Math.round(emptyInMs) }),
     leaseMs,
     state,
     serviceUs: Math.round(settled.serviceUs),
     ...(settled.squaresMs2 !== undefined && {
       squaresMs2: Math.min(Math.round(settled.squaresMs2), Number.MAX_SAFE_INTEGER),
     }),
-    slow: settled.slow ?? [],
     receipts,
     results,
-    retries: settled.retries.map(({ receipt, delayMs, past }) => ({
-      receipt,
-      delayMs: Math.round(delayMs),
-      past: `${past.attempts}:${past.deliveries}`,
-    })),
-    dead: settled.dead.map(({ receipt, id, header }) => ({
-      receipt,
-      ...(id !== undefined && { id: bytes(id) }),
-      header: bytes(header),
-    })),
-    released: settled.released,
-    cancelled: settled.cancelled.map(({ receipt, id, header }) => ({
-      receipt,
-      id: bytes(id),
-      header: bytes(header),
-    })),
+    ...rest,
   });
   return [packed, ...long];
 }

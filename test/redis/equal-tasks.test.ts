@@ -2,8 +2,6 @@
  * Tasks of the same bytes that have a past: `tick`, or a URL that is pushed many times. Each keeps a past of its own, and
  * costs what a task of other bytes costs, however many there are: counted in commands and in bytes of the append-only file.
  */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { QueueKeys } from '../../queue/keys.ts';
@@ -112,13 +110,4 @@ test('a version that knows one text for all pasts finds those that it has room f
   expect(tasks.map(({ past }) => past.attempts)).toEqual(tasks.map(() => 1));
   expect(tasks).toHaveLength(100);
   expect(await redis.exists(keys.history, keys.pasts)).toBe(0);
-});
-
-test('the scripts that put tasks back remember their pasts alike', () => {
-  const functions = ['turn', 'reap', 'rejoin'].map((name) => {
-    const source = readFileSync(join(import.meta.dirname, `../../queue/scripts/${name}.lua`), 'utf8');
-    return /-- a short name for a task's bytes[^]*?local function remember[^]*?\nend\n/.exec(source)?.[0];
-  });
-  expect(functions[0]).toBeDefined();
-  expect(new Set(functions).size).toBe(1);
 });

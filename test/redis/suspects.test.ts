@@ -6,6 +6,7 @@ import type { QueueKeys } from '../../queue/keys.ts';
 import { sampleQueue } from '../../queue/pool/sample.ts';
 import { reap, reapExpired } from '../../queue/workers/reap.ts';
 import type { Delivery } from '../../queue/workers/turn.ts';
+import { receiptPrefix } from '../../queue/workers/turn.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { done, freshKeys, startHandWorker, texts, type HandWorker } from '../support/turns.ts';
 
@@ -97,7 +98,7 @@ describe('a worker that holds something', () => {
     await lose(keys, 'a');
     await redis.lpush(keys.queue, 'c', 'd', 'e');
     expect(await one.turn({ want: 1 })).toMatchObject({ tasks: [], apart: true });
-    const other = await two.turn({ want: 1 });
+    const other = await two.turn({ want: 1, emptyInMs: 1_000 });
     expect([texts(other.tasks), other.apart]).toEqual([['c'], false]);
     const three = await startHandWorker(redis, keys);
     expect(texts((await three.turn({ want: 2 })).tasks)).toEqual(['a']);
@@ -175,7 +176,7 @@ test('hundreds of them, among equal ones, end one by one', async () => {
   const { worker } = await busyWith(keys, 'x');
   await worker.turn({ want: 2_000 });
   expect(await redis.llen(keys.suspects)).toBe(300);
-  await redis.hdel(keys.inflight(worker.id), `${worker.epoch}-1`);
+  await redis.hdel(keys.inflight(worker.id), `${receiptPrefix(worker.epoch)}1`);
   let { tasks } = await worker.turn({ want: 2_000 });
   for (let i = 0; i < 300; i++) {
     expect(texts(tasks)).toEqual([`task ${i % 200}`]);

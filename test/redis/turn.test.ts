@@ -6,7 +6,7 @@ import { deadHeader } from '../../queue/dead-letter-format.ts';
 import { drainWorkers } from '../../queue/workers/drain.ts';
 import { sampleQueue } from '../../queue/pool/sample.ts';
 import { reap } from '../../queue/workers/reap.ts';
-import { turn } from '../../queue/workers/turn.ts';
+import { receiptPrefix, turn } from '../../queue/workers/turn.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { done, freshKeys, startHandWorker, texts } from '../support/turns.ts';
 
@@ -25,7 +25,9 @@ test('takes from the right end, at most what is wanted, and notes it in flight',
   const reply = await worker.turn({ want: 3 });
   expect(texts(reply.tasks)).toEqual(['a', 'b', 'c']);
   expect(reply).toMatchObject({ length: 1, drain: false, seen: 3 });
-  expect(reply.tasks.map((task) => task.receipt)).toEqual([1, 2, 3].map((n) => `${worker.epoch}-${n}`));
+  expect(reply.tasks.map((task) => task.receipt)).toEqual(
+    [1, 2, 3].map((n) => `${receiptPrefix(worker.epoch)}${n}`),
+  );
   expect(Object.values(await redis.hgetall(keys.inflight(worker.id))).toSorted()).toEqual(['a', 'b', 'c']);
   expect(await sampleQueue(redis, keys)).toMatchObject({ waiting: 1, inFlight: 3, busy: 1, workers: 1 });
 });

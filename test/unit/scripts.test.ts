@@ -11,11 +11,15 @@ const scripts = readdirSync(folder)
 /** The functions of all scripts, without comments, by name. */
 const functions = Map.groupBy(
   scripts.flatMap(({ name, text }) =>
-    Array.from(text.matchAll(/^local function (\w+)\((?:.* end$|[^]*?^end$)/gm), ([source, called = '']) => ({
-      called,
-      script: name,
-      code: source.replaceAll(/^ *--.*\n/gm, ''),
-    })),
+    Array.from(
+      // looked ahead, so that a function inside of another is found too
+      text.matchAll(/^(?=(( *)local function (\w+)\((?:.* end$|[^]*?^\2end$)))/gm),
+      ([, source = '', indent = '', called = '']) => ({
+        called,
+        script: name,
+        code: source.replaceAll(/^ *--.*\n/gm, '').replaceAll(new RegExp(`^${indent}`, 'gm'), ''),
+      }),
+    ),
   ),
   ({ called }) => called,
 );
@@ -38,7 +42,7 @@ test.for(shared)('%s is the same wherever it stands', ([, copies]) => {
 
 test.for(['HISTORY_BYTES', 'OVERHEAD'])('%s is the same wherever it stands', (name) => {
   const values = scripts.flatMap(({ text }) =>
-    Array.from(text.matchAll(new RegExp(`^local ${name} = (.*)$`, 'gm')), ([, value]) => value),
+    Array.from(text.matchAll(new RegExp(`^ *local ${name} = (.*)$`, 'gm')), ([, value]) => value),
   );
   expect(values.length).toBeGreaterThan(1);
   expect(new Set(values).size).toBe(1);
