@@ -82,9 +82,10 @@ async function judgeBy(input: SourceDrainsInput, members: readonly Member[]): Pr
   const { redis, source, idleSince, state } = input;
   const { holding } = source;
   if (holding.by === 'worker') {
-    const holders = holdersOf(members, await holding.crew(createAsk(redis), redis));
+    const crew = await holding.crew(createAsk(redis), redis);
+    const holders = holdersOf(members, crew);
     state.idle = idleAfter(holders, state.idle, performance.now());
-    return { loads: loadsByWorker(holders, holding, state.idle), why: strangers(members, holders) };
+    return { loads: loadsByWorker(holders, holding, state.idle), why: unseen(members, crew, holders) };
   }
   const needed = holding.by === 'count' ? holding.lagMs : (holding.longestMs ?? Infinity);
   const { sample } = await readSource(redis, source, 0);
@@ -153,8 +154,14 @@ function waitingFor(holding: Exclude<Holding, { by: 'worker' }>, inHand: number)
     : `${holding.why}: held until nothing was there to take for ${formatDuration(holding.longestMs)} (longestTask)`;
 }
 
-/** Members that are ready without a worker of the library in them, human-readable. */
-function strangers(members: readonly Member[], holders: ReadonlyMap<string, Holder>): string | undefined {
+/** Tasks without a known worker, or members that are ready without one of the library in them, human-readable. */
+function unseen(
+  members: readonly Member[],
+  { unnamed }: SourceCrew,
+  holders: ReadonlyMap<string, Holder>,
+): string | undefined {
+  if (unnamed > 0)
+    return `${unnamed === 1 ? 'a running task names' : `${unnamed} running tasks name`} no worker that is known: held, because any of them may hold it`;
   const found = members.filter(({ id, ready }) => ready && holders.get(id)?.workers.length === 0);
   const [first] = found;
   if (!first) return undefined;

@@ -75,7 +75,7 @@ export async function step(input: StepInput): Promise<Step> {
   const ready = up(replicas, sampled, elsewhere);
   const { around = (work) => work() } = input;
   const decided = around(() => decide(rules, sample, replicas.wanted, memory, now, ready, wall));
-  const decision = { ...decided, reason: decided.reason + pauseNote(sampled) };
+  const decision = { ...decided, reason: decided.reason + pauseNote(sampled) + limitNote(sampled) };
   const { desired } = decision;
   const from = replicas.wanted;
   const still: Step = {
@@ -141,6 +141,12 @@ function elsewhereOf({ ready, existing }: Replicas, sampled: Sampled, before: nu
 function pauseNote(sampled: Sampled): string {
   const paused = sampled.kind === 'known' ? sampled.sample.pausedQueues : 0;
   return paused === 0 ? '' : paused === 1 ? '; a queue is paused' : `; ${paused} queues are paused`;
+}
+
+/** Tasks beyond a limit of their queue need no workers either. */
+function limitNote(sampled: Sampled): string {
+  const { blocked = 0 } = sampled.kind === 'known' ? sampled.sample : {};
+  return blocked === 0 ? '' : `; ${blocked} more wait, because their queue limits how many run`;
 }
 
 /** Whether something changes or may change, so that the queue should be sampled every second. */

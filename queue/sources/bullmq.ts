@@ -7,6 +7,7 @@
  *   only a running worker moves what is due.
  * - `active` keeps the jobs of workers that died, whose lock is gone after 30 s: only a worker that lives for half a minute gives
  *   them back, so they count as work; without lock and connection they hold no pod.
+ * - A queue can limit how many of its jobs run (`setGlobalConcurrency`): what waits beyond that asks for no workers.
  * - A parent that waits for its children is in `waiting-children`, where it can stay for ever: it is no work.
  */
 import type { Redis } from 'ioredis';
@@ -47,7 +48,7 @@ export function bullMqSource({ queues, prefix }: BullMqSettings): Source {
 
 async function lookAt(ask: Ask, base: string, queue: string, horizonMs: number): Promise<SourceLook> {
   const { now, answers } = await ask({
-    meta: waking(fields(`${base}:meta`, 'paused', 'version', 'opts.maxLenEvents')),
+    meta: waking(fields(`${base}:meta`, 'paused', 'version', 'opts.maxLenEvents', 'concurrency')),
     wait: waking(count('LLEN', `${base}:wait`)),
     parked: waking(count('LLEN', `${base}:paused`)),
     prioritized: waking(count('ZCARD', `${base}:prioritized`)),
@@ -58,11 +59,13 @@ async function lookAt(ask: Ask, base: string, queue: string, horizonMs: number):
     jobs: count('EXISTS', `${base}:id`),
     ...askDelayed(`${base}:delayed`, SCORE, horizonMs),
   });
-  const [paused] = answers.meta;
+  const [paused, , , limit] = answers.meta;
   checkLayout(base, queue, answers);
+  const waiting = answers.wait + answers.parked + answers.prioritized;
   return {
     now,
-    waiting: answers.wait + answers.parked + answers.prioritized,
+    waiting,
+    blocked: Math.max(0, waiting - Math.max(0, (Number(limit) || Infinity) - answers.active)),
     inHand: answers.active,
     ...delayedIn(answers, SCORE),
     failed: answers.failed,

@@ -17,7 +17,15 @@ export async function readSource(redis: Redis, source: Source, horizonMs: number
   const watched: Watched[] = [];
   const ask = createAsk(redis, (one) => watched.push(one));
   const looks = await source.look(ask, horizonMs);
-  return { sample: combineSamples(looks.map(queueSampleOf)), watched };
+  return { sample: withoutBlocked(combineSamples(looks.map(queueSampleOf)), looks), watched };
+}
+
+/** Tasks that no further worker could take are shown, and ask for no replicas. */
+function withoutBlocked(sample: PoolSample, looks: readonly SourceLook[]): PoolSample {
+  const blocked = looks.reduce((sum, look) => sum + (look.paused ? 0 : (look.blocked ?? 0)), 0);
+  if (blocked === 0) return sample;
+  const { runnable } = sample;
+  return { ...sample, blocked, runnable: { ...runnable, waiting: runnable.waiting - blocked } };
 }
 
 /** Not known of other libraries' tasks. */
@@ -25,7 +33,16 @@ const NONE_SLOW: readonly number[] = Array.from({ length: SLOW_BUCKETS }, () => 
 
 /** A task counts as taken when it is in hand or finished. */
 export function queueSampleOf(look: SourceLook): QueueSample {
-  const { inHand, failed = 0, finished = 0, paused = false, leaving = 0, nextDue, ...counts } = look;
+  const {
+    inHand,
+    failed = 0,
+    finished = 0,
+    paused = false,
+    leaving = 0,
+    nextDue,
+    blocked: _,
+    ...counts
+  } = look;
   return {
     ...counts,
     nextDue,

@@ -27,6 +27,8 @@ export interface SourceLook {
   readonly now: number;
   /** Tasks that a worker may take now. */
   readonly waiting: number;
+  /** Of these, tasks that no further worker could take now, because the queue limits how many run. */
+  readonly blocked?: number;
   /** Tasks that workers hold, running or prefetched, as far as the library's keys show them. */
   readonly inHand: number;
   /** Tasks that are not due yet, or are due and were not moved. */

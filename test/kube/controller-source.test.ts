@@ -163,7 +163,10 @@ test('a pod in which no worker is known is held, with the reason', async () => {
   await status({ inFlight: 1 });
   await stage.world.objects.patch(POOLS, ref, { spec: { minReplicas: 0 } });
   await eventually(
-    async () => expect((await pool()).status?.lastDecision).toMatch(/2→1: .*not seen idle/),
+    async () =>
+      expect((await pool()).status?.lastDecision).toMatch(
+        /2→1: .*1 not seen idle; a running task names no worker that is known/,
+      ),
     bounded,
   );
   expect(mail.pods).toHaveLength(2);

@@ -14,6 +14,7 @@ interface BullMq {
     add(name: string, data: object, options?: object): Promise<unknown>;
     pause(): Promise<void>;
     resume(): Promise<void>;
+    setGlobalConcurrency(running: number): Promise<unknown>;
     close(): Promise<void>;
   };
   readonly Worker: new (
@@ -82,6 +83,7 @@ function openBullMq({ Queue, Worker }: BullMq, server: RedisServer): Library {
       for (let i = 0; i < tasks; i++) await gate.rpush(RELEASED, '1');
     },
     pause: async (on) => (on ? await opened().pause() : await opened().resume()),
+    limit: async (running) => void (await opened().setGlobalConcurrency(running)),
     [Symbol.asyncDispose]: async () => {
       for (const worker of workers) await worker.kill();
       await queue?.close();

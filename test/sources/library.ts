@@ -24,6 +24,8 @@ export interface Library extends AsyncDisposable {
   readonly release: (tasks: number) => Promise<void>;
   /** Where the library can: no worker takes anything until it is resumed. */
   readonly pause?: (on: boolean) => Promise<void>;
+  /** Where the library can: no more than this many tasks run at a time. */
+  readonly limit?: (running: number) => Promise<void>;
 }
 
 export interface LibraryWorker {

@@ -9,7 +9,8 @@ import type { Member } from '../../controller/act/target.ts';
 import { queueKeys } from '../../queue/keys.ts';
 import { createAsk } from '../../queue/sources/ask.ts';
 import { readSource } from '../../queue/sources/read.ts';
-import type { Source, SourceLook } from '../../queue/sources/source.ts';
+import type { PoolSample } from '../../queue/pool/pool-sample.ts';
+import type { Source } from '../../queue/sources/source.ts';
 import { sourceOf } from '../../queue/sources/sources.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
@@ -27,7 +28,7 @@ interface Scene extends AsyncDisposable {
   readonly library: Library;
   readonly source: Source;
   /** Resolves when a look finds this. */
-  readonly sees: (parts: Partial<SourceLook> & { inFlight?: number }) => Promise<void>;
+  readonly sees: (parts: Partial<PoolSample>) => Promise<void>;
 }
 
 async function open({ settings, open: openLibrary }: LibraryCase): Promise<Scene> {
@@ -258,3 +259,14 @@ test.for([...bullMqCases, rqCase])(
     await scene.sees({ waiting: 3, paused: false });
   },
 );
+
+test.for(bullMqCases)('$name: what waits beyond a limit of the queue asks for no replicas', async (one) => {
+  await using scene = await open(one);
+  const { library, redis, source } = scene;
+  await library.push(4);
+  await library.limit?.(2);
+  await scene.sees({ waiting: 4, blocked: 2 });
+  await library.work('pod-1');
+  await scene.sees({ waiting: 3, inFlight: 1, blocked: 2 });
+  expect((await readSource(redis, source, 0)).sample.runnable.waiting).toBe(1);
+});
