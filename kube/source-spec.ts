@@ -8,6 +8,8 @@ export interface SourceSpec {
   /** `longestTask`: a duration. */
   list?: { keys: string[]; longestTask?: string };
   rq?: { queues: string[] };
+  /** `longestTask`: a duration. */
+  stream?: { keys: string[]; group: string; longestTask?: string };
 }
 
 export interface CustomSourceSpec {
@@ -27,7 +29,7 @@ export interface ReadingSpec {
 }
 
 /** What people call the queues of a source, such as `bullmq:mail`; beside the first name, Millrace keeps what it recorded. */
-export function sourceQueues({ bullmq, custom, list, rq, ...other }: SourceSpec): readonly string[] {
+export function sourceQueues({ bullmq, custom, list, rq, stream, ...other }: SourceSpec): readonly string[] {
   if (bullmq) {
     const prefix = bullmq.prefix === 'bull' ? '' : `${bullmq.prefix}:`;
     return bullmq.queues.map((queue) => `bullmq:${prefix}${queue}`);
@@ -35,6 +37,7 @@ export function sourceQueues({ bullmq, custom, list, rq, ...other }: SourceSpec)
   if (custom) return custom.waiting.map(({ key }) => `custom:${key}`);
   if (list) return list.keys.map((key) => `list:${key}`);
   if (rq) return rq.queues.map((queue) => `rq:${queue}`);
+  if (stream) return stream.keys.map((key) => `stream:${key}`);
   // of a later version: reported, and not crashed at
   return Object.keys(other).length > 0 ? Object.keys(other) : ['source'];
 }

@@ -162,7 +162,10 @@ function unseen(
 ): string | undefined {
   if (unnamed > 0)
     return `${unnamed === 1 ? 'a running task names' : `${unnamed} running tasks name`} no worker that is known: held, because any of them may hold it`;
-  const found = members.filter(({ id, ready }) => ready && holders.get(id)?.workers.length === 0);
+  const found = members.filter(({ id, ready }) => {
+    const holder = holders.get(id);
+    return ready && holder?.workers.length === 0 && !holder.idle;
+  });
   const [first] = found;
   if (!first) return undefined;
   const who = `${found.length === 1 ? `${first.id} is` : `${first.id} and ${found.length - 1} more are`} ready`;

@@ -3,7 +3,8 @@
  * Pure.
  *
  * A worker is found in a pod by its host's name or its address. A pod that is ready and in which no worker is known is not idle: it
- * may be none, or be one that the library does not show yet. Knowledge is late by the library's lag, so a pod counts as idle when
+ * may be none, or be one that the library does not show yet. Only where the library names the holder of every task at once (`complete`)
+ * does it follow that such a pod holds none. Knowledge is late by the library's lag, so a pod counts as idle when
  * every look of that long has shown it so.
  */
 import type { SourceCrew, SourceWorker } from '../../queue/sources/source.ts';
@@ -28,7 +29,7 @@ const GAP_MS = 5_000;
 
 export function holdersOf(
   members: readonly Member[],
-  { workers, unnamed }: SourceCrew,
+  { workers, unnamed, complete = false }: SourceCrew,
 ): ReadonlyMap<string, Holder> {
   const placed = new Set<SourceWorker>();
   const found = members.map((member) => {
@@ -40,7 +41,7 @@ export function holdersOf(
   return new Map(
     found.map(([member, mine]) => {
       const tasks = mine.reduce((sum, worker) => sum + worker.tasks, 0) + (unnamed > 0 ? 1 : 0);
-      const known = mine.length > 0 || (!member.ready && !astray);
+      const known = mine.length > 0 || ((complete || !member.ready) && !astray);
       return [member.id, { workers: mine, tasks, idle: tasks === 0 && known }];
     }),
   );

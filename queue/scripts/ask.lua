@@ -45,6 +45,51 @@ local function range(key, first, last)
   return found
 end
 
+-- the ids of the first entries of a range, and so no contents: in growing steps, until their number or 256 kB of contents are
+-- reached; the second value is whether there may be more
+local function ids(key, first, last, count)
+  local found, bytes, largest, step = {}, 0, 1, 4
+  while #found < count and bytes < 262144 do
+    local limit = math.min(step, count - #found, math.ceil((262144 - bytes) / largest))
+    local entries = redis.pcall('XRANGE', key, first, last, 'COUNT', limit)
+    if entries.err then return entries end
+    for _, entry in ipairs(entries) do
+      local size = 0
+      for _, text in ipairs(entry[2]) do size = size + #text end
+      bytes, largest = bytes + size, math.max(largest, size)
+      found[#found + 1] = entry[1]
+    end
+    if #entries < limit then return {found, 0} end
+    first, step = '(' .. entries[#entries][1], 8 * step
+  end
+  return {found, 1}
+end
+
+local function value(row, name)
+  for i = 1, #row, 2 do
+    if row[i] == name then return row[i + 1] end
+  end
+end
+
+-- XINFO without what it returns beside: of a stream the ids of its first and last entry, but not these; of its groups only the
+-- one that is asked for. Nothing for a key that is not there
+local function information(about, key, name)
+  if about == 'CONSUMERS' then return redis.pcall('XINFO', about, key, name) end
+  local reply = redis.pcall('XINFO', about, key)
+  if reply.err then return not string.find(reply.err, 'no such key', 1, true) and reply end
+  if about == 'GROUPS' then
+    for _, group in ipairs(reply) do
+      if value(group, 'name') == name then return group end
+    end
+    return {}
+  end
+  for i = 1, #reply, 2 do
+    local field = reply[i]
+    if field == 'first-entry' or field == 'last-entry' then reply[i + 1] = reply[i + 1] and reply[i + 1][1] end
+  end
+  return reply
+end
+
 local replies = {now}
 local at = 3
 for i, key in ipairs(KEYS) do
@@ -58,6 +103,8 @@ for i, key in ipairs(KEYS) do
   left = most
   local reply
   if command == 'LRANGE' then reply = range(key, arguments[1], arguments[2])
+  elseif command == 'XRANGE' then reply = ids(key, arguments[1], arguments[2], tonumber(arguments[3]))
+  elseif string.sub(command, 1, 6) == 'XINFO ' then reply = information(string.sub(command, 7), key, arguments[1])
   elseif command == 'GET' then reply = redis.pcall('GETRANGE', key, 0, longest - 1)
   else reply = redis.pcall(command, key, unpack(arguments)) end
   local failed = type(reply) == 'table' and reply.err

@@ -70,6 +70,11 @@ export interface SourceCrew {
   readonly workers: readonly SourceWorker[];
   /** Tasks in hand for which no worker is named: any worker may hold them. */
   readonly unnamed: number;
+  /**
+   * A task in hand is in these numbers in the moment in which it is taken: a pod of which nothing is known holds none while each
+   * holder is found in another. A library without this may not show a worker that is there and busy.
+   */
+  readonly complete?: boolean;
 }
 
 export interface SourceWorker {

@@ -7,6 +7,7 @@ import { customSource, type CustomSettings } from './custom.ts';
 import { listSource, type ListSettings } from './list.ts';
 import { rqSource, type RqSettings } from './rq.ts';
 import type { Source } from './source.ts';
+import { streamSource, type StreamSettings } from './stream.ts';
 
 /** One of them is set. */
 export interface SourceSettings {
@@ -14,15 +15,17 @@ export interface SourceSettings {
   readonly custom?: CustomSettings;
   readonly list?: ListSettings;
   readonly rq?: RqSettings;
+  readonly stream?: StreamSettings;
 }
 
 /** Throws `RangeError` for settings that no source has, or that cannot be read. */
-export function sourceOf({ bullmq, custom, list, rq, ...rest }: SourceSettings): Source {
+export function sourceOf({ bullmq, custom, list, rq, stream, ...rest }: SourceSettings): Source {
   if (bullmq) return bullMqSource(bullmq);
   if (custom) return customSource(custom);
   if (list) return listSource(list);
   if (rq) return rqSource(rq);
+  if (stream) return streamSource(stream);
   throw new RangeError(
-    `source has ${Object.keys(rest).join(', ') || 'no field'}, which this version does not know: use one of bullmq, custom, list, rq`,
+    `source has ${Object.keys(rest).join(', ') || 'no field'}, which this version does not know: use one of bullmq, custom, list, rq, stream`,
   );
 }

@@ -181,6 +181,19 @@ export const bad: [what: string, change: Json, message: string][] = [
     { source: { custom: { waiting: [{ command: 'ZCOUNT', key: 'a', args: ['now:h', '+inf'] }] } } },
     'write now:s or now:ms',
   ],
+  [
+    'a target wait of a stream whose running tasks are in no key',
+    {
+      source: { stream: { keys: ['a'], group: 'b', longestTask: '1m' } },
+      scaling: { targetWait: '10s' },
+    },
+    'targetWait rests on a count of finished tasks',
+  ],
+  [
+    'a stream without a group',
+    { source: { stream: { keys: ['a'] } } },
+    'spec.source.stream.group: Required value',
+  ],
   ['a list of a source twice', { source: { list: { keys: ['a', 'a'] } } }, 'name each list once'],
   [
     'a longest task beside a count of what runs',
@@ -284,6 +297,7 @@ export const good: [what: string, spec: Json][] = [
       { bullmq: { queues: ['mail'] } },
       { rq: { queues: ['default'] } },
       { list: { keys: ['jobs'], longestTask: '10m' } },
+      { stream: { keys: ['orders'], group: 'workers' } },
     ] as const
   ).map((source): [string, Json] => [
     `the source ${Object.keys(source)[0]}`,
@@ -303,6 +317,10 @@ export const good: [what: string, spec: Json][] = [
       },
       scaling: { targetWait: '10s' },
     },
+  ],
+  [
+    'a stream with a target wait',
+    { ...base, source: { stream: { keys: ['orders'], group: 'workers' } }, scaling: { targetWait: '10s' } },
   ],
   ['durations as Go writes them', { ...base, scaling: { scaleDown: { window: '1h2m3.5s' } } }],
   [

@@ -32,6 +32,7 @@ export const completeSpec: Complete<Omit<WorkerPoolSpec, 'template'>> & { templa
     },
     list: { keys: ['jobs'], longestTask: '10m' },
     rq: { queues: ['default'] },
+    stream: { keys: ['orders'], group: 'workers', longestTask: '10m' },
   },
   queue: 'tiles',
   queues: ['urgent', 'tiles'],

@@ -33,6 +33,15 @@ describe('a worker is found in the pod', () => {
   });
 });
 
+test.each<[string, readonly SourceWorker[], number, boolean]>([
+  ['is idle when the holders of all tasks are in other pods', [worker('b', 1)], 0, true],
+  ['is not when one of them is somewhere that is not known', [worker('elsewhere', 1)], 0, false],
+  ['is not while a task names no worker', [worker('b', 1)], 1, false],
+])('a pod without a worker, where each task names its holder at once, %s', (_, workers, unnamed, idle) => {
+  const holders = holdersOf([pod('a'), pod('b')], { workers, unnamed, complete: true });
+  expect(holders.get('a')?.idle).toBe(idle);
+});
+
 test('an address that several pods have is that of all of them', () => {
   const members = ['a', 'b'].map((id) => pod(id, { addresses: ['192.168.0.1'] }));
   const holders = holdersOf(members, { workers: [worker('192.168.0.1', 1)], unnamed: 0 });

@@ -11,6 +11,7 @@ test.each<[SourceSpecInput, string[]]>([
   [{ bullmq: { queues: ['mail'], prefix: '{app}' } }, ['bullmq:{app}:mail']],
   [{ rq: { queues: ['default'] } }, ['rq:default']],
   [{ list: { keys: ['jobs'] } }, ['list:jobs']],
+  [{ stream: { keys: ['orders'], group: 'workers' } }, ['stream:orders']],
   [{ custom: { waiting: [{ command: 'LLEN', key: 'jobs' }] } }, ['custom:jobs']],
 ])('%j is called %j', (source, names) => {
   const spec = specOf(source);
@@ -22,7 +23,7 @@ describe('refused, with what to do', () => {
   test('a library of a later version', () => {
     const spec = { later: { queues: ['a'] } } as SourceSpec;
     expect(() => sourceOf(spec)).toThrow(
-      'source has later, which this version does not know: use one of bullmq, custom, list, rq',
+      'source has later, which this version does not know: use one of bullmq, custom, list, rq, stream',
     );
     expect(sourceQueues(spec)).toEqual(['later']);
   });

@@ -1,0 +1,66 @@
+/** A stream that a consumer group reads, with plain workers whose consumers have the names of their places. */
+import type { RedisServer } from '../support/redis.ts';
+import type { Library, LibraryCase } from './library.ts';
+
+const KEY = 'jobs';
+const GROUP = 'workers';
+
+export const streamCase: LibraryCase = {
+  name: 'a stream',
+  settings: { stream: { keys: [KEY], group: GROUP } },
+  keys: 'jobs*',
+  open: (server) => Promise.resolve(openStream(server)),
+};
+
+function openStream(server: RedisServer): Library {
+  const redis = server.client();
+  const create = (): Promise<unknown> =>
+    redis.xgroup('CREATE', KEY, GROUP, '0', 'MKSTREAM').catch(() => undefined); // it is there
+  return {
+    push: async (tasks) => {
+      await create();
+      for (let i = 0; i < tasks; i++) await redis.xadd(KEY, '*', 'task', 'x'.repeat(20));
+    },
+    work: async (place) => {
+      await create();
+      const [taking, gate] = [server.client(), server.client({ db: 1 })];
+      let stopping = false;
+      const running = (async () => {
+        while (!stopping) {
+          const read = taking.xreadgroup(
+            'GROUP',
+            GROUP,
+            place,
+            'COUNT',
+            1,
+            'BLOCK',
+            100,
+            'STREAMS',
+            KEY,
+            '>',
+          );
+          const [[, [[id]]]] = ((await read) ?? [[KEY, [[undefined]]]]) as [[string, [[string | undefined]]]];
+          if (id === undefined) continue;
+          await gate.blpop('released', 0);
+          await redis.xack(KEY, GROUP, id);
+        }
+      })().catch(() => undefined); // its connection was cut
+      return {
+        stop: async () => {
+          stopping = true;
+          await running;
+        },
+        kill: async () => {
+          stopping = true;
+          for (const connection of [taking, gate]) connection.disconnect();
+          await running;
+        },
+      };
+    },
+    release: async (tasks) => {
+      const gate = server.client({ db: 1 });
+      for (let i = 0; i < tasks; i++) await gate.rpush('released', '1');
+    },
+    [Symbol.asyncDispose]: async () => {},
+  };
+}
