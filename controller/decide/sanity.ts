@@ -2,7 +2,7 @@
  * Validates the input and the output of `decide`: a wrong number in either would otherwise stay in what is learned for good.
  * Pure.
  */
-import type { Decision, Policy, Sample } from './decision.ts';
+import type { Decision, Numbers, Policy, Sample } from './decision.ts';
 import type { Learned } from './target-wait/learned.ts';
 
 /** A sample with an invalid number counts as unknown. */
@@ -70,7 +70,7 @@ function attempt(
 
 /** Why a decision must not be acted on; `undefined` when it may. */
 function unsoundness(
-  { desired, bounds, memory: { learned } }: Decision,
+  { desired, bounds, numbers, memory: { learned } }: Decision,
   { fallback, pause }: Policy,
   current: number,
 ): string | undefined {
@@ -79,8 +79,15 @@ function unsoundness(
   if (pause?.replicas !== undefined) ends.push(pause.replicas);
   const within = desired >= Math.min(...ends) && desired <= Math.max(...ends);
   if (!Number.isSafeInteger(desired) || !within) return `${desired} replicas`;
-  const wrong = learned && Object.entries(learnedFigures(learned)).find(([, value]) => !(value >= 0));
+  const figures = { ...(learned && learnedFigures(learned)), ...usedFigures(numbers) };
+  const wrong = Object.entries(figures).find(([, value]) => !(value >= 0 && value < Infinity));
   return wrong && `${wrong[0]} ${wrong[1]}`;
+}
+
+/** The times that this decision is based on. */
+function usedFigures({ target }: Numbers): Record<string, number> {
+  const { serviceMs = 0, startMs = 0 } = target ?? {};
+  return { 'service time': serviceMs, 'start time': startMs };
 }
 
 /** The figures that go into the next decision, and from there into the one after it. */

@@ -166,6 +166,20 @@ describe('nonsense', () => {
     expect(decide(policy, look(9, 3, 62), 3, decision.memory, T0 + 3 * SECOND, 3).forgot).toBeUndefined();
   });
 
+  test('in any one number of the memory is in no reason and no result', () => {
+    let memory: Memory = noMemory;
+    for (let i = 0; i < 3; i++) ({ memory } = decide(policy, look(0, 0, i), 0, memory, T0 + i * SECOND, 0));
+    const numbers = JSON.stringify(memory).match(/-?\d+/g)?.length ?? 0;
+    expect(numbers).toBeGreaterThan(20);
+    for (let n = 0; n < numbers; n++) {
+      for (const value of [Infinity, -Infinity, Number.NaN, -1, 1e300]) {
+        const decision = decide(policy, look(0, 0, 4), 0, withNumber(memory, n, value), T0 + 3 * SECOND, 0);
+        expect(decision.desired).toSatisfy(Number.isSafeInteger);
+        expect(decision.reason).not.toMatch(/NaN|Infinity|undefined/);
+      }
+    }
+  });
+
   const anyNumber = fc.oneof(
     fc.nat(1_000),
     fc.double(),

@@ -115,13 +115,21 @@ describe('formatDuration', () => {
     );
   });
 
+  test('the longest duration is read, and a longer one refused', () => {
+    expect(parseDuration('2562047h')).toBe(2_562_047 * 3_600_000);
+    expect(() => parseDuration('2562048h')).toThrow(/is too long for a duration/);
+  });
+
   test('any other text is refused, never taken for something', () => {
     const valid = /^(0|((\d+(\.\d*)?|\.\d+)(ns|us|\u00b5s|\u03bcs|ms|s|m|h))+)$/;
     const text = fc.string({ unit: fc.constantFrom(...'0123459.smhnu\u00b5 -+e'.split('')), maxLength: 8 });
     fc.assert(
       fc.property(text, (one) => {
-        if (valid.test(one)) expect(parseDuration(one)).toBeGreaterThanOrEqual(0);
-        else expect(() => parseDuration(one)).toThrow(RangeError);
+        if (!valid.test(one)) expect(() => parseDuration(one)).toThrow(RangeError);
+        // eight characters are over the longest duration by hours alone
+        else if (/^\d{7}h$/.test(one) && Number.parseInt(one, 10) > 2_562_047)
+          expect(() => parseDuration(one)).toThrow(/is too long for a duration/);
+        else expect(parseDuration(one)).toBeGreaterThanOrEqual(0);
       }),
       { numRuns: 2000 },
     );
