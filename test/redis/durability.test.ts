@@ -102,10 +102,10 @@ test.concurrent.for([
     await using front = await startTcpProxy(first.port);
     const keys = freshKeys();
     const redis = `redis://127.0.0.1:${front.port}`;
-    await using queue = openQueue({ redis, ...keys, durability: { replicas: 1, timeoutMs: 8_000 } });
+    await using queue = openQueue({ redis, ...keys, durability: { replicas: 1, timeoutMs: 5_000 } });
     await using worker = startWorker({ address: { url: redis } }, keys, {
       handler: (task) => task,
-      durability: { replicas: 1, timeoutMs: 8_000 },
+      durability: { replicas: 1, timeoutMs: 5_000 },
     });
     await worker.ready();
     await queue.enqueue('first');
