@@ -80,6 +80,7 @@ const beyond = new Set([
   'a source and a queue',
   'a target wait without a count of what was finished',
   'a range without bounds',
+  'a longest task beside a count of what runs',
   'a time in no unit',
   'a worker in no container',
   "a name of the sentinels' user alone",
