@@ -30,7 +30,12 @@ export default defineConfig({
       project('unit', 1, { testTimeout: 120_000, maxWorkers: 2 }),
       project('redis', 2, { testTimeout: 120_000, hookTimeout: 120_000, maxWorkers: 3 }),
       project('programs', 3, { testTimeout: 120_000, hookTimeout: 120_000, maxWorkers: 2 }),
-      project('sources', 4, { testTimeout: 120_000, hookTimeout: 240_000, maxWorkers: 2 }),
+      project('sources', 4, {
+        globalSetup: ['test/sources/prepare.ts'],
+        testTimeout: 120_000,
+        hookTimeout: 240_000,
+        maxWorkers: 2,
+      }),
       project('kube', 5, {
         globalSetup: ['test/support/tools.ts'],
         testTimeout: 180_000,

@@ -3,6 +3,7 @@
  * the settings of queue/sources/. Pure.
  */
 export interface SourceSpec {
+  asynq?: { queues: string[] };
   bullmq?: { queues: string[]; prefix: string };
   custom?: CustomSourceSpec;
   /** `longestTask`: a duration. */
@@ -29,7 +30,16 @@ export interface ReadingSpec {
 }
 
 /** What people call the queues of a source, such as `bullmq:mail`; beside the first name, Millrace keeps what it recorded. */
-export function sourceQueues({ bullmq, custom, list, rq, stream, ...other }: SourceSpec): readonly string[] {
+export function sourceQueues({
+  asynq,
+  bullmq,
+  custom,
+  list,
+  rq,
+  stream,
+  ...other
+}: SourceSpec): readonly string[] {
+  if (asynq) return asynq.queues.map((queue) => `asynq:${queue}`);
   if (bullmq) {
     const prefix = bullmq.prefix === 'bull' ? '' : `${bullmq.prefix}:`;
     return bullmq.queues.map((queue) => `bullmq:${prefix}${queue}`);

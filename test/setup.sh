@@ -17,7 +17,7 @@ needs() {
     unit) ;;
     redis) echo "$server $python" ;;
     programs) echo "$server $python tmux zsh fish prometheus" ;;
-    sources) echo "$server $python" ;;
+    sources) echo "$server $python golang-go" ;;
     kube) echo "$server $python prometheus" ;;
     browser) echo "$server chromium" ;;
     chaos) echo "$server" ;;
@@ -35,6 +35,7 @@ has() {
     redis-server) command -v redis-server || command -v valkey-server ;;
     gcc) command -v cc ;;
     libc6-dev) [ -e /usr/include/stdlib.h ] || [ "$(uname)" = Darwin ] ;;
+    golang-go) command -v go ;;
     chromium) command -v chromium || command -v chromium-browser || command -v google-chrome ;;
     prometheus) command -v promtool ;;
     python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;

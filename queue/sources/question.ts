@@ -2,13 +2,14 @@
  * Questions to Redis: commands that only read, with what their replies must be. A source asks several at once, of one instant,
  * and gets checked values (ask.ts). Pure.
  */
-import { asCount, asList, asMoment, asText } from '../scripts/decode-reply.ts';
+import { asCount, asCounter, asList, asMoment, asText } from '../scripts/decode-reply.ts';
 
 /** Commands whose replies are bounded, or are cut in Redis. None of them writes, and ask.ts sends no other. */
 export const COMMANDS = [
   'EXISTS',
   'GET',
   'HGET',
+  'HKEYS',
   'HLEN',
   'HMGET',
   'LINDEX',
@@ -82,6 +83,14 @@ export function text(
   return question(command, key, args, (reply) => optionalText(reply, `the reply to ${command} ${key}`));
 }
 
+/** A number that is kept as a text; 0 where there is none. */
+export function counter(key: string): Question<number> {
+  const what = `the reply to GET ${key}`;
+  return question('GET', key, [], (reply) =>
+    asCounter(Buffer.isBuffer(reply) && reply.length === 0 ? null : reply, what),
+  );
+}
+
 /** Fields of a hash, in order; `undefined` for one that is not there. */
 export function fields(key: string, ...names: readonly string[]): Question<(string | undefined)[]> {
   const what = `the fields of ${key}`;
@@ -90,9 +99,9 @@ export function fields(key: string, ...names: readonly string[]): Question<(stri
   );
 }
 
-/** Texts of a list, a sorted set or a set, of which the arguments bound the number. */
+/** Texts of a list or a sorted set, of which the arguments bound the number; names of a hash's fields, of which its writer does. */
 export function texts(
-  command: 'LRANGE' | 'ZRANGE',
+  command: 'LRANGE' | 'ZRANGE' | 'HKEYS',
   key: string,
   ...args: readonly Argument[]
 ): Question<string[]> {

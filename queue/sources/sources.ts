@@ -2,6 +2,7 @@
  * The sources by the field of `spec.source` that chooses one. To add a library: a file beside this one, a line here, its settings
  * in kube/source-spec.ts and the definition, its case in test/sources/, its row in docs/sources.md.
  */
+import { asynqSource, type AsynqSettings } from './asynq.ts';
 import { bullMqSource, type BullMqSettings } from './bullmq.ts';
 import { customSource, type CustomSettings } from './custom.ts';
 import { listSource, type ListSettings } from './list.ts';
@@ -11,6 +12,7 @@ import { streamSource, type StreamSettings } from './stream.ts';
 
 /** One of them is set. */
 export interface SourceSettings {
+  readonly asynq?: AsynqSettings;
   readonly bullmq?: BullMqSettings;
   readonly custom?: CustomSettings;
   readonly list?: ListSettings;
@@ -19,13 +21,14 @@ export interface SourceSettings {
 }
 
 /** Throws `RangeError` for settings that no source has, or that cannot be read. */
-export function sourceOf({ bullmq, custom, list, rq, stream, ...rest }: SourceSettings): Source {
+export function sourceOf({ asynq, bullmq, custom, list, rq, stream, ...rest }: SourceSettings): Source {
+  if (asynq) return asynqSource(asynq);
   if (bullmq) return bullMqSource(bullmq);
   if (custom) return customSource(custom);
   if (list) return listSource(list);
   if (rq) return rqSource(rq);
   if (stream) return streamSource(stream);
   throw new RangeError(
-    `source has ${Object.keys(rest).join(', ') || 'no field'}, which this version does not know: use one of bullmq, custom, list, rq, stream`,
+    `source has ${Object.keys(rest).join(', ') || 'no field'}, which this version does not know: use one of asynq, bullmq, custom, list, rq, stream`,
   );
 }

@@ -294,6 +294,7 @@ export const good: [what: string, spec: Json][] = [
   ],
   ...(
     [
+      { asynq: { queues: ['default'] } },
       { bullmq: { queues: ['mail'] } },
       { rq: { queues: ['default'] } },
       { list: { keys: ['jobs'], longestTask: '10m' } },

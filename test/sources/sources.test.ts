@@ -15,13 +15,14 @@ import { sourceOf } from '../../queue/sources/sources.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { sample, type Sampling } from '../support/sampling.ts';
+import { asynqCase } from './asynq.ts';
 import { bullMqCases } from './bullmq.ts';
 import type { Library, LibraryCase } from './library.ts';
 import { customCase, listCase } from './plain.ts';
 import { rqCase } from './rq.ts';
 import { streamCase } from './stream.ts';
 
-const cases: readonly LibraryCase[] = [listCase, customCase, streamCase, ...bullMqCases, rqCase];
+const cases: readonly LibraryCase[] = [listCase, customCase, streamCase, asynqCase, ...bullMqCases, rqCase];
 
 interface Scene extends AsyncDisposable {
   readonly server: RedisServer;
@@ -251,7 +252,7 @@ test.for(cases.filter(isKnownByName))(
   },
 );
 
-test.for([...bullMqCases, rqCase])(
+test.for([asynqCase, ...bullMqCases, rqCase])(
   '$name: what waits in a paused queue asks for no replicas',
   async (one) => {
     await using scene = await open(one);

@@ -7,6 +7,7 @@ import { sourceOf } from '../../queue/sources/sources.ts';
 const specOf = (source: SourceSpecInput): SourceSpec => withDefaults({ redis: {}, source }).source ?? {};
 
 test.each<[SourceSpecInput, string[]]>([
+  [{ asynq: { queues: ['default', 'low'] } }, ['asynq:default', 'asynq:low']],
   [{ bullmq: { queues: ['mail', 'sms'] } }, ['bullmq:mail', 'bullmq:sms']],
   [{ bullmq: { queues: ['mail'], prefix: '{app}' } }, ['bullmq:{app}:mail']],
   [{ rq: { queues: ['default'] } }, ['rq:default']],
@@ -23,7 +24,7 @@ describe('refused, with what to do', () => {
   test('a library of a later version', () => {
     const spec = { later: { queues: ['a'] } } as SourceSpec;
     expect(() => sourceOf(spec)).toThrow(
-      'source has later, which this version does not know: use one of bullmq, custom, list, rq, stream',
+      'source has later, which this version does not know: use one of asynq, bullmq, custom, list, rq, stream',
     );
     expect(sourceQueues(spec)).toEqual(['later']);
   });

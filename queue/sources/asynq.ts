@@ -1,0 +1,119 @@
+/**
+ * asynq (seen: 0.26.0). Its blind spots for a reader of one list:
+ *
+ * - Only a running server moves what is due in `scheduled` and `retry`. A task whose server was killed stays in `active` for one to two
+ *   minutes, and goes to `retry` then, with a back-off: pending and active are both 0, and it is not done.
+ * - Tasks of a group stand in no list until a server makes one task of them, so a group counts as one.
+ * - A paused queue keeps its list.
+ * - What servers say of themselves they write every 5 s, with payloads of any size: of these only the ids are read.
+ */
+import type { Ask } from './ask.ts';
+import { askDelayed, delayedIn, SECONDS } from './delayed.ts';
+import { count, counter, text, texts, waking } from './question.ts';
+import { SourceTrouble, type Source, type SourceCrew, type SourceLook, type SourceWorker } from './source.ts';
+
+export interface AsynqSettings {
+  readonly queues: readonly string[];
+}
+
+/** What a server has written is gone after this, unless it writes it anew. */
+const LAG_MS = 10_000;
+const MOST_SERVERS = 500;
+const MOST_ACTIVE = 2_000;
+/** As much of a text is read (ask.ts). */
+const CUT = 1_024;
+const FROM_NOW = [{ plusMs: 0, factor: 0.001, offset: 0 }, '+inf', 'BYSCORE', 'LIMIT', 0] as const;
+
+export function asynqSource({ queues }: AsynqSettings): Source {
+  return {
+    kind: 'asynq',
+    look: (ask, horizonMs) => Promise.all(queues.map((queue) => lookAt(ask, queue, horizonMs))),
+    holding: { by: 'worker', lagMs: LAG_MS, crew: (ask) => readCrew(ask, queues) },
+  };
+}
+
+async function lookAt(ask: Ask, queue: string, horizonMs: number): Promise<SourceLook> {
+  const base = `asynq:{${queue}}`;
+  const retry = askDelayed(`${base}:retry`, SECONDS, horizonMs);
+  const { now, answers } = await ask({
+    pending: waking(count('LLEN', `${base}:pending`)),
+    paused: waking(count('EXISTS', `${base}:paused`)),
+    groups: waking(count('SCARD', `${base}:groups`)),
+    // a group that a server has begun to make one task of
+    begun: count('ZCARD', `${base}:aggregation_sets`),
+    active: count('LLEN', `${base}:active`),
+    archived: count('ZCARD', `${base}:archived`),
+    // runs, those that failed included
+    processed: counter(`${base}:processed`),
+    known: count('SISMEMBER', 'asynq:queues', queue),
+    deadlines: count('EXISTS', `${base}:deadlines`),
+    ...askDelayed(`${base}:scheduled`, SECONDS, horizonMs),
+    retries: retry.delayed,
+    retriesDue: retry.due,
+    retriesSoon: retry.dueSoon,
+    firstRetry: retry.lowest,
+  });
+  if (answers.deadlines > 0)
+    throw new SourceTrouble(
+      'UnknownLayout',
+      `queue "${queue}" is of asynq 0.21 or older (key "${base}:deadlines"), and the layout since 0.22 is known`,
+      'update asynq, or use source.custom',
+    );
+  if (answers.known === 0)
+    throw new SourceTrouble(
+      'NotFound',
+      `there is no asynq queue "${queue}" here: "asynq:queues" does not name it`,
+      'check source.asynq.queues and the database in the address of Redis; a queue is there once a task was put into it',
+    );
+  const scheduled = delayedIn(answers, SECONDS);
+  const { retries, retriesDue, retriesSoon, firstRetry } = answers;
+  const nextRetry = firstRetry === undefined ? Infinity : Math.floor(firstRetry / SECONDS.factor);
+  const nextDue = Math.min(scheduled.nextDue ?? Infinity, nextRetry);
+  return {
+    now,
+    waiting: answers.pending + answers.groups + answers.begun,
+    inHand: answers.active,
+    delayed: scheduled.delayed + retries,
+    due: scheduled.due + retriesDue,
+    dueSoon: scheduled.dueSoon + retriesSoon,
+    nextDue: nextDue === Infinity ? undefined : nextDue,
+    failed: answers.archived,
+    finished: answers.processed,
+    paused: answers.paused > 0,
+  };
+}
+
+async function readCrew(ask: Ask, queues: readonly string[]): Promise<SourceCrew> {
+  // a task is leased by a server that runs it, and no longer than half a minute by one that was killed
+  const [{ answers: servers }, { answers: leased }] = await Promise.all([
+    ask([texts('ZRANGE', 'asynq:servers', ...FROM_NOW, MOST_SERVERS)]),
+    ask(queues.map((queue) => texts('ZRANGE', `asynq:{${queue}}:lease`, ...FROM_NOW, MOST_ACTIVE))),
+  ]);
+  const keys = servers.flat();
+  const [{ answers: about }, { answers: running }] = await Promise.all([
+    ask(keys.map((key) => text('GET', key))),
+    ask(keys.map((key) => texts('HKEYS', key.replace('asynq:servers:', 'asynq:workers:')))),
+  ]);
+  const named = new Set(running.flat());
+  const unnamed = leased.flat().filter((task) => !named.has(task)).length;
+  const beyond = leased.some((tasks) => tasks.length >= MOST_ACTIVE) ? 1 : 0;
+  return {
+    workers: keys.flatMap((key, i) => workerOf(key, about[i] ?? '', running[i]?.length ?? 0, queues)),
+    unnamed: unnamed + beyond,
+  };
+}
+
+/** None for a server that is gone, or that takes from other queues only. `info`: protobuf, of which texts can be told. */
+function workerOf(key: string, info: string, tasks: number, queues: readonly string[]): SourceWorker[] {
+  const [, host] = /^asynq:servers:\{(.*):\d+:[^:]*\}$/.exec(key) ?? [];
+  if (host === undefined || info === '') return [];
+  const takes = (queue: string): boolean => info.includes(lengthDelimited(queue));
+  return info.length >= CUT || queues.some(takes) ? [{ id: key, hosts: [host], tasks }] : [];
+}
+
+/** A queue's name, as it stands in a server's list of them: the first field of a message, with its length. */
+function lengthDelimited(name: string): string {
+  const bytes = Buffer.from(name);
+  const length = bytes.length < 128 ? [bytes.length] : [(bytes.length & 127) | 128, bytes.length >> 7];
+  return Buffer.concat([Buffer.from([10, ...length]), bytes]).toString();
+}

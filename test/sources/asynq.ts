@@ -1,0 +1,80 @@
+/** asynq, with its servers as processes of their own. */
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { expect } from 'vitest';
+import { eventually } from '../support/eventually.ts';
+import { prepareGo } from '../support/go.ts';
+import type { RedisServer } from '../support/redis.ts';
+import type { Library, LibraryCase, LibraryWorker } from './library.ts';
+
+const run = promisify(execFile);
+const QUEUE = 'mail';
+const SERVERS = 'asynq:servers';
+
+export const prepareAsynq = (): Promise<string> => prepareGo(join(import.meta.dirname, 'go'));
+
+export interface AsynqLibrary extends Library {
+  /** Puts tasks into a group. */
+  readonly group: (tasks: number) => Promise<void>;
+  /** Lets a running task fail. */
+  readonly fail: () => Promise<void>;
+  /** As `work`, of a server that takes from a queue of this name. */
+  readonly workOn: (place: string, queue: string) => Promise<LibraryWorker>;
+}
+
+export const asynqCase = {
+  name: 'asynq 0.26.0',
+  settings: { asynq: { queues: [QUEUE] } },
+  keys: 'asynq:*',
+  open: async (server: RedisServer): Promise<AsynqLibrary> => openAsynq(await prepareAsynq(), server),
+} satisfies LibraryCase;
+
+function openAsynq(program: string, server: RedisServer): AsynqLibrary {
+  const redis = server.client();
+  const gate = server.client({ db: 1 });
+  const env = { PATH: process.env['PATH'], REDIS_PORT: String(server.port) };
+  const call = async (...args: readonly string[]): Promise<void> => {
+    await run(program, args, { env });
+  };
+  const workers = new Set<ChildProcess>();
+
+  const end = async (child: ChildProcess, signal: NodeJS.Signals): Promise<void> => {
+    if (!workers.delete(child)) return;
+    const gone = once(child, 'exit');
+    child.kill(signal);
+    await gone;
+  };
+
+  const workOn = async (place: string, queue: string): Promise<LibraryWorker> => {
+    const before = await redis.zcard(SERVERS);
+    // a name of its own for the host, as in a pod; asynq takes no other
+    const named = ['--uts', 'sh', '-c', 'hostname "$0" && exec "$@"', place, program, 'work', queue];
+    const user = process.getuid?.() === 0 ? [] : ['--user', '--map-root-user'];
+    const child = spawn('unshare', [...user, ...named], { env, stdio: 'ignore' });
+    workers.add(child);
+    await eventually(async () => expect(await redis.zcard(SERVERS)).toBeGreaterThan(before), {
+      withinMs: 20_000,
+    });
+    return { stop: () => end(child, 'SIGTERM'), kill: () => end(child, 'SIGKILL') };
+  };
+
+  return {
+    push: (tasks, delayMs) =>
+      call('push', String(tasks), ...(delayMs === undefined ? [] : [String(delayMs)])),
+    group: (tasks) => call('group', String(tasks)),
+    work: (place) => workOn(place, QUEUE),
+    workOn,
+    release: async (tasks) => {
+      for (let i = 0; i < tasks; i++) await gate.rpush('released', '1');
+    },
+    fail: async () => {
+      await gate.rpush('released', 'fail');
+    },
+    pause: (on) => call(on ? 'pause' : 'resume'),
+    [Symbol.asyncDispose]: async () => {
+      for (const child of workers) await end(child, 'SIGKILL');
+    },
+  };
+}
