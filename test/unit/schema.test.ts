@@ -81,6 +81,7 @@ const beyond = new Set([
   'a target wait without a count of what was finished',
   'a range without bounds',
   'a longest task beside a count of what runs',
+  'a target wait of a stream whose running tasks are in no key',
   'a time in no unit',
   'a worker in no container',
   "a name of the sentinels' user alone",
