@@ -123,14 +123,15 @@ export async function act(input: ActInput, state: ActState): Promise<Step> {
 }
 
 function drainsFor(
-  { sampler: { redis }, queues, source }: QueueLink,
+  { sampler: { redis, wakeMode }, queues, source }: QueueLink,
   { pool, sampled }: ActInput,
   state: ActState,
 ): Drains {
   if (!source) return drainsOf(redis, queues);
   const idleSince = sampled.kind === 'known' ? sampled.idleSince : undefined;
   const { unmanaged } = pool.spec.scaling.scaleDown;
-  return sourceDrains({ redis, source, idleSince, unmanaged, state: state.source });
+  const tracked = wakeMode === 'Tracking';
+  return sourceDrains({ redis, source, idleSince, tracked, unmanaged, state: state.source });
 }
 
 function serviceOf(sampled: Sampled, state: ActState): ServiceTimes {

@@ -26,6 +26,8 @@ export interface SourceDrainsInput {
   readonly source: Source;
   /** Since when the sampler has seen nothing to do there, by performance.now(); `undefined` while there is something. */
   readonly idleSince: number | undefined;
+  /** Whether Redis reports each change of a key, so that nothing comes and goes unseen. */
+  readonly tracked: boolean;
   readonly unmanaged: Unmanaged;
   readonly state: SourceState;
 }
@@ -91,8 +93,8 @@ async function judgeBy(input: SourceDrainsInput, members: readonly Member[]): Pr
   const { sample } = await readSource(redis, source, 0);
   const none = sample.waiting + sample.inFlight + sample.due === 0;
   const idleMs = none && idleSince !== undefined ? performance.now() - idleSince : 0;
-  const gone = none && idleSince !== undefined && idleMs >= needed;
-  return { loads: loadsOf(members, gone), why: gone ? undefined : waitingFor(holding, sample.inFlight) };
+  const gone = none && (needed === 0 || (idleSince !== undefined && idleMs >= needed));
+  return { loads: loadsOf(members, gone), why: gone ? undefined : waitingFor(input, sample.inFlight) };
 }
 
 function loadsOf(members: readonly Member[], gone: boolean): WorkerLoads {
@@ -146,12 +148,16 @@ function never(unmanaged: Unmanaged): string | undefined {
   return unmanaged === 'Never' ? 'scaling.scaleDown.unmanaged is Never' : undefined;
 }
 
-function waitingFor(holding: Exclude<Holding, { by: 'worker' }>, inHand: number): string {
+function waitingFor({ source: { holding }, tracked }: SourceDrainsInput, inHand: number): string | undefined {
+  if (holding.by === 'worker') return undefined;
   if (holding.by === 'count')
     return `${inHand} tasks are in hand, and nothing shows in which pods: held until there are none`;
-  return holding.longestMs === undefined
-    ? `which pods hold a task is not known, because ${holding.why}: set longestTask of the source, or scaling.scaleDown.unmanaged: Always`
-    : `${holding.why}: held until nothing was there to take for ${formatDuration(holding.longestMs)} (longestTask)`;
+  if (holding.longestMs === undefined)
+    return `which pods hold a task is not known, because ${holding.why}: set longestTask of the source, or scaling.scaleDown.unmanaged: Always`;
+  const until = `held until nothing was there to take for ${formatDuration(holding.longestMs)} (longestTask)`;
+  return tracked
+    ? `${holding.why}: ${until}`
+    : `${holding.why}: ${until}, which cannot be seen while Redis does not let the controller track keys`;
 }
 
 /** Tasks without a known worker, or members that are ready without one of the library in them, human-readable. */

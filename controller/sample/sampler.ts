@@ -21,7 +21,7 @@ import { createTimers } from './timers.ts';
 import { connectSampler } from './connection.ts';
 import { createQueueUsers } from './queue-users.ts';
 import { readFromSource, readQueues, sweepAll, type QueuesRead } from './read.ts';
-import { takeSource } from './source-entry.ts';
+import { takeSource, touchSource } from './source-entry.ts';
 import { armSource, forgetSource } from './source-wake.ts';
 import { countVain, isOften, isQuiet, isVain, newEntry, nextEventAt, take, type Entry } from './entry.ts';
 import { notYet, type Sampled } from './sampled.ts';
@@ -100,9 +100,13 @@ export function createSampler(options: SamplerOptions): Sampler {
     log,
     ...(options.wakeMode ? { mode: options.wakeMode } : {}),
     onWake: (queue) => {
-      if (queue === undefined) return readAll();
+      if (queue === undefined) {
+        for (const { source } of entries.values()) touchSource(source);
+        return readAll();
+      }
       for (const id of users.of(queue)) {
         const entry = entries.get(id);
+        touchSource(entry?.source);
         // a vain one is read at the next poll
         if (!entry || isVain(entry)) continue;
         if (isQuiet(entry)) entry.wokenAt ??= performance.now();
@@ -153,7 +157,7 @@ export function createSampler(options: SamplerOptions): Sampler {
   async function readDone(id: string, entry: Entry, found: QueuesRead, woken: boolean): Promise<void> {
     const { sampled: before } = entry;
     const sampledNow = entry.source
-      ? takeSource(entry.source, found, { woken, readAt: entry.readAt, before })
+      ? takeSource(entry.source, found, { readAt: entry.readAt, before })
       : found.sampled;
     take(entry, { ...found, sampled: sampledNow }, server, performance.now());
     countVain(entry, woken, before);

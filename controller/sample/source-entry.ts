@@ -10,21 +10,25 @@ export interface SourceEntry {
   watched: readonly Watched[];
   /** Those that the wake listens to. */
   armed: readonly Watched[];
-  /** Since when it has had nothing to do, as far as any read or wake has shown, by performance.now(). */
+  /** Each change of these keys is reported: what comes and goes between two reads does not go unseen. */
+  tracked: boolean;
+  /** A key has changed since the last read, or may have while nothing could report it. */
+  touched: boolean;
+  /** Since when it has had nothing to do, as every read and the lack of any change have shown, by performance.now(). */
   idleSince: number | undefined;
   /** How long its tasks have run in all, as far as the numbers in hand show, µs. */
   ranUs: number;
 }
 
 export function newSourceEntry(source: Source): SourceEntry {
-  return { source, watched: [], armed: [], idleSince: undefined, ranUs: 0 };
+  return { source, watched: [], armed: [], tracked: false, touched: false, idleSince: undefined, ranUs: 0 };
 }
 
-/** After a read that began at `readAt`; `woken`: the wake caused it; `before`: the sample before it. Returns what is known now. */
+/** After a read that began at `readAt`; `before`: the sample before it. Returns what is known now. */
 export function takeSource(
   entry: SourceEntry,
   { sampled, watched }: QueuesRead,
-  { woken, readAt, before }: { readonly woken: boolean; readonly readAt: number; readonly before: Sampled },
+  { readAt, before }: { readonly readAt: number; readonly before: Sampled },
 ): Sampled {
   entry.watched = watched ?? entry.watched;
   if (sampled.kind === 'unknown') {
@@ -32,8 +36,10 @@ export function takeSource(
     return sampled;
   }
   const { sample } = sampled;
-  // a wake without anything to be seen was about a task that a worker has taken meanwhile
-  const idle = sample.waiting + sample.inFlight + sample.due === 0 && !woken;
+  const nothing = sample.waiting + sample.inFlight + sample.due === 0;
+  // a change without anything to be seen was a task that a worker has taken meanwhile
+  const idle = nothing && entry.tracked && !entry.touched;
+  entry.touched = false;
   entry.idleSince = idle ? (entry.idleSince ?? readAt) : undefined;
   if (before.kind === 'known')
     entry.ranUs += 1_000 * Math.max(0, sample.now - before.sample.now) * before.sample.inFlight;
@@ -45,4 +51,9 @@ export function takeSource(
     sample: { ...sample, counters: counted },
     ...(entry.idleSince !== undefined && { idleSince: entry.idleSince }),
   };
+}
+
+/** A key has changed, or may have: the next change of it is reported only once it is tracked anew. */
+export function touchSource(entry: SourceEntry | undefined): void {
+  if (entry) Object.assign(entry, { touched: true, tracked: false });
 }

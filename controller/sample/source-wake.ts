@@ -17,11 +17,13 @@ export async function armSource(
   users: QueueUsers,
 ): Promise<boolean> {
   const { watched } = source;
+  source.tracked = false;
   if (sampled.kind !== 'known' || quiet.length === 0 || watched.length === 0) return false;
   users.changeKeys(id, keysOf(source.armed), keysOf(watched));
   source.armed = watched;
   try {
     const replies = await wake.watch(watched);
+    source.tracked = replies !== undefined && !source.touched;
     return replies !== undefined && watched.some(({ reply }, i) => reply !== replies[i]);
   } catch {
     return false; // the connection went away: it arms everything anew when it is back

@@ -77,7 +77,14 @@ const member = (id: string): Member => ({ id, ready: true, created: 0, going: fa
 async function order(redis: Redis, leaving: readonly string[]): Promise<string[]> {
   const pods = ['pod-1', 'pod-2', 'pod-3'].map(member);
   const state = { idle: new Map() };
-  const drains = sourceDrains({ redis, source, idleSince: undefined, unmanaged: 'WhenIdle', state });
+  const drains = sourceDrains({
+    redis,
+    source,
+    idleSince: undefined,
+    tracked: true,
+    unmanaged: 'WhenIdle',
+    state,
+  });
   await drains.read(
     pods.map(({ id }) => id),
     pods,

@@ -17,6 +17,7 @@ interface Judging {
   readonly settings: SourceSettings;
   readonly unmanaged?: Unmanaged;
   readonly idleSince?: number;
+  readonly tracked?: boolean;
   readonly state?: SourceState;
   readonly redis?: Redis;
 }
@@ -28,12 +29,13 @@ async function judge(
     settings,
     unmanaged = 'WhenIdle',
     idleSince,
+    tracked = true,
     state = { idle: new Map() },
     redis = server.client(),
   }: Judging,
 ): Promise<{ gone: string[]; why: string | undefined }> {
   const source = sourceOf(settings);
-  const drains: Drains = sourceDrains({ redis, source, idleSince, unmanaged, state });
+  const drains: Drains = sourceDrains({ redis, source, idleSince, tracked, unmanaged, state });
   const loads = await drains.read(
     pods.map(({ id }) => id),
     pods,
@@ -140,6 +142,8 @@ describe('where running tasks are in no key', () => {
     };
     expect(await judge(server, { settings: bounded, idleSince: ago(599_000) })).toEqual(held);
     expect(await judge(server, { settings: bounded })).toEqual(held);
+    const unseen = `${held.why}, which cannot be seen while Redis does not let the controller track keys`;
+    expect(await judge(server, { settings: bounded, tracked: false })).toEqual({ ...held, why: unseen });
     const all = { gone: ['pod-1', 'pod-2'], why: undefined };
     expect(await judge(server, { settings: bounded, idleSince: ago(600_001) })).toEqual(all);
     await server.client().lpush('jobs', 'one');

@@ -1,6 +1,11 @@
 /** What follows from several reads of a source: since when there is nothing to do, and how long its tasks have run. */
 import { describe, expect, test } from 'vitest';
-import { newSourceEntry, takeSource, type SourceEntry } from '../../controller/sample/source-entry.ts';
+import {
+  newSourceEntry,
+  takeSource,
+  touchSource,
+  type SourceEntry,
+} from '../../controller/sample/source-entry.ts';
 import { notYet, type Sampled } from '../../controller/sample/sampled.ts';
 import { combineSamples } from '../../queue/pool/pool-sample.ts';
 import { queueSampleOf } from '../../queue/sources/read.ts';
@@ -11,20 +16,23 @@ const away: Sampled = { kind: 'unknown', reason: 'Unreachable', why: 'it is away
 
 interface Read extends Partial<SourceLook> {
   readonly at: number;
-  readonly woken?: boolean;
+  /** A change was reported before it. */
+  readonly touched?: boolean;
   readonly away?: boolean;
 }
 
 /** What is known after each of these reads, and the entry after the last one. */
 function readsOf(...reads: readonly Read[]): { after: Sampled[]; entry: SourceEntry } {
-  const entry = newSourceEntry(listSource({ keys: ['jobs'] }));
+  const entry = { ...newSourceEntry(listSource({ keys: ['jobs'] })), tracked: true };
   let before: Sampled = notYet;
-  const after = reads.map(({ at, woken = false, away: isAway = false, ...parts }) => {
+  const after = reads.map(({ at, touched = false, away: isAway = false, ...parts }) => {
+    if (touched) touchSource(entry);
     const none = { now: at, waiting: 0, inHand: 0, delayed: 0, due: 0, dueSoon: 0 };
     const sample = combineSamples([queueSampleOf({ ...none, ...parts })]);
     const sampled: Sampled = isAway ? away : { kind: 'known', sample };
     const read = { sampled, quiet: [], roundTripMs: 1, watched: [] };
-    before = takeSource(entry, read, { woken, readAt: at, before });
+    before = takeSource(entry, read, { readAt: at, before });
+    entry.tracked = true;
     return before;
   });
   return { after, entry };
@@ -38,8 +46,8 @@ describe('there has been nothing to do', () => {
     ['not while something is due', [{ at: 1 }, { at: 2, delayed: 1, due: 1 }], undefined],
     ['while something is due later', [{ at: 1 }, { at: 2, delayed: 1 }], 1],
     ['since the read after the last task', [{ at: 1 }, { at: 2, waiting: 1 }, { at: 3 }], 3],
-    ['not at a wake whose task was taken meanwhile', [{ at: 1 }, { at: 2, woken: true }], undefined],
-    ['since the read after that', [{ at: 1 }, { at: 2, woken: true }, { at: 3 }], 3],
+    ['not at a change whose task was taken meanwhile', [{ at: 1 }, { at: 2, touched: true }], undefined],
+    ['since the read after that', [{ at: 1 }, { at: 2, touched: true }, { at: 3 }], 3],
     ['since a read after the source was away', [{ at: 1 }, { at: 2, away: true }, { at: 3 }], 3],
   ])('%s', (_, reads, since) => {
     const last = readsOf(...reads).after.at(-1);
@@ -74,4 +82,13 @@ describe('tasks have run', () => {
       0,
     );
   });
+});
+
+test('where no change is reported, nothing is known of the time between reads', () => {
+  const entry = newSourceEntry(listSource({ keys: ['jobs'] }));
+  const none = { now: 1, waiting: 0, inHand: 0, delayed: 0, due: 0, dueSoon: 0 };
+  const sampled: Sampled = { kind: 'known', sample: combineSamples([queueSampleOf(none)]) };
+  const read = { sampled, quiet: [], roundTripMs: 1, watched: [] };
+  for (const readAt of [1, 2, 3]) takeSource(entry, read, { readAt, before: sampled });
+  expect(entry.idleSince).toBeUndefined();
 });
