@@ -9,6 +9,7 @@ export interface SourceSpec {
   /** `longestTask`: a duration. */
   list?: { keys: string[]; longestTask?: string };
   rq?: { queues: string[] };
+  saq?: { queues: string[] };
   /** `longestTask`: a duration. */
   stream?: { keys: string[]; group: string; longestTask?: string };
 }
@@ -36,6 +37,7 @@ export function sourceQueues({
   custom,
   list,
   rq,
+  saq,
   stream,
   ...other
 }: SourceSpec): readonly string[] {
@@ -47,6 +49,7 @@ export function sourceQueues({
   if (custom) return custom.waiting.map(({ key }) => `custom:${key}`);
   if (list) return list.keys.map((key) => `list:${key}`);
   if (rq) return rq.queues.map((queue) => `rq:${queue}`);
+  if (saq) return saq.queues.map((queue) => `saq:${queue}`);
   if (stream) return stream.keys.map((key) => `stream:${key}`);
   // of a later version: reported, and not crashed at
   return Object.keys(other).length > 0 ? Object.keys(other) : ['source'];

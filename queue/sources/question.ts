@@ -8,6 +8,7 @@ import { asCount, asCounter, asList, asMoment, asText } from '../scripts/decode-
 export const COMMANDS = [
   'EXISTS',
   'GET',
+  'GETRANGE',
   'HGET',
   'HKEYS',
   'HLEN',
@@ -74,9 +75,9 @@ export function count(command: Command, key: string, ...args: readonly Argument[
   return question(command, key, args, (reply) => asCount(reply, `the reply to ${command} ${key}`));
 }
 
-/** The text at a field of a hash, or of a key with `GET`; `undefined` where there is none. */
+/** The text at a field of a hash, or of a key with `GET`, or a part of it; `undefined` where there is none. */
 export function text(
-  command: 'GET' | 'HGET' | 'LINDEX',
+  command: 'GET' | 'GETRANGE' | 'HGET' | 'LINDEX',
   key: string,
   ...args: readonly Argument[]
 ): Question<string | undefined> {
@@ -117,10 +118,11 @@ export function someMembers(key: string, most: number): Question<string[]> {
   );
 }
 
-/** The lowest score of a sorted set; `undefined` for an empty one. */
-export function lowestScore(key: string): Question<number | undefined> {
+/** The lowest score of a sorted set, or the lowest in the range from `above`; `undefined` where there is none. */
+export function lowestScore(key: string, above?: string): Question<number | undefined> {
   const what = `the lowest score of ${key}`;
-  return question('ZRANGE', key, [0, 0, 'WITHSCORES'], (reply) => {
+  const range = above === undefined ? [0, 0] : [above, '+inf', 'BYSCORE', 'LIMIT', 0, 1];
+  return question('ZRANGE', key, [...range, 'WITHSCORES'], (reply) => {
     const score = asList(reply, what)[1];
     return score === undefined ? undefined : asMoment(score, what);
   });

@@ -7,6 +7,7 @@ import { bullMqSource, type BullMqSettings } from './bullmq.ts';
 import { customSource, type CustomSettings } from './custom.ts';
 import { listSource, type ListSettings } from './list.ts';
 import { rqSource, type RqSettings } from './rq.ts';
+import { saqSource, type SaqSettings } from './saq.ts';
 import type { Source } from './source.ts';
 import { streamSource, type StreamSettings } from './stream.ts';
 
@@ -17,18 +18,20 @@ export interface SourceSettings {
   readonly custom?: CustomSettings;
   readonly list?: ListSettings;
   readonly rq?: RqSettings;
+  readonly saq?: SaqSettings;
   readonly stream?: StreamSettings;
 }
 
 /** Throws `RangeError` for settings that no source has, or that cannot be read. */
-export function sourceOf({ asynq, bullmq, custom, list, rq, stream, ...rest }: SourceSettings): Source {
+export function sourceOf({ asynq, bullmq, custom, list, rq, saq, stream, ...rest }: SourceSettings): Source {
   if (asynq) return asynqSource(asynq);
   if (bullmq) return bullMqSource(bullmq);
   if (custom) return customSource(custom);
   if (list) return listSource(list);
   if (rq) return rqSource(rq);
+  if (saq) return saqSource(saq);
   if (stream) return streamSource(stream);
   throw new RangeError(
-    `source has ${Object.keys(rest).join(', ') || 'no field'}, which this version does not know: use one of asynq, bullmq, custom, list, rq, stream`,
+    `source has ${Object.keys(rest).join(', ') || 'no field'}, which this version does not know: use one of asynq, bullmq, custom, list, rq, saq, stream`,
   );
 }

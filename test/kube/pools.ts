@@ -297,6 +297,7 @@ export const good: [what: string, spec: Json][] = [
       { asynq: { queues: ['default'] } },
       { bullmq: { queues: ['mail'] } },
       { rq: { queues: ['default'] } },
+      { saq: { queues: ['default'] } },
       { list: { keys: ['jobs'], longestTask: '10m' } },
       { stream: { keys: ['orders'], group: 'workers' } },
     ] as const

@@ -33,6 +33,7 @@ export const completeSpec: Complete<Omit<WorkerPoolSpec, 'template'>> & { templa
     },
     list: { keys: ['jobs'], longestTask: '10m' },
     rq: { queues: ['default'] },
+    saq: { queues: ['default'] },
     stream: { keys: ['orders'], group: 'workers', longestTask: '10m' },
   },
   queue: 'tiles',
