@@ -189,6 +189,7 @@ export const bad: [what: string, change: Json, message: string][] = [
     },
     'targetWait rests on a count of finished tasks',
   ],
+  ['a stream twice', { source: { stream: { keys: ['a', 'a'], group: 'b' } } }, 'name each stream once'],
   [
     'a stream without a group',
     { source: { stream: { keys: ['a'] } } },
