@@ -3,6 +3,7 @@
  * the settings of queue/sources/. Pure.
  */
 export interface SourceSpec {
+  arq?: { queues: string[] };
   asynq?: { queues: string[] };
   bullmq?: { queues: string[]; prefix: string };
   custom?: CustomSourceSpec;
@@ -32,6 +33,7 @@ export interface ReadingSpec {
 
 /** What people call the queues of a source, such as `bullmq:mail`; beside the first name, Millrace keeps what it recorded. */
 export function sourceQueues({
+  arq,
   asynq,
   bullmq,
   custom,
@@ -41,6 +43,7 @@ export function sourceQueues({
   stream,
   ...other
 }: SourceSpec): readonly string[] {
+  if (arq) return arq.queues.map((queue) => (queue.startsWith('arq:') ? queue : `arq:${queue}`));
   if (asynq) return asynq.queues.map((queue) => `asynq:${queue}`);
   if (bullmq) {
     const prefix = bullmq.prefix === 'bull' ? '' : `${bullmq.prefix}:`;

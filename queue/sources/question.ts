@@ -119,7 +119,7 @@ export function someMembers(key: string, most: number): Question<string[]> {
 }
 
 /** The lowest score of a sorted set, or the lowest in the range from `above`; `undefined` where there is none. */
-export function lowestScore(key: string, above?: string): Question<number | undefined> {
+export function lowestScore(key: string, above?: Argument): Question<number | undefined> {
   const what = `the lowest score of ${key}`;
   const range = above === undefined ? [0, 0] : [above, '+inf', 'BYSCORE', 'LIMIT', 0, 1];
   return question('ZRANGE', key, [...range, 'WITHSCORES'], (reply) => {

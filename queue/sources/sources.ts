@@ -2,6 +2,7 @@
  * The sources by the field of `spec.source` that chooses one. To add a library: a file beside this one, a line here, its settings
  * in kube/source-spec.ts and the definition, its case in test/sources/, its row in docs/sources.md.
  */
+import { arqSource, type ArqSettings } from './arq.ts';
 import { asynqSource, type AsynqSettings } from './asynq.ts';
 import { bullMqSource, type BullMqSettings } from './bullmq.ts';
 import { customSource, type CustomSettings } from './custom.ts';
@@ -13,6 +14,7 @@ import { streamSource, type StreamSettings } from './stream.ts';
 
 /** One of them is set. */
 export interface SourceSettings {
+  readonly arq?: ArqSettings;
   readonly asynq?: AsynqSettings;
   readonly bullmq?: BullMqSettings;
   readonly custom?: CustomSettings;
@@ -23,7 +25,18 @@ export interface SourceSettings {
 }
 
 /** Throws `RangeError` for settings that no source has, or that cannot be read. */
-export function sourceOf({ asynq, bullmq, custom, list, rq, saq, stream, ...rest }: SourceSettings): Source {
+export function sourceOf({
+  arq,
+  asynq,
+  bullmq,
+  custom,
+  list,
+  rq,
+  saq,
+  stream,
+  ...rest
+}: SourceSettings): Source {
+  if (arq) return arqSource(arq);
   if (asynq) return asynqSource(asynq);
   if (bullmq) return bullMqSource(bullmq);
   if (custom) return customSource(custom);
@@ -32,6 +45,6 @@ export function sourceOf({ asynq, bullmq, custom, list, rq, saq, stream, ...rest
   if (saq) return saqSource(saq);
   if (stream) return streamSource(stream);
   throw new RangeError(
-    `source has ${Object.keys(rest).join(', ') || 'no field'}, which this version does not know: use one of asynq, bullmq, custom, list, rq, saq, stream`,
+    `source has ${Object.keys(rest).join(', ') || 'no field'}, which this version does not know: use one of arq, asynq, bullmq, custom, list, rq, saq, stream`,
   );
 }

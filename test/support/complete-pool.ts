@@ -22,6 +22,7 @@ export const completeSpec: Complete<Omit<WorkerPoolSpec, 'template'>> & { templa
     tls: { caFrom: from, certFrom: from, keyFrom: from, serverName: 'redis', insecureSkipVerify: false },
   },
   source: {
+    arq: { queues: ['arq:queue'] },
     asynq: { queues: ['default'] },
     bullmq: { queues: ['mail'], prefix: 'bull' },
     custom: {
