@@ -268,7 +268,7 @@ describe('usage', () => {
     [['enqueue', 'x', '--stdin'], /choose one/],
     [['enqueue', 'x', '--file', 'y'], /choose one of an argument, --stdin and --file/],
     [['enqueue', '--file', 'not-there'], /the file of tasks cannot be read: ENOENT/],
-    [['enqueue', 'x', '--at', 'noon'], /such as 2026-03-01T08:00Z/],
+    [['enqueue', 'x', '--at', 'noon'], /such as 2026-03-29T08:00:00Z/],
     [['enqueue', 'x', '--at', '2026-03-01', '--delay', '1s'], /--delay is given, and --at as well/],
     [['enqueue', 'x', '--timeout', '1s'], /--timeout is for --wait/],
     [['enqueue', 'x', '--redis', 'http://localhost'], /begins with "http:/],
@@ -328,7 +328,7 @@ describe('usage', () => {
       const [logged, ...others] = logLines(stderr);
       expect(others).toEqual([]);
       expect(logged).toMatchObject({ level: 'debug', msg: 'ended by an error' });
-      expect(logged?.err.stack).toMatch(/at reach .*access\.ts/);
+      expect(logged?.err.stack).toMatch(/at (?:async )?reach .*access\.ts/);
       expect(logged?.err.cause).toMatchObject({ code: 'ECONNREFUSED' });
     });
 

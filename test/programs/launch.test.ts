@@ -42,7 +42,7 @@ test('a spoiled file, or none and no folder for it, does not keep it from starti
 test('errors are reported as usual, with their exit code', async () => {
   await expect(start('--module', join(folder, 'nowhere.ts'))).rejects.toMatchObject({
     code: 1,
-    stderr: expect.stringContaining('is not there') as string,
+    stderr: expect.stringContaining('does not exist') as string,
   });
   await expect(start()).rejects.toMatchObject({ code: 2 });
 });
