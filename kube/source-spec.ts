@@ -7,6 +7,7 @@ export interface SourceSpec {
   asynq?: { queues: string[] };
   bullmq?: { queues: string[]; prefix: string };
   custom?: CustomSourceSpec;
+  dramatiq?: { queues: string[] };
   /** `longestTask`: a duration. */
   list?: { keys: string[]; longestTask?: string };
   rq?: { queues: string[] };
@@ -37,6 +38,7 @@ export function sourceQueues({
   asynq,
   bullmq,
   custom,
+  dramatiq,
   list,
   rq,
   saq,
@@ -50,6 +52,7 @@ export function sourceQueues({
     return bullmq.queues.map((queue) => `bullmq:${prefix}${queue}`);
   }
   if (custom) return custom.waiting.map(({ key }) => `custom:${key}`);
+  if (dramatiq) return dramatiq.queues.map((queue) => `dramatiq:${queue}`);
   if (list) return list.keys.map((key) => `list:${key}`);
   if (rq) return rq.queues.map((queue) => `rq:${queue}`);
   if (saq) return saq.queues.map((queue) => `saq:${queue}`);

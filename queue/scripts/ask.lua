@@ -65,6 +65,21 @@ local function ids(key, first, last, count)
   return {found, 1}
 end
 
+-- the ends of the values of a hash: in growing steps, until their number or 256 kB of them are reached
+local function tails(key, count)
+  local found, bytes, cursor, step = {}, 0, '0', 4
+  repeat
+    local reply = redis.pcall('HSCAN', key, cursor, 'COUNT', step)
+    if reply.err then return reply end
+    cursor, step = reply[1], 4 * step
+    for i = 2, #reply[2], 2 do
+      found[#found + 1] = string.sub(reply[2][i], -512)
+      bytes = bytes + #reply[2][i]
+    end
+  until cursor == '0' or #found >= count or bytes >= 262144 or step > 4096
+  return found
+end
+
 local function value(row, name)
   for i = 1, #row, 2 do
     if row[i] == name then return row[i + 1] end
@@ -105,6 +120,7 @@ for i, key in ipairs(KEYS) do
   if command == 'LRANGE' then reply = range(key, arguments[1], arguments[2])
   elseif command == 'XRANGE' then reply = ids(key, arguments[1], arguments[2], tonumber(arguments[3]))
   elseif string.sub(command, 1, 6) == 'XINFO ' then reply = information(string.sub(command, 7), key, arguments[1])
+  elseif command == 'HSCAN' then reply = tails(key, tonumber(arguments[1]))
   elseif command == 'GET' then reply = redis.pcall('GETRANGE', key, 0, longest - 1)
   else reply = redis.pcall(command, key, unpack(arguments)) end
   local failed = type(reply) == 'table' and reply.err

@@ -13,6 +13,7 @@ export const COMMANDS = [
   'HKEYS',
   'HLEN',
   'HMGET',
+  'HSCAN',
   'LINDEX',
   'LLEN',
   'LRANGE',

@@ -6,6 +6,7 @@ import { arqSource, type ArqSettings } from './arq.ts';
 import { asynqSource, type AsynqSettings } from './asynq.ts';
 import { bullMqSource, type BullMqSettings } from './bullmq.ts';
 import { customSource, type CustomSettings } from './custom.ts';
+import { dramatiqSource, type DramatiqSettings } from './dramatiq.ts';
 import { listSource, type ListSettings } from './list.ts';
 import { rqSource, type RqSettings } from './rq.ts';
 import { saqSource, type SaqSettings } from './saq.ts';
@@ -18,6 +19,7 @@ export interface SourceSettings {
   readonly asynq?: AsynqSettings;
   readonly bullmq?: BullMqSettings;
   readonly custom?: CustomSettings;
+  readonly dramatiq?: DramatiqSettings;
   readonly list?: ListSettings;
   readonly rq?: RqSettings;
   readonly saq?: SaqSettings;
@@ -30,6 +32,7 @@ export function sourceOf({
   asynq,
   bullmq,
   custom,
+  dramatiq,
   list,
   rq,
   saq,
@@ -40,11 +43,12 @@ export function sourceOf({
   if (asynq) return asynqSource(asynq);
   if (bullmq) return bullMqSource(bullmq);
   if (custom) return customSource(custom);
+  if (dramatiq) return dramatiqSource(dramatiq);
   if (list) return listSource(list);
   if (rq) return rqSource(rq);
   if (saq) return saqSource(saq);
   if (stream) return streamSource(stream);
   throw new RangeError(
-    `source has ${Object.keys(rest).join(', ') || 'no field'}, which this version does not know: use one of arq, asynq, bullmq, custom, list, rq, saq, stream`,
+    `source has ${Object.keys(rest).join(', ') || 'no field'}, which this version does not know: use one of arq, asynq, bullmq, custom, dramatiq, list, rq, saq, stream`,
   );
 }

@@ -298,6 +298,7 @@ export const good: [what: string, spec: Json][] = [
       { asynq: { queues: ['default'] } },
       { bullmq: { queues: ['mail'] } },
       { rq: { queues: ['default'] } },
+      { dramatiq: { queues: ['default'] } },
       { arq: { queues: ['arq:queue'] } },
       { saq: { queues: ['default'] } },
       { list: { keys: ['jobs'], longestTask: '10m' } },

@@ -18,6 +18,7 @@ import { sample, type Sampling } from '../support/sampling.ts';
 import { arqCase } from './arq.ts';
 import { asynqCase } from './asynq.ts';
 import { bullMqCases } from './bullmq.ts';
+import { dramatiqCase } from './dramatiq.ts';
 import type { Library, LibraryCase } from './library.ts';
 import { customCase, listCase } from './plain.ts';
 import { rqCase } from './rq.ts';
@@ -33,6 +34,7 @@ const cases: readonly LibraryCase[] = [
   rqCase,
   saqCase,
   arqCase,
+  dramatiqCase,
 ];
 
 interface Scene extends AsyncDisposable {

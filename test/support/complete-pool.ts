@@ -32,6 +32,7 @@ export const completeSpec: Complete<Omit<WorkerPoolSpec, 'template'>> & { templa
       finished: { command: 'GET', key: 'jobs:done', args: [] },
       longestTask: '10m',
     },
+    dramatiq: { queues: ['default'] },
     list: { keys: ['jobs'], longestTask: '10m' },
     rq: { queues: ['default'] },
     saq: { queues: ['default'] },

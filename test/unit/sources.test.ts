@@ -13,6 +13,7 @@ test.each<[SourceSpecInput, string[]]>([
   [{ rq: { queues: ['default'] } }, ['rq:default']],
   [{ saq: { queues: ['default'] } }, ['saq:default']],
   [{ arq: { queues: ['arq:queue', 'mail'] } }, ['arq:queue', 'arq:mail']],
+  [{ dramatiq: { queues: ['default'] } }, ['dramatiq:default']],
   [{ list: { keys: ['jobs'] } }, ['list:jobs']],
   [{ stream: { keys: ['orders'], group: 'workers' } }, ['stream:orders']],
   [{ custom: { waiting: [{ command: 'LLEN', key: 'jobs' }] } }, ['custom:jobs']],
@@ -26,7 +27,7 @@ describe('refused, with what to do', () => {
   test('a library of a later version', () => {
     const spec = { later: { queues: ['a'] } } as SourceSpec;
     expect(() => sourceOf(spec)).toThrow(
-      'source has later, which this version does not know: use one of arq, asynq, bullmq, custom, list, rq, saq, stream',
+      'source has later, which this version does not know: use one of arq, asynq, bullmq, custom, dramatiq, list, rq, saq, stream',
     );
     expect(sourceQueues(spec)).toEqual(['later']);
   });
