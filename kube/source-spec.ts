@@ -12,6 +12,7 @@ export interface SourceSpec {
   list?: { keys: string[]; longestTask?: string };
   rq?: { queues: string[] };
   saq?: { queues: string[] };
+  sidekiq?: { queues: string[] };
   /** `longestTask`: a duration. */
   stream?: { keys: string[]; group: string; longestTask?: string };
 }
@@ -42,6 +43,7 @@ export function sourceQueues({
   list,
   rq,
   saq,
+  sidekiq,
   stream,
   ...other
 }: SourceSpec): readonly string[] {
@@ -56,6 +58,7 @@ export function sourceQueues({
   if (list) return list.keys.map((key) => `list:${key}`);
   if (rq) return rq.queues.map((queue) => `rq:${queue}`);
   if (saq) return saq.queues.map((queue) => `saq:${queue}`);
+  if (sidekiq) return sidekiq.queues.map((queue) => `sidekiq:${queue}`);
   if (stream) return stream.keys.map((key) => `stream:${key}`);
   // of a later version: reported, and not crashed at
   return Object.keys(other).length > 0 ? Object.keys(other) : ['source'];

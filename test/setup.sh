@@ -17,7 +17,7 @@ needs() {
     unit) ;;
     redis) echo "$server $python" ;;
     programs) echo "$server $python tmux zsh fish prometheus" ;;
-    sources) echo "$server $python golang-go" ;;
+    sources) echo "$server $python golang-go ruby-sidekiq" ;;
     kube) echo "$server $python prometheus" ;;
     browser) echo "$server chromium" ;;
     chaos) echo "$server" ;;
@@ -36,6 +36,7 @@ has() {
     gcc) command -v cc ;;
     libc6-dev) [ -e /usr/include/stdlib.h ] || [ "$(uname)" = Darwin ] ;;
     golang-go) command -v go ;;
+    ruby-sidekiq) ruby -e 'require "sidekiq"' 2>/dev/null ;;
     chromium) command -v chromium || command -v chromium-browser || command -v google-chrome ;;
     prometheus) command -v promtool ;;
     python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;

@@ -10,6 +10,7 @@ import { dramatiqSource, type DramatiqSettings } from './dramatiq.ts';
 import { listSource, type ListSettings } from './list.ts';
 import { rqSource, type RqSettings } from './rq.ts';
 import { saqSource, type SaqSettings } from './saq.ts';
+import { sidekiqSource, type SidekiqSettings } from './sidekiq.ts';
 import type { Source } from './source.ts';
 import { streamSource, type StreamSettings } from './stream.ts';
 
@@ -23,6 +24,7 @@ export interface SourceSettings {
   readonly list?: ListSettings;
   readonly rq?: RqSettings;
   readonly saq?: SaqSettings;
+  readonly sidekiq?: SidekiqSettings;
   readonly stream?: StreamSettings;
 }
 
@@ -36,6 +38,7 @@ export function sourceOf({
   list,
   rq,
   saq,
+  sidekiq,
   stream,
   ...rest
 }: SourceSettings): Source {
@@ -47,8 +50,9 @@ export function sourceOf({
   if (list) return listSource(list);
   if (rq) return rqSource(rq);
   if (saq) return saqSource(saq);
+  if (sidekiq) return sidekiqSource(sidekiq);
   if (stream) return streamSource(stream);
   throw new RangeError(
-    `source has ${Object.keys(rest).join(', ') || 'no field'}, which this version does not know: use one of arq, asynq, bullmq, custom, dramatiq, list, rq, saq, stream`,
+    `source has ${Object.keys(rest).join(', ') || 'no field'}, which this version does not know: use one of arq, asynq, bullmq, custom, dramatiq, list, rq, saq, sidekiq, stream`,
   );
 }

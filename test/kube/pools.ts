@@ -301,6 +301,7 @@ export const good: [what: string, spec: Json][] = [
       { dramatiq: { queues: ['default'] } },
       { arq: { queues: ['arq:queue'] } },
       { saq: { queues: ['default'] } },
+      { sidekiq: { queues: ['default'] } },
       { list: { keys: ['jobs'], longestTask: '10m' } },
       { stream: { keys: ['orders'], group: 'workers' } },
     ] as const

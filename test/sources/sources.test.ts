@@ -23,6 +23,7 @@ import type { Library, LibraryCase } from './library.ts';
 import { customCase, listCase } from './plain.ts';
 import { rqCase } from './rq.ts';
 import { saqCase } from './saq.ts';
+import { sidekiqCase } from './sidekiq.ts';
 import { streamCase } from './stream.ts';
 
 const cases: readonly LibraryCase[] = [
@@ -35,6 +36,7 @@ const cases: readonly LibraryCase[] = [
   saqCase,
   arqCase,
   dramatiqCase,
+  sidekiqCase,
 ];
 
 interface Scene extends AsyncDisposable {

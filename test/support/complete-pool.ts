@@ -36,6 +36,7 @@ export const completeSpec: Complete<Omit<WorkerPoolSpec, 'template'>> & { templa
     list: { keys: ['jobs'], longestTask: '10m' },
     rq: { queues: ['default'] },
     saq: { queues: ['default'] },
+    sidekiq: { queues: ['default'] },
     stream: { keys: ['orders'], group: 'workers', longestTask: '10m' },
   },
   queue: 'tiles',

@@ -11,6 +11,7 @@ test.each<[SourceSpecInput, string[]]>([
   [{ bullmq: { queues: ['mail', 'sms'] } }, ['bullmq:mail', 'bullmq:sms']],
   [{ bullmq: { queues: ['mail'], prefix: '{app}' } }, ['bullmq:{app}:mail']],
   [{ rq: { queues: ['default'] } }, ['rq:default']],
+  [{ sidekiq: { queues: ['default', 'low'] } }, ['sidekiq:default', 'sidekiq:low']],
   [{ saq: { queues: ['default'] } }, ['saq:default']],
   [{ arq: { queues: ['arq:queue', 'mail'] } }, ['arq:queue', 'arq:mail']],
   [{ dramatiq: { queues: ['default'] } }, ['dramatiq:default']],
@@ -27,7 +28,7 @@ describe('refused, with what to do', () => {
   test('a library of a later version', () => {
     const spec = { later: { queues: ['a'] } } as SourceSpec;
     expect(() => sourceOf(spec)).toThrow(
-      'source has later, which this version does not know: use one of arq, asynq, bullmq, custom, dramatiq, list, rq, saq, stream',
+      'source has later, which this version does not know: use one of arq, asynq, bullmq, custom, dramatiq, list, rq, saq, sidekiq, stream',
     );
     expect(sourceQueues(spec)).toEqual(['later']);
   });

@@ -1,0 +1,61 @@
+/** What Sidekiq's processes say of themselves with each heartbeat. */
+import type { Ask } from './ask.ts';
+import { fields, someMembers } from './question.ts';
+import { SourceTrouble, type SourceWorker } from './source.ts';
+
+/** The most between two heartbeats, and what one takes, ms. */
+export const LONGEST_BEAT_MS = 12_000;
+const MOST_PROCESSES = 500;
+/** As much of a text is read (ask.ts). */
+const CUT = 1_024;
+
+/** One that takes from the queues. */
+interface SidekiqProcess {
+  /** `host:pid:nonce`. */
+  readonly identity: string;
+  /** Jobs that it runs, those of other queues included. */
+  readonly busy: number;
+  readonly quiet: boolean;
+  /** Its last heartbeat, ms by its own clock. */
+  readonly beatAt: number;
+}
+
+/** Two round trips. A name whose process was killed stays, and what it said is gone after a minute. */
+export async function readProcesses(
+  ask: Ask,
+  queues: readonly string[],
+): Promise<{ readonly now: number; readonly processes: readonly SidekiqProcess[] }> {
+  const { answers } = await ask({ names: someMembers('processes', MOST_PROCESSES) });
+  const { names } = answers;
+  const { now, answers: about } = await ask(
+    names.map((name) => fields(name, 'info', 'busy', 'quiet', 'beat')),
+  );
+  const processes = names.flatMap((identity, i) => {
+    const [info, busy, quiet, beat] = about[i] ?? [];
+    if (info === undefined || !takesFrom(info, queues)) return [];
+    return [{ identity, busy: Number(busy) || 0, quiet: quiet === 'true', beatAt: Number(beat) * 1_000 }];
+  });
+  return { now, processes };
+}
+
+/** Without a heartbeat it may hold what it has not said. */
+export function workerOf({ identity, busy, quiet, beatAt }: SidekiqProcess, now: number): SourceWorker {
+  const silent = !(now - beatAt <= LONGEST_BEAT_MS + 3_000);
+  const host = identity.replace(/:\d+:[0-9a-f]+$/, '');
+  return { id: identity, hosts: [host], tasks: silent ? Math.max(1, busy) : busy, quiet };
+}
+
+/** One whose queues do not fit into what is read may take from any. Throws for a version whose keys are not known. */
+function takesFrom(info: string, queues: readonly string[]): boolean {
+  const [, version] = /"version":"(\d+)\./.exec(info) ?? [];
+  // it is named since version 7
+  if (version !== undefined && version !== '7' && version !== '8')
+    throw new SourceTrouble(
+      'UnknownLayout',
+      `a process of Sidekiq ${version} is here, and the layouts of Sidekiq 6 to 8 are known`,
+      'use one of these, or source.custom',
+    );
+  const [, list] = /"queues":(\[[^\]]*\])/.exec(info) ?? [];
+  if (list === undefined) return info.length >= CUT;
+  return queues.some((queue) => list.includes(JSON.stringify(queue)));
+}
