@@ -81,9 +81,8 @@ async function lookAt(
       `there is no Sidekiq queue "${unknown}" here: "queues" does not name it, and no process takes from it`,
       'check source.sidekiq.queues and the database in the address of Redis; a queue is there once a job was put into it, and keys in a namespace (redis-namespace) are for source.custom',
     );
-  const none = { now, inHand: 0, delayed: 0, due: 0, dueSoon: 0 };
   return [
-    ...waiting.map((jobs) => ({ ...none, waiting: jobs })),
+    ...waiting.map((jobs) => ({ now, waiting: jobs, inHand: 0, delayed: 0, due: 0, dueSoon: 0 })),
     {
       now,
       waiting: 0,
