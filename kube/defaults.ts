@@ -49,8 +49,9 @@ export interface WorkerPoolSpecInput extends Partial<
 }
 
 /** A source as a user writes it. */
-export interface SourceSpecInput extends Omit<SourceSpec, 'bullmq' | 'custom'> {
+export interface SourceSpecInput extends Omit<SourceSpec, 'bullmq' | 'celery' | 'custom'> {
   bullmq?: { queues: string[]; prefix?: string };
+  celery?: { queues: string[]; prioritySteps?: number[]; keyPrefix?: string };
   custom?: Omit<CustomSourceSpec, 'delayed'> & {
     delayed?: { key: string; unit?: 's' | 'ms'; scale?: number }[];
   };
@@ -106,10 +107,11 @@ export function withDefaults(spec: WorkerPoolSpecInput): WorkerPoolSpec {
   };
 }
 
-function withSourceDefaults({ bullmq, custom, ...rest }: SourceSpecInput): SourceSpec {
+function withSourceDefaults({ bullmq, celery, custom, ...rest }: SourceSpecInput): SourceSpec {
   return {
     ...rest,
     ...(bullmq && { bullmq: { prefix: 'bull', ...bullmq } }),
+    ...(celery && { celery: { prioritySteps: [0, 3, 6, 9], ...celery } }),
     ...(custom && { custom: withDelayedDefaults(custom) }),
   };
 }

@@ -6,6 +6,8 @@ export interface SourceSpec {
   arq?: { queues: string[] };
   asynq?: { queues: string[] };
   bullmq?: { queues: string[]; prefix: string };
+  /** `prioritySteps` and `keyPrefix`: as the transport options `priority_steps` and `global_keyprefix`. */
+  celery?: { queues: string[]; prioritySteps: number[]; keyPrefix?: string };
   custom?: CustomSourceSpec;
   dramatiq?: { queues: string[] };
   /** `longestTask`: a duration. */
@@ -38,6 +40,7 @@ export function sourceQueues({
   arq,
   asynq,
   bullmq,
+  celery,
   custom,
   dramatiq,
   list,
@@ -53,6 +56,7 @@ export function sourceQueues({
     const prefix = bullmq.prefix === 'bull' ? '' : `${bullmq.prefix}:`;
     return bullmq.queues.map((queue) => `bullmq:${prefix}${queue}`);
   }
+  if (celery) return celery.queues.map((queue) => `celery:${celery.keyPrefix ?? ''}${queue}`);
   if (custom) return custom.waiting.map(({ key }) => `custom:${key}`);
   if (dramatiq) return dramatiq.queues.map((queue) => `dramatiq:${queue}`);
   if (list) return list.keys.map((key) => `list:${key}`);

@@ -86,7 +86,10 @@ async function judgeBy(input: SourceDrainsInput, members: readonly Member[]): Pr
   if (holding.by === 'worker') {
     const crew = await holding.crew(createAsk(redis), redis);
     const holders = holdersOf(members, crew);
-    state.idle = idleAfter(holders, state.idle, performance.now());
+    // one that still takes tasks may have one that it does not show yet: from the drain on, it counts
+    const taking = holding.orders ? stillTaking(holders) : new Set<string>();
+    const seen = new Map([...holders].filter(([id]) => !taking.has(id)));
+    state.idle = idleAfter(seen, state.idle, performance.now());
     return { loads: loadsByWorker(holders, holding, state.idle), why: unseen(members, crew, holders) };
   }
   const needed = holding.by === 'count' ? holding.lagMs : (holding.longestMs ?? Infinity);
@@ -103,15 +106,20 @@ function loadsOf(members: readonly Member[], gone: boolean): WorkerLoads {
 
 function loadsByWorker(
   holders: ReadonlyMap<string, Holder>,
-  { lagMs, orders }: Holding & { readonly by: 'worker' },
+  { lagMs }: Holding & { readonly by: 'worker' },
   idle: IdleSince,
 ): WorkerLoads {
   return new Map(
-    [...holders].map(([id, { tasks, workers }]) => {
+    [...holders].map(([id, { tasks }]) => {
       const seen = idle.get(id);
-      const quiet = orders === undefined || workers.every((worker) => worker.quiet);
-      return [id, loadOf(quiet && seen !== undefined && seen.at - seen.since >= lagMs, tasks)];
+      return [id, loadOf(seen !== undefined && seen.at - seen.since >= lagMs, tasks)];
     }),
+  );
+}
+
+function stillTaking(holders: ReadonlyMap<string, Holder>): ReadonlySet<string> {
+  return new Set(
+    [...holders].flatMap(([id, { workers }]) => (workers.every(({ quiet }) => quiet) ? [] : [id])),
   );
 }
 

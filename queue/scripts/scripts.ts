@@ -30,6 +30,8 @@ const arity = {
   note: 1,
   read: 1,
   ask: undefined,
+  celery: undefined,
+  'celery-ask': 1,
   'list-workers': 2,
   heads: 1,
   move: 4,

@@ -16,7 +16,7 @@ export interface SourceRead {
 export async function readSource(redis: Redis, source: Source, horizonMs: number): Promise<SourceRead> {
   const watched: Watched[] = [];
   const ask = createAsk(redis, (one) => watched.push(one));
-  const looks = await source.look(ask, horizonMs);
+  const looks = await source.look(ask, horizonMs, redis);
   return { sample: withoutBlocked(combineSamples(looks.map(queueSampleOf)), looks), watched };
 }
 

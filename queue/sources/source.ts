@@ -18,7 +18,7 @@ export interface Source {
    * never the whole of a key whose size a client chooses. Throws `SourceTrouble` for what a person must mend, and what `ask` throws; the replicas are
    * held then. Delayed tasks that fall due within `horizonMs` are due soon.
    */
-  readonly look: (ask: Ask, horizonMs: number) => Promise<readonly SourceLook[]>;
+  readonly look: (ask: Ask, horizonMs: number, redis: Redis) => Promise<readonly SourceLook[]>;
   readonly holding: Holding;
 }
 

@@ -5,6 +5,7 @@
 import { arqSource, type ArqSettings } from './arq.ts';
 import { asynqSource, type AsynqSettings } from './asynq.ts';
 import { bullMqSource, type BullMqSettings } from './bullmq.ts';
+import { celerySource, type CelerySettings } from './celery.ts';
 import { customSource, type CustomSettings } from './custom.ts';
 import { dramatiqSource, type DramatiqSettings } from './dramatiq.ts';
 import { listSource, type ListSettings } from './list.ts';
@@ -19,6 +20,7 @@ export interface SourceSettings {
   readonly arq?: ArqSettings;
   readonly asynq?: AsynqSettings;
   readonly bullmq?: BullMqSettings;
+  readonly celery?: CelerySettings;
   readonly custom?: CustomSettings;
   readonly dramatiq?: DramatiqSettings;
   readonly list?: ListSettings;
@@ -33,6 +35,7 @@ export function sourceOf({
   arq,
   asynq,
   bullmq,
+  celery,
   custom,
   dramatiq,
   list,
@@ -45,6 +48,7 @@ export function sourceOf({
   if (arq) return arqSource(arq);
   if (asynq) return asynqSource(asynq);
   if (bullmq) return bullMqSource(bullmq);
+  if (celery) return celerySource(celery);
   if (custom) return customSource(custom);
   if (dramatiq) return dramatiqSource(dramatiq);
   if (list) return listSource(list);
@@ -53,6 +57,6 @@ export function sourceOf({
   if (sidekiq) return sidekiqSource(sidekiq);
   if (stream) return streamSource(stream);
   throw new RangeError(
-    `source has ${Object.keys(rest).join(', ') || 'no field'}, which this version does not know: use one of arq, asynq, bullmq, custom, dramatiq, list, rq, saq, sidekiq, stream`,
+    `source has ${Object.keys(rest).join(', ') || 'no field'}, which this version does not know: use one of arq, asynq, bullmq, celery, custom, dramatiq, list, rq, saq, sidekiq, stream`,
   );
 }

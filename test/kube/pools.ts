@@ -297,6 +297,7 @@ export const good: [what: string, spec: Json][] = [
     [
       { asynq: { queues: ['default'] } },
       { bullmq: { queues: ['mail'] } },
+      { celery: { queues: ['mail'], prioritySteps: [0, 3, 6, 9], keyPrefix: 'shop:' } },
       { rq: { queues: ['default'] } },
       { dramatiq: { queues: ['default'] } },
       { arq: { queues: ['arq:queue'] } },

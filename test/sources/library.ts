@@ -11,6 +11,10 @@ export interface LibraryCase {
   readonly settings: SourceSettings;
   /** What its keys match. */
   readonly keys: string;
+  /** The user for it in docs/sources.md, where that is one of its own. */
+  readonly user?: string;
+  /** What a killed worker ran is gone: the library has no trace of it. */
+  readonly losesTasks?: boolean;
   /** Opens it on a server on which nothing of it is yet. */
   readonly open: (server: RedisServer) => Promise<Library>;
 }

@@ -18,6 +18,7 @@ import { sample, type Sampling } from '../support/sampling.ts';
 import { arqCase } from './arq.ts';
 import { asynqCase } from './asynq.ts';
 import { bullMqCases } from './bullmq.ts';
+import { celeryCases } from './celery.ts';
 import { dramatiqCase } from './dramatiq.ts';
 import type { Library, LibraryCase } from './library.ts';
 import { customCase, listCase } from './plain.ts';
@@ -37,6 +38,7 @@ const cases: readonly LibraryCase[] = [
   arqCase,
   dramatiqCase,
   sidekiqCase,
+  ...celeryCases,
 ];
 
 interface Scene extends AsyncDisposable {
@@ -177,7 +179,7 @@ describe.each(cases)('$name', (one) => {
     await scene.library.push(1);
     await scene.sees({ waiting: 0, inFlight: counts ? 1 : 0 });
     await worker.kill();
-    await scene.sees({ waiting: 0, inFlight: counts ? 1 : 0 });
+    await scene.sees({ waiting: 0, inFlight: counts && !one.losesTasks ? 1 : 0 });
   });
 
   test('the pod of the worker that holds a task is known, and so is one whose worker holds none', async () => {
@@ -221,10 +223,11 @@ describe.each(cases)('$name', (one) => {
   test('the user of the documentation may read it, and write nothing there', async () => {
     await using scene = await open(one);
     const { library, redis, server, source } = scene;
-    const user = documentedUser('millrace', one.keys);
+    const name = one.user ?? 'millrace';
+    const user = documentedUser(name, one.keys);
     await redis.call('ACL', 'SETUSER', ...user);
     await library.push(1);
-    await using sampling = sample({ ...server.address, username: 'millrace', password: 'secret' });
+    await using sampling = sample({ ...server.address, username: name, password: 'secret' });
     const { sampler } = sampling;
     sampler.add('p', [queueKeys(`${kind}:mail`, 'result')], source);
     await eventually(() => expect(sampler.wakeMode).toBe('Tracking'));
@@ -240,10 +243,8 @@ describe.each(cases)('$name', (one) => {
     await worker.stop();
     expect(await redis.call('ACL', 'LOG')).toEqual([]);
     const list = one.keys.replace('*', ':list');
-    expect(await redis.call('ACL', 'DRYRUN', 'millrace', 'LLEN', list)).toBe('OK');
-    expect(String(await redis.call('ACL', 'DRYRUN', 'millrace', 'LPUSH', list, 'a'))).toMatch(
-      /no permissions/,
-    );
+    expect(await redis.call('ACL', 'DRYRUN', name, 'LLEN', list)).toBe('OK');
+    expect(String(await redis.call('ACL', 'DRYRUN', name, 'LPUSH', list, 'a'))).toMatch(/no permissions/);
   });
 
   test('a key of another type is named, and nothing is touched', async () => {

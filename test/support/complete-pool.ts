@@ -25,6 +25,7 @@ export const completeSpec: Complete<Omit<WorkerPoolSpec, 'template'>> & { templa
     arq: { queues: ['arq:queue'] },
     asynq: { queues: ['default'] },
     bullmq: { queues: ['mail'], prefix: 'bull' },
+    celery: { queues: ['mail'], prioritySteps: [0, 3, 6, 9], keyPrefix: 'shop:' },
     custom: {
       waiting: [{ command: 'LLEN', key: 'jobs', args: [] }],
       inHand: [{ command: 'ZCOUNT', key: 'jobs:leases', args: ['now:ms', '+inf'] }],

@@ -10,6 +10,8 @@ test.each<[SourceSpecInput, string[]]>([
   [{ asynq: { queues: ['default', 'low'] } }, ['asynq:default', 'asynq:low']],
   [{ bullmq: { queues: ['mail', 'sms'] } }, ['bullmq:mail', 'bullmq:sms']],
   [{ bullmq: { queues: ['mail'], prefix: '{app}' } }, ['bullmq:{app}:mail']],
+  [{ celery: { queues: ['mail', 'sms'] } }, ['celery:mail', 'celery:sms']],
+  [{ celery: { queues: ['mail'], keyPrefix: 'shop:' } }, ['celery:shop:mail']],
   [{ rq: { queues: ['default'] } }, ['rq:default']],
   [{ sidekiq: { queues: ['default', 'low'] } }, ['sidekiq:default', 'sidekiq:low']],
   [{ saq: { queues: ['default'] } }, ['saq:default']],
@@ -28,7 +30,7 @@ describe('refused, with what to do', () => {
   test('a library of a later version', () => {
     const spec = { later: { queues: ['a'] } } as SourceSpec;
     expect(() => sourceOf(spec)).toThrow(
-      'source has later, which this version does not know: use one of arq, asynq, bullmq, custom, dramatiq, list, rq, saq, sidekiq, stream',
+      'source has later, which this version does not know: use one of arq, asynq, bullmq, celery, custom, dramatiq, list, rq, saq, sidekiq, stream',
     );
     expect(sourceQueues(spec)).toEqual(['later']);
   });

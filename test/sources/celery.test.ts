@@ -1,0 +1,172 @@
+/** What only Celery has: priorities, prefetched tasks, ETA, remote control, and a drain that can be taken back. */
+import { expect, test } from 'vitest';
+import { sourceDrains, type SourceState } from '../../controller/act/source-drains.ts';
+import { holdersOf } from '../../controller/act/source-holders.ts';
+import type { Drains } from '../../controller/act/scale-in.ts';
+import type { Member } from '../../controller/act/target.ts';
+import { queueKeys } from '../../queue/keys.ts';
+import { createAsk } from '../../queue/sources/ask.ts';
+import { readSource } from '../../queue/sources/read.ts';
+import type { Source, SourceCrew } from '../../queue/sources/source.ts';
+import { sourceOf } from '../../queue/sources/sources.ts';
+import { eventually } from '../support/eventually.ts';
+import { startRedis, type RedisServer } from '../support/redis.ts';
+import { sample } from '../support/sampling.ts';
+import { openCelery } from './celery.ts';
+
+const sourceFor = (queues: string[], keyPrefix = ''): Source =>
+  sourceOf({ celery: { queues, prioritySteps: [0, 3, 6, 9], keyPrefix } });
+
+async function sees(server: RedisServer, source: Source, parts: object): Promise<void> {
+  const redis = server.client();
+  await eventually(async () => expect((await readSource(redis, source, 0)).sample).toMatchObject(parts));
+}
+
+async function crewOf(server: RedisServer, { holding }: Source): Promise<SourceCrew> {
+  const redis = server.client();
+  if (holding.by !== 'worker') throw new Error('Celery knows its workers');
+  return holding.crew(createAsk(redis), redis);
+}
+
+const members = ['pod-1', 'pod-2'].map((id): Member => ({ id, ready: true, created: 0, going: false }));
+
+function drainsOn(server: RedisServer, source: Source): Drains {
+  const state: SourceState = { idle: new Map() };
+  const redis = server.client();
+  return sourceDrains({ redis, source, idleSince: undefined, tracked: true, unmanaged: 'WhenIdle', state });
+}
+
+const gone = (loads: ReadonlyMap<string, { state: string }>): string[] =>
+  [...loads].filter(([, { state }]) => state === 'drained').map(([id]) => id);
+
+test('all priorities, what is prefetched and what runs are counted, of two queues, behind a prefix', async () => {
+  await using server = await startRedis();
+  await using celery = await openCelery(server, { keyPrefix: 'shop:' });
+  const source = sourceFor(['mail', 'sms'], 'shop:');
+  for (const priority of [0, 3, 6, 9]) await celery.send(2, { priority });
+  await celery.send(3, { queue: 'sms' });
+  await sees(server, source, { waiting: 11, inFlight: 0 });
+  await celery.work('pod-1', '--prefetch-multiplier', '4', '-Q', 'mail,sms');
+  // one runs, and four are prefetched
+  await sees(server, source, { waiting: 6, inFlight: 5 });
+  const redis = server.client();
+  expect(await redis.hlen('shop:unacked')).toBe(4);
+  await celery.release(11);
+  await sees(server, source, { waiting: 0, inFlight: 0 });
+});
+
+test('a task with an ETA that a worker has fetched is delayed, and no work before it is due', async () => {
+  await using server = await startRedis();
+  await using celery = await openCelery(server);
+  const source = sourceFor(['mail']);
+  await celery.push(3, 3_600_000);
+  await sees(server, source, { waiting: 0, delayed: 3, due: 0 });
+  const worker = await celery.work('pod-1');
+  await eventually(async () => expect(await server.client().hlen('unacked')).toBe(3));
+  await sees(server, source, { waiting: 0, inFlight: 0, delayed: 3, due: 0 });
+  await worker.stop();
+  await eventually(async () => expect(await server.client().llen('mail')).toBe(3));
+  await sees(server, source, { waiting: 0, inFlight: 0, delayed: 3, due: 0 });
+});
+
+test('a task with an ETA wakes a pool at zero when it is sent, and when it falls due', async () => {
+  await using server = await startRedis();
+  await using celery = await openCelery(server);
+  const source = sourceFor(['mail']);
+  await celery.push(1, 3_600_000);
+  await using sampling = sample(server.address, { safetyMs: 3_600_000 });
+  const { sampler } = sampling;
+  sampler.add('p', [queueKeys('records', 'result')], source);
+  sampler.setActive('p', false, 0);
+  await eventually(() => expect(sampler.wakeMode).toBe('Tracking'));
+  await eventually(() => expect(sampler.latest('p')).toMatchObject({ sample: { delayed: 1 } }));
+  await celery.push(1, 3_000);
+  await eventually(() => expect(sampler.latest('p')).toMatchObject({ sample: { delayed: 2, due: 0 } }));
+  await eventually(() =>
+    expect(sampler.latest('p')).toMatchObject({ sample: { delayed: 2, due: 1, waiting: 0 } }),
+  );
+});
+
+test('an argument as long as one likes, or one that looks like an ETA, changes no count', async () => {
+  await using server = await startRedis();
+  await using celery = await openCelery(server);
+  const source = sourceFor(['mail']);
+  await celery.send(2, { args: ['"eta": "2099-01-01T00:00:00+00:00"', 'x'.repeat(50_000)] });
+  await sees(server, source, { waiting: 2, delayed: 0 });
+  await celery.work('pod-1');
+  await sees(server, source, { waiting: 0, inFlight: 2, delayed: 0 });
+});
+
+test('a worker is drained before its pod goes, the busy one is waited for, and a drain is taken back', async () => {
+  await using server = await startRedis();
+  await using celery = await openCelery(server);
+  const source = sourceFor(['mail']);
+  await celery.work('pod-1');
+  await celery.push(1);
+  await sees(server, source, { inFlight: 1, waiting: 0 });
+  await celery.work('pod-2');
+  const drains = drainsOn(server, source);
+  // idle for as long as one likes: it still takes tasks
+  expect(gone(await drains.read(['pod-1', 'pod-2'], members))).toEqual([]);
+  const leave = new Map(members.map(({ id }) => [id, 'leave' as const]));
+  await eventually(async () => expect(gone(await drains.set(leave))).toEqual(['pod-2']));
+  await sees(server, source, { leaving: 2 });
+  await celery.push(2);
+  expect(gone(await drains.set(leave))).toEqual(['pod-2']);
+  await sees(server, source, { waiting: 2, inFlight: 1 });
+  const stay = new Map(members.map(({ id }) => [id, 'stay' as const]));
+  await eventually(async () => {
+    expect(gone(await drains.set(stay))).toEqual([]);
+    expect((await readSource(server.client(), source, 0)).sample).toMatchObject({ waiting: 0, inFlight: 3 });
+  });
+  await sees(server, source, { leaving: 0 });
+});
+
+test('a worker that does not answer is no idle one', async () => {
+  await using server = await startRedis();
+  await using celery = await openCelery(server);
+  const source = sourceFor(['mail']);
+  // the solo pool answers between its tasks only
+  await celery.work('pod-1', '-P', 'solo');
+  await celery.push(1);
+  await sees(server, source, { waiting: 0, inFlight: 1 });
+  await celery.work('pod-2');
+  const crew = await crewOf(server, source);
+  expect(crew.workers.map(({ id }) => id)).toEqual(['celery@pod-2', 'silent']);
+  const unready = members.map((member) => ({ ...member, ready: false }));
+  const holders = holdersOf(unready, crew);
+  expect(members.map(({ id }) => holders.get(id)?.idle)).toEqual([false, true]);
+  await celery.release(1);
+  await eventually(async () =>
+    expect((await crewOf(server, source)).workers.map(({ id, tasks }) => [id, tasks])).toEqual([
+      ['celery@pod-1', 0],
+      ['celery@pod-2', 0],
+    ]),
+  );
+});
+
+test('what a killed worker had prefetched counts until another puts it back', async () => {
+  await using server = await startRedis();
+  await using celery = await openCelery(server);
+  const source = sourceFor(['mail']);
+  const worker = await celery.work('pod-1');
+  await celery.push(3);
+  await sees(server, source, { waiting: 1, inFlight: 2 });
+  await worker.kill();
+  // the one that ran is lost
+  await sees(server, source, { waiting: 1, inFlight: 1 });
+  expect((await crewOf(server, source)).workers).toEqual([]);
+});
+
+test('a list of something else, and a prefix that matches nothing, are named', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  await redis.lpush('mail', '{"class":"Mailer","args":[]}');
+  await expect(readSource(redis, sourceFor(['mail']), 0)).rejects.toMatchObject({
+    kind: 'UnknownLayout',
+    note: `what is in the key "mail" is no message of Celery's protocol 2`,
+  });
+  await expect(readSource(redis, sourceFor(['mail'], 'shop:'), 0)).rejects.toMatchObject({
+    kind: 'NotFound',
+  });
+});

@@ -1,0 +1,101 @@
+/** Celery, with its workers as processes of their own. */
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { expect } from 'vitest';
+import { celeryControl } from '../../queue/sources/celery-control.ts';
+import { eventually } from '../support/eventually.ts';
+import { preparePython } from '../support/python.ts';
+import type { RedisServer } from '../support/redis.ts';
+import type { Library, LibraryCase, LibraryWorker } from './library.ts';
+
+const run = promisify(execFile);
+const folder = join(import.meta.dirname, 'python');
+
+export interface CeleryOptions {
+  readonly acksLate?: boolean;
+  readonly keyPrefix?: string;
+}
+
+/** Of a worker, more arguments for `celery worker`. */
+export interface Celery extends Library {
+  readonly work: (place: string, ...more: readonly string[]) => Promise<LibraryWorker>;
+  /** As `push`, with more of the options of `apply_async`, and `args`. */
+  readonly send: (tasks: number, options?: object) => Promise<void>;
+}
+
+const settings = { celery: { queues: ['mail'], prioritySteps: [0, 3, 6, 9], keyPrefix: '' } };
+
+export const celeryCases: readonly (LibraryCase & { open: (server: RedisServer) => Promise<Celery> })[] = [
+  {
+    name: 'Celery 5.7.0',
+    settings,
+    keys: 'mail*',
+    user: 'millrace-celery',
+    losesTasks: true,
+    open: (server) => openCelery(server),
+  },
+  {
+    name: 'Celery 5.7.0 with acks_late',
+    settings,
+    keys: 'mail*',
+    user: 'millrace-celery',
+    open: (server) => openCelery(server, { acksLate: true }),
+  },
+];
+
+export async function openCelery(
+  server: RedisServer,
+  { acksLate = false, keyPrefix = '' }: CeleryOptions = {},
+): Promise<Celery> {
+  const python = await preparePython(await readFile(join(folder, 'celery.txt'), 'utf8'));
+  if (python instanceof Error) throw python;
+  const redis = server.client();
+  const gate = server.client({ db: 1 });
+  const env = {
+    PATH: process.env['PATH'],
+    REDIS_PORT: String(server.port),
+    PYTHONPATH: folder,
+    ACKS_LATE: acksLate ? '1' : '',
+    KEY_PREFIX: keyPrefix,
+  };
+  const control = celeryControl(keyPrefix, 'answers of the test');
+  const workers = new Set<ChildProcess>();
+
+  const end = async (child: ChildProcess, signal: NodeJS.Signals): Promise<void> => {
+    if (!workers.delete(child)) return;
+    const gone = once(child, 'exit');
+    // its processes are a group: a killed pod takes all of them with it
+    if (signal === 'SIGKILL') process.kill(-(child.pid ?? 0), signal);
+    else child.kill(signal);
+    await gone;
+  };
+  const send = async (tasks: number, options: object = {}): Promise<void> => {
+    await run(python, [join(folder, 'celery_tasks.py'), String(tasks), JSON.stringify(options)], { env });
+  };
+
+  return {
+    send,
+    push: (tasks, delayMs) => send(tasks, delayMs === undefined ? {} : { delay_ms: delayMs }),
+    work: async (place, ...more) => {
+      const name = `celery@${place}`;
+      const program = ['-m', 'celery', '-A', 'celery_tasks', 'worker', '-c', '1', '-n', name, ...more];
+      const child = spawn(python, program, { env, stdio: 'ignore', detached: true });
+      workers.add(child);
+      await eventually(
+        async () =>
+          expect([...(await control.ask(redis, 'active_queues', 200)).byWorker.keys()]).toContain(name),
+        { withinMs: 60_000 },
+      );
+      return { stop: () => end(child, 'SIGTERM'), kill: () => end(child, 'SIGKILL') };
+    },
+    release: async (tasks) => {
+      for (let i = 0; i < tasks; i++) await gate.rpush('released', '1');
+    },
+    [Symbol.asyncDispose]: async () => {
+      for (const child of workers) await end(child, 'SIGKILL');
+    },
+  };
+}

@@ -1,0 +1,37 @@
+"""What the workers of the tests run, and what puts it into the queue; see celery.ts."""
+
+import json
+import os
+import sys
+
+from celery import Celery
+from redis import Redis
+
+PORT = int(os.environ["REDIS_PORT"])
+
+app = Celery("celery_tasks", broker=f"redis://localhost:{PORT}/0")
+app.conf.update(
+    task_default_queue="mail",
+    worker_prefetch_multiplier=1,
+    broker_transport_options={"global_keyprefix": os.environ.get("KEY_PREFIX", "")},
+    task_acks_late=os.environ.get("ACKS_LATE") == "1",
+)
+
+
+@app.task(name="hold")
+def hold(*_):
+    """Runs until a test lets it end."""
+    Redis(port=PORT, db=1).blpop("released")
+
+
+def push(tasks, options):
+    arguments = options.pop("args", [])
+    if "delay_ms" in options:
+        options["countdown"] = options.pop("delay_ms") / 1e3
+    with app.connection_for_write() as connection:
+        for _ in range(tasks):
+            hold.apply_async(arguments, connection=connection, ignore_result=True, **options)
+
+
+if __name__ == "__main__":
+    push(int(sys.argv[1]), json.loads(sys.argv[2]))
