@@ -6,7 +6,7 @@ import type { PoolSample } from '../../queue/pool/pool-sample.ts';
 import { createAsk } from '../../queue/sources/ask.ts';
 import { readSource } from '../../queue/sources/read.ts';
 import { sourceOf } from '../../queue/sources/sources.ts';
-import { SourceTrouble, type Source } from '../../queue/sources/source.ts';
+import { SourceTrouble, type Holding, type Source, type SourceCrew } from '../../queue/sources/source.ts';
 import { fail, ok, warn, type Finding } from './finding.ts';
 
 /** `names`: what people call its queues. Changes nothing; rejects when the server goes away meanwhile. */
@@ -19,7 +19,7 @@ export async function checkSource(
   try {
     const source = sourceOf(spec);
     const { sample } = await readSource(redis, source, 0);
-    return [ok(about, describe(sample)), await checkHolding(redis, source, sample)];
+    return [ok(about, describe(sample)), ...(await checkHolding(redis, source, sample))];
   } catch (error) {
     if (error instanceof SourceTrouble || error instanceof WrongKeyType)
       return [fail(about, error.note, error.todo)];
@@ -32,20 +32,28 @@ function describe({ waiting, inFlight, delayed, due, dead, pausedQueues }: PoolS
   return `${waiting} waiting, ${inFlight} in hand, ${delayed} delayed (${due} due), ${dead} failed${paused}`;
 }
 
-async function checkHolding(redis: Redis, source: Source, sample: PoolSample): Promise<Finding> {
+async function checkHolding(redis: Redis, source: Source, sample: PoolSample): Promise<Finding[]> {
+  if (source.holding.by !== 'worker') return [checkBound(source.holding)];
+  const crew = await source.holding.crew(createAsk(redis), redis);
+  const concerns = (crew.concerns ?? []).map(({ note, todo }) => warn('workers', note, todo));
+  return [checkCrew(crew, sample), ...concerns];
+}
+
+function checkBound(holding: Exclude<Holding, { by: 'worker' }>): Finding {
   const about = 'busy workers';
-  const { holding } = source;
   if (holding.by === 'count')
     return ok(about, 'how many tasks are in hand is known, not by whom: pods go when none is');
-  if (holding.by === 'nobody')
-    return holding.longestMs === undefined
-      ? warn(
-          about,
-          `${holding.why}: no pod goes by itself`,
-          'set longestTask of the source, or scaling.scaleDown.unmanaged: Always',
-        )
-      : ok(about, `${holding.why}: pods go when nothing was there to take for longestTask`);
-  const { workers, unnamed } = await holding.crew(createAsk(redis), redis);
+  return holding.longestMs === undefined
+    ? warn(
+        about,
+        `${holding.why}: no pod goes by itself`,
+        'set longestTask of the source, or scaling.scaleDown.unmanaged: Always',
+      )
+    : ok(about, `${holding.why}: pods go when nothing was there to take for longestTask`);
+}
+
+function checkCrew({ workers, unnamed }: SourceCrew, sample: PoolSample): Finding {
+  const about = 'busy workers';
   if (unnamed > 0)
     return warn(
       about,

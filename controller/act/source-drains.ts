@@ -90,7 +90,10 @@ async function judgeBy(input: SourceDrainsInput, members: readonly Member[]): Pr
     const taking = holding.orders ? stillTaking(holders) : new Set<string>();
     const seen = new Map([...holders].filter(([id]) => !taking.has(id)));
     state.idle = idleAfter(seen, state.idle, performance.now());
-    return { loads: loadsByWorker(holders, holding, state.idle), why: unseen(members, crew, holders) };
+    return {
+      loads: loadsByWorker(holders, holding, state.idle),
+      why: unseen(members, crew, holders) ?? concernOf(crew),
+    };
   }
   const needed = holding.by === 'count' ? holding.lagMs : (holding.longestMs ?? Infinity);
   const { sample } = await readSource(redis, source, 0);
@@ -166,6 +169,11 @@ function waitingFor({ source: { holding }, tracked }: SourceDrainsInput, inHand:
   return tracked
     ? `${holding.why}: ${until}`
     : `${holding.why}: ${until}, which cannot be seen while Redis does not let the controller track keys`;
+}
+
+function concernOf({ concerns = [] }: SourceCrew): string | undefined {
+  const found = concerns.find(({ holds }) => holds);
+  return found && `${found.note}: ${found.todo}`;
 }
 
 /** Tasks without a known worker, or members that are ready without one of the library in them, human-readable. */

@@ -14,9 +14,10 @@ import type { Redis } from 'ioredis';
 import { asCount, asList, asText } from '../scripts/decode-reply.ts';
 import { script } from '../scripts/scripts.ts';
 import type { Ask } from './ask.ts';
-import { celeryControl, type Answers, type CeleryControl, type RunningTask } from './celery-control.ts';
-import { count, waking } from './question.ts';
-import { SourceTrouble, type Source, type SourceCrew, type SourceLook, type SourceWorker } from './source.ts';
+import { celeryControl, type Answers, type RunningTask } from './celery-control.ts';
+import { orderAll, readCrew } from './celery-crew.ts';
+import { count, lowestScore, waking } from './question.ts';
+import { SourceTrouble, type Source, type SourceLook } from './source.ts';
 
 export interface CelerySettings {
   readonly queues: readonly string[];
@@ -33,9 +34,8 @@ const MOST_LISTED = 100;
 const ASK_EVERY_MS = 900;
 const ASK_QUEUES_EVERY_MS = 4_500;
 const ANSWERS_LAST_MS = 30_000;
-/** A look waits so long for answers, where a worker has not answered yet or nothing seems to run; `crew` in all so long. ms. */
+/** A look waits so long for answers, where a worker has not answered yet or nothing seems to run, ms. */
 const ANSWERS_COME_MS = 60;
-const ANSWER_WAITS_MS = [20, 40, 80, 160, 300, 400];
 /** A worker knows of a task some ms before it counts as active. */
 const LAG_MS = 1_000;
 
@@ -80,7 +80,10 @@ export function celerySource({ queues, prioritySteps, keyPrefix = '' }: CelerySe
     holding: {
       by: 'worker',
       lagMs: LAG_MS,
-      crew: (_, redis) => readCrew(redis, control),
+      crew: async (ask, redis) => {
+        const { answers } = await ask({ oldest: lowestScore(`${keyPrefix}unacked_index`) });
+        return readCrew(redis, control, queues, answers.oldest);
+      },
       orders: {
         drain: (redis, workers) => orderAll(redis, control, 'cancel_consumer', workers, queues),
         resume: (redis, workers) => orderAll(redis, control, 'add_consumer', workers, queues),
@@ -192,50 +195,4 @@ function checkFound(queues: readonly string[], looks: readonly SourceLook[], key
     `there is no Celery queue "${queue}" here (no key "${keyPrefix}${queue}" or "${keyPrefix}_kombu.binding.${queue}"), and no worker listens`,
     'check queues and keyPrefix (global_keyprefix) of source.celery, and the database in the address of Redis; a queue is there once a task was sent to it',
   );
-}
-
-/** Asks all workers, and waits a moment for all of them. One that is silent is nowhere, and may hold a task. */
-async function readCrew(redis: Redis, control: CeleryControl): Promise<SourceCrew> {
-  const ask = (leastMs: number | 'no'): Promise<[Active, Answers<readonly string[]>]> =>
-    Promise.all([control.ask(redis, 'active', leastMs), control.ask(redis, 'active_queues', leastMs)]);
-  const [first] = await ask(0);
-  let workers: SourceWorker[] = [];
-  for (const ms of ANSWER_WAITS_MS) {
-    await sleep(ms);
-    workers = workersIn(await ask('no'), first.now);
-    if (workers.length >= first.reached) break;
-  }
-  const silent = first.reached - workers.length;
-  const nowhere: SourceWorker[] = silent > 0 ? [{ id: 'silent', hosts: [], tasks: silent }] : [];
-  return { workers: [...workers, ...nowhere], unnamed: 0 };
-}
-
-/** Workers that have answered both questions, neither of which was asked before `since`. */
-function workersIn(
-  [active, consumed]: readonly [Active, Answers<readonly string[]>],
-  since: number,
-): SourceWorker[] {
-  return [...active.byWorker].flatMap(([id, { at, answer }]): SourceWorker[] => {
-    const takesFrom = consumed.byWorker.get(id);
-    if (at < since || !takesFrom || takesFrom.at < since) return [];
-    return [
-      {
-        id,
-        hosts: [id.slice(id.indexOf('@') + 1)],
-        tasks: answer.length,
-        quiet: takesFrom.answer.length === 0,
-      },
-    ];
-  });
-}
-
-async function orderAll(
-  redis: Redis,
-  control: CeleryControl,
-  order: 'cancel_consumer' | 'add_consumer',
-  workers: readonly SourceWorker[],
-  queues: readonly string[],
-): Promise<void> {
-  const named = workers.filter(({ hosts }) => hosts.length > 0).map(({ id }) => id);
-  await Promise.all(queues.map((queue) => control.order(redis, order, named, queue)));
 }

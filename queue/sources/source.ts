@@ -76,6 +76,16 @@ export interface SourceCrew {
    * holder is found in another. A library without this may not show a worker that is there and busy.
    */
   readonly complete?: boolean;
+  /** What a person should know of these workers. */
+  readonly concerns?: readonly Concern[];
+}
+
+export interface Concern {
+  /** The problem and its remedy, human-readable. */
+  readonly note: string;
+  readonly todo: string;
+  /** Pods are held because of it. */
+  readonly holds: boolean;
 }
 
 export interface SourceWorker {

@@ -133,6 +133,9 @@ test('a worker that does not answer is no idle one', async () => {
   await celery.work('pod-2');
   const crew = await crewOf(server, source);
   expect(crew.workers.map(({ id }) => id)).toEqual(['celery@pod-2', 'silent']);
+  expect(crew.concerns?.map(({ note }) => note)).toEqual([
+    '1 of 2 Celery workers have not answered by remote control within a second',
+  ]);
   const unready = members.map((member) => ({ ...member, ready: false }));
   const holders = holdersOf(unready, crew);
   expect(members.map(({ id }) => holders.get(id)?.idle)).toEqual([false, true]);
@@ -156,6 +159,27 @@ test('what a killed worker had prefetched counts until another puts it back', as
   // the one that ran is lost
   await sees(server, source, { waiting: 1, inFlight: 1 });
   expect((await crewOf(server, source)).workers).toEqual([]);
+  // more than an hour ago
+  const redis = server.client();
+  const [tag = ''] = await redis.zrange('unacked_index', '0', '0');
+  await redis.zincrby('unacked_index', -3_601, tag);
+  const { concerns = [] } = await crewOf(server, source);
+  expect(concerns.map(({ note, holds }) => [note, holds])).toEqual([
+    [
+      'a message is unacknowledged for more than an hour, the default visibility timeout: its task runs a second time unless that is longer',
+      false,
+    ],
+  ]);
+});
+
+test('a worker that takes from a queue that is not named cannot be drained, and is named', async () => {
+  await using server = await startRedis();
+  await using celery = await openCelery(server);
+  await celery.work('pod-1', '-Q', 'mail,sms');
+  const { concerns = [] } = await crewOf(server, sourceFor(['mail']));
+  expect(concerns.map(({ note }) => note)).toEqual([
+    'celery@pod-1 also takes from the queue "sms", so it cannot be drained',
+  ]);
 });
 
 test('a list of something else, and a prefix that matches nothing, are named', async () => {

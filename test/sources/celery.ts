@@ -35,6 +35,7 @@ export const celeryCases: readonly (LibraryCase & { open: (server: RedisServer) 
     keys: 'mail*',
     user: 'millrace-celery',
     losesTasks: true,
+    prefetched: 1,
     open: (server) => openCelery(server),
   },
   {

@@ -13,6 +13,8 @@ export interface LibraryCase {
   readonly keys: string;
   /** The user for it in docs/sources.md, where that is one of its own. */
   readonly user?: string;
+  /** Tasks that a worker takes beside the one that it runs; 0 if not set. */
+  readonly prefetched?: number;
   /** What a killed worker ran is gone: the library has no trace of it. */
   readonly losesTasks?: boolean;
   /** Opens it on a server on which nothing of it is yet. */
