@@ -24,7 +24,8 @@ import { listPods, memberOf } from './pods.ts';
 import { isOwnPod } from './ownership.ts';
 import { goingAnyway } from './scale-in-plan.ts';
 import { mayRunIn } from './workers-of.ts';
-import { resumeAll } from './source-drains.ts';
+import { resumeIn } from './source-drains.ts';
+import type { Member } from './target.ts';
 import type { QueueLink } from '../sample/sampler.ts';
 
 export const FINALIZER = 'millrace.dev/workers';
@@ -76,33 +77,38 @@ export async function finalize(input: FinalizeInput): Promise<number | undefined
 async function callOffAll(input: FinalizeInput): Promise<void> {
   if (!input.redis) return;
   const { sampler, queues, source } = input.redis;
-  const doomed = await doomedPods(input);
+  const { doomed, staying } = await podsOfTarget(input);
   if (source) {
-    const resuming = resumeAll(sampler.redis, source, doomed);
+    const resuming = resumeIn(sampler.redis, source, staying);
     return within(ANSWER_TIMEOUT_MS, resuming, 'taking back orders').catch(() => undefined);
   }
   const calling = queues.map(async (keys) => {
     const cut = { bytes: LONGEST_NAME, values: MOST_MARKS };
     const marked = await readTexts(sampler.redis, keys.leaving, cut, 'ZRANGE', 0, MOST_MARKS - 1);
-    const staying = marked.filter((id) => !doomed.some((pod) => mayRunIn(id, pod)));
-    if (staying.length > 0)
-      await drainWorkers(sampler.redis, [keys], new Map(staying.map((id) => [id, 'stay'])));
+    const called = marked.filter((id) => !doomed.some((pod) => mayRunIn(id, pod)));
+    if (called.length > 0)
+      await drainWorkers(sampler.redis, [keys], new Map(called.map((id) => [id, 'stay'])));
   });
   await within(ANSWER_TIMEOUT_MS, Promise.all(calling), 'removing marks').catch(() => undefined);
 }
 
-/** Names of the adopted Deployment's pods that are being removed; none if the Deployment does not exist. */
-async function doomedPods({ api, pool, signal }: FinalizeInput): Promise<readonly string[]> {
+/** The adopted Deployment's pods: names of those that are being removed, and the others. None if the Deployment does not exist. */
+async function podsOfTarget({
+  api,
+  pool,
+  signal,
+}: FinalizeInput): Promise<{ readonly doomed: readonly string[]; readonly staying: readonly Member[] }> {
   const { namespace } = pool.metadata;
   const target = { namespace, name: pool.spec.scaleTargetRef?.name ?? '' };
   const { spec } = (await findDeployment(api, target, signal)) ?? {};
-  if (!spec) return [];
+  if (!spec) return { doomed: [], staying: [] };
   const found = await listPods(api, { namespace, labelSelector: selectorText(spec.selector) }, signal);
   const own = found.filter((one) => isOwnPod(one, target.name));
   const members = own.flatMap((one) => memberOf(one, new Set()));
-  const active = new Set(members.map(({ id }) => id));
-  const ending = own.map(({ metadata }) => metadata.name).filter((name) => !active.has(name));
-  return [...ending, ...goingAnyway(members, spec.replicas ?? 1).map(({ id }) => id)];
+  const going = new Set(goingAnyway(members, spec.replicas ?? 1).map(({ id }) => id));
+  const staying = members.filter(({ id }) => !going.has(id));
+  const kept = new Set(staying.map(({ id }) => id));
+  return { doomed: own.map(({ metadata }) => metadata.name).filter((name) => !kept.has(name)), staying };
 }
 
 /** Removes what was learned and recorded of the pool. Keys that cannot be removed now expire. */

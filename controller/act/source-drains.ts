@@ -147,11 +147,11 @@ async function order(
   if (staying.length > 0) await orders?.resume(redis, staying);
 }
 
-/** Lets all workers go on that were told to take nothing more, except those in pods that end anyway. */
-export async function resumeAll(redis: Redis, { holding }: Source, ending: readonly string[]): Promise<void> {
-  if (holding.by !== 'worker' || !holding.orders) return;
-  const { workers } = await holding.crew(createAsk(redis), redis);
-  const staying = workers.filter(({ quiet, hosts }) => quiet && !hosts.some((host) => ending.includes(host)));
+/** Lets the workers in these pods continue that were told to take nothing more. Workers in other pods are another pool's, or nobody's. */
+export async function resumeIn(redis: Redis, { holding }: Source, members: readonly Member[]): Promise<void> {
+  if (holding.by !== 'worker' || !holding.orders || members.length === 0) return;
+  const holders = holdersOf(members, await holding.crew(createAsk(redis), redis));
+  const staying = [...holders.values()].flatMap(({ workers }) => workers.filter(({ quiet }) => quiet));
   if (staying.length > 0) await holding.orders.resume(redis, staying);
 }
 

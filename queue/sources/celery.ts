@@ -27,7 +27,7 @@ export interface CelerySettings {
   readonly keyPrefix?: string;
 }
 
-/** Of messages, as many are read for their queue and ETA: of `unacked`, and of each list. Those beyond count as due. */
+/** Of messages, as many are read for their queue and ETA: of `unacked`, and of each list. Those beyond count as due, in the queues of those that were read. */
 const MOST_UNACKED = 1_000;
 const MOST_LISTED = 100;
 /** What runs is asked for in looks that are at least so far apart; answers older than the second say nothing. ms. */
@@ -59,8 +59,8 @@ export function celerySource({ queues, prioritySteps, keyPrefix = '' }: CelerySe
       const looksAt = (found: Messages, running: Active): readonly SourceLook[] =>
         queues.map((queue, i) => {
           const first = i * prioritySteps.length;
-          const listed = asked[i]?.lengths ?? [];
-          return lookOf({ queue, listed, messages: found, running, leaving, horizonMs, first });
+          const { lengths: listed = [], fetched = 0 } = asked[i] ?? {};
+          return lookOf({ queue, listed, fetched, messages: found, running, leaving, horizonMs, first });
         });
       const looks = looksAt(messages, active);
       const known = active.reached + asked.reduce((sum, one) => sum + one.known, 0);
@@ -97,7 +97,7 @@ function askQueues(
   keyPrefix: string,
   queues: readonly string[],
   lists: readonly (readonly string[])[],
-): Promise<{ lengths: readonly number[]; known: number }[]> {
+): Promise<{ lengths: readonly number[]; fetched: number; known: number }[]> {
   return Promise.all(
     queues.map(async (queue, i) => {
       const { answers } = await ask([
@@ -105,7 +105,7 @@ function askQueues(
         count('HLEN', `${keyPrefix}unacked`),
         count('EXISTS', `${keyPrefix}_kombu.binding.${queue}`),
       ]);
-      return { lengths: answers.slice(0, -2), known: answers.at(-1) ?? 0 };
+      return { lengths: answers.slice(0, -2), fetched: answers.at(-2) ?? 0, known: answers.at(-1) ?? 0 };
     }),
   );
 }
@@ -154,6 +154,8 @@ function latest<T>({ now, byWorker }: Answers<T>): T[] {
 interface Counted {
   readonly queue: string;
   readonly listed: readonly number[];
+  /** Messages in `unacked`, of all queues. */
+  readonly fetched: number;
   readonly messages: Messages;
   readonly running: Active;
   /** Workers that take from no queue. */
@@ -163,7 +165,8 @@ interface Counted {
   readonly first: number;
 }
 
-function lookOf({ queue, listed, messages, running, leaving, horizonMs, first }: Counted): SourceLook {
+function lookOf(counted: Counted): SourceLook {
+  const { queue, listed, messages, running, leaving, horizonMs, first } = counted;
   const { now, unacked } = messages;
   const heads = messages.listed.slice(first, first + listed.length).flat();
   const later = heads.filter((eta) => eta !== undefined);
@@ -177,13 +180,19 @@ function lookOf({ queue, listed, messages, running, leaving, horizonMs, first }:
   return {
     now,
     waiting: Math.max(0, listed.reduce((sum, one) => sum + one, 0) - later.length),
-    inHand: mine.length - held.length + acknowledged,
+    inHand: mine.length - held.length + acknowledged + unreadOf(counted, mine.length),
     delayed: etas.length,
     due: etas.length - ahead.length,
     dueSoon: ahead.filter((eta) => eta <= now + horizonMs).length,
     leaving,
     nextDue: etas.length === 0 ? undefined : Math.floor(Math.min(...etas)),
   };
+}
+
+/** Of the messages in `unacked` that were not read, the share of a queue that has `mine` of those that were. */
+function unreadOf({ fetched, messages: { unacked } }: Counted, mine: number): number {
+  if (unacked.length < MOST_UNACKED) return 0;
+  return Math.round((Math.max(0, fetched - unacked.length) * mine) / unacked.length);
 }
 
 /** Nothing is known of these queues, and no worker is there: throws unless there is a task. */

@@ -55,6 +55,23 @@ test('all priorities, what is prefetched and what runs are counted, of two queue
   await sees(server, source, { waiting: 0, inFlight: 0 });
 });
 
+test('more fetched messages than are read count all the same, each in its queue', async () => {
+  await using server = await startRedis();
+  await using celery = await openCelery(server);
+  const redis = server.client();
+  await celery.send(1);
+  const message: unknown = JSON.parse((await redis.rpop('mail')) ?? '');
+  const fetched = (queue: string, count: number) =>
+    Array.from({ length: count }, (_, i) => [`${queue} ${i}`, JSON.stringify([message, '', queue])]);
+  await redis.hset('unacked', Object.fromEntries([...fetched('mail', 2_000), ...fetched('sms', 1_000)]));
+  const { sample } = await readSource(redis, sourceFor(['mail', 'sms']), 0);
+  expect(sample.inFlight).toBeGreaterThanOrEqual(2_999);
+  expect(sample.inFlight).toBeLessThanOrEqual(3_001);
+  const mail = await readSource(redis, sourceFor(['mail']), 0);
+  expect(mail.sample.inFlight).toBeGreaterThan(1_500);
+  expect(mail.sample.inFlight).toBeLessThan(2_500);
+});
+
 test('a task with an ETA that a worker has fetched is delayed, and no work before it is due', async () => {
   await using server = await startRedis();
   await using celery = await openCelery(server);

@@ -4,7 +4,7 @@
  */
 import type { Redis } from 'ioredis';
 import { expect, test } from 'vitest';
-import { resumeAll, sourceDrains } from '../../controller/act/source-drains.ts';
+import { resumeIn, sourceDrains } from '../../controller/act/source-drains.ts';
 import type { Member } from '../../controller/act/target.ts';
 import type { DrainOrder } from '../../queue/workers/drain.ts';
 import { count, question } from '../../queue/sources/question.ts';
@@ -128,11 +128,11 @@ test('a worker goes only when it has confirmed that it takes nothing more, and g
   await gate.rpush('release:d', '1');
 });
 
-test('a pool that goes calls back all workers but those whose pods end anyway', async () => {
+test('a pool that goes calls back the workers in its pods, and nobody else’s', async () => {
   await using server = await startRedis();
   const redis = server.client();
   await redis.sadd('quiet', 'pod-1', 'pod-2');
   await redis.hset('workers', 'pod-1', '0 quiet', 'pod-2', '1 quiet', 'pod-3', '0 open');
-  await resumeAll(redis, source, ['pod-1']);
+  await resumeIn(redis, source, ['pod-2', 'pod-3'].map(member));
   expect(await redis.smembers('quiet')).toEqual(['pod-1']);
 });
