@@ -3,7 +3,7 @@
 --
 -- KEYS  1 the hash of unacknowledged messages  2 … lists of messages
 -- ARGV  1 the most messages that are read of the hash  2 the same, of each list, from the end that is taken next
--- Returns  {Redis time in ms, {for each message read of it: routing key, ETA},
+-- Returns  {Redis time in ms, messages of the hash that were not read, {for each that was: routing key, ETA},
 --          for each list: {for each message read: its ETA}}; an ETA is ISO text, `-` for none, and `?` for no message of Celery
 local clock = redis.call('TIME')
 local most_unacked, most_listed = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -14,14 +14,19 @@ local function eta_in(message)
   return string.match(message, '[^\\]"eta": *"([%d%-:T.+Z]+)"') or '-'
 end
 
-local fetched, seen, cursor, read = {}, {}, '0', 0
+-- Messages are as long as clients make them, and what Lua holds counts as memory of Redis: a few are read at a time, and none
+-- any more once they were this many bytes in all, of the hash and of each list.
+local ROOM = 2 * 1024 * 1024
+
+local fetched, seen, cursor, read, room = {}, {}, '0', 0, ROOM
 repeat
-  local page = redis.pcall('HSCAN', KEYS[1], cursor, 'COUNT', 250)
+  local page = redis.pcall('HSCAN', KEYS[1], cursor, 'COUNT', 50)
   -- of another type, which who asks for its size is told
   if page.err then break end
   cursor = page[1]
   for i = 1, #page[2], 2 do
     local tag, value = page[2][i], page[2][i + 1]
+    room = room - #value
     if not seen[tag] and read < most_unacked then
       seen[tag] = true
       read = read + 1
@@ -31,12 +36,22 @@ repeat
       fetched[#fetched + 1] = route and eta_in(value) or '?'
     end
   end
-until cursor == '0' or read >= most_unacked
+until cursor == '0' or read >= most_unacked or room <= 0
 
-local replies = {clock[1] * 1000 + math.floor(clock[2] / 1000), fetched}
+local unread = cursor == '0' and 0 or math.max(0, redis.call('HLEN', KEYS[1]) - read)
+local replies = {clock[1] * 1000 + math.floor(clock[2] / 1000), unread, fetched}
 for i = 2, #KEYS do
-  local etas = {}
-  for j, message in ipairs(redis.pcall('LRANGE', KEYS[i], -most_listed, -1)) do etas[j] = eta_in(message) end
-  replies[i + 1] = etas
+  local etas, left = {}, ROOM
+  while #etas < most_listed and left > 0 do
+    local from = -#etas - 10
+    local some = redis.pcall('LRANGE', KEYS[i], from, from + 9)
+    if some.err or #some == 0 then break end
+    for _, message in ipairs(some) do
+      etas[#etas + 1] = eta_in(message)
+      left = left - #message
+    end
+    if #some < 10 then break end
+  end
+  replies[i + 2] = etas
 end
 return replies

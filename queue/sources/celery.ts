@@ -27,7 +27,7 @@ export interface CelerySettings {
   readonly keyPrefix?: string;
 }
 
-/** Of messages, as many are read for their queue and ETA: of `unacked`, and of each list. Those beyond count as due, in the queues of those that were read. */
+/** As many messages are read for their queue and ETA, of `unacked` and of each list. Others count as due, shared like those read. */
 const MOST_UNACKED = 1_000;
 const MOST_LISTED = 100;
 /** What runs is asked for in looks that are at least so far apart; answers older than the second say nothing. ms. */
@@ -59,8 +59,8 @@ export function celerySource({ queues, prioritySteps, keyPrefix = '' }: CelerySe
       const looksAt = (found: Messages, running: Active): readonly SourceLook[] =>
         queues.map((queue, i) => {
           const first = i * prioritySteps.length;
-          const { lengths: listed = [], fetched = 0 } = asked[i] ?? {};
-          return lookOf({ queue, listed, fetched, messages: found, running, leaving, horizonMs, first });
+          const listed = asked[i]?.lengths ?? [];
+          return lookOf({ queue, listed, messages: found, running, leaving, horizonMs, first });
         });
       const looks = looksAt(messages, active);
       const known = active.reached + asked.reduce((sum, one) => sum + one.known, 0);
@@ -97,15 +97,16 @@ function askQueues(
   keyPrefix: string,
   queues: readonly string[],
   lists: readonly (readonly string[])[],
-): Promise<{ lengths: readonly number[]; fetched: number; known: number }[]> {
+): Promise<{ lengths: readonly number[]; known: number }[]> {
   return Promise.all(
     queues.map(async (queue, i) => {
       const { answers } = await ask([
         ...(lists[i] ?? []).map((list) => waking(count('LLEN', list))),
+        // of another type, it is reported
         count('HLEN', `${keyPrefix}unacked`),
         count('EXISTS', `${keyPrefix}_kombu.binding.${queue}`),
       ]);
-      return { lengths: answers.slice(0, -2), fetched: answers.at(-2) ?? 0, known: answers.at(-1) ?? 0 };
+      return { lengths: answers.slice(0, -2), known: answers.at(-1) ?? 0 };
     }),
   );
 }
@@ -115,6 +116,8 @@ type Eta = number | undefined;
 
 interface Messages {
   readonly now: number;
+  /** Messages of `unacked` that were not read: too many, or too long. */
+  readonly unread: number;
   readonly unacked: readonly { readonly route: string; readonly eta: Eta }[];
   /** By list; of a long one those that are taken next. */
   readonly listed: readonly (readonly Eta[])[];
@@ -124,11 +127,12 @@ async function readMessages(redis: Redis, keyPrefix: string, lists: readonly str
   const unacked = `${keyPrefix}unacked`;
   const what = 'messages of Celery';
   const reply = await script(redis, 'celery')(lists.length + 1, unacked, ...lists, MOST_UNACKED, MOST_LISTED);
-  const [now, fetched, ...heads] = asList(reply, what, lists.length + 2);
+  const [now, unread, fetched, ...heads] = asList(reply, what, lists.length + 3);
   const texts = asList(fetched, what).map((one) => asText(one, what));
   const routes = texts.filter((_, i) => i % 2 === 0);
   return {
     now: asCount(now, 'the time'),
+    unread: asCount(unread, 'messages that were not read'),
     unacked: routes.map((route, i) => ({ route, eta: etaIn(texts[2 * i + 1] ?? '?', unacked) })),
     listed: heads.map((head, i) => asList(head, what).map((one) => etaIn(asText(one, what), lists[i] ?? ''))),
   };
@@ -154,8 +158,6 @@ function latest<T>({ now, byWorker }: Answers<T>): T[] {
 interface Counted {
   readonly queue: string;
   readonly listed: readonly number[];
-  /** Messages in `unacked`, of all queues. */
-  readonly fetched: number;
   readonly messages: Messages;
   readonly running: Active;
   /** Workers that take from no queue. */
@@ -190,9 +192,8 @@ function lookOf(counted: Counted): SourceLook {
 }
 
 /** Of the messages in `unacked` that were not read, the share of a queue that has `mine` of those that were. */
-function unreadOf({ fetched, messages: { unacked } }: Counted, mine: number): number {
-  if (unacked.length < MOST_UNACKED) return 0;
-  return Math.round((Math.max(0, fetched - unacked.length) * mine) / unacked.length);
+function unreadOf({ messages: { unacked, unread } }: Counted, mine: number): number {
+  return unacked.length === 0 ? 0 : Math.round((unread * mine) / unacked.length);
 }
 
 /** Nothing is known of these queues, and no worker is there: throws unless there is a task. */

@@ -72,6 +72,23 @@ test('more fetched messages than are read count all the same, each in its queue'
   expect(mail.sample.inFlight).toBeLessThan(2_500);
 });
 
+test('messages too long to be all read count all the same', async () => {
+  await using server = await startRedis();
+  await using celery = await openCelery(server);
+  const redis = server.client();
+  await celery.send(60, { args: ['x'.repeat(100_000)] });
+  await celery.push(3, 3_600_000);
+  // what is behind more bytes than are read is taken for due
+  await sees(server, sourceFor(['mail']), { waiting: 63, delayed: 0 });
+  const message: unknown = JSON.parse((await redis.lindex('mail', -1)) ?? '');
+  await redis.del('mail');
+  for (let i = 0; i < 100; i++)
+    await redis.hset('unacked', String(i), JSON.stringify([message, '', i < 99 ? 'mail' : 'sms']));
+  const { sample } = await readSource(redis, sourceFor(['mail', 'sms']), 0);
+  expect(sample.inFlight).toBeGreaterThanOrEqual(99);
+  expect(sample.inFlight).toBeLessThanOrEqual(101);
+});
+
 test('a task with an ETA that a worker has fetched is delayed, and no work before it is due', async () => {
   await using server = await startRedis();
   await using celery = await openCelery(server);
