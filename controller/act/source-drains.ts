@@ -34,6 +34,8 @@ export interface SourceDrainsInput {
 
 const ANSWER_TIMEOUT_MS = 3_000;
 /** The server's own text is not for the status: whoever has chosen the server reads that. */
+const ORDERS_REFUSED =
+  'workers cannot be told to take nothing more, because Redis refuses a command to this user: see "The Redis user" in docs/sources.md';
 const REFUSED =
   'who holds tasks cannot be read, because Redis refuses a command to this user: see "The Redis user" in docs/sources.md';
 
@@ -59,8 +61,13 @@ export function sourceDrains(input: SourceDrainsInput): Drains {
       return judge();
     },
     set: async (verdicts) => {
-      if (holding.by === 'worker' && holding.orders) await order(redis, holding, members, verdicts);
-      return judge();
+      if (holding.by !== 'worker' || !holding.orders) return judge();
+      const failed = await order(redis, holding, members, verdicts).catch((error: unknown) => error);
+      if (failed && !isReply(failed)) throw failed;
+      const loads = await judge();
+      // without the order, no worker confirms one, and none goes
+      if (failed) held = { reason: 'HoldersUnknown', message: ORDERS_REFUSED };
+      return loads;
     },
     endWaits: async () => {},
     held: () => held,

@@ -5,6 +5,7 @@
 import type { Redis } from 'ioredis';
 import { expect, test } from 'vitest';
 import { resumeIn, sourceDrains } from '../../controller/act/source-drains.ts';
+import type { Drains } from '../../controller/act/scale-in.ts';
 import type { Member } from '../../controller/act/target.ts';
 import type { DrainOrder } from '../../queue/workers/drain.ts';
 import { count, question } from '../../queue/sources/question.ts';
@@ -73,18 +74,19 @@ function work(server: RedisServer, id: string): AsyncDisposable {
 
 const member = (id: string): Member => ({ id, ready: true, created: 0, going: false });
 
-/** All orders at once, as a pass of a scale-in gives them. */
-async function order(redis: Redis, leaving: readonly string[]): Promise<string[]> {
-  const pods = ['pod-1', 'pod-2', 'pod-3'].map(member);
-  const state = { idle: new Map() };
-  const drains = sourceDrains({
+const pods = ['pod-1', 'pod-2', 'pod-3'].map(member);
+const drainsOn = (redis: Redis): Drains =>
+  sourceDrains({
     redis,
     source,
     idleSince: undefined,
     tracked: true,
     unmanaged: 'WhenIdle',
-    state,
+    state: { idle: new Map() },
   });
+
+/** All orders at once, as a pass of a scale-in gives them. */
+async function order(redis: Redis, leaving: readonly string[], drains = drainsOn(redis)): Promise<string[]> {
   await drains.read(
     pods.map(({ id }) => id),
     pods,
@@ -93,6 +95,24 @@ async function order(redis: Redis, leaving: readonly string[]): Promise<string[]
   const loads = await drains.set(new Map(pods.map(({ id }) => [id, verdict(id)])));
   return [...loads].filter(([, load]) => load.state === 'drained').map(([id]) => id);
 }
+
+test('a user who may not give orders takes no pod, and the reason is there', async () => {
+  await using server = await startRedis();
+  const admin = server.client();
+  await admin.hset('workers', 'pod-1', '0 open', 'pod-2', '0 open', 'pod-3', '0 open');
+  await admin.call('ACL', 'SETUSER', 'reader', 'on', '>secret', '~*', '&*', '+@all', '-sadd');
+  const redis = server.client({ username: 'reader', password: 'secret' });
+  const drains = drainsOn(redis);
+  expect(await order(redis, ['pod-2'], drains)).toEqual([]);
+  expect(drains.held?.()?.message).toMatch(
+    /^workers cannot be told to take nothing more, because Redis refuses/,
+  );
+  // once it may, the order goes out
+  await admin.call('ACL', 'SETUSER', 'reader', '+sadd');
+  expect(await order(redis, ['pod-2'], drains)).toEqual([]);
+  expect(await admin.smembers('quiet')).toEqual(['pod-2']);
+  expect(drains.held?.()).toBeUndefined();
+});
 
 test('a worker goes only when it has confirmed that it takes nothing more, and goes on when it is called back', async () => {
   await using server = await startRedis();
