@@ -79,7 +79,9 @@ async function startBundle(server: BenchRedis, stack: AsyncDisposableStack): Pro
   const entryPoint = /^ENTRYPOINT (\[.*\])$/m.exec(
     await readFile(`${root}/images/worker.Dockerfile`, 'utf8'),
   );
-  const [, ...flags] = JSON.parse(entryPoint?.[1] ?? '[]') as string[];
+  const command = JSON.parse(entryPoint?.[1] ?? '[]') as string[];
+  // behind the container's first process
+  const flags = command.slice(command.indexOf('node') + 1);
   const folder = await mkdtemp(join(tmpdir(), 'millrace-bench-'));
   stack.defer(() => rm(folder, { recursive: true, force: true }));
   // the handler as JavaScript: Node's TypeScript support would weigh more than the worker
