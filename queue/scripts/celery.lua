@@ -14,13 +14,13 @@ local function eta_in(message)
   return string.match(message, '[^\\]"eta": *"([%d%-:T.+Z]+)"') or '-'
 end
 
--- Messages are as long as clients make them, and what Lua holds counts as memory of Redis: a few are read at a time, and none
--- any more once they were this many bytes in all, of the hash and of each list.
+-- Messages are as long as clients make them, and what Lua holds counts as memory of Redis: no more of the hash are read once
+-- they were this many bytes in all.
 local ROOM = 2 * 1024 * 1024
 
 local fetched, seen, cursor, read, room = {}, {}, '0', 0, ROOM
 repeat
-  local page = redis.pcall('HSCAN', KEYS[1], cursor, 'COUNT', 50)
+  local page = redis.pcall('HSCAN', KEYS[1], cursor, 'COUNT', 250)
   -- of another type, which who asks for its size is told
   if page.err then break end
   cursor = page[1]
@@ -41,17 +41,8 @@ until cursor == '0' or read >= most_unacked or room <= 0
 local unread = cursor == '0' and 0 or math.max(0, redis.call('HLEN', KEYS[1]) - read)
 local replies = {clock[1] * 1000 + math.floor(clock[2] / 1000), unread, fetched}
 for i = 2, #KEYS do
-  local etas, left = {}, ROOM
-  while #etas < most_listed and left > 0 do
-    local from = -#etas - 10
-    local some = redis.pcall('LRANGE', KEYS[i], from, from + 9)
-    if some.err or #some == 0 then break end
-    for _, message in ipairs(some) do
-      etas[#etas + 1] = eta_in(message)
-      left = left - #message
-    end
-    if #some < 10 then break end
-  end
+  local etas = {}
+  for j, message in ipairs(redis.pcall('LRANGE', KEYS[i], -most_listed, -1)) do etas[j] = eta_in(message) end
   replies[i + 2] = etas
 end
 return replies
