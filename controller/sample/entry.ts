@@ -29,6 +29,8 @@ export interface Entry {
   /** Reads in a row that the wake caused and that found nothing changed: see `isVain`. */
   vain: number;
   vainAt: number;
+  /** A change was signalled since the last read, and not believed because of them. */
+  ignored: boolean;
   /** When the next read is due even if nothing happens. */
   safetyAt: number;
   /** When a wake arrived since the last read while all queues were quiet. */
@@ -43,6 +45,7 @@ export function newEntry(queues: readonly QueueKeys[], source?: Source): Entry {
     woken: false,
     vain: 0,
     vainAt: -Infinity,
+    ignored: false,
     wokenAt: undefined,
   };
   const never = { sampled: notYet, quiet: [], roundTrips: [], readAt: -Infinity, safetyAt: -Infinity };
@@ -75,7 +78,8 @@ export function countVain(entry: Entry, woken: boolean, before: Sampled): void {
   else if (woken) {
     entry.vain = readAt - entry.vainAt < VAIN_MS ? Math.min(entry.vain + 1, VAIN) : 1;
     entry.vainAt = readAt;
-  } else if (isVain(entry)) entry.vain--;
+  } else if (isVain(entry) && !entry.ignored) entry.vain--;
+  entry.ignored = false;
 }
 
 function nothingDone(before: Sampled, after: Sampled): boolean {
@@ -91,7 +95,9 @@ export function isOften(entry: Entry, now: number): boolean {
   const paused = sampled.kind === 'known' && sampled.sample.pausedQueues > 0;
   // where no worker reports, only the sampler's reads end leases
   const silent = sampled.kind === 'known' && sampled.sample.silent;
-  return active || sampled.kind === 'unknown' || paused || silent || nextEventAt(entry) <= now;
+  return (
+    active || sampled.kind === 'unknown' || paused || silent || isVain(entry) || nextEventAt(entry) <= now
+  );
 }
 
 /** When a delayed task comes within the horizon, or the next lease expires unless it is renewed. */

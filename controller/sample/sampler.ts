@@ -107,8 +107,12 @@ export function createSampler(options: SamplerOptions): Sampler {
       for (const id of users.of(queue)) {
         const entry = entries.get(id);
         touchSource(entry?.source);
-        // a vain one is read at the next poll
-        if (!entry || isVain(entry)) continue;
+        if (!entry) continue;
+        if (isVain(entry)) {
+          // the next poll reads it
+          entry.ignored = true;
+          continue;
+        }
         if (isQuiet(entry)) entry.wokenAt ??= performance.now();
         entry.woken = true;
         void read(id);
@@ -162,7 +166,7 @@ export function createSampler(options: SamplerOptions): Sampler {
     take(entry, { ...found, sampled: sampledNow }, server, performance.now());
     countVain(entry, woken, before);
     onSample(id, woken);
-    if (woken) timers.set(id, isVain(entry) ? pollMs : BURST_MS);
+    if (woken && !isVain(entry)) timers.set(id, BURST_MS);
     const { sampled } = found;
     if (sampled.kind === 'known' && sampled.sample.overdue) void sweepOnce(entry);
     // a queue that wakes in vain is armed by the read that comes with the next poll
