@@ -29,7 +29,8 @@ test.each([
   [
     'an argument over its limit',
     ['--proto-max-bulk-len', '1mb'],
-    /^it ran, but its result cannot be stored: .*bulk length/,
+    // it closes the connection too, which can reach the client before its answer
+    /^it ran, but its result cannot be stored: (.*bulk length|the connection was closed 3 times)/,
   ],
   [
     'a request over its limit, by closing the connection',
