@@ -67,6 +67,11 @@
 local QUEUE, RESULT, WORKERS, WORKER, INFLIGHT, CARRIED, WAKE, DELAYED, DEAD, ERRORS, STATS, HISTORY, LOAD, PAUSED,
   CANCELLED, EXPIRY, SUSPECTS, ISOLATOR, PASTS, EMPTYING, APART, CLOCK = unpack(KEYS)
 local call = redis.call
+-- bytes that a turn takes: some ms of Redis
+local ROOM = 4 * 1024 * 1024
+-- a task of more bytes is large; for so many turns after the last one, and at first, tasks are taken one by one
+local LARGE = 64 * 1024
+local CAREFUL, FIRST = 1000, 16
 local turn = cmsgpack.unpack(ARGV[1])
 -- the receipts of an epoch begin with this; they are short because Redis handles each of them five times
 local prefix = string.sub(turn.epoch, -5) .. '-'
@@ -120,8 +125,8 @@ local function admit()
     -- tasks in flight before this turn; those that have left since, and those that came to the queue
     in_hand = call('HLEN', INFLIGHT), left = 0, arrived = 0, taken = 0,
     want = math.min(turn.want, 1000),
-    -- the turn of the last large task; none yet: as after one that was almost a thousand turns ago
-    last_large = tonumber(worker[14]) or -984,
+    -- the turn of the last large task
+    last_large = tonumber(worker[14]) or FIRST - CAREFUL,
     -- what this worker holds of this queue are suspects
     alone = worker[12] == '1',
     dropped = repeated or #turn.receipts == 0,
@@ -180,14 +185,13 @@ local function look()
     or #dead + #cancelled > 0 and misfit(s.errors, ERRORS)
 end
 
--- a task of more than 64 KiB is large: for a thousand turns after one, and for the first 16, tasks are taken one by one
 local function saw(size)
-  if size > 65536 then s.last_large = turn.number end
+  if size > LARGE then s.last_large = turn.number end
 end
 
 -- tasks that are taken in one command, after so many in this turn
 local function step(taken)
-  if turn.number - s.last_large < 1000 then return 1 end
+  if turn.number - s.last_large < CAREFUL then return 1 end
   return math.max(4, math.min(taken, 32))
 end
 
@@ -511,7 +515,7 @@ local function rare()
       call('RPUSH', QUEUE, raw)
     end
 
-    local fresh, past_of, room = {}, {}, 4 * 1024 * 1024
+    local fresh, past_of, room = {}, {}, ROOM
     local function keep(raw, past)
       fresh[#fresh + 1] = raw
       past_of[#fresh] = past
@@ -663,7 +667,7 @@ end
 
 -- Takes up to `more` tasks, `woken` first, none of which has a past. Most tasks come this way: no calls for each of them.
 local function take_plain(woken, more)
-  local fresh, count, left = woken, #woken, 4 * 1024 * 1024
+  local fresh, count, left = woken, #woken, ROOM
   for i = 1, count do
     left = left - #fresh[i]
     saw(#fresh[i])
@@ -677,7 +681,7 @@ local function take_plain(woken, more)
       size = size + #raw
       fresh[count + i] = raw
     end
-    if size > 65536 then
+    if size > LARGE then
       local i = 0
       repeat
         i = i + 1

@@ -224,51 +224,57 @@ function turnArguments({
     receipts.push(receipt);
     results.push(bytes(id), bytes(value));
   }
-  // in most turns there are none of these: what is left out costs neither side anything
-  const rest = Object.fromEntries(
-    Object.entries({
-      slow: settled.slow ?? [],
-      retries: settled.retries.map(({ receipt, delayMs, past }) => ({
-        receipt,
-        delayMs: Math.round(delayMs),
-        past: `${past.attempts}:${past.deliveries}`,
-      })),
-      dead: settled.dead.map(({ receipt, id, header }) => ({
-        receipt,
-        ...(id !== undefined && { id: bytes(id) }),
-        header: bytes(header),
-      })),
-      released: settled.released,
-      cancelled: settled.cancelled.map(({ receipt, id, header }) => ({
-        receipt,
-        id: bytes(id),
-        header: bytes(header),
-      })),
-    }).filter(([, entries]) => entries.length > 0),
-  );
+  // packing leaves out what is undefined, so what a turn has none of costs neither side anything
   const packed = pack({
     worker,
     epoch: String(epoch),
     number,
-    ...(form !== 0 && { form }),
+    form: form === 0 ? undefined : form,
     seen,
     heard,
     holds,
     want,
-    ...(elsewhere !== 0 && { elsewhere }),
-    ...(together !== 1 && { together }),
-    ...(emptyInMs !== 0 && { emptyIn: Math.round(emptyInMs) }),
+    elsewhere: elsewhere === 0 ? undefined : elsewhere,
+    together: together === 1 ? undefined : together,
+    emptyIn: emptyInMs === 0 ? undefined : Math.round(emptyInMs),
     leaseMs,
     state,
     serviceUs: Math.round(settled.serviceUs),
-    ...(settled.squaresMs2 !== undefined && {
-      squaresMs2: Math.min(Math.round(settled.squaresMs2), Number.MAX_SAFE_INTEGER),
-    }),
+    squaresMs2:
+      settled.squaresMs2 === undefined
+        ? undefined
+        : Math.min(Math.round(settled.squaresMs2), Number.MAX_SAFE_INTEGER),
+    slow: some(settled.slow ?? []),
     receipts,
     results,
-    ...rest,
+    retries: some(
+      settled.retries.map(({ receipt, delayMs, past }) => ({
+        receipt,
+        delayMs: Math.round(delayMs),
+        past: `${past.attempts}:${past.deliveries}`,
+      })),
+    ),
+    dead: some(
+      settled.dead.map(({ receipt, id, header }) => ({
+        receipt,
+        ...(id !== undefined && { id: bytes(id) }),
+        header: bytes(header),
+      })),
+    ),
+    released: some(settled.released),
+    cancelled: some(
+      settled.cancelled.map(({ receipt, id, header }) => ({
+        receipt,
+        id: bytes(id),
+        header: bytes(header),
+      })),
+    ),
   });
   return [packed, ...long];
+}
+
+function some<T>(list: readonly T[]): readonly T[] | undefined {
+  return list.length > 0 ? list : undefined;
 }
 
 /** `attempts:deliveries`, behind it the last worker that was lost, percent-encoded, and how many tasks it held, if several. */
