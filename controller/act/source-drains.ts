@@ -143,8 +143,7 @@ async function order(
   members: readonly Member[],
   verdicts: ReadonlyMap<string, string>,
 ): Promise<void> {
-  const known: SourceCrew = await crew(createAsk(redis), redis);
-  const holders = holdersOf(members, known);
+  const holders = holdersOf(members, await crew(createAsk(redis), redis));
   const those = (verdict: string, quiet: boolean): Holder['workers'] =>
     [...holders].flatMap(([id, { workers }]) =>
       verdicts.get(id) === verdict ? workers.filter((worker) => (worker.quiet ?? false) === quiet) : [],

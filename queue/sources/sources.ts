@@ -30,33 +30,29 @@ export interface SourceSettings {
   readonly stream?: StreamSettings;
 }
 
+type Kind = keyof SourceSettings;
+
+const SOURCES: { readonly [K in Kind]: (settings: Required<SourceSettings>[K]) => Source } = {
+  arq: arqSource,
+  asynq: asynqSource,
+  bullmq: bullMqSource,
+  celery: celerySource,
+  custom: customSource,
+  dramatiq: dramatiqSource,
+  list: listSource,
+  rq: rqSource,
+  saq: saqSource,
+  sidekiq: sidekiqSource,
+  stream: streamSource,
+};
+const KINDS = Object.keys(SOURCES) as Kind[];
+
 /** Throws `RangeError` for settings that no source has, or that cannot be read. */
-export function sourceOf({
-  arq,
-  asynq,
-  bullmq,
-  celery,
-  custom,
-  dramatiq,
-  list,
-  rq,
-  saq,
-  sidekiq,
-  stream,
-  ...rest
-}: SourceSettings): Source {
-  if (arq) return arqSource(arq);
-  if (asynq) return asynqSource(asynq);
-  if (bullmq) return bullMqSource(bullmq);
-  if (celery) return celerySource(celery);
-  if (custom) return customSource(custom);
-  if (dramatiq) return dramatiqSource(dramatiq);
-  if (list) return listSource(list);
-  if (rq) return rqSource(rq);
-  if (saq) return saqSource(saq);
-  if (sidekiq) return sidekiqSource(sidekiq);
-  if (stream) return streamSource(stream);
+export function sourceOf(settings: SourceSettings): Source {
+  const kind = KINDS.find((one) => settings[one]);
+  if (kind) return (SOURCES[kind] as (own: SourceSettings[Kind]) => Source)(settings[kind]);
+  const others = Object.keys(settings).filter((name) => !Object.hasOwn(SOURCES, name));
   throw new RangeError(
-    `source has ${Object.keys(rest).join(', ') || 'no field'}, which this version does not know: use one of arq, asynq, bullmq, celery, custom, dramatiq, list, rq, saq, sidekiq, stream`,
+    `source has ${others.join(', ') || 'no field'}, which this version does not know: use one of ${KINDS.join(', ')}`,
   );
 }
