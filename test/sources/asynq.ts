@@ -1,6 +1,5 @@
 /** asynq, with its servers as processes of their own. */
-import { execFile, spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
+import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect } from 'vitest';
@@ -8,6 +7,7 @@ import { eventually } from '../support/eventually.ts';
 import { prepareGo } from '../support/go.ts';
 import type { RedisServer } from '../support/redis.ts';
 import type { Library, LibraryCase, LibraryWorker } from './library.ts';
+import { RELEASED, releaseOn, workerProcesses } from './processes.ts';
 
 const run = promisify(execFile);
 const QUEUE = 'mail';
@@ -38,26 +38,18 @@ function openAsynq(program: string, server: RedisServer): AsynqLibrary {
   const call = async (...args: readonly string[]): Promise<void> => {
     await run(program, args, { env });
   };
-  const workers = new Set<ChildProcess>();
-
-  const end = async (child: ChildProcess, signal: NodeJS.Signals): Promise<void> => {
-    if (!workers.delete(child)) return;
-    const gone = once(child, 'exit');
-    child.kill(signal);
-    await gone;
-  };
+  const processes = workerProcesses();
 
   const workOn = async (place: string, queue: string): Promise<LibraryWorker> => {
     const before = await redis.zcard(SERVERS);
     // a name of its own for the host, as in a pod; asynq takes no other
     const named = ['--uts', 'sh', '-c', 'hostname "$0" && exec "$@"', place, program, 'work', queue];
     const user = process.getuid?.() === 0 ? [] : ['--user', '--map-root-user'];
-    const child = spawn('unshare', [...user, ...named], { env, stdio: 'ignore' });
-    workers.add(child);
+    const worker = processes.start('unshare', [...user, ...named], { env });
     await eventually(async () => expect(await redis.zcard(SERVERS)).toBeGreaterThan(before), {
       withinMs: 20_000,
     });
-    return { stop: () => end(child, 'SIGTERM'), kill: () => end(child, 'SIGKILL') };
+    return worker;
   };
 
   return {
@@ -66,15 +58,11 @@ function openAsynq(program: string, server: RedisServer): AsynqLibrary {
     group: (tasks) => call('group', String(tasks)),
     work: (place) => workOn(place, QUEUE),
     workOn,
-    release: async (tasks) => {
-      for (let i = 0; i < tasks; i++) await gate.rpush('released', '1');
-    },
+    release: releaseOn(server),
     fail: async () => {
-      await gate.rpush('released', 'fail');
+      await gate.rpush(RELEASED, 'fail');
     },
     pause: (on) => call(on ? 'pause' : 'resume'),
-    [Symbol.asyncDispose]: async () => {
-      for (const child of workers) await end(child, 'SIGKILL');
-    },
+    [Symbol.asyncDispose]: () => processes[Symbol.asyncDispose](),
   };
 }

@@ -4,6 +4,7 @@ import * as six from 'bullmq';
 import * as five from 'bullmq-5';
 import type { RedisServer } from '../support/redis.ts';
 import type { Library, LibraryCase, LibraryWorker } from './library.ts';
+import { RELEASED, releaseOn } from './processes.ts';
 
 /** What both versions have, and the suite needs. */
 interface BullMq {
@@ -31,7 +32,6 @@ interface BullMq {
 
 const QUEUE = 'mail';
 /** In another database, where the library has no keys. */
-const RELEASED = 'released';
 
 const packages: [string, BullMq][] = [
   ['BullMQ 6.7.0', six as unknown as BullMq],
@@ -47,7 +47,6 @@ export const bullMqCases: readonly LibraryCase[] = packages.map(([name, bullmq])
 
 function openBullMq({ Queue, Worker }: BullMq, server: RedisServer): Library {
   const connection = { host: server.host, port: server.port, maxRetriesPerRequest: null };
-  const gate = server.client({ db: 1 });
   const workers = new Set<LibraryWorker>();
   let queue: InstanceType<BullMq['Queue']> | undefined;
   const opened = (): InstanceType<BullMq['Queue']> => (queue ??= new Queue(QUEUE, { connection }));
@@ -79,9 +78,7 @@ function openBullMq({ Queue, Worker }: BullMq, server: RedisServer): Library {
       workers.add(self);
       return self;
     },
-    release: async (tasks) => {
-      for (let i = 0; i < tasks; i++) await gate.rpush(RELEASED, '1');
-    },
+    release: releaseOn(server),
     pause: async (on) => (on ? await opened().pause() : await opened().resume()),
     limit: async (running) => void (await opened().setGlobalConcurrency(running)),
     [Symbol.asyncDispose]: async () => {

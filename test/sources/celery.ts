@@ -1,6 +1,5 @@
 /** Celery, with its workers as processes of their own. */
-import { execFile, spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
+import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -10,6 +9,7 @@ import { eventually } from '../support/eventually.ts';
 import { preparePython } from '../support/python.ts';
 import type { RedisServer } from '../support/redis.ts';
 import type { Library, LibraryCase, LibraryWorker } from './library.ts';
+import { releaseOn, workerProcesses } from './processes.ts';
 
 const run = promisify(execFile);
 const folder = join(import.meta.dirname, 'python');
@@ -54,7 +54,6 @@ export async function openCelery(
   const python = await preparePython(await readFile(join(folder, 'celery.txt'), 'utf8'));
   if (python instanceof Error) throw python;
   const redis = server.client();
-  const gate = server.client({ db: 1 });
   const env = {
     PATH: process.env['PATH'],
     REDIS_PORT: String(server.port),
@@ -63,16 +62,7 @@ export async function openCelery(
     KEY_PREFIX: keyPrefix,
   };
   const control = celeryControl(keyPrefix, 'answers of the test');
-  const workers = new Set<ChildProcess>();
-
-  const end = async (child: ChildProcess, signal: NodeJS.Signals): Promise<void> => {
-    if (!workers.delete(child)) return;
-    const gone = once(child, 'exit');
-    // its processes are a group: a killed pod takes all of them with it
-    if (signal === 'SIGKILL') process.kill(-(child.pid ?? 0), signal);
-    else child.kill(signal);
-    await gone;
-  };
+  const processes = workerProcesses();
   const send = async (tasks: number, options: object = {}): Promise<void> => {
     await run(python, [join(folder, 'celery_tasks.py'), String(tasks), JSON.stringify(options)], { env });
   };
@@ -83,20 +73,15 @@ export async function openCelery(
     work: async (place, ...more) => {
       const name = `celery@${place}`;
       const program = ['-m', 'celery', '-A', 'celery_tasks', 'worker', '-c', '1', '-n', name, ...more];
-      const child = spawn(python, program, { env, stdio: 'ignore', detached: true });
-      workers.add(child);
+      const worker = processes.start(python, program, { env, detached: true });
       await eventually(
         async () =>
           expect([...(await control.ask(redis, 'active_queues', 200)).byWorker.keys()]).toContain(name),
         { withinMs: 60_000 },
       );
-      return { stop: () => end(child, 'SIGTERM'), kill: () => end(child, 'SIGKILL') };
+      return worker;
     },
-    release: async (tasks) => {
-      for (let i = 0; i < tasks; i++) await gate.rpush('released', '1');
-    },
-    [Symbol.asyncDispose]: async () => {
-      for (const child of workers) await end(child, 'SIGKILL');
-    },
+    release: releaseOn(server),
+    [Symbol.asyncDispose]: () => processes[Symbol.asyncDispose](),
   };
 }

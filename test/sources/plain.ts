@@ -1,11 +1,11 @@
 /** Plain workers of a format of one's own: a list of tasks, a hash of what runs, a sorted set of what is due later. */
 import type { RedisServer } from '../support/redis.ts';
 import type { Library, LibraryCase } from './library.ts';
+import { RELEASED, releaseOn } from './processes.ts';
 
 const WAITING = 'jobs';
 const RUNNING = 'jobs:running';
 const LATER = 'jobs:later';
-const RELEASED = 'released';
 
 export const listCase: LibraryCase = {
   name: 'a list',
@@ -62,10 +62,7 @@ function openPlain(server: RedisServer): Library {
         },
       });
     },
-    release: async (count) => {
-      const gate = server.client({ db: 1 });
-      for (let i = 0; i < count; i++) await gate.rpush(RELEASED, '1');
-    },
+    release: releaseOn(server),
     [Symbol.asyncDispose]: async () => {},
   };
 }

@@ -1,6 +1,5 @@
 /** A Python queue library, with its workers as processes of their own: `python/NAME_tasks.py` with the packages of `python/NAME.txt`. */
-import { execFile, spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
+import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -10,6 +9,7 @@ import { eventually } from '../support/eventually.ts';
 import { preparePython } from '../support/python.ts';
 import type { RedisServer } from '../support/redis.ts';
 import type { Library } from './library.ts';
+import { releaseOn, workerProcesses } from './processes.ts';
 
 const run = promisify(execFile);
 const folder = join(import.meta.dirname, 'python');
@@ -23,7 +23,6 @@ export async function openPython(
   const python = await preparePython(await readFile(join(folder, `${name}.txt`), 'utf8'));
   if (python instanceof Error) throw python;
   const redis = server.client();
-  const gate = server.client({ db: 1 });
   const env = {
     PATH: process.env['PATH'],
     REDIS_PORT: String(server.port),
@@ -32,14 +31,7 @@ export async function openPython(
   };
   // under its own name, which the tasks carry to the workers
   const program = ['-c', `import ${name}_tasks, sys; ${name}_tasks.main(sys.argv[1:])`];
-  const running = new Set<ChildProcess>();
-
-  const end = async (child: ChildProcess, signal: NodeJS.Signals): Promise<void> => {
-    if (!running.delete(child)) return;
-    const gone = once(child, 'exit');
-    child.kill(signal);
-    await gone;
-  };
+  const processes = workerProcesses();
 
   return {
     push: async (tasks, delayMs) => {
@@ -48,18 +40,13 @@ export async function openPython(
     },
     work: async (place) => {
       const before = await workers(redis);
-      const child = spawn(python, [...program, 'work', place], { env, stdio: 'ignore' });
-      running.add(child);
+      const worker = processes.start(python, [...program, 'work', place], { env });
       await eventually(async () => expect(await workers(redis)).toBeGreaterThan(before), {
         withinMs: 20_000,
       });
-      return { stop: () => end(child, 'SIGTERM'), kill: () => end(child, 'SIGKILL') };
+      return worker;
     },
-    release: async (tasks) => {
-      for (let i = 0; i < tasks; i++) await gate.rpush('released', '1');
-    },
-    [Symbol.asyncDispose]: async () => {
-      for (const child of running) await end(child, 'SIGKILL');
-    },
+    release: releaseOn(server),
+    [Symbol.asyncDispose]: () => processes[Symbol.asyncDispose](),
   };
 }

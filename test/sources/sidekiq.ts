@@ -1,12 +1,12 @@
 /** Sidekiq, with its processes. */
-import { execFile, spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
+import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import type { RedisServer } from '../support/redis.ts';
 import type { Library, LibraryCase, LibraryWorker } from './library.ts';
+import { releaseOn, workerProcesses } from './processes.ts';
 
 const run = promisify(execFile);
 const QUEUE = 'mail';
@@ -28,16 +28,8 @@ export const sidekiqCase = {
 
 function openSidekiq(server: RedisServer): SidekiqLibrary {
   const redis = server.client();
-  const gate = server.client({ db: 1 });
   const env = { ...process.env, REDIS_URL: `redis://127.0.0.1:${server.port}/0` };
-  const workers = new Set<ChildProcess>();
-
-  const end = async (child: ChildProcess, signal: NodeJS.Signals): Promise<void> => {
-    if (!workers.delete(child) || child.exitCode !== null) return;
-    const gone = once(child, 'exit');
-    child.kill(signal);
-    await gone;
-  };
+  const processes = workerProcesses();
 
   return {
     push: async (tasks, delayMs) => {
@@ -49,22 +41,16 @@ function openSidekiq(server: RedisServer): SidekiqLibrary {
     },
     work: async (place): Promise<LibraryWorker> => {
       const before = await redis.scard('processes');
-      const child = spawn('ruby', [program, 'work', String(BEAT_S)], {
+      const worker = processes.start('ruby', [program, 'work', String(BEAT_S)], {
         // by which it names its host
         env: { ...env, DYNO: place },
-        stdio: 'ignore',
       });
-      workers.add(child);
       await eventually(async () => expect(await redis.scard('processes')).toBeGreaterThan(before), {
         withinMs: 20_000,
       });
-      return { stop: () => end(child, 'SIGTERM'), kill: () => end(child, 'SIGKILL') };
+      return worker;
     },
-    release: async (tasks) => {
-      for (let i = 0; i < tasks; i++) await gate.rpush('released', '1');
-    },
-    [Symbol.asyncDispose]: async () => {
-      for (const child of workers) await end(child, 'SIGKILL');
-    },
+    release: releaseOn(server),
+    [Symbol.asyncDispose]: () => processes[Symbol.asyncDispose](),
   };
 }

@@ -1,6 +1,7 @@
 /** A stream that a consumer group reads, with plain workers whose consumers have the names of their places. */
 import type { RedisServer } from '../support/redis.ts';
 import type { Library, LibraryCase } from './library.ts';
+import { RELEASED, releaseOn } from './processes.ts';
 
 const KEY = 'jobs';
 const GROUP = 'workers';
@@ -41,7 +42,7 @@ function openStream(server: RedisServer): Library {
           );
           const [[, [[id]]]] = ((await read) ?? [[KEY, [[undefined]]]]) as [[string, [[string | undefined]]]];
           if (id === undefined) continue;
-          await gate.blpop('released', 0);
+          await gate.blpop(RELEASED, 0);
           await redis.xack(KEY, GROUP, id);
         }
       })().catch(() => undefined); // its connection was cut
@@ -57,10 +58,7 @@ function openStream(server: RedisServer): Library {
         },
       };
     },
-    release: async (tasks) => {
-      const gate = server.client({ db: 1 });
-      for (let i = 0; i < tasks; i++) await gate.rpush('released', '1');
-    },
+    release: releaseOn(server),
     [Symbol.asyncDispose]: async () => {},
   };
 }
