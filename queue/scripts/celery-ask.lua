@@ -1,36 +1,42 @@
--- Asks all Celery workers a question by their remote control, and returns what they have answered to this one and those before.
+-- Asks all Celery workers questions by their remote control, and returns what they have answered to these and those before.
 -- Their answers come later, into a list of ours that they are told the name of.
 --
--- KEYS  1 the list of answers, newest first, and behind them `asked:TIME:WORKERS` for the last question
--- ARGV  1 the channel of the remote control  2 the message, in which `@now@` stands for the time of Redis in ms
---       3 the least time since the last question, ms; less than 0: ask nothing  4 the most bytes of an answer's body
---       5 after how many seconds without a question the list expires
--- Returns  {Redis time in ms, when the last question was asked or 0, how many workers it has reached,
+-- KEYS  1 the list of answers, newest first, and behind them `asked:TIME:WORKERS` for the last time of asking
+-- ARGV  1 the channel of the remote control  2 the least time since the last questions, ms; less than 0: ask nothing
+--       3 the most bytes of an answer's body; 0: no answers  4 after how many seconds without questions the list expires
+--       5 … the questions, in which `@now@` stands for the time of Redis in ms
+-- Returns  {Redis time in ms, when the last questions were asked or 0, how many workers they have reached,
 --          {for each answer: its ticket, its body as far as it is returned, 1 if that is whole}}
 -- After  each worker that listens answers into the list. Nothing is written where none does
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local least, longest, ttl = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local least, longest, ttl = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local questions = #ARGV - 4
 
 local last = redis.call('LINDEX', KEYS[1], -1)
 local asked, workers = string.match(last or '', '^asked:(%d+):(%d+)$')
 asked, workers = tonumber(asked or 0), tonumber(workers or 0)
 
 if least >= 0 and now - asked >= least then
-  workers = redis.call('PUBLISH', ARGV[1], (string.gsub(ARGV[2], '@now@', string.format('%.0f', now))))
+  for i = 5, #ARGV do
+    local message = string.gsub(ARGV[i], '@now@', string.format('%.0f', now))
+    workers = redis.call('PUBLISH', ARGV[1], message)
+    if workers == 0 then break end
+  end
   asked = now
   if workers == 0 then
-    redis.call('DEL', KEYS[1])
+    if last then redis.call('DEL', KEYS[1]) end
   else
-    -- one answer of each is enough until the new ones are there
-    redis.call('LTRIM', KEYS[1], 0, workers - 1)
+    -- one answer of each to each question is enough until the new ones are there
+    redis.call('LTRIM', KEYS[1], 0, questions * workers - 1)
     redis.call('RPUSH', KEYS[1], string.format('asked:%.0f:%d', now, workers))
     redis.call('EXPIRE', KEYS[1], ttl)
   end
 end
 
 local answers = {}
-for _, answer in ipairs(redis.call('LRANGE', KEYS[1], 0, 2 * workers)) do
+if workers == 0 or longest == 0 then return {now, asked, workers, answers} end
+for _, answer in ipairs(redis.call('LRANGE', KEYS[1], 0, 2 * questions * workers)) do
   local ticket, body = string.match(answer, '"ticket": *"([^"]*)"'), string.match(answer, '^{"body": *"([^"]*)"')
   if ticket and body then
     answers[#answers + 1] = string.sub(ticket, 1, 64)

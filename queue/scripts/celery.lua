@@ -1,12 +1,18 @@
--- Reads what Celery's messages say of themselves: which are not to run before a time (ETA), and to which queue those belong that
--- workers have fetched and not acknowledged. Only that leaves Redis, whatever else is in a message. Writes nothing.
+-- Reads what Celery's queues hold, and what its messages say of themselves: which are not to run before a time (ETA), and to which
+-- queue those belong that workers have fetched and not acknowledged. Only that leaves Redis, whatever else is in a message. Writes
+-- nothing.
 --
--- KEYS  1 the hash of unacknowledged messages  2 … lists of messages
--- ARGV  1 the most messages that are read of the hash  2 the same, of each list, from the end that is taken next
--- Returns  {Redis time in ms, messages of the hash that were not read, {for each that was: routing key, ETA},
---          for each list: {for each message read: its ETA}}; an ETA is ISO text, `-` for none, and `?` for no message of Celery
+-- KEYS  1 the hash of unacknowledged messages  2 … of each queue its binding, and then of each queue its lists of messages in the
+--       order in which they are taken
+-- ARGV  1 the number of queues  2 the lists of each  3 the most messages that are read of the hash  4 the same, of each list, from
+--       the end that is taken next  5 of a queue, the most lists that are read
+-- Returns  {Redis time in ms, messages of the hash that were not read, {for each that was: routing key, ETA}, the number of
+--          bindings if there is no message at all, else 0, for each list: {its length, for each message read: its ETA}}; an ETA is
+--          ISO text, `-` for none, and `?` for no message of Celery. {Redis time in ms, n} where KEYS[n] is of another type
 local clock = redis.call('TIME')
-local most_unacked, most_listed = tonumber(ARGV[1]), tonumber(ARGV[2])
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local queues, lists = tonumber(ARGV[1]), tonumber(ARGV[2])
+local most_unacked, most_listed, most_lists = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 
 -- Of a text that stands inside of a header, the quotes are escaped; the body is in base64.
 local function eta_in(message)
@@ -14,19 +20,20 @@ local function eta_in(message)
   return string.match(message, '[^\\]"eta": *"([%d%-:T.+Z]+)"') or '-'
 end
 
--- Messages are as long as clients make them, and what Lua holds counts as memory of Redis: no more of the hash are read once
--- they were this many bytes in all.
+-- Messages are as long as clients make them, and what Lua holds counts as memory of Redis: of the hash, a few are read first, and
+-- then as many as fit into this many bytes by the size of these.
 local ROOM = 2 * 1024 * 1024
+local FEW = 32
 
-local fetched, seen, cursor, read, room = {}, {}, '0', 0, ROOM
-repeat
-  local page = redis.pcall('HSCAN', KEYS[1], cursor, 'COUNT', 250)
-  -- of another type, which who asks for its size is told
-  if page.err then break end
-  cursor = page[1]
-  for i = 1, #page[2], 2 do
-    local tag, value = page[2][i], page[2][i + 1]
-    room = room - #value
+local fetched, seen, cursor, read, bytes = {}, {}, '0', 0, 0
+local function read_page(count)
+  -- Redis 7 counts a field and its value as two
+  local reply = redis.pcall('HSCAN', KEYS[1], cursor, 'COUNT', 2 * count)
+  if reply.err then return false end
+  cursor = reply[1]
+  for i = 1, #reply[2], 2 do
+    local tag, value = reply[2][i], reply[2][i + 1]
+    bytes = bytes + #value
     if not seen[tag] and read < most_unacked then
       seen[tag] = true
       read = read + 1
@@ -36,13 +43,34 @@ repeat
       fetched[#fetched + 1] = route and eta_in(value) or '?'
     end
   end
-until cursor == '0' or read >= most_unacked or room <= 0
+  return true
+end
+
+if not read_page(FEW) then return {now, 1} end
+if cursor ~= '0' and bytes < ROOM then
+  local size = math.max(1, bytes / math.max(1, read))
+  read_page(math.max(1, math.min(most_unacked - read, math.floor((ROOM - bytes) / size))))
+end
 
 local unread = cursor == '0' and 0 or math.max(0, redis.call('HLEN', KEYS[1]) - read)
-local replies = {clock[1] * 1000 + math.floor(clock[2] / 1000), unread, fetched}
-for i = 2, #KEYS do
-  local etas = {}
-  for j, message in ipairs(redis.pcall('LRANGE', KEYS[i], -most_listed, -1)) do etas[j] = eta_in(message) end
-  replies[i + 2] = etas
+local replies = {now, unread, fetched, 0}
+local total = read + unread
+for queue = 1, queues do
+  local left = most_lists
+  for list = 1, lists do
+    local at = 1 + queues + (queue - 1) * lists + list
+    local messages = left > 0 and redis.pcall('LRANGE', KEYS[at], -most_listed, -1) or {}
+    if messages.err then return {now, at} end
+    local length = #messages
+    -- there may be more
+    if left == 0 or length == most_listed then length = redis.pcall('LLEN', KEYS[at]) end
+    if type(length) == 'table' then return {now, at} end
+    if length > 0 and left > 0 then left = left - 1 end
+    total = total + length
+    local row = {length}
+    for i, message in ipairs(messages) do row[i + 1] = eta_in(message) end
+    replies[#replies + 1] = row
+  end
 end
+if total == 0 and queues > 0 then replies[4] = redis.call('EXISTS', unpack(KEYS, 2, 1 + queues)) end
 return replies

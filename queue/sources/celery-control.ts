@@ -9,6 +9,8 @@ import type { Redis } from 'ioredis';
 import { asBytes, asCount, asList, asText } from '../scripts/decode-reply.ts';
 import { script } from '../scripts/scripts.ts';
 
+type Inquiry = 'active' | 'active_queues';
+
 /** A task that a worker runs. */
 export interface RunningTask {
   /** By which it was routed: the name of its queue, unless its user routes otherwise. */
@@ -17,32 +19,29 @@ export interface RunningTask {
   readonly acknowledged: boolean;
 }
 
-/** What can be asked, and what is answered. */
-interface Answering {
-  readonly active: readonly RunningTask[];
-  /** The names of the queues that a worker takes from. */
-  readonly active_queues: readonly string[];
-}
-export type Inquiry = keyof Answering;
+/** The newest answer of each worker by its name, such as `celery@pod-1`, and when its question was asked. */
+type ByWorker<T> = ReadonlyMap<string, { readonly at: number; readonly answer: T }>;
 
-export interface Answers<T> {
+export interface Answers {
   /** Redis time, ms. */
   readonly now: number;
-  /** When the last question was asked; 0 for none. */
+  /** When the last questions were asked; 0 for never. */
   readonly asked: number;
-  /** Workers that it reached. */
+  /** Workers that they reached. */
   readonly reached: number;
-  /** The newest answer of each worker by its name, such as `celery@pod-1`, and when its question was asked. */
-  readonly byWorker: ReadonlyMap<string, { readonly at: number; readonly answer: T }>;
+  readonly active: ByWorker<readonly RunningTask[]>;
+  /** The names of the queues that a worker takes from. */
+  readonly queues: ByWorker<readonly string[]>;
 }
 
 export interface CeleryControl {
-  /** Reads the answers, after asking anew where the last question is older than `leastMs`; 'no': it asks nothing. One round trip. */
-  readonly ask: <K extends Inquiry>(
-    redis: Redis,
-    inquiry: K,
-    leastMs: number | 'no',
-  ) => Promise<Answers<Answering[K]>>;
+  /**
+   * Reads what runs and what is taken from, after asking for both anew where that was longer ago than `leastMs`; 'no': it asks
+   * nothing. One round trip.
+   */
+  readonly ask: (redis: Redis, leastMs: number | 'no') => Promise<Answers>;
+  /** Asks anew, and reads nothing. */
+  readonly askAnew: (redis: Redis) => Promise<void>;
   /** Tells these workers to take nothing more from a queue, or to take from it again. */
   readonly order: (
     redis: Redis,
@@ -58,24 +57,25 @@ const TTL_S = 3_600;
 
 /** `keyPrefix`: Celery's `global_keyprefix`; `list`: of the answers, without it. */
 export function celeryControl(keyPrefix: string, list: string): CeleryControl {
+  const question = (method: Inquiry, args: object): string =>
+    envelope(method, args, {
+      ticket: `${method}:@now@`,
+      // no exchange: straight into the list
+      reply_to: { exchange: '', routing_key: list },
+    });
+  const questions = [question('active', { safe: true }), question('active_queues', {})];
+  const call = (redis: Redis, leastMs: number, longest: number): Promise<unknown> =>
+    script(redis, 'celery-ask')(
+      `${keyPrefix}${list}`,
+      channelOf(redis, keyPrefix),
+      leastMs,
+      longest,
+      TTL_S,
+      ...questions,
+    );
   return {
-    ask: async (redis, inquiry, leastMs) => {
-      const answers = `${list}:${inquiry}`;
-      const message = envelope(inquiry, inquiry === 'active' ? { safe: true } : {}, {
-        ticket: '@now@',
-        // no exchange: straight into the list
-        reply_to: { exchange: '', routing_key: answers },
-      });
-      const reply = await script(redis, 'celery-ask')(
-        `${keyPrefix}${answers}`,
-        channelOf(redis, keyPrefix),
-        message,
-        leastMs === 'no' ? -1 : leastMs,
-        LONGEST,
-        TTL_S,
-      );
-      return decode(reply, inquiry);
-    },
+    ask: async (redis, leastMs) => decode(await call(redis, leastMs === 'no' ? -1 : leastMs, LONGEST)),
+    askAnew: async (redis) => void (await call(redis, 0, 0)),
     order: async (redis, order, workers, queue) => {
       await redis.publish(
         channelOf(redis, keyPrefix),
@@ -105,28 +105,46 @@ function envelope(method: string, args: object, more: object): string {
   });
 }
 
-function decode<K extends Inquiry>(reply: unknown, inquiry: K): Answers<Answering[K]> {
+function decode(reply: unknown): Answers {
   const what = 'answers of Celery workers';
   const [now, asked, reached, listed] = asList(reply, what, 4);
   const answers = asList(listed, what);
-  const byWorker = new Map<string, { at: number; answer: Answering[K] }>();
+  const active = new Map<string, { at: number; answer: readonly RunningTask[] }>();
+  const queues = new Map<string, { at: number; answer: readonly string[] }>();
   for (let i = 0; i + 2 < answers.length; i += 3) {
-    const at = Number(asText(answers[i], what));
+    const [, inquiry, time] = /^(\w+):(\d+)$/.exec(asText(answers[i], what)) ?? [];
     const text = Buffer.from(asBytes(answers[i + 1], what).toString('latin1'), 'base64').toString();
-    const one = answers[i + 2] === 1 ? readWhole(text, inquiry) : readBeginning(text, inquiry);
-    if (one && Number.isFinite(at) && at > (byWorker.get(one.worker)?.at ?? 0))
-      byWorker.set(one.worker, { at, answer: one.answer });
+    const one = answers[i + 2] === 1 ? readWhole(text) : readBeginning(text, inquiry);
+    const at = Number(time);
+    if (!one || !(at > 0)) continue;
+    const { worker, items } = one;
+    if (inquiry === 'active') keepNewest(active, worker, { at, answer: items.map(runningTask) });
+    if (inquiry === 'active_queues')
+      keepNewest(queues, worker, { at, answer: items.map(({ name }) => String(name)) });
   }
-  return { now: asCount(now, what), asked: asCount(asked, what), reached: asCount(reached, what), byWorker };
+  const numbers = { now: asCount(now, what), asked: asCount(asked, what), reached: asCount(reached, what) };
+  return { ...numbers, active, queues };
 }
 
-interface Answer<K extends Inquiry> {
+function keepNewest<T extends { readonly at: number }>(newest: Map<string, T>, worker: string, one: T): void {
+  if (one.at > (newest.get(worker)?.at ?? 0)) newest.set(worker, one);
+}
+
+type Item = Readonly<Record<string, unknown>>;
+
+interface Answer {
   readonly worker: string;
-  readonly answer: Answering[K];
+  /** The tasks that it runs, or the queues that it takes from. */
+  readonly items: readonly Item[];
+}
+
+function runningTask({ acknowledged, delivery_info: info }: Item): RunningTask {
+  const route = (info as { routing_key?: string } | undefined)?.routing_key ?? '';
+  return { route, acknowledged: acknowledged === true };
 }
 
 /** `undefined` where it is no answer to this: a worker that cannot answer says so in the form of an error. */
-function readWhole<K extends Inquiry>(text: string, inquiry: K): Answer<K> | undefined {
+function readWhole(text: string): Answer | undefined {
   let parsed: unknown;
   try {
     parsed = JSON.parse(text);
@@ -134,25 +152,19 @@ function readWhole<K extends Inquiry>(text: string, inquiry: K): Answer<K> | und
     return undefined;
   }
   const [entry] = Object.entries(parsed ?? {}) as [string, unknown][];
-  if (!entry || !Array.isArray(entry[1])) return undefined;
-  const items = entry[1] as Record<string, unknown>[];
-  const answer =
-    inquiry === 'active'
-      ? items.map(({ acknowledged, delivery_info: info }) => ({
-          route: (info as { routing_key?: string } | undefined)?.routing_key ?? '',
-          acknowledged: acknowledged === true,
-        }))
-      : items.map(({ name }) => String(name));
-  return { worker: entry[0], answer: answer as unknown as Answering[K] };
+  return entry && Array.isArray(entry[1]) ? { worker: entry[0], items: entry[1] as Item[] } : undefined;
 }
 
 /** Of an answer that was cut, the tasks that are there. */
-function readBeginning<K extends Inquiry>(text: string, inquiry: K): Answer<K> | undefined {
+function readBeginning(text: string, inquiry: string | undefined): Answer | undefined {
   const worker = /^\{"([^"\\]+)": *\[/.exec(text)?.[1];
   if (worker === undefined || inquiry !== 'active') return undefined;
-  const tasks = Array.from(
+  const items = Array.from(
     text.matchAll(/"acknowledged": *(true|false).*?"routing_key": *"([^"\\]*)"/g),
-    ([, acknowledged, route = '']) => ({ route, acknowledged: acknowledged === 'true' }),
+    ([, acknowledged, route = '']) => ({
+      acknowledged: acknowledged === 'true',
+      delivery_info: { routing_key: route },
+    }),
   );
-  return { worker, answer: tasks as unknown as Answering[K] };
+  return { worker, items };
 }

@@ -1,15 +1,13 @@
 /** Celery's workers as they answer by remote control: who runs tasks, who takes from which queues, and who is silent. */
 import type { Redis } from 'ioredis';
 import { sleep } from '../../runtime/timers.ts';
-import type { Answers, CeleryControl, RunningTask } from './celery-control.ts';
+import type { Answers, CeleryControl } from './celery-control.ts';
 import type { Concern, SourceCrew, SourceWorker } from './source.ts';
 
 /** How long all workers are waited for, in all, ms. */
 const ANSWER_WAITS_MS = [20, 40, 80, 160, 300, 400];
 /** Celery's default. */
 const VISIBILITY_S = 3_600;
-
-type Active = Answers<readonly RunningTask[]>;
 
 /**
  * Asks all workers, and waits a moment for all of them. One that is silent is nowhere, and may hold a task. `oldest`: when the
@@ -21,19 +19,18 @@ export async function readCrew(
   queues: readonly string[],
   oldest: number | undefined,
 ): Promise<SourceCrew> {
-  const ask = (leastMs: number | 'no'): Promise<[Active, Answers<readonly string[]>]> =>
-    Promise.all([control.ask(redis, 'active', leastMs), control.ask(redis, 'active_queues', leastMs)]);
-  const [first] = await ask(0);
+  const first = await control.ask(redis, 0);
+  let answers = first;
   let workers: SourceWorker[] = [];
   for (const ms of ANSWER_WAITS_MS) {
     await sleep(ms);
-    workers = workersIn(await ask('no'), first.now);
+    answers = await control.ask(redis, 'no');
+    workers = workersIn(answers, first.now);
     if (workers.length >= first.reached) break;
   }
   const silent = first.reached - workers.length;
   const nowhere: SourceWorker[] = silent > 0 ? [{ id: 'silent', hosts: [], tasks: silent }] : [];
-  const consumed = await control.ask(redis, 'active_queues', 'no');
-  const concerns = [...silenceOf(silent, first.reached), ...strayIn(consumed, queues), ...lateIn(oldest)];
+  const concerns = [...silenceOf(silent, first.reached), ...strayIn(answers, queues), ...lateIn(oldest)];
   return { workers: [...workers, ...nowhere], unnamed: 0, concerns };
 }
 
@@ -49,8 +46,8 @@ function silenceOf(silent: number, reached: number): Concern[] {
 }
 
 /** Workers of these queues that take from others as well. */
-function strayIn(consumed: Answers<readonly string[]>, queues: readonly string[]): Concern[] {
-  const strays = [...consumed.byWorker].flatMap(([id, { answer }]) => {
+function strayIn(answers: Answers, queues: readonly string[]): Concern[] {
+  const strays = [...answers.queues].flatMap(([id, { answer }]) => {
     const other = answer.find((name) => !queues.includes(name));
     return other !== undefined && answer.some((name) => queues.includes(name)) ? [{ id, other }] : [];
   });
@@ -77,12 +74,9 @@ function lateIn(oldest: number | undefined): Concern[] {
 }
 
 /** Workers that have answered both questions, neither of which was asked before `since`. */
-function workersIn(
-  [active, consumed]: readonly [Active, Answers<readonly string[]>],
-  since: number,
-): SourceWorker[] {
-  return [...active.byWorker].flatMap(([id, { at, answer }]): SourceWorker[] => {
-    const takesFrom = consumed.byWorker.get(id);
+function workersIn({ active, queues }: Answers, since: number): SourceWorker[] {
+  return [...active].flatMap(([id, { at, answer }]): SourceWorker[] => {
+    const takesFrom = queues.get(id);
     if (at < since || !takesFrom || takesFrom.at < since) return [];
     return [
       {

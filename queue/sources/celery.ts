@@ -10,12 +10,9 @@
  * - What a killed worker had fetched stays in `unacked` until the visibility timeout (1 h), when a running worker puts it back.
  */
 import { sleep } from '../../runtime/timers.ts';
-import type { Redis } from 'ioredis';
-import { asCount, asList, asText } from '../scripts/decode-reply.ts';
-import { script } from '../scripts/scripts.ts';
-import type { Ask } from './ask.ts';
-import { celeryControl, type Answers, type RunningTask } from './celery-control.ts';
+import { celeryControl, type Answers } from './celery-control.ts';
 import { orderAll, readCrew } from './celery-crew.ts';
+import { readMessages, type CeleryKeys, type Messages } from './celery-messages.ts';
 import { count, lowestScore, waking } from './question.ts';
 import { SourceTrouble, type Source, type SourceLook } from './source.ts';
 
@@ -27,55 +24,46 @@ export interface CelerySettings {
   readonly keyPrefix?: string;
 }
 
-/** As many messages are read for their queue and ETA, of `unacked` and of each list. Others count as due, shared like those read. */
-const MOST_UNACKED = 1_000;
-const MOST_LISTED = 100;
 /** What runs is asked for in looks that are at least so far apart; answers older than the second say nothing. ms. */
 const ASK_EVERY_MS = 900;
-const ASK_QUEUES_EVERY_MS = 4_500;
 const ANSWERS_LAST_MS = 30_000;
-/** A look waits so long for answers, where a worker has not answered yet or nothing seems to run, ms. */
+/** A look waits so long for answers, where nothing seems to be there, ms. */
 const ANSWERS_COME_MS = 60;
 /** A worker knows of a task some ms before it counts as active. */
 const LAG_MS = 1_000;
 
-type Active = Answers<readonly RunningTask[]>;
-
 export function celerySource({ queues, prioritySteps, keyPrefix = '' }: CelerySettings): Source {
   const control = celeryControl(keyPrefix, `millrace:{celery:${queues[0]}}:answers`);
-  const lists = queues.map((queue) =>
-    prioritySteps.map((step) => `${keyPrefix}${queue}${step === 0 ? '' : `\x06\x16${step}`}`),
-  );
+  const keys: CeleryKeys = {
+    unacked: `${keyPrefix}unacked`,
+    queues: queues.map((queue) => ({
+      binding: `${keyPrefix}_kombu.binding.${queue}`,
+      lists: prioritySteps.map((step) => `${keyPrefix}${queue}${step === 0 ? '' : `\x06\x16${step}`}`),
+    })),
+  };
   return {
     kind: 'celery',
-    look: async (ask, horizonMs, redis) => {
-      const [asked, messages, active, consumed] = await Promise.all([
-        askQueues(ask, keyPrefix, queues, lists),
-        readMessages(redis, keyPrefix, lists.flat()),
-        control.ask(redis, 'active', ASK_EVERY_MS),
-        control.ask(redis, 'active_queues', ASK_QUEUES_EVERY_MS),
+    // two scripts, one round trip; where nothing seems to be there and workers may run something, two more
+    look: async (_, horizonMs, redis, watch) => {
+      const [messages, answers] = await Promise.all([
+        readMessages(redis, keys),
+        control.ask(redis, ASK_EVERY_MS),
       ]);
-      const leaving = latest(consumed).filter((names) => names.length === 0).length;
-      const looksAt = (found: Messages, running: Active): readonly SourceLook[] =>
-        queues.map((queue, i) => {
-          const first = i * prioritySteps.length;
-          const listed = asked[i]?.lengths ?? [];
-          return lookOf({ queue, listed, messages: found, running, leaving, horizonMs, first });
-        });
-      const looks = looksAt(messages, active);
-      const known = active.reached + asked.reduce((sum, one) => sum + one.known, 0);
-      if (known === 0) checkFound(queues, looks, keyPrefix);
-      const idle = looks.every(({ waiting, inHand }) => waiting + inHand === 0);
-      const sure = active.reached === 0 || (latest(active).length >= active.reached && !idle);
-      if (sure) return looks;
+      for (const { key, length } of messages.lists.flat())
+        watch({ question: waking(count('LLEN', key)), reply: String(length) });
+      const looksAt = (found: Messages, said: Answers): readonly SourceLook[] =>
+        queues.map((queue, i) => lookOf({ queue, lists: found.lists[i] ?? [], found, said, horizonMs }));
+      const looks = looksAt(messages, answers);
+      if (answers.reached === 0 && messages.known === 0) checkFound(queues, looks, keyPrefix);
+      if (answers.reached === 0 || looks.some(({ waiting, inHand }) => waiting + inHand > 0)) return looks;
       // a task that is just being fetched is in no key, and one that has begun since is in no answer
-      if (idle) await control.ask(redis, 'active', 0);
+      if (answers.asked < answers.now) await control.askAnew(redis);
       await sleep(ANSWERS_COME_MS);
       const [later, running] = await Promise.all([
-        readMessages(redis, keyPrefix, lists.flat()),
-        control.ask(redis, 'active', 'no'),
+        readMessages(redis, { ...keys, queues: [] }),
+        control.ask(redis, 'no'),
       ]);
-      return looksAt(later, running);
+      return looksAt({ ...later, lists: messages.lists }, running);
     },
     holding: {
       by: 'worker',
@@ -92,107 +80,44 @@ export function celerySource({ queues, prioritySteps, keyPrefix = '' }: CelerySe
   };
 }
 
-function askQueues(
-  ask: Ask,
-  keyPrefix: string,
-  queues: readonly string[],
-  lists: readonly (readonly string[])[],
-): Promise<{ lengths: readonly number[]; known: number }[]> {
-  return Promise.all(
-    queues.map(async (queue, i) => {
-      const { answers } = await ask([
-        ...(lists[i] ?? []).map((list) => waking(count('LLEN', list))),
-        // of another type, it is reported
-        count('HLEN', `${keyPrefix}unacked`),
-        count('EXISTS', `${keyPrefix}_kombu.binding.${queue}`),
-      ]);
-      return { lengths: answers.slice(0, -2), known: answers.at(-1) ?? 0 };
-    }),
-  );
-}
-
-/** When a task may run, ms of Redis time; `undefined`: at once. */
-type Eta = number | undefined;
-
-interface Messages {
-  readonly now: number;
-  /** Messages of `unacked` that were not read: too many, or too long. */
-  readonly unread: number;
-  readonly unacked: readonly { readonly route: string; readonly eta: Eta }[];
-  /** By list; of a long one those that are taken next. */
-  readonly listed: readonly (readonly Eta[])[];
-}
-
-async function readMessages(redis: Redis, keyPrefix: string, lists: readonly string[]): Promise<Messages> {
-  const unacked = `${keyPrefix}unacked`;
-  const what = 'messages of Celery';
-  const reply = await script(redis, 'celery')(lists.length + 1, unacked, ...lists, MOST_UNACKED, MOST_LISTED);
-  const [now, unread, fetched, ...heads] = asList(reply, what, lists.length + 3);
-  const texts = asList(fetched, what).map((one) => asText(one, what));
-  const routes = texts.filter((_, i) => i % 2 === 0);
-  return {
-    now: asCount(now, 'the time'),
-    unread: asCount(unread, 'messages that were not read'),
-    unacked: routes.map((route, i) => ({ route, eta: etaIn(texts[2 * i + 1] ?? '?', unacked) })),
-    listed: heads.map((head, i) => asList(head, what).map((one) => etaIn(asText(one, what), lists[i] ?? ''))),
-  };
-}
-
-function etaIn(text: string, key: string): Eta {
-  if (text === '-') return undefined;
-  // without an offset, it is in UTC
-  const at = Date.parse(/[Z+]|-\d\d:\d\d$/.test(text) ? text : `${text}Z`);
-  if (!Number.isNaN(at)) return at;
-  throw new SourceTrouble(
-    'UnknownLayout',
-    `what is in the key "${key}" is no message of Celery's protocol 2`,
-    'check queues of source.celery: this queue is of another library or of Celery 3; source.list or source.custom can read it',
-  );
-}
-
 /** What each worker has said lately. */
-function latest<T>({ now, byWorker }: Answers<T>): T[] {
-  return [...byWorker.values()].flatMap(({ at, answer }) => (now - at < ANSWERS_LAST_MS ? [answer] : []));
+function latest<T>(now: number, said: ReadonlyMap<string, { readonly at: number; readonly answer: T }>): T[] {
+  return [...said.values()].flatMap(({ at, answer }) => (now - at < ANSWERS_LAST_MS ? [answer] : []));
 }
 
 interface Counted {
   readonly queue: string;
-  readonly listed: readonly number[];
-  readonly messages: Messages;
-  readonly running: Active;
-  /** Workers that take from no queue. */
-  readonly leaving: number;
+  /** Its own. */
+  readonly lists: Messages['lists'][number];
+  readonly found: Messages;
+  readonly said: Answers;
   readonly horizonMs: number;
-  /** The number of its first list. */
-  readonly first: number;
 }
 
-function lookOf(counted: Counted): SourceLook {
-  const { queue, listed, messages, running, leaving, horizonMs, first } = counted;
-  const { now, unacked } = messages;
-  const heads = messages.listed.slice(first, first + listed.length).flat();
-  const later = heads.filter((eta) => eta !== undefined);
+function lookOf({ queue, lists, found, said, horizonMs }: Counted): SourceLook {
+  const { now, unacked } = found;
+  const later = lists.flatMap(({ etas }) => etas).filter((eta) => eta !== undefined);
   const mine = unacked.filter(({ route }) => route === queue).map(({ eta }) => eta);
   const held = mine.filter((eta) => eta !== undefined && eta > now) as number[];
-  const acknowledged = latest(running)
+  const acknowledged = latest(said.now, said.active)
     .flat()
     .filter((task) => task.acknowledged && task.route === queue).length;
   const etas = [...later, ...held];
   const ahead = etas.filter((eta) => eta > now);
   return {
     now,
-    waiting: Math.max(0, listed.reduce((sum, one) => sum + one, 0) - later.length),
-    inHand: mine.length - held.length + acknowledged + unreadOf(counted, mine.length),
+    waiting: Math.max(0, lists.reduce((sum, { length }) => sum + length, 0) - later.length),
+    inHand: mine.length - held.length + acknowledged + unreadOf(found, mine.length),
     delayed: etas.length,
     due: etas.length - ahead.length,
     dueSoon: ahead.filter((eta) => eta <= now + horizonMs).length,
-    leaving,
+    leaving: latest(said.now, said.queues).filter((names) => names.length === 0).length,
     nextDue: etas.length === 0 ? undefined : Math.floor(Math.min(...etas)),
   };
 }
 
 /** Of the messages in `unacked` that were not read, the share of a queue that has `mine` of those that were. */
-function unreadOf({ messages: { unacked, unread } }: Counted, mine: number): number {
+function unreadOf({ unacked, unread }: Messages, mine: number): number {
   return unacked.length === 0 ? 0 : Math.round((unread * mine) / unacked.length);
 }
 

@@ -15,8 +15,8 @@ export interface SourceRead {
 /** Throws as `Source.look` does. */
 export async function readSource(redis: Redis, source: Source, horizonMs: number): Promise<SourceRead> {
   const watched: Watched[] = [];
-  const ask = createAsk(redis, (one) => watched.push(one));
-  const looks = await source.look(ask, horizonMs, redis);
+  const watch = (one: Watched): void => void watched.push(one);
+  const looks = await source.look(createAsk(redis, watch), horizonMs, redis, watch);
   return { sample: withoutBlocked(combineSamples(looks.map(queueSampleOf)), looks), watched };
 }
 

@@ -7,18 +7,23 @@
  * users what each of them sees.
  */
 import type { Redis } from 'ioredis';
-import type { Ask } from './ask.ts';
+import type { Ask, Watched } from './ask.ts';
 
 export interface Source {
   /** The field of `spec.source` that it is written in. */
   readonly kind: string;
   /**
    * One look at each of its queues: at most three round trips in all and 20 commands for a queue (one more for each process where
-   * only those say what they hold; some 30 where workers are asked), however many tasks there are; never the whole of a key whose
-   * size a client chooses. Throws `SourceTrouble` for what a person must mend, and what `ask` throws; the replicas are held then.
-   * Delayed tasks that fall due within `horizonMs` are due soon.
+   * only those say what they hold), however many tasks there are; never the whole of a key whose size a client chooses. Throws
+   * `SourceTrouble` for what a person must mend, and what `ask` throws; the replicas are held then. Delayed tasks that fall due
+   * within `horizonMs` are due soon. `watch` receives the waking questions that are answered other than by `ask`.
    */
-  readonly look: (ask: Ask, horizonMs: number, redis: Redis) => Promise<readonly SourceLook[]>;
+  readonly look: (
+    ask: Ask,
+    horizonMs: number,
+    redis: Redis,
+    watch: (one: Watched) => void,
+  ) => Promise<readonly SourceLook[]>;
   readonly holding: Holding;
 }
 

@@ -75,8 +75,7 @@ export async function openCelery(
       const program = ['-m', 'celery', '-A', 'celery_tasks', 'worker', '-c', '1', '-n', name, ...more];
       const worker = processes.start(python, program, { env, detached: true });
       await eventually(
-        async () =>
-          expect([...(await control.ask(redis, 'active_queues', 200)).byWorker.keys()]).toContain(name),
+        async () => expect([...(await control.ask(redis, 200)).queues.keys()]).toContain(name),
         { withinMs: 60_000 },
       );
       return worker;

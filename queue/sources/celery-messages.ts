@@ -1,0 +1,86 @@
+/** What stands in Celery's lists and in its hash of fetched messages, read by one script (celery.lua). */
+import type { Redis } from 'ioredis';
+import { WrongKeyType } from '../pool/sample.ts';
+import { asCount, asList, asText, UnexpectedReply } from '../scripts/decode-reply.ts';
+import { script } from '../scripts/scripts.ts';
+import { SourceTrouble } from './source.ts';
+
+/** As many messages are read for their queue and ETA, of `unacked` and of each list, of the first few lists of a queue. */
+const MOST_UNACKED = 1_000;
+const MOST_LISTED = 100;
+const MOST_LISTS = 4;
+
+export interface CeleryKeys {
+  readonly unacked: string;
+  /** Each with its lists in the order in which they are taken, as many as the others. */
+  readonly queues: readonly { readonly binding: string; readonly lists: readonly string[] }[];
+}
+
+/** When a task may run, ms of Redis time; `undefined`: immediately. */
+type Eta = number | undefined;
+
+export interface Messages {
+  /** Redis time, ms. */
+  readonly now: number;
+  /** Messages of `unacked` that were not read: too many, or too long. */
+  readonly unread: number;
+  readonly unacked: readonly { readonly route: string; readonly eta: Eta }[];
+  /** Queues that a client or a worker has declared; only where there is no message at all, else 0. */
+  readonly known: number;
+  /** Of each queue, its lists; of a long one the messages that are taken next. */
+  readonly lists: readonly (readonly {
+    readonly key: string;
+    readonly length: number;
+    readonly etas: readonly Eta[];
+  }[])[];
+}
+
+/**
+ * One round trip, and of a queue a command for each list and one more for each of four that hold something. Throws `WrongKeyType`,
+ * and `SourceTrouble` for messages that are not Celery's.
+ */
+export async function readMessages(redis: Redis, { unacked, queues }: CeleryKeys): Promise<Messages> {
+  const each = queues[0]?.lists.length ?? 0;
+  const lists = queues.flatMap((queue) => queue.lists);
+  const keys = [unacked, ...queues.map(({ binding }) => binding), ...lists];
+  const bounds = [MOST_UNACKED, MOST_LISTED, MOST_LISTS];
+  const reply = await script(redis, 'celery')(keys.length, ...keys, queues.length, each, ...bounds);
+  const what = 'messages of Celery';
+  const [now, unread, fetched, known, ...rows] = asList(reply, what);
+  if (fetched === undefined) throw wrongType(asCount(unread, what), keys);
+  if (rows.length !== lists.length) throw new UnexpectedReply(`${what} in ${lists.length} lists`, reply);
+  const texts = asList(fetched, what).map((one) => asText(one, what));
+  const read = rows.map((row, i) => {
+    const [length, ...etas] = asList(row, what);
+    const key = lists[i] ?? '';
+    return { key, length: asCount(length, what), etas: etas.map((one) => etaIn(asText(one, what), key)) };
+  });
+  return {
+    now: asCount(now, 'the time'),
+    unread: asCount(unread, 'messages that were not read'),
+    unacked: texts.flatMap((route, i) =>
+      i % 2 === 0 ? [{ route, eta: etaIn(texts[i + 1] ?? '?', unacked) }] : [],
+    ),
+    known: asCount(known, what),
+    lists: queues.map((_, i) => read.slice(i * each, (i + 1) * each)),
+  };
+}
+
+function wrongType(at: number, keys: readonly string[]): WrongKeyType {
+  const key = keys[at - 1] ?? '';
+  return at === 1
+    ? new WrongKeyType(key, 'a hash', 'HSCAN reads it')
+    : new WrongKeyType(key, 'a list', 'LLEN reads it');
+}
+
+function etaIn(text: string, key: string): Eta {
+  if (text === '-') return undefined;
+  // without an offset, it is in UTC
+  const at = Date.parse(/[Z+]|-\d\d:\d\d$/.test(text) ? text : `${text}Z`);
+  if (!Number.isNaN(at)) return at;
+  throw new SourceTrouble(
+    'UnknownLayout',
+    `what is in the key "${key}" is no message of Celery's protocol 2`,
+    'check queues of source.celery: this queue is of another library or of Celery 3; source.list or source.custom can read it',
+  );
+}

@@ -1,0 +1,62 @@
+/** All libraries of the suites, and a library with the source that reads it. */
+import type { Redis } from 'ioredis';
+import { expect } from 'vitest';
+import { readSource } from '../../queue/sources/read.ts';
+import type { PoolSample } from '../../queue/pool/pool-sample.ts';
+import type { Source } from '../../queue/sources/source.ts';
+import { sourceOf } from '../../queue/sources/sources.ts';
+import { eventually } from '../support/eventually.ts';
+import { startRedis, type RedisServer } from '../support/redis.ts';
+import { arqCase } from './arq.ts';
+import { asynqCase } from './asynq.ts';
+import { bullMqCases } from './bullmq.ts';
+import { celeryCases } from './celery.ts';
+import { dramatiqCase } from './dramatiq.ts';
+import type { Library, LibraryCase } from './library.ts';
+import { customCase, listCase } from './plain.ts';
+import { rqCase } from './rq.ts';
+import { saqCase } from './saq.ts';
+import { sidekiqCase } from './sidekiq.ts';
+import { streamCase } from './stream.ts';
+
+export const cases: readonly LibraryCase[] = [
+  listCase,
+  customCase,
+  streamCase,
+  asynqCase,
+  ...bullMqCases,
+  rqCase,
+  saqCase,
+  arqCase,
+  dramatiqCase,
+  sidekiqCase,
+  ...celeryCases,
+];
+
+export interface Scene extends AsyncDisposable {
+  readonly server: RedisServer;
+  readonly redis: Redis;
+  readonly library: Library;
+  readonly source: Source;
+  /** Resolves when a look finds this. */
+  readonly sees: (parts: Partial<PoolSample>) => Promise<void>;
+}
+
+/** On a server of its own. */
+export async function openScene({ settings, open: openLibrary }: LibraryCase): Promise<Scene> {
+  await using stack = new AsyncDisposableStack();
+  const server = stack.use(await startRedis());
+  const redis = server.client();
+  const library = stack.use(await openLibrary(server));
+  const source = sourceOf(settings);
+  const kept = stack.move();
+  return {
+    server,
+    redis,
+    library,
+    source,
+    sees: (parts) =>
+      eventually(async () => expect((await readSource(redis, source, 0)).sample).toMatchObject(parts)),
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
+  };
+}
