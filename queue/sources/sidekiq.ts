@@ -54,7 +54,8 @@ async function signal(redis: Redis, workers: readonly SourceWorker[], name: stri
     workers.map(async ({ id }) => {
       const key = `${id}-signals`;
       if ((await redis.exists(key)) > 0) return; // one is on its way
-      await redis.multi().lpush(key, name).expire(key, SIGNAL_S).exec();
+      // no transaction, which the user in docs/sources.md may not begin: they go one after the other, in one round trip
+      await Promise.all([redis.lpush(key, name), redis.expire(key, SIGNAL_S)]);
     }),
   );
 }

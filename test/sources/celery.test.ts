@@ -1,4 +1,5 @@
 /** What only Celery has: priorities, prefetched tasks, ETA, remote control, and a drain that can be taken back. */
+import type { Redis } from 'ioredis';
 import { expect, test } from 'vitest';
 import { sourceDrains, type SourceState } from '../../controller/act/source-drains.ts';
 import { holdersOf } from '../../controller/act/source-holders.ts';
@@ -9,6 +10,7 @@ import { createAsk } from '../../queue/sources/ask.ts';
 import { readSource } from '../../queue/sources/read.ts';
 import type { Source, SourceCrew } from '../../queue/sources/source.ts';
 import { sourceOf } from '../../queue/sources/sources.ts';
+import { boundedClient } from '../support/bounded.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { sample } from '../support/sampling.ts';
@@ -30,9 +32,8 @@ async function crewOf(server: RedisServer, { holding }: Source): Promise<SourceC
 
 const members = ['pod-1', 'pod-2'].map((id): Member => ({ id, ready: true, created: 0, going: false }));
 
-function drainsOn(server: RedisServer, source: Source): Drains {
+function drainsOn(redis: Redis, source: Source): Drains {
   const state: SourceState = { idle: new Map() };
-  const redis = server.client();
   return sourceDrains({ redis, source, idleSince: undefined, tracked: true, unmanaged: 'WhenIdle', state });
 }
 
@@ -138,7 +139,8 @@ test('a worker is drained before its pod goes, the busy one is waited for, and a
   await celery.push(1);
   await sees(server, source, { inFlight: 1, waiting: 0 });
   await celery.work('pod-2');
-  const drains = drainsOn(server, source);
+  await using controller = await boundedClient(server);
+  const drains = drainsOn(controller.redis, source);
   // idle for as long as one likes: it still takes tasks
   expect(gone(await drains.read(['pod-1', 'pod-2'], members))).toEqual([]);
   const leave = new Map(members.map(({ id }) => [id, 'leave' as const]));

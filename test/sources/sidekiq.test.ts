@@ -4,6 +4,7 @@ import { createAsk } from '../../queue/sources/ask.ts';
 import { readSource } from '../../queue/sources/read.ts';
 import type { SourceWorker } from '../../queue/sources/source.ts';
 import { sourceOf } from '../../queue/sources/sources.ts';
+import { boundedClient } from '../support/bounded.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis } from '../support/redis.ts';
 import { sidekiqCase } from './sidekiq.ts';
@@ -24,13 +25,26 @@ test('a quiet process finishes its job and takes no other, and ends when it is w
   await library.work('pod-1');
   await library.push(2);
   await seen({ hosts: ['pod-1'], tasks: 1, quiet: false });
-  await orders.drain(redis, await workers());
+  await redis.call(
+    'ACL',
+    'SETUSER',
+    'controller',
+    'on',
+    'nopass',
+    '~*-signals',
+    '+exists',
+    '+lpush',
+    '+expire',
+  );
+  await using controller = await boundedClient(server);
+  await controller.redis.call('AUTH', 'controller', '');
+  await orders.drain(controller.redis, await workers());
   // not twice, however often it is asked before the heartbeat
-  await orders.drain(redis, await workers());
+  await orders.drain(controller.redis, await workers());
   await seen({ tasks: 1, quiet: true });
   expect((await readSource(redis, source, 0)).sample).toMatchObject({ waiting: 1, leaving: 1 });
   // it holds a job: not yet
-  await orders.resume(redis, await workers());
+  await orders.resume(controller.redis, await workers());
   expect(await redis.keys('*-signals')).toEqual([]);
   await library.release(1);
   await seen({ tasks: 0, quiet: true });
@@ -41,7 +55,7 @@ test('a quiet process finishes its job and takes no other, and ends when it is w
       counters: { completed: 1 },
     }),
   );
-  await orders.resume(redis, await workers());
+  await orders.resume(controller.redis, await workers());
   await eventually(async () => expect(await workers()).toEqual([]), patience);
   expect(await redis.llen('queue:mail')).toBe(1);
 });
