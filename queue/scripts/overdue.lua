@@ -12,8 +12,10 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 -- turn. turn.lua, renew.lua, register.lua, reap.lua and overdue.lua have the same function.
 local function queue_time(key, now)
   local at, ms, lease = unpack(redis.call('HMGET', key, 'at', 'ms', 'lease'))
-  local most = math.min(2000, (tonumber(lease) or 15000) / 3)
-  at, ms = tonumber(at) or now, tonumber(ms) or 0
+  at, ms, lease = tonumber(at), tonumber(ms), tonumber(lease)
+  local most = lease and lease > 0 and math.min(2000, lease / 3) or 2000
+  -- one that was lost, or is no number, begins anew at the server's time: no lease of before ends later than that
+  if not (at and at == at and ms and ms >= 0 and ms < 2 ^ 53) then at, ms = now, now end
   local passed = now - at
   -- written only a few times per lease
   local fresh = math.abs(passed) >= most / 8 or passed == 0

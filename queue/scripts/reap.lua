@@ -28,8 +28,10 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 -- turn. turn.lua, renew.lua, register.lua, reap.lua and overdue.lua have the same function.
 local function queue_time(key, now)
   local at, ms, lease = unpack(redis.call('HMGET', key, 'at', 'ms', 'lease'))
-  local most = math.min(2000, (tonumber(lease) or 15000) / 3)
-  at, ms = tonumber(at) or now, tonumber(ms) or 0
+  at, ms, lease = tonumber(at), tonumber(ms), tonumber(lease)
+  local most = lease and lease > 0 and math.min(2000, lease / 3) or 2000
+  -- one that was lost, or is no number, begins anew at the server's time: no lease of before ends later than that
+  if not (at and at == at and ms and ms >= 0 and ms < 2 ^ 53) then at, ms = now, now end
   local passed = now - at
   -- written only a few times per lease
   local fresh = math.abs(passed) >= most / 8 or passed == 0
@@ -54,7 +56,18 @@ elseif ARGV[2] ~= 'any' and ARGV[2] ~= epoch then
   return {-1, 0}
 end
 
-redis.call('LLEN', KEYS[1]) -- fails here, before any write, if the queue key has another type
+-- fails here, before any write, if a key has another type
+redis.call('LLEN', KEYS[1])
+redis.call('HLEN', HISTORY)
+redis.call('HLEN', PASTS)
+
+-- Adds to a counter. One that is no number, because something else wrote it, begins anew: an error here, at the end of a turn,
+-- would stop all that follow. turn.lua and reap.lua have the same function.
+local function tally(key, field, by)
+  if type(redis.pcall('HINCRBY', key, field, by)) ~= 'number' then
+    redis.pcall('HSET', key, field, math.max(by, 0))
+  end
+end
 
 -- a short and unique name for a task's bytes
 local function digest(raw)
@@ -95,7 +108,9 @@ local silent = why == 'silent' and not before
 local goodbye = why == 'leave'
 -- percent-encoded, as some characters have a meaning in a past
 local name = string.gsub(ARGV[1], '[^%w%-._~]', function(c) return string.format('%%%02X', string.byte(c)) end)
-local receipts = redis.call('HKEYS', KEYS[4])
+-- where something else overwrote the tasks in flight, there are none
+local receipts = redis.pcall('HKEYS', KEYS[4])
+if receipts.err then receipts = {} end
 -- sorts numbers, as a comparison function in Lua would cost more than everything else
 local counters, of_counter = {}, {}
 for i, receipt in ipairs(receipts) do
@@ -115,7 +130,8 @@ local company = together > 1 and ':' .. together or ''
 -- with it the rest of the script
 local woken = {}
 repeat
-  local raw = redis.call('RPOP', KEYS[6])
+  local raw = redis.pcall('RPOP', KEYS[6])
+  if type(raw) == 'table' then break end
   woken[#woken + 1] = raw or nil
 until not raw
 for i = #woken, 1, -1 do redis.call('RPUSH', KEYS[1], woken[i]) end
@@ -123,10 +139,13 @@ local moved, room = 0, ROOM
 for _, receipt in ipairs(receipts) do
   if room <= 0 then break end
   local raw = redis.call('HGET', KEYS[4], receipt)
-  local past = redis.call('HGET', KEYS[5], receipt)
+  local past = redis.pcall('HGET', KEYS[5], receipt)
+  if type(past) == 'table' then past = nil end
   if lost or silent then
     local attempts, deliveries, last, silences =
       string.match(past or '0:0', '^(%d+):(%d+):?([^:]*:?%d*):?(%d*)$')
+    -- what something else wrote in place of a past counts as none
+    if not attempts then attempts, deliveries, last = 0, 0, '' end
     silences = silent and (tonumber(silences) or 0) + 1 or 0
     if lost or silences >= SILENCES then deliveries, last = deliveries + 1, name .. company end
     past = attempts .. ':' .. deliveries .. ':' .. last
@@ -139,19 +158,20 @@ for _, receipt in ipairs(receipts) do
   moved, room = moved + 1, room - #raw - OVERHEAD
 end
 if moved > 0 then
-  redis.call('HINCRBY', KEYS[7], 'taken', -moved)
-  if not goodbye then redis.call('HINCRBY', KEYS[7], 'recovered', moved) end
+  tally(KEYS[7], 'taken', -moved)
+  if not goodbye then tally(KEYS[7], 'recovered', moved) end
 end
 redis.call('DEL', KEYS[10])
-redis.call('ZREM', KEYS[13], ARGV[1])
-redis.call('HDEL', KEYS[14], ARGV[1])
-if redis.call('GET', KEYS[11]) == ARGV[1] then redis.call('DEL', KEYS[11]) end
+-- a key of another type must not keep the worker from going
+redis.pcall('ZREM', KEYS[13], ARGV[1])
+redis.pcall('HDEL', KEYS[14], ARGV[1])
+if redis.pcall('GET', KEYS[11]) == ARGV[1] then redis.call('DEL', KEYS[11]) end
 
 local alive = epoch and epoch ~= '0'
-if alive and not goodbye then redis.call('HINCRBY', KEYS[7], 'fenced', 1) end
+if alive and not goodbye then tally(KEYS[7], 'fenced', 1) end
 local rest = #receipts - moved
 if rest > 0 then
-  redis.call('HSET', KEYS[9], ARGV[1], rest)
+  redis.pcall('HSET', KEYS[9], ARGV[1], rest)
   redis.call('HSET', KEYS[3], 'epoch', 0, 'state', 'lost', 'ended', lost and 'lost' or why, 'moving', 1, 'company', together,
     'grave', grave, 'till', ms + grave)
   -- in case that nobody continues
@@ -159,7 +179,7 @@ if rest > 0 then
   return {moved + #woken, rest}
 end
 redis.call('DEL', KEYS[4], KEYS[5], KEYS[6])
-redis.call('HDEL', KEYS[9], ARGV[1])
+redis.pcall('HDEL', KEYS[9], ARGV[1])
 if (alive or moving) and grave > 0 then
   redis.call('HSET', KEYS[3], 'epoch', 0, 'state', 'lost', 'ended', why, 'till', ms + grave)
   if moving then redis.call('HDEL', KEYS[3], 'moving', 'company', 'grave') end

@@ -7,6 +7,7 @@
 -- repeat itself when a failover or a restart takes the server back to an older state. If it was ordered to drain before it
 -- registered (drain.lua), it drains from the start.
 if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+redis.call('ZCARD', KEYS[1]) -- fails here, before any write, if the key has another type
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 -- Queue time, ms: leases are measured by it. It advances while Redis accepts writes of this queue, whatever steps the server's
@@ -14,8 +15,10 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 -- turn. turn.lua, renew.lua, register.lua, reap.lua and overdue.lua have the same function.
 local function queue_time(key, now)
   local at, ms, lease = unpack(redis.call('HMGET', key, 'at', 'ms', 'lease'))
-  local most = math.min(2000, (tonumber(lease) or 15000) / 3)
-  at, ms = tonumber(at) or now, tonumber(ms) or 0
+  at, ms, lease = tonumber(at), tonumber(ms), tonumber(lease)
+  local most = lease and lease > 0 and math.min(2000, lease / 3) or 2000
+  -- one that was lost, or is no number, begins anew at the server's time: no lease of before ends later than that
+  if not (at and at == at and ms and ms >= 0 and ms < 2 ^ 53) then at, ms = now, now end
   local passed = now - at
   -- written only a few times per lease
   local fresh = math.abs(passed) >= most / 8 or passed == 0
@@ -33,7 +36,7 @@ redis.call('HSET', KEYS[2], 'epoch', string.format('%.0f', epoch), 'turn', 0, 's
   'started', now, 'till', ms + tonumber(ARGV[2]), unpack(ARGV, 4))
 redis.call('HDEL', KEYS[2], '')
 redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), ARGV[1])
-redis.call('HSET', KEYS[3], ARGV[1], 0)
-local leaving = redis.call('ZSCORE', KEYS[4], ARGV[1])
-if leaving then redis.call('HSET', KEYS[2], 'drain', leaving) end
+redis.pcall('HSET', KEYS[3], ARGV[1], 0)
+local leaving = redis.pcall('ZSCORE', KEYS[4], ARGV[1])
+if type(leaving) == 'string' then redis.call('HSET', KEYS[2], 'drain', leaving) end
 return epoch

@@ -10,7 +10,10 @@ local ROOM = 2 * 1024 * 1024
 local OVERHEAD = 4096
 local HISTORY, PASTS = KEYS[4], KEYS[5]
 if redis.call('ZCARD', KEYS[2]) > 0 or redis.call('EXISTS', KEYS[3]) == 0 then return 0 end
-redis.call('LLEN', KEYS[1]) -- fails here, before any write, if the queue key has another type
+-- fails here, before any write, if a key has another type
+redis.call('LLEN', KEYS[1])
+redis.call('HLEN', HISTORY)
+redis.call('HLEN', PASTS)
 
 -- a short and unique name for a task's bytes
 local function digest(raw)
@@ -43,12 +46,13 @@ local room, count = ROOM, 0
 while room > 0 do
   local aside = redis.call('LPOP', KEYS[3])
   if not aside then
-    redis.call('HDEL', KEYS[6], 'asideAlone', 'asideSince')
+    redis.pcall('HDEL', KEYS[6], 'asideAlone', 'asideSince')
     break
   end
-  local bar = string.find(aside, '|', 1, true)
-  local raw = string.sub(aside, bar + 1)
-  remember(raw, string.sub(aside, 1, bar - 1))
+  local past, raw = string.match(aside, '^(%d+:%d+[^|]*)|(.*)$')
+  -- what something else put there is a task as it is
+  raw = raw or aside
+  if past then remember(raw, past) end
   redis.call('RPUSH', KEYS[1], raw)
   count, room = count + 1, room - #raw - OVERHEAD
 end

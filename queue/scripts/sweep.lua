@@ -44,8 +44,7 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', now, 'LIMIT
   if kind == 'd' then
     if not drop_dead(tonumber(string.sub(member, 2))) then return 1 end
   else
-    local mark, at = string.match(member, '^.([^|]*)|()')
-    local id = string.sub(member, at)
+    local mark, id = string.match(member, '^.([^|]*)|(.*)$')
     local key = kind == 'r' and KEYS[1] or KEYS[3]
     local value = redis.pcall('HGET', key, id) -- a key of another type is left alone
     if type(value) == 'string' then

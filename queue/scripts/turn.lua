@@ -96,14 +96,38 @@ local function bytes(value)
   return type(value) == 'number' and ARGV[value] or value
 end
 
+-- Adds to a counter. One that is no number, because something else wrote it, begins anew: an error here, at the end of a turn,
+-- would stop all that follow. turn.lua and reap.lua have the same function.
+local function tally(key, field, by)
+  if type(redis.pcall('HINCRBY', key, field, by)) ~= 'number' then
+    redis.pcall('HSET', key, field, math.max(by, 0))
+  end
+end
+
+-- a sum that was read back, 0 where it is none
+local function sum_of(text, below)
+  local sum = tonumber(text)
+  return sum and sum >= 0 and sum < below and sum or 0
+end
+
+-- why a key cannot be used, by the reply to a command that reads its size; nothing where it can
+local function misfit(size, key)
+  return type(size) == 'table' and size.err and string.format('%s (the key is "%s")', size.err, key) or nil
+end
+
+-- Nothing is taken for this reason, which the reply tells.
+local function take_nothing(why)
+  s.broken, s.want = s.broken or why, 0
+end
+
 -- Reads what this server knows of the worker. Returns the reply to a turn that is fenced or stale; of others, nothing.
 local function admit()
   local worker = call('HMGET', WORKER, 'epoch', 'turn', 'seq', 'drain', 'at', 'before', 'form', 'settled',
     'state', 'renewed', 'resultTtl', 'alone', 'elsewhere', 'large')
-  if worker[1] ~= turn.epoch then return {0} end
+  local last, seq = tonumber(worker[2]), tonumber(worker[3])
+  if worker[1] ~= turn.epoch or not last or not seq then return {0} end
   local clock = call('TIME')
   local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-  local last, seq = tonumber(worker[2]), tonumber(worker[3])
   if turn.number < last then
     return redis.error_reply('STALE turn ' .. turn.number .. ' came after turn ' .. last)
   end
@@ -159,9 +183,6 @@ end
 -- is taken or handed back; with a wrong result, nothing is taken, because it could not be answered. Returns why outcomes of this
 -- turn cannot be written, so that none of them is written then; nothing where all can.
 local function look()
-  local function misfit(size, key)
-    return type(size) == 'table' and string.format('%s (the key is "%s")', size.err, key) or nil
-  end
   local length, size = redis.pcall('LLEN', QUEUE), redis.pcall('HLEN', RESULT)
   local no_list, no_hash = misfit(length, QUEUE), misfit(size, RESULT)
   s.length, s.no_list, s.no_hash, s.broken = length, no_list, no_hash, no_list or no_hash
@@ -170,14 +191,27 @@ local function look()
   if seldom then
     s.seldom = true
     s.paused = call('EXISTS', PAUSED) == 1
-    s.with_carried = call('EXISTS', CARRIED) == 1
-    s.with_marks = call('EXISTS', CANCELLED) == 1
+    local carried, marks = redis.pcall('HLEN', CARRIED), redis.pcall('ZCARD', CANCELLED)
+    local unfit = misfit(carried, CARRIED) or misfit(marks, CANCELLED) or misfit(redis.pcall('HLEN', HISTORY), HISTORY)
+      or misfit(redis.pcall('HLEN', PASTS), PASTS) or misfit(redis.pcall('LLEN', SUSPECTS), SUSPECTS)
+    if unfit then return unfit end
+    s.with_carried, s.with_marks = carried > 0, marks > 0
+  end
+  -- many turns in a hundredth of a lease renew it once
+  local since = s.now - (tonumber(s.worker[10]) or 0)
+  s.renews = since < 0 or since >= turn.leaseMs / 100
+  if s.renews then
+    local unfit = misfit(redis.pcall('HLEN', CLOCK), CLOCK) or misfit(redis.pcall('ZCARD', WORKERS), WORKERS)
+    if unfit then return unfit end
   end
   -- who drains gets nothing: the mark may have come after the worker asked
   if s.broken or s.paused or s.drain then s.want = 0 end
   if s.repeated or s.settled == 0 then return end
   local completed = #turn.receipts
   if completed + #dead + #cancelled > 0 then s.errors = redis.pcall('HLEN', ERRORS) end
+  local expires = completed > 0 and s.worker[11] or #dead + #cancelled > 0
+  local unfit = expires and misfit(redis.pcall('ZCARD', EXPIRY), EXPIRY)
+  if unfit then return unfit end
   if completed == s.settled then return completed > 0 and no_hash end
   return #released + #cancelled > 0 and no_list or completed > 0 and no_hash
     or #retries > 0 and misfit(redis.pcall('ZCARD', DELAYED), DELAYED)
@@ -238,8 +272,10 @@ local function rare()
   -- turn. turn.lua, renew.lua, register.lua, reap.lua and overdue.lua have the same function.
   local function queue_time(key, now)
     local at, ms, lease = unpack(redis.call('HMGET', key, 'at', 'ms', 'lease'))
-    local most = math.min(2000, (tonumber(lease) or 15000) / 3)
-    at, ms = tonumber(at) or now, tonumber(ms) or 0
+    at, ms, lease = tonumber(at), tonumber(ms), tonumber(lease)
+    local most = lease and lease > 0 and math.min(2000, lease / 3) or 2000
+    -- one that was lost, or is no number, begins anew at the server's time: no lease of before ends later than that
+    if not (at and at == at and ms and ms >= 0 and ms < 2 ^ 53) then at, ms = now, now end
     local passed = now - at
     -- written some times a lease only
     local fresh = math.abs(passed) >= most / 8 or passed == 0
@@ -258,7 +294,9 @@ local function rare()
   local function refuse(why)
     -- Redis allows this when memory is short, and then the rest too
     call('HDEL', WORKER, '')
-    call('HSET', WORKER, 'till', renew())
+    -- the keys of leases may be the ones that are of another type
+    local renewed, till = pcall(renew)
+    if renewed then call('HSET', WORKER, 'till', till) end
     return redis.error_reply((string.gsub(why, '^%-', '')))
   end
 
@@ -302,7 +340,7 @@ local function rare()
       s.remembered = s.remembered or past
       call('RPUSH', QUEUE, raw)
       s.arrived = s.arrived + 1
-      call('HINCRBY', STATS, 'taken', -1)
+      tally(STATS, 'taken', -1)
       leave(receipt)
     end
 
@@ -330,7 +368,7 @@ local function rare()
         local member = turn.epoch .. ':' .. retry.receipt .. '|' .. attempts .. '|' .. deliveries .. '|' .. raw
         call('ZADD', DELAYED, s.now + retry.delayMs, member)
         leave(retry.receipt)
-        call('HINCRBY', STATS, 'retried', 1)
+        tally(STATS, 'retried', 1)
       end
     end
 
@@ -348,7 +386,7 @@ local function rare()
         bury(tonumber(limits[1]) or 10000, max_age and s.now - max_age or 0)
         if max_age then call('ZADD', EXPIRY, s.now + max_age, 'd' .. s.now_text) end
         leave(letter.receipt)
-        call('HINCRBY', STATS, 'failed', 1)
+        tally(STATS, 'failed', 1)
       end
     end
 
@@ -371,7 +409,7 @@ local function rare()
           call('HSET', ERRORS, id, header)
           call('ZADD', EXPIRY, s.now + kept, 'e' .. fingerprint(header) .. '|' .. id)
         end
-        call('HINCRBY', STATS, 'cancelled', 1)
+        tally(STATS, 'cancelled', 1)
         leave(entry.receipt)
       end
     end
@@ -425,6 +463,9 @@ local function rare()
     local patience = 5000
     if holding == 0 then s.alone = false end
 
+    -- what something else wrote in place of a past counts as none
+    local function sound(past) return past and string.find(past .. ':', '^%d+:%d+:') and past or nil end
+
     -- the past that a task of these bytes has, which is then its own and no longer kept for others; nil when it has none
     local function recall(raw)
       local name = digest(raw)
@@ -436,16 +477,17 @@ local function rare()
           call('HDEL', PASTS, name)
         else
           local field = below .. '|' .. name
-          call('HSET', PASTS, name, below - 1 .. ':' .. call('HGET', PASTS, field))
+          local under = call('HGET', PASTS, field)
           call('HDEL', PASTS, field)
+          if under then call('HSET', PASTS, name, below - 1 .. ':' .. under) else call('HDEL', PASTS, name) end
         end
-        return past
+        return sound(past)
       end
       local few = call('HGET', HISTORY, name)
       if not few then return nil end
       local rest, last = string.match(few, '^(.*),([^,]*)$')
       if rest then call('HSET', HISTORY, name, rest) else call('HDEL', HISTORY, name) end
-      return last or few
+      return sound(last or few)
     end
 
     local function suspect(past) return past and not string.find(past, '^%d+:0') end
@@ -494,15 +536,17 @@ local function rare()
       if call('LPUSH', SUSPECTS, past .. '|' .. raw) == 1 then
         call('HSET', STATS, 'asideSince', s.now_text, 'asideAlone', 0)
       end
-      if fellows(past) == 1 then call('HINCRBY', STATS, 'asideAlone', 1) end
+      if fellows(past) == 1 then tally(STATS, 'asideAlone', 1) end
     end
 
     -- the next suspect that was put aside, if any: its bytes and its past
     local function from_aside()
       local entry = call('RPOP', SUSPECTS)
       if not entry then return nil end
-      local bar = string.find(entry, '|', 1, true)
-      return string.sub(entry, bar + 1), string.sub(entry, 1, bar - 1)
+      local past, raw = string.match(entry, '^([^|]*)|(.*)$')
+      -- what something else put there is a task as it is, and runs alone
+      if not sound(past) then return entry, '0:0' end
+      return raw, past
     end
 
     local function from_queue()
@@ -557,7 +601,7 @@ local function rare()
         call('DEL', EMPTYING)
         call('HDEL', STATS, 'asideAlone', 'asideSince')
       else
-        call('HINCRBY', STATS, 'asideAlone', string.format('%.0f', 0 - gone))
+        if gone ~= 0 then tally(STATS, 'asideAlone', -gone) end
         call('HSET', STATS, 'asideSince', s.now_text)
       end
     end
@@ -643,17 +687,17 @@ local function settle()
       if to < #results then slices('HSET', RESULT, results, to + 1) end
     end
     -- whole up to 2^53; squares in s², as a float, because long tasks would take them over that
-    local fields = {'completed', string.format('%.0f', (tonumber(sums[1]) or 0) + completed),
-      'serviceUs', string.format('%.0f', (tonumber(sums[2]) or 0) + turn.serviceUs)}
+    local fields = {'completed', string.format('%.0f', sum_of(sums[1], 2 ^ 53) + completed),
+      'serviceUs', string.format('%.0f', sum_of(sums[2], 2 ^ 53) + turn.serviceUs)}
     if turn.squaresMs2 then
-      fields[5], fields[6] = 'squaredTasks', string.format('%.0f', (tonumber(sums[3]) or 0) + ended)
-      fields[7], fields[8] = 'squaresS2', string.format('%.17g', (tonumber(sums[4]) or 0) + turn.squaresMs2 / 1e6)
+      fields[5], fields[6] = 'squaredTasks', string.format('%.0f', sum_of(sums[3], 2 ^ 53) + ended)
+      fields[7], fields[8] = 'squaresS2', string.format('%.17g', sum_of(sums[4], math.huge) + turn.squaresMs2 / 1e6)
     end
     local first = redis.pcall('HSET', STATS, unpack(fields))
     if type(first) == 'table' then return first.err end
-    for _, bucket in ipairs(turn.slow or none) do call('HINCRBY', STATS, 'slow' .. bucket, 1) end
+    for _, bucket in ipairs(turn.slow or none) do tally(STATS, 'slow' .. bucket, 1) end
     if completed > 0 then
-      if s.worker[11] then rare().expire_results() end
+      if sum_of(s.worker[11], 2 ^ 53) > 0 then rare().expire_results() end
       if s.with_marks then
         for i = 1, #results, 2 do call('ZREM', CANCELLED, results[i]) end
       end
@@ -735,17 +779,26 @@ local function give_receipts(fresh, past_of)
   if grows then call('HSET', INFLIGHT, '', string.rep(' ', 65)) end
   slices('HSET', INFLIGHT, fields)
   if grows then call('HDEL', INFLIGHT, '') end
-  call('HINCRBY', STATS, 'taken', #fresh)
+  tally(STATS, 'taken', #fresh)
 end
 
 local function take()
   if s.no_list then return end
   -- a blocking move may have put a task aside (two, when a connection was replaced while its move was blocked); what
   -- is not wanted any more goes back to where it came from, the oldest outermost
-  local woken = call('RPOP', WAKE, 100) or {}
+  local woken = redis.pcall('RPOP', WAKE, 100) or {}
+  if woken.err then
+    take_nothing(misfit(woken, WAKE))
+    woken = {}
+  end
   s.arrived = s.arrived + #woken
   local wary = s.with_carried or s.remembered
     or s.seldom and call('EXISTS', HISTORY, PASTS, SUSPECTS) > 0
+  if wary then
+    local unfit = misfit(redis.pcall('STRLEN', ISOLATOR), ISOLATOR) or misfit(redis.pcall('ZCARD', EMPTYING), EMPTYING)
+      or misfit(redis.pcall('HLEN', APART), APART)
+    if unfit then take_nothing(unfit) end
+  end
   local fresh, past_of
   if wary and not s.broken then
     drop_results()
@@ -775,9 +828,7 @@ local function note()
   change('elsewhere', elsewhere, tonumber(worker[13]) or 0)
   if s.last_large > 0 then change('large', s.last_large, tonumber(worker[14])) end
   change('alone', s.alone and '1' or '0', worker[12] or '0')
-  -- many turns in a hundredth of a lease renew it once
-  local since = s.now - (tonumber(worker[10]) or 0)
-  if since < 0 or since >= turn.leaseMs / 100 then
+  if s.renews then
     change('till', rare().renew())
     change('renewed', s.now_text)
   end
@@ -788,7 +839,7 @@ local function note()
     call('HDEL', APART, turn.worker)
   end
   local holds = s.in_hand - s.left + s.taken
-  if holds ~= s.in_hand then call('HSET', LOAD, turn.worker, holds) end
+  if holds ~= s.in_hand then redis.pcall('HSET', LOAD, turn.worker, holds) end
 end
 
 local fenced = admit()
@@ -799,7 +850,9 @@ if not s.repeated then
   local refused = settle()
   if refused then return rare().refuse(refused) end
 end
-s.due_at = tonumber(call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2])
+local soonest = redis.pcall('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')
+if soonest.err then take_nothing(misfit(soonest, DELAYED)) end
+s.due_at = tonumber(soonest[2])
 if s.due_at and s.due_at <= s.now and not s.broken then rare().promote() end
 s.tasks, s.pasts = {}, {}
 if turn.seen < s.seq then rare().take_again() end

@@ -280,7 +280,21 @@ function some<T>(list: readonly T[]): readonly T[] | undefined {
 /** `attempts:deliveries`, behind it the last worker that was lost, percent-encoded, and how many tasks it held, if several. */
 function parsePast(text: string): Past {
   const [attempts, deliveries, worker, company] = text.split(':');
-  const counts = { attempts: Number(attempts), deliveries: Number(deliveries) };
+  const counts = { attempts: countOf(attempts) ?? 0, deliveries: countOf(deliveries) ?? 0 };
   if (!worker) return counts;
-  return { ...counts, lastWorker: decodeURIComponent(worker), ...(company && { company: Number(company) }) };
+  const others = countOf(company);
+  return { ...counts, lastWorker: decode(worker), ...(others !== undefined && { company: others }) };
+}
+
+/** `undefined` for what is no count, which something else has written. */
+function countOf(text = ''): number | undefined {
+  return /^\d{1,15}$/.test(text) ? Number(text) : undefined;
+}
+
+function decode(worker: string): string {
+  try {
+    return decodeURIComponent(worker);
+  } catch {
+    return worker; // written by something else
+  }
 }

@@ -33,6 +33,7 @@ test('the functions that several scripts have', () => {
     'is_over',
     'queue_time',
     'remember',
+    'tally',
   ]);
 });
 
