@@ -1,4 +1,6 @@
 /** A server that runs tasks: its requests, the meaning of its responses, and its restarts. */
+import { once } from 'node:events';
+import { createServer, type AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { OpenHandler } from '../../worker/task/handler.ts';
 import { HandlerLoadError } from '../../worker/handlers/errors.ts';
@@ -272,6 +274,24 @@ describe('a connection that is closed', () => {
     expect(timesOf('die')).toBeLessThanOrEqual(2);
   });
 });
+
+test.each([['open'], ['closed']])(
+  'a server that switches protocols and leaves the connection %s',
+  async (how) => {
+    const switching = 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n';
+    const odd = createServer((socket) => {
+      socket.on('error', () => undefined);
+      socket.once('data', () => (how === 'open' ? socket.write(switching) : socket.end(switching)));
+    });
+    await once(odd.listen(0, '127.0.0.1'), 'listening');
+    await using closing = new AsyncDisposableStack();
+    closing.defer(() => void odd.close());
+    const handler = await open({ url: `http://127.0.0.1:${(odd.address() as AddressInfo).port}/` });
+    expect((await failure(run(handler, 'task'))).message).toMatch(
+      /failed: .*switched protocols \(status 101\)/,
+    );
+  },
+);
 
 test.each([
   [

@@ -74,6 +74,14 @@ export function createPoster(url: URL, maxBytes: number): Poster {
           stale ? resolve('stale') : reject(connected || signal.aborted ? error : unreached(error)),
         );
       });
+      // Node reports nothing but this where it ends a connection itself, as after a switch of protocols
+      asking.on('close', () => {
+        if (!answered) end(() => reject(new Error('the connection was closed without a response')));
+      });
+      asking.on('upgrade', (_, socket) => {
+        socket.destroy();
+        end(() => reject(new Error('the server switched protocols (status 101)')));
+      });
       signal.addEventListener('abort', abort, { once: true });
       asking.end(body);
     });
