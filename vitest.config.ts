@@ -5,7 +5,8 @@
  * `browser` (the dashboard in Chromium), `chaos` (a short run of `npm run chaos`), `kind` (a real cluster). The first two
  * are the fast half.
  *
- * The limits are for what hangs, not for what is slow: a machine that does much else may take ten times as long.
+ * The limits are for what hangs, not for what is slow: a machine that does much else may take ten times as long. They are
+ * larger than any wait inside (test/support/eventually.ts), whose error tells more.
  */
 import './runtime/node-version.cjs';
 import { defineConfig } from 'vitest/config';
@@ -16,7 +17,7 @@ const project = (name: string, order: number, more: object = {}): object => ({
     include: [`test/${name}/**/*.test.ts`],
     sequence: { groupOrder: order },
     restoreMocks: true,
-    expect: { poll: { timeout: 20_000 } },
+    expect: { poll: { timeout: 60_000 } },
     ...more,
   },
 });
@@ -27,26 +28,26 @@ export default defineConfig({
       ? ['default', ['json', { outputFile: 'out/test-report.json' }]]
       : ['default'],
     projects: [
-      project('unit', 1, { testTimeout: 120_000, maxWorkers: 2 }),
-      project('redis', 2, { testTimeout: 120_000, hookTimeout: 120_000, maxWorkers: 3 }),
-      project('programs', 3, { testTimeout: 120_000, hookTimeout: 120_000, maxWorkers: 2 }),
+      project('unit', 1, { testTimeout: 300_000, hookTimeout: 300_000, maxWorkers: 2 }),
+      project('redis', 2, { testTimeout: 300_000, hookTimeout: 300_000, maxWorkers: 3 }),
+      project('programs', 3, { testTimeout: 300_000, hookTimeout: 300_000, maxWorkers: 2 }),
       project('sources', 4, {
         globalSetup: ['test/sources/prepare.ts'],
-        testTimeout: 120_000,
-        hookTimeout: 240_000,
+        testTimeout: 300_000,
+        hookTimeout: 600_000,
         maxWorkers: 2,
       }),
       project('kube', 5, {
         globalSetup: ['test/support/tools.ts'],
-        testTimeout: 180_000,
-        hookTimeout: 240_000,
+        testTimeout: 400_000,
+        hookTimeout: 600_000,
         maxWorkers: 3,
       }),
-      project('browser', 6, { testTimeout: 180_000, hookTimeout: 240_000, fileParallelism: false }),
-      project('chaos', 7, { testTimeout: 300_000, fileParallelism: false }),
+      project('browser', 6, { testTimeout: 600_000, hookTimeout: 600_000, fileParallelism: false }),
+      project('chaos', 7, { testTimeout: 600_000, hookTimeout: 600_000, fileParallelism: false }),
       project('kind', 8, {
         globalSetup: ['test/kind/cluster.ts', 'test/support/kind-images.ts'],
-        testTimeout: 180_000,
+        testTimeout: 600_000,
         hookTimeout: 1_800_000,
         fileParallelism: false,
       }),

@@ -12,7 +12,7 @@ import { SYSTEM, useRelease } from '../support/kind-release.ts';
 import { squares, squaresTemplate, type Task } from '../support/squares.ts';
 
 const place = inject('cluster');
-const soon = { withinMs: 30_000, everyMs: 100 };
+const soon = { everyMs: 100 };
 
 describe.skipIf(!place)('pods that go', () => {
   const release = useRelease(place, { values: () => ({ redis: { enabled: true, auth: false } }) });

@@ -6,7 +6,7 @@ import { SYSTEM, useRelease } from '../support/kind-release.ts';
 import { squares, squaresTemplate } from '../support/squares.ts';
 
 const place = inject('cluster');
-const soon = { withinMs: 30_000, everyMs: 100 };
+const soon = { everyMs: 100 };
 
 describe.skipIf(!place)('a release beside the Redis of a team', () => {
   const release = useRelease(place, { values: () => ({ replicas: 2 }), redis: 'own' });

@@ -128,73 +128,68 @@ describe('the account of the controller', () => {
     expect(await world.tryTo(CONTROLLER, 'create', HOME, lease)).toContain('cannot create resource "leases"');
   });
 
-  test(
-    'is all that the controller needs: a pool wakes, sleeps, is changed and goes',
-    { timeout: 120_000 },
-    async () => {
-      const token = (await world.server.kubectl(['create', 'token', 'millrace', '-n', HOME])).trim();
-      await using redis = await startRedis();
-      const ending = new AbortController();
-      await playDeployments(world.transport, ending.signal);
-      await using controller = await startController({
-        kubeconfig: await world.server.kubeconfigFor(token),
-        args: ['--leader-election', '--lease-name', 'millrace', '--lease-namespace', HOME],
-      });
-      await controller.leading();
-      await world.server.kubectl([
-        '-n',
-        namespace,
-        'create',
-        'secret',
-        'generic',
-        'redis',
-        `--from-literal=value=${redis.url}`,
-      ]);
-      const spec = {
-        redis: { urlFrom: ofSecret('redis') },
-        queue: namespace,
-        result: `${namespace}:r`,
-        scaling: { tasksPerReplica: 1, scaleDown: { window: '0s' } },
-      };
-      const ref = { namespace, name: 'tiles' };
-      expect(await world.apply('ada', namespace, pool(spec))).toMatch(/serverside-applied/);
-      const replicas = async (): Promise<unknown> =>
-        (await world.objects.get(DEPLOYMENTS, ref)).spec?.replicas;
-      const client = redis.client();
-      await eventually(async () => expect(await replicas()).toBe(0), SOON);
-      await client.lpush(namespace, 'a', 'b', 'c');
-      await eventually(async () => expect(await replicas()).toBe(3), SOON);
-      await client.del(namespace);
-      await eventually(async () => expect(await replicas()).toBe(0), SOON);
-      const image = { ...container, image: 'worker:2' };
-      expect(
-        await world.apply('ada', namespace, pool({ ...spec, template: { spec: { containers: [image] } } })),
-      ).toMatch(/applied/);
-      await eventually(
-        async () =>
-          expect((await world.objects.get(DEPLOYMENTS, ref)).spec?.template.spec?.containers[0]?.image).toBe(
-            'worker:2',
-          ),
-        SOON,
-      );
-      await world.server.kubectl(['delete', 'wp', 'tiles', '-n', namespace, '--wait=false']);
-      // the garbage collector, which does not run here, would end this once the pods are gone
-      await eventually(
-        async () =>
-          expect((await world.objects.get(DEPLOYMENTS, ref)).metadata.finalizers).toEqual([
-            'foregroundDeletion',
-          ]),
-        SOON,
-      );
-      await world.objects.patch(DEPLOYMENTS, ref, { metadata: { finalizers: null } });
-      await eventually(async () => expect(await world.objects.list(POOLS, namespace)).toEqual([]), SOON);
-      ending.abort();
-      // the digits may also be those of a time
-      const forbidden = controller
-        .log()
-        .filter((line) => /\b403\b|forbidden/i.test(JSON.stringify({ ...line, time: '' })));
-      expect(forbidden).toEqual([]);
-      expect(metric((await controller.get('/metrics')).body, 'millrace_leader')).toBe(1);
-    },
-  );
+  test('is all that the controller needs: a pool wakes, sleeps, is changed and goes', async () => {
+    const token = (await world.server.kubectl(['create', 'token', 'millrace', '-n', HOME])).trim();
+    await using redis = await startRedis();
+    const ending = new AbortController();
+    await playDeployments(world.transport, ending.signal);
+    await using controller = await startController({
+      kubeconfig: await world.server.kubeconfigFor(token),
+      args: ['--leader-election', '--lease-name', 'millrace', '--lease-namespace', HOME],
+    });
+    await controller.leading();
+    await world.server.kubectl([
+      '-n',
+      namespace,
+      'create',
+      'secret',
+      'generic',
+      'redis',
+      `--from-literal=value=${redis.url}`,
+    ]);
+    const spec = {
+      redis: { urlFrom: ofSecret('redis') },
+      queue: namespace,
+      result: `${namespace}:r`,
+      scaling: { tasksPerReplica: 1, scaleDown: { window: '0s' } },
+    };
+    const ref = { namespace, name: 'tiles' };
+    expect(await world.apply('ada', namespace, pool(spec))).toMatch(/serverside-applied/);
+    const replicas = async (): Promise<unknown> => (await world.objects.get(DEPLOYMENTS, ref)).spec?.replicas;
+    const client = redis.client();
+    await eventually(async () => expect(await replicas()).toBe(0), SOON);
+    await client.lpush(namespace, 'a', 'b', 'c');
+    await eventually(async () => expect(await replicas()).toBe(3), SOON);
+    await client.del(namespace);
+    await eventually(async () => expect(await replicas()).toBe(0), SOON);
+    const image = { ...container, image: 'worker:2' };
+    expect(
+      await world.apply('ada', namespace, pool({ ...spec, template: { spec: { containers: [image] } } })),
+    ).toMatch(/applied/);
+    await eventually(
+      async () =>
+        expect((await world.objects.get(DEPLOYMENTS, ref)).spec?.template.spec?.containers[0]?.image).toBe(
+          'worker:2',
+        ),
+      SOON,
+    );
+    await world.server.kubectl(['delete', 'wp', 'tiles', '-n', namespace, '--wait=false']);
+    // the garbage collector, which does not run here, would end this once the pods are gone
+    await eventually(
+      async () =>
+        expect((await world.objects.get(DEPLOYMENTS, ref)).metadata.finalizers).toEqual([
+          'foregroundDeletion',
+        ]),
+      SOON,
+    );
+    await world.objects.patch(DEPLOYMENTS, ref, { metadata: { finalizers: null } });
+    await eventually(async () => expect(await world.objects.list(POOLS, namespace)).toEqual([]), SOON);
+    ending.abort();
+    // the digits may also be those of a time
+    const forbidden = controller
+      .log()
+      .filter((line) => /\b403\b|forbidden/i.test(JSON.stringify({ ...line, time: '' })));
+    expect(forbidden).toEqual([]);
+    expect(metric((await controller.get('/metrics')).body, 'millrace_leader')).toBe(1);
+  });
 });

@@ -19,7 +19,7 @@ beforeAll(async () => {
   helmPath = await findHelm();
 }, 600_000);
 
-test('install, use, upgrade and uninstall', { timeout: 120_000 }, async () => {
+test('install, use, upgrade and uninstall', async () => {
   await using server = await startApiServer();
   await using home = await mkdtempDisposable(join(tmpdir(), 'millrace-helm-'));
   const env = { ...process.env, KUBECONFIG: server.kubeconfig, HELM_CACHE_HOME: home.path };

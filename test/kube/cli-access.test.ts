@@ -27,7 +27,7 @@ beforeAll(async () => {
   await create('locked', { redis: { url, passwordFrom: secretKeyRef('password'), tls } });
   const secret = { password: 'open sesame', ca: locked.address.tls?.ca };
   await objects.create(SECRETS, namespace, { metadata: { name: 'redis' }, stringData: secret });
-}, 120_000);
+});
 afterAll(async () => {
   await locked?.[Symbol.asyncDispose]();
   await world?.[Symbol.asyncDispose]();
@@ -51,41 +51,37 @@ test('a pool gives the address of its queue, as an argument and as a flag', asyn
   expect((await run(['result', 'a', '--pool', 'tiles'])).stdout).toBe('done');
 });
 
-test(
-  'of several queues: the first to push to, the one that is named, or all',
-  { timeout: 120_000 },
-  async () => {
-    const redis = world.redis.client();
-    await Promise.all([
-      run(['enqueue', 'now', '--pool', 'ranks']),
-      run(['enqueue', 'later', '--pool', 'ranks', '--queue', 'bulk']),
-    ]);
-    expect([await redis.lrange('urgent', 0, -1), await redis.lrange('bulk', 0, -1)]).toEqual([
-      ['now'],
-      ['later'],
-    ]);
-    expect((await run(['pause', 'ranks'])).stdout).toBe('urgent is paused\nbulk is paused\n');
-    expect((await run(['resume', 'ranks', '--queue', 'bulk'])).stdout).toBe('bulk goes on\n');
-    const views = JSON.parse((await run(['inspect', 'ranks', '-o', 'json'])).stdout) as object[];
-    expect(views).toMatchObject([
-      { queue: 'urgent', paused: true },
-      { queue: 'bulk', paused: false },
-    ]);
-    const bury = (queue: string, at: number, error: string): Promise<unknown> =>
-      redis.lpush(
-        `millrace:{${queue}}:dead`,
-        `${at} ${JSON.stringify({ attempts: 1, worker: 'w', error })}\n${error}`,
-      );
-    await bury('bulk', Date.now() - 5_000, 'old');
-    await bury('urgent', Date.now(), 'new');
-    const dead = await run(['dead', 'list', 'ranks']);
-    expect(dead.stdout).toMatch(/^WHEN +QUEUE .*\n\S+ +urgent .*new\n\S+ +bulk .*old\n$/);
-    expect((await run(['dead', 'requeue', '--all', '--pool', 'ranks'])).stdout).toBe('2 requeued\n');
-    await redis.hset('millrace:{bulk}:errors', 'failed', 'it cannot be done');
-    const failed = await run(['result', 'failed', '--pool', 'ranks']);
-    expect(failed.stderr).toBe('millrace: task failed failed for good: it cannot be done\n');
-  },
-);
+test('of several queues: the first to push to, the one that is named, or all', async () => {
+  const redis = world.redis.client();
+  await Promise.all([
+    run(['enqueue', 'now', '--pool', 'ranks']),
+    run(['enqueue', 'later', '--pool', 'ranks', '--queue', 'bulk']),
+  ]);
+  expect([await redis.lrange('urgent', 0, -1), await redis.lrange('bulk', 0, -1)]).toEqual([
+    ['now'],
+    ['later'],
+  ]);
+  expect((await run(['pause', 'ranks'])).stdout).toBe('urgent is paused\nbulk is paused\n');
+  expect((await run(['resume', 'ranks', '--queue', 'bulk'])).stdout).toBe('bulk goes on\n');
+  const views = JSON.parse((await run(['inspect', 'ranks', '-o', 'json'])).stdout) as object[];
+  expect(views).toMatchObject([
+    { queue: 'urgent', paused: true },
+    { queue: 'bulk', paused: false },
+  ]);
+  const bury = (queue: string, at: number, error: string): Promise<unknown> =>
+    redis.lpush(
+      `millrace:{${queue}}:dead`,
+      `${at} ${JSON.stringify({ attempts: 1, worker: 'w', error })}\n${error}`,
+    );
+  await bury('bulk', Date.now() - 5_000, 'old');
+  await bury('urgent', Date.now(), 'new');
+  const dead = await run(['dead', 'list', 'ranks']);
+  expect(dead.stdout).toMatch(/^WHEN +QUEUE .*\n\S+ +urgent .*new\n\S+ +bulk .*old\n$/);
+  expect((await run(['dead', 'requeue', '--all', '--pool', 'ranks'])).stdout).toBe('2 requeued\n');
+  await redis.hset('millrace:{bulk}:errors', 'failed', 'it cannot be done');
+  const failed = await run(['result', 'failed', '--pool', 'ranks']);
+  expect(failed.stderr).toBe('millrace: task failed failed for good: it cannot be done\n');
+});
 
 test("a pool's records are found next to its first queue, for any of its queues", async () => {
   const numbers = { current: 0, ready: 0, bounds: { minReplicas: 0, maxReplicas: 9 } };

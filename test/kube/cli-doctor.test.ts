@@ -10,7 +10,7 @@ beforeAll(async () => {
   world = await startWorld();
   namespace = await world.namespace();
   await world.objects.create(POOLS, namespace, poolManifest('tiles', world.redis));
-}, 120_000);
+});
 afterAll(() => world?.[Symbol.asyncDispose]());
 
 function run(...args: string[]): Promise<Ended> {
@@ -42,7 +42,7 @@ test('doctor: no controller, then one that has no rights and does not lead, and 
   expect(stdout).toMatch(/^fail {2}leader: there is no leader\n/m);
   expect(stdout).toMatch(/^fail {2}rights of test-1\/millrace: it may not list workerpools, /m);
   expect(stdout).toMatch(/^fail {2}pool test-1\/tiles: Ready RedisUnreachable: it is away\n/m);
-}, 120_000);
+});
 
 test('top --once shows the pools, and their names are completed', async () => {
   const [once, names] = await Promise.all([
@@ -51,4 +51,4 @@ test('top --once shows the pools, and their names are completed', async () => {
   ]);
   expect(once.stdout).toMatch(/^millrace top {2}namespace test-1 .*\nNAME\* .*\ntiles +- .*\n$/);
   expect(names).toEqual({ code: 0, stdout: 'tiles\n', stderr: '' });
-}, 120_000);
+});

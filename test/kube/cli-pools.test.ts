@@ -33,7 +33,7 @@ beforeAll(async () => {
     conditions: [{ type: 'Ready', status: 'False', reason: 'RedisUnreachable', ...condition }],
   });
   await create(other, 'far', { waiting: 3 });
-}, 120_000);
+});
 afterAll(() => world?.[Symbol.asyncDispose]());
 
 function run(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ended> {

@@ -17,7 +17,7 @@ beforeAll(async () => {
   await create('mail', { bullmq: { queues: ['mail'] } });
   await create('nothing', { bullmq: { queues: ['nothing'] } });
   await create('jobs', { list: { keys: ['jobs'] } });
-}, 120_000);
+});
 afterAll(async () => await world?.[Symbol.asyncDispose]());
 
 function run(...args: string[]): Promise<Ended> {

@@ -25,7 +25,7 @@ beforeAll(async () => {
   server = await startApiServer();
   transport = createTransport(fromKubeconfig(server.kubeconfig));
   api = createKubeApi(transport);
-}, 120_000);
+});
 afterAll(async () => {
   transport?.[Symbol.dispose]();
   await server?.[Symbol.asyncDispose]();
@@ -191,7 +191,7 @@ describe('pools', () => {
       'crd/workerpools.millrace.dev',
       '--timeout=30s',
     ]);
-  }, 60_000);
+  });
 
   test('take a status piece by piece, and nothing but a status', async () => {
     const { spec } = await createPool();

@@ -7,13 +7,13 @@ import { DELETION_COST } from '../../kube/api.ts';
 import { DEPLOYMENTS, EVENTS, PODS, POOLS, type ObjectRef } from '../../kube/resources.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
-import { eventually, patient, throughout } from '../support/eventually.ts';
+import { eventually, throughout } from '../support/eventually.ts';
 import { playReplicaSet, type ReplicaSetPlay } from '../support/replicaset.ts';
 import { useStage } from '../support/stage.ts';
 import { startWorker, type TestWorker } from '../support/workers.ts';
 import { poolManifest, type Json } from '../support/world.ts';
 
-const bounded = { withinMs: 10_000, everyMs: 20 };
+const bounded = { everyMs: 20 };
 
 const stage = useStage({ deployments: true });
 let ref: ObjectRef;
@@ -162,10 +162,8 @@ describe('workers that all work while fewer would do', () => {
     await fourForOne();
     await push(...Array.from({ length: 12 }, (_, i) => `more ${i}`));
     await eventually(async () => expect(await leaving()).toEqual([]), bounded);
-    const began = performance.now();
     finish('a', 'b', 'c', 'd');
     await eventually(() => expect(new Set(running.values()).size).toBe(4), bounded);
-    expect(performance.now() - began).toBeLessThan(patient(1_500));
     expect(stopped).toEqual([]);
     expect([...workers.values()].map(({ epochs }) => epochs)).toEqual([1, 1, 1, 1]);
     expect((await stage.world.objects.get(DEPLOYMENTS, ref)).spec?.replicas).toBe(4);
@@ -248,12 +246,7 @@ describe('an adopted Deployment', () => {
     await adopt(false);
     const waits =
       /^Scale-in waits: tiles-\d and 1 more are ready but not registered in Redis and cannot drain: held until/;
-    await eventually(
-      async () => expect(await events('ScaleInHeld')).toEqual([expect.stringMatching(waits)]),
-      {
-        withinMs: 15_000,
-      },
-    );
+    await eventually(async () => expect(await events('ScaleInHeld')).toEqual([expect.stringMatching(waits)]));
     await eventually(
       async () => expect((await pool()).status?.lastDecision).toMatch(/^3→1: .* cannot drain: held until/),
       bounded,
@@ -268,11 +261,8 @@ describe('an adopted Deployment', () => {
   test('with plain workers and unmanaged: Always is scaled in even if tasks wait', async () => {
     await push('a');
     await adopt(false, { unmanaged: 'Always' });
-    await eventually(
-      async () => expect((await stage.world.objects.get(DEPLOYMENTS, ref)).spec?.replicas).toBe(1),
-      {
-        withinMs: 15_000,
-      },
+    await eventually(async () =>
+      expect((await stage.world.objects.get(DEPLOYMENTS, ref)).spec?.replicas).toBe(1),
     );
   });
 });

@@ -16,7 +16,7 @@ import { useStage } from '../support/stage.ts';
 
 const stage = useStage({ deployments: true });
 
-const bounded = { withinMs: 15_000, everyMs: 20 };
+const bounded = { everyMs: 20 };
 const labels = { app: 'existing' };
 
 let ref: ObjectRef;

@@ -11,7 +11,7 @@ import { useStage } from '../support/stage.ts';
 
 const stage = useStage({ deployments: true });
 
-const bounded = { withinMs: 10_000, everyMs: 20 };
+const bounded = { everyMs: 20 };
 
 let ref: ObjectRef;
 let keys: QueueKeys;

@@ -7,14 +7,14 @@ import { startController } from '../support/controller.ts';
 import { eventually } from '../support/eventually.ts';
 import { conditionText, poolManifest, startWorld, type World } from '../support/world.ts';
 
-const bounded = { withinMs: 30_000, everyMs: 100 };
+const bounded = { everyMs: 100 };
 
 let world: World;
 let namespace: string;
 beforeAll(async () => {
   world = await startWorld();
   namespace = await world.namespace();
-}, 120_000);
+});
 afterAll(async () => await world?.[Symbol.asyncDispose]());
 
 const create = (name: string, url: string): Promise<unknown> =>

@@ -17,13 +17,10 @@ const scaling = { tasksPerReplica: 1, scaleDown: { window: '0s' } };
 const queues = ['urgent', 'normal', 'bulk'];
 
 const statusShows = (name: string, expected: object): Promise<void> =>
-  eventually(
-    async () => {
-      const { status } = await stage.world.objects.get(POOLS, { namespace, name });
-      expect(status).toMatchObject(expected);
-    },
-    { withinMs: 10_000 },
-  );
+  eventually(async () => {
+    const { status } = await stage.world.objects.get(POOLS, { namespace, name });
+    expect(status).toMatchObject(expected);
+  });
 
 test('a push to any of its queues wakes the pool, and what waits in all of them counts', async () => {
   await stage.world.objects.create(

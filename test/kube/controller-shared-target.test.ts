@@ -7,7 +7,7 @@ import { conditionText, poolManifest, type Json } from '../support/world.ts';
 import { useStage } from '../support/stage.ts';
 
 const stage = useStage();
-const bounded = { withinMs: 20_000, everyMs: 20 };
+const bounded = { everyMs: 20 };
 const labels = { app: 'existing' };
 
 let namespace: string;

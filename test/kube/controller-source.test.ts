@@ -11,7 +11,7 @@ import { playReplicaSet } from '../support/replicaset.ts';
 import { useStage } from '../support/stage.ts';
 import { conditionText, poolManifest, type Json } from '../support/world.ts';
 
-const bounded = { withinMs: 20_000, everyMs: 20 };
+const bounded = { everyMs: 20 };
 const stage = useStage({ deployments: true });
 let ref: ObjectRef;
 

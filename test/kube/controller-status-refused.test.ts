@@ -12,7 +12,7 @@ import { startController } from '../support/controller.ts';
 import { eventually } from '../support/eventually.ts';
 import { playDeployments, poolManifest, startWorld, type Json, type World } from '../support/world.ts';
 
-const soon = { withinMs: 30_000, everyMs: 20 };
+const soon = { everyMs: 20 };
 const REFUSAL = 'no more than one replica may be desired';
 interface Definition {
   spec: { versions: { schema: { openAPIV3Schema: { properties: { status: Json } } } }[] };

@@ -24,7 +24,7 @@ beforeAll(async () => {
     'crd/workerpools.millrace.dev',
     '--timeout=30s',
   ]);
-}, 120_000);
+});
 afterAll(async () => await server?.[Symbol.asyncDispose]());
 
 const manifest = (name: string, spec: Json): string =>
@@ -175,7 +175,7 @@ describe('a pool that lives', () => {
 test('kubectl explain has meaning and default', async () => {
   // the descriptions come with OpenAPI, which the API server publishes a moment after the resource
   const window = (): Promise<string> => server.kubectl(['explain', 'wp.spec.scaling.scaleDown.window']);
-  await expect.poll(window, { timeout: 10_000 }).toMatch(/60s\s+by\s+default/);
+  await expect.poll(window).toMatch(/60s\s+by\s+default/);
   expect(await server.kubectl(['explain', 'workerpool.spec.template'])).toContain('PodTemplateSpec');
   const all = await server.kubectl(['explain', 'workerpool.spec', '--recursive']);
   for (const field of ['secretKeyRef', 'targetWait', 'maxStep', 'unmanaged', 'maxDeliveries', 'replicas'])

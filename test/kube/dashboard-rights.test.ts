@@ -12,7 +12,7 @@ import { metric, startController, type ControllerProcess } from '../support/cont
 import { eventually } from '../support/eventually.ts';
 import { poolManifest, startWorld, type World } from '../support/world.ts';
 
-const bounded = { withinMs: 30_000, everyMs: 100 };
+const bounded = { everyMs: 100 };
 
 let world: World;
 let controller: ControllerProcess;
@@ -46,7 +46,7 @@ beforeAll(async () => {
     args: ['--dashboard', '--metrics-auth', 'kubernetes'],
   });
   await controller.leading();
-}, 120_000);
+});
 afterAll(async () => {
   await controller?.[Symbol.asyncDispose]();
   await world?.[Symbol.asyncDispose]();
@@ -197,56 +197,43 @@ test('wrong tokens are logged and counted, and after some of them no more are as
   expect(metric(await response.text(), 'millrace_refused_total{kind="token"}')).toBeGreaterThan(5);
 });
 
-test(
-  'with a certificate it is HTTPS, a controller that does not lead hands on by it, and to no other one',
-  { timeout: 90_000 },
-  async () => {
-    await using folder = await mkdtempDisposable(join(tmpdir(), 'millrace-tls-'));
-    const certificate = async (name: string): Promise<string[]> => {
-      const [cert, key] = [join(folder.path, `${name}.crt`), join(folder.path, `${name}.key`)];
-      const subject = ['-subj', '/CN=millrace', '-addext', 'subjectAltName=DNS:millrace'];
-      const how = ['-newkey', 'rsa:2048', '-nodes', '-days', '2'];
-      await promisify(execFile)('openssl', [
-        'req',
-        '-x509',
-        ...how,
-        ...subject,
-        '-keyout',
-        key,
-        '-out',
-        cert,
-      ]);
-      return ['--tls-cert-file', cert, '--tls-key-file', key];
-    };
-    const own = await certificate('own');
-    const start = (tls: string[]): Promise<ControllerProcess> =>
-      startController({
-        kubeconfig: world.server.kubeconfig,
-        args: ['--dashboard', '--dashboard-auth', 'none', '--leader-election', '--namespace', shop, ...tls],
-        env: { POD_IP: '127.0.0.1' },
-      });
-    const ask = (port: number): Promise<[status: number, body: string]> =>
-      new Promise((resolve, reject) => {
-        const url = `https://127.0.0.1:${port}/dashboard/api/pools`;
-        getHttps(url, { rejectUnauthorized: false, agent: false }, (response) => {
-          let body = '';
-          response.on('data', (part) => (body += String(part)));
-          response.on('end', () => resolve([response.statusCode ?? 0, body]));
-        }).once('error', reject);
-      });
-    await using leads = await start(own);
-    await leads.leading();
-    expect((await leads.get('/dashboard/')).status).toBe(0);
-    await using waits = await start(own);
-    await using stranger = await start(await certificate('other'));
-    await eventually(
-      async () => expect(await ask(waits.port)).toEqual([200, expect.stringContaining('tiles')]),
-      bounded,
-    );
-    await eventually(
-      async () =>
-        expect(await ask(stranger.port)).toEqual([503, expect.stringContaining('another certificate')]),
-      bounded,
-    );
-  },
-);
+test('with a certificate it is HTTPS, a controller that does not lead hands on by it, and to no other one', async () => {
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'millrace-tls-'));
+  const certificate = async (name: string): Promise<string[]> => {
+    const [cert, key] = [join(folder.path, `${name}.crt`), join(folder.path, `${name}.key`)];
+    const subject = ['-subj', '/CN=millrace', '-addext', 'subjectAltName=DNS:millrace'];
+    const how = ['-newkey', 'rsa:2048', '-nodes', '-days', '2'];
+    await promisify(execFile)('openssl', ['req', '-x509', ...how, ...subject, '-keyout', key, '-out', cert]);
+    return ['--tls-cert-file', cert, '--tls-key-file', key];
+  };
+  const own = await certificate('own');
+  const start = (tls: string[]): Promise<ControllerProcess> =>
+    startController({
+      kubeconfig: world.server.kubeconfig,
+      args: ['--dashboard', '--dashboard-auth', 'none', '--leader-election', '--namespace', shop, ...tls],
+      env: { POD_IP: '127.0.0.1' },
+    });
+  const ask = (port: number): Promise<[status: number, body: string]> =>
+    new Promise((resolve, reject) => {
+      const url = `https://127.0.0.1:${port}/dashboard/api/pools`;
+      getHttps(url, { rejectUnauthorized: false, agent: false }, (response) => {
+        let body = '';
+        response.on('data', (part) => (body += String(part)));
+        response.on('end', () => resolve([response.statusCode ?? 0, body]));
+      }).once('error', reject);
+    });
+  await using leads = await start(own);
+  await leads.leading();
+  expect((await leads.get('/dashboard/')).status).toBe(0);
+  await using waits = await start(own);
+  await using stranger = await start(await certificate('other'));
+  await eventually(
+    async () => expect(await ask(waits.port)).toEqual([200, expect.stringContaining('tiles')]),
+    bounded,
+  );
+  await eventually(
+    async () =>
+      expect(await ask(stranger.port)).toEqual([503, expect.stringContaining('another certificate')]),
+    bounded,
+  );
+});

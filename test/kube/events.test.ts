@@ -21,7 +21,7 @@ beforeAll(async () => {
   server = await startApiServer();
   transport = createTransport(fromKubeconfig(server.kubeconfig));
   api = createKubeApi(transport);
-}, 120_000);
+});
 afterAll(async () => {
   transport?.[Symbol.dispose]();
   await server?.[Symbol.asyncDispose]();

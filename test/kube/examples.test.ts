@@ -17,12 +17,12 @@ import { startWorld, type Json, type World } from '../support/world.ts';
 import { base, container } from './pools.ts';
 
 const root = resolve(import.meta.dirname, '../..');
-const bounded = { withinMs: 20_000, everyMs: 50 };
+const bounded = { everyMs: 50 };
 
 let world: World;
 beforeAll(async () => {
   world = await startWorld();
-}, 120_000);
+});
 afterAll(async () => await world?.[Symbol.asyncDispose]());
 
 interface Found {
@@ -92,46 +92,42 @@ function podsOf(object: Json): PodTemplateSpec[] {
   return [deploymentOf(object as unknown as WorkerPool, 30).spec.template];
 }
 
-test(
-  'all their pods may run in a namespace that enforces the restricted level',
-  { timeout: 240_000 },
-  async () => {
-    const namespace = await world.server.namespace('restricted');
-    const enforce = 'pod-security.kubernetes.io/enforce=restricted';
-    await world.server.kubectl(['label', 'namespace', namespace, enforce]);
-    const dryRun = (object: Json, ...more: string[]): Promise<string> => {
-      const input = JSON.stringify(object);
-      return world.server.kubectl(['create', '--dry-run=server', '-n', namespace, ...more, '-f', '-'], {
-        input,
-      });
-    };
-    const samples = globSync('manifests/samples/*.yaml', { cwd: root }).map((where) => ({
-      where,
-      documents: documentsIn(readFileSync(join(root, where), 'utf8')),
-    }));
-    let tried = 0;
-    for (const { where, documents } of [...samples, ...all])
-      for (const document of documents.map(toApply).filter((one) => one !== undefined)) {
-        const { namespace: _elsewhere, ...metadata } = document['metadata'] as Json;
-        // with the defaults that the API server fills in
-        const whole: Json = JSON.parse(await dryRun({ ...document, metadata }, '-o', 'json'));
-        for (const { spec } of podsOf(whole)) {
-          const pod = { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'one' }, spec };
-          const said = await dryRun(pod).catch((error: Error) => error.message);
-          expect(said, where).toBe('pod/one created (server dry run)\n');
-          tried++;
-        }
+test('all their pods may run in a namespace that enforces the restricted level', async () => {
+  const namespace = await world.server.namespace('restricted');
+  const enforce = 'pod-security.kubernetes.io/enforce=restricted';
+  await world.server.kubectl(['label', 'namespace', namespace, enforce]);
+  const dryRun = (object: Json, ...more: string[]): Promise<string> => {
+    const input = JSON.stringify(object);
+    return world.server.kubectl(['create', '--dry-run=server', '-n', namespace, ...more, '-f', '-'], {
+      input,
+    });
+  };
+  const samples = globSync('manifests/samples/*.yaml', { cwd: root }).map((where) => ({
+    where,
+    documents: documentsIn(readFileSync(join(root, where), 'utf8')),
+  }));
+  let tried = 0;
+  for (const { where, documents } of [...samples, ...all])
+    for (const document of documents.map(toApply).filter((one) => one !== undefined)) {
+      const { namespace: _elsewhere, ...metadata } = document['metadata'] as Json;
+      // with the defaults that the API server fills in
+      const whole: Json = JSON.parse(await dryRun({ ...document, metadata }, '-o', 'json'));
+      for (const { spec } of podsOf(whole)) {
+        const pod = { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'one' }, spec };
+        const said = await dryRun(pod).catch((error: Error) => error.message);
+        expect(said, where).toBe('pod/one created (server dry run)\n');
+        tried++;
       }
-    expect(tried).toBeGreaterThan(10);
-    const bare = {
-      apiVersion: 'v1',
-      kind: 'Pod',
-      metadata: { name: 'bare' },
-      spec: { containers: [container] },
-    };
-    await expect(dryRun(bare)).rejects.toThrow('violates PodSecurity "restricted');
-  },
-);
+    }
+  expect(tried).toBeGreaterThan(10);
+  const bare = {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name: 'bare' },
+    spec: { containers: [container] },
+  };
+  await expect(dryRun(bare)).rejects.toThrow('violates PodSecurity "restricted');
+});
 
 test('commands are words, and need no shell but the one that they name', () => {
   const commands = files.flatMap(({ where }) =>

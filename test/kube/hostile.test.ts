@@ -37,7 +37,7 @@ beforeAll(async () => {
   const scaling = { tasksPerReplica: 1, maxReplicas: 100 };
   for (const name of HONEST)
     await world.objects.create(POOLS, 'default', poolManifest(name, world.redis, { scaling }));
-}, 180_000);
+});
 afterAll(async () => {
   await controller?.[Symbol.asyncDispose]();
   await servers?.disposeAsync();
@@ -87,7 +87,7 @@ const lyingPools = async <T>(
   return all;
 };
 
-test('servers that reply anything to a read of a queue', { timeout: 240_000 }, async () => {
+test('servers that reply anything to a read of a queue', async () => {
   const namespace = await world.namespace();
   const rows = await lyingPools(namespace, REPLIES, (server, lie) => server.tell({ eval: lie }));
   await eventually(
@@ -107,7 +107,7 @@ test('servers that reply anything to a read of a queue', { timeout: 240_000 }, a
   await expectWell();
 });
 
-test('to the first commands of a connection', { timeout: 240_000 }, async () => {
+test('to the first commands of a connection', async () => {
   const namespace = await world.namespace();
   const rows = await lyingPools(namespace, REPLIES, (server, lie) => server.tell({ info: lie, client: lie }));
   await eventually(() => {
@@ -116,7 +116,7 @@ test('to the first commands of a connection', { timeout: 240_000 }, async () => 
   await expectWell();
 });
 
-test('messages that are none', { timeout: 240_000 }, async () => {
+test('messages that are none', async () => {
   const namespace = await world.namespace();
   const rows = await lyingPools(namespace, MESSAGES, () => {});
   await eventually(() => {
@@ -133,7 +133,7 @@ test('messages that are none', { timeout: 240_000 }, async () => {
   );
 });
 
-test('a server that never answers, and one that floods', { timeout: 240_000 }, async () => {
+test('a server that never answers, and one that floods', async () => {
   const namespace = await world.namespace();
   const message = '*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n*1\r\n$1\r\nq\r\n';
   const table = {

@@ -11,8 +11,8 @@ import { startProxiedApi, type ProxiedApi } from '../support/proxied-api.ts';
 
 const timing = { leaseDurationMs: 2000, renewDeadlineMs: 1200, retryPeriodMs: 200 };
 /** So long that a test which had to wait for it would fail. */
-const patient = { leaseDurationMs: 120_000, renewDeadlineMs: 60_000, retryPeriodMs: 100 };
-const bounded = { timeout: 20_000 };
+const patient = { leaseDurationMs: 900_000, renewDeadlineMs: 600_000, retryPeriodMs: 100 };
+const bounded = { timeout: 120_000 };
 
 let world: ProxiedApi;
 let api: KubeApi;
@@ -21,7 +21,7 @@ let lease: ObjectRef;
 beforeAll(async () => {
   world = await startProxiedApi();
   api = world.direct;
-}, 120_000);
+});
 afterAll(() => world?.[Symbol.asyncDispose]());
 beforeEach(async () => {
   lease = { namespace: await world.server.namespace('leader'), name: 'controller' };

@@ -66,7 +66,7 @@ beforeAll(async () => {
   ];
   prometheus = await startPrometheus(targets, [RULES]);
   pushing = work();
-}, 120_000);
+});
 
 afterAll(async () => {
   over.abort();
@@ -81,7 +81,10 @@ afterAll(async () => {
 async function work(): Promise<void> {
   const redis = world.redis.client();
   for (let burst = 1; !over.signal.aborted; burst++) {
-    const tasks = Array.from({ length: 2 * burst }, (_, i) => ({ id: `${burst}-${i}`, sleepMs: 20 }));
+    const tasks = Array.from({ length: 2 * Math.min(burst, 60) }, (_, i) => ({
+      id: `${burst}-${i}`,
+      sleepMs: 20,
+    }));
     const odd = [
       { id: `${burst}-again`, failures: 1 },
       { id: `${burst}-never`, final: true },
@@ -95,9 +98,8 @@ const page = async (port: number): Promise<string> =>
   (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
 
 test('promtool finds nothing to complain of, in either program', async () => {
-  await eventually(
-    async () => expect(await page(controller.port)).toMatch(/millrace_task_wait_seconds_count\{.*\} [1-9]/),
-    { withinMs: 20_000 },
+  await eventually(async () =>
+    expect(await page(controller.port)).toMatch(/millrace_task_wait_seconds_count\{.*\} [1-9]/),
   );
   for (const port of [controller.port, workerPort]) {
     const text = await page(port);
@@ -148,35 +150,29 @@ test('every query of the dashboard is answered, and those of what happens with n
 });
 
 test('the numbers match what happened', async () => {
-  await eventually(
-    async () => {
-      const ready = await prometheus.query('millrace_pool_ready_replicas{pool="tiles"} > 1');
-      expect(ready).toHaveLength(1);
-      const [late] = await prometheus.query(
-        'millrace_pool_tasks_late_total{pool="tiles"} / millrace_pool_tasks_taken_total{pool="tiles"}',
-      );
-      expect(late?.value).toBeLessThanOrEqual(1);
-      // both count what ended: the controller by the queue's counters, the worker by itself
-      const [pool] = await prometheus.query('millrace_pool_tasks_failed_total{pool="tiles"}');
-      expect(pool?.value).toBeGreaterThan(0);
-      const [ended] = await prometheus.query('millrace_tasks_finished_total{outcome="dead"}');
-      expect(ended?.value).toBeGreaterThan(0);
-    },
-    { withinMs: 20_000 },
-  );
+  await eventually(async () => {
+    const ready = await prometheus.query('millrace_pool_ready_replicas{pool="tiles"} > 1');
+    expect(ready).toHaveLength(1);
+    const [late] = await prometheus.query(
+      'millrace_pool_tasks_late_total{pool="tiles"} / millrace_pool_tasks_taken_total{pool="tiles"}',
+    );
+    expect(late?.value).toBeLessThanOrEqual(1);
+    // both count what ended: the controller by the queue's counters, the worker by itself
+    const [pool] = await prometheus.query('millrace_pool_tasks_failed_total{pool="tiles"}');
+    expect(pool?.value).toBeGreaterThan(0);
+    const [ended] = await prometheus.query('millrace_tasks_finished_total{outcome="dead"}');
+    expect(ended?.value).toBeGreaterThan(0);
+  });
 });
 
 test('every alert is loaded and evaluated; the one that should be pending is, and no other', async () => {
-  await eventually(
-    async () => {
-      const rules = await prometheus.rules();
-      expect(rules.length).toBeGreaterThan(10);
-      expect(rules.filter(({ lastError }) => lastError)).toEqual([]);
-      const awake = rules.filter(({ state }) => state !== 'inactive').map(({ name }) => name);
-      expect(awake).toContain('MillraceDeadLettersGrow');
-      // 100 ms is little for a machine that does all of this at once
-      expect(awake.filter((name) => !/DeadLettersGrow|TasksLate|TargetMissed/.test(name))).toEqual([]);
-    },
-    { withinMs: 30_000 },
-  );
+  await eventually(async () => {
+    const rules = await prometheus.rules();
+    expect(rules.length).toBeGreaterThan(10);
+    expect(rules.filter(({ lastError }) => lastError)).toEqual([]);
+    const awake = rules.filter(({ state }) => state !== 'inactive').map(({ name }) => name);
+    expect(awake).toContain('MillraceDeadLettersGrow');
+    // 100 ms is little for a machine that does all of this at once
+    expect(awake.filter((name) => !/DeadLettersGrow|TasksLate|TargetMissed/.test(name))).toEqual([]);
+  });
 });

@@ -26,7 +26,7 @@ let redis: Redis;
 beforeAll(async () => {
   world = await startWorld();
   redis = world.redis.client();
-}, 120_000);
+});
 afterAll(async () => await world?.[Symbol.asyncDispose]());
 
 /** A container: what its process is started with each time, and the folder that outlives it. */
@@ -80,7 +80,7 @@ async function expectLeftOut(namespace: string): Promise<void> {
   );
 }
 
-test('it hangs: the watchdog ends the process, and logs the pool', { timeout: 180_000 }, async () => {
+test('it hangs: the watchdog ends the process, and logs the pool', async () => {
   await using place = await folder();
   const namespace = await world.namespace();
   const container = { folder: place.path, args: ['--namespace', namespace] };

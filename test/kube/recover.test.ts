@@ -9,13 +9,15 @@ import { DEPLOYMENTS, EVENTS, PODS, POOLS, type ObjectRef } from '../../kube/res
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { reap } from '../../queue/workers/reap.ts';
 import { metric, startController, type ControllerProcess } from '../support/controller.ts';
-import { eventually, patient, throughout } from '../support/eventually.ts';
+import { eventually, throughout } from '../support/eventually.ts';
 import { startHandWorker } from '../support/turns.ts';
 import { resultsOf, spawnWorker, startWorker, type WorkerProcess } from '../support/workers.ts';
 import { conditionText, poolManifest, startWorld, type Json, type World } from '../support/world.ts';
 
-const bounded = { withinMs: 15_000, everyMs: 20 };
-const LONG = { id: 'long', sleepMs: 60_000 };
+const bounded = { everyMs: 20 };
+/** So long that nothing here comes of its end. */
+const LEASE = ['--lease', '1h'];
+const LONG = { id: 'long', sleepMs: 3_600_000 };
 
 let world: World;
 let controller: ControllerProcess;
@@ -31,7 +33,7 @@ beforeAll(async () => {
   await redis.acl('SETUSER', 'blind', 'on', '>secret', '~*', '&*', '+@all', '-client|list');
   controller = await startController({ kubeconfig: world.server.kubeconfig });
   await controller.leading();
-}, 120_000);
+});
 afterAll(async () => {
   await controller?.[Symbol.asyncDispose]();
   await world?.[Symbol.asyncDispose]();
@@ -90,7 +92,7 @@ const removePod = (name: string): Promise<unknown> =>
 
 /** A worker in the name of a pod that works on a task that lasts. */
 async function busyWorker(pod: string): Promise<WorkerProcess> {
-  const worker = await spawnWorker(world.redis, keys, [], pod);
+  const worker = await spawnWorker(world.redis, keys, LEASE, pod);
   await redis.lpush(keys.queue, JSON.stringify(LONG));
   await eventually(async () => expect(await redis.hlen(keys.inflight(pod))).toBe(1), bounded);
   return worker;
@@ -120,19 +122,11 @@ test('a container that ran out of memory: its task runs elsewhere immediately, a
   await createPool();
   const pod = await createPod();
   await using worker = await busyWorker(pod);
-  const begun: { pod: string; at: number }[] = [];
-  await using _warm = startWorker(world.redis, keys, {
-    handler: () => {
-      begun.push({ pod: 'warm', at: performance.now() });
-      return 'done';
-    },
-  });
+  await using _warm = startWorker(world.redis, keys, { handler: () => 'done' });
   const before = await recoveries('OOMKilled');
   await die(worker);
-  const told = performance.now();
   await kubelet(pod, { ready: false, state: ended(137, 'OOMKilled') });
-  await resultsOf(redis, keys.result, 1);
-  expect((begun[0]?.at ?? Infinity) - told).toBeLessThan(patient(1_500));
+  expect(Object.values(await resultsOf(redis, keys.result, 1))).toEqual(['done']);
   await isTold(
     `Warning WorkerRecovered ${pod} ended: OOMKilled (exit code 137). The task that it held is back in the queue.`,
   );
@@ -175,7 +169,7 @@ test('a new life of the same name is not touched, and the word of the old one is
   const pod = await createPod();
   await using worker = await busyWorker(pod);
   await die(worker);
-  await using _next = await spawnWorker(world.redis, keys, [], pod);
+  await using _next = await spawnWorker(world.redis, keys, LEASE, pod);
   await eventually(holds(pod), bounded);
   const epoch = await redis.hget(keys.worker(pod), 'epoch');
   await kubelet(pod, { restartCount: 1, state: { running: {} }, lastState: ended(3, 'Error') });

@@ -87,7 +87,7 @@ beforeAll(async () => {
   server = await startApiServer();
   admin = adminTransport(server);
   objects = connectObjects(admin);
-}, 120_000);
+});
 afterAll(async () => {
   admin?.[Symbol.dispose]();
   await server?.[Symbol.asyncDispose]();
@@ -122,9 +122,9 @@ test.each(rows)('continues after %s', async (_what, fault, lists, error) => {
   });
   await proxy.first;
   await create('b');
-  await eventually(() => expect(seen).toContain('b'), { withinMs: 30_000 });
+  await eventually(() => expect(seen).toContain('b'));
   await create('c');
-  await eventually(() => expect(seen).toContain('c'), { withinMs: 30_000 });
+  await eventually(() => expect(seen).toContain('c'));
   expect(errors).toEqual(error === undefined ? [] : [expect.objectContaining(error)]);
   expect(proxy.lists()).toBe(lists);
   // an unbroken history tells of each change once

@@ -16,7 +16,7 @@ import { startProxiedApi, type ProxiedApi } from '../support/proxied-api.ts';
 
 const definition = join(import.meta.dirname, '../../charts/millrace/files/workerpools.yaml');
 
-const bounded = { timeout: 30_000 };
+const bounded = { timeout: 120_000 };
 
 let world: ProxiedApi;
 let direct: KubeApi;
@@ -27,7 +27,7 @@ let namespace: string;
 beforeAll(async () => {
   world = await startProxiedApi();
   ({ direct, proxied: api } = world);
-}, 120_000);
+});
 afterAll(() => world?.[Symbol.asyncDispose]());
 beforeEach(async () => {
   namespace = await world.server.namespace('watch');

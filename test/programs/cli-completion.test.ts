@@ -31,7 +31,7 @@ test('bash, at a prompt', async () => {
   await terminal.shows(/inspect --output\s*\n/);
   await terminal.press('y', 'Tab');
   await terminal.shows(/--output yaml\s*\n/);
-}, 120_000);
+});
 
 test('zsh, at a prompt', async () => {
   await using terminal = await openTerminal({ columns: 80, lines: 24 }, 'exec zsh -f', env);
@@ -44,14 +44,14 @@ test('zsh, at a prompt', async () => {
   await terminal.shows(/millrace dead\s*\n/);
   await terminal.press('re', 'Tab');
   await terminal.shows(/millrace dead requeue\s*\n/);
-}, 120_000);
+});
 
 test('fish, with what each command is for', async () => {
   const line = "millrace completion fish | source; complete -C 'millrace dead '";
   const { stdout } = await run('fish', ['--no-config', '-c', line], { env });
   expect(stdout).toMatch(/^list\tlist dead letters, newest first\n/m);
   expect(stdout).toMatch(/^requeue\tput tasks back/m);
-}, 120_000);
+});
 
 test('what the shells ask: commands, flags, values; never a failure', async () => {
   const ask = async (...words: string[]): Promise<string[]> => {
@@ -76,4 +76,4 @@ test('what the shells ask: commands, flags, values; never a failure', async () =
     ['--delay', ''],
     [''],
   ]);
-}, 120_000);
+});

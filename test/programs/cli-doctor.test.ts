@@ -1,13 +1,10 @@
 /** `millrace doctor` on real servers that lack something. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { millrace, type Ended } from '../support/millrace.ts';
 import { freePort, startRedis, type RedisServer } from '../support/redis.ts';
-
-// each starts programs of its own, which a busy machine takes its time for
-vi.setConfig({ testTimeout: 120_000 });
 
 function doctor(server: RedisServer, ...args: string[]): Promise<Ended> {
   return millrace(['doctor', '--redis', server.url, ...args]);

@@ -80,7 +80,7 @@ test('the queues of a Redis, sorted and filtered; a queue opens to its workers a
   await terminal.press('q');
   await terminal.shows(/\nended 0\n/);
   finish.resolve();
-}, 180_000);
+});
 
 test('a signal ends it and gives the terminal back; NO_COLOR is honoured', async () => {
   await using plain = await open(80, 12, { NO_COLOR: '1' });
@@ -97,7 +97,7 @@ test('a signal ends it and gives the terminal back; NO_COLOR is honoured', async
   const after = await painted.shows(/ended 0/);
   // behind a prompt where the shell came up after the terminal had what was typed
   expect(after).toMatch(/\n(?:# )?before\nended 0\n/);
-}, 120_000);
+});
 
 test('without a terminal it reports that; --once prints what it would show', async () => {
   const env = { MILLRACE_REDIS_URL: server.url };
@@ -106,4 +106,4 @@ test('without a terminal it reports that; --once prints what it would show', asy
   expect(none.stderr).toMatch(/^millrace: top needs a terminal: add --once [^\n]+\n$/);
   const once = await millrace(['top', '--once', '--queue', 'mail'], { env });
   expect(once.stdout).toMatch(/^millrace top .*\nNAME\* .*\nmail +2 +0 +0 .*\n$/);
-}, 120_000);
+});

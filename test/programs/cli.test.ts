@@ -166,7 +166,7 @@ test('result --progress prints the progress on stderr, and inspect shows it', as
   await using _worker = startWorker(server, keys, { id: 'w-1', handler });
   await server.client().lpush(keys.queue, '{"id":"a"}');
   await using waiting = start(MILLRACE, ['result', 'a', '--progress', ...flags], { env });
-  await eventually(() => expect(waiting.stderr()).toBe('{"percent":40}\n'), { withinMs: 15_000 });
+  await eventually(() => expect(waiting.stderr()).toBe('{"percent":40}\n'));
   const table = await millrace(['inspect', ...flags], { env });
   expect(table.stdout).toMatch(/\nTASK +WORKER +PROGRESS\na +w-1 +\{"percent":40\}\n$/);
   finish.resolve('done');

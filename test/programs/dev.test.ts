@@ -12,10 +12,13 @@ import { startRedis } from '../support/redis.ts';
 import { TASKS } from '../support/workers.ts';
 
 let folder: string;
+/** For files that tasks wait for. */
+let gates: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'millrace-dev-test-'));
+  gates = await mkdtemp(join(tmpdir(), 'millrace-dev-test-gates-'));
 });
-afterAll(() => rm(folder, { recursive: true, force: true }));
+afterAll(() => Promise.all([folder, gates].map((dir) => rm(dir, { recursive: true, force: true }))));
 
 /** `dev` with a temporary folder of its own, where its Redis keeps what it keeps. */
 function dev(...args: string[]): Program {
@@ -50,11 +53,13 @@ describe('a pool on this machine', () => {
     const plain = openRedis({ url: await urlOf(program) });
     try {
       await program.prints(/0 to 3 workers/);
-      const tasks = Array.from({ length: 50 }, (_, i) => `{"id":"t${i}","sleepMs":20}`);
+      const untilFile = join(gates, 'go');
+      const tasks = Array.from({ length: 50 }, (_, i) => JSON.stringify({ id: `t${i}`, untilFile }));
       await plain.lpush('task_queue', ...tasks);
       await program.prints(/  0→3: \d+ waiting, 0 in flight, 10 tasks a replica, maxReplicas 3\n/);
       await program.prints(/  3 workers are ready, [\d.]+ s after that\n/);
-      await eventually(async () => expect(await plain.hlen('result')).toBe(50), { withinMs: 15_000 });
+      await writeFile(untilFile, '');
+      await eventually(async () => expect(await plain.hlen('result')).toBe(50));
       await program.prints(
         /  \d→0: 0 waiting, 0 in flight, 10 tasks a replica; the last 1 s needed no more; \d drained\n/,
       );
@@ -81,13 +86,13 @@ describe('a pool on this machine', () => {
         );
       await push(0, 3);
       await program.prints(/  0→3: \d+ waiting, 0 in flight, none has finished yet, target 1 s\n/);
-      await eventually(async () => expect(await plain.hlen('result')).toBe(3), { withinMs: 15_000 });
+      await eventually(async () => expect(await plain.hlen('result')).toBe(3));
       // enough work that one more worker pays however long it takes to start on a busy machine
-      await push(3, 100);
+      await push(3, 200);
       await program.prints(
-        /  [1-3]→[2-4]: \d+ waiting, 0\.3 s a task, [\d.]+ m?s to start, target 1 s(, maxReplicas 4)?\n/,
+        /  [1-3]→[2-4]: \d+ waiting, (?:0\.[3-9]|[1-9][\d.]*) s a task, [\d.]+ m?s to start, target 1 s(, maxReplicas 4)?\n/,
       );
-      await eventually(async () => expect(await plain.hlen('result')).toBe(103), { withinMs: 60_000 });
+      await eventually(async () => expect(await plain.hlen('result')).toBe(203), { withinMs: 120_000 });
     } finally {
       await closeRedis(plain);
     }
@@ -98,8 +103,8 @@ describe('a pool on this machine', () => {
     await using queue = openQueue({ redis: server.address });
     for (const twice of [false, true]) {
       await using program = dev('--module', TASKS, '--max', '1', '--redis', server.url);
-      await queue.enqueue({ id: `long-${twice}`, sleepMs: twice ? 20_000 : 1_500 });
-      await eventually(async () => expect((await queue.inspect()).inFlight).toBe(1), { withinMs: 15_000 });
+      await queue.enqueue({ id: `long-${twice}`, sleepMs: twice ? 3_600_000 : 5_000 });
+      await eventually(async () => expect((await queue.inspect()).inFlight).toBe(1));
       program.child.kill('SIGINT');
       await program.prints(/stopping: 1 worker finishes what it runs/);
       if (twice) program.child.kill('SIGINT');
@@ -107,7 +112,7 @@ describe('a pool on this machine', () => {
       const { inFlight, waiting } = await queue.inspect();
       expect({ inFlight, waiting }).toEqual({ inFlight: 0, waiting: twice ? 1 : 0 });
     }
-    expect(await queue.result('long-false', { timeoutMs: 1_000 })).toBe('{"attempt":1}');
+    expect(await queue.result('long-false', { timeoutMs: 20_000 })).toBe('{"attempt":1}');
   });
 
   test('when it is killed without a word, its workers and its Redis go too', async () => {
@@ -219,19 +224,16 @@ export default (task) => 'did ' + task;
     // four at once, then one at a time
     const times = async (): Promise<number[]> =>
       (await readFile(tries, 'utf8')).trim().split('\n').map(Number);
-    const seen = await eventually(
-      async () => {
-        const now = await times();
-        if (now.length < 6) throw new Error(`tried ${now.length} times`);
-        return now;
-      },
-      { withinMs: 20_000 },
-    );
+    const seen = await eventually(async () => {
+      const now = await times();
+      if (now.length < 6) throw new Error(`tried ${now.length} times`);
+      return now;
+    });
     const [, , , , fifth = 0, sixth = 0] = seen;
     expect(sixth - fifth).toBeGreaterThan(900);
     expect(program.stdout().match(told)).toHaveLength(1);
     await writeFile(mended, '');
-    expect(await queue.result('a', { timeoutMs: 20_000 })).toBe('did a');
+    expect(await queue.result('a', { timeoutMs: 120_000 })).toBe('did a');
     await program.prints(/4 workers are ready/);
     program.child.kill('SIGINT');
     expect(await program.ended).toMatchObject({ code: 0, stderr: '' });
@@ -251,7 +253,7 @@ export default (task) => 'did ' + task;
     await queue.enqueue('x');
     await program.prints(/a worker ended \(exit code 9\); retrying\n/);
     await program.prints(/worker 1 ended: exit code 9. The task that it held is back in the queue.\n/);
-    await expect(queue.result('x', { timeoutMs: 20_000 })).rejects.toThrow(
+    await expect(queue.result('x', { timeoutMs: 120_000 })).rejects.toThrow(
       /delivered 2 times, and each time its worker was lost; the last one, local-\d+-\d: exit code 9$/,
     );
     program.child.kill('SIGINT');
@@ -270,7 +272,7 @@ export default (task) => 'did ' + task;
     await program.prints(/the queue can be read again\n/);
     await using queue = openQueue({ redis: server.address });
     await queue.enqueue('hello');
-    expect(await queue.result('hello', { timeoutMs: 15_000 })).toBe('hello');
+    expect(await queue.result('hello', { timeoutMs: 120_000 })).toBe('hello');
     program.child.kill('SIGTERM');
     expect((await program.ended).code).toBe(0);
   });

@@ -1,13 +1,10 @@
 /** Environment variables of all programs and all commands, as docs/reference/flags.md lists them. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
 import { MILLRACE, start, type Ended } from '../support/millrace.ts';
 import { startRedis } from '../support/redis.ts';
 import { spawnProgram, TASKS } from '../support/workers.ts';
-
-// ten programs start at the same time
-vi.setConfig({ testTimeout: 120_000 });
 
 const ROOT = join(import.meta.dirname, '../..');
 const FILES: Record<string, string> = {

@@ -50,45 +50,41 @@ async function python(example: string): Promise<string> {
 }
 
 describe('tiles', () => {
-  test(
-    'put together again are the picture, and zoom 0 is all of it, small',
-    { timeout: 60_000 },
-    async () => {
-      const picture = { width: 600, height: 350 };
-      const [first] = cutIntoTiles(picture, 600);
-      if (!first) throw new Error('there are no tiles');
-      const rgb = renderArea(first.view, picture, { x: 0, y: 0, ...picture });
-      const pixels = Buffer.alloc(picture.width * picture.height * 4, 0xff);
-      for (let i = 0; i < picture.width * picture.height; i++)
-        pixels.set(rgb.subarray(i * 3, i * 3 + 3), i * 4);
-      const file = join(folder, 'picture.png');
-      await writePng(file, picture, pixels);
+  test('put together again are the picture, and zoom 0 is all of it, small', async () => {
+    const picture = { width: 600, height: 350 };
+    const [first] = cutIntoTiles(picture, 600);
+    if (!first) throw new Error('there are no tiles');
+    const rgb = renderArea(first.view, picture, { x: 0, y: 0, ...picture });
+    const pixels = Buffer.alloc(picture.width * picture.height * 4, 0xff);
+    for (let i = 0; i < picture.width * picture.height; i++)
+      pixels.set(rgb.subarray(i * 3, i * 3 + 3), i * 4);
+    const file = join(folder, 'picture.png');
+    await writePng(file, picture, pixels);
 
-      const out = join(folder, 'tiles');
-      expect(await runExample('tiles', [file, out])).toContain(`9 tiles of 600 × 350 pixels are in ${out}`);
-      expect((await readdir(out)).toSorted()).toEqual(['0', '1', '2']);
-      const read = async (name: string): Promise<PNG> => PNG.sync.read(await readFile(join(out, name)));
-      for (const column of [0, 1, 2])
-        for (const row of [0, 1]) {
-          const tile = await read(`2/${column}-${row}.png`);
-          for (let y = 0; y < tile.height; y++) {
-            const from = ((row * TILE + y) * picture.width + column * TILE) * 4;
-            const line = tile.data.subarray(y * tile.width * 4, (y + 1) * tile.width * 4);
-            expect(line.equals(pixels.subarray(from, from + tile.width * 4))).toBe(true);
-          }
+    const out = join(folder, 'tiles');
+    expect(await runExample('tiles', [file, out])).toContain(`9 tiles of 600 × 350 pixels are in ${out}`);
+    expect((await readdir(out)).toSorted()).toEqual(['0', '1', '2']);
+    const read = async (name: string): Promise<PNG> => PNG.sync.read(await readFile(join(out, name)));
+    for (const column of [0, 1, 2])
+      for (const row of [0, 1]) {
+        const tile = await read(`2/${column}-${row}.png`);
+        for (let y = 0; y < tile.height; y++) {
+          const from = ((row * TILE + y) * picture.width + column * TILE) * 4;
+          const line = tile.data.subarray(y * tile.width * 4, (y + 1) * tile.width * 4);
+          expect(line.equals(pixels.subarray(from, from + tile.width * 4))).toBe(true);
         }
-      const whole = await read('0/0-0.png');
-      expect([whole.width, whole.height]).toEqual([150, 88]);
-      // the mean of 4 × 4 pixels
-      let sum = 0;
-      for (let y = 40; y < 44; y++)
-        for (let x = 80; x < 84; x++) sum += pixels[(y * picture.width + x) * 4] ?? 0;
-      expect(whole.data[(10 * 150 + 20) * 4]).toBe(Math.round(sum / 16));
-    },
-  );
+      }
+    const whole = await read('0/0-0.png');
+    expect([whole.width, whole.height]).toEqual([150, 88]);
+    // the mean of 4 × 4 pixels
+    let sum = 0;
+    for (let y = 40; y < 44; y++)
+      for (let x = 80; x < 84; x++) sum += pixels[(y * picture.width + x) * 4] ?? 0;
+    expect(whole.data[(10 * 150 + 20) * 4]).toBe(Math.round(sum / 16));
+  });
 });
 
-test('python: the sweep finds where the logistic map is chaotic', { timeout: 60_000 }, async () => {
+test('python: the sweep finds where the logistic map is chaotic', async () => {
   const printed = await runExample('python', ['20'], { PYTHON: await python('python') });
   const values = [...printed.matchAll(/^r = ([\d.]+) +(-?[\d.]+)(  chaotic)?$/gm)];
   expect(values).toHaveLength(21);
@@ -144,10 +140,8 @@ test('adopted: the plain worker answers plain clients, and ends at SIGTERM', asy
   try {
     await client.lpush('checksums', '{"id":"a","text":"hello"}', '{"id":"b","text":"wörld"}');
     const sum = (word: string): string => crc32(word).toString(16).padStart(8, '0');
-    await eventually(
-      async () =>
-        expect(await client.hgetall('checksums:results')).toEqual({ a: sum('hello'), b: sum('wörld') }),
-      { withinMs: 15_000 },
+    await eventually(async () =>
+      expect(await client.hgetall('checksums:results')).toEqual({ a: sum('hello'), b: sum('wörld') }),
     );
   } finally {
     worker.kill('SIGTERM');

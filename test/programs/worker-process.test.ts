@@ -32,7 +32,7 @@ test.concurrent.each([
   const redis = server.client();
   const keys = freshKeys();
   await using worker = await spawnWorker(server, keys, ['--concurrency', '2', ...grace]);
-  const slow = [order('slow 1', { sleepMs: 600 }), order('slow 2', { sleepMs: 600 })];
+  const slow = [order('slow 1', { sleepMs: 3_000 }), order('slow 2', { sleepMs: 3_000 })];
   await redis.lpush(keys.queue, ...slow);
   await inFlight(redis, keys, worker, 2);
   worker.signal('SIGTERM');
@@ -81,14 +81,16 @@ test.concurrent('grace over: what still runs goes back in its order, with no del
   await using server = await startRedis();
   const redis = server.client();
   const keys = freshKeys();
-  await using worker = await spawnWorker(server, keys, ['--concurrency', '3', '--grace', '300ms']);
+  await using worker = await spawnWorker(server, keys, ['--concurrency', '3', '--grace', '3s']);
   const tasks = [
-    order('obeys', { sleepMs: 60_000 }),
-    order('stubborn', { sleepMs: 60_000, stubborn: true }),
+    order('obeys', { sleepMs: 3_600_000 }),
+    order('stubborn', { sleepMs: 3_600_000, stubborn: true }),
     order('in time', { sleepMs: 200 }),
   ];
   await redis.lpush(keys.queue, ...tasks);
-  await inFlight(redis, keys, worker, 3);
+  await eventually(async () =>
+    expect(await sampleQueue(redis, keys)).toMatchObject({ counters: { taken: 3 } }),
+  );
   worker.signal('SIGTERM');
   expect(await worker.ended).toBe(0);
   expect(await redis.hkeys(keys.result)).toEqual(['in time']);
@@ -102,7 +104,7 @@ test.concurrent('a second signal hurries', async () => {
   await using server = await startRedis();
   const redis = server.client();
   const keys = freshKeys();
-  await redis.lpush(keys.queue, order('long', { sleepMs: 60_000 }));
+  await redis.lpush(keys.queue, order('long', { sleepMs: 3_600_000 }));
   await sooner(1_500, async () => {
     await using worker = await spawnWorker(server, keys);
     await inFlight(redis, keys, worker, 1);
@@ -125,12 +127,12 @@ test.concurrent('SIGKILL: another worker takes over after the lease, and each ta
   const flags = ['--lease', '1s', '--concurrency', '4'];
   await using doomed = await spawnWorker(server, keys, flags);
   const ids = Array.from({ length: 12 }, (_, i) => `task ${i}`);
-  await redis.lpush(keys.queue, ...ids.map((id) => order(id, { sleepMs: 300 })));
+  await redis.lpush(keys.queue, ...ids.map((id) => order(id, { sleepMs: 1_000 })));
   await inFlight(redis, keys, doomed, 4);
   doomed.signal('SIGKILL');
   expect(await doomed.ended).toBe('SIGKILL');
   await using other = await spawnWorker(server, keys, flags);
-  await eventually(async () => expect(await redis.hlen(keys.result)).toBe(12), { withinMs: 8_000 });
+  await eventually(async () => expect(await redis.hlen(keys.result)).toBe(12));
   expect((await redis.hkeys(keys.result)).toSorted()).toEqual(ids.toSorted());
   expect(await other.reports('lease-ended')).toMatchObject({ worker: doomed.id, tasks: 4 });
   await eventually(async () =>
@@ -151,12 +153,12 @@ test.concurrent('SIGSTOP for longer than the lease: fenced, no late result, and 
   await using server = await startRedis();
   const redis = server.client();
   const keys = freshKeys();
-  await using frozen = await spawnWorker(server, keys, ['--lease', '1s']);
-  await redis.lpush(keys.queue, order('a', { sleepMs: 200 }));
+  await using frozen = await spawnWorker(server, keys, ['--lease', '3s']);
+  await redis.lpush(keys.queue, order('a', { sleepMs: 3_000 }));
   await inFlight(redis, keys, frozen, 1);
   frozen.signal('SIGSTOP');
-  await using other = await spawnWorker(server, keys, ['--lease', '1s']);
-  await eventually(async () => expect(await redis.hexists(keys.result, 'a')).toBe(1), { withinMs: 8_000 });
+  await using other = await spawnWorker(server, keys, ['--lease', '3s']);
+  await eventually(async () => expect(await redis.hexists(keys.result, 'a')).toBe(1));
   await redis.hset(keys.result, 'a', 'collected');
   frozen.signal('SIGCONT');
   await frozen.reports('fenced');
@@ -175,7 +177,7 @@ test.concurrent('restarted under its name, it gets its own tasks back immediatel
   const redis = server.client();
   const keys = freshKeys();
   await using first = await spawnWorker(server, keys, ['--lease', '60s', '--concurrency', '2'], 'pod-0');
-  await redis.lpush(keys.queue, order('a', { sleepMs: 400 }), order('b', { sleepMs: 400 }));
+  await redis.lpush(keys.queue, order('a', { sleepMs: 3_000 }), order('b', { sleepMs: 3_000 }));
   await inFlight(redis, keys, first, 2);
   first.signal('SIGKILL');
   await first.ended;
@@ -206,7 +208,7 @@ test.concurrent('a command gets nothing of what the worker needs to reach Redis'
   const given = ['--queue', keys.queue, '--result', keys.result];
   await using _worker = spawnProgram(['--command', 'env', ...given], { ...secrets, OTHER: 'kept' });
   await redis.lpush(keys.queue, 'task');
-  const { task = '' } = await resultsOf(redis, keys.result, 1, 15_000);
+  const { task = '' } = await resultsOf(redis, keys.result, 1);
   expect(task).toContain('OTHER=kept');
   expect(task).not.toContain('MILLRACE_REDIS_');
 });
@@ -229,7 +231,7 @@ test.concurrent.each([
     await redis.lpush(keys.queue, ...Array.from({ length: 60 }, (_, i) => `slow ${i}`));
     const shortage = await worker.reports('starts-fail');
     expect(shortage).toMatchObject({ reason: expect.stringContaining('EMFILE') });
-    expect(Object.keys(await resultsOf(redis, keys.result, 60, 25_000))).toHaveLength(60);
+    expect(Object.keys(await resultsOf(redis, keys.result, 60))).toHaveLength(60);
     expect(await redis.llen(keys.dead)).toBe(0);
     await worker.reports('starts-succeed');
   },

@@ -79,7 +79,7 @@ test.concurrent('a worker that was killed and restarted has its tasks back immed
   const redis = server.client();
   const keys = freshKeys();
   const first = await spawnWorker(server, keys, ['--lease', '1h'], 'pod-1');
-  await redis.lpush(keys.queue, order('a', { sleepMs: 60_000 }));
+  await redis.lpush(keys.queue, order('a', { sleepMs: 3_600_000 }));
   await eventually(async () => expect(await redis.hlen(keys.inflight('pod-1'))).toBe(1));
   await first[Symbol.asyncDispose]();
   await using second = await spawnWorker(server, keys, ['--lease', '1h'], 'pod-1');
@@ -91,12 +91,12 @@ test.concurrent('one whose connections are still open is waited for, until its l
   await using server = await startRedis();
   const redis = server.client();
   const keys = freshKeys();
-  await using first = await spawnWorker(server, keys, ['--lease', '1s'], 'pod-1');
-  await redis.lpush(keys.queue, order('a', { sleepMs: 60_000 }));
+  await using first = await spawnWorker(server, keys, ['--lease', '3s'], 'pod-1');
+  await redis.lpush(keys.queue, order('a', { sleepMs: 3_600_000 }));
   await eventually(async () => expect(await redis.hlen(keys.inflight('pod-1'))).toBe(1));
   // as when the node of a pod is out of reach: nobody knows whether it lives
   first.signal('SIGSTOP');
-  await using _second = await spawnWorker(server, keys, ['--lease', '1s'], 'pod-1');
+  await using _second = await spawnWorker(server, keys, ['--lease', '3s'], 'pod-1');
   await eventually(async () => expect(await redis.hlen(keys.inflight('pod-1'))).toBe(1));
   expect(await redis.hvals(keys.carried('pod-1'))).toEqual(['0:0:::1']);
   // it comes back, and the name is another one's

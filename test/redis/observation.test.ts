@@ -50,7 +50,7 @@ test('arrived, taken and finished tasks add up, and a replica that becomes ready
   await eventually(() => expect(seen.at(-1)?.known).toBe(true));
   const pushed = performance.timeOrigin + performance.now();
   await redis.lpush(queue, ...['a', 'b', 'c'].map((id) => JSON.stringify({ id, sleepMs: 300 })));
-  await resultsOf(redis, result, 3, 20_000);
+  await resultsOf(redis, result, 3);
   const sum = (of: (one: Observation) => number): number => seen.reduce((total, one) => total + of(one), 0);
   await eventually(() => expect(sum((one) => one.completed)).toBe(3));
   expect([sum((one) => one.arrived), sum((one) => one.taken), sum((one) => one.failed)]).toEqual([3, 3, 0]);

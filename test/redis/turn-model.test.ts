@@ -60,54 +60,50 @@ const forget: fc.Arbitrary<Step> = fc.record({
   steps: fc.integer({ min: 1, max: 8 }),
 });
 
-test(
-  'each task is in exactly one place, or has its result; a suspect is alone, or with half of its fellows',
-  { timeout: 180_000 },
-  async () => {
-    process.stdout.write(`turn model: ${RUNS} runs, seed ${SEED} (MILLRACE_TEST_SEED)\n`);
-    // often both workers live and there is enough for both: only then can tasks stand beside a suspect
-    const both = fc.constant<Step[]>([
-      { kind: 'begin', worker: 'one' },
-      { kind: 'begin', worker: 'two' },
-    ]);
-    const histories = fc
-      .tuple(
-        fc.oneof(both, fc.constant<Step[]>([])),
-        fc.array(enqueue, { maxLength: 12 }),
-        // one server in three goes back
-        fc.oneof(
-          { weight: 2, arbitrary: fc.array(step, { minLength: 5, maxLength: 40, size: 'max' }) },
-          fc.array(fc.oneof({ weight: 9, arbitrary: step }, forget), {
-            minLength: 5,
-            maxLength: 40,
-            size: 'max',
-          }),
-        ),
-      )
-      .map((parts) => parts.flat());
-    await fc.assert(
-      fc.asyncProperty(histories, async (history) => {
-        const world: World = {
-          keys: freshKeys(),
-          workers: new Map(),
-          enqueued: new Map(),
-          finished: new Map(),
-          marks: new Set(),
-          cancelled: new Map(),
-          past: [],
-        };
-        const forgets = history.some(({ kind }) => kind === 'forget');
-        for (const next of history) {
-          if (forgets) await remember(redis, world);
-          await take(redis, next, world);
-          await expectWhole(world);
-        }
-        await drain(world);
-      }),
-      { numRuns: RUNS, seed: SEED },
-    );
-  },
-);
+test('each task is in exactly one place, or has its result; a suspect is alone, or with half of its fellows', async () => {
+  process.stdout.write(`turn model: ${RUNS} runs, seed ${SEED} (MILLRACE_TEST_SEED)\n`);
+  // often both workers live and there is enough for both: only then can tasks stand beside a suspect
+  const both = fc.constant<Step[]>([
+    { kind: 'begin', worker: 'one' },
+    { kind: 'begin', worker: 'two' },
+  ]);
+  const histories = fc
+    .tuple(
+      fc.oneof(both, fc.constant<Step[]>([])),
+      fc.array(enqueue, { maxLength: 12 }),
+      // one server in three goes back
+      fc.oneof(
+        { weight: 2, arbitrary: fc.array(step, { minLength: 5, maxLength: 40, size: 'max' }) },
+        fc.array(fc.oneof({ weight: 9, arbitrary: step }, forget), {
+          minLength: 5,
+          maxLength: 40,
+          size: 'max',
+        }),
+      ),
+    )
+    .map((parts) => parts.flat());
+  await fc.assert(
+    fc.asyncProperty(histories, async (history) => {
+      const world: World = {
+        keys: freshKeys(),
+        workers: new Map(),
+        enqueued: new Map(),
+        finished: new Map(),
+        marks: new Set(),
+        cancelled: new Map(),
+        past: [],
+      };
+      const forgets = history.some(({ kind }) => kind === 'forget');
+      for (const next of history) {
+        if (forgets) await remember(redis, world);
+        await take(redis, next, world);
+        await expectWhole(world);
+      }
+      await drain(world);
+    }),
+    { numRuns: RUNS, seed: SEED },
+  );
+});
 
 /** Counts each content everywhere and compares with what was enqueued. */
 async function expectWhole({ keys, enqueued, finished, marks, cancelled, workers }: World): Promise<void> {

@@ -51,7 +51,7 @@ test.concurrent('so with the first commands of a connection, before it is ready'
     const redis = openBounded(server.address);
     await eventually(() => expect(server.asked('info')).toBeGreaterThan(0));
     server.tell({});
-    await eventually(async () => expect(await redis.llen('queue')).toBe(0), { withinMs: 15_000 });
+    await eventually(async () => expect(await redis.llen('queue')).toBe(0));
     await closeRedis(redis);
   });
 });
@@ -63,13 +63,13 @@ test.concurrent('an unknown notice counts for any key, and the next one is recei
     await using watch = await openKeyWatch(
       server.address,
       (keys) => void heard.push(keys),
-      5_000,
+      60_000,
       undefined,
       openBounded,
     );
     server.publish(message);
-    await eventually(() => expect(heard).toContain(undefined), { withinMs: 15_000 });
-    await eventually(() => expect(watch.armed).toBe(true), { withinMs: 15_000 });
+    await eventually(() => expect(heard).toContain(undefined));
+    await eventually(() => expect(watch.armed).toBe(true));
     heard.length = 0;
     server.publish('*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n*1\r\n$1\r\nq\r\n');
     await eventually(() => expect(heard).toEqual([['q']]));
@@ -104,7 +104,7 @@ test('a server that keeps lying is contacted less and less often', async () => {
   const waits: number[] = [];
   const redis = openBounded(server.address);
   redis.on('reconnecting', (ms: number) => waits.push(ms));
-  await eventually(() => expect(waits).toHaveLength(2), { withinMs: 10_000 });
+  await eventually(() => expect(waits).toHaveLength(2));
   expect(waits).toEqual([1_000, 2_000]);
   await closeRedis(redis);
 });

@@ -23,8 +23,7 @@ function listen(address: RedisAddress, options: Partial<WakeOptions> = {}): List
   return { wake, heard, log, [Symbol.asyncDispose]: () => wake[Symbol.asyncDispose]() };
 }
 
-const inMode = (wake: Wake, mode: string, withinMs = 5_000): Promise<void> =>
-  eventually(() => expect(wake.mode).toBe(mode), { withinMs });
+const inMode = (wake: Wake, mode: string): Promise<void> => eventually(() => expect(wake.mode).toBe(mode));
 
 const moves = async (server: RedisServer): Promise<number> => {
   const list = String(await server.client().client('LIST'));

@@ -115,17 +115,22 @@ test.concurrent('a refusal later on passes, without a new connection', async () 
   );
   expect(watch.armed).toBe(false);
   await allow('+client|tracking');
-  await eventually(() => expect(watch.armed).toBe(true), { withinMs: 15_000 });
+  await eventually(() => expect(watch.armed).toBe(true));
   await expectNotice(watch, notices, admin, 'a');
 });
 
 test('a server that is away, or a wrong password, is no refusal', async () => {
   await using redis = await startRedis({ password: 'secret' });
-  const away = openKeyWatch({ url: 'redis://127.0.0.1:1' }, () => undefined, 300);
-  await expect(away).rejects.toThrow(/ECONNREFUSED/);
-  const wrong = openKeyWatch({ url: redis.url, password: 'wrong' }, () => undefined, 300);
-  await expect(wrong).rejects.toThrow(/WRONGPASS/);
-  await expect(wrong).rejects.not.toThrow(TrackingRefused);
+  // which it cannot know before the connection was tried, and on a busy machine that takes its time
+  for (const [address, why] of [
+    [{ url: 'redis://127.0.0.1:1' }, /ECONNREFUSED/],
+    [{ url: redis.url, password: 'wrong' }, /WRONGPASS/],
+  ] as const)
+    await eventually(async () => {
+      const refused = openKeyWatch(address, () => undefined, 300);
+      await expect(refused).rejects.toThrow(why);
+      await expect(refused).rejects.not.toThrow(TrackingRefused);
+    });
 });
 
 test("two connections that reach different servers find each other again, even if another client has the listener's number there", async () => {

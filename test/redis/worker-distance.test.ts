@@ -69,15 +69,12 @@ test('a hundred queues: the lowest one is served without a turn in those above',
   await settled(queues, worker.id);
   let tasks = 0;
   // each queue makes a turn a second anyway: one task at least is served in between
-  await eventually(
-    async () => {
-      const before = sum(await turnsOf(queues, worker.id));
-      await redis.lpush(lowest.queue, `task ${++tasks}`);
-      await resultsOf(redis, lowest.result, tasks, 15_000);
-      expect(sum(await turnsOf(queues, worker.id)) - before).toBeLessThan(50);
-    },
-    { withinMs: 20_000 },
-  );
+  await eventually(async () => {
+    const before = sum(await turnsOf(queues, worker.id));
+    await redis.lpush(lowest.queue, `task ${++tasks}`);
+    await resultsOf(redis, lowest.result, tasks);
+    expect(sum(await turnsOf(queues, worker.id)) - before).toBeLessThan(50);
+  });
 });
 
 test('many queues: each is served in order of urgency, from a distance', async () => {
@@ -93,7 +90,7 @@ test('many queues: each is served in order of urgency, from a distance', async (
   const tasks = queues.map((_, i) => `task ${i}`);
   for (const [i, keys] of queues.entries()) await redis.lpush(keys.queue, tasks[i] ?? '');
   await using _ = startWorker({ address }, first, { handler, queue: queues.map(({ queue }) => queue) });
-  await resultsOf(redis, first.result, queues.length, 15_000);
+  await resultsOf(redis, first.result, queues.length);
   expect(began).toEqual(tasks);
 });
 
@@ -109,7 +106,7 @@ test('a worker that is throttled, and stands still for 50 ms at a time, serves t
   const throttle = setInterval(() => Atomics.wait(cell, 0, 0, 50), 1);
   try {
     await redis.lpush(lowest.queue, 'a', 'b');
-    expect(await resultsOf(redis, lowest.result, 2, 15_000)).toEqual({ a: 'ok', b: 'ok' });
+    expect(await resultsOf(redis, lowest.result, 2)).toEqual({ a: 'ok', b: 'ok' });
   } finally {
     clearInterval(throttle);
   }
@@ -125,13 +122,10 @@ test('an idle worker of many queues reads each of them equally often, and no mor
   await worker.ready();
   await settled(queues, worker.id);
   const before = await turnsOf(queues, worker.id);
-  await eventually(
-    async () => {
-      const turns = await turnsOf(queues, worker.id);
-      expect((turns.at(-1) ?? 0) - (before.at(-1) ?? 0)).toBeGreaterThanOrEqual(2);
-    },
-    { withinMs: 10_000 },
-  );
+  await eventually(async () => {
+    const turns = await turnsOf(queues, worker.id);
+    expect((turns.at(-1) ?? 0) - (before.at(-1) ?? 0)).toBeGreaterThanOrEqual(2);
+  });
   const turns = (await turnsOf(queues, worker.id)).map((count, i) => count - (before[i] ?? 0));
   expect(Math.max(...turns)).toBeLessThanOrEqual(4);
 });

@@ -41,9 +41,7 @@ export async function openPython(
     work: async (place) => {
       const before = await workers(redis);
       const worker = processes.start(python, [...program, 'work', place], { env });
-      await eventually(async () => expect(await workers(redis)).toBeGreaterThan(before), {
-        withinMs: 20_000,
-      });
+      await eventually(async () => expect(await workers(redis)).toBeGreaterThan(before));
       return worker;
     },
     release: releaseOn(server),

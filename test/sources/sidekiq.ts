@@ -45,9 +45,7 @@ function openSidekiq(server: RedisServer): SidekiqLibrary {
         // by which it names its host
         env: { ...env, DYNO: place },
       });
-      await eventually(async () => expect(await redis.scard('processes')).toBeGreaterThan(before), {
-        withinMs: 20_000,
-      });
+      await eventually(async () => expect(await redis.scard('processes')).toBeGreaterThan(before));
       return worker;
     },
     release: releaseOn(server),

@@ -13,7 +13,7 @@ import { connectObjects, type Json, type Objects } from './objects.ts';
 /** The namespace of the release, and the user name of its controller. */
 export const HOME = 'millrace-system';
 export const CONTROLLER = `system:serviceaccount:${HOME}:millrace`;
-export const SOON = { withinMs: 20_000, everyMs: 100 };
+export const SOON = { everyMs: 100 };
 
 export const container = { name: 'worker', image: 'worker:1' };
 export const ofSecret = (name: string): Json => ({ secretKeyRef: { name, key: 'value' } });

@@ -22,7 +22,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { failure, kill, logTail, pidOf, run, startGuard } from './children.ts';
 import { findTools } from './tools.ts';
 
-const startTimeout = 90_000;
+const startTimeout = 240_000;
 const pollEvery = 50;
 
 /** Where a server is and how to be admin there. Plain data: vitest's `provide` carries it to other processes. */
@@ -65,7 +65,7 @@ export interface ApiServerOptions {
 
 /**
  * Starts a server and resolves when `/readyz` returns ok.
- * @throws Error with the end of the log that matters when it does not start within 90 s.
+ * @throws Error with the end of the log that matters when it does not start within four minutes.
  */
 export async function startApiServer({ flags: more = {} }: ApiServerOptions = {}): Promise<ApiServer> {
   const tools = await findTools(['etcd', 'kube-apiserver', 'kubectl']);
@@ -82,7 +82,7 @@ export async function startApiServer({ flags: more = {} }: ApiServerOptions = {}
 
 /** The same functions for a server that another process started. */
 export function attach(endpoint: Endpoint): Attached {
-  const kubectl: Attached['kubectl'] = (args, { input, timeout = 30_000 } = {}) => {
+  const kubectl: Attached['kubectl'] = (args, { input, timeout = 120_000 } = {}) => {
     const common = ['--kubeconfig', endpoint.kubeconfig, '--cache-dir', `${endpoint.kubeconfig}.cache`];
     return new Promise((resolve, reject) => {
       const child = execFile(

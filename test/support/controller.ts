@@ -8,7 +8,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { bundle } from '../../scripts/bundle.ts';
 import { LogEvent } from '../../runtime/log-event.ts';
-import { eventually } from './eventually.ts';
+import { eventually, WITHIN_MS } from './eventually.ts';
 import { freePort } from './redis.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -104,7 +104,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
         return { status: 0, body: '' };
       }
     },
-    leading: (withinMs = 20_000) =>
+    leading: (withinMs = WITHIN_MS) =>
       eventually(
         () => {
           if (child.exitCode !== null) throw new Error(`the controller ended:\n${written}`);

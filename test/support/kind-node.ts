@@ -56,15 +56,10 @@ async function containerId(
   { cluster }: Release,
   { namespace, pod }: { namespace: string; pod: string },
 ): Promise<string> {
-  return eventually(
-    async () => {
-      const found: Pod = JSON.parse(
-        await cluster.kubectl(['get', 'pod', pod, '-n', namespace, '-o', 'json']),
-      );
-      const id = found.status.containerStatuses?.[0]?.containerID?.split('//')[1];
-      if (!id) throw new Error(`pod ${pod} has no container that runs`);
-      return id;
-    },
-    { withinMs: 5_000 },
-  );
+  return eventually(async () => {
+    const found: Pod = JSON.parse(await cluster.kubectl(['get', 'pod', pod, '-n', namespace, '-o', 'json']));
+    const id = found.status.containerStatuses?.[0]?.containerID?.split('//')[1];
+    if (!id) throw new Error(`pod ${pod} has no container that runs`);
+    return id;
+  });
 }

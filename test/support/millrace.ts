@@ -2,7 +2,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { eventually } from './eventually.ts';
+import { eventually, WITHIN_MS } from './eventually.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 export const MILLRACE = join(ROOT, 'cli/main.ts');
@@ -53,7 +53,7 @@ export function start(file: string, args: readonly string[], options: StartOptio
     ended,
     stdout: () => stdout,
     stderr: () => stderr,
-    prints: (text, withinMs = 20_000) =>
+    prints: (text, withinMs = WITHIN_MS) =>
       eventually(
         () => {
           const match = text.exec(stdout);

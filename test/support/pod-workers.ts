@@ -76,7 +76,6 @@ export async function playPodWorkers(options: PodWorkersOptions): Promise<PodWor
     },
     run: (...tasks) =>
       eventually(() => expect([...running.keys()].toSorted()).toEqual(tasks.toSorted()), {
-        withinMs: 20_000,
         everyMs: 20,
       }),
     [Symbol.asyncDispose]: async () => {

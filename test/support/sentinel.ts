@@ -41,7 +41,7 @@ export async function startSentinels(
     });
     nodes.push(`${host}:${own}`);
   }
-  for (const node of nodes) await eventually(() => knowsAll(node, name), { withinMs: 20_000, everyMs: 100 });
+  for (const node of nodes) await eventually(() => knowsAll(node, name), { everyMs: 100 });
   const started = stack.move();
   return { nodes, [Symbol.asyncDispose]: () => started.disposeAsync() };
 }
@@ -84,7 +84,7 @@ export async function startOneSentinel(
   await writeFile(join(dir, 'sentinel.conf'), `${settings.join('\n')}\n`);
   const child = run(findServer(), dir, [join(dir, 'sentinel.conf'), '--sentinel']);
   const guard = startGuard([child], dir);
-  await eventually(() => listens(port), { withinMs: 10_000, everyMs: 50 });
+  await eventually(() => listens(port), { everyMs: 50 });
   return {
     node: `${primary.host}:${port}`,
     [Symbol.asyncDispose]: async () => {

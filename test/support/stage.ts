@@ -35,7 +35,7 @@ export function useStage({ deployments = false } = {}): Stage {
     redis = world.redis.client();
     if (deployments) await playDeployments(world.transport, playing.signal);
     await start();
-  }, 120_000);
+  });
   afterAll(async () => {
     playing.abort();
     await controller?.[Symbol.asyncDispose]();

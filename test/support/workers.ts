@@ -11,7 +11,7 @@ import { MAX_RESULT_BYTES } from '../../worker/task/encode.ts';
 import { createWorkerMetrics } from '../../worker/process/metrics.ts';
 import { runWorker } from '../../worker/worker.ts';
 import type { WorkerOptions } from '../../worker/epoch/options.ts';
-import { eventually } from './eventually.ts';
+import { eventually, WITHIN_MS } from './eventually.ts';
 import type { RedisServer } from './redis.ts';
 
 export interface LogLine {
@@ -109,7 +109,7 @@ export function resultsOf(
   redis: Redis,
   key: string,
   count: number,
-  withinMs = 5_000,
+  withinMs = WITHIN_MS,
 ): Promise<Record<string, string>> {
   return eventually(
     async () => {
@@ -158,14 +158,11 @@ export function spawnProgram(
   });
   const ended = once(child, 'close').then(([code, signal]) => (code ?? signal) as number | NodeJS.Signals);
   const reports = (event: LogEvent, times = 1): Promise<LogLine> =>
-    eventually(
-      () => {
-        const found = log.filter((line) => line.event === event)[times - 1];
-        if (found) return found;
-        throw new Error(`the worker did not report ${event} (${times}×) but:\n${written}`);
-      },
-      { withinMs: 15e3 },
-    );
+    eventually(() => {
+      const found = log.filter((line) => line.event === event)[times - 1];
+      if (found) return found;
+      throw new Error(`the worker did not report ${event} (${times}×) but:\n${written}`);
+    });
   return {
     id: '',
     pid: child.pid ?? 0,

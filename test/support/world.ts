@@ -54,7 +54,7 @@ export async function startWorld(): Promise<World> {
   const transport = stack.use(adminTransport(server));
   const objects = connectObjects(transport);
   await objects.create(DEFINITIONS, undefined, parse(await readFile(DEFINITION, 'utf8')));
-  await eventually(() => objects.list(POOLS, 'default'), { withinMs: 20_000 });
+  await eventually(() => objects.list(POOLS, 'default'));
   const world = stack.move();
   let namespaces = 0;
   return {

@@ -146,7 +146,7 @@ describe('nothing is left', () => {
     worker.kill('SIGKILL');
     await once(worker, 'exit');
     await suite.marked.gone(5000);
-  }, 15_000);
+  });
 });
 
 test('a shell that cannot fork is started again within the attempt, and the place is short until then', async () => {

@@ -51,32 +51,28 @@ describe('whole runs', () => {
     expect(figures.cost).toBeLessThan(2);
   });
 
-  test(
-    'a rush at the same hour of every day is expected, and no task waits longer for it',
-    { timeout: 120_000 },
-    () => {
-      const DAY_MS = 86_400_000;
-      const rush = Array.from({ length: 12 }, (_, day) =>
-        Array.from({ length: 900 }, (__, i): [number, number] => [
-          day * DAY_MS + 9 * 3_600_000 + i * 1_000,
-          8_000,
-        ]),
-      ).flat();
-      const trace = createTrace('rush', [[0, 1_000], ...rush]);
-      const setting = { startMs: 7_000, slots: 1 };
-      const runs = [true, false].map((forecast) => {
-        const own = millrace({ ...policy, forecast });
-        const made = simulate(trace, own, setting);
-        return { figures: figuresOf(trace, made, 10_000), made };
-      });
-      const [using, without] = runs;
-      expect(using?.figures.over).toBeLessThanOrEqual(without?.figures.over ?? 0);
-      expect(using?.made.decisions.some(({ reason }) => reason.includes('expected at this hour'))).toBe(true);
-      expect(without?.made.decisions.some(({ reason }) => reason.includes('expected at this hour'))).toBe(
-        false,
-      );
-    },
-  );
+  test('a rush at the same hour of every day is expected, and no task waits longer for it', () => {
+    const DAY_MS = 86_400_000;
+    const rush = Array.from({ length: 12 }, (_, day) =>
+      Array.from({ length: 900 }, (__, i): [number, number] => [
+        day * DAY_MS + 9 * 3_600_000 + i * 1_000,
+        8_000,
+      ]),
+    ).flat();
+    const trace = createTrace('rush', [[0, 1_000], ...rush]);
+    const setting = { startMs: 7_000, slots: 1 };
+    const runs = [true, false].map((forecast) => {
+      const own = millrace({ ...policy, forecast });
+      const made = simulate(trace, own, setting);
+      return { figures: figuresOf(trace, made, 10_000), made };
+    });
+    const [using, without] = runs;
+    expect(using?.figures.over).toBeLessThanOrEqual(without?.figures.over ?? 0);
+    expect(using?.made.decisions.some(({ reason }) => reason.includes('expected at this hour'))).toBe(true);
+    expect(without?.made.decisions.some(({ reason }) => reason.includes('expected at this hour'))).toBe(
+      false,
+    );
+  });
 
   test('bursts of tasks of milliseconds are served by a few replicas once their length is known', () => {
     const bursts = Array.from({ length: 6 }, (_, minute) =>
