@@ -10,7 +10,7 @@
  * zeros, and so does the first sample. The state for the next one is small, and nearly empty for an idle pool.
  */
 import type { PoolSample } from '../../queue/pool/pool-sample.ts';
-import { waitsOf, withPoint, type Curve, type CurvePoint } from '../decide/target-wait/arrivals.ts';
+import { cohorts, waitsOf, withPoint, type Curve, type CurvePoint } from '../decide/target-wait/arrivals.ts';
 import type { Decision, Numbers } from '../decide/decision.ts';
 import { settleStarts, type Starting } from '../decide/target-wait/start-time.ts';
 import { learnedNumbers } from '../decide/numbers.ts';
@@ -51,6 +51,8 @@ export interface Observation {
   readonly serviceMs: number;
   /** How long the taken tasks had waited, with the precision of the sampling interval. */
   readonly waits: readonly Wait[];
+  /** Age of the oldest waiting task, ms, with the same precision; a task that was there at the first sample is as old as that. */
+  readonly oldestMs: number;
   /** The start time of each replica that became ready, from the request, ms. Omitted where the request was not observed. */
   readonly startsMs: readonly number[];
   /** The decision: its cause, for programs, and its reason, human-readable. */
@@ -123,6 +125,7 @@ export function observe(
       wanted: replicas.wanted,
       scaled,
       waits,
+      oldestMs: sample ? (cohorts(curve, sample.waiting, sample.now)[0]?.oldest ?? 0) : 0,
       startsMs,
       cause: decision.cause,
       reason: decision.reason,

@@ -20,6 +20,7 @@ export function observation(parts: Partial<Observation> = {}): Observation {
     sinceMs: 1_000,
     scaled: undefined,
     waits: [],
+    oldestMs: 0,
     startsMs: [],
     cause: 'Enough',
     reason: '0: 0 waiting',

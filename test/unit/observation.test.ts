@@ -126,6 +126,23 @@ test('the first sample has levels only; nothing has happened yet', () => {
   expect(last).toMatchObject({ ...zeros, at: T0, desired: 2, cause: 'Enough', waits: [], startsMs: [] });
 });
 
+test('the oldest waiting task is as old as the first sample that had it, or its share of the time before', () => {
+  const arriving = [
+    { at: 0, counted: [4, 4, 0, 0, 4] },
+    { at: 10, waiting: 1, counted: [4, 4, 0, 0, 4] },
+    { at: 20, waiting: 2, counted: [4, 4, 0, 0, 4] },
+  ] as const;
+  expect(observeAll(arriving).all.map(({ oldestMs }) => oldestMs)).toEqual([0, 5_000, 15_000]);
+  const taken = observeAll([...arriving, { at: 30, waiting: 1, counted: [5, 4, 0, 0, 4] }]);
+  expect(taken.last.oldestMs).toBe(15_000);
+  expect(
+    observeAll([
+      { at: 0, waiting: 9 },
+      { at: 7, waiting: 9 },
+    ]).last.oldestMs,
+  ).toBe(7_000);
+});
+
 test('sums are what happened since the sample before', () => {
   const { last } = observeAll([
     { at: 0, waiting: 7, counted: [90, 80, 5, 4, 100] },
