@@ -12,6 +12,7 @@ import type { Logger } from '../runtime/log.ts';
 import { createClaims } from './act/claims.ts';
 import type { PoolSource } from './dashboard/board.ts';
 import type { Dashboard } from './dashboard/dashboard.ts';
+import type { External } from './external/external.ts';
 import { recoveryNote, type Death } from './recover/deaths.ts';
 import { noJournal, type Journal } from './process/journal.ts';
 import { createMemoryStore } from './records/memory-store.ts';
@@ -39,6 +40,8 @@ export interface ControllerOptions {
   readonly guard?: HostGuard | undefined;
   /** `undefined` if it is not enabled. */
   readonly dashboard?: Dashboard | undefined;
+  /** Answers other autoscalers; `undefined` if that is not enabled. */
+  readonly external?: External | undefined;
   readonly clock: Clock;
   readonly log: Logger;
   /** The work in progress, for the next process, and the pools that are left out because of earlier crashes. */
@@ -92,7 +95,10 @@ export async function runController(options: ControllerOptions, signal: AbortSig
       address,
       log,
       onRead: (key) => journal.begin(key),
-      onSample: (key, woken) => queue.add(key, woken ? 'urgent' : undefined),
+      onSample: (key, woken) => {
+        queue.add(key, woken ? 'urgent' : undefined);
+        external?.sampled(key);
+      },
     }),
   );
   const memories = createMemoryStore(log, journal);
@@ -115,13 +121,14 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     links,
     memories,
     claims,
-    // for the time line, metrics and the dashboard
+    // for the time line, metrics, the dashboard and other autoscalers
     observed: (pool, observation) => {
       metrics.pools.observed(pool, observation);
       const key = keyOf(pool);
       const link = links.get(key);
       if (link) recorder.observed(key, link, observation);
       shown?.observed(key, observation);
+      external?.observed(key, observation);
     },
     leftOutFor: (key) => options.quarantine?.leftOutFor(key) ?? 0,
     forgotten: (key) => recorder.forget(key),
@@ -129,11 +136,9 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   const queue = createQueue(options, reconcile, signal);
 
   await watches.synced;
-  using shown = options.dashboard?.attach({
-    pools,
-    sampled: (key) => links.get(key)?.sampler.latest(key),
-    queuesOf,
-  });
+  const sampled: PoolSource['sampled'] = (key) => links.get(key)?.sampler.latest(key);
+  using shown = options.dashboard?.attach({ pools, sampled, queuesOf });
+  using external = options.external?.attach({ pools, sampled });
   options.publish({
     workqueueDepth: () => queue.depth,
     redisServers: () => hub.size,

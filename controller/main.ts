@@ -18,12 +18,14 @@ import { onSignals } from '../runtime/lifecycle.ts';
 import { LogEvent } from '../runtime/log-event.ts';
 import { createLog, rethrow, type Logger } from '../runtime/log.ts';
 import { runProgram } from '../runtime/program.ts';
+import type { TlsFiles } from '../runtime/tls-files.ts';
 import { version } from '../runtime/version.ts';
 import { runController } from './controller.ts';
 import { createDashboard } from './dashboard/dashboard.ts';
 import { leaderAddress, leaderNote } from './dashboard/leader.ts';
 import { openGate, refusesMetrics, rightsGate, type Gate } from './dashboard/gate.ts';
 import { createStrikes, type Strikes } from './dashboard/strikes.ts';
+import { openExternal, type External, type ExternalOptions } from './external/external.ts';
 import { tokenFile } from './dashboard/token.ts';
 import { openJournal, poolsIn, type Journal } from './process/journal.ts';
 import { parseFlags, type ControllerFlags } from './process/flags.ts';
@@ -82,11 +84,14 @@ async function main(): Promise<void> {
     watches: () => gauges.watches(),
   });
   let holder: string | undefined;
-  let leader: string | undefined;
+  /** The annotations of the lease, if another process has it. */
+  let leader: Readonly<Record<string, string>> = {};
   const monotonic = (): number => performance.now();
   const strikes = createStrikes({ log, counted: (kind) => metrics.refused(kind), now: monotonic });
   const rights = createRights(transport, monotonic);
   const podIp = process.env['POD_IP'];
+  const identity = `${instance}_${randomUUID()}`;
+  const leaderOf = (service?: string): string | undefined => leaderAddress(holder ?? '', leader, service);
   const tls =
     flags.tlsCertFile !== undefined && flags.tlsKeyFile !== undefined
       ? { cert: flags.tlsCertFile, key: flags.tlsKeyFile }
@@ -99,7 +104,10 @@ async function main(): Promise<void> {
         showTasks: flags.dashboardShowTasks,
         gate: await gateOf(flags, rights, strikes),
         hostnames: hostnames(podIp, flags.dashboardHosts),
-        leader: () => (leader === undefined ? undefined : { address: leader, certificate: certificate() }),
+        leader: () => {
+          const address = leaderOf();
+          return address === undefined ? undefined : { address, certificate: certificate() };
+        },
         log,
         now: () => systemClock.now(),
       })
@@ -115,6 +123,7 @@ async function main(): Promise<void> {
     route: dashboard?.route,
   });
   certificate = () => http.certificate;
+  await using external = await externalOf(flags, { transport, rights, log, leader: leaderOf });
 
   const control = async (leading: AbortSignal): Promise<void> => {
     metrics.leading(true);
@@ -126,7 +135,7 @@ async function main(): Promise<void> {
     try {
       const { namespace: namespaces } = flags;
       const clock = systemClock;
-      const shared = { api, namespaces, instance, metrics, publish, guard, dashboard, clock, log };
+      const shared = { api, namespaces, instance, metrics, publish, guard, dashboard, external, clock, log };
       await runController({ ...shared, journal, quarantine }, leading);
     } finally {
       metrics.leading(false);
@@ -136,7 +145,6 @@ async function main(): Promise<void> {
 
   // awaited, as otherwise everything declared with `using` here would be disposed before the work began
   if (!flags.leaderElection) return await alone(control, signals.stopping).catch(rethrow(log));
-  const identity = `${instance}_${randomUUID()}`;
   await lead(
     {
       api,
@@ -144,13 +152,14 @@ async function main(): Promise<void> {
       identity,
       annotations: (found) => ({
         ...(dashboard ? leaderNote(identity, podIp, http.port, tls ? 'https' : 'http') : {}),
+        ...externalNotes(external, identity, podIp),
         ...quarantine.annotations(found),
       }),
       onAnnotations: (found) => quarantine.update(found),
       signal: signals.stopping,
       onHolder: (name, annotations) => {
         holder = name;
-        leader = leaderAddress(name, annotations);
+        leader = name === identity ? {} : annotations;
         log.info({ holder: name }, name ? 'the lease has a holder' : 'the lease has no holder');
       },
       onError: (error) => log.warn({ err: error }, 'failed to acquire the leader lease; retrying'),
@@ -163,6 +172,35 @@ async function gateOf(flags: ControllerFlags, rights: Rights, strikes: Strikes):
   if (flags.dashboardTokenFile !== undefined)
     return openGate(await tokenFile(flags.dashboardTokenFile), strikes);
   return flags.dashboardAuth === 'none' ? openGate(undefined, strikes) : rightsGate(rights, strikes);
+}
+
+async function externalOf(
+  flags: ControllerFlags,
+  shared: Pick<ExternalOptions, 'transport' | 'rights' | 'log' | 'leader'>,
+): Promise<External | undefined> {
+  const { externalMetricsPort: metricsPort, kedaScalerPort: kedaPort } = flags;
+  const filesOf = (cert: string | undefined, key: string | undefined): TlsFiles | undefined =>
+    cert === undefined || key === undefined ? undefined : { cert, key };
+  const metricsTls = filesOf(flags.externalMetricsTlsCertFile, flags.externalMetricsTlsKeyFile);
+  const metrics =
+    metricsPort !== undefined && metricsTls ? { port: metricsPort, tls: metricsTls } : undefined;
+  const tls = filesOf(flags.kedaScalerTlsCertFile, flags.kedaScalerTlsKeyFile);
+  const keda =
+    kedaPort === undefined ? undefined : { port: kedaPort, tls, clientCa: flags.kedaScalerClientCaFile };
+  if (!metrics && !keda) return undefined;
+  return openExternal({ ...shared, metrics, keda, elapsed: () => systemClock.elapsed() });
+}
+
+/** Where a standby passes connections on to. */
+function externalNotes(
+  external: External | undefined,
+  identity: string,
+  podIp: string | undefined,
+): Record<string, string> {
+  const notes = [...(external?.ports ?? [])].map(([service, port]) =>
+    leaderNote(identity, podIp, port, 'tcp', service),
+  );
+  return Object.assign({}, ...notes) as Record<string, string>;
 }
 
 /** Host names under which browsers may reach the dashboard: this machine, as through a port-forward, the pod, and those given. */

@@ -2,22 +2,43 @@
  * Who a token belongs to, and what they may do: asked of the API server with that token itself, so that the answer is what
  * `kubectl` would get with it, and we need no right of our own to ask (as TokenReview and SubjectAccessReview would).
  *
- * Answers are kept for half a minute, for a bounded number of tokens; of a token only its hash is kept.
+ * A user without a token, whom the API server has named to us, is asked about with a SubjectAccessReview, which needs that right.
+ *
+ * Answers are kept for half a minute, for a bounded number of tokens and users; of a token only its hash is kept.
  */
 import { hash } from 'node:crypto';
 import { KubeError } from './errors.ts';
 import type { CallOptions, Transport } from './transport.ts';
 import { GROUP, PLURAL } from './workerpool.ts';
 
-/** Of WorkerPools in a namespace, or in all with `''`; or of a path of the controller's own, such as `/metrics`. */
+/**
+ * Of WorkerPools in a namespace, or in all with `''`; of a path of the controller's own, such as `/metrics`; or of a metric for
+ * autoscalers.
+ */
 export type Question =
   | { readonly verb: 'list' | 'patch'; readonly namespace: string }
-  | { readonly path: string };
+  | { readonly path: string }
+  | {
+      readonly verb: 'get';
+      readonly group: 'external.metrics.k8s.io';
+      readonly resource: string;
+      readonly namespace: string;
+    };
+
+/** As a front proxy names one. */
+export interface User {
+  readonly name: string;
+  readonly uid?: string;
+  readonly groups: readonly string[];
+  readonly extra: Readonly<Record<string, readonly string[]>>;
+}
 
 export interface Rights {
   /** `undefined` for a token that the API server rejects. Rejects with KubeError if the request fails. */
   userOf(token: string, options?: CallOptions): Promise<string | undefined>;
   may(token: string, question: Question, options?: CallOptions): Promise<boolean>;
+  /** The same of a user; needs the right to create SubjectAccessReviews. */
+  mayUser(user: User, question: Question, options?: CallOptions): Promise<boolean>;
   /** True if `userOf` is cached for the token, and is a user. */
   knows(token: string): boolean;
 }
@@ -36,6 +57,8 @@ interface Holder {
 /** `now`: ms, monotonic. */
 export function createRights(transport: Transport, now: () => number): Rights {
   const holders = new Map<string, Holder>();
+  /** By user and question. */
+  const users = new Map<string, { readonly at: number; readonly allowed: Promise<boolean> }>();
 
   function holderOf(token: string, options: CallOptions | undefined): Holder {
     const name = hash('sha256', token, 'base64');
@@ -81,15 +104,15 @@ export function createRights(transport: Transport, now: () => number): Rights {
   }
 
   async function ask(token: string, question: Question, options: CallOptions | undefined): Promise<boolean> {
-    const asked =
-      'path' in question
-        ? { nonResourceAttributes: { path: question.path, verb: 'get' } }
-        : { resourceAttributes: { group: GROUP, resource: PLURAL, ...question } };
     const review = await transport.call<AccessReview>(
       {
         method: 'POST',
         path: '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews',
-        body: { apiVersion: 'authorization.k8s.io/v1', kind: 'SelfSubjectAccessReview', spec: asked },
+        body: {
+          apiVersion: 'authorization.k8s.io/v1',
+          kind: 'SelfSubjectAccessReview',
+          spec: attributesOf(question),
+        },
         what: 'ask what a token allows',
         token,
       },
@@ -98,7 +121,39 @@ export function createRights(transport: Transport, now: () => number): Rights {
     return review.status?.allowed === true;
   }
 
+  async function askOf(user: User, question: Question, options: CallOptions | undefined): Promise<boolean> {
+    const { name, ...rest } = user;
+    const review = await transport.call<AccessReview>(
+      {
+        method: 'POST',
+        path: '/apis/authorization.k8s.io/v1/subjectaccessreviews',
+        body: {
+          apiVersion: 'authorization.k8s.io/v1',
+          kind: 'SubjectAccessReview',
+          spec: { user: name, ...rest, ...attributesOf(question) },
+        },
+        what: 'ask what a user may do',
+      },
+      options,
+    );
+    return review.status?.allowed === true;
+  }
+
   return {
+    mayUser: (user, question, options) => {
+      const key = JSON.stringify([user, question]);
+      const found = users.get(key);
+      if (found && now() - found.at < KEPT_MS) return found.allowed;
+      users.delete(key);
+      const made = { at: now(), allowed: askOf(user, question, options) };
+      users.set(key, made);
+      made.allowed.catch(() => users.get(key) === made && users.delete(key));
+      for (const oldest of users.keys()) {
+        if (users.size <= MOST_QUESTIONS) break;
+        users.delete(oldest);
+      }
+      return made.allowed;
+    },
     userOf: (token, options) => holderOf(token, options).user,
     may: (token, question, options) => {
       const { answers } = holderOf(token, options);
@@ -115,6 +170,11 @@ export function createRights(transport: Transport, now: () => number): Rights {
       return found !== undefined && now() - found.at < KEPT_MS && found.known;
     },
   };
+}
+
+function attributesOf(question: Question): object {
+  if ('path' in question) return { nonResourceAttributes: { path: question.path, verb: 'get' } };
+  return { resourceAttributes: { group: GROUP, resource: PLURAL, ...question } };
 }
 
 interface SubjectReview {

@@ -67,3 +67,9 @@ export function sourceQueues({
   // of a later version: reported, and not crashed at
   return Object.keys(other).length > 0 ? Object.keys(other) : ['source'];
 }
+
+/** Whether tasks that were taken are counted, so that waits can be measured; the CRD allows `targetWait` by the same rule. */
+export function countsFinished({ asynq, sidekiq, custom, stream }: SourceSpec): boolean {
+  if (custom) return custom.finished !== undefined && custom.inHand !== undefined;
+  return asynq !== undefined || sidekiq !== undefined || (stream !== undefined && !stream.longestTask);
+}

@@ -1,27 +1,29 @@
-/** The address of the leader's dashboard, as an annotation of the lease. Pure. */
+/** The address of the leader's dashboard, and of its other servers, as annotations of the lease. Pure. */
 
-const ANNOTATION = 'millrace.dev/dashboard';
+const annotationOf = (service: string): string => `millrace.dev/${service}`;
 
 /** What a leader writes beside its name. Nothing, where it does not know by which address others reach it. */
 export function leaderNote(
   identity: string,
   address: string | undefined,
   port: number,
-  scheme: 'http' | 'https' = 'http',
+  scheme: 'http' | 'https' | 'tcp' = 'http',
+  service = 'dashboard',
 ): Readonly<Record<string, string>> {
   if (address === undefined || address === '') return {};
   const host = address.includes(':') ? `[${address}]` : address;
-  return { [ANNOTATION]: `${identity} ${scheme}://${host}:${port}` };
+  return { [annotationOf(service)]: `${identity} ${scheme}://${host}:${port}` };
 }
 
 /**
- * `http://host:port` (or `https://`) of the leader; `undefined` when it has written nothing, as what is there may be of one
+ * `http://host:port` (or another scheme) of the leader; `undefined` when it has written nothing, as what is there may be of one
  * before it.
  */
 export function leaderAddress(
   identity: string,
   annotations: Readonly<Record<string, string>>,
+  service = 'dashboard',
 ): string | undefined {
-  const [of, address] = (annotations[ANNOTATION] ?? '').split(' ');
+  const [of, address] = (annotations[annotationOf(service)] ?? '').split(' ');
   return identity !== '' && of === identity ? address : undefined;
 }

@@ -27,6 +27,13 @@ export interface ControllerFlags {
   readonly metricsAuth: MetricsAuth;
   readonly tlsCertFile?: string;
   readonly tlsKeyFile?: string;
+  readonly externalMetricsPort?: number;
+  readonly externalMetricsTlsCertFile?: string;
+  readonly externalMetricsTlsKeyFile?: string;
+  readonly kedaScalerPort?: number;
+  readonly kedaScalerTlsCertFile?: string;
+  readonly kedaScalerTlsKeyFile?: string;
+  readonly kedaScalerClientCaFile?: string;
   readonly redisAllowedHosts: readonly string[];
   readonly allowLocal: boolean;
   readonly logLevel: LogLevel;
@@ -149,6 +156,55 @@ export function parseFlags(argv: readonly string[], env: NodeJS.ProcessEnv): Con
     )
     .addOption(
       option(
+        '--external-metrics-port <port>',
+        'serve external.metrics.k8s.io, for HorizontalPodAutoscalers, on this port; requires the two files below',
+        'MILLRACE_EXTERNAL_METRICS_PORT',
+      ).argParser(integer(0, 65_535)),
+    )
+    .addOption(
+      option(
+        '--external-metrics-tls-cert-file <path>',
+        'certificate (PEM) for that port',
+        'MILLRACE_EXTERNAL_METRICS_TLS_CERT_FILE',
+      ),
+    )
+    .addOption(
+      option(
+        '--external-metrics-tls-key-file <path>',
+        'private key of that certificate (PEM)',
+        'MILLRACE_EXTERNAL_METRICS_TLS_KEY_FILE',
+      ),
+    )
+    .addOption(
+      option(
+        '--keda-scaler-port <port>',
+        "serve KEDA's external scaler (gRPC) on this port",
+        'MILLRACE_KEDA_SCALER_PORT',
+      ).argParser(integer(0, 65_535)),
+    )
+    .addOption(
+      option(
+        '--keda-scaler-tls-cert-file <path>',
+        'certificate (PEM) to serve it over TLS; requires --keda-scaler-tls-key-file',
+        'MILLRACE_KEDA_SCALER_TLS_CERT_FILE',
+      ),
+    )
+    .addOption(
+      option(
+        '--keda-scaler-tls-key-file <path>',
+        'private key of that certificate (PEM)',
+        'MILLRACE_KEDA_SCALER_TLS_KEY_FILE',
+      ),
+    )
+    .addOption(
+      option(
+        '--keda-scaler-client-ca-file <path>',
+        'authority (PEM) of the certificates that its clients must show (default: clients need none)',
+        'MILLRACE_KEDA_SCALER_CLIENT_CA_FILE',
+      ),
+    )
+    .addOption(
+      option(
         '--redis-allowed-hosts <hosts>',
         'the only Redis hosts that pools may name: names, *.suffixes, addresses and networks (10.1.0.0/16), comma-separated',
         'MILLRACE_REDIS_ALLOWED_HOSTS',
@@ -178,5 +234,19 @@ export function parseFlags(argv: readonly string[], env: NodeJS.ProcessEnv): Con
     );
   if ((flags.tlsCertFile === undefined) !== (flags.tlsKeyFile === undefined))
     throw new UsageError('--tls-cert-file and --tls-key-file go together');
+  checkExternal(flags);
   return flags;
+}
+
+function checkExternal(flags: ControllerFlags): void {
+  const { externalMetricsTlsCertFile: cert, externalMetricsTlsKeyFile: key, kedaScalerTlsCertFile } = flags;
+  const both = cert !== undefined && key !== undefined;
+  if (flags.externalMetricsPort !== undefined && !both)
+    throw new UsageError(
+      '--external-metrics-port needs --external-metrics-tls-cert-file and --external-metrics-tls-key-file: the API server connects by HTTPS only',
+    );
+  if ((kedaScalerTlsCertFile === undefined) !== (flags.kedaScalerTlsKeyFile === undefined))
+    throw new UsageError('--keda-scaler-tls-cert-file and --keda-scaler-tls-key-file go together');
+  if (flags.kedaScalerClientCaFile !== undefined && kedaScalerTlsCertFile === undefined)
+    throw new UsageError('--keda-scaler-client-ca-file needs --keda-scaler-tls-cert-file');
 }

@@ -38,6 +38,36 @@ test('the controller has the rights that it uses, and no others', async () => {
   ]);
 });
 
+test('external metrics need two more rights: to ask what a user may do, and to know the API server', async () => {
+  const manifests = await chart.template('externalMetrics.enabled=true');
+  expect(lines(only(manifests, 'ClusterRole', 'try-millrace-external-metrics'))).toEqual([
+    'authorization.k8s.io subjectaccessreviews: create',
+  ]);
+  expect(named(manifests, 'RoleBinding')).toContain('kube-system/try-millrace-external-metrics');
+  const without = await chart.template('externalMetrics.enabled=true', 'rbac.create=false');
+  expect(JSON.stringify(without)).not.toMatch(/subjectaccessreviews|authentication-reader/);
+  expect(JSON.stringify(await chart.template('kedaScaler.enabled=true'))).not.toMatch(/subjectaccessreviews/);
+});
+
+test('network policies: anyone may try the port that only the API server can use, and KEDA has its own', async () => {
+  const set = ['networkPolicy.enabled=true', 'externalMetrics.enabled=true', 'kedaScaler.enabled=true'];
+  const { spec } = only(await chart.template(...set), 'NetworkPolicy', 'try-millrace');
+  expect(spec).toMatchObject({
+    ingress: [
+      { ports: [{ port: 'http' }] },
+      { ports: [{ port: 'extmetrics' }] },
+      {
+        ports: [{ port: 'kedascaler' }],
+        from: [
+          { podSelector: {} },
+          { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'keda' } } },
+        ],
+      },
+    ],
+    egress: [{}, {}, {}, { ports: [{ port: 'http' }, { port: 'extmetrics' }, { port: 'kedascaler' }] }],
+  });
+});
+
 test('the controller may read Secrets only in the namespaces of rbac.secrets', async () => {
   const secrets = (manifests: Manifest[]): string[] =>
     manifests

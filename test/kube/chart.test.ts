@@ -1,4 +1,5 @@
 /** The chart as Helm renders it with every switch: what is installed, what is refused, and that `manifests/` is the same. */
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -25,6 +26,7 @@ describe('lint', () => {
     monitoring,
     ['redis.enabled=true', 'networkPolicy.enabled=true'],
     ['watch.namespaces={a,b}', 'replicas=2', 'crds.install=false'],
+    ['externalMetrics.enabled=true', 'kedaScaler.enabled=true', 'networkPolicy.enabled=true'],
   ];
   test.each(modes.map((set) => [set.join(' ') || 'defaults', set] as const))('%s', async (_name, set) => {
     const output = await chart.helm('lint', '--strict', CHART, ...set.flatMap((value) => ['--set', value]));
@@ -142,6 +144,69 @@ describe('what is installed', () => {
   });
 });
 
+describe('for other autoscalers', () => {
+  const argsOf = (manifests: Manifest[], about: string): string[] => {
+    const [controller] = only(manifests, 'Deployment').spec.template.spec.containers;
+    return (controller?.args ?? []).filter((flag) => flag.includes(about));
+  };
+
+  test('external metrics: an APIService by which the API server knows the certificate that was made', async () => {
+    const manifests = await chart.template('externalMetrics.enabled=true');
+    const secret = only(manifests, 'Secret', 'try-millrace-external-metrics');
+    const { 'ca.crt': ca = '', 'tls.crt': cert = '', 'tls.key': key = '' } = secret.data ?? {};
+    expect(only(manifests, 'APIService')).toMatchObject({
+      metadata: { name: 'v1beta1.external.metrics.k8s.io' },
+      spec: { caBundle: ca, service: { name: 'try-millrace', namespace: 'home', port: 443 } },
+    });
+    const own = new X509Certificate(Buffer.from(cert, 'base64'));
+    expect(own.verify(new X509Certificate(Buffer.from(ca, 'base64')).publicKey)).toBe(true);
+    expect(own.checkHost('try-millrace.home.svc')).toBe('try-millrace.home.svc');
+    expect(own.checkPrivateKey(createPrivateKey(Buffer.from(key, 'base64')))).toBe(true);
+    expect(own.validToDate.getTime() - Date.now()).toBeGreaterThan(9 * 365 * 86_400_000);
+    expect(only(manifests, 'Service').spec).toMatchObject({
+      ports: [{ name: 'http' }, { name: 'external-metrics', port: 443, targetPort: 'extmetrics' }],
+    });
+    expect(argsOf(manifests, 'external-metrics')).toEqual([
+      '--external-metrics-port=8443',
+      '--external-metrics-tls-cert-file=/etc/millrace/external-metrics/tls.crt',
+      '--external-metrics-tls-key-file=/etc/millrace/external-metrics/tls.key',
+    ]);
+  });
+
+  test('external metrics with a certificate of one’s own', async () => {
+    const set = ['externalMetrics.enabled=true', 'externalMetrics.tls.secretName=mine'];
+    await expect(chart.template(...set)).rejects.toThrow('set externalMetrics.tls.caBundle to the authority');
+    const pem = '-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----';
+    const manifests = await chart.template(...set, `externalMetrics.tls.caBundle=${pem}`);
+    expect(named(manifests, 'Secret')).toEqual([]);
+    expect(only(manifests, 'APIService').spec).toMatchObject({
+      caBundle: Buffer.from(pem).toString('base64'),
+    });
+    expect(only(manifests, 'Deployment').spec.template.spec).toMatchObject({
+      volumes: [{ name: 'state' }, { name: 'external-metrics', secret: { secretName: 'mine' } }],
+    });
+  });
+
+  test("KEDA's external scaler: plain, over TLS, and for certificates alone", async () => {
+    const on = 'kedaScaler.enabled=true';
+    expect(argsOf(await chart.template(), 'keda')).toEqual([]);
+    const plain = await chart.template(on, 'kedaScaler.port=6000');
+    expect(argsOf(plain, 'keda')).toEqual(['--keda-scaler-port=9090']);
+    expect(only(plain, 'Service').spec).toMatchObject({
+      ports: [{ name: 'http' }, { name: 'keda-scaler', port: 6000, targetPort: 'kedascaler' }],
+    });
+    const secret = 'kedaScaler.tls.secretName=keda-tls';
+    const folder = '/etc/millrace/keda-scaler';
+    const files = [
+      `--keda-scaler-tls-cert-file=${folder}/tls.crt`,
+      `--keda-scaler-tls-key-file=${folder}/tls.key`,
+    ];
+    expect(argsOf(await chart.template(on, secret), 'keda-scaler-tls')).toEqual(files);
+    const mutual = await chart.template(on, secret, 'kedaScaler.tls.clientCertificates=true');
+    expect(argsOf(mutual, 'client-ca')).toEqual([`--keda-scaler-client-ca-file=${folder}/ca.crt`]);
+  });
+});
+
 describe('bad values are refused', () => {
   test.each([
     ['replica=2', "additional properties 'replica' not allowed"],
@@ -159,6 +224,8 @@ describe('bad values are refused', () => {
     ['rbac.secrets=some', "at '/rbac/secrets'"],
     ['image.digest=4f53', "at '/image/digest'"],
     ['redis.password=a b', "at '/redis/password'"],
+    ['externalMetrics.tls.caBundle=mine', "at '/externalMetrics/tls/caBundle'"],
+    ['kedaScaler.port=0', "at '/kedaScaler/port'"],
   ])('%s', async (set, message) => {
     await expect(chart.template(set)).rejects.toThrow(message);
   });

@@ -19,6 +19,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { frontProxy, makeFrontProxy } from './certificates.ts';
 import { failure, kill, logTail, pidOf, run, startGuard } from './children.ts';
 import { findTools } from './tools.ts';
 
@@ -61,17 +62,19 @@ export interface ApiServer extends Attached, AsyncDisposable {}
 export interface ApiServerOptions {
   /** More flags of kube-apiserver, without their dashes. */
   readonly flags?: Readonly<Record<string, string>>;
+  /** Whether it has an aggregation layer, and so can have APIServices. They reach this machine by a Service of type ExternalName. */
+  readonly aggregation?: boolean;
 }
 
 /**
  * Starts a server and resolves when `/readyz` returns ok.
  * @throws Error with the end of the log that matters when it does not start within four minutes.
  */
-export async function startApiServer({ flags: more = {} }: ApiServerOptions = {}): Promise<ApiServer> {
+export async function startApiServer(options: ApiServerOptions = {}): Promise<ApiServer> {
   const tools = await findTools(['etcd', 'kube-apiserver', 'kubectl']);
   for (let attempt = 1; ; attempt++) {
     try {
-      return await startOnce(tools, more);
+      return await startOnce(tools, options);
     } catch (error) {
       // another process may take the free port between our check and the server's bind
       const portTaken = error instanceof Error && error.message.includes('address already in use');
@@ -136,7 +139,10 @@ function waitUntilStopped(pid: number): void {
     if (performance.now() > giveUp) throw new Error(`process ${pid} did not stop within 5 s of SIGSTOP`);
 }
 
-async function startOnce(tools: string, more: Record<string, string>): Promise<ApiServer> {
+async function startOnce(
+  tools: string,
+  { flags: more = {}, aggregation = false }: ApiServerOptions,
+): Promise<ApiServer> {
   const dir = await mkdtemp(join(tmpdir(), 'millrace-apiserver-'));
   const port = await freePort();
   const token = randomBytes(16).toString('hex');
@@ -144,8 +150,14 @@ async function startOnce(tools: string, more: Record<string, string>): Promise<A
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   writeFileSync(join(dir, 'sa.key'), privateKey.export({ type: 'sec1', format: 'pem' }), { mode: 0o600 });
 
+  if (aggregation) await makeFrontProxy(dir, FRONT_PROXY);
+
   const etcd = run(join(tools, 'etcd'), dir, etcdFlags);
-  const apiserver = run(join(tools, 'kube-apiserver'), dir, [...apiserverFlags(port), ...flags(more)]);
+  const apiserver = run(join(tools, 'kube-apiserver'), dir, [
+    ...apiserverFlags(port),
+    ...(aggregation ? aggregationFlags : []),
+    ...flags(more),
+  ]);
   const children = [etcd, apiserver];
   const guard = startGuard(children, dir);
   const stopped = new AbortController();
@@ -206,6 +218,17 @@ const apiserverFlags = (port: number): string[] =>
     'endpoint-reconciler-type': 'none',
     profiling: 'false',
   });
+
+const FRONT_PROXY = 'front-proxy-client';
+const aggregationFlags = flags({
+  'requestheader-client-ca-file': frontProxy.ca,
+  'requestheader-allowed-names': FRONT_PROXY,
+  'requestheader-username-headers': 'X-Remote-User',
+  'requestheader-group-headers': 'X-Remote-Group',
+  'requestheader-extra-headers-prefix': 'X-Remote-Extra-',
+  'proxy-client-cert-file': frontProxy.cert,
+  'proxy-client-key-file': frontProxy.key,
+});
 
 function flags(values: Record<string, string>): string[] {
   return Object.entries(values).map(([name, value]) => `--${name}=${value}`);

@@ -49,3 +49,18 @@ export async function makeCertificates(dir: string): Promise<Certificates> {
   );
   return { ca: ca ?? '', cert: cert ?? '', key: key ?? '' };
 }
+
+/** The names of the files that `makeFrontProxy` writes. */
+export const frontProxy = { ca: 'front-proxy-ca.crt', cert: 'front-proxy.crt', key: 'front-proxy.key' };
+
+/** An authority and a certificate with which an API server proves who it is to the servers behind its aggregation layer. */
+export async function makeFrontProxy(dir: string, name: string): Promise<void> {
+  const openssl = (...args: string[]): Promise<unknown> => promisify(execFile)('openssl', args, { cwd: dir });
+  const fresh = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
+  const authority = ['-keyout', 'front-proxy-ca.key', '-out', frontProxy.ca, '-subj', '/CN=front-proxy-ca'];
+  await openssl('req', '-x509', ...fresh, ...authority);
+  const signed = ['-CA', frontProxy.ca, '-CAkey', 'front-proxy-ca.key'];
+  const usage = ['-addext', 'basicConstraints=critical,CA:FALSE', '-addext', 'extendedKeyUsage=clientAuth'];
+  const files = ['-keyout', frontProxy.key, '-out', frontProxy.cert, '-subj', `/CN=${name}`];
+  await openssl('req', '-x509', ...fresh, ...files, ...signed, ...usage);
+}

@@ -11,7 +11,9 @@ const run = promisify(execFile);
 /** The program of the main package in a folder. Its modules are those that go.sum pins. Throws with what is missing. */
 export async function prepareGo(folder: string): Promise<string> {
   const hash = createHash('sha256');
-  for (const name of (await readdir(folder)).toSorted()) hash.update(await readFile(join(folder, name)));
+  const files = await readdir(folder, { recursive: true, withFileTypes: true });
+  const paths = files.filter((file) => file.isFile()).map((file) => join(file.parentPath, file.name));
+  for (const path of paths.toSorted()) hash.update(await readFile(path));
   const cache = join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'millrace-test');
   const program = join(cache, `go-${hash.digest('hex').slice(0, 12)}`);
   const isThere = access(program).then(

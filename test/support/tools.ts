@@ -21,5 +21,5 @@ export async function findTools(names: readonly string[]): Promise<string> {
 
 /** vitest's globalSetup: compiles missing tools before the tests, whose time is limited. */
 export async function setup(): Promise<void> {
-  await findTools(['etcd', 'kube-apiserver', 'kubectl', 'helm']);
+  await findTools(['etcd', 'kube-apiserver', 'kube-controller-manager', 'kubectl', 'helm']);
 }

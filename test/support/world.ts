@@ -9,7 +9,7 @@ import { POOLS, type Resource } from '../../kube/resources.ts';
 import { createTransport, type Transport } from '../../kube/transport.ts';
 import type { KubeObject } from '../../kube/wire.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
-import { startApiServer, type ApiServer, type Endpoint } from './apiserver.ts';
+import { startApiServer, type ApiServer, type ApiServerOptions, type Endpoint } from './apiserver.ts';
 import { eventually } from './eventually.ts';
 import { connectObjects, type Json, type Objects } from './objects.ts';
 import { startRedis, type RedisServer } from './redis.ts';
@@ -47,9 +47,9 @@ export interface World extends AsyncDisposable {
 }
 
 /** Starts API server and Redis, and makes WorkerPools known. */
-export async function startWorld(): Promise<World> {
+export async function startWorld(options?: ApiServerOptions): Promise<World> {
   await using stack = new AsyncDisposableStack();
-  const server = stack.use(await startApiServer());
+  const server = stack.use(await startApiServer(options));
   const redis = stack.use(await startRedis());
   const transport = stack.use(adminTransport(server));
   const objects = connectObjects(transport);

@@ -149,3 +149,39 @@ redis://{{ include "millrace.fullname" . }}-redis.{{ .Release.Namespace }}:6379/
 {{- $watched := .Values.watch.namespaces -}}
 {{ ternary .Release.Namespace (first $watched) (or (empty $watched) (has .Release.Namespace $watched)) }}
 {{- end }}
+
+{{/* The Secret with the certificate of external.metrics.k8s.io. */}}
+{{- define "millrace.externalMetricsSecret" -}}
+{{ default (printf "%s-external-metrics" (include "millrace.fullname" .)) .Values.externalMetrics.tls.secretName }}
+{{- end }}
+
+{{/*
+The certificate of external.metrics.k8s.io that the chart makes, and the authority that signed it, as the data of a Secret: what an
+earlier installation made, else a new one. Only one is made in a rendering, so it is noted beside the values. The authority's key
+is forgotten: nothing else can be signed with it.
+*/}}
+{{- define "millrace.externalMetricsTls" -}}
+{{- if not (hasKey .Values.externalMetrics "made") -}}
+{{- $name := include "millrace.fullname" . -}}
+{{- $there := lookup "v1" "Secret" .Release.Namespace (include "millrace.externalMetricsSecret" .) | default dict -}}
+{{- $data := dig "data" dict $there -}}
+{{- if not (and (hasKey $data "ca.crt") (hasKey $data "tls.crt") (hasKey $data "tls.key")) -}}
+{{- $host := printf "%s.%s.svc" $name .Release.Namespace -}}
+{{- $ca := genCA (printf "%s-external-metrics" $name) 3650 -}}
+{{- $made := genSignedCert $host nil (list $host) 3650 $ca -}}
+{{- $data = dict "ca.crt" (b64enc $ca.Cert) "tls.crt" (b64enc $made.Cert) "tls.key" (b64enc $made.Key) -}}
+{{- end -}}
+{{- $_ := set .Values.externalMetrics "made" (pick $data "ca.crt" "tls.crt" "tls.key") -}}
+{{- end -}}
+{{ toYaml .Values.externalMetrics.made }}
+{{- end }}
+
+{{/* The authority by which the API server knows the certificate, in base64. */}}
+{{- define "millrace.externalMetricsCa" -}}
+{{- with .Values.externalMetrics.tls -}}
+{{- if and .secretName (not .caBundle) -}}
+{{- fail "externalMetrics.tls.secretName is set: set externalMetrics.tls.caBundle to the authority that signed its certificate" -}}
+{{- end -}}
+{{- if .secretName }}{{ b64enc .caBundle }}{{ else }}{{ get (include "millrace.externalMetricsTls" $ | fromYaml) "ca.crt" }}{{ end -}}
+{{- end -}}
+{{- end }}

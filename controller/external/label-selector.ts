@@ -1,0 +1,37 @@
+/** Label selectors as Kubernetes writes them into a URL: `pool=mail,tier in (a,b),!canary`. Pure. */
+
+export type LabelMatch = (labels: Readonly<Record<string, string>>) => boolean;
+
+const REQUIREMENT =
+  /^\s*(?:(?<absent>!)\s*(?<gone>[\w./-]+)|(?<key>[\w./-]+)\s*(?:(?<not>notin|!=)|(?<is>in|==?))?\s*(?<values>\([^()]*\)|[\w.-]*))\s*$/;
+
+/** Everything matches an empty selector. Throws `SyntaxError` for one that is none. */
+export function parseLabelSelector(text: string): LabelMatch {
+  const requirements = split(text).map(requirementOf);
+  return (labels) => requirements.every((matches) => matches(labels));
+}
+
+/** At the commas outside of parentheses. */
+function split(text: string): string[] {
+  return text.trim() === '' ? [] : text.split(/,(?![^()]*\))/);
+}
+
+function requirementOf(text: string): LabelMatch {
+  const { absent, gone = '', key = '', not, is, values = '' } = REQUIREMENT.exec(text)?.groups ?? {};
+  if (absent) return (labels) => !Object.hasOwn(labels, gone);
+  const isList = values.startsWith('(');
+  const operator = not ?? is;
+  const wantsList = operator === 'in' || operator === 'notin';
+  if (key === '' || isList !== wantsList || (operator === undefined && values !== ''))
+    throw new SyntaxError(`"${text.slice(0, 100)}" is no requirement of a label selector`);
+  if (operator === undefined) return (labels) => Object.hasOwn(labels, key);
+  const wanted = isList
+    ? values
+        .slice(1, -1)
+        .split(',')
+        .map((value) => value.trim())
+    : [values];
+  const has = (labels: Readonly<Record<string, string>>): boolean =>
+    Object.hasOwn(labels, key) && wanted.includes(labels[key] ?? '');
+  return not ? (labels) => !has(labels) : has;
+}
