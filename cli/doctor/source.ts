@@ -6,7 +6,7 @@ import type { PoolSample } from '../../queue/pool/pool-sample.ts';
 import { createAsk } from '../../queue/sources/ask.ts';
 import { readSource } from '../../queue/sources/read.ts';
 import { sourceOf } from '../../queue/sources/sources.ts';
-import { SourceTrouble, type Holding, type Source, type SourceCrew } from '../../queue/sources/source.ts';
+import { SourceTrouble, type Holding, type Source, type SourceWorkers } from '../../queue/sources/source.ts';
 import { fail, ok, warn, type Finding } from './finding.ts';
 
 /** `names`: what people call its queues. Changes nothing; rejects when the server goes away meanwhile. */
@@ -34,9 +34,9 @@ function describe({ waiting, inFlight, delayed, due, dead, pausedQueues }: PoolS
 
 async function checkHolding(redis: Redis, source: Source, sample: PoolSample): Promise<Finding[]> {
   if (source.holding.by !== 'worker') return [checkBound(source.holding)];
-  const crew = await source.holding.crew(createAsk(redis), redis);
-  const concerns = (crew.concerns ?? []).map(({ note, todo }) => warn('workers', note, todo));
-  return [checkCrew(crew, sample), ...concerns];
+  const found = await source.holding.readWorkers(createAsk(redis), redis);
+  const concerns = (found.concerns ?? []).map(({ note, todo }) => warn('workers', note, todo));
+  return [checkWorkers(found, sample), ...concerns];
 }
 
 function checkBound(holding: Exclude<Holding, { by: 'worker' }>): Finding {
@@ -52,7 +52,7 @@ function checkBound(holding: Exclude<Holding, { by: 'worker' }>): Finding {
     : ok(about, `${holding.why}: pods go when nothing was there to take for longestTask`);
 }
 
-function checkCrew({ workers, unnamed }: SourceCrew, sample: PoolSample): Finding {
+function checkWorkers({ workers, unnamed }: SourceWorkers, sample: PoolSample): Finding {
   const about = 'busy workers';
   if (unnamed > 0)
     return warn(

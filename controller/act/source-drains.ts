@@ -1,7 +1,7 @@
 /**
  * What a scale-in needs of the workers of another library (scale-in.ts): here a worker acknowledges by having been seen idle for
  * longer than its library takes to show that it is not. Where the library takes orders, it is told to take nothing more first;
- * where it does not, an idle worker may still take a task between the last look and its end, and has the grace period for it.
+ * where it does not, an idle worker may still take a task between the last read and its end, and has the grace period for it.
  */
 import type { Redis } from 'ioredis';
 import type { Unmanaged } from '../../kube/workerpool.ts';
@@ -9,10 +9,10 @@ import { within } from '../../queue/connection/connection.ts';
 import { isReply } from '../../queue/connection/reply-code.ts';
 import { createAsk } from '../../queue/sources/ask.ts';
 import { readSource } from '../../queue/sources/read.ts';
-import type { Holding, Source, SourceCrew } from '../../queue/sources/source.ts';
+import type { Holding, Source, SourceWorkers } from '../../queue/sources/source.ts';
 import type { WorkerLoad, WorkerLoads } from '../../queue/workers/worker-load.ts';
 import { formatDuration } from '../../runtime/duration.ts';
-import { holdersOf, idleAfter, type Holder, type IdleSince } from './source-holders.ts';
+import { occupancyOf, idleAfter, type Occupancy, type IdleSince } from './source-occupancy.ts';
 import type { Drains, ScaleInHold } from './scale-in.ts';
 import type { Member } from './target.ts';
 
@@ -49,7 +49,9 @@ export function sourceDrains(input: SourceDrainsInput): Drains {
     const verdict =
       unmanaged !== 'WhenIdle'
         ? { loads: loadsOf(members, unmanaged === 'Always'), why: never(unmanaged) }
-        : await within(ANSWER_TIMEOUT_MS, judgeBy(input, members), 'the look at workers').catch(refused);
+        : await within(ANSWER_TIMEOUT_MS, judgeBy(input, members), 'the workers of the source').catch(
+            refused,
+          );
     held = verdict.why === undefined ? undefined : { reason: 'HoldersUnknown', message: verdict.why };
     return verdict.loads ?? loadsOf(members, false);
   }
@@ -91,15 +93,15 @@ async function judgeBy(input: SourceDrainsInput, members: readonly Member[]): Pr
   const { redis, source, idleSince, state } = input;
   const { holding } = source;
   if (holding.by === 'worker') {
-    const crew = await holding.crew(createAsk(redis), redis);
-    const holders = holdersOf(members, crew);
+    const found = await holding.readWorkers(createAsk(redis), redis);
+    const occupancy = occupancyOf(members, found);
     // one that still takes tasks may have one that it does not show yet: from the drain on, it counts
-    const taking = holding.orders ? stillTaking(holders) : new Set<string>();
-    const seen = new Map([...holders].filter(([id]) => !taking.has(id)));
+    const taking = holding.orders ? stillTaking(occupancy) : new Set<string>();
+    const seen = new Map([...occupancy].filter(([id]) => !taking.has(id)));
     state.idle = idleAfter(seen, state.idle, performance.now());
     return {
-      loads: loadsByWorker(holders, holding, state.idle),
-      why: unseen(members, crew, holders) ?? concernOf(crew),
+      loads: loadsByWorker(occupancy, holding, state.idle),
+      why: unseen(members, found, occupancy) ?? concernOf(found),
     };
   }
   const needed = holding.by === 'count' ? holding.lagMs : (holding.longestMs ?? Infinity);
@@ -115,21 +117,21 @@ function loadsOf(members: readonly Member[], gone: boolean): WorkerLoads {
 }
 
 function loadsByWorker(
-  holders: ReadonlyMap<string, Holder>,
+  occupancy: ReadonlyMap<string, Occupancy>,
   { lagMs }: Holding & { readonly by: 'worker' },
   idle: IdleSince,
 ): WorkerLoads {
   return new Map(
-    [...holders].map(([id, { tasks }]) => {
+    [...occupancy].map(([id, { tasks }]) => {
       const seen = idle.get(id);
       return [id, loadOf(seen !== undefined && seen.at - seen.since >= lagMs, tasks)];
     }),
   );
 }
 
-function stillTaking(holders: ReadonlyMap<string, Holder>): ReadonlySet<string> {
+function stillTaking(occupancy: ReadonlyMap<string, Occupancy>): ReadonlySet<string> {
   return new Set(
-    [...holders].flatMap(([id, { workers }]) => (workers.every(({ quiet }) => quiet) ? [] : [id])),
+    [...occupancy].flatMap(([id, { workers }]) => (workers.every(({ quiet }) => quiet) ? [] : [id])),
   );
 }
 
@@ -139,13 +141,13 @@ function loadOf(gone: boolean, inFlight: number): WorkerLoad {
 
 async function order(
   redis: Redis,
-  { crew, orders }: Holding & { readonly by: 'worker' },
+  { readWorkers, orders }: Holding & { readonly by: 'worker' },
   members: readonly Member[],
   verdicts: ReadonlyMap<string, string>,
 ): Promise<void> {
-  const holders = holdersOf(members, await crew(createAsk(redis), redis));
-  const those = (verdict: string, quiet: boolean): Holder['workers'] =>
-    [...holders].flatMap(([id, { workers }]) =>
+  const occupancy = occupancyOf(members, await readWorkers(createAsk(redis), redis));
+  const those = (verdict: string, quiet: boolean): Occupancy['workers'] =>
+    [...occupancy].flatMap(([id, { workers }]) =>
       verdicts.get(id) === verdict ? workers.filter((worker) => (worker.quiet ?? false) === quiet) : [],
     );
   const [leaving, staying] = [those('leave', false), those('stay', true)];
@@ -156,8 +158,8 @@ async function order(
 /** Lets the workers in these pods continue that were told to take nothing more. Workers in other pods are another pool's, or nobody's. */
 export async function resumeIn(redis: Redis, { holding }: Source, members: readonly Member[]): Promise<void> {
   if (holding.by !== 'worker' || !holding.orders || members.length === 0) return;
-  const holders = holdersOf(members, await holding.crew(createAsk(redis), redis));
-  const staying = [...holders.values()].flatMap(({ workers }) => workers.filter(({ quiet }) => quiet));
+  const occupancy = occupancyOf(members, await holding.readWorkers(createAsk(redis), redis));
+  const staying = [...occupancy.values()].flatMap(({ workers }) => workers.filter(({ quiet }) => quiet));
   if (staying.length > 0) await holding.orders.resume(redis, staying);
 }
 
@@ -177,7 +179,7 @@ function waitingFor({ source: { holding }, tracked }: SourceDrainsInput, inHand:
     : `${holding.why}: ${until}, which cannot be seen while Redis does not let the controller track keys`;
 }
 
-function concernOf({ concerns = [] }: SourceCrew): string | undefined {
+function concernOf({ concerns = [] }: SourceWorkers): string | undefined {
   const found = concerns.find(({ holds }) => holds);
   return found && `${found.note}: ${found.todo}`;
 }
@@ -185,14 +187,14 @@ function concernOf({ concerns = [] }: SourceCrew): string | undefined {
 /** Tasks without a known worker, or members that are ready without one of the library in them, human-readable. */
 function unseen(
   members: readonly Member[],
-  { unnamed }: SourceCrew,
-  holders: ReadonlyMap<string, Holder>,
+  { unnamed }: SourceWorkers,
+  occupancy: ReadonlyMap<string, Occupancy>,
 ): string | undefined {
   if (unnamed > 0)
     return `${unnamed === 1 ? 'a running task names' : `${unnamed} running tasks name`} no worker that is known: held, because any of them may hold it`;
   const found = members.filter(({ id, ready }) => {
-    const holder = holders.get(id);
-    return ready && holder?.workers.length === 0 && !holder.idle;
+    const one = occupancy.get(id);
+    return ready && one?.workers.length === 0 && !one.idle;
   });
   const [first] = found;
   if (!first) return undefined;

@@ -11,7 +11,7 @@
 import type { Ask } from './ask.ts';
 import { delayedIn, MILLISECONDS } from './delayed.ts';
 import { count, lowestScore, texts, waking, type Moment } from './question.ts';
-import type { Source, SourceLook } from './source.ts';
+import type { Source, SourceCounts } from './source.ts';
 
 export interface ArqSettings {
   /** Their keys: `arq:queue`, unless workers and clients name another. */
@@ -25,13 +25,13 @@ const IN_PROGRESS = 'arq:in-progress:';
 export function arqSource({ queues }: ArqSettings): Source {
   return {
     kind: 'arq',
-    look: (ask, horizonMs) => Promise.all(queues.map((queue) => lookAt(ask, queue, horizonMs))),
+    read: (ask, horizonMs) => Promise.all(queues.map((queue) => readQueue(ask, queue, horizonMs))),
     // a job is marked as running before it runs, and stays in its queue until it has ended
     holding: { by: 'count', lagMs: 0 },
   };
 }
 
-async function lookAt(ask: Ask, queue: string, horizonMs: number): Promise<SourceLook> {
+async function readQueue(ask: Ask, queue: string, horizonMs: number): Promise<SourceCounts> {
   const { now, answers } = await ask({
     all: waking(count('ZCARD', queue)),
     work: count('ZCOUNT', queue, '-inf', at(0)),

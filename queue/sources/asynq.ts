@@ -10,7 +10,13 @@
 import type { Ask } from './ask.ts';
 import { askDelayed, delayedIn, SECONDS } from './delayed.ts';
 import { count, counter, text, texts, waking } from './question.ts';
-import { SourceTrouble, type Source, type SourceCrew, type SourceLook, type SourceWorker } from './source.ts';
+import {
+  SourceTrouble,
+  type Source,
+  type SourceWorkers,
+  type SourceCounts,
+  type SourceWorker,
+} from './source.ts';
 
 export interface AsynqSettings {
   readonly queues: readonly string[];
@@ -27,12 +33,12 @@ const FROM_NOW = [{ plusMs: 0, factor: 0.001, offset: 0 }, '+inf', 'BYSCORE', 'L
 export function asynqSource({ queues }: AsynqSettings): Source {
   return {
     kind: 'asynq',
-    look: (ask, horizonMs) => Promise.all(queues.map((queue) => lookAt(ask, queue, horizonMs))),
-    holding: { by: 'worker', lagMs: LAG_MS, crew: (ask) => readCrew(ask, queues) },
+    read: (ask, horizonMs) => Promise.all(queues.map((queue) => readQueue(ask, queue, horizonMs))),
+    holding: { by: 'worker', lagMs: LAG_MS, readWorkers: (ask) => readWorkers(ask, queues) },
   };
 }
 
-async function lookAt(ask: Ask, queue: string, horizonMs: number): Promise<SourceLook> {
+async function readQueue(ask: Ask, queue: string, horizonMs: number): Promise<SourceCounts> {
   const base = `asynq:{${queue}}`;
   const retry = askDelayed(`${base}:retry`, SECONDS, horizonMs);
   const { now, answers } = await ask({
@@ -83,7 +89,7 @@ async function lookAt(ask: Ask, queue: string, horizonMs: number): Promise<Sourc
   };
 }
 
-async function readCrew(ask: Ask, queues: readonly string[]): Promise<SourceCrew> {
+async function readWorkers(ask: Ask, queues: readonly string[]): Promise<SourceWorkers> {
   // a task is leased by a server that runs it, and no longer than half a minute by one that was killed
   const [{ answers: servers }, { answers: leased }] = await Promise.all([
     ask([texts('ZRANGE', 'asynq:servers', ...FROM_NOW, MOST_SERVERS)]),

@@ -14,7 +14,7 @@ import type { Redis } from 'ioredis';
 import { askDelayed, delayedIn, type ScoreUnit } from './delayed.ts';
 import type { Ask } from './ask.ts';
 import { count, fields, text, texts, waking } from './question.ts';
-import { SourceTrouble, type Source, type SourceCrew, type SourceLook } from './source.ts';
+import { SourceTrouble, type Source, type SourceWorkers, type SourceCounts } from './source.ts';
 
 export interface BullMqSettings {
   readonly queues: readonly string[];
@@ -31,22 +31,22 @@ const BEYOND = '\n';
 export function bullMqSource({ queues, prefix }: BullMqSettings): Source {
   return {
     kind: 'bullmq',
-    look: (ask, horizonMs) =>
-      Promise.all(queues.map((queue) => lookAt(ask, `${prefix}:${queue}`, queue, horizonMs))),
+    read: (ask, horizonMs) =>
+      Promise.all(queues.map((queue) => readQueue(ask, `${prefix}:${queue}`, queue, horizonMs))),
     holding: {
       by: 'worker',
       // a job and its worker's name come into the keys in one step
       lagMs: 0,
-      crew: async (ask, redis) => {
+      readWorkers: async (ask, redis) => {
         const connections = await readConnections(redis, prefix, queues);
         const held = await Promise.all(queues.map((queue) => activeIn(ask, `${prefix}:${queue}`)));
-        return crewOf(connections, held.flat());
+        return workersFrom(connections, held.flat());
       },
     },
   };
 }
 
-async function lookAt(ask: Ask, base: string, queue: string, horizonMs: number): Promise<SourceLook> {
+async function readQueue(ask: Ask, base: string, queue: string, horizonMs: number): Promise<SourceCounts> {
   const { now, answers } = await ask({
     meta: waking(fields(`${base}:meta`, 'paused', 'version', 'opts.maxLenEvents', 'concurrency')),
     wait: waking(count('LLEN', `${base}:wait`)),
@@ -153,7 +153,7 @@ async function activeIn(ask: Ask, base: string): Promise<readonly ActiveJob[]> {
  * A worker without a name may hold any job without one, and several of one name hold what that name holds. A connected worker
  * counts as holding its jobs with or without their locks: a handler that blocks its event loop cannot renew them.
  */
-function crewOf(connections: readonly Connection[], jobs: readonly ActiveJob[]): SourceCrew {
+function workersFrom(connections: readonly Connection[], jobs: readonly ActiveJob[]): SourceWorkers {
   const known = new Set(connections.map(({ name }) => name));
   const tasksOf = (name: string | undefined): number => jobs.filter(({ worker }) => worker === name).length;
   return {

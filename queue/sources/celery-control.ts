@@ -1,9 +1,9 @@
 /**
- * Celery's remote control over Redis: a message that is published reaches every worker that listens, or those that it names.
- * Workers answer into a list of ours, by which answers can be read at any time and by everybody; whoever asks waits for nothing.
+ * Celery's remote control over Redis: a published message reaches every worker that listens, or those that it names. Workers
+ * push their answers to a list of ours, so that answers can be read later, by any process, and no caller waits for them.
  *
- * That a worker is silent says nothing of what it does: one with the solo pool answers only between its tasks. How many were
- * reached is known from Redis, so silent ones are counted.
+ * A silent worker may be busy or idle: one with the solo pool answers only between tasks. Redis reports how many workers a
+ * message reached, so silent ones can be counted.
  */
 import type { Redis } from 'ioredis';
 import { asBytes, asCount, asList, asText } from '../scripts/decode-reply.ts';
@@ -12,37 +12,37 @@ import { script } from '../scripts/scripts.ts';
 type Inquiry = 'active' | 'active_queues';
 
 /** A task that a worker runs. */
-export interface RunningTask {
-  /** By which it was routed: the name of its queue, unless its user routes otherwise. */
+export interface CeleryTask {
+  /** Its routing key: the name of its queue, unless the user routes otherwise. */
   readonly route: string;
-  /** It is not among the unacknowledged messages. */
+  /** Whether it was acknowledged, and so is not among the unacknowledged messages. */
   readonly acknowledged: boolean;
 }
 
 /** The newest answer of each worker by its name, such as `celery@pod-1`, and when its question was asked. */
 type ByWorker<T> = ReadonlyMap<string, { readonly at: number; readonly answer: T }>;
 
-export interface Answers {
+export interface WorkerAnswers {
   /** Redis time, ms. */
   readonly now: number;
   /** When the last questions were asked; 0 for never. */
   readonly asked: number;
   /** Workers that they reached. */
   readonly reached: number;
-  readonly active: ByWorker<readonly RunningTask[]>;
-  /** The names of the queues that a worker takes from. */
+  readonly active: ByWorker<readonly CeleryTask[]>;
+  /** The names of the queues that each worker consumes. */
   readonly queues: ByWorker<readonly string[]>;
 }
 
 export interface CeleryControl {
   /**
-   * Reads what runs and what is taken from, after asking for both anew where that was longer ago than `leastMs`; 'no': it asks
-   * nothing. One round trip.
+   * Reads the latest answers about running tasks and consumed queues, after sending both questions again if the last ones are
+   * older than `leastMs`; 'no' sends none. One round trip.
    */
-  readonly ask: (redis: Redis, leastMs: number | 'no') => Promise<Answers>;
-  /** Asks anew, and reads nothing. */
+  readonly ask: (redis: Redis, leastMs: number | 'no') => Promise<WorkerAnswers>;
+  /** Sends both questions, and reads nothing. */
   readonly askAnew: (redis: Redis) => Promise<void>;
-  /** Tells these workers to take nothing more from a queue, or to take from it again. */
+  /** Tells these workers to stop or resume consuming a queue. */
   readonly order: (
     redis: Redis,
     order: 'cancel_consumer' | 'add_consumer',
@@ -51,7 +51,7 @@ export interface CeleryControl {
   ) => Promise<void>;
 }
 
-/** Bytes of an answer, in base64: some 40 tasks. Of a longer one, its first tasks are counted. */
+/** Longest answer, bytes of base64: some 40 tasks. Of a longer one, only the first tasks are counted. */
 const LONGEST = 65_536;
 const TTL_S = 3_600;
 
@@ -105,11 +105,11 @@ function envelope(method: string, args: object, more: object): string {
   });
 }
 
-function decode(reply: unknown): Answers {
+function decode(reply: unknown): WorkerAnswers {
   const what = 'answers of Celery workers';
   const [now, asked, reached, listed] = asList(reply, what, 4);
   const answers = asList(listed, what);
-  const active = new Map<string, { at: number; answer: readonly RunningTask[] }>();
+  const active = new Map<string, { at: number; answer: readonly CeleryTask[] }>();
   const queues = new Map<string, { at: number; answer: readonly string[] }>();
   for (let i = 0; i + 2 < answers.length; i += 3) {
     const [, inquiry, time] = /^(\w+):(\d+)$/.exec(asText(answers[i], what)) ?? [];
@@ -134,16 +134,16 @@ type Item = Readonly<Record<string, unknown>>;
 
 interface Answer {
   readonly worker: string;
-  /** The tasks that it runs, or the queues that it takes from. */
+  /** Its running tasks, or the queues that it consumes. */
   readonly items: readonly Item[];
 }
 
-function runningTask({ acknowledged, delivery_info: info }: Item): RunningTask {
+function runningTask({ acknowledged, delivery_info: info }: Item): CeleryTask {
   const route = (info as { routing_key?: string } | undefined)?.routing_key ?? '';
   return { route, acknowledged: acknowledged === true };
 }
 
-/** `undefined` where it is no answer to this: a worker that cannot answer says so in the form of an error. */
+/** `undefined` for anything else, such as the error of a worker that cannot answer. */
 function readWhole(text: string): Answer | undefined {
   let parsed: unknown;
   try {
@@ -155,7 +155,7 @@ function readWhole(text: string): Answer | undefined {
   return entry && Array.isArray(entry[1]) ? { worker: entry[0], items: entry[1] as Item[] } : undefined;
 }
 
-/** Of an answer that was cut, the tasks that are there. */
+/** The tasks in the beginning of an answer that was cut. */
 function readBeginning(text: string, inquiry: string | undefined): Answer | undefined {
   const worker = /^\{"([^"\\]+)": *\[/.exec(text)?.[1];
   if (worker === undefined || inquiry !== 'active') return undefined;

@@ -1,18 +1,18 @@
-/** What stands in Celery's lists and in its hash of fetched messages, read by one script (celery.lua). */
+/** The messages in Celery's lists and in its hash of fetched messages, read by one script (celery.lua). */
 import type { Redis } from 'ioredis';
 import { WrongKeyType } from '../pool/sample.ts';
 import { asCount, asList, asText, UnexpectedReply } from '../scripts/decode-reply.ts';
 import { script } from '../scripts/scripts.ts';
 import { SourceTrouble } from './source.ts';
 
-/** As many messages are read for their queue and ETA, of `unacked` and of each list, of the first few lists of a queue. */
+/** Messages that are read for their queue and ETA: of `unacked`, of each list, and the number of lists per queue. */
 const MOST_UNACKED = 1_000;
 const MOST_LISTED = 100;
 const MOST_LISTS = 4;
 
 export interface CeleryKeys {
   readonly unacked: string;
-  /** Each with its lists in the order in which they are taken, as many as the others. */
+  /** With the lists of each in the order in which workers take from them; all have the same number of lists. */
   readonly queues: readonly { readonly binding: string; readonly lists: readonly string[] }[];
 }
 
@@ -25,9 +25,9 @@ export interface Messages {
   /** Messages of `unacked` that were not read: too many, or too long. */
   readonly unread: number;
   readonly unacked: readonly { readonly route: string; readonly eta: Eta }[];
-  /** Queues that a client or a worker has declared; only where there is no message at all, else 0. */
+  /** The number of queues that a client or a worker has declared; only counted if there is no message at all, otherwise 0. */
   readonly known: number;
-  /** Of each queue, its lists; of a long one the messages that are taken next. */
+  /** The lists of each queue, with the ETAs of the messages that are taken next. */
   readonly lists: readonly (readonly {
     readonly key: string;
     readonly length: number;
@@ -36,8 +36,8 @@ export interface Messages {
 }
 
 /**
- * One round trip, and of a queue a command for each list and one more for each of four that hold something. Throws `WrongKeyType`,
- * and `SourceTrouble` for messages that are not Celery's.
+ * One round trip; per queue, one command for each list and one more for up to four that are not empty. Throws `WrongKeyType`, and
+ * `SourceTrouble` for messages that are not Celery's.
  */
 export async function readMessages(redis: Redis, { unacked, queues }: CeleryKeys): Promise<Messages> {
   const each = queues[0]?.lists.length ?? 0;

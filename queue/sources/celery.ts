@@ -9,12 +9,14 @@
  *   is work when it is due, and only a running worker knows that.
  * - What a killed worker had fetched stays in `unacked` until the visibility timeout (1 h), when a running worker puts it back.
  */
+import type { Redis } from 'ioredis';
 import { sleep } from '../../runtime/timers.ts';
-import { celeryControl, type Answers } from './celery-control.ts';
-import { orderAll, readCrew } from './celery-crew.ts';
+import type { Watched } from './ask.ts';
+import { celeryControl, type CeleryControl, type WorkerAnswers } from './celery-control.ts';
+import { orderAll, readWorkers } from './celery-workers.ts';
 import { readMessages, type CeleryKeys, type Messages } from './celery-messages.ts';
 import { count, lowestScore, waking } from './question.ts';
-import { SourceTrouble, type Source, type SourceLook } from './source.ts';
+import { SourceTrouble, type Source, type SourceCounts } from './source.ts';
 
 export interface CelerySettings {
   readonly queues: readonly string[];
@@ -24,53 +26,28 @@ export interface CelerySettings {
   readonly keyPrefix?: string;
 }
 
-/** What runs is asked for in looks that are at least so far apart; answers older than the second say nothing. ms. */
+/** The least time between two questions about running tasks, ms. */
 const ASK_EVERY_MS = 900;
+/** Age from which a worker's answer is ignored, ms. */
 const ANSWERS_LAST_MS = 30_000;
-/** A look waits so long for answers, where nothing seems to be there, ms. */
+/** How long a read that has found nothing waits for answers, ms. */
 const ANSWERS_COME_MS = 60;
 /** A worker knows of a task some ms before it counts as active. */
 const LAG_MS = 1_000;
 
-export function celerySource({ queues, prioritySteps, keyPrefix = '' }: CelerySettings): Source {
+export function celerySource(settings: CelerySettings): Source {
+  const { queues, keyPrefix = '' } = settings;
   const control = celeryControl(keyPrefix, `millrace:{celery:${queues[0]}}:answers`);
-  const keys: CeleryKeys = {
-    unacked: `${keyPrefix}unacked`,
-    queues: queues.map((queue) => ({
-      binding: `${keyPrefix}_kombu.binding.${queue}`,
-      lists: prioritySteps.map((step) => `${keyPrefix}${queue}${step === 0 ? '' : `\x06\x16${step}`}`),
-    })),
-  };
+  const keys = keysOf(settings);
   return {
     kind: 'celery',
-    // two scripts, one round trip; where nothing seems to be there and workers may run something, two more
-    look: async (_, horizonMs, redis, watch) => {
-      const [messages, answers] = await Promise.all([
-        readMessages(redis, keys),
-        control.ask(redis, ASK_EVERY_MS),
-      ]);
-      for (const { key, length } of messages.lists.flat())
-        watch({ question: waking(count('LLEN', key)), reply: String(length) });
-      const looksAt = (found: Messages, said: Answers): readonly SourceLook[] =>
-        queues.map((queue, i) => lookOf({ queue, lists: found.lists[i] ?? [], found, said, horizonMs }));
-      const looks = looksAt(messages, answers);
-      if (answers.reached === 0 && messages.known === 0) checkFound(queues, looks, keyPrefix);
-      if (answers.reached === 0 || looks.some(({ waiting, inHand }) => waiting + inHand > 0)) return looks;
-      // a task that is just being fetched is in no key, and one that has begun since is in no answer
-      if (answers.asked < answers.now) await control.askAnew(redis);
-      await sleep(ANSWERS_COME_MS);
-      const [later, running] = await Promise.all([
-        readMessages(redis, { ...keys, queues: [] }),
-        control.ask(redis, 'no'),
-      ]);
-      return looksAt({ ...later, lists: messages.lists }, running);
-    },
+    read: (_, horizonMs, redis, watch) => readQueues({ redis, control, keys, settings, horizonMs }, watch),
     holding: {
       by: 'worker',
       lagMs: LAG_MS,
-      crew: async (ask, redis) => {
+      readWorkers: async (ask, redis) => {
         const { answers } = await ask({ oldest: lowestScore(`${keyPrefix}unacked_index`) });
-        return readCrew(redis, control, queues, answers.oldest);
+        return readWorkers(redis, control, queues, answers.oldest);
       },
       orders: {
         drain: (redis, workers) => orderAll(redis, control, 'cancel_consumer', workers, queues),
@@ -80,21 +57,66 @@ export function celerySource({ queues, prioritySteps, keyPrefix = '' }: CelerySe
   };
 }
 
-/** What each worker has said lately. */
+function keysOf({ queues, prioritySteps, keyPrefix = '' }: CelerySettings): CeleryKeys {
+  return {
+    unacked: `${keyPrefix}unacked`,
+    queues: queues.map((queue) => ({
+      binding: `${keyPrefix}_kombu.binding.${queue}`,
+      lists: prioritySteps.map((step) => `${keyPrefix}${queue}${step === 0 ? '' : `\x06\x16${step}`}`),
+    })),
+  };
+}
+
+interface ReadInput {
+  readonly redis: Redis;
+  readonly control: CeleryControl;
+  readonly keys: CeleryKeys;
+  readonly settings: CelerySettings;
+  readonly horizonMs: number;
+}
+
+/** Two scripts in one round trip; two more round trips if nothing is found and workers exist that may run something. */
+async function readQueues(
+  { redis, control, keys, settings, horizonMs }: ReadInput,
+  watch: (one: Watched) => void,
+): Promise<readonly SourceCounts[]> {
+  const { queues, keyPrefix = '' } = settings;
+  const [messages, answers] = await Promise.all([
+    readMessages(redis, keys),
+    control.ask(redis, ASK_EVERY_MS),
+  ]);
+  for (const { key, length } of messages.lists.flat())
+    watch({ question: waking(count('LLEN', key)), reply: String(length) });
+  const countAll = (found: Messages, said: WorkerAnswers): readonly SourceCounts[] =>
+    queues.map((queue, i) => countsOf({ queue, lists: found.lists[i] ?? [], found, said, horizonMs }));
+  const counts = countAll(messages, answers);
+  if (answers.reached === 0 && messages.known === 0) checkFound(queues, counts, keyPrefix);
+  if (answers.reached === 0 || counts.some(({ waiting, inHand }) => waiting + inHand > 0)) return counts;
+  // a task that is being fetched is in no key, and one that began after the last question is in no answer
+  if (answers.asked < answers.now) await control.askAnew(redis);
+  await sleep(ANSWERS_COME_MS);
+  const [later, running] = await Promise.all([
+    readMessages(redis, { ...keys, queues: [] }),
+    control.ask(redis, 'no'),
+  ]);
+  return countAll({ ...later, lists: messages.lists }, running);
+}
+
+/** The answers of all workers that are still valid at `now`. */
 function latest<T>(now: number, said: ReadonlyMap<string, { readonly at: number; readonly answer: T }>): T[] {
   return [...said.values()].flatMap(({ at, answer }) => (now - at < ANSWERS_LAST_MS ? [answer] : []));
 }
 
-interface Counted {
+interface CountInput {
   readonly queue: string;
-  /** Its own. */
+  /** The lists of this queue. */
   readonly lists: Messages['lists'][number];
   readonly found: Messages;
-  readonly said: Answers;
+  readonly said: WorkerAnswers;
   readonly horizonMs: number;
 }
 
-function lookOf({ queue, lists, found, said, horizonMs }: Counted): SourceLook {
+function countsOf({ queue, lists, found, said, horizonMs }: CountInput): SourceCounts {
   const { now, unacked } = found;
   const later = lists.flatMap(({ etas }) => etas).filter((eta) => eta !== undefined);
   const mine = unacked.filter(({ route }) => route === queue).map(({ eta }) => eta);
@@ -116,14 +138,14 @@ function lookOf({ queue, lists, found, said, horizonMs }: Counted): SourceLook {
   };
 }
 
-/** Of the messages in `unacked` that were not read, the share of a queue that has `mine` of those that were. */
+/** Estimates how many of the unread messages in `unacked` belong to a queue that has `mine` of those that were read. */
 function unreadOf({ unacked, unread }: Messages, mine: number): number {
   return unacked.length === 0 ? 0 : Math.round((unread * mine) / unacked.length);
 }
 
-/** Nothing is known of these queues, and no worker is there: throws unless there is a task. */
-function checkFound(queues: readonly string[], looks: readonly SourceLook[], keyPrefix: string): void {
-  if (looks.some(({ waiting, inHand, delayed }) => waiting + inHand + delayed > 0)) return;
+/** For queues that no key or worker shows to exist: throws unless there is a task. */
+function checkFound(queues: readonly string[], counts: readonly SourceCounts[], keyPrefix: string): void {
+  if (counts.some(({ waiting, inHand, delayed }) => waiting + inHand + delayed > 0)) return;
   const [queue = ''] = queues;
   throw new SourceTrouble(
     'NotFound',

@@ -51,7 +51,7 @@ export function customSource(settings: CustomSettings): Source {
   const sets = delayed.map((one) => ({ key: one.key, unit: unitOf(one) }));
   return {
     kind: 'custom',
-    look: async (ask, horizonMs) => {
+    read: async (ask, horizonMs) => {
       // in the order in which a task moves, so that one that moves meanwhile is counted twice, and not missed
       const [later, free, held, done] = await Promise.all([
         Promise.all(sets.map((set) => readDelayed(ask, set, horizonMs))),

@@ -12,7 +12,7 @@
 import { asList, asText } from '../scripts/decode-reply.ts';
 import type { Ask } from './ask.ts';
 import { count, question, waking, type Question } from './question.ts';
-import { SourceTrouble, type Source, type SourceLook } from './source.ts';
+import { SourceTrouble, type Source, type SourceCounts } from './source.ts';
 
 export interface DramatiqSettings {
   readonly queues: readonly string[];
@@ -23,12 +23,12 @@ const MOST_DELAYED = 500;
 export function dramatiqSource({ queues }: DramatiqSettings): Source {
   return {
     kind: 'dramatiq',
-    look: (ask, horizonMs) => Promise.all(queues.map((queue) => lookAt(ask, queue, horizonMs))),
+    read: (ask, horizonMs) => Promise.all(queues.map((queue) => readQueue(ask, queue, horizonMs))),
     holding: { by: 'count', lagMs: 0 },
   };
 }
 
-async function lookAt(ask: Ask, queue: string, horizonMs: number): Promise<SourceLook> {
+async function readQueue(ask: Ask, queue: string, horizonMs: number): Promise<SourceCounts> {
   const list = `dramatiq:${queue}`;
   const { now, answers } = await ask({
     waiting: waking(count('LLEN', list)),

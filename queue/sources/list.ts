@@ -15,7 +15,7 @@ export interface ListSettings {
 export function listSource({ keys, longestTask }: ListSettings): Source {
   return {
     kind: 'list',
-    look: async (ask) => {
+    read: async (ask) => {
       const { now, answers } = await ask(keys.map((key) => waking(count('LLEN', key))));
       return answers.map((waiting) => ({ now, waiting, inHand: 0, delayed: 0, due: 0, dueSoon: 0 }));
     },

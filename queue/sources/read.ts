@@ -1,10 +1,10 @@
-/** One look at a source as the sample of a pool: what is not known of other libraries' workers is zero there. */
+/** Reads a source as the sample of a pool, in which everything that is unknown of other libraries' workers is 0. */
 import type { Redis } from 'ioredis';
 import { combineSamples, type PoolSample } from '../pool/pool-sample.ts';
 import type { QueueSample } from '../pool/sample.ts';
 import { SLOW_BUCKETS } from '../pool/slow-tasks.ts';
 import { createAsk, type Watched } from './ask.ts';
-import type { Source, SourceLook } from './source.ts';
+import type { Source, SourceCounts } from './source.ts';
 
 export interface SourceRead {
   readonly sample: PoolSample;
@@ -12,27 +12,27 @@ export interface SourceRead {
   readonly watched: readonly Watched[];
 }
 
-/** Throws as `Source.look` does. */
+/** Throws as `Source.read` does. */
 export async function readSource(redis: Redis, source: Source, horizonMs: number): Promise<SourceRead> {
   const watched: Watched[] = [];
   const watch = (one: Watched): void => void watched.push(one);
-  const looks = await source.look(createAsk(redis, watch), horizonMs, redis, watch);
-  return { sample: withoutBlocked(combineSamples(looks.map(queueSampleOf)), looks), watched };
+  const counts = await source.read(createAsk(redis, watch), horizonMs, redis, watch);
+  return { sample: withoutBlocked(combineSamples(counts.map(queueSampleOf)), counts), watched };
 }
 
-/** Tasks that no further worker could take are shown, and ask for no replicas. */
-function withoutBlocked(sample: PoolSample, looks: readonly SourceLook[]): PoolSample {
-  const blocked = looks.reduce((sum, look) => sum + (look.paused ? 0 : (look.blocked ?? 0)), 0);
+/** Tasks that no additional worker could take are shown, but require no replicas. */
+function withoutBlocked(sample: PoolSample, counts: readonly SourceCounts[]): PoolSample {
+  const blocked = counts.reduce((sum, one) => sum + (one.paused ? 0 : (one.blocked ?? 0)), 0);
   if (blocked === 0) return sample;
   const { runnable } = sample;
   return { ...sample, blocked, runnable: { ...runnable, waiting: runnable.waiting - blocked } };
 }
 
-/** Not known of other libraries' tasks. */
+/** Service times of other libraries' tasks are unknown. */
 const NONE_SLOW: readonly number[] = Array.from({ length: SLOW_BUCKETS }, () => 0);
 
 /** A task counts as taken when it is in hand or finished. */
-export function queueSampleOf(look: SourceLook): QueueSample {
+export function queueSampleOf(found: SourceCounts): QueueSample {
   const {
     inHand,
     failed = 0,
@@ -42,7 +42,7 @@ export function queueSampleOf(look: SourceLook): QueueSample {
     nextDue,
     blocked: _,
     ...counts
-  } = look;
+  } = found;
   return {
     ...counts,
     nextDue,

@@ -10,7 +10,13 @@
 import type { Ask } from './ask.ts';
 import { askDelayed, delayedIn, SECONDS } from './delayed.ts';
 import { count, fields, someMembers, waking } from './question.ts';
-import { SourceTrouble, type Source, type SourceCrew, type SourceLook, type SourceWorker } from './source.ts';
+import {
+  SourceTrouble,
+  type Source,
+  type SourceWorkers,
+  type SourceCounts,
+  type SourceWorker,
+} from './source.ts';
 
 export interface RqSettings {
   readonly queues: readonly string[];
@@ -23,12 +29,12 @@ const MOST_WORKERS = 500;
 export function rqSource({ queues }: RqSettings): Source {
   return {
     kind: 'rq',
-    look: (ask, horizonMs) => Promise.all(queues.map((queue) => lookAt(ask, queue, horizonMs))),
-    holding: { by: 'worker', lagMs: LAG_MS, crew: (ask) => readCrew(ask, queues) },
+    read: (ask, horizonMs) => Promise.all(queues.map((queue) => readQueue(ask, queue, horizonMs))),
+    holding: { by: 'worker', lagMs: LAG_MS, readWorkers: (ask) => readWorkers(ask, queues) },
   };
 }
 
-async function lookAt(ask: Ask, queue: string, horizonMs: number): Promise<SourceLook> {
+async function readQueue(ask: Ask, queue: string, horizonMs: number): Promise<SourceCounts> {
   const list = `rq:queue:${queue}`;
   const { now, answers } = await ask({
     waiting: waking(count('LLEN', list)),
@@ -57,7 +63,7 @@ async function lookAt(ask: Ask, queue: string, horizonMs: number): Promise<Sourc
   };
 }
 
-async function readCrew(ask: Ask, queues: readonly string[]): Promise<SourceCrew> {
+async function readWorkers(ask: Ask, queues: readonly string[]): Promise<SourceWorkers> {
   const listening = await Promise.all(
     queues.map(async (queue) => {
       const { answers } = await ask({

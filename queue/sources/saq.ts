@@ -13,7 +13,7 @@
 import type { Ask } from './ask.ts';
 import { delayedIn, SECONDS } from './delayed.ts';
 import { count, lowestScore, text, texts, waking, type Moment } from './question.ts';
-import type { Source, SourceCrew, SourceLook } from './source.ts';
+import type { Source, SourceWorkers, SourceCounts } from './source.ts';
 
 export interface SaqSettings {
   readonly queues: readonly string[];
@@ -29,12 +29,12 @@ const TAIL = 512;
 export function saqSource({ queues }: SaqSettings): Source {
   return {
     kind: 'saq',
-    look: (ask, horizonMs) => Promise.all(queues.map((queue) => lookAt(ask, queue, horizonMs))),
-    holding: { by: 'worker', lagMs: LAG_MS, crew: (ask) => readCrew(ask, queues) },
+    read: (ask, horizonMs) => Promise.all(queues.map((queue) => readQueue(ask, queue, horizonMs))),
+    holding: { by: 'worker', lagMs: LAG_MS, readWorkers: (ask) => readWorkers(ask, queues) },
   };
 }
 
-async function lookAt(ask: Ask, queue: string, horizonMs: number): Promise<SourceLook> {
+async function readQueue(ask: Ask, queue: string, horizonMs: number): Promise<SourceCounts> {
   const incomplete = `saq:${queue}:incomplete`;
   const { now, answers } = await ask({
     waiting: waking(count('LLEN', `saq:${queue}:queued`)),
@@ -53,10 +53,10 @@ function seconds(plusMs: number): Moment {
   return { plusMs: Math.round(plusMs), factor: SECONDS.factor, offset: 0 };
 }
 
-async function readCrew(ask: Ask, queues: readonly string[]): Promise<SourceCrew> {
-  const crews = await Promise.all(queues.map((queue) => crewOf(ask, queue)));
-  const known = new Set(crews.flatMap(({ workers }) => workers));
-  const holders = crews.flatMap((crew) => crew.holders);
+async function readWorkers(ask: Ask, queues: readonly string[]): Promise<SourceWorkers> {
+  const found = await Promise.all(queues.map((queue) => readQueueWorkers(ask, queue)));
+  const known = new Set(found.flatMap(({ workers }) => workers));
+  const holders = found.flatMap((one) => one.holders);
   // one that holds a job counts as a worker, whether its own record has run out or not
   const names = new Set([...known, ...holders.filter((holder) => holder !== undefined)]);
   return {
@@ -70,13 +70,13 @@ async function readCrew(ask: Ask, queues: readonly string[]): Promise<SourceCrew
   };
 }
 
-interface QueueCrew {
+interface QueueWorkers {
   readonly workers: readonly string[];
   /** Of each job in hand, its worker, where its record names it. */
   readonly holders: readonly (string | undefined)[];
 }
 
-async function crewOf(ask: Ask, queue: string): Promise<QueueCrew> {
+async function readQueueWorkers(ask: Ask, queue: string): Promise<QueueWorkers> {
   const [info, job] = [`saq:${queue}:worker_info:`, `saq:job:${queue}:`];
   const { answers } = await ask({
     workers: texts('ZRANGE', `saq:${queue}:stats`, nowMs(), '+inf', 'BYSCORE', 'LIMIT', 0, MOST_WORKERS),

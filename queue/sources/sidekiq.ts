@@ -12,7 +12,7 @@ import type { Answers, Ask } from './ask.ts';
 import { SECONDS } from './delayed.ts';
 import { count, counter, texts, waking, type Moment, type Question } from './question.ts';
 import { LONGEST_BEAT_MS, readProcesses, workerOf } from './sidekiq-processes.ts';
-import { SourceTrouble, type Source, type SourceLook, type SourceWorker } from './source.ts';
+import { SourceTrouble, type Source, type SourceCounts, type SourceWorker } from './source.ts';
 
 export interface SidekiqSettings {
   readonly queues: readonly string[];
@@ -26,11 +26,11 @@ const SIGNAL_S = 60;
 export function sidekiqSource({ queues }: SidekiqSettings): Source {
   return {
     kind: 'sidekiq',
-    look: (ask, horizonMs) => lookAt(ask, queues, horizonMs),
+    read: (ask, horizonMs) => readQueues(ask, queues, horizonMs),
     holding: {
       by: 'worker',
       lagMs: LONGEST_BEAT_MS,
-      crew: async (ask) => {
+      readWorkers: async (ask) => {
         const { now, processes } = await readProcesses(ask, queues);
         return { workers: processes.map((one) => workerOf(one, now)), unnamed: 0 };
       },
@@ -60,12 +60,12 @@ async function signal(redis: Redis, workers: readonly SourceWorker[], name: stri
   );
 }
 
-/** A look at each queue, and one at what they have in common. */
-async function lookAt(
+/** One entry per queue, and one for what the queues share. */
+async function readQueues(
   ask: Ask,
   queues: readonly string[],
   horizonMs: number,
-): Promise<readonly SourceLook[]> {
+): Promise<readonly SourceCounts[]> {
   const [scheduled, retried, { now, answers }, { answers: waiting }, { answers: known }, { processes }] =
     await Promise.all([
       readJobs(ask, 'schedule', queues, horizonMs),
@@ -111,7 +111,7 @@ type JobQuestions = {
   readonly first: Question<string[]>;
 };
 
-type Jobs = Pick<SourceLook, 'delayed' | 'due' | 'dueSoon' | 'nextDue'>;
+type Jobs = Pick<SourceCounts, 'delayed' | 'due' | 'dueSoon' | 'nextDue'>;
 
 async function readJobs(
   ask: Ask,

@@ -1,87 +1,87 @@
 /**
- * `queue/sources/` takes the keys of another queue library and returns what is waiting, running and delayed there, and who
- * holds it. It reads, and writes nothing but a library's own orders to its workers. It knows nothing of pods, pools or replicas.
+ * `queue/sources/` takes the keys of another queue library and returns how many tasks are waiting, running and delayed there, and
+ * which workers hold them. It only reads, except that it may send a library's workers their library's own drain orders. It must
+ * not know pods, pools or replicas.
  *
- * A source is one file that knows one library: which keys it has, what they mean, and where they mislead. Each is created by a
- * function of its settings (sources.ts) and keeps nothing; what is in Redis is read anew each time. docs/sources.md says for
- * users what each of them sees.
+ * A source is one file that knows one library: its keys, what they mean, and where they mislead. It is created from its settings
+ * (sources.ts) and has no state; each read starts afresh. docs/sources.md tells users what each source can see.
  */
 import type { Redis } from 'ioredis';
 import type { Ask, Watched } from './ask.ts';
 
 export interface Source {
-  /** The field of `spec.source` that it is written in. */
+  /** Its field in `spec.source`. */
   readonly kind: string;
   /**
-   * One look at each of its queues: at most three round trips in all and 20 commands for a queue (one more for each process where
-   * only those say what they hold), however many tasks there are; never the whole of a key whose size a client chooses. Throws
-   * `SourceTrouble` for what a person must mend, and what `ask` throws; the replicas are held then. Delayed tasks that fall due
-   * within `horizonMs` are due soon. `watch` receives the waking questions that are answered other than by `ask`.
+   * Counts the tasks of each of its queues, in at most three round trips in all and 20 commands per queue (one more per process
+   * where only the processes show what they hold), however many tasks there are; a key whose size a client chooses is never read
+   * whole. Throws `SourceTrouble` for what a person must fix, and whatever `ask` throws; replicas are held then. Delayed tasks
+   * that fall due within `horizonMs` count as due soon. `watch` receives the waking questions that were not answered by `ask`.
    */
-  readonly look: (
+  readonly read: (
     ask: Ask,
     horizonMs: number,
     redis: Redis,
     watch: (one: Watched) => void,
-  ) => Promise<readonly SourceLook[]>;
+  ) => Promise<readonly SourceCounts[]>;
   readonly holding: Holding;
 }
 
-/** What one look has found in one queue. */
-export interface SourceLook {
+/** The tasks of one queue at one read. */
+export interface SourceCounts {
   /** Redis time, ms. */
   readonly now: number;
   /** Tasks that a worker may take now. */
   readonly waiting: number;
-  /** Of these, tasks that no further worker could take now, because the queue limits how many run. */
+  /** Waiting tasks that no additional worker could take now, because the queue limits how many run. */
   readonly blocked?: number;
   /** Tasks that workers hold, running or prefetched, as far as the library's keys show them. */
   readonly inHand: number;
-  /** Tasks that are not due yet, or are due and were not moved. */
+  /** Tasks that are not due yet, or are due but were not moved to the queue. */
   readonly delayed: number;
-  /** Of these, those that are due: only a running worker moves them, so they count as waiting. */
+  /** Delayed tasks that are due: only a running worker moves them, so they count as waiting. */
   readonly due: number;
   readonly dueSoon: number;
   /** When the first delayed task falls due, ms of Redis time. */
   readonly nextDue?: number | undefined;
   /** Tasks that failed for good, where the library keeps them. */
   readonly failed?: number;
-  /** All-time count of finished tasks, where the library keeps one: only then can `targetWait` be set. */
+  /** All-time number of finished tasks, where the library keeps one; `targetWait` requires it. */
   readonly finished?: number;
-  /** Workers take nothing until somebody resumes the queue: what waits there asks for no replicas. */
+  /** Workers take nothing until the queue is resumed, so its waiting tasks require no replicas. */
   readonly paused?: boolean;
-  /** Workers that were told to take nothing more, by `Orders`. */
+  /** Workers that are draining, by `DrainOrders`. */
   readonly leaving?: number;
 }
 
-/** What the library's keys say of who holds tasks: it decides which pods may go. */
+/** What the library's keys reveal about which workers hold tasks, and so which pods may be removed. */
 export type Holding =
-  /** Each worker is known, and how many tasks it holds, no later than `lagMs` after it took one. */
+  /** Each worker, and how many tasks it holds, at most `lagMs` after it took one. */
   | {
       readonly by: 'worker';
       readonly lagMs: number;
-      readonly crew: (ask: Ask, redis: Redis) => Promise<SourceCrew>;
-      readonly orders?: Orders;
+      readonly readWorkers: (ask: Ask, redis: Redis) => Promise<SourceWorkers>;
+      readonly orders?: DrainOrders;
     }
-  /** Only how many tasks are held in all: pods go when there are none. */
+  /** Only the total number of tasks that are held: pods are removed when it is 0. */
   | { readonly by: 'count'; readonly lagMs: number }
   /**
-   * Running tasks are in no key. `why`: human-readable, for `explain`. Pods go when nothing was there to take for `longestMs`, the
-   * longest that a task may run; `undefined`: never.
+   * Nothing: running tasks are in no key. `why`: human-readable, for `explain`. Pods are removed when there was nothing to take
+   * for `longestMs`, the longest that a task may run; `undefined`: never.
    */
   | { readonly by: 'nobody'; readonly why: string; readonly longestMs: number | undefined };
 
-/** The workers that the library has on record now. */
-export interface SourceCrew {
+/** The workers that the library has on record, at one read. */
+export interface SourceWorkers {
   readonly workers: readonly SourceWorker[];
-  /** Tasks in hand for which no worker is named: any worker may hold them. */
+  /** Tasks in hand whose worker is not named: any worker may hold them. */
   readonly unnamed: number;
   /**
-   * A task in hand is in these numbers in the moment in which it is taken: a pod of which nothing is known holds none while each
-   * holder is found in another. A library without this may not show a worker that is there and busy.
+   * Tasks are included in these numbers from the instant at which they are taken, so a pod without a known worker holds none
+   * while all holders are in other pods. Otherwise a busy worker may be missing here.
    */
   readonly complete?: boolean;
-  /** What a person should know of these workers. */
+  /** Problems with these workers that a person should know of. */
   readonly concerns?: readonly Concern[];
 }
 
@@ -89,32 +89,32 @@ export interface Concern {
   /** The problem and its remedy, human-readable. */
   readonly note: string;
   readonly todo: string;
-  /** Pods are held because of it. */
+  /** Whether pods are held because of it. */
   readonly holds: boolean;
 }
 
 export interface SourceWorker {
-  /** By which orders name it. */
+  /** By which `DrainOrders` address it. */
   readonly id: string;
   /** Where it runs, as far as the library says: a host name, an address, a name that its user gave it. */
   readonly hosts: readonly string[];
   /** Tasks that it holds. */
   readonly tasks: number;
-  /** It was told to take nothing more, and has confirmed that. */
+  /** It was told to drain, and has confirmed that. */
   readonly quiet?: boolean;
 }
 
-/** Where a library's workers take orders, they finish what they hold and take nothing more before their pods go. */
-export interface Orders {
+/** Where a library's workers can be told to drain: to finish the tasks that they hold and take no more, before their pods go. */
+export interface DrainOrders {
   readonly drain: (redis: Redis, workers: readonly SourceWorker[]) => Promise<void>;
-  /** Takes that back. */
+  /** Cancels the drain. */
   readonly resume: (redis: Redis, workers: readonly SourceWorker[]) => Promise<void>;
 }
 
-/** What a person must mend before the source can be counted. Nothing was touched. */
+/** What a person must fix before the source can be read. Nothing was written. */
 export class SourceTrouble extends Error {
   override name = 'SourceTrouble';
-  /** `NotFound`: nothing of the library has these names; `UnknownLayout`: it is there, in a form that is not known. */
+  /** `NotFound`: nothing of the library has these names; `UnknownLayout`: its keys are there, in an unknown form. */
   readonly kind: 'NotFound' | 'UnknownLayout';
   /** The problem and its remedy, which the message combines. */
   readonly note: string;

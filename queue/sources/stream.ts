@@ -14,7 +14,13 @@
  */
 import { parseDuration } from '../../runtime/duration.ts';
 import type { Ask } from './ask.ts';
-import { SourceTrouble, type Source, type SourceCrew, type SourceLook, type SourceWorker } from './source.ts';
+import {
+  SourceTrouble,
+  type Source,
+  type SourceWorkers,
+  type SourceCounts,
+  type SourceWorker,
+} from './source.ts';
 import {
   consumersOf,
   groupInfo,
@@ -42,11 +48,11 @@ const MOST_PARTS = 6;
 export function streamSource({ keys, group, longestTask }: StreamSettings): Source {
   return {
     kind: 'stream',
-    look: (ask) => Promise.all(keys.map((key) => lookAt(ask, key, group))),
+    read: (ask) => Promise.all(keys.map((key) => readStream(ask, key, group))),
     holding:
       longestTask === undefined
         ? // an entry is pending in the step in which it is delivered
-          { by: 'worker', lagMs: 0, crew: (ask) => readCrew(ask, keys, group) }
+          { by: 'worker', lagMs: 0, readWorkers: (ask) => readWorkers(ask, keys, group) }
         : {
             by: 'nobody',
             why: 'longestTask says that readers acknowledge before they work, so what runs is in no key of Redis',
@@ -55,7 +61,7 @@ export function streamSource({ keys, group, longestTask }: StreamSettings): Sour
   };
 }
 
-async function lookAt(ask: Ask, key: string, name: string): Promise<SourceLook> {
+async function readStream(ask: Ask, key: string, name: string): Promise<SourceCounts> {
   const { now, answers } = await ask({ stream: streamInfo(key), group: groupInfo(key, name) });
   const { stream, group } = answers;
   if (!stream)
@@ -113,10 +119,10 @@ export function estimateWaiting(ids: readonly string[], lastGenerated: string, l
   return Math.max(ids.length, Math.min(whole, length - 1));
 }
 
-async function readCrew(ask: Ask, keys: readonly string[], group: string): Promise<SourceCrew> {
-  const crews = await Promise.all(keys.map((key) => readConsumers(ask, key, group)));
-  const workers = crews.flatMap(({ consumers }) => consumers).map(workerOf);
-  const held = crews.reduce((sum, { pending }) => sum + pending, 0);
+async function readWorkers(ask: Ask, keys: readonly string[], group: string): Promise<SourceWorkers> {
+  const found = await Promise.all(keys.map((key) => readConsumers(ask, key, group)));
+  const workers = found.flatMap(({ consumers }) => consumers).map(workerOf);
+  const held = found.reduce((sum, { pending }) => sum + pending, 0);
   const named = workers.reduce((sum, { tasks }) => sum + tasks, 0);
   return { workers, unnamed: Math.max(0, held - named), complete: true };
 }

@@ -41,22 +41,22 @@ test('a server of other queues is none of these workers, and a task of a server 
   const { holding } = source;
   if (holding.by !== 'worker') throw new Error('asynq names its workers');
   const redis = server.client();
-  const crew = async (): Promise<unknown> => {
-    const { workers, unnamed } = await holding.crew(createAsk(redis), redis);
+  const found = async (): Promise<unknown> => {
+    const { workers, unnamed } = await holding.readWorkers(createAsk(redis), redis);
     return { busy: workers.map(({ hosts, tasks }) => [hosts[0], tasks]), unnamed };
   };
   await library.workOn('other-1', 'other');
   const worker = await library.work('pod-1');
   await library.push(1);
   // its own word comes later than the lease
-  await eventually(async () => expect(await crew()).toEqual({ busy: [['pod-1', 0]], unnamed: 1 }));
-  await eventually(async () => expect(await crew()).toEqual({ busy: [['pod-1', 1]], unnamed: 0 }));
+  await eventually(async () => expect(await found()).toEqual({ busy: [['pod-1', 0]], unnamed: 1 }));
+  await eventually(async () => expect(await found()).toEqual({ busy: [['pod-1', 1]], unnamed: 0 }));
   await worker.kill();
-  await eventually(async () => expect(await crew()).toEqual({ busy: [], unnamed: 1 }));
+  await eventually(async () => expect(await found()).toEqual({ busy: [], unnamed: 1 }));
   // as after half a minute
   const [task = ''] = await redis.zrange('asynq:{mail}:lease', '0', '0');
   await redis.zadd('asynq:{mail}:lease', 1, task);
-  expect(await crew()).toEqual({ busy: [], unnamed: 0 });
+  expect(await found()).toEqual({ busy: [], unnamed: 0 });
 });
 
 test('keys of a version that had no leases are not counted', async () => {

@@ -38,7 +38,7 @@ export interface Scene extends AsyncDisposable {
   readonly redis: Redis;
   readonly library: Library;
   readonly source: Source;
-  /** Resolves when a look finds this. */
+  /** Resolves when a read finds this. */
   readonly sees: (parts: Partial<PoolSample>) => Promise<void>;
 }
 

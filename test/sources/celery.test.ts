@@ -2,13 +2,13 @@
 import type { Redis } from 'ioredis';
 import { expect, test } from 'vitest';
 import { sourceDrains, type SourceState } from '../../controller/act/source-drains.ts';
-import { holdersOf } from '../../controller/act/source-holders.ts';
+import { occupancyOf } from '../../controller/act/source-occupancy.ts';
 import type { Drains } from '../../controller/act/scale-in.ts';
 import type { Member } from '../../controller/act/target.ts';
 import { queueKeys } from '../../queue/keys.ts';
 import { createAsk } from '../../queue/sources/ask.ts';
 import { readSource } from '../../queue/sources/read.ts';
-import type { Source, SourceCrew } from '../../queue/sources/source.ts';
+import type { Source, SourceWorkers } from '../../queue/sources/source.ts';
 import { sourceOf } from '../../queue/sources/sources.ts';
 import { boundedClient } from '../support/bounded.ts';
 import { eventually } from '../support/eventually.ts';
@@ -24,10 +24,10 @@ async function sees(server: RedisServer, source: Source, parts: object): Promise
   await eventually(async () => expect((await readSource(redis, source, 0)).sample).toMatchObject(parts));
 }
 
-async function crewOf(server: RedisServer, { holding }: Source): Promise<SourceCrew> {
+async function workersOf(server: RedisServer, { holding }: Source): Promise<SourceWorkers> {
   const redis = server.client();
   if (holding.by !== 'worker') throw new Error('Celery knows its workers');
-  return holding.crew(createAsk(redis), redis);
+  return holding.readWorkers(createAsk(redis), redis);
 }
 
 const members = ['pod-1', 'pod-2'].map((id): Member => ({ id, ready: true, created: 0, going: false }));
@@ -166,17 +166,17 @@ test('a worker that does not answer is no idle one', async () => {
   await celery.push(1);
   await sees(server, source, { waiting: 0, inFlight: 1 });
   await celery.work('pod-2');
-  const crew = await crewOf(server, source);
-  expect(crew.workers.map(({ id }) => id)).toEqual(['celery@pod-2', 'silent']);
-  expect(crew.concerns?.map(({ note }) => note)).toEqual([
+  const found = await workersOf(server, source);
+  expect(found.workers.map(({ id }) => id)).toEqual(['celery@pod-2', 'silent']);
+  expect(found.concerns?.map(({ note }) => note)).toEqual([
     '1 of 2 Celery workers have not answered by remote control within a second',
   ]);
   const unready = members.map((member) => ({ ...member, ready: false }));
-  const holders = holdersOf(unready, crew);
-  expect(members.map(({ id }) => holders.get(id)?.idle)).toEqual([false, true]);
+  const occupancy = occupancyOf(unready, found);
+  expect(members.map(({ id }) => occupancy.get(id)?.idle)).toEqual([false, true]);
   await celery.release(1);
   await eventually(async () =>
-    expect((await crewOf(server, source)).workers.map(({ id, tasks }) => [id, tasks])).toEqual([
+    expect((await workersOf(server, source)).workers.map(({ id, tasks }) => [id, tasks])).toEqual([
       ['celery@pod-1', 0],
       ['celery@pod-2', 0],
     ]),
@@ -193,12 +193,12 @@ test('what a killed worker had prefetched counts until another puts it back', as
   await worker.kill();
   // the one that ran is lost
   await sees(server, source, { waiting: 1, inFlight: 1 });
-  expect((await crewOf(server, source)).workers).toEqual([]);
+  expect((await workersOf(server, source)).workers).toEqual([]);
   // more than an hour ago
   const redis = server.client();
   const [tag = ''] = await redis.zrange('unacked_index', '0', '0');
   await redis.zincrby('unacked_index', -3_601, tag);
-  const { concerns = [] } = await crewOf(server, source);
+  const { concerns = [] } = await workersOf(server, source);
   expect(concerns.map(({ note, holds }) => [note, holds])).toEqual([
     [
       'a message is unacknowledged for more than an hour, the default visibility timeout: its task runs a second time unless that is longer',
@@ -211,7 +211,7 @@ test('a worker that takes from a queue that is not named cannot be drained, and 
   await using server = await startRedis();
   await using celery = await openCelery(server);
   await celery.work('pod-1', '-Q', 'mail,sms');
-  const { concerns = [] } = await crewOf(server, sourceFor(['mail']));
+  const { concerns = [] } = await workersOf(server, sourceFor(['mail']));
   expect(concerns.map(({ note }) => note)).toEqual([
     'celery@pod-1 also takes from the queue "sms", so it cannot be drained',
   ]);

@@ -17,14 +17,14 @@ const ids = (workers: readonly SourceWorker[]): string[] => workers.map(({ id })
 
 const source: Source = {
   kind: 'ordered',
-  look: async (ask) => {
+  read: async (ask) => {
     const { now, answers } = await ask({ waiting: count('LLEN', 'tasks') });
     return [{ now, waiting: answers.waiting, inHand: 0, delayed: 0, due: 0, dueSoon: 0 }];
   },
   holding: {
     by: 'worker',
     lagMs: 0,
-    crew: async (ask) => {
+    readWorkers: async (ask) => {
       const all = question('HMGET', 'workers', ['pod-1', 'pod-2', 'pod-3'], (reply) =>
         (reply as (Buffer | null)[]).map((state) => state?.toString()),
       );

@@ -31,16 +31,16 @@ test('a job that names no worker may be held by any, and large arguments do not 
   await eventually(async () =>
     expect((await readSource(redis, source, 0)).sample).toMatchObject({ waiting: 0, inFlight: 1 }),
   );
-  const crew = async (): Promise<unknown> =>
-    source.holding.by === 'worker' ? await source.holding.crew(createAsk(redis), redis) : undefined;
+  const found = async (): Promise<unknown> =>
+    source.holding.by === 'worker' ? await source.holding.readWorkers(createAsk(redis), redis) : undefined;
   const one = { id: 'pod-1', hosts: ['pod-1'] };
   await eventually(async () =>
-    expect(await crew()).toEqual({ workers: [{ ...one, tasks: 1 }], unnamed: 0, complete: true }),
+    expect(await found()).toEqual({ workers: [{ ...one, tasks: 1 }], unnamed: 0, complete: true }),
   );
   const [job = ''] = await redis.lrange('saq:mail:active', 0, 0);
   const record = (await redis.get(job)) ?? '';
   await redis.set(job, record.replace('{', `{"kwargs": {"text": "${'x'.repeat(100_000)}"}, `));
-  expect(await crew()).toEqual({ workers: [{ ...one, tasks: 1 }], unnamed: 0, complete: true });
+  expect(await found()).toEqual({ workers: [{ ...one, tasks: 1 }], unnamed: 0, complete: true });
   await redis.set(job, 'not of SAQ');
-  expect(await crew()).toEqual({ workers: [{ ...one, tasks: 0 }], unnamed: 1, complete: true });
+  expect(await found()).toEqual({ workers: [{ ...one, tasks: 0 }], unnamed: 1, complete: true });
 });

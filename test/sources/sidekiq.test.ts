@@ -12,14 +12,15 @@ import { sidekiqCase } from './sidekiq.ts';
 const source = sourceOf(sidekiqCase.settings);
 const { holding } = source;
 if (holding.by !== 'worker' || !holding.orders) throw new Error('Sidekiq takes orders');
-const { crew, orders } = holding;
+const { readWorkers, orders } = holding;
 const patience = { everyMs: 50 };
 
 test('a quiet process finishes its job and takes no other, and ends when it is wanted again', async () => {
   await using server = await startRedis();
   await using library = await sidekiqCase.open(server);
   const redis = server.client();
-  const workers = async (): Promise<readonly SourceWorker[]> => (await crew(createAsk(redis), redis)).workers;
+  const workers = async (): Promise<readonly SourceWorker[]> =>
+    (await readWorkers(createAsk(redis), redis)).workers;
   const seen = async (parts: Partial<SourceWorker>): Promise<void> =>
     eventually(async () => expect(await workers()).toMatchObject([parts]), patience);
   await library.work('pod-1');

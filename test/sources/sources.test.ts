@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { describe, expect, test } from 'vitest';
-import { holdersOf } from '../../controller/act/source-holders.ts';
+import { occupancyOf } from '../../controller/act/source-occupancy.ts';
 import type { Member } from '../../controller/act/target.ts';
 import { queueKeys } from '../../queue/keys.ts';
 import { createAsk } from '../../queue/sources/ask.ts';
@@ -24,7 +24,7 @@ async function contents(redis: Redis): Promise<Record<string, string>> {
   return Object.fromEntries(keys.map((key, i) => [key, dumps[i]?.toString('hex') ?? '']));
 }
 
-/** Resolves when no look was made for a while: what is seen after that was woken. */
+/** Resolves when nothing was read for a while: what is seen after that was woken. */
 async function quiet({ seen }: Sampling): Promise<void> {
   await eventually(async () => {
     const before = seen.length;
@@ -137,20 +137,20 @@ describe.each(cases)('$name', (one) => {
     await scene.sees({ waiting: 0, inFlight: 1 });
     await library.work('pod-2');
     await eventually(async () => {
-      const crew = await holding.crew(createAsk(redis), redis);
+      const found = await holding.readWorkers(createAsk(redis), redis);
       const members = ['pod-1', 'pod-2', 'pod-3'].map(member);
-      const holders = holdersOf(members, crew);
-      expect(members.map(({ id }) => [holders.get(id)?.tasks, holders.get(id)?.idle])).toEqual([
+      const occupancy = occupancyOf(members, found);
+      expect(members.map(({ id }) => [occupancy.get(id)?.tasks, occupancy.get(id)?.idle])).toEqual([
         [1, false],
         [0, true],
         // no worker is known there: it is an idle one only where the holders of all tasks are known
-        [0, crew.complete ?? false],
+        [0, found.complete ?? false],
       ]);
     });
     await library.release(1);
   });
 
-  test('a look changes nothing', async () => {
+  test('a read changes nothing', async () => {
     await using scene = await openScene(one);
     const { library, redis, source } = scene;
     await library.push(3);
@@ -176,7 +176,7 @@ describe.each(cases)('$name', (one) => {
     await library.release(1);
     await eventually(() => expect(sampler.latest('p')).toMatchObject({ sample: { waiting: 0 } }));
     const { holding } = source;
-    if (holding.by === 'worker') await holding.crew(createAsk(sampler.redis), sampler.redis);
+    if (holding.by === 'worker') await holding.readWorkers(createAsk(sampler.redis), sampler.redis);
     // with its keys tracked
     sampler.setActive('p', false, 0);
     await quiet(sampling);

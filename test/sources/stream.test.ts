@@ -139,9 +139,9 @@ test.each([
 });
 
 describe('who holds entries', () => {
-  const crewOf = async (redis: Redis): Promise<unknown> => {
+  const workersOf = async (redis: Redis): Promise<unknown> => {
     if (source.holding.by !== 'worker') throw new Error('not by worker');
-    const { workers, unnamed } = await source.holding.crew(createAsk(redis), redis);
+    const { workers, unnamed } = await source.holding.readWorkers(createAsk(redis), redis);
     return { workers: workers.map(({ id, tasks }) => ({ id, tasks })), unnamed };
   };
 
@@ -151,7 +151,7 @@ describe('who holds entries', () => {
     await tenEntries(redis);
     await read(redis, 'b', 1);
     await redis.xack(KEY, GROUP, '4-0');
-    expect(await crewOf(redis)).toEqual({
+    expect(await workersOf(redis)).toEqual({
       workers: [
         { id: 'a', tasks: 3 },
         { id: 'b', tasks: 0 },
@@ -167,9 +167,9 @@ describe('who holds entries', () => {
     const pipeline = redis.pipeline();
     for (let i = 0; i < 1_000; i++) pipeline.xgroup('CREATECONSUMER', KEY, GROUP, `old-${i}`);
     await pipeline.exec();
-    expect(await crewOf(redis)).toEqual({ workers: [], unnamed: 3 });
+    expect(await workersOf(redis)).toEqual({ workers: [], unnamed: 3 });
     await redis.xgroup('DELCONSUMER', KEY, GROUP, 'old-0');
-    expect(await crewOf(redis)).toMatchObject({ unnamed: 0 });
+    expect(await workersOf(redis)).toMatchObject({ unnamed: 0 });
   });
 });
 

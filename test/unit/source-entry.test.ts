@@ -10,11 +10,11 @@ import { notYet, type Sampled } from '../../controller/sample/sampled.ts';
 import { combineSamples } from '../../queue/pool/pool-sample.ts';
 import { queueSampleOf } from '../../queue/sources/read.ts';
 import { listSource } from '../../queue/sources/list.ts';
-import type { SourceLook } from '../../queue/sources/source.ts';
+import type { SourceCounts } from '../../queue/sources/source.ts';
 
 const away: Sampled = { kind: 'unknown', reason: 'Unreachable', why: 'it is away' };
 
-interface Read extends Partial<SourceLook> {
+interface Read extends Partial<SourceCounts> {
   readonly at: number;
   /** A change was reported before it. */
   readonly touched?: boolean;

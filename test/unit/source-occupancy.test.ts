@@ -1,6 +1,11 @@
 /** Which pods hold tasks of another library: as rows of what the library reports, and what follows for each pod. */
 import { describe, expect, test } from 'vitest';
-import { holdersOf, idleAfter, type Holder, type IdleSince } from '../../controller/act/source-holders.ts';
+import {
+  occupancyOf,
+  idleAfter,
+  type Occupancy,
+  type IdleSince,
+} from '../../controller/act/source-occupancy.ts';
 import type { Member } from '../../controller/act/target.ts';
 import type { SourceWorker } from '../../queue/sources/source.ts';
 
@@ -22,14 +27,14 @@ describe('a worker is found in the pod', () => {
     ['of a host name that Kubernetes cut', pod(long), long.slice(0, 63)],
     ['of its address', pod('mail-1', { addresses: ['10.1.2.3', 'fd00::3'] }), 'fd00::3'],
   ])('%s', (_, member, host) => {
-    const holders = holdersOf([member, pod('other')], { workers: [worker(host, 2)], unnamed: 0 });
-    expect(holders.get(member.id)).toMatchObject({ tasks: 2, idle: false });
-    expect(holders.get('other')).toMatchObject({ tasks: 0, workers: [] });
+    const occupancy = occupancyOf([member, pod('other')], { workers: [worker(host, 2)], unnamed: 0 });
+    expect(occupancy.get(member.id)).toMatchObject({ tasks: 2, idle: false });
+    expect(occupancy.get('other')).toMatchObject({ tasks: 0, workers: [] });
   });
 
   test('of exactly that name, and of no name that begins like it', () => {
-    const holders = holdersOf([pod('mail-1')], { workers: [worker('mail-12', 1)], unnamed: 0 });
-    expect(holders.get('mail-1')?.workers).toEqual([]);
+    const occupancy = occupancyOf([pod('mail-1')], { workers: [worker('mail-12', 1)], unnamed: 0 });
+    expect(occupancy.get('mail-1')?.workers).toEqual([]);
   });
 });
 
@@ -38,14 +43,14 @@ test.each<[string, readonly SourceWorker[], number, boolean]>([
   ['is not when one of them is somewhere that is not known', [worker('elsewhere', 1)], 0, false],
   ['is not while a task names no worker', [worker('b', 1)], 1, false],
 ])('a pod without a worker, where each task names its holder at once, %s', (_, workers, unnamed, idle) => {
-  const holders = holdersOf([pod('a'), pod('b')], { workers, unnamed, complete: true });
-  expect(holders.get('a')?.idle).toBe(idle);
+  const occupancy = occupancyOf([pod('a'), pod('b')], { workers, unnamed, complete: true });
+  expect(occupancy.get('a')?.idle).toBe(idle);
 });
 
 test('an address that several pods have is that of all of them', () => {
   const members = ['a', 'b'].map((id) => pod(id, { addresses: ['192.168.0.1'] }));
-  const holders = holdersOf(members, { workers: [worker('192.168.0.1', 1)], unnamed: 0 });
-  expect(members.map(({ id }) => holders.get(id)?.idle)).toEqual([false, false]);
+  const occupancy = occupancyOf(members, { workers: [worker('192.168.0.1', 1)], unnamed: 0 });
+  expect(members.map(({ id }) => occupancy.get(id)?.idle)).toEqual([false, false]);
 });
 
 describe('a pod is idle', () => {
@@ -64,23 +69,23 @@ describe('a pod is idle', () => {
     ],
     ['not while a task names no worker', pod('a'), [worker('a')], 1, false],
   ])('%s', (_, member, workers, unnamed, idle) => {
-    expect(holdersOf([member], { workers, unnamed }).get('a')?.idle).toBe(idle);
+    expect(occupancyOf([member], { workers, unnamed }).get('a')?.idle).toBe(idle);
   });
 });
 
 describe('it has been idle since', () => {
-  const holder = (idle: boolean): Holder => ({ workers: [], tasks: idle ? 0 : 1, idle });
-  const looks = (...seen: readonly (readonly [number, boolean])[]): IdleSince =>
+  const pods = (idle: boolean): Occupancy => ({ workers: [], tasks: idle ? 0 : 1, idle });
+  const reads = (...seen: readonly (readonly [number, boolean])[]): IdleSince =>
     seen.reduce<IdleSince>(
-      (before, [now, idle]) => idleAfter(new Map([['a', holder(idle)]]), before, now),
+      (before, [now, idle]) => idleAfter(new Map([['a', pods(idle)]]), before, now),
       new Map(),
     );
 
   test.each<[string, IdleSince, number | undefined]>([
-    ['the first look that saw it idle', looks([1_000, true], [2_000, true], [3_000, true]), 1_000],
-    ['the look after the last task', looks([1_000, true], [2_000, false], [3_000, true]), 3_000],
-    ['never, while it holds a task', looks([1_000, true], [2_000, false]), undefined],
-    ['a look that no other preceded for long', looks([1_000, true], [2_000, true], [60_000, true]), 60_000],
+    ['the first read that saw it idle', reads([1_000, true], [2_000, true], [3_000, true]), 1_000],
+    ['the read after the last task', reads([1_000, true], [2_000, false], [3_000, true]), 3_000],
+    ['never, while it holds a task', reads([1_000, true], [2_000, false]), undefined],
+    ['a read that no other preceded for long', reads([1_000, true], [2_000, true], [60_000, true]), 60_000],
   ])('%s', (_, idle, since) => {
     expect(idle.get('a')?.since).toBe(since);
   });

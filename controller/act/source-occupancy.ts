@@ -5,13 +5,13 @@
  * A worker is found in a pod by its host's name or its address. A pod that is ready and in which no worker is known is not idle: it
  * may be none, or be one that the library does not show yet. Only where the library names the holder of every task at once (`complete`)
  * does it follow that such a pod holds none. Knowledge is late by the library's lag, so a pod counts as idle when
- * every look of that long has shown it so.
+ * every read in that time has shown it to be.
  */
-import type { SourceCrew, SourceWorker } from '../../queue/sources/source.ts';
+import type { SourceWorkers, SourceWorker } from '../../queue/sources/source.ts';
 import type { Member } from './target.ts';
 
 /** What the library says of one member. */
-export interface Holder {
+export interface Occupancy {
   readonly workers: readonly SourceWorker[];
   /** Tasks that it holds, or may hold. */
   readonly tasks: number;
@@ -19,18 +19,18 @@ export interface Holder {
   readonly idle: boolean;
 }
 
-/** Since when members were seen idle in each look, and when the last look was, ms: by member id. */
+/** Since when members were seen idle at every read, and when the last read was, ms: by member id. */
 export type IdleSince = ReadonlyMap<string, { readonly since: number; readonly at: number }>;
 
 /** Kubernetes cuts longer names of hosts. */
 const LONGEST_HOST = 63;
-/** Looks further apart than this do not belong together, ms. */
+/** Reads further apart than this are not consecutive, ms. */
 const GAP_MS = 5_000;
 
-export function holdersOf(
+export function occupancyOf(
   members: readonly Member[],
-  { workers, unnamed, complete = false }: SourceCrew,
-): ReadonlyMap<string, Holder> {
+  { workers, unnamed, complete = false }: SourceWorkers,
+): ReadonlyMap<string, Occupancy> {
   const placed = new Set<SourceWorker>();
   const found = members.map((member) => {
     const mine = workers.filter((worker) => worker.hosts.some((host) => runsIn(host, member)));
@@ -53,10 +53,14 @@ function runsIn(host: string, { id, addresses = [] }: Member): boolean {
   return name === id || name === id.slice(0, LONGEST_HOST).replace(/[-.]+$/, '');
 }
 
-/** After one more look at `now`. */
-export function idleAfter(holders: ReadonlyMap<string, Holder>, before: IdleSince, now: number): IdleSince {
+/** After one more read at `now`. */
+export function idleAfter(
+  occupancy: ReadonlyMap<string, Occupancy>,
+  before: IdleSince,
+  now: number,
+): IdleSince {
   return new Map(
-    [...holders].flatMap(([id, { idle }]) => {
+    [...occupancy].flatMap(([id, { idle }]) => {
       if (!idle) return [];
       const last = before.get(id);
       const since = last && now - last.at <= GAP_MS ? last.since : now;

@@ -1,24 +1,24 @@
-/** Celery's workers as they answer by remote control: who runs tasks, who takes from which queues, and who is silent. */
+/** Celery's workers by their answers to remote control: their running tasks, their queues, and which of them are silent. */
 import type { Redis } from 'ioredis';
 import { sleep } from '../../runtime/timers.ts';
-import type { Answers, CeleryControl } from './celery-control.ts';
-import type { Concern, SourceCrew, SourceWorker } from './source.ts';
+import type { CeleryControl, WorkerAnswers } from './celery-control.ts';
+import type { Concern, SourceWorkers, SourceWorker } from './source.ts';
 
-/** How long all workers are waited for, in all, ms. */
+/** Pauses between reads while answers are missing, ms. */
 const ANSWER_WAITS_MS = [20, 40, 80, 160, 300, 400];
 /** Celery's default. */
 const VISIBILITY_S = 3_600;
 
 /**
- * Asks all workers, and waits a moment for all of them. One that is silent is nowhere, and may hold a task. `oldest`: when the
- * message was fetched that is unacknowledged for longest, s.
+ * Asks all workers, and waits up to a second for their answers. A silent one has no known host, and may hold a task. `oldest`:
+ * when the message that has been unacknowledged for longest was fetched, s.
  */
-export async function readCrew(
+export async function readWorkers(
   redis: Redis,
   control: CeleryControl,
   queues: readonly string[],
   oldest: number | undefined,
-): Promise<SourceCrew> {
+): Promise<SourceWorkers> {
   const first = await control.ask(redis, 0);
   let answers = first;
   let workers: SourceWorker[] = [];
@@ -29,12 +29,16 @@ export async function readCrew(
     if (workers.length >= first.reached) break;
   }
   const silent = first.reached - workers.length;
-  const nowhere: SourceWorker[] = silent > 0 ? [{ id: 'silent', hosts: [], tasks: silent }] : [];
-  const concerns = [...silenceOf(silent, first.reached), ...strayIn(answers, queues), ...lateIn(oldest)];
-  return { workers: [...workers, ...nowhere], unnamed: 0, concerns };
+  const unanswered: SourceWorker[] = silent > 0 ? [{ id: 'silent', hosts: [], tasks: silent }] : [];
+  const concerns = [
+    ...silentConcern(silent, first.reached),
+    ...foreignQueueConcern(answers, queues),
+    ...redeliveryConcern(oldest),
+  ];
+  return { workers: [...workers, ...unanswered], unnamed: 0, concerns };
 }
 
-function silenceOf(silent: number, reached: number): Concern[] {
+function silentConcern(silent: number, reached: number): Concern[] {
   if (silent <= 0) return [];
   return [
     {
@@ -45,13 +49,13 @@ function silenceOf(silent: number, reached: number): Concern[] {
   ];
 }
 
-/** Workers of these queues that take from others as well. */
-function strayIn(answers: Answers, queues: readonly string[]): Concern[] {
-  const strays = [...answers.queues].flatMap(([id, { answer }]) => {
+/** About workers of these queues that also consume others. */
+function foreignQueueConcern(answers: WorkerAnswers, queues: readonly string[]): Concern[] {
+  const consumers = [...answers.queues].flatMap(([id, { answer }]) => {
     const other = answer.find((name) => !queues.includes(name));
     return other !== undefined && answer.some((name) => queues.includes(name)) ? [{ id, other }] : [];
   });
-  const [first] = strays;
+  const [first] = consumers;
   if (!first) return [];
   return [
     {
@@ -62,7 +66,7 @@ function strayIn(answers: Answers, queues: readonly string[]): Concern[] {
   ];
 }
 
-function lateIn(oldest: number | undefined): Concern[] {
+function redeliveryConcern(oldest: number | undefined): Concern[] {
   if (oldest === undefined || Date.now() / 1e3 - oldest < VISIBILITY_S) return [];
   return [
     {
@@ -73,8 +77,8 @@ function lateIn(oldest: number | undefined): Concern[] {
   ];
 }
 
-/** Workers that have answered both questions, neither of which was asked before `since`. */
-function workersIn({ active, queues }: Answers, since: number): SourceWorker[] {
+/** Workers that answered both questions, as sent at `since` or later. */
+function workersIn({ active, queues }: WorkerAnswers, since: number): SourceWorker[] {
   return [...active].flatMap(([id, { at, answer }]): SourceWorker[] => {
     const takesFrom = queues.get(id);
     if (at < since || !takesFrom || takesFrom.at < since) return [];

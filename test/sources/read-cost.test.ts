@@ -1,4 +1,4 @@
-/** What a look costs Redis, whatever is in a library's queues and whoever works on them: commands by MONITOR, and round trips. */
+/** What a read costs Redis, whatever is in a library's queues and whoever works on them: commands by MONITOR, and round trips. */
 import type { Redis } from 'ioredis';
 import { describe, expect, test } from 'vitest';
 import { readSource } from '../../queue/sources/read.ts';
@@ -41,7 +41,7 @@ function inStep(redis: Redis): { readonly redis: Redis; readonly roundTrips: () 
   return { redis: new Proxy(redis, { get }), roundTrips: () => roundTrips };
 }
 
-/** Of one look. */
+/** Of one read. */
 async function costOf({ server, redis }: Pick<Scene, 'server' | 'redis'>, source: Source): Promise<Cost> {
   const [, own = ''] = / addr=(\S+)/.exec(await redis.client('INFO')) ?? [];
   using seen = await monitor(server);
@@ -68,7 +68,7 @@ async function expectCheap(scene: Pick<Scene, 'server' | 'redis'>, source: Sourc
 }
 
 describe.each(cases)('$name', (one) => {
-  test('a look costs at most 20 commands and 3 round trips', async () => {
+  test('a read costs at most 20 commands and 3 round trips', async () => {
     await using scene = await openScene(one);
     const { library, source } = scene;
     await library.push(120);
@@ -83,7 +83,7 @@ describe.each(cases)('$name', (one) => {
   });
 });
 
-test('a look at Celery with idle workers, and more fetched messages than are read, costs no more', async () => {
+test('a read of Celery with idle workers, and more fetched messages than are read, costs no more', async () => {
   await using server = await startRedis();
   await using celery = await openCelery(server);
   const redis = server.client();
@@ -101,7 +101,7 @@ test('a look at Celery with idle workers, and more fetched messages than are rea
   await expectCheap({ server, redis }, source);
 });
 
-test('a look at many queues of Celery costs as much for each', async () => {
+test('a read of many queues of Celery costs as much for each', async () => {
   await using server = await startRedis();
   await using celery = await openCelery(server);
   const redis = server.client();
