@@ -39,7 +39,7 @@ export function addQueueCommands(command: Define, log: CommandLog): void {
     )
     .option(
       '--since <duration>',
-      'instead of recording, read this much of the past from the time line in Redis, such as 7d',
+      'instead of recording, read this much of the past from the timeline in Redis, such as 7d',
       span,
     )
     .option('-f, --file <file>', 'write the CSV to this file instead of stdout')

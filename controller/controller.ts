@@ -121,7 +121,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     links,
     memories,
     claims,
-    // for the time line, metrics, the dashboard and other autoscalers
+    // for the timeline, metrics, the dashboard and other autoscalers
     observed: (pool, observation) => {
       metrics.pools.observed(pool, observation);
       const key = keyOf(pool);

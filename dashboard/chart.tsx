@@ -28,7 +28,7 @@ export interface ChartProps {
   readonly least: number;
   /** A horizontal line, such as the target. */
   readonly limit?: number | null;
-  /** Whether it has time labels; of charts on one time line, only the last does. */
+  /** Whether it has time labels; of charts on one timeline, only the last does. */
   readonly dated?: boolean;
   readonly times: readonly number[];
   readonly series: Series;

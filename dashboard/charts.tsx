@@ -1,4 +1,4 @@
-/** Three charts on one time line, with the decisions above them: of the last minutes, live, or of hours and days. */
+/** Three charts on one timeline, with the decisions above them: of the last minutes, live, or of hours and days. */
 import { useEffect, useMemo, useState } from 'preact/hooks';
 import type { DecisionView, PastRange, PoolPast, Series } from '../controller/dashboard/api.ts';
 import { AsTable } from './as-table.tsx';
@@ -80,13 +80,13 @@ export function Charts(props: ChartsProps) {
       ) : (
         trouble === undefined && (
           <p class="nothing" role="status">
-            Reading the time line…
+            Reading the timeline…
           </p>
         )
       )}
       {range !== undefined && past?.entries === 0 && (
         <p class="hint">
-          The time line has no entries for this period: nothing happened in the pool, or nothing was recorded.
+          The timeline has no entries for this period: nothing happened in the pool, or nothing was recorded.
         </p>
       )}
     </Section>

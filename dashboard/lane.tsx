@@ -1,5 +1,5 @@
 /**
- * Decisions where they were made on the time line: marks that say in words what was decided when one points at them or goes
+ * Decisions where they were made on the timeline: marks that say in words what was decided when one points at them or goes
  * through them with the arrow keys. Those that would lie on one another share a mark.
  */
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
@@ -55,7 +55,7 @@ export function DecisionLane({ decisions, from, to, now }: DecisionLaneProps) {
       ref={box}
       class="lane"
       role="group"
-      aria-label="Decisions on the time line; arrow keys go from one to the next"
+      aria-label="Decisions on the timeline; arrow keys go from one to the next"
     >
       {marks.length === 0 && <span class="empty">no decisions in this time</span>}
       {marks.map(({ x, of }, i) => (

@@ -1,5 +1,5 @@
 /**
- * What the time line in Redis says of a pool: fetched when somebody asks for it, and again while the page is in sight, once in
+ * What the timeline in Redis says of a pool: fetched when somebody asks for it, and again while the page is in sight, once in
  * a step and at most once a minute. When that fails, what was there stays, and the page says so.
  */
 import { useEffect, useState } from 'preact/hooks';

@@ -1,6 +1,6 @@
 /**
  * `millrace record`: the arrivals of a pool, as a trace for `millrace simulate`. Live, from the length and the counters of its queues,
- * read many times a second; or, with `--since`, from the time line that the controller keeps in Redis.
+ * read many times a second; or, with `--since`, from the timeline that the controller keeps in Redis.
  */
 import { createWriteStream } from 'node:fs';
 import { finished } from 'node:stream/promises';
@@ -62,7 +62,7 @@ async function recordPast(
   const entries = await readTimeline(redis, keys, pool, { since: Date.now() - sinceMs });
   if (entries.length === 0)
     throw new Error(
-      `there is no time line of ${pool} in the last ${age(sinceMs)}: nothing happened in it, or no controller has recorded it`,
+      `there is no timeline of ${pool} in the last ${age(sinceMs)}: nothing happened in it, or no controller has recorded it`,
     );
   const history = createHistorian();
   for (const span of spansOf(entries)) await sheet.write(history.add(span));

@@ -1,4 +1,4 @@
-/** Converts samples, and entries of the time line, to the spans of a history. Pure. */
+/** Converts samples, and entries of the timeline, to the spans of a history. Pure. */
 import { changesBetween } from '../../controller/observe/observation.ts';
 import type { PoolSample } from '../../queue/pool/pool-sample.ts';
 import type { TimelineEntry } from '../../queue/pool/timeline.ts';

@@ -25,7 +25,7 @@ export interface PoolLoopOptions {
   readonly policy: Policy;
   readonly target: Target;
   readonly dryRun?: boolean;
-  /** The name, `namespace/name`, under which the time line and the decisions are recorded in Redis; without it, nothing is. */
+  /** The name, `namespace/name`, under which the timeline and the decisions are recorded in Redis; without it, nothing is. */
   readonly pool?: string;
   /** Interval at which an active queue is read, ms. */
   readonly pollMs?: number;
@@ -96,7 +96,7 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
         drains: drainsOf(sampler.redis, queues),
         unmanaged: Unmanaged.WhenIdle,
         kept,
-        whose: undefined,
+        identity: undefined,
       });
       memory = made.decision.memory;
       ({ kept } = made);

@@ -110,7 +110,7 @@ export async function act(input: ActInput, state: ActState): Promise<Step> {
       drains: link && drainsFor(link, input, state),
       unmanaged: pool.spec.scaling.scaleDown.unmanaged,
       kept: state.kept,
-      whose: target.whose,
+      identity: target.identity,
     });
     state.kept = done.kept;
     state.strays = target.strays ?? state.strays;

@@ -22,7 +22,7 @@ import { replicaWriter } from './replica-writer.ts';
 import { targetPods } from './target-pods.ts';
 import { NoTarget, type Replicas, type Target } from './target.ts';
 import { annotatedPauseOf } from '../decide/pause.ts';
-import type { Whose } from './workers-of.ts';
+import type { PoolIdentity } from './workers-of.ts';
 
 export interface DeploymentTarget extends Target {
   /** To be kept until the next reconcile, as are `written` and `applier`. */
@@ -33,7 +33,7 @@ export interface DeploymentTarget extends Target {
   readonly selector: string | undefined;
   /** Pods that the selector matches and that are not the Deployment's own; `undefined` if none were read. */
   readonly strays: readonly string[] | undefined;
-  readonly whose: Whose;
+  readonly identity: PoolIdentity;
   /** Our writes of replicas. */
   readonly written: Written;
   /** Who applies replicas to the adopted Deployment, which are ours to set. */
@@ -128,7 +128,7 @@ export function deploymentTarget(options: DeploymentTargetOptions): DeploymentTa
     get applier() {
       return applier;
     },
-    whose: { namespace, pool: name, target: target.name },
+    identity: { namespace, pool: name, target: target.name },
     observe: async () => {
       observed = await (adopts ? findAdopted() : ensureOwned());
       return replicasOf(observed, adopts ? undefined : podsOfTarget.own([...pods()]));

@@ -63,7 +63,7 @@ export async function finalize(input: FinalizeInput): Promise<number | undefined
       if (input.waitedMs < FINALIZE_TIMEOUT_MS) return RETRY_MS;
       input.onGivenUp(error);
     }
-  } else await callOffAll(input);
+  } else await cancelAllDrains(input);
   await removeRecords(input);
   const others = finalizers.filter((finalizer) => finalizer !== FINALIZER);
   await api.pools.setFinalizers({ namespace, name }, others, resourceVersion, { signal });
@@ -74,7 +74,7 @@ export async function finalize(input: FinalizeInput): Promise<number | undefined
  * The next owner of the Deployment's scale needs its workers, except those whose pods are being removed: tasks that they took
  * now would be interrupted. A mark that cannot be removed now expires.
  */
-async function callOffAll(input: FinalizeInput): Promise<void> {
+async function cancelAllDrains(input: FinalizeInput): Promise<void> {
   if (!input.redis) return;
   const { sampler, queues, source } = input.redis;
   const { doomed, staying } = await podsOfTarget(input);

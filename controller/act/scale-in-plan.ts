@@ -34,16 +34,16 @@ export interface ScaleInPlan {
   /** Removed by an earlier pass, and not gone yet. */
   readonly doomed: readonly Member[];
   /** Chosen, but cannot drain. */
-  readonly unasked: readonly Member[];
+  readonly undrainable: readonly Member[];
   /** Those that cannot drain. */
   readonly plain: ReadonlySet<string>;
   readonly absent: Absent;
   /** Replicas that were requested, never created, and may go unmarked. */
-  readonly unborn: number;
+  readonly uncreated: number;
   /** A rollout is replacing the members: none is removed. */
   readonly rollout: boolean;
   /** How the counts differ, human-readable: then nothing, or less, can be removed. */
-  readonly doubt: string | undefined;
+  readonly mismatch: string | undefined;
 }
 
 /** A replica that is ready and not registered for this long is a plain worker. */
@@ -60,18 +60,18 @@ export function planScaleIn(input: PlanInput): ScaleInPlan {
   const missing = Math.max(0, wanted - all.length);
   const inExcess = wanted - desired;
   const rollout = members.rollingOut && !idle;
-  const doubt = doubtOf(input, Math.min(missing, inExcess));
+  const mismatch = mismatchOf(input, Math.min(missing, inExcess));
   const chosen = rollout ? [] : chooseVictims(rest, loads, plain, inExcess - missing);
   const leaving = chosen.filter(({ id }) => plainMayGo || !plain.has(id));
   return {
     leaving,
     doomed,
-    unasked: chosen.filter((member) => !leaving.includes(member)),
+    undrainable: chosen.filter((member) => !leaving.includes(member)),
     plain,
     absent,
-    unborn: rollout || doubt !== undefined ? 0 : Math.min(missing, inExcess),
+    uncreated: rollout || mismatch !== undefined ? 0 : Math.min(missing, inExcess),
     rollout,
-    doubt,
+    mismatch,
   };
 }
 
@@ -102,7 +102,7 @@ export function outcomeOf({ members }: PlanInput, plan: ScaleInPlan, loads: Work
     gone,
     waiting: leaving.filter((member) => !gone.includes(member)),
     // members beyond the requested number are not ours to choose from: their ReplicaSet removes them first
-    to: Math.min(wanted, Math.max(wanted - plan.unborn - gone.length, least)),
+    to: Math.min(wanted, Math.max(wanted - plan.uncreated - gone.length, least)),
   };
 }
 
@@ -116,7 +116,7 @@ function stillAbsent(members: readonly Member[], loads: WorkerLoads, before: Abs
   return new Map(missing.map(({ id }) => [id, before.get(id) ?? now]));
 }
 
-function doubtOf({ members, unknown }: PlanInput, missing: number): string | undefined {
+function mismatchOf({ members, unknown }: PlanInput, missing: number): string | undefined {
   const { all, existing } = members;
   const listed = `a list of its pods shows ${all.length}`;
   if (existing > all.length) return `the Deployment's status counts ${existing} pods, and ${listed}`;

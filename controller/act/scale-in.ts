@@ -29,7 +29,7 @@ import {
   type ScaleInPlan,
 } from './scale-in-plan.ts';
 import type { Member, Members, Replicas, Target } from './target.ts';
-import { workersOf, type Manned, type Whose } from './workers-of.ts';
+import { workersOf, type MemberWorkers, type PoolIdentity } from './workers-of.ts';
 
 /** The Redis operations of a scale-in. */
 export interface Drains {
@@ -58,17 +58,17 @@ export function drainsOf(redis: Redis, queues: readonly QueueKeys[]): Drains {
 export interface Passes {
   readonly absent: Absent;
   /** Since when the counts have differed, ms; `undefined` while they agree. */
-  readonly doubtedSince: number | undefined;
+  readonly mismatchedSince: number | undefined;
 }
 
-export const noPasses: Passes = { absent: new Map(), doubtedSince: undefined };
+export const noPasses: Passes = { absent: new Map(), mismatchedSince: undefined };
 
 export interface ScaleInInput {
   readonly target: Target;
   readonly drains: Drains;
   readonly replicas: Replicas;
   /** `undefined` if workers have the ids of the members. */
-  readonly whose: Whose | undefined;
+  readonly identity: PoolIdentity | undefined;
   readonly desired: number;
   /** Nothing waits, and nothing is in flight. */
   readonly idle: boolean;
@@ -103,7 +103,7 @@ const COUNTING_MS = 10_000;
 
 interface Pass extends ScaleInOutcome {
   readonly plan: ScaleInPlan;
-  readonly manned: Manned;
+  readonly registered: MemberWorkers;
   readonly loads: WorkerLoads;
 }
 
@@ -127,44 +127,44 @@ export async function scaleIn(input: ScaleInInput): Promise<ScaleInResult> {
     const ids = [...plan.doomed, ...gone].map(({ id }) => id);
     if (!(await target.remove(ids, to))) return { ...again, requeueInMs: SOON_MS };
   }
-  const doubtedSince = plan.doubt === undefined ? undefined : (before.doubtedSince ?? now);
+  const mismatchedSince = plan.mismatch === undefined ? undefined : (before.mismatchedSince ?? now);
   const soon = waiting.some(({ id }) => aboutToDrain(pass.loads.get(id)));
-  const awaited = waiting.length > 0 || plan.doubt !== undefined;
+  const awaited = waiting.length > 0 || plan.mismatch !== undefined;
   return {
     to,
     progress: describeProgress(gone.length, waiting.length, drains.terms),
     held:
-      heldBy(plan, input.unmanaged, doubtedSince !== undefined && now - doubtedSince >= COUNTING_MS) ??
+      heldBy(plan, input.unmanaged, mismatchedSince !== undefined && now - mismatchedSince >= COUNTING_MS) ??
       (waiting.length > 0 ? drains.held?.() : undefined),
-    passes: { absent: plan.absent, doubtedSince },
+    passes: { absent: plan.absent, mismatchedSince },
     requeueInMs: !awaited ? undefined : soon ? SOON_MS : LATER_MS,
   };
 }
 
 /** Chooses, marks, and returns who has acknowledged. */
 async function mark(input: ScaleInInput, members: Members): Promise<Pass> {
-  const { drains, whose } = input;
-  const manned = workersOf(members, await readLoads(drains, members), whose);
+  const { drains, identity } = input;
+  const registered = workersOf(members, await readLoads(drains, members), identity);
   const { desired, idle, unmanaged, now } = input;
-  const seen = { ...manned, members, desired, idle, unmanaged, now, absent: input.before.absent };
+  const seen = { ...registered, members, desired, idle, unmanaged, now, absent: input.before.absent };
   const plan = planScaleIn(seen);
-  const orders = ordersFor(members.all, manned, [...plan.doomed, ...plan.leaving]);
-  const { loads } = workersOf(members, await drains.set(orders), whose);
-  return { ...outcomeOf(seen, plan, loads), plan, manned, loads };
+  const orders = ordersFor(members.all, registered, [...plan.doomed, ...plan.leaving]);
+  const { loads } = workersOf(members, await drains.set(orders), identity);
+  return { ...outcomeOf(seen, plan, loads), plan, registered, loads };
 }
 
 /** Cancels all drains, except those of members whose removal can no longer be stopped. */
-export async function callOff({
+export async function cancelDrains({
   target,
   drains,
-  whose,
-}: Pick<ScaleInInput, 'target' | 'drains' | 'whose'>): Promise<void> {
+  identity,
+}: Pick<ScaleInInput, 'target' | 'drains' | 'identity'>): Promise<void> {
   let members = await target.members();
   const going = members.all.some((member) => member.going);
   if (going && !members.fresh) members = await target.members('fresh');
   const doomed = goingAnyway(members.all, members.wanted);
-  const manned = workersOf(members, await readLoads(drains, members), whose);
-  await drains.set(ordersFor(members.all, manned, doomed));
+  const registered = workersOf(members, await readLoads(drains, members), identity);
+  await drains.set(ordersFor(members.all, registered, doomed));
   const kept = members.all.filter((member) => member.going && !doomed.includes(member));
   // otherwise the next reduction of replicas, perhaps a manual one, would remove these
   if (kept.length > 0) await target.keep(kept.map(({ id }) => id));
@@ -176,7 +176,7 @@ function agree({ all, wanted, existing }: Members): boolean {
 
 function ordersFor(
   members: readonly Member[],
-  { idsOf }: Manned,
+  { idsOf }: MemberWorkers,
   leaving: readonly Member[],
 ): ReadonlyMap<string, DrainOrder> {
   return new Map(
@@ -210,23 +210,23 @@ function describeProgress(
 }
 
 function heldBy(
-  { rollout, doubt, unasked }: ScaleInPlan,
+  { rollout, mismatch, undrainable }: ScaleInPlan,
   unmanaged: Unmanaged,
-  doubted: boolean,
+  persistent: boolean,
 ): ScaleInHold | undefined {
   if (rollout)
     return {
       reason: 'Rollout',
       message: 'held while a rollout replaces the workers, because which of them would go cannot be chosen',
     };
-  if (doubted && doubt !== undefined)
+  if (persistent && mismatch !== undefined)
     return {
       reason: 'CountsDiffer',
-      message: `${doubt}: replicas that cannot be identified stay until the counts agree`,
+      message: `${mismatch}: replicas that cannot be identified stay until the counts agree`,
     };
-  const [first] = unasked;
+  const [first] = undrainable;
   if (!first) return undefined;
-  const who = `${unasked.length === 1 ? `${first.id} is` : `${first.id} and ${unasked.length - 1} more are`} ready but not registered in Redis and cannot drain`;
+  const who = `${undrainable.length === 1 ? `${first.id} is` : `${first.id} and ${undrainable.length - 1} more are`} ready but not registered in Redis and cannot drain`;
   const until =
     unmanaged === 'Never'
       ? 'scaling.scaleDown.unmanaged is Never'

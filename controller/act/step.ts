@@ -11,9 +11,9 @@ import type { Unmanaged } from '../../kube/workerpool.ts';
 import { decide } from '../decide/decide.ts';
 import type { Decision, Memory, Policy } from '../decide/decision.ts';
 import type { Sampled } from '../sample/sampled.ts';
-import { callOff, noPasses, scaleIn, type Drains, type ScaleInHold, type Passes } from './scale-in.ts';
+import { cancelDrains, noPasses, scaleIn, type Drains, type ScaleInHold, type Passes } from './scale-in.ts';
 import type { Replicas, Target } from './target.ts';
-import type { Whose } from './workers-of.ts';
+import type { PoolIdentity } from './workers-of.ts';
 
 /** State from one step to the next, besides the memory of the decision. */
 export interface Kept extends Passes {
@@ -58,12 +58,12 @@ export interface StepInput {
   readonly unmanaged: Unmanaged;
   readonly kept: Kept;
   /** Identifies the pool's workers; `undefined` if they have the ids of the target's members. */
-  readonly whose: Whose | undefined;
+  readonly identity: PoolIdentity | undefined;
 }
 
 /** Observes, decides and acts. Rejects if the target could not be observed or scaled; the memory is unchanged then. */
 export async function step(input: StepInput): Promise<Step> {
-  const { policy, sampled, target, memory, now, wall = now, drains, whose } = input;
+  const { policy, sampled, target, memory, now, wall = now, drains, identity } = input;
   const replicas = await target.observe();
   const { redis } = sampled;
   const sample =
@@ -90,7 +90,8 @@ export async function step(input: StepInput): Promise<Step> {
   if (desired >= from) {
     try {
       // first, as draining workers are already running
-      if (drains && sample.kind === 'known' && sample.leaving > 0) await callOff({ target, drains, whose });
+      if (drains && sample.kind === 'known' && sample.leaving > 0)
+        await cancelDrains({ target, drains, identity });
     } finally {
       if (desired > from) await target.raise(desired);
     }
@@ -100,7 +101,17 @@ export async function step(input: StepInput): Promise<Step> {
   if (!drains) return still;
   const idle = sample.kind === 'known' && sample.waiting + sample.inFlight + sample.due === 0;
   const { unmanaged, kept: before } = input;
-  const scaledIn = await scaleIn({ target, drains, replicas, whose, desired, idle, unmanaged, before, now });
+  const scaledIn = await scaleIn({
+    target,
+    drains,
+    replicas,
+    identity,
+    desired,
+    idle,
+    unmanaged,
+    before,
+    now,
+  });
   const reason = [decision.reason, scaledIn.progress, scaledIn.held?.message].filter(Boolean).join('; ');
   return {
     ...still,

@@ -9,7 +9,7 @@ import { mergeLoads, type WorkerLoad, type WorkerLoads } from '../../queue/worke
 import type { Member, Members } from './target.ts';
 
 /** Identifies the pool and the Deployment of the replicas. */
-export interface Whose {
+export interface PoolIdentity {
   /** The pool's namespace. */
   readonly namespace: string;
   readonly pool: string;
@@ -17,7 +17,8 @@ export interface Whose {
   readonly target: string;
 }
 
-export interface Manned {
+/** The registered workers of each member. */
+export interface MemberWorkers {
   /** The total load of each member's workers; a member without a registered worker has no entry. */
   readonly loads: WorkerLoads;
   /** The worker ids that may belong to a member, its own id first. */
@@ -37,12 +38,12 @@ function podsOf(worker: string): string[] {
   return [worker, worker.replace(/-\d+$/, ''), plain, plain.replace(/-\d+$/, '')];
 }
 
-/** `workers`: all that are registered in the pool's queues. Without `whose`, worker ids are those of the members. */
+/** `workers`: all that are registered in the pool's queues. Without `identity`, worker ids are those of the members. */
 export function workersOf(
   { all, ending }: Pick<Members, 'all' | 'ending'>,
   workers: WorkerLoads,
-  whose: Whose | undefined,
-): Manned {
+  identity: PoolIdentity | undefined,
+): MemberWorkers {
   const members = new Set(all.map(({ id }) => id));
   const gone = new Set(ending);
   const ids = new Map<string, string[]>();
@@ -51,7 +52,7 @@ export function workersOf(
   const unknown: string[] = [];
   for (const [id, load] of workers) {
     // pod names are unique only within a namespace
-    if (whose && load.pool !== '' && !load.pool.startsWith(`${whose.namespace}/`)) {
+    if (identity && load.pool !== '' && !load.pool.startsWith(`${identity.namespace}/`)) {
       foreign.add(id);
       continue;
     }
@@ -61,7 +62,7 @@ export function workersOf(
       const before = loads.get(member);
       loads.set(member, before ? mergeLoads(before, load) : load);
       if (id !== member) ids.set(member, [...(ids.get(member) ?? []), id]);
-    } else if (whose && isOurs(id, load, whose) && !names.some((name) => gone.has(name))) {
+    } else if (identity && isOurs(id, load, identity) && !names.some((name) => gone.has(name))) {
       unknown.push(id);
     }
   }
@@ -72,6 +73,8 @@ export function workersOf(
   };
 }
 
-function isOurs(id: string, { pool }: WorkerLoad, whose: Whose): boolean {
-  return pool === '' ? id.startsWith(`${whose.target}-`) : pool === `${whose.namespace}/${whose.pool}`;
+function isOurs(id: string, { pool }: WorkerLoad, identity: PoolIdentity): boolean {
+  return pool === ''
+    ? id.startsWith(`${identity.target}-`)
+    : pool === `${identity.namespace}/${identity.pool}`;
 }

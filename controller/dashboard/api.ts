@@ -88,18 +88,18 @@ export interface Series {
   readonly columns: Readonly<Record<Column, readonly (number | null)[]>>;
 }
 
-/** How far back the time line in Redis is shown. */
+/** How far back the timeline in Redis is shown. */
 export type PastRange = '6h' | '24h' | '7d';
 
 /**
- * `GET api/pools/<namespace>/<name>/past?range=<range>`: the time line in Redis. Each step has the maximum of
+ * `GET api/pools/<namespace>/<name>/past?range=<range>`: the timeline in Redis. Each step has the maximum of
  * every column, except `arrived` and `finished`, which are sums.
  */
 export interface PoolPast {
   readonly now: number;
   readonly range: PastRange;
   readonly series: Series;
-  /** The number of time line entries that it was made from, and the time that each covers. */
+  /** The number of timeline entries that it was made from, and the time that each covers. */
   readonly entries: number;
   readonly entryMs: number;
 }

@@ -1,7 +1,7 @@
 /**
- * A long stretch of a pool's time line in a few hundred steps, for charts. Pure.
+ * A long stretch of a pool's timeline in a few hundred steps, for charts. Pure.
  *
- * Each step has the maximum, so that a burst of seconds is visible in a week. Where the time line has no entry, the state is that
+ * Each step has the maximum, so that a burst of seconds is visible in a week. Where the timeline has no entry, the state is that
  * of the last entry, provided that nothing happened in it: such an entry is written for this purpose. After an entry in which
  * something happened, a gap means that nothing was recorded, and the state is unknown until the next entry.
  */

@@ -1,5 +1,5 @@
 /**
- * The history of a pool beyond the last quarter of an hour: its time line in Redis, read on request. Requests for the same range
+ * The history of a pool beyond the last quarter of an hour: its timeline in Redis, read on request. Requests for the same range
  * within ten seconds share one read, and a read that takes too long is aborted.
  */
 import { within } from '../../queue/connection/connection.ts';
@@ -20,7 +20,7 @@ const TIMELINE_TIMEOUT_MS = 2_000;
 const ENTRY_MS = 10_000;
 
 export interface PastReader {
-  /** Rejects, with a human-readable message, if the time line of the pool `namespace/name` cannot be read in time. */
+  /** Rejects, with a human-readable message, if the timeline of the pool `namespace/name` cannot be read in time. */
   read(pool: string, range: PastRange): Promise<PoolPast>;
 }
 
@@ -38,7 +38,7 @@ export function createPastReader(
     const { redis, queues } = source.queuesOf(pool) ?? {};
     const first = queues?.[0];
     if (!redis || !first || source.sampled(pool)?.kind !== 'known')
-      throw new Error("the pool's Redis cannot be reached, and the time line is there");
+      throw new Error("the pool's Redis cannot be reached, and the timeline is there");
     const at = now();
     const { spanMs, stepMs } = RANGES[range];
     const steps = stepsUntil(at, spanMs, stepMs);
@@ -49,12 +49,12 @@ export function createPastReader(
       readTimeline(redis, first, pool, { since: steps.from, signal }),
     ]);
     try {
-      const [before, entries] = await within(TIMELINE_TIMEOUT_MS, reading, 'the time line');
+      const [before, entries] = await within(TIMELINE_TIMEOUT_MS, reading, 'the timeline');
       const series = inSteps([...before, ...entries], steps, at);
       return { now: at, range, series, entries: entries.length, entryMs: ENTRY_MS };
     } catch (error) {
       giveUp.abort();
-      throw new Error(`the time line of the last ${range} could not be read: ${(error as Error).message}`, {
+      throw new Error(`the timeline of the last ${range} could not be read: ${(error as Error).message}`, {
         cause: error,
       });
     }

@@ -2,7 +2,7 @@
  * `controller/observe/` takes two samples and a step and returns what happened between them as one value, and the metrics
  * made of it. It does not know who stores or shows that.
  *
- * An observation is what happened in a pool between two samples, for the time line, metrics and the dashboard, whichever rule the
+ * An observation is what happened in a pool between two samples, for the timeline, metrics and the dashboard, whichever rule the
  * pool uses. Pure.
  *
  * It is computed from two samples of the queue (their counters and lengths), the curve of arrivals between them, and the replicas

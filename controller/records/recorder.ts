@@ -1,8 +1,8 @@
 /**
- * `controller/records/` takes observations and memories and keeps them in Redis: time line, decisions, what was learned;
+ * `controller/records/` takes observations and memories and keeps them in Redis: timeline, decisions, what was learned;
  * returns them to explain and to continue from. No decision may wait for it.
  *
- * Records the history of pools in Redis, beside their first queues: the time line (ten seconds per entry) and the last decisions.
+ * Records the history of pools in Redis, beside their first queues: the timeline (ten seconds per entry) and the last decisions.
  * It receives observations and writes in the background, concurrent writes in one pipeline; nothing waits for it, and writes that
  * fail are lost. An idle pool costs no write, no timer, and hardly any memory.
  */
@@ -44,7 +44,7 @@ export interface Recorder extends AsyncDisposable {
 export interface HistoryOptions {
   readonly clock: Clock;
   readonly log: Logger;
-  /** The duration of one entry of the time line, ms. */
+  /** The duration of one entry of the timeline, ms. */
   readonly stretchMs?: number;
 }
 
@@ -119,7 +119,7 @@ export function createRecorder({ clock, log, stretchMs = 10_000 }: HistoryOption
     entry.open = undefined;
     const now = clock.elapsed();
     const { redis, first } = placeOf(entry);
-    if (first) write(pool, 'time line', appendToTimeline(redis, first, pool, entryOf(stretch, now)));
+    if (first) write(pool, 'timeline', appendToTimeline(redis, first, pool, entryOf(stretch, now)));
     if (entry.confirmed) writeDecision(pool, entry, entry.confirmed, replaceDecision);
     if (stretch.eventful && !last) open(pool, entry, beginStretch(now, stretch.standing));
   }

@@ -1,5 +1,5 @@
 /**
- * Ten seconds of a pool as one entry of its time line: means over time, sums, waits. Pure; recorder.ts has the schedule, and
+ * Ten seconds of a pool as one entry of its timeline: means over time, sums, waits. Pure; recorder.ts has the schedule, and
  * queue/pool/timeline.ts the storage.
  *
  * An entry is written only if something happened: tasks arrived, were taken or ended, replicas became ready, or the state differs

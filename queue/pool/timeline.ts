@@ -146,10 +146,10 @@ export async function readTimeline(
     if (count <= 0) break;
     signal?.throwIfAborted();
     const read = readCut(redis, keys.timeline(pool), CUT, 'XREVRANGE', end, first, 'COUNT', count);
-    const page = asList(await read, 'a page of the time line');
+    const page = asList(await read, 'a page of the timeline');
     let oldest: string | undefined;
     for (const one of page) {
-      const [id, fields] = asList(one, 'an entry of the time line', 2);
+      const [id, fields] = asList(one, 'an entry of the timeline', 2);
       const [, numbers] = asList(fields, 'the fields of an entry');
       oldest = asText(id, 'the id of an entry', 41);
       const entry = parseEntry(oldest, Buffer.isBuffer(numbers) ? numbers.toString() : undefined);

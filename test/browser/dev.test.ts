@@ -97,7 +97,7 @@ test('it is live: pushed tasks show up without a reload, in the list, the charts
   );
 });
 
-test('with the keyboard alone: search, a pool, the decisions on the time line', async () => {
+test('with the keyboard alone: search, a pool, the decisions on the timeline', async () => {
   await using look = await openPage(browser, url, { width: 1440 });
   const { page } = look;
   await page.getByRole('link', { name: 'tiles' }).waitFor();
@@ -143,7 +143,7 @@ test('with the keyboard alone: search, a pool, the decisions on the time line', 
   await page.getByRole('columnheader', { name: 'Wait p95' }).waitFor();
 });
 
-test.each(WIDTHS)('hours and days of the time line, by keyboard and by address, at %i px', async (width) => {
+test.each(WIDTHS)('hours and days of the timeline, by keyboard and by address, at %i px', async (width) => {
   const line = queue.keys.timeline('dev/tiles');
   const client = redis.client();
   await eventually(async () => expect(await client.xlen(line)).toBeGreaterThan(0), { withinMs: 60_000 });

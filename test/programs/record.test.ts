@@ -66,7 +66,7 @@ describe('a record', () => {
     expect(found.tasks).toBe(TASKS_IN_ALL);
     expect(found.work).toBeCloseTo(work, 1);
   });
-  test('out of the time line has the same', async () => {
+  test('out of the timeline has the same', async () => {
     const file = join(folder, 'past.csv');
     const { code, stderr } = await millrace([
       'record',
@@ -106,7 +106,7 @@ describe('a record', () => {
   test('of nothing is one line', async () => {
     const { code, stderr } = await millrace(['record', 'dev/other', '--redis', server.url, '--since', '1h']);
     expect(code).toBe(1);
-    expect(stderr).toMatch(/^millrace: there is no time line of dev\/other in the last 1h: [^\n]*\n$/);
+    expect(stderr).toMatch(/^millrace: there is no timeline of dev\/other in the last 1h: [^\n]*\n$/);
   });
 });
 

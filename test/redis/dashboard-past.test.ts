@@ -1,4 +1,4 @@
-/** The time line as the dashboard reads it: one read for all who look, and none that takes for ever. */
+/** The timeline as the dashboard reads it: one read for all who look, and none that takes for ever. */
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createPastReader } from '../../controller/dashboard/past.ts';
@@ -57,7 +57,7 @@ test('a read that takes longer than two seconds is given up, in words', async ()
   await pausing.call('CLIENT', 'PAUSE', '4000');
   const reader = createPastReader(source, () => Date.now());
   await expect(reader.read(POOL, '24h')).rejects.toThrow(
-    'the time line of the last 24h could not be read: the time line got no answer within 2000 ms',
+    'the timeline of the last 24h could not be read: the timeline got no answer within 2000 ms',
   );
 });
 

@@ -9,7 +9,7 @@ import { plainRule } from './policies.ts';
 
 /** A replica for each task, without a window. */
 export const policy: Policy = { ...plainRule, tasksPerReplica: 1, windowMs: 0 };
-const whose = { namespace: 'here', pool: 'tiles', target: 'tiles' };
+const identity = { namespace: 'here', pool: 'tiles', target: 'tiles' };
 const seasoned = { ...noMemory, since: -1e9, knownAt: -1 };
 
 /** A pool with these workers, in a cluster and a Redis that a test controls. */
@@ -120,7 +120,7 @@ export function scene(
       const sample = parts as unknown as PoolSample;
       const { now, kept } = it;
       const sampled = { kind: 'known' as const, sample };
-      const input = { policy, sampled, target, memory: seasoned, now, dryRun: false, drains, kept, whose };
+      const input = { policy, sampled, target, memory: seasoned, now, dryRun: false, drains, kept, identity };
       const made = await step({ ...input, unmanaged: 'WhenIdle', ...change });
       it.kept = made.kept;
       return made;

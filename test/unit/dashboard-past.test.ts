@@ -1,4 +1,4 @@
-/** Hours and days of a pool's time line as the dashboard shows them. */
+/** Hours and days of a pool's timeline as the dashboard shows them. */
 import { describe, expect, test } from 'vitest';
 import { inSteps, stepsUntil, type Steps } from '../../controller/dashboard/buckets.ts';
 import { distances, timesAt } from '../../dashboard/ticks.ts';

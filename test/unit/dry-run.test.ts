@@ -56,7 +56,7 @@ async function live(
       drains: undefined,
       unmanaged: 'WhenIdle',
       kept: nothingKept,
-      whose: undefined,
+      identity: undefined,
     });
     said.push(made.decision.desired);
     ({ memory } = made.decision);

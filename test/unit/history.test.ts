@@ -52,7 +52,7 @@ test('tasks that arrived together arrive together', () => {
   expect(near.length).toBeGreaterThanOrEqual(50);
 });
 
-/** The time line that a pool with enough slots would have of a trace. */
+/** The timeline that a pool with enough slots would have of a trace. */
 function timelineOf({
   arrivals,
   services,
@@ -90,7 +90,7 @@ function timelineOf({
   return entries;
 }
 
-describe.each(['steady', 'onoff', 'heavy'] as const)('a time line of a %s load', (kind) => {
+describe.each(['steady', 'onoff', 'heavy'] as const)('a timeline of a %s load', (kind) => {
   const trace = generate(kind, { ...usualShape, durationMs: 1_800_000 });
   const tasks = historyOf(spansOf(timelineOf(trace)));
   test('has all its tasks and all its work', () => {

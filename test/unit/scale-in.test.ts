@@ -40,7 +40,7 @@ interface Seen {
 function decide({ loads, desired, counts, ready, going, unknown = [] }: Seen): {
   gone: string;
   to: number;
-  doubt: string | undefined;
+  mismatch: string | undefined;
 } {
   const all = loads.map((_, i) =>
     member(String.fromCodePoint(97 + i), { ready: ready?.[i] ?? true, going: going?.[i] ?? false }),
@@ -60,7 +60,7 @@ function decide({ loads, desired, counts, ready, going, unknown = [] }: Seen): {
   };
   const plan = planScaleIn(input);
   const { gone, to } = outcomeOf(input, plan, known);
-  return { gone: gone.map(({ id }) => id).join(''), to, doubt: plan.doubt };
+  return { gone: gone.map(({ id }) => id).join(''), to, mismatch: plan.mismatch };
 }
 
 const rows: [what: string, seen: Seen, gone: string, to: number][] = [
@@ -192,7 +192,7 @@ describe('whose pod it is', () => {
 });
 
 describe('whose worker it is', () => {
-  const whose = { namespace: 'here', pool: 'tiles', target: 'web' };
+  const identity = { namespace: 'here', pool: 'tiles', target: 'web' };
   const cases: [what: string, worker: string, of: WorkerLoad, ids: string, unknown: string][] = [
     ['one that is called as its pod', 'web-a', load('idle'), 'web-a', ''],
     ['one that is called as its pod and by its process', 'web-a-7', load('idle'), 'web-a web-a-7', ''],
@@ -206,7 +206,7 @@ describe('whose worker it is', () => {
     ["one on somebody's own machine", 'laptop-12', load('busy', 1), 'web-a', ''],
   ];
   test.each(cases)('%s', (_, worker, of, ids, unknown) => {
-    const found = workersOf({ all: [member('web-a')], ending: ['web-z'] }, new Map([[worker, of]]), whose);
+    const found = workersOf({ all: [member('web-a')], ending: ['web-z'] }, new Map([[worker, of]]), identity);
     expect(found.idsOf(member('web-a')).join(' ')).toBe(ids);
     expect(found.unknown.join(' ')).toBe(unknown);
     expect(found.loads.has('web-a')).toBe(mayRunIn(worker, 'web-a') && ids !== '');
@@ -217,7 +217,7 @@ describe('whose worker it is', () => {
       ['web-a-1', drained],
       ['web-a-9', load('busy', 2)],
     ]);
-    const { loads } = workersOf({ all: [member('web-a')], ending: [] }, two, whose);
+    const { loads } = workersOf({ all: [member('web-a')], ending: [] }, two, identity);
     expect(loads.get('web-a')).toMatchObject({ state: 'busy', inFlight: 2 });
   });
 });
