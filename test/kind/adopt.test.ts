@@ -102,12 +102,12 @@ describe.skipIf(!place)('an adopted Deployment', () => {
       '-n',
       namespace,
       '--for=delete',
-      '--timeout=30s',
+      '--timeout=120s',
     ]);
     await redis.lpush(pool.queue, 'last one');
     await eventually(async () => expect(await pool.replicas()).toBe(1), { everyMs: 100 });
     const before = await deployment(pool.name);
-    await cluster.kubectl(['delete', 'workerpool', pool.name, '-n', namespace, '--timeout', '30s']);
+    await cluster.kubectl(['delete', 'workerpool', pool.name, '-n', namespace, '--timeout', '120s']);
     const after = await deployment(pool.name);
     expect(unchanging(after)).toEqual(unchanging(before));
     expect(after.spec.replicas).toBe(1);

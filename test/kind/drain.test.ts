@@ -133,7 +133,14 @@ describe.skipIf(!place)('pods that go', () => {
     const metadata = { name: pool.name, namespace };
     await cluster.applyYaml(JSON.stringify({ apiVersion: 'apps/v1', kind: 'Deployment', metadata, spec }));
     // pods that are only starting would go at once
-    await cluster.kubectl(['rollout', 'status', `deployment/${pool.name}`, '-n', namespace, '--timeout=60s']);
+    await cluster.kubectl([
+      'rollout',
+      'status',
+      `deployment/${pool.name}`,
+      '-n',
+      namespace,
+      '--timeout=180s',
+    ]);
     // 20 a second and a worker: some 15 s for three
     const tasks = Array.from({ length: 900 }, (_, i) => `task ${i}`);
     await redis.lpush(pool.queue, ...tasks);

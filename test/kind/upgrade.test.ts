@@ -64,7 +64,7 @@ describe.skipIf(!place)('a release beside the Redis of a team', () => {
     await release().deploy({ replicas: 2 });
     await eventually(async () => expect(await pool.replicas()).toBeGreaterThan(1), soon);
     await pool.answers([...first, ...second]);
-    await cluster.kubectl(['delete', 'workerpool', 'kept', '-n', namespace, '--timeout', '30s']);
+    await cluster.kubectl(['delete', 'workerpool', 'kept', '-n', namespace, '--timeout', '120s']);
     expect((await pool.remains())['held']).toEqual([]);
   });
 });

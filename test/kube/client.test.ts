@@ -189,7 +189,7 @@ describe('pools', () => {
       'wait',
       '--for=condition=Established',
       'crd/workerpools.millrace.dev',
-      '--timeout=30s',
+      '--timeout=120s',
     ]);
   });
 

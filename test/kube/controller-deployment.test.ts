@@ -96,7 +96,7 @@ test('kubectl wait for Ready speaks of the spec as it is now', async () => {
   const { metadata } = await edit({
     template: { spec: { containers: [{ name: 'worker', image: 'worker:3' }] } },
   });
-  const wait = ['wait', 'wp/tiles', '-n', ref.namespace, '--for=condition=Ready', '--timeout=10s'];
+  const wait = ['wait', 'wp/tiles', '-n', ref.namespace, '--for=condition=Ready', '--timeout=120s'];
   expect(await stage.world.server.kubectl(wait)).toContain('condition met');
   expect(worker(await deployment())?.image).toBe('worker:3');
   for (const { type, observedGeneration } of (await pool()).status?.conditions ?? [])
@@ -247,7 +247,7 @@ describe('edits of the pool', () => {
     await kubectl('scale', 'wp/tiles', '--replicas=3');
     await replicasAre(3);
     expect((await pool()).spec.minReplicas).toBe(3);
-    expect(await kubectl('wait', '--for=condition=Ready', 'wp/tiles', '--timeout=10s')).toContain(
+    expect(await kubectl('wait', '--for=condition=Ready', 'wp/tiles', '--timeout=120s')).toContain(
       'condition met',
     );
     await eventually(

@@ -7,6 +7,7 @@ import { DELETION_COST } from '../../kube/api.ts';
 import { DEPLOYMENTS, EVENTS, PODS, POOLS, type ObjectRef } from '../../kube/resources.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
+import { drainWorkers } from '../../queue/workers/drain.ts';
 import { eventually, throughout } from '../support/eventually.ts';
 import { playReplicaSet, type ReplicaSetPlay } from '../support/replicaset.ts';
 import { useStage } from '../support/stage.ts';
@@ -172,6 +173,8 @@ describe('workers that all work while fewer would do', () => {
   test('are the same ones for the next controller', async () => {
     const chosen = await fourForOne();
     await stage.controller.kill();
+    // however long the next one takes to start
+    await drainWorkers(stage.redis, [keys], new Map(chosen.map((id) => [id, 'leave'])), 3_600_000);
     await stage.startController();
     await eventually(
       async () => expect((await pool()).status?.lastDecision).toMatch(/^4→1: .*; 3 draining$/),

@@ -174,7 +174,7 @@ async function define(definition: string): Promise<void> {
     'wait',
     '--for=condition=Established',
     'crd/workerpools.millrace.dev',
-    '--timeout=30s',
+    '--timeout=120s',
   ]);
 }
 

@@ -22,7 +22,7 @@ beforeAll(async () => {
     'wait',
     '--for=condition=Established',
     'crd/workerpools.millrace.dev',
-    '--timeout=30s',
+    '--timeout=120s',
   ]);
 });
 afterAll(async () => await server?.[Symbol.asyncDispose]());

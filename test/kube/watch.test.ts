@@ -234,7 +234,7 @@ describe('a watch that fails', () => {
       'wait',
       '--for=condition=Established',
       'crd/workerpools.millrace.dev',
-      '--timeout=30s',
+      '--timeout=120s',
     ]);
     const { api: faulty, lists } = firstWatch((resource, selection, { seconds }, options) =>
       api.watch(resource, selection, { resourceVersion: '1', seconds }, options),

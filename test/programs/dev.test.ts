@@ -155,7 +155,7 @@ spec:
     const url = await urlOf(program);
     await program.prints(/0 to 1 workers for the lists "urgent", "bulk" \(in that order\), results in/);
     for (const queue of ['bulk', 'urgent']) {
-      const flags = ['--redis', url, '--queue', queue, '--timeout', '15s'];
+      const flags = ['--redis', url, '--queue', queue, '--timeout', '120s'];
       expect((await millrace(['enqueue', queue, '--wait', ...flags])).stdout).toBe(queue.toUpperCase());
     }
     await rm(pool);

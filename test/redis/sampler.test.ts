@@ -51,7 +51,7 @@ test('an idle queue is not polled, and a push is seen within milliseconds all th
   await using server = await startRedis();
   const redis = server.client();
   const keys = freshKeys();
-  await using sampling = sample(server.address, { safetyMs: 60_000 });
+  await using sampling = sample(server.address, { safetyMs: 600_000 });
   const { sampler, seen } = sampling;
   sampler.add('p', [keys]);
   await eventually(() => expect(sampler.wakeMode).toBe('Tracking'));
@@ -97,7 +97,7 @@ test('an idle queue is read when its delayed task falls due', async () => {
   await using server = await startRedis();
   const redis = server.client();
   const keys = freshKeys();
-  await using sampling = sample(server.address, { safetyMs: 60_000 });
+  await using sampling = sample(server.address, { safetyMs: 600_000 });
   const { sampler } = sampling;
   sampler.add('p', [keys]);
   await eventually(() => expect(sampler.wakeMode).toBe('Tracking'));
@@ -188,7 +188,7 @@ test('a removed queue is no longer read; added with other keys, the new ones are
 test('a push overtakes thousands of pools that wait for a sample, and is reported as a wake', async () => {
   await using server = await startRedis();
   const redis = server.client();
-  await using sampling = sample(server.address, { pollMs: 60_000, safetyMs: 60_000 });
+  await using sampling = sample(server.address, { pollMs: 600_000, safetyMs: 600_000 });
   const { sampler, seen, woken } = sampling;
   const keys = freshKeys();
   sampler.add('idle', [keys]);
@@ -210,7 +210,7 @@ test('a push overtakes thousands of pools that wait for a sample, and is reporte
 test('a queue that two pools share is listened to until both are gone', async () => {
   await using server = await startRedis();
   const redis = server.client();
-  await using sampling = sample(server.address, { safetyMs: 60_000 });
+  await using sampling = sample(server.address, { safetyMs: 600_000 });
   const { sampler, woken } = sampling;
   const keys = freshKeys();
   sampler.add('a', [keys]);

@@ -82,13 +82,13 @@ function open(cluster: Cluster, namespace: string, redisNamespace: string): Rele
     redis,
     redisUrl: `redis://${RELEASE}-redis.${redisNamespace}:6379/0`,
     deploy: async (values, args = []) => {
-      const flags = ['--namespace', SYSTEM, '--create-namespace', '--wait', '--timeout', '90s', ...args];
+      const flags = ['--namespace', SYSTEM, '--create-namespace', '--wait', '--timeout', '300s', ...args];
       await cluster.helm(['upgrade', '--install', RELEASE, CHART, ...flags, '--values', '-'], {
         input: JSON.stringify(values),
       });
     },
     uninstall: async () => {
-      await cluster.helm(['uninstall', RELEASE, '--namespace', SYSTEM, '--wait', '--timeout', '60s']);
+      await cluster.helm(['uninstall', RELEASE, '--namespace', SYSTEM, '--wait', '--timeout', '180s']);
     },
     get: async (...args) =>
       JSON.parse(await cluster.kubectl(['get', '--namespace', namespace, '--output', 'json', ...args])),
@@ -171,10 +171,10 @@ async function remove(
   const kubectl = (...args: string[]): Promise<string> => cluster.kubectl(args);
   const definition = 'crd/workerpools.millrace.dev';
   if (await kubectl('get', definition, '--ignore-not-found', '--output', 'name')) {
-    const gone = kubectl('delete', 'workerpools', '--all', '--all-namespaces', '--timeout', '40s');
+    const gone = kubectl('delete', 'workerpools', '--all', '--all-namespaces', '--timeout', '120s');
     await (what === 'what we made' ? gone : gone.catch(async () => await letGo(cluster)));
   }
-  const flags = ['--namespace', SYSTEM, '--ignore-not-found', '--wait', '--timeout', '60s'];
+  const flags = ['--namespace', SYSTEM, '--ignore-not-found', '--wait', '--timeout', '180s'];
   await cluster.helm(['uninstall', RELEASE, ...flags]);
   await kubectl('delete', definition, '--ignore-not-found');
   const service = ['--all-namespaces', '--field-selector', 'metadata.name=redis-from-outside'];

@@ -56,7 +56,7 @@ export interface HandWorker {
 export async function startHandWorker(
   redis: Redis,
   keys: QueueKeys,
-  { id = `worker-${randomUUID().slice(0, 8)}`, leaseMs = 60_000 } = {},
+  { id = `worker-${randomUUID().slice(0, 8)}`, leaseMs = 600_000 } = {},
 ): Promise<HandWorker> {
   const epoch = await register(redis, keys, id, leaseMs, { concurrency: 1 });
   if (epoch === undefined) throw new Error(`${id} was not registered`);
