@@ -4,6 +4,7 @@ import { stat } from 'node:fs/promises';
 import { parseTask, type EnqueueOptions, type Queue, type TaskId } from '../../queue/queue.ts';
 import { stampText } from '../../queue/tracing.ts';
 import type { Trace } from '../../runtime/opentelemetry.ts';
+import { failurePrefix } from '../../runtime/failure-line.ts';
 import { UsageError } from '../../runtime/program.ts';
 import { withQueue } from '../access/access.ts';
 import type { AccessFlags } from '../access/access-flags.ts';
@@ -49,8 +50,11 @@ export async function enqueue(
     const awaited: (string | Buffer)[] = [];
     {
       using pushing = showProgress('enqueued', source?.bytes);
+      let pushed = 0;
+      using _unfinished = reportEarlyExit(() => pushed);
       for await (const lines of lineBatches(source?.stream ?? process.stdin)) {
         const ids = await queue.enqueueMany(lines.map(stamp), when);
+        pushed += ids.length;
         if (flags.wait) awaited.push(...lines.map((line) => parseTask(line).id));
         else writeIds(ids);
         pushing.add(source ? lines.reduce((sum, line) => sum + line.length + 1, 0) : lines.length);
@@ -62,6 +66,18 @@ export async function enqueue(
       waiting.add(1);
     }
   });
+}
+
+/** The process exits where the reader of its output closes it, as `head` does: until all tasks are pushed, that is a failure. */
+function reportEarlyExit(pushed: () => number): Disposable {
+  const report = (): void => {
+    process.exitCode = 1;
+    process.stderr.write(
+      `${failurePrefix('millrace')}its output was closed after ${pushed()} tasks were enqueued: the rest was not; send it to a file, or to /dev/null\n`,
+    );
+  };
+  process.once('exit', report);
+  return { [Symbol.dispose]: () => void process.off('exit', report) };
 }
 
 /** One per line; for a task that is not text, its bytes. */

@@ -39,6 +39,17 @@ describe('enqueue', () => {
     expect(await server.client().lrange(keys.queue, 0, -1)).toEqual(['{"id":"a1","n":2}', 'hello world']);
   });
 
+  test('a reader that closes the output early ends it with an error, as long as tasks are left', async () => {
+    const { keys, flags } = freshKeys();
+    const input = 'task\n'.repeat(200_000);
+    await using program = start(MILLRACE, ['enqueue', '-', ...flags], { env, input });
+    program.child.stdout?.destroy();
+    const { code, stderr } = await program.ended;
+    expect(stderr).toMatch(/its output was closed after \d+ tasks were enqueued: the rest was not/);
+    expect(code).toBe(1);
+    expect(await server.client().llen(keys.queue)).toBeLessThan(200_000);
+  });
+
   test('each line of stdin is a task, byte for byte, and the empty ones are left out', async () => {
     const { keys, flags } = freshKeys();
     const input = Buffer.concat([
