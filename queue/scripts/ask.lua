@@ -80,6 +80,30 @@ local function tails(key, count)
   return found
 end
 
+-- members of a set that are names of keys which are there, until there are so many; of a set in which the names of thousands of
+-- workers stand that are gone, 20000 are looked at
+local function living(key, most)
+  local found, known, cursor, looked = {}, {}, '0', 0
+  repeat
+    local reply = redis.pcall('SSCAN', key, cursor, 'COUNT', 500)
+    if reply.err then return reply end
+    cursor, looked = reply[1], looked + #reply[2]
+    for from = 1, #reply[2], 100 do
+      local to = math.min(from + 99, #reply[2])
+      local there = redis.pcall('EXISTS', unpack(reply[2], from, to))
+      if type(there) ~= 'number' then return there end
+      for i = from, there > 0 and to or 0 do
+        local name = reply[2][i]
+        if not known[name] and (there == to - from + 1 or redis.call('EXISTS', name) == 1) then
+          known[name] = true
+          found[#found + 1] = name
+        end
+      end
+    end
+  until cursor == '0' or #found >= most or looked >= 20000
+  return found
+end
+
 local function value(row, name)
   for i = 1, #row, 2 do
     if row[i] == name then return row[i + 1] end
@@ -120,6 +144,7 @@ for i, key in ipairs(KEYS) do
   if command == 'LRANGE' then reply = range(key, arguments[1], arguments[2])
   elseif command == 'XRANGE' then reply = ids(key, arguments[1], arguments[2], tonumber(arguments[3]))
   elseif string.sub(command, 1, 6) == 'XINFO ' then reply = information(string.sub(command, 7), key, arguments[1])
+  elseif command == 'SSCAN' then reply = living(key, tonumber(arguments[1]))
   elseif command == 'HSCAN' then reply = tails(key, tonumber(arguments[1]))
   elseif command == 'GET' then reply = redis.pcall('GETRANGE', key, 0, longest - 1)
   else reply = redis.pcall(command, key, unpack(arguments)) end

@@ -114,7 +114,7 @@ function workerOf(key: string, info: string, tasks: number, queues: readonly str
   const [, host] = /^asynq:servers:\{(.*):\d+:[^:]*\}$/.exec(key) ?? [];
   if (host === undefined || info === '') return [];
   const takes = (queue: string): boolean => info.includes(lengthDelimited(queue));
-  return info.length >= CUT || queues.some(takes) ? [{ id: key, hosts: [host], tasks }] : [];
+  return Buffer.byteLength(info) >= CUT || queues.some(takes) ? [{ id: key, hosts: [host], tasks }] : [];
 }
 
 /** A queue's name, as it stands in a server's list of them: the first field of a message, with its length. */

@@ -111,12 +111,10 @@ export function texts(
   return question(command, key, args, (reply) => asList(reply, what).map((one) => asText(one, what)));
 }
 
-/** About `most` members of a set; all of a small one. */
-export function someMembers(key: string, most: number): Question<string[]> {
+/** About `most` members of a set that are the names of existing keys; all of them where these are fewer. */
+export function existingKeys(key: string, most: number): Question<string[]> {
   const what = `members of ${key}`;
-  return question('SSCAN', key, ['0', 'COUNT', most], (reply) =>
-    asList(asList(reply, what, 2)[1], what).map((one) => asText(one, what)),
-  );
+  return question('SSCAN', key, [most], (reply) => asList(reply, what).map((one) => asText(one, what)));
 }
 
 /** The lowest score of a sorted set, or the lowest in the range from `above`; `undefined` where there is none. */

@@ -9,7 +9,7 @@
  */
 import type { Ask } from './ask.ts';
 import { askDelayed, delayedIn, SECONDS } from './delayed.ts';
-import { count, fields, someMembers, waking } from './question.ts';
+import { count, existingKeys, fields, waking } from './question.ts';
 import {
   SourceTrouble,
   type Source,
@@ -67,7 +67,7 @@ async function readWorkers(ask: Ask, queues: readonly string[]): Promise<SourceW
   const listening = await Promise.all(
     queues.map(async (queue) => {
       const { answers } = await ask({
-        workers: someMembers(`rq:workers:${queue}`, MOST_WORKERS),
+        workers: existingKeys(`rq:workers:${queue}`, MOST_WORKERS),
         taken: count('LLEN', `rq:queue:${queue}:intermediate`),
         running: count('ZCOUNT', `rq:wip:${queue}`, { plusMs: 0, factor: 0.001, offset: 0 }, '+inf'),
       });

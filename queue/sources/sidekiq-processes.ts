@@ -1,6 +1,6 @@
 /** What Sidekiq's processes say of themselves with each heartbeat. */
 import type { Ask } from './ask.ts';
-import { fields, someMembers } from './question.ts';
+import { existingKeys, fields } from './question.ts';
 import { SourceTrouble, type SourceWorker } from './source.ts';
 
 /** The most between two heartbeats, and what one takes, ms. */
@@ -20,12 +20,12 @@ interface SidekiqProcess {
   readonly beatAt: number;
 }
 
-/** Two round trips. A name whose process was killed stays, and what it said is gone after a minute. */
+/** Two round trips. A name whose process was killed stays, but what it said is gone after a minute. */
 export async function readProcesses(
   ask: Ask,
   queues: readonly string[],
 ): Promise<{ readonly now: number; readonly processes: readonly SidekiqProcess[] }> {
-  const { answers } = await ask({ names: someMembers('processes', MOST_PROCESSES) });
+  const { answers } = await ask({ names: existingKeys('processes', MOST_PROCESSES) });
   const { names } = answers;
   const { now, answers: about } = await ask(
     names.map((name) => fields(name, 'info', 'busy', 'quiet', 'beat')),
@@ -55,7 +55,8 @@ function takesFrom(info: string, queues: readonly string[]): boolean {
       `a process of Sidekiq ${version} is here, and the layouts of Sidekiq 6 to 8 are known`,
       'use one of these, or source.custom',
     );
-  const [, list] = /"queues":(\[[^\]]*\])/.exec(info) ?? [];
-  if (list === undefined) return info.length >= CUT;
-  return queues.some((queue) => list.includes(JSON.stringify(queue)));
+  const [, list] = /"queues":\[((?:"(?:[^"\\]|\\.)*"[,\s]*)*)\]/.exec(info) ?? [];
+  if (list === undefined) return Buffer.byteLength(info) >= CUT;
+  const names = new Set(Array.from(list.matchAll(/"(?:[^"\\]|\\.)*"/g), ([name]) => name));
+  return queues.some((queue) => names.has(JSON.stringify(queue)));
 }
