@@ -16,6 +16,9 @@ export interface Trace {
   readonly beginMs?: number;
 }
 
+/** A year: the longest trace that is read, and the longest task in it. */
+const LONGEST_MS = 366 * 86_400_000;
+
 /** Sum of all service times, ms. */
 export function workOf({ services }: Trace): number {
   return services.reduce((sum, service) => sum + service, 0);
@@ -51,12 +54,14 @@ export function parseTrace(name: string, csv: string): Trace {
     const arrival = timeOf(cells[when]?.trim() ?? '');
     const took =
       service >= 0 ? 1_000 * number(service) : 50 + 0.25 * number(context) + 30 * number(generated);
-    if (!Number.isFinite(arrival) || !(took >= 0))
+    if (!Number.isFinite(arrival) || !(took >= 0 && took <= LONGEST_MS))
       throw new RangeError(`${name}, line ${i + 1}: ${JSON.stringify(line.slice(0, 80))} is not a task`);
     tasks.push([arrival, took]);
   }
   if (tasks.length === 0) throw new RangeError(`${name} holds no task: each line after the first is one`);
   const trace = createTrace(name, tasks);
+  if ((trace.arrivals.at(-1) ?? 0) > LONGEST_MS)
+    throw new RangeError(`${name} spans more than a year: a simulation goes second by second`);
   // numbers of seconds are counted from anywhere
   const dated = /[-:]/.test((lines[1] ?? '').split(',')[when] ?? '');
   return dated

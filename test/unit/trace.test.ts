@@ -25,6 +25,9 @@ describe('CSV', () => {
     ['arrival,service\n1,2\n1,', /line 3: "1,"/],
     ['arrival,service\nsoon,2', /line 2: "soon,2"/],
     ['arrival,service\n1,-2', /line 2/],
+    ['arrival,service\n1,Infinity', /line 2/],
+    ['arrival,service\n1,1e300', /line 2/],
+    ['arrival,service\n0,1\n99999999999,1', /spans more than a year/],
   ])('%j is refused', (csv, message) => expect(() => parseTrace('x.csv', csv)).toThrow(message));
 });
 
