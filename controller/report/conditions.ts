@@ -135,6 +135,13 @@ function activeCondition(step: Step | undefined): ObservedCondition {
   const type = 'Active';
   if (!step)
     return { type, status: 'Unknown', reason: 'NotDecidedYet', message: 'There has been no decision yet.' };
+  if (step.decision.desired === 0 && step.decision.cause === 'Unknown')
+    return {
+      type,
+      status: 'Unknown',
+      reason: 'QueueUnread',
+      message: 'The pool is at zero, and whether there is work is not known.',
+    };
   return step.decision.desired > 0
     ? { type, status: 'True', reason: 'Working', message: 'The pool needs replicas.' }
     : { type, status: 'False', reason: 'Idle', message: 'Nothing to do: the pool is at zero.' };

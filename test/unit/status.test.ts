@@ -147,7 +147,12 @@ const cases: [string, Change, Record<string, string>][] = [
   [
     'Redis is away',
     { sampled: away },
-    { Ready: 'False RedisUnreachable', RedisReachable: 'False Unreachable' },
+    {
+      Ready: 'False RedisUnreachable',
+      RedisReachable: 'False Unreachable',
+      // at zero, and not for want of work
+      Active: 'Unknown QueueUnread',
+    },
   ],
   [
     'nothing was sampled yet',
