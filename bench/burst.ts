@@ -11,7 +11,7 @@ import { queueKeys } from '../queue/keys.ts';
 import { SYSTEM } from '../test/support/kind-install.ts';
 import { squares, squaresTemplate, type Answer } from '../test/support/squares.ts';
 import { goalLines, goalRows, rounded, type Goal } from './figures.ts';
-import { raisedAt, startKind, untilGone, type KindBench, type PodLife } from './kind.ts';
+import { podSeconds, raisedAt, startKind, untilGone, type KindBench, type PodLife } from './kind.ts';
 import type { Bench } from './report.ts';
 
 const TASKS = 200;
@@ -139,12 +139,6 @@ async function oneBurst(
     podSecondsDone: podSeconds(pods, done),
     busyKilled: await busyKilled(kind, pool, prefix, pods),
   };
-}
-
-/** Of all pods, until `until`. */
-function podSeconds(pods: readonly PodLife[], until: number): number {
-  const lives = pods.map(({ created, gone = NaN }) => Math.max(0, Math.min(gone, until) - created));
-  return lives.reduce((sum, ms) => sum + ms, 0) / 1_000;
 }
 
 /** The largest of: interrupted or repeated runs, restarts, and lost workers as counted in Redis. */

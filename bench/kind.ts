@@ -18,6 +18,8 @@ export interface PodLife {
   readonly name: string;
   /** When the API server had it. */
   readonly created: number;
+  /** When it was told to stop; `undefined` until then. */
+  leaving: number | undefined;
   /** When it was gone from the API server; `undefined` until then. */
   gone: number | undefined;
   /** Of its containers. */
@@ -41,14 +43,20 @@ export interface ContainerLogLine {
   readonly sinceStartMs?: number;
 }
 
+interface KindOptions {
+  /** Of the cluster. */
+  readonly name?: string;
+}
+
 /** Takes under a minute if the cluster's parts are cached, otherwise some ten minutes. `stack` ends all of it. */
 export async function startKind(
   stack: AsyncDisposableStack,
   progress: (line: string) => void,
   signal: AbortSignal,
+  { name }: KindOptions = {},
 ): Promise<KindBench> {
   progress('starting the cluster, building and loading images');
-  const cluster = stack.use(await startCluster());
+  const cluster = stack.use(await startCluster(name === undefined ? {} : { name }));
   await loadTestImages(cluster);
   progress('installing Millrace');
   const release = stack.use(
@@ -74,8 +82,15 @@ export async function startKind(
 
 function note(pods: Map<string, PodLife>, pod: Pod | undefined, previous: Pod | undefined): void {
   const { name } = (pod ?? previous)?.metadata ?? { name: '' };
-  const life = pods.get(name) ?? { name, created: Date.now(), gone: undefined, restarts: 0 };
+  const life = pods.get(name) ?? {
+    name,
+    created: Date.now(),
+    leaving: undefined,
+    gone: undefined,
+    restarts: 0,
+  };
   pods.set(name, life);
+  if (pod?.metadata?.deletionTimestamp !== undefined || !pod) life.leaving ??= Date.now();
   if (!pod) life.gone = Date.now();
   for (const { restartCount } of pod?.status?.containerStatuses ?? [])
     life.restarts = Math.max(life.restarts, restartCount);
@@ -98,6 +113,12 @@ async function readLog(
   for await (const line of await transport.stream(call, { signal }))
     if (line.startsWith('{')) lines.push(JSON.parse(line) as ContainerLogLine);
   return lines;
+}
+
+/** Of all pods, until `until`. */
+export function podSeconds(pods: readonly PodLife[], until: number): number {
+  const lives = pods.map(({ created, gone = until }) => Math.max(0, Math.min(gone, until) - created));
+  return lives.reduce((sum, ms) => sum + ms, 0) / 1_000;
 }
 
 /** Times of the worker in a pod, ms since the epoch. */

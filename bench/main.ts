@@ -18,6 +18,7 @@ const benches: Record<string, () => Promise<Bench>> = {
   memory: async () => (await import('./memory.ts')).memory,
   policy: async () => (await import('./policy.ts')).policy,
   robustness: async () => (await import('./robustness.ts')).robustness,
+  'scale-in': async () => (await import('./scale-in.ts')).scaleIn,
   sources: async () => (await import('./sources.ts')).sources,
   throughput: async () => (await import('./throughput.ts')).throughput,
   wake: async () => (await import('./wake.ts')).wake,
@@ -29,6 +30,7 @@ interface Flags {
   readonly tasks?: number;
   readonly rounds?: number;
   readonly seeds: number;
+  readonly source: string;
 }
 
 const durations = (text: string): number[] => text.split(',').map(duration);
@@ -49,6 +51,7 @@ async function main(): Promise<void> {
     .option('--slots <n>', 'policy: tasks at once in each pod', integer(1, 10_000), 1)
     .option('--max <n>', 'policy: the most pods', integer(1, 10_000), 50)
     .option('--seeds <n>', 'robustness: how many seeds of each load', integer(1, 100), 1)
+    .option('--source <name>', 'scale-in: whose workers: celery, bullmq or sidekiq', 'celery')
     .option('--pools <list>', 'fleet: numbers of pools', sizes, [1_000, 5_000, 10_000])
     .option('--profile <folder>', 'fleet: where to write CPU and heap profiles of the controller')
     .allowExcessArguments(false);
@@ -56,7 +59,7 @@ async function main(): Promise<void> {
   const [name = ''] = program.args;
   const load = Object.hasOwn(benches, name) ? benches[name] : undefined;
   if (!load) throw new UsageError(`there is no benchmark "${name}": there are ${names}`);
-  const { json, seconds, rounds, seeds, tasks, pools, profile, ...simulated } = program.opts<
+  const { json, seconds, rounds, seeds, source, tasks, pools, profile, ...simulated } = program.opts<
     Flags & BenchOptions['simulated'] & BenchOptions['fleet']
   >();
   using signals = onSignals();
@@ -67,6 +70,7 @@ async function main(): Promise<void> {
     seconds,
     rounds,
     seeds,
+    source,
     tasks,
     simulated,
     fleet: { pools, ...(profile && { profile }) },

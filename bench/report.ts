@@ -9,6 +9,8 @@ export interface BenchOptions {
   readonly rounds: number | undefined;
   /** Number of seeds of each load that `robustness` simulates. */
   readonly seeds: number;
+  /** Whose workers `scale-in` scales. */
+  readonly source: string;
   /** For simulations; times in ms. */
   readonly simulated: {
     readonly trace?: string;

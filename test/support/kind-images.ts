@@ -12,6 +12,7 @@ import { connectCluster, type Cluster } from '../kind/cluster.ts';
 export const SQUARES_IMAGE = 'millrace-test/squares:1';
 export const REDIS_IMAGE = 'redis:7.0-bookworm';
 export const PYTHON_IMAGE = 'python:3.11-slim-bookworm';
+export const NODE_IMAGE = 'node:24-bookworm-slim';
 
 const fixtures = join(import.meta.dirname, '../fixtures');
 
