@@ -6,6 +6,7 @@ import type { Transport } from '../../kube/transport.ts';
 import { keyOf } from '../../kube/watch.ts';
 import { version } from '../../runtime/version.ts';
 import { explained, openCluster, readPoolOf, type Cluster } from '../cluster/cluster.ts';
+import { checkAutoscalers } from './autoscalers.ts';
 import { fail, ok, warn, type Finding, type DoctorFlags } from './finding.ts';
 import { readControllers, readDefinition, type InstalledController } from '../cluster/installation.ts';
 import type { CommandLog } from '../terminal/command-log.ts';
@@ -31,6 +32,7 @@ export async function checkCluster(flags: DoctorFlags, log: CommandLog): Promise
   }
   found.push(await looked(log, 'your rights', () => yourRights(cluster)));
   found.push(...(await pools(cluster, flags, log)));
+  found.push(...(await autoscalers(cluster, flags, log)));
   return found;
 }
 
@@ -125,6 +127,14 @@ async function pools(cluster: Cluster, flags: DoctorFlags, log: CommandLog): Pro
     return found.length > 0 ? found : [ok('pools', `${all.length} ${place}, none in trouble`)];
   } catch (error) {
     return [unknown(log, 'pools', error)];
+  }
+}
+
+async function autoscalers(cluster: Cluster, flags: DoctorFlags, log: CommandLog): Promise<Finding[]> {
+  try {
+    return await checkAutoscalers(cluster, flags.allNamespaces ? undefined : cluster.namespace);
+  } catch (error) {
+    return [unknown(log, 'autoscalers', error)];
   }
 }
 

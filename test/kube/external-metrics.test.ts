@@ -14,6 +14,7 @@ import { startController, type ControllerProcess } from '../support/controller.t
 import { startControllerManager } from '../support/controller-manager.ts';
 import { eventually, throughout } from '../support/eventually.ts';
 import { installChart } from '../support/helm.ts';
+import { millrace, type Ended } from '../support/millrace.ts';
 import { freePort } from '../support/redis.ts';
 import { poolManifest, startWorld, type Json, type World } from '../support/world.ts';
 
@@ -86,7 +87,7 @@ beforeAll(async () => {
     spec: { type: 'ExternalName', externalName: 'localhost' },
   });
   await route(1);
-}, 240_000);
+}, 600_000);
 afterAll(() => stack.disposeAsync());
 
 /** Sends the API server's requests to one of the controllers. */
@@ -237,71 +238,93 @@ describe('the API', () => {
 });
 
 describe('a HorizontalPodAutoscaler', () => {
-  const replicas = async (): Promise<number | undefined> =>
-    (await world.objects.get(DEPLOYMENTS, { namespace, name: 'mail-workers' })).spec?.replicas;
-  const replicasAre = (count: number): Promise<void> =>
-    eventually(async () => expect(await replicas()).toBe(count), bounded);
-  const active = async (): Promise<string> =>
+  /** Zero since Kubernetes 1.37. */
+  let lowest: number;
+
+  beforeAll(async () => {
+    const { minor } = JSON.parse(await kubectl('get', '--raw', '/version')) as { minor: string };
+    lowest = Number(minor) >= 37 ? 0 : 1;
+    const own = ['horizontal-pod-autoscaler', 'deployment', 'replicaset'];
+    stack.use(
+      await startControllerManager(
+        world.server,
+        own.map((name) => `${name}-controller`),
+      ),
+    );
+  });
+
+  async function createAutoscaler(name: string): Promise<void> {
+    const metric = { name: 'millrace_tasks', selector: { matchLabels: { pool: name } } };
+    const target = { type: 'AverageValue', averageValue: '2' };
+    await world.objects.create(AUTOSCALERS, namespace, {
+      metadata: { name },
+      spec: {
+        scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name: `${name}-workers` },
+        minReplicas: lowest,
+        maxReplicas: 5,
+        metrics: [{ type: 'External', external: { metric, target } }],
+        behavior: { scaleDown: { stabilizationWindowSeconds: 0 } },
+      },
+    });
+  }
+
+  const replicas = async (name: string): Promise<number | undefined> =>
+    (await world.objects.get(DEPLOYMENTS, { namespace, name: `${name}-workers` })).spec?.replicas;
+  const replicasAre = (name: string, count: number): Promise<void> =>
+    eventually(async () => expect(await replicas(name)).toBe(count), bounded);
+  const isActive = async (name: string): Promise<string> =>
     await kubectl(
       '-n',
       namespace,
       'get',
       'hpa',
-      'mail',
+      name,
       '-o',
       'jsonpath={range .status.conditions[?(@.type=="ScalingActive")]}{.reason}: {.message}',
     );
+  const doctor = (): Promise<Ended> =>
+    millrace(['doctor', '-n', namespace], { env: { KUBECONFIG: world.server.kubeconfig } });
 
-  test(
-    'goes to zero, to what the tasks need, and back, and holds while Redis is away',
-    { timeout: 240_000 },
-    async () => {
-      await using _ = await startControllerManager(world.server, [
-        'horizontal-pod-autoscaler-controller',
-        'deployment-controller',
-        'replicaset-controller',
-      ]);
-      const redis = world.redis.client();
-      await createWorkers('mail', 1);
-      await createPool('mail');
-      await world.objects.create(AUTOSCALERS, namespace, {
-        metadata: { name: 'mail' },
-        spec: {
-          scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name: 'mail-workers' },
-          minReplicas: 0,
-          maxReplicas: 5,
-          metrics: [
-            {
-              type: 'External',
-              external: {
-                metric: { name: 'millrace_tasks', selector: { matchLabels: { pool: 'mail' } } },
-                target: { type: 'AverageValue', averageValue: '2' },
-              },
-            },
-          ],
-          behavior: { scaleDown: { stabilizationWindowSeconds: 0 } },
-        },
-      });
-      await replicasAre(0);
-      await redis.lpush(`${namespace}:mail`, 'a', 'b', 'c', 'd', 'e', 'f');
-      await replicasAre(3);
-      world.redis.stop();
-      try {
-        await eventually(
-          async () => expect(await active()).toMatch(/^FailedGetExternalMetric: .*"mail" is not known/),
-          bounded,
-        );
-        await throughout(2_000, async () => expect(await replicas()).toBe(3));
-      } finally {
-        world.redis.cont();
-      }
-      await redis.del(`${namespace}:mail`);
-      await replicasAre(0);
-      // the pool has written nothing
-      const pool = await world.objects.get(POOLS, { namespace, name: 'mail' });
-      expect(pool.status?.conditions?.find(({ type }) => type === 'Ready')).toMatchObject({
-        reason: 'DryRun',
-      });
-    },
-  );
+  test('goes to zero, to what the tasks need, and back, and holds while Redis is away', async () => {
+    const redis = world.redis.client();
+    await createWorkers('mail', 1);
+    await createPool('mail');
+    await createAutoscaler('mail');
+    await replicasAre('mail', lowest);
+    await redis.lpush(`${namespace}:mail`, 'a', 'b', 'c', 'd', 'e', 'f');
+    await replicasAre('mail', 3);
+    expect((await doctor()).stdout).toContain(
+      `autoscaler ${namespace}/mail: it scales Deployment "mail-workers"`,
+    );
+    world.redis.stop();
+    try {
+      await eventually(
+        async () => expect(await isActive('mail')).toMatch(/^FailedGetExternalMetric: .*"mail" is not known/),
+        bounded,
+      );
+      await throughout(2_000, async () => expect(await replicas('mail')).toBe(3));
+    } finally {
+      world.redis.cont();
+    }
+    await redis.del(`${namespace}:mail`);
+    await replicasAre('mail', lowest);
+    // the pool has written nothing
+    const pool = await world.objects.get(POOLS, { namespace, name: 'mail' });
+    expect(pool.status?.conditions?.find(({ type }) => type === 'Ready')).toMatchObject({ reason: 'DryRun' });
+  });
+
+  test('whose Deployment began at zero never wakes it, which doctor finds', async () => {
+    await createWorkers('late', 0);
+    await createPool('late');
+    await world.redis.client().lpush(`${namespace}:late`, 'a', 'b', 'c');
+    await createAutoscaler('late');
+    await eventually(async () => expect(await isActive('late')).toMatch(/^ScalingDisabled: /), bounded);
+    const { stdout } = await doctor();
+    const [, remedy = ''] =
+      /^warn {2}autoscaler \S+late: .* never wakes one that was not\n +→ kubectl (.*), once$/m.exec(stdout) ??
+      [];
+    expect(remedy).toBe(`-n ${namespace} scale deployment late-workers --replicas 1`);
+    await kubectl(...remedy.split(' '));
+    await replicasAre('late', 2);
+  });
 });

@@ -28,7 +28,7 @@ export async function prepareGo(folder: string): Promise<string> {
     await run('go', ['build', '-mod=readonly', '-o', making, '.'], { cwd: folder });
   } catch (error) {
     const { stderr, message } = error as Error & { stderr?: string };
-    throw new Error(`Go 1.24 or newer is needed (${stderr?.trim() || message}): install it`, {
+    throw new Error(`Go is needed, as new as go.mod says (${stderr?.trim() || message}): install it`, {
       cause: error,
     });
   }
