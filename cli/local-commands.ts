@@ -53,7 +53,8 @@ export function addDev(command: Command, env: NodeJS.ProcessEnv, log: CommandLog
         const own =
           ['default', undefined].includes(command.getOptionValueSource('redis')) &&
           flags.redisUrlFile === undefined &&
-          flags.sentinel === undefined;
+          flags.sentinel === undefined &&
+          flags.cluster === undefined;
         const chosen = (name: 'queue' | 'result'): string | undefined =>
           command.getOptionValueSource(name) === 'default' ? undefined : flags[name];
         const { dev } = await import('./dev/dev.ts');

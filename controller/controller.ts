@@ -16,7 +16,8 @@ import type { External } from './external/external.ts';
 import { recoveryNote, type Death } from './recover/deaths.ts';
 import { noJournal, type Journal } from './process/journal.ts';
 import { createMemoryStore } from './records/memory-store.ts';
-import { createSampler, type QueueLink } from './sample/sampler.ts';
+import { type QueueLink } from './sample/sampler.ts';
+import { openSampler } from './sample/cluster-sampler.ts';
 import type { ControllerGauges, ControllerMetrics } from './observe/metrics.ts';
 import type { Quarantine } from './process/quarantine.ts';
 import { createReconcile, type Reconcile } from './reconcile/reconcile.ts';
@@ -67,7 +68,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   const links = new Map<string, QueueLink>();
   const queuesOf: PoolSource['queuesOf'] = (key) => {
     const link = links.get(key);
-    return link && { redis: link.sampler.redis, queues: link.queues };
+    return link && { redisOf: link.sampler.redisOf, queues: link.queues };
   };
   const recovery = createRecovery({
     queuesOf,
@@ -91,7 +92,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     signal,
   });
   await using hub = createRedisHub((address) =>
-    createSampler({
+    openSampler({
       address,
       log,
       onRead: (key) => journal.begin(key),

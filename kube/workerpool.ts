@@ -159,10 +159,11 @@ export interface SecretSource {
 }
 
 export interface RedisSpec {
-  /** `redis://[user[:password]@]host[:port][/db]`, or `rediss://` for TLS. One of `url`, `urlFrom`, `sentinel`. */
+  /** `redis://[user[:password]@]host[:port][/db]`, or `rediss://` for TLS. One of `url`, `urlFrom`, `sentinel`, `cluster`. */
   url?: string;
   urlFrom?: SecretSource;
   sentinel?: SentinelSpec;
+  cluster?: ClusterSpec;
   username?: string;
   passwordFrom?: SecretSource;
   tls?: TlsSpec;
@@ -176,6 +177,12 @@ export interface SentinelSpec {
   /** The sentinels' own; without a password here, that of Redis is tried where they want one. */
   username?: string;
   passwordFrom?: SecretSource;
+}
+
+/** Some nodes of a Redis Cluster. */
+export interface ClusterSpec {
+  /** `host:port` of each. */
+  nodes: string[];
 }
 
 export interface TlsSpec {

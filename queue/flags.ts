@@ -16,6 +16,7 @@ export interface QueueFlags {
   readonly sentinelUsername?: string;
   readonly sentinelPassword?: string;
   readonly sentinelPasswordFile?: string;
+  readonly cluster?: string;
   readonly redisUsername?: string;
   readonly redisPassword?: string;
   readonly redisPasswordFile?: string;
@@ -78,6 +79,11 @@ export const QUEUE_OPTIONS: readonly OptionDefinition[] = [
     'MILLRACE_REDIS_SENTINEL_PASSWORD',
   ),
   {
+    flags: '--cluster <nodes>',
+    description: 'addresses of nodes of a Redis Cluster, host:port,…, instead of --redis',
+    variable: 'MILLRACE_REDIS_CLUSTER',
+  },
+  {
     flags: '--redis-username <name>',
     description: 'user name for Redis; takes precedence over the URL',
     variable: 'MILLRACE_REDIS_USERNAME',
@@ -89,7 +95,7 @@ export const QUEUE_OPTIONS: readonly OptionDefinition[] = [
   ),
   {
     flags: '--redis-tls',
-    description: 'use TLS, as rediss:// does, also for sentinels',
+    description: 'use TLS, as rediss:// does, also for sentinels and the nodes of a cluster',
     variable: 'MILLRACE_REDIS_TLS',
   },
   ...withFile('--redis-tls-ca <pem>', "PEM certificate of the server's CA", 'MILLRACE_REDIS_TLS_CA'),
@@ -119,7 +125,7 @@ export const QUEUE_OPTIONS: readonly OptionDefinition[] = [
   },
 ];
 
-/** The address that the flags name. Throws `UsageError` for a file that cannot be read or holds nothing. */
+/** The address that the flags name. Throws `UsageError` for contradictory flags, and for a file that cannot be read or holds nothing. */
 export function redisAddress(flags: QueueFlags): RedisAddress {
   const tls: RedisTls = {
     ca: read('MILLRACE_REDIS_TLS_CA', flags.redisTlsCaFile) ?? flags.redisTlsCa,
@@ -128,20 +134,31 @@ export function redisAddress(flags: QueueFlags): RedisAddress {
     serverName: flags.redisTlsServerName,
     insecureSkipVerify: flags.redisTlsInsecure,
   };
+  if (flags.sentinel && flags.cluster)
+    throw new UsageError('sentinels are given, and the nodes of a cluster as well: choose one');
   return {
-    ...(flags.sentinel
-      ? { sentinel: sentinelOf(flags, flags.sentinel) }
-      : { url: read('MILLRACE_REDIS_URL', flags.redisUrlFile) ?? flags.redis }),
+    ...serverOf(flags),
     username: flags.redisUsername,
     password: read('MILLRACE_REDIS_PASSWORD', flags.redisPasswordFile) ?? flags.redisPassword,
     tls: flags.redisTls || Object.values(tls).some(Boolean) ? tls : undefined,
   };
 }
 
+function serverOf(flags: QueueFlags): Pick<RedisAddress, 'url' | 'sentinel' | 'cluster'> {
+  const { sentinel, cluster } = flags;
+  if (sentinel) return { sentinel: sentinelOf(flags, sentinel) };
+  if (cluster) return { cluster: { nodes: nodesIn(cluster) } };
+  return { url: read('MILLRACE_REDIS_URL', flags.redisUrlFile) ?? flags.redis };
+}
+
+function nodesIn(text: string): string[] {
+  return text.split(',').map((node) => node.trim());
+}
+
 function sentinelOf(flags: QueueFlags, nodes: string): NonNullable<RedisAddress['sentinel']> {
   return {
     name: flags.sentinelName,
-    nodes: nodes.split(',').map((node) => node.trim()),
+    nodes: nodesIn(nodes),
     username: flags.sentinelUsername,
     password: read('MILLRACE_REDIS_SENTINEL_PASSWORD', flags.sentinelPasswordFile) ?? flags.sentinelPassword,
   };

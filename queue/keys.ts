@@ -110,6 +110,16 @@ export function queueKeys(queue: string, result: string): QueueKeys {
   };
 }
 
+/** The same keys, with a key in the queue's own slot, which nothing is written to, in place of a result hash in another slot. */
+export function resultApart(keys: QueueKeys): QueueKeys {
+  return { ...keys, result: `${keyBase(keys.queue)}:result` };
+}
+
+/** ZSET, in the slot of a result hash that is apart from its queue: results that expire, by due time. See store.lua. */
+export function resultExpiryKey(result: string): string {
+  return `${keyBase(result)}:expiry`;
+}
+
 /**
  * `millrace:{queue}` for a plain name. A name with a hash tag of its own shares that tag and stands behind it in
  * brackets; a name in which no tag can stand (`a}b`) gets the smallest number that hashes to its slot.

@@ -22,8 +22,12 @@ export interface Pusher extends AsyncDisposable {
   push(tasks: readonly EncodedTask[], delayMs: number | undefined): Promise<void>;
 }
 
-/** Disposing it deletes what Redis remembers of this client. */
-export function createPusher(redis: Redis, keys: QueueKeys): Pusher {
+/** Disposing it deletes what Redis remembers of this client. `results`: the result hash, if it is on another server. */
+export function createPusher(
+  redis: Redis,
+  keys: QueueKeys,
+  results?: { readonly redis: Redis; readonly key: string },
+): Pusher {
   const own = keys.pushes(randomUUID());
   const answered = new Set<number>();
   let last = 0;
@@ -49,6 +53,8 @@ export function createPusher(redis: Redis, keys: QueueKeys): Pusher {
       const about = [number, sentFloor, KEPT_S, delayMs ?? '', tasks.length, refresh ? 1 : 0];
       const args = [...about, ...ids, ...raws];
       try {
+        // before the push, after which there may be a new one
+        if (results && ids.length > 0) await results.redis.hdel(results.key, ...ids);
         await script(redis, 'push')(queue, delayed, result, errors, cancelled, own, ...args);
       } finally {
         isAnswered(number);

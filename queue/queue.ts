@@ -16,6 +16,7 @@ import { inspectQueue, type QueueView } from './inspect.ts';
 import { queueKeys, type QueueKeys } from './keys.ts';
 import { openDeadLetters, type DeadLetters } from './dead-letters.ts';
 import { pauseQueue, resumeQueue } from './pause.ts';
+import { locationOf } from './location.ts';
 import { readProgress } from './progress.ts';
 import { createPusher, type Pusher } from './push.ts';
 import { openResults, type ResultOptions, type Results } from './results/results.ts';
@@ -106,15 +107,19 @@ export function openQueue(options: QueueOptions = {}): Queue {
   const address: RedisAddress =
     typeof options.redis === 'object' ? options.redis : { url: options.redis ?? 'redis://localhost:6379' };
   const keys = queueKeys(options.queue ?? 'task_queue', options.result ?? 'result');
+  const place = locationOf(address, keys);
   const { durability } = options;
   if (durability) checkDurability(durability);
-  const redis = defineScripts(openRedis(address));
-  const pusher = createPusher(redis, keys);
+  const redis = defineScripts(openRedis(place.address));
+  const resultHash = place.results
+    ? { ...place.results, redis: openRedis(place.results.address) }
+    : { key: keys.result, address: place.address, redis };
+  const pusher = createPusher(redis, place.keys, place.results && resultHash);
   const target: PushTarget = { redis, pusher, durability };
-  const results: Results = openResults(address, keys, redis);
+  const results: Results = openResults(resultHash, { key: keys.errors, address: place.address, redis });
   const close = async (): Promise<void> => {
     await Promise.all([results[Symbol.asyncDispose](), pusher[Symbol.asyncDispose]()]);
-    await closeRedis(redis);
+    await Promise.all(Array.from(new Set([redis, resultHash.redis]), closeRedis));
   };
   return {
     keys,
@@ -130,9 +135,12 @@ export function openQueue(options: QueueOptions = {}): Queue {
         return { tasks: ids.length, value: ids };
       })) as Queue['enqueueMany'],
     result: ((id, asked) => results.wait(id, asked)) as Queue['result'],
-    cancel: (id) => cancelTask(redis, keys, id),
+    cancel: async (id) =>
+      place.results && (await resultHash.redis.hexists(resultHash.key, id))
+        ? 'finished'
+        : await cancelTask(redis, place.keys, id),
     progress: (id) => readProgress(redis, keys, id),
-    inspect: () => inspectQueue(redis, keys),
+    inspect: () => inspectQueue(redis, place.keys),
     pause: (reason = '') => pauseQueue(redis, keys, reason),
     resume: () => resumeQueue(redis, keys),
     dead: openDeadLetters(redis, keys),

@@ -4,17 +4,16 @@
  */
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import type { Redis } from 'ioredis';
 import { closeRedis, within } from '../queue/connection/connection.ts';
 import { checkDurability } from '../queue/connection/durability.ts';
-import { queueKeys, type QueueKeys } from '../queue/keys.ts';
+import { queueKeys } from '../queue/keys.ts';
 import { findFilled } from '../queue/workers/filled-queues.ts';
 import { clientName } from '../queue/workers/worker-connections.ts';
 import { systemClock } from '../runtime/clock.ts';
 import type { WorkerOptions } from './epoch/options.ts';
 import { FIRST_TURN_TIMEOUT_MS, runQueue, type QueueLoopOptions } from './epoch/queue-loop.ts';
 import { createRefusals, REFUSED_MS, type Refusals } from './epoch/registration/connection-errors.ts';
-import { openConnections } from './epoch/registration/connections.ts';
+import { connectQueues, ownConnections, type ConnectedQueue } from './epoch/registration/connections.ts';
 import { NameTaken } from './epoch/registration/registration.ts';
 import { createWorkerSlots, type WorkerSlots } from './epoch/slots/slots.ts';
 import { createLeaseKeepers } from './lease/lease.ts';
@@ -74,12 +73,12 @@ async function runAs(options: WorkerOptions, stopping: AbortSignal, hurry: Abort
     now: () => systemClock.elapsed(),
   });
   const mark = randomUUID().slice(0, 8);
-  const connections = openConnections(options, clientName(names.join(','), id, mark), refusals);
-  const { redis } = connections;
-  options.health?.reach(() => within(PING_TIMEOUT_MS, redis.ping(), 'PING'));
-  const slots = openSlots(redis, options);
+  const connected = connectQueues(options, queues, clientName(names.join(','), id, mark), refusals);
+  const own = ownConnections(connected);
+  options.health?.reach(() => within(PING_TIMEOUT_MS, Promise.all(own.map((redis) => redis.ping())), 'PING'));
+  const slots = openSlots(connected, options);
   await using keepers = options.mayBlock
-    ? createLeaseKeepers({ redis, worker: id, leaseMs, queues: queues.length })
+    ? createLeaseKeepers({ worker: id, leaseMs, queues: queues.length })
     : undefined;
   const refused = new AbortController();
   const ended = new AbortController();
@@ -90,36 +89,44 @@ async function runAs(options: WorkerOptions, stopping: AbortSignal, hurry: Abort
     ended.abort();
   });
   try {
-    await runQueues(queues, refusals, ended, {
-      shared: { worker: options, mark, connections, slots, keepers },
+    await runQueues(connected, refusals, ended, {
+      shared: { worker: options, mark, slots, keepers },
       stopping: AbortSignal.any([stopping, ended.signal]),
       hurry: AbortSignal.any([hurry, refused.signal]),
     });
   } finally {
-    await closeRedis(redis);
+    await Promise.all(own.map(closeRedis));
   }
   refused.signal.throwIfAborted();
 }
 
-function openSlots(redis: Redis, { concurrency, id, metrics }: WorkerOptions): WorkerSlots {
+function openSlots(
+  queues: readonly ConnectedQueue[],
+  { concurrency, id, metrics }: WorkerOptions,
+): WorkerSlots {
+  const redisOf = new Map(queues.map(({ keys, connections }) => [keys.queue, connections.redis]));
   const slots = createWorkerSlots(concurrency, async (asked) => {
-    const which = asked.map(({ keys }) => keys);
-    const found = await findFilled(redis, which, id);
-    return new Set(asked.filter((_, i) => found.has(i)));
+    const byServer = Map.groupBy(asked, ({ keys }) => redisOf.get(keys.queue));
+    const filled = Array.from(byServer, async ([redis, lanes]) => {
+      const which = lanes.map(({ keys }) => keys);
+      const found = redis ? await findFilled(redis, which, id) : new Set();
+      return lanes.filter((_, i) => found.has(i));
+    });
+    return new Set((await Promise.all(filled)).flat());
   });
   metrics.watchSlots(slots);
   return slots;
 }
 
 interface RunQueuesOptions {
-  readonly shared: Pick<QueueLoopOptions, 'worker' | 'mark' | 'connections' | 'slots' | 'keepers'>;
+  readonly shared: Pick<QueueLoopOptions, 'worker' | 'mark' | 'slots' | 'keepers'>;
   readonly stopping: AbortSignal;
   readonly hurry: AbortSignal;
 }
 
 /** Runs all queues; when one of them ends, it ends the others by `ended`. */
 async function runQueues(
-  queues: readonly QueueKeys[],
+  queues: readonly ConnectedQueue[],
   refusals: Refusals,
   ended: AbortController,
   { shared, stopping, hurry }: RunQueuesOptions,
@@ -127,7 +134,7 @@ async function runQueues(
   const registered = new Set<number>();
   // its first turn loads the scripts into the server, which the others would all do at the same time
   const first = Promise.withResolvers<void>();
-  const left = queues.map(async (keys, rank) => {
+  const left = queues.map(async ({ keys, connections }, rank) => {
     const onReady = (): void => {
       if (registered.add(rank).size === queues.length) shared.worker.onReady?.();
     };
@@ -135,7 +142,7 @@ async function runQueues(
       const registering = refusals.attempts();
       if (rank > 0)
         await within(FIRST_TURN_TIMEOUT_MS, first.promise, 'the first turn').catch(() => undefined);
-      const own = { keys, rank, registering, onReady, onTurn: first.resolve };
+      const own = { keys, connections, rank, registering, onReady, onTurn: first.resolve };
       await runQueue({ ...shared, ...own }, stopping, hurry);
     } finally {
       first.resolve();

@@ -28,7 +28,7 @@ export function addAccessFlags(command: Command, by: 'argument' | 'flag'): Comma
   return addClusterFlags(command).hook('preAction', (_, action) => {
     const named = Object.keys(action.opts()).filter((name) => action.getOptionValueSource(name) === 'cli');
     const source = (name: string): string => action.getOptionValueSource(name) ?? 'default';
-    const where = ['redis', 'redisUrlFile', 'sentinel'];
+    const where = ['redis', 'redisUrlFile', 'sentinel', 'cluster'];
     action.setOptionValue(
       'redisNamed',
       where.some((name) => source(name) !== 'default'),

@@ -7,8 +7,15 @@
  */
 import type { Redis } from 'ioredis';
 import { isReply } from '../../queue/connection/reply-code.ts';
-import { closeRedis, describeRedisError, openRedis, within } from '../../queue/connection/connection.ts';
+import {
+  closeRedis,
+  describeRedisError,
+  openRedis,
+  within,
+  type RedisAddress,
+} from '../../queue/connection/connection.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
+import { locationOf } from '../../queue/location.ts';
 import { openQueue, type Queue } from '../../queue/queue.ts';
 import { defineScripts } from '../../queue/scripts/scripts.ts';
 import { UsageError } from '../../runtime/program.ts';
@@ -35,15 +42,26 @@ export async function withPlace<T>(flags: AccessFlags, use: (place: Place) => Pr
   }
 }
 
+/** Of the server that has the first queue. */
+export function addressOf({ address, queues: [first] }: Place): RedisAddress {
+  return locationOf(address, first).address;
+}
+
+/** The keys of its queues on their server: see location.ts. */
+export function keysThere({ address, queues: [first, ...rest] }: Place): Place['queues'] {
+  const there = (keys: QueueKeys): QueueKeys => locationOf(address, keys).keys;
+  return [there(first), ...rest.map(there)];
+}
+
 /** Runs `use` with one connection that has Millrace's scripts, closed at the end; throws as `withPlace` does. */
 export async function withRedis<T>(
   flags: AccessFlags,
   use: (redis: Redis, place: Place) => Promise<T>,
 ): Promise<T> {
   return await withPlace(flags, async (place) => {
-    const redis = defineScripts(openRedis(place.address));
+    const redis = defineScripts(openRedis(addressOf(place)));
     try {
-      return await use(redis, place);
+      return await use(redis, { ...place, queues: keysThere(place) });
     } finally {
       await closeRedis(redis);
     }
@@ -84,7 +102,7 @@ function barePlace(flags: AccessFlags): Place {
 }
 
 /** Options whose value a pool defines itself. */
-const OF_THE_POOL = ['redis', 'sentinel', 'result'];
+const OF_THE_POOL = ['redis', 'sentinel', 'cluster', 'result'];
 
 async function poolPlace(name: string, flags: AccessFlags, stack: AsyncDisposableStack): Promise<Place> {
   const { given } = flags;

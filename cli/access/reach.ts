@@ -39,6 +39,8 @@ export async function reachFromHere(
     stack.use(forward);
     return { host: '127.0.0.1', port: forward.port, forward };
   };
+  // a port-forward leads to one pod, and any node may have a key: where the nodes are reachable, they are connected to directly
+  if (address.cluster) return { address, forwards: [] };
   if (address.sentinel) return await primaryOf(address, way);
   const { host = '', port = 6379 } = redisOptions(address);
   const found = await way(host, port);

@@ -10,7 +10,7 @@ import { recordedPools } from '../../queue/pool/decisions.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { defineScripts } from '../../queue/scripts/scripts.ts';
 import { UsageError } from '../../runtime/program.ts';
-import { withPlace } from './access.ts';
+import { addressOf, keysThere, withPlace } from './access.ts';
 import type { AccessFlags } from './access-flags.ts';
 import { devPool } from './dev-pool-name.ts';
 
@@ -30,12 +30,14 @@ export async function withRecords<T>(
   flags: AccessFlags,
   use: (records: Records) => Promise<T>,
 ): Promise<T> {
-  const bare = flags.given.includes('redis') || flags.given.includes('sentinel') || name === undefined;
+  const bare =
+    ['redis', 'sentinel', 'cluster'].some((flag) => flags.given.includes(flag)) || name === undefined;
   const { pool: _, ...rest } = flags;
   return await withPlace(bare && !flags.given.includes('pool') ? rest : flags, async (place) => {
-    const redis = defineScripts(openRedis(place.address));
+    const redis = defineScripts(openRedis(addressOf(place)));
     try {
-      const { queues, pool } = place;
+      const { pool } = place;
+      const queues = keysThere(place);
       const keys = pool ? recordKeys(pool) : queues[0];
       const id = pool ? keyOf(pool) : await find(redis, keys, name);
       return await use({ redis, keys, pool: id, queues });

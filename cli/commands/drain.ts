@@ -37,7 +37,7 @@ export async function drain(workers: readonly string[], flags: DrainFlags): Prom
     checkOwnQueues(place);
     const ids = await chosen(redis, place, workers);
     if (flags.undo) {
-      await drainWorkers(redis, place.queues, new Map(ids.map((id) => [id, 'release'])));
+      await drainWorkers(() => redis, place.queues, new Map(ids.map((id) => [id, 'release'])));
       process.stdout.write(ids.map((id) => `${id} goes on\n`).join(''));
       return;
     }
@@ -65,7 +65,7 @@ async function untilDrained(
 ): Promise<void> {
   const deadline = timeout === undefined ? Infinity : performance.now() + timeout;
   const left = new Set(ids);
-  let loads = await drainWorkers(redis, queues, new Map(ids.map((id) => [id, 'ask'])), forMs);
+  let loads = await drainWorkers(() => redis, queues, new Map(ids.map((id) => [id, 'ask'])), forMs);
   await endWaits(redis, loads.values());
   for (;;) {
     for (const id of left) {
@@ -77,7 +77,7 @@ async function untilDrained(
     if (left.size === 0) return;
     if (performance.now() > deadline) throw new Error(stillBusy(left, loads, forMs));
     await systemClock.sleep(POLL_MS);
-    loads = await drainWorkers(redis, queues, new Map([...left].map((id) => [id, 'read'])));
+    loads = await drainWorkers(() => redis, queues, new Map([...left].map((id) => [id, 'read'])));
   }
 }
 

@@ -93,7 +93,7 @@ export async function dev(
   });
   dashboard?.show({
     sampled: () => loop.sampled(),
-    queuesOf: () => ({ redis: loop.sampler.redis, queues }),
+    queuesOf: () => ({ redisOf: loop.sampler.redisOf, queues }),
   });
   signals.hurry.addEventListener('abort', () => target.hurry());
   narrator.say(

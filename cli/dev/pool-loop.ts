@@ -5,7 +5,8 @@
 import { noMemory, type Memory, type Policy } from '../../controller/decide/decision.ts';
 import { observe, type Observation, type Baseline } from '../../controller/observe/observation.ts';
 import { createRecorder } from '../../controller/records/recorder.ts';
-import { createSampler, type Sampler } from '../../controller/sample/sampler.ts';
+import { openSampler } from '../../controller/sample/cluster-sampler.ts';
+import type { Sampler } from '../../controller/sample/sampler.ts';
 import type { Sampled } from '../../controller/sample/sampled.ts';
 import { drainsOf } from '../../controller/act/scale-in.ts';
 import { isActive, nothingKept, step, type Kept, type Step } from '../../controller/act/step.ts';
@@ -63,7 +64,7 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
   let closed = false;
 
   const poll = options.pollMs === undefined ? {} : { pollMs: options.pollMs };
-  const sampler = createSampler({ address: options.redis, log, ...poll, onSample: kick });
+  const sampler = openSampler({ address: options.redis, log, ...poll, onSample: kick });
   sampler.add(ID, queues);
   const recorder = createRecorder({ clock: systemClock, log });
 
@@ -93,7 +94,7 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
         memory,
         ...times,
         dryRun: options.dryRun ?? false,
-        drains: drainsOf(sampler.redis, queues),
+        drains: drainsOf(sampler.redisOf, queues),
         unmanaged: Unmanaged.WhenIdle,
         kept,
         identity: undefined,
@@ -119,8 +120,8 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
       let returned = 0;
       for (const keys of queues) {
         // before its tasks are available again, as one of them may be given up with this reason
-        await writeExitReason(sampler.redis, keys, worker, fate);
-        returned += (await reap(sampler.redis, keys, worker, 'any', 'lost')) ?? 0;
+        await writeExitReason(sampler.redisOf(keys), keys, worker, fate);
+        returned += (await reap(sampler.redisOf(keys), keys, worker, 'any', 'lost')) ?? 0;
       }
       return returned;
     },

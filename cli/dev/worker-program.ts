@@ -50,6 +50,7 @@ function variables(settings: WorkerSettings, id: string): NodeJS.ProcessEnv {
   return {
     MILLRACE_WORKER_ID: id,
     MILLRACE_REDIS_URL: redis.url,
+    MILLRACE_REDIS_CLUSTER: redis.cluster?.nodes.join(','),
     MILLRACE_REDIS_SENTINEL: redis.sentinel?.nodes.join(','),
     MILLRACE_REDIS_SENTINEL_NAME: redis.sentinel?.name,
     MILLRACE_REDIS_SENTINEL_USERNAME: redis.sentinel?.username,

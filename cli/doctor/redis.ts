@@ -1,9 +1,10 @@
 /** Checks of a Redis: version, persistence, memory, clock, permissions, client tracking, and the keys of the queues. */
 import type { Redis } from 'ioredis';
-import { redisNow } from '../../queue/connection/connection.ts';
+import { redisNow, type RedisAddress } from '../../queue/connection/connection.ts';
 import { evictionRisk } from '../../queue/connection/eviction.ts';
 import { sampleQueue, WrongKeyType } from '../../queue/pool/sample.ts';
 import { openKeyWatch, TrackingRefused } from '../../queue/watch.ts';
+import { locationOf } from '../../queue/location.ts';
 import type { Place } from '../access/place.ts';
 import { queuesOf } from '../../kube/workerpool.ts';
 import { checkPermissions } from './permissions.ts';
@@ -20,7 +21,7 @@ export async function checkRedis(redis: Redis, place: Place): Promise<Finding[]>
   const spec = place.pool?.spec;
   return [
     version(info),
-    ...kind(info),
+    ...kind(info, place.address),
     await persistence(redis, info),
     await memory(redis, info),
     await clock(redis),
@@ -55,11 +56,17 @@ function version(info: Info): Finding {
     : ok('version', `Redis ${redis}`);
 }
 
-function kind(info: Info): Finding[] {
+function kind(info: Info, { cluster }: RedisAddress): Finding[] {
   const found: Finding[] = [];
   if (info.get('cluster_enabled') === '1')
     found.push(
-      fail('mode', 'it is a Redis Cluster, which is not supported yet', 'use a single primary, or Sentinel'),
+      cluster
+        ? ok('mode', 'a Redis Cluster; what follows is of the primary that has the queue')
+        : fail(
+            'mode',
+            'it is a node of a Redis Cluster',
+            'name it as one: redis.cluster in a pool, or --cluster',
+          ),
     );
   if (info.get('role') === 'slave')
     found.push(fail('role', 'it is a read-only replica', 'give the address of the primary, or of sentinels'));
@@ -123,10 +130,10 @@ async function clock(redis: Redis): Promise<Finding> {
   );
 }
 
-async function tracking({ address }: Place): Promise<Finding> {
+async function tracking({ address, queues: [first] }: Place): Promise<Finding> {
   const about = 'client tracking';
   try {
-    await using _watch = await openKeyWatch(address, () => undefined);
+    await using _watch = await openKeyWatch(locationOf(address, first).address, () => undefined);
     return ok(about, 'allowed: an empty pool wakes with the first push');
   } catch (error) {
     if (!(error instanceof TrackingRefused)) throw error;

@@ -123,15 +123,16 @@ export async function act(input: ActInput, state: ActState): Promise<Step> {
 }
 
 function drainsFor(
-  { sampler: { redis, wakeMode }, queues, source }: QueueLink,
+  { sampler: { redisOf, wakeMode }, queues, source }: QueueLink,
   { pool, sampled }: ActInput,
   state: ActState,
 ): Drains {
-  if (!source) return drainsOf(redis, queues);
+  const [first] = queues;
+  if (!source || !first) return drainsOf(redisOf, queues);
   const idleSince = sampled.kind === 'known' ? sampled.idleSince : undefined;
   const { unmanaged } = pool.spec.scaling.scaleDown;
   const tracked = wakeMode === 'Tracking';
-  return sourceDrains({ redis, source, idleSince, tracked, unmanaged, state: state.source });
+  return sourceDrains({ redis: redisOf(first), source, idleSince, tracked, unmanaged, state: state.source });
 }
 
 function serviceOf(sampled: Sampled, state: ActState): ServiceTimes {

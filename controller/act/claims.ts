@@ -108,8 +108,8 @@ function deploymentKeyOf({ metadata: { namespace, name }, spec }: WorkerPool): s
 
 /** Identifies a pool's queues, as far as the specs show: a server may be reached under several addresses. */
 function queueNames({ metadata: { namespace }, spec }: WorkerPool): string[] {
-  const { url, urlFrom, sentinel } = spec.redis;
-  const where = urlFrom ? [namespace, urlFrom] : [url, sentinel];
+  const { url, urlFrom, sentinel, cluster } = spec.redis;
+  const where = urlFrom ? [namespace, urlFrom] : [url, sentinel, cluster];
   return queuesOf(spec).map((queue) => JSON.stringify([...where, queue]));
 }
 

@@ -100,6 +100,7 @@ function environment({ metadata, spec }: WorkerPool, graceS: number, works: bool
     { name: 'MILLRACE_WORKER_ID', valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } },
     ...value('MILLRACE_POOL', `${metadata.namespace}/${metadata.name}`),
     ...value('MILLRACE_REDIS_URL', works || !hasPassword(redis.url) ? redis.url : undefined),
+    ...value('MILLRACE_REDIS_CLUSTER', redis.cluster?.nodes.join(',')),
     ...value('MILLRACE_REDIS_SENTINEL', redis.sentinel?.nodes.join(',')),
     ...value('MILLRACE_REDIS_SENTINEL_NAME', redis.sentinel?.name),
     ...value('MILLRACE_REDIS_SENTINEL_USERNAME', redis.sentinel?.username),

@@ -78,16 +78,17 @@ async function cancelAllDrains(input: FinalizeInput): Promise<void> {
   if (!input.redis) return;
   const { sampler, queues, source } = input.redis;
   const { doomed, staying } = await podsOfTarget(input);
-  if (source) {
-    const resuming = resumeIn(sampler.redis, source, staying);
+  const [first] = queues;
+  if (source && first) {
+    const resuming = resumeIn(sampler.redisOf(first), source, staying);
     return within(ANSWER_TIMEOUT_MS, resuming, 'taking back orders').catch(() => undefined);
   }
   const calling = queues.map(async (keys) => {
     const cut = { bytes: LONGEST_NAME, values: MOST_MARKS };
-    const marked = await readTexts(sampler.redis, keys.leaving, cut, 'ZRANGE', 0, MOST_MARKS - 1);
+    const marked = await readTexts(sampler.redisOf(keys), keys.leaving, cut, 'ZRANGE', 0, MOST_MARKS - 1);
     const called = marked.filter((id) => !doomed.some((pod) => mayRunIn(id, pod)));
     if (called.length > 0)
-      await drainWorkers(sampler.redis, [keys], new Map(called.map((id) => [id, 'stay'])));
+      await drainWorkers(sampler.redisOf, [keys], new Map(called.map((id) => [id, 'stay'])));
   });
   await within(ANSWER_TIMEOUT_MS, Promise.all(calling), 'removing marks').catch(() => undefined);
 }
@@ -117,7 +118,9 @@ async function removeRecords({ pool, redis }: FinalizeInput): Promise<void> {
   const { sampler, queues } = redis;
   const mine = keyOf(pool);
   const removing = Promise.all(
-    queues.map((keys) => sampler.redis.unlink(keys.memory(mine), keys.timeline(mine), keys.decisions(mine))),
+    queues.map((keys) =>
+      sampler.redisOf(keys).unlink(keys.memory(mine), keys.timeline(mine), keys.decisions(mine)),
+    ),
   );
   await within(ANSWER_TIMEOUT_MS, removing, 'UNLINK').catch(() => undefined);
 }
@@ -149,25 +152,26 @@ async function podsRemain(input: FinalizeInput): Promise<boolean> {
 }
 
 /** Ends the epochs of the pool's workers: their pods are gone, so nothing writes on their behalf any more. */
-async function returnTasks({ pool, redis }: FinalizeInput): Promise<number> {
-  if (!redis) throw new Error('the address of Redis is not resolved');
-  const { sampler, queues } = redis;
+async function returnTasks({ pool, redis: link }: FinalizeInput): Promise<number> {
+  if (!link) throw new Error('the address of Redis is not resolved');
+  const { sampler, queues } = link;
   const mine = keyOf(pool);
   let returned = 0;
   for (const keys of queues) {
-    const workers = await within(ANSWER_TIMEOUT_MS, listWorkers(sampler.redis, keys), 'the list of workers');
+    const redis = sampler.redisOf(keys);
+    const workers = await within(ANSWER_TIMEOUT_MS, listWorkers(redis, keys), 'the list of workers');
     for (const { id: worker, pool: owner } of workers) {
       if (owner !== mine) continue;
       const [record] = await within(
         ANSWER_TIMEOUT_MS,
-        readWorkerRecords(sampler.redis, [{ keys, worker }]),
+        readWorkerRecords(redis, [{ keys, worker }]),
         'CLIENT LIST',
       );
       const graveMs = record?.connected === false ? 0 : undefined;
-      const reaped = reap(sampler.redis, keys, worker, 'any', 'displaced', graveMs);
+      const reaped = reap(redis, keys, worker, 'any', 'displaced', graveMs);
       returned += (await within(ANSWER_TIMEOUT_MS, reaped, 'reap')) ?? 0;
     }
-    returned += await within(ANSWER_TIMEOUT_MS, rejoin(sampler.redis, keys), 'rejoin');
+    returned += await within(ANSWER_TIMEOUT_MS, rejoin(redis, keys), 'rejoin');
   }
   return returned;
 }

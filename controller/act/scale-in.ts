@@ -15,11 +15,11 @@
  *
  * A replica that is ready and stays unregistered is unmanaged: a plain worker, which pops tasks itself and cannot drain.
  */
-import type { Redis } from 'ioredis';
 import type { Unmanaged } from '../../kube/workerpool.ts';
 import { drainWorkers, registeredWorkers, endWaits, type DrainOrder } from '../../queue/workers/drain.ts';
 import type { WorkerLoad, WorkerLoads } from '../../queue/workers/worker-load.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
+import type { RedisOf } from '../../queue/location.ts';
 import {
   goingAnyway,
   outcomeOf,
@@ -46,11 +46,16 @@ export interface Drains {
 }
 
 /** In the Redis of a pool's queues. */
-export function drainsOf(redis: Redis, queues: readonly QueueKeys[]): Drains {
+export function drainsOf(redisOf: RedisOf, queues: readonly QueueKeys[]): Drains {
+  // each server knows its own connections by their ids and names
+  const servers = new Set(queues.map(redisOf));
   return {
-    read: (named) => registeredWorkers(redis, queues, named),
-    set: (orders) => drainWorkers(redis, queues, orders),
-    endWaits: (loads) => endWaits(redis, loads),
+    read: (named) => registeredWorkers(redisOf, queues, named),
+    set: (orders) => drainWorkers(redisOf, queues, orders),
+    endWaits: async (loads) => {
+      const all = [...loads];
+      await Promise.all(Array.from(servers, (redis) => endWaits(redis, all)));
+    },
   };
 }
 

@@ -43,7 +43,7 @@ export async function resolveAddress(
     }
     throw new MissingSecret(`Secret "${name}" in namespace "${namespace}" has no key "${key}": add it`);
   };
-  const { tls, sentinel } = spec;
+  const { tls, sentinel, cluster } = spec;
   const [url, password, sentinelPassword, ca, cert, key] = await Promise.all(
     [spec.urlFrom, spec.passwordFrom, sentinel?.passwordFrom, tls?.caFrom, tls?.certFrom, tls?.keyFrom].map(
       read,
@@ -57,6 +57,7 @@ export async function resolveAddress(
       username: sentinel.username,
       password: sentinelPassword,
     },
+    ...(cluster && { cluster: { nodes: cluster.nodes } }),
     username: spec.username,
     password,
     tls: tls && { ca, cert, key, serverName: tls.serverName, insecureSkipVerify: tls.insecureSkipVerify },

@@ -13,6 +13,7 @@ import { sourceOf } from '../../queue/sources/sources.ts';
 import type { Source } from '../../queue/sources/source.ts';
 import type { SourceSpec } from '../../kube/source-spec.ts';
 import { queueKeys } from '../../queue/keys.ts';
+import { locationOf } from '../../queue/location.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { resolveAddress } from './address.ts';
 import type { QueueLink } from '../sample/sampler.ts';
@@ -81,7 +82,9 @@ export async function connectPool(
     state.linked = { ...before, at };
     return before.link;
   }
-  const queues = before?.link.queues ?? queuesOf(spec).map((queue) => queueKeys(queue, spec.result));
+  const queues =
+    before?.link.queues ??
+    queuesOf(spec).map((queue) => locationOf(address, queueKeys(queue, spec.result)).keys);
   const source = sourceFor(spec.source, state.linked);
   const key = keyOf(pool);
   const sampler = hub.use(key, address);

@@ -1,7 +1,7 @@
 /** The actions of the dashboard. */
-import type { Redis } from 'ioredis';
 import { moveDeadLetters } from '../../queue/dead-letter-format.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
+import type { RedisOf } from '../../queue/location.ts';
 import { pauseQueue, resumeQueue } from '../../queue/pause.ts';
 import type { Action } from './api.ts';
 import type { DetailsReader } from './details.ts';
@@ -25,22 +25,22 @@ export function parseAction(value: unknown): Action | undefined {
 /** Performs an action in all queues of the pool; returns the number of dead letters or queues affected. */
 export async function runAction(
   action: Action,
-  redis: Redis,
+  redisOf: RedisOf,
   queues: readonly QueueKeys[],
   details: DetailsReader,
 ): Promise<number> {
   if (action.do === 'pause') {
-    await Promise.all(queues.map((keys) => pauseQueue(redis, keys, action.reason)));
+    await Promise.all(queues.map((keys) => pauseQueue(redisOf(keys), keys, action.reason)));
     return queues.length;
   }
   if (action.do === 'resume') {
-    const were = await Promise.all(queues.map((keys) => resumeQueue(redis, keys)));
+    const were = await Promise.all(queues.map((keys) => resumeQueue(redisOf(keys), keys)));
     return were.filter(Boolean).length;
   }
   const { do: how, refs } = action;
-  const named = refs === 'all' ? undefined : await details.find(redis, queues, refs);
+  const named = refs === 'all' ? undefined : await details.find(redisOf, queues, refs);
   const moved = queues.map((keys) =>
-    moveDeadLetters(redis, keys, how, named ? (named.get(keys) ?? []) : 'all'),
+    moveDeadLetters(redisOf(keys), keys, how, named ? (named.get(keys) ?? []) : 'all'),
   );
   return (await Promise.all(moved)).reduce((sum, count) => sum + count, 0);
 }

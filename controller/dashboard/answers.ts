@@ -194,7 +194,7 @@ export function createAnswers({ source, about, log, now }: AnswersOptions): Answ
       return refuse(request, response, 503, "the pool's Redis cannot be reached: try again when it can");
     const count = await within(
       ACTION_TIMEOUT_MS,
-      runAction(action, link.redis, link.queues, details),
+      runAction(action, link.redisOf, link.queues, details),
       'the action',
     );
     log.info({ pool: key, action: action.do, count, by: visitor.name }, 'dashboard action done');

@@ -2,9 +2,9 @@
  * The dashboard's model of the pools: their specs and status (`PoolSource`), and their recent observations. Rows and pages are
  * built on request.
  */
-import type { Redis } from 'ioredis';
 import type { WorkerPool } from '../../kube/workerpool.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
+import type { RedisOf } from '../../queue/location.ts';
 import type { Observation } from '../observe/observation.ts';
 import type { Sampled } from '../sample/sampled.ts';
 import type { DecisionView, PoolRow } from './api.ts';
@@ -17,7 +17,7 @@ export interface PoolSource {
   readonly pools: ReadonlyMap<string, WorkerPool>;
   /** The last sample of the pool's queues; `undefined` where their Redis is not known. */
   readonly sampled: (key: string) => Sampled | undefined;
-  readonly queuesOf: (key: string) => { redis: Redis; queues: readonly QueueKeys[] } | undefined;
+  readonly queuesOf: (key: string) => { redisOf: RedisOf; queues: readonly QueueKeys[] } | undefined;
 }
 
 interface Known {

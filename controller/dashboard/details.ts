@@ -9,6 +9,7 @@ import { readDeadHeads, type DeadHead } from '../../queue/dead-letter-format.ts'
 import { readDecisions } from '../../queue/pool/decisions.ts';
 import { inspectQueue, type QueueView, type WorkerView } from '../../queue/inspect.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
+import type { RedisOf } from '../../queue/location.ts';
 import { readCut } from '../../queue/scripts/read.ts';
 import { asBytes, asList } from '../../queue/scripts/decode-reply.ts';
 import { parseTask, shortId } from '../../queue/task.ts';
@@ -43,10 +44,10 @@ export interface Details {
 
 export interface DetailsReader {
   /** Of the pool `namespace/name`, in its queues. */
-  read(redis: Redis, queues: readonly QueueKeys[], pool: string): Promise<Details>;
+  read(redisOf: RedisOf, queues: readonly QueueKeys[], pool: string): Promise<Details>;
   /** The dead letters that `refs` name, as digests by queue; those that are not among the newest any more are left out. */
   find(
-    redis: Redis,
+    redisOf: RedisOf,
     queues: readonly QueueKeys[],
     refs: readonly string[],
   ): Promise<Map<QueueKeys, string[]>>;
@@ -58,12 +59,12 @@ export function createDetailsReader(showTasks: boolean): DetailsReader {
   const refOf = (keys: QueueKeys, { digest }: DeadHead): string =>
     createHmac('sha256', secret).update(`${keys.queue}\n`).update(digest).digest('base64url').slice(0, 22);
 
-  async function read(redis: Redis, queues: readonly QueueKeys[], pool: string): Promise<Details> {
-    const views = await Promise.all(queues.map((keys) => inspectQueue(redis, keys)));
+  async function read(redisOf: RedisOf, queues: readonly QueueKeys[], pool: string): Promise<Details> {
+    const views = await Promise.all(queues.map((keys) => inspectQueue(redisOf(keys), keys)));
     const [workers, decisions, letters] = await Promise.all([
-      workersOf(redis, queues, views),
-      decisionsOf(redis, queues, pool),
-      Promise.all(queues.map((keys) => readDeadHeads(redis, keys, DEAD_SHOWN, 4 * LONGEST_TASK))),
+      workersOf(redisOf, queues, views),
+      decisionsOf(redisOf, queues, pool),
+      Promise.all(queues.map((keys) => readDeadHeads(redisOf(keys), keys, DEAD_SHOWN, 4 * LONGEST_TASK))),
     ]);
     const rows = queues.flatMap((keys, i) =>
       (letters[i] ?? []).map((letter) => deadRow(refOf(keys, letter), keys, letter)),
@@ -83,7 +84,7 @@ export function createDetailsReader(showTasks: boolean): DetailsReader {
   }
 
   async function workersOf(
-    redis: Redis,
+    redisOf: RedisOf,
     queues: readonly QueueKeys[],
     views: readonly QueueView[],
   ): Promise<WorkersView> {
@@ -93,7 +94,7 @@ export function createDetailsReader(showTasks: boolean): DetailsReader {
     const shown = all.toSorted((a, b) => rank(a.worker, b.worker)).slice(0, WORKERS_SHOWN);
     const list = shown.map(async ({ keys, worker, view }): Promise<WorkerRow> => {
       const { id, state, inFlight, concurrency, version, started, leaseLeft } = worker;
-      const tasks = showTasks && inFlight > 0 ? await running(redis, keys, worker, view) : [];
+      const tasks = showTasks && inFlight > 0 ? await running(redisOf(keys), keys, worker, view) : [];
       const { queue } = keys;
       const silent = leaseLeft <= 0;
       return { id, queue, state, inFlight, concurrency, version, started, silent, tasks };
@@ -141,10 +142,10 @@ export function createDetailsReader(showTasks: boolean): DetailsReader {
 
   return {
     read,
-    find: async (redis, queues, refs) => {
+    find: async (redisOf, queues, refs) => {
       const wanted = new Set(refs);
       const found = queues.map(async (keys) => {
-        const letters = await readDeadHeads(redis, keys, 4 * DEAD_SHOWN, 0);
+        const letters = await readDeadHeads(redisOf(keys), keys, 4 * DEAD_SHOWN, 0);
         const named = letters.filter((letter) => wanted.has(refOf(keys, letter)));
         return [keys, named.map(({ digest }) => digest)] as const;
       });
@@ -157,11 +158,11 @@ const TURNS: ReadonlySet<string> = new Set(['Unknown', 'Fallback', 'Paused']);
 
 /** Decisions that changed something. */
 async function decisionsOf(
-  redis: Redis,
+  redisOf: RedisOf,
   [first]: readonly QueueKeys[],
   pool: string,
 ): Promise<DecisionView[]> {
-  const texts = first ? await readDecisions(redis, first, pool) : [];
+  const texts = first ? await readDecisions(redisOf(first), first, pool) : [];
   return texts.flatMap((text) => {
     const { at = 0, from = 0, to = 0, desired = to, cause = '', reason } = parseDecision(text) ?? {};
     if (reason === undefined || (from === to && !TURNS.has(cause))) return [];

@@ -35,10 +35,11 @@ export function createPastReader(
   const reads = new Map<string, { readonly at: number; readonly past: Promise<PoolPast> }>();
 
   async function read(pool: string, range: PastRange): Promise<PoolPast> {
-    const { redis, queues } = source.queuesOf(pool) ?? {};
+    const { redisOf, queues } = source.queuesOf(pool) ?? {};
     const first = queues?.[0];
-    if (!redis || !first || source.sampled(pool)?.kind !== 'known')
+    if (!redisOf || !first || source.sampled(pool)?.kind !== 'known')
       throw new Error("the pool's Redis cannot be reached, and the timeline is there");
+    const redis = redisOf(first);
     const at = now();
     const { spanMs, stepMs } = RANGES[range];
     const steps = stepsUntil(at, spanMs, stepMs);

@@ -58,7 +58,7 @@ export function createPoolChannel({
     const known = board.source.sampled(key)?.kind === 'known';
     const read =
       known && link
-        ? within(PARTS_TIMEOUT_MS, details.read(link.redis, link.queues, key), 'a look')
+        ? within(PARTS_TIMEOUT_MS, details.read(link.redisOf, link.queues, key), 'a look')
         : undefined;
     const seen = await read?.catch(() => undefined);
     return {

@@ -93,12 +93,21 @@ function scheduleEntry({ name, start, duration, timeZone, ...bounds }: ScheduleS
   return [`schedule "${name ?? start}"`, `${holds.join(', ')} for ${duration} from ${start} in ${timeZone}`];
 }
 
-function redisEntries({ url, urlFrom, sentinel, username, passwordFrom, tls }: RedisSpec): SettingsEntry[] {
+function redisEntries({
+  url,
+  urlFrom,
+  sentinel,
+  cluster,
+  username,
+  passwordFrom,
+  tls,
+}: RedisSpec): SettingsEntry[] {
   return [
     ['redis', url === undefined ? nameOf(urlFrom) : addressOf(url)],
     ['redis.sentinel', sentinel && `${sentinel.name} at ${sentinel.nodes.map(addressOf).join(', ')}`],
     ['redis.sentinel.username', sentinel?.username === undefined ? undefined : 'set'],
     ['redis.sentinel.password', nameOf(sentinel?.passwordFrom)],
+    ['redis.cluster', cluster && cluster.nodes.map(addressOf).join(', ')],
     ['redis.username', username === undefined ? undefined : 'set'],
     ['redis.password', nameOf(passwordFrom)],
     ['redis.tls', tls && (tls.insecureSkipVerify ? 'on, without checking the certificate' : 'on')],

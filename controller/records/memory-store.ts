@@ -53,7 +53,7 @@ export function createMemoryStore(log: Logger, journal: Pick<Journal, 'during'> 
     const text = latest && packMemory(latest, namesOf(link), entry.aheadMs);
     if (!first || text === undefined) return;
     try {
-      const writing = link.sampler.redis.set(first.memory(pool), text, 'EX', EXPIRY_S);
+      const writing = link.sampler.redisOf(first).set(first.memory(pool), text, 'EX', EXPIRY_S);
       await within(ANSWER_TIMEOUT_MS, writing, 'SET');
       entry.written = latest;
     } catch (error) {
@@ -76,7 +76,7 @@ export function createMemoryStore(log: Logger, journal: Pick<Journal, 'during'> 
       if (!first) return unlearned;
       try {
         const cut = { bytes: MEMORY_BYTES + 1, values: 1 };
-        const reading = readCut(link.sampler.redis, first.memory(pool), cut, 'GET');
+        const reading = readCut(link.sampler.redisOf(first), first.memory(pool), cut, 'GET');
         const found = await within(ANSWER_TIMEOUT_MS, reading, 'GET');
         entry.recalled = true;
         const kept = Buffer.isBuffer(found)

@@ -98,12 +98,12 @@ export function createRecorder({ clock, log, stretchMs = 10_000 }: HistoryOption
     record: DecisionRecord,
     put: typeof pushDecision | typeof replaceDecision,
   ): void {
-    const { redis, first } = placeOf(entry);
-    if (!first) return;
+    const place = placeOf(entry);
+    if (!place) return;
     entry.confirmed = undefined;
     // if the list was removed, the next observation starts a new one
     const onFailure = (): void => void (entry.head = undefined);
-    write(pool, 'decision', put(redis, first, pool, packDecision(record)), onFailure);
+    write(pool, 'decision', put(place.redis, place.first, pool, packDecision(record)), onFailure);
   }
 
   function open(pool: string, entry: PoolHistory, stretch: Stretch): void {
@@ -118,8 +118,9 @@ export function createRecorder({ clock, log, stretchMs = 10_000 }: HistoryOption
     timer.clear();
     entry.open = undefined;
     const now = clock.elapsed();
-    const { redis, first } = placeOf(entry);
-    if (first) write(pool, 'timeline', appendToTimeline(redis, first, pool, entryOf(stretch, now)));
+    const place = placeOf(entry);
+    if (place)
+      write(pool, 'timeline', appendToTimeline(place.redis, place.first, pool, entryOf(stretch, now)));
     if (entry.confirmed) writeDecision(pool, entry, entry.confirmed, replaceDecision);
     if (stretch.eventful && !last) open(pool, entry, beginStretch(now, stretch.standing));
   }
@@ -151,6 +152,7 @@ export function createRecorder({ clock, log, stretchMs = 10_000 }: HistoryOption
   };
 }
 
-function placeOf({ link: { sampler, queues } }: PoolHistory): { redis: Redis; first: QueueKeys | undefined } {
-  return { redis: sampler.redis, first: queues[0] };
+function placeOf({ link: { sampler, queues } }: PoolHistory): { redis: Redis; first: QueueKeys } | undefined {
+  const [first] = queues;
+  return first && { redis: sampler.redisOf(first), first };
 }

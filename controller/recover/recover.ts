@@ -18,6 +18,7 @@ import type { Redis } from 'ioredis';
 import { within } from '../../queue/connection/connection.ts';
 import { writeExitReason } from '../../queue/workers/exit-reason.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
+import type { RedisOf } from '../../queue/location.ts';
 import { listWorkers } from '../../queue/workers/list-workers.ts';
 import { readWorkerRecords, type WorkerRecord } from '../../queue/workers/worker-connections.ts';
 import { reap } from '../../queue/workers/reap.ts';
@@ -31,7 +32,7 @@ export interface RecoveryOptions {
   /** The queues of a pool; `undefined` while its address is not resolved. */
   readonly queuesOf: (
     pool: string,
-  ) => { readonly redis: Redis; readonly queues: readonly QueueKeys[] } | undefined;
+  ) => { readonly redisOf: RedisOf; readonly queues: readonly QueueKeys[] } | undefined;
   /** Called when a worker's epoch was ended and `tasks` tasks were put back. */
   readonly onRecovered: (pool: string, death: Death, tasks: number) => void;
   readonly clock: Clock;
@@ -160,8 +161,9 @@ export function createRecovery(options: RecoveryOptions): Recovery {
       found = queuesOf(pool);
     }
     if (!found || signal.aborted) return;
-    const { redis, queues } = found;
+    const { redisOf, queues } = found;
     for (const keys of queues) {
+      const redis = redisOf(keys);
       const names = called ? await namesOf(redis, keys, death.worker) : [death.worker];
       for (const worker of names) open(pool, redis, keys, { ...death, worker });
     }

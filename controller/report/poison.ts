@@ -2,9 +2,9 @@
  * Reports tasks that were given up because no worker survived them. The dead letters are the only source: the newest few are read
  * when their number has changed.
  */
-import type { Redis } from 'ioredis';
 import { readDeadHeads, type DeadHead } from '../../queue/dead-letter-format.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
+import type { RedisOf } from '../../queue/location.ts';
 import type { QueueSample } from '../../queue/pool/sample.ts';
 import { plainText } from '../../runtime/plain-text.ts';
 
@@ -26,14 +26,14 @@ const LONGEST_ID = 60;
  * oldest first; tasks that were given up before the first call are not news.
  */
 export async function findPoison(
-  redis: Redis,
+  redisOf: RedisOf,
   queues: readonly QueueKeys[],
   { dead, now, counters }: Pick<QueueSample, 'dead' | 'now' | 'counters'>,
   seen: PoisonSeen | undefined,
 ): Promise<{ readonly seen: PoisonSeen; readonly news: readonly string[] }> {
   const of = `${dead} ${counters.failed}`;
   if (seen?.of === of) return { seen, news: [] };
-  const reading = dead === 0 ? [] : queues.map((keys) => readDeadHeads(redis, keys, NEWEST, 0));
+  const reading = dead === 0 ? [] : queues.map((keys) => readDeadHeads(redisOf(keys), keys, NEWEST, 0));
   const letters = (await Promise.all(reading)).flat().toSorted((a, b) => b.at - a.at);
   const poison = letters.filter(({ deliveries }) => deliveries !== undefined);
   const until = Math.max(seen?.until ?? now, ...poison.map(({ at }) => at));

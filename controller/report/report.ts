@@ -171,7 +171,7 @@ export function createReporter(deps: ReportDeps): Reporter {
       scaled(pool, step);
     },
     poison: async (pool, { sampler, queues }, sample, state) => {
-      const reading = findPoison(sampler.redis, queues, sample, state.poison);
+      const reading = findPoison(sampler.redisOf, queues, sample, state.poison);
       const found = await within(DEAD_LETTERS_TIMEOUT_MS, reading, 'reading dead letters').catch(
         () => undefined,
       );

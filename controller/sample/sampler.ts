@@ -9,9 +9,9 @@
  * A sample that failed says why; it is never a zero. It connects in the background and never gives up.
  */
 import { isDeepStrictEqual } from 'node:util';
-import type { Redis } from 'ioredis';
 import { addressName, closeRedis, within, type RedisAddress } from '../../queue/connection/connection.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
+import type { RedisOf } from '../../queue/location.ts';
 import type { Source } from '../../queue/sources/source.ts';
 import { formatDuration } from '../../runtime/duration.ts';
 import type { Logger } from '../../runtime/log.ts';
@@ -48,7 +48,7 @@ export interface Sampler extends AsyncDisposable {
   /** Why the server may lose tasks by itself, human-readable; `undefined` when it may not. */
   readonly evictionRisk: string | undefined;
   /** For infrequent operations: recovery, clean-up. */
-  readonly redis: Redis;
+  readonly redisOf: RedisOf;
 }
 
 /** Where a pool's queues are sampled. */
@@ -193,7 +193,7 @@ export function createSampler(options: SamplerOptions): Sampler {
   }
 
   return {
-    redis,
+    redisOf: () => redis,
     pollMs,
     get wakeMode() {
       return wake.mode;

@@ -6,9 +6,10 @@
 import type { ConnectionOptions } from 'node:tls';
 
 export interface RedisAddress {
-  /** `redis://[user[:password]@]host[:port][/db]`; `rediss://` for TLS. Not used with `sentinel`. */
+  /** `redis://[user[:password]@]host[:port][/db]`; `rediss://` for TLS. Not used with `sentinel` or `cluster`. */
   readonly url?: string | undefined;
   readonly sentinel?: SentinelAddress | undefined;
+  readonly cluster?: ClusterAddress | undefined;
   /** Override those in the URL. */
   readonly username?: string | undefined;
   readonly password?: string | undefined;
@@ -31,6 +32,14 @@ export interface SentinelAddress {
   /** For the sentinels. Without a password here they are queried without one, then with that of Redis. */
   readonly username?: string | undefined;
   readonly password?: string | undefined;
+}
+
+/** A Redis Cluster. Connections go to one of its primaries: see cluster.ts. */
+export interface ClusterAddress {
+  /** `host:port` of some of its nodes, from which the others are learnt; the port defaults to 6379. */
+  readonly nodes: readonly string[];
+  /** Connect to the primary that has this key; without it, to any. */
+  readonly key?: string | undefined;
 }
 
 export interface RedisTls {
@@ -120,11 +129,20 @@ function databaseOf(path: string): number {
 
 /** The addresses of the sentinels. Throws `RangeError`, which quotes none of them either. */
 export function sentinelEndpoints({ nodes }: SentinelAddress): Endpoint[] {
+  return endpointsOf(nodes, 'sentinel', 26_379);
+}
+
+/** The addresses of the nodes that are given. Throws `RangeError`, which quotes none of them either. */
+export function clusterEndpoints({ nodes }: ClusterAddress): Endpoint[] {
+  return endpointsOf(nodes, 'cluster node', 6_379);
+}
+
+function endpointsOf(nodes: readonly string[], what: string, defaultPort: number): Endpoint[] {
   return nodes.map((text, i) => {
     const match = /^(?:\[([0-9a-fA-F:.%]+)\]|([^:@/?#\s[\]]+))(?::(\d{1,5}))?$/.exec(text);
-    const port = Number(match?.[3] ?? 26_379);
+    const port = Number(match?.[3] ?? defaultPort);
     if (!match || port > 65_535)
-      throw new RangeError(`the address of sentinel ${i + 1} cannot be read: write host:26379`);
+      throw new RangeError(`the address of ${what} ${i + 1} cannot be read: write host:${defaultPort}`);
     return { host: match[1] ?? match[2] ?? '', port };
   });
 }
@@ -136,6 +154,7 @@ export function addressName(address: RedisAddress): string {
       const nodes = sentinelEndpoints(address.sentinel).map(endpointName);
       return `sentinel "${address.sentinel.name}" at ${nodes.join(', ')}`;
     }
+    if (address.cluster) return `cluster ${clusterEndpoints(address.cluster).map(endpointName).join(', ')}`;
     const { host, port, db } = parseUrl(address.url ?? '');
     return `${host}:${port}${db ? `/${db}` : ''}`;
   } catch {
@@ -148,8 +167,8 @@ export function endpointName({ host, port }: Endpoint): string {
 }
 
 /** Whether connections to it are encrypted. */
-export function isEncrypted({ tls, url, sentinel }: RedisAddress): boolean {
-  return tls !== undefined || (!sentinel && /^rediss:/i.test(url ?? ''));
+export function isEncrypted({ tls, url, sentinel, cluster }: RedisAddress): boolean {
+  return tls !== undefined || (!sentinel && !cluster && /^rediss:/i.test(url ?? ''));
 }
 
 /** Node's options for an encrypted connection; `undefined` if the address has no `tls`. */

@@ -9,6 +9,7 @@ import { Redis, type RedisOptions } from 'ioredis';
 import { replyCode } from './reply-code.ts';
 import { parseUrl, tlsOptions, type RedisAddress } from './address.ts';
 import { refuseConnection, resendLost } from './close.ts';
+import { isMoved, locateInCluster } from './cluster.ts';
 import { connectorTo } from './connector.ts';
 import { DatabaseRefused } from './redis-errors.ts';
 import { locateBySentinel } from './sentinel.ts';
@@ -24,6 +25,9 @@ const SOCKET_TIMEOUT_MS = 10_000;
 /** A server that is loading its data estimates how long that will take; retry at least this often, ms. */
 const LOADING_RETRY_MS = 500;
 
+/** A value of ioredis's option `reconnectOnError`: replace the connection, then send the command again. */
+const RESEND = 2;
+
 /** The ioredis options of an address. Throws `RangeError` in one line when the address cannot be one. */
 export function redisOptions(address: RedisAddress): RedisOptions {
   const base: RedisOptions = {
@@ -34,7 +38,7 @@ export function redisOptions(address: RedisAddress): RedisOptions {
     // the library's name is of no use, and setting it requires one more permission
     disableClientInfo: true,
     // after a failover the old primary answers as a replica: find the new one and resend the command
-    reconnectOnError: (error) => (replyCode(error) === 'READONLY' ? 2 : false),
+    reconnectOnError: (error) => (replyCode(error) === 'READONLY' ? RESEND : false),
     retryStrategy: (attempt) => Math.min(50 * 2 ** Math.min(attempt, 6), 2_000),
     ...(address.username ? { username: address.username } : {}),
     ...(address.password ? { password: address.password } : {}),
@@ -44,6 +48,19 @@ export function redisOptions(address: RedisAddress): RedisOptions {
     const locator = (): ReturnType<typeof locateBySentinel> => locateBySentinel(address);
     locator();
     return { ...base, ...(tls ? { tls } : {}), Connector: connectorTo(locator, tls, true, address.guard) };
+  }
+  if (address.cluster) {
+    const locator = locateInCluster(address);
+    return {
+      ...base,
+      reconnectOnError: (error) => {
+        if (!isMoved(error)) return false;
+        locator.moved(error);
+        return RESEND;
+      },
+      ...(tls ? { tls } : {}),
+      Connector: connectorTo(() => locator, tls, true, address.guard),
+    };
   }
   if (!address.url) throw new RangeError('no Redis address: give a URL like redis://localhost:6379/0');
   const { secure, host, port, db, username, password } = parseUrl(address.url);
@@ -93,7 +110,7 @@ function databaseRefused(cause: Error, db: number): DatabaseRefused {
     replyCode(cause) === 'NOPERM'
       ? `does not let this user into database ${db}: give it +select, or leave the database out of the URL`
       : inClusterMode(cause)
-        ? `has no database ${db}: it is a Redis Cluster, which is not supported`
+        ? `has no database ${db}: it is a node of a Redis Cluster, which must be named as one: as cluster.nodes, or by --cluster`
         : `has no database ${db}: it has fewer of them`;
   return new DatabaseRefused(why, { cause });
 }

@@ -6,7 +6,7 @@
  */
 import { plainText } from '../../runtime/plain-text.ts';
 import { addressName, isEncrypted, type RedisAddress } from './address.ts';
-import { codeIn, isReply } from './reply-code.ts';
+import { codeIn, isReply, replyCode } from './reply-code.ts';
 import { ReplyRefused } from './reply-scanner.ts';
 import { RedisTimeout } from './within.ts';
 
@@ -34,14 +34,23 @@ export class HostRefused extends Error {
   override name = 'HostRefused';
 }
 
-/** The sentinels did not return the address of the primary. */
-export class SentinelRefused extends Error {
-  override name = 'SentinelRefused';
+/** Those that were asked for the address of a server did not return it. */
+class NotLocated extends Error {
   readonly trouble: RedisTrouble;
   constructor(trouble: RedisTrouble, message: string) {
     super(message);
     this.trouble = trouble;
   }
+}
+
+/** The sentinels did not return the address of the primary. */
+export class SentinelRefused extends NotLocated {
+  override name = 'SentinelRefused';
+}
+
+/** The nodes of a cluster did not return the address of the primary. */
+export class ClusterRefused extends NotLocated {
+  override name = 'ClusterRefused';
 }
 
 interface Meaning {
@@ -51,8 +60,10 @@ interface Meaning {
 }
 
 const LONGEST_TEXT = 300;
-const CLUSTER =
-  'is a Redis Cluster, which is not supported: use a single primary, with a replica and sentinels';
+const CLUSTER = 'is a node of a Redis Cluster, which must be named as one: as cluster.nodes, or by --cluster';
+
+/** Replies of a cluster that pass by themselves: a slot moves, or a replica is about to take over. */
+const PASSING = /^(ASK|TRYAGAIN|CLUSTERDOWN)$/;
 
 /** The same for every host, so that it does not reveal what the name resolves to. */
 const NOT_ALLOWED =
@@ -86,6 +97,8 @@ export function describeRedisError(
   answer: 'quoted' | 'withheld' = 'quoted',
 ): string {
   if (error instanceof RangeError) return firstLine(error.message);
+  if (address.cluster && PASSING.test(replyCode(error) ?? ''))
+    return `Redis at ${addressName(address)} cannot serve this key now: its slot is moving, or has no primary`;
   return `Redis at ${addressName(address)}${errorSuffix(error, isEncrypted(address), answer)}`;
 }
 
@@ -105,7 +118,7 @@ export function classifyError(
   answer: 'quoted' | 'withheld' = 'quoted',
 ): Meaning {
   const text = firstLine(error instanceof Error ? error.message : String(error));
-  if (error instanceof SentinelRefused) return { trouble: error.trouble, words: `: ${text}` };
+  if (error instanceof NotLocated) return { trouble: error.trouble, words: `: ${text}` };
   if (error instanceof ReplyRefused) return { trouble: 'other', words: `was cut off: ${text}` };
   if (error instanceof HostRefused) return { trouble: 'other', words: NOT_ALLOWED };
   if (error instanceof DatabaseRefused) return { trouble: 'database', words: text };
@@ -124,8 +137,7 @@ function answered(text: string, answer: 'quoted' | 'withheld'): Meaning {
     /^(MOVED|ASK|CROSSSLOT|CLUSTERDOWN|TRYAGAIN)$/.test(code) ||
     /cluster mode|cluster node|same slot/.test(text)
   )
-    // these two pass by themselves, also on the one node of a cluster that has all keys
-    return { trouble: /^(CLUSTERDOWN|TRYAGAIN)$/.test(code) ? 'away' : 'cluster', words: CLUSTER };
+    return { trouble: PASSING.test(code) ? 'away' : 'cluster', words: CLUSTER };
   const quoted = answer === 'quoted' ? text : '';
   if (code === 'NOPERM')
     return { trouble: 'other', words: `denies a command to this user${quoted && `: ${quoted}`}` };

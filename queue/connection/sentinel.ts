@@ -6,23 +6,13 @@
  * one with the password of Redis, as the two are mostly the same. Credentials that worked are tried first from then on.
  */
 import type { ConnectionOptions } from 'node:tls';
-import { Redis } from 'ioredis';
 import { endpointName, sentinelEndpoints, tlsOptions, type Endpoint, type RedisAddress } from './address.ts';
-import { dropRedis } from './close.ts';
-import { connectorTo, type Locator } from './connector.ts';
-import { guardReplies } from './reply-guard.ts';
+import type { Locator } from './connector.ts';
+import { askNode, endpointOf, type Credentials } from './locate.ts';
 import { classifyError, SentinelRefused, errorSuffix, type RedisTrouble } from './redis-errors.ts';
-import { within } from './within.ts';
 
-const CONNECT_TIMEOUT_MS = 5_000;
-const ANSWER_TIMEOUT_MS = 3_000;
 /** Limit on the sentinels known, those reported by others included: a few more than installations have. */
 const MOST_SENTINELS = 15;
-
-interface Credentials {
-  readonly username?: string | undefined;
-  readonly password?: string | undefined;
-}
 
 /** A sentinel's answer: the address of the primary, and those of other sentinels. */
 interface Answer {
@@ -103,47 +93,17 @@ function credentialsOf({ sentinel, username, password }: RedisAddress): Credenti
 async function askOnce(
   node: Endpoint,
   { sentinel, guard }: RedisAddress,
-  { username, password }: Credentials,
+  way: Credentials,
   tls: ConnectionOptions | undefined,
 ): Promise<{ primary: Endpoint | undefined; others: Endpoint[] }> {
-  let failed: Error | undefined;
   const name = sentinel?.name ?? '';
-  const fixed = { locate: () => Promise.resolve(node), wrong: () => undefined };
-  const redis = new Redis({
-    ...node,
-    Connector: connectorTo(() => fixed, tls, false, guard),
-    ...(password ? { password, ...(username ? { username } : {}) } : {}),
-    ...(tls ? { tls } : {}),
-    connectTimeout: CONNECT_TIMEOUT_MS,
-    maxRetriesPerRequest: null,
-    retryStrategy: () => null,
-    enableReadyCheck: false,
-    disableClientInfo: true,
-    replyMapping: 'legacy',
-    protocol: 2,
-    lazyConnect: true,
-  });
-  // the least trusted of all: its answer decides where passwords are sent
-  guardReplies(redis);
-  redis.on('error', (error: Error) => (failed ??= error));
-  try {
-    const asked = Promise.all([
+  const [primary, others] = await askNode(node, { ...way, tls, guard }, 'SENTINEL', (redis) =>
+    Promise.all([
       redis.call('SENTINEL', 'get-master-addr-by-name', name),
       redis.call('SENTINEL', 'sentinels', name).catch(() => []),
-    ]);
-    const [primary, others] = await within(CONNECT_TIMEOUT_MS + ANSWER_TIMEOUT_MS, asked, 'SENTINEL');
-    return { primary: endpointOf(primary), others: Array.isArray(others) ? others.flatMap(otherOf) : [] };
-  } catch (error) {
-    throw failed ?? error;
-  } finally {
-    dropRedis(redis);
-  }
-}
-
-function endpointOf(reply: unknown): Endpoint | undefined {
-  if (!Array.isArray(reply)) return undefined;
-  const [host, port] = reply.map(String);
-  return host && Number(port) > 0 && Number(port) < 65_536 ? { host, port: Number(port) } : undefined;
+    ]),
+  );
+  return { primary: endpointOf(primary), others: Array.isArray(others) ? others.flatMap(otherOf) : [] };
 }
 
 function otherOf(reply: unknown): Endpoint[] {

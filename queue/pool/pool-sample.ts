@@ -15,16 +15,28 @@ export interface PoolSample extends Omit<QueueSample, 'busy'> {
  * because one worker may hold tasks of several queues. Throws `RangeError` for no samples.
  */
 export function combineSamples(samples: readonly QueueSample[]): PoolSample {
+  return mergeSamples(samples.map(ofOneQueue));
+}
+
+function ofOneQueue(sample: QueueSample): PoolSample {
+  const { paused, waiting, due, dueSoon, suspects, solitary } = sample;
+  const runnable = paused
+    ? { waiting: 0, due: 0, dueSoon: 0, suspects: 0, solitary: 0 }
+    : { waiting, due, dueSoon, suspects, solitary };
+  return { ...sample, runnable, pausedQueues: paused ? 1 : 0 };
+}
+
+/** The same of samples of parts of a pool, whose servers may have different clocks. */
+export function mergeSamples(samples: readonly PoolSample[]): PoolSample {
   const [first] = samples;
   if (!first) throw new RangeError('a pool has at least one queue: no sample was given');
-  const sum = (of: (sample: QueueSample) => number): number =>
+  const now = Math.max(...samples.map((sample) => sample.now));
+  const sum = (of: (sample: PoolSample) => number): number =>
     samples.reduce((total, sample) => total + of(sample), 0);
   const earliest = (of: 'nextDue' | 'nextExpiry'): number | undefined => {
-    const soonest = Math.min(...samples.map((sample) => sample[of] ?? Infinity));
-    return soonest === Infinity ? undefined : soonest;
+    const soonest = Math.min(...samples.map((sample) => (sample[of] ?? Infinity) - sample.now));
+    return soonest === Infinity ? undefined : now + soonest;
   };
-  const workers = Math.max(...samples.map((sample) => sample.workers));
-  const open = samples.filter((sample) => !sample.paused);
   const counters = Object.fromEntries(
     Object.keys(first.counters).map((name) => [
       name,
@@ -32,7 +44,7 @@ export function combineSamples(samples: readonly QueueSample[]): PoolSample {
     ]),
   ) as unknown as QueueCounters;
   return {
-    now: Math.max(...samples.map((sample) => sample.now)),
+    now,
     waiting: sum((sample) => sample.waiting),
     suspects: sum((sample) => sample.suspects),
     solitary: sum((sample) => sample.solitary),
@@ -47,21 +59,21 @@ export function combineSamples(samples: readonly QueueSample[]): PoolSample {
     nextDue: earliest('nextDue'),
     nextExpiry: earliest('nextExpiry'),
     dead: sum((sample) => sample.dead),
-    workers,
+    workers: Math.max(...samples.map((sample) => sample.workers)),
     leaving: Math.max(...samples.map((sample) => sample.leaving)),
     slow: first.slow.map((_, i) => sum((sample) => sample.slow[i] ?? 0)),
     expired: sum((sample) => sample.expired),
     silent: samples.some((sample) => sample.silent),
-    paused: open.length === 0,
+    paused: samples.every((sample) => sample.paused),
     overdue: samples.some((sample) => sample.overdue),
     counters,
     runnable: {
-      waiting: open.reduce((total, sample) => total + sample.waiting, 0),
-      due: open.reduce((total, sample) => total + sample.due, 0),
-      dueSoon: open.reduce((total, sample) => total + sample.dueSoon, 0),
-      suspects: open.reduce((total, sample) => total + sample.suspects, 0),
-      solitary: open.reduce((total, sample) => total + sample.solitary, 0),
+      waiting: sum(({ runnable }) => runnable.waiting),
+      due: sum(({ runnable }) => runnable.due),
+      dueSoon: sum(({ runnable }) => runnable.dueSoon),
+      suspects: sum(({ runnable }) => runnable.suspects),
+      solitary: sum(({ runnable }) => runnable.solitary),
     },
-    pausedQueues: samples.length - open.length,
+    pausedQueues: sum((sample) => sample.pausedQueues),
   };
 }

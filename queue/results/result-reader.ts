@@ -8,7 +8,6 @@ import { troubleOfRedis } from '../connection/redis-errors.ts';
 import { replyCode } from '../connection/reply-code.ts';
 import { RedisTimeout, within } from '../connection/within.ts';
 import { parseHeader } from '../dead-letter-format.ts';
-import type { QueueKeys } from '../keys.ts';
 import { WrongKeyType } from '../pool/sample.ts';
 import { openKeyWatch, TrackingRefused, type KeyWatch } from '../watch.ts';
 import { timeout, type Timer } from '../../runtime/timers.ts';
@@ -36,12 +35,25 @@ export interface Waiter {
   settle(value: Buffer | Error): void;
 }
 
-export interface ResultReaderOptions {
+/** A hash and its server. */
+export interface HashPlace {
+  readonly key: string;
   readonly address: RedisAddress;
-  readonly keys: QueueKeys;
   /** For reads where the server does not track keys. */
   readonly redis: Redis;
+}
+
+export interface ResultReaderOptions {
+  readonly values: HashPlace;
+  /** On the same server, with the same `redis`, unless they are in a Redis Cluster. */
+  readonly errors: HashPlace;
   readonly waits: WaitSet<Waiter>;
+}
+
+/** The watches of both hashes: one, where they are on one server. */
+interface Watches {
+  readonly values: KeyWatch;
+  readonly errors: KeyWatch;
 }
 
 /** Disposing it ends the reads and closes its connections. */
@@ -52,8 +64,8 @@ export interface ResultReader extends AsyncDisposable {
   rest(): void;
 }
 
-export function createResultReader({ address, keys, redis, waits }: ResultReaderOptions): ResultReader {
-  let watch: Promise<KeyWatch | undefined> | undefined;
+export function createResultReader({ values, errors, waits }: ResultReaderOptions): ResultReader {
+  let watch: Promise<Watches | undefined> | undefined;
   let timer: Timer | undefined;
   let timerAt = Infinity;
   let immediate: NodeJS.Immediate | undefined;
@@ -88,12 +100,18 @@ export function createResultReader({ address, keys, redis, waits }: ResultReader
   }
 
   /** A refusal of tracking is final; after any other failure the next read retries. */
-  async function openWatch(): Promise<KeyWatch | undefined> {
+  async function openWatch(): Promise<Watches | undefined> {
+    const onChange = (): void => {
+      noticed = true;
+      readSoon();
+    };
+    await using stack = new AsyncDisposableStack();
     try {
-      return await openKeyWatch(address, () => {
-        noticed = true;
-        readSoon();
-      });
+      const ofValues = stack.use(await openKeyWatch(values.address, onChange));
+      const isApart = errors.redis !== values.redis;
+      const ofErrors = isApart ? stack.use(await openKeyWatch(errors.address, onChange)) : ofValues;
+      stack.move();
+      return { values: ofValues, errors: ofErrors };
     } catch (error) {
       if (!(error instanceof TrackingRefused)) watch = undefined;
       return undefined;
@@ -104,7 +122,7 @@ export function createResultReader({ address, keys, redis, waits }: ResultReader
   function dropWatch(): void {
     const old = watch;
     watch = undefined;
-    void old?.then((tracking) => tracking?.[Symbol.asyncDispose]()).catch(() => undefined);
+    void old?.then(closeWatches).catch(() => undefined);
   }
 
   async function read(): Promise<void> {
@@ -118,7 +136,7 @@ export function createResultReader({ address, keys, redis, waits }: ResultReader
       const tracking = await (watch ??= openWatch());
       await lookUpNext(tracking);
       if (waits.unasked) readSoon();
-      else readIn(tracking?.armed ? SAFETY_MS : POLL_MS);
+      else readIn(isArmed(tracking) ? SAFETY_MS : POLL_MS);
     } catch (error) {
       onFailure(error);
       readIn(MAX_GAP_MS); // the connection was lost: it reconnects by itself, and each wait has its own timeout
@@ -129,17 +147,17 @@ export function createResultReader({ address, keys, redis, waits }: ResultReader
     }
   }
 
-  async function lookUpNext(tracking: KeyWatch | undefined): Promise<void> {
+  async function lookUpNext(tracking: Watches | undefined): Promise<void> {
     lastRead = performance.now();
     const afterNotice = noticed;
-    if (noticed || !tracking?.armed || lastRead - lastOfAll >= safetyMs(waits.size)) {
+    if (noticed || !isArmed(tracking) || lastRead - lastOfAll >= safetyMs(waits.size)) {
       waits.changed();
       lastOfAll = lastRead;
     }
     noticed = false;
     const asked = waits.next(pace.mostIds, vainIds(pace));
     if (asked.length === 0) return;
-    const found = await (tracking ? answered(tracking.reader, asked) : readOnce(redis, asked));
+    const found = await (tracking ? answered(tracking, asked) : readOnce(values.redis, errors.redis, asked));
     pace = spaced(pace, { asked: asked.length, found, waits: waits.size, noticed: afterNotice });
   }
 
@@ -148,15 +166,16 @@ export function createResultReader({ address, keys, redis, waits }: ResultReader
     waits.changed();
     if (error instanceof RedisTimeout) dropWatch();
     const wrongType = replyCode(error) === 'WRONGTYPE';
-    if (!wrongType && !isFinal(error, address)) return;
+    if (!wrongType && !isFinal(error, values.address)) return;
     const reason = error as Error;
-    const final = wrongType ? new WrongKeyType(keys.result, 'a hash', reason.message) : reason;
+    const final = wrongType ? new WrongKeyType(values.key, 'a hash', reason.message) : reason;
     for (const waiter of waits) waiter.settle(final);
   }
 
   /** Throws `RedisTimeout` when the reply makes no progress; a long one may take longer. */
-  async function answered(reader: Redis, asked: readonly Waiter[]): Promise<number> {
-    const answer = readOnce(reader, asked);
+  async function answered(watches: Watches, asked: readonly Waiter[]): Promise<number> {
+    const { reader } = watches.values;
+    const answer = readOnce(reader, watches.errors.reader, asked);
     for (;;) {
       const before = reader.stream?.bytesRead ?? 0;
       try {
@@ -170,17 +189,17 @@ export function createResultReader({ address, keys, redis, waits }: ResultReader
   }
 
   /** Settles what was found, and resolves to the number. */
-  async function readOnce(reader: Redis, asked: readonly Waiter[]): Promise<number> {
+  async function readOnce(ofValues: Redis, ofErrors: Redis, asked: readonly Waiter[]): Promise<number> {
     const ids = asked.map((asker) => asker.id);
-    const [values, errors] = await Promise.all([
-      reader.hmgetBuffer(keys.result, ...ids),
-      reader.hmgetBuffer(keys.errors, ...ids),
+    const [results, failures] = await Promise.all([
+      ofValues.hmgetBuffer(values.key, ...ids),
+      ofErrors.hmgetBuffer(errors.key, ...ids),
     ]);
     const found: number[] = [];
     let bytes = 0;
     for (const [i, asker] of asked.entries()) {
-      const value = values[i];
-      const error = errors[i];
+      const value = results[i];
+      const error = failures[i];
       if (value) asker.settle(value);
       else if (error) asker.settle(errorOf(asker.id, parseHeader(error)));
       if (value ?? error) found.push(i);
@@ -197,9 +216,19 @@ export function createResultReader({ address, keys, redis, waits }: ResultReader
     [Symbol.asyncDispose]: async () => {
       closed = true;
       rest();
-      await (await watch)?.[Symbol.asyncDispose]();
+      await closeWatches(await watch);
     },
   };
+}
+
+function isArmed(watches: Watches | undefined): boolean {
+  return watches !== undefined && watches.values.armed && watches.errors.armed;
+}
+
+async function closeWatches(watches: Watches | undefined): Promise<void> {
+  await Promise.all(
+    Array.from(new Set(watches && Object.values(watches)), (one: KeyWatch) => one[Symbol.asyncDispose]()),
+  );
 }
 
 /** Not a connection error, which passes, but a refusal that somebody must fix, or an id or an address that cannot be one. */

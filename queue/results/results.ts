@@ -5,12 +5,9 @@
  * All waits of a queue share one KeyWatch on the result hash and the errors: a notice triggers one HMGET for the likeliest ids
  * (waiting.ts), and the others follow until each was looked up (result-reader.ts, at the pace of read-pace.ts).
  */
-import type { Redis } from 'ioredis';
 import { timeout } from '../../runtime/timers.ts';
-import type { RedisAddress } from '../connection/connection.ts';
-import type { QueueKeys } from '../keys.ts';
 import { lateResult } from './result-errors.ts';
-import { createResultReader, type Waiter } from './result-reader.ts';
+import { createResultReader, type HashPlace, type Waiter } from './result-reader.ts';
 import { createWaitSet } from './waiting.ts';
 
 export { ResultTimeout, TaskFailed } from './result-errors.ts';
@@ -26,9 +23,9 @@ export interface Results extends AsyncDisposable {
   wait(id: string | Buffer, options?: ResultOptions): Promise<unknown>;
 }
 
-export function openResults(address: RedisAddress, keys: QueueKeys, redis: Redis): Results {
+export function openResults(values: HashPlace, errors: HashPlace): Results {
   const waits = createWaitSet<Waiter>();
-  const reader = createResultReader({ address, keys, redis, waits });
+  const reader = createResultReader({ values, errors, waits });
   let closed = false;
 
   function wait(id: string | Buffer, options: ResultOptions = {}): Promise<unknown> {

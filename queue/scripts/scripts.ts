@@ -25,6 +25,7 @@ const arity = {
   letter: 4,
   progress: 2,
   sweep: 5,
+  store: 2,
   drain: undefined,
   filled: undefined,
   note: 1,

@@ -22,6 +22,7 @@
 --                         that follow the results
 --         receipts        {receipt, …} of the results
 --         results         {id, value, …}
+--         stored          they are in a hash on another server already (store.lua), and the values here are empty
 --         retries         {{receipt, delayMs, past = "attempts:deliveries"}, …}
 --         dead            {{receipt, id, header = JSON}, …}; without an id, no waiting client is told
 --         released        {receipt, …}
@@ -681,10 +682,12 @@ local function settle()
       if #ARGV > 1 then
         for i = 1, #results do results[i] = bytes(results[i]) end
       end
-      local to = math.min(2000, #results)
-      local first = redis.pcall('HSET', RESULT, unpack(results, 1, to))
-      if type(first) == 'table' then return first.err end
-      if to < #results then slices('HSET', RESULT, results, to + 1) end
+      if not turn.stored then
+        local to = math.min(2000, #results)
+        local first = redis.pcall('HSET', RESULT, unpack(results, 1, to))
+        if type(first) == 'table' then return first.err end
+        if to < #results then slices('HSET', RESULT, results, to + 1) end
+      end
     end
     -- whole up to 2^53; squares in s², as a float, because long tasks would take them over that
     local fields = {'completed', string.format('%.0f', sum_of(sums[1], 2 ^ 53) + completed),
@@ -697,7 +700,7 @@ local function settle()
     if type(first) == 'table' then return first.err end
     for _, bucket in ipairs(turn.slow or none) do tally(STATS, 'slow' .. bucket, 1) end
     if completed > 0 then
-      if sum_of(s.worker[11], 2 ^ 53) > 0 then rare().expire_results() end
+      if sum_of(s.worker[11], 2 ^ 53) > 0 and not turn.stored then rare().expire_results() end
       if s.with_marks then
         for i = 1, #results, 2 do call('ZREM', CANCELLED, results[i]) end
       end

@@ -7,6 +7,7 @@
 import type { Redis } from 'ioredis';
 import { listWorkers } from './list-workers.ts';
 import type { QueueKeys } from '../keys.ts';
+import type { RedisOf } from '../location.ts';
 import { unblockWaits } from './worker-connections.ts';
 import { asCount, asList, asText } from '../scripts/decode-reply.ts';
 import { script } from '../scripts/scripts.ts';
@@ -22,12 +23,12 @@ const MARK_MS = 30_000;
  * Executes the orders, in each queue atomically, and resolves to the states of the workers right after. A mark lasts `markMs`.
  */
 export async function drainWorkers(
-  redis: Redis,
+  redisOf: RedisOf,
   queues: readonly QueueKeys[],
   orders: ReadonlyMap<string, DrainOrder>,
   markMs = MARK_MS,
 ): Promise<WorkerLoads> {
-  const all = await Promise.all(queues.map((keys) => drainIn(redis, keys, orders, markMs)));
+  const all = await Promise.all(queues.map((keys) => drainIn(redisOf(keys), keys, orders, markMs)));
   const loads = new Map<string, WorkerLoad>();
   for (const some of all) {
     for (const [id, load] of some) {
@@ -40,13 +41,13 @@ export async function drainWorkers(
 
 /** The workers that are registered in these queues (of each at most 1,000), and `named` ones, registered or not. */
 export async function registeredWorkers(
-  redis: Redis,
+  redisOf: RedisOf,
   queues: readonly QueueKeys[],
   named: Iterable<string>,
 ): Promise<WorkerLoads> {
-  const found = await Promise.all(queues.map((keys) => listWorkers(redis, keys)));
+  const found = await Promise.all(queues.map((keys) => listWorkers(redisOf(keys), keys)));
   const ids = [...named, ...found.flat().map(({ id }) => id)];
-  return drainWorkers(redis, queues, new Map(ids.map((id) => [id, 'read'])));
+  return drainWorkers(redisOf, queues, new Map(ids.map((id) => [id, 'read'])));
 }
 
 async function drainIn(

@@ -64,6 +64,8 @@ export interface TurnRequest {
   /** Tasks taken and not settled by an answered turn. Without it, each receipt is looked up. */
   readonly holds?: number;
   readonly settled: Settled;
+  /** The results are in a hash on another server already: see store-results.ts. */
+  readonly stored?: boolean;
   /** A different number if `settled` differs from what was sent under the same `turn` before; 0 by default. */
   readonly form?: number;
   /** Number of tasks that may be taken. */
@@ -213,6 +215,7 @@ function turnArguments({
   leaseMs,
   state,
   settled,
+  stored = false,
 }: TurnRequest): (string | Buffer)[] {
   const long: (string | Buffer)[] = [];
   // the packed argument is the first, so that the first long one is the second
@@ -222,7 +225,7 @@ function turnArguments({
   const results: Packable[] = [];
   for (const { receipt, id, value } of settled.results) {
     receipts.push(receipt);
-    results.push(bytes(id), bytes(value));
+    results.push(bytes(id), stored ? '' : bytes(value));
   }
   // packing leaves out what is undefined, so what a turn has none of costs neither side anything
   const packed = pack({
@@ -247,6 +250,7 @@ function turnArguments({
     slow: some(settled.slow ?? []),
     receipts,
     results,
+    stored: stored ? 1 : undefined,
     retries: some(
       settled.retries.map(({ receipt, delayMs, past }) => ({
         receipt,

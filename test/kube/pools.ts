@@ -56,6 +56,22 @@ export const bad: [what: string, change: Json, message: string][] = [
     { redis: { sentinel: { name: 'm', nodes: ['sentinel-0'] } } },
     'write each sentinel as host:port',
   ],
+  ['no cluster nodes', { redis: { cluster: { nodes: [] } } }, 'should have at least 1 items'],
+  [
+    'a cluster node with a database',
+    { redis: { cluster: { nodes: ['redis-0:6379/1'] } } },
+    'write each node as host:port',
+  ],
+  [
+    'a cluster and a URL',
+    { redis: { url: 'redis://redis', cluster: { nodes: ['redis-0:6379'] } } },
+    'set exactly one of url',
+  ],
+  [
+    'a source in a cluster',
+    { source: { bullmq: { queues: ['mail'] } }, redis: { cluster: { nodes: ['redis-0:6379'] } } },
+    'the tasks of another library in a Redis Cluster cannot be counted',
+  ],
   [
     'an incomplete Secret',
     { redis: { urlFrom: { secretKeyRef: { name: 'a' } } } },
@@ -270,6 +286,10 @@ export const good: [what: string, spec: Json][] = [
   [
     'sentinels with TLS',
     { ...base, redis: { sentinel: { name: 'm', nodes: ['a:26379', '[::1]:26379'] }, tls: {} } },
+  ],
+  [
+    'a cluster with TLS',
+    { ...base, redis: { cluster: { nodes: ['redis-0:6379', '[::1]:6379'] }, tls: {}, passwordFrom: secret } },
   ],
   [
     'sentinels with a password of their own',

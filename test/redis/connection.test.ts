@@ -167,14 +167,14 @@ describe('a Redis Cluster', () => {
     await using redis = await startRedis({ args: ['--cluster-enabled', 'yes'] });
     const client = redis.client();
     const address = redis.address;
-    const sentence = `Redis at 127.0.0.1:${redis.port} is a Redis Cluster, which is not supported`;
+    const sentence = `Redis at 127.0.0.1:${redis.port} is a node of a Redis Cluster, which must be named as one`;
     const refusal = async (asked: Promise<unknown>): Promise<string> =>
       describeRedisError(await asked.catch((error: unknown) => error), address);
     expect(await refusal(client.get('a'))).toContain(sentence); // CLUSTERDOWN: it has no slots yet
     await client.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383');
     await eventually(async () => expect(await client.cluster('INFO')).toContain('cluster_state:ok'));
     expect(await refusal(client.mget('a', 'b'))).toContain(sentence); // CROSSSLOT
-    expect(await complaint({ url: `${redis.url}/1` })).toContain('is a Redis Cluster');
+    expect(await complaint({ url: `${redis.url}/1` })).toContain('is a node of a Redis Cluster');
   });
 });
 

@@ -19,7 +19,7 @@ afterAll(() => server?.[Symbol.asyncDispose]());
 
 const source = {
   sampled: () => ({ kind: 'known' }) as Sampled,
-  queuesOf: () => ({ redis, queues: [keys] }),
+  queuesOf: () => ({ redisOf: () => redis, queues: [keys] }),
 };
 
 async function readsSoFar(): Promise<number> {

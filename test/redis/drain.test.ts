@@ -23,7 +23,7 @@ async function mark(
   verdict: DrainOrder,
   ...ids: string[]
 ): Promise<(WorkerLoad | undefined)[]> {
-  const loads = await drainWorkers(redis, [keys], new Map(ids.map((id) => [id, verdict])));
+  const loads = await drainWorkers(() => redis, [keys], new Map(ids.map((id) => [id, verdict])));
   return ids.map((id) => loads.get(id));
 }
 
@@ -66,7 +66,7 @@ test('an idle worker that is woken reports drained immediately, and takes nothin
       const [load] = await mark(keys, 'read', worker.id);
       expect(load).toMatchObject({ state: 'idle', blockers: [expect.any(Number)] });
     });
-    const marked = await drainWorkers(redis, [keys], new Map([[worker.id, 'leave']]));
+    const marked = await drainWorkers(() => redis, [keys], new Map([[worker.id, 'leave']]));
     const began = performance.now();
     await endWaits(redis, marked.values());
     await eventually(async () => expect(await stateOf(keys, worker.id)).toBe('drained 0'));
@@ -153,12 +153,12 @@ test('of several workers, exactly those named last drain', async () => {
     Promise.all(['a', 'b', 'c'].map((id) => redis.hget(keys.worker(id), 'drain')));
   const verdicts = (leaving: string): Map<string, DrainOrder> =>
     new Map(['a', 'b', 'c'].map((id) => [id, leaving.includes(id) ? 'leave' : 'stay']));
-  await drainWorkers(redis, [keys], verdicts('ab'));
+  await drainWorkers(() => redis, [keys], verdicts('ab'));
   expect(await drains()).toEqual([expect.any(String), expect.any(String), null]);
-  await drainWorkers(redis, [keys], verdicts('bc'));
+  await drainWorkers(() => redis, [keys], verdicts('bc'));
   expect(await drains()).toEqual([null, expect.any(String), expect.any(String)]);
   expect((await sampleQueue(redis, keys)).leaving).toBe(2);
-  await drainWorkers(redis, [keys], verdicts(''));
+  await drainWorkers(() => redis, [keys], verdicts(''));
   expect(await drains()).toEqual([null, null, null]);
   expect((await sampleQueue(redis, keys)).leaving).toBe(0);
 });
@@ -167,7 +167,7 @@ test('reading a worker, marking one that does not exist, and naming none leave n
   const keys = freshKeys();
   await mark(keys, 'read', 'nobody');
   await mark(keys, 'stay', 'nobody');
-  await drainWorkers(redis, [keys], new Map());
+  await drainWorkers(() => redis, [keys], new Map());
   expect(await redis.keys(`*${keys.queue}*`)).toEqual([]);
 });
 
@@ -176,7 +176,7 @@ test('what a person asked for outlasts the controller, until it is taken back or
   await using worker = startWorker(server, keys, { handler: (task) => task });
   await worker.ready();
   const ask = (forMs: number): Promise<unknown> =>
-    drainWorkers(redis, [keys], new Map([[worker.id, 'ask']]), forMs);
+    drainWorkers(() => redis, [keys], new Map([[worker.id, 'ask']]), forMs);
   await ask(60_000);
   await eventually(async () => expect(await stateOf(keys, worker.id)).toBe('drained 0'));
   await mark(keys, 'leave', worker.id); // a scale-in chooses it, for a shorter time

@@ -81,13 +81,13 @@ test.each<readonly [string, (redis: Redis) => Promise<unknown>]>([
   ['the look at expired leases', (r) => reapExpired(r, queueKeys('other', 'result'))],
   ['the workers', (r) => listWorkers(r, keys)],
   ['lives', (r) => readWorkerRecords(r, [{ keys, worker: 'w' }])],
-  ['marks', (r) => drainWorkers(r, [keys], new Map([['w', 'read']]))],
+  ['marks', (r) => drainWorkers(() => r, [keys], new Map([['w', 'read']]))],
   ['the memory', (r) => readCut(r, keys.memory(POOL), { bytes: 65_537, values: 1 }, 'GET')],
   ['decisions', (r) => readDecisions(r, keys, POOL)],
   ['the timeline', (r) => readTimeline(r, keys, POOL)],
   ['the pause', (r) => readPause(r, keys)],
   ['heads of dead letters', (r) => readDeadHeads(r, keys, 200, 1_200)],
-  ['findPoison', (r) => findPoison(r, [keys], sampled, undefined)],
+  ['findPoison', (r) => findPoison(() => r, [keys], sampled, undefined)],
   ['what the server may evict', (r) => evictionRisk(r)],
   ['the sweep', (r) => sweep(r, keys)],
 ])('%s', async (_, read) => {
@@ -104,7 +104,7 @@ test('a pool page of it: shown by beginnings, and valid', async () => {
   await admin.hset(keys.stats, { taken: 1, slow1: 0 });
   const { stream } = redis as unknown as { stream: Socket };
   const before = stream.bytesRead;
-  const { dead, workers } = await createDetailsReader(true).read(redis, [keys], POOL);
+  const { dead, workers } = await createDetailsReader(true).read(() => redis, [keys], POOL);
   expect(stream.bytesRead - before).toBeLessThan(MB);
   expect(dead.list).toHaveLength(4);
   expect(dead.list.map(({ id }) => id?.slice(0, 5))).toEqual(['a', 'short', 'xxxxx', 'xxxxx']);
@@ -117,7 +117,7 @@ test('a viewer of a pool sees the id of a task that was given up, and nothing of
   const about = { error: 'delivered twice', attempts: 1, worker: 'w', deliveries: 2 };
   const seenAt = async (letter: string): Promise<string | undefined> => {
     await admin.lpush(other.dead, letter);
-    return (await findPoison(redis, [other], sampled, undefined)).seen.note;
+    return (await findPoison(() => redis, [other], sampled, undefined)).seen.note;
   };
   expect(await seenAt(`1 ${deadHeader(about)}\nthe whole secret`)).toBe(
     'A task without an id is a dead letter: delivered twice.',

@@ -25,7 +25,7 @@ test('is written at most every 10 s, when something happened, and at the end; an
   const keys = freshKeys();
   await using sampler = createSampler({ address: { url: server.url }, log, onSample: () => {} });
   const link: QueueLink = { sampler, queues: [keys] };
-  await eventually(() => expect(sampler.redis.status).toBe('ready'));
+  await eventually(() => expect(sampler.redisOf(keys).status).toBe('ready'));
   const stored = async (): Promise<number | undefined> => {
     const text = await redis.get(keys.memory('shop/tiles'));
     return text === null ? undefined : JSON.parse(text).memory.learned.counters.completed;
@@ -42,7 +42,7 @@ test('is written at most every 10 s, when something happened, and at the end; an
   memory = learn(memory, 20, 9_999);
   store.keep('shop/tiles', link, memory, 9_999);
   // on one connection what was sent first is done first
-  await sampler.redis.ping();
+  await sampler.redisOf(keys).ping();
   expect(await stored()).toBe(10);
   store.keep('shop/tiles', link, memory, 10_000);
   await eventually(async () => expect(await stored()).toBe(20));
@@ -55,7 +55,7 @@ test('is written at most every 10 s, when something happened, and at the end; an
   expect(await store.recall('shop/tiles', link, memory, 60_000)).toBe(memory);
 
   store.keep('shop/tiles', link, learn(memory, 30, 61_000), 61_000);
-  await sampler.redis.ping();
+  await sampler.redisOf(keys).ping();
   const later = learn(memory, 40, 62_000);
   store.keep('shop/tiles', link, later, 62_000);
   await store.flush();
@@ -74,7 +74,7 @@ test('other queues have other counters: what was learned of the first ones is no
   await using server = await startRedis();
   const [first, second] = [freshKeys(), freshKeys()];
   await using sampler = createSampler({ address: { url: server.url }, log, onSample: () => {} });
-  await eventually(() => expect(sampler.redis.status).toBe('ready'));
+  await eventually(() => expect(sampler.redisOf(first).status).toBe('ready'));
   const store = createMemoryStore(log);
   const one: QueueLink = { sampler, queues: [first] };
   const both: QueueLink = { sampler, queues: [first, second] };
@@ -91,7 +91,7 @@ test('while Redis cannot be read, the pool does without, and it is read as soon 
   const redis = server.client();
   const keys = freshKeys();
   await using sampler = createSampler({ address: { url: server.url }, log, onSample: () => {} });
-  await eventually(() => expect(sampler.redis.status).toBe('ready'));
+  await eventually(() => expect(sampler.redisOf(keys).status).toBe('ready'));
   const link: QueueLink = { sampler, queues: [keys] };
   const writer = createMemoryStore(log);
   const memory = learn(await writer.recall('shop/tiles', link, noMemory, 0), 10, 0);

@@ -24,7 +24,7 @@ beforeAll(async () => {
 afterAll(() => server[Symbol.asyncDispose]());
 
 const linkTo = (keys: QueueKeys, to = redis): QueueLink => ({
-  sampler: { redis: to } as Sampler,
+  sampler: { redisOf: () => to } as unknown as Sampler,
   queues: [keys],
 });
 const recorder = (stretchMs = 100): Recorder =>

@@ -128,9 +128,9 @@ test.concurrent('a failover to a replica that lags', async () => {
   await expectSound(redis, keys, 40);
   expect(worker.epochs).toBe(2);
   // whoever is asked to drain can say that it has drained
-  await drainWorkers(redis, [keys], new Map([[worker.id, 'leave']]));
+  await drainWorkers(() => redis, [keys], new Map([[worker.id, 'leave']]));
   await eventually(async () => {
-    const loads = await drainWorkers(redis, [keys], new Map([[worker.id, 'read']]));
+    const loads = await drainWorkers(() => redis, [keys], new Map([[worker.id, 'read']]));
     expect(loads.get(worker.id)).toMatchObject({ state: 'drained', inFlight: 0 });
   });
 });

@@ -189,10 +189,10 @@ test('gives a draining worker nothing, and reports that', async () => {
   const keys = freshKeys();
   await redis.lpush(keys.queue, 'a');
   const worker = await startHandWorker(redis, keys);
-  const marked = await drainWorkers(redis, [keys], new Map([[worker.id, 'leave']]));
+  const marked = await drainWorkers(() => redis, [keys], new Map([[worker.id, 'leave']]));
   expect(marked.get(worker.id)).toEqual({ state: 'starting', inFlight: 0, blockers: [], pool: '' });
   expect(await worker.turn({ want: 1 })).toMatchObject({ drain: true, tasks: [], length: 1 });
-  await drainWorkers(redis, [keys], new Map([[worker.id, 'stay']]));
+  await drainWorkers(() => redis, [keys], new Map([[worker.id, 'stay']]));
   expect(await worker.turn({ want: 1 })).toMatchObject({ drain: false, length: 0 });
 });
 
@@ -200,7 +200,7 @@ test('a mark that is not renewed expires', async () => {
   const keys = freshKeys();
   await redis.lpush(keys.queue, 'a');
   const worker = await startHandWorker(redis, keys);
-  await drainWorkers(redis, [keys], new Map([[worker.id, 'leave']]));
+  await drainWorkers(() => redis, [keys], new Map([[worker.id, 'leave']]));
   await redis.hset(keys.worker(worker.id), 'drain', (await redisNow(redis)) - 1);
   expect(await worker.turn({ want: 1 })).toMatchObject({ drain: false, length: 0 });
 });

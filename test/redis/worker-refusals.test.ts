@@ -55,7 +55,7 @@ test('a Redis Cluster: with keys in several slots it is never ready, and ends; i
     refusedMs: 300,
     onRefused: refused.resolve,
   });
-  expect(await refused.promise).toContain('is a Redis Cluster, which is not supported');
+  expect(await refused.promise).toContain('is a node of a Redis Cluster, which must be named as one');
   await expect(lost.stop()).rejects.toThrow('Redis Cluster');
   expect(lost.epochs).toBe(0);
   await using worker = startWorker(server, queueKeys('{t}jobs', '{t}results'), { handler: () => 'done' });

@@ -176,7 +176,8 @@ describe.each(cases)('$name', (one) => {
     await library.release(1);
     await eventually(() => expect(sampler.latest('p')).toMatchObject({ sample: { waiting: 0 } }));
     const { holding } = source;
-    if (holding.by === 'worker') await holding.readWorkers(createAsk(sampler.redis), sampler.redis);
+    const own = sampler.redisOf(queueKeys(`${kind}:mail`, 'result'));
+    if (holding.by === 'worker') await holding.readWorkers(createAsk(own), own);
     // with its keys tracked
     sampler.setActive('p', false, 0);
     await quiet(sampling);

@@ -16,6 +16,7 @@ export const completeSpec: Complete<Omit<WorkerPoolSpec, 'template'>> & { templa
   redis: {
     url: 'rediss://redis:6379/0',
     urlFrom: from,
+    cluster: { nodes: ['redis-0.redis:6379', 'redis-1.redis:6379'] },
     sentinel: { name: 'mymaster', nodes: ['sentinel-0:26379'], username: 'watch', passwordFrom: from },
     username: 'millrace',
     passwordFrom: from,

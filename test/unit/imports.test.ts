@@ -82,6 +82,7 @@ const stages: Record<string, readonly (readonly string[])[]> = {
     ['*'],
     ['sources'],
     ['pool', 'workers'],
+    ['location.ts'],
     ['scripts'],
     ['connection'],
     ['keys.ts', 'task.ts', 'scan-json.ts'],

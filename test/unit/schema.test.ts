@@ -78,6 +78,7 @@ const beyond = new Set([
   'a target wait of days',
   'a forecast without a target',
   'a source and a queue',
+  'a source in a cluster',
   'a target wait without a count of what was finished',
   'a range without bounds',
   'a longest task beside a count of what runs',

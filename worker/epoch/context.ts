@@ -16,6 +16,7 @@ import type { LeaseKeeper } from '../lease/lease.ts';
 import type { QueueMetrics } from '../process/metrics.ts';
 import { createParts, type Parts } from '../turn/refused-outcomes.ts';
 import { createResender, type Resender } from '../turn/resend.ts';
+import type { ResultsElsewhere } from '../turn/send-turn.ts';
 import { createProgressOutbox } from './tasks/progress.ts';
 import type { RunDeps } from '../task/run.ts';
 import { createBatch, type Batch } from '../turn/batch.ts';
@@ -41,6 +42,8 @@ export interface EpochOptions {
   readonly drops: Drops;
   /** Opens one more connection, with Millrace's scripts. */
   readonly openSpare: () => Redis;
+  /** Where the result hash is on another server. */
+  readonly results: ResultsElsewhere | undefined;
   /** A connection of its own for the blocking move. */
   readonly blocker: Redis;
   readonly keys: QueueKeys;

@@ -46,7 +46,9 @@ export function createTurnMaker(context: EpochContext): TurnMaker {
   const { redis, keys, slots, log, metrics } = options;
   const sender = createTurnSender({ ...options, resender, parts });
   const cancels = createCancelCheck(redis, keys, (send) => resender.send(send, isRefused));
-  const awaitReplication = createReplicationWait({ redis, durability: options.durability, log, metrics });
+  const { durability, results } = options;
+  const servers = results ? [results.redis, redis] : [redis];
+  const awaitReplication = createReplicationWait({ servers, durability, log, metrics });
 
   return {
     make: async () => {

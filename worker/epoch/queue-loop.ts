@@ -56,7 +56,7 @@ export async function runQueue(
   const blocker = connect(BLOCKER_OPTIONS);
   const about = { redis, keys, worker, mark, attempts: options.registering };
   const registration = createRegistration({ ...about, log, stopping });
-  using keeper = keepers?.of({ rank, keys, clientName: () => registration.clientName });
+  using keeper = keepers?.of({ redis, rank, keys, clientName: () => registration.clientName });
   const run = runDeps(options, log);
   const own = { redis, ...spare, blocker, keys, worker: id, slots, rank, leaseMs, keeper };
   const epochOptions = { ...own, run, durability, log, metrics, health, stopping, hurry, onTurn };

@@ -1,6 +1,6 @@
 /**
  * The thread behind lease.ts. It sleeps until the worker has made no turn in a queue for half a lease, because a handler
- * computes without a pause; then it renews that lease over a connection of its own, every sixth of a lease, until turns go on.
+ * computes without a pause; then it renews that lease over connections of its own, every sixth of a lease, until turns go on.
  *
  * It is kept minimal, a few kB of code on Node's own modules, because every worker that runs a module has it. Whatever goes
  * wrong here (no connection, a refusal) is retried at the next beat; in the end the lease expires and the worker is fenced, as
@@ -13,10 +13,11 @@ import { interval } from '../../runtime/timers.ts';
 import type { LeaseData, LeaseServer } from './lease.ts';
 
 const { beats, leaseMs } = workerData as LeaseData;
-/** By the rank of the queue; the server of the latest one is where all of them are now. */
+/** By the rank of the queue. */
 const leases = new Map<number, LeaseServer>();
-let server: LeaseServer | undefined;
-let socket: Socket | undefined;
+/** By group: the server of the latest lease is where all leases of the group are now. */
+const servers = new Map<number, LeaseServer>();
+const sockets = new Map<number, Socket>();
 
 /** How long there was no turn in a queue, ms. */
 function silentFor(rank: number): number {
@@ -28,11 +29,12 @@ function command(...parts: readonly string[]): string {
   return `*${parts.length}\r\n${parts.map((part) => `$${Buffer.byteLength(part)}\r\n${part}\r\n`).join('')}`;
 }
 
-function open({ host, port, tls, username, password, db, clientName }: LeaseServer): Socket {
+function open({ group, host, port, tls, username, password, db, clientName }: LeaseServer): Socket {
   const opened = tls ? connectTls({ ...tls, host, port }) : connect({ host, port });
+  sockets.set(group, opened);
   const drop = (): void => {
     opened.destroy();
-    if (socket === opened) socket = undefined;
+    if (sockets.get(group) === opened) sockets.delete(group);
   };
   // replies are not waited for: what was refused is sent again
   opened.on('data', (reply) => void (reply[0] === 0x2d && drop()));
@@ -46,13 +48,17 @@ function open({ host, port, tls, username, password, db, clientName }: LeaseServ
 
 function beat(): void {
   const silent = Array.from(leases.values()).filter(({ rank }) => silentFor(rank) >= leaseMs / 2);
-  if (!server || silent.length === 0) {
-    socket?.destroy();
-    socket = undefined;
-    return;
+  const byGroup = Map.groupBy(silent, ({ group }) => group);
+  for (const [group, server] of servers) {
+    const due = byGroup.get(group);
+    if (due) {
+      const socket = sockets.get(group) ?? open(server);
+      socket.write(due.map(({ renew }) => command('EVAL', ...renew)).join(''));
+    } else {
+      sockets.get(group)?.destroy();
+      sockets.delete(group);
+    }
   }
-  socket ??= open(server);
-  socket.write(silent.map(({ renew }) => command('EVAL', ...renew)).join(''));
 }
 
 /** A queue with its new epoch, or the rank of one that the worker has left. */
@@ -62,6 +68,6 @@ parentPort?.on('message', (message: LeaseServer | number) => {
     return;
   }
   leases.set(message.rank, message);
-  server = message;
+  servers.set(message.group, message);
 });
 interval(leaseMs / 6, beat);

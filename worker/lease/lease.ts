@@ -6,7 +6,7 @@
  * turn the lease ends and the task goes to another worker, which will fare no better.
  *
  * A thread (lease-thread.ts) watches shared counters that turns set, one for each queue, and renews in the worker's name where
- * one stands still. A worker has one thread with one connection, however many queues it serves. It is started with the first
+ * one stands still. A worker has one thread, with one connection to each server, however many queues it serves. It is started with the first
  * task and ended after a while without any, so that it costs neither start-up time nor the memory of an idle worker. A handler
  * that never ends keeps its lease for ever; a liveness probe on `/healthz`, which does not answer meanwhile, ends such a worker.
  */
@@ -29,6 +29,8 @@ export interface LeaseData {
 export interface LeaseServer {
   /** Of the queue among the worker's. */
   readonly rank: number;
+  /** Queues of one group are on one server: the one that was posted last for any of them. */
+  readonly group: number;
   readonly host: string;
   readonly port: number;
   readonly tls: ConnectionOptions | undefined;
@@ -50,6 +52,8 @@ export interface LeaseKeeper extends Disposable {
 }
 
 export interface LeaseKeeperOptions {
+  /** For turns. Queues that share it are on one server. */
+  readonly redis: Redis;
   readonly rank: number;
   readonly keys: QueueKeys;
   /** The name of the worker's connections; empty where they may have none. */
@@ -62,7 +66,6 @@ export interface LeaseKeepers extends AsyncDisposable {
 }
 
 export interface LeaseKeepersOptions {
-  readonly redis: Redis;
   readonly worker: string;
   readonly leaseMs: number;
   /** How many queues the worker has. */
@@ -72,8 +75,9 @@ export interface LeaseKeepersOptions {
 /** A thread without work is ended after this. */
 const IDLE_MS = 10_000;
 
-export function createLeaseKeepers({ redis, worker, leaseMs, queues }: LeaseKeepersOptions): LeaseKeepers {
+export function createLeaseKeepers({ worker, leaseMs, queues }: LeaseKeepersOptions): LeaseKeepers {
   const beats = new BigInt64Array(new SharedArrayBuffer(8 * queues));
+  const groups = new Map<Redis, number>();
   let thread: Worker | undefined;
   let busyAt = 0;
 
@@ -95,7 +99,9 @@ export function createLeaseKeepers({ redis, worker, leaseMs, queues }: LeaseKeep
     thread = undefined;
   }
 
-  function keeperOf({ rank, keys, clientName }: LeaseKeeperOptions): LeaseKeeper {
+  function keeperOf({ redis, rank, keys, clientName }: LeaseKeeperOptions): LeaseKeeper {
+    const group = groups.get(redis) ?? groups.size;
+    groups.set(redis, group);
     let posted: Posted | undefined;
     return {
       renewed: (idle) => {
@@ -111,7 +117,7 @@ export function createLeaseKeepers({ redis, worker, leaseMs, queues }: LeaseKeep
         if (!server) return;
         const renew = renewal(keys, worker, epoch, leaseMs);
         const to = thread ?? start();
-        to.postMessage({ ...server, rank, renew, clientName: clientName() } satisfies LeaseServer);
+        to.postMessage({ ...server, rank, group, renew, clientName: clientName() } satisfies LeaseServer);
         posted = { thread: to, epoch, stream: redis.stream };
       },
       [Symbol.dispose]: () => thread?.postMessage(rank),
@@ -145,7 +151,7 @@ const renewal = (keys: QueueKeys, worker: string, epoch: number, leaseMs: number
 ];
 
 /** The server that the worker's own connection has reached: with Sentinel, today's primary. */
-function serverOf(redis: Redis): Omit<LeaseServer, 'rank' | 'renew' | 'clientName'> | undefined {
+function serverOf(redis: Redis): Omit<LeaseServer, 'rank' | 'group' | 'renew' | 'clientName'> | undefined {
   const { remoteAddress: host, remotePort: port } = redis.stream as {
     remoteAddress?: string;
     remotePort?: number;

@@ -10,7 +10,8 @@ import { LogEvent } from '../../runtime/log-event.ts';
 import type { QueueMetrics } from '../process/metrics.ts';
 
 export interface ReplicationOptions {
-  readonly redis: Redis;
+  /** The connections that have settled something. */
+  readonly servers: readonly Redis[];
   readonly durability: Durability | undefined;
   readonly log: Logger;
   readonly metrics: QueueMetrics;
@@ -18,12 +19,13 @@ export interface ReplicationOptions {
 
 /** Returns a function to call after each turn with the number of tasks that it settled. It never rejects. */
 export function createReplicationWait(options: ReplicationOptions): (settled: number) => Promise<void> {
-  const { redis, durability, log, metrics } = options;
+  const { servers, durability, log, metrics } = options;
   let missing = false;
   return async (settled) => {
     if (!durability || settled === 0) return;
     try {
-      await awaitReplicas(redis, durability, `${settled} tasks were settled`);
+      const what = `${settled} tasks were settled`;
+      await Promise.all(servers.map((redis) => awaitReplicas(redis, durability, what)));
       if (missing)
         log.info(
           { event: LogEvent.ReplicatedAgain, replicas: durability.replicas },

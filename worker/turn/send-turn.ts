@@ -20,6 +20,14 @@ import type { Resender } from './resend.ts';
 import { turnRefusalOf, type TurnRefusal } from './refusal.ts';
 import { settledOf } from './batch.ts';
 
+/** The server of a result hash that is not on the server of its queue. */
+export interface ResultsElsewhere {
+  readonly redis: Redis;
+  /** Of `redis`. */
+  readonly drops: Drops;
+  store(results: Settled['results']): Promise<void>;
+}
+
 export interface TurnSenderOptions {
   readonly redis: Redis;
   /** Of `redis`. */
@@ -27,6 +35,8 @@ export interface TurnSenderOptions {
   /** Opens one more connection, with Millrace's scripts. */
   readonly openSpare: () => Redis;
   readonly keys: QueueKeys;
+  /** Where the result hash is on another server: results are stored there before the turn. */
+  readonly results: ResultsElsewhere | undefined;
   readonly resender: Resender;
   readonly parts: Parts;
   readonly log: Logger;
@@ -57,6 +67,13 @@ export function createTurnSender(options: TurnSenderOptions): TurnSender {
     spare = undefined;
   }
 
+  async function settle(by: Redis, request: TurnRequest): Promise<TurnReply> {
+    const { results } = options;
+    if (!results) return await turn(by, keys, request);
+    await results.drops.guard(() => results.store(request.settled.results));
+    return await turn(by, keys, { ...request, stored: true });
+  }
+
   /** Resolves to the reply, or to why the server refuses the outcomes. */
   async function attempt(request: TurnRequest, part: Part): Promise<TurnReply | TurnRefusal | undefined> {
     if (part.entries.length === 0) return await resender.send(() => turn(redis, keys, request));
@@ -69,7 +86,7 @@ export function createTurnSender(options: TurnSenderOptions): TurnSender {
       );
     };
     try {
-      return await resender.send(() => by.drops.guard(() => turn(by.redis, keys, request)), final);
+      return await resender.send(() => by.drops.guard(() => settle(by.redis, request)), final);
     } catch (error) {
       if (refusal) return refusal;
       throw error;

@@ -4,7 +4,7 @@
  *
  * User name, password and certificates are read once, at the start, and may be replaced while a worker runs. A server that
  * refuses them will not recover, so the worker ends, for its supervisor to restart it with the current ones. The same applies to
- * a missing database and to a Redis Cluster. A server that is merely unreachable is waited for.
+ * a missing database and to a cluster that is named as a single server, or the reverse. A server that is merely unreachable is waited for.
  */
 import type { RedisAddress } from '../../../queue/connection/address.ts';
 import {

@@ -134,7 +134,7 @@ export function createRegistration(options: RegistrationOptions): Registration {
     const asked = Promise.all([
       redis.client('GETNAME').catch(() => null),
       readHolder(redis, keys, id),
-      // in a Redis Cluster this fails unless one server has both keys, without which no turn can succeed
+      // at a node of a Redis Cluster this fails unless it has both keys, without which no turn can succeed
       redis.exists(keys.queue, keys.result),
     ]);
     const answer = await Promise.race([asked, stopped]);

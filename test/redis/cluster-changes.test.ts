@@ -1,0 +1,86 @@
+/** A Redis Cluster that changes while a worker and plain clients are at work: slots move, primaries die. */
+import { Cluster } from 'ioredis';
+import { expect, test } from 'vitest';
+import { openQueue } from '../../queue/queue.ts';
+import { startCluster, type RedisCluster } from '../support/cluster.ts';
+import { eventually } from '../support/eventually.ts';
+import { freshKeys } from '../support/turns.ts';
+import { startWorker } from '../support/workers.ts';
+
+/** A client as a plain program has it. */
+function plainClient({ servers }: RedisCluster): Cluster & AsyncDisposable {
+  const client = new Cluster(
+    servers.map(({ host, port }) => ({ host, port })),
+    { maxRedirections: 200, retryDelayOnFailover: 200, retryDelayOnClusterDown: 200 },
+  );
+  client.on('error', () => undefined);
+  return Object.assign(client, {
+    [Symbol.asyncDispose]: async () => {
+      await client.quit();
+    },
+  });
+}
+
+test('slots of the queue and of the results move to other primaries: each task runs once', async () => {
+  await using cluster = await startCluster();
+  await using client = plainClient(cluster);
+  const keys = freshKeys();
+  const runs = new Map<string, number>();
+  await using worker = startWorker(cluster, keys, {
+    concurrency: 4,
+    handler: (task) => {
+      runs.set(String(task), (runs.get(String(task)) ?? 0) + 1);
+      return 'done';
+    },
+  });
+  await worker.ready();
+  let pushed = 0;
+  for (let move = 0; move < 4; move++) {
+    const pushing = (async () => {
+      for (let i = 0; i < 50; i++) await client.lpush(keys.queue, `task ${pushed++}`);
+    })();
+    await cluster.moveSlot(move % 2 === 0 ? keys.queue : keys.result);
+    await pushing;
+  }
+  await eventually(async () => expect(await client.hlen(keys.result)).toBe(pushed), { withinMs: 30_000 });
+  expect([...runs.values()].every((times) => times === 1)).toBe(true);
+  expect(worker.epochs).toBe(1);
+});
+
+test('an idle worker, and a client that waits for a result, follow a slot that moves', async () => {
+  await using cluster = await startCluster();
+  await using client = plainClient(cluster);
+  const keys = freshKeys();
+  await using queue = openQueue({ redis: cluster.address, queue: keys.queue, result: keys.result });
+  await using worker = startWorker(cluster, keys, { handler: (task) => `done ${String(task)}` });
+  await worker.ready();
+  expect(await queue.result(await queue.enqueue('before'))).toBe('done before');
+  const waiting = queue.result('later', { timeoutMs: 60_000 });
+  await cluster.moveSlot(keys.queue);
+  await cluster.moveSlot(keys.result);
+  await client.lpush(keys.queue, 'later');
+  expect(await waiting).toBe('done later');
+});
+
+test('the primary of the queue dies and a replica takes over: what it has confirmed is done', async () => {
+  await using cluster = await startCluster({ replicas: 1 });
+  await using client = plainClient(cluster);
+  const keys = freshKeys();
+  await using worker = startWorker(cluster, keys, { handler: () => 'done', leaseMs: 60_000, concurrency: 4 });
+  await worker.ready();
+  await using queue = openQueue({
+    redis: cluster.address,
+    queue: keys.queue,
+    result: keys.result,
+    durability: { replicas: 1, timeoutMs: 5_000 },
+  });
+  const tasks = Array.from({ length: 100 }, (_, i) => `task ${i}`);
+  await queue.enqueueMany(tasks);
+  const primary = await cluster.ownerOf(keys.queue);
+  await primary.kill();
+  await client.lpush(keys.queue, 'after');
+  await eventually(
+    async () => expect((await client.hkeys(keys.result)).toSorted()).toEqual([...tasks, 'after'].toSorted()),
+    { withinMs: 60_000 },
+  );
+});

@@ -1,0 +1,100 @@
+/** The controller's sampler on a Redis Cluster: queues on several primaries are one pool, which wakes when slots have moved, too. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { drainsOf } from '../../controller/act/scale-in.ts';
+import { locationOf } from '../../queue/location.ts';
+import type { QueueKeys } from '../../queue/keys.ts';
+import { startCluster, type RedisCluster } from '../support/cluster.ts';
+import { eventually } from '../support/eventually.ts';
+import { startRedis } from '../support/redis.ts';
+import { known, sample } from '../support/sampling.ts';
+import { freshKeys } from '../support/turns.ts';
+import { startWorker } from '../support/workers.ts';
+
+let cluster: RedisCluster;
+beforeAll(async () => {
+  cluster = await startCluster();
+});
+afterAll(() => cluster[Symbol.asyncDispose]());
+
+/** Keys of two queues on two primaries, as the controller has them. */
+async function twoQueues(): Promise<[QueueKeys, QueueKeys]> {
+  for (;;) {
+    const [one, other] = [freshKeys(), freshKeys()];
+    if ((await cluster.ownerOf(one.queue)) === (await cluster.ownerOf(other.queue))) continue;
+    const there = (keys: QueueKeys): QueueKeys =>
+      locationOf(cluster.address, { ...keys, result: one.result }).keys;
+    return [there(one), there(other)];
+  }
+}
+
+test('two queues on two primaries are one sample, and either wakes the pool', async () => {
+  const queues = await twoQueues();
+  await using sampling = sample(cluster.address, { pollMs: 200, safetyMs: 600_000 });
+  const { sampler, woken } = sampling;
+  sampler.add('p', queues);
+  await known(sampler, 'p', { waiting: 0, workers: 0 });
+  await eventually(() => expect(sampler.wakeMode).toBe('Tracking'));
+  for (const [i, { queue }] of queues.entries()) {
+    sampler.setActive('p', false, 0);
+    woken.length = 0;
+    await (await cluster.clientOf(queue)).lpush(queue, 'a');
+    await eventually(() => expect(woken).toContain('p'));
+    await known(sampler, 'p', { waiting: i + 1 });
+  }
+});
+
+test('an idle queue whose slot has moved wakes its pool as before', async () => {
+  const [keys] = await twoQueues();
+  await using sampling = sample(cluster.address, { pollMs: 200, safetyMs: 600_000 });
+  const { sampler } = sampling;
+  sampler.add('p', [keys]);
+  await known(sampler, 'p', { waiting: 0 });
+  sampler.setActive('p', false, 0);
+  await eventually(() => expect(sampler.wakeMode).toBe('Tracking'));
+  await cluster.moveSlot(keys.queue);
+  await (await cluster.clientOf(keys.queue)).lpush(keys.queue, 'a');
+  await known(sampler, 'p', { waiting: 1 });
+});
+
+test('a worker of both queues is one worker: it is drained in both', async () => {
+  const queues = await twoQueues();
+  await using worker = startWorker(cluster, queues[0], {
+    queue: queues.map(({ queue }) => queue),
+    handler: () => 'done',
+  });
+  await worker.ready();
+  await using sampling = sample(cluster.address);
+  const { sampler } = sampling;
+  sampler.add('p', queues);
+  await known(sampler, 'p', { workers: 1 });
+  const drains = drainsOf(sampler.redisOf, queues);
+  const marked = await drains.set(new Map([[worker.id, 'leave']]));
+  await drains.endWaits(marked.values());
+  await eventually(async () => expect((await drains.read([], [])).get(worker.id)?.state).toBe('drained'));
+});
+
+test('a single server that is named as a cluster, and the reverse, are reported in words', async () => {
+  await using single = await startRedis();
+  const keys = freshKeys();
+  await using wrong = sample({ cluster: { nodes: [`${single.host}:${single.port}`] } });
+  wrong.sampler.add('p', [keys]);
+  await eventually(() =>
+    expect(wrong.sampler.latest('p')).toMatchObject({
+      kind: 'unknown',
+      reason: 'Unreachable',
+      why: expect.stringMatching(/is no node of a Redis Cluster: give its URL instead/),
+    }),
+  );
+  const [node] = cluster.servers;
+  await using reverse = sample({ url: node?.url });
+  const [first, second] = await twoQueues();
+  for (const [i, one] of [first, second].entries()) reverse.sampler.add(`p${i}`, [one]);
+  await eventually(() =>
+    expect([0, 1].map((i) => reverse.sampler.latest(`p${i}`))).toContainEqual(
+      expect.objectContaining({
+        kind: 'unknown',
+        why: expect.stringMatching(/is a node of a Redis Cluster, which must be named as one/),
+      }),
+    ),
+  );
+});

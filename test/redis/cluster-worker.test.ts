@@ -1,0 +1,101 @@
+/** A worker and the queue library on a Redis Cluster of three primaries. */
+import calculateSlot from 'cluster-key-slot';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { openQueue } from '../../queue/queue.ts';
+import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
+import { startCluster, type RedisCluster } from '../support/cluster.ts';
+import { freshKeys } from '../support/turns.ts';
+import { promptly, resultsOf, startWorker } from '../support/workers.ts';
+
+let cluster: RedisCluster;
+beforeAll(async () => {
+  cluster = await startCluster();
+});
+afterAll(() => cluster[Symbol.asyncDispose]());
+
+/** Keys whose result hash is in another slot, on another primary. */
+async function keysApart(): Promise<QueueKeys> {
+  for (;;) {
+    const keys = freshKeys();
+    if ((await cluster.ownerOf(keys.queue)) !== (await cluster.ownerOf(keys.result))) return keys;
+  }
+}
+
+test('plain names: the result hash is on another primary, and plain clients see every result', async () => {
+  const keys = await keysApart();
+  expect(calculateSlot(keys.queue)).not.toBe(calculateSlot(keys.result));
+  const pusher = await cluster.clientOf(keys.queue);
+  const reader = await cluster.clientOf(keys.result);
+  await pusher.lpush(keys.queue, 'a', 'b', 'c');
+  await using worker = startWorker(cluster, keys, { handler: (task) => `done ${String(task)}` });
+  await worker.ready();
+  expect(await resultsOf(reader, keys.result, 3)).toEqual({ a: 'done a', b: 'done b', c: 'done c' });
+  await pusher.lpush(keys.queue, 'd');
+  expect((await resultsOf(reader, keys.result, 4))['d']).toBe('done d');
+  expect(worker.epochs).toBe(1);
+});
+
+test('one slot for both: a turn stores the results, as on a single server', async () => {
+  const { queue } = freshKeys();
+  const keys = queueKeys(`{${queue}}:tasks`, `{${queue}}:results`);
+  const redis = await cluster.clientOf(keys.queue);
+  await using worker = startWorker(cluster, keys, { handler: () => 'done' });
+  await worker.ready();
+  await redis.lpush(keys.queue, 'a');
+  expect(await resultsOf(redis, keys.result, 1)).toEqual({ a: 'done' });
+});
+
+test('several queues on several primaries, one worker', async () => {
+  const queues = Array.from({ length: 6 }, () => freshKeys().queue);
+  const { result } = freshKeys();
+  const owners = new Set(await Promise.all(queues.map((queue) => cluster.ownerOf(queue))));
+  expect(owners.size).toBeGreaterThan(1);
+  const [first = ''] = queues;
+  await using worker = startWorker(cluster, queueKeys(first, result), {
+    queue: queues,
+    handler: String,
+  });
+  await worker.ready();
+  for (const queue of queues) await (await cluster.clientOf(queue)).lpush(queue, `in ${queue}`);
+  const reader = await cluster.clientOf(result);
+  expect(Object.keys(await resultsOf(reader, result, 6)).toSorted()).toEqual(
+    queues.map((queue) => `in ${queue}`).toSorted(),
+  );
+});
+
+test('the library: results, failures, cancelled and delayed tasks, from two primaries', async () => {
+  const keys = await keysApart();
+  await using queue = openQueue({ redis: cluster.address, queue: keys.queue, result: keys.result });
+  await using worker = startWorker(cluster, keys, {
+    retry: { ...promptly, attempts: 1 },
+    handler: (task) => {
+      if (String(task).startsWith('bad')) throw new Error('no good');
+      return `done ${String(task)}`;
+    },
+  });
+  await worker.ready();
+  expect(await queue.result(await queue.enqueue('good'))).toBe('done good');
+  const bad = await queue.enqueue('bad');
+  await expect(queue.result(bad)).rejects.toThrow('no good');
+  expect(await queue.cancel('good')).toBe('finished');
+  const late = await queue.enqueue('late', { delayMs: 3_600_000 });
+  expect(await queue.cancel(late)).toBe('marked');
+  expect(await queue.inspect()).toMatchObject({ waiting: 0, delayed: 1, dead: 1 });
+  expect((await queue.dead(10)).map(({ error }) => error)).toEqual([expect.stringContaining('no good')]);
+  // an earlier result goes when its task is enqueued again
+  await queue.pause('for now');
+  await queue.enqueue('good');
+  expect(await (await cluster.clientOf(keys.result)).hexists(keys.result, 'good')).toBe(0);
+  await queue.resume();
+  expect(await queue.result('good')).toBe('done good');
+});
+
+test('a result of many tasks is read from one primary while failures are read from another', async () => {
+  const keys = await keysApart();
+  await using queue = openQueue({ redis: cluster.address, queue: keys.queue, result: keys.result });
+  await using worker = startWorker(cluster, keys, { handler: (task) => String(task), concurrency: 50 });
+  await worker.ready();
+  const ids = await queue.enqueueMany(Array.from({ length: 3_000 }, (_, i) => `task ${i}`));
+  const found = await Promise.all(ids.map((id) => queue.result(id)));
+  expect(found).toEqual(ids);
+});

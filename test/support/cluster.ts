@@ -1,0 +1,149 @@
+/** A real Redis Cluster for tests: primaries that share the slots evenly, each with replicas if wanted. */
+import calculateSlot from 'cluster-key-slot';
+import type { Redis } from 'ioredis';
+import { expect } from 'vitest';
+import type { RedisAddress } from '../../queue/connection/connection.ts';
+import { eventually } from './eventually.ts';
+import { freePort, startRedis, type RedisServer, type RedisServerOptions } from './redis.ts';
+
+const SLOTS = 16_384;
+
+export interface ClusterOptions extends Pick<RedisServerOptions, 'password' | 'tls' | 'program'> {
+  readonly primaries?: number;
+  /** Of each primary. */
+  readonly replicas?: number;
+}
+
+export interface RedisCluster extends AsyncDisposable {
+  /** Primaries first. */
+  readonly servers: readonly RedisServer[];
+  readonly address: RedisAddress;
+  /** The primary that has the key's slot according to the first server that answers. */
+  ownerOf(key: string): Promise<RedisServer>;
+  /** A client of that primary, with Millrace's scripts. */
+  clientOf(key: string): Promise<Redis>;
+  /** Moves the key's slot, with all that is in it, to another primary. Resolves to that. */
+  moveSlot(key: string): Promise<RedisServer>;
+}
+
+/** Resolves when all nodes agree that all slots are served. */
+export async function startCluster(options: ClusterOptions = {}): Promise<RedisCluster> {
+  const { primaries = 3, replicas = 0, ...own } = options;
+  await using stack = new AsyncDisposableStack();
+  const servers: RedisServer[] = [];
+  for (let i = 0; i < primaries * (1 + replicas); i++) servers.push(stack.use(await startNode(own)));
+  const admins = servers.map((server) => server.client());
+  await join(servers, admins);
+  for (const [i, admin] of admins.slice(0, primaries).entries()) {
+    const at = (n: number): number => Math.round((n * SLOTS) / primaries);
+    await admin.call('CLUSTER', 'ADDSLOTSRANGE', at(i), at(i + 1) - 1);
+  }
+  const ids = await Promise.all(admins.map(async (admin) => String(await admin.call('CLUSTER', 'MYID'))));
+  for (const [i, admin] of admins.entries())
+    if (i >= primaries)
+      await eventually(() => admin.call('CLUSTER', 'REPLICATE', ids[i % primaries] ?? ''), {
+        withinMs: 20_000,
+      });
+  const parts = { servers, admins, ids, primaries };
+  await allAgree(parts);
+  const disposables = stack.move();
+  return {
+    ...handleOf(parts, servers[0]?.address ?? {}),
+    [Symbol.asyncDispose]: () => disposables.disposeAsync(),
+  };
+}
+
+interface Parts {
+  readonly servers: readonly RedisServer[];
+  readonly admins: readonly Redis[];
+  readonly ids: readonly string[];
+  readonly primaries: number;
+}
+
+async function startNode(own: Omit<ClusterOptions, 'primaries' | 'replicas'>): Promise<RedisServer> {
+  const args = [
+    '--cluster-enabled',
+    'yes',
+    '--cluster-node-timeout',
+    '2000',
+    '--cluster-port',
+    `${await freePort()}`,
+  ];
+  const secured = own.password === undefined ? [] : ['--masterauth', own.password];
+  return await startRedis({ ...own, args: [...args, ...secured] });
+}
+
+async function join(servers: readonly RedisServer[], admins: readonly Redis[]): Promise<void> {
+  const [first] = admins;
+  for (const [i, { host, port }] of servers.entries()) {
+    if (i === 0) continue;
+    const [, busPort = ''] = (await (admins[i] as Redis).config('GET', 'cluster-port')) as string[];
+    await first?.call('CLUSTER', 'MEET', host, port, busPort);
+  }
+  await eventually(
+    async () => {
+      for (const admin of admins)
+        expect(String(await admin.call('CLUSTER', 'INFO'))).toContain(
+          `cluster_known_nodes:${servers.length}`,
+        );
+    },
+    { withinMs: 30_000 },
+  );
+}
+
+async function allAgree({ admins, primaries }: Parts): Promise<void> {
+  await eventually(
+    async () => {
+      for (const admin of admins) {
+        const info = String(await admin.call('CLUSTER', 'INFO'));
+        expect(info).toContain('cluster_state:ok');
+        expect(info).toContain(`cluster_size:${primaries}`);
+      }
+    },
+    { withinMs: 30_000 },
+  );
+}
+
+function handleOf(parts: Parts, first: RedisAddress): Omit<RedisCluster, typeof Symbol.asyncDispose> {
+  const { servers, admins, ids } = parts;
+  const { url: _, ...rest } = first;
+  const nodes = servers.map(({ host, port }) => `${host}:${port}`);
+
+  async function ownerIndex(key: string): Promise<number> {
+    const slot = calculateSlot(key);
+    for (const admin of admins) {
+      const ranges = await admin.call('CLUSTER', 'SLOTS').catch(() => []);
+      const range = (ranges as [number, number, [string, number]][]).find(
+        ([from, to]) => from <= slot && slot <= to,
+      );
+      const port = range?.[2][1];
+      if (port !== undefined) return servers.findIndex((server) => server.port === port);
+    }
+    throw new Error(`no node serves slot ${slot}`);
+  }
+
+  return {
+    servers,
+    address: { ...rest, cluster: { nodes } },
+    ownerOf: async (key) => servers[await ownerIndex(key)] as RedisServer,
+    clientOf: async (key) => (servers[await ownerIndex(key)] as RedisServer).client(),
+    moveSlot: async (key) => {
+      const slot = String(calculateSlot(key));
+      const from = await ownerIndex(key);
+      const to = (from + 1) % parts.primaries;
+      const [source, target] = [admins[from] as Redis, admins[to] as Redis];
+      await target.call('CLUSTER', 'SETSLOT', slot, 'IMPORTING', ids[from] ?? '');
+      await source.call('CLUSTER', 'SETSLOT', slot, 'MIGRATING', ids[to] ?? '');
+      const { host, port, address } = servers[to] as RedisServer;
+      const auth = address.password === undefined ? [] : ['AUTH', address.password];
+      for (;;) {
+        const keys = (await source.call('CLUSTER', 'GETKEYSINSLOT', slot, '100')) as string[];
+        if (keys.length === 0) break;
+        await source.call('MIGRATE', host, port, '', '0', '5000', ...auth, 'KEYS', ...keys);
+      }
+      for (const admin of [target, source, ...admins])
+        await admin.call('CLUSTER', 'SETSLOT', slot, 'NODE', ids[to] ?? '').catch(() => undefined);
+      return servers[to] as RedisServer;
+    },
+  };
+}
