@@ -174,7 +174,7 @@ describe('workers that all work while fewer would do', () => {
     const chosen = await fourForOne();
     await stage.controller.kill();
     // however long the next one takes to start
-    await drainWorkers(stage.redis, [keys], new Map(chosen.map((id) => [id, 'leave'])), 3_600_000);
+    await drainWorkers(() => stage.redis, [keys], new Map(chosen.map((id) => [id, 'leave'])), 3_600_000);
     await stage.startController();
     await eventually(
       async () => expect((await pool()).status?.lastDecision).toMatch(/^4→1: .*; 3 draining$/),
