@@ -44,7 +44,7 @@ export default defineConfig({
         maxWorkers: 3,
       }),
       project('browser', 6, { testTimeout: 600_000, hookTimeout: 600_000, fileParallelism: false }),
-      project('chaos', 7, { testTimeout: 600_000, hookTimeout: 600_000, fileParallelism: false }),
+      project('chaos', 7, { testTimeout: 1_200_000, hookTimeout: 600_000, fileParallelism: false }),
       project('kind', 8, {
         globalSetup: ['test/kind/cluster.ts', 'test/support/kind-images.ts'],
         testTimeout: 600_000,

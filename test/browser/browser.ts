@@ -50,7 +50,7 @@ export async function openPage(browser: Browser, url: string, look: Look): Promi
   const { width, height = 900, scheme = 'light', expected } = look;
   const context = await browser.newContext({ viewport: { width, height }, colorScheme: scheme });
   // for a machine that is busy with other things; nothing waits for so long on one that is not
-  context.setDefaultTimeout(60_000);
+  context.setDefaultTimeout(120_000);
   const page = await context.newPage();
   const troubles: string[] = [];
   const trouble = (text: string): void => {

@@ -79,7 +79,7 @@ test('it is live: pushed tasks show up without a reload, in the list, the charts
   const { page } = look;
   await live(page);
   const decisions = await page.locator('.decisions li').count();
-  await queue.enqueueMany(Array.from({ length: 60 }, (_, i) => ({ id: `more-${i}`, sleepMs: 150 })));
+  await queue.enqueueMany(Array.from({ length: 60 }, (_, i) => ({ id: `more-${i}`, sleepMs: 500 })));
   await page
     .locator('.figures div', { hasText: 'In flight' })
     .locator('dd', { hasText: /^[1-3]/ })

@@ -11,7 +11,7 @@ test('nothing is lost, written by a fenced worker or cut off by scaling while ev
   const outcome = await runChaos({
     plan,
     workers: 5,
-    limitMs: 240_000,
+    limitMs: 900_000,
     signal,
     progress: () => undefined,
   });

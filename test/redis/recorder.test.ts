@@ -75,7 +75,8 @@ test('entries follow while something happens; one more has the final state, and 
   expect(more).toEqual([]);
   expect(busy).toMatchObject({ arrived: 5, taken: 5, mostWaiting: 5 });
   expect(still).toMatchObject({ arrived: 0, taken: 0, mostWaiting: 0, waiting: 0 });
-  expect(still?.at).toBeGreaterThan(busy?.at ?? Infinity);
+  // the same ms, if Redis stood still in between
+  expect(still?.at).toBeGreaterThanOrEqual(busy?.at ?? Infinity);
 });
 
 test('an idle pool is not written of at all', async () => {

@@ -8,6 +8,9 @@ import {
 } from '../../kube/resources.ts';
 import type { Call, Transport } from '../../kube/transport.ts';
 
+/** An API server that starts and others beside it may take the machine for long: what no test is about. */
+const ANSWER_MS = 120_000;
+
 /** An object or a part of one, as JSON. */
 export type Json = { [key: string]: unknown };
 
@@ -23,7 +26,7 @@ export interface Objects {
 
 export function connectObjects(transport: Transport): Objects {
   const call = <T>(method: Call['method'], path: string, more: Partial<Call> = {}): Promise<T> =>
-    transport.call<T>({ method, path, what: `${method} ${path}`, ...more });
+    transport.call<T>({ method, path, what: `${method} ${path}`, ...more }, { timeoutMs: ANSWER_MS });
   return {
     get: (resource, ref, subresource) => call('GET', objectPath(resource, ref, subresource)),
     list: async <T>(resource: Resource<T>, namespace: string) =>
