@@ -67,27 +67,15 @@ export interface QueueSample {
 }
 
 /**
- * A consistent sample of a queue, which counts delayed tasks due within `horizonMs`. Throws `WrongKeyType` when the queue or the
- * result key holds something else.
+ * A consistent sample of a queue, which counts delayed tasks due within `horizonMs`. Throws `WrongKeyType` when one of its keys
+ * holds something else.
  */
 export async function sampleQueue(redis: Redis, keys: QueueKeys, horizonMs = 0): Promise<QueueSample> {
-  const reply = await script(redis, 'sample')(
-    keys.queue,
-    keys.result,
-    keys.workers,
-    keys.load,
-    keys.delayed,
-    keys.dead,
-    keys.stats,
-    keys.paused,
-    keys.expiry,
-    keys.suspects,
-    keys.leaving,
-    keys.apart,
-    keys.clock,
-    SLOW_BUCKETS,
-    Math.round(horizonMs),
-  );
+  const { queue, result, workers, load, delayed, dead, stats, paused, expiry, suspects, leaving } = keys;
+  const all = [queue, result, workers, load, delayed, dead, stats, paused, expiry, suspects, leaving];
+  const read = [...all, keys.apart, keys.clock] as const;
+  const reply = await script(redis, 'sample')(...read, SLOW_BUCKETS, Math.round(horizonMs));
+  checkTypes(read, reply);
   return decodeReply(keys, reply);
 }
 
@@ -131,6 +119,18 @@ type Reply = readonly [
   silent: unknown,
 ];
 const VALUES: Reply['length'] = 23;
+
+/** Throws `WrongKeyType` if sample.lua has found that one of our own keys holds something else. */
+function checkTypes(read: readonly string[], reply: unknown): void {
+  if (!Array.isArray(reply) || reply.length !== 2) return;
+  const [position, type] = reply as unknown[];
+  const key = read[asCount(position, 'the position of a key') - 1] ?? '';
+  throw new WrongKeyType(
+    key,
+    'of the type that Millrace gives it',
+    `it is a ${plainText(asText(type, 'a type'))}`,
+  );
+}
 
 /** Throws `UnexpectedReply`, and `WrongKeyType` for a key of another type. */
 function decodeReply(keys: QueueKeys, reply: unknown): QueueSample {

@@ -11,46 +11,59 @@
 --           workers ordered to drain, {tasks in slow bucket 1, …}, when the first lease expires in ms or '',
 --           delayed tasks that fall due within the horizon, suspects that must run alone,
 --           workers that hold suspects and nothing else, suspects in flight there,
---           whether there are workers, but none made a turn for so long that queue time (turn.lua) would stop advancing}
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local length = redis.pcall('LLEN', KEYS[1])
-local suspects = redis.call('LLEN', KEYS[10])
-length = type(length) == 'table' and length.err or length + suspects
-local inflight, busy = 0, 0
-for _, n in ipairs(redis.call('HVALS', KEYS[4])) do
-  -- values that other programs wrote are ignored
-  n = tonumber(n)
-  if n and n > 0 and n < 1e9 then
-    inflight = inflight + n
-    busy = busy + 1
+--           whether there are workers, but none made a turn for so long that queue time (turn.lua) would stop advancing};
+--           where another key than the first two is of another type: {its position, its type}
+local function sample()
+  local clock = redis.call('TIME')
+  local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+  local length = redis.pcall('LLEN', KEYS[1])
+  local suspects = redis.call('LLEN', KEYS[10])
+  length = type(length) == 'table' and length.err or length + suspects
+  local inflight, busy = 0, 0
+  for _, n in ipairs(redis.call('HVALS', KEYS[4])) do
+    -- values that other programs wrote are ignored
+    n = tonumber(n)
+    if n and n > 0 and n < 1e9 then
+      inflight = inflight + n
+      busy = busy + 1
+    end
   end
+  -- clients may have written fields of any length: truncated
+  local function numbers(texts)
+    for i, text in ipairs(texts) do texts[i] = text and string.sub(text, 1, 32) end
+    return texts
+  end
+  local apart, beside = 0, 0
+  for _, worker in ipairs(redis.call('HKEYS', KEYS[12])) do
+    local n = tonumber(redis.call('HGET', KEYS[4], worker) or 0)
+    if n and n > 0 and n < 1e9 then apart, beside = apart + 1, beside + n end
+  end
+  local heard = tonumber(redis.call('HGET', KEYS[13], 'at'))
+  local most = math.min(2000, (tonumber(redis.call('HGET', KEYS[13], 'lease')) or 15000) / 3)
+  local workers = redis.call('ZCARD', KEYS[3])
+  local silent = workers > 0 and heard and math.abs(now - heard) > most
+  local slow = {}
+  for i = 1, tonumber(ARGV[1]) do slow[i] = 'slow' .. i end
+  local next_due = redis.call('ZRANGE', KEYS[5], 0, 0, 'WITHSCORES')[2] or ''
+  return {now, length, redis.call('TYPE', KEYS[2]).ok, redis.call('ZCARD', KEYS[5]),
+    redis.call('ZCOUNT', KEYS[5], '-inf', now), next_due, redis.call('LLEN', KEYS[6]), inflight, busy,
+    workers, redis.call('ZCOUNT', KEYS[3], '-inf', now),
+    numbers(redis.call('HMGET', KEYS[7], 'taken', 'completed', 'failed', 'retried', 'recovered', 'fenced',
+      'serviceUs', 'cancelled', 'squaredTasks', 'squaresS2')),
+    redis.call('EXISTS', KEYS[8]), redis.call('ZCOUNT', KEYS[9], '-inf', now) > 0 and 1 or 0, suspects,
+    redis.call('ZCOUNT', KEYS[11], '(' .. now, '+inf'), numbers(redis.call('HMGET', KEYS[7], unpack(slow))),
+    redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2] or '',
+    redis.call('ZCOUNT', KEYS[5], '(' .. now, now + tonumber(ARGV[2])),
+    math.max(0, math.min(suspects, tonumber(redis.call('HGET', KEYS[7], 'asideAlone') or 0) or 0)), apart, beside,
+    silent and 1 or 0}
 end
--- clients may have written fields of any length: truncated
-local function numbers(texts)
-  for i, text in ipairs(texts) do texts[i] = text and string.sub(text, 1, 32) end
-  return texts
+
+local done, found = pcall(sample)
+if done then return found end
+local types = {[3] = 'zset', [4] = 'hash', [5] = 'zset', [6] = 'list', [7] = 'hash', [9] = 'zset', [10] = 'list', [11] = 'zset',
+  [12] = 'hash', [13] = 'hash'}
+for i, key in ipairs(KEYS) do
+  local kind = redis.call('TYPE', key).ok
+  if types[i] and kind ~= 'none' and kind ~= types[i] then return {i, kind} end
 end
-local apart, beside = 0, 0
-for _, worker in ipairs(redis.call('HKEYS', KEYS[12])) do
-  local n = tonumber(redis.call('HGET', KEYS[4], worker) or 0)
-  if n and n > 0 and n < 1e9 then apart, beside = apart + 1, beside + n end
-end
-local heard = tonumber(redis.call('HGET', KEYS[13], 'at'))
-local most = math.min(2000, (tonumber(redis.call('HGET', KEYS[13], 'lease')) or 15000) / 3)
-local workers = redis.call('ZCARD', KEYS[3])
-local silent = workers > 0 and heard and math.abs(now - heard) > most
-local slow = {}
-for i = 1, tonumber(ARGV[1]) do slow[i] = 'slow' .. i end
-local next_due = redis.call('ZRANGE', KEYS[5], 0, 0, 'WITHSCORES')[2] or ''
-return {now, length, redis.call('TYPE', KEYS[2]).ok, redis.call('ZCARD', KEYS[5]),
-  redis.call('ZCOUNT', KEYS[5], '-inf', now), next_due, redis.call('LLEN', KEYS[6]), inflight, busy,
-  workers, redis.call('ZCOUNT', KEYS[3], '-inf', now),
-  numbers(redis.call('HMGET', KEYS[7], 'taken', 'completed', 'failed', 'retried', 'recovered', 'fenced',
-    'serviceUs', 'cancelled', 'squaredTasks', 'squaresS2')),
-  redis.call('EXISTS', KEYS[8]), redis.call('ZCOUNT', KEYS[9], '-inf', now) > 0 and 1 or 0, suspects,
-  redis.call('ZCOUNT', KEYS[11], '(' .. now, '+inf'), numbers(redis.call('HMGET', KEYS[7], unpack(slow))),
-  redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2] or '',
-  redis.call('ZCOUNT', KEYS[5], '(' .. now, now + tonumber(ARGV[2])),
-  math.max(0, math.min(suspects, tonumber(redis.call('HGET', KEYS[7], 'asideAlone') or 0) or 0)), apart, beside,
-  silent and 1 or 0}
+error(found)

@@ -5,6 +5,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../queue/keys.ts';
+import { sampleQueue } from '../../queue/pool/sample.ts';
 import { findOverdue, reap, rejoin } from '../../queue/workers/reap.ts';
 import { sweep } from '../../queue/workers/sweep.ts';
 import { eventually } from '../support/eventually.ts';
@@ -217,4 +218,25 @@ test('a result that no entry of the expiry set means, and an entry that means no
   await redis.zadd(keys.expiry, 1, 'x', 1, '', 1, 'r', 1, 'd', 1, '|');
   await sweep(redis, keys);
   expect(await redis.exists(keys.expiry)).toBe(0);
+});
+
+test.each([
+  'workers',
+  'load',
+  'delayed',
+  'dead',
+  'stats',
+  'expiry',
+  'suspects',
+  'leaving',
+  'apart',
+  'clock',
+] as const)('a sample names the key of another type: %s', async (name) => {
+  const keys = freshKeys();
+  await redis.zadd(keys.workers, 1, 'w');
+  await redis.hset(keys.apart, 'w', 1);
+  await redis.set(keys[name], 'x');
+  await expect(sampleQueue(redis, keys)).rejects.toThrow(
+    `the key "${keys[name]}" is not of the type that Millrace gives it (it is a string): nothing was touched`,
+  );
 });
