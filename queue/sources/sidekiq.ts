@@ -76,7 +76,8 @@ async function readQueues(
       readProcesses(ask, queues),
     ]);
   const unknown = queues.find((_, i) => (known[i] ?? 0) + (waiting[i] ?? 0) === 0);
-  if (unknown !== undefined && processes.length === 0)
+  // a job that was scheduled enters no queue, and "queues" nothing, before a process moves it
+  if (unknown !== undefined && processes.length + scheduled.delayed + retried.delayed === 0)
     throw new SourceTrouble(
       'NotFound',
       `there is no Sidekiq queue "${unknown}" here: "queues" does not name it, and no process takes from it`,
