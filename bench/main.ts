@@ -20,6 +20,7 @@ const benches: Record<string, () => Promise<Bench>> = {
   robustness: async () => (await import('./robustness.ts')).robustness,
   'scale-in': async () => (await import('./scale-in.ts')).scaleIn,
   sources: async () => (await import('./sources.ts')).sources,
+  'sources-seen': async () => (await import('./sources-seen.ts')).sourcesSeen,
   throughput: async () => (await import('./throughput.ts')).throughput,
   wake: async () => (await import('./wake.ts')).wake,
 };
@@ -30,7 +31,7 @@ interface Flags {
   readonly tasks?: number;
   readonly rounds?: number;
   readonly seeds: number;
-  readonly source: string;
+  readonly source?: string;
 }
 
 const durations = (text: string): number[] => text.split(',').map(duration);
@@ -51,8 +52,11 @@ async function main(): Promise<void> {
     .option('--slots <n>', 'policy: tasks at once in each pod', integer(1, 10_000), 1)
     .option('--max <n>', 'policy: the most pods', integer(1, 10_000), 50)
     .option('--seeds <n>', 'robustness: how many seeds of each load', integer(1, 100), 1)
-    .option('--source <name>', 'scale-in: whose workers: celery, bullmq or sidekiq', 'celery')
     .option('--pools <list>', 'fleet: numbers of pools', sizes, [1_000, 5_000, 10_000])
+    .option(
+      '--source <name>',
+      'scale-in: celery (the default), bullmq or sidekiq; sources-seen: a library, all by default',
+    )
     .option('--profile <folder>', 'fleet: where to write CPU and heap profiles of the controller')
     .allowExcessArguments(false);
   program.parse();

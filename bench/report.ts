@@ -9,8 +9,8 @@ export interface BenchOptions {
   readonly rounds: number | undefined;
   /** Number of seeds of each load that `robustness` simulates. */
   readonly seeds: number;
-  /** Whose workers `scale-in` scales. */
-  readonly source: string;
+  /** Whose workers `scale-in` (celery by default) and `sources-seen` (all by default) run. */
+  readonly source: string | undefined;
   /** For simulations; times in ms. */
   readonly simulated: {
     readonly trace?: string;

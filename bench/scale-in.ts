@@ -60,7 +60,7 @@ interface Result extends Outcome {
 }
 
 export const scaleIn: Bench = async (options) => {
-  const { progress, signal, source } = options;
+  const { progress, signal, source = 'celery' } = options;
   const library = napLibraries[source];
   if (!library)
     throw new RangeError(`--source is ${source}: choose one of ${Object.keys(napLibraries).join(', ')}`);

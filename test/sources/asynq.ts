@@ -16,7 +16,6 @@ const SERVERS = 'asynq:servers';
 export const prepareAsynq = (): Promise<string> => prepareGo(join(import.meta.dirname, 'go'));
 
 export interface AsynqLibrary extends Library {
-  /** Puts tasks into a group. */
   readonly group: (tasks: number) => Promise<void>;
   /** Lets a running task fail. */
   readonly fail: () => Promise<void>;

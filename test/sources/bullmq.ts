@@ -80,6 +80,9 @@ function openBullMq({ Queue, Worker }: BullMq, server: RedisServer): Library {
     },
     release: releaseOn(server),
     pause: async (on) => (on ? await opened().pause() : await opened().resume()),
+    pushPriorities: async (priorities) => {
+      for (const priority of priorities) await opened().add('send', {}, { priority });
+    },
     limit: async (running) => void (await opened().setGlobalConcurrency(running)),
     [Symbol.asyncDispose]: async () => {
       for (const worker of workers) await worker.kill();

@@ -81,6 +81,9 @@ export async function openCelery(
       return worker;
     },
     release: releaseOn(server),
+    pushPriorities: async (priorities) => {
+      for (const priority of priorities) await send(1, { priority });
+    },
     [Symbol.asyncDispose]: () => processes[Symbol.asyncDispose](),
   };
 }

@@ -32,6 +32,10 @@ export interface Library extends AsyncDisposable {
   readonly pause?: (on: boolean) => Promise<void>;
   /** Where the library can: no more than this many tasks run at a time. */
   readonly limit?: (running: number) => Promise<void>;
+  /** Where the library can: puts one task of each of these priorities into the queue. */
+  readonly pushPriorities?: (priorities: readonly number[]) => Promise<void>;
+  /** Where the library can: puts tasks into a group, of which it makes one task. */
+  readonly group?: (tasks: number) => Promise<void>;
 }
 
 export interface LibraryWorker {

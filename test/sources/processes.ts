@@ -1,6 +1,7 @@
 /** The workers of a library under test as processes of their own, and the gate behind which their tasks wait. */
 import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process';
 import { once } from 'node:events';
+import type { Redis } from 'ioredis';
 import type { RedisServer } from '../support/redis.ts';
 import type { LibraryWorker } from './library.ts';
 
@@ -39,4 +40,15 @@ export function releaseOn(server: RedisServer): (tasks: number) => Promise<void>
   return async (tasks) => {
     for (let i = 0; i < tasks; i++) await gate.rpush(RELEASED, '1');
   };
+}
+
+/** Tasks that wait for their release now, by what the server says of their connections. */
+export async function tasksAtGate(redis: Redis): Promise<number> {
+  const clients = String(await redis.client('LIST')).split('\n');
+  return clients.filter((line) => / flags=\w*b\w* db=1 /.test(line)).length;
+}
+
+/** Releases that no task has used yet. */
+export function unusedReleases(gate: Redis): Promise<number> {
+  return gate.llen(RELEASED);
 }
