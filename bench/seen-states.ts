@@ -106,7 +106,7 @@ function stateOfWorkers({ losesTasks = false, settings }: LibraryCase, crew: Cre
         await stage.library.push(takes);
         await running(stage, runs);
         await worker.kill();
-        return { left: takes - lost, ...(lost > 0 && { note: `${lost} more ran and are lost` }) };
+        return { left: takes - lost, ...(lost > 0 && { note: `${lost} more ran, lost now` }) };
       },
     },
   ];
