@@ -46,8 +46,7 @@ export async function noteProgress(
 export async function readProgress(redis: Redis, keys: QueueKeys, id: string | Buffer): Promise<unknown> {
   const workers = await redis.hkeys(keys.load);
   const found = await Promise.all(workers.map((worker) => redis.hget(keys.progress(worker), id)));
-  const json = found.find((value) => value !== null);
-  return json === undefined || json === null ? undefined : (JSON.parse(json) as unknown);
+  return parseOrUndefined(found.find((value) => value !== null) ?? '');
 }
 
 /** The reports of these workers' handlers: about `most` tasks per worker. */

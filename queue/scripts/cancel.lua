@@ -10,5 +10,6 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
 redis.call('ZADD', KEYS[3], now + tonumber(ARGV[2]), ARGV[1])
 redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -1 - tonumber(ARGV[3]))
-redis.call('HINCRBY', KEYS[4], 'marks', 1)
+-- one that is no number, because something else wrote it, becomes one that workers have not seen
+if type(redis.pcall('HINCRBY', KEYS[4], 'marks', 1)) ~= 'number' then redis.call('HSET', KEYS[4], 'marks', now) end
 return 1

@@ -5,6 +5,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../queue/keys.ts';
+import { cancelTask } from '../../queue/cancel.ts';
+import { readProgress } from '../../queue/progress.ts';
 import { sampleQueue } from '../../queue/pool/sample.ts';
 import { findOverdue, reap, rejoin } from '../../queue/workers/reap.ts';
 import { sweep } from '../../queue/workers/sweep.ts';
@@ -239,4 +241,27 @@ test.each([
   await expect(sampleQueue(redis, keys)).rejects.toThrow(
     `the key "${keys[name]}" is not of the type that Millrace gives it (it is a string): nothing was touched`,
   );
+});
+
+test.each(['x', 'nan', '9223372036854775807'])(
+  'a task is cancelled where the number of marks is %j',
+  async (marks) => {
+    const keys = freshKeys();
+    await redis.hset(keys.stats, 'marks', marks);
+    const worker = await startHandWorker(redis, keys);
+    await redis.zadd(keys.cancelled, '+inf', 'of before');
+    const before = await worker.turn();
+    expect(await cancelTask(redis, keys, 'a')).toBe('marked');
+    const { marks: after } = await worker.turn();
+    expect(Number.isSafeInteger(after)).toBe(true);
+    expect(after).not.toBe(before.marks);
+  },
+);
+
+test('a report of progress that is no JSON is none', async () => {
+  const keys = freshKeys();
+  const { id } = await startHandWorker(redis, keys);
+  await redis.hset(keys.progress(id), 'a', '{"half":', 'b', '{"whole":1}');
+  expect(await readProgress(redis, keys, 'a')).toBeUndefined();
+  expect(await readProgress(redis, keys, 'b')).toEqual({ whole: 1 });
 });
