@@ -25,7 +25,8 @@ test('install, use, upgrade and uninstall', async () => {
   const env = { ...process.env, KUBECONFIG: server.kubeconfig, HELM_CACHE_HOME: home.path };
   const here = (...args: string[]): Promise<unknown> => run(helmPath, ['-n', 'home', ...args], { env });
   await server.kubectl(['create', 'namespace', 'home']);
-  await here('install', 'try', CHART, '--set', 'redis.enabled=true,replicas=2,networkPolicy.enabled=true');
+  const values = 'redis.enabled=true,replicas=2,networkPolicy.enabled=true,externalMetrics.enabled=true';
+  await here('install', 'try', CHART, '--set', values);
   await server.kubectl(['wait', '--for=condition=Established', 'crd/workerpools.millrace.dev']);
 
   const can = (who: string, ...what: string[]): Promise<string> =>
@@ -41,11 +42,24 @@ test('install, use, upgrade and uninstall', async () => {
   await server.kubectl(['apply', '-n', 'home', '-f', join(root, 'manifests/samples/pool.yaml')]);
   const password = (): Promise<string> =>
     server.kubectl(['get', '-n', 'home', 'secret', 'try-millrace-redis', '-o', 'jsonpath={.data.password}']);
+  const certificate = (): Promise<string> =>
+    server.kubectl([
+      'get',
+      '-n',
+      'home',
+      'secret',
+      'try-millrace-external-metrics',
+      '-o',
+      'jsonpath={.data.tls\\.crt}',
+    ]);
+  const made = await certificate();
   const generated = await password();
   expect(Buffer.from(generated, 'base64').toString()).toMatch(/^[A-Za-z0-9]{32}$/);
   await here('upgrade', 'try', CHART, '--reuse-values', '--set', 'logLevel=debug');
   // or pods would lose their Redis at each upgrade
   expect(await password()).toBe(generated);
+  // or the API server would trust another one than the pods of the old ReplicaSet have
+  expect(await certificate()).toBe(made);
   await here('uninstall', 'try');
   expect(await server.kubectl(['get', '-n', 'home', 'wp', '-o', 'name'])).toContain('/upper');
   // a second release of the same name takes over the definition
