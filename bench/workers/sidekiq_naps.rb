@@ -2,6 +2,9 @@
 require "socket"
 require "sidekiq"
 
+# what this version of Sidekiq calls otherwise fills the log
+Redis.silence_deprecations = true if Redis.respond_to?(:silence_deprecations=)
+
 class Nap
   include Sidekiq::Job
 
