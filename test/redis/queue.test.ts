@@ -94,15 +94,16 @@ test.concurrent('delayed tasks wait until they are due, and no longer', async ()
 test.concurrent('a delayed task is run on time by a worker that has nothing else to do', async () => {
   await using server = await startRedis();
   const redis = server.client();
-  await using queue = openQueue({ redis: server.url });
-  await using worker = startWorker(server, queue.keys, { handler: run });
-  await worker.ready();
   /** When Redis ran scripts, ms by its own clock. */
   const scripts: number[] = [];
+  // while nobody else is connected: ioredis takes a command that comes in one packet with the OK for a reply, and breaks
   const monitor = await redis.monitor();
   monitor.on('monitor', (time: string, [command]: string[]) => {
     if (command?.toLowerCase() === 'evalsha') scripts.push(Number(time) * 1_000);
   });
+  await using queue = openQueue({ redis: server.url });
+  await using worker = startWorker(server, queue.keys, { handler: run });
+  await worker.ready();
   try {
     // how long after a look Redis was asked for the task: a worker looks once a second in any case, and one that knows
     // when the task falls due does not wait for that
