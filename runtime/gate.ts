@@ -1,5 +1,8 @@
+/** Runs the work as soon as it may. */
+export type Gate = <T>(work: () => Promise<T>) => Promise<T>;
+
 /** Limits concurrency to `most`; further work waits, first come, first served. */
-export function createGate(most: number): <T>(work: () => Promise<T>) => Promise<T> {
+export function createGate(most: number): Gate {
   const waiting: (() => void)[] = [];
   let working = 0;
   return async (work) => {

@@ -16,17 +16,22 @@
  */
 import type { Redis } from 'ioredis';
 import { within } from '../../queue/connection/connection.ts';
-import { writeExitReason } from '../../queue/workers/exit-reason.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import type { RedisOf } from '../../queue/location.ts';
 import { listWorkers } from '../../queue/workers/list-workers.ts';
-import { readWorkerRecords, type WorkerRecord } from '../../queue/workers/worker-connections.ts';
-import { reap } from '../../queue/workers/reap.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { createGate } from '../../runtime/gate.ts';
 import type { Logger } from '../../runtime/log.ts';
-import type { Death } from './deaths.ts';
 import { mayRunIn } from '../act/workers-of.ts';
+import type { Death } from './deaths.ts';
+import {
+  ANSWER_TIMEOUT_MS,
+  checkSuspects,
+  GIVE_UP_MS,
+  LONGEST_PAUSE_MS,
+  type Checks,
+  type Pending,
+} from './lost-workers.ts';
 
 export interface RecoveryOptions {
   /** The queues of a pool; `undefined` while its address is not resolved. */
@@ -49,108 +54,13 @@ export interface Recovery {
   died(pool: string, death: Death, called?: 'any name'): void;
 }
 
-interface Suspect {
-  readonly pool: string;
-  readonly keys: QueueKeys;
-  readonly death: Death;
-  /** When the first check was due, and when the next one is, by the monotonic clock, ms. */
-  readonly since: number;
-  nextAt: number;
-}
-
-/** The suspects of one Redis, which are checked in one loop. */
-interface Pending {
-  suspects: Suspect[];
-  running: boolean;
-  pause: AbortController;
-}
-
-type Outcome = 'recovered' | 'nothing to do' | 'still connected';
-
-const GIVE_UP_MS = 5_000;
-const SHORTEST_PAUSE_MS = 50;
-const LONGEST_PAUSE_MS = 250;
-const ANSWER_TIMEOUT_MS = 3_000;
 /** The client list of one server may take megabytes, so this many are read concurrently. */
 const LISTS_AT_A_TIME = 6;
-/** Tolerated difference between the clocks of Redis and of a node. */
-const CLOCKS_MS = 2_000;
 
 export function createRecovery(options: RecoveryOptions): Recovery {
-  const { queuesOf, onRecovered, clock, log, signal } = options;
+  const checks: Checks = { ...options, gate: createGate(LISTS_AT_A_TIME) };
   const pendingOf = new WeakMap<Redis, Pending>();
-  const gate = createGate(LISTS_AT_A_TIME);
-
-  async function check(redis: Redis, pending: Pending): Promise<void> {
-    while (pending.suspects.length > 0 && !signal.aborted) {
-      const now = clock.elapsed();
-      const due = pending.suspects.filter(({ nextAt }) => nextAt <= now);
-      if (due.length > 0) {
-        pending.suspects = pending.suspects.filter(({ nextAt }) => nextAt > now);
-        pending.suspects.push(...(await checkDue(redis, due)));
-        continue;
-      }
-      const next = Math.min(...pending.suspects.map(({ nextAt }) => nextAt));
-      pending.pause = new AbortController();
-      await clock.sleep(next - now, AbortSignal.any([signal, pending.pause.signal]));
-    }
-    pending.running = false;
-  }
-
-  /** Returns the suspects to check again. Never rejects. */
-  async function checkDue(redis: Redis, due: readonly Suspect[]): Promise<Suspect[]> {
-    const unsettled: Suspect[] = [];
-    const suspected = due.map(({ keys, death: { worker } }) => ({ keys, worker }));
-    const reading = gate(() =>
-      within(ANSWER_TIMEOUT_MS, readWorkerRecords(redis, suspected), 'the check of lost workers'),
-    );
-    const records = await reading.catch(() => undefined);
-    for (const [i, one] of due.entries()) {
-      const record = records?.[i];
-      const outcome = record && (await settle(redis, one, record).catch(() => undefined));
-      if (outcome !== undefined && outcome !== 'still connected') continue;
-      const waited = clock.elapsed() - one.since;
-      if (waited < GIVE_UP_MS) {
-        one.nextAt = clock.elapsed() + Math.min(LONGEST_PAUSE_MS, Math.max(SHORTEST_PAUSE_MS, waited));
-        unsettled.push(one);
-      } else
-        log.info(
-          { pool: one.pool, worker: one.death.worker, reason: one.death.message },
-          outcome
-            ? 'a worker is still connected after its end: its lease decides'
-            : 'Redis did not report what a lost worker held: its lease decides',
-        );
-    }
-    return unsettled;
-  }
-
-  async function settle(
-    redis: Redis,
-    { pool, keys, death }: Suspect,
-    { epoch, started, connected }: WorkerRecord,
-  ): Promise<Outcome> {
-    const { worker, why, message, endedAt = -Infinity } = death;
-    if (connected && !death.restarted) return 'still connected';
-    const believed = connected === undefined && started + CLOCKS_MS < endedAt;
-    const dead = epoch !== undefined && (connected === false || believed);
-    // before reaping, so that a worker that then gives a task up can report why; also if another process reaped it first
-    if (dead || (death.only && why === 'lost'))
-      await within(ANSWER_TIMEOUT_MS, writeExitReason(redis, keys, worker, message), 'SET').catch(
-        () => undefined,
-      );
-    let outcome: Outcome = 'nothing to do';
-    if (dead) {
-      // without a connection, no blocking move of it can be pending in Redis: no grave needed
-      const graveMs = connected === false ? 0 : undefined;
-      const tasks = await within(ANSWER_TIMEOUT_MS, reap(redis, keys, worker, epoch, why, graveMs), 'reap');
-      if (tasks !== undefined) {
-        outcome = 'recovered';
-        log.warn({ pool, worker, tasks, reason: message }, 'a worker ended; its tasks are back in the queue');
-        onRecovered(pool, death, tasks);
-      }
-    }
-    return outcome;
-  }
+  const { queuesOf, clock, signal } = options;
 
   /** Never rejects. */
   async function begin(pool: string, death: Death, called: 'any name' | undefined): Promise<void> {
@@ -165,11 +75,11 @@ export function createRecovery(options: RecoveryOptions): Recovery {
     for (const keys of queues) {
       const redis = redisOf(keys);
       const names = called ? await namesOf(redis, keys, death.worker) : [death.worker];
-      for (const worker of names) open(pool, redis, keys, { ...death, worker });
+      for (const worker of names) suspect(pool, redis, keys, { ...death, worker });
     }
   }
 
-  function open(pool: string, redis: Redis, keys: QueueKeys, death: Death): void {
+  function suspect(pool: string, redis: Redis, keys: QueueKeys, death: Death): void {
     const pending = pendingOf.get(redis) ?? { suspects: [], running: false, pause: new AbortController() };
     pendingOf.set(redis, pending);
     const now = clock.elapsed();
@@ -177,7 +87,7 @@ export function createRecovery(options: RecoveryOptions): Recovery {
     pending.pause.abort();
     if (pending.running) return;
     pending.running = true;
-    void check(redis, pending);
+    void checkSuspects(checks, redis, pending);
   }
 
   return {

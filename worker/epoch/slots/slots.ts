@@ -17,7 +17,19 @@
  * one that this worker has drained.
  */
 import type { Lane } from './lane.ts';
-import { createPermits, type FindFilled } from './permits.ts';
+import {
+  forgetLane,
+  heldBeside,
+  isCompanyKnown,
+  isOnly,
+  longestUntilEmpty,
+  newLaneStates,
+  setHeld,
+  suspectsAbove,
+  updateFlags,
+  type LaneStates,
+} from './lane-states.ts';
+import { createPermits, type FindFilled, type Permits } from './permits.ts';
 
 export interface WorkerSlots {
   /** Slots that can be used: all but those of tasks that outlived their epoch. */
@@ -68,158 +80,133 @@ export interface WorkerSlots {
   guardLeases(): void;
 }
 
+interface SlotsState {
+  /** The most urgent first. */
+  lanes: readonly Lane[];
+  running: number;
+  /** Tasks that outlived their epoch. */
+  outliving: number;
+  readonly states: LaneStates;
+  /** Queues that asked whether they may take, and may not yet. */
+  readonly denied: Set<Lane>;
+}
+
 export function createWorkerSlots(concurrency: number, findFilled: FindFilled): WorkerSlots {
-  let lanes: readonly Lane[] = [];
-  let running = 0;
-  let outliving = 0;
-  // few at any time, so that no pass over all queues is needed
-  const drainOrdered = new Set<Lane>();
-  const drained = new Set<Lane>();
-  const apart = new Set<Lane>();
-  const taking = new Set<Lane>();
-  // how many tasks a queue holds, of those that hold any
-  const held = new Map<Lane, number>();
-  let holding = 0;
-  // those that asked whether they may take, and may not yet
-  const denied = new Set<Lane>();
-
-  function wakeAll(but?: Lane): void {
-    denied.clear();
-    for (const lane of lanes) if (lane !== but) lane.wake();
-  }
-
-  /** Those that wait for a queue of this rank, or for the worker to be empty. */
-  function wakeWaiting(rank: number, but?: Lane): void {
-    for (const lane of apart) if (lane !== but) lane.wake();
-    for (const lane of denied) {
-      if (lane === but || lane.rank <= rank) continue;
-      denied.delete(lane);
-      lane.wake();
-    }
-  }
-
-  const permits = createPermits(() => lanes, findFilled, wakeWaiting);
-
-  const isOnly = (set: ReadonlySet<Lane>, lane: Lane): boolean => set.size === (set.has(lane) ? 1 : 0);
-  const othersMaybeDrained = (lane: Lane): boolean => !isOnly(drained, lane);
-
-  /** Keeps a set in step with the state of a queue. Returns whether it changed. */
-  function note(lane: Lane, set: Set<Lane>, is: boolean): boolean {
-    if (set.has(lane) === is) return false;
-    if (is) set.add(lane);
-    else set.delete(lane);
-    return true;
-  }
-
-  function release(): void {
-    running--;
-    for (const lane of lanes) lane.fill();
-    if (lanes.length === 1) return;
-    for (const lane of apart) lane.wake();
-    // the slot may be of one whose task has just ended, and that is not the first to want it
-    if (running + outliving < concurrency) lanes.find((lane) => lane.wantsWork)?.take();
-  }
-
-  const beside = (lane: Lane): number => holding - (held.get(lane) ?? 0);
-
-  function hold(lane: Lane, count: number): void {
-    holding += count - (held.get(lane) ?? 0);
-    if (count > 0) held.set(lane, count);
-    else held.delete(lane);
-  }
-
-  function mustWait(lane: Lane): boolean {
-    for (const other of apart) if (other.rank < lane.rank) return true;
-    return false;
-  }
-
-  /** Whether suspects of a queue below run, whose company is not known to Redis yet. */
-  function isAnnounced(lane: Lane, asks: boolean): boolean {
-    let announced = true;
-    for (const other of held.keys()) {
-      if (other.rank <= lane.rank || !other.solitary) continue;
-      announced = false;
-      if (asks) other.announceCompany();
-    }
-    return announced;
-  }
-
-  function isFree(lane: Lane, asks: boolean): boolean {
-    // called for each task; most workers have one queue
-    if (lanes.length === 1) return true;
-    const free =
-      !othersMaybeDrained(lane) && !mustWait(lane) && isAnnounced(lane, asks) && permits.mayPass(lane, asks);
-    if (free) denied.delete(lane);
-    else if (asks) denied.add(lane);
-    return free;
-  }
-
+  const states = newLaneStates();
+  const state: SlotsState = { lanes: [], running: 0, outliving: 0, states, denied: new Set() };
+  const permits = createPermits(
+    () => state.lanes,
+    findFilled,
+    (rank) => wakeWaiting(state, rank),
+  );
   return {
     get usable() {
-      return concurrency - outliving;
+      return concurrency - state.outliving;
     },
     total: concurrency,
     get busy() {
-      return running + outliving;
+      return state.running + state.outliving;
     },
     get free() {
-      return concurrency - running - outliving;
+      return freeOf(state, concurrency);
     },
     get holding() {
-      return holding;
+      return states.holding;
     },
     get drainOrdered() {
-      return drainOrdered.size > 0;
+      return states.drainOrdered.size > 0;
     },
-    othersAreEmpty: (lane) => lanes.every((other) => other === lane || other.empty),
-    othersMaybeDrained,
-    join: (lane) => {
-      lanes = [...lanes, lane].toSorted((a, b) => a.rank - b.rank);
-      return () => {
-        lanes = lanes.filter((other) => other !== lane);
-        for (const set of [drainOrdered, drained, apart, taking, denied]) set.delete(lane);
-        hold(lane, 0);
-        wakeAll();
-      };
-    },
-    holds: (lane) => hold(lane, lane.running + lane.held),
-    changed: (lane) => {
-      note(lane, taking, lane.taking);
-      note(lane, drainOrdered, lane.drainOrdered);
-      note(lane, drained, lane.maybeDrained);
-      if (note(lane, apart, lane.apart)) wakeAll(lane);
-    },
-    occupy: () => void running++,
-    release,
-    outlive: (tasks) => {
-      for (const task of tasks) {
-        running--;
-        outliving++;
-        void task.finally(() => {
-          outliving--;
-          wakeAll();
-        });
-      }
-    },
-    beside,
-    mustWait,
-    mayTakeSuspects: (lane) => beside(lane) === 0 && isOnly(taking, lane),
     get emptyInMs() {
-      let longest = 0;
-      for (const lane of held.keys()) longest = Math.max(longest, lane.emptyInMs);
-      return longest;
+      return longestUntilEmpty(states);
     },
-    mayTake: (lane) => isFree(lane, true),
-    isFree: (lane) => isFree(lane, false),
+    othersAreEmpty: (lane) => state.lanes.every((other) => other === lane || other.empty),
+    othersMaybeDrained: (lane) => !isOnly(states.maybeDrained, lane),
+    join: (lane) => join(state, lane),
+    holds: (lane) => setHeld(states, lane, lane.running + lane.held),
+    changed: (lane) => {
+      if (updateFlags(states, lane)) wakeAll(state, lane);
+    },
+    occupy: () => void state.running++,
+    release: () => release(state, concurrency),
+    outlive: (tasks) => outlive(state, tasks),
+    beside: (lane) => heldBeside(states, lane),
+    mayTakeSuspects: (lane) => heldBeside(states, lane) === 0 && isOnly(states.taking, lane),
+    mustWait: (lane) => suspectsAbove(states, lane),
+    mayTake: (lane) => isFree(state, permits, lane, true),
+    isFree: (lane) => isFree(state, permits, lane, false),
     took: (lane) => permits.took(lane),
     turned: (lane, all, inVain) => {
-      if (lanes.length === 1) return;
-      if (all) wakeAll(lane);
-      else wakeWaiting(lane.rank, lane);
+      if (state.lanes.length === 1) return;
+      if (all) wakeAll(state, lane);
+      else wakeWaiting(state, lane.rank, lane);
       if (inVain) permits.doubt();
     },
     guardLeases: () => {
-      for (const lane of lanes) lane.guardLease();
+      for (const lane of state.lanes) lane.guardLease();
     },
   };
+}
+
+function freeOf({ running, outliving }: SlotsState, concurrency: number): number {
+  return concurrency - running - outliving;
+}
+
+/** Adds a queue. The returned function removes it. */
+function join(state: SlotsState, lane: Lane): () => void {
+  state.lanes = [...state.lanes, lane].toSorted((a, b) => a.rank - b.rank);
+  return () => {
+    state.lanes = state.lanes.filter((other) => other !== lane);
+    forgetLane(state.states, lane);
+    wakeAll(state);
+  };
+}
+
+/** `asks`: what it has to wait for is read, and it is woken. */
+function isFree(state: SlotsState, permits: Permits, lane: Lane, asks: boolean): boolean {
+  // called for each task; most workers have one queue
+  if (state.lanes.length === 1) return true;
+  const { states, denied } = state;
+  const free =
+    isOnly(states.maybeDrained, lane) &&
+    !suspectsAbove(states, lane) &&
+    isCompanyKnown(states, lane, asks) &&
+    permits.mayPass(lane, asks);
+  if (free) denied.delete(lane);
+  else if (asks) denied.add(lane);
+  return free;
+}
+
+function release(state: SlotsState, concurrency: number): void {
+  state.running--;
+  for (const lane of state.lanes) lane.fill();
+  if (state.lanes.length === 1) return;
+  for (const lane of state.states.apart) lane.wake();
+  // the slot may be of one whose task has just ended, and that is not the first to want it
+  if (freeOf(state, concurrency) > 0) state.lanes.find((lane) => lane.wantsWork)?.take();
+}
+
+function outlive(state: SlotsState, tasks: readonly Promise<unknown>[]): void {
+  for (const task of tasks) {
+    state.running--;
+    state.outliving++;
+    void task.finally(() => {
+      state.outliving--;
+      wakeAll(state);
+    });
+  }
+}
+
+function wakeAll({ lanes, denied }: SlotsState, but?: Lane): void {
+  denied.clear();
+  for (const lane of lanes) if (lane !== but) lane.wake();
+}
+
+/** Wakes the queues that wait for one of this rank, or for the worker to be empty. */
+function wakeWaiting({ states, denied }: SlotsState, rank: number, but?: Lane): void {
+  for (const lane of states.apart) if (lane !== but) lane.wake();
+  for (const lane of denied) {
+    if (lane === but || lane.rank <= rank) continue;
+    denied.delete(lane);
+    lane.wake();
+  }
 }
