@@ -9,7 +9,7 @@
  * A sample that failed says why; it is never a zero. It connects in the background and never gives up.
  */
 import { isDeepStrictEqual } from 'node:util';
-import { addressName, closeRedis, within, type RedisAddress } from '../../queue/connection/connection.ts';
+import { addressName, closeRedis, type RedisAddress } from '../../queue/connection/connection.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import type { RedisOf } from '../../queue/location.ts';
 import type { Source } from '../../queue/sources/source.ts';
@@ -17,15 +17,14 @@ import { formatDuration } from '../../runtime/duration.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { interval } from '../../runtime/timers.ts';
 import { watchEviction } from './eviction.ts';
-import { createTimers } from './timers.ts';
+import { createTimers, type Timers } from './timers.ts';
 import { connectSampler } from './connection.ts';
-import { createQueueUsers } from './queue-users.ts';
-import { readFromSource, readQueues, sweepAll, type QueuesRead } from './read.ts';
-import { takeSource, touchSource } from './source-entry.ts';
-import { armSource, forgetSource } from './source-wake.ts';
-import { countVain, isOften, isQuiet, isVain, newEntry, nextEventAt, take, type Entry } from './entry.ts';
+import { createQueueUsers, type QueueUsers } from './queue-users.ts';
+import { createReader } from './reader.ts';
+import { touchSource } from './source-entry.ts';
+import { forgetSource } from './source-wake.ts';
+import { isOften, isQuiet, isVain, newEntry, nextEventAt, type Entry } from './entry.ts';
 import { notYet, type Sampled } from './sampled.ts';
-import { nextAt } from './stagger.ts';
 import { createBatches } from './batches.ts';
 import { createWake, type Wake, type WakeMode } from './wake.ts';
 
@@ -78,21 +77,14 @@ export interface SamplerOptions {
   readonly wakeMode?: WakeMode;
 }
 
-/** The first task may be the first of many: after a wake, the queues are read again after this delay. */
-const BURST_MS = 100;
-/** The first read waits no longer for the wake to be set up. */
-const LISTEN_TIMEOUT_MS = 1_000;
-
 export function createSampler(options: SamplerOptions): Sampler {
   const { address, onSample, onRead, log, pollMs = 1_000, safetyMs = 30_000 } = options;
-  const server = addressName(address);
   const entries = new Map<string, Entry>();
   const users = createQueueUsers();
-  const others = createBatches({ run: read });
+  const batches = createBatches({ run: (id) => read(id) });
   const timers = createTimers((id) => void read(id));
   const { redis, attempted, explain } = connectSampler(address, log);
-  const reading = { redis, log, explain };
-  const readAll = (): void => others.add(entries.keys());
+  const readAll = (): void => batches.add(entries.keys());
   redis.on('ready', readAll);
   const eviction = watchEviction(redis, log, readAll, options.evictionMs);
   const wake = createWake({
@@ -100,91 +92,25 @@ export function createSampler(options: SamplerOptions): Sampler {
     log,
     ...(options.wakeMode ? { mode: options.wakeMode } : {}),
     onWake: (queue) => {
-      if (queue === undefined) {
-        for (const { source } of entries.values()) touchSource(source);
-        return readAll();
-      }
-      for (const id of users.of(queue)) {
-        const entry = entries.get(id);
-        touchSource(entry?.source);
-        if (!entry) continue;
-        if (isVain(entry)) {
-          // the next poll reads it
-          entry.ignored = true;
-          continue;
-        }
-        if (isQuiet(entry)) entry.wokenAt ??= performance.now();
-        entry.woken = true;
-        void read(id);
-      }
+      if (queue !== undefined) return wakeUsers({ users, entries, read }, queue);
+      for (const { source } of entries.values()) touchSource(source);
+      readAll();
     },
   });
-  const listening = within(LISTEN_TIMEOUT_MS, wake.settled, 'the wake').catch(() => {});
-  const timer = interval(pollMs, poll);
-
-  function poll(): void {
-    const now = performance.now();
-    const due: string[] = [];
-    for (const [id, entry] of entries) {
-      const deaf = wake.mode === 'Polling' || (entry.source !== undefined && wake.mode !== 'Tracking');
-      const often = deaf || isOften(entry, now);
-      const eventAt = nextEventAt(entry);
-      if (now >= (often ? entry.readAt + 0.9 * pollMs : entry.safetyAt)) due.push(id);
-      else if (eventAt > now && eventAt <= now + pollMs) timers.set(id, eventAt - now);
-    }
-    others.add(due);
-  }
-
-  /** Never rejects. */
-  async function read(id: string): Promise<void> {
-    const entry = entries.get(id);
-    if (entry?.reading) entry.readAgain = true;
-    if (!entry || entry.reading) return;
-    entry.reading = true;
-    others.drop(id);
-    // otherwise the first sample of each would report that there is no wake
-    await (redis.status === 'ready' ? listening : attempted());
-    entry.readAt = performance.now();
-    entry.safetyAt = nextAt(id, entry.readAt, safetyMs);
-    const { woken } = entry;
-    entry.woken = false;
-    const ended = onRead?.(id);
-    const { source, queues, horizonMs } = entry;
-    const found = await (source
-      ? readFromSource(reading, source.source, queues, horizonMs)
-      : readQueues(reading, queues, horizonMs));
-    ended?.();
-    entry.reading = false;
-    if (entries.get(id) === entry) await readDone(id, entry, found, woken);
-  }
-
-  async function readDone(id: string, entry: Entry, found: QueuesRead, woken: boolean): Promise<void> {
-    const { sampled: before } = entry;
-    const sampledNow = entry.source
-      ? takeSource(entry.source, found, { readAt: entry.readAt, before })
-      : found.sampled;
-    take(entry, { ...found, sampled: sampledNow }, server, performance.now());
-    countVain(entry, woken, before);
-    onSample(id, woken);
-    if (woken && !isVain(entry)) timers.set(id, BURST_MS);
-    const { sampled } = found;
-    if (sampled.kind === 'known' && sampled.sample.overdue) void sweepOnce(entry);
-    // a queue that wakes in vain is armed by the read that comes with the next poll
-    const again =
-      entry.readAgain ||
-      (!(woken && isVain(entry)) &&
-        (await (entry.source ? armSource(wake, id, entry, entry.source, users) : armQuiet(wake, entry))));
-    entry.readAgain = false;
-    if (again) void read(id);
-  }
-
-  /** One at a time, in the background. Never rejects. */
-  async function sweepOnce(entry: Entry): Promise<void> {
-    if (entry.sweeping) return;
-    entry.sweeping = true;
-    await sweepAll(reading, entry.queues);
-    entry.sweeping = false;
-  }
+  const read = createReader({
+    server: addressName(address),
+    entries,
+    users,
+    wake,
+    reading: { redis, log, explain },
+    attempted,
+    batches,
+    timers,
+    safetyMs,
+    onRead,
+    onSample,
+  });
+  const timer = interval(pollMs, () => batches.add(dueOf({ entries, wake, timers, pollMs })));
 
   /** Stops listening to queues that are no longer sampled. */
   function setQueues(id: string, queues: readonly QueueKeys[]): void {
@@ -206,12 +132,12 @@ export function createSampler(options: SamplerOptions): Sampler {
       if (before && before.source?.source === source && sameQueues(before.queues, queues)) return;
       setQueues(id, queues);
       entries.set(id, newEntry(queues, source));
-      others.add([id]);
+      batches.add([id]);
     },
     remove: (id) => {
       setQueues(id, []);
       entries.delete(id);
-      others.drop(id);
+      batches.drop(id);
     },
     latest: (id) => entries.get(id)?.sampled ?? notYet,
     setActive: (id, active, horizonMs) => {
@@ -221,7 +147,7 @@ export function createSampler(options: SamplerOptions): Sampler {
     [Symbol.asyncDispose]: async () => {
       timer.clear();
       eviction[Symbol.dispose]();
-      others[Symbol.dispose]();
+      batches[Symbol.dispose]();
       timers[Symbol.dispose]();
       entries.clear();
       await Promise.all([wake[Symbol.asyncDispose](), closeRedis(redis)]);
@@ -229,19 +155,53 @@ export function createSampler(options: SamplerOptions): Sampler {
   };
 }
 
-/** Arms the wake of idle queues. `true` if something arrived in the meantime, which no wake reports. */
-async function armQuiet(wake: Wake, entry: Entry): Promise<boolean> {
-  const { sampled, quiet } = entry;
-  if (sampled.kind !== 'known' || sampled.sample.runnable.waiting > 0) return false;
-  const isWhole = isQuiet(entry);
-  try {
-    const found = await Promise.all(quiet.map((keys) => wake.arm(keys)));
-    if (found.some((armed) => (armed?.waiting ?? 0) > 0)) return true;
-    const delayed = found.reduce((sum, armed) => sum + (armed?.delayed ?? 0), 0);
-    return isWhole && delayed > sampled.sample.delayed;
-  } catch {
-    return false; // the connection was lost: everything is armed again when it is back
+/** Reads a queue that changed, for each id that samples it. */
+function wakeUsers(
+  {
+    users,
+    entries,
+    read,
+  }: {
+    readonly users: QueueUsers;
+    readonly entries: ReadonlyMap<string, Entry>;
+    readonly read: (id: string) => Promise<void>;
+  },
+  queue: string,
+): void {
+  for (const id of users.of(queue)) {
+    const entry = entries.get(id);
+    touchSource(entry?.source);
+    if (!entry) continue;
+    if (isVain(entry)) {
+      // the next poll reads it
+      entry.ignored = true;
+      continue;
+    }
+    if (isQuiet(entry)) entry.wokenAt ??= performance.now();
+    entry.woken = true;
+    void read(id);
   }
+}
+
+interface PollInput {
+  readonly entries: ReadonlyMap<string, Entry>;
+  readonly wake: Pick<Wake, 'mode'>;
+  readonly timers: Timers;
+  readonly pollMs: number;
+}
+
+/** The ids to be read with this poll. Sets timers for what happens by itself before the next one. */
+function dueOf({ entries, wake, timers, pollMs }: PollInput): string[] {
+  const now = performance.now();
+  const due: string[] = [];
+  for (const [id, entry] of entries) {
+    const deaf = wake.mode === 'Polling' || (entry.source !== undefined && wake.mode !== 'Tracking');
+    const often = deaf || isOften(entry, now);
+    const eventAt = nextEventAt(entry);
+    if (now >= (often ? entry.readAt + 0.9 * pollMs : entry.safetyAt)) due.push(id);
+    else if (eventAt > now && eventAt <= now + pollMs) timers.set(id, eventAt - now);
+  }
+  return due;
 }
 
 function sameQueues(before: readonly QueueKeys[], now: readonly QueueKeys[]): boolean {
