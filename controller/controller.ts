@@ -25,7 +25,7 @@ import { startWatches } from './reconcile/watches.ts';
 import { createRecovery } from './recover/recover.ts';
 import { createRecorder } from './records/recorder.ts';
 import { createRedisHub } from './connect/redis-hub.ts';
-import { recordOf } from './report/report.ts';
+import { recordEvent } from './report/announce.ts';
 import { createWorkQueue, type WorkQueue } from '../kube/workqueue.ts';
 
 export interface ControllerOptions {
@@ -75,7 +75,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     onRecovered: (key, death, tasks) => {
       metrics.recovered(death.reason);
       const pool = watches.pools.get(key);
-      if (pool) recordOf(events, pool, recovered(death, tasks));
+      if (pool) recordEvent(events, pool, recovered(death, tasks));
       queue.add(key);
     },
     clock,

@@ -9,22 +9,28 @@ import { isDeepStrictEqual } from 'node:util';
 import type { KubeApi } from '../../kube/api.ts';
 import { KubeError } from '../../kube/errors.ts';
 import type { EventRecorder, Occurrence } from '../../kube/events.ts';
-import { keyOf } from '../../kube/watch.ts';
-import { GROUP, KIND, VERSION, type WorkerPool, type WorkerPoolStatus } from '../../kube/workerpool.ts';
+import type { WorkerPool, WorkerPoolStatus } from '../../kube/workerpool.ts';
 import type { PoolSample } from '../../queue/pool/pool-sample.ts';
 import { within } from '../../queue/connection/connection.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
-import type { Decision } from '../decide/decision.ts';
 import type { GraceChange } from '../act/owned-deployment.ts';
 import type { QueueLink } from '../sample/sampler.ts';
 import type { ControllerMetrics } from '../observe/metrics.ts';
-import { conditionEvents, scheduleEvents } from './change-events.ts';
+import {
+  announceChanges,
+  announceForgotten,
+  announceGrace,
+  announceHold,
+  announceRefusal,
+  announceScaling,
+  recordEvent,
+} from './announce.ts';
 import { findPoison, type PoisonSeen } from './poison.ts';
 import { onlyNumbersChanged } from './status.ts';
 import type { ScaleInHold } from '../act/scale-in.ts';
 import type { Step } from '../act/step.ts';
-import { createRateLimit } from './rate-limit.ts';
+import { createRateLimit, type RateLimit } from './rate-limit.ts';
 
 export interface ReportDeps {
   readonly api: KubeApi;
@@ -84,128 +90,88 @@ export interface Reporter {
   event(pool: WorkerPool, occurrence: Occurrence): void;
 }
 
-/** Records an event about a pool. Adds API version and kind, which objects of a watch do not have. */
-export function recordOf(events: EventRecorder, pool: WorkerPool, occurrence: Occurrence): void {
-  events.record({ ...pool, apiVersion: `${GROUP}/${VERSION}`, kind: KIND }, occurrence);
+export function createReporter(deps: ReportDeps): Reporter {
+  const limit = createRateLimit(NUMBERS_MS, NUMBERS_GAP_MS);
+  return {
+    event: (pool, occurrence) => recordEvent(deps.events, pool, occurrence),
+    stepped: (pool, step, grace, state) => {
+      if (step.held && step.held.reason !== state.held) announceHold(deps, pool, step.held);
+      state.held = step.held?.reason;
+      if (grace) announceGrace(deps, pool, grace, state.graceMissing);
+      state.graceMissing = grace?.missing;
+      announceForgotten(deps, pool, step.decision);
+      announceScaling(deps, pool, step);
+    },
+    poison: (pool, link, sample, state) => reportPoison(deps, pool, link, sample, state),
+    status: (pool, status, state) => reportStatus(deps, limit, pool, status, state),
+  };
 }
 
-export function createReporter(deps: ReportDeps): Reporter {
-  const { api, metrics, clock, log, signal } = deps;
-  const limit = createRateLimit(NUMBERS_MS, NUMBERS_GAP_MS);
+async function reportPoison(
+  { events }: ReportDeps,
+  pool: WorkerPool,
+  { sampler, queues }: QueueLink,
+  sample: PoolSample,
+  state: ReportState,
+): Promise<void> {
+  const reading = findPoison(sampler.redisOf, queues, sample, state.poison);
+  const found = await within(DEAD_LETTERS_TIMEOUT_MS, reading, 'reading dead letters').catch(() => undefined);
+  if (!found) return;
+  for (const note of found.news)
+    recordEvent(events, pool, { type: 'Warning', reason: 'TaskGivenUp', action: 'Recover', note });
+  state.poison = found.seen;
+}
 
-  const event = (pool: WorkerPool, occurrence: Occurrence): void => recordOf(deps.events, pool, occurrence);
-
-  function scaled(pool: WorkerPool, { scaled: change, decision }: Step): void {
-    if (!change) return;
-    const up = change.to > change.from;
-    metrics.scaled(up ? 'up' : 'down', decision.cause);
-    log.info({ pool: keyOf(pool), decision: decision.reason }, 'scaled');
-    const reason = up ? 'ScaledUp' : 'ScaledDown';
-    event(pool, { type: 'Normal', reason, action: 'Scale', note: decision.reason });
+async function reportStatus(
+  deps: ReportDeps,
+  limit: RateLimit,
+  pool: WorkerPool,
+  status: WorkerPoolStatus,
+  state: ReportState,
+): Promise<number | undefined> {
+  const { metrics, clock } = deps;
+  const last = state.written;
+  const before = last?.status ?? pool.status;
+  metrics.pools.status(pool, status);
+  announceChanges(deps, pool, before, status);
+  const restMs = restOfRefusal(last, status, clock.elapsed());
+  if (last && restMs > 0) {
+    state.written = { ...last, status };
+    return restMs;
   }
-
-  function forgot(pool: WorkerPool, { forgot: why, reason }: Decision): void {
-    if (why === undefined) return;
-    metrics.forgotten();
-    log.error(
-      { pool: keyOf(pool), decision: reason, why },
-      'what a pool had learned made no sense and was discarded',
-    );
-  }
-
-  function held(pool: WorkerPool, { message }: ScaleInHold): void {
-    log.info({ pool: keyOf(pool), why: message }, 'scale-in is held');
-    const note = `Scale-in waits: ${message}.`;
-    event(pool, { type: 'Normal', reason: 'ScaleInHeld', action: 'Scale', note });
-  }
-
-  /** `reported`: the missing grace period of the last event. */
-  function graced(pool: WorkerPool, { from, to, missing }: GraceChange, reported: number | undefined): void {
-    if (to !== from) {
-      const note = `Pods get ${to} s to terminate instead of ${from} s, by recent service times.`;
-      event(pool, { type: 'Normal', reason: 'GracePeriodChanged', action: 'Apply', note });
-    }
-    if (missing === undefined || missing === reported) return;
-    const note =
-      `Tasks take longer than the ${from} s that pods have to terminate. They get ${missing} s once nothing is in flight, or ` +
-      'with the next change of the template; to apply it now, set terminationGracePeriodSeconds there.';
-    event(pool, { type: 'Normal', reason: 'GracePeriodShort', action: 'Apply', note });
-  }
-
-  function eventsOf(pool: WorkerPool, before: WorkerPoolStatus | undefined, status: WorkerPoolStatus): void {
-    for (const occurrence of conditionEvents(before?.conditions ?? [], status.conditions ?? []))
-      event(pool, occurrence);
-    for (const occurrence of scheduleEvents(before?.schedules ?? [], status.schedules ?? []))
-      event(pool, occurrence);
-  }
-
-  /**
-   * Returns why the API server refuses the status, if it does. Before Kubernetes 1.33, a status is refused for whatever in `spec`
-   * breaks a rule that the definition did not have when the pool was stored.
-   */
-  async function write(pool: WorkerPool, status: WorkerPoolStatus): Promise<string | undefined> {
-    const { namespace, name } = pool.metadata;
-    try {
-      await api.pools.patchStatus({ namespace, name }, status, { signal });
-      return undefined;
-    } catch (error) {
-      if (error instanceof KubeError && error.status === 422) return error.message;
-      throw error;
+  const accepted = last?.refusal === undefined;
+  if (accepted && before && isDeepStrictEqual(before, status)) return undefined;
+  if (accepted && last && onlyNumbersChanged(last.status, status)) {
+    const now = clock.elapsed();
+    const turn = last.turn ?? limit.next(last.at, now);
+    if (turn > now) {
+      state.written = { ...last, turn };
+      return turn - now;
     }
   }
+  const refusal = await writeStatus(deps, pool, status);
+  if (refusal !== undefined && refusal !== last?.refusal) announceRefusal(deps, pool, refusal);
+  state.written = { status, at: clock.elapsed(), ...(refusal === undefined ? {} : { refusal }) };
+  return refusal === undefined ? undefined : REFUSED_RETRY_MS;
+}
 
-  function refused(pool: WorkerPool, why: string): void {
-    log.warn({ pool: keyOf(pool), why }, 'the status is refused');
-    const note = `The status stays as it was, though the pool is scaled: ${why}`;
-    event(pool, { type: 'Warning', reason: 'StatusRefused', action: 'Reconcile', note });
+/**
+ * Returns why the API server refuses the status, if it does. Before Kubernetes 1.33, a status is refused for whatever in `spec`
+ * breaks a rule that the definition did not have when the pool was stored.
+ */
+async function writeStatus(
+  { api, signal }: ReportDeps,
+  pool: WorkerPool,
+  status: WorkerPoolStatus,
+): Promise<string | undefined> {
+  const { namespace, name } = pool.metadata;
+  try {
+    await api.pools.patchStatus({ namespace, name }, status, { signal });
+    return undefined;
+  } catch (error) {
+    if (error instanceof KubeError && error.status === 422) return error.message;
+    throw error;
   }
-
-  return {
-    event,
-    stepped: (pool, step, grace, state) => {
-      if (step.held && step.held.reason !== state.held) held(pool, step.held);
-      state.held = step.held?.reason;
-      if (grace) graced(pool, grace, state.graceMissing);
-      state.graceMissing = grace?.missing;
-      forgot(pool, step.decision);
-      scaled(pool, step);
-    },
-    poison: async (pool, { sampler, queues }, sample, state) => {
-      const reading = findPoison(sampler.redisOf, queues, sample, state.poison);
-      const found = await within(DEAD_LETTERS_TIMEOUT_MS, reading, 'reading dead letters').catch(
-        () => undefined,
-      );
-      if (!found) return;
-      for (const note of found.news)
-        event(pool, { type: 'Warning', reason: 'TaskGivenUp', action: 'Recover', note });
-      state.poison = found.seen;
-    },
-    status: async (pool, status, state) => {
-      const last = state.written;
-      const before = last?.status ?? pool.status;
-      metrics.pools.status(pool, status);
-      eventsOf(pool, before, status);
-      const restMs = restOfRefusal(last, status, clock.elapsed());
-      if (last && restMs > 0) {
-        state.written = { ...last, status };
-        return restMs;
-      }
-      const accepted = last?.refusal === undefined;
-      if (accepted && before && isDeepStrictEqual(before, status)) return undefined;
-      if (accepted && last && onlyNumbersChanged(last.status, status)) {
-        const now = clock.elapsed();
-        const turn = last.turn ?? limit.next(last.at, now);
-        if (turn > now) {
-          state.written = { ...last, turn };
-          return turn - now;
-        }
-      }
-      const refusal = await write(pool, status);
-      if (refusal !== undefined && refusal !== last?.refusal) refused(pool, refusal);
-      state.written = { status, at: clock.elapsed(), ...(refusal === undefined ? {} : { refusal }) };
-      return refusal === undefined ? undefined : REFUSED_RETRY_MS;
-    },
-  };
 }
 
 /** How much longer to wait before the status of this pool is written again, ms; 0 or less to write it now. */
