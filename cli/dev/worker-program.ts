@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { RedisAddress } from '../../queue/connection/connection.ts';
 import { formatDuration } from '../../runtime/duration.ts';
-import type { WorkerProgram } from './local-target.ts';
+import type { WorkerProgram } from './local-worker.ts';
 
 export interface WorkerSettings {
   readonly redis: RedisAddress;
