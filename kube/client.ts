@@ -234,8 +234,8 @@ export function createKubeApi(transport: Transport): KubeApi {
 
 /** `metav1.ListMeta`, as far as we read it. */
 interface ListMeta {
-  resourceVersion?: string;
-  continue?: string;
+  readonly resourceVersion?: string;
+  readonly continue?: string;
 }
 
 function on(method: Call['method'], resource: Resource<unknown>, ref: ObjectRef, subresource?: Subresource) {

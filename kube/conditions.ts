@@ -3,15 +3,15 @@
  * `kubectl wait --for=condition=…` and alerting on a condition's age both work.
  */
 export interface Condition {
-  type: string;
-  status: 'True' | 'False' | 'Unknown';
+  readonly type: string;
+  readonly status: 'True' | 'False' | 'Unknown';
   /** CamelCase, for machines. */
-  reason: string;
+  readonly reason: string;
   /** A sentence, for people. */
-  message: string;
-  observedGeneration: number;
+  readonly message: string;
+  readonly observedGeneration: number;
   /** RFC 3339. */
-  lastTransitionTime: string;
+  readonly lastTransitionTime: string;
 }
 
 export type ObservedCondition = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;

@@ -35,25 +35,35 @@ export interface WorkerPoolSpecInput extends Partial<
     | 'fallback'
   >
 > {
-  redis: WorkerPoolSpec['redis'];
-  source?: SourceSpecInput;
-  scaleTargetRef?: Partial<ScaleTargetRef> & Pick<ScaleTargetRef, 'name'>;
-  scaling?: Partial<Omit<ScalingSpec, 'scaleDown'>> & { scaleDown?: Partial<ScalingSpec['scaleDown']> };
-  schedules?: (Omit<ScheduleSpec, 'timeZone'> & { timeZone?: string })[];
-  retry?: { attempts?: number; maxDeliveries?: number; backoff?: Partial<RetrySpec['backoff']> };
-  durability?: { replicas: number; timeout?: string };
-  tasks?: Partial<TasksSpec>;
-  results?: Partial<ResultsSpec>;
-  deadLetters?: Partial<DeadLettersSpec>;
-  fallback?: { after?: string; replicas: number };
+  readonly redis: WorkerPoolSpec['redis'];
+  readonly source?: SourceSpecInput;
+  readonly scaleTargetRef?: Partial<ScaleTargetRef> & Pick<ScaleTargetRef, 'name'>;
+  readonly scaling?: Partial<Omit<ScalingSpec, 'scaleDown'>> & {
+    readonly scaleDown?: Partial<ScalingSpec['scaleDown']>;
+  };
+  readonly schedules?: (Omit<ScheduleSpec, 'timeZone'> & { readonly timeZone?: string })[];
+  readonly retry?: {
+    readonly attempts?: number;
+    readonly maxDeliveries?: number;
+    readonly backoff?: Partial<RetrySpec['backoff']>;
+  };
+  readonly durability?: { readonly replicas: number; readonly timeout?: string };
+  readonly tasks?: Partial<TasksSpec>;
+  readonly results?: Partial<ResultsSpec>;
+  readonly deadLetters?: Partial<DeadLettersSpec>;
+  readonly fallback?: { readonly after?: string; readonly replicas: number };
 }
 
 /** A source as a user writes it. */
 export interface SourceSpecInput extends Omit<SourceSpec, 'bullmq' | 'celery' | 'custom'> {
-  bullmq?: { queues: string[]; prefix?: string };
-  celery?: { queues: string[]; prioritySteps?: number[]; keyPrefix?: string };
-  custom?: Omit<CustomSourceSpec, 'delayed'> & {
-    delayed?: { key: string; unit?: 's' | 'ms'; scale?: number }[];
+  readonly bullmq?: { readonly queues: string[]; readonly prefix?: string };
+  readonly celery?: {
+    readonly queues: string[];
+    readonly prioritySteps?: number[];
+    readonly keyPrefix?: string;
+  };
+  readonly custom?: Omit<CustomSourceSpec, 'delayed'> & {
+    readonly delayed?: { readonly key: string; readonly unit?: 's' | 'ms'; readonly scale?: number }[];
   };
 }
 

@@ -13,18 +13,18 @@ import type { WorkerPool } from './workerpool.ts';
 import { GROUP, PLURAL, VERSION } from './workerpool.ts';
 
 export interface ObjectRef {
-  namespace: string;
-  name: string;
+  readonly namespace: string;
+  readonly name: string;
 }
 
 /** `T` is the type of the resource's objects. */
 export interface Resource<T> {
   /** Empty for the core group. */
-  group: string;
-  version: string;
-  plural: string;
+  readonly group: string;
+  readonly version: string;
+  readonly plural: string;
   /** Never set: it ties the resource to its type. */
-  object?: T;
+  readonly object?: T;
 }
 
 export const POOLS: Resource<WorkerPool> = { group: GROUP, version: VERSION, plural: PLURAL };

@@ -3,36 +3,40 @@
  * the settings of queue/sources/. Pure.
  */
 export interface SourceSpec {
-  arq?: { queues: string[] };
-  asynq?: { queues: string[] };
-  bullmq?: { queues: string[]; prefix: string };
+  readonly arq?: { readonly queues: string[] };
+  readonly asynq?: { readonly queues: string[] };
+  readonly bullmq?: { readonly queues: string[]; readonly prefix: string };
   /** `prioritySteps` and `keyPrefix`: as the transport options `priority_steps` and `global_keyprefix`. */
-  celery?: { queues: string[]; prioritySteps: number[]; keyPrefix?: string };
-  custom?: CustomSourceSpec;
-  dramatiq?: { queues: string[] };
+  readonly celery?: {
+    readonly queues: string[];
+    readonly prioritySteps: number[];
+    readonly keyPrefix?: string;
+  };
+  readonly custom?: CustomSourceSpec;
+  readonly dramatiq?: { readonly queues: string[] };
   /** `longestTask`: a duration. */
-  list?: { keys: string[]; longestTask?: string };
-  rq?: { queues: string[] };
-  saq?: { queues: string[] };
-  sidekiq?: { queues: string[] };
+  readonly list?: { readonly keys: string[]; readonly longestTask?: string };
+  readonly rq?: { readonly queues: string[] };
+  readonly saq?: { readonly queues: string[] };
+  readonly sidekiq?: { readonly queues: string[] };
   /** `longestTask`: a duration. */
-  stream?: { keys: string[]; group: string; longestTask?: string };
+  readonly stream?: { readonly keys: string[]; readonly group: string; readonly longestTask?: string };
 }
 
 export interface CustomSourceSpec {
-  waiting: ReadingSpec[];
-  inHand?: ReadingSpec[];
-  delayed?: { key: string; unit: 's' | 'ms'; scale: number }[];
+  readonly waiting: ReadingSpec[];
+  readonly inHand?: ReadingSpec[];
+  readonly delayed?: { readonly key: string; readonly unit: 's' | 'ms'; readonly scale: number }[];
   /** All-time count of finished tasks. */
-  finished?: ReadingSpec;
-  longestTask?: string;
+  readonly finished?: ReadingSpec;
+  readonly longestTask?: string;
 }
 
 /** A command that reads one number. */
 export interface ReadingSpec {
-  command: 'LLEN' | 'ZCARD' | 'ZCOUNT' | 'HLEN' | 'SCARD' | 'XLEN' | 'XPENDING' | 'GET' | 'HGET';
-  key: string;
-  args?: string[];
+  readonly command: 'LLEN' | 'ZCARD' | 'ZCOUNT' | 'HLEN' | 'SCARD' | 'XLEN' | 'XPENDING' | 'GET' | 'HGET';
+  readonly key: string;
+  readonly args?: string[];
 }
 
 /** What people call the queues of a source, such as `bullmq:mail`; beside the first name, Millrace keeps what it recorded. */

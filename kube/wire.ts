@@ -24,12 +24,12 @@ export type PodTemplateSpec = Wire<V1PodTemplateSpec>;
 
 /** What every object has once the server stored it. */
 export interface KubeObject {
-  apiVersion?: string;
-  kind?: string;
-  metadata: ObjectMeta & { name: string };
+  readonly apiVersion?: string;
+  readonly kind?: string;
+  readonly metadata: ObjectMeta & { readonly name: string };
 }
 
-type Stored<T extends { metadata?: V1ObjectMeta }> = Omit<Wire<T>, 'metadata'> & KubeObject;
+type Stored<T extends { readonly metadata?: V1ObjectMeta }> = Omit<Wire<T>, 'metadata'> & KubeObject;
 
 export type Deployment = Stored<V1Deployment>;
 export type Pod = Stored<V1Pod>;

@@ -25,48 +25,48 @@ export type StepLimit = number | string;
 export type Duration = string;
 
 export interface WorkerPool {
-  apiVersion: `${typeof GROUP}/${typeof VERSION}`;
-  kind: typeof KIND;
-  metadata: ObjectMeta & { name: string; namespace: string };
-  spec: WorkerPoolSpec;
-  status?: WorkerPoolStatus;
+  readonly apiVersion: `${typeof GROUP}/${typeof VERSION}`;
+  readonly kind: typeof KIND;
+  readonly metadata: ObjectMeta & { readonly name: string; readonly namespace: string };
+  readonly spec: WorkerPoolSpec;
+  readonly status?: WorkerPoolStatus;
 }
 
 export interface WorkerPoolSpec {
-  redis: RedisSpec;
+  readonly redis: RedisSpec;
   /** Another queue library whose tasks the pods run, instead of `queue`, `queues` and `result`, which are not used then. */
-  source?: SourceSpec;
+  readonly source?: SourceSpec;
   /** The Redis LIST that clients `LPUSH` to. Not used when there are `queues`. */
-  queue: string;
+  readonly queue: string;
   /** Several lists instead of one, in strict priority, the first one first. */
-  queues?: string[];
+  readonly queues?: string[];
   /** The Redis HASH that workers write results to. */
-  result: string;
+  readonly result: string;
   /** Pods of a Deployment that the controller owns. Exactly one of `template` and `scaleTargetRef` is set. */
-  template?: PodTemplateSpec;
+  readonly template?: PodTemplateSpec;
   /** The container of the template that runs the worker; without it, the first one. */
-  workerContainer?: string;
+  readonly workerContainer?: string;
   /** Whether pods get the defaults of Kubernetes' restricted level, where the template sets nothing. */
-  podDefaults: PodDefaults;
+  readonly podDefaults: PodDefaults;
   /** An existing Deployment to scale; the controller touches nothing of it but its replicas. */
-  scaleTargetRef?: ScaleTargetRef;
+  readonly scaleTargetRef?: ScaleTargetRef;
   /** Slots per replica: how many tasks a worker runs at a time. */
-  concurrency: number;
-  minReplicas: number;
-  maxReplicas: number;
-  scaling: ScalingSpec;
+  readonly concurrency: number;
+  readonly minReplicas: number;
+  readonly maxReplicas: number;
+  readonly scaling: ScalingSpec;
   /** Periods with other bounds. */
-  schedules?: ScheduleSpec[];
-  retry: RetrySpec;
+  readonly schedules?: ScheduleSpec[];
+  readonly retry: RetrySpec;
   /** Workers wait for this many replicas of Redis after each turn; by default, for none. */
-  durability?: { replicas: number; timeout: Duration };
+  readonly durability?: { readonly replicas: number; readonly timeout: Duration };
   /** Absent where the definition in the cluster is of an older version. */
-  tasks?: TasksSpec;
-  results: ResultsSpec;
-  deadLetters: DeadLettersSpec;
+  readonly tasks?: TasksSpec;
+  readonly results: ResultsSpec;
+  readonly deadLetters: DeadLettersSpec;
   /** Replicas to keep if the queue could not be read for `after`; by default the pool keeps its replicas. */
-  fallback?: { after: Duration; replicas: number };
-  mode: Mode;
+  readonly fallback?: { readonly after: Duration; readonly replicas: number };
+  readonly mode: Mode;
 }
 
 export const Mode = { Active: 'Active', DryRun: 'DryRun', Paused: 'Paused' } as const;
@@ -76,46 +76,46 @@ export const PodDefaults = { Restricted: 'Restricted', None: 'None' } as const;
 export type PodDefaults = (typeof PodDefaults)[keyof typeof PodDefaults];
 
 export interface ScaleTargetRef {
-  apiVersion: 'apps/v1';
-  kind: 'Deployment';
-  name: string;
+  readonly apiVersion: 'apps/v1';
+  readonly kind: 'Deployment';
+  readonly name: string;
 }
 
 export interface ScalingSpec {
   /** The target rule: as many replicas as it takes to begin every task within this time of its arrival. */
-  targetWait?: Duration;
+  readonly targetWait?: Duration;
   /**
    * The plain rule: `ceil((waiting + in flight) / tasksPerReplica)` replicas; 5 when there is no `targetWait` either. With
    * both, the larger number of replicas wins.
    */
-  tasksPerReplica?: number;
+  readonly tasksPerReplica?: number;
   /** Whether what past days and weeks needed at this hour may raise the number of replicas; only with `targetWait`. */
-  forecast?: boolean;
-  scaleUp?: { maxStep?: StepLimit };
-  scaleDown: {
+  readonly forecast?: boolean;
+  readonly scaleUp?: { readonly maxStep?: StepLimit };
+  readonly scaleDown: {
     /**
      * Replicas go down only under what this last stretch of time never needed. Without it, 60 s; with `targetWait` alone,
      * as long as idling costs less than a start.
      */
-    window?: Duration;
-    maxStep?: StepLimit;
+    readonly window?: Duration;
+    readonly maxStep?: StepLimit;
     /** When pods that cannot drain, because their workers are not Millrace's, may be removed. */
-    unmanaged: Unmanaged;
+    readonly unmanaged: Unmanaged;
   };
 }
 
 /** Replaces the pool's bounds for `duration` from each start. At least one of the bounds is set. */
 export interface ScheduleSpec {
   /** For people; without it, `start` stands for it. */
-  name?: string;
+  readonly name?: string;
   /** Five fields of cron, `0 8 * * 1-5`. */
-  start: string;
-  duration: Duration;
+  readonly start: string;
+  readonly duration: Duration;
   /** A name of the IANA database, `Europe/Berlin`. */
-  timeZone: string;
-  minReplicas?: number;
+  readonly timeZone: string;
+  readonly minReplicas?: number;
   /** A `minReplicas` above it, or above the pool's, raises it. */
-  maxReplicas?: number;
+  readonly maxReplicas?: number;
 }
 
 export const Unmanaged = { WhenIdle: 'WhenIdle', Always: 'Always', Never: 'Never' } as const;
@@ -123,118 +123,118 @@ export type Unmanaged = (typeof Unmanaged)[keyof typeof Unmanaged];
 
 export interface RetrySpec {
   /** Maximum number of attempts of a task, including the first. */
-  attempts: number;
+  readonly attempts: number;
   /** Deliveries that all ended with the death of the worker, before a task is given up. */
-  maxDeliveries: number;
-  backoff: { initial: Duration; max: Duration; jitter: boolean };
+  readonly maxDeliveries: number;
+  readonly backoff: { readonly initial: Duration; readonly max: Duration; readonly jitter: boolean };
 }
 
 export interface TasksSpec {
   /** A larger task becomes a dead letter instead of being run; a quantity such as `1Mi`, at most `512Mi`. */
-  maxSize: string;
+  readonly maxSize: string;
 }
 
 export interface ResultsSpec {
   /** How long a result is kept; `0s` for ever. */
-  ttl: Duration;
+  readonly ttl: Duration;
   /** A larger result fails its task for good; a quantity such as `16Mi`, at most `512Mi`. */
-  maxSize: string;
+  readonly maxSize: string;
 }
 
 /** How many of the tasks that failed for good the queue keeps: the newest. */
 export interface DeadLettersSpec {
-  max: number;
+  readonly max: number;
   /** `0s` for ever. */
-  maxAge: Duration;
+  readonly maxAge: Duration;
 }
 
 export interface SecretKeyRef {
-  name: string;
-  key: string;
+  readonly name: string;
+  readonly key: string;
 }
 
 /** Takes a value from a Secret of the pool's namespace. */
 export interface SecretSource {
-  secretKeyRef: SecretKeyRef;
+  readonly secretKeyRef: SecretKeyRef;
 }
 
 export interface RedisSpec {
   /** `redis://[user[:password]@]host[:port][/db]`, or `rediss://` for TLS. One of `url`, `urlFrom`, `sentinel`, `cluster`. */
-  url?: string;
-  urlFrom?: SecretSource;
-  sentinel?: SentinelSpec;
-  cluster?: ClusterSpec;
-  username?: string;
-  passwordFrom?: SecretSource;
-  tls?: TlsSpec;
+  readonly url?: string;
+  readonly urlFrom?: SecretSource;
+  readonly sentinel?: SentinelSpec;
+  readonly cluster?: ClusterSpec;
+  readonly username?: string;
+  readonly passwordFrom?: SecretSource;
+  readonly tls?: TlsSpec;
 }
 
 export interface SentinelSpec {
   /** Under which the sentinels watch the primary. */
-  name: string;
+  readonly name: string;
   /** `host:port` of each. */
-  nodes: string[];
+  readonly nodes: string[];
   /** The sentinels' own; without a password here, that of Redis is tried where they want one. */
-  username?: string;
-  passwordFrom?: SecretSource;
+  readonly username?: string;
+  readonly passwordFrom?: SecretSource;
 }
 
 /** Some nodes of a Redis Cluster. */
 export interface ClusterSpec {
   /** `host:port` of each. */
-  nodes: string[];
+  readonly nodes: string[];
 }
 
 export interface TlsSpec {
   /** PEM of the authority that signed the server's certificate. */
-  caFrom?: SecretSource;
+  readonly caFrom?: SecretSource;
   /** PEM of the client's certificate and key, where the server asks for them. */
-  certFrom?: SecretSource;
-  keyFrom?: SecretSource;
+  readonly certFrom?: SecretSource;
+  readonly keyFrom?: SecretSource;
   /** Name to check the server's certificate against, when it is not the host of the URL. */
-  serverName?: string;
-  insecureSkipVerify?: boolean;
+  readonly serverName?: string;
+  readonly insecureSkipVerify?: boolean;
 }
 
 export interface WorkerPoolStatus {
-  observedGeneration?: number;
+  readonly observedGeneration?: number;
   /** Replicas that exist; what `/scale` reports. */
-  replicas?: number;
-  readyReplicas?: number;
+  readonly replicas?: number;
+  readonly readyReplicas?: number;
   /** Being shut down, and counted neither in `replicas` nor in `readyReplicas`: workers that finish what they run. */
-  terminatingReplicas?: number;
-  desiredReplicas?: number;
+  readonly terminatingReplicas?: number;
+  readonly desiredReplicas?: number;
   /** Label selector of the pods, as a string; what `/scale` reports. */
-  selector?: string;
+  readonly selector?: string;
   /** The queue, or the queues by priority, with commas. */
-  queue?: string;
-  waiting?: number;
-  inFlight?: number;
-  delayed?: number;
-  dead?: number;
+  readonly queue?: string;
+  readonly waiting?: number;
+  readonly inFlight?: number;
+  readonly delayed?: number;
+  readonly dead?: number;
   /** With a target wait: how long tasks take and pods start, and tasks a second over the last minute, `12.5/s`. */
-  serviceTime?: Quantiles;
-  startTime?: Quantiles;
-  arrivalRate?: string;
+  readonly serviceTime?: Quantiles;
+  readonly startTime?: Quantiles;
+  readonly arrivalRate?: string;
   /** The schedules that are on, by name. */
-  schedules?: string[];
-  lastScaleTime?: string;
+  readonly schedules?: string[];
+  readonly lastScaleTime?: string;
   /** The last decision, human-readable: `0→3: 12 waiting, 0 in flight, 5 tasks a replica`. */
-  lastDecision?: string;
+  readonly lastDecision?: string;
   /** The machine-readable cause of that decision. Absent if an older controller wrote the status. */
-  lastCause?: string;
+  readonly lastCause?: string;
   /** How the controller detects the first task in an empty queue: Tracking, BlockingPeek or Polling. */
-  wake?: string;
+  readonly wake?: string;
   /** Fingerprints of the Deployment as applied and as stored: the next controller need not apply it again. */
-  applied?: string;
+  readonly applied?: string;
   /** The field manager that applied replicas to the adopted Deployment, and when (RFC 3339): another controller resumes with it. */
-  replicasApplier?: { manager: string; time?: string };
-  conditions?: Condition[];
+  readonly replicasApplier?: { readonly manager: string; readonly time?: string };
+  readonly conditions?: Condition[];
 }
 
 export interface Quantiles {
-  p50: Duration;
-  p95: Duration;
+  readonly p50: Duration;
+  readonly p95: Duration;
 }
 
 /** The queues of a pool, the highest priority first; of a source, what people call them (`sourceQueues`). */

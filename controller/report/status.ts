@@ -25,13 +25,13 @@ export function statusOf(input: StatusInput): WorkerPoolStatus {
     queue: queuesOf(pool.spec).join(','),
     wake,
     conditions: mergeConditions(before.conditions ?? [], poolConditions(input), generation, now),
+    ...(selector !== undefined && { selector }),
+    ...(input.applied && { applied: `${input.applied.wanted}.${input.applied.made}` }),
   };
   if (sampled.kind === 'known') {
     const { waiting, inFlight, delayed, dead } = sampled.sample;
     Object.assign(status, { waiting, inFlight, delayed, dead });
   }
-  if (selector !== undefined) status.selector = selector;
-  if (input.applied) status.applied = `${input.applied.wanted}.${input.applied.made}`;
   if (!step) return status;
   const { replicas, decision, scaled } = step;
   Object.assign(status, applierStatus(input));
@@ -48,7 +48,7 @@ export function statusOf(input: StatusInput): WorkerPoolStatus {
     Object.assign(status, { serviceTime: null, startTime: null, arrivalRate: null });
   const { on } = decision.bounds;
   if (on.length > 0 || before.schedules) Object.assign(status, { schedules: on.length > 0 ? on : null });
-  if (scaled) status.lastScaleTime = now.toISOString().replace(/\.\d+Z$/, 'Z');
+  if (scaled) Object.assign(status, { lastScaleTime: now.toISOString().replace(/\.\d+Z$/, 'Z') });
   // its numbers change all the time: the reason is updated only with the decision
   if (scaled || !before.lastDecision || causeChanged(before, decision))
     Object.assign(status, { lastDecision: decision.reason, lastCause: decision.cause });

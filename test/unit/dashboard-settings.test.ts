@@ -7,12 +7,12 @@ import { completeSpec } from '../support/complete-pool.ts';
 /** Of several fields that exclude one another the first is shown: field → what must be away for it to show. */
 const REPLACED_BY: Record<string, (spec: Partial<WorkerPoolSpec>) => void> = {
   queue: (spec) => {
-    delete spec.queues;
-    delete spec.source;
+    Reflect.deleteProperty(spec, 'queues');
+    Reflect.deleteProperty(spec, 'source');
   },
-  queues: (spec) => delete spec.source,
-  result: (spec) => delete spec.source,
-  'redis.urlFrom': ({ redis }) => delete redis?.url,
+  queues: (spec) => Reflect.deleteProperty(spec, 'source'),
+  result: (spec) => Reflect.deleteProperty(spec, 'source'),
+  'redis.urlFrom': ({ redis }) => redis && Reflect.deleteProperty(redis, 'url'),
 };
 /** Always the same, so that they say nothing. */
 const CONSTANT = new Set(['scaleTargetRef.apiVersion', 'scaleTargetRef.kind']);

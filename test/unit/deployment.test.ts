@@ -224,6 +224,6 @@ test('the shortest grace period of a pod template is still a second', () => {
 
 test('a pool that adopts has no Deployment of its own', () => {
   const adopting = pool();
-  delete adopting.spec.template;
+  Reflect.deleteProperty(adopting.spec, 'template');
   expect(() => deploymentOf(adopting, 30)).toThrow('shop/tiles has no template');
 });
