@@ -69,8 +69,8 @@ export function addQueueCommands(command: Define, log: CommandLog): void {
     .option('--tasks', 'also list the ids of the tasks that each one holds')
     .addOption(outputOption())
     .action(async (_pool: string | undefined, flags: import('./commands/workers.ts').WorkersFlags) => {
-      const { listWorkers } = await import('./commands/workers.ts');
-      await listWorkers(flags);
+      const { showWorkers } = await import('./commands/workers.ts');
+      await showWorkers(flags);
     });
 
   addAccessFlags(

@@ -2,10 +2,10 @@
 import { useEffect } from 'preact/hooks';
 import { PoolView } from './pool.tsx';
 import { PoolsView } from './pools.tsx';
-import { usePlace } from './route.ts';
+import { useRoute } from './route.ts';
 
 export function App() {
-  const place = usePlace();
+  const place = useRoute();
   const { key, range } = place.page === 'pool' ? place : {};
   useEffect(() => {
     document.title = key === undefined ? 'Pools · Millrace' : `${key} · Millrace`;

@@ -2,14 +2,14 @@
 import { useEffect, useState } from 'preact/hooks';
 import type { PastRange } from '../controller/dashboard/api.ts';
 
-export type Place =
+export type PageRoute =
   | { readonly page: 'pools' }
   /** Live if there is no range. */
   | { readonly page: 'pool'; readonly key: string; readonly range: PastRange | undefined };
 
 const RANGES: readonly string[] = ['6h', '24h', '7d'] satisfies readonly PastRange[];
 
-export function placeOf(hash: string): Place {
+export function routeOf(hash: string): PageRoute {
   const [, namespace, name, query] = /^#\/pools\/([^/]+)\/([^/?]+)(?:\?(.*))?$/.exec(hash) ?? [];
   if (namespace === undefined || name === undefined) return { page: 'pools' };
   const asked = new URLSearchParams(query).get('range') ?? '';
@@ -22,12 +22,12 @@ export function hrefOf(key: string, range?: PastRange): string {
   return `#/pools/${key.split('/').map(encodeURIComponent).join('/')}${query}`;
 }
 
-export function usePlace(): Place {
+export function useRoute(): PageRoute {
   const [hash, setHash] = useState(location.hash);
   useEffect(() => {
     const change = (): void => setHash(location.hash);
     window.addEventListener('hashchange', change);
     return () => window.removeEventListener('hashchange', change);
   }, []);
-  return placeOf(hash);
+  return routeOf(hash);
 }

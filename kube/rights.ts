@@ -15,7 +15,7 @@ import { GROUP, PLURAL } from './workerpool.ts';
  * Of WorkerPools in a namespace, or in all with `''`; of a path of the controller's own, such as `/metrics`; or of a metric for
  * autoscalers.
  */
-export type Question =
+export type AccessQuestion =
   | { readonly verb: 'list' | 'patch'; readonly namespace: string }
   | { readonly path: string }
   | {
@@ -36,9 +36,9 @@ export interface User {
 export interface Rights {
   /** `undefined` for a token that the API server rejects. Rejects with KubeError if the request fails. */
   userOf(token: string, options?: CallOptions): Promise<string | undefined>;
-  may(token: string, question: Question, options?: CallOptions): Promise<boolean>;
+  may(token: string, question: AccessQuestion, options?: CallOptions): Promise<boolean>;
   /** The same of a user; needs the right to create SubjectAccessReviews. */
-  mayUser(user: User, question: Question, options?: CallOptions): Promise<boolean>;
+  mayUser(user: User, question: AccessQuestion, options?: CallOptions): Promise<boolean>;
   /** True if `userOf` is cached for the token, and is a user. */
   knows(token: string): boolean;
 }
@@ -103,7 +103,11 @@ export function createRights(transport: Transport, now: () => number): Rights {
     }
   }
 
-  async function ask(token: string, question: Question, options: CallOptions | undefined): Promise<boolean> {
+  async function ask(
+    token: string,
+    question: AccessQuestion,
+    options: CallOptions | undefined,
+  ): Promise<boolean> {
     const review = await transport.call<AccessReview>(
       {
         method: 'POST',
@@ -121,7 +125,11 @@ export function createRights(transport: Transport, now: () => number): Rights {
     return review.status?.allowed === true;
   }
 
-  async function askOf(user: User, question: Question, options: CallOptions | undefined): Promise<boolean> {
+  async function askOf(
+    user: User,
+    question: AccessQuestion,
+    options: CallOptions | undefined,
+  ): Promise<boolean> {
     const { name, ...rest } = user;
     const review = await transport.call<AccessReview>(
       {
@@ -172,7 +180,7 @@ export function createRights(transport: Transport, now: () => number): Rights {
   };
 }
 
-function attributesOf(question: Question): object {
+function attributesOf(question: AccessQuestion): object {
   if ('path' in question) return { nonResourceAttributes: { path: question.path, verb: 'get' } };
   return { resourceAttributes: { group: GROUP, resource: PLURAL, ...question } };
 }

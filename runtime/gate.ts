@@ -1,8 +1,8 @@
 /** Runs the work as soon as it may. */
-export type Gate = <T>(work: () => Promise<T>) => Promise<T>;
+export type Limiter = <T>(work: () => Promise<T>) => Promise<T>;
 
 /** Limits concurrency to `most`; further work waits, first come, first served. */
-export function createGate(most: number): Gate {
+export function createGate(most: number): Limiter {
   const waiting: (() => void)[] = [];
   let working = 0;
   return async (work) => {

@@ -29,7 +29,7 @@ export interface WorkerSummary {
   readonly tasks?: readonly string[];
 }
 
-export async function listWorkers(flags: WorkersFlags): Promise<void> {
+export async function showWorkers(flags: WorkersFlags): Promise<void> {
   await withRedis(flags, async (redis, place) => {
     checkOwnQueues(place);
     const found = await readWorkers(redis, place.queues, flags.tasks === true);

@@ -12,7 +12,7 @@ import type { About, ActionDone, Refusal } from './api.ts';
 import { createBoard, type PoolSource } from './board.ts';
 import { createDetailsReader } from './details.ts';
 import { interval } from '../../runtime/timers.ts';
-import type { Refused, Visitor } from './gate.ts';
+import type { Denied, Visitor } from './gate.ts';
 import { createOverview, type OverviewChannel } from './overview.ts';
 import { createPastReader, isPastRange } from './past.ts';
 import { createPoolChannel, type PoolChannel } from './pool-page.ts';
@@ -172,7 +172,7 @@ export function createAnswers({ source, about, log, now }: AnswersOptions): Answ
     key: string,
     visitor: Visitor,
   ): Promise<void> {
-    const refused: Refused | undefined = await visitor.refusesAction(namespaceOf(key));
+    const refused: Denied | undefined = await visitor.refusesAction(namespaceOf(key));
     if (refused) return refuse(request, response, refused.status, refused.error);
     const action = parseAction(await readJson(request, MOST_BODY));
     if (!action)

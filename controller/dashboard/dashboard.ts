@@ -19,7 +19,7 @@ import type { About } from './api.ts';
 import { loadAssets } from './assets.ts';
 import type { PoolSource } from './board.ts';
 import { forward, type Leader } from './forward.ts';
-import { isRefused, type Gate } from './gate.ts';
+import { isDenied, type Gate } from './gate.ts';
 
 export interface DashboardOptions {
   readonly version: string;
@@ -78,7 +78,7 @@ export function createDashboard(options: DashboardOptions): Dashboard {
   /** A standby checks the token, too, so that a wrong one is refused, and counted, where it arrives. */
   async function admit(request: IncomingMessage, response: ServerResponse, path: string): Promise<void> {
     const visitor = await gate.admit(request);
-    if (isRefused(visitor))
+    if (isDenied(visitor))
       return await refuse(request, response, visitor.status, visitor.error, visitor.signIn);
     if (serving) await serving.answer(request, response, path, visitor);
     else forward(request, response, options.leader?.());

@@ -12,10 +12,10 @@ import type { Strikes } from './strikes.ts';
 export interface Gate {
   readonly actions: About['actions'];
   /** Rejects if the rights cannot be checked now. */
-  admit(request: IncomingMessage): Promise<Visitor | Refused>;
+  admit(request: IncomingMessage): Promise<Visitor | Denied>;
 }
 
-export interface Refused {
+export interface Denied {
   readonly status: 401 | 403 | 429;
   readonly error: string;
   /** The page must ask for a token. */
@@ -28,16 +28,16 @@ export interface Visitor {
   /** Which of these namespaces they may see. */
   sees(namespaces: Iterable<string>): Promise<'all' | ReadonlySet<string>>;
   /** Why they may not act on pools there; `undefined` where they may. */
-  refusesAction(namespace: string): Promise<Refused | undefined>;
+  refusesAction(namespace: string): Promise<Denied | undefined>;
 }
 
-export const isRefused = (answer: Visitor | Refused): answer is Refused => 'status' in answer;
+export const isDenied = (answer: Visitor | Denied): answer is Denied => 'status' in answer;
 
-const READ_ONLY: Refused = {
+const READ_ONLY: Denied = {
   status: 403,
   error: 'this dashboard is read-only: it was started without a token',
 };
-const TOO_MANY: Refused = {
+const TOO_MANY: Denied = {
   status: 429,
   error: 'too many wrong tokens came from your address: wait for a minute',
 };
@@ -124,9 +124,9 @@ export async function refusesMetrics(
   rights: Rights,
   strikes: Strikes,
   request: IncomingMessage,
-): Promise<Refused | undefined> {
+): Promise<Denied | undefined> {
   const answer = await rightsGate(rights, strikes).admit(request);
-  if (isRefused(answer)) return answer;
+  if (isDenied(answer)) return answer;
   if (await rights.may(shownToken(request) ?? '', { path: '/metrics' })) return undefined;
   strikes.note(request, 'rights');
   return { status: 403, error: `${answer.name} may not get /metrics: bind the ClusterRole for it` };

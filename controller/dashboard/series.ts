@@ -6,7 +6,7 @@
  * twice a minute, and nothing has happened in between.
  */
 import type { Observation } from '../observe/observation.ts';
-import { quantileOf, withValue, type Histogram } from '../decide/target-wait/histogram.ts';
+import { quantileOf, withValue, type BucketCounts } from '../decide/target-wait/histogram.ts';
 import { waitQuantile, type Wait } from '../decide/target-wait/waits.ts';
 import type { Column, Series } from './api.ts';
 
@@ -34,7 +34,7 @@ const STEPS = MINUTE_MS / STEP_MS;
 interface Minute {
   /** One row of `COLUMNS` for each step; NaN where nothing was observed. */
   readonly values: Float32Array;
-  waits: Histogram;
+  waits: BucketCounts;
   arrived: number;
   finished: number;
 }

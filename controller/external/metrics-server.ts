@@ -10,7 +10,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import type { Question, Rights } from '../../kube/rights.ts';
+import type { AccessQuestion, Rights } from '../../kube/rights.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { sendJson } from '../../runtime/replies.ts';
 import { timeout, type Timer } from '../../runtime/timers.ts';
@@ -103,7 +103,7 @@ export async function openMetricsServer(options: MetricsServerOptions): Promise<
   /** What the caller may do; `undefined` for one who is not known. */
   async function callerOf(
     request: IncomingMessage,
-  ): Promise<((question: Question) => Promise<boolean>) | undefined> {
+  ): Promise<((question: AccessQuestion) => Promise<boolean>) | undefined> {
     const socket = request.socket as TLSSocket;
     if (proxy && socket.authorized && isAllowed(socket, proxy)) {
       const user = userIn(request.headersDistinct, proxy);

@@ -9,7 +9,7 @@ import { writeExitReason } from '../../queue/workers/exit-reason.ts';
 import { reap } from '../../queue/workers/reap.ts';
 import { readWorkerRecords, type WorkerRecord } from '../../queue/workers/worker-connections.ts';
 import type { Clock } from '../../runtime/clock.ts';
-import type { Gate } from '../../runtime/gate.ts';
+import type { Limiter } from '../../runtime/gate.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { Death } from './deaths.ts';
 
@@ -34,7 +34,7 @@ type Outcome = 'recovered' | 'nothing to do' | 'still connected';
 /** What the checks of all Redis servers share. */
 export interface Checks {
   /** Bounds how many client lists are read concurrently. */
-  readonly gate: Gate;
+  readonly gate: Limiter;
   readonly onRecovered: (pool: string, death: Death, tasks: number) => void;
   readonly clock: Clock;
   readonly log: Logger;

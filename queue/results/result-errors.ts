@@ -24,6 +24,6 @@ export function lateResult(id: string | Buffer, ms: number): ResultTimeout {
 }
 
 /** The error of a task that has one instead of a result. */
-export function errorOf(id: string | Buffer, header: DeadHeader): TaskCancelled | TaskFailed {
+export function resultErrorOf(id: string | Buffer, header: DeadHeader): TaskCancelled | TaskFailed {
   return header.cancelled ? new TaskCancelled(id) : new TaskFailed(id, header);
 }

@@ -21,7 +21,7 @@ import {
   spaced,
   vainIds,
 } from './read-pace.ts';
-import { errorOf } from './result-errors.ts';
+import { resultErrorOf } from './result-errors.ts';
 import type { WaitSet } from './waiting.ts';
 
 /** A read is repeated if less than `LEAST_BYTES` of its reply arrive in this time. */
@@ -201,7 +201,7 @@ export function createResultReader({ values, errors, waits }: ResultReaderOption
       const value = results[i];
       const error = failures[i];
       if (value) asker.settle(value);
-      else if (error) asker.settle(errorOf(asker.id, parseHeader(error)));
+      else if (error) asker.settle(resultErrorOf(asker.id, parseHeader(error)));
       if (value ?? error) found.push(i);
       bytes += value?.length ?? 0;
     }

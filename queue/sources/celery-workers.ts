@@ -13,7 +13,7 @@ const VISIBILITY_S = 3_600;
  * Asks all workers, and waits up to a second for their answers. A silent one has no known host, and may hold a task. `oldest`:
  * when the message that has been unacknowledged for longest was fetched, s.
  */
-export async function readWorkers(
+export async function askWorkers(
   redis: Redis,
   control: CeleryControl,
   queues: readonly string[],

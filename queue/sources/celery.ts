@@ -13,7 +13,7 @@ import type { Redis } from 'ioredis';
 import { sleep } from '../../runtime/timers.ts';
 import type { Watched } from './ask.ts';
 import { celeryControl, type CeleryControl, type WorkerAnswers } from './celery-control.ts';
-import { orderAll, readWorkers } from './celery-workers.ts';
+import { askWorkers, orderAll } from './celery-workers.ts';
 import { readMessages, type CeleryKeys, type Messages } from './celery-messages.ts';
 import { count, lowestScore, waking } from './question.ts';
 import { SourceTrouble, type Source, type SourceCounts } from './source.ts';
@@ -47,7 +47,7 @@ export function celerySource(settings: CelerySettings): Source {
       lagMs: LAG_MS,
       readWorkers: async (ask, redis) => {
         const { answers } = await ask({ oldest: lowestScore(`${keyPrefix}unacked_index`) });
-        return readWorkers(redis, control, queues, answers.oldest);
+        return askWorkers(redis, control, queues, answers.oldest);
       },
       orders: {
         drain: (redis, workers) => orderAll(redis, control, 'cancel_consumer', workers, queues),

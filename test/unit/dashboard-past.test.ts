@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { inSteps, stepsUntil, type Steps } from '../../controller/dashboard/buckets.ts';
 import { distances, timesAt } from '../../dashboard/ticks.ts';
-import { hrefOf, placeOf } from '../../dashboard/route.ts';
+import { hrefOf, routeOf } from '../../dashboard/route.ts';
 import { parseEntry, type TimelineEntry } from '../../queue/pool/timeline.ts';
 
 const STEP = 60_000;
@@ -116,7 +116,7 @@ describe('times below a chart', () => {
 
 test('the range is in the address, and an unknown range is live', () => {
   const place = { page: 'pool', key: 'media/tiles' };
-  expect(placeOf(hrefOf('media/tiles', '24h'))).toEqual({ ...place, range: '24h' });
-  expect(placeOf(hrefOf('media/tiles'))).toEqual({ ...place, range: undefined });
-  expect(placeOf('#/pools/media/tiles?range=1y')).toEqual({ ...place, range: undefined });
+  expect(routeOf(hrefOf('media/tiles', '24h'))).toEqual({ ...place, range: '24h' });
+  expect(routeOf(hrefOf('media/tiles'))).toEqual({ ...place, range: undefined });
+  expect(routeOf('#/pools/media/tiles?range=1y')).toEqual({ ...place, range: undefined });
 });

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { pino } from 'pino';
 import { expect, test } from 'vitest';
-import { isRefused, openGate } from '../../controller/dashboard/gate.ts';
+import { isDenied, openGate } from '../../controller/dashboard/gate.ts';
 import { createStrikes, type RefusalKind, type Strikes } from '../../controller/dashboard/strikes.ts';
 
 const TOKEN = '0123456789abcdef';
@@ -48,7 +48,7 @@ test('one token for all: the right one always lets act, wrong ones are logged wi
   const gate = openGate(() => Promise.resolve(TOKEN), strikes);
   const act = async (token?: string): Promise<number | undefined> => {
     const visitor = await gate.admit(from('10.0.0.1', token));
-    if (isRefused(visitor)) throw new Error('everybody sees');
+    if (isDenied(visitor)) throw new Error('everybody sees');
     expect(await visitor.sees(['a'])).toBe('all');
     return (await visitor.refusesAction('a'))?.status;
   };

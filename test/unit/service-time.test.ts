@@ -4,7 +4,7 @@ import {
   withValue,
   quantileOf,
   totalOf,
-  type Histogram,
+  type BucketCounts,
 } from '../../controller/decide/target-wait/histogram.ts';
 import {
   learnService,
@@ -13,7 +13,7 @@ import {
   restOf,
   serviceQuantile,
   unripeMs,
-  type Service,
+  type LearnedService,
 } from '../../controller/decide/target-wait/service-time.ts';
 import {
   learnStart,
@@ -26,7 +26,12 @@ import {
 import { createRandom } from '../../simulate/random.ts';
 
 /** Feeds `looks` looks of 1 to 10 tasks each. */
-function taught(before: Service | undefined, looks: number, draw: () => number, seed = 1): Service {
+function taught(
+  before: LearnedService | undefined,
+  looks: number,
+  draw: () => number,
+  seed = 1,
+): LearnedService {
   const random = createRandom(seed);
   let service = before;
   for (let i = 0; i < looks; i++) {
@@ -65,21 +70,21 @@ describe('service time', () => {
     ['a hundred times as long', 100],
   ])('%s is noticed within 100 tasks', (_, factor) => {
     const before = taught(undefined, 200, () => random.lognormal(1_000, 0.5));
-    let service: Service | undefined = before;
+    let service: LearnedService | undefined = before;
     for (let i = 0; i < 100; i++) service = learnService(service, 1, random.lognormal(1_000, 0.5) * factor);
     expect((service?.mean ?? 0) / (1_000 * factor)).toBeGreaterThan(0.6);
     expect((service?.mean ?? 0) / (1_000 * factor)).toBeLessThan(1.6);
   });
   test('noise is no change', () => {
     const heavy = createRandom(3);
-    let service: Service | undefined;
+    let service: LearnedService | undefined;
     for (let i = 0; i < 20_000; i++) {
       service = learnService(service, 1, heavy.lognormal(1_000, 1.5));
       if (i > 400) expect(service?.tasks, `after ${i} tasks`).toBeGreaterThan(100);
     }
   });
   test('tasks that began together end in the order of their length: the squares give the spread, intervals do not', () => {
-    let [told, untold]: (Service | undefined)[] = [];
+    let [told, untold]: (LearnedService | undefined)[] = [];
     for (let batch = 0; batch < 20; batch++) {
       const ended = Array.from({ length: 100 }, () => random.lognormal(3_000, 0.5)).toSorted((a, b) => a - b);
       for (let from = 0; from < 100; from += 10) {
@@ -197,8 +202,8 @@ describe('replicas on their way', () => {
 });
 
 describe('histogram', () => {
-  const filled = (values: readonly number[]): Histogram =>
-    values.reduce<Histogram>((counts, value) => withValue(counts, value, 1, 1e6), []);
+  const filled = (values: readonly number[]): BucketCounts =>
+    values.reduce<BucketCounts>((counts, value) => withValue(counts, value, 1, 1e6), []);
   test('quantiles to within a class', () => {
     const counts = filled(Array.from({ length: 1_000 }, (_, i) => i + 1));
     for (const share of [0.5, 0.9, 0.99]) {
@@ -208,7 +213,7 @@ describe('histogram', () => {
     expect(quantileOf([], 0.5)).toBe(0);
   });
   test('the new outweighs the old, and the size is bounded', () => {
-    let counts: Histogram = [];
+    let counts: BucketCounts = [];
     for (let i = 0; i < 1_000; i++) counts = withValue(counts, 1e12, 1, 100);
     for (let i = 0; i < 300; i++) counts = withValue(counts, 10, 1, 100);
     expect(quantileOf(counts, 0.9)).toBeLessThan(12);

@@ -69,7 +69,7 @@ function header(name: string, text: string | Buffer): OutgoingHttpHeaders {
 }
 
 /** `where`: the request, for the message. `now`: ms since the epoch, for a `Retry-After` that is a date. */
-export function errorOf({ status, headers, body }: HttpRefusal, where: string, now: number): HttpError {
+export function httpErrorOf({ status, headers, body }: HttpRefusal, where: string, now: number): HttpError {
   const text = body.toString().trim();
   const message = `${where} answered ${status}${text === '' ? ', without a body' : `: ${text}`}`;
   const notNow = NOT_NOW.has(status) || status >= 500;

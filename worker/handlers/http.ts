@@ -18,7 +18,7 @@ import { describeError } from '../task/describe-error.ts';
 import type { OpenHandler, TaskContext } from '../task/handler.ts';
 import { trackAttempts } from './attempts.ts';
 import { HandlerLoadError } from './errors.ts';
-import { errorOf, HttpError, taskHeaders } from './http-answer.ts';
+import { httpErrorOf, HttpError, taskHeaders } from './http-answer.ts';
 import { createPoster, Unreached, unreached } from './http-post.ts';
 
 /** Receives a line for people, and its fields for programs. */
@@ -79,7 +79,7 @@ export async function openHttp(options: HttpHandlerOptions): Promise<OpenHandler
       const headers = taskHeaders(task, context);
       const answer = await reaching(() => poster.post(context.raw, headers, over.signal), over.signal);
       if (Buffer.isBuffer(answer)) return answer;
-      throw errorOf(answer, `POST ${where}`, Date.now());
+      throw httpErrorOf(answer, `POST ${where}`, Date.now());
     } catch (error) {
       if (over.signal.aborted) throw over.signal.reason;
       if (error instanceof ResultEncodingError) throw error;

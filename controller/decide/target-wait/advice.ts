@@ -1,7 +1,7 @@
 /**
  * When the target wait cannot be held: why, which number to change to what, and what that costs. Pure.
  */
-import { quantileOf, totalOf, type Histogram } from './histogram.ts';
+import { quantileOf, totalOf, type BucketCounts } from './histogram.ts';
 
 export interface Advice {
   readonly reason: 'StartTimeAboveTarget' | 'MaxReplicasTooLow' | 'WorkersNotFetching' | 'RedisSaturated';
@@ -27,7 +27,7 @@ export interface Situation {
   readonly minReplicas: number;
   readonly maxReplicas: number;
   /** By task: the fewest replicas, always there, with which it would have been in time. */
-  readonly floors: Histogram;
+  readonly floors: BucketCounts;
   /** Share of recent tasks that waited for longer than the target. */
   readonly over: number;
   /** Mean of the replicas that there were. */

@@ -5,7 +5,7 @@
  * to help a waiting task, and it has to be asked for a start before the task's deadline. Pure.
  */
 import { ageOfLast, lastTaken, type Cohort, type Curve } from './arrivals.ts';
-import type { Service } from './service-time.ts';
+import type { LearnedService } from './service-time.ts';
 import { DEFAULT_TASKS_PER_REPLICA } from '../tasks-per-replica.ts';
 
 /** Tasks that should have finished by now, and did not, before what was learned is not believed any more: 5 % by chance. */
@@ -23,7 +23,7 @@ export interface Waiting {
   /** Slots that are up. */
   readonly ready: number;
   /** How long a task runs, as far as that is known. */
-  readonly service: Pick<Service, 'mean' | 'variance'> | undefined;
+  readonly service: Pick<LearnedService, 'mean' | 'variance'> | undefined;
   /** The most slots that there may be. */
   readonly most: number;
   /** What those in flight have run for without a reason to have ended, ms. */

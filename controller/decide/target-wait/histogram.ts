@@ -2,13 +2,18 @@
  * How often values of each size were seen, in classes that grow by a tenth. Old values count less and less, so that the
  * whole never stands for more than `remembered`. A plain array, of at most `CLASSES` numbers. Pure.
  */
-export type Histogram = readonly number[];
+export type BucketCounts = readonly number[];
 
 const CLASSES = 192;
 const PER_DOUBLING = 8;
 
 /** Adds a value, in units of the smallest that matters, `weight` times. */
-export function withValue(before: Histogram, value: number, weight: number, remembered: number): Histogram {
+export function withValue(
+  before: BucketCounts,
+  value: number,
+  weight: number,
+  remembered: number,
+): BucketCounts {
   if (!(weight > 0) || !(value >= 0)) return before;
   const index = Math.min(CLASSES - 1, value <= 1 ? 0 : Math.ceil(PER_DOUBLING * Math.log2(value)));
   const total = totalOf(before) + weight;
@@ -25,7 +30,7 @@ export function withValue(before: Histogram, value: number, weight: number, reme
  * The value below which this share of all values lies: the middle of its class, or the top, which is no less than the true one; 0
  * when there are none.
  */
-export function quantileOf(counts: Histogram, share: number, of: 'middle' | 'top' = 'middle'): number {
+export function quantileOf(counts: BucketCounts, share: number, of: 'middle' | 'top' = 'middle'): number {
   let left = totalOf(counts) * (1 - share);
   for (let i = counts.length - 1; i >= 0; i--) {
     left -= counts[i] ?? 0;
@@ -35,12 +40,12 @@ export function quantileOf(counts: Histogram, share: number, of: 'middle' | 'top
 }
 
 /** The share of values above one, to within a class; 0 when there are none. */
-export function shareAbove(counts: Histogram, value: number): number {
+export function shareAbove(counts: BucketCounts, value: number): number {
   const last = value <= 1 ? 0 : Math.ceil(PER_DOUBLING * Math.log2(value));
   const total = totalOf(counts);
   return total > 0 ? totalOf(counts.slice(last + 1)) / total : 0;
 }
 
-export function totalOf(counts: Histogram): number {
+export function totalOf(counts: BucketCounts): number {
   return counts.reduce((sum, count) => sum + count, 0);
 }

@@ -5,14 +5,14 @@
  * (Shahrad et al., USENIX ATC 2020), with the costs of ski rental. A pool that has seen little leans on gaps of every
  * length being alike. Pure.
  */
-export interface Need {
+export interface PastNeed {
   readonly at: number;
   readonly replicas: number;
 }
 
 export interface Idle {
   /** When each number of replicas was needed last: oldest first, each smaller than the one before it. */
-  readonly needs: readonly Need[];
+  readonly needs: readonly PastNeed[];
   /** By group of replica numbers: how many gaps there were of each length, recent ones counting more. */
   readonly gaps: readonly (readonly number[])[];
 }
@@ -42,7 +42,7 @@ export function withNeed({ needs, gaps }: Idle, replicas: number, at: number, si
   let longer = gaps;
   let reached = 0;
   for (let i = needs.length - 1; i >= 0; i--) {
-    const need = needs[i] as Need;
+    const need = needs[i] as PastNeed;
     const from = reached;
     reached = Math.min(need.replicas, replicas);
     // needed at the last sample too: that is no gap

@@ -4,9 +4,9 @@
  */
 import { demandAt, waitsOf, withPoint, type Curve } from './arrivals.ts';
 import type { Forecast } from './forecast.ts';
-import { withValue, type Histogram } from './histogram.ts';
+import { withValue, type BucketCounts } from './histogram.ts';
 import { neverIdle, type Idle } from './keep-warm.ts';
-import { learnService, restOf, type Service } from './service-time.ts';
+import { learnService, restOf, type LearnedService } from './service-time.ts';
 import { learnStarts, type Starts } from './start-time.ts';
 
 /** All-time counters of one queue. */
@@ -53,16 +53,16 @@ export interface Learned extends Starts {
   readonly counters: Counters;
   readonly inFlight: number;
   readonly curve: Curve;
-  readonly service: Service | undefined;
+  readonly service: LearnedService | undefined;
   readonly idle: Idle;
   /** Replicas needed or kept at the last sample. */
   readonly held: number;
   readonly forecast: Forecast | undefined;
   /** How long tasks waited, in units of WAIT_UNIT_MS; and the share that waited for longer than the target. */
-  readonly waits: Histogram;
+  readonly waits: BucketCounts;
   readonly over: number;
   /** By task: replicas that, had they always been there, would have begun it in time. */
-  readonly floors: Histogram;
+  readonly floors: BucketCounts;
   /** Fading mean of the replicas. */
   readonly mean: number;
   /** Since when tasks wait beside free slots, ms. */
@@ -149,10 +149,10 @@ function meanSquareMs2(before: Counters | undefined, now: Counters): number | un
 /** After the arrivals of a sample: how large a pool would have to be, always, to begin them in time. */
 export function floorsAfter(
   { curve, floors }: Learned,
-  service: Service,
+  service: LearnedService,
   { waitMs, slots }: SizingPolicy,
   before: Learned | undefined,
-): Histogram {
+): BucketCounts {
   const came = (curve.at(-1)?.arrived ?? 0) - (before?.curve.at(-1)?.arrived ?? Infinity);
   if (!(came > 0)) return floors;
   const spare = Math.min(restOf(service), waitMs / 2);

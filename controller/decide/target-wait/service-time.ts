@@ -3,7 +3,7 @@
  * between two samples, not from single tasks. A mean forgets with a half-life in tasks; a second, fast one notices when
  * everything has changed and then takes over. One value far out moves a mean by no more than a bounded step. Pure.
  */
-export interface Service {
+export interface LearnedService {
   /** ms. */
   readonly mean: number;
   /** ms². */
@@ -34,11 +34,11 @@ const FAR = 10;
  * is that of the means of stretches; which is too large where tasks that began together end in the order of their length.
  */
 export function learnService(
-  before: Service | undefined,
+  before: LearnedService | undefined,
   tasks: number,
   ms: number,
   meanSquare?: number,
-): Service | undefined {
+): LearnedService | undefined {
   if (tasks <= 0 || !(ms >= 0)) return before;
   const seen = Math.min(Math.max(ms / tasks, 0.01), LONGEST_TASK_MS);
   // no less than if all were alike, no more than if one took all the time
@@ -80,7 +80,7 @@ export function learnService(
 }
 
 /** The mean of n tasks strays from the mean of all by the n-th part of the variance of one. */
-function varianceOfMeans(before: Service, tasks: number, value: number): number {
+function varianceOfMeans(before: LearnedService, tasks: number, value: number): number {
   const both = Math.min(tasks, before.tasks);
   const stretches = Math.min(before.stretches + 1, STRETCHES);
   return before.variance + (both * (value - before.mean) ** 2 - before.variance) / stretches;
@@ -91,7 +91,7 @@ function varianceOfMeans(before: Service, tasks: number, value: number): number 
  * the mean says, long tasks hold slots, or nothing has finished since everything takes longer. It counts as in a life table,
  * against `FAST` tasks of the mean; against one where chance does not explain that so few have finished.
  */
-export function meanInView({ mean, variance }: Service, tasks: number, runMs: number): number {
+export function meanInView({ mean, variance }: LearnedService, tasks: number, runMs: number): number {
   const expected = runMs / mean;
   // of a renewal process, the count varies by as much as its intervals do
   const spread = Math.sqrt(expected * Math.max(1, variance / mean ** 2));
@@ -100,18 +100,18 @@ export function meanInView({ mean, variance }: Service, tasks: number, runMs: nu
 }
 
 /** How long a task in flight still runs, on average, ms: the mean residual life of renewal theory. */
-export function restOf({ mean, variance }: Service): number {
+export function restOf({ mean, variance }: LearnedService): number {
   return (mean ** 2 + variance) / (2 * mean);
 }
 
 /** How alike tasks are: 1 where all run equally long, 0 where they differ as much as exponential ones, or more. */
-export function alikenessOf({ mean, variance }: Service): number {
+export function alikenessOf({ mean, variance }: LearnedService): number {
   return Math.max(0, 1 - variance / mean ** 2);
 }
 
 /** Run time of tasks in flight of these ages that is no evidence, ms: none of them should have ended yet. */
 export function unripeMs(
-  service: Service,
+  service: LearnedService,
   inFlight: readonly { readonly ageMs: number; readonly tasks: number }[],
 ): number {
   const young = inFlight.reduce((sum, { ageMs, tasks }) => sum + tasks * Math.min(ageMs, service.mean), 0);
@@ -122,13 +122,13 @@ export function unripeMs(
  * The same of tasks that have run for `ageMs` on average. The more alike all tasks are, the more their age tells: of tasks that
  * differ as much as exponential ones do, nothing. In a steady flow those taken last are half a task old.
  */
-export function restAt(service: Service, ageMs: number): number {
+export function restAt(service: LearnedService, ageMs: number): number {
   const { mean } = service;
   return Math.max(0, restOf(service) + alikenessOf(service) * (mean / 2 - ageMs));
 }
 
 /** A quantile of the service time, as the log-normal of this mean and variance has it, ms. */
-export function serviceQuantile({ mean, variance }: Service, normalQuantile: number): number {
+export function serviceQuantile({ mean, variance }: LearnedService, normalQuantile: number): number {
   const spread = Math.log(1 + variance / mean ** 2);
   return mean * Math.exp(normalQuantile * Math.sqrt(spread) - spread / 2);
 }

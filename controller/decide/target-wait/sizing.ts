@@ -15,7 +15,7 @@ import { slotsFor } from './deadline.ts';
 import { forecastFloor, updateForecast } from './forecast.ts';
 import { withNeed, worthKeeping, type Idle } from './keep-warm.ts';
 import { isLearning, lastCalls, type Waiting } from './head-of-line.ts';
-import { meanInView, restAt, restOf, unripeMs, type Service } from './service-time.ts';
+import { meanInView, restAt, restOf, unripeMs, type LearnedService } from './service-time.ts';
 import { restOfStart, startTime, worthOfStart } from './start-time.ts';
 import { floorsAfter, learn, type Learned, type SizingInput, type SizingPolicy } from './learned.ts';
 
@@ -127,7 +127,7 @@ function neededFor(
   { slots, waitMs }: SizingPolicy,
   { now, waiting, inFlight, wanted, due, dueSoon }: SizingInput,
   { curve, ready, starts }: Learned,
-  service: Service,
+  service: LearnedService,
   startMs: number,
 ): number {
   const coming = rateOf(curve, now, Math.max(waitMs, 2 * startMs)) * startMs;
@@ -173,7 +173,7 @@ function neededFor(
 function keptFor(
   { windowMs }: SizingPolicy,
   { now, wanted, waiting, inFlight, due, dueSoon }: SizingInput,
-  { finished }: Service,
+  { finished }: LearnedService,
   idle: Idle,
   worth: number,
 ): number {
