@@ -20,7 +20,7 @@ import { createLog, rethrow, type Logger } from '../runtime/log.ts';
 import { runProgram } from '../runtime/program.ts';
 import type { TlsFiles } from '../runtime/tls-files.ts';
 import { version } from '../runtime/version.ts';
-import { runController } from './controller.ts';
+import { runController } from './reconcile/controller.ts';
 import { createDashboard } from './dashboard/dashboard.ts';
 import { leaderAddress, leaderNote } from './dashboard/leader.ts';
 import { openGate, refusesMetrics, rightsGate, type Gate } from './dashboard/gate.ts';

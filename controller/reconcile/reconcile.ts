@@ -1,6 +1,7 @@
 /**
  * `controller/reconcile/` takes the key of a pool and what the stages remember of it, calls one stage after the other and
- * returns when to look again. It decides nothing itself and never learns why it was called.
+ * returns when to reconcile it again. It decides nothing itself and never learns why it was called. What runs while the
+ * controller leads, and calls it, is controller.ts.
  *
  * Brings one pool to its spec, from any state. It is called with a key, for any reason, and reads the current state each time;
  * additional calls change nothing.

@@ -4,7 +4,7 @@
  */
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
-import { runController } from '../../controller/controller.ts';
+import { runController } from '../../controller/reconcile/controller.ts';
 import { deploymentTarget, type DeploymentTarget } from '../../controller/act/deployment-target.ts';
 import type { Applied } from '../../controller/act/owned-deployment.ts';
 import { knownDeployment, type KnownDeployment } from '../../controller/act/known-deployment.ts';

@@ -48,7 +48,6 @@ const allowed: Record<string, readonly string[]> = {
 const stages: Record<string, readonly (readonly string[])[]> = {
   controller: [
     ['main.ts'],
-    ['controller.ts'],
     ['reconcile'],
     ['dashboard', 'external'],
     ['records', 'report'],
@@ -233,9 +232,9 @@ test.each([
   ['worker/worker.ts', `import type { A } from '../kube/api.ts';`, 'worker/worker.ts imports kube/api.ts'],
   ['kube/x.ts', `const a = await import('../queue/queue.ts');`, 'kube/x.ts imports queue/queue.ts'],
   [
-    'controller/controller.ts',
+    'controller/main.ts',
     `export {\n  a,\n} from '../worker/main.ts';`,
-    'controller/controller.ts imports worker/main.ts',
+    'controller/main.ts imports worker/main.ts',
   ],
   [
     'simulate/x.ts',

@@ -2,31 +2,31 @@
  * The controller while it leads: watches of pools, Deployments and pods add keys to one work queue, and so do the samplers;
  * `reconcile` processes them. Everything ends with the signal.
  */
-import type { KubeApi } from '../kube/api.ts';
-import { createEventRecorder, type Occurrence } from '../kube/events.ts';
-import { keyOf } from '../kube/watch.ts';
-import type { HostGuard } from '../queue/connection/address.ts';
-import type { Clock } from '../runtime/clock.ts';
-import { LogEvent } from '../runtime/log-event.ts';
-import type { Logger } from '../runtime/log.ts';
-import { createClaims } from './act/claims.ts';
-import type { PoolSource } from './dashboard/board.ts';
-import type { Dashboard } from './dashboard/dashboard.ts';
-import type { External } from './external/external.ts';
-import { recoveryNote, type Death } from './recover/deaths.ts';
-import { noJournal, type Journal } from './process/journal.ts';
-import { createMemoryStore } from './records/memory-store.ts';
-import { type QueueLink } from './sample/sampler.ts';
-import { openSampler } from './sample/cluster-sampler.ts';
-import type { ControllerGauges, ControllerMetrics } from './observe/metrics.ts';
-import type { Quarantine } from './process/quarantine.ts';
-import { createReconcile, type Reconcile } from './reconcile/reconcile.ts';
-import { startWatches } from './reconcile/watches.ts';
-import { createRecovery } from './recover/recover.ts';
-import { createRecorder } from './records/recorder.ts';
-import { createRedisHub } from './connect/redis-hub.ts';
-import { recordEvent } from './report/announce.ts';
-import { createWorkQueue, type WorkQueue } from '../kube/workqueue.ts';
+import type { KubeApi } from '../../kube/api.ts';
+import { createEventRecorder, type Occurrence } from '../../kube/events.ts';
+import { keyOf } from '../../kube/watch.ts';
+import type { HostGuard } from '../../queue/connection/address.ts';
+import type { Clock } from '../../runtime/clock.ts';
+import { LogEvent } from '../../runtime/log-event.ts';
+import type { Logger } from '../../runtime/log.ts';
+import { createClaims } from '../act/claims.ts';
+import type { PoolSource } from '../dashboard/board.ts';
+import type { Dashboard } from '../dashboard/dashboard.ts';
+import type { External } from '../external/external.ts';
+import { recoveryNote, type Death } from '../recover/deaths.ts';
+import { noJournal, type Journal } from '../process/journal.ts';
+import { createMemoryStore } from '../records/memory-store.ts';
+import type { QueueLink } from '../sample/sampler.ts';
+import { openSampler } from '../sample/cluster-sampler.ts';
+import type { ControllerGauges, ControllerMetrics } from '../observe/metrics.ts';
+import type { Quarantine } from '../process/quarantine.ts';
+import { createReconcile, type Reconcile } from './reconcile.ts';
+import { startWatches } from './watches.ts';
+import { createRecovery } from '../recover/recover.ts';
+import { createRecorder } from '../records/recorder.ts';
+import { createRedisHub } from '../connect/redis-hub.ts';
+import { recordEvent } from '../report/announce.ts';
+import { createWorkQueue, type WorkQueue } from '../../kube/workqueue.ts';
 
 export interface ControllerOptions {
   readonly api: KubeApi;
