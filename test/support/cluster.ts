@@ -77,7 +77,7 @@ async function join(servers: readonly RedisServer[], admins: readonly Redis[]): 
   const [first] = admins;
   for (const [i, { host, port }] of servers.entries()) {
     if (i === 0) continue;
-    const [, busPort = ''] = (await (admins[i] as Redis).config('GET', 'cluster-port')) as string[];
+    const [, busPort = ''] = await (admins[i] as Redis).config('GET', 'cluster-port');
     await first?.call('CLUSTER', 'MEET', host, port, busPort);
   }
   await eventually(
