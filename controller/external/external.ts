@@ -89,7 +89,7 @@ export async function openExternal(options: ExternalOptions): Promise<External> 
     });
   }
   if (keda) {
-    // gRPC takes 20 MB and as many ms: only where it is used
+    // gRPC takes 7 MB, and time at the start: only where it is used
     const { openKedaServer } = await import('./keda-server.ts');
     const { createKedaScaler } = await import('./keda-scaler.ts');
     const server = stack.use(await openKedaServer({ tls: keda.tls, clientCa: keda.clientCa, log }));
