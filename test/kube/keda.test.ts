@@ -78,6 +78,10 @@ function trigger(
   );
 }
 
+/** More often than before: a change of leader, as on a busy machine, pushes what there is once more. */
+const pushed = (keda: Keda, before: number): Promise<void> =>
+  eventually(() => expect(keda.pushes()).toBeGreaterThan(before), bounded);
+
 const seen = (keda: Keda, metric: string, value: number, active: boolean): Promise<void> =>
   eventually(async () => {
     expect(await keda.metrics(metric)).toEqual({ values: { [metric]: value }, active });
@@ -89,14 +93,15 @@ test('by default a trigger scales by the replicas that the pool requires', async
   await seen(keda, DESIRED, 0, false);
   expect(await keda.specs()).toEqual({ [DESIRED]: '1' });
   expect(keda.pushes()).toBe(0);
-  // in an idle queue, and 30 s before it would be read if nothing told of it
+  // in an idle queue, which Redis tells of
   await world.redis.client().lpush(queueOf('mail'), 'a', 'b', 'c');
-  await eventually(() => expect(keda.pushes()).toBe(1));
+  await pushed(keda, 0);
   await seen(keda, DESIRED, 2, true);
   await world.redis.client().del(queueOf('mail'));
   await seen(keda, DESIRED, 0, false);
+  const before = keda.pushes();
   await world.redis.client().lpush(queueOf('mail'), 'd');
-  await eventually(() => expect(keda.pushes()).toBe(2), bounded);
+  await pushed(keda, before);
 });
 
 test('or by tasks, or by the oldest wait, with a target of its own', async () => {
@@ -111,7 +116,7 @@ test('or by tasks, or by the oldest wait, with a target of its own', async () =>
   expect(await own.specs()).toEqual({ [TASKS]: '500m' });
   expect(await wait.specs()).toEqual({ 's0-millrace_oldest_wait_seconds': '30' });
   await world.redis.client().lpush(queueOf('tiles'), 'a', 'b', 'c');
-  for (const keda of [plain, own, wait]) await eventually(() => expect(keda.pushes()).toBe(1), bounded);
+  for (const keda of [plain, own, wait]) await pushed(keda, 0);
   await seen(plain, TASKS, 3, true);
   const waited = async (): Promise<number | undefined> =>
     (await wait.metrics('s0-millrace_oldest_wait_seconds')).values['s0-millrace_oldest_wait_seconds'];
@@ -175,10 +180,11 @@ test('a standby passes a trigger on to the leader, and answers it itself when it
   const keda = trigger({ pool: 'pair' }, {}, standby.port);
   await seen(keda, DESIRED, 0, false);
   await world.redis.client().lpush(queueOf('pair'), 'a');
-  await eventually(() => expect(keda.pushes()).toBe(1), bounded);
+  await pushed(keda, 0);
+  const before = keda.pushes();
   await leader.process.stop();
   await standby.process.leading();
   // a new stream, and so a first push
-  await eventually(() => expect(keda.pushes()).toBe(2), bounded);
+  await pushed(keda, before);
   await seen(keda, DESIRED, 1, true);
 });
