@@ -9,6 +9,7 @@ import type { Member } from '../../controller/act/target.ts';
 import { queueKeys } from '../../queue/keys.ts';
 import { createAsk } from '../../queue/sources/ask.ts';
 import { readSource } from '../../queue/sources/read.ts';
+import { boundedClient } from '../support/bounded.ts';
 import { eventually } from '../support/eventually.ts';
 import { sample, type Sampling } from '../support/sampling.ts';
 import { bullMqCases } from './bullmq.ts';
@@ -126,7 +127,7 @@ describe.each(cases)('$name', (one) => {
 
   test('the pod of the worker that holds a task is known, and so is one whose worker holds none', async () => {
     await using scene = await openScene(one);
-    const { library, redis, source } = scene;
+    const { library, server, source } = scene;
     const { holding } = source;
     if (holding.by !== 'worker') {
       expect(holding.by).toBe(counts ? 'count' : 'nobody');
@@ -136,6 +137,8 @@ describe.each(cases)('$name', (one) => {
     await library.push(1);
     await scene.sees({ waiting: 0, inFlight: 1 });
     await library.work('pod-2');
+    await using controller = await boundedClient(server);
+    const { redis } = controller;
     await eventually(async () => {
       const found = await holding.readWorkers(createAsk(redis), redis);
       const members = ['pod-1', 'pod-2', 'pod-3'].map(member);
