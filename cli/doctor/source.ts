@@ -4,6 +4,7 @@ import type { SourceSpec } from '../../kube/source-spec.ts';
 import { WrongKeyType } from '../../queue/pool/sample.ts';
 import type { PoolSample } from '../../queue/pool/pool-sample.ts';
 import { createAsk } from '../../queue/sources/ask.ts';
+import { adviseOnWorkers } from '../../queue/sources/checks/checks.ts';
 import { readSource } from '../../queue/sources/read.ts';
 import { sourceOf } from '../../queue/sources/sources.ts';
 import { SourceTrouble, type Holding, type Source, type SourceWorkers } from '../../queue/sources/source.ts';
@@ -19,12 +20,31 @@ export async function checkSource(
   try {
     const source = sourceOf(spec);
     const { sample } = await readSource(redis, source, 0);
-    return [ok(about, describe(sample)), ...(await checkHolding(redis, source, sample))];
+    // the answers of workers that are asked are there after this
+    const holding = await checkHolding(redis, source, sample);
+    const advice = await adviseOnWorkers(spec, createAsk(redis), redis);
+    return [
+      ok(about, describe(sample)),
+      ...holding,
+      ...advice.map(({ note, todo }) => warn('workers', note, todo)),
+    ];
   } catch (error) {
-    if (error instanceof SourceTrouble || error instanceof WrongKeyType)
-      return [fail(about, error.note, error.todo)];
+    if (error instanceof SourceTrouble)
+      return [fail(about, error.note + (await elsewhere(redis, error)), error.todo)];
+    if (error instanceof WrongKeyType) return [fail(about, error.note, error.todo)];
     return [fail(about, (error as Error).message, 'correct spec.source, or the rights of this user')];
   }
+}
+
+/** Which databases have keys, where this one has none. */
+async function elsewhere(redis: Redis, { kind }: SourceTrouble): Promise<string> {
+  if (kind !== 'NotFound') return '';
+  const text = await redis.info('keyspace').catch(() => '');
+  const used = Array.from(text.matchAll(/^db(\d+):keys=(\d+)/gm), ([, db, keys]) => ({ db, keys }));
+  const here = String(redis.options.db ?? 0);
+  if (used.length === 0 || used.some(({ db }) => db === here)) return '';
+  const others = used.slice(0, 5).map(({ db, keys }) => `${db} (${keys} keys)`);
+  return `; database ${here} is empty, and there are keys in database ${others.join(', ')}`;
 }
 
 function describe({ waiting, inFlight, delayed, due, dead, pausedQueues }: PoolSample): string {

@@ -91,30 +91,44 @@ async function readQueue(ask: Ask, queue: string, horizonMs: number): Promise<So
 
 async function readWorkers(ask: Ask, queues: readonly string[]): Promise<SourceWorkers> {
   // a task is leased by a server that runs it, and no longer than half a minute by one that was killed
-  const [{ answers: servers }, { answers: leased }] = await Promise.all([
-    ask([texts('ZRANGE', 'asynq:servers', ...FROM_NOW, MOST_SERVERS)]),
+  const [servers, { answers: leased }] = await Promise.all([
+    readServers(ask),
     ask(queues.map((queue) => texts('ZRANGE', `asynq:{${queue}}:lease`, ...FROM_NOW, MOST_ACTIVE))),
   ]);
-  const keys = servers.flat();
-  const [{ answers: about }, { answers: running }] = await Promise.all([
-    ask(keys.map((key) => text('GET', key))),
-    ask(keys.map((key) => texts('HKEYS', key.replace('asynq:servers:', 'asynq:workers:')))),
-  ]);
+  const { answers: running } = await ask(
+    servers.map(({ key }) => texts('HKEYS', key.replace('asynq:servers:', 'asynq:workers:'))),
+  );
   const named = new Set(running.flat());
   const unnamed = leased.flat().filter((task) => !named.has(task)).length;
   const beyond = leased.some((tasks) => tasks.length >= MOST_ACTIVE) ? 1 : 0;
   return {
-    workers: keys.flatMap((key, i) => workerOf(key, about[i] ?? '', running[i]?.length ?? 0, queues)),
+    workers: servers.flatMap(({ key, host, takesFrom }, i): SourceWorker[] =>
+      queues.some(takesFrom) ? [{ id: key, hosts: [host], tasks: running[i]?.length ?? 0 }] : [],
+    ),
     unnamed: unnamed + beyond,
   };
 }
 
-/** None for a server that is gone, or that takes from other queues only. `info`: protobuf, of which texts can be told. */
-function workerOf(key: string, info: string, tasks: number, queues: readonly string[]): SourceWorker[] {
-  const [, host] = /^asynq:servers:\{(.*):\d+:[^:]*\}$/.exec(key) ?? [];
-  if (host === undefined || info === '') return [];
-  const takes = (queue: string): boolean => info.includes(lengthDelimited(queue));
-  return Buffer.byteLength(info) >= CUT || queues.some(takes) ? [{ id: key, hosts: [host], tasks }] : [];
+interface AsynqServer {
+  readonly key: string;
+  readonly host: string;
+  /** Of one with very many queues: from any. */
+  readonly takesFrom: (queue: string) => boolean;
+}
+
+/** All that are there, whatever they take from. What they write of themselves is protobuf, of which texts can be told. */
+export async function readServers(ask: Ask): Promise<readonly AsynqServer[]> {
+  const { answers } = await ask([texts('ZRANGE', 'asynq:servers', ...FROM_NOW, MOST_SERVERS)]);
+  const keys = answers.flat();
+  const { answers: about } = await ask(keys.map((key) => text('GET', key)));
+  return keys.flatMap((key, i) => {
+    const info = about[i] ?? '';
+    const [, host] = /^asynq:servers:\{(.*):\d+:[^:]*\}$/.exec(key) ?? [];
+    if (host === undefined || info === '') return [];
+    const takesFrom = (queue: string): boolean =>
+      Buffer.byteLength(info) >= CUT || info.includes(lengthDelimited(queue));
+    return [{ key, host, takesFrom }];
+  });
 }
 
 /** A queue's name, as it stands in a server's list of them: the first field of a message, with its length. */

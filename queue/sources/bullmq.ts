@@ -38,7 +38,8 @@ export function bullMqSource({ queues, prefix }: BullMqSettings): Source {
       // a job and its worker's name come into the keys in one step
       lagMs: 0,
       readWorkers: async (ask, redis) => {
-        const connections = await readConnections(redis, prefix, queues);
+        const all = await readConnections(redis, prefix);
+        const connections = all.filter(({ queue }) => queues.includes(queue));
         const held = await Promise.all(queues.map((queue) => activeIn(ask, `${prefix}:${queue}`)));
         return workersFrom(connections, held.flat());
       },
@@ -107,25 +108,29 @@ function checkLayout(base: string, queue: string, { meta, oldest = '', events, j
 
 /** Connections of workers, by the name that each `Worker` gives its own. */
 interface Connection {
+  readonly queue: string;
   /** Of the worker, where its user named it. */
   readonly name: string | undefined;
   readonly address: string;
 }
 
-/** BullMQ names a worker's connection `prefix:base64(queue)`, and `:w:name` behind it where the worker has a name. */
-async function readConnections(
-  redis: Redis,
-  prefix: string,
-  queues: readonly string[],
-): Promise<readonly Connection[]> {
+/**
+ * Of workers of all queues. BullMQ names a worker's connection `prefix:base64(queue)`, and `:w:name` behind it where the worker has a
+ * name.
+ */
+export async function readConnections(redis: Redis, prefix: string): Promise<readonly Connection[]> {
   const list = String(await redis.client('LIST'));
-  const bases = new Set(queues.map((queue) => `${prefix}:${Buffer.from(queue).toString('base64')}`));
   return Array.from(list.matchAll(/ addr=(\S*).*? name=(\S+)/g), ([, address = '', client = '']) => ({
     address,
     client,
   })).flatMap(({ address, client }): Connection[] => {
     const [, base = client, name] = /^(.*?):w:(.*)$/.exec(client) ?? [];
-    return bases.has(base) ? [{ name, address: address.replace(/:\d+$/, '') }] : [];
+    if (!base.startsWith(`${prefix}:`)) return [];
+    const encoded = base.slice(prefix.length + 1);
+    const queue = Buffer.from(encoded, 'base64').toString();
+    // a client of another kind may have a name that only begins like these
+    if (Buffer.from(queue).toString('base64') !== encoded) return [];
+    return [{ queue, name, address: address.replace(/:\d+$/, '') }];
   });
 }
 
@@ -137,7 +142,7 @@ interface ActiveJob {
   readonly locked: boolean;
 }
 
-async function activeIn(ask: Ask, base: string): Promise<readonly ActiveJob[]> {
+export async function activeIn(ask: Ask, base: string): Promise<readonly ActiveJob[]> {
   const { answers } = await ask({ jobs: texts('LRANGE', `${base}:active`, 0, MOST_ACTIVE) });
   const jobs = answers.jobs.slice(0, MOST_ACTIVE);
   const [locks, workers] = await Promise.all([

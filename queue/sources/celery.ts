@@ -35,9 +35,13 @@ const ANSWERS_COME_MS = 60;
 /** A worker knows of a task some ms before it counts as active. */
 const LAG_MS = 1_000;
 
+export function controlOf({ queues, keyPrefix = '' }: CelerySettings): CeleryControl {
+  return celeryControl(keyPrefix, `millrace:{celery:${queues[0]}}:answers`);
+}
+
 export function celerySource(settings: CelerySettings): Source {
   const { queues, keyPrefix = '' } = settings;
-  const control = celeryControl(keyPrefix, `millrace:{celery:${queues[0]}}:answers`);
+  const control = controlOf(settings);
   const keys = keysOf(settings);
   return {
     kind: 'celery',
@@ -57,7 +61,7 @@ export function celerySource(settings: CelerySettings): Source {
   };
 }
 
-function keysOf({ queues, prioritySteps, keyPrefix = '' }: CelerySettings): CeleryKeys {
+export function keysOf({ queues, prioritySteps, keyPrefix = '' }: CelerySettings): CeleryKeys {
   return {
     unacked: `${keyPrefix}unacked`,
     queues: queues.map((queue) => ({

@@ -76,7 +76,7 @@ interface QueueWorkers {
   readonly holders: readonly (string | undefined)[];
 }
 
-async function readQueueWorkers(ask: Ask, queue: string): Promise<QueueWorkers> {
+export async function readQueueWorkers(ask: Ask, queue: string): Promise<QueueWorkers> {
   const [info, job] = [`saq:${queue}:worker_info:`, `saq:job:${queue}:`];
   const { answers } = await ask({
     workers: texts('ZRANGE', `saq:${queue}:stats`, nowMs(), '+inf', 'BYSCORE', 'LIMIT', 0, MOST_WORKERS),

@@ -9,7 +9,6 @@ const MOST_PROCESSES = 500;
 /** As much of a text is read (ask.ts). */
 const CUT = 1_024;
 
-/** One that takes from the queues. */
 interface SidekiqProcess {
   /** `host:pid:nonce`. */
   readonly identity: string;
@@ -18,12 +17,18 @@ interface SidekiqProcess {
   readonly quiet: boolean;
   /** Its last heartbeat, ms by its own clock. */
   readonly beatAt: number;
+  /** One whose queues do not fit into what is read may take from any. */
+  readonly takesFrom: (queue: string) => boolean;
+  /** What it takes from, where that fits into what is read. */
+  readonly queues: readonly string[];
 }
 
-/** Two round trips. A name whose process was killed stays, but what it said is gone after a minute. */
+/**
+ * All of them, whatever they take from. Two round trips. A name whose process was killed stays, and what it said is gone after a
+ * minute. Throws for a version whose keys are not known.
+ */
 export async function readProcesses(
   ask: Ask,
-  queues: readonly string[],
 ): Promise<{ readonly now: number; readonly processes: readonly SidekiqProcess[] }> {
   const { answers } = await ask({ names: existingKeys('processes', MOST_PROCESSES) });
   const { names } = answers;
@@ -32,21 +37,26 @@ export async function readProcesses(
   );
   const processes = names.flatMap((identity, i) => {
     const [info, busy, quiet, beat] = about[i] ?? [];
-    if (info === undefined || !takesFrom(info, queues)) return [];
-    return [{ identity, busy: Number(busy) || 0, quiet: quiet === 'true', beatAt: Number(beat) * 1_000 }];
+    if (info === undefined) return [];
+    const beatAt = Number(beat) * 1_000;
+    return [{ identity, busy: Number(busy) || 0, quiet: quiet === 'true', beatAt, ...queuesIn(info) }];
   });
   return { now, processes };
 }
 
+export function isSilent({ beatAt }: SidekiqProcess, now: number): boolean {
+  return !(now - beatAt <= LONGEST_BEAT_MS + 3_000);
+}
+
 /** Without a heartbeat it may hold what it has not said. */
-export function workerOf({ identity, busy, quiet, beatAt }: SidekiqProcess, now: number): SourceWorker {
-  const silent = !(now - beatAt <= LONGEST_BEAT_MS + 3_000);
+export function workerOf(process: SidekiqProcess, now: number): SourceWorker {
+  const { identity, busy, quiet } = process;
+  const silent = isSilent(process, now);
   const host = identity.replace(/:\d+:[0-9a-f]+$/, '');
   return { id: identity, hosts: [host], tasks: silent ? Math.max(1, busy) : busy, quiet };
 }
 
-/** One whose queues do not fit into what is read may take from any. Throws for a version whose keys are not known. */
-function takesFrom(info: string, queues: readonly string[]): boolean {
+function queuesIn(info: string): Pick<SidekiqProcess, 'takesFrom' | 'queues'> {
   const [, version] = /"version":"(\d+)\./.exec(info) ?? [];
   // it is named since version 7
   if (version !== undefined && version !== '7' && version !== '8')
@@ -56,7 +66,10 @@ function takesFrom(info: string, queues: readonly string[]): boolean {
       'use one of these, or source.custom',
     );
   const [, list] = /"queues":\[((?:"(?:[^"\\]|\\.)*"[,\s]*)*)\]/.exec(info) ?? [];
-  if (list === undefined) return Buffer.byteLength(info) >= CUT;
-  const names = new Set(Array.from(list.matchAll(/"(?:[^"\\]|\\.)*"/g), ([name]) => name));
-  return queues.some((queue) => names.has(JSON.stringify(queue)));
+  if (list === undefined) return { takesFrom: () => Buffer.byteLength(info) >= CUT, queues: [] };
+  const quoted = new Set(Array.from(list.matchAll(/"(?:[^"\\]|\\.)*"/g), ([name]) => name));
+  return {
+    takesFrom: (queue) => quoted.has(JSON.stringify(queue)),
+    queues: [...quoted].map((name) => name.slice(1, -1)),
+  };
 }

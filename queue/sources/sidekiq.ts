@@ -31,8 +31,9 @@ export function sidekiqSource({ queues }: SidekiqSettings): Source {
       by: 'worker',
       lagMs: LONGEST_BEAT_MS,
       readWorkers: async (ask) => {
-        const { now, processes } = await readProcesses(ask, queues);
-        return { workers: processes.map((one) => workerOf(one, now)), unnamed: 0 };
+        const { now, processes } = await readProcesses(ask);
+        const ours = processes.filter(({ takesFrom }) => queues.some(takesFrom));
+        return { workers: ours.map((one) => workerOf(one, now)), unnamed: 0 };
       },
       orders: {
         drain: (redis, workers) => signal(redis, workers, 'TSTP'),
@@ -66,15 +67,16 @@ async function readQueues(
   queues: readonly string[],
   horizonMs: number,
 ): Promise<readonly SourceCounts[]> {
-  const [scheduled, retried, { now, answers }, { answers: waiting }, { answers: known }, { processes }] =
+  const [scheduled, retried, { now, answers }, { answers: waiting }, { answers: known }, all] =
     await Promise.all([
       readJobs(ask, 'schedule', queues, horizonMs),
       readJobs(ask, 'retry', queues, horizonMs),
       ask({ dead: count('ZCARD', 'dead'), processed: counter('stat:processed') }),
       ask(queues.map((queue) => waking(count('LLEN', `queue:${queue}`)))),
       ask(queues.map((queue) => count('SISMEMBER', 'queues', queue))),
-      readProcesses(ask, queues),
+      readProcesses(ask),
     ]);
+  const processes = all.processes.filter(({ takesFrom }) => queues.some(takesFrom));
   const unknown = queues.find((_, i) => (known[i] ?? 0) + (waiting[i] ?? 0) === 0);
   // a job that was scheduled enters no queue, and "queues" nothing, before a process moves it
   if (unknown !== undefined && processes.length + scheduled.delayed + retried.delayed === 0)

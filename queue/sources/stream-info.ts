@@ -21,6 +21,8 @@ export interface GroupInfo {
 export interface ConsumerInfo {
   readonly name: string;
   readonly pending: number;
+  /** Since it last asked for anything, ms. */
+  readonly idleMs: number;
 }
 
 /** `undefined` where there is no such key. */
@@ -64,7 +66,34 @@ export function consumersOf(key: string, group: string): Question<readonly Consu
   return question('XINFO CONSUMERS', key, [group], (reply) =>
     asList(reply, what).map((one) => {
       const row = rowOf(one, what);
-      return { name: asText(row.get('name'), what), pending: asCount(row.get('pending'), what) };
+      return {
+        name: asText(row.get('name'), what),
+        pending: asCount(row.get('pending'), what),
+        idleMs: asCount(row.get('idle'), what),
+      };
+    }),
+  );
+}
+
+export interface PendingEntry {
+  readonly id: string;
+  readonly consumer: string;
+  /** Since it was last delivered. */
+  readonly idleMs: number;
+}
+
+/** Entries that were delivered at least `idleMs` ago and are not acknowledged, oldest id first, `most` at most. */
+export function pendingFor(
+  key: string,
+  group: string,
+  idleMs: number,
+  most: number,
+): Question<readonly PendingEntry[]> {
+  const what = `XPENDING ${key}`;
+  return question('XPENDING', key, [group, 'IDLE', idleMs, '-', '+', most], (reply) =>
+    asList(reply, what).map((one) => {
+      const [id, consumer, idle] = asList(one, what);
+      return { id: asText(id, what), consumer: asText(consumer, what), idleMs: asCount(idle, what) };
     }),
   );
 }

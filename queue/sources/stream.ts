@@ -61,7 +61,7 @@ export function streamSource({ keys, group, longestTask }: StreamSettings): Sour
   };
 }
 
-async function readStream(ask: Ask, key: string, name: string): Promise<SourceCounts> {
+export async function readStream(ask: Ask, key: string, name: string): Promise<SourceCounts> {
   const { now, answers } = await ask({ stream: streamInfo(key), group: groupInfo(key, name) });
   const { stream, group } = answers;
   if (!stream)
@@ -127,7 +127,7 @@ async function readWorkers(ask: Ask, keys: readonly string[], group: string): Pr
   return { workers, unnamed: Math.max(0, held - named), complete: true };
 }
 
-async function readConsumers(
+export async function readConsumers(
   ask: Ask,
   key: string,
   name: string,

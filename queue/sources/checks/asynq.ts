@@ -1,0 +1,32 @@
+/** asynq: queues without a server, and tasks whose lease has run out. */
+import type { Ask } from '../ask.ts';
+import { readServers, type AsynqSettings } from '../asynq.ts';
+import { count } from '../question.ts';
+import { adviseIf, adviseUnserved, type Advice } from './advice.ts';
+
+export async function checkAsynq({ queues }: AsynqSettings, ask: Ask): Promise<Advice[]> {
+  const servers = await readServers(ask);
+  const { answers } = await ask(
+    queues.flatMap((queue) => [
+      count('LLEN', `asynq:{${queue}}:pending`),
+      count('ZCOUNT', `asynq:{${queue}}:lease`, '-inf', { plusMs: 0, factor: 0.001, offset: 0 }),
+    ]),
+  );
+  const found = queues.map((queue, i) => ({
+    queue,
+    work: answers[2 * i] ?? 0,
+    workers: servers.filter(({ takesFrom }) => takesFrom(queue)).length,
+    expired: answers[2 * i + 1] ?? 0,
+  }));
+  const others = servers.filter(({ takesFrom }) => !queues.some(takesFrom)).length;
+  return [
+    ...adviseUnserved(found, others),
+    ...found.flatMap(({ queue, expired }) =>
+      adviseIf(
+        expired,
+        (tasks) => `the lease of ${tasks} of "${queue}" has run out: the server was killed`,
+        'a live server puts them into retry within a minute; set the terminationGracePeriodSeconds of the pods to more than ShutdownTimeout and the longest task',
+      ),
+    ),
+  ];
+}
