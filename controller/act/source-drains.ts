@@ -16,7 +16,7 @@ import { occupancyOf, idleAfter, type Occupancy, type IdleSince } from './source
 import type { Drains, ScaleInHold } from './scale-in.ts';
 import type { Member } from './target.ts';
 
-/** What is kept of a source's workers from one step to the next. */
+/** The state of a source's workers from one step to the next. */
 export interface SourceState {
   idle: IdleSince;
 }
@@ -24,9 +24,9 @@ export interface SourceState {
 export interface SourceDrainsInput {
   readonly redis: Redis;
   readonly source: Source;
-  /** Since when the sampler has seen nothing to do there, by performance.now(); `undefined` while there is something. */
+  /** Since when every read of the sampler has found nothing to do, by performance.now(); `undefined` while there is something. */
   readonly idleSince: number | undefined;
-  /** Whether Redis reports each change of a key, so that nothing comes and goes unseen. */
+  /** Whether Redis reports each change of a key, so that no task comes and goes unseen. */
   readonly tracked: boolean;
   readonly unmanaged: Unmanaged;
   readonly state: SourceState;
@@ -77,13 +77,13 @@ export function sourceDrains(input: SourceDrainsInput): Drains {
 }
 
 interface Judged {
-  /** `undefined`: of no member it is known. */
+  /** `undefined` if unknown for all members. */
   readonly loads: WorkerLoads | undefined;
-  /** Why members are held whose work nobody sees. */
+  /** Why members are held that have no visible work. */
   readonly why: string | undefined;
 }
 
-/** What the server refuses it will refuse again: nobody may go then, and the reason is shown. Anything else is thrown again. */
+/** A refusal by the server is permanent: no member may go, and the reason is shown. Any other error is thrown again. */
 function refused(error: unknown): Judged {
   if (!isReply(error)) throw error;
   return { loads: undefined, why: REFUSED };
@@ -155,7 +155,7 @@ async function order(
   if (staying.length > 0) await orders?.resume(redis, staying);
 }
 
-/** Lets the workers in these pods continue that were told to take nothing more. Workers in other pods are another pool's, or nobody's. */
+/** Cancels the drains of the workers in these pods. Workers in other pods may belong to another pool. */
 export async function resumeIn(redis: Redis, { holding }: Source, members: readonly Member[]): Promise<void> {
   if (holding.by !== 'worker' || !holding.orders || members.length === 0) return;
   const occupancy = occupancyOf(members, await holding.readWorkers(createAsk(redis), redis));

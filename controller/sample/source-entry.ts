@@ -1,4 +1,4 @@
-/** What the sampler keeps of a source from one read to the next: it follows from several reads, and is in none of them. */
+/** The sampler's state of a source from one read to the next: what only several reads together show. */
 import type { Watched } from '../../queue/sources/ask.ts';
 import type { Source } from '../../queue/sources/source.ts';
 import type { QueuesRead } from './read.ts';
@@ -6,17 +6,17 @@ import type { Sampled } from './sampled.ts';
 
 export interface SourceEntry {
   readonly source: Source;
-  /** The keys whose change wakes it, as of the last read. */
+  /** The keys whose changes wake the pool, as of the last read. */
   watched: readonly Watched[];
-  /** Those that the wake listens to. */
+  /** The keys that the wake listens to. */
   armed: readonly Watched[];
-  /** Each change of these keys is reported: what comes and goes between two reads does not go unseen. */
+  /** Whether each change of these keys is reported, so that no task comes and goes unseen between two reads. */
   tracked: boolean;
-  /** A key has changed since the last read, or may have while nothing could report it. */
+  /** A key has changed since the last read, or may have while changes were not reported. */
   touched: boolean;
-  /** Since when it has had nothing to do, as every read and the lack of any change have shown, by performance.now(). */
+  /** Since when every read has found nothing to do and no key has changed, by performance.now(). */
   idleSince: number | undefined;
-  /** How long its tasks have run in all, as far as the numbers in hand show, µs. */
+  /** Estimate of the total time for which tasks have run, from the numbers in hand, µs. */
   ranUs: number;
 }
 
