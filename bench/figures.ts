@@ -1,4 +1,4 @@
-/** Numbers for people: medians, percentiles, and how they are printed. Pure. */
+/** Numbers for people: medians, percentiles, how they are printed, and chance. */
 
 /** The median; NaN of no values. */
 export function median(values: readonly number[]): number {
@@ -17,6 +17,12 @@ export function percentile(values: readonly number[], share: number): number {
 /** Rounded to this number of significant digits, for JSON and tables. */
 export function rounded(value: number, digits = 4): number {
   return Number(value.toPrecision(digits));
+}
+
+/** In any order. */
+export function shuffled<T>(values: readonly T[]): T[] {
+  const all = values.map((value) => ({ value, order: Math.random() }));
+  return all.toSorted((a, b) => a.order - b.order).map(({ value }) => value);
 }
 
 export function thousands(value: number): string {

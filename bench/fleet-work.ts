@@ -6,7 +6,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ControllerProcess } from '../test/support/controller.ts';
 import { cpuMsOf, memoryOf } from './child.ts';
-import { percentile, rounded } from './figures.ts';
+import { percentile, rounded, shuffled } from './figures.ts';
 import type { FleetPool, FleetWorld } from './fleet-world.ts';
 
 const SECONDS = 60;
@@ -45,8 +45,10 @@ export async function work(
   controller: ControllerProcess,
   signal: AbortSignal,
 ): Promise<Work> {
-  const { redis } = world;
-  const active = world.pools.slice(0, Math.max(1, Math.round(world.pools.length * ACTIVE_SHARE)));
+  // of each kind as many
+  const kinds = new Set(world.pools.map(({ kind }) => kind)).size;
+  const each = Math.max(1, Math.round((world.pools.length * ACTIVE_SHARE) / kinds));
+  const active = world.pools.slice(0, each * kinds);
   const idle = shuffled(world.pools.slice(active.length));
   const ending = new AbortController();
   const over = AbortSignal.any([ending.signal, signal]);
@@ -57,9 +59,9 @@ export async function work(
       await pause(Math.random() * 2 * TASK_EVERY_MS, over);
       if (over.aborted) return;
       tasks++;
-      await redis.lpush(queue, `task ${tasks}`);
+      await queue.push();
       await pause(Math.random() * 2 * TASK_TAKES_MS, over);
-      await redis.rpop(queue);
+      await queue.empty();
     }
   }
 
@@ -74,11 +76,11 @@ export async function work(
     raisedAt.set(key, raised);
     const pushed = now();
     tasks++;
-    await redis.lpush(queue, 'wake up');
+    await queue.push();
     const late = AbortSignal.timeout(WAKE_LIMIT_MS);
     const at = await Promise.race([raised.promise, pause(WAKE_LIMIT_MS, late).then(() => Infinity)]);
     woken.push({ key, pushed, raised: at });
-    await redis.del(queue);
+    await queue.empty();
   }
 
   const busyOnes = active.map(busy);
@@ -124,9 +126,4 @@ function spread(values: readonly number[]): Spread {
 
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
   await delay(Math.max(0, ms), undefined, { signal }).catch(() => undefined);
-}
-
-function shuffled<T>(values: readonly T[]): T[] {
-  const all = values.map((value) => ({ value, order: Math.random() }));
-  return all.toSorted((a, b) => a.order - b.order).map(({ value }) => value);
 }

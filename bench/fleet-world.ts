@@ -14,8 +14,10 @@ import { createKubeApi } from '../kube/client.ts';
 import { DEPLOYMENTS, POOLS, type Resource } from '../kube/resources.ts';
 import { refOf, reflect } from '../kube/watch.ts';
 import type { KubeObject } from '../kube/wire.ts';
+import { defineScripts } from '../queue/scripts/scripts.ts';
 import { startApiServer } from '../test/support/apiserver.ts';
 import { adminTransport, connectObjects, NAMESPACES, type Json } from '../test/support/world.ts';
+import type { FleetKind, FleetQueue } from './fleet-queues.ts';
 import { startBenchRedis } from './redis.ts';
 
 const NAMESPACE_COUNT = 20;
@@ -31,7 +33,8 @@ const DEFINITIONS: Resource<KubeObject> = {
 export interface FleetPool {
   readonly namespace: string;
   readonly name: string;
-  readonly queue: string;
+  readonly kind: FleetKind;
+  readonly queue: FleetQueue;
 }
 
 type Requests = Readonly<Record<string, number>>;
@@ -53,7 +56,12 @@ export interface FleetWorld extends AsyncDisposable {
   scaleRequests(): { readonly key: string; readonly at: number }[];
 }
 
-export async function startFleetWorld(count: number, progress: (line: string) => void): Promise<FleetWorld> {
+/** With so many pools, of each kind in turn. */
+export async function startFleetWorld(
+  count: number,
+  kinds: readonly FleetKind[],
+  progress: (line: string) => void,
+): Promise<FleetWorld> {
   await using stack = new AsyncDisposableStack();
   const folder = await mkdtemp(join(tmpdir(), 'millrace-fleet-'));
   stack.defer(() => rm(folder, { recursive: true, force: true }));
@@ -69,18 +77,25 @@ export async function startFleetWorld(count: number, progress: (line: string) =>
       () => false,
     ),
   );
-  const pools = Array.from({ length: count }, (_, i): FleetPool => ({
-    namespace: `team-${i % NAMESPACE_COUNT}`,
-    name: `pool-${i}`,
-    queue: `tasks-${i}`,
-  }));
-  for (const name of new Set(pools.map(({ namespace }) => namespace)))
-    await objects.create(NAMESPACES, undefined, { metadata: { name } });
-  const rest = pools.entries();
+  const namespaces = Array.from({ length: NAMESPACE_COUNT }, (_, i) => `team-${i}`);
+  for (const name of namespaces) await objects.create(NAMESPACES, undefined, { metadata: { name } });
+  const pools: FleetPool[] = [];
+  // from the first on, in order
+  const rest = Array.from({ length: count }, (_, i) => i).values();
+  const redis = defineScripts(bench.redis);
   const make = async (): Promise<void> => {
-    for (const [i, pool] of rest) await objects.create(POOLS, pool.namespace, manifest(pool, bench.url, i));
+    for (const i of rest) {
+      const kind = kinds[i % kinds.length];
+      const namespace = namespaces[i % NAMESPACE_COUNT];
+      if (!kind || namespace === undefined) return;
+      const queue = await kind.open(redis, `m${i.toString(36).padStart(3, '0')}`);
+      const pool = { namespace, name: `pool-${i}`, kind, queue };
+      pools[i] = pool;
+      await objects.create(POOLS, namespace, manifest(pool, bench.url));
+    }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, make));
+  const tracked = new Set(pools.flatMap(({ queue }) => queue.tracked));
   const playing = stack.adopt(new AbortController(), (controller) => controller.abort());
 
   const seen = new Map<string, number>();
@@ -117,8 +132,7 @@ export async function startFleetWorld(count: number, progress: (line: string) =>
     redis: bench.redis,
     pools,
     until,
-    // the queue and the delayed tasks of each
-    allArmed: async () => (await bench.info('tracking_total_keys')) >= 2 * count,
+    allArmed: async () => (await bench.info('tracking_total_keys')) >= tracked.size,
     allMade: () => Promise.resolve(seen.size >= count),
     requests: async () => requestsOf(await server.kubectl(['get', '--raw', '/metrics'])),
     difference,
@@ -141,8 +155,8 @@ async function until(what: string, holds: () => Promise<boolean>, ended?: Promis
   }
 }
 
-/** Every second one has a target wait; all have what `kubectl apply` leaves on an object. */
-function manifest({ name, queue }: FleetPool, url: string, i: number): Json {
+/** With what `kubectl apply` leaves on an object. */
+function manifest({ name, queue }: FleetPool, url: string): Json {
   const resources = { requests: { cpu: '100m', memory: '128Mi' }, limits: { memory: '256Mi' } };
   const env = [{ name: 'LOG_LEVEL', value: 'info' }];
   const args = ['--module', '/app/tasks.ts'];
@@ -153,10 +167,8 @@ function manifest({ name, queue }: FleetPool, url: string, i: number): Json {
     metadata: { name, labels: { 'app.kubernetes.io/part-of': 'fleet' } },
     spec: {
       redis: { url },
-      queue,
-      result: `${queue}:result`,
+      ...queue.spec,
       maxReplicas: 10,
-      scaling: i % 2 === 0 ? { targetWait: '10s' } : { tasksPerReplica: 5, scaleDown: { window: '10s' } },
       template: { metadata: { labels: { app: name } }, spec: { containers: [worker] } },
     },
   };

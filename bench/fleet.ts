@@ -7,6 +7,8 @@
  *   a push into any queue;
  * - a minute of work: processor time, memory, requests, and wakes of idle queues.
  *
+ * With `--source all`, three fleets instead: of queues of Millrace, of lists, and of these sources, with what their own clients push.
+ *
  * API server, etcd, Redis, the stand-ins and the controller share the machine. Processor time and memory are the controller's
  * alone, from /proc; times are longer than they would be with the API server elsewhere.
  */
@@ -15,10 +17,13 @@ import { join } from 'node:path';
 import { bundle } from '../scripts/bundle.ts';
 import { startController, type ControllerProcess } from '../test/support/controller.ts';
 import { cpuMsOf, memoryOf, peakMbOf } from './child.ts';
-import { goalLines, goalRows, rounded, thousands, type Goal } from './figures.ts';
+import { goalLines, goalRows, median, rounded, thousands, type Goal } from './figures.ts';
+import { millraceQueues, type FleetKind } from './fleet-queues.ts';
 import { work, type Work } from './fleet-work.ts';
 import { startFleetWorld, type FleetWorld } from './fleet-world.ts';
-import type { Bench, BenchOptions } from './report.ts';
+import type { Bench, BenchOptions, BenchReport } from './report.ts';
+import { casesOf, libraryKinds } from './wake-sources.ts';
+import { listCase } from '../test/sources/plain.ts';
 
 const GOALS_AT = 10_000;
 const ROOT = join(import.meta.dirname, '..');
@@ -43,8 +48,10 @@ interface Row {
 
 export const fleet: Bench = async (options) => {
   await bundle('controller');
+  if (options.source !== undefined) return beside(options.source, options);
   const rows: Row[] = [];
-  for (const pools of options.fleet.pools) rows.push(await measure(pools, options));
+  for (const pools of options.fleet.pools)
+    rows.push(await measure(pools, [millraceQueues('mixed')], options));
   const largest = rows.at(-1);
   const goals = largest && largest.pools >= GOALS_AT ? goalsOf(largest) : [];
   const note = goals.length > 0 ? '' : `the goals are for ${thousands(GOALS_AT)} pools\n`;
@@ -54,6 +61,44 @@ export const fleet: Bench = async (options) => {
   };
 };
 
+/** Pools of other libraries, beside as many with queues of Millrace, and as many with lists, one fleet after the other. */
+async function beside(source: string, options: BenchOptions): Promise<BenchReport> {
+  const { progress, rounds = 1 } = options;
+  const [pools = 1_000] = options.fleet.pools;
+  const all = await libraryKinds(casesOf(source), progress);
+  const lists = await libraryKinds([listCase], progress);
+  const fleets: [string, readonly FleetKind[]][] = [
+    ['queues of Millrace', [millraceQueues('plain')]],
+    ['lists', lists],
+    ['sources', all],
+  ];
+  const rows: (Row & { readonly of: string })[] = [];
+  for (let round = 0; round < rounds; round++)
+    for (const [of, kinds] of fleets) {
+      progress(`a fleet of ${of}`);
+      const row = await measure(pools, kinds, options);
+      progress(words(row));
+      rows.push({ of, ...row });
+    }
+  const figure = (of: string, value: (row: Row) => number): number =>
+    median(rows.filter((row) => row.of === of).map(value));
+  const ratios: [string, (row: Row) => number][] = [
+    ['cores', ({ work: { cores } }) => cores],
+    ['memory', ({ start, work: { peakMb } }) => Math.max(start.peakMb, peakMb)],
+  ];
+  const goals = ['queues of Millrace', 'lists'].flatMap((base) =>
+    ratios.map(([what, value]): Goal => ({
+      name: `${what}, sources to ${base}`,
+      measured: figure('sources', value) / figure(base, value),
+      goal: 1.3,
+      is: 'at most',
+      unit: '×',
+    })),
+  );
+  const texts = rows.map((row) => `${row.of}: ${words(row)}`);
+  return { text: `${texts.join('\n')}\n${goalLines(goals)}`, data: { rows, goals: goalRows(goals) } };
+}
+
 function goalsOf({ start, work: { cores, peakMb, raised } }: Row): Goal[] {
   return [
     { name: 'cores used', measured: cores, goal: 1, is: 'at most', unit: '' },
@@ -62,10 +107,10 @@ function goalsOf({ start, work: { cores, peakMb, raised } }: Row): Goal[] {
   ];
 }
 
-async function measure(pools: number, options: BenchOptions): Promise<Row> {
+async function measure(pools: number, kinds: readonly FleetKind[], options: BenchOptions): Promise<Row> {
   const { progress, signal } = options;
   progress(`${thousands(pools)} pools: creating them`);
-  await using world = await startFleetWorld(pools, progress);
+  await using world = await startFleetWorld(pools, kinds, progress);
   progress('first start');
   const firstStart = await startOnce(world, options, 'first');
   signal.throwIfAborted();

@@ -55,7 +55,7 @@ async function main(): Promise<void> {
     .option('--pools <list>', 'fleet: numbers of pools', sizes, [1_000, 5_000, 10_000])
     .option(
       '--source <name>',
-      'scale-in: celery (the default), bullmq or sidekiq; sources-seen: a library, all by default',
+      'scale-in: celery (the default), bullmq or sidekiq; sources-seen: a library, all by default; wake and fleet: pools of these sources, such as celery,rq, or all',
     )
     .option('--profile <folder>', 'fleet: where to write CPU and heap profiles of the controller')
     .allowExcessArguments(false);

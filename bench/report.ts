@@ -9,7 +9,10 @@ export interface BenchOptions {
   readonly rounds: number | undefined;
   /** Number of seeds of each load that `robustness` simulates. */
   readonly seeds: number;
-  /** Whose workers `scale-in` (celery by default) and `sources-seen` (all by default) run. */
+  /**
+   * Whose workers `scale-in` (celery by default) and `sources-seen` (all by default) run. For `wake` and `fleet`, fields of
+   * `spec.source` with commas between them, or `all`: whose pools they have; none by default.
+   */
   readonly source: string | undefined;
   /** For simulations; times in ms. */
   readonly simulated: {

@@ -16,6 +16,7 @@ import { squares, squaresTemplate, type Answer } from '../test/support/squares.t
 import { goalLines, goalRows, median, percentile, rounded, type Goal } from './figures.ts';
 import { raisedAt, startKind, untilGone, workerStart, type KindBench } from './kind.ts';
 import type { Bench } from './report.ts';
+import { wakeSources } from './wake-sources.ts';
 
 const WAKES = 20;
 const POOL = 'sleeper';
@@ -39,7 +40,9 @@ interface Wake {
 
 type Bare = Omit<Wake, 'raised'>;
 
-export const wake: Bench = async ({ rounds = WAKES, progress, signal }) => {
+export const wake: Bench = async (options) => {
+  if (options.source !== undefined) return wakeSources(options);
+  const { rounds = WAKES, progress, signal } = options;
   await using stack = new AsyncDisposableStack();
   const kind = await startKind(stack, progress, signal);
   await kind.release.cluster.applyYaml(JSON.stringify(poolOf(kind, POOL)));

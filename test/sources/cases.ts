@@ -33,6 +33,16 @@ export const cases: readonly LibraryCase[] = [
   ...celeryCases,
 ];
 
+/** Of each library, the newest version that the suites have. */
+export const firstCases: readonly LibraryCase[] = cases.filter(
+  (one, i) => cases.findIndex((other) => kindOf(other) === kindOf(one)) === i,
+);
+
+/** The field of `spec.source`. */
+export function kindOf({ settings }: LibraryCase): string {
+  return Object.keys(settings)[0] ?? '';
+}
+
 export interface Scene extends AsyncDisposable {
   readonly server: RedisServer;
   readonly redis: Redis;
