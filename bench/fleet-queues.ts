@@ -16,6 +16,8 @@ export interface FleetQueue {
   readonly push: () => Promise<void>;
   /** Takes all out. */
   readonly empty: () => Promise<void>;
+  /** Opens it anew, after everything was deleted. */
+  readonly reopen: () => Promise<void>;
 }
 
 export interface FleetKind {
@@ -39,6 +41,7 @@ export function millraceQueues(scaling: 'plain' | 'mixed'): FleetKind {
         tracked: [queue, delayed],
         push: async () => void (await redis.lpush(queue, 'a task')),
         empty: async () => void (await redis.del(queue)),
+        reopen: () => Promise.resolve(),
       });
     },
   };
@@ -65,6 +68,10 @@ export function libraryQueues(library: RecordedLibrary): FleetKind {
         tracked: watched.map(({ question: { key } }) => key),
         push: () => library.push(redis, id),
         empty,
+        reopen: async () => {
+          await library.pushFirst(redis, id);
+          await empty();
+        },
       };
     },
   };

@@ -116,6 +116,7 @@ async function measure(pools: number, kinds: readonly FleetKind[], options: Benc
   signal.throwIfAborted();
   // what the old process had armed would count for the new one
   await world.redis.flushall();
+  for (const { queue } of world.pools) await queue.reopen();
   progress('start with everything in place');
   await using controller = await launch(world, options, 'work');
   const start = await untilRest(world, controller, 'later');
