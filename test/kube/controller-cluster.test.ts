@@ -8,15 +8,18 @@ import { useStage } from '../support/stage.ts';
 import { startWorker } from '../support/workers.ts';
 import { poolManifest } from '../support/world.ts';
 
-const stage = useStage({ deployments: true });
-let namespace: string;
 let cluster: RedisCluster;
-
+// before the controller, so that it ends after it
 beforeAll(async () => {
-  namespace = await stage.world.namespace();
   cluster = await startCluster();
 });
 afterAll(() => cluster[Symbol.asyncDispose]());
+
+const stage = useStage({ deployments: true });
+let namespace: string;
+beforeAll(async () => {
+  namespace = await stage.world.namespace();
+});
 
 const nodes = (): readonly string[] => cluster.address.cluster?.nodes ?? [];
 
