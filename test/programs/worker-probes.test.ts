@@ -1,4 +1,7 @@
 /** The probes of a worker whose turns get no reply: what they return, and why. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { freePort, startRedis } from '../support/redis.ts';
@@ -11,7 +14,13 @@ async function probe(port: number, path: string): Promise<{ status: number; text
 }
 
 test('without an answer for a lease: not ready; not healthy when it holds nothing, or when Redis answers', async () => {
-  await using server = await startRedis();
+  const folder = await mkdtemp(join(tmpdir(), 'millrace-probes-'));
+  await using stack = new AsyncDisposableStack();
+  stack.defer(() => rm(folder, { recursive: true }));
+  const more = join(folder, 'more.conf');
+  await writeFile(more, '');
+  const args = ['--appendonly', 'yes', '--appendfsync', 'always', '--include', more];
+  const server = stack.use(await startRedis({ args }));
   const redis = server.client();
   const keys = freshKeys();
   const port = await freePort();
@@ -41,9 +50,10 @@ test('without an answer for a lease: not ready; not healthy when it holds nothin
   server.cont();
   await both(200, 200);
 
-  // it makes turns for everybody but this worker
+  // it answers, and makes no turns any more
   await eventually(async () => expect(await redis.hlen(keys.inflight(worker.id))).toBe(1));
-  await redis.hset(keys.worker(worker.id), 'seq', 'no number');
+  await writeFile(more, 'rename-command EVALSHA ""\n');
+  await server.restart();
   await eventually(async () => expect((await probe(port, '/healthz')).status).toBe(503));
-  expect((await probe(port, '/healthz')).text).toMatch(/^no turn in queue "\S+" for \d+s: .*user_script/);
+  expect((await probe(port, '/healthz')).text).toMatch(/^no turn in queue "\S+" for \d+s: .*unknown command/);
 });
