@@ -21,6 +21,8 @@ export interface SourceSpec {
   readonly sidekiq?: { readonly queues: string[] };
   /** `longestTask`: a duration. */
   readonly stream?: { readonly keys: string[]; readonly group: string; readonly longestTask?: string };
+  /** `group`: where the broker is RedisStreamBroker. `longestTask`: a duration. */
+  readonly taskiq?: { readonly queues: string[]; readonly group?: string; readonly longestTask?: string };
 }
 
 export interface CustomSourceSpec {
@@ -52,6 +54,7 @@ export function sourceQueues({
   saq,
   sidekiq,
   stream,
+  taskiq,
   ...other
 }: SourceSpec): readonly string[] {
   if (arq) return arq.queues.map((queue) => (queue.startsWith('arq:') ? queue : `arq:${queue}`));
@@ -68,12 +71,14 @@ export function sourceQueues({
   if (saq) return saq.queues.map((queue) => `saq:${queue}`);
   if (sidekiq) return sidekiq.queues.map((queue) => `sidekiq:${queue}`);
   if (stream) return stream.keys.map((key) => `stream:${key}`);
+  if (taskiq) return taskiq.queues.map((queue) => `taskiq:${queue}`);
   // of a later version: reported, and not crashed at
   return Object.keys(other).length > 0 ? Object.keys(other) : ['source'];
 }
 
 /** Whether tasks that were taken are counted, so that waits can be measured; the CRD allows `targetWait` by the same rule. */
-export function countsFinished({ asynq, sidekiq, custom, stream }: SourceSpec): boolean {
+export function countsFinished({ asynq, sidekiq, custom, stream, taskiq }: SourceSpec): boolean {
   if (custom) return custom.finished !== undefined && custom.inHand !== undefined;
+  if (taskiq) return taskiq.group !== undefined && !taskiq.longestTask;
   return asynq !== undefined || sidekiq !== undefined || (stream !== undefined && !stream.longestTask);
 }

@@ -14,6 +14,7 @@ import { saqSource, type SaqSettings } from './saq.ts';
 import { sidekiqSource, type SidekiqSettings } from './sidekiq.ts';
 import type { Source } from './source.ts';
 import { streamSource, type StreamSettings } from './stream.ts';
+import { taskiqSource, type TaskiqSettings } from './taskiq.ts';
 
 /** One of them is set. */
 export interface SourceSettings {
@@ -28,6 +29,7 @@ export interface SourceSettings {
   readonly saq?: SaqSettings;
   readonly sidekiq?: SidekiqSettings;
   readonly stream?: StreamSettings;
+  readonly taskiq?: TaskiqSettings;
 }
 
 type Kind = keyof SourceSettings;
@@ -43,7 +45,8 @@ const SOURCES: { readonly [K in Kind]: (settings: Required<SourceSettings>[K]) =
   rq: rqSource,
   saq: saqSource,
   sidekiq: sidekiqSource,
-  stream: streamSource,
+  stream: (settings) => streamSource(settings),
+  taskiq: taskiqSource,
 };
 const KINDS = Object.keys(SOURCES) as Kind[];
 

@@ -45,10 +45,21 @@ const MOST_CONSUMERS = 1_000;
 /** Names may go on behind a host's with as many parts, as a process id or a UUID. */
 const MOST_PARTS = 6;
 
-export function streamSource({ keys, group, longestTask }: StreamSettings): Source {
+/** What the settings are called, for what a person must mend. */
+export interface StreamFields {
+  readonly keys: string;
+  readonly group: string;
+}
+
+const FIELDS: StreamFields = { keys: 'source.stream.keys', group: 'source.stream.group' };
+
+export function streamSource(
+  { keys, group, longestTask }: StreamSettings,
+  fields: StreamFields = FIELDS,
+): Source {
   return {
     kind: 'stream',
-    read: (ask) => Promise.all(keys.map((key) => readStream(ask, key, group))),
+    read: (ask) => Promise.all(keys.map((key) => readStream(ask, key, group, fields))),
     holding:
       longestTask === undefined
         ? // an entry is pending in the step in which it is delivered
@@ -61,20 +72,25 @@ export function streamSource({ keys, group, longestTask }: StreamSettings): Sour
   };
 }
 
-export async function readStream(ask: Ask, key: string, name: string): Promise<SourceCounts> {
+export async function readStream(
+  ask: Ask,
+  key: string,
+  name: string,
+  fields: StreamFields = FIELDS,
+): Promise<SourceCounts> {
   const { now, answers } = await ask({ stream: streamInfo(key), group: groupInfo(key, name) });
   const { stream, group } = answers;
   if (!stream)
     throw new SourceTrouble(
       'NotFound',
       `there is no stream "${key}" here`,
-      'check source.stream.keys and the database in the address of Redis; a stream is there once its group was created with MKSTREAM, or an entry was added',
+      `check ${fields.keys} and the database in the address of Redis; a stream is there once its group was created with MKSTREAM, or an entry was added`,
     );
   if (!group)
     throw new SourceTrouble(
       'NotFound',
       `the stream "${key}" has no consumer group "${name}"`,
-      `check source.stream.group, or create it: XGROUP CREATE ${key} ${name} 0 delivers what is there, and $ only what comes`,
+      `check ${fields.group}, or create it: XGROUP CREATE ${key} ${name} 0 delivers what is there, and $ only what comes`,
     );
   const waiting = waitingIn(stream, group) ?? (await countWaiting(ask, key, stream, group));
   return {

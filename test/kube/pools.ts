@@ -205,6 +205,11 @@ export const bad: [what: string, change: Json, message: string][] = [
     },
     'targetWait rests on a count of finished tasks',
   ],
+  [
+    'a target wait of a list of taskiq',
+    { source: { taskiq: { queues: ['a'] } }, scaling: { targetWait: '10s' } },
+    'targetWait rests on a count of finished tasks',
+  ],
   ['a stream twice', { source: { stream: { keys: ['a', 'a'], group: 'b' } } }, 'name each stream once'],
   [
     'a stream without a group',
@@ -325,6 +330,7 @@ export const good: [what: string, spec: Json][] = [
       { sidekiq: { queues: ['default'] } },
       { list: { keys: ['jobs'], longestTask: '10m' } },
       { stream: { keys: ['orders'], group: 'workers' } },
+      { taskiq: { queues: ['taskiq'], longestTask: '10m' } },
     ] as const
   ).map((source): [string, Json] => [
     `the source ${Object.keys(source)[0]}`,
@@ -344,6 +350,10 @@ export const good: [what: string, spec: Json][] = [
       },
       scaling: { targetWait: '10s' },
     },
+  ],
+  [
+    'a stream of taskiq with a target wait',
+    { ...base, source: { taskiq: { queues: ['taskiq'], group: 'taskiq' } }, scaling: { targetWait: '10s' } },
   ],
   [
     'a stream with a target wait',

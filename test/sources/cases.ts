@@ -18,6 +18,7 @@ import { rqCase } from './rq.ts';
 import { saqCase } from './saq.ts';
 import { sidekiqCase } from './sidekiq.ts';
 import { streamCase } from './stream.ts';
+import { taskiqListCase, taskiqStreamCase } from './taskiq.ts';
 
 export const cases: readonly LibraryCase[] = [
   listCase,
@@ -29,6 +30,8 @@ export const cases: readonly LibraryCase[] = [
   saqCase,
   arqCase,
   dramatiqCase,
+  taskiqListCase,
+  taskiqStreamCase,
   sidekiqCase,
   ...celeryCases,
 ];

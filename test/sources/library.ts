@@ -15,6 +15,10 @@ export interface LibraryCase {
   readonly user?: string;
   /** Tasks that a worker takes beside the one that it runs; 0 if not set. */
   readonly prefetched?: number;
+  /** What runs is in no key. */
+  readonly hidesRunning?: boolean;
+  /** It delays no tasks, or not in keys that count. */
+  readonly noDelays?: boolean;
   /** What a killed worker ran is gone: the library has no trace of it. */
   readonly losesTasks?: boolean;
   /** Opens it on a server on which nothing of it is yet. */

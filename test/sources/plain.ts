@@ -11,6 +11,8 @@ export const listCase: LibraryCase = {
   name: 'a list',
   settings: { list: { keys: [WAITING], longestTask: '1s' } },
   keys: 'jobs*',
+  hidesRunning: true,
+  noDelays: true,
   open: (server) => Promise.resolve(openPlain(server)),
 };
 

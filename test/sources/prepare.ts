@@ -1,6 +1,8 @@
-/** Compiles what the suite runs, before the time of a test begins. */
+/** Compiles and installs what takes long of what the suite runs, before the time of a test begins. */
 import { prepareAsynq } from './asynq.ts';
+import { preparePackages } from './python-library.ts';
 
 export async function setup(): Promise<void> {
-  await prepareAsynq();
+  // what is missing is reported by the tests that need it
+  await Promise.all([prepareAsynq(), preparePackages('taskiq')]);
 }

@@ -8,19 +8,30 @@ import { expect } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { preparePython } from '../support/python.ts';
 import type { RedisServer } from '../support/redis.ts';
-import type { Library } from './library.ts';
+import type { Library, LibraryWorker } from './library.ts';
 import { releaseOn, workerProcesses } from './processes.ts';
 
 const run = promisify(execFile);
 const folder = join(import.meta.dirname, 'python');
 
-/** `workers`: a number that grows when one more worker takes tasks. */
+/** An interpreter with the packages of `python/NAME.txt`, or an error with what is missing. */
+export async function preparePackages(name: string): Promise<string | Error> {
+  return preparePython(await readFile(join(folder, `${name}.txt`), 'utf8'));
+}
+
+export interface PythonLibrary extends Library {
+  /** Starts another of its programs, by the arguments of `main`. */
+  readonly start: (...args: readonly string[]) => LibraryWorker;
+}
+
+/** `workers`: a number that grows when one more worker takes tasks. `more`: further variables of the environment. */
 export async function openPython(
   name: string,
   server: RedisServer,
   workers: (redis: Redis) => Promise<number>,
-): Promise<Library> {
-  const python = await preparePython(await readFile(join(folder, `${name}.txt`), 'utf8'));
+  more: Readonly<Record<string, string>> = {},
+): Promise<PythonLibrary> {
+  const python = await preparePackages(name);
   if (python instanceof Error) throw python;
   const redis = server.client();
   const env = {
@@ -28,19 +39,24 @@ export async function openPython(
     REDIS_PORT: String(server.port),
     PYTHONPATH: folder,
     PYTHONDONTWRITEBYTECODE: '1',
+    ...more,
   };
   // under its own name, which the tasks carry to the workers
   const program = ['-c', `import ${name}_tasks, sys; ${name}_tasks.main(sys.argv[1:])`];
   const processes = workerProcesses();
+  // with the processes that it has started, as a pod is killed
+  const start = (...args: readonly string[]): LibraryWorker =>
+    processes.start(python, [...program, ...args], { env, detached: true });
 
   return {
+    start,
     push: async (tasks, delayMs) => {
       const delayed = delayMs === undefined ? [] : [String(delayMs)];
       await run(python, [...program, 'push', String(tasks), ...delayed], { env });
     },
     work: async (place) => {
       const before = await workers(redis);
-      const worker = processes.start(python, [...program, 'work', place], { env });
+      const worker = start('work', place);
       await eventually(async () => expect(await workers(redis)).toBeGreaterThan(before));
       return worker;
     },

@@ -74,11 +74,11 @@ describe.each(cases)('$name', (one) => {
     await library.push(120);
     await scene.sees({ waiting: 120 });
     await expectCheap(scene, source);
-    if (!one.settings.list && !one.settings.stream) await library.push(3, 3_600_000);
+    if (!one.noDelays) await library.push(3, 3_600_000);
     await library.work('pod-1');
     await library.work('pod-2');
     const held = 2 * (1 + (one.prefetched ?? 0));
-    await scene.sees(one.settings.list ? { waiting: 120 - held } : { inFlight: held });
+    await scene.sees(one.hidesRunning ? { waiting: 120 - held } : { inFlight: held });
     await expectCheap(scene, source);
   });
 });

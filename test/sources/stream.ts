@@ -10,6 +10,7 @@ export const streamCase: LibraryCase = {
   name: 'a stream',
   settings: { stream: { keys: [KEY], group: GROUP } },
   keys: 'jobs*',
+  noDelays: true,
   open: (server) => Promise.resolve(openStream(server)),
 };
 

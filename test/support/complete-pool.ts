@@ -40,6 +40,7 @@ export const completeSpec: Complete<Omit<WorkerPoolSpec, 'template'>> & { templa
     saq: { queues: ['default'] },
     sidekiq: { queues: ['default'] },
     stream: { keys: ['orders'], group: 'workers', longestTask: '10m' },
+    taskiq: { queues: ['taskiq'], group: 'taskiq', longestTask: '10m' },
   },
   queue: 'tiles',
   queues: ['urgent', 'tiles'],

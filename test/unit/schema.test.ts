@@ -82,6 +82,7 @@ const beyond = new Set([
   'a target wait without a count of what was finished',
   'a range without bounds',
   'a longest task beside a count of what runs',
+  'a target wait of a list of taskiq',
   'a target wait of a stream whose running tasks are in no key',
   'a time in no unit',
   'a worker in no container',

@@ -18,6 +18,7 @@ test.each<[SourceSpecInput, string[]]>([
   [{ arq: { queues: ['arq:queue', 'mail'] } }, ['arq:queue', 'arq:mail']],
   [{ dramatiq: { queues: ['default'] } }, ['dramatiq:default']],
   [{ list: { keys: ['jobs'] } }, ['list:jobs']],
+  [{ taskiq: { queues: ['taskiq', 'mail'], group: 'taskiq' } }, ['taskiq:taskiq', 'taskiq:mail']],
   [{ stream: { keys: ['orders'], group: 'workers' } }, ['stream:orders']],
   [{ custom: { waiting: [{ command: 'LLEN', key: 'jobs' }] } }, ['custom:jobs']],
 ])('%j is called %j', (source, names) => {
@@ -30,7 +31,7 @@ describe('refused, with what to do', () => {
   test('a library of a later version', () => {
     const spec = { later: { queues: ['a'] } } as SourceSpec;
     expect(() => sourceOf(spec)).toThrow(
-      'source has later, which this version does not know: use one of arq, asynq, bullmq, celery, custom, dramatiq, list, rq, saq, sidekiq, stream',
+      'source has later, which this version does not know: use one of arq, asynq, bullmq, celery, custom, dramatiq, list, rq, saq, sidekiq, stream, taskiq',
     );
     expect(sourceQueues(spec)).toEqual(['later']);
   });

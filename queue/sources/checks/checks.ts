@@ -37,6 +37,8 @@ const CHECKS: Checks = {
   saq: checkSaq,
   sidekiq: checkSidekiq,
   stream: checkStream,
+  taskiq: async ({ queues, group }, ask) =>
+    group === undefined ? [] : checkStream({ keys: queues, group }, ask),
 };
 
 /** Throws what `ask` throws. */

@@ -1,0 +1,33 @@
+/** taskiq, with each of its brokers, and its workers as processes of their own. */
+import type { RedisServer } from '../support/redis.ts';
+import type { LibraryCase } from './library.ts';
+import { openPython, type PythonLibrary } from './python-library.ts';
+
+export interface TaskiqCase extends LibraryCase {
+  readonly open: (server: RedisServer) => Promise<PythonLibrary>;
+}
+
+const caseOf =
+  (broker: 'list' | 'stream'): TaskiqCase['open'] =>
+  (server) => {
+    // who listens to a list is in no key: each worker counts itself when it has started
+    const started = server.client({ db: 1 });
+    return openPython('taskiq', server, async () => Number(await started.get('started')), { BROKER: broker });
+  };
+
+export const taskiqListCase: TaskiqCase = {
+  name: 'taskiq 0.13.0 with ListQueueBroker',
+  settings: { taskiq: { queues: ['mail'], longestTask: '1s' } },
+  keys: 'mail*',
+  hidesRunning: true,
+  noDelays: true,
+  open: caseOf('list'),
+};
+
+export const taskiqStreamCase: TaskiqCase = {
+  name: 'taskiq 0.13.0 with RedisStreamBroker',
+  settings: { taskiq: { queues: ['mail'], group: 'taskiq' } },
+  keys: 'mail*',
+  noDelays: true,
+  open: caseOf('stream'),
+};
