@@ -1,6 +1,6 @@
 /** taskiq, with each of its brokers, and its workers as processes of their own. */
 import type { RedisServer } from '../support/redis.ts';
-import type { LibraryCase } from './library.ts';
+import type { Library, LibraryCase } from './library.ts';
 import { openPython, type PythonLibrary } from './python-library.ts';
 
 export interface TaskiqCase extends LibraryCase {
@@ -29,5 +29,13 @@ export const taskiqStreamCase: TaskiqCase = {
   settings: { taskiq: { queues: ['mail'], group: 'taskiq' } },
   keys: 'mail*',
   noDelays: true,
-  open: caseOf('stream'),
+  open: async (server) => {
+    const library = await caseOf('stream')(server);
+    // an idle worker of this broker does not end on SIGTERM, and waits for the grace period of its pod
+    const work: Library['work'] = async (place) => {
+      const { kill } = await library.work(place);
+      return { stop: kill, kill };
+    };
+    return { ...library, work };
+  },
 };
