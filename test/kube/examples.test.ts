@@ -49,6 +49,8 @@ function documentsIn(yaml: string): Json[] {
 
 /** Whole objects as they are; a part of a pool's spec in a pool that is right without it. */
 function toApply(document: Json): Json | undefined {
+  // KEDA's definitions are not installed here
+  if (String(document['apiVersion']).startsWith('keda.sh/')) return undefined;
   if ('kind' in document) return document;
   const keys = Object.keys(document);
   if (keys.length === 0 || !keys.every((key) => fields.has(key))) return undefined;
