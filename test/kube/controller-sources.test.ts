@@ -73,7 +73,9 @@ async function empty(redis: Redis, settings: SourceSettings): Promise<string> {
     ({ question: { command }, reply }) => /^[A-Z]+(LEN|CARD)$/.test(command) && reply !== '0',
   );
   for (const { question } of full) await redis.del(question.key);
-  const { keys: [stream] = [], group = '' } = settings.stream ?? {};
+  const { queues = [], group: ofTaskiq } = settings.taskiq ?? {};
+  const { keys: [stream] = ofTaskiq === undefined ? [] : queues, group = ofTaskiq ?? '' } =
+    settings.stream ?? {};
   if (stream !== undefined) await redis.xgroup('SETID', stream, group, '$');
   return full[0]?.question.key ?? stream ?? '';
 }

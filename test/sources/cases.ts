@@ -30,8 +30,8 @@ export const cases: readonly LibraryCase[] = [
   saqCase,
   arqCase,
   dramatiqCase,
-  taskiqListCase,
   taskiqStreamCase,
+  taskiqListCase,
   sidekiqCase,
   ...celeryCases,
 ];
