@@ -1,5 +1,4 @@
 /** BullMQ, in each major version that is known, with its workers in this process. */
-import type { Redis } from 'ioredis';
 import * as six from 'bullmq';
 import * as five from 'bullmq-5';
 import type { RedisServer } from '../support/redis.ts';
@@ -31,7 +30,6 @@ interface BullMq {
 }
 
 const QUEUE = 'mail';
-/** In another database, where the library has no keys. */
 
 const packages: [string, BullMq][] = [
   ['BullMQ 6.7.0', six as unknown as BullMq],
@@ -57,13 +55,10 @@ function openBullMq({ Queue, Worker }: BullMq, server: RedisServer): Library {
         await opened().add('send', {}, delayMs === undefined ? {} : { delay: delayMs });
     },
     work: async (place) => {
-      const gates: Redis[] = [];
       const worker = new Worker(
         QUEUE,
         async () => {
-          const own = server.client({ db: 1 });
-          gates.push(own);
-          await own.blpop(RELEASED, 0);
+          await server.client({ db: 1 }).blpop(RELEASED, 0);
         },
         { connection, name: place },
       );
