@@ -1,6 +1,7 @@
 /** What one queue of a worker does next: the mode that follows from its orders and the worker's, and the effects of a reply. */
 import { describe, expect, test } from 'vitest';
 import {
+  added,
   foundEmpty,
   initialState,
   mayBegin,
@@ -216,6 +217,16 @@ test.each([
     underway,
     hints: { poll: false, woken: false, turnNow: false, backlog: true },
   });
+});
+
+test('a turn adopts a task that was moved until its tasks were added', () => {
+  const sent = { want: 0, settling: 0, runsSuspects: false };
+  const woken = sending(withHints(initialState, { woken: true }), sent);
+  expect(woken.adopting).toBe(true);
+  const replied = next(woken, answered());
+  expect(replied.adopting).toBe(true);
+  expect(added(replied)).toMatchObject({ adopting: false, underway: 'none' });
+  expect(sending(added(replied), sent).adopting).toBe(false);
 });
 
 test('company is forgotten with its suspects', () => {

@@ -8,6 +8,7 @@ interface TestLane extends Lane {
   readAt: number;
   readSentAt: number;
   wantsWork: boolean;
+  adopting: boolean;
   inMotion: boolean;
   /** Turns that it was told to make. */
   polls: number;
@@ -21,6 +22,7 @@ function lane(rank: number): TestLane {
     held: 0,
     running: 0,
     wantsWork: false,
+    adopting: false,
     apart: false,
     solitary: false,
     taking: false,
@@ -108,6 +110,19 @@ test('a request that fails is made up for by a turn in each queue', async () => 
   await answer();
   expect(permits.mayPass(lowest, true)).toBe(false);
   expect(lanes.map(({ polls }) => polls)).toEqual([...Array.from({ length: 9 }, () => 1), 0]);
+});
+
+test('a task on its way to the worker goes first, although its queue was found empty a moment before', () => {
+  const { lanes, lowest, permits } = open(2, () => false);
+  const [first] = lanes as [TestLane];
+  first.readAt = performance.now();
+  permits.took(lowest);
+  expect(permits.mayPass(lowest, true)).toBe(true);
+  first.adopting = true;
+  expect(permits.mayPass(lowest, true)).toBe(false);
+  first.adopting = false;
+  first.readAt = performance.now();
+  expect(permits.mayPass(lowest, true)).toBe(true);
 });
 
 test('no queue is read for one that does not ask', () => {

@@ -11,7 +11,7 @@ import { foundEmpty, wantsWork, type EpochState, type Hints, type EpochMode } fr
 import type { Tasks } from './tasks/tasks.ts';
 
 /** The longest round trip during which a queue that was found empty is taken to be empty still, ms. */
-const LONGEST_WINDOW_MS = 100;
+export const LONGEST_WINDOW_MS = 100;
 
 export interface EpochLaneOptions {
   readonly epoch: number;
@@ -51,6 +51,9 @@ export function createLane({ epoch, keys, rank, keeper, pace, context, hint, wak
     },
     get wantsWork() {
       return wantsWork(context.state, context.mode);
+    },
+    get adopting() {
+      return context.mode === 'taking' && context.state.adopting;
     },
     get apart() {
       return context.state.orders.apart;

@@ -9,7 +9,15 @@ import { turnRefusalOf } from '../turn/refusal.ts';
 import { createTurnSender } from '../turn/send-turn.ts';
 import { createCancelCheck } from './tasks/cancel.ts';
 import type { EpochContext } from './context.ts';
-import { next, reporting, sending, type AnsweredTurn, type EpochState, type ReportedState } from './state.ts';
+import {
+  added,
+  next,
+  reporting,
+  sending,
+  type AnsweredTurn,
+  type EpochState,
+  type ReportedState,
+} from './state.ts';
 import { wantedTasks } from './turn-due.ts';
 
 export interface TurnMaker extends Disposable {
@@ -64,7 +72,7 @@ export function createTurnMaker(context: EpochContext): TurnMaker {
       apply(context, plan, { reply, sentAt, tookMs });
       const marked = await cancels.marked(reply, () => tasks.deliveries);
       tasks.add(reply.tasks, context.state.answeredAt);
-      context.state = { ...context.state, underway: 'none' };
+      context.state = added(context.state);
       if (marked?.size) tasks.cancel(marked);
       notifySlots(context, { ...plan, hoped: plan.hoped && reply.tasks.length === 0 }, before);
       return true;

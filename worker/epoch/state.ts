@@ -68,6 +68,8 @@ export interface EpochState {
   readonly hints: Hints;
   /** The turn on its way: `taking` may bring tasks, `settling` settles some, or its tasks are being checked for cancellation. */
   readonly underway: 'none' | 'settling' | 'taking';
+  /** That turn was made because a task was moved to the worker: it brings the task or puts it back. */
+  readonly adopting: boolean;
   /** Company of this queue's suspects by tasks of queues above: none, to be reported by the next turn, or known to Redis. */
   readonly company: 'none' | 'announced' | 'known';
   readonly answeredAt: number;
@@ -88,6 +90,7 @@ export const initialState: EpochState = {
   reported: { state: undefined, elsewhere: 0, maybeDrained: false },
   hints: { poll: true, backlog: false, woken: false, turnNow: false, dueAt: Infinity },
   underway: 'none',
+  adopting: false,
   company: 'none',
   answeredAt: -Infinity,
   readAt: -Infinity,
@@ -117,6 +120,9 @@ export const isEnding = (mode: EpochMode): boolean => mode === 'draining' || mod
 export const wantsWork = ({ hints }: EpochState, mode: EpochMode): boolean =>
   mode === 'taking' && (hints.poll || hints.backlog || hints.woken);
 
+/** A turn was answered, and its tasks are among those that the worker holds. */
+export const added = (state: EpochState): EpochState => ({ ...state, underway: 'none', adopting: false });
+
 export function withHints(state: EpochState, hints: Partial<Hints>): EpochState {
   return { ...state, hints: { ...state.hints, ...hints } };
 }
@@ -136,6 +142,7 @@ export function sending(state: EpochState, { want, settling, runsSuspects }: Sen
     turns: state.turns + 1,
     hints: { ...state.hints, poll: false, woken: false, turnNow: false },
     underway: mayBring ? 'taking' : settling > 0 ? 'settling' : 'none',
+    adopting: state.hints.woken,
     company: runsSuspects ? state.company : 'none',
   };
 }

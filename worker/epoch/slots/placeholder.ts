@@ -12,7 +12,14 @@ const nothing = (): void => undefined;
 export function holdPlace(slots: WorkerSlots, keys: QueueKeys, rank: number, ms: number): () => void {
   const place = { keys, rank, held: 0, running: 0, wantsWork: true, readAt: Infinity, readSentAt: Infinity };
   const reads = { inMotion: true, turns: 0, foundEmpty: nothing };
-  const suspects = { apart: false, solitary: false, taking: false, emptyInMs: 0, windowMs: 0 };
+  const suspects = {
+    adopting: false,
+    apart: false,
+    solitary: false,
+    taking: false,
+    emptyInMs: 0,
+    windowMs: 0,
+  };
   const drains = { drainOrdered: false, maybeDrained: false, empty: true };
   const calls = {
     fill: nothing,
