@@ -31,7 +31,7 @@ export interface QueueKeys {
   readonly stats: string;
   /** HASH: past of tasks that went back to the list: digest → pasts (`parsePast`), comma-separated. */
   readonly history: string;
-  /** HASH: the same for equal tasks too many for one field there, as stacks of runs. See `remember` in turn.lua. */
+  /** HASH: the same for equal tasks too many for one field there, as stacks of runs. See `remember` in rare.lua. */
   readonly pasts: string;
   /** LIST: suspects set aside for a worker that holds nothing: past, `|`, raw task; the oldest on the right. */
   readonly suspects: string;

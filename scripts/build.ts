@@ -24,7 +24,7 @@ async function build(): Promise<void> {
   const { status } = spawnSync('tsc', ['-p', 'tsconfig.build.json'], { stdio: 'inherit' });
   if (status !== 0) throw new Error('tsc failed: its messages are above');
   await writePage('dist/dashboard');
-  for (const script of globSync('queue/scripts/*.lua')) cpSync(script, `dist/${script}`);
+  for (const script of globSync('queue/scripts/**/*.lua')) cpSync(script, `dist/${script}`);
   cpSync('worker/process/init.sh', 'dist/worker/process/init.sh');
   cpSync('runtime/node-version.cjs', 'dist/runtime/node-version.cjs');
   mkdirSync('dist/bin');

@@ -9,7 +9,7 @@ export interface KeptApart {
 /**
  * In tasks, beside those that are counted as waiting and in flight: what a replica of `size` tasks cannot take because of its
  * suspects. One that goes alone needs a whole replica; others fill half of one, as half of those that were lost together go
- * together (queue/scripts/turn.lua).
+ * together (queue/scripts/turn/suspects.lua).
  */
 export function keptApart({ suspects = 0, solitary = 0, apart }: KnownSample, size: number): KeptApart {
   const alone = Math.min(solitary, suspects);

@@ -3,10 +3,19 @@
  * replaces this module with the same object, so that a bundle is one file.
  */
 import { readdirSync, readFileSync } from 'node:fs';
-import { basename } from 'node:path';
+import { basename, join } from 'node:path';
 
-export const sources: Record<string, string> = Object.fromEntries(
-  readdirSync(import.meta.dirname)
+/** The files of a script that stands in several: they are joined in this order, and see the locals of those before them. */
+const PARTS = { turn: ['turn', 'checks', 'rare', 'suspects', 'main'] };
+
+const read = (...path: string[]): string => readFileSync(join(import.meta.dirname, ...path), 'utf8');
+
+export const sources: Record<string, string> = Object.fromEntries([
+  ...readdirSync(import.meta.dirname)
     .filter((file) => file.endsWith('.lua'))
-    .map((file) => [basename(file, '.lua'), readFileSync(`${import.meta.dirname}/${file}`, 'utf8')]),
-);
+    .map((file) => [basename(file, '.lua'), read(file)]),
+  ...Object.entries(PARTS).map(([name, parts]) => [
+    name,
+    parts.map((part) => read(name, `${part}.lua`)).join('\n'),
+  ]),
+]);

@@ -4,7 +4,7 @@
 --       11 isolator  12 pasts  13 emptying  14 apart  15 clock
 -- ARGV  1 worker id
 --       2 condition: 'expired' (only if its lease has expired), 'any', or an epoch (only that one)
---       3 reason: 'lost' (each task counts a delivery and is a suspect from now on, see turn.lua);
+--       3 reason: 'lost' (each task counts a delivery and is a suspect from now on, see turn/suspects.lua);
 --         'displaced' (the worker was removed, which is no task's fault); 'silent' (its lease expired and nobody saw it die: it
 --         may be alive, but cut off or frozen. Its tasks count as displaced, except that the 20th such end of a task in a row
 --         counts as a loss: where no deaths are reported, this finds tasks that freeze or kill their worker);
@@ -25,7 +25,7 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
 -- Queue time, ms: leases are measured by it. It advances while Redis accepts writes of this queue, whatever steps the server's
 -- clock makes; while Redis is away or refuses writes it advances by `most` at most, within which a healthy worker makes a
--- turn. turn.lua, renew.lua, register.lua, reap.lua and overdue.lua have the same function.
+-- turn. turn/rare.lua, renew.lua, register.lua, reap.lua and overdue.lua have the same function.
 local function queue_time(key, now)
   local at, ms, lease = unpack(redis.call('HMGET', key, 'at', 'ms', 'lease'))
   at, ms, lease = tonumber(at), tonumber(ms), tonumber(lease)
@@ -78,7 +78,7 @@ end
 -- Stores the past of a task that goes back to the list. Equal tasks share a name but have a past each: the first few are in one
 -- text (history), which earlier versions read, too; all others in a stack of runs (pasts), so that each costs the same. The
 -- field of the name holds the top run, `runs below:tasks:past`; the n-th below it is `tasks:past` under `n|name`.
--- turn.lua, reap.lua and rejoin.lua have the same functions.
+-- turn/rare.lua, reap.lua and rejoin.lua have the same functions.
 local HISTORY_BYTES = 128
 local function remember(raw, past)
   local name = digest(raw)
@@ -121,7 +121,7 @@ for i, receipt in ipairs(receipts) do
 end
 table.sort(counters)
 for i = #counters, 1, -1 do receipts[#counters + 1 - i] = table.remove(of_counter[counters[i]]) end
--- number of tasks lost together, those of its other queues counted as one: used to narrow down suspects (turn.lua)
+-- number of tasks lost together, those of its other queues counted as one: used to narrow down suspects (turn/suspects.lua)
 local elsewhere = tonumber(redis.call('HGET', KEYS[3], 'elsewhere')) or 0
 local together = moving and tonumber(begun[2]) or #receipts + math.min(elsewhere, 1)
 local company = together > 1 and ':' .. together or ''

@@ -12,7 +12,7 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 -- Queue time, ms: leases are measured by it. It advances while Redis accepts writes of this queue, whatever steps the server's
 -- clock makes; while Redis is away or refuses writes it advances by `most` at most, within which a healthy worker makes a
--- turn. turn.lua, renew.lua, register.lua, reap.lua and overdue.lua have the same function.
+-- turn. turn/rare.lua, renew.lua, register.lua, reap.lua and overdue.lua have the same function.
 local function queue_time(key, now)
   local at, ms, lease = unpack(redis.call('HMGET', key, 'at', 'ms', 'lease'))
   at, ms, lease = tonumber(at), tonumber(ms), tonumber(lease)

@@ -1,5 +1,5 @@
--- Returns suspects that were put aside (turn.lua) to the front of the queue if no worker is left that could take them: plain
--- workers read only the queue.
+-- Returns suspects that were put aside (turn/suspects.lua) to the front of the queue if no worker is left that could take
+-- them: plain workers read only the queue.
 --
 -- KEYS  1 queue  2 workers  3 suspects  4 history  5 pasts  6 stats
 -- Returns  the number returned, limited to a few ms of work: to be called until it is 0
@@ -24,7 +24,7 @@ end
 -- Stores the past of a task that goes back to the list. Equal tasks share a name but have a past each: the first few are in one
 -- text (history), which earlier versions read, too; all others in a stack of runs (pasts), so that each costs the same. The
 -- field of the name holds the top run, `runs below:tasks:past`; the n-th below it is `tasks:past` under `n|name`.
--- turn.lua, reap.lua and rejoin.lua have the same functions.
+-- turn/rare.lua, reap.lua and rejoin.lua have the same functions.
 local HISTORY_BYTES = 128
 local function remember(raw, past)
   local name = digest(raw)

@@ -16,7 +16,7 @@ const LONG = 4_096;
 export interface Past {
   /** Failed attempts. */
   readonly attempts: number;
-  /** Deliveries to workers that were lost while they held it. With any, the task is a suspect: see turn.lua. */
+  /** Deliveries to workers that were lost while they held it. With any, the task is a suspect: see suspects.lua. */
   readonly deliveries: number;
   /** The last of those workers. */
   readonly lastWorker?: string;
@@ -72,7 +72,7 @@ export interface TurnRequest {
   readonly want: number;
   /** Tasks of its other queues that the worker holds; 0 by default. It is given no suspect beside them. */
   readonly elsewhere?: number;
-  /** Number of suspects that it may take together (turn.lua); 1 by default, 0 for none. */
+  /** Number of suspects that it may take together (suspects.lua); 1 by default, 0 for none. */
   readonly together?: number;
   /** Estimated time until it holds nothing, ms; 0 by default. */
   readonly emptyInMs?: number;

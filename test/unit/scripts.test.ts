@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 
 const folder = join(import.meta.dirname, '../../queue/scripts');
-const scripts = readdirSync(folder)
+const scripts = readdirSync(folder, { recursive: true, encoding: 'utf8' })
   .filter((name) => name.endsWith('.lua'))
   .map((name) => ({ name, text: readFileSync(join(folder, name), 'utf8') }));
 

@@ -4,7 +4,7 @@
  *
  * One epoch of a worker: from its registration to a clean goodbye, or until it learns that it was fenced.
  *
- * The loop alternates between two things: start tasks in free slots, and make a turn (queue/scripts/turn.lua) that settles
+ * The loop alternates between two things: start tasks in free slots, and make a turn (queue/scripts/turn/turn.lua) that settles
  * what finished and takes more. One turn is on its way at a time; handlers run on meanwhile. A turn whose reply was
  * lost is repeated as it was, so a result is written once and no task is taken unseen.
  *

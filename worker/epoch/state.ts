@@ -22,7 +22,7 @@ export interface Orders {
   readonly drain: boolean;
   /** The queue is paused: nothing is taken from it. */
   readonly paused: boolean;
-  /** Nothing more is given to this worker until it holds nothing: see turn.lua on suspects. */
+  /** Nothing more is given to this worker until it holds nothing: see suspects.lua on suspects. */
   readonly apart: boolean;
   /** Why nothing can be taken from the queue. */
   readonly refusal: string | undefined;

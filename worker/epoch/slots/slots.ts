@@ -9,7 +9,7 @@
  * A decision goes through the queues once, and only those are woken by it that wait for it: what a task costs grows with the
  * number of queues by well under a microsecond for each.
  *
- * A suspect (turn.lua) runs beside nothing but its fellows and more urgent tasks: queues below wait, queues above go on once it
+ * A suspect (suspects.lua) runs beside nothing but its fellows and more urgent tasks: queues below wait, queues above go on once it
  * was reported to Redis that it has company. One queue at a time may be given suspects, and only while the others hold nothing,
  * so that no two wait for each other.
  *
