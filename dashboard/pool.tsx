@@ -15,6 +15,7 @@ import { PauseButton } from './pause.tsx';
 import { applyPool, until } from './pool-state.ts';
 import { takeTokenFromAddress } from './session.ts';
 import { Settings } from './settings.tsx';
+import { SourceWorkers } from './source-workers.tsx';
 import { State } from './state.tsx';
 import { useNow } from './window.ts';
 import { Workers } from './workers.tsx';
@@ -83,7 +84,7 @@ function Page({ page, range, live, now }: PageProps) {
   const past = usePast(row.key, range);
   return (
     <article class={live && row.known ? 'pool' : 'pool stale'}>
-      <Head row={row} about={about} now={now} paused={parts.pauses.length > 0} />
+      <Head row={row} about={about} now={now} paused={parts.pauses.length > 0} own={!parts.source} />
       {row.trouble !== null && (
         <p class="notice bad" role="status">
           <Icon name="alert" />
@@ -102,7 +103,7 @@ function Page({ page, range, live, now }: PageProps) {
           </span>
         </p>
       ))}
-      <Figures row={row} />
+      <Figures row={row} own={!parts.source} />
       <Charts
         pool={row.key}
         live={series}
@@ -115,10 +116,14 @@ function Page({ page, range, live, now }: PageProps) {
       <div class="columns">
         <div>
           <Decisions decisions={parts.decisions} now={now} />
-          <DeadLetters pool={row.key} dead={parts.dead} about={about} now={now} />
+          {!parts.source && <DeadLetters pool={row.key} dead={parts.dead} about={about} now={now} />}
         </div>
         <div>
-          <Workers workers={parts.workers} now={now} showTasks={about.showTasks} />
+          {parts.source ? (
+            <SourceWorkers source={parts.source} />
+          ) : (
+            <Workers workers={parts.workers} now={now} showTasks={about.showTasks} />
+          )}
           <Conditions conditions={parts.conditions} now={now} />
           <Settings groups={parts.settings} />
         </div>
@@ -127,7 +132,16 @@ function Page({ page, range, live, now }: PageProps) {
   );
 }
 
-function Head({ row, about, now, paused }: { row: PoolRow; about: About; now: number; paused: boolean }) {
+interface HeadProps {
+  readonly row: PoolRow;
+  readonly about: About;
+  readonly now: number;
+  readonly paused: boolean;
+  /** Its tasks are Millrace's, not those of another library. */
+  readonly own: boolean;
+}
+
+function Head({ row, about, now, paused, own }: HeadProps) {
   return (
     <header class="pool-head">
       <div>
@@ -146,12 +160,12 @@ function Head({ row, about, now, paused }: { row: PoolRow; about: About; now: nu
           </p>
         )}
       </div>
-      <PauseButton pool={row.key} about={about} paused={paused} known={row.known} />
+      {own && <PauseButton pool={row.key} about={about} paused={paused} known={row.known} />}
     </header>
   );
 }
 
-function Figures({ row }: { row: PoolRow }) {
+function Figures({ row, own }: { row: PoolRow; own: boolean }) {
   const late = row.waitP95 !== null && row.targetMs !== null && row.waitP95 > row.targetMs;
   const figures: { name: string; value: string; more: string; tone?: 'bad' | undefined }[] = [
     {
@@ -178,7 +192,7 @@ function Figures({ row }: { row: PoolRow }) {
     },
     { name: 'Arriving', value: rate(row.arriving), more: 'over the last minute' },
     {
-      name: 'Dead letters',
+      name: own ? 'Dead letters' : 'Failed',
       value: count(row.dead),
       more: row.dead > 0 ? `${plural(row.dead, 'task')} failed for good` : 'nothing failed for good',
     },

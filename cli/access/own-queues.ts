@@ -9,6 +9,6 @@ export function checkOwnQueues({ pool }: Place): void {
   const { metadata, spec } = pool;
   throw new UsageError(
     `pool "${metadata.name}" runs the tasks of another library (${queuesOf(spec).join(', ')}): use that library for this; ` +
-      `millrace pools, explain and doctor show the pool`,
+      `millrace pools, workers, explain and doctor show the pool`,
   );
 }

@@ -1,7 +1,13 @@
-/** `millrace workers`: the workers of a queue or a pool with their states, and with `--tasks` the ids of their tasks. */
+/**
+ * `millrace workers`: the workers of a queue or a pool with their states, and with `--tasks` the ids of their tasks. Of a pool with
+ * a source, the workers of that library, as far as it shows them.
+ */
 import type { Redis } from 'ioredis';
 import { inspectQueue, type WorkerView } from '../../queue/inspect.ts';
+import type { SourceSpec } from '../../kube/source-spec.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
+import { listSourceWorkers, type ListedWorker } from '../../queue/sources/list-workers.ts';
+import { sourceOf } from '../../queue/sources/sources.ts';
 import { parseTask, shortId } from '../../queue/task.ts';
 import { withRedis } from '../access/access.ts';
 import { checkOwnQueues } from '../access/own-queues.ts';
@@ -31,6 +37,8 @@ export interface WorkerSummary {
 
 export async function showWorkers(flags: WorkersFlags): Promise<void> {
   await withRedis(flags, async (redis, place) => {
+    const source = place.pool?.spec.source;
+    if (source && !flags.tasks) return await showSourceWorkers(redis, source, flags.output);
     checkOwnQueues(place);
     const found = await readWorkers(redis, place.queues, flags.tasks === true);
     await print(flags.output, found, () => {
@@ -45,11 +53,37 @@ export async function showWorkers(flags: WorkersFlags): Promise<void> {
   });
 }
 
+async function showSourceWorkers(redis: Redis, spec: SourceSpec, output: Output): Promise<void> {
+  const { workers, notes } = await listSourceWorkers(redis, sourceOf(spec));
+  for (const note of notes) process.stderr.write(`${note}\n`);
+  await print(output, workers, () =>
+    table(
+      ['WORKER', 'HOST', 'STATE', 'TASKS', 'IDLE', 'AS OF'],
+      workers.map((worker): Cell[] => {
+        const { id, host = '-', state, idleMs } = worker;
+        const idle = idleMs === undefined ? '-' : age(idleMs);
+        return [id, host, { text: state, colour: COLOURS[state] }, tasksOf(worker), idle, knownFor(worker)];
+      }),
+    ),
+  );
+}
+
+/** A number that is shared with other workers is the most that this one may hold. */
+export function tasksOf({ tasks, tasksShared }: ListedWorker): string | number {
+  return tasksShared && tasks > 0 ? `≤${tasks}` : tasks;
+}
+
+/** How old that may be what is known of a worker. */
+export function knownFor({ ageMs }: ListedWorker): string {
+  return ageMs < 1_000 ? 'now' : `≤${age(ageMs)} ago`;
+}
+
 const COLOURS: Record<string, 'green' | 'yellow' | 'red'> = {
   busy: 'green',
   draining: 'yellow',
   drained: 'yellow',
   lost: 'red',
+  silent: 'red',
 };
 
 /** The workers of these queues, by id; a worker of several queues is listed once. */

@@ -1,4 +1,5 @@
 /** The state of `millrace top`, and how keys change it. Pure: takes keys, returns a state and a wish. */
+import type { ListedWorkers } from '../../queue/sources/list-workers.ts';
 import type { WorkerSummary } from '../commands/workers.ts';
 
 /** A pool, or a queue of a bare Redis. `undefined`: not known. */
@@ -35,6 +36,8 @@ export interface TopLetter {
 /** The details of a row. */
 export interface TopDetail {
   readonly workers: readonly WorkerSummary[];
+  /** Instead of them, where the tasks are those of another library, whose failed tasks are not listed. */
+  readonly source: ListedWorkers | undefined;
   readonly letters: readonly TopLetter[];
 }
 
@@ -163,7 +166,7 @@ function pressedInside(
       state: { ...state, opened: { ...opened, cursor: 0, tab: opened.tab === 'dead' ? 'workers' : 'dead' } },
     };
   const letters = detail?.letters ?? [];
-  const length = opened.tab === 'dead' ? letters.length : (detail?.workers.length ?? 0);
+  const length = opened.tab === 'dead' ? letters.length : detail ? workersIn(detail).length : 0;
   const cursor = Math.min(opened.cursor, Math.max(0, length - 1));
   const to = moved(cursor, key, length);
   if (to !== undefined) return { state: { ...state, opened: { ...opened, cursor: to } } };
@@ -175,6 +178,10 @@ function pressedInside(
   return {
     state: { ...state, asking: { how: chosen, letters: all ? 'all' : letters.slice(cursor, cursor + 1) } },
   };
+}
+
+export function workersIn({ workers, source }: TopDetail): TopDetail['workers'] | ListedWorkers['workers'] {
+  return source?.workers ?? workers;
 }
 
 /** Terminals send either. */

@@ -10,6 +10,8 @@ import { findQueues } from '../../queue/pool/list-queues.ts';
 import { openDeadLetters } from '../../queue/dead-letters.ts';
 import { readPause, type QueuePause } from '../../queue/pause.ts';
 import { sampleQueue, type QueueSample } from '../../queue/pool/sample.ts';
+import { listSourceWorkers } from '../../queue/sources/list-workers.ts';
+import type { Source } from '../../queue/sources/source.ts';
 import { shortId } from '../../queue/task.ts';
 import type { Cluster } from '../cluster/cluster.ts';
 import { conditionOf } from '../commands/pool-rows.ts';
@@ -20,6 +22,8 @@ import { readWorkers } from '../commands/workers.ts';
 export interface TopPlace {
   readonly redis: Redis;
   readonly queues: readonly QueueKeys[];
+  /** Whose tasks these are, where it is another library. */
+  readonly source?: Source | undefined;
 }
 
 export interface TopSource extends AsyncDisposable {
@@ -32,7 +36,8 @@ export interface TopSource extends AsyncDisposable {
 
 const LETTERS = 200;
 
-export async function readDetail({ redis, queues }: TopPlace): Promise<TopDetail> {
+export async function readDetail({ redis, queues, source }: TopPlace): Promise<TopDetail> {
+  if (source) return { workers: [], letters: [], source: await listSourceWorkers(redis, source) };
   const workers = await readWorkers(redis, queues, false);
   const letters = await Promise.all(
     queues.map(async (keys) =>
@@ -45,7 +50,7 @@ export async function readDetail({ redis, queues }: TopPlace): Promise<TopDetail
       })),
     ),
   );
-  return { workers, letters: letters.flat().toSorted((a, b) => b.at - a.at) };
+  return { workers, letters: letters.flat().toSorted((a, b) => b.at - a.at), source: undefined };
 }
 
 /** Returns the number of moved letters. */

@@ -7,6 +7,7 @@
  */
 import { closeRedis, openRedis, addressName } from '../../queue/connection/connection.ts';
 import { defineScripts } from '../../queue/scripts/scripts.ts';
+import { sourceOf } from '../../queue/sources/sources.ts';
 import { onSignals } from '../../runtime/lifecycle.ts';
 import { timeout } from '../../runtime/timers.ts';
 import { withRedis } from '../access/access.ts';
@@ -56,7 +57,8 @@ export async function top(flags: TopFlags, given: CommandLog): Promise<void> {
     await redis.ping().catch((error: unknown) => {
       throw new Error(describe(last ?? error), { cause: last ?? error });
     });
-    return { redis, queues };
+    const { source: library } = pool.spec;
+    return { redis, queues, source: library && sourceOf(library) };
   }).catch((error: unknown) => {
     throw explained(error);
   });

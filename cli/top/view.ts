@@ -1,6 +1,16 @@
 /** The screen of `millrace top` as lines that fit the terminal. Pure, except for colours. */
 import { paint, type Colour } from '../terminal/paint.ts';
-import { cursorOf, visibleRows, type TopData, type TopRow, type TopSort, type TopState } from './model.ts';
+import {
+  cursorOf,
+  visibleRows,
+  workersIn,
+  type TopData,
+  type TopRow,
+  type TopSort,
+  type TopState,
+} from './model.ts';
+import type { ListedWorker, ListedWorkers } from '../../queue/sources/list-workers.ts';
+import { knownFor, tasksOf } from '../commands/workers.ts';
 import { age, fit } from '../terminal/table.ts';
 
 export interface ScreenFrame {
@@ -99,19 +109,55 @@ function inside(
   const row = rows.find(({ key }) => key === state.opened?.key);
   const name = row ? `${row.name}  (${row.queue})` : 'it is gone';
   const tabs = (['workers', 'dead'] as const).map((one) => {
-    const count = one === 'workers' ? detail?.workers.length : detail?.letters.length;
+    const count = !detail ? undefined : one === 'workers' ? workersIn(detail).length : detail.letters.length;
     const title = ` ${one === 'dead' ? 'dead letters' : one}${count === undefined ? '' : ` ${count}`} `;
     return one === tab ? paint('inverse', title) : title;
   });
   const head = [fit(name, columns), tabs.join(' ')];
   if (!detail) return [...head, '', '  Reading …'];
   const room = lines - 7;
+  if (detail.source) return [...head, ...sourceLines(detail.source, tab, { columns, cursor, room })];
   if (tab === 'workers') {
     if (detail.workers.length === 0) return [...head, '', '  No workers.'];
     return [...head, ...tableLines(workerColumns(columns), detail.workers, cursor, room)];
   }
   if (detail.letters.length === 0) return [...head, '', '  No dead letters.'];
   return [...head, ...tableLines(letterColumns(columns, now), detail.letters, cursor, room)];
+}
+
+function sourceLines(
+  { workers, notes }: ListedWorkers,
+  tab: 'workers' | 'dead',
+  { columns, cursor, room }: { readonly columns: number; readonly cursor: number; readonly room: number },
+): string[] {
+  if (tab === 'dead') return ['', "  The failed tasks of another library: use that library's tools."];
+  const said = notes.map((note) => fit(`  ${note}`, columns).trimEnd());
+  if (workers.length === 0) return ['', ...(said.length > 0 ? said : ['  No workers.'])];
+  const below = said.length > 0 ? ['', ...said] : [];
+  return [...tableLines(sourceColumns(columns), workers, cursor, Math.max(1, room - below.length)), ...below];
+}
+
+function sourceColumns(columns: number): Column<ListedWorker>[] {
+  const rest = columns - 8 - 6 - 7 - 9 - 5 * GAP;
+  const id = Math.floor(rest * 0.6);
+  return [
+    { title: 'WORKER', width: id, text: (worker) => worker.id },
+    { title: 'HOST', width: rest - id, text: ({ host = '-' }) => host },
+    {
+      title: 'STATE',
+      width: 8,
+      text: ({ state }) => state,
+      colour: ({ state }) => (state === 'silent' ? 'red' : state === 'busy' ? 'green' : undefined),
+    },
+    { title: 'TASKS', width: 6, right: true, text: (worker) => String(tasksOf(worker)) },
+    {
+      title: 'IDLE',
+      width: 7,
+      right: true,
+      text: ({ idleMs }) => (idleMs === undefined ? '-' : age(idleMs)),
+    },
+    { title: 'AS OF', width: 9, text: knownFor },
+  ];
 }
 
 type Worker = NonNullable<TopData['detail']>['workers'][number];

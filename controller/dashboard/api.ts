@@ -120,6 +120,8 @@ export interface PoolParts {
   readonly decisions: readonly DecisionView[];
   /** `null` while Redis does not answer. */
   readonly workers: WorkersView | null;
+  /** Instead of workers and dead letters, where the tasks are those of another library. */
+  readonly source: SourceView | null;
   readonly dead: DeadView | null;
   readonly pauses: readonly PauseView[];
   readonly conditions: readonly ConditionView[];
@@ -160,6 +162,25 @@ export interface WorkerRow {
   readonly silent: boolean;
   /** Some of what it runs, where tasks may be shown. */
   readonly tasks: readonly RunningTask[];
+}
+
+export interface SourceView {
+  readonly all: number;
+  /** The busiest, at most `WORKERS_SHOWN`. `null` while they cannot be read. */
+  readonly list: readonly SourceWorkerRow[] | null;
+  /** What the library does not show, and what is wrong with its workers. */
+  readonly notes: readonly string[];
+}
+
+/** See `ListedWorker` of queue/sources/list-workers.ts. */
+export interface SourceWorkerRow {
+  readonly id: string;
+  readonly host: string | null;
+  readonly state: 'idle' | 'busy' | 'draining' | 'drained' | 'silent';
+  readonly tasks: number;
+  readonly tasksShared: boolean;
+  readonly idleMs: number | null;
+  readonly ageMs: number;
 }
 
 export interface RunningTask {

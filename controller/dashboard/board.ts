@@ -5,6 +5,7 @@
 import type { WorkerPool } from '../../kube/workerpool.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import type { RedisOf } from '../../queue/location.ts';
+import type { Source } from '../../queue/sources/source.ts';
 import type { Observation } from '../observe/observation.ts';
 import type { Sampled } from '../sample/sampled.ts';
 import type { DecisionView, PoolRow } from './api.ts';
@@ -17,7 +18,10 @@ export interface PoolSource {
   readonly pools: ReadonlyMap<string, WorkerPool>;
   /** The last sample of the pool's queues; `undefined` where their Redis is not known. */
   readonly sampled: (key: string) => Sampled | undefined;
-  readonly queuesOf: (key: string) => { redisOf: RedisOf; queues: readonly QueueKeys[] } | undefined;
+  /** `source`: whose tasks these are, where it is another library. */
+  readonly queuesOf: (
+    key: string,
+  ) => { redisOf: RedisOf; queues: readonly QueueKeys[]; source?: Source | undefined } | undefined;
 }
 
 interface Known {

@@ -7,11 +7,14 @@ import { createHmac, randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { readDeadHeads, type DeadHead } from '../../queue/dead-letter-format.ts';
 import { readDecisions } from '../../queue/pool/decisions.ts';
+import { sentence } from '../../kube/conditions.ts';
 import { inspectQueue, type QueueView, type WorkerView } from '../../queue/inspect.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import type { RedisOf } from '../../queue/location.ts';
 import { readCut } from '../../queue/scripts/read.ts';
 import { asBytes, asList } from '../../queue/scripts/decode-reply.ts';
+import { listSourceWorkers, type ListedWorkers } from '../../queue/sources/list-workers.ts';
+import type { Source } from '../../queue/sources/source.ts';
 import { parseTask, shortId } from '../../queue/task.ts';
 import { plainText } from '../../runtime/plain-text.ts';
 import { parseDecision } from '../records/decisions.ts';
@@ -21,6 +24,7 @@ import type {
   DecisionView,
   PauseView,
   RunningTask,
+  SourceView,
   WorkerRow,
   WorkersView,
 } from './api.ts';
@@ -33,6 +37,7 @@ const TASK_BYTES = 4_096;
 const LONGEST_TASK = 300;
 const LONGEST_ID = 80;
 const LONGEST_ERROR = 1_000;
+const LONGEST_NAME = 200;
 
 export interface Details {
   readonly workers: WorkersView;
@@ -42,9 +47,18 @@ export interface Details {
   readonly decisions: readonly DecisionView[];
 }
 
+export type SourceDetails = Pick<Details, 'decisions'> & { readonly source: SourceView };
+
 export interface DetailsReader {
   /** Of the pool `namespace/name`, in its queues. */
   read(redisOf: RedisOf, queues: readonly QueueKeys[], pool: string): Promise<Details>;
+  /** The same of a pool that runs the tasks of another library, whose workers are read where that shows them. */
+  readSource(
+    redisOf: RedisOf,
+    queues: readonly QueueKeys[],
+    pool: string,
+    source: Source,
+  ): Promise<SourceDetails>;
   /** The dead letters that `refs` name, as digests by queue; those that are not among the newest any more are left out. */
   find(
     redisOf: RedisOf,
@@ -140,8 +154,23 @@ export function createDetailsReader(showTasks: boolean): DetailsReader {
     };
   }
 
+  async function readSource(
+    redisOf: RedisOf,
+    queues: readonly QueueKeys[],
+    pool: string,
+    source: Source,
+  ): Promise<SourceDetails> {
+    const [first] = queues;
+    const [decisions, found] = await Promise.all([
+      decisionsOf(redisOf, queues, pool),
+      first && listSourceWorkers(redisOf(first), source).catch(() => undefined),
+    ]);
+    return { decisions, source: found ? sourceView(found) : UNREAD };
+  }
+
   return {
     read,
+    readSource,
     find: async (redisOf, queues, refs) => {
       const wanted = new Set(refs);
       const found = queues.map(async (keys) => {
@@ -152,6 +181,24 @@ export function createDetailsReader(showTasks: boolean): DetailsReader {
       return new Map((await Promise.all(found)).filter(([, ids]) => ids.length > 0));
     },
   };
+}
+
+const UNREAD: SourceView = { all: 0, list: null, notes: [] };
+
+/** Names and hosts are chosen by whoever starts a worker. */
+function sourceView({ workers, notes }: ListedWorkers): SourceView {
+  const list = workers
+    .slice(0, WORKERS_SHOWN)
+    .map(({ id, host, state, tasks, tasksShared, idleMs, ageMs }) => ({
+      id: plainText(id, LONGEST_NAME),
+      host: host === undefined ? null : plainText(host, LONGEST_NAME),
+      state,
+      tasks,
+      tasksShared,
+      idleMs: idleMs ?? null,
+      ageMs,
+    }));
+  return { all: workers.length, list, notes: notes.map(sentence) };
 }
 
 const TURNS: ReadonlySet<string> = new Set(['Unknown', 'Fallback', 'Paused']);

@@ -13,6 +13,10 @@ const TICK_MS = 1_000;
 /** Ticks between two reads of the parts from Redis. */
 const PARTS_EVERY = 2;
 const PARTS_TIMEOUT_MS = 1_500;
+/** Workers that are asked have a second to answer. */
+const SOURCE_TIMEOUT_MS = 3_000;
+
+type Link = NonNullable<ReturnType<Board['source']['queuesOf']>>;
 
 export interface PoolChannel extends Channel {
   /** `undefined` if there is no such pool. */
@@ -39,6 +43,7 @@ export function createPoolChannel({
   const nothing: PoolParts = {
     decisions: [],
     workers: null,
+    source: null,
     dead: null,
     pauses: [],
     conditions: [],
@@ -51,19 +56,23 @@ export function createPoolChannel({
   let sentUntil = 0;
   let ticks = 0;
 
+  async function look(link: Link): Promise<Partial<PoolParts> & Pick<PoolParts, 'decisions'>> {
+    const { redisOf, queues, source } = link;
+    return source
+      ? await within(SOURCE_TIMEOUT_MS, details.readSource(redisOf, queues, key, source), 'a look')
+      : await within(PARTS_TIMEOUT_MS, details.read(redisOf, queues, key), 'a look');
+  }
+
   async function readParts(): Promise<PoolParts> {
     const pool = board.source.pools.get(key);
     if (!pool) return nothing;
     const link = board.source.queuesOf(key);
     const known = board.source.sampled(key)?.kind === 'known';
-    const read =
-      known && link
-        ? within(PARTS_TIMEOUT_MS, details.read(link.redisOf, link.queues, key), 'a look')
-        : undefined;
-    const seen = await read?.catch(() => undefined);
+    const seen = known && link ? await look(link).catch(() => undefined) : undefined;
     return {
       decisions: seen && seen.decisions.length > 0 ? seen.decisions : board.decisions(key),
       workers: seen?.workers ?? null,
+      source: pool.spec.source ? (seen?.source ?? { all: 0, list: null, notes: [] }) : null,
       dead: seen?.dead ?? null,
       pauses: seen?.pauses ?? [],
       conditions: conditionsOf(pool, about.showTasks),

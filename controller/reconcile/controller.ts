@@ -68,7 +68,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   const links = new Map<string, QueueLink>();
   const queuesOf: PoolSource['queuesOf'] = (key) => {
     const link = links.get(key);
-    return link && { redisOf: link.sampler.redisOf, queues: link.queues };
+    return link && { redisOf: link.sampler.redisOf, queues: link.queues, source: link.source };
   };
   const recovery = createRecovery({
     queuesOf,

@@ -161,11 +161,14 @@ export async function activeIn(ask: Ask, base: string): Promise<readonly ActiveJ
 function workersFrom(connections: readonly Connection[], jobs: readonly ActiveJob[]): SourceWorkers {
   const known = new Set(connections.map(({ name }) => name));
   const tasksOf = (name: string | undefined): number => jobs.filter(({ worker }) => worker === name).length;
+  // those of several queues in one pod hold together what their name holds
+  const places = [...new Map(connections.map((one) => [`${one.name ?? ''}\n${one.address}`, one])).values()];
   return {
-    workers: connections.map(({ name, address }) => ({
+    workers: places.map(({ name, address }) => ({
       id: name ?? address,
       hosts: name === undefined ? [address] : [address, name],
       tasks: tasksOf(name),
+      tasksShared: places.filter((other) => other.name === name).length > 1,
     })),
     unnamed: jobs.filter(({ worker, locked }) => locked && !known.has(worker)).length,
   };

@@ -29,7 +29,8 @@ export async function askWorkers(
     if (workers.length >= first.reached) break;
   }
   const silent = first.reached - workers.length;
-  const unanswered: SourceWorker[] = silent > 0 ? [{ id: 'silent', hosts: [], tasks: silent }] : [];
+  const unanswered: SourceWorker[] =
+    silent > 0 ? [{ id: 'silent', hosts: [], tasks: silent, placeholder: true }] : [];
   const concerns = [
     ...silentConcern(silent, first.reached),
     ...foreignQueueConcern(answers, queues),

@@ -53,7 +53,10 @@ export function workerOf(process: SidekiqProcess, now: number): SourceWorker {
   const { identity, busy, quiet } = process;
   const silent = isSilent(process, now);
   const host = identity.replace(/:\d+:[0-9a-f]+$/, '');
-  return { id: identity, hosts: [host], tasks: silent ? Math.max(1, busy) : busy, quiet };
+  const tasks = silent ? Math.max(1, busy) : busy;
+  // the clock of a pod may be ahead
+  const seenMs = Math.max(0, Math.round(now - process.beatAt));
+  return { id: identity, hosts: [host], tasks, quiet, silent, ...(!Number.isNaN(seenMs) && { seenMs }) };
 }
 
 function queuesIn(info: string): Pick<SidekiqProcess, 'takesFrom' | 'queues'> {

@@ -98,10 +98,22 @@ export interface SourceWorker {
   readonly id: string;
   /** Where it runs, as far as the library says: a host name, an address, a name that its user gave it. */
   readonly hosts: readonly string[];
+  /** `hosts` are parts of its name, of which one may be its host. */
+  readonly hostsGuessed?: boolean;
   /** Tasks that it holds. */
   readonly tasks: number;
+  /** `tasks` are those that it shares with others: which of them holds one is not known. */
+  readonly tasksShared?: boolean;
   /** It was told to drain, and has confirmed that. */
   readonly quiet?: boolean;
+  /** It has not reported for longer than it should, so `tasks` is the least that it may hold. */
+  readonly silent?: boolean;
+  /** Stands for workers of which nothing is known but their number. */
+  readonly placeholder?: boolean;
+  /** Since it last asked for a task, ms, where the library says it. */
+  readonly idleMs?: number;
+  /** Since it reported this, ms, where the library says it. */
+  readonly seenMs?: number;
 }
 
 /** Where a library's workers can be told to drain: to finish the tasks that they hold and take no more, before their pods go. */

@@ -155,8 +155,8 @@ export async function readConsumers(
   return { pending: found.group?.pending ?? pending, consumers: found.consumers };
 }
 
-function workerOf({ name, pending }: ConsumerInfo): SourceWorker {
-  return { id: name, hosts: hostsIn(name), tasks: pending };
+function workerOf({ name, pending, idleMs }: ConsumerInfo): SourceWorker {
+  return { id: name, hosts: hostsIn(name), hostsGuessed: true, tasks: pending, idleMs };
 }
 
 /**

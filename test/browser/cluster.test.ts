@@ -155,6 +155,40 @@ test('no pools: the page describes how to create one, and shows it once it exist
   ]);
 });
 
+test('a pool of another library: its workers, what they hold and how old that is, and none of the tools of our own', async () => {
+  const namespace = await world.namespace();
+  await redis.xgroup('CREATE', 'orders', 'workers', '0', 'MKSTREAM');
+  await redis.xadd('orders', '*', 'order', '1');
+  await redis.xreadgroup('GROUP', 'workers', 'shop-5d9c-x7k2p', 'STREAMS', 'orders', '>');
+  await redis.xgroup('CREATECONSUMER', 'orders', 'workers', 'shop-5d9c-idle1');
+  const library = { queue: undefined, result: undefined };
+  const source = { stream: { keys: ['orders'], group: 'workers' } };
+  await world.objects.create(POOLS, namespace, poolManifest('shop', world.redis, { ...library, source }));
+  const list = { list: { keys: ['jobs'] } };
+  await world.objects.create(
+    POOLS,
+    namespace,
+    poolManifest('plain', world.redis, { ...library, source: list }),
+  );
+  await using controller = await start(namespace);
+  await controller.leading(120_000);
+  await using look = await openPage(browser, `${urlOf(controller)}/dashboard/`, { width: 1440 });
+  const { page } = look;
+  await page.getByRole('link', { name: 'shop' }).click();
+  const workers = page.getByRole('region', { name: 'Workers' });
+  await workers.getByText('2 workers').waitFor();
+  expect(await workers.getByRole('row').allTextContents()).toEqual([
+    'WorkerStateTasksLast askedAs of',
+    expect.stringMatching(/^shop-5d9c-x7k2pbusy1\d.* agonow$/),
+    expect.stringMatching(/^shop-5d9c-idle1idle0\d.* agonow$/),
+  ]);
+  expect(await page.getByRole('heading', { name: 'Dead letters' }).count()).toBe(0);
+  expect(await seriousFindings(page)).toEqual([]);
+  expect(await misfits(page)).toEqual([]);
+  await page.goto(`${urlOf(controller)}/dashboard/#/pools/${namespace}/plain`);
+  await workers.getByText(/The workers are not known, because a task that was popped from a list/).waitFor();
+});
+
 test("two controllers: the standby shows the leader's data, and takes over when that is gone", async () => {
   const namespace = await world.namespace();
   await world.objects.create(POOLS, namespace, poolManifest('shared', world.redis));

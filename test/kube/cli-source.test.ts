@@ -1,8 +1,10 @@
 /** `millrace` and a pool with a source: what shows it as any other, and what only a queue of Millrace can do. */
-import { Queue } from 'bullmq';
+import { Queue, Worker } from 'bullmq';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { POOLS } from '../../kube/resources.ts';
-import { millrace, type Ended } from '../support/millrace.ts';
+import { eventually } from '../support/eventually.ts';
+import { millrace, MILLRACE, type Ended } from '../support/millrace.ts';
+import { openTerminal } from '../support/terminal.ts';
 import { poolManifest, startWorld, type World } from '../support/world.ts';
 
 let world: World;
@@ -26,7 +28,7 @@ function run(...args: string[]): Promise<Ended> {
 
 test.each([
   ['enqueue', 'a', '--pool', 'mail'],
-  ['workers', 'mail'],
+  ['workers', 'mail', '--tasks'],
   ['pause', 'mail'],
   ['dead', 'list', '--pool', 'mail'],
   ['drain', '--pool', 'mail'],
@@ -34,8 +36,45 @@ test.each([
   const { code, stderr } = await run(...args);
   expect(code).toBe(2);
   expect(stderr).toContain(
-    'pool "mail" runs the tasks of another library (bullmq:mail): use that library for this; millrace pools, explain and doctor show the pool',
+    'pool "mail" runs the tasks of another library (bullmq:mail): use that library for this; millrace pools, workers, explain and doctor show the pool',
   );
+});
+
+test('workers and top list the workers of the library', async () => {
+  const { host, port } = world.redis;
+  const connection = { host, port, maxRetriesPerRequest: null };
+  const queue = new Queue('busy', { connection });
+  await queue.add('a', {});
+  const finish = Promise.withResolvers<void>();
+  const worker = new Worker('busy', () => finish.promise, { connection, name: 'busy-7d9f-abcde' });
+  const manifest = poolManifest('busy', world.redis, {
+    queue: undefined,
+    result: undefined,
+    source: { bullmq: { queues: ['busy'] } },
+  });
+  await world.objects.create(POOLS, namespace, manifest);
+  await eventually(async () =>
+    expect((await run('workers', 'busy')).stdout).toMatch(
+      /^WORKER +HOST +STATE +TASKS +IDLE +AS OF\nbusy-7d9f-abcde +127\.0\.0\.1 +busy +1 +- +now\n$/,
+    ),
+  );
+  expect(JSON.parse((await run('workers', 'busy', '-o', 'json')).stdout)).toMatchObject([
+    { id: 'busy-7d9f-abcde', state: 'busy', tasks: 1, ageMs: 0 },
+  ]);
+  const jobs = await run('workers', 'jobs');
+  expect(jobs).toMatchObject({ code: 0, stdout: 'WORKER  HOST  STATE  TASKS  IDLE  AS OF\n' });
+  expect(jobs.stderr).toMatch(/^the workers are not known, because a task that was popped/);
+  const command = `'${process.execPath}' '${MILLRACE}' top --namespace ${namespace}`;
+  await using terminal = await openTerminal({ columns: 100, lines: 20 }, command, {
+    KUBECONFIG: world.server.kubeconfig,
+  });
+  await terminal.shows(/\nbusy /);
+  await terminal.press('Home', 'Enter');
+  await terminal.shows(/ workers 1 .*\nWORKER .*\nbusy-7d9f-abcde +127\.0\.0\.1 +busy +1 +- +now/);
+  await terminal.press('Tab');
+  await terminal.shows(/The failed tasks of another library: use that library's tools\./);
+  finish.resolve();
+  await Promise.all([worker.close(), queue.close()]);
 });
 
 test('pools names its queues', async () => {

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import { createAsk } from '../../queue/sources/ask.ts';
+import { listSourceWorkers } from '../../queue/sources/list-workers.ts';
 import type { SourceCounts, SourceWorkers } from '../../queue/sources/source.ts';
 import { sourceOf, type SourceSettings } from '../../queue/sources/sources.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
@@ -82,4 +83,45 @@ test('Sidekiq: a process that says too much of itself to be read whole may hold 
   await beat('long:1:ab', { tag: 'ü'.repeat(600), queues: ['other'] }, 2);
   const { crew } = await seen({ sidekiq: { queues: ['mail'] } });
   expect(crew.workers.map(({ id, tasks }) => [id, tasks])).toEqual([['long:1:ab', 2]]);
+});
+
+const listed = async (settings: SourceSettings): Promise<readonly unknown[]> => {
+  const { workers, notes } = await listSourceWorkers(redis, sourceOf(settings));
+  return [...workers, ...notes];
+};
+
+test('listed for people: a consumer of two streams once, with its tasks and since when it asked for none', async () => {
+  for (const key of ['a', 'b']) {
+    await redis.xgroup('CREATE', key, 'g', '0', 'MKSTREAM');
+    await redis.xadd(key, '*', 'f', 'v');
+    await redis.xreadgroup('GROUP', 'g', 'pod-1:17', 'STREAMS', key, '>');
+  }
+  await redis.xgroup('CREATECONSUMER', 'a', 'g', 'pod-2');
+  const rest = { host: undefined, tasksShared: false, idleMs: expect.any(Number) as unknown, ageMs: 0 };
+  expect(await listed({ stream: { keys: ['a', 'b'], group: 'g' } })).toEqual([
+    { id: 'pod-1:17', state: 'busy', tasks: 2, ...rest },
+    { id: 'pod-2', state: 'idle', tasks: 0, ...rest },
+  ]);
+});
+
+test('listed for people: a process that drains, one that is silent, and how old that is', async () => {
+  await redis.sadd('queues', 'mail');
+  await beat('pod-1:1:ab', { queues: ['mail'] }, 3);
+  await redis.hset('pod-1:1:ab', 'quiet', 'true');
+  await beat('pod-2:1:ab', { queues: ['mail'] }, 0);
+  await redis.hset('pod-2:1:ab', 'beat', Date.now() / 1e3 - 40);
+  const [draining, silent, ...more] = await listed({ sidekiq: { queues: ['mail'] } });
+  expect(draining).toMatchObject({ host: 'pod-1', state: 'draining', tasks: 3 });
+  expect(silent).toMatchObject({ host: 'pod-2', state: 'silent', tasks: 1 });
+  expect((silent as { ageMs: number }).ageMs).toBeGreaterThanOrEqual(40_000);
+  expect(more).toEqual([]);
+});
+
+test('listed for people: what a library does not show', async () => {
+  expect(await listed({ dramatiq: { queues: ['mail'] } })).toEqual([
+    'this library shows how many tasks are in hand, and not who holds them',
+  ]);
+  expect(await listed({ list: { keys: ['jobs'] } })).toEqual([
+    'the workers are not known, because a task that was popped from a list is in no key of Redis',
+  ]);
 });
