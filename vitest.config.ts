@@ -29,7 +29,7 @@ export default defineConfig({
       : ['default'],
     projects: [
       project('unit', 1, { testTimeout: 300_000, hookTimeout: 300_000, maxWorkers: 2 }),
-      project('redis', 2, { testTimeout: 300_000, hookTimeout: 300_000, maxWorkers: 3 }),
+      project('redis', 2, { testTimeout: 300_000, hookTimeout: 300_000, maxWorkers: 5 }),
       project('programs', 3, { testTimeout: 300_000, hookTimeout: 300_000, maxWorkers: 2 }),
       project('sources', 4, {
         globalSetup: ['test/sources/prepare.ts'],

@@ -142,8 +142,8 @@ async function runQueues(
       const registering = refusals.attempts();
       if (rank > 0)
         await within(FIRST_TURN_TIMEOUT_MS, first.promise, 'the first turn').catch(() => undefined);
-      const own = { keys, connections, rank, registering, onReady, onTurn: first.resolve };
-      await runQueue({ ...shared, ...own }, stopping, hurry);
+      const own = { keys, connections, rank, registering, onReady };
+      await runQueue({ ...shared, ...own, onDelay: first.resolve, onTurn: first.resolve }, stopping, hurry);
     } finally {
       first.resolve();
       // none goes on without the others

@@ -6,6 +6,7 @@ import type { QueueKeys } from '../../queue/keys.ts';
 import { sampleQueue } from '../../queue/pool/sample.ts';
 import { sleep } from '../../runtime/timers.ts';
 import { LONGEST_WINDOW_MS } from '../../worker/epoch/epoch-lane.ts';
+import { FIRST_TURN_TIMEOUT_MS } from '../../worker/epoch/queue-loop.ts';
 import { eventually, sooner } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { freshKeys, freshQueues } from '../support/turns.ts';
@@ -129,6 +130,22 @@ test('an idle worker wakes immediately for each of its queues, and slots are sha
     await resultsOf(redis, first.result, 4);
     expect(most).toBe(2);
     return Math.max(...waits);
+  });
+});
+
+test('an urgent queue that refuses the worker does not delay those below it', async () => {
+  await sooner(FIRST_TURN_TIMEOUT_MS / 2, async () => {
+    const queues = freshQueues(2);
+    const [first, second] = queues as [QueueKeys, QueueKeys];
+    const keys = [second.queue, `millrace:{${second.queue}}*`, first.queue, first.result];
+    const rights = ['resetkeys', ...keys.map((key) => `~${key}`), '&*', '+@all'];
+    await redis.call('ACL', 'SETUSER', second.queue, 'on', '>its own', ...rights);
+    const address = { ...server.address, username: second.queue, password: 'its own' };
+    await redis.lpush(second.queue, 'a');
+    const began = performance.now();
+    await using _ = startWorker({ address }, first, { handler: () => 'ok', queue: names(queues) });
+    await resultsOf(redis, first.result, 1);
+    return performance.now() - began;
   });
 });
 

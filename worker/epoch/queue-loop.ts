@@ -20,8 +20,8 @@ import type { WorkerSlots } from './slots/slots.ts';
 const LAST_REAP_TIMEOUT_MS = 1_000;
 /** How long after a death the controller may take to record its reason, ms. */
 const EXIT_REASON_TIMEOUT_MS = 3_000;
-/** A queue that cannot be registered delays those below it no longer than this, ms. */
-export const FIRST_TURN_TIMEOUT_MS = 1_000;
+/** A queue of which Redis says nothing delays those below it no longer than this, ms; one that is refused, not at all. */
+export const FIRST_TURN_TIMEOUT_MS = 5_000;
 
 export interface QueueLoopOptions {
   readonly worker: WorkerOptions;
@@ -35,6 +35,8 @@ export interface QueueLoopOptions {
   readonly registering: ConnectionAttempts;
   /** Of this process: see registration/registration.ts. */
   readonly mark: string;
+  /** Called when it cannot be registered at once: those below it need not wait for it. */
+  readonly onDelay: () => void;
   /** Called each time that it is registered. */
   readonly onReady: () => void;
   /** Called after each turn. */
@@ -55,12 +57,16 @@ export async function runQueue(
   const metrics = worker.metrics.of(queue);
   const blocker = connect(BLOCKER_OPTIONS);
   const about = { redis, keys, worker, mark, attempts: options.registering };
-  const registration = createRegistration({ ...about, log, stopping });
+  const leavePlace = holdPlace(slots, keys, rank, FIRST_TURN_TIMEOUT_MS);
+  const onDelay = (): void => {
+    leavePlace();
+    options.onDelay();
+  };
+  const registration = createRegistration({ ...about, onDelay, log, stopping });
   using keeper = keepers?.of({ redis, rank, keys, clientName: () => registration.clientName });
   const run = runDeps(options, log);
   const own = { redis, ...spare, blocker, keys, worker: id, slots, rank, leaseMs, keeper };
   const epochOptions = { ...own, run, durability, log, metrics, health, stopping, hurry, onTurn };
-  const leavePlace = holdPlace(slots, keys, rank, FIRST_TURN_TIMEOUT_MS);
   let last: number | undefined;
   try {
     while (!stopping.aborted) {

@@ -49,6 +49,8 @@ export interface RegistrationOptions {
   readonly mark: string;
   /** Notified of each attempt. */
   readonly attempts: ConnectionAttempts;
+  /** Called after each attempt that does not succeed: it may be long until one does. */
+  readonly onDelay: () => void;
   readonly log: Logger;
   readonly stopping: AbortSignal;
 }
@@ -68,7 +70,7 @@ const REGISTER_PAUSE_MS = 500;
 const NAMESAKE_PAUSE_MS = 250;
 
 export function createRegistration(options: RegistrationOptions): Registration {
-  const { redis, keys, worker, mark, attempts, log, stopping } = options;
+  const { redis, keys, worker, mark, attempts, onDelay, log, stopping } = options;
   const { id, leaseMs } = worker;
   let clientName = '';
   let stop: () => void = () => undefined;
@@ -178,6 +180,7 @@ export function createRegistration(options: RegistrationOptions): Registration {
         worker.metrics.redisFailed('register');
         attempts.failed(error);
       }
+      onDelay();
       await systemClock.sleep(pauseMs, stopping);
     }
     return undefined;
