@@ -10,7 +10,7 @@ import { hostname } from 'node:os';
 import { createKubeApi } from '../kube/client.ts';
 import { inCluster, type Connection } from '../kube/connection.ts';
 import { lead } from '../kube/leader.ts';
-import { createRights, type Rights } from '../kube/rights.ts';
+import { createRights } from '../kube/rights.ts';
 import { createTransport } from '../kube/transport.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { serveHttp } from '../runtime/http.ts';
@@ -20,19 +20,19 @@ import { createLog, rethrow, type Logger } from '../runtime/log.ts';
 import { runProgram } from '../runtime/program.ts';
 import type { TlsFiles } from '../runtime/tls-files.ts';
 import { version } from '../runtime/version.ts';
-import { runController } from './reconcile/controller.ts';
-import { createDashboard } from './dashboard/dashboard.ts';
+import { runController, type ControllerOptions } from './reconcile/controller.ts';
+import type { Leader } from './dashboard/forward.ts';
+import { openDashboard } from './dashboard/open-dashboard.ts';
 import { leaderAddress, leaderNote } from './dashboard/leader.ts';
-import { openGate, refusesMetrics, rightsGate, type Gate } from './dashboard/gate.ts';
-import { createStrikes, type Strikes } from './dashboard/strikes.ts';
+import { refusesMetrics } from './dashboard/gate.ts';
+import { createStrikes } from './dashboard/strikes.ts';
 import { openExternal, type External, type ExternalOptions } from './external/external.ts';
-import { tokenFile } from './dashboard/token.ts';
 import { openJournal, poolsIn, type Journal } from './process/journal.ts';
-import { parseFlags, type ControllerFlags } from './process/flags.ts';
+import { parseFlags, type ControllerFlags } from './process/flags/flags.ts';
 import { createControllerMetrics, type ControllerGauges } from './observe/metrics.ts';
 import { openQuarantine } from './process/quarantine.ts';
 import { hostGuard } from './connect/allowed-hosts.ts';
-import { createWatchdog } from './process/watchdog.ts';
+import { createWatchdog, type Watchdog } from './process/watchdog.ts';
 
 async function connectToCluster(kubeconfig: string | undefined): Promise<Connection> {
   const { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port } = process.env;
@@ -49,69 +49,37 @@ async function main(): Promise<void> {
   const connection = await connectToCluster(flags.kubeconfig);
   using transport = createTransport(connection);
   const api = createKubeApi(transport);
-  const instance = process.env['POD_NAME'] ?? hostname();
-  const guard = hostGuard({
-    allowed: flags.redisAllowedHosts,
-    allowLocal: flags.allowLocal,
-    refused: [new URL(connection.server).hostname.replaceAll(/[[\]]/g, '')],
-  });
-  const watchdog = createWatchdog({
-    onTimeout: (pool, afterMs) =>
-      log.fatal(
-        { pools: [pool] },
-        `the event loop has been blocked for ${afterMs / 1e3} s; exiting, to be restarted`,
-      ),
-  });
-  using journal = openJournal(flags.stateDir, watchdog);
+  using journal = openJournal(flags.stateDir, exitWhenBlocked(log));
   logUncaught(journal, log);
   const lease = {
     namespace: flags.leaseNamespace ?? connection.namespace ?? 'default',
     name: flags.leaseName,
   };
+  const now = (): number => systemClock.now();
   const quarantine = await openQuarantine({
     api,
     lease: flags.leaderElection ? lease : undefined,
     folder: flags.stateDir,
     left: journal.left,
-    now: () => systemClock.now(),
+    now,
     log,
   });
 
-  let gauges: ControllerGauges = { workqueueDepth: () => 0, redisServers: () => 0, watches: () => ({}) };
-  const metrics = createControllerMetrics({
-    workqueueDepth: () => gauges.workqueueDepth(),
-    redisServers: () => gauges.redisServers(),
-    watches: () => gauges.watches(),
-  });
-  let holder: string | undefined;
-  /** The annotations of the lease, if another process has it. */
-  let leader: Readonly<Record<string, string>> = {};
+  const instance = process.env['POD_NAME'] ?? hostname();
+  const self = { identity: `${instance}_${randomUUID()}`, podIp: process.env['POD_IP'] };
+  const leadership = createLeadership(self.identity);
+  const metrics = createControllerMetrics(leadership.gauges);
   const monotonic = (): number => performance.now();
   const strikes = createStrikes({ log, counted: (kind) => metrics.refused(kind), now: monotonic });
   const rights = createRights(transport, monotonic);
-  const podIp = process.env['POD_IP'];
-  const identity = `${instance}_${randomUUID()}`;
-  const leaderOf = (service?: string): string | undefined => leaderAddress(holder ?? '', leader, service);
-  const tls =
-    flags.tlsCertFile !== undefined && flags.tlsKeyFile !== undefined
-      ? { cert: flags.tlsCertFile, key: flags.tlsKeyFile }
-      : undefined;
   let certificate = (): Buffer | undefined => undefined;
-  const dashboard = flags.dashboard
-    ? createDashboard({
-        version,
-        host: 'controller',
-        showTasks: flags.dashboardShowTasks,
-        gate: await gateOf(flags, rights, strikes),
-        hostnames: hostnames(podIp, flags.dashboardHosts),
-        leader: () => {
-          const address = leaderOf();
-          return address === undefined ? undefined : { address, certificate: certificate() };
-        },
-        log,
-        now: () => systemClock.now(),
-      })
-    : undefined;
+  const leader = (): Leader | undefined => {
+    const address = leadership.addressOf();
+    return address === undefined ? undefined : { address, certificate: certificate() };
+  };
+  const { podIp } = self;
+  const dashboard = await openDashboard(flags, { version, podIp, rights, strikes, leader, log, now });
+  const tls = filesOf(flags.tlsCertFile, flags.tlsKeyFile);
   await using http = await serveHttp({
     port: flags.httpPort,
     metrics,
@@ -119,47 +87,38 @@ async function main(): Promise<void> {
     refusesMetrics:
       flags.metricsAuth === 'kubernetes' ? (request) => refusesMetrics(rights, strikes, request) : undefined,
     unhealthy: () => undefined,
-    unready: () => (holder === undefined ? 'the API server has not been reached yet' : undefined),
+    unready: () => (leadership.isKnown ? undefined : 'the API server has not been reached yet'),
     route: dashboard?.route,
   });
   certificate = () => http.certificate;
-  await using external = await externalOf(flags, { transport, rights, log, leader: leaderOf });
+  await using external = await externalOf(flags, { transport, rights, log, leader: leadership.addressOf });
 
-  const control = async (leading: AbortSignal): Promise<void> => {
-    metrics.leading(true);
-    log.info({ event: LogEvent.Leading, version, namespaces: flags.namespace }, 'leading');
-    const publish = (now: ControllerGauges): void => {
-      gauges = now;
-      holder ??= instance;
-    };
-    try {
-      const { namespace: namespaces } = flags;
-      const clock = systemClock;
-      const shared = { api, namespaces, instance, metrics, publish, guard, dashboard, external, clock, log };
-      await runController({ ...shared, journal, quarantine }, leading);
-    } finally {
-      metrics.leading(false);
-      log.info({ event: LogEvent.NotLeading }, 'no longer leading');
-    }
-  };
+  const guard = hostGuard({
+    allowed: flags.redisAllowedHosts,
+    allowLocal: flags.allowLocal,
+    refused: [new URL(connection.server).hostname.replaceAll(/[[\]]/g, '')],
+  });
+  const { namespace: namespaces } = flags;
+  const shared = { api, namespaces, instance, metrics, guard, dashboard, external, clock: systemClock, log };
+  const control = (leading: AbortSignal): Promise<void> =>
+    controlWhile(leading, { ...shared, journal, quarantine, publish: leadership.publish });
 
   // awaited, as otherwise everything declared with `using` here would be disposed before the work began
   if (!flags.leaderElection) return await alone(control, signals.stopping).catch(rethrow(log));
+  const notes = {
+    ...(dashboard ? leaderNote(self.identity, podIp, http.port, tls ? 'https' : 'http') : {}),
+    ...externalNotes(external, self.identity, podIp),
+  };
   await lead(
     {
       api,
       lease,
-      identity,
-      annotations: (found) => ({
-        ...(dashboard ? leaderNote(identity, podIp, http.port, tls ? 'https' : 'http') : {}),
-        ...externalNotes(external, identity, podIp),
-        ...quarantine.annotations(found),
-      }),
+      identity: self.identity,
+      annotations: (found) => ({ ...notes, ...quarantine.annotations(found) }),
       onAnnotations: (found) => quarantine.update(found),
       signal: signals.stopping,
       onHolder: (name, annotations) => {
-        holder = name;
-        leader = name === identity ? {} : annotations;
+        leadership.holder(name, annotations);
         log.info({ holder: name }, name ? 'the lease has a holder' : 'the lease has no holder');
       },
       onError: (error) => log.warn({ err: error }, 'failed to acquire the leader lease; retrying'),
@@ -168,19 +127,75 @@ async function main(): Promise<void> {
   ).catch(rethrow(log));
 }
 
-async function gateOf(flags: ControllerFlags, rights: Rights, strikes: Strikes): Promise<Gate> {
-  if (flags.dashboardTokenFile !== undefined)
-    return openGate(await tokenFile(flags.dashboardTokenFile), strikes);
-  return flags.dashboardAuth === 'none' ? openGate(undefined, strikes) : rightsGate(rights, strikes);
+/** Who leads, as far as this process knows, and what it measures while it is the one. */
+interface Leadership {
+  /** Those of the controller that runs, or of none. */
+  readonly gauges: ControllerGauges;
+  /** Whether the API server has been reached: there is a holder, or this process works without one. */
+  readonly isKnown: boolean;
+  publish(this: void, now: ControllerGauges): void;
+  holder(name: string | undefined, annotations: Readonly<Record<string, string>>): void;
+  /** Where the leader is, if that is another process, or where it has the port of this service. */
+  addressOf(this: void, service?: string): string | undefined;
 }
+
+function createLeadership(identity: string): Leadership {
+  let gauges: ControllerGauges = { workqueueDepth: () => 0, redisServers: () => 0, watches: () => ({}) };
+  let holder: string | undefined;
+  /** The annotations of the lease, if another process has it. */
+  let notes: Readonly<Record<string, string>> = {};
+  return {
+    gauges: {
+      workqueueDepth: () => gauges.workqueueDepth(),
+      redisServers: () => gauges.redisServers(),
+      watches: () => gauges.watches(),
+    },
+    get isKnown() {
+      return holder !== undefined;
+    },
+    publish: (now) => {
+      gauges = now;
+      holder ??= identity;
+    },
+    holder: (name, annotations) => {
+      holder = name;
+      notes = name === identity ? {} : annotations;
+    },
+    addressOf: (service) => leaderAddress(holder ?? '', notes, service),
+  };
+}
+
+/** Runs the controller for as long as this process leads. */
+async function controlWhile(leading: AbortSignal, options: ControllerOptions): Promise<void> {
+  const { metrics, namespaces, log } = options;
+  metrics.leading(true);
+  log.info({ event: LogEvent.Leading, version, namespaces }, 'leading');
+  try {
+    await runController(options, leading);
+  } finally {
+    metrics.leading(false);
+    log.info({ event: LogEvent.NotLeading }, 'no longer leading');
+  }
+}
+
+function exitWhenBlocked(log: Logger): Watchdog {
+  return createWatchdog({
+    onTimeout: (pool, afterMs) =>
+      log.fatal(
+        { pools: [pool] },
+        `the event loop has been blocked for ${afterMs / 1e3} s; exiting, to be restarted`,
+      ),
+  });
+}
+
+const filesOf = (cert: string | undefined, key: string | undefined): TlsFiles | undefined =>
+  cert === undefined || key === undefined ? undefined : { cert, key };
 
 async function externalOf(
   flags: ControllerFlags,
   shared: Pick<ExternalOptions, 'transport' | 'rights' | 'log' | 'leader'>,
 ): Promise<External | undefined> {
   const { externalMetricsPort: metricsPort, kedaScalerPort: kedaPort } = flags;
-  const filesOf = (cert: string | undefined, key: string | undefined): TlsFiles | undefined =>
-    cert === undefined || key === undefined ? undefined : { cert, key };
   const metricsTls = filesOf(flags.externalMetricsTlsCertFile, flags.externalMetricsTlsKeyFile);
   const metrics =
     metricsPort !== undefined && metricsTls ? { port: metricsPort, tls: metricsTls } : undefined;
@@ -201,12 +216,6 @@ function externalNotes(
     leaderNote(identity, podIp, port, 'tcp', service),
   );
   return Object.assign({}, ...notes) as Record<string, string>;
-}
-
-/** Host names under which browsers may reach the dashboard: this machine, as through a port-forward, the pod, and those given. */
-function hostnames(podIp: string | undefined, given: readonly string[]): string[] {
-  const pod = podIp === undefined ? [] : [podIp.includes(':') ? `[${podIp}]` : podIp];
-  return ['localhost', '127.0.0.1', '[::1]', ...pod, ...given.map((name) => name.toLowerCase())];
 }
 
 /** Leads without an election. Resolves when the signal aborts, as `lead` does. */

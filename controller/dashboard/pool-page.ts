@@ -2,11 +2,11 @@
 import { within } from '../../queue/connection/connection.ts';
 import type { About, PoolChange, PoolPage, PoolParts, PoolRow } from './api.ts';
 import type { Board } from './board.ts';
-import { createChannel, type Channel } from './channel.ts';
+import { createChannel, type Channel } from './channels/channel.ts';
 import type { DetailsReader } from './details.ts';
-import { differenceOf } from './overview.ts';
+import { differenceOf } from './channels/overview.ts';
 import { conditionsOf } from './row.ts';
-import { COLUMNS, STEP_MS } from './series.ts';
+import { COLUMNS, STEP_MS } from './minutes.ts';
 import { settingsOf } from './settings.ts';
 
 const TICK_MS = 1_000;

@@ -1,6 +1,6 @@
 /** One computation for all listeners, and none without listeners. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { createChannel, type Channel } from '../../controller/dashboard/channel.ts';
+import { createChannel, type Channel } from '../../controller/dashboard/channels/channel.ts';
 
 let computed: number;
 let idle: number;

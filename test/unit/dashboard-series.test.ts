@@ -2,7 +2,8 @@
 import { describe, expect, test } from 'vitest';
 import type { Observation } from '../../controller/observe/observation.ts';
 import { observation } from '../support/observations.ts';
-import { createSeries, SPAN_MS, SPARK_MS, STEP_MS } from '../../controller/dashboard/series.ts';
+import { SPAN_MS, STEP_MS } from '../../controller/dashboard/minutes.ts';
+import { createSeries, SPARK_MS } from '../../controller/dashboard/series.ts';
 
 const START = 1_700_000_000_000 - (1_700_000_000_000 % 60_000);
 

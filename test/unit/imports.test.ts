@@ -102,6 +102,7 @@ const pure = new Set([
   'controller/dashboard/api.ts',
   'controller/dashboard/buckets.ts',
   'controller/dashboard/leader.ts',
+  'controller/dashboard/minutes.ts',
   'controller/dashboard/row.ts',
   'controller/dashboard/series.ts',
   'controller/dashboard/settings.ts',
@@ -145,7 +146,7 @@ const pure = new Set([
 /** A decision, and with it a simulation, must come out the same each time. */
 const isPure = (file: string): boolean => pure.has(file) || /^(controller\/decide|simulate)\//.test(file);
 /** The places that define commands. */
-const commands = ['cli', 'runtime', 'controller/process/flags.ts', 'worker/flags'];
+const commands = ['cli', 'runtime', 'controller/process/flags', 'worker/flags'];
 /** Functions without a side effect, from elsewhere. */
 const pureModules = new Set(['cluster-key-slot', 'croner', 'node:buffer', 'node:crypto', 'node:util']);
 

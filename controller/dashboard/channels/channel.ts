@@ -6,7 +6,7 @@
  * with an unknown `seq` is told to fetch the snapshot again. A channel that has not been used for a while stops.
  */
 import { randomBytes } from 'node:crypto';
-import { timeout, type Timer } from '../../runtime/timers.ts';
+import { timeout, type Timer } from '../../../runtime/timers.ts';
 
 export interface ChannelOptions<Change> {
   readonly everyMs: number;

@@ -1,6 +1,6 @@
 /** The list of pools as a channel: rows that differ from those sent before. */
-import type { About, Overview, OverviewChange, PoolRow } from './api.ts';
-import type { Board } from './board.ts';
+import type { About, Overview, OverviewChange, PoolRow } from '../api.ts';
+import type { Board } from '../board.ts';
 import { createChannel, type Channel } from './channel.ts';
 
 const TICK_MS = 1_000;

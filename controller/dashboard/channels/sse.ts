@@ -3,7 +3,7 @@
  * that does not keep up is disconnected, and reconnects by itself.
  */
 import type { ServerResponse } from 'node:http';
-import { interval } from '../../runtime/timers.ts';
+import { interval } from '../../../runtime/timers.ts';
 import type { Channel } from './channel.ts';
 
 /** Most bytes buffered for one browser. */
