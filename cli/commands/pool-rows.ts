@@ -51,12 +51,13 @@ export function poolRow(pool: WorkerPool, { namespaces, wide, now }: RowForm): C
 /** A pool's problems, one sentence each; `bad`: the pool does not work until it is fixed. */
 export function describeTroubles({ status }: WorkerPool): { readonly bad: boolean; readonly text: string }[] {
   return (status?.conditions ?? []).flatMap(({ type, status: is, reason, message }) => {
-    const bad = (type === 'Ready' || type === 'RedisReachable') && is === 'False';
+    const bad = BAD.has(type) && is === 'False';
     const dubious = DUBIOUS.has(type) && is === 'True';
     return bad || dubious ? [{ bad, text: `${type} ${reason}: ${message}` }] : [];
   });
 }
 
+const BAD = new Set(['Ready', 'RedisReachable', 'SourceReadable']);
 const DUBIOUS = new Set(['TargetMissed', 'EvictionPossible', 'PoisonTasks']);
 
 /** The condition of that type, if the controller has set it. */

@@ -25,6 +25,7 @@ export interface RowInput {
 const BAD_WHEN: Readonly<Record<string, 'True' | 'False'>> = {
   Ready: 'False',
   RedisReachable: 'False',
+  SourceReadable: 'False',
   TargetMissed: 'True',
   PoisonTasks: 'True',
   EvictionPossible: 'True',
@@ -35,6 +36,7 @@ const BAD_WHEN: Readonly<Record<string, 'True' | 'False'>> = {
 /** A row shows the first of these that needs attention. */
 const WORST_FIRST = [
   'RedisReachable',
+  'SourceReadable',
   'Ready',
   'PoisonTasks',
   'TargetMissed',
@@ -43,6 +45,8 @@ const WORST_FIRST = [
   'QueueShared',
   'ReplicasApplied',
 ];
+
+const READING: ReadonlySet<string> = new Set(['RedisReachable', 'SourceReadable']);
 
 export function rowOf(input: RowInput): PoolRow {
   const { key, pool, sampled, latest, recent, decision } = input;
@@ -102,7 +106,7 @@ function rowTroubleOf({ pool, sampled, showTasks }: RowInput): string | undefine
   for (const type of WORST_FIRST) {
     const found = views.find((view) => view.type === type && view.bad);
     // the sampler has newer information
-    if (found && !(type === 'RedisReachable' && sampled?.kind === 'known')) return found.message;
+    if (found && !(READING.has(type) && sampled?.kind === 'known')) return found.message;
   }
   return undefined;
 }

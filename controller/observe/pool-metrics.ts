@@ -49,7 +49,8 @@ export const poolGauges: readonly PoolGauge[] = [
   ),
   gauge('millrace_pool_max_replicas', 'maxReplicas of the pool.', ({ spec }) => spec.maxReplicas),
   gauge('millrace_pool_redis_reachable', '1 while the queue can be read, else 0.', (_, status) =>
-    condition(status, 'RedisReachable'),
+    // Redis may answer, and not have the keys of a source
+    condition(status, 'SourceReadable') === 0 ? 0 : condition(status, 'RedisReachable'),
   ),
   gauge(
     'millrace_pool_target_wait_seconds',

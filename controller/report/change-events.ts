@@ -45,7 +45,7 @@ export function conditionEvents(
           note: message,
         },
       ];
-    if (type !== 'RedisReachable' && type !== 'Ready') return [];
+    if (type !== 'RedisReachable' && type !== 'SourceReadable' && type !== 'Ready') return [];
     if (status === 'False' && (old?.status !== 'False' || old.reason !== reason))
       return [{ type: 'Warning', reason, action: 'Reconcile', note: message }];
     if (type === 'RedisReachable' && status === 'True' && old?.status === 'False')

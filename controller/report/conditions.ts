@@ -1,6 +1,6 @@
 /** A pool's conditions: the aspects of its state, each with a reason for programs and a sentence for people. Pure. */
 import { sentence, type ObservedCondition } from '../../kube/conditions.ts';
-import type { WorkerPool } from '../../kube/workerpool.ts';
+import { queuesOf, type WorkerPool } from '../../kube/workerpool.ts';
 import type { Applier } from '../act/other-writers.ts';
 import type { Step } from '../act/step.ts';
 import { annotatedPauseOf } from '../decide/pause.ts';
@@ -38,14 +38,18 @@ export function poolConditions({
   applier,
 }: ConditionsInput): ObservedCondition[] {
   const redis = redisCondition(sampled);
+  const source = sourceCondition(pool, sampled);
+  const reading = { redis, source: source[0] };
   return [
-    readyCondition(pool, redis, step, trouble),
+    readyCondition(pool, reading, step, trouble),
     redis,
+    ...source,
     activeCondition(step),
     limitedCondition(step),
     poisonCondition(poison),
     ...targetCondition(pool, step?.decision),
     ...evictionCondition(evictionRisk),
+    ...queuePausedCondition(pool, sampled),
     ...straysCondition(strays),
     ...sharingCondition(sharing),
     ...applierCondition(pool, applier),
@@ -90,24 +94,65 @@ function redisCondition(sampled: Sampled): ObservedCondition {
   const type = 'RedisReachable';
   if (sampled.kind === 'known')
     return { type, status: 'True', reason: 'Sampled', message: 'The queue is read regularly.' };
+  if (sourceTroubleIn(sampled))
+    return {
+      type,
+      status: 'True',
+      reason: 'Answered',
+      message: 'Redis answers. What the source lacks is in SourceReadable.',
+    };
   const unread = sampled.reason === 'NotSampledYet' || sampled.reason === 'Quarantined';
   const status = unread ? 'Unknown' : 'False';
   return { type, status, reason: sampled.reason, message: sentence(sampled.why) };
 }
 
+/** What a source lacks, where it is not Redis that cannot be read. */
+function sourceTroubleIn(sampled: Sampled): 'NotFound' | 'UnknownLayout' | undefined {
+  if (sampled.kind === 'known') return undefined;
+  if (sampled.reason === 'SourceNotFound') return 'NotFound';
+  return sampled.reason === 'SourceUnknownLayout' ? 'UnknownLayout' : undefined;
+}
+
+/** Only of pools that run the tasks of another library. */
+function sourceCondition({ spec }: WorkerPool, sampled: Sampled): ObservedCondition[] {
+  if (!spec.source) return [];
+  const type = 'SourceReadable';
+  if (sampled.kind === 'known')
+    return [{ type, status: 'True', reason: 'Sampled', message: "The library's keys are read regularly." }];
+  const reason = sourceTroubleIn(sampled);
+  if (reason) return [{ type, status: 'False', reason, message: sentence(sampled.why) }];
+  const message = "The library's keys are not read: see RedisReachable.";
+  return [{ type, status: 'Unknown', reason: 'RedisUnread', message }];
+}
+
+/** Present only while it holds, too. */
+function queuePausedCondition({ spec }: WorkerPool, sampled: Sampled): ObservedCondition[] {
+  if (sampled.kind !== 'known' || sampled.sample.pausedQueues === 0) return [];
+  const [paused, all] = [sampled.sample.pausedQueues, queuesOf(spec).length];
+  const which =
+    paused < all
+      ? `${paused} of ${all} queues ${paused === 1 ? 'is' : 'are'}`
+      : all === 1
+        ? 'The queue is'
+        : 'All queues are';
+  const message = `${which} paused: what waits there requires no replicas until it is resumed.`;
+  return [
+    { type: 'QueuePaused', status: 'True', reason: paused < all ? 'SomeQueues' : 'AllQueues', message },
+  ];
+}
+
 function readyCondition(
   pool: WorkerPool,
-  redis: ObservedCondition,
+  { redis, source }: { readonly redis: ObservedCondition; readonly source: ObservedCondition | undefined },
   step: Step | undefined,
   trouble: Trouble | undefined,
 ): ObservedCondition {
   const type = 'Ready';
   if (trouble) return { type, status: 'False', reason: trouble.reason, message: sentence(trouble.message) };
-  if (redis.status === 'False') {
-    // a source that is not there is not for Redis to mend
-    const reason = redis.reason.startsWith('Source') ? redis.reason : `Redis${redis.reason}`;
-    return { type, status: 'False', reason, message: redis.message };
-  }
+  if (redis.status === 'False')
+    return { type, status: 'False', reason: `Redis${redis.reason}`, message: redis.message };
+  if (source?.status === 'False')
+    return { type, status: 'False', reason: `Source${source.reason}`, message: source.message };
   if (redis.status === 'Unknown' || !step)
     return { type, status: 'Unknown', reason: 'NotSampledYet', message: 'The queue has not been read yet.' };
   const { replicas, decision } = step;

@@ -19,12 +19,13 @@ export function statusOf(input: StatusInput): WorkerPoolStatus {
   const { pool, sampled, step, selector, wake, now } = input;
   const before = pool.status ?? {};
   const generation = pool.metadata.generation ?? 0;
+  const observed = poolConditions(input);
   const status: WorkerPoolStatus = {
     ...before,
     observedGeneration: generation,
     queue: queuesOf(pool.spec).join(','),
     wake,
-    conditions: mergeConditions(before.conditions ?? [], poolConditions(input), generation, now),
+    conditions: mergeConditions(before.conditions ?? [], observed, generation, now),
     ...(selector !== undefined && { selector }),
     ...(input.applied && { applied: `${input.applied.wanted}.${input.applied.made}` }),
   };
@@ -50,7 +51,8 @@ export function statusOf(input: StatusInput): WorkerPoolStatus {
   if (on.length > 0 || before.schedules) Object.assign(status, { schedules: on.length > 0 ? on : null });
   if (scaled) Object.assign(status, { lastScaleTime: now.toISOString().replace(/\.\d+Z$/, 'Z') });
   // its numbers change all the time: the reason is updated only with the decision
-  if (scaled || !before.lastDecision || causeChanged(before, decision))
+  const turned = isQueuePaused(observed) !== isQueuePaused(before.conditions ?? []);
+  if (scaled || turned || !before.lastDecision || causeChanged(before, decision))
     Object.assign(status, { lastDecision: decision.reason, lastCause: decision.cause });
   return status;
 }
@@ -63,6 +65,11 @@ function applierStatus({ pool, applier }: StatusInput): object {
   const kept = pool.spec.scaleTargetRef && applier?.refused ? applier : undefined;
   if (!kept && !pool.status?.replicasApplier) return {};
   return { replicasApplier: kept ? { manager: kept.manager, ...(kept.at && { time: kept.at }) } : null };
+}
+
+/** The number of replicas may stay for a while, but no longer for the reason that is shown. */
+function isQueuePaused(conditions: readonly ObservedCondition[]): boolean {
+  return conditions.some(({ type }) => type === 'QueuePaused');
 }
 
 function causeChanged(before: WorkerPoolStatus, decision: Decision): boolean {

@@ -142,6 +142,8 @@ test('a queue that nobody has opened is reported, and read once it is there', as
       expect(conditionText(await pool(), 'Ready')).toMatch(/^False SourceNotFound There is no BullMQ queue/),
     bounded,
   );
+  expect(conditionText(await pool(), 'RedisReachable')).toMatch(/^True Answered /);
+  expect(conditionText(await pool(), 'SourceReadable')).toMatch(/^False NotFound There is no BullMQ queue/);
   mail = await openMail();
   await mail.queue.add('first', {});
   await run('first');

@@ -4,6 +4,7 @@ import { noMemory } from '../../controller/decide/decision.ts';
 import { onlyNumbersChanged } from '../../controller/report/status.ts';
 import { policyOf } from '../../controller/decide/policy.ts';
 import { applierBefore } from '../../controller/act/other-writers.ts';
+import type { Sampled } from '../../controller/sample/sampled.ts';
 import { nothingKept } from '../../controller/act/step.ts';
 import type { WorkerPool, WorkerPoolStatus } from '../../kube/workerpool.ts';
 import { known, away, conditions, pool, see, type Change } from '../support/pool-status.ts';
@@ -29,6 +30,9 @@ test('a pool that scales', () => {
     PoisonTasks: 'False None',
   });
 });
+
+const bullmq = pool({ source: { bullmq: { queues: ['q'] } } });
+const pausedQueue: Sampled = { kind: 'known', sample: { ...known.sample, pausedQueues: 1 } };
 
 const cases: [string, Change, Record<string, string>][] = [
   [
@@ -60,6 +64,27 @@ const cases: [string, Change, Record<string, string>][] = [
       Active: 'Unknown QueueUnread',
     },
   ],
+  [
+    'a source is not there, and Redis is',
+    { pool: bullmq, sampled: { kind: 'unknown', reason: 'SourceNotFound', why: 'no queue "q"' } },
+    {
+      Ready: 'False SourceNotFound',
+      RedisReachable: 'True Answered',
+      SourceReadable: 'False NotFound',
+    },
+  ],
+  [
+    'the keys of a source are of an unknown version',
+    { pool: bullmq, sampled: { kind: 'unknown', reason: 'SourceUnknownLayout', why: 'of version 3' } },
+    { Ready: 'False SourceUnknownLayout', SourceReadable: 'False UnknownLayout' },
+  ],
+  [
+    'Redis is away, and so is the source',
+    { pool: bullmq, sampled: away },
+    { Ready: 'False RedisUnreachable', SourceReadable: 'Unknown RedisUnread' },
+  ],
+  ['a source is read', { pool: bullmq }, { Ready: 'True Scaling', SourceReadable: 'True Sampled' }],
+  ['its queue is paused', { sampled: pausedQueue }, { Ready: 'True Scaling', QueuePaused: 'True AllQueues' }],
   [
     'nothing was sampled yet',
     { sampled: { kind: 'unknown', reason: 'NotSampledYet', why: 'not yet' } },
@@ -135,12 +160,17 @@ describe('the words of the decision change with its cause', () => {
   const held = see({ pool: pool({}, scaled), sampled: away });
   const stopped = see({ pool: pool({ mode: 'Paused' }, scaled) });
   /** The next look at a pool of that status: as many replicas are wanted as there are. */
-  const next = (before: WorkerPoolStatus, words = 'any words'): WorkerPoolStatus => {
+  const next = (
+    before: WorkerPoolStatus,
+    words = 'any words',
+    sampled: Sampled = known,
+  ): WorkerPoolStatus => {
     const decision = decide(policyOf(pool().spec), { ...known.sample, kind: 'known' }, 3, noMemory, 0);
     expect(decision).toMatchObject({ desired: 3, cause: 'Enough' });
     const replicas = { wanted: 3, existing: 3, ready: 3, trouble: undefined, rollingOut: false };
     const rest = { scaled: undefined, held: undefined, kept: nothingKept, requeueInMs: undefined };
     return see({
+      sampled,
       pool: pool({}, { ...before, lastDecision: words, desiredReplicas: 3 }),
       step: { replicas, decision, ...rest },
     });
@@ -149,6 +179,14 @@ describe('the words of the decision change with its cause', () => {
     const { lastCause: _, ...older } = status;
     return older;
   };
+
+  test('a queue is paused, and then resumed, while the number of replicas stays', () => {
+    const words = 'as before';
+    const paused = next(scaled, words, pausedQueue);
+    expect(paused.lastDecision).not.toBe(words);
+    expect(next(paused, words, pausedQueue).lastDecision).toBe(words);
+    expect(next(paused, words).lastDecision).not.toBe(words);
+  });
 
   test('it is kept beside them', () => {
     expect([scaled, held, stopped].map(({ lastCause }) => lastCause)).toEqual([
