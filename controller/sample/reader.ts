@@ -83,11 +83,15 @@ async function finishRead(
   if (woken && !isVain(entry)) timers.set(id, BURST_MS);
   const { sampled } = found;
   if (sampled.kind === 'known' && sampled.sample.overdue) void sweepOnce(reading, entry);
+  const { readAgain } = entry;
   // a queue that wakes in vain is armed by the read that comes with the next poll
-  const again =
-    entry.readAgain ||
-    (!(woken && isVain(entry)) &&
-      (await (entry.source ? armSource(wake, id, entry, entry.source, users) : armQuiet(wake, entry))));
+  const missed =
+    !readAgain &&
+    !(woken && isVain(entry)) &&
+    (await (entry.source ? armSource(wake, id, entry, entry.source, users) : armQuiet(wake, entry)));
+  // a task that came just before the wake was armed is as urgent as one that it reports
+  if (missed && !entry.source) entry.woken = true;
+  const again = missed || entry.readAgain;
   entry.readAgain = false;
   return again;
 }
