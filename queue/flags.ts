@@ -4,9 +4,12 @@
  * them; the file takes precedence.
  */
 import { readFileSync } from 'node:fs';
+import { isDeepStrictEqual } from 'node:util';
 import type { OptionDefinition } from '../runtime/option-definition.ts';
 import { UsageError } from '../runtime/usage-error.ts';
+import { parseUrl, type RedisCredentials } from './connection/address.ts';
 import type { RedisAddress, RedisTls } from './connection/connection.ts';
+import { credentialsFrom } from './connection/credential-files.ts';
 
 export interface QueueFlags {
   readonly redis: string;
@@ -125,28 +128,71 @@ export const QUEUE_OPTIONS: readonly OptionDefinition[] = [
   },
 ];
 
-/** The address that the flags name. Throws `UsageError` for contradictory flags, and for a file that cannot be read or holds nothing. */
+/**
+ * The address that the flags name; what is in files is read again while connections exist. Throws `UsageError` for contradictory
+ * flags, and for a file that cannot be read or holds nothing.
+ */
 export function redisAddress(flags: QueueFlags): RedisAddress {
-  const tls: RedisTls = {
-    ca: read('MILLRACE_REDIS_TLS_CA', flags.redisTlsCaFile) ?? flags.redisTlsCa,
-    cert: read('MILLRACE_REDIS_TLS_CERT', flags.redisTlsCertFile) ?? flags.redisTlsCert,
-    key: read('MILLRACE_REDIS_TLS_KEY', flags.redisTlsKeyFile) ?? flags.redisTlsKey,
-    serverName: flags.redisTlsServerName,
-    insecureSkipVerify: flags.redisTlsInsecure,
-  };
   if (flags.sentinel && flags.cluster)
     throw new UsageError('sentinels are given, and the nodes of a cluster as well: choose one');
+  const { password, tls: pems = {}, ...others } = credentialsIn(flags);
+  const { redisTlsServerName: serverName, redisTlsInsecure: insecureSkipVerify } = flags;
+  const tls: RedisTls = { ...pems, serverName, insecureSkipVerify };
+  const server = serverOf(flags, others.sentinelPassword);
   return {
-    ...serverOf(flags),
+    ...server,
     username: flags.redisUsername,
-    password: read('MILLRACE_REDIS_PASSWORD', flags.redisPasswordFile) ?? flags.redisPassword,
+    password,
     tls: flags.redisTls || Object.values(tls).some(Boolean) ? tls : undefined,
+    ...(hasFiles(flags) ? { credentials: credentialsFrom(() => renewedIn(flags, server.url)) } : {}),
   };
 }
 
-function serverOf(flags: QueueFlags): Pick<RedisAddress, 'url' | 'sentinel' | 'cluster'> {
+function hasFiles(flags: QueueFlags): boolean {
+  const { redisUrlFile, redisPasswordFile, sentinelPasswordFile } = flags;
+  const { redisTlsCaFile, redisTlsCertFile, redisTlsKeyFile } = flags;
+  return [
+    redisUrlFile,
+    redisPasswordFile,
+    sentinelPasswordFile,
+    redisTlsCaFile,
+    redisTlsCertFile,
+    redisTlsKeyFile,
+  ].some((file) => file !== undefined);
+}
+
+/** The values of the flags, or of their files. */
+function credentialsIn(flags: QueueFlags): RedisCredentials {
+  return {
+    username: flags.redisUsername,
+    password: read('MILLRACE_REDIS_PASSWORD', flags.redisPasswordFile) ?? flags.redisPassword,
+    sentinelPassword:
+      read('MILLRACE_REDIS_SENTINEL_PASSWORD', flags.sentinelPasswordFile) ?? flags.sentinelPassword,
+    tls: {
+      ca: read('MILLRACE_REDIS_TLS_CA', flags.redisTlsCaFile) ?? flags.redisTlsCa,
+      cert: read('MILLRACE_REDIS_TLS_CERT', flags.redisTlsCertFile) ?? flags.redisTlsCert,
+      key: read('MILLRACE_REDIS_TLS_KEY', flags.redisTlsKeyFile) ?? flags.redisTlsKey,
+    },
+  };
+}
+
+/** The same with user and password of a URL in a file. Throws where it names another server than `url`, the one at the start. */
+function renewedIn(flags: QueueFlags, url: string | undefined): RedisCredentials {
+  const found = credentialsIn(flags);
+  const text = read('MILLRACE_REDIS_URL', flags.redisUrlFile);
+  if (text === undefined || url === undefined) return found;
+  const { username, password, ...server } = parseUrl(text);
+  const { username: _name, password: _password, ...before } = parseUrl(url);
+  if (!isDeepStrictEqual(server, before)) throw new UsageError('the URL names another server now');
+  return { ...found, username: found.username ?? username, password: found.password ?? password };
+}
+
+function serverOf(
+  flags: QueueFlags,
+  sentinelPassword: string | undefined,
+): Pick<RedisAddress, 'url' | 'sentinel' | 'cluster'> {
   const { sentinel, cluster } = flags;
-  if (sentinel) return { sentinel: sentinelOf(flags, sentinel) };
+  if (sentinel) return { sentinel: sentinelOf(flags, sentinel, sentinelPassword) };
   if (cluster) return { cluster: { nodes: nodesIn(cluster) } };
   return { url: read('MILLRACE_REDIS_URL', flags.redisUrlFile) ?? flags.redis };
 }
@@ -155,12 +201,16 @@ function nodesIn(text: string): string[] {
   return text.split(',').map((node) => node.trim());
 }
 
-function sentinelOf(flags: QueueFlags, nodes: string): NonNullable<RedisAddress['sentinel']> {
+function sentinelOf(
+  flags: QueueFlags,
+  nodes: string,
+  password: string | undefined,
+): NonNullable<RedisAddress['sentinel']> {
   return {
     name: flags.sentinelName,
     nodes: nodesIn(nodes),
     username: flags.sentinelUsername,
-    password: read('MILLRACE_REDIS_SENTINEL_PASSWORD', flags.sentinelPasswordFile) ?? flags.sentinelPassword,
+    password,
   };
 }
 

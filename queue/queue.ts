@@ -34,6 +34,8 @@ export { queueKeys, type QueueKeys } from './keys.ts';
 export { ResultTimeout, TaskFailed, type ResultOptions } from './results/results.ts';
 export { parseTask, type IdOf, type ParsedTask, type TaskId } from './task.ts';
 export { WrongKeyType, type QueueCounters, type QueueSample } from './pool/sample.ts';
+export { credentialsFrom } from './connection/credential-files.ts';
+export type { CredentialSource, RedisCredentials } from './connection/address.ts';
 export type { RedisAddress, RedisTls } from './connection/connection.ts';
 
 export interface QueueOptions {

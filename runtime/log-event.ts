@@ -20,6 +20,9 @@ export const LogEvent = {
   TurnFailed: 'turn-failed',
   /** A connection to Redis failed: `trouble` (queue/connection/redis-errors.ts) and `code`. */
   RedisFailed: 'redis-failed',
+  /** Credentials were replaced, and Redis accepts the new ones; or it refuses them. */
+  CredentialsRenewed: 'credentials-renewed',
+  CredentialsRefused: 'credentials-refused',
   /** The server that runs the tasks cannot be reached, so that they wait; and it can again. */
   HandlerUnreachable: 'handler-unreachable',
   HandlerReachable: 'handler-reachable',

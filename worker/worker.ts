@@ -12,9 +12,10 @@ import { clientName } from '../queue/workers/worker-connections.ts';
 import { systemClock } from '../runtime/clock.ts';
 import type { WorkerOptions } from './epoch/options.ts';
 import { FIRST_TURN_TIMEOUT_MS, runQueue, type QueueLoopOptions } from './epoch/queue-loop.ts';
-import { createRefusals, REFUSED_MS, type Refusals } from './epoch/registration/connection-errors.ts';
+import { createRefusals, patienceWith, type Refusals } from './epoch/registration/connection-errors.ts';
 import { connectQueues, ownConnections, type ConnectedQueue } from './epoch/registration/connections.ts';
 import { NameTaken } from './epoch/registration/registration.ts';
+import { reportRenewals } from './epoch/registration/renewals.ts';
 import { createWorkerSlots, type WorkerSlots } from './epoch/slots/slots.ts';
 import { createLeaseKeepers } from './lease/lease.ts';
 
@@ -68,10 +69,11 @@ async function runAs(options: WorkerOptions, stopping: AbortSignal, hurry: Abort
   if (durability) checkDurability(durability);
   using refusals = createRefusals({
     address: options.redis,
-    afterMs: options.refusedMs ?? REFUSED_MS,
+    afterMs: options.refusedMs ?? patienceWith(options.redis),
     log: (line, about) => options.log.error(about, line),
     now: () => systemClock.elapsed(),
   });
+  using _renewals = reportRenewals(options.redis, options.log);
   const mark = randomUUID().slice(0, 8);
   const connected = connectQueues(options, queues, clientName(names.join(','), id, mark), refusals);
   const own = ownConnections(connected);

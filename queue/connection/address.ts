@@ -15,6 +15,8 @@ export interface RedisAddress {
   readonly password?: string | undefined;
   /** The connection is encrypted if this is present, even empty. */
   readonly tls?: RedisTls | undefined;
+  /** Replaces user, password and certificates while connections exist; without it, they stay as they are here. */
+  readonly credentials?: CredentialSource | undefined;
   /** Checks each address before connecting, those of sentinels and those they report included; without one, all are allowed. */
   readonly guard?: HostGuard | undefined;
 }
@@ -49,6 +51,21 @@ export interface RedisTls {
   readonly key?: string | undefined;
   readonly serverName?: string | undefined;
   readonly insecureSkipVerify?: boolean | undefined;
+}
+
+/** What of an address may be replaced. What is `undefined` stays as the address has it. */
+export interface RedisCredentials {
+  readonly username?: string | undefined;
+  readonly password?: string | undefined;
+  readonly sentinelPassword?: string | undefined;
+  readonly tls?: Pick<RedisTls, 'ca' | 'cert' | 'key'> | undefined;
+}
+
+export interface CredentialSource {
+  /** The same object until they change. Never throws. */
+  current(): RedisCredentials;
+  /** Calls back after each change, until the returned function is called. */
+  onChange(listener: () => void): () => void;
 }
 
 export interface Endpoint {

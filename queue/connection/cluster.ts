@@ -10,6 +10,7 @@
 import calculateSlot from 'cluster-key-slot';
 import { clusterEndpoints, endpointName, tlsOptions, type Endpoint, type RedisAddress } from './address.ts';
 import type { Locator } from './connector.ts';
+import { currentAddress } from './credentials.ts';
 import { askNode, endpointOf } from './locate.ts';
 import { classifyError, ClusterRefused, errorSuffix, type RedisTrouble } from './redis-errors.ts';
 import { replyCode } from './reply-code.ts';
@@ -40,7 +41,7 @@ export function locateInCluster(address: RedisAddress): ClusterLocator {
       const failures: ClusterRefused[] = [];
       for (const node of nodes) {
         try {
-          const { owner, primaries } = await ask(address, node, slot);
+          const { owner, primaries } = await ask(currentAddress(address), node, slot);
           nodes = merged(nodes, primaries);
           first(node);
           return owner;

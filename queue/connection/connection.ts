@@ -11,6 +11,7 @@ import { parseUrl, tlsOptions, type RedisAddress } from './address.ts';
 import { refuseConnection, resendLost } from './close.ts';
 import { isMoved, locateInCluster } from './cluster.ts';
 import { connectorTo } from './connector.ts';
+import { currentAddress, renewCredentials } from './credentials.ts';
 import { DatabaseRefused } from './redis-errors.ts';
 import { locateBySentinel } from './sentinel.ts';
 
@@ -30,6 +31,8 @@ const RESEND = 2;
 
 /** The ioredis options of an address. Throws `RangeError` in one line when the address cannot be one. */
 export function redisOptions(address: RedisAddress): RedisOptions {
+  const { username: ownName, password: ownPassword } = currentAddress(address);
+  const tlsNow = (): ReturnType<typeof tlsOptions> => tlsOptions(currentAddress(address));
   const base: RedisOptions = {
     connectTimeout: CONNECT_TIMEOUT_MS,
     socketTimeout: SOCKET_TIMEOUT_MS,
@@ -40,14 +43,14 @@ export function redisOptions(address: RedisAddress): RedisOptions {
     // after a failover the old primary answers as a replica: find the new one and resend the command
     reconnectOnError: (error) => (replyCode(error) === 'READONLY' ? RESEND : false),
     retryStrategy: (attempt) => Math.min(50 * 2 ** Math.min(attempt, 6), 2_000),
-    ...(address.username ? { username: address.username } : {}),
-    ...(address.password ? { password: address.password } : {}),
+    ...(ownName ? { username: ownName } : {}),
+    ...(ownPassword ? { password: ownPassword } : {}),
   };
-  const tls = tlsOptions(address);
+  const tls = tlsNow();
   if (address.sentinel) {
     const locator = (): ReturnType<typeof locateBySentinel> => locateBySentinel(address);
     locator();
-    return { ...base, ...(tls ? { tls } : {}), Connector: connectorTo(locator, tls, true, address.guard) };
+    return { ...base, ...(tls ? { tls } : {}), Connector: connectorTo(locator, tlsNow, true, address.guard) };
   }
   if (address.cluster) {
     const locator = locateInCluster(address);
@@ -59,7 +62,7 @@ export function redisOptions(address: RedisAddress): RedisOptions {
         return RESEND;
       },
       ...(tls ? { tls } : {}),
-      Connector: connectorTo(() => locator, tls, true, address.guard),
+      Connector: connectorTo(() => locator, tlsNow, true, address.guard),
     };
   }
   if (!address.url) throw new RangeError('no Redis address: give a URL like redis://localhost:6379/0');
@@ -74,7 +77,12 @@ export function redisOptions(address: RedisAddress): RedisOptions {
     ...(password ? { password } : {}),
     ...base,
     ...(encrypted ? { tls: encrypted } : {}),
-    Connector: connectorTo(() => fixed, encrypted, false, address.guard),
+    Connector: connectorTo(
+      () => fixed,
+      () => tlsNow() ?? encrypted,
+      false,
+      address.guard,
+    ),
   };
 }
 
@@ -83,7 +91,7 @@ export function redisOptions(address: RedisAddress): RedisOptions {
  * ending the process; commands wait for the connection unless the caller bounds them with `within`. A connection with an
  * outstanding reply that is silent for 10 s (`socketTimeout`; longer for commands that block longer) is replaced. If the server
  * refuses the address's database, it is not connected: pending commands are rejected with `DatabaseRefused`, as with a wrong
- * password.
+ * password. Each connection is opened with the current credentials of the address (credentials.ts).
  */
 export function openRedis(
   address: RedisAddress,
@@ -92,6 +100,7 @@ export function openRedis(
   const { onError, ...overrides } = options;
   const redis = new Redis({ ...redisOptions(address), ...overrides, replyMapping: 'legacy' });
   resendLost(redis);
+  renewCredentials(redis, address, redis.options.tls !== undefined);
   redis.on('error', (error: Error & { command?: { name: string; args: unknown[] } }) => {
     const { command } = error;
     // those of AUTH and HELLO are passwords, and printing the error would print them

@@ -21,10 +21,10 @@ export interface Locator {
 
 type Stream = Awaited<ReturnType<AbstractConnector['connect']>>;
 
-/** A class for ioredis's option `Connector`. `tls` as Node takes it; `undefined` for an open connection. */
+/** A class for ioredis's option `Connector`. `tlsNow` as Node takes it; returns `undefined` for an open connection. */
 export function connectorTo(
   openLocator: () => Locator,
-  tls: ConnectionOptions | undefined,
+  tlsNow: () => ConnectionOptions | undefined,
   primaryOnly: boolean,
   guard?: HostGuard,
 ): NonNullable<RedisOptions['Connector']> {
@@ -55,6 +55,7 @@ export function connectorTo(
     }
 
     #open({ host, port }: Endpoint): Stream {
+      const tls = tlsNow();
       const to = { host, port, ...(guard ? { lookup: guarded(guard) } : {}) };
       const stream =
         guard && isIP(host) !== 0 && !guard.allows(host, host)

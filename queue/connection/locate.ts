@@ -32,7 +32,12 @@ export async function askNode<T>(
   const fixed = { locate: () => Promise.resolve(node), wrong: () => undefined };
   const redis = new Redis({
     ...node,
-    Connector: connectorTo(() => fixed, tls, false, guard),
+    Connector: connectorTo(
+      () => fixed,
+      () => tls,
+      false,
+      guard,
+    ),
     ...(password ? { password, ...(username ? { username } : {}) } : {}),
     ...(tls ? { tls } : {}),
     connectTimeout: CONNECT_TIMEOUT_MS,

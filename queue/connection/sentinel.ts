@@ -8,6 +8,7 @@
 import type { ConnectionOptions } from 'node:tls';
 import { endpointName, sentinelEndpoints, tlsOptions, type Endpoint, type RedisAddress } from './address.ts';
 import type { Locator } from './connector.ts';
+import { currentAddress } from './credentials.ts';
 import { askNode, endpointOf, type Credentials } from './locate.ts';
 import { classifyError, SentinelRefused, errorSuffix, type RedisTrouble } from './redis-errors.ts';
 
@@ -25,7 +26,8 @@ export function locateBySentinel(address: RedisAddress): Locator {
   if (!address.sentinel) throw new RangeError('no sentinels are given');
   const { name } = address.sentinel;
   const nodes = sentinelEndpoints(address.sentinel);
-  const ways = credentialsOf(address);
+  let ways = credentialsOf(currentAddress(address));
+  let triedWith = address.credentials?.current();
 
   const toFront = (node: Endpoint): void => {
     nodes.splice(nodes.indexOf(node), 1);
@@ -35,9 +37,12 @@ export function locateBySentinel(address: RedisAddress): Locator {
   return {
     locate: async () => {
       const failures: SentinelRefused[] = [];
+      const now = currentAddress(address);
+      if (address.credentials?.current() !== triedWith) ways = credentialsOf(now);
+      triedWith = address.credentials?.current();
       for (const node of nodes.slice()) {
         try {
-          const { primary, others } = await ask(address, node, ways);
+          const { primary, others } = await ask(now, node, ways);
           toFront(node);
           addNodes(nodes, others);
           return primary;

@@ -125,6 +125,33 @@ test('a Redis that dies while work goes on: replicas are held, then raised to th
   );
 });
 
+test('a password that is rotated, and connections that end then: the pool wakes as before, without a restart', async () => {
+  const { guarded } = servers;
+  const admin = guarded.client();
+  const user = await world.namespace();
+  const ref = { namespace: user, name: 'tiles' };
+  await admin.call('ACL', 'SETUSER', user, 'on', `>${PASSWORD}`, '~*', '&*', '+@all');
+  const stringData = { value: PASSWORD };
+  const { name } = secretKeyRef;
+  await world.objects.create(SECRETS, user, { metadata: { name }, stringData });
+  const redis = { url: guarded.url, username: user, passwordFrom: { secretKeyRef } };
+  const spec = { redis, queue: user, result: `${user}:result`, scaling };
+  await world.objects.create(POOLS, user, poolManifest('tiles', guarded, spec));
+  const replicas = async () => (await world.objects.get(DEPLOYMENTS, ref)).spec?.replicas;
+  const reachable = async () => conditionText(await world.objects.get(POOLS, ref), 'RedisReachable');
+  await eventually(async () => expect(await reachable()).toMatch(/^True/), bounded);
+
+  await admin.call('ACL', 'SETUSER', user, '>renewed');
+  await world.objects.patch(SECRETS, { namespace: user, name }, { stringData: { value: 'renewed' } });
+  await admin.call('ACL', 'SETUSER', user, `<${PASSWORD}`);
+  await admin.call('CLIENT', 'KILL', 'USER', user);
+  await admin.lpush(user, 'a', 'b', 'c');
+  await eventually(async () => expect(await replicas()).toBe(3), bounded);
+  await admin.rpop(user, 3);
+  await eventually(async () => expect(await replicas()).toBe(0), bounded);
+  expect(await reachable()).toMatch(/^True/);
+});
+
 test('a Redis that may evict tasks is warned of for as long as it may', async () => {
   await using cache = await startRedis({
     args: ['--maxmemory', '64mb', '--maxmemory-policy', 'allkeys-lfu'],

@@ -136,6 +136,7 @@ describe('the address', () => {
         }),
       ).toEqual({
         sentinel: { name: 'mymaster', nodes: ['a:1', 'b:2'], username: 'watch', password: 'theirs' },
+        credentials: expect.anything(),
         password: 'new',
         tls: { ca: 'pem ca', cert: 'pem cert', key: 'pem key' },
       });

@@ -48,7 +48,11 @@ test('a connection attempt in progress is not restarted, which would end the cli
   const found = Promise.withResolvers<{ host: string; port: number }>();
   const locator = { locate: () => found.promise, wrong: () => undefined };
   const redis = new Redis({
-    Connector: connectorTo(() => locator, undefined, false),
+    Connector: connectorTo(
+      () => locator,
+      () => undefined,
+      false,
+    ),
     retryStrategy: () => 3_600_000,
   });
   redis.on('error', () => undefined);

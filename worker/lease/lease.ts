@@ -111,14 +111,15 @@ export function createLeaseKeepers({ worker, leaseMs, queues }: LeaseKeepersOpti
       begin: (epoch) => {
         busyAt = performance.now();
         // asked for each queue whenever tasks come
-        if (posted?.thread === thread && posted?.epoch === epoch && posted.stream === redis.stream && thread)
-          return;
+        const { password, tls } = redis.options;
+        const now = { epoch, stream: redis.stream, password, tls };
+        if (thread && posted?.thread === thread && isSame(posted, now)) return;
         const server = serverOf(redis);
         if (!server) return;
         const renew = renewal(keys, worker, epoch, leaseMs);
         const to = thread ?? start();
         to.postMessage({ ...server, rank, group, renew, clientName: clientName() } satisfies LeaseServer);
-        posted = { thread: to, epoch, stream: redis.stream };
+        posted = { thread: to, ...now };
       },
       [Symbol.dispose]: () => thread?.postMessage(rank),
     };
@@ -132,11 +133,17 @@ export function createLeaseKeepers({ worker, leaseMs, queues }: LeaseKeepersOpti
   };
 }
 
-/** What the thread was last sent about a queue. */
+/** What the thread was last sent about a queue; another password or certificate is another value here. */
 interface Posted {
   readonly thread: Worker;
   readonly epoch: number;
   readonly stream: Redis['stream'];
+  readonly password: Redis['options']['password'];
+  readonly tls: Redis['options']['tls'];
+}
+
+function isSame(a: Omit<Posted, 'thread'>, b: Omit<Posted, 'thread'>): boolean {
+  return a.epoch === b.epoch && a.stream === b.stream && a.password === b.password && a.tls === b.tls;
 }
 
 const renewal = (keys: QueueKeys, worker: string, epoch: number, leaseMs: number): string[] => [

@@ -2,9 +2,10 @@
  * Handles errors on a worker's connections: one log line per cause, repeated after increasing pauses; and the end of the worker
  * when Redis refuses it for good.
  *
- * User name, password and certificates are read once, at the start, and may be replaced while a worker runs. A server that
- * refuses them will not recover, so the worker ends, for its supervisor to restart it with the current ones. The same applies to
- * a missing database and to a cluster that is named as a single server, or the reverse. A server that is merely unreachable is waited for.
+ * A server that refuses user name, password or certificates will not recover, so the worker ends, for its supervisor to restart it
+ * with the current ones. Those in files are read again for each connection, and a worker waits for as long as Kubernetes may take to
+ * replace a mounted Secret. The same applies to a missing database and to a cluster that is named as a single server, or the
+ * reverse. A server that is merely unreachable is waited for.
  */
 import type { RedisAddress } from '../../../queue/connection/address.ts';
 import {
@@ -17,7 +18,9 @@ import { LogEvent } from '../../../runtime/log-event.ts';
 import { timeout, type Timer } from '../../../runtime/timers.ts';
 
 /** Long enough to change a password in two places. */
-export const REFUSED_MS = 30_000;
+const REFUSED_MS = 30_000;
+/** A kubelet replaces the files of a Secret within its period of a minute, half of it more at random, and some seconds. */
+const REFUSED_FILES_MS = 150_000;
 const REPEAT_MS = 60_000;
 const LONGEST_REPEAT_MS = 3_600_000;
 const MOST_CAUSES = 100;
@@ -51,6 +54,11 @@ export interface RefusalOptions {
   readonly log: (line: string, about: RedisFailure) => void;
   /** Monotonic, ms. */
   readonly now: () => number;
+}
+
+/** How long credentials are refused before a worker ends, ms. */
+export function patienceWith({ credentials }: RedisAddress): number {
+  return credentials ? REFUSED_FILES_MS : REFUSED_MS;
 }
 
 export function createRefusals({ address, afterMs, log, now }: RefusalOptions): Refusals {
