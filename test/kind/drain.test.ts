@@ -9,10 +9,12 @@ import { eventually } from '../support/eventually.ts';
 import { PYTHON_IMAGE } from '../support/kind-images.ts';
 import { nothingLeft, poolOf, type Pool } from '../support/kind-pool.ts';
 import { SYSTEM, useRelease } from '../support/kind-release.ts';
-import { squares, squaresTemplate, type Task } from '../support/squares.ts';
+import { behind, squares, squaresTemplate, type Task } from '../support/squares.ts';
 
 const place = inject('cluster');
 const soon = { everyMs: 100 };
+/** A pod that is asked to end waits for its tasks, and they for the pod that comes in its place. */
+const patient = { terminationGracePeriodSeconds: 300 };
 
 describe.skipIf(!place)('pods that go', () => {
   const release = useRelease(place, { values: () => ({ redis: { enabled: true, auth: false } }) });
@@ -44,74 +46,106 @@ describe.skipIf(!place)('pods that go', () => {
       soon,
     );
 
-  test('by scale-in under load: none that works', async () => {
-    const pool = poolOf(release(), 'shrinks');
-    await pool.apply({ template: template(pool), maxReplicas: 4, scaling: scaling(5) });
-    // a few long ones among many short ones: pods become superfluous while they work
-    const tasks = [...squares(36, 250, 'short'), ...squares(8, 5_000, 'long')];
-    await pool.push(tasks.toSorted((a, b) => (a.n % 7) - (b.n % 7)));
-    await pool.answers(tasks);
-    await pool.asleep();
-    await expectEachOnce(pool, tasks);
-    expect(await pool.remains()).toEqual(nothingLeft);
-    const down = (await pool.events()).filter((event) => event.startsWith('ScaledDown'));
-    expect(
-      down.some((event) => /, [1-9]\d* in flight, .*drained/.test(event)),
-      down.join('\n'),
-    ).toBe(true);
-  });
+  /** Pods that were asked to end. */
+  const leaving = async (pool: Pool): Promise<string[]> => {
+    const { items } = await release().get<{
+      items: { metadata: { name: string; deletionTimestamp?: string } }[];
+    }>('pods', '--selector', pool.label);
+    return items.filter(({ metadata }) => metadata.deletionTimestamp).map(({ metadata }) => metadata.name);
+  };
 
-  test('not at all, when work comes back before they have: none is restarted', async () => {
-    const pool = poolOf(release(), 'returns');
-    const spec = { template: template(pool), maxReplicas: 4 };
-    await pool.apply({ ...spec, scaling: scaling(1) });
-    const long = squares(4, 8_000, 'long');
-    await pool.push(long);
-    await eventually(async () => expect(await begun(pool)).toBe(4), soon);
-    const before = await pool.pods();
-    await pool.apply({ ...spec, scaling: scaling(4) });
-    await draining(pool, 3);
-    const more = squares(40, 100, 'more');
-    await pool.push(more);
-    const pods = (await pool.answers([...long, ...more])).map(({ pod }) => pod);
-    expect(new Set(pods)).toEqual(new Set(before));
-    // those that were to go have worked again
-    expect(new Set(pods.slice(long.length)).size).toBeGreaterThan(1);
-    await pool.asleep();
-    await expectEachOnce(pool, [...long, ...more]);
-  });
-
-  test('by a rollout under load: each finishes first', async () => {
-    const pool = poolOf(release(), 'rolls');
-    const spec = (name: string): object => ({
-      template: template(pool, [{ name: 'RELEASE', value: name }]),
-      minReplicas: 2,
-      maxReplicas: 2,
+  describe.concurrent('by scale-in', () => {
+    test('under load: none that works', async () => {
+      const pool = poolOf(release(), 'shrinks');
+      await pool.apply({ template: template(pool), maxReplicas: 4, scaling: scaling(5) });
+      // a few long ones among many short ones: pods become superfluous while they work
+      const tasks = [...squares(36, 250, 'short'), ...squares(8, 5_000, 'long')];
+      await pool.push(tasks.toSorted((a, b) => (a.n % 7) - (b.n % 7)));
+      await pool.answers(tasks);
+      await pool.asleep();
+      await expectEachOnce(pool, tasks);
+      expect(await pool.remains()).toEqual(nothingLeft);
+      await eventually(async () => {
+        const down = (await pool.events()).filter((event) => event.startsWith('ScaledDown'));
+        expect(
+          down.some((event) => /, [1-9]\d* in flight, .*drained/.test(event)),
+          down.join('\n'),
+        ).toBe(true);
+      }, soon);
     });
-    await pool.apply(spec('one'));
-    const tasks = squares(16, 2_000);
-    await pool.push(tasks);
-    await eventually(async () => expect(await begun(pool)).toBeGreaterThan(1), soon);
-    await pool.apply(spec('two'));
-    const answers = await pool.answers(tasks);
-    expect(new Set(answers.map((answer) => answer.release))).toEqual(new Set(['one', 'two']));
-    await expectEachOnce(pool, tasks);
+
+    test('not at all, when work comes back before they have: none is restarted', async () => {
+      const pool = poolOf(release(), 'returns');
+      const spec = { template: template(pool), maxReplicas: 4 };
+      await pool.apply({ ...spec, scaling: scaling(1) });
+      const gate = pool.gate();
+      const long = behind(gate, squares(4, 0, 'long'));
+      await pool.push(long);
+      await eventually(async () => expect(await begun(pool)).toBe(4), soon);
+      const before = await pool.pods();
+      await pool.apply({ ...spec, scaling: scaling(4) });
+      await draining(pool, 3);
+      const more = squares(40, 100, 'more');
+      await pool.push(more);
+      await eventually(
+        async () =>
+          expect((await pool.get()).status?.lastDecision).toMatch(/ [1-9]\d* waiting,(?!.*draining)/),
+        soon,
+      );
+      await gate.open();
+      const pods = (await pool.answers([...long, ...more])).map(({ pod }) => pod);
+      expect(new Set(pods)).toEqual(new Set(before));
+      // those that were to go have worked again
+      expect(new Set(pods.slice(long.length)).size).toBeGreaterThan(1);
+      await pool.asleep();
+      await expectEachOnce(pool, [...long, ...more]);
+    });
   });
 
-  test('by eviction, as from a node that is drained: each finishes first', async () => {
-    const pool = poolOf(release(), 'evicted');
-    await pool.apply({ template: template(pool), minReplicas: 1, maxReplicas: 1 });
-    const tasks = squares(4, 3_000);
-    await pool.push(tasks);
-    await eventually(async () => expect(await begun(pool)).toBe(1), soon);
-    const { namespace, cluster } = release();
-    const [name = ''] = await pool.pods();
-    const eviction = { apiVersion: 'policy/v1', kind: 'Eviction', metadata: { name, namespace } };
-    const path = `/api/v1/namespaces/${namespace}/pods/${name}/eviction`;
-    await cluster.kubectl(['create', '--raw', path, '-f', '-'], { input: JSON.stringify(eviction) });
-    const pods = (await pool.answers(tasks)).map(({ pod }) => pod);
-    expect(new Set(pods).size).toBe(2);
-    await expectEachOnce(pool, tasks);
+  describe.concurrent('for another reason', () => {
+    test('by a rollout under load: each finishes first', async () => {
+      const pool = poolOf(release(), 'rolls');
+      const spec = (name: string): object => ({
+        template: template(pool, [{ name: 'RELEASE', value: name }], patient),
+        minReplicas: 2,
+        maxReplicas: 2,
+      });
+      await pool.apply(spec('one'));
+      const gate = pool.gate();
+      const tasks = behind(gate, squares(16, 0));
+      await pool.push(tasks);
+      await eventually(async () => expect(await begun(pool)).toBe(2), soon);
+      const before = await pool.pods();
+      await pool.apply(spec('two'));
+      await eventually(async () => {
+        expect((await leaving(pool)).some((pod) => before.includes(pod))).toBe(true);
+        expect(await begun(pool)).toBeGreaterThan(2);
+      }, soon);
+      await gate.open();
+      const answers = await pool.answers(tasks);
+      expect(new Set(answers.map((answer) => answer.release))).toEqual(new Set(['one', 'two']));
+      await expectEachOnce(pool, tasks);
+    });
+
+    test('by eviction, as from a node that is drained: each finishes first', async () => {
+      const pool = poolOf(release(), 'evicted');
+      await pool.apply({ template: template(pool, [], patient), minReplicas: 1, maxReplicas: 1 });
+      const gate = pool.gate();
+      const tasks = behind(gate, squares(4, 0));
+      await pool.push(tasks);
+      await eventually(async () => expect(await begun(pool)).toBe(1), soon);
+      const { namespace, cluster } = release();
+      const [name = ''] = await pool.pods();
+      const eviction = { apiVersion: 'policy/v1', kind: 'Eviction', metadata: { name, namespace } };
+      const path = `/api/v1/namespaces/${namespace}/pods/${name}/eviction`;
+      await cluster.kubectl(['create', '--raw', path, '-f', '-'], { input: JSON.stringify(eviction) });
+      // by the pod that comes in its place
+      await eventually(async () => expect(await begun(pool)).toBe(2), soon);
+      await gate.open();
+      const pods = (await pool.answers(tasks)).map(({ pod }) => pod);
+      expect(new Set(pods).size).toBe(2);
+      await expectEachOnce(pool, tasks);
+    });
   });
 
   test('of an adopted Deployment with plain workers: only once nothing waits, with an event', async () => {
@@ -141,18 +175,23 @@ describe.skipIf(!place)('pods that go', () => {
       namespace,
       '--timeout=180s',
     ]);
-    // 20 a second and a worker: some 15 s for three
-    const tasks = Array.from({ length: 900 }, (_, i) => `task ${i}`);
-    await redis.lpush(pool.queue, ...tasks);
+    let pushed = 0;
+    /** Keeps some seconds of work waiting: each worker does 20 tasks a second. */
+    const keepBusy = async (): Promise<void> => {
+      if ((await redis.llen(pool.queue)) > 200) return;
+      await redis.lpush(pool.queue, ...Array.from({ length: 200 }, () => `task ${pushed++}`));
+    };
+    await keepBusy();
     await pool.apply({ scaleTargetRef: { name: pool.name }, maxReplicas: 1, scaling: scaling(1_000) });
     const held = /^ScaleInHeld Scale-in waits: .* and 1 more are ready but not registered in Redis/;
-    await eventually(
-      async () => expect(await pool.events()).toContainEqual(expect.stringMatching(held)),
-      soon,
-    );
+    await eventually(async () => {
+      await keepBusy();
+      expect(await pool.events()).toContainEqual(expect.stringMatching(held));
+    }, soon);
+    await keepBusy();
     expect(await pool.replicas()).toBe(3);
     expect(await redis.llen(pool.queue)).toBeGreaterThan(0);
-    await eventually(async () => expect(await redis.hlen(pool.result)).toBe(tasks.length), {
+    await eventually(async () => expect(await redis.hlen(pool.result)).toBe(pushed), {
       withinMs: 60_000,
       everyMs: 200,
     });

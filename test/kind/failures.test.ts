@@ -4,7 +4,7 @@ import { eventually } from '../support/eventually.ts';
 import { signalContainer } from '../support/kind-node.ts';
 import { nothingLeft, poolOf, type Pool } from '../support/kind-pool.ts';
 import { SYSTEM, useRelease } from '../support/kind-release.ts';
-import { squares, squaresTemplate } from '../support/squares.ts';
+import { behind, squares, squaresTemplate } from '../support/squares.ts';
 
 const place = inject('cluster');
 const soon = { withinMs: 30_000, everyMs: 100 };
@@ -52,66 +52,73 @@ describe.skipIf(!place)('with two controllers', () => {
     expect(await pool.remains()).toEqual(nothingLeft);
   });
 
-  test('a pod that is deleted while it works finishes, or hands its tasks back', async () => {
-    const pool = poolOf(release(), 'graceful');
-    await pool.apply(spec);
-    const tasks = squares(40, 500);
-    await pool.push(tasks);
-    await busy(pool);
-    const [pod = ''] = await pool.pods();
-    await release().cluster.kubectl(['delete', 'pod', pod, '-n', release().namespace, '--wait=false']);
-    await pool.answers(tasks);
-    expect(await recovered(pool), 'tasks that were lost and run again').toBe(0);
-    await pool.asleep();
-    expect(await pool.remains()).toEqual(nothingLeft);
-  });
+  describe.concurrent('at the same time', () => {
+    test('a pod that is deleted while it works finishes, or hands its tasks back', async () => {
+      const pool = poolOf(release(), 'graceful');
+      await pool.apply(spec);
+      const tasks = squares(40, 500);
+      await pool.push(tasks);
+      await busy(pool);
+      const [pod = ''] = await pool.pods();
+      await release().cluster.kubectl(['delete', 'pod', pod, '-n', release().namespace, '--wait=false']);
+      await pool.answers(tasks);
+      expect(await recovered(pool), 'tasks that were lost and run again').toBe(0);
+      await pool.asleep();
+      expect(await pool.remains()).toEqual(nothingLeft);
+    });
 
-  test('a pod that is deleted by force loses nothing', async () => {
-    const pool = poolOf(release(), 'forced');
-    await pool.apply(spec);
-    const tasks = squares(40, 500);
-    await pool.push(tasks);
-    await busy(pool);
-    const [pod = ''] = await pool.pods();
-    const gone = ['delete', 'pod', pod, '-n', release().namespace, '--force', '--grace-period=0'];
-    await release().cluster.kubectl(gone);
-    await pool.answers(tasks);
-    await pool.asleep();
-    await eventually(async () => expect(await pool.remains()).toEqual(nothingLeft), soon);
-  });
+    test('a pod that is deleted by force loses nothing', async () => {
+      const pool = poolOf(release(), 'forced');
+      await pool.apply(spec);
+      const tasks = squares(40, 500);
+      await pool.push(tasks);
+      await busy(pool);
+      const [pod = ''] = await pool.pods();
+      const gone = ['delete', 'pod', pod, '-n', release().namespace, '--force', '--grace-period=0'];
+      await release().cluster.kubectl(gone);
+      await pool.answers(tasks);
+      await pool.asleep();
+      await eventually(async () => expect(await pool.remains()).toEqual(nothingLeft), soon);
+    });
 
-  test('a worker that crashes takes its own tasks back when it starts again', async () => {
-    const pool = poolOf(release(), 'crashed');
-    await pool.apply({ ...spec, maxReplicas: 1 });
-    const tasks = squares(2, 4_000);
-    await pool.push(tasks);
-    await eventually(async () => expect(await holding(pool)).toEqual(['2']), soon);
-    const [pod = ''] = await pool.pods();
-    await signalContainer(release(), { namespace: release().namespace, pod }, 'KILL');
-    // they run one by one, and began well before its lease, of 15 s, was over
-    await pool.answers(tasks, { withinMs: 13_000 });
-    expect(await recovered(pool)).toBe(2);
-    await pool.asleep();
-    await eventually(async () => expect(await pool.remains()).toEqual(nothingLeft), soon);
-  });
+    test('a worker that crashes takes its own tasks back when it starts again', async () => {
+      const pool = poolOf(release(), 'crashed');
+      // its lease does not end before the test does
+      const template = squaresTemplate({ args: ['--module', '/app/squares.ts', '--lease', '1h'] });
+      await pool.apply({ ...spec, template, maxReplicas: 1 });
+      const gate = pool.gate();
+      const tasks = behind(gate, squares(2, 0));
+      await pool.push(tasks);
+      await eventually(async () => expect(await holding(pool)).toEqual(['2']), soon);
+      const [pod = ''] = await pool.pods();
+      await signalContainer(release(), { namespace: release().namespace, pod }, 'KILL');
+      await gate.open();
+      await pool.answers(tasks);
+      expect(await recovered(pool)).toBe(2);
+      await pool.asleep();
+      await eventually(async () => expect(await pool.remains()).toEqual(nothingLeft), soon);
+    });
 
-  test('a worker that hangs is not waited for, and writes nothing when it comes to again', async () => {
-    const pool = poolOf(release(), 'frozen');
-    const { namespace, redis } = release();
-    await pool.apply({ ...spec, maxReplicas: 1 });
-    const tasks = squares(2, 6_000);
-    await pool.push(tasks);
-    await eventually(async () => expect(await holding(pool)).toEqual(['2']), soon);
-    const [pod = ''] = await pool.pods();
-    await signalContainer(release(), { namespace, pod }, 'STOP');
-    // its lease ends after 15 s; then its tasks are in the list again
-    await eventually(async () => expect(await redis.llen(pool.queue)).toBe(2), soon);
-    await signalContainer(release(), { namespace, pod }, 'CONT');
-    const answers = await pool.answers(tasks);
-    expect(answers.map((answer) => answer.pod)).toEqual([pod, pod]);
-    expect(await recovered(pool)).toBe(2);
-    await pool.asleep();
-    await eventually(async () => expect(await pool.remains()).toEqual(nothingLeft), soon);
+    test('a worker that hangs is not waited for, and writes nothing when it comes to again', async () => {
+      const pool = poolOf(release(), 'frozen');
+      const { namespace, redis } = release();
+      await pool.apply({ ...spec, maxReplicas: 1 });
+      const gate = pool.gate();
+      const tasks = behind(gate, squares(2, 0));
+      await pool.push(tasks);
+      await eventually(async () => expect(await holding(pool)).toEqual(['2']), soon);
+      const [pod = ''] = await pool.pods();
+      await signalContainer(release(), { namespace, pod }, 'STOP');
+      // its lease ends after 15 s; then its tasks are in the list again
+      await eventually(async () => expect(await redis.llen(pool.queue)).toBe(2), soon);
+      await gate.open();
+      await signalContainer(release(), { namespace, pod }, 'CONT');
+      const answers = await pool.answers(tasks);
+      expect(answers.map((answer) => answer.pod)).toEqual([pod, pod]);
+      expect(await recovered(pool)).toBe(2);
+      await pool.asleep();
+      await eventually(async () => expect(await pool.remains()).toEqual(nothingLeft), soon);
+    });
   });
 
   /** Of Redis itself: a status may be two seconds old. */

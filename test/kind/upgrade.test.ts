@@ -3,7 +3,7 @@ import { describe, expect, inject, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { nothingLeft, poolOf } from '../support/kind-pool.ts';
 import { SYSTEM, useRelease } from '../support/kind-release.ts';
-import { squares, squaresTemplate } from '../support/squares.ts';
+import { behind, squares, squaresTemplate } from '../support/squares.ts';
 
 const place = inject('cluster');
 const soon = { everyMs: 100 };
@@ -56,13 +56,15 @@ describe.skipIf(!place)('a release beside the Redis of a team', () => {
     );
     expect((await pool.get()).metadata.deletionTimestamp).toBeUndefined();
     // what waits without a controller is worked off by the replica that there is
-    const second = squares(60, 100, 'second');
+    const gate = pool.gate();
+    const second = [...squares(10, 0, 'second'), ...behind(gate, squares(50, 0, 'third'))];
     await pool.push(second);
-    await eventually(async () => expect(await redis.hlen(pool.result)).toBeGreaterThan(4), soon);
+    await eventually(async () => expect(await redis.hlen(pool.result)).toBe(14), soon);
     expect(await pool.replicas()).toBe(1);
 
     await release().deploy({ replicas: 2 });
     await eventually(async () => expect(await pool.replicas()).toBeGreaterThan(1), soon);
+    await gate.open();
     await pool.answers([...first, ...second]);
     await cluster.kubectl(['delete', 'workerpool', 'kept', '-n', namespace, '--timeout', '120s']);
     expect((await pool.remains())['held']).toEqual([]);

@@ -8,7 +8,7 @@ import { eventually } from '../support/eventually.ts';
 import { poolOf, type Pool } from '../support/kind-pool.ts';
 import { SYSTEM, useRelease, type Release } from '../support/kind-release.ts';
 import { watch, type Watch } from '../support/kind-watch.ts';
-import { squares, squaresTemplate } from '../support/squares.ts';
+import { behind, squares, squaresTemplate } from '../support/squares.ts';
 
 const place = inject('cluster');
 const PUSHES = 5;
@@ -18,7 +18,7 @@ describe.skipIf(!place)('a pool that sleeps', () => {
 
   test('wakes by a push', async () => {
     const pool = poolOf(release(), 'sleeper');
-    await pool.apply({ template: squaresTemplate(), scaling: { scaleDown: { window: '3s' } } });
+    await pool.apply({ template: squaresTemplate(), scaling: { scaleDown: { window: '1s' } } });
     await pool.asleep();
     using replicas = await watch(release(), ['deployment', pool.name], '{.spec.replicas}');
     using ready = await watch(release(), ['deployment', pool.name], '{.status.readyReplicas}');
@@ -88,8 +88,9 @@ function startTime(log: string): number {
   return ready;
 }
 
-function logs({ cluster, namespace }: Release, pod: string): Promise<string> {
-  return cluster.kubectl(['logs', pod, '--namespace', namespace]);
+/** Of the pool's only pod. */
+function logs({ cluster, namespace }: Release, { label }: Pool): Promise<string> {
+  return cluster.kubectl(['logs', '--selector', label, '--tail=-1', '--namespace', namespace]);
 }
 
 /** Ends the program that it is given once a line says that the program is ready. */
@@ -120,8 +121,10 @@ async function oneWake(
   const [replicasBefore, readyBefore] = [replicas.seen.length, ready.seen.length];
   const [task] = squares(1, 0, `wake${i}-`);
   if (!task) throw new Error('no task was made');
+  // for as long as its log is wanted, the worker has another one
+  const gate = pool.gate(`gate-${i}`);
   const pushed = performance.now();
-  await pool.push([task]);
+  await pool.push([task, ...behind(gate, squares(1, 0, `more${i}-`))]);
   const result = await eventually(
     async () => {
       expect(await release.redis.hexists(pool.result, task.id)).toBe(1);
@@ -129,11 +132,11 @@ async function oneWake(
     },
     { everyMs: 2 },
   );
-  const [pod = ''] = await pool.pods();
   // the API server may still think that the container is being created
-  const start = await eventually(async () => startTime(await logs(release, pod)), {
+  const start = await eventually(async () => startTime(await logs(release, pool)), {
     everyMs: 100,
   });
+  await gate.open();
   await pool.asleep();
   const since = (at: number | undefined): number => Math.round((at ?? NaN) - pushed);
   return {

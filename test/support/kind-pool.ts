@@ -74,6 +74,16 @@ export function poolOf(release: Release, name: string) {
     push: async (tasks: readonly Task[]): Promise<void> => {
       await redis.lpush(queue, ...tasks.map((task) => JSON.stringify(task)));
     },
+    /** What tasks of `behind` wait for, where Redis takes no password. */
+    gate: (id = 'gate'): { readonly place: string; open(): Promise<unknown> } => ({
+      place: `${new URL(redisUrl).host}/${name}:${id}`,
+      open: () => redis.set(`${name}:${id}`, 'open'),
+    }),
+    /** The workers, which are named after their pods, that hold tasks: of Redis itself, as a status may be two seconds old. */
+    holders: async (): Promise<string[]> => {
+      const load = await redis.hgetall(`millrace:{${queue}}:load`);
+      return Object.keys(load).filter((worker) => load[worker] !== '0');
+    },
     /** Waits for the result of each task, and holds them against what they must be. */
     answers: async (tasks: readonly Task[], patience: Patience = {}): Promise<Answer[]> => {
       await eventually(

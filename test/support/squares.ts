@@ -6,6 +6,8 @@ export interface Task {
   readonly n: number;
   /** How long it takes, ms. */
   readonly ms: number;
+  /** After that it waits until this gate (`gate` of a pool) is opened. */
+  readonly gate?: string;
   /** It allocates memory, 8 MiB each `ms`, until there is none left. */
   readonly eats?: true;
 }
@@ -22,6 +24,10 @@ export interface Answer {
 export function squares(count: number, ms: number, prefix = 't'): Task[] {
   return Array.from({ length: count }, (_, n) => ({ id: `${prefix}${n}`, n, ms }));
 }
+
+/** The same tasks, which end once their gate is opened: what is tested while they run takes as long as it takes. */
+export const behind = ({ place }: { readonly place: string }, tasks: readonly Task[]): Task[] =>
+  tasks.map((task) => ({ ...task, gate: place }));
 
 /** The template of a user for such workers, with the strictest security context of Kubernetes. */
 export function squaresTemplate(container: object = {}, pod: object = {}): object {
