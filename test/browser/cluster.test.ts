@@ -6,6 +6,7 @@ import type { Overview } from '../../controller/dashboard/api.ts';
 import { POOLS } from '../../kube/resources.ts';
 import { startController, type ControllerProcess } from '../support/controller.ts';
 import { eventually } from '../support/eventually.ts';
+import { rightIs } from '../support/rights.ts';
 import { playDeployments, poolManifest, startWorld, type World } from '../support/world.ts';
 import { misfits, openPage, seriousFindings, startBrowser } from './browser.ts';
 
@@ -227,6 +228,8 @@ test('by rights in Kubernetes: a token is asked for, shows what it may, and is f
   await kubectl('create', 'serviceaccount', 'reader');
   await kubectl('create', 'role', 'see', '--verb=list', '--resource=workerpools.millrace.dev');
   await kubectl('create', 'rolebinding', 'see', '--role=see', `--serviceaccount=${namespace}:reader`);
+  const right = { verb: 'list', namespace, group: 'millrace.dev', resource: 'workerpools' };
+  await rightIs(world.transport, `system:serviceaccount:${namespace}:reader`, right, true);
   const token = (await kubectl('create', 'token', 'reader')).trim();
   await using look = await openPage(browser, `${urlOf(controller)}/dashboard/`, {
     width: 1440,

@@ -15,6 +15,7 @@ import {
 } from '../support/admission-world.ts';
 import { CHART } from '../support/helm.ts';
 import type { Json } from '../support/objects.ts';
+import { rightIs } from '../support/rights.ts';
 
 let world: AdmissionWorld;
 let namespace: string;
@@ -73,6 +74,16 @@ describe('the author of a pool', () => {
     await create('deployment there --image=worker:1');
     await create('role there --verb=patch --resource=deployments.apps/scale --resource-name=there');
     await create('rolebinding there --role=there --user=mallory');
+    const mine = { verb: 'get', resource: 'secrets', name: 'mine' };
+    const there = {
+      verb: 'patch',
+      group: 'apps',
+      resource: 'deployments',
+      subresource: 'scale',
+      name: 'there',
+    };
+    for (const right of [mine, there])
+      await rightIs(world.transport, 'mallory', { namespace, ...right }, true);
     const target = { template: undefined, scaleTargetRef: { name: 'there' } };
     const named = (secret: string): Json => pool({ ...target, redis: redisWith(path, secret) });
     const refused = await world.apply('mallory', namespace, named('admin-token'));

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, expect, test } from 'vitest';
 import { startApiServer } from '../support/apiserver.ts';
+import { eventually } from '../support/eventually.ts';
 import { CHART, findHelm } from '../support/helm.ts';
 
 const run = promisify(execFile);
@@ -34,8 +35,11 @@ test('install, use, upgrade and uninstall', async () => {
       .kubectl(['auth', 'can-i', '-n', 'home', '--as', who, ...what])
       .catch((error: Error) => error.message);
   const controller = 'system:serviceaccount:home:try-millrace';
-  expect(await can(controller, 'patch', 'deployments.apps', '--subresource=scale')).toMatch(/^yes/);
-  expect(await can(controller, 'update', 'leases.coordination.k8s.io/try-millrace')).toMatch(/^yes/);
+  // some time after the roles were stored
+  await eventually(async () => {
+    expect(await can(controller, 'patch', 'deployments.apps', '--subresource=scale')).toMatch(/^yes/);
+    expect(await can(controller, 'update', 'leases.coordination.k8s.io/try-millrace')).toMatch(/^yes/);
+  });
   expect(await can(controller, 'list', 'secrets')).not.toMatch(/^yes/);
   expect(await can(controller, 'delete', 'pods')).not.toMatch(/^yes/);
 

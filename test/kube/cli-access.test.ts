@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ENDPOINT_SLICES, PODS, POOLS, SECRETS, SERVICES } from '../../kube/resources.ts';
 import { millrace, type Ended } from '../support/millrace.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
+import { rightIs } from '../support/rights.ts';
 import { poolManifest, startWorld, type World } from '../support/world.ts';
 
 let world: World;
@@ -116,6 +117,9 @@ test('password and authority come from Secrets; without the right to read them, 
   const token = (await server.kubectl(['create', 'token', 'guest', '-n', namespace])).trim();
   const guest = join(world.redis.dir, 'guest-kubeconfig');
   await writeFile(guest, kubeconfigOf(server.server, server.caData, token));
+  const may = { verb: 'get', namespace, group: 'millrace.dev', resource: 'workerpools' };
+  const name = `system:serviceaccount:${namespace}:guest`;
+  await rightIs(world.transport, name, may, true);
   expect((await run(['inspect', 'tiles'], guest)).code).toBe(0);
   const refused = await run(['inspect', 'locked'], guest);
   expect(refused).toMatchObject({ code: 1, stdout: '' });
@@ -123,6 +127,7 @@ test('password and authority come from Secrets; without the right to read them, 
     /^millrace: the address of pool test-\d+\/locked is in a Secret that you may not read [^\n]*or give --redis[^\n]*\n$/,
   );
   await server.kubectl(['delete', 'rolebinding', 'looks', '-n', namespace]);
+  await rightIs(world.transport, name, may, false);
   expect((await run(['inspect', 'tiles'], guest)).stderr).toMatch(/403 Forbidden/);
 });
 

@@ -12,6 +12,7 @@ import type { Transport } from '../../kube/transport.ts';
 import { createTransport } from '../../kube/transport.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
 import { startApiServer, type ApiServer } from '../support/apiserver.ts';
+import { rightIs } from '../support/rights.ts';
 
 const definition = join(import.meta.dirname, '../../charts/millrace/files/workerpools.yaml');
 
@@ -283,6 +284,8 @@ async function mount() {
     '--role=reader',
     `--serviceaccount=${ref.namespace}:reader`,
   );
+  const right = { verb: 'get', namespace: ref.namespace, resource: 'secrets' };
+  await rightIs(transport, `system:serviceaccount:${ref.namespace}:reader`, right, true);
   const write = (file: string, text: string): Promise<void> => writeFile(join(folder, file), text);
   await write('ca.crt', Buffer.from(server.caData, 'base64').toString());
   await write('namespace', ref.namespace);

@@ -120,7 +120,11 @@ test('idle workers go, those that work stay, and each goes when it is done', asy
   expect(stopped.flatMap(({ tasks }) => tasks)).toEqual([]);
   expect(await stage.redis.hlen(keys.result)).toBe(4);
   await eventually(async () => expect(await leaving()).toEqual([]), bounded);
-  expect((await events('ScaledDown')).some((note) => /^1→0: .*; 1 drained$/.test(note))).toBe(true);
+  await eventually(
+    async () =>
+      expect(await events('ScaledDown')).toContainEqual(expect.stringMatching(/^1→0: .*; 1 drained$/)),
+    bounded,
+  );
 });
 
 describe('workers that all work while fewer would do', () => {

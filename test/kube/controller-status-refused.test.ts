@@ -72,9 +72,11 @@ test('a pool whose status is refused is scaled; an event names the rule, once', 
   }
   await redis.del('tiles');
   await scaledTo(0);
-  await eventually(async () => expect(await notes('ScaledDown')).toHaveLength(1), soon);
-  expect(await notes('ScaledUp')).toHaveLength(3);
-  expect(await notes('StatusRefused')).toEqual([expect.stringContaining(REFUSAL)]);
+  await eventually(async () => {
+    expect(await notes('ScaledDown')).toHaveLength(1);
+    expect(await notes('ScaledUp')).toHaveLength(3);
+    expect(await notes('StatusRefused')).toEqual([expect.stringContaining(REFUSAL)]);
+  }, soon);
   expect(controller.log().filter(({ msg }) => msg.startsWith('reconcile failed'))).toEqual([]);
 
   // a change of the pool is a reason to try again

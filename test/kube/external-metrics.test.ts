@@ -16,6 +16,7 @@ import { eventually, throughout } from '../support/eventually.ts';
 import { installChart } from '../support/helm.ts';
 import { millrace, type Ended } from '../support/millrace.ts';
 import { freePort } from '../support/redis.ts';
+import { rightIs } from '../support/rights.ts';
 import { poolManifest, startWorld, type Json, type World } from '../support/world.ts';
 
 const bounded = { withinMs: 20_000, everyMs: 100 };
@@ -169,7 +170,7 @@ describe('the API', () => {
       async () => expect(await valueOf('millrace_desired_replicas', 'red')).toBe('2'),
       bounded,
     );
-    expect(await valueOf('millrace_tasks', 'green')).toBe('0');
+    await eventually(async () => expect(await valueOf('millrace_tasks', 'green')).toBe('0'), bounded);
     const waited = async (): Promise<number> =>
       Number((await valueOf('millrace_oldest_wait_seconds', 'red'))?.replace(/m$/, ''));
     await eventually(async () => expect(await waited()).toBeGreaterThan(0), bounded);
@@ -204,6 +205,13 @@ describe('the API', () => {
     await kubectl('-n', namespace, 'create', 'role', 'tasks', ...role);
     const bind = ['--role=tasks', `--serviceaccount=${namespace}:reader`];
     await kubectl('-n', namespace, 'create', 'rolebinding', 'tasks', ...bind);
+    const right = {
+      verb: 'get',
+      namespace,
+      group: 'external.metrics.k8s.io',
+      resource: 'millrace_tasks',
+    };
+    await rightIs(world.transport, `system:serviceaccount:${namespace}:reader`, right, true);
     const tokenOf = async (name: string): Promise<string> =>
       (await kubectl('-n', namespace, 'create', 'token', name)).trim();
     const ask = async (metric: string, headers: Record<string, string>): Promise<number | undefined> => {

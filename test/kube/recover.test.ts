@@ -131,7 +131,7 @@ test('a container that ran out of memory: its task runs elsewhere immediately, a
     `Warning WorkerRecovered ${pod} ended: OOMKilled (exit code 137). The task that it held is back in the queue.`,
   );
   expect(await redis.get(keys.fate(pod))).toBe('OOMKilled (exit code 137)');
-  expect(await recoveries('OOMKilled')).toBe(before + 1);
+  await eventually(async () => expect(await recoveries('OOMKilled')).toBe(before + 1), bounded);
   // nothing of it can be blocked in Redis, so there is no grave either
   expect(await redis.zscore(keys.workers, pod)).toBeNull();
 });
@@ -255,7 +255,7 @@ test('a task that was given up is reported once, and as long as it is a dead let
       bounded,
     );
     await isTold(`Warning TaskGivenUp ${words}`);
-    expect((await pod()).status?.dead).toBe(1);
+    await eventually(async () => expect((await pod()).status?.dead).toBe(1), bounded);
   }
   await redis.del(keys.dead);
   await redis.lpush(keys.queue, 'another look');

@@ -9,6 +9,7 @@ import { startApiServer, type ApiServer } from './apiserver.ts';
 import { eventually } from './eventually.ts';
 import { installChart } from './helm.ts';
 import { connectObjects, type Json, type Objects } from './objects.ts';
+import { rightIs } from './rights.ts';
 
 /** The namespace of the release, and the user name of its controller. */
 export const HOME = 'millrace-system';
@@ -66,7 +67,7 @@ export async function startAdmissionWorld(): Promise<AdmissionWorld> {
     as(who, [verb, '--dry-run=server', '-n', where], object);
 
   // policies are compiled some time after they are stored
-  const trial = await createTeam(server);
+  const trial = await createTeam(server, transport);
   const adopting = pool({ template: undefined, scaleTargetRef: { name: 'none' } });
   await eventually(async () => {
     expect(await tryTo('mallory', 'create', trial, adopting)).toMatch(/you may not scale/);
@@ -79,7 +80,7 @@ export async function startAdmissionWorld(): Promise<AdmissionWorld> {
     server,
     transport,
     objects: connectObjects(transport),
-    team: () => createTeam(server),
+    team: () => createTeam(server, transport),
     as,
     apply,
     tryTo,
@@ -87,7 +88,7 @@ export async function startAdmissionWorld(): Promise<AdmissionWorld> {
   };
 }
 
-async function createTeam(server: ApiServer): Promise<string> {
+async function createTeam(server: ApiServer, transport: Transport): Promise<string> {
   const name = await server.namespace('team');
   const grant = (what: string): Promise<string> =>
     server.kubectl(['-n', name, 'create', ...what.split(' '), '--save-config=false']);
@@ -98,5 +99,9 @@ async function createTeam(server: ApiServer): Promise<string> {
   await grant('rolebinding pools-edit --role=pools --user=ada');
   await grant('role more --verb=get,create,patch --resource=secrets,deployments.apps,deployments.apps/scale');
   await grant('rolebinding more --role=more --user=ada');
+  const [pools, secrets] = [{ group: 'millrace.dev', resource: 'workerpools' }, { resource: 'secrets' }];
+  await rightIs(transport, 'mallory', { verb: 'create', namespace: name, ...pools }, true);
+  await rightIs(transport, 'ada', { verb: 'create', namespace: name, ...pools }, true);
+  await rightIs(transport, 'ada', { verb: 'get', namespace: name, ...secrets }, true);
   return name;
 }
