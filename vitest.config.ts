@@ -38,7 +38,7 @@ export default defineConfig({
         maxWorkers: 2,
       }),
       project('kube', 5, {
-        globalSetup: ['test/support/tools.ts'],
+        globalSetup: ['test/support/tools.ts', 'test/sources/prepare.ts'],
         testTimeout: 400_000,
         hookTimeout: 600_000,
         maxWorkers: 3,

@@ -22,6 +22,8 @@ const examples = join(root, 'examples');
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'millrace-examples-'));
+  // what is missing is reported by the test that needs it
+  for (const example of ['python', 'adopted']) await prepare(example);
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
@@ -43,8 +45,12 @@ async function runExample(
   return stdout + stderr;
 }
 
+const prepare = async (example: string): Promise<string | Error> =>
+  await preparePython(await readFile(join(examples, example, 'requirements.txt'), 'utf8'));
+
+/** An interpreter with the packages of an example. */
 async function python(example: string): Promise<string> {
-  const found = await preparePython(await readFile(join(examples, example, 'requirements.txt'), 'utf8'));
+  const found = await prepare(example);
   if (found instanceof Error) throw found;
   return found;
 }

@@ -166,11 +166,15 @@ test('a worker that does not answer is no idle one', async () => {
   await celery.push(1);
   await sees(server, source, { waiting: 0, inFlight: 1 });
   await celery.work('pod-2');
-  const found = await workersOf(server, source);
-  expect(found.workers.map(({ id }) => id)).toEqual(['celery@pod-2', 'silent']);
-  expect(found.concerns?.map(({ note }) => note)).toEqual([
-    '1 of 2 Celery workers have not answered by remote control within a second',
-  ]);
+  // on a busy machine, the one that can answer may not do so within a second
+  const found = await eventually(async () => {
+    const now = await workersOf(server, source);
+    expect(now.workers.map(({ id }) => id)).toEqual(['celery@pod-2', 'silent']);
+    expect(now.concerns?.map(({ note }) => note)).toEqual([
+      '1 of 2 Celery workers have not answered by remote control within a second',
+    ]);
+    return now;
+  });
   const unready = members.map((member) => ({ ...member, ready: false }));
   const occupancy = occupancyOf(unready, found);
   expect(members.map(({ id }) => occupancy.get(id)?.idle)).toEqual([false, true]);
@@ -193,7 +197,7 @@ test('what a killed worker had prefetched counts until another puts it back', as
   await worker.kill();
   // the one that ran is lost
   await sees(server, source, { waiting: 1, inFlight: 1 });
-  expect((await workersOf(server, source)).workers).toEqual([]);
+  await eventually(async () => expect((await workersOf(server, source)).workers).toEqual([]));
   // more than an hour ago
   const redis = server.client();
   const [tag = ''] = await redis.zrange('unacked_index', '0', '0');
@@ -211,10 +215,12 @@ test('a worker that takes from a queue that is not named cannot be drained, and 
   await using server = await startRedis();
   await using celery = await openCelery(server);
   await celery.work('pod-1', '-Q', 'mail,sms');
-  const { concerns = [] } = await workersOf(server, sourceFor(['mail']));
-  expect(concerns.map(({ note }) => note)).toEqual([
-    'celery@pod-1 also takes from the queue "sms", so it cannot be drained',
-  ]);
+  await eventually(async () => {
+    const { concerns = [] } = await workersOf(server, sourceFor(['mail']));
+    expect(concerns.map(({ note }) => note)).toEqual([
+      'celery@pod-1 also takes from the queue "sms", so it cannot be drained',
+    ]);
+  });
 });
 
 test('a list of something else, and a prefix that matches nothing, are named', async () => {

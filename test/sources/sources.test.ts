@@ -67,11 +67,13 @@ describe.each(cases)('$name', (one) => {
     await sees({ waiting: 0, inFlight: 0 });
     await worker.stop();
     if (!delays) return;
+    const before = Date.now();
     await library.push(1, 3_600_000);
     await sees({ delayed: 1, due: 0 });
     const { sample: later } = await readSource(scene.redis, scene.source, 3_700_000);
     expect(later).toMatchObject({ dueSoon: 1, due: 0 });
-    expect((later.nextDue ?? 0) - later.now).toBeGreaterThan(3_590_000);
+    // some libraries keep whole seconds
+    expect((later.nextDue ?? 0) - before).toBeGreaterThan(3_599_000);
     expect((later.nextDue ?? 0) - later.now).toBeLessThanOrEqual(3_600_000);
     await library.push(1, 10);
     // of arq, workers take what is due from where it was
