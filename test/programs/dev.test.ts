@@ -103,11 +103,13 @@ describe('a pool on this machine', () => {
     await using queue = openQueue({ redis: server.address });
     for (const twice of [false, true]) {
       await using program = dev('--module', TASKS, '--max', '1', '--redis', server.url);
-      await queue.enqueue({ id: `long-${twice}`, sleepMs: twice ? 3_600_000 : 5_000 });
+      const untilFile = join(gates, `long-${twice}`);
+      await queue.enqueue({ id: `long-${twice}`, untilFile });
       await eventually(async () => expect((await queue.inspect()).inFlight).toBe(1));
       program.child.kill('SIGINT');
       await program.prints(/stopping: 1 worker finishes what it runs/);
       if (twice) program.child.kill('SIGINT');
+      else await writeFile(untilFile, '');
       expect(await program.ended).toMatchObject({ code: 0, stderr: '' });
       const { inFlight, waiting } = await queue.inspect();
       expect({ inFlight, waiting }).toEqual({ inFlight: 0, waiting: twice ? 1 : 0 });

@@ -1,4 +1,7 @@
 /** The worker as a process of its own, on a real Redis: how it ends, how it dies, and who takes over. */
+import { mkdtempDisposable, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../queue/keys.ts';
@@ -11,6 +14,17 @@ import { freshKeys } from '../support/turns.ts';
 import { resultsOf, spawnProgram, spawnWorker, type WorkerProcess } from '../support/workers.ts';
 
 const order = (id: string, parts: object = {}): string => JSON.stringify({ id, ...parts });
+
+/** A file for which tasks can wait: how long they run is not left to the machine. */
+async function openGate(): Promise<{ file: string; open(): Promise<void> } & AsyncDisposable> {
+  const folder = await mkdtempDisposable(join(tmpdir(), 'millrace-worker-process-'));
+  const file = join(folder.path, 'go');
+  return {
+    file,
+    open: () => writeFile(file, ''),
+    [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose](),
+  };
+}
 
 function inFlight(redis: Redis, keys: QueueKeys, worker: WorkerProcess, count: number): Promise<void> {
   return eventually(async () => expect(await redis.hlen(keys.inflight(worker.id))).toBe(count));
@@ -32,12 +46,14 @@ test.concurrent.each([
   const redis = server.client();
   const keys = freshKeys();
   await using worker = await spawnWorker(server, keys, ['--concurrency', '2', ...grace]);
-  const slow = [order('slow 1', { sleepMs: 3_000 }), order('slow 2', { sleepMs: 3_000 })];
+  await using gate = await openGate();
+  const slow = ['slow 1', 'slow 2'].map((id) => order(id, { untilFile: gate.file }));
   await redis.lpush(keys.queue, ...slow);
   await inFlight(redis, keys, worker, 2);
   worker.signal('SIGTERM');
   await worker.reports('stopping');
   await redis.lpush(keys.queue, 'late');
+  await gate.open();
   expect(await worker.ended).toBe(0);
   expect(await redis.hgetall(keys.result)).toEqual({ 'slow 1': '{"attempt":1}', 'slow 2': '{"attempt":1}' });
   expect(await redis.lrange(keys.queue, 0, -1)).toEqual(['late']);
@@ -177,12 +193,14 @@ test.concurrent('restarted under its name, it gets its own tasks back immediatel
   const redis = server.client();
   const keys = freshKeys();
   await using first = await spawnWorker(server, keys, ['--lease', '60s', '--concurrency', '2'], 'pod-0');
-  await redis.lpush(keys.queue, order('a', { sleepMs: 3_000 }), order('b', { sleepMs: 3_000 }));
+  await using gate = await openGate();
+  await redis.lpush(keys.queue, ...['a', 'b'].map((id) => order(id, { untilFile: gate.file })));
   await inFlight(redis, keys, first, 2);
   first.signal('SIGKILL');
   await first.ended;
   await using second = await spawnWorker(server, keys, ['--lease', '60s', '--concurrency', '2'], 'pod-0');
   expect(await second.reports('earlier-life')).toMatchObject({ tasks: 2 });
+  await gate.open();
   await eventually(async () => expect((await redis.hkeys(keys.result)).toSorted()).toEqual(['a', 'b']));
 });
 
