@@ -30,12 +30,12 @@ interface Letter {
 }
 
 /** Buries letters as a turn does, the first one first. */
-async function bury({ keys }: Queue, letters: readonly Letter[]): Promise<void> {
+async function bury({ keys }: Queue, letters: readonly Letter[], on = redis): Promise<void> {
   for (const { raw, id, error = 'it failed', ago = 0 } of letters) {
     const header = deadHeader({ error, attempts: 5, worker: 'w', ...(id === undefined ? {} : { id }) });
     const entry = Buffer.concat([Buffer.from(`${Date.now() - ago} ${header}\n`), Buffer.from(raw)]);
-    await redis.lpush(keys.dead, entry);
-    await redis.hset(keys.errors, id ?? raw, header);
+    await on.lpush(keys.dead, entry);
+    await on.hset(keys.errors, id ?? raw, header);
   }
 }
 
@@ -155,33 +155,36 @@ test('a worker keeps the configured number, the newest ones, and their errors', 
 });
 
 test('the age holds: with the next burial, by the workers when nothing else is buried, and by the controller alone', async () => {
-  await using queue = openFresh();
+  await using own = await startRedis({ ownClock: true });
+  const client = own.client();
+  await using queue = openFreshQueue(own.url);
   const { keys } = queue;
-  const worker = await startHandWorker(redis, keys);
-  await redis.hset(keys.worker(worker.id), 'deadMaxAge', 300);
+  const hour = 3_600_000;
+  const worker = await startHandWorker(client, keys);
+  await client.hset(keys.worker(worker.id), 'deadMaxAge', hour);
   const fail = async (raw: string): Promise<void> => {
-    await redis.lpush(keys.queue, raw);
+    await client.lpush(keys.queue, raw);
     const { tasks } = await worker.turn({ want: 1 });
     expect(texts(tasks)).toEqual([raw]);
     const header = deadHeader({ error: 'no', attempts: 1, worker: 'w' });
     await worker.turn({ settled: { dead: tasks.map(({ receipt }) => ({ receipt, id: raw, header })) } });
   };
-  await bury(queue, [{ raw: 'ancient', ago: 1_000_000 }]);
+  await bury(queue, [{ raw: 'ancient', ago: 2 * hour }], client);
   await fail('a');
   expect(await rawsOf(queue)).toEqual(['a']);
 
   // what workers do now and then
-  await sweep(redis, keys);
+  await sweep(client, keys);
   expect(await rawsOf(queue)).toEqual(['a']);
-  await eventually(async () => {
-    await sweep(redis, keys);
-    expect(await rawsOf(queue)).toEqual([]);
-  });
-  expect(await redis.exists(keys.errors, keys.expiry)).toBe(0);
+  own.setClock(2 * hour);
+  await sweep(client, keys);
+  expect(await rawsOf(queue)).toEqual([]);
+  expect(await client.exists(keys.errors, keys.expiry)).toBe(0);
 
   await fail('b');
-  await using sampling = sample(server.address);
+  own.setClock(4 * hour);
+  await using sampling = sample(own.address);
   sampling.sampler.add('p', [keys]);
-  await eventually(async () => expect(await readDeadLetters(redis, keys)).toEqual([]));
-  expect((await sampleQueue(redis, keys)).overdue).toBe(false);
+  await eventually(async () => expect(await readDeadLetters(client, keys)).toEqual([]));
+  expect((await sampleQueue(client, keys)).overdue).toBe(false);
 });

@@ -68,12 +68,15 @@ test('a hundred queues: the lowest one is served without a turn in those above',
   await worker.ready();
   await settled(queues, worker.id);
   let tasks = 0;
-  // each queue makes a turn a second anyway: one task at least is served in between
+  // each queue makes a turn a second anyway, and they may come together: not with each task
   await eventually(async () => {
     const before = sum(await turnsOf(queues, worker.id));
+    const began = performance.now();
     await redis.lpush(lowest.queue, `task ${++tasks}`);
     await resultsOf(redis, lowest.result, tasks);
-    expect(sum(await turnsOf(queues, worker.id)) - before).toBeLessThan(50);
+    const turns = sum(await turnsOf(queues, worker.id)) - before;
+    const regular = (queues.length * (performance.now() - began)) / 1_000;
+    expect(turns - regular).toBeLessThan(50);
   });
 });
 
