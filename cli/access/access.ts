@@ -23,6 +23,7 @@ import type { AccessFlags } from './access-flags.ts';
 import { checkedAddress, checkedKeys } from './checked.ts';
 import { checkOwnQueues } from './own-queues.ts';
 import type { Place } from './place.ts';
+import { viewsBySentinel } from './sentinel-views.ts';
 
 const REACH_TIMEOUT_MS = 6_000;
 
@@ -97,6 +98,7 @@ function barePlace(flags: AccessFlags): Place {
     address,
     queues: [checkedKeys(flags)],
     pool: undefined,
+    sentinels: address.sentinel && (() => viewsBySentinel(address)),
     describe: (error) => describeRedisError(error, address),
   };
 }

@@ -2,6 +2,7 @@
 import type { WorkerPool } from '../../kube/workerpool.ts';
 import type { RedisAddress } from '../../queue/connection/connection.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
+import type { SentinelView } from './sentinel-views.ts';
 
 /** The location of a command's queues. */
 export interface Place {
@@ -11,6 +12,8 @@ export interface Place {
   readonly queues: readonly [QueueKeys, ...QueueKeys[]];
   /** The requested pool; `undefined` with a bare Redis. */
   readonly pool: WorkerPool | undefined;
+  /** What each of its sentinels reports; `undefined` if there are none. */
+  readonly sentinels?: (() => Promise<readonly SentinelView[]>) | undefined;
   /** Describes an error of Redis in one human-readable line. */
   readonly describe: (error: unknown) => string;
 }

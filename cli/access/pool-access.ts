@@ -31,7 +31,7 @@ export async function placeOfPool(
 ): Promise<Place> {
   const { namespace } = pool.metadata;
   const shown = await addressOfPool(cluster, pool);
-  const { address, forwards } = await reachFromHere(cluster, namespace, shown, stack).catch(
+  const { address, forwards, sentinels } = await reachFromHere(cluster, namespace, shown, stack).catch(
     (error: unknown) => {
       throw explained(error);
     },
@@ -41,6 +41,7 @@ export async function placeOfPool(
     address,
     queues: chosenQueues(pool, undefined),
     pool,
+    sentinels,
     describe: (error) => troubles()[0] ?? describeRedisError(error, shown),
   };
 }

@@ -12,11 +12,23 @@ import { endpointName, sentinelEndpoints } from '../../queue/connection/address.
 import { redisOptions, type RedisAddress } from '../../queue/connection/connection.ts';
 import { primaryBySentinel } from '../../queue/connection/sentinel.ts';
 import type { Cluster } from '../cluster/cluster.ts';
+import { viewsBySentinel, type SentinelView } from './sentinel-views.ts';
 
 export interface Reached {
   readonly address: RedisAddress;
   readonly forwards: readonly Forward[];
+  /** What each sentinel reports, if there are any. */
+  readonly sentinels?: () => Promise<readonly SentinelView[]>;
 }
+
+/** Where a host of the cluster is reached. */
+export interface Way {
+  readonly host: string;
+  readonly port: number;
+  readonly forward: Forward | undefined;
+}
+
+export type FindWay = (host: string, port: number) => Promise<Way>;
 
 /** `stack` closes every forward that is opened. Throws `Error` in one line. */
 export async function reachFromHere(
@@ -25,7 +37,7 @@ export async function reachFromHere(
   address: RedisAddress,
   stack: AsyncDisposableStack,
 ): Promise<Reached> {
-  const way = async (host: string, port: number): Promise<Way> => {
+  const way: FindWay = async (host, port) => {
     const backend = await findBackend(cluster.transport, host, port, namespace);
     if (backend === undefined) return { host, port, forward: undefined };
     if ('host' in backend) return { host: backend.host, port, forward: undefined };
@@ -39,20 +51,20 @@ export async function reachFromHere(
     stack.use(forward);
     return { host: '127.0.0.1', port: forward.port, forward };
   };
+  return await reachBy(way, address);
+}
+
+/** The same by any way. */
+export async function reachBy(way: FindWay, address: RedisAddress): Promise<Reached> {
   // a port-forward leads to one pod, and any node may have a key: where the nodes are reachable, they are connected to directly
   if (address.cluster) return { address, forwards: [] };
-  if (address.sentinel) return await primaryOf(address, way);
+  if (address.sentinel)
+    return { ...(await primaryOf(address, way)), sentinels: () => viewsBySentinel(address, way) };
   const { host = '', port = 6379 } = redisOptions(address);
   const found = await way(host, port);
   return found.host === host
     ? { address, forwards: [] }
     : { address: moved(address, host, found), forwards: list(found) };
-}
-
-interface Way {
-  readonly host: string;
-  readonly port: number;
-  readonly forward: Forward | undefined;
 }
 
 function list({ forward }: Way): Forward[] {
@@ -72,10 +84,7 @@ function moved(address: RedisAddress, host: string, { host: to, port }: Way): Re
   };
 }
 
-async function primaryOf(
-  address: RedisAddress,
-  way: (host: string, port: number) => Promise<Way>,
-): Promise<Reached> {
+async function primaryOf(address: RedisAddress, way: FindWay): Promise<Reached> {
   const { sentinel, ...rest } = address;
   const endpoints = sentinel ? sentinelEndpoints(sentinel) : [];
   const scheme = address.tls ? 'rediss' : 'redis';

@@ -8,6 +8,7 @@ import { locationOf } from '../../queue/location.ts';
 import type { Place } from '../access/place.ts';
 import { queuesOf } from '../../kube/workerpool.ts';
 import { checkPermissions } from './permissions.ts';
+import { checkSentinels } from './sentinels.ts';
 import { checkSource } from './source.ts';
 import { fail, ok, warn, type Finding } from './finding.ts';
 
@@ -22,6 +23,7 @@ export async function checkRedis(redis: Redis, place: Place): Promise<Finding[]>
   return [
     version(info),
     ...kind(info, place.address),
+    ...(place.sentinels ? checkSentinels(await place.sentinels()) : []),
     await persistence(redis, info),
     await memory(redis, info),
     await clock(redis),

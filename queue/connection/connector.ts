@@ -5,7 +5,7 @@
  */
 import { lookup, type LookupAddress } from 'node:dns';
 import { connect as connectPlain, isIP, Socket, type LookupFunction } from 'node:net';
-import { connect as connectSecure, type ConnectionOptions } from 'node:tls';
+import { checkServerIdentity, connect as connectSecure, type ConnectionOptions } from 'node:tls';
 import { AbstractConnector, type RedisOptions } from 'ioredis';
 import { sleep } from '../../runtime/timers.ts';
 import type { Endpoint, HostGuard } from './address.ts';
@@ -61,7 +61,7 @@ export function connectorTo(
         guard && isIP(host) !== 0 && !guard.allows(host, host)
           ? refused()
           : tls
-            ? connectSecure({ ...to, ...tls })
+            ? connectSecure({ ...to, ...withoutAddress(tls) })
             : connectPlain(to);
       this.stream = stream;
       // before ioredis listens itself
@@ -80,6 +80,16 @@ export function connectorTo(
       super.disconnect();
       this.#waiting.abort();
     }
+  };
+}
+
+/** The name that is expected in a certificate may be an address, which must not be sent as a server's name (RFC 6066). */
+function withoutAddress({ servername, ...tls }: ConnectionOptions): ConnectionOptions {
+  if (servername === undefined || isIP(servername) === 0)
+    return { ...tls, ...(servername ? { servername } : {}) };
+  return {
+    ...tls,
+    checkServerIdentity: (_host, certificate) => checkServerIdentity(servername, certificate),
   };
 }
 

@@ -5,11 +5,12 @@
  * Sentinels may require a password: their own, where one is given; otherwise they are queried without one, and those that require
  * one with the password of Redis, as the two are mostly the same. Credentials that worked are tried first from then on.
  */
-import type { ConnectionOptions } from 'node:tls';
+import type { Redis } from 'ioredis';
 import { endpointName, sentinelEndpoints, tlsOptions, type Endpoint, type RedisAddress } from './address.ts';
 import type { Locator } from './connector.ts';
 import { currentAddress } from './credentials.ts';
 import { askNode, endpointOf, type Credentials } from './locate.ts';
+import { replyCode } from './reply-code.ts';
 import { classifyError, SentinelRefused, errorSuffix, type RedisTrouble } from './redis-errors.ts';
 
 /** Limit on the sentinels known, those reported by others included: a few more than installations have. */
@@ -65,18 +66,69 @@ export async function primaryBySentinel(address: RedisAddress, node: Endpoint): 
   return (await ask(address, node, credentialsOf(address))).primary;
 }
 
-/** Puts the credentials that worked to the front of `ways`. */
-async function ask(address: RedisAddress, node: Endpoint, ways: Credentials[]): Promise<Answer> {
+/** What one sentinel reports of the primary. */
+export interface SentinelReport {
+  readonly primary: Endpoint;
+  readonly replicas: number;
+  readonly otherSentinels: number;
+  /** Why the sentinels could not elect another primary now; `undefined` if they could. */
+  readonly noQuorum: string | undefined;
+}
+
+/** For diagnosis. Rejects with `SentinelRefused`. */
+export async function askSentinel(address: RedisAddress, node: Endpoint): Promise<SentinelReport> {
+  const { name = '' } = address.sentinel ?? {};
+  return await withWays(address, node, credentialsOf(address), async (redis) => {
+    const [reply, noQuorum] = await Promise.all([
+      redis.call('SENTINEL', 'master', name).catch((error: unknown) => {
+        if (replyCode(error) === 'ERR') throw unknownAt(node);
+        throw error;
+      }),
+      redis.call('SENTINEL', 'ckquorum', name).then(
+        () => undefined,
+        (error: unknown) => (error as Error).message,
+      ),
+    ]);
+    const field = fieldsOf(reply);
+    const primary = endpointOf([field('ip'), field('port')]);
+    if (!primary) throw unknownAt(node);
+    const [replicas, otherSentinels] = [Number(field('num-slaves')), Number(field('num-other-sentinels'))];
+    return { primary, replicas, otherSentinels, noQuorum };
+  });
+}
+
+const unknownAt = (node: Endpoint): SentinelRefused =>
+  new SentinelRefused('unknown', `sentinel ${endpointName(node)} monitors no primary of that name`);
+
+function ask(address: RedisAddress, node: Endpoint, ways: Credentials[]): Promise<Answer> {
+  const { name = '' } = address.sentinel ?? {};
+  return withWays(address, node, ways, async (redis) => {
+    const [reply, others] = await Promise.all([
+      redis.call('SENTINEL', 'get-master-addr-by-name', name),
+      redis.call('SENTINEL', 'sentinels', name).catch(() => []),
+    ]);
+    const primary = endpointOf(reply);
+    if (!primary) throw unknownAt(node);
+    return { primary, others: Array.isArray(others) ? others.flatMap(otherOf) : [] };
+  });
+}
+
+/** Tries the credentials of `ways` one after the other, and puts those that worked to the front. */
+async function withWays<T>(
+  address: RedisAddress,
+  node: Endpoint,
+  ways: Credentials[],
+  query: (redis: Redis) => Promise<T>,
+): Promise<T> {
   const tls = tlsOptions(address);
   const encrypted = tls !== undefined;
   let last: unknown;
-  for (const way of ways) {
+  for (const way of ways.slice()) {
     try {
-      const { primary, others } = await askOnce(node, address, way, tls);
+      const answer = await askNode(node, { ...way, tls, guard: address.guard }, 'SENTINEL', query);
       ways.splice(ways.indexOf(way), 1);
       ways.unshift(way);
-      if (primary) return { primary, others };
-      throw new SentinelRefused('unknown', `sentinel ${endpointName(node)} monitors no primary of that name`);
+      return answer;
     } catch (error) {
       last = error;
       if (error instanceof SentinelRefused || classifyError(error, encrypted).trouble !== 'credentials')
@@ -95,28 +147,20 @@ function credentialsOf({ sentinel, username, password }: RedisAddress): Credenti
   return [{}, { password }, ...(username ? [{ username, password }] : [])];
 }
 
-async function askOnce(
-  node: Endpoint,
-  { sentinel, guard }: RedisAddress,
-  way: Credentials,
-  tls: ConnectionOptions | undefined,
-): Promise<{ primary: Endpoint | undefined; others: Endpoint[] }> {
-  const name = sentinel?.name ?? '';
-  const [primary, others] = await askNode(node, { ...way, tls, guard }, 'SENTINEL', (redis) =>
-    Promise.all([
-      redis.call('SENTINEL', 'get-master-addr-by-name', name),
-      redis.call('SENTINEL', 'sentinels', name).catch(() => []),
-    ]),
-  );
-  return { primary: endpointOf(primary), others: Array.isArray(others) ? others.flatMap(otherOf) : [] };
-}
-
 function otherOf(reply: unknown): Endpoint[] {
   if (!Array.isArray(reply)) return [];
-  const fields = reply.map(String);
-  const field = (name: string): string => fields[fields.indexOf(name) + 1] ?? '';
+  const field = fieldsOf(reply);
   const found = endpointOf([field('ip'), field('port')]);
   return found && !field('flags').includes('disconnected') ? [found] : [];
+}
+
+/** The fields of a reply that lists names and values in turn. */
+function fieldsOf(reply: unknown): (name: string) => string {
+  const fields = Array.isArray(reply) ? reply.map(String) : [];
+  return (name) => {
+    const at = fields.indexOf(name);
+    return at < 0 ? '' : (fields[at + 1] ?? '');
+  };
 }
 
 function addNodes(nodes: Endpoint[], others: readonly Endpoint[]): void {

@@ -52,6 +52,10 @@ export interface OneSentinelOptions {
   readonly name: string;
   /** Its own password. */
   readonly password?: string;
+  /** A further user of its own, with all rights. */
+  readonly user?: { readonly name: string; readonly password: string };
+  /** The password with which it connects to the primary. */
+  readonly primaryPassword?: string;
   /** A folder with the certificates of a server that listens with TLS: then it does so, too, and connects to the primary with it. */
   readonly tlsFrom?: string;
 }
@@ -60,7 +64,7 @@ export interface OneSentinelOptions {
 export async function startOneSentinel(
   options: OneSentinelOptions,
 ): Promise<AsyncDisposable & { readonly node: string }> {
-  const { primary, name, password, tlsFrom } = options;
+  const { primary, name, password, user, primaryPassword, tlsFrom } = options;
   const port = await freePort();
   const dir = await mkdtemp(join(tmpdir(), 'millrace-sentinel-'));
   const file = (of: string): string => join(tlsFrom ?? '', of);
@@ -79,7 +83,9 @@ export async function startOneSentinel(
     `bind ${primary.host}`,
     `dir ${dir}`,
     ...(password === undefined ? [] : [`requirepass ${password}`]),
+    ...(user === undefined ? [] : [`user ${user.name} on >${user.password} +@all`]),
     `sentinel monitor ${name} ${primary.host} ${primary.port} 1`,
+    ...(primaryPassword === undefined ? [] : [`sentinel auth-pass ${name} ${primaryPassword}`]),
   ];
   await writeFile(join(dir, 'sentinel.conf'), `${settings.join('\n')}\n`);
   const child = run(findServer(), dir, [join(dir, 'sentinel.conf'), '--sentinel']);
