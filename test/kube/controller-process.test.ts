@@ -9,6 +9,7 @@ import { describe, expect, test } from 'vitest';
 import { DEPLOYMENTS, EVENTS, POOLS } from '../../kube/resources.ts';
 import { metric, startController } from '../support/controller.ts';
 import { eventually, sooner } from '../support/eventually.ts';
+import { programEnv } from '../support/program-env.ts';
 import { freePort } from '../support/redis.ts';
 import { poolManifest } from '../support/world.ts';
 import { useStage } from '../support/stage.ts';
@@ -23,11 +24,8 @@ function run(
   env: NodeJS.ProcessEnv = {},
 ): Promise<{ code: unknown; stderr: string }> {
   return new Promise((resolve) => {
-    execFile(
-      process.execPath,
-      [MAIN, ...args],
-      { env: { PATH: process.env['PATH'], ...env } },
-      (error, _out, stderr) => resolve({ code: error?.code ?? 0, stderr }),
+    execFile(process.execPath, [MAIN, ...args], { env: { ...programEnv, ...env } }, (error, _out, stderr) =>
+      resolve({ code: error?.code ?? 0, stderr }),
     );
   });
 }

@@ -16,16 +16,15 @@ import { queueKeys } from '../../queue/keys.ts';
 import { LogEvent } from '../../runtime/log-event.ts';
 import { startController, type ControllerProcess } from '../support/controller.ts';
 import { eventually } from '../support/eventually.ts';
+import { startRedis, type RedisServer } from '../support/redis.ts';
 import { conditionText, poolManifest, startWorld, type World } from '../support/world.ts';
 
 const root = join(import.meta.dirname, '../..');
 const program = ['--import', join(root, 'test/fixtures/trapped.ts'), join(root, 'controller/main.ts')];
 
 let world: World;
-let redis: Redis;
 beforeAll(async () => {
   world = await startWorld();
-  redis = world.redis.client();
 });
 afterAll(async () => await world?.[Symbol.asyncDispose]());
 
@@ -42,17 +41,17 @@ const folder = (): ReturnType<typeof mkdtempDisposable> =>
   mkdtempDisposable(join(tmpdir(), 'millrace-state-'));
 
 /** One pool with a trap, and others around it. */
-async function createPools(namespace: string, trap: string): Promise<void> {
-  // queues of one name in both tests
-  await redis.flushall();
+async function createPools(namespace: string, trap: string, server: RedisServer): Promise<Redis> {
+  const redis = server.client();
   const key = queueKeys('trapped', 'trapped:result').memory(`${namespace}/trapped`);
   await redis.set(key, `{"trap: ${trap}":1}`);
   const scaling = { tasksPerReplica: 1, targetWait: '10s' };
   for (const name of ['a', 'trapped', 'z'])
-    await world.objects.create(POOLS, namespace, poolManifest(name, world.redis, { scaling }));
+    await world.objects.create(POOLS, namespace, poolManifest(name, server, { scaling }));
+  return redis;
 }
 
-async function expectOthersServed(namespace: string): Promise<void> {
+async function expectOthersServed(namespace: string, redis: Redis): Promise<void> {
   for (const name of ['a', 'z']) await redis.lpush(name, 'task');
   await eventually(
     async () => {
@@ -80,11 +79,12 @@ async function expectLeftOut(namespace: string): Promise<void> {
   );
 }
 
-test('it hangs: the watchdog ends the process, and logs the pool', async () => {
+test.concurrent('it hangs: the watchdog ends the process, and logs the pool', async () => {
   await using place = await folder();
+  await using server = await startRedis();
   const namespace = await world.namespace();
   const container = { folder: place.path, args: ['--namespace', namespace] };
-  await createPools(namespace, 'hang');
+  const redis = await createPools(namespace, 'hang', server);
   for (let life = 1; life <= 2; life++) {
     await using controller = await start(container);
     expect(await controller.ended).toEqual({ code: null, signal: 'SIGABRT' });
@@ -94,7 +94,7 @@ test('it hangs: the watchdog ends the process, and logs the pool', async () => {
   }
   await using third = await start(container);
   await third.leading();
-  await expectOthersServed(namespace);
+  await expectOthersServed(namespace, redis);
   await expectLeftOut(namespace);
   // told to stop, it leaves nothing that would count against a pool
   expect((await third.stop()).code).toBe(0);
@@ -103,16 +103,17 @@ test('it hangs: the watchdog ends the process, and logs the pool', async () => {
   expect(fourth.log().filter(({ event }) => event === LogEvent.Crashed)).toEqual([]);
 });
 
-test('it is killed: a standby elsewhere learns of it, too', { timeout: 600_000 }, async () => {
+test.concurrent('it is killed: a standby elsewhere learns of it, too', { timeout: 600_000 }, async () => {
   await using here = await folder();
   await using there = await folder();
+  await using server = await startRedis();
   const namespace = await world.namespace();
   const args = ['--namespace', namespace, '--leader-election', '--lease-namespace', namespace];
   const [one, other] = [
     { folder: here.path, args },
     { folder: there.path, args },
   ] as const;
-  await createPools(namespace, 'kill');
+  const redis = await createPools(namespace, 'kill', server);
   const first = await start(one);
   expect((await first.ended).signal).toBe('SIGKILL');
   // its container starts again while nobody leads; the other one takes over and comes to the same end
@@ -129,7 +130,7 @@ test('it is killed: a standby elsewhere learns of it, too', { timeout: 600_000 }
     },
     { withinMs: 60_000 },
   );
-  await expectOthersServed(namespace);
+  await expectOthersServed(namespace, redis);
   await expectLeftOut(namespace);
   expect([third, fourth].map(({ pid }) => pid)).not.toContain(undefined);
 });

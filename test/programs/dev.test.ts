@@ -104,8 +104,9 @@ describe('a pool on this machine', () => {
     for (const twice of [false, true]) {
       await using program = dev('--module', TASKS, '--max', '1', '--redis', server.url);
       const untilFile = join(gates, `long-${twice}`);
-      await queue.enqueue({ id: `long-${twice}`, untilFile });
-      await eventually(async () => expect((await queue.inspect()).inFlight).toBe(1));
+      const beganFile = `${untilFile}-began`;
+      await queue.enqueue({ id: `long-${twice}`, untilFile, beganFile });
+      await eventually(() => expect(existsSync(beganFile)).toBe(true));
       program.child.kill('SIGINT');
       await program.prints(/stopping: 1 worker finishes what it runs/);
       if (twice) program.child.kill('SIGINT');

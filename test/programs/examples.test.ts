@@ -13,6 +13,7 @@ import { renderArea } from '../../examples/fractal/mandelbrot.ts';
 import { cutIntoTiles } from '../../examples/fractal/scene.ts';
 import { TILE } from '../../examples/tiles/tiles.ts';
 import { eventually } from '../support/eventually.ts';
+import { programEnv } from '../support/program-env.ts';
 import { preparePython } from '../support/python.ts';
 import { freePort, startRedis } from '../support/redis.ts';
 
@@ -35,7 +36,7 @@ async function runExample(
 ): Promise<string> {
   const child = spawn('bash', [join(examples, name, 'run.sh'), ...args], {
     cwd: root,
-    env: { PATH: process.env['PATH'], HOME: process.env['HOME'], TMPDIR: folder, ...env },
+    env: { ...programEnv, HOME: process.env['HOME'], TMPDIR: folder, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const ended = once(child, 'close');

@@ -1,4 +1,5 @@
 /** The pool of `millrace dev` as a library: real worker processes on a real Redis, and which of them are stopped when. */
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -74,10 +75,13 @@ test('workers that are all busy are stopped when they have finished, and not bef
   });
   const folder = await mkdtemp(join(tmpdir(), 'millrace-local-pool-'));
   const untilFile = join(folder, 'go');
-  const orders = ['a', 'b', 'c'].map((id) => JSON.stringify({ id, untilFile }));
+  const ids = ['a', 'b', 'c'];
+  const beganFile = (id: string): string => join(folder, `began ${id}`);
+  const orders = ids.map((id) => JSON.stringify({ id, untilFile, beganFile: beganFile(id) }));
   await redis.lpush(keys.queue, ...orders);
   const loads = (): Promise<string[]> => redis.hvals(keys.load);
   await eventually(async () => expect(await loads()).toEqual(['1', '1', '1']));
+  await eventually(() => expect(ids.filter((id) => !existsSync(beganFile(id)))).toEqual([]));
   policy.tasksPerReplica = 3;
   await eventually(() => expect(reasons.at(-1)).toMatch(/^3→1: .*; 2 draining$/));
   expect(held).toEqual([]);

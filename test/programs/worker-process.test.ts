@@ -1,4 +1,5 @@
 /** The worker as a process of its own, on a real Redis: how it ends, how it dies, and who takes over. */
+import { existsSync } from 'node:fs';
 import { mkdtempDisposable, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,13 +16,23 @@ import { resultsOf, spawnProgram, spawnWorker, type WorkerProcess } from '../sup
 
 const order = (id: string, parts: object = {}): string => JSON.stringify({ id, ...parts });
 
-/** A file for which tasks can wait: how long they run is not left to the machine. */
-async function openGate(): Promise<{ file: string; open(): Promise<void> } & AsyncDisposable> {
+interface Gate extends AsyncDisposable {
+  /** A task that runs from when it is begun until the gate is open. */
+  order(id: string, parts?: object): string;
+  /** Resolves when these tasks run. */
+  begun(...ids: readonly string[]): Promise<void>;
+  open(): Promise<void>;
+}
+
+/** How long tasks run is not left to the machine. */
+async function closeGate(): Promise<Gate> {
   const folder = await mkdtempDisposable(join(tmpdir(), 'millrace-worker-process-'));
-  const file = join(folder.path, 'go');
+  const untilFile = join(folder.path, 'go');
+  const began = (id: string): string => join(folder.path, `began ${id}`);
   return {
-    file,
-    open: () => writeFile(file, ''),
+    order: (id, parts = { untilFile }) => order(id, { beganFile: began(id), ...parts }),
+    begun: (...ids) => eventually(() => expect(ids.filter((id) => !existsSync(began(id)))).toEqual([])),
+    open: () => writeFile(untilFile, ''),
     [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose](),
   };
 }
@@ -46,10 +57,9 @@ test.concurrent.each([
   const redis = server.client();
   const keys = freshKeys();
   await using worker = await spawnWorker(server, keys, ['--concurrency', '2', ...grace]);
-  await using gate = await openGate();
-  const slow = ['slow 1', 'slow 2'].map((id) => order(id, { untilFile: gate.file }));
-  await redis.lpush(keys.queue, ...slow);
-  await inFlight(redis, keys, worker, 2);
+  await using gate = await closeGate();
+  await redis.lpush(keys.queue, gate.order('slow 1'), gate.order('slow 2'));
+  await gate.begun('slow 1', 'slow 2');
   worker.signal('SIGTERM');
   await worker.reports('stopping');
   await redis.lpush(keys.queue, 'late');
@@ -97,17 +107,18 @@ test.concurrent('grace over: what still runs goes back in its order, with no del
   await using server = await startRedis();
   const redis = server.client();
   const keys = freshKeys();
-  await using worker = await spawnWorker(server, keys, ['--concurrency', '3', '--grace', '3s']);
+  await using worker = await spawnWorker(server, keys, ['--concurrency', '3', '--grace', '8s']);
+  await using gate = await closeGate();
   const tasks = [
-    order('obeys', { sleepMs: 3_600_000 }),
-    order('stubborn', { sleepMs: 3_600_000, stubborn: true }),
-    order('in time', { sleepMs: 200 }),
+    gate.order('obeys', { sleepMs: 3_600_000 }),
+    gate.order('stubborn', { sleepMs: 3_600_000, stubborn: true }),
+    gate.order('in time'),
   ];
   await redis.lpush(keys.queue, ...tasks);
-  await eventually(async () =>
-    expect(await sampleQueue(redis, keys)).toMatchObject({ counters: { taken: 3 } }),
-  );
+  await gate.begun('obeys', 'stubborn', 'in time');
   worker.signal('SIGTERM');
+  await worker.reports('stopping');
+  await gate.open();
   expect(await worker.ended).toBe(0);
   expect(await redis.hkeys(keys.result)).toEqual(['in time']);
   const back = await redis.lrange(keys.queue, 0, -1);
@@ -193,8 +204,8 @@ test.concurrent('restarted under its name, it gets its own tasks back immediatel
   const redis = server.client();
   const keys = freshKeys();
   await using first = await spawnWorker(server, keys, ['--lease', '60s', '--concurrency', '2'], 'pod-0');
-  await using gate = await openGate();
-  await redis.lpush(keys.queue, ...['a', 'b'].map((id) => order(id, { untilFile: gate.file })));
+  await using gate = await closeGate();
+  await redis.lpush(keys.queue, gate.order('a'), gate.order('b'));
   await inFlight(redis, keys, first, 2);
   first.signal('SIGKILL');
   await first.ended;

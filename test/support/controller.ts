@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { bundle } from '../../scripts/bundle.ts';
 import { LogEvent } from '../../runtime/log-event.ts';
 import { eventually, WITHIN_MS } from './eventually.ts';
+import { programEnv } from './program-env.ts';
 import { freePort } from './redis.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -68,12 +69,14 @@ export async function bundledController(): Promise<string[]> {
 
 /** Starts a controller; it is not ready yet when this resolves. */
 export async function startController(options: ControllerOptions): Promise<ControllerProcess> {
-  const { kubeconfig, args = [], env = {}, program = [MAIN], allowLocal = true } = options;
+  const { kubeconfig, args = [], env = {}, program, allowLocal = true } = options;
   const port = await freePort();
   const local = allowLocal ? ['--allow-local'] : [];
   const flags = ['--kubeconfig', kubeconfig, '--http-port', String(port), ...local, ...args];
-  const child = spawn(process.execPath, [...program, ...flags], {
-    env: { PATH: process.env['PATH'], ...env },
+  // another program is started as its image starts it
+  const own = program === undefined ? programEnv : { PATH: process.env['PATH'] };
+  const child = spawn(process.execPath, [...(program ?? [MAIN]), ...flags], {
+    env: { ...own, ...env },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   const { pid } = child;

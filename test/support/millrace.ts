@@ -3,6 +3,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { eventually, WITHIN_MS } from './eventually.ts';
+import { programEnv } from './program-env.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 export const MILLRACE = join(ROOT, 'cli/main.ts');
@@ -34,7 +35,7 @@ export interface StartOptions {
 export function start(file: string, args: readonly string[], options: StartOptions = {}): Program {
   const child = spawn(process.execPath, [file, ...args], {
     cwd: options.cwd ?? ROOT,
-    env: { PATH: process.env['PATH'], ...options.env },
+    env: { ...programEnv, ...options.env },
     stdio: ['pipe', 'pipe', 'pipe'],
   });
   let stdout = '';

@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { promisify } from 'node:util';
 import { expect } from 'vitest';
 import { eventually } from './eventually.ts';
+import { programEnv } from './program-env.ts';
 
 const run = promisify(execFile);
 
@@ -29,7 +30,7 @@ export async function openTerminal(
   const tmux = async (...args: string[]): Promise<string> =>
     (
       await run('tmux', ['-L', socket, '-f', '/dev/null', ...args], {
-        env: { PATH: process.env['PATH'], LANG: 'C.UTF-8', ...env },
+        env: { ...programEnv, LANG: 'C.UTF-8', ...env },
       })
     ).stdout;
   const where = ['-t', 'it'];

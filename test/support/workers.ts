@@ -12,6 +12,7 @@ import { createWorkerMetrics } from '../../worker/process/metrics.ts';
 import { runWorker } from '../../worker/worker.ts';
 import type { WorkerOptions } from '../../worker/epoch/options.ts';
 import { eventually, WITHIN_MS } from './eventually.ts';
+import { programEnv } from './program-env.ts';
 import type { RedisServer } from './redis.ts';
 
 export interface LogLine {
@@ -144,7 +145,7 @@ export function spawnProgram(
   [file = '', ...before]: readonly string[] = [process.execPath],
 ): WorkerProcess {
   const child = spawn(file, [...before, MAIN, ...args], {
-    env: { PATH: process.env['PATH'], ...env },
+    env: { ...programEnv, ...env },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   let written = '';
