@@ -60,6 +60,7 @@ export interface SourceSpecInput extends Omit<SourceSpec, 'bullmq' | 'celery' | 
   readonly celery?: {
     readonly queues: string[];
     readonly prioritySteps?: number[];
+    readonly exchanges?: string[];
     readonly keyPrefix?: string;
   };
   readonly custom?: Omit<CustomSourceSpec, 'delayed'> & {

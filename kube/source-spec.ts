@@ -10,10 +10,11 @@ export interface SourceSpec {
   readonly celery?: {
     readonly queues: string[];
     readonly prioritySteps: number[];
+    readonly exchanges?: string[];
     readonly keyPrefix?: string;
   };
   readonly custom?: CustomSourceSpec;
-  readonly dramatiq?: { readonly queues: string[] };
+  readonly dramatiq?: { readonly queues: string[]; readonly namespace?: string };
   /** `longestTask`: a duration. */
   readonly list?: { readonly keys: string[]; readonly longestTask?: string };
   readonly rq?: { readonly queues: string[] };
@@ -65,7 +66,12 @@ export function sourceQueues({
   }
   if (celery) return celery.queues.map((queue) => `celery:${celery.keyPrefix ?? ''}${queue}`);
   if (custom) return custom.waiting.map(({ key }) => `custom:${key}`);
-  if (dramatiq) return dramatiq.queues.map((queue) => `dramatiq:${queue}`);
+  if (dramatiq) {
+    const { namespace = 'dramatiq' } = dramatiq;
+    return dramatiq.queues.map(
+      (queue) => `dramatiq:${namespace === 'dramatiq' ? '' : `${namespace}:`}${queue}`,
+    );
+  }
   if (list) return list.keys.map((key) => `list:${key}`);
   if (rq) return rq.queues.map((queue) => `rq:${queue}`);
   if (saq) return saq.queues.map((queue) => `saq:${queue}`);

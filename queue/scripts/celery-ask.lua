@@ -6,7 +6,7 @@
 --       3 the most bytes of an answer's body; 0: no answers  4 after how many seconds without questions the list expires
 --       5 … the questions, in which `@now@` stands for the time of Redis in ms
 -- Returns  {Redis time in ms, when the last questions were asked or 0, how many workers they have reached,
---          {for each answer: its ticket, its body as far as it is returned, 1 if that is whole}}
+--          {for each answer: its ticket, its body as far as it is returned, the bytes of the whole body}}
 -- After  each worker that listens answers into the list. Nothing is written where none does
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -41,7 +41,7 @@ for _, answer in ipairs(redis.call('LRANGE', KEYS[1], 0, 2 * questions * workers
   if ticket and body then
     answers[#answers + 1] = string.sub(ticket, 1, 64)
     answers[#answers + 1] = string.sub(body, 1, longest)
-    answers[#answers + 1] = #body <= longest and 1 or 0
+    answers[#answers + 1] = #body
   end
 end
 return {now, asked, workers, answers}

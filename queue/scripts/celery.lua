@@ -2,12 +2,13 @@
 -- queue those belong that workers have fetched and not acknowledged. Only that leaves Redis, whatever else is in a message. Writes
 -- nothing.
 --
--- KEYS  1 the hash of unacknowledged messages  2 … of each queue its binding, and then of each queue its lists of messages in the
---       order in which they are taken
+-- KEYS  1 the hash of unacknowledged messages  2 … of each queue the bindings of the exchange of its name, then of each queue its
+--       lists of messages in the order in which they are taken, then the bindings of other exchanges
 -- ARGV  1 the number of queues  2 the lists of each  3 the most messages that are read of the hash  4 the same, of each list, from
---       the end that is taken next  5 of a queue, the most lists that are read
--- Returns  {Redis time in ms, messages of the hash that were not read, {for each that was: routing key, ETA}, the number of
---          bindings if there is no message at all, else 0, for each list: {its length, for each message read: its ETA}}; an ETA is
+--       the end that is taken next  5 of a queue, the most lists that are read  6 … the names of the queues
+-- Returns  {Redis time in ms, messages of the hash that were not read, {for each that was: exchange, routing key, ETA}, the number of
+--          bindings if there is no message at all, else 0, {of other exchanges: which of KEYS, a binding of one of these
+--          queues}, for each list: {its length, for each message read: its ETA}}; an ETA is
 --          ISO text, `-` for none, and `?` for no message of Celery. {Redis time in ms, n} where KEYS[n] is of another type
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -39,6 +40,8 @@ local function read_page(count)
       read = read + 1
       -- [message, exchange, routing key]
       local route = string.match(value, '"([^"]*)"%]$')
+      local exchange = string.match(value, '"([^"]*)", *"[^"]*"%]$') or ''
+      fetched[#fetched + 1] = string.sub(exchange, 1, 256)
       fetched[#fetched + 1] = route and string.sub(route, 1, 256) or '?'
       fetched[#fetched + 1] = route and eta_in(value) or '?'
     end
@@ -53,7 +56,23 @@ if cursor ~= '0' and bytes < ROOM then
 end
 
 local unread = cursor == '0' and 0 or math.max(0, redis.call('HLEN', KEYS[1]) - read)
-local replies = {now, unread, fetched, 0}
+local bound = {}
+for at = 2 + queues + queues * lists, #KEYS do
+  -- about as many as this; a binding is `routing key, pattern, queue`
+  local reply = redis.pcall('SSCAN', KEYS[at], '0', 'COUNT', 200)
+  if reply.err then return {now, at} end
+  for _, member in ipairs(reply[2]) do
+    local queue = string.match(member, '\6\22([^\6\22]*)$')
+    for i = 6, #ARGV do
+      if queue == ARGV[i] and #member <= 1024 and #bound < 200 then
+        bound[#bound + 1] = at
+        bound[#bound + 1] = member
+      end
+    end
+  end
+end
+
+local replies = {now, unread, fetched, 0, bound}
 local total = read + unread
 for queue = 1, queues do
   local left = most_lists
@@ -72,5 +91,5 @@ for queue = 1, queues do
     replies[#replies + 1] = row
   end
 end
-if total == 0 and queues > 0 then replies[4] = redis.call('EXISTS', unpack(KEYS, 2, 1 + queues)) end
+if total == 0 and queues > 0 then replies[4] = redis.call('EXISTS', unpack(KEYS, 2, 1 + queues)) + #bound end
 return replies

@@ -6,15 +6,14 @@
  * message reached, so silent ones can be counted.
  */
 import type { Redis } from 'ioredis';
+import { bindingsIn, type CeleryBinding, type Routed } from './celery-routes.ts';
 import { asBytes, asCount, asList, asText } from '../scripts/decode-reply.ts';
 import { script } from '../scripts/scripts.ts';
 
 type Inquiry = 'active' | 'active_queues';
 
 /** A task that a worker runs. */
-export interface CeleryTask {
-  /** Its routing key: the name of its queue, unless the user routes otherwise. */
-  readonly route: string;
+export interface CeleryTask extends Routed {
   /** Whether it was acknowledged, and so is not among the unacknowledged messages. */
   readonly acknowledged: boolean;
 }
@@ -32,6 +31,8 @@ export interface WorkerAnswers {
   readonly active: ByWorker<readonly CeleryTask[]>;
   /** The names of the queues that each worker consumes. */
   readonly queues: ByWorker<readonly string[]>;
+  /** How these are bound. */
+  readonly bindings: readonly CeleryBinding[];
 }
 
 export interface CeleryControl {
@@ -51,9 +52,10 @@ export interface CeleryControl {
   ) => Promise<void>;
 }
 
-/** Longest answer, bytes of base64: some 40 tasks. Of a longer one, only the first tasks are counted. */
+/** Longest answer, bytes of base64: some 40 tasks. The rest of a longer one is taken to be like its beginning. */
 const LONGEST = 65_536;
 const TTL_S = 3_600;
+const MOST_BINDINGS = 100;
 
 /** `keyPrefix`: Celery's `global_keyprefix`; `list`: of the answers, without it. */
 export function celeryControl(keyPrefix: string, list: string): CeleryControl {
@@ -111,19 +113,22 @@ function decode(reply: unknown): WorkerAnswers {
   const answers = asList(listed, what);
   const active = new Map<string, { at: number; answer: readonly CeleryTask[] }>();
   const queues = new Map<string, { at: number; answer: readonly string[] }>();
+  const bindings = new Map<string, CeleryBinding>();
   for (let i = 0; i + 2 < answers.length; i += 3) {
     const [, inquiry, time] = /^(\w+):(\d+)$/.exec(asText(answers[i], what)) ?? [];
     const text = Buffer.from(asBytes(answers[i + 1], what).toString('latin1'), 'base64').toString();
-    const one = answers[i + 2] === 1 ? readWhole(text) : readBeginning(text, inquiry);
+    const whole = asCount(answers[i + 2], what);
+    const one = whole <= LONGEST ? readWhole(text) : readBeginning(text, inquiry, whole / LONGEST);
     const at = Number(time);
     if (!one || !(at > 0)) continue;
     const { worker, items } = one;
     if (inquiry === 'active') keepNewest(active, worker, { at, answer: items.map(runningTask) });
-    if (inquiry === 'active_queues')
-      keepNewest(queues, worker, { at, answer: items.map(({ name }) => String(name)) });
+    if (inquiry !== 'active_queues') continue;
+    keepNewest(queues, worker, { at, answer: items.map(({ name }) => String(name)) });
+    for (const binding of items.flatMap(bindingsIn)) bindings.set(JSON.stringify(binding), binding);
   }
   const numbers = { now: asCount(now, what), asked: asCount(asked, what), reached: asCount(reached, what) };
-  return { ...numbers, active, queues };
+  return { ...numbers, active, queues, bindings: [...bindings.values()].slice(0, MOST_BINDINGS) };
 }
 
 function keepNewest<T extends { readonly at: number }>(newest: Map<string, T>, worker: string, one: T): void {
@@ -139,8 +144,9 @@ interface Answer {
 }
 
 function runningTask({ acknowledged, delivery_info: info }: Item): CeleryTask {
-  const route = (info as { routing_key?: string } | undefined)?.routing_key ?? '';
-  return { route, acknowledged: acknowledged === true };
+  const { routing_key: route, exchange } = (info ?? {}) as { routing_key?: unknown; exchange?: unknown };
+  const textOf = (one: unknown): string => (typeof one === 'string' ? one : '');
+  return { exchange: textOf(exchange), route: textOf(route), acknowledged: acknowledged === true };
 }
 
 /** `undefined` for anything else, such as the error of a worker that cannot answer. */
@@ -155,16 +161,17 @@ function readWhole(text: string): Answer | undefined {
   return entry && Array.isArray(entry[1]) ? { worker: entry[0], items: entry[1] as Item[] } : undefined;
 }
 
-/** The tasks in the beginning of an answer that was cut. */
-function readBeginning(text: string, inquiry: string | undefined): Answer | undefined {
+/** The tasks in the beginning of an answer that was cut, as often over as the whole is longer by `times`. */
+function readBeginning(text: string, inquiry: string | undefined, times: number): Answer | undefined {
   const worker = /^\{"([^"\\]+)": *\[/.exec(text)?.[1];
   if (worker === undefined || inquiry !== 'active') return undefined;
   const items = Array.from(
-    text.matchAll(/"acknowledged": *(true|false).*?"routing_key": *"([^"\\]*)"/g),
-    ([, acknowledged, route = '']) => ({
+    text.matchAll(/"acknowledged": *(true|false).*?"exchange": *"([^"\\]*)", *"routing_key": *"([^"\\]*)"/g),
+    ([, acknowledged, exchange = '', route = '']) => ({
       acknowledged: acknowledged === 'true',
-      delivery_info: { routing_key: route },
+      delivery_info: { exchange, routing_key: route },
     }),
   );
-  return { worker, items };
+  const all = Math.round(items.length * times);
+  return { worker, items: Array.from({ length: all }, (_, i) => items[i % items.length] ?? {}) };
 }

@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import { WrongKeyType } from '../pool/sample.ts';
 import { asCount, asList, asText, UnexpectedReply } from '../scripts/decode-reply.ts';
 import { script } from '../scripts/scripts.ts';
+import { bindingOf, type CeleryBinding, type Routed } from './celery-routes.ts';
 import { SourceTrouble } from './source.ts';
 
 /** Messages that are read for their queue and ETA: of `unacked`, of each list, and the number of lists per queue. */
@@ -13,7 +14,13 @@ const MOST_LISTS = 4;
 export interface CeleryKeys {
   readonly unacked: string;
   /** With the lists of each in the order in which workers take from them; all have the same number of lists. */
-  readonly queues: readonly { readonly binding: string; readonly lists: readonly string[] }[];
+  readonly queues: readonly {
+    readonly name: string;
+    readonly binding: string;
+    readonly lists: readonly string[];
+  }[];
+  /** Other exchanges that these queues are bound to, and the keys of their bindings. */
+  readonly exchanges: readonly { readonly name: string; readonly key: string }[];
 }
 
 /** When a task may run, ms of Redis time; `undefined`: immediately. */
@@ -24,9 +31,11 @@ export interface Messages {
   readonly now: number;
   /** Messages of `unacked` that were not read: too many, or too long. */
   readonly unread: number;
-  readonly unacked: readonly { readonly route: string; readonly eta: Eta }[];
+  readonly unacked: readonly (Routed & { readonly eta: Eta })[];
   /** The number of queues that a client or a worker has declared; only counted if there is no message at all, otherwise 0. */
   readonly known: number;
+  /** Of these queues to other exchanges, as far as Redis has them. */
+  readonly bindings: readonly CeleryBinding[];
   /** The lists of each queue, with the ETAs of the messages that are taken next. */
   readonly lists: readonly (readonly {
     readonly key: string;
@@ -39,15 +48,24 @@ export interface Messages {
  * One round trip; per queue, one command for each list and one more for up to four that are not empty. Throws `WrongKeyType`, and
  * `SourceTrouble` for messages that are not Celery's.
  */
-export async function readMessages(redis: Redis, { unacked, queues }: CeleryKeys): Promise<Messages> {
+export async function readMessages(redis: Redis, of: CeleryKeys): Promise<Messages> {
+  const { unacked, queues, exchanges } = of;
   const each = queues[0]?.lists.length ?? 0;
   const lists = queues.flatMap((queue) => queue.lists);
-  const keys = [unacked, ...queues.map(({ binding }) => binding), ...lists];
+  const before = [unacked, ...queues.map(({ binding }) => binding), ...lists];
+  const keys = [...before, ...exchanges.map(({ key }) => key)];
   const bounds = [MOST_UNACKED, MOST_LISTED, MOST_LISTS];
-  const reply = await script(redis, 'celery')(keys.length, ...keys, queues.length, each, ...bounds);
+  const reply = await script(redis, 'celery')(
+    keys.length,
+    ...keys,
+    queues.length,
+    each,
+    ...bounds,
+    ...queues.map(({ name }) => name),
+  );
   const what = 'messages of Celery';
-  const [now, unread, fetched, known, ...rows] = asList(reply, what);
-  if (fetched === undefined) throw wrongType(asCount(unread, what), keys);
+  const [now, unread, fetched, known, bound, ...rows] = asList(reply, what);
+  if (fetched === undefined) throw wrongType(asCount(unread, what), keys, before.length);
   if (rows.length !== lists.length) throw new UnexpectedReply(`${what} in ${lists.length} lists`, reply);
   const texts = asList(fetched, what).map((one) => asText(one, what));
   const read = rows.map((row, i) => {
@@ -58,16 +76,22 @@ export async function readMessages(redis: Redis, { unacked, queues }: CeleryKeys
   return {
     now: asCount(now, 'the time'),
     unread: asCount(unread, 'messages that were not read'),
-    unacked: texts.flatMap((route, i) =>
-      i % 2 === 0 ? [{ route, eta: etaIn(texts[i + 1] ?? '?', unacked) }] : [],
+    unacked: texts.flatMap((exchange, i) =>
+      i % 3 === 0 ? [{ exchange, route: texts[i + 1] ?? '', eta: etaIn(texts[i + 2] ?? '?', unacked) }] : [],
     ),
     known: asCount(known, what),
+    bindings: asList(bound, what).flatMap((at, i, all): CeleryBinding[] => {
+      if (i % 2 !== 0) return [];
+      const { name = '' } = exchanges[asCount(at, what) - 1 - before.length] ?? {};
+      return [bindingOf(name, asText(all[i + 1], what))];
+    }),
     lists: queues.map((_, i) => read.slice(i * each, (i + 1) * each)),
   };
 }
 
-function wrongType(at: number, keys: readonly string[]): WrongKeyType {
+function wrongType(at: number, keys: readonly string[], before: number): WrongKeyType {
   const key = keys[at - 1] ?? '';
+  if (at > before) return new WrongKeyType(key, 'a set', 'SSCAN reads it');
   return at === 1
     ? new WrongKeyType(key, 'a hash', 'HSCAN reads it')
     : new WrongKeyType(key, 'a list', 'LLEN reads it');

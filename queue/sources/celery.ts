@@ -14,6 +14,7 @@ import { sleep } from '../../runtime/timers.ts';
 import type { Watched } from './ask.ts';
 import { celeryControl, type CeleryControl, type WorkerAnswers } from './celery-control.ts';
 import { askWorkers, orderAll } from './celery-workers.ts';
+import { queueOf, type Routed } from './celery-routes.ts';
 import { readMessages, type CeleryKeys, type Messages } from './celery-messages.ts';
 import { count, lowestScore, waking } from './question.ts';
 import { SourceTrouble, type Source, type SourceCounts } from './source.ts';
@@ -22,6 +23,8 @@ export interface CelerySettings {
   readonly queues: readonly string[];
   /** As the transport option `priority_steps`. */
   readonly prioritySteps: readonly number[];
+  /** Exchanges that the queues are bound to, where these are of other names. */
+  readonly exchanges?: readonly string[];
   /** As the transport option `global_keyprefix`. */
   readonly keyPrefix?: string;
 }
@@ -61,10 +64,17 @@ export function celerySource(settings: CelerySettings): Source {
   };
 }
 
-export function keysOf({ queues, prioritySteps, keyPrefix = '' }: CelerySettings): CeleryKeys {
+export function keysOf({
+  queues,
+  prioritySteps,
+  exchanges = [],
+  keyPrefix = '',
+}: CelerySettings): CeleryKeys {
   return {
     unacked: `${keyPrefix}unacked`,
+    exchanges: exchanges.map((name) => ({ name, key: `${keyPrefix}_kombu.binding.${name}` })),
     queues: queues.map((queue) => ({
+      name: queue,
       binding: `${keyPrefix}_kombu.binding.${queue}`,
       lists: prioritySteps.map((step) => `${keyPrefix}${queue}${step === 0 ? '' : `\x06\x16${step}`}`),
     })),
@@ -92,7 +102,9 @@ async function readQueues(
   for (const { key, length } of messages.lists.flat())
     watch({ question: waking(count('LLEN', key)), reply: String(length) });
   const countAll = (found: Messages, said: WorkerAnswers): readonly SourceCounts[] =>
-    queues.map((queue, i) => countsOf({ queue, lists: found.lists[i] ?? [], found, said, horizonMs }));
+    queues.map((queue, i) =>
+      countsOf({ queue, queues, lists: found.lists[i] ?? [], found, said, horizonMs }),
+    );
   const counts = countAll(messages, answers);
   if (answers.reached === 0 && messages.known === 0) checkFound(queues, counts, keyPrefix);
   if (answers.reached === 0 || counts.some(({ waiting, inHand }) => waiting + inHand > 0)) return counts;
@@ -100,10 +112,10 @@ async function readQueues(
   if (answers.asked < answers.now) await control.askAnew(redis);
   await sleep(ANSWERS_COME_MS);
   const [later, running] = await Promise.all([
-    readMessages(redis, { ...keys, queues: [] }),
+    readMessages(redis, { ...keys, queues: [], exchanges: [] }),
     control.ask(redis, 'no'),
   ]);
-  return countAll({ ...later, lists: messages.lists }, running);
+  return countAll({ ...later, bindings: messages.bindings, lists: messages.lists }, running);
 }
 
 /** The answers of all workers that are still valid at `now`. */
@@ -113,6 +125,8 @@ function latest<T>(now: number, said: ReadonlyMap<string, { readonly at: number;
 
 interface CountInput {
   readonly queue: string;
+  /** All of the pool. */
+  readonly queues: readonly string[];
   /** The lists of this queue. */
   readonly lists: Messages['lists'][number];
   readonly found: Messages;
@@ -120,14 +134,16 @@ interface CountInput {
   readonly horizonMs: number;
 }
 
-function countsOf({ queue, lists, found, said, horizonMs }: CountInput): SourceCounts {
+function countsOf({ queue, queues, lists, found, said, horizonMs }: CountInput): SourceCounts {
   const { now, unacked } = found;
   const later = lists.flatMap(({ etas }) => etas).filter((eta) => eta !== undefined);
-  const mine = unacked.filter(({ route }) => route === queue).map(({ eta }) => eta);
+  const bindings = [...said.bindings, ...found.bindings];
+  const isMine = (one: Routed): boolean => queueOf(one, queues, bindings) === queue;
+  const mine = unacked.filter(isMine).map(({ eta }) => eta);
   const held = mine.filter((eta) => eta !== undefined && eta > now) as number[];
   const acknowledged = latest(said.now, said.active)
     .flat()
-    .filter((task) => task.acknowledged && task.route === queue).length;
+    .filter((task) => task.acknowledged && isMine(task)).length;
   const etas = [...later, ...held];
   const ahead = etas.filter((eta) => eta > now);
   return {
@@ -154,6 +170,6 @@ function checkFound(queues: readonly string[], counts: readonly SourceCounts[], 
   throw new SourceTrouble(
     'NotFound',
     `there is no Celery queue "${queue}" here (no key "${keyPrefix}${queue}" or "${keyPrefix}_kombu.binding.${queue}"), and no worker listens`,
-    'check queues and keyPrefix (global_keyprefix) of source.celery, and the database in the address of Redis; a queue is there once a task was sent to it',
+    'check queues and keyPrefix (global_keyprefix) of source.celery, and the database in the address of Redis; a queue is there once a task was sent to it, and one that is bound to an exchange of another name is found by source.celery.exchanges',
   );
 }

@@ -16,34 +16,43 @@ import { SourceTrouble, type Source, type SourceCounts } from './source.ts';
 
 export interface DramatiqSettings {
   readonly queues: readonly string[];
+  /** As `namespace` of RedisBroker. */
+  readonly namespace?: string;
 }
+
+export const DEFAULT_NAMESPACE = 'dramatiq';
 
 const MOST_DELAYED = 500;
 
-export function dramatiqSource({ queues }: DramatiqSettings): Source {
+export function dramatiqSource({ queues, namespace = DEFAULT_NAMESPACE }: DramatiqSettings): Source {
   return {
     kind: 'dramatiq',
-    read: (ask, horizonMs) => Promise.all(queues.map((queue) => readQueue(ask, queue, horizonMs))),
+    read: (ask, horizonMs) => Promise.all(queues.map((queue) => readQueue(ask, namespace, queue, horizonMs))),
     holding: { by: 'count', lagMs: 0 },
   };
 }
 
-async function readQueue(ask: Ask, queue: string, horizonMs: number): Promise<SourceCounts> {
-  const list = `dramatiq:${queue}`;
+async function readQueue(
+  ask: Ask,
+  namespace: string,
+  queue: string,
+  horizonMs: number,
+): Promise<SourceCounts> {
+  const list = `${namespace}:${queue}`;
   const { now, answers } = await ask({
     waiting: waking(count('LLEN', list)),
     messages: waking(count('HLEN', `${list}.msgs`)),
     delayed: waking(count('HLEN', `${list}.DQ.msgs`)),
     later: someTails(`${list}.DQ.msgs`, MOST_DELAYED),
     failed: count('ZCARD', `${list}.XQ`),
-    known: count('EXISTS', 'dramatiq:__heartbeats__'),
+    known: count('EXISTS', `${namespace}:__heartbeats__`),
   });
   const { waiting, messages, delayed, failed, known } = answers;
   if (known + waiting + messages + delayed + failed === 0)
     throw new SourceTrouble(
       'NotFound',
-      'there is nothing of Dramatiq here (no key "dramatiq:__heartbeats__")',
-      'check the database in the address of Redis; Dramatiq is there once a client or a worker has opened it, under its default namespace',
+      `there is nothing of Dramatiq here (no key "${namespace}:__heartbeats__")`,
+      'check source.dramatiq.namespace (namespace of RedisBroker) and the database in the address of Redis; Dramatiq is there once a client or a worker has opened it',
     );
   const times = answers.later.map(dueIn).filter((time) => time !== undefined);
   const due = times.filter((time) => time <= now).length;

@@ -322,9 +322,9 @@ export const good: [what: string, spec: Json][] = [
     [
       { asynq: { queues: ['default'] } },
       { bullmq: { queues: ['mail'] } },
-      { celery: { queues: ['mail'], prioritySteps: [0, 3, 6, 9], keyPrefix: 'shop:' } },
+      { celery: { queues: ['mail'], prioritySteps: [0, 3, 6, 9], exchanges: ['media'], keyPrefix: 'shop:' } },
       { rq: { queues: ['default'] } },
-      { dramatiq: { queues: ['default'] } },
+      { dramatiq: { queues: ['default'], namespace: 'shop' } },
       { arq: { queues: ['arq:queue'] } },
       { saq: { queues: ['default'] } },
       { sidekiq: { queues: ['default'] } },

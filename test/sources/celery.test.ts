@@ -7,6 +7,7 @@ import type { Drains } from '../../controller/act/scale-in.ts';
 import type { Member } from '../../controller/act/target.ts';
 import { queueKeys } from '../../queue/keys.ts';
 import { createAsk } from '../../queue/sources/ask.ts';
+import { matchesTopic } from '../../queue/sources/celery-routes.ts';
 import { readSource } from '../../queue/sources/read.ts';
 import type { Source, SourceWorkers } from '../../queue/sources/source.ts';
 import { sourceOf } from '../../queue/sources/sources.ts';
@@ -54,6 +55,79 @@ test('all priorities, what is prefetched and what runs are counted, of two queue
   expect(await redis.hlen('shop:unacked')).toBe(4);
   await celery.release(11);
   await sees(server, source, { waiting: 0, inFlight: 0 });
+});
+
+test('queues that are bound by keys of their own: what is prefetched and what runs counts in its queue', async () => {
+  await using server = await startRedis();
+  await using celery = await openCelery(server, { ownKeys: true });
+  const both = sourceFor(['mail', 'sms']);
+  const mail = sourceFor(['mail']);
+  await celery.send(3, { exchange: 'media', routing_key: 'mail.urgent.today' });
+  await celery.send(4, { queue: 'sms' });
+  await sees(server, both, { waiting: 7, inFlight: 0 });
+  await celery.work('pod-1', '-Q', 'mail');
+  await celery.work('pod-2', '-Q', 'sms', '--prefetch-multiplier', '2');
+  // of each queue one runs, and one or two are prefetched
+  await sees(server, both, { waiting: 2, inFlight: 5 });
+  await sees(server, mail, { waiting: 1, inFlight: 2 });
+  await celery.release(7);
+  await sees(server, both, { waiting: 0, inFlight: 0 });
+});
+
+test('such queues without a worker: bindings are in Redis, under the names of their exchanges', async () => {
+  await using server = await startRedis();
+  await using celery = await openCelery(server, { ownKeys: true });
+  const redis = server.client();
+  await celery.send(1, { exchange: 'media', routing_key: 'mail.urgent' });
+  const worker = await celery.work('pod-1', '-Q', 'mail', '--prefetch-multiplier', '2');
+  await celery.send(2, { exchange: 'media', routing_key: 'mail.urgent' });
+  await eventually(async () => expect(await redis.hlen('unacked')).toBe(2));
+  await worker.kill();
+  const named = sourceOf({ celery: { queues: ['mail'], prioritySteps: [0], exchanges: ['media'] } });
+  // what it had prefetched: the one that ran is lost
+  await sees(server, named, { waiting: 0, inFlight: 2 });
+  await redis.del('unacked', 'unacked_index');
+  await sees(server, named, { waiting: 0, inFlight: 0 });
+  await expect(readSource(redis, sourceFor(['mail']), 0)).rejects.toMatchObject({
+    kind: 'NotFound',
+    todo: expect.stringContaining('source.celery.exchanges'),
+  });
+  await redis.set('_kombu.binding.sms', 'x');
+  const wrong = sourceOf({ celery: { queues: ['mail'], prioritySteps: [0], exchanges: ['sms'] } });
+  await expect(readSource(redis, wrong, 0)).rejects.toThrow('the key "_kombu.binding.sms" is not a set');
+});
+
+test.each([
+  ['mail.#', 'mail.urgent.today', true],
+  ['mail.#', 'mail', false],
+  ['#', 'mail', true],
+  ['*.urgent', 'mail.urgent', true],
+  ['*.urgent', 'a.b.urgent', false],
+  ['mail.#.now', 'mail.a.b.now', true],
+  ['mail.#.now', 'mail.a.b', false],
+  ['mail', 'mailbox', false],
+])('the pattern %s, and the key %s: %s', (pattern, key, matches) => {
+  expect(matchesTopic(pattern.split('.'), key.split('.'))).toBe(matches);
+});
+
+test('a worker with many threads runs more than its answer holds, in a database of its own', async () => {
+  await using server = await startRedis();
+  await using celery = await openCelery(server, { db: 3 });
+  const redis = server.client({ db: 3 });
+  const source = sourceFor(['mail']);
+  await celery.send(130, { args: ['x'.repeat(500)] });
+  await celery.work('pod-1', '-P', 'threads', '-c', '120');
+  await eventually(async () => {
+    const { waiting, inFlight } = (await readSource(redis, source, 0)).sample;
+    expect(waiting).toBe(0);
+    // the rest of the answer is taken to be like its beginning
+    expect(inFlight).toBeGreaterThanOrEqual(120);
+    expect(inFlight).toBeLessThanOrEqual(140);
+  });
+  await celery.release(130);
+  await eventually(async () =>
+    expect((await readSource(redis, source, 0)).sample).toMatchObject({ waiting: 0, inFlight: 0 }),
+  );
 });
 
 test('more fetched messages than are read count all the same, each in its queue', async () => {

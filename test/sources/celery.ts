@@ -17,6 +17,10 @@ const folder = join(import.meta.dirname, 'python');
 export interface CeleryOptions {
   readonly acksLate?: boolean;
   readonly keyPrefix?: string;
+  /** Of the broker. */
+  readonly db?: number;
+  /** Queues are bound to exchanges of other names, by keys of their own. */
+  readonly ownKeys?: boolean;
 }
 
 /** Of a worker, more arguments for `celery worker`. */
@@ -49,17 +53,19 @@ export const celeryCases: readonly (LibraryCase & { open: (server: RedisServer) 
 
 export async function openCelery(
   server: RedisServer,
-  { acksLate = false, keyPrefix = '' }: CeleryOptions = {},
+  { acksLate = false, keyPrefix = '', db = 0, ownKeys = false }: CeleryOptions = {},
 ): Promise<Celery> {
   const python = await preparePython(await readFile(join(folder, 'celery.txt'), 'utf8'));
   if (python instanceof Error) throw python;
-  const redis = server.client();
+  const redis = server.client({ db });
   const env = {
     PATH: process.env['PATH'],
     REDIS_PORT: String(server.port),
     PYTHONPATH: folder,
     ACKS_LATE: acksLate ? '1' : '',
     KEY_PREFIX: keyPrefix,
+    BROKER_DB: String(db),
+    OWN_KEYS: ownKeys ? '1' : '',
   };
   const control = celeryControl(keyPrefix, 'answers of the test');
   const processes = workerProcesses();

@@ -3,9 +3,39 @@ import { expect, test } from 'vitest';
 import { dueIn } from '../../queue/sources/dramatiq.ts';
 import { readSource } from '../../queue/sources/read.ts';
 import { sourceOf } from '../../queue/sources/sources.ts';
+import { eventually } from '../support/eventually.ts';
 import { startRedis } from '../support/redis.ts';
+import { openDramatiq } from './dramatiq.ts';
 
 const source = sourceOf({ dramatiq: { queues: ['mail'] } });
+
+test('in a namespace of its own, where a wrong one is named', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  await using library = await openDramatiq(server, 'shop');
+  await library.push(3);
+  await library.push(1, 3_600_000);
+  const shop = sourceOf({ dramatiq: { queues: ['mail'], namespace: 'shop' } });
+  await eventually(async () =>
+    expect((await readSource(redis, shop, 0)).sample).toMatchObject({
+      waiting: 3,
+      inFlight: 0,
+      delayed: 1,
+      due: 0,
+    }),
+  );
+  await library.work('pod-1');
+  // no more than one is in hand: it prefetches none
+  await eventually(async () =>
+    expect((await readSource(redis, shop, 0)).sample).toMatchObject({ waiting: 2, inFlight: 1, delayed: 1 }),
+  );
+  await expect(readSource(redis, source, 0)).rejects.toMatchObject({
+    kind: 'NotFound',
+    todo: expect.stringContaining('check source.dramatiq.namespace'),
+  });
+  await library.release(3);
+});
+
 const message = (eta: number, size = 1): string =>
   JSON.stringify({
     queue_name: 'mail.DQ',

@@ -1,14 +1,18 @@
 /** Dramatiq, with its workers as processes of their own. */
-import type { LibraryCase } from './library.ts';
+import type { RedisServer } from '../support/redis.ts';
+import type { Library, LibraryCase } from './library.ts';
 import { openPython } from './python-library.ts';
+
+export function openDramatiq(server: RedisServer, namespace: string): Promise<Library> {
+  // its record of workers names clients too: each worker counts itself when it has started
+  const started = server.client({ db: 1 });
+  const count = async (): Promise<number> => Number(await started.get('started'));
+  return openPython('dramatiq', server, count, { NAMESPACE: namespace });
+}
 
 export const dramatiqCase: LibraryCase = {
   name: 'Dramatiq 2.2.1',
   settings: { dramatiq: { queues: ['mail'] } },
   keys: 'dramatiq:*',
-  // its record of workers names clients too: each worker counts itself when it has started
-  open: (server) => {
-    const started = server.client({ db: 1 });
-    return openPython('dramatiq', server, async () => Number(await started.get('started')));
-  },
+  open: (server) => openDramatiq(server, 'dramatiq'),
 };

@@ -26,7 +26,7 @@ export const completeSpec: Complete<Omit<WorkerPoolSpec, 'template'>> & { templa
     arq: { queues: ['arq:queue'] },
     asynq: { queues: ['default'] },
     bullmq: { queues: ['mail'], prefix: 'bull' },
-    celery: { queues: ['mail'], prioritySteps: [0, 3, 6, 9], keyPrefix: 'shop:' },
+    celery: { queues: ['mail'], prioritySteps: [0, 3, 6, 9], exchanges: ['media'], keyPrefix: 'shop:' },
     custom: {
       waiting: [{ command: 'LLEN', key: 'jobs', args: [] }],
       inHand: [{ command: 'ZCOUNT', key: 'jobs:leases', args: ['now:ms', '+inf'] }],
@@ -34,7 +34,7 @@ export const completeSpec: Complete<Omit<WorkerPoolSpec, 'template'>> & { templa
       finished: { command: 'GET', key: 'jobs:done', args: [] },
       longestTask: '10m',
     },
-    dramatiq: { queues: ['default'] },
+    dramatiq: { queues: ['default'], namespace: 'shop' },
     list: { keys: ['jobs'], longestTask: '10m' },
     rq: { queues: ['default'] },
     saq: { queues: ['default'] },

@@ -17,6 +17,7 @@ test.each<[SourceSpecInput, string[]]>([
   [{ saq: { queues: ['default'] } }, ['saq:default']],
   [{ arq: { queues: ['arq:queue', 'mail'] } }, ['arq:queue', 'arq:mail']],
   [{ dramatiq: { queues: ['default'] } }, ['dramatiq:default']],
+  [{ dramatiq: { queues: ['default'], namespace: 'shop' } }, ['dramatiq:shop:default']],
   [{ list: { keys: ['jobs'] } }, ['list:jobs']],
   [{ taskiq: { queues: ['taskiq', 'mail'], group: 'taskiq' } }, ['taskiq:taskiq', 'taskiq:mail']],
   [{ stream: { keys: ['orders'], group: 'workers' } }, ['stream:orders']],

@@ -15,12 +15,12 @@ SETTINGS = RedisSettings(port=PORT)
 
 async def hold(context):
     """Runs until a test lets it end."""
-    async with Redis(port=PORT, db=1) as gate:
+    async with Redis(port=PORT, db=1, socket_timeout=None) as gate:
         await gate.blpop("released")
 
 
 async def started(context):
-    async with Redis(port=PORT, db=1) as gate:
+    async with Redis(port=PORT, db=1, socket_timeout=None) as gate:
         await gate.incr("started")
 
 

@@ -5,23 +5,30 @@ import os
 import sys
 
 from celery import Celery
+from kombu import Exchange, Queue
 from redis import Redis
 
 PORT = int(os.environ["REDIS_PORT"])
 
-app = Celery("celery_tasks", broker=f"redis://localhost:{PORT}/0")
+app = Celery("celery_tasks", broker=f"redis://localhost:{PORT}/{os.environ.get('BROKER_DB', '0')}")
 app.conf.update(
     task_default_queue="mail",
     worker_prefetch_multiplier=1,
     broker_transport_options={"global_keyprefix": os.environ.get("KEY_PREFIX", "")},
     task_acks_late=os.environ.get("ACKS_LATE") == "1",
 )
+if os.environ.get("OWN_KEYS") == "1":
+    media = Exchange("media", type="topic")
+    app.conf.task_queues = [
+        Queue("mail", media, routing_key="mail.#"),
+        Queue("sms", Exchange("direct"), routing_key="text.message"),
+    ]
 
 
 @app.task(name="hold")
 def hold(*_):
     """Runs until a test lets it end."""
-    Redis(port=PORT, db=1).blpop("released")
+    Redis(port=PORT, db=1, socket_timeout=None).blpop("released")
 
 
 def push(tasks, options):

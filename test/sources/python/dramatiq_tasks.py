@@ -11,13 +11,13 @@ from dramatiq.brokers.redis import RedisBroker
 from redis import Redis
 
 PORT = int(os.environ["REDIS_PORT"])
-dramatiq.set_broker(RedisBroker(port=PORT))
+dramatiq.set_broker(RedisBroker(port=PORT, namespace=os.environ.get("NAMESPACE", "dramatiq")))
 
 
 @dramatiq.actor(queue_name="mail", time_limit=600_000)
 def hold():
     """Runs until a test lets it end."""
-    Redis(port=PORT, db=1).blpop("released")
+    Redis(port=PORT, db=1, socket_timeout=None).blpop("released")
 
 
 def push(tasks, delay_ms):

@@ -13,7 +13,7 @@ QUEUE = "mail"
 
 def hold():
     """Runs until a test lets it end."""
-    Redis(port=PORT, db=1).blpop("released")
+    Redis(port=PORT, db=1, socket_timeout=None).blpop("released")
 
 
 def push(tasks, delay_ms):

@@ -16,7 +16,7 @@ def open_queue():
 
 async def hold(context):
     """Runs until a test lets it end."""
-    async with Redis(port=PORT, db=1) as gate:
+    async with Redis(port=PORT, db=1, socket_timeout=None) as gate:
         await gate.blpop("released")
 
 

@@ -24,13 +24,13 @@ scheduler = TaskiqScheduler(broker, [schedules])
 @broker.task(task_name="hold")
 async def hold():
     """Runs until a test lets it end."""
-    async with Redis(port=PORT, db=1) as gate:
+    async with Redis(port=PORT, db=1, socket_timeout=None) as gate:
         await gate.blpop("released")
 
 
 @broker.on_event(TaskiqEvents.WORKER_STARTUP)
 async def started(_state):
-    async with Redis(port=PORT, db=1) as gate:
+    async with Redis(port=PORT, db=1, socket_timeout=None) as gate:
         await gate.incr("started")
 
 
