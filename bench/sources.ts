@@ -149,8 +149,9 @@ async function measureReads(
   { signal, progress }: BenchOptions,
 ): Promise<ReadonlyMap<string, { readonly redisUs: number; readonly controllerUs: number }>> {
   const { redis } = server;
+  const scripted = defineScripts(redis);
   const reading: ReadOptions = {
-    redis: defineScripts(redis),
+    redisOf: () => scripted,
     log: pino({ level: 'silent' }),
     explain: (error) => ({ reason: 'Unreachable', why: String(error) }),
   };

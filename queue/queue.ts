@@ -10,6 +10,7 @@
  */
 import type { Redis } from 'ioredis';
 import { cancelTask } from './cancel.ts';
+import { openClusterLinks } from './connection/cluster/links.ts';
 import { closeRedis, openRedis, type RedisAddress } from './connection/connection.ts';
 import { awaitReplicas, checkDurability, type Durability } from './connection/durability.ts';
 import { inspectQueue, type QueueView } from './inspect.ts';
@@ -101,6 +102,8 @@ export interface Queue extends AsyncDisposable {
   close(): Promise<void>;
 }
 
+/** A slot that moves, or a replica that takes over, is waited for like a server that is away, but not for ever, ms. */
+const PASSING_MS = 60_000;
 const BATCH_TASKS = 1_000;
 const BATCH_BYTES = 1 << 20;
 
@@ -112,16 +115,18 @@ export function openQueue(options: QueueOptions = {}): Queue {
   const place = locationOf(address, keys);
   const { durability } = options;
   if (durability) checkDurability(durability);
-  const redis = defineScripts(openRedis(place.address));
-  const resultHash = place.results
-    ? { ...place.results, redis: openRedis(place.results.address) }
-    : { key: keys.result, address: place.address, redis };
+  const links = address.cluster && openClusterLinks({ address, waits: true, passingMs: PASSING_MS });
+  const redis = defineScripts(links?.client(keys.queue) ?? openRedis(place.address));
+  const resultHash =
+    links && place.results
+      ? { ...place.results, redis: links.client(keys.result) }
+      : { key: keys.result, address: place.address, redis };
   const pusher = createPusher(redis, place.keys, place.results && resultHash);
   const target: PushTarget = { redis, pusher, durability };
   const results: Results = openResults(resultHash, { key: keys.errors, address: place.address, redis });
   const close = async (): Promise<void> => {
     await Promise.all([results[Symbol.asyncDispose](), pusher[Symbol.asyncDispose]()]);
-    await Promise.all(Array.from(new Set([redis, resultHash.redis]), closeRedis));
+    await (links ? links[Symbol.asyncDispose]() : closeRedis(redis));
   };
   return {
     keys,

@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import { closeRedis, within } from '../queue/connection/connection.ts';
+import { within } from '../queue/connection/connection.ts';
 import { checkDurability } from '../queue/connection/durability.ts';
 import { queueKeys } from '../queue/keys.ts';
 import { findFilled } from '../queue/workers/filled-queues.ts';
@@ -13,7 +13,7 @@ import { systemClock } from '../runtime/clock.ts';
 import type { WorkerOptions } from './epoch/options.ts';
 import { FIRST_TURN_TIMEOUT_MS, runQueue, type QueueLoopOptions } from './epoch/queue-loop.ts';
 import { createRefusals, patienceWith, type Refusals } from './epoch/registration/connection-errors.ts';
-import { connectQueues, ownConnections, type ConnectedQueue } from './epoch/registration/connections.ts';
+import { connectQueues, type ConnectedQueue } from './epoch/registration/connections.ts';
 import { NameTaken } from './epoch/registration/registration.ts';
 import { reportRenewals } from './epoch/registration/renewals.ts';
 import { createWorkerSlots, type WorkerSlots } from './epoch/slots/slots.ts';
@@ -76,9 +76,8 @@ async function runAs(options: WorkerOptions, stopping: AbortSignal, hurry: Abort
   using _renewals = reportRenewals(options.redis, options.log);
   const mark = randomUUID().slice(0, 8);
   const connected = connectQueues(options, queues, clientName(names.join(','), id, mark), refusals);
-  const own = ownConnections(connected);
-  options.health?.reach(() => within(PING_TIMEOUT_MS, Promise.all(own.map((redis) => redis.ping())), 'PING'));
-  const slots = openSlots(connected, options);
+  options.health?.reach(() => within(PING_TIMEOUT_MS, connected.ping(), 'PING'));
+  const slots = openSlots(connected.queues, options);
   await using keepers = options.mayBlock
     ? createLeaseKeepers({ worker: id, leaseMs, queues: queues.length })
     : undefined;
@@ -91,13 +90,13 @@ async function runAs(options: WorkerOptions, stopping: AbortSignal, hurry: Abort
     ended.abort();
   });
   try {
-    await runQueues(connected, refusals, ended, {
+    await runQueues(connected.queues, refusals, ended, {
       shared: { worker: options, mark, slots, keepers },
       stopping: AbortSignal.any([stopping, ended.signal]),
       hurry: AbortSignal.any([hurry, refused.signal]),
     });
   } finally {
-    await Promise.all(own.map(closeRedis));
+    await connected.close();
   }
   refused.signal.throwIfAborted();
 }

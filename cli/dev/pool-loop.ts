@@ -5,7 +5,7 @@
 import { noMemory, type Memory, type Policy } from '../../controller/decide/decision.ts';
 import { observe, type Observation, type Baseline } from '../../controller/observe/observation.ts';
 import { createRecorder } from '../../controller/records/recorder.ts';
-import { openSampler } from '../../controller/sample/cluster-sampler.ts';
+import { createSampler } from '../../controller/sample/sampler.ts';
 import type { Sampler } from '../../controller/sample/sampler.ts';
 import type { Sampled } from '../../controller/sample/sampled.ts';
 import { drainsOf } from '../../controller/act/scale-in.ts';
@@ -64,7 +64,7 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
   let closed = false;
 
   const poll = options.pollMs === undefined ? {} : { pollMs: options.pollMs };
-  const sampler = openSampler({ address: options.redis, log, ...poll, onSample: kick });
+  const sampler = createSampler({ address: options.redis, log, ...poll, onSample: kick });
   sampler.add(ID, queues);
   const recorder = createRecorder({ clock: systemClock, log });
 

@@ -47,14 +47,15 @@ export interface Drains {
 
 /** In the Redis of a pool's queues. */
 export function drainsOf(redisOf: RedisOf, queues: readonly QueueKeys[]): Drains {
-  // each server knows its own connections by their ids and names
-  const servers = new Set(queues.map(redisOf));
+  // each server knows its own connections by their ids and names; queues may share a connection
+  const servers = (): Set<ReturnType<RedisOf>> =>
+    new Set(new Map(queues.map(redisOf).map((redis) => [redis.stream, redis] as const)).values());
   return {
     read: (named) => registeredWorkers(redisOf, queues, named),
     set: (orders) => drainWorkers(redisOf, queues, orders),
     endWaits: async (loads) => {
       const all = [...loads];
-      await Promise.all(Array.from(servers, (redis) => endWaits(redis, all)));
+      await Promise.all(Array.from(servers(), (redis) => endWaits(redis, all)));
     },
   };
 }

@@ -17,7 +17,7 @@ import { recoveryNote, type Death } from '../recover/deaths.ts';
 import { noJournal, type Journal } from '../process/journal.ts';
 import { createMemoryStore } from '../records/memory-store.ts';
 import type { QueueLink } from '../sample/sampler.ts';
-import { openSampler } from '../sample/cluster-sampler.ts';
+import { createSampler } from '../sample/sampler.ts';
 import type { ControllerGauges, ControllerMetrics } from '../observe/metrics.ts';
 import type { Quarantine } from '../process/quarantine.ts';
 import { createReconcile, type Reconcile } from './reconcile.ts';
@@ -92,7 +92,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     signal,
   });
   await using hub = createRedisHub((address) =>
-    openSampler({
+    createSampler({
       address,
       log,
       onRead: (key) => journal.begin(key),

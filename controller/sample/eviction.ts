@@ -4,15 +4,49 @@ import { describeRisk, evictionRisk } from '../../queue/connection/eviction.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { interval } from '../../runtime/timers.ts';
 
-export interface EvictionWatch extends Disposable {
-  /** Human-readable: what can happen and what to do about it; `undefined` when nothing can. */
+export interface EvictionWatches extends Disposable {
+  /** Checks a server until its connection has ended. */
+  watch(redis: Redis): void;
+  /** Of any of them, human-readable: what can happen and what to do about it; `undefined` when nothing can. */
+  readonly risk: string | undefined;
+}
+
+interface EvictionWatch extends Disposable {
   readonly risk: string | undefined;
 }
 
 const INTERVAL_MS = 60_000;
 
+export function createEvictionWatches({
+  log,
+  onChange,
+  everyMs,
+}: {
+  readonly log: Logger;
+  readonly onChange: () => void;
+  readonly everyMs: number | undefined;
+}): EvictionWatches {
+  const watches = new Map<Redis, EvictionWatch>();
+  return {
+    watch: (redis) => {
+      const watch = watchEviction(redis, log, onChange, everyMs);
+      watches.set(redis, watch);
+      redis.once('end', () => {
+        watch[Symbol.dispose]();
+        watches.delete(redis);
+      });
+    },
+    get risk() {
+      return [...watches.values()].find(({ risk }) => risk !== undefined)?.risk;
+    },
+    [Symbol.dispose]: () => {
+      for (const watch of watches.values()) watch[Symbol.dispose]();
+    },
+  };
+}
+
 /** `onChange` is called when the risk changes. */
-export function watchEviction(
+function watchEviction(
   redis: Redis,
   log: Logger,
   onChange: () => void,

@@ -1,5 +1,4 @@
 /** Reads all queues of a pool: a sample, or why there is none. Expired leases found on the way are recovered immediately. */
-import type { Redis } from 'ioredis';
 import { combineSamples } from '../../queue/pool/pool-sample.ts';
 import {
   describeRedisError,
@@ -8,6 +7,7 @@ import {
   type RedisAddress,
 } from '../../queue/connection/connection.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
+import type { RedisOf } from '../../queue/location.ts';
 import { recoverLost } from '../../queue/workers/recover.ts';
 import { UnexpectedReply } from '../../queue/scripts/decode-reply.ts';
 import { ReplyRefused } from '../../queue/connection/reply-scanner.ts';
@@ -33,7 +33,7 @@ export interface QueuesRead {
 export type Blindness = Pick<Extract<Sampled, { kind: 'unknown' }>, 'reason' | 'why'>;
 
 export interface ReadOptions {
-  readonly redis: Redis;
+  readonly redisOf: RedisOf;
   /** Determines what is wrong with the server. */
   readonly explain: (error: unknown) => Blindness;
   readonly log: Logger;
@@ -45,7 +45,7 @@ const LENIENCE_MS = 50;
 
 /** Counts what falls due within `horizonMs`. Never rejects. */
 export async function readQueues(
-  { redis, explain, log }: ReadOptions,
+  { redisOf, explain, log }: ReadOptions,
   queues: readonly QueueKeys[],
   horizonMs: number,
 ): Promise<QueuesRead> {
@@ -57,14 +57,16 @@ export async function readQueues(
     roundTripMs,
   });
   try {
-    const reading = Promise.all(queues.map((keys) => sampleQueue(redis, keys, horizonMs + LENIENCE_MS)));
+    const reading = Promise.all(
+      queues.map((keys) => sampleQueue(redisOf(keys), keys, horizonMs + LENIENCE_MS)),
+    );
     const samples = await within(ANSWER_TIMEOUT_MS, reading, 'the sample');
     roundTripMs = performance.now() - asked;
     for (const [i, { expired, silent, suspects, workers }] of samples.entries()) {
       const keys = queues[i];
       const stranded = suspects > 0 && workers === 0;
       if (keys && (expired > 0 || silent || stranded))
-        await within(ANSWER_TIMEOUT_MS, recoverLost(redis, keys, log), 'the recovery');
+        await within(ANSWER_TIMEOUT_MS, recoverLost(redisOf(keys), keys, log), 'the recovery');
     }
     const quiet = queues.filter((_, i) => samples[i]?.waiting === 0 && !samples[i].paused);
     // the same array if all are quiet, to save memory
@@ -74,7 +76,7 @@ export async function readQueues(
       roundTripMs,
     };
   } catch (error) {
-    const late = error instanceof RedisTimeout && redis.status === 'ready';
+    const late = error instanceof RedisTimeout && isReady(redisOf, queues);
     if (late || error instanceof WrongKeyType) roundTripMs ??= performance.now() - asked;
     return unknown(
       error instanceof WrongKeyType ? { reason: 'WrongKeyType', why: error.message } : explain(error),
@@ -84,27 +86,33 @@ export async function readQueues(
 
 /** Reads a source instead of the queues, which only locate the stored records. Never rejects. */
 export async function readFromSource(
-  { redis, explain }: ReadOptions,
+  { redisOf, explain }: ReadOptions,
   source: Source,
   queues: readonly QueueKeys[],
   horizonMs: number,
 ): Promise<QueuesRead> {
   const asked = performance.now();
   try {
-    const reading = readSource(redis, source, horizonMs + LENIENCE_MS);
+    const [first] = queues;
+    if (!first) throw new RangeError('a pool has at least one queue');
+    const reading = readSource(redisOf(first), source, horizonMs + LENIENCE_MS);
     const { sample, watched } = await within(ANSWER_TIMEOUT_MS, reading, 'the sample');
     const quiet = sample.waiting === 0 && sample.pausedQueues === 0 ? queues : [];
     const roundTripMs = performance.now() - asked;
     return { sampled: { kind: 'known', sample }, quiet, roundTripMs, watched };
   } catch (error) {
     const answered = error instanceof WrongKeyType || error instanceof SourceTrouble;
-    const late = error instanceof RedisTimeout && redis.status === 'ready';
+    const late = error instanceof RedisTimeout && isReady(redisOf, queues);
     return {
       sampled: { kind: 'unknown', ...sourceBlindness(error, explain) },
       quiet: [],
       roundTripMs: answered || late ? performance.now() - asked : undefined,
     };
   }
+}
+
+function isReady(redisOf: RedisOf, queues: readonly QueueKeys[]): boolean {
+  return queues.every((keys) => redisOf(keys).status === 'ready');
 }
 
 function sourceBlindness(error: unknown, explain: ReadOptions['explain']): Blindness {
@@ -115,11 +123,11 @@ function sourceBlindness(error: unknown, explain: ReadOptions['explain']): Blind
 
 /** Removes expired entries. Never rejects. */
 export async function sweepAll(
-  { redis, log }: Pick<ReadOptions, 'redis' | 'log'>,
+  { redisOf, log }: Pick<ReadOptions, 'redisOf' | 'log'>,
   queues: readonly QueueKeys[],
 ): Promise<void> {
   for (const keys of queues)
-    await sweep(redis, keys).catch((error: unknown) => {
+    await sweep(redisOf(keys), keys).catch((error: unknown) => {
       log.debug({ queue: keys.queue, err: error }, 'failed to remove expired entries');
     });
 }

@@ -2,8 +2,8 @@
  * Reads what is sampled for one id at a time: the queues, then the entry, then whether to read again. What the wake cannot report
  * (a change between the read and the moment from which it listens) is found by one more read.
  */
-import { within } from '../../queue/connection/connection.ts';
 import { countVain, isQuiet, isVain, take, type Entry } from './entry.ts';
+import type { QueueKeys } from '../../queue/keys.ts';
 import type { Batches } from './batches.ts';
 import type { QueueUsers } from './queue-users.ts';
 import { readFromSource, readQueues, sweepAll, type QueuesRead, type ReadOptions } from './read.ts';
@@ -21,7 +21,7 @@ export interface ReaderOptions {
   readonly wake: Wake;
   readonly reading: ReadOptions;
   /** Resolves when the first attempt to connect is over. */
-  readonly attempted: () => Promise<void>;
+  readonly attempted: (queues: readonly QueueKeys[]) => Promise<void>;
   /** Those that wait to be read in a batch. */
   readonly batches: Pick<Batches, 'drop'>;
   readonly timers: Timers;
@@ -32,14 +32,12 @@ export interface ReaderOptions {
 
 /** The first task may be the first of many: after a wake, the queues are read again after this delay. */
 const BURST_MS = 100;
-/** The first read waits no longer for the wake to be set up. */
-const LISTEN_TIMEOUT_MS = 1_000;
 
 /** Returns the function that reads an id; while it is being read, it is read once more afterwards. It never rejects. */
 export function createReader(options: ReaderOptions): (id: string) => Promise<void> {
   const { entries, wake, reading, attempted, batches, safetyMs, onRead } = options;
-  const { redis } = reading;
-  const listening = within(LISTEN_TIMEOUT_MS, wake.settled, 'the wake').catch(() => {});
+  const isReady = ({ queues }: Entry): boolean =>
+    queues.every((keys) => reading.redisOf(keys).status === 'ready');
 
   return async function read(id) {
     const entry = entries.get(id);
@@ -48,7 +46,7 @@ export function createReader(options: ReaderOptions): (id: string) => Promise<vo
     entry.reading = true;
     batches.drop(id);
     // otherwise the first sample of each would report that there is no wake
-    await (redis.status === 'ready' ? listening : attempted());
+    await (isReady(entry) ? wake.listening(entry.queues) : attempted(entry.queues));
     entry.readAt = performance.now();
     entry.safetyAt = nextAt(id, entry.readAt, safetyMs);
     const { woken } = entry;

@@ -9,16 +9,17 @@
  * A sample that failed says why; it is never a zero. It connects in the background and never gives up.
  */
 import { isDeepStrictEqual } from 'node:util';
-import { addressName, closeRedis, type RedisAddress } from '../../queue/connection/connection.ts';
+import { addressName, type RedisAddress } from '../../queue/connection/connection.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import type { RedisOf } from '../../queue/location.ts';
 import type { Source } from '../../queue/sources/source.ts';
 import { formatDuration } from '../../runtime/duration.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { interval } from '../../runtime/timers.ts';
-import { watchEviction } from './eviction.ts';
+import { createClusterWake } from './cluster-wake.ts';
+import { createEvictionWatches } from './eviction.ts';
 import { createTimers, type Timers } from './timers.ts';
-import { connectSampler } from './connection.ts';
+import { connectSampler, type SamplerConnection } from './connection.ts';
 import { createQueueUsers, type QueueUsers } from './queue-users.ts';
 import { createReader } from './reader.ts';
 import { touchSource } from './source-entry.ts';
@@ -77,32 +78,37 @@ export interface SamplerOptions {
   readonly wakeMode?: WakeMode;
 }
 
+const POLL_MS = 1_000;
+
 export function createSampler(options: SamplerOptions): Sampler {
-  const { address, onSample, onRead, log, pollMs = 1_000, safetyMs = 30_000 } = options;
+  const { address, onSample, onRead, log, pollMs = POLL_MS, safetyMs = 30_000 } = options;
   const entries = new Map<string, Entry>();
   const users = createQueueUsers();
   const batches = createBatches({ run: (id) => read(id) });
   const timers = createTimers((id) => void read(id));
-  const { redis, attempted, explain } = connectSampler(address, log);
   const readAll = (): void => batches.add(entries.keys());
-  redis.on('ready', readAll);
-  const eviction = watchEviction(redis, log, readAll, options.evictionMs);
-  const wake = createWake({
+  const evictions = createEvictionWatches({ log, onChange: readAll, everyMs: options.evictionMs });
+  const connection = connectSampler({
     address,
     log,
-    ...(options.wakeMode ? { mode: options.wakeMode } : {}),
-    onWake: (queue) => {
-      if (queue !== undefined) return wakeUsers({ users, entries, read }, queue);
-      for (const { source } of entries.values()) touchSource(source);
-      readAll();
+    onOpen: (redis) => {
+      redis.on('ready', readAll);
+      evictions.watch(redis);
     },
+    onMoved: (queues) => moved(queues),
+  });
+  const { redisOf, attempted, explain } = connection;
+  const { wake, moved } = openWake(options, connection, (queue) => {
+    if (queue !== undefined) return wakeUsers({ users, entries, read }, queue);
+    for (const { source } of entries.values()) touchSource(source);
+    readAll();
   });
   const read = createReader({
     server: addressName(address),
     entries,
     users,
     wake,
-    reading: { redis, log, explain },
+    reading: { redisOf, log, explain },
     attempted,
     batches,
     timers,
@@ -115,17 +121,20 @@ export function createSampler(options: SamplerOptions): Sampler {
   /** Stops listening to queues that are no longer sampled. */
   function setQueues(id: string, queues: readonly QueueKeys[]): void {
     forgetSource(id, entries.get(id)?.source, users);
-    for (const keys of users.change(id, entries.get(id)?.queues ?? [], queues)) wake.forget(keys);
+    for (const keys of users.change(id, entries.get(id)?.queues ?? [], queues)) {
+      wake.forget(keys);
+      connection.forget(keys);
+    }
   }
 
   return {
-    redisOf: () => redis,
+    redisOf,
     pollMs,
     get wakeMode() {
       return wake.mode;
     },
     get evictionRisk() {
-      return eviction.risk;
+      return evictions.risk;
     },
     add: (id, queues, source) => {
       const before = entries.get(id);
@@ -146,13 +155,25 @@ export function createSampler(options: SamplerOptions): Sampler {
     },
     [Symbol.asyncDispose]: async () => {
       timer.clear();
-      eviction[Symbol.dispose]();
+      evictions[Symbol.dispose]();
       batches[Symbol.dispose]();
       timers[Symbol.dispose]();
       entries.clear();
-      await Promise.all([wake[Symbol.asyncDispose](), closeRedis(redis)]);
+      await Promise.all([wake[Symbol.asyncDispose](), connection[Symbol.asyncDispose]()]);
     },
   };
+}
+
+/** `moved`: these queues are on another primary of their cluster now. */
+function openWake(
+  { address, log, wakeMode, pollMs = POLL_MS }: SamplerOptions,
+  { links, redisOf }: SamplerConnection,
+  onWake: (queue: string | undefined) => void,
+): { readonly wake: Wake; readonly moved: (queues: readonly string[]) => void } {
+  const own = { address, log, ...(wakeMode ? { mode: wakeMode } : {}), onWake };
+  if (!links) return { wake: createWake(own), moved: () => undefined };
+  const wake = createClusterWake({ ...own, links, redisOf, pollMs });
+  return { wake, moved: wake.moved };
 }
 
 /** Reads a queue that changed, for each id that samples it. */

@@ -26,8 +26,8 @@ export interface Armed {
 
 export interface Wake extends AsyncDisposable {
   readonly mode: WakeMode;
-  /** Resolves when the mode is settled, or the first attempt to listen has failed. */
-  readonly settled: Promise<void>;
+  /** Resolves when the mode is settled for these queues, the first attempt to listen has failed, or after a second. */
+  listening(queues: readonly QueueKeys[]): Promise<void>;
   /**
    * Begins to listen to an idle queue. Resolves to its contents at that moment, if known: there is no wake for tasks that arrived
    * between the last read and then.
@@ -52,6 +52,7 @@ export interface WakeOptions {
 }
 
 const CONNECT_TIMEOUT_MS = 5_000;
+const LISTEN_TIMEOUT_MS = 1_000;
 const RETRY_MS = 1_000;
 const ANSWER_TIMEOUT_MS = 3_000;
 
@@ -113,8 +114,9 @@ export function createWake(options: WakeOptions): Wake {
   }
 
   const connecting = connect();
+  const listening = within(LISTEN_TIMEOUT_MS, settled.promise, 'the wake').catch(() => {});
   return {
-    settled: settled.promise,
+    listening: () => listening,
     get mode() {
       if (allowed !== WakeMode.Tracking) return allowed;
       return watch?.armed ? WakeMode.Tracking : WakeMode.Polling;

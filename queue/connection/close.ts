@@ -1,5 +1,6 @@
 /** Closing connections, with what ioredis leaves open. */
 import type { Redis } from 'ioredis';
+import { SlotClient } from './cluster/slot-client.ts';
 import { insideOf, type SentCommand } from './ioredis-internals.ts';
 import { within } from './within.ts';
 
@@ -11,6 +12,7 @@ export async function closeRedis(redis: Redis): Promise<void> {
 
 /** Closes a client immediately, without QUIT: pending commands are rejected. */
 export function dropRedis(redis: Redis): void {
+  if (redis instanceof SlotClient) return redis.disconnect();
   // an aborted TLS handshake may fail twice; ioredis listens once, and the second error would end the process
   (redis as { stream?: Redis['stream'] }).stream?.on('error', () => undefined);
   const between = redis.status === 'reconnecting';

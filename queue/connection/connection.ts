@@ -9,7 +9,7 @@ import { Redis, type RedisOptions } from 'ioredis';
 import { replyCode } from './reply-code.ts';
 import { parseUrl, tlsOptions, type RedisAddress } from './address.ts';
 import { refuseConnection, resendLost } from './close.ts';
-import { isMoved, locateInCluster } from './cluster.ts';
+import { isMoved, locateInCluster } from './cluster/locator.ts';
 import { connectorTo } from './connector.ts';
 import { currentAddress, renewCredentials } from './credentials.ts';
 import { DatabaseRefused } from './redis-errors.ts';

@@ -17,15 +17,17 @@ interface CommandQueue {
 export interface RedisInside {
   /** Counts connections: events of an earlier one are ignored. */
   connectionEpoch: number;
-  setStatus(status: 'end'): void;
+  setStatus(status: 'connecting' | 'connect' | 'ready' | 'close' | 'reconnecting' | 'end'): void;
   /** Sent over the current connection, and not answered. */
   readonly commandQueue: CommandQueue;
   /** The same of the last connection that was ready: resent over the next one. */
   readonly prevCommandQueue?: CommandQueue;
+  /** Waits for a connection. */
+  readonly offlineQueue: CommandQueue;
   /** Sends now, or when there is a connection. */
   sendCommand(command: SentCommand): unknown;
   /** Rejects all commands that were sent or wait to be sent. */
-  flushQueue(error: Error): void;
+  flushQueue: (error: Error) => void;
 }
 
 export function insideOf(redis: Redis): RedisInside {

@@ -37,9 +37,12 @@ export class HostRefused extends Error {
 /** Those that were asked for the address of a server did not return it. */
 class NotLocated extends Error {
   readonly trouble: RedisTrouble;
-  constructor(trouble: RedisTrouble, message: string) {
-    super(message);
+  /** The message without anything that a server has replied. */
+  readonly withheld: string;
+  constructor(trouble: RedisTrouble, message: string, options: ErrorOptions & { withheld?: string } = {}) {
+    super(message, options);
     this.trouble = trouble;
+    this.withheld = options.withheld ?? message;
   }
 }
 
@@ -53,6 +56,23 @@ export class ClusterRefused extends NotLocated {
   override name = 'ClusterRefused';
 }
 
+/**
+ * Why a node of a cluster cannot be used. `proven`: the cluster was connected to before, so that it is no question of TLS if a
+ * node hangs up.
+ */
+export function nodeRefused(
+  error: unknown,
+  name: string,
+  { encrypted, proven }: { readonly encrypted: boolean; readonly proven: boolean },
+): ClusterRefused {
+  const { trouble } = classifyError(error, encrypted);
+  const told = (answer: 'quoted' | 'withheld'): string =>
+    trouble === 'closed' && proven
+      ? `cluster node ${name} closes the connection: is it running?`
+      : `cluster node ${name}${errorSuffix(error, encrypted, answer)}`;
+  return new ClusterRefused(trouble, told('quoted'), { cause: error, withheld: told('withheld') });
+}
+
 interface Meaning {
   readonly trouble: RedisTrouble;
   /** Goes behind the server's name. */
@@ -64,6 +84,8 @@ const CLUSTER = 'is a node of a Redis Cluster, which must be named as one: as cl
 
 /** Replies of a cluster that pass by themselves: a slot moves, or a replica is about to take over. */
 const PASSING = /^(ASK|TRYAGAIN|CLUSTERDOWN)$/;
+/** The same to those who know that it is a cluster: nodes that do not yet agree where a slot is. */
+const PASSING_THERE = /^(ASK|TRYAGAIN|CLUSTERDOWN|MOVED)$/;
 
 /** The same for every host, so that it does not reveal what the name resolves to. */
 const NOT_ALLOWED =
@@ -84,6 +106,7 @@ const ANSWERS: Record<string, readonly [RedisTrouble, string]> = {
 
 /** What a program may do about an error of `address`. */
 export function troubleOfRedis(error: unknown, address: RedisAddress): RedisTrouble {
+  if (address.cluster && PASSING_THERE.test(replyCode(error) ?? '')) return 'away';
   return classifyError(error, isEncrypted(address)).trouble;
 }
 
@@ -97,7 +120,7 @@ export function describeRedisError(
   answer: 'quoted' | 'withheld' = 'quoted',
 ): string {
   if (error instanceof RangeError) return firstLine(error.message);
-  if (address.cluster && PASSING.test(replyCode(error) ?? ''))
+  if (address.cluster && PASSING_THERE.test(replyCode(error) ?? ''))
     return `Redis at ${addressName(address)} cannot serve this key now: its slot is moving, or has no primary`;
   return `Redis at ${addressName(address)}${errorSuffix(error, isEncrypted(address), answer)}`;
 }
@@ -118,7 +141,11 @@ export function classifyError(
   answer: 'quoted' | 'withheld' = 'quoted',
 ): Meaning {
   const text = firstLine(error instanceof Error ? error.message : String(error));
-  if (error instanceof NotLocated) return { trouble: error.trouble, words: `: ${text}` };
+  if (error instanceof NotLocated)
+    return {
+      trouble: error.trouble,
+      words: `: ${answer === 'withheld' ? firstLine(error.withheld) : text}`,
+    };
   if (error instanceof ReplyRefused) return { trouble: 'other', words: `was cut off: ${text}` };
   if (error instanceof HostRefused) return { trouble: 'other', words: NOT_ALLOWED };
   if (error instanceof DatabaseRefused) return { trouble: 'database', words: text };

@@ -73,6 +73,8 @@ export function createResultReader({ values, errors, waits }: ResultReaderOption
   let noticed = false; // something changed since the last read
   let lastRead = -Infinity;
   let lastOfAll = -Infinity;
+  /** In a cluster, a slot is moving: its keys are read from two nodes, and no change is reported. */
+  let moving = false;
   let reading = false;
   let again = false;
   let closed = false;
@@ -136,7 +138,7 @@ export function createResultReader({ values, errors, waits }: ResultReaderOption
       const tracking = await (watch ??= openWatch());
       await lookUpNext(tracking);
       if (waits.unasked) readSoon();
-      else readIn(isArmed(tracking) ? SAFETY_MS : POLL_MS);
+      else readIn(isArmed(tracking) && !moving ? SAFETY_MS : POLL_MS);
     } catch (error) {
       onFailure(error);
       readIn(MAX_GAP_MS); // the connection was lost: it reconnects by itself, and each wait has its own timeout
@@ -150,15 +152,28 @@ export function createResultReader({ values, errors, waits }: ResultReaderOption
   async function lookUpNext(tracking: Watches | undefined): Promise<void> {
     lastRead = performance.now();
     const afterNotice = noticed;
-    if (noticed || !isArmed(tracking) || lastRead - lastOfAll >= safetyMs(waits.size)) {
+    if (noticed || moving || !isArmed(tracking) || lastRead - lastOfAll >= safetyMs(waits.size)) {
       waits.changed();
       lastOfAll = lastRead;
     }
     noticed = false;
     const asked = waits.next(pace.mostIds, vainIds(pace));
     if (asked.length === 0) return;
-    const found = await (tracking ? answered(tracking, asked) : readOnce(values.redis, errors.redis, asked));
+    const found = await (tracking ? armed(tracking, asked) : readOnce(values.redis, errors.redis, asked));
     pace = spaced(pace, { asked: asked.length, found, waits: waits.size, noticed: afterNotice });
+  }
+
+  /** A watch stays at its server; the other connections follow a key that has moved already. */
+  async function armed(watches: Watches, asked: readonly Waiter[]): Promise<number> {
+    try {
+      const found = await answered(watches, asked);
+      moving = false;
+      return found;
+    } catch (error) {
+      if (replyCode(error) !== 'ASK') throw error;
+      moving = true;
+      return await readOnce(values.redis, errors.redis, asked);
+    }
   }
 
   /** What no other read would change fails all waits. */

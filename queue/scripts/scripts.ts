@@ -25,7 +25,7 @@ const arity = {
   letter: 4,
   progress: 2,
   sweep: 5,
-  store: 2,
+  store: undefined,
   drain: undefined,
   filled: undefined,
   note: 1,

@@ -1,6 +1,6 @@
 -- Stores results where the result hash is on another server than the queue: before the turn that settles their tasks.
 --
--- KEYS  1 result  2 expiry, in the same slot
+-- KEYS  1 result  2 with a retention: expiry, in the same slot
 -- ARGV  1 retention of a result, ms; empty: for ever  then id, value, …
 -- Returns  the number of results
 -- Storing them again changes nothing. With a retention, the server lets them go by itself where it can (Redis >= 7.4,

@@ -16,5 +16,7 @@ export async function storeResults(
 ): Promise<void> {
   if (results.length === 0) return;
   const pairs = results.flatMap(({ id, value }) => [id, value]);
-  await script(redis, 'store')(key, resultExpiryKey(key), ttlMs ?? '', ...pairs);
+  // while a slot moves, a cluster executes what names a single key
+  const keys = ttlMs === undefined ? [key] : [key, resultExpiryKey(key)];
+  await script(redis, 'store')(keys.length, ...keys, ttlMs ?? '', ...pairs);
 }

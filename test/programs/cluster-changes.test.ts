@@ -1,9 +1,11 @@
 /** A Redis Cluster that changes while a worker and plain clients are at work: slots move, primaries die. */
 import { Cluster } from 'ioredis';
 import { expect, test } from 'vitest';
+import { locationOf } from '../../queue/location.ts';
 import { openQueue } from '../../queue/queue.ts';
 import { startCluster, type RedisCluster } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
+import { known, sample } from '../support/sampling.ts';
 import { freshKeys } from '../support/turns.ts';
 import { startWorker } from '../support/workers.ts';
 
@@ -60,6 +62,25 @@ test('an idle worker, and a client that waits for a result, follow a slot that m
   await cluster.moveSlot(keys.result);
   await client.lpush(keys.queue, 'later');
   expect(await waiting).toBe('done later');
+});
+
+test('a replica takes over from the primary of an idle queue: the next push wakes its pool and its worker', async () => {
+  await using cluster = await startCluster({ replicas: 1 });
+  await using client = plainClient(cluster);
+  const keys = freshKeys();
+  await using worker = startWorker(cluster, keys, { handler: () => 'done' });
+  await worker.ready();
+  await using sampling = sample(cluster.address, { pollMs: 200, safetyMs: 600_000 });
+  const { sampler, woken } = sampling;
+  sampler.add('p', [locationOf(cluster.address, keys).keys]);
+  await known(sampler, 'p', { waiting: 0 });
+  sampler.setActive('p', false, 0);
+  await eventually(() => expect(sampler.wakeMode).toBe('Tracking'));
+  await cluster.failOver(keys.queue);
+  await client.lpush(keys.queue, 'a');
+  await eventually(() => expect(woken).toContain('p'));
+  await eventually(async () => expect(await client.hget(keys.result, 'a')).toBe('done'));
+  expect(worker.epochs).toBe(1);
 });
 
 test('the primary of the queue dies and a replica takes over: what it has confirmed is done', async () => {

@@ -1,11 +1,14 @@
 /** The controller's sampler on a Redis Cluster: queues on several primaries are one pool, which wakes when slots have moved, too. */
+import { pino } from 'pino';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createClusterWake } from '../../controller/sample/cluster-wake.ts';
 import { drainsOf } from '../../controller/act/scale-in.ts';
+import { openClusterLinks } from '../../queue/connection/cluster/links.ts';
 import { locationOf } from '../../queue/location.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { startCluster, type RedisCluster } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
-import { startRedis } from '../support/redis.ts';
+import { startRedis, type RedisServer } from '../support/redis.ts';
 import { known, sample } from '../support/sampling.ts';
 import { freshKeys } from '../support/turns.ts';
 import { startWorker } from '../support/workers.ts';
@@ -50,6 +53,32 @@ test('two queues on two primaries are one sample, and either wakes the pool', as
   }
 });
 
+test('many queues cost three connections to each primary, and each of them wakes its pool', async () => {
+  const admins = new Map(cluster.servers.map((server) => [server, server.client()] as const));
+  const connections = async (): Promise<number> => {
+    const lists = Array.from(admins.values(), async (admin) => String(await admin.client('LIST')));
+    return (await Promise.all(lists)).join('').match(/^id=/gm)?.length ?? 0;
+  };
+  const before = await connections();
+  const all = Array.from({ length: 40 }, freshKeys);
+  const owners = await Promise.all(all.map(({ queue }) => cluster.ownerOf(queue)));
+  expect(new Set(owners).size).toBe(3);
+  await using sampling = sample(cluster.address, { pollMs: 200, safetyMs: 600_000 });
+  const { sampler, woken } = sampling;
+  for (const [i, keys] of all.entries()) sampler.add(`p${i}`, [locationOf(cluster.address, keys).keys]);
+  for (const i of all.keys()) {
+    await known(sampler, `p${i}`, { waiting: 0 });
+    sampler.setActive(`p${i}`, false, 0);
+  }
+  await eventually(() => expect(sampler.wakeMode).toBe('Tracking'));
+  // a link, and a pair that tracks
+  await eventually(async () => expect((await connections()) - before).toBe(3 * 3));
+  for (const [i, { queue }] of all.entries()) {
+    await admins.get(owners[i] as RedisServer)?.lpush(queue, 'a');
+    await eventually(() => expect(woken).toContain(`p${i}`));
+  }
+});
+
 test('an idle queue whose slot has moved wakes its pool as before', async () => {
   const [keys] = await twoQueues();
   await using sampling = sample(cluster.address, { pollMs: 200, safetyMs: 600_000 });
@@ -61,6 +90,33 @@ test('an idle queue whose slot has moved wakes its pool as before', async () => 
   await cluster.moveSlot(keys.queue);
   await (await cluster.clientOf(keys.queue)).lpush(keys.queue, 'a');
   await known(sampler, 'p', { waiting: 1 });
+});
+
+test('where an idle queue is listened to and its slot moves away, it is noticed without any read', async () => {
+  const [keys] = await twoQueues();
+  const woken: (string | undefined)[] = [];
+  await using links = openClusterLinks({ address: cluster.address, waits: true, passingMs: 0 });
+  const redis = links.client(keys.queue);
+  await redis.ping();
+  await using wake = createClusterWake({
+    address: cluster.address,
+    links,
+    redisOf: () => redis,
+    onWake: (queue) => void woken.push(queue),
+    log: pino({ enabled: false }),
+    pollMs: 100,
+  });
+  const armed = (): Promise<void> =>
+    eventually(async () => expect(await wake.arm(keys)).toEqual({ waiting: 0, delayed: 0 }));
+  await armed();
+  const before = links.ownerOf(keys.queue);
+  const { port } = await cluster.moveSlot(keys.queue);
+  expect(port).not.toBe(before?.port);
+  await eventually(() => expect(links.ownerOf(keys.queue)?.port).toBe(port));
+  woken.length = 0;
+  await armed();
+  await (await cluster.clientOf(keys.queue)).lpush(keys.queue, 'a');
+  await eventually(() => expect(woken).toContain(keys.queue));
 });
 
 test('a worker of both queues is one worker: it is drained in both', async () => {

@@ -61,6 +61,34 @@ test('several queues on several primaries, one worker', async () => {
   expect(Object.keys(await resultsOf(reader, result, 6)).toSorted()).toEqual(
     queues.map((queue) => `in ${queue}`).toSorted(),
   );
+  // a link to each primary, and what each queue waits on
+  const primaries = owners.add(await cluster.ownerOf(result));
+  const named = cluster.servers.map(async (server) => {
+    const list = String(await server.client().client('LIST'));
+    return list.split(worker.id).length - 1;
+  });
+  expect((await Promise.all(named)).reduce((sum, n) => sum + n)).toBe(queues.length + primaries.size);
+});
+
+test('while a slot moves, results are read from where they are, and pushes wait until they can be made', async () => {
+  const keys = await keysApart();
+  await using queue = openQueue({ redis: cluster.address, queue: keys.queue, result: keys.result });
+  const results = await cluster.beginMove(keys.result);
+  const other = await cluster.clientOf(keys.result);
+  await expect(other.hset(keys.result, 'early', 'done')).rejects.toThrow(/^ASK /);
+  await using _worker = startWorker(cluster, keys, { handler: (task) => `done ${String(task)}` });
+  // stored by the worker and read by the library at the node that does not have the slot yet
+  expect(await queue.result(await queue.enqueue('early'), { timeoutMs: 60_000 })).toBe('done early');
+  expect(await queue.cancel('early')).toBe('finished');
+  await results.finish();
+  expect(await queue.result(await queue.enqueue('after'))).toBe('done after');
+  const moving = await cluster.beginMove(keys.queue);
+  const pushed = queue.enqueue('late');
+  const cancelled = queue.cancel('never');
+  expect(await queue.result('early')).toBe('done early');
+  await moving.finish();
+  expect(await queue.result(await pushed)).toBe('done late');
+  expect(await cancelled).toBe('marked');
 });
 
 test('the library: results, failures, cancelled and delayed tasks, from two primaries', async () => {

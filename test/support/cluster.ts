@@ -24,6 +24,15 @@ export interface RedisCluster extends AsyncDisposable {
   clientOf(key: string): Promise<Redis>;
   /** Moves the key's slot, with all that is in it, to another primary. Resolves to that. */
   moveSlot(key: string): Promise<RedisServer>;
+  /** The same up to the moment when only the slot itself has not changed hands: the keys that were there are at the other one. */
+  beginMove(key: string): Promise<SlotMove>;
+  /** Makes a replica of the primary that has the key take over, as an operator would. Resolves to the new primary. */
+  failOver(key: string): Promise<RedisServer>;
+}
+
+export interface SlotMove {
+  /** Resolves to the new primary. */
+  finish(): Promise<RedisServer>;
 }
 
 /** Resolves when all nodes agree that all slots are served. */
@@ -117,28 +126,70 @@ function handleOf(parts: Parts, first: RedisAddress): Omit<RedisCluster, typeof 
     throw new Error(`no node serves slot ${slot}`);
   }
 
+  async function beginMove(key: string): Promise<SlotMove> {
+    const slot = String(calculateSlot(key));
+    const from = await ownerIndex(key);
+    const to = (from + 1) % parts.primaries;
+    const [source, target] = [admins[from] as Redis, admins[to] as Redis];
+    await target.call('CLUSTER', 'SETSLOT', slot, 'IMPORTING', ids[from] ?? '');
+    await source.call('CLUSTER', 'SETSLOT', slot, 'MIGRATING', ids[to] ?? '');
+    const migrate = async (): Promise<void> => {
+      const { host, port, address } = servers[to] as RedisServer;
+      const auth = address.password === undefined ? [] : ['AUTH', address.password];
+      for (;;) {
+        const keys = (await source.call('CLUSTER', 'GETKEYSINSLOT', slot, '100')) as string[];
+        if (keys.length === 0) return;
+        await source.call('MIGRATE', host, port, '', '0', '5000', ...auth, 'KEYS', ...keys);
+      }
+    };
+    await migrate();
+    return {
+      finish: async () => {
+        await migrate();
+        for (const admin of [target, source, ...admins])
+          await admin.call('CLUSTER', 'SETSLOT', slot, 'NODE', ids[to] ?? '').catch(() => undefined);
+        return servers[to] as RedisServer;
+      },
+    };
+  }
+
   return {
     servers,
     address: { ...rest, cluster: { nodes } },
     ownerOf: async (key) => servers[await ownerIndex(key)] as RedisServer,
     clientOf: async (key) => (servers[await ownerIndex(key)] as RedisServer).client(),
-    moveSlot: async (key) => {
-      const slot = String(calculateSlot(key));
-      const from = await ownerIndex(key);
-      const to = (from + 1) % parts.primaries;
-      const [source, target] = [admins[from] as Redis, admins[to] as Redis];
-      await target.call('CLUSTER', 'SETSLOT', slot, 'IMPORTING', ids[from] ?? '');
-      await source.call('CLUSTER', 'SETSLOT', slot, 'MIGRATING', ids[to] ?? '');
-      const { host, port, address } = servers[to] as RedisServer;
-      const auth = address.password === undefined ? [] : ['AUTH', address.password];
-      for (;;) {
-        const keys = (await source.call('CLUSTER', 'GETKEYSINSLOT', slot, '100')) as string[];
-        if (keys.length === 0) break;
-        await source.call('MIGRATE', host, port, '', '0', '5000', ...auth, 'KEYS', ...keys);
-      }
-      for (const admin of [target, source, ...admins])
-        await admin.call('CLUSTER', 'SETSLOT', slot, 'NODE', ids[to] ?? '').catch(() => undefined);
-      return servers[to] as RedisServer;
+    beginMove,
+    moveSlot: async (key) => await (await beginMove(key)).finish(),
+    failOver: async (key) => {
+      const id = ids[await ownerIndex(key)] ?? '';
+      const replica = await eventually(async () => {
+        const at = await findIndex(admins, async (admin) => (await masterOf(admin)) === id);
+        expect(at).toBeGreaterThanOrEqual(0);
+        return at;
+      });
+      // one that comes too early is given up by the replica
+      await eventually(
+        async () => {
+          if ((await ownerIndex(key)) === replica) return;
+          await admins[replica]?.call('CLUSTER', 'FAILOVER');
+          throw new Error('the replica has not taken over yet');
+        },
+        { everyMs: 1_000 },
+      );
+      return servers[replica] as RedisServer;
     },
   };
+}
+
+async function findIndex(
+  admins: readonly Redis[],
+  isWanted: (admin: Redis) => Promise<boolean>,
+): Promise<number> {
+  return (await Promise.all(admins.map(isWanted))).indexOf(true);
+}
+
+/** The id of the node whose replica this one is. */
+async function masterOf(admin: Redis): Promise<string | undefined> {
+  const nodes = String(await admin.call('CLUSTER', 'NODES'));
+  return /myself,slave (\w+)/.exec(nodes)?.[1];
 }

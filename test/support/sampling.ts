@@ -1,7 +1,7 @@
 /** A sampler whose every sample is kept, and two ways to wait for one. */
 import { pino } from 'pino';
 import { expect } from 'vitest';
-import { openSampler } from '../../controller/sample/cluster-sampler.ts';
+import { createSampler } from '../../controller/sample/sampler.ts';
 import type { Sampler, SamplerOptions } from '../../controller/sample/sampler.ts';
 import type { Sampled } from '../../controller/sample/sampled.ts';
 import type { RedisAddress } from '../../queue/connection/connection.ts';
@@ -25,7 +25,7 @@ export function sample(address: RedisAddress, options: Partial<SamplerOptions> =
     seen.push({ id, sampled: sampler.latest(id) });
     if (wake) woken.push(id);
   };
-  const sampler = openSampler({ address, onSample, log: pino({}, sink), pollMs: 50, ...options });
+  const sampler = createSampler({ address, onSample, log: pino({}, sink), pollMs: 50, ...options });
   return { sampler, seen, woken, log, [Symbol.asyncDispose]: () => sampler[Symbol.asyncDispose]() };
 }
 

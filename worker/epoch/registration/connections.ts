@@ -1,9 +1,10 @@
 /**
- * The connections of a worker: one for turns, and further ones, for each server that has queues of it: all queues share them, unless
- * they are in a Redis Cluster. All have the worker's name, count their errors and report them once per cause.
+ * The connections of a worker: one for turns to each server that has queues of it or their results, which all queues there share;
+ * and further ones for each queue. All have the worker's name, count their errors and report them once per cause.
  */
 import type { Redis, RedisOptions } from 'ioredis';
-import { openRedis, type RedisAddress } from '../../../queue/connection/connection.ts';
+import { openClusterLinks } from '../../../queue/connection/cluster/links.ts';
+import { closeRedis, openRedis, type RedisAddress } from '../../../queue/connection/connection.ts';
 import { watchDrops, type Drops } from '../../../queue/connection/drops.ts';
 import { describeRisk, evictionRisk } from '../../../queue/connection/eviction.ts';
 import type { QueueKeys } from '../../../queue/keys.ts';
@@ -11,12 +12,13 @@ import { locationOf, type QueueLocation } from '../../../queue/location.ts';
 import { defineScripts } from '../../../queue/scripts/scripts.ts';
 import { storeResults } from '../../../queue/workers/store-results.ts';
 import type { ResultsElsewhere } from '../../turn/send-turn.ts';
+import type { Logger } from '../../../runtime/log.ts';
 import type { WorkerOptions } from '../options.ts';
-import type { Refusals } from './connection-errors.ts';
+import type { ConnectionAttempts, Refusals } from './connection-errors.ts';
 
 /** Of one queue. */
 export interface WorkerConnections {
-  /** For turns, of all queues on this server. */
+  /** For turns. */
   readonly redis: Redis;
   /** Of `redis`. */
   readonly drops: Drops;
@@ -34,42 +36,36 @@ export interface ConnectedQueue {
   readonly connections: WorkerConnections;
 }
 
+export interface ConnectedQueues {
+  readonly queues: readonly ConnectedQueue[];
+  /** Rejects when one of the servers that turns go to does not answer. */
+  ping(): Promise<unknown>;
+  /** Closes the connections for turns and results. */
+  close(): Promise<void>;
+}
+
 /**
  * Opens the connections to the servers of the queues. `connectionName`: see queue/workers/worker-connections.ts. The caller closes
- * `redis` and `results` of all of them, and what it opens.
+ * what it opens by `connect` and `openSpare`.
  */
 export function connectQueues(
   options: WorkerOptions,
   queues: readonly QueueKeys[],
   connectionName: string,
   refusals: Refusals,
-): ConnectedQueue[] {
+): ConnectedQueues {
+  const connectTo = connector(options, connectionName, refusals);
   const places = queues.map((keys) => locationOf(options.redis, keys));
-  const open = (place: QueueLocation): WorkerConnections =>
-    openConnections(options, place, connectionName, refusals);
-  const [first] = places;
-  if (options.redis.cluster || !first)
-    return places.map((place) => ({ keys: place.keys, connections: open(place) }));
-  const connections = open(first);
-  return places.map(({ keys }) => ({ keys, connections }));
+  return options.redis.cluster
+    ? connectToCluster(options, places, { connectionName, connectTo, attempts: refusals.attempts() })
+    : connectToServer(options, places, connectTo);
 }
 
-/** The connections for turns and results, each once. */
-export function ownConnections(queues: readonly ConnectedQueue[]): Redis[] {
-  return [
-    ...new Set(
-      queues.flatMap(({ connections: { redis, results } }) => (results ? [redis, results.redis] : [redis])),
-    ),
-  ];
-}
+/** Opens a connection. */
+type Connect = (address: RedisAddress, own: RedisOptions) => Redis;
 
-function openConnections(
-  { metrics, log, results: { ttlMs } }: WorkerOptions,
-  { address, results }: QueueLocation,
-  connectionName: string,
-  refusals: Refusals,
-): WorkerConnections {
-  const connectTo = (to: RedisAddress, own: RedisOptions): Redis => {
+function connector({ metrics }: WorkerOptions, connectionName: string, refusals: Refusals): Connect {
+  return (to, own) => {
     const attempts = refusals.attempts();
     const onError = (error: Error): void => {
       metrics.redisFailed('connection');
@@ -77,25 +73,83 @@ function openConnections(
     };
     return openRedis(to, { ...own, connectionName, onError }).on('ready', () => attempts.succeeded());
   };
-  const openMain = (to: RedisAddress): Redis => {
-    const redis = defineScripts(connectTo(to, {}));
-    redis.on('ready', () => {
-      // at each connect: the settings of another server may differ
-      void evictionRisk(redis).then((risk) => risk && log.error(describeRisk(risk)));
-    });
-    return redis;
-  };
-  const redis = openMain(address);
-  const elsewhere = (to: NonNullable<QueueLocation['results']>): ResultsElsewhere => {
-    const other = openMain(to.address);
-    const store: ResultsElsewhere['store'] = (settled) => storeResults(other, to.key, settled, ttlMs);
-    return { redis: other, drops: watchDrops(other), store };
-  };
+}
+
+/** Checks at each connect, as the settings of another server may differ. */
+function watchEviction(redis: Redis, log: Logger): void {
+  redis.on('ready', () => {
+    void evictionRisk(redis).then((risk) => risk && log.error(describeRisk(risk)));
+  });
+}
+
+/** What each queue opens for itself. */
+function ownOf(connectTo: Connect, address: RedisAddress): Pick<WorkerConnections, 'connect' | 'openSpare'> {
   return {
-    redis,
-    drops: watchDrops(redis),
-    results: results && elsewhere(results),
     connect: (own) => connectTo(address, own),
     openSpare: () => defineScripts(connectTo(address, {})),
+  };
+}
+
+function connectToServer(
+  { redis: address, log }: WorkerOptions,
+  places: readonly QueueLocation[],
+  connectTo: Connect,
+): ConnectedQueues {
+  const redis = defineScripts(connectTo(address, {}));
+  watchEviction(redis, log);
+  const connections = { redis, drops: watchDrops(redis), results: undefined, ...ownOf(connectTo, address) };
+  return {
+    queues: places.map(({ keys }) => ({ keys, connections })),
+    ping: () => redis.ping(),
+    close: () => closeRedis(redis),
+  };
+}
+
+/** One link to each primary, and a client for the slot of each queue and of a result hash that is elsewhere. */
+function connectToCluster(
+  { redis: address, metrics, log, results: { ttlMs } }: WorkerOptions,
+  places: readonly QueueLocation[],
+  {
+    connectionName,
+    connectTo,
+    attempts,
+  }: {
+    readonly connectionName: string;
+    readonly connectTo: Connect;
+    readonly attempts: ConnectionAttempts;
+  },
+): ConnectedQueues {
+  const links = openClusterLinks({
+    address,
+    // turns are resent by those who send them
+    passingMs: 0,
+    waits: true,
+    open: (to, own) => openRedis(to, { ...own, connectionName }),
+    onLink: (link) => {
+      watchEviction(link, log);
+      link.on('ready', () => attempts.succeeded());
+    },
+    onError: (error) => {
+      metrics.redisFailed('connection');
+      attempts.failed(error);
+    },
+  });
+  const elsewhere = (key: string): ResultsElsewhere => {
+    const redis = defineScripts(links.client(key));
+    const store: ResultsElsewhere['store'] = (settled) => storeResults(redis, key, settled, ttlMs);
+    return { redis, drops: watchDrops(redis), store };
+  };
+  const shared = places.find(({ results }) => results);
+  const results = shared?.results && elsewhere(shared.results.key);
+  const queues = places.map((place) => {
+    const redis = defineScripts(links.client(place.keys.queue));
+    const own = { redis, drops: watchDrops(redis), results: place.results && results };
+    return { keys: place.keys, connections: { ...own, ...ownOf(connectTo, place.address) } };
+  });
+  const clients = [...queues.map(({ connections: { redis } }) => redis), ...(results ? [results.redis] : [])];
+  return {
+    queues,
+    ping: () => Promise.all(clients.map((redis) => redis.ping())),
+    close: async () => await links[Symbol.asyncDispose](),
   };
 }

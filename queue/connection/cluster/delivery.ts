@@ -1,0 +1,162 @@
+/** Commands on their way to the primary that has their slot: each is sent until it is answered or given up. */
+import type { Redis } from 'ioredis';
+import { timeout, type Timer } from '../../../runtime/timers.ts';
+import type { Endpoint } from '../address.ts';
+import { insideOf, type SentCommand } from '../ioredis-internals.ts';
+import { ClusterRefused } from '../redis-errors.ts';
+import { isReply, replyCode } from '../reply-code.ts';
+import type { Delivery, SlotClient } from './slot-client.ts';
+import { redirection } from './slots.ts';
+import type { Topology } from './topology.ts';
+
+/** The connection to a primary. */
+export interface Link {
+  readonly node: Endpoint;
+  readonly redis: Redis;
+  /** Of slots that the primary has. */
+  readonly clients: Set<SlotClient>;
+  /** Why it is not connected. */
+  failure: ClusterRefused | undefined;
+  /** It is being closed: what it has not answered goes elsewhere. */
+  retired: boolean;
+  corked: boolean;
+}
+
+export interface DeliveryOptions {
+  readonly topology: Pick<Topology, 'ownerOf' | 'whyUnknown' | 'moved' | 'readSoon'>;
+  readonly linkTo: (node: Endpoint) => Link;
+  /** See `ClusterLinkOptions`. */
+  readonly waits: boolean;
+  readonly passingMs: number;
+}
+
+export interface Deliveries extends Disposable {
+  readonly begin: (client: SlotClient, command: SentCommand, reject: (error: Error) => void) => Delivery;
+  /** Whether commands wait for the owner of their slot to be known. */
+  readonly homeless: boolean;
+  retryHomeless(): void;
+}
+
+interface Trip {
+  readonly client: SlotClient;
+  readonly command: SentCommand;
+  readonly reject: (error: Error) => void;
+  readonly since: number;
+  /** The last one that it was sent over. */
+  link: Link | undefined;
+  tries: number;
+}
+
+const FIRST_PAUSE_MS = 20;
+const LONGEST_PAUSE_MS = 500;
+/** Redirections are followed immediately this often: then nodes that disagree are left time to agree. */
+const FOLLOWED = 3;
+/** A command that may not wait is given up after as many. */
+const MOST_TRIES = 10;
+
+export function createDeliveries({ topology, linkTo, waits, passingMs }: DeliveryOptions): Deliveries {
+  const homeless = new Set<Trip>();
+  const pauses = new Map<Trip, Timer>();
+  /** The link of each client's last command. */
+  const lastOf = new WeakMap<SlotClient, Link>();
+  let closed = false;
+
+  function deliver(trip: Trip): void {
+    homeless.delete(trip);
+    pauses.delete(trip);
+    const { client, command, reject } = trip;
+    if (closed || client.closed) return rejectClosed(trip);
+    // it is about what this client has written before
+    const last = command.name === 'wait' ? lastOf.get(client) : undefined;
+    if (last && !last.retired) return send(trip, last);
+    const owner = topology.ownerOf(client.slot);
+    if (owner) return send(trip, linkTo(owner));
+    topology.readSoon();
+    if (waits) homeless.add(trip);
+    else reject(topology.whyUnknown(client.slot));
+  }
+
+  function send(trip: Trip, link: Link): void {
+    const { client, command, reject } = trip;
+    if (!waits && link.redis.status !== 'ready') return reject(link.failure ?? unconnected());
+    trip.link = link;
+    trip.tries++;
+    lastOf.set(client, link);
+    client.use(link.redis);
+    cork(link);
+    insideOf(link.redis).sendCommand(command);
+  }
+
+  function failed(trip: Trip, error: Error): void {
+    const { client, reject, link } = trip;
+    if (closed || client.closed) return reject(error);
+    if (!isReply(error)) return link?.retired ? deliver(trip) : reject(error);
+    const code = replyCode(error);
+    const mayWait = performance.now() - trip.since < passingMs;
+    const next = redirection(error, link?.node);
+    if (next && (mayWait || trip.tries < MOST_TRIES)) return follow(trip, code === 'ASK', next);
+    if (!mayWait || (code !== 'TRYAGAIN' && code !== 'CLUSTERDOWN')) return reject(error);
+    if (code === 'CLUSTERDOWN') topology.readSoon();
+    deliverLater(trip, trip.tries);
+  }
+
+  function follow(trip: Trip, once: boolean, { slot, node }: { slot: number; node: Endpoint }): void {
+    if (once) {
+      const link = linkTo(node);
+      cork(link);
+      // it applies to the next command of that connection
+      if (waits || link.redis.status === 'ready') link.redis.asking().catch(() => undefined);
+      return send(trip, link);
+    }
+    topology.moved(slot, node);
+    if (trip.tries <= FOLLOWED) deliver(trip);
+    else deliverLater(trip, trip.tries - FOLLOWED);
+  }
+
+  function deliverLater(trip: Trip, times: number): void {
+    const pauseMs = Math.min(FIRST_PAUSE_MS * 2 ** times, LONGEST_PAUSE_MS);
+    pauses.set(
+      trip,
+      timeout(pauseMs, () => deliver(trip)),
+    );
+  }
+
+  return {
+    begin: (client, command, reject) => {
+      const trip: Trip = { client, command, reject, since: performance.now(), link: undefined, tries: 0 };
+      return { send: () => deliver(trip), failed: (error) => failed(trip, error) };
+    },
+    get homeless() {
+      return homeless.size > 0;
+    },
+    retryHomeless: () => {
+      // those that stay so are added again
+      for (const trip of Array.from(homeless)) deliver(trip);
+    },
+    [Symbol.dispose]: () => {
+      closed = true;
+      for (const timer of pauses.values()) timer.clear();
+      for (const trip of [...pauses.keys(), ...homeless]) rejectClosed(trip);
+    },
+  };
+}
+
+function rejectClosed({ reject }: Trip): void {
+  reject(new Error('Connection is closed.'));
+}
+
+function unconnected(): ClusterRefused {
+  return new ClusterRefused('away', 'the connection to a cluster node is being opened');
+}
+
+/** What is sent in one tick is one write. */
+function cork(link: Link): void {
+  const stream = link.redis.stream as Redis['stream'] | undefined;
+  if (!stream || link.corked) return;
+  link.corked = true;
+  stream.cork();
+  process.nextTick(() => {
+    link.corked = false;
+    stream.uncork();
+  });
+}
