@@ -36,6 +36,8 @@ export default defineConfig({
         testTimeout: 300_000,
         hookTimeout: 600_000,
         maxWorkers: 2,
+        // each has its own server, and mostly waits for processes to start
+        maxConcurrency: 2,
       }),
       project('kube', 5, {
         globalSetup: ['test/support/tools.ts', 'test/sources/prepare.ts'],

@@ -50,7 +50,7 @@ const TYPES = new Set<string>(['LLEN', 'ZCARD', 'XINFO GROUPS']);
 
 const member = (id: string): Member => ({ id, ready: true, created: 0, going: false });
 
-describe.each(cases)('$name', (one) => {
+describe.concurrent.each(cases)('$name', (one) => {
   const kind = Object.keys(one.settings)[0] ?? '';
   const delays = !one.noDelays;
   const counts = !one.hidesRunning;
@@ -217,7 +217,7 @@ describe.each(cases)('$name', (one) => {
 const isKnownByName = ({ settings, hidesRunning }: LibraryCase): boolean =>
   !hidesRunning && !settings.custom && !settings.saq && !settings.arq;
 
-test.for(cases.filter(isKnownByName))(
+test.concurrent.for(cases.filter(isKnownByName))(
   '$name: a queue that nobody has opened is reported, and read once it is there',
   async (one) => {
     await using scene = await openScene(one);
@@ -228,7 +228,7 @@ test.for(cases.filter(isKnownByName))(
   },
 );
 
-test.for([asynqCase, ...bullMqCases, rqCase])(
+test.concurrent.for([asynqCase, ...bullMqCases, rqCase])(
   '$name: what waits in a paused queue asks for no replicas',
   async (one) => {
     await using scene = await openScene(one);
@@ -244,13 +244,16 @@ test.for([asynqCase, ...bullMqCases, rqCase])(
   },
 );
 
-test.for(bullMqCases)('$name: what waits beyond a limit of the queue asks for no replicas', async (one) => {
-  await using scene = await openScene(one);
-  const { library, redis, source } = scene;
-  await library.push(4);
-  await library.limit?.(2);
-  await scene.sees({ waiting: 4, blocked: 2 });
-  await library.work('pod-1');
-  await scene.sees({ waiting: 3, inFlight: 1, blocked: 2 });
-  expect((await readSource(redis, source, 0)).sample.runnable.waiting).toBe(1);
-});
+test.concurrent.for(bullMqCases)(
+  '$name: what waits beyond a limit of the queue asks for no replicas',
+  async (one) => {
+    await using scene = await openScene(one);
+    const { library, redis, source } = scene;
+    await library.push(4);
+    await library.limit?.(2);
+    await scene.sees({ waiting: 4, blocked: 2 });
+    await library.work('pod-1');
+    await scene.sees({ waiting: 3, inFlight: 1, blocked: 2 });
+    expect((await readSource(redis, source, 0)).sample.runnable.waiting).toBe(1);
+  },
+);
