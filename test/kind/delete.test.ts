@@ -11,7 +11,7 @@ const GRACE_S = 10;
 /** Much less than the grace period, and 60 of them are far from done when the pool is seen to work. */
 const SHORT_MS = 2_000;
 
-describe.skipIf(!place).concurrent('a pool that is deleted while it works', () => {
+describe.skipIf(!place)('a pool that is deleted while it works', () => {
   const release = useRelease(place, { values: () => ({ redis: { enabled: true, auth: false } }) });
 
   /** Deletes it and waits. Returns how long that took, ms. */

@@ -103,8 +103,8 @@ test('NOSCRIPT: the scripts are forgotten, again and again', async () => {
 });
 
 test('LOADING: a restarted server reads what it kept, and answers meanwhile', async () => {
-  // a snapshot on SIGTERM, and a pause for each key when it is read
-  const slowly = ['--key-load-delay', '2000', '--loading-process-events-interval-bytes', '1024'];
+  // a snapshot on SIGTERM, and a pause for each key when it is read: for as long as nobody has met it
+  const slowly = ['--key-load-delay', '60000', '--loading-process-events-interval-bytes', '1024'];
   await using server = await startRedis({ args: ['--save', '3600 1000000', ...slowly] });
   const redis = server.client();
   await redis.mset(
@@ -124,6 +124,7 @@ test('LOADING: a restarted server reads what it kept, and answers meanwhile', as
       const probe = openRedis(server.address, { enableReadyCheck: false, retryStrategy: () => 10 });
       impatient.defer(() => probe.disconnect());
       await expect(probe.get('filler 1')).rejects.toThrow('LOADING');
+      await probe.config('SET', 'key-load-delay', '1000');
     },
     end: () => starting,
   });
