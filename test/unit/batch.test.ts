@@ -38,7 +38,7 @@ test('each outcome goes to its own list, and the service time and its squares ad
   batch.release([delivery('nine chars')], 14);
   batch.add(finished('eeeee', { kind: 'cancelled' }, { serviceMs: 100 }), 15);
   batch.cancel(delivery('ffffff', { attempts: 2, deliveries: 0 }), 'ffffff', 16);
-  expect(batch).toMatchObject({ size: 7, since: 10 });
+  expect(batch).toMatchObject({ size: 7, since: 10, releases: 2 });
   expect(settledOf(batch.take(), 'w')).toEqual({
     results: [{ receipt: '1-1', id: 'a', value: 'x' }],
     retries: [{ receipt: '1-2', delayMs: 50, past: { attempts: 3, deliveries: 4 } }],
@@ -57,7 +57,7 @@ test('a taken outcome is not returned again', () => {
   const batch = createBatch();
   batch.add(finished('a', { kind: 'result', value: 'x' }), 10);
   settledOf(batch.take(), 'w');
-  expect(batch).toMatchObject({ size: 0, since: undefined });
+  expect(batch).toMatchObject({ size: 0, since: undefined, releases: 0 });
   const nothing = {
     results: [],
     retries: [],

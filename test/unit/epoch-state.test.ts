@@ -212,25 +212,26 @@ test.each([
   { name: 'renews the lease', sent: { want: 0, settling: 0 }, underway: 'none' },
 ])('a turn that $name: $underway', ({ woken = false, sent, underway }) => {
   const before = withHints(initialState, { woken, poll: true, turnNow: true, backlog: true });
-  expect(sending(before, { ...sent, runsSuspects: false })).toMatchObject({
+  expect(sending(before, { ...sent, releasing: false, runsSuspects: false })).toMatchObject({
     turns: 1,
     underway,
     hints: { poll: false, woken: false, turnNow: false, backlog: true },
   });
 });
 
-test('a turn adopts a task that was moved until its tasks were added', () => {
-  const sent = { want: 0, settling: 0, runsSuspects: false };
+test('tasks are in transit from a wake, or from when they go back, until the reply was handled', () => {
+  const sent = { want: 0, settling: 0, releasing: false, runsSuspects: false };
   const woken = sending(withHints(initialState, { woken: true }), sent);
-  expect(woken.adopting).toBe(true);
+  expect(woken.inTransit).toBe(true);
   const replied = next(woken, answered());
-  expect(replied.adopting).toBe(true);
-  expect(added(replied)).toMatchObject({ adopting: false, underway: 'none' });
-  expect(sending(added(replied), sent).adopting).toBe(false);
+  expect(replied.inTransit).toBe(true);
+  expect(added(replied)).toMatchObject({ inTransit: false, underway: 'none' });
+  expect(sending(added(replied), sent).inTransit).toBe(false);
+  expect(sending(initialState, { ...sent, settling: 1, releasing: true }).inTransit).toBe(true);
 });
 
 test('company is forgotten with its suspects', () => {
-  const sent = { want: 0, settling: 0 };
+  const sent = { want: 0, settling: 0, releasing: false };
   expect(sending(state({ company: 'known' }), { ...sent, runsSuspects: true }).company).toBe('known');
   expect(sending(state({ company: 'known' }), { ...sent, runsSuspects: false }).company).toBe('none');
 });

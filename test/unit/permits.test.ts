@@ -8,7 +8,7 @@ interface TestLane extends Lane {
   readAt: number;
   readSentAt: number;
   wantsWork: boolean;
-  adopting: boolean;
+  inTransit: boolean;
   inMotion: boolean;
   /** Turns that it was told to make. */
   polls: number;
@@ -22,7 +22,7 @@ function lane(rank: number): TestLane {
     held: 0,
     running: 0,
     wantsWork: false,
-    adopting: false,
+    inTransit: false,
     apart: false,
     solitary: false,
     taking: false,
@@ -118,9 +118,9 @@ test('a task on its way to the worker goes first, although its queue was found e
   first.readAt = performance.now();
   permits.took(lowest);
   expect(permits.mayPass(lowest, true)).toBe(true);
-  first.adopting = true;
+  first.inTransit = true;
   expect(permits.mayPass(lowest, true)).toBe(false);
-  first.adopting = false;
+  first.inTransit = false;
   first.readAt = performance.now();
   expect(permits.mayPass(lowest, true)).toBe(true);
 });

@@ -52,8 +52,8 @@ export function createLane({ epoch, keys, rank, keeper, pace, context, hint, wak
     get wantsWork() {
       return wantsWork(context.state, context.mode);
     },
-    get adopting() {
-      return context.mode === 'taking' && context.state.adopting;
+    get inTransit() {
+      return context.mode === 'taking' && (context.state.inTransit || batch.releases > 0);
     },
     get apart() {
       return context.state.orders.apart;

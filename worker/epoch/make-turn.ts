@@ -3,6 +3,7 @@
  * run on meanwhile.
  */
 import type { TurnRequest } from '../../queue/workers/turn.ts';
+import { isRelease } from '../turn/batch.ts';
 import { createReplicationWait } from '../turn/replication.ts';
 import { wholePart } from '../turn/refused-outcomes.ts';
 import { turnRefusalOf } from '../turn/refusal.ts';
@@ -94,7 +95,8 @@ function planTurn(context: EpochContext): Plan {
   const settling = part.entries.length;
   const together = slots.mayTakeSuspects(lane) ? target : 0;
   const hoped = want > 0 && lane.wantsWork;
-  const state = sending(context.state, { want, settling, runsSuspects });
+  const releasing = part.entries.some(isRelease);
+  const state = sending(context.state, { want, settling, releasing, runsSuspects });
   context.state = state;
   const { report } = context;
   context.state = reporting(state, report);

@@ -68,8 +68,8 @@ export interface EpochState {
   readonly hints: Hints;
   /** The turn on its way: `taking` may bring tasks, `settling` settles some, or its tasks are being checked for cancellation. */
   readonly underway: 'none' | 'settling' | 'taking';
-  /** That turn was made because a task was moved to the worker: it brings the task or puts it back. */
-  readonly adopting: boolean;
+  /** That turn brings tasks that were moved to the worker, or puts tasks back into the queue. */
+  readonly inTransit: boolean;
   /** Company of this queue's suspects by tasks of queues above: none, to be reported by the next turn, or known to Redis. */
   readonly company: 'none' | 'announced' | 'known';
   readonly answeredAt: number;
@@ -90,7 +90,7 @@ export const initialState: EpochState = {
   reported: { state: undefined, elsewhere: 0, maybeDrained: false },
   hints: { poll: true, backlog: false, woken: false, turnNow: false, dueAt: Infinity },
   underway: 'none',
-  adopting: false,
+  inTransit: false,
   company: 'none',
   answeredAt: -Infinity,
   readAt: -Infinity,
@@ -121,7 +121,7 @@ export const wantsWork = ({ hints }: EpochState, mode: EpochMode): boolean =>
   mode === 'taking' && (hints.poll || hints.backlog || hints.woken);
 
 /** A turn was answered, and its tasks are among those that the worker holds. */
-export const added = (state: EpochState): EpochState => ({ ...state, underway: 'none', adopting: false });
+export const added = (state: EpochState): EpochState => ({ ...state, underway: 'none', inTransit: false });
 
 export function withHints(state: EpochState, hints: Partial<Hints>): EpochState {
   return { ...state, hints: { ...state.hints, ...hints } };
@@ -132,17 +132,22 @@ export interface SentTurn {
   readonly want: number;
   /** Outcomes that it settles. */
   readonly settling: number;
+  /** Some of them go back to the queue. */
+  readonly releasing: boolean;
   readonly runsSuspects: boolean;
 }
 
-export function sending(state: EpochState, { want, settling, runsSuspects }: SentTurn): EpochState {
+export function sending(
+  state: EpochState,
+  { want, settling, releasing, runsSuspects }: SentTurn,
+): EpochState {
   const mayBring = want > 0 || state.hints.woken;
   return {
     ...state,
     turns: state.turns + 1,
     hints: { ...state.hints, poll: false, woken: false, turnNow: false },
     underway: mayBring ? 'taking' : settling > 0 ? 'settling' : 'none',
-    adopting: state.hints.woken,
+    inTransit: state.hints.woken || releasing,
     company: runsSuspects ? state.company : 'none',
   };
 }

@@ -9,6 +9,8 @@ import type { Finished } from '../task/outcome.ts';
 
 export interface Batch {
   readonly size: number;
+  /** Entries of tasks that go back to the queue. */
+  readonly releases: number;
   /** When the oldest entry came, by performance.now(); `undefined` when empty. */
   readonly since: number | undefined;
   add(finished: Finished, now: number): void;
@@ -31,17 +33,24 @@ const COST: { readonly [K in Finished['outcome']['kind']]: number } = {
   cancelled: 4,
 };
 
+export const isRelease = ({ outcome }: Finished): boolean => outcome.kind === 'release';
+
 export function createBatch(): Batch {
   let entries: Finished[] = [];
   let since: number | undefined;
+  let releases = 0;
   const add = (finished: Finished, now: number): void => {
     entries.push(finished);
+    if (isRelease(finished)) releases++;
     since ??= now;
   };
   const notRun = { serviceMs: 0 } as const;
   return {
     get size() {
       return entries.length;
+    },
+    get releases() {
+      return releases;
     },
     get since() {
       return since;
@@ -61,6 +70,7 @@ export function createBatch(): Batch {
       const over = entries.findIndex(({ outcome }) => (cost += COST[outcome.kind]) > TURN_COST);
       const taken = over === -1 ? entries : entries.slice(0, over);
       entries = over === -1 ? [] : entries.slice(over);
+      releases = entries.length === 0 ? 0 : entries.filter(isRelease).length;
       if (entries.length === 0) since = undefined;
       return taken;
     },

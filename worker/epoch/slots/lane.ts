@@ -10,8 +10,8 @@ export interface Lane {
   readonly running: number;
   /** There are tasks in its queue that it could take, or may be. */
   readonly wantsWork: boolean;
-  /** A turn is on its way for a task that was moved to the worker. */
-  readonly adopting: boolean;
+  /** Tasks of its queue are on their way to the worker or back, so that its keys do not show them. */
+  readonly inTransit: boolean;
   /** It holds suspects, or takes nothing until the worker is empty for some: the queues below wait. */
   readonly apart: boolean;
   /** Suspects of its queue run, and it was not reported to Redis yet that anything runs beside them. */

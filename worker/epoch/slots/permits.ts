@@ -63,7 +63,7 @@ export function createPermits(
   function wantingAbove(lane: Lane): Lane | undefined {
     for (const other of lanes()) {
       if (other.rank >= lane.rank) return undefined;
-      if (other.wantsWork || other.adopting || other.held > 0) return other;
+      if (other.wantsWork || other.inTransit || other.held > 0) return other;
     }
     return undefined;
   }

@@ -13,7 +13,7 @@ export function holdPlace(slots: WorkerSlots, keys: QueueKeys, rank: number, ms:
   const place = { keys, rank, held: 0, running: 0, wantsWork: true, readAt: Infinity, readSentAt: Infinity };
   const reads = { inMotion: true, turns: 0, foundEmpty: nothing };
   const suspects = {
-    adopting: false,
+    inTransit: false,
     apart: false,
     solitary: false,
     taking: false,
