@@ -14,7 +14,7 @@ import { startRedis } from '../support/redis.ts';
 
 test('all answers are of one instant, and times are by the clock of Redis', async () => {
   await using server = await startRedis({ ownClock: true });
-  server.setClock(-86_400_000);
+  await server.setClock(-86_400_000);
   const redis = server.client();
   const [seconds = 0] = (await redis.time()).map(Number);
   const at = seconds * 1e3;

@@ -10,8 +10,8 @@ test('a server with a clock of its own can be set an hour back, or two ahead', a
     return Math.round((Number(seconds) - Date.now() / 1_000) / 3_600) + 0; // no -0
   };
   expect(await hours()).toBe(0);
-  server.setClock(-3_600_000);
+  await server.setClock(-3_600_000);
   expect(await hours()).toBe(-1);
-  server.setClock(7_200_500);
+  await server.setClock(7_200_500);
   expect(await hours()).toBe(2);
 });

@@ -176,13 +176,13 @@ test('the age holds: with the next burial, by the workers when nothing else is b
   // what workers do now and then
   await sweep(client, keys);
   expect(await rawsOf(queue)).toEqual(['a']);
-  own.setClock(2 * hour);
+  await own.setClock(2 * hour);
   await sweep(client, keys);
   expect(await rawsOf(queue)).toEqual([]);
   expect(await client.exists(keys.errors, keys.expiry)).toBe(0);
 
   await fail('b');
-  own.setClock(4 * hour);
+  await own.setClock(4 * hour);
   await using sampling = sample(own.address);
   sampling.sampler.add('p', [keys]);
   await eventually(async () => expect(await readDeadLetters(client, keys)).toEqual([]));

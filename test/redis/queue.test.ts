@@ -79,9 +79,9 @@ test.concurrent('delayed tasks wait until they are due, and no longer', async ()
   const early = await worker.turn({ want: 10 });
   expect(texts(early.tasks)).toEqual(['now', 'past']);
   expect(early.now + (early.dueInMs ?? 0)).toBe(dueAt);
-  server.setClock(hour);
+  await server.setClock(hour);
   expect((await worker.turn({ want: 10 })).tasks).toEqual([]);
-  server.setClock(2 * hour);
+  await server.setClock(2 * hour);
   const due = await worker.turn({ want: 10 });
   expect(due.now).toBeGreaterThanOrEqual(dueAt);
   expect(texts(due.tasks).toSorted()).toEqual(['later', 'later', '|1|1|'].toSorted());

@@ -118,7 +118,7 @@ test.concurrent.for([
   const dead = await startHandWorker(redis, keys, { leaseMs: LEASE_MS });
   await redis.lpush(keys.queue, 'g');
   await dead.turn({ want: 1 });
-  server.setClock(Number(step));
+  await server.setClock(Number(step));
   await eventually(async () => expect(await redis.lrange(keys.queue, 0, -1)).toEqual(['g']));
   await three.expectUntouched({ more: ['g'], recovered: 1, fenced: 1 });
 });

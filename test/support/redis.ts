@@ -29,6 +29,8 @@ import { eventually, WITHIN_MS } from './eventually.ts';
 
 const START_MS = 60_000;
 const ANSWER_MS = 30_000;
+/** Far below what a test steps a clock by, and far above what a busy machine takes to answer. */
+const SAME_CLOCK_MS = 600_000;
 
 export interface RedisServerOptions {
   /** The server to run, where it is not the first one in PATH. */
@@ -68,8 +70,8 @@ export interface RedisServer extends AsyncDisposable {
   stop(): void;
   /** SIGCONT, after `stop`. */
   cont(): void;
-  /** Sets its wall clock to the host's plus `offsetMs`. Throws for a server without `ownClock`. */
-  setClock(offsetMs: number): void;
+  /** Sets its wall clock to the host's plus `offsetMs`. Resolves when it shows that. Throws for a server without `ownClock`. */
+  setClock(offsetMs: number): Promise<void>;
 }
 
 /**
@@ -165,9 +167,16 @@ function createHandle({ program, dir, port, certificates, clock, options }: Setu
     },
     stop: () => void (children && process.kill(pidOf(children.server), 'SIGSTOP')),
     cont: () => void (children && process.kill(pidOf(children.server), 'SIGCONT')),
-    setClock: (offsetMs) => {
+    setClock: async (offsetMs) => {
       if (!clock) throw new Error('this server has the clock of its host: start it with ownClock');
       clock.set(offsetMs);
+      // a server reads its clock once for everything that it finds to do at a time
+      const asking = openRedis(address);
+      try {
+        await eventually(async () => expectClock(await asking.time(), offsetMs), { everyMs: 1 });
+      } finally {
+        dropRedis(asking);
+      }
     },
     async [Symbol.asyncDispose]() {
       await Promise.all(clients.map(closeRedis));
@@ -219,12 +228,20 @@ export async function calls(redis: Redis, command: string): Promise<number> {
 
 /** The first server program in PATH. */
 export function findServer(): string {
+  const chosen = process.env['MILLRACE_TEST_REDIS'];
+  if (chosen) return chosen;
   for (const name of ['redis-server', 'valkey-server'])
     for (const folder of (process.env['PATH'] ?? '').split(delimiter))
       if (isProgram(join(folder, name))) return join(folder, name);
   throw new Error(
     'neither redis-server nor valkey-server is in PATH: install one, as with "apt-get install redis-server"',
   );
+}
+
+/** Throws unless this reply to TIME is nearer to the host's time plus `offsetMs` than to any other step of a test. */
+function expectClock([seconds]: readonly (number | string)[], offsetMs: number): void {
+  const off = Number(seconds) * 1_000 - Date.now() - offsetMs;
+  if (Math.abs(off) > SAME_CLOCK_MS) throw new Error(`the server's clock is off by ${off} ms`);
 }
 
 function isProgram(path: string): boolean {
