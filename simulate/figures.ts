@@ -12,7 +12,7 @@ export interface Figures {
   readonly maxMs: number;
   /** Share of tasks that waited longer than the target. */
   readonly over: number;
-  /** Pod-seconds per second of work: 1 is a pod that always works, with one slot. */
+  /** Pod-seconds per second of work: 1 is a pod that always works, with one slot. Infinite where tasks take no time. */
   readonly podSeconds: number;
   readonly starts: number;
   readonly scaleActions: number;
@@ -20,7 +20,7 @@ export interface Figures {
   readonly busyKilled: number;
   /** Tasks that were cut off again and again, until the run was given up. */
   readonly unfinished: number;
-  /** (Pod-seconds + 10 for each start) per second of work. */
+  /** (Pod-seconds + 10 for each start) per second of work; infinite as well. */
   readonly cost: number;
 }
 

@@ -6,7 +6,7 @@
  * is closed when the command ends.
  */
 import type { Redis } from 'ioredis';
-import { isReply } from '../../queue/connection/reply-code.ts';
+import { isReply, replyCode } from '../../queue/connection/reply-code.ts';
 import {
   closeRedis,
   describeRedisError,
@@ -23,6 +23,7 @@ import type { AccessFlags } from './access-flags.ts';
 import { checkedAddress, checkedKeys } from './checked.ts';
 import { checkOwnQueues } from './own-queues.ts';
 import type { Place } from './place.ts';
+import { describeWrongType } from './wrong-type.ts';
 import { viewsBySentinel } from './sentinel-views.ts';
 
 const REACH_TIMEOUT_MS = 6_000;
@@ -39,7 +40,11 @@ export async function withPlace<T>(flags: AccessFlags, use: (place: Place) => Pr
     return await use(place);
   } catch (error) {
     if (!isReply(error)) throw error;
-    throw new Error(place.describe(error), { cause: error });
+    const wrong =
+      replyCode(error) === 'WRONGTYPE'
+        ? await describeWrongType(place.address, place.queues).catch(() => undefined)
+        : undefined;
+    throw new Error(wrong ?? place.describe(error), { cause: error });
   }
 }
 

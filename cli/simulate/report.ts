@@ -20,7 +20,7 @@ const HEAD = [
 const COLOURS = ['#2563eb', '#dc2626', '#d97706'];
 
 export function comparedTable(rows: readonly Compared[]): string {
-  return table(
+  const figures = table(
     HEAD,
     rows.map(({ figures: f }) => [
       f.policy,
@@ -36,18 +36,28 @@ export function comparedTable(rows: readonly Compared[]): string {
       decimals(f.cost, 2),
     ]),
   );
+  const endless = rows.some(({ figures: { cost } }) => !Number.isFinite(cost));
+  return endless
+    ? `${figures}POD-S/S and COST are per second of work, and these tasks take no time.\n`
+    : figures;
 }
 
 /** Columns of figures are right-aligned, so each has a fixed number of decimals. */
 function decimals(value: number, places: number): string {
-  return value.toFixed(places).padStart(5);
+  return (Number.isFinite(value) ? value.toFixed(places) : '-').padStart(5);
 }
 
 /** The figures as JSON, with Millrace's advice and what it learned. */
 export function comparedRows(rows: readonly Compared[]): object[] {
   return rows.map(({ figures, advice, insight }) =>
-    Object.assign({ advice: advice?.message, learned: insight }, figures),
+    // JSON has no number for what is infinite, and YAML one of its own
+    Object.assign({ advice: advice?.message, learned: insight }, figures, finite(figures)),
   );
+}
+
+function finite({ cost, podSeconds }: Compared['figures']): object {
+  const orNull = (value: number): number | null => (Number.isFinite(value) ? value : null);
+  return { cost: orNull(cost), podSeconds: orNull(podSeconds) };
 }
 
 /** The advice, if any, of each policy, one line each. */
@@ -82,7 +92,10 @@ export function comparedChart(trace: Trace, all: readonly Compared[], targetMs: 
   return {
     title: `${trace.name}: ${trace.arrivals.length.toLocaleString('en')} tasks`,
     subtitle: rows
-      .map(({ figures: f }) => `${f.policy}: ${(100 * f.over).toFixed(1)} % late, cost ${f.cost.toFixed(2)}`)
+      .map(
+        ({ figures: f }) =>
+          `${f.policy}: ${(100 * f.over).toFixed(1)} % late, cost ${decimals(f.cost, 2).trim()}`,
+      )
       .join(' · '),
     timeTitle: 'seconds',
     height: 900,

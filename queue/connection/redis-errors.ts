@@ -207,6 +207,9 @@ function failed(error: unknown, text: string, encrypted: boolean): Meaning {
 /** The first line, cut, and without the arguments of a command, which may be a password. */
 function firstLine(message: string): string {
   const [line = ''] = message.split('\n', 1);
-  const text = line.replace(/,? with args beginning with.*/, '');
+  const text = line
+    .replace(/,? with args beginning with.*/, '')
+    // which line of a script it was is for nobody but us
+    .replace(/ script: [0-9a-f]{40}, on @user_script:\d+\.?$/, '');
   return plainText(text, LONGEST_TEXT);
 }

@@ -315,10 +315,18 @@ describe('usage', () => {
     const { keys, flags } = freshKeys();
     await server.client().set(keys.queue, 'a string');
     const pushed = await millrace(['enqueue', 'x', ...flags], { env });
-    expect(pushed.stderr).toMatch(/^millrace: Redis at [^\n]+: WRONGTYPE [^\n]+\n$/);
+    expect(pushed.stderr).toMatch(
+      /^millrace: the key "queue-\d+" is a string, and Millrace has a list there: use another name, or remove that key\n$/,
+    );
+    const other = freshKeys();
+    await server.client().set(other.keys.cancelled, 'a string');
+    const cancelled = await millrace(['cancel', 'x', ...other.flags], { env });
+    expect(cancelled.stderr).toMatch(
+      /^millrace: the key "millrace:\{queue-\d+\}:cancelled" is a string, and Millrace has a sorted set there: [^\n]+\n$/,
+    );
     const looked = await millrace(['inspect', ...flags], { env });
     expect(looked.stderr).toMatch(/^millrace: the key "queue-\d+" is not a list[^\n]+\n$/);
-    expect([away.code, pushed.code, looked.code]).toEqual([1, 1, 1]);
+    expect([away.code, pushed.code, cancelled.code, looked.code]).toEqual([1, 1, 1, 1]);
   });
 
   describe('--log-level', () => {

@@ -1,7 +1,9 @@
 /** The simulator against results that can be computed by hand. */
 import { describe, expect, test } from 'vitest';
+import { comparedRows, comparedTable } from '../../cli/simulate/report.ts';
 import type { Autoscaler } from '../../simulate/autoscaler.ts';
 import { clairvoyant } from '../../simulate/clairvoyant.ts';
+import { compare } from '../../simulate/compare.ts';
 import { figuresOf } from '../../simulate/figures.ts';
 import { generate } from '../../simulate/generate.ts';
 import { millrace } from '../../simulate/millrace.ts';
@@ -125,4 +127,17 @@ test('knowing the future costs less than not knowing it, and more than the work'
   expect(known?.over).toBeLessThanOrEqual(0.005);
   expect(known?.cost).toBeGreaterThan(1);
   expect(known?.cost).toBeLessThan(unknown?.cost ?? 0);
+});
+
+test('tasks that take no time have no cost per second of work: there is none in the table, nor as JSON', () => {
+  const trace = createTrace('pings', [
+    [0, 0],
+    [1_000, 0],
+  ]);
+  const rows = compare(trace, policy, 10_000, ['keda'], { startMs: 5_000, slots: 1 });
+  const text = comparedTable(rows);
+  expect(text).toMatch(/^Millrace .* - +1 .* -\n/m);
+  expect(text).toContain('COST are per second of work, and these tasks take no time.');
+  expect(JSON.stringify(comparedRows(rows)) + text).not.toMatch(/Infinity|NaN/);
+  expect(comparedRows(rows)).toMatchObject([{ cost: null, podSeconds: null }, { cost: null }]);
 });
