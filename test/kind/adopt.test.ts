@@ -80,7 +80,7 @@ describe.skipIf(!place).concurrent('an adopted Deployment', () => {
       '-n',
       namespace,
       '--for=delete',
-      '--timeout=300s',
+      '--timeout=500s',
     ]);
     using replicas = await watch(release(), ['deployment', pool.name], '{.spec.replicas}');
 
@@ -114,7 +114,7 @@ describe.skipIf(!place).concurrent('an adopted Deployment', () => {
     await redis.lpush(pool.queue, 'last one');
     await eventually(async () => expect(await pool.replicas()).toBe(1), { everyMs: 100 });
     const before = await deployment(pool.name);
-    await cluster.kubectl(['delete', 'workerpool', pool.name, '-n', namespace, '--timeout', '120s']);
+    await cluster.kubectl(['delete', 'workerpool', pool.name, '-n', namespace, '--timeout', '500s']);
     const after = await deployment(pool.name);
     expect(unchanging(after)).toEqual(unchanging(before));
     expect(after.spec.replicas).toBe(1);

@@ -18,7 +18,7 @@ describe.skipIf(!place)('a pool that is deleted while it works', () => {
   async function remove(pool: Pool): Promise<number> {
     const { cluster, namespace } = release();
     const started = performance.now();
-    await cluster.kubectl(['delete', 'workerpool', pool.name, '-n', namespace, '--timeout', '180s']);
+    await cluster.kubectl(['delete', 'workerpool', pool.name, '-n', namespace, '--timeout', '500s']);
     return performance.now() - started;
   }
 

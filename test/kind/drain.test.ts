@@ -173,7 +173,7 @@ describe.skipIf(!place)('pods that go', () => {
       `deployment/${pool.name}`,
       '-n',
       namespace,
-      '--timeout=180s',
+      '--timeout=500s',
     ]);
     let pushed = 0;
     /** Keeps some seconds of work waiting: each worker does 20 tasks a second. */

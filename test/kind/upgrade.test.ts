@@ -66,7 +66,7 @@ describe.skipIf(!place)('a release beside the Redis of a team', () => {
     await eventually(async () => expect(await pool.replicas()).toBeGreaterThan(1), soon);
     await gate.open();
     await pool.answers([...first, ...second]);
-    await cluster.kubectl(['delete', 'workerpool', 'kept', '-n', namespace, '--timeout', '120s']);
+    await cluster.kubectl(['delete', 'workerpool', 'kept', '-n', namespace, '--timeout', '500s']);
     expect((await pool.remains())['held']).toEqual([]);
   });
 });

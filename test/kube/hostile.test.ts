@@ -148,7 +148,7 @@ test('a server that never answers, and one that floods', async () => {
   await expectWell();
 });
 
-test('values that anybody can write beside a queue', { timeout: 400_000 }, async () => {
+test('values that anybody can write beside a queue', { timeout: 1_200_000 }, async () => {
   const namespace = await world.namespace();
   for (const name of Object.keys(VALUES)) await fill(redis, namespace, name);
   for (const name of Object.keys(VALUES)) {

@@ -13,6 +13,8 @@ import { REDIS_IMAGE } from './kind-images.ts';
 const CHART = join(import.meta.dirname, '../../charts/millrace');
 export const SYSTEM = 'millrace-system';
 const RELEASE = 'millrace';
+/** Of kubectl and helm, for what hangs: a machine that does much else may take ten times as long as one that does not. */
+const LIMIT = '900s';
 
 export interface Release {
   readonly cluster: Cluster;
@@ -82,13 +84,13 @@ function open(cluster: Cluster, namespace: string, redisNamespace: string): Rele
     redis,
     redisUrl: `redis://${RELEASE}-redis.${redisNamespace}:6379/0`,
     deploy: async (values, args = []) => {
-      const flags = ['--namespace', SYSTEM, '--create-namespace', '--wait', '--timeout', '300s', ...args];
+      const flags = ['--namespace', SYSTEM, '--create-namespace', '--wait', '--timeout', LIMIT, ...args];
       await cluster.helm(['upgrade', '--install', RELEASE, CHART, ...flags, '--values', '-'], {
         input: JSON.stringify(values),
       });
     },
     uninstall: async () => {
-      await cluster.helm(['uninstall', RELEASE, '--namespace', SYSTEM, '--wait', '--timeout', '180s']);
+      await cluster.helm(['uninstall', RELEASE, '--namespace', SYSTEM, '--wait', '--timeout', LIMIT]);
     },
     get: async (...args) =>
       JSON.parse(await cluster.kubectl(['get', '--namespace', namespace, '--output', 'json', ...args])),
@@ -171,10 +173,11 @@ async function remove(
   const kubectl = (...args: string[]): Promise<string> => cluster.kubectl(args);
   const definition = 'crd/workerpools.millrace.dev';
   if (await kubectl('get', definition, '--ignore-not-found', '--output', 'name')) {
-    const gone = kubectl('delete', 'workerpools', '--all', '--all-namespaces', '--timeout', '120s');
+    const limit = what === 'what we made' ? LIMIT : '120s';
+    const gone = kubectl('delete', 'workerpools', '--all', '--all-namespaces', '--timeout', limit);
     await (what === 'what we made' ? gone : gone.catch(async () => await letGo(cluster)));
   }
-  const flags = ['--namespace', SYSTEM, '--ignore-not-found', '--wait', '--timeout', '180s'];
+  const flags = ['--namespace', SYSTEM, '--ignore-not-found', '--wait', '--timeout', LIMIT];
   await cluster.helm(['uninstall', RELEASE, ...flags]);
   await kubectl('delete', definition, '--ignore-not-found');
   const service = ['--all-namespaces', '--field-selector', 'metadata.name=redis-from-outside'];

@@ -13,10 +13,10 @@ export function useRelease(place: ClusterPlace | undefined, options: ReleaseOpti
   let release: (Release & AsyncDisposable) | undefined;
   beforeAll(async () => {
     if (place) release = await install(connectCluster(place), options);
-  }, 120_000);
+  });
   afterAll(async () => {
     await release?.[Symbol.asyncDispose]();
-  }, 120_000);
+  });
   beforeEach(({ onTestFailed }) => {
     onTestFailed(async () => {
       if (release) console.error(await whatThereIs(release));
