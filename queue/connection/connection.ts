@@ -120,11 +120,14 @@ function databaseRefused(cause: Error, db: number): DatabaseRefused {
       ? `does not let this user into database ${db}: give it +select, or leave the database out of the URL`
       : inClusterMode(cause)
         ? `has no database ${db}: it is a node of a Redis Cluster, which must be named as one: as cluster.nodes, or by --cluster`
-        : `has no database ${db}: it has fewer of them`;
+        : `has no database ${db}: it has fewer of them, or is a node of a Valkey Cluster, which must be named as one: as cluster.nodes, or by --cluster`;
   return new DatabaseRefused(why, { cause });
 }
 
-/** Matches the text, as there is no code for it (seen in Redis 7.0.15): `ERR SELECT is not allowed in cluster mode`. */
+/**
+ * Matches the text, as there is no code for it (seen in Redis 7.0.15): `ERR SELECT is not allowed in cluster mode`. A node of
+ * Valkey 9.1.2 says no more than that there is no such database.
+ */
 function inClusterMode({ message }: Error): boolean {
   return /cluster mode/.test(message);
 }
