@@ -19,7 +19,15 @@ export interface RedisAddress {
   readonly credentials?: CredentialSource | undefined;
   /** Checks each address before connecting, those of sentinels and those they report included; without one, all are allowed. */
   readonly guard?: HostGuard | undefined;
+  /** Without one, every server is connected to directly. */
+  readonly route?: HostRoute | undefined;
 }
+
+/**
+ * Where the server of this host and port is reached, if not there: through a port-forward. Its certificate is still checked for the
+ * host. Called for each connection, and for addresses that sentinels and nodes of a cluster report. Rejects with Error if it is not reached.
+ */
+export type HostRoute = (server: Endpoint) => Promise<Endpoint>;
 
 export interface HostGuard {
   /** Whether to connect to `address`, an IP that `host` resolves to now. `host` is as written, or as reported by a sentinel. */

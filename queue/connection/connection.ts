@@ -50,7 +50,7 @@ export function redisOptions(address: RedisAddress): RedisOptions {
   if (address.sentinel) {
     const locator = (): ReturnType<typeof locateBySentinel> => locateBySentinel(address);
     locator();
-    return { ...base, ...(tls ? { tls } : {}), Connector: connectorTo(locator, tlsNow, true, address.guard) };
+    return { ...base, ...(tls ? { tls } : {}), Connector: connectorTo(locator, tlsNow, true, address) };
   }
   if (address.cluster) {
     const locator = locateInCluster(address);
@@ -62,7 +62,7 @@ export function redisOptions(address: RedisAddress): RedisOptions {
         return RESEND;
       },
       ...(tls ? { tls } : {}),
-      Connector: connectorTo(() => locator, tlsNow, true, address.guard),
+      Connector: connectorTo(() => locator, tlsNow, true, address),
     };
   }
   if (!address.url) throw new RangeError('no Redis address: give a URL like redis://localhost:6379/0');
@@ -81,7 +81,7 @@ export function redisOptions(address: RedisAddress): RedisOptions {
       () => fixed,
       () => tlsNow() ?? encrypted,
       false,
-      address.guard,
+      address,
     ),
   };
 }

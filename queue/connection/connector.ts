@@ -8,7 +8,7 @@ import { connect as connectPlain, isIP, Socket, type LookupFunction } from 'node
 import { checkServerIdentity, connect as connectSecure, type ConnectionOptions } from 'node:tls';
 import { AbstractConnector, type RedisOptions } from 'ioredis';
 import { sleep } from '../../runtime/timers.ts';
-import type { Endpoint, HostGuard } from './address.ts';
+import type { Endpoint, HostGuard, RedisAddress } from './address.ts';
 import { HostRefused } from './redis-errors.ts';
 
 /** Finds the server anew for each connection. */
@@ -21,12 +21,15 @@ export interface Locator {
 
 type Stream = Awaited<ReturnType<AbstractConnector['connect']>>;
 
+/** The addresses to which connections are opened: see `RedisAddress`. */
+export type Paths = Pick<RedisAddress, 'guard' | 'route'>;
+
 /** A class for ioredis's option `Connector`. `tlsNow` as Node takes it; returns `undefined` for an open connection. */
 export function connectorTo(
   openLocator: () => Locator,
   tlsNow: () => ConnectionOptions | undefined,
   primaryOnly: boolean,
-  guard?: HostGuard,
+  { guard, route }: Paths = {},
 ): NonNullable<RedisOptions['Connector']> {
   return class extends AbstractConnector {
     readonly #retry: RedisOptions['retryStrategy'];
@@ -43,7 +46,7 @@ export function connectorTo(
       this.connecting = true;
       this.#waiting = new AbortController();
       for (let attempt = 1; ; attempt++) {
-        const found = await this.#locator.locate().catch((error: unknown) => error as Error);
+        const found = await this.#find().catch((error: unknown) => error as Error);
         if (!this.connecting) throw new Error('Connection is closed.');
         if (!(found instanceof Error)) return this.#open(found);
         const pause = this.#retry?.(attempt);
@@ -54,8 +57,16 @@ export function connectorTo(
       }
     }
 
-    #open({ host, port }: Endpoint): Stream {
-      const tls = tlsNow();
+    /** Where to connect to, and the host that a certificate is for, if that is another one. */
+    async #find(): Promise<Endpoint & { readonly certified?: string }> {
+      const server = await this.#locator.locate();
+      const to = await route?.(server);
+      return to && to.host !== server.host ? { ...to, certified: server.host } : (to ?? server);
+    }
+
+    #open({ host, port, certified }: Endpoint & { readonly certified?: string }): Stream {
+      const own = tlsNow();
+      const tls = own && { ...(certified ? { servername: certified } : {}), ...own };
       const to = { host, port, ...(guard ? { lookup: guarded(guard) } : {}) };
       const stream =
         guard && isIP(host) !== 0 && !guard.allows(host, host)

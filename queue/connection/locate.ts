@@ -1,9 +1,9 @@
 /** A short-lived connection to a node that is asked for the address of a primary: a sentinel, or a node of a cluster. */
 import type { ConnectionOptions } from 'node:tls';
 import { Redis } from 'ioredis';
-import type { Endpoint, HostGuard } from './address.ts';
+import type { Endpoint } from './address.ts';
 import { dropRedis } from './close.ts';
-import { connectorTo } from './connector.ts';
+import { connectorTo, type Paths } from './connector.ts';
 import { guardReplies } from './reply-guard.ts';
 import { within } from './within.ts';
 
@@ -18,13 +18,13 @@ export interface Credentials {
 /** How the node is reached. */
 export interface NodeAccess extends Credentials {
   readonly tls: ConnectionOptions | undefined;
-  readonly guard: HostGuard | undefined;
+  readonly paths: Paths;
 }
 
 /** Resolves to what `ask` does with the connection; rejects with its error, or with why there was no connection. */
 export async function askNode<T>(
   node: Endpoint,
-  { username, password, tls, guard }: NodeAccess,
+  { username, password, tls, paths }: NodeAccess,
   what: string,
   ask: (redis: Redis) => Promise<T>,
 ): Promise<T> {
@@ -36,7 +36,7 @@ export async function askNode<T>(
       () => fixed,
       () => tls,
       false,
-      guard,
+      paths,
     ),
     ...(password ? { password, ...(username ? { username } : {}) } : {}),
     ...(tls ? { tls } : {}),

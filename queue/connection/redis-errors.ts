@@ -34,6 +34,11 @@ export class HostRefused extends Error {
   override name = 'HostRefused';
 }
 
+/** There is no way to the server: the message says why, and what to do. */
+export class NodeUnreachable extends Error {
+  override name = 'NodeUnreachable';
+}
+
 /** Those that were asked for the address of a server did not return it. */
 class NotLocated extends Error {
   readonly trouble: RedisTrouble;
@@ -147,6 +152,7 @@ export function classifyError(
       words: `: ${answer === 'withheld' ? firstLine(error.withheld) : text}`,
     };
   if (error instanceof ReplyRefused) return { trouble: 'other', words: `was cut off: ${text}` };
+  if (error instanceof NodeUnreachable) return { trouble: 'away', words: `: ${text}` };
   if (error instanceof HostRefused) return { trouble: 'other', words: NOT_ALLOWED };
   if (error instanceof DatabaseRefused) return { trouble: 'database', words: text };
   if (error instanceof RedisTimeout) return { trouble: 'away', words: `did not answer in time: ${text}` };

@@ -125,7 +125,7 @@ async function withWays<T>(
   let last: unknown;
   for (const way of ways.slice()) {
     try {
-      const answer = await askNode(node, { ...way, tls, guard: address.guard }, 'SENTINEL', query);
+      const answer = await askNode(node, { ...way, tls, paths: address }, 'SENTINEL', query);
       ways.splice(ways.indexOf(way), 1);
       ways.unshift(way);
       return answer;

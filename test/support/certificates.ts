@@ -10,8 +10,11 @@ export interface Certificates {
   readonly key: string;
 }
 
-/** An authority of the test's own and one certificate for 127.0.0.1, which server and client may both show. */
-export async function makeCertificates(dir: string): Promise<Certificates> {
+/** An authority of the test's own and one certificate, by default for 127.0.0.1, which server and client may both show. */
+export async function makeCertificates(
+  dir: string,
+  names = 'IP:127.0.0.1,DNS:localhost',
+): Promise<Certificates> {
   const openssl = (...args: string[]): Promise<unknown> => promisify(execFile)('openssl', args, { cwd: dir });
   const fresh = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
   await openssl(
@@ -40,10 +43,15 @@ export async function makeCertificates(dir: string): Promise<Certificates> {
     '-CAkey',
     'ca.key',
     '-addext',
-    'subjectAltName=IP:127.0.0.1,DNS:localhost',
+    `subjectAltName=${names}`,
     '-addext',
     'basicConstraints=critical,CA:FALSE',
   );
+  return await readCertificates(dir);
+}
+
+/** Those that `makeCertificates` has made there. */
+export async function readCertificates(dir: string): Promise<Certificates> {
   const [ca, cert, key] = await Promise.all(
     ['ca.crt', 'redis.crt', 'redis.key'].map((file) => readFile(join(dir, file), 'utf8')),
   );

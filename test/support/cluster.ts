@@ -1,8 +1,12 @@
 /** A real Redis Cluster for tests: primaries that share the slots evenly, each with replicas if wanted. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import calculateSlot from 'cluster-key-slot';
 import type { Redis } from 'ioredis';
 import { expect } from 'vitest';
 import type { RedisAddress } from '../../queue/connection/connection.ts';
+import { makeCertificates } from './certificates.ts';
 import { eventually } from './eventually.ts';
 import { freePort, startRedis, type RedisServer, type RedisServerOptions } from './redis.ts';
 
@@ -12,6 +16,8 @@ export interface ClusterOptions extends Pick<RedisServerOptions, 'password' | 't
   readonly primaries?: number;
   /** Of each primary. */
   readonly replicas?: number;
+  /** With TLS, host names that the nodes announce, and certificates for these alone; and a user `app` with the password `secret`. */
+  readonly names?: boolean;
 }
 
 export interface RedisCluster extends AsyncDisposable {
@@ -37,13 +43,14 @@ export interface SlotMove {
 
 /** Resolves when all nodes agree that all slots are served. */
 export async function startCluster(options: ClusterOptions = {}): Promise<RedisCluster> {
-  const { primaries = 3, replicas = 0, ...own } = options;
+  const { primaries = 3, replicas = 0, names = false, ...given } = options;
   await using stack = new AsyncDisposableStack();
+  const own = names ? { ...given, ...(await named(stack)) } : given;
   const servers: RedisServer[] = [];
   for (let i = 0; i < primaries * (1 + replicas); i++)
     servers.push(stack.use(await startNode(own, replicas)));
   const admins = servers.map((server) => server.client());
-  await join(servers, admins);
+  await meet(servers, admins);
   for (const [i, admin] of admins.slice(0, primaries).entries()) {
     const at = (n: number): number => Math.round((n * SLOTS) / primaries);
     await admin.call('CLUSTER', 'ADDSLOTSRANGE', at(i), at(i + 1) - 1);
@@ -55,9 +62,32 @@ export async function startCluster(options: ClusterOptions = {}): Promise<RedisC
   await allAgree(parts);
   const disposables = stack.move();
   return {
-    ...handleOf(parts, servers[0]?.address ?? {}),
+    ...handleOf(parts, names ? appAddress(servers) : (servers[0]?.address ?? {})),
     [Symbol.asyncDispose]: () => disposables.disposeAsync(),
   };
+}
+
+/** The nodes' certificates are for `localhost` alone, the one name that resolves everywhere. */
+async function named(
+  stack: AsyncDisposableStack,
+): Promise<Pick<RedisServerOptions, 'tls' | 'tlsFrom' | 'args'>> {
+  const tlsFrom = await mkdtemp(join(tmpdir(), 'millrace-names-'));
+  stack.defer(() => rm(tlsFrom, { recursive: true }));
+  await makeCertificates(tlsFrom, 'DNS:localhost');
+  const announced = [
+    '--cluster-announce-hostname',
+    'localhost',
+    '--cluster-preferred-endpoint-type',
+    'hostname',
+  ];
+  const user = ['--user', 'app', 'on', '>secret', '~*', '&*', '+@all'];
+  return { tls: 'server', tlsFrom, args: ['--tls-cluster', 'yes', ...announced, ...user] };
+}
+
+function appAddress(servers: readonly RedisServer[]): RedisAddress {
+  const tls = { ca: servers[0]?.address.tls?.ca };
+  const nodes = servers.map(({ port }) => `localhost:${port}`);
+  return { cluster: { nodes }, username: 'app', password: 'secret', tls };
 }
 
 interface Parts {
@@ -68,7 +98,8 @@ interface Parts {
 }
 
 async function startNode(
-  own: Omit<ClusterOptions, 'primaries' | 'replicas'>,
+  own: Omit<ClusterOptions, 'primaries' | 'replicas' | 'names'> &
+    Pick<RedisServerOptions, 'args' | 'tlsFrom'>,
   replicas: number,
 ): Promise<RedisServer> {
   // a node that a busy machine leaves without time is not to count as failed; a test that lets one fail waits for this
@@ -82,10 +113,10 @@ async function startNode(
     `${await freePort()}`,
   ];
   const secured = own.password === undefined ? [] : ['--masterauth', own.password];
-  return await startRedis({ ...own, args: [...args, ...secured] });
+  return await startRedis({ ...own, args: [...args, ...secured, ...(own.args ?? [])] });
 }
 
-async function join(servers: readonly RedisServer[], admins: readonly Redis[]): Promise<void> {
+async function meet(servers: readonly RedisServer[], admins: readonly Redis[]): Promise<void> {
   const [first] = admins;
   for (const [i, { host, port }] of servers.entries()) {
     if (i === 0) continue;
@@ -155,7 +186,7 @@ function handleOf(parts: Parts, first: RedisAddress): Omit<RedisCluster, typeof 
 
   return {
     servers,
-    address: { ...rest, cluster: { nodes } },
+    address: { cluster: { nodes }, ...rest },
     ownerOf: async (key) => servers[await ownerIndex(key)] as RedisServer,
     clientOf: async (key) => (servers[await ownerIndex(key)] as RedisServer).client(),
     beginMove,

@@ -9,7 +9,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { accessSync, constants } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
@@ -22,7 +22,7 @@ import {
   type RedisAddress,
 } from '../../queue/connection/connection.ts';
 import { defineScripts } from '../../queue/scripts/scripts.ts';
-import { makeCertificates, type Certificates } from './certificates.ts';
+import { makeCertificates, readCertificates, type Certificates } from './certificates.ts';
 import { failure, kill, pidOf, run, startGuard } from './children.ts';
 import { createSteppedClock, type SteppedClock } from './clock.ts';
 import { eventually, WITHIN_MS } from './eventually.ts';
@@ -41,6 +41,8 @@ export interface RedisServerOptions {
   readonly password?: string;
   /** Listen with TLS only; `mutual` also asks clients for a certificate. */
   readonly tls?: 'server' | 'mutual';
+  /** A folder with its certificates; without one it gets its own, for 127.0.0.1. */
+  readonly tlsFrom?: string;
   /** Give it a wall clock that `setClock` can step. */
   readonly ownClock?: boolean;
   /** How long connections may take to close before they count as forgotten, ms. */
@@ -82,7 +84,7 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
   const program = options.program ?? findServer();
   const dir = await mkdtemp(join(tmpdir(), 'millrace-redis-'));
   try {
-    const certificates = options.tls ? await makeCertificates(dir) : undefined;
+    const certificates = options.tls ? await certificatesFor(dir, options.tlsFrom) : undefined;
     const clock = options.ownClock ? await createSteppedClock(dir) : undefined;
     for (let attempt = 1; ; attempt++) {
       const server = createHandle({ program, dir, port: await freePort(), certificates, clock, options });
@@ -101,6 +103,12 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
   }
 }
 
+async function certificatesFor(dir: string, from: string | undefined): Promise<Certificates> {
+  if (from === undefined) return await makeCertificates(dir);
+  await cp(from, dir, { recursive: true });
+  return await readCertificates(dir);
+}
+
 interface Setup {
   readonly program: string;
   readonly dir: string;
@@ -114,10 +122,12 @@ function createHandle({ program, dir, port, certificates, clock, options }: Setu
   const host = '127.0.0.1';
   const url = `${options.tls ? 'rediss' : 'redis'}://${host}:${port}`;
   const { ca, cert, key } = certificates ?? {};
+  // the address is not in certificates of somebody else
+  const named = options.tlsFrom === undefined ? {} : { serverName: 'localhost' };
   const address: RedisAddress = {
     url,
     password: options.password,
-    tls: ca === undefined ? undefined : options.tls === 'mutual' ? { ca, cert, key } : { ca },
+    tls: ca === undefined ? undefined : options.tls === 'mutual' ? { ca, cert, key } : { ca, ...named },
   };
   const args = [
     ...baseArgs(host, dir),

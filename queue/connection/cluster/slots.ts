@@ -16,13 +16,14 @@ export interface SlotRange {
 
 /** The slots according to one node, which may be a replica. `proven`: see `nodeRefused`. Rejects with `ClusterRefused`. */
 export async function readSlots(given: RedisAddress, node: Endpoint, proven = false): Promise<SlotRange[]> {
-  const { username, password, guard, ...address } = currentAddress(given);
+  const address = currentAddress(given);
+  const { username, password } = address;
   const tls = tlsOptions(address);
   const how = { encrypted: tls !== undefined, proven };
   const name = endpointName(node);
   let reply: unknown;
   try {
-    reply = await askNode(node, { username, password, tls, guard }, 'CLUSTER SLOTS', (redis) =>
+    reply = await askNode(node, { username, password, tls, paths: address }, 'CLUSTER SLOTS', (redis) =>
       redis.call('CLUSTER', 'SLOTS'),
     );
   } catch (error) {
