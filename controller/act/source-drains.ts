@@ -12,7 +12,7 @@ import { readSource } from '../../queue/sources/read.ts';
 import type { Holding, Source, SourceWorkers } from '../../queue/sources/source.ts';
 import type { WorkerLoad, WorkerLoads } from '../../queue/workers/worker-load.ts';
 import { formatDuration } from '../../runtime/duration.ts';
-import { occupancyOf, idleAfter, type Occupancy, type IdleSince } from './source-occupancy.ts';
+import { occupancyOf, idleAfter, inOneOf, type Occupancy, type IdleSince } from './source-occupancy.ts';
 import type { Drains, ScaleInHold } from './scale-in.ts';
 import type { Member } from './target.ts';
 
@@ -93,7 +93,7 @@ async function judgeBy(input: SourceDrainsInput, members: readonly Member[]): Pr
   const { redis, source, idleSince, state } = input;
   const { holding } = source;
   if (holding.by === 'worker') {
-    const found = await holding.readWorkers(createAsk(redis), redis);
+    const found = await holding.readWorkers(createAsk(redis), redis, inOneOf(members));
     const occupancy = occupancyOf(members, found);
     // one that still takes tasks may have one that it does not show yet: from the drain on, it counts
     const taking = holding.orders ? stillTaking(occupancy) : new Set<string>();
@@ -145,7 +145,7 @@ async function order(
   members: readonly Member[],
   verdicts: ReadonlyMap<string, string>,
 ): Promise<void> {
-  const occupancy = occupancyOf(members, await readWorkers(createAsk(redis), redis));
+  const occupancy = occupancyOf(members, await readWorkers(createAsk(redis), redis, inOneOf(members)));
   const those = (verdict: string, quiet: boolean): Occupancy['workers'] =>
     [...occupancy].flatMap(([id, { workers }]) =>
       verdicts.get(id) === verdict ? workers.filter((worker) => (worker.quiet ?? false) === quiet) : [],
@@ -158,7 +158,10 @@ async function order(
 /** Cancels the drains of the workers in these pods. Workers in other pods may belong to another pool. */
 export async function resumeIn(redis: Redis, { holding }: Source, members: readonly Member[]): Promise<void> {
   if (holding.by !== 'worker' || !holding.orders || members.length === 0) return;
-  const occupancy = occupancyOf(members, await holding.readWorkers(createAsk(redis), redis));
+  const occupancy = occupancyOf(
+    members,
+    await holding.readWorkers(createAsk(redis), redis, inOneOf(members)),
+  );
   const staying = [...occupancy.values()].flatMap(({ workers }) => workers.filter(({ quiet }) => quiet));
   if (staying.length > 0) await holding.orders.resume(redis, staying);
 }

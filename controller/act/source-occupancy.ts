@@ -50,7 +50,17 @@ export function occupancyOf(
 function runsIn(host: string, { id, addresses = [] }: Member): boolean {
   if (addresses.includes(host)) return true;
   const [name = ''] = host.split('.');
-  return name === id || name === id.slice(0, LONGEST_HOST).replace(/[-.]+$/, '');
+  return name === id || name === cutName(id);
+}
+
+function cutName(id: string): string {
+  return id.slice(0, LONGEST_HOST).replace(/[-.]+$/, '');
+}
+
+/** Whether a worker's host is that of one of these; there may be thousands of both. */
+export function inOneOf(members: readonly Member[]): (host: string) => boolean {
+  const names = new Set(members.flatMap(({ id, addresses = [] }) => [id, cutName(id), ...addresses]));
+  return (host) => names.has(host) || names.has(host.split('.', 1)[0] ?? '');
 }
 
 /** After one more read at `now`. */

@@ -6,6 +6,8 @@
  * - Tasks of a group stand in no list until a server makes one task of them, so a group counts as one.
  * - A paused queue keeps its list.
  * - What servers say of themselves they write every 5 s, with payloads of any size: of these only the ids are read.
+ * - `asynq:servers` has the servers of all queues. Of more than 500, those of the pool's own pods are read first: a task of one
+ *   that was not read names no server that is known, so it may be anybody's.
  */
 import type { Ask } from './ask.ts';
 import { askDelayed, delayedIn, SECONDS } from './delayed.ts';
@@ -25,6 +27,7 @@ export interface AsynqSettings {
 /** What a server has written is gone after this, unless it writes it anew. */
 const LAG_MS = 10_000;
 const MOST_SERVERS = 500;
+const MOST_NAMES = 4_000;
 const MOST_ACTIVE = 2_000;
 /** As much of a text is read (ask.ts). */
 const CUT = 1_024;
@@ -34,7 +37,11 @@ export function asynqSource({ queues }: AsynqSettings): Source {
   return {
     kind: 'asynq',
     read: (ask, horizonMs) => Promise.all(queues.map((queue) => readQueue(ask, queue, horizonMs))),
-    holding: { by: 'worker', lagMs: LAG_MS, readWorkers: (ask) => readWorkers(ask, queues) },
+    holding: {
+      by: 'worker',
+      lagMs: LAG_MS,
+      readWorkers: (ask, _, isOurs) => readWorkers(ask, queues, isOurs),
+    },
   };
 }
 
@@ -89,10 +96,14 @@ async function readQueue(ask: Ask, queue: string, horizonMs: number): Promise<So
   };
 }
 
-async function readWorkers(ask: Ask, queues: readonly string[]): Promise<SourceWorkers> {
+async function readWorkers(
+  ask: Ask,
+  queues: readonly string[],
+  isOurs: ((host: string) => boolean) | undefined,
+): Promise<SourceWorkers> {
   // a task is leased by a server that runs it, and no longer than half a minute by one that was killed
   const [servers, { answers: leased }] = await Promise.all([
-    readServers(ask),
+    readServers(ask, isOurs),
     ask(queues.map((queue) => texts('ZRANGE', `asynq:{${queue}}:lease`, ...FROM_NOW, MOST_ACTIVE))),
   ]);
   const { answers: running } = await ask(
@@ -117,18 +128,28 @@ interface AsynqServer {
 }
 
 /** All that are there, whatever they take from. What they write of themselves is protobuf, of which texts can be told. */
-export async function readServers(ask: Ask): Promise<readonly AsynqServer[]> {
-  const { answers } = await ask([texts('ZRANGE', 'asynq:servers', ...FROM_NOW, MOST_SERVERS)]);
-  const keys = answers.flat();
+export async function readServers(
+  ask: Ask,
+  isOurs: (host: string) => boolean = () => false,
+): Promise<readonly AsynqServer[]> {
+  const { answers } = await ask([texts('ZRANGE', 'asynq:servers', ...FROM_NOW, MOST_NAMES)]);
+  const ours = (key: string): number => (isOurs(hostIn(key) ?? '') ? 0 : 1);
+  // by name, as they expire in another order at each look
+  const ordered = answers.flat().toSorted((a, b) => ours(a) - ours(b) || (a < b ? -1 : 1));
+  const keys = ordered.slice(0, MOST_SERVERS);
   const { answers: about } = await ask(keys.map((key) => text('GET', key)));
   return keys.flatMap((key, i) => {
     const info = about[i] ?? '';
-    const [, host] = /^asynq:servers:\{(.*):\d+:[^:]*\}$/.exec(key) ?? [];
+    const host = hostIn(key);
     if (host === undefined || info === '') return [];
     const takesFrom = (queue: string): boolean =>
       Buffer.byteLength(info) >= CUT || info.includes(lengthDelimited(queue));
     return [{ key, host, takesFrom }];
   });
+}
+
+function hostIn(key: string): string | undefined {
+  return /^asynq:servers:\{(.*):\d+:[^:]*\}$/.exec(key)?.[1];
 }
 
 /** A queue's name, as it stands in a server's list of them: the first field of a message, with its length. */

@@ -60,7 +60,12 @@ export type Holding =
   | {
       readonly by: 'worker';
       readonly lagMs: number;
-      readonly readWorkers: (ask: Ask, redis: Redis) => Promise<SourceWorkers>;
+      /** `isOurs`: whose hosts matter most, where there are more workers than one look reads. */
+      readonly readWorkers: (
+        ask: Ask,
+        redis: Redis,
+        isOurs?: (host: string) => boolean,
+      ) => Promise<SourceWorkers>;
       readonly orders?: DrainOrders;
     }
   /** Only the total number of tasks that are held: pods are removed when it is 0. */

@@ -125,3 +125,24 @@ test('listed for people: what a library does not show', async () => {
     'the workers are not known, because a task that was popped from a list is in no key of Redis',
   ]);
 });
+
+test("asynq: among hundreds of servers of other pools, those of the pool's pods are found, whichever expires first", async () => {
+  await redis.sadd('asynq:queues', 'mail');
+  const keyOf = (host: string): string => `asynq:servers:{${host}:1:id}`;
+  const seconds = Math.floor(Date.now() / 1_000);
+  const pipeline = redis.pipeline();
+  // a server says its queues in protobuf: a name with its length before it
+  for (let i = 0; i < 800; i++) {
+    pipeline.zadd('asynq:servers', seconds + 60 + (i % 5), keyOf(`a-${i}`)).set(keyOf(`a-${i}`), '\n\x03sms');
+  }
+  pipeline.zadd('asynq:servers', seconds + 90, keyOf('pod-1')).set(keyOf('pod-1'), '\n\x04mail');
+  pipeline.hset('asynq:workers:{pod-1:1:id}', 'task', 'x').zadd('asynq:{mail}:lease', seconds + 30, 'task');
+  await pipeline.exec();
+  const { holding } = sourceOf({ asynq: { queues: ['mail'] } });
+  if (holding.by !== 'worker') throw new Error('its workers are not known');
+  const read = holding.readWorkers;
+  const found = await read(createAsk(redis), redis, (host) => host === 'pod-1');
+  expect(found).toMatchObject({ workers: [{ hosts: ['pod-1'], tasks: 1 }], unnamed: 0 });
+  // otherwise its task may be anybody's, and holds all
+  expect(await read(createAsk(redis), redis)).toMatchObject({ workers: [], unnamed: 1 });
+});
