@@ -70,12 +70,10 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
   const { api, controller, instance, onError, clock = systemClock } = options;
   const { windowMs = 10 * 60_000, seriesPeriodMs = 30_000, maxSeries = 512, maxWaiting = 128 } = options;
   const { burst = 25, refillMs = 30_000 } = options;
-  /** By object, when its burst is fully available again, by the monotonic clock. Most recent last. */
-  const fullAt = new Map<string, number>();
+  const mayWrite = createBursts({ burst, refillMs, most: maxSeries });
+  const writes = createWrites(maxWaiting, onError);
   /** Most recent last. */
   const known = new Map<string, Series>();
-  const waiting: (() => Promise<unknown>)[] = [];
-  let writing: Promise<void> | undefined;
 
   function record(regarding: KubeObject, occurrence: Occurrence): void {
     const now = clock.elapsed();
@@ -95,22 +93,11 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
     if (series !== undefined) enqueueSeries(series);
     // as client-go does: an object with ever new events does not crowd out the others
     if (!mayWrite(regarding.metadata.uid ?? '', now)) return;
-    const event = newEvent(regarding, { ...occurrence, note }, at);
+    const reporter = { reportingController: controller, reportingInstance: instance };
+    const event = { ...newEvent(regarding, { ...occurrence, note }, at), ...reporter };
     known.set(key, { event, count: 1, last: now, lastAt: at, written: now, writtenCount: 1 });
-    enqueue(() => api.events.create(event));
+    writes.add(() => api.events.create(event));
     forgetOldest();
-  }
-
-  function mayWrite(object: string, now: number): boolean {
-    const full = Math.max(fullAt.get(object) ?? now, now) + refillMs;
-    if (full - now > burst * refillMs) return false;
-    fullAt.delete(object);
-    fullAt.set(object, full);
-    for (const [other, at] of fullAt) {
-      if (at > now && fullAt.size <= maxSeries) break;
-      fullAt.delete(other);
-    }
-    return true;
   }
 
   function forgetOldest(): void {
@@ -126,26 +113,67 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
     if (count === series.writtenCount) return;
     series.written = last;
     series.writtenCount = count;
-    enqueue(async () => {
-      const body = { count, lastObservedTime: microTime(lastAt) };
-      try {
-        await api.events.patchSeries(event.metadata, body);
-      } catch (error) {
-        // The API server forgets events after an hour, or somebody deleted it.
-        if (!(error instanceof KubeError && error.notFound)) throw error;
-        await api.events.create({ ...event, series: body });
-      }
-    });
+    writes.add(() => writeSeries(api, event, { count, lastObservedTime: microTime(lastAt) }));
   }
 
-  function enqueue(write: () => Promise<unknown>): void {
-    if (waiting.length >= maxWaiting) {
-      onError?.(new Error(`an event was dropped: ${maxWaiting} others are waiting to be written`));
-      return;
-    }
-    waiting.push(write);
-    writing ??= drain();
+  return {
+    record,
+    async flush() {
+      for (const series of known.values()) enqueueSeries(series);
+      await writes.done();
+    },
+  };
+}
+
+async function writeSeries(
+  api: EventRecorderOptions['api'],
+  event: Series['event'],
+  body: NonNullable<KubeEvent['series']>,
+): Promise<void> {
+  try {
+    await api.events.patchSeries(event.metadata, body);
+  } catch (error) {
+    // The API server forgets events after an hour, or somebody deleted it.
+    if (!(error instanceof KubeError && error.notFound)) throw error;
+    await api.events.create({ ...event, series: body });
   }
+}
+
+interface BurstOptions {
+  readonly burst: number;
+  readonly refillMs: number;
+  /** Maximum number of objects that are remembered. */
+  readonly most: number;
+}
+
+/** Whether an object may write one more at a time of the monotonic clock; if so, it is counted. */
+function createBursts({ burst, refillMs, most }: BurstOptions): (object: string, now: number) => boolean {
+  /** By object, when its burst is fully available again. Most recent last. */
+  const fullAt = new Map<string, number>();
+  return (object, now) => {
+    const full = Math.max(fullAt.get(object) ?? now, now) + refillMs;
+    if (full - now > burst * refillMs) return false;
+    fullAt.delete(object);
+    fullAt.set(object, full);
+    for (const [other, at] of fullAt) {
+      if (at > now && fullAt.size <= most) break;
+      fullAt.delete(other);
+    }
+    return true;
+  };
+}
+
+/** Writes, one at a time. */
+interface Writes {
+  /** Dropped if too many wait. */
+  add(write: () => Promise<unknown>): void;
+  /** Resolves when none waits. */
+  done(): Promise<void>;
+}
+
+function createWrites(maxWaiting: number, onError: EventRecorderOptions['onError']): Writes {
+  const waiting: (() => Promise<unknown>)[] = [];
+  let writing: Promise<void> | undefined;
 
   async function drain(): Promise<void> {
     for (let write = waiting.shift(); write !== undefined; write = waiting.shift()) {
@@ -154,41 +182,41 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
     writing = undefined;
   }
 
-  function newEvent(
-    regarding: KubeObject,
-    { type, reason, action, note }: Occurrence,
-    now: number,
-  ): Series['event'] {
-    const { apiVersion, kind, metadata } = regarding;
-    const { namespace = 'default', name, uid, resourceVersion } = metadata;
-    return {
-      apiVersion: 'events.k8s.io/v1',
-      kind: 'Event',
-      metadata: { namespace, name: eventName(name, now) },
-      regarding: {
-        ...(apiVersion && { apiVersion }),
-        ...(kind && { kind }),
-        ...(uid && { uid }),
-        ...(resourceVersion && { resourceVersion }),
-        namespace,
-        name,
-      },
-      type,
-      reason,
-      action,
-      note,
-      eventTime: microTime(now),
-      reportingController: controller,
-      reportingInstance: instance,
-    };
-  }
-
   return {
-    record,
-    async flush() {
-      for (const series of known.values()) enqueueSeries(series);
-      await writing;
+    add: (write) => {
+      if (waiting.length >= maxWaiting) {
+        onError?.(new Error(`an event was dropped: ${maxWaiting} others are waiting to be written`));
+        return;
+      }
+      waiting.push(write);
+      writing ??= drain();
     },
+    done: async () => await writing,
+  };
+}
+
+type NewEvent = Omit<Series['event'], 'reportingController' | 'reportingInstance'>;
+
+function newEvent(regarding: KubeObject, { type, reason, action, note }: Occurrence, now: number): NewEvent {
+  const { apiVersion, kind, metadata } = regarding;
+  const { namespace = 'default', name, uid, resourceVersion } = metadata;
+  return {
+    apiVersion: 'events.k8s.io/v1',
+    kind: 'Event',
+    metadata: { namespace, name: eventName(name, now) },
+    regarding: {
+      ...(apiVersion && { apiVersion }),
+      ...(kind && { kind }),
+      ...(uid && { uid }),
+      ...(resourceVersion && { resourceVersion }),
+      namespace,
+      name,
+    },
+    type,
+    reason,
+    action,
+    note,
+    eventTime: microTime(now),
   };
 }
 

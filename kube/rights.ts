@@ -59,107 +59,35 @@ export function createRights(transport: Transport, now: () => number): Rights {
   const holders = new Map<string, Holder>();
   /** By user and question. */
   const users = new Map<string, { readonly at: number; readonly allowed: Promise<boolean> }>();
+  const isFresh = ({ at }: { readonly at: number }): boolean => now() - at < KEPT_MS;
 
   function holderOf(token: string, options: CallOptions | undefined): Holder {
     const name = hash('sha256', token, 'base64');
     const found = holders.get(name);
-    if (found && now() - found.at < KEPT_MS) return found;
-    holders.delete(name);
+    if (found && isFresh(found)) return found;
     const made: Holder = {
       at: now(),
-      user: userOf(token, options).then((user) => {
+      user: askUserOf(transport, token, options).then((user) => {
         made.known = user !== undefined;
         return user;
       }),
       known: false,
       answers: new Map(),
     };
-    holders.set(name, made);
+    keep(holders, name, made, MOST_TOKENS);
     // a failed request is not cached
     made.user.catch(() => holders.get(name) === made && holders.delete(name));
-    for (const oldest of holders.keys()) {
-      if (holders.size <= MOST_TOKENS) break;
-      holders.delete(oldest);
-    }
     return made;
-  }
-
-  async function userOf(token: string, options: CallOptions | undefined): Promise<string | undefined> {
-    try {
-      const review = await transport.call<SubjectReview>(
-        {
-          method: 'POST',
-          path: '/apis/authentication.k8s.io/v1/selfsubjectreviews',
-          body: { apiVersion: 'authentication.k8s.io/v1', kind: 'SelfSubjectReview' },
-          what: 'ask whose token it is',
-          token,
-        },
-        options,
-      );
-      return review.status?.userInfo?.username;
-    } catch (error) {
-      if (error instanceof KubeError && error.status === 401) return undefined;
-      throw error;
-    }
-  }
-
-  async function ask(
-    token: string,
-    question: AccessQuestion,
-    options: CallOptions | undefined,
-  ): Promise<boolean> {
-    const review = await transport.call<AccessReview>(
-      {
-        method: 'POST',
-        path: '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews',
-        body: {
-          apiVersion: 'authorization.k8s.io/v1',
-          kind: 'SelfSubjectAccessReview',
-          spec: attributesOf(question),
-        },
-        what: 'ask what a token allows',
-        token,
-      },
-      options,
-    );
-    return review.status?.allowed === true;
-  }
-
-  async function askOf(
-    user: User,
-    question: AccessQuestion,
-    options: CallOptions | undefined,
-  ): Promise<boolean> {
-    const { name, ...rest } = user;
-    const review = await transport.call<AccessReview>(
-      {
-        method: 'POST',
-        path: '/apis/authorization.k8s.io/v1/subjectaccessreviews',
-        body: {
-          apiVersion: 'authorization.k8s.io/v1',
-          kind: 'SubjectAccessReview',
-          spec: { user: name, ...rest, ...attributesOf(question) },
-        },
-        what: 'ask what a user may do',
-      },
-      options,
-    );
-    return review.status?.allowed === true;
   }
 
   return {
     mayUser: (user, question, options) => {
       const key = JSON.stringify([user, question]);
       const found = users.get(key);
-      if (found && now() - found.at < KEPT_MS) return found.allowed;
-      users.delete(key);
-      const made = { at: now(), allowed: askOf(user, question, options) };
-      users.set(key, made);
+      if (found && isFresh(found)) return found.allowed;
+      const made = { at: now(), allowed: askOfUser(transport, user, question, options) };
+      keep(users, key, made, MOST_QUESTIONS);
       made.allowed.catch(() => users.get(key) === made && users.delete(key));
-      for (const oldest of users.keys()) {
-        if (users.size <= MOST_QUESTIONS) break;
-        users.delete(oldest);
-      }
       return made.allowed;
     },
     userOf: (token, options) => holderOf(token, options).user,
@@ -168,16 +96,95 @@ export function createRights(transport: Transport, now: () => number): Rights {
       const key = JSON.stringify(question);
       const found = answers.get(key);
       if (found) return found;
-      const answer = ask(token, question, options);
+      const answer = askOfToken(transport, token, question, options);
       if (answers.size < MOST_QUESTIONS) answers.set(key, answer);
       answer.catch(() => answers.delete(key));
       return answer;
     },
     knows: (token) => {
       const found = holders.get(hash('sha256', token, 'base64'));
-      return found !== undefined && now() - found.at < KEPT_MS && found.known;
+      return found !== undefined && isFresh(found) && found.known;
     },
   };
+}
+
+/** Puts a value last, and drops the oldest if there are more than `most`. */
+function keep<T>(values: Map<string, T>, key: string, value: T, most: number): void {
+  values.delete(key);
+  values.set(key, value);
+  for (const oldest of values.keys()) {
+    if (values.size <= most) break;
+    values.delete(oldest);
+  }
+}
+
+async function askUserOf(
+  transport: Transport,
+  token: string,
+  options: CallOptions | undefined,
+): Promise<string | undefined> {
+  try {
+    const review = await transport.call<SubjectReview>(
+      {
+        method: 'POST',
+        path: '/apis/authentication.k8s.io/v1/selfsubjectreviews',
+        body: { apiVersion: 'authentication.k8s.io/v1', kind: 'SelfSubjectReview' },
+        what: 'ask whose token it is',
+        token,
+      },
+      options,
+    );
+    return review.status?.userInfo?.username;
+  } catch (error) {
+    if (error instanceof KubeError && error.status === 401) return undefined;
+    throw error;
+  }
+}
+
+async function askOfToken(
+  transport: Transport,
+  token: string,
+  question: AccessQuestion,
+  options: CallOptions | undefined,
+): Promise<boolean> {
+  const review = await transport.call<AccessReview>(
+    {
+      method: 'POST',
+      path: '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews',
+      body: {
+        apiVersion: 'authorization.k8s.io/v1',
+        kind: 'SelfSubjectAccessReview',
+        spec: attributesOf(question),
+      },
+      what: 'ask what a token allows',
+      token,
+    },
+    options,
+  );
+  return review.status?.allowed === true;
+}
+
+async function askOfUser(
+  transport: Transport,
+  user: User,
+  question: AccessQuestion,
+  options: CallOptions | undefined,
+): Promise<boolean> {
+  const { name, ...rest } = user;
+  const review = await transport.call<AccessReview>(
+    {
+      method: 'POST',
+      path: '/apis/authorization.k8s.io/v1/subjectaccessreviews',
+      body: {
+        apiVersion: 'authorization.k8s.io/v1',
+        kind: 'SubjectAccessReview',
+        spec: { user: name, ...rest, ...attributesOf(question) },
+      },
+      what: 'ask what a user may do',
+    },
+    options,
+  );
+  return review.status?.allowed === true;
 }
 
 function attributesOf(question: AccessQuestion): object {

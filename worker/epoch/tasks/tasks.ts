@@ -12,12 +12,14 @@ import { TaskCancelled } from '../../../queue/cancel.ts';
 import type { Delivery } from '../../../queue/workers/turn.ts';
 import type { Logger } from '../../../runtime/log.ts';
 import { LogEvent } from '../../../runtime/log-event.ts';
+import { createHeldTasks } from './held.ts';
 import { FULL_BATCH, type createPace } from './prefetch.ts';
 import type { QueueMetrics } from '../../process/metrics.ts';
 import type { ProgressOutbox } from './progress.ts';
-import { runTask, type RunDeps } from '../../task/run.ts';
+import type { RunDeps } from '../../task/run.ts';
 import type { Finished } from '../../task/outcome.ts';
 import type { Batch } from '../../turn/batch.ts';
+import { createRunningTasks } from './running.ts';
 import type { WorkerSlots } from '../slots/slots.ts';
 
 export interface TasksOptions {
@@ -72,34 +74,22 @@ export interface Tasks {
 /** Handlers that answer immediately have the thread to themselves for this long, ms. */
 const SPELL_MS = 2;
 
-interface Run {
-  /** Resolves when the handler has ended, however. */
-  readonly ended: Promise<void>;
-  readonly delivery: Delivery;
-  readonly abort: AbortController;
-  readonly started: number;
-}
-
 export function createTasks(options: TasksOptions): Tasks {
-  const { batch, pace, slots, progress, metrics, log, mayBegin, onBatch, onHolding } = options;
-  const running = new Map<string, Run>();
-  let held: { readonly delivery: Delivery; readonly since: number }[] = [];
-  let heldBytes = 0;
+  const { batch, pace, slots, mayBegin, onBatch, onHolding } = options;
+  const held = createHeldTasks();
+  const running = createRunningTasks({ ...options, onFinished: finish });
   let dropped = false;
   let lastFinish = -Infinity;
   let refill: NodeJS.Immediate | undefined;
 
-  const isSuspect = (one: { readonly delivery: Delivery } | undefined): boolean =>
-    (one?.delivery.past.deliveries ?? 0) > 0;
-
   function fill(): void {
     if (held.length === 0 || slots.free === 0 || dropped || !mayBegin()) return;
     const began = performance.now();
-    while (held.length > 0 && slots.free > 0) {
-      if (slots.usable - slots.free > running.size && isSuspect(held[0])) return;
-      const { delivery } = held.shift() as (typeof held)[number];
-      heldBytes -= delivery.raw.length;
-      begin(delivery);
+    while (slots.free > 0) {
+      if (slots.usable - slots.free > running.size && isSuspect(held.next)) return;
+      const delivery = held.take();
+      if (!delivery) return;
+      running.begin(delivery);
       if (lastFinish - began < SPELL_MS) continue;
       refill ??= setImmediate(() => {
         refill = undefined;
@@ -109,49 +99,12 @@ export function createTasks(options: TasksOptions): Tasks {
     }
   }
 
-  function begin(delivery: Delivery): void {
-    const abort = new AbortController();
-    const { receipt } = delivery;
-    const started = performance.now();
-    const run = runTask(delivery, abort.signal, started, options.run, progress);
-    if (!(run instanceof Promise)) {
-      onHolding();
-      finish(run);
-      return;
-    }
-    slots.occupy();
-    const ended = run.then((finished) => {
-      running.delete(receipt);
-      if (dropped) return;
-      onHolding();
-      finish(finished);
-      slots.release();
-    });
-    running.set(receipt, { ended, delivery, abort, started });
-  }
-
   function finish(finished: Finished): void {
-    const { outcome, serviceMs, delivery } = finished;
     lastFinish = performance.now();
-    pace.finished(serviceMs, delivery.raw.length);
-    metrics.finished(outcome.kind, serviceMs / 1_000);
-    if (outcome.kind === 'retry' || outcome.kind === 'dead')
-      log.warn(
-        {
-          event: LogEvent.TaskFailed,
-          task: finished.id.toString().slice(0, 100),
-          attempt: finished.attempt,
-          outcome,
-        },
-        'a task failed',
-      );
+    measure(finished, options);
     const first = batch.since === undefined;
     batch.add(finished, lastFinish);
     if (first || batch.size === FULL_BATCH || (held.length === 0 && slots.free > 0)) onBatch();
-  }
-
-  function abortAll(reason: Error): void {
-    for (const { abort } of running.values()) abort.abort(reason);
   }
 
   return {
@@ -162,65 +115,80 @@ export function createTasks(options: TasksOptions): Tasks {
       return running.size;
     },
     get deliveries() {
-      return [...running.values(), ...held].map(({ delivery }) => delivery);
+      return [...running.deliveries, ...held.deliveries];
     },
     get heldBytes() {
-      return heldBytes;
+      return held.bytes;
     },
     get runsSuspects() {
-      if (running.size === 0) return false;
-      const [oldest] = running.values();
-      return isSuspect(oldest);
+      return isSuspect(running.oldest?.delivery);
     },
     get holdsSuspects() {
-      return isSuspect(held[0]);
+      return isSuspect(held.next);
     },
     get waitsSince() {
-      return held[0]?.since;
+      return held.since;
     },
     emptyInMs: (now) => {
-      const [oldest] = running.values();
-      const usual = pace.serviceMs ?? 0;
-      const rest = oldest ? Math.max(usual, now - oldest.started) : 0;
-      return rest + (usual * held.length) / Math.max(1, slots.usable);
+      const oldestMs = running.oldest && now - running.oldest.started;
+      return emptyInMs({ oldestMs, usualMs: pace.serviceMs, held: held.length, slots: slots.usable });
     },
     add: (deliveries, since) => {
-      for (const delivery of deliveries) {
-        held.push({ delivery, since });
-        heldBytes += delivery.raw.length;
-      }
+      held.add(deliveries, since);
       onHolding();
     },
     fill,
     handBack: () => {
       if (held.length === 0) return;
       const now = performance.now();
-      for (const { started } of running.values()) pace.atLeast(now - started);
+      for (const ageMs of running.agesMs(now)) pace.atLeast(ageMs);
       batch.release(
-        held.map(({ delivery }) => delivery),
+        held.remove(() => true),
         now,
       );
-      held = [];
-      heldBytes = 0;
       onHolding();
     },
     cancel: (marked) => {
-      log.info({ tasks: marked.size }, 'cancelled');
-      for (const [receipt, id] of marked) running.get(receipt)?.abort.abort(new TaskCancelled(id));
-      for (const { delivery } of held) {
-        const id = marked.get(delivery.receipt);
-        if (id !== undefined) batch.cancel(delivery, id, performance.now());
-      }
-      held = held.filter(({ delivery }) => !marked.has(delivery.receipt));
-      heldBytes = held.reduce((sum, { delivery }) => sum + delivery.raw.length, 0);
+      options.log.info({ tasks: marked.size }, 'cancelled');
+      for (const [receipt, id] of marked) running.abort(receipt, new TaskCancelled(id));
+      for (const delivery of held.remove(({ receipt }) => marked.has(receipt)))
+        batch.cancel(delivery, marked.get(delivery.receipt) ?? '', performance.now());
       onHolding();
     },
-    abort: abortAll,
-    ended: () => Promise.allSettled(Array.from(running.values(), (run) => run.ended)),
+    abort: running.abortAll,
+    ended: running.ended,
     drop: (reason) => {
       dropped = true;
-      abortAll(reason);
-      slots.outlive(Array.from(running.values(), (run) => run.ended));
+      running.drop(reason);
     },
   };
+}
+
+function isSuspect(delivery: Delivery | undefined): boolean {
+  return (delivery?.past.deliveries ?? 0) > 0;
+}
+
+interface Load {
+  /** For how long the oldest task has run; `undefined` if none runs. */
+  readonly oldestMs: number | undefined;
+  /** For how long tasks run, if known. */
+  readonly usualMs: number | undefined;
+  readonly held: number;
+  readonly slots: number;
+}
+
+/** Estimate of how long until all of them have ended, ms: see `Tasks`. */
+export function emptyInMs({ oldestMs, usualMs = 0, held, slots }: Load): number {
+  const rest = oldestMs === undefined ? 0 : Math.max(usualMs, oldestMs);
+  return rest + (usualMs * held) / Math.max(1, slots);
+}
+
+/** How long a task took, and how it ended: for the pace, the metrics and the log. */
+function measure(finished: Finished, { pace, metrics, log }: TasksOptions): void {
+  const { outcome, serviceMs, delivery } = finished;
+  pace.finished(serviceMs, delivery.raw.length);
+  metrics.finished(outcome.kind, serviceMs / 1_000);
+  if (outcome.kind !== 'retry' && outcome.kind !== 'dead') return;
+  const task = finished.id.toString().slice(0, 100);
+  log.warn({ event: LogEvent.TaskFailed, task, attempt: finished.attempt, outcome }, 'a task failed');
 }

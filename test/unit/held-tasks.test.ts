@@ -1,0 +1,46 @@
+/** What a worker has taken and not begun, and how long it will be busy. */
+import { expect, test } from 'vitest';
+import type { Delivery } from '../../queue/workers/turn.ts';
+import { createHeldTasks } from '../../worker/epoch/tasks/held.ts';
+import { emptyInMs } from '../../worker/epoch/tasks/tasks.ts';
+
+const task = (receipt: string): Delivery => ({
+  receipt,
+  raw: Buffer.from(receipt),
+  past: { attempts: 0, deliveries: 0 },
+});
+const receipts = (deliveries: readonly Delivery[]): string[] => deliveries.map(({ receipt }) => receipt);
+
+test('tasks are taken in their order, and their bytes are counted', () => {
+  const held = createHeldTasks();
+  held.add([task('a'), task('bb')], 5);
+  held.add([task('ccc')], 7);
+  expect([held.length, held.bytes, held.since, held.next?.receipt]).toEqual([3, 6, 5, 'a']);
+  expect(held.take()?.receipt).toBe('a');
+  expect(held.take()?.receipt).toBe('bb');
+  expect([held.length, held.bytes, held.since]).toEqual([1, 3, 7]);
+});
+
+test('what is removed is returned, and the rest stays in its order', () => {
+  const held = createHeldTasks();
+  held.add([task('a'), task('bb'), task('ccc')], 0);
+  expect(receipts(held.remove(({ receipt }) => receipt !== 'bb'))).toEqual(['a', 'ccc']);
+  expect([held.bytes, ...receipts(held.deliveries)]).toEqual([2, 'bb']);
+  expect(held.take()?.receipt).toBe('bb');
+  expect([held.take(), held.bytes, held.next, held.since]).toEqual([undefined, 0, undefined, undefined]);
+});
+
+test.for([
+  ['nothing runs or waits', { oldestMs: undefined, usualMs: 100, held: 0, slots: 4 }, 0],
+  ['a task takes as long as others do', { oldestMs: 10, usualMs: 100, held: 0, slots: 4 }, 100],
+  [
+    'one that has run for longer takes as long again',
+    { oldestMs: 300, usualMs: 100, held: 0, slots: 4 },
+    300,
+  ],
+  ['what waits is shared by the slots', { oldestMs: 10, usualMs: 100, held: 8, slots: 4 }, 300],
+  ['no slot may be used now', { oldestMs: undefined, usualMs: 100, held: 2, slots: 0 }, 200],
+  ['it is unknown how long tasks take', { oldestMs: 50, usualMs: undefined, held: 3, slots: 1 }, 50],
+] as const)('%s', ([, load, expected]) => {
+  expect(emptyInMs(load)).toBe(expected);
+});

@@ -1,0 +1,91 @@
+/** The tasks that run, from the start of the handler to its end. */
+import type { Delivery } from '../../../queue/workers/turn.ts';
+import type { Finished } from '../../task/outcome.ts';
+import { runTask, type RunDeps } from '../../task/run.ts';
+import type { WorkerSlots } from '../slots/slots.ts';
+import type { ProgressOutbox } from './progress.ts';
+
+export interface RunningTasksOptions {
+  readonly run: RunDeps;
+  readonly progress: ProgressOutbox;
+  readonly slots: WorkerSlots;
+  /** A task runs no more; called before what it has returned is passed on. */
+  readonly onHolding: () => void;
+  readonly onFinished: (finished: Finished) => void;
+}
+
+interface Run {
+  /** Resolves when the handler has ended, however. */
+  readonly ended: Promise<void>;
+  readonly delivery: Delivery;
+  readonly abort: AbortController;
+  readonly started: number;
+}
+
+export interface RunningTasks {
+  readonly size: number;
+  readonly deliveries: readonly Delivery[];
+  /** The first that began, and when, by performance.now(). */
+  readonly oldest: Pick<Run, 'delivery' | 'started'> | undefined;
+  /** For how long each has run, ms, the oldest first. */
+  agesMs(now: number): readonly number[];
+  begin(delivery: Delivery): void;
+  abort(receipt: string, reason: Error): void;
+  abortAll(this: void, reason: Error): void;
+  /** Resolves when everything that runs now has ended. */
+  ended(this: void): Promise<unknown>;
+  /** Aborts all and ignores their outcomes; they hold their slots until they have ended. */
+  drop(reason: Error): void;
+}
+
+export function createRunningTasks(options: RunningTasksOptions): RunningTasks {
+  const { slots, progress, onHolding, onFinished } = options;
+  const running = new Map<string, Run>();
+  let dropped = false;
+  const ends = (): Promise<void>[] => Array.from(running.values(), ({ ended }) => ended);
+
+  function abortAll(reason: Error): void {
+    for (const { abort } of running.values()) abort.abort(reason);
+  }
+
+  return {
+    get size() {
+      return running.size;
+    },
+    get deliveries() {
+      return Array.from(running.values(), ({ delivery }) => delivery);
+    },
+    get oldest() {
+      return running.values().next().value;
+    },
+    agesMs: (now) => Array.from(running.values(), ({ started }) => now - started),
+    begin: (delivery) => {
+      const abort = new AbortController();
+      const { receipt } = delivery;
+      const started = performance.now();
+      const run = runTask(delivery, abort.signal, started, options.run, progress);
+      if (!(run instanceof Promise)) {
+        onHolding();
+        onFinished(run);
+        return;
+      }
+      slots.occupy();
+      const ended = run.then((finished) => {
+        running.delete(receipt);
+        if (dropped) return;
+        onHolding();
+        onFinished(finished);
+        slots.release();
+      });
+      running.set(receipt, { ended, delivery, abort, started });
+    },
+    abort: (receipt, reason) => running.get(receipt)?.abort.abort(reason),
+    abortAll,
+    ended: () => Promise.allSettled(ends()),
+    drop: (reason) => {
+      dropped = true;
+      abortAll(reason);
+      slots.outlive(ends());
+    },
+  };
+}
