@@ -4,9 +4,9 @@ import type { About, DeadRow, DeadView } from '../controller/dashboard/api.ts';
 import { Dialog } from './dialog.tsx';
 import { ago, clock, count, plural } from './format.ts';
 import { Nothing, Section } from './section.tsx';
-import { act, useToken } from './session.ts';
+import { sendAction, useToken } from './session.ts';
 
-export interface DeadLettersProps {
+export interface DeadLetterListProps {
   readonly pool: string;
   readonly dead: DeadView | null;
   readonly about: About;
@@ -21,7 +21,7 @@ interface Asked {
   readonly count: number;
 }
 
-export function DeadLetters({ pool, dead, about, now }: DeadLettersProps) {
+export function DeadLetterList({ pool, dead, about, now }: DeadLetterListProps) {
   const token = useToken();
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   const [asked, setAsked] = useState<Asked>();
@@ -157,7 +157,7 @@ function Confirm({ pool, asked, onClose, onDone }: ConfirmProps) {
     setBusy(true);
     setError(undefined);
     try {
-      onDone(how, await act(pool, { do: how, refs }));
+      onDone(how, await sendAction(pool, { do: how, refs }));
     } catch (failed) {
       setError((failed as Error).message);
     } finally {

@@ -3,7 +3,7 @@ import { useRef, useState } from 'preact/hooks';
 import type { About } from '../controller/dashboard/api.ts';
 import { Dialog } from './dialog.tsx';
 import { Icon } from './icons.tsx';
-import { act, useToken } from './session.ts';
+import { sendAction, useToken } from './session.ts';
 
 export interface PauseButtonProps {
   readonly pool: string;
@@ -24,7 +24,10 @@ export function PauseButton({ pool, about, paused, known }: PauseButtonProps) {
     setBusy(true);
     setError(undefined);
     try {
-      await act(pool, paused ? { do: 'resume' } : { do: 'pause', reason: reason.current?.value ?? '' });
+      await sendAction(
+        pool,
+        paused ? { do: 'resume' } : { do: 'pause', reason: reason.current?.value ?? '' },
+      );
       setOpen(false);
     } catch (failed) {
       setError((failed as Error).message);

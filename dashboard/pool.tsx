@@ -3,7 +3,7 @@ import { useMemo } from 'preact/hooks';
 import type { About, PastRange, PoolPage, PoolRow } from '../controller/dashboard/api.ts';
 import { Charts } from './charts.tsx';
 import { Conditions } from './conditions.tsx';
-import { DeadLetters } from './dead.tsx';
+import { DeadLetterList } from './dead.tsx';
 import { Decisions } from './decisions.tsx';
 import { useFeed, type Link } from './feed.ts';
 import { ago, count, duration, plural, rate } from './format.ts';
@@ -116,7 +116,7 @@ function Page({ page, range, live, now }: PageProps) {
       <div class="columns">
         <div>
           <Decisions decisions={parts.decisions} now={now} />
-          {!parts.source && <DeadLetters pool={row.key} dead={parts.dead} about={about} now={now} />}
+          {!parts.source && <DeadLetterList pool={row.key} dead={parts.dead} about={about} now={now} />}
         </div>
         <div>
           {parts.source ? (

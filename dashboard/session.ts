@@ -47,7 +47,7 @@ export function useToken(): string | undefined {
 }
 
 /** Performs an action and returns the number of affected items. Throws `Error` with the server's reason if it refuses. */
-export async function act(pool: string, action: Action): Promise<number> {
+export async function sendAction(pool: string, action: Action): Promise<number> {
   const token = sessionStorage.getItem(KEY) ?? '';
   let response: Response;
   try {

@@ -95,22 +95,80 @@ interface Election {
   release(): Promise<void>;
 }
 
-function createElection({
-  api,
-  lease: ref,
-  identity,
-  signal,
-  onHolder,
-  onError,
-  annotations = () => ({}),
-  onAnnotations,
-  ...options
-}: LeadOptions): Election {
+function createElection(options: LeadOptions): Election {
+  const { lease: ref, signal, onError } = options;
   const { clock = systemClock, elapsed = () => performance.now(), random = Math.random } = options;
   const timing = { ...DEFAULT_TIMING, ...options.timing };
   checkTiming(timing);
-  const { leaseDurationMs, renewDeadlineMs, retryPeriodMs } = timing;
-  const title = `the lease ${ref.namespace}/${ref.name}`;
+  const { renewDeadlineMs, retryPeriodMs } = timing;
+  const record = createLeaseRecord(options, { clock, elapsed, timing });
+  let renewed = 0;
+
+  const release = (): Promise<void> => record.release({ timeoutMs: retryPeriodMs });
+
+  /** ms until a lease that is not renewed counts as lost. */
+  const left = (): number => renewed + renewDeadlineMs - elapsed();
+
+  async function win(): Promise<boolean> {
+    while (!signal.aborted) {
+      const started = elapsed();
+      try {
+        const won = await record.claim({ timeoutMs: renewDeadlineMs, signal });
+        renewed = started;
+        if (won && !signal.aborted) return true;
+      } catch (error) {
+        // Of two candidates one gets a conflict, which is nothing to report.
+        const beaten = error instanceof KubeError && error.status === 409;
+        if (!beaten && !signal.aborted) onError?.(error);
+      }
+      await clock.sleep(retryPeriodMs * (1 + (JITTER - 1) * random()), signal);
+    }
+    // An attempt that the signal cut off may have succeeded.
+    if (record.wrote) await release();
+    return false;
+  }
+
+  async function keep(ended: AbortSignal): Promise<Error | undefined> {
+    const title = `the lease ${ref.namespace}/${ref.name}`;
+    for (;;) {
+      await clock.sleep(Math.max(0, Math.min(retryPeriodMs, left())), ended);
+      if (ended.aborted) return undefined;
+      if (left() <= 0) return new Error(`${title} could not be renewed for ${renewDeadlineMs / 1000} s`);
+      const started = elapsed();
+      try {
+        if (!(await record.claim({ timeoutMs: left(), signal: ended })))
+          return new Error(`${title} was acquired by ${record.holder}`);
+        renewed = started;
+      } catch (error) {
+        if (ended.aborted) return undefined;
+        onError?.(error);
+      }
+    }
+  }
+
+  return { win, keep, release };
+}
+
+/** The lease as this process last read or wrote it. */
+interface LeaseRecord {
+  readonly holder: string | undefined;
+  /** Whether anything was written, or may have been. */
+  readonly wrote: boolean;
+  /** One read of the lease and, if it can be claimed, one write. Resolves to whether it is ours now. */
+  claim(call: CallOptions): Promise<boolean>;
+  release(call: CallOptions): Promise<void>;
+}
+
+interface LeaseRecordOptions {
+  readonly clock: Clock;
+  readonly elapsed: () => number;
+  readonly timing: Timing;
+}
+
+function createLeaseRecord(
+  { api, lease: ref, identity, onHolder, onError, annotations = () => ({}), onAnnotations }: LeadOptions,
+  { clock, elapsed, timing: { leaseDurationMs } }: LeaseRecordOptions,
+): LeaseRecord {
   let seen: ObservedLease | undefined;
   /** True if `seen` is our own last write, so that the next write needs no read before it. */
   let fresh = false;
@@ -133,84 +191,40 @@ function createElection({
     }
   }
 
-  /** One read of the lease and, if it can be claimed, one write. Resolves to whether it is ours now. */
-  async function attempt(call: CallOptions): Promise<boolean> {
-    const known = (fresh ? seen : undefined) ?? (await read(call));
-    fresh = false;
-    if (!claim(known, identity, elapsed())) return false;
-    const record = claimed(
-      known.lease,
-      ref,
-      identity,
-      leaseDurationMs,
-      clock.now(),
-      annotations(annotationsOf(known)),
-    );
-    wrote = true;
-    note(await (known.lease ? api.leases.update(record, call) : api.leases.create(record, call)));
-    fresh = true;
-    return true;
-  }
-
-  let renewed = 0;
-
-  async function win(): Promise<boolean> {
-    while (!signal.aborted) {
-      const started = elapsed();
-      try {
-        const won = await attempt({ timeoutMs: renewDeadlineMs, signal });
-        renewed = started;
-        if (won && !signal.aborted) return true;
-      } catch (error) {
-        // Of two candidates one gets a conflict, which is nothing to report.
-        const beaten = error instanceof KubeError && error.status === 409;
-        if (!beaten && !signal.aborted) onError?.(error);
-      }
-      await clock.sleep(retryPeriodMs * (1 + (JITTER - 1) * random()), signal);
-    }
-    // An attempt that the signal cut off may have succeeded.
-    if (wrote) await release();
-    return false;
-  }
-
-  /** ms until a lease that is not renewed counts as lost. */
-  const left = (): number => renewed + renewDeadlineMs - elapsed();
-
-  async function keep(ended: AbortSignal): Promise<Error | undefined> {
-    for (;;) {
-      await clock.sleep(Math.max(0, Math.min(retryPeriodMs, left())), ended);
-      if (ended.aborted) return undefined;
-      if (left() <= 0) return new Error(`${title} could not be renewed for ${renewDeadlineMs / 1000} s`);
-      const started = elapsed();
-      try {
-        if (!(await attempt({ timeoutMs: left(), signal: ended })))
-          return new Error(`${title} was acquired by ${seen?.holder}`);
-        renewed = started;
-      } catch (error) {
-        if (ended.aborted) return undefined;
-        onError?.(error);
-      }
-    }
-  }
-
-  async function release(): Promise<void> {
-    const call = { timeoutMs: retryPeriodMs };
-    for (let again = false; ; again = true) {
-      const known = fresh ? seen : undefined;
+  return {
+    get holder() {
+      return seen?.holder;
+    },
+    get wrote() {
+      return wrote;
+    },
+    claim: async (call) => {
+      const known = (fresh ? seen : undefined) ?? (await read(call));
       fresh = false;
-      try {
-        const { lease, holder } = known ?? (await read(call));
-        if (lease && holder === identity) note(await api.leases.update(released(lease, clock.now()), call));
-        return;
-      } catch (error) {
-        // A renewal that was cut off may still have been on its way to the server.
-        const overtaken = error instanceof KubeError && error.conflict;
-        if (overtaken && !again) continue;
-        onError?.(error);
-        return;
+      if (!claim(known, identity, elapsed())) return false;
+      const notes = annotations(annotationsOf(known));
+      const record = claimed(known.lease, ref, identity, leaseDurationMs, clock.now(), notes);
+      wrote = true;
+      note(await (known.lease ? api.leases.update(record, call) : api.leases.create(record, call)));
+      fresh = true;
+      return true;
+    },
+    release: async (call) => {
+      for (let again = false; ; again = true) {
+        const known = fresh ? seen : undefined;
+        fresh = false;
+        try {
+          const { lease, holder } = known ?? (await read(call));
+          if (lease && holder === identity) note(await api.leases.update(released(lease, clock.now()), call));
+          return;
+        } catch (error) {
+          // A renewal that was cut off may still have been on its way to the server.
+          const overtaken = error instanceof KubeError && error.conflict;
+          if (overtaken && !again) continue;
+          onError?.(error);
+          return;
+        }
       }
-    }
-  }
-
-  return { win, keep, release };
+    },
+  };
 }

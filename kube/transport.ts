@@ -52,89 +52,16 @@ const IDLE_TIMEOUT_MS = 30_000;
 const MIN_RETRY_MS = 100;
 
 export function createTransport(connection: Connection): Transport {
-  const server = new URL(connection.server);
-  const protocol = server.protocol === 'http:' ? http : https;
+  const { protocol } = serverOf(connection);
   const kept = { keepAlive: true, keepAliveMsecs: 30_000, timeout: IDLE_TIMEOUT_MS };
   // Watches hold their connections for minutes, so they must not count against the limit for calls. Enough for the reconciles
   // that run at a time, so that a pool that was woken does not wait behind the requests of others.
   const calls = new protocol.Agent({ ...kept, maxSockets: 20 });
   const streams = new protocol.Agent(kept);
-
-  async function send(call: Call, agent: Agent | false, signal: AbortSignal): Promise<IncomingMessage> {
-    const {
-      headers,
-      agent: proxy,
-      cert,
-      key,
-      passphrase,
-      ...tls
-    } = await connection.credentials().catch((cause: unknown) => {
-      const message = cause instanceof Error ? cause.message : String(cause);
-      throw new KubeError({ call: call.what, reason: 'NoCredentials', message, cause });
-    });
-    const url = new URL(server.pathname.replace(/\/$/, '') + call.path, server);
-    for (const [name, value] of Object.entries(call.query ?? {})) {
-      if (value !== undefined) url.searchParams.set(name, String(value));
-    }
-    const ours = call.token === undefined;
-    const certificate = { ...(cert && { cert }), ...(key && { key }), ...(passphrase && { passphrase }) };
-    const body = call.body === undefined ? undefined : JSON.stringify(call.body);
-    const request = protocol.request(url, {
-      // The agent keeps connections apart by their TLS options, so a new CA takes effect with the next request.
-      ...tls,
-      ...(ours ? certificate : {}),
-      agent: proxy ?? agent,
-      method: call.method,
-      signal,
-      headers: {
-        ...(ours ? headers : { authorization: `Bearer ${call.token}` }),
-        accept: 'application/json',
-        'user-agent': 'millrace',
-        ...(body !== undefined && {
-          'content-type': call.contentType ?? 'application/json',
-          // Node would send a DELETE's body without a length, and the server would not read it.
-          'content-length': Buffer.byteLength(body),
-        }),
-      },
-    });
-    const response = Promise.withResolvers<IncomingMessage>();
-    request.once('response', response.resolve);
-    request.once('error', response.reject);
-    request.end(body);
-    try {
-      return await response.promise;
-    } catch (error) {
-      const stale = request.reusedSocket && !signal.aborted && call.method !== 'POST' && agent !== false;
-      if (stale) return send(call, false, signal);
-      throw unreachable(call, error);
-    }
-  }
-
-  /** Resolves to an answer of 2xx. */
-  async function exchange(call: Call, agent: Agent, deadline: number, signal: AbortSignal) {
-    let credentialsRenewed = false;
-    for (;;) {
-      const response = await send(call, agent, signal);
-      const status = response.statusCode ?? 0;
-      if (status >= 200 && status < 300) return response;
-      const error = answerError(call.what, status, await text(response), response.headers['retry-after']);
-      if (status === 401 && !credentialsRenewed && call.token === undefined) {
-        credentialsRenewed = true;
-        connection.forget();
-        continue;
-      }
-      const wait = Math.max(MIN_RETRY_MS, error.retryAfterMs ?? Infinity);
-      const retry = (status === 429 || status === 503) && performance.now() + wait < deadline;
-      if (!retry) throw error;
-      await sleep(wait, signal);
-      signal.throwIfAborted();
-    }
-  }
-
   return {
     call: (call, options = {}) =>
       within(call, options, async (deadline, signal) => {
-        const response = await exchange(call, calls, deadline, signal);
+        const response = await exchange(connection, call, { agent: calls, deadline, signal });
         const body = await text(response).catch((error: unknown) => {
           throw unreachable(call, error);
         });
@@ -146,7 +73,7 @@ export function createTransport(connection: Connection): Transport {
       }),
     async stream(call, options) {
       const response = await within(call, options, (deadline, signal) =>
-        exchange(call, streams, deadline, signal),
+        exchange(connection, call, { agent: streams, deadline, signal }),
       );
       return lines(call, response, options.signal);
     },
@@ -155,6 +82,106 @@ export function createTransport(connection: Connection): Transport {
       streams.destroy();
     },
   };
+}
+
+function serverOf(connection: Connection): {
+  readonly server: URL;
+  readonly protocol: typeof http | typeof https;
+} {
+  const server = new URL(connection.server);
+  return { server, protocol: server.protocol === 'http:' ? http : https };
+}
+
+interface Exchange {
+  readonly agent: Agent;
+  /** By performance.now(). */
+  readonly deadline: number;
+  readonly signal: AbortSignal;
+}
+
+/** Resolves to an answer of 2xx. */
+async function exchange(
+  connection: Connection,
+  call: Call,
+  { agent, deadline, signal }: Exchange,
+): Promise<IncomingMessage> {
+  let credentialsRenewed = false;
+  for (;;) {
+    const response = await send(connection, call, agent, signal);
+    const status = response.statusCode ?? 0;
+    if (status >= 200 && status < 300) return response;
+    const error = answerError(call.what, status, await text(response), response.headers['retry-after']);
+    if (status === 401 && !credentialsRenewed && call.token === undefined) {
+      credentialsRenewed = true;
+      connection.forget();
+      continue;
+    }
+    const wait = Math.max(MIN_RETRY_MS, error.retryAfterMs ?? Infinity);
+    const retry = (status === 429 || status === 503) && performance.now() + wait < deadline;
+    if (!retry) throw error;
+    await sleep(wait, signal);
+    signal.throwIfAborted();
+  }
+}
+
+/** One request. Resolves when the response begins, whatever its status is. */
+async function send(
+  connection: Connection,
+  call: Call,
+  agent: Agent | false,
+  signal: AbortSignal,
+): Promise<IncomingMessage> {
+  const {
+    headers,
+    agent: proxy,
+    cert,
+    key,
+    passphrase,
+    ...tls
+  } = await connection.credentials().catch((cause: unknown) => {
+    const message = cause instanceof Error ? cause.message : String(cause);
+    throw new KubeError({ call: call.what, reason: 'NoCredentials', message, cause });
+  });
+  const { server, protocol } = serverOf(connection);
+  const ours = call.token === undefined;
+  const certificate = { ...(cert && { cert }), ...(key && { key }), ...(passphrase && { passphrase }) };
+  const body = call.body === undefined ? undefined : JSON.stringify(call.body);
+  const request = protocol.request(urlOf(server, call), {
+    // The agent keeps connections apart by their TLS options, so a new CA takes effect with the next request.
+    ...tls,
+    ...(ours ? certificate : {}),
+    agent: proxy ?? agent,
+    method: call.method,
+    signal,
+    headers: {
+      ...(ours ? headers : { authorization: `Bearer ${call.token}` }),
+      accept: 'application/json',
+      'user-agent': 'millrace',
+      ...(body !== undefined && {
+        'content-type': call.contentType ?? 'application/json',
+        // Node would send a DELETE's body without a length, and the server would not read it.
+        'content-length': Buffer.byteLength(body),
+      }),
+    },
+  });
+  const response = Promise.withResolvers<IncomingMessage>();
+  request.once('response', response.resolve);
+  request.once('error', response.reject);
+  request.end(body);
+  try {
+    return await response.promise;
+  } catch (error) {
+    const stale = request.reusedSocket && !signal.aborted && call.method !== 'POST' && agent !== false;
+    if (stale) return send(connection, call, false, signal);
+    throw unreachable(call, error);
+  }
+}
+
+function urlOf(server: URL, { path, query = {} }: Call): URL {
+  const url = new URL(server.pathname.replace(/\/$/, '') + path, server);
+  for (const [name, value] of Object.entries(query))
+    if (value !== undefined) url.searchParams.set(name, String(value));
+  return url;
 }
 
 /** Runs with a signal that the caller's signal and the timeout both abort; leaves neither timer nor listener behind. */

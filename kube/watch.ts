@@ -71,19 +71,57 @@ export function refOf(key: string): ObjectRef {
 export function reflect<T extends KubeObject, K extends KubeObject = T>(
   options: ReflectOptions<T, K>,
 ): Reflector<K> {
-  const { api, resource, labelSelector, onChange, onError, signal } = options;
-  const { clock = systemClock, random = Math.random, pageSize = 200 } = options;
-  const { resyncMs = 10 * 60_000, silenceMs = 60_000, backoff = { initialMs: 500, maxMs: 30_000 } } = options;
-  const store = new Map<string, K>();
-  let lastEvent: number | undefined;
-  let restarts = 0;
+  const { signal } = options;
+  const { clock = systemClock, resyncMs = 10 * 60_000 } = options;
+  const store = createObjectStore(options);
+  const stats: Stats = { lastEvent: undefined, restarts: 0 };
 
-  function deliver(key: string, object: K | undefined): void {
-    const previous = store.get(key);
-    if (object === undefined) store.delete(key);
-    else store.set(key, object);
-    notify(key, object, previous);
+  async function redeliver(): Promise<void> {
+    for (;;) {
+      await clock.sleep(resyncMs, signal);
+      if (signal.aborted) return;
+      store.redeliver();
+    }
   }
+
+  const namespaces = options.namespaces ?? [undefined];
+  const lists = namespaces.map(() => Promise.withResolvers<void>());
+  const loops = namespaces.map((namespace, i) =>
+    follow({ ...options, namespace, clock, store, stats, onSynced: () => lists[i]?.resolve() }),
+  );
+  const finish = async (): Promise<void> => {
+    await Promise.all([...loops, redeliver()]);
+    for (const { reject } of lists) reject(signal.reason);
+  };
+  const sync = async (): Promise<void> => void (await Promise.all(lists.map(({ promise }) => promise)));
+  const stopped = finish();
+  const synced = sync();
+  // Nobody has to wait for it.
+  synced.catch(() => {});
+  return { store: store.objects, synced, stopped, stats: () => ({ ...stats }) };
+}
+
+interface Stats {
+  lastEvent: number | undefined;
+  restarts: number;
+}
+
+/** The objects as they were last delivered. */
+interface ObjectStore<T extends KubeObject, K extends KubeObject> {
+  readonly objects: ReadonlyMap<string, K>;
+  /** What is kept of an object. */
+  keep(object: T): K;
+  /** Stores an object, or removes it with `undefined`, and passes that on. */
+  deliver(key: string, object: K | undefined): void;
+  redeliver(): void;
+}
+
+function createObjectStore<T extends KubeObject, K extends KubeObject>({
+  transform,
+  onChange,
+  onError,
+}: ReflectOptions<T, K>): ObjectStore<T, K> {
+  const objects = new Map<string, K>();
 
   function notify(key: string, object: K | undefined, previous: K | undefined): void {
     try {
@@ -94,94 +132,110 @@ export function reflect<T extends KubeObject, K extends KubeObject = T>(
     }
   }
 
-  function keep(object: T): K {
-    delete object.metadata.managedFields;
-    delete object.metadata.annotations?.[LAST_APPLIED];
-    // without a transform, the two types are one
-    return options.transform ? options.transform(object) : (object as unknown as K);
-  }
-
-  /** Resolves to the version of the list, after everything that is there or no longer there has been delivered. */
-  async function list(namespace: string | undefined): Promise<string> {
-    const found = new Map<string, K>();
-    let page: Page<T> | undefined;
-    do {
-      const request = { limit: pageSize, continue: page?.continue };
-      page = await api.list(resource, { namespace, labelSelector }, request, { signal });
-      for (const object of page.items) found.set(keyOf(object), keep(object));
-    } while (page.continue !== undefined);
-    lastEvent = clock.now();
-    for (const [key, object] of found) deliver(key, object);
-    const ours = (key: string): boolean => namespace === undefined || refOf(key).namespace === namespace;
-    for (const key of store.keys()) if (ours(key) && !found.has(key)) deliver(key, undefined);
-    return page.resourceVersion;
-  }
-
-  /** Lists and watches one namespace until the signal aborts. */
-  async function follow(namespace: string | undefined, onSynced: () => void): Promise<void> {
-    let version: string | undefined;
-    let failures = 0;
-    while (!signal.aborted) {
-      try {
-        if (version === undefined) {
-          version = await list(namespace);
-          onSynced();
-        }
-        using watchdog = watchSilence(clock, silenceMs, signal);
-        const start = { resourceVersion: version, seconds: watchFor() };
-        const events = api.watch(resource, { namespace, labelSelector }, start, { signal: watchdog.signal });
-        let quick = true;
-        for await (const { type, object } of events) {
-          watchdog.heard();
-          lastEvent = clock.now();
-          failures = 0;
-          quick = false;
-          version = object.metadata.resourceVersion ?? version;
-          if (type !== 'BOOKMARK') deliver(keyOf(object), type === 'DELETED' ? undefined : keep(object));
-        }
-        // Back off from a server that ends watches as soon as they begin.
-        if (quick) await clock.sleep(delayAfter(failures++), signal);
-      } catch (error) {
-        if (signal.aborted) return;
-        onError?.(error);
-        restarts++;
-        // An unbroken history is safe to go on from; after anything that leaves a doubt, list.
-        if (error instanceof Silent || (error instanceof KubeError && error.expired)) version = undefined;
-        const asked = error instanceof KubeError ? (error.retryAfterMs ?? 0) : 0;
-        await clock.sleep(Math.max(asked, delayAfter(failures++)), signal);
-      }
-    }
-  }
-
-  /** Seconds after which the server shall end a watch: healthy ones are made again well before they count as silent. */
-  function watchFor(): number {
-    return Math.max(1, Math.floor((silenceMs * (0.65 + 0.1 * random())) / 1000));
-  }
-
-  /** Exponential, with jitter over its upper half, so that replicas and resources do not come back in step. */
-  function delayAfter(failures: number): number {
-    return Math.min(backoff.maxMs, backoff.initialMs * 2 ** failures) * (0.5 + random() / 2);
-  }
-
-  async function redeliver(): Promise<void> {
-    for (;;) {
-      await clock.sleep(resyncMs, signal);
-      if (signal.aborted) return;
-      for (const [key, object] of store) notify(key, object, object);
-    }
-  }
-
-  const namespaces = options.namespaces ?? [undefined];
-  const lists = namespaces.map(() => Promise.withResolvers<void>());
-  const loops = namespaces.map((namespace, i) => follow(namespace, () => lists[i]?.resolve()));
-  const finish = async (): Promise<void> => {
-    await Promise.all([...loops, redeliver()]);
-    for (const { reject } of lists) reject(signal.reason);
+  return {
+    objects,
+    keep: (object) => {
+      delete object.metadata.managedFields;
+      delete object.metadata.annotations?.[LAST_APPLIED];
+      // without a transform, the two types are one
+      return transform ? transform(object) : (object as unknown as K);
+    },
+    deliver: (key, object) => {
+      const previous = objects.get(key);
+      if (object === undefined) objects.delete(key);
+      else objects.set(key, object);
+      notify(key, object, previous);
+    },
+    redeliver: () => {
+      for (const [key, object] of objects) notify(key, object, object);
+    },
   };
-  const sync = async (): Promise<void> => void (await Promise.all(lists.map(({ promise }) => promise)));
-  const stopped = finish();
-  const synced = sync();
-  // Nobody has to wait for it.
-  synced.catch(() => {});
-  return { store, synced, stopped, stats: () => ({ lastEvent, restarts }) };
+}
+
+interface FollowOptions<T extends KubeObject, K extends KubeObject> extends Omit<
+  ReflectOptions<T, K>,
+  'namespaces' | 'clock'
+> {
+  readonly namespace: string | undefined;
+  readonly store: ObjectStore<T, K>;
+  readonly stats: Stats;
+  readonly clock: Clock;
+  readonly onSynced: () => void;
+}
+
+/** Lists and watches one namespace until the signal aborts. */
+async function follow<T extends KubeObject, K extends KubeObject>(
+  options: FollowOptions<T, K>,
+): Promise<void> {
+  const { api, resource, namespace, labelSelector, store, stats, clock, signal } = options;
+  const { silenceMs = 60_000, random = Math.random } = options;
+  let version: string | undefined;
+  let failures = 0;
+  const pause = (askedMs = 0): Promise<void> =>
+    clock.sleep(Math.max(askedMs, delayAfter(failures++, options)), signal);
+  while (!signal.aborted) {
+    try {
+      if (version === undefined) {
+        version = await list(options);
+        options.onSynced();
+      }
+      using watchdog = watchSilence(clock, silenceMs, signal);
+      const start = { resourceVersion: version, seconds: watchFor(silenceMs, random) };
+      const events = api.watch(resource, { namespace, labelSelector }, start, { signal: watchdog.signal });
+      let quick = true;
+      for await (const { type, object } of events) {
+        watchdog.heard();
+        stats.lastEvent = clock.now();
+        failures = 0;
+        quick = false;
+        version = object.metadata.resourceVersion ?? version;
+        if (type !== 'BOOKMARK')
+          store.deliver(keyOf(object), type === 'DELETED' ? undefined : store.keep(object));
+      }
+      // Back off from a server that ends watches as soon as they begin.
+      if (quick) await pause();
+    } catch (error) {
+      if (signal.aborted) return;
+      options.onError?.(error);
+      stats.restarts++;
+      // An unbroken history is safe to go on from; after anything that leaves a doubt, list.
+      if (error instanceof Silent || (error instanceof KubeError && error.expired)) version = undefined;
+      await pause(error instanceof KubeError ? error.retryAfterMs : 0);
+    }
+  }
+}
+
+/** Resolves to the version of the list, after everything that is there or no longer there has been delivered. */
+async function list<T extends KubeObject, K extends KubeObject>(
+  options: FollowOptions<T, K>,
+): Promise<string> {
+  const { api, resource, namespace, labelSelector, store, stats, clock, signal, pageSize = 200 } = options;
+  const found = new Map<string, K>();
+  let page: Page<T> | undefined;
+  do {
+    const request = { limit: pageSize, continue: page?.continue };
+    page = await api.list(resource, { namespace, labelSelector }, request, { signal });
+    for (const object of page.items) found.set(keyOf(object), store.keep(object));
+  } while (page.continue !== undefined);
+  stats.lastEvent = clock.now();
+  for (const [key, object] of found) store.deliver(key, object);
+  const ours = (key: string): boolean => namespace === undefined || refOf(key).namespace === namespace;
+  for (const key of store.objects.keys()) if (ours(key) && !found.has(key)) store.deliver(key, undefined);
+  return page.resourceVersion;
+}
+
+/** Seconds after which the server shall end a watch: healthy ones are made again well before they count as silent. */
+function watchFor(silenceMs: number, random: () => number): number {
+  return Math.max(1, Math.floor((silenceMs * (0.65 + 0.1 * random())) / 1000));
+}
+
+/** Exponential, with jitter over its upper half, so that replicas and resources do not come back in step. */
+function delayAfter(
+  failures: number,
+  {
+    backoff = { initialMs: 500, maxMs: 30_000 },
+    random = Math.random,
+  }: Pick<ReflectOptions<never>, 'backoff' | 'random'>,
+): number {
+  return Math.min(backoff.maxMs, backoff.initialMs * 2 ** failures) * (0.5 + random() / 2);
 }

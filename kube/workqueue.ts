@@ -29,63 +29,37 @@ export interface WorkQueueOptions {
 }
 
 export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
-  const {
-    work,
-    onError,
-    clock,
-    concurrency,
-    reserve = 0,
-    backoff = { initialMs: 100, maxMs: 60_000 },
-  } = options;
-  const waiting = new Set<string>();
-  const urgentOnes = new Set<string>();
+  const { work, onError, clock, concurrency, reserve = 0 } = options;
+  const { initialMs, maxMs } = options.backoff ?? { initialMs: 100, maxMs: 60_000 };
+  const waiting = createWaitingKeys();
+  const later = createLaterKeys(clock, (key) => add(key));
   const active = new Set<string>();
   const again = new Map<string, 'urgent' | undefined>();
   const failures = new Map<string, number>();
-  /** Keys that come later: the nearest time wins. */
-  const later = new Map<string, { at: number; cancel: AbortController }>();
   const workers = new Set<Promise<void>>();
   let running: AbortSignal | undefined;
 
   function add(key: string, urgent?: 'urgent'): void {
     if (active.has(key)) again.set(key, urgent ?? again.get(key));
-    else enqueue(key, urgent);
+    else waiting.add(key, urgent);
     pump();
   }
 
-  function enqueue(key: string, urgent: 'urgent' | undefined): void {
-    if (urgent) waiting.delete(key);
-    if (urgent) urgentOnes.add(key);
-    else if (!urgentOnes.has(key)) waiting.add(key);
-  }
-
   function addAfter(key: string, ms: number): void {
-    if (running?.aborted) return;
-    const at = clock.elapsed() + ms;
-    const planned = later.get(key);
-    if (planned && planned.at <= at) return;
-    planned?.cancel.abort();
-    const cancel = new AbortController();
-    later.set(key, { at, cancel });
-    void clock.sleep(ms, cancel.signal).then(() => {
-      if (cancel.signal.aborted) return;
-      later.delete(key);
-      add(key);
-    });
+    if (!running?.aborted) later.add(key, ms);
   }
 
   function pump(): void {
     while (running && !running.aborted) {
-      const from = urgentOnes.size > 0 ? urgentOnes : waiting;
-      const [key] = from;
-      if (key === undefined || active.size >= concurrency + (from === urgentOnes ? reserve : 0)) return;
-      from.delete(key);
+      if (active.size >= concurrency + (waiting.isUrgent ? reserve : 0)) return;
+      const key = waiting.take();
+      if (key === undefined) return;
       active.add(key);
       const worker = workOn(key).finally(() => {
         active.delete(key);
         workers.delete(worker);
         const urgent = again.get(key);
-        if (again.delete(key)) enqueue(key, urgent);
+        if (again.delete(key)) waiting.add(key, urgent);
         pump();
       });
       workers.add(worker);
@@ -100,7 +74,7 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
     } catch (error) {
       const count = failures.get(key) ?? 0;
       failures.set(key, count + 1);
-      const delay = Math.min(backoff.initialMs * 2 ** Math.min(count, 20), backoff.maxMs);
+      const delay = Math.min(initialMs * 2 ** Math.min(count, 20), maxMs);
       onError(key, error, delay);
       addAfter(key, delay);
     }
@@ -110,7 +84,7 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
     add,
     addAfter,
     get depth() {
-      return waiting.size + urgentOnes.size;
+      return waiting.size;
     },
     run: async (signal) => {
       running = signal;
@@ -119,9 +93,70 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
         if (signal.aborted) resolve();
         else signal.addEventListener('abort', () => resolve(), { once: true });
       });
-      for (const { cancel } of later.values()) cancel.abort();
       later.clear();
       await Promise.all(workers);
+    },
+  };
+}
+
+/** Keys that wait to be worked on, each once; urgent ones first. */
+interface WaitingKeys {
+  readonly size: number;
+  /** Whether the next one is urgent. */
+  readonly isUrgent: boolean;
+  add(key: string, urgent: 'urgent' | undefined): void;
+  take(): string | undefined;
+}
+
+function createWaitingKeys(): WaitingKeys {
+  const waiting = new Set<string>();
+  const urgentOnes = new Set<string>();
+  return {
+    get size() {
+      return waiting.size + urgentOnes.size;
+    },
+    get isUrgent() {
+      return urgentOnes.size > 0;
+    },
+    add: (key, urgent) => {
+      if (urgent) waiting.delete(key);
+      if (urgent) urgentOnes.add(key);
+      else if (!urgentOnes.has(key)) waiting.add(key);
+    },
+    take: () => {
+      const from = urgentOnes.size > 0 ? urgentOnes : waiting;
+      const [key] = from;
+      if (key !== undefined) from.delete(key);
+      return key;
+    },
+  };
+}
+
+/** Keys that come later: of several times for one key, the nearest wins. */
+interface LaterKeys {
+  add(key: string, ms: number): void;
+  clear(): void;
+}
+
+function createLaterKeys(clock: Clock, onDue: (key: string) => void): LaterKeys {
+  const later = new Map<string, { at: number; cancel: AbortController }>();
+  return {
+    add: (key, ms) => {
+      const at = clock.elapsed() + ms;
+      const planned = later.get(key);
+      if (planned && planned.at <= at) return;
+      planned?.cancel.abort();
+      const cancel = new AbortController();
+      later.set(key, { at, cancel });
+      void clock.sleep(ms, cancel.signal).then(() => {
+        if (cancel.signal.aborted) return;
+        later.delete(key);
+        onDue(key);
+      });
+    },
+    clear: () => {
+      for (const { cancel } of later.values()) cancel.abort();
+      later.clear();
     },
   };
 }

@@ -4,11 +4,11 @@
  */
 import { generate, traceKinds, type TraceKind } from './generate.ts';
 import { createRandom, type Random } from './random.ts';
-import { createTrace, type Trace } from './trace.ts';
+import { createTrace, type TaskTrace } from './trace.ts';
 
 export interface Case {
   readonly name: string;
-  readonly trace: (seed: number) => Trace;
+  readonly trace: (seed: number) => TaskTrace;
   readonly targetMs: number;
   readonly maxReplicas: number;
   readonly startMs: number;
@@ -25,7 +25,7 @@ const HOUR = 60 * MINUTE;
 const usual = { targetMs: 10 * SECOND, maxReplicas: 100, startMs: 5 * SECOND, startVariation: 0, slots: 1 };
 
 function load(name: string, tasks: (random: Random) => Iterable<Task>, change: Partial<Case> = {}): Case {
-  const trace = (seed: number): Trace => {
+  const trace = (seed: number): TaskTrace => {
     const all = [...tasks(createRandom(seed))].toSorted(([a], [b]) => a - b);
     return createTrace(`${name}, seed ${seed}`, all);
   };

@@ -12,7 +12,7 @@ import { START_COST_MS } from '../controller/decide/target-wait/start-time.ts';
 import type { Autoscaler } from './autoscaler.ts';
 import { figuresOf } from './figures.ts';
 import { simulate, type Run, type Setting } from './simulate.ts';
-import type { Trace } from './trace.ts';
+import type { TaskTrace } from './trace.ts';
 
 const STEP_MS = 1_000;
 
@@ -24,7 +24,7 @@ export interface ScheduleGoal {
 }
 
 /** The cheapest run found; `undefined` if none holds the target. */
-export function clairvoyant(trace: Trace, goal: ScheduleGoal, setting: Setting): Run | undefined {
+export function clairvoyant(trace: TaskTrace, goal: ScheduleGoal, setting: Setting): Run | undefined {
   let best: { run: Run; cost: number } | undefined;
   for (const share of [0.4, 0.55, 0.7, 0.8, 0.85, 0.9, 0.95, 1]) {
     const rates = tautString(corridor(trace, goal.targetMs * share, setting.startMs));
@@ -47,7 +47,7 @@ interface Corridor {
   readonly high: Float64Array;
 }
 
-function corridor({ arrivals, services }: Trace, waitMs: number, startMs: number): Corridor {
+function corridor({ arrivals, services }: TaskTrace, waitMs: number, startMs: number): Corridor {
   const end = (arrivals.at(-1) ?? 0) + waitMs;
   const steps = Math.ceil((end + startMs) / STEP_MS) + 2;
   const [low, high] = [new Float64Array(steps), new Float64Array(steps)];

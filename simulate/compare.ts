@@ -16,7 +16,7 @@ import type { Peer } from './peers.ts';
 import { createRandom } from './random.ts';
 import { simulate, type Run, type Setting } from './simulate.ts';
 import { fixed } from './static.ts';
-import type { Trace } from './trace.ts';
+import type { TaskTrace } from './trace.ts';
 
 export interface Compared {
   readonly run: Run;
@@ -31,7 +31,7 @@ export const ALLOWED_LATE = 0.005;
 
 /** Millrace first, and where it advises a floor, once more with that; then the peers, in the order given. */
 export function compare(
-  trace: Trace,
+  trace: TaskTrace,
   policy: Policy,
   targetMs: number,
   against: readonly Peer[],
@@ -57,7 +57,7 @@ export function compare(
 /** `undefined` where no schedule was found that holds the target. */
 function runOf(
   peer: Peer,
-  trace: Trace,
+  trace: TaskTrace,
   policy: Policy,
   targetMs: number,
   setting: Setting,
@@ -73,7 +73,7 @@ function runOf(
 }
 
 /** The smallest fixed pool that holds the target, or the largest that there may be. */
-function smallest(trace: Trace, targetMs: number, maxReplicas: number, setting: Setting): number {
+function smallest(trace: TaskTrace, targetMs: number, maxReplicas: number, setting: Setting): number {
   let [low, high] = [1, maxReplicas];
   while (low < high) {
     const middle = Math.floor((low + high) / 2);

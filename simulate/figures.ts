@@ -1,7 +1,7 @@
 /** The result of a run, in numbers that can be compared. */
 import { START_COST_MS } from '../controller/decide/target-wait/start-time.ts';
 import type { Run } from './simulate.ts';
-import { workOf, type Trace } from './trace.ts';
+import { workOf, type TaskTrace } from './trace.ts';
 
 export interface Figures {
   readonly policy: string;
@@ -24,7 +24,7 @@ export interface Figures {
   readonly cost: number;
 }
 
-export function figuresOf(trace: Trace, run: Run, targetMs: number): Figures {
+export function figuresOf(trace: TaskTrace, run: Run, targetMs: number): Figures {
   const sorted = run.waits.toSorted();
   const at = (share: number): number => sorted[Math.ceil(share * sorted.length) - 1] ?? 0;
   const work = workOf(trace);

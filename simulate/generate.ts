@@ -3,7 +3,7 @@
  * 1979), service times log-normal or, for the heavy tail, Pareto. Pure: the same words give the same trace.
  */
 import { createRandom, type Random } from './random.ts';
-import type { Trace } from './trace.ts';
+import type { TaskTrace } from './trace.ts';
 
 export interface Shape {
   readonly seed: number;
@@ -62,7 +62,7 @@ export type TraceKind = keyof typeof kinds;
 export const traceKinds = Object.keys(kinds) as TraceKind[];
 
 /** A trace of this kind and shape. */
-export function generate(kind: TraceKind, shape: Partial<Shape> = {}): Trace {
+export function generate(kind: TraceKind, shape: Partial<Shape> = {}): TaskTrace {
   const { seed, durationMs, rate, serviceMs, variation } = { ...usualShape, ...shape };
   const random = createRandom(seed);
   const { profile, peak, heavy }: Kind = kinds[kind];

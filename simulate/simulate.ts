@@ -9,7 +9,7 @@ import type { Autoscaler, World } from './autoscaler.ts';
 import { createFleet, type Fleet, type SimulatedPod } from './fleet.ts';
 import { createHeap, type EventHeap } from './heap.ts';
 import { createRandom } from './random.ts';
-import type { Trace } from './trace.ts';
+import type { TaskTrace } from './trace.ts';
 import { createFreeSlots, createWork, type FreeSlots, type Work } from './work.ts';
 
 export interface Setting {
@@ -62,7 +62,7 @@ const MOST_DECISIONS = 1_000;
 const STALL_FACTOR = 20;
 const STALL_TIMEOUT_MS = 3_600_000;
 
-export function simulate(trace: Trace, autoscaler: Autoscaler, setting: Setting): Run {
+export function simulate(trace: TaskTrace, autoscaler: Autoscaler, setting: Setting): Run {
   const tasks = trace.arrivals.length;
   const clock: Clock = { now: 0, demandMs: 0 };
   const events = createHeap();
@@ -113,7 +113,7 @@ interface Clock {
   demandMs: number;
 }
 
-function stallTimeout({ services }: Trace): number {
+function stallTimeout({ services }: TaskTrace): number {
   const longest = services.reduce((most, service) => Math.max(most, service), 0);
   return Math.max(STALL_FACTOR * longest, STALL_TIMEOUT_MS);
 }

@@ -6,7 +6,7 @@
  *   `TIMESTAMP`, `ContextTokens`, `GeneratedTokens`, as the public traces of language models have them; a task then
  *   takes 0.05 s + 0.25 ms for each token of context + 30 ms for each generated one.
  */
-export interface Trace {
+export interface TaskTrace {
   readonly name: string;
   /** ms since the beginning, ascending. */
   readonly arrivals: Float64Array;
@@ -20,12 +20,12 @@ export interface Trace {
 const LONGEST_MS = 366 * 86_400_000;
 
 /** Sum of all service times, ms. */
-export function workOf({ services }: Trace): number {
+export function workOf({ services }: TaskTrace): number {
   return services.reduce((sum, service) => sum + service, 0);
 }
 
 /** A trace from pairs of ms in any order; times are counted from the first arrival. */
-export function createTrace(name: string, tasks: readonly (readonly [number, number])[]): Trace {
+export function createTrace(name: string, tasks: readonly (readonly [number, number])[]): TaskTrace {
   const sorted = tasks.toSorted(([a], [b]) => a - b);
   const [first = [0, 0] as const] = sorted;
   return {
@@ -36,7 +36,7 @@ export function createTrace(name: string, tasks: readonly (readonly [number, num
 }
 
 /** Throws `RangeError` in one line that names the line of the file and what belongs there. */
-export function parseTrace(name: string, csv: string): Trace {
+export function parseTrace(name: string, csv: string): TaskTrace {
   const lines = csv.split('\n');
   const columns = (lines[0] ?? '').split(',').map((title) => title.trim().toLowerCase());
   const at = (title: string): number => columns.indexOf(title);

@@ -3,7 +3,7 @@
  * first in, first out; a task that was cut off goes back to its front. Tasks are numbered in the order of arrival.
  */
 import type { SimulatedPod } from './fleet.ts';
-import type { Trace } from './trace.ts';
+import type { TaskTrace } from './trace.ts';
 
 export interface Work {
   /** From arrival until the task started for the last time, ms. */
@@ -28,7 +28,7 @@ export interface Work {
   cutOff(pod: SimulatedPod): void;
 }
 
-export function createWork({ arrivals, services }: Trace): Work {
+export function createWork({ arrivals, services }: TaskTrace): Work {
   const waits = new Float64Array(arrivals.length);
   /** When a task's current run ends; an event of another time belongs to a run that was cut off. */
   const endsAt = new Float64Array(arrivals.length);

@@ -10,7 +10,7 @@
  * killed.
  */
 import { randomInt } from 'node:crypto';
-import type { Replicas, Target } from '../../controller/act/target.ts';
+import type { Members, Target } from '../../controller/act/target.ts';
 import { openWatcher } from '../../runtime/child-watchdog.ts';
 import { timeout, type Timer } from '../../runtime/timers.ts';
 import { crashPause } from './crash-pause.ts';
@@ -45,75 +45,99 @@ const STABLE_MS = 10_000;
 /** This process is the only source of these counts. */
 const certain = { settled: true, fresh: true };
 
-/** Crashes in a row, and when the last one was, by performance.now(). */
+/** Workers that ended unexpectedly. */
 interface Crashes {
-  readonly streak: number;
-  readonly at: number;
+  /** The last one, while none has become ready since. */
+  trouble: string | undefined;
+  /** What is left of the pause after it, ms. */
+  readonly pauseMs: number;
+  /** Several at the same time count as one. */
+  add(trouble: string): void;
 }
 
-/** Several at the same time count as one. */
-function afterCrash(crashes: Crashes, now: number): Crashes {
-  const since = now - crashes.at;
-  const pause = crashPause(crashes.streak);
-  if (since > pause + STABLE_MS) return { streak: 1, at: now };
-  return since >= pause ? { streak: crashes.streak + 1, at: now } : crashes;
+function createCrashes(): Crashes {
+  let streak = 0;
+  /** By performance.now(). */
+  let at = -Infinity;
+  return {
+    trouble: undefined,
+    get pauseMs() {
+      return at + crashPause(streak) - performance.now();
+    },
+    add(trouble) {
+      this.trouble = trouble;
+      const now = performance.now();
+      const since = now - at;
+      const pause = crashPause(streak);
+      if (since < pause) return;
+      streak = since > pause + STABLE_MS ? 1 : streak + 1;
+      at = now;
+    },
+  };
+}
+
+interface Situation {
+  /** Workers that are wanted and not there; negative if there are too many. */
+  readonly missing: number;
+  /** The last one that ended did so unexpectedly, and none has become ready since. */
+  readonly broken: boolean;
+  /** What is left of the pause after a crash, ms. */
+  readonly pauseMs: number;
+  /** All that are there are ready. */
+  readonly ready: boolean;
+}
+
+/** How many workers to start, and in how many ms to ask again: all that are missing, one at a time after a crash. */
+export function nextStarts({ missing, broken, pauseMs, ready }: Situation): {
+  readonly start: number;
+  readonly retryMs?: number;
+} {
+  if (missing <= 0) return { start: 0 };
+  if (!broken) return { start: missing };
+  if (pauseMs > 0) return { start: 0, retryMs: pauseMs + 1 };
+  return { start: ready ? 1 : 0 };
+}
+
+function membersOf(workers: readonly LocalWorker[], wanted: number): Members {
+  const all = workers
+    .filter(({ stopping }) => !stopping)
+    .map(({ id, ready, number }) => ({ id, ready, created: number, going: false }));
+  const ending = workers.filter(({ stopping }) => stopping).map(({ id }) => id);
+  return { wanted, existing: all.length, rollingOut: false, all, ending, ...certain };
 }
 
 /** No worker is started before the first `raise`. */
 export function createLocalTarget(options: LocalTargetOptions): LocalTarget {
-  const { graceMs, onEvent = () => undefined } = options;
-  const watcher = openWatcher();
-  const workers = new Map<string, LocalWorker>();
-  // process ids repeat across hosts and containers
-  const family = randomInt(1e9);
+  const { onEvent = () => undefined } = options;
+  const crashes = createCrashes();
+  const workers = createLocalWorkers({
+    ...options,
+    onEvent,
+    onReady: () => {
+      crashes.trouble = undefined;
+      fill();
+    },
+    onCrash: (why) => {
+      crashes.add(why);
+      fill();
+    },
+  });
   let wanted = 0;
-  let started = 0;
-  let hurried = false;
-  let trouble: string | undefined;
-  let crashes: Crashes = { streak: 0, at: -Infinity };
   let retryTimer: Timer | undefined;
-  let disposed: Promise<void> | undefined;
+  let disposed: PromiseLike<void> | undefined;
 
-  const active = (): LocalWorker[] => [...workers.values()].filter((worker) => !worker.stopping);
-
-  /** Starts missing workers: all of them normally, one at a time after a crash. */
   function fill(): void {
     if (disposed) return;
-    const missing = wanted - active().length;
-    const pauseLeft = crashes.at + crashPause(crashes.streak) - performance.now();
     retryTimer?.clear();
-    if (missing <= 0) return;
-    if (trouble === undefined) for (let i = 0; i < missing; i++) start();
-    else if (pauseLeft > 0) retryTimer = timeout(pauseLeft + 1, fill);
-    else if (active().every((worker) => worker.ready)) start();
-  }
-
-  function start(): void {
-    const number = ++started;
-    const id = `local-${family}-${number}`;
-    const program = options.worker(id);
-    const onLine = (line: LogLine): void => onEvent({ kind: 'line', id, line });
-    workers.set(id, startLocalWorker({ id, number, program, graceMs, watcher, onReady, onLine, onEnd }));
-    onEvent({ kind: 'started', id });
-  }
-
-  function onReady({ id }: LocalWorker): void {
-    trouble = undefined;
-    onEvent({ kind: 'ready', id });
-    fill();
-  }
-
-  function onEnd({ id, stopping, lastWords }: LocalWorker, how: string): void {
-    workers.delete(id);
-    if (stopping) return onEvent({ kind: 'ended', id });
-    crashes = afterCrash(crashes, performance.now());
-    trouble = `a worker ended (${how})${lastWords === '' ? '' : `: ${lastWords}`}`;
-    onEvent({ kind: 'crashed', id, how, why: trouble });
-    fill();
-  }
-
-  function stop(worker: LocalWorker): void {
-    if (worker.stop(hurried)) onEvent({ kind: 'stopping', id: worker.id });
+    const running = workers.active;
+    const next = nextStarts({
+      missing: wanted - running.length,
+      broken: crashes.trouble !== undefined,
+      pauseMs: crashes.pauseMs,
+      ready: running.every((worker) => worker.ready),
+    });
+    for (let i = 0; i < next.start; i++) workers.start();
+    if (next.retryMs !== undefined) retryTimer = timeout(next.retryMs, fill);
   }
 
   function request(replicas: number): void {
@@ -121,41 +145,113 @@ export function createLocalTarget(options: LocalTargetOptions): LocalTarget {
     fill();
   }
 
-  async function dispose(): Promise<void> {
-    retryTimer?.clear();
-    const all = [...workers.values()];
-    for (const worker of all) stop(worker);
-    await Promise.all(all.map((worker) => worker.gone));
-    await watcher[Symbol.asyncDispose]();
-  }
-
   return {
     get workers() {
-      return [...workers.keys()];
+      return workers.all.map(({ id }) => id);
     },
     observe: () => {
-      const ready = active().filter((worker) => worker.ready).length;
-      const replicas: Replicas = { wanted, existing: workers.size, ready, trouble, rollingOut: false };
-      return Promise.resolve(replicas);
+      const ready = workers.active.filter((worker) => worker.ready).length;
+      const { trouble } = crashes;
+      return Promise.resolve({ wanted, existing: workers.all.length, ready, trouble, rollingOut: false });
     },
-    members: () => {
-      const all = active().map(({ id, ready, number }) => ({ id, ready, created: number, going: false }));
-      const ending = [...workers.values()].filter(({ stopping }) => stopping).map(({ id }) => id);
-      return Promise.resolve({ wanted, existing: all.length, rollingOut: false, all, ending, ...certain });
-    },
+    members: () => Promise.resolve(membersOf(workers.all, wanted)),
     raise: (replicas) => Promise.resolve(request(replicas)),
     remove: (ids, replicas) => {
-      for (const worker of ids.map((id) => workers.get(id))) if (worker) stop(worker);
+      for (const id of ids) workers.stop(id);
       // no workers are wanted any more: the next one starts without history
-      if (replicas === 0) trouble = undefined;
+      if (replicas === 0) crashes.trouble = undefined;
       request(replicas);
       return Promise.resolve(true);
     },
     keep: () => Promise.resolve(),
+    hurry: () => workers.hurry(),
+    [Symbol.asyncDispose]: () => {
+      retryTimer?.clear();
+      return (disposed ??= workers[Symbol.asyncDispose]());
+    },
+  };
+}
+
+interface LocalWorkersOptions extends LocalTargetOptions {
+  readonly onEvent: (event: LocalEvent) => void;
+  readonly onReady: () => void;
+  readonly onCrash: (why: string) => void;
+}
+
+/** The processes. Disposing stops all and waits for them. */
+interface LocalWorkers extends AsyncDisposable {
+  readonly all: readonly LocalWorker[];
+  /** Those that are not stopping. */
+  readonly active: readonly LocalWorker[];
+  start(): void;
+  stop(id: string): void;
+  hurry(): void;
+}
+
+function createLocalWorkers({
+  worker,
+  graceMs,
+  onEvent,
+  onReady,
+  onCrash,
+}: LocalWorkersOptions): LocalWorkers {
+  const watcher = openWatcher();
+  const workers = new Map<string, LocalWorker>();
+  // process ids repeat across hosts and containers
+  const family = randomInt(1e9);
+  let started = 0;
+  let hurried = false;
+
+  function onEnd({ id, stopping, lastWords }: LocalWorker, how: string): void {
+    workers.delete(id);
+    if (stopping) return onEvent({ kind: 'ended', id });
+    const why = `a worker ended (${how})${lastWords === '' ? '' : `: ${lastWords}`}`;
+    onEvent({ kind: 'crashed', id, how, why });
+    onCrash(why);
+  }
+
+  function stop(id: string): void {
+    if (workers.get(id)?.stop(hurried)) onEvent({ kind: 'stopping', id });
+  }
+
+  return {
+    get all() {
+      return [...workers.values()];
+    },
+    get active() {
+      return [...workers.values()].filter((one) => !one.stopping);
+    },
+    start: () => {
+      const number = ++started;
+      const id = `local-${family}-${number}`;
+      workers.set(
+        id,
+        startLocalWorker({
+          id,
+          number,
+          program: worker(id),
+          graceMs,
+          watcher,
+          onReady: () => {
+            onEvent({ kind: 'ready', id });
+            onReady();
+          },
+          onLine: (line) => onEvent({ kind: 'line', id, line }),
+          onEnd,
+        }),
+      );
+      onEvent({ kind: 'started', id });
+    },
+    stop,
     hurry: () => {
       hurried = true;
-      for (const worker of workers.values()) if (worker.stopping) worker.hurry();
+      for (const one of workers.values()) if (one.stopping) one.hurry();
     },
-    [Symbol.asyncDispose]: () => (disposed ??= dispose()),
+    [Symbol.asyncDispose]: async () => {
+      const all = [...workers.values()];
+      for (const { id } of all) stop(id);
+      await Promise.all(all.map(({ gone }) => gone));
+      await watcher[Symbol.asyncDispose]();
+    },
   };
 }

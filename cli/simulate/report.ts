@@ -1,6 +1,6 @@
 /** The output of `millrace simulate` and `npm run bench -- policy`: a table for people, rows for programs, a chart. Pure. */
 import type { Compared } from '../../simulate/compare.ts';
-import type { Trace } from '../../simulate/trace.ts';
+import type { TaskTrace } from '../../simulate/trace.ts';
 import type { ChartSpec, Panel, ChartSeries } from './chart-svg.ts';
 import { table } from '../terminal/table.ts';
 
@@ -66,7 +66,7 @@ export function adviceLines(rows: readonly Compared[]): string {
 }
 
 /** Waiting tasks, replicas and waits over time, of the first few policies: more lines cannot be told apart. */
-export function comparedChart(trace: Trace, all: readonly Compared[], targetMs: number): ChartSpec {
+export function comparedChart(trace: TaskTrace, all: readonly Compared[], targetMs: number): ChartSpec {
   const rows = all.slice(0, COLOURS.length);
   const notes = (title: string, of: (note: Compared['run']['notes'][number]) => number): Panel => ({
     title,
@@ -116,7 +116,7 @@ function line(label: string, index: number, points: ChartSeries['points']): Char
 }
 
 /** The longest wait of the tasks that arrived in each of 300 intervals, s. */
-function waitsOver({ arrivals }: Trace, waits: Float64Array, endS: number): [number, number][] {
+function waitsOver({ arrivals }: TaskTrace, waits: Float64Array, endS: number): [number, number][] {
   const width = endS / 300;
   const longest = new Map<number, number>();
   for (const [i, arrival] of arrivals.entries()) {

@@ -13,7 +13,7 @@ import { UsageError } from '../../runtime/program.ts';
 import { compare } from '../../simulate/compare.ts';
 import { generate, type TraceKind } from '../../simulate/generate.ts';
 import type { Peer } from '../../simulate/peers.ts';
-import { parseTrace, type Trace } from '../../simulate/trace.ts';
+import { parseTrace, type TaskTrace } from '../../simulate/trace.ts';
 import { chartSvg } from './chart-svg.ts';
 import { readPool } from '../access/pool-file.ts';
 import { print, type Output } from '../terminal/output.ts';
@@ -94,12 +94,12 @@ function policyFor(
   };
 }
 
-function generated({ generate: kind, seed, duration, rate, service }: SimulateFlags): Trace {
+function generated({ generate: kind, seed, duration, rate, service }: SimulateFlags): TaskTrace {
   return generate(kind, { seed, durationMs: duration, rate, serviceMs: service });
 }
 
 /** Throws `UsageError` in one line if the file cannot be read or is not a trace. */
-export async function readTraceFile(path: string): Promise<Trace> {
+export async function readTraceFile(path: string): Promise<TaskTrace> {
   try {
     return parseTrace(basename(path), await readFile(path, 'utf8'));
   } catch (error) {

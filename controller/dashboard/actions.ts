@@ -4,7 +4,7 @@ import type { QueueKeys } from '../../queue/keys.ts';
 import type { RedisOf } from '../../queue/location.ts';
 import { pauseQueue, resumeQueue } from '../../queue/pause.ts';
 import type { Action } from './api.ts';
-import type { DetailsReader } from './details.ts';
+import type { DetailsReader } from './read/details.ts';
 
 const MOST_REFS = 500;
 const LONGEST_REASON = 200;

@@ -12,20 +12,26 @@ import type { About, ActionDone, Refusal } from './api.ts';
 import { createBoard, type PoolSource } from './board.ts';
 import { createBrowsers, endWhenRightsChange, type Browsers } from './channels/browsers.ts';
 import type { Channel } from './channels/channel.ts';
-import { createChannels, nameOf, namespaceOf, type Channels, type Visible } from './channels/channels.ts';
+import {
+  createChannels,
+  visibleKey,
+  poolNamespace,
+  type Channels,
+  type Visible,
+} from './channels/channels.ts';
 import { sendEvents } from './channels/sse.ts';
-import { createDetailsReader, type DetailsReader } from './details.ts';
+import { createDetailsReader, type DetailsReader } from './read/details.ts';
 import type { Visitor } from './gate.ts';
-import { createPastReader, isPastRange, type PastReader } from './past.ts';
+import { createPastReader, isPastRange, type PastReader } from './read/past.ts';
 
-export interface AnswersOptions {
+export interface DashboardApiOptions {
   readonly source: PoolSource;
   readonly about: About;
   readonly log: Logger;
   readonly now: () => number;
 }
 
-export interface Answers {
+export interface DashboardApi {
   observed(key: string, observation: Observation): void;
   /** Answers a request of `visitor` for `path`, the part after `api/`. */
   answer(request: IncomingMessage, response: ServerResponse, path: string, visitor: Visitor): Promise<void>;
@@ -37,7 +43,7 @@ const MOST_BODY = 64 * 1_024;
 const ACTION_TIMEOUT_MS = 10_000;
 
 /** What all requests share. */
-interface Shown extends Omit<AnswersOptions, 'about' | 'now'> {
+interface Shown extends Omit<DashboardApiOptions, 'about' | 'now'> {
   readonly channels: Channels;
   readonly browsers: Browsers;
   readonly details: DetailsReader;
@@ -51,7 +57,7 @@ interface Asked {
   readonly visitor: Visitor;
 }
 
-export function createAnswers({ source, about, log, now }: AnswersOptions): Answers {
+export function createDashboardApi({ source, about, log, now }: DashboardApiOptions): DashboardApi {
   const board = createBoard(source, about.showTasks);
   const details = createDetailsReader(about.showTasks);
   const channels = createChannels({ board, details, about, now });
@@ -82,11 +88,11 @@ const refuseAsked = ({ request, response }: Asked, status: number, error: string
   refuse(request, response, status, error);
 
 async function seenBy(visitor: Visitor, source: PoolSource): Promise<Visible> {
-  return await visitor.sees([...source.pools.keys()].map(namespaceOf));
+  return await visitor.sees([...source.pools.keys()].map(poolNamespace));
 }
 
 async function sees(visitor: Visitor, key: string): Promise<boolean> {
-  const namespace = namespaceOf(key);
+  const namespace = poolNamespace(key);
   const some = await visitor.sees([namespace]);
   return some === 'all' || some.has(namespace);
 }
@@ -117,7 +123,8 @@ async function answerEvents(shown: Shown, asked: Asked, query: URLSearchParams):
   const wanted = query.get('pool');
   if (wanted === null) {
     const visible = await seenBy(visitor, source);
-    const holds = async (): Promise<boolean> => nameOf(await seenBy(visitor, source)) === nameOf(visible);
+    const holds = async (): Promise<boolean> =>
+      visibleKey(await seenBy(visitor, source)) === visibleKey(visible);
     return listen(shown, asked, { channel: channels.overview(visible), since, holds });
   }
   if (!(await sees(visitor, wanted)) || !source.pools.has(wanted))
@@ -158,7 +165,7 @@ async function answerPast({ past }: Shown, asked: Asked, key: string, range: str
 
 async function answerAction({ source, details, log }: Shown, asked: Asked, key: string): Promise<void> {
   const { request, response, visitor } = asked;
-  const denied = await visitor.refusesAction(namespaceOf(key));
+  const denied = await visitor.refusesAction(poolNamespace(key));
   if (denied) return refuseAsked(asked, denied.status, denied.error);
   const action = parseAction(await readJson(request, MOST_BODY));
   if (!action)

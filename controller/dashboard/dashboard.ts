@@ -14,7 +14,7 @@ import type { Route } from '../../runtime/http.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { createStaticFiles } from '../../runtime/static-files.ts';
 import type { Observation } from '../observe/observation.ts';
-import { createAnswers, refuse, type Answers } from './answers.ts';
+import { createDashboardApi, refuse, type DashboardApi } from './answers.ts';
 import type { About } from './api.ts';
 import { loadAssets } from './assets.ts';
 import type { PoolSource } from './board.ts';
@@ -61,7 +61,7 @@ export function createDashboard(options: DashboardOptions): Dashboard {
   const { version, host, showTasks, gate, log, now } = options;
   const about: About = { version, host, showTasks, actions: gate.actions };
   const files = createStaticFiles(loadAssets);
-  let serving: Answers | undefined;
+  let serving: DashboardApi | undefined;
 
   /** Data by GET, actions by POST. */
   function data(request: IncomingMessage, response: ServerResponse, path: string): void {
@@ -118,7 +118,7 @@ export function createDashboard(options: DashboardOptions): Dashboard {
     },
     attach: (source) => {
       serving?.stop();
-      const mine = createAnswers({ source, about, log, now });
+      const mine = createDashboardApi({ source, about, log, now });
       serving = mine;
       return {
         observed: (key, observation) => mine.observed(key, observation),

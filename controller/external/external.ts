@@ -38,7 +38,7 @@ export interface ExternalSource {
   readonly sampled: (key: string) => Sampled | undefined;
 }
 
-export interface Attached extends Disposable {
+export interface AttachedExternal extends Disposable {
   /** The queues of a pool were read. */
   sampled(key: string): void;
   observed(key: string, observation: Observation): void;
@@ -48,7 +48,7 @@ export interface External extends AsyncDisposable {
   /** The ports on which it listens. */
   readonly ports: ReadonlyMap<ExternalService, number>;
   /** Answers for these pools until it is disposed. */
-  attach(source: ExternalSource): Attached;
+  attach(source: ExternalSource): AttachedExternal;
 }
 
 interface Part {
@@ -115,7 +115,11 @@ export async function openExternal(options: ExternalOptions): Promise<External> 
   };
 }
 
-function attach({ pools, sampled }: ExternalSource, parts: readonly Part[], elapsed: () => number): Attached {
+function attach(
+  { pools, sampled }: ExternalSource,
+  parts: readonly Part[],
+  elapsed: () => number,
+): AttachedExternal {
   const observations = new Map<string, Observation>();
   const measures = createMeasures({ pools, sampled, latest: (key) => observations.get(key), elapsed });
   const changes = parts.map((part) => part.begin(measures));

@@ -18,7 +18,7 @@ export type Wanted =
   | { readonly kind: 'document'; readonly body: object }
   | { readonly kind: 'metric'; readonly namespace: string; readonly name: string };
 
-export interface Answer {
+export interface MetricAnswer {
   readonly status: number;
   readonly body: object;
 }
@@ -58,7 +58,7 @@ export function answerMetric(
   { namespace, name }: { readonly namespace: string; readonly name: string },
   selector: string,
   at: Date,
-): Answer {
+): MetricAnswer {
   if (!isMetric(name))
     return failure(404, 'NotFound', `there is no metric ${name}: there are ${metrics.join(', ')}`);
   let matches: LabelMatch;
@@ -99,7 +99,7 @@ export function unknownText(metric: Metric, pool: string, why: string): string {
 }
 
 /** An error as the API server itself answers. */
-export function failure(code: number, reason: string, message: string): Answer {
+export function failure(code: number, reason: string, message: string): MetricAnswer {
   return {
     status: code,
     body: { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure', message, reason, code },

@@ -17,7 +17,7 @@ import { timeout, type Timer } from '../../runtime/timers.ts';
 import { readTls, type TlsFiles, type TlsMaterial } from '../../runtime/tls-files.ts';
 import { bearerIn, userIn, type FrontProxy } from './front-proxy.ts';
 import type { Measures } from './measures.ts';
-import { answerMetric, failure, METRICS_GROUP, wantedBy, type Answer } from './metrics-api.ts';
+import { answerMetric, failure, METRICS_GROUP, wantedBy, type MetricAnswer } from './metrics-api.ts';
 
 export interface MetricsServerOptions {
   readonly tls: TlsFiles;
@@ -70,7 +70,7 @@ export async function openMetricsServer(options: MetricsServerOptions): Promise<
   }
 
   function handle(request: IncomingMessage, response: ServerResponse): void {
-    answer(request).then(
+    answer(request, { rights, proxy, measures }).then(
       ({ status, body }) => void sendJson(request, response, status, body),
       (error: unknown) => {
         log.warn({ err: error }, 'a request for metrics failed');
@@ -78,40 +78,6 @@ export async function openMetricsServer(options: MetricsServerOptions): Promise<
         void sendJson(request, response, status, body);
       },
     );
-  }
-
-  async function answer(request: IncomingMessage): Promise<Answer> {
-    const { pathname, searchParams } = new URL(request.url ?? '/', 'https://here');
-    const wanted = wantedBy(pathname);
-    const may = await callerOf(request);
-    if (!may) return failure(401, 'Unauthorized', 'neither the API server nor a valid token');
-    if (!wanted) return failure(404, 'NotFound', `there is nothing at ${pathname.slice(0, 200)}`);
-    if (request.method !== 'GET')
-      return failure(405, 'MethodNotAllowed', `${request.method} is not allowed here`);
-    if (wanted.kind === 'document') return { status: 200, body: wanted.body };
-    const { namespace, name } = wanted;
-    if (!(await may({ verb: 'get', group: METRICS_GROUP, resource: name, namespace })))
-      return failure(
-        403,
-        'Forbidden',
-        `get ${name}.${METRICS_GROUP} in namespace "${namespace}" is not allowed`,
-      );
-    if (!measures) return failure(503, 'ServiceUnavailable', 'no controller leads right now');
-    return answerMetric(measures, { namespace, name }, searchParams.get('labelSelector') ?? '', new Date());
-  }
-
-  /** What the caller may do; `undefined` for one who is not known. */
-  async function callerOf(
-    request: IncomingMessage,
-  ): Promise<((question: AccessQuestion) => Promise<boolean>) | undefined> {
-    const socket = request.socket as TLSSocket;
-    if (proxy && socket.authorized && isAllowed(socket, proxy)) {
-      const user = userIn(request.headersDistinct, proxy);
-      return user && ((question) => rights.mayUser(user, question));
-    }
-    const token = bearerIn(request.headers);
-    if (token === undefined || (await rights.userOf(token)) === undefined) return undefined;
-    return (question) => rights.may(token, question);
   }
 
   return {
@@ -128,6 +94,54 @@ export async function openMetricsServer(options: MetricsServerOptions): Promise<
       server.closeAllConnections();
     },
   };
+}
+
+/** What a request is answered from. */
+interface Known {
+  readonly rights: Rights;
+  readonly proxy: FrontProxy | undefined;
+  /** `undefined` while no controller leads. */
+  readonly measures: Measures | undefined;
+}
+
+async function answer(request: IncomingMessage, known: Known): Promise<MetricAnswer> {
+  const { pathname, searchParams } = new URL(request.url ?? '/', 'https://here');
+  const wanted = wantedBy(pathname);
+  const may = await callerOf(request, known);
+  if (!may) return failure(401, 'Unauthorized', 'neither the API server nor a valid token');
+  if (!wanted) return failure(404, 'NotFound', `there is nothing at ${pathname.slice(0, 200)}`);
+  if (request.method !== 'GET')
+    return failure(405, 'MethodNotAllowed', `${request.method} is not allowed here`);
+  if (wanted.kind === 'document') return { status: 200, body: wanted.body };
+  const { namespace, name } = wanted;
+  if (!(await may({ verb: 'get', group: METRICS_GROUP, resource: name, namespace })))
+    return failure(
+      403,
+      'Forbidden',
+      `get ${name}.${METRICS_GROUP} in namespace "${namespace}" is not allowed`,
+    );
+  if (!known.measures) return failure(503, 'ServiceUnavailable', 'no controller leads right now');
+  return answerMetric(
+    known.measures,
+    { namespace, name },
+    searchParams.get('labelSelector') ?? '',
+    new Date(),
+  );
+}
+
+/** What the caller may do; `undefined` for one who is not known. */
+async function callerOf(
+  request: IncomingMessage,
+  { proxy, rights }: Known,
+): Promise<((question: AccessQuestion) => Promise<boolean>) | undefined> {
+  const socket = request.socket as TLSSocket;
+  if (proxy && socket.authorized && isAllowed(socket, proxy)) {
+    const user = userIn(request.headersDistinct, proxy);
+    return user && ((question) => rights.mayUser(user, question));
+  }
+  const token = bearerIn(request.headers);
+  if (token === undefined || (await rights.userOf(token)) === undefined) return undefined;
+  return (question) => rights.may(token, question);
 }
 
 function isAllowed(socket: TLSSocket, { allowedNames }: FrontProxy): boolean {

@@ -72,41 +72,6 @@ export function createPoolSeries(): PoolSeries {
     if (counts) observeMany(counts, offsets[name], poolHistograms[name].bounds, seconds, times);
   }
 
-  /** One metric, for all pools that have it. */
-  function* write(heading: string, line: (series: Series) => string): Generator<string> {
-    let text = heading;
-    for (const series of all.values()) {
-      text += line(series);
-      if (text.length < PIECE) continue;
-      yield text;
-      text = '';
-    }
-    yield text;
-  }
-
-  function* page(): Generator<string> {
-    for (const [i, { name, help }] of poolGauges.entries())
-      yield* write(head(name, help, 'gauge'), ({ labels, gauges }) =>
-        Number.isNaN(gauges[i]) ? '' : `${name}{${labels}} ${gauges[i]}\n`,
-      );
-    yield* write(head(sampledGauge.name, sampledGauge.help, 'gauge'), ({ labels, sampledAt }) =>
-      Number.isNaN(sampledAt) ? '' : `${sampledGauge.name}{${labels}} ${sampledAt / 1e3}\n`,
-    );
-    yield* write(head(notReadyGauge.name, notReadyGauge.help, 'gauge'), ({ labels, notReady }) =>
-      notReady ? `${notReadyGauge.name}{${labels},${labelText({ reason: notReady })}} 1\n` : '',
-    );
-    for (const [i, { name, help }] of poolCounters.entries())
-      yield* write(head(name, help, 'counter'), ({ labels, counts }) =>
-        counts ? `${name}{${labels}} ${counts[i]}\n` : '',
-      );
-    for (const histogram of histogramNames) {
-      const { name, help, bounds } = poolHistograms[histogram];
-      yield* write(head(name, help, 'histogram'), ({ labels, counts }) =>
-        counts ? histogramLines(name, labels, bounds, counts, offsets[histogram]) : '',
-      );
-    }
-  }
-
   return {
     status: (pool, status) => {
       const series = of(pool);
@@ -133,12 +98,48 @@ export function createPoolSeries(): PoolSeries {
     forget: (key) => void all.delete(key),
     clear: () => all.clear(),
     text: async function* () {
-      for (const piece of page()) {
+      for (const piece of page(() => all.values())) {
         yield piece;
         await setImmediate();
       }
     },
   };
+}
+
+/** One metric, for all pools that have it. */
+function* write(all: Iterable<Series>, heading: string, line: (series: Series) => string): Generator<string> {
+  let text = heading;
+  for (const series of all) {
+    text += line(series);
+    if (text.length < PIECE) continue;
+    yield text;
+    text = '';
+  }
+  yield text;
+}
+
+/** The page, in pieces. */
+function* page(all: () => Iterable<Series>): Generator<string> {
+  for (const [i, { name, help }] of poolGauges.entries())
+    yield* write(all(), head(name, help, 'gauge'), ({ labels, gauges }) =>
+      Number.isNaN(gauges[i]) ? '' : `${name}{${labels}} ${gauges[i]}\n`,
+    );
+  yield* write(all(), head(sampledGauge.name, sampledGauge.help, 'gauge'), ({ labels, sampledAt }) =>
+    Number.isNaN(sampledAt) ? '' : `${sampledGauge.name}{${labels}} ${sampledAt / 1e3}\n`,
+  );
+  yield* write(all(), head(notReadyGauge.name, notReadyGauge.help, 'gauge'), ({ labels, notReady }) =>
+    notReady ? `${notReadyGauge.name}{${labels},${labelText({ reason: notReady })}} 1\n` : '',
+  );
+  for (const [i, { name, help }] of poolCounters.entries())
+    yield* write(all(), head(name, help, 'counter'), ({ labels, counts }) =>
+      counts ? `${name}{${labels}} ${counts[i]}\n` : '',
+    );
+  for (const histogram of histogramNames) {
+    const { name, help, bounds } = poolHistograms[histogram];
+    yield* write(all(), head(name, help, 'histogram'), ({ labels, counts }) =>
+      counts ? histogramLines(name, labels, bounds, counts, offsets[histogram]) : '',
+    );
+  }
 }
 
 /** The offset of each histogram in the counts: its buckets, the overflow and the sum. */

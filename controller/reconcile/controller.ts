@@ -3,7 +3,7 @@
  * `reconcile` processes them. Everything ends with the signal.
  */
 import type { KubeApi } from '../../kube/api.ts';
-import { createEventRecorder, type Occurrence } from '../../kube/events.ts';
+import { createEventRecorder, type EventRecorder, type Occurrence } from '../../kube/events.ts';
 import { keyOf } from '../../kube/watch.ts';
 import type { HostGuard } from '../../queue/connection/address.ts';
 import type { Clock } from '../../runtime/clock.ts';
@@ -58,12 +58,7 @@ const FLUSH_TIMEOUT_MS = 2_000;
 /** Runs until the signal aborts. Rejects if the signal aborts before everything has been listed. */
 export async function runController(options: ControllerOptions, signal: AbortSignal): Promise<void> {
   const { api, namespaces, metrics, clock, log, journal = noJournal } = options;
-  const events = createEventRecorder({
-    api,
-    controller: 'millrace.dev/controller',
-    instance: options.instance,
-    onError: (error) => log.warn({ err: error }, 'failed to write an event'),
-  });
+  const events = createEvents(options);
   const claims = createClaims();
   const links = new Map<string, QueueLink>();
   const queuesOf: PoolSource['queuesOf'] = (key) => {
@@ -91,16 +86,12 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     onError: (error) => log.warn({ err: error }, 'a watch failed; retrying'),
     signal,
   });
+  const onSample = (key: string, woken: boolean): void => {
+    queue.add(key, woken ? 'urgent' : undefined);
+    external?.sampled(key);
+  };
   await using hub = createRedisHub((address) =>
-    createSampler({
-      address,
-      log,
-      onRead: (key) => journal.begin(key),
-      onSample: (key, woken) => {
-        queue.add(key, woken ? 'urgent' : undefined);
-        external?.sampled(key);
-      },
-    }),
+    createSampler({ address, log, onRead: (key) => journal.begin(key), onSample }),
   );
   const memories = createMemoryStore(log, journal);
   const recorder = createRecorder({ clock, log });
@@ -151,6 +142,15 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   const flushed = [events.flush(), memories.flush(), recorder[Symbol.asyncDispose]()];
   await Promise.race([Promise.all(flushed), clock.sleep(FLUSH_TIMEOUT_MS)]);
   await watches.stopped();
+}
+
+function createEvents({ api, instance, log }: ControllerOptions): EventRecorder {
+  return createEventRecorder({
+    api,
+    controller: 'millrace.dev/controller',
+    instance,
+    onError: (error) => log.warn({ err: error }, 'failed to write an event'),
+  });
 }
 
 /** Calls `reconcile` and measures its duration. */

@@ -7,10 +7,10 @@ import type { Numbers } from '../decide/decision.ts';
 import { seconds } from '../decide/reason.ts';
 
 /** A heading, and the lines below it. */
-export type Section = readonly [heading: string, lines: readonly string[]];
+export type Explanation = readonly [heading: string, lines: readonly string[]];
 
-export function explain({ cause, desired, numbers }: DecisionRecord): Section[] {
-  const sections: Section[] = [
+export function explain({ cause, desired, numbers }: DecisionRecord): Explanation[] {
+  const sections: Explanation[] = [
     ['Seen', seenLines(numbers)],
     ['Learned', learnedLines(numbers)],
     ['Rules', numbers.need === undefined ? [] : ruleLines(numbers)],

@@ -7,7 +7,8 @@
  */
 import { timeout } from '../../runtime/timers.ts';
 import { lateResult } from './result-errors.ts';
-import { createResultReader, type HashPlace, type Waiter } from './result-reader.ts';
+import { createResultReader, type Waiter } from './result-reader.ts';
+import type { HashPlace } from './result-watches.ts';
 import { createWaitSet } from './waiting.ts';
 
 export { ResultTimeout, TaskFailed } from './result-errors.ts';

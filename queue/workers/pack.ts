@@ -42,31 +42,18 @@ export function pack(root: Packable): Buffer {
   const rawHead = (size: number): void => head(size, 0xa0, 31, 0xda);
 
   function text(value: string): void {
-    if (value.length <= SHORT_TEXT && shortAscii(value)) return;
+    if (value.length <= SHORT_TEXT) {
+      reserve(value.length + 2);
+      const end = writeAscii(buffer, at, value);
+      if (end !== undefined) {
+        at = end;
+        return;
+      }
+    }
     const size = Buffer.byteLength(value);
     rawHead(size);
     reserve(size);
     at += buffer.write(value, at);
-  }
-
-  /** Writes a short text if it is all ASCII, so that its bytes need not be counted first. */
-  function shortAscii(value: string): boolean {
-    const { length } = value;
-    reserve(length + 2);
-    const into = buffer;
-    let to = at;
-    if (length <= 31) into[to++] = 0xa0 | length;
-    else {
-      into[to++] = 0xd9;
-      into[to++] = length;
-    }
-    for (let i = 0; i < length; i++) {
-      const code = value.charCodeAt(i);
-      if (code > 0x7f) return false;
-      into[to++] = code;
-    }
-    at = to;
-    return true;
   }
 
   function bytes(value: Buffer): void {
@@ -111,4 +98,24 @@ export function pack(root: Packable): Buffer {
 
   any(root);
   return buffer.subarray(0, at);
+}
+
+/**
+ * Writes a short text at this position, if it is all ASCII: its bytes need not be counted first. Returns the position after it, or
+ * `undefined` if it is not.
+ */
+function writeAscii(into: Buffer, at: number, value: string): number | undefined {
+  const { length } = value;
+  let to = at;
+  if (length <= 31) into[to++] = 0xa0 | length;
+  else {
+    into[to++] = 0xd9;
+    into[to++] = length;
+  }
+  for (let i = 0; i < length; i++) {
+    const code = value.charCodeAt(i);
+    if (code > 0x7f) return undefined;
+    into[to++] = code;
+  }
+  return to;
 }

@@ -1,7 +1,7 @@
 /** The timeline as the dashboard reads it: one read for all who look, and none that takes for ever. */
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { createPastReader } from '../../controller/dashboard/past.ts';
+import { createPastReader } from '../../controller/dashboard/read/past.ts';
 import type { Sampled } from '../../controller/sample/sampled.ts';
 import { queueKeys } from '../../queue/keys.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';

@@ -6,7 +6,7 @@ import type { Socket } from 'node:net';
 import { once } from 'node:events';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
-import { createDetailsReader } from '../../controller/dashboard/details.ts';
+import { createDetailsReader } from '../../controller/dashboard/read/details.ts';
 import { findPoison } from '../../controller/report/poison.ts';
 import { openBounded } from '../../queue/connection/untrusted.ts';
 import { closeRedis } from '../../queue/connection/connection.ts';

@@ -1,6 +1,6 @@
 /** Hours and days of a pool's timeline as the dashboard shows them. */
 import { describe, expect, test } from 'vitest';
-import { inSteps, stepsUntil, type Steps } from '../../controller/dashboard/buckets.ts';
+import { inSteps, stepsUntil, type Steps } from '../../controller/dashboard/read/buckets.ts';
 import { distances, timesAt } from '../../dashboard/ticks.ts';
 import { hrefOf, routeOf } from '../../dashboard/route.ts';
 import { parseEntry, type TimelineEntry } from '../../queue/pool/timeline.ts';

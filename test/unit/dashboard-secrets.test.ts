@@ -1,6 +1,6 @@
 /** What the dashboard must not show: secrets never, tasks only if allowed. */
 import { expect, test } from 'vitest';
-import { kindOf } from '../../controller/dashboard/details.ts';
+import { kindOf } from '../../controller/dashboard/read/detail-rows.ts';
 import { leaderAddress, leaderNote } from '../../controller/dashboard/leader.ts';
 import { conditionsOf } from '../../controller/dashboard/row.ts';
 import { settingsOf } from '../../controller/dashboard/settings.ts';

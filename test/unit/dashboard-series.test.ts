@@ -4,6 +4,7 @@ import type { Observation } from '../../controller/observe/observation.ts';
 import { observation } from '../support/observations.ts';
 import { SPAN_MS, STEP_MS } from '../../controller/dashboard/minutes.ts';
 import { createSeries, SPARK_MS } from '../../controller/dashboard/series.ts';
+import { SPARK_MS as PAGE_SPARK_MS } from '../../dashboard/overview.ts';
 
 const START = 1_700_000_000_000 - (1_700_000_000_000 % 60_000);
 
@@ -81,4 +82,8 @@ test('the sparkline has the most of each quarter of a minute', () => {
   const { at, values } = series.spark(START + SPARK_MS + 2_000);
   expect(at).toBe(START + SPARK_MS);
   expect(values.slice(-3)).toEqual([0, 9, 1]);
+});
+
+test('the page continues a sparkline in the steps in which the controller began it', () => {
+  expect(PAGE_SPARK_MS).toBe(SPARK_MS);
 });

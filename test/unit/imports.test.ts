@@ -100,7 +100,7 @@ const pure = new Set([
   'controller/act/victims.ts',
   'controller/act/workers-of.ts',
   'controller/dashboard/api.ts',
-  'controller/dashboard/buckets.ts',
+  'controller/dashboard/read/buckets.ts',
   'controller/dashboard/leader.ts',
   'controller/dashboard/minutes.ts',
   'controller/dashboard/row.ts',

@@ -1,11 +1,26 @@
 /** The choices of the local pool, and the handling of its workers' output. */
 import { describe, expect, test } from 'vitest';
 import { crashPause } from '../../cli/dev/crash-pause.ts';
+import { nextStarts } from '../../cli/dev/local-target.ts';
 import { readLogLine } from '../../cli/dev/log-line.ts';
 import { workerProgram } from '../../cli/dev/worker-program.ts';
 
 test('the pause after crashes doubles up to half a minute', () => {
   expect([0, 1, 2, 3, 7, 50].map(crashPause)).toEqual([0, 500, 1_000, 2_000, 30_000, 30_000]);
+});
+
+test.for([
+  ['all that are missing', { missing: 3, broken: false, pauseMs: 0, ready: false }, { start: 3 }],
+  ['too many are there', { missing: -1, broken: true, pauseMs: 50, ready: true }, { start: 0 }],
+  [
+    'a pause after a crash',
+    { missing: 3, broken: true, pauseMs: 50, ready: true },
+    { start: 0, retryMs: 51 },
+  ],
+  ['one at a time after it', { missing: 3, broken: true, pauseMs: 0, ready: true }, { start: 1 }],
+  ['not before the last one is ready', { missing: 3, broken: true, pauseMs: -9, ready: false }, { start: 0 }],
+] as const)('workers to start: %s', ([, situation, expected]) => {
+  expect(nextStarts(situation)).toEqual(expected);
 });
 
 describe('lines of a worker', () => {

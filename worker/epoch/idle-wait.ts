@@ -76,28 +76,18 @@ export function createIdleWait(
       onConnection(id).catch(() => (noted = undefined));
     });
     const began = performance.now();
-    const move = blocker.blmove(keys.queue, keys.wake(worker), 'RIGHT', 'LEFT', BLOCK_MS / 1_000);
-    // a move that is cut off is neither resent nor rejected by the client: it would be waited for until it must have ended
-    const cut = Promise.withResolvers<never>();
-    const onClose = (): void => cut.reject(new ConnectionCut('the connection was closed'));
-    blocker.once('close', onClose);
-    try {
-      const task = await within(BLOCK_MS + SLACK_MS, Promise.race([move, cut.promise]), 'BLMOVE');
-      if (task !== null) onTask();
-      else if (performance.now() - began < BLOCK_MS - UNBLOCKED_MS) onDoubt();
-    } catch (error) {
-      move.catch(() => undefined);
-      // a connection that is cut once may wait again immediately, one that is cut repeatedly may not
-      const again = performance.now() - began < REFUSED_PAUSE_MS;
-      refusedUntil = error instanceof ConnectionCut && !again ? 0 : performance.now() + REFUSED_PAUSE_MS;
-      if (isReply(error)) return; // wrong type, no permission: the turn reports that too
-      // a reply may have been lost: make a turn, then leave the server alone for a moment
-      uncertainUntil = performance.now() + BLOCK_MS;
-      if (blocker.status === 'ready') blocker.disconnect(true);
-      onDoubt();
-    } finally {
-      blocker.off('close', onClose);
-    }
+    const end = await moveOnce(blocker, keys.queue, keys.wake(worker));
+    if (end === 'moved') return onTask();
+    if (end === 'unblocked') return onDoubt();
+    if (end === 'timeout') return;
+    // a connection that is cut once may wait again immediately, one that is cut repeatedly may not
+    const again = performance.now() - began < REFUSED_PAUSE_MS;
+    refusedUntil = end === 'cut' && !again ? 0 : performance.now() + REFUSED_PAUSE_MS;
+    if (end === 'refused') return; // the turn reports that too
+    // a reply may have been lost: make a turn, then leave the server alone for a moment
+    uncertainUntil = performance.now() + BLOCK_MS;
+    if (blocker.status === 'ready') blocker.disconnect(true);
+    onDoubt();
   }
 
   /** Moves sent before the connection is ready would queue up, and each of them would move a task. */
@@ -110,17 +100,11 @@ export function createIdleWait(
     });
   }
 
-  /** Repeatedly, because a move that is still on its way to the server cannot be unblocked yet. */
+  /** Ends the wait that there is. */
   async function unblock(last: Promise<void>): Promise<void> {
-    let over = false;
-    const ending = last.finally(() => (over = true));
-    const id = await Promise.race([clientId, ending]);
-    while (!over) {
-      // the two connections may have reached different servers, or may not name themselves
-      if (typeof id === 'number' && (await unblockWaits(main, [id], worker)) === 0 && !over)
-        blocker.disconnect(true);
-      await Promise.race([ending, sleep(UNBLOCK_EVERY_MS)]);
-    }
+    const send = async (id: number): Promise<boolean> => (await unblockWaits(main, [id], worker)) > 0;
+    const unblocking = unblockUntilOver(last, clientId, send, () => blocker.disconnect(true));
+    await within(UNBLOCK_TIMEOUT_MS, unblocking, 'CLIENT UNBLOCK');
   }
 
   return {
@@ -135,17 +119,65 @@ export function createIdleWait(
     pause: () => {
       if (!waiting || pausing) return;
       pausing = true;
-      const over = within(UNBLOCK_TIMEOUT_MS, unblock(waiting), 'CLIENT UNBLOCK');
-      void over.catch(() => undefined).finally(() => (pausing = false));
+      void unblock(waiting)
+        .catch(() => undefined)
+        .finally(() => (pausing = false));
     },
     end: async () => {
       ended = true;
       try {
-        if (waiting) await within(UNBLOCK_TIMEOUT_MS, unblock(waiting), 'CLIENT UNBLOCK');
+        if (waiting) await unblock(waiting);
         return performance.now() > uncertainUntil;
       } catch {
         return false;
       }
     },
   };
+}
+
+/**
+ * How a blocking move ended: with a task; without, in its time or unblocked from outside; refused by Redis (wrong type, no
+ * permission); or with its connection, which was cut or does not answer.
+ */
+type MoveEnd = 'moved' | 'timeout' | 'unblocked' | 'refused' | 'cut' | 'silent';
+
+/** Never rejects. */
+async function moveOnce(blocker: Redis, from: string, to: string): Promise<MoveEnd> {
+  const began = performance.now();
+  const move = blocker.blmove(from, to, 'RIGHT', 'LEFT', BLOCK_MS / 1_000);
+  // a move that is cut off is neither resent nor rejected by the client: it would be waited for until it must have ended
+  const cut = Promise.withResolvers<never>();
+  const onClose = (): void => cut.reject(new ConnectionCut('the connection was closed'));
+  blocker.once('close', onClose);
+  try {
+    const task = await within(BLOCK_MS + SLACK_MS, Promise.race([move, cut.promise]), 'BLMOVE');
+    if (task !== null) return 'moved';
+    return performance.now() - began < BLOCK_MS - UNBLOCKED_MS ? 'unblocked' : 'timeout';
+  } catch (error) {
+    move.catch(() => undefined);
+    if (isReply(error)) return 'refused';
+    return error instanceof ConnectionCut ? 'cut' : 'silent';
+  } finally {
+    blocker.off('close', onClose);
+  }
+}
+
+/**
+ * Unblocks a connection by its id until `last`, the wait on it, is over: repeatedly, because a move that is still on its way to the
+ * server cannot be unblocked yet.
+ */
+async function unblockUntilOver(
+  last: Promise<void>,
+  clientId: Promise<number | undefined>,
+  send: (id: number) => Promise<boolean>,
+  onUnknown: () => void,
+): Promise<void> {
+  let over = false;
+  const ending = last.finally(() => (over = true));
+  const id = await Promise.race([clientId, ending]);
+  while (!over) {
+    // the two connections may have reached different servers, or may not name themselves
+    if (typeof id === 'number' && !(await send(id)) && !over) onUnknown();
+    await Promise.race([ending, sleep(UNBLOCK_EVERY_MS)]);
+  }
 }

@@ -6,7 +6,7 @@ import { sleep, timeout } from '../../runtime/timers.ts';
 import { tooLarge } from '../task/encode.ts';
 import { describeError } from '../task/describe-error.ts';
 import type { TaskContext } from '../task/handler.ts';
-import { describeExit, startProgram } from './child.ts';
+import { describeExit, startProgram, type ProgramProcess } from './child.ts';
 import { stopped, withStderr, type LogSource } from './command.ts';
 import { CommandError } from './errors.ts';
 import { decodeLine, taskLine, idInLine, type Answer } from './line-protocol.ts';
@@ -100,43 +100,21 @@ export async function startKeptProcess(program: Program, options: KeptProcessOpt
       end(new CommandError(`${name} wrote to stdout without a task: ${excerpt(line)}`));
       return;
     }
-    try {
-      const answer = decodeLine(line);
-      const another = answer.id !== undefined && answer.id !== asked.id;
-      if (answer.kind === 'progress') {
-        // one with the id of an earlier task is late
-        if (!another) asked.progress(answer.value);
-        return;
-      }
-      if (another) throw new SyntaxError('its "id" is that of another task');
-      const { resolve } = asked;
-      answered++;
-      const trusted = answered > TRUSTED_AFTER;
-      quietAt = answer.id === undefined ? performance.now() + (trusted ? quietMs / 5 : quietMs) : 0;
-      asked = undefined;
-      healthy = true;
-      retired ||= answer.last;
-      resolve(answer);
-    } catch (cause) {
-      const why = cause instanceof Error ? cause.message : String(cause);
-      const message = `${name} wrote a line that is no answer, ${why}: ${excerpt(line)}`;
-      end(new CommandError(`${message} (answers go to stdout, everything else to stderr)`, { cause }));
-    }
+    const answer = readAnswer(line, asked, name);
+    if (answer instanceof CommandError) return end(answer);
+    if (answer === undefined) return;
+    const { resolve } = asked;
+    answered++;
+    quietAt = performance.now() + pauseAfter(answer, answered, quietMs);
+    asked = undefined;
+    healthy = true;
+    retired ||= answer.last;
+    resolve(answer);
   };
-  const onLongLine = (): void =>
-    end(tooLarge(`the program wrote a line of more than ${maxOutputBytes} bytes`, maxOutputBytes));
-  const lines = splitLines(maxOutputBytes, onLine, onLongLine);
-  child.stdout.on('data', (chunk: Buffer) => lines.push(chunk));
-
-  const onClosed = (pipe: string): void => {
-    const timer = timeout(EXIT_AFTER_CLOSING_MS, () => end(new CommandError(`${name} closed its ${pipe}`)));
-    void child.exited.finally(() => timer.clear());
-  };
-  child.stdin.on('error', () => onClosed('stdin'));
-  child.stdout.once('end', () => {
-    lines.end();
-    onClosed('stdout');
-  });
+  const lines = splitLines(maxOutputBytes, onLine, () =>
+    end(tooLarge(`the program wrote a line of more than ${maxOutputBytes} bytes`, maxOutputBytes)),
+  );
+  connect(child, lines, (pipe) => end(new CommandError(`${name} closed its ${pipe}`)));
 
   const untilGone = async (): Promise<void> => {
     const exit = describeExit(await child.exited);
@@ -165,14 +143,9 @@ export async function startKeptProcess(program: Program, options: KeptProcessOpt
         healthy = true; // a stopped program is not to blame
         end(stopped(signal));
       };
-      signal.addEventListener('abort', abort, { once: true });
-      if (signal.aborted) abort();
-      else child.stdin.write(taskLine(context));
-      try {
-        return await promise;
-      } finally {
-        signal.removeEventListener('abort', abort);
-      }
+      const ending = onceAborted(signal, abort);
+      if (!signal.aborted) child.stdin.write(taskLine(context));
+      return await promise.finally(ending);
     },
     async close(waitMs) {
       retired = true;
@@ -182,6 +155,59 @@ export async function startKeptProcess(program: Program, options: KeptProcessOpt
       timer.clear();
     },
   };
+}
+
+/** Passes on what the child writes. `onClosed` is called for a pipe that it closes, unless it exits in a moment. */
+function connect(
+  child: ProgramProcess,
+  lines: ReturnType<typeof splitLines>,
+  onClosed: (pipe: string) => void,
+): void {
+  const closed = (pipe: string): void => {
+    const timer = timeout(EXIT_AFTER_CLOSING_MS, () => onClosed(pipe));
+    void child.exited.finally(() => timer.clear());
+  };
+  child.stdin.on('error', () => closed('stdin'));
+  child.stdout.on('data', (chunk: Buffer) => lines.push(chunk));
+  child.stdout.once('end', () => {
+    lines.end();
+    closed('stdout');
+  });
+}
+
+/**
+ * The answer that a line is to a task; `undefined` for progress, which is passed on; an error for what is neither, or answers another
+ * task.
+ */
+function readAnswer(line: Buffer, asked: Asked, name: string): Answer | CommandError | undefined {
+  try {
+    const answer = decodeLine(line);
+    const another = answer.id !== undefined && answer.id !== asked.id;
+    if (answer.kind === 'progress') {
+      // one with the id of an earlier task is late
+      if (!another) asked.progress(answer.value);
+      return undefined;
+    }
+    if (another) throw new SyntaxError('its "id" is that of another task');
+    return answer;
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    const message = `${name} wrote a line that is no answer, ${why}: ${excerpt(line)}`;
+    return new CommandError(`${message} (answers go to stdout, everything else to stderr)`, { cause });
+  }
+}
+
+/** Calls back when the signal aborts, or has already. The returned function ends that. */
+function onceAborted(signal: AbortSignal, abort: () => void): () => void {
+  if (signal.aborted) abort();
+  else signal.addEventListener('abort', abort, { once: true });
+  return () => signal.removeEventListener('abort', abort);
+}
+
+/** How long a program must be quiet after an answer until it may get the next task, ms. */
+function pauseAfter({ id }: Answer, answered: number, quietMs: number): number {
+  if (id !== undefined) return 0;
+  return answered > TRUSTED_AFTER ? quietMs / 5 : quietMs;
 }
 
 function excerpt(line: Buffer): string {

@@ -34,7 +34,7 @@ export interface LinesOptions extends CommandOptions {
 }
 
 const DEFAULT_CLOSE_MS = 2_000;
-const DEFAULT_QUIET_MS = 50;
+const defaults = { graceMs: DEFAULT_GRACE_MS, maxOutputBytes: MAX_RESULT_BYTES, quietMs: 50 };
 const FIRST_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 10_000;
 
@@ -55,26 +55,13 @@ export async function openLines(options: LinesOptions): Promise<OpenHandler> {
   /** Consecutive processes that ended without a single answer. */
   let failedStarts = 0;
 
-  const backOff = async (signal: AbortSignal): Promise<void> => {
-    const ms = FIRST_BACKOFF_MS * 2 ** Math.min(failedStarts - 1, 20);
-    await wait(Math.min(MAX_BACKOFF_MS, ms), signal).catch(() => {
-      throw stopped(signal);
-    });
-  };
-
   const start = async (signal: AbortSignal): Promise<KeptProcess> => {
-    if (failedStarts > 0) await backOff(signal);
+    if (failedStarts > 0)
+      await wait(backoffMs(failedStarts), signal).catch(() => Promise.reject(stopped(signal)));
     const onGone = (healthy: boolean): void => {
       if (!healthy && !closing.signal.aborted) failedStarts += 1;
     };
-    const starting = startKeptProcess(program, {
-      ...options,
-      watcher,
-      graceMs: options.graceMs ?? DEFAULT_GRACE_MS,
-      maxOutputBytes: options.maxOutputBytes ?? MAX_RESULT_BYTES,
-      quietMs: options.quietMs ?? DEFAULT_QUIET_MS,
-      onGone,
-    });
+    const starting = startKeptProcess(program, { ...defaults, ...options, watcher, onGone });
     const process = await starting.catch((error: unknown) => {
       // a shortage of resources is not the program's fault
       if (!isLacking(error)) onGone(false);
@@ -132,6 +119,11 @@ export async function openLines(options: LinesOptions): Promise<OpenHandler> {
       await watcher[Symbol.asyncDispose]();
     },
   };
+}
+
+/** The pause after this many starts in a row without a single answer, ms. */
+function backoffMs(failedStarts: number): number {
+  return Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** Math.min(failedStarts - 1, 20));
 }
 
 function resultOf(answer: Answer): unknown {

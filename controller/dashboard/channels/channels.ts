@@ -4,9 +4,9 @@
  */
 import type { About } from '../api.ts';
 import type { Board } from '../board.ts';
-import type { DetailsReader } from '../details.ts';
+import type { DetailsReader } from '../read/details.ts';
 import { createOverview, type OverviewChannel } from './overview.ts';
-import { createPoolChannel, type PoolChannel } from '../pool-page.ts';
+import { createPoolChannel, type PoolChannel } from './pool-page.ts';
 
 /** The namespaces that a visitor sees. */
 export type Visible = 'all' | ReadonlySet<string>;
@@ -31,11 +31,11 @@ export function createChannels({ board, details, about, now }: ChannelsOptions):
   const pages = new Map<string, PoolChannel>();
   return {
     overview: (visible) => {
-      const name = nameOf(visible);
+      const name = visibleKey(visible);
       const known = overviews.get(name);
       if (known) return known;
       const onIdle = (): void => void overviews.delete(name);
-      const shows = visible === 'all' ? {} : { shows: (key: string) => visible.has(namespaceOf(key)) };
+      const shows = visible === 'all' ? {} : { shows: (key: string) => visible.has(poolNamespace(key)) };
       const made = createOverview({ board, about, now, ...shows, onIdle });
       overviews.set(name, made);
       return made;
@@ -55,9 +55,9 @@ export function createChannels({ board, details, about, now }: ChannelsOptions):
 }
 
 /** The namespace of the pool with this key. */
-export const namespaceOf = (key: string): string => key.slice(0, key.indexOf('/'));
+export const poolNamespace = (key: string): string => key.slice(0, key.indexOf('/'));
 
 /** The same text for the same namespaces. */
-export function nameOf(visible: Visible): string {
+export function visibleKey(visible: Visible): string {
   return visible === 'all' ? 'all' : `some:${[...visible].toSorted().join(' ')}`;
 }

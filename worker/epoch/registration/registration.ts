@@ -72,50 +72,13 @@ const NAMESAKE_PAUSE_MS = 250;
 export function createRegistration(options: RegistrationOptions): Registration {
   const { redis, keys, worker, mark, attempts, onDelay, log, stopping } = options;
   const { id, leaseMs } = worker;
+  const name: Name = { redis, keys, worker: id, mark };
+  const stopped = stoppedBy(stopping);
   let clientName = '';
-  let stop: () => void = () => undefined;
-  const stopped = new Promise<undefined>((resolve) => (stop = () => resolve(undefined)));
-  stopping.addEventListener('abort', stop, { once: true });
-  if (stopping.aborted) stop();
-
-  /** Why an epoch of this worker has ended, according to Redis. */
-  async function reasonOf({ epoch, mark: theirs, ended }: Holder): Promise<string> {
-    if (epoch !== undefined && theirs === mark) return 'Redis went back to an older state of this worker';
-    if (epoch !== undefined) return namesake(id, (await readRecord()).address);
-    if (ended === 'silent') return 'no turn of this worker reached Redis for the length of the lease';
-    if (ended !== undefined) return 'this process, or its pod, was reported as ended';
-    return 'Redis has no record of this worker: its lease expired long ago, or Redis lost its data';
-  }
-
-  async function readRecord(): Promise<WorkerRecord> {
-    const [record] = await readWorkerRecords(redis, [{ keys, worker: id }]);
-    if (!record) throw new Error('Redis returned no list of connections');
-    return record;
-  }
-
-  /** Ends an epoch under this name if it is ours or dead. Returns whether the name is free, and the number of tasks put back. */
-  async function clear(holder: Holder, first: boolean): Promise<{ free: boolean; tasks: number }> {
-    const { epoch } = holder;
-    if (epoch === undefined) return { free: true, tasks: 0 };
-    let tasks: number | undefined;
-    if (holder.mark === mark) tasks = await reap(redis, keys, id, epoch, 'displaced');
-    else {
-      const record = await readRecord();
-      if (record.epoch !== epoch) return { free: false, tasks: 0 };
-      if (record.connected === false) {
-        // a process that was fenced has not witnessed a death
-        tasks = await reap(redis, keys, id, epoch, first ? 'lost' : 'displaced');
-      } else {
-        await findOverdue(redis, keys);
-        tasks = await reap(redis, keys, id, 'expired', 'silent');
-      }
-    }
-    return { free: tasks !== undefined, tasks: tasks ?? 0 };
-  }
 
   /** One attempt: resolves to the epoch, or to `undefined` while the name is not free. */
   async function attempt(holder: Holder, first: boolean): Promise<number | undefined> {
-    const { free, tasks } = await clear(holder, first);
+    const { free, tasks } = await clear(name, holder, first);
     if (tasks > 0)
       log.info(
         { event: LogEvent.EarlierLife, tasks },
@@ -131,26 +94,8 @@ export function createRegistration(options: RegistrationOptions): Registration {
     return epoch;
   }
 
-  /** Reads who has the name; `undefined` if the worker was stopped before Redis answered. */
-  async function readName(): Promise<Holder | undefined> {
-    const asked = Promise.all([
-      redis.client('GETNAME').catch(() => null),
-      readHolder(redis, keys, id),
-      // at a node of a Redis Cluster this fails unless it has both keys, without which no turn can succeed
-      redis.exists(keys.queue, keys.result),
-    ]);
-    const answer = await Promise.race([asked, stopped]);
-    if (answer === undefined) {
-      asked.catch(() => undefined);
-      return undefined;
-    }
-    const [name, holder] = answer;
-    clientName = name ?? '';
-    return holder;
-  }
-
   async function logLoss(epoch: number | undefined, holder: Holder): Promise<void> {
-    const why = await reasonOf(holder);
+    const why = await reasonOf(name, holder);
     log.warn({ event: LogEvent.Fenced, epoch }, `the lease was lost: ${why}; what was running was dropped`);
   }
 
@@ -160,8 +105,10 @@ export function createRegistration(options: RegistrationOptions): Registration {
     while (!stopping.aborted) {
       let pauseMs = REGISTER_PAUSE_MS;
       try {
-        const holder = await readName();
-        if (holder === undefined) return undefined;
+        const read = await Promise.race([readName(name), stopped]);
+        if (read === undefined) return undefined;
+        const { holder } = read;
+        clientName = read.clientName;
         if (!logged) await logLoss(lost, holder);
         logged = true;
         const trying = attempt(holder, lost === undefined);
@@ -172,7 +119,7 @@ export function createRegistration(options: RegistrationOptions): Registration {
         if (holder.epoch !== undefined) {
           pauseMs = NAMESAKE_PAUSE_MS;
           if (before?.epoch === holder.epoch && before.beat !== holder.beat)
-            throw new NameTaken(id, (await readRecord()).address);
+            throw new NameTaken(id, (await readRecord(name)).address);
         }
         before = holder;
       } catch (error) {
@@ -192,6 +139,73 @@ export function createRegistration(options: RegistrationOptions): Registration {
     },
     begin,
   };
+}
+
+/** Resolves once the signal has aborted. */
+function stoppedBy(signal: AbortSignal): Promise<undefined> {
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  const stop = (): void => resolve(undefined);
+  signal.addEventListener('abort', stop, { once: true });
+  if (signal.aborted) stop();
+  return promise;
+}
+
+/** A worker's name in Redis, and the mark of the process that wants it. */
+interface Name {
+  readonly redis: Redis;
+  readonly keys: QueueKeys;
+  readonly worker: string;
+  readonly mark: string;
+}
+
+async function readName({
+  redis,
+  keys,
+  worker,
+}: Name): Promise<{ readonly holder: Holder; readonly clientName: string }> {
+  const [clientName, holder] = await Promise.all([
+    redis.client('GETNAME').catch(() => null),
+    readHolder(redis, keys, worker),
+    // at a node of a Redis Cluster this fails unless it has both keys, without which no turn can succeed
+    redis.exists(keys.queue, keys.result),
+  ]);
+  return { holder, clientName: clientName ?? '' };
+}
+
+async function readRecord({ redis, keys, worker }: Name): Promise<WorkerRecord> {
+  const [record] = await readWorkerRecords(redis, [{ keys, worker }]);
+  if (!record) throw new Error('Redis returned no list of connections');
+  return record;
+}
+
+/** Why an epoch of this worker has ended, according to Redis. */
+async function reasonOf(name: Name, { epoch, mark: theirs, ended }: Holder): Promise<string> {
+  if (epoch !== undefined && theirs === name.mark) return 'Redis went back to an older state of this worker';
+  if (epoch !== undefined) return namesake(name.worker, (await readRecord(name)).address);
+  if (ended === 'silent') return 'no turn of this worker reached Redis for the length of the lease';
+  if (ended !== undefined) return 'this process, or its pod, was reported as ended';
+  return 'Redis has no record of this worker: its lease expired long ago, or Redis lost its data';
+}
+
+/** Ends an epoch under this name if it is ours or dead. Returns whether the name is free, and the number of tasks put back. */
+async function clear(name: Name, holder: Holder, first: boolean): Promise<{ free: boolean; tasks: number }> {
+  const { redis, keys, worker: id, mark } = name;
+  const { epoch } = holder;
+  if (epoch === undefined) return { free: true, tasks: 0 };
+  let tasks: number | undefined;
+  if (holder.mark === mark) tasks = await reap(redis, keys, id, epoch, 'displaced');
+  else {
+    const record = await readRecord(name);
+    if (record.epoch !== epoch) return { free: false, tasks: 0 };
+    if (record.connected === false) {
+      // a process that was fenced has not witnessed a death
+      tasks = await reap(redis, keys, id, epoch, first ? 'lost' : 'displaced');
+    } else {
+      await findOverdue(redis, keys);
+      tasks = await reap(redis, keys, id, 'expired', 'silent');
+    }
+  }
+  return { free: tasks !== undefined, tasks: tasks ?? 0 };
 }
 
 /** The fields of the worker's hash that do not change in an epoch; turn.lua reads its policies there. */

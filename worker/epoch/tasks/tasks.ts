@@ -12,7 +12,7 @@ import { TaskCancelled } from '../../../queue/cancel.ts';
 import type { Delivery } from '../../../queue/workers/turn.ts';
 import type { Logger } from '../../../runtime/log.ts';
 import { LogEvent } from '../../../runtime/log-event.ts';
-import { createHeldTasks } from './held.ts';
+import { createBacklog } from './backlog.ts';
 import { FULL_BATCH, type createPace } from './prefetch.ts';
 import type { QueueMetrics } from '../../process/metrics.ts';
 import type { ProgressOutbox } from './progress.ts';
@@ -76,7 +76,7 @@ const SPELL_MS = 2;
 
 export function createTasks(options: TasksOptions): Tasks {
   const { batch, pace, slots, mayBegin, onBatch, onHolding } = options;
-  const held = createHeldTasks();
+  const held = createBacklog();
   const running = createRunningTasks({ ...options, onFinished: finish });
   let dropped = false;
   let lastFinish = -Infinity;

@@ -5,9 +5,9 @@
  * of the last entry, provided that nothing happened in it: such an entry is written for this purpose. After an entry in which
  * something happened, a gap means that nothing was recorded, and the state is unknown until the next entry.
  */
-import type { TimelineEntry } from '../../queue/pool/timeline.ts';
-import { waitQuantile } from '../decide/target-wait/waits.ts';
-import type { Column, Series } from './api.ts';
+import type { TimelineEntry } from '../../../queue/pool/timeline.ts';
+import { waitQuantile } from '../../decide/target-wait/waits.ts';
+import type { Column, Series } from '../api.ts';
 
 /** How much later the next entry may end while something happens: ten seconds, and a busy Redis. */
 const LATE_MS = 30_000;

@@ -1,7 +1,7 @@
 /** The tasks that were taken and not begun, in the order in which they were taken. */
 import type { Delivery } from '../../../queue/workers/turn.ts';
 
-export interface HeldTasks {
+export interface Backlog {
   readonly length: number;
   /** Of all of them. */
   readonly bytes: number;
@@ -17,7 +17,7 @@ export interface HeldTasks {
   remove(matches: (delivery: Delivery) => boolean): readonly Delivery[];
 }
 
-export function createHeldTasks(): HeldTasks {
+export function createBacklog(): Backlog {
   let held: { readonly delivery: Delivery; readonly since: number }[] = [];
   let bytes = 0;
   return {

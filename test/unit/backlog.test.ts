@@ -1,7 +1,7 @@
 /** What a worker has taken and not begun, and how long it will be busy. */
 import { expect, test } from 'vitest';
 import type { Delivery } from '../../queue/workers/turn.ts';
-import { createHeldTasks } from '../../worker/epoch/tasks/held.ts';
+import { createBacklog } from '../../worker/epoch/tasks/backlog.ts';
 import { emptyInMs } from '../../worker/epoch/tasks/tasks.ts';
 
 const task = (receipt: string): Delivery => ({
@@ -12,7 +12,7 @@ const task = (receipt: string): Delivery => ({
 const receipts = (deliveries: readonly Delivery[]): string[] => deliveries.map(({ receipt }) => receipt);
 
 test('tasks are taken in their order, and their bytes are counted', () => {
-  const held = createHeldTasks();
+  const held = createBacklog();
   held.add([task('a'), task('bb')], 5);
   held.add([task('ccc')], 7);
   expect([held.length, held.bytes, held.since, held.next?.receipt]).toEqual([3, 6, 5, 'a']);
@@ -22,7 +22,7 @@ test('tasks are taken in their order, and their bytes are counted', () => {
 });
 
 test('what is removed is returned, and the rest stays in its order', () => {
-  const held = createHeldTasks();
+  const held = createBacklog();
   held.add([task('a'), task('bb'), task('ccc')], 0);
   expect(receipts(held.remove(({ receipt }) => receipt !== 'bb'))).toEqual(['a', 'ccc']);
   expect([held.bytes, ...receipts(held.deliveries)]).toEqual([2, 'bb']);

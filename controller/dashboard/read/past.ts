@@ -2,10 +2,10 @@
  * The history of a pool beyond the last quarter of an hour: its timeline in Redis, read on request. Requests for the same range
  * within ten seconds share one read, and a read that takes too long is aborted.
  */
-import { within } from '../../queue/connection/connection.ts';
-import { readTimeline } from '../../queue/pool/timeline.ts';
-import type { PastRange, PoolPast } from './api.ts';
-import type { PoolSource } from './board.ts';
+import { within } from '../../../queue/connection/connection.ts';
+import { readTimeline } from '../../../queue/pool/timeline.ts';
+import type { PastRange, PoolPast } from '../api.ts';
+import type { PoolSource } from '../board.ts';
 import { inSteps, stepsUntil } from './buckets.ts';
 
 const RANGES = {
