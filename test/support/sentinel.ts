@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Redis } from 'ioredis';
 import { dropRedis, openRedis } from '../../queue/connection/connection.ts';
 import { kill, run, startGuard } from './children.ts';
 import { eventually } from './eventually.ts';
@@ -11,12 +12,24 @@ import { findServer, freePort, type RedisServer } from './redis.ts';
 export interface Sentinels extends AsyncDisposable {
   /** `host:port` of each. */
   readonly nodes: readonly string[];
+  /** `SENTINEL FAILOVER`: the replica takes over in good order. */
+  failOver(): Promise<void>;
+  /** Resolves when all of them name this server as the primary. */
+  agreeOn(server: Pick<RedisServer, 'port'>): Promise<void>;
+}
+
+export interface SentinelsOptions {
+  /** How long the primary must be silent to count as down, ms. */
+  readonly downAfterMs?: number;
+  /** As whom they connect to the servers. */
+  readonly user?: { readonly name: string; readonly password: string };
 }
 
 /** Starts three that call the primary `name`, and resolves when each knows the replica and the other two. */
 export async function startSentinels(
   { host, port }: Pick<RedisServer, 'host' | 'port'>,
   name: string,
+  { downAfterMs = 1_000, user }: SentinelsOptions = {},
 ): Promise<Sentinels> {
   await using stack = new AsyncDisposableStack();
   const nodes: string[] = [];
@@ -29,8 +42,11 @@ export async function startSentinels(
       `bind ${host}`,
       `dir ${dir}`,
       `sentinel monitor ${name} ${host} ${port} 2`,
-      `sentinel down-after-milliseconds ${name} 1000`,
+      `sentinel down-after-milliseconds ${name} ${downAfterMs}`,
       `sentinel failover-timeout ${name} 5000`,
+      ...(user
+        ? [`sentinel auth-user ${name} ${user.name}`, `sentinel auth-pass ${name} ${user.password}`]
+        : []),
     ];
     await writeFile(join(dir, 'sentinel.conf'), `${settings.join('\n')}\n`);
     const child = run(findServer(), dir, [join(dir, 'sentinel.conf'), '--sentinel']);
@@ -43,7 +59,38 @@ export async function startSentinels(
   }
   for (const node of nodes) await eventually(() => knowsAll(node, name), { everyMs: 100 });
   const started = stack.move();
-  return { nodes, [Symbol.asyncDispose]: () => started.disposeAsync() };
+  return {
+    nodes,
+    // refused while one of them has just been started, or is not over yet
+    failOver: () =>
+      eventually(
+        () => ask(nodes[0] ?? '', (redis) => redis.call('SENTINEL', 'FAILOVER', name).then(() => undefined)),
+        {
+          everyMs: 200,
+        },
+      ),
+    agreeOn: async (server) => {
+      for (const node of nodes)
+        await eventually(
+          async () => {
+            const found = await ask(node, (redis) => redis.call('SENTINEL', 'get-master-addr-by-name', name));
+            if (Array.isArray(found) && Number(found[1]) === server.port) return;
+            throw new Error(`the sentinel at ${node} names ${String(found)}`);
+          },
+          { everyMs: 50 },
+        );
+    },
+    [Symbol.asyncDispose]: () => started.disposeAsync(),
+  };
+}
+
+async function ask<T>(node: string, question: (redis: Redis) => Promise<T>): Promise<T> {
+  const sentinel = openRedis({ url: `redis://${node}` }, { retryStrategy: () => 50 });
+  try {
+    return await question(sentinel);
+  } finally {
+    dropRedis(sentinel);
+  }
 }
 
 export interface OneSentinelOptions {
@@ -111,13 +158,8 @@ function listens(port: number): Promise<void> {
 }
 
 async function knowsAll(node: string, name: string): Promise<void> {
-  const sentinel = openRedis({ url: `redis://${node}` }, { retryStrategy: () => 50 });
-  try {
-    const reply = (await sentinel.call('SENTINEL', 'MASTER', name)) as string[];
-    const field = (key: string): string | undefined => reply[reply.indexOf(key) + 1];
-    if (field('num-slaves') !== '1' || field('num-other-sentinels') !== '2')
-      throw new Error(`the sentinel at ${node} does not know all yet: ${reply.join(' ')}`);
-  } finally {
-    dropRedis(sentinel);
-  }
+  const reply = (await ask(node, (redis) => redis.call('SENTINEL', 'MASTER', name))) as string[];
+  const field = (key: string): string | undefined => reply[reply.indexOf(key) + 1];
+  if (field('num-slaves') !== '1' || field('num-other-sentinels') !== '2')
+    throw new Error(`the sentinel at ${node} does not know all yet: ${reply.join(' ')}`);
 }
