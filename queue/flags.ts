@@ -134,7 +134,7 @@ export const QUEUE_OPTIONS: readonly OptionDefinition[] = [
  */
 export function redisAddress(flags: QueueFlags): RedisAddress {
   if (flags.sentinel && flags.cluster)
-    throw new UsageError('sentinels are given, and the nodes of a cluster as well: choose one');
+    throw new UsageError('both sentinels and the nodes of a cluster are given: choose one');
   const { password, tls: pems = {}, ...others } = credentialsIn(flags);
   const { redisTlsServerName: serverName, redisTlsInsecure: insecureSkipVerify } = flags;
   const tls: RedisTls = { ...pems, serverName, insecureSkipVerify };

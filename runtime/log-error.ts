@@ -26,7 +26,7 @@ export function loggedError(error: unknown, withStack: boolean, depth = 0): Logg
   try {
     return read(error, withStack, depth);
   } catch {
-    return { type: 'Error', message: 'an error that cannot be read (it throws when looked at)' };
+    return { type: 'Error', message: 'an error that cannot be read (it throws when it is read)' };
   }
 }
 

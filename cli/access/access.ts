@@ -114,12 +114,10 @@ const OF_THE_POOL = ['redis', 'sentinel', 'cluster', 'result'];
 async function poolPlace(name: string, flags: AccessFlags, stack: AsyncDisposableStack): Promise<Place> {
   const { given } = flags;
   if (given.includes('argument') && given.includes('pool'))
-    throw new UsageError('a pool is given, and --pool as well: choose one');
+    throw new UsageError('both a pool and --pool are given: choose one');
   const twice = OF_THE_POOL.find((flag) => given.includes(flag));
   if (twice !== undefined)
-    throw new UsageError(
-      `a pool is given, and --${twice} as well, which the pool defines itself: choose one`,
-    );
+    throw new UsageError(`both a pool and --${twice}, which the pool defines itself, are given: choose one`);
   // the library that reads kubeconfigs takes a hundred MB and half a second, which a bare Redis does not need
   const { openPool } = await import('./pool-access.ts');
   return await openPool(name, flags, stack);

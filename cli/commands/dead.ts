@@ -102,7 +102,8 @@ function selection(
     ...(olderThan === undefined ? {} : { olderThanMs: olderThan }),
   };
   const conditions = Object.keys(filter).length;
-  if (all && conditions > 0) throw new UsageError('--all is given, and a choice as well: omit one');
+  if (all && conditions > 0)
+    throw new UsageError('both --all and a choice of dead letters are given: omit one');
   if (!all && conditions === 0)
     throw new UsageError(`dead ${how} needs ids of tasks, --error, --older-than or --all`);
   return all ? 'all' : filter;

@@ -27,8 +27,7 @@ export interface DrainFlags extends AccessFlags {
 const POLL_MS = 250;
 
 export async function drain(workers: readonly string[], flags: DrainFlags): Promise<void> {
-  if (workers.length > 0 && flags.all)
-    throw new UsageError('workers are named, and --all is given as well: choose one');
+  if (workers.length > 0 && flags.all) throw new UsageError('both workers and --all are given: choose one');
   if (workers.length === 0 && !flags.all && flags.pool === undefined)
     throw new UsageError(
       'drain needs ids of workers, --pool for all of a pool, or --all: see millrace workers',

@@ -100,7 +100,7 @@ function checkUsage(task: string | undefined, flags: EnqueueFlags): void {
   if (flags.timeout !== undefined && !flags.wait)
     throw new UsageError('--timeout is for --wait: add --wait, or omit --timeout');
   if (flags.delay !== undefined && flags.at !== undefined)
-    throw new UsageError('--delay is given, and --at as well: choose one');
+    throw new UsageError('both --delay and --at are given: choose one');
 }
 
 async function openTasks(path: string): Promise<{ stream: AsyncIterable<Buffer>; bytes: number }> {

@@ -156,7 +156,7 @@ async function startOwnRedis(
   onEnd: (why: string) => void,
 ): Promise<LocalRedis> {
   const redis = await startLocalRedis({ env, install, preferredPort: USUAL_PORT, onProgress: say, onEnd });
-  say(`${redis.what} at ${redis.url}, for as long as this runs; it keeps nothing`);
+  say(`${redis.what} at ${redis.url}, for as long as this runs; nothing in it is kept`);
   return redis;
 }
 

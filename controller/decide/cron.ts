@@ -82,7 +82,9 @@ function parse(start: string, field: string): Cron {
       { cause: error },
     );
   }
-  throw new RangeError(`${field} is ${JSON.stringify(start)}, a day that never comes: correct day and month`);
+  throw new RangeError(
+    `${field} is ${JSON.stringify(start)}, a date that never occurs: correct the day or the month`,
+  );
 }
 
 function zoneOf(timeZone: string, field: string): LocalTime {

@@ -23,7 +23,7 @@ function requirementOf(text: string): LabelMatch {
   const operator = not ?? is;
   const wantsList = operator === 'in' || operator === 'notin';
   if (key === '' || isList !== wantsList || (operator === undefined && values !== ''))
-    throw new SyntaxError(`"${text.slice(0, 100)}" is no requirement of a label selector`);
+    throw new SyntaxError(`"${text.slice(0, 100)}" is not a requirement of a label selector`);
   if (operator === undefined) return (labels) => Object.hasOwn(labels, key);
   const wanted = isList
     ? values

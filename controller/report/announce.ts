@@ -92,7 +92,7 @@ export function announceChanges(
 
 /** The API server refuses the status. */
 export function announceRefusal({ events, log }: AnnounceDeps, pool: WorkerPool, why: string): void {
-  log.warn({ pool: keyOf(pool), why }, 'the status is refused');
+  log.warn({ pool: keyOf(pool), why }, 'the API server rejected the status');
   const note = `The status stays as it was, though the pool is scaled: ${why}`;
   recordEvent(events, pool, { type: 'Warning', reason: 'StatusRefused', action: 'Reconcile', note });
 }

@@ -72,7 +72,7 @@ async function askAll(
   if (questions.length === 0) return { now: 0, replies: [] };
   // commands may come out of a pool's spec
   const stray = questions.find(({ command }) => !COMMANDS.includes(command));
-  if (stray) throw new RangeError(`${stray.command} is no command that a source may use`);
+  if (stray) throw new RangeError(`${stray.command} is not a command that a source may use`);
   const what = 'the answers of a source';
   const reply = await script(redis, 'ask')(
     questions.length,

@@ -96,7 +96,7 @@ describe.concurrent('schedules', () => {
     );
     await pool.asked(1);
     await pool.edit({ schedules: [{ ...schedules[0], timeZone: 'Europe/Berlin', start: '0 8 31 2 *' }] });
-    await eventually(async () => expect(await pool.ready()).toContain('a day that never comes'), bounded);
+    await eventually(async () => expect(await pool.ready()).toContain('a date that never occurs'), bounded);
     await pool.edit({ schedules: null });
     await pool.asked(4);
     await eventually(async () => expect(await pool.ready()).toMatch(/^True Scaling/), bounded);

@@ -186,7 +186,9 @@ describe('the API', () => {
       `no WorkerPool in namespace "${namespace}" matches "pool=blue"`,
     );
     await expect(get('millrace_speed')).rejects.toThrow('there is no metric millrace_speed');
-    await expect(get('millrace_tasks', 'pool in red')).rejects.toThrow('no requirement of a label selector');
+    await expect(get('millrace_tasks', 'pool in red')).rejects.toThrow(
+      'not a requirement of a label selector',
+    );
     // a pool whose Deployment is not there is measured and not decided
     await expect(get('millrace_desired_replicas', 'pool=green')).rejects.toThrow('green-workers');
     const redis = { url: 'redis://127.0.0.1:1/0' };

@@ -69,7 +69,7 @@ test('a command that is not on the list is not sent', async () => {
   const redis = server.client();
   await redis.set('key', 'kept');
   const writing = question('DEL' as Command, 'key', [], (reply) => reply);
-  await expect(createAsk(redis)({ writing })).rejects.toThrow('DEL is no command that a source may use');
+  await expect(createAsk(redis)({ writing })).rejects.toThrow('DEL is not a command that a source may use');
   expect(await redis.get('key')).toBe('kept');
 });
 

@@ -163,7 +163,7 @@ describe('what cannot be a schedule', () => {
     [{ start: 'at eight' }, 'write five fields of cron'],
     [
       { start: '0 8 31 2 *' },
-      'schedules[1].start is "0 8 31 2 *", a day that never comes: correct day and month',
+      'schedules[1].start is "0 8 31 2 *", a date that never occurs: correct the day or the month',
     ],
     [
       { timeZone: 'Europe/Berln' },

@@ -70,7 +70,7 @@ describe('a label selector', () => {
   test.each(['pool=a b', 'pool in a', 'pool=(a)', '(a)', 'pool tiles', 'a,,b', '!', 'pool in (a'])(
     '%s is none',
     (selector) => {
-      expect(() => parseLabelSelector(selector)).toThrow('is no requirement of a label selector');
+      expect(() => parseLabelSelector(selector)).toThrow('is not a requirement of a label selector');
     },
   );
 });

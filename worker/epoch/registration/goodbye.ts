@@ -22,7 +22,7 @@ export async function sayGoodbye(options: GoodbyeOptions, certain: boolean): Pro
   try {
     const goodbye = reap(redis, keys, worker, epoch, certain ? 'leave' : 'displaced');
     const left = await Promise.race([goodbye, resender.expired]);
-    if (left) log.info({ tasks: left }, 'handed back to the queue');
+    if (left) log.info({ tasks: left }, 'tasks were handed back to the queue');
   } catch (error) {
     log.error(
       { err: error },

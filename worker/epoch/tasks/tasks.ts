@@ -149,7 +149,7 @@ export function createTasks(options: TasksOptions): Tasks {
       onHolding();
     },
     cancel: (marked) => {
-      options.log.info({ tasks: marked.size }, 'cancelled');
+      options.log.info({ tasks: marked.size }, 'tasks were cancelled');
       for (const [receipt, id] of marked) running.abort(receipt, new TaskCancelled(id));
       for (const delivery of held.remove(({ receipt }) => marked.has(receipt)))
         batch.cancel(delivery, marked.get(delivery.receipt) ?? '', performance.now());
