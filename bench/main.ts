@@ -11,6 +11,7 @@ import { version } from '../runtime/version.ts';
 import type { Bench, BenchOptions } from './report.ts';
 
 const benches: Record<string, () => Promise<Bench>> = {
+  cluster: async () => (await import('./cluster.ts')).cluster,
   burst: async () => (await import('./burst.ts')).burst,
   fleet: async () => (await import('./fleet.ts')).fleet,
   hostile: async () => (await import('./hostile.ts')).hostile,

@@ -30,7 +30,11 @@ export async function waitReady(contestant: Contestant): Promise<void> {
 }
 
 /** Lets one contestant process `count` tasks and checks each result. */
-export async function drainRound(server: BenchRedis, contestant: Contestant, count: number): Promise<Drain> {
+export async function drainRound(
+  server: Pick<BenchRedis, 'cpuMs'>,
+  contestant: Contestant,
+  count: number,
+): Promise<Drain> {
   await contestant.fill(count);
   const redisBefore = await server.cpuMs();
   const clientBefore = cpuMsOf(contestant.child.pid) ?? NaN;

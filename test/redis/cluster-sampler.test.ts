@@ -4,12 +4,13 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createClusterWake } from '../../controller/sample/cluster-wake.ts';
 import { drainsOf } from '../../controller/act/scale-in.ts';
 import { openClusterLinks } from '../../queue/connection/cluster/links.ts';
+import type { RedisAddress } from '../../queue/connection/connection.ts';
 import { locationOf } from '../../queue/location.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { startCluster, type RedisCluster } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
-import { known, sample } from '../support/sampling.ts';
+import { known, sample, unknown } from '../support/sampling.ts';
 import { freshKeys } from '../support/turns.ts';
 import { startWorker } from '../support/workers.ts';
 
@@ -160,4 +161,47 @@ test('a single server that is named as a cluster, and the reverse, are reported 
       }),
     ),
   );
+});
+
+test('what refuses CLUSTER SLOTS, and a database of a cluster, are reported with what to do', async () => {
+  for (const server of cluster.servers)
+    await server.client().call('ACL', 'SETUSER', 'app', 'on', '>secret', '~*', '&*', '+@all', '-cluster');
+  // as a proxy that looks like one server
+  await using proxy = await startRedis({ args: ['--rename-command', 'CLUSTER', ''] });
+  const [node] = cluster.servers;
+  const rows: [RedisAddress, RegExp][] = [
+    [
+      { ...cluster.address, username: 'app', password: 'secret' },
+      /cluster node 127\.0\.0\.1:\d+ refuses CLUSTER SLOTS to this user: allow it with \+cluster\|slots/,
+    ],
+    [
+      { cluster: { nodes: [`${proxy.host}:${proxy.port}`] } },
+      /does not execute CLUSTER SLOTS: give the nodes themselves, or, if it is a proxy/,
+    ],
+    [{ url: `${node?.url}/1` }, /has no database 1/],
+  ];
+  for (const [address, why] of rows) {
+    await using sampling = sample(address);
+    sampling.sampler.add('p', [freshKeys()]);
+    await unknown(sampling.sampler, 'Unreachable', why);
+  }
+});
+
+test('a node that is gone is named, is no question of TLS, and is read again when it is back', async () => {
+  const [keys] = await twoQueues();
+  const owner = await cluster.ownerOf(keys.queue);
+  await using sampling = sample(cluster.address, { pollMs: 200 });
+  const { sampler, seen } = sampling;
+  sampler.add('p', [keys]);
+  await known(sampler, 'p', { waiting: 0 });
+  await owner.kill();
+  await unknown(
+    sampler,
+    'Unreachable',
+    new RegExp(`cluster node 127\\.0\\.0\\.1:${owner.port} refuses connections: is it running`),
+  );
+  await owner.start();
+  await known(sampler, 'p', { waiting: 0 });
+  const reasons = seen.flatMap(({ sampled }) => (sampled.kind === 'unknown' ? sampled.why : []));
+  expect(reasons.filter((why) => why.includes('TLS'))).toEqual([]);
 });

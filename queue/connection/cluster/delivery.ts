@@ -83,7 +83,7 @@ export function createDeliveries({ topology, linkTo, waits, passingMs }: Deliver
     trip.tries++;
     lastOf.set(client, link);
     client.use(link.redis);
-    cork(link);
+    if (!waits) cork(link);
     insideOf(link.redis).sendCommand(command);
   }
 
@@ -103,7 +103,6 @@ export function createDeliveries({ topology, linkTo, waits, passingMs }: Deliver
   function follow(trip: Trip, once: boolean, { slot, node }: { slot: number; node: Endpoint }): void {
     if (once) {
       const link = linkTo(node);
-      cork(link);
       // it applies to the next command of that connection
       if (waits || link.redis.status === 'ready') link.redis.asking().catch(() => undefined);
       return send(trip, link);
@@ -149,7 +148,7 @@ function unconnected(): ClusterRefused {
   return new ClusterRefused('away', 'the connection to a cluster node is being opened');
 }
 
-/** What is sent in one tick is one write. */
+/** What is sent in one tick is one write: for those who send many small commands at once, and do not wait for a connection. */
 function cork(link: Link): void {
   const stream = link.redis.stream as Redis['stream'] | undefined;
   if (!stream || link.corked) return;
