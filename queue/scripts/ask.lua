@@ -104,6 +104,21 @@ local function living(key, most)
   return found
 end
 
+-- how many of the first members by score, behind a prefix, are names of keys that are there
+local function named(key, prefix, first, last, most)
+  local members = redis.pcall('ZRANGE', key, first, last, 'BYSCORE', 'LIMIT', 0, most)
+  if members.err then return members end
+  local total = 0
+  for from = 1, #members, 250 do
+    local names = {}
+    for i = from, math.min(from + 249, #members) do names[#names + 1] = prefix .. members[i] end
+    local there = redis.pcall('EXISTS', unpack(names))
+    if type(there) ~= 'number' then return there end
+    total = total + there
+  end
+  return total
+end
+
 local function value(row, name)
   for i = 1, #row, 2 do
     if row[i] == name then return row[i + 1] end
@@ -145,6 +160,7 @@ for i, key in ipairs(KEYS) do
   elseif command == 'XRANGE' then reply = ids(key, arguments[1], arguments[2], tonumber(arguments[3]))
   elseif string.sub(command, 1, 6) == 'XINFO ' then reply = information(string.sub(command, 7), key, arguments[1])
   elseif command == 'SSCAN' then reply = living(key, tonumber(arguments[1]))
+  elseif command == 'ZRANGE EXISTS' then reply = named(key, unpack(arguments))
   elseif command == 'HSCAN' then reply = tails(key, tonumber(arguments[1]))
   elseif command == 'GET' then reply = redis.pcall('GETRANGE', key, 0, longest - 1)
   else reply = redis.pcall(command, key, unpack(arguments)) end

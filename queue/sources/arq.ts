@@ -10,7 +10,7 @@
  */
 import type { Ask } from './ask.ts';
 import { delayedIn, MILLISECONDS } from './delayed.ts';
-import { count, lowestScore, texts, waking, type Moment } from './question.ts';
+import { count, countNamed, lowestScore, waking, type Moment } from './question.ts';
 import type { Source, SourceCounts } from './source.ts';
 
 export interface ArqSettings {
@@ -35,27 +35,18 @@ async function readQueue(ask: Ask, queue: string, horizonMs: number): Promise<So
   const { now, answers } = await ask({
     all: waking(count('ZCARD', queue)),
     work: count('ZCOUNT', queue, '-inf', at(0)),
-    first: texts('ZRANGE', queue, '-inf', at(0), 'BYSCORE', 'LIMIT', 0, MOST_RUNNING),
+    running: countNamed(queue, IN_PROGRESS, { from: '-inf', to: at(0), most: MOST_RUNNING }),
     delayed: count('ZCOUNT', queue, after(0), '+inf'),
     dueSoon: count('ZCOUNT', queue, after(0), at(horizonMs)),
     lowest: lowestScore(queue, after(0)),
   });
-  const { work, first } = answers;
-  const running = await countRunning(ask, first);
+  const { work, running } = answers;
   return {
     now,
     waiting: Math.max(0, work - running),
     inHand: Math.min(work, running),
     ...delayedIn({ ...answers, due: 0 }, MILLISECONDS),
   };
-}
-
-/** One command for all. */
-async function countRunning(ask: Ask, jobs: readonly string[]): Promise<number> {
-  const [first, ...others] = jobs.map((job) => `${IN_PROGRESS}${job}`);
-  if (first === undefined) return 0;
-  const { answers } = await ask({ running: count('EXISTS', first, ...others) });
-  return answers.running;
 }
 
 function at(plusMs: number): Moment {

@@ -29,6 +29,7 @@ export const COMMANDS = [
   'ZCARD',
   'ZCOUNT',
   'ZRANGE',
+  'ZRANGE EXISTS',
 ] as const;
 export type Command = (typeof COMMANDS)[number];
 
@@ -83,6 +84,15 @@ export function text(
   ...args: readonly Argument[]
 ): Question<string | undefined> {
   return question(command, key, args, (reply) => optionalText(reply, `the reply to ${command} ${key}`));
+}
+
+/** How many of the first `most` members of a sorted set by score, behind `prefix`, are names of existing keys. */
+export function countNamed(
+  key: string,
+  prefix: string,
+  { from, to, most }: { readonly from: Argument; readonly to: Argument; readonly most: number },
+): Question<number> {
+  return count('ZRANGE EXISTS', key, prefix, from, to, most);
 }
 
 /** A number that is kept as a text; 0 where there is none. */
