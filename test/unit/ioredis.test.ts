@@ -26,6 +26,15 @@ test('connections are counted, and what waits for one is rejected', async () => 
   redis.disconnect();
 });
 
+test('what waits for a connection can be taken from its queue, and ends by its own function', async () => {
+  const redis = await away();
+  const waiting = redis.ping();
+  insideOf(redis).offlineQueue.shift()?.command.reject(new Error('sent elsewhere'));
+  await expect(waiting).rejects.toThrow('sent elsewhere');
+  expect(insideOf(redis).offlineQueue.shift()).toBeUndefined();
+  redis.disconnect();
+});
+
 test('a client that is dropped between two attempts has ended, and rejects what waits', async () => {
   const redis = await away();
   const ended = happens(redis, 'end');
