@@ -20,7 +20,7 @@ import {
   vainIds,
 } from './read-pace.ts';
 import { resultErrorOf } from './result-errors.ts';
-import { createWatches, type HashPlace, type Replies, type Watches } from './result-watches.ts';
+import { createHashWatches, type HashPlace, type Replies, type HashWatches } from './result-watches.ts';
 import type { WaitSet } from './waiting.ts';
 
 const POLL_MS = 25;
@@ -54,7 +54,7 @@ export function createResultReader({ values, errors, waits }: ResultReaderOption
   let lastOfAll = -Infinity;
   let reading = false;
   let again = false;
-  const watches = createWatches(values, errors, () => {
+  const watches = createHashWatches(values, errors, () => {
     noticed = true;
     readSoon();
   });
@@ -89,7 +89,7 @@ export function createResultReader({ values, errors, waits }: ResultReaderOption
     }
   }
 
-  async function lookUpNext(tracking: Watches | undefined): Promise<void> {
+  async function lookUpNext(tracking: HashWatches | undefined): Promise<void> {
     lastRead = performance.now();
     const afterNotice = noticed;
     if (noticed || !watches.report(tracking) || lastRead - lastOfAll >= safetyMs(waits.size)) {

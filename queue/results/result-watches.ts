@@ -26,29 +26,33 @@ export type Replies = readonly [results: readonly (Buffer | null)[], failures: r
 type Ids = readonly (string | Buffer)[];
 
 /** The watches of both hashes: one, where they are on one server. */
-export interface Watches {
+export interface HashWatches {
   readonly values: KeyWatch;
   readonly errors: KeyWatch;
 }
 
 /** The watches, opened when they are first needed. */
-interface WatchesOpener extends AsyncDisposable {
+interface HashWatchesOpener extends AsyncDisposable {
   /** `undefined` if tracking is refused, which is final, or if they cannot be opened now. */
-  open(): Promise<Watches | undefined>;
+  open(): Promise<HashWatches | undefined>;
   /** Reads both hashes: on the connections of the watches, if there are any. */
-  read(watches: Watches | undefined, ids: Ids): Promise<Replies>;
+  read(watches: HashWatches | undefined, ids: Ids): Promise<Replies>;
   /** Whether every change of the keys that are read is reported. */
-  report(watches: Watches | undefined): boolean;
+  report(watches: HashWatches | undefined): boolean;
   /** Closes them; the next `open` opens others. */
   drop(): void;
 }
 
-export function createWatches(values: HashPlace, errors: HashPlace, onChange: () => void): WatchesOpener {
-  let watches: Promise<Watches | undefined> | undefined;
+export function createHashWatches(
+  values: HashPlace,
+  errors: HashPlace,
+  onChange: () => void,
+): HashWatchesOpener {
+  let watches: Promise<HashWatches | undefined> | undefined;
   /** In a cluster, a slot is moving: its keys are read from two nodes, and no change is reported. */
   let moving = false;
 
-  async function openBoth(): Promise<Watches | undefined> {
+  async function openBoth(): Promise<HashWatches | undefined> {
     await using stack = new AsyncDisposableStack();
     try {
       const ofValues = stack.use(await openKeyWatch(values.address, onChange));
@@ -87,11 +91,11 @@ export function createWatches(values: HashPlace, errors: HashPlace, onChange: ()
   };
 }
 
-function isArmed(watches: Watches | undefined): boolean {
+function isArmed(watches: HashWatches | undefined): boolean {
   return watches !== undefined && watches.values.armed && watches.errors.armed;
 }
 
-async function closeWatches(watches: Watches | undefined): Promise<void> {
+async function closeWatches(watches: HashWatches | undefined): Promise<void> {
   await Promise.all(
     Array.from(new Set(watches && Object.values(watches)), (one: KeyWatch) => one[Symbol.asyncDispose]()),
   );
@@ -112,7 +116,7 @@ function readBoth(values: Reader, errors: Reader, ids: Ids): Promise<Replies> {
 
 /** The same on the watches' connections. Throws `RedisTimeout` when the reply makes no progress; a long one may take longer. */
 async function readTracked(
-  watches: Watches,
+  watches: HashWatches,
   valuesKey: string,
   errorsKey: string,
   ids: Ids,
