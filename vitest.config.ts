@@ -1,7 +1,7 @@
 /**
- * Eight projects, run one after the other, so that a slow cluster never disturbs what is timed in milliseconds:
- * `unit` (pure), `redis` (a real server each), `programs` (what is started from a shell), `sources` (queue
- * libraries with their own workers), `kube` (a real API server),
+ * Ten projects, run one after the other, so that a slow cluster never disturbs what is timed in milliseconds:
+ * `unit` (pure), `redis` (a real server each), `newest-redis` and `newest-valkey` (a part of them on the newest servers),
+ * `programs` (what is started from a shell), `sources` (queue libraries with their own workers), `kube` (a real API server),
  * `browser` (the dashboard in Chromium), `chaos` (a short run of `npm run chaos`), `kind` (a real cluster). The first two
  * are the fast half.
  *
@@ -22,6 +22,22 @@ const project = (name: string, order: number, more: object = {}): object => ({
   },
 });
 
+/** Those of test/redis that depend most on the server, and need no TLS, which builds from PyPI lack. */
+const SERVER_TESTS =
+  '{cancel,clock,cluster-*,dead-letters,drain,eviction,failover,queue,reap,refused-turns,result*,sampler,sampler-source,' +
+  'server-troubles,suspects,turn,turn-bytes,turn-fates,turn-trouble,versions,wake,watch,worker-failures,worker-loop}';
+
+/** Tests of test/redis on another server than the system's. */
+const newest = (name: 'redis' | 'valkey', order: number): object =>
+  project(`newest-${name}`, order, {
+    include: [`test/redis/${SERVER_TESTS}.test.ts`],
+    globalSetup: ['test/matrix/newest.ts'],
+    setupFiles: [`test/matrix/newest-${name}.ts`],
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
+    maxWorkers: 5,
+  });
+
 export default defineConfig({
   test: {
     reporters: process.env['CI']
@@ -30,8 +46,10 @@ export default defineConfig({
     projects: [
       project('unit', 1, { testTimeout: 300_000, hookTimeout: 300_000, maxWorkers: 2 }),
       project('redis', 2, { testTimeout: 300_000, hookTimeout: 300_000, maxWorkers: 5 }),
-      project('programs', 3, { testTimeout: 300_000, hookTimeout: 300_000, maxWorkers: 2 }),
-      project('sources', 4, {
+      newest('redis', 3),
+      newest('valkey', 4),
+      project('programs', 5, { testTimeout: 300_000, hookTimeout: 300_000, maxWorkers: 2 }),
+      project('sources', 6, {
         globalSetup: ['test/sources/prepare.ts'],
         testTimeout: 300_000,
         hookTimeout: 600_000,
@@ -39,15 +57,15 @@ export default defineConfig({
         // each has its own server, and mostly waits for processes to start
         maxConcurrency: 2,
       }),
-      project('kube', 5, {
+      project('kube', 7, {
         globalSetup: ['test/support/tools.ts', 'test/sources/prepare.ts'],
         testTimeout: 400_000,
         hookTimeout: 600_000,
         maxWorkers: 3,
       }),
-      project('browser', 6, { testTimeout: 600_000, hookTimeout: 600_000, fileParallelism: false }),
-      project('chaos', 7, { testTimeout: 1_200_000, hookTimeout: 600_000, fileParallelism: false }),
-      project('kind', 8, {
+      project('browser', 8, { testTimeout: 600_000, hookTimeout: 600_000, fileParallelism: false }),
+      project('chaos', 9, { testTimeout: 1_200_000, hookTimeout: 600_000, fileParallelism: false }),
+      project('kind', 10, {
         globalSetup: ['test/kind/cluster.ts', 'test/support/kind-images.ts'],
         testTimeout: 600_000,
         hookTimeout: 1_800_000,

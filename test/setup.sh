@@ -5,7 +5,7 @@
 # printed, and nothing is installed.
 set -euo pipefail
 cd "$(dirname "$0")"
-parts=(check unit redis programs sources kube browser chaos kind)
+parts=(check unit redis newest-redis newest-valkey programs sources kube browser chaos kind)
 
 # What each part needs, as Debian's packages.
 # A server under test may be given a clock of its own, which is compiled (support/clock.ts); some clients are Python's.
@@ -15,7 +15,7 @@ needs() {
   case "$1" in
     check) echo shellcheck ;;
     unit) ;;
-    redis) echo "$server $python" ;;
+    redis | newest-*) echo "$server $python" ;;
     programs) echo "$server $python tmux zsh fish prometheus" ;;
     sources) echo "$server $python golang-go ruby-sidekiq" ;;
     kube) echo "$server $python prometheus" ;;

@@ -84,6 +84,6 @@ test('a part that there is not is named, with those that there are', async () =>
   await expect(run('bash', ['test/setup.sh', 'unti'], { cwd: root })).rejects.toMatchObject({
     code: 2,
     stderr:
-      "setup: there is no part 'unti': choose from check unit redis programs sources kube browser chaos kind\n",
+      "setup: there is no part 'unti': choose from check unit redis newest-redis newest-valkey programs sources kube browser chaos kind\n",
   });
 });

@@ -1,0 +1,4 @@
+/** A setup file of vitest. */
+import { chooseNewest } from './newest.ts';
+
+await chooseNewest('valkey');
