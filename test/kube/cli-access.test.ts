@@ -159,7 +159,7 @@ describe('what cannot be', () => {
     [['inspect', 'other'], 1, /there is no pool "other" in namespace "test-\d+": see millrace pools/],
     [['inspect', 'a/b/c'], 2, /"a\/b\/c" names no pool/],
     [['inspect', 'tiles', '--pool', 'ranks'], 2, /choose one/],
-    [['inspect', 'tiles', '--redis', 'redis://x'], 2, /and --redis as well/],
+    [['inspect', 'tiles', '--redis', 'redis://x'], 2, /both a pool and --redis/],
     [['inspect', 'ranks', '--queue', 'normal'], 2, /has no queue "normal": it has urgent, bulk/],
     [['inspect'], 2, /--namespace is for a pool/],
     [['inspect', 'tiles', '--context', 'other'], 1, /has no context "other": it has test/],
