@@ -182,6 +182,8 @@ test('actions need the token: without it nothing is offered, with a wrong one no
 });
 
 test('with the token: requeue one, drop one, pause and resume', async () => {
+  // what other tests have pushed is done
+  await eventually(async () => expect(await queue.inspect()).toMatchObject({ waiting: 0, inFlight: 0 }));
   await using look = await openPage(browser, full, { width: 1440 });
   const { page } = look;
   await page.getByRole('link', { name: 'tiles' }).click();

@@ -90,9 +90,12 @@ async function main(): Promise<void> {
   for (const server of chosen) {
     const outcome = await tryServer(server);
     if (!outcome) continue;
-    failed ||= outcome.unexpected.length + outcome.stale.length > 0;
+    if (outcome.unexpected.length + outcome.stale.length > 0) {
+      failed = true;
+      continue;
+    }
     outcomes.set(server.name, outcome);
-    if (!values.write || failed) continue;
+    if (!values.write) continue;
     const rows = servers.flatMap(({ name }) => outcomes.get(name) ?? []);
     await writeFile(RESULTS, `${JSON.stringify(rows, null, 2)}\n`);
     await writeFile(PAGE, pageOf(await readFile(PAGE, 'utf8'), rows));
