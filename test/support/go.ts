@@ -1,10 +1,10 @@
 /** Go programs for tests: each compiled once for its sources, and kept for later runs. */
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { access, mkdir, readdir, readFile, rename } from 'node:fs/promises';
-import { homedir } from 'node:os';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { keptInCache } from './cache.ts';
 
 const run = promisify(execFile);
 
@@ -14,24 +14,15 @@ export async function prepareGo(folder: string): Promise<string> {
   const files = await readdir(folder, { recursive: true, withFileTypes: true });
   const paths = files.filter((file) => file.isFile()).map((file) => join(file.parentPath, file.name));
   for (const path of paths.toSorted()) hash.update(await readFile(path));
-  const cache = join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'millrace-test');
-  const program = join(cache, `go-${hash.digest('hex').slice(0, 12)}`);
-  const isThere = access(program).then(
-    () => true,
-    () => false,
-  );
-  if (await isThere) return program;
-  await mkdir(cache, { recursive: true });
-  // compiled aside and moved into place whole, so that a run that was ended or one beside this leaves no half of it
-  const making = `${program}.${process.pid}`;
-  try {
-    await run('go', ['build', '-mod=readonly', '-o', making, '.'], { cwd: folder });
-  } catch (error) {
-    const { stderr, message } = error as Error & { stderr?: string };
-    throw new Error(`Go is needed, as new as go.mod says (${stderr?.trim() || message}): install it`, {
-      cause: error,
-    });
-  }
-  await rename(making, program);
-  return program;
+  const name = `go-${hash.digest('hex').slice(0, 12)}`;
+  return await keptInCache(name, async (program) => {
+    try {
+      await run('go', ['build', '-mod=readonly', '-o', program, '.'], { cwd: folder });
+    } catch (error) {
+      const { stderr, message } = error as Error & { stderr?: string };
+      throw new Error(`Go is needed, as new as go.mod says (${stderr?.trim() || message}): install it`, {
+        cause: error,
+      });
+    }
+  });
 }

@@ -1,8 +1,6 @@
 /** The environment of the programs that tests start from their sources. */
-import { homedir } from 'node:os';
 import { join } from 'node:path';
-
-const cache = join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'millrace-test');
+import { cacheFolder } from './cache.ts';
 
 /**
  * Nothing of the test's own, and a folder in which Node keeps what it has compiled: a start costs a third of the processor
@@ -10,5 +8,5 @@ const cache = join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), '
  */
 export const programEnv: NodeJS.ProcessEnv = {
   PATH: process.env['PATH'],
-  NODE_COMPILE_CACHE: join(cache, 'compiled'),
+  NODE_COMPILE_CACHE: join(cacheFolder, 'compiled'),
 };

@@ -1,6 +1,7 @@
 /** The page's model: order, sparklines, series, texts. */
 import { describe, expect, test } from 'vitest';
 import type { Overview, PoolPage, PoolRow } from '../../controller/dashboard/api.ts';
+import { COLUMNS } from '../../controller/dashboard/minutes.ts';
 import { ago, count, duration, rate } from '../../dashboard/format.ts';
 import { arrange, counts } from '../../dashboard/order.ts';
 import { applyOverview, SPARK_MS, sparkAt } from '../../dashboard/overview.ts';
@@ -82,19 +83,8 @@ describe('changes of the list', () => {
 
 describe('changes of a pool', () => {
   const column = [1, null];
-  const names = [
-    'waiting',
-    'inFlight',
-    'replicas',
-    'ready',
-    'desired',
-    'waitP50',
-    'waitP95',
-    'arrived',
-    'finished',
-  ];
   const columns = Object.fromEntries(
-    names.map((name) => [name, column]),
+    COLUMNS.map((name) => [name, column]),
   ) as unknown as PoolPage['series']['columns'];
   const series = { from: 100_000, stepMs: 2_000, columns };
   test('points are put where they belong, also where one was before', () => {
