@@ -1,0 +1,33 @@
+/**
+ * The names of a queue in partitions: several lists that are one queue, each with a result hash in its own cluster slot, so that they
+ * spread over the primaries of a Redis Cluster. Pure. A queue of one partition is an ordinary queue with plain names.
+ */
+import { crc32 } from 'node:zlib';
+import { queueKeys, type QueueKeys } from './keys.ts';
+
+/** More lists than this cost an idle worker and the controller more than they bring. */
+export const MAX_PARTITIONS = 256;
+
+/**
+ * The keys of all partitions: `queue:{0}`, `queue:{1}`, … with `result:{0}`, `result:{1}`, …; the plain names if there is one partition.
+ * Throws `RangeError` for a number that is none from 1 to `MAX_PARTITIONS`, and for names with a hash tag of their own.
+ */
+export function partitionKeys(queue: string, result: string, partitions: number): QueueKeys[] {
+  if (!Number.isInteger(partitions) || partitions < 1 || partitions > MAX_PARTITIONS)
+    throw new RangeError(`a queue has 1 to ${MAX_PARTITIONS} partitions: got ${partitions}`);
+  if (partitions === 1) return [queueKeys(queue, result)];
+  for (const name of [queue, result])
+    if (/\{[^}]+\}/.test(name))
+      throw new RangeError(
+        `"${name}" has a hash tag, which puts all of it into one cluster slot: it cannot have partitions`,
+      );
+  return Array.from({ length: partitions }, (_, i) => queueKeys(`${queue}:{${i}}`, `${result}:{${i}}`));
+}
+
+/**
+ * The partition, from 0, that library and command line push a task to: the CRC-32 (as of zlib) of the id's bytes modulo the number of
+ * partitions, which is easy to compute in any language. The same for a text and its UTF-8 bytes.
+ */
+export function partitionOf(id: string | Buffer, partitions: number): number {
+  return partitions === 1 ? 0 : crc32(id) % partitions;
+}
