@@ -28,101 +28,110 @@ export interface Permits {
   doubt(): void;
 }
 
+interface PermitState {
+  /** The most urgent first. */
+  readonly lanes: () => readonly Lane[];
+  readonly findFilled: FindFilled;
+  /** Those below this rank may ask again. */
+  readonly onRead: (rank: number) => void;
+  readonly permits: WeakMap<Lane, Permit>;
+}
+
 /** `lanes`: the most urgent first. `onRead`: those below this rank may ask again. */
 export function createPermits(
   lanes: () => readonly Lane[],
   findFilled: FindFilled,
   onRead: (rank: number) => void,
 ): Permits {
-  const permits = new WeakMap<Lane, Permit>();
-
-  const permitOf = (lane: Lane): Permit => {
-    const known = permits.get(lane) ?? { askedAt: undefined, until: -Infinity };
-    permits.set(lane, known);
-    return known;
+  const state: PermitState = { lanes, findFilled, onRead, permits: new WeakMap() };
+  return {
+    mayPass: (lane, asks) => mayPass(state, lane, asks),
+    took: (lane) => {
+      permitOf(state, lane).until = performance.now() + lane.windowMs;
+    },
+    doubt: () => doubt(state),
   };
+}
 
-  /** Reads all of them together, except that those whose keys do not show everything make a turn of their own. */
-  function read(which: readonly Lane[]): void {
-    const still = which.filter((lane) => !lane.inMotion);
-    for (const lane of which) if (lane.inMotion) lane.poll();
-    if (still.length === 0) return;
-    const sentAt = performance.now();
-    const turns = still.map((lane) => lane.turns);
-    // if it fails, turns take its place, which are retried
-    const found = findFilled(still).catch(() => new Set(still));
-    void found.then((filled) => {
-      for (const [i, lane] of still.entries())
-        if (filled.has(lane)) lane.poll();
-        else lane.foundEmpty(turns[i] as number, sentAt);
-      onRead(still[0]?.rank ?? 0);
-    });
-  }
+function permitOf({ permits }: PermitState, lane: Lane): Permit {
+  const known = permits.get(lane) ?? { askedAt: undefined, until: -Infinity };
+  permits.set(lane, known);
+  return known;
+}
 
-  /** The most urgent queue above that has tasks, or may have. */
-  function wantingAbove(lane: Lane): Lane | undefined {
-    for (const other of lanes()) {
-      if (other.rank >= lane.rank) return undefined;
-      if (other.wantsWork || other.inTransit || other.held > 0) return other;
-    }
-    return undefined;
-  }
-
-  /** Whether all above were found empty since then. */
-  function wereReadAbove(lane: Lane, since: number): boolean {
-    for (const other of lanes()) {
-      if (other.rank >= lane.rank) break;
-      if (other.readAt < since) return false;
-    }
-    return true;
-  }
-
-  /** Those above of which no read was sent since then. */
-  function unreadAbove(lane: Lane, since: number): Lane[] {
-    const unread: Lane[] = [];
-    for (const other of lanes()) {
-      if (other.rank >= lane.rank) break;
-      if (other.readSentAt < since) unread.push(other);
-    }
-    return unread;
-  }
-
-  function mayPass(lane: Lane, asks: boolean): boolean {
-    if (lane.rank === 0) return true;
-    const permit = permitOf(lane);
-    const wanting = wantingAbove(lane);
-    if (wanting) {
-      // what was found before is out of date when these are through
-      permit.askedAt = undefined;
-      if (asks && wanting.wantsWork) wanting.take();
-      return false;
-    }
-    const now = performance.now();
-    if (now < permit.until || wereReadAbove(lane, now - FRESH_MS)) return true;
-    const { askedAt } = permit;
-    const unread = unreadAbove(lane, askedAt ?? Infinity);
-    if (askedAt !== undefined && unread.length === 0) {
-      permit.until = now + FRESH_MS;
-      permit.askedAt = undefined;
-      return true;
-    }
-    if (asks && askedAt === undefined) {
-      permit.askedAt = now;
-      read(unread);
-    }
+function mayPass(state: PermitState, lane: Lane, asks: boolean): boolean {
+  if (lane.rank === 0) return true;
+  const permit = permitOf(state, lane);
+  const lanes = state.lanes();
+  const wanting = wantingAbove(lanes, lane);
+  if (wanting) {
+    // what was found before is out of date when these are through
+    permit.askedAt = undefined;
+    if (asks && wanting.wantsWork) wanting.take();
     return false;
   }
-
-  function doubt(): void {
-    const wanting = lanes().filter((other) => other.wantsWork && !other.inMotion);
-    if (wanting.length > 1) read(wanting);
+  const now = performance.now();
+  if (now < permit.until || wereReadAbove(lanes, lane, now - FRESH_MS)) return true;
+  const { askedAt } = permit;
+  const unread = unreadAbove(lanes, lane, askedAt ?? Infinity);
+  if (askedAt !== undefined && unread.length === 0) {
+    permit.until = now + FRESH_MS;
+    permit.askedAt = undefined;
+    return true;
   }
+  if (asks && askedAt === undefined) {
+    permit.askedAt = now;
+    read(state, unread);
+  }
+  return false;
+}
 
-  return {
-    mayPass,
-    took: (lane) => {
-      permitOf(lane).until = performance.now() + lane.windowMs;
-    },
-    doubt,
-  };
+function doubt(state: PermitState): void {
+  const wanting = state.lanes().filter((other) => other.wantsWork && !other.inMotion);
+  if (wanting.length > 1) read(state, wanting);
+}
+
+/** Reads all of them together, except that those whose keys do not show everything make a turn of their own. */
+function read({ findFilled, onRead }: PermitState, which: readonly Lane[]): void {
+  const still = which.filter((lane) => !lane.inMotion);
+  for (const lane of which) if (lane.inMotion) lane.poll();
+  if (still.length === 0) return;
+  const sentAt = performance.now();
+  const turns = still.map((lane) => lane.turns);
+  // if it fails, turns take its place, which are retried
+  const found = findFilled(still).catch(() => new Set(still));
+  void found.then((filled) => {
+    for (const [i, lane] of still.entries())
+      if (filled.has(lane)) lane.poll();
+      else lane.foundEmpty(turns[i] as number, sentAt);
+    onRead(still[0]?.rank ?? 0);
+  });
+}
+
+/** The most urgent queue above that has tasks, or may have. */
+function wantingAbove(lanes: readonly Lane[], lane: Lane): Lane | undefined {
+  for (const other of lanes) {
+    if (other.rank >= lane.rank) return undefined;
+    if (other.wantsWork || other.inTransit || other.held > 0) return other;
+  }
+  return undefined;
+}
+
+/** Whether all above were found empty since then. */
+function wereReadAbove(lanes: readonly Lane[], lane: Lane, since: number): boolean {
+  for (const other of lanes) {
+    if (other.rank >= lane.rank) break;
+    if (other.readAt < since) return false;
+  }
+  return true;
+}
+
+/** Those above of which no read was sent since then. */
+function unreadAbove(lanes: readonly Lane[], lane: Lane, since: number): Lane[] {
+  const unread: Lane[] = [];
+  for (const other of lanes) {
+    if (other.rank >= lane.rank) break;
+    if (other.readSentAt < since) unread.push(other);
+  }
+  return unread;
 }
