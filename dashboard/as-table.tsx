@@ -1,6 +1,6 @@
 import { useState } from 'preact/hooks';
 import type { Series } from '../controller/dashboard/api.ts';
-import { clock, count, duration } from './format.ts';
+import { clock, formatCount, formatMs } from './format.ts';
 
 const ROWS = 15;
 
@@ -10,9 +10,9 @@ export function AsTable({ series, times, now }: { series: Series; times: readonl
   const every = Math.max(1, Math.floor(times.length / ROWS));
   const { waiting, inFlight, replicas, ready, desired, waitP50, waitP95 } = series.columns;
   const number = (value: number | null | undefined): string =>
-    typeof value === 'number' ? count(value) : '–';
+    typeof value === 'number' ? formatCount(value) : '–';
   const time = (value: number | null | undefined): string =>
-    typeof value === 'number' ? duration(value) : '–';
+    typeof value === 'number' ? formatMs(value) : '–';
   const indexes = times.map((_, i) => i).filter((i) => (times.length - 1 - i) % every === 0);
   return (
     <details class="as-table" onToggle={(event) => setOpen(event.currentTarget.open)}>

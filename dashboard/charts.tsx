@@ -3,7 +3,7 @@ import { useEffect, useMemo, useState } from 'preact/hooks';
 import type { DecisionView, PastRange, PoolPast, Series } from '../controller/dashboard/api.ts';
 import { AsTable } from './as-table.tsx';
 import { Chart, type Line } from './chart.tsx';
-import { clock, count, duration } from './format.ts';
+import { clock, formatCount, formatMs } from './format.ts';
 import { Icon } from './icons.tsx';
 import { DecisionLane } from './lane.tsx';
 import type { PastState } from './past.ts';
@@ -53,7 +53,7 @@ export function Charts(props: ChartsProps) {
   useEffect(() => setPointed(undefined), [range]);
   return (
     <Section
-      title={`The last ${duration(spanOf(series, range))}`}
+      title={`The last ${formatMs(spanOf(series, range))}`}
       note={at === undefined ? stepsOf(past, range) : `at ${clock(at, now)}`}
       tools={<Ranges pool={pool} range={range} />}
     >
@@ -116,9 +116,9 @@ function Plots({ series, decisions, targetMs, now, pointed, onPoint }: PlotsProp
     <>
       <DecisionLane decisions={shown} from={from} to={to} now={now} />
       <div class="charts">
-        <Chart title="Tasks" lines={TASKS} format={count} least={4} {...common} />
-        <Chart title="Replicas" lines={REPLICAS} format={count} least={4} {...common} />
-        <Chart title="Wait" lines={WAITS} format={duration} least={100} limit={targetMs} dated {...common} />
+        <Chart title="Tasks" lines={TASKS} format={formatCount} least={4} {...common} />
+        <Chart title="Replicas" lines={REPLICAS} format={formatCount} least={4} {...common} />
+        <Chart title="Wait" lines={WAITS} format={formatMs} least={100} limit={targetMs} dated {...common} />
       </div>
       <AsTable series={series} times={times} now={now} />
     </>
@@ -137,7 +137,7 @@ function spanOf(series: Series | undefined, range: PastRange | undefined): numbe
 function stepsOf(past: PoolPast | undefined, range: PastRange | undefined): string | undefined {
   if (range === undefined || !past) return undefined;
   const { entryMs, series } = past;
-  return `${duration(entryMs)} entries, in steps of ${duration(series.stepMs)}: the most in each`;
+  return `${formatMs(entryMs)} entries, in steps of ${formatMs(series.stepMs)}: the most in each`;
 }
 
 function sentenceOf(words: string): string {

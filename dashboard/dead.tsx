@@ -2,7 +2,7 @@
 import { useState } from 'preact/hooks';
 import type { About, DeadRow, DeadView } from '../controller/dashboard/api.ts';
 import { Dialog } from './dialog.tsx';
-import { ago, clock, count, plural } from './format.ts';
+import { ago, clock, formatCount, plural } from './format.ts';
 import { Nothing, Section } from './section.tsx';
 import { sendAction, useToken } from './session.ts';
 
@@ -51,15 +51,15 @@ export function DeadLetterList({ pool, dead, about, now }: DeadLetterListProps) 
   return (
     <Section
       title="Dead letters"
-      note={all > list.length ? `the newest ${list.length} of ${count(all)}` : plural(all, 'task')}
+      note={all > list.length ? `the newest ${list.length} of ${formatCount(all)}` : plural(all, 'task')}
       tools={
         acting && (
           <span class="acts">
             <button type="button" class="button small" onClick={() => ask('requeue')}>
-              Requeue {refs.length > 0 ? count(refs.length) : 'all'}
+              Requeue {refs.length > 0 ? formatCount(refs.length) : 'all'}
             </button>
             <button type="button" class="button small danger" onClick={() => ask('drop')}>
-              Drop {refs.length > 0 ? count(refs.length) : 'all'}
+              Drop {refs.length > 0 ? formatCount(refs.length) : 'all'}
             </button>
           </span>
         )

@@ -6,7 +6,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { listen, Refused, refusedBy } from './events.ts';
 import { readingHeaders, useToken, wantSignIn } from './session.ts';
 
-export type Link =
+export type FeedLink =
   | { readonly state: 'loading' }
   | { readonly state: 'live' }
   /** `missing`: the server responded that there is no such thing. */
@@ -16,7 +16,7 @@ export type Link =
 
 export interface Feed<Whole> {
   readonly whole: Whole | undefined;
-  readonly link: Link;
+  readonly link: FeedLink;
   /** When the data was last current, by the server's clock, ms. */
   readonly at: number;
   /** The server's clock minus this browser's, ms. */
@@ -42,7 +42,7 @@ export function useFeed<Whole extends { readonly seq: string; readonly now: numb
     let timer: ReturnType<typeof setTimeout> | undefined;
     setFeed(loading());
 
-    const link = (now: Link): void => setFeed((before) => ({ ...before, link: now }));
+    const link = (now: FeedLink): void => setFeed((before) => ({ ...before, link: now }));
     const later = (what: () => Promise<void>): void => {
       if (!signal.aborted) timer = setTimeout(() => void what(), RETRY_MS);
     };
@@ -117,7 +117,7 @@ export function useFeed<Whole extends { readonly seq: string; readonly now: numb
   return feed;
 }
 
-function loading(): { whole: undefined; link: Link; at: number; skew: number } {
+function loading(): { whole: undefined; link: FeedLink; at: number; skew: number } {
   return { whole: undefined, link: { state: 'loading' }, at: 0, skew: 0 };
 }
 

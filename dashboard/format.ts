@@ -4,25 +4,25 @@ const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat('en', { notation: 'compact', maximumSignificantDigits: 3 });
 
 /** `1,234`; from a hundred thousand on, `123K`. */
-export function count(value: number): string {
+export function formatCount(value: number): string {
   return value < 100_000 ? whole.format(value) : short.format(value);
 }
 
 /** Singular or plural. */
 export function plural(value: number, one: string, many = `${one}s`): string {
-  return `${count(value)} ${value === 1 ? one : many}`;
+  return `${formatCount(value)} ${value === 1 ? one : many}`;
 }
 
 /** `0.4/s`, `12/s`, or per minute if that is more readable. */
 export function rate(perSecond: number): string {
   if (perSecond === 0) return '0/s';
-  if (perSecond >= 9.95) return `${count(Math.round(perSecond))}/s`;
+  if (perSecond >= 9.95) return `${formatCount(Math.round(perSecond))}/s`;
   if (perSecond >= 0.095) return `${perSecond.toFixed(1)}/s`;
   return `${(perSecond * 60).toFixed(perSecond * 60 < 1 ? 2 : 1)}/min`;
 }
 
 /** `340 ms`, `1.2 s`, `42 s`, `3 min`, `2.5 h`. */
-export function duration(ms: number): string {
+export function formatMs(ms: number): string {
   if (ms < 999.5) return `${Math.round(ms)} ms`;
   if (ms < 9_950) return `${trim(ms / 1_000)} s`;
   if (ms < 99_500) return `${Math.round(ms / 1_000)} s`;
@@ -34,7 +34,7 @@ export function duration(ms: number): string {
 /** `now`, `12 s ago`, `3 min ago`. */
 export function ago(at: number, now: number): string {
   const past = now - at;
-  return past < 2_000 ? 'just now' : `${duration(Math.floor(past / 1_000) * 1_000)} ago`;
+  return past < 2_000 ? 'just now' : `${formatMs(Math.floor(past / 1_000) * 1_000)} ago`;
 }
 
 /** `14:03:07`, with the date unless it is today. */

@@ -2,7 +2,7 @@
 import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
 import type { About } from '../controller/dashboard/api.ts';
-import type { Link } from './feed.ts';
+import type { FeedLink } from './feed.ts';
 import { clock } from './format.ts';
 import { Icon } from './icons.tsx';
 import { SignIn } from './sign-in.tsx';
@@ -11,7 +11,7 @@ import { Unlock } from './unlock.tsx';
 
 export interface FrameProps {
   readonly about: About | undefined;
-  readonly link: Link;
+  readonly link: FeedLink;
   /** When the data on the page was current, ms. */
   readonly at: number;
   /** The current place, below the list of pools. */
@@ -78,7 +78,7 @@ function skip(event: Event): void {
   document.getElementById('content')?.focus();
 }
 
-function LinkState({ link }: { link: Link }) {
+function LinkState({ link }: { link: FeedLink }) {
   const text = { loading: 'Connecting', live: 'Live', lost: 'Not live', denied: 'Signed out' }[link.state];
   return (
     <span class={`link ${link.state}`}>

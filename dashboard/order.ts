@@ -4,7 +4,7 @@ import type { PoolRow, PoolState } from '../controller/dashboard/api.ts';
 export const filters = ['all', 'trouble', 'working', 'idle', 'paused'] as const;
 export type Filter = (typeof filters)[number];
 
-export const sortKeys = ['name', 'state', 'waiting', 'inFlight', 'replicas', 'wait', 'decided'] as const;
+const sortKeys = ['name', 'state', 'waiting', 'inFlight', 'replicas', 'wait', 'decided'] as const;
 export type SortKey = (typeof sortKeys)[number];
 
 export interface Order {

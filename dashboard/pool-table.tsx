@@ -2,7 +2,7 @@
 import { memo } from 'preact/compat';
 import { useRef } from 'preact/hooks';
 import type { PoolRow } from '../controller/dashboard/api.ts';
-import { ago, count, duration } from './format.ts';
+import { ago, formatCount, formatMs } from './format.ts';
 import { nameOf, namespaceOf, type Order, type SortKey } from './order.ts';
 import { SPARK_MS, sparkAt } from './overview.ts';
 import { hrefOf } from './route.ts';
@@ -135,12 +135,12 @@ const Row = memo(function Row({
       <td role="cell" class="waiting">
         <Sparkline values={sparkAt(row, turn * SPARK_MS)} />
         <span class="big">
-          {count(waiting)}
+          {formatCount(waiting)}
           <span class="unit"> waiting</span>
         </span>
       </td>
       <td role="cell" class="num flight">
-        {count(inFlight)}
+        {formatCount(inFlight)}
         <span class="unit"> in flight</span>
       </td>
       <td role="cell" class="num replicas">
@@ -151,8 +151,8 @@ const Row = memo(function Row({
           <span class="none">–</span>
         ) : (
           <>
-            <span class={late ? 'late' : undefined}>{duration(waitP95)}</span>
-            <span class="sub">{waitP50 !== null && `p50 ${duration(waitP50)}`}</span>
+            <span class={late ? 'late' : undefined}>{formatMs(waitP95)}</span>
+            <span class="sub">{waitP50 !== null && `p50 ${formatMs(waitP50)}`}</span>
           </>
         )}
       </td>
@@ -178,9 +178,11 @@ function Replicas({ row: { replicas, ready, desired } }: { row: PoolRow }) {
   const words = `${ready} ready, ${replicas} current, ${desired} desired`;
   return (
     <span aria-label={words} role="img" title={words}>
-      <span class="big">{settled ? count(desired) : `${count(ready)} → ${count(desired)}`}</span>
+      <span class="big">
+        {settled ? formatCount(desired) : `${formatCount(ready)} → ${formatCount(desired)}`}
+      </span>
       <span class="unit"> {settled && desired === 1 ? 'replica' : 'replicas'}</span>
-      {!settled && <span class="sub">{count(replicas)} current</span>}
+      {!settled && <span class="sub">{formatCount(replicas)} current</span>}
     </span>
   );
 }

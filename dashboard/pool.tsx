@@ -5,8 +5,8 @@ import { Charts } from './charts.tsx';
 import { Conditions } from './conditions.tsx';
 import { DeadLetterList } from './dead.tsx';
 import { Decisions } from './decisions.tsx';
-import { useFeed, type Link } from './feed.ts';
-import { ago, count, duration, plural, rate } from './format.ts';
+import { useFeed, type FeedLink } from './feed.ts';
+import { ago, formatCount, formatMs, plural, rate } from './format.ts';
 import { Blank, Frame } from './frame.tsx';
 import { Icon } from './icons.tsx';
 import { nameOf, namespaceOf } from './order.ts';
@@ -15,7 +15,7 @@ import { PauseButton } from './pause.tsx';
 import { applyPool, until } from './pool-state.ts';
 import { takeTokenFromAddress } from './session.ts';
 import { Settings } from './settings.tsx';
-import { SourceWorkers } from './source-workers.tsx';
+import { SourceWorkerList } from './source-workers.tsx';
 import { State } from './state.tsx';
 import { useNow } from './window.ts';
 import { Workers } from './workers.tsx';
@@ -46,7 +46,7 @@ export function PoolView({ name: key, range }: { name: string; range: PastRange 
   );
 }
 
-function NotThere({ name, link }: { name: string; link: Link }) {
+function NotThere({ name, link }: { name: string; link: FeedLink }) {
   if (link.state !== 'lost')
     return (
       <p class="alone" role="status">
@@ -120,7 +120,7 @@ function Page({ page, range, live, now }: PageProps) {
         </div>
         <div>
           {parts.source ? (
-            <SourceWorkers source={parts.source} />
+            <SourceWorkerList source={parts.source} />
           ) : (
             <Workers workers={parts.workers} now={now} showTasks={about.showTasks} />
           )}
@@ -170,21 +170,24 @@ function Figures({ row, own }: { row: PoolRow; own: boolean }) {
   const figures: { name: string; value: string; more: string; tone?: 'bad' | undefined }[] = [
     {
       name: 'Waiting',
-      value: count(row.waiting),
-      more: row.delayed > 0 ? `${count(row.delayed)} more delayed` : 'none delayed',
+      value: formatCount(row.waiting),
+      more: row.delayed > 0 ? `${formatCount(row.delayed)} more delayed` : 'none delayed',
     },
-    { name: 'In flight', value: count(row.inFlight), more: `finishing ${rate(row.finishing)}` },
+    { name: 'In flight', value: formatCount(row.inFlight), more: `finishing ${rate(row.finishing)}` },
     {
       name: 'Replicas ready',
-      value: row.ready === row.desired ? count(row.ready) : `${count(row.ready)} → ${count(row.desired)}`,
-      more: `${count(row.replicas)} current, at most ${count(row.maxReplicas)}`,
+      value:
+        row.ready === row.desired
+          ? formatCount(row.ready)
+          : `${formatCount(row.ready)} → ${formatCount(row.desired)}`,
+      more: `${formatCount(row.replicas)} current, at most ${formatCount(row.maxReplicas)}`,
     },
     {
       name: 'Wait, p95',
-      value: row.waitP95 === null ? '–' : duration(row.waitP95),
+      value: row.waitP95 === null ? '–' : formatMs(row.waitP95),
       more: [
-        row.waitP50 === null ? 'nothing taken lately' : `p50 ${duration(row.waitP50)}`,
-        row.targetMs === null ? '' : `target ${duration(row.targetMs)}`,
+        row.waitP50 === null ? 'nothing taken lately' : `p50 ${formatMs(row.waitP50)}`,
+        row.targetMs === null ? '' : `target ${formatMs(row.targetMs)}`,
       ]
         .filter(Boolean)
         .join(', '),
@@ -193,7 +196,7 @@ function Figures({ row, own }: { row: PoolRow; own: boolean }) {
     { name: 'Arriving', value: rate(row.arriving), more: 'over the last minute' },
     {
       name: own ? 'Dead letters' : 'Failed',
-      value: count(row.dead),
+      value: formatCount(row.dead),
       more: row.dead > 0 ? `${plural(row.dead, 'task')} failed for good` : 'nothing failed for good',
     },
   ];

@@ -2,7 +2,7 @@
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type { Overview, PoolRow } from '../controller/dashboard/api.ts';
 import { useFeed } from './feed.ts';
-import { count, plural } from './format.ts';
+import { formatCount, plural } from './format.ts';
 import { Blank, Frame } from './frame.tsx';
 import { arrange, counts, filters, type Filter, type Order } from './order.ts';
 import { applyOverview } from './overview.ts';
@@ -93,7 +93,7 @@ function Pools({ pools, now }: { pools: readonly PoolRow[]; now: number }) {
               aria-pressed={filter === name}
               onClick={() => setFilter(name)}
             >
-              {FILTER_WORDS[name]} <span class="n">{count(found[name])}</span>
+              {FILTER_WORDS[name]} <span class="n">{formatCount(found[name])}</span>
             </button>
           ))}
         </div>
@@ -128,12 +128,15 @@ function Pools({ pools, now }: { pools: readonly PoolRow[]; now: number }) {
 function Totals({ pools, troubled }: { pools: readonly PoolRow[]; troubled: number }) {
   const sum = (of: (row: PoolRow) => number): number => pools.reduce((total, row) => total + of(row), 0);
   const totals: [name: string, value: string, tone?: string | undefined][] = [
-    ['Pools', count(pools.length)],
-    ['Waiting', count(sum((row) => row.waiting))],
-    ['In flight', count(sum((row) => row.inFlight))],
-    ['Replicas ready', `${count(sum((row) => row.ready))} of ${count(sum((row) => row.desired))}`],
-    ['Dead letters', count(sum((row) => row.dead))],
-    ['In trouble', count(troubled), troubled > 0 ? 'bad' : undefined],
+    ['Pools', formatCount(pools.length)],
+    ['Waiting', formatCount(sum((row) => row.waiting))],
+    ['In flight', formatCount(sum((row) => row.inFlight))],
+    [
+      'Replicas ready',
+      `${formatCount(sum((row) => row.ready))} of ${formatCount(sum((row) => row.desired))}`,
+    ],
+    ['Dead letters', formatCount(sum((row) => row.dead))],
+    ['In trouble', formatCount(troubled), troubled > 0 ? 'bad' : undefined],
   ];
   return (
     <dl class="totals">

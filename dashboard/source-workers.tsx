@@ -1,16 +1,17 @@
 /** The workers of a pool that runs the tasks of another library, as far as that shows them. */
 import type { SourceView, SourceWorkerRow } from '../controller/dashboard/api.ts';
-import { count, duration, plural } from './format.ts';
+import { formatCount, formatMs, plural } from './format.ts';
 import { Nothing, Section } from './section.tsx';
 
-export function SourceWorkers({ source: { all, list, notes } }: { readonly source: SourceView }) {
+export function SourceWorkerList({ source: { all, list, notes } }: { readonly source: SourceView }) {
   if (!list)
     return (
       <Section title="Workers">
         <Nothing>The workers cannot be read now.</Nothing>
       </Section>
     );
-  const note = all > list.length ? `the ${list.length} busiest of ${count(all)}` : plural(all, 'worker');
+  const note =
+    all > list.length ? `the ${list.length} busiest of ${formatCount(all)}` : plural(all, 'worker');
   return (
     <Section title="Workers" note={all === 0 ? undefined : note}>
       {all === 0 && notes.length === 0 && (
@@ -69,10 +70,10 @@ function Row({ worker, asking }: { readonly worker: SourceWorkerRow; readonly as
       </th>
       <td class={state === 'silent' ? 'late' : undefined}>{state}</td>
       <td class="num" title={among ? 'Which of several workers holds them is not known.' : undefined}>
-        {among ? `≤ ${count(tasks)}` : count(tasks)}
+        {among ? `≤ ${formatCount(tasks)}` : formatCount(tasks)}
       </td>
-      {asking && <td class="num">{idleMs === null ? '–' : `${duration(idleMs)} ago`}</td>}
-      <td class="num">{ageMs < 1_000 ? 'now' : `≤ ${duration(ageMs)} ago`}</td>
+      {asking && <td class="num">{idleMs === null ? '–' : `${formatMs(idleMs)} ago`}</td>}
+      <td class="num">{ageMs < 1_000 ? 'now' : `≤ ${formatMs(ageMs)} ago`}</td>
     </tr>
   );
 }

@@ -1,5 +1,5 @@
 import type { WorkerRow, WorkersView } from '../controller/dashboard/api.ts';
-import { count, duration, plural } from './format.ts';
+import { formatCount, formatMs, plural } from './format.ts';
 import { Nothing, Section } from './section.tsx';
 
 export interface WorkersProps {
@@ -17,7 +17,8 @@ export function Workers({ workers, now, showTasks }: WorkersProps) {
       </Section>
     );
   const { all, list } = workers;
-  const note = all > list.length ? `the ${list.length} busiest of ${count(all)}` : plural(all, 'worker');
+  const note =
+    all > list.length ? `the ${list.length} busiest of ${formatCount(all)}` : plural(all, 'worker');
   const several = new Set(list.map(({ queue }) => queue)).size > 1;
   return (
     <Section title="Workers" note={note}>
@@ -78,15 +79,15 @@ function Worker({ worker, several, now, showTasks }: WorkerProps) {
             </span>
           ))}
         {showTasks && tasks.length > 0 && inFlight > tasks.length && (
-          <span class="task more">and {count(inFlight - tasks.length)} more</span>
+          <span class="task more">and {formatCount(inFlight - tasks.length)} more</span>
         )}
       </th>
       {several && <td>{queue}</td>}
       <td class={silent ? 'late' : undefined}>{silent ? 'silent' : state}</td>
       <td class="num">
-        {count(inFlight)} <span class="of">of {count(concurrency)}</span>
+        {formatCount(inFlight)} <span class="of">of {formatCount(concurrency)}</span>
       </td>
-      <td class="num">{duration(Math.max(0, now - started))}</td>
+      <td class="num">{formatMs(Math.max(0, now - started))}</td>
     </tr>
   );
 }

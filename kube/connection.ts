@@ -10,7 +10,7 @@ import { isIPv6 } from 'node:net';
 import { join } from 'node:path';
 
 /** What goes with a request: TLS material, headers, and an agent of its own where a proxy is between. */
-export interface Credentials extends Pick<
+export interface KubeCredentials extends Pick<
   RequestOptions,
   'ca' | 'cert' | 'key' | 'passphrase' | 'rejectUnauthorized' | 'servername'
 > {
@@ -23,7 +23,7 @@ export interface Connection {
   readonly server: string;
   /** Namespace of the pod or of the kubeconfig's context. */
   readonly namespace: string | undefined;
-  credentials(): Promise<Credentials>;
+  credentials(): Promise<KubeCredentials>;
   /** Called after a 401: the next `credentials()` reads them anew. */
   forget(): void;
 }
@@ -52,7 +52,7 @@ export async function inCluster({
   folder = SERVICE_ACCOUNT_FOLDER,
   now = () => performance.now(),
 }: InClusterOptions): Promise<Connection> {
-  let read: { at: number; credentials: Credentials } | undefined;
+  let read: { at: number; credentials: KubeCredentials } | undefined;
   return {
     server: `https://${isIPv6(host) ? `[${host}]` : host}:${port}`,
     namespace: (await readFile(join(folder, 'namespace'), 'utf8').catch(() => '')).trim() || undefined,

@@ -47,7 +47,7 @@ export interface TopData {
   readonly detail: TopDetail | undefined;
 }
 
-export const topSorts = ['name', 'waiting', 'inFlight', 'replicas', 'rate', 'dead'] as const;
+const topSorts = ['name', 'waiting', 'inFlight', 'replicas', 'rate', 'dead'] as const;
 export type TopSort = (typeof topSorts)[number];
 
 export interface TopState {

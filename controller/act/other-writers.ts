@@ -35,7 +35,7 @@ function ownsReplicas({ fieldsV1 }: ManagedFields): boolean {
 }
 
 /** The manager that owns `spec.replicas`, if there is exactly one. */
-export function writerOf({ metadata }: Deployment): string | undefined {
+function writerOf({ metadata }: Deployment): string | undefined {
   const owners = metadata.managedFields?.filter(ownsReplicas);
   return owners?.length === 1 ? owners[0]?.manager : undefined;
 }
@@ -102,7 +102,7 @@ function hasReplicas(manifest: string | undefined): boolean {
  * The HorizontalPodAutoscaler controller is the only part of kube-controller-manager that sets replicas; KEDA sets them to 0
  * and 1.
  */
-export function isAutoscaler(manager: string | undefined): manager is string {
+function isAutoscaler(manager: string | undefined): manager is string {
   return manager === 'kube-controller-manager' || manager?.startsWith('keda') === true;
 }
 

@@ -9,7 +9,7 @@ import { sendJson } from '../../runtime/replies.ts';
 import type { Refusal } from './api.ts';
 
 /** Marks a forwarded request: it is not forwarded again. */
-export const FORWARDED = 'x-millrace-forwarded';
+const FORWARDED = 'x-millrace-forwarded';
 
 const CONNECT_TIMEOUT_MS = 3_000;
 /** Headers of one connection, which are not forwarded. */

@@ -30,7 +30,7 @@ export interface ExternalOptions {
   readonly elapsed: () => number;
 }
 
-export const ExternalService = { Metrics: 'external-metrics', Keda: 'keda-scaler' } as const;
+const ExternalService = { Metrics: 'external-metrics', Keda: 'keda-scaler' } as const;
 export type ExternalService = (typeof ExternalService)[keyof typeof ExternalService];
 
 export interface ExternalSource {

@@ -10,13 +10,14 @@ import { within } from './within.ts';
 const CONNECT_TIMEOUT_MS = 5_000;
 const ANSWER_TIMEOUT_MS = 3_000;
 
-export interface Credentials {
+/** How to log in to a node: nothing, a password, or a user with one. */
+export interface Login {
   readonly username?: string | undefined;
   readonly password?: string | undefined;
 }
 
 /** How the node is reached. */
-export interface NodeAccess extends Credentials {
+export interface NodeAccess extends Login {
   readonly tls: ConnectionOptions | undefined;
   readonly paths: Paths;
 }

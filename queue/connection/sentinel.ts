@@ -9,7 +9,7 @@ import type { Redis } from 'ioredis';
 import { endpointName, sentinelEndpoints, tlsOptions, type Endpoint, type RedisAddress } from './address.ts';
 import type { Locator } from './connector.ts';
 import { currentAddress } from './credentials.ts';
-import { askNode, endpointOf, type Credentials } from './locate.ts';
+import { askNode, endpointOf, type Login } from './locate.ts';
 import { replyCode } from './reply-code.ts';
 import { classifyError, SentinelRefused, errorSuffix, type RedisTrouble } from './redis-errors.ts';
 
@@ -100,7 +100,7 @@ export async function askSentinel(address: RedisAddress, node: Endpoint): Promis
 const unknownAt = (node: Endpoint): SentinelRefused =>
   new SentinelRefused('unknown', `sentinel ${endpointName(node)} monitors no primary of that name`);
 
-function ask(address: RedisAddress, node: Endpoint, ways: Credentials[]): Promise<Answer> {
+function ask(address: RedisAddress, node: Endpoint, ways: Login[]): Promise<Answer> {
   const { name = '' } = address.sentinel ?? {};
   return withWays(address, node, ways, async (redis) => {
     const [reply, others] = await Promise.all([
@@ -117,7 +117,7 @@ function ask(address: RedisAddress, node: Endpoint, ways: Credentials[]): Promis
 async function withWays<T>(
   address: RedisAddress,
   node: Endpoint,
-  ways: Credentials[],
+  ways: Login[],
   query: (redis: Redis) => Promise<T>,
 ): Promise<T> {
   const tls = tlsOptions(address);
@@ -141,7 +141,7 @@ async function withWays<T>(
 }
 
 /** In the order in which they are tried. */
-function credentialsOf({ sentinel, username, password }: RedisAddress): Credentials[] {
+function credentialsOf({ sentinel, username, password }: RedisAddress): Login[] {
   if (sentinel?.password) return [{ username: sentinel.username, password: sentinel.password }];
   if (!password) return [{}];
   return [{}, { password }, ...(username ? [{ username, password }] : [])];

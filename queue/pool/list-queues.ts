@@ -20,7 +20,7 @@ export async function findQueues(redis: Redis): Promise<string[]> {
 }
 
 /** The queue of a key `…:stats`: the inverse of `queueKeys`. */
-export function queueOf(key: string): string | undefined {
+function queueOf(key: string): string | undefined {
   const match = /^millrace:\{([^}]*)\}(?:\[(.*)\])?:stats$/s.exec(key);
   return match?.[2] ?? match?.[1];
 }

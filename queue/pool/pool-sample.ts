@@ -27,7 +27,7 @@ function ofOneQueue(sample: QueueSample): PoolSample {
 }
 
 /** The same of samples of parts of a pool, whose servers may have different clocks. */
-export function mergeSamples(samples: readonly PoolSample[]): PoolSample {
+function mergeSamples(samples: readonly PoolSample[]): PoolSample {
   const [first] = samples;
   if (!first) throw new RangeError('a pool has at least one queue: no sample was given');
   const now = Math.max(...samples.map((sample) => sample.now));

@@ -49,7 +49,7 @@ interface ActiveQueue extends Bound {
  * Of these queues, the one that a message belongs to. Where two of them are bound by the same key, each has a copy, and which one
  * this is does not matter for their sum.
  */
-export function queueOf(
+export function queueOfRoute(
   { exchange, route }: Routed,
   queues: readonly string[],
   bindings: readonly CeleryBinding[],

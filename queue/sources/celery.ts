@@ -14,7 +14,7 @@ import { sleep } from '../../runtime/timers.ts';
 import type { Watched } from './ask.ts';
 import { celeryControl, type CeleryControl, type WorkerAnswers } from './celery-control.ts';
 import { askWorkers, orderAll } from './celery-workers.ts';
-import { queueOf, type Routed } from './celery-routes.ts';
+import { queueOfRoute, type Routed } from './celery-routes.ts';
 import { readMessages, type CeleryKeys, type Messages } from './celery-messages.ts';
 import { count, lowestScore, waking } from './question.ts';
 import { SourceTrouble, type Source, type SourceCounts } from './source.ts';
@@ -138,7 +138,7 @@ function countsOf({ queue, queues, lists, found, said, horizonMs }: CountInput):
   const { now, unacked } = found;
   const later = lists.flatMap(({ etas }) => etas).filter((eta) => eta !== undefined);
   const bindings = [...said.bindings, ...found.bindings];
-  const isMine = (one: Routed): boolean => queueOf(one, queues, bindings) === queue;
+  const isMine = (one: Routed): boolean => queueOfRoute(one, queues, bindings) === queue;
   const mine = unacked.filter(isMine).map(({ eta }) => eta);
   const held = mine.filter((eta) => eta !== undefined && eta > now) as number[];
   const acknowledged = latest(said.now, said.active)

@@ -104,8 +104,8 @@ export async function readStream(
   };
 }
 
-/** Entries that the group has not been given, where the two say it; `undefined`: entries must be counted. Exported for its test. */
-export function waitingIn(
+/** Entries that the group has not been given, where the two say it; `undefined`: entries must be counted. */
+function waitingIn(
   { length, firstId, lastGenerated }: Pick<StreamInfo, 'length' | 'firstId' | 'lastGenerated'>,
   { lastDelivered, lag }: Pick<GroupInfo, 'lastDelivered' | 'lag'>,
 ): number | undefined {

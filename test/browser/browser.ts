@@ -11,7 +11,7 @@ import { chromium, type Browser, type Page } from 'playwright-core';
 const PROGRAMS = ['chromium', 'chromium-browser', 'google-chrome'];
 
 /** The first browser in PATH. Throws an Error that says what to install. */
-export function findChromium(): string {
+function findChromium(): string {
   const folders = (process.env['PATH'] ?? '').split(delimiter);
   for (const path of PROGRAMS.flatMap((name) => folders.map((folder) => join(folder, name))))
     try {

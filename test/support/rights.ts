@@ -13,7 +13,7 @@ export interface Right {
 }
 
 /** Whether the API server lets `user` do this. */
-export async function mayDo(transport: Transport, user: string, right: Right): Promise<boolean> {
+async function mayDo(transport: Transport, user: string, right: Right): Promise<boolean> {
   const review = await transport.call<{ status: { allowed: boolean } }>({
     method: 'POST',
     path: '/apis/authorization.k8s.io/v1/subjectaccessreviews',

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Overview, PoolPage, PoolRow } from '../../controller/dashboard/api.ts';
 import { COLUMNS } from '../../controller/dashboard/minutes.ts';
-import { ago, count, duration, rate } from '../../dashboard/format.ts';
+import { ago, formatCount, formatMs, rate } from '../../dashboard/format.ts';
 import { arrange, counts } from '../../dashboard/order.ts';
 import { applyOverview, SPARK_MS, sparkAt } from '../../dashboard/overview.ts';
 import { applyPool, until } from '../../dashboard/pool-state.ts';
@@ -106,15 +106,15 @@ describe('changes of a pool', () => {
 });
 
 test.each([
-  [duration(0), '0 ms'],
-  [duration(999.6), '1 s'],
-  [duration(3_000), '3 s'],
-  [duration(1_234), '1.2 s'],
-  [duration(61_000), '61 s'],
-  [duration(600_000), '10 min'],
-  [duration(9_000_000), '2.5 h'],
-  [count(12_345), '12,345'],
-  [count(1_234_567), '1.23M'],
+  [formatMs(0), '0 ms'],
+  [formatMs(999.6), '1 s'],
+  [formatMs(3_000), '3 s'],
+  [formatMs(1_234), '1.2 s'],
+  [formatMs(61_000), '61 s'],
+  [formatMs(600_000), '10 min'],
+  [formatMs(9_000_000), '2.5 h'],
+  [formatCount(12_345), '12,345'],
+  [formatCount(1_234_567), '1.23M'],
   [rate(0), '0/s'],
   [rate(0.01), '0.60/min'],
   [rate(123.4), '123/s'],

@@ -105,7 +105,7 @@ export function restOf({ mean, variance }: LearnedService): number {
 }
 
 /** How alike tasks are: 1 where all run equally long, 0 where they differ as much as exponential ones, or more. */
-export function alikenessOf({ mean, variance }: LearnedService): number {
+function alikenessOf({ mean, variance }: LearnedService): number {
   return Math.max(0, 1 - variance / mean ** 2);
 }
 

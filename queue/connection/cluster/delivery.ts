@@ -5,7 +5,7 @@ import type { Endpoint } from '../address.ts';
 import { insideOf, type SentCommand } from '../ioredis-internals.ts';
 import { ClusterRefused } from '../redis-errors.ts';
 import { isReply, replyCode } from '../reply-code.ts';
-import type { Delivery, SlotClient } from './slot-client.ts';
+import type { CommandDelivery, SlotClient } from './slot-client.ts';
 import { redirection } from './slots.ts';
 import type { Topology } from './topology.ts';
 
@@ -31,7 +31,11 @@ export interface DeliveryOptions {
 }
 
 export interface Deliveries extends Disposable {
-  readonly begin: (client: SlotClient, command: SentCommand, reject: (error: Error) => void) => Delivery;
+  readonly begin: (
+    client: SlotClient,
+    command: SentCommand,
+    reject: (error: Error) => void,
+  ) => CommandDelivery;
   /** Whether commands wait for the owner of their slot to be known. */
   readonly homeless: boolean;
   retryHomeless(): void;

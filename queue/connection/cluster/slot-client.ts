@@ -7,7 +7,7 @@ import { Redis, type Command } from 'ioredis';
 import { insideOf, type SentCommand } from '../ioredis-internals.ts';
 
 /** A command on its way, which may be sent more than once. */
-export interface Delivery {
+export interface CommandDelivery {
   send(): void;
   /** An attempt has failed: it is repeated, or the command is rejected. */
   failed(error: Error): void;
@@ -15,7 +15,11 @@ export interface Delivery {
 
 export interface SlotClientOptions {
   readonly slot: number;
-  readonly deliver: (client: SlotClient, command: SentCommand, reject: (error: Error) => void) => Delivery;
+  readonly deliver: (
+    client: SlotClient,
+    command: SentCommand,
+    reject: (error: Error) => void,
+  ) => CommandDelivery;
   readonly onClose: (client: SlotClient) => void;
 }
 

@@ -1,6 +1,6 @@
 /** What may be wrong with the workers of a queue library, and what to do: the sentences that several libraries share. Pure. */
 
-export interface Advice {
+export interface SourceAdvice {
   /** The problem and its remedy, human-readable. */
   readonly note: string;
   readonly todo: string;
@@ -17,7 +17,7 @@ export interface Served {
 export function adviseUnserved(
   served: readonly Served[],
   elsewhere: readonly string[] | number = 0,
-): Advice[] {
+): SourceAdvice[] {
   const named = typeof elsewhere === 'number' ? [] : elsewhere;
   const names = new Set([...served.filter(({ workers }) => workers > 0).map(({ queue }) => queue), ...named]);
   // without any worker there is none that takes from the wrong queue
@@ -33,6 +33,6 @@ export function adviseUnserved(
 }
 
 /** One sentence, where there are any. */
-export function adviseIf(count: number, note: (tasks: string) => string, todo: string): Advice[] {
+export function adviseIf(count: number, note: (tasks: string) => string, todo: string): SourceAdvice[] {
   return count > 0 ? [{ note: note(count === 1 ? '1 task' : `${count} tasks`), todo }] : [];
 }

@@ -2,9 +2,9 @@
 import type { Ask } from '../ask.ts';
 import type { ArqSettings } from '../arq.ts';
 import { count } from '../question.ts';
-import type { Advice } from './advice.ts';
+import type { SourceAdvice } from './advice.ts';
 
-export async function checkArq({ queues }: ArqSettings, ask: Ask): Promise<Advice[]> {
+export async function checkArq({ queues }: ArqSettings, ask: Ask): Promise<SourceAdvice[]> {
   const { answers } = await ask(
     queues.flatMap((queue) => [
       count('ZCOUNT', queue, '-inf', { plusMs: 0, factor: 1, offset: 0 }),

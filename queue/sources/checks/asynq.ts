@@ -2,9 +2,9 @@
 import type { Ask } from '../ask.ts';
 import { readServers, type AsynqSettings } from '../asynq.ts';
 import { count } from '../question.ts';
-import { adviseIf, adviseUnserved, type Advice } from './advice.ts';
+import { adviseIf, adviseUnserved, type SourceAdvice } from './advice.ts';
 
-export async function checkAsynq({ queues }: AsynqSettings, ask: Ask): Promise<Advice[]> {
+export async function checkAsynq({ queues }: AsynqSettings, ask: Ask): Promise<SourceAdvice[]> {
   const servers = await readServers(ask);
   const { answers } = await ask(
     queues.flatMap((queue) => [

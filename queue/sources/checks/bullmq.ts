@@ -3,13 +3,13 @@ import type { Redis } from 'ioredis';
 import type { Ask } from '../ask.ts';
 import { activeIn, readConnections, type BullMqSettings } from '../bullmq.ts';
 import { count } from '../question.ts';
-import { adviseIf, adviseUnserved, type Advice } from './advice.ts';
+import { adviseIf, adviseUnserved, type SourceAdvice } from './advice.ts';
 
 export async function checkBullMq(
   { queues, prefix }: BullMqSettings,
   ask: Ask,
   redis: Redis,
-): Promise<Advice[]> {
+): Promise<SourceAdvice[]> {
   const connections = await readConnections(redis, prefix);
   const found = await Promise.all(
     queues.map(async (queue) => {

@@ -3,9 +3,9 @@ import type { Redis } from 'ioredis';
 import type { Ask } from '../ask.ts';
 import { controlOf, keysOf, type CelerySettings } from '../celery.ts';
 import { count } from '../question.ts';
-import { adviseUnserved, type Advice } from './advice.ts';
+import { adviseUnserved, type SourceAdvice } from './advice.ts';
 
-export async function checkCelery(settings: CelerySettings, ask: Ask, redis: Redis): Promise<Advice[]> {
+export async function checkCelery(settings: CelerySettings, ask: Ask, redis: Redis): Promise<SourceAdvice[]> {
   const { queues } = settings;
   const { queues: said, now } = await controlOf(settings).ask(redis, 'no');
   const takesFrom = [...said.values()].filter(({ at }) => now - at < 30_000).map(({ answer }) => answer);

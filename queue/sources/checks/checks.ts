@@ -6,7 +6,7 @@
 import type { Redis } from 'ioredis';
 import type { SourceSettings } from '../sources.ts';
 import type { Ask } from '../ask.ts';
-import type { Advice } from './advice.ts';
+import type { SourceAdvice } from './advice.ts';
 import { checkArq } from './arq.ts';
 import { checkAsynq } from './asynq.ts';
 import { checkBullMq } from './bullmq.ts';
@@ -23,7 +23,7 @@ type Checks = {
     settings: Required<SourceSettings>[K],
     ask: Ask,
     redis: Redis,
-  ) => Promise<readonly Advice[]>;
+  ) => Promise<readonly SourceAdvice[]>;
 };
 
 /** A list and a format of one's own say nothing of their workers. */
@@ -46,8 +46,9 @@ export async function adviseOnWorkers(
   settings: SourceSettings,
   ask: Ask,
   redis: Redis,
-): Promise<readonly Advice[]> {
+): Promise<readonly SourceAdvice[]> {
   const kind = (Object.keys(CHECKS) as Kind[]).find((one) => settings[one]);
-  const check = kind && (CHECKS[kind] as (own: object, ask: Ask, redis: Redis) => Promise<readonly Advice[]>);
+  const check =
+    kind && (CHECKS[kind] as (own: object, ask: Ask, redis: Redis) => Promise<readonly SourceAdvice[]>);
   return kind && check ? check(settings[kind] as object, ask, redis) : [];
 }

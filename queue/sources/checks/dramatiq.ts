@@ -2,7 +2,7 @@
 import type { Ask } from '../ask.ts';
 import { DEFAULT_NAMESPACE, type DramatiqSettings } from '../dramatiq.ts';
 import { count, texts } from '../question.ts';
-import { adviseIf, type Advice } from './advice.ts';
+import { adviseIf, type SourceAdvice } from './advice.ts';
 
 const MOST_CLIENTS = 500;
 /** `heartbeat_timeout` of RedisBroker, by default, ms. */
@@ -11,7 +11,7 @@ const TIMEOUT_MS = 60_000;
 export async function checkDramatiq(
   { queues, namespace = DEFAULT_NAMESPACE }: DramatiqSettings,
   ask: Ask,
-): Promise<Advice[]> {
+): Promise<SourceAdvice[]> {
   const before = { plusMs: -TIMEOUT_MS, factor: 1, offset: 0 };
   const { answers: dead } = await ask([
     texts('ZRANGE', `${namespace}:__heartbeats__`, '-inf', before, 'BYSCORE', 'LIMIT', 0, MOST_CLIENTS),

@@ -2,12 +2,12 @@
 import type { Ask } from '../ask.ts';
 import { count, fields, existingKeys } from '../question.ts';
 import type { RqSettings } from '../rq.ts';
-import { adviseIf, adviseUnserved, type Advice } from './advice.ts';
+import { adviseIf, adviseUnserved, type SourceAdvice } from './advice.ts';
 
 const MOST_WORKERS = 500;
 const NOW = { plusMs: 0, factor: 0.001, offset: 0 };
 
-export async function checkRq({ queues }: RqSettings, ask: Ask): Promise<Advice[]> {
+export async function checkRq({ queues }: RqSettings, ask: Ask): Promise<SourceAdvice[]> {
   const all = await ask({ workers: existingKeys('rq:workers', MOST_WORKERS) });
   const { answers: about } = await ask(all.answers.workers.map((key) => fields(key, 'queues')));
   // a worker that was killed leaves its name, and no record

@@ -2,9 +2,9 @@
 import type { Ask } from '../ask.ts';
 import { count } from '../question.ts';
 import { readQueueWorkers, type SaqSettings } from '../saq.ts';
-import { adviseIf, adviseUnserved, type Advice } from './advice.ts';
+import { adviseIf, adviseUnserved, type SourceAdvice } from './advice.ts';
 
-export async function checkSaq({ queues }: SaqSettings, ask: Ask): Promise<Advice[]> {
+export async function checkSaq({ queues }: SaqSettings, ask: Ask): Promise<SourceAdvice[]> {
   const found = await Promise.all(
     queues.map(async (queue) => {
       const { answers } = await ask({ waiting: count('LLEN', `saq:${queue}:queued`) });

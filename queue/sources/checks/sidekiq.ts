@@ -3,9 +3,9 @@ import type { Ask } from '../ask.ts';
 import { count } from '../question.ts';
 import type { SidekiqSettings } from '../sidekiq.ts';
 import { isSilent, readProcesses } from '../sidekiq-processes.ts';
-import { adviseUnserved, type Advice } from './advice.ts';
+import { adviseUnserved, type SourceAdvice } from './advice.ts';
 
-export async function checkSidekiq({ queues }: SidekiqSettings, ask: Ask): Promise<Advice[]> {
+export async function checkSidekiq({ queues }: SidekiqSettings, ask: Ask): Promise<SourceAdvice[]> {
   const { answers: waiting } = await ask(queues.map((queue) => count('LLEN', `queue:${queue}`)));
   const { now, processes } = await readProcesses(ask);
   const found = queues.map((queue, i) => ({

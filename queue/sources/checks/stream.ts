@@ -2,13 +2,13 @@
 import type { Ask } from '../ask.ts';
 import { readConsumers, readStream, type StreamSettings } from '../stream.ts';
 import { pendingFor, type PendingEntry } from '../stream-info.ts';
-import { adviseUnserved, type Advice } from './advice.ts';
+import { adviseUnserved, type SourceAdvice } from './advice.ts';
 
 /** Readers claim the entries of others after minutes, as a rule. */
 const LONG_MS = 300_000;
 const MOST_ENTRIES = 100;
 
-export async function checkStream({ keys, group }: StreamSettings, ask: Ask): Promise<Advice[]> {
+export async function checkStream({ keys, group }: StreamSettings, ask: Ask): Promise<SourceAdvice[]> {
   const found = await Promise.all(
     keys.map(async (key) => {
       const [{ waiting }, { consumers }, { answers }] = await Promise.all([
@@ -22,7 +22,7 @@ export async function checkStream({ keys, group }: StreamSettings, ask: Ask): Pr
   return [...adviseUnserved(found), ...found.flatMap(({ queue, late }) => adviseLate(queue, late))];
 }
 
-function adviseLate(queue: string, late: readonly PendingEntry[]): Advice[] {
+function adviseLate(queue: string, late: readonly PendingEntry[]): SourceAdvice[] {
   const [first] = late.toSorted((a, b) => b.idleMs - a.idleMs);
   if (!first) return [];
   const count = late.length < MOST_ENTRIES ? String(late.length) : `${MOST_ENTRIES} or more`;
