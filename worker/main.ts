@@ -7,13 +7,13 @@
  */
 import './process/init.ts';
 import { hostname } from 'node:os';
+import { systemClock } from '../runtime/clock.ts';
 import { WORKER_PROGRAM } from '../runtime/failure-line.ts';
 import { serveHttp } from '../runtime/http.ts';
 import { onSignals } from '../runtime/lifecycle.ts';
 import { createLog, rethrow, type Logger } from '../runtime/log.ts';
 import { LogEvent } from '../runtime/log-event.ts';
 import { runProgram } from '../runtime/program.ts';
-import { timeout } from '../runtime/timers.ts';
 import { version } from '../runtime/version.ts';
 import { MAX_RESULT_BYTES } from './task/encode.ts';
 import { parseWorkerFlags, type WorkerFlags } from './flags/flags.ts';
@@ -26,6 +26,7 @@ import { openModule } from './handlers/module.ts';
 import { createWorkerHealth } from './epoch/health.ts';
 import type { WorkerOptions } from './epoch/options.ts';
 import { checkOneHandler } from './flags/handler-flags.ts';
+import { waitOutGrace } from './process/grace.ts';
 import { createWorkerMetrics } from './process/metrics.ts';
 import { defaultWorkerId, runWorker } from './worker.ts';
 
@@ -125,14 +126,14 @@ function readinessEvents(state: Readiness, log: Logger): Pick<WorkerOptions, 'on
   };
 }
 
-/** Aborts `graceMs` after the worker was told to stop, or when it is told to hurry. */
+/** Aborts when the worker was told to stop and its grace period is over, or when it is told to hurry. */
 function hurryAfter(graceMs: number, signals: ReturnType<typeof onSignals>, log: Logger): AbortSignal {
   const hurry = new AbortController();
   const hurryUp = (): void => hurry.abort();
   signals.hurry.addEventListener('abort', hurryUp, { once: true });
   signals.stopping.addEventListener('abort', () => {
     log.info({ event: LogEvent.Stopping, graceMs }, 'stopping: finishing running tasks');
-    timeout(graceMs, hurryUp).unref();
+    void waitOutGrace(graceMs, systemClock).then(hurryUp);
   });
   return hurry.signal;
 }

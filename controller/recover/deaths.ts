@@ -95,6 +95,7 @@ function taken(pod: Pod): Pick<Death, 'reason' | 'message' | 'why'> {
 function podEnd(pod: Pod): Death {
   const { reason, containerStatuses = [] } = pod.status ?? {};
   const ends = containerStatuses.flatMap(endsOf);
+  const ranOut = ends.find((end) => end.reason === 'OOMKilled');
   const times = ends.flatMap(({ finishedAt }) => (finishedAt === undefined ? [] : [Date.parse(finishedAt)]));
   const common = {
     worker: pod.metadata.name,
@@ -102,8 +103,10 @@ function podEnd(pod: Pod): Death {
     restarted: false,
     only: true,
   };
-  const [first] = ends;
+  const first = ranOut ?? ends[0];
   if (reason !== undefined) return { ...common, reason, message: reason, why: 'displaced' };
+  // the kubelet kills what is left at the end of the grace period, and a pod that is removed becomes Failed before it is gone
+  if (pod.metadata.deletionTimestamp && !ranOut) return { ...common, ...taken(pod) };
   if (!first) return { ...common, reason: 'PodFailed', message: 'its pod failed', why: 'lost' };
   return {
     ...common,

@@ -105,6 +105,33 @@ const one: [what: string, before: Pod | undefined, now: Pod | undefined, ...deat
     pod([{ state: { terminated: end('a', 143) } }], disrupted),
     { reason: 'Evicted', message: 'Evicted (EvictionByEvictionAPI)', why: 'displaced' },
   ],
+  [
+    'a pod that is deleted, killed at the end of its grace period, and has its phase by then',
+    well,
+    pod([{ state: { terminated: end('a', 137) } }], { ...leaving, status: { phase: 'Failed' } }),
+    { reason: 'PodDeleted', message: 'its pod was deleted', why: 'displaced', endedAt: at, only: true },
+  ],
+  [
+    'the same of one that is evicted by request',
+    well,
+    pod([{ state: { terminated: end('a', 137) } }], {
+      ...leaving,
+      status: { ...disrupted.status, phase: 'Failed' },
+    }),
+    { reason: 'Evicted', message: 'Evicted (EvictionByEvictionAPI)', why: 'displaced' },
+  ],
+  [
+    'memory that runs out on the way out, in the second of two containers, with the phase',
+    well,
+    pod(
+      [
+        { name: 'side', state: { terminated: end('s', 143) } },
+        { state: { terminated: end('a', 137, 'OOMKilled') } },
+      ],
+      { ...leaving, status: { phase: 'Failed' } },
+    ),
+    { reason: 'OOMKilled', message: 'OOMKilled (exit code 137)', why: 'lost' },
+  ],
   ['an eviction by the kubelet', well, pod([], evicted), { reason: 'Evicted', why: 'displaced' }],
   [
     'a pod whose containers ended for good',
