@@ -25,6 +25,32 @@ export function partitionKeys(queue: string, result: string, partitions: number)
 }
 
 /**
+ * The keys of a queue that has, or had, these numbers of partitions, each list once: of `[1, 16]` the plain list and the sixteen others.
+ * Throws `RangeError` as `partitionKeys` does, and for no number at all.
+ */
+export function partitionedKeys(
+  queue: string,
+  result: string,
+  numbers: number | readonly number[],
+): QueueKeys[] {
+  const all = [numbers].flat();
+  if (all.length === 0) throw new RangeError('a queue has at least one partition: no number was given');
+  const keys = all.flatMap((partitions) => partitionKeys(queue, result, partitions));
+  return [...new Map(keys.map((one) => [one.queue, one])).values()];
+}
+
+/** The numbers in a text such as `16` or `1,16`. Throws `RangeError` for anything else. */
+export function parsePartitions(text: string): readonly number[] {
+  return text.split(',').map((one) => {
+    const partitions = /^\s*\d+\s*$/.test(one) ? Number(one) : Number.NaN;
+    if (partitions >= 1 && partitions <= MAX_PARTITIONS) return partitions;
+    throw new RangeError(
+      `partitions are a number from 1 to ${MAX_PARTITIONS}, or several with commas, such as 1,16: got "${text}"`,
+    );
+  });
+}
+
+/**
  * The partition, from 0, that library and command line push a task to: the CRC-32 (as of zlib) of the id's bytes modulo the number of
  * partitions, which is easy to compute in any language. The same for a text and its UTF-8 bytes.
  */

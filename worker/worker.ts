@@ -6,7 +6,8 @@ import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { within } from '../queue/connection/connection.ts';
 import { checkDurability } from '../queue/connection/durability.ts';
-import { queueKeys } from '../queue/keys.ts';
+import { queueKeys, type QueueKeys } from '../queue/keys.ts';
+import { partitionedKeys } from '../queue/partitions.ts';
 import { findFilled } from '../queue/workers/filled-queues.ts';
 import { clientName } from '../queue/workers/worker-connections.ts';
 import { systemClock } from '../runtime/clock.ts';
@@ -61,10 +62,7 @@ export async function runWorker(
 }
 
 async function runAs(options: WorkerOptions, stopping: AbortSignal, hurry: AbortSignal): Promise<void> {
-  const names = typeof options.queue === 'string' ? [options.queue] : options.queue;
-  const queues = names.map((queue) => queueKeys(queue, options.result));
-  if (new Set(names).size < Math.max(names.length, 1))
-    throw new RangeError(`a worker needs queues, each of them once: got ${JSON.stringify(names)}`);
+  const queues = queuesOf(options);
   const { id, leaseMs, durability } = options;
   if (durability) checkDurability(durability);
   using refusals = createRefusals({
@@ -75,7 +73,7 @@ async function runAs(options: WorkerOptions, stopping: AbortSignal, hurry: Abort
   });
   using _renewals = reportRenewals(options.redis, options.log);
   const mark = randomUUID().slice(0, 8);
-  const connected = connectQueues(options, queues, clientName(names.join(','), id, mark), refusals);
+  const connected = connectQueues(options, queues, connectionName(options, mark), refusals);
   options.health?.reach(() => within(PING_TIMEOUT_MS, connected.ping(), 'PING'));
   const slots = openSlots(connected.queues, options);
   await using keepers = options.mayBlock
@@ -92,6 +90,7 @@ async function runAs(options: WorkerOptions, stopping: AbortSignal, hurry: Abort
   try {
     await runQueues(connected.queues, refusals, ended, {
       shared: { worker: options, mark, slots, keepers },
+      inPartitions: typeof options.queue === 'string' || options.queue.length === 1,
       stopping: AbortSignal.any([stopping, ended.signal]),
       hurry: AbortSignal.any([hurry, refused.signal]),
     });
@@ -99,6 +98,28 @@ async function runAs(options: WorkerOptions, stopping: AbortSignal, hurry: Abort
     await connected.close();
   }
   refused.signal.throwIfAborted();
+}
+
+/** The keys of all its queues, or of all partitions of its only one. Throws `RangeError` for invalid names and numbers. */
+function queuesOf({
+  queue,
+  result,
+  partitions = 1,
+}: Pick<WorkerOptions, 'queue' | 'result' | 'partitions'>): QueueKeys[] {
+  const names = [queue].flat();
+  const [only] = names;
+  if (only === undefined || new Set(names).size < names.length)
+    throw new RangeError(`a worker needs queues, each of them once: got ${JSON.stringify(names)}`);
+  if (names.length === 1) return partitionedKeys(only, result, partitions);
+  if ([partitions].flat().some((number) => number !== 1))
+    throw new RangeError(
+      `partitions and several queues exclude each other: a worker serves either ${JSON.stringify(names)} or one queue in partitions`,
+    );
+  return names.map((name) => queueKeys(name, result));
+}
+
+function connectionName({ queue, id }: WorkerOptions, mark: string): string {
+  return clientName([queue].flat().join(','), id, mark);
 }
 
 function openSlots(
@@ -121,6 +142,8 @@ function openSlots(
 
 interface RunQueuesOptions {
   readonly shared: Pick<QueueLoopOptions, 'worker' | 'mark' | 'slots' | 'keepers'>;
+  /** The queues are partitions of one: none goes before the others. */
+  readonly inPartitions: boolean;
   readonly stopping: AbortSignal;
   readonly hurry: AbortSignal;
 }
@@ -130,19 +153,19 @@ async function runQueues(
   queues: readonly ConnectedQueue[],
   refusals: Refusals,
   ended: AbortController,
-  { shared, stopping, hurry }: RunQueuesOptions,
+  { shared, inPartitions, stopping, hurry }: RunQueuesOptions,
 ): Promise<void> {
   const registered = new Set<number>();
   // its first turn loads the scripts into the server, which the others would all do at the same time
   const first = Promise.withResolvers<void>();
-  const left = queues.map(async ({ keys, connections }, rank) => {
+  const left = queues.map(async ({ keys, connections }, i) => {
+    const rank = inPartitions ? 0 : i;
     const onReady = (): void => {
-      if (registered.add(rank).size === queues.length) shared.worker.onReady?.();
+      if (registered.add(i).size === queues.length) shared.worker.onReady?.();
     };
     try {
       const registering = refusals.attempts();
-      if (rank > 0)
-        await within(FIRST_TURN_TIMEOUT_MS, first.promise, 'the first turn').catch(() => undefined);
+      if (i > 0) await within(FIRST_TURN_TIMEOUT_MS, first.promise, 'the first turn').catch(() => undefined);
       const own = { keys, connections, rank, registering, onReady };
       await runQueue({ ...shared, ...own, onDelay: first.resolve, onTurn: first.resolve }, stopping, hurry);
     } finally {

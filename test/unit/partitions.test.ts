@@ -2,7 +2,13 @@ import calculateSlot from 'cluster-key-slot';
 import { describe, expect, test } from 'vitest';
 
 import { queueKeys } from '../../queue/keys.ts';
-import { MAX_PARTITIONS, partitionKeys, partitionOf } from '../../queue/partitions.ts';
+import {
+  MAX_PARTITIONS,
+  parsePartitions,
+  partitionedKeys,
+  partitionKeys,
+  partitionOf,
+} from '../../queue/partitions.ts';
 
 describe('partitionKeys', () => {
   test('one partition is an ordinary queue', () => {
@@ -29,6 +35,23 @@ describe('partitionKeys', () => {
   test('refuses names with a hash tag', () => {
     expect(() => partitionKeys('{eu}tiles', 'result', 2)).toThrow('"{eu}tiles" has a hash tag');
     expect(() => partitionKeys('tiles', '{eu}result', 2)).toThrow('"{eu}result" has a hash tag');
+  });
+});
+
+describe('several numbers of partitions', () => {
+  test('are the lists of all of them, each once', () => {
+    const lists = (numbers: readonly number[]): string[] =>
+      partitionedKeys('tiles', 'result', numbers).map(({ queue }) => queue);
+    expect(lists([1, 2])).toEqual(['tiles', 'tiles:{0}', 'tiles:{1}']);
+    expect(lists([2, 3])).toEqual(['tiles:{0}', 'tiles:{1}', 'tiles:{2}']);
+    expect(() => lists([])).toThrow('no number was given');
+  });
+
+  test('are read from text', () => {
+    expect(parsePartitions('16')).toEqual([16]);
+    expect(parsePartitions('1, 16')).toEqual([1, 16]);
+    for (const text of ['', '0', '-1', '1.5', '1e2', '16,', '257', 'many'])
+      expect(() => parsePartitions(text)).toThrow(`got "${text}"`);
   });
 });
 

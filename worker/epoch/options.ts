@@ -12,6 +12,11 @@ export interface WorkerOptions {
   /** One queue, or several in strict priority, the first one first. */
   readonly queue: string | readonly string[];
   readonly result: string;
+  /**
+   * The queue is in this many lists, each with a result hash of its own (queue/partitions.ts), from which the worker takes in turns;
+   * several numbers where it was in another number of them before. 1 by default. Only with a single queue.
+   */
+  readonly partitions?: number | readonly number[] | undefined;
   /** Unique among the living workers of its queues; in Kubernetes the pod's name. */
   readonly id: string;
   /** Nothing else refers to the worker by its id: if another living one has it, append something random. */

@@ -3,8 +3,9 @@
  *
  * The flags of `millrace-worker`, each of them also an environment variable.
  */
-import type { Command } from 'commander';
+import { InvalidArgumentError, type Command } from 'commander';
 import { QUEUE_OPTIONS, type QueueFlags } from '../../queue/flags.ts';
+import { parsePartitions } from '../../queue/partitions.ts';
 import { logLevelOption, type LogLevel } from '../../runtime/log-level.ts';
 import {
   bytes,
@@ -25,6 +26,7 @@ import { addHandlerFlags, type HandlerFlags } from './handler-flags.ts';
 
 export interface WorkerFlags extends QueueFlags, HandlerFlags {
   readonly queues?: readonly string[];
+  readonly partitions?: readonly number[];
   readonly concurrency: number;
   readonly id: string;
   /** No id was given: it is the default one. */
@@ -64,6 +66,14 @@ export function parseWorkerFlags(
       'several queues instead of --queue (256 at most), highest priority first: urgent,bulk or a JSON list',
       'MILLRACE_QUEUES',
     ).argParser(queueList),
+  );
+  program.addOption(
+    option(
+      '--partitions <n>',
+      'the queue is in this many lists, <queue>:{0} to <queue>:{n-1}, with results in <result>:{0} and so on (default: 1, plain ' +
+        'names); 1,16 serves the lists of both numbers',
+      'MILLRACE_PARTITIONS',
+    ).argParser(partitionNumbers),
   );
   addHandlerFlags(program);
   addWorkerFlags(program, defaultId);
@@ -229,6 +239,15 @@ function addProcessFlags(program: Command): void {
       ).argParser(integer(0, 65_535)),
     )
     .addOption(logLevelOption('info'));
+}
+
+/** `16`, or `1,16`. */
+function partitionNumbers(text: string): readonly number[] {
+  try {
+    return parsePartitions(text);
+  } catch (error) {
+    throw new InvalidArgumentError((error as Error).message);
+  }
 }
 
 /** `a,b`, or a JSON list for names with commas in them. */

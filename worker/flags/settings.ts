@@ -2,7 +2,7 @@
 import { redisOptions, type RedisAddress } from '../../queue/connection/connection.ts';
 import { checkDurability, type Durability } from '../../queue/connection/durability.ts';
 import { redisAddress } from '../../queue/flags.ts';
-import { queueKeys } from '../../queue/keys.ts';
+import { partitionedKeys } from '../../queue/partitions.ts';
 import { UsageError } from '../../runtime/usage-error.ts';
 import { version } from '../../runtime/version.ts';
 import type { WorkerOptions } from '../epoch/options.ts';
@@ -21,11 +21,17 @@ export function workerSettings(
       ? { replicas: flags.durabilityReplicas, timeoutMs: flags.durabilityTimeout }
       : undefined;
   const queue = flags.queues ?? [flags.queue];
-  check(redis, durability, queue, result);
+  const { partitions = [1] } = flags;
+  if (queue.length > 1 && partitions.some((number) => number !== 1))
+    throw new UsageError(
+      '--partitions and --queues with several names exclude each other: start a worker for each queue in partitions',
+    );
+  check(redis, durability, queue, { result, partitions });
   return {
     redis,
     queue,
     result,
+    partitions,
     id: flags.id,
     mayRename: flags.unnamed,
     concurrency: flags.concurrency,
@@ -56,7 +62,7 @@ function check(
   redis: RedisAddress,
   durability: Durability | undefined,
   queues: readonly string[],
-  result: string,
+  { result, partitions }: { readonly result: string; readonly partitions: readonly number[] },
 ): void {
   try {
     if (durability) checkDurability(durability);
@@ -66,7 +72,7 @@ function check(
         `--queues names ${queues.length} queues, and a worker serves ${MAX_QUEUES} at most, each with a connection of its own: ` +
           'put kinds of tasks that are equally urgent into one queue, or start several workers',
       );
-    for (const queue of queues) queueKeys(queue, result);
+    for (const queue of queues) partitionedKeys(queue, result, partitions);
     if (new Set(queues).size < queues.length)
       throw new RangeError(`--queues names a queue twice: ${queues.join(', ')}`);
   } catch (error) {
