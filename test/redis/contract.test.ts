@@ -21,22 +21,19 @@ const handler = async (task: unknown): Promise<unknown> => {
 };
 
 const python = await preparePython(await readFile(join(folder, 'requirements.txt'), 'utf8'));
-const skipped = python instanceof Error && process.env['CI'] !== 'true';
-if (skipped) process.stderr.write(`contract with redis-py: skipped, ${python.message}\n`);
+// a test that did not run must not look like one that passed
+if (python instanceof Error) throw python;
 
-test
-  .skipIf(skipped)
-  .concurrent.for([
-    'text',
-    'json_with_id',
-    'json_without_id',
-    'not_utf8',
-    'empty',
-    'ten_megabytes',
-    'thousand_from_two_clients',
-    'plain_worker_beside',
-  ])('a plain Python client: %s', async (scenario) => {
-  if (python instanceof Error) throw python;
+test.concurrent.for([
+  'text',
+  'json_with_id',
+  'json_without_id',
+  'not_utf8',
+  'empty',
+  'ten_megabytes',
+  'thousand_from_two_clients',
+  'plain_worker_beside',
+])('a plain Python client: %s', async (scenario) => {
   await using server = await startRedis();
   const keys = freshKeys();
   await using _one = startWorker(server, keys, { handler, concurrency: 2 });
