@@ -36,3 +36,7 @@ test.each([
 ])('%s', (text, expected) => {
   expect(redirection(new Error(text), a)).toEqual(expected);
 });
+
+test('without a host, of an unknown replier: the slot alone', () => {
+  expect(redirection(new Error('MOVED 3999 :6379'))).toEqual({ slot: 3_999, node: undefined });
+});

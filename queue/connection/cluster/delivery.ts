@@ -98,13 +98,14 @@ export function createDeliveries({ topology, linkTo, waits, passingMs }: Deliver
     const code = replyCode(error);
     const mayWait = performance.now() - trip.since < passingMs;
     const next = redirection(error, link?.node);
-    if (next && (mayWait || trip.tries < MOST_TRIES)) return follow(trip, code === 'ASK', next);
+    if (next?.node && (mayWait || trip.tries < MOST_TRIES))
+      return follow(trip, code === 'ASK', next.slot, next.node);
     if (!mayWait || (code !== 'TRYAGAIN' && code !== 'CLUSTERDOWN')) return reject(error);
     if (code === 'CLUSTERDOWN') topology.readSoon();
     deliverLater(trip, trip.tries);
   }
 
-  function follow(trip: Trip, once: boolean, { slot, node }: { slot: number; node: Endpoint }): void {
+  function follow(trip: Trip, once: boolean, slot: number, node: Endpoint): void {
     if (once) {
       const link = linkTo(node);
       // it applies to the next command of that connection

@@ -16,9 +16,9 @@ import { closeRedis, dropRedis } from '../close.ts';
 import { openRedis } from '../connection.ts';
 import { insideOf } from '../ioredis-internals.ts';
 import { ClusterRefused, nodeRefused } from '../redis-errors.ts';
-import { createDeliveries, type Link } from './delivery.ts';
+import { createDeliveries, type Deliveries, type Link } from './delivery.ts';
 import { showLink, SlotClient } from './slot-client.ts';
-import { createTopology } from './topology.ts';
+import { createTopology, type Topology } from './topology.ts';
 
 export interface ClusterLinkOptions {
   /** With `cluster`, whose `key` is not used. */
@@ -49,109 +49,135 @@ export interface ClusterLinks extends AsyncDisposable {
   readonly size: number;
 }
 
+interface LinksState {
+  readonly options: ClusterLinkOptions;
+  readonly topology: Topology;
+  readonly deliveries: Deliveries;
+  readonly links: Map<string, Link>;
+  readonly clients: Set<SlotClient>;
+  readonly closing: Set<Promise<void>>;
+  /** A link was established once. */
+  proven: boolean;
+}
+
 /** Throws `RangeError` for addresses that cannot be read; connects in the background. */
 export function openClusterLinks(options: ClusterLinkOptions): ClusterLinks {
-  const { address, open = openRedis, waits, passingMs, onError } = options;
+  const { address, waits, passingMs } = options;
   const links = new Map<string, Link>();
-  const clients = new Set<SlotClient>();
-  const closing = new Set<Promise<void>>();
-  let proven = false;
-
   const topology = createTopology({
     address,
     isFailing: (node) => links.get(endpointName(node))?.failure !== undefined,
-    isProven: () => proven,
-    isAwaited: () => deliveries.homeless,
-    onChange: (slots) => {
-      for (const client of clients) if (slots.has(client.slot)) attach(client);
-      for (const link of links.values()) if (link.clients.size === 0) retire(link);
-      options.onMoved?.(slots);
-    },
-    onRead: () => deliveries.retryHomeless(),
-    onError: (error) => onError?.(error),
+    isProven: () => state.proven,
+    isAwaited: () => state.deliveries.homeless,
+    onChange: (slots) => moved(state, slots),
+    onRead: () => state.deliveries.retryHomeless(),
+    onError: (error) => options.onError?.(error),
   });
-  const deliveries = createDeliveries({ topology, linkTo, waits, passingMs });
-
-  function linkTo(node: Endpoint): Link {
-    const name = endpointName(node);
-    const known = links.get(name);
-    if (known) return known;
-    const redis = open(
-      { ...address, cluster: undefined, url: `redis://${name}` },
-      { enableOfflineQueue: waits, onError: (error) => failed(link, error) },
-    );
-    const link: Link = {
-      node,
-      redis,
-      clients: new Set(),
-      failure: undefined,
-      retired: false,
-      corked: false,
-    };
-    links.set(name, link);
-    redis.on('ready', () => {
-      proven = true;
-      link.failure = undefined;
-    });
-    redis.on('close', () => {
-      link.failure ??= new ClusterRefused('closed', `cluster node ${name} has closed the connection`);
-    });
-    showLink(redis, link.clients);
-    options.onLink?.(redis);
-    return link;
-  }
-
-  function failed(link: Link, error: Error): void {
-    link.failure = nodeRefused(error, endpointName(link.node), { encrypted: isEncrypted(address), proven });
-    onError?.(link.failure);
-    topology.readSoon();
-  }
-
-  function attach(client: SlotClient): void {
-    const owner = topology.ownerOf(client.slot);
-    if (!owner) return topology.readSoon();
-    const link = linkTo(owner);
-    for (const other of links.values()) if (other !== link) other.clients.delete(client);
-    link.clients.add(client);
-    client.attach(link.redis);
-  }
-
-  /** No client uses it any more; what it has not answered goes elsewhere. */
-  function retire(link: Link): void {
-    links.delete(endpointName(link.node));
-    link.retired = true;
-    if (link.redis.status !== 'ready') return abandon(link.redis);
-    const closed = closeRedis(link.redis).finally(() => closing.delete(closed));
-    closing.add(closed);
-  }
-
+  const deliveries = createDeliveries({ topology, linkTo: (node) => linkTo(state, node), waits, passingMs });
+  const state: LinksState = {
+    options,
+    topology,
+    deliveries,
+    links,
+    clients: new Set(),
+    closing: new Set(),
+    proven: false,
+  };
   return {
-    client: (key) => {
-      const client = new SlotClient({
-        slot: calculateSlot(key),
-        deliver: deliveries.begin,
-        onClose: (gone) => {
-          clients.delete(gone);
-          for (const link of links.values())
-            if (link.clients.delete(gone) && link.clients.size === 0) retire(link);
-        },
-      });
-      clients.add(client);
-      attach(client);
-      return client;
-    },
+    client: (key) => addClient(state, calculateSlot(key)),
     ownerOf: (key) => topology.ownerOf(calculateSlot(key)),
     get size() {
       return links.size;
     },
-    [Symbol.asyncDispose]: async () => {
-      const ended = topology[Symbol.asyncDispose]();
-      deliveries[Symbol.dispose]();
-      for (const client of clients) client.disconnect();
-      await Promise.all(Array.from(links.values(), ({ redis }) => closeRedis(redis)));
-      await Promise.all([...closing, ended]);
-    },
+    [Symbol.asyncDispose]: () => close(state),
   };
+}
+
+function addClient(state: LinksState, slot: number): SlotClient {
+  const client = new SlotClient({
+    slot,
+    deliver: state.deliveries.begin,
+    onClose: (gone) => {
+      state.clients.delete(gone);
+      for (const link of state.links.values())
+        if (link.clients.delete(gone) && link.clients.size === 0) retire(state, link);
+    },
+  });
+  state.clients.add(client);
+  attach(state, client);
+  return client;
+}
+
+/** These slots are on another primary now. */
+function moved(state: LinksState, slots: ReadonlySet<number>): void {
+  for (const client of state.clients) if (slots.has(client.slot)) attach(state, client);
+  for (const link of state.links.values()) if (link.clients.size === 0) retire(state, link);
+  state.options.onMoved?.(slots);
+}
+
+/** Lets a client send over the link to the primary of its slot. */
+function attach(state: LinksState, client: SlotClient): void {
+  const owner = state.topology.ownerOf(client.slot);
+  if (!owner) return state.topology.readSoon();
+  const link = linkTo(state, owner);
+  for (const other of state.links.values()) if (other !== link) other.clients.delete(client);
+  link.clients.add(client);
+  client.attach(link.redis);
+}
+
+function linkTo(state: LinksState, node: Endpoint): Link {
+  const { links, options } = state;
+  const name = endpointName(node);
+  const known = links.get(name);
+  if (known) return known;
+  const { address, open = openRedis, waits, onLink } = options;
+  const redis = open(
+    { ...address, cluster: undefined, url: `redis://${name}` },
+    { enableOfflineQueue: waits, onError: (error) => failed(state, link, error) },
+  );
+  const link: Link = {
+    node,
+    redis,
+    clients: new Set(),
+    failure: undefined,
+    retired: false,
+    corked: false,
+  };
+  links.set(name, link);
+  redis.on('ready', () => {
+    state.proven = true;
+    link.failure = undefined;
+  });
+  redis.on('close', () => {
+    link.failure ??= new ClusterRefused('closed', `cluster node ${name} has closed the connection`);
+  });
+  showLink(redis, link.clients);
+  onLink?.(redis);
+  return link;
+}
+
+function failed({ options, topology, proven }: LinksState, link: Link, error: Error): void {
+  const encrypted = isEncrypted(options.address);
+  link.failure = nodeRefused(error, endpointName(link.node), { encrypted, proven });
+  options.onError?.(link.failure);
+  topology.readSoon();
+}
+
+/** No client uses it any more; what it has not answered goes elsewhere. */
+function retire({ links, closing }: LinksState, link: Link): void {
+  links.delete(endpointName(link.node));
+  link.retired = true;
+  if (link.redis.status !== 'ready') return abandon(link.redis);
+  const closed = closeRedis(link.redis).finally(() => closing.delete(closed));
+  closing.add(closed);
+}
+
+async function close({ topology, deliveries, clients, links, closing }: LinksState): Promise<void> {
+  const ended = topology[Symbol.asyncDispose]();
+  deliveries[Symbol.dispose]();
+  for (const client of clients) client.disconnect();
+  await Promise.all(Array.from(links.values(), ({ redis }) => closeRedis(redis)));
+  await Promise.all([...closing, ended]);
 }
 
 /** Drops a link that is not connected; what it has not sent, and what was not answered, is rejected. */

@@ -46,11 +46,10 @@ export function locateInCluster(address: RedisAddress): ClusterLocator {
     },
     wrong: () => nodes.last(),
     moved: (reply) => {
-      const found = redirection(reply, undefined);
-      const [, which] = /^MOVED (\d+)/.exec(reply.message) ?? [];
-      if (which === undefined) return;
-      slot = Number(which);
-      if (found) nodes.first(found.node);
+      const found = redirection(reply);
+      if (!found) return;
+      slot = found.slot;
+      if (found.node) nodes.first(found.node);
     },
   };
 }

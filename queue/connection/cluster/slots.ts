@@ -75,14 +75,19 @@ function isSlot(value: unknown): value is number {
   return Number.isInteger(value) && Number(value) >= 0 && Number(value) < SLOTS;
 }
 
-/** The node and slot of a reply such as `MOVED 3999 10.0.0.2:6379`, or `ASK …`; an empty host stands for that of the replier. */
-export function redirection(
-  { message }: Error,
-  replier: Endpoint | undefined,
-): { readonly slot: number; readonly node: Endpoint } | undefined {
+export interface Redirection {
+  readonly slot: number;
+  /** `undefined` where the reply names no host and the replier is not known. */
+  readonly node: Endpoint | undefined;
+}
+
+/** The slot and node of a reply such as `MOVED 3999 10.0.0.2:6379`, or `ASK …`; an empty host stands for that of the replier. */
+export function redirection({ message }: Error, replier?: Endpoint): Redirection | undefined {
   const [, slot, host, port] = /^(?:MOVED|ASK) (\d+) (.*):(\d+)$/.exec(message) ?? [];
-  const node = endpointOf([host === '' ? replier?.host : host, port]);
-  return node && isSlot(Number(slot)) ? { slot: Number(slot), node } : undefined;
+  if (slot === undefined || !isSlot(Number(slot))) return undefined;
+  const where = host || replier?.host;
+  const node = where === undefined ? undefined : endpointOf([where, port]);
+  return where === undefined || node ? { slot: Number(slot), node } : undefined;
 }
 
 /** Of several failures, the one reported is the one that people can fix. */
