@@ -62,6 +62,7 @@ export interface SourceSpecInput extends Omit<SourceSpec, 'bullmq' | 'celery' | 
     readonly prioritySteps?: number[];
     readonly exchanges?: string[];
     readonly keyPrefix?: string;
+    readonly separator?: string;
   };
   readonly custom?: Omit<CustomSourceSpec, 'delayed'> & {
     readonly delayed?: { readonly key: string; readonly unit?: 's' | 'ms'; readonly scale?: number }[];

@@ -6,18 +6,19 @@ export interface SourceSpec {
   readonly arq?: { readonly queues: string[] };
   readonly asynq?: { readonly queues: string[] };
   readonly bullmq?: { readonly queues: string[]; readonly prefix: string };
-  /** `prioritySteps` and `keyPrefix`: as the transport options `priority_steps` and `global_keyprefix`. */
+  /** As the transport options `priority_steps`, `global_keyprefix` and `sep`. */
   readonly celery?: {
     readonly queues: string[];
     readonly prioritySteps: number[];
     readonly exchanges?: string[];
     readonly keyPrefix?: string;
+    readonly separator?: string;
   };
   readonly custom?: CustomSourceSpec;
   readonly dramatiq?: { readonly queues: string[]; readonly namespace?: string };
   /** `longestTask`: a duration. */
   readonly list?: { readonly keys: string[]; readonly longestTask?: string };
-  readonly rq?: { readonly queues: string[] };
+  readonly rq?: { readonly queues: string[]; readonly prefix?: string };
   readonly saq?: { readonly queues: string[] };
   readonly sidekiq?: { readonly queues: string[] };
   /** `longestTask`: a duration. */
@@ -73,7 +74,10 @@ export function sourceQueues({
     );
   }
   if (list) return list.keys.map((key) => `list:${key}`);
-  if (rq) return rq.queues.map((queue) => `rq:${queue}`);
+  if (rq) {
+    const prefix = (rq.prefix ?? 'rq') === 'rq' ? '' : `${rq.prefix}:`;
+    return rq.queues.map((queue) => `rq:${prefix}${queue}`);
+  }
   if (saq) return saq.queues.map((queue) => `saq:${queue}`);
   if (sidekiq) return sidekiq.queues.map((queue) => `sidekiq:${queue}`);
   if (stream) return stream.keys.map((key) => `stream:${key}`);

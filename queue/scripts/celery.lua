@@ -5,7 +5,8 @@
 -- KEYS  1 the hash of unacknowledged messages  2 … of each queue the bindings of the exchange of its name, then of each queue its
 --       lists of messages in the order in which they are taken, then the bindings of other exchanges
 -- ARGV  1 the number of queues  2 the lists of each  3 the most messages that are read of the hash  4 the same, of each list, from
---       the end that is taken next  5 of a queue, the most lists that are read  6 … the names of the queues
+--       the end that is taken next  5 of a queue, the most lists that are read  6 what stands between the parts of a binding
+--       7 … the names of the queues
 -- Returns  {Redis time in ms, messages of the hash that were not read, {for each that was: exchange, routing key, ETA}, the number of
 --          bindings if there is no message at all, else 0, {of other exchanges: which of KEYS, a binding of one of these
 --          queues}, for each list: {its length, for each message read: its ETA}}; an ETA is
@@ -62,9 +63,9 @@ for at = 2 + queues + queues * lists, #KEYS do
   local reply = redis.pcall('SSCAN', KEYS[at], '0', 'COUNT', 200)
   if reply.err then return {now, at} end
   for _, member in ipairs(reply[2]) do
-    local queue = string.match(member, '\6\22([^\6\22]*)$')
-    for i = 6, #ARGV do
-      if queue == ARGV[i] and #member <= 1024 and #bound < 200 then
+    for i = 7, #ARGV do
+      local behind = ARGV[6] .. ARGV[i]
+      if string.sub(member, -#behind) == behind and #member <= 1024 and #bound < 200 then
         bound[#bound + 1] = at
         bound[#bound + 1] = member
       end

@@ -12,6 +12,7 @@ const MOST_LISTED = 100;
 const MOST_LISTS = 4;
 
 export interface CeleryKeys {
+  readonly separator: string;
   readonly unacked: string;
   /** With the lists of each in the order in which workers take from them; all have the same number of lists. */
   readonly queues: readonly {
@@ -49,7 +50,7 @@ export interface Messages {
  * `SourceTrouble` for messages that are not Celery's.
  */
 export async function readMessages(redis: Redis, of: CeleryKeys): Promise<Messages> {
-  const { unacked, queues, exchanges } = of;
+  const { unacked, queues, exchanges, separator } = of;
   const each = queues[0]?.lists.length ?? 0;
   const lists = queues.flatMap((queue) => queue.lists);
   const before = [unacked, ...queues.map(({ binding }) => binding), ...lists];
@@ -61,6 +62,7 @@ export async function readMessages(redis: Redis, of: CeleryKeys): Promise<Messag
     queues.length,
     each,
     ...bounds,
+    separator,
     ...queues.map(({ name }) => name),
   );
   const what = 'messages of Celery';
@@ -83,7 +85,7 @@ export async function readMessages(redis: Redis, of: CeleryKeys): Promise<Messag
     bindings: asList(bound, what).flatMap((at, i, all): CeleryBinding[] => {
       if (i % 2 !== 0) return [];
       const { name = '' } = exchanges[asCount(at, what) - 1 - before.length] ?? {};
-      return [bindingOf(name, asText(all[i + 1], what))];
+      return [bindingOf(name, asText(all[i + 1], what), separator)];
     }),
     lists: queues.map((_, i) => read.slice(i * each, (i + 1) * each)),
   };

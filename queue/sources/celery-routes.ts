@@ -30,8 +30,8 @@ export function bindingsIn(item: Readonly<Record<string, unknown>>): readonly Ce
 }
 
 /** A member of the set of an exchange's bindings: routing key, pattern if it is one with wildcards, queue. */
-export function bindingOf(exchange: string, member: string): CeleryBinding {
-  const [route = '', pattern = '', queue = ''] = member.split('\x06\x16');
+export function bindingOf(exchange: string, member: string, separator: string): CeleryBinding {
+  const [route = '', pattern = '', queue = ''] = member.split(separator);
   return { exchange, route, queue, topic: pattern !== '' };
 }
 

@@ -1,7 +1,8 @@
 /**
  * Celery 5 (seen: 5.7.0 with kombu 5.7.0). Its blind spots for a reader of one list:
  *
- * - A queue is one list for each step of priorities, such as `mail`, `mail\x06\x163`, `mail\x06\x166` and `mail\x06\x169`.
+ * - A queue is one list for each step of priorities, such as `mail`, `mail\x06\x163`, `mail\x06\x166` and `mail\x06\x169`, or `mail:3`,
+ *   by the transport options `priority_steps` and `sep`.
  * - What workers have prefetched is in no list but in the hash `unacked`, one for all queues; a message there names its queue last.
  * - A running task is in no key at all, because a worker acknowledges before it starts (unless `acks_late`): only the workers
  *   know, and are asked by remote control (celery-control.ts).
@@ -27,7 +28,12 @@ export interface CelerySettings {
   readonly exchanges?: readonly string[];
   /** As the transport option `global_keyprefix`. */
   readonly keyPrefix?: string;
+  /** As the transport option `sep`: what stands between the parts of a name. */
+  readonly separator?: string;
 }
+
+/** Of kombu, if `sep` is not set. */
+export const KOMBU_SEPARATOR = '\x06\x16';
 
 /** The least time between two questions about running tasks, ms. */
 const ASK_EVERY_MS = 900;
@@ -69,14 +75,16 @@ export function keysOf({
   prioritySteps,
   exchanges = [],
   keyPrefix = '',
+  separator = KOMBU_SEPARATOR,
 }: CelerySettings): CeleryKeys {
   return {
+    separator,
     unacked: `${keyPrefix}unacked`,
     exchanges: exchanges.map((name) => ({ name, key: `${keyPrefix}_kombu.binding.${name}` })),
     queues: queues.map((queue) => ({
       name: queue,
       binding: `${keyPrefix}_kombu.binding.${queue}`,
-      lists: prioritySteps.map((step) => `${keyPrefix}${queue}${step === 0 ? '' : `\x06\x16${step}`}`),
+      lists: prioritySteps.map((step) => `${keyPrefix}${queue}${step === 0 ? '' : `${separator}${step}`}`),
     })),
   };
 }

@@ -20,38 +20,42 @@ import {
 
 export interface RqSettings {
   readonly queues: readonly string[];
+  /** As `RQ_KEY_PREFIX` in the environment of clients and workers; `rq` if not set. */
+  readonly prefix?: string;
 }
+
+export const RQ_PREFIX = 'rq';
 
 /** A worker takes a job off the list some ms before it notes that it is busy. */
 const LAG_MS = 2_000;
 const MOST_WORKERS = 500;
 
-export function rqSource({ queues }: RqSettings): Source {
+export function rqSource({ queues, prefix = RQ_PREFIX }: RqSettings): Source {
   return {
     kind: 'rq',
-    read: (ask, horizonMs) => Promise.all(queues.map((queue) => readQueue(ask, queue, horizonMs))),
-    holding: { by: 'worker', lagMs: LAG_MS, readWorkers: (ask) => readWorkers(ask, queues) },
+    read: (ask, horizonMs) => Promise.all(queues.map((queue) => readQueue(ask, prefix, queue, horizonMs))),
+    holding: { by: 'worker', lagMs: LAG_MS, readWorkers: (ask) => readWorkers(ask, prefix, queues) },
   };
 }
 
-async function readQueue(ask: Ask, queue: string, horizonMs: number): Promise<SourceCounts> {
-  const list = `rq:queue:${queue}`;
+async function readQueue(ask: Ask, prefix: string, queue: string, horizonMs: number): Promise<SourceCounts> {
+  const list = `${prefix}:queue:${queue}`;
   const { now, answers } = await ask({
     waiting: waking(count('LLEN', list)),
-    suspended: waking(count('EXISTS', 'rq:suspended')),
+    suspended: waking(count('EXISTS', `${prefix}:suspended`)),
     taken: count('LLEN', `${list}:intermediate`),
-    running: count('ZCARD', `rq:wip:${queue}`),
-    failed: count('ZCARD', `rq:failed:${queue}`),
-    known: count('SISMEMBER', 'rq:queues', list),
-    workers: count('SCARD', `rq:workers:${queue}`),
-    ...askDelayed(`rq:scheduled:${queue}`, SECONDS, horizonMs),
+    running: count('ZCARD', `${prefix}:wip:${queue}`),
+    failed: count('ZCARD', `${prefix}:failed:${queue}`),
+    known: count('SISMEMBER', `${prefix}:queues`, list),
+    workers: count('SCARD', `${prefix}:workers:${queue}`),
+    ...askDelayed(`${prefix}:scheduled:${queue}`, SECONDS, horizonMs),
   });
   const { waiting, taken, running, delayed, failed } = answers;
   if (answers.known + answers.workers + waiting + taken + running + delayed + failed === 0)
     throw new SourceTrouble(
       'NotFound',
-      `there is no RQ queue "${queue}" here: "rq:queues" does not name it, and no worker listens to it`,
-      'check source.rq.queues and the database in the address of Redis; a queue is there once a job was put into it',
+      `there is no RQ queue "${queue}" here: "${prefix}:queues" does not name it, and no worker listens to it`,
+      'check queues and prefix of source.rq, and the database in the address of Redis; a queue is there once a job was put into it',
     );
   return {
     now,
@@ -63,13 +67,13 @@ async function readQueue(ask: Ask, queue: string, horizonMs: number): Promise<So
   };
 }
 
-async function readWorkers(ask: Ask, queues: readonly string[]): Promise<SourceWorkers> {
+async function readWorkers(ask: Ask, prefix: string, queues: readonly string[]): Promise<SourceWorkers> {
   const listening = await Promise.all(
     queues.map(async (queue) => {
       const { answers } = await ask({
-        workers: existingKeys(`rq:workers:${queue}`, MOST_WORKERS),
-        taken: count('LLEN', `rq:queue:${queue}:intermediate`),
-        running: count('ZCOUNT', `rq:wip:${queue}`, { plusMs: 0, factor: 0.001, offset: 0 }, '+inf'),
+        workers: existingKeys(`${prefix}:workers:${queue}`, MOST_WORKERS),
+        taken: count('LLEN', `${prefix}:queue:${queue}:intermediate`),
+        running: count('ZCOUNT', `${prefix}:wip:${queue}`, { plusMs: 0, factor: 0.001, offset: 0 }, '+inf'),
       });
       return answers;
     }),
@@ -78,17 +82,15 @@ async function readWorkers(ask: Ask, queues: readonly string[]): Promise<SourceW
   const { answers: about } = await ask(
     keys.map((key) => fields(key, 'hostname', 'ip_address', 'state', 'current_job')),
   );
-  const workers = about.flatMap((one, i) => workerOf(keys[i] ?? '', one));
+  const workers = about.flatMap((one, i) => workerOf(keys[i]?.slice(`${prefix}:worker:`.length) ?? '', one));
   const held = listening.reduce((sum, { taken, running }) => sum + taken + running, 0);
   const named = workers.reduce((sum, { tasks }) => sum + tasks, 0);
   return { workers, unnamed: Math.max(0, held - named) };
 }
 
 /** None for one that was killed: its name stays, and its hash is gone. */
-function workerOf(key: string, [host, address, state, job]: readonly (string | undefined)[]): SourceWorker[] {
+function workerOf(id: string, [host, address, state, job]: readonly (string | undefined)[]): SourceWorker[] {
   if (state === undefined) return [];
   const hosts = [host, address].filter((one) => one !== undefined && one !== '') as string[];
-  return [
-    { id: key.replace(/^rq:worker:/, ''), hosts, tasks: state === 'busy' || job !== undefined ? 1 : 0 },
-  ];
+  return [{ id, hosts, tasks: state === 'busy' || job !== undefined ? 1 : 0 }];
 }

@@ -322,8 +322,16 @@ export const good: [what: string, spec: Json][] = [
     [
       { asynq: { queues: ['default'] } },
       { bullmq: { queues: ['mail'] } },
-      { celery: { queues: ['mail'], prioritySteps: [0, 3, 6, 9], exchanges: ['media'], keyPrefix: 'shop:' } },
-      { rq: { queues: ['default'] } },
+      {
+        celery: {
+          queues: ['mail'],
+          prioritySteps: [0, 9],
+          exchanges: ['media'],
+          keyPrefix: 'a:',
+          separator: ':',
+        },
+      },
+      { rq: { queues: ['default'], prefix: 'shop' } },
       { dramatiq: { queues: ['default'], namespace: 'shop' } },
       { arq: { queues: ['arq:queue'] } },
       { saq: { queues: ['default'] } },

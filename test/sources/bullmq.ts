@@ -43,11 +43,16 @@ export const bullMqCases: readonly LibraryCase[] = packages.map(([name, bullmq])
   open: (server) => Promise.resolve(openBullMq(bullmq, server)),
 }));
 
-function openBullMq({ Queue, Worker }: BullMq, server: RedisServer): Library {
+/** The newest. */
+export function openBullMqAs(server: RedisServer, prefix: string): Library {
+  return openBullMq(six as unknown as BullMq, server, prefix);
+}
+
+function openBullMq({ Queue, Worker }: BullMq, server: RedisServer, prefix = 'bull'): Library {
   const connection = { host: server.host, port: server.port, maxRetriesPerRequest: null };
   const workers = new Set<LibraryWorker>();
   let queue: InstanceType<BullMq['Queue']> | undefined;
-  const opened = (): InstanceType<BullMq['Queue']> => (queue ??= new Queue(QUEUE, { connection }));
+  const opened = (): InstanceType<BullMq['Queue']> => (queue ??= new Queue(QUEUE, { connection, prefix }));
 
   return {
     push: async (tasks, delayMs) => {
@@ -60,7 +65,7 @@ function openBullMq({ Queue, Worker }: BullMq, server: RedisServer): Library {
         async () => {
           await server.client({ db: 1 }).blpop(RELEASED, 0);
         },
-        { connection, name: place },
+        { connection, prefix, name: place },
       );
       worker.on('error', () => undefined);
       await worker.waitUntilReady();

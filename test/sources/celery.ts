@@ -19,6 +19,9 @@ export interface CeleryOptions {
   readonly keyPrefix?: string;
   /** Of the broker. */
   readonly db?: number;
+  /** The transport options `sep` and `priority_steps`. */
+  readonly separator?: string;
+  readonly steps?: readonly number[];
   /** Queues are bound to exchanges of other names, by keys of their own. */
   readonly ownKeys?: boolean;
 }
@@ -53,7 +56,7 @@ export const celeryCases: readonly (LibraryCase & { open: (server: RedisServer) 
 
 export async function openCelery(
   server: RedisServer,
-  { acksLate = false, keyPrefix = '', db = 0, ownKeys = false }: CeleryOptions = {},
+  { acksLate = false, keyPrefix = '', separator, steps, db = 0, ownKeys = false }: CeleryOptions = {},
 ): Promise<Celery> {
   const python = await preparePython(await readFile(join(folder, 'celery.txt'), 'utf8'));
   if (python instanceof Error) throw python;
@@ -63,7 +66,8 @@ export async function openCelery(
     REDIS_PORT: String(server.port),
     PYTHONPATH: folder,
     ACKS_LATE: acksLate ? '1' : '',
-    KEY_PREFIX: keyPrefix,
+    // what is not set is left out
+    TRANSPORT: JSON.stringify({ global_keyprefix: keyPrefix, sep: separator, priority_steps: steps }),
     BROKER_DB: String(db),
     OWN_KEYS: ownKeys ? '1' : '',
   };

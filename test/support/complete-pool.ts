@@ -26,7 +26,13 @@ export const completeSpec: Complete<Omit<WorkerPoolSpec, 'template'>> & { templa
     arq: { queues: ['arq:queue'] },
     asynq: { queues: ['default'] },
     bullmq: { queues: ['mail'], prefix: 'bull' },
-    celery: { queues: ['mail'], prioritySteps: [0, 3, 6, 9], exchanges: ['media'], keyPrefix: 'shop:' },
+    celery: {
+      queues: ['mail'],
+      prioritySteps: [0, 3, 6, 9],
+      exchanges: ['media'],
+      keyPrefix: 'shop:',
+      separator: ':',
+    },
     custom: {
       waiting: [{ command: 'LLEN', key: 'jobs', args: [] }],
       inHand: [{ command: 'ZCOUNT', key: 'jobs:leases', args: ['now:ms', '+inf'] }],
@@ -36,7 +42,7 @@ export const completeSpec: Complete<Omit<WorkerPoolSpec, 'template'>> & { templa
     },
     dramatiq: { queues: ['default'], namespace: 'shop' },
     list: { keys: ['jobs'], longestTask: '10m' },
-    rq: { queues: ['default'] },
+    rq: { queues: ['default'], prefix: 'shop' },
     saq: { queues: ['default'] },
     sidekiq: { queues: ['default'] },
     stream: { keys: ['orders'], group: 'workers', longestTask: '10m' },

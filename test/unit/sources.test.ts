@@ -12,6 +12,8 @@ test.each<[SourceSpecInput, string[]]>([
   [{ bullmq: { queues: ['mail'], prefix: '{app}' } }, ['bullmq:{app}:mail']],
   [{ celery: { queues: ['mail', 'sms'] } }, ['celery:mail', 'celery:sms']],
   [{ celery: { queues: ['mail'], keyPrefix: 'shop:' } }, ['celery:shop:mail']],
+  [{ rq: { queues: ['mail'], prefix: 'rq' } }, ['rq:mail']],
+  [{ rq: { queues: ['mail'], prefix: 'shop' } }, ['rq:shop:mail']],
   [{ rq: { queues: ['default'] } }, ['rq:default']],
   [{ sidekiq: { queues: ['default', 'low'] } }, ['sidekiq:default', 'sidekiq:low']],
   [{ saq: { queues: ['default'] } }, ['saq:default']],

@@ -1,9 +1,17 @@
-/** Celery: queues that no worker takes from, by the workers' own answers. What they hold is in `Concern`s (celery-workers.ts). */
+/**
+ * Celery: queues that no worker takes from, by the workers' own answers, and lists of priorities that are not read. What workers
+ * hold is in `Concern`s (celery-workers.ts).
+ */
 import type { Redis } from 'ioredis';
 import type { Ask } from '../ask.ts';
-import { controlOf, keysOf, type CelerySettings } from '../celery.ts';
+import { controlOf, KOMBU_SEPARATOR, keysOf, type CelerySettings } from '../celery.ts';
 import { count } from '../question.ts';
 import { adviseUnserved, type SourceAdvice } from './advice.ts';
+
+/** Celery's own, and the one of its documentation. */
+const SEPARATORS = [KOMBU_SEPARATOR, ':'];
+/** Priorities, unless `x-max-priority` is larger. */
+const STEPS = [1, 2, 3, 4, 5, 6, 7, 8, 9];
 
 export async function checkCelery(settings: CelerySettings, ask: Ask, redis: Redis): Promise<SourceAdvice[]> {
   const { queues } = settings;
@@ -17,8 +25,30 @@ export async function checkCelery(settings: CelerySettings, ask: Ask, redis: Red
       return { queue, work: answers.reduce((sum, one) => sum + one, 0), workers };
     }),
   );
-  return adviseUnserved(
-    found,
-    takesFrom.flat().filter((name) => !queues.includes(name)),
-  );
+  return [
+    ...adviseUnserved(
+      found,
+      takesFrom.flat().filter((name) => !queues.includes(name)),
+    ),
+    ...(await adviseUnread(settings, ask)),
+  ];
+}
+
+/** Of lists that a client with other transport options makes of the same queues. */
+async function adviseUnread(settings: CelerySettings, ask: Ask): Promise<SourceAdvice[]> {
+  const { queues, keyPrefix = '', separator = KOMBU_SEPARATOR } = settings;
+  const read = new Set(keysOf(settings).queues.flatMap(({ lists }) => lists));
+  const separators = [...new Set([separator, ...SEPARATORS])];
+  const keys = queues
+    .flatMap((queue) => separators.flatMap((sep) => STEPS.map((step) => `${keyPrefix}${queue}${sep}${step}`)))
+    .filter((key) => !read.has(key));
+  const { answers } = await ask(keys.map((key) => count('EXISTS', key)));
+  const first = keys.find((_, i) => answers[i] !== 0);
+  if (first === undefined) return [];
+  return [
+    {
+      note: `the key ${JSON.stringify(first)} is there, and is not among the lists that are counted`,
+      todo: 'set source.celery.prioritySteps and separator to priority_steps and sep of broker_transport_options, as your clients and workers have them',
+    },
+  ];
 }

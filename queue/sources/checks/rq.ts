@@ -1,23 +1,23 @@
 /** RQ: queues without a worker, jobs of workers that were killed, and scheduled jobs that no worker moves. */
 import type { Ask } from '../ask.ts';
 import { count, fields, existingKeys } from '../question.ts';
-import type { RqSettings } from '../rq.ts';
+import { RQ_PREFIX, type RqSettings } from '../rq.ts';
 import { adviseIf, adviseUnserved, type SourceAdvice } from './advice.ts';
 
 const MOST_WORKERS = 500;
 const NOW = { plusMs: 0, factor: 0.001, offset: 0 };
 
-export async function checkRq({ queues }: RqSettings, ask: Ask): Promise<SourceAdvice[]> {
-  const all = await ask({ workers: existingKeys('rq:workers', MOST_WORKERS) });
+export async function checkRq({ queues, prefix = RQ_PREFIX }: RqSettings, ask: Ask): Promise<SourceAdvice[]> {
+  const all = await ask({ workers: existingKeys(`${prefix}:workers`, MOST_WORKERS) });
   const { answers: about } = await ask(all.answers.workers.map((key) => fields(key, 'queues')));
   // a worker that was killed leaves its name, and no record
   const takesFrom = about.flatMap(([names]) => (names === undefined ? [] : [names.split(',')]));
   const { answers } = await ask(
     queues.flatMap((queue) => [
-      count('LLEN', `rq:queue:${queue}`),
-      count('ZCOUNT', `rq:scheduled:${queue}`, '-inf', NOW),
-      count('EXISTS', `rq:scheduler-lock:${queue}`),
-      count('ZCOUNT', `rq:wip:${queue}`, '-inf', NOW),
+      count('LLEN', `${prefix}:queue:${queue}`),
+      count('ZCOUNT', `${prefix}:scheduled:${queue}`, '-inf', NOW),
+      count('EXISTS', `${prefix}:scheduler-lock:${queue}`),
+      count('ZCOUNT', `${prefix}:wip:${queue}`, '-inf', NOW),
     ]),
   );
   const found = queues.map((queue, i) => {

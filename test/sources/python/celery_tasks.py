@@ -14,7 +14,7 @@ app = Celery("celery_tasks", broker=f"redis://localhost:{PORT}/{os.environ.get('
 app.conf.update(
     task_default_queue="mail",
     worker_prefetch_multiplier=1,
-    broker_transport_options={"global_keyprefix": os.environ.get("KEY_PREFIX", "")},
+    broker_transport_options=json.loads(os.environ.get("TRANSPORT", "{}")),
     task_acks_late=os.environ.get("ACKS_LATE") == "1",
 )
 if os.environ.get("OWN_KEYS") == "1":
