@@ -126,6 +126,12 @@ function readinessEvents(state: Readiness, log: Logger): Pick<WorkerOptions, 'on
   };
 }
 
+/** Processor time that this process has used, ms. */
+function computedMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1_000;
+}
+
 /** Aborts when the worker was told to stop and its grace period is over, or when it is told to hurry. */
 function hurryAfter(graceMs: number, signals: ReturnType<typeof onSignals>, log: Logger): AbortSignal {
   const hurry = new AbortController();
@@ -133,7 +139,7 @@ function hurryAfter(graceMs: number, signals: ReturnType<typeof onSignals>, log:
   signals.hurry.addEventListener('abort', hurryUp, { once: true });
   signals.stopping.addEventListener('abort', () => {
     log.info({ event: LogEvent.Stopping, graceMs }, 'stopping: finishing running tasks');
-    void waitOutGrace(graceMs, systemClock).then(hurryUp);
+    void waitOutGrace(graceMs, systemClock, computedMs).then(hurryUp);
   });
   return hurry.signal;
 }
