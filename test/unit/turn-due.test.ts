@@ -29,6 +29,7 @@ const situation: TurnSituation = {
   held: 0,
   target: 4,
   slots: { free: 2, holding: 0 },
+  asked: 0,
   mustWait: () => false,
   mayTake: () => true,
   report: () => 'idle',

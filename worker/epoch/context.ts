@@ -121,7 +121,7 @@ export function createContext(epoch: number, options: EpochOptions): EpochContex
     progress,
     metrics,
     log,
-    mayBegin: () => mayBegin(context.mode) && slots.mayTake(lane),
+    mayBegin: () => mayBegin(context.mode) && slots.mayBegin(lane),
     onBatch: () => wakeup.wake(),
     onHolding: () => slots.holds(lane),
   });

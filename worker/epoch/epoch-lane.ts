@@ -6,7 +6,7 @@ import type { Parts } from '../turn/refused-outcomes.ts';
 import type { IdleWait } from './idle-wait.ts';
 import type { Lane } from './slots/lane.ts';
 import { FRESH_MS } from './slots/permits.ts';
-import type { Pace } from './tasks/prefetch.ts';
+import { MAX_HELD_BYTES, type Pace } from './tasks/prefetch.ts';
 import { foundEmpty, wantsWork, type EpochState, type Hints, type EpochMode } from './state.ts';
 import type { Tasks } from './tasks/tasks.ts';
 
@@ -51,6 +51,15 @@ export function createLane({ epoch, keys, rank, keeper, pace, context, hint, wak
     },
     get wantsWork() {
       return wantsWork(context.state, context.mode);
+    },
+    get turning() {
+      return context.state.turning;
+    },
+    get full() {
+      return parts.full || tasks.heldBytes >= MAX_HELD_BYTES;
+    },
+    get heldSince() {
+      return tasks.waitsSince;
     },
     get inTransit() {
       return context.mode === 'taking' && (context.state.inTransit || batch.releases > 0);

@@ -110,6 +110,7 @@ function dueIn(context: EpochContext, now: number): number {
       held: tasks.held,
       target,
       slots,
+      asked: slots.asked(lane),
       mustWait: () => slots.mustWait(lane),
       mayTake: () => slots.mayTake(lane),
       report: () => context.report,

@@ -63,6 +63,7 @@ export function createTurnMaker(context: EpochContext): TurnMaker {
     make: async () => {
       const plan = planTurn(context);
       slots.changed(lane);
+      slots.sent(lane, plan.request.want);
       const sentAt = performance.now();
       const reply = await sender.send(plan.request, plan.part);
       const tookMs = performance.now() - sentAt;
@@ -87,7 +88,8 @@ function planTurn(context: EpochContext): Plan {
   const { epoch, options, batch, parts, tasks, lane, mode, target } = context;
   const { slots, worker, leaseMs } = options;
   const after = !slots.isFree(lane);
-  const { usable: usableSlots, holding } = slots;
+  const { usable: usableSlots } = slots;
+  const holding = slots.holding + slots.asked(lane);
   const { held, heldBytes, runsSuspects } = tasks;
   const room = { mode, after, full: parts.full, usableSlots, target, holding, held, heldBytes };
   const want = wantedTasks(room);

@@ -68,6 +68,8 @@ export interface EpochState {
   readonly hints: Hints;
   /** The turn on its way: `taking` may bring tasks, `settling` settles some, or its tasks are being checked for cancellation. */
   readonly underway: 'none' | 'settling' | 'taking';
+  /** A turn of any kind is on its way, or what it brought is not among the tasks that are held yet. */
+  readonly turning: boolean;
   /** That turn brings tasks that were moved to the worker, or puts tasks back into the queue. */
   readonly inTransit: boolean;
   /** Company of this queue's suspects by tasks of queues above: none, to be reported by the next turn, or known to Redis. */
@@ -90,6 +92,7 @@ export const initialState: EpochState = {
   reported: { state: undefined, elsewhere: 0, maybeDrained: false },
   hints: { poll: true, backlog: false, woken: false, turnNow: false, dueAt: Infinity },
   underway: 'none',
+  turning: false,
   inTransit: false,
   company: 'none',
   answeredAt: -Infinity,
@@ -121,7 +124,12 @@ export const wantsWork = ({ hints }: EpochState, mode: EpochMode): boolean =>
   mode === 'taking' && (hints.poll || hints.backlog || hints.woken);
 
 /** A turn was answered, and its tasks are among those that the worker holds. */
-export const added = (state: EpochState): EpochState => ({ ...state, underway: 'none', inTransit: false });
+export const added = (state: EpochState): EpochState => ({
+  ...state,
+  underway: 'none',
+  turning: false,
+  inTransit: false,
+});
 
 export function withHints(state: EpochState, hints: Partial<Hints>): EpochState {
   return { ...state, hints: { ...state.hints, ...hints } };
@@ -146,6 +154,7 @@ export function sending(
     ...state,
     turns: state.turns + 1,
     hints: { ...state.hints, poll: false, woken: false, turnNow: false },
+    turning: true,
     underway: mayBring ? 'taking' : settling > 0 ? 'settling' : 'none',
     inTransit: state.hints.woken || releasing,
     company: runsSuspects ? state.company : 'none',

@@ -30,6 +30,8 @@ export interface TurnSituation {
   readonly target: number;
   /** Of the worker. */
   readonly slots: { readonly free: number; readonly holding: number };
+  /** Tasks that queues of equal rank have asked for: they count as held. */
+  readonly asked: number;
   /** Whether suspects of a queue above go first. */
   readonly mustWait: () => boolean;
   /** Whether this queue may take tasks; asks the queues above where that is not known. */
@@ -40,7 +42,7 @@ export interface TurnSituation {
 
 /** How long until a turn is due, ms; 0 for now. */
 export function turnIn(situation: TurnSituation, now: number): number {
-  const { state, mode, batch, slots, refusedDueAt } = situation;
+  const { state, mode, batch, slots, asked, refusedDueAt } = situation;
   const { hints, reported, orders } = state;
   const ending = isEnding(mode);
   if (hints.turnNow || state.turns === 0 || refusedDueAt <= now) return 0;
@@ -50,7 +52,8 @@ export function turnIn(situation: TurnSituation, now: number): number {
     if (batch.size >= FULL_BATCH || ending || (slots.free > 0 && situation.held === 0)) return 0;
     return Math.max(0, (batch.since ?? now) + LINGER_MS - now);
   }
-  const wanted = hints.poll && !ending && (slots.free > 0 || slots.holding <= situation.target / 2);
+  const wanted =
+    hints.poll && !ending && (slots.free > asked || slots.holding + asked <= situation.target / 2);
   // what cannot be run goes back immediately; a queue above is read first, which takes a moment
   if (hints.woken && (slots.free === 0 || ending || situation.mustWait())) return 0;
   if ((hints.woken || wanted) && situation.mayTake()) return 0;

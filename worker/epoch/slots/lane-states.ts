@@ -64,9 +64,13 @@ export function isOnly(set: ReadonlySet<Lane>, lane: Lane): boolean {
   return set.size === (set.has(lane) ? 1 : 0);
 }
 
-/** Whether a queue above has suspects, which go first. */
+/** Whether a queue above has suspects, which go first; or one of equal rank that has had them for longer. */
 export function suspectsAbove({ apart }: LaneStates, lane: Lane): boolean {
-  for (const other of apart) if (other.rank < lane.rank) return true;
+  let before = true;
+  for (const other of apart) {
+    if (other === lane) before = false;
+    else if (other.rank < lane.rank || (before && other.rank === lane.rank)) return true;
+  }
   return false;
 }
 

@@ -3,13 +3,19 @@ import type { QueueKeys } from '../../../queue/keys.ts';
 
 export interface Lane {
   readonly keys: QueueKeys;
-  /** 0 goes first. */
+  /** 0 goes first. Those of equal rank take in turns. */
   readonly rank: number;
   /** Tasks that were taken and not begun. */
   readonly held: number;
   readonly running: number;
   /** There are tasks in its queue that it could take, or may be. */
   readonly wantsWork: boolean;
+  /** A turn of any kind is on its way. */
+  readonly turning: boolean;
+  /** It takes nothing for now: too many bytes wait for a slot, or too many outcomes were refused. */
+  readonly full: boolean;
+  /** When the oldest of its tasks that wait for a slot was taken, by performance.now(). */
+  readonly heldSince: number | undefined;
   /** Tasks of its queue are on their way to the worker or back, so that its keys do not show them. */
   readonly inTransit: boolean;
   /** It holds suspects, or takes nothing until the worker is empty for some: the queues below wait. */

@@ -20,6 +20,8 @@ export function holdPlace(slots: WorkerSlots, keys: QueueKeys, rank: number, ms:
     emptyInMs: 0,
     windowMs: 0,
   };
+  // none of equal rank waits for it
+  const turns = { turning: true, full: false, heldSince: undefined };
   const drains = { drainOrdered: false, maybeDrained: false, empty: true };
   const calls = {
     fill: nothing,
@@ -29,7 +31,7 @@ export function holdPlace(slots: WorkerSlots, keys: QueueKeys, rank: number, ms:
     wake: nothing,
     guardLease: nothing,
   };
-  const leave = slots.join({ ...place, ...reads, ...suspects, ...drains, ...calls });
+  const leave = slots.join({ ...place, ...reads, ...suspects, ...turns, ...drains, ...calls });
   const timer = timeout(ms, leave);
   return () => {
     timer.clear();

@@ -6,6 +6,8 @@
  * were found empty since it asked. One request finds that out for all of them (queue/scripts/filled.lua), so that it costs the lowest
  * of any number of queues one round trip to be sure and one to take, however long that is. What runs keeps its slot.
  *
+ * Partitions of one queue have equal rank (rotation.ts): none waits for the others to be empty, they take in turns.
+ *
  * A decision goes through the queues once, and only those are woken by it that wait for it: what a task costs grows with the
  * number of queues by well under a microsecond for each.
  *
@@ -30,6 +32,7 @@ import {
   type LaneStates,
 } from './lane-states.ts';
 import { createPermits, type FindFilled, type Permits } from './permits.ts';
+import { createRotation, type Rotation } from './rotation.ts';
 
 export interface WorkerSlots {
   /** Slots that can be used: all but those of tasks that outlived their epoch. */
@@ -65,10 +68,16 @@ export interface WorkerSlots {
   readonly emptyInMs: number;
   /** Whether `lane` may take and begin tasks now. If it has to wait for others, they are read, and it is woken. */
   mayTake(lane: Lane): boolean;
+  /** Whether it may begin what it has taken. Otherwise the same as `mayTake`. */
+  mayBegin(lane: Lane): boolean;
   /** Whether it must wait until the suspects of a queue above have had their turn. */
   mustWait(lane: Lane): boolean;
   /** The same as `mayTake`, without reading others. */
   isFree(lane: Lane): boolean;
+  /** Tasks that queues of equal rank have asked for and not received yet: they count as held. */
+  asked(lane: Lane): number;
+  /** A turn of `lane` is on its way that asks for so many tasks. */
+  sent(lane: Lane, want: number): void;
   /** Tasks have come of a turn that `lane` was free to make: it may begin some of them. */
   took(lane: Lane): void;
   /**
@@ -83,6 +92,9 @@ export interface WorkerSlots {
 interface SlotsState {
   /** The most urgent first. */
   lanes: readonly Lane[];
+  /** Some of them are of equal rank. */
+  rotates: boolean;
+  readonly rotation: Rotation;
   running: number;
   /** Tasks that outlived their epoch. */
   outliving: number;
@@ -93,7 +105,9 @@ interface SlotsState {
 
 export function createWorkerSlots(concurrency: number, findFilled: FindFilled): WorkerSlots {
   const states = newLaneStates();
-  const state: SlotsState = { lanes: [], running: 0, outliving: 0, states, denied: new Set() };
+  const rotation = createRotation(() => state.lanes);
+  const own = { rotates: false, rotation, running: 0, outliving: 0 };
+  const state: SlotsState = { lanes: [], ...own, states, denied: new Set() };
   const permits = createPermits(
     () => state.lanes,
     findFilled,
@@ -132,14 +146,23 @@ export function createWorkerSlots(concurrency: number, findFilled: FindFilled): 
     beside: (lane) => heldBeside(states, lane),
     mayTakeSuspects: (lane) => heldBeside(states, lane) === 0 && isOnly(states.taking, lane),
     mustWait: (lane) => suspectsAbove(states, lane),
-    mayTake: (lane) => isFree(state, permits, lane, true),
-    isFree: (lane) => isFree(state, permits, lane, false),
+    mayBegin: (lane) => isFree(state, permits, lane, true),
+    mayTake: (lane) => isFree(state, permits, lane, true) && isNext(state, lane, true),
+    isFree: (lane) => isFree(state, permits, lane, false) && isNext(state, lane, false),
+    asked: (lane) => (state.rotates ? rotation.asked(lane) : 0),
+    sent: (lane, want) => {
+      if (!state.rotates) return;
+      rotation.sent(lane, want);
+      rotation.nextBeside(lane)?.take();
+    },
     took: (lane) => permits.took(lane),
     turned: (lane, all, inVain) => {
       if (state.lanes.length === 1) return;
+      rotation.ended(lane);
       if (all) wakeAll(state, lane);
       else wakeWaiting(state, lane.rank, lane);
-      if (inVain) permits.doubt();
+      if (state.rotates) rotation.nextBeside(lane)?.take();
+      else if (inVain) permits.doubt();
     },
     guardLeases: () => {
       for (const lane of state.lanes) lane.guardLease();
@@ -153,9 +176,14 @@ function freeOf({ running, outliving }: SlotsState, concurrency: number): number
 
 /** Adds a queue. The returned function removes it. */
 function join(state: SlotsState, lane: Lane): () => void {
-  state.lanes = [...state.lanes, lane].toSorted((a, b) => a.rank - b.rank);
+  const place = (lanes: readonly Lane[]): void => {
+    state.lanes = lanes;
+    state.rotates = new Set(lanes.map(({ rank }) => rank)).size < lanes.length;
+  };
+  place([...state.lanes, lane].toSorted((a, b) => a.rank - b.rank));
   return () => {
-    state.lanes = state.lanes.filter((other) => other !== lane);
+    place(state.lanes.filter((other) => other !== lane));
+    state.rotation.forget(lane);
     forgetLane(state.states, lane);
     wakeAll(state);
   };
@@ -176,13 +204,33 @@ function isFree(state: SlotsState, permits: Permits, lane: Lane, asks: boolean):
   return free;
 }
 
+/** Whether it is its turn among its equals. `asks`: otherwise it is woken when that may be. */
+function isNext({ rotates, rotation, denied }: SlotsState, lane: Lane, asks: boolean): boolean {
+  if (!rotates || rotation.isNext(lane)) return true;
+  if (asks) denied.add(lane);
+  if (asks) rotation.nextBeside(lane)?.take();
+  return false;
+}
+
+/** Begins what waits: the most urgent first, of equal ones what was taken first. */
+function fillAll({ lanes, rotates }: SlotsState): void {
+  if (!rotates) return lanes.forEach((lane) => lane.fill());
+  const since = (lane: Lane): number => lane.heldSince ?? Infinity;
+  const waiting = lanes.filter((lane) => lane.held > 0);
+  if (waiting.length > 1) waiting.sort((a, b) => a.rank - b.rank || since(a) - since(b));
+  for (const lane of waiting) lane.fill();
+}
+
 function release(state: SlotsState, concurrency: number): void {
   state.running--;
-  for (const lane of state.lanes) lane.fill();
+  fillAll(state);
   if (state.lanes.length === 1) return;
   for (const lane of state.states.apart) lane.wake();
   // the slot may be of one whose task has just ended, and that is not the first to want it
-  if (freeOf(state, concurrency) > 0) state.lanes.find((lane) => lane.wantsWork)?.take();
+  if (freeOf(state, concurrency) === 0) return;
+  const first = state.lanes.find((lane) => lane.wantsWork);
+  if (!first) return;
+  (state.rotation.isNext(first) ? first : (state.rotation.nextBeside(first) ?? first)).take();
 }
 
 function outlive(state: SlotsState, tasks: readonly Promise<unknown>[]): void {
@@ -201,11 +249,11 @@ function wakeAll({ lanes, denied }: SlotsState, but?: Lane): void {
   for (const lane of lanes) if (lane !== but) lane.wake();
 }
 
-/** Wakes the queues that wait for one of this rank, or for the worker to be empty. */
+/** Wakes the queues that wait for one of this rank, equal ones included, or for the worker to be empty. */
 function wakeWaiting({ states, denied }: SlotsState, rank: number, but?: Lane): void {
   for (const lane of states.apart) if (lane !== but) lane.wake();
   for (const lane of denied) {
-    if (lane === but || lane.rank <= rank) continue;
+    if (lane === but || lane.rank < rank) continue;
     denied.delete(lane);
     lane.wake();
   }
