@@ -6,7 +6,7 @@ export interface PoolSample extends Omit<QueueSample, 'busy'> {
   readonly runnable: Pick<QueueSample, 'waiting' | 'due' | 'dueSoon' | 'suspects' | 'solitary'>;
   /** Number of paused queues. */
   readonly pausedQueues: number;
-  /** Of a source: waiting tasks that no further worker could take, because their queue has a limit of its own. */
+  /** Of a source: tasks, waiting or due, that no further worker could take, because their queue has a limit of its own. */
   readonly blocked?: number;
 }
 

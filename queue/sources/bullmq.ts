@@ -63,12 +63,14 @@ async function readQueue(ask: Ask, base: string, queue: string, horizonMs: numbe
   const [paused, , , limit] = answers.meta;
   checkLayout(base, queue, answers);
   const waiting = answers.wait + answers.parked + answers.prioritized;
+  const delayed = delayedIn(answers, SCORE);
+  const free = Math.max(0, (Number(limit) || Infinity) - answers.active);
   return {
     now,
     waiting,
-    blocked: Math.max(0, waiting - Math.max(0, (Number(limit) || Infinity) - answers.active)),
+    blocked: Math.max(0, waiting + delayed.due - free),
     inHand: answers.active,
-    ...delayedIn(answers, SCORE),
+    ...delayed,
     failed: answers.failed,
     paused: paused !== undefined,
   };

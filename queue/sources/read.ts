@@ -25,7 +25,9 @@ function withoutBlocked(sample: PoolSample, counts: readonly SourceCounts[]): Po
   const blocked = counts.reduce((sum, one) => sum + (one.paused ? 0 : (one.blocked ?? 0)), 0);
   if (blocked === 0) return sample;
   const { runnable } = sample;
-  return { ...sample, blocked, runnable: { ...runnable, waiting: runnable.waiting - blocked } };
+  const due = Math.max(0, runnable.due - blocked);
+  const waiting = runnable.waiting - Math.max(0, blocked - runnable.due);
+  return { ...sample, blocked, runnable: { ...runnable, waiting, due } };
 }
 
 /** Service times of other libraries' tasks are unknown. */

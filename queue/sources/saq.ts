@@ -24,7 +24,7 @@ const LAG_MS = 5_000;
 const MOST_WORKERS = 500;
 const MOST_ACTIVE = 500;
 /** Bytes at the end of a job's record, in which its status and its worker are. */
-const TAIL = 512;
+const TAIL = 1_024;
 
 export function saqSource({ queues }: SaqSettings): Source {
   return {
@@ -97,9 +97,14 @@ function nowMs(): Moment {
   return { plusMs: 0, factor: 1, offset: 0 };
 }
 
-/** The worker at the end of a job's record, JSON, where that says that it runs. Exported for its test. */
+/**
+ * The worker at the end of a job's record, JSON, where that says that it runs. Before it is what a user keeps with the job
+ * (`meta`), possibly with a "status" of its own. Exported for its test.
+ */
 export function workerIn(tail: string): string | undefined {
   const [, status, worker] =
-    /"status":\s*"(\w+)"(?:(?!"status").)*"worker_id":\s*"((?:[^"\\]|\\.)*)"\s*\}$/s.exec(tail) ?? [];
+    /"status":\s*"(\w+)"(?:,\s*"priority":\s*-?\d+)?(?:,\s*"meta":\s*\{.*\})?,\s*"worker_id":\s*"((?:[^"\\]|\\.)*)"\s*\}$/s.exec(
+      tail,
+    ) ?? [];
   return status === 'active' ? worker : undefined;
 }

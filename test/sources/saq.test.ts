@@ -11,6 +11,11 @@ import { saqCase } from './saq.ts';
 test.each<[string, string | undefined]>([
   ['…"status": "active", "worker_id": "pod-1"}', 'pod-1'],
   ['…"status": "active", "meta": {"a": 1}, "worker_id": "pod-1"}', 'pod-1'],
+  ['…"status": "active", "meta": {"status": "done", "b": {}}, "worker_id": "pod-1"}', 'pod-1'],
+  [
+    '{"kwargs": {"status": "active"}, "status": "queued", "meta": {"status": "active"}, "worker_id": "pod-1"}',
+    undefined,
+  ],
   // taken again, and the record is still that of the attempt before
   ['…"status": "queued", "worker_id": "pod-1"}', undefined],
   // not of SAQ's own: what a client keeps with the job

@@ -249,11 +249,16 @@ test.concurrent.for(bullMqCases)(
   async (one) => {
     await using scene = await openScene(one);
     const { library, redis, source } = scene;
-    await library.push(4);
+    const runnable = async (): Promise<object> => (await readSource(redis, source, 0)).sample.runnable;
     await library.limit?.(2);
-    await scene.sees({ waiting: 4, blocked: 2 });
+    await library.push(3, 10);
+    await scene.sees({ waiting: 0, due: 3, blocked: 1 });
+    expect(await runnable()).toMatchObject({ waiting: 0, due: 2 });
+    await library.push(4);
+    await scene.sees({ waiting: 4, due: 3, blocked: 5 });
+    expect(await runnable()).toMatchObject({ waiting: 2, due: 0 });
     await library.work('pod-1');
-    await scene.sees({ waiting: 3, inFlight: 1, blocked: 2 });
-    expect((await readSource(redis, source, 0)).sample.runnable.waiting).toBe(1);
+    await scene.sees({ inFlight: 1, blocked: 5 });
+    expect(await runnable()).toMatchObject({ waiting: 1, due: 0 });
   },
 );
