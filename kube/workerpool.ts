@@ -40,6 +40,8 @@ export interface WorkerPoolSpec {
   readonly queue: string;
   /** Several lists instead of one, in strict priority, the first one first. */
   readonly queues?: string[];
+  /** Of `queue`, so many lists and result hashes with a number each (queue/partitions.ts); 1 or absent: the plain names. */
+  readonly partitions?: number;
   /** The Redis HASH that workers write results to. */
   readonly result: string;
   /** Pods of a Deployment that the controller owns. Exactly one of `template` and `scaleTargetRef` is set. */
@@ -208,6 +210,10 @@ export interface WorkerPoolStatus {
   readonly selector?: string;
   /** The queue, or the queues by priority, with commas. */
   readonly queue?: string;
+  /** The numbers of partitions whose lists are read, smallest first; absent if that is only the list without partitions. */
+  readonly partitions?: number[];
+  /** The value of `MILLRACE_PARTITIONS` for workers, `1,16`; absent likewise. */
+  readonly workerPartitions?: string;
   readonly waiting?: number;
   readonly inFlight?: number;
   readonly delayed?: number;

@@ -58,7 +58,13 @@ export function describeTroubles({ status }: WorkerPool): { readonly bad: boolea
 }
 
 const BAD = new Set(['Ready', 'RedisReachable', 'SourceReadable']);
-const DUBIOUS = new Set(['TargetMissed', 'EvictionPossible', 'PoisonTasks']);
+const DUBIOUS = new Set([
+  'TargetMissed',
+  'EvictionPossible',
+  'PoisonTasks',
+  'PartitionsLeft',
+  'PartitionsUnserved',
+]);
 
 /** The condition of that type, if the controller has set it. */
 export function conditionOf(

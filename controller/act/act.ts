@@ -56,13 +56,15 @@ export interface TargetInput {
   readonly known: KnownDeployment | undefined;
   readonly pods: () => Iterable<Pod>;
   readonly rival: Rival | undefined;
+  /** The numbers of partitions that workers take from, `1,16`; `undefined` without partitions. */
+  readonly partitions: string | undefined;
   /** ms of the elapsed clock. */
   readonly now: number;
   readonly signal: AbortSignal;
 }
 
 export function targetOf(input: TargetInput, state: ActState): DeploymentTarget {
-  const { api, pool, sampled, known, pods, rival, now, signal } = input;
+  const { api, pool, sampled, known, pods, rival, partitions, now, signal } = input;
   return deploymentTarget({
     api,
     pool,
@@ -72,6 +74,7 @@ export function targetOf(input: TargetInput, state: ActState): DeploymentTarget 
     pods,
     taken: state.taken,
     rival,
+    partitions,
     written: state.replicas,
     applier: state.applier ?? applierBefore(pool.status?.replicasApplier),
     now,
@@ -110,6 +113,7 @@ export async function act(input: ActInput, state: ActState): Promise<Step> {
       drains: link && drainsFor(link, input, state),
       unmanaged: pool.spec.scaling.scaleDown.unmanaged,
       kept: state.kept,
+      partitioned: link?.partitions !== undefined,
       identity: target.identity,
     });
     state.kept = done.kept;

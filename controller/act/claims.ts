@@ -8,6 +8,7 @@
 import type { HorizontalPodAutoscaler, KubeObject } from '../../kube/wire.ts';
 import { keyOf } from '../../kube/watch.ts';
 import { Mode, queuesOf, type WorkerPool } from '../../kube/workerpool.ts';
+import { partitionKeys } from '../../queue/partitions.ts';
 
 /** The part of a HorizontalPodAutoscaler that is cached. */
 export interface KnownAutoscaler extends KubeObject {
@@ -110,7 +111,12 @@ function deploymentKeyOf({ metadata: { namespace, name }, spec }: WorkerPool): s
 function queueNames({ metadata: { namespace }, spec }: WorkerPool): string[] {
   const { url, urlFrom, sentinel, cluster } = spec.redis;
   const where = urlFrom ? [namespace, urlFrom] : [url, sentinel, cluster];
-  return queuesOf(spec).map((queue) => JSON.stringify([...where, queue]));
+  const { partitions = 1 } = spec;
+  const lists =
+    partitions > 1
+      ? partitionKeys(spec.queue, spec.result, partitions).map(({ queue }) => queue)
+      : queuesOf(spec);
+  return lists.map((queue) => JSON.stringify([...where, queue]));
 }
 
 /** Oldest first; pools created in the same second by name. */

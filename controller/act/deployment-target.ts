@@ -53,6 +53,8 @@ export interface DeploymentTargetOptions {
   readonly service: ServiceTimes;
   /** Who else scales the Deployment, as far as the watches show. */
   readonly rival: Rival | undefined;
+  /** The numbers of partitions that workers take from, `1,16`; `undefined` without partitions. */
+  readonly partitions?: string | undefined;
   readonly written: Written;
   readonly applier: Applier | undefined;
   /** ms of the elapsed clock. */

@@ -1,5 +1,5 @@
 /**
- * The Deployment of a pool with a `template`. Pure: it depends on the pool alone, so applying it twice changes nothing. It does
+ * The Deployment of a pool with a `template`. Pure: it depends on its arguments alone, so applying it twice changes nothing. It does
  * not contain replicas, which change through `/scale`.
  *
  * Environment variables give every container its queue; only the container that runs the worker gets the passwords, as files.
@@ -28,8 +28,11 @@ export function labelsOf({ metadata: { name } }: WorkerPool): Record<string, str
   return { [POOL_LABEL]: name, [MANAGED_BY]: MANAGER };
 }
 
-/** `derivedGraceS`: the termination grace period, s, if the template does not set one. */
-export function deploymentOf(pool: WorkerPool, derivedGraceS: number): DeploymentApply {
+/**
+ * `derivedGraceS`: the termination grace period, s, if the template does not set one. `partitions`: the numbers of partitions that
+ * workers take from, `1,16`.
+ */
+export function deploymentOf(pool: WorkerPool, derivedGraceS: number, partitions?: string): DeploymentApply {
   const { namespace, name, uid = '' } = pool.metadata;
   const { template } = pool.spec;
   if (!template?.spec)
@@ -68,7 +71,7 @@ export function deploymentOf(pool: WorkerPool, derivedGraceS: number): Deploymen
           ...withVolume(spec.volumes, files),
           containers: spec.containers.map((container) => {
             const works = container.name === worker;
-            const configured = withPool(container, pool, graceS, works);
+            const configured = withPool(container, pool, { graceS, works, partitions });
             return works ? withFiles(configured, files) : configured;
           }),
         },
@@ -77,9 +80,16 @@ export function deploymentOf(pool: WorkerPool, derivedGraceS: number): Deploymen
   };
 }
 
-function withPool(container: Container, pool: WorkerPool, graceS: number, works: boolean): Container {
+interface WorkerEnvironment {
+  readonly graceS: number;
+  /** For the container that runs the worker, the only one that gets a URL with a password. */
+  readonly works: boolean;
+  readonly partitions: string | undefined;
+}
+
+function withPool(container: Container, pool: WorkerPool, worker: WorkerEnvironment): Container {
   const own = new Set(container.env?.map((variable) => variable.name));
-  const added = environment(pool, graceS, works).filter((variable) => !own.has(variable.name));
+  const added = environment(pool, worker).filter((variable) => !own.has(variable.name));
   return {
     // the pool's status shows the last output of a worker that cannot start
     terminationMessagePolicy: 'FallbackToLogsOnError',
@@ -88,8 +98,10 @@ function withPool(container: Container, pool: WorkerPool, graceS: number, works:
   };
 }
 
-/** `works`: for the container that runs the worker, the only one that gets a URL with a password. */
-function environment({ metadata, spec }: WorkerPool, graceS: number, works: boolean): EnvVar[] {
+function environment(
+  { metadata, spec }: WorkerPool,
+  { graceS, works, partitions }: WorkerEnvironment,
+): EnvVar[] {
   // another library's workers know where their tasks are
   if (spec.source) return [];
   const { redis, retry, results, deadLetters } = spec;
@@ -111,6 +123,7 @@ function environment({ metadata, spec }: WorkerPool, graceS: number, works: bool
     ...value('MILLRACE_REDIS_TLS_INSECURE', tls?.insecureSkipVerify ? 'true' : undefined),
     ...value('MILLRACE_QUEUE', spec.queue),
     ...value('MILLRACE_QUEUES', spec.queues && JSON.stringify(spec.queues)),
+    ...value('MILLRACE_PARTITIONS', partitions),
     ...value('MILLRACE_RESULT', spec.result),
     ...value('MILLRACE_CONCURRENCY', spec.concurrency),
     ...value('MILLRACE_GRACE', `${Math.max(graceS - GOODBYE_S, 1)}s`),

@@ -26,7 +26,7 @@ import { goingAnyway } from './scale-in-plan.ts';
 import { mayRunIn } from './workers-of.ts';
 import { resumeIn } from './source-drains.ts';
 import type { Member } from './target.ts';
-import type { QueueLink } from '../sample/sampler.ts';
+import { recordKeysOf, type QueueLink } from '../sample/sampler.ts';
 
 export const FINALIZER = 'millrace.dev/workers';
 const FINALIZE_TIMEOUT_MS = 30_000;
@@ -118,7 +118,7 @@ async function removeRecords({ pool, redis }: FinalizeInput): Promise<void> {
   const { sampler, queues } = redis;
   const mine = keyOf(pool);
   const removing = Promise.all(
-    queues.map((keys) =>
+    [recordKeysOf(redis), ...queues].map((keys) =>
       sampler.redisOf(keys).unlink(keys.memory(mine), keys.timeline(mine), keys.decisions(mine)),
     ),
   );

@@ -48,6 +48,8 @@ export interface OwnedDeploymentOptions {
   /** The Deployment as the watch has it. */
   readonly known: KnownDeployment | undefined;
   readonly service: ServiceTimes;
+  /** The numbers of partitions that workers take from, `1,16`; `undefined` without partitions. */
+  readonly partitions?: string | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -63,7 +65,7 @@ export interface OwnedDeployment {
 }
 
 export function ownedDeployment(options: OwnedDeploymentOptions): OwnedDeployment {
-  const { api, pool, service, signal } = options;
+  const { api, pool, service, partitions, signal } = options;
   const { namespace, name, uid, generation } = pool.metadata;
   let { applied } = options;
   let grace: GraceChange | undefined;
@@ -71,9 +73,9 @@ export function ownedDeployment(options: OwnedDeploymentOptions): OwnedDeploymen
   async function ensure(): Promise<KnownDeployment> {
     const known = await read();
     const graceS = deriveGrace(known);
-    const of = `${uid} ${generation} ${graceS}`;
+    const of = `${uid} ${generation} ${graceS} ${partitions ?? ''}`;
     if (!known) {
-      const desired = deploymentOf(pool, graceS);
+      const desired = deploymentOf(pool, graceS, partitions);
       return keep(of, desired, await api.deployments.create(desired, pool.spec.minReplicas, { signal }));
     }
     if (!known.metadata.ownerReferences?.some((owner) => owner.uid === uid))
@@ -83,7 +85,7 @@ export function ownedDeployment(options: OwnedDeploymentOptions): OwnedDeploymen
     const untouched = applied?.made === known.made && hasLabels(known, labelsOf(pool));
     // what it is made of is the same, and so is what is made
     if (untouched && applied?.of === of) return known;
-    const desired = deploymentOf(pool, graceS);
+    const desired = deploymentOf(pool, graceS, partitions);
     if (untouched && applied?.wanted === fingerprint(desired)) {
       applied = { ...applied, of };
       return known;
@@ -119,7 +121,7 @@ export function ownedDeployment(options: OwnedDeploymentOptions): OwnedDeploymen
       changing:
         p99Ms !== undefined &&
         applied !== undefined &&
-        applied.wanted !== fingerprint(deploymentOf(pool, current)),
+        applied.wanted !== fingerprint(deploymentOf(pool, current, partitions)),
       empty: known?.replicas === 0,
     });
     grace = { from: current, to: seconds, missing };

@@ -57,6 +57,8 @@ export interface StepInput {
   /** How to treat workers that cannot drain. */
   readonly unmanaged: Unmanaged;
   readonly kept: Kept;
+  /** The lists are partitions of one queue. */
+  readonly partitioned?: boolean;
   /** Identifies the pool's workers; `undefined` if they have the ids of the target's members. */
   readonly identity: PoolIdentity | undefined;
 }
@@ -75,7 +77,7 @@ export async function step(input: StepInput): Promise<Step> {
   const ready = up(replicas, sampled, elsewhere);
   const { around = (work) => work() } = input;
   const decided = around(() => decide(rules, sample, replicas.wanted, memory, now, ready, wall));
-  const decision = { ...decided, reason: decided.reason + pauseNote(sampled) + limitNote(sampled) };
+  const decision = { ...decided, reason: decided.reason + pauseNote(input) + limitNote(sampled) };
   const { desired } = decision;
   const from = replicas.wanted;
   const still: Step = {
@@ -149,8 +151,12 @@ function elsewhereOf({ ready, existing }: Replicas, sampled: Sampled, before: nu
 }
 
 /** Tasks of paused queues need no workers; this explains it in the reason. */
-function pauseNote(sampled: Sampled): string {
-  const paused = sampled.kind === 'known' ? sampled.sample.pausedQueues : 0;
+function pauseNote({ sampled, partitioned }: Pick<StepInput, 'sampled' | 'partitioned'>): string {
+  const { pausedQueues: paused, lists } = sampled.kind === 'known' ? sampled.sample : { pausedQueues: 0 };
+  if (partitioned && lists && paused > 0)
+    return paused === lists.length
+      ? '; the queue is paused'
+      : `; ${paused} of ${lists.length} partitions are paused`;
   return paused === 0 ? '' : paused === 1 ? '; a queue is paused' : `; ${paused} queues are paused`;
 }
 

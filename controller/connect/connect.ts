@@ -5,17 +5,26 @@
  * Resolves a pool's address, including Secrets, to the sampler of its Redis, and caches it for a while.
  */
 import { isDeepStrictEqual } from 'node:util';
-import { queuesOf, type WorkerPool } from '../../kube/workerpool.ts';
+import { queuesOf, type WorkerPool, type WorkerPoolSpec } from '../../kube/workerpool.ts';
 import { keyOf } from '../../kube/watch.ts';
 import type { HostGuard } from '../../queue/connection/address.ts';
 import type { RedisAddress } from '../../queue/connection/connection.ts';
 import { sourceOf } from '../../queue/sources/sources.ts';
 import type { Source } from '../../queue/sources/source.ts';
 import type { SourceSpec } from '../../kube/source-spec.ts';
-import { queueKeys } from '../../queue/keys.ts';
+import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { locationOf } from '../../queue/location.ts';
+import { partitionedKeys } from '../../queue/partitions.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { resolveAddress } from './address.ts';
+import {
+  isPartitioned,
+  partitionsBefore,
+  textOf,
+  wantedPartitions,
+  withWanted,
+  type Partitions,
+} from './partitions.ts';
 import type { QueueLink } from '../sample/sampler.ts';
 import type { RedisHub } from './redis-hub.ts';
 import type { SharedSecrets } from './shared-secrets.ts';
@@ -35,7 +44,7 @@ const ADDRESS_TROUBLE_MS = 5_000;
 
 /** The link to a pool's queues, with the spec and address that it was made from. */
 export interface Linked {
-  /** The pool's uid and generation. */
+  /** The pool's uid and generation, and the numbers of partitions that are served. */
   readonly of: string;
   readonly address: RedisAddress;
   readonly at: number;
@@ -47,17 +56,19 @@ export interface Linked {
 /** The state of this stage for a pool, from one reconcile to the next. */
 export interface ConnectState {
   linked: Linked | undefined;
+  /** Of the pool's queue; `undefined` until it is connected. */
+  partitions: Partitions | undefined;
   /** The last reconcile had no sample of the queue. */
   blind: boolean;
 }
 
 export function initialConnectState(): ConnectState {
-  return { linked: undefined, blind: true };
+  return { linked: undefined, partitions: undefined, blind: true };
 }
 
 /** Forgets the address: the next reconcile resolves it again. */
 export function disconnect(state: ConnectState): void {
-  Object.assign(state, initialConnectState());
+  Object.assign(state, { ...initialConnectState(), partitions: state.partitions });
 }
 
 /**
@@ -70,7 +81,9 @@ export async function connectPool(
   state: ConnectState,
 ): Promise<QueueLink> {
   const { metadata, spec } = pool;
-  const of = `${metadata.uid} ${metadata.generation}`;
+  state.partitions = withWanted(state.partitions ?? partitionsBefore(pool), wantedPartitions(spec));
+  const { partitions } = state;
+  const of = `${metadata.uid} ${metadata.generation} ${textOf(partitions.served)}`;
   const before = state.linked?.of === of ? state.linked : undefined;
   const age = clock.elapsed() - (before?.at ?? -Infinity);
   const maxAge = state.blind ? ADDRESS_TROUBLE_MS : ADDRESS_MS;
@@ -82,18 +95,26 @@ export async function connectPool(
     state.linked = { ...before, at };
     return before.link;
   }
-  const queues =
-    before?.link.queues ??
-    queuesOf(spec).map((queue) => locationOf(address, queueKeys(queue, spec.result)).keys);
+  const there = (keys: QueueKeys): QueueKeys => locationOf(address, keys).keys;
+  const queues = before?.link.queues ?? keysOf(spec, partitions).map(there);
   const source = sourceFor(spec.source, state.linked);
   const key = keyOf(pool);
   const sampler = hub.use(key, address);
   sampler.add(key, queues, source);
   // one sample is enough until the first step finds that the queues are active
   sampler.setActive(key, false, 0);
-  const link = { sampler, queues, source };
+  const parts = isPartitioned(partitions) && {
+    partitions: partitions.served,
+    records: there(queueKeys(spec.queue, spec.result)),
+  };
+  const link = { sampler, queues, source, ...parts };
   state.linked = { of, address, at, link, source: spec.source };
   return link;
+}
+
+function keysOf(spec: WorkerPoolSpec, partitions: Partitions): QueueKeys[] {
+  if (isPartitioned(partitions)) return partitionedKeys(spec.queue, spec.result, partitions.served);
+  return queuesOf(spec).map((queue) => queueKeys(queue, spec.result));
 }
 
 /** The same object while its settings are the same, so that the sampler keeps it. */

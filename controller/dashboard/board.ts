@@ -3,12 +3,11 @@
  * built on request.
  */
 import type { WorkerPool } from '../../kube/workerpool.ts';
-import type { QueueKeys } from '../../queue/keys.ts';
-import type { RedisOf } from '../../queue/location.ts';
 import type { Source } from '../../queue/sources/source.ts';
 import type { Observation } from '../observe/observation.ts';
 import type { Sampled } from '../sample/sampled.ts';
 import type { DecisionView, PoolRow } from './api.ts';
+import type { QueuesPlace } from './read/details.ts';
 import { rowOf } from './row.ts';
 import { createSeries, type RecentSeries } from './series.ts';
 
@@ -19,9 +18,7 @@ export interface PoolSource {
   /** The last sample of the pool's queues; `undefined` where their Redis is not known. */
   readonly sampled: (key: string) => Sampled | undefined;
   /** `source`: whose tasks these are, where it is another library. */
-  readonly queuesOf: (
-    key: string,
-  ) => { redisOf: RedisOf; queues: readonly QueueKeys[]; source?: Source | undefined } | undefined;
+  readonly queuesOf: (key: string) => (QueuesPlace & { readonly source?: Source | undefined }) | undefined;
 }
 
 interface Known {

@@ -1,5 +1,6 @@
 /** A pool as one row of the list, and its conditions as the page shows them. Pure. */
 import { queuesOf, type WorkerPool } from '../../kube/workerpool.ts';
+import type { PoolSample } from '../../queue/pool/pool-sample.ts';
 import { parseDuration } from '../../runtime/duration.ts';
 import type { Observation } from '../observe/observation.ts';
 import type { Sampled } from '../sample/sampled.ts';
@@ -32,6 +33,8 @@ const BAD_WHEN: Readonly<Record<string, 'True' | 'False'>> = {
   ForeignPods: 'True',
   QueueShared: 'True',
   ReplicasApplied: 'True',
+  PartitionsLeft: 'True',
+  PartitionsUnserved: 'True',
 };
 /** A row shows the first of these that needs attention. */
 const WORST_FIRST = [
@@ -44,6 +47,8 @@ const WORST_FIRST = [
   'ForeignPods',
   'QueueShared',
   'ReplicasApplied',
+  'PartitionsUnserved',
+  'PartitionsLeft',
 ];
 
 const READING: ReadonlySet<string> = new Set(['RedisReachable', 'SourceReadable']);
@@ -91,12 +96,15 @@ function stateOf(
 ): PoolState {
   if (trouble !== undefined) return 'trouble';
   if (!latest && sampled?.kind !== 'known') return 'unknown';
-  const queues = queuesOf(pool.spec).length;
-  const paused = sampled?.kind === 'known' && sampled.sample.pausedQueues === queues;
+  const paused = sampled?.kind === 'known' && isPaused(pool, sampled.sample);
   if (pool.spec.mode === 'Paused' || paused) return 'paused';
   if (pool.spec.mode !== 'DryRun' && (now.replicas !== now.desired || now.ready !== now.desired))
     return 'scaling';
   return now.waiting + now.inFlight > 0 ? 'working' : 'idle';
+}
+
+function isPaused({ spec }: WorkerPool, { pausedQueues, lists }: PoolSample): boolean {
+  return pausedQueues === (lists?.length ?? queuesOf(spec).length);
 }
 
 function rowTroubleOf({ pool, sampled, showTasks }: RowInput): string | undefined {

@@ -63,11 +63,12 @@ function group(title: string, entries: readonly SettingsEntry[]): SettingsGroup 
   return { title, entries: set };
 }
 
-function queueEntries({ source, queue, queues, result }: WorkerPoolSpec): SettingsEntry[] {
+function queueEntries({ source, queue, queues, partitions, result }: WorkerPoolSpec): SettingsEntry[] {
   if (!source)
     return [
       ['queue', queues ? undefined : queue],
       ['queues, by priority', queues?.join(', ')],
+      ['partitions', partitions],
       ['result', result],
     ];
   return Object.entries(source).flatMap(([library, settings]) =>

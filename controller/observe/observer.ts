@@ -10,12 +10,14 @@ import { observe, type Observation, type Baseline } from './observation.ts';
 /** The state of this stage for a pool, from one reconcile to the next. */
 export interface ObserveState {
   baseline: Baseline | undefined;
+  /** The numbers of partitions whose lists the baseline is of; `undefined` without partitions. */
+  lists: string | undefined;
   /** The last wake whose tasks were sampled, by performance.now(). */
   wokenAt: number | undefined;
 }
 
 export function initialObserveState(): ObserveState {
-  return { baseline: undefined, wokenAt: undefined };
+  return { baseline: undefined, lists: undefined, wokenAt: undefined };
 }
 
 export interface ObserveDeps {
@@ -29,6 +31,8 @@ export interface ObserveInput {
   readonly pool: WorkerPool;
   readonly sampled: Sampled;
   readonly step: Step;
+  /** The numbers of partitions whose lists the sample is of; `undefined` without partitions. */
+  readonly lists: string | undefined;
   /** ms of the elapsed clock, and the same moment in ms since the epoch. */
   readonly now: number;
   readonly wall: number;
@@ -39,7 +43,11 @@ export function observeStep(
   input: ObserveInput,
   state: ObserveState,
 ): void {
-  const { pool, sampled } = input;
+  const { pool, sampled, lists } = input;
+  // other lists have other counters
+  if (state.baseline && state.lists !== lists)
+    state.baseline = { ...state.baseline, sample: undefined, curve: [] };
+  state.lists = lists;
   const { observation, baseline } = journal.during(keyOf(pool), () => observe(input, state.baseline));
   state.baseline = baseline;
   receive(pool, observation);

@@ -63,7 +63,9 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   const links = new Map<string, QueueLink>();
   const queuesOf: PoolSource['queuesOf'] = (key) => {
     const link = links.get(key);
-    return link && { redisOf: link.sampler.redisOf, queues: link.queues, source: link.source };
+    if (!link) return undefined;
+    const { sampler, queues, records, source } = link;
+    return { redisOf: sampler.redisOf, queues, records, source };
   };
   const recovery = createRecovery({
     queuesOf,

@@ -5,6 +5,7 @@ import type { Clock } from '../../runtime/clock.ts';
 import { noMemory, type Memory, type Policy } from '../decide/decision.ts';
 import { annotatedPauseOf } from '../decide/pause.ts';
 import { policyOf } from '../decide/policy.ts';
+import { rebased } from '../decide/target-wait/learned.ts';
 import type { MemoryStore } from '../records/memory-store.ts';
 import type { Sampled } from '../sample/sampled.ts';
 import type { QueueLink } from '../sample/sampler.ts';
@@ -43,5 +44,9 @@ export async function memoryFor(input: MemoryInput, { memory }: DecideState): Pr
   const { pool, policy, sampled, link, memories, clock } = input;
   if (!link || sampled.kind === 'unknown' || policy.targetWaitMs === undefined || policy.paused)
     return memory;
-  return memories.recall(keyOf(pool), link, memory, clock.elapsed(), clock.now());
+  const found = await memories.recall(keyOf(pool), link, memory, clock.elapsed(), clock.now());
+  const { learned } = found;
+  return learned
+    ? { ...found, learned: rebased(learned, sampled.sample.counters, link.partitions?.join(',')) }
+    : found;
 }

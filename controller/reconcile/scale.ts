@@ -6,12 +6,15 @@
  * Each stage receives its part of the pool's state and is the only one that writes it.
  */
 import { keyOf } from '../../kube/watch.ts';
+import type { Pod } from '../../kube/wire.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
 import { act, targetOf } from '../act/act.ts';
 import type { DeploymentTarget } from '../act/deployment-target.ts';
 import { isActive, soonest, type Step } from '../act/step.ts';
 import { connectPool } from '../connect/connect.ts';
+import { isPartitioned, partitionsAfter, textOf } from '../connect/partitions.ts';
 import { observeStep } from '../observe/observer.ts';
+import { unservedLists, type PartitionsSeen } from '../report/partition-conditions.ts';
 import { statusOf } from '../report/status.ts';
 import { noAddress, troubleOf, type Trouble } from '../report/terminal-error.ts';
 import type { Sampled } from '../sample/sampled.ts';
@@ -46,6 +49,7 @@ export async function scale(
   const sampled = link?.sampler.latest(keyOf(pool)) ?? noAddress(trouble);
   // the first sample is being read; a decision and a report without it would be replaced immediately
   if (sampled.kind === 'unknown' && sampled.reason === 'NotSampledYet') return undefined;
+  followPartitions(context, pool, state, sampled);
   const acted = await decideAndAct(context, { pool, state, link, sampled, trouble });
   state.connect.blind = sampled.kind === 'unknown';
   followPods(context, acted);
@@ -79,6 +83,44 @@ async function tryConnect(
   }
 }
 
+/** What cannot be read changes nothing: its lists stay served, and workers keep their number. */
+function followPartitions(
+  { clock }: ReconcileContext,
+  { spec }: WorkerPool,
+  { connect: state }: Remembered,
+  sampled: Sampled,
+): void {
+  const lists = sampled.kind === 'known' ? sampled.sample.lists : undefined;
+  if (state.partitions && isPartitioned(state.partitions) && lists)
+    state.partitions = partitionsAfter(state.partitions, spec, lists, clock.elapsed());
+}
+
+/** What workers are told; `undefined` for a queue that never had partitions. */
+function workerPartitions({ connect: { partitions } }: Remembered): string | undefined {
+  return partitions?.workers.some((number) => number > 1) ? textOf(partitions.workers) : undefined;
+}
+
+/** Nothing reports that a worker has left a list. Of an adopted Deployment, that may take its owner weeks. */
+function isLeavingLists({ spec }: WorkerPool, { connect: { partitions } }: Remembered): boolean {
+  return spec.scaleTargetRef === undefined && (partitions?.served.length ?? 0) > 1;
+}
+
+/** How long tasks have waited in partitions that no worker takes from. */
+function partitionsSeen(
+  { clock }: ReconcileContext,
+  { connect: { partitions }, report: state }: Remembered,
+  sampled: Sampled,
+): PartitionsSeen | undefined {
+  if (!partitions) return undefined;
+  const now = clock.elapsed();
+  if (sampled.kind === 'known') {
+    const isUnserved = isPartitioned(partitions) && unservedLists(sampled.sample.lists ?? []).length > 0;
+    state.unservedSince = isUnserved ? (state.unservedSince ?? now) : undefined;
+  }
+  const since = state.unservedSince;
+  return { numbers: partitions, unservedMs: since === undefined ? undefined : now - since };
+}
+
 async function decideAndAct(context: ReconcileContext, before: Progress): Promise<Acted> {
   const { api, clock, signal, deployments, podsOf, claims, memories, journal } = context;
   const { pool, state, link, sampled } = before;
@@ -88,7 +130,9 @@ async function decideAndAct(context: ReconcileContext, before: Progress): Promis
     const known = deployments.get(key);
     const rival = claims.takenBy(pool);
     const now = clock.elapsed();
-    target = targetOf({ api, pool, sampled, known, pods: () => podsOf(key), rival, now, signal }, state.act);
+    const partitions = workerPartitions(state);
+    const pods = (): readonly Pod[] => podsOf(key);
+    target = targetOf({ api, pool, sampled, known, pods, rival, partitions, now, signal }, state.act);
     const policy = policyFor(pool, state.decide);
     const memory = await memoryFor({ pool, policy, sampled, link, memories, clock }, state.decide);
     const times = { now: clock.elapsed(), wall: clock.now() };
@@ -121,10 +165,16 @@ function passOn(
   const key = keyOf(pool);
   if (link) {
     memories.keep(key, link, state.decide.memory, clock.elapsed(), clock.now());
-    link.sampler.setActive(key, isActive(step, sampled), step.decision.startMs);
+    const active = isActive(step, sampled) || isLeavingLists(pool, state);
+    link.sampler.setActive(key, active, step.decision.startMs);
   }
   reporter.stepped(pool, step, grace, state.report);
-  observeStep(context, { pool, sampled, step, now: clock.elapsed(), wall: clock.now() }, state.observe);
+  const lists = link?.partitions?.join(',');
+  observeStep(
+    context,
+    { pool, sampled, step, lists, now: clock.elapsed(), wall: clock.now() },
+    state.observe,
+  );
 }
 
 async function report(context: ReconcileContext, acted: Acted): Promise<number | undefined> {
@@ -143,6 +193,7 @@ async function report(context: ReconcileContext, acted: Acted): Promise<number |
     evictionRisk: link?.sampler.evictionRisk,
     strays: state.act.strays,
     sharing: claims.sharing(pool),
+    partitions: partitionsSeen(context, state, sampled),
     applier: state.act.applier,
     selector: target?.selector,
     applied: target?.applied,

@@ -53,6 +53,7 @@ const learned = fields({
     squaresS2: maybe(moment),
     squaredTasks: maybe(moment),
   }),
+  lists: maybe((value) => typeof value === 'string' && value.length <= 64),
   inFlight: amount,
   curve: list(fields({ at: moment, arrived: moment, taken: moment, done: moment, runMs: amount })),
   service: maybe(

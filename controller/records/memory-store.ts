@@ -12,7 +12,7 @@ import type { Logger } from '../../runtime/log.ts';
 import type { Memory } from '../decide/decision.ts';
 import { noJournal, type Journal } from '../process/journal.ts';
 import { MEMORY_BYTES, packMemory, unpackMemory } from './memory.ts';
-import type { QueueLink } from '../sample/sampler.ts';
+import { recordKeysOf, type QueueLink } from '../sample/sampler.ts';
 
 export interface MemoryStore {
   /**
@@ -49,11 +49,11 @@ export function createMemoryStore(log: Logger, journal: Pick<Journal, 'during'> 
 
   async function write(pool: string, entry: StoredMemory): Promise<void> {
     const { link, latest } = entry;
-    const [first] = link.queues;
+    const keys = recordKeysOf(link);
     const text = latest && packMemory(latest, namesOf(link), entry.aheadMs);
-    if (!first || text === undefined) return;
+    if (text === undefined) return;
     try {
-      const writing = link.sampler.redisOf(first).set(first.memory(pool), text, 'EX', EXPIRY_S);
+      const writing = link.sampler.redisOf(keys).set(keys.memory(pool), text, 'EX', EXPIRY_S);
       await within(ANSWER_TIMEOUT_MS, writing, 'SET');
       entry.written = latest;
     } catch (error) {
@@ -72,11 +72,10 @@ export function createMemoryStore(log: Logger, journal: Pick<Journal, 'during'> 
       if (entry.recalled) return memory;
       // counters of another queue would look like a burst
       const unlearned = { ...memory, learned: undefined };
-      const [first] = link.queues;
-      if (!first) return unlearned;
+      const keys = recordKeysOf(link);
       try {
         const cut = { bytes: MEMORY_BYTES + 1, values: 1 };
-        const reading = readCut(link.sampler.redisOf(first), first.memory(pool), cut, 'GET');
+        const reading = readCut(link.sampler.redisOf(keys), keys.memory(pool), cut, 'GET');
         const found = await within(ANSWER_TIMEOUT_MS, reading, 'GET');
         entry.recalled = true;
         const kept = Buffer.isBuffer(found)
@@ -119,8 +118,9 @@ function hasChanged({ latest, written }: StoredMemory): boolean {
   return !written || !isDeepStrictEqual(essence(latest), essence(written));
 }
 
-function namesOf({ queues }: QueueLink): string[] {
-  return queues.map(({ queue }) => queue);
+/** Of a queue in partitions its name alone: its memory outlives a change of their number. */
+function namesOf({ records, queues }: QueueLink): string[] {
+  return records ? [records.queue] : queues.map(({ queue }) => queue);
 }
 
 function sameQueues(a: QueueLink, b: QueueLink): boolean {

@@ -22,7 +22,7 @@ import {
   type DecisionRecord,
   type Head,
 } from './decisions.ts';
-import type { QueueLink } from '../sample/sampler.ts';
+import { recordKeysOf, type QueueLink } from '../sample/sampler.ts';
 import type { Observation } from '../observe/observation.ts';
 import {
   beginStretch,
@@ -99,11 +99,10 @@ export function createRecorder({ clock, log, stretchMs = 10_000 }: HistoryOption
     put: typeof pushDecision | typeof replaceDecision,
   ): void {
     const place = placeOf(entry);
-    if (!place) return;
     entry.confirmed = undefined;
     // if the list was removed, the next observation starts a new one
     const onFailure = (): void => void (entry.head = undefined);
-    write(pool, 'decision', put(place.redis, place.first, pool, packDecision(record)), onFailure);
+    write(pool, 'decision', put(place.redis, place.keys, pool, packDecision(record)), onFailure);
   }
 
   function open(pool: string, entry: PoolHistory, stretch: Stretch): void {
@@ -119,8 +118,7 @@ export function createRecorder({ clock, log, stretchMs = 10_000 }: HistoryOption
     entry.open = undefined;
     const now = clock.elapsed();
     const place = placeOf(entry);
-    if (place)
-      write(pool, 'timeline', appendToTimeline(place.redis, place.first, pool, entryOf(stretch, now)));
+    write(pool, 'timeline', appendToTimeline(place.redis, place.keys, pool, entryOf(stretch, now)));
     if (entry.confirmed) writeDecision(pool, entry, entry.confirmed, replaceDecision);
     if (stretch.eventful && !last) open(pool, entry, beginStretch(now, stretch.standing));
   }
@@ -152,7 +150,7 @@ export function createRecorder({ clock, log, stretchMs = 10_000 }: HistoryOption
   };
 }
 
-function placeOf({ link: { sampler, queues } }: PoolHistory): { redis: Redis; first: QueueKeys } | undefined {
-  const [first] = queues;
-  return first && { redis: sampler.redisOf(first), first };
+function placeOf({ link }: PoolHistory): { redis: Redis; keys: QueueKeys } {
+  const keys = recordKeysOf(link);
+  return { redis: link.sampler.redisOf(keys), keys };
 }

@@ -20,6 +20,15 @@ export function scheduleEvents(before: readonly string[], after: readonly string
   ];
 }
 
+/** Conditions that are there only while they hold. */
+const WHILE_IT_HOLDS: ReadonlySet<string> = new Set([
+  'ForeignPods',
+  'QueueShared',
+  'ReplicasApplied',
+  'PartitionsLeft',
+  'PartitionsUnserved',
+]);
+
 /** An event for each condition that has changed. Identical notes are reported once. */
 export function conditionEvents(
   before: readonly ObservedCondition[],
@@ -28,10 +37,7 @@ export function conditionEvents(
   const events = after.flatMap(({ type, status, reason, message }): Occurrence[] => {
     if (type === 'EvictionPossible' && !before.some((condition) => condition.type === type))
       return [{ type: 'Warning', reason: type, action: 'Sample', note: message }];
-    if (
-      (type === 'ForeignPods' || type === 'QueueShared' || type === 'ReplicasApplied') &&
-      !before.some((condition) => condition.type === type)
-    )
+    if (WHILE_IT_HOLDS.has(type) && !before.some((condition) => condition.type === type))
       return [{ type: 'Warning', reason: type, action: 'Scale', note: message }];
     const old = before.find((condition) => condition.type === type);
     if (type === 'TargetMissed' && status === 'True' && (old?.status !== 'True' || old.reason !== reason))

@@ -5,6 +5,7 @@ import type { Applier } from '../act/other-writers.ts';
 import type { Step } from '../act/step.ts';
 import { annotatedPauseOf } from '../decide/pause.ts';
 import type { Sampled } from '../sample/sampled.ts';
+import { partitionConditions, type PartitionsSeen } from './partition-conditions.ts';
 import { targetCondition } from './target-status.ts';
 import type { Trouble } from './terminal-error.ts';
 
@@ -19,6 +20,8 @@ export interface ConditionsInput {
   readonly strays?: readonly string[] | undefined;
   /** Other pools on one of its queues, human-readable. */
   readonly sharing?: string | undefined;
+  /** Of a queue that has, or is leaving, partitions. */
+  readonly partitions?: PartitionsSeen | undefined;
   /** Who else applies replicas to the adopted Deployment. */
   readonly applier?: Applier | undefined;
   /** Why Redis may lose tasks by itself, human-readable. */
@@ -36,6 +39,7 @@ export function poolConditions({
   strays = [],
   sharing,
   applier,
+  partitions,
 }: ConditionsInput): ObservedCondition[] {
   const redis = redisCondition(sampled);
   const source = sourceCondition(pool, sampled);
@@ -52,6 +56,7 @@ export function poolConditions({
     ...queuePausedCondition(pool, sampled),
     ...straysCondition(strays),
     ...sharingCondition(sharing),
+    ...(partitions ? partitionConditions(pool, partitions, sampled) : []),
     ...applierCondition(pool, applier),
   ];
 }
@@ -128,17 +133,18 @@ function sourceCondition({ spec }: WorkerPool, sampled: Sampled): ObservedCondit
 /** Present only while it holds, too. */
 function queuePausedCondition({ spec }: WorkerPool, sampled: Sampled): ObservedCondition[] {
   if (sampled.kind !== 'known' || sampled.sample.pausedQueues === 0) return [];
-  const [paused, all] = [sampled.sample.pausedQueues, queuesOf(spec).length];
+  const { pausedQueues: paused, lists } = sampled.sample;
+  const partitioned = !spec.queues && !spec.source && lists !== undefined;
+  const all = partitioned ? lists.length : queuesOf(spec).length;
   const which =
     paused < all
-      ? `${paused} of ${all} queues ${paused === 1 ? 'is' : 'are'}`
-      : all === 1
+      ? `${paused} of ${all} ${partitioned ? 'partitions' : 'queues'} ${paused === 1 ? 'is' : 'are'}`
+      : partitioned || all === 1
         ? 'The queue is'
         : 'All queues are';
+  const some = partitioned ? 'SomePartitions' : 'SomeQueues';
   const message = `${which} paused: what waits there requires no replicas until it is resumed.`;
-  return [
-    { type: 'QueuePaused', status: 'True', reason: paused < all ? 'SomeQueues' : 'AllQueues', message },
-  ];
+  return [{ type: 'QueuePaused', status: 'True', reason: paused < all ? some : 'AllQueues', message }];
 }
 
 function readyCondition(

@@ -66,10 +66,18 @@ export interface ReportState {
   held: ScaleInHold['reason'] | undefined;
   /** The longer grace period that pods do not have yet, as last reported, s. */
   graceMissing: number | undefined;
+  /** Since when tasks wait in partitions that no worker takes from, ms of the elapsed clock. */
+  unservedSince: number | undefined;
 }
 
 export function initialReportState(): ReportState {
-  return { written: undefined, poison: undefined, held: undefined, graceMissing: undefined };
+  return {
+    written: undefined,
+    poison: undefined,
+    held: undefined,
+    graceMissing: undefined,
+    unservedSince: undefined,
+  };
 }
 
 export interface Reporter {

@@ -2,6 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { mergeConditions, type ObservedCondition } from '../../kube/conditions.ts';
 import { queuesOf, type WorkerPoolStatus } from '../../kube/workerpool.ts';
+import { isPartitioned, textOf } from '../connect/partitions.ts';
 import type { Cause, Decision } from '../decide/decision.ts';
 import { poolConditions, type ConditionsInput } from './conditions.ts';
 import { learnedStatus } from './target-status.ts';
@@ -26,6 +27,7 @@ export function statusOf(input: StatusInput): WorkerPoolStatus {
     queue: queuesOf(pool.spec).join(','),
     wake,
     conditions: mergeConditions(before.conditions ?? [], observed, generation, now),
+    ...partitionStatus(input),
     ...(selector !== undefined && { selector }),
     ...(input.applied && { applied: `${input.applied.wanted}.${input.applied.made}` }),
   };
@@ -55,6 +57,14 @@ export function statusOf(input: StatusInput): WorkerPoolStatus {
   if (scaled || turned || !before.lastDecision || causeChanged(before, decision))
     Object.assign(status, { lastDecision: decision.reason, lastCause: decision.cause });
   return status;
+}
+
+/** What the next controller continues with; nothing for a queue that never had partitions. */
+function partitionStatus({ pool: { status }, partitions }: StatusInput): object {
+  if (!partitions) return {};
+  const { served, workers } = partitions.numbers;
+  if (isPartitioned(partitions.numbers)) return { partitions: served, workerPartitions: textOf(workers) };
+  return status?.partitions ? { partitions: null, workerPartitions: null } : {};
 }
 
 /**
@@ -102,11 +112,13 @@ export function onlyNumbersChanged(before: WorkerPoolStatus, after: WorkerPoolSt
   return isDeepStrictEqual(withoutNumbers(before), withoutNumbers(after));
 }
 
+const NUMBERS_IN = new Set(['TargetMissed', 'PartitionsLeft', 'PartitionsUnserved']);
+
 function withoutNumbers(status: WorkerPoolStatus): object {
   const learned = { serviceTime: undefined, startTime: undefined, arrivalRate: undefined };
   const conditions = status.conditions?.map((condition) =>
-    // its advice contains numbers
-    condition.type === 'TargetMissed' ? { ...condition, message: '' } : condition,
+    // their messages contain numbers
+    NUMBERS_IN.has(condition.type) ? { ...condition, message: '' } : condition,
   );
   return { ...status, waiting: 0, inFlight: 0, delayed: 0, dead: 0, ...learned, conditions };
 }

@@ -71,7 +71,13 @@ export async function readQueues(
     const quiet = queues.filter((_, i) => samples[i]?.waiting === 0 && !samples[i].paused);
     // the same array if all are quiet, to save memory
     return {
-      sampled: { kind: 'known', sample: combineSamples(samples) },
+      sampled: {
+        kind: 'known',
+        sample: combineSamples(
+          samples,
+          queues.map(({ queue }) => queue),
+        ),
+      },
       quiet: quiet.length === queues.length ? queues : quiet,
       roundTripMs,
     };

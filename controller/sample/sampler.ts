@@ -55,8 +55,20 @@ export interface Sampler extends AsyncDisposable {
 export interface QueueLink {
   readonly sampler: Sampler;
   readonly queues: readonly QueueKeys[];
+  /** The numbers of partitions whose lists these are; only of a pool that has, or is leaving, partitions. */
+  readonly partitions?: readonly number[] | undefined;
+  /** Beside which the pool's records are kept, if not beside the first queue: of partitions, the list without a number. */
+  readonly records?: QueueKeys | undefined;
   /** Whose tasks these are, where it is another library; then nothing is in the queues, beside which records are kept. */
   readonly source?: Source | undefined;
+}
+
+/** The queue beside which the pool's records are kept, whatever the number of its partitions. */
+export function recordKeysOf({ records, queues }: Pick<QueueLink, 'records' | 'queues'>): QueueKeys {
+  const [first] = queues;
+  const keys = records ?? first;
+  if (!keys) throw new RangeError('a pool has at least one queue');
+  return keys;
 }
 
 /** How the pool notices what comes into its queues, for status: of a source, also how often, where nothing reports that. */

@@ -8,14 +8,28 @@ export interface PoolSample extends Omit<QueueSample, 'busy'> {
   readonly pausedQueues: number;
   /** Of a source: tasks, waiting or due, that no further worker could take, because their queue has a limit of its own. */
   readonly blocked?: number;
+  /** Of several lists, each of them. */
+  readonly lists?: readonly ListSample[];
 }
+
+/** One of the lists of a pool. */
+export type ListSample = Pick<
+  QueueSample,
+  'waiting' | 'inFlight' | 'delayed' | 'dead' | 'workers' | 'paused'
+> & { readonly queue: string };
 
 /**
  * Sums the tasks of the queues. Workers are registered with each queue, so they are not summed; nor are busy ones,
- * because one worker may hold tasks of several queues. Throws `RangeError` for no samples.
+ * because one worker may hold tasks of several queues. `names`: of the queues. Throws `RangeError` for no samples.
  */
-export function combineSamples(samples: readonly QueueSample[]): PoolSample {
-  return mergeSamples(samples.map(ofOneQueue));
+export function combineSamples(samples: readonly QueueSample[], names: readonly string[] = []): PoolSample {
+  const all = mergeSamples(samples.map(ofOneQueue));
+  return names.length > 1 ? { ...all, lists: names.map((name, i) => ofOneList(name, samples[i])) } : all;
+}
+
+function ofOneList(queue: string, sample: QueueSample | undefined): ListSample {
+  const { waiting = 0, inFlight = 0, delayed = 0, dead = 0, workers = 0, paused = false } = sample ?? {};
+  return { queue, waiting, inFlight, delayed, dead, workers, paused };
 }
 
 function ofOneQueue(sample: QueueSample): PoolSample {

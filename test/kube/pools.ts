@@ -109,6 +109,28 @@ export const bad: [what: string, change: Json, message: string][] = [
   ['a queue twice', { queues: ['a', 'b', 'a'] }, 'name each queue once'],
   ['a queue without a name', { queues: ['a', ''] }, 'should be at least 1 chars long'],
   ['the result among the queues', { queues: ['a', 'result'] }, 'queue and result must differ'],
+  ['no partitions', { partitions: 0 }, 'should be greater than or equal to 1'],
+  ['too many partitions', { partitions: 257 }, 'should be less than or equal to 256'],
+  [
+    'several queues in partitions',
+    { queues: ['a', 'b'], partitions: 4 },
+    'remove partitions, or name one queue in queue',
+  ],
+  [
+    'a source in partitions',
+    { source: { list: { keys: ['a'] } }, partitions: 4 },
+    'the tasks of another library are where that library has them',
+  ],
+  [
+    'a queue with a hash tag in partitions',
+    { queue: '{tiles}', partitions: 4 },
+    'choose names for queue and result without braces',
+  ],
+  [
+    'results with a hash tag in partitions',
+    { result: 'a{b}c', partitions: 4 },
+    'choose names for queue and result without braces',
+  ],
   ['min above max', { minReplicas: 3, maxReplicas: 2 }, 'lower minReplicas or raise maxReplicas'],
   ['min above the default of max', { minReplicas: 11 }, 'maxReplicas (10 if not set)'],
   ['a negative min', { minReplicas: -1 }, 'should be greater than or equal to 0'],
@@ -301,6 +323,8 @@ export const good: [what: string, spec: Json][] = [
     { ...base, redis: { sentinel: { name: 'm', nodes: ['a:26379'], username: 'u', passwordFrom: secret } } },
   ],
   ['a queue with any characters', { ...base, queue: '{orders}:tasks to do/ä' }],
+  ['partitions', { ...base, partitions: 256 }],
+  ['one partition of several queues', { ...base, partitions: 1, queues: ['{a}', 'b'] }],
   ['a target wait', { ...base, scaling: { targetWait: '1m30s' } }],
   ['a target wait and tasks per replica', { ...base, scaling: { targetWait: '100ms', tasksPerReplica: 3 } }],
   [

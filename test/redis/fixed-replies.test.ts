@@ -104,7 +104,10 @@ test('a pool page of it: shown by beginnings, and valid', async () => {
   await admin.hset(keys.stats, { taken: 1, slow1: 0 });
   const { stream } = redis as unknown as { stream: Socket };
   const before = stream.bytesRead;
-  const { dead, workers } = await createDetailsReader(true).read(() => redis, [keys], POOL);
+  const { dead, workers } = await createDetailsReader(true).read(
+    { redisOf: () => redis, queues: [keys] },
+    POOL,
+  );
   expect(stream.bytesRead - before).toBeLessThan(MB);
   expect(dead.list).toHaveLength(4);
   expect(dead.list.map(({ id }) => id?.slice(0, 5))).toEqual(['a', 'short', 'xxxxx', 'xxxxx']);

@@ -50,6 +50,7 @@ export const completeSpec: Complete<Omit<WorkerPoolSpec, 'template'>> & { templa
   },
   queue: 'tiles',
   queues: ['urgent', 'tiles'],
+  partitions: 16,
   result: 'pictures',
   template: {
     metadata: { labels: { team: 'maps' }, annotations: { note: 'x' } },
@@ -95,6 +96,8 @@ export const completeStatus: Complete<WorkerPoolStatus> = {
   desiredReplicas: 3,
   selector: 'a=b',
   queue: 'urgent,tiles',
+  partitions: [1, 16],
+  workerPartitions: '1,16',
   waiting: 1,
   inFlight: 2,
   delayed: 3,

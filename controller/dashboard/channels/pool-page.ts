@@ -112,15 +112,11 @@ type PartsOptions = Pick<PoolChannelOptions, 'key' | 'board' | 'details' | 'abou
 
 async function readDetails(
   { key, details }: PartsOptions,
-  { redisOf, queues, source }: Link,
+  { source, ...place }: Link,
 ): Promise<Partial<PoolParts> & Pick<PoolParts, 'decisions'>> {
   return source
-    ? await within(
-        SOURCE_TIMEOUT_MS,
-        details.readSource(redisOf, queues, key, source),
-        'the state of a pool in Redis',
-      )
-    : await within(PARTS_TIMEOUT_MS, details.read(redisOf, queues, key), 'the state of a pool in Redis');
+    ? await within(SOURCE_TIMEOUT_MS, details.readSource(place, key, source), 'the state of a pool in Redis')
+    : await within(PARTS_TIMEOUT_MS, details.read(place, key), 'the state of a pool in Redis');
 }
 
 async function readParts(options: PartsOptions): Promise<PoolParts> {

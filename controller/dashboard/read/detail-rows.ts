@@ -2,7 +2,6 @@
 import { sentence } from '../../../kube/conditions.ts';
 import type { DeadHead } from '../../../queue/dead-letter-format.ts';
 import type { WorkerView } from '../../../queue/inspect.ts';
-import type { QueueKeys } from '../../../queue/keys.ts';
 import type { ListedWorkers } from '../../../queue/sources/list-workers.ts';
 import { shortId } from '../../../queue/task.ts';
 import { plainText } from '../../../runtime/plain-text.ts';
@@ -15,7 +14,7 @@ const LONGEST_ERROR = 1_000;
 const LONGEST_NAME = 200;
 
 /** Without leave to show tasks, of its error only the kind. */
-export function deadRow(ref: string, { queue }: QueueKeys, letter: DeadHead, showTasks: boolean): DeadRow {
+export function deadRow(ref: string, queue: string, letter: DeadHead, showTasks: boolean): DeadRow {
   const { at, attempts, deliveries, worker, error, id, start } = letter;
   const shown = showTasks
     ? {

@@ -29,6 +29,8 @@ import type {
 
 const DEAD_SHOWN = 50;
 const TASKS_SHOWN = 4;
+/** A worker that takes many small tasks at once holds none of them for long. */
+const MOST_TASKS = 64;
 /** A longer task is shown by its beginning, and its id is not looked for. */
 const TASK_BYTES = 4_096;
 
@@ -42,16 +44,19 @@ export interface Details {
 
 export type SourceDetails = Pick<Details, 'decisions'> & { readonly source: SourceView };
 
+/** The queues of a pool. */
+export interface QueuesPlace {
+  readonly redisOf: RedisOf;
+  readonly queues: readonly QueueKeys[];
+  /** Of partitions, the queue that they are shown as, beside which records are kept. */
+  readonly records?: QueueKeys | undefined;
+}
+
 export interface DetailsReader {
   /** Of the pool `namespace/name`, in its queues. */
-  read(redisOf: RedisOf, queues: readonly QueueKeys[], pool: string): Promise<Details>;
+  read(place: QueuesPlace, pool: string): Promise<Details>;
   /** The same of a pool that runs the tasks of another library, whose workers are read where that shows them. */
-  readSource(
-    redisOf: RedisOf,
-    queues: readonly QueueKeys[],
-    pool: string,
-    source: Source,
-  ): Promise<SourceDetails>;
+  readSource(place: QueuesPlace, pool: string, source: Source): Promise<SourceDetails>;
   /** The dead letters that `refs` name, as digests by queue; those that are not among the newest any more are left out. */
   find(
     redisOf: RedisOf,
@@ -66,16 +71,22 @@ export function createDetailsReader(showTasks: boolean): DetailsReader {
   const refOf = (keys: QueueKeys, { digest }: DeadHead): string =>
     createHmac('sha256', secret).update(`${keys.queue}\n`).update(digest).digest('base64url').slice(0, 22);
 
-  async function read(redisOf: RedisOf, queues: readonly QueueKeys[], pool: string): Promise<Details> {
+  async function read(place: QueuesPlace, pool: string): Promise<Details> {
+    const { redisOf, queues } = place;
+    const nameOf = ({ queue }: QueueKeys): string => place.records?.queue ?? queue;
     const views = await Promise.all(queues.map((keys) => inspectQueue(redisOf(keys), keys)));
     const [workers, decisions, letters] = await Promise.all([
-      workersOf(redisOf, queues, views, showTasks),
-      decisionsOf(redisOf, queues, pool),
+      workersOf(place, views, showTasks),
+      decisionsOf(place, pool),
       Promise.all(queues.map((keys) => readDeadHeads(redisOf(keys), keys, DEAD_SHOWN, 4 * LONGEST_TASK))),
     ]);
     const rows = queues.flatMap((keys, i) =>
-      (letters[i] ?? []).map((letter) => deadRow(refOf(keys, letter), keys, letter, showTasks)),
+      (letters[i] ?? []).map((letter) => deadRow(refOf(keys, letter), nameOf(keys), letter, showTasks)),
     );
+    const pauses = queues.flatMap((keys, i) => {
+      const pause = views[i]?.pause;
+      return pause ? [{ queue: nameOf(keys), ...pause }] : [];
+    });
     return {
       workers,
       decisions,
@@ -83,22 +94,16 @@ export function createDetailsReader(showTasks: boolean): DetailsReader {
         all: views.reduce((sum, { dead }) => sum + dead, 0),
         list: rows.toSorted((a, b) => b.at - a.at).slice(0, DEAD_SHOWN),
       },
-      pauses: queues.flatMap(({ queue }, i) => {
-        const pause = views[i]?.pause;
-        return pause ? [{ queue, ...pause }] : [];
-      }),
+      // one queue is paused once
+      pauses: place.records ? pauses.slice(0, 1) : pauses,
     };
   }
 
-  async function readSource(
-    redisOf: RedisOf,
-    queues: readonly QueueKeys[],
-    pool: string,
-    source: Source,
-  ): Promise<SourceDetails> {
+  async function readSource(place: QueuesPlace, pool: string, source: Source): Promise<SourceDetails> {
+    const { redisOf, queues } = place;
     const [first] = queues;
     const [decisions, found] = await Promise.all([
-      decisionsOf(redisOf, queues, pool),
+      decisionsOf(place, pool),
       first && listSourceWorkers(redisOf(first), source).catch(() => undefined),
     ]);
     return { decisions, source: found ? sourceView(found) : UNREAD };
@@ -119,34 +124,65 @@ export function createDetailsReader(showTasks: boolean): DetailsReader {
   };
 }
 
+/** A worker in a queue, or in all partitions of one. */
+interface WorkerInQueue {
+  readonly queue: string;
+  readonly worker: WorkerView;
+  readonly parts: readonly {
+    readonly keys: QueueKeys;
+    readonly worker: WorkerView;
+    readonly view: QueueView | undefined;
+  }[];
+}
+
 async function workersOf(
-  redisOf: RedisOf,
-  queues: readonly QueueKeys[],
+  { redisOf, queues, records }: QueuesPlace,
   views: readonly QueueView[],
   showTasks: boolean,
 ): Promise<WorkersView> {
-  const all = queues.flatMap((keys, i) =>
-    (views[i]?.workerList ?? []).map((worker) => ({ keys, worker, view: views[i] })),
+  const each = queues.flatMap((keys, i) =>
+    (views[i]?.workerList ?? []).map((worker): WorkerInQueue => {
+      const part = { keys, worker, view: views[i] };
+      return { queue: keys.queue, worker, parts: [part] };
+    }),
   );
+  const all = records ? mergedWorkers(records.queue, each) : each;
   const shown = all.toSorted((a, b) => rank(a.worker, b.worker)).slice(0, WORKERS_SHOWN);
-  const list = shown.map(async ({ keys, worker, view }): Promise<WorkerRow> => {
+  const list = shown.map(async ({ queue, worker, parts }): Promise<WorkerRow> => {
     const { id, state, inFlight, concurrency, version, started, leaseLeft } = worker;
-    const tasks = showTasks && inFlight > 0 ? await running(redisOf(keys), keys, worker, view) : [];
-    const { queue } = keys;
+    const busy = showTasks && inFlight <= MOST_TASKS ? parts.filter((part) => part.worker.inFlight > 0) : [];
+    const reading = busy
+      .slice(0, TASKS_SHOWN)
+      .map((part) => running(redisOf(part.keys), part.keys, part.worker, part.view));
+    const tasks = (await Promise.all(reading)).flat().slice(0, TASKS_SHOWN);
     const silent = leaseLeft <= 0;
     return { id, queue, state, inFlight, concurrency, version, started, silent, tasks };
   });
   return { all: all.length, list: await Promise.all(list) };
 }
 
+/** A worker takes from all partitions of a queue: shown once, with the sum of its tasks. */
+function mergedWorkers(queue: string, each: readonly WorkerInQueue[]): WorkerInQueue[] {
+  return [...Map.groupBy(each, ({ worker }) => worker.id).values()].flatMap((some) => {
+    const [first] = some;
+    if (!first) return [];
+    const workers = some.map(({ worker }) => worker);
+    const worker = {
+      ...first.worker,
+      state: workers.find(({ state }) => state !== 'idle')?.state ?? first.worker.state,
+      inFlight: workers.reduce((sum, { inFlight }) => sum + inFlight, 0),
+      leaseLeft: Math.min(...workers.map(({ leaseLeft }) => leaseLeft)),
+    };
+    return [{ queue, worker, parts: some.flatMap(({ parts }) => parts) }];
+  });
+}
+
 async function running(
   redis: Redis,
   keys: QueueKeys,
-  { id: worker, inFlight }: WorkerView,
+  { id: worker }: WorkerView,
   view: QueueView | undefined,
 ): Promise<RunningTask[]> {
-  // a worker that takes many small tasks at once holds none of them for long
-  if (inFlight > 64) return [];
   const cut = { bytes: TASK_BYTES, values: TASKS_SHOWN };
   const raws = asList(await readCut(redis, keys.inflight(worker), cut, 'HVALS'), 'the tasks of a worker');
   return raws.slice(0, TASKS_SHOWN).map((one) => {
@@ -162,11 +198,8 @@ const UNREAD: SourceView = { all: 0, list: null, notes: [] };
 const TURNS: ReadonlySet<string> = new Set(['Unknown', 'Fallback', 'Paused']);
 
 /** Decisions that changed something. */
-async function decisionsOf(
-  redisOf: RedisOf,
-  [first]: readonly QueueKeys[],
-  pool: string,
-): Promise<DecisionView[]> {
+async function decisionsOf({ redisOf, queues, records }: QueuesPlace, pool: string): Promise<DecisionView[]> {
+  const first = records ?? queues[0];
   const texts = first ? await readDecisions(redisOf(first), first, pool) : [];
   return texts.flatMap((text) => {
     const { at = 0, from = 0, to = 0, desired = to, cause = '', reason } = parseDecision(text) ?? {};

@@ -35,8 +35,8 @@ export function createPastReader(
   const reads = new Map<string, { readonly at: number; readonly past: Promise<PoolPast> }>();
 
   async function read(pool: string, range: PastRange): Promise<PoolPast> {
-    const { redisOf, queues } = source.queuesOf(pool) ?? {};
-    const first = queues?.[0];
+    const { redisOf, queues, records } = source.queuesOf(pool) ?? {};
+    const first = records ?? queues?.[0];
     if (!redisOf || !first || source.sampled(pool)?.kind !== 'known')
       throw new Error("the pool's Redis cannot be reached, and the timeline is there");
     const redis = redisOf(first);

@@ -51,6 +51,8 @@ export interface Learned extends Starts {
   /** The last sample, ms, and its numbers. */
   readonly at: number;
   readonly counters: Counters;
+  /** The numbers of partitions whose lists the counters are the sums of; absent without partitions. */
+  readonly lists?: string | undefined;
   readonly inFlight: number;
   readonly curve: Curve;
   readonly service: LearnedService | undefined;
@@ -75,6 +77,18 @@ const REMEMBERED_TASKS = 5_000;
 /** A pool's peaks are remembered for longer than what it does right now. */
 const REMEMBERED_ARRIVALS = 100_000;
 const HOUR_MS = 3_600_000;
+
+/**
+ * What was learned, when the next sample will be that of other lists: their all-time counters are no news, nor are those that are
+ * no longer summed. `counters`: those of that sample; `lists`: the numbers of partitions.
+ */
+export function rebased<T extends Pick<Learned, 'counters' | 'lists'>>(
+  learned: T,
+  counters: Counters,
+  lists: string | undefined,
+): T {
+  return learned.lists === lists ? learned : { ...learned, counters, lists };
+}
 
 /** After a sample. */
 export function learn(
@@ -116,6 +130,7 @@ export function learn(
   return {
     at: now,
     counters,
+    ...(before?.lists !== undefined && { lists: before.lists }),
     ...learnStarts(before, wanted, seen.ready, now),
     inFlight,
     curve,

@@ -1,0 +1,144 @@
+/** Which numbers of partitions a pool serves while its number changes, and what its conditions say. */
+import { expect, test } from 'vitest';
+import {
+  partitionsAfter,
+  partitionsBefore,
+  withWanted,
+  type Partitions,
+} from '../../controller/connect/partitions.ts';
+import { partitionConditions } from '../../controller/report/partition-conditions.ts';
+import { partitionedKeys } from '../../queue/partitions.ts';
+import type { ListSample } from '../../queue/pool/pool-sample.ts';
+import { known, pool } from '../support/pool-status.ts';
+
+const spec = (partitions: number): Parameters<typeof partitionsAfter>[1] => ({
+  queue: 'tiles',
+  result: 'results',
+  partitions,
+});
+
+/** The lists of these numbers; `what` by name. */
+function lists(served: readonly number[], what: Record<string, Partial<ListSample>> = {}): ListSample[] {
+  return partitionedKeys('tiles', 'results', served).map(({ queue }) => {
+    const empty = { waiting: 0, inFlight: 0, delayed: 0, dead: 0, workers: 0, paused: false };
+    return Object.assign(empty, { queue }, what[queue]);
+  });
+}
+
+test.each<
+  [
+    what: string,
+    before: Partitions,
+    wanted: number,
+    held: Record<string, Partial<ListSample>>,
+    after: Omit<Partitions, 'returnedAt'>,
+  ]
+>([
+  ['more', { served: [4], workers: [4] }, 16, {}, { served: [16], workers: [16] }],
+  ['fewer, all empty', { served: [16], workers: [16] }, 4, {}, { served: [4], workers: [4] }],
+  [
+    'fewer while tasks wait',
+    { served: [16], workers: [16] },
+    4,
+    { 'tiles:{15}': { waiting: 1 } },
+    { served: [4, 16], workers: [4, 16] },
+  ],
+  [
+    'fewer while tasks are delayed',
+    { served: [16], workers: [16] },
+    4,
+    { 'tiles:{4}': { delayed: 1 } },
+    { served: [4, 16], workers: [4, 16] },
+  ],
+  [
+    'what waits in lists that stay is no reason to keep the others',
+    { served: [16], workers: [16] },
+    4,
+    { 'tiles:{3}': { waiting: 9 } },
+    { served: [4], workers: [4] },
+  ],
+  [
+    'empty, and workers are still there: they are told, and the lists are read',
+    { served: [16], workers: [16] },
+    4,
+    { 'tiles:{15}': { workers: 2 } },
+    { served: [4, 16], workers: [4] },
+  ],
+  [
+    'from one list',
+    { served: [1], workers: [1] },
+    16,
+    { tiles: { inFlight: 1 } },
+    { served: [1, 16], workers: [1, 16] },
+  ],
+  [
+    'to one list',
+    { served: [16], workers: [16] },
+    1,
+    { 'tiles:{0}': { waiting: 1 } },
+    { served: [1, 16], workers: [1, 16] },
+  ],
+  [
+    'changed twice',
+    { served: [1, 16], workers: [1, 16] },
+    4,
+    { tiles: { waiting: 1 }, 'tiles:{9}': { waiting: 1 } },
+    { served: [1, 4, 16], workers: [1, 4, 16] },
+  ],
+])('%s', (_what, before, wanted, held, after) => {
+  const asked = withWanted(before, wanted);
+  expect(partitionsAfter(asked, spec(wanted), lists(asked.served, held), 0)).toEqual(after);
+});
+
+test('tasks that come back to a list are served again, and it is not left again at once', () => {
+  const leaving: Partitions = { served: [4, 16], workers: [4] };
+  const back = partitionsAfter(leaving, spec(4), lists([4, 16], { 'tiles:{9}': { waiting: 1 } }), 1_000);
+  expect(back).toEqual({ served: [4, 16], workers: [4, 16], returnedAt: 1_000 });
+  const empty = lists([4, 16], { 'tiles:{9}': { workers: 1 } });
+  expect(partitionsAfter(back, spec(4), empty, 2_000)).toMatchObject({ workers: [4, 16] });
+  expect(partitionsAfter(back, spec(4), empty, 302_000)).toMatchObject({ served: [4, 16], workers: [4] });
+});
+
+test('a pool begins with what an earlier controller left, a new one with the plain list as well', () => {
+  const of = (partitions: number | undefined, status?: object): Partitions =>
+    partitionsBefore({
+      ...pool(partitions === undefined ? {} : { partitions }),
+      ...(status && { status }),
+    });
+  expect(of(undefined)).toEqual({ served: [1], workers: [1] });
+  expect(of(16)).toEqual({ served: [1, 16], workers: [16] });
+  // it was of one list until now
+  expect(of(16, { observedGeneration: 1 })).toEqual({ served: [1, 16], workers: [1] });
+  expect(of(4, { observedGeneration: 1, partitions: [4, 16], workerPartitions: '4' })).toEqual({
+    served: [4, 16],
+    workers: [4],
+  });
+  expect(of(4, { observedGeneration: 1, partitions: [0, 1e9], workerPartitions: 'x' })).toEqual({
+    served: [1, 4],
+    workers: [1],
+  });
+});
+
+test('who is told what: the owner of an adopted Deployment sets the number', () => {
+  const numbers = { served: [4, 16], workers: [4, 16] };
+  const adopting = pool({ queue: 'tiles', partitions: 4, scaleTargetRef: { name: 'thumbnails' } });
+  const see = (held: Record<string, Partial<ListSample>>, unservedMs?: number): string[] =>
+    partitionConditions(
+      adopting,
+      { numbers, unservedMs },
+      { ...known, sample: { ...known.sample, lists: lists([4, 16], held) } },
+    ).map(({ type, reason, message }) => `${type} ${reason}: ${message}`);
+  const set =
+    'Set MILLRACE_PARTITIONS=4,16 (or --partitions) for the workers of Deployment "thumbnails", which this pool only scales.';
+  expect(see({ 'tiles:{4}': { waiting: 2 }, 'tiles:{5}': { inFlight: 1, paused: true } })).toEqual([
+    `PartitionsLeft TasksWait: 2 waiting, 1 in flight in tiles:{4} to tiles:{5}, which partitions: 4 does not name: served until they are empty. Let clients push to other lists. Some of them are paused: resume them with millrace resume. ${set}`,
+  ]);
+  expect(see({ 'tiles:{4}': { workers: 2, dead: 3 } })).toEqual([
+    `PartitionsLeft WorkersLeave: 2 workers still take from tiles:{4} to tiles:{15}, which are empty, and which partitions: 4 does not name. ${set} 3 dead letters and the results there are kept: millrace dead list, requeue or drop with --partitions 16.`,
+  ]);
+  const apart = { 'tiles:{0}': { waiting: 1 }, 'tiles:{1}': { workers: 1 } };
+  expect(see(apart, 29_999)).toEqual([]);
+  expect(see(apart, 30_000)).toEqual([
+    `PartitionsUnserved NoWorkers: 1 task waits in tiles:{0}, which no worker takes from. ${set}`,
+  ]);
+});
