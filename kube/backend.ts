@@ -1,7 +1,7 @@
 /**
  * Which pod answers for a host name of the cluster. A name is looked up as a pod of that namespace would resolve it:
- * `redis`, `redis.shop`, `redis.shop.svc`, `redis-0.redis.shop.svc.cluster.local`, or the address of a Service or a pod. What
- * is none of these is a host outside of the cluster.
+ * `redis`, `redis.shop`, `redis-0.redis`, `redis.shop.svc`, `redis-0.redis.shop.svc.cluster.local`, or the address of a Service or a
+ * pod. What is none of these is a host outside of the cluster.
  */
 import { isIP } from 'node:net';
 import { KubeError } from './errors.ts';
@@ -28,8 +28,11 @@ export function serviceNames(host: string, namespace: string): ServiceName[] {
   switch (certain ? svc : labels.length) {
     case 1:
       return [{ namespace, name: first, certain: true }];
-    case 2:
-      return [{ namespace: second, name: first, certain }];
+    case 2: {
+      const service = { namespace: second, name: first, certain };
+      // the pods of a headless Service are found by `redis-0.redis` in their own namespace
+      return certain ? [service] : [service, { namespace, name: second, pod: first, certain }];
+    }
     case 3:
       return [{ namespace: third, name: second, pod: first, certain }];
     default:

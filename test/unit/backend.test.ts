@@ -5,7 +5,13 @@ import { serviceNames } from '../../kube/backend.ts';
 const shop = 'shop';
 test.each([
   ['redis', [{ namespace: shop, name: 'redis', certain: true }]],
-  ['redis.data', [{ namespace: 'data', name: 'redis', certain: false }]],
+  [
+    'redis-0.data',
+    [
+      { namespace: 'data', name: 'redis-0', certain: false },
+      { namespace: shop, name: 'data', pod: 'redis-0', certain: false },
+    ],
+  ],
   ['redis.data.svc', [{ namespace: 'data', name: 'redis', certain: true }]],
   ['Redis.data.svc.cluster.local.', [{ namespace: 'data', name: 'redis', certain: true }]],
   [
