@@ -154,11 +154,17 @@ async function listen(
   return sendEvents(channel, typeof last === 'string' && last !== '' ? last : since, response);
 }
 
-async function answerPast({ past }: Shown, asked: Asked, key: string, range: string | null): Promise<void> {
+async function answerPast(
+  { past, log }: Shown,
+  asked: Asked,
+  key: string,
+  range: string | null,
+): Promise<void> {
   if (!isPastRange(range)) return refuseAsked(asked, 400, 'range must be one of 6h, 24h, 7d');
   try {
     return await sendJson(asked.request, asked.response, 200, await past.read(key, range));
   } catch (error) {
+    log.debug({ pool: key, err: error }, 'a timeline could not be read');
     return refuseAsked(asked, 503, (error as Error).message);
   }
 }

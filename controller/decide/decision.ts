@@ -96,8 +96,8 @@ export interface Decision {
   /** The numbers that it was made from. */
   readonly numbers: Numbers;
   readonly memory: Memory;
-  /** The invalid result for which the memory was discarded, such as `NaN replicas`. */
-  readonly forgot?: string | undefined;
+  /** Why the memory was discarded: the invalid result, such as `NaN replicas`, or what was thrown. */
+  readonly forgot?: Error | undefined;
 }
 
 export const DEFAULT_WINDOW_MS = 60_000;

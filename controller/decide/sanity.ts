@@ -58,13 +58,13 @@ function attempt(
   make: () => Decision,
   policy: Policy,
   current: number,
-): { readonly decision: Decision } | { readonly wrong: string } {
+): { readonly decision: Decision } | { readonly wrong: Error } {
   try {
     const decision = make();
     const wrong = unsoundness(decision, policy, current);
-    return wrong === undefined ? { decision } : { wrong };
+    return wrong === undefined ? { decision } : { wrong: new RangeError(wrong) };
   } catch (error) {
-    return { wrong: (error as Error).message };
+    return { wrong: error as Error };
   }
 }
 

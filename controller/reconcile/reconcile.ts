@@ -102,6 +102,10 @@ async function remove(
     signal,
     onReturned: (tasks) => log.info({ pool: key, tasks }, 'tasks of a deleted pool are back in the queue'),
     onGivenUp: (error) => {
+      log.warn(
+        { pool: key, err: error },
+        'cannot return the tasks of a deleted pool: they return when their leases expire',
+      );
       const note = `Tasks of its workers could not be put back (${(error as Error).message}): they return when their leases expire.`;
       reporter.event(pool, { type: 'Warning', reason: 'TasksLeftToLeases', action: 'Finalize', note });
     },

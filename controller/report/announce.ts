@@ -39,12 +39,12 @@ export function announceScaling(
 export function announceForgotten(
   { metrics, log }: AnnounceDeps,
   pool: WorkerPool,
-  { forgot: why, reason }: Decision,
+  { forgot: err, reason }: Decision,
 ): void {
-  if (why === undefined) return;
+  if (err === undefined) return;
   metrics.forgotten();
   log.error(
-    { pool: keyOf(pool), decision: reason, why },
+    { pool: keyOf(pool), decision: reason, err },
     'what a pool had learned made no sense and was discarded',
   );
 }

@@ -28,8 +28,9 @@ export async function listWorkers(redis: Redis, keys: QueueKeys): Promise<Worker
   const found = await script(redis, 'list-workers')(keys.workers, keys.load, keys.worker(''), MOST, LONGEST);
   return asList(found, 'the workers').map((one): WorkerEntry => {
     const parts = asList(one, 'a worker', 9).map((part) => asText(part, 'a field of a worker', LONGEST));
-    const [id = '', , epoch, state = '', concurrency, version = '', started, pool = '', inFlight] = parts;
-    const leaseEnds = asMoment(Buffer.from(parts[1] ?? ''), 'the end of a lease') ?? 0;
+    const [id = '', lease = '', epoch, state = '', concurrency, version = '', started, pool = '', inFlight] =
+      parts;
+    const leaseEnds = asMoment(Buffer.from(lease), 'the end of a lease') ?? 0;
     const [runs, slots, begun] = [toCount(inFlight), toCount(concurrency), toCount(started)];
     return {
       id,

@@ -161,7 +161,7 @@ describe('nonsense', () => {
     const decision = decide(policy, look(9, 3, 60), 3, poisoned as Memory, T0 + 2 * SECOND, 3);
     expect(decision.desired).toBe(3);
     expect(decision.reason).toMatch(/^3: 9 waiting.*; what was learned made no sense and is forgotten$/);
-    expect(decision.forgot).toBeDefined();
+    expect(decision.forgot).toBeInstanceOf(Error);
     expect(decision.memory.learned?.start).toBeUndefined();
     expect(decide(policy, look(9, 3, 62), 3, decision.memory, T0 + 3 * SECOND, 3).forgot).toBeUndefined();
   });
