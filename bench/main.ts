@@ -4,7 +4,7 @@
  * stderr and the last line of stdout is one JSON object. A missed goal is a finding, not a failure: the exit code is 0.
  */
 import { cpus } from 'node:os';
-import { Argument } from 'commander';
+import { Argument, Option } from 'commander';
 import { onSignals } from '../runtime/lifecycle.ts';
 import { createProgram, duration, integer, runProgram, UsageError } from '../runtime/program.ts';
 import { version } from '../runtime/version.ts';
@@ -44,21 +44,31 @@ async function main(): Promise<void> {
     .description('Measures Millrace on this machine.')
     .addArgument(new Argument('<name>', names))
     .option('--json', 'one JSON object as the last line of stdout; progress to stderr')
-    .option('--seconds <n>', 'about how long one measurement takes', integer(1, 600), 1)
-    .option('--tasks <n>', 'tasks in one measurement', integer(100, 1_000_000_000))
-    .option('--rounds <n>', 'how often everything is measured', integer(1, 1_000))
+    .option('--seconds <n>', 'approximate length of one measurement', integer(1, 600), 1)
+    .option('--tasks <n>', 'number of tasks in one measurement', integer(100, 1_000_000_000))
+    .option('--rounds <n>', 'repetitions of each measurement', integer(1, 1_000))
     .option('--trace <file>', 'policy: CSV to simulate, instead of generated traces')
-    .option('--start-time <list>', 'policy: start times of a pod', durations, [1_000, 5_000, 30_000])
-    .option('--target <duration>', 'policy: the wait to hold', duration, 10_000)
-    .option('--slots <n>', 'policy: tasks at once in each pod', integer(1, 10_000), 1)
-    .option('--max <n>', 'policy: the most pods', integer(1, 10_000), 50)
-    .option('--seeds <n>', 'robustness: how many seeds of each load', integer(1, 100), 1)
-    .option('--pools <list>', 'fleet: numbers of pools', sizes, [1_000, 5_000, 10_000])
+    .addOption(
+      new Option('--start-time <list>', 'policy: start times of a pod')
+        .argParser(durations)
+        .default([1_000, 5_000, 30_000], '1s,5s,30s'),
+    )
+    .addOption(
+      new Option('--target <duration>', 'policy: target wait').argParser(duration).default(10_000, '10s'),
+    )
+    .option('--slots <n>', 'policy: tasks that a pod runs at a time', integer(1, 10_000), 1)
+    .option('--max <n>', 'policy: maximum number of pods', integer(1, 10_000), 50)
+    .option('--seeds <n>', 'robustness: number of seeds for each load', integer(1, 100), 1)
+    .addOption(
+      new Option('--pools <list>', 'fleet: numbers of pools to measure with')
+        .argParser(sizes)
+        .default([1_000, 5_000, 10_000], '1000,5000,10000'),
+    )
     .option(
       '--source <name>',
       'scale-in: celery (the default), bullmq or sidekiq; sources-seen: a library, all by default; wake and fleet: pools of these sources, such as celery,rq, or all',
     )
-    .option('--profile <folder>', 'fleet: where to write CPU and heap profiles of the controller')
+    .option('--profile <folder>', 'fleet: folder for CPU and heap profiles of the controller')
     .allowExcessArguments(false);
   program.parse();
   const [name = ''] = program.args;

@@ -52,8 +52,8 @@ export function addQueueCommands(command: Define, log: CommandLog): void {
     command('pause', 'pause a queue: workers start no more of its tasks, and finish those that run'),
     'argument',
   )
-    .option('--reason <text>', 'note for people who inspect the queue', '')
-    .action(async (_pool: string | undefined, flags: AccessFlags & { reason: string }) => {
+    .option('--reason <text>', 'note for people who inspect the queue')
+    .action(async (_pool: string | undefined, flags: AccessFlags & { reason?: string }) => {
       const { pause } = await import('./commands/pause.ts');
       await pause(flags);
     });

@@ -37,7 +37,7 @@ export async function drain(workers: readonly string[], flags: DrainFlags): Prom
     const ids = await chosen(redis, place, workers);
     if (flags.undo) {
       await drainWorkers(() => redis, place.queues, new Map(ids.map((id) => [id, 'release'])));
-      process.stdout.write(ids.map((id) => `${id} goes on\n`).join(''));
+      process.stdout.write(ids.map((id) => `${id} takes tasks again\n`).join(''));
       return;
     }
     await untilDrained(redis, place, ids, flags);
@@ -82,12 +82,12 @@ async function untilDrained(
 
 function stillBusy(left: ReadonlySet<string>, loads: WorkerLoads, forMs: number): string {
   const who = [...left].map((id) => `${id} (${loads.get(id)?.inFlight ?? 0} in flight)`);
-  return `not drained yet: ${who.join(', ')}; they go on draining, for ${formatDuration(forMs)} from when they were asked`;
+  return `not drained yet: ${who.join(', ')}; they go on draining for ${formatDuration(forMs)} after the request`;
 }
 
 function whatIsNext({ pool }: Place, ids: readonly string[], forMs: number): string {
-  const [it, goes] = ids.length === 1 ? ['it takes', 'it goes'] : ['they take', 'they go'];
-  const back = `${it} no tasks for ${formatDuration(forMs)}, then ${goes} on (at once: millrace drain --undo)`;
+  const [it, resumes] = ids.length === 1 ? ['it takes', 'resumes'] : ['they take', 'resume'];
+  const back = `${it} no tasks for ${formatDuration(forMs)}, then ${resumes} (sooner: millrace drain --undo)`;
   if (!pool) return back;
   if (pool.spec.mode !== 'Active')
     return `${back}; the controller starts no others meanwhile: mode of the pool is ${pool.spec.mode}`;

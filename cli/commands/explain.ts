@@ -28,7 +28,7 @@ export async function explainCommand(name: string | undefined, flags: ExplainFla
 function text(pool: string, decisions: readonly DecisionRecord[], now: number): string {
   const [latest, ...earlier] = decisions;
   if (!latest)
-    return `Nothing was decided for ${pool} yet: it is at zero, and since decisions are recorded no task came, or its queue could not be read (the condition Ready of the pool says so).\n`;
+    return `No decision is recorded for ${pool} yet: it is at zero and no task has arrived since recording began, or its queue cannot be read (see the pool's condition Ready).\n`;
   const { at, confirmedAt, cause, reason } = latest;
   const since = `for ${age(now - at)}, last confirmed ${age(now - confirmedAt)} ago`;
   const when = at === confirmedAt ? `${age(now - at)} ago` : since;

@@ -2,7 +2,7 @@
 import { withQueues } from '../access/access.ts';
 import type { AccessFlags } from '../access/access-flags.ts';
 
-export async function pause(flags: AccessFlags & { readonly reason: string }): Promise<void> {
+export async function pause(flags: AccessFlags & { readonly reason?: string | undefined }): Promise<void> {
   await withQueues(flags, async (queues) => {
     for (const queue of queues) {
       await queue.pause(flags.reason);
@@ -15,7 +15,7 @@ export async function resume(flags: AccessFlags): Promise<void> {
   await withQueues(flags, async (queues) => {
     for (const queue of queues) {
       const was = await queue.resume();
-      process.stdout.write(`${queue.keys.queue} ${was ? 'goes on' : 'was not paused'}\n`);
+      process.stdout.write(`${queue.keys.queue} ${was ? 'is resumed' : 'was not paused'}\n`);
     }
   });
 }

@@ -46,7 +46,7 @@ function needed(keys: QueueKeys): Call[] {
 
 /** What is done without where it is refused, and what that costs. */
 const useful: readonly [call: Call, without: string][] = [
-  [['CLIENT', 'LIST'], 'what a dead pod held comes back only with the lease'],
+  [['CLIENT', 'LIST'], 'the tasks of a dead pod return only when its lease expires'],
   [['CLIENT', 'UNBLOCK', '0'], 'idle workers drain a second later'],
   [['INFO'], 'nothing is known of memory, eviction and persistence'],
 ];

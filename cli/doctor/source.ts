@@ -62,14 +62,17 @@ async function checkHolding(redis: Redis, source: Source, sample: PoolSample): P
 function checkBound(holding: Exclude<Holding, { by: 'worker' }>): Finding {
   const about = 'busy workers';
   if (holding.by === 'count')
-    return ok(about, 'how many tasks are in hand is known, not by whom: pods go when none is');
+    return ok(
+      about,
+      'the number of running tasks is known, but not who runs them: pods are removed when there are none',
+    );
   return holding.longestMs === undefined
     ? warn(
         about,
-        `${holding.why}: no pod goes by itself`,
+        `${holding.why}: no pod is removed while a task may run`,
         'set longestTask of the source, or scaling.scaleDown.unmanaged: Always',
       )
-    : ok(about, `${holding.why}: pods go when nothing was there to take for longestTask`);
+    : ok(about, `${holding.why}: pods are removed when there was nothing to take for longestTask`);
 }
 
 function checkWorkers({ workers, unnamed }: SourceWorkers, sample: PoolSample): Finding {

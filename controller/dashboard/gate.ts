@@ -47,7 +47,7 @@ export function openGate(token: TokenSource | undefined, strikes: Strikes): Gate
   return {
     actions: token === undefined ? 'none' : 'token',
     admit: async (request) => ({
-      name: 'whoever has the token',
+      name: 'a holder of the token',
       sees: async () => 'all',
       refusesAction: async () => {
         if (token === undefined) return READ_ONLY;

@@ -49,10 +49,10 @@ function ruleLines({ target, plain = 0, tasksPerReplica, asked = 0 }: Numbers): 
   const lines: string[] = [];
   if (target) {
     const { needed, keep, floor, waitMs, slots } = target;
-    const at = slots === 1 ? '' : `, ${slots} tasks at once in each`;
+    const at = slots === 1 ? '' : `, ${slots} tasks at a time in each`;
     lines.push(
       needed === undefined
-        ? `target wait ${seconds(waitMs)}: cannot say yet, until tasks have finished`
+        ? `target wait ${seconds(waitMs)}: unknown until tasks have finished`
         : `target wait ${seconds(waitMs)}: ${needed} needed${at}${won(needed, asked)}; ${keep} worth keeping`,
     );
     if (floor > 0) lines.push(`forecast: ${floor} expected at this hour${won(floor, asked)}`);
@@ -79,8 +79,7 @@ function boundLines({ bounds, asked = 0, need }: Numbers): string[] {
 
 function windowLines(cause: string, { windowMs = 0, kept, need }: Numbers): string[] {
   if (kept === undefined) return [];
-  const why =
-    windowMs > 0 ? `the last ${seconds(windowMs)} needed ${kept}` : `experience says to keep ${kept}`;
+  const why = windowMs > 0 ? `the last ${seconds(windowMs)} needed ${kept}` : `${kept} kept from experience`;
   return [cause === 'WithinWindow' ? `${why}: so the pool stays, though ${need} would do now` : why];
 }
 
@@ -116,7 +115,7 @@ function changeLines(cause: string, desired: number, numbers: Numbers): string[]
         ? `a shorter scaleDown.window than ${seconds(windowMs)} would let the others go sooner`
         : `scaleDown.window, set to a time, would take the place of experience (${need} would do now)`,
     );
-  if (wanted !== undefined && wanted !== desired) lines.push('a larger maxStep would reach that at once');
+  if (wanted !== undefined && wanted !== desired) lines.push('a larger maxStep would reach that immediately');
   return [...lines, ...tasksLines(numbers)];
 }
 

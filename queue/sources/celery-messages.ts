@@ -106,7 +106,7 @@ function etaIn(text: string, key: string): Eta {
   if (!Number.isNaN(at)) return at;
   throw new SourceTrouble(
     'UnknownLayout',
-    `what is in the key "${key}" is no message of Celery's protocol 2`,
+    `the key "${key}" holds something that is not a message of Celery's protocol 2`,
     'check queues of source.celery: this queue is of another library or of Celery 3; source.list or source.custom can read it',
   );
 }

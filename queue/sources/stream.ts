@@ -66,7 +66,7 @@ export function streamSource(
           { by: 'worker', lagMs: 0, readWorkers: (ask) => readWorkers(ask, keys, group) }
         : {
             by: 'nobody',
-            why: 'longestTask says that readers acknowledge before they work, so what runs is in no key of Redis',
+            why: 'with longestTask, readers acknowledge before they work, so running tasks are in no key of Redis',
             longestMs: parseDuration(longestTask),
           },
   };
@@ -90,7 +90,7 @@ export async function readStream(
     throw new SourceTrouble(
       'NotFound',
       `the stream "${key}" has no consumer group "${name}"`,
-      `check ${fields.group}, or create it: XGROUP CREATE ${key} ${name} 0 delivers what is there, and $ only what comes`,
+      `check ${fields.group}, or create it: XGROUP CREATE ${key} ${name} 0 delivers existing entries, $ only new ones`,
     );
   const waiting = waitingIn(stream, group) ?? (await countWaiting(ask, key, stream, group));
   return {

@@ -3,6 +3,7 @@
  * account of what went wrong, when a task was lost, ended twice, was settled by a worker that did not hold it, was cut
  * off by scaling, or left something behind. The same seed makes the same tasks and the same schedule of faults.
  */
+import { Option } from 'commander';
 import { onSignals } from '../../runtime/lifecycle.ts';
 import { createProgram, duration, integer, runProgram } from '../../runtime/program.ts';
 import { version } from '../../runtime/version.ts';
@@ -20,20 +21,24 @@ interface Flags {
   readonly kind?: boolean;
 }
 
-/** A run that takes longer hangs: so many tasks a second are worked off on a very slow machine. */
+/** Tasks per ms on a very slow machine: a run that takes longer hangs. */
 const SLOW_PER_MS = 0.1;
 const START_MS = 120_000;
 
 async function main(): Promise<void> {
   const program = createProgram('chaos', version)
     .description('Runs tasks through real workers while they, Redis, the network and the controller fail.')
-    .option('--seed <n>', 'of tasks and faults', integer(0), Math.floor(Math.random() * 1e6))
-    .option('--tasks <n>', 'how many; 100000, or 8000 with --kind', integer(1, 10_000_000))
-    .option('--workers <n>', 'at most', integer(1, 200), 6)
-    .option('--limit <duration>', 'give up after', duration)
+    .addOption(
+      new Option('--seed <n>', 'seed of the tasks and of the schedule of faults')
+        .argParser(integer(0))
+        .default(Math.floor(Math.random() * 1e6), 'random'),
+    )
+    .option('--tasks <n>', 'number of tasks (default: 100000, or 8000 with --kind)', integer(1, 10_000_000))
+    .option('--workers <n>', 'maximum number of workers', integer(1, 200), 6)
+    .option('--limit <duration>', 'give up after this long (default: 2 minutes and 10 ms per task)', duration)
     .option(
       '--kind',
-      'in a cluster made with kind: pods are deleted, evicted, killed, rolled out and scaled in',
+      'run in a cluster made with kind, where pods are deleted, evicted, killed, rolled out and scaled in',
     )
     .option('--json', 'one JSON object as the last line of stdout; the rest to stderr')
     .allowExcessArguments(false);

@@ -63,7 +63,7 @@ test('of several queues: the first to push to, the one that is named, or all', a
     ['later'],
   ]);
   expect((await run(['pause', 'ranks'])).stdout).toBe('urgent is paused\nbulk is paused\n');
-  expect((await run(['resume', 'ranks', '--queue', 'bulk'])).stdout).toBe('bulk goes on\n');
+  expect((await run(['resume', 'ranks', '--queue', 'bulk'])).stdout).toBe('bulk is resumed\n');
   const views = JSON.parse((await run(['inspect', 'ranks', '-o', 'json'])).stdout) as object[];
   expect(views).toMatchObject([
     { queue: 'urgent', paused: true },
@@ -94,7 +94,7 @@ test("a pool's records are found next to its first queue, for any of its queues"
     expect(stdout).toContain(`${namespace}/ranks: 0→2 (ScaleUp), `);
     expect(stdout).toMatch(/^ {2}Bounds +minReplicas 0, maxReplicas 9$/m);
   }
-  expect((await run(['explain', 'tiles'])).stdout).toMatch(/^Nothing was decided for \S+\/tiles yet: /);
+  expect((await run(['explain', 'tiles'])).stdout).toMatch(/^No decision is recorded for \S+\/tiles yet: /);
 });
 
 test('password and authority come from Secrets; without the right to read them, the error has the remedy', async () => {

@@ -97,6 +97,6 @@ test('doctor counts it, and says what is wrong', async () => {
     /fail {2}source bullmq:nothing: there is no BullMQ queue "nothing" here .*\n +→ check queues and prefix/,
   );
   expect((await run('doctor', 'jobs')).stdout).toMatch(
-    /warn {2}busy workers: a task that was popped from a list is in no key of Redis: no pod goes by itself\n +→ set longestTask/,
+    /warn {2}busy workers: a task that was popped from a list is in no key of Redis: no pod is removed while a task may run\n +→ set longestTask/,
   );
 });

@@ -8,7 +8,9 @@ import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
-import { parseArgs } from 'node:util';
+import { Argument } from 'commander';
+import { createProgram, runProgram, UsageError } from '../../runtime/program.ts';
+import { version as release } from '../../runtime/version.ts';
 import { judge, type Outcome, type TestOutcome } from './outcome.ts';
 import { pageOf } from './page.ts';
 import { obtain, servers, versionOf, type MatrixServer } from './servers.ts';
@@ -54,11 +56,11 @@ async function runTests(program: string): Promise<TestOutcome[]> {
   }
 }
 
-/** The outcome on one server, printed as it comes; `undefined` where the server cannot be had here. */
+/** The outcome on one server, printed as it comes; `undefined` where the server is not available here. */
 async function tryServer(server: MatrixServer): Promise<Outcome | undefined> {
   const program = await obtain(server);
   if (program instanceof Error) {
-    console.log(`${server.name}: not to be had here: ${program.message.trim().split('\n')[0]}`);
+    console.log(`${server.name}: not available here: ${program.message.trim().split('\n')[0]}`);
     return undefined;
   }
   const version = await versionOf(program);
@@ -74,16 +76,18 @@ async function tryServer(server: MatrixServer): Promise<Outcome | undefined> {
 }
 
 async function main(): Promise<void> {
-  const options = { write: { type: 'boolean', default: false } } as const;
-  const { values, positionals } = parseArgs({ allowPositionals: true, options });
-  const unknown = positionals.filter((name) => servers.every((server) => server.name !== name));
-  if (unknown.length > 0) {
-    const names = servers.map(({ name }) => name).join(', ');
-    console.error(`matrix: there is no server ${unknown.join(', ')}: choose from ${names}`);
-    process.exitCode = 2;
-    return;
-  }
-  const chosen = servers.filter(({ name }) => positionals.length === 0 || positionals.includes(name));
+  const names = servers.map(({ name }) => name).join(', ');
+  const program = createProgram('matrix', release)
+    .description('Runs the Redis tests on each supported server.')
+    .addArgument(new Argument('[name...]', `servers to test, all by default: ${names}`))
+    .option('--write', 'save the outcomes, and write them to docs/servers.md');
+  program.parse();
+  const { args } = program;
+  const { write } = program.opts<{ write?: boolean }>();
+  const unknown = args.filter((name) => servers.every((server) => server.name !== name));
+  if (unknown.length > 0)
+    throw new UsageError(`there is no server ${unknown.join(', ')}: choose from ${names}`);
+  const chosen = servers.filter(({ name }) => args.length === 0 || args.includes(name));
   const kept = JSON.parse(await readFile(RESULTS, 'utf8')) as Outcome[];
   const outcomes = new Map(kept.map((outcome) => [outcome.server, outcome]));
   let failed = false;
@@ -95,7 +99,7 @@ async function main(): Promise<void> {
       continue;
     }
     outcomes.set(server.name, outcome);
-    if (!values.write) continue;
+    if (!write) continue;
     const rows = servers.flatMap(({ name }) => outcomes.get(name) ?? []);
     await writeFile(RESULTS, `${JSON.stringify(rows, null, 2)}\n`);
     await writeFile(PAGE, pageOf(await readFile(PAGE, 'utf8'), rows));
@@ -103,4 +107,4 @@ async function main(): Promise<void> {
   if (failed) process.exitCode = 1;
 }
 
-await main();
+await runProgram('matrix', main);

@@ -55,7 +55,7 @@ test('for a user with too few permissions, the missing ones are reported, and no
   expect(ended.stdout).toMatch(
     /^fail {2}permissions: BLMOVE refused \(NOPERM [^\n]*\n {6}→ allow user limited /m,
   );
-  expect(ended.stdout).toMatch(/^warn {2}permissions: CLIENT LIST refused: what a dead pod held/m);
+  expect(ended.stdout).toMatch(/^warn {2}permissions: CLIENT LIST refused: the tasks of a dead pod/m);
   expect(ended.stdout).toMatch(/^warn {2}client tracking: refused/m);
   const other = await millrace(['doctor', '--redis', url, '--queue', 'other']);
   expect(other.stdout).toMatch(/permissions: [^\n]*LPUSH[^\n]* refused/);

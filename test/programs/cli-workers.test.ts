@@ -52,21 +52,21 @@ test('drain waits until the worker has finished, and prints what comes next; --u
   await eventually(async () => expect(await redis.hget(keys.load, 'w-1')).toBe('1'));
   const late = await millrace(['drain', 'w-1', '--timeout', '300ms', ...flags], { env });
   expect(late).toMatchObject({ code: 1, stdout: '' });
-  expect(late.stderr).toMatch(/^millrace: not drained yet: w-1 \(1 in flight\); they go on draining, for 5m/);
+  expect(late.stderr).toMatch(/^millrace: not drained yet: w-1 \(1 in flight\); they go on draining for 5m/);
   await using draining = start(MILLRACE, ['drain', 'w-1', ...flags], { env });
   await redis.lpush(keys.queue, 'b');
   finish.resolve('done');
   expect(await draining.ended).toEqual({
     code: 0,
     stdout: 'w-1 is drained\n',
-    stderr: 'it takes no tasks for 5m, then it goes on (at once: millrace drain --undo)\n',
+    stderr: 'it takes no tasks for 5m, then resumes (sooner: millrace drain --undo)\n',
   });
   expect([await redis.hget(keys.result, 'a'), await redis.lrange(keys.queue, 0, -1)]).toEqual([
     'done',
     ['b'],
   ]);
   const undone = await millrace(['drain', '--all', '--undo', ...flags], { env });
-  expect(undone.stdout).toBe('w-1 goes on\n');
+  expect(undone.stdout).toBe('w-1 takes tasks again\n');
   await eventually(async () => expect(await redis.hget(keys.result, 'b')).toBe('done'));
 });
 

@@ -155,7 +155,7 @@ describe('pause and resume', () => {
     expect(await run('pause', '--reason', 'the disk is full')).toBe(`${keys.queue} is paused\n`);
     expect(await run('inspect')).toMatch(/\npaused \S+ ago: the disk is full\n/);
     expect(JSON.parse(await run('inspect', '-o', 'json'))).toMatchObject({ paused: true });
-    expect(await run('resume')).toBe(`${keys.queue} goes on\n`);
+    expect(await run('resume')).toBe(`${keys.queue} is resumed\n`);
     expect(await run('resume')).toBe(`${keys.queue} was not paused\n`);
     expect(await run('inspect')).not.toContain('paused');
   });

@@ -303,7 +303,7 @@ test('a list of something else, and a prefix that matches nothing, are named', a
   await redis.lpush('mail', '{"class":"Mailer","args":[]}');
   await expect(readSource(redis, sourceFor(['mail']), 0)).rejects.toMatchObject({
     kind: 'UnknownLayout',
-    note: `what is in the key "mail" is no message of Celery's protocol 2`,
+    note: `the key "mail" holds something that is not a message of Celery's protocol 2`,
   });
   await expect(readSource(redis, sourceFor(['mail'], 'shop:'), 0)).rejects.toMatchObject({
     kind: 'NotFound',

@@ -74,7 +74,7 @@ test('the target rule: what it learned and reckons with', () => {
   expect(text).toMatch(/^Learned: a task takes 0\.8 s \(p50 [\d.]+ s, p95 [\d.]+ s; 78 have finished\)$/m);
   expect(text).toMatch(/^Learned: how long a replica takes to start is not known: 2 s is assumed$/m);
   expect(text).toMatch(
-    /^Rules: target wait 10 s: \d+ needed, 2 tasks at once in each ← the largest; \d+ worth keeping$/m,
+    /^Rules: target wait 10 s: \d+ needed, 2 tasks at a time in each ← the largest; \d+ worth keeping$/m,
   );
   expect(text).toMatch(/^Bounds: .*: the most allowed, \d+ were asked for$/m);
   expect(text).toMatch(/^To change it: maxReplicas \d+ would allow what is asked for$/m);
@@ -83,7 +83,7 @@ test('the target rule: what it learned and reckons with', () => {
 
 test('before any task has finished, the plain rule decides, and gives that as the reason', () => {
   const text = said(target, [known(12)], 0);
-  expect(text).toMatch(/^Rules: target wait 10 s: cannot say yet, until tasks have finished$/m);
+  expect(text).toMatch(/^Rules: target wait 10 s: unknown until tasks have finished$/m);
   expect(text).toMatch(/^Rules: plain, 5 tasks a replica: 3 ← the largest$/m);
 });
 
