@@ -8,21 +8,22 @@
  * `openQueue` returns a handle with a few functions and owns its connections until it is closed (`await using`, or
  * `close()`). A lost connection is re-established automatically; commands wait for it.
  */
-import type { Redis } from 'ioredis';
-import { cancelTask } from './cancel.ts';
 import { openClusterLinks } from './connection/cluster/links.ts';
 import { closeRedis, openRedis, type RedisAddress } from './connection/connection.ts';
-import { awaitReplicas, checkDurability, type Durability } from './connection/durability.ts';
-import { inspectQueue, type QueueView } from './inspect.ts';
+import { checkDurability, type Durability } from './connection/durability.ts';
+import type { QueueView } from './inspect.ts';
 import { queueKeys, type QueueKeys } from './keys.ts';
-import { openDeadLetters, type DeadLetters } from './dead-letters.ts';
+import type { DeadLetters } from './dead-letters.ts';
+import { createBatchPusher } from './parts/batch-pusher.ts';
+import { openPart, type Part } from './parts/part.ts';
+import { cancelIn, deadInParts, homeOf, inspectParts, progressIn, type Parts } from './parts/parts.ts';
+import { createRecentIds, type RecentIds } from './parts/recent-ids.ts';
+import { partitionedKeys, partitionKeys } from './partitions.ts';
 import { pauseQueue, resumeQueue } from './pause.ts';
-import { locationOf } from './location.ts';
-import { readProgress } from './progress.ts';
-import { createPusher, type Pusher } from './push.ts';
-import { openResults, type ResultOptions, type Results } from './results/results.ts';
+import { createElsewhere, type OtherHashes } from './results/elsewhere.ts';
+import type { ResultOptions } from './results/results.ts';
 import { defineScripts } from './scripts/scripts.ts';
-import { encodeTask, type EncodedTask, type IdOf, type TaskId } from './task.ts';
+import { encodeTask, type IdOf, type TaskId } from './task.ts';
 import { traced } from './tracing.ts';
 
 export { NotReplicated, type Durability } from './connection/durability.ts';
@@ -45,6 +46,12 @@ export interface QueueOptions {
   readonly queue?: string;
   readonly result?: string;
   /**
+   * The queue is in this many lists, `queue:{0}` to `queue:{n-1}`, each with a result hash of its own; 1 by default, with plain
+   * names. A task goes to the list that the CRC-32 of its id chooses. Of several numbers, where the queue was in another number of
+   * lists before, tasks go to the lists of the last one, and the others are read as well.
+   */
+  readonly partitions?: number | readonly number[];
+  /**
    * After each push, wait until this many replicas of Redis have it; throw `NotReplicated` when they do not confirm in
    * time. The tasks are enqueued nevertheless: enqueueing them again would run them twice.
    */
@@ -59,7 +66,10 @@ export interface EnqueueOptions {
 }
 
 export interface Queue extends AsyncDisposable {
+  /** Of the plain names. */
   readonly keys: QueueKeys;
+  /** Of all lists that it is in; only `keys`, unless it is in partitions. */
+  readonly partitions: readonly QueueKeys[];
   /**
    * Adds one task and resolves to its id: a text, or for a binary task its bytes. Text and bytes are pushed unchanged, anything
    * else as JSON; an object without an `id` gets one, and `traceparent` if an OpenTelemetry span is active. Remains of an earlier
@@ -68,7 +78,10 @@ export interface Queue extends AsyncDisposable {
    * The task is pushed once, even if the connection breaks before Redis has replied and the push is resent.
    */
   enqueue<Task>(task: Task, options?: EnqueueOptions): Promise<IdOf<Task>>;
-  /** Adds many tasks, in order, in batches of moderate size; resolves to their ids. */
+  /**
+   * Adds many tasks, in order, in batches of moderate size; resolves to their ids. In partitions, the order is kept within each, and
+   * batches of several are pushed at the same time.
+   */
   enqueueMany<Task>(
     tasks: Iterable<Task> | AsyncIterable<Task>,
     options?: EnqueueOptions,
@@ -76,7 +89,8 @@ export interface Queue extends AsyncDisposable {
   /**
    * Waits for a result, without polling if the server supports that, and resolves to it as text (or, with `as`, as bytes
    * or parsed JSON). Throws `TaskFailed` when the task failed for good, `TaskCancelled` when it was cancelled,
-   * `ResultTimeout` after `timeoutMs`, and the signal's reason when it aborts.
+   * `ResultTimeout` after `timeoutMs`, and the signal's reason when it aborts. In partitions, a result of a task that a plain client
+   * pushed to another list than its id chooses is found within some seconds.
    */
   result(id: string | Buffer, options: ResultOptions & { as: 'bytes' }): Promise<Buffer>;
   result(id: string | Buffer, options: ResultOptions & { as: 'json' }): Promise<unknown>;
@@ -104,53 +118,58 @@ export interface Queue extends AsyncDisposable {
 
 /** A slot that moves, or a replica that takes over, is waited for like a server that is away, but not for ever, ms. */
 const PASSING_MS = 60_000;
-const BATCH_TASKS = 1_000;
-const BATCH_BYTES = 1 << 20;
 
-/** Opens a queue. Throws `RangeError` for an invalid address or name; connects in the background. */
+/** Opens a queue. Throws `RangeError` for an invalid address, name or number of partitions; connects in the background. */
 export function openQueue(options: QueueOptions = {}): Queue {
   const address: RedisAddress =
     typeof options.redis === 'object' ? options.redis : { url: options.redis ?? 'redis://localhost:6379' };
-  const keys = queueKeys(options.queue ?? 'task_queue', options.result ?? 'result');
-  const place = locationOf(address, keys);
-  const { durability } = options;
+  const { queue: name = 'task_queue', result: resultName = 'result', partitions = 1, durability } = options;
+  const keys = queueKeys(name, resultName);
+  const lists = partitionedKeys(name, resultName, partitions);
+  const current = new Set(
+    partitionKeys(name, resultName, [partitions].flat().at(-1) ?? 1).map(({ queue }) => queue),
+  );
   if (durability) checkDurability(durability);
   const links = address.cluster && openClusterLinks({ address, waits: true, passingMs: PASSING_MS });
-  const redis = defineScripts(links?.client(keys.queue) ?? openRedis(place.address));
-  const resultHash =
-    links && place.results
-      ? { ...place.results, redis: links.client(keys.result) }
-      : { key: keys.result, address: place.address, redis };
-  const pusher = createPusher(redis, place.keys, place.results && resultHash);
-  const target: PushTarget = { redis, pusher, durability };
-  const results: Results = openResults(resultHash, { key: keys.errors, address: place.address, redis });
+  const shared = links ? undefined : defineScripts(openRedis(address));
+  const all = lists.map((list) => openPart(list, { address, durability, links, shared }));
+  const parts: Parts = { all, current: all.filter((part) => current.has(part.keys.queue)) };
+  const recent = createRecentIds();
+  const results = openResultsOf(parts, recent);
   const close = async (): Promise<void> => {
-    await Promise.all([results[Symbol.asyncDispose](), pusher[Symbol.asyncDispose]()]);
-    await (links ? links[Symbol.asyncDispose]() : closeRedis(redis));
+    results[Symbol.dispose]();
+    await Promise.all(all.map((part) => part[Symbol.asyncDispose]()));
+    if (links) await links[Symbol.asyncDispose]();
+    if (shared) await closeRedis(shared);
   };
   return {
     keys,
+    partitions: lists,
     enqueue: ((task, when) =>
       traced(keys.queue, async (stamp) => {
         const encoded = encodeTask(stamp(task));
-        await push(target, [encoded], dueIn(when));
+        await homeOf(parts, encoded.id).push([encoded], dueIn(when));
+        if (all.length > 1) recent.add(encoded.id);
         return { tasks: 1, value: encoded.id };
       })) as Queue['enqueue'],
     enqueueMany: ((tasks, when) =>
       traced(keys.queue, async (stamp) => {
-        const ids = await enqueueMany(target, tasks, dueIn(when), stamp);
+        const ids = await enqueueMany(parts, tasks, dueIn(when), stamp);
+        if (all.length > 1) for (const id of ids) recent.add(id);
         return { tasks: ids.length, value: ids };
       })) as Queue['enqueueMany'],
-    result: ((id, asked) => results.wait(id, asked)) as Queue['result'],
-    cancel: async (id) =>
-      place.results && (await resultHash.redis.hexists(resultHash.key, id))
-        ? 'finished'
-        : await cancelTask(redis, place.keys, id),
-    progress: (id) => readProgress(redis, keys, id),
-    inspect: () => inspectQueue(redis, place.keys),
-    pause: (reason = '') => pauseQueue(redis, keys, reason),
-    resume: () => resumeQueue(redis, keys),
-    dead: openDeadLetters(redis, keys),
+    result: results.wait as Queue['result'],
+    cancel: (id) => cancelIn(parts, id, recent.has(id)),
+    progress: (id) => progressIn(parts, id),
+    inspect: () => inspectParts(parts),
+    pause: async (reason = '') => {
+      await Promise.all(all.map((part) => pauseQueue(part.redis, part.keys, reason)));
+    },
+    resume: async () => {
+      const resumed = await Promise.all(all.map((part) => resumeQueue(part.redis, part.keys)));
+      return resumed.includes(true);
+    },
+    dead: deadInParts(parts),
     close,
     [Symbol.asyncDispose]: close,
   };
@@ -164,48 +183,42 @@ function dueIn(when: EnqueueOptions | undefined): number | undefined {
   return delay !== undefined && delay > 0 ? delay : undefined;
 }
 
-interface PushTarget {
-  readonly redis: Redis;
-  readonly pusher: Pusher;
-  readonly durability: Durability | undefined;
+interface PartsResults extends Disposable {
+  wait(this: void, id: TaskId, options?: ResultOptions): Promise<unknown>;
+}
+
+/** Waits for results at the home of their ids, and looks for those of tasks that are not ours in the other partitions as well. */
+function openResultsOf(parts: Parts, recent: RecentIds): PartsResults {
+  const elsewhere = createElsewhere();
+  const hashesOf = ({ resultHash, redis, keys }: Part): OtherHashes => ({
+    values: resultHash,
+    errors: { redis, key: keys.errors },
+  });
+  const hashes = new Map(parts.all.map((part) => [part, hashesOf(part)]));
+  return {
+    wait: (id, options) => {
+      const home = homeOf(parts, id);
+      if (parts.all.length === 1 || recent.has(id)) return home.results.wait(id, options);
+      const others = [...hashes].flatMap(([part, places]) => (part === home ? [] : [places]));
+      return home.results.wait(id, options, (settle) => elsewhere.add({ id, hashes: others, settle }));
+    },
+    [Symbol.dispose]: () => elsewhere[Symbol.dispose](),
+  };
 }
 
 async function enqueueMany(
-  target: PushTarget,
+  parts: Parts,
   tasks: Iterable<unknown> | AsyncIterable<unknown>,
   delayMs: number | undefined,
   stamp: (task: unknown) => unknown,
 ): Promise<TaskId[]> {
   const ids: TaskId[] = [];
-  let batch: EncodedTask[] = [];
-  let bytes = 0;
-  // the next batch is encoded while Redis executes this one
-  let sent: Promise<void> = Promise.resolve();
-  const send = async (): Promise<void> => {
-    await sent;
-    sent = push(target, batch, delayMs);
-    sent.catch(() => undefined);
-    batch = [];
-    bytes = 0;
-  };
+  const pusher = createBatchPusher(parts, delayMs);
   for await (const task of tasks) {
     const encoded = encodeTask(stamp(task));
     ids.push(encoded.id);
-    batch.push(encoded);
-    bytes += encoded.raw.length;
-    if (batch.length >= BATCH_TASKS || bytes >= BATCH_BYTES) await send();
+    await pusher.add(encoded);
   }
-  if (batch.length > 0) await send();
-  await sent;
+  await pusher.end();
   return ids;
-}
-
-async function push(
-  { redis, pusher, durability }: PushTarget,
-  tasks: readonly EncodedTask[],
-  delayMs: number | undefined,
-): Promise<void> {
-  await pusher.push(tasks, delayMs);
-  const what = tasks.length === 1 ? 'the task is' : `${tasks.length} tasks are`;
-  if (durability) await awaitReplicas(redis, durability, `${what} enqueued`);
 }

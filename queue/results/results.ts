@@ -21,15 +21,23 @@ export interface ResultOptions {
 }
 
 export interface Results extends AsyncDisposable {
-  wait(id: string | Buffer, options?: ResultOptions): Promise<unknown>;
+  /** `elsewhere`: called with what ends the wait; returns what is called when it has ended. */
+  wait(id: string | Buffer, options?: ResultOptions, elsewhere?: WaitElsewhere): Promise<unknown>;
 }
+
+/** Looks for a result in other places as well. */
+export type WaitElsewhere = (settle: (outcome: Buffer | Error) => void) => () => void;
 
 export function openResults(values: HashPlace, errors: HashPlace): Results {
   const waits = createWaitSet<Waiter>();
   const reader = createResultReader({ values, errors, waits });
   let closed = false;
 
-  function wait(id: string | Buffer, options: ResultOptions = {}): Promise<unknown> {
+  function wait(
+    id: string | Buffer,
+    options: ResultOptions = {},
+    elsewhere?: WaitElsewhere,
+  ): Promise<unknown> {
     const { signal, timeoutMs, as } = options;
     return new Promise((resolve, reject) => {
       if (closed) throw new Error('the queue is closed: open it again to wait for results');
@@ -44,6 +52,7 @@ export function openResults(values: HashPlace, errors: HashPlace): Results {
         settle: (outcome) => {
           if (!waits.delete(entry)) return;
           late?.clear();
+          endElsewhere?.();
           if (onAbort) signal.removeEventListener('abort', onAbort);
           if (!Buffer.isBuffer(outcome)) reject(outcome);
           else if (as === 'json') resolve(parseJson(outcome));
@@ -52,6 +61,7 @@ export function openResults(values: HashPlace, errors: HashPlace): Results {
         },
       };
       waits.add(entry);
+      const endElsewhere = elsewhere?.((outcome) => entry.settle(outcome));
       if (onAbort) signal.addEventListener('abort', onAbort, { once: true });
       reader.readSoon();
     });

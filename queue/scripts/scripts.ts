@@ -28,6 +28,7 @@ const arity = {
   store: undefined,
   drain: undefined,
   filled: undefined,
+  find: 3,
   note: 1,
   read: 1,
   ask: undefined,

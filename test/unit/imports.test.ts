@@ -77,6 +77,7 @@ const stages: Record<string, readonly (readonly string[])[]> = {
   ],
   queue: [
     ['queue.ts'],
+    ['parts'],
     ['results'],
     ['*'],
     ['sources'],
