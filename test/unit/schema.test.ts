@@ -9,6 +9,7 @@ import { describe, expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { renderSchema } from '../../scripts/manifests.ts';
 import { bad, base, good, type Json } from '../kube/pools.ts';
+import { completeSpec } from '../support/complete-pool.ts';
 
 const manifests = join(import.meta.dirname, '../../manifests');
 const definition = readFileSync(join(manifests, '../charts/millrace/files/workerpools.yaml'), 'utf8');
@@ -39,6 +40,13 @@ const poolOf = (spec: Json): Json => ({
   spec,
 });
 
+/** The names of all fields, at every depth. */
+function namesIn(value: unknown): string[] {
+  if (typeof value !== 'object' || value === null) return [];
+  if (Array.isArray(value)) return value.flatMap(namesIn);
+  return Object.entries(value).flatMap(([name, inner]) => [name, ...namesIn(inner)]);
+}
+
 test('is what the definition renders', () => {
   expect(text === renderSchema(definition), 'run npm run manifests').toBe(true);
 });
@@ -51,6 +59,13 @@ describe('accepts', () => {
     const objects = parseAllDocuments(source).map((document): Json => document.toJS());
     for (const object of objects.filter(({ kind }) => kind === 'WorkerPool'))
       expect(complaints(object)).toEqual([]);
+  });
+
+  test('the sample of everything names every field', () => {
+    const sample = readFileSync(join(manifests, 'samples/everything.yaml'), 'utf8');
+    const { source: _, template: __, ...own } = completeSpec;
+    const missing = namesIn(own).filter((name) => !new RegExp(`\\b${name}:`).test(sample));
+    expect(missing).toEqual([]);
   });
 
   test('a pool as the API server returns it', () => {
