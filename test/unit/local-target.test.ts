@@ -3,7 +3,10 @@ import { describe, expect, test } from 'vitest';
 import { crashPause } from '../../cli/dev/crash-pause.ts';
 import { nextStarts } from '../../cli/dev/local-target.ts';
 import { readLogLine } from '../../cli/dev/log-line.ts';
-import { workerProgram } from '../../cli/dev/worker-program.ts';
+import { workerProgram, type WorkerSettings } from '../../cli/dev/worker-program.ts';
+import { deploymentOf } from '../../controller/act/deployment.ts';
+import type { WorkerPool } from '../../kube/workerpool.ts';
+import { completeSpec } from '../support/complete-pool.ts';
 
 test('the pause after crashes doubles up to half a minute', () => {
   expect([0, 1, 2, 3, 7, 50].map(crashPause)).toEqual([0, 500, 1_000, 2_000, 30_000, 30_000]);
@@ -103,4 +106,29 @@ test("a worker's environment has the settings, and none of our variables from th
     MILLRACE_BACKOFF_MAX: '1m',
     MILLRACE_BACKOFF_JITTER: 'off',
   });
+});
+
+test('a worker of millrace dev gets every setting that one in a pod gets, but for the pool and its Redis', () => {
+  const { source: _, ...spec } = completeSpec;
+  const metadata = { namespace: 'shop', name: 'tiles', uid: 'u-1' };
+  const pool = { metadata, spec } as unknown as WorkerPool;
+  const { env: inPod = [] } = deploymentOf(pool, 30).spec.template.spec?.containers[0] ?? {};
+  const settings: Partial<Required<WorkerSettings>> = {
+    redis: {},
+    queue: 'q',
+    queues: ['q'],
+    result: 'r',
+    concurrency: 3,
+    graceMs: 1_500,
+    retry: { attempts: 2, maxDeliveries: 2, backoff: { initialMs: 10, maxMs: 60_000, jitter: false } },
+    tasks: { maxBytes: 1_000 },
+    results: { ttlMs: 1_000, maxBytes: 1_000 },
+    deadLetters: { max: 10, maxAgeMs: 1_000 },
+  };
+  const { env = {} } = workerProgram(settings as WorkerSettings, 'w-1', {});
+  const missing = inPod
+    .map(({ name }) => name)
+    .filter((name) => !(name in env) && !/^MILLRACE_(POOL$|REDIS_)/.test(name));
+  // dev waits for no replicas of Redis
+  expect(missing).toEqual(['MILLRACE_DURABILITY_REPLICAS', 'MILLRACE_DURABILITY_TIMEOUT']);
 });
