@@ -119,7 +119,9 @@ const pure = new Set([
   'controller/records/timeline.ts',
   'controller/recover/deaths.ts',
   'controller/report/change-events.ts',
+  'controller/connect/partitions.ts',
   'controller/report/conditions.ts',
+  'controller/report/partition-conditions.ts',
   'controller/report/status.ts',
   'controller/report/target-status.ts',
   'controller/sample/round-trip.ts',
@@ -130,6 +132,7 @@ const pure = new Set([
   'kube/source-spec.ts',
   'kube/workerpool.ts',
   'queue/keys.ts',
+  'queue/partitions.ts',
   'queue/pool/slow-tasks.ts',
   'queue/results/read-pace.ts',
   'queue/results/waiting.ts',
@@ -149,7 +152,14 @@ const isPure = (file: string): boolean => pure.has(file) || /^(controller\/decid
 /** The places that define commands. */
 const commands = ['cli', 'runtime', 'controller/process/flags', 'worker/flags'];
 /** Functions without a side effect, from elsewhere. */
-const pureModules = new Set(['cluster-key-slot', 'croner', 'node:buffer', 'node:crypto', 'node:util']);
+const pureModules = new Set([
+  'cluster-key-slot',
+  'croner',
+  'node:buffer',
+  'node:crypto',
+  'node:util',
+  'node:zlib',
+]);
 
 interface Import {
   readonly from: string;
