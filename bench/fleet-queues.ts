@@ -5,6 +5,7 @@ import { readSource } from '../queue/sources/read.ts';
 import { sourceOf } from '../queue/sources/sources.ts';
 import type { Watched } from '../queue/sources/ask.ts';
 import type { Json } from '../test/support/world.ts';
+import { attend } from './fleet-attendance.ts';
 import type { RecordedLibrary } from './recorded-push.ts';
 
 export interface FleetQueue {
@@ -18,6 +19,8 @@ export interface FleetQueue {
   readonly empty: () => Promise<void>;
   /** Opens it anew, after everything was deleted. */
   readonly reopen: () => Promise<void>;
+  /** Lets so many workers of the library be there, as far as Redis shows, until they are disposed. */
+  readonly attend?: (workers: number) => Promise<AsyncDisposable>;
 }
 
 export interface FleetKind {
@@ -72,6 +75,7 @@ export function libraryQueues(library: RecordedLibrary): FleetKind {
           await library.pushFirst(redis, id);
           await empty();
         },
+        attend: (workers) => attend(redis, settings, workers),
       };
     },
   };

@@ -1,7 +1,7 @@
 /**
  * A minute of work for a fleet: one pool in a hundred gets tasks all the time, which a stand-in for its workers takes out again as
  * plain workers do; besides, an idle queue that is chosen at random gets a task several times a second, and it is measured how
- * long the controller takes to raise its Deployment.
+ * long the controller takes to raise its Deployment. Pools with tasks of other libraries have live workers, which hold none.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ControllerProcess } from '../test/support/controller.ts';
@@ -14,6 +14,8 @@ const ACTIVE_SHARE = 0.01;
 /** Mean time between two tasks of an active pool, and until one is taken. */
 const TASK_EVERY_MS = 5_000;
 const TASK_TAKES_MS = 500;
+/** Of each active pool of another library. */
+const WORKERS = 5;
 const WAKE_EVERY_MS = 200;
 const WAKE_LIMIT_MS = 10_000;
 
@@ -50,6 +52,8 @@ export async function work(
   const each = Math.max(1, Math.round((world.pools.length * ACTIVE_SHARE) / kinds));
   const active = world.pools.slice(0, each * kinds);
   const idle = shuffled(world.pools.slice(active.length));
+  await using workers = new AsyncDisposableStack();
+  for (const { queue } of active) if (queue.attend) workers.use(await queue.attend(WORKERS));
   const ending = new AbortController();
   const over = AbortSignal.any([ending.signal, signal]);
   let tasks = 0;
