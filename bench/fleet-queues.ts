@@ -5,7 +5,7 @@ import { readSource } from '../queue/sources/read.ts';
 import { sourceOf } from '../queue/sources/sources.ts';
 import type { Watched } from '../queue/sources/ask.ts';
 import type { Json } from '../test/support/world.ts';
-import { attend } from './fleet-attendance.ts';
+import { attend } from '../test/sources/attendance.ts';
 import type { RecordedLibrary } from './recorded-push.ts';
 
 export interface FleetQueue {

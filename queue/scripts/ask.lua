@@ -104,6 +104,25 @@ local function living(key, most)
   return found
 end
 
+-- the hashes that the members of a set are names of: how many members there are, and for each, its name and these fields. One
+-- command reads them all, unless the set is too large, or the user may not: then it seems to be
+local function named_hashes(key, most, ...)
+  local size = redis.pcall('SCARD', key)
+  if type(size) == 'table' then return size end
+  if size == 0 or size > tonumber(most) then return {size} end
+  local words = {key, 'BY', 'nosort', 'GET', '#'}
+  for _, field in ipairs({...}) do
+    words[#words + 1] = 'GET'
+    words[#words + 1] = '*->' .. field
+  end
+  local found = redis.pcall('SORT_RO', unpack(words))
+  -- before Redis 7
+  if found.err and string.find(found.err, 'nknown', 1, true) then found = redis.pcall('SORT', unpack(words)) end
+  if found.err then return {tonumber(most) + 1} end
+  table.insert(found, 1, size)
+  return found
+end
+
 -- how many of the first members by score, behind a prefix, are names of keys that are there
 local function named(key, prefix, first, last, most)
   local members = redis.pcall('ZRANGE', key, first, last, 'BYSCORE', 'LIMIT', 0, most)
@@ -159,6 +178,7 @@ for i, key in ipairs(KEYS) do
   if command == 'LRANGE' then reply = range(key, arguments[1], arguments[2])
   elseif command == 'XRANGE' then reply = ids(key, arguments[1], arguments[2], tonumber(arguments[3]))
   elseif string.sub(command, 1, 6) == 'XINFO ' then reply = information(string.sub(command, 7), key, arguments[1])
+  elseif command == 'SORT' then reply = named_hashes(key, unpack(arguments))
   elseif command == 'SSCAN' then reply = living(key, tonumber(arguments[1]))
   elseif command == 'ZRANGE EXISTS' then reply = named(key, unpack(arguments))
   elseif command == 'HSCAN' then reply = tails(key, tonumber(arguments[1]))

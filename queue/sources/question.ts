@@ -19,6 +19,7 @@ export const COMMANDS = [
   'LRANGE',
   'SCARD',
   'SISMEMBER',
+  'SORT',
   'SSCAN',
   'XINFO CONSUMERS',
   'XINFO GROUPS',
@@ -125,6 +126,29 @@ export function texts(
 export function existingKeys(key: string, most: number): Question<string[]> {
   const what = `members of ${key}`;
   return question('SSCAN', key, [most], (reply) => asList(reply, what).map((one) => asText(one, what)));
+}
+
+/**
+ * Of the hashes that the members of a set are names of, these fields, by name; `undefined` for a field that is not there. One command.
+ * `undefined` if the set has more than `most` members.
+ */
+export function namedHashes(
+  key: string,
+  most: number,
+  ...names: readonly string[]
+): Question<ReadonlyMap<string, (string | undefined)[]> | undefined> {
+  const what = `hashes named in ${key}`;
+  return question('SORT', key, [most, ...names], (reply) => {
+    const [size, ...rest] = asList(reply, what).map((one, i) => (i === 0 ? asCount(one, what) : one));
+    if (Number(size) > most) return undefined;
+    const width = 1 + names.length;
+    const rows = Array.from({ length: rest.length / width }, (_, i) =>
+      rest.slice(i * width, (i + 1) * width),
+    );
+    return new Map(
+      rows.map(([name, ...values]) => [asText(name, what), values.map((one) => optionalText(one, what))]),
+    );
+  });
 }
 
 /** The lowest score of a sorted set, or the lowest in the range from `above`; `undefined` where there is none. */

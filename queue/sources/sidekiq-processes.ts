@@ -1,11 +1,15 @@
 /** What Sidekiq's processes say of themselves with each heartbeat. */
 import type { Ask } from './ask.ts';
-import { existingKeys, fields } from './question.ts';
+import { existingKeys, fields, namedHashes } from './question.ts';
 import { SourceTrouble, type SourceWorker } from './source.ts';
 
 /** The most between two heartbeats, and what one takes, ms. */
 export const LONGEST_BEAT_MS = 12_000;
+/** Names that are read by one command. There may be as many that were killed. */
+const MOST_NAMES = 1_500;
+/** Of a Redis with more names, the processes that are read, by a command each. */
 const MOST_PROCESSES = 500;
+const FIELDS = ['info', 'busy', 'quiet', 'beat'] as const;
 /** As much of a text is read (ask.ts). */
 const CUT = 1_024;
 
@@ -24,24 +28,29 @@ interface SidekiqProcess {
 }
 
 /**
- * All of them, whatever they take from. Two round trips. A name whose process was killed stays, and what it said is gone after a
- * minute. Throws for a version whose keys are not known.
+ * All of them, whatever they take from. One round trip, as a rule, and three if there are very many names: one whose process was
+ * killed stays, and what it said is gone after a minute. Throws for a version whose keys are not known.
  */
 export async function readProcesses(
   ask: Ask,
 ): Promise<{ readonly now: number; readonly processes: readonly SidekiqProcess[] }> {
-  const { answers } = await ask({ names: existingKeys('processes', MOST_PROCESSES) });
-  const { names } = answers;
-  const { now, answers: about } = await ask(
-    names.map((name) => fields(name, 'info', 'busy', 'quiet', 'beat')),
-  );
-  const processes = names.flatMap((identity, i) => {
-    const [info, busy, quiet, beat] = about[i] ?? [];
+  const { now, reports } = await readReports(ask);
+  const processes = [...reports].flatMap(([identity, [info, busy, quiet, beat]]) => {
     if (info === undefined) return [];
     const beatAt = Number(beat) * 1_000;
     return [{ identity, busy: Number(busy) || 0, quiet: quiet === 'true', beatAt, ...queuesIn(info) }];
   });
   return { now, processes };
+}
+
+type Reports = ReadonlyMap<string, readonly (string | undefined)[]>;
+
+async function readReports(ask: Ask): Promise<{ readonly now: number; readonly reports: Reports }> {
+  const { now, answers } = await ask({ all: namedHashes('processes', MOST_NAMES, ...FIELDS) });
+  if (answers.all) return { now, reports: answers.all };
+  const { names } = (await ask({ names: existingKeys('processes', MOST_PROCESSES) })).answers;
+  const later = await ask(names.map((name) => fields(name, ...FIELDS)));
+  return { now: later.now, reports: new Map(names.map((name, i) => [name, later.answers[i] ?? []])) };
 }
 
 export function isSilent({ beatAt }: SidekiqProcess, now: number): boolean {

@@ -13,8 +13,8 @@ export interface Source {
   /** Its field in `spec.source`. */
   readonly kind: string;
   /**
-   * Counts the tasks of each of its queues, in at most three round trips in all and 20 commands per queue (one more per process
-   * where only the processes show what they hold), however many tasks there are; a key whose size a client chooses is never read
+   * Counts the tasks of each of its queues, in at most three round trips in all and 20 commands per queue, however many tasks
+   * there are (Sidekiq: with more than 1,500 processes one more for each); a key whose size a client chooses is never read
    * whole. Throws `SourceTrouble` for what a person must fix, and whatever `ask` throws; replicas are held then. Delayed tasks
    * that fall due within `horizonMs` count as due soon. `watch` receives the waking questions that were not answered by `ask`.
    */

@@ -146,3 +146,37 @@ test("asynq: among hundreds of servers of other pools, those of the pool's pods 
   // otherwise its task may be anybody's, and holds all
   expect(await read(createAsk(redis), redis)).toMatchObject({ workers: [], unnamed: 1 });
 });
+
+test('Sidekiq: as many processes as one command reads, and more, are found', async () => {
+  await redis.sadd('queues', 'mail');
+  const processes = async (from: number, to: number): Promise<void> => {
+    const pipeline = redis.pipeline();
+    const info = JSON.stringify({ queues: ['mail'], version: '8.1.7' });
+    for (let i = from; i < to; i++)
+      pipeline
+        .sadd('processes', `pod-${i}:1:ab`)
+        .hset(`pod-${i}:1:ab`, { info, busy: 2, beat: Date.now() / 1e3, quiet: 'false' });
+    await pipeline.exec();
+  };
+  const settings = { sidekiq: { queues: ['mail'] } };
+  const found = async (): Promise<readonly number[]> => {
+    const { counts, crew } = await seen(settings);
+    return [counts.reduce((sum, { inHand }) => sum + inHand, 0), crew.workers.length];
+  };
+  await processes(0, 1_500);
+  expect(await found()).toEqual([3_000, 1_500]);
+  await processes(1_500, 1_501);
+  const [inHand = 0, workers = 0] = await found();
+  expect(workers).toBeGreaterThanOrEqual(500);
+  expect(inHand).toBe(2 * workers);
+});
+
+test('Sidekiq: a user without SORT_RO reads the processes one by one', async () => {
+  await redis.sadd('queues', 'mail');
+  await beat('pod-1:1:ab', { queues: ['mail'] }, 3);
+  await redis.call('ACL', 'SETUSER', 'older', 'on', '>secret', '~*', '+@all', '-sort_ro', '-sort');
+  const older = server.client({ username: 'older', password: 'secret' });
+  const { read } = sourceOf({ sidekiq: { queues: ['mail'] } });
+  const counts = await read(createAsk(older), 0, older, () => undefined);
+  expect(counts.reduce((sum, { inHand }) => sum + inHand, 0)).toBe(3);
+});

@@ -2,11 +2,13 @@
 import type { Redis } from 'ioredis';
 import { describe, expect, test } from 'vitest';
 import { readSource } from '../../queue/sources/read.ts';
+import type { Watched } from '../../queue/sources/ask.ts';
 import type { Source } from '../../queue/sources/source.ts';
 import { sourceOf } from '../../queue/sources/sources.ts';
 import { eventually } from '../support/eventually.ts';
 import { monitor } from '../support/monitor.ts';
 import { startRedis } from '../support/redis.ts';
+import { attend } from './attendance.ts';
 import { cases, openScene, type Scene } from './cases.ts';
 import { openCelery } from './celery.ts';
 
@@ -39,6 +41,29 @@ function inStep(redis: Redis): { readonly redis: Redis; readonly roundTrips: () 
   const get = (target: Redis, name: string | symbol): unknown =>
     name === 'sendCommand' ? send : Reflect.get(target, name);
   return { redis: new Proxy(redis, { get }), roundTrips: () => roundTrips };
+}
+
+/**
+ * Makes as many tasks out of those that wait and are delayed, as far as it is the number that matters: lists, sorted sets, hashes and
+ * streams grow, by their first element.
+ */
+async function grow(redis: Redis, watched: readonly Watched[], tasks: number): Promise<void> {
+  const numbers = Array.from({ length: tasks }, (_, i) => String(i));
+  for (const { question } of watched) {
+    const { key, command } = question;
+    const type = await redis.type(key);
+    const [first = ''] = type === 'list' ? await redis.lrange(key, 0, 0) : [];
+    const [, score] = type === 'zset' ? await redis.zrange(key, '0', '0', 'WITHSCORES') : [];
+    const [value] = type === 'hash' && command === 'HLEN' ? await redis.hvals(key) : [];
+    const pipeline = redis.pipeline();
+    for (const number of type === 'none' ? [] : numbers) {
+      if (type === 'list') pipeline.lpush(key, first);
+      if (score !== undefined) pipeline.zadd(key, score, number);
+      if (value !== undefined) pipeline.hset(key, number, value);
+      if (type === 'stream') pipeline.xadd(key, '*', 'task', 'a');
+    }
+    await pipeline.exec();
+  }
 }
 
 /** Of one read. */
@@ -79,6 +104,13 @@ describe.each(cases)('$name', (one) => {
     await library.work('pod-2');
     const held = 2 * (1 + (one.prefetched ?? 0));
     await scene.sees(one.hidesRunning ? { waiting: 120 - held } : { inFlight: held });
+    await expectCheap(scene, source);
+    // and of very many tasks, and workers
+    const { sample, watched } = await readSource(scene.redis, source, 60_000);
+    await grow(scene.redis, watched, 10_000);
+    await using _ = await attend(scene.redis, one.settings, 50);
+    const { sample: grown } = await readSource(scene.redis, source, 60_000);
+    expect(grown.waiting + grown.delayed).toBeGreaterThanOrEqual(sample.waiting + sample.delayed + 10_000);
     await expectCheap(scene, source);
   });
 });

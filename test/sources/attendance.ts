@@ -3,7 +3,7 @@
  * connections, their answers to remote control. They run nothing. Lists, and formats of one's own, have nothing of that kind.
  */
 import type { Redis } from 'ioredis';
-import type { SourceSettings } from '../queue/sources/sources.ts';
+import type { SourceSettings } from '../../queue/sources/sources.ts';
 
 const BEAT_MS = 5_000;
 /** For what expires by its score. */
