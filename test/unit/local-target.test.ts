@@ -125,7 +125,7 @@ test('a worker of millrace dev gets every setting that one in a pod gets, but fo
     results: { ttlMs: 1_000, maxBytes: 1_000 },
     deadLetters: { max: 10, maxAgeMs: 1_000 },
   };
-  const { env = {} } = workerProgram(settings as WorkerSettings, 'w-1', {});
+  const { env } = workerProgram(settings as WorkerSettings, 'w-1', {});
   const missing = inPod
     .map(({ name }) => name)
     .filter((name) => !(name in env) && !/^MILLRACE_(POOL$|REDIS_)/.test(name));

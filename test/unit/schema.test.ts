@@ -44,7 +44,7 @@ const poolOf = (spec: Json): Json => ({
 function namesIn(value: unknown): string[] {
   if (typeof value !== 'object' || value === null) return [];
   if (Array.isArray(value)) return value.flatMap(namesIn);
-  return Object.entries(value).flatMap(([name, inner]) => [name, ...namesIn(inner)]);
+  return [...Object.keys(value), ...Object.values(value).flatMap(namesIn)];
 }
 
 test('is what the definition renders', () => {
