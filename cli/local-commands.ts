@@ -5,6 +5,7 @@ import { duration, headed, instant, integer, positive, withOptions } from '../ru
 import { traceKinds } from '../simulate/generate.ts';
 import { peers, type Peer } from '../simulate/peers.ts';
 import { addHandlerFlags } from '../worker/flags/handler-flags.ts';
+import { partitionsOption } from '../worker/flags/partitions-option.ts';
 import type { CommandLog } from './terminal/command-log.ts';
 import { outputOption } from './terminal/output.ts';
 import type { SimulateFlags } from './simulate/simulate.ts';
@@ -12,6 +13,11 @@ import type { SimulateFlags } from './simulate/simulate.ts';
 /** `env`: the environment that workers are started with. */
 export function addDev(command: Command, env: NodeJS.ProcessEnv, log: CommandLog): void {
   headed('Tasks:', headed('Redis:', command, withOptions(QUEUE_OPTIONS)), addHandlerFlags)
+    .addOption(
+      partitionsOption(
+        'split the queue into this many lists, <queue>:{0} to <queue>:{n-1} (default: 1)',
+      ).helpGroup('Redis:'),
+    )
     .option('--pool <file>', 'YAML of a WorkerPool to take settings from; its redis and template are ignored')
     .option('--min <n>', 'minimum number of workers (default: 0)', integer(0, 10_000))
     .option('--max <n>', 'maximum number of workers (default: one per CPU core)', integer(0, 10_000))

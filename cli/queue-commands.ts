@@ -5,14 +5,15 @@ import { addAccessFlags, type AccessFlags } from './access/access-flags.ts';
 import type { ExplainFlags } from './commands/explain.ts';
 import type { RecordFlags } from './commands/record.ts';
 import type { CommandLog } from './terminal/command-log.ts';
-import { outputOption, type Output } from './terminal/output.ts';
+import { outputOption } from './terminal/output.ts';
 
 type Define = (name: string, description: string) => Command;
 
 export function addQueueCommands(command: Define, log: CommandLog): void {
   addAccessFlags(command('inspect', 'show the tasks and workers of a queue'), 'argument')
+    .option('--each', 'show each list of a queue in partitions, or each queue of a pool, by itself')
     .addOption(outputOption())
-    .action(async (_pool: string | undefined, flags: AccessFlags & { output: Output }) => {
+    .action(async (_pool: string | undefined, flags: import('./commands/inspect.ts').InspectFlags) => {
       const { inspect } = await import('./commands/inspect.ts');
       await inspect(flags);
     });

@@ -15,18 +15,21 @@ import {
   type RedisAddress,
 } from '../../queue/connection/connection.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
-import { locationOf } from '../../queue/location.ts';
+import { openClusterLinks } from '../../queue/connection/cluster/links.ts';
+import { locationOf, type RedisOf } from '../../queue/location.ts';
 import { openQueue, type Queue } from '../../queue/queue.ts';
 import { defineScripts } from '../../queue/scripts/scripts.ts';
 import { UsageError } from '../../runtime/program.ts';
 import type { AccessFlags } from './access-flags.ts';
-import { checkedAddress, checkedKeys } from './checked.ts';
+import { checkedAddress, checkedLists } from './checked.ts';
 import { checkOwnQueues } from './own-queues.ts';
 import type { Place } from './place.ts';
 import { describeWrongType } from './wrong-type.ts';
 import { viewsBySentinel } from './sentinel-views.ts';
 
 const REACH_TIMEOUT_MS = 6_000;
+/** A slot that moves is waited for, ms. */
+const PASSING_MS = 6_000;
 
 /**
  * Runs `use` with the place that the flags name, once its Redis has responded. Throws `UsageError` for contradictory flags and for
@@ -48,9 +51,9 @@ export async function withPlace<T>(flags: AccessFlags, use: (place: Place) => Pr
   }
 }
 
-/** Of the server that has the first queue. */
-export function addressOf({ address, queues: [first] }: Place): RedisAddress {
-  return locationOf(address, first).address;
+/** Of the server that has the records, which is that of the first queue unless it is in partitions. */
+export function addressOf({ address, queues: [first], partitioned }: Place): RedisAddress {
+  return locationOf(address, partitioned?.keys ?? first).address;
 }
 
 /** The keys of its queues on their server: see location.ts. */
@@ -59,22 +62,50 @@ export function keysThere({ address, queues: [first, ...rest] }: Place): Place['
   return [there(first), ...rest.map(there)];
 }
 
-/** Runs `use` with one connection that has Millrace's scripts, closed at the end; throws as `withPlace` does. */
+/**
+ * Runs `use` with one connection that has Millrace's scripts, and with those to the servers of all queues, each closed at the end;
+ * throws as `withPlace` does.
+ */
 export async function withRedis<T>(
   flags: AccessFlags,
-  use: (redis: Redis, place: Place) => Promise<T>,
+  use: (redis: Redis, place: Place, redisOf: RedisOf) => Promise<T>,
 ): Promise<T> {
   return await withPlace(flags, async (place) => {
-    const redis = defineScripts(openRedis(addressOf(place)));
-    try {
-      return await use(redis, { ...place, queues: keysThere(place) });
-    } finally {
-      await closeRedis(redis);
-    }
+    await using servers = openServers(place);
+    const { redis, redisOf } = servers;
+    return await use(redis, { ...place, queues: keysThere(place) }, redisOf);
   });
 }
 
-/** Runs `use` with the queues that the flags name, each closed at the end; throws as `withPlace` does. */
+/** Connections to the servers of a place, and the one to that of its records. */
+export interface Servers extends AsyncDisposable {
+  readonly redis: Redis;
+  readonly redisOf: RedisOf;
+}
+
+/** One connection, or in a cluster one to each primary that has queues. */
+export function openServers(place: Place, options: Parameters<typeof openRedis>[1] = {}): Servers {
+  const redis = defineScripts(openRedis(addressOf(place), options));
+  const { address } = place;
+  const links = address.cluster && openClusterLinks({ address, waits: true, passingMs: PASSING_MS });
+  const clients = new Map<string, Redis>();
+  const redisOf = ({ queue }: QueueKeys): Redis => {
+    if (!links) return redis;
+    const client = clients.get(queue) ?? defineScripts(links.client(queue));
+    clients.set(queue, client);
+    return client;
+  };
+  return {
+    redis,
+    redisOf,
+    [Symbol.asyncDispose]: async () => {
+      await links?.[Symbol.asyncDispose]();
+      await closeRedis(redis);
+    },
+  };
+}
+
+/** Runs `use` with the queues that the flags name, one in partitions as one queue, each closed at the end; throws as `withPlace` does. */
 export async function withQueues<T>(
   flags: AccessFlags,
   use: (queues: readonly [Queue, ...Queue[]], place: Place) => Promise<T>,
@@ -82,10 +113,11 @@ export async function withQueues<T>(
   return await withPlace(flags, async (place) => {
     checkOwnQueues(place);
     await using stack = new AsyncDisposableStack();
-    const open = ({ queue, result }: QueueKeys): Queue =>
-      stack.use(openQueue({ redis: place.address, queue, result }));
+    const open = ({ queue, result }: QueueKeys, partitions: readonly number[] = [1]): Queue =>
+      stack.use(openQueue({ redis: place.address, queue, result, partitions }));
+    if (place.partitioned) return await use([open(place.partitioned.keys, place.partitioned.numbers)], place);
     const [first, ...rest] = place.queues;
-    return await use([open(first), ...rest.map(open)], place);
+    return await use([open(first), ...rest.map((keys) => open(keys))], place);
   });
 }
 
@@ -101,7 +133,7 @@ function barePlace(flags: AccessFlags): Place {
   const address = checkedAddress(flags);
   return {
     address,
-    queues: [checkedKeys(flags)],
+    ...checkedLists(flags, flags.partitions),
     pool: undefined,
     sentinels: address.sentinel && (() => viewsBySentinel(address)),
     describe: (error) => describeRedisError(error, address),

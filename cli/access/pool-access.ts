@@ -1,11 +1,13 @@
 /** A pool of a cluster as a place: its address as the controller resolves it, made reachable from this machine. */
 import { resolveAddress } from '../../controller/connect/address.ts';
+import { partitionsBefore, wantedPartitions } from '../../controller/connect/partitions.ts';
 import { createKubeApi } from '../../kube/client.ts';
 import { KubeError } from '../../kube/errors.ts';
 import { queuesOf, type WorkerPool } from '../../kube/workerpool.ts';
 import { describeRedisError, type RedisAddress } from '../../queue/connection/connection.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { UsageError } from '../../runtime/program.ts';
+import { checkedLists } from './checked.ts';
 import type { Place } from './place.ts';
 import type { AccessFlags } from './access-flags.ts';
 import { explained, openCluster, readPoolOf, type Cluster } from '../cluster/cluster.ts';
@@ -19,8 +21,9 @@ export async function openPool(
 ): Promise<Place> {
   const cluster = stack.use(openCluster(flags));
   const pool = await readPoolOf(cluster, name);
-  const queues = chosenQueues(pool, flags.given.includes('queue') ? flags.queue : undefined);
-  return { ...(await placeOfPool(cluster, pool, stack)), queues };
+  const queue = flags.given.includes('queue') ? flags.queue : undefined;
+  const numbers = flags.given.includes('partitions') ? flags.partitions : undefined;
+  return { ...(await placeOfPool(cluster, pool, stack)), ...chosenQueues(pool, queue, numbers) };
 }
 
 /** The place of a pool object, with all its queues. */
@@ -39,7 +42,7 @@ export async function placeOfPool(
   const troubles = (): string[] => forwards.flatMap((forward) => forward.trouble() ?? []);
   return {
     address,
-    queues: chosenQueues(pool, undefined),
+    ...chosenQueues(pool),
     pool,
     sentinels,
     describe: (error) => troubles()[0] ?? describeRedisError(error, shown),
@@ -62,11 +65,25 @@ async function addressOfPool(cluster: Cluster, { metadata, spec }: WorkerPool): 
   }
 }
 
-function chosenQueues({ metadata, spec }: WorkerPool, chosen: string | undefined): Place['queues'] {
+/** `numbers`: of partitions, such as those whose lists the pool no longer serves. */
+function chosenQueues(
+  pool: WorkerPool,
+  chosen?: string,
+  numbers: readonly number[] = partitionsOf(pool),
+): Pick<Place, 'queues' | 'partitioned'> {
+  const { metadata, spec } = pool;
   const all = queuesOf(spec);
   if (chosen !== undefined && !all.includes(chosen))
     throw new UsageError(`pool "${metadata.name}" has no queue "${chosen}": it has ${all.join(', ')}`);
   const names = chosen === undefined ? all : [chosen];
+  const { queues: several, source } = spec;
+  if (!several && !source) return checkedLists(spec, numbers);
   const [first, ...rest] = names.map((queue) => queueKeys(queue, spec.result));
-  return [first as QueueKeys, ...rest];
+  return { queues: [first as QueueKeys, ...rest] };
+}
+
+/** The numbers that the pool serves, the wanted one last. */
+function partitionsOf(pool: WorkerPool): readonly number[] {
+  const wanted = wantedPartitions(pool.spec);
+  return [...partitionsBefore(pool).served.filter((number) => number !== wanted), wanted];
 }

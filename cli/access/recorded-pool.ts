@@ -5,17 +5,17 @@
 import type { Redis } from 'ioredis';
 import { keyOf } from '../../kube/watch.ts';
 import { queuesOf, type WorkerPool } from '../../kube/workerpool.ts';
-import { closeRedis, openRedis } from '../../queue/connection/connection.ts';
 import { recordedPools } from '../../queue/pool/decisions.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
-import { defineScripts } from '../../queue/scripts/scripts.ts';
+import type { RedisOf } from '../../queue/location.ts';
 import { UsageError } from '../../runtime/program.ts';
-import { addressOf, keysThere, withPlace } from './access.ts';
+import { keysThere, openServers, withPlace } from './access.ts';
 import type { AccessFlags } from './access-flags.ts';
 import { devPool } from './dev-pool-name.ts';
 
 export interface Records {
   readonly redis: Redis;
+  readonly redisOf: RedisOf;
   /** Of the queue that holds the records. */
   readonly keys: QueueKeys;
   /** `namespace/name`. */
@@ -34,16 +34,13 @@ export async function withRecords<T>(
     ['redis', 'sentinel', 'cluster'].some((flag) => flags.given.includes(flag)) || name === undefined;
   const { pool: _, ...rest } = flags;
   return await withPlace(bare && !flags.given.includes('pool') ? rest : flags, async (place) => {
-    const redis = defineScripts(openRedis(addressOf(place)));
-    try {
-      const { pool } = place;
-      const queues = keysThere(place);
-      const keys = pool ? recordKeys(pool) : queues[0];
-      const id = pool ? keyOf(pool) : await find(redis, keys, name);
-      return await use({ redis, keys, pool: id, queues });
-    } finally {
-      await closeRedis(redis);
-    }
+    await using servers = openServers(place);
+    const { redis, redisOf } = servers;
+    const { pool, partitioned } = place;
+    const queues = keysThere(place);
+    const keys = pool ? recordKeys(pool) : (partitioned?.keys ?? queues[0]);
+    const id = pool ? keyOf(pool) : await find(redis, keys, name);
+    return await use({ redis, redisOf, keys, pool: id, queues });
   });
 }
 

@@ -2,7 +2,7 @@
  * `millrace drain`: workers take no more tasks, hand back those that they have not started and finish the others; the command waits
  * until they have. This request is separate from the controller's own: see queue/scripts/drain.lua.
  */
-import type { Redis } from 'ioredis';
+import type { RedisOf } from '../../queue/location.ts';
 import { drainWorkers, endWaits } from '../../queue/workers/drain.ts';
 import type { WorkerLoads } from '../../queue/workers/worker-load.ts';
 import { systemClock } from '../../runtime/clock.ts';
@@ -32,21 +32,32 @@ export async function drain(workers: readonly string[], flags: DrainFlags): Prom
     throw new UsageError(
       'drain needs ids of workers, --pool for all of a pool, or --all: see millrace workers',
     );
-  await withRedis(flags, async (redis, place) => {
+  await withRedis(flags, async (_redis, place, redisOf) => {
     checkOwnQueues(place);
-    const ids = await chosen(redis, place, workers);
+    const ids = await chosen(redisOf, place, workers);
     if (flags.undo) {
-      await drainWorkers(() => redis, place.queues, new Map(ids.map((id) => [id, 'release'])));
-      process.stdout.write(ids.map((id) => `${id} takes tasks again\n`).join(''));
+      await drainWorkers(redisOf, place.queues, new Map(ids.map((id) => [id, 'release'])));
+      process.stdout.write(
+        ids
+          .map(
+            (id) => `${id} takes tasks again
+`,
+          )
+          .join(''),
+      );
       return;
     }
-    await untilDrained(redis, place, ids, flags);
+    await untilDrained(redisOf, place, ids, flags);
     process.stderr.write(`${whatIsNext(place, ids, flags.for)}\n`);
   });
 }
 
-async function chosen(redis: Redis, { queues, pool }: Place, named: readonly string[]): Promise<string[]> {
-  const there = (await readWorkers(redis, queues, false)).map(({ id }) => id);
+async function chosen(
+  redisOf: RedisOf,
+  { queues, pool }: Place,
+  named: readonly string[],
+): Promise<string[]> {
+  const there = (await readWorkers(redisOf, queues, false)).map(({ id }) => id);
   const where = pool ? `pool ${pool.metadata.name}` : `queue ${queues[0].queue}`;
   const missing = named.find((id) => !there.includes(id));
   if (missing !== undefined)
@@ -57,15 +68,19 @@ async function chosen(redis: Redis, { queues, pool }: Place, named: readonly str
 
 /** Prints each worker when it is drained. One that leaves meanwhile has finished as well. */
 async function untilDrained(
-  redis: Redis,
+  redisOf: RedisOf,
   { queues }: Place,
   ids: readonly string[],
   { for: forMs, timeout }: DrainFlags,
 ): Promise<void> {
   const deadline = timeout === undefined ? Infinity : performance.now() + timeout;
   const left = new Set(ids);
-  let loads = await drainWorkers(() => redis, queues, new Map(ids.map((id) => [id, 'ask'])), forMs);
-  await endWaits(redis, loads.values());
+  let loads = await drainWorkers(redisOf, queues, new Map(ids.map((id) => [id, 'ask'])), forMs);
+  const all = [...loads.values()];
+  // queues of one server share a connection
+  await Promise.all(
+    Array.from(new Set(queues.map((keys) => redisOf(keys))), (redis) => endWaits(redis, all)),
+  );
   for (;;) {
     for (const id of left) {
       const load = loads.get(id);
@@ -76,7 +91,7 @@ async function untilDrained(
     if (left.size === 0) return;
     if (performance.now() > deadline) throw new Error(stillBusy(left, loads, forMs));
     await systemClock.sleep(POLL_MS);
-    loads = await drainWorkers(() => redis, queues, new Map([...left].map((id) => [id, 'read'])));
+    loads = await drainWorkers(redisOf, queues, new Map([...left].map((id) => [id, 'read'])));
   }
 }
 

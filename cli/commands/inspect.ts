@@ -5,20 +5,52 @@
  * `millrace inspect`: the queue and its workers, as a table, JSON or YAML.
  */
 import type { QueueView } from '../../queue/queue.ts';
-import { withQueues } from '../access/access.ts';
+import { sampleQueue } from '../../queue/pool/sample.ts';
+import { withQueues, withRedis } from '../access/access.ts';
+import { checkOwnQueues } from '../access/own-queues.ts';
 import type { AccessFlags } from '../access/access-flags.ts';
 import { print, type Output } from '../terminal/output.ts';
 import { age, oneLine, table } from '../terminal/table.ts';
 import { stateOf } from './workers.ts';
 
+export interface InspectFlags extends AccessFlags {
+  readonly output: Output;
+  /** Each list of a queue in partitions by itself. */
+  readonly each?: true;
+}
+
 /** As JSON or YAML one object, or a list if a pool has several queues. */
-export async function inspect(flags: AccessFlags & { readonly output: Output }): Promise<void> {
+export async function inspect(flags: InspectFlags): Promise<void> {
+  if (flags.each) return await inspectEach(flags);
   await withQueues(flags, async (queues) => {
     const views = await Promise.all(
       queues.map(async (queue) => Object.assign({ queue: queue.keys.queue }, await queue.inspect())),
     );
     await print(flags.output, views.length === 1 ? views[0] : views, () =>
       views.map((view) => tables(view.queue, view)).join('\n'),
+    );
+  });
+}
+
+async function inspectEach(flags: InspectFlags): Promise<void> {
+  await withRedis(flags, async (_redis, place, redisOf) => {
+    checkOwnQueues(place);
+    const lists = await Promise.all(
+      place.queues.map(async (keys) => ({ queue: keys.queue, ...(await sampleQueue(redisOf(keys), keys)) })),
+    );
+    await print(flags.output, lists, () =>
+      table(
+        ['QUEUE', 'WAITING', 'IN FLIGHT', 'DELAYED', 'DEAD', 'WORKERS', 'PAUSED'],
+        lists.map(({ queue, waiting, inFlight, delayed, dead, workers, paused }) => [
+          queue,
+          waiting,
+          inFlight,
+          delayed,
+          dead,
+          workers,
+          paused ? 'yes' : 'no',
+        ]),
+      ),
     );
   });
 }

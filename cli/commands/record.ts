@@ -8,7 +8,6 @@ import type { Writable } from 'node:stream';
 import { combineSamples, type PoolSample } from '../../queue/pool/pool-sample.ts';
 import { within } from '../../queue/connection/connection.ts';
 import { sampleQueue } from '../../queue/pool/sample.ts';
-import { defineScripts } from '../../queue/scripts/scripts.ts';
 import { readTimeline } from '../../queue/pool/timeline.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { onSignals } from '../../runtime/lifecycle.ts';
@@ -71,13 +70,12 @@ async function recordPast(
 }
 
 async function recordLive(
-  { redis, queues, pool }: Records,
+  { redisOf, queues, pool }: Records,
   { for: forMs, step }: RecordFlags,
   sheet: Sheet,
   log: CommandLog,
 ): Promise<undefined> {
   using signals = onSignals();
-  const scripted = defineScripts(redis);
   const began = performance.now();
   /** A wall clock that is set during the recording must not fold the trace. */
   const epoch = Date.now() - began;
@@ -90,7 +88,7 @@ async function recordLive(
   while (!signals.stopping.aborted && performance.now() < until) {
     const next = performance.now() + step;
     try {
-      const samples = Promise.all(queues.map((each) => sampleQueue(scripted, each)));
+      const samples = Promise.all(queues.map((each) => sampleQueue(redisOf(each), each)));
       const sample = combineSamples(await within(SAMPLE_TIMEOUT_MS, samples, 'the sample'));
       history ??= createHistorian({ running: sample.inFlight });
       const { span, owed } = spanBetween(last, sample, epoch + performance.now(), debt);

@@ -6,6 +6,7 @@ import type { Redis } from 'ioredis';
 import { inspectQueue, type WorkerView } from '../../queue/inspect.ts';
 import type { SourceSpec } from '../../kube/source-spec.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
+import type { RedisOf } from '../../queue/location.ts';
 import { listSourceWorkers, type ListedWorker } from '../../queue/sources/list-workers.ts';
 import { sourceOf } from '../../queue/sources/sources.ts';
 import { parseTask, shortId } from '../../queue/task.ts';
@@ -36,11 +37,11 @@ export interface WorkerSummary {
 }
 
 export async function showWorkers(flags: WorkersFlags): Promise<void> {
-  await withRedis(flags, async (redis, place) => {
+  await withRedis(flags, async (redis, place, redisOf) => {
     const source = place.pool?.spec.source;
     if (source && !flags.tasks) return await showSourceWorkers(redis, source, flags.output);
     checkOwnQueues(place);
-    const found = await readWorkers(redis, place.queues, flags.tasks === true);
+    const found = await readWorkers(redisOf, place.queues, flags.tasks === true);
     await print(flags.output, found, () => {
       const head = ['WORKER', 'STATE', 'IN FLIGHT', 'SLOTS', 'AGE', 'EPOCH', 'VERSION'];
       const rows = found.map(({ id, state, inFlight, slots, ageMs, epoch, version, tasks }): Cell[] =>
@@ -88,13 +89,14 @@ const COLOURS: Record<string, 'green' | 'yellow' | 'red'> = {
 
 /** The workers of these queues, by id; a worker of several queues is listed once. */
 export async function readWorkers(
-  redis: Redis,
+  redisOf: RedisOf,
   queues: readonly QueueKeys[],
   withTasks: boolean,
 ): Promise<WorkerSummary[]> {
   const workers = new Map<string, WorkerSummary>();
-  for (const keys of queues) {
-    const { now, workerList } = await inspectQueue(redis, keys);
+  const views = await Promise.all(queues.map((keys) => inspectQueue(redisOf(keys), keys)));
+  for (const [i, keys] of queues.entries()) {
+    const { now = 0, workerList = [] } = views[i] ?? {};
     for (const worker of workerList) {
       const here: WorkerSummary = {
         id: worker.id,
@@ -104,7 +106,7 @@ export async function readWorkers(
         ageMs: now - worker.started,
         epoch: worker.epoch,
         version: worker.version,
-        ...(withTasks ? { tasks: await heldBy(redis, keys, worker.id) } : {}),
+        ...(withTasks ? { tasks: await heldBy(redisOf(keys), keys, worker.id) } : {}),
       };
       const other = workers.get(worker.id);
       workers.set(worker.id, other ? together(other, here) : here);

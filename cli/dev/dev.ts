@@ -15,7 +15,7 @@ import { onSignals } from '../../runtime/lifecycle.ts';
 import { createLog, type Logger } from '../../runtime/log.ts';
 import { logLevels, type LogLevel } from '../../runtime/log-level.ts';
 import { checkOneHandler } from '../../worker/flags/handler-flags.ts';
-import { checkedAddress, checkedKeys } from '../access/checked.ts';
+import { checkedAddress, checkedKeys, checkedLists } from '../access/checked.ts';
 import { devPool } from '../access/dev-pool-name.ts';
 import { startDevDashboard, type DevDashboard } from './dashboard.ts';
 import { devSettings, type DevFlags } from './settings.ts';
@@ -49,7 +49,7 @@ export async function dev(
   env: NodeJS.ProcessEnv,
   { level }: CommandLog,
 ): Promise<void> {
-  const { settings, handler, spec, policy, dryRun, names, queues } = await plan(flags);
+  const { settings, handler, spec, policy, dryRun, names, queues, records } = await plan(flags);
   const address = given && checkedAddress(given);
 
   using signals = onSignals();
@@ -78,7 +78,7 @@ export async function dev(
     },
   });
   await using dashboard = await openDashboard(flags.dashboard, spec, log);
-  const pool = { redis, queues, policy, dryRun, target, pool: devPool(names), pollMs: POLL_MS, log };
+  const pool = { redis, queues, records, policy, dryRun, target, pool: devPool(names), pollMs: POLL_MS, log };
   await using loop = startPoolLoop({
     ...pool,
     onStep: (made, sampled) => {
@@ -93,11 +93,11 @@ export async function dev(
   });
   dashboard?.show({
     sampled: () => loop.sampled(),
-    queuesOf: () => ({ redisOf: loop.sampler.redisOf, queues }),
+    queuesOf: () => ({ redisOf: loop.sampler.redisOf, queues, records }),
   });
   signals.hurry.addEventListener('abort', () => target.hurry());
   narrator.say(
-    `${policy.minReplicas} to ${policy.maxReplicas} workers for ${lists(names)}, results in the hash ` +
+    `${policy.minReplicas} to ${policy.maxReplicas} workers for ${lists(names)}${inPartitions(settings.partitions)}, results in the hash ` +
       `"${settings.result}"; Ctrl-C ends it`,
   );
   if (dashboard) narrator.say(`dashboard at ${dashboard.url}`);
@@ -113,9 +113,12 @@ async function plan(flags: DevCommandFlags) {
   const pool = flags.pool === undefined ? undefined : await readPool(flags.pool);
   const { spec, policy, dryRun, ...settings } = devSettings(flags, pool, availableParallelism());
   const names = settings.queues ?? [settings.queue];
-  const queues = names.map((queue) => checkedKeys({ queue, result: settings.result }));
+  const { result, partitions } = settings;
+  const parts = checkedLists({ queue: settings.queue, result }, partitions);
+  const queues = parts.partitioned ? parts.queues : names.map((queue) => checkedKeys({ queue, result }));
   const handler = { module, moduleTimeout, command, keepRunning, http, httpTimeout };
-  return { settings, handler, spec, policy, dryRun, names, queues };
+  const records = parts.partitioned?.keys;
+  return { settings, handler, spec, policy, dryRun, names, queues, records };
 }
 
 async function openDashboard(
@@ -142,6 +145,10 @@ function createDevLog(level: LogLevel, narrate: (line: string) => void): Logger 
       if (severity(readLogLine(line.trim()).level ?? '') >= severity(level)) process.stderr.write(line);
     },
   });
+}
+
+function inPartitions(numbers: readonly number[] | undefined): string {
+  return numbers ? ` in ${numbers.join(' and ')} partitions` : '';
 }
 
 function lists(names: readonly string[]): string {

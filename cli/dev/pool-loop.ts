@@ -23,6 +23,8 @@ import { timeout, type Timer } from '../../runtime/timers.ts';
 export interface PoolLoopOptions {
   readonly redis: RedisAddress;
   readonly queues: readonly QueueKeys[];
+  /** Of partitions, the queue beside which records are kept. */
+  readonly records?: QueueKeys | undefined;
   readonly policy: Policy;
   readonly target: Target;
   readonly dryRun?: boolean;
@@ -54,7 +56,7 @@ const ID = 'pool';
 
 /** Starts immediately and runs until it is disposed, also while Redis is unreachable. */
 export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
-  const { queues, target, policy, log } = options;
+  const { queues, records, target, policy, log } = options;
   let memory: Memory = noMemory;
   let kept: Kept = nothingKept;
   let before: Baseline | undefined;
@@ -97,6 +99,7 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
         drains: drainsOf(sampler.redisOf, queues),
         unmanaged: Unmanaged.WhenIdle,
         kept,
+        partitioned: options.records !== undefined,
         identity: undefined,
       });
       memory = made.decision.memory;
@@ -107,7 +110,8 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
       const { observation, baseline } = observe({ ...times, sampled, step: made }, before);
       before = baseline;
       options.observed?.(observation);
-      if (options.pool !== undefined) recorder.observed(options.pool, { sampler, queues }, observation);
+      if (options.pool !== undefined)
+        recorder.observed(options.pool, { sampler, queues, records }, observation);
     } catch (error) {
       if (!closed) options.onError(error as Error);
     }

@@ -25,6 +25,7 @@ export interface DevFlags extends HandlerFlags {
   /** Only if given: their defaults would hide the pool's. */
   readonly queue?: string | undefined;
   readonly result?: string | undefined;
+  readonly partitions?: readonly number[] | undefined;
 }
 
 export interface DevSettings {
@@ -35,6 +36,8 @@ export interface DevSettings {
   readonly queue: string;
   /** Several queues instead, by priority. */
   readonly queues: readonly string[] | undefined;
+  /** The numbers of lists that the queue is in; `undefined` for the plain one. */
+  readonly partitions: readonly number[] | undefined;
   readonly result: string;
   readonly concurrency: number;
   readonly retry: {
@@ -66,6 +69,7 @@ export function devSettings(
     ...(pool ?? laptop),
     ...given('queue', flags.queue),
     ...given('result', flags.result),
+    ...given('partitions', flags.partitions?.at(-1)),
     ...given('concurrency', flags.concurrency),
     ...given('minReplicas', flags.min),
     ...given('maxReplicas', flags.max),
@@ -106,6 +110,7 @@ export function devSettings(
       queue: spec.queue,
       // a queue that is given by a flag is the only one
       queues: flags.queue === undefined ? spec.queues : undefined,
+      partitions: partitionsIn(flags, spec),
       result: spec.result,
       concurrency: spec.concurrency,
       retry: {
@@ -130,6 +135,17 @@ export function devSettings(
       cause: error,
     });
   }
+}
+
+function partitionsIn(
+  { queue, partitions }: DevFlags,
+  { queues, partitions: number }: WorkerPoolSpec,
+): readonly number[] | undefined {
+  const numbers = partitions ?? (number === undefined ? [] : [number]);
+  if (!numbers.some((one) => one > 1)) return undefined;
+  if (queues && queue === undefined)
+    throw new UsageError('several queues cannot have partitions: name one with --queue, or omit partitions');
+  return numbers;
 }
 
 function given<K extends string, V>(key: K, value: V | undefined): Partial<Record<K, V>> {

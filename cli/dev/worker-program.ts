@@ -10,6 +10,8 @@ export interface WorkerSettings {
   readonly queue: string;
   /** Several queues instead, by priority. */
   readonly queues?: readonly string[] | undefined;
+  /** The numbers of lists that the queue is in. */
+  readonly partitions?: readonly number[] | undefined;
   readonly result: string;
   /** One of the three. */
   readonly module?: string | undefined;
@@ -65,6 +67,7 @@ function variables(settings: WorkerSettings, id: string): NodeJS.ProcessEnv {
     MILLRACE_REDIS_TLS_INSECURE: redis.tls?.insecureSkipVerify ? 'true' : undefined,
     MILLRACE_QUEUE: settings.queue,
     MILLRACE_QUEUES: settings.queues && JSON.stringify(settings.queues),
+    MILLRACE_PARTITIONS: settings.partitions?.join(','),
     MILLRACE_RESULT: settings.result,
     MILLRACE_MODULE: settings.module,
     MILLRACE_COMMAND: settings.command,

@@ -29,7 +29,7 @@ export async function doctor(flags: DoctorFlags, log: CommandLog): Promise<void>
 async function ofRedis(flags: DoctorFlags, log: CommandLog): Promise<Finding[]> {
   const { checkRedis } = await import('./redis.ts');
   try {
-    return await withRedis(flags, (redis, place: Place) => checkRedis(redis, place));
+    return await withRedis(flags, (redis, place: Place, redisOf) => checkRedis(redis, place, redisOf));
   } catch (error) {
     if (error instanceof UsageError) throw error;
     log.debug(error, 'Redis could not be checked');

@@ -4,9 +4,10 @@ import { redisNow, type RedisAddress } from '../../queue/connection/connection.t
 import { evictionRisk } from '../../queue/connection/eviction.ts';
 import { sampleQueue, WrongKeyType } from '../../queue/pool/sample.ts';
 import { openKeyWatch, TrackingRefused } from '../../queue/watch.ts';
-import { locationOf } from '../../queue/location.ts';
+import { locationOf, type RedisOf } from '../../queue/location.ts';
 import type { Place } from '../access/place.ts';
 import { queuesOf } from '../../kube/workerpool.ts';
+import { checkOtherLists, checkPartitions } from './partitions.ts';
 import { checkPermissions } from './permissions.ts';
 import { checkSentinels } from './sentinels.ts';
 import { checkSource } from './source.ts';
@@ -17,7 +18,7 @@ const CLOCK_MS = 1_000;
 const NEARLY_FULL = 0.9;
 
 /** Read only. Rejects if the connection is lost meanwhile. */
-export async function checkRedis(redis: Redis, place: Place): Promise<Finding[]> {
+export async function checkRedis(redis: Redis, place: Place, redisOf: RedisOf): Promise<Finding[]> {
   const info = parseInfo(await redis.info().catch(() => ''));
   const spec = place.pool?.spec;
   return [
@@ -29,7 +30,7 @@ export async function checkRedis(redis: Redis, place: Place): Promise<Finding[]>
     await clock(redis),
     ...(spec?.source ? [] : await checkPermissions(redis, place.queues[0])),
     await tracking(place),
-    ...(spec?.source ? await checkSource(redis, spec.source, queuesOf(spec)) : await queues(redis, place)),
+    ...(spec?.source ? await checkSource(redis, spec.source, queuesOf(spec)) : await queues(place, redisOf)),
   ];
 }
 
@@ -147,10 +148,12 @@ async function tracking({ address, queues: [first] }: Place): Promise<Finding> {
   }
 }
 
-async function queues(redis: Redis, { queues: all }: Place): Promise<Finding[]> {
-  const looked = all.map(async (keys): Promise<Finding> => {
+async function queues(place: Place, redisOf: RedisOf): Promise<Finding[]> {
+  const others = place.queues.length === 1 || place.partitioned ? await checkOtherLists(place, redisOf) : [];
+  if (place.partitioned) return [...(await checkPartitions(place, redisOf)), ...others];
+  const looked = place.queues.map(async (keys): Promise<Finding> => {
     try {
-      const { waiting, inFlight, delayed, dead, workers } = await sampleQueue(redis, keys);
+      const { waiting, inFlight, delayed, dead, workers } = await sampleQueue(redisOf(keys), keys);
       return ok(
         `queue ${keys.queue}`,
         `${waiting} waiting, ${inFlight} in flight, ${delayed} delayed, ${dead} dead, ${workers} workers`,
@@ -161,5 +164,5 @@ async function queues(redis: Redis, { queues: all }: Place): Promise<Finding[]> 
       return fail(`queue ${keys.queue}`, note, todo);
     }
   });
-  return await Promise.all(looked);
+  return [...(await Promise.all(looked)), ...others];
 }

@@ -6,6 +6,8 @@ import { keyOf, reflect } from '../../kube/watch.ts';
 import { queuesOf, type WorkerPool } from '../../kube/workerpool.ts';
 import { readDeadLetters } from '../../queue/dead-letter-format.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
+import type { RedisOf } from '../../queue/location.ts';
+import { combineSamples } from '../../queue/pool/pool-sample.ts';
 import { findQueues } from '../../queue/pool/list-queues.ts';
 import { openDeadLetters } from '../../queue/dead-letters.ts';
 import { readPause, type QueuePause } from '../../queue/pause.ts';
@@ -21,6 +23,7 @@ import { readWorkers } from '../commands/workers.ts';
 /** An opened row. */
 export interface TopPlace {
   readonly redis: Redis;
+  readonly redisOf: RedisOf;
   readonly queues: readonly QueueKeys[];
   /** Whose tasks these are, where it is another library. */
   readonly source?: Source | undefined;
@@ -36,18 +39,20 @@ export interface TopSource extends AsyncDisposable {
 
 const LETTERS = 200;
 
-export async function readDetail({ redis, queues, source }: TopPlace): Promise<TopDetail> {
+export async function readDetail({ redis, redisOf, queues, source }: TopPlace): Promise<TopDetail> {
   if (source) return { workers: [], letters: [], source: await listSourceWorkers(redis, source) };
-  const workers = await readWorkers(redis, queues, false);
+  const workers = await readWorkers(redisOf, queues, false);
   const letters = await Promise.all(
     queues.map(async (keys) =>
-      (await readDeadLetters(redis, keys, LETTERS)).map(({ id, raw, at, attempts, error }): TopLetter => ({
-        id: shortId(id ?? raw, 200),
-        queue: keys.queue,
-        at,
-        attempts,
-        error: error.replaceAll(/\s+/g, ' '),
-      })),
+      (await readDeadLetters(redisOf(keys), keys, LETTERS)).map(
+        ({ id, raw, at, attempts, error }): TopLetter => ({
+          id: shortId(id ?? raw, 200),
+          queue: keys.queue,
+          at,
+          attempts,
+          error: error.replaceAll(/\s+/g, ' '),
+        }),
+      ),
     ),
   );
   return { workers, letters: letters.flat().toSorted((a, b) => b.at - a.at), source: undefined };
@@ -55,7 +60,7 @@ export async function readDetail({ redis, queues, source }: TopPlace): Promise<T
 
 /** Returns the number of moved letters. */
 export async function moveLetters(
-  { redis, queues }: TopPlace,
+  { redisOf, queues }: TopPlace,
   how: 'requeue' | 'drop',
   letters: readonly TopLetter[] | 'all',
 ): Promise<number> {
@@ -63,8 +68,8 @@ export async function moveLetters(
   for (const keys of queues) {
     const ids =
       letters === 'all' ? [] : letters.filter(({ queue }) => queue === keys.queue).map(({ id }) => id);
-    if (letters === 'all') moved += await openDeadLetters(redis, keys)[how]('all');
-    else if (ids.length > 0) moved += await openDeadLetters(redis, keys)[how]({ ids });
+    if (letters === 'all') moved += await openDeadLetters(redisOf(keys), keys)[how]('all');
+    else if (ids.length > 0) moved += await openDeadLetters(redisOf(keys), keys)[how]({ ids });
   }
   return moved;
 }
@@ -130,33 +135,52 @@ function rowOf(pool: WorkerPool, namespaces: boolean): TopRow {
   };
 }
 
-/** `names`: the queues to show; by default all that Millrace uses there, listed anew each time. */
-export function redisSource(
-  redis: Redis,
-  title: string,
-  names: readonly string[],
-  result: string,
-): TopSource {
+export interface RedisSourceOptions {
+  readonly redis: Redis;
+  readonly redisOf: RedisOf;
+  readonly title: string;
+  /** The queues to show; by default all that Millrace uses there, listed anew each time. */
+  readonly names: readonly string[];
+  /** A queue in partitions to show instead. */
+  readonly asked: { readonly name: string; readonly queues: readonly QueueKeys[] } | undefined;
+  /** The result hash. */
+  readonly result: string;
+}
+
+export function redisSource(options: RedisSourceOptions): TopSource {
+  const { redis, redisOf, title, names, asked, result } = options;
   const before = new Map<string, QueueSample>();
   const keysOf = (name: string): QueueKeys => queueKeys(name, result === name ? `${result}:result` : result);
+  /** By the name that they are shown under: the partitions of one queue are one row. */
+  let shown = new Map(asked && [[asked.name, asked.queues]]);
   return {
     title,
     async rows() {
-      const all = names.length > 0 ? names : await findQueues(redis);
+      if (!asked) {
+        const all = names.length > 0 ? names : await findQueues(redis);
+        const named = Map.groupBy(all, (name) => /^(.+):\{\d+\}$/s.exec(name)?.[1] ?? name);
+        shown = new Map(Array.from(named, ([name, lists]) => [name, lists.map(keysOf)]));
+      }
       return await Promise.all(
-        all.map(async (name) => {
-          const keys = keysOf(name);
-          const sample = await sampleQueue(redis, keys);
-          const pause = sample.paused ? await readPause(redis, keys) : undefined;
+        Array.from(shown, async ([name, queues]) => {
+          const sample = await sampleOf(redisOf, queues);
+          const [first] = queues;
+          const pause = sample.paused && first ? await readPause(redisOf(first), first) : undefined;
           const row = queueRow(name, sample, before.get(name), pause);
           before.set(name, sample);
           return row;
         }),
       );
     },
-    open: (key) => Promise.resolve({ redis, queues: [keysOf(key)] }),
+    open: (key) => Promise.resolve({ redis, redisOf, queues: shown.get(key) ?? [keysOf(key)] }),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
+}
+
+/** Workers are registered in each list, and may be busy in several. */
+async function sampleOf(redisOf: RedisOf, queues: readonly QueueKeys[]): Promise<QueueSample> {
+  const samples = await Promise.all(queues.map((keys) => sampleQueue(redisOf(keys), keys)));
+  return { ...combineSamples(samples), busy: Math.max(...samples.map(({ busy }) => busy)) };
 }
 
 /** Rates are computed from the difference to the previous read. */

@@ -5,12 +5,11 @@
  * `millrace top`: pools, or the queues of a Redis, live, with their workers and dead letters. Reads once a second, and immediately
  * after a key. Ends with q, Ctrl-C or a signal, and restores the terminal.
  */
-import { closeRedis, openRedis, addressName } from '../../queue/connection/connection.ts';
-import { defineScripts } from '../../queue/scripts/scripts.ts';
+import { addressName } from '../../queue/connection/connection.ts';
 import { sourceOf } from '../../queue/sources/sources.ts';
 import { onSignals } from '../../runtime/lifecycle.ts';
 import { timeout } from '../../runtime/timers.ts';
-import { withRedis } from '../access/access.ts';
+import { keysThere, openServers, withRedis } from '../access/access.ts';
 import type { AccessFlags } from '../access/access-flags.ts';
 import { openScreen, type Screen } from './screen.ts';
 import { firstState, press, type Key, type TopData, type TopState } from './model.ts';
@@ -29,10 +28,12 @@ const READ_EVERY_MS = 1_000;
 export async function top(flags: TopFlags, given: CommandLog): Promise<void> {
   const log: CommandLog = process.stderr.isTTY ? { ...given, debug: () => undefined } : given;
   if (flags.redisNamed) {
-    await withRedis(flags, async (redis, { address }) => {
+    await withRedis(flags, async (redis, { address, partitioned, queues }, redisOf) => {
       const { redisSource } = await import('./source.ts');
       const names = flags.given.includes('queue') ? [flags.queue] : [];
-      await using source = redisSource(redis, `Redis at ${addressName(address)}`, names, flags.result);
+      const title = `Redis at ${addressName(address)}`;
+      const asked = partitioned && { name: partitioned.keys.queue, queues };
+      await using source = redisSource({ redis, redisOf, title, names, asked, result: flags.result });
       await run(source, flags, log);
     });
     return;
@@ -48,17 +49,17 @@ export async function top(flags: TopFlags, given: CommandLog): Promise<void> {
   // fails in one line; a watch would retry for ever
   await readPools(cluster, namespace);
   await using source = await clusterSource(cluster, namespace, async (pool, stack) => {
-    const { address, queues, describe } = await placeOfPool(cluster, pool, stack);
+    const place = await placeOfPool(cluster, pool, stack);
+    const { describe } = place;
     let last: unknown;
-    const redis = defineScripts(
-      openRedis(address, { onError: (error) => (last = error), maxRetriesPerRequest: 1 }),
+    const { redis, redisOf } = stack.use(
+      openServers(place, { onError: (error) => (last = error), maxRetriesPerRequest: 1 }),
     );
-    stack.defer(() => closeRedis(redis));
     await redis.ping().catch((error: unknown) => {
       throw new Error(describe(last ?? error), { cause: last ?? error });
     });
     const { source: library } = pool.spec;
-    return { redis, queues, source: library && sourceOf(library) };
+    return { redis, redisOf, queues: keysThere(place), source: library && sourceOf(library) };
   }).catch((error: unknown) => {
     throw explained(error);
   });

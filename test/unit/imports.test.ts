@@ -100,6 +100,7 @@ const pure = new Set([
   'controller/act/scale-in-plan.ts',
   'controller/act/victims.ts',
   'controller/act/workers-of.ts',
+  'controller/connect/partitions.ts',
   'controller/dashboard/api.ts',
   'controller/dashboard/read/buckets.ts',
   'controller/dashboard/leader.ts',

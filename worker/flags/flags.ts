@@ -3,9 +3,8 @@
  *
  * The flags of `millrace-worker`, each of them also an environment variable.
  */
-import { InvalidArgumentError, type Command } from 'commander';
+import type { Command } from 'commander';
 import { QUEUE_OPTIONS, type QueueFlags } from '../../queue/flags.ts';
-import { parsePartitions } from '../../queue/partitions.ts';
 import { logLevelOption, type LogLevel } from '../../runtime/log-level.ts';
 import {
   bytes,
@@ -23,6 +22,7 @@ import { WORKER_PROGRAM } from '../../runtime/failure-line.ts';
 import { version } from '../../runtime/version.ts';
 import { MAX_RESULT_BYTES } from '../task/encode.ts';
 import { addHandlerFlags, type HandlerFlags } from './handler-flags.ts';
+import { partitionsOption } from './partitions-option.ts';
 
 export interface WorkerFlags extends QueueFlags, HandlerFlags {
   readonly queues?: readonly string[];
@@ -68,12 +68,10 @@ export function parseWorkerFlags(
     ).argParser(queueList),
   );
   program.addOption(
-    option(
-      '--partitions <n>',
+    partitionsOption(
       'the queue is in this many lists, <queue>:{0} to <queue>:{n-1}, with results in <result>:{0} and so on (default: 1, plain ' +
         'names); 1,16 serves the lists of both numbers',
-      'MILLRACE_PARTITIONS',
-    ).argParser(partitionNumbers),
+    ),
   );
   addHandlerFlags(program);
   addWorkerFlags(program, defaultId);
@@ -239,15 +237,6 @@ function addProcessFlags(program: Command): void {
       ).argParser(integer(0, 65_535)),
     )
     .addOption(logLevelOption('info'));
-}
-
-/** `16`, or `1,16`. */
-function partitionNumbers(text: string): readonly number[] {
-  try {
-    return parsePartitions(text);
-  } catch (error) {
-    throw new InvalidArgumentError((error as Error).message);
-  }
 }
 
 /** `a,b`, or a JSON list for names with commas in them. */
