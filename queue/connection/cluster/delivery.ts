@@ -58,91 +58,109 @@ const FOLLOWED = 3;
 /** A command that may not wait is given up after as many. */
 const MOST_TRIES = 10;
 
-export function createDeliveries({ topology, linkTo, waits, passingMs }: DeliveryOptions): Deliveries {
-  const homeless = new Set<Trip>();
-  const pauses = new Map<Trip, Timer>();
+interface DeliveryState {
+  readonly options: DeliveryOptions;
+  /** Those that wait for the owner of their slot to be known. */
+  readonly homeless: Set<Trip>;
+  readonly pauses: Map<Trip, Timer>;
   /** The link of each client's last command. */
-  const lastOf = new WeakMap<SlotClient, Link>();
-  let closed = false;
+  readonly lastOf: WeakMap<SlotClient, Link>;
+  closed: boolean;
+}
 
-  function deliver(trip: Trip): void {
-    homeless.delete(trip);
-    pauses.delete(trip);
-    const { client, command, reject } = trip;
-    if (closed || client.closed) return rejectClosed(trip);
-    // it is about what this client has written before
-    const last = command.name === 'wait' ? lastOf.get(client) : undefined;
-    if (last && !last.retired) return send(trip, last);
-    const owner = topology.ownerOf(client.slot);
-    if (owner) return send(trip, linkTo(owner));
-    topology.readSoon();
-    if (waits) homeless.add(trip);
-    else reject(topology.whyUnknown(client.slot));
-  }
-
-  function send(trip: Trip, link: Link): void {
-    const { client, command, reject } = trip;
-    if (!waits && link.redis.status !== 'ready') return reject(link.failure ?? unconnected());
-    trip.link = link;
-    trip.tries++;
-    lastOf.set(client, link);
-    client.use(link.redis);
-    if (!waits) cork(link);
-    insideOf(link.redis).sendCommand(command);
-  }
-
-  function failed(trip: Trip, error: Error): void {
-    const { client, reject, link } = trip;
-    if (closed || client.closed) return reject(error);
-    if (!isReply(error)) return link?.retired ? deliver(trip) : reject(error);
-    const code = replyCode(error);
-    const mayWait = performance.now() - trip.since < passingMs;
-    const next = redirection(error, link?.node);
-    if (next?.node && (mayWait || trip.tries < MOST_TRIES))
-      return follow(trip, code === 'ASK', next.slot, next.node);
-    if (!mayWait || (code !== 'TRYAGAIN' && code !== 'CLUSTERDOWN')) return reject(error);
-    if (code === 'CLUSTERDOWN') topology.readSoon();
-    deliverLater(trip, trip.tries);
-  }
-
-  function follow(trip: Trip, once: boolean, slot: number, node: Endpoint): void {
-    if (once) {
-      const link = linkTo(node);
-      // it applies to the next command of that connection
-      if (waits || link.redis.status === 'ready') link.redis.asking().catch(() => undefined);
-      return send(trip, link);
-    }
-    topology.moved(slot, node);
-    if (trip.tries <= FOLLOWED) deliver(trip);
-    else deliverLater(trip, trip.tries - FOLLOWED);
-  }
-
-  function deliverLater(trip: Trip, times: number): void {
-    const pauseMs = Math.min(FIRST_PAUSE_MS * 2 ** times, LONGEST_PAUSE_MS);
-    pauses.set(
-      trip,
-      timeout(pauseMs, () => deliver(trip)),
-    );
-  }
-
+export function createDeliveries(options: DeliveryOptions): Deliveries {
+  const state: DeliveryState = {
+    options,
+    homeless: new Set(),
+    pauses: new Map(),
+    lastOf: new WeakMap(),
+    closed: false,
+  };
+  const { homeless, pauses } = state;
   return {
     begin: (client, command, reject) => {
       const trip: Trip = { client, command, reject, since: performance.now(), link: undefined, tries: 0 };
-      return { send: () => deliver(trip), failed: (error) => failed(trip, error) };
+      return { send: () => deliver(state, trip), failed: (error) => failed(state, trip, error) };
     },
     get homeless() {
       return homeless.size > 0;
     },
     retryHomeless: () => {
       // those that stay so are added again
-      for (const trip of Array.from(homeless)) deliver(trip);
+      for (const trip of Array.from(homeless)) deliver(state, trip);
     },
     [Symbol.dispose]: () => {
-      closed = true;
+      state.closed = true;
       for (const timer of pauses.values()) timer.clear();
       for (const trip of [...pauses.keys(), ...homeless]) rejectClosed(trip);
     },
   };
+}
+
+function deliver(state: DeliveryState, trip: Trip): void {
+  const { homeless, pauses, lastOf } = state;
+  const { topology, linkTo, waits } = state.options;
+  const { client, command, reject } = trip;
+  homeless.delete(trip);
+  pauses.delete(trip);
+  if (state.closed || client.closed) return rejectClosed(trip);
+  // it is about what this client has written before
+  const last = command.name === 'wait' ? lastOf.get(client) : undefined;
+  if (last && !last.retired) return send(state, trip, last);
+  const owner = topology.ownerOf(client.slot);
+  if (owner) return send(state, trip, linkTo(owner));
+  topology.readSoon();
+  if (waits) homeless.add(trip);
+  else reject(topology.whyUnknown(client.slot));
+}
+
+function send({ options: { waits }, lastOf }: DeliveryState, trip: Trip, link: Link): void {
+  const { client, command, reject } = trip;
+  if (!waits && link.redis.status !== 'ready') return reject(link.failure ?? unconnected());
+  trip.link = link;
+  trip.tries++;
+  lastOf.set(client, link);
+  client.use(link.redis);
+  if (!waits) cork(link);
+  insideOf(link.redis).sendCommand(command);
+}
+
+/** An attempt was rejected: it is repeated, here or elsewhere, or given up. */
+function failed(state: DeliveryState, trip: Trip, error: Error): void {
+  const { topology, passingMs } = state.options;
+  const { client, reject, link } = trip;
+  if (state.closed || client.closed) return reject(error);
+  if (!isReply(error)) return link?.retired ? deliver(state, trip) : reject(error);
+  const code = replyCode(error);
+  const mayWait = performance.now() - trip.since < passingMs;
+  const next = redirection(error, link?.node);
+  if (next?.node && (mayWait || trip.tries < MOST_TRIES))
+    return follow(state, trip, code === 'ASK', next.slot, next.node);
+  if (!mayWait || (code !== 'TRYAGAIN' && code !== 'CLUSTERDOWN')) return reject(error);
+  if (code === 'CLUSTERDOWN') topology.readSoon();
+  deliverLater(state, trip, trip.tries);
+}
+
+/** Sends it to the node that a redirection names: `once`, or from now on. */
+function follow(state: DeliveryState, trip: Trip, once: boolean, slot: number, node: Endpoint): void {
+  const { topology, linkTo, waits } = state.options;
+  if (once) {
+    const link = linkTo(node);
+    // it applies to the next command of that connection
+    if (waits || link.redis.status === 'ready') link.redis.asking().catch(() => undefined);
+    return send(state, trip, link);
+  }
+  topology.moved(slot, node);
+  if (trip.tries <= FOLLOWED) deliver(state, trip);
+  else deliverLater(state, trip, trip.tries - FOLLOWED);
+}
+
+function deliverLater(state: DeliveryState, trip: Trip, times: number): void {
+  const pauseMs = Math.min(FIRST_PAUSE_MS * 2 ** times, LONGEST_PAUSE_MS);
+  state.pauses.set(
+    trip,
+    timeout(pauseMs, () => deliver(state, trip)),
+  );
 }
 
 function rejectClosed({ reject }: Trip): void {
