@@ -67,94 +67,124 @@ interface Asked {
   readonly reject: (error: Error) => void;
 }
 
+interface KeptState {
+  readonly name: string;
+  readonly options: KeptProcessOptions;
+  readonly child: ProgramProcess;
+  readonly log: (line: string) => void;
+  asked: Asked | undefined;
+  healthy: boolean;
+  /** When it may get the next task, by performance.now(). */
+  quietAt: number;
+  answered: number;
+  /** It gets no further task: it announced its exit, or is being closed. The answer to its current task still counts. */
+  retired: boolean;
+  /** Why it is being ended; from then on its output is ignored. */
+  broken: Error | undefined;
+  readonly breaking: AbortController;
+}
+
 /** Throws `CommandError` when the system cannot start it. */
 export async function startKeptProcess(program: Program, options: KeptProcessOptions): Promise<KeptProcess> {
   const { name } = program;
-  const { graceMs, maxOutputBytes, quietMs } = options;
-  let asked: Asked | undefined;
-  let healthy = false;
-  /** When it may get the next task, by performance.now(). */
-  let quietAt = 0;
-  let answered = 0;
-  /** It gets no further task: it announced its exit, or is being closed. The answer to its current task still counts. */
-  let retired = false;
-  /** Why it is being ended; from then on its output is ignored. */
-  let broken: Error | undefined;
-  const breaking = new AbortController();
-
-  const log = (line: string): void =>
+  const { graceMs, maxOutputBytes } = options;
+  const log = (line: string): void => {
+    const { child, asked } = state;
     options.log(line, { pid: child.pid, ...(asked && { id: asked.id, attempt: asked.attempt }) });
-  const child = await startProgram(program, { ...options, log });
-
-  const end = (reason: Error): void => {
-    if (broken || child.hasEnded()) return;
-    broken = reason;
-    breaking.abort();
-    if (!asked) log(describeError(reason));
-    void child.terminate(graceMs);
   };
-
-  const onLine = (line: Buffer): void => {
-    if (broken) return;
-    if (!asked) {
-      end(new CommandError(`${name} wrote to stdout without a task: ${excerpt(line)}`));
-      return;
-    }
-    const answer = readAnswer(line, asked, name);
-    if (answer instanceof CommandError) return end(answer);
-    if (answer === undefined) return;
-    const { resolve } = asked;
-    answered++;
-    quietAt = performance.now() + pauseAfter(answer, answered, quietMs);
-    asked = undefined;
-    healthy = true;
-    retired ||= answer.last;
-    resolve(answer);
+  const state: KeptState = {
+    name,
+    options,
+    child: await startProgram(program, { ...options, log }),
+    log,
+    asked: undefined,
+    healthy: false,
+    quietAt: 0,
+    answered: 0,
+    retired: false,
+    broken: undefined,
+    breaking: new AbortController(),
   };
-  const lines = splitLines(maxOutputBytes, onLine, () =>
-    end(tooLarge(`the program wrote a line of more than ${maxOutputBytes} bytes`, maxOutputBytes)),
+  const { child, breaking } = state;
+  const lines = splitLines(
+    maxOutputBytes,
+    (line) => onLine(state, line),
+    () =>
+      end(state, tooLarge(`the program wrote a line of more than ${maxOutputBytes} bytes`, maxOutputBytes)),
   );
-  connect(child, lines, (pipe) => end(new CommandError(`${name} closed its ${pipe}`)));
-
-  const untilGone = async (): Promise<void> => {
-    const exit = describeExit(await child.exited);
-    options.onGone(healthy);
-    if (!asked && !broken && !retired) log(`${name} ended without a task: ${exit}`);
-    asked?.reject(broken ?? new CommandError(withStderr(`${exit} before it answered`, child.stderrTail())));
-    asked = undefined;
-  };
-  const gone = untilGone();
-
+  connect(child, lines, (pipe) => end(state, new CommandError(`${name} closed its ${pipe}`)));
+  const gone = untilGone(state);
   return {
     gone,
     get usable() {
-      return !broken && !retired && !child.hasEnded();
+      return !state.broken && !state.retired && !child.hasEnded();
     },
     quiet: async () => {
-      const ms = quietAt - performance.now();
+      const ms = state.quietAt - performance.now();
       if (ms > 0) await sleep(ms, breaking.signal);
     },
-    async ask(context) {
-      const { id, attempt, signal, progress } = context;
-      const { promise, resolve, reject } = Promise.withResolvers<Answer>();
-      asked = { id: idInLine(id), attempt, progress, resolve, reject };
-      child.forgetStderr();
-      const abort = (): void => {
-        healthy = true; // a stopped program is not to blame
-        end(stopped(signal));
-      };
-      const ending = onceAborted(signal, abort);
-      if (!signal.aborted) child.stdin.write(taskLine(context));
-      return await promise.finally(ending);
-    },
+    ask: (context) => ask(state, context),
     async close(waitMs) {
-      retired = true;
+      state.retired = true;
       child.stdin.end();
       const timer = timeout(waitMs, () => void child.terminate(graceMs));
       await gone;
       timer.clear();
     },
   };
+}
+
+async function ask(state: KeptState, context: TaskContext): Promise<Answer> {
+  const { child } = state;
+  const { id, attempt, signal, progress } = context;
+  const { promise, resolve, reject } = Promise.withResolvers<Answer>();
+  state.asked = { id: idInLine(id), attempt, progress, resolve, reject };
+  child.forgetStderr();
+  const abort = (): void => {
+    state.healthy = true; // a stopped program is not to blame
+    end(state, stopped(signal));
+  };
+  const ending = onceAborted(signal, abort);
+  if (!signal.aborted) child.stdin.write(taskLine(context));
+  return await promise.finally(ending);
+}
+
+function onLine(state: KeptState, line: Buffer): void {
+  const { name, asked, broken } = state;
+  if (broken) return;
+  if (!asked) {
+    end(state, new CommandError(`${name} wrote to stdout without a task: ${excerpt(line)}`));
+    return;
+  }
+  const answer = readAnswer(line, asked, name);
+  if (answer instanceof CommandError) return end(state, answer);
+  if (answer === undefined) return;
+  state.answered++;
+  state.quietAt = performance.now() + pauseAfter(answer, state.answered, state.options.quietMs);
+  state.asked = undefined;
+  state.healthy = true;
+  state.retired ||= answer.last;
+  asked.resolve(answer);
+}
+
+function end(state: KeptState, reason: Error): void {
+  const { child, asked, log, breaking, options } = state;
+  if (state.broken || child.hasEnded()) return;
+  state.broken = reason;
+  breaking.abort();
+  if (!asked) log(describeError(reason));
+  void child.terminate(options.graceMs);
+}
+
+/** Resolves when the process is gone and its task is rejected; never rejects. */
+async function untilGone(state: KeptState): Promise<void> {
+  const { name, child, options, log } = state;
+  const exit = describeExit(await child.exited);
+  options.onGone(state.healthy);
+  const { asked, broken, retired } = state;
+  if (!asked && !broken && !retired) log(`${name} ended without a task: ${exit}`);
+  asked?.reject(broken ?? new CommandError(withStderr(`${exit} before it answered`, child.stderrTail())));
+  state.asked = undefined;
 }
 
 /** Passes on what the child writes. `onClosed` is called for a pipe that it closes, unless it exits in a moment. */
