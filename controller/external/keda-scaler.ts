@@ -60,90 +60,89 @@ const DEFAULT_TASKS_PER_REPLICA = 5;
 
 export function createKedaScaler(measures: Measures): KedaScaler {
   const followers = new Map<string, Set<Follower>>();
-
-  function triggerOf({ namespace, scalerMetadata }: ScaledObjectRef): Trigger {
-    const { pool = '', metric = Metric.DesiredReplicas, target } = scalerMetadata;
-    if (pool === '')
-      throw new ScalerError(Code.InvalidArgument, 'the trigger names no pool: set "pool" in its metadata');
-    if (!isMetric(metric))
-      throw new ScalerError(
-        Code.InvalidArgument,
-        `there is no metric "${metric.slice(0, 100)}": set "metric" to ${metrics.join(', ')}, or remove it`,
-      );
-    const key = `${namespace}/${pool}`;
-    if (!measures.pools.has(key))
-      throw new ScalerError(Code.NotFound, `there is no WorkerPool "${pool}" in namespace "${namespace}"`);
-    return { key, pool, metric, target: target === undefined ? undefined : positive(target) };
-  }
-
-  function valueOf({ key, pool, metric }: Trigger): number {
-    const measured = measures.of(key, metric);
-    if (measured.kind === 'unknown')
-      throw new ScalerError(Code.Unavailable, unknownText(metric, pool, measured.why));
-    return measured.value;
-  }
-
-  /** While tasks wait there is work, also for a trigger that scales by how long they do. */
-  function hasWork(trigger: Trigger): boolean {
-    const { metric } = trigger;
-    return valueOf({ ...trigger, metric: metric === Metric.OldestWait ? Metric.Tasks : metric }) > 0;
-  }
-
-  function targetOf({ key, metric, target }: Trigger): number {
-    if (target !== undefined) return target;
-    if (metric === Metric.DesiredReplicas) return 1;
-    const { tasksPerReplica, targetWait } = measures.pools.get(key)?.spec.scaling ?? {};
-    const share = tasksPerReplica ?? (targetWait === undefined ? DEFAULT_TASKS_PER_REPLICA : undefined);
-    if (metric === Metric.Tasks && share !== undefined) return share;
-    throw new ScalerError(
-      Code.InvalidArgument,
-      `${metric} needs a "target" in the trigger's metadata: how much of it one replica is for`,
-    );
-  }
-
-  /** Pushes if work has come. What is not known changes nothing. */
-  function check(follower: Follower): void {
-    let active: boolean;
-    try {
-      active = hasWork(follower.trigger);
-    } catch {
-      return;
-    }
-    const came = active && !follower.active;
-    follower.active = active;
-    if (came) follower.push();
-  }
-
   return {
-    isActive: (ref) => hasWork(triggerOf(ref)),
+    isActive: (ref) => hasWork(measures, triggerOf(measures, ref)),
     metricSpecs: (ref) => {
-      const trigger = triggerOf(ref);
-      const target = targetOf(trigger);
+      const trigger = triggerOf(measures, ref);
+      const target = targetOf(measures, trigger);
       return [
         { metricName: trigger.metric, targetSize: Math.max(1, Math.round(target)), targetSizeFloat: target },
       ];
     },
     metricValues: ({ scaledObjectRef }) => {
-      const trigger = triggerOf(scaledObjectRef);
-      const value = valueOf(trigger);
+      const trigger = triggerOf(measures, scaledObjectRef);
+      const value = valueOf(measures, trigger);
       return [{ metricName: trigger.metric, metricValue: Math.ceil(value), metricValueFloat: value }];
     },
     follow: (ref, push) => {
-      const trigger = triggerOf(ref);
+      const trigger = triggerOf(measures, ref);
       const { key } = trigger;
       const follower: Follower = { trigger, push, active: false };
       const all = followers.get(key) ?? new Set();
       followers.set(key, all.add(follower));
-      check(follower);
+      check(measures, follower);
       return () => {
         all.delete(follower);
         if (all.size === 0 && followers.get(key) === all) followers.delete(key);
       };
     },
     changed: (key) => {
-      for (const follower of followers.get(key) ?? []) check(follower);
+      for (const follower of followers.get(key) ?? []) check(measures, follower);
     },
   };
+}
+
+function triggerOf(measures: Measures, { namespace, scalerMetadata }: ScaledObjectRef): Trigger {
+  const { pool = '', metric = Metric.DesiredReplicas, target } = scalerMetadata;
+  if (pool === '')
+    throw new ScalerError(Code.InvalidArgument, 'the trigger names no pool: set "pool" in its metadata');
+  if (!isMetric(metric))
+    throw new ScalerError(
+      Code.InvalidArgument,
+      `there is no metric "${metric.slice(0, 100)}": set "metric" to ${metrics.join(', ')}, or remove it`,
+    );
+  const key = `${namespace}/${pool}`;
+  if (!measures.pools.has(key))
+    throw new ScalerError(Code.NotFound, `there is no WorkerPool "${pool}" in namespace "${namespace}"`);
+  return { key, pool, metric, target: target === undefined ? undefined : positive(target) };
+}
+
+function valueOf(measures: Measures, { key, pool, metric }: Trigger): number {
+  const measured = measures.of(key, metric);
+  if (measured.kind === 'unknown')
+    throw new ScalerError(Code.Unavailable, unknownText(metric, pool, measured.why));
+  return measured.value;
+}
+
+/** While tasks wait there is work, also for a trigger that scales by how long they do. */
+function hasWork(measures: Measures, trigger: Trigger): boolean {
+  const { metric } = trigger;
+  return valueOf(measures, { ...trigger, metric: metric === Metric.OldestWait ? Metric.Tasks : metric }) > 0;
+}
+
+function targetOf(measures: Measures, { key, metric, target }: Trigger): number {
+  if (target !== undefined) return target;
+  if (metric === Metric.DesiredReplicas) return 1;
+  const { tasksPerReplica, targetWait } = measures.pools.get(key)?.spec.scaling ?? {};
+  const share = tasksPerReplica ?? (targetWait === undefined ? DEFAULT_TASKS_PER_REPLICA : undefined);
+  if (metric === Metric.Tasks && share !== undefined) return share;
+  throw new ScalerError(
+    Code.InvalidArgument,
+    `${metric} needs a "target" in the trigger's metadata: how much of it one replica is for`,
+  );
+}
+
+/** Pushes if work has come. What is not known changes nothing. */
+function check(measures: Measures, follower: Follower): void {
+  let active: boolean;
+  try {
+    active = hasWork(measures, follower.trigger);
+  } catch {
+    return;
+  }
+  const came = active && !follower.active;
+  follower.active = active;
+  if (came) follower.push();
 }
 
 function positive(text: string): number {
