@@ -102,7 +102,8 @@ function entrant(
   };
 }
 
-function cpuOf(info: string): number {
+/** CPU time of a server, ms, from its `INFO cpu`. */
+export function cpuOf(info: string): number {
   const of = (field: string): number => Number(new RegExp(`^${field}:(.*)\r?$`, 'm').exec(info)?.[1]);
   return 1_000 * (of('used_cpu_sys') + of('used_cpu_user'));
 }

@@ -17,6 +17,7 @@ const benches: Record<string, () => Promise<Bench>> = {
   hostile: async () => (await import('./hostile.ts')).hostile,
   latency: async () => (await import('./latency.ts')).latency,
   memory: async () => (await import('./memory.ts')).memory,
+  partitions: async () => (await import('./partitions.ts')).partitions,
   policy: async () => (await import('./policy.ts')).policy,
   robustness: async () => (await import('./robustness.ts')).robustness,
   'scale-in': async () => (await import('./scale-in.ts')).scaleIn,
