@@ -87,15 +87,22 @@ export async function rejoin(redis: Redis, keys: QueueKeys): Promise<number> {
   }
 }
 
-/** Reaps the workers whose lease has expired, at most 200 per call; resolves to the number of tasks put back, by worker. */
-export async function reapExpired(redis: Redis, keys: QueueKeys): Promise<ReadonlyMap<string, number>> {
+/**
+ * Reaps the workers whose lease has expired, at most 200 per call; resolves to the number of tasks put back, by worker. `isWorker`: the
+ * caller is a worker of this queue, which takes suspects that were put aside, so that they need not go back.
+ */
+export async function reapExpired(
+  redis: Redis,
+  keys: QueueKeys,
+  isWorker = false,
+): Promise<ReadonlyMap<string, number>> {
   const expired = await findOverdue(redis, keys);
   const returned = new Map<string, number>();
   for (const worker of expired) {
     const tasks = await reap(redis, keys, worker, 'expired', 'silent');
     if (tasks !== undefined) returned.set(worker, tasks);
   }
-  await rejoin(redis, keys);
+  if (!isWorker || expired.length > 0) await rejoin(redis, keys);
   return returned;
 }
 

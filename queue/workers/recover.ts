@@ -7,7 +7,7 @@ import { reapExpired } from './reap.ts';
 
 /** `self`: the worker that calls this; its next turn reports what it lost itself. */
 export async function recoverLost(redis: Redis, keys: QueueKeys, log: Logger, self?: string): Promise<void> {
-  for (const [worker, tasks] of await reapExpired(redis, keys)) {
+  for (const [worker, tasks] of await reapExpired(redis, keys, self !== undefined)) {
     if (worker === self) continue;
     const about = { event: LogEvent.LeaseEnded, worker, tasks, queue: keys.queue };
     // mostly the second visit to one whose tasks are back already

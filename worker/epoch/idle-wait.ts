@@ -57,6 +57,8 @@ export function createIdleWait(
 ): IdleWait {
   let waiting: Promise<void> | undefined;
   let clientId: Promise<number | undefined> = Promise.resolve(undefined);
+  // the connection that `clientId` is of
+  let identified: Redis['stream'] | undefined;
   // the connection that was reported last: its number may mean another one after a restart or a failover
   let noted: Redis['stream'] | undefined;
   let ended = false;
@@ -68,9 +70,13 @@ export function createIdleWait(
 
   async function wait(): Promise<void> {
     // a blocked connection cannot report its id in the server: request it just before, in the same packet
-    clientId = blocker.client('ID').catch(() => undefined);
+    if (blocker.stream !== identified) {
+      identified = blocker.stream;
+      clientId = blocker.client('ID').catch(() => undefined);
+    }
     void clientId.then((id) => {
       const { stream } = blocker;
+      if (id === undefined) identified = undefined;
       if (id === undefined || stream === noted) return;
       noted = stream;
       onConnection(id).catch(() => (noted = undefined));
