@@ -1,17 +1,21 @@
 /**
- * The clients of a run: the queue library, and a plain one that knows `LPUSH` and `HGET`. Each is behind a proxy, so
- * that its connections can break. Both push again what was not answered, as clients do: then a task may be there twice,
- * which is no loss; the history tells. Some results are waited for while the run goes on.
+ * The clients of a run: the queue library, and a plain one that knows `LPUSH` and `HGET`. Both push again what was not
+ * answered, or not confirmed by replicas, as clients do: then a task may be there twice, which is no loss. Some results are
+ * waited for while the run goes on.
  */
 import type { Redis } from 'ioredis';
 import { setTimeout as delay } from 'node:timers/promises';
-import { closeRedis, openRedis } from '../../queue/connection/connection.ts';
+import type { RedisAddress } from '../../queue/connection/connection.ts';
+import type { Durability } from '../../queue/connection/durability.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { openQueue, TaskFailed } from '../../queue/queue.ts';
+import { openPlainClient } from './plain-client.ts';
 import type { Round } from './plan.ts';
 import type { Task } from './tasks.ts';
 
 export interface Clients extends AsyncDisposable {
+  /** Pushes that failed, or were not confirmed, and were made again. */
+  readonly pushedAgain: number;
   push(wave: Pick<Round, 'tasks' | 'client'>): Promise<void>;
   /**
    * Resolves when all that is waited for has come, or `ms` are over; to what was wrong with it. `except`: ids that a server
@@ -21,7 +25,9 @@ export interface Clients extends AsyncDisposable {
 }
 
 export interface ClientOptions {
-  readonly url: string;
+  readonly address: RedisAddress;
+  /** Of each push. */
+  readonly durability?: Durability;
   /** With one result hash. */
   readonly queues: readonly QueueKeys[];
   /** Ids that a plain worker took: it fails nothing, so their ends are as good as any. */
@@ -33,16 +39,14 @@ const CHUNK = 200;
 const WAIT_FOR_ONE_IN = 20;
 const PLAIN_POLL_MS = 200;
 const PLAIN_MS = 4_000;
-/** A connection that answers nothing for so long is dead, ms. */
-const ANSWER_MS = 5_000;
 
-export function openClients({ url, queues, plain }: ClientOptions): Clients {
-  const address = { url };
+export function openClients({ address, durability, queues, plain }: ClientOptions): Clients {
+  const durable = durability ? { durability } : {};
   const lanes = queues.map((keys) => ({
     keys,
-    queue: openQueue({ redis: address, queue: keys.queue, result: keys.result }),
+    queue: openQueue({ redis: address, queue: keys.queue, result: keys.result, ...durable }),
   }));
-  const redis = openRedis(address, { socketTimeout: ANSWER_MS });
+  const plainClient = openPlainClient(address, durability);
   const waits: { readonly id: string; readonly ended: Promise<void> }[] = [];
   const wrong: string[] = [];
   /** Ids that got a result though their tasks fail; that a plain worker took them is known only when it has ended. */
@@ -50,6 +54,7 @@ export function openClients({ url, queues, plain }: ClientOptions): Clients {
   /** Ids whose results never came. */
   const vain: string[] = [];
   const closing = new AbortController();
+  let pushedAgain = 0;
 
   const laneOf = (task: Task): (typeof lanes)[number] => lanes[task.queue] as (typeof lanes)[number];
 
@@ -64,7 +69,7 @@ export function openClients({ url, queues, plain }: ClientOptions): Clients {
   ): Promise<void> {
     const at = tasks.filter(({ delayMs }) => client === 'plain' || delayMs === 0).flatMap(copiesOf);
     const later = tasks.filter(({ delayMs }) => client === 'library' && delayMs > 0);
-    if (client === 'plain') await untilTaken(() => redis.lpush(keys.queue, ...at));
+    if (client === 'plain') await untilTaken(() => plainClient.push(keys.queue, at));
     else {
       if (at.length > 0) await untilTaken(() => queue.enqueueMany(at));
       for (const { raw, delayMs } of later) await untilTaken(() => queue.enqueue(raw, { delayMs }));
@@ -75,7 +80,8 @@ export function openClients({ url, queues, plain }: ClientOptions): Clients {
     const { id, outcome } = task;
     const { queue, keys } = laneOf(task);
     try {
-      if (client === 'plain') while ((await redis.hget(keys.result, id)) === null) await pause(PLAIN_POLL_MS);
+      if (client === 'plain')
+        while ((await plainClient.result(keys.result, id)) === null) await pause(PLAIN_POLL_MS);
       else await queue.result(id, { signal: closing.signal });
       if (outcome === 'dead') unexpected.push(id);
     } catch (error) {
@@ -92,6 +98,7 @@ export function openClients({ url, queues, plain }: ClientOptions): Clients {
         await push();
         return;
       } catch {
+        pushedAgain++;
         await delay(50);
       }
     }
@@ -100,6 +107,9 @@ export function openClients({ url, queues, plain }: ClientOptions): Clients {
   const pause = (ms: number): Promise<void> => delay(ms, undefined, { signal: closing.signal });
 
   return {
+    get pushedAgain() {
+      return pushedAgain;
+    },
     push: async ({ tasks, client }) => {
       for (let from = 0; from < tasks.length; from += CHUNK)
         await pushPart(tasks.slice(from, from + CHUNK), client);
@@ -122,7 +132,7 @@ export function openClients({ url, queues, plain }: ClientOptions): Clients {
     },
     [Symbol.asyncDispose]: async () => {
       closing.abort();
-      await Promise.all([...lanes.map(({ queue }) => queue.close()), closeRedis(redis)]);
+      await Promise.all([...lanes.map(({ queue }) => queue.close()), plainClient[Symbol.asyncDispose]()]);
       await Promise.all(waits.map(({ ended }) => ended));
     },
   };

@@ -5,10 +5,13 @@
 import { pino } from 'pino';
 import { startPoolLoop } from '../../cli/dev/pool-loop.ts';
 import type { Target } from '../../controller/act/target.ts';
+import type { RedisAddress } from '../../queue/connection/connection.ts';
 import { queueKeys } from '../../queue/keys.ts';
+import { locationOf } from '../../queue/location.ts';
 import type { Asked, FromController, Seen, ToController } from './controller.ts';
 
-const [url = '', maxReplicas = '', queues = '[]'] = process.argv.slice(2);
+const [address = '{}', maxReplicas = '', queues = '[]'] = process.argv.slice(2);
+const redis = JSON.parse(address) as RedisAddress;
 const asked = new Map<number, (seen: Seen) => void>();
 let calls = 0;
 
@@ -38,8 +41,10 @@ const target: Target = {
 };
 
 const loop = startPoolLoop({
-  redis: { url },
-  queues: (JSON.parse(queues) as [string, string][]).map((names) => queueKeys(...names)),
+  redis,
+  queues: (JSON.parse(queues) as [string, string][]).map(
+    (names) => locationOf(redis, queueKeys(...names)).keys,
+  ),
   policy: {
     minReplicas: 1,
     maxReplicas: Number(maxReplicas),

@@ -3,6 +3,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import type { Member, Replicas } from '../../controller/act/target.ts';
+import type { RedisAddress } from '../../queue/connection/connection.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import type { Fleet } from './fleet.ts';
 
@@ -40,14 +41,14 @@ export interface Controller extends AsyncDisposable {
 const PROGRAM = join(import.meta.dirname, 'controller-process.ts');
 
 export interface ControllerOptions {
-  readonly port: number;
+  readonly address: RedisAddress;
   readonly queues: readonly QueueKeys[];
   readonly maxReplicas: number;
   readonly fleet: () => Fleet;
 }
 
 /** Not started yet. It ends with this process, however that ends. */
-export function createController({ port, queues, maxReplicas, fleet }: ControllerOptions): Controller {
+export function createController({ address, queues, maxReplicas, fleet }: ControllerOptions): Controller {
   const scaled = { up: 0, down: 0 };
   let child: ChildProcess | undefined;
 
@@ -77,7 +78,7 @@ export function createController({ port, queues, maxReplicas, fleet }: Controlle
     },
     start: () => {
       const args = [
-        `redis://127.0.0.1:${port}`,
+        JSON.stringify(address),
         String(maxReplicas),
         JSON.stringify(queues.map(({ queue, result }) => [queue, result])),
       ];

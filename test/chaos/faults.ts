@@ -11,6 +11,7 @@ import type { Transaction } from './aof.ts';
 import type { DoneFault } from './check.ts';
 import { PLAIN_RESULT, runPlainWorker } from './clients.ts';
 import type { Controller } from './controller.ts';
+import { chosen, strikeWorkers } from './fleet-faults.ts';
 import type { Fleet, Pod } from './fleet.ts';
 import type { Fault } from './plan.ts';
 import type { Primary } from './primary.ts';
@@ -54,13 +55,6 @@ export function createStriker(scene: Scene): Striker {
     await admin.config('SET', name, '0');
   }
 
-  function choose(who: number, share = 0): Pod[] {
-    const { pods } = fleet;
-    const count = Math.min(pods.length, Math.max(1, Math.round(pods.length * share)));
-    const first = Math.floor(who * pods.length);
-    return Array.from({ length: count }, (_, i) => pods[(first + i) % pods.length] as Pod);
-  }
-
   /** The proxies of those whose connections a fault breaks, and their names. */
   function lines(
     whose: 'worker' | 'workers' | 'clients' | 'controller',
@@ -68,28 +62,16 @@ export function createStriker(scene: Scene): Striker {
   ): [TcpProxy[], string[]] {
     if (whose === 'clients') return [[scene.clientProxy], []];
     if (whose === 'controller') return [[scene.controllerProxy], []];
-    const hit = choose(who, whose === 'workers' ? 1 : 0);
-    return [hit.map(({ proxy }) => proxy), hit.map(({ id }) => id)];
+    const hit = chosen(fleet, who, whose === 'workers' ? 1 : 0);
+    return [proxiesOf(hit), hit.map(({ id }) => id)];
   }
 
   async function act(fault: Fault): Promise<DoneFault['workers']> {
     switch (fault.kind) {
-      case 'kill': {
-        const hit = choose(fault.who, fault.share);
-        for (const pod of hit) fleet.kill(pod, fault.back);
-        return hit.map(({ id }) => id);
-      }
-      case 'pause': {
-        const hit = choose(fault.who);
-        for (const { child } of hit) child.kill('SIGSTOP');
-        await delay(fault.ms);
-        for (const { child } of hit) child.kill('SIGCONT');
-        return hit.map(({ id }) => id);
-      }
-      case 'evict': {
-        for (const pod of choose(fault.who)) fleet.evict(pod);
-        break;
-      }
+      case 'kill':
+      case 'pause':
+      case 'evict':
+        return await strikeWorkers(fleet, fault);
       case 'cut': {
         const [proxies, names] = lines(fault.whose, fault.who);
         for (const proxy of proxies) proxy.cut();
@@ -101,11 +83,11 @@ export function createStriker(scene: Scene): Striker {
         return names;
       }
       case 'stall': {
-        const hit = choose(fault.who);
-        for (const { proxy } of hit)
+        const hit = chosen(fleet, fault.who);
+        for (const proxy of proxiesOf(hit))
           proxy.stall(...(fault.direction === 'both' ? [] : ([fault.direction] as const)));
         await delay(fault.ms);
-        for (const { proxy } of hit) proxy.resume();
+        for (const proxy of proxiesOf(hit)) proxy.resume();
         return hit.map(({ id }) => id);
       }
       case 'redis-restart':
@@ -132,7 +114,7 @@ export function createStriker(scene: Scene): Striker {
       case 'split':
         await oneAtATime(() =>
           primary.failOver(fault.lagMs, async () => {
-            for (const { proxy } of choose(0, 0.5)) proxy.cut();
+            for (const proxy of proxiesOf(chosen(fleet, 0, 0.5))) proxy.cut();
             await delay(fault.splitMs);
           }),
         );
@@ -186,6 +168,8 @@ export function createStriker(scene: Scene): Striker {
     },
   };
 }
+
+const proxiesOf = (pods: readonly Pod[]): TcpProxy[] => pods.flatMap(({ reach: { proxy } }) => proxy ?? []);
 
 /** A step of a plain worker, which has no lease that could tell it that the server forgot: a pop, or a result. */
 function isPlain(step: Transaction): boolean {

@@ -1,21 +1,32 @@
 /**
- * The worker processes of a run, as a cluster keeps pods: so many as are wanted, each `millrace-worker` in a process and
- * behind a TCP proxy of its own. A killed one comes back, as a restarted container of the same name or as a new pod.
+ * The worker processes of a run, as a cluster keeps pods: so many as are wanted, each `millrace-worker` in a process of its
+ * own, and behind a TCP proxy of its own if the run wants to break its connections. A killed one comes back, as a restarted container of the same name or as a new pod.
  * Every process leaves a Life: when it lived, and who ended it. A watcher kills them all if this process dies.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { workerProgram, type WorkerSettings } from '../../cli/dev/worker-program.ts';
+import type { RedisAddress } from '../../queue/connection/connection.ts';
 import { formatDuration } from '../../runtime/duration.ts';
 import { openWatcher } from '../../runtime/child-watchdog.ts';
-import { startTcpProxy, type TcpProxy } from '../support/tcpproxy.ts';
+import type { TcpProxy } from '../support/tcpproxy.ts';
 import type { Life } from './check.ts';
 
+/** How a worker reaches Redis. */
+export interface Reach {
+  readonly address: RedisAddress;
+  /** All its connections go through it. */
+  readonly proxy?: TcpProxy;
+}
+
 export interface FleetOptions {
-  readonly redisPort: number;
+  /** Of each new worker, which disposes of the proxy. */
+  readonly reach: () => Promise<Reach>;
   readonly settings: Omit<WorkerSettings, 'redis'>;
   readonly leaseMs: number;
+  /** More variables of their environment. */
+  readonly env?: NodeJS.ProcessEnv;
   /** Folder of the ledger. */
   readonly ledger: string;
   /** A pod is gone for good. */
@@ -25,7 +36,7 @@ export interface FleetOptions {
 export interface Pod {
   readonly id: string;
   readonly number: number;
-  readonly proxy: TcpProxy;
+  readonly reach: Reach;
   child: ChildProcess;
   ready: boolean;
   /** Who asked it to stop. */
@@ -72,25 +83,24 @@ export function createFleet(options: FleetOptions): Fleet {
   const active = (): Pod[] => [...pods.values()].filter((pod) => pod.stopping === undefined);
 
   async function add(): Promise<void> {
-    const proxy = await startTcpProxy(options.redisPort);
-    if (active().length >= wanted) return proxy[Symbol.asyncDispose]();
+    const reach = await options.reach();
+    if (active().length >= wanted) return reach.proxy?.[Symbol.asyncDispose]();
     const number = ++numbers;
     const id = `w${number}`;
-    const pod = { id, number, proxy, ready: false, stopping: undefined, back: undefined };
-    const started: Pod = { ...pod, ...start(id, proxy.port) };
+    const pod = { id, number, reach, ready: false, stopping: undefined, back: undefined };
+    const started: Pod = { ...pod, ...start(id, reach.address) };
     pods.set(id, started);
     watch(started);
   }
 
-  function start(name: string, port: number): Pick<Pod, 'child' | 'ended'> {
-    const redis = { url: `redis://127.0.0.1:${port}` };
+  function start(name: string, redis: RedisAddress): Pick<Pod, 'child' | 'ended'> {
     const { file, args, env } = workerProgram({ ...options.settings, module: HANDLER, redis }, name, {
       PATH: process.env['PATH'],
       CHAOS_LEDGER: options.ledger,
     });
     const lease = formatDuration(options.leaseMs);
     const child = spawn(file, args, {
-      env: { ...env, MILLRACE_LEASE: lease },
+      env: { ...env, ...options.env, MILLRACE_LEASE: lease },
       detached: true,
       stdio: ['ignore', 'ignore', 'pipe'],
     });
@@ -119,13 +129,13 @@ export function createFleet(options: FleetOptions): Fleet {
       if (pod.back === 'restarted' && pod.stopping === undefined) {
         pod.back = undefined;
         pod.ready = false;
-        Object.assign(pod, start(id, pod.proxy.port));
+        Object.assign(pod, start(id, pod.reach.address));
         watch(pod);
         return;
       }
       pods.delete(id);
       options.onGone(id);
-      await pod.proxy[Symbol.asyncDispose]();
+      await pod.reach.proxy?.[Symbol.asyncDispose]();
       fill();
     });
   }

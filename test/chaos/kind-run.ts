@@ -63,7 +63,7 @@ export async function runKindChaos(
   const keys = queueKeys(POOL, `${POOL}:result`);
   const url = `redis://${cluster.place.node}:${REDIS_NODE_PORT}`;
   await using queue = openQueue({ redis: url, queue: keys.queue, result: keys.result });
-  const clients = stack.use(openClients({ url, queues: [keys], plain: [] }));
+  const clients = stack.use(openClients({ address: { url }, queues: [keys], plain: [] }));
   await cluster.applyYaml(poolManifest(release, `${folder}/ledger`));
   const broken = new AbortController();
   const limit = AbortSignal.any([signal, AbortSignal.timeout(limitMs), broken.signal]);
@@ -77,7 +77,7 @@ export async function runKindChaos(
   };
   const look = setInterval(() => void queue.inspect().then(note, () => undefined), LOOK_MS);
   const struck = await playRounds(plan.rounds, {
-    redis,
+    redisOf: () => redis,
     queues: [keys],
     clients,
     limit,
@@ -92,7 +92,7 @@ export async function runKindChaos(
   progress(`all tasks settled: ${limit.aborted ? 'no' : 'yes'}; waiting until the pool sleeps`);
   const left = limit.aborted
     ? []
-    : await asleep(release).then(() => leftovers(redis, [keys], new Set(), SWEPT_MS));
+    : await asleep(release).then(() => leftovers(() => redis, [keys], new Set(), SWEPT_MS));
   const [results, dead] = await Promise.all([
     redis.hgetall(keys.result),
     readDeadLetters(redis, keys, 1_000_000),

@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../queue/keys.ts';
+import type { RedisOf } from '../../queue/location.ts';
 import { eventually } from '../support/eventually.ts';
 import type { Task } from './tasks.ts';
 
@@ -13,7 +14,7 @@ const GRAVES_MS = 20_000;
 
 /** Resolves to one line for each thing that should not be there after `withinMs`; to none as soon as there is none. */
 export async function leftovers(
-  redis: Redis,
+  redisOf: RedisOf,
   queues: readonly QueueKeys[],
   past: ReadonlySet<string>,
   withinMs = GRAVES_MS,
@@ -22,7 +23,7 @@ export async function leftovers(
   try {
     await eventually(
       async () => {
-        found = (await Promise.all(queues.map((keys) => look(redis, keys, past)))).flat();
+        found = (await Promise.all(queues.map((keys) => look(redisOf(keys), keys, past)))).flat();
         if (found.length > 0) throw new Error('something is left');
       },
       { withinMs, everyMs: 250 },

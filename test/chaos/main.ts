@@ -8,9 +8,12 @@ import { onSignals } from '../../runtime/lifecycle.ts';
 import { createProgram, duration, integer, runProgram } from '../../runtime/program.ts';
 import { version } from '../../runtime/version.ts';
 import { createKindPlan } from './kind-plan.ts';
-import { createPlan, type Plan } from './plan.ts';
-import { account, figuresOf, figuresText } from './report.ts';
-import { runChaos, type Outcome } from './run.ts';
+import { createPlan } from './plan.ts';
+import { account, figuresOf, figuresText, type Figures, type Told } from './report.ts';
+import { runChaos } from './run.ts';
+import { createTakeoverPlan } from './takeover-plan.ts';
+import { takeoverFigures, type TakeoverFigures } from './takeover-report.ts';
+import { runTakeovers } from './takeover-run.ts';
 
 interface Flags {
   readonly seed: number;
@@ -19,11 +22,17 @@ interface Flags {
   readonly limit?: number;
   readonly json?: boolean;
   readonly kind?: boolean;
+  readonly sentinel?: boolean;
+  readonly cluster?: boolean;
+  readonly every: number;
 }
 
 /** Tasks per ms on a very slow machine: a run that takes longer hangs. */
 const SLOW_PER_MS = 0.1;
+/** With takeovers, it waits for replicas, and for an election every so often. */
+const SLOW_WITH_TAKEOVERS = 0.005;
 const START_MS = 120_000;
+const EVERY_MS = 30_000;
 
 async function main(): Promise<void> {
   const program = createProgram('chaos', version)
@@ -40,32 +49,51 @@ async function main(): Promise<void> {
       '--kind',
       'run in a cluster made with kind, where pods are deleted, evicted, killed, rolled out and scaled in',
     )
+    .addOption(
+      new Option('--sentinel', 'with three sentinels: again and again, the replica takes over').conflicts([
+        'kind',
+        'cluster',
+      ]),
+    )
+    .addOption(
+      new Option(
+        '--cluster',
+        'on a Redis Cluster: again and again, one of three primaries is lost',
+      ).conflicts('kind'),
+    )
+    .option('--every <duration>', 'from one takeover to the next', duration, EVERY_MS)
     .option('--json', 'one JSON object as the last line of stdout; the rest to stderr')
     .allowExcessArguments(false);
   program.parse();
-  const { seed, workers, json, kind, ...flags } = program.opts<Flags>();
+  const { seed, workers, json, kind, sentinel, cluster, every, ...flags } = program.opts<Flags>();
   const tasks = flags.tasks ?? (kind ? 8_000 : 100_000);
   using signals = onSignals();
   const say = (line: string): void => void process.stderr.write(`${line}\n`);
   say(`seed ${seed}: ${tasks} tasks, at most ${workers} workers`);
-  const limitMs = flags.limit ?? START_MS + tasks / SLOW_PER_MS;
+  const limitMs = flags.limit ?? START_MS + tasks / (sentinel || cluster ? SLOW_WITH_TAKEOVERS : SLOW_PER_MS);
   const options = { limitMs, signal: signals.stopping, progress: say };
-  const [plan, outcome] = await play();
-  const figures = figuresOf(plan, outcome);
+  const [figures, outcome] = await play();
   const text = account(outcome) + figuresText(figures);
   (json ? process.stderr : process.stdout).write(`\n${text}`);
   if (json) process.stdout.write(`${JSON.stringify(figures)}\n`);
   if (outcome.violations.length > 0) process.exitCode = 1;
 
-  async function play(): Promise<[Pick<Plan, 'seed' | 'tasks'>, Outcome]> {
+  async function play(): Promise<[Figures | TakeoverFigures, Told]> {
     if (kind) {
       // Docker and kind are for those who ask for them
       const { runKindChaos } = await import('./kind-run.ts');
-      const kindPlan = createKindPlan(seed, tasks);
-      return [kindPlan, await runKindChaos(kindPlan, options)];
+      const plan = createKindPlan(seed, tasks);
+      const inKind = await runKindChaos(plan, options);
+      return [figuresOf(plan, inKind), inKind];
     }
-    const localPlan = createPlan(seed, tasks);
-    return [localPlan, await runChaos({ ...options, plan: localPlan, workers })];
+    if (sentinel || cluster) {
+      const plan = createTakeoverPlan(cluster ? 'cluster' : 'sentinel', seed, tasks, every);
+      const withTakeovers = await runTakeovers({ ...options, plan, workers });
+      return [takeoverFigures(plan, withTakeovers), withTakeovers];
+    }
+    const plan = createPlan(seed, tasks);
+    const local = await runChaos({ ...options, plan, workers });
+    return [figuresOf(plan, local), local];
   }
 }
 

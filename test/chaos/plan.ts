@@ -58,6 +58,9 @@ export type Fault =
   /** A plain RPOP worker takes so many tasks. Redis stays up meanwhile, as such a worker loses what it holds. */
   | { readonly kind: 'plain-worker'; readonly tasks: number };
 
+/** What happens to worker processes, whatever their Redis is. */
+export type WorkerFault = Extract<Fault, { kind: 'kill' | 'pause' | 'evict' }>;
+
 export interface Round<F = Fault> {
   readonly tasks: readonly Task[];
   readonly client: 'library' | 'plain';
@@ -77,11 +80,14 @@ export interface Plan {
 }
 
 /** The shortest lease that a worker takes is 1 s; on a busy machine that is too short to be kept without a fault. */
-const LEASE_MS = 3_000;
-const FAULTS_A_ROUND = 5;
-const FAULTS_WITHIN_MS = 1_500;
+export const LEASE_MS = 3_000;
+/** Shares of it: what a worker survives in its epoch, and what it does not. */
+const SHORT = [0.05, 0.5] as const;
+const LONG = [1.3, 2] as const;
+export const FAULTS_A_ROUND = 5;
+export const FAULTS_WITHIN_MS = 1_500;
 /** The share of tasks in the lower of the two queues. */
-const LOW = 0.3;
+export const LOW = 0.3;
 
 export function createPlan(seed: number, count: number): Plan {
   const queues = createRandom(seed, 'queues');
@@ -127,19 +133,34 @@ export function createDealer<F>(random: Random, deck: readonly (() => F)[]): () 
   };
 }
 
-/** Each kind of fault in its proportion. */
-function cards(random: Random, leaseMs: number): (() => Fault)[] {
-  const within = (from: number, to: number) => (): number =>
+/** Each kind of fault of workers in its proportion. */
+export function workerCards(random: Random, leaseMs: number): (() => WorkerFault)[] {
+  const within = (from: number, to: number): number =>
     Math.round(leaseMs * (from + (to - from) * random.real()));
   const who = (): number => random.real();
-  const short = within(0.05, 0.5);
-  const long = within(1.3, 2);
-  const kill = (share: number): Fault => ({
+  const kill = (share: number): WorkerFault => ({
     kind: 'kill',
     who: who(),
     share,
     back: random.pick(['restarted', 'replaced']),
   });
+  const pauses: readonly (readonly [number, number])[] = [SHORT, SHORT, LONG, LONG, LONG];
+  return [
+    ...Array.from({ length: 4 }, () => () => kill(0)),
+    () => kill(0.5),
+    () => kill(1),
+    ...pauses.map((range) => (): WorkerFault => ({ kind: 'pause', who: who(), ms: within(...range) })),
+    ...Array.from({ length: 2 }, () => (): WorkerFault => ({ kind: 'evict', who: who() })),
+  ];
+}
+
+/** Each kind of fault in its proportion. */
+function cards(random: Random, leaseMs: number): (() => Fault)[] {
+  const within = (from: number, to: number) => (): number =>
+    Math.round(leaseMs * (from + (to - from) * random.real()));
+  const who = (): number => random.real();
+  const short = within(...SHORT);
+  const long = within(...LONG);
   const stall = (direction: 'requests' | 'replies' | 'both', ms: number): Fault => ({
     kind: 'stall',
     who: who(),
@@ -147,15 +168,7 @@ function cards(random: Random, leaseMs: number): (() => Fault)[] {
     ms,
   });
   return [
-    ...Array.from({ length: 4 }, () => () => kill(0)),
-    () => kill(0.5),
-    () => kill(1),
-    ...[short, short, long, long, long].map((ms) => (): Fault => ({
-      kind: 'pause',
-      who: who(),
-      ms: ms(),
-    })),
-    ...Array.from({ length: 2 }, () => (): Fault => ({ kind: 'evict', who: who() })),
+    ...workerCards(random, leaseMs),
     ...(['worker', 'worker', 'workers', 'clients', 'controller'] as const).map((whose) => (): Fault => ({
       kind: 'cut',
       whose,

@@ -73,11 +73,11 @@ export function figuresOf(
 }
 
 /** Figures as lines for a person. */
-export function figuresText(figures: Figures): string {
-  const { faults, recoveryMs, ...rest } = figures;
+export function figuresText(figures: Pick<Figures, 'faults'> & Partial<Pick<Figures, 'recoveryMs'>>): string {
+  const { faults, recoveryMs = {}, ...rest } = figures;
   const kinds = Object.entries(faults).map(([kind, count]) => `${count} ${kind}`);
   return [
-    ...Object.entries(rest).map(([name, value]) => `${name.padEnd(20)} ${value}`),
+    ...Object.entries(rest).map(([name, value]) => `${name.padEnd(20)} ${String(value)}`),
     ...Object.entries(recoveryMs).map(
       ([kind, { count, p50, p99 }]) =>
         `recovery             after ${kind}: p50 ${p50} ms, p99 ${p99} ms of ${count} runs`,
@@ -89,8 +89,14 @@ export function figuresText(figures: Figures): string {
 
 const SHOWN = 10;
 
+/** What an account is made of; a history is not known of each run. */
+export interface Told extends Pick<Outcome, 'violations' | 'log'> {
+  readonly evidence: Pick<Outcome['evidence'], 'runs' | 'faults' | 'tasks'> &
+    Partial<Pick<Outcome['evidence'], 'custody'>>;
+}
+
 /** What went wrong: the ledger of each task, and the faults of that time. Empty when nothing did. */
-export function account({ violations, evidence, log }: Outcome): string {
+export function account({ violations, evidence, log }: Told): string {
   if (violations.length === 0) return '';
   const lines = [`${violations.length} violations`];
   for (const violation of violations.slice(0, SHOWN)) lines.push('', ...story(violation, evidence));
@@ -99,15 +105,12 @@ export function account({ violations, evidence, log }: Outcome): string {
   return [...lines, '', 'the last lines of the workers:', ...last, ''].join('\n');
 }
 
-function story(
-  { kind, id, text }: Violation,
-  { runs, faults, custody, tasks }: Outcome['evidence'],
-): string[] {
+function story({ kind, id, text }: Violation, { runs, faults, custody, tasks }: Told['evidence']): string[] {
   const lines = [`${kind}: ${id === undefined ? '' : `${id}: `}${text}`];
   if (id === undefined) return lines;
   const task = tasks.find((planned) => planned.id === id);
   lines.push(`  task ${task?.raw.slice(0, 120)} × ${task?.copies}`);
-  lines.push(`  fate ${JSON.stringify(custody.fates.get(id))}`);
+  if (custody) lines.push(`  fate ${JSON.stringify(custody.fates.get(id))}`);
   for (const run of runs.filter((one) => one.id === id)) {
     const end = run.ended ? `${run.ended.how} after ${run.ended.at - run.begun} ms` : 'never ended';
     lines.push(`  ${clock(run.begun)} run ${run.name}, attempt ${run.attempt}: ${end}`);
@@ -124,7 +127,7 @@ function story(
 
 const clock = (ms: number): string => new Date(ms).toISOString().slice(11, 23);
 
-function countKinds(faults: readonly DoneFault[]): Record<string, number> {
+export function countKinds(faults: readonly DoneFault[]): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const { kind } of faults.toSorted((a, b) => a.kind.localeCompare(b.kind)))
     counts[kind] = (counts[kind] ?? 0) + 1;

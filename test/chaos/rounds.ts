@@ -3,13 +3,14 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { within } from '../../queue/connection/connection.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
+import type { RedisOf } from '../../queue/location.ts';
 import type { DoneFault } from './check.ts';
 import type { Clients } from './clients.ts';
 import type { Round } from './plan.ts';
 
 export interface Stage<F> {
   /** Straight to the server. */
-  readonly redis: Redis;
+  readonly redisOf: RedisOf;
   readonly queues: readonly QueueKeys[];
   readonly clients: Clients;
   /** Ends the play where it is. */
@@ -75,7 +76,7 @@ interface Board {
   text(faults: number): string;
 }
 
-function createBoard<F>({ redis, queues, limit, workers }: Stage<F>): Board {
+function createBoard<F>({ redisOf, queues, limit, workers }: Stage<F>): Board {
   const began = performance.now();
   let pushed = 0;
   let open: number | undefined = 0;
@@ -85,7 +86,7 @@ function createBoard<F>({ redis, queues, limit, workers }: Stage<F>): Board {
     },
     until: async (leave) => {
       while (!limit.aborted) {
-        open = await countAll(redis, queues).catch(() => undefined);
+        open = await countAll(redisOf, queues).catch(() => undefined);
         if (open !== undefined && open <= leave) return;
         await delay(LOOK_MS);
       }
@@ -98,10 +99,10 @@ function createBoard<F>({ redis, queues, limit, workers }: Stage<F>): Board {
   };
 }
 
-async function countAll(redis: Redis, queues: readonly QueueKeys[]): Promise<number | undefined> {
+async function countAll(redisOf: RedisOf, queues: readonly QueueKeys[]): Promise<number | undefined> {
   let open = 0;
   for (const keys of queues) {
-    const here = await countOpen(redis, keys);
+    const here = await countOpen(redisOf(keys), keys);
     if (here === undefined) return undefined;
     open += here;
   }

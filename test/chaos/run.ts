@@ -46,8 +46,10 @@ export interface Outcome {
   readonly log: readonly string[];
 }
 
-const CONCURRENCY = 4;
-const GRACE_MS = 20_000;
+/** What the workers of a run are told. */
+export const CONCURRENCY = 4;
+export const GRACE_MS = 20_000;
+export const RETRY = { attempts: ATTEMPTS, backoff: { initialMs: 50, maxMs: 1_000, jitter: true } };
 /** How long a client may still wait after the last task was settled. */
 export const CLIENT_PATIENCE_MS = 10_000;
 
@@ -63,17 +65,26 @@ export async function runChaos({ plan, workers, limitMs, signal, progress }: Run
   const [keys] = queues as [QueueKeys];
   const redis = defineScripts(openRedis({ url: primary.url }, { onError: () => undefined }));
   stack.defer(() => closeRedis(redis));
+  const redisOf = (): typeof redis => redis;
   const clientProxy = stack.use(await startTcpProxy(primary.port));
   const controllerProxy = stack.use(await startTcpProxy(primary.port));
   const plain: string[] = [];
-  const clients = stack.use(openClients({ url: `redis://127.0.0.1:${clientProxy.port}`, queues, plain }));
+  const address = { url: `redis://127.0.0.1:${clientProxy.port}` };
+  const clients = stack.use(openClients({ address, queues, plain }));
   const controller = stack.use(
-    createController({ port: controllerProxy.port, queues, maxReplicas: workers, fleet: () => fleet }),
+    createController({
+      address: { url: `redis://127.0.0.1:${controllerProxy.port}` },
+      queues,
+      maxReplicas: workers,
+      fleet: () => fleet,
+    }),
   );
-  const retry = { attempts: ATTEMPTS, backoff: { initialMs: 50, maxMs: 1_000, jitter: true } };
   const fleet = stack.use(
     createFleet({
-      redisPort: primary.port,
+      reach: async () => {
+        const proxy = await startTcpProxy(primary.port);
+        return { address: { url: `redis://127.0.0.1:${proxy.port}` }, proxy };
+      },
       leaseMs: plan.leaseMs,
       ledger,
       settings: {
@@ -82,7 +93,7 @@ export async function runChaos({ plan, workers, limitMs, signal, progress }: Run
         result: keys.result,
         concurrency: CONCURRENCY,
         graceMs: GRACE_MS,
-        retry,
+        retry: RETRY,
       },
       onGone: (worker) => controller.gone(worker),
     }),
@@ -95,7 +106,7 @@ export async function runChaos({ plan, workers, limitMs, signal, progress }: Run
   controller.start();
   const striker = createStriker(scene);
   const faults = await playRounds(plan.rounds, {
-    redis,
+    redisOf,
     queues,
     clients,
     limit,
@@ -112,7 +123,7 @@ export async function runChaos({ plan, workers, limitMs, signal, progress }: Run
   progress(`all tasks settled: ${limit.aborted ? 'no' : 'yes'}; waiting for graves to be swept`);
   await fleet.stop();
   const past = pastOf(plan.tasks, plain);
-  const left = await leftovers(redis, queues, past, limit.aborted ? 0 : undefined);
+  const left = await leftovers(redisOf, queues, past, limit.aborted ? 0 : undefined);
   await controller.kill();
   const results = await redis.hgetall(keys.result);
   const dead = (await Promise.all(queues.map((queue) => readDeadLetters(redis, queue, 1_000_000)))).flat();

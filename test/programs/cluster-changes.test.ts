@@ -1,6 +1,7 @@
 /** A Redis Cluster that changes while a worker and plain clients are at work: slots move, primaries die. */
 import { Cluster } from 'ioredis';
 import { expect, test } from 'vitest';
+import { MAX_DURABILITY_MS } from '../../queue/connection/durability.ts';
 import { locationOf } from '../../queue/location.ts';
 import { openQueue } from '../../queue/queue.ts';
 import { startCluster, type RedisCluster } from '../support/cluster.ts';
@@ -80,6 +81,37 @@ test('a replica takes over from the primary of an idle queue: the next push wake
   await client.lpush(keys.queue, 'a');
   await eventually(() => expect(woken).toContain('p'));
   await eventually(async () => expect(await client.hget(keys.result, 'a')).toBe('done'));
+  expect(worker.epochs).toBe(1);
+});
+
+test('the primary of the results dies before its replica has one: with durability, it is stored again', async () => {
+  await using cluster = await startCluster({ replicas: 1 });
+  await using client = plainClient(cluster);
+  let keys = freshKeys();
+  while ((await cluster.ownerOf(keys.queue)) === (await cluster.ownerOf(keys.result))) keys = freshKeys();
+  const durability = { replicas: 1, timeoutMs: MAX_DURABILITY_MS };
+  await using worker = startWorker(cluster, keys, { handler: () => 'done', leaseMs: 60_000, durability });
+  await worker.ready();
+  const primary = await cluster.ownerOf(keys.result);
+  const replica = await cluster.replicaOf(primary);
+  replica.stop();
+  // what waits in a connection would reach the replica all the same
+  await primary.client().call('CLIENT', 'KILL', 'TYPE', 'replica');
+  try {
+    await client.lpush(keys.queue, 'a');
+    await eventually(async () => expect(await primary.client().hget(keys.result, 'a')).toBe('done'));
+    // the task is in flight until the replica has confirmed it
+    await primary.kill();
+  } finally {
+    replica.cont();
+  }
+  await eventually(async () => expect(await client.hget(keys.result, 'a')).toBe('done'), {
+    withinMs: 60_000,
+  });
+  await eventually(async () => {
+    const queue = await cluster.clientOf(keys.queue);
+    expect(await queue.hlen(keys.inflight(worker.id))).toBe(0);
+  });
   expect(worker.epochs).toBe(1);
 });
 

@@ -2,7 +2,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { MAX_DURABILITY_MS } from '../../queue/connection/durability.ts';
 import { NotReplicated, openQueue } from '../../queue/queue.ts';
+import { createLog } from '../../runtime/log.ts';
 import type { LogEvent } from '../../runtime/log-event.ts';
+import { createWorkerMetrics } from '../../worker/process/metrics.ts';
+import { createReplicationWait } from '../../worker/turn/replication.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { startTcpProxy } from '../support/tcpproxy.ts';
@@ -81,6 +84,26 @@ test('a worker waits for replicas, reports if they do not confirm, and continues
     replica.cont();
   }
   await confirmed('d');
+});
+
+test('results on another server are stored again where it may no longer be the primary, and not where WAIT is refused', async () => {
+  await primary.client().call('ACL', 'SETUSER', 'hasty', 'on', '>theirs', '~*', '+@all', '-wait');
+  const log: LogLine[] = [];
+  const wait = createReplicationWait({
+    durability: patient,
+    log: createLog('test', 'info', { write: (line) => void log.push(JSON.parse(line) as LogLine) }),
+    metrics: createWorkerMetrics().of('q'),
+  });
+  const [first, demoted] = [primary.client(), replica.client()];
+  const refused = primary.client({ username: 'hasty', password: 'theirs' });
+  await Promise.all([first, demoted, refused].map((redis) => redis.ping()));
+  await wait.stored(first, 1);
+  // as is a primary that was demoted before it was asked
+  await expect(wait.stored(demoted, 1)).rejects.toBeInstanceOf(NotReplicated);
+  expect(log).toEqual([]);
+  await wait.stored(refused, 1);
+  await wait.settled(refused, 1);
+  expect(log).toMatchObject([{ event: 'not-replicated' }]);
 });
 
 type Fall = (server: RedisServer, next: RedisServer) => Promise<unknown>;

@@ -53,11 +53,10 @@ const isRefused = (error: unknown): boolean => {
 export function createTurnMaker(context: EpochContext): TurnMaker {
   const { options, resender, parts, tasks, lane } = context;
   const { redis, keys, slots, log, metrics } = options;
-  const sender = createTurnSender({ ...options, resender, parts });
+  const { durability } = options;
+  const replication = createReplicationWait({ durability, log, metrics });
+  const sender = createTurnSender({ ...options, resender, parts, replication });
   const cancels = createCancelCheck(redis, keys, (send) => resender.send(send, isRefused));
-  const { durability, results } = options;
-  const servers = results ? [results.redis, redis] : [redis];
-  const awaitReplication = createReplicationWait({ servers, durability, log, metrics });
 
   return {
     make: async () => {
@@ -69,7 +68,7 @@ export function createTurnMaker(context: EpochContext): TurnMaker {
       const tookMs = performance.now() - sentAt;
       metrics.turned(tookMs / 1e3);
       if (reply === undefined || reply.kind === 'fenced') return false;
-      await awaitReplication(plan.settling);
+      await replication.settled(redis, plan.settling);
       const before = context.state;
       apply(context, plan, { reply, sentAt, tookMs });
       const marked = await cancels.marked(reply, () => tasks.deliveries);

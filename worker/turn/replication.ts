@@ -1,43 +1,87 @@
 /**
- * Waits for replication after turns that settled something, if configured. The results are written and visible by then; the wait
- * only delays the next turn. When too few replicas confirm, work continues; the beginning and the end of that are logged, and
- * the tasks counted.
+ * Waits for replication, if configured: after turns that settled something and, where results are on another server than their queue,
+ * before them. The results are written and visible by then; the wait only delays what comes next. When too few replicas confirm, work
+ * continues; the beginning and the end of that are logged, and the tasks counted.
  */
 import type { Redis } from 'ioredis';
 import { awaitReplicas, NotReplicated, type Durability } from '../../queue/connection/durability.ts';
+import { isReply, replyCode } from '../../queue/connection/reply-code.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { LogEvent } from '../../runtime/log-event.ts';
 import type { QueueMetrics } from '../process/metrics.ts';
 
 export interface ReplicationOptions {
-  /** The connections that have settled something. */
-  readonly servers: readonly Redis[];
   readonly durability: Durability | undefined;
   readonly log: Logger;
   readonly metrics: QueueMetrics;
 }
 
-/** Returns a function to call after each turn with the number of tasks that it settled. It never rejects. */
-export function createReplicationWait(options: ReplicationOptions): (settled: number) => Promise<void> {
-  const { servers, durability, log, metrics } = options;
+export interface ReplicationWait {
+  /** After a turn that settled this many tasks on the server of this connection. Never rejects. */
+  settled(redis: Redis, tasks: number): Promise<void>;
+  /**
+   * After this many results were stored on another server than their queue's, before the turn that settles their tasks. Rejects with
+   * `NotReplicated` when another server may have taken over without them: store them again.
+   */
+  stored(redis: Redis, results: number): Promise<void>;
+}
+
+export function createReplicationWait({ durability, log, metrics }: ReplicationOptions): ReplicationWait {
   let missing = false;
-  return async (settled) => {
-    if (!durability || settled === 0) return;
-    try {
-      const what = `${settled} tasks were settled`;
-      await Promise.all(servers.map((redis) => awaitReplicas(redis, durability, what)));
-      if (missing)
-        log.info(
-          { event: LogEvent.ReplicatedAgain, replicas: durability.replicas },
-          'settled tasks are replicated in time again',
-        );
-      missing = false;
-    } catch (error) {
-      // they are settled unless another server has taken over without them, which the next turn detects
-      metrics.notReplicated(settled);
-      if (missing) return;
-      missing = error instanceof NotReplicated;
-      log.error({ event: LogEvent.NotReplicated, err: error }, 'settled tasks may not be replicated');
-    }
+  /** Of those that the next turn settles. */
+  let counted = 0;
+
+  function confirmed(): void {
+    if (missing)
+      log.info(
+        { event: LogEvent.ReplicatedAgain, replicas: durability?.replicas },
+        'settled tasks are replicated in time again',
+      );
+    missing = false;
+  }
+
+  function unconfirmed(tasks: number, error: unknown): void {
+    metrics.notReplicated(tasks);
+    if (missing) return;
+    missing = error instanceof NotReplicated;
+    log.error({ event: LogEvent.NotReplicated, err: error }, 'settled tasks may not be replicated');
+  }
+
+  return {
+    settled: async (redis, tasks) => {
+      const before = counted;
+      counted = 0;
+      if (!durability || tasks === 0) return;
+      try {
+        await awaitReplicas(redis, durability, `${tasks} tasks were settled`);
+        if (before === 0) confirmed();
+      } catch (error) {
+        // they are settled unless another server has taken over without them, which the next turn detects
+        unconfirmed(tasks - before, error);
+      }
+    },
+    stored: async (redis, results) => {
+      if (!durability || results === 0) return;
+      try {
+        await awaitReplicas(redis, durability, `${results} results were stored`);
+        counted = 0;
+      } catch (error) {
+        // no turn of the queue detects that the server of the results is another one
+        if (mayBeElsewhere(error)) throw error;
+        counted = results;
+        unconfirmed(results, error);
+      }
+    },
   };
+}
+
+/**
+ * Whether nobody knows if the server that has the writes is still the primary. One that is made a replica ends a WAIT (`UNBLOCKED`) and
+ * refuses the next one (`ERR WAIT cannot be used with replica instances`); any other error reply is about WAIT itself, which a user may
+ * not execute, or a proxy does not.
+ */
+function mayBeElsewhere(error: unknown): boolean {
+  if (!(error instanceof NotReplicated) || error.cause === undefined) return false;
+  const { cause } = error;
+  return !isReply(cause) || replyCode(cause) === 'UNBLOCKED' || / replica instances/.test(cause.message);
 }

@@ -16,6 +16,7 @@ import { turn, type Settled, type TurnReply, type TurnRequest } from '../../queu
 import type { Logger } from '../../runtime/log.ts';
 import { LogEvent } from '../../runtime/log-event.ts';
 import type { Part, Parts } from './refused-outcomes.ts';
+import type { ReplicationWait } from './replication.ts';
 import type { Resender } from './resend.ts';
 import { turnRefusalOf, type TurnRefusal } from './refusal.ts';
 import { settledOf } from './batch.ts';
@@ -37,6 +38,7 @@ export interface TurnSenderOptions {
   readonly keys: QueueKeys;
   /** Where the result hash is on another server: results are stored there before the turn. */
   readonly results: ResultsElsewhere | undefined;
+  readonly replication: Pick<ReplicationWait, 'stored'>;
   readonly resender: Resender;
   readonly parts: Parts;
   readonly log: Logger;
@@ -68,9 +70,12 @@ export function createTurnSender(options: TurnSenderOptions): TurnSender {
   }
 
   async function settle(by: Redis, request: TurnRequest): Promise<TurnReply> {
-    const { results } = options;
+    const { results, replication } = options;
     if (!results) return await turn(by, keys, request);
-    await results.drops.guard(() => results.store(request.settled.results));
+    const stored = request.settled.results;
+    await results.drops.guard(() => results.store(stored));
+    // once the tasks are settled, nothing would run them again
+    await replication.stored(results.redis, stored.length);
     return await turn(by, keys, { ...request, stored: true });
   }
 
