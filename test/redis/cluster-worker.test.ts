@@ -36,6 +36,39 @@ test('plain names: the result hash is on another primary, and plain clients see 
   expect(worker.epochs).toBe(1);
 });
 
+test('while the primary of the results is away, the lease is renewed, and what it cannot store comes later', async () => {
+  const keys = await keysApart();
+  const redis = await cluster.clientOf(keys.queue);
+  const results = await cluster.ownerOf(keys.result);
+  const { promise: released, resolve: release } = Promise.withResolvers<void>();
+  await using worker = startWorker(cluster, keys, {
+    leaseMs: 60_000,
+    concurrency: 2,
+    handler: async (task) => {
+      if (task === 'long') await released;
+      return `done ${String(task)}`;
+    },
+  });
+  await worker.ready();
+  const turns = async (): Promise<number> => Number(await redis.hget(keys.worker(worker.id), 'turn'));
+  results.stop();
+  try {
+    await redis.lpush(keys.queue, 'long', 'short');
+    await eventually(() =>
+      expect(worker.log).toContainEqual(expect.objectContaining({ event: 'outcome-deferred' })),
+    );
+    const before = await turns();
+    await eventually(async () => expect(await turns()).toBeGreaterThan(before));
+  } finally {
+    results.cont();
+  }
+  const reader = results.client();
+  await eventually(async () => expect(await reader.hgetall(keys.result)).toEqual({ short: 'done short' }));
+  release();
+  expect(await resultsOf(reader, keys.result, 2)).toEqual({ long: 'done long', short: 'done short' });
+  expect(worker.epochs).toBe(1);
+});
+
 test('one slot for both: a turn stores the results, as on a single server', async () => {
   const { queue } = freshKeys();
   const keys = queueKeys(`{${queue}}:tasks`, `{${queue}}:results`);

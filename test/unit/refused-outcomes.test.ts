@@ -3,7 +3,7 @@ import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { ConnectionDropped } from '../../queue/connection/drops.ts';
 import { createParts, wholePart, type Part, type Parts } from '../../worker/turn/refused-outcomes.ts';
-import { turnRefusalOf, type TurnRefusal } from '../../worker/turn/refusal.ts';
+import { ResultsAway, turnRefusalOf, type TurnRefusal } from '../../worker/turn/refusal.ts';
 import type { Finished, Outcome } from '../../worker/task/outcome.ts';
 
 const finished = (receipt: string, outcome: Outcome = { kind: 'result', value: 'x' }): Finished => ({
@@ -72,7 +72,7 @@ test('what a state of the server refuses is deferred as it is, sent again, and h
   const parts = createParts(() => 2);
   const state: TurnRefusal = { kind: 'state', reason: 'WRONGTYPE' };
   expect(parts.refused(wholePart([finished('a')]), state, true, 100)).toBe('deferred');
-  expect(parts).toMatchObject({ size: 1, open: 0, awaitingMemory: 0, full: false, dueAt: 2_100 });
+  expect(parts).toMatchObject({ size: 1, open: 0, awaitingServer: 0, full: false, dueAt: 2_100 });
   expect(parts.next(2_099)).toBeUndefined();
   const again = parts.next(2_100) as Part;
   expect(again.entries[0]?.outcome.kind).toBe('result');
@@ -88,8 +88,17 @@ test('what waits for memory alone is not handed back, unless it is on its way ba
   parts.refused(wholePart([finished('a')]), state, true, 0);
   parts.refused(wholePart([finished('b', { kind: 'release' })]), state, true, 0);
   parts.release(1_000);
-  expect(parts).toMatchObject({ size: 2, open: 0, awaitingMemory: 1, dueAt: 2_000 });
+  expect(parts).toMatchObject({ size: 2, open: 0, awaitingServer: 1, dueAt: 2_000 });
   expect(parts.next(2_000)?.entries[0]?.outcome.kind).toBe('result');
+});
+
+test('what waits for the server of its results is deferred as a whole, whatever was answered, and not handed back', () => {
+  const parts = createParts(() => 2);
+  const away = turnRefusalOf(new ResultsAway('no answer')) as TurnRefusal;
+  expect(parts.refused(wholePart([finished('a'), finished('b')]), away, false, 0)).toBe('deferred');
+  expect(parts).toMatchObject({ size: 2, open: 0, full: true, awaitingServer: 2, dueAt: 2_000 });
+  parts.release(1_000);
+  expect(parts.next(2_000)?.entries.map(({ outcome }) => outcome.kind)).toEqual(['result', 'result']);
 });
 
 test("a server without memory is distinguished from other states, even within a script's error", () => {

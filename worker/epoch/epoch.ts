@@ -87,7 +87,7 @@ function handBack(context: EpochContext): void {
 
 /** Nothing runs, and everything that finished is settled or can only be handed back. */
 const isSettled = ({ tasks, batch, parts }: EpochContext): boolean =>
-  tasks.running + batch.size + parts.open + parts.awaitingMemory === 0;
+  tasks.running + batch.size + parts.open + parts.awaitingServer === 0;
 
 function mayWaitInRedis({ mode, state, options, lane, tasks }: EpochContext): boolean {
   const { slots } = options;

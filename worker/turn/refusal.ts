@@ -8,12 +8,18 @@ import { ConnectionDropped } from '../../queue/connection/drops.ts';
 export interface TurnRefusal {
   /**
    * `unsendable`: it could not even be packed. `rejected`: the server refused it. `dropped`: the server closed the connection
-   * on it. `state`: the server refuses it at present, for want of memory or because a key has another type.
+   * on it. `state`: the server refuses it at present, for want of memory or because a key has another type. `away`: the server of the
+   * results, which is another one, does not answer.
    */
-  readonly kind: 'unsendable' | 'rejected' | 'dropped' | 'state';
+  readonly kind: 'unsendable' | 'rejected' | 'dropped' | 'state' | 'away';
   readonly reason: string;
   /** The server is out of memory, from which most servers recover. */
   readonly noMemory?: true;
+}
+
+/** The server of the results, which is not that of their queue, does not answer. */
+export class ResultsAway extends Error {
+  override name = 'ResultsAway';
 }
 
 /**
@@ -33,6 +39,7 @@ export function turnRefusalOf(error: unknown): TurnRefusal | undefined {
   if (!(error instanceof Error)) return undefined;
   const reason = error.message.split('\n', 1)[0] ?? '';
   if (error instanceof ConnectionDropped) return { kind: 'dropped', reason };
+  if (error instanceof ResultsAway) return { kind: 'away', reason };
   if (error instanceof RangeError) return { kind: 'unsendable', reason };
   if (error instanceof TypeError) return { kind: 'rejected', reason };
   if (!isReply(error)) return undefined;

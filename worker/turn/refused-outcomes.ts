@@ -6,10 +6,11 @@
  *   many ──refused──▶ two halves
  *   one  ──refused three times──▶ dead letter ──refused──▶ dead letter without notifying clients ──refused──▶ deferred
  *   one  ──refused by a state of the server (no memory, a key of another type)──▶ deferred
+ *   many ──the server of their results is away──▶ deferred
  *
  * Deferred outcomes are resent every DEFERRED_MS while the worker lives; their tasks stay in flight, and other work continues. A
- * worker that drains hands them back to the queue instead, except those that only wait for memory: those it resends as long as
- * it can, because most servers recover, and the task need not run twice.
+ * worker that drains hands them back to the queue instead, except those that only wait for memory or for a server: those it resends as long
+ * as it can, because most servers recover, and the task need not run twice.
  */
 import type { Finished } from '../task/outcome.ts';
 import type { TurnRefusal } from './refusal.ts';
@@ -24,8 +25,8 @@ export interface Part {
   readonly apart: boolean;
   readonly stage: 'whole' | 'buried' | 'unreported';
   readonly deferred: boolean;
-  /** It was deferred for want of memory. */
-  readonly awaitingMemory: boolean;
+  /** It was deferred for want of memory, or of the server of its results. */
+  readonly awaitingServer: boolean;
 }
 
 export interface Parts {
@@ -33,8 +34,8 @@ export interface Parts {
   readonly size: number;
   /** Without deferred ones. */
   readonly open: number;
-  /** Deferred outcomes that can be stored as they are once the server has memory. */
-  readonly awaitingMemory: number;
+  /** Deferred outcomes that can be stored as they are once the server has memory, or answers. */
+  readonly awaitingServer: number;
   /** Too many are deferred, or too many bytes of them, for the worker to take more tasks. */
   readonly full: boolean;
   /** When the next part is due, by performance.now(); `Infinity` without any. */
@@ -50,7 +51,7 @@ export interface Parts {
   ): 'cut' | 'again' | 'buried' | 'deferred';
   /** The server accepts outcomes again: deferred ones are due. */
   recovered(now: number): void;
-  /** The worker drains: deferred tasks go back to the queue, except those that only wait for memory. */
+  /** The worker drains: deferred tasks go back to the queue, except those that only wait for the server. */
   release(now: number): void;
 }
 
@@ -62,7 +63,7 @@ const DOUBTS = 6;
 const FULL_BYTES = 64 << 20;
 
 export function wholePart(entries: readonly Finished[], due = 0, apart = false): Part {
-  return { entries, due, refusals: 0, apart, stage: 'whole', deferred: false, awaitingMemory: false };
+  return { entries, due, refusals: 0, apart, stage: 'whole', deferred: false, awaitingServer: false };
 }
 
 /** `most`: how many outcomes may be deferred while the worker goes on. */
@@ -84,8 +85,8 @@ export function createParts(most: () => number): Parts {
     get open() {
       return count((part) => !part.deferred);
     },
-    get awaitingMemory() {
-      return count((part) => part.deferred && part.awaitingMemory);
+    get awaitingServer() {
+      return count((part) => part.deferred && part.awaitingServer);
     },
     get full() {
       const bytes = parts.reduce((sum, part) => sum + (part.deferred ? bytesOf(part) : 0), 0);
@@ -102,6 +103,8 @@ export function createParts(most: () => number): Parts {
       const { entries } = part;
       const apart = part.apart || refusal.kind === 'rejected' || refusal.kind === 'dropped';
       const refusals = part.refusals + 1;
+      if (refusal.kind === 'away')
+        return deferred({ ...part, refusals: 0, awaitingServer: canGoBack(part) }, now);
       if (!sure && refusals < DOUBTS && refusal.kind !== 'unsendable') {
         parts.unshift({ ...part, refusals, due: now });
         return 'again';
@@ -115,8 +118,8 @@ export function createParts(most: () => number): Parts {
         return 'cut';
       }
       if (refusal.kind === 'state') {
-        const awaitingMemory = canGoBack(part) && refusal.noMemory === true;
-        return deferred({ ...part, refusals: 0, awaitingMemory }, now);
+        const awaitingServer = canGoBack(part) && refusal.noMemory === true;
+        return deferred({ ...part, refusals: 0, awaitingServer }, now);
       }
       if (refusals < REFUSALS && refusal.kind !== 'unsendable') {
         parts.push({ ...part, apart, refusals, due: now + AGAIN_MS * refusals });
@@ -135,7 +138,7 @@ export function createParts(most: () => number): Parts {
     },
     release: (now) => {
       parts = parts.map((part) =>
-        part.deferred && !part.awaitingMemory && canGoBack(part) ? goingBack(part, now) : part,
+        part.deferred && !part.awaitingServer && canGoBack(part) ? goingBack(part, now) : part,
       );
     },
   };

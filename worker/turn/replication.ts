@@ -57,7 +57,7 @@ export function createReplicationWait({ durability, log, metrics }: ReplicationO
         if (before === 0) confirmed();
       } catch (error) {
         // they are settled unless another server has taken over without them, which the next turn detects
-        unconfirmed(tasks - before, error);
+        unconfirmed(Math.max(0, tasks - before), error);
       }
     },
     stored: async (redis, results) => {
