@@ -33,7 +33,7 @@ test('each alert is tested, has a severity and a remedy', async () => {
   }
 });
 
-test('the dashboard is what scripts/grafana.ts makes; npm run docs writes it', async () => {
+test('the dashboard is what scripts/grafana-panels.ts makes; npm run docs writes it', async () => {
   const file = join(root, 'charts/millrace/dashboards/millrace.json');
   expect(await readFile(file, 'utf8')).toBe(dashboard());
 });
