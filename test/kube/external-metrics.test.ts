@@ -323,9 +323,11 @@ describe('a HorizontalPodAutoscaler', () => {
     }
     await redis.del(`${namespace}:mail`);
     await replicasAre('mail', lowest);
-    // the pool has written nothing
-    const pool = await world.objects.get(POOLS, { namespace, name: 'mail' });
-    expect(pool.status?.conditions?.find(({ type }) => type === 'Ready')).toMatchObject({ reason: 'DryRun' });
+    // the pool has written nothing; its status follows a moment after the metrics
+    await eventually(async () => {
+      const { status } = await world.objects.get(POOLS, { namespace, name: 'mail' });
+      expect(status?.conditions?.find(({ type }) => type === 'Ready')).toMatchObject({ reason: 'DryRun' });
+    }, bounded);
   });
 
   test('whose Deployment began at zero never wakes it, which doctor finds', async () => {
