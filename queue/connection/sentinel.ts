@@ -6,6 +6,7 @@
  * one with the password of Redis, as the two are mostly the same. Credentials that worked are tried first from then on.
  */
 import type { Redis } from 'ioredis';
+import { plainText } from '../../runtime/plain-text.ts';
 import { endpointName, sentinelEndpoints, tlsOptions, type Endpoint, type RedisAddress } from './address.ts';
 import type { Locator } from './connector.ts';
 import { currentAddress } from './credentials.ts';
@@ -86,7 +87,7 @@ export async function askSentinel(address: RedisAddress, node: Endpoint): Promis
       }),
       redis.call('SENTINEL', 'ckquorum', name).then(
         () => undefined,
-        (error: unknown) => (error as Error).message,
+        (error: unknown) => plainText((error as Error).message),
       ),
     ]);
     const field = fieldsOf(reply);
@@ -171,8 +172,10 @@ function addNodes(nodes: Endpoint[], others: readonly Endpoint[]): void {
 
 function refusal(error: unknown, node: Endpoint, encrypted: boolean, given: boolean): SentinelRefused {
   const { trouble } = classifyError(error, encrypted);
+  const told = (answer: 'quoted' | 'withheld'): string =>
+    `sentinel ${endpointName(node)}${errorSuffix(error, encrypted, answer)}`;
   if (trouble !== 'credentials')
-    return new SentinelRefused(trouble, `sentinel ${endpointName(node)}${errorSuffix(error, encrypted)}`);
+    return new SentinelRefused(trouble, told('quoted'), { cause: error, withheld: told('withheld') });
   const words = given
     ? 'the sentinels refuse the password: give theirs, as sentinel.passwordFrom or MILLRACE_REDIS_SENTINEL_PASSWORD'
     : 'the sentinels require a password: give it as sentinel.passwordFrom or MILLRACE_REDIS_SENTINEL_PASSWORD';

@@ -3,11 +3,13 @@ import { createServer } from 'node:net';
 import { expect, test } from 'vitest';
 import {
   closeRedis,
+  dropRedis,
   describeRedisError,
   openRedis,
   within,
   type RedisAddress,
 } from '../../queue/connection/connection.ts';
+import { startLyingRedis } from '../support/lying-redis.ts';
 import { freePort, startRedis } from '../support/redis.ts';
 import { startOneSentinel } from '../support/sentinel.ts';
 
@@ -107,6 +109,23 @@ test.each([
     expect(await told(address)).toEqual(typeof words === 'string' ? words : expect.stringMatching(words));
   },
 );
+
+test('what a sentinel replies is cut and cleaned, and withheld from those who must not read it', async () => {
+  await using liar = await startLyingRedis();
+  liar.tell({ sentinel: { bytes: `-ERR \u001B[31mwhat listens here${' and more'.repeat(200)}\r\n` } });
+  const address = { sentinel: { name: 'main', nodes: [`127.0.0.1:${liar.port}`] } };
+  const { promise, resolve } = Promise.withResolvers<Error>();
+  const client = openRedis(address, { retryStrategy: () => null, onError: resolve });
+  const error = await promise;
+  dropRedis(client);
+  const quoted = describeRedisError(error, address);
+  expect(quoted).toContain('what listens here');
+  expect(quoted.length).toBeLessThan(500);
+  expect(quoted).not.toContain('\u001B');
+  expect(describeRedisError(error, address, 'withheld')).toMatch(
+    /: sentinel 127\.0\.0\.1:\d+ rejected a command: its reply is in the controller's log$/,
+  );
+});
 
 test('refusals of sentinels are reported with the same message each time', async () => {
   await using redis = await startRedis();
