@@ -47,6 +47,12 @@ export interface QueueKeys {
   readonly cancelled: string;
   /** ZSET: results, errors and dead letters that expire, by due time, ms of Redis time. See sweep.lua. */
   readonly expiry: string;
+  /** HASH: the move of this queue to another place, while there is one: who makes it, and the batch in hand. See move-hold.lua. */
+  readonly move: string;
+  /** LIST: the batch in hand of that move, which is neither in its old place nor known to be in its new one. See move-out.lua. */
+  readonly moving: string;
+  /** HASH: moves of other queues to this one: id of the move → number of its last batch here; and its newest task. See move-in.lua. */
+  readonly arrivals: string;
   /** HASH: epoch, state and description of one worker. */
   worker(id: string): string;
   /** HASH: receipt → raw task. */
@@ -97,6 +103,9 @@ export function queueKeys(queue: string, result: string): QueueKeys {
     apart: `${base}:apart`,
     cancelled: `${base}:cancelled`,
     expiry: `${base}:expiry`,
+    move: `${base}:move`,
+    moving: `${base}:moving`,
+    arrivals: `${base}:arrivals`,
     worker: (id) => `${base}:worker:${id}`,
     inflight: (id) => `${base}:inflight:${id}`,
     carried: (id) => `${base}:carried:${id}`,

@@ -37,6 +37,13 @@ const arity = {
   'list-workers': 2,
   heads: 1,
   move: 4,
+  'move-hold': 2,
+  'move-out': 5,
+  'move-in': 7,
+  'move-rest': 6,
+  'move-page': 1,
+  'move-keep': 2,
+  'move-drop': 1,
 } as const;
 
 /** Defines the scripts on a connection. Call once for each. */

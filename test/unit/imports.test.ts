@@ -78,7 +78,7 @@ const stages: Record<string, readonly (readonly string[])[]> = {
   queue: [
     ['queue.ts'],
     ['parts'],
-    ['results'],
+    ['results', 'move'],
     ['*'],
     ['sources'],
     ['pool', 'workers'],

@@ -32,7 +32,9 @@ test('the functions that several scripts have', () => {
     'fingerprint',
     'is_over',
     'queue_time',
+    'recall',
     'remember',
+    'sound',
     'tally',
   ]);
 });

@@ -1,0 +1,118 @@
+/**
+ * Who moves a queue: one process at a time (move-hold.lua). The record of a move is in the queue's old place, and a mark of it in
+ * each new one (`arrivals`), so that a process that goes on with it later goes on to the same place, whatever it is called by then.
+ */
+import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { QueueKeys } from '../keys.ts';
+import { script } from '../scripts/scripts.ts';
+import type { Side } from './side.ts';
+
+/** Another process moves this queue. */
+export class MoveTaken extends Error {
+  override name = 'MoveTaken';
+  constructor(queue: string) {
+    super(`another millrace move is moving "${queue}" right now: wait for it, or end it first`);
+  }
+}
+
+/** A move that was begun went to another place. */
+export class MovedElsewhere extends Error {
+  override name = 'MovedElsewhere';
+}
+
+export interface Claim {
+  readonly keys: QueueKeys;
+  readonly id: string;
+  readonly process: string;
+  readonly leaseMs: number;
+  /** An earlier process began it. */
+  readonly resumed: boolean;
+}
+
+/** Claims a queue, waiting for the lease of a process that may have died. Throws `MoveTaken`. */
+export async function claim(source: Side, keys: QueueKeys, process: string, leaseMs: number): Promise<Claim> {
+  const begin = (): Promise<unknown> => hold(source, { keys, process, leaseMs }, 'begin', randomUUID());
+  let ended: number | undefined;
+  for (;;) {
+    const [status, first, second, to] = (await begin()) as [number, Buffer | number, number, Buffer];
+    if (status === 1) {
+      return { keys, process, leaseMs, id: first.toString(), resumed: to.length > 0 };
+    }
+    const ends = Number(first);
+    if (ended !== undefined && ends > ended) throw new MoveTaken(keys.queue);
+    ended = ends;
+    await delay(Math.max(10, ends - second + 10));
+  }
+}
+
+/**
+ * Marks the move in its new place, or checks that it is marked there. Throws `MovedElsewhere` if it went to another one.
+ */
+export async function markDestination(
+  source: Side,
+  destination: Side,
+  claimed: Claim,
+  to: readonly QueueKeys[],
+): Promise<void> {
+  const names = JSON.stringify(to.map(({ queue, result }) => [queue, result]));
+  const { keys, id } = claimed;
+  const before = await source.ask(source.at(keys.queue).hget(keys.move, 'to'));
+  if (before !== null) {
+    const marks = to.map((one) => destination.at(one.queue).hexists(one.arrivals, id));
+    const found = await destination.ask(Promise.all(marks));
+    if (before === names && found.every((mark) => mark === 1)) return;
+    throw new MovedElsewhere(
+      `the move of "${keys.queue}" that was begun goes to ${described(before)}` +
+        `${before === names ? ' in another Redis' : ''}: finish it with the flags of that time`,
+    );
+  }
+  await destination.ask(
+    Promise.all(to.map((one) => destination.at(one.queue).hsetnx(one.arrivals, id, '0'))),
+  );
+  await hold(source, claimed, 'ready', names);
+}
+
+/** The names in a record, shortened. */
+function described(names: string): string {
+  const queues = (JSON.parse(names) as [string, string][]).map(([queue]) => `"${queue}"`);
+  return queues.length > 2 ? `${queues[0]} … ${queues.at(-1)} (${queues.length} lists)` : queues.join(', ');
+}
+
+/** Renews the lease. Throws `MoveTaken` if another process has taken over. */
+export async function renew(source: Side, claimed: Claim): Promise<void> {
+  const [status] = (await hold(source, claimed, 'renew')) as [number];
+  if (status === 0) throw new MoveTaken(claimed.keys.queue);
+}
+
+/** Another process may go on with it. */
+export async function release(source: Side, claimed: Claim): Promise<void> {
+  await hold(source, claimed, 'release');
+}
+
+/** Ends a move: nothing of it is left in either place. */
+export async function endMove(
+  source: Side,
+  destination: Side,
+  claimed: Claim,
+  to: readonly QueueKeys[],
+): Promise<void> {
+  await hold(source, claimed, 'end');
+  await destination.ask(
+    Promise.all(
+      to.map(({ queue, arrivals }) =>
+        destination.at(queue).hdel(arrivals, claimed.id, `newest:${claimed.id}`),
+      ),
+    ),
+  );
+}
+
+async function hold(
+  source: Side,
+  { keys, process, leaseMs }: Pick<Claim, 'keys' | 'process' | 'leaseMs'>,
+  how: 'begin' | 'renew' | 'ready' | 'release' | 'end',
+  about = '',
+): Promise<unknown> {
+  const call = script(source.at(keys.queue), 'move-hold');
+  return await source.ask(call(keys.move, keys.moving, how, process, leaseMs, about));
+}

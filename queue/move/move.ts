@@ -1,0 +1,339 @@
+/**
+ * `queue/move/` takes queues and the addresses of two places, and moves all that belongs to the queues from one to the other while
+ * clients and workers use both. It knows nothing of flags, pools or terminals.
+ *
+ * Each task is in exactly one of: the old place, the hand of the move in the old place, the new place. A batch goes from the first
+ * to the second by one script, and is written to the third by another one that refuses a number which it has seen; only then is it
+ * deleted from the hand. So a process may be killed, and a connection break, anywhere: whoever continues finds the batch in the hand
+ * and sends it again. What has an id of its own (results, errors, cancel marks) is copied and then deleted, which may be repeated.
+ *
+ * The order in which a queue is moved: its pause and its cancel marks, so that they are there before the tasks; tasks, the oldest
+ * first; delayed tasks, dead letters, results. Tasks in flight stay with their workers until these have settled them, and what they
+ * leave (results, retries, tasks handed back) is moved after that. Counters and the records of pools come last.
+ */
+import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { RedisAddress } from '../connection/connection.ts';
+import type { QueueKeys } from '../keys.ts';
+import { reapExpired } from '../workers/reap.ts';
+import { moveKind, noteCaughtUp, openRoute, type Route } from './batches.ts';
+import { claim, endMove, markDestination, release, renew, type Claim } from './claim.ts';
+import { moveCancelMarks, moveExpiry, moveHash } from './copies.ts';
+import { copyPause, moveRecords } from './records.ts';
+import { openSide, type Side } from './side.ts';
+import { describeHoldings, survey, type Holdings } from './survey.ts';
+
+export { MovedElsewhere, MoveTaken } from './claim.ts';
+export { MoveRefused, type SideName } from './side.ts';
+
+/** A queue and the lists that it becomes: one, or its partitions. */
+export interface MovePlan {
+  readonly from: QueueKeys;
+  readonly to: readonly [QueueKeys, ...QueueKeys[]];
+}
+
+export type Moved = 'tasks' | 'delayed' | 'dead letters' | 'results' | 'errors';
+
+export interface MoveOptions {
+  readonly from: RedisAddress;
+  readonly to: RedisAddress;
+  readonly plans: readonly MovePlan[];
+  /** Move into queues that have something already. */
+  readonly merge?: boolean;
+  /** Leave the result hash where it is: other queues use it, too. */
+  readonly keepResults?: boolean;
+  /** Keep moving what clients push to the old place, until nothing came for this long, ms. */
+  readonly followMs?: number | undefined;
+  /** How long to wait for tasks in flight in the old place, ms; without end by default. */
+  readonly waitMs?: number | undefined;
+  /** Ends the move early; while following, ends that. */
+  readonly signal?: AbortSignal;
+  /** How long another process waits until it continues the move of one that died, ms. */
+  readonly leaseMs?: number;
+  /** What there is to move, once that is known; of what a resumed move has left. */
+  onTotal?(total: number): void;
+  onMoved?(what: Moved, count: number): void;
+  /** Tasks that workers of the old place hold, while only these are waited for. */
+  onWaiting?(inFlight: number): void;
+  /** All that was there is moved; from now on, what clients still push to the old place. */
+  onFollowing?(): void;
+  /** A connection has trouble; it is retried. */
+  onError?(side: 'source' | 'destination', error: Error): void;
+}
+
+export interface MoveReport {
+  /** An earlier process began it. */
+  readonly resumed: boolean;
+  readonly moved: Readonly<Record<Moved, number>>;
+}
+
+/** The new place has something in queues of these names. */
+export class DestinationInUse extends Error {
+  override name = 'DestinationInUse';
+  /** What it has. */
+  readonly found: string;
+  constructor(queue: string, found: string) {
+    super(`the destination has a queue "${queue}" already: ${found}`);
+    this.found = found;
+  }
+}
+
+/** Ended before all was moved; the same move goes on later. */
+export class MoveInterrupted extends Error {
+  override name = 'MoveInterrupted';
+}
+
+/** Workers of the old place still hold tasks. */
+export class StillInFlight extends Error {
+  override name = 'StillInFlight';
+  readonly tasks: number;
+  constructor(tasks: number) {
+    super(`workers of the old place still hold ${tasks} tasks`);
+    this.tasks = tasks;
+  }
+}
+
+const LEASE_MS = 5_000;
+/** How often the old place is read while it is waited for or followed, ms. */
+const POLL_MS = 200;
+/** Lists that are moved at the same time. */
+const AT_ONCE = 4;
+
+/**
+ * Moves queues. Throws `MoveTaken` while another process does, `MovedElsewhere` if an earlier move was not finished and went to
+ * another place, `DestinationInUse`, `MoveInterrupted` when `signal` aborted, `StillInFlight` after `waitMs`, and `MoveRefused` for an
+ * error of a server. After any of these, the same call continues.
+ */
+export async function moveQueues(options: MoveOptions): Promise<MoveReport> {
+  const { from, to, onError } = options;
+  await using source = openSide('source', from, (error) => onError?.('source', error));
+  await using destination = openSide('destination', to, (error) => onError?.('destination', error));
+  await using claims = await claimAll(source, destination, options);
+  const { routes, resumed } = await openRoutes(source, destination, claims, options);
+  const moved = { tasks: 0, delayed: 0, 'dead letters': 0, results: 0, errors: 0 };
+  const run: Run = {
+    options,
+    routes,
+    samePlace: claims.samePlace,
+    guard: () => claims.check(),
+    moved: (what, count) => {
+      moved[what] += count;
+      options.onMoved?.(what, count);
+    },
+  };
+  await moveAll(run, options.signal);
+  await settleDown(run, options.signal);
+  if (options.followMs !== undefined) {
+    options.onFollowing?.();
+    await follow(run, options.followMs, options.signal);
+    await settleDown(run, undefined);
+  }
+  await finish(run);
+  return { resumed, moved };
+}
+
+interface Run {
+  readonly options: MoveOptions;
+  readonly routes: readonly Route[];
+  /** The two places are one server or cluster. */
+  readonly samePlace: boolean;
+  /** Throws if another process has taken over. */
+  guard(): void;
+  moved(what: Moved, count: number): void;
+}
+
+interface Claims extends AsyncDisposable {
+  readonly plans: readonly (MovePlan & { readonly claimed: Claim })[];
+  readonly samePlace: boolean;
+  check(): void;
+}
+
+/** Claims all queues and keeps their leases until it is disposed of. */
+async function claimAll(source: Side, destination: Side, options: MoveOptions): Promise<Claims> {
+  const { leaseMs = LEASE_MS } = options;
+  const process = randomUUID();
+  const plans: (MovePlan & { claimed: Claim })[] = [];
+  let lost: unknown;
+  const beat = setInterval(() => {
+    for (const { claimed } of plans)
+      renew(source, claimed).catch((error: unknown) => {
+        if (error instanceof Error && error.name === 'MoveTaken') lost = error;
+      });
+  }, leaseMs / 3);
+  const end = async (): Promise<void> => {
+    clearInterval(beat);
+    await Promise.all(plans.map(({ claimed }) => release(source, claimed).catch(() => undefined)));
+  };
+  try {
+    let samePlace = false;
+    for (const plan of options.plans) {
+      const claimed = await claim(source, plan.from, process, leaseMs);
+      plans.push({ ...plan, claimed });
+      samePlace = await sees(destination, claimed);
+      // a list of the new number of partitions stays what it is
+      if (!samePlace || !plan.to.some(({ queue }) => queue === plan.from.queue)) continue;
+      plans.pop();
+      if (claimed.resumed) await release(source, claimed);
+      else await endMove(source, destination, claimed, []);
+    }
+    return {
+      plans,
+      samePlace,
+      check: () => {
+        if (lost !== undefined) throw lost as Error;
+      },
+      [Symbol.asyncDispose]: end,
+    };
+  } catch (error) {
+    await end();
+    throw error;
+  }
+}
+
+/** Whether the destination is the place in which this queue was claimed. */
+async function sees(destination: Side, { keys, id }: Claim): Promise<boolean> {
+  return (await destination.ask(destination.at(keys.queue).hget(keys.move, 'id'))) === id;
+}
+
+async function openRoutes(
+  source: Side,
+  destination: Side,
+  { plans, samePlace }: Claims,
+  options: MoveOptions,
+): Promise<{ routes: Route[]; resumed: boolean }> {
+  const resumed = plans.some(({ claimed }) => claimed.resumed);
+  if (!samePlace && !options.merge && !resumed) await checkEmpty(destination, plans);
+  const routes: Route[] = [];
+  for (const { claimed, to } of plans) {
+    await markDestination(source, destination, claimed, to);
+    routes.push(await openRoute(source, destination, claimed, to));
+  }
+  const all = await Promise.all(plans.map(({ from }) => survey(source, from)));
+  options.onTotal?.(all.reduce((sum, one) => sum + totalOf(one, options), 0));
+  return { routes, resumed };
+}
+
+function totalOf(
+  { waiting, delayed, dead, inHand, results, errors }: Holdings,
+  options: MoveOptions,
+): number {
+  return waiting + delayed + dead + inHand + errors + (options.keepResults ? 0 : results);
+}
+
+async function checkEmpty(destination: Side, plans: readonly MovePlan[]): Promise<void> {
+  for (const { to } of plans) {
+    const found = describeHoldings(await Promise.all(to.map((keys) => survey(destination, keys))));
+    if (found !== undefined) throw new DestinationInUse(to[0].queue, found);
+  }
+}
+
+/** One pass over all queues; throws `MoveInterrupted`. */
+async function moveAll(run: Run, signal: AbortSignal | undefined): Promise<void> {
+  await each(run, async (route) => {
+    await moveTasks(run, route, signal);
+    await moveRest(run, route, signal);
+  });
+}
+
+/** Calls `act` for each queue, a few at a time. */
+async function each(run: Run, act: (route: Route) => Promise<void>): Promise<void> {
+  const left = [...run.routes];
+  const next = async (): Promise<void> => {
+    for (let route = left.shift(); route; route = left.shift()) await act(route);
+  };
+  const ended = await Promise.allSettled(Array.from({ length: AT_ONCE }, next));
+  for (const one of ended) if (one.status === 'rejected') throw one.reason;
+}
+
+/** Tasks, and what must be there before them. */
+async function moveTasks(run: Run, route: Route, signal: AbortSignal | undefined): Promise<void> {
+  run.guard();
+  await copyPause(route);
+  await moveCancelMarks(route);
+  for (const kind of ['suspects', 'queue'] as const) {
+    await moveKind(route, kind, (of, count) => run.moved(NAMES[of], count), signal);
+    check(signal);
+  }
+  await noteCaughtUp(route);
+}
+
+const NAMES = {
+  suspects: 'tasks',
+  queue: 'tasks',
+  delayed: 'delayed',
+  dead: 'dead letters',
+  stats: 'tasks',
+} as const;
+
+async function moveRest(run: Run, route: Route, signal: AbortSignal | undefined): Promise<void> {
+  const moved = (what: Moved) => (count: number) => run.moved(what, count);
+  for (const kind of ['delayed', 'dead'] as const) {
+    await moveKind(route, kind, (of, count) => run.moved(NAMES[of], count), signal);
+    check(signal);
+  }
+  await moveHash(route, 'errors', moved('errors'), signal);
+  check(signal);
+  const { keys } = route.claim;
+  const shared = run.samePlace && route.to.some(({ result }) => result === keys.result);
+  if (!run.options.keepResults && !shared) await moveHash(route, 'result', moved('results'), signal);
+  check(signal);
+  await moveExpiry(route);
+}
+
+function check(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new MoveInterrupted('the move was interrupted');
+}
+
+/** Waits for workers of the old place, and moves what they leave. Throws `StillInFlight`. */
+async function settleDown(run: Run, signal: AbortSignal | undefined): Promise<void> {
+  const { waitMs, onWaiting } = run.options;
+  const began = performance.now();
+  for (;;) {
+    const held = await inFlight(run);
+    if (held === 0) break;
+    if (waitMs !== undefined && performance.now() - began >= waitMs) throw new StillInFlight(held);
+    onWaiting?.(held);
+    check(signal);
+    await delay(POLL_MS, undefined, signal ? { signal } : {}).catch(() => undefined);
+    await each(run, (route) => moveTasks(run, route, signal));
+  }
+  await moveAll(run, signal);
+}
+
+/** Tasks that workers of the old place hold; those of workers that are lost go back first. */
+async function inFlight({ routes }: Run): Promise<number> {
+  let sum = 0;
+  for (const { source, claim: claimed } of routes) {
+    const holdings = await survey(source, claimed.keys);
+    if (holdings.inFlight > 0) await source.ask(reapExpired(source.at(claimed.keys.queue), claimed.keys));
+    sum += holdings.inFlight;
+  }
+  return sum;
+}
+
+/** Moves what clients push to the old place, until nothing has come for `quietMs`. */
+async function follow(run: Run, quietMs: number, signal: AbortSignal | undefined): Promise<void> {
+  let last = performance.now();
+  const noting: Run = {
+    ...run,
+    moved: (what, count) => {
+      if (count > 0) last = performance.now();
+      run.moved(what, count);
+    },
+  };
+  while (!signal?.aborted && performance.now() - last < quietMs) {
+    await moveAll(noting, undefined);
+    if ((await inFlight(run)) > 0) last = performance.now();
+    await delay(Math.min(POLL_MS, quietMs), undefined, signal ? { signal } : {}).catch(() => undefined);
+  }
+}
+
+/** Counters and records, once nothing else is left. */
+async function finish(run: Run): Promise<void> {
+  for (const route of run.routes) {
+    const { source, destination, claim: claimed, to } = route;
+    await moveKind(route, 'stats', () => undefined, undefined);
+    await moveRecords(route);
+    await endMove(source, destination, claimed, to);
+  }
+}

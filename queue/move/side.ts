@@ -1,0 +1,71 @@
+/** The two places of a move: where the queue is, and where it goes. Each may be one server, behind sentinels, or a cluster. */
+import type { Redis } from 'ioredis';
+import { openClusterLinks } from '../connection/cluster/links.ts';
+import { closeRedis, openRedis, type RedisAddress } from '../connection/connection.ts';
+import { resultExpiryKey, type QueueKeys } from '../keys.ts';
+import { locationOf } from '../location.ts';
+import { defineScripts } from '../scripts/scripts.ts';
+
+/** A slot that moves, or a replica that takes over, is waited for, but not for ever, ms. */
+const PASSING_MS = 60_000;
+/** A difference between two clocks up to this is what measuring it takes, ms. */
+const SAME_CLOCK_MS = 100;
+
+export type SideName = 'source' | 'destination';
+
+/** A server refused what a move needs. Nothing is lost, and the same move goes on later. */
+export class MoveRefused extends Error {
+  override name = 'MoveRefused';
+  readonly side: SideName;
+  constructor(side: SideName, cause: unknown) {
+    super(`the ${side} refused it: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    this.side = side;
+  }
+}
+
+export interface Side extends AsyncDisposable {
+  readonly name: SideName;
+  /** A client of the server that has the key. */
+  at(key: string): Redis;
+  /** A key in the slot of the result hash, where entries of results that expire are. */
+  resultExpiry(keys: QueueKeys): string;
+  /** Resolves as the promise does; rejects with `MoveRefused`. */
+  ask<T>(reply: Promise<T>): Promise<T>;
+}
+
+/** Connects in the background and reconnects for ever; what goes wrong meanwhile is reported to `onError`. */
+export function openSide(name: SideName, address: RedisAddress, onError: (error: Error) => void): Side {
+  const links = address.cluster && openClusterLinks({ address, waits: true, passingMs: PASSING_MS, onError });
+  const clients = new Map<string, Redis>();
+  const only = links ? undefined : defineScripts(openRedis(address, { onError }));
+  return {
+    name,
+    at: (key) => {
+      if (only || !links) return only as Redis;
+      const known = clients.get(key);
+      if (known) return known;
+      const client = defineScripts(links.client(key));
+      clients.set(key, client);
+      return client;
+    },
+    resultExpiry: (keys) => (locationOf(address, keys).results ? resultExpiryKey(keys.result) : keys.expiry),
+    ask: async (reply) => {
+      try {
+        return await reply;
+      } catch (error) {
+        throw error instanceof MoveRefused ? error : new MoveRefused(name, error);
+      }
+    },
+    [Symbol.asyncDispose]: async () => {
+      if (only) await closeRedis(only);
+      await links?.[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** By how much the destination's clock is ahead of the source's, ms; 0 if no more than measuring it takes. */
+export async function clocksApart(from: Redis, to: Redis): Promise<number> {
+  const [[s = 0, us = 0], [toS = 0, toUs = 0]] = await Promise.all([from.time(), to.time()]);
+  const apart = Math.round((Number(toS) - Number(s)) * 1_000 + (Number(toUs) - Number(us)) / 1_000);
+  return Math.abs(apart) <= SAME_CLOCK_MS ? 0 : apart;
+}

@@ -1,0 +1,43 @@
+-- Who moves a queue to another place. At most one process does; it has a lease, and one that died leaves a record with which
+-- the next one continues.
+--
+-- KEYS  1 move  2 moving
+-- ARGV  1 'begin', 'renew', 'ready', 'release' or 'end'  2 the process, a random text  3 lease, ms
+--       4 begin: id for a new move; ready: names of the destination
+-- Returns  {0, end of the other's lease, Redis time} while another process has a lease; 'renew' and the rest: also when this one has none
+--          {1, id of the move, Redis time in ms, names of its destination or ''}, which are there once 'ready' was called;
+--          'end': {1} when the record is gone, {2} when a batch is still in hand
+-- A record without a destination has moved nothing yet.
+local MOVE, MOVING = unpack(KEYS)
+local how, process, lease = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local holder, ends, id, to = unpack(redis.call('HMGET', MOVE, 'holder', 'ends', 'id', 'to'))
+ends = tonumber(ends) or 0
+local mine = holder == process
+if how == 'begin' then
+  if holder and not mine and ends > now then return {0, ends, now} end
+elseif not mine then
+  return {0, ends, now}
+end
+-- Redis allows this when memory is short, and then the rest too
+redis.call('HDEL', MOVE, '')
+if how == 'end' then
+  if redis.call('EXISTS', MOVING) == 1 then return {2} end
+  redis.call('DEL', MOVE)
+  return {1}
+end
+if how == 'release' then
+  redis.call('HDEL', MOVE, 'holder', 'ends')
+else
+  redis.call('HSET', MOVE, 'holder', process, 'ends', string.format('%.0f', now + lease))
+end
+if how == 'begin' and not id then
+  id = ARGV[4]
+  redis.call('HSET', MOVE, 'id', id)
+end
+if how == 'ready' then
+  to = ARGV[4]
+  redis.call('HSET', MOVE, 'to', to)
+end
+return {1, id, now, to or ''}
