@@ -13,6 +13,7 @@ import { readTrace } from '../runtime/opentelemetry.ts';
 import { version } from '../runtime/version.ts';
 import { addClusterCommands, addCompletion, addTopAndDoctor, addVersion } from './cluster-commands.ts';
 import { addDev, addSimulate } from './local-commands.ts';
+import { addMove } from './move-command.ts';
 import { addQueueCommands } from './queue-commands.ts';
 import { addTaskCommands } from './task-commands.ts';
 import { createCommandLog, type OpenableLog } from './terminal/command-log.ts';
@@ -39,6 +40,9 @@ function build(log: OpenableLog): Command {
     return readTrace({ traceparent, tracestate });
   });
   addQueueCommands(command, log);
+  addMove(
+    command('move', 'move a queue to another Redis, into partitions or to another name, while it is used'),
+  );
   addSimulate(command('simulate', "replay a trace against a pool's policy and other autoscalers"));
   addClusterCommands(command, log);
   addTopAndDoctor(command, log);

@@ -10,8 +10,12 @@ export interface Progress extends Disposable {
 /** Shorter operations need no bar, ms. */
 const SHOW_AFTER_MS = 1_000;
 
-/** `total` in the unit of `add`; `undefined` if unknown: then it only counts. */
-export function showProgress(what: string, total: number | undefined): Progress {
+/**
+ * `total` in the unit of `add`; `undefined` if unknown: then it only counts. `rate`: also shows how many are done per second,
+ * measured since the beginning.
+ */
+export function showProgress(what: string, total: number | undefined, rate?: 'rate'): Progress {
+  const began = performance.now();
   let done = 0;
   let bar: SingleBar | undefined;
   let over = false;
@@ -20,18 +24,22 @@ export function showProgress(what: string, total: number | undefined): Progress 
     const { default: library } = await import('cli-progress');
     if (over) return;
     const form =
-      total === undefined ? `${what}: {value}` : `${what} {bar} {percentage} %, {eta_formatted} left`;
+      (total === undefined ? `${what}: {value}` : `${what} {bar} {percentage} %, {eta_formatted} left`) +
+      (rate ? ', {perSecond}/s' : '');
     bar = new library.SingleBar(
       { format: form, clearOnComplete: true, hideCursor: true, stream: process.stderr, fps: 5 },
       library.Presets.shades_classic,
     );
-    bar.start(total ?? 0, done);
+    bar.start(total ?? 0, done, speed());
   };
+  const speed = (): { perSecond: number } => ({
+    perSecond: Math.round((1_000 * done) / Math.max(1, performance.now() - began)),
+  });
   const timer = process.stderr.isTTY ? timeout(SHOW_AFTER_MS, () => void begin()) : undefined;
   return {
     add(count) {
       done += count;
-      bar?.update(total === undefined ? done : Math.min(done, total));
+      bar?.update(total === undefined ? done : Math.min(done, total), speed());
     },
     [Symbol.dispose]() {
       over = true;

@@ -3,10 +3,13 @@
  * each new one (`arrivals`), so that a process that goes on with it later goes on to the same place, whatever it is called by then.
  */
 import { randomUUID } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
+import { sleep } from '../../runtime/timers.ts';
 import type { QueueKeys } from '../keys.ts';
 import { script } from '../scripts/scripts.ts';
 import type { Side } from './side.ts';
+
+/** How often the lease of another process is read, ms. */
+const POLL_MS = 100;
 
 /** Another process moves this queue. */
 export class MoveTaken extends Error {
@@ -40,9 +43,10 @@ export async function claim(source: Side, keys: QueueKeys, process: string, leas
       return { keys, process, leaseMs, id: first.toString(), resumed: to.length > 0 };
     }
     const ends = Number(first);
+    // renewed: that process lives
     if (ended !== undefined && ends > ended) throw new MoveTaken(keys.queue);
     ended = ends;
-    await delay(Math.max(10, ends - second + 10));
+    await sleep(Math.min(POLL_MS, Math.max(0, ends - second) + 1));
   }
 }
 

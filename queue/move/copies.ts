@@ -142,9 +142,10 @@ async function moveScores(
       const chosen = id === undefined ? shares : [shares[partitionOf(id, to.length)]];
       for (const share of chosen) share?.push(later(score, aheadMs), member);
     }
-    const written = to.map((keys, i) =>
-      (shares[i] ?? []).length > 0 ? write(keys, shares[i] ?? []) : undefined,
-    );
+    const written = to.map(async (keys, i) => {
+      const share = shares[i] ?? [];
+      if (share.length > 0) await write(keys, share);
+    });
     await destination.ask(Promise.all(written));
     await source.ask(from.zrem(key, ...members));
   }

@@ -12,24 +12,25 @@
  * leave (results, retries, tasks handed back) is moved after that. Counters and the records of pools come last.
  */
 import { randomUUID } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
+import { interval, sleep } from '../../runtime/timers.ts';
 import type { RedisAddress } from '../connection/connection.ts';
 import type { QueueKeys } from '../keys.ts';
 import { reapExpired } from '../workers/reap.ts';
 import { moveKind, noteCaughtUp, openRoute, type Route } from './batches.ts';
 import { claim, endMove, markDestination, release, renew, type Claim } from './claim.ts';
 import { moveCancelMarks, moveExpiry, moveHash } from './copies.ts';
-import { copyPause, moveRecords } from './records.ts';
-import { openSide, type Side } from './side.ts';
+import { copyPause, endPause, moveRecords, type Records } from './records.ts';
+import { MoveRefused, openSide, type Side, type SideName } from './side.ts';
 import { describeHoldings, survey, type Holdings } from './survey.ts';
 
-export { MovedElsewhere, MoveTaken } from './claim.ts';
-export { MoveRefused, type SideName } from './side.ts';
+export { MoveRefused } from './side.ts';
 
 /** A queue and the lists that it becomes: one, or its partitions. */
 export interface MovePlan {
   readonly from: QueueKeys;
   readonly to: readonly [QueueKeys, ...QueueKeys[]];
+  /** Where what pools keep beside the queue is, and where it goes; none by default, as for all but one partition. */
+  readonly records?: Records;
 }
 
 export type Moved = 'tasks' | 'delayed' | 'dead letters' | 'results' | 'errors';
@@ -51,14 +52,14 @@ export interface MoveOptions {
   /** How long another process waits until it continues the move of one that died, ms. */
   readonly leaseMs?: number;
   /** What there is to move, once that is known; of what a resumed move has left. */
-  onTotal?(total: number): void;
-  onMoved?(what: Moved, count: number): void;
+  readonly onTotal?: (total: number) => void;
+  readonly onMoved?: (what: Moved, count: number) => void;
   /** Tasks that workers of the old place hold, while only these are waited for. */
-  onWaiting?(inFlight: number): void;
+  readonly onWaiting?: (inFlight: number) => void;
   /** All that was there is moved; from now on, what clients still push to the old place. */
-  onFollowing?(): void;
+  readonly onFollowing?: () => void;
   /** A connection has trouble; it is retried. */
-  onError?(side: 'source' | 'destination', error: Error): void;
+  readonly onError?: (side: SideName, error: Error) => void;
 }
 
 export interface MoveReport {
@@ -76,6 +77,11 @@ export class DestinationInUse extends Error {
     super(`the destination has a queue "${queue}" already: ${found}`);
     this.found = found;
   }
+}
+
+/** Old and new place are the same: there is nothing to move. */
+export class SamePlace extends Error {
+  override name = 'SamePlace';
 }
 
 /** Ended before all was moved; the same move goes on later. */
@@ -101,19 +107,21 @@ const AT_ONCE = 4;
 
 /**
  * Moves queues. Throws `MoveTaken` while another process does, `MovedElsewhere` if an earlier move was not finished and went to
- * another place, `DestinationInUse`, `MoveInterrupted` when `signal` aborted, `StillInFlight` after `waitMs`, and `MoveRefused` for an
+ * another place, `SamePlace`, `DestinationInUse`, `MoveInterrupted` when `signal` aborted, `StillInFlight` after `waitMs`, and `MoveRefused` for an
  * error of a server. After any of these, the same call continues.
  */
 export async function moveQueues(options: MoveOptions): Promise<MoveReport> {
   const { from, to, onError } = options;
   await using source = openSide('source', from, (error) => onError?.('source', error));
   await using destination = openSide('destination', to, (error) => onError?.('destination', error));
+  await Promise.all([refuseReplica(source), refuseReplica(destination)]);
   await using claims = await claimAll(source, destination, options);
   const { routes, resumed } = await openRoutes(source, destination, claims, options);
   const moved = { tasks: 0, delayed: 0, 'dead letters': 0, results: 0, errors: 0 };
   const run: Run = {
     options,
     routes,
+    records: options.plans.flatMap(({ records }) => records ?? []),
     samePlace: claims.samePlace,
     guard: () => claims.check(),
     moved: (what, count) => {
@@ -132,20 +140,31 @@ export async function moveQueues(options: MoveOptions): Promise<MoveReport> {
   return { resumed, moved };
 }
 
+/** Commands that a replica refuses would be sent again for ever, as during a failover. */
+async function refuseReplica({ name, at }: Side): Promise<void> {
+  // a user need not have the right to ask
+  const role: unknown = await at('')
+    .call('ROLE')
+    .catch(() => undefined);
+  if (Array.isArray(role) && String(role[0]) === 'slave')
+    throw new MoveRefused(name, new Error('it is a read-only replica: name its primary'));
+}
+
 interface Run {
   readonly options: MoveOptions;
   readonly routes: readonly Route[];
+  readonly records: readonly Records[];
   /** The two places are one server or cluster. */
   readonly samePlace: boolean;
   /** Throws if another process has taken over. */
-  guard(): void;
-  moved(what: Moved, count: number): void;
+  readonly guard: () => void;
+  readonly moved: (what: Moved, count: number) => void;
 }
 
 interface Claims extends AsyncDisposable {
   readonly plans: readonly (MovePlan & { readonly claimed: Claim })[];
   readonly samePlace: boolean;
-  check(): void;
+  readonly check: () => void;
 }
 
 /** Claims all queues and keeps their leases until it is disposed of. */
@@ -154,14 +173,14 @@ async function claimAll(source: Side, destination: Side, options: MoveOptions): 
   const process = randomUUID();
   const plans: (MovePlan & { claimed: Claim })[] = [];
   let lost: unknown;
-  const beat = setInterval(() => {
+  const beat = interval(leaseMs / 3, () => {
     for (const { claimed } of plans)
       renew(source, claimed).catch((error: unknown) => {
         if (error instanceof Error && error.name === 'MoveTaken') lost = error;
       });
-  }, leaseMs / 3);
+  });
   const end = async (): Promise<void> => {
-    clearInterval(beat);
+    beat.clear();
     await Promise.all(plans.map(({ claimed }) => release(source, claimed).catch(() => undefined)));
   };
   try {
@@ -176,6 +195,8 @@ async function claimAll(source: Side, destination: Side, options: MoveOptions): 
       if (claimed.resumed) await release(source, claimed);
       else await endMove(source, destination, claimed, []);
     }
+    if (plans.length === 0)
+      throw new SamePlace('each of these lists is a list of the destination: there is nothing to move');
     return {
       plans,
       samePlace,
@@ -294,7 +315,7 @@ async function settleDown(run: Run, signal: AbortSignal | undefined): Promise<vo
     if (waitMs !== undefined && performance.now() - began >= waitMs) throw new StillInFlight(held);
     onWaiting?.(held);
     check(signal);
-    await delay(POLL_MS, undefined, signal ? { signal } : {}).catch(() => undefined);
+    await sleep(POLL_MS, signal);
     await each(run, (route) => moveTasks(run, route, signal));
   }
   await moveAll(run, signal);
@@ -324,16 +345,20 @@ async function follow(run: Run, quietMs: number, signal: AbortSignal | undefined
   while (!signal?.aborted && performance.now() - last < quietMs) {
     await moveAll(noting, undefined);
     if ((await inFlight(run)) > 0) last = performance.now();
-    await delay(Math.min(POLL_MS, quietMs), undefined, signal ? { signal } : {}).catch(() => undefined);
+    await sleep(Math.min(POLL_MS, quietMs), signal);
   }
 }
 
 /** Counters and records, once nothing else is left. */
 async function finish(run: Run): Promise<void> {
+  const [first] = run.routes;
+  for (const records of run.records)
+    if (first && !(run.samePlace && records.from.queue === records.to.queue))
+      await moveRecords(first, records);
   for (const route of run.routes) {
     const { source, destination, claim: claimed, to } = route;
     await moveKind(route, 'stats', () => undefined, undefined);
-    await moveRecords(route);
+    await endPause(route);
     await endMove(source, destination, claimed, to);
   }
 }

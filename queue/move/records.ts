@@ -16,21 +16,30 @@ export async function copyPause({ source, destination, claim, to }: Route): Prom
   );
 }
 
-/** Moves the records of all pools, and ends the pause; records that the new place has already win. */
-export async function moveRecords(route: Route): Promise<void> {
-  const { source, claim } = route;
-  const [first] = route.to;
-  if (!first) return;
-  for (const pool of await poolsBeside(route)) {
-    await moveMemory(route, claim.keys.memory(pool), first, first.memory(pool));
-    await moveDecisions(route, claim.keys.decisions(pool), first, first.decisions(pool));
-    await moveTimeline(route, claim.keys.timeline(pool), first, first.timeline(pool));
-  }
+/** Ends the pause of the old place. */
+export async function endPause({ source, claim }: Route): Promise<void> {
   await source.ask(source.at(claim.keys.queue).del(claim.keys.paused));
 }
 
+/** The queues beside which records of pools are, and are to be. */
+export interface Records {
+  readonly from: QueueKeys;
+  readonly to: QueueKeys;
+}
+
+/** Moves the records of all pools; those that the new place has already win. */
+export async function moveRecords(sides: Sides, { from, to }: Records): Promise<void> {
+  for (const pool of await poolsBeside(sides, from)) {
+    await moveMemory(sides, from, from.memory(pool), to, to.memory(pool));
+    await moveDecisions(sides, from, from.decisions(pool), to, to.decisions(pool));
+    await moveTimeline(sides, from, from.timeline(pool), to, to.timeline(pool));
+  }
+}
+
+type Sides = Pick<Route, 'source' | 'destination'>;
+
 /** `namespace/name` of each pool that has a record. Scans all keys of the server. */
-async function poolsBeside({ source, claim: { keys } }: Route): Promise<Set<string>> {
+async function poolsBeside({ source }: Sides, keys: QueueKeys): Promise<Set<string>> {
   const prefixes = [keys.memory(''), keys.timeline(''), keys.decisions('')];
   const base = keys.memory('').slice(0, -'memory:'.length);
   const pattern = `${base.replaceAll(/[[\]*?\\^]/g, String.raw`\$&`)}*`;
@@ -52,12 +61,13 @@ async function poolsBeside({ source, claim: { keys } }: Route): Promise<Set<stri
 }
 
 async function moveMemory(
-  { source, destination, claim }: Route,
+  { source, destination }: Sides,
+  beside: QueueKeys,
   key: string,
   { queue }: QueueKeys,
   to: string,
 ): Promise<void> {
-  const from = source.at(claim.keys.queue);
+  const from = source.at(beside.queue);
   const [value, left] = await source.ask(Promise.all([from.getBuffer(key), from.pttl(key)]));
   if (value === null) return;
   const there = destination.at(queue);
@@ -66,12 +76,13 @@ async function moveMemory(
 }
 
 async function moveDecisions(
-  { source, destination, claim }: Route,
+  { source, destination }: Sides,
+  beside: QueueKeys,
   key: string,
   { queue }: QueueKeys,
   to: string,
 ): Promise<void> {
-  const from = source.at(claim.keys.queue);
+  const from = source.at(beside.queue);
   const [all, left] = await source.ask(Promise.all([from.lrangeBuffer(key, 0, -1), from.pttl(key)]));
   if (all.length === 0) return;
   const there = destination.at(queue);
@@ -82,12 +93,13 @@ async function moveDecisions(
 
 /** A history goes on where it was interrupted: entries have ids. What is older than one that the new place has begun itself is dropped. */
 async function moveTimeline(
-  { source, destination, claim }: Route,
+  { source, destination }: Sides,
+  beside: QueueKeys,
   key: string,
   { queue }: QueueKeys,
   to: string,
 ): Promise<void> {
-  const from = source.at(claim.keys.queue);
+  const from = source.at(beside.queue);
   const there = destination.at(queue);
   const left = await source.ask(from.pttl(key));
   for (;;) {

@@ -1,7 +1,7 @@
 /** The two places of a move: where the queue is, and where it goes. Each may be one server, behind sentinels, or a cluster. */
 import type { Redis } from 'ioredis';
 import { openClusterLinks } from '../connection/cluster/links.ts';
-import { closeRedis, openRedis, type RedisAddress } from '../connection/connection.ts';
+import { closeRedis, openRedis, redisNow, type RedisAddress } from '../connection/connection.ts';
 import { resultExpiryKey, type QueueKeys } from '../keys.ts';
 import { locationOf } from '../location.ts';
 import { defineScripts } from '../scripts/scripts.ts';
@@ -26,11 +26,11 @@ export class MoveRefused extends Error {
 export interface Side extends AsyncDisposable {
   readonly name: SideName;
   /** A client of the server that has the key. */
-  at(key: string): Redis;
+  readonly at: (key: string) => Redis;
   /** A key in the slot of the result hash, where entries of results that expire are. */
-  resultExpiry(keys: QueueKeys): string;
+  readonly resultExpiry: (keys: QueueKeys) => string;
   /** Resolves as the promise does; rejects with `MoveRefused`. */
-  ask<T>(reply: Promise<T>): Promise<T>;
+  readonly ask: <T>(reply: Promise<T>) => Promise<T>;
 }
 
 /** Connects in the background and reconnects for ever; what goes wrong meanwhile is reported to `onError`. */
@@ -65,7 +65,7 @@ export function openSide(name: SideName, address: RedisAddress, onError: (error:
 
 /** By how much the destination's clock is ahead of the source's, ms; 0 if no more than measuring it takes. */
 export async function clocksApart(from: Redis, to: Redis): Promise<number> {
-  const [[s = 0, us = 0], [toS = 0, toUs = 0]] = await Promise.all([from.time(), to.time()]);
-  const apart = Math.round((Number(toS) - Number(s)) * 1_000 + (Number(toUs) - Number(us)) / 1_000);
+  const [there, here] = await Promise.all([redisNow(to), redisNow(from)]);
+  const apart = there - here;
   return Math.abs(apart) <= SAME_CLOCK_MS ? 0 : apart;
 }

@@ -32,10 +32,10 @@ export async function survey(side: Side, keys: QueueKeys): Promise<Holdings> {
 /** What there is, in words; `undefined` if there is nothing. */
 export function describeHoldings(all: readonly Holdings[]): string | undefined {
   const names = [
-    ['waiting', 'tasks waiting'],
+    ['waiting', 'waiting'],
     ['inFlight', 'in flight'],
     ['delayed', 'delayed'],
-    ['dead', 'dead letters'],
+    ['dead', 'dead'],
     ['results', 'results'],
     ['errors', 'errors'],
   ] as const;

@@ -14,7 +14,7 @@ import { startRedis, type RedisServer } from '../support/redis.ts';
 import { startWorker } from '../support/workers.ts';
 
 const SEED = 20_261_128;
-const LIVES = 6;
+const LIVES = 4;
 
 /** Runs the mover until it dies, or is done. */
 async function runMover(doom: Doom): Promise<'killed' | 'done'> {
@@ -32,8 +32,8 @@ interface Places {
   readonly from: Pick<RedisServer, 'address'>;
   readonly to: Pick<RedisServer, 'address'>;
   readonly plan: MovePlan;
-  push(id: string): Promise<unknown>;
-  results(keys: QueueKeys): Promise<Record<string, string>>;
+  readonly push: (id: string) => Promise<unknown>;
+  readonly results: (keys: QueueKeys) => Promise<Record<string, string>>;
 }
 
 async function moveWhileDying({ from, to, plan, push, results }: Places): Promise<void> {

@@ -1,20 +1,23 @@
 /** `queue/move/`: a queue from one real server to another, with all that belongs to it. */
 import { expect, test } from 'vitest';
-import {
-  MovedElsewhere,
-  MoveTaken,
-  moveQueues,
-  DestinationInUse,
-  MoveRefused,
-} from '../../queue/move/move.ts';
-import { queueKeys } from '../../queue/keys.ts';
+import { moveQueues, type MoveOptions } from '../../queue/move/move.ts';
+import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { partitionKeys, partitionOf } from '../../queue/partitions.ts';
-import { openQueue } from '../../queue/queue.ts';
-import { startRedis } from '../support/redis.ts';
-import { startWorker } from '../support/workers.ts';
+import { startRedis, type RedisServer } from '../support/redis.ts';
 
 const keys = queueKeys('tiles', 'result');
 const ids = (count: number, from = 0): string[] => Array.from({ length: count }, (_, i) => `t${from + i}`);
+
+/** From one server to a queue of the same name on another one. */
+const between = (
+  from: RedisServer,
+  to: RedisServer,
+): Pick<MoveOptions, 'from' | 'to' | 'plans' | 'leaseMs'> => ({
+  from: from.address,
+  to: to.address,
+  plans: [{ from: keys, to: [keys], records: { from: keys, to: keys } }],
+  leaseMs: 100,
+});
 
 test('all that belongs to a queue is in its new place, and nothing is left', async () => {
   await using from = await startRedis();
@@ -39,7 +42,7 @@ test('all that belongs to a queue is in its new place, and nothing is left', asy
   await old.lpush(keys.decisions('shop/tiles'), 'one', 'two');
   await old.xadd(keys.timeline('shop/tiles'), '5-0', 'v', '1');
 
-  await moveQueues({ from: from.address, to: to.address, plans: [{ from: keys, to: [keys] }], merge: true });
+  await moveQueues({ ...between(from, to), merge: true });
 
   expect(await old.keys('*')).toEqual([]);
   expect(await now.lrange(keys.queue, 0, -1)).toEqual([...ids(5_000).toReversed(), 'suspect']);
@@ -48,8 +51,8 @@ test('all that belongs to a queue is in its new place, and nothing is left', asy
   expect((await now.lrange(keys.dead, 0, -1)).map((entry) => entry[0])).toEqual(['2', '1']);
   expect(await now.hgetall(keys.errors)).toEqual({ d: JSON.stringify(header) });
   expect(await now.hgetall(keys.result)).toEqual({ r1: 'one', r2: 'newer', r3: 'x'.repeat(9_000) });
-  expect(await now.zrange(keys.cancelled, 0, -1)).toEqual(['t9']);
-  expect(await now.zrange(keys.expiry, 0, -1)).toEqual(['d2', 'eabc|d', 'rabc|r1']);
+  expect(await now.zrange(keys.cancelled, '0', '-1')).toEqual(['t9']);
+  expect(await now.zrange(keys.expiry, '0', '-1')).toEqual(['d2', 'eabc|d', 'rabc|r1']);
   expect(await now.hgetall(keys.stats)).toEqual({ completed: '8', squaresS2: '1.5', marks: '1' });
   expect(await now.get(keys.paused)).toBe('5 for a while');
   expect(await now.get(keys.memory('shop/tiles'))).toBe('learned');
@@ -58,4 +61,110 @@ test('all that belongs to a queue is in its new place, and nothing is left', asy
   expect(await now.xrange(keys.timeline('shop/tiles'), '-', '+')).toEqual([['5-0', ['v', '1']]]);
   const names = [keys.arrivals, keys.move, keys.moving];
   expect(await now.exists(...names)).toBe(0);
+});
+
+test('tasks keep their order, and those that clients push to the new place meanwhile come after them', async () => {
+  await using from = await startRedis();
+  await using to = await startRedis();
+  const now = to.client();
+  await from.client().lpush(keys.queue, ...ids(5_000));
+  const pushed: Promise<unknown>[] = [];
+  await moveQueues({
+    ...between(from, to),
+    onMoved: (what) => what === 'tasks' && pushed.push(now.lpush(keys.queue, `new${pushed.length}`)),
+  });
+  await Promise.all(pushed);
+  const order = [...ids(5_000), ...pushed.map((_, i) => `new${i}`)];
+  expect(await now.lrange(keys.queue, 0, -1)).toEqual(order.toReversed());
+});
+
+test('one list becomes partitions, fewer partitions, and one list again', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  const lists = (partitions: number): [QueueKeys, ...QueueKeys[]] =>
+    partitionKeys('tiles', 'result', partitions) as [QueueKeys, ...QueueKeys[]];
+  const move = (before: number, after: number): Promise<unknown> => {
+    const plans = lists(before).map((one) => ({ from: one, to: lists(after) }));
+    return moveQueues({ from: server.address, to: server.address, plans });
+  };
+  const chosen = (partitions: number, i: number): string[] =>
+    ids(500).filter((id) => partitionOf(id, partitions) === i);
+  await redis.lpush(keys.queue, ...ids(500));
+  await redis.hset(keys.result, Object.fromEntries(ids(500).map((id) => [id, id])));
+  for (const [before, after] of [
+    [1, 4],
+    [4, 2],
+    [2, 1],
+  ] as const) {
+    await move(before, after);
+    for (const [i, { queue, result }] of lists(after).entries()) {
+      expect((await redis.lrange(queue, 0, -1)).toSorted()).toEqual(chosen(after, i).toSorted());
+      expect((await redis.hkeys(result)).toSorted()).toEqual(chosen(after, i).toSorted());
+    }
+    expect((await redis.keys('*')).length).toBe(2 * after);
+  }
+});
+
+test('due times are moved with the clock', async () => {
+  await using from = await startRedis();
+  await using to = await startRedis({ ownClock: true });
+  await to.setClock(3_600_000);
+  await from.client().zadd(keys.delayed, 1_000_000, 'n|0|0|task');
+  await moveQueues(between(from, to));
+  const [, score] = await to.client().zrange(keys.delayed, '0', '-1', 'WITHSCORES');
+  expect(Math.abs(Number(score) - 4_600_000)).toBeLessThan(600_000);
+});
+
+test('a move that is interrupted or refused goes on later, to the same place only', async () => {
+  await using from = await startRedis();
+  await using to = await startRedis();
+  await using elsewhere = await startRedis();
+  const [old, now] = [from.client(), to.client()];
+  await old.lpush(keys.queue, ...ids(5_000));
+  const stopping = new AbortController();
+  const interrupted = moveQueues({
+    ...between(from, to),
+    signal: stopping.signal,
+    onMoved: () => stopping.abort(),
+  });
+  await expect(interrupted).rejects.toThrow('interrupted');
+  expect(await old.exists(keys.moving)).toBe(0);
+  await expect(moveQueues(between(from, elsewhere))).rejects.toThrow('in another Redis');
+
+  await now.config('SET', 'maxmemory', '1');
+  await expect(moveQueues(between(from, to))).rejects.toThrow('OOM');
+  await now.config('SET', 'maxmemory', '0');
+  // of another type: nothing of the batch is written
+  await now.rename(keys.queue, 'aside');
+  await now.set(keys.queue, 'text');
+  await expect(moveQueues(between(from, to))).rejects.toThrow('WRONGTYPE');
+  await now.rename('aside', keys.queue);
+
+  expect(await moveQueues(between(from, to))).toMatchObject({ resumed: true });
+  expect(await now.lrange(keys.queue, 0, -1)).toEqual(ids(5_000).toReversed());
+  expect(await old.keys('*')).toEqual([]);
+});
+
+test('a second move of the same queue, a replica and a queue that is there already are refused', async () => {
+  await using from = await startRedis();
+  await using to = await startRedis();
+  await from.client().lpush(keys.queue, 'task');
+  const ended = new AbortController();
+  let second: unknown;
+  await moveQueues({
+    ...between(from, to),
+    leaseMs: 3_000,
+    followMs: 60_000,
+    signal: ended.signal,
+    onFollowing: () =>
+      void moveQueues(between(from, to))
+        .catch((error: unknown) => (second = error))
+        .finally(() => ended.abort()),
+  });
+  expect(String(second)).toContain('another millrace move is moving "tiles"');
+
+  await from.client().lpush(keys.queue, 'task');
+  await expect(moveQueues(between(from, to))).rejects.toThrow('has a queue "tiles" already: 1 waiting');
+  await to.client().replicaof('127.0.0.1', from.port);
+  await expect(moveQueues(between(from, to))).rejects.toThrow('read-only replica');
 });

@@ -1,0 +1,64 @@
+/** `millrace move` as a person uses it: its bar, Ctrl-C, and the command that continues. */
+import { expect, test } from 'vitest';
+import { queueKeys } from '../../queue/keys.ts';
+import { eventually } from '../support/eventually.ts';
+import { millrace, MILLRACE } from '../support/millrace.ts';
+import { startRedis } from '../support/redis.ts';
+import { startTcpProxy } from '../support/tcpproxy.ts';
+import { openTerminal } from '../support/terminal.ts';
+
+const keys = queueKeys('tiles', 'result');
+
+test('a bar shows the rate; after Ctrl-C, the same command continues', async () => {
+  await using from = await startRedis();
+  await using to = await startRedis();
+  await using proxy = await startTcpProxy(to.port);
+  const [old, now] = [from.client(), to.client()];
+  const fill = "for i = 1, tonumber(ARGV[1]) do redis.call('LPUSH', KEYS[1], 'task' .. i) end";
+  await old.eval(fill, 1, keys.queue, 200_000);
+  const args = ['move', '--queue', 'tiles', '--redis', from.url, '--to', `redis://127.0.0.1:${proxy.port}`];
+  {
+    const command = `'${process.execPath}' '${MILLRACE}' ${args.join(' ')}; echo "ended $?"`;
+    await using terminal = await openTerminal({ columns: 120, lines: 24 }, command, {});
+    await eventually(async () => expect(await now.exists(keys.queue)).toBe(1), { everyMs: 0 });
+    proxy.stall();
+    await terminal.shows(/moved .* \d+ %, .* left, \d+\/s/);
+    await terminal.press('C-c');
+    proxy.resume();
+    await terminal.shows(/interrupted: nothing is lost; run the same command again to continue\s+ended 1/);
+  }
+  const again = await millrace(args);
+  expect(again).toMatchObject({ code: 0, stderr: '' });
+  expect(again.stdout).toMatch(/^moved \d+ tasks in \d+\.\ds, continuing an earlier move\n$/);
+  expect(await now.llen(keys.queue)).toBe(200_000);
+  expect(await now.lindex(keys.queue, 0)).toBe('task200000');
+  expect(await now.lindex(keys.queue, -1)).toBe('task1');
+  expect(await old.keys('*')).toEqual([]);
+});
+
+test('what the command line cannot mean, and a destination that is in use', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  await redis.lpush('tiles', 'task');
+  await redis.hset('of maps', 'id', 'value');
+  const move = ['move', '--redis', server.url, '--queue', 'tiles'];
+  const cases: [string[], number, string][] = [
+    [[], 2, 'no destination is given: name a Redis with --to'],
+    [['--to-queue', 'maps', '--quiet', '1s'], 2, '--quiet is for --follow'],
+    [['--to', server.url, '--to-pool', 'maps'], 2, 'both --to-pool and the address of a Redis are given'],
+    [['--to-queue', 'a{b}', '--to-partitions', '2'], 2, 'it cannot have partitions'],
+    [['--to', server.url], 1, 'there is nothing to move'],
+  ];
+  for (const [args, code, words] of cases) {
+    const ended = await millrace([...move, ...args]);
+    expect(ended.stderr).toContain(words);
+    expect(ended.code).toBe(code);
+  }
+  await using to = await startRedis();
+  await to.client().lpush('tiles', 'other');
+  const refused = await millrace([...move, '--to', to.url]);
+  expect(refused.stderr).toContain('has a queue "tiles" already: 1 waiting: add --merge to move into it');
+  const merged = await millrace([...move, '--merge'], { env: { MILLRACE_TO_URL: to.url } });
+  expect(merged).toMatchObject({ code: 0, stdout: expect.stringMatching(/^moved 1 tasks in /) as string });
+  expect(await to.client().lrange('tiles', 0, -1)).toEqual(['other', 'task']);
+});
