@@ -1,5 +1,6 @@
 /** A progress bar on stderr for operations longer than a second; none unless stderr is a terminal. */
 import type { SingleBar } from 'cli-progress';
+import { formatDuration } from '../../runtime/duration.ts';
 import { timeout } from '../../runtime/timers.ts';
 
 export interface Progress extends Disposable {
@@ -24,7 +25,9 @@ export function showProgress(what: string, total: number | undefined, rate?: 'ra
     const { default: library } = await import('cli-progress');
     if (over) return;
     const form =
-      (total === undefined ? `${what}: {value}` : `${what} {bar} {percentage} %, {eta_formatted} left`) +
+      (total === undefined
+        ? `${what}: {value}`
+        : `${what} {bar} {percentage} %, ${rate ? '{left}' : '{eta_formatted}'} left`) +
       (rate ? ', {perSecond}/s' : '');
     bar = new library.SingleBar(
       { format: form, clearOnComplete: true, hideCursor: true, stream: process.stderr, fps: 5 },
@@ -32,9 +35,12 @@ export function showProgress(what: string, total: number | undefined, rate?: 'ra
     );
     bar.start(total ?? 0, done, speed());
   };
-  const speed = (): { perSecond: number } => ({
-    perSecond: Math.round((1_000 * done) / Math.max(1, performance.now() - began)),
-  });
+  const speed = (): { perSecond: number; left: string } => {
+    const perMs = done / Math.max(1, performance.now() - began);
+    const leftS = perMs > 0 ? Math.ceil(((total ?? 0) - done) / perMs / 1_000) : undefined;
+    const left = leftS === undefined ? '?' : formatDuration(1_000 * Math.max(0, leftS));
+    return { perSecond: Math.round(1_000 * perMs), left };
+  };
   const timer = process.stderr.isTTY ? timeout(SHOW_AFTER_MS, () => void begin()) : undefined;
   return {
     add(count) {

@@ -15,7 +15,7 @@ test('a bar shows the rate; after Ctrl-C, the same command continues', async () 
   await using proxy = await startTcpProxy(to.port);
   const [old, now] = [from.client(), to.client()];
   const fill = "for i = 1, tonumber(ARGV[1]) do redis.call('LPUSH', KEYS[1], 'task' .. i) end";
-  await old.eval(fill, 1, keys.queue, 200_000);
+  await old.eval(fill, 1, keys.queue, 100_000);
   const args = ['move', '--queue', 'tiles', '--redis', from.url, '--to', `redis://127.0.0.1:${proxy.port}`];
   {
     const command = `'${process.execPath}' '${MILLRACE}' ${args.join(' ')}; echo "ended $?"`;
@@ -30,8 +30,8 @@ test('a bar shows the rate; after Ctrl-C, the same command continues', async () 
   const again = await millrace(args);
   expect(again).toMatchObject({ code: 0, stderr: '' });
   expect(again.stdout).toMatch(/^moved \d+ tasks in \d+\.\ds, continuing an earlier move\n$/);
-  expect(await now.llen(keys.queue)).toBe(200_000);
-  expect(await now.lindex(keys.queue, 0)).toBe('task200000');
+  expect(await now.llen(keys.queue)).toBe(100_000);
+  expect(await now.lindex(keys.queue, 0)).toBe('task100000');
   expect(await now.lindex(keys.queue, -1)).toBe('task1');
   expect(await old.keys('*')).toEqual([]);
 });
