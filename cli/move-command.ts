@@ -1,7 +1,7 @@
 /** The flags of `millrace move`. */
 import type { Command } from 'commander';
-import { MAX_PARTITIONS, parsePartitions } from '../queue/partitions.ts';
-import { duration, integer, UsageError } from '../runtime/program.ts';
+import { MAX_PARTITIONS } from '../queue/partitions.ts';
+import { duration, integer } from '../runtime/program.ts';
 import { addAccessFlags } from './access/access-flags.ts';
 import { addDestinationFlags } from './access/destination.ts';
 import type { MoveFlags } from './commands/move.ts';
@@ -18,11 +18,6 @@ export function addMove(command: Command): void {
   addDestinationFlags(
     addAccessFlags(command, 'flag')
       .option('--to-partitions <n>', 'number of lists that the queue becomes', integer(1, MAX_PARTITIONS))
-      .option(
-        '--from-partitions <n>',
-        'number of lists that it is now, or several with commas, such as 1,16',
-        partitions,
-      )
       .option('--merge', 'move into a queue that has something already')
       .option('--follow', 'keep moving what clients still push to the old place, until Ctrl-C or --quiet')
       .option(
@@ -42,12 +37,4 @@ export function addMove(command: Command): void {
       const { move } = await import('./commands/move.ts');
       await move(flags);
     });
-}
-
-function partitions(text: string): readonly number[] {
-  try {
-    return parsePartitions(text);
-  } catch (error) {
-    throw new UsageError((error as Error).message, { cause: error });
-  }
 }

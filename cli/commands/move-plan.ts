@@ -1,14 +1,13 @@
 /** Which list becomes which, from the flags of `millrace move`. Pure. */
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import type { MovePlan } from '../../queue/move/move.ts';
-import { partitionedKeys, partitionKeys } from '../../queue/partitions.ts';
+import { partitionKeys } from '../../queue/partitions.ts';
 import { UsageError } from '../../runtime/usage-error.ts';
 import type { Destination } from '../access/destination.ts';
 import type { Place } from '../access/place.ts';
 
 export interface PlanFlags {
   readonly toPartitions?: number;
-  readonly fromPartitions?: readonly number[];
 }
 
 /** A queue that is one list, or several. */
@@ -16,22 +15,23 @@ interface Source {
   readonly queue: string;
   readonly result: string;
   readonly lists: readonly QueueKeys[];
+  /** Of new tasks. */
   readonly partitions: number;
 }
 
 /** Throws `UsageError` where the flags name no other place, or one name for several queues. */
 export function planMove(
-  from: Pick<Place, 'queues' | 'pool'>,
+  from: Pick<Place, 'queues' | 'partitioned'>,
   to: Pick<Place, 'pool'>,
   destination: Destination,
-  { toPartitions, fromPartitions }: PlanFlags,
+  { toPartitions }: PlanFlags,
 ): MovePlan[] {
   const { flags, queue, result } = destination;
   if (!flags && queue === undefined && result === undefined && toPartitions === undefined)
     throw new UsageError(
       'no destination is given: name a Redis with --to, a pool with --to-pool, a number with --to-partitions, or a name with --to-queue',
     );
-  const sources = sourcesOf(from.queues, fromPartitions ?? partitionsOf(from.pool));
+  const sources = sourcesOf(from);
   if (sources.length > 1 && queue !== undefined)
     throw new UsageError(`--to-queue is one name for ${sources.length} queues: choose one with --queue`);
   const pool = flags?.pool === undefined ? undefined : to.pool?.spec;
@@ -50,23 +50,12 @@ export function planMove(
   });
 }
 
-/** The numbers of partitions whose lists a pool has now. */
-function partitionsOf(pool: Place['pool']): readonly number[] | undefined {
-  if (pool?.spec.partitions === undefined && pool?.status?.partitions === undefined) return undefined;
-  return pool.status?.partitions ?? [pool.spec.partitions ?? 1];
-}
-
-/** `numbers`: of partitions; of one list by default. */
-function sourcesOf(queues: readonly QueueKeys[], numbers: readonly number[] = [1]): Source[] {
-  const plain = numbers.every((number) => number === 1);
-  const bare = (name: string): string => (plain ? name : name.replace(/:\{\d+\}$/, ''));
-  const bases = new Map(queues.map(({ queue, result }) => [bare(queue), bare(result)]));
-  return Array.from(bases, ([queue, result]) => ({
-    queue,
-    result,
-    lists: asUsage(() => partitionedKeys(queue, result, numbers)),
-    partitions: Math.max(...numbers),
-  }));
+function sourcesOf({ queues, partitioned }: Pick<Place, 'queues' | 'partitioned'>): Source[] {
+  if (partitioned) {
+    const { keys, numbers } = partitioned;
+    return [{ queue: keys.queue, result: keys.result, lists: queues, partitions: numbers.at(-1) ?? 1 }];
+  }
+  return queues.map((keys) => ({ queue: keys.queue, result: keys.result, lists: [keys], partitions: 1 }));
 }
 
 function asUsage<T>(make: () => T): T {
