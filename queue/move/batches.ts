@@ -6,7 +6,7 @@
 import type { QueueKeys } from '../keys.ts';
 import { script } from '../scripts/scripts.ts';
 import { distribute, ITEMS, type Batch, type Kind } from './batch.ts';
-import { MoveTaken, type Claim } from './claim.ts';
+import { MoveTaken, noteCaughtUp, type Claim } from './claim.ts';
 import { clocksApart, type Side } from './side.ts';
 
 /** A batch ends with the task that reaches one of these. */
@@ -113,11 +113,9 @@ async function deliver(route: Route, batch: Batch): Promise<void> {
     );
 }
 
-/** The backlog is moved: what comes now is no older than what is pushed to the destination. */
-export async function noteCaughtUp(route: Route): Promise<void> {
+/** From now on, tasks arrive like pushes. */
+export async function catchUp(route: Route): Promise<void> {
   if (route.caughtUp) return;
-  const { source, claim } = route;
-  const { queue, move } = claim.keys;
+  await noteCaughtUp(route.source, route.claim);
   route.caughtUp = true;
-  await source.ask(source.at(queue).hset(move, 'caughtUp', '1'));
 }

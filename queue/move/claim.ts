@@ -89,6 +89,11 @@ export async function renew(source: Side, claimed: Claim): Promise<void> {
   if (status === 0) throw new MoveTaken(claimed.keys.queue);
 }
 
+/** The backlog is moved: what comes now is no older than what is pushed to the destination. */
+export async function noteCaughtUp(source: Side, claimed: Claim): Promise<void> {
+  await hold(source, claimed, 'caughtUp');
+}
+
 /** Another process may go on with it. */
 export async function release(source: Side, claimed: Claim): Promise<void> {
   await hold(source, claimed, 'release');
@@ -114,7 +119,7 @@ export async function endMove(
 async function hold(
   source: Side,
   { keys, process, leaseMs }: Pick<Claim, 'keys' | 'process' | 'leaseMs'>,
-  how: 'begin' | 'renew' | 'ready' | 'release' | 'end',
+  how: 'begin' | 'renew' | 'ready' | 'caughtUp' | 'release' | 'end',
   about = '',
 ): Promise<unknown> {
   const call = script(source.at(keys.queue), 'move-hold');

@@ -16,7 +16,7 @@ import { interval, sleep } from '../../runtime/timers.ts';
 import type { RedisAddress } from '../connection/connection.ts';
 import type { QueueKeys } from '../keys.ts';
 import { reapExpired } from '../workers/reap.ts';
-import { moveKind, noteCaughtUp, openRoute, type Route } from './batches.ts';
+import { catchUp, moveKind, openRoute, type Route } from './batches.ts';
 import { claim, endMove, markDestination, release, renew, type Claim } from './claim.ts';
 import { moveCancelMarks, moveExpiry, moveHash } from './copies.ts';
 import { copyPause, endPause, moveRecords, type Records } from './records.ts';
@@ -269,13 +269,14 @@ async function each(run: Run, act: (route: Route) => Promise<void>): Promise<voi
 /** Tasks, and what must be there before them. */
 async function moveTasks(run: Run, route: Route, signal: AbortSignal | undefined): Promise<void> {
   run.guard();
-  await copyPause(route);
+  // once, as the new place may be resumed
+  if (!route.caughtUp) await copyPause(route);
   await moveCancelMarks(route);
   for (const kind of ['suspects', 'queue'] as const) {
     await moveKind(route, kind, (of, count) => run.moved(NAMES[of], count), signal);
     check(signal);
   }
-  await noteCaughtUp(route);
+  await catchUp(route);
 }
 
 const NAMES = {

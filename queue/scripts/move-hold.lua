@@ -2,12 +2,12 @@
 -- the next one continues.
 --
 -- KEYS  1 move  2 moving
--- ARGV  1 'begin', 'renew', 'ready', 'release' or 'end'  2 the process, a random text  3 lease, ms
+-- ARGV  1 'begin', 'renew', 'ready', 'caughtUp', 'release' or 'end'  2 the process, a random text  3 lease, ms
 --       4 begin: id for a new move; ready: names of the destination
 -- Returns  {0, end of the other's lease, Redis time} while another process has a lease; 'renew' and the rest: also when this one has none
 --          {1, id of the move, Redis time in ms, names of its destination or ''}, which are there once 'ready' was called;
 --          'end': {1} when the record is gone, {2} when a batch is still in hand
--- A record without a destination has moved nothing yet.
+-- A record without a destination has moved nothing yet, and is gone with its process. 'caughtUp' notes that the backlog has arrived.
 local MOVE, MOVING = unpack(KEYS)
 local how, process, lease = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local clock = redis.call('TIME')
@@ -29,6 +29,7 @@ if how == 'end' then
 end
 if how == 'release' then
   redis.call('HDEL', MOVE, 'holder', 'ends')
+  if not to then redis.call('DEL', MOVE) end
 else
   redis.call('HSET', MOVE, 'holder', process, 'ends', string.format('%.0f', now + lease))
 end
@@ -40,4 +41,5 @@ if how == 'ready' then
   to = ARGV[4]
   redis.call('HSET', MOVE, 'to', to)
 end
+if how == 'caughtUp' then redis.call('HSET', MOVE, 'caughtUp', '1') end
 return {1, id, now, to or ''}

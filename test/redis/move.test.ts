@@ -140,6 +140,8 @@ test('a move that is interrupted or refused goes on later, to the same place onl
   await expect(moveQueues(between(from, to))).rejects.toThrow('WRONGTYPE');
   await now.rename('aside', keys.queue);
 
+  // the old place needs no memory
+  await old.config('SET', 'maxmemory', '1');
   expect(await moveQueues(between(from, to))).toMatchObject({ resumed: true });
   expect(await now.lrange(keys.queue, 0, -1)).toEqual(ids(5_000).toReversed());
   expect(await old.keys('*')).toEqual([]);
@@ -165,6 +167,7 @@ test('a second move of the same queue, a replica and a queue that is there alrea
 
   await from.client().lpush(keys.queue, 'task');
   await expect(moveQueues(between(from, to))).rejects.toThrow('has a queue "tiles" already: 1 waiting');
+  expect(await from.client().keys('*')).toEqual([keys.queue]);
   await to.client().replicaof('127.0.0.1', from.port);
   await expect(moveQueues(between(from, to))).rejects.toThrow('read-only replica');
 });
