@@ -85,24 +85,33 @@ function endWhenOver(state: RotationState): void {
 const isWaiting = (lane: Lane): boolean => lane.wantsWork && !lane.turning && !lane.full;
 
 function isNext(state: RotationState, lane: Lane): boolean {
-  endWhenOver(state);
-  const place = state.places.get(lane) ?? 0;
-  let before = true;
-  for (const other of state.lanes()) {
-    if (other === lane) before = false;
-    else if (other.rank === lane.rank && isWaiting(other)) {
-      const its = state.places.get(other) ?? 0;
-      if (its < place || (its === place && before)) return false;
-    }
-  }
-  return true;
+  const first = firstOf(state, lane);
+  if (!first || first === lane) return true;
+  const [its, own] = [placeOf(state, first), placeOf(state, lane)];
+  if (its !== own) return own < its;
+  return state.lanes().indexOf(lane) < state.lanes().indexOf(first);
 }
 
 function nextBeside(state: RotationState, lane: Lane): Lane | undefined {
-  return state
-    .lanes()
-    .find((other) => other !== lane && other.rank === lane.rank && isWaiting(other) && isNext(state, other));
+  const first = firstOf(state, lane);
+  return first === lane ? undefined : first;
 }
+
+/** Of all that wait and have the rank of `lane`, the one that has not taken for the longest time. */
+function firstOf(state: RotationState, lane: Lane): Lane | undefined {
+  endWhenOver(state);
+  let first: Lane | undefined;
+  for (const other of state.lanes())
+    if (
+      other.rank === lane.rank &&
+      isWaiting(other) &&
+      (!first || placeOf(state, other) < placeOf(state, first))
+    )
+      first = other;
+  return first;
+}
+
+const placeOf = ({ places }: RotationState, lane: Lane): number => places.get(lane) ?? 0;
 
 function asked({ asks, now }: RotationState, lane: Lane): number {
   let sum = 0;

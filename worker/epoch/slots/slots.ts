@@ -229,8 +229,13 @@ function release(state: SlotsState, concurrency: number): void {
   // the slot may be of one whose task has just ended, and that is not the first to want it
   if (freeOf(state, concurrency) === 0) return;
   const first = state.lanes.find((lane) => lane.wantsWork);
-  if (!first) return;
-  (state.rotation.isNext(first) ? first : (state.rotation.nextBeside(first) ?? first)).take();
+  if (first) nextOf(state, first).take();
+}
+
+/** Of this one and its equals, the one whose turn it is. */
+function nextOf({ rotates, rotation }: SlotsState, lane: Lane): Lane {
+  if (!rotates || rotation.isNext(lane)) return lane;
+  return rotation.nextBeside(lane) ?? lane;
 }
 
 function outlive(state: SlotsState, tasks: readonly Promise<unknown>[]): void {
