@@ -26,6 +26,19 @@ export interface QueueCounters {
   readonly squaredTasks: number;
 }
 
+export const noCounters: QueueCounters = {
+  taken: 0,
+  completed: 0,
+  failed: 0,
+  cancelled: 0,
+  retried: 0,
+  recovered: 0,
+  fenced: 0,
+  serviceUs: 0,
+  squaresS2: 0,
+  squaredTasks: 0,
+};
+
 export interface QueueSample {
   /** Redis time, ms. */
   readonly now: number;

@@ -1,7 +1,7 @@
 /** Reads a source as the sample of a pool, in which everything that is unknown of other libraries' workers is 0. */
 import type { Redis } from 'ioredis';
 import { combineSamples, type PoolSample } from '../pool/pool-sample.ts';
-import type { QueueSample } from '../pool/sample.ts';
+import { noCounters, type QueueSample } from '../pool/sample.ts';
 import { SLOW_BUCKETS } from '../pool/slow-tasks.ts';
 import { createAsk, type Watched } from './ask.ts';
 import type { Source, SourceCounts } from './source.ts';
@@ -52,18 +52,7 @@ export function queueSampleOf(found: SourceCounts): QueueSample {
     dead: failed,
     paused,
     leaving,
-    counters: {
-      taken: finished + inHand,
-      completed: finished,
-      failed: 0,
-      cancelled: 0,
-      retried: 0,
-      recovered: 0,
-      fenced: 0,
-      serviceUs: 0,
-      squaresS2: 0,
-      squaredTasks: 0,
-    },
+    counters: { ...noCounters, taken: finished + inHand, completed: finished },
     suspects: 0,
     solitary: 0,
     apart: { workers: 0, tasks: 0 },

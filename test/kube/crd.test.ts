@@ -8,7 +8,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { withDefaults, type WorkerPoolSpecInput } from '../../kube/defaults.ts';
 import { startApiServer, type ApiServer } from '../support/apiserver.ts';
-import { adopting, bad, base, container, good, type Json } from './pools.ts';
+import { good } from './good-pools.ts';
+import { adopting, bad, base, container, type Json } from './pools.ts';
 
 const root = join(import.meta.dirname, '../..');
 const definition = join(root, 'charts/millrace/files/workerpools.yaml');

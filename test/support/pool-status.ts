@@ -7,20 +7,8 @@ import { nothingKept } from '../../controller/act/step.ts';
 import { withDefaults, type WorkerPoolSpecInput } from '../../kube/defaults.ts';
 import type { WorkerPool, WorkerPoolStatus } from '../../kube/workerpool.ts';
 import { combineSamples } from '../../queue/pool/pool-sample.ts';
-import type { QueueSample } from '../../queue/pool/sample.ts';
+import { noCounters, type QueueSample } from '../../queue/pool/sample.ts';
 
-export const counters = {
-  taken: 0,
-  completed: 0,
-  failed: 0,
-  cancelled: 0,
-  retried: 0,
-  recovered: 0,
-  fenced: 0,
-  serviceUs: 0,
-  squaresS2: 0,
-  squaredTasks: 0,
-};
 const sample: QueueSample = {
   now: 0,
   waiting: 12,
@@ -42,7 +30,7 @@ const sample: QueueSample = {
   overdue: false,
   leaving: 0,
   slow: [],
-  counters,
+  counters: noCounters,
 };
 export const known = { kind: 'known', sample: combineSamples([sample]) } as const;
 export const away = {

@@ -8,7 +8,8 @@ import { Ajv, type ValidateFunction } from 'ajv';
 import { describe, expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { renderSchema } from '../../scripts/manifests.ts';
-import { bad, base, good, type Json } from '../kube/pools.ts';
+import { good } from '../kube/good-pools.ts';
+import { bad, base, type Json } from '../kube/pools.ts';
 import { completeSpec } from '../support/complete-pool.ts';
 
 const manifests = join(import.meta.dirname, '../../manifests');

@@ -5,7 +5,8 @@ import { noMemory, type Decision } from '../../controller/decide/decision.ts';
 import { onlyNumbersChanged } from '../../controller/report/status.ts';
 import { policyOf } from '../../controller/decide/policy.ts';
 import { nothingKept, type Step } from '../../controller/act/step.ts';
-import { conditions, counters, known, pool, quiet, see } from '../support/pool-status.ts';
+import { noCounters } from '../../queue/pool/sample.ts';
+import { conditions, known, pool, quiet, see } from '../support/pool-status.ts';
 
 describe('a pool with a target wait', () => {
   const aimed = pool({ scaling: { targetWait: '10s' } });
@@ -13,7 +14,7 @@ describe('a pool with a target wait', () => {
     const looks = [0, 1_000].map((now) => {
       const done = now === 0 ? 0 : (of.finished ?? 600);
       const serviceUs = done * 812_345;
-      return { now, counters: { ...counters, taken: done, completed: done, serviceUs } };
+      return { now, counters: { ...noCounters, taken: done, completed: done, serviceUs } };
     });
     let memory = noMemory;
     for (const { now, counters: seen } of looks)
