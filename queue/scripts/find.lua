@@ -28,7 +28,7 @@ local ranges = length <= most and {{0, length - 1}} or {{0, half - 1}, {length -
 for _, range in ipairs(ranges) do
   for from = range[1], range[2], 16 do
     if left < 0 or #found == 10 then return found end
-    look(redis.call('LRANGE', KEYS[1], from, math.min(from + 15, range[2])))
+    look(redis.pcall('LRANGE', KEYS[1], from, math.min(from + 15, range[2])))
   end
 end
 return found
