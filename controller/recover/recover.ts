@@ -72,11 +72,12 @@ export function createRecovery(options: RecoveryOptions): Recovery {
     }
     if (!found || signal.aborted) return;
     const { redisOf, queues } = found;
-    for (const keys of queues) {
+    const suspecting = queues.map(async (keys) => {
       const redis = redisOf(keys);
       const names = called ? await namesOf(redis, keys, death.worker) : [death.worker];
       for (const worker of names) suspect(pool, redis, keys, { ...death, worker });
-    }
+    });
+    await Promise.all(suspecting);
   }
 
   function suspect(pool: string, redis: Redis, keys: QueueKeys, death: Death): void {

@@ -20,6 +20,7 @@ beforeAll(async () => {
     objects.create(POOLS, namespace, poolManifest(name, redis, { ...spec }));
   await create('tiles', {});
   await create('ranks', { queues: ['urgent', 'bulk'] });
+  await create('parts', { partitions: 3 });
   await create('behind', { redis: { url: 'redis://redis' } });
   await create('nowhere', { redis: { url: `redis://gone.${namespace}.svc` } });
   const secretKeyRef = (key: string): object => ({ secretKeyRef: { name: 'redis', key } });
@@ -82,6 +83,25 @@ test('of several queues: the first to push to, the one that is named, or all', a
   await redis.hset('millrace:{bulk}:errors', 'failed', 'it cannot be done');
   const failed = await run(['result', 'failed', '--pool', 'ranks']);
   expect(failed.stderr).toBe('millrace: task failed failed for good: it cannot be done\n');
+});
+
+test('of partitions: the pool knows its number; --partitions names those that it no longer serves', async () => {
+  const redis = world.redis.client();
+  expect((await run(['enqueue', '{"id":"b"}', '--pool', 'parts'])).stdout).toBe('b\n');
+  expect(await redis.lrange('parts:{2}', 0, -1)).toEqual(['{"id":"b"}']);
+  // nothing shows yet whether tasks are left in the plain list
+  await redis.lpush('parts', 'plain');
+  await redis.lpush('parts:{4}', 'left');
+  const [whole, each, left] = await Promise.all([
+    run(['inspect', 'parts', '-o', 'json']),
+    run(['inspect', 'parts', '--each']),
+    run(['inspect', 'parts', '--partitions', '5', '-o', 'json']),
+  ]);
+  expect(JSON.parse(whole.stdout)).toMatchObject({ queue: 'parts', waiting: 2 });
+  expect(each.stdout).toMatch(
+    /^QUEUE .*\nparts +1 .*\nparts:\{0\} +0 .*\nparts:\{1\} +0 .*\nparts:\{2\} +1 .*\n$/,
+  );
+  expect(JSON.parse(left.stdout)).toMatchObject({ queue: 'parts', waiting: 2 });
 });
 
 test("a pool's records are found next to its first queue, for any of its queues", async () => {
