@@ -1,6 +1,7 @@
 /**
  * Celery's remote control over Redis: a published message reaches every worker that listens, or those that it names. Workers
- * push their answers to a list of ours, so that answers can be read later, by any process, and no caller waits for them.
+ * push their answers to a list of ours, so that answers can be read later, by any process, and no caller waits for them. They are JSON,
+ * or pickled where the worker's tasks are.
  *
  * A silent worker may be busy or idle: one with the solo pool answers only between tasks. Redis reports how many workers a
  * message reached, so silent ones can be counted.
@@ -8,6 +9,7 @@
 import type { Redis } from 'ioredis';
 import { bindingsIn, type CeleryBinding, type Routed } from './celery-routes.ts';
 import { asBytes, asCount, asList, asText } from '../scripts/decode-reply.ts';
+import { readPickle } from './pickle.ts';
 import { script } from '../scripts/scripts.ts';
 
 type Inquiry = 'active' | 'active_queues';
@@ -55,6 +57,8 @@ export interface CeleryControl {
 /** Longest answer, bytes of base64: some 40 tasks. The rest of a longer one is taken to be like its beginning. */
 const LONGEST = 65_536;
 const TTL_S = 3_600;
+/** The first byte of an answer that is pickled. */
+const PICKLE = 0x80;
 const MOST_BINDINGS = 100;
 
 /** `keyPrefix`: Celery's `global_keyprefix`; `list`: of the answers, without it. */
@@ -116,9 +120,9 @@ function decode(reply: unknown): WorkerAnswers {
   const bindings = new Map<string, CeleryBinding>();
   for (let i = 0; i + 2 < answers.length; i += 3) {
     const [, inquiry, time] = /^(\w+):(\d+)$/.exec(asText(answers[i], what)) ?? [];
-    const text = Buffer.from(asBytes(answers[i + 1], what).toString('latin1'), 'base64').toString();
+    const body = Buffer.from(asBytes(answers[i + 1], what).toString('latin1'), 'base64');
     const whole = asCount(answers[i + 2], what);
-    const one = whole <= LONGEST ? readWhole(text) : readBeginning(text, inquiry, whole / LONGEST);
+    const one = whole <= LONGEST ? readWhole(body) : readBeginning(body.toString(), inquiry, whole / LONGEST);
     const at = Number(time);
     if (!one || !(at > 0)) continue;
     const { worker, items } = one;
@@ -150,10 +154,11 @@ function runningTask({ acknowledged, delivery_info: info }: Item): CeleryTask {
 }
 
 /** `undefined` for anything else, such as the error of a worker that cannot answer. */
-function readWhole(text: string): Answer | undefined {
+function readWhole(body: Buffer): Answer | undefined {
   let parsed: unknown;
   try {
-    parsed = JSON.parse(text);
+    // by the worker's `task_serializer`
+    parsed = body[0] === PICKLE ? readPickle(body) : JSON.parse(body.toString());
   } catch {
     return undefined;
   }

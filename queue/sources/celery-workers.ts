@@ -44,7 +44,7 @@ function silentConcern(silent: number, reached: number): Concern[] {
   return [
     {
       note: `${silent} of ${reached} Celery workers have not answered by remote control within a second`,
-      todo: 'their pods are held until they answer: one with the solo pool does so between its tasks only; see whether the others have enough CPU',
+      todo: 'their pods are held until they answer: one with the solo pool does so between its tasks only; see whether the others have enough CPU, and whether accept_content has json and task_serializer is json or pickle',
       holds: true,
     },
   ];

@@ -22,6 +22,8 @@ export interface CeleryOptions {
   /** The transport options `sep` and `priority_steps`. */
   readonly separator?: string;
   readonly steps?: readonly number[];
+  /** Of tasks, and so of the answers of workers. */
+  readonly serializer?: 'pickle';
   /** Queues are bound to exchanges of other names, by keys of their own. */
   readonly ownKeys?: boolean;
 }
@@ -56,7 +58,15 @@ export const celeryCases: readonly (LibraryCase & { open: (server: RedisServer) 
 
 export async function openCelery(
   server: RedisServer,
-  { acksLate = false, keyPrefix = '', separator, steps, db = 0, ownKeys = false }: CeleryOptions = {},
+  {
+    acksLate = false,
+    keyPrefix = '',
+    separator,
+    steps,
+    serializer,
+    db = 0,
+    ownKeys = false,
+  }: CeleryOptions = {},
 ): Promise<Celery> {
   const python = await preparePython(await readFile(join(folder, 'celery.txt'), 'utf8'));
   if (python instanceof Error) throw python;
@@ -68,6 +78,9 @@ export async function openCelery(
     ACKS_LATE: acksLate ? '1' : '',
     // what is not set is left out
     TRANSPORT: JSON.stringify({ global_keyprefix: keyPrefix, sep: separator, priority_steps: steps }),
+    SERIALIZER: serializer ?? 'json',
+    // a test may be root, as whom a worker does not read pickle by itself
+    ...(serializer && { C_FORCE_ROOT: '1' }),
     BROKER_DB: String(db),
     OWN_KEYS: ownKeys ? '1' : '',
   };

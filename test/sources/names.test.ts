@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { checkSource } from '../../cli/doctor/source.ts';
 import { createAsk } from '../../queue/sources/ask.ts';
 import { readSource } from '../../queue/sources/read.ts';
+import type { SourceWorkers } from '../../queue/sources/source.ts';
 import { sourceOf, type SourceSettings } from '../../queue/sources/sources.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
@@ -36,8 +37,10 @@ test.for(rows)('%s', async ([, settings, open]) => {
   await sees({ waiting: 1, inFlight: 1 });
   const { holding } = source;
   if (holding.by !== 'worker') throw new Error('its workers are known');
-  const { workers } = await holding.readWorkers(createAsk(redis), redis);
-  expect(workers).toMatchObject([{ hosts: expect.arrayContaining(['pod-1']) as unknown, tasks: 1 }]);
+  await eventually(async () => {
+    const { workers } = await holding.readWorkers(createAsk(redis), redis);
+    expect(workers).toMatchObject([{ hosts: expect.arrayContaining(['pod-1']) as unknown, tasks: 1 }]);
+  });
   await library.release(2);
 });
 
@@ -66,4 +69,29 @@ test('Celery with a separator and ten priorities: each is counted, and otherwise
     }),
   );
   await celery.release(8);
+});
+
+test('Celery with pickled tasks, in which its workers answer too: what runs is counted, and a worker is drained', async () => {
+  await using server = await startRedis();
+  await using celery = await openCelery(server, { serializer: 'pickle' });
+  const redis = server.client();
+  const source = sourceOf({ celery: { queues: ['mail'], prioritySteps: [0, 3, 6, 9] } });
+  await celery.work('pod-1');
+  await celery.send(1, { args: ['ü', { a: [1, null] }] });
+  await eventually(async () =>
+    expect((await readSource(redis, source, 0)).sample).toMatchObject({ waiting: 0, inFlight: 1 }),
+  );
+  const { holding } = source;
+  if (holding.by !== 'worker') throw new Error('its workers are known');
+  const found = async (): Promise<SourceWorkers> => holding.readWorkers(createAsk(redis), redis);
+  const worker = { id: 'celery@pod-1', hosts: ['pod-1'] };
+  await eventually(async () => {
+    const { workers } = await found();
+    expect(workers).toMatchObject([{ ...worker, tasks: 1, quiet: false }]);
+    await holding.orders?.drain(redis, workers);
+  });
+  await celery.release(1);
+  await eventually(async () =>
+    expect((await found()).workers).toMatchObject([{ ...worker, tasks: 0, quiet: true }]),
+  );
 });

@@ -14,6 +14,8 @@ app = Celery("celery_tasks", broker=f"redis://localhost:{PORT}/{os.environ.get('
 app.conf.update(
     task_default_queue="mail",
     worker_prefetch_multiplier=1,
+    task_serializer=os.environ.get("SERIALIZER", "json"),
+    accept_content=["json", os.environ.get("SERIALIZER", "json")],
     broker_transport_options=json.loads(os.environ.get("TRANSPORT", "{}")),
     task_acks_late=os.environ.get("ACKS_LATE") == "1",
 )
