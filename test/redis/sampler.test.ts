@@ -215,13 +215,14 @@ test('a push overtakes thousands of pools that wait for a sample, and is reporte
   for (const id of others) sampler.add(id, [freshKeys()]);
   const looked = (): number => new Set(seen.map(({ id }) => id)).size - 1;
   await redis.lpush(keys.queue, 'a');
-  await eventually(() => expect(woken).toEqual(['idle']));
-  expect(sampler.latest('idle')).toMatchObject({ sample: { waiting: 1 } });
+  await eventually(() => expect(woken).toContain('idle'));
+  await known(sampler, 'idle', { waiting: 1 });
   await eventually(() => expect(looked()).toBe(others.length));
   // in the order of the reads, however long this test itself had to wait
   const order = seen.slice(from).map(({ id }) => id);
   expect(new Set(order.slice(0, order.indexOf('idle'))).size).toBeLessThan(others.length);
-  expect(woken).toEqual(['idle']);
+  // of nothing else; twice where the push came between a read of it and listening to it again
+  expect(new Set(woken)).toEqual(new Set(['idle']));
 });
 
 test('a queue that two pools share is listened to until both are gone', async () => {
