@@ -13,8 +13,7 @@ import { readTrace } from '../runtime/opentelemetry.ts';
 import { version } from '../runtime/version.ts';
 import { addClusterCommands, addCompletion, addTopAndDoctor, addVersion } from './cluster-commands.ts';
 import { addDev, addSimulate } from './local-commands.ts';
-import { addMove } from './move-command.ts';
-import { addQueueCommands } from './queue-commands.ts';
+import { addMove, addQueueCommands } from './queue-commands.ts';
 import { addTaskCommands } from './task-commands.ts';
 import { createCommandLog, type OpenableLog } from './terminal/command-log.ts';
 

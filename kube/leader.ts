@@ -18,7 +18,7 @@ import { systemClock } from '../runtime/clock.ts';
 import type { KubeApi } from './api.ts';
 import { KubeError } from './errors.ts';
 import type { ObservedLease, Timing } from './lease.ts';
-import { checkTiming, claim, claimed, DEFAULT_TIMING, JITTER, observeLease, released } from './lease.ts';
+import { checkTiming, claimed, DEFAULT_TIMING, JITTER, mayClaim, observeLease, released } from './lease.ts';
 import type { ObjectRef } from './resources.ts';
 import type { CallOptions } from './transport.ts';
 import type { Lease } from './wire.ts';
@@ -201,7 +201,7 @@ function createLeaseRecord(
     claim: async (call) => {
       const known = (fresh ? seen : undefined) ?? (await read(call));
       fresh = false;
-      if (!claim(known, identity, elapsed())) return false;
+      if (!mayClaim(known, identity, elapsed())) return false;
       const notes = annotations(annotationsOf(known));
       const record = claimed(known.lease, ref, identity, leaseDurationMs, clock.now(), notes);
       wrote = true;

@@ -56,7 +56,7 @@ export function observeLease(
 }
 
 /** Whether `identity` may write its name into the record: it is its own, has no holder, or has expired. */
-export function claim({ lease, holder, since }: ObservedLease, identity: string, now: number): boolean {
+export function mayClaim({ lease, holder, since }: ObservedLease, identity: string, now: number): boolean {
   const duration = (lease?.spec?.leaseDurationSeconds ?? 0) * 1000;
   return holder === '' || holder === identity || now >= since + duration;
 }

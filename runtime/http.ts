@@ -25,11 +25,11 @@ export interface HttpServerOptions {
   /** Serves HTTPS with the certificate and key in these files, which may change. */
   readonly tls?: TlsFiles | undefined;
   /** Serves everything else. */
-  readonly route?: Route | undefined;
+  readonly route?: HttpRoute | undefined;
 }
 
 /** Answers a request, immediately or later, or returns `false` and leaves it to others. `path` is without the query. */
-export type Route = (request: IncomingMessage, response: ServerResponse, path: string) => boolean;
+export type HttpRoute = (request: IncomingMessage, response: ServerResponse, path: string) => boolean;
 
 export interface HttpServer extends AsyncDisposable {
   readonly port: number;

@@ -3,7 +3,7 @@
  */
 type Query = readonly [expr: string, legend: string];
 
-export interface Panel {
+export interface GrafanaPanel {
   readonly title: string;
   readonly about: string;
   readonly unit: 'short' | 's' | 'ops' | 'percentunit' | 'bytes';
@@ -31,7 +31,7 @@ const ENDED = ['completed', 'failed', 'retried']
   .join(' + ');
 
 /** The dashboard, top to bottom. */
-export const rows: readonly { readonly title: string; readonly panels: readonly Panel[] }[] = [
+export const rows: readonly { readonly title: string; readonly panels: readonly GrafanaPanel[] }[] = [
   {
     title: 'Now',
     panels: [
@@ -172,10 +172,15 @@ export const rows: readonly { readonly title: string; readonly panels: readonly 
   },
 ];
 
-function panel(title: string, about: string, unit: Panel['unit'], queries: readonly Query[]): Panel {
+function panel(
+  title: string,
+  about: string,
+  unit: GrafanaPanel['unit'],
+  queries: readonly Query[],
+): GrafanaPanel {
   return { title, about, unit, queries };
 }
 
-function stat(title: string, about: string, expr: string): Panel {
+function stat(title: string, about: string, expr: string): GrafanaPanel {
   return { title, about, unit: 'short', kind: 'stat', queries: [[expr, title]] };
 }

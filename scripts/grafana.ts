@@ -4,7 +4,7 @@
  * would write; a change made in Grafana belongs there.
  */
 import { runGenerator } from './generated.ts';
-import { rows, type Panel } from './grafana-panels.ts';
+import { rows, type GrafanaPanel } from './grafana-panels.ts';
 
 const datasource = { type: 'prometheus', uid: '${datasource}' };
 
@@ -38,7 +38,7 @@ function panels(): object[] {
 }
 
 function panelJson(
-  { title, about, unit, queries }: Panel,
+  { title, about, unit, queries }: GrafanaPanel,
   type: string,
   id: number,
   gridPos: object,

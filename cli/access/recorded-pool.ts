@@ -13,7 +13,7 @@ import { keysThere, openServers, withPlace } from './access.ts';
 import type { AccessFlags } from './access-flags.ts';
 import { devPool } from './dev-pool-name.ts';
 
-export interface Records {
+export interface PoolRecords {
   readonly redis: Redis;
   readonly redisOf: RedisOf;
   /** Of the queue that holds the records. */
@@ -28,7 +28,7 @@ export interface Records {
 export async function withRecords<T>(
   name: string | undefined,
   flags: AccessFlags,
-  use: (records: Records) => Promise<T>,
+  use: (records: PoolRecords) => Promise<T>,
 ): Promise<T> {
   const bare =
     ['redis', 'sentinel', 'cluster'].some((flag) => flags.given.includes(flag)) || name === undefined;

@@ -13,7 +13,7 @@ import { systemClock } from '../../runtime/clock.ts';
 import { onSignals } from '../../runtime/lifecycle.ts';
 import { createHistorian, type Historian, type HistoryTask } from '../../simulate/history.ts';
 import type { AccessFlags } from '../access/access-flags.ts';
-import { withRecords, type Records } from '../access/recorded-pool.ts';
+import { withRecords, type PoolRecords } from '../access/recorded-pool.ts';
 import { spanBetween, spansOf, startsOf } from './spans.ts';
 import type { CommandLog } from '../terminal/command-log.ts';
 import { age } from '../terminal/table.ts';
@@ -54,7 +54,7 @@ export async function recordCommand(
 
 /** Returns the start time of a replica, ms, if it is known. */
 async function recordPast(
-  { redis, keys, pool }: Records,
+  { redis, keys, pool }: PoolRecords,
   sinceMs: number,
   sheet: Sheet,
 ): Promise<number | undefined> {
@@ -70,7 +70,7 @@ async function recordPast(
 }
 
 async function recordLive(
-  { redisOf, queues, pool }: Records,
+  { redisOf, queues, pool }: PoolRecords,
   { for: forMs, step }: RecordFlags,
   sheet: Sheet,
   log: CommandLog,

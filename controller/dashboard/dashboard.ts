@@ -10,7 +10,7 @@
  * browser send. What is shown is no task, no id and no secret, unless `showTasks` says so.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Route } from '../../runtime/http.ts';
+import type { HttpRoute } from '../../runtime/http.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { createStaticFiles } from '../../runtime/static-files.ts';
 import type { Observation } from '../observe/observation.ts';
@@ -35,7 +35,7 @@ export interface DashboardOptions {
 }
 
 export interface Dashboard {
-  readonly route: Route;
+  readonly route: HttpRoute;
   /** Shows these pools until it is disposed. */
   attach(source: PoolSource): Attached;
 }

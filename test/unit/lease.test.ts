@@ -1,7 +1,7 @@
 /** What a candidate makes of a Lease, as rows. */
 import { describe, expect, test } from 'vitest';
 import type { ObservedLease } from '../../kube/lease.ts';
-import { checkTiming, claim, claimed, DEFAULT_TIMING, observeLease, released } from '../../kube/lease.ts';
+import { checkTiming, claimed, DEFAULT_TIMING, mayClaim, observeLease, released } from '../../kube/lease.ts';
 import type { Lease } from '../../kube/wire.ts';
 
 const ref = { namespace: 'millrace', name: 'controller' };
@@ -27,7 +27,7 @@ describe('claim', () => {
     ["another's, unchanged for its duration", { lease: held, holder: 'b', since: 1000 }, 16_000, true],
   ];
   test.each(cases)('%s', (_what, seen, now, may) => {
-    expect(claim(seen, 'a', now)).toBe(may);
+    expect(mayClaim(seen, 'a', now)).toBe(may);
   });
 });
 
@@ -87,7 +87,7 @@ describe('records', () => {
   test('released: no holder, and no wait', () => {
     const record = released(lease({ ...held.spec, leaseTransitions: 4 }), now);
     expect(record.spec).toEqual({ leaseDurationSeconds: 1, leaseTransitions: 4, renewTime: time });
-    expect(claim(observeLease(undefined, record, 0), 'c', 0)).toBe(true);
+    expect(mayClaim(observeLease(undefined, record, 0), 'c', 0)).toBe(true);
   });
 });
 

@@ -2,7 +2,12 @@ import { ReplyError } from 'ioredis';
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { ConnectionDropped } from '../../queue/connection/drops.ts';
-import { createParts, wholePart, type Part, type Parts } from '../../worker/turn/refused-outcomes.ts';
+import {
+  createParts,
+  wholePart,
+  type OutcomePart,
+  type OutcomeParts,
+} from '../../worker/turn/refused-outcomes.ts';
 import { ResultsAway, turnRefusalOf, type TurnRefusal } from '../../worker/turn/refusal.ts';
 import type { Finished, Outcome } from '../../worker/task/outcome.ts';
 
@@ -17,10 +22,14 @@ const finished = (receipt: string, outcome: Outcome = { kind: 'result', value: '
 const names = (entries: readonly Finished[]): Set<string> => new Set(entries.map(({ id }) => String(id)));
 
 /** Plays a server that refuses each turn with an outcome that `refuses` names. Returns what was settled, in order. */
-function play(parts: Parts, first: Part, refuses: (entry: Finished) => TurnRefusal | undefined): Finished[] {
+function play(
+  parts: OutcomeParts,
+  first: OutcomePart,
+  refuses: (entry: Finished) => TurnRefusal | undefined,
+): Finished[] {
   const settled: Finished[] = [];
   let now = 0;
-  for (let part: Part | undefined = first; part; part = parts.next(now)) {
+  for (let part: OutcomePart | undefined = first; part; part = parts.next(now)) {
     const refusal = part.entries.map(refuses).find(Boolean);
     if (refusal) parts.refused(part, refusal, true, now);
     else settled.push(...part.entries);
@@ -74,7 +83,7 @@ test('what a state of the server refuses is deferred as it is, sent again, and h
   expect(parts.refused(wholePart([finished('a')]), state, true, 100)).toBe('deferred');
   expect(parts).toMatchObject({ size: 1, open: 0, awaitingServer: 0, full: false, dueAt: 2_100 });
   expect(parts.next(2_099)).toBeUndefined();
-  const again = parts.next(2_100) as Part;
+  const again = parts.next(2_100) as OutcomePart;
   expect(again.entries[0]?.outcome.kind).toBe('result');
   parts.refused(again, state, true, 2_100);
   parts.release(3_000);
@@ -115,7 +124,7 @@ test('while the server is away between the tries, nothing is concluded from a fe
   let part = wholePart([finished('a'), finished('b')]);
   for (let n = 1; n < 6; n++) {
     expect(parts.refused(part, { kind: 'rejected', reason: 'ERR odd' }, false, 0)).toBe('again');
-    part = parts.next(0) as Part;
+    part = parts.next(0) as OutcomePart;
     expect(part.entries).toHaveLength(2);
   }
   expect(parts.refused(part, { kind: 'rejected', reason: 'ERR odd' }, false, 0)).toBe('cut');

@@ -14,12 +14,12 @@ import { createPace, holdTarget } from './tasks/prefetch.ts';
 import type { WorkerHealth } from './health.ts';
 import type { LeaseKeeper } from '../lease/lease.ts';
 import type { QueueMetrics } from '../process/metrics.ts';
-import { createParts, type Parts } from '../turn/refused-outcomes.ts';
+import { createParts, type OutcomeParts } from '../turn/refused-outcomes.ts';
 import { createResender, type Resender } from '../turn/resend.ts';
 import type { ResultsElsewhere } from '../turn/send-turn.ts';
 import { createProgressOutbox } from './tasks/progress.ts';
 import type { RunDeps } from '../task/run.ts';
-import { createBatch, type Batch } from '../turn/batch.ts';
+import { createBatch, type OutcomeBatch } from '../turn/batch.ts';
 import type { Lane } from './slots/lane.ts';
 import { createLane, holdsNothing } from './epoch-lane.ts';
 import type { WorkerSlots } from './slots/slots.ts';
@@ -79,8 +79,8 @@ export interface EpochContext extends Disposable {
   /** Tasks to hold in all queues, running ones included. */
   readonly target: number;
   readonly wakeup: Wakeup;
-  readonly batch: Batch;
-  readonly parts: Parts;
+  readonly batch: OutcomeBatch;
+  readonly parts: OutcomeParts;
   readonly resender: Resender;
   readonly tasks: Tasks;
   readonly idle: IdleWait;

@@ -1,8 +1,8 @@
 /** One queue in one epoch, as the slots of its worker see it: a view of its state, and the hints that other queues give it. */
 import type { QueueKeys } from '../../queue/keys.ts';
 import type { LeaseKeeper } from '../lease/lease.ts';
-import type { Batch } from '../turn/batch.ts';
-import type { Parts } from '../turn/refused-outcomes.ts';
+import type { OutcomeBatch } from '../turn/batch.ts';
+import type { OutcomeParts } from '../turn/refused-outcomes.ts';
 import type { IdleWait } from './idle-wait.ts';
 import type { Lane } from './slots/lane.ts';
 import { FRESH_MS } from './slots/permits.ts';
@@ -23,8 +23,8 @@ export interface EpochLaneOptions {
     state: EpochState;
     readonly mode: EpochMode;
     readonly tasks: Tasks;
-    readonly batch: Batch;
-    readonly parts: Parts;
+    readonly batch: OutcomeBatch;
+    readonly parts: OutcomeParts;
     readonly idle: IdleWait;
   };
   /** Takes a hint and wakes the loop. */

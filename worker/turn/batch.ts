@@ -7,7 +7,7 @@ import { slowBucket } from '../../queue/pool/slow-tasks.ts';
 import type { Delivery, Settled } from '../../queue/workers/turn.ts';
 import type { Finished } from '../task/outcome.ts';
 
-export interface Batch {
+export interface OutcomeBatch {
   readonly size: number;
   /** Entries of tasks that go back to the queue. */
   readonly releases: number;
@@ -35,7 +35,7 @@ const COST: { readonly [K in Finished['outcome']['kind']]: number } = {
 
 export const isRelease = ({ outcome }: Finished): boolean => outcome.kind === 'release';
 
-export function createBatch(): Batch {
+export function createBatch(): OutcomeBatch {
   let entries: Finished[] = [];
   let since: number | undefined;
   let releases = 0;

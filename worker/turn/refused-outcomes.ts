@@ -15,7 +15,7 @@
 import type { Finished } from '../task/outcome.ts';
 import type { TurnRefusal } from './refusal.ts';
 
-export interface Part {
+export interface OutcomePart {
   readonly entries: readonly Finished[];
   /** By performance.now(). */
   readonly due: number;
@@ -29,7 +29,7 @@ export interface Part {
   readonly awaitingServer: boolean;
 }
 
-export interface Parts {
+export interface OutcomeParts {
   /** Outcomes not settled yet, deferred ones included. */
   readonly size: number;
   /** Without deferred ones. */
@@ -41,10 +41,10 @@ export interface Parts {
   /** When the next part is due, by performance.now(); `Infinity` without any. */
   readonly dueAt: number;
   /** Takes the part that is due out. */
-  next(now: number): Part | undefined;
+  next(now: number): OutcomePart | undefined;
   /** A part was refused. `sure`: the same turn without outcomes was not. Returns the consequence. */
   refused(
-    part: Part,
+    part: OutcomePart,
     refusal: TurnRefusal,
     sure: boolean,
     now: number,
@@ -62,18 +62,18 @@ const REFUSALS = 3;
 const DOUBTS = 6;
 const FULL_BYTES = 64 << 20;
 
-export function wholePart(entries: readonly Finished[], due = 0, apart = false): Part {
+export function wholePart(entries: readonly Finished[], due = 0, apart = false): OutcomePart {
   return { entries, due, refusals: 0, apart, stage: 'whole', deferred: false, awaitingServer: false };
 }
 
 /** `most`: how many outcomes may be deferred while the worker goes on. */
-export function createParts(most: () => number): Parts {
-  let parts: Part[] = [];
+export function createParts(most: () => number): OutcomeParts {
+  let parts: OutcomePart[] = [];
 
-  const count = (which: (part: Part) => boolean): number =>
+  const count = (which: (part: OutcomePart) => boolean): number =>
     parts.reduce((sum, part) => sum + (which(part) ? part.entries.length : 0), 0);
 
-  function deferred(part: Part, now: number): 'deferred' {
+  function deferred(part: OutcomePart, now: number): 'deferred' {
     parts.push({ ...part, due: now + DEFERRED_MS, deferred: true });
     return 'deferred';
   }
@@ -144,16 +144,17 @@ export function createParts(most: () => number): Parts {
   };
 }
 
-function bytesOf({ entries }: Part): number {
+function bytesOf({ entries }: OutcomePart): number {
   return entries.reduce(
     (sum, { outcome }) => sum + (outcome.kind === 'result' ? outcome.value.length : 0),
     0,
   );
 }
 
-const canGoBack = ({ entries }: Part): boolean => entries.some(({ outcome }) => outcome.kind !== 'release');
+const canGoBack = ({ entries }: OutcomePart): boolean =>
+  entries.some(({ outcome }) => outcome.kind !== 'release');
 
-function goingBack(part: Part, now: number): Part {
+function goingBack(part: OutcomePart, now: number): OutcomePart {
   const entries = part.entries.map((entry): Finished => ({ ...entry, outcome: { kind: 'release' } }));
   return wholePart(entries, now);
 }

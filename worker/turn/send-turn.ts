@@ -15,7 +15,7 @@ import type { QueueKeys } from '../../queue/keys.ts';
 import { turn, type Settled, type TurnReply, type TurnRequest } from '../../queue/workers/turn.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { LogEvent } from '../../runtime/log-event.ts';
-import type { Part, Parts } from './refused-outcomes.ts';
+import type { OutcomePart, OutcomeParts } from './refused-outcomes.ts';
 import type { ReplicationWait } from './replication.ts';
 import type { Resender } from './resend.ts';
 import { ResultsAway, turnRefusalOf, type TurnRefusal } from './refusal.ts';
@@ -40,13 +40,13 @@ export interface TurnSenderOptions {
   readonly results: ResultsElsewhere | undefined;
   readonly replication: Pick<ReplicationWait, 'stored'>;
   readonly resender: Resender;
-  readonly parts: Parts;
+  readonly parts: OutcomeParts;
   readonly log: Logger;
 }
 
 export interface TurnSender extends Disposable {
   /** Makes a turn that settles `part`. Resolves to `undefined` when there was no answer and no time is left. */
-  send(request: Omit<TurnRequest, 'settled' | 'form'>, part: Part): Promise<TurnReply | undefined>;
+  send(request: Omit<TurnRequest, 'settled' | 'form'>, part: OutcomePart): Promise<TurnReply | undefined>;
 }
 
 const NOTHING: Settled = { results: [], retries: [], dead: [], released: [], cancelled: [], serviceUs: 0 };
@@ -58,7 +58,7 @@ const STORE_TIMEOUT_MS = 3_000;
 export function createTurnSender(options: TurnSenderOptions): TurnSender {
   const { redis, keys, resender, parts, log } = options;
   /** Results that are being stored elsewhere, or were when their turn was sent without them. */
-  const storing = new WeakMap<Part['entries'], Promise<void>>();
+  const storing = new WeakMap<OutcomePart['entries'], Promise<void>>();
   let spare: { readonly redis: Redis; readonly drops: Drops } | undefined;
 
   function connection(apart: boolean): { readonly redis: Redis; readonly drops: Drops } {
@@ -73,7 +73,7 @@ export function createTurnSender(options: TurnSenderOptions): TurnSender {
     spare = undefined;
   }
 
-  async function settle(by: Redis, request: TurnRequest, part: Part): Promise<TurnReply> {
+  async function settle(by: Redis, request: TurnRequest, part: OutcomePart): Promise<TurnReply> {
     const { results } = options;
     if (!results) return await turn(by, keys, request);
     const stored = request.settled.results;
@@ -85,7 +85,7 @@ export function createTurnSender(options: TurnSenderOptions): TurnSender {
   async function storeInTime(
     results: ResultsElsewhere,
     stored: Settled['results'],
-    { entries }: Part,
+    { entries }: OutcomePart,
     leaseMs: number,
   ): Promise<void> {
     const confirmed = storing.get(entries) ?? begin();
@@ -109,7 +109,10 @@ export function createTurnSender(options: TurnSenderOptions): TurnSender {
   }
 
   /** Resolves to the reply, or to why the server refuses the outcomes. */
-  async function attempt(request: TurnRequest, part: Part): Promise<TurnReply | TurnRefusal | undefined> {
+  async function attempt(
+    request: TurnRequest,
+    part: OutcomePart,
+  ): Promise<TurnReply | TurnRefusal | undefined> {
     if (part.entries.length === 0) return await resender.send(() => turn(redis, keys, request));
     const by = connection(part.apart);
     let refusal: TurnRefusal | undefined;
@@ -129,7 +132,7 @@ export function createTurnSender(options: TurnSenderOptions): TurnSender {
 
   async function sendWithout(
     request: TurnRequest,
-    part: Part,
+    part: OutcomePart,
     refusal: TurnRefusal,
   ): Promise<TurnReply | undefined> {
     let failures = 0;
@@ -149,7 +152,11 @@ export function createTurnSender(options: TurnSenderOptions): TurnSender {
     return reply;
   }
 
-  function logRefusal(part: Part, { reason }: TurnRefusal, what: ReturnType<Parts['refused']>): void {
+  function logRefusal(
+    part: OutcomePart,
+    { reason }: TurnRefusal,
+    what: ReturnType<OutcomeParts['refused']>,
+  ): void {
     if (what === 'again' || (what === 'deferred' && part.deferred)) return;
     const outcomes = part.entries.length;
     const task = part.entries[0]?.id.toString().slice(0, 100);

@@ -18,13 +18,13 @@ import type { QueueMetrics } from '../../process/metrics.ts';
 import type { ProgressOutbox } from './progress.ts';
 import type { RunDeps } from '../../task/run.ts';
 import type { Finished } from '../../task/outcome.ts';
-import type { Batch } from '../../turn/batch.ts';
+import type { OutcomeBatch } from '../../turn/batch.ts';
 import { createRunningTasks } from './running.ts';
 import type { WorkerSlots } from '../slots/slots.ts';
 
 export interface TasksOptions {
   readonly run: RunDeps;
-  readonly batch: Batch;
+  readonly batch: OutcomeBatch;
   readonly pace: ReturnType<typeof createPace>;
   readonly slots: WorkerSlots;
   readonly progress: ProgressOutbox;
