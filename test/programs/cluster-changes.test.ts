@@ -1,7 +1,7 @@
 /** A Redis Cluster that changes while a worker and plain clients are at work: slots move, primaries die. */
 import { Cluster } from 'ioredis';
 import { expect, test } from 'vitest';
-import { MAX_DURABILITY_MS } from '../../queue/connection/durability.ts';
+import { queueKeys } from '../../queue/keys.ts';
 import { locationOf } from '../../queue/location.ts';
 import { openQueue } from '../../queue/queue.ts';
 import { startCluster, type RedisCluster } from '../support/cluster.ts';
@@ -50,6 +50,52 @@ test('slots of the queue and of the results move to other primaries: each task r
   expect(worker.epochs).toBe(1);
 });
 
+test('a new node joins and takes the slots of a queue and its results, and leaves again: each task runs once', async () => {
+  await using cluster = await startCluster();
+  await using client = plainClient(cluster);
+  const { queue } = freshKeys();
+  const keys = queueKeys(`{${queue}}:tasks`, `{${queue}}:results`);
+  await using library = openQueue({ redis: cluster.address, queue: keys.queue, result: keys.result });
+  const runs = new Map<string, number>();
+  await using worker = startWorker(cluster, keys, {
+    concurrency: 4,
+    handler: (task) => {
+      runs.set(String(task), (runs.get(String(task)) ?? 0) + 1);
+      return 'done';
+    },
+  });
+  await worker.ready();
+  await using sampling = sample(cluster.address, { pollMs: 200, safetyMs: 600_000 });
+  const { sampler, woken } = sampling;
+  sampler.add('p', [locationOf(cluster.address, keys).keys]);
+  await known(sampler, 'p', { waiting: 0 });
+  let pushed = 0;
+  const push = async (): Promise<void> => {
+    for (let i = 0; i < 50; i++) await client.lpush(keys.queue, `task ${pushed++}`);
+  };
+  const changes = [() => cluster.joinFor(keys.queue), () => cluster.dropOwnerOf(keys.queue)];
+  for (const change of changes) {
+    const pushing = push();
+    await change();
+    await pushing;
+    expect(await library.result(await library.enqueue(`task ${pushed++}`), { timeoutMs: 60_000 })).toBe(
+      'done',
+    );
+    await eventually(async () => expect(await client.hlen(keys.result)).toBe(pushed));
+    // an idle pool is woken where its queue is now
+    await known(sampler, 'p', { waiting: 0, inFlight: 0 });
+    sampler.setActive('p', false, 0);
+    await eventually(() => expect(sampler.wakeMode).toBe('Tracking'));
+    const before = woken.length;
+    await client.lpush(keys.queue, `task ${pushed++}`);
+    await eventually(() => expect(woken.length).toBeGreaterThan(before));
+    sampler.setActive('p', true, 0);
+  }
+  await eventually(async () => expect(await client.hlen(keys.result)).toBe(pushed));
+  expect([...runs.values()].every((times) => times === 1)).toBe(true);
+  expect(worker.epochs).toBe(1);
+});
+
 test('an idle worker, and a client that waits for a result, follow a slot that moves', async () => {
   await using cluster = await startCluster();
   await using client = plainClient(cluster);
@@ -81,37 +127,6 @@ test('a replica takes over from the primary of an idle queue: the next push wake
   await client.lpush(keys.queue, 'a');
   await eventually(() => expect(woken).toContain('p'));
   await eventually(async () => expect(await client.hget(keys.result, 'a')).toBe('done'));
-  expect(worker.epochs).toBe(1);
-});
-
-test('the primary of the results dies before its replica has one: with durability, it is stored again', async () => {
-  await using cluster = await startCluster({ replicas: 1 });
-  await using client = plainClient(cluster);
-  let keys = freshKeys();
-  while ((await cluster.ownerOf(keys.queue)) === (await cluster.ownerOf(keys.result))) keys = freshKeys();
-  const durability = { replicas: 1, timeoutMs: MAX_DURABILITY_MS };
-  await using worker = startWorker(cluster, keys, { handler: () => 'done', leaseMs: 60_000, durability });
-  await worker.ready();
-  const primary = await cluster.ownerOf(keys.result);
-  const replica = await cluster.replicaOf(primary);
-  replica.stop();
-  // what waits in a connection would reach the replica all the same
-  await primary.client().call('CLIENT', 'KILL', 'TYPE', 'replica');
-  try {
-    await client.lpush(keys.queue, 'a');
-    await eventually(async () => expect(await primary.client().hget(keys.result, 'a')).toBe('done'));
-    // the task is in flight until the replica has confirmed it
-    await primary.kill();
-  } finally {
-    replica.cont();
-  }
-  await eventually(async () => expect(await client.hget(keys.result, 'a')).toBe('done'), {
-    withinMs: 60_000,
-  });
-  await eventually(async () => {
-    const queue = await cluster.clientOf(keys.queue);
-    expect(await queue.hlen(keys.inflight(worker.id))).toBe(0);
-  });
   expect(worker.epochs).toBe(1);
 });
 

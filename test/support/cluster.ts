@@ -26,12 +26,14 @@ export interface RedisCluster extends AsyncDisposable {
   readonly address: RedisAddress;
   /** The primary that has the key's slot according to the first server that answers. */
   ownerOf(key: string): Promise<RedisServer>;
-  /** Throws if it has none that is known. */
-  replicaOf(primary: RedisServer): Promise<RedisServer>;
   /** A client of that primary, with Millrace's scripts. */
   clientOf(key: string): Promise<Redis>;
   /** Moves the key's slot, with all that is in it, to another primary. Resolves to that. */
   moveSlot(key: string): Promise<RedisServer>;
+  /** A new node joins, and takes the key's slot with all that is in it. Resolves to that node. */
+  joinFor(key: string): Promise<RedisServer>;
+  /** The key's slot, the only one of its primary, goes to the first node; all forget that primary, and it ends. */
+  dropOwnerOf(key: string): Promise<void>;
   /** The same up to the moment when only the slot itself has not changed hands: the keys that were there are at the other one. */
   beginMove(key: string): Promise<SlotMove>;
   /** Makes a replica of the primary that has the key take over, as an operator would. Resolves to the new primary. */
@@ -60,9 +62,25 @@ export async function startCluster(options: ClusterOptions = {}): Promise<RedisC
   const ids = await Promise.all(admins.map(async (admin) => String(await admin.call('CLUSTER', 'MYID'))));
   for (const [i, admin] of admins.entries())
     if (i >= primaries) await eventually(() => admin.call('CLUSTER', 'REPLICATE', ids[i % primaries] ?? ''));
-  const parts = { servers, admins, ids, primaries };
+  const parts = { servers, admins, ids, primaries, add };
   await allAgree(parts);
   const disposables = stack.move();
+
+  async function add(): Promise<number> {
+    const server = disposables.use(await startNode(own, replicas));
+    const admin = server.client();
+    const [first] = servers as [RedisServer];
+    const [, busPort = ''] = await (admins[0] as Redis).config('GET', 'cluster-port');
+    await admin.call('CLUSTER', 'MEET', first.host, first.port, busPort);
+    servers.push(server);
+    admins.push(admin);
+    ids.push(String(await admin.call('CLUSTER', 'MYID')));
+    await eventually(async () => {
+      for (const one of admins)
+        expect(String(await one.call('CLUSTER', 'INFO'))).toContain(`cluster_known_nodes:${servers.length}`);
+    });
+    return servers.length - 1;
+  }
   return {
     ...handleOf(parts, names ? appAddress(servers) : (servers[0]?.address ?? {})),
     [Symbol.asyncDispose]: () => disposables.disposeAsync(),
@@ -93,10 +111,12 @@ function appAddress(servers: readonly RedisServer[]): RedisAddress {
 }
 
 interface Parts {
-  readonly servers: readonly RedisServer[];
-  readonly admins: readonly Redis[];
-  readonly ids: readonly string[];
+  readonly servers: RedisServer[];
+  readonly admins: Redis[];
+  readonly ids: string[];
   readonly primaries: number;
+  /** Resolves to the place of a new node, which all know. */
+  add(): Promise<number>;
 }
 
 async function startNode(
@@ -131,7 +151,7 @@ async function meet(servers: readonly RedisServer[], admins: readonly Redis[]): 
   });
 }
 
-async function allAgree({ admins, primaries }: Parts): Promise<void> {
+async function allAgree({ admins, primaries }: Pick<Parts, 'admins' | 'primaries'>): Promise<void> {
   await eventually(async () => {
     for (const admin of admins) {
       const info = String(await admin.call('CLUSTER', 'INFO'));
@@ -160,9 +180,12 @@ function handleOf(parts: Parts, first: RedisAddress): Omit<RedisCluster, typeof 
   }
 
   async function beginMove(key: string): Promise<SlotMove> {
+    return await beginMoveTo(key, ((await ownerIndex(key)) + 1) % parts.primaries);
+  }
+
+  async function beginMoveTo(key: string, to: number): Promise<SlotMove> {
     const slot = String(calculateSlot(key));
     const from = await ownerIndex(key);
-    const to = (from + 1) % parts.primaries;
     const [source, target] = [admins[from] as Redis, admins[to] as Redis];
     await target.call('CLUSTER', 'SETSLOT', slot, 'IMPORTING', ids[from] ?? '');
     await source.call('CLUSTER', 'SETSLOT', slot, 'MIGRATING', ids[to] ?? '');
@@ -190,14 +213,17 @@ function handleOf(parts: Parts, first: RedisAddress): Omit<RedisCluster, typeof 
     servers,
     address: { cluster: { nodes }, ...rest },
     ownerOf: async (key) => servers[await ownerIndex(key)] as RedisServer,
-    replicaOf: async (primary) => {
-      const id = ids[servers.indexOf(primary)];
-      const at = await findIndex(admins, async (admin) => (await masterOf(admin)) === id);
-      if (at < 0) throw new Error(`the primary at ${primary.port} has no replica`);
-      return servers[at] as RedisServer;
-    },
     clientOf: async (key) => (servers[await ownerIndex(key)] as RedisServer).client(),
     beginMove,
+    joinFor: async (key) => await (await beginMoveTo(key, await parts.add())).finish(),
+    dropOwnerOf: async (key) => {
+      const gone = await ownerIndex(key);
+      await (await beginMoveTo(key, 0)).finish();
+      const [server, id = ''] = [servers[gone] as RedisServer, ids[gone]];
+      for (const list of [servers, admins, ids]) list.splice(gone, 1);
+      for (const admin of admins) await admin.call('CLUSTER', 'FORGET', id);
+      await server.kill();
+    },
     moveSlot: async (key) => await (await beginMove(key)).finish(),
     failOver: async (key) => {
       const id = ids[await ownerIndex(key)] ?? '';
