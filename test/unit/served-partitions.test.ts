@@ -6,6 +6,7 @@ import {
   withWanted,
   type Partitions,
 } from '../../controller/connect/partitions.ts';
+import { learn, rebased, type SizingInput } from '../../controller/decide/target-wait/learned.ts';
 import { partitionConditions } from '../../controller/report/partition-conditions.ts';
 import { partitionedKeys } from '../../queue/partitions.ts';
 import type { ListSample } from '../../queue/pool/pool-sample.ts';
@@ -141,4 +142,35 @@ test('who is told what: the owner of an adopted Deployment sets the number', () 
   expect(see(apart, 30_000)).toEqual([
     `PartitionsUnserved NoWorkers: 1 task waits in tiles:{0}, which no worker takes from. ${set}`,
   ]);
+});
+
+test('what was learned goes on with other lists, whose counters of before are no arrivals', () => {
+  const policy = {
+    waitMs: 1e4,
+    slots: 1,
+    windowMs: undefined,
+    forecast: false,
+    minReplicas: 0,
+    maxReplicas: 9,
+  };
+  const seen = (now: number, tasks: number, waiting: number): SizingInput => ({
+    now,
+    waiting,
+    inFlight: 0,
+    due: 0,
+    dueSoon: 0,
+    counters: { taken: tasks, completed: tasks, failed: 0, retried: 0, serviceUs: tasks * 1e6 },
+    wanted: 1,
+    ready: 1,
+  });
+  const before = learn(policy, seen(0, 10, 0), undefined);
+  const added = seen(1_000, 1_000_010, 2);
+  const arrived = (after: typeof before): number =>
+    (after.curve.at(-1)?.arrived ?? 0) - (before.curve.at(-1)?.arrived ?? 0);
+  expect(arrived(learn(policy, added, before))).toBe(1_000_002);
+  const after = learn(policy, added, rebased(before, added.counters, '1,16'));
+  expect(arrived(after)).toBe(2);
+  expect(after.service).toEqual(before.service);
+  // the same lists
+  expect(rebased(after, seen(2_000, 1_000_012, 0).counters, '1,16')).toBe(after);
 });
