@@ -223,14 +223,16 @@ async function openRoutes(
   options: MoveOptions,
 ): Promise<{ routes: Route[]; resumed: boolean }> {
   const resumed = plans.some(({ claimed }) => claimed.resumed);
-  if (!samePlace && !options.merge && !resumed) await checkEmpty(destination, plans);
+  const holdings = await Promise.all(plans.map(({ from }) => survey(source, from)));
+  // with nothing to move there is nothing to merge: the last process may have ended with its last command
+  const needsEmpty = !samePlace && !options.merge && !resumed && describeHoldings(holdings) !== undefined;
+  if (needsEmpty) await checkEmpty(destination, plans);
   const routes: Route[] = [];
   for (const { claimed, to } of plans) {
     await markDestination(source, destination, claimed, to);
     routes.push(await openRoute(source, destination, claimed, to));
   }
-  const all = await Promise.all(plans.map(({ from }) => survey(source, from)));
-  options.onTotal?.(all.reduce((sum, one) => sum + totalOf(one, options), 0));
+  options.onTotal?.(holdings.reduce((sum, one) => sum + totalOf(one, options), 0));
   return { routes, resumed };
 }
 
