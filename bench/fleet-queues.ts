@@ -62,8 +62,9 @@ export function libraryQueues(library: RecordedLibrary): FleetKind {
       const full = watched.filter(isCount);
       const empty = async (): Promise<void> => {
         await Promise.all(full.map(({ question: { key } }) => redis.del(key)));
-        const { keys = [], group = '' } = settings.stream ?? {};
-        for (const key of keys) await redis.xgroup('SETID', key, group, '$');
+        const { queues = [], group: ofTaskiq } = settings.taskiq ?? {};
+        const { keys, group } = settings.stream ?? { keys: queues, group: ofTaskiq };
+        if (group !== undefined) for (const key of keys) await redis.xgroup('SETID', key, group, '$');
       };
       await empty();
       return {
