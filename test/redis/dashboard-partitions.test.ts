@@ -40,10 +40,8 @@ test('workers, tasks, dead letters and a pause are those of one queue', async ()
   const { workers, dead, pauses } = await createDetailsReader(true).read(place, 'shop/tiles');
   expect(workers).toMatchObject({ all: 1, list: [{ id: worker.id, queue, inFlight: 2 }] });
   expect(workers.list[0]?.tasks.map(({ text }) => text).toSorted()).toEqual(['slow-0', 'slow-1']);
-  expect(dead.list.map((letter) => [letter.queue, letter.text]).toSorted()).toEqual([
-    [queue, 'bad-0'],
-    [queue, 'bad-1'],
-  ]);
+  expect(new Set(dead.list.map((letter) => letter.text))).toEqual(new Set(['bad-0', 'bad-1']));
+  expect(dead.list.map((letter) => letter.queue)).toEqual([queue, queue]);
   expect(pauses).toMatchObject([{ queue, reason: 'for a while' }]);
   finish.resolve('done');
 });

@@ -5,6 +5,7 @@ import { NotReplicated, openQueue } from '../../queue/queue.ts';
 import { createLog } from '../../runtime/log.ts';
 import type { LogEvent } from '../../runtime/log-event.ts';
 import { createWorkerMetrics } from '../../worker/process/metrics.ts';
+import { ResultsAway } from '../../worker/turn/refusal.ts';
 import { createReplicationWait } from '../../worker/turn/replication.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
@@ -104,6 +105,41 @@ test('results on another server are stored again where it may no longer be the p
   await wait.stored(refused, 1);
   await wait.settled(refused, 1);
   expect(log).toMatchObject([{ event: 'not-replicated' }]);
+});
+
+test('results on another server that no replica confirms are stored again for twenty seconds', async () => {
+  const log: LogLine[] = [];
+  let now = 1_000;
+  const wait = createReplicationWait({
+    durability,
+    log: createLog('test', 'info', { write: (line) => void log.push(JSON.parse(line) as LogLine) }),
+    metrics: createWorkerMetrics().of('q'),
+    now: () => now,
+  });
+  const redis = primary.client();
+  const store = async (): Promise<void> => {
+    await redis.incr('stored');
+    await wait.stored(redis, 1);
+  };
+  replica.stop();
+  try {
+    await expect(store()).rejects.toBeInstanceOf(ResultsAway);
+    now += 19_999;
+    await expect(store()).rejects.toBeInstanceOf(ResultsAway);
+    expect(log).toEqual([]);
+    now += 1;
+    await store();
+    expect(log).toMatchObject([{ event: 'not-replicated' }]);
+  } finally {
+    replica.cont();
+  }
+  await eventually(store);
+  replica.stop();
+  try {
+    await expect(store()).rejects.toBeInstanceOf(ResultsAway);
+  } finally {
+    replica.cont();
+  }
 });
 
 type Fall = (server: RedisServer, next: RedisServer) => Promise<unknown>;

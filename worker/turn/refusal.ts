@@ -9,7 +9,7 @@ export interface TurnRefusal {
   /**
    * `unsendable`: it could not even be packed. `rejected`: the server refused it. `dropped`: the server closed the connection
    * on it. `state`: the server refuses it at present, for want of memory or because a key has another type. `away`: the server of the
-   * results, which is another one, does not answer.
+   * results, which is another one, does not answer, or no replica confirms them.
    */
   readonly kind: 'unsendable' | 'rejected' | 'dropped' | 'state' | 'away';
   readonly reason: string;
@@ -17,7 +17,7 @@ export interface TurnRefusal {
   readonly noMemory?: true;
 }
 
-/** The server of the results, which is not that of their queue, does not answer. */
+/** The server of the results, which is not that of their queue, does not answer, or no replica of it confirms them. */
 export class ResultsAway extends Error {
   override name = 'ResultsAway';
 }

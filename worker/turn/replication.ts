@@ -1,7 +1,8 @@
 /**
  * Waits for replication, if configured: after turns that settled something and, where results are on another server than their queue,
  * before them. The results are written and visible by then; the wait only delays what comes next. When too few replicas confirm, work
- * continues; the beginning and the end of that are logged, and the tasks counted.
+ * continues, with results on another server after they were stored again for a while; the beginning and the end of that are logged,
+ * and the tasks counted.
  */
 import type { Redis } from 'ioredis';
 import { awaitReplicas, NotReplicated, type Durability } from '../../queue/connection/durability.ts';
@@ -9,11 +10,14 @@ import { isReply, replyCode } from '../../queue/connection/reply-code.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { LogEvent } from '../../runtime/log-event.ts';
 import type { QueueMetrics } from '../process/metrics.ts';
+import { ResultsAway } from './refusal.ts';
 
 export interface ReplicationOptions {
   readonly durability: Durability | undefined;
   readonly log: Logger;
   readonly metrics: QueueMetrics;
+  /** Monotonic, ms; by default performance.now(). */
+  readonly now?: () => number;
 }
 
 export interface ReplicationWait {
@@ -21,13 +25,27 @@ export interface ReplicationWait {
   settled(redis: Redis, tasks: number): Promise<void>;
   /**
    * After this many results were stored on another server than their queue's, before the turn that settles their tasks. Rejects with
-   * `NotReplicated` when another server may have taken over without them: store them again.
+   * `NotReplicated` when another server may have taken over without them, and with `ResultsAway` when no replica has confirmed anything
+   * for less than `PATIENCE_MS`: store them again.
    */
   stored(redis: Redis, results: number): Promise<void>;
 }
 
-export function createReplicationWait({ durability, log, metrics }: ReplicationOptions): ReplicationWait {
+/**
+ * Results that no replica confirms are stored again for this long before their tasks are settled nevertheless, ms: if their server dies
+ * meanwhile, its replica has taken over by then (15 s is the default of `cluster-node-timeout`).
+ */
+const PATIENCE_MS = 20_000;
+
+export function createReplicationWait({
+  durability,
+  log,
+  metrics,
+  now = () => performance.now(),
+}: ReplicationOptions): ReplicationWait {
   let missing = false;
+  /** Since when no replica has confirmed results on another server. */
+  let unconfirmedSince: number | undefined;
   /** Of those that the next turn settles. */
   let counted = 0;
 
@@ -65,14 +83,25 @@ export function createReplicationWait({ durability, log, metrics }: ReplicationO
       try {
         await awaitReplicas(redis, durability, `${results} results were stored`);
         counted = 0;
+        unconfirmedSince = undefined;
       } catch (error) {
         // no turn of the queue detects that the server of the results is another one
         if (mayBeElsewhere(error)) throw error;
+        if (isLate(error)) {
+          unconfirmedSince ??= now();
+          if (now() - unconfirmedSince < PATIENCE_MS)
+            throw new ResultsAway('no replica of the server of the results confirms them', { cause: error });
+        }
         counted = results;
         unconfirmed(results, error);
       }
     },
   };
+}
+
+/** Whether WAIT was answered, by fewer replicas than were asked for. */
+function isLate(error: unknown): boolean {
+  return error instanceof NotReplicated && error.cause === undefined;
 }
 
 /**
