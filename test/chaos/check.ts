@@ -19,6 +19,8 @@ export interface Life {
   /** Wall clock, ms. */
   readonly from: number;
   readonly to: number;
+  /** Of one that crashed: its exit code or signal, and the last lines that it wrote. */
+  readonly account?: string;
 }
 
 export interface DoneFault {
@@ -181,6 +183,10 @@ export function repeats({ custody, runs }: Pick<Evidence, 'custody' | 'runs'>): 
   return again;
 }
 
+export function crashOf({ worker, account = 'no account of it' }: Life): string {
+  return `${worker} ended by itself, and no fault of ours made it: ${account}`;
+}
+
 /** Whoever is asked to stop finishes what it runs; only who lost its lease drops it, or who was forgotten with it. */
 function cutShort({ runs, lives, custody, faults }: Evidence): Violation[] {
   const found: Violation[] = [];
@@ -190,8 +196,7 @@ function cutShort({ runs, lives, custody, faults }: Evidence): Violation[] {
   const forgot = ({ begun, ended }: Run): boolean =>
     lapses.some(({ from, to }) => begun <= to && (ended?.at ?? Infinity) >= from);
   for (const life of lives) {
-    if (life.end === 'crashed')
-      found.push({ kind: 'crash', text: `${life.worker} ended by itself, and no fault of ours made it` });
+    if (life.end === 'crashed') found.push({ kind: 'crash', text: crashOf(life) });
     if (life.end === 'killed') continue;
     for (const run of byProcess.get(`${life.worker}@${life.pid}`) ?? [])
       if (!run.ended || (run.ended.how === 'aborted' && !fenced.has(life.worker) && !forgot(run)))

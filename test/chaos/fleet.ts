@@ -43,7 +43,8 @@ export interface Pod {
   stopping: 'scaling' | 'outside' | undefined;
   /** Set by `kill`. */
   back: 'restarted' | 'replaced' | undefined;
-  ended: Promise<void>;
+  /** Resolves to how it ended. */
+  ended: Promise<string>;
 }
 
 export interface Fleet extends AsyncDisposable {
@@ -69,6 +70,8 @@ const HANDLER = join(import.meta.dirname, '../fixtures/chaos-handler.ts');
 /** After its own grace period, a worker has this long to say goodbye, ms. */
 const GOODBYE_MS = 10_000;
 const LINES_KEPT = 2_000;
+/** Of each process, for the account of a crash. */
+const LAST_LINES = 20;
 
 export function createFleet(options: FleetOptions): Fleet {
   const watcher = openWatcher();
@@ -106,8 +109,8 @@ export function createFleet(options: FleetOptions): Fleet {
     });
     if (child.pid === undefined) throw new Error(`the worker ${name} cannot be started`);
     watcher.add(child.pid);
-    const { promise: ended, resolve } = Promise.withResolvers<void>();
-    child.once('close', () => resolve());
+    const { promise: ended, resolve } = Promise.withResolvers<string>();
+    child.once('close', (code, signal) => resolve(signal ?? `exit code ${code}`));
     return { child, ended };
   }
 
@@ -115,28 +118,33 @@ export function createFleet(options: FleetOptions): Fleet {
   function watch(pod: Pod): void {
     const { child, id } = pod;
     const from = Date.now();
+    const last: string[] = [];
     if (child.stderr)
       createInterface({ input: child.stderr }).on('line', (line) => {
         if (line.includes('"event":"ready"')) pod.ready = true;
         lines.push(`${id} ${line}`);
         if (lines.length > LINES_KEPT) lines.shift();
+        last.push(line);
+        if (last.length > LAST_LINES) last.shift();
       });
-    pod.ended = pod.ended.then(async () => {
+    pod.ended = pod.ended.then(async (how) => {
       const pid = child.pid ?? 0;
       watcher.remove(pid);
       const end = pod.back === undefined ? (pod.stopping ?? 'crashed') : 'killed';
-      lives.push({ worker: id, pid, end, from, to: Date.now() });
+      const account = { account: [how, ...last].join('\n  ') };
+      lives.push({ worker: id, pid, end, from, to: Date.now(), ...(end === 'crashed' && account) });
       if (pod.back === 'restarted' && pod.stopping === undefined) {
         pod.back = undefined;
         pod.ready = false;
         Object.assign(pod, start(id, pod.reach.address));
         watch(pod);
-        return;
+        return how;
       }
       pods.delete(id);
       options.onGone(id);
       await pod.reach.proxy?.[Symbol.asyncDispose]();
       fill();
+      return how;
     });
   }
 

@@ -7,7 +7,7 @@
  * counted. Pure.
  */
 import type { DoneFault, Life, Violation } from './check.ts';
-import { runOf } from './check.ts';
+import { crashOf, runOf } from './check.ts';
 import type { Run } from './ledger.ts';
 import type { Task } from './tasks.ts';
 
@@ -76,9 +76,9 @@ function wrongResults({ tasks, runs, results }: TakeoverEvidence): Violation[] {
 function cutShort({ runs, lives }: TakeoverEvidence): Violation[] {
   const found: Violation[] = [];
   const byProcess = Map.groupBy(runs, ({ worker, pid }) => `${worker}@${pid}`);
-  for (const { worker, pid, end } of lives) {
-    if (end === 'crashed')
-      found.push({ kind: 'crash', text: `${worker} ended by itself, and no fault of ours made it` });
+  for (const life of lives) {
+    const { worker, pid, end } = life;
+    if (end === 'crashed') found.push({ kind: 'crash', text: crashOf(life) });
     if (end !== 'scaling' && end !== 'outside') continue;
     for (const { id, name, ended } of byProcess.get(`${worker}@${pid}`) ?? [])
       if (!ended)
