@@ -18,12 +18,20 @@ export interface Partitions {
   readonly workers: readonly number[];
   /** When tasks were last found in lists that workers had been told to leave, ms of the elapsed clock. */
   readonly returnedAt?: number | undefined;
+  /** When tasks were last found in lists that are not wanted any more, ms of the elapsed clock. */
+  readonly heldAt?: number | undefined;
 }
 
 export type PartitionedSpec = Pick<WorkerPoolSpec, 'queue' | 'queues' | 'result' | 'source' | 'partitions'>;
 
 /** After tasks came back, workers are not told to leave the lists again for this long: each time replaces their pods. */
 const RETURN_MS = 300_000;
+
+/**
+ * Lists count as empty after this long without a task: one that an idle worker's blocking move has just taken is in no count until
+ * the worker's next turn.
+ */
+const EMPTY_MS = 3_000;
 
 /** The number of partitions that the spec wants: 1 without partitions. */
 export function wantedPartitions({ queues, source, partitions = 1 }: PartitionedSpec): number {
@@ -54,7 +62,7 @@ export function withWanted({ served, workers, ...rest }: Partitions, wanted: num
 
 /** The numbers after a sample of all lists that are served. `now`: ms of the elapsed clock. */
 export function partitionsAfter(
-  { served, workers, returnedAt }: Partitions,
+  { served, workers, returnedAt, heldAt }: Partitions,
   spec: PartitionedSpec,
   lists: readonly ListSample[],
   now: number,
@@ -69,7 +77,8 @@ export function partitionsAfter(
     (number) => number !== wanted && !workers.includes(number) && workers.includes(wanted),
   );
   const since = cameBack ? now : returnedAt;
-  const waits = since !== undefined && now - since < RETURN_MS;
+  const held = busy.some((number) => number !== wanted) ? now : heldAt;
+  const waits = isWithin(RETURN_MS, since, now) || isWithin(EMPTY_MS, held, now);
   const told = distinct(
     waits ? [...busy, ...workers.filter((number) => served.includes(number))] : busy,
     wanted,
@@ -79,7 +88,12 @@ export function partitionsAfter(
     served: distinct([...told, ...manned], wanted),
     workers: told,
     ...(since === undefined ? {} : { returnedAt: since }),
+    ...(held === undefined ? {} : { heldAt: held }),
   };
+}
+
+function isWithin(ms: number, since: number | undefined, now: number): boolean {
+  return since !== undefined && now - since < ms;
 }
 
 /** The lists that the spec no longer names. */

@@ -32,7 +32,7 @@ test.each<
     before: Partitions,
     wanted: number,
     held: Record<string, Partial<ListSample>>,
-    after: Omit<Partitions, 'returnedAt'>,
+    after: Pick<Partitions, 'served' | 'workers'>,
   ]
 >([
   ['more', { served: [4], workers: [4] }, 16, {}, { served: [16], workers: [16] }],
@@ -88,13 +88,31 @@ test.each<
   ],
 ])('%s', (_what, before, wanted, held, after) => {
   const asked = withWanted(before, wanted);
-  expect(partitionsAfter(asked, spec(wanted), lists(asked.served, held), 0)).toEqual(after);
+  expect(partitionsAfter(asked, spec(wanted), lists(asked.served, held), 0)).toMatchObject(after);
+});
+
+test('a list counts as empty after three seconds: a task may be on its way to a worker', () => {
+  const held = lists([4, 16], { 'tiles:{9}': { waiting: 1 } });
+  const inHand = lists([4, 16], { 'tiles:{9}': { inFlight: 1, workers: 1 } });
+  const empty = lists([4, 16], { 'tiles:{9}': { workers: 1 } });
+  const both = { served: [4, 16], workers: [4, 16] };
+  const after = (before: Partitions, found: ListSample[], now: number): Partitions =>
+    partitionsAfter(before, spec(4), found, now);
+  const waiting = after(both, held, 1_000);
+  const moved = after(waiting, empty, 1_010);
+  expect(moved).toMatchObject(both);
+  const running = after(moved, inHand, 1_020);
+  expect(running).toMatchObject(both);
+  expect(running.returnedAt).toBeUndefined();
+  const done = after(running, empty, 4_019);
+  expect(done).toMatchObject(both);
+  expect(after(done, empty, 4_020)).toMatchObject({ served: [4, 16], workers: [4] });
 });
 
 test('tasks that come back to a list are served again, and it is not left again at once', () => {
   const leaving: Partitions = { served: [4, 16], workers: [4] };
   const back = partitionsAfter(leaving, spec(4), lists([4, 16], { 'tiles:{9}': { waiting: 1 } }), 1_000);
-  expect(back).toEqual({ served: [4, 16], workers: [4, 16], returnedAt: 1_000 });
+  expect(back).toEqual({ served: [4, 16], workers: [4, 16], returnedAt: 1_000, heldAt: 1_000 });
   const empty = lists([4, 16], { 'tiles:{9}': { workers: 1 } });
   expect(partitionsAfter(back, spec(4), empty, 2_000)).toMatchObject({ workers: [4, 16] });
   expect(partitionsAfter(back, spec(4), empty, 302_000)).toMatchObject({ served: [4, 16], workers: [4] });
