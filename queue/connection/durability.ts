@@ -49,20 +49,21 @@ const reasonOf = (cause: unknown): string => (cause instanceof Error ? cause.mes
  */
 export async function awaitReplicas(redis: Redis, durability: Durability, what: string): Promise<void> {
   const { replicas, timeoutMs } = durability;
-  const { stream } = redis;
   const broken = Promise.withResolvers<never>();
   const onClose = (): void => broken.reject(new Error('the connection broke'));
-  stream.once('close', onClose);
-  if (stream.destroyed) onClose();
+  const answer = within(timeoutMs + SLACK_MS, redis.wait(replicas, timeoutMs), 'WAIT');
+  // a client of a cluster has the connection of its last command, and none before the first one is open
+  const { stream } = redis as { readonly stream?: Redis['stream'] };
+  stream?.once('close', onClose);
+  if (!stream || stream.destroyed) onClose();
   let confirmed: number;
   try {
-    const answer = within(timeoutMs + SLACK_MS, redis.wait(replicas, timeoutMs), 'WAIT');
     confirmed = await Promise.race([answer, broken.promise]);
     if (redis.stream !== stream) throw new Error('the connection was replaced');
   } catch (error) {
     throw new NotReplicated(what, durability, 0, error);
   } finally {
-    stream.off('close', onClose);
+    stream?.off('close', onClose);
   }
   if (confirmed < replicas) throw new NotReplicated(what, durability, confirmed);
 }

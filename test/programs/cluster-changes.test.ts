@@ -130,6 +130,36 @@ test('a replica takes over from the primary of an idle queue: the next push wake
   expect(worker.epochs).toBe(1);
 });
 
+test('the primary of the results dies before its replica has one: with durability, it is stored again', async () => {
+  await using cluster = await startCluster({ replicas: 1 });
+  await using client = plainClient(cluster);
+  let keys = freshKeys();
+  while ((await cluster.ownerOf(keys.queue)) === (await cluster.ownerOf(keys.result))) keys = freshKeys();
+  const durability = { replicas: 1, timeoutMs: 500 };
+  await using worker = startWorker(cluster, keys, { handler: () => 'done', leaseMs: 60_000, durability });
+  await worker.ready();
+  const primary = await cluster.ownerOf(keys.result);
+  const replica = await cluster.replicaOf(primary);
+  replica.stop();
+  // what waits in a connection would reach the replica all the same
+  await primary.client().call('CLIENT', 'KILL', 'TYPE', 'replica');
+  try {
+    await client.lpush(keys.queue, 'a');
+    await eventually(async () => expect(await primary.client().hget(keys.result, 'a')).toBe('done'));
+    await primary.kill();
+  } finally {
+    replica.cont();
+  }
+  await eventually(async () => expect(await client.hget(keys.result, 'a')).toBe('done'), {
+    withinMs: 60_000,
+  });
+  // the task is in flight until a replica has the result: the old primary is the only one that there is
+  await primary.start();
+  const queue = await cluster.clientOf(keys.queue);
+  await eventually(async () => expect(await queue.hlen(keys.inflight(worker.id))).toBe(0));
+  expect(worker.epochs).toBe(1);
+});
+
 test('the primary of the queue dies and a replica takes over: what it has confirmed is done', async () => {
   await using cluster = await startCluster({ replicas: 1 });
   await using client = plainClient(cluster);

@@ -1,8 +1,11 @@
 /** A worker and the queue library on a Redis Cluster of three primaries. */
 import calculateSlot from 'cluster-key-slot';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { openClusterLinks } from '../../queue/connection/cluster/links.ts';
+import { awaitReplicas, NotReplicated } from '../../queue/connection/durability.ts';
 import { openQueue } from '../../queue/queue.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
+import { createLeaseKeepers } from '../../worker/lease/lease.ts';
 import { startCluster, type RedisCluster } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
 import { freshKeys } from '../support/turns.ts';
@@ -108,6 +111,36 @@ test('several queues on several primaries, one worker', async () => {
     const lists = await Promise.all(admins.map(async (admin) => String(await admin.client('LIST'))));
     expect(lists.join('').split(worker.id).length - 1).toBe(queues.length + primaries.size);
   });
+});
+
+/** As many replicas as a primary of this cluster has: all of them confirm at once. */
+const none = { replicas: 0, timeoutMs: 1_000 };
+const linkOptions = { waits: true, passingMs: 1_000 };
+
+test('while the new primary of a queue is not connected yet, tasks of other queues begin, and it confirms nothing', async () => {
+  const keys = freshKeys();
+  await using links = openClusterLinks({ ...linkOptions, address: cluster.address });
+  await using keepers = createLeaseKeepers({ worker: 'w', leaseMs: 60_000, queues: 1 });
+  const redis = links.client(keys.queue);
+  using keeper = keepers.of({ redis, rank: 0, keys, clientName: () => '' });
+  expect(() => keeper.begin(1)).not.toThrow();
+  await expect(awaitReplicas(redis, none, 'nothing')).rejects.toBeInstanceOf(NotReplicated);
+  await redis.ping();
+  await awaitReplicas(redis, none, 'nothing');
+});
+
+test('what was written at one primary is not confirmed by the next one of its slot', async () => {
+  const { queue } = freshKeys();
+  await using links = openClusterLinks({ ...linkOptions, address: cluster.address });
+  const [writer, other] = [links.client(queue), links.client(queue)];
+  await writer.lpush(queue, 'a');
+  await awaitReplicas(writer, none, 'a');
+  await cluster.moveSlot(queue);
+  // learns where the slot is now, for all
+  expect(await other.llen(queue)).toBe(1);
+  await expect(awaitReplicas(writer, none, 'a')).rejects.toBeInstanceOf(NotReplicated);
+  await writer.lpush(queue, 'b');
+  await awaitReplicas(writer, none, 'b');
 });
 
 test('while a slot moves, results are read from where they are, and pushes wait until they can be made', async () => {

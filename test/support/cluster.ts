@@ -26,6 +26,8 @@ export interface RedisCluster extends AsyncDisposable {
   readonly address: RedisAddress;
   /** The primary that has the key's slot according to the first server that answers. */
   ownerOf(key: string): Promise<RedisServer>;
+  /** Throws if it has none that is known. */
+  replicaOf(primary: RedisServer): Promise<RedisServer>;
   /** A client of that primary, with Millrace's scripts. */
   clientOf(key: string): Promise<Redis>;
   /** Moves the key's slot, with all that is in it, to another primary. Resolves to that. */
@@ -213,6 +215,12 @@ function handleOf(parts: Parts, first: RedisAddress): Omit<RedisCluster, typeof 
     servers,
     address: { cluster: { nodes }, ...rest },
     ownerOf: async (key) => servers[await ownerIndex(key)] as RedisServer,
+    replicaOf: async (primary) => {
+      const id = ids[servers.indexOf(primary)];
+      const at = await findIndex(admins, async (admin) => (await masterOf(admin)) === id);
+      if (at < 0) throw new Error(`the primary at ${primary.port} has no replica`);
+      return servers[at] as RedisServer;
+    },
     clientOf: async (key) => (servers[await ownerIndex(key)] as RedisServer).client(),
     beginMove,
     joinFor: async (key) => await (await beginMoveTo(key, await parts.add())).finish(),

@@ -157,12 +157,13 @@ const renewal = (keys: QueueKeys, worker: string, epoch: number, leaseMs: number
   String(leaseMs),
 ];
 
-/** The server that the worker's own connection has reached: with Sentinel, today's primary. */
+/**
+ * The server that the worker's own connection has reached: with Sentinel, today's primary. `undefined` while there is none: in a cluster,
+ * the queue may just have moved to a primary that is not connected yet.
+ */
 function serverOf(redis: Redis): Omit<LeaseServer, 'rank' | 'group' | 'renew' | 'clientName'> | undefined {
-  const { remoteAddress: host, remotePort: port } = redis.stream as {
-    remoteAddress?: string;
-    remotePort?: number;
-  };
+  const { stream } = redis as { readonly stream?: { remoteAddress?: string; remotePort?: number } };
+  const { remoteAddress: host, remotePort: port } = stream ?? {};
   if (!host || !port) return undefined;
   const { tls, username, password, db = 0, host: name } = redis.options;
   return {

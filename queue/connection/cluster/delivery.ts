@@ -63,7 +63,7 @@ interface DeliveryState {
   /** Those that wait for the owner of their slot to be known. */
   readonly homeless: Set<Trip>;
   readonly pauses: Map<Trip, Timer>;
-  /** The link of each client's last command. */
+  /** The link over which each client's last reply came. */
   readonly lastOf: WeakMap<SlotClient, Link>;
   closed: boolean;
 }
@@ -80,7 +80,11 @@ export function createDeliveries(options: DeliveryOptions): Deliveries {
   return {
     begin: (client, command, reject) => {
       const trip: Trip = { client, command, reject, since: performance.now(), link: undefined, tries: 0 };
-      return { send: () => deliver(state, trip), failed: (error) => failed(state, trip, error) };
+      return {
+        send: () => deliver(state, trip),
+        answered: () => void (trip.link && state.lastOf.set(client, trip.link)),
+        failed: (error) => failed(state, trip, error),
+      };
     },
     get homeless() {
       return homeless.size > 0;
@@ -104,9 +108,10 @@ function deliver(state: DeliveryState, trip: Trip): void {
   homeless.delete(trip);
   pauses.delete(trip);
   if (state.closed || client.closed) return rejectClosed(trip);
-  // it is about what this client has written before
+  // it is about what this client has written before: any other server would confirm it immediately
   const last = command.name === 'wait' ? lastOf.get(client) : undefined;
-  if (last && !last.retired) return send(state, trip, last);
+  if (last?.retired) return reject(new Error('the slot is on another server now'));
+  if (last) return send(state, trip, last);
   const owner = topology.ownerOf(client.slot);
   if (owner) return send(state, trip, linkTo(owner));
   topology.readSoon();
@@ -114,12 +119,11 @@ function deliver(state: DeliveryState, trip: Trip): void {
   else reject(topology.whyUnknown(client.slot));
 }
 
-function send({ options: { waits }, lastOf }: DeliveryState, trip: Trip, link: Link): void {
+function send({ options: { waits } }: DeliveryState, trip: Trip, link: Link): void {
   const { client, command, reject } = trip;
   if (!waits && link.redis.status !== 'ready') return reject(link.failure ?? unconnected());
   trip.link = link;
   trip.tries++;
-  lastOf.set(client, link);
   client.use(link.redis);
   if (!waits) cork(link);
   insideOf(link.redis).sendCommand(command);

@@ -9,6 +9,8 @@ import { insideOf, type SentCommand } from '../ioredis-internals.ts';
 /** A command on its way, which may be sent more than once. */
 export interface CommandDelivery {
   send(): void;
+  /** It was executed. */
+  answered(): void;
   /** An attempt has failed: it is repeated, or the command is rejected. */
   failed(error: Error): void;
 }
@@ -67,13 +69,17 @@ export class SlotClient extends Redis {
   }
 
   override sendCommand(command: Command): unknown {
-    const { reject } = command;
+    const { resolve, reject } = command;
     if (this.#closed) reject(new Error('Connection is closed.'));
     else if (command.name === 'quit') {
       this.disconnect();
-      command.resolve('OK');
+      resolve('OK');
     } else {
       const delivery = this.#options.deliver(this, command, reject);
+      command.resolve = (reply) => {
+        delivery.answered();
+        resolve(reply);
+      };
       command.reject = (error) => delivery.failed(error);
       delivery.send();
     }
