@@ -89,6 +89,8 @@ function serversOf(
     all,
     takeOver: async (takeover) => {
       const [primary, replica] = await pairOf(all, takeover.which);
+      // one that was never in step is not elected
+      await inStep(replica, primary);
       if (takeover.how === 'ordered') await rule.order(replica);
       else await lose(primary, replica, takeover, rule);
       await rule.agreed(replica);
@@ -164,6 +166,6 @@ async function inStep(follower: RedisServer, primary: RedisServer): Promise<void
   await eventually(async () => {
     const { role, masterPort, inStep: isInStep } = await roleOf(follower);
     if (role !== 'slave' || masterPort !== primary.port || !isInStep)
-      throw new Error('the old primary is not in step with the new one');
+      throw new Error('the replica is not in step with its primary');
   }, PATIENCE);
 }

@@ -140,6 +140,8 @@ test('the primary of the results dies before its replica has one: with durabilit
   await worker.ready();
   const primary = await cluster.ownerOf(keys.result);
   const replica = await cluster.replicaOf(primary);
+  // one that was never in step does not take over
+  await eventually(async () => expect(await primary.client().wait(1, 1_000)).toBe(1));
   replica.stop();
   // what waits in a connection would reach the replica all the same
   await primary.client().call('CLIENT', 'KILL', 'TYPE', 'replica');

@@ -78,8 +78,12 @@ export async function startCluster(options: ClusterOptions = {}): Promise<RedisC
     admins.push(admin);
     ids.push(String(await admin.call('CLUSTER', 'MYID')));
     await eventually(async () => {
-      for (const one of admins)
-        expect(String(await one.call('CLUSTER', 'INFO'))).toContain(`cluster_known_nodes:${servers.length}`);
+      for (const one of admins) {
+        const info = String(await one.call('CLUSTER', 'INFO'));
+        expect(info).toContain(`cluster_known_nodes:${servers.length}`);
+        // until then a new node accepts no keys
+        expect(info).toContain('cluster_state:ok');
+      }
     });
     return servers.length - 1;
   }
