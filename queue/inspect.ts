@@ -47,3 +47,23 @@ export async function inspectQueue(redis: Redis, keys: QueueKeys): Promise<Queue
     progress: await listProgress(redis, keys, holding),
   };
 }
+
+/** The most informative state first: busy if it is in any queue, drained only if it is in all. */
+const TELLING = ['lost', 'busy', 'draining', 'starting', 'idle', 'drained'];
+
+/** The state of a worker that has these in its queues. */
+export function stateTogether(states: readonly [string, ...string[]]): string {
+  return TELLING.find((state) => states.includes(state)) ?? states[0];
+}
+
+/** A worker as all lists of a queue in partitions have it. */
+export function workerTogether(views: readonly [WorkerView, ...WorkerView[]]): WorkerView {
+  const [first, ...others] = views;
+  return {
+    ...first,
+    state: stateTogether([first.state, ...others.map(({ state }) => state)]),
+    inFlight: views.reduce((sum, view) => sum + view.inFlight, 0),
+    started: Math.min(...views.map(({ started }) => started)),
+    leaseLeft: Math.min(...views.map(({ leaseLeft }) => leaseLeft)),
+  };
+}

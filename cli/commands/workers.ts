@@ -3,7 +3,7 @@
  * a source, the workers of that library, as far as it shows them.
  */
 import type { Redis } from 'ioredis';
-import { inspectQueue, type WorkerView } from '../../queue/inspect.ts';
+import { inspectQueue, stateTogether, type WorkerView } from '../../queue/inspect.ts';
 import type { SourceSpec } from '../../kube/source-spec.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import type { RedisOf } from '../../queue/location.ts';
@@ -121,14 +121,10 @@ export function stateOf({ state, inFlight, leaseLeft }: WorkerView): string {
   return inFlight > 0 && (state === 'idle' || state === 'starting') ? 'busy' : state;
 }
 
-/** The most informative state: busy if it is in any queue, drained only if it is in all. */
-const TELLING = ['lost', 'busy', 'draining', 'starting', 'idle', 'drained'];
-
 function together(one: WorkerSummary, other: WorkerSummary): WorkerSummary {
-  const first = TELLING.find((state) => state === one.state || state === other.state);
   return {
     ...one,
-    state: first ?? one.state,
+    state: stateTogether([one.state, other.state]),
     inFlight: one.inFlight + other.inFlight,
     ageMs: Math.max(one.ageMs, other.ageMs),
     ...(one.tasks ? { tasks: [...one.tasks, ...(other.tasks ?? [])] } : {}),

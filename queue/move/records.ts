@@ -1,4 +1,5 @@
 /** Moves the pause of a queue, and what pools keep beside it: what they have learned, their history, their last decisions. */
+import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../keys.ts';
 import { isReply } from '../connection/reply-code.ts';
 import type { Route } from './batches.ts';
@@ -29,14 +30,31 @@ export interface Records {
 
 /** Moves the records of all pools; those that the new place has already win. */
 export async function moveRecords(sides: Sides, { from, to }: Records): Promise<void> {
+  const old = sides.source.at(from.queue);
+  const there = sides.destination.at(to.queue);
+  const path = (kind: 'memory' | 'decisions' | 'timeline', pool: string): RecordPath => ({
+    ...sides,
+    old,
+    there,
+    from: from[kind](pool),
+    to: to[kind](pool),
+  });
   for (const pool of await poolsBeside(sides, from)) {
-    await moveMemory(sides, from, from.memory(pool), to, to.memory(pool));
-    await moveDecisions(sides, from, from.decisions(pool), to, to.decisions(pool));
-    await moveTimeline(sides, from, from.timeline(pool), to, to.timeline(pool));
+    await moveMemory(path('memory', pool));
+    await moveDecisions(path('decisions', pool));
+    await moveTimeline(path('timeline', pool));
   }
 }
 
 type Sides = Pick<Route, 'source' | 'destination'>;
+
+/** The way of one record: its server and key in the old place, and in the new one. */
+interface RecordPath extends Sides {
+  readonly old: Redis;
+  readonly there: Redis;
+  readonly from: string;
+  readonly to: string;
+}
 
 /** `namespace/name` of each pool that has a record. Scans all keys of the server. */
 async function poolsBeside({ source }: Sides, keys: QueueKeys): Promise<Set<string>> {
@@ -60,50 +78,26 @@ async function poolsBeside({ source }: Sides, keys: QueueKeys): Promise<Set<stri
   }
 }
 
-async function moveMemory(
-  { source, destination }: Sides,
-  beside: QueueKeys,
-  key: string,
-  { queue }: QueueKeys,
-  to: string,
-): Promise<void> {
-  const from = source.at(beside.queue);
-  const [value, left] = await source.ask(Promise.all([from.getBuffer(key), from.pttl(key)]));
+async function moveMemory({ source, destination, old, there, from, to }: RecordPath): Promise<void> {
+  const [value, left] = await source.ask(Promise.all([old.getBuffer(from), old.pttl(from)]));
   if (value === null) return;
-  const there = destination.at(queue);
   await destination.ask(left > 0 ? there.set(to, value, 'PX', left, 'NX') : there.set(to, value, 'NX'));
-  await source.ask(from.del(key));
+  await source.ask(old.del(from));
 }
 
-async function moveDecisions(
-  { source, destination }: Sides,
-  beside: QueueKeys,
-  key: string,
-  { queue }: QueueKeys,
-  to: string,
-): Promise<void> {
-  const from = source.at(beside.queue);
-  const [all, left] = await source.ask(Promise.all([from.lrangeBuffer(key, 0, -1), from.pttl(key)]));
+async function moveDecisions({ source, destination, old, there, from, to }: RecordPath): Promise<void> {
+  const [all, left] = await source.ask(Promise.all([old.lrangeBuffer(from, 0, -1), old.pttl(from)]));
   if (all.length === 0) return;
-  const there = destination.at(queue);
   if ((await destination.ask(there.exists(to))) === 0) await destination.ask(there.rpush(to, ...all));
   if (left > 0) await destination.ask(there.pexpire(to, left));
-  await source.ask(from.del(key));
+  await source.ask(old.del(from));
 }
 
 /** A history goes on where it was interrupted: entries have ids. What is older than one that the new place has begun itself is dropped. */
-async function moveTimeline(
-  { source, destination }: Sides,
-  beside: QueueKeys,
-  key: string,
-  { queue }: QueueKeys,
-  to: string,
-): Promise<void> {
-  const from = source.at(beside.queue);
-  const there = destination.at(queue);
-  const left = await source.ask(from.pttl(key));
+async function moveTimeline({ source, destination, old, there, from, to }: RecordPath): Promise<void> {
+  const left = await source.ask(old.pttl(from));
   for (;;) {
-    const page = await source.ask(from.xrangeBuffer(key, '-', '+', 'COUNT', PAGE));
+    const page = await source.ask(old.xrangeBuffer(from, '-', '+', 'COUNT', PAGE));
     if (page.length === 0) break;
     const added = page.map(([id, fields]) =>
       there.xadd(to, id, ...fields).catch((error: unknown) => {
@@ -112,9 +106,9 @@ async function moveTimeline(
       }),
     );
     await destination.ask(Promise.all(added));
-    await source.ask(from.xdel(key, ...page.map(([id]) => id)));
+    await source.ask(old.xdel(from, ...page.map(([id]) => id)));
   }
   if (left === -2) return;
   if (left > 0) await destination.ask(there.pexpire(to, left));
-  await source.ask(from.del(key));
+  await source.ask(old.del(from));
 }

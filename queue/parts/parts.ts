@@ -2,7 +2,7 @@
  * A queue in partitions as one: tasks go to the partition that their id chooses, their home, and are looked for there first. A plain
  * client may have pushed one to any other, so these are looked at as well, in bounded reads, unless this client enqueued it itself.
  */
-import { inspectQueue, type QueueView, type WorkerView } from '../inspect.ts';
+import { inspectQueue, workerTogether, type QueueView, type WorkerView } from '../inspect.ts';
 import type { DeadLetter } from '../dead-letter-format.ts';
 import { openDeadLetters, type DeadLetters, type DeadSelection, type OnMoved } from '../dead-letters.ts';
 import type { Part } from './part.ts';
@@ -59,27 +59,15 @@ export async function inspectParts({ all }: Parts): Promise<QueueView> {
     views.flatMap(({ workerList }) => workerList),
     ({ id }) => id,
   );
-  const workerList = Array.from(workers.values(), mergeViews);
+  const workerList = Array.from(workers.values(), (some) =>
+    workerTogether(some as [WorkerView, ...WorkerView[]]),
+  );
   return {
     ...sample,
     busy: workerList.filter(({ inFlight }) => inFlight > 0).length,
     workerList,
     pause: views.find(({ pause }) => pause)?.pause,
     progress: views.flatMap(({ progress }) => progress),
-  };
-}
-
-/** A worker as all its partitions have it: it drains in all of them, and has drained when it has in all. */
-function mergeViews(views: readonly WorkerView[]): WorkerView {
-  const [first] = views as readonly [WorkerView, ...WorkerView[]];
-  const states = new Set(views.map(({ state }) => state));
-  const state = ['busy', 'draining', 'idle', 'drained'].find((one) => states.has(one)) ?? first.state;
-  return {
-    ...first,
-    state,
-    inFlight: views.reduce((sum, view) => sum + view.inFlight, 0),
-    started: Math.min(...views.map(({ started }) => started)),
-    leaseLeft: Math.min(...views.map(({ leaseLeft }) => leaseLeft)),
   };
 }
 

@@ -16,7 +16,7 @@ import type { LeaseKeeper } from '../lease/lease.ts';
 import type { QueueMetrics } from '../process/metrics.ts';
 import { createParts, type OutcomeParts } from '../turn/refused-outcomes.ts';
 import { createResender, type Resender } from '../turn/resend.ts';
-import type { ResultsElsewhere } from '../turn/send-turn.ts';
+import type { ResultsElsewhere } from '../turn/result-store.ts';
 import { createProgressOutbox } from './tasks/progress.ts';
 import type { RunDeps } from '../task/run.ts';
 import { createBatch, type OutcomeBatch } from '../turn/batch.ts';

@@ -9,7 +9,7 @@
  * number have forms; Redis executes the first one that arrives, and its reply contains that form (turn.lua).
  */
 import type { Redis } from 'ioredis';
-import { dropRedis, RedisTimeout, within } from '../../queue/connection/connection.ts';
+import { dropRedis } from '../../queue/connection/connection.ts';
 import { watchDrops, type Drops } from '../../queue/connection/drops.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { turn, type Settled, type TurnReply, type TurnRequest } from '../../queue/workers/turn.ts';
@@ -18,16 +18,9 @@ import { LogEvent } from '../../runtime/log-event.ts';
 import type { OutcomePart, OutcomeParts } from './refused-outcomes.ts';
 import type { ReplicationWait } from './replication.ts';
 import type { Resender } from './resend.ts';
-import { ResultsAway, turnRefusalOf, type TurnRefusal } from './refusal.ts';
+import { turnRefusalOf, type TurnRefusal } from './refusal.ts';
+import { createResultStore, type ResultsElsewhere } from './result-store.ts';
 import { settledOf } from './batch.ts';
-
-/** The server of a result hash that is not on the server of its queue. */
-export interface ResultsElsewhere {
-  readonly redis: Redis;
-  /** Of `redis`. */
-  readonly drops: Drops;
-  store(results: Settled['results']): Promise<void>;
-}
 
 export interface TurnSenderOptions {
   readonly redis: Redis;
@@ -52,13 +45,10 @@ export interface TurnSender extends Disposable {
 const NOTHING: Settled = { results: [], retries: [], dead: [], released: [], cancelled: [], serviceUs: 0 };
 /** Most states of a server pass by themselves: the whole turn is sent this many times first. */
 const STATE_FAILURES = 3;
-/** A turn waits no longer than this for the server of the results, nor longer than a fourth of the lease, ms. */
-const STORE_TIMEOUT_MS = 3_000;
 
 export function createTurnSender(options: TurnSenderOptions): TurnSender {
   const { redis, keys, resender, parts, log } = options;
-  /** Results that are being stored elsewhere, or were when their turn was sent without them. */
-  const storing = new WeakMap<OutcomePart['entries'], Promise<void>>();
+  const elsewhere = options.results && createResultStore(options.results, options.replication);
   let spare: { readonly redis: Redis; readonly drops: Drops } | undefined;
 
   function connection(apart: boolean): { readonly redis: Redis; readonly drops: Drops } {
@@ -73,39 +63,10 @@ export function createTurnSender(options: TurnSenderOptions): TurnSender {
     spare = undefined;
   }
 
-  async function settle(by: Redis, request: TurnRequest, part: OutcomePart): Promise<TurnReply> {
-    const { results } = options;
-    if (!results) return await turn(by, keys, request);
-    const stored = request.settled.results;
-    if (stored.length > 0) await storeInTime(results, stored, part, request.leaseMs);
+  async function settle(by: Redis, request: TurnRequest, { entries }: OutcomePart): Promise<TurnReply> {
+    if (!elsewhere) return await turn(by, keys, request);
+    await elsewhere.store(entries, request.settled.results, request.leaseMs);
     return await turn(by, keys, { ...request, stored: true });
-  }
-
-  /** Throws `ResultsAway` when the lease should be renewed meanwhile. What is under way then, a later try takes up. */
-  async function storeInTime(
-    results: ResultsElsewhere,
-    stored: Settled['results'],
-    { entries }: OutcomePart,
-    leaseMs: number,
-  ): Promise<void> {
-    const confirmed = storing.get(entries) ?? begin();
-    try {
-      await within(Math.min(STORE_TIMEOUT_MS, leaseMs / 4), confirmed, 'storing results');
-    } catch (error) {
-      if (error instanceof RedisTimeout)
-        throw new ResultsAway('the server of the results does not answer', { cause: error });
-      storing.delete(entries);
-      throw error;
-    }
-
-    function begin(): Promise<void> {
-      const done = results.drops.guard(() => results.store(stored));
-      // once the tasks are settled, nothing would run them again
-      const begun = done.then(() => options.replication.stored(results.redis, stored.length));
-      begun.catch(() => undefined);
-      storing.set(entries, begun);
-      return begun;
-    }
   }
 
   /** Resolves to the reply, or to why the server refuses the outcomes. */

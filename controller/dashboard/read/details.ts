@@ -7,7 +7,7 @@ import { createHmac, randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { readDeadHeads, type DeadHead } from '../../../queue/dead-letter-format.ts';
 import { readDecisions } from '../../../queue/pool/decisions.ts';
-import { inspectQueue, type QueueView, type WorkerView } from '../../../queue/inspect.ts';
+import { inspectQueue, workerTogether, type QueueView, type WorkerView } from '../../../queue/inspect.ts';
 import type { QueueKeys } from '../../../queue/keys.ts';
 import type { RedisOf } from '../../../queue/location.ts';
 import { readCut } from '../../../queue/scripts/read.ts';
@@ -166,13 +166,8 @@ function mergedWorkers(queue: string, each: readonly WorkerInQueue[]): WorkerInQ
   return [...Map.groupBy(each, ({ worker }) => worker.id).values()].flatMap((some) => {
     const [first] = some;
     if (!first) return [];
-    const workers = some.map(({ worker }) => worker);
-    const worker = {
-      ...first.worker,
-      state: workers.find(({ state }) => state !== 'idle')?.state ?? first.worker.state,
-      inFlight: workers.reduce((sum, { inFlight }) => sum + inFlight, 0),
-      leaseLeft: Math.min(...workers.map(({ leaseLeft }) => leaseLeft)),
-    };
+    const others = some.slice(1).map(({ worker }) => worker);
+    const worker = workerTogether([first.worker, ...others]);
     return [{ queue, worker, parts: some.flatMap(({ parts }) => parts) }];
   });
 }

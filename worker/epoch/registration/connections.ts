@@ -11,7 +11,7 @@ import type { QueueKeys } from '../../../queue/keys.ts';
 import { locationOf, type QueueLocation } from '../../../queue/location.ts';
 import { defineScripts } from '../../../queue/scripts/scripts.ts';
 import { storeResults } from '../../../queue/workers/store-results.ts';
-import type { ResultsElsewhere } from '../../turn/send-turn.ts';
+import type { ResultsElsewhere } from '../../turn/result-store.ts';
 import type { Logger } from '../../../runtime/log.ts';
 import type { WorkerOptions } from '../options.ts';
 import type { ConnectionAttempts, Refusals } from './connection-errors.ts';
