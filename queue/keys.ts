@@ -13,7 +13,7 @@ export interface QueueKeys {
   readonly result: string;
   /** ZSET: worker id → lease deadline, ms of Redis time. */
   readonly workers: string;
-  /** HASH: queue time, by which leases are measured, and when it was last advanced. See turn.lua. */
+  /** HASH: queue time, by which leases are measured, when it was last advanced, and how long workers rest. See turn.lua, rest.lua. */
   readonly clock: string;
   /** HASH: worker id → tasks in flight there. */
   readonly load: string;

@@ -38,7 +38,8 @@ export class TrackingRefused extends Error {
 /**
  * Opens the two connections and resolves once tracking is on. `onChange` receives the keys that changed, or `undefined`
  * when any may have. Throws `TrackingRefused`, the connection's error when there is no connection after `timeoutMs`, or
- * the signal's reason when it is aborted before. `open` opens the connections: `openBounded` for untrusted servers.
+ * the signal's reason when it is aborted before. `open` opens the connections: `openBounded` for untrusted servers. Both are
+ * pinged every `pingEveryMs`.
  */
 export async function openKeyWatch(
   address: RedisAddress,
@@ -46,8 +47,9 @@ export async function openKeyWatch(
   timeoutMs = 5_000,
   signal?: AbortSignal,
   open: typeof openRedis = openRedis,
+  pingEveryMs = PING_EVERY_MS,
 ): Promise<KeyWatch> {
-  const link = new Link(address, onChange, open);
+  const link = new Link(address, onChange, open, pingEveryMs);
   const aborted = new Promise<never>((_, reject) => {
     signal?.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
   });
@@ -84,6 +86,7 @@ class Link implements KeyWatch {
   readonly #onChange: (keys: readonly string[] | undefined) => void;
   #armed = false;
   #started = false;
+  readonly #pingEveryMs: number;
   #pinging: Timer | undefined;
   #lastError: Error | undefined;
   #linking: Promise<void> = Promise.resolve();
@@ -94,7 +97,9 @@ class Link implements KeyWatch {
     address: RedisAddress,
     onChange: (keys: readonly string[] | undefined) => void,
     open: typeof openRedis,
+    pingEveryMs: number,
   ) {
+    this.#pingEveryMs = pingEveryMs;
     const onError = (error: Error): void => void (this.#lastError = error);
     this.#onChange = onChange;
     // arms thousands of keys with a few writes to the socket
@@ -122,7 +127,7 @@ class Link implements KeyWatch {
       throw error instanceof TrackingRefused ? error : (this.#lastError ?? error);
     }
     this.#started = true;
-    this.#pinging = interval(PING_EVERY_MS, () => this.#check()).unref();
+    this.#pinging = interval(this.#pingEveryMs, () => this.#check()).unref();
   }
 
   async #link(): Promise<void> {

@@ -11,7 +11,8 @@
 --           workers ordered to drain, {tasks in slow bucket 1, …}, when the first lease expires in ms or '',
 --           delayed tasks that fall due within the horizon, suspects that must run alone,
 --           workers that hold suspects and nothing else, suspects in flight there,
---           whether there are workers, but none made a turn for so long that queue time (turn.lua) would stop advancing};
+--           whether there are workers, but none made a turn for so long that queue time (turn.lua) would stop advancing, and
+--           none rests (rest.lua)};
 --           where another key than the first two is of another type: {its position, its type}
 local function sample()
   local clock = redis.call('TIME')
@@ -38,10 +39,13 @@ local function sample()
     local n = tonumber(redis.call('HGET', KEYS[4], worker) or 0)
     if n and n > 0 and n < 1e9 then apart, beside = apart + 1, beside + n end
   end
-  local heard = tonumber(redis.call('HGET', KEYS[13], 'at'))
-  local most = math.min(2000, (tonumber(redis.call('HGET', KEYS[13], 'lease')) or 15000) / 3)
+  local at, lease, rest = unpack(redis.call('HMGET', KEYS[13], 'at', 'lease', 'rest'))
+  local heard, most = tonumber(at), math.min(2000, (tonumber(lease) or 15000) / 3)
   local workers = redis.call('ZCARD', KEYS[3])
-  local silent = workers > 0 and heard and math.abs(now - heard) > most
+  -- whoever was heard last rests
+  local rested, till = string.match(rest or '', '^(%d+):(%d+)$')
+  local expected = rested and rested == at and now >= heard and now < tonumber(till)
+  local silent = workers > 0 and heard and not expected and math.abs(now - heard) > most
   local slow = {}
   for i = 1, tonumber(ARGV[1]) do slow[i] = 'slow' .. i end
   local next_due = redis.call('ZRANGE', KEYS[5], 0, 0, 'WITHSCORES')[2] or ''

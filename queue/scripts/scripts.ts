@@ -19,6 +19,7 @@ const arity = {
   reap: 15,
   overdue: 2,
   rejoin: 6,
+  rest: 10,
   sample: 13,
   cancel: 4,
   push: 6,
