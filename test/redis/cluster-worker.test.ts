@@ -5,9 +5,11 @@ import { openClusterLinks } from '../../queue/connection/cluster/links.ts';
 import { awaitReplicas, NotReplicated } from '../../queue/connection/durability.ts';
 import { openQueue } from '../../queue/queue.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
+import { partitionKeys } from '../../queue/partitions.ts';
 import { createLeaseKeepers } from '../../worker/lease/lease.ts';
 import { startCluster, type RedisCluster } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
+import { atRest } from '../support/resting.ts';
 import { freshKeys } from '../support/turns.ts';
 import { promptly, resultsOf, startWorker } from '../support/workers.ts';
 
@@ -199,4 +201,24 @@ test('a result of many tasks is read from one primary while failures are read fr
   const ids = await queue.enqueueMany(Array.from({ length: 3_000 }, (_, i) => `task ${i}`));
   const found = await Promise.all(ids.map((id) => queue.result(id)));
   expect(found).toEqual(ids);
+});
+
+test('partitions at rest: a task in any list, and in one whose slot has moved meanwhile, is begun', async () => {
+  const plain = freshKeys();
+  const lists = partitionKeys(plain.queue, plain.result, 4);
+  const options = { partitions: 4, leaseMs: 600_000, restAfterMs: 10 };
+  await using worker = startWorker(cluster, plain, { handler: () => 'done', ...options });
+  const allRest = (): Promise<void> =>
+    atRest((keys) => cluster.clientOf(keys.queue), lists, worker.id, 600_000);
+  await allRest();
+  const [first, moved] = lists as [QueueKeys, QueueKeys];
+  const runs = async ({ queue, result }: QueueKeys): Promise<void> => {
+    await (await cluster.clientOf(queue)).lpush(queue, 'task');
+    await resultsOf(await cluster.clientOf(result), result, 1);
+  };
+  await runs(first);
+  await allRest();
+  await cluster.moveSlot(moved.queue);
+  await runs(moved);
+  await allRest();
 });

@@ -168,6 +168,28 @@ describe('how many tasks are not settled', () => {
   });
 });
 
+describe('when something last happened', () => {
+  const tasks = [{ receipt: '1-1', raw: Buffer.from('a'), past: { attempts: 0, deliveries: 0 } }];
+  test.each<{
+    readonly name: string;
+    readonly activeAt?: number;
+    readonly turn?: Partial<AnsweredTurn>;
+    readonly reply?: Partial<AnsweredTurn['reply']>;
+    readonly now: boolean;
+  }>([
+    { name: 'the first turn', activeAt: -Infinity, now: true },
+    { name: 'nothing was found', now: false },
+    { name: 'tasks came', reply: { tasks }, now: true },
+    { name: 'tasks are settled', turn: { settling: 1 }, now: true },
+    { name: 'there are tasks', reply: { length: 3 }, now: true },
+    { name: 'suspects wait', reply: { aside: 1 }, now: true },
+    { name: 'nothing can be taken', reply: { length: 'WRONGTYPE' }, now: true },
+    { name: 'an order', reply: { drain: true }, now: true },
+  ])('$name: $now', ({ activeAt = 5, turn, reply, now }) => {
+    expect(next(state({ activeAt }), answered(turn, reply)).activeAt).toBe(now ? 110 : activeAt);
+  });
+});
+
 test('a reply is remembered, with its orders and with when things are due', () => {
   const turn = answered(
     { state: 'busy', elsewhere: 2 },

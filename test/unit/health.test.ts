@@ -54,6 +54,18 @@ test.each<[string, number, () => Promise<unknown>, Error | undefined, boolean]>(
   expect(probes(health)).toEqual({ alive: true, ready: true });
 });
 
+test('one that rests is ready for as long as it may be silent, and no longer', async () => {
+  const { health, pass } = start(0, away);
+  health.turned('q', 0, 30_000);
+  await pass(30_000);
+  expect(probes(health)).toEqual({ alive: true, ready: true });
+  await pass(1_500);
+  expect(probes(health)).toEqual({ alive: false, ready: false });
+  health.turned('q', 0);
+  await pass(16_500);
+  expect(probes(health)).toEqual({ alive: false, ready: false });
+});
+
 test('a handler that computes without a pause for minutes misses no turn', async () => {
   const { health, pass } = start(1, there);
   await pass(300_000, 100_000);

@@ -24,6 +24,7 @@ const situation: TurnSituation = {
   state: idle,
   mode: 'taking',
   leaseMs: 15_000,
+  resting: false,
   batch: { size: 0, since: undefined },
   refusedDueAt: Infinity,
   held: 0,
@@ -42,6 +43,10 @@ const finished = (size: number, agoMs: number): TurnSituation['batch'] => ({ siz
 const rows: readonly (Partial<TurnSituation> & { readonly name: string; readonly due: number })[] = [
   { name: 'idle: a second after the last one', due: 900 },
   { name: 'a third of a short lease', leaseMs: 1_200, due: 300 },
+  { name: 'at rest', resting: true, due: Infinity },
+  { name: 'at rest, a delayed task falls due', resting: true, state: hinted({ dueAt: NOW + 30 }), due: 30 },
+  { name: 'at rest, and something may have come', resting: true, state: hinted({ poll: true }), due: 0 },
+  { name: 'at rest, and it is to drain', resting: true, mode: 'draining', due: 150 },
   { name: 'the first one', state: { ...idle, turns: 0 }, due: 0 },
   { name: 'wanted now by another queue', state: hinted({ turnNow: true }), mode: 'draining', due: 0 },
 

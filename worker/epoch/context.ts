@@ -3,13 +3,16 @@
  * the state, which is replaced as a whole whenever something happens.
  */
 import type { Redis } from 'ioredis';
+import type { QueueChanges } from '../../queue/changes.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import type { Durability } from '../../queue/connection/durability.ts';
 import { note } from '../../queue/workers/register.ts';
+import { sweep } from '../../queue/workers/sweep.ts';
 import type { Drops } from '../../queue/connection/drops.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { createWakeup, type Wakeup } from './wakeup.ts';
 import { createIdleWait, type IdleWait } from './idle-wait.ts';
+import { createRest, type Rest } from './rest.ts';
 import { createPace, holdTarget } from './tasks/prefetch.ts';
 import type { WorkerHealth } from './health.ts';
 import type { LeaseKeeper } from '../lease/lease.ts';
@@ -52,6 +55,9 @@ export interface EpochOptions {
   /** Of this queue among the worker's; 0 goes first. */
   readonly rank: number;
   readonly leaseMs: number;
+  /** Of a queue in partitions: how it is told of changes while it rests, and after how long without any it does, ms. */
+  readonly changes: QueueChanges | undefined;
+  readonly restAfterMs: number;
   /** Renews the lease while a handler blocks the event loop; without it, such a worker loses its lease. */
   readonly keeper: LeaseKeeper | undefined;
   readonly run: RunDeps;
@@ -84,6 +90,8 @@ export interface EpochContext extends Disposable {
   readonly resender: Resender;
   readonly tasks: Tasks;
   readonly idle: IdleWait;
+  /** Of a queue in partitions. */
+  readonly rest: Rest | undefined;
   readonly lane: Lane;
 }
 
@@ -110,6 +118,8 @@ export function createContext(epoch: number, options: EpochOptions): EpochContex
     // what was moved, if anything, is put back by a turn that need not wait for other queues
     onDoubt: () => hint({ turnNow: true }),
     onReady: () => wakeup.wake(),
+    // without a rest, the next one may begin after the next turn
+    onEnd: () => rest && wakeup.wake(),
     // by this id the controller can end the wait; without it, it takes a second
     onConnection: (id) => note(redis, keys, worker, epoch, 'blocker', id),
   });
@@ -148,14 +158,60 @@ export function createContext(epoch: number, options: EpochOptions): EpochContex
     resender: resenderOf(options),
     tasks,
     idle,
+    get rest() {
+      return rest;
+    },
     get lane() {
       return lane;
     },
-    [Symbol.dispose]: () => progress[Symbol.dispose](),
+    [Symbol.dispose]: () => {
+      progress[Symbol.dispose]();
+      rest?.[Symbol.dispose]();
+    },
   };
   const { keeper, rank } = options;
-  const lane = createLane({ epoch, keys, rank, keeper, context, pace, hint, wake: () => wakeup.wake() });
+  const wake = (): void => wakeup.wake();
+  const rest = restOf(context, hint);
+  const endRest = (): void => {
+    if (!rest?.resting) return;
+    rest.end();
+    wake();
+  };
+  const lane = createLane({ epoch, keys, rank, keeper, context, pace, hint, wake, endRest });
   return context;
+}
+
+function restOf(context: EpochContext, hint: (hints: Partial<Hints>) => void): Rest | undefined {
+  const { options, epoch, wakeup } = context;
+  const { changes, redis, keys, worker, leaseMs, restAfterMs, health, keeper, log } = options;
+  if (!changes) return undefined;
+  return createRest({
+    changes,
+    redis,
+    keys,
+    worker,
+    epoch,
+    leaseMs,
+    afterMs: restAfterMs,
+    situation: () => (mayRest(context) ? context.state : undefined),
+    onRested: ({ dueInMs, expired }, restMs) => {
+      health?.turned(keys.queue, 0, restMs);
+      keeper?.renewed(true);
+      hint({ dueAt: dueInMs === undefined ? Infinity : performance.now() + dueInMs });
+      if (expired) sweep(redis, keys).catch((err: unknown) => log.debug({ err }, 'failed to sweep'));
+    },
+    onEnd: () => hint({ poll: true, turnNow: true }),
+    wake: () => wakeup.wake(),
+  });
+}
+
+/** Whether the whole worker holds nothing, and nothing that is known is to be done in this queue. */
+function mayRest({ mode, state, options: { slots }, batch, parts, tasks, lane }: EpochContext): boolean {
+  const { hints, reported, orders } = state;
+  if (mode !== 'taking' || state.turning || slots.holding > 0 || slots.othersMaybeDrained(lane)) return false;
+  if (hints.poll || hints.backlog || hints.woken || hints.turnNow || orders.drain) return false;
+  if (reported.state !== 'idle' || reported.elsewhere > 0 || reported.maybeDrained) return false;
+  return state.holds + tasks.held + tasks.running + batch.size + parts.size === 0;
 }
 
 function resenderOf({ hurry, leaseMs, metrics, health, keys, log }: EpochOptions): Resender {

@@ -31,13 +31,16 @@ export interface EpochLaneOptions {
   readonly hint: (hints: Partial<Hints>) => void;
   /** Wakes the loop. */
   readonly wake: () => void;
+  /** Ends the rest in this queue, if there is one. */
+  readonly endRest: () => void;
 }
 
 /** While a move is blocked in Redis, a task may still come. */
 export const holdsNothing = ({ tasks, parts, idle }: EpochLaneOptions['context']): boolean =>
   tasks.running + tasks.held + parts.size === 0 && !idle.waiting;
 
-export function createLane({ epoch, keys, rank, keeper, pace, context, hint, wake }: EpochLaneOptions): Lane {
+export function createLane(options: EpochLaneOptions): Lane {
+  const { epoch, keys, rank, keeper, pace, context, hint, wake, endRest } = options;
   const { tasks, batch, parts } = context;
   const unlessClosed = (at: number): number => (context.mode === 'taking' ? at : Infinity);
   return {
@@ -118,6 +121,9 @@ export function createLane({ epoch, keys, rank, keeper, pace, context, hint, wak
       hint({ turnNow: true });
     },
     wake,
-    guardLease: () => keeper?.begin(epoch),
+    guardLease: () => {
+      endRest();
+      keeper?.begin(epoch);
+    },
   };
 }

@@ -48,7 +48,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
 
 /** Makes a turn whenever one is due, starts tasks beside it, and sleeps until something happens. */
 async function loop(context: EpochContext, turns: TurnMaker): Promise<'left' | 'fenced'> {
-  const { options, wakeup, tasks, idle } = context;
+  const { options, wakeup, tasks, idle, rest } = context;
   const { stopping, hurry } = options;
   const reapOthers = createReaper(options);
   for (;;) {
@@ -69,9 +69,10 @@ async function loop(context: EpochContext, turns: TurnMaker): Promise<'left' | '
     tasks.fill();
     // what ended immediately goes out before anything else
     if (dueIn(context, performance.now()) === 0) continue;
-    if (mayWaitInRedis(context)) idle.begin();
-    reapOthers(now);
-    await wakeup.wait(Math.min(dueIn(context, now), goesBackIn(context, now)));
+    rest?.step(now, idle.isOver);
+    if (!rest?.resting && mayWaitInRedis(context)) idle.begin();
+    if (!rest?.resting) reapOthers(now);
+    await wakeup.wait(Math.min(dueIn(context, now), goesBackIn(context, now), rest?.dueIn(now) ?? Infinity));
   }
 }
 
@@ -98,13 +99,14 @@ function mayWaitInRedis({ mode, state, options, lane, tasks }: EpochContext): bo
 
 /** How long until a turn is due, ms; 0 for now. */
 function dueIn(context: EpochContext, now: number): number {
-  const { state, mode, target, options, batch, parts, tasks, lane } = context;
+  const { state, mode, target, options, batch, parts, tasks, lane, rest } = context;
   const { leaseMs, slots } = options;
   return turnIn(
     {
       state,
       mode,
       leaseMs,
+      resting: rest?.resting ?? false,
       batch,
       refusedDueAt: parts.dueAt,
       held: tasks.held,

@@ -17,8 +17,11 @@ import { describeError } from '../task/describe-error.ts';
 import { turnRefusalOf } from '../turn/refusal.ts';
 
 export interface WorkerHealth extends Disposable {
-  /** Registered, or a turn was answered: `holds` tasks are not settled. */
-  turned(queue: string, holds: number): void;
+  /**
+   * Registered, or a turn was answered: `holds` tasks are not settled. `withinMs`: when the next one is awaited, if not within
+   * the lease of turns.
+   */
+  turned(queue: string, holds: number, withinMs?: number): void;
   /** A turn failed. */
   failed(queue: string, error: unknown): void;
   /** The worker has left this queue. */
@@ -33,6 +36,7 @@ export interface WorkerHealth extends Disposable {
 
 interface QueueHealth {
   readonly holds: number;
+  readonly withinMs: number;
   silentMs: number;
   error: unknown;
 }
@@ -75,7 +79,7 @@ export function createWorkerHealth(
   }
 
   function overdue(): [string, QueueHealth] | undefined {
-    return [...queues].find(([, { silentMs }]) => silentMs > leaseMs);
+    return [...queues].find(([, { silentMs, withinMs }]) => silentMs > withinMs);
   }
 
   function unready(): string | undefined {
@@ -88,7 +92,8 @@ export function createWorkerHealth(
 
   const timer = every(TICK_MS, tick);
   return {
-    turned: (queue, holds) => void queues.set(queue, { holds, silentMs: 0, error: undefined }),
+    turned: (queue, holds, withinMs = leaseMs) =>
+      void queues.set(queue, { holds, withinMs, silentMs: 0, error: undefined }),
     failed: (queue, error) => {
       const known = queues.get(queue);
       if (known) known.error = error;
@@ -97,7 +102,7 @@ export function createWorkerHealth(
     reach: (how) => (ping = how),
     unready,
     unhealthy: () => {
-      const silent = [...queues.values()].filter(({ silentMs }) => silentMs > leaseMs);
+      const silent = [...queues.values()].filter(({ silentMs, withinMs }) => silentMs > withinMs);
       const own = silent.some(({ error }) => turnRefusalOf(error)?.kind !== 'state');
       const holds = [...queues.values()].some((queue) => queue.holds > 0);
       return silent.length > 0 && (!holds || (answers && own)) ? unready() : undefined;

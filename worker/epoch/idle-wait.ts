@@ -24,6 +24,8 @@ export interface IdleWait {
   begin(): void;
   /** Whether a move may be blocked in the server. */
   readonly waiting: boolean;
+  /** Whether it is certain that no move is blocked in the server. */
+  readonly isOver: boolean;
   /** Ends the wait that there is now, if any; `onDoubt` is called when it has ended. */
   pause(): void;
   /** Ends the wait. Resolves to whether it is certain that no move is still blocked in the server. */
@@ -37,6 +39,8 @@ export interface IdleEvents {
   readonly onDoubt: () => void;
   /** The connection is ready: a wait can begin. */
   readonly onReady: () => void;
+  /** The wait has ended, whatever else was called. */
+  readonly onEnd: () => void;
   /** The wait is on another connection now: its id in the server. Called again when it rejects. */
   readonly onConnection: (id: number) => Promise<void>;
 }
@@ -53,7 +57,7 @@ export function createIdleWait(
   main: Redis,
   keys: QueueKeys,
   worker: string,
-  { onTask, onDoubt, onReady, onConnection }: IdleEvents,
+  { onTask, onDoubt, onReady, onEnd, onConnection }: IdleEvents,
 ): IdleWait {
   let waiting: Promise<void> | undefined;
   let clientId: Promise<number | undefined> = Promise.resolve(undefined);
@@ -117,10 +121,16 @@ export function createIdleWait(
     begin: () => {
       if (ended || waiting || performance.now() < refusedUntil) return;
       if (blocker.status !== 'ready') return beginWhenReady();
-      waiting = wait().finally(() => (waiting = undefined));
+      waiting = wait().finally(() => {
+        waiting = undefined;
+        onEnd();
+      });
     },
     get waiting() {
       return waiting !== undefined;
+    },
+    get isOver() {
+      return waiting === undefined && performance.now() > uncertainUntil;
     },
     pause: () => {
       if (!waiting || pausing) return;

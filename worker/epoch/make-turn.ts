@@ -61,6 +61,7 @@ export function createTurnMaker(context: EpochContext): TurnMaker {
   return {
     make: async () => {
       const plan = planTurn(context);
+      context.rest?.end();
       slots.changed(lane);
       slots.sent(lane, plan.request.want);
       const sentAt = performance.now();

@@ -25,6 +25,8 @@ export interface WorkerOptions {
   readonly concurrency: number;
   /** A worker that makes no turn for this long loses its tasks to others, ms. */
   readonly leaseMs: number;
+  /** With partitions: it rests in one in which nothing has happened for this long (rest.ts), ms; `leaseMs` by default. */
+  readonly restAfterMs?: number;
   readonly retry: RetryPolicy;
   /** Without it, tasks of any size are run. */
   readonly tasks?: TaskPolicy;

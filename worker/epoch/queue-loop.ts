@@ -52,7 +52,7 @@ export async function runQueue(
   const { keys, rank, connections, slots, keepers, mark, worker, onTurn } = options;
   const { redis, connect, ...spare } = connections;
   const { queue } = keys;
-  const { id, leaseMs, durability, health } = worker;
+  const { id, leaseMs, restAfterMs = leaseMs, durability, health } = worker;
   const log = worker.log.child({ queue });
   const metrics = worker.metrics.of(queue);
   const blocker = connect(BLOCKER_OPTIONS);
@@ -65,7 +65,7 @@ export async function runQueue(
   const registration = createRegistration({ ...about, onDelay, log, stopping });
   using keeper = keepers?.of({ redis, rank, keys, clientName: () => registration.clientName });
   const run = runDeps(options, log);
-  const own = { redis, ...spare, blocker, keys, worker: id, slots, rank, leaseMs, keeper };
+  const own = { redis, ...spare, blocker, keys, worker: id, slots, rank, leaseMs, restAfterMs, keeper };
   const epochOptions = { ...own, run, durability, log, metrics, health, stopping, hurry, onTurn };
   let last: number | undefined;
   try {

@@ -75,6 +75,8 @@ export interface EpochState {
   /** Company of this queue's suspects by tasks of queues above: none, to be reported by the next turn, or known to Redis. */
   readonly company: 'none' | 'announced' | 'known';
   readonly answeredAt: number;
+  /** When the last turn that found or did anything was answered, or the first one. */
+  readonly activeAt: number;
   /** When it last learned what the queue holds. */
   readonly readAt: number;
   /** When that was requested. */
@@ -96,6 +98,7 @@ export const initialState: EpochState = {
   inTransit: false,
   company: 'none',
   answeredAt: -Infinity,
+  activeAt: -Infinity,
   readAt: -Infinity,
   readSentAt: -Infinity,
   roundTripMs: 0,
@@ -194,6 +197,12 @@ export function next(before: EpochState, turn: AnsweredTurn): EpochState {
   const backlog = typeof reply.length === 'number' && reply.length > 0;
   const drainEnded = before.orders.drain && !drain;
   const more = backlog && (turn.mayTake || drainEnded) && !paused && !apart;
+  const idle =
+    reply.tasks.length + reply.aside + turn.settling === 0 &&
+    reply.length === 0 &&
+    !drain &&
+    !paused &&
+    !apart;
   // suspects wait that this worker could have taken if it had been allowed to
   const missed = reply.aside > 0 && turn.withoutSuspects && !apart && turn.holding === 0;
   return {
@@ -217,6 +226,7 @@ export function next(before: EpochState, turn: AnsweredTurn): EpochState {
     },
     underway: before.underway === 'none' ? 'none' : 'settling',
     answeredAt,
+    activeAt: idle && before.activeAt > -Infinity ? before.activeAt : answeredAt,
     readAt: answeredAt,
     readSentAt: sentAt,
     roundTripMs: Math.min(tookMs, before.roundTripMs + tookMs / 16),

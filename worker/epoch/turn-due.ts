@@ -20,6 +20,8 @@ export interface TurnSituation {
   readonly state: EpochState;
   readonly mode: EpochMode;
   readonly leaseMs: number;
+  /** Nothing is expected to happen, and the lease is renewed without turns: see rest.ts. */
+  readonly resting: boolean;
   /** What has finished and waits for a turn: how many, and since when. */
   readonly batch: { readonly size: number; readonly since: number | undefined };
   /** When outcomes that Redis refused are to be sent again. */
@@ -58,7 +60,8 @@ export function turnIn(situation: TurnSituation, now: number): number {
   if (hints.woken && (slots.free === 0 || ending || situation.mustWait())) return 0;
   if ((hints.woken || wanted) && situation.mayTake()) return 0;
   if ((ending || reported.maybeDrained) && reported.state !== situation.report()) return 0;
-  const pause = Math.min(ending ? DRAINING_TURN_MS : TURN_MS, situation.leaseMs / 3);
+  const longest = Math.min(ending ? DRAINING_TURN_MS : TURN_MS, situation.leaseMs / 3);
+  const pause = situation.resting && !ending ? Infinity : longest;
   const dueAt = ending ? Infinity : hints.dueAt;
   return Math.max(0, Math.min(state.answeredAt + pause, dueAt, refusedDueAt) - now);
 }

@@ -3,6 +3,7 @@
  * and further ones for each queue. All have the worker's name, count their errors and report them once per cause.
  */
 import type { Redis, RedisOptions } from 'ioredis';
+import { createClusterChanges, createQueueChanges, type QueueChanges } from '../../../queue/changes.ts';
 import { openClusterLinks } from '../../../queue/connection/cluster/links.ts';
 import { closeRedis, openRedis, type RedisAddress } from '../../../queue/connection/connection.ts';
 import { watchDrops, type Drops } from '../../../queue/connection/drops.ts';
@@ -10,6 +11,7 @@ import { describeRisk, evictionRisk } from '../../../queue/connection/eviction.t
 import type { QueueKeys } from '../../../queue/keys.ts';
 import { locationOf, type QueueLocation } from '../../../queue/location.ts';
 import { defineScripts } from '../../../queue/scripts/scripts.ts';
+import { REST_PAUSE } from '../../../queue/workers/rest.ts';
 import { storeResults } from '../../../queue/workers/store-results.ts';
 import type { ResultsElsewhere } from '../../turn/result-store.ts';
 import type { Logger } from '../../../runtime/log.ts';
@@ -24,6 +26,8 @@ export interface WorkerConnections {
   readonly drops: Drops;
   /** Where the result hash is on another server. */
   readonly results: ResultsElsewhere | undefined;
+  /** Of a queue in partitions: how it is told of changes while it rests. */
+  readonly changes: QueueChanges | undefined;
   /** Opens one more. */
   readonly connect: (own: RedisOptions) => Redis;
   /** Opens one more, with Millrace's scripts. */
@@ -90,24 +94,33 @@ function ownOf(connectTo: Connect, address: RedisAddress): Pick<WorkerConnection
   };
 }
 
+/** Only where one queue is many: a worker of several queues has few. */
+const isInPartitions = ({ queue }: WorkerOptions, places: readonly QueueLocation[]): boolean =>
+  [queue].flat().length === 1 && places.length > 1;
+
 function connectToServer(
-  { redis: address, log }: WorkerOptions,
+  options: WorkerOptions,
   places: readonly QueueLocation[],
   connectTo: Connect,
 ): ConnectedQueues {
+  const { redis: address, log, leaseMs } = options;
   const redis = defineScripts(connectTo(address, {}));
   watchEviction(redis, log);
-  const connections = { redis, drops: watchDrops(redis), results: undefined, ...ownOf(connectTo, address) };
+  const changes = isInPartitions(options, places)
+    ? createQueueChanges({ address, pingEveryMs: REST_PAUSE * leaseMs })
+    : undefined;
+  const own = { drops: watchDrops(redis), results: undefined, ...ownOf(connectTo, address) };
+  const connections = { redis, changes, ...own };
   return {
     queues: places.map(({ keys }) => ({ keys, connections })),
     ping: () => redis.ping(),
-    close: () => closeRedis(redis),
+    close: async () => void (await Promise.all([closeRedis(redis), changes?.[Symbol.asyncDispose]()])),
   };
 }
 
 /** One link to each primary, and a client for the slot of each queue and of a result hash that is elsewhere. */
 function connectToCluster(
-  { redis: address, metrics, log, results: { ttlMs } }: WorkerOptions,
+  options: WorkerOptions,
   places: readonly QueueLocation[],
   {
     connectionName,
@@ -119,6 +132,7 @@ function connectToCluster(
     readonly attempts: ConnectionAttempts;
   },
 ): ConnectedQueues {
+  const { redis: address, metrics, log, leaseMs, results: resultPolicy } = options;
   const links = openClusterLinks({
     address,
     // turns are resent by those who send them
@@ -136,20 +150,27 @@ function connectToCluster(
   });
   const elsewhere = (key: string): ResultsElsewhere => {
     const redis = defineScripts(links.client(key));
-    const store: ResultsElsewhere['store'] = (settled) => storeResults(redis, key, settled, ttlMs);
+    const store: ResultsElsewhere['store'] = (settled) =>
+      storeResults(redis, key, settled, resultPolicy.ttlMs);
     return { redis, drops: watchDrops(redis), store };
   };
   const shared = places.find(({ results }) => results);
   const results = shared?.results && elsewhere(shared.results.key);
+  const changes = isInPartitions(options, places)
+    ? createClusterChanges({ address, pingEveryMs: REST_PAUSE * leaseMs }, links)
+    : undefined;
   const queues = places.map((place) => {
     const redis = defineScripts(links.client(place.keys.queue));
-    const own = { redis, drops: watchDrops(redis), results: place.results && results };
+    const own = { redis, changes, drops: watchDrops(redis), results: place.results && results };
     return { keys: place.keys, connections: { ...own, ...ownOf(connectTo, place.address) } };
   });
   const clients = [...queues.map(({ connections: { redis } }) => redis), ...(results ? [results.redis] : [])];
   return {
     queues,
     ping: () => Promise.all(clients.map((redis) => redis.ping())),
-    close: async () => await links[Symbol.asyncDispose](),
+    close: async () => {
+      await changes?.[Symbol.asyncDispose]();
+      await links[Symbol.asyncDispose]();
+    },
   };
 }
