@@ -30,8 +30,10 @@ const LEAST_TASKS = 100_000;
 const PRIMARIES = 4;
 const MANY = 16;
 const PUSHES = 800;
-const SETTLE_MS = 20_000;
-const IDLE_MS = 30_000;
+/** A worker rests where nothing has happened for 15 s, after a move that was blocked for 5 s at most. */
+const SETTLE_MS = 30_000;
+/** Several renewals of its leases, one every 12 s. */
+const IDLE_MS = 60_000;
 const READY_TIMEOUT_MS = 30_000;
 
 const SINGLE = 'one list on a single server';
