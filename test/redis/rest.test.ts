@@ -63,7 +63,7 @@ test('without work it renews its leases and does nothing else: on 16 partitions 
     leaseMs: 2_000,
     restAfterMs: 500,
   });
-  await worker.ready();
+  await resting(() => client, lists, worker.id, 2_000);
   const deadlines = (): Promise<number[]> =>
     Promise.all(lists.map(async ({ workers }) => Number(await client.zscore(workers, worker.id))));
   const stats = async (): Promise<Map<string, number>> => {
