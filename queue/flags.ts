@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
 import type { OptionDefinition } from '../runtime/option-definition.ts';
 import { UsageError } from '../runtime/usage-error.ts';
-import { parseUrl, type RedisCredentials } from './connection/address.ts';
+import { parseUrl, type CredentialFiles, type RedisCredentials } from './connection/address.ts';
 import type { RedisAddress, RedisTls } from './connection/connection.ts';
 import { credentialsFrom } from './connection/credential-files.ts';
 
@@ -139,26 +139,27 @@ export function redisAddress(flags: QueueFlags): RedisAddress {
   const { redisTlsServerName: serverName, redisTlsInsecure: insecureSkipVerify } = flags;
   const tls: RedisTls = { ...pems, serverName, insecureSkipVerify };
   const server = serverOf(flags, others.sentinelPassword);
+  const files = filesOf(flags);
+  const renewed = files && { ...credentialsFrom(() => renewedIn(flags, server.url)), files };
   return {
     ...server,
     username: flags.redisUsername,
     password,
     tls: flags.redisTls || Object.values(tls).some(Boolean) ? tls : undefined,
-    ...(hasFiles(flags) ? { credentials: credentialsFrom(() => renewedIn(flags, server.url)) } : {}),
+    ...(renewed ? { credentials: renewed } : {}),
   };
 }
 
-function hasFiles(flags: QueueFlags): boolean {
-  const { redisUrlFile, redisPasswordFile, sentinelPasswordFile } = flags;
-  const { redisTlsCaFile, redisTlsCertFile, redisTlsKeyFile } = flags;
-  return [
-    redisUrlFile,
-    redisPasswordFile,
-    sentinelPasswordFile,
-    redisTlsCaFile,
-    redisTlsCertFile,
-    redisTlsKeyFile,
-  ].some((file) => file !== undefined);
+function filesOf(flags: QueueFlags): CredentialFiles | undefined {
+  const files = {
+    url: flags.redisUrlFile,
+    password: flags.redisPasswordFile,
+    sentinelPassword: flags.sentinelPasswordFile,
+    ca: flags.redisTlsCaFile,
+    cert: flags.redisTlsCertFile,
+    key: flags.redisTlsKeyFile,
+  };
+  return Object.values(files).some((file) => file !== undefined) ? files : undefined;
 }
 
 /** The values of the flags, or of their files. */

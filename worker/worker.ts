@@ -77,7 +77,7 @@ async function runAs(options: WorkerOptions, stopping: AbortSignal, hurry: Abort
   options.health?.reach(() => within(PING_TIMEOUT_MS, connected.ping(), 'PING'));
   const slots = openSlots(connected.queues, options);
   await using keepers = options.mayBlock
-    ? createLeaseKeepers({ worker: id, leaseMs, queues: queues.length })
+    ? createLeaseKeepers({ worker: id, leaseMs, address: options.redis, queues: queues.length })
     : undefined;
   const refused = new AbortController();
   const ended = new AbortController();

@@ -1,6 +1,10 @@
-/** The program of a worker process with given settings, which are passed as environment variables, as in a pod. */
+/**
+ * The program of a worker process with given settings, which are passed as environment variables, as in a pod. Credentials that are
+ * in files are passed as the paths of these, so that a rotation reaches the worker.
+ */
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import type { CredentialFiles } from '../../queue/connection/address.ts';
 import type { RedisAddress } from '../../queue/connection/connection.ts';
 import { formatDuration } from '../../runtime/duration.ts';
 import type { WorkerProgram } from './local-worker.ts';
@@ -51,20 +55,7 @@ function variables(settings: WorkerSettings, id: string): NodeJS.ProcessEnv {
   const { redis, retry, results, deadLetters } = settings;
   return {
     MILLRACE_WORKER_ID: id,
-    MILLRACE_REDIS_URL: redis.url,
-    MILLRACE_REDIS_CLUSTER: redis.cluster?.nodes.join(','),
-    MILLRACE_REDIS_SENTINEL: redis.sentinel?.nodes.join(','),
-    MILLRACE_REDIS_SENTINEL_NAME: redis.sentinel?.name,
-    MILLRACE_REDIS_SENTINEL_USERNAME: redis.sentinel?.username,
-    MILLRACE_REDIS_SENTINEL_PASSWORD: redis.sentinel?.password,
-    MILLRACE_REDIS_USERNAME: redis.username,
-    MILLRACE_REDIS_PASSWORD: redis.password,
-    MILLRACE_REDIS_TLS: redis.tls ? 'true' : undefined,
-    MILLRACE_REDIS_TLS_CA: redis.tls?.ca,
-    MILLRACE_REDIS_TLS_CERT: redis.tls?.cert,
-    MILLRACE_REDIS_TLS_KEY: redis.tls?.key,
-    MILLRACE_REDIS_TLS_SERVER_NAME: redis.tls?.serverName,
-    MILLRACE_REDIS_TLS_INSECURE: redis.tls?.insecureSkipVerify ? 'true' : undefined,
+    ...redisVariables(redis),
     MILLRACE_QUEUE: settings.queue,
     MILLRACE_QUEUES: settings.queues && JSON.stringify(settings.queues),
     MILLRACE_PARTITIONS: settings.partitions?.join(','),
@@ -88,6 +79,36 @@ function variables(settings: WorkerSettings, id: string): NodeJS.ProcessEnv {
     MILLRACE_DEAD_MAX: deadLetters && String(deadLetters.max),
     MILLRACE_DEAD_MAX_AGE: deadLetters && formatDuration(deadLetters.maxAgeMs),
   };
+}
+
+function redisVariables(redis: RedisAddress): NodeJS.ProcessEnv {
+  const { sentinel, tls } = redis;
+  return {
+    MILLRACE_REDIS_CLUSTER: redis.cluster?.nodes.join(','),
+    MILLRACE_REDIS_SENTINEL: sentinel?.nodes.join(','),
+    MILLRACE_REDIS_SENTINEL_NAME: sentinel?.name,
+    MILLRACE_REDIS_SENTINEL_USERNAME: sentinel?.username,
+    MILLRACE_REDIS_USERNAME: redis.username,
+    MILLRACE_REDIS_TLS: tls ? 'true' : undefined,
+    MILLRACE_REDIS_TLS_SERVER_NAME: tls?.serverName,
+    MILLRACE_REDIS_TLS_INSECURE: tls?.insecureSkipVerify ? 'true' : undefined,
+    ...secretVariables(redis),
+  };
+}
+
+/** Those of a Secret in a pod: the path of the file where there is one, else the value. */
+function secretVariables({ url, password, sentinel, tls, credentials }: RedisAddress): NodeJS.ProcessEnv {
+  const files: CredentialFiles = credentials?.files ?? {};
+  const variable = (name: string, value?: string, file?: string): [string, string | undefined] =>
+    file === undefined ? [name, value] : [`${name}_FILE`, resolve(file)];
+  return Object.fromEntries([
+    variable('MILLRACE_REDIS_URL', url, files.url),
+    variable('MILLRACE_REDIS_PASSWORD', password, files.password),
+    variable('MILLRACE_REDIS_SENTINEL_PASSWORD', sentinel?.password, files.sentinelPassword),
+    variable('MILLRACE_REDIS_TLS_CA', tls?.ca, files.ca),
+    variable('MILLRACE_REDIS_TLS_CERT', tls?.cert, files.cert),
+    variable('MILLRACE_REDIS_TLS_KEY', tls?.key, files.key),
+  ]);
 }
 
 const durationOf = (ms: number | undefined): string | undefined =>

@@ -17,6 +17,7 @@ import { locationOf } from '../../queue/location.ts';
 import { partitionedKeys } from '../../queue/partitions.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { resolveAddress } from './address.ts';
+import { beginTrial, isTrialOver, type Trial } from './credential-trial.ts';
 import {
   isPartitioned,
   partitionsBefore,
@@ -56,6 +57,8 @@ export interface Linked {
 /** The state of this stage for a pool, from one reconcile to the next. */
 export interface ConnectState {
   linked: Linked | undefined;
+  /** Of credentials that have replaced those of `linked` in the Secrets. */
+  trial: Trial | undefined;
   /** Of the pool's queue; `undefined` until it is connected. */
   partitions: Partitions | undefined;
   /** The last reconcile had no sample of the queue. */
@@ -63,7 +66,7 @@ export interface ConnectState {
 }
 
 export function initialConnectState(): ConnectState {
-  return { linked: undefined, partitions: undefined, blind: true };
+  return { linked: undefined, trial: undefined, partitions: undefined, blind: true };
 }
 
 /** Forgets the address: the next reconcile resolves it again. */
@@ -72,7 +75,8 @@ export function disconnect(state: ConnectState): void {
 }
 
 /**
- * The link stays the same object while the pool's spec and the contents of its Secrets do. Rejects with `MissingSecret` if the
+ * The link stays the same object while the pool's spec and the contents of its Secrets do, and for some time longer while Redis does
+ * not accept the contents of new ones. Rejects with `MissingSecret` if the
  * address names one that does not exist, with `RangeError` for an invalid source, and if the API server fails.
  */
 export async function connectPool(
@@ -86,12 +90,15 @@ export async function connectPool(
   const of = `${metadata.uid} ${metadata.generation} ${textOf(partitions.served)}`;
   const before = state.linked?.of === of ? state.linked : undefined;
   const age = clock.elapsed() - (before?.at ?? -Infinity);
-  const maxAge = state.blind ? ADDRESS_TROUBLE_MS : ADDRESS_MS;
-  if (before && age <= maxAge) return before.link;
+  const over = isTrialOver(state.trial, clock);
+  const maxAge = state.blind || state.trial ? ADDRESS_TROUBLE_MS : ADDRESS_MS;
+  if (before && age <= maxAge && !over) return before.link;
   const found = await resolveAddress(spec.redis, metadata.namespace, secrets(maxAge), signal);
-  const address: RedisAddress = { ...found, ...(guard ? { guard } : {}) };
+  const wanted: RedisAddress = { ...found, ...(guard ? { guard } : {}) };
+  const address = addressNow({ hub, clock }, pool, state, wanted);
   const at = clock.elapsed();
   if (before && isDeepStrictEqual(before.address, address)) {
+    if (!state.trial) hub.use(keyOf(pool), address);
     state.linked = { ...before, at };
     return before.link;
   }
@@ -110,6 +117,20 @@ export async function connectPool(
   const link = { sampler, queues, source, ...parts };
   state.linked = { of, address, at, link, source: spec.source };
   return link;
+}
+
+/** `wanted`, or the address before while new credentials are on trial. */
+function addressNow(
+  deps: Pick<ConnectDeps, 'hub' | 'clock'>,
+  pool: WorkerPool,
+  state: ConnectState,
+  wanted: RedisAddress,
+): RedisAddress {
+  const { linked } = state;
+  // a pool that was created again has nothing of the one before
+  const before = linked?.of.startsWith(`${pool.metadata.uid} `) ? linked : undefined;
+  state.trial = before && beginTrial(deps, { key: keyOf(pool), before, wanted, running: state.trial });
+  return before && state.trial ? before.address : wanted;
 }
 
 function keysOf(spec: WorkerPoolSpec, partitions: Partitions): QueueKeys[] {

@@ -9,6 +9,8 @@ import type { Sampler } from '../sample/sampler.ts';
 export interface RedisHub extends AsyncDisposable {
   /** The sampler for `address`, which `id` uses from now on instead of its previous one. */
   use(id: string, address: RedisAddress): Sampler;
+  /** One for `address` beside that of another address, which `id` still uses, until it uses either of the two or is released. */
+  prepare(id: string, address: RedisAddress): Sampler;
   /** `id` no longer needs one. */
   release(id: string): void;
   readonly size: number;
@@ -17,12 +19,13 @@ export interface RedisHub extends AsyncDisposable {
 export function createRedisHub(open: (address: RedisAddress) => Sampler): RedisHub {
   const shared = new Map<string, { sampler: Sampler; users: Set<string> }>();
   const usedBy = new Map<string, string>();
+  const preparedFor = new Map<string, string>();
   const closing = new Set<Promise<void>>();
 
-  function release(id: string): void {
-    const name = usedBy.get(id);
+  function letGo(names: Map<string, string>, id: string): void {
+    const name = names.get(id);
     const entry = name === undefined ? undefined : shared.get(name);
-    usedBy.delete(id);
+    names.delete(id);
     if (!entry || name === undefined) return;
     entry.sampler.remove(id);
     entry.users.delete(id);
@@ -32,25 +35,40 @@ export function createRedisHub(open: (address: RedisAddress) => Sampler): RedisH
     closing.add(closed);
   }
 
+  function take(names: Map<string, string>, id: string, name: string, address: RedisAddress): Sampler {
+    const before = names.get(id);
+    if (before !== undefined && before !== name) letGo(names, id);
+    let entry = shared.get(name);
+    if (!entry) {
+      entry = { sampler: open(address), users: new Set() };
+      shared.set(name, entry);
+    }
+    entry.users.add(id);
+    names.set(id, name);
+    return entry.sampler;
+  }
+
+  function release(id: string): void {
+    letGo(usedBy, id);
+    letGo(preparedFor, id);
+  }
+
   return {
     get size() {
       return shared.size;
     },
     use: (id, address) => {
       const name = nameOf(address);
-      if (usedBy.get(id) !== name) release(id);
-      let entry = shared.get(name);
-      if (!entry) {
-        entry = { sampler: open(address), users: new Set() };
-        shared.set(name, entry);
-      }
-      entry.users.add(id);
-      usedBy.set(id, name);
-      return entry.sampler;
+      const sampler = take(usedBy, id, name, address);
+      // the one that was prepared is in use now, or no longer wanted
+      if (preparedFor.get(id) === name) preparedFor.delete(id);
+      else letGo(preparedFor, id);
+      return sampler;
     },
+    prepare: (id, address) => take(preparedFor, id, nameOf(address), address),
     release,
     [Symbol.asyncDispose]: async () => {
-      for (const id of usedBy.keys()) release(id);
+      for (const id of [...usedBy.keys(), ...preparedFor.keys()]) release(id);
       await Promise.all(closing);
     },
   };

@@ -69,11 +69,23 @@ export interface RedisCredentials {
   readonly tls?: Pick<RedisTls, 'ca' | 'cert' | 'key'> | undefined;
 }
 
+/** Paths of files that hold what may be replaced; of the URL, user and password are. */
+export interface CredentialFiles {
+  readonly url?: string | undefined;
+  readonly password?: string | undefined;
+  readonly sentinelPassword?: string | undefined;
+  readonly ca?: string | undefined;
+  readonly cert?: string | undefined;
+  readonly key?: string | undefined;
+}
+
 export interface CredentialSource {
   /** The same object until they change. Never throws. */
   current(): RedisCredentials;
   /** Calls back after each change, until the returned function is called. */
   onChange(listener: () => void): () => void;
+  /** Where they are read, for threads and processes that read them themselves; missing where they come from elsewhere. */
+  readonly files?: CredentialFiles;
 }
 
 export interface Endpoint {

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { sampleQueue } from '../../queue/pool/sample.ts';
 import { reapExpired } from '../../queue/workers/reap.ts';
 import { eventually } from '../support/eventually.ts';
+import { mountSecret } from '../support/mounted-secret.ts';
 import { startRedis, type RedisServerOptions } from '../support/redis.ts';
 import { freshKeys, freshQueues } from '../support/turns.ts';
 import { resultsOf, spawnWorker } from '../support/workers.ts';
@@ -57,6 +58,34 @@ test.concurrent('a worker that is stopped altogether loses its lease as before',
   expect(await sampleQueue(redis, keys)).toMatchObject({
     counters: { completed: 1, recovered: 1, fenced: 1 },
   });
+});
+
+test.concurrent('a password that is rotated while it computes, and connections that end then', async () => {
+  await using server = await startRedis();
+  await using secret = await mountSecret({ password: 'old' });
+  const redis = server.client();
+  const keys = freshKeys();
+  await redis.call('ACL', 'SETUSER', 'app', 'on', '>old', '~*', '&*', '+@all');
+  const user = ['--redis-username', 'app', '--redis-password-file', secret.path('password')];
+  const lease = ['--lease', '3s', ...user];
+  await using busy = await spawnWorker(server, keys, lease);
+  await redis.lpush(keys.queue, order('long', { computeMs: 8_000 }));
+  // the thread is at work
+  await eventually(async () => expect(String(await redis.client('LIST'))).toMatch(/cmd=eval /));
+
+  await redis.call('ACL', 'SETUSER', 'app', '>new');
+  await secret.replace({ password: 'new' });
+  await redis.call('ACL', 'SETUSER', 'app', '<old');
+  await redis.call('CLIENT', 'KILL', 'USER', 'app');
+  // somebody who would take over as soon as the lease is over
+  await using other = await spawnWorker(server, keys, lease);
+  await resultsOf(redis, keys.result, 1);
+  expect(await sampleQueue(redis, keys)).toMatchObject({
+    inFlight: 0,
+    counters: { taken: 1, completed: 1, recovered: 0, fenced: 0 },
+  });
+  expect(busy.log.filter(({ event }) => event === 'registered')).toHaveLength(1);
+  expect(other.log.filter(({ event }) => event === 'lease-ended')).toEqual([]);
 });
 
 test.concurrent('several queues: one thread keeps all their leases over one connection', async () => {

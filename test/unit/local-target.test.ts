@@ -1,4 +1,5 @@
 /** The choices of the local pool, and the handling of its workers' output. */
+import { resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { crashPause } from '../../cli/dev/crash-pause.ts';
 import { nextStarts } from '../../cli/dev/local-target.ts';
@@ -105,6 +106,45 @@ test("a worker's environment has the settings, and none of our variables from th
     MILLRACE_BACKOFF_INITIAL: '10ms',
     MILLRACE_BACKOFF_MAX: '1m',
     MILLRACE_BACKOFF_JITTER: 'off',
+  });
+});
+
+test('what is in files stays there: a worker of millrace dev gets their paths, and no value', () => {
+  const files = {
+    url: '/s/url',
+    password: '/s/password',
+    ca: '/s/ca.crt',
+    cert: '/s/tls.crt',
+    key: 'tls.key',
+  };
+  const credentials = { current: () => ({}), onChange: () => () => undefined, files };
+  const { env } = workerProgram(
+    {
+      redis: {
+        url: 'redis://app:secret@h:1/2',
+        password: 'secret',
+        tls: { ca: 'secret', cert: 'secret', key: 'secret', serverName: 'redis' },
+        credentials,
+      },
+      queue: 'q',
+      result: 'r',
+      command: 'cat',
+      concurrency: 3,
+      graceMs: 1_500,
+      retry: { attempts: 2, backoff: { initialMs: 10, maxMs: 60_000, jitter: false } },
+    },
+    'w-1',
+    {},
+  );
+  expect(JSON.stringify(env)).not.toContain('secret');
+  expect(env).toMatchObject({
+    MILLRACE_REDIS_URL_FILE: '/s/url',
+    MILLRACE_REDIS_PASSWORD_FILE: '/s/password',
+    MILLRACE_REDIS_TLS: 'true',
+    MILLRACE_REDIS_TLS_CA_FILE: '/s/ca.crt',
+    MILLRACE_REDIS_TLS_CERT_FILE: '/s/tls.crt',
+    MILLRACE_REDIS_TLS_KEY_FILE: resolve('tls.key'),
+    MILLRACE_REDIS_TLS_SERVER_NAME: 'redis',
   });
 });
 

@@ -2,6 +2,9 @@
  * The thread behind lease.ts. It sleeps until the worker has made no turn in a queue for half a lease, because a handler
  * computes without a pause; then it renews that lease over connections of its own, every sixth of a lease, until turns go on.
  *
+ * Each connection is opened with the credentials that are in their files then, as the worker itself would; if these are refused, the
+ * next one with those that the worker used last.
+ *
  * It is kept minimal, a few kB of code on Node's own modules, because every worker that runs a module has it. Whatever goes
  * wrong here (no connection, a refusal) is retried at the next beat; in the end the lease expires and the worker is fenced, as
  * without this thread.
@@ -10,14 +13,17 @@ import { connect, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { parentPort, workerData } from 'node:worker_threads';
 import { interval } from '../../runtime/timers.ts';
+import { currentLogin, type Login } from './current-login.ts';
 import type { LeaseData, LeaseServer } from './lease.ts';
 
-const { beats, leaseMs } = workerData as LeaseData;
+const { beats, leaseMs, login } = workerData as LeaseData;
 /** By the rank of the queue. */
 const leases = new Map<number, LeaseServer>();
 /** By group: the server of the latest lease is where all leases of the group are now. */
 const servers = new Map<number, LeaseServer>();
 const sockets = new Map<number, Socket>();
+/** Groups whose server has not accepted what is in the files now: what the worker used last is tried in turn with that. */
+const refused = new Set<number>();
 
 /** How long there was no turn in a queue, ms. */
 function silentFor(rank: number): number {
@@ -29,15 +35,28 @@ function command(...parts: readonly string[]): string {
   return `*${parts.length}\r\n${parts.map((part) => `$${Buffer.byteLength(part)}\r\n${part}\r\n`).join('')}`;
 }
 
-function open({ group, host, port, tls, username, password, db, clientName }: LeaseServer): Socket {
-  const opened = tls ? connectTls({ ...tls, host, port }) : connect({ host, port });
+function connectAs({ tls }: Login, { host, port }: LeaseServer): Socket {
+  return tls ? connectTls({ ...tls, host, port }) : connect({ host, port });
+}
+
+function open(server: LeaseServer): Socket {
+  const { group, db, clientName } = server;
+  const used = refused.has(group) ? server : currentLogin(login, server);
+  const { username, password } = used;
+  const opened = connectAs(used, server);
   sockets.set(group, opened);
+  let accepted = false;
   const drop = (): void => {
     opened.destroy();
-    if (sockets.get(group) === opened) sockets.delete(group);
+    if (sockets.get(group) !== opened) return;
+    sockets.delete(group);
+    if (!accepted && !refused.delete(group)) refused.add(group);
   };
   // replies are not waited for: what was refused is sent again
-  opened.on('data', (reply) => void (reply[0] === 0x2d && drop()));
+  opened.on('data', (reply) => {
+    if (reply[0] === 0x2d) drop();
+    else accepted = true;
+  });
   opened.on('error', drop).on('close', drop);
   opened.setTimeout(leaseMs / 3, drop);
   if (password) opened.write(command('AUTH', ...(username ? [username] : []), password));

@@ -14,6 +14,7 @@ import { isIP } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
 import { Worker } from 'node:worker_threads';
 import type { Redis } from 'ioredis';
+import type { CredentialFiles, RedisAddress } from '../../queue/connection/address.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { sources } from '../../queue/scripts/lua.ts';
 import { entry } from './lease-entry.ts';
@@ -23,6 +24,17 @@ export interface LeaseData {
   /** When the last turn of each queue was answered, by `process.hrtime`, which all threads of a process share. */
   readonly beats: BigInt64Array;
   readonly leaseMs: number;
+  readonly login: LeaseLogin | undefined;
+}
+
+/** Credentials in files, which the thread reads itself: the worker cannot while its event loop is blocked. */
+export interface LeaseLogin {
+  readonly files: CredentialFiles;
+  /** The address whose credentials these files hold. */
+  readonly url: string | undefined;
+  /** These take precedence over those of a URL. */
+  readonly username: string | undefined;
+  readonly password: string | undefined;
 }
 
 /** Where and how to renew; a new one for each epoch of each queue. */
@@ -68,6 +80,7 @@ export interface LeaseKeepers extends AsyncDisposable {
 export interface LeaseKeepersOptions {
   readonly worker: string;
   readonly leaseMs: number;
+  readonly address: RedisAddress;
   /** How many queues the worker has. */
   readonly queues: number;
 }
@@ -75,7 +88,7 @@ export interface LeaseKeepersOptions {
 /** A thread without work is ended after this. */
 const IDLE_MS = 10_000;
 
-export function createLeaseKeepers({ worker, leaseMs, queues }: LeaseKeepersOptions): LeaseKeepers {
+export function createLeaseKeepers({ worker, leaseMs, address, queues }: LeaseKeepersOptions): LeaseKeepers {
   const beats = new BigInt64Array(new SharedArrayBuffer(8 * queues));
   const groups = new Map<Redis, number>();
   let thread: Worker | undefined;
@@ -84,7 +97,7 @@ export function createLeaseKeepers({ worker, leaseMs, queues }: LeaseKeepersOpti
   function start(): Worker {
     const started = new Worker(entry.code, {
       eval: entry.eval,
-      workerData: { beats, leaseMs } satisfies LeaseData,
+      workerData: { beats, leaseMs, login: loginOf(address) } satisfies LeaseData,
     });
     started.unref();
     // without the thread a worker still works, but loses its lease while a handler blocks
@@ -131,6 +144,11 @@ export function createLeaseKeepers({ worker, leaseMs, queues }: LeaseKeepersOpti
       await thread?.terminate();
     },
   };
+}
+
+function loginOf({ url, username, password, credentials }: RedisAddress): LeaseLogin | undefined {
+  const files = credentials?.files;
+  return files && { files, url, username, password: files.password === undefined ? password : undefined };
 }
 
 /** What the thread was last sent about a queue; another password or certificate is another value here. */
