@@ -19,6 +19,7 @@ import type { Clock } from '../../runtime/clock.ts';
 import { resolveAddress } from './address.ts';
 import { beginTrial, isTrialOver, type Trial } from './credential-trial.ts';
 import {
+  addedLists,
   isPartitioned,
   partitionsBefore,
   textOf,
@@ -61,17 +62,19 @@ export interface ConnectState {
   trial: Trial | undefined;
   /** Of the pool's queue; `undefined` until it is connected. */
   partitions: Partitions | undefined;
+  /** Lists that the pool begins to serve, until it is known whether they are to be paused. */
+  added: ReadonlySet<string>;
   /** The last reconcile had no sample of the queue. */
   blind: boolean;
 }
 
 export function initialConnectState(): ConnectState {
-  return { linked: undefined, trial: undefined, partitions: undefined, blind: true };
+  return { linked: undefined, trial: undefined, partitions: undefined, added: new Set(), blind: true };
 }
 
 /** Forgets the address: the next reconcile resolves it again. */
 export function disconnect(state: ConnectState): void {
-  Object.assign(state, { ...initialConnectState(), partitions: state.partitions });
+  Object.assign(state, { ...initialConnectState(), partitions: state.partitions, added: state.added });
 }
 
 /**
@@ -85,8 +88,11 @@ export async function connectPool(
   state: ConnectState,
 ): Promise<QueueLink> {
   const { metadata, spec } = pool;
-  state.partitions = withWanted(state.partitions ?? partitionsBefore(pool), wantedPartitions(spec));
-  const { partitions } = state;
+  const known = state.partitions;
+  const partitions = withWanted(known ?? partitionsBefore(pool), wantedPartitions(spec));
+  state.partitions = partitions;
+  const added = addedLists(pool, known, partitions);
+  if (added.length > 0) state.added = new Set([...state.added, ...added]);
   const of = `${metadata.uid} ${metadata.generation} ${textOf(partitions.served)}`;
   const before = state.linked?.of === of ? state.linked : undefined;
   const age = clock.elapsed() - (before?.at ?? -Infinity);

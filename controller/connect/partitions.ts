@@ -49,10 +49,25 @@ export function isPartitioned({ served }: Partitions): boolean {
  */
 export function partitionsBefore({ spec, status }: WorkerPool): Partitions {
   const wanted = wantedPartitions(spec);
-  const served = numbersIn(status?.partitions) ?? [1];
+  const served = servedIn(status);
   const told = numbersIn(status?.workerPartitions?.split(',').map(Number));
   const isNew = status?.observedGeneration === undefined;
   return withWanted({ served, workers: told ?? (isNew ? [wanted] : served) }, wanted);
+}
+
+function servedIn(status: WorkerPool['status']): readonly number[] {
+  return numbersIn(status?.partitions) ?? [1];
+}
+
+/** The lists that the pool begins to serve now. `before`: as far as this process knows. A new pool has none to which they are added. */
+export function addedLists(
+  { spec, status }: WorkerPool,
+  before: Partitions | undefined,
+  { served }: Partitions,
+): string[] {
+  if (!before && status?.observedGeneration === undefined) return [];
+  const there = new Set((before?.served ?? servedIn(status)).flatMap((number) => namesOf(spec, number)));
+  return served.flatMap((number) => namesOf(spec, number)).filter((name) => !there.has(name));
 }
 
 /** The same with another number wanted: what workers are told changes with the next sample. */

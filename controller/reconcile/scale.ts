@@ -7,7 +7,8 @@
  */
 import { keyOf } from '../../kube/watch.ts';
 import type { Pod } from '../../kube/wire.ts';
-import type { WorkerPool } from '../../kube/workerpool.ts';
+import { Mode, type WorkerPool } from '../../kube/workerpool.ts';
+import { pauseAdded } from '../act/pause-added.ts';
 import { act, targetOf } from '../act/act.ts';
 import type { DeploymentTarget } from '../act/deployment-target.ts';
 import { isActive, soonest, type Step } from '../act/step.ts';
@@ -49,6 +50,9 @@ export async function scale(
   const sampled = link?.sampler.latest(keyOf(pool)) ?? noAddress(trouble);
   // the first sample is being read; a decision and a report without it would be replaced immediately
   if (sampled.kind === 'unknown' && sampled.reason === 'NotSampledYet') return undefined;
+  // the sample is from before
+  if (link && sampled.kind === 'known' && (await pauseWithOthers(context, pool, state, link)))
+    return undefined;
   followPartitions(context, pool, state, sampled);
   const acted = await decideAndAct(context, { pool, state, link, sampled, trouble });
   state.connect.blind = sampled.kind === 'unknown';
@@ -81,6 +85,21 @@ async function tryConnect(
     if (!trouble) throw error;
     return { trouble };
   }
+}
+
+/** Pauses the lists that a paused pool begins to serve. Resolves to whether there were any; rejects if Redis fails. */
+async function pauseWithOthers(
+  { log }: ReconcileContext,
+  pool: WorkerPool,
+  { connect: state }: Remembered,
+  link: QueueLink,
+): Promise<boolean> {
+  // a dry run changes nothing, also not in Redis
+  if (state.added.size === 0 || pool.spec.mode === Mode.DryRun) return false;
+  const lists = await pauseAdded(link, state.added);
+  state.added = new Set();
+  if (lists > 0) log.info({ pool: keyOf(pool), lists }, 'added partitions are paused, as the queue is');
+  return lists > 0;
 }
 
 /** What cannot be read changes nothing: its lists stay served, and workers keep their number. */

@@ -3,6 +3,8 @@ import { beforeAll, expect, test } from 'vitest';
 import { DEPLOYMENTS, POOLS } from '../../kube/resources.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
 import { queueKeys } from '../../queue/keys.ts';
+import { partitionKeys } from '../../queue/partitions.ts';
+import { openQueue } from '../../queue/queue.ts';
 import { eventually } from '../support/eventually.ts';
 import { useStage } from '../support/stage.ts';
 import { startWorker } from '../support/workers.ts';
@@ -126,4 +128,29 @@ test('from one list to several: the pool keeps its history, and workers take fro
     expect((await stage.redis.lrange(decisions, 0, -1)).length).toBeGreaterThan(2),
   );
   expect(await stage.redis.keys('millrace:{*}[[]more:*:decisions:*')).toEqual([]);
+});
+
+test('partitions that are added while all are paused are paused, too', async () => {
+  await create('paused', { partitions: 2 });
+  await statusShows('paused', { partitions: [2] });
+  await using queue = openQueue({ redis: stage.world.redis.url, queue: 'paused', partitions: 2 });
+  await queue.pause('a long night');
+  await stage.redis.lpush('paused:{0}', 'a');
+  await stage.redis.lpush('paused:{3}', 'b');
+  await statusShows('paused', { desiredReplicas: 0 });
+  const [own] = partitionKeys('paused', 'paused-results', 4);
+  const told = await stage.redis.get(own?.paused ?? '');
+  await change('paused', { partitions: 4 });
+  await workersAreTold('paused', '4');
+  await eventually(async () =>
+    expect(conditionText(await get('paused'), 'QueuePaused')).toMatch(/^True AllQueues/),
+  );
+  for (const keys of partitionKeys('paused', 'paused-results', 4))
+    expect(await stage.redis.get(keys.paused)).toBe(told);
+  expect((await get('paused')).status).toMatchObject({ desiredReplicas: 0, waiting: 2, partitions: [4] });
+  // those of a pool that is not paused are not
+  await queue.resume();
+  await change('paused', { partitions: 5 });
+  await workersAreTold('paused', '5');
+  expect(await stage.redis.exists(partitionKeys('paused', 'paused-results', 5)[4]?.paused ?? '')).toBe(0);
 });

@@ -1,0 +1,22 @@
+/** A pause of a pool means all of it: partitions that are added meanwhile are paused, too, before anything takes from them. */
+import { readPause } from '../../queue/pause.ts';
+import type { QueueLink } from '../sample/sampler.ts';
+
+/**
+ * Pauses the lists of these names with the time and reason of the others, if all of the others are paused. Those that have a pause of
+ * their own keep it. Resolves to the number paused; rejects if Redis fails.
+ */
+export async function pauseAdded(
+  { queues, sampler: { redisOf } }: Pick<QueueLink, 'queues' | 'sampler'>,
+  added: ReadonlySet<string>,
+): Promise<number> {
+  const others = queues.filter(({ queue }) => !added.has(queue));
+  const pauses = await Promise.all(others.map((keys) => readPause(redisOf(keys), keys)));
+  const [first] = pauses;
+  if (!first || pauses.includes(undefined)) return 0;
+  const text = `${first.at} ${first.reason}`;
+  const paused = queues
+    .filter(({ queue }) => added.has(queue))
+    .map((keys) => redisOf(keys).set(keys.paused, text, 'NX'));
+  return (await Promise.all(paused)).filter((reply) => reply !== null).length;
+}
