@@ -128,10 +128,16 @@ export function addMove(command: Command): void {
         'how long to wait for tasks that run in the old place (default: until they are done)',
         duration,
       )
-      .option('--no-results', 'leave the result hash: other queues use it, too'),
+      .option('--no-results', 'leave the result hash: other queues use it, too')
+      .option('--abandon', 'end a move that was begun: what is between the two places goes back')
+      .option('--destination-gone', 'with --abandon, if the destination cannot be asked what it has'),
   )
     .addHelpText('after', MOVE_EXAMPLES)
     .action(async (flags: MoveFlags) => {
+      if (flags.abandon) {
+        const { abandonMove } = await import('./commands/move-abandon.ts');
+        return await abandonMove(flags);
+      }
       const { move } = await import('./commands/move.ts');
       await move(flags);
     });

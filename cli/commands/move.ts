@@ -28,6 +28,8 @@ export interface MoveFlags extends AccessFlags, PlanFlags {
   /** ms. */
   readonly wait?: number;
   readonly results: boolean;
+  readonly abandon?: true;
+  readonly destinationGone?: true;
 }
 
 const QUIET_MS = 60_000;
@@ -36,6 +38,8 @@ const QUIET_MS = 60_000;
 export async function move(flags: MoveFlags): Promise<void> {
   if (flags.quiet !== undefined && !flags.follow)
     throw new UsageError('--quiet is for --follow: add --follow, or omit --quiet');
+  if (flags.destinationGone)
+    throw new UsageError('--destination-gone is for --abandon: add --abandon, or omit --destination-gone');
   const destination = destinationOf(flags);
   await withPlace(flags, async (from) => {
     checkOwnQueues(from);

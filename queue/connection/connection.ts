@@ -27,7 +27,7 @@ const SOCKET_TIMEOUT_MS = 10_000;
 const LOADING_RETRY_MS = 500;
 
 /** A value of ioredis's option `reconnectOnError`: replace the connection, then send the command again. */
-const RESEND = 2;
+export const RESEND = 2;
 
 /** The ioredis options of an address. Throws `RangeError` in one line when the address cannot be one. */
 export function redisOptions(address: RedisAddress): RedisOptions {

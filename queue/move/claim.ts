@@ -66,6 +66,9 @@ export async function markDestination(
     const marks = to.map((one) => destination.at(one.queue).hexists(one.arrivals, id));
     const found = await destination.ask(Promise.all(marks));
     if (before === names && found.every((mark) => mark === 1)) return;
+    const closed = to.map((one) => destination.at(one.queue).hexists(one.arrivals, closedMark(id)));
+    if ((await destination.ask(Promise.all(closed))).includes(1))
+      throw new MovedElsewhere(`the move of "${keys.queue}" is being abandoned: do that to the end`);
     throw new MovedElsewhere(
       `the move of "${keys.queue}" that was begun goes to ${described(before)}` +
         `${before === names ? ' in another Redis' : ''}: finish it with the flags of that time`,
@@ -76,6 +79,9 @@ export async function markDestination(
   );
   await hold(source, claimed, 'ready', names);
 }
+
+/** The field of a move that its destination accepts no more of: see move-close.lua. */
+export const closedMark = (id: string): string => `closed:${id}`;
 
 /** The names in a record, shortened. */
 function described(names: string): string {

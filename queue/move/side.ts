@@ -1,7 +1,8 @@
 /** The two places of a move: where the queue is, and where it goes. Each may be one server, behind sentinels, or a cluster. */
 import type { Redis } from 'ioredis';
 import { openClusterLinks } from '../connection/cluster/links.ts';
-import { closeRedis, openRedis, redisNow, type RedisAddress } from '../connection/connection.ts';
+import { closeRedis, openRedis, redisNow, RESEND, type RedisAddress } from '../connection/connection.ts';
+import { replyCode } from '../connection/reply-code.ts';
 import { resultExpiryKey, type QueueKeys } from '../keys.ts';
 import { locationOf } from '../location.ts';
 import { defineScripts } from '../scripts/scripts.ts';
@@ -37,7 +38,13 @@ export interface Side extends AsyncDisposable {
 export function openSide(name: SideName, address: RedisAddress, onError: (error: Error) => void): Side {
   const links = address.cluster && openClusterLinks({ address, waits: true, passingMs: PASSING_MS, onError });
   const clients = new Map<string, Redis>();
-  const only = links ? undefined : defineScripts(openRedis(address, { onError }));
+  // a primary that has become a replica may stay one where no sentinel names another: that must not be a silent wait
+  const reconnectOnError = (error: Error): false | typeof RESEND => {
+    if (replyCode(error) !== 'READONLY') return false;
+    onError(error);
+    return RESEND;
+  };
+  const only = links ? undefined : defineScripts(openRedis(address, { onError, reconnectOnError }));
   return {
     name,
     at: (key) => {

@@ -45,6 +45,8 @@ const arity = {
   'move-page': 1,
   'move-keep': 2,
   'move-drop': 1,
+  'move-close': 1,
+  'move-back': 5,
 } as const;
 
 /** Defines the scripts on a connection. Call once for each. */

@@ -36,6 +36,30 @@ test('a bar shows the rate; after Ctrl-C, the same command continues', async () 
   expect(await old.keys('*')).toEqual([]);
 });
 
+test('a move whose destination is gone is abandoned, with a warning', async () => {
+  await using from = await startRedis();
+  const to = await startRedis();
+  const old = from.client();
+  await old.lpush('tiles', 'one', 'two');
+  // of another type
+  await to.client().set('tiles', 'text');
+  const move = ['move', '--redis', from.url, '--queue', 'tiles', '--to', to.url];
+  expect((await millrace([...move, '--merge'])).stderr).toContain('run the same command again to continue');
+  await to[Symbol.asyncDispose]();
+  const refused = await millrace([...move, '--abandon']);
+  expect(refused.code).toBe(1);
+  expect(refused.stderr).toMatch(
+    /2 tasks of "tiles" are between the two places, and nobody can tell whether they have arrived \(.*refuses connections.*add --destination-gone/,
+  );
+  const ended = await millrace([...move, '--abandon', '--destination-gone']);
+  expect(ended).toMatchObject({ code: 0, stderr: expect.stringContaining('run twice') as string });
+  expect(ended.stdout).toContain('the move of "tiles" is abandoned: 2 tasks went back into it');
+  expect(await old.lrange('tiles', 0, -1)).toEqual(['two', 'one']);
+  expect(await old.keys('*')).toEqual(['tiles']);
+  const again = await millrace(['move', '--redis', from.url, '--queue', 'tiles', '--abandon']);
+  expect(again).toMatchObject({ code: 0, stdout: expect.stringContaining('nothing to abandon') as string });
+});
+
 test('what the command line cannot mean, and a destination that is in use', async () => {
   await using server = await startRedis();
   const redis = server.client();
@@ -45,6 +69,8 @@ test('what the command line cannot mean, and a destination that is in use', asyn
   const cases: [string[], number, string][] = [
     [[], 2, 'no destination is given: name a Redis with --to'],
     [['--to-queue', 'maps', '--quiet', '1s'], 2, '--quiet is for --follow'],
+    [['--abandon', '--merge'], 2, '--abandon ends a move: omit --merge'],
+    [['--to-queue', 'maps', '--destination-gone'], 2, '--destination-gone is for --abandon'],
     [['--to', server.url, '--to-pool', 'maps'], 2, 'both --to-pool and the address of a Redis are given'],
     [['--to-queue', 'a{b}', '--to-partitions', '2'], 2, 'it cannot have partitions'],
     [['--to', server.url], 1, 'there is nothing to move'],

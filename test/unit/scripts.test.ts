@@ -30,6 +30,7 @@ test('the functions that several scripts have', () => {
     'digest',
     'entry_digest',
     'fingerprint',
+    'in_parts',
     'is_over',
     'queue_time',
     'recall',
