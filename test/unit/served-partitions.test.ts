@@ -1,6 +1,7 @@
 /** Which numbers of partitions a pool serves while its number changes, and what its conditions say. */
 import { expect, test } from 'vitest';
 import {
+  addedLists,
   partitionsAfter,
   partitionsBefore,
   withWanted,
@@ -136,6 +137,22 @@ test('a pool begins with what an earlier controller left, a new one with the pla
     served: [1, 4],
     workers: [1],
   });
+});
+
+test('the lists that a pool begins to serve: those that it did not name before, and none for a new pool', () => {
+  const added = (partitions: number, status?: object, known?: Partitions): string[] => {
+    const one = { ...pool({ queue: 'tiles', partitions }), ...(status && { status }) };
+    return addedLists(one, known, withWanted(known ?? partitionsBefore(one), partitions));
+  };
+  const seen = { observedGeneration: 1 };
+  expect(added(2)).toEqual([]);
+  expect(added(2, seen)).toEqual(['tiles:{0}', 'tiles:{1}']);
+  expect(added(4, { ...seen, partitions: [2] })).toEqual(['tiles:{2}', 'tiles:{3}']);
+  expect(added(2, { ...seen, partitions: [4] })).toEqual([]);
+  expect(added(1, { ...seen, partitions: [2] })).toEqual(['tiles']);
+  // this process has read them meanwhile
+  expect(added(4, { ...seen, partitions: [2] }, { served: [4], workers: [2] })).toEqual([]);
+  expect(added(3, undefined, { served: [1, 2], workers: [2] })).toEqual(['tiles:{2}']);
 });
 
 test('who is told what: the owner of an adopted Deployment sets the number', () => {
