@@ -234,7 +234,7 @@ test.each([
   { name: 'renews the lease', sent: { want: 0, settling: 0 }, underway: 'none' },
 ])('a turn that $name: $underway', ({ woken = false, sent, underway }) => {
   const before = withHints(initialState, { woken, poll: true, turnNow: true, backlog: true });
-  expect(sending(before, { ...sent, releasing: false, runsSuspects: false })).toMatchObject({
+  expect(sending(before, { ...sent, releasing: false, suspects: false })).toMatchObject({
     turns: 1,
     underway,
     hints: { poll: false, woken: false, turnNow: false, backlog: true },
@@ -242,7 +242,7 @@ test.each([
 });
 
 test('tasks are in transit from a wake, or from when they go back, until the reply was handled', () => {
-  const sent = { want: 0, settling: 0, releasing: false, runsSuspects: false };
+  const sent = { want: 0, settling: 0, releasing: false, suspects: false };
   const woken = sending(withHints(initialState, { woken: true }), sent);
   expect(woken.inTransit).toBe(true);
   const replied = next(woken, answered());
@@ -254,8 +254,8 @@ test('tasks are in transit from a wake, or from when they go back, until the rep
 
 test('company is forgotten with its suspects', () => {
   const sent = { want: 0, settling: 0, releasing: false };
-  expect(sending(state({ company: 'known' }), { ...sent, runsSuspects: true }).company).toBe('known');
-  expect(sending(state({ company: 'known' }), { ...sent, runsSuspects: false }).company).toBe('none');
+  expect(sending(state({ company: 'known' }), { ...sent, suspects: true }).company).toBe('known');
+  expect(sending(state({ company: 'known' }), { ...sent, suspects: false }).company).toBe('none');
 });
 
 describe('a read that found the queue empty', () => {

@@ -24,6 +24,7 @@ function lane(rank: number): TestLane {
     wantsWork: false,
     inTransit: false,
     apart: false,
+    suspects: false,
     solitary: false,
     taking: false,
     turning: false,

@@ -32,6 +32,7 @@ const situation: TurnSituation = {
   slots: { free: 2, holding: 0 },
   asked: 0,
   mustWait: () => false,
+  suspectsBeside: () => false,
   mayTake: () => true,
   report: () => 'idle',
 };
@@ -49,6 +50,14 @@ const rows: readonly (Partial<TurnSituation> & { readonly name: string; readonly
   { name: 'at rest, and it is to drain', resting: true, mode: 'draining', due: 150 },
   { name: 'the first one', state: { ...idle, turns: 0 }, due: 0 },
   { name: 'wanted now by another queue', state: hinted({ turnNow: true }), mode: 'draining', due: 0 },
+
+  { name: 'suspects beside others, which Redis does not know', suspectsBeside: () => true, due: 0 },
+  {
+    name: 'suspects beside others, as Redis knows',
+    state: { ...idle, reported: { ...idle.reported, elsewhere: 1 } },
+    suspectsBeside: () => true,
+    due: 900,
+  },
 
   { name: 'there may be tasks', state: hinted({ poll: true }), due: 0 },
   {

@@ -42,6 +42,7 @@ export const holdsNothing = ({ tasks, parts, idle }: EpochLaneOptions['context']
 export function createLane(options: EpochLaneOptions): Lane {
   const { epoch, keys, rank, keeper, pace, context, hint, wake, endRest } = options;
   const { tasks, batch, parts } = context;
+  const hasSuspects = (): boolean => tasks.runsSuspects || tasks.holdsSuspects;
   const unlessClosed = (at: number): number => (context.mode === 'taking' ? at : Infinity);
   return {
     keys,
@@ -70,8 +71,11 @@ export function createLane(options: EpochLaneOptions): Lane {
     get apart() {
       return context.state.orders.apart;
     },
+    get suspects() {
+      return hasSuspects();
+    },
     get solitary() {
-      return context.state.company !== 'known' && tasks.runsSuspects;
+      return context.state.company !== 'known' && hasSuspects();
     },
     get taking() {
       return context.state.underway === 'taking';

@@ -114,6 +114,7 @@ function dueIn(context: EpochContext, now: number): number {
       slots,
       asked: slots.asked(lane),
       mustWait: () => slots.mustWait(lane),
+      suspectsBeside: () => slots.suspectsBeside(lane),
       mayTake: () => slots.mayTake(lane),
       report: () => context.report,
     },

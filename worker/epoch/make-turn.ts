@@ -90,7 +90,7 @@ function planTurn(context: EpochContext): Plan {
   const after = !slots.isFree(lane);
   const { usable: usableSlots } = slots;
   const holding = slots.holding + slots.asked(lane);
-  const { held, heldBytes, runsSuspects } = tasks;
+  const { held, heldBytes } = tasks;
   const room = { mode, after, full: parts.full, usableSlots, target, holding, held, heldBytes };
   const want = wantedTasks(room);
   const part = parts.next(performance.now()) ?? wholePart(batch.take());
@@ -98,7 +98,7 @@ function planTurn(context: EpochContext): Plan {
   const together = slots.mayTakeSuspects(lane) ? target : 0;
   const hoped = want > 0 && lane.wantsWork;
   const releasing = part.entries.some(isRelease);
-  const state = sending(context.state, { want, settling, releasing, runsSuspects });
+  const state = sending(context.state, { want, settling, releasing, suspects: lane.suspects });
   context.state = state;
   const { report } = context;
   context.state = reporting(state, report);

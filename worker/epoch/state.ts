@@ -145,13 +145,10 @@ export interface SentTurn {
   readonly settling: number;
   /** Some of them go back to the queue. */
   readonly releasing: boolean;
-  readonly runsSuspects: boolean;
+  readonly suspects: boolean;
 }
 
-export function sending(
-  state: EpochState,
-  { want, settling, releasing, runsSuspects }: SentTurn,
-): EpochState {
+export function sending(state: EpochState, { want, settling, releasing, suspects }: SentTurn): EpochState {
   const mayBring = want > 0 || state.hints.woken;
   return {
     ...state,
@@ -160,7 +157,7 @@ export function sending(
     turning: true,
     underway: mayBring ? 'taking' : settling > 0 ? 'settling' : 'none',
     inTransit: state.hints.woken || releasing,
-    company: runsSuspects ? state.company : 'none',
+    company: suspects ? state.company : 'none',
   };
 }
 

@@ -36,6 +36,8 @@ export interface TurnSituation {
   readonly asked: number;
   /** Whether suspects of a queue above go first. */
   readonly mustWait: () => boolean;
+  /** Whether this queue and others hold tasks, and some of all these are suspects. */
+  readonly suspectsBeside: () => boolean;
   /** Whether this queue may take tasks; asks the queues above where that is not known. */
   readonly mayTake: () => boolean;
   /** What the next turn would report. */
@@ -50,6 +52,8 @@ export function turnIn(situation: TurnSituation, now: number): number {
   if (hints.turnNow || state.turns === 0 || refusedDueAt <= now) return 0;
   // the worker is empty now for the suspects that wait
   if (orders.apart && reported.elsewhere > 0 && state.underway !== 'taking' && slots.holding === 0) return 0;
+  // if the worker is lost now, none of them is to be blamed as if it had been alone
+  if (reported.elsewhere === 0 && situation.suspectsBeside()) return 0;
   if (batch.size > 0) {
     if (batch.size >= FULL_BATCH || ending || (slots.free > 0 && situation.held === 0)) return 0;
     return Math.max(0, (batch.since ?? now) + LINGER_MS - now);

@@ -59,6 +59,13 @@ export function heldBeside({ held, holding }: LaneStates, lane: Lane): number {
   return holding - (held.get(lane) ?? 0);
 }
 
+/** Whether tasks of several queues are held, this one's among them, and suspects are among those. */
+export function areSuspectsBeside({ held }: LaneStates, lane: Lane): boolean {
+  if (held.size < 2 || !held.has(lane)) return false;
+  for (const other of held.keys()) if (other.suspects) return true;
+  return false;
+}
+
 /** Whether no other queue is in the set. */
 export function isOnly(set: ReadonlySet<Lane>, lane: Lane): boolean {
   return set.size === (set.has(lane) ? 1 : 0);
@@ -75,7 +82,7 @@ export function suspectsAbove({ apart }: LaneStates, lane: Lane): boolean {
 }
 
 /**
- * Whether Redis knows that the suspects of the queues below have company, as far as any run. With `announce`, those of which it
+ * Whether Redis knows that the suspects of the queues below have company, as far as there are any. With `announce`, those of which it
  * does not know report it.
  */
 export function isCompanyKnown({ held }: LaneStates, lane: Lane, announce: boolean): boolean {

@@ -20,7 +20,9 @@ export interface Lane {
   readonly inTransit: boolean;
   /** It holds suspects, or takes nothing until the worker is empty for some: the queues below wait. */
   readonly apart: boolean;
-  /** Suspects of its queue run, and it was not reported to Redis yet that anything runs beside them. */
+  /** It holds suspects, running or not. */
+  readonly suspects: boolean;
+  /** It does, and it was not reported to Redis yet that anything runs beside them. */
   readonly solitary: boolean;
   /** A turn is on its way that may bring tasks. */
   readonly taking: boolean;

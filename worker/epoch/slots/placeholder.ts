@@ -15,6 +15,7 @@ export function holdPlace(slots: WorkerSlots, keys: QueueKeys, rank: number, ms:
   const suspects = {
     inTransit: false,
     apart: false,
+    suspects: false,
     solitary: false,
     taking: false,
     emptyInMs: 0,

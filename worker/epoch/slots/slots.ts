@@ -20,6 +20,7 @@
  */
 import type { Lane } from './lane.ts';
 import {
+  areSuspectsBeside,
   forgetLane,
   heldBeside,
   isCompanyKnown,
@@ -62,6 +63,8 @@ export interface WorkerSlots {
   outlive(tasks: readonly Promise<unknown>[]): void;
   /** How many tasks all queues but this one hold. */
   beside(lane: Lane): number;
+  /** Whether this queue and others hold tasks, and some of all these are suspects: each has to be known to have company. */
+  suspectsBeside(lane: Lane): boolean;
   /** Whether this queue may be given suspects: the others hold nothing, and nothing is on its way to them. */
   mayTakeSuspects(lane: Lane): boolean;
   /** Estimate of how long until the worker holds nothing, ms. */
@@ -136,7 +139,11 @@ export function createWorkerSlots(concurrency: number, findFilled: FindFilled): 
     othersAreEmpty: (lane) => state.lanes.every((other) => other === lane || other.empty),
     othersMaybeDrained: (lane) => !isOnly(states.maybeDrained, lane),
     join: (lane) => join(state, lane),
-    holds: (lane) => setHeld(states, lane, lane.running + lane.held),
+    holds: (lane) => {
+      setHeld(states, lane, lane.running + lane.held);
+      // what the others hold is to be known to have company
+      if (areSuspectsBeside(states, lane) && lane.suspects) wakeHolding(states, lane);
+    },
     changed: (lane) => {
       if (updateFlags(states, lane)) wakeAll(state, lane);
     },
@@ -144,6 +151,7 @@ export function createWorkerSlots(concurrency: number, findFilled: FindFilled): 
     release: () => release(state, concurrency),
     outlive: (tasks) => outlive(state, tasks),
     beside: (lane) => heldBeside(states, lane),
+    suspectsBeside: (lane) => areSuspectsBeside(states, lane),
     mayTakeSuspects: (lane) => heldBeside(states, lane) === 0 && isOnly(states.taking, lane),
     mustWait: (lane) => suspectsAbove(states, lane),
     mayBegin: (lane) => isFree(state, permits, lane, true),
@@ -252,6 +260,10 @@ function outlive(state: SlotsState, tasks: readonly Promise<unknown>[]): void {
 function wakeAll({ lanes, denied }: SlotsState, but?: Lane): void {
   denied.clear();
   for (const lane of lanes) if (lane !== but) lane.wake();
+}
+
+function wakeHolding({ held }: LaneStates, but: Lane): void {
+  for (const other of held.keys()) if (other !== but) other.wake();
 }
 
 /** Wakes the queues that wait for one of this rank, equal ones included, or for the worker to be empty. */
