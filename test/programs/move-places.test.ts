@@ -21,8 +21,9 @@ const ids = (count: number): string[] => Array.from({ length: count }, (_, i) =>
 const page = (name: string): string => readFileSync(join(import.meta.dirname, '../../docs', name), 'utf8');
 
 test('from behind sentinels, followed through a failover', async () => {
-  await using first = await startRedis();
-  await using second = await startRedis();
+  const args = ['--repl-diskless-sync-delay', '0'];
+  await using first = await startRedis({ args });
+  await using second = await startRedis({ args });
   await using to = await startRedis();
   await second.client().replicaof(first.host, first.port);
   await using sentinels = await startSentinels(first, 'main', { downAfterMs: 30_000 });
@@ -39,12 +40,16 @@ test('from behind sentinels, followed through a failover', async () => {
   });
   await Promise.race([following.promise, moved]);
   const replica = second.client();
-  await eventually(async () => expect(await replica.exists(keys.queue, keys.moving)).toBe(0));
+  await eventually(async () => {
+    expect(await replica.hget(keys.move, 'caughtUp')).toBe('1');
+    expect(await replica.exists(keys.queue, keys.moving)).toBe(0);
+  });
   await sentinels.failOver();
   await sentinels.agreeOn(second);
   await eventually(() => replica.lpush(keys.queue, 'after the failover'));
   const all = [...ids(5_000), 'after the failover'].toReversed();
-  await eventually(async () => expect(await to.client().lrange(keys.queue, 0, -1)).toEqual(all));
+  const arrived = eventually(async () => expect(await to.client().lrange(keys.queue, 0, -1)).toEqual(all));
+  await Promise.race([arrived, moved]);
   ended.abort();
   expect(await moved).toMatchObject({ moved: { tasks: 5_001 } });
   expect(await replica.exists(keys.queue, keys.move, keys.moving)).toBe(0);
@@ -147,7 +152,9 @@ test('a user with the commands that the page names may move all there is, and ne
     to: as(to.url),
     plans,
     // as a client of the new place does
-    onMoved: (what) => what === 'tasks' && (pushed ??= now.lpush(keys.queue, 'new')),
+    onMoved: (what) => {
+      if (what === 'tasks') pushed ??= now.lpush(keys.queue, 'new');
+    },
   });
   await pushed;
   for (const redis of [old, now]) expect(await redis.call('ACL', 'LOG')).toEqual([]);
