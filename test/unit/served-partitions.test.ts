@@ -140,9 +140,9 @@ test('a pool begins with what an earlier controller left, a new one with the pla
 });
 
 test('the lists that a pool begins to serve: those that it did not name before, and none for a new pool', () => {
-  const added = (partitions: number, status?: object, known?: Partitions): string[] => {
+  const added = (partitions: number, status?: object, before?: Partitions): string[] => {
     const one = { ...pool({ queue: 'tiles', partitions }), ...(status && { status }) };
-    return addedLists(one, known, withWanted(known ?? partitionsBefore(one), partitions));
+    return addedLists(one, before, withWanted(before ?? partitionsBefore(one), partitions));
   };
   const seen = { observedGeneration: 1 };
   expect(added(2)).toEqual([]);
