@@ -122,7 +122,12 @@ const linkOptions = { waits: true, passingMs: 1_000 };
 test('while the new primary of a queue is not connected yet, tasks of other queues begin, and it confirms nothing', async () => {
   const keys = freshKeys();
   await using links = openClusterLinks({ ...linkOptions, address: cluster.address });
-  await using keepers = createLeaseKeepers({ worker: 'w', leaseMs: 60_000, queues: 1 });
+  await using keepers = createLeaseKeepers({
+    worker: 'w',
+    address: cluster.address,
+    leaseMs: 60_000,
+    queues: 1,
+  });
   const redis = links.client(keys.queue);
   using keeper = keepers.of({ redis, rank: 0, keys, clientName: () => '' });
   expect(() => keeper.begin(1)).not.toThrow();
