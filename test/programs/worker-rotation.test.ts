@@ -1,7 +1,7 @@
 /**
  * Credentials that an operator rotates under load, with the steps of docs/redis-credentials.md: the password of a user, then the
  * certificates of server and clients with their authority. Workers are whole programs that read files, as in a pod. No worker is
- * restarted or loses its lease, and each task is run once.
+ * restarted or loses its lease, and each task is run once. One whose password is in a variable exits, to be restarted with the new one.
  */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { LogEvent } from '../../runtime/log-event.ts';
 import { makeCertificates } from '../support/certificates.ts';
 import { eventually } from '../support/eventually.ts';
 import { mountSecret } from '../support/mounted-secret.ts';
-import { startRedis, type RedisServer } from '../support/redis.ts';
+import { freePort, startRedis, type RedisServer } from '../support/redis.ts';
 import { freshKeys } from '../support/turns.ts';
 import { spawnProgram, TASKS } from '../support/workers.ts';
 
@@ -45,7 +45,7 @@ async function pemsIn(dir: string): Promise<{ ca: string; cert: string; key: str
   return { ca: await text('ca.crt'), cert: await text('redis.crt'), key: await text('redis.key') };
 }
 
-test('a password, then the certificates: nothing is lost, run twice or restarted', async () => {
+test.concurrent('a password, then the certificates: nothing is lost, run twice or restarted', async () => {
   await using server = await startRedis({ tls: 'mutual' });
   const { dir, url } = server;
   const keys = freshKeys();
@@ -123,4 +123,26 @@ test('a password, then the certificates: nothing is lost, run twice or restarted
     expect(await worker.ended).toBe(0);
   }
   await configure(join(dir, 'ca.crt'), dir);
+});
+
+test.concurrent('a password in a variable: not ready after half a minute, then exit code 1; started again it has the new password', async () => {
+  await using server = await startRedis({ password: 'old' });
+  const admin = server.client();
+  const port = await freePort();
+  const args = ['--module', TASKS, '--redis', server.url, '--http-port', String(port)];
+  await using worker = spawnProgram(args, { MILLRACE_REDIS_PASSWORD: 'old' });
+  await worker.reports('ready');
+  expect((await fetch(`http://127.0.0.1:${port}/readyz`)).status).toBe(200);
+
+  await admin.config('SET', 'requirepass', 'new');
+  await admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+  expect(await worker.ended).toBe(1);
+  const [last] = worker.stderr().trimEnd().split('\n').slice(-1);
+  expect(last).toMatch(/^millrace-worker: Redis at .* refuses the user name or password/);
+
+  await using second = spawnProgram(args, { MILLRACE_REDIS_PASSWORD: 'new' });
+  await second.reports('ready');
+  second.signal('SIGTERM');
+  expect(await second.ended).toBe(0);
+  await admin.config('SET', 'requirepass', 'old');
 });
