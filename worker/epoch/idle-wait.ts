@@ -52,103 +52,138 @@ const UNBLOCK_EVERY_MS = 20;
 const UNBLOCKED_MS = 100;
 const REFUSED_PAUSE_MS = 500;
 
+interface WaitState extends IdleEvents {
+  readonly blocker: Redis;
+  readonly main: Redis;
+  readonly keys: QueueKeys;
+  readonly worker: string;
+  waiting: Promise<void> | undefined;
+  clientId: Promise<number | undefined>;
+  /** The connection that `clientId` is of. */
+  identified: Redis['stream'] | undefined;
+  /** The connection that was reported last: its number may mean another one after a restart or a failover. */
+  noted: Redis['stream'] | undefined;
+  ended: boolean;
+  pausing: boolean;
+  /** Whether the connection is awaited. */
+  connecting: boolean;
+  refusedUntil: number;
+  /** A move whose connection was lost may be blocked in the server until then. */
+  uncertainUntil: number;
+}
+
 export function createIdleWait(
   blocker: Redis,
   main: Redis,
   keys: QueueKeys,
   worker: string,
-  { onTask, onDoubt, onReady, onEnd, onConnection }: IdleEvents,
+  events: IdleEvents,
 ): IdleWait {
-  let waiting: Promise<void> | undefined;
-  let clientId: Promise<number | undefined> = Promise.resolve(undefined);
-  // the connection that `clientId` is of
-  let identified: Redis['stream'] | undefined;
-  // the connection that was reported last: its number may mean another one after a restart or a failover
-  let noted: Redis['stream'] | undefined;
-  let ended = false;
-  let pausing = false;
-  let awaited = false;
-  let refusedUntil = 0;
-  // a move whose connection was lost may be blocked in the server until then
-  let uncertainUntil = 0;
-
-  async function wait(): Promise<void> {
-    // a blocked connection cannot report its id in the server: request it just before, in the same packet
-    if (blocker.stream !== identified) {
-      identified = blocker.stream;
-      clientId = blocker.client('ID').catch(() => undefined);
-    }
-    void clientId.then((id) => {
-      const { stream } = blocker;
-      if (id === undefined) identified = undefined;
-      if (id === undefined || stream === noted) return;
-      noted = stream;
-      onConnection(id).catch(() => (noted = undefined));
-    });
-    const began = performance.now();
-    const end = await moveOnce(blocker, keys.queue, keys.wake(worker));
-    if (end === 'moved') return onTask();
-    if (end === 'unblocked') return onDoubt();
-    if (end === 'timeout') return;
-    // a connection that is cut once may wait again immediately, one that is cut repeatedly may not
-    const again = performance.now() - began < REFUSED_PAUSE_MS;
-    refusedUntil = end === 'cut' && !again ? 0 : performance.now() + REFUSED_PAUSE_MS;
-    if (end === 'refused') return; // the turn reports that too
-    // a reply may have been lost: make a turn, then leave the server alone for a moment
-    uncertainUntil = performance.now() + BLOCK_MS;
-    if (blocker.status === 'ready') blocker.disconnect(true);
-    onDoubt();
-  }
-
-  /** Moves sent before the connection is ready would queue up, and each of them would move a task. */
-  function beginWhenReady(): void {
-    if (awaited) return;
-    awaited = true;
-    blocker.once('ready', () => {
-      awaited = false;
-      if (!ended) onReady();
-    });
-  }
-
-  /** Ends the wait that there is. */
-  async function unblock(last: Promise<void>): Promise<void> {
-    const send = async (id: number): Promise<boolean> => (await unblockWaits(main, [id], worker)) > 0;
-    const unblocking = unblockUntilOver(last, clientId, send, () => blocker.disconnect(true));
-    await within(UNBLOCK_TIMEOUT_MS, unblocking, 'CLIENT UNBLOCK');
-  }
-
+  const state: WaitState = {
+    blocker,
+    main,
+    keys,
+    worker,
+    ...events,
+    waiting: undefined,
+    clientId: Promise.resolve(undefined),
+    identified: undefined,
+    noted: undefined,
+    ended: false,
+    pausing: false,
+    connecting: false,
+    refusedUntil: 0,
+    uncertainUntil: 0,
+  };
   return {
-    begin: () => {
-      if (ended || waiting || performance.now() < refusedUntil) return;
-      if (blocker.status !== 'ready') return beginWhenReady();
-      waiting = wait().finally(() => {
-        waiting = undefined;
-        onEnd();
-      });
-    },
+    begin: () => begin(state),
     get waiting() {
-      return waiting !== undefined;
+      return state.waiting !== undefined;
     },
     get isOver() {
-      return waiting === undefined && performance.now() > uncertainUntil;
+      return state.waiting === undefined && performance.now() > state.uncertainUntil;
     },
-    pause: () => {
-      if (!waiting || pausing) return;
-      pausing = true;
-      void unblock(waiting)
-        .catch(() => undefined)
-        .finally(() => (pausing = false));
-    },
-    end: async () => {
-      ended = true;
-      try {
-        if (waiting) await unblock(waiting);
-        return performance.now() > uncertainUntil;
-      } catch {
-        return false;
-      }
-    },
+    pause: () => pause(state),
+    end: () => end(state),
   };
+}
+
+function begin(state: WaitState): void {
+  if (state.ended || state.waiting || performance.now() < state.refusedUntil) return;
+  if (state.blocker.status !== 'ready') return beginWhenReady(state);
+  state.waiting = wait(state).finally(() => {
+    state.waiting = undefined;
+    state.onEnd();
+  });
+}
+
+/** Moves sent before the connection is ready would queue up, and each of them would move a task. */
+function beginWhenReady(state: WaitState): void {
+  if (state.connecting) return;
+  state.connecting = true;
+  state.blocker.once('ready', () => {
+    state.connecting = false;
+    if (!state.ended) state.onReady();
+  });
+}
+
+async function wait(state: WaitState): Promise<void> {
+  const { blocker, keys, worker } = state;
+  identify(state);
+  const began = performance.now();
+  const moved = await moveOnce(blocker, keys.queue, keys.wake(worker));
+  if (moved === 'moved') return state.onTask();
+  if (moved === 'unblocked') return state.onDoubt();
+  if (moved === 'timeout') return;
+  // a connection that is cut once may wait again immediately, one that is cut repeatedly may not
+  const again = performance.now() - began < REFUSED_PAUSE_MS;
+  state.refusedUntil = moved === 'cut' && !again ? 0 : performance.now() + REFUSED_PAUSE_MS;
+  if (moved === 'refused') return; // the turn reports that too
+  // a reply may have been lost: make a turn, then leave the server alone for a moment
+  state.uncertainUntil = performance.now() + BLOCK_MS;
+  if (blocker.status === 'ready') blocker.disconnect(true);
+  state.onDoubt();
+}
+
+/** A blocked connection cannot report its id in the server: requests it just before, in the same packet, and reports it. */
+function identify(state: WaitState): void {
+  const { blocker } = state;
+  if (blocker.stream !== state.identified) {
+    state.identified = blocker.stream;
+    state.clientId = blocker.client('ID').catch(() => undefined);
+  }
+  void state.clientId.then((id) => {
+    const { stream } = blocker;
+    if (id === undefined) state.identified = undefined;
+    if (id === undefined || stream === state.noted) return;
+    state.noted = stream;
+    state.onConnection(id).catch(() => (state.noted = undefined));
+  });
+}
+
+function pause(state: WaitState): void {
+  if (!state.waiting || state.pausing) return;
+  state.pausing = true;
+  void unblock(state, state.waiting)
+    .catch(() => undefined)
+    .finally(() => (state.pausing = false));
+}
+
+async function end(state: WaitState): Promise<boolean> {
+  state.ended = true;
+  try {
+    if (state.waiting) await unblock(state, state.waiting);
+    return performance.now() > state.uncertainUntil;
+  } catch {
+    return false;
+  }
+}
+
+/** Ends `last`, the wait that there is. */
+async function unblock({ blocker, main, worker, clientId }: WaitState, last: Promise<void>): Promise<void> {
+  const send = async (id: number): Promise<boolean> => (await unblockWaits(main, [id], worker)) > 0;
+  const unblocking = unblockUntilOver(last, clientId, send, () => blocker.disconnect(true));
+  await within(UNBLOCK_TIMEOUT_MS, unblocking, 'CLIENT UNBLOCK');
 }
 
 /**
