@@ -35,8 +35,9 @@ export interface ClientOptions {
 }
 
 const CHUNK = 200;
-/** One result in so many is waited for. */
+/** One result in so many is waited for, and as many of a large wave as of one of this size. */
 const WAIT_FOR_ONE_IN = 20;
+const USUAL_WAVE = 1_500;
 const PLAIN_POLL_MS = 200;
 const PLAIN_MS = 4_000;
 
@@ -72,7 +73,7 @@ export function openClients({ address, durability, queues, plain }: ClientOption
     if (client === 'plain') await untilTaken(() => plainClient.push(keys.queue, at));
     else {
       if (at.length > 0) await untilTaken(() => queue.enqueueMany(at));
-      for (const { raw, delayMs } of later) await untilTaken(() => queue.enqueue(raw, { delayMs }));
+      await Promise.all(later.map(({ raw, delayMs }) => untilTaken(() => queue.enqueue(raw, { delayMs }))));
     }
   }
 
@@ -113,8 +114,9 @@ export function openClients({ address, durability, queues, plain }: ClientOption
     push: async ({ tasks, client }) => {
       for (let from = 0; from < tasks.length; from += CHUNK)
         await pushPart(tasks.slice(from, from + CHUNK), client);
+      const oneIn = Math.max(WAIT_FOR_ONE_IN, Math.ceil((WAIT_FOR_ONE_IN * tasks.length) / USUAL_WAVE));
       for (const [i, task] of tasks.entries())
-        if (i % WAIT_FOR_ONE_IN === 0 && (client === 'library' || task.outcome === 'result'))
+        if (i % oneIn === 0 && (client === 'library' || task.outcome === 'result'))
           waits.push({ id: task.id, ended: expectResult(task, client) });
     },
     complaints: async (ms, except = new Set()) => {

@@ -25,6 +25,7 @@ interface Flags {
   readonly sentinel?: boolean;
   readonly cluster?: boolean;
   readonly every: number;
+  readonly for?: number;
 }
 
 /** Tasks per ms on a very slow machine: a run that takes longer hangs. */
@@ -62,10 +63,11 @@ async function main(): Promise<void> {
       ).conflicts('kind'),
     )
     .option('--every <duration>', 'from one takeover to the next', duration, EVERY_MS)
+    .option('--for <duration>', 'with takeovers: push nothing more after this long', duration)
     .option('--json', 'one JSON object as the last line of stdout; the rest to stderr')
     .allowExcessArguments(false);
   program.parse();
-  const { seed, workers, json, kind, sentinel, cluster, every, ...flags } = program.opts<Flags>();
+  const { seed, workers, json, kind, sentinel, cluster, every, for: forMs, ...flags } = program.opts<Flags>();
   const tasks = flags.tasks ?? (kind ? 8_000 : 100_000);
   using signals = onSignals();
   const say = (line: string): void => void process.stderr.write(`${line}\n`);
@@ -88,7 +90,12 @@ async function main(): Promise<void> {
     }
     if (sentinel || cluster) {
       const plan = createTakeoverPlan(cluster ? 'cluster' : 'sentinel', seed, tasks, every);
-      const withTakeovers = await runTakeovers({ ...options, plan, workers });
+      const withTakeovers = await runTakeovers({
+        ...options,
+        plan,
+        workers,
+        ...(forMs !== undefined && { forMs }),
+      });
       return [takeoverFigures(plan, withTakeovers), withTakeovers];
     }
     const plan = createPlan(seed, tasks);

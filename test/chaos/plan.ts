@@ -64,7 +64,7 @@ export type WorkerFault = Extract<Fault, { kind: 'kill' | 'pause' | 'evict' }>;
 export interface Round<F = Fault> {
   readonly tasks: readonly Task[];
   readonly client: 'library' | 'plain';
-  /** After the wave was pushed, ms; in order. */
+  /** After the wave was pushed, or after the first of it, ms; in order. */
   readonly faults: readonly { readonly afterMs: number; readonly fault: F }[];
   /** The next round begins when no more than this is left of the tasks pushed. */
   readonly leave: number;
@@ -84,8 +84,8 @@ export const LEASE_MS = 3_000;
 /** Shares of it: what a worker survives in its epoch, and what it does not. */
 const SHORT = [0.05, 0.5] as const;
 const LONG = [1.3, 2] as const;
-export const FAULTS_A_ROUND = 5;
-export const FAULTS_WITHIN_MS = 1_500;
+const FAULTS_A_ROUND = 5;
+const FAULTS_WITHIN_MS = 1_500;
 /** The share of tasks in the lower of the two queues. */
 export const LOW = 0.3;
 
@@ -98,16 +98,25 @@ export function createPlan(seed: number, count: number): Plan {
   return { seed, leaseMs: LEASE_MS, tasks, rounds };
 }
 
-/** Cuts tasks into waves, and deals `count` faults to each, in the first `withinMs` after it was pushed. */
+/** What a round is made of. */
+export interface RoundShape {
+  /** Tasks pushed at its beginning; fewer where that would make less than eight rounds. */
+  readonly wave?: number;
+  /** Faults in the first `withinMs` after that. */
+  readonly count: number;
+  readonly withinMs: number;
+}
+
+/** Cuts tasks into waves, and deals faults to each. */
 export function drawRounds<F>(
   seed: number,
   tasks: readonly Task[],
-  { count: faults, withinMs }: { readonly count: number; readonly withinMs: number },
+  { wave: most = 1_500, count: faults, withinMs }: RoundShape,
   deal: () => F,
 ): Round<F>[] {
   const random = createRandom(seed, 'rounds');
   const count = tasks.length;
-  const size = Math.ceil(count / Math.min(Math.max(8, Math.round(count / 1_500)), count));
+  const size = Math.ceil(count / Math.min(Math.max(8, Math.round(count / most)), count));
   const rounds: Round<F>[] = [];
   for (let from = 0; from < count; from += size) {
     const wave = tasks.slice(from, from + size);

@@ -18,8 +18,12 @@ export interface Stage<F> {
   readonly progress: (line: string) => void;
   /** Resolves when the fault is over, to what was done. */
   readonly strike: (fault: F) => Promise<DoneFault>;
+  /** Faults hit while a wave is being pushed, where that takes long; otherwise after it. */
+  readonly strikeMeanwhile?: boolean;
   /** Before each round. */
-  readonly prepare: () => Promise<void>;
+  readonly prepare: (round: Round<F>) => Promise<void>;
+  /** Begins no further round. */
+  readonly enough?: AbortSignal;
   /** How many there are now. */
   readonly workers: () => number;
   /** A fault could not be made; the play rejects with the same error in the end. */
@@ -38,11 +42,13 @@ export async function playRounds<F>(rounds: readonly Round<F>[], stage: Stage<F>
   const say = setInterval(() => stage.progress(board.text(striking.length)), SAY_MS);
   try {
     for (const round of rounds) {
-      if (limit.aborted) break;
-      await stage.prepare();
+      if (limit.aborted || stage.enough?.aborted) break;
+      await stage.prepare(round);
       board.pushing(round);
-      await Promise.race([clients.push(round), over]);
+      const pushed = Promise.race([clients.push(round), over]);
+      if (!stage.strikeMeanwhile) await pushed;
       striking.push(...(await strikeAll(round, stage)));
+      await pushed;
       await board.until(round.leave);
       await delay(round.restMs);
     }

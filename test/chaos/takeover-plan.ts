@@ -5,12 +5,11 @@
 import {
   createDealer,
   drawRounds,
-  FAULTS_A_ROUND,
-  FAULTS_WITHIN_MS,
   LEASE_MS,
   LOW,
   workerCards,
   type Round,
+  type RoundShape,
   type WorkerFault,
 } from './plan.ts';
 import { createRandom } from './random.ts';
@@ -50,7 +49,17 @@ export interface TakeoverPlan {
   readonly takeovers: () => Takeover;
   /** From the begin of one to the begin of the next, ms; later where it is not over by then. */
   readonly everyMs: number;
+  /** Tasks that a worker runs at a time. */
+  readonly concurrency: number;
 }
+
+/**
+ * Takeovers come by the clock, and each one slows everything down for some ten seconds: until the next replica is in step, what a worker
+ * settles waits for its confirmation in vain. So a wave is as large as what is done meanwhile, and as many faults hit it as would in that time.
+ */
+const ROUND: RoundShape = { wave: 8_000, count: 10, withinMs: 12_000 };
+/** Of a worker: what one turn settles shares one wait for the replica. */
+const CONCURRENCY = 32;
 
 export function createTakeoverPlan(kind: Kind, seed: number, count: number, everyMs: number): TakeoverPlan {
   const queues = createRandom(seed, 'queues');
@@ -63,8 +72,7 @@ export function createTakeoverPlan(kind: Kind, seed: number, count: number, ever
     () => ({ kind: 'controller-kill', downMs: random.int(0, 500) }),
     () => ({ kind: 'controller-kill', downMs: random.int(500, 3_000) }),
   ];
-  const faults = { count: FAULTS_A_ROUND, withinMs: FAULTS_WITHIN_MS };
-  const rounds = drawRounds(seed, tasks, faults, createDealer(random, cards));
+  const rounds = drawRounds(seed, tasks, ROUND, createDealer(random, cards));
   const which = createRandom(seed, 'takeovers');
   const takeovers = createDealer<Takeover>(which, [
     () => ({ how: 'ordered', which: which.real() }),
@@ -72,5 +80,5 @@ export function createTakeoverPlan(kind: Kind, seed: number, count: number, ever
     () => ({ how: 'frozen', which: which.real() }),
     () => ({ how: 'behind', which: which.real(), lagMs: which.int(50, 1_500) }),
   ]);
-  return { kind, seed, leaseMs: LEASE_MS, tasks, rounds, takeovers, everyMs };
+  return { kind, seed, leaseMs: LEASE_MS, tasks, rounds, takeovers, everyMs, concurrency: CONCURRENCY };
 }

@@ -26,11 +26,11 @@ export interface TakeoverFigures {
 }
 
 export function takeoverFigures(
-  { kind, seed, tasks }: Pick<TakeoverPlan, 'kind' | 'seed' | 'tasks'>,
+  { kind, seed }: Pick<TakeoverPlan, 'kind' | 'seed'>,
   { evidence, tookMs, scaled, pushedAgain, violations }: TakeoverOutcome,
 ): TakeoverFigures {
   const again = [...takeoverRepeats(evidence).values()];
-  const pushed = tasks.reduce((total, { copies }) => total + copies, 0);
+  const pushed = evidence.tasks.reduce((total, { copies }) => total + copies, 0);
   return {
     plan: kind,
     seed,

@@ -22,10 +22,11 @@ import { createFleet, type Fleet } from './fleet.ts';
 import { leftovers } from './leftovers.ts';
 import { readLedger } from './ledger.ts';
 import { playRounds } from './rounds.ts';
-import { CLIENT_PATIENCE_MS, CONCURRENCY, GRACE_MS, RETRY, stopped, type RunOptions } from './run.ts';
+import { CLIENT_PATIENCE_MS, GRACE_MS, RETRY, stopped, type RunOptions } from './run.ts';
 import { startServers, type Servers } from './servers.ts';
 import { checkTakeovers, type TakeoverEvidence } from './takeover-check.ts';
 import type { ServerFault, TakeoverPlan } from './takeover-plan.ts';
+import type { Task } from './tasks.ts';
 
 export interface TakeoverOutcome {
   readonly violations: readonly Violation[];
@@ -41,6 +42,8 @@ export interface TakeoverRunOptions extends Omit<RunOptions, 'plan'> {
   readonly plan: TakeoverPlan;
   /** The run goes on until this many replicas have taken over, even if all tasks are done. */
   readonly leastTakeovers?: number;
+  /** No wave is pushed after this long, and what was pushed until then is judged; ms. */
+  readonly forMs?: number;
 }
 
 /** The first takeover comes when work has begun, ms. */
@@ -53,7 +56,7 @@ const DURABILITY = { replicas: 1, timeoutMs: 1_000 };
 
 /** Rejects when something of the run itself fails; what it finds about Millrace is in the outcome. */
 export async function runTakeovers(options: TakeoverRunOptions): Promise<TakeoverOutcome> {
-  const { plan, workers, limitMs, signal, progress, leastTakeovers = 0 } = options;
+  const { plan, workers, limitMs, signal, progress, leastTakeovers = 0, forMs } = options;
   await using stack = new AsyncDisposableStack();
   const ledger = await mkdtemp(join(tmpdir(), 'millrace-chaos-'));
   stack.defer(() => rm(ledger, { recursive: true, force: true }));
@@ -87,7 +90,7 @@ export async function runTakeovers(options: TakeoverRunOptions): Promise<Takeove
         queue: first.queue,
         queues: queues.map(({ queue }) => queue),
         result: first.result,
-        concurrency: CONCURRENCY,
+        concurrency: plan.concurrency,
         graceMs: GRACE_MS,
         retry: RETRY,
       },
@@ -100,6 +103,7 @@ export async function runTakeovers(options: TakeoverRunOptions): Promise<Takeove
 
   const began = performance.now();
   controller.start();
+  const pushed: Task[] = [];
   const takeovers = startTakeovers(servers, plan, limit, onBroken);
   const struck = await playRounds(plan.rounds, {
     redisOf,
@@ -108,7 +112,9 @@ export async function runTakeovers(options: TakeoverRunOptions): Promise<Takeove
     limit,
     progress: (line) => progress(`${line}, ${takeovers.done.length} takeovers`),
     strike: (fault) => strike({ servers, fleet, controller }, fault),
-    prepare: () => Promise.resolve(),
+    strikeMeanwhile: true,
+    prepare: ({ tasks }) => Promise.resolve(void pushed.push(...tasks)),
+    ...(forMs !== undefined && { enough: AbortSignal.timeout(forMs) }),
     workers: () => fleet.pods.length,
     onBroken,
   });
@@ -122,7 +128,7 @@ export async function runTakeovers(options: TakeoverRunOptions): Promise<Takeove
   await controller.kill();
   const letters = await Promise.all(queues.map((keys) => readDeadLetters(redisOf(keys), keys, 1_000_000)));
   const evidence: TakeoverEvidence = {
-    tasks: plan.tasks,
+    tasks: pushed,
     runs: await readLedger(ledger),
     lives: fleet.lives,
     faults: [...struck, ...takeovers.done],
