@@ -59,8 +59,10 @@ export async function inCluster({
     async credentials() {
       if (read === undefined || now() - read.at > REREAD_AFTER_MS) {
         const at = now();
-        const [token, ca] = await Promise.all(['token', 'ca.crt'].map((file) => readMounted(folder, file)));
-        read = { at, credentials: { ca, headers: { authorization: `Bearer ${token?.trim()}` } } };
+        // one after the other: if neither is there, the token is named
+        const token = await readMounted(folder, 'token');
+        const ca = await readMounted(folder, 'ca.crt');
+        read = { at, credentials: { ca, headers: { authorization: `Bearer ${token.trim()}` } } };
       }
       return read.credentials;
     },
