@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { partitionKeys } from '../../queue/partitions.ts';
 import { eventually } from '../support/eventually.ts';
-import { startOldWorker, workAsOld } from '../support/old-worker.ts';
+import { startOldWorker, workAsOld, type OldOutcome } from '../support/old-worker.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { atRest } from '../support/resting.ts';
 import { freshKeys } from '../support/turns.ts';
@@ -80,8 +80,15 @@ test('beside a worker of the first protocol it rests, too, and what comes is don
   await worker.ready();
   const [keys] = lists;
   const stop = new AbortController();
-  const old = workAsOld(await startOldWorker(redis, keys, 'old'), () => ({ result: 'ok' }), stop.signal);
+  // each of its turns ends the rest of others
+  let pauseMs = 1_000;
+  const runOld = (): OldOutcome => ({ result: 'ok' });
+  const old = workAsOld(await startOldWorker(redis, keys, 'old'), runOld, stop.signal, () => pauseMs);
   await rest();
+  pauseMs = 10;
+  const turn = async (): Promise<number> => Number(await redis.hget(keys.worker('old'), 'turn'));
+  const before = await turn();
+  await eventually(async () => expect(await turn()).toBeGreaterThan(before + 1));
   for (let i = 0; i < 20; i++) await run(keys, `task ${i}`);
   expect(Object.keys(await resultsOf(redis, keys.result, 20))).toHaveLength(20);
   stop.abort();

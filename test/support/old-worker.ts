@@ -121,18 +121,22 @@ export async function startOldWorker(
   };
 }
 
-/** Takes and runs tasks until `signal` aborts, then settles the last ones and leaves. */
+/**
+ * Takes and runs tasks until `signal` aborts, then settles the last ones and leaves. While it has none, it pauses that long
+ * between turns, ms.
+ */
 export async function workAsOld(
   worker: OldWorker,
   run: (task: OldTask) => OldOutcome,
   signal: AbortSignal,
+  pauseMs = (): number => 10,
 ): Promise<void> {
   let settled: [OldTask, OldOutcome][] = [];
   while (!signal.aborted) {
     const tasks = await worker.turn(4, settled);
     if (!tasks) throw new Error(`${worker.id} is fenced`);
     settled = tasks.map((task) => [task, run(task)]);
-    await delay(tasks.length > 0 ? 1 : 10);
+    await delay(tasks.length > 0 ? 1 : pauseMs());
   }
   await worker.turn(0, settled);
   await worker.leave();
