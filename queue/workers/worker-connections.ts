@@ -27,8 +27,10 @@ export interface Holder {
   readonly epoch: number | undefined;
   /** Mark of its process; empty for workers of older versions. */
   readonly mark: string;
-  /** Changes while it is alive: with each turn, and with each renewal of its lease. */
-  readonly beat: string;
+  /** Number of its last turn. */
+  readonly turn: number;
+  /** When its lease ends, ms of Redis time. */
+  readonly deadline: number;
   /** Why the last epoch was ended (reap.lua), for some seconds. */
   readonly ended: string | undefined;
 }
@@ -41,9 +43,22 @@ export async function readHolder(redis: Redis, keys: QueueKeys, worker: string):
   return {
     epoch: Number(epoch) || undefined,
     mark: mark ?? '',
-    beat: `${turn} ${deadline}`,
+    turn: Number(turn),
+    deadline: Number(deadline),
     ended: ended ?? undefined,
   };
+}
+
+/**
+ * Whether the process that held the id then has made a turn since, or renewed its lease. Neither of them ever goes down by that: what is
+ * lower now is that of a server which went back in time, and no sign of life.
+ */
+export function isRenewed(
+  then: Pick<Holder, 'epoch' | 'turn' | 'deadline'>,
+  now: Pick<Holder, 'epoch' | 'turn' | 'deadline'>,
+): boolean {
+  if (now.epoch === undefined || now.epoch !== then.epoch) return false;
+  return now.turn > then.turn || (now.turn === then.turn && now.deadline > then.deadline);
 }
 
 /** Records in Redis of a worker that may be dead. */

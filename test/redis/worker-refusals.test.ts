@@ -1,5 +1,7 @@
 /** A worker that Redis refuses: it does not rely on the credentials of its start for ever. */
 import { expect, test } from 'vitest';
+import { credentialsFrom } from '../../queue/connection/credential-files.ts';
+import { patienceWith } from '../../worker/epoch/registration/connection-errors.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis } from '../support/redis.ts';
 import { freshKeys } from '../support/turns.ts';
@@ -24,6 +26,31 @@ test('a password that was changed ends the worker, with the reason', async () =>
   expect(await refused.promise).toBe(why);
   await expect(worker.stop()).rejects.toThrow(why);
   expect(worker.log.filter(({ msg }) => msg === why)).toHaveLength(1);
+  await admin.config('SET', 'requirepass', 'old');
+});
+
+test('a password in a file is read again until the worker is given up, and the file that was replaced too late is no way back', async () => {
+  await using server = await startRedis({ password: 'old' });
+  const passwords = ['old'];
+  const credentials = credentialsFrom(() => ({ password: passwords.at(-1) }), 5);
+  expect([patienceWith({ credentials }), patienceWith({})]).toEqual([150_000, 30_000]);
+  const refused = Promise.withResolvers<string>();
+  const worker = startWorker({ address: { ...server.address, credentials } }, freshKeys(), {
+    handler: never,
+    refusedMs: 300,
+    onRefused: refused.resolve,
+  });
+  await worker.ready();
+  const admin = server.client();
+  await admin.config('SET', 'requirepass', 'new');
+  await admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+  // a file that is replaced by a wrong one is no success
+  await eventually(() => expect(worker.log.map(({ event }) => event)).toContain('redis-failed'));
+  passwords.push('wrong');
+  expect(await refused.promise).toContain('refuses the user name or password');
+  passwords.push('new');
+  await expect(worker.ended).rejects.toThrow('refuses the user name or password');
+  expect(worker.epochs).toBe(1);
   await admin.config('SET', 'requirepass', 'old');
 });
 

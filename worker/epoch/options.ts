@@ -50,7 +50,7 @@ export interface WorkerOptions {
   readonly onReady?: () => void;
   /** Called when it is refused for good and is about to end. */
   readonly onRefused?: (why: string) => void;
-  /** How long it is refused before that, ms; 30 s by default. */
+  /** How long it is refused before that, ms; 30 s by default, 150 s with credentials in files. */
   readonly refusedMs?: number;
 }
 

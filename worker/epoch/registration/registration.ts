@@ -16,6 +16,7 @@
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../../queue/keys.ts';
 import {
+  isRenewed,
   readHolder,
   readWorkerRecords,
   type Holder,
@@ -118,8 +119,7 @@ export function createRegistration(options: RegistrationOptions): Registration {
         trying.catch(() => undefined);
         if (holder.epoch !== undefined) {
           pauseMs = NAMESAKE_PAUSE_MS;
-          if (before?.epoch === holder.epoch && before.beat !== holder.beat)
-            throw new NameTaken(id, (await readRecord(name)).address);
+          if (before && isRenewed(before, holder)) throw new NameTaken(id, (await readRecord(name)).address);
         }
         before = holder;
       } catch (error) {
