@@ -93,7 +93,10 @@ test('it reports what it would do, up and down, and touches neither Deployment, 
   expect(before).toMatchObject({ marks: 0, draining: [] });
   await throughout(1_500, async () => expect(await untouched()).toEqual(before));
 
-  await stage.redis.lpush(keys.queue, ...Array.from({ length: 5 }, (_, i) => `task ${i}`));
+  // the reason keeps the numbers of the moment at which the decision changed
+  await stage.redis.lpush(keys.queue, 'task 1', 'task 2', 'task 3');
+  await eventually(async () => expect(await stage.redis.hvals(keys.load)).toEqual(['1', '1', '1']), bounded);
+  await stage.redis.lpush(keys.queue, 'task 4', 'task 5');
   await says(5, /^3→5: 2 waiting, 3 in flight/);
   await throughout(1_000, async () => expect(await untouched()).toEqual(before));
   expect((await stage.world.objects.list(EVENTS, ref.namespace)).map(({ reason }) => reason)).not.toContain(
