@@ -54,7 +54,8 @@ export async function awaitReplicas(redis: Redis, durability: Durability, what: 
   const answer = within(timeoutMs + SLACK_MS, redis.wait(replicas, timeoutMs), 'WAIT');
   // a client of a cluster has the connection of its last command, and none before the first one is open
   const { stream } = redis as { readonly stream?: Redis['stream'] };
-  stream?.once('close', onClose);
+  // each push that waits listens, and there may be any number of them
+  stream?.setMaxListeners(0).once('close', onClose);
   if (!stream || stream.destroyed) onClose();
   let confirmed: number;
   try {

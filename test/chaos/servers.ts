@@ -6,6 +6,7 @@
  * takeover waits until it is in step.
  */
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Redis } from 'ioredis';
 import type { RedisAddress } from '../../queue/connection/connection.ts';
 import { startCluster } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
@@ -15,19 +16,28 @@ import type { Kind, Takeover } from './takeover-plan.ts';
 
 export interface Servers extends AsyncDisposable {
   readonly address: RedisAddress;
-  readonly all: readonly RedisServer[];
+  readonly all: readonly Node[];
   /** Resolves when the replica is the primary, and the old primary its replica and in step. */
   takeOver(takeover: Takeover): Promise<void>;
 }
 
+/** With one connection for whatever is asked and ordered of it: `client()` opens a new one at each call. */
+export interface Node extends RedisServer {
+  readonly admin: Redis;
+}
+
+const withAdmin = (server: RedisServer): Node =>
+  Object.assign(server, { admin: server.client({ retryStrategy: () => ADMIN_RETRY_MS }) });
+
 /** How a replica is made to take over, and how it is known that all who decide about it agree. */
 interface Rule {
-  order(replica: RedisServer): Promise<void>;
+  order(replica: Node): Promise<void>;
   /** `lost`: the old one, if it cannot be asked. */
-  agreed(primary: RedisServer, lost?: RedisServer): Promise<void>;
+  agreed(primary: Node, lost?: Node): Promise<void>;
 }
 
 const NAME = 'main';
+const ADMIN_RETRY_MS = 50;
 /** Longer than a busy machine makes a server look down, ms. */
 const DOWN_AFTER_MS = 5_000;
 /** More than an election that failed and is repeated takes. */
@@ -49,41 +59,42 @@ async function withSentinels(): Promise<Servers> {
     order: () => sentinels.failOver(),
     agreed: (primary) => eventually(() => sentinels.agreeOn(primary), PATIENCE),
   };
-  return serversOf([first, second], { sentinel: { name: NAME, nodes: sentinels.nodes } }, rule, stack.move());
+  return serversOf(
+    [first, second].map(withAdmin),
+    { sentinel: { name: NAME, nodes: sentinels.nodes } },
+    rule,
+    stack.move(),
+  );
 }
 
 async function inCluster(): Promise<Servers> {
   const cluster = await startCluster({ replicas: 1 });
+  const all = cluster.servers.map(withAdmin);
   const rule: Rule = {
     order: async (replica) => {
       // one that comes too early is given up by the replica
       await eventually(
         async () => {
           if ((await roleOf(replica)).role === 'master') return;
-          await replica.client().call('CLUSTER', 'FAILOVER');
+          await replica.admin.call('CLUSTER', 'FAILOVER');
           throw new Error('the replica has not taken over yet');
         },
         { ...PATIENCE, everyMs: 1_000 },
       );
     },
     agreed: async (primary, lost) => {
-      for (const server of cluster.servers.filter((one) => one !== lost))
+      for (const server of all.filter((one) => one !== lost))
         await eventually(async () => {
-          const nodes = String(await server.client().call('CLUSTER', 'NODES'));
+          const nodes = String(await server.admin.call('CLUSTER', 'NODES'));
           if (!new RegExp(String.raw`:${primary.port}@\S+ (myself,)?master `).test(nodes))
             throw new Error(`the node at ${server.port} does not know the new primary`);
         }, PATIENCE);
     },
   };
-  return serversOf(cluster.servers, cluster.address, rule, cluster);
+  return serversOf(all, cluster.address, rule, cluster);
 }
 
-function serversOf(
-  all: readonly RedisServer[],
-  address: RedisAddress,
-  rule: Rule,
-  owned: AsyncDisposable,
-): Servers {
+function serversOf(all: readonly Node[], address: RedisAddress, rule: Rule, owned: AsyncDisposable): Servers {
   return {
     address,
     all,
@@ -102,8 +113,8 @@ function serversOf(
 
 /** The primary is gone until all agree on its replica. */
 async function lose(
-  primary: RedisServer,
-  replica: RedisServer,
+  primary: Node,
+  replica: Node,
   takeover: Exclude<Takeover, { how: 'ordered' }>,
   rule: Rule,
 ): Promise<void> {
@@ -120,7 +131,7 @@ async function lose(
   if (takeover.how === 'behind') {
     replica.stop();
     // what waits in a connection would reach the replica all the same
-    await primary.client().call('CLIENT', 'KILL', 'TYPE', 'replica');
+    await primary.admin.call('CLIENT', 'KILL', 'TYPE', 'replica');
     await delay(takeover.lagMs);
     await primary.kill();
     replica.cont();
@@ -136,8 +147,8 @@ interface Role {
   readonly inStep: boolean;
 }
 
-async function roleOf(server: RedisServer): Promise<Role> {
-  const info = await server.client().info('replication');
+async function roleOf(server: Node): Promise<Role> {
+  const info = await server.admin.info('replication');
   const field = (name: string): string => new RegExp(`^${name}:(.*?)\r?$`, 'm').exec(info)?.[1] ?? '';
   return {
     role: field('role'),
@@ -147,7 +158,7 @@ async function roleOf(server: RedisServer): Promise<Role> {
 }
 
 /** A primary and its replica. */
-async function pairOf(all: readonly RedisServer[], which: number): Promise<[RedisServer, RedisServer]> {
+async function pairOf(all: readonly Node[], which: number): Promise<[Node, Node]> {
   const roles = await Promise.all(all.map(async (server) => ({ server, ...(await roleOf(server)) })));
   const primaries = roles.filter(({ role }) => role === 'master');
   const { server: primary } = primaries[Math.floor(which * primaries.length)] as (typeof roles)[number];
@@ -156,13 +167,13 @@ async function pairOf(all: readonly RedisServer[], which: number): Promise<[Redi
   return [primary, replica.server];
 }
 
-async function promoted(server: RedisServer): Promise<void> {
+async function promoted(server: Node): Promise<void> {
   await eventually(async () => {
     if ((await roleOf(server)).role !== 'master') throw new Error('the replica has not taken over yet');
   }, PATIENCE);
 }
 
-async function inStep(follower: RedisServer, primary: RedisServer): Promise<void> {
+async function inStep(follower: Node, primary: Node): Promise<void> {
   await eventually(async () => {
     const { role, masterPort, inStep: isInStep } = await roleOf(follower);
     if (role !== 'slave' || masterPort !== primary.port || !isInStep)

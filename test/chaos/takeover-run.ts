@@ -208,10 +208,7 @@ async function strike({ servers, fleet, controller }: Scene, fault: ServerFault)
       const server = servers.all[Math.floor(fault.which * servers.all.length)] as Servers['all'][number];
       const command = fault.kind === 'cut' ? ['CLIENT', 'KILL', 'TYPE', 'normal'] : ['SCRIPT', 'FLUSH'];
       // whether or not it is there
-      void server
-        .client()
-        .call(command[0] as string, ...command.slice(1))
-        .catch(() => undefined);
+      void server.admin.call(command[0] as string, ...command.slice(1)).catch(() => undefined);
       workers = 'all';
       break;
     }

@@ -55,6 +55,20 @@ test('enqueue returns when a replica has the task, and throws when none confirms
   expect(await replica.client().llen(keys.queue)).toBe(4);
 });
 
+test('any number of pushes may wait at a time, without a warning of Node', async () => {
+  const warnings: Error[] = [];
+  const onWarning = (warning: Error): void => void warnings.push(warning);
+  process.on('warning', onWarning);
+  try {
+    await using queue = openQueue({ redis: primary.address, ...freshKeys(), durability: patient });
+    await queue.enqueue('first');
+    await Promise.all(Array.from({ length: 12 }, (_, i) => queue.enqueue(`t${i}`)));
+  } finally {
+    process.off('warning', onWarning);
+  }
+  expect(warnings).toEqual([]);
+});
+
 test('a worker waits for replicas, reports if they do not confirm, and continues', async () => {
   const keys = freshKeys();
   const redis = primary.client();
