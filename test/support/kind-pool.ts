@@ -84,16 +84,21 @@ export function poolOf(release: Release, name: string) {
       const load = await redis.hgetall(`millrace:{${queue}}:load`);
       return Object.keys(load).filter((worker) => load[worker] !== '0');
     },
-    /** Waits for the result of each task, and holds them against what they must be. */
+    /** Waits for the result of each task, as long as there are more and more, and holds them against what they must be. */
     answers: async (tasks: readonly Task[], patience: Patience = {}): Promise<Answer[]> => {
-      await eventually(
-        async () => {
-          const [done, waiting] = [await redis.hlen(result), await redis.llen(queue)];
-          const missing = (await redis.hmget(result, ...tasks.map(({ id }) => id))).filter((a) => a === null);
-          expect(missing.length, `results missing (${done} there, ${waiting} tasks waiting)`).toBe(0);
-        },
-        { withinMs: 60_000, everyMs: 100, ...patience },
-      );
+      let left = tasks.length;
+      while (left > 0)
+        left = await eventually(
+          async () => {
+            const [done, waiting] = [await redis.hlen(result), await redis.llen(queue)];
+            const found = await redis.hmget(result, ...tasks.map(({ id }) => id));
+            const missing = found.filter((answer) => answer === null).length;
+            const text = `results missing (${done} there, ${waiting} tasks waiting)`;
+            expect(missing, text).toBeLessThan(left);
+            return missing;
+          },
+          { withinMs: 60_000, everyMs: 100, ...patience },
+        );
       const texts = await redis.hmget(result, ...tasks.map(({ id }) => id));
       const answers = texts.map((text): Answer => JSON.parse(text ?? 'null'));
       expect(answers.map(({ square }) => square)).toEqual(tasks.map(({ n }) => n * n));
