@@ -144,7 +144,7 @@ function keyBase(queue: string): string {
 }
 
 /** The part between the first `{` and the next `}`, as Redis Cluster reads it: none when that is empty. */
-function hashTag(key: string): string | undefined {
+export function hashTag(key: string): string | undefined {
   const open = key.indexOf('{');
   if (open < 0) return undefined;
   const close = key.indexOf('}', open + 1);

@@ -3,25 +3,28 @@
  * spread over the primaries of a Redis Cluster. Pure. A queue of one partition is an ordinary queue with plain names.
  */
 import { crc32 } from 'node:zlib';
-import { queueKeys, type QueueKeys } from './keys.ts';
+import { hashTag, queueKeys, type QueueKeys } from './keys.ts';
 
 /** More lists than this cost an idle worker and the controller more than they bring. */
 export const MAX_PARTITIONS = 256;
 
 /**
  * The keys of all partitions: `queue:{0}`, `queue:{1}`, … with `result:{0}`, `result:{1}`, …; the plain names if there is one partition.
- * Throws `RangeError` for a number that is none from 1 to `MAX_PARTITIONS`, and for names with a hash tag of their own.
+ * Throws `RangeError` for a number that is none from 1 to `MAX_PARTITIONS`, and for names with a `{`.
  */
 export function partitionKeys(queue: string, result: string, partitions: number): QueueKeys[] {
   if (!Number.isInteger(partitions) || partitions < 1 || partitions > MAX_PARTITIONS)
     throw new RangeError(`a queue has 1 to ${MAX_PARTITIONS} partitions: got ${partitions}`);
   if (partitions === 1) return [queueKeys(queue, result)];
-  for (const name of [queue, result])
-    if (/\{[^}]+\}/.test(name))
-      throw new RangeError(
-        `"${name}" has a hash tag, which puts all of it into one cluster slot: it cannot have partitions`,
-      );
+  for (const name of [queue, result]) if (name.includes('{')) throw new RangeError(whyNot(name));
   return Array.from({ length: partitions }, (_, i) => queueKeys(`${queue}:{${i}}`, `${result}:{${i}}`));
+}
+
+/** Of the first `{` of a name and the next `}`, Redis Cluster reads the tag: those of the partition's number must be the first. */
+function whyNot(name: string): string {
+  return hashTag(name) === undefined
+    ? `"${name}" has a "{", which takes the number of a partition out of its hash tag: it cannot have partitions`
+    : `"${name}" has a hash tag, which puts all of it into one cluster slot: it cannot have partitions`;
 }
 
 /**

@@ -127,8 +127,8 @@ export const bad: [what: string, change: Json, message: string][] = [
     'choose names for queue and result without braces',
   ],
   [
-    'results with a hash tag in partitions',
-    { result: 'a{b}c', partitions: 4 },
+    'results with a brace in partitions',
+    { result: 'a{b', partitions: 4 },
     'choose names for queue and result without braces',
   ],
   ['min above max', { minReplicas: 3, maxReplicas: 2 }, 'lower minReplicas or raise maxReplicas'],

@@ -36,6 +36,19 @@ describe('partitionKeys', () => {
     expect(() => partitionKeys('{eu}tiles', 'result', 2)).toThrow('"{eu}tiles" has a hash tag');
     expect(() => partitionKeys('tiles', '{eu}result', 2)).toThrow('"{eu}result" has a hash tag');
   });
+
+  test.each(['a{b', 'a{', '{}a', 'a{}'])('refuses %s: its number would not be the hash tag', (name) => {
+    expect(calculateSlot(`${name}:{0}`)).not.toBe(calculateSlot('0'));
+    expect(() => partitionKeys(name, 'result', 2)).toThrow(`"${name}" has a "{"`);
+    expect(() => partitionKeys('tiles', name, 2)).toThrow(`"${name}" has a "{"`);
+  });
+
+  test('a closing brace alone does no harm', () => {
+    const [first] = partitionKeys('a}b', 'c}', 2);
+    expect(first && [first.queue, first.result, first.delayed].map((key) => calculateSlot(key))).toEqual(
+      Array.from({ length: 3 }, () => calculateSlot('0')),
+    );
+  });
 });
 
 describe('several numbers of partitions', () => {

@@ -89,7 +89,7 @@ const beyond = new Set([
   'several queues in partitions',
   'a source in partitions',
   'a queue with a hash tag in partitions',
-  'results with a hash tag in partitions',
+  'results with a brace in partitions',
   'min above max',
   'min above the default of max',
   'a fallback above max',
