@@ -115,8 +115,8 @@ test('a mark is where the task is: none waits elsewhere for a later one of the s
   expect(await marks()).toEqual(expected(homeOf(own, 'y')));
 });
 
-test.each([
-  ['a number that is part of all others', '1', '{"id": 1}', (n: number) => `{"at":1,"id":1${n}}`],
+test.each<[what: string, id: string, task: string, other: (n: number) => string]>([
+  ['a number that is part of all others', '1', '{"id": 1}', (n) => `{"at":1,"id":1${n}}`],
   ['characters that another language escapes', 'caf\u00e9 a/b', String.raw`{"id":"caf\u00e9 a\/b"}`, String],
   ['quotes', 'say "x"', String.raw`{"x":{"id":2},"id":"say \"x\""}`, String],
   ['a name of the field that is escaped', 'x1', String.raw`{"\u0069d":"x1"}`, String],
@@ -125,7 +125,7 @@ test.each([
   const away = awayFrom(own, id);
   await redis.lpush(away.queue, ...Array.from({ length: 50 }, (_, n) => other(n)), task);
   expect(await own.queue.cancel(id)).toBe('marked');
-  expect(await redis.zrange(away.cancelled, 0, -1)).toEqual([id]);
+  expect(await redis.zrange(away.cancelled, '0', '-1')).toEqual([id]);
 });
 
 test('pause, resume and dead letters are those of all partitions', async () => {
