@@ -8,7 +8,7 @@ import { within } from '../connection/within.ts';
 import { queueKeys, type QueueKeys } from '../keys.ts';
 import { script } from '../scripts/scripts.ts';
 import { distribute, ITEMS, type Batch, type Kind } from './batch.ts';
-import { claim, closedMark, MoveTaken, release, type Claim } from './claim.ts';
+import { claim, closedMark, lossOf, release, type Claim } from './claim.ts';
 import { openSide, type Side, type SideName } from './side.ts';
 
 const LEASE_MS = 5_000;
@@ -169,7 +169,7 @@ async function putBack(
   const from = keys[batch?.kind ?? 'queue'];
   const reply = call(move, moving, from, history, pasts, process, batch?.number ?? '', ...arrived);
   const [status, back = 0] = (await source.ask(reply)) as number[];
-  if (status === 0) throw new MoveTaken(queue);
+  if (status === 0) throw await lossOf(source, keys);
   return back;
 }
 

@@ -6,7 +6,7 @@
 import type { QueueKeys } from '../keys.ts';
 import { script } from '../scripts/scripts.ts';
 import { distribute, ITEMS, type Batch, type Kind } from './batch.ts';
-import { MoveTaken, noteCaughtUp, type Claim } from './claim.ts';
+import { lossOf, noteCaughtUp, type Claim } from './claim.ts';
 import { clocksApart, type Side } from './side.ts';
 
 /** A batch ends with the task that reaches one of these. */
@@ -88,7 +88,7 @@ async function nextBatch(route: Route, kind: Kind, most = MOST_TASKS): Promise<B
     call(move, moving, keys[kind], history, pasts, process, leaseMs, route.arrived, kind, most, MOST_BYTES),
   );
   const [status, number, of, , , items] = reply as [number, Buffer, Buffer, number, number, Buffer[]];
-  if (status === 0) throw new MoveTaken(keys.queue);
+  if (status === 0) throw await lossOf(source, keys);
   if (number.length === 0) return undefined;
   return { number: number.toString(), kind: of.toString() as Kind, items };
 }

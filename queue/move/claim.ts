@@ -19,6 +19,23 @@ export class MoveTaken extends Error {
   }
 }
 
+/** The old place no longer knows the move: it went back in time, or `--abandon` has ended the move. */
+export class MoveForgotten extends Error {
+  override name = 'MoveForgotten';
+  constructor(queue: string) {
+    super(
+      `the source no longer has the record of this move of "${queue}": it has lost data, or the move was abandoned. What has arrived ` +
+        `stays in the destination: move the rest with --merge`,
+    );
+  }
+}
+
+/** Why a process that had claimed a queue has lost it. */
+export async function lossOf(source: Side, { queue, move }: QueueKeys): Promise<MoveTaken | MoveForgotten> {
+  const known = await source.ask(source.at(queue).hexists(move, 'id'));
+  return known === 1 ? new MoveTaken(queue) : new MoveForgotten(queue);
+}
+
 /** A move that was begun went to another place. */
 export class MovedElsewhere extends Error {
   override name = 'MovedElsewhere';
@@ -89,10 +106,10 @@ function described(names: string): string {
   return queues.length > 2 ? `${queues[0]} … ${queues.at(-1)} (${queues.length} lists)` : queues.join(', ');
 }
 
-/** Renews the lease. Throws `MoveTaken` if another process has taken over. */
+/** Renews the lease. Throws `MoveTaken` if another process has taken over, `MoveForgotten` if there is no record of the move. */
 export async function renew(source: Side, claimed: Claim): Promise<void> {
   const [status] = (await hold(source, claimed, 'renew')) as [number];
-  if (status === 0) throw new MoveTaken(claimed.keys.queue);
+  if (status === 0) throw await lossOf(source, claimed.keys);
 }
 
 /** The backlog is moved: what comes now is no older than what is pushed to the destination. */

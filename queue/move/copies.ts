@@ -1,5 +1,5 @@
 /**
- * Moves what has an id of its own, and may therefore be written twice: results, errors, cancel marks, times of expiry. Each page is
+ * Moves what has an id of its own, and may therefore be written twice: results, errors, times of expiry. Each page is
  * written to the new place, where what is there already wins, and then deleted in the old one if it is still the same.
  */
 import { createHash } from 'node:crypto';
@@ -73,29 +73,13 @@ function fingerprint(value: Buffer): string {
   return createHash('sha1').update(short).digest('hex').slice(0, 16);
 }
 
-/** Moves the marks of cancelled tasks. Workers of the new place are told that there are new ones. */
-export async function moveCancelMarks(route: Route): Promise<void> {
-  const { destination } = route;
-  await moveScores(
-    route,
-    'cancelled',
-    route.claim.keys.cancelled,
-    (id) => [id],
-    async (keys, entries) => {
-      const redis = destination.at(keys.queue);
-      await redis.zadd(keys.cancelled, 'NX', ...entries);
-      await redis.hincrby(keys.stats, 'marks', 1);
-    },
-  );
-}
-
 /** Moves the times at which results, errors and dead letters expire: see sweep.lua. */
 export async function moveExpiry(route: Route): Promise<void> {
   const { source, destination, claim } = route;
   const own = claim.keys.expiry;
   const apart = source.resultExpiry(claim.keys);
   for (const key of apart === own ? [own] : [own, apart])
-    await moveScores(route, key === own ? 'queue' : 'result', key, idOfExpiry, async (keys, entries) => {
+    await moveScores(route, key === own ? 'queue' : 'result', key, async (keys, entries) => {
       for (const ofResults of [true, false]) {
         const expiry = ofResults ? destination.resultExpiry(keys) : keys.expiry;
         const chosen = pairs(entries).filter(([, member]) => isOfResult(member) === ofResults);
@@ -121,12 +105,11 @@ function pairs(entries: readonly Buffer[]): [Buffer, Buffer][] {
   );
 }
 
-/** Moves a sorted set by time; `write` gets scores and members in turn. Members without an id go to all partitions. */
+/** Moves a sorted set of expiry times; `write` gets scores and members in turn. Members without an id go to all partitions. */
 async function moveScores(
   { source, destination, claim, to, aheadMs }: Route,
-  beside: 'cancelled' | 'queue' | 'result',
+  beside: 'queue' | 'result',
   key: string,
-  idOf: (member: Buffer) => Buffer[],
   write: (keys: QueueKeys, entries: Buffer[]) => Promise<void>,
 ): Promise<void> {
   const from = source.at(beside === 'result' ? claim.keys.result : claim.keys.queue);
@@ -138,7 +121,7 @@ async function moveScores(
     for (let i = 0; i < page.length; i += 2) {
       const [member, score] = page.slice(i, i + 2) as [Buffer, Buffer];
       members.push(member);
-      const [id] = idOf(member);
+      const [id] = idOfExpiry(member);
       const chosen = id === undefined ? shares : [shares[partitionOf(id, to.length)]];
       for (const share of chosen) share?.push(later(score, aheadMs), member);
     }

@@ -17,8 +17,18 @@ import type { RedisAddress } from '../connection/connection.ts';
 import type { QueueKeys } from '../keys.ts';
 import { reapExpired } from '../workers/reap.ts';
 import { catchUp, moveKind, openRoute, type Route } from './batches.ts';
-import { claim, endMove, markDestination, release, renew, type Claim } from './claim.ts';
-import { moveCancelMarks, moveExpiry, moveHash } from './copies.ts';
+import {
+  claim,
+  endMove,
+  markDestination,
+  MoveForgotten,
+  MoveTaken,
+  release,
+  renew,
+  type Claim,
+} from './claim.ts';
+import { copyCancelMarks, type CopiedMarks } from './cancel-marks.ts';
+import { moveExpiry, moveHash } from './copies.ts';
 import { copyPause, endPause, moveRecords, type Records } from './records.ts';
 import { MoveRefused, openSide, type Side, type SideName } from './side.ts';
 import { describeHoldings, survey, type Holdings } from './survey.ts';
@@ -106,7 +116,7 @@ const POLL_MS = 200;
 const AT_ONCE = 4;
 
 /**
- * Moves queues. Throws `MoveTaken` while another process does, `MovedElsewhere` if an earlier move was not finished and went to
+ * Moves queues. Throws `MoveTaken` while another process does, `MoveForgotten` if the old place has lost the record of it, `MovedElsewhere` if an earlier move was not finished and went to
  * another place, `SamePlace`, `DestinationInUse`, `MoveInterrupted` when `signal` aborted, `StillInFlight` after `waitMs`, and `MoveRefused` for an
  * error of a server. After any of these, the same call continues.
  */
@@ -176,7 +186,7 @@ async function claimAll(source: Side, destination: Side, options: MoveOptions): 
   const beat = interval(leaseMs / 3, () => {
     for (const { claimed } of plans)
       renew(source, claimed).catch((error: unknown) => {
-        if (error instanceof Error && error.name === 'MoveTaken') lost = error;
+        if (error instanceof MoveTaken || error instanceof MoveForgotten) lost = error;
       });
   });
   const end = async (): Promise<void> => {
@@ -253,8 +263,9 @@ async function checkEmpty(destination: Side, plans: readonly MovePlan[]): Promis
 /** One pass over all queues; throws `MoveInterrupted`. */
 async function moveAll(run: Run, signal: AbortSignal | undefined): Promise<void> {
   await each(run, async (route) => {
-    await moveTasks(run, route, signal);
+    const marks = await moveTasks(run, route, signal);
     await moveRest(run, route, signal);
+    await marks.settle();
   });
 }
 
@@ -268,17 +279,18 @@ async function each(run: Run, act: (route: Route) => Promise<void>): Promise<voi
   for (const one of ended) if (one.status === 'rejected') throw one.reason;
 }
 
-/** Tasks, and what must be there before them. */
-async function moveTasks(run: Run, route: Route, signal: AbortSignal | undefined): Promise<void> {
+/** Tasks, and what must be there before them. Resolves to cancel marks that are to be settled after that. */
+async function moveTasks(run: Run, route: Route, signal: AbortSignal | undefined): Promise<CopiedMarks> {
   run.guard();
   // once, as the new place may be resumed
   if (!route.caughtUp) await copyPause(route);
-  await moveCancelMarks(route);
+  const marks = await copyCancelMarks(route);
   for (const kind of ['suspects', 'queue'] as const) {
     await moveKind(route, kind, (of, count) => run.moved(NAMES[of], count), signal);
     check(signal);
   }
   await catchUp(route);
+  return marks;
 }
 
 const NAMES = {
@@ -319,7 +331,7 @@ async function settleDown(run: Run, signal: AbortSignal | undefined): Promise<vo
     onWaiting?.(held);
     check(signal);
     await sleep(POLL_MS, signal);
-    await each(run, (route) => moveTasks(run, route, signal));
+    await each(run, async (route) => (await moveTasks(run, route, signal)).settle());
   }
   await moveAll(run, signal);
 }

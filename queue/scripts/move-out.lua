@@ -72,9 +72,11 @@ local function collect(item)
   largest = math.max(largest, #item)
 end
 
--- The size of a task is known only when it is in hand: one first, then as many as fit if they are no larger than those.
+-- The size of a task is known only when it is in hand: one first, then as many as fit if they are no larger than those. A few at a
+-- time, as the next ones may be a million times as large.
+local MOST_AT_ONCE = 20
 local function how_many()
-  return math.max(1, math.min(4 * taken, 500, count - taken, math.floor(room / largest)))
+  return math.max(1, math.min(4 * taken, MOST_AT_ONCE, count - taken, math.floor(room / largest)))
 end
 
 if kind == 'stats' then

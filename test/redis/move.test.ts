@@ -4,6 +4,7 @@ import { moveQueues, type MoveOptions } from '../../queue/move/move.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { partitionKeys, partitionOf } from '../../queue/partitions.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
+import { startHandWorker } from '../support/turns.ts';
 
 const keys = queueKeys('tiles', 'result');
 const ids = (count: number, from = 0): string[] => Array.from({ length: count }, (_, i) => `t${from + i}`);
@@ -61,6 +62,33 @@ test('all that belongs to a queue is in its new place, and nothing is left', asy
   expect(await now.xrange(keys.timeline('shop/tiles'), '-', '+')).toEqual([['5-0', ['v', '1']]]);
   const names = [keys.arrivals, keys.move, keys.moving];
   expect(await now.exists(...names)).toBe(0);
+});
+
+test('the mark of a cancelled task that a worker of the old place holds stays until that has met it', async () => {
+  await using from = await startRedis();
+  await using to = await startRedis();
+  const [old, now] = [from.client(), to.client()];
+  await old.lpush(keys.queue, 'held');
+  const worker = await startHandWorker(old, keys);
+  const { tasks } = await worker.turn({ want: 1 });
+  await old.lpush(keys.queue, 'waits');
+  const due = Date.now() + 3_600_000;
+  await old.zadd(keys.cancelled, due, 'held', due, 'waits');
+  const marks = (): Promise<string[][]> =>
+    Promise.all([old, now].map((redis) => redis.zrange(keys.cancelled, '0', '-1')));
+  let met: Promise<string[][]> | undefined;
+  const meet = async (): Promise<string[][]> => {
+    const found = await marks();
+    await worker.turn({
+      settled: { cancelled: tasks.map(({ receipt }) => ({ receipt, id: 'held', header: '{}' })) },
+    });
+    return found;
+  };
+  await moveQueues({ ...between(from, to), onWaiting: () => void (met ??= meet()) });
+  expect(await met).toEqual([['held'], ['waits']]);
+  expect(await marks()).toEqual([[], ['waits']]);
+  expect(await now.lrange(keys.queue, 0, -1)).toEqual(['waits']);
+  expect(await now.hget(keys.stats, 'cancelled')).toBe('1');
 });
 
 test('tasks keep their order, and those that clients push to the new place meanwhile come after them', async () => {
@@ -145,6 +173,28 @@ test('a move that is interrupted or refused goes on later, to the same place onl
   expect(await moveQueues(between(from, to))).toMatchObject({ resumed: true });
   expect(await now.lrange(keys.queue, 0, -1)).toEqual(ids(5_000).toReversed());
   expect(await old.keys('*')).toEqual([]);
+});
+
+test('small tasks before large ones: a batch has no more than a few of those', async () => {
+  await using from = await startRedis();
+  await using to = await startRedis();
+  const large = 'x'.repeat(1 << 16);
+  await from.client().lpush(keys.queue, ...ids(500), ...ids(40).map((id) => `${id}${large}`));
+  const counts: number[] = [];
+  await moveQueues({ ...between(from, to), onMoved: (_what, count) => counts.push(count) });
+  expect(counts.reduce((sum, count) => sum + count, 0)).toBe(540);
+  // 1 MiB is sixteen of them, and the size of twenty is not known before they are taken
+  expect(counts[0]).toBeLessThanOrEqual(500 + 20);
+});
+
+test('a source that has lost the record of a move says so', async () => {
+  await using from = await startRedis();
+  await using to = await startRedis();
+  await from.client().lpush(keys.queue, ...ids(5_000));
+  const forget = (): void => void from.client().del(keys.move);
+  await expect(moveQueues({ ...between(from, to), onMoved: forget })).rejects.toThrow(
+    'the source no longer has the record of this move of "tiles"',
+  );
 });
 
 test('a second move of the same queue, a replica and a queue that is there already are refused', async () => {
