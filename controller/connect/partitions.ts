@@ -18,7 +18,7 @@ export interface Partitions {
   readonly workers: readonly number[];
   /** When tasks were last found in lists that workers had been told to leave, ms of the elapsed clock. */
   readonly returnedAt?: number | undefined;
-  /** When tasks were last found in lists that are not wanted any more, ms of the elapsed clock. */
+  /** When tasks were last found in lists that workers are to leave, or these were first read, ms of the elapsed clock. */
   readonly heldAt?: number | undefined;
 }
 
@@ -92,18 +92,26 @@ export function partitionsAfter(
     (number) => number !== wanted && !workers.includes(number) && workers.includes(wanted),
   );
   const since = cameBack ? now : returnedAt;
-  const held = busy.some((number) => number !== wanted) ? now : heldAt;
-  const waits = isWithin(RETURN_MS, since, now) || isWithin(EMPTY_MS, held, now);
-  const told = distinct(
-    waits ? [...busy, ...workers.filter((number) => served.includes(number))] : busy,
-    wanted,
-  );
+  // the first sample of lists to be left may have met them between two tasks
+  const isFirst = heldAt === undefined && left.length > 0 && workers.some((number) => number !== wanted);
+  const held = isFirst || busy.some((number) => number !== wanted) ? now : heldAt;
+  const mayHold = left.length > 0 && isWithin(EMPTY_MS, held, now);
+  const waits = isWithin(RETURN_MS, since, now) || mayHold;
+  // a larger number names their lists, too
+  const isServed = (number: number): boolean =>
+    served.includes(number) || (number > 1 && number < Math.max(...served));
+  const keeps = waits ? workers.filter(isServed) : [];
+  // each change replaces the pods: none for lists that are about to be left
+  const undecided =
+    mayHold && keeps.length > 0 && !workers.includes(wanted) && busy.every((number) => number === wanted);
+  const told = undecided ? keeps : distinct([...busy, ...keeps], wanted);
   const manned = among(left.filter((list) => list.workers > 0));
   return {
     served: distinct([...told, ...manned], wanted),
     workers: told,
     ...(since === undefined ? {} : { returnedAt: since }),
-    ...(held === undefined ? {} : { heldAt: held }),
+    // other lists may be left later
+    ...(held === undefined || told.every((number) => number === wanted) ? {} : { heldAt: held }),
   };
 }
 

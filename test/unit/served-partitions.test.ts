@@ -89,7 +89,30 @@ test.each<
   ],
 ])('%s', (_what, before, wanted, held, after) => {
   const asked = withWanted(before, wanted);
-  expect(partitionsAfter(asked, spec(wanted), lists(asked.served, held), 0)).toMatchObject(after);
+  const found = lists(asked.served, held);
+  const first = partitionsAfter(asked, spec(wanted), found, 0);
+  expect(partitionsAfter(first, spec(wanted), found, 3_000)).toMatchObject(after);
+});
+
+test('lists that are empty in the first sample are left three seconds later, those of another number too', () => {
+  const empty = (numbers: Partitions): ListSample[] =>
+    lists(numbers.served, { 'tiles:{3}': { workers: 1 }, 'tiles:{9}': { workers: 1 } });
+  const at = (before: Partitions, wanted: number, now: number): Partitions => {
+    const asked = withWanted(before, wanted);
+    return partitionsAfter(asked, spec(wanted), empty(asked), now);
+  };
+  const first = at({ served: [16], workers: [16] }, 4, 1_000);
+  // nor are pods replaced by ones that take from both
+  expect(first).toMatchObject({ served: [4, 16], workers: [16] });
+  expect(at(first, 4, 3_999)).toMatchObject({ workers: [16] });
+  const left = at(first, 4, 4_000);
+  expect(left).toMatchObject({ served: [4, 16], workers: [4] });
+  const again = at(left, 2, 90_000);
+  expect(again).toMatchObject({ workers: [4] });
+  expect(at(again, 2, 93_000)).toMatchObject({ workers: [2] });
+  // nothing is left, even if tasks came back lately
+  expect(at({ served: [4], workers: [4], returnedAt: 0, heldAt: 0 }, 16, 0)).toMatchObject({ workers: [16] });
+  expect(at({ served: [4], workers: [4] }, 16, 0)).toEqual({ served: [16], workers: [16] });
 });
 
 test('a list counts as empty after three seconds: a task may be on its way to a worker', () => {
