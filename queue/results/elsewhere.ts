@@ -31,15 +31,17 @@ export interface Elsewhere extends Disposable {
 
 export function createElsewhere(): Elsewhere {
   const waits = new Map<ElsewhereWait, { dueAt: number; pauseMs: number }>();
+  /** Servers that have not answered yet: the others are not kept waiting by one that is away. */
+  const reading = new Set<OtherHashes>();
   let timer: Timer | undefined;
   let ended = false;
 
   function schedule(): void {
     if (ended || timer || waits.size === 0) return;
-    timer = timeout(FIRST_MS, () => void look()).unref();
+    timer = timeout(FIRST_MS, look).unref();
   }
 
-  async function look(): Promise<void> {
+  function look(): void {
     const now = performance.now();
     const due: ElsewhereWait[] = [];
     for (const [wait, next] of waits) {
@@ -56,15 +58,15 @@ export function createElsewhere(): Elsewhere {
       due.flatMap((wait) => wait.hashes.map((hashes) => ({ wait, hashes }))),
       ({ hashes }) => hashes,
     );
-    // what fails is looked up again later
-    await Promise.allSettled(
-      Array.from(byPlace, ([hashes, asked]) =>
-        lookIn(
-          hashes,
-          asked.map(({ wait }) => wait),
-        ),
-      ),
-    );
+    for (const [hashes, asked] of byPlace) {
+      if (reading.has(hashes)) continue;
+      reading.add(hashes);
+      const waitsThere = asked.map(({ wait }) => wait);
+      void lookIn(hashes, waitsThere)
+        // it is looked up again later
+        .catch(() => undefined)
+        .finally(() => reading.delete(hashes));
+    }
     timer = undefined;
     schedule();
   }

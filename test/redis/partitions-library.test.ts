@@ -1,11 +1,14 @@
 /** The queue library over partitions: real Redis, real workers. */
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { openRedis } from '../../queue/connection/connection.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { partitionKeys, partitionOf } from '../../queue/partitions.ts';
 import { openQueue, type Queue } from '../../queue/queue.ts';
+import { createElsewhere, type OtherHashes } from '../../queue/results/elsewhere.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
+import { startTcpProxy } from '../support/tcpproxy.ts';
 import { freshKeys } from '../support/turns.ts';
 import { startWorker, type TestWorker } from '../support/workers.ts';
 
@@ -96,6 +99,26 @@ test('a task that a plain client has pushed elsewhere: result, failure, progress
   await ended.promise;
   await expect(own.queue.result('long')).rejects.toThrow('was cancelled');
   expect(await own.queue.cancel('good')).toBe('finished');
+});
+
+test('a partition whose server does not answer does not keep results of others from being found', async () => {
+  await using proxy = await startTcpProxy(Number(new URL(server.url).port));
+  const away = openRedis({ url: `redis://127.0.0.1:${proxy.port}` }, { onError: () => undefined });
+  using elsewhere = createElsewhere();
+  const keys = freshKeys();
+  const place = (client: Redis): OtherHashes => ({
+    values: { redis: client, key: keys.result },
+    errors: { redis: client, key: keys.errors },
+  });
+  await away.ping();
+  proxy.stall();
+  const hashes = [place(away), place(redis)];
+  for (const id of ['first', 'second']) {
+    await redis.hset(keys.result, id, `result of ${id}`);
+    const found = await new Promise((settle) => void elsewhere.add({ id, hashes, settle }));
+    expect(String(found)).toBe(`result of ${id}`);
+  }
+  away.disconnect();
 });
 
 test('a mark is where the task is: none waits elsewhere for a later one of the same id', async () => {
