@@ -44,7 +44,7 @@ export function createReplicationWait({
   now = () => performance.now(),
 }: ReplicationOptions): ReplicationWait {
   let missing = false;
-  /** Since when no replica has confirmed results on another server. */
+  /** Since when no replica has confirmed results on another server, of one primary. */
   let unconfirmedSince: number | undefined;
   /** Of those that the next turn settles. */
   let counted = 0;
@@ -86,7 +86,11 @@ export function createReplicationWait({
         unconfirmedSince = undefined;
       } catch (error) {
         // no turn of the queue detects that the server of the results is another one
-        if (mayBeElsewhere(error)) throw error;
+        if (mayBeElsewhere(error)) {
+          // one that has taken over has its own time to find replicas
+          unconfirmedSince = undefined;
+          throw error;
+        }
         if (isLate(error)) {
           unconfirmedSince ??= now();
           if (now() - unconfirmedSince < PATIENCE_MS)
