@@ -118,7 +118,7 @@ async function measure(
   const rounds: Rounds = new Map(entrants.map(({ contestant }) => [contestant.name, []]));
   let size = tasks;
   for (const { contestant, cpuMs } of entrants) {
-    await waitReady(contestant);
+    await waitReady(contestant, signal);
     signal.throwIfAborted();
     const { tasksPerSecond } = await drainRound({ cpuMs }, contestant, Math.min(tasks, WARM_UP_TASKS));
     size = Math.min(size, Math.round(tasksPerSecond * seconds));

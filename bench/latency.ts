@@ -37,10 +37,10 @@ export const latency: Bench = async (options) => {
   const server = stack.use(await startBenchRedis(options.progress));
   const ours = stack.use(millraceWorker(server, 1));
   const theirs = stack.use(bullmq(server, 1));
-  await waitReady(ours);
-  await waitReady(theirs);
+  await waitReady(ours, options.signal);
+  await waitReady(theirs, options.signal);
   const floor = stack.use(drainer(server, FLOOR, 'client-blocking.ts'));
-  await waitReady(floor);
+  await waitReady(floor, options.signal);
   const clients = [
     ...millraceClients(server, stack),
     ...(await bullmqClients(server, stack)),

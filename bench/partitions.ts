@@ -152,7 +152,7 @@ async function measure(
   const atRest = new Map<Entrant, number>();
   for (const one of entrants) {
     const { contestant, cpuMs } = one;
-    await waitReady(contestant);
+    await waitReady(contestant, signal);
     signal.throwIfAborted();
     const { tasksPerSecond } = await drainRound({ cpuMs }, contestant, Math.min(tasks, WARM_UP_TASKS));
     size = Math.min(size, Math.max(LEAST_TASKS, Math.round(tasksPerSecond * seconds)));

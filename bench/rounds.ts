@@ -20,12 +20,12 @@ export interface Drain {
 const POLL_MS = 5;
 const STUCK_TIMEOUT_MS = 30_000;
 
-/** Resolves when the contestant's process is ready. */
-export async function waitReady(contestant: Contestant): Promise<void> {
+/** Resolves when the contestant's process is ready; rejects when `signal` aborts. */
+export async function waitReady(contestant: Contestant, signal: AbortSignal): Promise<void> {
   for (let waited = 0; !(await contestant.ready()); waited += POLL_MS) {
     await contestant.child.expectAlive();
     if (waited > STUCK_TIMEOUT_MS) throw new Error(`${contestant.name} does not start`);
-    await delay(POLL_MS);
+    await delay(POLL_MS, undefined, { signal });
   }
 }
 

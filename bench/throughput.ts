@@ -64,7 +64,7 @@ async function measure(
   const sizes = new Map<string, number>();
   const most = options.tasks ?? MOST_TASKS;
   for (const contestant of contestants) {
-    await waitReady(contestant);
+    await waitReady(contestant, options.signal);
     options.signal.throwIfAborted();
     const { tasksPerSecond } = await drainRound(server, contestant, Math.min(most, WARM_UP_TASKS));
     const wanted = Math.round(tasksPerSecond * options.seconds);
