@@ -5,6 +5,7 @@ import { WrongKeyType } from '../../queue/pool/sample.ts';
 import type { PoolSample } from '../../queue/pool/pool-sample.ts';
 import { createAsk } from '../../queue/sources/ask.ts';
 import { adviseOnWorkers } from '../../queue/sources/checks/checks.ts';
+import { namesHere } from '../../queue/sources/checks/names.ts';
 import { readSource } from '../../queue/sources/read.ts';
 import { sourceOf } from '../../queue/sources/sources.ts';
 import { SourceTrouble, type Holding, type Source, type SourceWorkers } from '../../queue/sources/source.ts';
@@ -23,22 +24,56 @@ export async function checkSource(
     // the answers of workers that are asked are there after this
     const holding = await checkHolding(redis, source, sample);
     const advice = await adviseOnWorkers(spec, createAsk(redis), redis);
+    const missing = isNothing(sample) ? await explainMissing(redis, spec, names) : undefined;
     return [
-      ok(about, describe(sample)),
+      missing === undefined ? ok(about, describe(sample)) : warn(about, missing, EMPTY_OR_WRONG),
       ...holding,
       ...advice.map(({ note, todo }) => warn('workers', note, todo)),
     ];
   } catch (error) {
     if (error instanceof SourceTrouble)
-      return [fail(about, error.note + (await elsewhere(redis, error)), error.todo)];
+      return [fail(about, error.note + (await explainNotFound(redis, spec, error)), error.todo)];
     if (error instanceof WrongKeyType) return [fail(about, error.note, error.todo)];
     return [fail(about, (error as Error).message, 'correct spec.source, or the rights of this user')];
   }
 }
 
-/** Which databases have keys, where this one has none. */
-async function elsewhere(redis: Redis, { kind }: SourceTrouble): Promise<string> {
+const EMPTY_OR_WRONG =
+  'check the names of spec.source, and the database in the address of Redis; an empty queue of this library leaves no key, so all is well if it is empty';
+const MOST_NAMES = 5;
+
+/** What is there instead, if anything. */
+async function explainNotFound(redis: Redis, spec: SourceSpec, { kind }: SourceTrouble): Promise<string> {
   if (kind !== 'NotFound') return '';
+  const named = await namesHere(redis, spec);
+  return (named.length > 0 ? `; here are ${listNames(named)}` : '') + (await elsewhere(redis));
+}
+
+function isNothing({ waiting, inFlight, delayed, dead }: PoolSample): boolean {
+  return waiting + inFlight + delayed + dead === 0;
+}
+
+/** For libraries whose empty queues leave no key: whether something suggests that this name is wrong. */
+async function explainMissing(
+  redis: Redis,
+  spec: SourceSpec,
+  names: readonly string[],
+): Promise<string | undefined> {
+  const { arq, saq, list, taskiq, custom } = spec;
+  if (!arq && !saq && !list && !custom && (!taskiq || taskiq.group !== undefined)) return undefined;
+  const found = await namesHere(redis, spec);
+  const own = [...(arq?.queues ?? []), ...(saq?.queues ?? [])].map((name) => `"${name}"`);
+  if (own.some((name) => found.includes(name))) return undefined;
+  const others = found.length > 0 ? `; here are ${listNames(found)}` : await elsewhere(redis);
+  return others === '' ? undefined : `there is nothing of ${names.join(', ')} here${others}`;
+}
+
+function listNames(names: readonly string[]): string {
+  return [...names.slice(0, MOST_NAMES), ...(names.length > MOST_NAMES ? ['…'] : [])].join(', ');
+}
+
+/** Which databases have keys, where this one has none. */
+async function elsewhere(redis: Redis): Promise<string> {
   const text = await redis.info('keyspace').catch(() => '');
   const used = Array.from(text.matchAll(/^db(\d+):keys=(\d+)/gm), ([, db, keys]) => ({ db, keys }));
   const here = String(redis.options.db ?? 0);

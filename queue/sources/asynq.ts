@@ -10,7 +10,7 @@
  *   that was not read names no server that is known, so it may be anybody's.
  */
 import type { Ask } from './ask.ts';
-import { askDelayed, delayedIn, SECONDS } from './delayed.ts';
+import { askDelayed, delayedIn, dueAt, SECONDS } from './delayed.ts';
 import { count, counter, text, texts, waking } from './question.ts';
 import {
   SourceTrouble,
@@ -80,7 +80,7 @@ async function readQueue(ask: Ask, queue: string, horizonMs: number): Promise<So
     );
   const scheduled = delayedIn(answers, SECONDS);
   const { retries, retriesDue, retriesSoon, firstRetry } = answers;
-  const nextRetry = firstRetry === undefined ? Infinity : Math.floor(firstRetry / SECONDS.factor);
+  const nextRetry = firstRetry === undefined ? Infinity : dueAt(firstRetry, SECONDS);
   const nextDue = Math.min(scheduled.nextDue ?? Infinity, nextRetry);
   return {
     now,

@@ -8,16 +8,26 @@
  */
 import type { Redis } from 'ioredis';
 import { bindingsIn, type CeleryBinding, type Routed } from './celery-routes.ts';
-import { asBytes, asCount, asList, asText } from '../scripts/decode-reply.ts';
-import { readPickle } from './pickle.ts';
+import { asCount, asList } from '../scripts/decode-reply.ts';
+import {
+  answersIn,
+  channelOf,
+  envelope,
+  isItem,
+  LONGEST,
+  numberIn,
+  parseAnswer,
+  question,
+  type Item,
+} from './celery-questions.ts';
 import { script } from '../scripts/scripts.ts';
-
-type Inquiry = 'active' | 'active_queues';
 
 /** A task that a worker runs. */
 export interface CeleryTask extends Routed {
   /** Whether it was acknowledged, and so is not among the unacknowledged messages. */
   readonly acknowledged: boolean;
+  /** When it was begun, ms by its worker's clock, where the answer says so. */
+  readonly begunAt?: number;
 }
 
 /** The newest answer of each worker by its name, such as `celery@pod-1`, and when its question was asked. */
@@ -54,22 +64,12 @@ export interface CeleryControl {
   ) => Promise<void>;
 }
 
-/** Longest answer, bytes of base64: some 40 tasks. The rest of a longer one is taken to be like its beginning. */
-const LONGEST = 65_536;
 const TTL_S = 3_600;
-/** The first byte of an answer that is pickled. */
-const PICKLE = 0x80;
 const MOST_BINDINGS = 100;
 
 /** `keyPrefix`: Celery's `global_keyprefix`; `list`: of the answers, without it. */
 export function celeryControl(keyPrefix: string, list: string): CeleryControl {
-  const question = (method: Inquiry, args: object): string =>
-    envelope(method, args, {
-      ticket: `${method}:@now@`,
-      // no exchange: straight into the list
-      reply_to: { exchange: '', routing_key: list },
-    });
-  const questions = [question('active', { safe: true }), question('active_queues', {})];
+  const questions = [question('active', { safe: true }, list), question('active_queues', {}, list)];
   const call = (redis: Redis, leastMs: number, longest: number): Promise<unknown> =>
     script(redis, 'celery-ask')(
       `${keyPrefix}${list}`,
@@ -91,40 +91,15 @@ export function celeryControl(keyPrefix: string, list: string): CeleryControl {
   };
 }
 
-function channelOf({ options }: Redis, keyPrefix: string): string {
-  return `${keyPrefix}/${options.db ?? 0}.celery.pidbox`;
-}
-
-function envelope(method: string, args: object, more: object): string {
-  const body = { method, arguments: args, destination: null, pattern: null, matcher: null, ...more };
-  return JSON.stringify({
-    body: JSON.stringify(body),
-    'content-encoding': 'utf-8',
-    'content-type': 'application/json',
-    headers: { clock: 0, expires: 0 },
-    properties: {
-      delivery_mode: 1,
-      delivery_info: { exchange: 'celery.pidbox', routing_key: '' },
-      delivery_tag: 'millrace',
-      priority: 0,
-    },
-  });
-}
-
 function decode(reply: unknown): WorkerAnswers {
   const what = 'answers of Celery workers';
   const [now, asked, reached, listed] = asList(reply, what, 4);
-  const answers = asList(listed, what);
   const active = new Map<string, { at: number; answer: readonly CeleryTask[] }>();
   const queues = new Map<string, { at: number; answer: readonly string[] }>();
   const bindings = new Map<string, CeleryBinding>();
-  for (let i = 0; i + 2 < answers.length; i += 3) {
-    const [, inquiry, time] = /^(\w+):(\d+)$/.exec(asText(answers[i], what)) ?? [];
-    const body = Buffer.from(asBytes(answers[i + 1], what).toString('latin1'), 'base64');
-    const whole = asCount(answers[i + 2], what);
+  for (const { inquiry, at, body, whole } of answersIn(listed, what)) {
     const one = whole <= LONGEST ? readWhole(body) : readBeginning(body.toString(), inquiry, whole / LONGEST);
-    const at = Number(time);
-    if (!one || !(at > 0)) continue;
+    if (!one) continue;
     const { worker, items } = one;
     if (inquiry === 'active') keepNewest(active, worker, { at, answer: items.map(runningTask) });
     if (inquiry !== 'active_queues') continue;
@@ -139,31 +114,28 @@ function keepNewest<T extends { readonly at: number }>(newest: Map<string, T>, w
   if (one.at > (newest.get(worker)?.at ?? 0)) newest.set(worker, one);
 }
 
-type Item = Readonly<Record<string, unknown>>;
-
 interface Answer {
   readonly worker: string;
   /** Its running tasks, or the queues that it consumes. */
   readonly items: readonly Item[];
 }
 
-function runningTask({ acknowledged, delivery_info: info }: Item): CeleryTask {
+function runningTask({ acknowledged, delivery_info: info, time_start: begun }: Item): CeleryTask {
   const { routing_key: route, exchange } = (info ?? {}) as { routing_key?: unknown; exchange?: unknown };
   const textOf = (one: unknown): string => (typeof one === 'string' ? one : '');
-  return { exchange: textOf(exchange), route: textOf(route), acknowledged: acknowledged === true };
+  const begunS = numberIn(begun);
+  return {
+    exchange: textOf(exchange),
+    route: textOf(route),
+    acknowledged: acknowledged === true,
+    ...(begunS !== undefined && { begunAt: begunS * 1_000 }),
+  };
 }
 
 /** `undefined` for anything else, such as the error of a worker that cannot answer. */
 function readWhole(body: Buffer): Answer | undefined {
-  let parsed: unknown;
-  try {
-    // by the worker's `task_serializer`
-    parsed = body[0] === PICKLE ? readPickle(body) : JSON.parse(body.toString());
-  } catch {
-    return undefined;
-  }
-  const [entry] = Object.entries(parsed ?? {}) as [string, unknown][];
-  return entry && Array.isArray(entry[1]) ? { worker: entry[0], items: entry[1] as Item[] } : undefined;
+  const [worker, items] = parseAnswer(body) ?? [];
+  return worker !== undefined && Array.isArray(items) ? { worker, items: items.filter(isItem) } : undefined;
 }
 
 /** The tasks in the beginning of an answer that was cut, as often over as the whole is longer by `times`. */

@@ -20,7 +20,7 @@ export interface CeleryBinding extends Routed {
 export function bindingsIn(item: Readonly<Record<string, unknown>>): readonly CeleryBinding[] {
   const { name, exchange, routing_key: route, bindings } = item as ActiveQueue;
   const own = { exchange, routing_key: route };
-  const all = [own, ...(Array.isArray(bindings) ? bindings : [])];
+  const all = [own, ...(Array.isArray(bindings) ? bindings.filter((one: Bound | null) => one) : [])];
   return all.flatMap((one): CeleryBinding[] => {
     const { name: from, type } = one.exchange ?? {};
     if (typeof name !== 'string' || typeof from !== 'string' || typeof one.routing_key !== 'string')

@@ -2,12 +2,11 @@
 import type { Redis } from 'ioredis';
 import { sleep } from '../../runtime/timers.ts';
 import type { CeleryControl, WorkerAnswers } from './celery-control.ts';
+import { VISIBILITY_S } from './celery-settings.ts';
 import type { Concern, SourceWorkers, SourceWorker } from './source.ts';
 
 /** Pauses between reads while answers are missing, ms. */
 const ANSWER_WAITS_MS = [20, 40, 80, 160, 300, 400];
-/** Celery's default. */
-const VISIBILITY_S = 3_600;
 
 /**
  * Asks all workers, and waits up to a second for their answers. A silent one has no known host, and may hold a task. `oldest`:
@@ -34,7 +33,7 @@ export async function askWorkers(
   const concerns = [
     ...silentConcern(silent, first.reached),
     ...foreignQueueConcern(answers, queues),
-    ...redeliveryConcern(oldest),
+    ...redeliveryConcern(oldest, first.now),
   ];
   return { workers: [...workers, ...unanswered], unnamed: 0, concerns };
 }
@@ -67,8 +66,8 @@ function foreignQueueConcern(answers: WorkerAnswers, queues: readonly string[]):
   ];
 }
 
-function redeliveryConcern(oldest: number | undefined): Concern[] {
-  if (oldest === undefined || Date.now() / 1e3 - oldest < VISIBILITY_S) return [];
+function redeliveryConcern(oldest: number | undefined, now: number): Concern[] {
+  if (oldest === undefined || now / 1e3 - oldest < VISIBILITY_S) return [];
   return [
     {
       note: 'a message is unacknowledged for more than an hour, the default visibility timeout: its task runs a second time unless that is longer',

@@ -39,5 +39,15 @@ export function delayedIn(
   { delayed, due, dueSoon, lowest }: Answers<DelayedQuestions>,
   { factor }: ScoreUnit,
 ): { delayed: number; due: number; dueSoon: number; nextDue: number | undefined } {
-  return { delayed, due, dueSoon, nextDue: lowest === undefined ? undefined : Math.floor(lowest / factor) };
+  return { delayed, due, dueSoon, nextDue: lowest === undefined ? undefined : dueAt(lowest, { factor }) };
+}
+
+/** When a task with this score falls due, ms. Anybody may have written it: one out of range is never, or long ago. */
+export function dueAt(score: number, { factor }: ScoreUnit): number {
+  return Math.min(Math.max(0, Math.floor(score / factor)), Number.MAX_SAFE_INTEGER);
+}
+
+/** A score as Redis writes it. */
+export function scoreIn(text: string): number {
+  return Number(text.replace('inf', 'Infinity'));
 }

@@ -12,6 +12,7 @@ import { askDelayed, delayedIn, SECONDS } from './delayed.ts';
 import { count, existingKeys, fields, waking } from './question.ts';
 import {
   SourceTrouble,
+  type Concern,
   type Source,
   type SourceWorkers,
   type SourceCounts,
@@ -80,17 +81,37 @@ async function readWorkers(ask: Ask, prefix: string, queues: readonly string[]):
   );
   const keys = [...new Set(listening.flatMap(({ workers }) => workers))];
   const { answers: about } = await ask(
-    keys.map((key) => fields(key, 'hostname', 'ip_address', 'state', 'current_job')),
+    keys.map((key) => fields(key, 'hostname', 'ip_address', 'state', 'current_job', 'version')),
   );
   const workers = about.flatMap((one, i) => workerOf(keys[i]?.slice(`${prefix}:worker:`.length) ?? '', one));
   const held = listening.reduce((sum, { taken, running }) => sum + taken + running, 0);
   const named = workers.reduce((sum, { tasks }) => sum + tasks, 0);
-  return { workers, unnamed: Math.max(0, held - named) };
+  return { workers, unnamed: Math.max(0, held - named), concerns: versionConcern(about) };
+}
+
+/** About a version that may have its running jobs in other keys. A worker says which it is since RQ 1.4. */
+function versionConcern(about: readonly (readonly (string | undefined)[])[]): Concern[] {
+  const other = about.map(([, , , , version = '']) => version.slice(0, 40)).find(isOther);
+  if (other === undefined) return [];
+  return [
+    {
+      note: `a worker of RQ ${other} is here, and the layouts of RQ up to 3 are known`,
+      todo: 'its pod is held, as it may run a job that no key shows: use one of these, or source.custom',
+      holds: true,
+    },
+  ];
+}
+
+function isOther(version: string): boolean {
+  return version !== '' && !/^[0-3]\./.test(version);
 }
 
 /** None for one that was killed: its name stays, and its hash is gone. */
-function workerOf(id: string, [host, address, state, job]: readonly (string | undefined)[]): SourceWorker[] {
+function workerOf(
+  id: string,
+  [host, address, state, job, version = '']: readonly (string | undefined)[],
+): SourceWorker[] {
   if (state === undefined) return [];
   const hosts = [host, address].filter((one) => one !== undefined && one !== '') as string[];
-  return [{ id, hosts, tasks: state === 'busy' || job !== undefined ? 1 : 0 }];
+  return [{ id, hosts, tasks: state === 'busy' || job !== undefined || isOther(version) ? 1 : 0 }];
 }

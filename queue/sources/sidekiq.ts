@@ -9,7 +9,7 @@
  */
 import type { Redis } from 'ioredis';
 import type { Answers, Ask } from './ask.ts';
-import { SECONDS } from './delayed.ts';
+import { dueAt, scoreIn, SECONDS } from './delayed.ts';
 import { count, counter, texts, waking, type Moment, type Question } from './question.ts';
 import { LONGEST_BEAT_MS, readProcesses, workerOf } from './sidekiq-processes.ts';
 import { SourceTrouble, type Source, type SourceCounts, type SourceWorker } from './source.ts';
@@ -146,7 +146,7 @@ function jobsOf(
   horizonMs: number,
 ): Jobs {
   const jobs = first.flatMap((job, i) =>
-    i % 2 === 0 ? [{ at: Number(first[i + 1]) * 1_000, ours: isOf(job, queues) }] : [],
+    i % 2 === 0 ? [{ at: dueAt(scoreIn(first[i + 1] ?? ''), SECONDS), ours: isOf(job, queues) }] : [],
   );
   const ours = jobs.filter((job) => job.ours);
   const share = jobs.length === 0 ? 1 : ours.length / jobs.length;
@@ -161,7 +161,7 @@ function jobsOf(
     // a process moves all that is due, and shows with it whose the rest was
     due: estimate(due, 1, (at) => at <= now),
     dueSoon: estimate(dueSoon, 0, (at) => at > now && at <= now + horizonMs),
-    nextDue: nextDue === undefined ? undefined : Math.floor(nextDue),
+    nextDue,
   };
 }
 

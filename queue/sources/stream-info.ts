@@ -80,6 +80,8 @@ export interface PendingEntry {
   readonly consumer: string;
   /** Since it was last delivered. */
   readonly idleMs: number;
+  /** How many times it was delivered, claims included. */
+  readonly deliveries: number;
 }
 
 /** Entries that were delivered at least `idleMs` ago and are not acknowledged, oldest id first, `most` at most. */
@@ -92,8 +94,13 @@ export function pendingFor(
   const what = `XPENDING ${key}`;
   return question('XPENDING', key, [group, 'IDLE', idleMs, '-', '+', most], (reply) =>
     asList(reply, what).map((one) => {
-      const [id, consumer, idle] = asList(one, what);
-      return { id: asText(id, what), consumer: asText(consumer, what), idleMs: asCount(idle, what) };
+      const [id, consumer, idle, deliveries] = asList(one, what, 4);
+      return {
+        id: asText(id, what),
+        consumer: asText(consumer, what),
+        idleMs: asCount(idle, what),
+        deliveries: asCount(deliveries, what),
+      };
     }),
   );
 }

@@ -1,7 +1,9 @@
 /** States of other libraries' keys that their own workers seldom leave: names of workers that are gone, odd names of queues. */
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
+import type { PoolSample } from '../../queue/pool/pool-sample.ts';
 import { createAsk } from '../../queue/sources/ask.ts';
+import { readSource } from '../../queue/sources/read.ts';
 import { listSourceWorkers } from '../../queue/sources/list-workers.ts';
 import type { SourceCounts, SourceWorkers } from '../../queue/sources/source.ts';
 import { sourceOf, type SourceSettings } from '../../queue/sources/sources.ts';
@@ -179,4 +181,35 @@ test('Sidekiq: a user without SORT_RO reads the processes one by one', async () 
   const { read } = sourceOf({ sidekiq: { queues: ['mail'] } });
   const counts = await read(createAsk(older), 0, older, () => undefined);
   expect(counts.reduce((sum, { inHand }) => sum + inHand, 0)).toBe(3);
+});
+
+const known = async (): Promise<void> => {
+  await redis.sadd('rq:queues', 'rq:queue:mail');
+  await redis.sadd('asynq:queues', 'mail');
+  await redis.sadd('queues', 'mail');
+  await redis.hset('bull:mail:meta', 'version', 'bullmq:6.7.0');
+};
+
+test.each<[string, SourceSettings]>([
+  ['rq:scheduled:mail', { rq: { queues: ['mail'] } }],
+  ['asynq:{mail}:scheduled', { asynq: { queues: ['mail'] } }],
+  ['asynq:{mail}:retry', { asynq: { queues: ['mail'] } }],
+  ['schedule', { sidekiq: { queues: ['mail'] } }],
+  ['retry', { sidekiq: { queues: ['mail'] } }],
+  ['bull:mail:delayed', { bullmq: { queues: ['mail'], prefix: 'bull' } }],
+  ['saq:mail:incomplete', { saq: { queues: ['mail'] } }],
+  ['arq:queue', { arq: { queues: ['arq:queue'] } }],
+])('a task in %s that is due never, or since ever', async (key, settings) => {
+  await known();
+  const found = async (): Promise<PoolSample> => (await readSource(redis, sourceOf(settings), 0)).sample;
+  await redis.zadd(key, 'inf', 'never');
+  const { nextDue, due, delayed } = await found();
+  expect({ due, delayed }).toEqual({ due: 0, delayed: 1 });
+  // as a time that a timer can wait for
+  expect(nextDue).toBeGreaterThan(Date.now());
+  expect(Number.isSafeInteger(nextDue)).toBe(true);
+  await redis.zadd(key, '1', 'long ago');
+  const later = await found();
+  // arq takes from the set by time
+  expect(later.due + later.waiting).toBe(1);
 });

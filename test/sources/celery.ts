@@ -22,6 +22,8 @@ export interface CeleryOptions {
   /** The transport options `sep` and `priority_steps`. */
   readonly separator?: string;
   readonly steps?: readonly number[];
+  /** The transport option `visibility_timeout`, s. */
+  readonly visibilityS?: number;
   /** Of tasks, and so of the answers of workers. */
   readonly serializer?: 'pickle';
   /** Queues are bound to exchanges of other names, by keys of their own. */
@@ -63,6 +65,7 @@ export async function openCelery(
     keyPrefix = '',
     separator,
     steps,
+    visibilityS,
     serializer,
     db = 0,
     ownKeys = false,
@@ -77,7 +80,12 @@ export async function openCelery(
     PYTHONPATH: folder,
     ACKS_LATE: acksLate ? '1' : '',
     // what is not set is left out
-    TRANSPORT: JSON.stringify({ global_keyprefix: keyPrefix, sep: separator, priority_steps: steps }),
+    TRANSPORT: JSON.stringify({
+      global_keyprefix: keyPrefix,
+      sep: separator,
+      priority_steps: steps,
+      visibility_timeout: visibilityS,
+    }),
     SERIALIZER: serializer ?? 'json',
     // a test may be root, as whom a worker does not read pickle by itself
     ...(serializer && { C_FORCE_ROOT: '1' }),

@@ -3,11 +3,12 @@ import type { Redis } from 'ioredis';
 import { expect, test } from 'vitest';
 import { checkSource } from '../../cli/doctor/source.ts';
 import { eventually } from '../support/eventually.ts';
+import { startRedis } from '../support/redis.ts';
 import { arqCase } from './arq.ts';
 import { asynqCase } from './asynq.ts';
 import { bullMqCases } from './bullmq.ts';
 import { openScene } from './cases.ts';
-import { celeryCases } from './celery.ts';
+import { celeryCases, openCelery } from './celery.ts';
 import { dramatiqCase } from './dramatiq.ts';
 import type { LibraryCase } from './library.ts';
 import { rqCase } from './rq.ts';
@@ -152,6 +153,25 @@ test('RQ: scheduled jobs are due, and no worker has a scheduler', async () => {
       '1 task scheduled in "mail" is due, and no worker there has a scheduler',
     ]),
   );
+});
+
+test('Celery: tasks that outlast the visibility timeout of the workers', async () => {
+  await using server = await startRedis();
+  await using celery = await openCelery(server, { acksLate: true, visibilityS: 1 });
+  const redis = server.client();
+  const { settings } = celeryCases[0] ?? {};
+  await celery.work('pod-1');
+  await celery.push(1, 3_600_000);
+  await celery.send(1);
+  const shown = 'the visibility timeout of celery@pod-1 is 1 s, and a';
+  await eventually(async () => {
+    const found = await warnings(redis, settings ?? {});
+    for (const note of [
+      'message is unacknowledged for \\d+ s: its task runs a second time',
+      'task .* is due in 3\\d\\d\\d s',
+    ])
+      expect(found).toContainEqual(expect.stringMatching(`^${shown} ${note}`));
+  });
 });
 
 test('a database that is empty: the others are named', async () => {

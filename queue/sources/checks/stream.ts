@@ -1,39 +1,91 @@
-/** A consumer group: streams that nobody reads, and entries that are pending for long. */
+/** A consumer group: streams that nobody reads, entries that are pending for long, and entries that are given to one reader after another. */
+import { parseDuration } from '../../../runtime/duration.ts';
 import type { Ask } from '../ask.ts';
 import { readConsumers, readStream, type StreamSettings } from '../stream.ts';
-import { pendingFor, type PendingEntry } from '../stream-info.ts';
+import { pendingFor, type ConsumerInfo, type PendingEntry } from '../stream-info.ts';
 import { adviseUnserved, type SourceAdvice } from './advice.ts';
 
 /** Readers claim the entries of others after minutes, as a rule. */
 const LONG_MS = 300_000;
 const MOST_ENTRIES = 100;
 
-export async function checkStream({ keys, group }: StreamSettings, ask: Ask): Promise<SourceAdvice[]> {
+interface Read {
+  readonly queue: string;
+  readonly work: number;
+  /** Consumers on record, which no reader leaves by itself. */
+  readonly consumers: readonly ConsumerInfo[];
+  readonly late: readonly PendingEntry[];
+  /** The oldest that are pending. */
+  readonly pending: readonly PendingEntry[];
+}
+
+export async function checkStream(
+  { keys, group, longestTask }: StreamSettings,
+  ask: Ask,
+): Promise<SourceAdvice[]> {
   const found = await Promise.all(
-    keys.map(async (key) => {
+    keys.map(async (key): Promise<Read> => {
       const [{ waiting }, { consumers }, { answers }] = await Promise.all([
         readStream(ask, key, group),
         readConsumers(ask, key, group),
-        ask({ late: pendingFor(key, group, LONG_MS, MOST_ENTRIES) }),
+        ask({
+          late: pendingFor(key, group, LONG_MS, MOST_ENTRIES),
+          pending: pendingFor(key, group, 0, MOST_ENTRIES),
+        }),
       ]);
-      return { queue: key, work: waiting, workers: consumers.length, late: answers.late };
+      return { queue: key, work: waiting, consumers, ...answers };
     }),
   );
-  return [...adviseUnserved(found), ...found.flatMap(({ queue, late }) => adviseLate(queue, late))];
+  const served = found.map(({ queue, work, consumers }) => ({ queue, work, workers: consumers.length }));
+  const longestMs = Math.max(LONG_MS, longestTask === undefined ? 0 : parseDuration(longestTask));
+  return [
+    ...adviseUnserved(served),
+    ...found.flatMap((one) => adviseUnread(one, group, longestMs)),
+    ...found.flatMap(({ queue, late }) => adviseLate(queue, late)),
+    ...found.flatMap(({ queue, pending }) => adviseRepeated(queue, pending)),
+  ];
+}
+
+/** Where there are readers, by their names, and none of them has asked for anything for long. */
+function adviseUnread({ queue, work, consumers }: Read, group: string, longMs: number): SourceAdvice[] {
+  const [last] = consumers.toSorted((a, b) => a.idleMs - b.idleMs);
+  if (work === 0 || !last || last.idleMs < longMs) return [];
+  return [
+    {
+      note: `no worker takes from the stream "${queue}", where ${work} entries wait: of the group "${group}", the last consumer to ask for one was ${last.name}, ${ago(last.idleMs)} ago`,
+      todo: 'see whether the readers run, or are busy for that long, and whether they read this group; a consumer that is gone stays on record until XGROUP DELCONSUMER',
+    },
+  ];
 }
 
 function adviseLate(queue: string, late: readonly PendingEntry[]): SourceAdvice[] {
   const [first] = late.toSorted((a, b) => b.idleMs - a.idleMs);
   if (!first) return [];
-  const count = late.length < MOST_ENTRIES ? String(late.length) : `${MOST_ENTRIES} or more`;
   return [
     {
-      note: `${count} entries of "${queue}" are pending for more than 5 min, one for ${minutes(first.idleMs)} (${first.id}, given to ${first.consumer}): their consumers are gone, or their tasks take that long`,
+      note: `${countOf(late)} entries of "${queue}" are pending for more than 5 min, one for ${ago(first.idleMs)} (${first.id}, given to ${first.consumer}): their consumers are gone, or their tasks take that long`,
       todo: 'let the readers claim them (XAUTOCLAIM), with a min-idle-time above the longest task: a shorter one runs tasks twice',
     },
   ];
 }
 
-function minutes(ms: number): string {
+/** An entry that was claimed is run by a second reader, whether the first one is gone or not. */
+function adviseRepeated(queue: string, pending: readonly PendingEntry[]): SourceAdvice[] {
+  const repeated = pending.filter(({ deliveries }) => deliveries > 1);
+  const [first] = repeated.toSorted((a, b) => b.deliveries - a.deliveries);
+  if (!first) return [];
+  return [
+    {
+      note: `${countOf(repeated)} entries of "${queue}" were delivered more than once, one ${first.deliveries} times (${first.id}, now with ${first.consumer}): their tasks take longer than the time after which readers claim entries of others, or their readers died`,
+      todo: 'set the min-idle-time of XAUTOCLAIM (idle_timeout of taskiq) above the longest task, or it runs twice',
+    },
+  ];
+}
+
+function countOf(entries: readonly PendingEntry[]): string {
+  return entries.length < MOST_ENTRIES ? String(entries.length) : `${MOST_ENTRIES} or more`;
+}
+
+function ago(ms: number): string {
   return ms < 7_200_000 ? `${Math.round(ms / 60_000)} min` : `${Math.round(ms / 3_600_000)} h`;
 }

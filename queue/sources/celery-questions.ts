@@ -1,0 +1,88 @@
+/**
+ * Questions to Celery's workers by its remote control, and the answers that they have pushed to a list of ours: JSON, or pickled where the
+ * worker's tasks are.
+ */
+import type { Redis } from 'ioredis';
+import { asBytes, asCount, asList, asText } from '../scripts/decode-reply.ts';
+import { readPickle } from './pickle.ts';
+
+type Inquiry = 'active' | 'active_queues' | 'conf';
+
+/** Longest answer, bytes of base64: some 40 tasks. The rest of a longer one is taken to be like its beginning. */
+export const LONGEST = 65_536;
+/** The first byte of an answer that is pickled. */
+const PICKLE = 0x80;
+
+export type Item = Readonly<Record<string, unknown>>;
+
+export function isItem(value: unknown): value is Item {
+  return typeof value === 'object' && value !== null;
+}
+
+/** `answers`: the list that they are pushed to. */
+export function question(method: Inquiry, args: object, answers: string): string {
+  return envelope(method, args, {
+    ticket: `${method}:@now@`,
+    // no exchange: straight into the list
+    reply_to: { exchange: '', routing_key: answers },
+  });
+}
+
+export function channelOf({ options }: Redis, keyPrefix: string): string {
+  return `${keyPrefix}/${options.db ?? 0}.celery.pidbox`;
+}
+
+export function envelope(method: string, args: object, more: object): string {
+  const body = { method, arguments: args, destination: null, pattern: null, matcher: null, ...more };
+  return JSON.stringify({
+    body: JSON.stringify(body),
+    'content-encoding': 'utf-8',
+    'content-type': 'application/json',
+    headers: { clock: 0, expires: 0 },
+    properties: {
+      delivery_mode: 1,
+      delivery_info: { exchange: 'celery.pidbox', routing_key: '' },
+      delivery_tag: 'millrace',
+      priority: 0,
+    },
+  });
+}
+
+export interface RawAnswer {
+  readonly inquiry: string | undefined;
+  /** When it was asked. */
+  readonly at: number;
+  readonly body: Buffer;
+  /** Bytes of the whole answer, of which `body` may be the beginning. */
+  readonly whole: number;
+}
+
+/** The answers, with what was asked, when, and how much of each there is. */
+export function answersIn(listed: unknown, what: string): readonly RawAnswer[] {
+  const answers = asList(listed, what);
+  return answers.flatMap((_, i): RawAnswer[] => {
+    if (i % 3 !== 0 || i + 2 >= answers.length) return [];
+    const [, inquiry, time] = /^(\w+):(\d+)$/.exec(asText(answers[i], what)) ?? [];
+    const at = Number(time);
+    if (!(at > 0)) return [];
+    const body = Buffer.from(asBytes(answers[i + 1], what).toString('latin1'), 'base64');
+    return [{ inquiry, at, body, whole: asCount(answers[i + 2], what) }];
+  });
+}
+
+/** A worker's name and its answer. */
+export function parseAnswer(body: Buffer): readonly [string, unknown] | undefined {
+  let parsed: unknown;
+  try {
+    // by the worker's `task_serializer`
+    parsed = body[0] === PICKLE ? readPickle(body) : JSON.parse(body.toString());
+  } catch {
+    return undefined;
+  }
+  const [entry] = Object.entries(parsed ?? {}) as [string, unknown][];
+  return entry;
+}
+
+export function numberIn(value: unknown): number | undefined {
+  return typeof value === 'number' && value > 0 ? value : undefined;
+}
