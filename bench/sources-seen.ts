@@ -120,18 +120,19 @@ interface Keda {
 
 /** The trigger that somebody with this library has. */
 function kedaOf(settings: SourceSettings): Keda {
-  if (settings.stream) {
-    const [[key = ''], group] = [settings.stream.keys, settings.stream.group];
+  const { stream, taskiq } = settings;
+  const [[key = ''] = [], group] = [stream?.keys ?? taskiq?.queues, stream?.group ?? taskiq?.group];
+  if (group !== undefined) {
     return { words: 'KEDA: PENDING / LENGTH / LAG', read: (redis) => readStream(redis, key, group) };
   }
-  const key = listOf(settings);
+  const list = listOf(settings);
   return {
-    words: `KEDA: ${settings.arq ? 'ZCARD' : 'LLEN'} ${key}`,
-    read: async (redis) => String(settings.arq ? await redis.zcard(key) : await redis.llen(key)),
+    words: `KEDA: ${settings.arq ? 'ZCARD' : 'LLEN'} ${list}`,
+    read: async (redis) => String(settings.arq ? await redis.zcard(list) : await redis.llen(list)),
   };
 }
 
-function listOf({ asynq, bullmq, celery, rq, saq, sidekiq, arq, dramatiq }: SourceSettings): string {
+function listOf({ asynq, bullmq, celery, rq, saq, sidekiq, arq, dramatiq, taskiq }: SourceSettings): string {
   if (asynq) return `asynq:{${asynq.queues[0]}}:pending`;
   if (bullmq) return `${bullmq.prefix}:${bullmq.queues[0]}:wait`;
   if (celery) return celery.queues[0] ?? '';
@@ -140,6 +141,7 @@ function listOf({ asynq, bullmq, celery, rq, saq, sidekiq, arq, dramatiq }: Sour
   if (sidekiq) return `queue:${sidekiq.queues[0]}`;
   if (arq) return arq.queues[0] ?? '';
   if (dramatiq) return `dramatiq:${dramatiq.queues[0]}`;
+  if (taskiq) return taskiq.queues[0] ?? '';
   return 'jobs';
 }
 

@@ -64,7 +64,9 @@ async function readQueue(ask: Ask, base: string, queue: string, horizonMs: numbe
   checkLayout(base, queue, answers);
   const waiting = answers.wait + answers.parked + answers.prioritized;
   const delayed = delayedIn(answers, SCORE);
-  const free = Math.max(0, (Number(limit) || Infinity) - answers.active);
+  const most = Number(limit ?? Infinity);
+  // 0 is a limit as well, with which nothing runs
+  const free = Math.max(0, (Number.isNaN(most) ? Infinity : most) - answers.active);
   return {
     now,
     waiting,

@@ -213,3 +213,15 @@ test.each<[string, SourceSettings]>([
   // arq takes from the set by time
   expect(later.due + later.waiting).toBe(1);
 });
+
+test.each([
+  ['0', 0],
+  ['2', 2],
+  ['-1', 0],
+  ['many', 3],
+])('BullMQ: with a limit of %s on running jobs, %i of 3 could run', async (limit, runnable) => {
+  await redis.hset('bull:mail:meta', { version: 'bullmq:6.7.0', concurrency: limit });
+  await redis.lpush('bull:mail:wait', 1, 2, 3);
+  const { sample } = await readSource(redis, sourceOf({ bullmq: { queues: ['mail'], prefix: 'bull' } }), 0);
+  expect(sample).toMatchObject({ waiting: 3, runnable: { waiting: runnable } });
+});
