@@ -2,8 +2,9 @@
  * What real sentinels do to a busy queue, with plain clients and our workers: a planned failover, a frozen primary that comes back, a
  * split in which both primaries take writes, a primary that is back with older data before anyone noticed.
  *
- * A client pushes with LPUSH and asks with WAIT whether the replica has it. What the replica had confirmed is done in the end; the
- * rest is done or was forgotten by Redis. Each result belongs to its task, and nothing is left in flight.
+ * A client pushes with LPUSH and asks with WAIT whether the replica has it, and another one reads results with HGET. What the replica had
+ * confirmed is done in the end; the rest is done or was forgotten by Redis. Each result belongs to its task, also each that was read
+ * meanwhile, and nothing is left in flight.
  */
 import { expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
@@ -78,6 +79,46 @@ function startLoad(address: RedisAddress, { queue }: QueueKeys): Load {
   };
 }
 
+interface Reader {
+  /** Results that it read, by id. */
+  readonly read: ReadonlyMap<string, string>;
+  stop(): Promise<void>;
+}
+
+/** A plain client that looks at the results of the newest tasks, again and again, at whichever server it is connected to. */
+function startReader(address: RedisAddress, { result }: QueueKeys, { acknowledged }: Load): Reader {
+  const redis = openRedis(address);
+  const read = new Map<string, string>();
+  let over = false;
+  const ended = (async () => {
+    while (!over) {
+      const newest = acknowledged.slice(-20);
+      try {
+        const values = await within(1_000, Promise.all(newest.map((id) => redis.hget(result, id))), 'HGET');
+        for (const [i, id] of newest.entries()) {
+          const value = values[i];
+          // what is wrong once is wrong
+          if (typeof value === 'string' && (read.get(id) ?? resultOf(id)) === resultOf(id))
+            read.set(id, value);
+        }
+      } catch {
+        // asked again in a moment
+      }
+      await new Promise((resolve) => void setTimeout(resolve, 50));
+    }
+  })();
+  return {
+    read,
+    stop: async () => {
+      over = true;
+      await ended;
+      await closeRedis(redis);
+    },
+  };
+}
+
+const resultOf = (id: string): string => `did ${id}`;
+
 async function letIn(server: RedisServer): Promise<void> {
   await server.client().call('ACL', 'SETUSER', GUARDS.name, 'on', `>${GUARDS.password}`, '~*', '&*', '+@all');
 }
@@ -117,12 +158,13 @@ async function expectSound(downAfterMs: number, happen: (scene: Scene) => Promis
   const team = ['one', 'two', 'three'].map((id): TestWorker => {
     const handler = async (task: unknown): Promise<string> => {
       await new Promise((resolve) => void setTimeout(resolve, 100));
-      return `did ${String(task)}`;
+      return resultOf(String(task));
     };
     return workers.use(startWorker({ address }, keys, { id, handler, concurrency: 5, leaseMs: 3_000 }));
   });
   await Promise.all(team.map((worker) => worker.ready()));
   const load = startLoad(address, keys);
+  const reader = startReader(address, keys, load);
   try {
     await load.more(50);
     const { primary, mustBeDone } = await happen({ first, second, sentinels, load });
@@ -137,12 +179,14 @@ async function expectSound(downAfterMs: number, happen: (scene: Scene) => Promis
       }),
     );
     const results = await primary.hgetall(keys.result);
-    for (const [id, value] of Object.entries(results)) expect(value).toBe(`did ${id}`);
+    expect(reader.read.size).toBeGreaterThan(0);
+    for (const [id, value] of [...Object.entries(results), ...reader.read]) expect(value).toBe(resultOf(id));
     expect([...mustBeDone].filter((id) => !(id in results))).toEqual([]);
     // those after it are proof that everybody has found the primary
     expect(load.acknowledged.slice(-40).filter((id) => !(id in results))).toEqual([]);
   } finally {
     await load.stop();
+    await reader.stop();
   }
 }
 
@@ -170,6 +214,8 @@ test.concurrent('a primary that is frozen, and goes on when another one has take
     return { primary: second.client(), mustBeDone: load.confirmed };
   }));
 
+// of more than two leases, as 40 s are of the default lease: until the sentinels have counted to `DOWN_AFTER_MS`, and for thirty tasks that wait
+// for a replica in vain
 test.concurrent('a split: the old primary goes on with clients and workers, until the sentinels reach it again', () =>
   expectSound(DOWN_AFTER_MS, async ({ first, second, sentinels, load }) => {
     await partFromGuards(first);
