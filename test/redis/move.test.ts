@@ -190,9 +190,12 @@ test('small tasks before large ones: a batch has no more than a few of those', a
 test('a source that has lost the record of a move says so', async () => {
   await using from = await startRedis();
   await using to = await startRedis();
-  await from.client().lpush(keys.queue, ...ids(5_000));
-  const forget = (): void => void from.client().del(keys.move);
-  await expect(moveQueues({ ...between(from, to), onMoved: forget })).rejects.toThrow(
+  const old = from.client();
+  await old.lpush(keys.queue, 'held');
+  // without an end of it, the move has none
+  await (await startHandWorker(old, keys)).turn({ want: 1 });
+  const forget = (): void => void old.del(keys.move);
+  await expect(moveQueues({ ...between(from, to), onWaiting: forget })).rejects.toThrow(
     'the source no longer has the record of this move of "tiles"',
   );
 });
