@@ -126,7 +126,7 @@ export function describeRedisError(
 ): string {
   if (error instanceof RangeError) return firstLine(error.message);
   if (address.cluster && PASSING_THERE.test(replyCode(error) ?? ''))
-    return `Redis at ${addressName(address)} cannot serve this key now: its slot is moving, or has no primary`;
+    return `Redis at ${addressName(address)} cannot serve this key now: its slot is moving, or has no primary: try again (redis-cli --cluster check shows what is left undone)`;
   return `Redis at ${addressName(address)}${errorSuffix(error, isEncrypted(address), answer)}`;
 }
 
