@@ -7,16 +7,20 @@
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
+import { Socket } from 'node:net';
 import { timeout } from '../../runtime/timers.ts';
 import { CommandError } from './errors.ts';
 import type { Program } from './program.ts';
 import { splitLines } from './split-lines.ts';
 import type { Watcher } from '../../runtime/child-watchdog.ts';
 
-/** Three pairs for the pipes, one that reports a failed exec, and some to spare. */
-const DESCRIPTORS = 10;
+/** Four pairs for the pipes and the channel, one that reports a failed exec, and some to spare. */
+const DESCRIPTORS = 12;
 /** How long processes that outlive the program may still write its output, ms. */
 const LINGER_MS = 250;
+
+/** The descriptor of the channel. */
+const CHANNEL = 3;
 
 const STDERR_TAIL_BYTES = 2048;
 const STDERR_LINE_BYTES = 16 * 1024;
@@ -30,6 +34,8 @@ export interface ProgramProcess {
   readonly pid: number;
   readonly stdin: ChildProcessWithoutNullStreams['stdin'];
   readonly stdout: ChildProcessWithoutNullStreams['stdout'];
+  /** A socket to the program's descriptor 3, if one was asked for. */
+  readonly channel: Socket | undefined;
   readonly exited: Promise<Exit>;
   /** True as soon as the program itself has ended, even if its output is still being read. */
   hasEnded(): boolean;
@@ -48,6 +54,8 @@ export interface ProgramProcessOptions {
   readonly watcher: Watcher;
   /** Receives stderr line by line. */
   readonly log: (line: string) => void;
+  /** Gives the program a socket as descriptor 3. */
+  readonly channel?: boolean;
 }
 
 /** Throws `CommandError` when the system cannot start it (no memory, too many processes, file deleted). */
@@ -82,7 +90,9 @@ export async function startProgram(
     lines.push(chunk);
   });
   child.stderr.once('end', () => lines.end());
-  for (const stream of [child.stdin, child.stdout, child.stderr]) {
+  const fourth = child.stdio[CHANNEL];
+  const channel = fourth instanceof Socket ? fourth : undefined;
+  for (const stream of [child.stdin, child.stdout, child.stderr, ...(channel ? [channel] : [])]) {
     // a program need not read its stdin, and may be killed while writing: what counts is its exit
     stream.on('error', () => undefined);
   }
@@ -91,6 +101,7 @@ export async function startProgram(
     pid,
     stdin: child.stdin,
     stdout: child.stdout,
+    channel,
     exited,
     hasEnded: () => ended,
     async terminate(graceMs) {
@@ -120,12 +131,12 @@ async function spawnGroup(
       cwd: options.cwd,
       env: options.env,
       detached: true,
-      stdio: 'pipe',
+      stdio: options.channel ? ['pipe', 'pipe', 'pipe', 'pipe'] : 'pipe',
     });
     const { pid } = child;
     if (pid !== undefined) return { child, pid };
     const [error] = await once(child, 'error');
-    for (const stream of [child.stdin, child.stdout, child.stderr]) stream?.destroy();
+    for (const stream of child.stdio ?? []) stream?.destroy();
     throw error;
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);

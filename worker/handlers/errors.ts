@@ -7,15 +7,23 @@ export class HandlerLoadError extends Error {
 
 /** A program failed one attempt; the message holds the end of its stderr. */
 export class CommandError extends Error {
-  override readonly name = 'CommandError';
+  override readonly name: string;
+  /** `name`: of the error, if the program gave it one. */
+  constructor(
+    message: string,
+    { name = 'CommandError', ...options }: ErrorOptions & { readonly name?: string | undefined } = {},
+  ) {
+    super(message, options);
+    this.name = name;
+  }
 }
 
 /** The program set when the task is to be retried. */
 export class LaterCommandError extends CommandError {
   /** ms. */
   readonly retryAfter: number;
-  constructor(message: string, retryAfter: number) {
-    super(message);
+  constructor(message: string, retryAfter: number, options?: { readonly name?: string | undefined }) {
+    super(message, options);
     this.retryAfter = retryAfter;
   }
 }

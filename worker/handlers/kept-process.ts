@@ -10,6 +10,7 @@ import { describeExit, startProgram, type ProgramProcess } from './child.ts';
 import { stopped, withStderr, type LogSource } from './command.ts';
 import { CommandError } from './errors.ts';
 import { decodeLine, taskLine, idInLine, type Answer } from './line-protocol.ts';
+import type { KeptProcess } from './kept-pool.ts';
 import type { Program } from './program.ts';
 import { splitLines } from './split-lines.ts';
 import type { Watcher } from '../../runtime/child-watchdog.ts';
@@ -28,29 +29,6 @@ export interface KeptProcessOptions {
   readonly quietMs: number;
   /** Called when the process is gone. `healthy` is false if it failed without a single answer and was not stopped. */
   readonly onGone: (healthy: boolean) => void;
-}
-
-export interface KeptProcess {
-  /** Settles when the process is gone; never rejects. */
-  readonly gone: Promise<void>;
-  /** False once it has ended or is to get no further task. */
-  readonly usable: boolean;
-  /**
-   * Resolves when it may get the next task: immediately if its answers contain ids, otherwise when it has written nothing for a
-   * moment. It may have become unusable by then.
-   */
-  quiet(): Promise<void>;
-  /**
-   * Runs one task. It rejects only when the process is gone, so that another one may be started.
-   *
-   * Throws `CommandError` when the process ends or violates the protocol, or the task is aborted, and `ResultEncodingError` when
-   * the answer is longer than `maxOutputBytes`.
-   */
-  ask(context: TaskContext): Promise<Answer>;
-  /**
-   * Closes its stdin and waits `waitMs` for its last answer and its exit; then sends SIGTERM, and SIGKILL after the grace period.
-   */
-  close(waitMs: number): Promise<void>;
 }
 
 /** A process that closes a pipe but does not exit is ended after this time, ms. */
@@ -119,9 +97,9 @@ export async function startKeptProcess(program: Program, options: KeptProcessOpt
     get usable() {
       return !state.broken && !state.retired && !child.hasEnded();
     },
-    quiet: async () => {
+    quiet: () => {
       const ms = state.quietAt - performance.now();
-      if (ms > 0) await sleep(ms, breaking.signal);
+      return ms > 0 ? sleep(ms, breaking.signal) : undefined;
     },
     ask: (context) => ask(state, context),
     async close(waitMs) {

@@ -31,6 +31,8 @@ export type Answer =
   | {
       readonly kind: 'error';
       readonly id: string | undefined;
+      /** Of the error, if it has one of its own. */
+      readonly name?: string | undefined;
       readonly message: string;
       readonly final: boolean;
       /** Delay until the next attempt, ms, if the answer contains one. */
