@@ -19,6 +19,7 @@ const PLACES: readonly { readonly path: string; readonly what: string; readonly 
   { path: 'package.json', what: 'version', pattern: /^( {2}"version": ")([^"]+)/m },
   { path: 'package-lock.json', what: 'version', pattern: /^( {2}"version": ")([^"]+)/m },
   { path: 'package-lock.json', what: 'packages', pattern: /^( {4}"": \{[^}]*?"version": ")([^"]+)/m },
+  { path: 'python/src/millrace/__init__.py', what: '__version__', pattern: /^(__version__ = ")([^"]+)/m },
   { path: 'charts/millrace/Chart.yaml', what: 'version', pattern: /^(version: )(\S+)/m },
   { path: 'charts/millrace/Chart.yaml', what: 'appVersion', pattern: /^(appVersion: )(\S+)/m },
 ];
@@ -98,7 +99,7 @@ export function notes(tag: string, files: TextFiles): string {
 /** Text files that are tracked by git in this checkout. */
 export function readFiles(root: string): TextFiles {
   const paths = execFileSync('git', ['ls-files', '-z'], { cwd: root, encoding: 'utf8' }).split('\0');
-  const texts = paths.filter((path) => /\.(md|json|ya?ml|ts|tsx|tpl|txt)$|Dockerfile$/.test(path));
+  const texts = paths.filter((path) => /\.(md|json|ya?ml|ts|tsx|tpl|txt|py)$|Dockerfile$/.test(path));
   return new Map(texts.map((path) => [path, readFileSync(join(root, path), 'utf8')]));
 }
 

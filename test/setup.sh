@@ -13,7 +13,7 @@ server="redis-server openssl gcc libc6-dev"
 python="python3 python3-venv"
 needs() {
   case "$1" in
-    check) echo shellcheck ;;
+    check) echo "shellcheck $python" ;;
     unit) ;;
     redis | newest-*) echo "$server $python" ;;
     programs) echo "$server $python tmux zsh fish prometheus" ;;

@@ -1,7 +1,7 @@
 /** Python packages for tests: an environment for each set of requirements, created once and kept for later runs. */
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { keptInCache } from './cache.ts';
@@ -30,4 +30,12 @@ async function install(requirements: string, path: string): Promise<void> {
   await writeFile(list, requirements);
   const pip = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '-r', list];
   await run(join(path, 'bin', 'python'), pip);
+}
+
+/** An interpreter with what the package in `python/` is tested and checked with. Throws what is missing. */
+export async function pythonOfPackage(): Promise<string> {
+  const requirements = join(import.meta.dirname, '../../python/requirements.txt');
+  const python = await preparePython(await readFile(requirements, 'utf8'));
+  if (python instanceof Error) throw python;
+  return python;
 }

@@ -1,0 +1,53 @@
+"""Millrace for Python: enqueue tasks and wait for their results, or write the functions that run them."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from .errors import (
+    FinalError,
+    Interrupted,
+    MillraceError,
+    NotJson,
+    ResultTimeout,
+    RetryAfter,
+    TaskCancelled,
+    TaskFailed,
+)
+from .tasks import Call, Context, Task, task
+
+if TYPE_CHECKING:
+    from ._results import Outcome
+    from .aio import AsyncQueue
+    from .queue import Queue
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AsyncQueue",
+    "Call",
+    "Context",
+    "FinalError",
+    "Interrupted",
+    "MillraceError",
+    "NotJson",
+    "Outcome",
+    "Queue",
+    "ResultTimeout",
+    "RetryAfter",
+    "Task",
+    "TaskCancelled",
+    "TaskFailed",
+    "__version__",
+    "task",
+]
+
+# The client needs redis-py, which takes longer to import than all else here. A worker's processes do without.
+_LAZY = {"AsyncQueue": "aio", "Outcome": "_results", "Queue": "queue"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    return getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)

@@ -1,0 +1,66 @@
+"""The names of the keys of a queue, as `queue/keys.ts` and `queue/partitions.ts` make them."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from typing import NamedTuple
+
+from redis.crc import key_slot
+
+MAX_PARTITIONS = 256
+
+
+class Keys(NamedTuple):
+    """Of one queue, or of one of its partitions."""
+
+    queue: str
+    result: str
+    base: str
+
+    def own(self, name: str) -> str:
+        """One of Millrace's own keys, in the queue's cluster slot."""
+        return f"{self.base}:{name}"
+
+
+def partitioned_keys(queue: str, result: str, partitions: int) -> list[Keys]:
+    """The keys of all partitions; the plain names if there is one.
+
+    Raises ``ValueError`` for names that cannot be, and for a number that is none from 1 to 256.
+    """
+    if not 1 <= partitions <= MAX_PARTITIONS:
+        raise ValueError(f"a queue has 1 to {MAX_PARTITIONS} partitions: got {partitions}")
+    if partitions == 1:
+        return [_keys(queue, result)]
+    for name in (queue, result):
+        if re.search(r"\{[^}]+\}", name):
+            raise ValueError(
+                f'"{name}" has a hash tag, which puts all of it into one cluster slot: it cannot have partitions'
+            )
+    return [_keys(f"{queue}:{{{i}}}", f"{result}:{{{i}}}") for i in range(partitions)]
+
+
+def partition_of(id: str | bytes, partitions: int) -> int:
+    """The partition that a task is pushed to: the CRC-32 of the id's bytes modulo their number."""
+    return zlib.crc32(id.encode() if isinstance(id, str) else id) % partitions
+
+
+def _keys(queue: str, result: str) -> Keys:
+    if queue == "" or result == "":
+        raise ValueError("queue and result must have names: an empty key was given")
+    if queue == result:
+        raise ValueError(f'queue and result are both "{queue}": a list and a hash need keys of their own')
+    return Keys(queue, result, _base(queue))
+
+
+def _base(queue: str) -> str:
+    tagged = re.search(r"\{([^}]*)\}", queue)
+    if tagged and tagged[1]:
+        return f"millrace:{{{tagged[1]}}}[{queue}]"
+    if "}" not in queue:
+        return f"millrace:{{{queue}}}"
+    slot = key_slot(queue.encode())
+    number = 0
+    while key_slot(str(number).encode()) != slot:
+        number += 1
+    return f"millrace:{{{number}}}[{queue}]"

@@ -1,0 +1,264 @@
+"""The client of asyncio: `AsyncQueue`, with the same functions as `Queue`."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import functools
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from types import TracebackType
+from typing import Any, Literal, TypeVar, cast, overload
+
+import redis.asyncio
+from redis.asyncio.cluster import RedisCluster
+from redis.exceptions import NoScriptError, RedisError
+
+from ._encode import Encoded, encode_task
+from ._results import As, Outcome, Waits, outcome
+from ._steps import BATCH_TASKS, SOURCES, Client, Commands, Ended, Script, Step, Steps
+from .errors import ResultTimeout
+from .queue import DEFAULT_URL, as_bytes, due, sha_of
+
+T = TypeVar("T")
+
+
+class AsyncQueue:
+    """As `Queue`, for one event loop. All waits share one reader, so that thousands of them cost Redis little.
+
+    ``redis``: a URL, or a client of ``redis.asyncio``, which stays open when the queue is closed.
+    """
+
+    def __init__(
+        self,
+        redis: str | redis.asyncio.Redis | RedisCluster = DEFAULT_URL,
+        queue: str = "task_queue",
+        result: str = "result",
+        partitions: int = 1,
+    ) -> None:
+        self._redis, self._owned = _connect(redis)
+        self._client = Client(queue, result, partitions, isinstance(self._redis, RedisCluster))
+        self._waits = Waits()
+        self._futures: dict[str | bytes, list[asyncio.Future[Ended]]] = {}
+        self._reading: asyncio.Task[None] | None = None
+        self._added = asyncio.Event()
+
+    async def enqueue(
+        self,
+        task: object,
+        *,
+        delay: float | datetime.timedelta | None = None,
+        at: datetime.datetime | None = None,
+    ) -> str | bytes:
+        """See `Queue.enqueue`."""
+        encoded = encode_task(task)
+        await self._run(self._client.home(encoded.id).push([encoded], due(delay, at)))
+        self._client.pushed(encoded.id)
+        return encoded.id
+
+    async def enqueue_many(
+        self,
+        tasks: Iterable[object] | AsyncIterable[object],
+        *,
+        delay: float | datetime.timedelta | None = None,
+        at: datetime.datetime | None = None,
+    ) -> list[str | bytes]:
+        """See `Queue.enqueue_many`; the tasks may come from an async iterator."""
+        ids: list[str | bytes] = []
+        delayed = due(delay, at)
+
+        async def push(tasks: list[Encoded]) -> None:
+            for part, batch in self._client.batches(tasks):
+                await self._run(part.push(batch, delayed))
+            for one in tasks:
+                ids.append(one.id)
+                self._client.pushed(one.id)
+
+        pending: list[Encoded] = []
+        # as many as fill a batch of each list
+        enough = BATCH_TASKS * len(self._client.parts)
+        async for task in _each(tasks):
+            pending.append(encode_task(task))
+            if len(pending) >= enough:
+                await push(pending)
+                pending = []
+        await push(pending)
+        return ids
+
+    @overload
+    async def result(
+        self, id: str | bytes, timeout: float | None = None, *, as_: Literal["json"] = "json"
+    ) -> Any: ...
+    @overload
+    async def result(self, id: str | bytes, timeout: float | None = None, *, as_: Literal["text"]) -> str: ...
+    @overload
+    async def result(
+        self, id: str | bytes, timeout: float | None = None, *, as_: Literal["bytes"]
+    ) -> bytes: ...
+    async def result(self, id: str | bytes, timeout: float | None = None, *, as_: As = "json") -> Any:
+        """See `Queue.result`. Any number of these may wait at the same time."""
+        future = self._wait_for(id)
+        try:
+            ended = await asyncio.wait_for(future, timeout)
+        except (TimeoutError, asyncio.TimeoutError):
+            raise ResultTimeout(id, timeout or 0) from None
+        finally:
+            self._forget(id, future)
+        return outcome(id, ended, as_).get()
+
+    async def results(
+        self, ids: Iterable[str | bytes], timeout: float | None = None, *, as_: As = "json"
+    ) -> AsyncIterator[Outcome]:
+        """See `Queue.results`."""
+        ended: asyncio.Queue[tuple[str | bytes, asyncio.Future[Ended]]] = asyncio.Queue()
+        futures = {id: self._wait_for(id) for id in ids}
+        for id, future in futures.items():
+            future.add_done_callback(functools.partial(_put, ended, id))
+        loop = asyncio.get_running_loop()
+        deadline = None if timeout is None else loop.time() + timeout
+        try:
+            while futures:
+                left = None if deadline is None else max(0.0, deadline - loop.time())
+                try:
+                    id, future = await asyncio.wait_for(ended.get(), left)
+                except (TimeoutError, asyncio.TimeoutError):
+                    raise ResultTimeout(next(iter(futures)), timeout or 0) from None
+                futures.pop(id)
+                yield outcome(id, future.result(), as_)
+        finally:
+            for id, future in futures.items():
+                self._forget(id, future)
+
+    async def progress(self, id: str | bytes) -> Any:
+        """See `Queue.progress`."""
+        return await self._run(self._client.progress(id))
+
+    async def cancel(self, id: str | bytes) -> bool:
+        """See `Queue.cancel`."""
+        return await self._run(self._client.cancel(id))
+
+    async def close(self) -> None:
+        """Ends all waits, and closes the connections, unless they are of a client that was passed in."""
+        if self._reading is not None:
+            self._reading.cancel()
+        for futures in list(self._futures.values()):
+            for future in futures:
+                future.cancel()
+        for part in self._client.parts:
+            if part.has_pushed:
+                try:
+                    await self._redis.unlink(part.pushes)
+                except RedisError:
+                    pass  # it expires by itself
+        if self._owned:
+            await self._redis.aclose()
+
+    async def __aenter__(self) -> AsyncQueue:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _wait_for(self, id: str | bytes) -> asyncio.Future[Ended]:
+        future: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
+        self._futures.setdefault(id, []).append(future)
+        self._waits.add(id)
+        self._added.set()
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read())
+        return future
+
+    def _forget(self, id: str | bytes, future: asyncio.Future[Ended]) -> None:
+        future.cancel()
+        waiting = self._futures.get(id)
+        if waiting is None or future not in waiting:
+            return
+        waiting.remove(future)
+        if not waiting:
+            del self._futures[id]
+            self._waits.discard(id)
+
+    async def _read(self) -> None:
+        """Looks up results for as long as there are waits."""
+        while self._waits:
+            self._added.clear()
+            try:
+                ended = await self._run(self._client.look_up(self._waits.next(), self._waits.everywhere()))
+            except Exception as error:
+                # each caller decides whether to wait on
+                for id in list(self._futures):
+                    self._waits.discard(id)
+                    for future in self._futures.pop(id):
+                        if not future.done():
+                            future.set_exception(error)
+                continue
+            self._waits.found(ended)
+            for id, one in ended.items():
+                for future in self._futures.pop(id, []):
+                    if not future.done():
+                        future.set_result(one)
+            if self._waits and not ended:
+                try:
+                    await asyncio.wait_for(self._added.wait(), self._waits.pause())
+                except (TimeoutError, asyncio.TimeoutError):
+                    pass
+
+    async def _run(self, steps: Steps[T]) -> T:
+        reply: Any = None
+        error: Exception | None = None
+        while True:
+            try:
+                step = steps.throw(error) if error else steps.send(reply)
+            except StopIteration as done:
+                return cast(T, done.value)
+            error = None
+            try:
+                reply = as_bytes(await self._make(step))
+            except Exception as failed:
+                error = failed
+
+    async def _make(self, step: Step) -> Any:
+        if isinstance(step, Script):
+            return await self._script(step)
+        return await self._commands(step)
+
+    async def _commands(self, step: Commands) -> list[Any]:
+        if len(step.commands) == 1:
+            return [await self._redis.execute_command(*step.commands[0])]  # type: ignore[no-untyped-call]
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for command in step.commands:
+                pipeline.execute_command(*command)
+            return await pipeline.execute()
+
+    async def _script(self, step: Script) -> Any:
+        keys_and_args = [*step.keys, *step.args]
+        source = SOURCES[step.name]
+        try:
+            return await self._redis.evalsha(sha_of(source), len(step.keys), *keys_and_args)
+        except NoScriptError:
+            return await self._redis.eval(source, len(step.keys), *keys_and_args)
+
+
+def _put(
+    ended: asyncio.Queue[tuple[str | bytes, asyncio.Future[Ended]]],
+    id: str | bytes,
+    future: asyncio.Future[Ended],
+) -> None:
+    ended.put_nowait((id, future))
+
+
+async def _each(tasks: Iterable[object] | AsyncIterable[object]) -> AsyncIterator[object]:
+    if isinstance(tasks, AsyncIterable):
+        async for task in tasks:
+            yield task
+    else:
+        for task in tasks:
+            yield task
+
+
+def _connect(address: str | redis.asyncio.Redis | RedisCluster) -> tuple[redis.asyncio.Redis, bool]:
+    if isinstance(address, str):
+        return redis.asyncio.Redis.from_url(address), True
+    # a client of a cluster has the same commands
+    return cast("redis.asyncio.Redis", address), False

@@ -1,0 +1,222 @@
+"""The client that waits: `Queue`."""
+
+from __future__ import annotations
+
+import datetime
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, Literal, TypeVar, cast, overload
+
+import redis
+from redis.cluster import RedisCluster
+from redis.exceptions import NoScriptError, RedisError
+
+from ._encode import encode_task
+from ._results import As, Outcome, Waits, delay_ms, outcome
+from ._steps import SOURCES, Client, Commands, Script, Step, Steps
+
+T = TypeVar("T")
+
+DEFAULT_URL = "redis://localhost:6379"
+
+
+class Queue:
+    """A queue: enqueues tasks and waits for their results. Threads may share one.
+
+    ``redis``: a URL, or a client of redis-py (``redis.Redis`` or ``redis.cluster.RedisCluster``), which stays open when the queue is
+    closed. ``partitions``: the number of lists that the queue is in, if it is in several. Raises ``ValueError`` for names that cannot be.
+    """
+
+    def __init__(
+        self,
+        redis: str | redis.Redis | RedisCluster = DEFAULT_URL,
+        queue: str = "task_queue",
+        result: str = "result",
+        partitions: int = 1,
+    ) -> None:
+        self._redis, self._owned = _connect(redis)
+        self._client = Client(queue, result, partitions, isinstance(self._redis, RedisCluster))
+        self._lock = threading.Lock()
+
+    def enqueue(
+        self,
+        task: object,
+        *,
+        delay: float | datetime.timedelta | None = None,
+        at: datetime.datetime | None = None,
+    ) -> str | bytes:
+        """Adds one task and returns its id: a text, or for a binary task its bytes.
+
+        Text and bytes are pushed as they are, anything else as JSON; an object without an ``id`` gets one. What an earlier task of
+        that id left is deleted. ``delay`` (in seconds) and ``at``: run it no earlier.
+        """
+        encoded = encode_task(task)
+        self._run(self._client.home(encoded.id).push([encoded], due(delay, at)))
+        self._client.pushed(encoded.id)
+        return encoded.id
+
+    def enqueue_many(
+        self,
+        tasks: Iterable[object],
+        *,
+        delay: float | datetime.timedelta | None = None,
+        at: datetime.datetime | None = None,
+    ) -> list[str | bytes]:
+        """Adds many tasks in batches, in order, and returns their ids."""
+        ids = []
+
+        def encoded() -> Iterator[Any]:
+            for task in tasks:
+                one = encode_task(task)
+                ids.append(one.id)
+                yield one
+
+        delayed = due(delay, at)
+        for part, batch in self._client.batches(encoded()):
+            self._run(part.push(batch, delayed))
+            for one in batch:
+                self._client.pushed(one.id)
+        return ids
+
+    @overload
+    def result(
+        self, id: str | bytes, timeout: float | None = None, *, as_: Literal["json"] = "json"
+    ) -> Any: ...
+    @overload
+    def result(self, id: str | bytes, timeout: float | None = None, *, as_: Literal["text"]) -> str: ...
+    @overload
+    def result(self, id: str | bytes, timeout: float | None = None, *, as_: Literal["bytes"]) -> bytes: ...
+    def result(self, id: str | bytes, timeout: float | None = None, *, as_: As = "json") -> Any:
+        """Waits for a result and returns it, parsed as JSON unless ``as_`` says otherwise.
+
+        Raises ``TaskFailed`` when the task failed for good, ``TaskCancelled`` when it was cancelled, ``ResultTimeout`` after
+        ``timeout`` seconds, ``NotJson`` when the result is not JSON.
+        """
+        [found] = self.results([id], timeout, as_=as_)
+        return found.get()
+
+    def results(
+        self, ids: Iterable[str | bytes], timeout: float | None = None, *, as_: As = "json"
+    ) -> Iterator[Outcome]:
+        """The outcomes of these tasks, each as soon as it is there. A task that failed is an outcome with an ``error``.
+
+        Raises ``ResultTimeout`` when not all are there after ``timeout`` seconds.
+        """
+        waits = Waits(ids, timeout)
+        while waits:
+            ended = self._run(self._client.look_up(waits.next(), waits.everywhere()))
+            waits.found(ended)
+            for id, one in ended.items():
+                yield outcome(id, one, as_)
+            if waits and not ended:
+                time.sleep(waits.pause())
+
+    def progress(self, id: str | bytes) -> Any:
+        """The last report of the task's function; ``None`` if it is not running, or has reported nothing."""
+        return self._run(self._client.progress(id))
+
+    def cancel(self, id: str | bytes) -> bool:
+        """Cancels a task: one that waits is not run, one that runs is interrupted. Returns ``False`` if it has ended already.
+
+        ``True`` does not mean that there is such a task: a mark that meets none expires after a week.
+        """
+        return self._run(self._client.cancel(id))
+
+    def close(self) -> None:
+        """Closes the connections, unless they are of a client that was passed in."""
+        for part in self._client.parts:
+            if part.has_pushed:
+                try:
+                    self._redis.unlink(part.pushes)
+                except RedisError:
+                    pass  # it expires by itself
+        if self._owned:
+            self._redis.close()
+
+    def __enter__(self) -> Queue:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, steps: Steps[T]) -> T:
+        reply: Any = None
+        error: Exception | None = None
+        while True:
+            try:
+                # what a client remembers of its pushes is changed in between
+                with self._lock:
+                    step = steps.throw(error) if error else steps.send(reply)
+            except StopIteration as done:
+                return cast(T, done.value)
+            error = None
+            try:
+                reply = self._make(step)
+            except Exception as failed:
+                error = failed
+
+    def _make(self, step: Step) -> Any:
+        if isinstance(step, Commands):
+            return as_bytes(self._commands(step))
+        return as_bytes(self._script(step))
+
+    def _commands(self, step: Commands) -> list[Any]:
+        if len(step.commands) == 1:
+            return [self._redis.execute_command(*step.commands[0])]  # type: ignore[no-untyped-call]
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for command in step.commands:
+                pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+            return pipeline.execute()
+
+    def _script(self, step: Script) -> Any:
+        keys_and_args = [*step.keys, *step.args]
+        source = SOURCES[step.name]
+        try:
+            return self._redis.evalsha(sha_of(source), len(step.keys), *keys_and_args)
+        except NoScriptError:
+            return self._redis.eval(source, len(step.keys), *keys_and_args)
+
+
+def _connect(address: str | redis.Redis | RedisCluster) -> tuple[redis.Redis, bool]:
+    if isinstance(address, str):
+        return redis.Redis.from_url(address), True
+    # a client of a cluster has the same commands
+    return cast("redis.Redis", address), False
+
+
+def due(delay: float | datetime.timedelta | None, at: datetime.datetime | None) -> float | None:
+    """When a task is due: milliseconds from now, or ``None``. Raises ``ValueError`` if both are given."""
+    if delay is not None and at is not None:
+        raise ValueError("a task has a delay or a time, not both")
+    seconds = delay.total_seconds() if isinstance(delay, datetime.timedelta) else delay
+    return delay_ms(seconds, None if at is None else at.timestamp())
+
+
+def sha_of(source: str) -> str:
+    """The name of a script on the server."""
+    return _SHAS[source]
+
+
+def as_bytes(reply: Any) -> Any:
+    """A reply as of a client without ``decode_responses``."""
+    if isinstance(reply, str):
+        return reply.encode("utf-8", "surrogateescape")
+    if isinstance(reply, list):
+        return [as_bytes(part) for part in reply]
+    return reply
+
+
+def _shas() -> dict[str, str]:
+    import hashlib
+
+    return {
+        source: hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+        for source in SOURCES.values()
+    }
+
+
+_SHAS = _shas()

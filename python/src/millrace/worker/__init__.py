@@ -1,0 +1,1 @@
+"""The process that ``millrace-worker --python`` keeps: it loads a module and runs its tasks, one at a time."""

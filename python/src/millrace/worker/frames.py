@@ -1,0 +1,94 @@
+"""The frames between the worker and this process, as `worker/handlers/python-frames.ts` describes them."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+PROTOCOL = 1
+
+HELLO, RUN, CANCEL, RESULT, ERROR, PROGRESS = range(6)
+
+_HEAD = struct.Struct("<IBI")
+_RUN = struct.Struct("<IBIII")
+_ANSWER = struct.Struct("<IBIB")
+_SAME_AS_TASK = 0xFFFFFFFF
+
+
+class Run(NamedTuple):
+    """A task to run."""
+
+    number: int
+    id: str | bytes
+    raw: bytes
+    attempt: int
+    queue: str
+    trace: str
+
+
+class Cancel(NamedTuple):
+    """The result of that task is no longer wanted."""
+
+    number: int
+
+
+def frame(kind: int, number: int, body: bytes) -> bytes:
+    """Any frame but an answer."""
+    return _HEAD.pack(5 + len(body), kind, number) + body
+
+
+def answer(kind: int, number: int, last: bool, body: bytes) -> bytes:
+    """A result or an error."""
+    return _ANSWER.pack(6 + len(body), kind, number, last) + body
+
+
+class Reader:
+    """Cuts what comes over the socket into frames."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._wanted = _HEAD.size
+
+    def push(self, chunk: bytes) -> list[Run | Cancel]:
+        """The frames that this chunk completes."""
+        if self._parts:
+            self._parts.append(chunk)
+            self._size += len(chunk)
+            if self._size < self._wanted:
+                return []
+            chunk = b"".join(self._parts)
+            self._parts = []
+        found: list[Run | Cancel] = []
+        at = 0
+        end = len(chunk)
+        self._wanted = _HEAD.size
+        while end - at >= 9:
+            length, kind, number = _HEAD.unpack_from(chunk, at)
+            after = at + 4 + length
+            if after > end:
+                self._wanted = 4 + length
+                break
+            if kind == RUN:
+                found.append(_read_run(chunk, at + 9, after, number))
+            elif kind == CANCEL:
+                found.append(Cancel(number))
+            at = after
+        if at < end:
+            self._parts = [chunk[at:]]
+            self._size = end - at
+        return found
+
+
+def _read_run(chunk: bytes, at: int, after: int, number: int) -> Run:
+    attempt, binary, id_size, queue_size, trace_size = _RUN.unpack_from(chunk, at)
+    at += _RUN.size
+    same = id_size == _SAME_AS_TASK
+    queue_at = at if same else at + id_size
+    trace_at = queue_at + queue_size
+    raw_at = trace_at + trace_size
+    raw = chunk[raw_at:after]
+    bytes_of_id = raw if same else chunk[at:queue_at]
+    id = bytes_of_id if binary else bytes_of_id.decode()
+    trace = chunk[trace_at:raw_at].decode() if trace_size else ""
+    return Run(number, id, raw, attempt, chunk[queue_at:trace_at].decode(), trace)

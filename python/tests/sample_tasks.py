@@ -1,0 +1,54 @@
+"""What the workers of the suite run."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+
+from millrace import Context, FinalError, task
+
+
+@task
+def double(n: int) -> int:
+    return 2 * n
+
+
+@task(name="images.size")
+async def size(width: int, height: int = 1) -> dict[str, int]:
+    await asyncio.sleep(0)
+    return {"pixels": width * height}
+
+
+@task
+def described(context: Context) -> dict[str, object]:
+    return {"id": context.id, "attempt": context.attempt, "queue": context.queue, "raw": context.raw.decode()}
+
+
+@task
+def fail() -> None:
+    raise ValueError("no such tile")
+
+
+@task
+def refuse() -> None:
+    raise FinalError("not in this life")
+
+
+@task
+def second_time(context: Context) -> int:
+    if context.attempt == 1:
+        context.retry_after(0.001, "busy")
+    return context.attempt
+
+
+@task
+def until_cancelled(context: Context) -> None:
+    context.progress({"percent": 40})
+    while not context.cancelled:
+        time.sleep(0.005)
+
+
+@task
+def pid() -> int:
+    return os.getpid()

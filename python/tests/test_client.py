@@ -1,0 +1,270 @@
+"""Queue and AsyncQueue against a real Redis: what they write, and what they read of what others wrote."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import json
+import subprocess
+import threading
+import zlib
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+import pytest
+import redis
+from conftest import NODE, ROOT
+
+from millrace import (
+    AsyncQueue,
+    NotJson,
+    Queue,
+    ResultTimeout,
+    TaskCancelled,
+    TaskFailed,
+)
+
+
+def test_pushes_what_a_plain_worker_takes(queue: Queue, name: str, plain: redis.Redis) -> None:
+    assert queue.enqueue("text") == "text"
+    assert queue.enqueue(b"\xff\x00") == b"\xff\x00"
+    assert queue.enqueue({"id": "a", "n": 1}) == "a"
+    assert queue.enqueue({"id": 12, "n": 1}) == "12"
+    assert queue.enqueue('{ "id": 1.50 }') == "1.50"
+    own = queue.enqueue({"n": 2.5})
+    taken = [plain.rpop(name) for _ in range(6)]
+    assert taken[:5] == [b"text", b"\xff\x00", b'{"id":"a","n":1}', b'{"id":12,"n":1}', b'{ "id": 1.50 }']
+    assert json.loads(taken[5] or b"") == {"id": own, "n": 2.5}
+    assert plain.llen(name) == 0
+
+
+def test_returns_results_as_asked(queue: Queue, name: str, plain: redis.Redis) -> None:
+    plain.hset(f"{name}:result", mapping={"a": '{"x":[1,null]}', "b": "plain ü", "c": b"\xff"})
+    assert queue.result("a") == {"x": [1, None]}
+    assert queue.result("b", as_="text") == "plain ü"
+    assert queue.result("c", as_="bytes") == b"\xff"
+    with pytest.raises(NotJson, match="not JSON: read it with as_='text'"):
+        queue.result("b")
+
+
+def test_waits_for_a_result(queue: Queue, name: str, plain: redis.Redis) -> None:
+    thread = threading.Timer(0.02, plain.hset, [f"{name}:result", "late", "1"])
+    thread.start()
+    assert queue.result("late") == 1
+    thread.join()
+    with pytest.raises(ResultTimeout, match=r"no result of task never within 0\.01 s"):
+        queue.result("never", timeout=0.01)
+
+
+def test_results_come_as_they_are_there(queue: Queue, name: str, plain: redis.Redis) -> None:
+    ids = queue.enqueue_many({"id": str(i)} for i in range(2_500))
+    assert ids == [str(i) for i in range(2_500)]
+    assert plain.lrange(name, -1, -1) == [b'{"id":"0"}']
+    plain.hset(f"{name}:result", mapping={id: id for id in ids[:2_499]})
+    plain.hset(
+        f"millrace:{{{name}}}:errors", "2499", json.dumps({"error": "broken", "attempts": 5, "worker": "w"})
+    )
+    found = {outcome.id: outcome for outcome in queue.results(ids, timeout=60)}
+    assert len(found) == 2_500
+    assert found["7"].get() == 7
+    error = found["2499"].error
+    assert isinstance(error, TaskFailed)
+    assert (error.error, error.attempts, error.worker) == ("broken", 5, "w")
+    assert str(error) == "task 2499 failed for good: broken"
+
+
+def test_what_an_earlier_task_of_the_id_left_is_deleted(queue: Queue, name: str, plain: redis.Redis) -> None:
+    plain.hset(f"{name}:result", "a", "old")
+    plain.hset(f"millrace:{{{name}}}:errors", "a", "old")
+    queue.enqueue({"id": "a"})
+    assert plain.hlen(f"{name}:result") == 0
+    assert plain.hlen(f"millrace:{{{name}}}:errors") == 0
+
+
+def test_delayed_tasks(queue: Queue, name: str, plain: redis.Redis) -> None:
+    queue.enqueue("soon", delay=60)
+    queue.enqueue("late", at=datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=1))
+    assert queue.enqueue("now", delay=0) == "now"
+    assert plain.lrange(name, 0, -1) == [b"now"]
+    members = plain.zrange(f"millrace:{{{name}}}:delayed", 0, -1, withscores=True)
+    assert [member.split(b"|", 1)[1] for member, _ in members] == [b"0|0|soon", b"0|0|late"]
+    [first, second] = [score for _, score in members]
+    assert 3_000_000 < second - first < 4_000_000
+    with pytest.raises(ValueError, match="not both"):
+        queue.enqueue("x", delay=1, at=datetime.datetime.now())
+
+
+def test_cancelling(queue: Queue, name: str, plain: redis.Redis) -> None:
+    id = queue.enqueue({"n": 1})
+    assert queue.cancel(id) is True
+    assert plain.zrange(f"millrace:{{{name}}}:cancelled", 0, -1) == [str(id).encode()]
+    plain.hset(f"{name}:result", id, "1")
+    assert queue.cancel(id) is False
+    plain.hset(f"millrace:{{{name}}}:errors", "c", '{"cancelled":true,"error":"","attempts":0,"worker":""}')
+    with pytest.raises(TaskCancelled):
+        queue.result("c")
+
+
+def test_progress(queue: Queue, name: str, plain: redis.Redis) -> None:
+    assert queue.progress("a") is None
+    plain.hset(f"millrace:{{{name}}}:load", mapping={"w1": 1, "w2": 1})
+    plain.hset(f"millrace:{{{name}}}:progress:w2", "a", '{"percent":40}')
+    assert queue.progress("a") == {"percent": 40}
+    assert queue.progress("b") is None
+
+
+def test_a_push_that_is_sent_again_is_made_once(
+    queue: Queue, name: str, plain: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = queue._make
+
+    def twice(step: Any) -> Any:
+        make(step)
+        return make(step)
+
+    monkeypatch.setattr(queue, "_make", twice)
+    for i in range(100):
+        queue.enqueue(f"task {i}")
+    assert plain.llen(name) == 100
+    # what was answered is forgotten but for the last few
+    [pushes] = plain.keys(f"millrace:{{{name}}}:pushes:*")
+    assert plain.hlen(pushes) < 70
+    queue.close()
+    assert plain.keys(f"millrace:{{{name}}}:pushes:*") == []
+
+
+def test_threads_share_a_queue(queue: Queue, name: str, plain: redis.Redis) -> None:
+    def push(of: int) -> None:
+        for i in range(200):
+            queue.enqueue(f"{of}-{i}")
+
+    threads = [threading.Thread(target=push, args=[of]) for of in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(plain.lrange(name, 0, -1))) == 800
+
+
+def test_a_client_of_ones_own_stays_open(port: int, name: str) -> None:
+    with redis.Redis(port=port, decode_responses=True) as own:
+        with Queue(own, queue=name, result=f"{name}:result") as queue:
+            queue.enqueue({"id": "a"})
+            own.hset(f"{name}:result", "a", "[1]")
+            assert queue.result("a") == [1]
+        assert own.llen(name) == 1
+
+
+@pytest.mark.parametrize("partitions", [0, 257])
+def test_partitions_that_cannot_be(partitions: int) -> None:
+    with pytest.raises(ValueError, match="1 to 256 partitions"):
+        Queue(partitions=partitions)
+    with pytest.raises(ValueError, match="hash tag"):
+        Queue(queue="{a}", partitions=2)
+    with pytest.raises(ValueError, match="keys of their own"):
+        Queue(queue="a", result="a")
+
+
+def test_partitions_are_chosen_as_the_library_does(url: str, name: str, plain: redis.Redis) -> None:
+    ids = ["a", "tile/7", "été", "123", "x" * 100]
+    with Queue(url, queue=name, result=f"{name}:result", partitions=16) as queue:
+        queue.enqueue_many({"id": id} for id in ids)
+        for id in ids:
+            n = zlib.crc32(id.encode()) % 16
+            assert (
+                plain.lpos(
+                    f"{name}:{{{n}}}", json.dumps({"id": id}, ensure_ascii=False, separators=(",", ":"))
+                )
+                is not None
+            )
+            plain.hset(f"{name}:result:{{{n}}}", id, '"here"')
+        assert {outcome.get() for outcome in queue.results(ids)} == {"here"}
+    # and the library agrees
+    script = (
+        "import { partitionOf } from './queue/partitions.ts'; import { queueKeys } from './queue/keys.ts';"
+        "const ids = JSON.parse(process.argv[1]); const names = JSON.parse(process.argv[2]);"
+        "console.log(JSON.stringify([ids.map((id) => partitionOf(id, 16)), names.map((name) => queueKeys(name, 'r').dead)]))"
+    )
+    names = ["plain", "{orders}:x", "a}b", "{}x", "{a}{b}"]
+    answer = subprocess.run(
+        [NODE, "--input-type=module-typescript", "-e", script, json.dumps(ids), json.dumps(names)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    from millrace._keys import partition_of, partitioned_keys
+
+    ours = [
+        [partition_of(id, 16) for id in ids],
+        [partitioned_keys(one, "r", 1)[0].own("dead") for one in names],
+    ]
+    assert json.loads(answer.stdout) == ours
+
+
+def test_tasks_in_partitions_that_their_ids_did_not_choose(url: str, name: str, plain: redis.Redis) -> None:
+    """As a plain client may push them."""
+    with Queue(url, queue=name, result=f"{name}:result", partitions=4) as queue:
+        away = (zlib.crc32(b"a") + 1) % 4
+        plain.lpush(f"{name}:{{{away}}}", '{"id":"a"}')
+        assert queue.cancel("a") is True
+        assert plain.zcard(f"millrace:{{{away}}}[{name}:{{{away}}}]:cancelled") == 1
+        plain.hset(f"{name}:result:{{{away}}}", "a", "1")
+        assert queue.cancel("a") is False
+        assert queue.result("a", timeout=60) == 1
+        plain.hset(f"millrace:{{{away}}}[{name}:{{{away}}}]:load", "w", 1)
+        plain.hset(f"millrace:{{{away}}}[{name}:{{{away}}}]:progress:w", "a", "7")
+        assert queue.progress("a") == 7
+
+
+def run(steps: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(steps)
+
+
+def test_asyncio_does_the_same(url: str, name: str, plain: redis.Redis) -> None:
+    async def steps() -> None:
+        async with AsyncQueue(url, queue=name, result=f"{name}:result") as queue:
+            assert await queue.enqueue({"id": "a"}) == "a"
+            assert await queue.enqueue_many({"id": str(i)} for i in range(1_500)) == [
+                str(i) for i in range(1_500)
+            ]
+
+            async def produced() -> AsyncIterator[object]:
+                yield "x"
+                await asyncio.sleep(0)
+                yield "y"
+
+            assert await queue.enqueue_many(produced(), delay=60) == ["x", "y"]
+            assert plain.llen(name) == 1_501
+            assert plain.zcard(f"millrace:{{{name}}}:delayed") == 2
+            waits = [asyncio.create_task(queue.result(str(i))) for i in range(1_500)]
+            dropped = asyncio.create_task(queue.result("0"))
+            await asyncio.sleep(0.02)
+            dropped.cancel()
+            plain.hset(f"{name}:result", mapping={str(i): i for i in range(1_500)})
+            assert await asyncio.gather(*waits) == list(range(1_500))
+            found = [outcome.get() async for outcome in queue.results(["3", "4"])]
+            assert sorted(found) == [3, 4]
+            with pytest.raises(ResultTimeout):
+                await queue.result("never", timeout=0.01)
+            with pytest.raises(ResultTimeout):
+                async for _ in queue.results(["never"], timeout=0.01):
+                    pass
+            assert await queue.cancel("never") is True
+            assert await queue.cancel("3") is False
+            assert await queue.progress("3") is None
+
+    run(steps())
+
+
+def test_asyncio_passes_errors_on_to_all_who_wait(url: str, name: str, plain: redis.Redis) -> None:
+    async def steps() -> None:
+        async with AsyncQueue(url, queue=name, result=f"{name}:result") as queue:
+            plain.set(f"{name}:result", "no hash")
+            waits = [asyncio.create_task(queue.result(id)) for id in "ab"]
+            for error in await asyncio.gather(*waits, return_exceptions=True):
+                assert isinstance(error, redis.ResponseError)
+            plain.delete(f"{name}:result")
+            plain.hset(f"{name}:result", "a", "1")
+            assert await queue.result("a") == 1
+
+    run(steps())
