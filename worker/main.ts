@@ -23,6 +23,7 @@ import { openCommand, type LogSource } from './handlers/command.ts';
 import { openHttp } from './handlers/http.ts';
 import { openLines } from './handlers/lines.ts';
 import { openModule } from './handlers/module.ts';
+import { openPython, type PythonOptions } from './handlers/python.ts';
 import { createWorkerHealth } from './epoch/health.ts';
 import type { WorkerOptions } from './epoch/options.ts';
 import { checkOneHandler } from './flags/handler-flags.ts';
@@ -38,7 +39,7 @@ async function openHandler(
   onShortage: (why: string | undefined) => void,
 ): Promise<OpenHandler> {
   checkOneHandler(flags);
-  const { module, command, http } = flags;
+  const { module, python, command = '', http } = flags;
   const maxOutputBytes = flags.resultMaxSize;
   if (module) return openModule(module, process.cwd(), { timeoutMs: flags.moduleTimeout ?? 0, stopping });
   if (http) {
@@ -52,15 +53,36 @@ async function openHandler(
     });
   }
   const program = {
-    command: command ?? '',
     cwd: process.cwd(),
     env: withoutSecrets(process.env),
-    log: (line: string, source: LogSource) => log.info({ ...source, line }, 'stderr of the command'),
+    log: (line: string, source: LogSource) =>
+      log.info({ ...source, line }, python ? 'output of Python' : 'stderr of the command'),
     maxOutputBytes,
     onShortage,
   };
-  if (!flags.keepRunning) return openCommand(program);
-  return openLines({ ...program, concurrency: flags.concurrency, maxOutputBytes: lineLimit(maxOutputBytes) });
+  const { concurrency } = flags;
+  if (python) return openPython({ ...program, ...pythonOptions(python, flags), concurrency, stopping });
+  if (!flags.keepRunning) return openCommand({ ...program, command });
+  return openLines({ ...program, command, concurrency, maxOutputBytes: lineLimit(maxOutputBytes) });
+}
+
+function pythonOptions(
+  target: string,
+  flags: WorkerFlags,
+): Pick<PythonOptions, 'target' | 'executable' | 'maxTasks' | 'maxMemoryBytes' | 'timeoutMs'> {
+  const {
+    pythonExecutable: executable = 'python3',
+    pythonMaxTasks,
+    pythonMaxMemory,
+    moduleTimeout = 0,
+  } = flags;
+  return {
+    target,
+    executable,
+    maxTasks: pythonMaxTasks,
+    maxMemoryBytes: pythonMaxMemory,
+    timeoutMs: moduleTimeout,
+  };
 }
 
 /** The credentials of Redis are not passed on to the programs that run tasks. */

@@ -17,8 +17,13 @@ export interface WorkerSettings {
   /** The numbers of lists that the queue is in. */
   readonly partitions?: readonly number[] | undefined;
   readonly result: string;
-  /** One of the three. */
+  /** One of this, `python`, `command` and `http`. */
   readonly module?: string | undefined;
+  readonly python?: string | undefined;
+  readonly pythonExecutable?: string | undefined;
+  readonly pythonMaxTasks?: number | undefined;
+  /** Bytes. */
+  readonly pythonMaxMemory?: number | undefined;
   readonly command?: string | undefined;
   readonly keepRunning?: boolean | undefined;
   readonly http?: string | undefined;
@@ -61,6 +66,10 @@ function variables(settings: WorkerSettings, id: string): NodeJS.ProcessEnv {
     MILLRACE_PARTITIONS: settings.partitions?.join(','),
     MILLRACE_RESULT: settings.result,
     MILLRACE_MODULE: settings.module,
+    MILLRACE_PYTHON: settings.python,
+    MILLRACE_PYTHON_EXECUTABLE: settings.python && settings.pythonExecutable,
+    MILLRACE_PYTHON_MAX_TASKS: settings.pythonMaxTasks?.toString(),
+    MILLRACE_PYTHON_MAX_MEMORY: settings.pythonMaxMemory?.toString(),
     MILLRACE_COMMAND: settings.command,
     MILLRACE_KEEP_RUNNING: settings.keepRunning ? 'true' : undefined,
     MILLRACE_HTTP: settings.http,

@@ -14,7 +14,7 @@ import { cutIntoTiles } from '../../examples/fractal/scene.ts';
 import { TILE } from '../../examples/tiles/tiles.ts';
 import { eventually } from '../support/eventually.ts';
 import { programEnv } from '../support/program-env.ts';
-import { preparePython } from '../support/python.ts';
+import { preparePython, pythonOfPackage } from '../support/python.ts';
 import { freePort, startRedis } from '../support/redis.ts';
 
 const root = resolve(import.meta.dirname, '../..');
@@ -100,6 +100,21 @@ test('python: the sweep finds where the logistic map is chaotic', async () => {
   expect(exponentAt('4.000')).toBeCloseTo(Math.LN2, 2);
   expect(exponentAt('3.250')).toBeLessThan(-1);
   expect(exponentAt('3.700')).toBeCloseTo(0.35, 1);
+});
+
+test('sweep: a table of epidemics, as large as theory has them', async () => {
+  const file = join(folder, 'sweep.csv');
+  const printed = await runExample('sweep', ['4', file], { PYTHON: await pythonOfPackage() });
+  expect(printed).toContain(`16 rows are in ${file}`);
+  const [head, ...rows] = (await readFile(file, 'utf8')).trim().split(/\r?\n/);
+  expect(head).toBe('r0,vaccinated,ill,ill_p05,ill_p95,peak');
+  expect(rows).toHaveLength(16);
+  const illAt = (r0: string, vaccinated: string): number =>
+    Number(rows.find((row) => row.startsWith(`${r0},${vaccinated},`))?.split(',')[2]);
+  // the final size of an epidemic: z = 1 − exp(−r0·z)
+  expect(illAt('2.0000', '0.0000')).toBeCloseTo(0.797, 1);
+  expect(illAt('5.0000', '0.0000')).toBeCloseTo(0.993, 1);
+  expect(illAt('2.0000', '0.9000')).toBeLessThan(0.01);
 });
 
 test('shell: counts the words of a text', async () => {

@@ -1,10 +1,11 @@
-/** What every kind of handler must do alike: a command, a command that keeps running, a server. */
+/** What every kind of handler must do alike: a command, a command that keeps running, functions in Python, a server. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { OpenHandler } from '../../worker/task/handler.ts';
 import { openCommand } from '../../worker/handlers/command.ts';
 import { openHttp } from '../../worker/handlers/http.ts';
 import { openLines } from '../../worker/handlers/lines.ts';
 import { failure, FIXTURES, handlerSuite, run } from '../fixtures/handler-suite.ts';
+import { openTasks } from '../fixtures/python-suite.ts';
 import { startTaskServer, type TaskServer } from '../fixtures/task-server.ts';
 
 const suite = handlerSuite();
@@ -31,6 +32,16 @@ const kinds: [name: string, open: (maxOutputBytes?: number) => Promise<OpenHandl
   [
     'lines',
     async (max) => openLines({ command: 'python3 lines.py', concurrency: 20, closeMs: 50, ...common(max) }),
+  ],
+  [
+    'Python',
+    async (max) =>
+      openTasks(suite, {
+        concurrency: 3,
+        closeMs: 50,
+        politeMs: 50,
+        ...(max === undefined ? {} : { maxOutputBytes: max }),
+      }),
   ],
   [
     'a server',
@@ -81,7 +92,7 @@ describe.each(kinds)('%s', (name, openOne) => {
   });
 
   test('a failure may set when to retry', async () => {
-    const when = { 'a command': '30s', lines: '"30s"', 'a server': '30' }[name];
+    const when = { 'a command': '30s', lines: '"30s"', Python: '30', 'a server': '30' }[name];
     const error = await failure(run(await open(), `later ${when}`));
     expect(error.message).toContain('busy');
     expect(Reflect.get(error, 'retryAfter')).toBe(30_000);

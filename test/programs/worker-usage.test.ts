@@ -31,7 +31,7 @@ test.concurrent.each<[number, RegExp, string[], NodeJS.ProcessEnv?]>([
   [2, /value 'x' from env 'MILLRACE_CONCURRENCY' is invalid/, module, { MILLRACE_CONCURRENCY: 'x' }],
   [2, /a lease of 500 ms is too short: give at least 1s/, [...module, '--lease', '500ms']],
   [2, /nothing to run tasks with: give --module/, []],
-  [2, /more than one of --module, --command and --http/, [...module, '--command', 'cat']],
+  [2, /more than one of --module, --python, --command and --http/, [...module, '--command', 'cat']],
   [2, /the Redis URL begins with "http:\/\/": use redis:\/\//, [...module, '--redis', 'http://localhost']],
   [2, /queue and result are both "same"/, [...module, '--queue', 'same', '--result', 'same']],
   [1, /module \.\/nothing\.ts does not exist/, ['--module', './nothing.ts']],

@@ -1,11 +1,20 @@
 /** The flags that select what runs the tasks: of `millrace-worker`, and of `millrace dev`, which passes them on. */
 import type { Command } from 'commander';
-import { duration, option, UsageError } from '../../runtime/program.ts';
+import { bytes, duration, integer, option, UsageError } from '../../runtime/program.ts';
+
+/** More than any machine has, bytes. */
+const MAX_MEMORY = 2 ** 50;
 
 export interface HandlerFlags {
   readonly module?: string;
   /** ms; 0 for none. */
   readonly moduleTimeout?: number;
+  /** `module:function`, or `module`. */
+  readonly python?: string;
+  readonly pythonExecutable?: string;
+  readonly pythonMaxTasks?: number;
+  /** Bytes. */
+  readonly pythonMaxMemory?: number;
   readonly command?: string;
   readonly keepRunning?: boolean;
   readonly http?: string;
@@ -13,14 +22,15 @@ export interface HandlerFlags {
   readonly httpTimeout?: number;
 }
 
-/** Throws `UsageError` unless exactly one of `--module`, `--command` and `--http` is given. */
-export function checkOneHandler({ module, command, http }: HandlerFlags): void {
-  const given = [module, command, http].filter(Boolean).length;
+/** Throws `UsageError` unless exactly one of `--module`, `--python`, `--command` and `--http` is given. */
+export function checkOneHandler({ module, python, command, http }: HandlerFlags): void {
+  const given = [module, python, command, http].filter(Boolean).length;
   if (given === 0)
     throw new UsageError(
-      'nothing to run tasks with: give --module ./tasks.ts, --command ./compute or --http http://127.0.0.1:9000/run',
+      'nothing to run tasks with: give --module ./tasks.ts, --python tasks:function, --command ./compute or --http http://127.0.0.1:9000/run',
     );
-  if (given > 1) throw new UsageError('more than one of --module, --command and --http is given: choose one');
+  if (given > 1)
+    throw new UsageError('more than one of --module, --python, --command and --http is given: choose one');
 }
 
 export function addHandlerFlags(command: Command): Command {
@@ -29,11 +39,39 @@ export function addHandlerFlags(command: Command): Command {
     .addOption(
       option(
         '--module-timeout <duration>',
-        'time limit for loading the module; 0 for none',
+        'time limit for loading the module, of --python too; 0 for none',
         'MILLRACE_MODULE_TIMEOUT',
       )
         .argParser(duration)
         .default(600_000, '10m'),
+    )
+    .addOption(
+      option(
+        '--python <module:function>',
+        'function in Python that runs a task, or a module with all its tasks; needs the Python package millrace, see docs/python.md',
+        'MILLRACE_PYTHON',
+      ),
+    )
+    .addOption(
+      option(
+        '--python-executable <path>',
+        'interpreter for --python: a path, or a name in PATH',
+        'MILLRACE_PYTHON_EXECUTABLE',
+      ).default('python3'),
+    )
+    .addOption(
+      option(
+        '--python-max-tasks <n>',
+        'replace a process of --python after this many tasks (default: never)',
+        'MILLRACE_PYTHON_MAX_TASKS',
+      ).argParser(integer(1)),
+    )
+    .addOption(
+      option(
+        '--python-max-memory <size>',
+        'replace a process of --python once it has used more memory than this (default: never)',
+        'MILLRACE_PYTHON_MAX_MEMORY',
+      ).argParser(bytes(MAX_MEMORY)),
     )
     .addOption(
       option(

@@ -1,0 +1,175 @@
+/** Functions in Python as handlers. What they do as all other kinds of handlers is in handlers-all.test.ts. */
+import { describe, expect, test } from 'vitest';
+import { encodeResult } from '../../worker/task/encode.ts';
+import { failure, run } from '../fixtures/handler-suite.ts';
+import { pythonSuite } from '../fixtures/python-suite.ts';
+
+const { suite, open } = pythonSuite();
+
+describe('a function', () => {
+  test('is told of its task', async () => {
+    const trace = { traceparent: '00-1', tracestate: 'a=b' };
+    const about = { id: 'tile 7 ü', attempt: 3, queue: 'mail', trace };
+    const found = String(await run(await open(), 'context', about));
+    expect(JSON.parse(found)).toEqual({
+      id: 'tile 7 ü',
+      attempt: 3,
+      queue: 'mail',
+      ...trace,
+      cancelled: false,
+    });
+  });
+
+  test('gets and returns text, bytes and JSON', async () => {
+    const handler = await open();
+    const rows: [raw: string | Buffer, stored: string | Buffer][] = [
+      ['plain ü', 'plain ü'],
+      ['', ''],
+      [Buffer.from([0, 255, 254]), Buffer.from([0, 255, 254])],
+      ['{"a": [1, null]}', '{"a":[1,null]}'],
+      [' [1.50, "ü"]', '[1.5,"ü"]'],
+      ['{"a": ', '{"a": '],
+      ['numbers', '{"nan":null,"big":12345678901234567890,"list":[1,2.5]}'],
+      ['say a word', 'null'],
+    ];
+    for (const [raw, stored] of rows) {
+      const found = encodeResult(await run(handler, raw, Buffer.isBuffer(raw) ? { id: raw } : {}));
+      expect(Buffer.from(found)).toEqual(Buffer.from(stored));
+    }
+  });
+
+  test('5 MB each way, and one after the other', async () => {
+    const text = 'ä'.repeat(2.5 * 1024 * 1024);
+    const handler = await open();
+    for (let i = 0; i < 2; i++) expect(String(await run(handler, text)) === text).toBe(true);
+  });
+
+  test('what it prints is log, with its task, and never an answer', async () => {
+    const handler = await open();
+    await run(handler, 'say hello');
+    for (const line of ['hello', 'hello in C, almost', 'hello in a program', 'unbuffered'])
+      await suite.book.wait(line);
+    expect(await run(handler, 'pid').then(String)).toContain('"served":2');
+  });
+
+  test('reports progress as it comes', async () => {
+    const reports: unknown[] = [];
+    const progress = (value: unknown): void => void reports.push(value);
+    expect(String(await run(await open(), 'progress 3', { progress }))).toBe('done');
+    expect(reports).toEqual([{ step: 0 }, { step: 1 }, { step: 2 }]);
+  });
+});
+
+describe('failures', () => {
+  test('an exception has its name, place and cause in the error, and its traceback in the log', async () => {
+    const error = await failure(run(await open(), 'fail tile'));
+    expect(error).toMatchObject({ name: 'RuntimeError' });
+    expect(error.message).toMatch(
+      /^tile \(python_tasks\.py, line \d+, in fail\); caused by KeyError: 'tile' \(python_tasks\.py, line \d+, in fail\)$/,
+    );
+    const traceback = suite.book.lines.find((line) => line.startsWith('Traceback'));
+    expect(traceback).toMatch(/in fail\n[^]*KeyError: 'tile'\n[^]*RuntimeError: tile$/);
+    expect(traceback).not.toContain('runner.py');
+  });
+
+  test('of other kinds cost no more than their task', async () => {
+    const handler = await open();
+    const rows: [task: string, message: RegExp, final: boolean][] = [
+      ['strange', /^the result cannot be stored as JSON: object is not JSON/, true],
+      ['too-much', /^a report of progress has 20002 bytes/, false],
+      ['exit 3', /^3 \(python_tasks\.py/, false],
+    ];
+    for (const [task, message, final] of rows) {
+      const error = await failure(run(handler, task));
+      expect(error.message).toMatch(message);
+      expect(Object.hasOwn(error, 'retry')).toBe(final);
+    }
+    expect(String(await run(handler, 'next'))).toBe('next');
+  });
+
+  test('a process that dies costs the attempt, and the next task gets another one', async () => {
+    const handler = await open();
+    const error = await failure(run(handler, 'die'));
+    expect(error.message).toMatch(/^Python ended before the task did, killed by SIGSEGV: .*out of cheese/s);
+    expect(error).not.toHaveProperty('retry');
+    expect(String(await run(handler, 'pid'))).toContain('"served":1');
+  });
+});
+
+describe('a task that is cancelled', () => {
+  const cases: [task: string, started: string, after: string[], kept: boolean][] = [
+    ['polite', 'working', ['tidying up'], true],
+    ['nap', 'napping', ['woken'], true],
+    ['stubborn', 'stubborn', [], false],
+    ['deaf', 'deaf', [], false],
+  ];
+  test.each(cases)('%s', async (task, started, after, kept) => {
+    // a function that does as it is asked has all the time that it needs
+    const handler = await open(kept ? { politeMs: 60_000, graceMs: 60_000 } : { politeMs: 20, graceMs: 500 });
+    const { pid } = JSON.parse(String(await run(handler, 'pid'))) as { pid: number };
+    const controller = new AbortController();
+    const attempt = failure(run(handler, task, { signal: controller.signal }));
+    await suite.book.wait(started);
+    controller.abort(new Error('not wanted'));
+    expect((await attempt).message).toBe('stopped: not wanted');
+    for (const line of after) await suite.book.wait(line);
+    const next = JSON.parse(String(await run(handler, 'pid'))) as { pid: number };
+    expect(next.pid === pid).toBe(kept);
+  });
+});
+
+describe('processes', () => {
+  test('one is started before the first task, and as many as the concurrency allows', async () => {
+    const handler = await open({ concurrency: 2 });
+    expect(suite.marked.living()).toHaveLength(1);
+    const found = await Promise.all(Array.from({ length: 12 }, () => run(handler, 'pid')));
+    const pids = new Set(found.map((one) => (JSON.parse(String(one)) as { pid: number }).pid));
+    expect(new Set(suite.marked.living())).toEqual(pids);
+    expect(pids.size).toBe(2);
+  });
+
+  test.each([
+    ['after a number of tasks', { maxTasks: 2 }, 'pid', [1, 2, 1, 2]],
+    ['once they have used too much memory', { maxMemoryBytes: 1 << 20 }, 'pid', [1, 1, 1, 1]],
+  ])('are replaced %s', async (_when, limits, task, expected) => {
+    const handler = await open(limits);
+    const served: number[] = [];
+    for (let i = 0; i < 4; i++)
+      served.push((JSON.parse(String(await run(handler, task))) as { served: number }).served);
+    expect(served).toEqual(expected);
+  });
+});
+
+describe('what cannot be loaded is reported in one line', () => {
+  test.each([
+    ['nowhere', /^there is no module nowhere in the working directory/],
+    ['a b', /^--python a b is no module: write tasks:simulate/],
+  ])('%s', async (target, message) => {
+    const error = await failure(open({ target }));
+    expect(error).toMatchObject({ name: 'HandlerLoadError', message: expect.stringMatching(message) });
+  });
+
+  test('a module that fails, with its traceback in the log', async () => {
+    const error = await failure(open({ target: 'broken_tasks' }));
+    expect(error.message).toMatch(
+      /^module broken_tasks does not load: ModuleNotFoundError: No module named 'not_there' \(broken_tasks\.py, line 3, in <module>\)$/,
+    );
+    expect(suite.book.lines.join('\n')).toContain('import not_there');
+  });
+
+  test('an interpreter without the package, and one that is not there', async () => {
+    const { env } = suite.marked;
+    const error = await failure(open({ env: { ...env, PYTHONPATH: '' } }));
+    expect(error.message).toMatch(/^this Python has no package millrace: .*pip install millrace/);
+    const absent = await failure(open({ executable: 'python0' }));
+    expect(absent.message).toMatch(/^command python0 is not in PATH/);
+  });
+
+  test('a module that loads for too long, and a worker that is stopped meanwhile', async () => {
+    const late = await failure(open({ target: 'slow_tasks', timeoutMs: 20 }));
+    expect(late.message).toBe('--python slow_tasks was not loaded within 20ms: see --module-timeout');
+    const handler = await open({ target: 'slow_tasks', stopping: AbortSignal.abort(new Error('stop')) });
+    expect(suite.marked.living()).toEqual([]);
+    await handler[Symbol.asyncDispose]();
+  });
+});

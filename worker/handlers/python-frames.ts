@@ -1,0 +1,108 @@
+/**
+ * The frames between the worker and a process of the Python package (`python/src/millrace/worker/frames.py`), over a socket of their
+ * own, so that whatever the user's code prints is no answer. All numbers are little-endian.
+ *
+ *     frame      u32 bytes that follow, u8 kind, u32 number of the task, body
+ *     → RUN      u32 attempt, u8 1 if the id is bytes, u32 bytes of the id, of the queue's name, of the trace; these; the task.
+ *                An id of 2^32 − 1 bytes is the task itself
+ *     → CANCEL   the reason, as text: its result is no longer wanted
+ *     ← HELLO    JSON {"protocol","version"}: the module is loaded. The first frame
+ *     ← RESULT   u8 1 if it was the process's last task; the result
+ *     ← ERROR    u8 as above; JSON {"name","error","traceback","retry","retryAfter"}, the last in ms. With number 0: it cannot be loaded
+ *     ← PROGRESS JSON
+ *
+ * The two sides are released apart. A process names its protocol in HELLO, and one of another is refused.
+ */
+import type { TaskContext } from '../task/handler.ts';
+
+export const PROTOCOL = 1;
+
+export const FrameKind = { Hello: 0, Run: 1, Cancel: 2, Result: 3, Error: 4, Progress: 5 } as const;
+
+const HEAD = 9;
+const RUN_HEAD = 17;
+const SAME_AS_TASK = 0xffff_ffff;
+/** A longer task is written as it is, not copied behind its head. */
+const COPIED_BYTES = 1 << 14;
+
+/** The frame of a task, in one part or two. */
+export function runFrame(number: number, { id, raw, attempt, queue, trace }: TaskContext): Buffer[] {
+  const traced = trace ? `${trace.traceparent}\n${trace.tracestate ?? ''}` : '';
+  const isTask = typeof id === 'string' ? false : id === raw || id.equals(raw);
+  const idBytes = isTask ? 0 : Buffer.byteLength(id);
+  const queueBytes = Buffer.byteLength(queue);
+  const traceBytes = Buffer.byteLength(traced);
+  const headBytes = HEAD + RUN_HEAD + idBytes + queueBytes + traceBytes;
+  const copied = raw.length <= COPIED_BYTES;
+  const frame = Buffer.allocUnsafe(headBytes + (copied ? raw.length : 0));
+  frame.writeUInt32LE(headBytes + raw.length - 4, 0);
+  frame.writeUInt8(FrameKind.Run, 4);
+  frame.writeUInt32LE(number, 5);
+  frame.writeUInt32LE(attempt, 9);
+  frame.writeUInt8(typeof id === 'string' ? 0 : 1, 13);
+  frame.writeUInt32LE(isTask ? SAME_AS_TASK : idBytes, 14);
+  frame.writeUInt32LE(queueBytes, 18);
+  frame.writeUInt32LE(traceBytes, 22);
+  let at = HEAD + RUN_HEAD;
+  if (typeof id === 'string') at += frame.write(id, at);
+  else if (!isTask) at += id.copy(frame, at);
+  at += frame.write(queue, at);
+  at += frame.write(traced, at);
+  if (!copied) return [frame, raw];
+  raw.copy(frame, at);
+  return [frame];
+}
+
+export function cancelFrame(number: number, reason: string): Buffer {
+  const body = Buffer.from(reason);
+  const frame = Buffer.alloc(HEAD);
+  frame.writeUInt32LE(HEAD - 4 + body.length, 0);
+  frame.writeUInt8(FrameKind.Cancel, 4);
+  frame.writeUInt32LE(number, 5);
+  return Buffer.concat([frame, body]);
+}
+
+export type OnFrame = (kind: number, number: number, body: Buffer) => void;
+
+/**
+ * Returns what takes the chunks of a stream and calls back for each frame. `onLong` is called once for a frame of more than `maxBytes`,
+ * after which nothing more is read.
+ */
+export function frameReader(
+  maxBytes: number,
+  onFrame: OnFrame,
+  onLong: (bytes: number) => void,
+): (chunk: Buffer) => void {
+  let parts: Buffer[] = [];
+  let size = 0;
+  /** How many bytes are worth looking at. */
+  let wanted = HEAD;
+  let over = false;
+
+  return (chunk) => {
+    if (over) return;
+    parts.push(chunk);
+    size += chunk.length;
+    if (size < wanted) return;
+    const bytes = parts.length === 1 ? chunk : Buffer.concat(parts, size);
+    let at = 0;
+    wanted = HEAD;
+    while (bytes.length - at >= HEAD) {
+      const length = bytes.readUInt32LE(at);
+      if (length > maxBytes || length < HEAD - 4) {
+        over = true;
+        parts = [];
+        return onLong(length);
+      }
+      if (bytes.length - at < 4 + length) {
+        wanted = 4 + length;
+        break;
+      }
+      const end = at + 4 + length;
+      onFrame(bytes.readUInt8(at + 4), bytes.readUInt32LE(at + 5), bytes.subarray(at + HEAD, end));
+      at = end;
+    }
+    parts = at < bytes.length ? [bytes.subarray(at)] : [];
+    size = bytes.length - at;
+  };
+}

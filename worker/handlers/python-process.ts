@@ -1,0 +1,253 @@
+/**
+ * One process of the Python package, which keeps a module loaded and runs its tasks one at a time, over frames (`python-frames.ts`).
+ * What the module and its libraries write to stdout and stderr is log.
+ *
+ * A task whose result is no longer wanted is told so; its function may end it in its own way, and the process is kept. After a
+ * second its process group gets SIGTERM, at which the package raises an exception in the function, and in the end SIGKILL.
+ */
+import { timeout, type Timer } from '../../runtime/timers.ts';
+import type { Watcher } from '../../runtime/child-watchdog.ts';
+import { describeError } from '../task/describe-error.ts';
+import type { TaskContext } from '../task/handler.ts';
+import { describeExit, startProgram, type ProgramProcess } from './child.ts';
+import { stopped, withStderr, type LogSource } from './command.ts';
+import { CommandError, HandlerLoadError } from './errors.ts';
+import type { KeptProcess } from './kept-pool.ts';
+import type { Answer } from './line-protocol.ts';
+import type { Program } from './program.ts';
+import { decodeError, decodeHello, type PythonError } from './python-answer.ts';
+import { cancelFrame, FrameKind, frameReader, runFrame } from './python-frames.ts';
+import { splitLines } from './split-lines.ts';
+
+export interface PythonProcessOptions {
+  readonly cwd: string;
+  readonly env: NodeJS.ProcessEnv;
+  readonly watcher: Watcher;
+  readonly log: (line: string, source: LogSource) => void;
+  /** From the abort of a task to SIGKILL, ms. */
+  readonly graceMs: number;
+  /** From the abort of a task to SIGTERM, ms. */
+  readonly politeMs: number;
+  readonly maxOutputBytes: number;
+  readonly onGone: (healthy: boolean) => void;
+  /** Ends the start. */
+  readonly signal: AbortSignal;
+}
+
+/** What a frame may have beside a result, bytes. */
+const FRAME_ROOM = 1 << 20;
+const LINE_BYTES = 16 * 1024;
+
+interface Asked {
+  readonly number: number;
+  readonly context: TaskContext;
+  readonly id: string;
+  readonly resolve: (answer: Answer) => void;
+  readonly reject: (error: Error) => void;
+}
+
+interface State {
+  readonly options: PythonProcessOptions;
+  readonly child: ProgramProcess;
+  readonly log: (line: string) => void;
+  asked: Asked | undefined;
+  lastNumber: number;
+  healthy: boolean;
+  /** It gets no further task. */
+  retired: boolean;
+  /** Why it is being ended; from then on its frames are ignored. */
+  broken: Error | undefined;
+  /** Of the abort of its task. */
+  timers: Timer[];
+  /** Its start. */
+  readonly loaded: PromiseWithResolvers<void>;
+}
+
+/**
+ * Resolves when the process has loaded its module.
+ *
+ * Throws `HandlerLoadError` when it cannot load it, and `CommandError` when the system cannot start it.
+ */
+export async function startPython(program: Program, options: PythonProcessOptions): Promise<KeptProcess> {
+  const log = (line: string): void => {
+    const { child, asked } = state;
+    options.log(line, { pid: child.pid, ...(asked && { id: asked.id, attempt: asked.context.attempt }) });
+  };
+  const state: State = {
+    options,
+    child: await startProgram(program, { ...options, log, channel: true }),
+    log,
+    asked: undefined,
+    lastNumber: 0,
+    healthy: false,
+    retired: false,
+    broken: undefined,
+    timers: [],
+    loaded: Promise.withResolvers<void>(),
+  };
+  const { child } = state;
+  connect(state);
+  const gone = untilGone(state);
+  await untilLoaded(state);
+  return {
+    gone,
+    get usable() {
+      return !state.broken && !state.retired && !child.hasEnded();
+    },
+    quiet: () => undefined,
+    ask: (context) => ask(state, context),
+    async close(waitMs) {
+      state.retired = true;
+      child.channel?.end();
+      const timer = timeout(waitMs, () => void child.terminate(options.graceMs));
+      await gone;
+      timer.clear();
+    },
+  };
+}
+
+function connect(state: State): void {
+  const { child, log } = state;
+  child.stdin.end();
+  const lines = splitLines(
+    LINE_BYTES,
+    (line) => log(line.toString()),
+    (start) => log(`${start.toString()}…`),
+  );
+  child.stdout.on('data', (chunk: Buffer) => lines.push(chunk));
+  child.stdout.once('end', () => lines.end());
+  const maxBytes = state.options.maxOutputBytes + FRAME_ROOM;
+  const read = frameReader(
+    maxBytes,
+    (kind, number, body) => onFrame(state, kind, number, body),
+    (bytes) =>
+      end(
+        state,
+        new CommandError(`a frame of ${bytes} bytes came from Python: something else wrote to its socket`),
+      ),
+  );
+  child.channel?.on('data', read);
+}
+
+async function untilLoaded(state: State): Promise<void> {
+  const { options, child, loaded } = state;
+  const stop = (): void => end(state, stopped(options.signal));
+  if (options.signal.aborted) stop();
+  else options.signal.addEventListener('abort', stop, { once: true });
+  try {
+    await loaded.promise;
+  } catch (error) {
+    // what could not be loaded ends by itself
+    const timer = timeout(options.graceMs, () => void child.terminate(options.graceMs));
+    await child.exited;
+    timer.clear();
+    throw error;
+  } finally {
+    options.signal.removeEventListener('abort', stop);
+  }
+}
+
+async function ask(state: State, context: TaskContext): Promise<Answer> {
+  const { child } = state;
+  const { id, signal } = context;
+  if (signal.aborted) throw stopped(signal);
+  const number = (state.lastNumber + 1) >>> 0 || 1;
+  state.lastNumber = number;
+  const { promise, resolve, reject } = Promise.withResolvers<Answer>();
+  state.asked = { number, context, id: typeof id === 'string' ? id : id.toString(), resolve, reject };
+  child.forgetStderr();
+  const abort = (): void => cancel(state, context);
+  signal.addEventListener('abort', abort, { once: true });
+  for (const part of runFrame(number, context)) child.channel?.write(part);
+  try {
+    return await promise;
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
+}
+
+/** Its result is no longer wanted. */
+function cancel(state: State, { signal }: TaskContext): void {
+  const { child, asked, options } = state;
+  if (!asked || child.hasEnded()) return;
+  child.channel?.write(cancelFrame(asked.number, describeError(signal.reason)));
+  const interrupt = (): void => {
+    state.healthy = true; // a stopped process is not to blame
+    state.retired = true;
+    void child.terminate(Math.max(0, options.graceMs - options.politeMs));
+  };
+  state.timers.push(timeout(options.politeMs, interrupt));
+}
+
+function onFrame(state: State, kind: number, number: number, body: Buffer): void {
+  const { asked, broken, loaded } = state;
+  if (broken) return;
+  try {
+    if (kind === FrameKind.Hello) {
+      decodeHello(body);
+      loaded.resolve();
+    } else if (kind === FrameKind.Error && number === 0) {
+      const { message, traceback } = decodeError(body.subarray(1));
+      if (traceback !== '') state.log(traceback);
+      loaded.reject(new HandlerLoadError(message));
+    } else if (number !== asked?.number) {
+      throw new SyntaxError(`a frame of kind ${kind} came for task ${number}, which it does not run`);
+    } else if (kind === FrameKind.Progress) asked.context.progress(JSON.parse(body.toString()));
+    else answer(state, asked, decode(kind, asked, body));
+  } catch (error) {
+    end(state, new CommandError(`Python sent what it should not: ${describeError(error)}`, { cause: error }));
+  }
+}
+
+function decode(kind: number, { id }: Asked, body: Buffer): Answer & Partial<PythonError> {
+  const last = body[0] === 1;
+  const rest = body.subarray(1);
+  if (kind === FrameKind.Result) return { kind: 'result', id, value: rest, last };
+  if (kind === FrameKind.Error) return { kind: 'error', id, last, ...decodeError(rest) };
+  throw new SyntaxError(`a frame of kind ${kind} came`);
+}
+
+function answer(state: State, asked: Asked, found: Answer & Partial<PythonError>): void {
+  const { signal } = asked.context;
+  if (found.kind === 'error' && found.traceback && !signal.aborted) state.log(found.traceback);
+  for (const timer of state.timers.splice(0)) timer.clear();
+  state.asked = undefined;
+  state.healthy = true;
+  state.retired ||= found.last;
+  if (!signal.aborted) return asked.resolve(found);
+  const error = stopped(signal);
+  if (!state.retired) return asked.reject(error);
+  // a process that was interrupted keeps its slot until it is gone
+  void state.child.exited.then(() => asked.reject(error));
+}
+
+function end(state: State, reason: Error): void {
+  const { child, asked, log, options, loaded } = state;
+  if (state.broken || child.hasEnded()) return;
+  state.broken = reason;
+  loaded.reject(reason);
+  if (!asked) log(describeError(reason));
+  void child.terminate(options.graceMs);
+}
+
+/** Resolves when the process is gone and its task is rejected; never rejects. */
+async function untilGone(state: State): Promise<void> {
+  const { child, options, log, loaded } = state;
+  const exit = describeExit(await child.exited);
+  for (const timer of state.timers.splice(0)) timer.clear();
+  options.onGone(state.healthy);
+  const { asked, broken, retired } = state;
+  loaded.reject(broken ?? new HandlerLoadError(whyNotStarted(exit, child.stderrTail())));
+  if (!asked && !broken && !retired && state.lastNumber > 0) log(`Python ended without a task: ${exit}`);
+  if (!asked) return;
+  const { signal } = asked.context;
+  const died = new CommandError(withStderr(`Python ended before the task did, ${exit}`, child.stderrTail()));
+  asked.reject(broken ?? (signal.aborted ? stopped(signal) : died));
+  state.asked = undefined;
+}
+
+function whyNotStarted(exit: string, stderr: string): string {
+  if (/No module named '?millrace\b/.test(stderr))
+    return 'this Python has no package millrace: install it where the module is run (pip install millrace), or name another with --python-executable';
+  return withStderr(`Python ended before it had loaded the module, ${exit}`, stderr);
+}
