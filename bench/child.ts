@@ -1,7 +1,7 @@
 /** Processes that a benchmark measures, and their figures from the system. They end with the benchmark, however it ends. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
 import { openWatcher } from '../runtime/child-watchdog.ts';
 
@@ -14,15 +14,17 @@ export interface Child extends AsyncDisposable {
 }
 
 export interface ChildOptions {
+  /** The program; the current Node by default. */
+  readonly file?: string;
   readonly args: readonly string[];
   readonly env: NodeJS.ProcessEnv;
 }
 
 const STOP_MS = 5_000;
 
-/** Starts a Node program with the current Node. */
-export function startChild({ args, env }: ChildOptions): Child {
-  const child = spawn(process.execPath, args, {
+/** Starts a program, with the current Node by default. */
+export function startChild({ file = process.execPath, args, env }: ChildOptions): Child {
+  const child = spawn(file, args, {
     env,
     detached: true,
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
@@ -63,6 +65,23 @@ export function cpuMsOf(pid: number): number | undefined {
   // the name of the program is in parentheses and may contain anything
   const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ');
   return fields && (Number(fields[11]) + Number(fields[12])) * TICK_MS;
+}
+
+/** The same for a process and all that it has started, and that live now. */
+export function cpuMsOfTree(root: number): number {
+  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+  const parents = new Map(
+    pids.map((pid) => [
+      Number(pid),
+      Number(/^PPid:\t(\d+)$/m.exec(procFile(Number(pid), 'status') ?? '')?.[1]),
+    ]),
+  );
+  const isOfTree = (pid: number): boolean => {
+    for (let at: number | undefined = pid; at; at = parents.get(at)) if (at === root) return true;
+    return false;
+  };
+  const own = [...parents.keys()].filter(isOfTree);
+  return own.reduce((sum, pid) => sum + (cpuMsOf(pid) ?? 0), 0);
 }
 
 export interface ProcessMemory {

@@ -27,7 +27,7 @@ export interface Contestant extends AsyncDisposable {
 }
 
 /** The common part of all that take from a list and write to a hash. */
-function listAndHash(
+export function listAndHash(
   name: string,
   { redis }: BenchRedis,
   queue: string,

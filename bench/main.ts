@@ -14,6 +14,7 @@ const benches: Record<string, () => Promise<Bench>> = {
   cluster: async () => (await import('./cluster.ts')).cluster,
   burst: async () => (await import('./burst.ts')).burst,
   fleet: async () => (await import('./fleet.ts')).fleet,
+  handlers: async () => (await import('./handlers.ts')).handlers,
   hostile: async () => (await import('./hostile.ts')).hostile,
   latency: async () => (await import('./latency.ts')).latency,
   memory: async () => (await import('./memory.ts')).memory,
