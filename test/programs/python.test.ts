@@ -13,7 +13,8 @@ const run = promisify(execFile);
 const folder = resolve(import.meta.dirname, '../../python');
 const suites = (await readdir(join(folder, 'tests'))).filter((name) => name.startsWith('test_'));
 
-describe.concurrent('pytest', () => {
+// each is a suite of its own
+describe.concurrent('pytest', { timeout: 900_000 }, () => {
   test.each(suites)('%s', async (suite) => {
     const env = { ...programEnv, HOME: process.env['HOME'], ...packageEnv };
     const args = ['-m', 'pytest', '-q', join('tests', suite)];

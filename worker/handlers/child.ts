@@ -14,8 +14,9 @@ import type { Program } from './program.ts';
 import { splitLines } from './split-lines.ts';
 import type { Watcher } from '../../runtime/child-watchdog.ts';
 
-/** Four pairs for the pipes and the channel, one that reports a failed exec, and some to spare. */
-const DESCRIPTORS = 12;
+/** Three pairs for the pipes, one that reports a failed exec, and some to spare. */
+const DESCRIPTORS = 10;
+const DESCRIPTORS_OF_CHANNEL = 2;
 /** How long processes that outlive the program may still write its output, ms. */
 const LINGER_MS = 250;
 
@@ -125,7 +126,7 @@ async function spawnGroup(
   options: ProgramProcessOptions,
 ): Promise<{ child: ChildProcessWithoutNullStreams; pid: number }> {
   try {
-    expectDescriptors();
+    expectDescriptors(options.channel ? DESCRIPTORS + DESCRIPTORS_OF_CHANNEL : DESCRIPTORS);
     const child = spawn(program.file, program.args, {
       argv0: program.name,
       cwd: options.cwd,
@@ -150,10 +151,10 @@ async function spawnGroup(
  *
  * Throws an errno error: EMFILE, ENFILE.
  */
-function expectDescriptors(): void {
+function expectDescriptors(count: number): void {
   const free: number[] = [];
   try {
-    while (free.length < DESCRIPTORS) free.push(openSync('/dev/null', 'r'));
+    while (free.length < count) free.push(openSync('/dev/null', 'r'));
   } finally {
     for (const descriptor of free) closeSync(descriptor);
   }

@@ -55,6 +55,7 @@ class Runner:
         self._reader = frames.Reader()
         self._runs: deque[frames.Run] = deque()
         self._sending = threading.Lock()
+        self._polling = threading.Lock()
         self._number = 0
         """Of the task that runs; 0 while none does."""
         self._cancelled = 0
@@ -91,11 +92,12 @@ class Runner:
             self._waits = False
 
     def _poll(self) -> None:
-        """Reads what has come, if anything has."""
-        try:
-            self._take(self._channel.recv(_CHUNK, socket.MSG_DONTWAIT))
-        except BlockingIOError:
-            pass
+        """Reads what has come, if anything has. Threads of a function may ask at the same time."""
+        with self._polling:
+            try:
+                self._take(self._channel.recv(_CHUNK, socket.MSG_DONTWAIT))
+            except BlockingIOError:
+                pass
 
     def _take(self, chunk: bytes) -> None:
         if not chunk:
