@@ -86,7 +86,7 @@ function ours(
 
 async function measure(server: BenchRedis, opened: Contestant, options: BenchOptions): Promise<Figures> {
   await using contestant = opened;
-  await waitReady(contestant);
+  await waitReady(contestant, options.signal);
   const warm = await drainRound(server, contestant, WARM_UP_TASKS);
   const wanted = Math.round(warm.tasksPerSecond * options.seconds);
   const count = Math.min(options.tasks ?? MOST_TASKS, Math.max(FEWEST_TASKS, wanted));
