@@ -1,19 +1,37 @@
 -- Finds tasks that may have a certain id: in flight, delayed or waiting, of these a limited number from both ends of the list.
 --
 -- KEYS  1 queue  2 delayed  3 load
--- ARGV  1 text that the task contains  2 prefix of the keys of workers' tasks in flight  3 maximum number of tasks to look at in each place
+-- ARGV  1 the id  2 prefix of the keys of workers' tasks in flight  3 maximum number of tasks to look at in each place
 --       4 maximum number of bytes to look at in all
--- Returns  {task, …}, ten at most; of a delayed task the member of its set. The caller reads their ids.
+-- Returns  {task, …}; of a delayed task the member of its set. The caller reads their ids: this only leaves out what cannot have it.
 -- Read-only. A key of another type counts as empty.
-local text, most, left = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
+local id, most, left = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
 local found = {}
+
+-- Whether a task, or what a delayed one ends with, is the id, or has a field `id` that is. Ids are often part of other values (1 is
+-- part of 2010), and may be spelled with escapes.
+local function may_have_it(raw)
+  if string.sub(raw, -#id) == id or string.find(raw, '\\u006', 1, true) then return true end
+  local _, at = string.find(raw, '"id"', 1, true)
+  while at do
+    local value = string.match(raw, '^%s*:%s*()', at + 1)
+    if value and string.sub(raw, value, value + #id - 1) == id then return true end
+    if value and string.sub(raw, value, value) == '"' then
+      if string.sub(raw, value + 1, value + #id) == id then return true end
+      local stop = string.find(raw, '["\\]', value + 1)
+      if stop and string.sub(raw, stop, stop) == '\\' then return true end
+    end
+    _, at = string.find(raw, '"id"', at, true)
+  end
+  return false
+end
 
 local function look(tasks)
   if tasks.err then return end
   for _, raw in ipairs(tasks) do
     left = left - #raw
-    if left < 0 or #found == 10 then return end
-    if string.find(raw, text, 1, true) then found[#found + 1] = raw end
+    if left < 0 then return end
+    if may_have_it(raw) then found[#found + 1] = raw end
   end
 end
 
@@ -27,7 +45,7 @@ local half = math.floor(most / 2)
 local ranges = length <= most and {{0, length - 1}} or {{0, half - 1}, {length - half, length - 1}}
 for _, range in ipairs(ranges) do
   for from = range[1], range[2], 16 do
-    if left < 0 or #found == 10 then return found end
+    if left < 0 then return found end
     look(redis.pcall('LRANGE', KEYS[1], from, math.min(from + 15, range[2])))
   end
 end
