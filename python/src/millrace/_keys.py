@@ -33,9 +33,9 @@ def partitioned_keys(queue: str, result: str, partitions: int) -> list[Keys]:
     if partitions == 1:
         return [_keys(queue, result)]
     for name in (queue, result):
-        if re.search(r"\{[^}]+\}", name):
+        if "{" in name:
             raise ValueError(
-                f'"{name}" has a hash tag, which puts all of it into one cluster slot: it cannot have partitions'
+                f'"{name}" has a "{{", and so not the hash tag of a partition: it cannot have partitions'
             )
     return [_keys(f"{queue}:{{{i}}}", f"{result}:{{{i}}}") for i in range(partitions)]
 
