@@ -22,6 +22,9 @@ const MOST_TASKS = 200_000;
 const FEWEST_TASKS = 1_000;
 const PROCESSES = [1, 4];
 
+/** Tasks at a time, where a process has several. */
+const AT_A_TIME = 100;
+
 interface Figures {
   readonly name: string;
   readonly tasksPerSecond: number;
@@ -32,14 +35,18 @@ interface Figures {
 export const handlers: Bench = async (options) => {
   await using server = await startBenchRedis(options.progress);
   const python = await pythonOfPackage();
-  const found: Figures[] = [];
+  const typescript = await measure(server, inTypeScript(server), options);
+  const found: Figures[] = [typescript];
+  const goals: Goal[] = [];
   for (const processes of PROCESSES) {
-    found.push(await measure(server, ours(server, 'TypeScript', processes), options));
-    found.push(await measure(server, ours(server, 'Python', processes, python), options));
+    const shared = await measure(server, inPython(server, python, processes, AT_A_TIME), options);
+    const single = await measure(server, inPython(server, python, processes, processes), options);
+    const others: Figures[] = [];
     for (const library of LIBRARIES)
-      found.push(await measure(server, await pythonLibrary(server, library, processes), options));
+      others.push(await measure(server, await pythonLibrary(server, library, processes), options));
+    found.push(shared, single, ...others);
+    goals.push(...goalsOf(processes, { typescript, shared, single, others }));
   }
-  const goals = PROCESSES.flatMap((processes, i) => goalsOf(processes, found.slice(5 * i, 5 * i + 5)));
   const rows = found.map(({ name, tasksPerSecond, cpuUs }) => [
     name,
     thousands(tasksPerSecond),
@@ -51,33 +58,39 @@ export const handlers: Bench = async (options) => {
   };
 };
 
-/** Our own worker with a handler in this language; as many processes as slots. */
-function ours(
-  server: BenchRedis,
-  language: 'TypeScript' | 'Python',
-  processes: number,
-  python = '',
-): Contestant {
-  const queue = `${language}-${processes}`;
-  const result = `${queue}:result`;
-  const handler =
-    language === 'TypeScript'
-      ? { module: `${import.meta.dirname}/handler.ts` }
-      : { python: 'python_noop:noop', pythonExecutable: python };
-  const retry = { attempts: 5, backoff: { initialMs: 1_000, maxMs: 60_000, jitter: true } };
-  const settings = {
-    redis: { url: server.url },
-    queue,
-    result,
-    ...handler,
-    concurrency: processes,
-    graceMs: 5_000,
-    retry,
+function inTypeScript(server: BenchRedis): Contestant {
+  const handler = { module: `${import.meta.dirname}/handler.ts`, concurrency: AT_A_TIME };
+  return millraceWith(server, `TypeScript, ${AT_A_TIME} tasks at a time`, handler);
+}
+
+function inPython(server: BenchRedis, python: string, processes: number, concurrency: number): Contestant {
+  const handler = {
+    python: 'python_noop:noop',
+    pythonExecutable: python,
+    pythonProcesses: processes,
+    concurrency,
   };
+  const many = processes === 1 ? '1 process' : `${processes} processes`;
+  return millraceWith(
+    server,
+    `Python, ${many}, ${concurrency === 1 ? '1 task' : `${concurrency} tasks`} at a time`,
+    handler,
+  );
+}
+
+function millraceWith(
+  server: BenchRedis,
+  title: string,
+  handler: { readonly concurrency: number; readonly module?: string; readonly python?: string },
+): Contestant {
+  const queue = title.replaceAll(/\W+/g, '-');
+  const result = `${queue}:result`;
+  const retry = { attempts: 5, backoff: { initialMs: 1_000, maxMs: 60_000, jitter: true } };
+  const settings = { redis: { url: server.url }, queue, result, ...handler, graceMs: 5_000, retry };
   const PYTHONPATH = `${import.meta.dirname}/../python/src:${import.meta.dirname}/workers`;
   const child = startChild(workerProgram(settings, queue, { ...process.env, PYTHONPATH }));
   return {
-    ...listAndHash(`Millrace, ${language}, concurrency ${processes}`, server, queue, result),
+    ...listAndHash(`Millrace, ${title}`, server, queue, result),
     child,
     ready: async () => (await server.redis.zcard(queueKeys(queue, result).workers)) === 1,
     [Symbol.asyncDispose]: () => child[Symbol.asyncDispose](),
@@ -103,24 +116,36 @@ async function measure(server: BenchRedis, opened: Contestant, options: BenchOpt
   return { name: contestant.name, tasksPerSecond: median(rates), cpuUs: median(costs) };
 }
 
-function goalsOf(processes: number, [typescript, python, ...others]: readonly Figures[]): Goal[] {
+interface Compared {
+  readonly typescript: Figures;
+  /** Python with several tasks in a process, and with one. */
+  readonly shared: Figures;
+  readonly single: Figures;
+  readonly others: readonly Figures[];
+}
+
+function goalsOf(processes: number, { typescript, shared, single, others }: Compared): Goal[] {
   const best = Math.max(...others.map(({ tasksPerSecond }) => tasksPerSecond));
-  const of = `with ${processes} process${processes === 1 ? '' : 'es'}`;
-  const goal = { unit: '' } as const;
-  return [
-    {
-      ...goal,
-      name: `Python / the best of the libraries, ${of}`,
-      measured: (python?.tasksPerSecond ?? NaN) / best,
+  const many = processes === 1 ? '1 process' : `${processes} processes`;
+  const faster = (name: string, { tasksPerSecond }: Figures): Goal => {
+    const measured = tasksPerSecond / best;
+    return {
+      name: `${many}, ${name}: to the best of the libraries`,
+      measured,
       goal: 5,
       is: 'at least',
-    },
+      unit: '',
+    };
+  };
+  return [
+    faster('many tasks at a time', shared),
+    faster('one task each', single),
     {
-      ...goal,
-      name: `time of a task: Python / TypeScript, ${of}`,
-      measured: (typescript?.tasksPerSecond ?? NaN) / (python?.tasksPerSecond ?? NaN),
+      name: `${many}, many tasks at a time: time of a task, to TypeScript`,
+      measured: typescript.tasksPerSecond / shared.tasksPerSecond,
       goal: 2,
       is: 'at most',
+      unit: '',
     },
   ];
 }

@@ -69,9 +69,10 @@ async function openHandler(
 function pythonOptions(
   target: string,
   flags: WorkerFlags,
-): Pick<PythonOptions, 'target' | 'executable' | 'maxTasks' | 'maxMemoryBytes' | 'timeoutMs'> {
+): Pick<PythonOptions, 'target' | 'executable' | 'processes' | 'maxTasks' | 'maxMemoryBytes' | 'timeoutMs'> {
   const {
     pythonExecutable: executable = 'python3',
+    pythonProcesses,
     pythonMaxTasks,
     pythonMaxMemory,
     moduleTimeout = 0,
@@ -79,6 +80,7 @@ function pythonOptions(
   return {
     target,
     executable,
+    processes: pythonProcesses,
     maxTasks: pythonMaxTasks,
     maxMemoryBytes: pythonMaxMemory,
     timeoutMs: moduleTimeout,

@@ -109,7 +109,7 @@ export async function dev(
 /** The settings of the run, from its flags and the file of a pool. Throws `UsageError` if they contradict each other. */
 async function plan(flags: DevCommandFlags) {
   const { module, moduleTimeout, command, keepRunning, http, httpTimeout } = flags;
-  const { python, pythonExecutable, pythonMaxTasks, pythonMaxMemory } = flags;
+  const { python, pythonExecutable, pythonProcesses, pythonMaxTasks, pythonMaxMemory } = flags;
   checkOneHandler(flags);
   const pool = flags.pool === undefined ? undefined : await readPool(flags.pool);
   const { spec, policy, dryRun, ...settings } = devSettings(flags, pool, availableParallelism());
@@ -117,7 +117,7 @@ async function plan(flags: DevCommandFlags) {
   const { result, partitions } = settings;
   const parts = checkedLists({ queue: settings.queue, result }, partitions);
   const queues = parts.partitioned ? parts.queues : names.map((queue) => checkedKeys({ queue, result }));
-  const inPython = { python, pythonExecutable, pythonMaxTasks, pythonMaxMemory };
+  const inPython = { python, pythonExecutable, pythonProcesses, pythonMaxTasks, pythonMaxMemory };
   const handler = { module, moduleTimeout, command, keepRunning, http, httpTimeout, ...inPython };
   const records = parts.partitioned?.keys;
   return { settings, handler, spec, policy, dryRun, names, queues, records };

@@ -21,6 +21,7 @@ export interface WorkerSettings {
   readonly module?: string | undefined;
   readonly python?: string | undefined;
   readonly pythonExecutable?: string | undefined;
+  readonly pythonProcesses?: number | undefined;
   readonly pythonMaxTasks?: number | undefined;
   /** Bytes. */
   readonly pythonMaxMemory?: number | undefined;
@@ -68,6 +69,7 @@ function variables(settings: WorkerSettings, id: string): NodeJS.ProcessEnv {
     MILLRACE_MODULE: settings.module,
     MILLRACE_PYTHON: settings.python,
     MILLRACE_PYTHON_EXECUTABLE: settings.python && settings.pythonExecutable,
+    MILLRACE_PYTHON_PROCESSES: settings.pythonProcesses?.toString(),
     MILLRACE_PYTHON_MAX_TASKS: settings.pythonMaxTasks?.toString(),
     MILLRACE_PYTHON_MAX_MEMORY: settings.pythonMaxMemory?.toString(),
     MILLRACE_COMMAND: settings.command,

@@ -140,6 +140,58 @@ describe('processes', () => {
   });
 });
 
+describe('fewer processes than tasks', () => {
+  const shared = { concurrency: 3, processes: 1 };
+
+  test('async functions run beside one another, and each is cancelled by itself', async () => {
+    const handler = await open(shared);
+    const controllers = [new AbortController(), new AbortController()];
+    const naps = controllers.map(({ signal }) => failure(run(handler, 'nap', { signal })));
+    await expect.poll(() => suite.book.lines.filter((line) => line === 'napping')).toHaveLength(2);
+    expect(String(await run(handler, 'next'))).toBe('next');
+    for (const [i, controller] of controllers.entries()) {
+      controller.abort(new Error(`not wanted: ${i}`));
+      expect((await naps[i])?.message).toBe(`stopped: not wanted: ${i}`);
+    }
+    expect(suite.marked.living()).toHaveLength(1);
+  });
+
+  test('others run in turn; one that is cancelled before its turn is not run', async () => {
+    const handler = await open({ ...shared, concurrency: 4 });
+    const [holding, waiting] = [new AbortController(), new AbortController()];
+    const held = failure(run(handler, 'polite', { signal: holding.signal }));
+    await suite.book.wait('working');
+    const cancelled = failure(run(handler, 'say it', { signal: waiting.signal }));
+    const others = ['pid', 'pid'].map((task) => run(handler, task));
+    waiting.abort(new Error('not that'));
+    holding.abort(new Error('enough'));
+    expect((await held).message).toBe('stopped: enough');
+    expect((await cancelled).message).toBe('stopped: not that');
+    const served = (await Promise.all(others)).map(
+      (one) => (JSON.parse(String(one)) as { served: number }).served,
+    );
+    expect(served).toEqual([2, 3]);
+    expect(suite.book.lines).not.toContain('it');
+  });
+
+  test('a process that dies costs all of its tasks an attempt', async () => {
+    const handler = await open(shared);
+    const nap = failure(run(handler, 'nap'));
+    await suite.book.wait('napping');
+    for (const attempt of [failure(run(handler, 'die')), nap])
+      expect((await attempt).message).toMatch(/^Python ended before the task did, killed by SIGSEGV/);
+    expect(String(await run(handler, 'pid'))).toContain('"served":1');
+  });
+
+  test('processes are filled evenly, and replaced when they are spent', async () => {
+    const handler = await open({ concurrency: 8, processes: 2, maxTasks: 5 });
+    const found = await Promise.all(Array.from({ length: 24 }, () => run(handler, 'pid')));
+    const pids = new Set(found.map((one) => (JSON.parse(String(one)) as { pid: number }).pid));
+    expect(pids.size).toBeGreaterThan(2);
+    await expect.poll(() => suite.marked.living().length).toBeLessThanOrEqual(2);
+  });
+});
+
 describe('what cannot be loaded is reported in one line', () => {
   test.each([
     ['nowhere', /^there is no module nowhere in the working directory/],

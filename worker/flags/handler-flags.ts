@@ -12,6 +12,7 @@ export interface HandlerFlags {
   /** `module:function`, or `module`. */
   readonly python?: string;
   readonly pythonExecutable?: string;
+  readonly pythonProcesses?: number;
   readonly pythonMaxTasks?: number;
   /** Bytes. */
   readonly pythonMaxMemory?: number;
@@ -58,6 +59,13 @@ export function addHandlerFlags(command: Command): Command {
         'interpreter for --python: a path, or a name in PATH',
         'MILLRACE_PYTHON_EXECUTABLE',
       ).default('python3'),
+    )
+    .addOption(
+      option(
+        '--python-processes <n>',
+        'number of processes of --python; with fewer than --concurrency, each runs several tasks (default: one for each task)',
+        'MILLRACE_PYTHON_PROCESSES',
+      ).argParser(integer(1, 10_000)),
     )
     .addOption(
       option(

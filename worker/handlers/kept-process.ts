@@ -10,7 +10,7 @@ import { describeExit, startProgram, type ProgramProcess } from './child.ts';
 import { stopped, withStderr, type LogSource } from './command.ts';
 import { CommandError } from './errors.ts';
 import { decodeLine, taskLine, idInLine, type Answer } from './line-protocol.ts';
-import type { KeptProcess } from './kept-pool.ts';
+import type { KeptProcess } from './kept-starts.ts';
 import type { Program } from './program.ts';
 import { splitLines } from './split-lines.ts';
 import type { Watcher } from '../../runtime/child-watchdog.ts';

@@ -1,9 +1,10 @@
 /**
- * One process of the Python package, which keeps a module loaded and runs its tasks one at a time, over frames (`python-frames.ts`).
+ * One process of the Python package, which keeps a module loaded and runs its tasks, over frames (`python-frames.ts`).
  * What the module and its libraries write to stdout and stderr is log.
  *
  * A task whose result is no longer wanted is told so; its function may end it in its own way, and the process is kept. After a
- * second its process group gets SIGTERM, at which the package raises an exception in the function, and in the end SIGKILL.
+ * second its process group gets SIGTERM, at which the package raises an exception in the function, and in the end SIGKILL. While a
+ * process has other tasks, it gets no signal: their functions would be interrupted, too.
  */
 import { timeout, type Timer } from '../../runtime/timers.ts';
 import type { Watcher } from '../../runtime/child-watchdog.ts';
@@ -12,7 +13,7 @@ import type { TaskContext } from '../task/handler.ts';
 import { describeExit, startProgram, type ProgramProcess } from './child.ts';
 import { stopped, withStderr, type LogSource } from './command.ts';
 import { CommandError, HandlerLoadError } from './errors.ts';
-import type { KeptProcess } from './kept-pool.ts';
+import type { KeptProcess } from './kept-starts.ts';
 import type { Answer } from './line-protocol.ts';
 import type { Program } from './program.ts';
 import { decodeError, decodeHello, type PythonError } from './python-answer.ts';
@@ -44,21 +45,23 @@ interface Asked {
   readonly id: string;
   readonly resolve: (answer: Answer) => void;
   readonly reject: (error: Error) => void;
+  /** Of its abort. */
+  timer: Timer | undefined;
 }
 
 interface State {
   readonly options: PythonProcessOptions;
   readonly child: ProgramProcess;
   readonly log: (line: string) => void;
-  asked: Asked | undefined;
+  readonly asked: Map<number, Asked>;
+  /** Frames of this tick are written together. */
+  corked: boolean;
   lastNumber: number;
   healthy: boolean;
   /** It gets no further task. */
   retired: boolean;
   /** Why it is being ended; from then on its frames are ignored. */
   broken: Error | undefined;
-  /** Of the abort of its task. */
-  timers: Timer[];
   /** Its start. */
   readonly loaded: PromiseWithResolvers<void>;
 }
@@ -70,19 +73,20 @@ interface State {
  */
 export async function startPython(program: Program, options: PythonProcessOptions): Promise<KeptProcess> {
   const log = (line: string): void => {
-    const { child, asked } = state;
-    options.log(line, { pid: child.pid, ...(asked && { id: asked.id, attempt: asked.context.attempt }) });
+    // of several tasks, nobody knows whose it is
+    const [asked] = state.asked.size === 1 ? state.asked.values() : [];
+    logFor(state, asked, line);
   };
   const state: State = {
     options,
     child: await startProgram(program, { ...options, log, channel: true }),
     log,
-    asked: undefined,
+    asked: new Map(),
+    corked: false,
     lastNumber: 0,
     healthy: false,
     retired: false,
     broken: undefined,
-    timers: [],
     loaded: Promise.withResolvers<void>(),
   };
   const { child } = state;
@@ -104,6 +108,10 @@ export async function startPython(program: Program, options: PythonProcessOption
       timer.clear();
     },
   };
+}
+
+function logFor({ child, options }: State, asked: Asked | undefined, line: string): void {
+  options.log(line, { pid: child.pid, ...(asked && { id: asked.id, attempt: asked.context.attempt }) });
 }
 
 function connect(state: State): void {
@@ -154,11 +162,13 @@ async function ask(state: State, context: TaskContext): Promise<Answer> {
   const number = (state.lastNumber + 1) >>> 0 || 1;
   state.lastNumber = number;
   const { promise, resolve, reject } = Promise.withResolvers<Answer>();
-  state.asked = { number, context, id: typeof id === 'string' ? id : id.toString(), resolve, reject };
-  child.forgetStderr();
-  const abort = (): void => cancel(state, context);
+  const name = typeof id === 'string' ? id : id.toString();
+  const asked: Asked = { number, context, id: name, resolve, reject, timer: undefined };
+  state.asked.set(number, asked);
+  if (state.asked.size === 1) child.forgetStderr();
+  const abort = (): void => cancel(state, asked);
   signal.addEventListener('abort', abort, { once: true });
-  for (const part of runFrame(number, context)) child.channel?.write(part);
+  send(state, runFrame(number, context));
   try {
     return await promise;
   } finally {
@@ -166,22 +176,42 @@ async function ask(state: State, context: TaskContext): Promise<Answer> {
   }
 }
 
+/** Tasks that begin together, as after a turn, cost one system call. */
+function send(state: State, parts: readonly Buffer[]): void {
+  const { channel } = state.child;
+  if (!channel) return;
+  if (!state.corked) {
+    state.corked = true;
+    channel.cork();
+    process.nextTick(() => {
+      state.corked = false;
+      channel.uncork();
+    });
+  }
+  for (const part of parts) channel.write(part);
+}
+
 /** Its result is no longer wanted. */
-function cancel(state: State, { signal }: TaskContext): void {
-  const { child, asked, options } = state;
-  if (!asked || child.hasEnded()) return;
-  child.channel?.write(cancelFrame(asked.number, describeError(signal.reason)));
+function cancel(state: State, asked: Asked): void {
+  const { child, options } = state;
+  if (!state.asked.has(asked.number) || child.hasEnded()) return;
+  send(state, [cancelFrame(asked.number, describeError(asked.context.signal.reason))]);
   const interrupt = (): void => {
+    if (state.asked.size > 1) {
+      asked.timer = timeout(options.politeMs, interrupt);
+      return;
+    }
     state.healthy = true; // a stopped process is not to blame
     state.retired = true;
     void child.terminate(Math.max(0, options.graceMs - options.politeMs));
   };
-  state.timers.push(timeout(options.politeMs, interrupt));
+  asked.timer = timeout(options.politeMs, interrupt);
 }
 
 function onFrame(state: State, kind: number, number: number, body: Buffer): void {
-  const { asked, broken, loaded } = state;
+  const { broken, loaded } = state;
   if (broken) return;
+  const asked = state.asked.get(number);
   try {
     if (kind === FrameKind.Hello) {
       decodeHello(body);
@@ -190,7 +220,7 @@ function onFrame(state: State, kind: number, number: number, body: Buffer): void
       const { message, traceback } = decodeError(body.subarray(1));
       if (traceback !== '') state.log(traceback);
       loaded.reject(new HandlerLoadError(message));
-    } else if (number !== asked?.number) {
+    } else if (!asked) {
       throw new SyntaxError(`a frame of kind ${kind} came for task ${number}, which it does not run`);
     } else if (kind === FrameKind.Progress) asked.context.progress(JSON.parse(body.toString()));
     else answer(state, asked, decode(kind, asked, body));
@@ -209,9 +239,9 @@ function decode(kind: number, { id }: Asked, body: Buffer): Answer & Partial<Pyt
 
 function answer(state: State, asked: Asked, found: Answer & Partial<PythonError>): void {
   const { signal } = asked.context;
-  if (found.kind === 'error' && found.traceback && !signal.aborted) state.log(found.traceback);
-  for (const timer of state.timers.splice(0)) timer.clear();
-  state.asked = undefined;
+  if (found.kind === 'error' && found.traceback && !signal.aborted) logFor(state, asked, found.traceback);
+  asked.timer?.clear();
+  state.asked.delete(asked.number);
   state.healthy = true;
   state.retired ||= found.last;
   if (!signal.aborted) return asked.resolve(found);
@@ -226,7 +256,7 @@ function end(state: State, reason: Error): void {
   if (state.broken || child.hasEnded()) return;
   state.broken = reason;
   loaded.reject(reason);
-  if (!asked) log(describeError(reason));
+  if (asked.size === 0) log(describeError(reason));
   void child.terminate(options.graceMs);
 }
 
@@ -234,16 +264,17 @@ function end(state: State, reason: Error): void {
 async function untilGone(state: State): Promise<void> {
   const { child, options, log, loaded } = state;
   const exit = describeExit(await child.exited);
-  for (const timer of state.timers.splice(0)) timer.clear();
   options.onGone(state.healthy);
   const { asked, broken, retired } = state;
   loaded.reject(broken ?? new HandlerLoadError(whyNotStarted(exit, child.stderrTail())));
-  if (!asked && !broken && !retired && state.lastNumber > 0) log(`Python ended without a task: ${exit}`);
-  if (!asked) return;
-  const { signal } = asked.context;
+  if (asked.size === 0 && !broken && !retired && state.lastNumber > 0)
+    log(`Python ended without a task: ${exit}`);
   const died = new CommandError(withStderr(`Python ended before the task did, ${exit}`, child.stderrTail()));
-  asked.reject(broken ?? (signal.aborted ? stopped(signal) : died));
-  state.asked = undefined;
+  for (const { timer, context, reject } of asked.values()) {
+    timer?.clear();
+    reject(broken ?? (context.signal.aborted ? stopped(context.signal) : died));
+  }
+  asked.clear();
 }
 
 function whyNotStarted(exit: string, stderr: string): string {

@@ -19,6 +19,8 @@ export interface PythonOptions
   readonly target: string;
   /** The interpreter: a path, or a name in `PATH`. */
   readonly executable: string;
+  /** With fewer than `concurrency`, each runs several tasks at a time: async functions beside one another, others in turn. */
+  readonly processes?: number | undefined;
   /** A process is replaced after this many tasks; by default, never. */
   readonly maxTasks?: number | undefined;
   /** A process is replaced after a task at whose end it has used more memory than this, bytes; by default, never. */

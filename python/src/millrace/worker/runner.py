@@ -1,7 +1,10 @@
-"""Runs one task after another.
+"""Runs tasks: one at a time, or several that the worker has sent (``--python-processes``).
 
 The main thread reads the socket while there is no task. While one runs, nobody does until somebody wants to know whether it was
-cancelled: ``context.cancelled``, or the event loop of an async function. So a task costs no switch between threads.
+cancelled: ``context.cancelled``, or the event loop while async functions run. So a task costs no switch between threads.
+
+A function that is not async runs outside of the event loop, which stands still meanwhile. Answers of tasks that follow one another quickly
+are sent together; a thread sends what has waited for some milliseconds because the next function takes its time.
 
 SIGTERM comes from the worker when a task that it has cancelled goes on: it raises ``Interrupted`` in the function. Wherever that could
 tear a frame apart, it waits until the frame is out.
@@ -9,13 +12,13 @@ tear a frame apart, it waits until the frame is out.
 
 from __future__ import annotations
 
-import inspect
 import os
 import resource
 import signal
 import socket
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -31,6 +34,10 @@ if TYPE_CHECKING:
     import asyncio
 
 _CHUNK = 1 << 18
+_TOGETHER_BYTES = 1 << 16
+"""Answers that are sent together, at most."""
+_WAITS_S = 0.005
+"""How long an answer waits at most for the function after it."""
 
 
 class Limits(NamedTuple):
@@ -45,51 +52,116 @@ class ResultError(FinalError):
     """The task ran, but its result cannot be stored."""
 
 
+class Outbox:
+    """What is sent to the worker. Answers may wait for others; all goes out in order."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._lock = threading.Lock()
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._waits = threading.Event()
+        self._flusher: threading.Thread | None = None
+
+    @property
+    def busy(self) -> bool:
+        """A frame may be halfway out."""
+        return self._lock.locked()
+
+    def add(self, frame: bytes) -> None:
+        """Keeps it for the next `send`, unless there is much already."""
+        with self._lock:
+            self._parts.append(frame)
+            self._size += len(frame)
+            if self._size >= _TOGETHER_BYTES:
+                self._send()
+
+    def send_late(self) -> None:
+        """Sends what waits in some milliseconds, whatever the main thread does."""
+        if self._waits.is_set():
+            return
+        self._waits.set()
+        if self._flusher is None:
+            # not before it is needed: a process with threads should not be forked
+            self._flusher = threading.Thread(target=self._flush_late, daemon=True)
+            self._flusher.start()
+
+    def send(self, frame: bytes = b"") -> None:
+        """Sends it now, and what waits before it."""
+        with self._lock:
+            if frame:
+                self._parts.append(frame)
+            self._send()
+
+    def _send(self) -> None:
+        if self._parts:
+            parts, self._parts, self._size = self._parts, [], 0
+            self._channel.sendall(b"".join(parts))
+
+    def _flush_late(self) -> None:
+        while True:
+            self._waits.wait()
+            time.sleep(_WAITS_S)
+            self._waits.clear()
+            self.send()
+
+
 class Runner:
     """One process's side of the socket."""
 
     def __init__(self, channel: socket.socket, target: Target, limits: Limits) -> None:
         self._channel = channel
+        self._outbox = Outbox(channel)
         self._target = target
         self._limits = limits
         self._reader = frames.Reader()
-        self._runs: deque[frames.Run] = deque()
-        self._sending = threading.Lock()
         self._polling = threading.Lock()
-        self._number = 0
-        """Of the task that runs; 0 while none does."""
-        self._cancelled = 0
-        """Of the last task that was cancelled."""
-        self._waits = False
+        self._runs: deque[frames.Run] = deque()
+        """Not begun yet."""
+        self._running: dict[int, asyncio.Task[None] | None] = {}
+        """The tasks that run by their numbers; those of async functions with what runs them."""
+        self._cancelled: set[int] = set()
+        """Of those that run or wait."""
+        self._in_function = False
+        """A function that is not async runs: it may be interrupted."""
+        self._blocked = False
+        """The main thread waits for the socket."""
         self._interrupted = False
         self._ended = False
         """The worker has closed the socket."""
+        self._spent = False
+        """No more tasks come: a limit is reached. The worker closes the socket."""
         self._served = 0
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._async_task: asyncio.Task[Any] | None = None
+        self._arrived: asyncio.Future[None] | None = None
+        """What the event loop runs for."""
 
     def run(self) -> None:
-        """Runs tasks until the worker closes the socket, or a limit is reached."""
+        """Runs tasks until the worker closes the socket, or the process is interrupted."""
         signal.signal(signal.SIGTERM, self._on_terminate)
         os.register_at_fork(after_in_child=self._in_child)
         try:
             while not self._interrupted:
-                while not self._runs:
-                    if self._ended:
-                        return
-                    self._wait()
-                if self._perform(self._runs.popleft()):
+                if self._runs:
+                    self._begin(self._runs.popleft())
+                elif self._running:
+                    self._await()
+                elif self._ended:
                     return
+                else:
+                    self._wait()
         finally:
+            self._outbox.send()
             self._close_loop()
 
     def _wait(self) -> None:
         """Blocks until something comes."""
-        self._waits = True
+        self._outbox.send()
+        self._blocked = True
         try:
             self._take(self._channel.recv(_CHUNK))
         finally:
-            self._waits = False
+            self._blocked = False
 
     def _poll(self) -> None:
         """Reads what has come, if anything has. Threads of a function may ask at the same time."""
@@ -106,54 +178,93 @@ class Runner:
         for found in self._reader.push(chunk):
             if isinstance(found, frames.Run):
                 self._runs.append(found)
-            else:
-                self._cancelled = found.number
+            elif found.number in self._running or any(run.number == found.number for run in self._runs):
+                self._cancelled.add(found.number)
+                task = self._running.get(found.number)
+                if task is not None:
+                    task.cancel()
 
-    def _perform(self, run: frames.Run) -> bool:
-        """Runs a task and answers. Returns whether the process is to end."""
-        number = self._number = run.number
-        last = False
+    def _begin(self, run: frames.Run) -> None:
+        """Runs a function, or makes the event loop run it if it is async."""
+        number = run.number
+        self._running[number] = None
         try:
-            body = self._encode(self._call(run))
-            kind = frames.RESULT
+            if number in self._cancelled:
+                raise Interrupted
+            self._in_function = True
+            result: Any = self._call(run)
+            self._in_function = False
+            # as inspect.isawaitable, which takes longer than many a function
+            if not hasattr(result, "__await__"):
+                self._answer(number, frames.RESULT, self._encode(result), False)
+                return
         except BaseException as error:
-            kind = frames.ERROR
-            body = _error_body(error)
-            # memory that could not be had, and what wanted to end the process, are no state to go on from
-            last = isinstance(error, (Interrupted, SystemExit, KeyboardInterrupt, MemoryError))
-        self._number = 0
+            self._in_function = False
+            self._fail(number, error)
+            return
+        loop = self._loop or self._open_loop()
+        self._running[number] = loop.create_task(self._settle(number, result))
+
+    async def _settle(self, number: int, awaitable: Awaitable[object]) -> None:
+        """Answers when an async function has ended; a cancellation reaches it as `asyncio.CancelledError`."""
+        try:
+            body = self._encode(await awaitable)
+        except Interrupted:
+            raise
+        except BaseException as error:
+            self._fail(number, error)
+        else:
+            self._answer(number, frames.RESULT, body, False)
+        if not self._running:
+            self._leave_loop()
+
+    def _fail(self, number: int, error: BaseException) -> None:
+        # memory that could not be had, and what wanted to end the process, are no state to go on from
+        last = isinstance(error, (SystemExit, KeyboardInterrupt, MemoryError))
+        self._answer(number, frames.ERROR, _error_body(error), last)
+
+    def _answer(self, number: int, kind: int, body: bytes, last: bool) -> None:
         self._served += 1
-        last = last or self._interrupted or self._is_spent()
+        self._spent = self._spent or last or self._interrupted or self._is_spent()
         _flush()
-        self._send(frames.answer(kind, number, last, body))
-        return last
+        answer = frames.answer(kind, number, self._spent, body)
+        if self._arrived is not None and self._loop is not None:
+            # with those of all that end in this round of the event loop
+            self._outbox.add(answer)
+            self._loop.call_soon(self._outbox.send)
+        elif self._runs:
+            self._outbox.add(answer)
+            self._outbox.send_late()
+        else:
+            self._outbox.send(answer)
+        del self._running[number]
+        self._cancelled.discard(number)
 
     def _call(self, run: frames.Run) -> object:
         work = self._target.find(parse(run.raw))
         function = work.function
         try:
             if function.takes_context:
-                result = function.call(*work.args, **work.kwargs, context=self._context_of(run))
-            else:
-                result = function.call(*work.args, **work.kwargs)
+                return function.call(*work.args, **work.kwargs, context=self._context_of(run))
+            return function.call(*work.args, **work.kwargs)
         except TypeError:
             _refuse_arguments(work)
             raise
-        return self._settle(result) if inspect.isawaitable(result) else result
 
     def _context_of(self, run: frames.Run) -> Context:
         number = run.number
         traceparent, _, tracestate = run.trace.partition("\n")
 
         def was_cancelled() -> bool:
-            if self._number == number and self._cancelled != number:
+            if number in self._running and number not in self._cancelled:
                 self._poll()
-            return self._cancelled == number
+            return number in self._cancelled
 
         def report(json: str) -> None:
             # what a function has left running may go on to report
-            if self._number == number:
-                self._send(frames.frame(frames.PROGRESS, number, json.encode()))
+            if number in self._running:
+                self._outbox.send(frames.frame(frames.PROGRESS, number, json.encode()))
+                self._interrupt_if_due()
 
         return Context(
             run.id,
@@ -166,19 +277,6 @@ class Runner:
             was_cancelled=was_cancelled,
         )
 
-    def _settle(self, awaitable: Awaitable[object]) -> object:
-        """Runs the event loop until an async function has ended; a cancellation reaches it as `asyncio.CancelledError`."""
-        loop = self._loop or self._open_loop()
-
-        async def awaited() -> object:
-            return await awaitable
-
-        self._async_task = loop.create_task(awaited())
-        try:
-            return loop.run_until_complete(self._async_task)
-        finally:
-            self._async_task = None
-
     def _open_loop(self) -> asyncio.AbstractEventLoop:
         # it takes as long to import as all else
         import asyncio
@@ -188,12 +286,28 @@ class Runner:
         loop.add_reader(self._channel, self._on_readable)
         return loop
 
+    def _await(self) -> None:
+        """Runs the event loop until there is something to begin, or nothing runs."""
+        loop = self._loop
+        if loop is None:
+            return
+        self._outbox.send()
+        self._arrived = loop.create_future()
+        try:
+            loop.run_until_complete(self._arrived)
+        finally:
+            self._arrived = None
+
+    def _leave_loop(self) -> None:
+        if self._arrived is not None and not self._arrived.done():
+            self._arrived.set_result(None)
+
     def _on_readable(self) -> None:
         self._poll()
         if self._ended and self._loop is not None:
             self._loop.remove_reader(self._channel)
-        if self._cancelled == self._number and self._async_task is not None:
-            self._async_task.cancel()
+        if self._runs:
+            self._leave_loop()
 
     def _close_loop(self) -> None:
         loop = self._loop
@@ -218,25 +332,29 @@ class Runner:
             return True
         return max_memory is not None and _peak_memory() > max_memory
 
-    def _send(self, frame: bytes) -> None:
-        with self._sending:
-            self._channel.sendall(frame)
-        if self._interrupted and self._number != 0 and threading.current_thread() is threading.main_thread():
-            raise Interrupted
-
     def _on_terminate(self, _signal: int, _frame: object) -> None:
         if self._interrupted:
             return
         self._interrupted = True
-        if self._waits:
+        if self._blocked:
             raise SystemExit(0)
-        if self._number != 0 and not self._sending.locked():
+        self._interrupt_if_due()
+
+    def _interrupt_if_due(self) -> None:
+        """Ends the function, unless a frame is halfway out."""
+        if (
+            not self._interrupted
+            or self._outbox.busy
+            or threading.current_thread() is not threading.main_thread()
+        ):
+            return
+        if self._in_function or self._arrived is not None:
             raise Interrupted
 
     def _in_child(self) -> None:
         """In a process that a function has forked: nothing of this is its business."""
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        self._number = 0
+        self._running.clear()
 
 
 def _refuse_arguments(work: Work) -> None:
