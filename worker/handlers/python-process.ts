@@ -54,8 +54,8 @@ interface State {
   readonly child: ProgramProcess;
   readonly log: (line: string) => void;
   readonly asked: Map<number, Asked>;
-  /** Frames of this tick are written together. */
-  corked: boolean;
+  /** Frames of this tick, which are written together. */
+  readonly unsent: Buffer[];
   lastNumber: number;
   healthy: boolean;
   /** It gets no further task. */
@@ -82,7 +82,7 @@ export async function startPython(program: Program, options: PythonProcessOption
     child: await startProgram(program, { ...options, log, channel: true }),
     log,
     asked: new Map(),
-    corked: false,
+    unsent: [],
     lastNumber: 0,
     healthy: false,
     retired: false,
@@ -178,17 +178,14 @@ async function ask(state: State, context: TaskContext): Promise<Answer> {
 
 /** Tasks that begin together, as after a turn, cost one system call. */
 function send(state: State, parts: readonly Buffer[]): void {
-  const { channel } = state.child;
-  if (!channel) return;
-  if (!state.corked) {
-    state.corked = true;
-    channel.cork();
+  const { unsent, child } = state;
+  if (unsent.length === 0)
     process.nextTick(() => {
-      state.corked = false;
-      channel.uncork();
+      const all = unsent.splice(0);
+      const [only] = all;
+      if (child.channel?.writable) child.channel.write(only && all.length === 1 ? only : Buffer.concat(all));
     });
-  }
-  for (const part of parts) channel.write(part);
+  unsent.push(...parts);
 }
 
 /** Its result is no longer wanted. */

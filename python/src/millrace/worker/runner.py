@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 18
 _TOGETHER_BYTES = 1 << 16
-"""Answers that are sent together, at most."""
+_TOGETHER = 32
+"""Answers that are sent together, at most, so that the worker has others ready meanwhile."""
 _WAITS_S = 0.005
 """How long an answer waits at most for the function after it."""
 
@@ -73,7 +74,7 @@ class Outbox:
         with self._lock:
             self._parts.append(frame)
             self._size += len(frame)
-            if self._size >= _TOGETHER_BYTES:
+            if self._size >= _TOGETHER_BYTES or len(self._parts) >= _TOGETHER:
                 self._send()
 
     def send_late(self) -> None:
