@@ -174,6 +174,18 @@ describe('fewer processes than tasks', () => {
     expect(suite.book.lines).not.toContain('it');
   });
 
+  test('a cancelled function that holds up the others is interrupted nevertheless', async () => {
+    const handler = await open({ ...shared, politeMs: 20, graceMs: 200 });
+    const controller = new AbortController();
+    const stubborn = failure(run(handler, 'stubborn', { signal: controller.signal }));
+    await suite.book.wait('stubborn');
+    const other = failure(run(handler, 'pid'));
+    controller.abort(new Error('not wanted'));
+    expect((await stubborn).message).toBe('stopped: not wanted');
+    expect((await other).message).toMatch(/^Python ended before the task did/);
+    expect(String(await run(handler, 'pid'))).toContain('"served":1');
+  });
+
   test('a process that dies costs all of its tasks an attempt', async () => {
     const handler = await open(shared);
     const nap = failure(run(handler, 'nap'));

@@ -3,8 +3,8 @@
  * What the module and its libraries write to stdout and stderr is log.
  *
  * A task whose result is no longer wanted is told so; its function may end it in its own way, and the process is kept. After a
- * second its process group gets SIGTERM, at which the package raises an exception in the function, and in the end SIGKILL. While a
- * process has other tasks, it gets no signal: their functions would be interrupted, too.
+ * second its process group gets SIGTERM, at which the package raises an exception in the function, and in the end SIGKILL. A process
+ * that has other tasks gets no more, and SIGTERM when they have ended, or after the grace period: the function may hold them up.
  */
 import { timeout, type Timer } from '../../runtime/timers.ts';
 import type { Watcher } from '../../runtime/child-watchdog.ts';
@@ -193,13 +193,15 @@ function cancel(state: State, asked: Asked): void {
   const { child, options } = state;
   if (!state.asked.has(asked.number) || child.hasEnded()) return;
   send(state, [cancelFrame(asked.number, describeError(asked.context.signal.reason))]);
+  const aborted = performance.now();
   const interrupt = (): void => {
-    if (state.asked.size > 1) {
+    state.healthy = true; // a stopped process is not to blame
+    state.retired = true;
+    if (state.asked.size > 1 && performance.now() - aborted < options.graceMs) {
+      // unless it holds them up, others may end
       asked.timer = timeout(options.politeMs, interrupt);
       return;
     }
-    state.healthy = true; // a stopped process is not to blame
-    state.retired = true;
     void child.terminate(Math.max(0, options.graceMs - options.politeMs));
   };
   asked.timer = timeout(options.politeMs, interrupt);
