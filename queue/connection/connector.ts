@@ -15,7 +15,7 @@ import { HostRefused } from './redis-errors.ts';
 export interface Locator {
   /** Rejects with Error when it cannot be located now. */
   locate(): Promise<Endpoint>;
-  /** The last result was no primary: search elsewhere first. */
+  /** The last result was no primary, or no connection to it came about: search elsewhere first. */
   wrong(): void;
 }
 
@@ -35,6 +35,8 @@ export function connectorTo(
     readonly #retry: RedisOptions['retryStrategy'];
     readonly #locator = openLocator();
     #waiting = new AbortController();
+    /** A connection was opened and has not become one to a primary. */
+    #unproven = false;
 
     constructor(options: unknown) {
       const { disconnectTimeout = 2_000, retryStrategy } = options as RedisOptions;
@@ -45,6 +47,9 @@ export function connectorTo(
     override async connect(emit: (event: string, error: Error) => void): Promise<Stream> {
       this.connecting = true;
       this.#waiting = new AbortController();
+      // who named a server that is gone may go on naming it: sentinels can disagree for as long as it is away
+      if (this.#unproven) this.#locator.wrong();
+      this.#unproven = false;
       for (let attempt = 1; ; attempt++) {
         const found = await this.#find().catch((error: unknown) => error as Error);
         if (!this.connecting) throw new Error('Connection is closed.');
@@ -75,16 +80,17 @@ export function connectorTo(
             ? connectSecure({ ...to, ...withoutAddress(tls) })
             : connectPlain(to);
       this.stream = stream;
+      this.#unproven = true;
       // before ioredis listens itself
       stream.once('error', (error) => (this.firstError = error));
       return stream;
     }
 
-    /** `info`: the server's answer to INFO, empty where it gave none. */
+    /** `info`: the server's answer to INFO, empty where it gave none. Called when a connection can be used. */
     override check({ role }: { role?: string }): boolean {
-      if (!primaryOnly || role === undefined || role === 'master') return true;
-      this.#locator.wrong();
-      return false;
+      const found = !primaryOnly || role === undefined || role === 'master';
+      if (found) this.#unproven = false;
+      return found;
     }
 
     override disconnect(): void {

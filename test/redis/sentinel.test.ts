@@ -155,3 +155,24 @@ test('refusals of sentinels are reported with the same message each time', async
     /: no sentinel monitors a primary "other": check sentinel\.name$/,
   );
 });
+
+test.each(['gone', 'frozen'])(
+  'a sentinel that still names a primary that is %s does not keep a client from the one that another names',
+  async (kind) => {
+    await using redis = await startRedis();
+    await using old = await startRedis();
+    await using behind = await startOneSentinel({ primary: old, name: 'main' });
+    await using sentinel = await startOneSentinel({ primary: redis, name: 'main' });
+    if (kind === 'gone') await old.kill();
+    else old.stop();
+    const address = { sentinel: { name: 'main', nodes: [behind.node, sentinel.node] } };
+    const client = openRedis(address, { socketTimeout: 500 });
+    try {
+      await within(30_000, client.set('a', '1'), 'SET');
+      expect(await redis.client().get('a')).toBe('1');
+    } finally {
+      await closeRedis(client);
+      if (kind === 'frozen') old.cont();
+    }
+  },
+);
