@@ -219,10 +219,13 @@ function onFrame(state: State, kind: number, number: number, body: Buffer): void
       const { message, traceback } = decodeError(body.subarray(1));
       if (traceback !== '') state.log(traceback);
       loaded.reject(new HandlerLoadError(message));
-    } else if (!asked) {
+    } else if (asked) {
+      if (kind === FrameKind.Progress) asked.context.progress(JSON.parse(body.toString()));
+      else answer(state, asked, decode(kind, asked, body));
+    } else if (kind !== FrameKind.Progress) {
+      // a thread that a function has left running may report just after its task has ended
       throw new SyntaxError(`a frame of kind ${kind} came for task ${number}, which it does not run`);
-    } else if (kind === FrameKind.Progress) asked.context.progress(JSON.parse(body.toString()));
-    else answer(state, asked, decode(kind, asked, body));
+    }
   } catch (error) {
     end(state, new CommandError(`Python sent what it should not: ${describeError(error)}`, { cause: error }));
   }
