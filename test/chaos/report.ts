@@ -98,7 +98,9 @@ export interface Told extends Pick<Outcome, 'violations' | 'log'> {
 /** What went wrong: the ledger of each task, and the faults of that time. Empty when nothing did. */
 export function account({ violations, evidence, log }: Told): string {
   if (violations.length === 0) return '';
-  const lines = [`${violations.length} violations`];
+  const kinds = Map.groupBy(violations, ({ kind }) => kind);
+  const counts = Array.from(kinds, ([kind, { length }]) => `${length} ${kind}`);
+  const lines = [`${violations.length} violations: ${counts.join(', ')}`];
   for (const violation of violations.slice(0, SHOWN)) lines.push('', ...story(violation, evidence));
   if (violations.length > SHOWN) lines.push('', `and ${violations.length - SHOWN} more`);
   const last = log.filter((line) => !/"a task failed"/.test(line)).slice(-40);

@@ -50,6 +50,8 @@ export interface Outcome {
 export const CONCURRENCY = 4;
 export const GRACE_MS = 20_000;
 export const RETRY = { attempts: ATTEMPTS, backoff: { initialMs: 50, maxMs: 1_000, jitter: true } };
+/** All are kept, to be counted: by default, 10,000 are. */
+export const DEAD_LETTERS = { max: 1_000_000, maxAgeMs: 86_400_000 };
 /** How long a client may still wait after the last task was settled. */
 export const CLIENT_PATIENCE_MS = 10_000;
 
@@ -94,6 +96,7 @@ export async function runChaos({ plan, workers, limitMs, signal, progress }: Run
         concurrency: CONCURRENCY,
         graceMs: GRACE_MS,
         retry: RETRY,
+        deadLetters: DEAD_LETTERS,
       },
       onGone: (worker) => controller.gone(worker),
     }),

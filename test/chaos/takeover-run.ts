@@ -22,7 +22,7 @@ import { createFleet, type Fleet } from './fleet.ts';
 import { leftovers } from './leftovers.ts';
 import { readLedger } from './ledger.ts';
 import { playRounds } from './rounds.ts';
-import { CLIENT_PATIENCE_MS, GRACE_MS, RETRY, stopped, type RunOptions } from './run.ts';
+import { CLIENT_PATIENCE_MS, DEAD_LETTERS, GRACE_MS, RETRY, stopped, type RunOptions } from './run.ts';
 import { startServers, type Servers } from './servers.ts';
 import { checkTakeovers, type TakeoverEvidence } from './takeover-check.ts';
 import type { ServerFault, TakeoverPlan } from './takeover-plan.ts';
@@ -93,6 +93,7 @@ export async function runTakeovers(options: TakeoverRunOptions): Promise<Takeove
         concurrency: plan.concurrency,
         graceMs: GRACE_MS,
         retry: RETRY,
+        deadLetters: DEAD_LETTERS,
       },
       onGone: (worker) => controller.gone(worker),
     }),

@@ -16,6 +16,8 @@ export interface Sentinels extends AsyncDisposable {
   failOver(): Promise<void>;
   /** Resolves when all of them name this server as the primary. */
   agreeOn(server: Pick<RedisServer, 'port'>): Promise<void>;
+  /** Throws unless two of the three do so now. */
+  expectMajority(server: Pick<RedisServer, 'port'>): Promise<void>;
 }
 
 export interface SentinelsOptions {
@@ -79,6 +81,14 @@ export async function startSentinels(
           },
           { everyMs: 50 },
         );
+    },
+    expectMajority: async (server) => {
+      const found = await Promise.all(
+        nodes.map((node) => ask(node, (redis) => redis.call('SENTINEL', 'get-master-addr-by-name', name))),
+      );
+      const ports = found.map((one) => (Array.isArray(one) ? Number(one[1]) : undefined));
+      if (ports.filter((one) => one === server.port).length < 2)
+        throw new Error(`the sentinels name ${ports.join(', ')}, and not ${server.port}`);
     },
     [Symbol.asyncDispose]: () => started.disposeAsync(),
   };
