@@ -82,12 +82,15 @@ export function rowOf(input: RowInput): PoolRow {
     targetMs: durationOf(spec.scaling.targetWait),
     waitP50: recent.p50,
     waitP95: recent.p95,
-    arriving: recent.arriving,
-    finishing: recent.finishing,
+    arriving: rounded(recent.arriving),
+    finishing: rounded(recent.finishing),
     decision: decision?.text ?? status.lastDecision ?? null,
     decidedAt: decision?.at ?? timeOf(status.lastScaleTime),
   };
 }
+
+/** A rate as it is shown: all digits of a mean that changes every second would be half of what browsers are sent. */
+const rounded = (rate: number): number => Number(rate.toPrecision(3));
 
 function stateOf(
   { pool, sampled, latest }: RowInput,
