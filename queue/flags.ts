@@ -4,10 +4,9 @@
  * them; the file takes precedence.
  */
 import { readFileSync } from 'node:fs';
-import { isDeepStrictEqual } from 'node:util';
 import type { OptionDefinition } from '../runtime/option-definition.ts';
 import { UsageError } from '../runtime/usage-error.ts';
-import { parseUrl, type CredentialFiles, type RedisCredentials } from './connection/address.ts';
+import { renewedUser, type CredentialFiles, type RedisCredentials } from './connection/address.ts';
 import type { RedisAddress, RedisTls } from './connection/connection.ts';
 import { credentialsFrom } from './connection/credential-files.ts';
 
@@ -182,9 +181,7 @@ function renewedIn(flags: QueueFlags, url: string | undefined): RedisCredentials
   const found = credentialsIn(flags);
   const text = read('MILLRACE_REDIS_URL', flags.redisUrlFile);
   if (text === undefined || url === undefined) return found;
-  const { username, password, ...server } = parseUrl(text);
-  const { username: _name, password: _password, ...before } = parseUrl(url);
-  if (!isDeepStrictEqual(server, before)) throw new UsageError('the URL names another server now');
+  const { username, password } = renewedUser(text, url);
   return { ...found, username: found.username ?? username, password: found.password ?? password };
 }
 

@@ -100,6 +100,14 @@ export interface ParsedUrl extends Endpoint {
   readonly password: string | undefined;
 }
 
+/** User and password of a URL that replaces `before`. Throws `RangeError` if it names another server: they are not for this one. */
+export function renewedUser(text: string, before: string): Pick<ParsedUrl, 'username' | 'password'> {
+  const [found, known] = [parseUrl(text), parseUrl(before)];
+  const same = (['host', 'port', 'db', 'secure'] as const).every((name) => found[name] === known[name]);
+  if (!same) throw new RangeError('the URL names another server now');
+  return { username: found.username, password: found.password };
+}
+
 /** The setting `databases` is a signed 32-bit number. */
 const MAX_DATABASE = 2 ** 31 - 1;
 /** Schemes that users may write by mistake, and that cannot be secret. */

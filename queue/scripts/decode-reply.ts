@@ -35,9 +35,14 @@ export function asCounter(value: unknown, what: string): number {
 export function asMoment(value: unknown, what: string): number | undefined {
   const score = asBytes(value, what);
   if (score.length === 0) return undefined;
-  const time = Number(score.toString().replace('inf', 'Infinity'));
+  const time = scoreIn(score.toString());
   if (Number.isNaN(time)) throw new UnexpectedReply(`${what} as a time`, value);
   return Math.min(Math.max(0, time), Number.MAX_SAFE_INTEGER);
+}
+
+/** A score of a sorted set as Redis writes it; NaN for any other text. */
+export function scoreIn(text: string): number {
+  return Number(text.replace('inf', 'Infinity'));
 }
 
 export function asBytes(value: unknown, what: string): Buffer {

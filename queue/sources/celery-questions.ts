@@ -3,6 +3,7 @@
  * worker's tasks are.
  */
 import type { Redis } from 'ioredis';
+import { sleep } from '../../runtime/timers.ts';
 import { asBytes, asCount, asList, asText } from '../scripts/decode-reply.ts';
 import { readPickle } from './pickle.ts';
 
@@ -12,6 +13,9 @@ type Inquiry = 'active' | 'active_queues' | 'conf';
 export const LONGEST = 65_536;
 /** The first byte of an answer that is pickled. */
 const PICKLE = 0x80;
+
+/** Pauses between reads while answers are missing, ms: a second in all. */
+const ANSWER_WAITS_MS = [20, 40, 80, 160, 300, 400] as const;
 
 export type Item = Readonly<Record<string, unknown>>;
 
@@ -46,6 +50,22 @@ export function envelope(method: string, args: object, more: object): string {
       priority: 0,
     },
   });
+}
+
+/** What `read` finds when all have answered, or after a second. */
+export async function awaitAnswers<T>(
+  read: () => Promise<T>,
+  isComplete: (answers: T) => boolean,
+): Promise<T> {
+  const [first, ...others] = ANSWER_WAITS_MS;
+  await sleep(first);
+  let answers = await read();
+  for (const ms of others) {
+    if (isComplete(answers)) break;
+    await sleep(ms);
+    answers = await read();
+  }
+  return answers;
 }
 
 export interface RawAnswer {

@@ -1,12 +1,9 @@
 /** Celery's workers by their answers to remote control: their running tasks, their queues, and which of them are silent. */
 import type { Redis } from 'ioredis';
-import { sleep } from '../../runtime/timers.ts';
 import type { CeleryControl, WorkerAnswers } from './celery-control.ts';
+import { awaitAnswers } from './celery-questions.ts';
 import { VISIBILITY_S } from './celery-settings.ts';
 import type { Concern, SourceWorkers, SourceWorker } from './source.ts';
-
-/** Pauses between reads while answers are missing, ms. */
-const ANSWER_WAITS_MS = [20, 40, 80, 160, 300, 400];
 
 /**
  * Asks all workers, and waits up to a second for their answers. A silent one has no known host, and may hold a task. `oldest`:
@@ -19,14 +16,11 @@ export async function askWorkers(
   oldest: number | undefined,
 ): Promise<SourceWorkers> {
   const first = await control.ask(redis, 0);
-  let answers = first;
-  let workers: SourceWorker[] = [];
-  for (const ms of ANSWER_WAITS_MS) {
-    await sleep(ms);
-    answers = await control.ask(redis, 'no');
-    workers = workersIn(answers, first.now);
-    if (workers.length >= first.reached) break;
-  }
+  const answers = await awaitAnswers(
+    () => control.ask(redis, 'no'),
+    (found) => workersIn(found, first.now).length >= first.reached,
+  );
+  const workers = workersIn(answers, first.now);
   const silent = first.reached - workers.length;
   const unanswered: SourceWorker[] =
     silent > 0 ? [{ id: 'silent', hosts: [], tasks: silent, placeholder: true }] : [];

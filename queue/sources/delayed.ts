@@ -46,8 +46,3 @@ export function delayedIn(
 export function dueAt(score: number, { factor }: ScoreUnit): number {
   return Math.min(Math.max(0, Math.floor(score / factor)), Number.MAX_SAFE_INTEGER);
 }
-
-/** A score as Redis writes it. */
-export function scoreIn(text: string): number {
-  return Number(text.replace('inf', 'Infinity'));
-}

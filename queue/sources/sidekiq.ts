@@ -9,7 +9,8 @@
  */
 import type { Redis } from 'ioredis';
 import type { Answers, Ask } from './ask.ts';
-import { dueAt, scoreIn, SECONDS } from './delayed.ts';
+import { scoreIn } from '../scripts/decode-reply.ts';
+import { dueAt, SECONDS } from './delayed.ts';
 import { count, counter, texts, waking, type Moment, type Question } from './question.ts';
 import { LONGEST_BEAT_MS, readProcesses, workerOf } from './sidekiq-processes.ts';
 import { SourceTrouble, type Source, type SourceCounts, type SourceWorker } from './source.ts';

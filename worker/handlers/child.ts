@@ -42,6 +42,8 @@ export interface ProgramProcess {
   hasEnded(): boolean;
   /** SIGTERM to the group, SIGKILL after `graceMs`; resolves when it is gone. */
   terminate(graceMs: number): Promise<void>;
+  /** Waits for its exit; after `waitMs`, it is terminated. Resolves when it is gone. */
+  exitWithin(waitMs: number, graceMs: number): Promise<void>;
   /** SIGKILL to the group; `exited` settles when it is gone. */
   kill(): void;
   /** The end of what was written to stderr since the start, or since `forgetStderr`: about 2 KB, trimmed. */
@@ -98,6 +100,11 @@ export async function startProgram(
     stream.on('error', () => undefined);
   }
 
+  const terminate = async (graceMs: number): Promise<void> => {
+    signalGroup('SIGTERM');
+    const timer = timeout(graceMs, () => signalGroup('SIGKILL'));
+    await exited.finally(() => timer.clear());
+  };
   return {
     pid,
     stdin: child.stdin,
@@ -105,15 +112,22 @@ export async function startProgram(
     channel,
     exited,
     hasEnded: () => ended,
-    async terminate(graceMs) {
-      signalGroup('SIGTERM');
-      const timer = timeout(graceMs, () => signalGroup('SIGKILL'));
+    terminate,
+    async exitWithin(waitMs, graceMs) {
+      const timer = timeout(waitMs, () => void terminate(graceMs));
       await exited.finally(() => timer.clear());
     },
     kill: () => signalGroup('SIGKILL'),
     stderrTail: () => tail.toString().trim(),
     forgetStderr: () => (tail = Buffer.alloc(0)),
   };
+}
+
+/** Calls back when the signal aborts, or has already. The returned function ends that. */
+export function onceAborted(signal: AbortSignal, abort: () => void): () => void {
+  if (signal.aborted) abort();
+  else signal.addEventListener('abort', abort, { once: true });
+  return () => signal.removeEventListener('abort', abort);
 }
 
 /** `exit code 3` or `killed by SIGSEGV`. */

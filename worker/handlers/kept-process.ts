@@ -6,7 +6,7 @@ import { sleep, timeout } from '../../runtime/timers.ts';
 import { tooLarge } from '../task/encode.ts';
 import { describeError } from '../task/describe-error.ts';
 import type { TaskContext } from '../task/handler.ts';
-import { describeExit, startProgram, type ProgramProcess } from './child.ts';
+import { describeExit, onceAborted, startProgram, type ProgramProcess } from './child.ts';
 import { stopped, withStderr, type LogSource } from './command.ts';
 import { CommandError } from './errors.ts';
 import { decodeLine, taskLine, idInLine, type Answer } from './line-protocol.ts';
@@ -105,9 +105,8 @@ export async function startKeptProcess(program: Program, options: KeptProcessOpt
     async close(waitMs) {
       state.retired = true;
       child.stdin.end();
-      const timer = timeout(waitMs, () => void child.terminate(graceMs));
+      await child.exitWithin(waitMs, graceMs);
       await gone;
-      timer.clear();
     },
   };
 }
@@ -203,13 +202,6 @@ function readAnswer(line: Buffer, asked: Asked, name: string): Answer | CommandE
     const message = `${name} wrote a line that is no answer, ${why}: ${excerpt(line)}`;
     return new CommandError(`${message} (answers go to stdout, everything else to stderr)`, { cause });
   }
-}
-
-/** Calls back when the signal aborts, or has already. The returned function ends that. */
-function onceAborted(signal: AbortSignal, abort: () => void): () => void {
-  if (signal.aborted) abort();
-  else signal.addEventListener('abort', abort, { once: true });
-  return () => signal.removeEventListener('abort', abort);
 }
 
 /** How long a program must be quiet after an answer until it may get the next task, ms. */

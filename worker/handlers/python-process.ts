@@ -10,7 +10,7 @@ import { timeout, type Timer } from '../../runtime/timers.ts';
 import type { Watcher } from '../../runtime/child-watchdog.ts';
 import { describeError } from '../task/describe-error.ts';
 import type { TaskContext } from '../task/handler.ts';
-import { describeExit, startProgram, type ProgramProcess } from './child.ts';
+import { describeExit, onceAborted, startProgram, type ProgramProcess } from './child.ts';
 import { stopped, withStderr, type LogSource } from './command.ts';
 import { CommandError, HandlerLoadError } from './errors.ts';
 import type { KeptProcess } from './kept-starts.ts';
@@ -103,9 +103,8 @@ export async function startPython(program: Program, options: PythonProcessOption
     async close(waitMs) {
       state.retired = true;
       child.channel?.end();
-      const timer = timeout(waitMs, () => void child.terminate(options.graceMs));
+      await child.exitWithin(waitMs, options.graceMs);
       await gone;
-      timer.clear();
     },
   };
 }
@@ -140,18 +139,15 @@ function connect(state: State): void {
 async function untilLoaded(state: State): Promise<void> {
   const { options, child, loaded } = state;
   const stop = (): void => end(state, stopped(options.signal));
-  if (options.signal.aborted) stop();
-  else options.signal.addEventListener('abort', stop, { once: true });
+  const ending = onceAborted(options.signal, stop);
   try {
     await loaded.promise;
   } catch (error) {
     // what could not be loaded ends by itself
-    const timer = timeout(options.graceMs, () => void child.terminate(options.graceMs));
-    await child.exited;
-    timer.clear();
+    await child.exitWithin(options.graceMs, options.graceMs);
     throw error;
   } finally {
-    options.signal.removeEventListener('abort', stop);
+    ending();
   }
 }
 
@@ -167,13 +163,9 @@ async function ask(state: State, context: TaskContext): Promise<Answer> {
   state.asked.set(number, asked);
   if (state.asked.size === 1) child.forgetStderr();
   const abort = (): void => cancel(state, asked);
-  signal.addEventListener('abort', abort, { once: true });
+  const ending = onceAborted(signal, abort);
   send(state, runFrame(number, context));
-  try {
-    return await promise;
-  } finally {
-    signal.removeEventListener('abort', abort);
-  }
+  return await promise.finally(ending);
 }
 
 /** Tasks that begin together, as after a turn, cost one system call. */

@@ -1,7 +1,7 @@
 /** The credentials of the lease thread's next connection. */
 import { readFileSync } from 'node:fs';
 import { createSecureContext, type ConnectionOptions } from 'node:tls';
-import { parseUrl } from '../../queue/connection/address.ts';
+import { renewedUser } from '../../queue/connection/address.ts';
 import type { LeaseLogin } from './lease.ts';
 
 export interface Login {
@@ -15,7 +15,8 @@ export function currentLogin(login: LeaseLogin | undefined, known: Login): Login
   if (!login) return known;
   const { files } = login;
   try {
-    const url = userIn(textOf(files.url), login.url);
+    const text = textOf(files.url);
+    const url = text === undefined ? undefined : renewedUser(text, login.url ?? '');
     return {
       username: login.username ?? url?.username ?? known.username,
       password: textOf(files.password) ?? login.password ?? url?.password ?? known.password,
@@ -25,16 +26,6 @@ export function currentLogin(login: LeaseLogin | undefined, known: Login): Login
     // a file is being replaced
     return known;
   }
-}
-
-/** Throws where the URL names another server now: its password is not for this one. */
-function userIn(text: string | undefined, before = ''): Partial<Login> | undefined {
-  if (text === undefined) return undefined;
-  const { username, password, ...server } = parseUrl(text);
-  const { host, port, db, secure } = parseUrl(before);
-  const same = server.host === host && server.port === port && server.db === db && server.secure === secure;
-  if (!same) throw new Error('the URL names another server now');
-  return { username, password };
 }
 
 function tlsNow({ ca, cert, key }: LeaseLogin['files'], known: ConnectionOptions): ConnectionOptions {

@@ -3,12 +3,10 @@
  * the workers are asked for their settings by remote control, as `celery inspect conf` does.
  */
 import type { Redis } from 'ioredis';
-import { sleep } from '../../../runtime/timers.ts';
 import type { CelerySettings } from '../celery.ts';
+import { awaitAnswers } from '../celery-questions.ts';
 import { readSettings, type CelerySettingsOf } from '../celery-settings.ts';
 import type { SourceAdvice } from './advice.ts';
-
-const ANSWER_WAITS_MS = [20, 40, 80, 160, 300, 400];
 
 /** The settings of all workers that answer within a second. */
 export async function askSettings(
@@ -17,14 +15,12 @@ export async function askSettings(
 ): Promise<readonly CelerySettingsOf[]> {
   const list = `millrace:{celery:${queues[0]}}:settings`;
   const { now, reached } = await readSettings(redis, keyPrefix, list, true);
-  for (const ms of ANSWER_WAITS_MS) {
-    if (reached === 0) break;
-    await sleep(ms);
-    const { settings } = await readSettings(redis, keyPrefix, list, false);
-    const fresh = settings.filter(({ at }) => at >= now);
-    if (fresh.length >= reached) return fresh;
-  }
-  return [];
+  if (reached === 0) return [];
+  const fresh = await awaitAnswers(
+    async () => (await readSettings(redis, keyPrefix, list, false)).settings.filter(({ at }) => at >= now),
+    (settings) => settings.length >= reached,
+  );
+  return fresh.length >= reached ? fresh : [];
 }
 
 export interface Unacknowledged {
@@ -38,7 +34,7 @@ export interface Unacknowledged {
   readonly lastEta: number | undefined;
 }
 
-const TODO =
+const REMEDY =
   'set visibility_timeout of broker_transport_options to more than the longest task and the longest countdown, for workers and clients';
 
 /** By the shortest visibility timeout of the workers. Pure. */
@@ -68,7 +64,7 @@ export function adviseVisibility(
         ]
       : []),
   ];
-  return notes.map((note) => ({ note, todo: TODO }));
+  return notes.map((note) => ({ note, todo: REMEDY }));
 }
 
 function round(seconds: number): string {
