@@ -187,13 +187,17 @@ export function crashOf({ worker, account = 'no account of it' }: Life): string 
   return `${worker} ended by itself, and no fault of ours made it: ${account}`;
 }
 
-/** Whoever is asked to stop finishes what it runs; only who lost its lease drops it, or who was forgotten with it. */
-function cutShort({ runs, lives, custody, faults }: Evidence): Violation[] {
+/**
+ * Whoever is asked to stop finishes what it runs; only who lost its lease drops it, or who was forgotten with it. A run whose
+ * delivery is forgotten may begin after the fault is over: the reply of the server that is gone was on its way.
+ */
+function cutShort({ runs, lives, custody, forgotten, faults }: Evidence): Violation[] {
   const found: Violation[] = [];
   const fenced = new Set(custody.fences.map(({ worker }) => worker));
   const byProcess = Map.groupBy(runs, ({ worker, pid }) => `${worker}@${pid}`);
   const lapses = faults.filter(({ kind }) => FORGETFUL.has(kind));
-  const forgot = ({ begun, ended }: Run): boolean =>
+  const forgot = ({ worker, id, begun, ended }: Run): boolean =>
+    forgotten?.deliveries.has(`${worker} ${id}`) === true ||
     lapses.some(({ from, to }) => begun <= to && (ended?.at ?? Infinity) >= from);
   for (const life of lives) {
     if (life.end === 'crashed') found.push({ kind: 'crash', text: crashOf(life) });

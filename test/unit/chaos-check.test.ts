@@ -134,6 +134,17 @@ test.each<[string, Story]>([
       },
     },
   ],
+  [
+    'a delivery, whose reply its worker read after the fault,',
+    {
+      ...clean,
+      ledger: '13 begin 2 1 a\n15 end 2 aborted\n16 begin 1 1 a\n20 end 1 ok\n',
+      more: {
+        ...forgot(take('0-1')),
+        faults: [{ kind: 'failover', what: '', from: 8, to: 12, workers: 'all' }],
+      },
+    },
+  ],
 ])('%s that a server forgot is no violation', (_, story) => {
   expect(check(evidence(story))).toEqual([]);
 });
