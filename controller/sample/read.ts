@@ -103,7 +103,8 @@ export async function readFromSource(
     if (!first) throw new RangeError('a pool has at least one queue');
     const reading = readSource(redisOf(first), source, horizonMs + LENIENCE_MS);
     const { sample, watched } = await within(ANSWER_TIMEOUT_MS, reading, 'the sample');
-    const quiet = sample.waiting === 0 && sample.pausedQueues === 0 ? queues : [];
+    // what may not run yet is no reason to listen less: a key changes when it may
+    const quiet = sample.runnable.waiting === 0 && sample.pausedQueues === 0 ? queues : [];
     const roundTripMs = performance.now() - asked;
     return { sampled: { kind: 'known', sample }, quiet, roundTripMs, watched };
   } catch (error) {

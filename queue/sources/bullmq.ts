@@ -7,7 +7,9 @@
  *   only a running worker moves what is due.
  * - `active` keeps the jobs of workers that died, whose lock is gone after 30 s: only a worker that lives for half a minute gives
  *   them back, so they count as work; without lock and connection they hold no pod.
- * - A queue can limit how many of its jobs run (`setGlobalConcurrency`): what waits beyond that asks for no workers.
+ * - A queue can limit how many of its jobs run (`setGlobalConcurrency`), and how many start in a time (`setGlobalRateLimit`): what waits
+ *   beyond that asks for no workers. `limiter` counts the starts of this time, and expires with it. The limit of a `Worker`
+ *   (`limiter`) is in no key.
  * - A parent that waits for its children is in `waiting-children`, where it can stay for ever: it is no work.
  */
 import type { Redis } from 'ioredis';
@@ -25,6 +27,8 @@ export interface BullMqSettings {
 const SCORE: ScoreUnit = { factor: 4_096, slack: 4_095 };
 /** Of jobs in `active`, as many are asked for their worker. */
 const MOST_ACTIVE = 500;
+/** What `rateLimit(ms)` of a queue sets the count of starts to: nothing starts before it expires. */
+const NONE_STARTS = Number.MAX_SAFE_INTEGER;
 /** No name of a worker: connections cannot have line breaks in theirs. */
 const BEYOND = '\n';
 
@@ -49,7 +53,9 @@ export function bullMqSource({ queues, prefix }: BullMqSettings): Source {
 
 async function readQueue(ask: Ask, base: string, queue: string, horizonMs: number): Promise<SourceCounts> {
   const { now, answers } = await ask({
-    meta: waking(fields(`${base}:meta`, 'paused', 'version', 'opts.maxLenEvents', 'concurrency')),
+    meta: waking(fields(`${base}:meta`, 'paused', 'version', 'opts.maxLenEvents', 'concurrency', 'max')),
+    // when it expires, what waits may run
+    starts: waking(text('GET', `${base}:limiter`)),
     wait: waking(count('LLEN', `${base}:wait`)),
     parked: waking(count('LLEN', `${base}:paused`)),
     prioritized: waking(count('ZCARD', `${base}:prioritized`)),
@@ -60,13 +66,14 @@ async function readQueue(ask: Ask, base: string, queue: string, horizonMs: numbe
     jobs: count('EXISTS', `${base}:id`),
     ...askDelayed(`${base}:delayed`, SCORE, horizonMs),
   });
-  const [paused, , , limit] = answers.meta;
+  const [paused, , , mostRunning, mostStarts] = answers.meta;
   checkLayout(base, queue, answers);
   const waiting = answers.wait + answers.parked + answers.prioritized;
   const delayed = delayedIn(answers, SCORE);
-  const most = Number(limit ?? Infinity);
-  // 0 is a limit as well, with which nothing runs
-  const free = Math.max(0, (Number.isNaN(most) ? Infinity : most) - answers.active);
+  const free = Math.min(
+    left(limitIn(mostRunning), answers.active),
+    left(Math.max(1, limitIn(mostStarts) ?? NONE_STARTS), Number(answers.starts) || 0),
+  );
   return {
     now,
     waiting,
@@ -76,6 +83,16 @@ async function readQueue(ask: Ask, base: string, queue: string, horizonMs: numbe
     failed: answers.failed,
     paused: paused !== undefined,
   };
+}
+
+/** 0 is a limit as well: nothing runs, but the first job of a time starts. */
+function limitIn(field: string | undefined): number | undefined {
+  const limit = Number(field ?? NaN);
+  return Number.isNaN(limit) ? undefined : limit;
+}
+
+function left(limit: number | undefined, used: number): number {
+  return limit === undefined ? Infinity : Math.max(0, limit - used);
 }
 
 interface Layout {

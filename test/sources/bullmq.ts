@@ -6,7 +6,7 @@ import type { Library, LibraryCase, LibraryWorker } from './library.ts';
 import { RELEASED, releaseOn } from './processes.ts';
 
 /** What both versions have, and the suite needs. */
-interface BullMq {
+export interface BullMq {
   readonly Queue: new (
     name: string,
     options: object,
@@ -15,6 +15,12 @@ interface BullMq {
     pause(): Promise<void>;
     resume(): Promise<void>;
     setGlobalConcurrency(running: number): Promise<unknown>;
+    setGlobalRateLimit(starts: number, ms: number): Promise<unknown>;
+    rateLimit(ms: number): Promise<unknown>;
+    close(): Promise<void>;
+  };
+  readonly FlowProducer: new (options: object) => {
+    add(flow: object): Promise<unknown>;
     close(): Promise<void>;
   };
   readonly Worker: new (
@@ -31,12 +37,12 @@ interface BullMq {
 
 const QUEUE = 'mail';
 
-const packages: [string, BullMq][] = [
+export const bullMqVersions: [string, BullMq][] = [
   ['BullMQ 6.7.0', six as unknown as BullMq],
   ['BullMQ 5.81.5', five as unknown as BullMq],
 ];
 
-export const bullMqCases: readonly LibraryCase[] = packages.map(([name, bullmq]) => ({
+export const bullMqCases: readonly LibraryCase[] = bullMqVersions.map(([name, bullmq]) => ({
   name,
   settings: { bullmq: { queues: [QUEUE], prefix: 'bull' } },
   keys: 'bull:*',

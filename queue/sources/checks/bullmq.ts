@@ -1,8 +1,8 @@
-/** BullMQ: queues without a worker, and jobs whose lock has run out. */
+/** BullMQ: queues without a worker, jobs whose lock has run out, and limits that no key shows. */
 import type { Redis } from 'ioredis';
 import type { Ask } from '../ask.ts';
 import { activeIn, readConnections, type BullMqSettings } from '../bullmq.ts';
-import { count } from '../question.ts';
+import { count, fields } from '../question.ts';
 import { adviseIf, adviseUnserved, type SourceAdvice } from './advice.ts';
 
 export async function checkBullMq(
@@ -18,6 +18,8 @@ export async function checkBullMq(
         ask({
           wait: count('LLEN', `${base}:wait`),
           prioritized: count('ZCARD', `${base}:prioritized`),
+          starts: count('EXISTS', `${base}:limiter`),
+          limit: fields(`${base}:meta`, 'max'),
         }),
         activeIn(ask, base),
       ]);
@@ -26,12 +28,21 @@ export async function checkBullMq(
         work: answers.wait + answers.prioritized,
         workers: connections.filter((one) => one.queue === queue).length,
         unlocked: active.filter(({ locked }) => !locked).length,
+        limitHidden: answers.starts > 0 && answers.limit[0] === undefined,
       };
     }),
   );
   const elsewhere = connections.map(({ queue }) => queue).filter((queue) => !queues.includes(queue));
   return [
     ...adviseUnserved(found, elsewhere),
+    ...found.flatMap(({ queue, work, limitHidden }) =>
+      adviseIf(
+        limitHidden ? work : 0,
+        (tasks) =>
+          `${tasks} of "${queue}" may wait for the rate limit of its workers (limiter), which no key shows`,
+        'what waits asks for replicas that may start nothing: set the limit with queue.setGlobalRateLimit, which is read, or maxReplicas',
+      ),
+    ),
     ...found.flatMap(({ queue, unlocked }) =>
       adviseIf(
         unlocked,
