@@ -7,8 +7,8 @@
  *   between `lag`, and where there is none, entries are counted: up to 1,000, beyond that estimated by their density.
  * - What has been delivered is not `entries-read`, which is nil as often, but all that was added less what waits: the same number
  *   wherever Redis knows it. An entry that was deleted or trimmed before it was delivered counts as delivered.
- * - Pending entries of a consumer that is gone stay until another one claims them, so they count as work; so does a pending entry
- *   that was deleted, until it is claimed or acknowledged.
+ * - Pending entries of a consumer that is gone stay until another one claims them, so they count as work; one that was deleted or
+ *   trimmed stays as well, and counts for some minutes only (stream-pending.ts).
  * - Up to Redis 7.0 a consumer is on record with its first entry only, and none is ever removed by itself.
  * - A reader with NOACK, or one that acknowledges before it works, leaves nothing of what it runs: `longestTask` says that.
  */
@@ -21,6 +21,7 @@ import {
   type SourceCounts,
   type SourceWorker,
 } from './source.ts';
+import { compareIds, timeOf } from './stream-ids.ts';
 import {
   consumersOf,
   groupInfo,
@@ -30,6 +31,7 @@ import {
   type GroupInfo,
   type StreamInfo,
 } from './stream-info.ts';
+import { countGone, pendingLeft } from './stream-pending.ts';
 
 export interface StreamSettings {
   readonly keys: readonly string[];
@@ -92,15 +94,19 @@ export async function readStream(
       `the stream "${key}" has no consumer group "${name}"`,
       `check ${fields.group}, or create it: XGROUP CREATE ${key} ${name} 0 delivers existing entries, $ only new ones`,
     );
-  const waiting = waitingIn(stream, group) ?? (await countWaiting(ask, key, stream, group));
+  const [waiting, gone] = await Promise.all([
+    waitingIn(stream, group) ?? countWaiting(ask, key, stream, group),
+    group.pending > 0 ? countGone(ask, key, name) : 0,
+  ]);
+  const inHand = pendingLeft(group.pending, gone, Math.max(0, stream.length - waiting));
   return {
     now,
     waiting,
-    inHand: group.pending,
+    inHand,
     delayed: 0,
     due: 0,
     dueSoon: 0,
-    ...(stream.added !== undefined && { finished: Math.max(0, stream.added - waiting - group.pending) }),
+    ...(stream.added !== undefined && { finished: Math.max(0, stream.added - waiting - inHand) }),
   };
 }
 
@@ -173,17 +179,4 @@ export function hostsIn(name: string): readonly string[] {
     }
   }
   return [...hosts];
-}
-
-function timeOf(id: string): bigint {
-  return BigInt(/^\d+/.exec(id)?.[0] ?? 0);
-}
-
-/** `ms-sequence`, each up to 64 bits. */
-function compareIds(one: string, other: string): number {
-  const [a, b] = [timeOf(one), timeOf(other)];
-  if (a !== b) return a < b ? -1 : 1;
-  const sequence = (id: string): bigint => BigInt(/-(\d+)$/.exec(id)?.[1] ?? 0);
-  const [c, d] = [sequence(one), sequence(other)];
-  return c === d ? 0 : c < d ? -1 : 1;
 }

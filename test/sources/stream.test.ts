@@ -2,6 +2,7 @@
 import type { Redis } from 'ioredis';
 import { describe, expect, test } from 'vitest';
 import { createAsk } from '../../queue/sources/ask.ts';
+import { adviseOnWorkers } from '../../queue/sources/checks/checks.ts';
 import { readSource } from '../../queue/sources/read.ts';
 import { sourceOf } from '../../queue/sources/sources.ts';
 import { estimateWaiting, hostsIn } from '../../queue/sources/stream.ts';
@@ -19,6 +20,10 @@ async function tenEntries(redis: Redis): Promise<void> {
 
 const read = (redis: Redis, consumer: string, most: number): Promise<unknown> =>
   redis.xreadgroup('GROUP', GROUP, consumer, 'COUNT', most, 'STREAMS', KEY, '>');
+
+/** As if these were delivered more than five minutes ago. */
+const age = (redis: Redis, ...ids: string[]): Promise<unknown> =>
+  redis.xclaim(KEY, GROUP, 'a', 0, ...ids, 'IDLE', 400_000, 'JUSTID');
 
 interface Counted {
   readonly waiting: number;
@@ -83,12 +88,61 @@ describe('what waits, runs and has finished', () => {
       (redis) => redis.xtrim(KEY, 'MAXLEN', 0),
       { waiting: 0, inFlight: 3, completed: 7, lag: 7 },
     ],
+    [
+      'after a trim of pending entries, which readers may be running',
+      (redis) => redis.xtrim(KEY, 'MAXLEN', 8),
+      { waiting: 7, inFlight: 3, completed: 0, lag: 7 },
+    ],
+    [
+      'after a trim of entries that are pending for long, which nobody can run any more',
+      async (redis) => {
+        await age(redis, '1-0', '2-0', '3-0');
+        await redis.xtrim(KEY, 'MAXLEN', 8);
+      },
+      { waiting: 7, inFlight: 1, completed: 2, lag: 7 },
+    ],
+    [
+      'after a deletion among those',
+      async (redis) => {
+        await age(redis, '1-0', '2-0', '3-0');
+        await redis.xdel(KEY, '2-0');
+      },
+      { waiting: 7, inFlight: 2, completed: 1, lag: 7 },
+    ],
+    [
+      'after all were deleted instead of being acknowledged',
+      async (redis) => {
+        await read(redis, 'a', 7);
+        const ids = Array.from({ length: 10 }, (_, i) => `${i + 1}-0`);
+        await age(redis, ...ids);
+        await redis.xdel(KEY, ...ids);
+      },
+      { waiting: 0, inFlight: 0, completed: 10, lag: 0 },
+    ],
   ])('%s', async ([, change, result]) => {
     await using server = await startRedis();
     const redis = server.client();
     await tenEntries(redis);
     await change(redis);
     expect(await counted(redis)).toEqual(result);
+  });
+
+  test('of thousands that were trimmed, only as many are pending as can be run, and they are named', async () => {
+    await using server = await startRedis();
+    const redis = server.client();
+    await tenEntries(redis);
+    const pipeline = redis.pipeline();
+    for (let i = 11; i <= 4_000; i++) pipeline.xadd(KEY, `${i}-0`, 'n', i);
+    await pipeline.exec();
+    await read(redis, 'a', 3_500);
+    await age(redis, ...Array.from({ length: 3_503 }, (_, i) => `${i + 1}-0`));
+    await redis.xtrim(KEY, 'MAXLEN', 500);
+    expect(await counted(redis)).toMatchObject({ waiting: 497, inFlight: 3 });
+    const settings = { stream: { keys: [KEY], group: GROUP } };
+    const notes = (await adviseOnWorkers(settings, createAsk(redis), redis)).map(({ note }) => note);
+    expect(notes).toContainEqual(
+      expect.stringMatching(/^100 or more entries of "orders" are pending and no longer in the stream/),
+    );
   });
 
   test('beyond 1,000 entries that must be counted, it is estimated by their density', async () => {

@@ -2,6 +2,7 @@
 import { parseDuration } from '../../../runtime/duration.ts';
 import type { Ask } from '../ask.ts';
 import { readConsumers, readStream, type StreamSettings } from '../stream.ts';
+import { countGone } from '../stream-pending.ts';
 import { pendingFor, type ConsumerInfo, type PendingEntry } from '../stream-info.ts';
 import { adviseUnserved, type SourceAdvice } from './advice.ts';
 
@@ -17,6 +18,8 @@ interface Read {
   readonly late: readonly PendingEntry[];
   /** The oldest that are pending. */
   readonly pending: readonly PendingEntry[];
+  /** Of these, entries that are not in the stream any more. */
+  readonly gone: number;
 }
 
 export async function checkStream(
@@ -25,15 +28,16 @@ export async function checkStream(
 ): Promise<SourceAdvice[]> {
   const found = await Promise.all(
     keys.map(async (key): Promise<Read> => {
-      const [{ waiting }, { consumers }, { answers }] = await Promise.all([
+      const [{ waiting }, { consumers }, gone, { answers }] = await Promise.all([
         readStream(ask, key, group),
         readConsumers(ask, key, group),
+        countGone(ask, key, group),
         ask({
           late: pendingFor(key, group, LONG_MS, MOST_ENTRIES),
           pending: pendingFor(key, group, 0, MOST_ENTRIES),
         }),
       ]);
-      return { queue: key, work: waiting, consumers, ...answers };
+      return { queue: key, work: waiting, consumers, gone, ...answers };
     }),
   );
   const served = found.map(({ queue, work, consumers }) => ({ queue, work, workers: consumers.length }));
@@ -42,6 +46,7 @@ export async function checkStream(
     ...adviseUnserved(served),
     ...found.flatMap((one) => adviseUnread(one, group, longestMs)),
     ...found.flatMap(({ queue, late }) => adviseLate(queue, late)),
+    ...found.flatMap(({ queue, gone }) => adviseGone(queue, gone)),
     ...found.flatMap(({ queue, pending }) => adviseRepeated(queue, pending)),
   ];
 }
@@ -65,6 +70,16 @@ function adviseLate(queue: string, late: readonly PendingEntry[]): SourceAdvice[
     {
       note: `${countOf(late)} entries of "${queue}" are pending for more than 5 min, one for ${ago(first.idleMs)} (${first.id}, given to ${first.consumer}): their consumers are gone, or their tasks take that long`,
       todo: 'let the readers claim them (XAUTOCLAIM), with a min-idle-time above the longest task: a shorter one runs tasks twice',
+    },
+  ];
+}
+
+function adviseGone(queue: string, gone: number): SourceAdvice[] {
+  if (gone === 0) return [];
+  return [
+    {
+      note: `${gone < MOST_ENTRIES ? gone : `${MOST_ENTRIES} or more`} entries of "${queue}" are pending and no longer in the stream: they were deleted or trimmed before they were acknowledged, so nobody can run them, and they do not count`,
+      todo: 'let the readers acknowledge (XACK) before they delete, and trim less than waits or runs (MAXLEN); XAUTOCLAIM takes these off the list of pending entries (Redis 7)',
     },
   ];
 }
