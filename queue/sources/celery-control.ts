@@ -41,7 +41,10 @@ export interface WorkerAnswers {
   /** Workers that they reached. */
   readonly reached: number;
   readonly active: ByWorker<readonly CeleryTask[]>;
-  /** The names of the queues that each worker consumes. */
+  /**
+   * The names of the queues that each worker consumes, without those that no other worker could take from: of its own
+   * (`worker_direct`), and of broadcasts.
+   */
   readonly queues: ByWorker<readonly string[]>;
   /** How these are bound. */
   readonly bindings: readonly CeleryBinding[];
@@ -103,7 +106,8 @@ function decode(reply: unknown): WorkerAnswers {
     const { worker, items } = one;
     if (inquiry === 'active') keepNewest(active, worker, { at, answer: items.map(runningTask) });
     if (inquiry !== 'active_queues') continue;
-    keepNewest(queues, worker, { at, answer: items.map(({ name }) => String(name)) });
+    const shared = items.filter((item) => !isOwnQueue(item, worker));
+    keepNewest(queues, worker, { at, answer: shared.map(({ name }) => String(name)) });
     for (const binding of items.flatMap(bindingsIn)) bindings.set(JSON.stringify(binding), binding);
   }
   const numbers = { now: asCount(now, what), asked: asCount(asked, what), reached: asCount(reached, what) };
@@ -112,6 +116,12 @@ function decode(reply: unknown): WorkerAnswers {
 
 function keepNewest<T extends { readonly at: number }>(newest: Map<string, T>, worker: string, one: T): void {
   if (one.at > (newest.get(worker)?.at ?? 0)) newest.set(worker, one);
+}
+
+/** One that a worker alone takes from. What is sent there is for nobody else, whether the worker is drained or not. */
+function isOwnQueue({ name, exchange }: Item, worker: string): boolean {
+  const { type } = (exchange ?? {}) as { type?: unknown };
+  return type === 'fanout' || name === `${worker}.dq2` || name === `${worker}.dq`;
 }
 
 interface Answer {

@@ -86,14 +86,3 @@ function workersIn({ active, queues }: WorkerAnswers, since: number): SourceWork
     ];
   });
 }
-
-export async function orderAll(
-  redis: Redis,
-  control: CeleryControl,
-  order: 'cancel_consumer' | 'add_consumer',
-  workers: readonly SourceWorker[],
-  queues: readonly string[],
-): Promise<void> {
-  const named = workers.filter(({ hosts }) => hosts.length > 0).map(({ id }) => id);
-  await Promise.all(queues.map((queue) => control.order(redis, order, named, queue)));
-}

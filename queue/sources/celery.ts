@@ -14,7 +14,8 @@ import type { Redis } from 'ioredis';
 import { sleep } from '../../runtime/timers.ts';
 import type { Watched } from './ask.ts';
 import { celeryControl, type CeleryControl, type WorkerAnswers } from './celery-control.ts';
-import { askWorkers, orderAll } from './celery-workers.ts';
+import { celeryOrders } from './celery-orders.ts';
+import { askWorkers } from './celery-workers.ts';
 import { queueOfRoute, type Routed } from './celery-routes.ts';
 import { readMessages, type CeleryKeys, type Messages } from './celery-messages.ts';
 import { count, lowestScore, waking } from './question.ts';
@@ -62,10 +63,7 @@ export function celerySource(settings: CelerySettings): Source {
         const { answers } = await ask({ oldest: lowestScore(`${keyPrefix}unacked_index`) });
         return askWorkers(redis, control, queues, answers.oldest);
       },
-      orders: {
-        drain: (redis, workers) => orderAll(redis, control, 'cancel_consumer', workers, queues),
-        resume: (redis, workers) => orderAll(redis, control, 'add_consumer', workers, queues),
-      },
+      orders: celeryOrders(control, queues),
     },
   };
 }

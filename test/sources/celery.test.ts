@@ -7,6 +7,7 @@ import type { Drains } from '../../controller/act/scale-in.ts';
 import type { Member } from '../../controller/act/target.ts';
 import { queueKeys } from '../../queue/keys.ts';
 import { createAsk } from '../../queue/sources/ask.ts';
+import { celeryControl } from '../../queue/sources/celery-control.ts';
 import { matchesTopic } from '../../queue/sources/celery-routes.ts';
 import { readSource } from '../../queue/sources/read.ts';
 import type { Source, SourceWorkers } from '../../queue/sources/source.ts';
@@ -229,6 +230,39 @@ test('a worker is drained before its pod goes, the busy one is waited for, and a
     expect((await readSource(server.client(), source, 0)).sample).toMatchObject({ waiting: 0, inFlight: 3 });
   });
   await sees(server, source, { leaving: 0 });
+});
+
+test('two nodes in a pod are drained together, and each takes from its own queues again', async () => {
+  await using server = await startRedis();
+  // each has a queue of its own beside, and one of broadcasts: nobody else could take from these
+  await using celery = await openCelery(server, { ownQueues: true });
+  const source = sourceFor(['mail', 'sms']);
+  await celery.work('pod-1', '-Q', 'mail,news');
+  await celery.work('pod-1', '-Q', 'sms,news', '-n', 'other@pod-1');
+  const taking = async (): Promise<Record<string, readonly string[]>> => {
+    const { queues } = await celeryControl('', 'answers of the test').ask(server.client(), 200);
+    return Object.fromEntries([...queues].map(([id, { answer }]) => [id, answer]));
+  };
+  const each = { 'celery@pod-1': ['mail'], 'other@pod-1': ['sms'] };
+  await eventually(async () => expect(await taking()).toEqual(each));
+  expect((await workersOf(server, source)).concerns).toEqual([]);
+  await celery.send(1, { queue: 'sms' });
+  await sees(server, source, { waiting: 0, inFlight: 1 });
+  await using controller = await boundedClient(server);
+  const drains = drainsOn(controller.redis, source);
+  await drains.read(['pod-1'], members.slice(0, 1));
+  const leave = new Map([['pod-1', 'leave' as const]]);
+  await eventually(async () => {
+    expect(gone(await drains.set(leave))).toEqual([]);
+    expect(await taking()).toEqual({ 'celery@pod-1': [], 'other@pod-1': [] });
+  });
+  await celery.release(1);
+  await eventually(async () => expect(gone(await drains.set(leave))).toEqual(['pod-1']));
+  const stay = new Map([['pod-1', 'stay' as const]]);
+  await eventually(async () => {
+    expect(gone(await drains.set(stay))).toEqual([]);
+    expect(await taking()).toEqual(each);
+  });
 });
 
 test('a worker that does not answer is no idle one', async () => {

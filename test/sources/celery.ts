@@ -28,6 +28,8 @@ export interface CeleryOptions {
   readonly serializer?: 'pickle';
   /** Queues are bound to exchanges of other names, by keys of their own. */
   readonly ownKeys?: boolean;
+  /** Workers have queues of their own, and of broadcasts (`news`), beside `mail` and `sms`. */
+  readonly ownQueues?: boolean;
 }
 
 /** Of a worker, more arguments for `celery worker`. */
@@ -69,6 +71,7 @@ export async function openCelery(
     serializer,
     db = 0,
     ownKeys = false,
+    ownQueues = false,
   }: CeleryOptions = {},
 ): Promise<Celery> {
   const python = await preparePython(await readFile(join(folder, 'celery.txt'), 'utf8'));
@@ -91,6 +94,7 @@ export async function openCelery(
     ...(serializer && { C_FORCE_ROOT: '1' }),
     BROKER_DB: String(db),
     OWN_KEYS: ownKeys ? '1' : '',
+    OWN_QUEUES: ownQueues ? '1' : '',
   };
   const control = celeryControl(keyPrefix, 'answers of the test');
   const processes = workerProcesses();

@@ -6,6 +6,7 @@ import sys
 
 from celery import Celery
 from kombu import Exchange, Queue
+from kombu.common import Broadcast
 from redis import Redis
 
 PORT = int(os.environ["REDIS_PORT"])
@@ -25,6 +26,9 @@ if os.environ.get("OWN_KEYS") == "1":
         Queue("mail", media, routing_key="mail.#"),
         Queue("sms", Exchange("direct"), routing_key="text.message"),
     ]
+if os.environ.get("OWN_QUEUES") == "1":
+    app.conf.worker_direct = True
+    app.conf.task_queues = [Queue("mail"), Queue("sms"), Broadcast("news")]
 
 
 @app.task(name="hold")
