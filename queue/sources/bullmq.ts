@@ -15,6 +15,7 @@
 import type { Redis } from 'ioredis';
 import { askDelayed, delayedIn, type ScoreUnit } from './delayed.ts';
 import type { Ask } from './ask.ts';
+import { withoutPort } from './client-address.ts';
 import { count, fields, text, texts, waking } from './question.ts';
 import { SourceTrouble, type Source, type SourceWorkers, type SourceCounts } from './source.ts';
 
@@ -151,7 +152,7 @@ export async function readConnections(redis: Redis, prefix: string): Promise<rea
     const queue = Buffer.from(encoded, 'base64').toString();
     // a client of another kind may have a name that only begins like these
     if (Buffer.from(queue).toString('base64') !== encoded) return [];
-    return [{ queue, name, address: address.replace(/:\d+$/, '') }];
+    return [{ queue, name, address: withoutPort(address) }];
   });
 }
 

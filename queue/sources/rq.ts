@@ -4,10 +4,13 @@
  * - A running job is in no list but in the sorted set `rq:wip:QUEUE`, and so is, for ever, one whose worker was killed: only the
  *   next worker that starts puts it back or gives it up, so it counts as work.
  * - A scheduled job that is due stays in `rq:scheduled:QUEUE` until a worker with a scheduler moves it.
- * - `rq:deferred:QUEUE` waits for other jobs and is no work.
+ * - `rq:deferred:QUEUE` waits for other jobs and is no work; neither is what waits for a `RateLimit` (`rq:rl:KEY:rate_limited`): it
+ *   comes into the list with the end of another job. What a process that died left in `rq:ready:QUEUE` is work, and in no list:
+ *   it waits for no job any more, and the next worker that starts moves it.
  * - `rq suspend` sets a key without which nothing in a list shows that no job is taken.
  */
 import type { Ask } from './ask.ts';
+import { withoutPort } from './client-address.ts';
 import { askDelayed, delayedIn, SECONDS } from './delayed.ts';
 import { count, existingKeys, fields, waking } from './question.ts';
 import {
@@ -46,23 +49,27 @@ async function readQueue(ask: Ask, prefix: string, queue: string, horizonMs: num
     suspended: waking(count('EXISTS', `${prefix}:suspended`)),
     taken: count('LLEN', `${list}:intermediate`),
     running: count('ZCARD', `${prefix}:wip:${queue}`),
+    ready: waking(count('ZCARD', `${prefix}:ready:${queue}`)),
     failed: count('ZCARD', `${prefix}:failed:${queue}`),
     known: count('SISMEMBER', `${prefix}:queues`, list),
     workers: count('SCARD', `${prefix}:workers:${queue}`),
     ...askDelayed(`${prefix}:scheduled:${queue}`, SECONDS, horizonMs),
   });
-  const { waiting, taken, running, delayed, failed } = answers;
-  if (answers.known + answers.workers + waiting + taken + running + delayed + failed === 0)
+  const { waiting, taken, running, delayed, ready, failed } = answers;
+  if (answers.known + answers.workers + waiting + taken + running + delayed + ready + failed === 0)
     throw new SourceTrouble(
       'NotFound',
       `there is no RQ queue "${queue}" here: "${prefix}:queues" does not name it, and no worker listens to it`,
       'check queues and prefix of source.rq, and the database in the address of Redis; a queue is there once a job was put into it',
     );
+  const later = delayedIn(answers, SECONDS);
   return {
     now,
     waiting,
     inHand: taken + running,
-    ...delayedIn(answers, SECONDS),
+    ...later,
+    delayed: later.delayed + ready,
+    due: later.due + ready,
     failed,
     paused: answers.suspended > 0,
   };
@@ -109,9 +116,9 @@ function isOther(version: string): boolean {
 /** None for one that was killed: its name stays, and its hash is gone. */
 function workerOf(
   id: string,
-  [host, address, state, job, version = '']: readonly (string | undefined)[],
+  [host = '', address = '', state, job, version = '']: readonly (string | undefined)[],
 ): SourceWorker[] {
   if (state === undefined) return [];
-  const hosts = [host, address].filter((one) => one !== undefined && one !== '') as string[];
+  const hosts = [host, withoutPort(address)].filter((one) => one !== '');
   return [{ id, hosts, tasks: state === 'busy' || job !== undefined || isOther(version) ? 1 : 0 }];
 }

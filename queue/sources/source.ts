@@ -33,7 +33,10 @@ export interface SourceCounts {
   readonly now: number;
   /** Tasks that a worker may take now. */
   readonly waiting: number;
-  /** Of those that wait or are due, tasks that no additional worker could take now, because the queue limits how many run. */
+  /**
+   * Of those that wait or are due, tasks that no additional worker could take now, because the queue limits how many run, or start
+   * in a time.
+   */
   readonly blocked?: number;
   /** Tasks that workers hold, running or prefetched, as far as the library's keys show them. */
   readonly inHand: number;

@@ -46,17 +46,20 @@ export function kindOf({ settings }: LibraryCase): string {
   return Object.keys(settings)[0] ?? '';
 }
 
-export interface Scene extends AsyncDisposable {
+export interface Scene<L extends Library = Library> extends AsyncDisposable {
   readonly server: RedisServer;
   readonly redis: Redis;
-  readonly library: Library;
+  readonly library: L;
   readonly source: Source;
   /** Resolves when a read finds this. */
   readonly sees: (parts: Partial<PoolSample>) => Promise<void>;
 }
 
 /** On a server of its own. */
-export async function openScene({ settings, open: openLibrary }: LibraryCase): Promise<Scene> {
+export async function openScene<L extends Library>({
+  settings,
+  open: openLibrary,
+}: LibraryCase<L>): Promise<Scene<L>> {
   await using stack = new AsyncDisposableStack();
   const server = stack.use(await startRedis());
   const redis = server.client();

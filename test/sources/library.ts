@@ -5,7 +5,7 @@
 import type { SourceSettings } from '../../queue/sources/sources.ts';
 import type { RedisServer } from '../support/redis.ts';
 
-export interface LibraryCase {
+export interface LibraryCase<L extends Library = Library> {
   /** With its version. */
   readonly name: string;
   readonly settings: SourceSettings;
@@ -22,7 +22,7 @@ export interface LibraryCase {
   /** What a killed worker ran is gone: the library has no trace of it. */
   readonly losesTasks?: boolean;
   /** Opens it on a server on which nothing of it is yet. */
-  readonly open: (server: RedisServer) => Promise<Library>;
+  readonly open: (server: RedisServer) => Promise<L>;
 }
 
 export interface Library extends AsyncDisposable {

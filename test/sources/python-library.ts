@@ -20,6 +20,8 @@ export async function preparePackages(name: string): Promise<string | Error> {
 }
 
 export interface PythonLibrary extends Library {
+  /** Runs its program to the end, by the arguments of `main`. */
+  readonly run: (...args: readonly string[]) => Promise<void>;
   /** Starts another of its programs, by the arguments of `main`. */
   readonly start: (...args: readonly string[]) => LibraryWorker;
 }
@@ -48,12 +50,15 @@ export async function openPython(
   const start = (...args: readonly string[]): LibraryWorker =>
     processes.start(python, [...program, ...args], { env, detached: true });
 
+  const runProgram = async (...args: readonly string[]): Promise<void> => {
+    await run(python, [...program, ...args], { env });
+  };
+
   return {
     start,
-    push: async (tasks, delayMs) => {
-      const delayed = delayMs === undefined ? [] : [String(delayMs)];
-      await run(python, [...program, 'push', String(tasks), ...delayed], { env });
-    },
+    run: runProgram,
+    push: (tasks, delayMs) =>
+      runProgram('push', String(tasks), ...(delayMs === undefined ? [] : [String(delayMs)])),
     work: async (place) => {
       const before = await workers(redis);
       const worker = start('work', place);

@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { withDefaults, type SourceSpecInput } from '../../kube/defaults.ts';
 import { sourceQueues, type SourceSpec } from '../../kube/source-spec.ts';
+import { withoutPort } from '../../queue/sources/client-address.ts';
 import { sourceOf } from '../../queue/sources/sources.ts';
 
 const specOf = (source: SourceSpecInput): SourceSpec => withDefaults({ redis: {}, source }).source ?? {};
@@ -45,4 +46,12 @@ describe('refused, with what to do', () => {
       `"${arg}" is no argument that is known: write now:s`,
     );
   });
+});
+
+test.each([
+  ['10.0.0.7:51234', '10.0.0.7'],
+  ['[fd00::7]:51234', 'fd00::7'],
+  ['unknown', 'unknown'],
+])('a client at %s is in the pod with the address %s', (client, address) => {
+  expect(withoutPort(client)).toBe(address);
 });
