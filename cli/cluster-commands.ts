@@ -57,8 +57,8 @@ export function addTopAndDoctor(command: Define, log: CommandLog): void {
 export function addCompletion(program: Command, command: Define): void {
   command('completion', 'print a shell script that completes commands, flags and names of pools')
     .addArgument(new Argument('<shell>', 'the shell').choices(['bash', 'zsh', 'fish']))
-    .action(async (shell: import('./completion.ts').Shell) => {
-      const { printCompletion } = await import('./completion.ts');
+    .action(async (shell: import('./commands/completion.ts').Shell) => {
+      const { printCompletion } = await import('./commands/completion.ts');
       printCompletion(shell);
     });
   // called by the script at each Tab
@@ -66,7 +66,7 @@ export function addCompletion(program: Command, command: Define): void {
     .command('complete', { hidden: true })
     .argument('[words...]')
     .action(async (words: string[]) => {
-      const { printCandidates } = await import('./completion.ts');
+      const { printCandidates } = await import('./commands/completion.ts');
       await printCandidates(program, words);
     });
 }

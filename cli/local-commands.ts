@@ -1,4 +1,4 @@
-/** The commands that need neither a cluster nor an existing queue: `dev` and `simulate`. */
+/** The commands that need neither a cluster nor an existing queue: `dev`, `map` and `simulate`. */
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { QUEUE_OPTIONS, type QueueFlags } from '../queue/flags.ts';
 import { duration, headed, instant, integer, positive, withOptions } from '../runtime/program.ts';
@@ -6,8 +6,10 @@ import { traceKinds } from '../simulate/generate.ts';
 import { peers, type Peer } from '../simulate/peers.ts';
 import { addHandlerFlags } from '../worker/flags/handler-flags.ts';
 import { partitionsOption } from '../worker/flags/partitions-option.ts';
+import { addAccessFlags } from './access/access-flags.ts';
 import type { CommandLog } from './terminal/command-log.ts';
 import { outputOption } from './terminal/output.ts';
+import type { MapFlags } from './map/map.ts';
 import type { SimulateFlags } from './simulate/simulate.ts';
 
 /** `env`: the environment that workers are started with. */
@@ -72,6 +74,35 @@ export function addDev(command: Command, env: NodeJS.ProcessEnv, log: CommandLog
         );
       },
     );
+}
+
+/** `env`: the environment that workers are started with. */
+export function addMap(command: Command, env: NodeJS.ProcessEnv, log: CommandLog): void {
+  addAccessFlags(headed('Code, run on this machine:', command, addHandlerFlags), 'flag')
+    .option('--file <path>', 'read the lines from a file instead of stdin')
+    .option('-0, --null', 'tasks end with a NUL instead of a line feed, as those of find -print0')
+    .option('--unordered', 'print results as they come, not in the order of the lines')
+    .option(
+      '--resume <file>',
+      'keep the results in this file; the same command continues after Ctrl-C or a crash, and runs failed lines again',
+    )
+    .option('--fail-fast', 'give up when a line fails')
+    .option(
+      '-j, --jobs <n>',
+      'lines to run at a time on this machine (default: one per CPU core)',
+      integer(1, 10_000),
+    )
+    .option('--attempts <n>', 'attempts per line on this machine (default: 1)', integer(1, 1_000))
+    .option('--install', 'install a Redis with the package manager if there is none, without asking')
+    .addHelpText(
+      'after',
+      '\nWith --pool or --redis instead of code, the workers of that queue run the lines.\n' +
+        'Empty lines are skipped, and equal ones run one after the other.',
+    )
+    .action(async (flags: MapFlags) => {
+      const { map } = await import('./map/map.ts');
+      await map(flags, env, log);
+    });
 }
 
 export function addSimulate(command: Command): void {

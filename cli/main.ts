@@ -12,7 +12,7 @@ import { logLevelOption, type LogLevel } from '../runtime/log-level.ts';
 import { readTrace } from '../runtime/opentelemetry.ts';
 import { version } from '../runtime/version.ts';
 import { addClusterCommands, addCompletion, addTopAndDoctor, addVersion } from './cluster-commands.ts';
-import { addDev, addSimulate } from './local-commands.ts';
+import { addDev, addMap, addSimulate } from './local-commands.ts';
 import { addMove, addQueueCommands } from './queue-commands.ts';
 import { addTaskCommands } from './task-commands.ts';
 import { createCommandLog, type OpenableLog } from './terminal/command-log.ts';
@@ -31,6 +31,11 @@ function build(log: OpenableLog): Command {
       'dev',
       'run a pool on this machine: worker processes, scaled by their queue, with a Redis of its own',
     ),
+    process.env,
+    log,
+  );
+  addMap(
+    command('map', 'run each line of the input as a task, and print the results in order'),
     process.env,
     log,
   );

@@ -9,6 +9,7 @@ import { UsageError } from '../../runtime/program.ts';
 import { withQueue } from '../access/access.ts';
 import type { AccessFlags } from '../access/access-flags.ts';
 import { showProgress } from '../terminal/progress.ts';
+import { lineBatches } from './line-batches.ts';
 import { writeResult } from './result.ts';
 
 export interface EnqueueFlags {
@@ -115,25 +116,4 @@ async function openTasks(path: string): Promise<{ stream: AsyncIterable<Buffer>;
 
 function waitFor(queue: Queue, id: string | Buffer, { timeout }: EnqueueFlags): Promise<Buffer> {
   return queue.result(id, { as: 'bytes', ...(timeout === undefined ? {} : { timeoutMs: timeout }) });
-}
-
-const NEWLINE = 0x0a;
-
-/** The lines of a stream of bytes, without line feeds and without empty ones, in batches as they come. */
-export async function* lineBatches(stream: AsyncIterable<Buffer>): AsyncGenerator<Buffer[]> {
-  let rest: Buffer[] = [];
-  for await (const chunk of stream) {
-    const lines: Buffer[] = [];
-    let start = 0;
-    for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, start)) {
-      lines.push(Buffer.concat([...rest, chunk.subarray(start, end)]));
-      rest = [];
-      start = end + 1;
-    }
-    if (start < chunk.length) rest.push(chunk.subarray(start));
-    const tasks = lines.filter((line) => line.length > 0);
-    if (tasks.length > 0) yield tasks;
-  }
-  const last = Buffer.concat(rest);
-  if (last.length > 0) yield [last];
 }

@@ -14,7 +14,7 @@ import type { QueueFlags } from '../../queue/flags.ts';
 import { onSignals } from '../../runtime/lifecycle.ts';
 import { createLog, type Logger } from '../../runtime/log.ts';
 import { logLevels, type LogLevel } from '../../runtime/log-level.ts';
-import { checkOneHandler } from '../../worker/flags/handler-flags.ts';
+import { checkOneHandler, handlerFlagsOf } from '../../worker/flags/handler-flags.ts';
 import { checkedAddress, checkedKeys, checkedLists } from '../access/checked.ts';
 import { devPool } from '../access/dev-pool-name.ts';
 import { startDevDashboard, type DevDashboard } from './dashboard.ts';
@@ -108,8 +108,6 @@ export async function dev(
 
 /** The settings of the run, from its flags and the file of a pool. Throws `UsageError` if they contradict each other. */
 async function plan(flags: DevCommandFlags) {
-  const { module, moduleTimeout, command, keepRunning, http, httpTimeout } = flags;
-  const { python, pythonExecutable, pythonProcesses, pythonMaxTasks, pythonMaxMemory } = flags;
   checkOneHandler(flags);
   const pool = flags.pool === undefined ? undefined : await readPool(flags.pool);
   const { spec, policy, dryRun, ...settings } = devSettings(flags, pool, availableParallelism());
@@ -117,8 +115,7 @@ async function plan(flags: DevCommandFlags) {
   const { result, partitions } = settings;
   const parts = checkedLists({ queue: settings.queue, result }, partitions);
   const queues = parts.partitioned ? parts.queues : names.map((queue) => checkedKeys({ queue, result }));
-  const inPython = { python, pythonExecutable, pythonProcesses, pythonMaxTasks, pythonMaxMemory };
-  const handler = { module, moduleTimeout, command, keepRunning, http, httpTimeout, ...inPython };
+  const handler = handlerFlagsOf(flags);
   const records = parts.partitioned?.keys;
   return { settings, handler, spec, policy, dryRun, names, queues, records };
 }

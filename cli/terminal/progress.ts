@@ -6,7 +6,12 @@ import { timeout } from '../../runtime/timers.ts';
 export interface Progress extends Disposable {
   /** So many more are done. */
   add(count: number): void;
+  /** Writes a line to stderr, above the bar. */
+  say(text: string): void;
 }
+
+/** Back to the start of the line, and what is there removed. */
+const CLEAR_LINE = '\r\u001B[K';
 
 /** Shorter operations need no bar, ms. */
 const SHOW_AFTER_MS = 1_000;
@@ -46,6 +51,10 @@ export function showProgress(what: string, total: number | undefined, rate?: 'ra
     add(count) {
       done += count;
       bar?.update(total === undefined ? done : Math.min(done, total), speed());
+    },
+    say(text) {
+      // the bar is drawn again within a fifth of a second
+      process.stderr.write(`${bar ? CLEAR_LINE : ''}${text}\n`);
     },
     [Symbol.dispose]() {
       over = true;

@@ -32,7 +32,8 @@ export async function fetchPixels(
   return pixels;
 }
 
-function paste(rgb: Buffer, tile: TileTask, pixels: Buffer, stride: number): void {
+/** Copies the RGB bytes of a tile to its place among the RGBA pixels of the picture, of which a row has `stride`. */
+export function paste(rgb: Buffer, tile: TileTask, pixels: Buffer, stride: number): void {
   let from = 0;
   for (let y = 0; y < tile.height; y++) {
     let to = ((tile.y + y) * stride + tile.x) * 4;

@@ -10,10 +10,13 @@ export class ResultTimeout extends Error {
 /** The task failed for good: it is among the dead letters. */
 export class TaskFailed extends Error {
   override name = 'TaskFailed';
+  /** The error of the last attempt. */
+  readonly reason: string;
   readonly attempts: number;
   readonly worker: string;
   constructor(id: string | Buffer, header: DeadHeader) {
     super(`task ${shortId(id)} failed for good: ${header.error}`);
+    this.reason = header.error;
     this.attempts = header.attempts;
     this.worker = header.worker;
   }

@@ -26,10 +26,13 @@ const MAX_FRONT = 512;
 
 export function createWaitSet<T>(): WaitSet<T> {
   const all = new Set<T>();
-  let fresh: T[] = [];
-  let freshAt = 0;
-  // an iterator of a Set continues through additions and deletions
-  let turns = all.values();
+  /** Never looked up. */
+  const fresh = new Set<T>();
+  /**
+   * All, whoever was asked last at the end. No iterator is kept over `all` instead: one that rests keeps every table that the
+   * set has had since, and all that was ever in them.
+   */
+  const turns = new Set<T>();
   let unaskedCount = 0;
   let front = MIN_FRONT;
   let fromFront = 0;
@@ -42,26 +45,22 @@ export function createWaitSet<T>(): WaitSet<T> {
   }
 
   function takeFresh(into: Set<T>, most: number): void {
-    while (freshAt < fresh.length && into.size < most) {
-      const wait = fresh[freshAt++] as T;
-      if (all.has(wait)) into.add(wait);
-    }
-    if (freshAt === fresh.length) {
-      fresh = [];
-      freshAt = 0;
+    for (const wait of fresh) {
+      if (into.size >= most) return;
+      into.add(wait);
+      fresh.delete(wait);
     }
   }
 
   function takeTurns(into: Set<T>, most: number): void {
-    while (unaskedCount > 0 && into.size < most) {
-      const { value, done } = turns.next();
-      if (done) turns = all.values();
-      else {
-        unaskedCount--;
-        into.add(value);
-      }
-      if (all.size === 0) unaskedCount = 0;
+    for (const wait of turns) {
+      if (unaskedCount === 0 || into.size >= most) return;
+      unaskedCount--;
+      turns.delete(wait);
+      turns.add(wait);
+      into.add(wait);
     }
+    unaskedCount = 0;
   }
 
   return {
@@ -69,13 +68,18 @@ export function createWaitSet<T>(): WaitSet<T> {
       return all.size;
     },
     get unasked() {
-      return freshAt < fresh.length || unaskedCount > 0;
+      return fresh.size > 0 || unaskedCount > 0;
     },
     add: (wait) => {
       all.add(wait);
-      fresh.push(wait);
+      fresh.add(wait);
+      turns.add(wait);
     },
-    delete: (wait) => all.delete(wait),
+    delete: (wait) => {
+      fresh.delete(wait);
+      turns.delete(wait);
+      return all.delete(wait);
+    },
     changed: () => {
       unaskedCount = all.size;
     },

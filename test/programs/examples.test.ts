@@ -56,6 +56,16 @@ async function python(example: string): Promise<string> {
   return found;
 }
 
+test('map: the lines of one call make the same picture', async () => {
+  const file = join(folder, 'map.png');
+  expect(await runExample('map', ['350x150', file])).toBe(`the picture is in ${file}\n`);
+  const { width, height, data } = PNG.sync.read(await readFile(file));
+  const [tile] = cutIntoTiles({ width: 350, height: 150 }, 350);
+  const whole = tile && renderArea(tile.view, { width, height }, { x: 0, y: 0, width, height });
+  expect([width, height]).toEqual([350, 150]);
+  expect(Buffer.from(data.filter((_, i) => i % 4 < 3))).toEqual(Buffer.from(whole ?? []));
+});
+
 describe('tiles', () => {
   test('put together again are the picture, and zoom 0 is all of it, small', async () => {
     const picture = { width: 600, height: 350 };

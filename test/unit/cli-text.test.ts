@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { devSettings, type DevFlags } from '../../cli/dev/settings.ts';
 import { parsePool } from '../../cli/access/pool-file.ts';
-import { lineBatches } from '../../cli/commands/enqueue.ts';
+import { lineBatches } from '../../cli/commands/line-batches.ts';
 import { readLogLine } from '../../cli/dev/log-line.ts';
 import { createNarrator } from '../../cli/dev/narrator.ts';
 import { age, oneLine, table } from '../../cli/terminal/table.ts';

@@ -69,6 +69,7 @@ const stages: Record<string, readonly (readonly string[])[]> = {
   cli: [
     ['main.ts'],
     ['*'],
+    ['map'],
     ['dev', 'top', 'doctor', 'simulate'],
     ['commands'],
     ['access'],

@@ -1,4 +1,6 @@
 /** Whose turn it is among many that wait. */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from 'vitest';
 import { createWaitSet } from '../../queue/results/waiting.ts';
 
@@ -106,4 +108,28 @@ describe('how many of those who wait longest', () => {
     expect(waits.next(1_000).slice(0, 512)).toEqual(numbers(512));
     expect(waits.next(1_000).slice(512, 1_000)).not.toEqual(numbers(1_000).slice(512));
   });
+});
+
+test('waits that have ended are let go, while others come for ever', async () => {
+  const set = createWaitSet<object>();
+  const waits: object[] = [];
+  const past: WeakRef<object>[] = [];
+  for (let round = 0; round < 5_000; round++) {
+    while (waits.length < 20) {
+      const wait = {};
+      set.add(wait);
+      waits.push(wait);
+      past.push(new WeakRef(wait));
+    }
+    set.changed();
+    set.next(200);
+    set.found([0]);
+    for (const wait of waits.splice(0, 10)) set.delete(wait);
+  }
+  // what a WeakRef was made for lives until the end of the task that made it
+  await new Promise((resolve) => setImmediate(resolve));
+  setFlagsFromString('--expose-gc');
+  (runInNewContext('gc') as () => void)();
+  expect(past.filter((wait) => wait.deref() !== undefined).length).toBeLessThan(1_000);
+  expect(set.size).toBe(waits.length);
 });

@@ -34,6 +34,14 @@ export function checkOneHandler({ module, python, command, http }: HandlerFlags)
     throw new UsageError('more than one of --module, --python, --command and --http is given: choose one');
 }
 
+/** These flags alone, of a command that has others. */
+export function handlerFlagsOf(flags: HandlerFlags): HandlerFlags {
+  const { module, moduleTimeout, command, keepRunning, http, httpTimeout } = flags;
+  const { python, pythonExecutable, pythonProcesses, pythonMaxTasks, pythonMaxMemory } = flags;
+  const inPython = { python, pythonExecutable, pythonProcesses, pythonMaxTasks, pythonMaxMemory };
+  return { module, moduleTimeout, command, keepRunning, http, httpTimeout, ...inPython } as HandlerFlags;
+}
+
 export function addHandlerFlags(command: Command): Command {
   return command
     .addOption(option('--module <path>', 'module whose default export runs a task', 'MILLRACE_MODULE'))

@@ -3,7 +3,7 @@
  * and that command. The libraries for this are unmaintained (tabtab, omelette).
  */
 import type { Command } from 'commander';
-import { addClusterFlags } from './cluster/cluster-flags.ts';
+import { addClusterFlags } from '../cluster/cluster-flags.ts';
 import { complete, type Candidate } from './complete.ts';
 
 export type Shell = 'bash' | 'zsh' | 'fish';
@@ -57,8 +57,8 @@ async function poolNames(words: readonly string[]): Promise<Candidate[]> {
     const line = addClusterFlags(new Plain().allowUnknownOption().allowExcessArguments().exitOverride());
     line.parse(words.slice(0, -1), { from: 'user' });
     const [{ openCluster }, { readPools }] = await Promise.all([
-      import('./cluster/cluster.ts'),
-      import('./commands/pools.ts'),
+      import('../cluster/cluster.ts'),
+      import('./pools.ts'),
     ]);
     using cluster = openCluster(line.opts());
     const pools = await readPools(cluster, cluster.namespace);
