@@ -2,9 +2,13 @@
  * Whether this user may call what Millrace calls. Each command is queued in a transaction that is then discarded: Redis
  * checks the ACL when a command is queued, with its keys, and nothing is ever run. A user without MULTI has a script ask, which
  * Redis 7 and Valkey know how to; `ACL DRYRUN` is for administrators.
+ *
+ * The transaction ends with its connection, and a command that is sent again on another one would be run. So this has a connection of
+ * its own, which is never replaced, and sends nothing again.
  */
 import type { Redis } from 'ioredis';
-import { replyCode } from '../../queue/connection/reply-code.ts';
+import { closeRedis, openRedis, within, type RedisAddress } from '../../queue/connection/connection.ts';
+import { isReply, replyCode } from '../../queue/connection/reply-code.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { fail, ok, warn, type Finding } from './finding.ts';
 
@@ -51,8 +55,23 @@ const useful: readonly [call: Call, without: string][] = [
   [['INFO'], 'nothing is known of memory, eviction and persistence'],
 ];
 
-/** Changes nothing. */
-export async function checkPermissions(redis: Redis, keys: QueueKeys): Promise<Finding[]> {
+const TIMEOUT_MS = 60_000;
+
+/** Changes nothing. Rejects if the connection is lost meanwhile. */
+export async function checkPermissions(address: RedisAddress, keys: QueueKeys): Promise<Finding[]> {
+  const redis = openRedis(address, {
+    retryStrategy: () => null,
+    reconnectOnError: () => false,
+    autoResendUnfulfilledCommands: false,
+  });
+  try {
+    return await within(TIMEOUT_MS, check(redis, keys), 'the check of permissions');
+  } finally {
+    await closeRedis(redis);
+  }
+}
+
+async function check(redis: Redis, keys: QueueKeys): Promise<Finding[]> {
   const about = 'permissions';
   const calls = needed(keys);
   const refused = await refusals(redis, [...calls, ...useful.map(([call]) => call)]);
@@ -86,15 +105,19 @@ async function refusals(redis: Redis, calls: readonly Call[]): Promise<Map<Call,
   // on one connection commands are answered in their order
   const begun = redis.call('MULTI').then(
     () => true,
-    () => false,
+    (error: unknown) => {
+      if (!isReply(error)) throw error;
+      return false;
+    },
   );
   if (!(await begun)) return await refusalsByScript(redis, calls);
   const refused = new Map<Call, string>();
   for (const call of calls) {
     const [command, ...args] = call;
     await redis.call(command, ...args).catch((error: unknown) => {
+      if (!isReply(error)) throw error;
       // whatever else a server refuses, it does not say of the user
-      if (replyCode(error) === 'NOPERM') refused.set(call, (error as Error).message);
+      if (replyCode(error) === 'NOPERM') refused.set(call, error.message);
     });
   }
   await redis.call('DISCARD').catch(() => undefined);
@@ -112,7 +135,8 @@ async function refusalsByScript(
     const answers = await Promise.all(calls.map((call) => redis.call('EVAL', ASK, '0', ...call)));
     for (const [i, call] of calls.entries()) if (answers[i] === 0) refused.set(call, 'NOPERM');
     return refused;
-  } catch {
+  } catch (error) {
+    if (!isReply(error)) throw error;
     return undefined;
   }
 }

@@ -28,7 +28,9 @@ export async function checkRedis(redis: Redis, place: Place, redisOf: RedisOf): 
     await persistence(redis, info),
     await memory(redis, info),
     await clock(redis),
-    ...(spec?.source ? [] : await checkPermissions(redis, place.queues[0])),
+    ...(spec?.source
+      ? []
+      : await checkPermissions(locationOf(place.address, place.queues[0]).address, place.queues[0])),
     await tracking(place),
     ...(spec?.source ? await checkSource(redis, spec.source, queuesOf(spec)) : await queues(place, redisOf)),
   ];
