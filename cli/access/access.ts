@@ -6,6 +6,7 @@
  * is closed when the command ends.
  */
 import type { Redis } from 'ioredis';
+import { troubleOfRedis } from '../../queue/connection/redis-errors.ts';
 import { isReply, replyCode } from '../../queue/connection/reply-code.ts';
 import {
   closeRedis,
@@ -27,6 +28,12 @@ import type { Place } from './place.ts';
 import { describeWrongType } from './wrong-type.ts';
 import { viewsBySentinel } from './sentinel-views.ts';
 
+/** What a command needs beside the servers of its queues. */
+export interface Needs {
+  /** Those of the result hashes. */
+  readonly results?: boolean;
+}
+
 const REACH_TIMEOUT_MS = 6_000;
 /** A slot that moves is waited for, ms. */
 const PASSING_MS = 6_000;
@@ -35,10 +42,14 @@ const PASSING_MS = 6_000;
  * Runs `use` with the place that the flags name, once its Redis has responded. Throws `UsageError` for contradictory flags and for
  * an invalid address or name, and `Error` in one line for problems of the cluster or the server.
  */
-export async function withPlace<T>(flags: AccessFlags, use: (place: Place) => Promise<T>): Promise<T> {
+export async function withPlace<T>(
+  flags: AccessFlags,
+  use: (place: Place) => Promise<T>,
+  needs: Needs = {},
+): Promise<T> {
   await using stack = new AsyncDisposableStack();
   const place = flags.pool === undefined ? barePlace(flags) : await poolPlace(flags.pool, flags, stack);
-  await reach(place);
+  await (place.address.cluster ? reachPrimaries(place, needs) : reach(place));
   try {
     return await use(place);
   } catch (error) {
@@ -109,8 +120,9 @@ export function openServers(place: Place, options: Parameters<typeof openRedis>[
 export async function withQueues<T>(
   flags: AccessFlags,
   use: (queues: readonly [Queue, ...Queue[]], place: Place) => Promise<T>,
+  needs: Needs = {},
 ): Promise<T> {
-  return await withPlace(flags, async (place) => {
+  const run = async (place: Place): Promise<T> => {
     checkOwnQueues(place);
     await using stack = new AsyncDisposableStack();
     const open = ({ queue, result }: QueueKeys, partitions: readonly number[] = [1]): Queue =>
@@ -118,12 +130,17 @@ export async function withQueues<T>(
     if (place.partitioned) return await use([open(place.partitioned.keys, place.partitioned.numbers)], place);
     const [first, ...rest] = place.queues;
     return await use([open(first), ...rest.map((keys) => open(keys))], place);
-  });
+  };
+  return await withPlace(flags, run, needs);
 }
 
 /** The same with one queue: the requested one, or a pool's first. */
-export async function withQueue<T>(flags: AccessFlags, use: (queue: Queue) => Promise<T>): Promise<T> {
-  return await withQueues(flags, async ([first]) => await use(first));
+export async function withQueue<T>(
+  flags: AccessFlags,
+  use: (queue: Queue) => Promise<T>,
+  needs: Needs = {},
+): Promise<T> {
+  return await withQueues(flags, async ([first]) => await use(first), needs);
 }
 
 function barePlace(flags: AccessFlags): Place {
@@ -168,4 +185,32 @@ async function reach({ address, describe }: Place): Promise<void> {
   } finally {
     await closeRedis(redis);
   }
+}
+
+/**
+ * In a cluster, those are reached that the command is about. One that is away may have a replica that is about to take over, so it is
+ * tried for a few seconds; what does not pass by itself is reported immediately.
+ */
+async function reachPrimaries({ address, queues, describe }: Place, { results }: Needs): Promise<void> {
+  let last: unknown;
+  const hopeless = Promise.withResolvers<never>();
+  const onError = (error: Error): void => {
+    last = error;
+    if (!/^(away|closed)$/.test(troubleOfRedis(error, address))) hopeless.reject(error);
+  };
+  await using links = openClusterLinks({ address, waits: true, passingMs: PASSING_MS, onError });
+  const keys = new Set(queues.flatMap(({ queue, result }) => (results ? [queue, result] : [queue])));
+  const pings = Array.from(keys, async (key) => {
+    await links.client(key).ping().catch(refused);
+  });
+  const reached = Promise.race([Promise.all(pings), hopeless.promise]);
+  await within(REACH_TIMEOUT_MS, reached, 'PING').catch((error: unknown) => {
+    const cause = last ?? error;
+    throw new Error(describe(cause), { cause });
+  });
+}
+
+/** A server that refuses a PING has responded. */
+function refused(error: unknown): void {
+  if (!isReply(error)) throw error;
 }

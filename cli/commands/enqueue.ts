@@ -41,7 +41,7 @@ export async function enqueue(
     ...(flags.at === undefined ? {} : { at: new Date(flags.at) }),
   };
   const source = flags.file === undefined ? undefined : await openTasks(flags.file);
-  await withQueue(flags, async (queue) => {
+  const push = async (queue: Queue): Promise<void> => {
     if (!fromStdin && !source) {
       const id = await queue.enqueue(stamp(Buffer.from(task ?? '')), when);
       if (flags.wait) writeResult(await waitFor(queue, id, flags));
@@ -66,7 +66,8 @@ export async function enqueue(
       process.stdout.write(Buffer.concat([await waitFor(queue, id, flags), Buffer.from('\n')]));
       waiting.add(1);
     }
-  });
+  };
+  await withQueue(flags, push, { results: true });
 }
 
 /** The process exits where the reader of its output closes it, as `head` does: until all tasks are pushed, that is a failure. */

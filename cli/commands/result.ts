@@ -16,7 +16,7 @@ export interface ResultFlags extends AccessFlags {
 }
 
 export async function printResult(id: string, flags: ResultFlags): Promise<void> {
-  await withQueues(flags, async (queues) => {
+  const wait = async (queues: readonly Queue[]): Promise<void> => {
     const limit = flags.timeout === undefined ? {} : { timeoutMs: flags.timeout };
     const waiting = new AbortController();
     const telling = flags.progress ? tellProgress(queues, id, waiting.signal) : undefined;
@@ -29,7 +29,8 @@ export async function printResult(id: string, flags: ResultFlags): Promise<void>
       waiting.abort();
       await Promise.allSettled([telling, ...waits]);
     }
-  });
+  };
+  await withQueues(flags, wait, { results: true });
 }
 
 /** Prints a line of JSON for each new progress report, until `signal` aborts. */

@@ -6,7 +6,8 @@ import { keyOf, reflect } from '../../kube/watch.ts';
 import { queuesOf, type WorkerPool } from '../../kube/workerpool.ts';
 import { readDeadLetters } from '../../queue/dead-letter-format.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
-import type { RedisOf } from '../../queue/location.ts';
+import type { RedisAddress } from '../../queue/connection/connection.ts';
+import { locationOf, type RedisOf } from '../../queue/location.ts';
 import { combineSamples } from '../../queue/pool/pool-sample.ts';
 import { findQueues } from '../../queue/pool/list-queues.ts';
 import { openDeadLetters } from '../../queue/dead-letters.ts';
@@ -145,12 +146,15 @@ export interface RedisSourceOptions {
   readonly asked: { readonly name: string; readonly queues: readonly QueueKeys[] } | undefined;
   /** The result hash. */
   readonly result: string;
+  /** Of the server, or the cluster, that has them. */
+  readonly address: RedisAddress;
 }
 
 export function redisSource(options: RedisSourceOptions): TopSource {
-  const { redis, redisOf, title, names, asked, result } = options;
+  const { redis, redisOf, title, names, asked, result, address } = options;
   const before = new Map<string, QueueSample>();
-  const keysOf = (name: string): QueueKeys => queueKeys(name, result === name ? `${result}:result` : result);
+  const keysOf = (name: string): QueueKeys =>
+    locationOf(address, queueKeys(name, result === name ? `${result}:result` : result)).keys;
   /** By the name that they are shown under: the partitions of one queue are one row. */
   let shown = new Map(asked && [[asked.name, asked.queues]]);
   return {

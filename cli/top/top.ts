@@ -33,7 +33,8 @@ export async function top(flags: TopFlags, given: CommandLog): Promise<void> {
       const names = flags.given.includes('queue') ? [flags.queue] : [];
       const title = `Redis at ${addressName(address)}`;
       const asked = partitioned && { name: partitioned.keys.queue, queues };
-      await using source = redisSource({ redis, redisOf, title, names, asked, result: flags.result });
+      const { result } = flags;
+      await using source = redisSource({ redis, redisOf, title, names, asked, result, address });
       await run(source, flags, log);
     });
     return;
