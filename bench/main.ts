@@ -13,6 +13,7 @@ import type { Bench, BenchOptions } from './report.ts';
 const benches: Record<string, () => Promise<Bench>> = {
   cluster: async () => (await import('./cluster.ts')).cluster,
   burst: async () => (await import('./burst.ts')).burst,
+  delayed: async () => (await import('./delayed.ts')).delayed,
   fleet: async () => (await import('./fleet.ts')).fleet,
   handlers: async () => (await import('./handlers.ts')).handlers,
   hostile: async () => (await import('./hostile.ts')).hostile,
