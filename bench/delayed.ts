@@ -46,7 +46,7 @@ export const delayed: Bench = async (options) => {
       ),
     ),
   );
-  const scene = { server, queue, options, alive: worker.expectAlive };
+  const scene = { server, queue, options, alive: () => worker.expectAlive() };
   await until(scene, async () => (await server.redis.zcard(keys.workers)) === 1);
   options.progress(`${SPREAD} tasks with due times of their own`);
   const lateMs = await spread(scene, options.rounds ?? SPREAD);
@@ -58,7 +58,7 @@ interface Scene {
   readonly server: BenchRedis;
   readonly queue: Queue;
   readonly options: BenchOptions;
-  readonly alive: () => Promise<void>;
+  readonly alive: (this: void) => Promise<void>;
 }
 
 /** Lateness of each task, ms. */
