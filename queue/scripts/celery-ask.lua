@@ -17,7 +17,8 @@ local last = redis.call('LINDEX', KEYS[1], -1)
 local asked, workers = string.match(last or '', '^asked:(%d+):(%d+)$')
 asked, workers = tonumber(asked or 0), tonumber(workers or 0)
 
-if least >= 0 and now - asked >= least then
+-- who asks in the same millisecond gets the same answers: by their tickets, each worker has one to each question
+if least >= 0 and now - asked >= math.max(least, 1) then
   for i = 5, #ARGV do
     local message = string.gsub(ARGV[i], '@now@', string.format('%.0f', now))
     workers = redis.call('PUBLISH', ARGV[1], message)

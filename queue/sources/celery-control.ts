@@ -30,8 +30,14 @@ export interface CeleryTask extends Routed {
   readonly begunAt?: number;
 }
 
-/** The newest answer of each worker by its name, such as `celery@pod-1`, and when its question was asked. */
-type ByWorker<T> = ReadonlyMap<string, { readonly at: number; readonly answer: T }>;
+interface Latest<T> {
+  /** When the question was asked. */
+  readonly at: number;
+  readonly answer: readonly T[];
+}
+
+/** The newest answer of each worker by its name, such as `celery@pod-1`. */
+type ByWorker<T> = ReadonlyMap<string, Latest<T>>;
 
 export interface WorkerAnswers {
   /** Redis time, ms. */
@@ -40,12 +46,14 @@ export interface WorkerAnswers {
   readonly asked: number;
   /** Workers that they reached. */
   readonly reached: number;
-  readonly active: ByWorker<readonly CeleryTask[]>;
+  readonly active: ByWorker<CeleryTask>;
   /**
    * The names of the queues that each worker consumes, without those that no other worker could take from: of its own
    * (`worker_direct`), and of broadcasts.
    */
-  readonly queues: ByWorker<readonly string[]>;
+  readonly queues: ByWorker<string>;
+  /** Names that several workers have, of which each answers for itself. */
+  readonly shared: ReadonlySet<string>;
   /** How these are bound. */
   readonly bindings: readonly CeleryBinding[];
 }
@@ -97,25 +105,30 @@ export function celeryControl(keyPrefix: string, list: string): CeleryControl {
 function decode(reply: unknown): WorkerAnswers {
   const what = 'answers of Celery workers';
   const [now, asked, reached, listed] = asList(reply, what, 4);
-  const active = new Map<string, { at: number; answer: readonly CeleryTask[] }>();
-  const queues = new Map<string, { at: number; answer: readonly string[] }>();
+  const active = new Map<string, Latest<CeleryTask>>();
+  const queues = new Map<string, Latest<string>>();
   const bindings = new Map<string, CeleryBinding>();
+  const shared = new Set<string>();
   for (const { inquiry, at, body, whole } of answersIn(listed, what)) {
     const one = whole <= LONGEST ? readWhole(body) : readBeginning(body.toString(), inquiry, whole / LONGEST);
     if (!one) continue;
     const { worker, items } = one;
     if (inquiry === 'active') keepNewest(active, worker, { at, answer: items.map(runningTask) });
     if (inquiry !== 'active_queues') continue;
-    const shared = items.filter((item) => !isOwnQueue(item, worker));
-    keepNewest(queues, worker, { at, answer: shared.map(({ name }) => String(name)) });
+    if (queues.get(worker)?.at === at) shared.add(worker);
+    const common = items.filter((item) => !isOwnQueue(item, worker));
+    keepNewest(queues, worker, { at, answer: common.map(({ name }) => String(name)) });
     for (const binding of items.flatMap(bindingsIn)) bindings.set(JSON.stringify(binding), binding);
   }
   const numbers = { now: asCount(now, what), asked: asCount(asked, what), reached: asCount(reached, what) };
-  return { ...numbers, active, queues, bindings: [...bindings.values()].slice(0, MOST_BINDINGS) };
+  return { ...numbers, active, queues, shared, bindings: [...bindings.values()].slice(0, MOST_BINDINGS) };
 }
 
-function keepNewest<T extends { readonly at: number }>(newest: Map<string, T>, worker: string, one: T): void {
-  if (one.at > (newest.get(worker)?.at ?? 0)) newest.set(worker, one);
+/** Workers of one name answer the same question each, and hold together what they say. */
+function keepNewest<T>(newest: Map<string, Latest<T>>, worker: string, { at, answer }: Latest<T>): void {
+  const before = newest.get(worker) ?? { at: 0, answer: [] };
+  if (at > before.at) newest.set(worker, { at, answer });
+  else if (at === before.at) newest.set(worker, { at, answer: [...before.answer, ...answer] });
 }
 
 /** One that a worker alone takes from. What is sent there is for nobody else, whether the worker is drained or not. */

@@ -25,11 +25,24 @@ export async function askWorkers(
   const unanswered: SourceWorker[] =
     silent > 0 ? [{ id: 'silent', hosts: [], tasks: silent, placeholder: true }] : [];
   const concerns = [
-    ...silentConcern(silent, first.reached),
+    ...(sharedConcern(answers) ?? silentConcern(silent, first.reached)),
     ...foreignQueueConcern(answers, queues),
     ...redeliveryConcern(oldest, first.now),
   ];
   return { workers: [...workers, ...unanswered], unnamed: 0, concerns };
+}
+
+/** Of the workers of one name, the last answer is that of all: which of them holds a task, and where, is not known. */
+function sharedConcern({ shared }: WorkerAnswers): Concern[] | undefined {
+  const [name] = shared;
+  if (name === undefined) return undefined;
+  return [
+    {
+      note: `several Celery workers have the name ${name}, so which of them holds a task is not known`,
+      todo: 'give each worker the name of its pod, as Celery does by itself: -n NAME@%h, or no -n at all',
+      holds: true,
+    },
+  ];
 }
 
 function silentConcern(silent: number, reached: number): Concern[] {

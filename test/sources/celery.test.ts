@@ -295,6 +295,27 @@ test('a worker that does not answer is no idle one', async () => {
   );
 });
 
+test('workers of one name are no silent ones: none goes, and the name is reported', async () => {
+  await using server = await startRedis();
+  await using celery = await openCelery(server);
+  const source = sourceFor(['mail']);
+  await celery.work('mailer');
+  await celery.work('mailer');
+  await celery.push(2);
+  // each runs one, or one has both
+  await sees(server, source, { waiting: 0, inFlight: 2 });
+  const found = await eventually(async () => {
+    const now = await workersOf(server, source);
+    expect(now.concerns?.map(({ note }) => note)).toEqual([
+      'several Celery workers have the name celery@mailer, so which of them holds a task is not known',
+    ]);
+    return now;
+  });
+  const occupancy = occupancyOf(members, found);
+  expect(members.map(({ id }) => occupancy.get(id)?.idle)).toEqual([false, false]);
+  await celery.release(2);
+});
+
 test('what a killed worker had prefetched counts until another puts it back', async () => {
   await using server = await startRedis();
   await using celery = await openCelery(server);
