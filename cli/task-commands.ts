@@ -1,5 +1,6 @@
-/** The commands about single tasks: `enqueue`, `result`, `cancel`, `dead`. */
-import type { Command } from 'commander';
+/** The commands about single tasks: `enqueue`, `result`, `cancel`, `batch`, `dead`. */
+import { Option, type Command } from 'commander';
+import { FAILURE_POLICIES } from '../queue/batch-mark.ts';
 import type { Trace } from '../runtime/opentelemetry.ts';
 import { duration, instant, integer, strict, UsageError } from '../runtime/program.ts';
 import { addAccessFlags, type AccessFlags } from './access/access-flags.ts';
@@ -54,7 +55,73 @@ export function addTaskCommands(command: Define, trace: () => Trace | undefined)
     await cancel(ids, flags);
   });
 
+  addBatch(
+    command('batch', 'split work into tasks that are followed by one: begin, list, show or cancel batches'),
+  );
   addDead(command('dead', 'list, show, requeue or drop dead letters: tasks that failed for good'));
+}
+
+function addBatch(batch: Command): void {
+  batch.argument('[command]').usage('begin|list|show|results|cancel [options]');
+  batch.action((unknown: string | undefined) => {
+    throw new UsageError(
+      unknown === undefined
+        ? 'batch needs a command: begin, list, show, results or cancel'
+        : `unknown command 'batch ${unknown}'`,
+    );
+  });
+  addAccessFlags(
+    strict(batch.command('begin')).description('add tasks as the parts of a batch, and print its id'),
+    'flag',
+  )
+    .option('--file <path>', 'read one part per line from a file, each a JSON object; stdin by default')
+    .option('--field <name>', 'lines are any text: a part is an object that has its line in this field')
+    .option('--id <id>', 'id of the batch; random by default')
+    .option('--then <task>', 'the task that follows when all parts have ended')
+    .addOption(
+      new Option('--on-failure <what>', 'when a part has failed for good')
+        .choices(FAILURE_POLICIES)
+        .default('wait'),
+    )
+    .option('--wait', 'wait for the result of the task that follows and print it, instead of the id')
+    .action(async (flags: AccessFlags & import('./commands/batch.ts').BeginFlags) => {
+      const { beginBatch } = await import('./commands/batch.ts');
+      await beginBatch(flags);
+    });
+  addAccessFlags(strict(batch.command('list')).description('list batches, open ones first'), 'argument')
+    .option('--count <n>', 'maximum number of batches', integer(1, 10_000), 20)
+    .addOption(outputOption())
+    .action(async (_pool: string | undefined, flags: AccessFlags & { count: number; output: Output }) => {
+      const { printBatches } = await import('./commands/batch.ts');
+      await printBatches(flags);
+    });
+  addAccessFlags(
+    strict(batch.command('show')).description('print how far a batch is').argument('<id>', 'id of the batch'),
+    'flag',
+  )
+    .addOption(outputOption())
+    .action(async (id: string, flags: AccessFlags & { output: Output }) => {
+      const { showBatch } = await import('./commands/batch.ts');
+      await showBatch(id, flags);
+    });
+  addAccessFlags(
+    strict(batch.command('results'))
+      .description('print the results of the parts as lines of JSON, in the order of the parts')
+      .argument('<id>', 'id of the batch'),
+    'flag',
+  ).action(async (id: string, flags: AccessFlags) => {
+    const { printResults } = await import('./commands/batch.ts');
+    await printResults(id, flags);
+  });
+  addAccessFlags(
+    strict(batch.command('cancel'))
+      .description('cancel the parts of a batch that have not ended, and the task that follows')
+      .argument('<id>', 'id of the batch'),
+    'flag',
+  ).action(async (id: string, flags: AccessFlags) => {
+    const { cancelBatch } = await import('./commands/batch.ts');
+    await cancelBatch(id, flags);
+  });
 }
 
 function addDead(dead: Command): void {

@@ -17,6 +17,8 @@ export interface DeadHeader {
   readonly deliveries?: number;
   /** The task's id, unless that is the whole task. */
   readonly id?: string;
+  /** The batch that it is a part of. */
+  readonly batch?: string;
   /** Cancelled, not dead: occurs only among the errors. */
   readonly cancelled?: true;
 }

@@ -47,12 +47,26 @@ export interface QueueKeys {
   readonly cancelled: string;
   /** ZSET: results, errors and dead letters that expire, by due time, ms of Redis time. See sweep.lua. */
   readonly expiry: string;
+  /** ZSET: id of a batch → when its record is deleted, ms of Redis time; `inf` while it is open. See batch/batches.lua. */
+  readonly batches: string;
   /** HASH: the move of this queue to another place, while there is one: who makes it, and the batch in hand. See move-hold.lua. */
   readonly move: string;
   /** LIST: the batch in hand of that move, which is neither in its old place nor known to be in its new one. See move-out.lua. */
   readonly moving: string;
   /** HASH: moves of other queues to this one: id of the move → number of its last batch here; and its newest task. See move-in.lua. */
   readonly arrivals: string;
+  /** HASH: size, counts and state of a batch, and the task that follows it; for a week after it has ended. */
+  batch(id: string): string;
+  /** SET: parts of a batch that the library added and that have not ended. */
+  batchLeft(id: string): string;
+  /** SET: parts of a batch that have ended, where their tasks name its size. */
+  batchEnded(id: string): string;
+  /** SET: parts of a batch that failed. */
+  batchFailed(id: string): string;
+  /** LIST: ids of the parts of a batch: in order, where the library added them, otherwise as they ended. */
+  batchIds(id: string): string;
+  /** SET: open batches whose `then` task is a part of this one. */
+  batchInner(id: string): string;
   /** HASH: epoch, state and description of one worker. */
   worker(id: string): string;
   /** HASH: receipt → raw task. */
@@ -103,9 +117,16 @@ export function queueKeys(queue: string, result: string): QueueKeys {
     apart: `${base}:apart`,
     cancelled: `${base}:cancelled`,
     expiry: `${base}:expiry`,
+    batches: `${base}:batches`,
     move: `${base}:move`,
     moving: `${base}:moving`,
     arrivals: `${base}:arrivals`,
+    batch: (id) => `${base}:batch:${id}`,
+    batchLeft: (id) => `${base}:batch-left:${id}`,
+    batchEnded: (id) => `${base}:batch-ended:${id}`,
+    batchFailed: (id) => `${base}:batch-failed:${id}`,
+    batchIds: (id) => `${base}:batch-ids:${id}`,
+    batchInner: (id) => `${base}:batch-inner:${id}`,
     worker: (id) => `${base}:worker:${id}`,
     inflight: (id) => `${base}:inflight:${id}`,
     carried: (id) => `${base}:carried:${id}`,

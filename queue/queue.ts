@@ -12,6 +12,7 @@ import { openClusterLinks } from './connection/cluster/links.ts';
 import { closeRedis, openRedis, type RedisAddress } from './connection/connection.ts';
 import { checkDurability, type Durability } from './connection/durability.ts';
 import type { QueueView } from './inspect.ts';
+import { openBatches, type Batches } from './batches/batches.ts';
 import { queueKeys, type QueueKeys } from './keys.ts';
 import type { DeadLetters } from './dead-letters.ts';
 import { createBatchPusher } from './parts/batch-pusher.ts';
@@ -28,6 +29,17 @@ import { traced } from './tracing.ts';
 
 export { NotReplicated, type Durability } from './connection/durability.ts';
 export { TaskCancelled } from './cancel.ts';
+export { BadBatch, type FailurePolicy } from './batch-mark.ts';
+export {
+  BatchCancelled,
+  BatchExists,
+  nested,
+  NestedBatch,
+  type Batch,
+  type BatchOptions,
+} from './batches/add.ts';
+export type { Batches } from './batches/batches.ts';
+export type { BatchState, BatchView, PartResult } from './batches/record.ts';
 export type { DeadLetter } from './dead-letter-format.ts';
 export type { DeadFilter, DeadLetters, DeadSelection } from './dead-letters.ts';
 export type { TaskProgress } from './progress.ts';
@@ -111,6 +123,11 @@ export interface Queue extends AsyncDisposable {
   pause(reason?: string): Promise<void>;
   /** Resolves to whether the queue was paused. */
   resume(): Promise<boolean>;
+  /**
+   * `batch(tasks, { then })` splits work: when all tasks have ended, `then` is pushed, once. `batch.show`, `batch.list`, `batch.cancel` and
+   * `batch.results` say what became of one. See docs/batches.md.
+   */
+  readonly batch: Batches;
   /** `dead(20)` lists the newest dead letters; `dead.find`, `dead.requeue` and `dead.drop` work on chosen ones. */
   readonly dead: DeadLetters;
   close(): Promise<void>;
@@ -169,6 +186,7 @@ export function openQueue(options: QueueOptions = {}): Queue {
       const resumed = await Promise.all(all.map((part) => resumeQueue(part.redis, part.keys)));
       return resumed.includes(true);
     },
+    batch: openBatches(parts),
     dead: deadInParts(parts),
     close,
     [Symbol.asyncDispose]: close,

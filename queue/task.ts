@@ -40,11 +40,11 @@ export function parseTask(raw: Buffer): ParsedTask {
 
 /**
  * The same for callers that need only the bytes, without building the parsed value: for a JSON object, `value` has only the
- * fields `traceparent` and `tracestate`, where they are text; for an array, no elements.
+ * fields `traceparent` and `tracestate`, where they are text, and `batch`; for an array, no elements.
  */
 export function parseTaskHead(raw: Buffer): ParsedTask {
   if (!isUtf8(raw)) return { id: raw, value: raw };
-  const found = scanJson(raw, ['id', 'traceparent', 'tracestate']);
+  const found = scanJson(raw, ['id', 'traceparent', 'tracestate', 'batch']);
   if (!found) {
     const text = textOf(raw) ?? raw;
     return { id: text, value: text };
@@ -59,12 +59,22 @@ export function parseTaskHead(raw: Buffer): ParsedTask {
     const text = at(name);
     return text?.startsWith('"') ? [[name, JSON.parse(text) as string]] : [];
   });
-  return { id: id ?? textOf(raw) ?? raw, value: isArray ? [] : Object.fromEntries(trace) };
+  const batch = at('batch');
+  const value = {
+    ...Object.fromEntries(trace),
+    ...(batch !== undefined && { batch: JSON.parse(batch) as unknown }),
+  };
+  return { id: id ?? textOf(raw) ?? raw, value: isArray ? [] : value };
 }
 
 /** The id alone. */
 export function taskId(raw: Buffer): string | Buffer {
-  return (raw.length > LARGE ? parseTaskHead(raw) : parseTask(raw)).id;
+  return taskHead(raw).id;
+}
+
+/** Id and value, which for a large task has only some fields: see `parseTaskHead`. */
+export function taskHead(raw: Buffer): ParsedTask {
+  return raw.length > LARGE ? parseTaskHead(raw) : parseTask(raw);
 }
 
 /** The text of a task; `undefined` for binary ones, and those longer than a string of V8, a little less than Redis allows. */

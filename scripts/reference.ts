@@ -89,6 +89,9 @@ function keyComments(): Map<string, string> {
 /** What a key of many is called after, unless it is a worker. */
 const OWNERS = new Map([
   ['pushes', '<client>'],
+  ...['batch', 'batchLeft', 'batchEnded', 'batchFailed', 'batchIds', 'batchInner'].map(
+    (name) => [name, '<batch>'] as const,
+  ),
   ...['memory', 'timeline', 'decisions'].map((name) => [name, '<namespace>/<pool>'] as const),
 ]);
 

@@ -26,6 +26,8 @@ export interface Part extends AsyncDisposable {
   readonly results: Results;
   readonly resultHash: HashPlace;
   push(tasks: readonly EncodedTask[], delayMs: number | undefined): Promise<void>;
+  /** Waits for replicas, if the client does: after tasks were enqueued. */
+  confirmed(this: void, tasks: number): Promise<void>;
   cancel(id: string | Buffer): Promise<'marked' | 'finished'>;
   /** Whether the id has a result, or has failed for good or been cancelled. */
   hasEnded(id: string | Buffer): Promise<boolean>;
@@ -54,6 +56,10 @@ export function openPart(keys: QueueKeys, { address, durability, links, shared }
       : { key: keys.result, address: place.address, redis };
   const pusher = createPusher(redis, place.keys, place.results && resultHash);
   const results = openResults(resultHash, { key: keys.errors, address: place.address, redis });
+  const confirmed = async (tasks: number): Promise<void> => {
+    const what = tasks === 1 ? 'the task is' : `${tasks} tasks are`;
+    if (durability) await awaitReplicas(redis, durability, `${what} enqueued`);
+  };
   const hasResult = async (id: string | Buffer): Promise<boolean> =>
     (await resultHash.redis.hexists(resultHash.key, id)) === 1;
   return {
@@ -64,9 +70,9 @@ export function openPart(keys: QueueKeys, { address, durability, links, shared }
     resultHash,
     push: async (tasks, delayMs) => {
       await pusher.push(tasks, delayMs);
-      const what = tasks.length === 1 ? 'the task is' : `${tasks.length} tasks are`;
-      if (durability) await awaitReplicas(redis, durability, `${what} enqueued`);
+      await confirmed(tasks.length);
     },
+    confirmed,
     cancel: async (id) =>
       place.results && (await hasResult(id)) ? 'finished' : await cancelTask(redis, place.keys, id),
     hasEnded: async (id) => {

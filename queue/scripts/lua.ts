@@ -6,7 +6,23 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 
 /** The files of a script that stands in several: they are joined in this order, and see the locals of those before them. */
-const PARTS = { turn: ['turn', 'checks', 'rare', 'suspects', 'main'] };
+const PARTS = {
+  turn: [
+    'turn/turn',
+    'batch/batches',
+    'turn/checks',
+    'turn/parts',
+    'turn/rare',
+    'turn/suspects',
+    'turn/main',
+  ],
+  letter: ['batch/batches', 'letter'],
+  move: ['batch/batches', 'move'],
+  sweep: ['batch/batches', 'sweep'],
+  'batch-add': ['batch/batches', 'batch/add'],
+  'batch-cancel': ['batch/batches', 'batch/cancel'],
+  'batch-tend': ['batch/batches', 'batch/tend'],
+};
 
 const read = (...path: string[]): string => readFileSync(join(import.meta.dirname, ...path), 'utf8');
 
@@ -16,6 +32,6 @@ export const sources: Record<string, string> = Object.fromEntries([
     .map((file) => [basename(file, '.lua'), read(file)]),
   ...Object.entries(PARTS).map(([name, parts]) => [
     name,
-    parts.map((part) => read(name, `${part}.lua`)).join('\n'),
+    parts.map((part) => read(`${part}.lua`)).join('\n'),
   ]),
 ]);

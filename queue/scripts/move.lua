@@ -21,6 +21,7 @@ if ARGV[4] then
   wanted = {}
   for i = 4, #ARGV do wanted[ARGV[i]] = true end
 end
+local batches
 local moved, stayed, skipped, copied = 0, 0, tonumber(ARGV[3]), 0
 for _ = 1, tonumber(ARGV[2]) do
   local entry = redis.call('LINDEX', KEYS[2], -1 - skipped - stayed)
@@ -37,6 +38,10 @@ for _ = 1, tonumber(ARGV[2]) do
       redis.call('HDEL', KEYS[3], id)
     elseif redis.call('HGET', KEYS[3], id) == header then
       redis.call('HDEL', KEYS[3], id)
+    end
+    if about.batch then
+      batches = batches or batches_of(KEYS[1], nil, string.sub(KEYS[2], 1, -5))
+      batches[requeue and 'retry' or 'give_up'](about.batch, id)
     end
     moved = moved + 1
   else

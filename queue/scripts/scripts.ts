@@ -47,6 +47,9 @@ const arity = {
   'move-drop': 1,
   'move-close': 1,
   'move-back': 5,
+  'batch-add': 5,
+  'batch-cancel': 3,
+  'batch-tend': 4,
 } as const;
 
 /** Defines the scripts on a connection. Call once for each. */

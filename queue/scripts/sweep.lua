@@ -1,7 +1,7 @@
 -- Deletes expired results (where the server does not expire them itself), errors, dead letters and cancel marks.
 --
 -- KEYS  1 result  2 dead  3 errors  4 cancelled  5 expiry
--- ARGV  1 maximum number to delete
+-- ARGV  1 maximum number to delete  2 key of the queue
 -- Returns  1 if more may be due now, else 0
 -- Members of the expiry set: 'r' or 'e', a fingerprint, '|' and an id for a result or an error; 'd' and a time for all dead
 -- letters up to that time. A result or an error that was replaced since is kept: those of plain workers do not expire, and a
@@ -34,6 +34,10 @@ local function drop_dead(up_to)
     local read, about = pcall(cjson.decode, header or '')
     local id = read and type(about) == 'table' and about.id or raw
     if id and redis.call('HGET', KEYS[3], id) == header then redis.call('HDEL', KEYS[3], id) end
+    -- a part of a batch that waits for it has failed
+    if read and type(about) == 'table' and about.batch then
+      batches_of(ARGV[2], KEYS[1], string.sub(KEYS[2], 1, -5)).give_up(about.batch, id)
+    end
   end
   return false
 end

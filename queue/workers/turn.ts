@@ -5,8 +5,9 @@
  * The worker's turn (turn.lua) as a typed function: the request is one packed argument, the reply carries the tasks.
  */
 import type { Redis } from 'ioredis';
+import type { PartMark } from '../batch-mark.ts';
 import type { QueueKeys } from '../keys.ts';
-import { pack, type Packable } from './pack.ts';
+import { pack, type Packable, type PackableObject } from './pack.ts';
 import { script } from '../scripts/scripts.ts';
 
 /** An id or a value of this size is an argument of its own: it is not copied, and the packed argument stays small. */
@@ -43,13 +44,35 @@ export interface Settled {
     readonly receipt: string;
     readonly id: string | Buffer;
     readonly header: string;
+    /** The batch that it is a part of: that may be cancelled as a whole, without a mark of the task. */
+    readonly batch?: string;
   }[];
+  /** Of which batches some of these are parts. */
+  readonly parts?: readonly PartGroup[];
+  /** Tasks that are added with a result. */
+  readonly spawned?: readonly SpawnedTasks[];
   /** Total service time of the settled tasks, µs. */
   readonly serviceUs: number;
   /** Sum of the squares of those service times, ms². */
   readonly squaresMs2?: number;
   /** The bucket of each slow task among them (pool/slow-tasks.ts). */
   readonly slow?: readonly number[];
+}
+
+/** Parts that say the same of their batch, by their positions in the lists of a `Settled`, from 0. */
+export interface PartGroup {
+  readonly mark: PartMark;
+  readonly results: readonly number[];
+  readonly dead: readonly number[];
+  readonly cancelled: readonly number[];
+  /** Positions in `spawned`: tasks that are added to the batch. */
+  readonly spawned: readonly number[];
+}
+
+export interface SpawnedTasks {
+  /** Position of the result that they are added with. */
+  readonly result: number;
+  readonly tasks: readonly { readonly id: string | Buffer; readonly raw: string | Buffer }[];
 }
 
 export interface TurnRequest {
@@ -66,6 +89,8 @@ export interface TurnRequest {
   readonly settled: Settled;
   /** The results are in a hash on another server already: see store-results.ts. */
   readonly stored?: boolean;
+  /** Name of the result hash for people, if it is on another server. */
+  readonly resultName?: string | undefined;
   /** A different number if `settled` differs from what was sent under the same `turn` before; 0 by default. */
   readonly form?: number;
   /** Number of tasks that may be taken. */
@@ -216,6 +241,7 @@ function turnArguments({
   state,
   settled,
   stored = false,
+  resultName,
 }: TurnRequest): (string | Buffer)[] {
   const long: (string | Buffer)[] = [];
   // the packed argument is the first, so that the first long one is the second
@@ -267,14 +293,44 @@ function turnArguments({
     ),
     released: some(settled.released),
     cancelled: some(
-      settled.cancelled.map(({ receipt, id, header }) => ({
+      settled.cancelled.map(({ receipt, id, header, batch }) => ({
         receipt,
         id: bytes(id),
         header: bytes(header),
+        batch,
       })),
     ),
+    parts: settled.parts?.map(packedGroup),
+    spawned: settled.spawned?.map(({ result, tasks }) => ({
+      result: result + 1,
+      ids: tasks.map(({ id }) => bytes(id)),
+      raws: tasks.map(({ raw }) => bytes(raw)),
+    })),
+    resultName: settled.parts ? resultName : undefined,
   });
   return [packed, ...long];
+}
+
+function packedGroup({ mark, results, dead, cancelled, spawned }: PartGroup): PackableObject {
+  const positions = (list: readonly number[]): readonly number[] | undefined =>
+    some(list.map((at) => at + 1));
+  return {
+    id: mark.id,
+    size: mark.size,
+    policy: mark.onFailure,
+    ...packedThen(mark.then),
+    results: positions(results),
+    dead: positions(dead),
+    cancelled: positions(cancelled),
+    spawned: positions(spawned),
+  };
+}
+
+/** The fields of a `then` task as scripts read them. */
+export function packedThen(then: PartMark['then']): PackableObject {
+  return then
+    ? { then: then.raw, thenId: then.id, thenBatch: then.batch?.id, thenSize: then.batch?.size }
+    : {};
 }
 
 function some<T>(list: readonly T[]): readonly T[] | undefined {

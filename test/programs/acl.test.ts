@@ -16,6 +16,7 @@ import { readExitReason, writeExitReason } from '../../queue/workers/exit-reason
 import { readWorkerRecords } from '../../queue/workers/worker-connections.ts';
 import { defineScripts } from '../../queue/scripts/scripts.ts';
 import { reap } from '../../queue/workers/reap.ts';
+import { tendBatches } from '../../queue/workers/sweep.ts';
 import { readTimeline } from '../../queue/pool/timeline.ts';
 import { eventually } from '../support/eventually.ts';
 import { MILLRACE, start } from '../support/millrace.ts';
@@ -92,12 +93,19 @@ test('the user for Millrace may do what it needs, and nothing else', async () =>
   await queue.resume();
   await queue.dead.requeue('all');
   await queue.dead.drop('all');
+  const following = { id: 'b', then: { id: 'after' }, onFailure: 'cancel' } as const;
+  await queue.batch([{ id: 'one' }, { id: 'two', fail: 'no', final: true }], following);
+  await expect(queue.result('after', { timeoutMs: 60_000 })).rejects.toThrow(/part two/);
+  await queue.batch([{ id: 'slow', sleepMs: 60_000 }], { id: 'still' });
   // what only the controller in a cluster does
   await using sampling = sample({ url }, { pollMs: 50 });
   sampling.sampler.add('p', [queue.keys]);
   await eventually(() => expect(sampling.sampler.wakeMode).toBe('Tracking'));
   const redis = defineScripts(openRedis({ url }));
   try {
+    await tendBatches(redis, queue.keys, 0);
+    expect(await queue.batch.cancel('still')).toBe('cancelled');
+    expect(await queue.batch.list()).toHaveLength(2);
     await readWorkerRecords(redis, [{ keys: queue.keys, worker: 'w' }]);
     await writeExitReason(redis, queue.keys, 'w', 'OOMKilled');
     expect(await readExitReason(redis, queue.keys, 'w', 0)).toBe('OOMKilled');

@@ -78,6 +78,7 @@ const stages: Record<string, readonly (readonly string[])[]> = {
   ],
   queue: [
     ['queue.ts'],
+    ['batches'],
     ['parts'],
     ['results', 'move'],
     ['*'],
@@ -86,7 +87,7 @@ const stages: Record<string, readonly (readonly string[])[]> = {
     ['location.ts'],
     ['scripts'],
     ['connection'],
-    ['keys.ts', 'task.ts', 'scan-json.ts'],
+    ['keys.ts', 'task.ts', 'scan-json.ts', 'batch-mark.ts'],
   ],
 };
 
@@ -133,6 +134,7 @@ const pure = new Set([
   'kube/defaults.ts',
   'kube/source-spec.ts',
   'kube/workerpool.ts',
+  'queue/batch-mark.ts',
   'queue/keys.ts',
   'queue/partitions.ts',
   'queue/pool/slow-tasks.ts',

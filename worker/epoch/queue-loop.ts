@@ -96,6 +96,7 @@ export async function runQueue(
 /** What running a task of this queue needs. */
 function runDeps({ keys, worker, connections }: QueueLoopOptions, log: Logger): RunDeps {
   const { handler, retry, tasks, bytesOnly = false, results, pool } = worker;
+  const [only, ...others] = [worker.queue].flat();
   // outside of a pool no controller records reasons
   const reasonWithinMs = pool === '' ? 0 : EXIT_REASON_TIMEOUT_MS;
   return {
@@ -105,6 +106,7 @@ function runDeps({ keys, worker, connections }: QueueLoopOptions, log: Logger): 
     maxTaskBytes: tasks?.maxBytes ?? Infinity,
     bytesOnly,
     maxResultBytes: results.maxBytes,
+    inPartitions: others.length === 0 && only !== keys.queue,
     random: Math.random,
     exitReasonOf: (lost) => readExitReason(connections.redis, keys, lost, reasonWithinMs),
     onThrown: (id, attempt, err) =>

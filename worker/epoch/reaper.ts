@@ -5,7 +5,7 @@
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { recoverLost } from '../../queue/workers/recover.ts';
-import { sweep } from '../../queue/workers/sweep.ts';
+import { sweep, tendBatches } from '../../queue/workers/sweep.ts';
 import type { Logger } from '../../runtime/log.ts';
 
 export interface ReaperOptions {
@@ -26,6 +26,7 @@ export function createReaper({ redis, keys, worker, leaseMs, log }: ReaperOption
     try {
       await recoverLost(redis, keys, log, worker);
       await sweep(redis, keys);
+      await tendBatches(redis, keys);
     } catch (error) {
       log.debug({ err: error }, 'failed to check for lost workers and expired entries');
     } finally {

@@ -28,6 +28,12 @@ export interface TaskContext {
    */
   progress(this: void, value: unknown): void;
   /**
+   * Adds tasks to the queue, and to the batch of this task if it is a part of one, in the same step that stores its result: an attempt
+   * that fails adds none. Returns their ids; an object without an `id` gets `ID/0`, `ID/1`, …, ID being that of this task. Throws
+   * `RangeError` for more than 1,000 tasks or 1 MiB in all, and `BadBatch` for what cannot be a part.
+   */
+  spawn(this: void, tasks: Iterable<unknown>): string[];
+  /**
    * Ends this attempt by throwing, and sets when the next one is due: ms from now, a `Date`, or a duration such as `30s`.
    * It counts as an attempt; backoff and jitter do not apply. `reason`: a text or an error.
    */

@@ -1,8 +1,15 @@
 /** The outcome of an attempt at a task. */
+import type { PartMark } from '../../queue/batch-mark.ts';
+import type { EncodedTask } from '../../queue/task.ts';
 import type { Delivery } from '../../queue/workers/turn.ts';
 
 export type Outcome =
-  | { readonly kind: 'result'; readonly value: string | Buffer }
+  | {
+      readonly kind: 'result';
+      readonly value: string | Buffer;
+      /** Tasks that are added with it. */
+      readonly spawned?: readonly EncodedTask[];
+    }
   | { readonly kind: 'retry'; readonly delayMs: number; readonly error: string }
   /** `poison`: no worker has survived it. `unreported`: not even its id can be written, so that waiting clients are not notified. */
   | { readonly kind: 'dead'; readonly error: string; readonly poison?: true; readonly unreported?: true }
@@ -17,5 +24,7 @@ export interface Finished {
   /** 1 for the first try. */
   readonly attempt: number;
   readonly outcome: Outcome;
+  /** The batch that it is a part of. */
+  readonly batch?: PartMark | undefined;
   readonly serviceMs: number;
 }

@@ -3,6 +3,7 @@
  *
  * Runs one task: from a delivery to an Outcome, which is all that the loop sees of a handler. Never throws.
  */
+import { batchIdOf, partMarkOf, type PartMark } from '../../queue/batch-mark.ts';
 import { TaskCancelled } from '../../queue/cancel.ts';
 import { parseTask, parseTaskHead } from '../../queue/task.ts';
 import type { Delivery, Past } from '../../queue/workers/turn.ts';
@@ -11,6 +12,7 @@ import { describeError } from './describe-error.ts';
 import { encodeResult } from './encode.ts';
 import type { Handler } from './handler.ts';
 import { retryAfter } from './retry-after.ts';
+import { createSpawned, type Spawned } from './spawn.ts';
 import { nextAttempt, type RetryPolicy } from './retry.ts';
 import { broughtTrace, startAttempt, type AttemptSpan } from './tracing.ts';
 import type { Outcome, Finished } from './outcome.ts';
@@ -31,6 +33,8 @@ export interface RunDeps {
   readonly maxTaskBytes: number;
   /** The handler reads only the bytes: the task is not parsed for it. */
   readonly bytesOnly: boolean;
+  /** The queue is one of several partitions, which cannot have batches. */
+  readonly inPartitions?: boolean;
   /** The largest result, bytes. */
   readonly maxResultBytes: number;
   /** From [0, 1). */
@@ -61,18 +65,26 @@ export function runTask(
   const tooLarge = raw.length > deps.maxTaskBytes;
   const attempt = poison || tooLarge ? attempts : attempts + 1;
   const { id, value } = deps.bytesOnly || tooLarge ? parseTaskHead(raw) : parseTask(raw);
+  const batch = markOf(value, id, deps);
   let over = false;
   let span: AttemptSpan | undefined;
+  let spawned: Spawned | undefined;
   const finish = (ended: Outcome, error?: unknown): Finished => {
     over = true;
+    spawned?.close();
     outbox.ended(id);
     const cancelled = signal.aborted && signal.reason instanceof TaskCancelled;
     const outcome: Outcome = cancelled ? { kind: 'cancelled' } : ended;
     span?.end(outcome.kind, error);
-    return { delivery, id, attempt, outcome, serviceMs: performance.now() - started };
+    const serviceMs = performance.now() - started;
+    return { delivery, id, attempt, outcome, serviceMs, ...(isMark(batch) && { batch }) };
   };
   const succeed = (result: unknown): Finished =>
-    finish({ kind: 'result', value: encodeResult(result, deps.maxResultBytes) });
+    finish({
+      kind: 'result',
+      value: encodeResult(result, deps.maxResultBytes),
+      ...(spawned && spawned.tasks.length > 0 && { spawned: spawned.tasks }),
+    });
   const fail = (error: unknown): Finished => {
     if (signal.aborted) return finish({ kind: 'release' });
     deps.onThrown?.(id, attempt, error);
@@ -81,6 +93,8 @@ export function runTask(
       ? finish({ kind: 'dead', error: next.reason }, error)
       : finish({ kind: 'retry', delayMs: next.delayMs, error: describeError(error) }, error);
   };
+  if (batch !== undefined && !isMark(batch))
+    return finish({ kind: 'dead', error: `it cannot be a part of a batch: ${batch.why}` });
   if (poison)
     return poisonError(delivery.past, deps).then((error) => finish({ kind: 'dead', error, poison: true }));
   if (tooLarge)
@@ -91,18 +105,45 @@ export function runTask(
         '(tasks.maxSize, --task-max-size); store it elsewhere and push a reference',
     });
   // what a handler leaves running may continue to report
+  const spawn = (tasks: Iterable<unknown>): string[] => {
+    spawned ??= createSpawned(id, batch);
+    if (over) spawned.close();
+    return spawned.add(tasks);
+  };
   const progress = (report: unknown): void => void (over || outbox.report(id, report));
   try {
     const { queue, handler } = deps;
     const api = openTelemetry();
     if (api) span = startAttempt(api, { queue, id, raw, attempt, value });
     const trace = span ? span.trace : broughtTrace(value);
-    const context = { id, raw, attempt, signal, queue, trace, progress, retryAfter };
+    const context = { id, raw, attempt, signal, queue, trace, progress, spawn, retryAfter };
     const answer = span ? span.inside(() => handler(value, context)) : handler(value, context);
     return isThenable(answer) ? settled(answer, succeed, fail) : succeed(answer);
   } catch (error) {
     return fail(error);
   }
+}
+
+/** The mark of a part; why it cannot be one; `undefined` for a task that is no part of a batch. */
+function markOf(
+  value: unknown,
+  id: string | Buffer,
+  { queue, inPartitions }: RunDeps,
+): PartMark | { readonly why: string } | undefined {
+  if (batchIdOf(value) === undefined) return undefined;
+  if (inPartitions)
+    return {
+      why: `"${queue}" is a partition of a queue, and parts are counted in queues without partitions`,
+    };
+  try {
+    return partMarkOf(value, id);
+  } catch (error) {
+    return { why: (error as Error).message };
+  }
+}
+
+function isMark(batch: ReturnType<typeof markOf>): batch is PartMark {
+  return batch !== undefined && !('why' in batch);
 }
 
 /** `await` settles only once, even if the `then` of a handler's promise calls back more often. */

@@ -4,7 +4,9 @@
  */
 import { deadHeader } from '../../queue/dead-letter-format.ts';
 import { slowBucket } from '../../queue/pool/slow-tasks.ts';
-import type { Delivery, Settled } from '../../queue/workers/turn.ts';
+import { partMarkOf, type PartMark } from '../../queue/batch-mark.ts';
+import { taskHead } from '../../queue/task.ts';
+import type { Delivery, PartGroup, Settled, SpawnedTasks } from '../../queue/workers/turn.ts';
 import type { Finished } from '../task/outcome.ts';
 
 export interface OutcomeBatch {
@@ -56,8 +58,14 @@ export function createBatch(): OutcomeBatch {
       return since;
     },
     add,
-    cancel: (delivery, id, now) =>
-      add({ delivery, id, attempt: delivery.past.attempts, outcome: { kind: 'cancelled' }, ...notRun }, now),
+    cancel: (delivery, id, now) => {
+      const batch = goodMarkOf(delivery, id);
+      const outcome = { kind: 'cancelled' } as const;
+      add(
+        { delivery, id, attempt: delivery.past.attempts, outcome, ...notRun, ...(batch && { batch }) },
+        now,
+      );
+    },
     release: (deliveries, now) => {
       for (const delivery of deliveries)
         add(
@@ -67,7 +75,8 @@ export function createBatch(): OutcomeBatch {
     },
     take: () => {
       let cost = 0;
-      const over = entries.findIndex(({ outcome }) => (cost += COST[outcome.kind]) > TURN_COST);
+      // the first one goes, whatever it costs
+      const over = entries.findIndex((entry, i) => (cost += costOf(entry)) > TURN_COST && i > 0);
       const taken = over === -1 ? entries : entries.slice(0, over);
       entries = over === -1 ? [] : entries.slice(over);
       releases = entries.length === 0 ? 0 : entries.filter(isRelease).length;
@@ -75,6 +84,20 @@ export function createBatch(): OutcomeBatch {
       return taken;
     },
   };
+}
+
+function costOf({ outcome }: Finished): number {
+  const spawned = outcome.kind === 'result' ? (outcome.spawned?.length ?? 0) : 0;
+  return COST[outcome.kind] + spawned;
+}
+
+/** The mark of a task that was not begun; none if it is not right. */
+function goodMarkOf({ raw }: Delivery, id: string | Buffer): PartMark | undefined {
+  try {
+    return partMarkOf(taskHead(raw).value, id);
+  } catch {
+    return undefined;
+  }
 }
 
 type Lists = {
@@ -87,19 +110,58 @@ export function settledOf(entries: readonly Finished[], worker: string): Settled
   let serviceMs = 0;
   let squaresMs2 = 0;
   const slow: number[] = [];
+  const spawned: SpawnedTasks[] = [];
+  let groups: PartGroups | undefined;
   for (const entry of entries) {
     const { kind } = entry.outcome;
     list(entry, worker, lists);
+    const added = entry.outcome.kind === 'result' && entry.outcome.spawned;
+    if (added) spawned.push({ result: lists.results.length - 1, tasks: added });
+    if (entry.batch)
+      (groups ??= createPartGroups()).add(entry.batch, kind, lists, added ? spawned.length - 1 : false);
     if (kind === 'release' || kind === 'cancelled') continue;
     serviceMs += entry.serviceMs;
     squaresMs2 += entry.serviceMs ** 2;
     const bucket = slowBucket(entry.serviceMs);
     if (bucket > 0) slow.push(bucket);
   }
-  return { ...lists, serviceUs: serviceMs * 1_000, squaresMs2, ...(slow.length > 0 && { slow }) };
+  return {
+    ...lists,
+    serviceUs: serviceMs * 1_000,
+    squaresMs2,
+    ...(slow.length > 0 && { slow }),
+    ...(groups && { parts: groups.all() }),
+    ...(spawned.length > 0 && { spawned }),
+  };
 }
 
-function list({ delivery, id, attempt, outcome }: Finished, worker: string, lists: Lists): void {
+interface PartGroups {
+  /** Of the outcome that was put into the lists last. */
+  add(mark: PartMark, kind: Finished['outcome']['kind'], lists: Lists, spawned: number | false): void;
+  all(): PartGroup[];
+}
+
+/** Groups parts by what they say of their batch. */
+function createPartGroups(): PartGroups {
+  const groups = new Map<
+    string,
+    { [K in Exclude<keyof PartGroup, 'mark'>]: number[] } & { mark: PartMark }
+  >();
+  return {
+    add: (mark, kind, lists, spawned) => {
+      if (kind === 'retry' || kind === 'release') return;
+      const name = JSON.stringify([mark.id, mark.size, mark.then?.raw, mark.onFailure]);
+      const group = groups.get(name) ?? { mark, results: [], dead: [], cancelled: [], spawned: [] };
+      groups.set(name, group);
+      const ended = kind === 'result' ? 'results' : kind;
+      group[ended].push(lists[ended].length - 1);
+      if (spawned !== false) group.spawned.push(spawned);
+    },
+    all: () => [...groups.values()],
+  };
+}
+
+function list({ delivery, id, attempt, outcome, batch }: Finished, worker: string, lists: Lists): void {
   const { receipt, past } = delivery;
   switch (outcome.kind) {
     case 'result':
@@ -113,14 +175,15 @@ function list({ delivery, id, attempt, outcome }: Finished, worker: string, list
     case 'dead': {
       const whole = outcome.unreported || Buffer.isBuffer(id) || delivery.raw.equals(Buffer.from(id));
       const lost = outcome.poison ? { deliveries: past.deliveries } : {};
-      const about = { error: outcome.error, attempts: attempt, worker, ...lost };
+      const part = batch ? { batch: batch.id } : {};
+      const about = { error: outcome.error, attempts: attempt, worker, ...lost, ...part };
       const header = deadHeader(whole ? about : { ...about, id });
       lists.dead.push({ receipt, ...(!outcome.unreported && { id }), header });
       break;
     }
     case 'cancelled': {
       const about = { error: 'cancelled', attempts: past.attempts, worker, cancelled: true } as const;
-      lists.cancelled.push({ receipt, id, header: deadHeader(about) });
+      lists.cancelled.push({ receipt, id, header: deadHeader(about), ...(batch && { batch: batch.id }) });
       break;
     }
     case 'release':

@@ -12,6 +12,8 @@ import type { ReplicationWait } from './replication.ts';
 
 /** The server of a result hash that is not on the server of its queue. */
 export interface ResultsElsewhere {
+  /** The hash. */
+  readonly key: string;
   readonly redis: Redis;
   /** Of `redis`. */
   readonly drops: Drops;

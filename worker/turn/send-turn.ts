@@ -66,7 +66,7 @@ export function createTurnSender(options: TurnSenderOptions): TurnSender {
   async function settle(by: Redis, request: TurnRequest, { entries }: OutcomePart): Promise<TurnReply> {
     if (!elsewhere) return await turn(by, keys, request);
     await elsewhere.store(entries, request.settled.results, request.leaseMs);
-    return await turn(by, keys, { ...request, stored: true });
+    return await turn(by, keys, { ...request, stored: true, resultName: options.results?.key });
   }
 
   /** Resolves to the reply, or to why the server refuses the outcomes. */

@@ -92,9 +92,9 @@ local function check_keys()
   local expires = completed > 0 and s.worker[11] or #dead + #cancelled > 0
   local unfit = expires and misfit(redis.pcall('ZCARD', EXPIRY), EXPIRY)
   if unfit then return unfit end
-  if completed == s.settled then return completed > 0 and no_hash end
-  return #released + #cancelled > 0 and no_list or completed > 0 and no_hash
+  if completed == s.settled and not turn.parts and not turn.spawned then return completed > 0 and no_hash end
+  return (#released + #cancelled > 0 or turn.parts or turn.spawned) and no_list or completed > 0 and no_hash
     or #retries > 0 and misfit(redis.pcall('ZCARD', DELAYED), DELAYED)
-    or #dead > 0 and misfit(redis.pcall('LLEN', DEAD), DEAD)
+    or (#dead > 0 or turn.parts) and misfit(redis.pcall('LLEN', DEAD), DEAD)
     or #dead + #cancelled > 0 and misfit(s.errors, ERRORS)
 end

@@ -49,6 +49,8 @@ local function settle()
     end
   end
   if completed < s.settled then rare().settle_others() end
+  if turn.spawned then parts().spawn() end
+  if turn.parts or s.given_up then parts().count() end
 end
 
 -- Takes up to `more` tasks, `woken` first, none of which has a past. Most tasks come this way: no calls for each of them.
@@ -186,7 +188,7 @@ end
 
 local fenced = admit()
 if fenced then return fenced end
-local unfit = check_keys()
+local unfit = (turn.parts or turn.spawned) and not s.repeated and parts().check() or check_keys()
 if unfit then return rare().refuse(unfit) end
 if not s.repeated then
   local refused = settle()

@@ -115,7 +115,7 @@ local function rare()
 
     -- Drops the oldest dead letters over the limit of number or age (some in each turn, where a limit was lowered), and with
     -- each its error, unless a later one has replaced that.
-    local burials = 50 + #dead
+    local burials, given_up = 50 + #dead, {}
     local function bury(kept, since)
       while burials > 0 do
         local oldest = call('LINDEX', DEAD, -1)
@@ -127,6 +127,9 @@ local function rare()
         local read, about = pcall(cjson.decode, header or '')
         local id = read and type(about) == 'table' and about.id or raw
         if id and call('HGET', ERRORS, id) == header then call('HDEL', ERRORS, id) end
+        if read and type(about) == 'table' and about.batch then
+          given_up[#given_up + 1] = {batch = about.batch, part = id}
+        end
       end
     end
 
@@ -155,6 +158,7 @@ local function rare()
         bury(tonumber(limits[1]) or 10000, max_age and s.now - max_age or 0)
         if max_age then call('ZADD', EXPIRY, s.now + max_age, 'd' .. s.now_text) end
         leave(letter.receipt)
+        letter.buried = true
         tally(STATS, 'failed', 1)
       end
     end
@@ -170,7 +174,8 @@ local function rare()
     local kept = 24 * 3600 * 1000
     for _, entry in ipairs(cancelled) do
       local raw, id = call('HGET', INFLIGHT, entry.receipt), bytes(entry.id)
-      if raw and call('ZREM', CANCELLED, id) == 0 then
+      local unmarked = raw and call('ZREM', CANCELLED, id) == 0
+      if unmarked and not (entry.batch and parts().is_stopped(entry.batch)) then
         hand_back(entry.receipt, raw)
       elseif raw then
         if s.no_hash or call('HEXISTS', RESULT, id) == 0 then
@@ -180,8 +185,12 @@ local function rare()
         end
         tally(STATS, 'cancelled', 1)
         leave(entry.receipt)
+        entry.gone = true
       end
     end
+
+    -- once the parts of this turn are counted
+    s.given_up = #given_up > 0 and given_up or nil
   end
 
   -- What fell due goes to the back of the queue, as new arrivals do: up to 100 tasks, and up to the one that reaches 1 MiB.

@@ -1,6 +1,6 @@
 -- One turn of a worker: settle what finished, take what comes next, renew the lease. All or nothing, in one round trip.
--- The script is this file, checks.lua, rare.lua, suspects.lua and main.lua, joined in this order (lua.ts): read main.lua from its
--- end, which is the turn in its order, and the others where it calls them.
+-- The script is this file, ../batch/batches.lua, checks.lua, parts.lua, rare.lua, suspects.lua and main.lua, joined in this order
+-- (lua.ts): read main.lua from its end, which is the turn in its order, and the others where it calls them.
 --
 -- KEYS  1 queue  2 result  3 workers  4 worker  5 inflight  6 carried  7 wake  8 delayed  9 dead  10 errors
 --       11 stats  12 history  13 load  14 paused  15 cancelled  16 expiry
@@ -29,6 +29,11 @@
 --         dead            {{receipt, id, header = JSON}, …}; without an id, no waiting client is told
 --         released        {receipt, …}
 --         cancelled       {{receipt, id, header = JSON}, …}
+--         parts           batches that some of these are parts of: {{id, size, policy, then, thenId, thenBatch, thenSize, results, dead,
+--                         cancelled, spawned}, …}; all but the id may be left out (queue/batch-mark.ts). The last four are positions
+--                         in the lists above and below, from 1
+--         spawned         {{result = position, ids, raws}, …}: tasks that are added with a result
+--         resultName      name of the result hash for people, where it is on another server
 --       2… long ids, values and headers, each as it is: where one of these is a number, it is the one in that argument
 -- Returns  {0} when the worker is fenced, and nothing was done: it has no lease of this epoch, or this server does not
 --           know the worker as it knows itself (below); else
@@ -54,6 +59,8 @@
 -- worker than the worker does, and would take its next turn for another one. So a turn is fenced unless the server's
 -- last turn is the one that the worker saw answered, or this very turn, and unless exactly the tasks are in flight that
 -- the worker holds. A new epoch begins from what the server has; what is in flight there goes back to the queue.
+-- Parts of batches are counted in the same step that settles them, by id (batches.lua). A part that cannot belong to its batch (another
+-- size than other parts name, one more than the batch has) becomes a dead letter that says so.
 -- Cancelled: whoever was first wins. A result or a dead letter takes the mark away; a task that is settled as cancelled
 -- and has no mark any more (it was enqueued again) goes back to the queue.
 --

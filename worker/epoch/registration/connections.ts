@@ -152,7 +152,7 @@ function connectToCluster(
     const redis = defineScripts(links.client(key));
     const store: ResultsElsewhere['store'] = (settled) =>
       storeResults(redis, key, settled, resultPolicy.ttlMs);
-    return { redis, drops: watchDrops(redis), store };
+    return { key, redis, drops: watchDrops(redis), store };
   };
   const shared = places.find(({ results }) => results);
   const results = shared?.results && elsewhere(shared.results.key);

@@ -9,7 +9,8 @@ import { replyCode } from '../../../queue/connection/reply-code.ts';
 import { areCancelled, readCancelMarks } from '../../../queue/cancel.ts';
 import type { QueueKeys } from '../../../queue/keys.ts';
 import type { Delivery, TurnReply } from '../../../queue/workers/turn.ts';
-import { taskId } from '../../../queue/task.ts';
+import { batchCancelMark, batchIdOf } from '../../../queue/batch-mark.ts';
+import { taskHead } from '../../../queue/task.ts';
 
 type Held = Extract<TurnReply, { kind: 'held' }>;
 
@@ -63,17 +64,28 @@ export function createCancelCheck(
   function matching(deliveries: readonly Delivery[]): readonly Delivery[] {
     const marks = read;
     if (!(marks instanceof Set)) return deliveries;
-    return deliveries.filter(({ raw }) => marks.has(name(taskId(raw))));
+    return deliveries.filter(({ raw }) => namesOf(raw).some((id) => marks.has(name(id))));
   }
 
   async function lookUp(deliveries: readonly Delivery[]): Promise<ReadonlyMap<string, string | Buffer>> {
     if (deliveries.length === 0) return new Map();
-    const ids = deliveries.map(({ raw }) => taskId(raw));
+    const asked = deliveries.flatMap(({ receipt, raw }) => {
+      const names = namesOf(raw);
+      return names.map((mark) => ({ receipt, id: names[0] ?? '', mark }));
+    });
+    const marks = asked.map(({ mark }) => mark);
     // tasks that cannot be looked up are run, as without permission
     const found =
-      (await repeat(() => areCancelled(redis, keys, ids).catch(notAllowed)).catch(() => [])) ?? [];
-    return new Map(deliveries.flatMap(({ receipt }, i) => (found[i] ? [[receipt, ids[i] ?? '']] : [])));
+      (await repeat(() => areCancelled(redis, keys, marks).catch(notAllowed)).catch(() => [])) ?? [];
+    return new Map(asked.flatMap(({ receipt, id }, i) => (found[i] ? [[receipt, id]] : [])));
   }
+}
+
+/** What a task may be cancelled by: its id, and for a part of a batch the mark of that. */
+function namesOf(raw: Buffer): (string | Buffer)[] {
+  const { id, value } = taskHead(raw);
+  const batch = batchIdOf(value);
+  return batch === undefined ? [id] : [id, batchCancelMark(batch)];
 }
 
 /** Ids may be any bytes. */

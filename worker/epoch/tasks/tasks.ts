@@ -151,8 +151,11 @@ export function createTasks(options: TasksOptions): Tasks {
     cancel: (marked) => {
       options.log.info({ tasks: marked.size }, 'tasks were cancelled');
       for (const [receipt, id] of marked) running.abort(receipt, new TaskCancelled(id));
-      for (const delivery of held.remove(({ receipt }) => marked.has(receipt)))
+      for (const delivery of held.remove(({ receipt }) => marked.has(receipt))) {
+        // of a batch there may be a million: take as many as are dropped in no time
+        pace.finished(0, delivery.raw.length);
         batch.cancel(delivery, marked.get(delivery.receipt) ?? '', performance.now());
+      }
       onHolding();
     },
     abort: running.abortAll,

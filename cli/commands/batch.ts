@@ -1,0 +1,141 @@
+/** `millrace batch`: begins, lists, shows and cancels batches. */
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { visible } from '../../runtime/plain-text.ts';
+import { UsageError } from '../../runtime/program.ts';
+import type { BatchOptions, BatchView, Queue } from '../../queue/queue.ts';
+import { withQueue, withQueues } from '../access/access.ts';
+import type { AccessFlags } from '../access/access-flags.ts';
+import { print, type Output } from '../terminal/output.ts';
+import { showProgress } from '../terminal/progress.ts';
+import { age, oneLine, table } from '../terminal/table.ts';
+import { lineBatches } from './line-batches.ts';
+import { writeResult } from './result.ts';
+
+export interface BeginFlags {
+  readonly file?: string;
+  readonly field?: string;
+  readonly id?: string;
+  readonly then?: string;
+  readonly onFailure: NonNullable<BatchOptions['onFailure']>;
+  readonly wait?: boolean;
+}
+
+/** Adds the lines as they are read. Prints the id of the batch, or with `wait` the result of the task that follows. */
+export async function beginBatch(flags: BeginFlags & AccessFlags): Promise<void> {
+  const { file, id, then, onFailure, wait } = flags;
+  if (wait && then === undefined)
+    throw new UsageError('--wait prints the result of the task that follows: name one with --then');
+  const source = file === undefined ? process.stdin : await openLines(file);
+  await withQueue(flags, async (queue) => {
+    const options = { onFailure, ...(id !== undefined && { id }), ...(then !== undefined && { then }) };
+    using adding = showProgress('parts added', undefined);
+    const batch = await queue.batch(partsOf(source, flags.field, adding), options);
+    if (wait && batch.then !== undefined) writeResult(await queue.result(batch.then, { as: 'bytes' }));
+    else process.stdout.write(`${batch.id}\n`);
+  });
+}
+
+async function openLines(path: string): Promise<AsyncIterable<Buffer>> {
+  try {
+    if ((await stat(path)).isDirectory()) throw new Error('it is a directory');
+    return createReadStream(path);
+  } catch (error) {
+    throw new UsageError(`the file of parts cannot be read: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+async function* partsOf(
+  source: AsyncIterable<Buffer>,
+  field: string | undefined,
+  adding: { add(count: number): void },
+): AsyncGenerator {
+  for await (const lines of lineBatches(source)) {
+    for (const line of lines) yield field === undefined ? line : { [field]: line.toString() };
+    adding.add(lines.length);
+  }
+}
+
+export async function printBatches(
+  flags: AccessFlags & { readonly count: number; readonly output: Output },
+): Promise<void> {
+  await withQueues(flags, async (queues) => {
+    const lists = queues.map(async (queue) => {
+      const views = await queue.batch.list(flags.count);
+      return views.map((view) => Object.assign({ queue: queue.keys.queue }, view));
+    });
+    const all = (await Promise.all(lists)).flat().slice(0, flags.count);
+    await print(flags.output, all, () => {
+      const head = ['ID', 'QUEUE', 'STATE', 'PARTS', 'SUCCEEDED', 'FAILED', 'CANCELLED', 'LEFT', 'AGE'];
+      const rows = all.map((view) => [
+        oneLine(view.id, 60),
+        view.queue,
+        describeState(view),
+        view.size,
+        view.succeeded,
+        view.failed,
+        view.cancelled,
+        view.left,
+        age(Math.max(0, Date.now() - view.createdAt)),
+      ]);
+      // of one queue the name is known
+      const shown = [head, ...rows].map((row) => row.filter((_, i) => i !== 1 || queues.length > 1));
+      return table(shown[0] as string[], shown.slice(1));
+    });
+  });
+}
+
+function describeState({ state, waiting }: BatchView): string {
+  return waiting > 0 ? `${state}, waits for ${waiting} dead` : state;
+}
+
+/** The queue that has the batch, and what is known of it. */
+async function find(
+  queues: readonly Queue[],
+  id: string,
+): Promise<{ readonly queue: Queue; readonly view: BatchView }> {
+  for (const queue of queues) {
+    const view = await queue.batch.show(id);
+    if (view) return { queue, view };
+  }
+  throw new Error(`no batch ${oneLine(id, 100)}: it never began, or ended more than a week ago`);
+}
+
+export async function showBatch(id: string, flags: AccessFlags & { readonly output: Output }): Promise<void> {
+  await withQueues(flags, async (queues) => {
+    const { view } = await find(queues, id);
+    await print(flags.output, view, () => {
+      const when = (ms: number | undefined): string => (ms === undefined ? '' : new Date(ms).toISOString());
+      const facts = [
+        ['id', view.id],
+        ['state', describeState(view)],
+        [
+          'parts',
+          `${view.size}: ${view.succeeded} succeeded, ${view.failed} failed, ${view.cancelled} cancelled, ${view.left} left`,
+        ],
+        ['on failure', view.onFailure],
+        ['then', view.then ?? ''],
+        ['why', view.why ?? ''],
+        ['begun', when(view.createdAt)],
+        ['ended', when(view.endedAt)],
+      ];
+      const known = facts.filter(([, value]) => value !== '');
+      return known.map(([name = '', value = '']) => `${name.padEnd(12)}${visible(value)}\n`).join('');
+    });
+  });
+}
+
+export async function printResults(id: string, flags: AccessFlags): Promise<void> {
+  await withQueues(flags, async (queues) => {
+    const { queue } = await find(queues, id);
+    for await (const part of queue.batch.results(id)) process.stdout.write(`${JSON.stringify(part)}\n`);
+  });
+}
+
+export async function cancelBatch(id: string, flags: AccessFlags): Promise<void> {
+  await withQueues(flags, async (queues) => {
+    const { queue } = await find(queues, id);
+    const done = await queue.batch.cancel(id);
+    process.stdout.write(`${oneLine(id, 100)}: ${done === 'over' ? 'over already' : done}\n`);
+  });
+}

@@ -1,0 +1,190 @@
+/**
+ * The mark of a task that is part of a batch, its field `batch`: how it is written and read, and what is refused. Pure.
+ *
+ * A part that a client pushes itself names the size: `{"batch": {"id": "b1", "size": 3, "then": {…}, "onFailure": "wait"}, …}`. Parts
+ * that the library adds have only the id, because Redis counts them as they are added. A field `batch` without a text `id` is the
+ * task's own business.
+ */
+import { encodeTask, isPlainObject, parseTask, shortId, type EncodedTask } from './task.ts';
+
+export const FAILURE_POLICIES = ['wait', 'cancel', 'continue'] as const;
+/** What happens when a part fails for good: see docs/batches.md. */
+export type FailurePolicy = (typeof FAILURE_POLICIES)[number];
+
+/** The task that follows a batch. */
+export interface ThenTask {
+  /** As it is pushed; of a JSON object, `parts` is added by then. */
+  readonly raw: string;
+  readonly id: string;
+  /** The batch that it is itself a part of, and the size of that one if the task names it. */
+  readonly batch?: { readonly id: string; readonly size?: number };
+}
+
+export interface PartMark {
+  /** Of the batch. */
+  readonly id: string;
+  /** Number of its parts, where these were not added by the library. */
+  readonly size?: number;
+  readonly then?: ThenTask;
+  readonly onFailure?: FailurePolicy;
+}
+
+/** A batch that cannot be: the message says why, and what to do. */
+export class BadBatch extends RangeError {
+  override name = 'BadBatch';
+}
+
+/** Longest id of a batch, and of a part, bytes. */
+export const MAX_BATCH_ID_BYTES = 200;
+export const MAX_PART_ID_BYTES = 1_024;
+export const MAX_BATCH_SIZE = 100_000_000;
+/** Largest `then` task, bytes. */
+const MAX_THEN_BYTES = 1 << 20;
+
+/** The mark of a task, `id`, by its parsed value; `undefined` for a task that is no part of a batch. Throws `BadBatch`. */
+export function partMarkOf(value: unknown, id: string | Buffer): PartMark | undefined {
+  const batch = batchField(value);
+  if (batch === undefined) return undefined;
+  const name = batch['id'] as string;
+  checkBatchId(name);
+  checkPartId(name, id);
+  const { size, then, onFailure } = batch;
+  return {
+    id: name,
+    ...(size !== undefined && { size: checkSize(name, size) }),
+    ...(then !== undefined && { then: encodeThen(name, then) }),
+    ...(onFailure !== undefined && { onFailure: checkPolicy(name, onFailure) }),
+  };
+}
+
+/** The id of the batch that a task names, good or bad. */
+export function batchIdOf(value: unknown): string | undefined {
+  return batchField(value)?.['id'] as string | undefined;
+}
+
+function batchField(value: unknown): Record<string, unknown> | undefined {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
+  const batch = (value as Record<string, unknown>)['batch'];
+  return isPlainObject(batch) && typeof batch['id'] === 'string' ? batch : undefined;
+}
+
+/**
+ * A part as the library pushes it: a JSON object, or the text or bytes of one, with the id `fallbackId` if it has none. Throws
+ * `BadBatch` for anything else, and for one that has a field `batch` already.
+ */
+export function encodePart(batch: string, task: unknown, fallbackId: string): EncodedTask {
+  const text = typeof task === 'string' || task instanceof Uint8Array ? Buffer.from(task) : undefined;
+  const value = text ? parseTask(text).value : task;
+  if (!isPlainObject(value)) {
+    const what = text ? `"${shortId(text, 40)}"` : Array.isArray(value) ? 'an array' : typeof value;
+    throw new BadBatch(
+      `a part of batch "${batch}" is a JSON object, which can carry the batch's id: got ${what}`,
+    );
+  }
+  if ('batch' in value)
+    throw new BadBatch(
+      `a part of batch "${batch}" has a field "batch" already (${JSON.stringify(value['batch'])?.slice(0, 80)}): that is where its batch is named`,
+    );
+  const mark = { batch: { id: batch } };
+  const raw = text
+    ? // as it is: numbers of any length survive
+      `${text.toString().trimEnd().slice(0, -1)}${Object.keys(value).length > 0 ? ',' : ''}${inner(hasId(value) ? mark : { id: fallbackId, ...mark })}}`
+    : JSON.stringify({ ...(hasId(value) ? value : { ...value, id: fallbackId }), ...mark });
+  const id = parseTask(Buffer.from(raw)).id;
+  checkPartId(batch, id);
+  return { id, raw };
+}
+
+const inner = (object: object): string => JSON.stringify(object).slice(1, -1);
+
+/** Throws `BadBatch`. */
+export function checkBatchId(id: string): void {
+  const bytes = Buffer.byteLength(id);
+  if (bytes === 0) throw new BadBatch('the id of a batch is empty: give it a text');
+  if (bytes > MAX_BATCH_ID_BYTES)
+    throw new BadBatch(
+      `the id of a batch is too long: ${bytes} bytes, and at most ${MAX_BATCH_ID_BYTES} are allowed ("${id.slice(0, 40)}…")`,
+    );
+}
+
+/** Throws `BadBatch`. */
+export function checkPartId(batch: string, id: string | Buffer): void {
+  const bytes = Buffer.byteLength(id);
+  if (bytes > MAX_PART_ID_BYTES)
+    throw new BadBatch(
+      `the id of a part of batch "${batch}" is too long: ${bytes} bytes, and at most ${MAX_PART_ID_BYTES} are allowed. A task without a field "id" is its own id: give it one`,
+    );
+}
+
+function checkSize(batch: string, size: unknown): number {
+  if (Number.isInteger(size) && (size as number) >= 1 && (size as number) <= MAX_BATCH_SIZE)
+    return size as number;
+  throw new BadBatch(
+    `the size of batch "${batch}" is the number of its parts, from 1 to ${MAX_BATCH_SIZE}: got ${JSON.stringify(size)}`,
+  );
+}
+
+/** Throws `BadBatch`. */
+export function checkPolicy(batch: string, policy: unknown): FailurePolicy {
+  if (FAILURE_POLICIES.includes(policy as FailurePolicy)) return policy as FailurePolicy;
+  throw new BadBatch(
+    `onFailure of batch "${batch}" is one of ${FAILURE_POLICIES.join(', ')}: got ${JSON.stringify(policy)}`,
+  );
+}
+
+/**
+ * The task that follows a batch. A JSON object, or the text of one, gets the id `BATCH:then` if it has none. Throws `BadBatch` for what is no
+ * task, and for text that begins like a JSON object and is none.
+ */
+export function encodeThen(batch: string, then: unknown): ThenTask {
+  const task = typeof then === 'string' ? parsedThen(batch, then) : then;
+  if (typeof task !== 'string' && !isPlainObject(task))
+    throw new BadBatch(
+      `"then" of batch "${batch}" is a task, a JSON object or a text: got ${JSON.stringify(task)}`,
+    );
+  if (task === '') throw new BadBatch(`"then" of batch "${batch}" is an empty text: omit it, or name a task`);
+  if (typeof task !== 'string' && 'parts' in task)
+    throw new BadBatch(
+      `"then" of batch "${batch}" has a field "parts": that is where it is told the batch's results. Rename yours`,
+    );
+  const whole = typeof task === 'string' || hasId(task) ? task : { id: `${batch}:then`, ...task };
+  const { id, raw } = encodedThen(batch, whole);
+  const outer = partMarkOf(whole, id);
+  return {
+    raw,
+    id,
+    ...(outer && { batch: { id: outer.id, ...(outer.size !== undefined && { size: outer.size }) } }),
+  };
+}
+
+function parsedThen(batch: string, text: string): unknown {
+  if (!text.trimStart().startsWith('{')) return text;
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new BadBatch(
+      `"then" of batch "${batch}" begins like a JSON object and does not parse: ${(cause as Error).message}`,
+      { cause },
+    );
+  }
+}
+
+function encodedThen(batch: string, task: unknown): { readonly id: string; readonly raw: string } {
+  const encoded: EncodedTask = encodeTask(task);
+  const [id, raw] = [String(encoded.id), String(encoded.raw)];
+  checkPartId(batch, id);
+  if (Buffer.byteLength(raw) > MAX_THEN_BYTES)
+    throw new BadBatch(
+      `"then" of batch "${batch}" is too large: ${Buffer.byteLength(raw)} bytes, and at most ${MAX_THEN_BYTES} are allowed. Store it elsewhere and push a reference`,
+    );
+  return { id, raw };
+}
+
+function hasId(task: Record<string, unknown>): boolean {
+  return typeof task['id'] === 'string' || Number.isFinite(task['id']);
+}
+
+/** The member of the cancel marks that stands for all parts of a batch; no id of a task that people give begins with a NUL. */
+export function batchCancelMark(id: string): string {
+  return `\0batch\0${id}`;
+}

@@ -1,0 +1,58 @@
+-- Looks after batches: deletes the records of those that ended long ago, and counts parts that ended without being counted, because a plain
+-- worker ran them, or one of an earlier version. Such a part has a result or an error.
+--
+-- KEYS  1 queue  2 result  3 errors  4 stats
+-- ARGV  1 how long a batch must be still before it is looked at, ms  2 maximum number of parts to look at
+-- Returns  1 if there may be more to do now, else 0
+local base = string.sub(KEYS[4], 1, -6)
+local BATCHES = base .. 'batches'
+if redis.call('EXISTS', BATCHES) == 0 then return 0 end
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local old = redis.call('ZRANGEBYSCORE', BATCHES, '-inf', now, 'LIMIT', 0, 20)
+for _, id in ipairs(old) do
+  for _, kind in ipairs({'batch', 'batch-left', 'batch-ended', 'batch-failed', 'batch-ids', 'batch-inner'}) do
+    redis.call('UNLINK', base .. kind .. ':' .. id)
+  end
+  redis.call('ZREM', BATCHES, id)
+end
+if #old == 20 then return 1 end
+local open = redis.call('ZCOUNT', BATCHES, '+inf', '+inf')
+if open == 0 then return 0 end
+local batches = batches_of(KEYS[1], KEYS[2], base)
+-- a different one each time, where there are many
+local which = redis.call('ZRANGEBYSCORE', BATCHES, '+inf', '+inf', 'LIMIT', now % open, 1)[1]
+local b = which and batches.read(which)
+if which and not b then
+  redis.call('ZREM', BATCHES, which)
+  return 1
+end
+if now - (tonumber(redis.call('HGET', b.key, 'at')) or 0) < tonumber(ARGV[1]) then return 0 end
+local ids, most = {}, tonumber(ARGV[2])
+if b.declared then
+  -- parts that are named ID:0, ID:1, … can be guessed
+  local from = tonumber(redis.call('HGET', b.key, 'looked')) or 0
+  for i = from, math.min(from + most, b.declared) - 1 do ids[#ids + 1] = string.format('%s:%.0f', b.id, i) end
+  redis.call('HSET', b.key, 'looked', from + most < b.declared and from + most or 0)
+else
+  ids = redis.call('SRANDMEMBER', base .. 'batch-left:' .. b.id, most)
+end
+if #ids == 0 then return 0 end
+local found = {done = {}, failed = {}, cancelled = {}}
+local count = 0
+for _, id in ipairs(batches.unended(b, ids)) do
+  if redis.pcall('HEXISTS', KEYS[2], id) == 1 then
+    found.done[#found.done + 1] = id
+    count = count + 1
+  else
+    local failed = redis.pcall('HGET', KEYS[3], id)
+    if type(failed) == 'string' then
+      local read, about = pcall(cjson.decode, failed)
+      local kind = read and type(about) == 'table' and about.cancelled and 'cancelled' or 'failed'
+      found[kind][#found[kind] + 1] = id
+    end
+  end
+end
+if count + #found.failed + #found.cancelled == 0 then return 0 end
+batches.settle(b.id, found)
+return count > 0 and 1 or 0

@@ -1,0 +1,152 @@
+-- Parts of batches among what a turn settles, and the tasks that are added with results. Created in turns that have some.
+local function parts_of_turn()
+  local base = string.sub(STATS, 1, -6)
+  local batches = batches_of(QUEUE, RESULT, base, turn.resultName)
+
+  -- Why a group of parts cannot belong to the batch; nothing if it can. `said`: what other parts of this turn say.
+  local function contradiction(group, b, said)
+    if not group.size then return nil end
+    if b and not b.declared then return 'its parts are added by a client, and this task names a size' end
+    local size = b and b.declared or said and said.size
+    if size and size ~= group.size then
+      return string.format('other parts say that it has %.0f parts, and this one says %.0f', size, group.size)
+    end
+    local following = b and b['then'] or said and said['then']
+    if following and group['then'] and following ~= group['then'] then return 'other parts name another "then" task' end
+    local policy = b and b.said or said and said.policy
+    if policy and group.policy and policy ~= group.policy then
+      return 'other parts say onFailure: ' .. policy .. ', and this one ' .. group.policy
+    end
+  end
+
+  -- of declared parts, those that the batch has no room for
+  local function beyond(b, ids)
+    local found, fresh = {}, batches.unended(b, ids)
+    local room = b.over and 0 or b.size - call('SCARD', base .. 'batch-ended:' .. b.id)
+    for i = room + 1, #fresh do found[fresh[i]] = true end
+    return found
+  end
+
+  -- Before anything is written: finds the ids of each group, and makes dead letters of results of parts that cannot be.
+  -- Returns why the keys of a batch cannot be used; nothing where they can.
+  local function check()
+    local bad, said = {}, {}
+    for _, group in ipairs(turn.parts or none) do
+      for kind, command in pairs({[''] = 'HLEN', ['-left'] = 'SCARD', ['-ended'] = 'SCARD', ['-failed'] = 'SCARD', ['-ids'] = 'LLEN'}) do
+        local name = base .. 'batch' .. kind .. ':' .. group.id
+        local unfit = misfit(redis.pcall(command, name), name)
+        if unfit then return unfit end
+      end
+      local b = batches.read(group.id)
+      local why = contradiction(group, b, said[group.id])
+      group.wrong = why ~= nil
+      if group.size and not why and not said[group.id] then said[group.id] = group end
+      group.done = {}
+      for _, at in ipairs(group.results or none) do group.done[#group.done + 1] = bytes(turn.results[2 * at - 1]) end
+      local known = b or group.size and {id = group.id, declared = group.size, size = group.size}
+      local over = not why and known and known.declared and beyond(known, group.done) or none
+      local kept = {}
+      for i, at in ipairs(group.results or none) do
+        local id = group.done[i]
+        if why or over[id] then
+          bad[at] = string.format('the task ran, but it cannot be a part of batch "%s": %s', group.id,
+            why or string.format('all of its %.0f parts have ended already', known.size))
+        else
+          kept[#kept + 1] = id
+        end
+      end
+      group.done = kept
+    end
+    if not next(bad) then return nil end
+    local receipts, results, letters = {}, {}, {}
+    for _, letter in ipairs(dead) do letters[#letters + 1] = letter end
+    for at, receipt in ipairs(turn.receipts) do
+      local id, value = turn.results[2 * at - 1], turn.results[2 * at]
+      if bad[at] then
+        local header = cjson.encode({error = bad[at], attempts = 1, worker = turn.worker, id = bytes(id)})
+        letters[#letters + 1] = {receipt = receipt, id = bytes(id), header = header}
+      else
+        receipts[#receipts + 1], results[#results + 1] = receipt, id
+        results[#results + 1] = value
+      end
+    end
+    for _, spawned in ipairs(turn.spawned or none) do spawned.dropped = bad[spawned.result] ~= nil end
+    -- what a turn settles, from here on
+    turn.receipts, turn.results, dead = receipts, results, letters
+  end
+
+  -- Adds the tasks that came with results, to the batches of those: before their parts end.
+  local function spawn()
+    local batch_of = {}
+    for _, group in ipairs(turn.parts or none) do
+      for _, at in ipairs(group.spawned or none) do batch_of[at] = group end
+    end
+    for at, spawned in ipairs(turn.spawned or none) do
+      if not spawned.dropped then
+        local ids, raws, wanted = spawned.ids, {}, nil
+        for i, id in ipairs(ids) do ids[i] = bytes(id) end
+        local group = batch_of[at]
+        local b = group and batches.read(group.id)
+        if not b and group and group.size then b = batches.create(group.id, group.size, group) end
+        if b and not b.over then
+          wanted = {}
+          for _, id in ipairs(batches.add(b, ids)) do wanted[id] = true end
+        end
+        for i, raw in ipairs(spawned.raws) do
+          if not wanted or wanted[ids[i]] then raws[#raws + 1] = bytes(raw) end
+        end
+        if #raws > 0 then
+          -- what an earlier task of the same id left
+          if not s.no_hash then slices('HDEL', RESULT, ids) end
+          slices('HDEL', ERRORS, ids)
+          if s.with_marks then slices('ZREM', CANCELLED, ids) end
+          slices('LPUSH', QUEUE, raws)
+          s.arrived = s.arrived + #raws
+        end
+      end
+    end
+  end
+
+  -- Whether what is left of a batch is being cancelled.
+  local stopped = {}
+  local function is_stopped(id)
+    if stopped[id] == nil then
+      local b = batches.read(id)
+      stopped[id] = b ~= nil and b.state ~= nil and b.state ~= 'ended'
+    end
+    return stopped[id]
+  end
+
+  -- Counts the parts that this turn has settled.
+  local function count_parts()
+    for _, group in ipairs(turn.parts or none) do
+      local ended = {done = group.done, failed = {}, cancelled = {}}
+      local why = {}
+      for _, at in ipairs(group.dead or none) do
+        local letter = dead[at]
+        if letter.buried and letter.id then
+          local id = bytes(letter.id)
+          ended.failed[#ended.failed + 1] = id
+          local read, about = pcall(cjson.decode, bytes(letter.header))
+          why[id] = read and type(about) == 'table' and type(about.error) == 'string' and about.error or nil
+        end
+      end
+      for _, at in ipairs(group.cancelled or none) do
+        if cancelled[at].gone then ended.cancelled[#ended.cancelled + 1] = bytes(cancelled[at].id) end
+      end
+      if not group.wrong then
+        group.why = why
+        batches.settle(group.id, ended, group)
+      end
+    end
+    for _, dropped in ipairs(s.given_up or none) do batches.give_up(dropped.batch, dropped.part) end
+    s.arrived = s.arrived + batches.pushed
+  end
+
+  return {check = check, spawn = spawn, is_stopped = is_stopped, count = count_parts}
+end
+
+local function parts()
+  s.parts = s.parts or parts_of_turn()
+  return s.parts
+end
