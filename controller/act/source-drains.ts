@@ -7,9 +7,11 @@ import type { Redis } from 'ioredis';
 import type { Unmanaged } from '../../kube/workerpool.ts';
 import { within } from '../../queue/connection/connection.ts';
 import { isReply } from '../../queue/connection/reply-code.ts';
+import { WrongKeyType } from '../../queue/pool/sample.ts';
+import { UnexpectedReply } from '../../queue/scripts/decode-reply.ts';
 import { createAsk } from '../../queue/sources/ask.ts';
 import { readSource } from '../../queue/sources/read.ts';
-import type { Holding, Source, SourceWorkers } from '../../queue/sources/source.ts';
+import { SourceTrouble, type Holding, type Source, type SourceWorkers } from '../../queue/sources/source.ts';
 import type { WorkerLoad, WorkerLoads } from '../../queue/workers/worker-load.ts';
 import { formatDuration } from '../../runtime/duration.ts';
 import { occupancyOf, idleAfter, inOneOf, type Occupancy, type IdleSince } from './source-occupancy.ts';
@@ -36,6 +38,8 @@ const ANSWER_TIMEOUT_MS = 3_000;
 /** The server's own text is not for the status: whoever has chosen the server reads that. */
 const ORDERS_REFUSED =
   'workers cannot be told to take nothing more, because Redis refuses a command to this user: see "The Redis user" in docs/sources.md';
+const UNEXPECTED =
+  'who holds tasks cannot be read, because a value is not what the library writes: millrace doctor names the key';
 const REFUSED =
   'who holds tasks cannot be read, because Redis refuses a command to this user: see "The Redis user" in docs/sources.md';
 
@@ -65,10 +69,10 @@ export function sourceDrains(input: SourceDrainsInput): Drains {
     set: async (verdicts) => {
       if (holding.by !== 'worker' || !holding.orders) return judge();
       const failed = await order(redis, holding, members, verdicts).catch((error: unknown) => error);
-      if (failed && !isReply(failed)) throw failed;
       const loads = await judge();
-      // without the order, no worker confirms one, and none goes
-      if (failed) held = { reason: 'HoldersUnknown', message: ORDERS_REFUSED };
+      // without the order, no worker confirms one, and none goes; what cannot be read, the judgement says as well
+      if (isReply(failed)) held = { reason: 'HoldersUnknown', message: ORDERS_REFUSED };
+      else if (failed !== undefined && held === undefined) throw failed as Error;
       return loads;
     },
     endWaits: async () => {},
@@ -83,10 +87,14 @@ interface Judged {
   readonly why: string | undefined;
 }
 
-/** A refusal by the server is permanent: no member may go, and the reason is shown. Any other error is thrown again. */
+/** A refusal by the server, or a key that is not the library's, is permanent: no member may go, and the reason is shown. Any other error is thrown again. */
 function refused(error: unknown): Judged {
-  if (!isReply(error)) throw error;
-  return { loads: undefined, why: REFUSED };
+  if (isReply(error)) return { loads: undefined, why: REFUSED };
+  if (error instanceof WrongKeyType || error instanceof SourceTrouble)
+    return { loads: undefined, why: `who holds tasks cannot be read: ${error.message}` };
+  // nor is what a server has sent
+  if (error instanceof UnexpectedReply) return { loads: undefined, why: UNEXPECTED };
+  throw error;
 }
 
 async function judgeBy(input: SourceDrainsInput, members: readonly Member[]): Promise<Judged> {

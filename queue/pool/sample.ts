@@ -6,7 +6,7 @@
  */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../keys.ts';
-import { plainText } from '../../runtime/plain-text.ts';
+import { plainText, visible } from '../../runtime/plain-text.ts';
 import { asCount, asCounter, asList, asMoment, asText } from '../scripts/decode-reply.ts';
 import { script } from '../scripts/scripts.ts';
 import { SLOW_BUCKETS } from './slow-tasks.ts';
@@ -193,7 +193,7 @@ export class WrongKeyType extends Error {
   readonly note: string;
   readonly todo: string;
   constructor(key: string, wanted: string, found: string) {
-    const note = `the key "${key}" is not ${wanted} (${found})`;
+    const note = `the key ${visible(JSON.stringify(key))} is not ${wanted} (${found})`;
     const todo = 'use another key, or remove that one';
     super(`${note}: nothing was touched; ${todo}`);
     this.note = note;

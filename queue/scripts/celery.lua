@@ -16,16 +16,57 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local queues, lists = tonumber(ARGV[1]), tonumber(ARGV[2])
 local most_unacked, most_listed, most_lists = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 
--- Of a text that stands inside of a header, the quotes are escaped; the body is in base64.
+-- In JSON each quote inside of a text has a backslash before it, so a name with its quotes and colon is a field. Messages are as long as
+-- clients make them: of a long one the end is searched, where its headers are, behind the body.
+local LONG = 262144
 local function eta_in(message)
-  if not string.find(message, '"headers"', 1, true) then return '?' end
-  return string.match(message, '[^\\]"eta": *"([%d%-:T.+Z]+)"') or '-'
+  if #message > LONG then
+    message = string.sub(message, -LONG)
+  elseif not string.find(message, '"headers"', 1, true) then
+    return '?'
+  end
+  local from, to = 1, 0
+  for _ = 1, 100 do
+    from, to = string.find(message, '"eta":', to + 1, true)
+    if not from then break end
+    if string.byte(message, from - 1) ~= 92 then
+      return string.match(string.sub(message, to + 1, to + 64), '^ *"([%d%-:T.+Z]+)"') or '-'
+    end
+  end
+  return '-'
 end
 
--- Messages are as long as clients make them, and what Lua holds counts as memory of Redis: of the hash, a few are read first, and
--- then as many as fit into this many bytes by the size of these.
-local ROOM = 2 * 1024 * 1024
-local FEW = 32
+-- The exchange and the routing key of `[message, "exchange", "routing key"]`, as JSON has them: a quote in one is escaped.
+local function route_of(value)
+  local tail = string.sub(value, -4096)
+  local exchange, route = string.match(tail, '[^\\]"([^"]*)", *"([^"]*)"%]$')
+  if route then return exchange, route end
+  local texts, last, at = {}, #tail - 1, #tail - 2
+  if string.sub(tail, -2) ~= '"]' then return end
+  while at > 0 and #texts < 2 do
+    local slashes = 0
+    if string.byte(tail, at) == 34 then
+      while string.byte(tail, at - 1 - slashes) == 92 do slashes = slashes + 1 end
+      if slashes % 2 == 0 then
+        texts[#texts + 1] = string.sub(tail, at + 1, last - 1)
+        -- the text before it ends with the next quote
+        local before = string.match(string.sub(tail, 1, at - 1), '"(, *)$')
+        if not before then break end
+        at = at - #before - 1
+        last = at
+      end
+    end
+    at = at - slashes - 1
+  end
+  return texts[2] or '', texts[1]
+end
+
+-- What Lua holds counts as memory of Redis: of the hash, and of each queue's lists, a few messages are read first, and then as many as
+-- fit into this many bytes by the size of these.
+local ROOM, LIST_ROOM = 2 * 1024 * 1024, 16 * 1024 * 1024
+-- Bytes of a name, each character of which JSON may escape.
+local LONGEST = 1536
+local FEW_FETCHED, FEW_LISTED = 32, 4
 
 local fetched, seen, cursor, read, bytes = {}, {}, '0', 0, 0
 local function read_page(count)
@@ -39,18 +80,16 @@ local function read_page(count)
     if not seen[tag] and read < most_unacked then
       seen[tag] = true
       read = read + 1
-      -- [message, exchange, routing key]
-      local route = string.match(value, '"([^"]*)"%]$')
-      local exchange = string.match(value, '"([^"]*)", *"[^"]*"%]$') or ''
-      fetched[#fetched + 1] = string.sub(exchange, 1, 256)
-      fetched[#fetched + 1] = route and string.sub(route, 1, 256) or '?'
+      local exchange, route = route_of(value)
+      fetched[#fetched + 1] = string.sub(exchange or '', 1, LONGEST)
+      fetched[#fetched + 1] = route and string.sub(route, 1, LONGEST) or '?'
       fetched[#fetched + 1] = route and eta_in(value) or '?'
     end
   end
   return true
 end
 
-if not read_page(FEW) then return {now, 1} end
+if not read_page(FEW_FETCHED) then return {now, 1} end
 if cursor ~= '0' and bytes < ROOM then
   local size = math.max(1, bytes / math.max(1, read))
   read_page(math.max(1, math.min(most_unacked - read, math.floor((ROOM - bytes) / size))))
@@ -73,17 +112,40 @@ for at = 2 + queues + queues * lists, #KEYS do
   end
 end
 
+-- the messages of a list that are taken next, the oldest last, or the error; how many were asked for; and the room that is left
+local size
+local function newest(key, room)
+  local few = math.min(FEW_LISTED, most_listed)
+  local count = size and math.max(few, math.min(most_listed, math.floor(room / size))) or few
+  local messages = redis.pcall('LRANGE', key, -count, -1)
+  if messages.err or #messages == 0 then return messages, count, room end
+  local sum = 0
+  for _, message in ipairs(messages) do sum = sum + #message end
+  room = room - sum
+  if not size and #messages == count then
+    size = math.max(1, sum / #messages)
+    local more = math.min(most_listed - count, math.floor(room / size))
+    if more > 0 then
+      local others = redis.pcall('LRANGE', key, -count - more, -count - 1)
+      for _, message in ipairs(messages) do others[#others + 1] = message end
+      messages, count, room = others, count + more, room - more * size
+    end
+  end
+  return messages, count, room
+end
+
 local replies = {now, unread, fetched, 0, bound}
 local total = read + unread
 for queue = 1, queues do
-  local left = most_lists
+  local left, room = most_lists, LIST_ROOM
   for list = 1, lists do
     local at = 1 + queues + (queue - 1) * lists + list
-    local messages = left > 0 and redis.pcall('LRANGE', KEYS[at], -most_listed, -1) or {}
+    local messages, count = {}, 0
+    if left > 0 then messages, count, room = newest(KEYS[at], room) end
     if messages.err then return {now, at} end
     local length = #messages
     -- there may be more
-    if left == 0 or length == most_listed then length = redis.pcall('LLEN', KEYS[at]) end
+    if length == count then length = redis.pcall('LLEN', KEYS[at]) end
     if type(length) == 'table' then return {now, at} end
     if length > 0 and left > 0 then left = left - 1 end
     total = total + length

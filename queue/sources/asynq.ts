@@ -8,10 +8,14 @@
  * - What servers say of themselves they write every 5 s, with payloads of any size: of these only the ids are read.
  * - `asynq:servers` has the servers of all queues. Of more than 500, those of the pool's own pods are read first: a task of one
  *   that was not read names no server that is known, so it may be anybody's.
+ * - Servers write times by their own clocks: when they are to be forgotten, when their leases end. By the clock of Redis, one that is
+ *   behind is never there, so what counts is that its record is, which Redis itself expires. While there is such a server, each task
+ *   that ever had a lease may be one that it has just taken.
  */
 import type { Ask } from './ask.ts';
+import { scoreIn } from '../scripts/decode-reply.ts';
 import { askDelayed, delayedIn, dueAt, SECONDS } from './delayed.ts';
-import { count, counter, text, texts, waking } from './question.ts';
+import { count, counter, text, texts, waking, type Moment } from './question.ts';
 import {
   SourceTrouble,
   type Source,
@@ -24,14 +28,14 @@ export interface AsynqSettings {
   readonly queues: readonly string[];
 }
 
-/** What a server has written is gone after this, unless it writes it anew. */
-const LAG_MS = 10_000;
+/** What a server has written is gone after this, unless it writes it anew, every 5 s. */
+export const RECORD_MS = 10_000;
 const MOST_SERVERS = 500;
 const MOST_NAMES = 4_000;
 const MOST_ACTIVE = 2_000;
 /** As much of a text is read (ask.ts). */
 const CUT = 1_024;
-const FROM_NOW = [{ plusMs: 0, factor: 0.001, offset: 0 }, '+inf', 'BYSCORE', 'LIMIT', 0] as const;
+const NOW: Moment = { plusMs: 0, factor: 0.001, offset: 0 };
 
 export function asynqSource({ queues }: AsynqSettings): Source {
   return {
@@ -39,7 +43,7 @@ export function asynqSource({ queues }: AsynqSettings): Source {
     read: (ask, horizonMs) => Promise.all(queues.map((queue) => readQueue(ask, queue, horizonMs))),
     holding: {
       by: 'worker',
-      lagMs: LAG_MS,
+      lagMs: RECORD_MS,
       readWorkers: (ask, _, isOurs) => readWorkers(ask, queues, isOurs),
     },
   };
@@ -101,14 +105,14 @@ async function readWorkers(
   queues: readonly string[],
   isOurs: ((host: string) => boolean) | undefined,
 ): Promise<SourceWorkers> {
+  const servers = await readServers(ask, isOurs);
   // a task is leased by a server that runs it, and no longer than half a minute by one that was killed
-  const [servers, { answers: leased }] = await Promise.all([
-    readServers(ask, isOurs),
-    ask(queues.map((queue) => texts('ZRANGE', `asynq:{${queue}}:lease`, ...FROM_NOW, MOST_ACTIVE))),
+  const from = servers.some(({ aheadMs }) => aheadMs < 0) ? '-inf' : NOW;
+  const range = [from, '+inf', 'BYSCORE', 'LIMIT', 0, MOST_ACTIVE] as const;
+  const [{ answers: leased }, { answers: running }] = await Promise.all([
+    ask(queues.map((queue) => texts('ZRANGE', `asynq:{${queue}}:lease`, ...range))),
+    ask(servers.map(({ key }) => texts('HKEYS', key.replace('asynq:servers:', 'asynq:workers:')))),
   ]);
-  const { answers: running } = await ask(
-    servers.map(({ key }) => texts('HKEYS', key.replace('asynq:servers:', 'asynq:workers:'))),
-  );
   const named = new Set(running.flat());
   const unnamed = leased.flat().filter((task) => !named.has(task)).length;
   const beyond = leased.some((tasks) => tasks.length >= MOST_ACTIVE) ? 1 : 0;
@@ -123,6 +127,11 @@ async function readWorkers(
 interface AsynqServer {
   readonly key: string;
   readonly host: string;
+  /**
+   * How long its record is to stay, ms, by its own clock and that of Redis: up to ten seconds where both agree, less than 0 where its
+   * clock is behind.
+   */
+  readonly aheadMs: number;
   /** Of one with very many queues: from any. */
   readonly takesFrom: (queue: string) => boolean;
 }
@@ -132,19 +141,25 @@ export async function readServers(
   ask: Ask,
   isOurs: (host: string) => boolean = () => false,
 ): Promise<readonly AsynqServer[]> {
-  const { answers } = await ask([texts('ZRANGE', 'asynq:servers', ...FROM_NOW, MOST_NAMES)]);
-  const ours = (key: string): number => (isOurs(hostIn(key) ?? '') ? 0 : 1);
+  const range = ['+inf', '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, MOST_NAMES, 'WITHSCORES'] as const;
+  const { now, answers } = await ask([texts('ZRANGE', 'asynq:servers', ...range)]);
+  const names = answers
+    .flat()
+    .flatMap((key, i, all) =>
+      i % 2 === 0 ? [{ key, aheadMs: scoreIn(all[i + 1] ?? '') * 1_000 - now, host: hostIn(key) }] : [],
+    );
+  const rank = ({ host, aheadMs }: (typeof names)[number]): number =>
+    isOurs(host ?? '') ? 0 : aheadMs >= 0 ? 1 : 2;
   // by name, as they expire in another order at each look
-  const ordered = answers.flat().toSorted((a, b) => ours(a) - ours(b) || (a < b ? -1 : 1));
-  const keys = ordered.slice(0, MOST_SERVERS);
-  const { answers: about } = await ask(keys.map((key) => text('GET', key)));
-  return keys.flatMap((key, i) => {
+  const ordered = names.toSorted((a, b) => rank(a) - rank(b) || (a.key < b.key ? -1 : 1));
+  const known = ordered.slice(0, MOST_SERVERS);
+  const { answers: about } = await ask(known.map(({ key }) => text('GET', key)));
+  return known.flatMap(({ key, host, aheadMs }, i) => {
     const info = about[i] ?? '';
-    const host = hostIn(key);
     if (host === undefined || info === '') return [];
     const takesFrom = (queue: string): boolean =>
       Buffer.byteLength(info) >= CUT || info.includes(lengthDelimited(queue));
-    return [{ key, host, takesFrom }];
+    return [{ key, host, aheadMs, takesFrom }];
   });
 }
 

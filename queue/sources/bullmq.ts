@@ -13,6 +13,7 @@
  * - A parent that waits for its children is in `waiting-children`, where it can stay for ever: it is no work.
  */
 import type { Redis } from 'ioredis';
+import { plainText } from '../../runtime/plain-text.ts';
 import { askDelayed, delayedIn, type ScoreUnit } from './delayed.ts';
 import type { Ask } from './ask.ts';
 import { withoutPort } from './client-address.ts';
@@ -30,6 +31,8 @@ const SCORE: ScoreUnit = { factor: 4_096, slack: 4_095 };
 const MOST_ACTIVE = 500;
 /** What `rateLimit(ms)` of a queue sets the count of starts to: nothing starts before it expires. */
 const NONE_STARTS = Number.MAX_SAFE_INTEGER;
+/** As much of a text is read (ask.ts). */
+const CUT = 1_024;
 /** No name of a worker: connections cannot have line breaks in theirs. */
 const BEYOND = '\n';
 
@@ -116,7 +119,7 @@ function checkLayout(base: string, queue: string, { meta, oldest = '', events, j
     );
   const major = /^bullmq(?:-pro)?:(\d+)\./.exec(version ?? '')?.[1];
   if (version !== undefined && major !== '5' && major !== '6')
-    throw unknown(`version ${version.slice(0, 40)}`);
+    throw unknown(`version ${plainText(version, 40)}`);
   // up to 4, a marker stands among the jobs
   if (/^0:\d+$/.test(oldest)) throw unknown('BullMQ 4 or older');
   if (version !== undefined || opened !== undefined || events > 0) return;
@@ -166,14 +169,20 @@ interface ActiveJob {
 
 export async function activeIn(ask: Ask, base: string): Promise<readonly ActiveJob[]> {
   const { answers } = await ask({ jobs: texts('LRANGE', `${base}:active`, 0, MOST_ACTIVE) });
-  const jobs = answers.jobs.slice(0, MOST_ACTIVE);
+  const jobs = answers.jobs.slice(0, MOST_ACTIVE).filter(isWhole);
   const [locks, workers] = await Promise.all([
     ask(jobs.map((job) => count('EXISTS', `${base}:${job}:lock`))),
     ask(jobs.map((job) => text('HGET', `${base}:${job}`, 'pb'))),
   ]);
   const found = workers.answers.map((worker, i) => ({ worker, locked: locks.answers[i] !== 0 }));
-  // those beyond may be anybody's
-  return answers.jobs.length > MOST_ACTIVE ? [...found, { worker: BEYOND, locked: true }] : found;
+  // the others may be anybody's
+  const others = answers.jobs.length - jobs.length;
+  return [...found, ...Array.from({ length: others }, () => ({ worker: BEYOND, locked: true }))];
+}
+
+/** Whether an id is the whole of a text, so that its keys can be named: it was not cut (ask.ts), and holds no bytes that are none. */
+function isWhole(job: string): boolean {
+  return Buffer.byteLength(job) < CUT && !job.includes('\uFFFD');
 }
 
 /**

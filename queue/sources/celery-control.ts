@@ -11,6 +11,7 @@ import { bindingsIn, type CeleryBinding, type Routed } from './celery-routes.ts'
 import { asCount, asList } from '../scripts/decode-reply.ts';
 import {
   answersIn,
+  askWorkers,
   channelOf,
   envelope,
   isItem,
@@ -20,7 +21,6 @@ import {
   question,
   type Item,
 } from './celery-questions.ts';
-import { script } from '../scripts/scripts.ts';
 
 /** A task that a worker runs. */
 export interface CeleryTask extends Routed {
@@ -82,14 +82,7 @@ const MOST_BINDINGS = 100;
 export function celeryControl(keyPrefix: string, list: string): CeleryControl {
   const questions = [question('active', { safe: true }, list), question('active_queues', {}, list)];
   const call = (redis: Redis, leastMs: number, longest: number): Promise<unknown> =>
-    script(redis, 'celery-ask')(
-      `${keyPrefix}${list}`,
-      channelOf(redis, keyPrefix),
-      leastMs,
-      longest,
-      TTL_S,
-      ...questions,
-    );
+    askWorkers(redis, { keyPrefix, list, questions, leastMs, longest, ttlS: TTL_S });
   return {
     ask: async (redis, leastMs) => decode(await call(redis, leastMs === 'no' ? -1 : leastMs, LONGEST)),
     askAnew: async (redis) => void (await call(redis, 0, 0)),

@@ -10,6 +10,8 @@ import { SourceTrouble } from './source.ts';
 const MOST_UNACKED = 1_000;
 const MOST_LISTED = 100;
 const MOST_LISTS = 4;
+/** Of a name of 256 characters, each of which may be escaped. */
+const LONGEST_NAME = 1_536;
 
 export interface CeleryKeys {
   readonly separator: string;
@@ -69,7 +71,7 @@ export async function readMessages(redis: Redis, of: CeleryKeys): Promise<Messag
   const [now, unread, fetched, known, bound, ...rows] = asList(reply, what);
   if (fetched === undefined) throw wrongType(asCount(unread, what), keys, before.length);
   if (rows.length !== lists.length) throw new UnexpectedReply(`${what} in ${lists.length} lists`, reply);
-  const texts = asList(fetched, what).map((one) => asText(one, what));
+  const texts = asList(fetched, what).map((one) => asText(one, what, LONGEST_NAME));
   const read = rows.map((row, i) => {
     const [length, ...etas] = asList(row, what);
     const key = lists[i] ?? '';
@@ -79,7 +81,15 @@ export async function readMessages(redis: Redis, of: CeleryKeys): Promise<Messag
     now: asCount(now, 'the time'),
     unread: asCount(unread, 'messages that were not read'),
     unacked: texts.flatMap((exchange, i) =>
-      i % 3 === 0 ? [{ exchange, route: texts[i + 1] ?? '', eta: etaIn(texts[i + 2] ?? '?', unacked) }] : [],
+      i % 3 === 0
+        ? [
+            {
+              exchange: unescape(exchange),
+              route: unescape(texts[i + 1] ?? ''),
+              eta: etaIn(texts[i + 2] ?? '?', unacked),
+            },
+          ]
+        : [],
     ),
     known: asCount(known, what),
     bindings: asList(bound, what).flatMap((at, i, all): CeleryBinding[] => {
@@ -97,6 +107,16 @@ function wrongType(at: number, keys: readonly string[], before: number): WrongKe
   return at === 1
     ? new WrongKeyType(key, 'a hash', 'HSCAN reads it')
     : new WrongKeyType(key, 'a list', 'LLEN reads it');
+}
+
+/** What stands between the quotes of a text in JSON, which Python writes in ASCII: `b\u00fccher`. */
+function unescape(text: string): string {
+  if (!text.includes('\\')) return text;
+  try {
+    return String(JSON.parse(`"${text}"`));
+  } catch {
+    return text; // it was cut
+  }
 }
 
 function etaIn(text: string, key: string): Eta {

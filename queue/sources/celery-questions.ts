@@ -4,7 +4,10 @@
  */
 import type { Redis } from 'ioredis';
 import { sleep } from '../../runtime/timers.ts';
+import { replyCode } from '../connection/reply-code.ts';
+import { WrongKeyType } from '../pool/sample.ts';
 import { asBytes, asCount, asList, asText } from '../scripts/decode-reply.ts';
+import { script } from '../scripts/scripts.ts';
 import { readPickle } from './pickle.ts';
 
 type Inquiry = 'active' | 'active_queues' | 'conf';
@@ -50,6 +53,32 @@ export function envelope(method: string, args: object, more: object): string {
       priority: 0,
     },
   });
+}
+
+export interface Asking {
+  /** Celery's `global_keyprefix`. */
+  readonly keyPrefix: string;
+  /** Of the answers, without the prefix. */
+  readonly list: string;
+  readonly questions: readonly string[];
+  /** The least time since the last questions, ms; less than 0: asks nothing. */
+  readonly leastMs: number;
+  /** The most bytes of an answer; 0: none is read. */
+  readonly longest: number;
+  readonly ttlS: number;
+}
+
+/** The reply of celery-ask.lua. Throws `WrongKeyType` where the list of answers is something else. */
+export async function askWorkers(redis: Redis, asking: Asking): Promise<unknown> {
+  const { keyPrefix, list, questions, leastMs, longest, ttlS } = asking;
+  const key = `${keyPrefix}${list}`;
+  const channel = channelOf(redis, keyPrefix);
+  try {
+    return await script(redis, 'celery-ask')(key, channel, leastMs, longest, ttlS, ...questions);
+  } catch (error) {
+    if (replyCode(error) !== 'WRONGTYPE') throw error;
+    throw new WrongKeyType(key, 'a list', 'the workers of Celery answer into it');
+  }
 }
 
 /** What `read` finds when all have answered, or after a second. */

@@ -4,10 +4,9 @@
  */
 import type { Redis } from 'ioredis';
 import { asCount, asList } from '../scripts/decode-reply.ts';
-import { script } from '../scripts/scripts.ts';
 import {
   answersIn,
-  channelOf,
+  askWorkers,
   LONGEST,
   isItem,
   numberIn,
@@ -47,14 +46,14 @@ export async function readSettings(
   anew: boolean,
 ): Promise<SettingsAnswers> {
   return decode(
-    await script(redis, 'celery-ask')(
-      `${keyPrefix}${list}`,
-      channelOf(redis, keyPrefix),
-      anew ? 0 : -1,
-      LONGEST,
-      SETTINGS_TTL_S,
-      question('conf', { with_defaults: false }, list),
-    ),
+    await askWorkers(redis, {
+      keyPrefix,
+      list,
+      questions: [question('conf', { with_defaults: false }, list)],
+      leastMs: anew ? 0 : -1,
+      longest: LONGEST,
+      ttlS: SETTINGS_TTL_S,
+    }),
   );
 }
 

@@ -17,6 +17,7 @@ export const COMMANDS = [
   'LINDEX',
   'LLEN',
   'LRANGE',
+  'PTTL',
   'SCARD',
   'SISMEMBER',
   'SORT',
@@ -76,6 +77,13 @@ export function waking<T>(asked: Question<T>): Question<T> {
 /** A command whose reply is a number of at least 0: `LLEN`, `ZCARD`, `HLEN`, `EXISTS`. */
 export function count(command: Command, key: string, ...args: readonly Argument[]): Question<number> {
   return question(command, key, args, (reply) => asCount(reply, `the reply to ${command} ${key}`));
+}
+
+/** How long a key is there, ms; `undefined` where it does not expire, or is not there. */
+export function timeToLive(key: string): Question<number | undefined> {
+  return question('PTTL', key, [], (reply) =>
+    reply === -1 || reply === -2 ? undefined : asCount(reply, `the reply to PTTL ${key}`),
+  );
 }
 
 /** The text at a field of a hash, or of a key with `GET`, or a part of it; `undefined` where there is none. */

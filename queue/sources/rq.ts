@@ -9,6 +9,7 @@
  *   it waits for no job any more, and the next worker that starts moves it.
  * - `rq suspend` sets a key without which nothing in a list shows that no job is taken.
  */
+import { plainText } from '../../runtime/plain-text.ts';
 import type { Ask } from './ask.ts';
 import { withoutPort } from './client-address.ts';
 import { askDelayed, delayedIn, SECONDS } from './delayed.ts';
@@ -98,7 +99,7 @@ async function readWorkers(ask: Ask, prefix: string, queues: readonly string[]):
 
 /** About a version that may have its running jobs in other keys. A worker says which it is since RQ 1.4. */
 function versionConcern(about: readonly (readonly (string | undefined)[])[]): Concern[] {
-  const other = about.map(([, , , , version = '']) => version.slice(0, 40)).find(isOther);
+  const other = about.map(([, , , , version = '']) => plainText(version, 40)).find(isOther);
   if (other === undefined) return [];
   return [
     {

@@ -1,6 +1,10 @@
-/** What Sidekiq's processes say of themselves with each heartbeat. */
+/**
+ * What Sidekiq's processes say of themselves with each heartbeat. When that was they say by their own clocks. Where that cannot be, by
+ * the clock of Redis, it is derived from when Redis will forget their record: a minute after the heartbeat.
+ */
 import type { Ask } from './ask.ts';
-import { existingKeys, fields, namedHashes } from './question.ts';
+import { replyCode } from '../connection/reply-code.ts';
+import { existingKeys, fields, namedHashes, timeToLive } from './question.ts';
 import { SourceTrouble, type SourceWorker } from './source.ts';
 
 /** The most between two heartbeats, and what one takes, ms. */
@@ -9,6 +13,12 @@ export const LONGEST_BEAT_MS = 12_000;
 const MOST_NAMES = 1_500;
 /** Of a Redis with more names, the processes that are read, by a command each. */
 const MOST_PROCESSES = 500;
+/** For how long a record stays after a heartbeat. */
+const RECORD_MS = 60_000;
+/** After this, a heartbeat is overdue. */
+const SILENT_MS = LONGEST_BEAT_MS + 3_000;
+/** How far ahead a clock may be for a heartbeat to be believed. */
+const AHEAD_MS = 1_000;
 const FIELDS = ['info', 'busy', 'quiet', 'beat'] as const;
 /** As much of a text is read (ask.ts). */
 const CUT = 1_024;
@@ -21,6 +31,8 @@ interface SidekiqProcess {
   readonly quiet: boolean;
   /** Its last heartbeat, ms by its own clock. */
   readonly beatAt: number;
+  /** Since then, ms; `undefined` where its clock is off and Redis does not say when the record ends. */
+  readonly ageMs: number | undefined;
   /** One whose queues do not fit into what is read may take from any. */
   readonly takesFrom: (queue: string) => boolean;
   /** What it takes from, where that fits into what is read. */
@@ -38,9 +50,39 @@ export async function readProcesses(
   const processes = [...reports].flatMap(([identity, [info, busy, quiet, beat]]) => {
     if (info === undefined) return [];
     const beatAt = Number(beat) * 1_000;
-    return [{ identity, busy: Number(busy) || 0, quiet: quiet === 'true', beatAt, ...queuesIn(info) }];
+    const ageMs = isLikely(now - beatAt) ? Math.max(0, now - beatAt) : undefined;
+    return [{ identity, busy: Number(busy) || 0, quiet: quiet === 'true', beatAt, ageMs, ...queuesIn(info) }];
   });
   return { now, processes };
+}
+
+function isLikely(ageMs: number): boolean {
+  return ageMs >= -AHEAD_MS && ageMs <= SILENT_MS;
+}
+
+/** With the ages of the heartbeats that are not known by the clocks of the processes. One more round trip, where there are any. */
+export async function withAges(
+  ask: Ask,
+  processes: readonly SidekiqProcess[],
+): Promise<readonly SidekiqProcess[]> {
+  const unlikely = processes.filter(({ ageMs }) => ageMs === undefined).slice(0, MOST_PROCESSES);
+  const asked = unlikely.map(({ identity }) => timeToLive(identity));
+  const { answers } = await ask(asked).catch((error: unknown) => {
+    // a user as of an earlier version of docs/sources.md
+    if (replyCode(error) !== 'NOPERM') throw error;
+    return { answers: [] };
+  });
+  const left = new Map(unlikely.map(({ identity }, i) => [identity, answers[i]]));
+  return processes.map((one) => {
+    const ms = left.get(one.identity);
+    return ms === undefined || ms > RECORD_MS ? one : { ...one, ageMs: RECORD_MS - ms };
+  });
+}
+
+/** How far its clock is ahead of that of Redis, ms; 0 where they agree by some seconds. */
+export function clockAhead({ beatAt, ageMs }: SidekiqProcess, now: number): number {
+  const aheadMs = ageMs === undefined ? 0 : beatAt + ageMs - now;
+  return Math.abs(aheadMs) > SILENT_MS ? aheadMs : 0;
 }
 
 type Reports = ReadonlyMap<string, readonly (string | undefined)[]>;
@@ -53,19 +95,18 @@ async function readReports(ask: Ask): Promise<{ readonly now: number; readonly r
   return { now: later.now, reports: new Map(names.map((name, i) => [name, later.answers[i] ?? []])) };
 }
 
-export function isSilent({ beatAt }: SidekiqProcess, now: number): boolean {
-  return !(now - beatAt <= LONGEST_BEAT_MS + 3_000);
+export function isSilent({ ageMs }: SidekiqProcess): boolean {
+  return ageMs === undefined || ageMs > SILENT_MS;
 }
 
 /** Without a heartbeat it may hold what it has not said. */
-export function workerOf(process: SidekiqProcess, now: number): SourceWorker {
-  const { identity, busy, quiet } = process;
-  const silent = isSilent(process, now);
+export function workerOf(process: SidekiqProcess): SourceWorker {
+  const { identity, busy, quiet, ageMs } = process;
+  const silent = isSilent(process);
   const host = identity.replace(/:\d+:[0-9a-f]+$/, '');
   const tasks = silent ? Math.max(1, busy) : busy;
-  // the clock of a pod may be ahead
-  const seenMs = Math.max(0, Math.round(now - process.beatAt));
-  return { id: identity, hosts: [host], tasks, quiet, silent, ...(!Number.isNaN(seenMs) && { seenMs }) };
+  const seen = ageMs === undefined ? {} : { seenMs: Math.round(ageMs) };
+  return { id: identity, hosts: [host], tasks, quiet, silent, ...seen };
 }
 
 function queuesIn(info: string): Pick<SidekiqProcess, 'takesFrom' | 'queues'> {

@@ -12,7 +12,7 @@ import type { Answers, Ask } from './ask.ts';
 import { scoreIn } from '../scripts/decode-reply.ts';
 import { dueAt, SECONDS } from './delayed.ts';
 import { count, counter, texts, waking, type Moment, type Question } from './question.ts';
-import { LONGEST_BEAT_MS, readProcesses, workerOf } from './sidekiq-processes.ts';
+import { LONGEST_BEAT_MS, readProcesses, withAges, workerOf } from './sidekiq-processes.ts';
 import { SourceTrouble, type Source, type SourceCounts, type SourceWorker } from './source.ts';
 
 export interface SidekiqSettings {
@@ -32,9 +32,9 @@ export function sidekiqSource({ queues }: SidekiqSettings): Source {
       by: 'worker',
       lagMs: LONGEST_BEAT_MS,
       readWorkers: async (ask) => {
-        const { now, processes } = await readProcesses(ask);
+        const { processes } = await readProcesses(ask);
         const ours = processes.filter(({ takesFrom }) => queues.some(takesFrom));
-        return { workers: ours.map((one) => workerOf(one, now)), unnamed: 0 };
+        return { workers: (await withAges(ask, ours)).map(workerOf), unnamed: 0 };
       },
       orders: {
         drain: (redis, workers) => signal(redis, workers, 'TSTP'),

@@ -164,6 +164,18 @@ test('messages too long to be all read count all the same', async () => {
   expect(both.sample.inFlight).toBeLessThanOrEqual(101);
 });
 
+test('of a message of megabytes the ETA is read as well, in a list and fetched', async () => {
+  await using server = await startRedis();
+  await using celery = await openCelery(server);
+  const redis = server.client();
+  await celery.push(1, 3_600_000);
+  const message = JSON.parse((await redis.rpop('mail')) ?? '') as object;
+  const long = { ...message, body: 'x'.repeat(3_000_000) };
+  for (let i = 0; i < 3; i++) await redis.lpush('mail', JSON.stringify(long));
+  await redis.hset('unacked', 'tag', JSON.stringify([long, '', 'mail']));
+  await sees(server, sourceFor(['mail']), { waiting: 0, inFlight: 0, delayed: 4, due: 0 });
+});
+
 test('a task with an ETA that a worker has fetched is delayed, and no work before it is due', async () => {
   await using server = await startRedis();
   await using celery = await openCelery(server);

@@ -107,7 +107,11 @@ const abandoned: readonly Abandoned[] = [
   ],
   [
     sidekiqCase,
-    async (redis) => redis.hset((await redis.smembers('processes'))[0] ?? '', 'beat', Date.now() / 1e3 - 40),
+    async (redis) => {
+      const [identity = ''] = await redis.smembers('processes');
+      await redis.hset(identity, 'beat', Date.now() / 1e3 - 40);
+      await redis.expire(identity, 20);
+    },
     /^1 processes have not beaten for 4\d s, such as pod-1:\d+:\w+: killed, short of CPU, or with a clock that is off$/,
   ],
   [

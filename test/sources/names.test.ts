@@ -71,6 +71,23 @@ test('Celery with a separator and ten priorities: each is counted, and otherwise
   await celery.release(8);
 });
 
+test('Celery with a queue whose name is not in ASCII, and has quotes: what its workers have fetched is counted', async () => {
+  await using server = await startRedis();
+  await using celery = await openCelery(server, { acksLate: true });
+  const redis = server.client();
+  const queue = 'b\u00fccher "neu"';
+  const source = sourceOf({ celery: { queues: [queue], prioritySteps: [0, 3, 6, 9] } });
+  await celery.work('pod-1', '-Q', queue);
+  await celery.send(2, { queue });
+  await eventually(async () =>
+    expect((await readSource(redis, source, 0)).sample).toMatchObject({ waiting: 1, inFlight: 1 }),
+  );
+  await celery.release(2);
+  await eventually(async () =>
+    expect((await readSource(redis, source, 0)).sample).toMatchObject({ waiting: 0, inFlight: 0 }),
+  );
+});
+
 test('Celery with pickled tasks, in which its workers answer too: what runs is counted, and a worker is drained', async () => {
   await using server = await startRedis();
   await using celery = await openCelery(server, { serializer: 'pickle' });

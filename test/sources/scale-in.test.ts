@@ -84,6 +84,40 @@ test('where the server does not show its connections, none goes, with the reason
   });
 });
 
+test('where a record of who holds a task is a key of another type, none goes, and the key is named', async () => {
+  await using server = await startRedis();
+  const [{ settings, ...one } = customCase] = bullMqCases;
+  await using library = await one.open(server);
+  await library.work('pod-1');
+  await library.work('pod-2');
+  await library.push(1);
+  const redis = server.client();
+  await eventually(async () => expect(await redis.llen('bull:mail:active')).toBe(1));
+  expect((await judge(server, { settings })).gone).toHaveLength(1);
+  await redis.set('bull:mail:1', 'something else');
+  expect(await judge(server, { settings })).toEqual({
+    gone: [],
+    why: 'who holds tasks cannot be read: the key "bull:mail:1" is not a hash (HGET reads it): nothing was touched; use another key, or remove that one',
+  });
+});
+
+test.for([
+  ['longer than is read', 'x'.repeat(2_000)],
+  ['no text', Buffer.from([0x6d, 0xff, 0xfe])],
+] as const)('a job whose id is %s may be held by any worker', async ([, id]) => {
+  await using server = await startRedis();
+  const [{ settings, ...one } = customCase] = bullMqCases;
+  await using library = await one.open(server);
+  await library.work('pod-1');
+  await library.work('pod-2');
+  await eventually(async () => expect((await judge(server, { settings })).gone).toHaveLength(2));
+  await server.client().lpush('bull:mail:active', id);
+  expect(await judge(server, { settings })).toMatchObject({
+    gone: [],
+    why: expect.stringMatching(/^a running task names no worker that is known: held/) as string,
+  });
+});
+
 test('a job without its lock is held as long as its worker is connected, and by nobody after that', async () => {
   await using server = await startRedis();
   const [{ settings, ...one } = customCase] = bullMqCases;

@@ -1,5 +1,7 @@
 /** What may be wrong with the workers of a queue library, and what to do: the sentences that several libraries share. Pure. */
 
+import { formatDuration } from '../../../runtime/duration.ts';
+
 export interface SourceAdvice {
   /** The problem and its remedy, human-readable. */
   readonly note: string;
@@ -35,4 +37,22 @@ export function adviseUnserved(
 /** One sentence, where there are any. */
 export function adviseIf(count: number, note: (tasks: string) => string, todo: string): SourceAdvice[] {
   return count > 0 ? [{ note: note(count === 1 ? '1 task' : `${count} tasks`), todo }] : [];
+}
+
+/** A number that is no time may be any. */
+const LONGEST_MS = 100 * 365 * 86_400_000;
+
+/** About workers whose clocks are not that of Redis, by ms; those where both agree have 0. */
+export function adviseClock(
+  workers: readonly { readonly id: string; readonly aheadMs: number }[],
+): SourceAdvice[] {
+  const [first] = workers.toSorted((a, b) => Math.abs(b.aheadMs) - Math.abs(a.aheadMs));
+  if (!first || first.aheadMs === 0) return [];
+  const off = formatDuration(1_000 * Math.round(Math.min(Math.abs(first.aheadMs), LONGEST_MS) / 1_000));
+  return [
+    {
+      note: `the clock of ${first.id} is ${off} ${first.aheadMs > 0 ? 'ahead of' : 'behind'} that of Redis`,
+      todo: 'synchronize the clocks of the nodes (NTP): the library itself compares times of several of them, for what is due and for workers that have died',
+    },
+  ];
 }

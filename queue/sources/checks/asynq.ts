@@ -1,8 +1,8 @@
-/** asynq: queues without a server, and tasks whose lease has run out. */
+/** asynq: queues without a server, tasks whose lease has run out, and clocks that are off. */
 import type { Ask } from '../ask.ts';
-import { readServers, type AsynqSettings } from '../asynq.ts';
+import { readServers, RECORD_MS, type AsynqSettings } from '../asynq.ts';
 import { count } from '../question.ts';
-import { adviseIf, adviseUnserved, type SourceAdvice } from './advice.ts';
+import { adviseClock, adviseIf, adviseUnserved, type SourceAdvice } from './advice.ts';
 
 export async function checkAsynq({ queues }: AsynqSettings, ask: Ask): Promise<SourceAdvice[]> {
   const servers = await readServers(ask);
@@ -21,6 +21,14 @@ export async function checkAsynq({ queues }: AsynqSettings, ask: Ask): Promise<S
   const others = servers.filter(({ takesFrom }) => !queues.some(takesFrom)).length;
   return [
     ...adviseUnserved(found, others),
+    ...adviseClock(
+      servers
+        .filter(({ takesFrom }) => queues.some(takesFrom))
+        .map(({ key, aheadMs }) => ({
+          id: key.replace(/^asynq:servers:\{(.*)\}$/, '$1'),
+          aheadMs: clockAhead(aheadMs),
+        })),
+    ),
     ...found.flatMap(({ queue, expired }) =>
       adviseIf(
         expired,
@@ -29,4 +37,10 @@ export async function checkAsynq({ queues }: AsynqSettings, ask: Ask): Promise<S
       ),
     ),
   ];
+}
+
+/** By how long a record is to stay; 0 where the clocks agree by some seconds. */
+function clockAhead(aheadMs: number): number {
+  if (aheadMs < 0) return aheadMs;
+  return aheadMs > 2 * RECORD_MS ? aheadMs - RECORD_MS : 0;
 }
