@@ -1,7 +1,8 @@
 /**
  * Moves the marks of cancelled tasks. A mark must be where its task is met: in the old place while a worker there holds the task, or may
  * still take it; in the new place before the task arrives. So marks are copied before tasks are moved and deleted after that, except for
- * those of tasks that workers of the old place hold by then: these stay, and their copies are deleted.
+ * those of tasks that workers of the old place hold by then: these stay, and their copies are deleted. A client of the new place cancels
+ * what runs in the old one: its mark goes the other way.
  */
 import type { QueueKeys } from '../keys.ts';
 import { partitionOf } from '../partitions.ts';
@@ -45,6 +46,36 @@ export async function copyCancelMarks(route: Route): Promise<CopiedMarks> {
     await destination.ask(Promise.all(written));
   }
   return { settle: () => settle(route, copied) };
+}
+
+/** Takes back the marks that clients have set in the new place of tasks that workers of the old place hold. */
+export async function returnCancelMarks(route: Route): Promise<void> {
+  const { source, destination, claim, to, aheadMs } = route;
+  const counts = to.map((keys) => destination.at(keys.queue).zcard(keys.cancelled));
+  if ((await destination.ask(Promise.all(counts))).every((count) => count === 0)) return;
+  const { queue, cancelled, stats } = claim.keys;
+  const held = Array.from(await heldIds(route), (name) => Buffer.from(name, 'latin1'));
+  for (let from = 0; from < held.length; from += PAGE) {
+    const page = held.slice(from, from + PAGE);
+    const found = to.map(async (keys, i): Promise<[expiry: Buffer, id: Buffer][]> => {
+      const share = page.filter((id) => partitionOf(id, to.length) === i);
+      if (share.length === 0) return [];
+      const scores = await destination.at(keys.queue).zmscore(keys.cancelled, ...share);
+      return share.flatMap((id, n): [Buffer, Buffer][] => {
+        const score = scores[n];
+        return typeof score === 'string' ? [[later(score, -aheadMs), id]] : [];
+      });
+    });
+    const marks = (await destination.ask(Promise.all(found))).flat();
+    if (marks.length === 0) continue;
+    const old = source.at(queue);
+    await source.ask(old.zadd(cancelled, 'NX', ...marks.flat()));
+    await source.ask(old.hincrby(stats, 'marks', 1));
+    await settle(
+      route,
+      marks.map(([, id]) => id),
+    );
+  }
 }
 
 async function settle(route: Route, copied: readonly Buffer[]): Promise<void> {

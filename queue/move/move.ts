@@ -27,7 +27,7 @@ import {
   renew,
   type Claim,
 } from './claim.ts';
-import { copyCancelMarks, type CopiedMarks } from './cancel-marks.ts';
+import { copyCancelMarks, returnCancelMarks, type CopiedMarks } from './cancel-marks.ts';
 import { moveExpiry, moveHash } from './copies.ts';
 import { copyPause, endPause, moveRecords, type Records } from './records.ts';
 import { MoveRefused, openSide, type Side, type SideName } from './side.ts';
@@ -301,6 +301,7 @@ async function moveTasks(run: Run, route: Route, signal: AbortSignal | undefined
   run.guard();
   // once, as the new place may be resumed
   if (!route.caughtUp) await copyPause(route);
+  await returnCancelMarks(route);
   const marks = await copyCancelMarks(route);
   for (const kind of ['suspects', 'queue'] as const) {
     await moveKind(route, kind, (of, count) => run.moved(NAMES[of], count), signal);

@@ -3,8 +3,11 @@ import { expect, test } from 'vitest';
 import { moveQueues, type MoveOptions } from '../../queue/move/move.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { partitionKeys, partitionOf } from '../../queue/partitions.ts';
+import { openQueue, TaskCancelled } from '../../queue/queue.ts';
+import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { startHandWorker } from '../support/turns.ts';
+import { startWorker } from '../support/workers.ts';
 
 const keys = queueKeys('tiles', 'result');
 const ids = (count: number, from = 0): string[] => Array.from({ length: count }, (_, i) => `t${from + i}`);
@@ -90,6 +93,37 @@ test('the mark of a cancelled task that a worker of the old place holds stays un
   expect(await now.lrange(keys.queue, 0, -1)).toEqual(['waits']);
   expect(await now.hget(keys.stats, 'cancelled')).toBe('1');
 });
+
+test.each([1, 4])(
+  'a client of the new place, in %i lists, cancels what a worker of the old place runs',
+  async (count) => {
+    await using from = await startRedis();
+    await using to = await startRedis();
+    const names = { queue: 'tiles', result: 'result' };
+    const lists = partitionKeys('tiles', 'result', count) as [QueueKeys, ...QueueKeys[]];
+    await using old = openQueue({ redis: from.address, ...names });
+    await using client = openQueue({ redis: to.address, ...names, partitions: count });
+    const handler = (_: unknown, { signal }: { signal: AbortSignal }): Promise<never> =>
+      new Promise((_, reject) => {
+        signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+      });
+    await using worker = startWorker(from, keys, { handler, concurrency: 2 });
+    await worker.ready();
+    await old.enqueueMany(['one', 'two']);
+    await eventually(async () => expect(await old.inspect()).toMatchObject({ inFlight: 2 }));
+    let cancelled: Promise<unknown> | undefined;
+    await moveQueues({
+      ...between(from, to),
+      plans: [{ from: keys, to: lists, records: { from: keys, to: keys } }],
+      onWaiting: () => void (cancelled ??= Promise.all([client.cancel('one'), client.cancel('two')])),
+    });
+    expect(await cancelled).toEqual(['marked', 'marked']);
+    for (const id of ['one', 'two']) await expect(client.result(id)).rejects.toThrow(TaskCancelled);
+    const servers = [from, to].map((server) => server.client());
+    for (const redis of servers)
+      for (const { cancelled: marks } of [keys, ...lists]) expect(await redis.zcard(marks)).toBe(0);
+  },
+);
 
 test('tasks keep their order, and those that clients push to the new place meanwhile come after them', async () => {
   await using from = await startRedis();
