@@ -25,6 +25,7 @@ interface Flags {
   readonly sentinel?: boolean;
   readonly cluster?: boolean;
   readonly every: number;
+  readonly split?: number;
   readonly for?: number;
 }
 
@@ -62,12 +63,32 @@ async function main(): Promise<void> {
         'on a Redis Cluster: again and again, one of three primaries is lost',
       ).conflicts('kind'),
     )
+    .addOption(
+      new Option(
+        '--split <duration>',
+        'only this: sentinels and replicas lose the primary for so long, while clients and workers go on at both',
+      )
+        .argParser(duration)
+        .conflicts(['kind', 'sentinel', 'cluster']),
+    )
     .option('--every <duration>', 'from one takeover to the next', duration, EVERY_MS)
     .option('--for <duration>', 'with takeovers: push nothing more after this long', duration)
     .option('--json', 'one JSON object as the last line of stdout; the rest to stderr')
     .allowExcessArguments(false);
   program.parse();
-  const { seed, workers, json, kind, sentinel, cluster, every, for: forMs, ...flags } = program.opts<Flags>();
+  const {
+    split,
+    seed,
+    workers,
+    json,
+    kind,
+    sentinel,
+    cluster,
+    every,
+    for: forMs,
+    ...flags
+  } = program.opts<Flags>();
+  if (split !== undefined) return await playSplit(split, json === true);
   const tasks = flags.tasks ?? (kind ? 8_000 : 100_000);
   using signals = onSignals();
   const say = (line: string): void => void process.stderr.write(`${line}\n`);
@@ -102,6 +123,14 @@ async function main(): Promise<void> {
     const local = await runChaos({ ...options, plan, workers });
     return [figuresOf(plan, local), local];
   }
+}
+
+async function playSplit(forMs: number, json: boolean): Promise<void> {
+  const { runSplit, splitText } = await import('./split.ts');
+  const outcomes = await runSplit(forMs, (line) => void process.stderr.write(`${line}\n`));
+  (json ? process.stderr : process.stdout).write(splitText(outcomes));
+  if (json) process.stdout.write(`${JSON.stringify(outcomes)}\n`);
+  if (outcomes.some(({ violations }) => violations.length > 0)) process.exitCode = 1;
 }
 
 await runProgram('chaos', main);

@@ -25,13 +25,15 @@ export interface SentinelsOptions {
   readonly downAfterMs?: number;
   /** As whom they connect to the servers. */
   readonly user?: { readonly name: string; readonly password: string };
+  /** Of the primary, 1 by default. */
+  readonly replicas?: number;
 }
 
-/** Starts three that call the primary `name`, and resolves when each knows the replica and the other two. */
+/** Starts three that call the primary `name`, and resolves when each knows the replicas and the other two. */
 export async function startSentinels(
   { host, port }: Pick<RedisServer, 'host' | 'port'>,
   name: string,
-  { downAfterMs = 1_000, user }: SentinelsOptions = {},
+  { downAfterMs = 1_000, user, replicas = 1 }: SentinelsOptions = {},
 ): Promise<Sentinels> {
   await using stack = new AsyncDisposableStack();
   const nodes: string[] = [];
@@ -59,7 +61,7 @@ export async function startSentinels(
     });
     nodes.push(`${host}:${own}`);
   }
-  for (const node of nodes) await eventually(() => knowsAll(node, name), { everyMs: 100 });
+  for (const node of nodes) await eventually(() => knowsAll(node, name, replicas), { everyMs: 100 });
   const started = stack.move();
   return {
     nodes,
@@ -167,9 +169,9 @@ function listens(port: number): Promise<void> {
   });
 }
 
-async function knowsAll(node: string, name: string): Promise<void> {
+async function knowsAll(node: string, name: string, replicas: number): Promise<void> {
   const reply = (await ask(node, (redis) => redis.call('SENTINEL', 'MASTER', name))) as string[];
   const field = (key: string): string | undefined => reply[reply.indexOf(key) + 1];
-  if (field('num-slaves') !== '1' || field('num-other-sentinels') !== '2')
+  if (field('num-slaves') !== String(replicas) || field('num-other-sentinels') !== '2')
     throw new Error(`the sentinel at ${node} does not know all yet: ${reply.join(' ')}`);
 }
