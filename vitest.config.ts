@@ -22,7 +22,7 @@ const project = (name: string, order: number, more: object = {}): object => ({
   },
 });
 
-/** Those of test/redis that depend most on the server, and need no TLS, which builds from PyPI lack. */
+/** Those of test/redis that depend most on the server, and need no TLS, which the builds from PyPI lack. */
 const SERVER_TESTS =
   '{cancel,clock,cluster-*,dead-letters,drain,eviction,failover,queue,reap,result*,sampler,sampler-source,' +
   'rest,server-troubles,suspects,turn,turn-bytes,turn-fates,turn-trouble,versions,wake,watch,worker-failures,worker-loop}';
@@ -30,7 +30,7 @@ const SERVER_TESTS =
 /** Tests of test/redis on another server than the system's. */
 const newest = (name: 'redis' | 'valkey', order: number): object =>
   project(`newest-${name}`, order, {
-    include: [`test/redis/${SERVER_TESTS}.test.ts`],
+    include: [`test/redis/${SERVER_TESTS}.test.ts`, 'test/programs/worker-rotation.test.ts'],
     globalSetup: ['test/matrix/newest.ts'],
     setupFiles: [`test/matrix/newest-${name}.ts`],
     testTimeout: 300_000,

