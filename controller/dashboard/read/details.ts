@@ -15,6 +15,7 @@ import { asBytes, asList } from '../../../queue/scripts/decode-reply.ts';
 import { listSourceWorkers } from '../../../queue/sources/list-workers.ts';
 import type { Source } from '../../../queue/sources/source.ts';
 import { parseTask, shortId } from '../../../queue/task.ts';
+import { recordKeysOf } from '../../sample/sampler.ts';
 import { deadRow, LONGEST_ID, LONGEST_TASK, rank, sourceView, WORKERS_SHOWN } from './detail-rows.ts';
 import { parseDecision } from '../../records/decisions.ts';
 import type {
@@ -194,8 +195,8 @@ const TURNS: ReadonlySet<string> = new Set(['Unknown', 'Fallback', 'Paused']);
 
 /** Decisions that changed something. */
 async function decisionsOf({ redisOf, queues, records }: QueuesPlace, pool: string): Promise<DecisionView[]> {
-  const first = records ?? queues[0];
-  const texts = first ? await readDecisions(redisOf(first), first, pool) : [];
+  const keys = recordKeysOf({ records, queues });
+  const texts = await readDecisions(redisOf(keys), keys, pool);
   return texts.flatMap((text) => {
     const { at = 0, from = 0, to = 0, desired = to, cause = '', reason } = parseDecision(text) ?? {};
     if (reason === undefined || (from === to && !TURNS.has(cause))) return [];

@@ -6,6 +6,7 @@ import { within } from '../../../queue/connection/connection.ts';
 import { readTimeline } from '../../../queue/pool/timeline.ts';
 import type { PastRange, PoolPast } from '../api.ts';
 import type { PoolSource } from '../board.ts';
+import { recordKeysOf } from '../../sample/sampler.ts';
 import { inSteps, stepsUntil } from './buckets.ts';
 
 const RANGES = {
@@ -35,19 +36,19 @@ export function createPastReader(
   const reads = new Map<string, { readonly at: number; readonly past: Promise<PoolPast> }>();
 
   async function read(pool: string, range: PastRange): Promise<PoolPast> {
-    const { redisOf, queues, records } = source.queuesOf(pool) ?? {};
-    const first = records ?? queues?.[0];
-    if (!redisOf || !first || source.sampled(pool)?.kind !== 'known')
+    const place = source.queuesOf(pool);
+    if (!place || source.sampled(pool)?.kind !== 'known')
       throw new Error("the pool's Redis cannot be reached, and the timeline is there");
-    const redis = redisOf(first);
+    const keys = recordKeysOf(place);
+    const redis = place.redisOf(keys);
     const at = now();
     const { spanMs, stepMs } = RANGES[range];
     const steps = stepsUntil(at, spanMs, stepMs);
     const giveUp = new AbortController();
     const { signal } = giveUp;
     const reading = Promise.all([
-      readTimeline(redis, first, pool, { until: steps.from - 1, limit: 1 }),
-      readTimeline(redis, first, pool, { since: steps.from, signal }),
+      readTimeline(redis, keys, pool, { until: steps.from - 1, limit: 1 }),
+      readTimeline(redis, keys, pool, { since: steps.from, signal }),
     ]);
     try {
       const [before, entries] = await within(TIMELINE_TIMEOUT_MS, reading, 'the timeline');
