@@ -10,7 +10,7 @@ import { endpointName } from './connection/address.ts';
 import type { ClusterLinks } from './connection/cluster/links.ts';
 import { within } from './connection/within.ts';
 import type { QueueKeys } from './keys.ts';
-import { openKeyWatch, TrackingRefused, type KeyWatch } from './watch.ts';
+import { openKeyWatch, REFUSED_PAUSE_MS, TrackingRefused, type KeyWatch } from './watch.ts';
 
 export interface Listening {
   /** Whether a change would be reported. */
@@ -30,16 +30,20 @@ export interface QueueChangesOptions {
   readonly address: RedisAddress;
   /** A connection that is silently dead is found after that, and some seconds, ms. */
   readonly pingEveryMs: number;
+  /** `REFUSED_PAUSE_MS` by default. */
+  readonly refusedPauseMs?: number;
 }
 
 const TIMEOUT_MS = 3_000;
 
 /** Of one server. It connects when it is first needed. */
-export function createQueueChanges({ address, pingEveryMs }: QueueChangesOptions): QueueChanges {
+export function createQueueChanges(options: QueueChangesOptions): QueueChanges {
+  const { address, pingEveryMs, refusedPauseMs = REFUSED_PAUSE_MS } = options;
   /** By key. */
   const listeners = new Map<string, () => void>();
   const closing = new AbortController();
   let watch: Promise<KeyWatch | undefined> | undefined;
+  let refusedAt = -Infinity;
 
   function onChange(changed: readonly string[] | undefined): void {
     // each call removes some of them
@@ -51,15 +55,15 @@ export function createQueueChanges({ address, pingEveryMs }: QueueChangesOptions
     try {
       return await openKeyWatch(address, onChange, TIMEOUT_MS, closing.signal, undefined, pingEveryMs);
     } catch (error) {
-      // a refusal is final
-      if (!(error instanceof TrackingRefused)) watch = undefined;
+      if (error instanceof TrackingRefused) refusedAt = performance.now();
+      watch = undefined;
       return undefined;
     }
   }
 
   return {
     listen: async (keys, worker, onFirst) => {
-      if (closing.signal.aborted) return undefined;
+      if (closing.signal.aborted || performance.now() < refusedAt + refusedPauseMs) return undefined;
       const opened = await (watch ??= openWatch());
       if (!opened?.armed) return undefined;
       const { queue, delayed, load, leaving } = keys;

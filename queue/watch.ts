@@ -30,6 +30,9 @@ export interface KeyWatch extends AsyncDisposable {
   readonly armed: boolean;
 }
 
+/** After a refusal, the server is asked again no earlier than this: the rights of a user can be mended, ms. */
+export const REFUSED_PAUSE_MS = 60_000;
+
 /** The server does not allow this user or connection to track keys: wait in another way. */
 export class TrackingRefused extends Error {
   override name = 'TrackingRefused';

@@ -163,7 +163,9 @@ function pauseNote({ sampled, partitioned }: Pick<StepInput, 'sampled' | 'partit
 /** Tasks beyond a limit of their queue need no workers either. */
 function limitNote(sampled: Sampled): string {
   const { blocked = 0 } = sampled.kind === 'known' ? sampled.sample : {};
-  return blocked === 0 ? '' : `; ${blocked} more wait, because their queue limits how many run, or start in a time`;
+  return blocked === 0
+    ? ''
+    : `; ${blocked} more wait, because their queue limits how many run, or start in a time`;
 }
 
 /** Whether something changes or may change, so that the queue should be sampled every second. */

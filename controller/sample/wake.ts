@@ -10,7 +10,7 @@ import { within, type RedisAddress } from '../../queue/connection/connection.ts'
 import type { QueueKeys } from '../../queue/keys.ts';
 import { defineScripts } from '../../queue/scripts/scripts.ts';
 import { askAgain, type Watched } from '../../queue/sources/ask.ts';
-import { openKeyWatch, TrackingRefused, type KeyWatch } from '../../queue/watch.ts';
+import { openKeyWatch, REFUSED_PAUSE_MS, TrackingRefused, type KeyWatch } from '../../queue/watch.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { createPeeks } from './peeks.ts';
@@ -49,6 +49,8 @@ export interface WakeOptions {
   readonly log: Logger;
   /** For tests, and for servers whose tracking is known to be unreliable: begins with this mode. */
   readonly mode?: WakeMode;
+  /** `REFUSED_PAUSE_MS` by default. */
+  readonly refusedPauseMs?: number;
 }
 
 const CONNECT_TIMEOUT_MS = 5_000;
@@ -58,12 +60,12 @@ const ANSWER_TIMEOUT_MS = 3_000;
 
 /** Connects in the background; until then, and while the server is away, `mode` is Polling. */
 export function createWake(options: WakeOptions): Wake {
-  const { address, onWake, log } = options;
+  const { address, onWake, log, refusedPauseMs = REFUSED_PAUSE_MS } = options;
   const closing = new AbortController();
   const settled = Promise.withResolvers<void>();
   const delayedOf = new Map<string, string>();
   let watch: KeyWatch | undefined;
-  /** The best mode that the server has not refused. */
+  /** The best mode that the server has not refused lately. */
   let allowed = options.mode ?? WakeMode.Tracking;
 
   function refuse(error: unknown, next: WakeMode, consequence: string): void {
@@ -87,27 +89,35 @@ export function createWake(options: WakeOptions): Wake {
     for (const key of changed) onWake(delayedOf.get(key) ?? key);
   }
 
+  function accept(opened: KeyWatch): void {
+    if (allowed !== WakeMode.Tracking) log.info('client tracking is allowed now');
+    allowed = WakeMode.Tracking;
+    peeks[Symbol.dispose]();
+    defineScripts(opened.reader);
+    watch = opened;
+    settled.resolve();
+    onWake(undefined);
+  }
+
+  /** A refusal is followed by other ways to notice a push, and by another attempt: the rights of a user can be mended. */
   async function connect(): Promise<void> {
     const { signal } = closing;
-    while (!signal.aborted && allowed === WakeMode.Tracking && !watch) {
+    const mayTrack = allowed === WakeMode.Tracking;
+    while (!signal.aborted && mayTrack && !watch) {
       try {
         const opened = await openKeyWatch(address, onChange, CONNECT_TIMEOUT_MS, signal, openBounded);
         if (signal.aborted) return await opened[Symbol.asyncDispose]();
-        defineScripts(opened.reader);
-        watch = opened;
-        settled.resolve();
-        onWake(undefined);
+        accept(opened);
       } catch (error) {
-        if (error instanceof TrackingRefused)
+        const refused = error instanceof TrackingRefused;
+        if (refused && allowed === WakeMode.Tracking)
           refuse(
             error,
             WakeMode.BlockingPeek,
             'no client tracking: idle queues are peeked at with a blocking read each',
           );
-        else {
-          settled.resolve();
-          if (!signal.aborted) await systemClock.sleep(RETRY_MS, signal);
-        }
+        settled.resolve();
+        if (!signal.aborted) await systemClock.sleep(refused ? refusedPauseMs : RETRY_MS, signal);
       }
     }
     settled.resolve();

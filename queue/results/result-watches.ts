@@ -6,7 +6,7 @@ import type { Redis } from 'ioredis';
 import type { RedisAddress } from '../connection/connection.ts';
 import { replyCode } from '../connection/reply-code.ts';
 import { RedisTimeout, within } from '../connection/within.ts';
-import { openKeyWatch, TrackingRefused, type KeyWatch } from '../watch.ts';
+import { openKeyWatch, REFUSED_PAUSE_MS, TrackingRefused, type KeyWatch } from '../watch.ts';
 
 /** A read is repeated if less than `LEAST_BYTES` of its reply arrive in this time. */
 const READ_TIMEOUT_MS = 5_000;
@@ -33,7 +33,7 @@ export interface HashWatches {
 
 /** The watches, opened when they are first needed. */
 interface HashWatchesOpener extends AsyncDisposable {
-  /** `undefined` if tracking is refused, which is final, or if they cannot be opened now. */
+  /** `undefined` if tracking was refused within the last minute, or if they cannot be opened now. */
   open(): Promise<HashWatches | undefined>;
   /** Reads both hashes: on the connections of the watches, if there are any. */
   read(watches: HashWatches | undefined, ids: Ids): Promise<Replies>;
@@ -47,10 +47,12 @@ export function createHashWatches(
   values: HashPlace,
   errors: HashPlace,
   onChange: () => void,
+  refusedPauseMs = REFUSED_PAUSE_MS,
 ): HashWatchesOpener {
   let watches: Promise<HashWatches | undefined> | undefined;
   /** In a cluster, a slot is moving: its keys are read from two nodes, and no change is reported. */
   let moving = false;
+  let refusedAt = -Infinity;
 
   async function openBoth(): Promise<HashWatches | undefined> {
     await using stack = new AsyncDisposableStack();
@@ -61,13 +63,15 @@ export function createHashWatches(
       stack.move();
       return { values: ofValues, errors: ofErrors };
     } catch (error) {
-      if (!(error instanceof TrackingRefused)) watches = undefined;
+      if (error instanceof TrackingRefused) refusedAt = performance.now();
+      watches = undefined;
       return undefined;
     }
   }
 
   return {
-    open: () => (watches ??= openBoth()),
+    open: async () =>
+      performance.now() < refusedAt + refusedPauseMs ? undefined : await (watches ??= openBoth()),
     read: async (tracking, ids) => {
       if (!tracking) return await readBoth(values, errors, ids);
       try {

@@ -179,3 +179,25 @@ test('a user who may do neither: Polling, which is reported', async () => {
   expect(log.join()).toMatch(/no blocking peek either/);
   expect(await wake.arm(freshKeys())).toBeUndefined();
 });
+
+test('a refusal that is mended: Tracking again, no move stays blocked, and a push is noticed', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  await redis.call('ACL', 'SETUSER', 'app', 'on', '>secret', '~*', '&*', '+@all', '-client|tracking');
+  const address = { url: server.url, username: 'app', password: 'secret' };
+  await using listening = listen(address, { refusedPauseMs: 50 });
+  const { wake, heard, log } = listening;
+  await inMode(wake, 'BlockingPeek');
+  const keys = freshKeys();
+  await wake.arm(keys);
+  await eventually(async () => expect(await moves(server)).toBe(1));
+  expect(log.filter((line) => line.includes('no client tracking'))).toHaveLength(1);
+  heard.length = 0;
+  await redis.call('ACL', 'SETUSER', 'app', '+client|tracking');
+  await inMode(wake, 'Tracking');
+  expect(heard).toContain(undefined);
+  await eventually(async () => expect(await moves(server)).toBe(0));
+  expect(await wake.arm(keys)).toEqual({ waiting: 0, delayed: 0 });
+  await redis.lpush(keys.queue, 'a');
+  await eventually(() => expect(heard).toContain(keys.queue));
+});

@@ -8,7 +8,7 @@
  *     ▲                                               │                                       │
  *     └────a change, a turn, tasks in another queue, a refusal, a server that is away ◀────────┘
  *
- * What holds while it rests is in rest.lua. A worker that cannot listen (client tracking is refused) never rests.
+ * What holds while it rests is in rest.lua. A worker that cannot listen (client tracking is refused) does not rest.
  */
 import type { Redis } from 'ioredis';
 import type { Listening, QueueChanges } from '../../queue/changes.ts';
