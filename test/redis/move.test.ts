@@ -103,7 +103,7 @@ test.each([1, 4])(
     const lists = partitionKeys('tiles', 'result', count) as [QueueKeys, ...QueueKeys[]];
     await using old = openQueue({ redis: from.address, ...names });
     await using client = openQueue({ redis: to.address, ...names, partitions: count });
-    const handler = (_: unknown, { signal }: { signal: AbortSignal }): Promise<never> =>
+    const handler = (_task: unknown, { signal }: { signal: AbortSignal }): Promise<never> =>
       new Promise((_, reject) => {
         signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
       });
