@@ -30,6 +30,15 @@ export function addClusterCommands(command: Define, log: CommandLog): void {
       const { listPools } = await import('./commands/pools.ts');
       await listPools(flags, log);
     });
+
+  addClusterFlags(command('crons', 'list the cron tasks of pools, their last tasks and next times'))
+    .argument('[pool]', 'a pool in the cluster: name or namespace/name')
+    .option('-A, --all-namespaces', 'pools in all namespaces')
+    .addOption(outputOption())
+    .action(async (pool: string | undefined, flags: import('./commands/crons.ts').CronsFlags) => {
+      const { listCrons } = await import('./commands/crons.ts');
+      await listCrons(pool, flags);
+    });
 }
 
 /** `top` and `doctor`: about the cluster by default, or about the Redis that is named. */

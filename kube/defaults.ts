@@ -5,6 +5,8 @@
  */
 import type { CustomSourceSpec, SourceSpec } from './source-spec.ts';
 import {
+  ConcurrencyPolicy,
+  Missed,
   Mode,
   PodDefaults,
   Unmanaged,
@@ -13,6 +15,7 @@ import {
   type TasksSpec,
   type RetrySpec,
   type ScaleTargetRef,
+  type CronSpec,
   type ScheduleSpec,
   type ScalingSpec,
   type WorkerPoolSpec,
@@ -27,6 +30,7 @@ export interface WorkerPoolSpecInput extends Partial<
     | 'scaleTargetRef'
     | 'scaling'
     | 'schedules'
+    | 'crons'
     | 'retry'
     | 'tasks'
     | 'results'
@@ -42,6 +46,7 @@ export interface WorkerPoolSpecInput extends Partial<
     readonly scaleDown?: Partial<ScalingSpec['scaleDown']>;
   };
   readonly schedules?: (Omit<ScheduleSpec, 'timeZone'> & { readonly timeZone?: string })[];
+  readonly crons?: (Pick<CronSpec, 'name' | 'schedule' | 'task'> & Partial<CronSpec>)[];
   readonly retry?: {
     readonly attempts?: number;
     readonly maxDeliveries?: number;
@@ -79,6 +84,7 @@ export function withDefaults(spec: WorkerPoolSpecInput): WorkerPoolSpec {
     scaleTargetRef,
     scaling,
     schedules,
+    crons,
     retry,
     tasks,
     results,
@@ -105,6 +111,7 @@ export function withDefaults(spec: WorkerPoolSpecInput): WorkerPoolSpec {
       scaleDown: { unmanaged: Unmanaged.WhenIdle, ...scaling?.scaleDown },
     },
     ...(schedules && { schedules: schedules.map(withZone) }),
+    ...(crons && { crons: crons.map(withCronDefaults) }),
     retry: {
       attempts: 5,
       maxDeliveries: 5,
@@ -137,4 +144,14 @@ function withDelayedDefaults({ delayed, ...rest }: NonNullable<SourceSpecInput['
 
 function withZone(schedule: NonNullable<WorkerPoolSpecInput['schedules']>[number]): ScheduleSpec {
   return { timeZone: 'UTC', ...schedule };
+}
+
+function withCronDefaults(cron: NonNullable<WorkerPoolSpecInput['crons']>[number]): CronSpec {
+  return {
+    timeZone: 'UTC',
+    missed: Missed.Last,
+    concurrencyPolicy: ConcurrencyPolicy.Allow,
+    suspend: false,
+    ...cron,
+  };
 }

@@ -59,6 +59,8 @@ export interface WorkerPoolSpec {
   readonly scaling: ScalingSpec;
   /** Periods with other bounds. */
   readonly schedules?: ScheduleSpec[];
+  /** Tasks that are pushed at set times. */
+  readonly crons?: CronSpec[];
   readonly retry: RetrySpec;
   /** Workers wait for this many replicas of Redis after each turn; by default, for none. */
   readonly durability?: { readonly replicas: number; readonly timeout: Duration };
@@ -119,6 +121,29 @@ export interface ScheduleSpec {
   /** A `minReplicas` above it, or above the pool's, raises it. */
   readonly maxReplicas?: number;
 }
+
+/** A task that is pushed at each occurrence of a schedule. */
+export interface CronSpec {
+  readonly name: string;
+  /** Five fields of cron, `0 3 * * *`. */
+  readonly schedule: string;
+  /** A name of the IANA database, `Europe/Berlin`. */
+  readonly timeZone: string;
+  /** A JSON object. Without an `id`, it gets the name and the time. */
+  readonly task: Readonly<Record<string, unknown>>;
+  /** What becomes of occurrences that fell due while no controller was there. */
+  readonly missed: Missed;
+  /** Whether a task is pushed while the last one waits or runs. */
+  readonly concurrencyPolicy: ConcurrencyPolicy;
+  /** Nothing is pushed, and nothing is missed. */
+  readonly suspend: boolean;
+}
+
+export const Missed = { Skip: 'Skip', Last: 'Last', All: 'All' } as const;
+export type Missed = (typeof Missed)[keyof typeof Missed];
+
+export const ConcurrencyPolicy = { Allow: 'Allow', Forbid: 'Forbid' } as const;
+export type ConcurrencyPolicy = (typeof ConcurrencyPolicy)[keyof typeof ConcurrencyPolicy];
 
 export const Unmanaged = { WhenIdle: 'WhenIdle', Always: 'Always', Never: 'Never' } as const;
 export type Unmanaged = (typeof Unmanaged)[keyof typeof Unmanaged];
@@ -224,6 +249,8 @@ export interface WorkerPoolStatus {
   readonly arrivalRate?: string;
   /** The schedules that are on, by name. */
   readonly schedules?: string[];
+  /** The last task of each cron task, and when the next one is due. */
+  readonly crons?: CronStatus[];
   readonly lastScaleTime?: string;
   /** The last decision, human-readable: `0→3: 12 waiting, 0 in flight, 5 tasks a replica`. */
   readonly lastDecision?: string;
@@ -236,6 +263,15 @@ export interface WorkerPoolStatus {
   /** The field manager that applied replicas to the adopted Deployment, and when (RFC 3339): another controller resumes with it. */
   readonly replicasApplier?: { readonly manager: string; readonly time?: string };
   readonly conditions?: Condition[];
+}
+
+export interface CronStatus {
+  readonly name: string;
+  /** When the last task was due (RFC 3339), and its id. */
+  readonly lastTime?: string;
+  readonly lastTask?: string;
+  readonly nextTime?: string;
+  readonly suspended?: boolean;
 }
 
 export interface Quantiles {

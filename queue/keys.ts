@@ -67,6 +67,8 @@ export interface QueueKeys {
   batchIds(id: string): string;
   /** SET: open batches whose `then` task is a part of this one. */
   batchInner(id: string): string;
+  /** HASH: cron task → its state, as JSON; for 400 days. See crons.ts. */
+  readonly crons: string;
   /** HASH: epoch, state and description of one worker. */
   worker(id: string): string;
   /** HASH: receipt → raw task. */
@@ -127,6 +129,7 @@ export function queueKeys(queue: string, result: string): QueueKeys {
     batchFailed: (id) => `${base}:batch-failed:${id}`,
     batchIds: (id) => `${base}:batch-ids:${id}`,
     batchInner: (id) => `${base}:batch-inner:${id}`,
+    crons: `${base}:crons`,
     worker: (id) => `${base}:worker:${id}`,
     inflight: (id) => `${base}:inflight:${id}`,
     carried: (id) => `${base}:carried:${id}`,

@@ -78,9 +78,22 @@ export async function dev(
     },
   });
   await using dashboard = await openDashboard(flags.dashboard, spec, log);
-  const pool = { redis, queues, records, policy, dryRun, target, pool: devPool(names), pollMs: POLL_MS, log };
+  const { crons } = spec;
+  const pool = {
+    redis,
+    queues,
+    records,
+    policy,
+    dryRun,
+    crons,
+    target,
+    pool: devPool(names),
+    pollMs: POLL_MS,
+    log,
+  };
   await using loop = startPoolLoop({
     ...pool,
+    onCrons: (ids) => narrator.say(`due by cron, and in the queue: ${ids.join(', ')}`),
     onStep: (made, sampled) => {
       narrator.onStep(made, sampled);
       dashboard?.onStep(made, sampled);

@@ -8,10 +8,11 @@ import { createRecorder } from '../../controller/records/recorder.ts';
 import { createSampler } from '../../controller/sample/sampler.ts';
 import type { Sampler } from '../../controller/sample/sampler.ts';
 import type { Sampled } from '../../controller/sample/sampled.ts';
+import { runCrons, type CronsState } from '../../controller/act/crons.ts';
 import { drainsOf } from '../../controller/act/scale-in.ts';
-import { isActive, nothingKept, step, type Kept, type Step } from '../../controller/act/step.ts';
+import { isActive, nothingKept, soonest, step, type Kept, type Step } from '../../controller/act/step.ts';
 import type { Target } from '../../controller/act/target.ts';
-import { Unmanaged } from '../../kube/workerpool.ts';
+import { Unmanaged, type CronSpec } from '../../kube/workerpool.ts';
 import type { RedisAddress } from '../../queue/connection/connection.ts';
 import { writeExitReason } from '../../queue/workers/exit-reason.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
@@ -28,6 +29,10 @@ export interface PoolLoopOptions {
   readonly policy: Policy;
   readonly target: Target;
   readonly dryRun?: boolean;
+  /** Cron tasks, pushed to the first queue. */
+  readonly crons?: readonly CronSpec[] | undefined;
+  /** Ids of tasks of crons that were pushed. */
+  readonly onCrons?: (ids: readonly string[]) => void;
   /** The name, `namespace/name`, under which the timeline and the decisions are recorded in Redis; without it, nothing is. */
   readonly pool?: string;
   /** Interval at which an active queue is read, ms. */
@@ -64,6 +69,7 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
   let stepping: Promise<void> | undefined;
   let again = false;
   let closed = false;
+  const cronsState: CronsState = new Map();
 
   const poll = options.pollMs === undefined ? {} : { pollMs: options.pollMs };
   const sampler = createSampler({ address: options.redis, log, ...poll, onSample: kick });
@@ -82,6 +88,19 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
     if (!again) return;
     again = false;
     kick();
+  }
+
+  /** Resolves to when to look again, ms. */
+  async function pushCrons(sampled: Sampled, now: number): Promise<number | undefined> {
+    const [keys] = queues;
+    const { crons = [], onCrons } = options;
+    if (!keys || crons.length === 0 || options.dryRun || sampled.kind === 'unknown') return undefined;
+    const { waiting, inFlight, delayed } = sampled.sample;
+    const empty = waiting + inFlight + delayed === 0;
+    const redis = sampler.redisOf(keys);
+    const { pushed, nextInMs } = await runCrons({ crons, redis, keys, now, empty, formerly: [] }, cronsState);
+    if (pushed.length > 0) onCrons?.(pushed);
+    return nextInMs;
   }
 
   /** Never rejects. */
@@ -104,7 +123,8 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
       });
       memory = made.decision.memory;
       ({ kept } = made);
-      if (made.requeueInMs !== undefined && !closed) later = timeout(made.requeueInMs, kick);
+      const againMs = soonest(made.requeueInMs, await pushCrons(sampled, times.wall));
+      if (againMs !== undefined && !closed) later = timeout(againMs, kick);
       sampler.setActive(ID, isActive(made, sampled), made.decision.startMs);
       options.onStep(made, sampled);
       const { observation, baseline } = observe({ ...times, sampled, step: made }, before);

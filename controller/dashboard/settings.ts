@@ -4,7 +4,13 @@
  * It contains nothing that could be a secret, which is omitted rather than masked: of an address of Redis only the host, the
  * port and the database; of what comes from a Secret its name; of containers neither arguments nor environment.
  */
-import type { RedisSpec, ScheduleSpec, SecretSource, WorkerPoolSpec } from '../../kube/workerpool.ts';
+import type {
+  CronSpec,
+  RedisSpec,
+  ScheduleSpec,
+  SecretSource,
+  WorkerPoolSpec,
+} from '../../kube/workerpool.ts';
 import { DEFAULT_TASKS_PER_REPLICA } from '../decide/tasks-per-replica.ts';
 import type { SettingsGroup } from './api.ts';
 
@@ -51,6 +57,7 @@ export function settingsOf(spec: WorkerPoolSpec): SettingsGroup[] {
       ['results.maxSize', results.maxSize],
       ['deadLetters.max', deadLetters.max],
       ['deadLetters.maxAge', deadLetters.maxAge],
+      ...(spec.crons ?? []).map(cronEntry),
       ['durability', durability && `${durability.replicas} replicas within ${durability.timeout}`],
     ]),
   ];
@@ -92,6 +99,12 @@ function scheduleEntry({ name, start, duration, timeZone, ...bounds }: ScheduleS
     maxReplicas === undefined ? [] : [`maxReplicas ${maxReplicas}`],
   ].flat();
   return [`schedule "${name ?? start}"`, `${holds.join(', ')} for ${duration} from ${start} in ${timeZone}`];
+}
+
+function cronEntry(cron: CronSpec): SettingsEntry {
+  const { name, schedule, timeZone, task, missed, concurrencyPolicy, suspend } = cron;
+  const more = `missed ${missed}, concurrencyPolicy ${concurrencyPolicy}${suspend ? ', suspended' : ''}`;
+  return [`cron "${name}"`, `${JSON.stringify(task)} at ${schedule} in ${timeZone}; ${more}`];
 }
 
 function redisEntries({

@@ -18,11 +18,11 @@ const MINUTE_MS = 60_000;
 
 /**
  * Throws `RangeError` in one line for an invalid expression, one that never matches, or an unknown time zone; `field`: its
- * path in the spec.
+ * path in the spec, in which the expression is `name`.
  */
-export function cronTimesOf(start: string, timeZone: string, field: string): CronTimes {
+export function cronTimesOf(start: string, timeZone: string, field: string, name = 'start'): CronTimes {
   const clocks = zoneOf(timeZone, `${field}.timeZone`);
-  const cron = parse(start, `${field}.start`);
+  const cron = parse(start, `${field}.${name}`);
   const momentsOf = start.trim().split(/\s+/)[1]?.startsWith('*')
     ? (local: number): number[] => clocks.momentsOf(local)
     : (local: number): number[] => [clocks.momentsOf(local)[0] ?? clocks.skippedAt(local)];

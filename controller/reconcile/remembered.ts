@@ -3,6 +3,7 @@
  * all of it.
  */
 import { initialActState, type ActState } from '../act/act.ts';
+import type { CronsState } from '../act/crons.ts';
 import { initialConnectState, type ConnectState } from '../connect/connect.ts';
 import { initialObserveState, type ObserveState } from '../observe/observer.ts';
 import { initialReportState, type ReportState } from '../report/report.ts';
@@ -12,6 +13,7 @@ export interface Remembered {
   readonly connect: ConnectState;
   readonly decide: DecideState;
   readonly act: ActState;
+  readonly crons: CronsState;
   readonly observe: ObserveState;
   readonly report: ReportState;
   /** When its removal was first attempted, ms of the elapsed clock. */
@@ -23,6 +25,7 @@ export function nothingRemembered(): Remembered {
     connect: initialConnectState(),
     decide: initialDecideState(),
     act: initialActState(),
+    crons: new Map(),
     observe: initialObserveState(),
     report: initialReportState(),
     leavingSince: undefined,

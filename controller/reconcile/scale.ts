@@ -10,6 +10,7 @@ import type { Pod } from '../../kube/wire.ts';
 import { Mode, type WorkerPool } from '../../kube/workerpool.ts';
 import { pauseAdded } from '../act/pause-added.ts';
 import { act, targetOf } from '../act/act.ts';
+import { runCrons, type CronsDone } from '../act/crons.ts';
 import type { DeploymentTarget } from '../act/deployment-target.ts';
 import { isActive, soonest, type Step } from '../act/step.ts';
 import { connectPool } from '../connect/connect.ts';
@@ -18,6 +19,7 @@ import { observeStep } from '../observe/observer.ts';
 import { unservedLists, type PartitionsSeen } from '../report/partition-conditions.ts';
 import { statusOf } from '../report/status.ts';
 import { noAddress, troubleOf, type Trouble } from '../report/terminal-error.ts';
+import type { QueueKeys } from '../../queue/keys.ts';
 import type { Sampled } from '../sample/sampled.ts';
 import { wakeOf, type QueueLink } from '../sample/sampler.ts';
 import type { ReconcileContext } from './context.ts';
@@ -54,12 +56,19 @@ export async function scale(
   if (link && sampled.kind === 'known' && (await pauseWithOthers(context, pool, state, link)))
     return undefined;
   followPartitions(context, pool, state, sampled);
-  const acted = await decideAndAct(context, { pool, state, link, sampled, trouble });
+  const crons = await runPoolCrons(context, { pool, state, link, sampled, trouble });
+  const acted = await decideAndAct(context, {
+    pool,
+    state,
+    link,
+    sampled,
+    trouble: trouble ?? crons.trouble,
+  });
   state.connect.blind = sampled.kind === 'unknown';
   followPods(context, acted);
   const { target, step } = acted;
   if (target && step) passOn(context, acted, target, step);
-  return report(context, acted);
+  return report(context, acted, crons);
 }
 
 /** Connects the pool and records the link to its queues. Rejects as `connectPool` does. */
@@ -100,6 +109,43 @@ async function pauseWithOthers(
   state.added = new Set();
   if (lists > 0) log.info({ pool: keyOf(pool), lists }, 'added partitions are paused, as the queue is');
   return lists > 0;
+}
+
+interface CronsRun extends Partial<CronsDone> {
+  /** They cannot be read; the pool is scaled all the same. */
+  readonly trouble?: Trouble;
+}
+
+/** Pushes what is due. Without a queue that can be read, it waits until there is one. Never rejects. */
+async function runPoolCrons(
+  { clock, log }: ReconcileContext,
+  { pool, state, link, sampled }: Progress,
+): Promise<CronsRun> {
+  const { crons = [], mode } = pool.spec;
+  const formerly = (pool.status?.crons ?? []).map(({ name }) => name);
+  if (crons.length + formerly.length + state.crons.size === 0) return {};
+  const keys = link && cronQueueOf(link);
+  if (!keys || link.source || sampled.kind === 'unknown' || mode === Mode.DryRun) return {};
+  const { waiting, inFlight, delayed } = sampled.sample;
+  const now = clock.now();
+  try {
+    const empty = waiting + inFlight + delayed === 0;
+    const redis = link.sampler.redisOf(keys);
+    const done = await runCrons({ crons, redis, keys, now, empty, formerly }, state.crons);
+    if (done.pushed.length > 0)
+      log.info({ pool: keyOf(pool), tasks: done.pushed }, 'tasks of crons were due and are in the queue');
+    return done;
+  } catch (error) {
+    const trouble = troubleOf(error);
+    if (trouble) return { trouble };
+    log.warn({ pool: keyOf(pool), err: error }, 'tasks of crons cannot be pushed now; retrying');
+    return { nextInMs: TROUBLE_RETRY_MS };
+  }
+}
+
+/** The list of a pool that tasks of crons go to: of several queues the most urgent one, of partitions the one that each number has. */
+function cronQueueOf({ queues, partitions }: QueueLink): QueueKeys | undefined {
+  return (partitions && queues.find(({ queue }) => queue.endsWith(':{0}'))) ?? queues[0];
 }
 
 /** What cannot be read changes nothing: its lists stay served, and workers keep their number. */
@@ -196,7 +242,7 @@ function passOn(
   );
 }
 
-async function report(context: ReconcileContext, acted: Acted): Promise<number | undefined> {
+async function report(context: ReconcileContext, acted: Acted, crons: CronsRun): Promise<number | undefined> {
   const { clock, reporter, claims } = context;
   const { pool, state, link, sampled, target, step, trouble } = acted;
   // what another library gave up is counted, and kept there
@@ -214,10 +260,12 @@ async function report(context: ReconcileContext, acted: Acted): Promise<number |
     sharing: claims.sharing(pool),
     partitions: partitionsSeen(context, state, sampled),
     applier: state.act.applier,
+    crons: crons.status,
     selector: target?.selector,
     applied: target?.applied,
     now: new Date(clock.now()),
   });
   const comeBackMs = await reporter.status(pool, status, state.report);
-  return trouble ? TROUBLE_RETRY_MS : soonest(comeBackMs, step?.requeueInMs);
+  const next = soonest(comeBackMs, step?.requeueInMs);
+  return trouble ? TROUBLE_RETRY_MS : soonest(next, crons.nextInMs);
 }

@@ -1,7 +1,7 @@
 /** A pool's `status`, from the results of one reconcile. Pure. */
 import { isDeepStrictEqual } from 'node:util';
 import { mergeConditions, type ObservedCondition } from '../../kube/conditions.ts';
-import { queuesOf, type WorkerPoolStatus } from '../../kube/workerpool.ts';
+import { queuesOf, type CronStatus, type WorkerPoolStatus } from '../../kube/workerpool.ts';
 import { isPartitioned, textOf } from '../connect/partitions.ts';
 import type { Cause, Decision } from '../decide/decision.ts';
 import { poolConditions, type ConditionsInput } from './conditions.ts';
@@ -11,6 +11,8 @@ export interface StatusInput extends ConditionsInput {
   readonly selector: string | undefined;
   /** Of the pool's own Deployment: fingerprints of what was applied, and of what the API server made of it. */
   readonly applied?: { readonly wanted: string; readonly made: string } | undefined;
+  /** `undefined` where they could not be looked at: what was known stays. */
+  readonly crons?: readonly CronStatus[] | undefined;
   readonly wake: string;
   readonly now: Date;
 }
@@ -28,6 +30,7 @@ export function statusOf(input: StatusInput): WorkerPoolStatus {
     wake,
     conditions: mergeConditions(before.conditions ?? [], observed, generation, now),
     ...partitionStatus(input),
+    ...cronStatus(input),
     ...(selector !== undefined && { selector }),
     ...(input.applied && { applied: `${input.applied.wanted}.${input.applied.made}` }),
   };
@@ -57,6 +60,11 @@ export function statusOf(input: StatusInput): WorkerPoolStatus {
   if (scaled || turned || !before.lastDecision || causeChanged(before, decision))
     Object.assign(status, { lastDecision: decision.reason, lastCause: decision.cause });
   return status;
+}
+
+function cronStatus({ pool: { spec, status }, crons }: StatusInput): object {
+  if (!spec.crons || spec.crons.length === 0) return status?.crons ? { crons: null } : {};
+  return crons ? { crons } : {};
 }
 
 /** What the next controller continues with; nothing for a queue that never had partitions. */

@@ -38,6 +38,24 @@ export const good: [what: string, spec: Json][] = [
     },
   ],
   [
+    'crons',
+    {
+      ...base,
+      crons: [
+        { name: 'nightly', schedule: '0 3 * * *', task: { kind: 'report', pages: [1, 2] } },
+        {
+          name: 'a',
+          schedule: '*/5 * * * 1-5',
+          timeZone: 'Europe/Berlin',
+          task: {},
+          missed: 'Skip',
+          concurrencyPolicy: 'Forbid',
+          suspend: true,
+        },
+      ],
+    },
+  ],
+  [
     'limits on steps',
     { ...base, scaling: { scaleUp: { maxStep: '100%' }, scaleDown: { maxStep: 2, window: '0s' } } },
   ],

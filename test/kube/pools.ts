@@ -190,6 +190,26 @@ export const bad: [what: string, change: Json, message: string][] = [
     },
     'give each schedule a name of its own',
   ],
+  ...(
+    [
+      ['a name', { name: undefined }, 'name: Required value'],
+      ['a plain name', { name: 'Every night' }, 'write a name of small letters, digits and dashes'],
+      ['all five fields', { schedule: '0 3 * *' }, 'write five fields of cron'],
+      ['a named time zone', { timeZone: '+01:00' }, 'write a time zone by its name'],
+      ['a task', { task: undefined }, 'task: Required value'],
+      ['an object for a task', { task: 'text' }, 'must be of type object'],
+      ['a known rule for what was missed', { missed: 'Some' }, 'supported values: "Skip", "Last", "All"'],
+    ] as const
+  ).map(([what, change, message]): [string, Json, string] => [
+    `a cron task without ${what}`,
+    { crons: [{ name: 'nightly', schedule: '0 3 * * *', task: {}, ...change }] },
+    message,
+  ]),
+  [
+    'two cron tasks of one name',
+    { crons: [1, 2].map(() => ({ name: 'a', schedule: '0 3 * * *', task: {} })) },
+    'Duplicate value',
+  ],
   ['a source of nothing', { source: {} }, 'set exactly one source'],
   ['two sources', { source: { list: { keys: ['a'] }, rq: { queues: ['a'] } } }, 'set exactly one source'],
   [

@@ -72,6 +72,17 @@ export const completeSpec: Complete<Omit<WorkerPoolSpec, 'template'>> & { templa
       maxReplicas: 20,
     },
   ],
+  crons: [
+    {
+      name: 'nightly',
+      schedule: '0 3 * * *',
+      timeZone: 'Europe/Berlin',
+      task: { kind: 'report' },
+      missed: 'All',
+      concurrencyPolicy: 'Forbid',
+      suspend: true,
+    },
+  ],
   scaling: {
     forecast: true,
     targetWait: '10s',
@@ -106,6 +117,15 @@ export const completeStatus: Complete<WorkerPoolStatus> = {
   startTime: { p50: '2s', p95: '2.6s' },
   arrivalRate: '12.5/s',
   schedules: ['office hours'],
+  crons: [
+    {
+      name: 'nightly',
+      lastTime: '2026-01-01T03:00:00Z',
+      lastTask: 'nightly:2026-01-01T03:00:00Z',
+      nextTime: '2026-01-02T03:00:00Z',
+      suspended: true,
+    },
+  ],
   lastScaleTime: '2026-01-01T00:00:00Z',
   lastDecision: '0→3: 12 waiting',
   lastCause: 'ScaleUp',

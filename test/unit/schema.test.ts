@@ -111,6 +111,7 @@ const beyond = new Set([
   'a schedule without min under max',
   'a schedule without time',
   'two schedules of one name',
+  'two cron tasks of one name',
   'initial above max',
   'initial above the default',
   'a durability that waits too long',

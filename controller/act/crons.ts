@@ -1,0 +1,184 @@
+/**
+ * Pushes the tasks of a pool's crons when they are due: each occurrence once, over restarts and changes of the leader, because the
+ * state in Redis moves in the step that pushes (queue/crons.ts). What is remembered here saves reading it.
+ */
+import type { Redis } from 'ioredis';
+import { ConcurrencyPolicy, type CronSpec, type CronStatus } from '../../kube/workerpool.ts';
+import { moveCron, readCron, type CronState, type StoredState } from '../../queue/crons.ts';
+import type { QueueKeys } from '../../queue/keys.ts';
+import { cronTimesOf, type CronTimes } from '../decide/cron.ts';
+import { occurrencesToPush } from '../decide/occurrences.ts';
+
+/** What is remembered between two calls, by the name of the cron task. */
+export type CronsState = Map<string, RememberedCron>;
+
+interface RememberedCron {
+  /** Of the schedule and its time zone. */
+  readonly of: string;
+  readonly times: CronTimes;
+  readonly stored: StoredState | undefined;
+}
+
+export interface CronsInput {
+  readonly crons: readonly CronSpec[];
+  readonly redis: Redis;
+  /** The list that tasks are pushed to; the state is beside it. */
+  readonly keys: QueueKeys;
+  /** Wall clock, ms. */
+  readonly now: number;
+  /** Names of cron tasks that the pool had before, as its status has them. */
+  readonly formerly: readonly string[];
+  /** Nothing waits, runs or is delayed in the pool's queues, so no task of before can still run. */
+  readonly empty: boolean;
+}
+
+export interface CronsDone {
+  readonly status: readonly CronStatus[];
+  /** Ids of the tasks that were pushed. */
+  readonly pushed: readonly string[];
+  /** When the next one is due, ms from now. */
+  readonly nextInMs: number | undefined;
+}
+
+/** A timer that is set for longer would fire at once; and clocks are set. */
+const LONGEST_MS = 3_600_000;
+/** After another one has moved it, ms. */
+const AGAIN_MS = 1_000;
+
+/** Throws `RangeError` for a cron task that cannot be read. Rejects if Redis fails: nothing was pushed then that is not recorded. */
+export async function runCrons(input: CronsInput, state: CronsState): Promise<CronsDone> {
+  const each = input.crons.map((cron, index) => ({ cron, times: timesOf(cron, index, state) }));
+  await forgetRemoved(input, state);
+  const status: CronStatus[] = [];
+  const pushed: string[] = [];
+  let next = Infinity;
+  for (const { cron, times } of each) {
+    const done = await runCron(cron, times, input, state);
+    status.push(done.status);
+    pushed.push(...done.pushed);
+    next = Math.min(next, done.next ?? Infinity);
+  }
+  return {
+    status,
+    pushed,
+    nextInMs: next === Infinity ? undefined : Math.min(Math.max(0, next - input.now), LONGEST_MS),
+  };
+}
+
+/** One that is added again under the name of an earlier one begins anew. */
+async function forgetRemoved({ crons, redis, keys, formerly }: CronsInput, state: CronsState): Promise<void> {
+  const removed = new Set([...formerly, ...state.keys()]);
+  for (const { name } of crons) removed.delete(name);
+  for (const name of removed) {
+    const { text } = await readCron(redis, keys, name);
+    if (text !== '') await moveCron(redis, keys, name, text, undefined, []);
+    state.delete(name);
+  }
+}
+
+const identityOf = ({ schedule, timeZone }: CronSpec): string => `${timeZone} ${schedule}`;
+
+function timesOf(cron: CronSpec, index: number, state: CronsState): CronTimes {
+  const known = state.get(cron.name);
+  const of = identityOf(cron);
+  if (known?.of === of) return known.times;
+  const times = cronTimesOf(cron.schedule, cron.timeZone, `crons[${index}]`, 'schedule');
+  state.set(cron.name, { of, times, stored: known?.stored });
+  return times;
+}
+
+interface OneDone {
+  readonly status: CronStatus;
+  readonly pushed: readonly string[];
+  readonly next?: number | undefined;
+}
+
+async function runCron(
+  cron: CronSpec,
+  times: CronTimes,
+  { redis, keys, now, empty }: CronsInput,
+  all: CronsState,
+): Promise<OneDone> {
+  const { name } = cron;
+  const remembered = all.get(name);
+  const before = remembered?.stored ?? (await readCron(redis, keys, name));
+  const keep = (stored: StoredState | undefined): StoredState | undefined => {
+    // whoever has replaced it knows better: it is read again
+    if (remembered) all.set(name, { ...remembered, stored });
+    return stored;
+  };
+  const move = async (
+    next: CronState | undefined,
+    tasks: readonly string[] = [],
+  ): Promise<CronState | undefined> =>
+    keep(await moveCron(redis, keys, name, before.text, next, tasks))?.state;
+
+  if (cron.suspend) {
+    if (before.text === '') keep(before);
+    else await move(undefined);
+    return { status: { name, suspended: true }, pushed: [] };
+  }
+  const { state } = before;
+  if (state?.of !== identityOf(cron)) {
+    // of what was due before it was here, nothing is missed
+    const begun = await move({ of: identityOf(cron), until: now });
+    return {
+      status: statusOf(name, begun, times, now),
+      pushed: [],
+      next: begun ? times.nextStart(now) : now,
+    };
+  }
+  keep(before);
+  if ((times.lastStart(now) ?? -Infinity) <= state.until)
+    return { status: statusOf(name, state, times, now), pushed: [], next: times.nextStart(now) };
+
+  const running = await isRunning(cron, state, { redis, keys, empty });
+  const tasks = occurrencesToPush(times, state.until, now, { ...cron, running }).map((at) =>
+    taskOf(cron, at),
+  );
+  const last = tasks.at(-1);
+  const after: CronState = last
+    ? { of: state.of, until: now, last: { at: last.at, id: last.id } }
+    : { ...state, until: now, over: !running };
+  const moved = await move(
+    after,
+    tasks.map(({ raw }) => raw),
+  );
+  return {
+    status: statusOf(name, moved ?? state, times, now),
+    pushed: moved ? tasks.map(({ id }) => id) : [],
+    next: moved ? times.nextStart(now) : now + AGAIN_MS,
+  };
+}
+
+async function isRunning(
+  { name, concurrencyPolicy }: CronSpec,
+  { last, over }: CronState,
+  { redis, keys, empty }: Pick<CronsInput, 'redis' | 'keys' | 'empty'>,
+): Promise<boolean> {
+  if (concurrencyPolicy === ConcurrencyPolicy.Allow || !last || over || empty) return false;
+  const { over: ended } = await readCron(redis, keys, name, last.id);
+  return !ended;
+}
+
+/** `2026-11-29T03:00:00Z` */
+const timeOf = (at: number): string => new Date(at).toISOString().replace(/\.\d+Z$/, 'Z');
+
+/** A task that has no id gets that of its cron task with the time, so that each has a result of its own. */
+function taskOf(
+  { name, task }: CronSpec,
+  at: number,
+): { readonly at: number; readonly id: string; readonly raw: string } {
+  const own = task['id'];
+  const id = typeof own === 'string' || Number.isFinite(own) ? String(own) : `${name}:${timeOf(at)}`;
+  return { at, id, raw: JSON.stringify(id === String(own) ? task : { ...task, id }) };
+}
+
+function statusOf(name: string, state: CronState | undefined, times: CronTimes, now: number): CronStatus {
+  const next = times.nextStart(now);
+  return {
+    name,
+    ...(state?.last && { lastTime: timeOf(state.last.at), lastTask: state.last.id }),
+    ...(next !== undefined && { nextTime: timeOf(next) }),
+  };
+}

@@ -1,0 +1,241 @@
+/** Tasks of crons in a real Redis: pushed once per occurrence, whoever tries, and never silently lost. */
+import { describe, expect, test } from 'vitest';
+import { runCrons, type CronsDone, type CronsState } from '../../controller/act/crons.ts';
+import { ConcurrencyPolicy, Missed, type CronSpec } from '../../kube/workerpool.ts';
+import { defineScripts } from '../../queue/scripts/scripts.ts';
+import { openBounded } from '../../queue/connection/untrusted.ts';
+import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
+import { startRedis, type RedisServer } from '../support/redis.ts';
+
+const base: CronSpec = {
+  name: 'report',
+  schedule: '*/10 * * * *',
+  timeZone: 'UTC',
+  task: { kind: 'report' },
+  missed: Missed.Last,
+  concurrencyPolicy: ConcurrencyPolicy.Allow,
+  suspend: false,
+};
+const at = (text: string): number => Date.parse(`2026-11-29T${text}Z`);
+
+interface Leader {
+  readonly run: (now: string, more?: Partial<CronSpec> & { readonly empty?: boolean }) => Promise<CronsDone>;
+  readonly remove: (formerly: readonly string[]) => Promise<CronsDone>;
+}
+
+/** A controller that leads, with a connection as it has and a memory of its own. */
+function leader(server: RedisServer, keys: QueueKeys, stack: AsyncDisposableStack): Leader {
+  const redis = defineScripts(openBounded(server.address));
+  stack.defer(() => redis.disconnect());
+  const state: CronsState = new Map();
+  return {
+    run: (now, { empty = false, ...more } = {}) =>
+      runCrons({ crons: [{ ...base, ...more }], redis, keys, now: at(now), empty, formerly: [] }, state),
+    remove: (formerly) =>
+      runCrons({ crons: [], redis, keys, now: at('12:00:00'), empty: false, formerly }, state),
+  };
+}
+
+async function scene() {
+  const stack = new AsyncDisposableStack();
+  const server = stack.use(await startRedis());
+  const keys = queueKeys('q', 'r');
+  const redis = server.client();
+  return {
+    server,
+    keys,
+    redis,
+    lead: () => leader(server, keys, stack),
+    /** Tasks in the queue, the oldest first. */
+    queued: async () => (await redis.lrange(keys.queue, 0, -1)).toReversed(),
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  };
+}
+
+const task = (time: string): string => `{"kind":"report","id":"report:2026-11-29T${time}:00Z"}`;
+
+test('each occurrence is pushed once, with an id of its own; the status says what was and what comes', async () => {
+  await using one = await scene();
+  const { run } = one.lead();
+  expect(await run('10:03:00')).toEqual({
+    status: [{ name: 'report', nextTime: '2026-11-29T10:10:00Z' }],
+    pushed: [],
+    nextInMs: 420_000,
+  });
+  expect(await run('10:10:00')).toEqual({
+    status: [
+      {
+        name: 'report',
+        lastTime: '2026-11-29T10:10:00Z',
+        lastTask: 'report:2026-11-29T10:10:00Z',
+        nextTime: '2026-11-29T10:20:00Z',
+      },
+    ],
+    pushed: ['report:2026-11-29T10:10:00Z'],
+    nextInMs: 600_000,
+  });
+  for (const now of ['10:10:00', '10:19:59', '10:20:01', '10:25:00']) await run(now);
+  expect(await one.queued()).toEqual([task('10:10'), task('10:20')]);
+});
+
+test('another controller goes on where the last one stopped, and one that comes back late pushes nothing twice', async () => {
+  await using one = await scene();
+  const [first, second] = [one.lead(), one.lead()];
+  await first.run('10:00:00');
+  await first.run('10:10:00');
+  await second.run('10:10:30');
+  await second.run('10:20:00');
+  // it still believes that 10:20 is due
+  expect(await first.run('10:20:30')).toMatchObject({ pushed: [], nextInMs: 1_000 });
+  expect(await first.run('10:20:30')).toMatchObject({
+    pushed: [],
+    status: [{ lastTask: 'report:2026-11-29T10:20:00Z' }],
+  });
+  expect(await one.queued()).toEqual([task('10:10'), task('10:20')]);
+});
+
+test('ten that lead at the same moment push it once', async () => {
+  await using one = await scene();
+  const leaders = Array.from({ length: 10 }, one.lead);
+  for (const { run } of leaders) await run('10:05:00');
+  const done = await Promise.all(leaders.map(({ run }) => run('10:10:00')));
+  expect(done.flatMap(({ pushed }) => pushed)).toEqual(['report:2026-11-29T10:10:00Z']);
+  expect(await one.queued()).toEqual([task('10:10')]);
+});
+
+test.each([
+  [Missed.Skip, []],
+  [Missed.Last, ['10:30']],
+  [Missed.All, ['10:10', '10:20', '10:30']],
+] as const)('after half an hour without a controller: missed %s', async (missed, times) => {
+  await using one = await scene();
+  await one.lead().run('10:05:00', { missed });
+  await one.lead().run('10:35:00', { missed });
+  expect(await one.queued()).toEqual(times.map(task));
+});
+
+describe('Forbid', () => {
+  const forbid = { concurrencyPolicy: ConcurrencyPolicy.Forbid };
+
+  test.each([
+    [
+      'has a result',
+      async ({ redis, keys }: Awaited<ReturnType<typeof scene>>) =>
+        redis.hset(keys.result, 'report:2026-11-29T10:10:00Z', 'x'),
+    ],
+    [
+      'has failed for good',
+      async ({ redis, keys }: Awaited<ReturnType<typeof scene>>) =>
+        redis.hset(keys.errors, 'report:2026-11-29T10:10:00Z', 'x'),
+    ],
+  ])('leaves out an occurrence until the last task %s', async (_, end) => {
+    await using one = await scene();
+    const { run } = one.lead();
+    await run('10:05:00', forbid);
+    await run('10:10:00', forbid);
+    expect(await run('10:20:00', forbid)).toMatchObject({ pushed: [], nextInMs: 600_000 });
+    await end(one);
+    expect(await run('10:25:00', forbid)).toMatchObject({ pushed: [] });
+    await run('10:30:00', forbid);
+    expect(await one.queued()).toEqual([task('10:10'), task('10:30')]);
+  });
+
+  test('a task of which nothing is known does not block for ever: a queue without tasks runs none', async () => {
+    await using one = await scene();
+    const { run } = one.lead();
+    await run('10:05:00', forbid);
+    await run('10:10:00', forbid);
+    await one.redis.del(one.keys.queue);
+    await run('10:20:00', { ...forbid, empty: true });
+    expect(await one.queued()).toEqual([task('10:20')]);
+  });
+});
+
+test('another schedule, and one that was suspended, begin anew: what was due before is not made up for', async () => {
+  await using one = await scene();
+  const { run } = one.lead();
+  await run('10:05:00');
+  await run('10:35:00', { schedule: '0 * * * *' });
+  expect(await run('10:36:00', { schedule: '0 * * * *' })).toMatchObject({ pushed: [], nextInMs: 1_440_000 });
+  expect(await run('11:05:00', { schedule: '0 * * * *', suspend: true })).toEqual({
+    status: [{ name: 'report', suspended: true }],
+    pushed: [],
+    nextInMs: undefined,
+  });
+  await run('12:30:00', { schedule: '0 * * * *' });
+  await run('12:31:00', { schedule: '0 * * * *' });
+  expect(await one.queued()).toEqual([]);
+  await run('13:00:00', { schedule: '0 * * * *' });
+  expect(await one.queued()).toEqual([task('13:00')]);
+});
+
+test.each([
+  ['this controller', true],
+  ['another one', false],
+])('one that was removed, as %s sees, begins anew when it is added again', async (_, same) => {
+  await using one = await scene();
+  const first = one.lead();
+  await first.run('10:05:00');
+  await (same ? first.remove([]) : one.lead().remove(['report']));
+  expect(await one.redis.exists(one.keys.crons)).toBe(0);
+  const { run } = one.lead();
+  await run('12:35:00');
+  await run('12:36:00');
+  expect(await one.queued()).toEqual([]);
+});
+
+test('an id of the task is its own', async () => {
+  await using one = await scene();
+  const { run } = one.lead();
+  await run('10:05:00', { task: { id: 7 } });
+  expect(await run('10:10:00', { task: { id: 7 } })).toMatchObject({ pushed: ['7'] });
+  expect(await one.queued()).toEqual(['{"id":7}']);
+});
+
+describe('a Redis that somebody else writes', () => {
+  test.each(['', 'x', '{}', '{"of":1,"until":"now"}', '[]', 'x'.repeat(1 << 20)])(
+    'a state that is none begins anew: %.20s',
+    async (text) => {
+      await using one = await scene();
+      await one.redis.hset(one.keys.crons, 'report', text);
+      const { run } = one.lead();
+      await run('10:05:00');
+      await run('10:10:00');
+      expect(await one.queued()).toEqual([task('10:10')]);
+    },
+  );
+
+  test('a queue of another type: an error, and the occurrence is pushed when it is mended', async () => {
+    await using one = await scene();
+    const { run } = one.lead();
+    await run('10:05:00');
+    await one.redis.set(one.keys.queue, 'text');
+    await expect(run('10:10:00')).rejects.toThrow('WRONGTYPE');
+    await one.redis.del(one.keys.queue);
+    expect(await run('10:10:20')).toMatchObject({ pushed: ['report:2026-11-29T10:10:00Z'] });
+    expect(await one.queued()).toEqual([task('10:10')]);
+  });
+
+  test('a server that went back pushes again what it has forgotten, and no more', async () => {
+    await using one = await scene();
+    const { run } = one.lead();
+    await run('10:05:00');
+    const before = await one.redis.hget(one.keys.crons, 'report');
+    await run('10:10:00');
+    await one.redis.hset(one.keys.crons, 'report', before ?? '');
+    await one.redis.del(one.keys.queue);
+    await run('10:11:00');
+    await run('10:20:00');
+    await run('10:20:00');
+    expect(await one.queued()).toEqual([task('10:20')]);
+  });
+});
+
+test.each([
+  [{ schedule: '61 * * * *' }, 'crons[0].schedule is "61 * * * *"'],
+  [{ schedule: '0 0 30 2 *' }, 'crons[0].schedule is "0 0 30 2 *", a date that never occurs'],
+  [{ timeZone: 'Mars/Base' }, 'crons[0].timeZone is "Mars/Base", which is no time zone'],
+])('what cannot be: %j', async (change, message) => {
+  await using one = await scene();
+  await expect(one.lead().run('10:00:00', change)).rejects.toThrow(message);
+});
