@@ -210,6 +210,11 @@ export const bad: [what: string, change: Json, message: string][] = [
     { crons: [1, 2].map(() => ({ name: 'a', schedule: '0 3 * * *', task: {} })) },
     'Duplicate value',
   ],
+  [
+    'crons of a source',
+    { source: { rq: { queues: ['a'] } }, crons: [{ name: 'a', schedule: '0 3 * * *', task: {} }] },
+    'remove crons and use the scheduler of that library',
+  ],
   ['a source of nothing', { source: {} }, 'set exactly one source'],
   ['two sources', { source: { list: { keys: ['a'] }, rq: { queues: ['a'] } } }, 'set exactly one source'],
   [

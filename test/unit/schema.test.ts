@@ -112,6 +112,7 @@ const beyond = new Set([
   'a schedule without time',
   'two schedules of one name',
   'two cron tasks of one name',
+  'crons of a source',
   'initial above max',
   'initial above the default',
   'a durability that waits too long',
