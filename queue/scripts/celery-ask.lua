@@ -2,16 +2,25 @@
 -- Their answers come later, into a list of ours that they are told the name of.
 --
 -- KEYS  1 the list of answers, newest first, and behind them `asked:TIME:WORKERS` for the last time of asking
--- ARGV  1 the channel of the remote control  2 the least time since the last questions, ms; less than 0: ask nothing
---       3 the most bytes of an answer's body; 0: no answers  4 after how many seconds without questions the list expires
---       5 … the questions, in which `@now@` stands for the time of Redis in ms
+-- ARGV  1 the channel of the remote control  2 the one where workers listen that do not listen there
+--       3 the least time since the last questions, ms; less than 0: ask nothing
+--       4 the most bytes of an answer's body; 0: no answers  5 after how many seconds without questions the list expires
+--       6 … the questions, in which `@now@` stands for the time of Redis in ms
 -- Returns  {Redis time in ms, when the last questions were asked or 0, how many workers they have reached,
 --          {for each answer: its ticket, its body as far as it is returned, the bytes of the whole body}}
 -- After  each worker that listens answers into the list. Nothing is written where none does
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local least, longest, ttl = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local questions = #ARGV - 4
+local least, longest, ttl = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local questions = #ARGV - 5
+
+local function publish(message)
+  local reached = redis.call('PUBLISH', ARGV[1], message)
+  if reached > 0 then return reached end
+  -- a user may have the right to the first alone
+  local elsewhere = redis.pcall('PUBLISH', ARGV[2], message)
+  return type(elsewhere) == 'number' and elsewhere or 0
+end
 
 local last = redis.call('LINDEX', KEYS[1], -1)
 local asked, workers = string.match(last or '', '^asked:(%d+):(%d+)$')
@@ -19,9 +28,9 @@ asked, workers = tonumber(asked or 0), tonumber(workers or 0)
 
 -- who asks in the same millisecond gets the same answers: by their tickets, each worker has one to each question
 if least >= 0 and now - asked >= math.max(least, 1) then
-  for i = 5, #ARGV do
+  for i = 6, #ARGV do
     local message = string.gsub(ARGV[i], '@now@', string.format('%.0f', now))
-    workers = redis.call('PUBLISH', ARGV[1], message)
+    workers = publish(message)
     if workers == 0 then break end
   end
   asked = now

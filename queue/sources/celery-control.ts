@@ -12,7 +12,7 @@ import { asCount, asList } from '../scripts/decode-reply.ts';
 import {
   answersIn,
   askWorkers,
-  channelOf,
+  channelsOf,
   envelope,
   isItem,
   LONGEST,
@@ -87,10 +87,9 @@ export function celeryControl(keyPrefix: string, list: string): CeleryControl {
     ask: async (redis, leastMs) => decode(await call(redis, leastMs === 'no' ? -1 : leastMs, LONGEST)),
     askAnew: async (redis) => void (await call(redis, 0, 0)),
     order: async (redis, order, workers, queue) => {
-      await redis.publish(
-        channelOf(redis, keyPrefix),
-        envelope(order, { queue }, { destination: [...workers] }),
-      );
+      const [channel, other] = channelsOf(redis, keyPrefix);
+      const message = envelope(order, { queue }, { destination: [...workers] });
+      if ((await redis.publish(channel, message)) === 0) await redis.publish(other, message);
     },
   };
 }

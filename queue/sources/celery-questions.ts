@@ -2,6 +2,7 @@
  * Questions to Celery's workers by its remote control, and the answers that they have pushed to a list of ours: JSON, or pickled where the
  * worker's tasks are.
  */
+import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { sleep } from '../../runtime/timers.ts';
 import { replyCode } from '../connection/reply-code.ts';
@@ -28,18 +29,25 @@ export function isItem(value: unknown): value is Item {
 
 /** `answers`: the list that they are pushed to. */
 export function question(method: Inquiry, args: object, answers: string): string {
-  return envelope(method, args, {
+  const more = {
     ticket: `${method}:@now@`,
     // no exchange: straight into the list
     reply_to: { exchange: '', routing_key: answers },
-  });
+  };
+  return envelope(method, args, more, `${method}:${answers}:@now@`);
 }
 
-export function channelOf({ options }: Redis, keyPrefix: string): string {
-  return `${keyPrefix}/${options.db ?? 0}.celery.pidbox`;
+/**
+ * The channels of the remote control: the second one is that of workers behind sentinels up to kombu 5.3, which put no number there, and
+ * is used where nobody listens to the first one.
+ */
+export function channelsOf({ options }: Redis, keyPrefix: string): readonly [string, string] {
+  const channel = (db: string): string => `${keyPrefix}/${db}.celery.pidbox`;
+  return [channel(String(options.db ?? 0)), channel('{db}')];
 }
 
-export function envelope(method: string, args: object, more: object): string {
+/** `tag`: a worker with `sentinel_fanout_compat` takes a message with the tag of an earlier one for the same. */
+export function envelope(method: string, args: object, more: object, tag: string = randomUUID()): string {
   const body = { method, arguments: args, destination: null, pattern: null, matcher: null, ...more };
   return JSON.stringify({
     body: JSON.stringify(body),
@@ -49,7 +57,7 @@ export function envelope(method: string, args: object, more: object): string {
     properties: {
       delivery_mode: 1,
       delivery_info: { exchange: 'celery.pidbox', routing_key: '' },
-      delivery_tag: 'millrace',
+      delivery_tag: `millrace:${tag}`,
       priority: 0,
     },
   });
@@ -72,9 +80,9 @@ export interface Asking {
 export async function askWorkers(redis: Redis, asking: Asking): Promise<unknown> {
   const { keyPrefix, list, questions, leastMs, longest, ttlS } = asking;
   const key = `${keyPrefix}${list}`;
-  const channel = channelOf(redis, keyPrefix);
+  const channels = channelsOf(redis, keyPrefix);
   try {
-    return await script(redis, 'celery-ask')(key, channel, leastMs, longest, ttlS, ...questions);
+    return await script(redis, 'celery-ask')(key, ...channels, leastMs, longest, ttlS, ...questions);
   } catch (error) {
     if (replyCode(error) !== 'WRONGTYPE') throw error;
     throw new WrongKeyType(key, 'a list', 'the workers of Celery answer into it');

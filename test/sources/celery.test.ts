@@ -16,6 +16,7 @@ import { boundedClient } from '../support/bounded.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { sample } from '../support/sampling.ts';
+import { startSentinels } from '../support/sentinel.ts';
 import { openCelery } from './celery.ts';
 
 const sourceFor = (queues: string[], keyPrefix = ''): Source =>
@@ -305,6 +306,44 @@ test('a worker that does not answer is no idle one', async () => {
       ['celery@pod-2', 0],
     ]),
   );
+});
+
+test('workers behind sentinels that take no message twice answer each question', async () => {
+  await using server = await startRedis();
+  await using replica = await startRedis();
+  await replica.client().replicaof(server.host, server.port);
+  await using sentinels = await startSentinels(server, 'main');
+  const transport = { sentinel_fanout_compat: true };
+  await using celery = await openCelery(server, { sentinels: sentinels.nodes, transport });
+  const source = sourceFor(['mail']);
+  await celery.work('pod-1');
+  for (const tasks of [0, 1]) {
+    await celery.push(tasks);
+    await sees(server, source, { waiting: 0, inFlight: tasks });
+    await eventually(async () =>
+      expect(await workersOf(server, source)).toMatchObject({
+        workers: [{ id: 'celery@pod-1', tasks }],
+        concerns: [],
+      }),
+    );
+  }
+  await celery.release(1);
+});
+
+test('workers that listen where kombu up to 5.3 did behind sentinels are asked, and drained', async () => {
+  await using server = await startRedis();
+  // of a newer version: kombu fills in the database, and here a name in its place
+  await using celery = await openCelery(server, { transport: { fanout_prefix: '/{{db}}.' } });
+  const source = sourceFor(['mail']);
+  await celery.work('pod-1');
+  await celery.push(1);
+  await sees(server, source, { waiting: 0, inFlight: 1 });
+  await celery.release(1);
+  await using controller = await boundedClient(server);
+  const drains = drainsOn(controller.redis, source);
+  await drains.read(['pod-1'], members.slice(0, 1));
+  const leave = new Map([['pod-1', 'leave' as const]]);
+  await eventually(async () => expect(gone(await drains.set(leave))).toEqual(['pod-1']));
 });
 
 test('workers of one name are no silent ones: none goes, and the name is reported', async () => {

@@ -24,6 +24,10 @@ export interface CeleryOptions {
   readonly steps?: readonly number[];
   /** The transport option `visibility_timeout`, s. */
   readonly visibilityS?: number;
+  /** More transport options. */
+  readonly transport?: Readonly<Record<string, unknown>>;
+  /** Its sentinels, `host:port`, which call it `main`. */
+  readonly sentinels?: readonly string[];
   /** Of tasks, and so of the answers of workers. */
   readonly serializer?: 'pickle';
   /** Queues are bound to exchanges of other names, by keys of their own. */
@@ -72,6 +76,8 @@ export async function openCelery(
     db = 0,
     ownKeys = false,
     ownQueues = false,
+    transport = {},
+    sentinels = [],
   }: CeleryOptions = {},
 ): Promise<Celery> {
   const python = await preparePython(await readFile(join(folder, 'celery.txt'), 'utf8'));
@@ -88,7 +94,10 @@ export async function openCelery(
       sep: separator,
       priority_steps: steps,
       visibility_timeout: visibilityS,
+      master_name: sentinels.length > 0 ? 'main' : undefined,
+      ...transport,
     }),
+    BROKER: sentinels.map((node) => `sentinel://${node}/${db}`).join(';'),
     SERIALIZER: serializer ?? 'json',
     // a test may be root, as whom a worker does not read pickle by itself
     ...(serializer && { C_FORCE_ROOT: '1' }),

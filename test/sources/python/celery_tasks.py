@@ -11,7 +11,9 @@ from redis import Redis
 
 PORT = int(os.environ["REDIS_PORT"])
 
-app = Celery("celery_tasks", broker=f"redis://localhost:{PORT}/{os.environ.get('BROKER_DB', '0')}")
+BROKER = os.environ.get("BROKER") or f"redis://localhost:{PORT}/{os.environ.get('BROKER_DB', '0')}"
+
+app = Celery("celery_tasks", broker=BROKER)
 app.conf.update(
     task_default_queue="mail",
     worker_prefetch_multiplier=1,
