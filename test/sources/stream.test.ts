@@ -214,6 +214,26 @@ describe('who holds entries', () => {
     });
   });
 
+  test('entries that another consumer claims are its own, and those of one that is deleted are nobody’s', async () => {
+    await using server = await startRedis();
+    const redis = server.client();
+    await tenEntries(redis);
+    await redis.xautoclaim(KEY, GROUP, 'b', 0, '2-0');
+    const tasksOf = (a: number, b: number): unknown => ({
+      workers: [
+        { id: 'a', tasks: a },
+        { id: 'b', tasks: b },
+      ],
+      unnamed: 0,
+    });
+    expect(await workersOf(redis)).toEqual(tasksOf(1, 2));
+    await redis.xgroup('DELCONSUMER', KEY, GROUP, 'a');
+    // its entry was given to it, and to nobody else: it is lost
+    expect(await counted(redis)).toMatchObject({ waiting: 7, inFlight: 2, completed: 1 });
+    await redis.xgroup('DESTROY', KEY, GROUP);
+    await expect(readSource(redis, source, 0)).rejects.toThrow('has no consumer group "workers"');
+  });
+
   test('of more consumers than are read, nobody, and everybody is held', async () => {
     await using server = await startRedis();
     const redis = server.client();
