@@ -11,6 +11,7 @@ import { version } from '../runtime/version.ts';
 import type { Bench, BenchOptions } from './report.ts';
 
 const benches: Record<string, () => Promise<Bench>> = {
+  batches: async () => (await import('./batches.ts')).batches,
   cluster: async () => (await import('./cluster.ts')).cluster,
   burst: async () => (await import('./burst.ts')).burst,
   delayed: async () => (await import('./delayed.ts')).delayed,

@@ -90,7 +90,9 @@ export function encodePart(batch: string, task: unknown, fallbackId: string): En
     ? // as it is: numbers of any length survive
       `${text.toString().trimEnd().slice(0, -1)}${Object.keys(value).length > 0 ? ',' : ''}${inner(hasId(value) ? mark : { id: fallbackId, ...mark })}}`
     : JSON.stringify({ ...(hasId(value) ? value : { ...value, id: fallbackId }), ...mark });
-  const id = parseTask(Buffer.from(raw)).id;
+  const own = hasId(value) ? value['id'] : fallbackId;
+  // a number is spelled as in the task
+  const id = typeof own === 'string' ? own : parseTask(Buffer.from(raw)).id;
   checkPartId(batch, id);
   return { id, raw };
 }

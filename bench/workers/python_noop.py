@@ -1,6 +1,7 @@
 """The same function for all that are compared in `handlers` (bench/handlers.ts), with what enqueues it and what runs it.
 
-Usage: python_noop.py push|work LIBRARY N: pushes N tasks to a queue that nobody works on, or works with N processes.
+Usage: python_noop.py push|work|chord LIBRARY N: pushes N tasks to a queue that nobody works on, or works with N processes, or joins a
+chord of N tasks (Celery only; `batches`).
 """
 
 import asyncio
@@ -17,6 +18,11 @@ LIBRARY = sys.argv[2] if len(sys.argv) > 2 else ""
 def noop(task):
     """For Millrace, RQ and Celery."""
     return task["n"]
+
+
+def join(results):
+    """What follows a chord of Celery's."""
+    return len(results)
 
 
 def report_ready(processes=1):
@@ -85,6 +91,7 @@ def celery_app():
     app = Celery("python_noop", broker=URL, backend=f"{URL}/1")
     app.conf.update(task_default_queue="noop", result_extended=False)
     app.task(name="noop")(noop)
+    app.task(name="join")(join)
     signals.worker_ready.connect(lambda **_: report_ready(), weak=False)
     return app
 
@@ -94,6 +101,24 @@ def celery_push(count):
     with app.connection_for_write() as connection:
         for i in range(count):
             app.send_task("noop", [task_of(i)], queue="aside", connection=connection)
+
+
+def celery_chord(count):
+    """Fans out, and waits for what follows. Prints the seconds that took."""
+    import time
+
+    from celery import chord, group
+
+    app = celery_app()
+    noop_task, join_task = app.tasks["noop"], app.tasks["join"]
+    began = time.monotonic()
+    header = group([noop_task.s(task_of(i)) for i in range(count)])
+    joined = chord(header)(join_task.s())
+    found = joined.get(timeout=600)
+    took = time.monotonic() - began
+    if found != count:
+        raise SystemExit(f"the chord joined {found} of {count} results")
+    print(took)
 
 
 def celery_work(processes):
@@ -123,4 +148,5 @@ if __name__ == "__main__":
     # under its own name, which the tasks carry to the workers
     import python_noop
 
-    {"push": python_noop.push, "work": python_noop.work}[sys.argv[1]](int(sys.argv[3]))
+    modes = {"push": python_noop.push, "work": python_noop.work, "chord": python_noop.celery_chord}
+    modes[sys.argv[1]](int(sys.argv[3]))

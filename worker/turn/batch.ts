@@ -141,18 +141,33 @@ interface PartGroups {
   all(): PartGroup[];
 }
 
+type Group = { [K in Exclude<keyof PartGroup, 'mark'>]: number[] } & { mark: PartMark };
+
+function isSame(one: PartMark, other: PartMark): boolean {
+  return (
+    one.id === other.id &&
+    one.size === other.size &&
+    one.then?.raw === other.then?.raw &&
+    one.onFailure === other.onFailure
+  );
+}
+
 /** Groups parts by what they say of their batch. */
 function createPartGroups(): PartGroups {
-  const groups = new Map<
-    string,
-    { [K in Exclude<keyof PartGroup, 'mark'>]: number[] } & { mark: PartMark }
-  >();
+  const groups = new Map<string, Group>();
+  let last: Group | undefined;
+  const groupOf = (mark: PartMark): Group => {
+    const name = JSON.stringify([mark.id, mark.size, mark.then?.raw, mark.onFailure]);
+    const group = groups.get(name) ?? { mark, results: [], dead: [], cancelled: [], spawned: [] };
+    groups.set(name, group);
+    return group;
+  };
   return {
     add: (mark, kind, lists, spawned) => {
       if (kind === 'retry' || kind === 'release') return;
-      const name = JSON.stringify([mark.id, mark.size, mark.then?.raw, mark.onFailure]);
-      const group = groups.get(name) ?? { mark, results: [], dead: [], cancelled: [], spawned: [] };
-      groups.set(name, group);
+      // most parts of a turn are of one batch
+      const group = last && isSame(last.mark, mark) ? last : groupOf(mark);
+      last = group;
       const ended = kind === 'result' ? 'results' : kind;
       group[ended].push(lists[ended].length - 1);
       if (spawned !== false) group.spawned.push(spawned);
