@@ -9,6 +9,7 @@ import { LONGEST_WINDOW_MS } from '../../worker/epoch/epoch-lane.ts';
 import { FIRST_TURN_TIMEOUT_MS } from '../../worker/epoch/queue-loop.ts';
 import { eventually, sooner } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
+import { startTcpProxy } from '../support/tcpproxy.ts';
 import { freshKeys, freshQueues } from '../support/turns.ts';
 import { resultsOf, spawnProgram, startWorker, TASKS } from '../support/workers.ts';
 
@@ -173,6 +174,31 @@ test('one lost lease of two: only the tasks of that queue are dropped', async ()
   await eventually(() => expect(aborted).toEqual(['a']));
   gate.resolve();
   await eventually(async () => expect(await redis.hget(first.result, 'b')).toBe('ok'));
+});
+
+test('the lost lease of an urgent queue: its tasks run again before any of a lower one', async () => {
+  await using slow = await startTcpProxy(server.port, { roundTripMs: 60 });
+  const queues = freshQueues(2);
+  const [first, second] = queues as [QueueKeys, QueueKeys];
+  const begun: string[] = [];
+  let isFirst = true;
+  const handler = async (task: unknown, { signal }: { signal: AbortSignal }): Promise<string> => {
+    begun.push(String(task));
+    if (!isFirst) return 'ok';
+    isFirst = false;
+    return await new Promise((_, reject) => {
+      signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+    });
+  };
+  const address = { url: `redis://127.0.0.1:${slow.port}` };
+  await using worker = startWorker({ address }, first, { queue: names(queues), handler });
+  await worker.ready();
+  await redis.lpush(first.queue, 'u1', 'u2');
+  await eventually(() => expect(begun).toEqual(['u1']));
+  await redis.lpush(second.queue, 'b1', 'b2');
+  await redis.hset(first.worker(worker.id), 'epoch', 0);
+  await resultsOf(redis, first.result, 4);
+  expect(begun).toEqual(['u1', 'u1', 'u2', 'b1', 'b2']);
 });
 
 test('a paused queue: what runs is finished, nothing is begun, until it is resumed', async () => {

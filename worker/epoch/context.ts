@@ -72,6 +72,8 @@ export interface EpochOptions {
   readonly hurry: AbortSignal;
   /** Called after each turn that was answered. */
   readonly onTurn: () => void;
+  /** Called when it was fenced, before its slots are free for others. */
+  readonly onFenced: () => void;
 }
 
 export interface EpochContext extends Disposable {

@@ -35,6 +35,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
   hurry.addEventListener('abort', wakeLoop);
   try {
     const end = await loop(context, turns);
+    if (end === 'fenced') options.onFenced();
     tasks.drop(new Error('the lease of this worker was lost'));
     const certain = await idle.end();
     if (end === 'left') await sayGoodbye({ redis, keys, worker, epoch, resender, log }, certain);

@@ -57,7 +57,7 @@ export async function runQueue(
   const metrics = worker.metrics.of(queue);
   const blocker = connect(BLOCKER_OPTIONS);
   const about = { redis, keys, worker, mark, attempts: options.registering };
-  const leavePlace = holdPlace(slots, keys, rank, FIRST_TURN_TIMEOUT_MS);
+  let leavePlace = holdPlace(slots, keys, rank, FIRST_TURN_TIMEOUT_MS);
   const onDelay = (): void => {
     leavePlace();
     options.onDelay();
@@ -66,7 +66,9 @@ export async function runQueue(
   using keeper = keepers?.of({ redis, rank, keys, clientName: () => registration.clientName });
   const run = runDeps(options, log);
   const own = { redis, ...spare, blocker, keys, worker: id, slots, rank, leaseMs, restAfterMs, keeper };
-  const epochOptions = { ...own, run, durability, log, metrics, health, stopping, hurry, onTurn };
+  // what it held is in its queue again, and goes first there
+  const onFenced = (): void => void (leavePlace = holdPlace(slots, keys, rank, FIRST_TURN_TIMEOUT_MS));
+  const epochOptions = { ...own, run, durability, log, metrics, health, stopping, hurry, onTurn, onFenced };
   let last: number | undefined;
   try {
     while (!stopping.aborted) {
