@@ -79,12 +79,12 @@ export function keysThere({ address, queues: [first, ...rest] }: Place): Place['
  */
 export async function withRedis<T>(
   flags: AccessFlags,
-  use: (redis: Redis, place: Place, redisOf: RedisOf) => Promise<T>,
+  use: (redis: Redis, place: Place, redisOf: RedisOf, servers: Servers) => Promise<T>,
 ): Promise<T> {
   return await withPlace(flags, async (place) => {
     await using servers = openServers(place);
     const { redis, redisOf } = servers;
-    return await use(redis, { ...place, queues: keysThere(place) }, redisOf);
+    return await use(redis, { ...place, queues: keysThere(place) }, redisOf, servers);
   });
 }
 
@@ -92,6 +92,8 @@ export async function withRedis<T>(
 export interface Servers extends AsyncDisposable {
   readonly redis: Redis;
   readonly redisOf: RedisOf;
+  /** A connection to each primary that there is now, to be used until the next call. */
+  readonly primaries: () => Promise<readonly Redis[]>;
 }
 
 /** One connection, or in a cluster one to each primary that has queues. */
@@ -100,6 +102,7 @@ export function openServers(place: Place, options: Parameters<typeof openRedis>[
   const { address } = place;
   const links = address.cluster && openClusterLinks({ address, waits: true, passingMs: PASSING_MS });
   const clients = new Map<string, Redis>();
+  let primaries: readonly Redis[] = [];
   const redisOf = ({ queue }: QueueKeys): Redis => {
     if (!links) return redis;
     const client = clients.get(queue) ?? defineScripts(links.client(queue));
@@ -109,6 +112,15 @@ export function openServers(place: Place, options: Parameters<typeof openRedis>[
   return {
     redis,
     redisOf,
+    primaries: async () => {
+      if (!links) return [redis];
+      // from then on they are known
+      await redisOf(place.queues[0]).type(place.queues[0].queue);
+      const before = primaries;
+      primaries = links.primaries();
+      for (const client of before) client.disconnect();
+      return primaries;
+    },
     [Symbol.asyncDispose]: async () => {
       await links?.[Symbol.asyncDispose]();
       await closeRedis(redis);

@@ -139,6 +139,8 @@ function rowOf(pool: WorkerPool, namespaces: boolean): TopRow {
 export interface RedisSourceOptions {
   readonly redis: Redis;
   readonly redisOf: RedisOf;
+  /** The servers on which queues are looked for. */
+  readonly primaries: () => Promise<readonly Redis[]>;
   readonly title: string;
   /** The queues to show; by default all that Millrace uses there, listed anew each time. */
   readonly names: readonly string[];
@@ -151,7 +153,7 @@ export interface RedisSourceOptions {
 }
 
 export function redisSource(options: RedisSourceOptions): TopSource {
-  const { redis, redisOf, title, names, asked, result, address } = options;
+  const { redis, redisOf, primaries, title, names, asked, result, address } = options;
   const before = new Map<string, QueueSample>();
   const keysOf = (name: string): QueueKeys =>
     locationOf(address, queueKeys(name, result === name ? `${result}:result` : result)).keys;
@@ -161,7 +163,7 @@ export function redisSource(options: RedisSourceOptions): TopSource {
     title,
     async rows() {
       if (!asked) {
-        const all = names.length > 0 ? names : await findQueues(redis);
+        const all = names.length > 0 ? names : await findAll(primaries);
         const named = Map.groupBy(all, (name) => /^(.+):\{\d+\}$/s.exec(name)?.[1] ?? name);
         shown = new Map(Array.from(named, ([name, lists]) => [name, lists.map(keysOf)]));
       }
@@ -179,6 +181,11 @@ export function redisSource(options: RedisSourceOptions): TopSource {
     open: (key) => Promise.resolve({ redis, redisOf, queues: shown.get(key) ?? [keysOf(key)] }),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
+}
+
+async function findAll(primaries: () => Promise<readonly Redis[]>): Promise<string[]> {
+  const found = await Promise.all((await primaries()).map(findQueues));
+  return [...new Set(found.flat())].toSorted();
 }
 
 /** Workers are registered in each list, and may be busy in several. */

@@ -28,13 +28,14 @@ const READ_EVERY_MS = 1_000;
 export async function top(flags: TopFlags, given: CommandLog): Promise<void> {
   const log: CommandLog = process.stderr.isTTY ? { ...given, debug: () => undefined } : given;
   if (flags.redisNamed) {
-    await withRedis(flags, async (redis, { address, partitioned, queues }, redisOf) => {
+    await withRedis(flags, async (redis, { address, partitioned, queues }, redisOf, { primaries }) => {
       const { redisSource } = await import('./source.ts');
       const names = flags.given.includes('queue') ? [flags.queue] : [];
       const title = `Redis at ${addressName(address)}`;
       const asked = partitioned && { name: partitioned.keys.queue, queues };
       const { result } = flags;
-      await using source = redisSource({ redis, redisOf, title, names, asked, result, address });
+      const servers = { redis, redisOf, primaries, address };
+      await using source = redisSource({ ...servers, title, names, asked, result });
       await run(source, flags, log);
     });
     return;

@@ -126,6 +126,29 @@ describe.each([1, 2])('%i partitions', (partitions) => {
   });
 });
 
+test('top lists the queues of all primaries', async () => {
+  await using cluster = await startCluster();
+  const owners = new Set<unknown>();
+  const names: string[] = [];
+  while (owners.size < cluster.servers.length) {
+    const { queue: name, result } = freshKeys();
+    owners.add(await cluster.ownerOf(name));
+    names.push(name);
+    await using queue = openQueue({ redis: cluster.address, queue: name, result });
+    await queue.enqueue('a');
+    // only a queue that has counted something is known to be one
+    await queue.cancel('nobody');
+  }
+  const shown = await millrace([
+    'top',
+    '--once',
+    '--cluster',
+    cluster.address.cluster?.nodes.join(',') ?? '',
+  ]);
+  expect(shown).toMatchObject({ code: 0, stderr: '' });
+  for (const name of names) expect(shown.stdout).toContain(name);
+});
+
 /** Runs commands one after the other until that has happened, and once more afterwards. */
 async function during(happen: Promise<unknown>, run: (round: number) => Promise<void>): Promise<number> {
   let over = false;

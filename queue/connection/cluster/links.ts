@@ -45,6 +45,8 @@ export interface ClusterLinks extends AsyncDisposable {
   client(key: string): Redis;
   /** The primary that has the key's slot, as far as it is known. */
   ownerOf(key: string): Endpoint | undefined;
+  /** A client for each primary that is known to have slots, of one of these; each to be closed like a connection. */
+  primaries(): Redis[];
   /** Number of open links. */
   readonly size: number;
 }
@@ -86,6 +88,7 @@ export function openClusterLinks(options: ClusterLinkOptions): ClusterLinks {
   return {
     client: (key) => addClient(state, calculateSlot(key)),
     ownerOf: (key) => topology.ownerOf(calculateSlot(key)),
+    primaries: () => topology.slotOfEach().map((slot) => addClient(state, slot)),
     get size() {
       return links.size;
     },

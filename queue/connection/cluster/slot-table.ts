@@ -12,6 +12,8 @@ export interface SlotTable {
    * owner `isDoubtful`. A node that has not yet heard of a change must not undo it. Returns the slots that changed.
    */
   apply(ranges: readonly SlotRange[], isDoubtful: (owner: Endpoint) => boolean): Set<number>;
+  /** A slot of each owner. */
+  slotOfEach(): number[];
   /** Whether no slot has an owner. */
   readonly empty: boolean;
 }
@@ -43,6 +45,11 @@ export function createSlotTable(): SlotTable {
         }
       }
       return changed;
+    },
+    slotOfEach: () => {
+      const slots = new Map<string, number>();
+      for (const [slot, owner] of owners.entries()) if (owner) slots.set(endpointName(owner), slot);
+      return [...slots.values()];
     },
     get empty() {
       return empty;

@@ -23,6 +23,8 @@ export interface TopologyOptions {
 
 export interface Topology extends AsyncDisposable {
   ownerOf(slot: number): Endpoint | undefined;
+  /** A slot of each primary that is known to have any. */
+  slotOfEach(): number[];
   /** Why the owner of a slot is not known. */
   whyUnknown(slot: number): ClusterRefused;
   /** Learnt from a reply of a node. */
@@ -97,6 +99,7 @@ export function createTopology(options: TopologyOptions): Topology {
 
   return {
     ownerOf: (slot) => table.ownerOf(slot),
+    slotOfEach: () => table.slotOfEach(),
     whyUnknown: (slot) => {
       if (unread) return unread;
       const what = table.empty ? 'has not been read yet' : `has assigned slot ${slot} to no node`;
