@@ -27,13 +27,14 @@ export const asynqCase = {
   name: 'asynq 0.26.0',
   settings: { asynq: { queues: [QUEUE] } },
   keys: 'asynq:*',
-  open: async (server: RedisServer): Promise<AsynqLibrary> => openAsynq(await prepareAsynq(), server),
+  open: async (server: RedisServer, queue?: string): Promise<AsynqLibrary> =>
+    openAsynq(await prepareAsynq(), server, queue),
 } satisfies LibraryCase;
 
-function openAsynq(program: string, server: RedisServer): AsynqLibrary {
+function openAsynq(program: string, server: RedisServer, own = QUEUE): AsynqLibrary {
   const redis = server.client();
   const gate = server.client({ db: 1 });
-  const env = { PATH: process.env['PATH'], REDIS_PORT: String(server.port) };
+  const env = { PATH: process.env['PATH'], REDIS_PORT: String(server.port), QUEUE: own };
   const call = async (...args: readonly string[]): Promise<void> => {
     await run(program, args, { env });
   };
@@ -53,7 +54,7 @@ function openAsynq(program: string, server: RedisServer): AsynqLibrary {
     push: (tasks, delayMs) =>
       call('push', String(tasks), ...(delayMs === undefined ? [] : [String(delayMs)])),
     group: (tasks) => call('group', String(tasks)),
-    work: (place) => workOn(place, QUEUE),
+    work: (place) => workOn(place, own),
     workOn,
     release: releaseOn(server),
     fail: async () => {

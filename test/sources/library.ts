@@ -21,8 +21,8 @@ export interface LibraryCase<L extends Library = Library> {
   readonly noDelays?: boolean;
   /** What a killed worker ran is gone: the library has no trace of it. */
   readonly losesTasks?: boolean;
-  /** Opens it on a server on which nothing of it is yet. */
-  readonly open: (server: RedisServer) => Promise<L>;
+  /** Opens it on a server on which nothing of it is yet. `queue`: instead of the one in `settings`, where that can be another. */
+  readonly open: (server: RedisServer, queue?: string) => Promise<L>;
 }
 
 export interface Library extends AsyncDisposable {

@@ -12,15 +12,15 @@ export const rqCase = {
   name: 'RQ 3.0.0',
   settings: { rq: { queues: [QUEUE] } },
   keys: 'rq:*',
-  open: (server: RedisServer) => openRq(server, 'rq'),
+  open: (server: RedisServer, queue?: string) => openRq(server, 'rq', queue),
 } satisfies LibraryCase;
 
-export async function openRq(server: RedisServer, prefix: string): Promise<PythonLibrary> {
-  const workers = (redis: Redis): Promise<number> => redis.scard(`${prefix}:workers:${QUEUE}`);
-  const library = await openPython('rq', server, workers, { RQ_KEY_PREFIX: prefix });
+export async function openRq(server: RedisServer, prefix: string, queue = QUEUE): Promise<PythonLibrary> {
+  const workers = (redis: Redis): Promise<number> => redis.scard(`${prefix}:workers:${queue}`);
+  const library = await openPython('rq', server, workers, { RQ_KEY_PREFIX: prefix, QUEUE: queue });
   const states = async (): Promise<(string | null)[]> => {
     const redis = server.client();
-    const names = await redis.smembers(`${prefix}:workers:${QUEUE}`);
+    const names = await redis.smembers(`${prefix}:workers:${queue}`);
     return Promise.all(names.map((name) => redis.hget(name, 'state')));
   };
   return {

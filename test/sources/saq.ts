@@ -6,5 +6,6 @@ export const saqCase: LibraryCase = {
   name: 'SAQ 0.26.4',
   settings: { saq: { queues: ['mail'] } },
   keys: 'saq:*',
-  open: (server) => openPython('saq', server, (redis) => redis.zcard('saq:mail:stats')),
+  open: (server, queue = 'mail') =>
+    openPython('saq', server, (redis) => redis.zcard(`saq:${queue}:stats`), { QUEUE: queue }),
 };

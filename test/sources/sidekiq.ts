@@ -23,18 +23,18 @@ export const sidekiqCase = {
   name: 'Sidekiq',
   settings: { sidekiq: { queues: [QUEUE] } },
   keys: '*',
-  open: (server: RedisServer) => Promise.resolve(openSidekiq(server)),
+  open: (server: RedisServer, queue?: string) => Promise.resolve(openSidekiq(server, queue)),
 } satisfies LibraryCase;
 
-function openSidekiq(server: RedisServer): SidekiqLibrary {
+function openSidekiq(server: RedisServer, queue = QUEUE): SidekiqLibrary {
   const redis = server.client();
-  const env = { ...process.env, REDIS_URL: `redis://127.0.0.1:${server.port}/0` };
+  const env = { ...process.env, REDIS_URL: `redis://127.0.0.1:${server.port}/0`, QUEUE: queue };
   const processes = workerProcesses();
 
   return {
     push: async (tasks, delayMs) => {
       const delayed = delayMs === undefined ? [] : [String(delayMs)];
-      await run('ruby', [program, 'push', QUEUE, String(tasks), ...delayed], { env });
+      await run('ruby', [program, 'push', queue, String(tasks), ...delayed], { env });
     },
     pushElsewhere: async (delayMs) => {
       await run('ruby', [program, 'push', 'other', '1', String(delayMs)], { env });

@@ -11,17 +11,17 @@ export const streamCase: LibraryCase = {
   settings: { stream: { keys: [KEY], group: GROUP } },
   keys: 'jobs*',
   noDelays: true,
-  open: (server) => Promise.resolve(openStream(server)),
+  open: (server, key) => Promise.resolve(openStream(server, key)),
 };
 
-function openStream(server: RedisServer): Library {
+function openStream(server: RedisServer, key = KEY): Library {
   const redis = server.client();
   const create = (): Promise<unknown> =>
-    redis.xgroup('CREATE', KEY, GROUP, '0', 'MKSTREAM').catch(() => undefined); // it is there
+    redis.xgroup('CREATE', key, GROUP, '0', 'MKSTREAM').catch(() => undefined); // it is there
   return {
     push: async (tasks) => {
       await create();
-      for (let i = 0; i < tasks; i++) await redis.xadd(KEY, '*', 'task', 'x'.repeat(20));
+      for (let i = 0; i < tasks; i++) await redis.xadd(key, '*', 'task', 'x'.repeat(20));
     },
     work: async (place) => {
       await create();
@@ -38,13 +38,13 @@ function openStream(server: RedisServer): Library {
             'BLOCK',
             100,
             'STREAMS',
-            KEY,
+            key,
             '>',
           );
-          const [[, [[id]]]] = ((await read) ?? [[KEY, [[undefined]]]]) as [[string, [[string | undefined]]]];
+          const [[, [[id]]]] = ((await read) ?? [[key, [[undefined]]]]) as [[string, [[string | undefined]]]];
           if (id === undefined) continue;
           await gate.blpop(RELEASED, 0);
-          await redis.xack(KEY, GROUP, id);
+          await redis.xack(key, GROUP, id);
         }
       })().catch(() => undefined); // its connection was cut
       return {

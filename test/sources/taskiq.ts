@@ -4,15 +4,18 @@ import type { Library, LibraryCase } from './library.ts';
 import { openPython, type PythonLibrary } from './python-library.ts';
 
 export interface TaskiqCase extends LibraryCase {
-  readonly open: (server: RedisServer) => Promise<PythonLibrary>;
+  readonly open: (server: RedisServer, queue?: string) => Promise<PythonLibrary>;
 }
 
 const caseOf =
   (broker: 'list' | 'stream'): TaskiqCase['open'] =>
-  (server) => {
+  (server, queue = 'mail') => {
     // who listens to a list is in no key: each worker counts itself when it has started
     const started = server.client({ db: 1 });
-    return openPython('taskiq', server, async () => Number(await started.get('started')), { BROKER: broker });
+    return openPython('taskiq', server, async () => Number(await started.get('started')), {
+      BROKER: broker,
+      QUEUE: queue,
+    });
   };
 
 export const taskiqListCase: TaskiqCase = {
@@ -29,8 +32,8 @@ export const taskiqStreamCase: TaskiqCase = {
   settings: { taskiq: { queues: ['mail'], group: 'taskiq' } },
   keys: 'mail*',
   noDelays: true,
-  open: async (server) => {
-    const library = await caseOf('stream')(server);
+  open: async (server, queue) => {
+    const library = await caseOf('stream')(server, queue);
     // an idle worker of this broker does not end on SIGTERM, and waits for the grace period of its pod
     const work: Library['work'] = async (place) => {
       const { kill } = await library.work(place);

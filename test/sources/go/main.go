@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log"
@@ -13,7 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-const queue = "mail"
+var queue = cmp.Or(os.Getenv("QUEUE"), "mail")
 
 func main() {
 	address := "127.0.0.1:" + os.Getenv("REDIS_PORT")

@@ -14,7 +14,7 @@ PORT = int(os.environ["REDIS_PORT"])
 dramatiq.set_broker(RedisBroker(port=PORT, namespace=os.environ.get("NAMESPACE", "dramatiq")))
 
 
-@dramatiq.actor(queue_name="mail", time_limit=600_000)
+@dramatiq.actor(queue_name=os.environ.get("QUEUE", "mail"), time_limit=600_000)
 def hold():
     """Runs until a test lets it end."""
     Redis(port=PORT, db=1, socket_timeout=None).blpop("released")

@@ -12,7 +12,7 @@ from rq.job import Job
 from rq.registry import ReadyJobRegistry, StartedJobRegistry
 
 PORT = int(os.environ["REDIS_PORT"])
-QUEUE = "mail"
+QUEUE = os.environ.get("QUEUE", "mail")
 
 
 def hold():

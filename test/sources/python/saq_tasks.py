@@ -11,7 +11,7 @@ PORT = int(os.environ["REDIS_PORT"])
 
 
 def open_queue():
-    return Queue.from_url(f"redis://127.0.0.1:{PORT}", name="mail")
+    return Queue.from_url(f"redis://127.0.0.1:{PORT}", name=os.environ.get("QUEUE", "mail"))
 
 
 async def hold(context):

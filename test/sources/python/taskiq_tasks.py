@@ -11,11 +11,12 @@ from taskiq_redis import ListQueueBroker, ListRedisScheduleSource, RedisStreamBr
 
 PORT = int(os.environ["REDIS_PORT"])
 URL = f"redis://127.0.0.1:{PORT}"
+QUEUE = os.environ.get("QUEUE", "mail")
 
 if os.environ["BROKER"] == "stream":
-    broker = RedisStreamBroker(URL, queue_name="mail", consumer_name=os.environ.get("PLACE"), xread_count=1)
+    broker = RedisStreamBroker(URL, queue_name=QUEUE, consumer_name=os.environ.get("PLACE"), xread_count=1)
 else:
-    broker = ListQueueBroker(URL, queue_name="mail")
+    broker = ListQueueBroker(URL, queue_name=QUEUE)
 
 schedules = ListRedisScheduleSource(URL)
 scheduler = TaskiqScheduler(broker, [schedules])

@@ -27,7 +27,7 @@ def work(beat_s)
   Sidekiq::Launcher.send(:remove_const, :BEAT_PAUSE)
   Sidekiq::Launcher.const_set(:BEAT_PAUSE, beat_s)
   cli = Sidekiq::CLI.instance
-  cli.parse(["sidekiq", "-r", __FILE__, "-q", "mail", "-c", "1", "-t", "5"])
+  cli.parse(["sidekiq", "-r", __FILE__, "-q", ENV.fetch("QUEUE", "mail"), "-c", "1", "-t", "5"])
   cli.run
 end
 
