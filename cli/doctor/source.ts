@@ -116,7 +116,7 @@ function checkWorkers({ workers, unnamed }: SourceWorkers, sample: PoolSample): 
     return warn(
       about,
       `${unnamed} running tasks name no worker that is here: no pod goes while there are any`,
-      'name each worker after its pod (docs/sources.md)',
+      'look again in some seconds, as some libraries say later who runs a task; if it stays, its worker was killed, or is not named after its pod (docs/sources.md)',
     );
   const work = sample.runnable.waiting + sample.runnable.due;
   const busy = workers.filter(({ tasks }) => tasks > 0).length;
