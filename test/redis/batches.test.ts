@@ -5,6 +5,7 @@ import { deadHeader } from '../../queue/dead-letter-format.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { moveQueues } from '../../queue/move/move.ts';
 import { nested, openQueue, TaskCancelled, TaskFailed, type Queue } from '../../queue/queue.ts';
+import { partitionKeys } from '../../queue/partitions.ts';
 import { tendBatches } from '../../queue/workers/sweep.ts';
 import type { TaskContext } from '../../worker/task/handler.ts';
 import { eventually } from '../support/eventually.ts';
@@ -487,5 +488,18 @@ test('a batch is not moved, and none begins in a queue that is', async () => {
   await redis.hset(keys.move, 'id', 'm');
   await expect(queue.batch([{}], { id: 'late' })).rejects.toThrow(
     /cannot begin in a queue that is being moved/,
+  );
+});
+
+test('a part in a partition of a queue is a dead letter that says why', async () => {
+  const keys = freshKeys();
+  const [, second] = partitionKeys(keys.queue, keys.result, 2);
+  await redis.lpush(second?.queue ?? '', plain({ id: 'b', size: 1 }));
+  await using queue = openQueue({ redis: server.url, queue: keys.queue, result: keys.result, partitions: 2 });
+  await using _worker = startWorker(server, keys, { partitions: 2, handler: () => 'done' });
+  await eventually(async () =>
+    expect((await queue.dead())[0]?.error).toMatch(
+      /is a partition of a queue, and parts are counted in queues without/,
+    ),
   );
 });

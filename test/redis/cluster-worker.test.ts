@@ -41,6 +41,28 @@ test('plain names: the result hash is on another primary, and plain clients see 
   expect(worker.epochs).toBe(1);
 });
 
+test('a batch, plain or of the library, whose results are on another primary than its parts', async () => {
+  const keys = await keysApart();
+  await using queue = openQueue({ redis: cluster.address, queue: keys.queue, result: keys.result });
+  const handler = (task: unknown): unknown => {
+    const { parts, n } = task as { parts?: { results: string; succeeded: number }; n?: number };
+    return parts ?? n;
+  };
+  await using _worker = startWorker(cluster, keys, { handler, concurrency: 4 });
+  const numbers = Array.from({ length: 50 }, (_, n) => ({ n }));
+  await queue.batch(numbers, { id: 'b', then: { kind: 'join' } });
+  expect(await queue.result('b:then', { as: 'json' })).toMatchObject({ results: keys.result, succeeded: 50 });
+  const values: unknown[] = [];
+  for await (const { value } of queue.batch.results('b')) values.push(value);
+  expect(values).toEqual(numbers.map(({ n }) => String(n)));
+  const pusher = await cluster.clientOf(keys.queue);
+  await pusher.lpush(
+    keys.queue,
+    JSON.stringify({ id: 'p', batch: { id: 'one', size: 1, then: { id: 'after' } } }),
+  );
+  expect(await queue.result('after', { as: 'json' })).toMatchObject({ results: keys.result, succeeded: 1 });
+});
+
 test('while the primary of the results is away, the lease is renewed, and what it cannot store comes later', async () => {
   const keys = await keysApart();
   const redis = await cluster.clientOf(keys.queue);
