@@ -112,6 +112,8 @@ test('listed for people: a process that drains, one that is silent, and how old 
   await redis.hset('pod-1:1:ab', 'quiet', 'true');
   await beat('pod-2:1:ab', { queues: ['mail'] }, 0);
   await redis.hset('pod-2:1:ab', 'beat', Date.now() / 1e3 - 40);
+  // it is gone a minute after that heartbeat
+  await redis.pexpire('pod-2:1:ab', 20_000);
   const [draining, silent, ...more] = await listed({ sidekiq: { queues: ['mail'] } });
   expect(draining).toMatchObject({ host: 'pod-1', state: 'draining', tasks: 3 });
   expect(silent).toMatchObject({ host: 'pod-2', state: 'silent', tasks: 1 });
