@@ -225,6 +225,7 @@ test.for(rows)('$name', async ({ page: file, one, row }) => {
   });
   const workers = new Map<string, LibraryWorker>();
   const quieted: string[] = [];
+  const stops: (Promise<void> | undefined)[] = [];
   const { holding } = sourceOf(source);
   const play: ReplicaSetPlay = await playReplicaSet({
     transport: world.transport,
@@ -234,7 +235,9 @@ test.for(rows)('$name', async ({ page: file, one, row }) => {
         const { workers: there } = await holding.readWorkers(createAsk(redis), redis);
         if (there.some(({ hosts, quiet }) => quiet && hosts.includes(pod))) quieted.push(pod);
       }
-      await workers.get(pod)?.stop();
+      const stopped = workers.get(pod)?.stop();
+      stops.push(stopped);
+      await stopped;
     },
   });
   opened.use(play);
@@ -308,6 +311,8 @@ test.for(rows)('$name', async ({ page: file, one, row }) => {
   if (holding.by === 'nobody') return; // until longestTask is over
   await replicasAre(0);
   await eventually(() => expect(play.pods).toEqual([]), bounded);
+  // one that still ends could take the next task with it
+  await Promise.all(stops);
   await library.push(1);
   await replicasAre(1);
 
