@@ -225,7 +225,7 @@ test.for(rows)('$name', async ({ page: file, one, row }) => {
   });
   const workers = new Map<string, LibraryWorker>();
   const quieted: string[] = [];
-  const stops: (Promise<void> | undefined)[] = [];
+  const stops: Promise<void>[] = [];
   const { holding } = sourceOf(source);
   const play: ReplicaSetPlay = await playReplicaSet({
     transport: world.transport,
@@ -235,7 +235,7 @@ test.for(rows)('$name', async ({ page: file, one, row }) => {
         const { workers: there } = await holding.readWorkers(createAsk(redis), redis);
         if (there.some(({ hosts, quiet }) => quiet && hosts.includes(pod))) quieted.push(pod);
       }
-      const stopped = workers.get(pod)?.stop();
+      const stopped = workers.get(pod)?.stop() ?? Promise.resolve();
       stops.push(stopped);
       await stopped;
     },
