@@ -5,7 +5,7 @@
  * that the library adds have only the id, because Redis counts them as they are added. A field `batch` without a text `id` is the
  * task's own business.
  */
-import { encodeTask, isPlainObject, parseTask, shortId, type EncodedTask } from './task.ts';
+import { encodeTask, hasId, isPlainObject, parseTask, shortId, type EncodedTask } from './task.ts';
 
 export const FAILURE_POLICIES = ['wait', 'cancel', 'continue'] as const;
 /** What happens when a part fails for good: see docs/batches.md. */
@@ -180,10 +180,6 @@ function encodedThen(batch: string, task: unknown): { readonly id: string; reado
       `"then" of batch "${batch}" is too large: ${Buffer.byteLength(raw)} bytes, and at most ${MAX_THEN_BYTES} are allowed. Store it elsewhere and push a reference`,
     );
   return { id, raw };
-}
-
-function hasId(task: Record<string, unknown>): boolean {
-  return typeof task['id'] === 'string' || Number.isFinite(task['id']);
 }
 
 /** The member of the cancel marks that stands for all parts of a batch; no id of a task that people give begins with a NUL. */

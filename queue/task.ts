@@ -164,7 +164,8 @@ export function isPlainObject(value: unknown): value is Record<string, unknown> 
   return typeof value === 'object' && value !== null && !Array.isArray(value) && !('toJSON' in value);
 }
 
-function hasId(value: Record<string, unknown>): boolean {
+/** Whether an object has an `id` that is one of a task. */
+export function hasId(value: Readonly<Record<string, unknown>>): boolean {
   return typeof value['id'] === 'string' || Number.isFinite(value['id']); // NaN would be null
 }
 

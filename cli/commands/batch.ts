@@ -1,6 +1,4 @@
 /** `millrace batch`: begins, lists, shows and cancels batches. */
-import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
 import { visible } from '../../runtime/plain-text.ts';
 import { UsageError } from '../../runtime/program.ts';
 import type { BatchOptions, BatchView, Queue } from '../../queue/queue.ts';
@@ -9,7 +7,7 @@ import type { AccessFlags } from '../access/access-flags.ts';
 import { print, type Output } from '../terminal/output.ts';
 import { showProgress } from '../terminal/progress.ts';
 import { age, oneLine, table } from '../terminal/table.ts';
-import { lineBatches } from './line-batches.ts';
+import { lineBatches, openLines } from './line-batches.ts';
 import { writeResult } from './result.ts';
 
 export interface BeginFlags {
@@ -26,7 +24,7 @@ export async function beginBatch(flags: BeginFlags & AccessFlags): Promise<void>
   const { file, id, then, onFailure, wait } = flags;
   if (wait && then === undefined)
     throw new UsageError('--wait prints the result of the task that follows: name one with --then');
-  const source = file === undefined ? process.stdin : await openLines(file);
+  const source = file === undefined ? process.stdin : (await openLines(file, 'parts')).stream;
   await withQueue(flags, async (queue) => {
     const options = { onFailure, ...(id !== undefined && { id }), ...(then !== undefined && { then }) };
     using adding = showProgress('parts added', undefined);
@@ -34,15 +32,6 @@ export async function beginBatch(flags: BeginFlags & AccessFlags): Promise<void>
     if (wait && batch.then !== undefined) writeResult(await queue.result(batch.then, { as: 'bytes' }));
     else process.stdout.write(`${batch.id}\n`);
   });
-}
-
-async function openLines(path: string): Promise<AsyncIterable<Buffer>> {
-  try {
-    if ((await stat(path)).isDirectory()) throw new Error('it is a directory');
-    return createReadStream(path);
-  } catch (error) {
-    throw new UsageError(`the file of parts cannot be read: ${(error as Error).message}`, { cause: error });
-  }
 }
 
 async function* partsOf(

@@ -1,6 +1,4 @@
 /** `millrace enqueue`: one task from the command line, or one per line of stdin or a file, pushed as they are read. */
-import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
 import { parseTask, type EnqueueOptions, type Queue, type TaskId } from '../../queue/queue.ts';
 import { stampText } from '../../queue/tracing.ts';
 import type { Trace } from '../../runtime/opentelemetry.ts';
@@ -9,7 +7,7 @@ import { UsageError } from '../../runtime/program.ts';
 import { withQueue } from '../access/access.ts';
 import type { AccessFlags } from '../access/access-flags.ts';
 import { showProgress } from '../terminal/progress.ts';
-import { lineBatches } from './line-batches.ts';
+import { lineBatches, openLines } from './line-batches.ts';
 import { writeResult } from './result.ts';
 
 export interface EnqueueFlags {
@@ -40,7 +38,7 @@ export async function enqueue(
     ...(flags.delay === undefined ? {} : { delayMs: flags.delay }),
     ...(flags.at === undefined ? {} : { at: new Date(flags.at) }),
   };
-  const source = flags.file === undefined ? undefined : await openTasks(flags.file);
+  const source = flags.file === undefined ? undefined : await openLines(flags.file, 'tasks');
   const push = async (queue: Queue): Promise<void> => {
     if (!fromStdin && !source) {
       const id = await queue.enqueue(stamp(Buffer.from(task ?? '')), when);
@@ -103,16 +101,6 @@ function checkUsage(task: string | undefined, flags: EnqueueFlags): void {
     throw new UsageError('--timeout is for --wait: add --wait, or omit --timeout');
   if (flags.delay !== undefined && flags.at !== undefined)
     throw new UsageError('both --delay and --at are given: choose one');
-}
-
-async function openTasks(path: string): Promise<{ stream: AsyncIterable<Buffer>; bytes: number }> {
-  try {
-    const about = await stat(path);
-    if (about.isDirectory()) throw new Error('it is a directory');
-    return { stream: createReadStream(path), bytes: about.size };
-  } catch (error) {
-    throw new UsageError(`the file of tasks cannot be read: ${(error as Error).message}`, { cause: error });
-  }
 }
 
 function waitFor(queue: Queue, id: string | Buffer, { timeout }: EnqueueFlags): Promise<Buffer> {

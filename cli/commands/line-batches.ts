@@ -1,4 +1,21 @@
 /** Streams of bytes as lines, in batches as they come. */
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { UsageError } from '../../runtime/program.ts';
+
+/** Opens a file; `of`: what its lines are. Throws `UsageError` if it cannot be read. */
+export async function openLines(
+  path: string,
+  of: string,
+): Promise<{ readonly stream: AsyncIterable<Buffer>; readonly bytes: number }> {
+  try {
+    const about = await stat(path);
+    if (about.isDirectory()) throw new Error('it is a directory');
+    return { stream: createReadStream(path), bytes: about.size };
+  } catch (error) {
+    throw new UsageError(`the file of ${of} cannot be read: ${(error as Error).message}`, { cause: error });
+  }
+}
 
 /** The lines of a stream of bytes, without line feeds and without empty ones. */
 export async function* lineBatches(stream: AsyncIterable<Buffer>): AsyncGenerator<Buffer[]> {

@@ -33,9 +33,8 @@ export interface MapTasks {
 
 /** A result belongs to an id, so tasks of one id are run one after the other. */
 export function createMapTasks(queue: Queue): MapTasks {
-  /** The last task of each id that has begun. */
-  const last = new Map<string, Promise<Outcome>>();
-  const running = new Map<string, TaskId>();
+  /** The last task of each id that has begun and not ended. */
+  const running = new Map<string, { readonly id: TaskId; readonly outcome: Promise<Outcome> }>();
 
   async function outcomeOf(id: TaskId, pushed: Promise<unknown>): Promise<Outcome> {
     await pushed;
@@ -54,17 +53,14 @@ export function createMapTasks(queue: Queue): MapTasks {
       const outcomes = lines.map(({ bytes }) => {
         const { id } = parseTask(bytes);
         const key = Buffer.isBuffer(id) ? `b${id.toString('base64')}` : `t${id}`;
-        const before = last.get(key);
+        const before = running.get(key)?.outcome;
         if (!before) together.push(bytes);
         const outcome = before
           ? before.then(() => outcomeOf(id, queue.enqueue(bytes)))
           : outcomeOf(id, push.promise);
-        last.set(key, outcome);
-        running.set(key, id);
+        running.set(key, { id, outcome });
         const end = (): void => {
-          if (last.get(key) !== outcome) return;
-          last.delete(key);
-          running.delete(key);
+          if (running.get(key)?.outcome === outcome) running.delete(key);
         };
         outcome.then(end, () => undefined);
         return outcome;
@@ -73,7 +69,7 @@ export function createMapTasks(queue: Queue): MapTasks {
       return outcomes;
     },
     cancel: async () => {
-      await Promise.all(Array.from(running.values(), (id) => queue.cancel(id)));
+      await Promise.all(Array.from(running.values(), ({ id }) => queue.cancel(id)));
     },
   };
 }

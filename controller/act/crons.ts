@@ -6,6 +6,7 @@ import type { Redis } from 'ioredis';
 import { ConcurrencyPolicy, type CronSpec, type CronStatus } from '../../kube/workerpool.ts';
 import { moveCron, readCron, type CronState, type StoredState } from '../../queue/crons.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
+import { encodeTask, hasId } from '../../queue/task.ts';
 import { cronTimesOf, type CronTimes } from '../decide/cron.ts';
 import { occurrencesToPush } from '../decide/occurrences.ts';
 
@@ -125,7 +126,7 @@ async function runCron(
     return {
       status: statusOf(name, begun, times, now),
       pushed: [],
-      next: begun ? times.nextStart(now) : now,
+      next: begun ? times.nextStart(now) : now + AGAIN_MS,
     };
   }
   keep(before);
@@ -169,9 +170,8 @@ function taskOf(
   { name, task }: CronSpec,
   at: number,
 ): { readonly at: number; readonly id: string; readonly raw: string } {
-  const own = task['id'];
-  const id = typeof own === 'string' || Number.isFinite(own) ? String(own) : `${name}:${timeOf(at)}`;
-  return { at, id, raw: JSON.stringify(id === String(own) ? task : { ...task, id }) };
+  const { id, raw } = encodeTask(hasId(task) ? task : { ...task, id: `${name}:${timeOf(at)}` });
+  return { at, id: String(id), raw: String(raw) };
 }
 
 function statusOf(name: string, state: CronState | undefined, times: CronTimes, now: number): CronStatus {

@@ -22,6 +22,7 @@ import { script } from '../scripts/scripts.ts';
 import type { EncodedTask } from '../task.ts';
 import { pack } from '../workers/pack.ts';
 import { packedThen } from '../workers/turn.ts';
+import { cancelBatch } from './record.ts';
 
 export interface BatchOptions {
   /** Of the batch; at most 200 bytes. Random by default. */
@@ -229,14 +230,7 @@ function createChunks({ own, redis, resultHash, confirmed }: Part, batch: Begun)
     },
     abandon: async () => {
       await sent.catch(() => undefined);
-      if (begun)
-        await script(redis, 'batch-cancel')(
-          queue,
-          result,
-          stats,
-          id,
-          'its client failed to add all of its parts',
-        );
+      if (begun) await cancelBatch(redis, own, id, 'its client failed to add all of its parts');
     },
   };
 }

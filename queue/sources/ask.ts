@@ -8,7 +8,7 @@ import { script } from '../scripts/scripts.ts';
 import { COMMANDS, type Argument, type Question } from './question.ts';
 
 /** A text in an answer, bytes; and the texts and numbers in one answer. */
-const LONGEST = 1_024;
+export const LONGEST = 1_024;
 const MOST = 8_000;
 
 type Questions = Readonly<Record<string, Question<unknown>>> | readonly Question<unknown>[];

@@ -12,7 +12,7 @@
  *   behind is never there, so what counts is that its record is, which Redis itself expires. While there is such a server, each task
  *   that ever had a lease may be one that it has just taken.
  */
-import type { Ask } from './ask.ts';
+import { LONGEST, type Ask } from './ask.ts';
 import { scoreIn } from '../scripts/decode-reply.ts';
 import { askDelayed, delayedIn, dueAt, SECONDS } from './delayed.ts';
 import { count, counter, text, texts, waking, type Moment } from './question.ts';
@@ -33,8 +33,6 @@ export const RECORD_MS = 10_000;
 const MOST_SERVERS = 500;
 const MOST_NAMES = 4_000;
 const MOST_ACTIVE = 2_000;
-/** As much of a text is read (ask.ts). */
-const CUT = 1_024;
 const NOW: Moment = { plusMs: 0, factor: 0.001, offset: 0 };
 
 export function asynqSource({ queues }: AsynqSettings): Source {
@@ -158,7 +156,7 @@ export async function readServers(
     const info = about[i] ?? '';
     if (host === undefined || info === '') return [];
     const takesFrom = (queue: string): boolean =>
-      Buffer.byteLength(info) >= CUT || info.includes(lengthDelimited(queue));
+      Buffer.byteLength(info) >= LONGEST || info.includes(lengthDelimited(queue));
     return [{ key, host, aheadMs, takesFrom }];
   });
 }

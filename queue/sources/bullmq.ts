@@ -15,7 +15,7 @@
 import type { Redis } from 'ioredis';
 import { plainText } from '../../runtime/plain-text.ts';
 import { askDelayed, delayedIn, type ScoreUnit } from './delayed.ts';
-import type { Ask } from './ask.ts';
+import { LONGEST, type Ask } from './ask.ts';
 import { withoutPort } from './client-address.ts';
 import { count, fields, text, texts, waking } from './question.ts';
 import { SourceTrouble, type Source, type SourceWorkers, type SourceCounts } from './source.ts';
@@ -31,8 +31,6 @@ const SCORE: ScoreUnit = { factor: 4_096, slack: 4_095 };
 const MOST_ACTIVE = 500;
 /** What `rateLimit(ms)` of a queue sets the count of starts to: nothing starts before it expires. */
 const NONE_STARTS = Number.MAX_SAFE_INTEGER;
-/** As much of a text is read (ask.ts). */
-const CUT = 1_024;
 /** No name of a worker: connections cannot have line breaks in theirs. */
 const BEYOND = '\n';
 
@@ -182,7 +180,7 @@ export async function activeIn(ask: Ask, base: string): Promise<readonly ActiveJ
 
 /** Whether an id is the whole of a text, so that its keys can be named: it was not cut (ask.ts), and holds no bytes that are none. */
 function isWhole(job: string): boolean {
-  return Buffer.byteLength(job) < CUT && !job.includes('\uFFFD');
+  return Buffer.byteLength(job) < LONGEST && !job.includes('\uFFFD');
 }
 
 /**

@@ -2,7 +2,7 @@
  * What Sidekiq's processes say of themselves with each heartbeat. When that was they say by their own clocks. Where that cannot be, by
  * the clock of Redis, it is derived from when Redis will forget their record: a minute after the heartbeat.
  */
-import type { Ask } from './ask.ts';
+import { LONGEST, type Ask } from './ask.ts';
 import { replyCode } from '../connection/reply-code.ts';
 import { existingKeys, fields, namedHashes, timeToLive } from './question.ts';
 import { SourceTrouble, type SourceWorker } from './source.ts';
@@ -20,8 +20,6 @@ const SILENT_MS = LONGEST_BEAT_MS + 3_000;
 /** How far ahead a clock may be for a heartbeat to be believed. */
 const AHEAD_MS = 1_000;
 const FIELDS = ['info', 'busy', 'quiet', 'beat'] as const;
-/** As much of a text is read (ask.ts). */
-const CUT = 1_024;
 
 interface SidekiqProcess {
   /** `host:pid:nonce`. */
@@ -119,7 +117,7 @@ function queuesIn(info: string): Pick<SidekiqProcess, 'takesFrom' | 'queues'> {
       'use one of these, or source.custom',
     );
   const [, list] = /"queues":\[((?:"(?:[^"\\]|\\.)*"[,\s]*)*)\]/.exec(info) ?? [];
-  if (list === undefined) return { takesFrom: () => Buffer.byteLength(info) >= CUT, queues: [] };
+  if (list === undefined) return { takesFrom: () => Buffer.byteLength(info) >= LONGEST, queues: [] };
   const quoted = new Set(Array.from(list.matchAll(/"(?:[^"\\]|\\.)*"/g), ([name]) => name));
   return {
     takesFrom: (queue) => quoted.has(JSON.stringify(queue)),
