@@ -89,8 +89,8 @@ export function rowOf(input: RowInput): PoolRow {
   };
 }
 
-/** A rate as it is shown: all digits of a mean that changes every second would be half of what browsers are sent. */
-const rounded = (rate: number): number => Number(rate.toPrecision(3));
+/** A rate as it is shown: more digits of a mean that changes every second would be most of what browsers are sent. */
+const rounded = (rate: number): number => Number(rate.toPrecision(rate < 10 ? 2 : 3));
 
 function stateOf(
   { pool, sampled, latest }: RowInput,

@@ -100,7 +100,12 @@ test('a thousand pools: drawn together, searched, sorted and scrolled to the las
   await page.getByRole('button', { name: 'Waiting', exact: true }).click();
   await expect.poll(() => page.getByRole('row').nth(1).textContent()).toMatch(/pool-00/);
 
-  // several browsers, and not much to tell them
+  // several browsers, and not much to tell them once each pool has been decided on
+  await eventually(
+    async () =>
+      expect((await overview(controller)).pools.filter(({ decision }) => decision === null)).toEqual([]),
+    { withinMs: 120_000, everyMs: 1_000 },
+  );
   const heard = await bytesASecond(
     `${urlOf(controller)}/dashboard/api/events?since=${(await overview(controller)).seq}`,
     5_000,

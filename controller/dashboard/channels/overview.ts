@@ -34,7 +34,9 @@ export function createOverview({ board, about, now, shows, onIdle }: OverviewOpt
     change: async (at) => {
       const rows = rowsAt(at);
       const changed = [...rows].flatMap(([key, row]) => {
-        const difference = differenceOf(sent.get(key), row);
+        const before = sent.get(key);
+        const difference = differenceOf(before, row);
+        if (!difference && before) rows.set(key, before);
         return difference ? [{ ...difference, key }] : [];
       });
       const gone = [...sent.keys()].filter((key) => !rows.has(key));
@@ -67,14 +69,12 @@ function withSpark(row: PoolRow, board: Board, now: number): PoolRow {
   return values.every((value) => value === 0) ? row : { ...row, spark: values, sparkAt: at };
 }
 
-/** The fields of `after` that differ from `before`; `undefined` if there are none. */
+/** The fields of `after` that differ from `before`, which listeners have; `undefined` if there are none. */
 export function differenceOf(before: PoolRow | undefined, after: PoolRow): Partial<PoolRow> | undefined {
   if (before === after) return undefined;
   if (!before) return after;
-  const fields = (Object.keys(after) as (keyof PoolRow)[]).filter(
-    // that an idle pool was read again is no change
-    (name) => before[name] !== after[name] && name !== 'asOf',
-  );
-  if (fields.length === 0) return undefined;
-  return Object.fromEntries(['asOf' as const, ...fields].map((name) => [name, after[name]]));
+  const fields = (Object.keys(after) as (keyof PoolRow)[]).filter((name) => before[name] !== after[name]);
+  // that an idle pool was read again is no change
+  if (fields.every((name) => name === 'asOf')) return undefined;
+  return Object.fromEntries(fields.map((name) => [name, after[name]]));
 }

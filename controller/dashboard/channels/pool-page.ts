@@ -73,7 +73,7 @@ export function createPoolChannel({
       const changed = isRead ? changesOf(parts) : undefined;
       const after = board.row(key, at);
       const difference = after && differenceOf(row, after);
-      row = after;
+      if (difference || !after) row = after;
       if (!changed && !difference) return undefined;
       return {
         now: at,
