@@ -25,7 +25,7 @@ export type { Trace } from '../runtime/opentelemetry.ts';
 export type { Handler, TaskContext } from './task/handler.ts';
 export type { DeadLetterPolicy, ResultPolicy, TaskPolicy, WorkerOptions } from './epoch/options.ts';
 export { NameTaken } from './epoch/registration/registration.ts';
-export type { RetryPolicy } from './task/retry.ts';
+export type { RetryPolicy } from '../queue/outcomes/retry.ts';
 
 /** A live server answers within this time, ms. */
 const PING_TIMEOUT_MS = 2_000;

@@ -13,8 +13,8 @@ import { nested, openQueue, type FailurePolicy, type Queue } from '../../queue/q
 import { parseTask } from '../../queue/task.ts';
 import { reap } from '../../queue/workers/reap.ts';
 import type { Delivery, TurnRequest } from '../../queue/workers/turn.ts';
-import type { Finished } from '../../worker/task/outcome.ts';
-import { settledOf } from '../../worker/turn/batch.ts';
+import type { Finished } from '../../queue/outcomes/outcome.ts';
+import { settledOf } from '../../queue/outcomes/settled.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { freshKeys, startHandWorker, type HandWorker } from '../support/turns.ts';
 

@@ -1,8 +1,9 @@
 import { expect, test } from 'vitest';
 
 import type { Delivery } from '../../queue/workers/turn.ts';
-import type { Finished, Outcome } from '../../worker/task/outcome.ts';
-import { createBatch, settledOf } from '../../worker/turn/batch.ts';
+import type { Finished, Outcome } from '../../queue/outcomes/outcome.ts';
+import { settledOf } from '../../queue/outcomes/settled.ts';
+import { createBatch } from '../../worker/turn/batch.ts';
 
 const delivery = (text: string, past = { attempts: 0, deliveries: 0 }): Delivery => ({
   receipt: `1-${text.length}`,

@@ -80,7 +80,7 @@ const stages: Record<string, readonly (readonly string[])[]> = {
     ['queue.ts'],
     ['batches'],
     ['parts'],
-    ['results', 'move'],
+    ['results', 'move', 'outcomes'],
     ['*'],
     ['sources'],
     ['pool', 'workers'],
@@ -148,8 +148,8 @@ const pure = new Set([
   'worker/epoch/tasks/prefetch.ts',
   'worker/epoch/state.ts',
   'worker/epoch/turn-due.ts',
-  'worker/task/describe-error.ts',
-  'worker/task/retry.ts',
+  'runtime/describe-error.ts',
+  'queue/outcomes/retry.ts',
 ]);
 /** A decision, and with it a simulation, must come out the same each time. */
 const isPure = (file: string): boolean => pure.has(file) || /^(controller\/decide|simulate)\//.test(file);

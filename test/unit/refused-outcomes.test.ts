@@ -9,7 +9,7 @@ import {
   type OutcomeParts,
 } from '../../worker/turn/refused-outcomes.ts';
 import { ResultsAway, turnRefusalOf, type TurnRefusal } from '../../worker/turn/refusal.ts';
-import type { Finished, Outcome } from '../../worker/task/outcome.ts';
+import type { Finished, Outcome } from '../../queue/outcomes/outcome.ts';
 
 const finished = (receipt: string, outcome: Outcome = { kind: 'result', value: 'x' }): Finished => ({
   delivery: { receipt, raw: Buffer.from(receipt), past: { attempts: 0, deliveries: 0 } },

@@ -1,8 +1,8 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
-import { describeError } from '../../worker/task/describe-error.ts';
-import { nextAttempt, type RetryPolicy } from '../../worker/task/retry.ts';
+import { describeError } from '../../runtime/describe-error.ts';
+import { nextAttempt, type RetryPolicy } from '../../queue/outcomes/retry.ts';
 
 const policy: RetryPolicy = { attempts: 5, backoff: { initialMs: 1000, maxMs: 300_000, jitter: true } };
 const steady: RetryPolicy = { ...policy, attempts: 100, backoff: { ...policy.backoff, jitter: false } };

@@ -13,7 +13,7 @@
  */
 import { formatDuration } from '../../runtime/duration.ts';
 import { interval } from '../../runtime/timers.ts';
-import { describeError } from '../task/describe-error.ts';
+import { describeError } from '../../runtime/describe-error.ts';
 import { turnRefusalOf } from '../turn/refusal.ts';
 
 export interface WorkerHealth extends Disposable {

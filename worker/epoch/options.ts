@@ -5,7 +5,7 @@ import type { Logger } from '../../runtime/log.ts';
 import type { WorkerHealth } from './health.ts';
 import type { Handler } from '../task/handler.ts';
 import type { WorkerMetrics } from '../process/metrics.ts';
-import type { RetryPolicy } from '../task/retry.ts';
+import type { RetryPolicy } from '../../queue/outcomes/retry.ts';
 
 export interface WorkerOptions {
   readonly redis: RedisAddress;

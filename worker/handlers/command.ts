@@ -14,7 +14,7 @@
  */
 import { parseDuration } from '../../runtime/duration.ts';
 import { tooLarge, MAX_RESULT_BYTES } from '../task/encode.ts';
-import { describeError } from '../task/describe-error.ts';
+import { describeError } from '../../runtime/describe-error.ts';
 import type { OpenHandler, TaskContext } from '../task/handler.ts';
 import { trackAttempts } from './attempts.ts';
 import { describeExit, startProgram, type ProgramProcess, type Exit } from './child.ts';

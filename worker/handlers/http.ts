@@ -14,7 +14,7 @@ import { formatDuration } from '../../runtime/duration.ts';
 import { LogEvent } from '../../runtime/log-event.ts';
 import { sleep, timeout } from '../../runtime/timers.ts';
 import { MAX_RESULT_BYTES, ResultEncodingError } from '../task/encode.ts';
-import { describeError } from '../task/describe-error.ts';
+import { describeError } from '../../runtime/describe-error.ts';
 import type { OpenHandler, TaskContext } from '../task/handler.ts';
 import { trackAttempts } from './attempts.ts';
 import { HandlerLoadError } from './errors.ts';

@@ -16,7 +16,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { failurePrefix, WORKER_PROGRAM } from '../../runtime/failure-line.ts';
 import { formatDuration } from '../../runtime/duration.ts';
 import { timeout } from '../../runtime/timers.ts';
-import { describeError } from '../task/describe-error.ts';
+import { describeError } from '../../runtime/describe-error.ts';
 import type { Handler, OpenHandler } from '../task/handler.ts';
 import { HandlerLoadError } from './errors.ts';
 

@@ -8,7 +8,7 @@
  */
 import { timeout, type Timer } from '../../runtime/timers.ts';
 import type { Watcher } from '../../runtime/child-watchdog.ts';
-import { describeError } from '../task/describe-error.ts';
+import { describeError } from '../../runtime/describe-error.ts';
 import type { TaskContext } from '../task/handler.ts';
 import { describeExit, onceAborted, startProgram, type ProgramProcess } from './child.ts';
 import { stopped, withStderr, type LogSource } from './command.ts';

@@ -7,7 +7,7 @@
  * be its own, so such an attempt is repeated a few times only, and then counts as failed.
  */
 import { sleep } from '../../runtime/timers.ts';
-import { describeError } from '../task/describe-error.ts';
+import { describeError } from '../../runtime/describe-error.ts';
 import { CommandError } from './errors.ts';
 
 /** A program ended because it could not start another one; the message is that of the failed attempt. */

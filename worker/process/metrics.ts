@@ -9,7 +9,7 @@ import {
   type Tally,
 } from '../../runtime/metrics.ts';
 import { version } from '../../runtime/version.ts';
-import type { Outcome } from '../task/outcome.ts';
+import type { Outcome } from '../../queue/outcomes/outcome.ts';
 
 export interface WorkerMetrics extends MetricsSource {
   readonly tallies: readonly Tally[];

@@ -6,7 +6,7 @@
  * still show that it is done.
  */
 import { isAnyArrayBuffer } from 'node:util/types';
-import { describeError } from './describe-error.ts';
+import { describeError } from '../../runtime/describe-error.ts';
 
 /** The largest value that Redis takes by default (`proto-max-bulk-len`), in bytes. */
 export const MAX_RESULT_BYTES = 512 * 1024 * 1024;

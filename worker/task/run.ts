@@ -8,14 +8,14 @@ import { TaskCancelled } from '../../queue/cancel.ts';
 import { parseTask, parseTaskHead } from '../../queue/task.ts';
 import type { Delivery, Past } from '../../queue/workers/turn.ts';
 import { openTelemetry } from '../../runtime/opentelemetry.ts';
-import { describeError } from './describe-error.ts';
+import { describeError } from '../../runtime/describe-error.ts';
 import { encodeResult } from './encode.ts';
 import type { Handler } from './handler.ts';
 import { retryAfter } from './retry-after.ts';
 import { createSpawned, type Spawned } from './spawn.ts';
-import { nextAttempt, type RetryPolicy } from './retry.ts';
+import { nextAttempt, type RetryPolicy } from '../../queue/outcomes/retry.ts';
 import { broughtTrace, startAttempt, type AttemptSpan } from './tracing.ts';
-import type { Outcome, Finished } from './outcome.ts';
+import type { Outcome, Finished } from '../../queue/outcomes/outcome.ts';
 
 /** Receives handlers' progress reports. */
 export interface Reports {

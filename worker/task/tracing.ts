@@ -14,8 +14,8 @@ import {
   type Span,
   type Trace,
 } from '../../runtime/opentelemetry.ts';
-import { describeError } from './describe-error.ts';
-import type { Outcome } from './outcome.ts';
+import { describeError } from '../../runtime/describe-error.ts';
+import type { Outcome } from '../../queue/outcomes/outcome.ts';
 
 export interface AttemptSpan {
   /** For calls that the handler makes. */

@@ -12,7 +12,7 @@
  * worker that drains hands them back to the queue instead, except those that only wait for memory or for a server: those it resends as long
  * as it can, because most servers recover, and the task need not run twice.
  */
-import type { Finished } from '../task/outcome.ts';
+import type { Finished } from '../../queue/outcomes/outcome.ts';
 import type { TurnRefusal } from './refusal.ts';
 
 export interface OutcomePart {

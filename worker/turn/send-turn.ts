@@ -20,7 +20,7 @@ import type { ReplicationWait } from './replication.ts';
 import type { Resender } from './resend.ts';
 import { turnRefusalOf, type TurnRefusal } from './refusal.ts';
 import { createResultStore, type ResultsElsewhere } from './result-store.ts';
-import { settledOf } from './batch.ts';
+import { settledOf } from '../../queue/outcomes/settled.ts';
 
 export interface TurnSenderOptions {
   readonly redis: Redis;

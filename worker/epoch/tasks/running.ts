@@ -1,6 +1,6 @@
 /** The tasks that run, from the start of the handler to its end. */
 import type { Delivery } from '../../../queue/workers/turn.ts';
-import type { Finished } from '../../task/outcome.ts';
+import type { Finished } from '../../../queue/outcomes/outcome.ts';
 import { runTask, type RunDeps } from '../../task/run.ts';
 import type { WorkerSlots } from '../slots/slots.ts';
 import type { ProgressOutbox } from './progress.ts';

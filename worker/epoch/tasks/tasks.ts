@@ -17,7 +17,7 @@ import { FULL_BATCH, type createPace } from './prefetch.ts';
 import type { QueueMetrics } from '../../process/metrics.ts';
 import type { ProgressOutbox } from './progress.ts';
 import type { RunDeps } from '../../task/run.ts';
-import type { Finished } from '../../task/outcome.ts';
+import type { Finished } from '../../../queue/outcomes/outcome.ts';
 import type { OutcomeBatch } from '../../turn/batch.ts';
 import { createRunningTasks } from './running.ts';
 import type { WorkerSlots } from '../slots/slots.ts';

@@ -14,7 +14,7 @@
  */
 
 import { LONGEST_MS } from '../../runtime/duration.ts';
-import { describeError } from './describe-error.ts';
+import { describeError } from '../../runtime/describe-error.ts';
 
 export interface RetryPolicy {
   /** Attempts in all, the first one included. */

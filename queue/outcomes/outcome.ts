@@ -1,7 +1,7 @@
 /** The outcome of an attempt at a task. */
-import type { PartMark } from '../../queue/batch-mark.ts';
-import type { EncodedTask } from '../../queue/task.ts';
-import type { Delivery } from '../../queue/workers/turn.ts';
+import type { PartMark } from '../batch-mark.ts';
+import type { EncodedTask } from '../task.ts';
+import type { Delivery } from '../workers/turn.ts';
 
 export type Outcome =
   | {

@@ -1,0 +1,115 @@
+/**
+ * `queue/outcomes/`: takes what became of tasks and returns what a turn writes of it: results, retries and when they are due, dead
+ * letters, releases. It runs nothing, and decides nothing about replicas.
+ */
+import type { PartMark } from '../batch-mark.ts';
+import { deadHeader } from '../dead-letter-format.ts';
+import { slowBucket } from '../pool/slow-tasks.ts';
+import type { PartGroup, Settled, SpawnedTasks } from '../workers/turn.ts';
+import type { Finished } from './outcome.ts';
+
+type Lists = {
+  -readonly [K in 'results' | 'retries' | 'dead' | 'released' | 'cancelled']: Settled[K][number][];
+};
+
+/** The outcomes as a turn sends them. */
+export function settledOf(entries: readonly Finished[], worker: string): Settled {
+  const lists: Lists = { results: [], retries: [], dead: [], released: [], cancelled: [] };
+  let serviceMs = 0;
+  let squaresMs2 = 0;
+  const slow: number[] = [];
+  const spawned: SpawnedTasks[] = [];
+  let groups: PartGroups | undefined;
+  for (const entry of entries) {
+    const { kind } = entry.outcome;
+    list(entry, worker, lists);
+    const added = entry.outcome.kind === 'result' && entry.outcome.spawned;
+    if (added) spawned.push({ result: lists.results.length - 1, tasks: added });
+    if (entry.batch)
+      (groups ??= createPartGroups()).add(entry.batch, kind, lists, added ? spawned.length - 1 : false);
+    if (kind === 'release' || kind === 'cancelled') continue;
+    serviceMs += entry.serviceMs;
+    squaresMs2 += entry.serviceMs ** 2;
+    const bucket = slowBucket(entry.serviceMs);
+    if (bucket > 0) slow.push(bucket);
+  }
+  return {
+    ...lists,
+    serviceUs: serviceMs * 1_000,
+    squaresMs2,
+    ...(slow.length > 0 && { slow }),
+    ...(groups && { parts: groups.all() }),
+    ...(spawned.length > 0 && { spawned }),
+  };
+}
+
+interface PartGroups {
+  /** Of the outcome that was put into the lists last. */
+  add(mark: PartMark, kind: Finished['outcome']['kind'], lists: Lists, spawned: number | false): void;
+  all(): PartGroup[];
+}
+
+type Group = { [K in Exclude<keyof PartGroup, 'mark'>]: number[] } & { mark: PartMark };
+
+function isSame(one: PartMark, other: PartMark): boolean {
+  return (
+    one.id === other.id &&
+    one.size === other.size &&
+    one.then?.raw === other.then?.raw &&
+    one.onFailure === other.onFailure
+  );
+}
+
+/** Groups parts by what they say of their batch. */
+function createPartGroups(): PartGroups {
+  const groups = new Map<string, Group>();
+  let last: Group | undefined;
+  const groupOf = (mark: PartMark): Group => {
+    const name = JSON.stringify([mark.id, mark.size, mark.then?.raw, mark.onFailure]);
+    const group = groups.get(name) ?? { mark, results: [], dead: [], cancelled: [], spawned: [] };
+    groups.set(name, group);
+    return group;
+  };
+  return {
+    add: (mark, kind, lists, spawned) => {
+      if (kind === 'retry' || kind === 'release') return;
+      // most parts of a turn are of one batch
+      const group = last && isSame(last.mark, mark) ? last : groupOf(mark);
+      last = group;
+      const ended = kind === 'result' ? 'results' : kind;
+      group[ended].push(lists[ended].length - 1);
+      if (spawned !== false) group.spawned.push(spawned);
+    },
+    all: () => [...groups.values()],
+  };
+}
+
+function list({ delivery, id, attempt, outcome, batch }: Finished, worker: string, lists: Lists): void {
+  const { receipt, past } = delivery;
+  switch (outcome.kind) {
+    case 'result':
+      lists.results.push({ receipt, id, value: outcome.value });
+      break;
+    case 'retry': {
+      const next = { attempts: attempt, deliveries: past.deliveries };
+      lists.retries.push({ receipt, delayMs: outcome.delayMs, past: next });
+      break;
+    }
+    case 'dead': {
+      const whole = outcome.unreported || Buffer.isBuffer(id) || delivery.raw.equals(Buffer.from(id));
+      const lost = outcome.poison ? { deliveries: past.deliveries } : {};
+      const part = batch ? { batch: batch.id } : {};
+      const about = { error: outcome.error, attempts: attempt, worker, ...lost, ...part };
+      const header = deadHeader(whole ? about : { ...about, id });
+      lists.dead.push({ receipt, ...(!outcome.unreported && { id }), header });
+      break;
+    }
+    case 'cancelled': {
+      const about = { error: 'cancelled', attempts: past.attempts, worker, cancelled: true } as const;
+      lists.cancelled.push({ receipt, id, header: deadHeader(about), ...(batch && { batch: batch.id }) });
+      break;
+    }
+    case 'release':
+      lists.released.push(receipt);
+  }
+}
