@@ -272,6 +272,9 @@ export interface CronStatus {
   readonly lastTask?: string;
   readonly nextTime?: string;
   readonly suspended?: boolean;
+  /** Number of occurrences that were left out because no controller could push them, or because the last task still ran. */
+  readonly missed?: number;
+  readonly skipped?: number;
 }
 
 export interface Quantiles {

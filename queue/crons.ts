@@ -16,19 +16,31 @@ export interface CronState {
   readonly last?: { readonly at: number; readonly id: string };
   /** That task has ended. */
   readonly over?: boolean;
+  /** Number of occurrences that were left out: nobody could push them when they were due, or the last task still ran. */
+  readonly missed?: number;
+  readonly skipped?: number;
 }
+
+export interface CronTask {
+  readonly id: string;
+  readonly raw: string;
+}
+
+export type Outcome = 'succeeded' | 'failed' | 'cancelled';
+/** By the number in the script's reply. */
+const OUTCOMES: readonly (Outcome | undefined)[] = [undefined, 'succeeded', 'failed', 'cancelled'];
 
 /** A state, and the text that stands for it in Redis. */
 export interface StoredState {
   readonly state: CronState | undefined;
   readonly text: string;
-  /** Whether the id that was asked about has a result, or failed for good. */
-  readonly over: boolean;
+  /** What became of the id that was asked about; `undefined` while that is open. */
+  readonly outcome: Outcome | undefined;
 }
 
 const MOST_BYTES = 4_096;
 
-/** Reads a state, and whether a task has ended. */
+/** Reads a state, and what became of a task. */
 export async function readCron(redis: Redis, keys: QueueKeys, name: string, id = ''): Promise<StoredState> {
   // no state is this text, so nothing is replaced
   const reply = await script(redis, 'cron')(...keysOf(keys), name, '?', '?', id);
@@ -45,30 +57,47 @@ export async function moveCron(
   name: string,
   from: string,
   next: CronState | undefined,
-  tasks: readonly string[],
+  tasks: readonly CronTask[],
 ): Promise<StoredState | undefined> {
   const text = next ? JSON.stringify(next) : '';
-  const reply = await script(redis, 'cron')(...keysOf(keys), name, from, text, '', ...tasks);
+  const [ids, raws] = [tasks.map(({ id }) => id), tasks.map(({ raw }) => raw)];
+  const reply = await script(redis, 'cron')(...keysOf(keys), name, from, text, '', ...ids, ...raws);
   const [moved] = asList(reply, 'a cron task', 3);
-  return asCount(moved, 'a cron task') === 1 ? { state: next, text, over: false } : undefined;
+  return asCount(moved, 'a cron task') === 1 ? { state: next, text, outcome: undefined } : undefined;
 }
 
-const keysOf = ({ crons, queue, result, errors }: QueueKeys): string[] => [crons, queue, result, errors];
+const keysOf = ({ crons, queue, result, errors, cancelled }: QueueKeys): string[] => [
+  crons,
+  queue,
+  result,
+  errors,
+  cancelled,
+];
 
 function stored(reply: unknown): StoredState {
-  const [, raw, over] = asList(reply, 'a cron task', 3);
+  const [, raw, outcome] = asList(reply, 'a cron task', 3);
   const text = asText(raw, 'the state of a cron task', MOST_BYTES);
-  return { state: parseState(text), text, over: asCount(over, 'the end of a task') === 1 };
+  return { state: parseState(text), text, outcome: OUTCOMES[asCount(outcome, 'the end of a task')] };
 }
 
 /** `undefined` for anything that is none of ours: the cron task begins anew. */
 function parseState(text: string): CronState | undefined {
   try {
-    const { of, until, last, over } = JSON.parse(text) as Partial<CronState>;
+    const { of, until, last, over, missed, skipped } = JSON.parse(text) as Partial<CronState>;
     if (typeof of !== 'string' || !Number.isSafeInteger(until) || until === undefined) return undefined;
     const known = last && typeof last.id === 'string' && Number.isSafeInteger(last.at) ? last : undefined;
-    return { of, until, ...(known && { last: { at: known.at, id: known.id } }), over: over === true };
+    return {
+      of,
+      until,
+      ...(known && { last: { at: known.at, id: known.id } }),
+      over: over === true,
+      missed: countIn(missed),
+      skipped: countIn(skipped),
+    };
   } catch {
     return undefined;
   }
 }
+
+const countIn = (value: unknown): number =>
+  typeof value === 'number' && Number.isSafeInteger(value) && value > 0 ? value : 0;

@@ -11,7 +11,7 @@ export interface CronsFlags extends ClusterFlags {
   readonly output: Output;
 }
 
-const HEAD = ['POOL', 'NAME', 'SCHEDULE', 'TIME ZONE', 'LAST', 'NEXT', 'LAST TASK'];
+const HEAD = ['POOL', 'NAME', 'SCHEDULE', 'TIME ZONE', 'LAST', 'NEXT', 'MISSED', 'SKIPPED', 'LAST TASK'];
 
 /** `name`: of one pool; without it, of all in the namespace. */
 export async function listCrons(name: string | undefined, flags: CronsFlags): Promise<void> {
@@ -40,6 +40,8 @@ interface ShownCron {
   readonly lastTime?: string;
   readonly lastTask?: string;
   readonly nextTime?: string;
+  readonly missed?: number;
+  readonly skipped?: number;
 }
 
 function cronOf(
@@ -60,7 +62,8 @@ function cronOf(
 
 function rowOf(cron: ShownCron, namespaces: boolean): Cell[] {
   const { namespace, pool, name, schedule, timeZone, suspended } = cron;
-  const { lastTime = '-', lastTask = '-', nextTime = '-' } = cron;
-  const row = [pool, name, schedule, timeZone, lastTime, suspended ? 'suspended' : nextTime, lastTask];
+  const { lastTime = '-', lastTask = '-', nextTime = '-', missed = 0, skipped = 0 } = cron;
+  const next = suspended ? 'suspended' : nextTime;
+  const row = [pool, name, schedule, timeZone, lastTime, next, missed, skipped, lastTask];
   return namespaces ? [namespace, ...row] : row;
 }

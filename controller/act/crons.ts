@@ -4,7 +4,7 @@
  */
 import type { Redis } from 'ioredis';
 import { ConcurrencyPolicy, type CronSpec, type CronStatus } from '../../kube/workerpool.ts';
-import { moveCron, readCron, type CronState, type StoredState } from '../../queue/crons.ts';
+import { moveCron, readCron, type CronState, type CronTask, type StoredState } from '../../queue/crons.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { encodeTask, hasId } from '../../queue/task.ts';
 import { cronTimesOf, type CronTimes } from '../decide/cron.ts';
@@ -110,7 +110,7 @@ async function runCron(
   };
   const move = async (
     next: CronState | undefined,
-    tasks: readonly string[] = [],
+    tasks: readonly CronTask[] = [],
   ): Promise<CronState | undefined> =>
     keep(await moveCron(redis, keys, name, before.text, next, tasks))?.state;
 
@@ -134,17 +134,17 @@ async function runCron(
     return { status: statusOf(name, state, times, now), pushed: [], next: times.nextStart(now) };
 
   const running = await isRunning(cron, state, { redis, keys, empty });
-  const tasks = occurrencesToPush(times, state.until, now, { ...cron, running }).map((at) =>
-    taskOf(cron, at),
-  );
+  const due = occurrencesToPush(times, state.until, now, { ...cron, running });
+  const tasks = due.push.map((at) => taskOf(cron, at));
   const last = tasks.at(-1);
-  const after: CronState = last
-    ? { of: state.of, until: now, last: { at: last.at, id: last.id } }
-    : { ...state, until: now, over: !running };
-  const moved = await move(
-    after,
-    tasks.map(({ raw }) => raw),
-  );
+  const after: CronState = {
+    ...state,
+    until: now,
+    ...(last ? { last: { at: last.at, id: last.id }, over: false } : { over: !running }),
+    missed: (state.missed ?? 0) + due.missed,
+    skipped: (state.skipped ?? 0) + due.skipped,
+  };
+  const moved = await move(after, tasks);
   return {
     status: statusOf(name, moved ?? state, times, now),
     pushed: moved ? tasks.map(({ id }) => id) : [],
@@ -158,18 +158,15 @@ async function isRunning(
   { redis, keys, empty }: Pick<CronsInput, 'redis' | 'keys' | 'empty'>,
 ): Promise<boolean> {
   if (concurrencyPolicy === ConcurrencyPolicy.Allow || !last || over || empty) return false;
-  const { over: ended } = await readCron(redis, keys, name, last.id);
-  return !ended;
+  const { outcome } = await readCron(redis, keys, name, last.id);
+  return outcome === undefined;
 }
 
 /** `2026-11-29T03:00:00Z` */
 const timeOf = (at: number): string => new Date(at).toISOString().replace(/\.\d+Z$/, 'Z');
 
 /** A task that has no id gets that of its cron task with the time, so that each has a result of its own. */
-function taskOf(
-  { name, task }: CronSpec,
-  at: number,
-): { readonly at: number; readonly id: string; readonly raw: string } {
+function taskOf({ name, task }: CronSpec, at: number): CronTask & { readonly at: number } {
   const { id, raw } = encodeTask(hasId(task) ? task : { ...task, id: `${name}:${timeOf(at)}` });
   return { at, id: String(id), raw: String(raw) };
 }
@@ -179,6 +176,8 @@ function statusOf(name: string, state: CronState | undefined, times: CronTimes, 
   return {
     name,
     ...(state?.last && { lastTime: timeOf(state.last.at), lastTask: state.last.id }),
+    ...(state?.missed && { missed: state.missed }),
+    ...(state?.skipped && { skipped: state.skipped }),
     ...(next !== undefined && { nextTime: timeOf(next) }),
   };
 }

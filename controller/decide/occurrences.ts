@@ -7,10 +7,17 @@ export const ON_TIME_MS = 60_000;
 /** Of those that were missed, so many of the last ones. */
 const MOST = 100;
 
-/**
- * Times of the occurrences to push, oldest first, of those after `since` and up to `now`. With `Forbid`, one at most, and none
- * while the last task has not ended.
- */
+/** What becomes of the occurrences that are due. */
+export interface DueOccurrences {
+  /** Times of those to push, oldest first. */
+  readonly push: readonly number[];
+  /** Number of those left out because they fell due while nobody could push them. */
+  readonly missed: number;
+  /** Number of those left out because of the last task. */
+  readonly skipped: number;
+}
+
+/** Of those after `since` and up to `now`. With `Forbid`, one at most is pushed, and none while the last task has not ended. */
 export function occurrencesToPush(
   times: CronTimes,
   since: number,
@@ -20,13 +27,15 @@ export function occurrencesToPush(
     readonly concurrencyPolicy: ConcurrencyPolicy;
     readonly running: boolean;
   },
-): number[] {
+): DueOccurrences {
   const due = dueBetween(times, since, now);
   const onTime = due.filter((at) => now - at <= ON_TIME_MS);
   const last = onTime.length > 0 ? onTime : due.slice(-1);
   const wanted = { Skip: onTime, Last: last, All: due }[rules.missed];
-  if (rules.concurrencyPolicy === ConcurrencyPolicy.Allow) return wanted;
-  return rules.running ? [] : wanted.slice(-1);
+  const missed = due.length - wanted.length;
+  if (rules.concurrencyPolicy === ConcurrencyPolicy.Allow) return { push: wanted, missed, skipped: 0 };
+  const push = rules.running ? [] : wanted.slice(-1);
+  return { push, missed, skipped: wanted.length - push.length };
 }
 
 function dueBetween({ lastStart }: CronTimes, since: number, now: number): number[] {

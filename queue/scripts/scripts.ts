@@ -22,7 +22,7 @@ const arity = {
   rest: 10,
   sample: 13,
   cancel: 4,
-  cron: 4,
+  cron: 5,
   push: 6,
   letter: 4,
   progress: 2,

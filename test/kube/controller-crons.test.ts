@@ -50,7 +50,7 @@ describe.concurrent('cron tasks', () => {
       env: { KUBECONFIG: stage.world.server.kubeconfig },
     });
     expect(shown).toMatchObject({ code: 0, stderr: '' });
-    expect(shown.stdout).toMatch(/^tiles +tick +\* \* \* \* \* +UTC +\S+:00Z +\S+:00Z +tick:\S+\n$/m);
+    expect(shown.stdout).toMatch(/^tiles +tick +\* \* \* \* \* +UTC +\S+:00Z +\S+:00Z +0 +0 +tick:\S+\n$/m);
     await edit({ crons: [{ ...everyMinute, suspend: true }] });
     await eventually(async () =>
       expect((await pool()).status?.crons).toEqual([{ name: 'tick', suspended: true }]),

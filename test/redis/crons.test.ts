@@ -114,8 +114,40 @@ test.each([
   expect(await one.queued()).toEqual(times.map(task));
 });
 
+test('what is left out is counted, also by the next controller, until the schedule is another one', async () => {
+  await using one = await scene();
+  const first = one.lead();
+  await first.run('10:05:00', { concurrencyPolicy: ConcurrencyPolicy.Forbid });
+  await first.run('10:10:00', { concurrencyPolicy: ConcurrencyPolicy.Forbid });
+  await first.run('10:20:00', { concurrencyPolicy: ConcurrencyPolicy.Forbid });
+  const second = one.lead();
+  expect(await second.run('10:55:00')).toMatchObject({
+    pushed: ['report:2026-11-29T10:50:00Z'],
+    status: [{ missed: 2, skipped: 1 }],
+  });
+  expect((await second.run('10:55:00', { schedule: '*/5 * * * *' })).status).toEqual([
+    { name: 'report', nextTime: '2026-11-29T11:00:00Z' },
+  ]);
+});
+
 describe('Forbid', () => {
   const forbid = { concurrencyPolicy: ConcurrencyPolicy.Forbid };
+
+  test('of a task with an id of its own, the result of an earlier occurrence is not the end of this one', async () => {
+    await using one = await scene();
+    const { run } = one.lead();
+    const own = { ...forbid, task: { id: 'own' } };
+    await run('10:05:00', own);
+    await run('10:10:00', own);
+    await one.redis.hset(one.keys.result, 'own', 'x');
+    await one.redis.zadd(one.keys.cancelled, 1, 'own');
+    expect(await run('10:20:00', own)).toMatchObject({ pushed: ['own'] });
+    expect(await one.redis.exists(one.keys.result, one.keys.cancelled)).toBe(0);
+    expect(await run('10:30:00', own)).toMatchObject({ pushed: [], status: [{ skipped: 1 }] });
+    await one.redis.hset(one.keys.errors, 'own', 'x');
+    expect(await run('10:40:00', own)).toMatchObject({ pushed: ['own'] });
+    expect(await one.redis.exists(one.keys.errors)).toBe(0);
+  });
 
   test.each([
     [

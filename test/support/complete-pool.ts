@@ -124,6 +124,8 @@ export const completeStatus: Complete<WorkerPoolStatus> = {
       lastTask: 'nightly:2026-01-01T03:00:00Z',
       nextTime: '2026-01-02T03:00:00Z',
       suspended: true,
+      missed: 1,
+      skipped: 2,
     },
   ],
   lastScaleTime: '2026-01-01T00:00:00Z',

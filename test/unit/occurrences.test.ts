@@ -1,7 +1,7 @@
 /** Which occurrences of a cron task are pushed. */
 import { expect, test } from 'vitest';
 import { cronTimesOf } from '../../controller/decide/cron.ts';
-import { occurrencesToPush } from '../../controller/decide/occurrences.ts';
+import { occurrencesToPush, type DueOccurrences } from '../../controller/decide/occurrences.ts';
 import { ConcurrencyPolicy, Missed } from '../../kube/workerpool.ts';
 
 const at = (text: string): number => Date.parse(`2026-11-${text}Z`);
@@ -17,7 +17,7 @@ interface Case {
   readonly running?: boolean;
 }
 
-function pushed({
+function found({
   schedule = '*/10 * * * *',
   zone = 'UTC',
   since,
@@ -25,14 +25,16 @@ function pushed({
   missed,
   policy,
   running,
-}: Case): string[] {
+}: Case): DueOccurrences {
   const times = cronTimesOf(schedule, zone, 'crons[0]', 'schedule');
   return occurrencesToPush(times, at(since), at(now), {
     missed: missed ?? Missed.Last,
     concurrencyPolicy: policy ?? ConcurrencyPolicy.Allow,
     running: running ?? false,
-  }).map(time);
+  });
 }
+
+const pushed = (given: Case): string[] => found(given).push.map(time);
 
 const { Skip, All } = Missed;
 const { Forbid } = ConcurrencyPolicy;
@@ -78,7 +80,25 @@ test.each<[string, Case, string[]]>([
 });
 
 test('of a million missed, the last hundred', () => {
-  const found = pushed({ schedule: '* * * * *', since: '01T00:00', now: '29T12:00:00', missed: All });
-  expect(found).toHaveLength(100);
-  expect([found[0], found.at(-1)]).toEqual(['29T10:21', '29T12:00']);
+  const times = pushed({ schedule: '* * * * *', since: '01T00:00', now: '29T12:00:00', missed: All });
+  expect(times).toHaveLength(100);
+  expect([times[0], times.at(-1)]).toEqual(['29T10:21', '29T12:00']);
 });
+
+test.each<[string, Case, Omit<DueOccurrences, 'push'>]>([
+  ['pushed', { since: '29T10:00', now: '29T10:10' }, { missed: 0, skipped: 0 }],
+  ['the last of those missed is pushed', { since: '29T09:30', now: '29T10:05' }, { missed: 2, skipped: 0 }],
+  ['none of them is', { since: '29T09:30', now: '29T10:05', missed: Skip }, { missed: 3, skipped: 0 }],
+  ['all of them are', { since: '29T09:30', now: '29T10:05', missed: All }, { missed: 0, skipped: 0 }],
+  ['one is on time', { since: '29T09:30', now: '29T10:00' }, { missed: 2, skipped: 0 }],
+  [
+    'one is on time while the last task runs',
+    { since: '29T09:30', now: '29T10:00', policy: Forbid, running: true },
+    { missed: 2, skipped: 1 },
+  ],
+  [
+    'all, one at a time',
+    { since: '29T09:30', now: '29T10:00', missed: All, policy: Forbid },
+    { missed: 0, skipped: 2 },
+  ],
+])('what is left out is counted: %s', (_, given, counts) => expect(found(given)).toMatchObject(counts));
