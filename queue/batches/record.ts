@@ -4,6 +4,7 @@ import type { FailurePolicy } from '../batch-mark.ts';
 import { parseHeader } from '../dead-letter-format.ts';
 import type { QueueKeys } from '../keys.ts';
 import type { Part } from '../parts/part.ts';
+import { asCount, asList, asText } from '../scripts/decode-reply.ts';
 import { script } from '../scripts/scripts.ts';
 
 /**
@@ -22,6 +23,8 @@ export interface BatchView {
   readonly cancelled: number;
   /** Dead letters that it waits for. */
   readonly waiting: number;
+  /** Open batches inside of it. */
+  readonly inner: number;
   /** Parts that have not ended. */
   readonly left: number;
   readonly onFailure: FailurePolicy;
@@ -31,6 +34,8 @@ export interface BatchView {
   readonly why: string | undefined;
   /** ms of Redis time. */
   readonly createdAt: number;
+  /** When parts were last added to it or ended, ms of Redis time. */
+  readonly activeAt: number;
   readonly endedAt: number | undefined;
 }
 
@@ -42,6 +47,7 @@ export interface PartResult {
 }
 
 const PAGE = 500;
+/** In the order in which batch/list.lua returns them. */
 const FIELDS = [
   'size',
   'policy',
@@ -53,26 +59,38 @@ const FIELDS = [
   'thenId',
   'why',
   'created',
+  'at',
   'endedAt',
 ] as const;
+type Field = (typeof FIELDS)[number];
+const LONGEST = 1_024;
 
 /** `undefined` if there is no batch of that id, or it ended more than a week ago. */
 export async function readBatch(redis: Redis, keys: QueueKeys, id: string): Promise<BatchView | undefined> {
-  const [values, dead] = await Promise.all([
+  const [values, dead, inner] = await Promise.all([
     redis.hmget(keys.batch(id), ...FIELDS),
     redis.scard(keys.batchFailed(id)),
+    redis.scard(keys.batchInner(id)),
   ]);
-  const of = (name: (typeof FIELDS)[number]): string | undefined => values[FIELDS.indexOf(name)] ?? undefined;
-  const count = (name: (typeof FIELDS)[number]): number => Number(of(name) ?? 0);
-  if (of('size') === undefined) return undefined;
-  const [size, succeeded, failed, cancelled] = [
-    count('size'),
-    count('done'),
-    count('failed'),
-    count('cancelled'),
-  ];
-  const onFailure = (of('policy') ?? 'wait') as FailurePolicy;
-  const state = (of('state') ?? (of('open') === undefined ? 'running' : 'adding')) as BatchState;
+  return viewOf(id, (name) => values[FIELDS.indexOf(name)] ?? '', { dead, inner });
+}
+
+/** `undefined` for what is no batch. */
+function viewOf(
+  id: string,
+  of: (name: Field) => string,
+  { dead, inner }: { readonly dead: number; readonly inner: number },
+): BatchView | undefined {
+  const count = (name: Field): number => {
+    const value = Number(of(name));
+    return Number.isSafeInteger(value) && value >= 0 ? value : 0;
+  };
+  if (of('size') === '') return undefined;
+  const size = count('size');
+  const [succeeded, failed, cancelled] = [count('done'), count('failed'), count('cancelled')];
+  const onFailure = (of('policy') || 'wait') as FailurePolicy;
+  const state = (of('state') || (of('open') === '' ? 'running' : 'adding')) as BatchState;
+  const createdAt = count('created');
   return {
     id,
     state,
@@ -81,20 +99,68 @@ export async function readBatch(redis: Redis, keys: QueueKeys, id: string): Prom
     failed,
     cancelled,
     waiting: onFailure === 'wait' && (state === 'running' || state === 'adding') ? dead : 0,
+    inner,
     left: Math.max(0, size - succeeded - failed - cancelled),
     onFailure,
-    then: of('thenId'),
-    why: of('why'),
-    createdAt: count('created'),
-    endedAt: of('endedAt') === undefined ? undefined : count('endedAt'),
+    then: of('thenId') || undefined,
+    why: of('why') || undefined,
+    createdAt,
+    activeAt: Math.max(createdAt, count('at')),
+    endedAt: of('endedAt') === '' ? undefined : count('endedAt'),
   };
 }
 
-/** The newest of those that are open, and after them those that ended within the last week, the last one first. */
+/** Batches of a queue that are open, or that ended within the last week. */
+export interface BatchPage {
+  /** ms of Redis time. */
+  readonly now: number;
+  /** Number of all of this kind. */
+  readonly all: number;
+  /** Those that ended last come first; open ones are in the order of their ids. */
+  readonly list: readonly BatchView[];
+}
+
+/** Reads at most `most` batches after the first `skip`, in one step. Of ids and reasons at most 1,024 bytes. */
+export async function readBatchPage(
+  redis: Redis,
+  keys: QueueKeys,
+  kind: 'open' | 'ended',
+  most: number,
+  skip = 0,
+): Promise<BatchPage> {
+  const [now, all, ...rows] = asList(
+    await script(redis, 'batch-list')(keys.batches, kind, skip, most),
+    'batches',
+  );
+  const list = rows.slice(0, most).flatMap((row) => {
+    const [id, ...values] = asList(row, 'a batch', FIELDS.length + 3);
+    const [dead, inner] = values.slice(FIELDS.length).map((one) => asCount(one, 'a number of parts'));
+    const of = (name: Field): string => asText(values[FIELDS.indexOf(name)], 'a batch', LONGEST);
+    return viewOf(asText(id, 'the id of a batch', LONGEST), of, { dead: dead ?? 0, inner: inner ?? 0 }) ?? [];
+  });
+  return { now: asCount(now, 'the time'), all: asCount(all, 'a number of batches'), list };
+}
+
+/** Those that are open, the newest first, and after them those that ended within the last week, the last one first. */
 export async function listBatches(redis: Redis, keys: QueueKeys, most = 100): Promise<BatchView[]> {
-  const ids = await redis.zrange(keys.batches, '0', String(most - 1), 'REV');
-  const views = await Promise.all(ids.map((id) => readBatch(redis, keys, id)));
-  return views.filter((view) => view !== undefined);
+  const open = await readAll(redis, keys, 'open', most);
+  const ended = open.length < most ? await readAll(redis, keys, 'ended', most - open.length) : [];
+  return [...open.toSorted((a, b) => b.createdAt - a.createdAt), ...ended];
+}
+
+async function readAll(
+  redis: Redis,
+  keys: QueueKeys,
+  kind: 'open' | 'ended',
+  most: number,
+): Promise<BatchView[]> {
+  const found: BatchView[] = [];
+  for (let skip = 0; skip < most; skip += PAGE) {
+    const { all, list } = await readBatchPage(redis, keys, kind, Math.min(PAGE, most - skip), skip);
+    found.push(...list);
+    if (skip + PAGE >= all) break;
+  }
+  return found;
 }
 
 /** Cancels a batch. `unknown`: there is none of that id. */

@@ -22,6 +22,7 @@ const PARTS = {
   'batch-add': ['batch/batches', 'batch/add'],
   'batch-cancel': ['batch/batches', 'batch/cancel'],
   'batch-tend': ['batch/batches', 'batch/tend'],
+  'batch-list': ['batch/list'],
 };
 
 const read = (...path: string[]): string => readFileSync(join(import.meta.dirname, ...path), 'utf8');

@@ -51,6 +51,7 @@ const arity = {
   'batch-add': 5,
   'batch-cancel': 3,
   'batch-tend': 4,
+  'batch-list': 1,
 } as const;
 
 /** Defines the scripts on a connection. Call once for each. */
