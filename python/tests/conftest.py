@@ -6,8 +6,10 @@ import os
 import socket
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,13 +23,36 @@ NODE = ROOT / "node_modules" / ".bin" / "node"
 PATIENCE_S = 120.0
 
 
+def eventually(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
 @pytest.fixture(scope="session")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    with _redis(str(tmp_path_factory.mktemp("redis"))) as port:
+        yield port
+
+
+@pytest.fixture(scope="session")
+def cluster_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """Of a Redis Cluster with one node."""
+    with _redis(str(tmp_path_factory.mktemp("cluster")), "--cluster-enabled", "yes") as port:
+        with redis.Redis(port=port) as client:
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16_383)
+            while b"cluster_state:ok" not in client.execute_command("CLUSTER", "INFO"):
+                time.sleep(0.01)
+        yield port
+
+
+@contextmanager
+def _redis(folder: str, *more: str) -> Iterator[int]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("redis")
-    flags = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    flags = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder, *more]
     with subprocess.Popen(["redis-server", *flags], stdout=subprocess.DEVNULL) as server:
         client = redis.Redis(port=port, retry=redis.retry.Retry(redis.backoff.ConstantBackoff(0.02), 500))
         client.ping()

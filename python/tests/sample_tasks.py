@@ -52,3 +52,15 @@ def until_cancelled(context: Context) -> None:
 @task
 def pid() -> int:
     return os.getpid()
+
+
+@task
+def even(n: int) -> int:
+    if n % 2:
+        raise FinalError(f"{n} is odd")
+    return n
+
+
+@task
+def joined(context: Context) -> dict[str, object] | None:
+    return context.parts and context.parts._asdict()

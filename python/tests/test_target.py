@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import decimal
+import os
 import sys
 import types
+import uuid
 from typing import Any
 
 import pytest
@@ -129,8 +133,52 @@ def test_an_object_without_an_id_gets_one() -> None:
         encode_task({"x": object()})
 
 
+@pytest.mark.parametrize(
+    ("task", "error"),
+    [
+        ({"kwargs": {"price": decimal.Decimal(1)}}, r"Decimal is not JSON: .* \(at kwargs\.price\)"),
+        ({"args": [1, (2, [b"x"])]}, r"bytes is not JSON: .* \(at args\[1\]\[1\]\[0\]\)"),
+        ({"kwargs": {"at": {(1, 2): 3}}}, r"not tuple \(at kwargs\.at\)"),
+        ({"points": {1, 2}}, r"set is not JSON: .* \(at points\)"),
+        ({"z": 1j}, r"complex is not JSON: .* \(at z\)"),
+        (
+            Task(plain),
+            r"a task cannot be a function: enqueue what its call\(…\) returns, not <millrace task plain>",
+        ),
+        (plain, "a task cannot be a function"),
+        ({"id": uuid.uuid4()}, r"the id of a task is a text or a number: got UUID, write str\(id\)"),
+        ({"id": "caf\udce9"}, r"the id of a task is no Unicode text.* got 'caf\\udce9'"),
+        ("caf\udce9", r"a task cannot be a text that is not Unicode \(surrogates not allowed\): pass bytes"),
+    ],
+)
+def test_what_cannot_be_a_task_is_refused_with_its_place(task: object, error: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=error):
+        encode_task(task)
+
+
+def test_ids_of_other_kinds_than_text() -> None:
+    import numpy as np
+
+    assert encode_task({"id": np.int64(7)}) == ("7", b'{"id":7}')
+    assert encode_task({"id": 2**70}) == (str(2**70), b'{"id":%d}' % 2**70)
+    assert encode_task(types.MappingProxyType({"id": "a"})) == ("a", b'{"id":"a"}')
+
+    @dataclasses.dataclass
+    class Tile:
+        x: int
+
+    own, raw = encode_task(Tile(1))
+    assert raw == f'{{"id":"{own!s}","x":1}}'.encode()
+
+
+def test_file_names_that_are_no_text_survive() -> None:
+    name = os.fsdecode(b"caf\xe9")
+    raw = encode_task({"id": "a", "file": name}).raw
+    assert raw == b'{"id":"a","file":"caf\\udce9"}'
+    assert parse(raw)["file"] == name
+
+
 def test_json_of_numpy_dates_and_numbers_that_are_none() -> None:
-    import dataclasses
     import datetime
 
     import numpy as np

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
 
 import pytest
 import sample_tasks
-from conftest import PATIENCE_S, StartWorker
+from conftest import PATIENCE_S, StartWorker, eventually
 
 from millrace import Queue, TaskCancelled, TaskFailed
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_functions_by_name_sync_and_async(worked: Queue) -> None:

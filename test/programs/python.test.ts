@@ -53,7 +53,13 @@ test('wheel and source archive are built, and the wheel works by itself', async 
       wheel,
     ]);
     const files = await readdir(target, { recursive: true });
-    expect(files).toEqual(expect.arrayContaining(['millrace/py.typed', 'millrace/scripts/push.lua']));
+    expect(files).toEqual(
+      expect.arrayContaining([
+        'millrace/py.typed',
+        'millrace/scripts/push.lua',
+        'millrace/scripts/batch/batches.lua',
+      ]),
+    );
     const metadata = await readFile(join(target, `millrace-${version}.dist-info/METADATA`), 'utf8');
     expect(metadata).toMatch(/^License-Expression: Apache-2\.0$/m);
     expect(metadata.match(/^Requires-Dist: .*$/gm)).toEqual(['Requires-Dist: redis>=5.2']);

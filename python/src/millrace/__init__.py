@@ -6,18 +6,25 @@ import importlib
 from typing import TYPE_CHECKING
 
 from .errors import (
+    BadBatch,
+    BatchCancelled,
+    BatchExists,
+    BatchTimeout,
     FinalError,
     Interrupted,
     MillraceError,
+    NoBatch,
+    NotEnded,
     NotJson,
     ResultTimeout,
     RetryAfter,
     TaskCancelled,
     TaskFailed,
 )
-from .tasks import Call, Context, Task, task
+from .tasks import Call, Context, Parts, Task, task
 
 if TYPE_CHECKING:
+    from ._batches import Batch, BatchView, nested
     from ._results import Outcome
     from .aio import AsyncQueue
     from .queue import Queue
@@ -26,13 +33,22 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AsyncQueue",
+    "BadBatch",
+    "Batch",
+    "BatchCancelled",
+    "BatchExists",
+    "BatchTimeout",
+    "BatchView",
     "Call",
     "Context",
     "FinalError",
     "Interrupted",
     "MillraceError",
+    "NoBatch",
+    "NotEnded",
     "NotJson",
     "Outcome",
+    "Parts",
     "Queue",
     "ResultTimeout",
     "RetryAfter",
@@ -40,11 +56,19 @@ __all__ = [
     "TaskCancelled",
     "TaskFailed",
     "__version__",
+    "nested",
     "task",
 ]
 
 # The client needs redis-py, which takes longer to import than all else here. A worker's processes do without.
-_LAZY = {"AsyncQueue": "aio", "Outcome": "_results", "Queue": "queue"}
+_LAZY = {
+    "AsyncQueue": "aio",
+    "Batch": "_batches",
+    "BatchView": "_batches",
+    "Outcome": "_results",
+    "Queue": "queue",
+    "nested": "_batches",
+}
 
 
 def __getattr__(name: str) -> object:

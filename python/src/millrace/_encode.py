@@ -7,7 +7,7 @@ import math
 import uuid
 from typing import Any, NamedTuple, NoReturn
 
-from ._json import to_json
+from ._json import json_object, to_json, utf8
 
 
 class Encoded(NamedTuple):
@@ -27,14 +27,42 @@ def encode_task(task: object) -> Encoded:
     Raises ``TypeError`` or ``ValueError`` for what JSON cannot express.
     """
     if isinstance(task, str):
-        raw = task.encode()
-    elif isinstance(task, (bytes, bytearray, memoryview)):
-        raw = bytes(task)
-    else:
-        if isinstance(task, dict) and not _has_id(task):
-            task = {"id": str(uuid.uuid4()), **{key: value for key, value in task.items() if key != "id"}}
-        raw = to_json(task).encode()
-    return Encoded(task_id(raw), raw)
+        return _with_id(_plain_text(task))
+    if isinstance(task, (bytes, bytearray, memoryview)):
+        return _with_id(bytes(task))
+    if callable(task) and not isinstance(task, type):
+        raise TypeError(f"a task cannot be a function: enqueue what its call(…) returns, not {task!r}")
+    value = json_object(task)
+    if isinstance(value, dict) and not has_id(value):
+        id = str(uuid.uuid4())
+        rest = {key: member for key, member in value.items() if key != "id"}
+        return Encoded(id, utf8(to_json({"id": id, **rest})))
+    return _with_id(utf8(to_json(value)))
+
+
+def _with_id(raw: bytes) -> Encoded:
+    return Encoded(check_text(task_id(raw)), raw)
+
+
+def check_text(id: str | bytes) -> str | bytes:
+    """Raises ``ValueError`` for an id that is text, but no Unicode: another program would read another one."""
+    if isinstance(id, str) and not id.isascii():
+        try:
+            id.encode()
+        except UnicodeEncodeError:
+            raise ValueError(
+                f"the id of a task is no Unicode text, and so nobody could look up its result: got {id[:100]!a}"
+            ) from None
+    return id
+
+
+def _plain_text(task: str) -> bytes:
+    try:
+        return task.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"a task cannot be a text that is not Unicode ({error.reason}): pass bytes, as of os.fsencode(…)"
+        ) from None
 
 
 def task_id(raw: bytes) -> str | bytes:
@@ -45,7 +73,9 @@ def task_id(raw: bytes) -> str | bytes:
         return raw
     if text.lstrip(" \t\r\n")[:1] == "{":
         try:
-            value: Any = json.loads(text, parse_int=_Spelled, parse_float=_Spelled, parse_constant=_refuse)
+            value: Any = json.loads(
+                text, parse_int=_Spelled, parse_float=_Spelled, parse_constant=refuse_constant
+            )
         except (ValueError, RecursionError):
             return text
         if isinstance(value, dict) and isinstance(value.get("id"), str):
@@ -64,12 +94,21 @@ def after_delay(member: bytes) -> bytes:
     return parts[3] if len(parts) == 4 else member
 
 
-def _has_id(task: dict[Any, Any]) -> bool:
+def has_id(task: dict[Any, Any]) -> bool:
+    """Whether an object has an ``id`` that is one of a task. Raises ``TypeError`` for one that JSON would not show as it is."""
     id = task.get("id")
-    if isinstance(id, bool):
+    if id is None or isinstance(id, bool):
         return False
-    return isinstance(id, (str, int)) or (isinstance(id, float) and math.isfinite(id))
+    if isinstance(id, (str, int)):
+        return True
+    if isinstance(id, float):
+        return math.isfinite(id)
+    # numpy's numbers
+    if hasattr(id, "tolist") and isinstance(id.tolist(), (int, float)):
+        return has_id({"id": id.tolist()})
+    raise TypeError(f"the id of a task is a text or a number: got {type(id).__name__}, write str(id)")
 
 
-def _refuse(constant: str) -> NoReturn:
+def refuse_constant(constant: str) -> NoReturn:
+    """For ``json.loads``, which would accept NaN."""
     raise ValueError(f"{constant} is not JSON")

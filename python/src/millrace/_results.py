@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from ._steps import Ended
-from .errors import NotJson, ResultTimeout, TaskCancelled, TaskFailed
+from .errors import NotEnded, NotJson, ResultTimeout, TaskCancelled, TaskFailed
 
 As: TypeAlias = Literal["json", "text", "bytes"]
 
@@ -26,7 +26,8 @@ class Outcome(NamedTuple):
 
     id: str | bytes
     value: Any
-    error: TaskFailed | TaskCancelled | NotJson | None
+    error: TaskFailed | TaskCancelled | NotJson | NotEnded | None
+    """``NotEnded`` occurs only among the results of a batch."""
 
     def get(self) -> Any:
         """The value. Raises the error, if there is one."""

@@ -6,6 +6,8 @@ Each yields a step (a command, several at a time, a script, a pause) and gets it
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 import time
 import uuid
@@ -23,6 +25,9 @@ T = TypeVar("T")
 Arg: TypeAlias = str | bytes | int | float
 
 
+ScriptName: TypeAlias = Literal["push", "cancel", "find", "batch-add", "batch-cancel"]
+
+
 class Commands(NamedTuple):
     """Commands that are sent together. Replies with a list of bytes, numbers, lists and ``None``."""
 
@@ -32,7 +37,7 @@ class Commands(NamedTuple):
 class Script(NamedTuple):
     """A script of Millrace's, by name."""
 
-    name: Literal["push", "cancel", "find"]
+    name: ScriptName
     keys: Sequence[str]
     args: Sequence[Arg]
 
@@ -40,10 +45,21 @@ class Script(NamedTuple):
 Step: TypeAlias = Commands | Script
 Steps: TypeAlias = Generator[Step, Any, T]
 
-SOURCES = {
-    name: files(__package__).joinpath(f"scripts/{name}.lua").read_text("utf-8")
-    for name in ("push", "cancel", "find")
+# the files of a script that stands in several are joined in this order, as in queue/scripts/lua.ts
+_FILES: dict[ScriptName, tuple[str, ...]] = {
+    "batch-add": ("batch/batches", "batch/add"),
+    "batch-cancel": ("batch/batches", "batch/cancel"),
 }
+
+
+@functools.cache
+def source(name: ScriptName) -> tuple[str, str]:
+    """A script, and the name that Redis has for it."""
+    folder = files(__package__).joinpath("scripts")
+    parts = [folder.joinpath(f"{file}.lua").read_text("utf-8") for file in _FILES.get(name, (name,))]
+    text = "\n".join(parts)
+    return text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
 
 PUSHES_KEPT_S = 3_600
 """How long Redis remembers the pushes of a client, so that one that is sent again is not made twice."""
@@ -225,7 +241,7 @@ class Client:
                 if value is not None:
                     ended[id] = Ended(value, None)
                 elif error is not None:
-                    ended.setdefault(id, Ended(None, _error_of(id, error)))
+                    ended.setdefault(id, Ended(None, error_of(id, error)))
         return ended
 
 
@@ -233,8 +249,8 @@ def _bytes(id: str | bytes) -> bytes:
     return id.encode() if isinstance(id, str) else id
 
 
-def _error_of(id: str | bytes, entry: bytes) -> TaskFailed | TaskCancelled:
-    """The header of a dead letter, or a mark of the cancelled; any other text is the error itself."""
+def error_of(id: str | bytes, entry: bytes) -> TaskFailed | TaskCancelled:
+    """What an entry of the errors says: the header of a dead letter, or a mark of the cancelled; any other text is the error itself."""
     try:
         header = json.loads(entry)
         if header.get("cancelled"):

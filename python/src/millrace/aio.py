@@ -15,9 +15,10 @@ from redis.exceptions import NoScriptError, RedisError
 
 from ._encode import Encoded, encode_task
 from ._results import As, Outcome, Waits, outcome
-from ._steps import BATCH_TASKS, SOURCES, Client, Commands, Ended, Script, Step, Steps
+from ._steps import BATCH_TASKS, Client, Commands, Ended, Script, Step, Steps, source
+from .aio_batches import AsyncBatches, each
 from .errors import ResultTimeout
-from .queue import DEFAULT_URL, as_bytes, due, sha_of
+from .queue import DEFAULT_URL, as_bytes, due
 
 T = TypeVar("T")
 
@@ -41,6 +42,8 @@ class AsyncQueue:
         self._futures: dict[str | bytes, list[asyncio.Future[Ended]]] = {}
         self._reading: asyncio.Task[None] | None = None
         self._added = asyncio.Event()
+        self.batch = AsyncBatches(self._client, self._run)
+        """Begins a batch, and returns what became of it."""
 
     async def enqueue(
         self,
@@ -76,7 +79,7 @@ class AsyncQueue:
         pending: list[Encoded] = []
         # as many as fill a batch of each list
         enough = BATCH_TASKS * len(self._client.parts)
-        async for task in _each(tasks):
+        async for task in each(tasks):
             pending.append(encode_task(task))
             if len(pending) >= enough:
                 await push(pending)
@@ -233,11 +236,11 @@ class AsyncQueue:
 
     async def _script(self, step: Script) -> Any:
         keys_and_args = [*step.keys, *step.args]
-        source = SOURCES[step.name]
+        text, sha = source(step.name)
         try:
-            return await self._redis.evalsha(sha_of(source), len(step.keys), *keys_and_args)
+            return await self._redis.evalsha(sha, len(step.keys), *keys_and_args)
         except NoScriptError:
-            return await self._redis.eval(source, len(step.keys), *keys_and_args)
+            return await self._redis.eval(text, len(step.keys), *keys_and_args)
 
 
 def _put(
@@ -246,15 +249,6 @@ def _put(
     future: asyncio.Future[Ended],
 ) -> None:
     ended.put_nowait((id, future))
-
-
-async def _each(tasks: Iterable[object] | AsyncIterable[object]) -> AsyncIterator[object]:
-    if isinstance(tasks, AsyncIterable):
-        async for task in tasks:
-            yield task
-    else:
-        for task in tasks:
-            yield task
 
 
 def _connect(address: str | redis.asyncio.Redis | RedisCluster) -> tuple[redis.asyncio.Redis, bool]:

@@ -44,6 +44,55 @@ class NotJson(MillraceError, ValueError):
         self.id = id
 
 
+class BadBatch(MillraceError, ValueError):
+    """A batch that cannot be: the message says why, and what to do."""
+
+
+class BatchExists(MillraceError):
+    """A batch with this id exists, or existed within the last week."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(
+            f'a batch "{id}" exists already, or ended within the last week: choose another id, or none'
+        )
+        self.id = id
+
+
+class BatchCancelled(MillraceError):
+    """The batch was cancelled, or a part of it failed, while parts were still being added to it."""
+
+    def __init__(self, id: str, why: str) -> None:
+        super().__init__(
+            f'batch "{id}" ended while parts were being added to it, the rest was not pushed: {why}'
+        )
+        self.id = id
+        self.why = why
+
+
+class NoBatch(MillraceError, LookupError):
+    """There is no batch of that id."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(f"no batch {short(id)}: it never began, or ended more than a week ago")
+        self.id = id
+
+
+class BatchTimeout(MillraceError, TimeoutError):
+    """The batch has not ended; it may still."""
+
+    def __init__(self, id: str, seconds: float, about: str) -> None:
+        super().__init__(f"batch {short(id)} has not ended within {seconds:g} s: {about}")
+        self.id = id
+
+
+class NotEnded(MillraceError):
+    """A part of a batch has no result yet."""
+
+    def __init__(self, id: str | bytes) -> None:
+        super().__init__(f"part {short(id)} has not ended: it has no result yet")
+        self.id = id
+
+
 class FinalError(MillraceError):
     """Raise it in a task that can never succeed: it fails for good, without further attempts.
 

@@ -15,7 +15,8 @@ from redis.exceptions import NoScriptError, RedisError
 
 from ._encode import encode_task
 from ._results import As, Outcome, Waits, delay_ms, outcome
-from ._steps import SOURCES, Client, Commands, Script, Step, Steps
+from ._steps import Client, Commands, Script, Step, Steps, source
+from .batches import Batches
 
 T = TypeVar("T")
 
@@ -39,6 +40,8 @@ class Queue:
         self._redis, self._owned = _connect(redis)
         self._client = Client(queue, result, partitions, isinstance(self._redis, RedisCluster))
         self._lock = threading.Lock()
+        self.batch = Batches(self._client, self._run)
+        """Begins a batch, and returns what became of it."""
 
     def enqueue(
         self,
@@ -174,11 +177,11 @@ class Queue:
 
     def _script(self, step: Script) -> Any:
         keys_and_args = [*step.keys, *step.args]
-        source = SOURCES[step.name]
+        text, sha = source(step.name)
         try:
-            return self._redis.evalsha(sha_of(source), len(step.keys), *keys_and_args)
+            return self._redis.evalsha(sha, len(step.keys), *keys_and_args)
         except NoScriptError:
-            return self._redis.eval(source, len(step.keys), *keys_and_args)
+            return self._redis.eval(text, len(step.keys), *keys_and_args)
 
 
 def _connect(address: str | redis.Redis | RedisCluster) -> tuple[redis.Redis, bool]:
@@ -196,11 +199,6 @@ def due(delay: float | datetime.timedelta | None, at: datetime.datetime | None) 
     return delay_ms(seconds, None if at is None else at.timestamp())
 
 
-def sha_of(source: str) -> str:
-    """The name of a script on the server."""
-    return _SHAS[source]
-
-
 def as_bytes(reply: Any) -> Any:
     """A reply as of a client without ``decode_responses``."""
     if isinstance(reply, str):
@@ -208,15 +206,3 @@ def as_bytes(reply: Any) -> Any:
     if isinstance(reply, list):
         return [as_bytes(part) for part in reply]
     return reply
-
-
-def _shas() -> dict[str, str]:
-    import hashlib
-
-    return {
-        source: hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
-        for source in SOURCES.values()
-    }
-
-
-_SHAS = _shas()

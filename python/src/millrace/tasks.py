@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime
 import functools
 import inspect
+import json
 import math
 from collections.abc import Callable
-from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, overload
+from typing import Any, Generic, NamedTuple, NoReturn, ParamSpec, TypeVar, overload
 
 from ._json import to_json
 from .errors import RetryAfter
@@ -67,6 +68,21 @@ def task(
     return lambda function: Task(function, name)
 
 
+class Parts(NamedTuple):
+    """What the task that follows a batch is told of its parts."""
+
+    batch: str
+    """Id of the batch, for `Queue.batch.results`."""
+    size: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    results: str
+    """Name of the hash that has the results."""
+    ids: str
+    """Name of the list that has the ids of the parts, in the order in which they were added."""
+
+
 class Context:
     """What a function is told of its task, if it has a parameter ``context``.
 
@@ -99,6 +115,18 @@ class Context:
         self.tracestate = tracestate
         self._report = report
         self._was_cancelled = was_cancelled
+
+    @property
+    def parts(self) -> Parts | None:
+        """Of the batch that this task follows, as its ``then``."""
+        try:
+            value = json.loads(self.raw)
+        except ValueError:
+            return None
+        told = value.get("parts") if isinstance(value, dict) else None
+        if not isinstance(told, dict) or not all(field in told for field in Parts._fields):
+            return None
+        return Parts(*(told[field] for field in Parts._fields))
 
     @property
     def cancelled(self) -> bool:
