@@ -64,3 +64,19 @@ def even(n: int) -> int:
 @task
 def joined(context: Context) -> dict[str, object] | None:
     return context.parts and context.parts._asdict()
+
+
+@task
+def countdown(n: int, context: Context) -> int:
+    """A chain; in a batch, all of it is in the batch."""
+    if n > 0:
+        context.spawn([countdown.call(n - 1)])
+    return n
+
+
+@task
+def spawn_and_fail(context: Context) -> list[object]:
+    ids: list[object] = list(context.spawn([{"id": f"{context.id}:{context.attempt}", "task": "pid"}]))
+    if context.attempt == 1:
+        raise ValueError("not yet")
+    return ids

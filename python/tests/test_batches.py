@@ -359,3 +359,26 @@ def test_a_task_in_a_batch_that_was_cancelled_is_not_run(worked: Queue) -> None:
     [first, _] = worked.batch.results(batch.id)
     assert isinstance(first.error, TaskCancelled)
     assert cast("TaskCancelled", first.error).id == f"{batch.id}:0"
+
+
+def test_a_part_adds_parts_with_its_result(worked: Queue) -> None:
+    batch = worked.batch([sample_tasks.countdown.call(3)], then=sample_tasks.joined.call())
+    assert worked.result(str(batch.then), PATIENCE_S)["size"] == 4
+    assert {part.id: part.get() for part in worked.batch.results(batch.id)} == {
+        f"{batch.id}:0": 3,
+        f"{batch.id}:0/0": 2,
+        f"{batch.id}:0/0/0": 1,
+        f"{batch.id}:0/0/0/0": 0,
+    }
+
+
+def test_a_task_that_is_no_part_adds_tasks_to_the_queue(worked: Queue) -> None:
+    id = worked.enqueue(sample_tasks.countdown.call(2))
+    assert worked.result(f"{id}/0/0", PATIENCE_S) == 0
+
+
+def test_an_attempt_that_fails_adds_none(worked: Queue, plain: redis.Redis) -> None:
+    id = worked.enqueue(sample_tasks.spawn_and_fail.call())
+    assert worked.result(id, PATIENCE_S) == [f"{id}:2"]
+    assert isinstance(worked.result(f"{id}:2", PATIENCE_S), int)
+    assert plain.hexists("worked:result", f"{id}:1") is False

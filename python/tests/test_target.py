@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from millrace import Context, FinalError, RetryAfter, Task, task
+from millrace import BadBatch, Context, FinalError, RetryAfter, Task, task
 from millrace._encode import encode_task, task_id
 from millrace._json import to_json
 from millrace.worker import frames
@@ -101,6 +101,32 @@ def test_a_context_without_a_worker() -> None:
     assert found.value.retry_after == 1.5
     with pytest.raises(ValueError, match="cannot retry"):
         context.retry_after(float("nan"))
+
+
+def test_tasks_that_a_function_adds() -> None:
+    sent: list[bytes] = []
+    context = Context(id="a", raw=b'{"id":"a"}', send_spawned=sent.extend)
+    assert context.spawn([{"n": 1}, "text", {"id": 7}]) == ["a/0", "text", "7"]
+    assert context.spawn(iter([{}])) == ["a/3"]
+    assert sent == [b'{"n":1,"id":"a/0"}', b"text", b'{"id":7}', b'{"id":"a/3"}']
+    with pytest.raises(ValueError, match="a task can add 1000 tasks of 1048576 bytes in all: let one"):
+        context.spawn({} for _ in range(997))
+    with pytest.raises(ValueError, match="1048576 bytes"):
+        context.spawn([{"x": "y" * (1 << 20)}])
+    with pytest.raises(TypeError, match=r"Decimal is not JSON.*at price"):
+        context.spawn([{}, {"price": decimal.Decimal(1)}])
+    # what was refused does not count
+    assert context.spawn([{}] * 996)[-1] == "a/999"
+
+
+def test_parts_that_a_part_adds() -> None:
+    sent: list[bytes] = []
+    context = Context(id="b:0", raw=b'{"id":"b:0","batch":{"id":"b"}}', send_spawned=sent.extend)
+    assert context.spawn([{"n": 1}, '{"id":"own"}', "{ }"]) == ["b:0/0", "own", "b:0/2"]
+    # the worker marks them
+    assert sent == [b'{"n":1,"id":"b:0/0"}', b'{"id":"own"}', b'{ "id":"b:0/2"}']
+    with pytest.raises(BadBatch, match='a part of batch "b" is a JSON object'):
+        context.spawn(["text"])
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,29 @@ describe('a function', () => {
     const progress = (value: unknown): void => void reports.push(value);
     expect(String(await run(await open(), 'progress 3', { progress }))).toBe('done');
     expect(reports).toEqual([{ step: 0 }, { step: 1 }, { step: 2 }]);
+    await run(await open(), 'time', { progress });
+    expect(JSON.stringify(reports.at(-1))).toBe('{"ns":1790000000123456789}');
+  });
+});
+
+describe('tasks that a function adds', () => {
+  test('are handed to the worker with its result', async () => {
+    const spawned: string[] = [];
+    const spawn = (tasks: Iterable<unknown>): string[] => {
+      for (const task of tasks) spawned.push(String(task));
+      return [];
+    };
+    expect(String(await run(await open(), 'spawn tile', { id: 'a', spawn }))).toBe('["tile","a/1"]');
+    expect(spawned).toEqual(['tile', '{"n":1,"id":"a/1"}']);
+  });
+
+  test('fail the attempt if the worker refuses them all the same', async () => {
+    const handler = await open();
+    const spawn = (): never => {
+      throw new RangeError('too many');
+    };
+    expect((await failure(run(handler, 'spawn tile', { spawn }))).message).toBe('too many');
+    expect(String(await run(handler, 'pid'))).toContain('"served":2');
   });
 });
 

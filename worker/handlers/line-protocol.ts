@@ -115,12 +115,15 @@ function decodeBase64(text: unknown): Buffer {
 function parse(line: Buffer): unknown {
   if (!isUtf8(line)) throw new SyntaxError('it is not UTF-8');
   try {
-    const text = line.toString('utf8');
-    // other languages have integers of 64 bits and more: where there may be one, numbers keep their digits
-    return /\d{16}/.test(text) ? JSON.parse(text, keepDigits) : JSON.parse(text);
+    return parseJson(line.toString('utf8'));
   } catch (cause) {
     throw new SyntaxError('it is not JSON', { cause });
   }
+}
+
+/** Other languages have integers of 64 bits and more: where there may be one, numbers keep their digits. Throws `SyntaxError`. */
+export function parseJson(text: string): unknown {
+  return /\d{16}/.test(text) ? JSON.parse(text, keepDigits) : JSON.parse(text);
 }
 
 /** `JSON.rawJSON` and a reviver's third argument are ECMAScript 2026; TypeScript's library lacks them. */

@@ -1,7 +1,7 @@
 /** What a process of the Python package sends as JSON: its greeting, and errors. Pure. */
 import { LONGEST_MS } from '../../runtime/duration.ts';
 import { HandlerLoadError } from './errors.ts';
-import { PROTOCOL } from './python-frames.ts';
+import { OLDEST_PROTOCOL, PROTOCOL } from './python-frames.ts';
 
 export interface PythonError {
   /** Of the exception. */
@@ -27,7 +27,7 @@ export function decodeError(body: Buffer): PythonError {
 /** Throws `HandlerLoadError` for a package that speaks another protocol than this worker. */
 export function decodeHello(body: Buffer): void {
   const { protocol, version } = parseObject(body);
-  if (protocol !== PROTOCOL)
+  if (typeof protocol !== 'number' || protocol < OLDEST_PROTOCOL || protocol > PROTOCOL)
     throw new HandlerLoadError(
       `the Python package millrace ${String(version)} speaks protocol ${String(protocol)}, and this worker ${PROTOCOL}: ` +
         'install the version of the package that belongs to the worker',

@@ -10,14 +10,25 @@
  *     ← RESULT   u8 1 if it was the process's last task; the result
  *     ← ERROR    u8 as above; JSON {"name","error","traceback","retry","retryAfter"}, the last in ms. With number 0: it cannot be loaded
  *     ← PROGRESS JSON
+ *     ← SPAWN    for each task that is added with the result: u32 its bytes; these. Before RESULT. Since protocol 2
  *
  * The two sides are released apart. A process names its protocol in HELLO, and one of another is refused.
  */
 import type { TaskContext } from '../task/handler.ts';
 
-export const PROTOCOL = 1;
+export const PROTOCOL = 2;
+/** Older ones only lack what was added since. */
+export const OLDEST_PROTOCOL = 1;
 
-export const FrameKind = { Hello: 0, Run: 1, Cancel: 2, Result: 3, Error: 4, Progress: 5 } as const;
+export const FrameKind = {
+  Hello: 0,
+  Run: 1,
+  Cancel: 2,
+  Result: 3,
+  Error: 4,
+  Progress: 5,
+  Spawn: 6,
+} as const;
 
 const HEAD = 9;
 const RUN_HEAD = 17;
@@ -60,6 +71,18 @@ export function cancelFrame(number: number, reason: string): Buffer {
   frame.writeUInt8(FrameKind.Cancel, 4);
   frame.writeUInt32LE(number, 5);
   return Buffer.concat([frame, body]);
+}
+
+/** The tasks in a SPAWN frame. Throws `RangeError` for one that ends within a task. */
+export function spawnedTasks(body: Buffer): Buffer[] {
+  const tasks: Buffer[] = [];
+  for (let at = 0; at < body.length;) {
+    const end = at + 4 + body.readUInt32LE(at);
+    if (end > body.length) throw new RangeError('a task ends beyond its frame');
+    tasks.push(body.subarray(at + 4, end));
+    at = end;
+  }
+  return tasks;
 }
 
 export type OnFrame = (kind: number, number: number, body: Buffer) => void;

@@ -14,10 +14,10 @@ import { describeExit, onceAborted, startProgram, type ProgramProcess } from './
 import { stopped, withStderr, type LogSource } from './command.ts';
 import { CommandError, HandlerLoadError } from './errors.ts';
 import type { KeptProcess } from './kept-starts.ts';
-import type { Answer } from './line-protocol.ts';
+import { parseJson, type Answer } from './line-protocol.ts';
 import type { Program } from './program.ts';
 import { decodeError, decodeHello, type PythonError } from './python-answer.ts';
-import { cancelFrame, FrameKind, frameReader, runFrame } from './python-frames.ts';
+import { cancelFrame, FrameKind, frameReader, runFrame, spawnedTasks } from './python-frames.ts';
 import { splitLines } from './split-lines.ts';
 
 export interface PythonProcessOptions {
@@ -45,6 +45,8 @@ interface Asked {
   readonly id: string;
   readonly resolve: (answer: Answer) => void;
   readonly reject: (error: Error) => void;
+  /** Why the tasks that it has added cannot be; its result is dropped. */
+  refused: Error | undefined;
   /** Of its abort. */
   timer: Timer | undefined;
 }
@@ -159,7 +161,7 @@ async function ask(state: State, context: TaskContext): Promise<Answer> {
   state.lastNumber = number;
   const { promise, resolve, reject } = Promise.withResolvers<Answer>();
   const name = typeof id === 'string' ? id : id.toString();
-  const asked: Asked = { number, context, id: name, resolve, reject, timer: undefined };
+  const asked: Asked = { number, context, id: name, resolve, reject, refused: undefined, timer: undefined };
   state.asked.set(number, asked);
   if (state.asked.size === 1) child.forgetStderr();
   const abort = (): void => cancel(state, asked);
@@ -212,7 +214,8 @@ function onFrame(state: State, kind: number, number: number, body: Buffer): void
       if (traceback !== '') state.log(traceback);
       loaded.reject(new HandlerLoadError(message));
     } else if (asked) {
-      if (kind === FrameKind.Progress) asked.context.progress(JSON.parse(body.toString()));
+      if (kind === FrameKind.Progress) asked.context.progress(parseJson(body.toString()));
+      else if (kind === FrameKind.Spawn) spawn(asked, spawnedTasks(body));
       else answer(state, asked, decode(kind, asked, body));
     } else if (kind !== FrameKind.Progress) {
       // a thread that a function has left running may report just after its task has ended
@@ -220,6 +223,15 @@ function onFrame(state: State, kind: number, number: number, body: Buffer): void
     }
   } catch (error) {
     end(state, new CommandError(`Python sent what it should not: ${describeError(error)}`, { cause: error }));
+  }
+}
+
+/** The package has checked them in its own way; what the worker refuses all the same fails the attempt. */
+function spawn(asked: Asked, tasks: readonly Buffer[]): void {
+  try {
+    asked.context.spawn(tasks);
+  } catch (error) {
+    asked.refused = error as Error;
   }
 }
 
@@ -238,6 +250,7 @@ function answer(state: State, asked: Asked, found: Answer & Partial<PythonError>
   state.asked.delete(asked.number);
   state.healthy = true;
   state.retired ||= found.last;
+  if (asked.refused && found.kind === 'result' && !signal.aborted) return asked.reject(asked.refused);
   if (!signal.aborted) return asked.resolve(found);
   const error = stopped(signal);
   if (!state.retired) return asked.reject(error);

@@ -222,15 +222,25 @@ _FIELDS = (
 
 def show_batch(part: Part, id: str) -> Steps[BatchView | None]:
     """``None`` if there is no batch of that id, or it ended more than a week ago."""
+    [view] = yield from _show(part, [id])
+    return view
+
+
+def _show(part: Part, ids: Sequence[str]) -> Steps[list[BatchView | None]]:
     own = part.keys.own
-    values, dead = yield Commands(
-        [("HMGET", own(f"batch:{id}"), *_FIELDS), ("SCARD", own(f"batch-failed:{id}"))]
-    )
-    fields = dict(zip(_FIELDS, (None if value is None else value.decode() for value in values), strict=True))
-    return None if fields["size"] is None else _view(id, fields, dead)
+    commands: list[tuple[Arg, ...]] = []
+    for id in ids:
+        commands += [("HMGET", own(f"batch:{id}"), *_FIELDS), ("SCARD", own(f"batch-failed:{id}"))]
+    replies = iter((yield Commands(commands)))
+    return [_view(id, next(replies), next(replies)) for id in ids]
 
 
-def _view(id: str, fields: dict[str, str | None], dead: int) -> BatchView:
+def _view(id: str, values: list[bytes | None], dead: int) -> BatchView | None:
+    texts = (None if value is None else value.decode(errors="replace") for value in values)
+    fields = dict(zip(_FIELDS, texts, strict=True))
+    if fields["size"] is None:
+        return None
+
     def count(name: str) -> int:
         return int(fields[name] or 0)
 
@@ -256,14 +266,14 @@ def _view(id: str, fields: dict[str, str | None], dead: int) -> BatchView:
 
 
 def list_batches(part: Part, most: int) -> Steps[list[BatchView]]:
-    """The newest of those that are open, and after them those that ended within the last week, the last one first."""
+    """Those that are open, the newest first, and after them those that ended within the last week, the last one first."""
     [ids] = yield Commands([("ZRANGE", part.keys.own("batches"), 0, most - 1, "REV")])
-    views = []
-    for id in ids:
-        view = yield from show_batch(part, id.decode())
-        if view is not None:
-            views.append(view)
-    return views
+    found: list[BatchView] = []
+    for start in range(0, len(ids), PAGE):
+        views = yield from _show(part, [id.decode(errors="replace") for id in ids[start : start + PAGE]])
+        found += [view for view in views if view is not None]
+    # the open ones come by their ids
+    return sorted(found, key=lambda view: (view.is_over, 0 if view.is_over else -view.created_at))
 
 
 def cancel_batch(part: Part, id: str, why: str = "it was cancelled") -> Steps[Cancelled]:

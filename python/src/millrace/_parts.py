@@ -33,8 +33,8 @@ class Then(NamedTuple):
     """The batch that it is itself a part of."""
 
 
-def encode_part(batch: str, task: object, fallback_id: str) -> Encoded:
-    """A part as it is pushed: a JSON object, or the text of one, with that id if it has none.
+def encode_part(batch: str, task: object, fallback_id: str, marked: bool = True) -> Encoded:
+    """A part as it is pushed: a JSON object, or the text of one, with that id if it has none. ``marked``: with its batch.
 
     Raises ``BadBatch`` for anything else, and for one that has a field ``batch`` already.
     """
@@ -55,9 +55,11 @@ def encode_part(batch: str, task: object, fallback_id: str) -> Encoded:
             "that is where its batch is named"
         )
     named = has_id(value)
-    added = {"batch": {"id": batch}} if named else {"id": fallback_id, "batch": {"id": batch}}
+    added = {**({} if named else {"id": fallback_id}), **({"batch": {"id": batch}} if marked else {})}
     if text is None:
         raw = utf8(to_json({**value, **added}))
+    elif not added:
+        raw = utf8(text)
     else:
         # as it is: numbers of any length survive
         raw = utf8(f"{text.rstrip()[:-1]}{',' if value else ''}{to_json(added)[1:]}")

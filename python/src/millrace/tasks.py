@@ -7,11 +7,14 @@ import functools
 import inspect
 import json
 import math
-from collections.abc import Callable
-from typing import Any, Generic, NamedTuple, NoReturn, ParamSpec, TypeVar, overload
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, ParamSpec, TypeVar, overload
 
 from ._json import to_json
 from .errors import RetryAfter
+
+if TYPE_CHECKING:
+    from ._spawned import Spawned
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -89,7 +92,18 @@ class Context:
     In a test of the function, ``Context(id="1")`` is one that belongs to no worker.
     """
 
-    __slots__ = ("_report", "_was_cancelled", "attempt", "id", "queue", "raw", "traceparent", "tracestate")
+    __slots__ = (
+        "_report",
+        "_send_spawned",
+        "_spawned",
+        "_was_cancelled",
+        "attempt",
+        "id",
+        "queue",
+        "raw",
+        "traceparent",
+        "tracestate",
+    )
 
     def __init__(
         self,
@@ -101,6 +115,7 @@ class Context:
         tracestate: str | None = None,
         *,
         report: Callable[[str], None] | None = None,
+        send_spawned: Callable[[list[bytes]], None] | None = None,
         was_cancelled: Callable[[], bool] | None = None,
     ) -> None:
         self.id = id
@@ -114,15 +129,14 @@ class Context:
         """W3C Trace Context, if the task belongs to a trace."""
         self.tracestate = tracestate
         self._report = report
+        self._send_spawned = send_spawned
+        self._spawned: Spawned | None = None
         self._was_cancelled = was_cancelled
 
     @property
     def parts(self) -> Parts | None:
         """Of the batch that this task follows, as its ``then``."""
-        try:
-            value = json.loads(self.raw)
-        except ValueError:
-            return None
+        value = _parsed(self.raw)
         told = value.get("parts") if isinstance(value, dict) else None
         if not isinstance(told, dict) or not all(field in told for field in Parts._fields):
             return None
@@ -146,6 +160,19 @@ class Context:
         if self._report is not None:
             self._report(json)
 
+    def spawn(self, tasks: Iterable[object]) -> list[str | bytes]:
+        """Adds tasks to the queue, and to the batch of this task if it is a part of one, in the step that stores its result: an attempt that
+        fails adds none. Returns their ids; an object without an ``id`` gets ``ID/0``, ``ID/1``, …, ID being that of this task.
+
+        Raises ``ValueError`` for more than 1,000 tasks or 1 MiB in all, and ``BadBatch`` for what cannot be a part; then none of these is added.
+        """
+        if self._spawned is None:
+            self._spawned = _spawned_by(self)
+        added = self._spawned.add(tasks)
+        if self._send_spawned is not None:
+            self._send_spawned([one.raw for one in added])
+        return [one.id for one in added]
+
     def retry_after(
         self, when: float | datetime.timedelta | datetime.datetime, reason: str = "retry requested"
     ) -> NoReturn:
@@ -158,3 +185,17 @@ class Context:
                 f"cannot retry a task after {seconds} s: give seconds, a timedelta or a datetime"
             )
         raise RetryAfter(max(0.0, seconds), reason)
+
+
+def _parsed(raw: bytes) -> Any:
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _spawned_by(context: Context) -> Spawned:
+    # few functions need it, and what it imports takes time
+    from ._spawned import Spawned
+
+    return Spawned(context.id, _parsed(context.raw))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from typing import NamedTuple
 
-PROTOCOL = 1
+PROTOCOL = 2
 
-HELLO, RUN, CANCEL, RESULT, ERROR, PROGRESS = range(6)
+HELLO, RUN, CANCEL, RESULT, ERROR, PROGRESS, SPAWN = range(7)
 
 _HEAD = struct.Struct("<IBI")
 _RUN = struct.Struct("<IBIII")
 _ANSWER = struct.Struct("<IBIB")
+_SIZE = struct.Struct("<I")
 _SAME_AS_TASK = 0xFFFFFFFF
 
 
@@ -40,6 +42,11 @@ def frame(kind: int, number: int, body: bytes) -> bytes:
 def answer(kind: int, number: int, last: bool, body: bytes) -> bytes:
     """A result or an error."""
     return _ANSWER.pack(6 + len(body), kind, number, last) + body
+
+
+def spawn(number: int, tasks: Iterable[bytes]) -> bytes:
+    """Tasks that are added with the result of this one."""
+    return frame(SPAWN, number, b"".join(_SIZE.pack(len(raw)) + raw for raw in tasks))
 
 
 class Reader:

@@ -24,7 +24,7 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from .._json import to_json
-from ..errors import FinalError, Interrupted
+from ..errors import FinalError, Interrupted, MillraceError, short
 from ..tasks import Context
 from . import frames
 from .describe import describe, format_traceback
@@ -267,6 +267,14 @@ class Runner:
                 self._outbox.send(frames.frame(frames.PROGRESS, number, json.encode()))
                 self._interrupt_if_due()
 
+        def send_spawned(tasks: list[bytes]) -> None:
+            if number not in self._running:
+                raise MillraceError(
+                    f"task {short(run.id)} has ended: it can add tasks only while its function runs"
+                )
+            self._outbox.add(frames.spawn(number, tasks))
+            self._interrupt_if_due()
+
         return Context(
             run.id,
             run.raw,
@@ -275,6 +283,7 @@ class Runner:
             traceparent or None,
             tracestate or None,
             report=report,
+            send_spawned=send_spawned,
             was_cancelled=was_cancelled,
         )
 
