@@ -21,6 +21,12 @@ export function addTaskCommands(command: Define, trace: () => Trace | undefined)
     .option('--file <path>', 'read one task per line from a file')
     .option('--delay <duration>', 'run the tasks after this delay at the earliest, such as 10s', duration)
     .option('--at <time>', 'run the tasks at this time at the earliest, such as 2026-03-01T08:00Z', instant)
+    .option(
+      '--expires-in <duration>',
+      'a task, a JSON object, that is not begun after this long is not run, such as 10m',
+      duration,
+    )
+    .option('--expires-at <time>', 'the same at this time, such as 2026-03-01T08:00Z', instant)
     .option('--wait', 'wait for the results and print them')
     .option('--timeout <duration>', 'with --wait, give up after this long', duration)
     .action(

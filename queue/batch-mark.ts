@@ -5,6 +5,7 @@
  * that the library adds have only the id, because Redis counts them as they are added. A field `batch` without a text `id` is the
  * task's own business.
  */
+import { taskOptionsOf } from './task-options.ts';
 import { encodeTask, hasId, isPlainObject, parseTask, shortId, type EncodedTask } from './task.ts';
 
 export const FAILURE_POLICIES = ['wait', 'cancel', 'continue'] as const;
@@ -70,7 +71,7 @@ function batchField(value: unknown): Record<string, unknown> | undefined {
 
 /**
  * A part as the library pushes it: a JSON object, or the text or bytes of one, with the id `fallbackId` if it has none. Throws
- * `BadBatch` for anything else, and for one that has a field `batch` already.
+ * `BadBatch` for anything else, and for one that has a field `batch` already; `BadTaskOptions`.
  */
 export function encodePart(batch: string, task: unknown, fallbackId: string): EncodedTask {
   const text = typeof task === 'string' || task instanceof Uint8Array ? Buffer.from(task) : undefined;
@@ -81,6 +82,7 @@ export function encodePart(batch: string, task: unknown, fallbackId: string): En
       `a part of batch "${batch}" is a JSON object, which can carry the batch's id: got ${what}`,
     );
   }
+  taskOptionsOf(value);
   if ('batch' in value)
     throw new BadBatch(
       `a part of batch "${batch}" has a field "batch" already (${JSON.stringify(value['batch'])?.slice(0, 80)}): that is where its batch is named`,

@@ -19,6 +19,8 @@ export interface DeadHeader {
   readonly id?: string;
   /** The batch that it is a part of. */
   readonly batch?: string;
+  /** It was not begun by then, ms of Redis time, and not run. */
+  readonly expired?: number;
   /** Cancelled, not dead: occurs only among the errors. */
   readonly cancelled?: true;
 }

@@ -9,8 +9,9 @@
  * `close()`). A lost connection is re-established automatically; commands wait for it.
  */
 import { openClusterLinks } from './connection/cluster/links.ts';
-import { closeRedis, openRedis, type RedisAddress } from './connection/connection.ts';
+import { closeRedis, openRedis, redisNow, type RedisAddress } from './connection/connection.ts';
 import { checkDurability, type Durability } from './connection/durability.ts';
+import { createEncoder, dueIn, type EnqueueOptions, type TaskEncoder } from './enqueue-options.ts';
 import type { QueueView } from './inspect.ts';
 import { openBatches, type Batches } from './batches/batches.ts';
 import { queueKeys, type QueueKeys } from './keys.ts';
@@ -24,12 +25,14 @@ import { pauseQueue, resumeQueue } from './pause.ts';
 import { createElsewhere, type OtherHashes } from './results/elsewhere.ts';
 import type { ResultOptions } from './results/results.ts';
 import { defineScripts } from './scripts/scripts.ts';
-import { encodeTask, type IdOf, type TaskId } from './task.ts';
+import type { IdOf, TaskId } from './task.ts';
 import { traced } from './tracing.ts';
 
 export { NotReplicated, type Durability } from './connection/durability.ts';
 export { TaskCancelled } from './cancel.ts';
 export { BadBatch, type FailurePolicy } from './batch-mark.ts';
+export { BadTaskOptions } from './task-options.ts';
+export type { EnqueueOptions } from './enqueue-options.ts';
 export {
   BatchCancelled,
   BatchExists,
@@ -45,7 +48,7 @@ export type { DeadFilter, DeadLetters, DeadSelection } from './dead-letters.ts';
 export type { TaskProgress } from './progress.ts';
 export type { QueueView, WorkerView } from './inspect.ts';
 export { queueKeys, type QueueKeys } from './keys.ts';
-export { ResultTimeout, TaskFailed, type ResultOptions } from './results/results.ts';
+export { ResultTimeout, TaskExpired, TaskFailed, type ResultOptions } from './results/results.ts';
 export { parseTask, type IdOf, type ParsedTask, type TaskId } from './task.ts';
 export { WrongKeyType, type QueueCounters, type QueueSample } from './pool/sample.ts';
 export { credentialsFrom } from './connection/credential-files.ts';
@@ -68,13 +71,6 @@ export interface QueueOptions {
    * time. The tasks are enqueued nevertheless: enqueueing them again would run them twice.
    */
   readonly durability?: Durability;
-}
-
-export interface EnqueueOptions {
-  /** Run it no earlier than this from now, ms. */
-  readonly delayMs?: number;
-  /** Run it no earlier than this. */
-  readonly at?: Date;
 }
 
 export interface Queue extends AsyncDisposable {
@@ -164,14 +160,16 @@ export function openQueue(options: QueueOptions = {}): Queue {
     partitions: lists,
     enqueue: ((task, when) =>
       traced(keys.queue, async (stamp) => {
-        const encoded = encodeTask(stamp(task));
+        const encode = await createEncoder(when, () => timeOf(parts));
+        const encoded = encode(stamp(task));
         await homeOf(parts, encoded.id).push([encoded], dueIn(when));
         if (all.length > 1) recent.add(encoded.id);
         return { tasks: 1, value: encoded.id };
       })) as Queue['enqueue'],
     enqueueMany: ((tasks, when) =>
       traced(keys.queue, async (stamp) => {
-        const ids = await enqueueMany(parts, tasks, dueIn(when), stamp);
+        const encode = await createEncoder(when, () => timeOf(parts));
+        const ids = await enqueueMany(parts, tasks, dueIn(when), (task) => encode(stamp(task)));
         if (all.length > 1) for (const id of ids) recent.add(id);
         return { tasks: ids.length, value: ids };
       })) as Queue['enqueueMany'],
@@ -193,12 +191,9 @@ export function openQueue(options: QueueOptions = {}): Queue {
   };
 }
 
-/** Milliseconds from now, or `undefined` for immediately. */
-function dueIn(when: EnqueueOptions | undefined): number | undefined {
-  const delay = when?.at ? when.at.getTime() - Date.now() : when?.delayMs;
-  if (delay !== undefined && !Number.isFinite(delay))
-    throw new RangeError(`a task cannot be delayed by ${delay} ms`);
-  return delay !== undefined && delay > 0 ? delay : undefined;
+/** The time by the clock of Redis, ms; of partitions, that of one. */
+async function timeOf({ current: [first] }: Parts): Promise<number> {
+  return first ? await redisNow(first.redis) : Date.now();
 }
 
 interface PartsResults extends Disposable {
@@ -228,12 +223,12 @@ async function enqueueMany(
   parts: Parts,
   tasks: Iterable<unknown> | AsyncIterable<unknown>,
   delayMs: number | undefined,
-  stamp: (task: unknown) => unknown,
+  encode: TaskEncoder,
 ): Promise<TaskId[]> {
   const ids: TaskId[] = [];
   const pusher = createBatchPusher(parts, delayMs);
   for await (const task of tasks) {
-    const encoded = encodeTask(stamp(task));
+    const encoded = encode(task);
     ids.push(encoded.id);
     await pusher.add(encoded);
   }

@@ -21,6 +21,8 @@ export interface ParsedTask {
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 /** Smaller tasks are parsed faster than scanned, bytes. */
 const LARGE = 1 << 16;
+/** What a task says to workers: see batch-mark.ts and task-options.ts. */
+const WHOLE_FIELDS = ['batch', 'millrace'] as const;
 const OPEN_BRACE = 0x7b;
 const OPEN_BRACKET = 0x5b;
 
@@ -40,11 +42,11 @@ export function parseTask(raw: Buffer): ParsedTask {
 
 /**
  * The same for callers that need only the bytes, without building the parsed value: for a JSON object, `value` has only the
- * fields `traceparent` and `tracestate`, where they are text, and `batch`; for an array, no elements.
+ * fields `traceparent` and `tracestate`, where they are text, and those of WHOLE_FIELDS; for an array, no elements.
  */
 export function parseTaskHead(raw: Buffer): ParsedTask {
   if (!isUtf8(raw)) return { id: raw, value: raw };
-  const found = scanJson(raw, ['id', 'traceparent', 'tracestate', 'batch']);
+  const found = scanJson(raw, ['id', 'traceparent', 'tracestate', ...WHOLE_FIELDS]);
   if (!found) {
     const text = textOf(raw) ?? raw;
     return { id: text, value: text };
@@ -59,11 +61,11 @@ export function parseTaskHead(raw: Buffer): ParsedTask {
     const text = at(name);
     return text?.startsWith('"') ? [[name, JSON.parse(text) as string]] : [];
   });
-  const batch = at('batch');
-  const value = {
-    ...Object.fromEntries(trace),
-    ...(batch !== undefined && { batch: JSON.parse(batch) as unknown }),
-  };
+  const whole = WHOLE_FIELDS.flatMap((name): [string, unknown][] => {
+    const text = at(name);
+    return text === undefined ? [] : [[name, JSON.parse(text)]];
+  });
+  const value = Object.fromEntries<unknown>([...trace, ...whole]);
   return { id: id ?? textOf(raw) ?? raw, value: isArray ? [] : value };
 }
 

@@ -1,5 +1,5 @@
 /** `millrace enqueue`: one task from the command line, or one per line of stdin or a file, pushed as they are read. */
-import { parseTask, type EnqueueOptions, type Queue, type TaskId } from '../../queue/queue.ts';
+import { type EnqueueOptions, type Queue, type TaskId } from '../../queue/queue.ts';
 import { stampText } from '../../queue/tracing.ts';
 import type { Trace } from '../../runtime/opentelemetry.ts';
 import { failurePrefix } from '../../runtime/failure-line.ts';
@@ -17,6 +17,10 @@ export interface EnqueueFlags {
   readonly delay?: number;
   /** ms since the epoch. */
   readonly at?: number;
+  /** ms. */
+  readonly expiresIn?: number;
+  /** ms since the epoch. */
+  readonly expiresAt?: number;
   readonly wait?: boolean;
   /** ms. */
   readonly timeout?: number;
@@ -37,6 +41,8 @@ export async function enqueue(
   const when: EnqueueOptions = {
     ...(flags.delay === undefined ? {} : { delayMs: flags.delay }),
     ...(flags.at === undefined ? {} : { at: new Date(flags.at) }),
+    ...(flags.expiresIn === undefined ? {} : { expiresInMs: flags.expiresIn }),
+    ...(flags.expiresAt === undefined ? {} : { expiresAt: new Date(flags.expiresAt) }),
   };
   const source = flags.file === undefined ? undefined : await openLines(flags.file, 'tasks');
   const push = async (queue: Queue): Promise<void> => {
@@ -54,7 +60,7 @@ export async function enqueue(
       for await (const lines of lineBatches(source?.stream ?? process.stdin)) {
         const ids = await queue.enqueueMany(lines.map(stamp), when);
         pushed += ids.length;
-        if (flags.wait) awaited.push(...lines.map((line) => parseTask(line).id));
+        if (flags.wait) awaited.push(...ids);
         else writeIds(ids);
         pushing.add(source ? lines.reduce((sum, line) => sum + line.length + 1, 0) : lines.length);
       }
@@ -101,6 +107,8 @@ function checkUsage(task: string | undefined, flags: EnqueueFlags): void {
     throw new UsageError('--timeout is for --wait: add --wait, or omit --timeout');
   if (flags.delay !== undefined && flags.at !== undefined)
     throw new UsageError('both --delay and --at are given: choose one');
+  if (flags.expiresIn !== undefined && flags.expiresAt !== undefined)
+    throw new UsageError('both --expires-in and --expires-at are given: choose one');
 }
 
 function waitFor(queue: Queue, id: string | Buffer, { timeout }: EnqueueFlags): Promise<Buffer> {

@@ -11,8 +11,16 @@ export type Outcome =
       readonly spawned?: readonly EncodedTask[];
     }
   | { readonly kind: 'retry'; readonly delayMs: number; readonly error: string }
-  /** `poison`: no worker has survived it. `unreported`: not even its id can be written, so that waiting clients are not notified. */
-  | { readonly kind: 'dead'; readonly error: string; readonly poison?: true; readonly unreported?: true }
+  | {
+      readonly kind: 'dead';
+      readonly error: string;
+      /** No worker has survived it. */
+      readonly poison?: true;
+      /** It was not begun by then, ms of Redis time. Neither an attempt nor a failure. */
+      readonly expired?: number;
+      /** Not even its id can be written, so that waiting clients are not notified. */
+      readonly unreported?: true;
+    }
   /** It was cancelled. The result of its handler, if any, is dropped. */
   | { readonly kind: 'cancelled' }
   /** Not finished, through no fault of its own: back to the queue, for other workers. */
@@ -27,4 +35,9 @@ export interface Finished {
   /** The batch that it is a part of. */
   readonly batch?: PartMark | undefined;
   readonly serviceMs: number;
+}
+
+/** Whether it was not run, because it was too late. */
+export function hasExpired(outcome: Outcome): boolean {
+  return outcome.kind === 'dead' && outcome.expired !== undefined;
 }

@@ -6,7 +6,7 @@ import type { PartMark } from '../batch-mark.ts';
 import { deadHeader } from '../dead-letter-format.ts';
 import { slowBucket } from '../pool/slow-tasks.ts';
 import type { PartGroup, Settled, SpawnedTasks } from '../workers/turn.ts';
-import type { Finished } from './outcome.ts';
+import { hasExpired, type Finished } from './outcome.ts';
 
 type Lists = {
   -readonly [K in 'results' | 'retries' | 'dead' | 'released' | 'cancelled']: Settled[K][number][];
@@ -27,7 +27,7 @@ export function settledOf(entries: readonly Finished[], worker: string): Settled
     if (added) spawned.push({ result: lists.results.length - 1, tasks: added });
     if (entry.batch)
       (groups ??= createPartGroups()).add(entry.batch, kind, lists, added ? spawned.length - 1 : false);
-    if (kind === 'release' || kind === 'cancelled') continue;
+    if (kind === 'release' || kind === 'cancelled' || hasExpired(entry.outcome)) continue;
     serviceMs += entry.serviceMs;
     squaresMs2 += entry.serviceMs ** 2;
     const bucket = slowBucket(entry.serviceMs);
@@ -99,9 +99,12 @@ function list({ delivery, id, attempt, outcome, batch }: Finished, worker: strin
       const whole = outcome.unreported || Buffer.isBuffer(id) || delivery.raw.equals(Buffer.from(id));
       const lost = outcome.poison ? { deliveries: past.deliveries } : {};
       const part = batch ? { batch: batch.id } : {};
-      const about = { error: outcome.error, attempts: attempt, worker, ...lost, ...part };
+      const { expired } = outcome;
+      const late = expired === undefined ? {} : { expired };
+      const about = { error: outcome.error, attempts: attempt, worker, ...lost, ...late, ...part };
       const header = deadHeader(whole ? about : { ...about, id });
-      lists.dead.push({ receipt, ...(!outcome.unreported && { id }), header });
+      const notRun = expired === undefined ? {} : ({ expired: true } as const);
+      lists.dead.push({ receipt, ...(!outcome.unreported && { id }), header, ...notRun });
       break;
     }
     case 'cancelled': {

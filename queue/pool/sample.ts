@@ -17,6 +17,8 @@ export interface QueueCounters {
   readonly completed: number;
   readonly failed: number;
   readonly cancelled: number;
+  /** Dead letters that were not run, because they had expired. */
+  readonly expired: number;
   readonly retried: number;
   readonly recovered: number;
   readonly fenced: number;
@@ -31,6 +33,7 @@ export const noCounters: QueueCounters = {
   completed: 0,
   failed: 0,
   cancelled: 0,
+  expired: 0,
   retried: 0,
   recovered: 0,
   fenced: 0,
@@ -103,6 +106,7 @@ const COUNTERS = [
   'cancelled',
   'squaredTasks',
   'squaresS2',
+  'expired',
 ] as const satisfies readonly (keyof QueueCounters)[];
 
 /** The reply of sample.lua, in the order of its head; from an untrusted server, so each value must be checked. */

@@ -14,11 +14,25 @@ export class TaskFailed extends Error {
   readonly reason: string;
   readonly attempts: number;
   readonly worker: string;
-  constructor(id: string | Buffer, header: DeadHeader) {
-    super(`task ${shortId(id)} failed for good: ${header.error}`);
+  constructor(
+    id: string | Buffer,
+    header: DeadHeader,
+    message = `task ${shortId(id)} failed for good: ${header.error}`,
+  ) {
+    super(message);
     this.reason = header.error;
     this.attempts = header.attempts;
     this.worker = header.worker;
+  }
+}
+
+/** The task was not begun before it expired, and not run: it is among the dead letters. */
+export class TaskExpired extends TaskFailed {
+  override name = 'TaskExpired';
+  readonly expiredAt: Date;
+  constructor(id: string | Buffer, header: DeadHeader & { readonly expired: number }) {
+    super(id, header, `task ${shortId(id)} was not run: ${header.error}`);
+    this.expiredAt = new Date(header.expired);
   }
 }
 
@@ -28,5 +42,9 @@ export function lateResult(id: string | Buffer, ms: number): ResultTimeout {
 
 /** The error of a task that has one instead of a result. */
 export function resultErrorOf(id: string | Buffer, header: DeadHeader): TaskCancelled | TaskFailed {
-  return header.cancelled ? new TaskCancelled(id) : new TaskFailed(id, header);
+  if (header.cancelled) return new TaskCancelled(id);
+  const { expired } = header;
+  return Number.isFinite(expired)
+    ? new TaskExpired(id, { ...header, expired: expired as number })
+    : new TaskFailed(id, header);
 }

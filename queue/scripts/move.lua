@@ -33,6 +33,7 @@ for _ = 1, tonumber(ARGV[2]) do
     local id = type(about.id) == 'string' and about.id or raw
     redis.call('LREM', KEYS[2], -1, entry)
     if requeue then
+      if about.expired then reprieve(string.sub(KEYS[2], 1, -5), raw) end
       redis.call('LPUSH', KEYS[1], raw)
       redis.call('ZREM', KEYS[4], id)
       redis.call('HDEL', KEYS[3], id)

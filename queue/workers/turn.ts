@@ -23,6 +23,8 @@ export interface Past {
   readonly lastWorker?: string;
   /** Number of tasks that were in flight in it, this one included; 1 by default. */
   readonly company?: number;
+  /** It had expired, and a person requeued it. */
+  readonly reprieved?: true;
 }
 
 export interface Settled {
@@ -37,6 +39,8 @@ export interface Settled {
     readonly receipt: string;
     readonly id?: string | Buffer;
     readonly header: string;
+    /** It was not run. */
+    readonly expired?: true;
   }[];
   readonly released: readonly string[];
   /** Not run, or aborted, because they were cancelled. One whose mark is gone goes back to the queue. */
@@ -285,10 +289,11 @@ function turnArguments({
       })),
     ),
     dead: some(
-      settled.dead.map(({ receipt, id, header }) => ({
+      settled.dead.map(({ receipt, id, header, expired }) => ({
         receipt,
         ...(id !== undefined && { id: bytes(id) }),
         header: bytes(header),
+        expired: expired ? 1 : undefined,
       })),
     ),
     released: some(settled.released),
@@ -341,7 +346,7 @@ function some<T>(list: readonly T[]): readonly T[] | undefined {
 function parsePast(text: string): Past {
   const [attempts, deliveries, worker, company] = text.split(':');
   const counts = { attempts: countOf(attempts) ?? 0, deliveries: countOf(deliveries) ?? 0 };
-  if (!worker) return counts;
+  if (!worker) return counts.attempts + counts.deliveries > 0 ? counts : { ...counts, reprieved: true };
   const others = countOf(company);
   return { ...counts, lastWorker: decode(worker), ...(others !== undefined && { company: others }) };
 }

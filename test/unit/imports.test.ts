@@ -87,7 +87,7 @@ const stages: Record<string, readonly (readonly string[])[]> = {
     ['location.ts'],
     ['scripts'],
     ['connection'],
-    ['keys.ts', 'task.ts', 'scan-json.ts', 'batch-mark.ts'],
+    ['keys.ts', 'task.ts', 'scan-json.ts', 'batch-mark.ts', 'task-options.ts'],
   ],
 };
 
@@ -141,6 +141,7 @@ const pure = new Set([
   'queue/results/read-pace.ts',
   'queue/results/waiting.ts',
   'queue/scan-json.ts',
+  'queue/task-options.ts',
   'queue/task.ts',
   'queue/workers/worker-load.ts',
   'runtime/duration.ts',

@@ -60,7 +60,7 @@ export interface EpochOptions {
   readonly restAfterMs: number;
   /** Renews the lease while a handler blocks the event loop; without it, such a worker loses its lease. */
   readonly keeper: LeaseKeeper | undefined;
-  readonly run: RunDeps;
+  readonly run: Omit<RunDeps, 'redisNow'>;
   /** Wait for replicas after each turn that settled something. */
   readonly durability: Durability | undefined;
   readonly log: Logger;
@@ -126,7 +126,7 @@ export function createContext(epoch: number, options: EpochOptions): EpochContex
     onConnection: (id) => note(redis, keys, worker, epoch, 'blocker', id),
   });
   const tasks = createTasks({
-    run: options.run,
+    run: { ...options.run, redisNow: () => performance.now() + context.state.redisAheadMs },
     batch,
     pace,
     slots,

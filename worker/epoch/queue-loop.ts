@@ -6,7 +6,7 @@ import { readExitReason } from '../../queue/workers/exit-reason.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { LogEvent } from '../../runtime/log-event.ts';
 import type { LeaseKeepers } from '../lease/lease.ts';
-import type { RunDeps } from '../task/run.ts';
+import type { EpochOptions } from './context.ts';
 import { runEpoch } from './epoch.ts';
 import { BLOCKER_OPTIONS } from './idle-wait.ts';
 import type { WorkerOptions } from './options.ts';
@@ -96,7 +96,7 @@ export async function runQueue(
 }
 
 /** What running a task of this queue needs. */
-function runDeps({ keys, worker, connections }: QueueLoopOptions, log: Logger): RunDeps {
+function runDeps({ keys, worker, connections }: QueueLoopOptions, log: Logger): EpochOptions['run'] {
   const { handler, retry, tasks, bytesOnly = false, results, pool } = worker;
   const [only, ...others] = [worker.queue].flat();
   // outside of a pool no controller records reasons

@@ -81,6 +81,8 @@ export interface EpochState {
   readonly readAt: number;
   /** When that was requested. */
   readonly readSentAt: number;
+  /** The clock of Redis minus performance.now(), ms. */
+  readonly redisAheadMs: number;
   /** The fastest round trip, slowly forgotten, ms. */
   readonly roundTripMs: number;
 }
@@ -101,6 +103,7 @@ export const initialState: EpochState = {
   activeAt: -Infinity,
   readAt: -Infinity,
   readSentAt: -Infinity,
+  redisAheadMs: performance.timeOrigin,
   roundTripMs: 0,
 };
 
@@ -226,6 +229,7 @@ export function next(before: EpochState, turn: AnsweredTurn): EpochState {
     activeAt: idle && before.activeAt > -Infinity ? before.activeAt : answeredAt,
     readAt: answeredAt,
     readSentAt: sentAt,
+    redisAheadMs: reply.now - sentAt - tookMs,
     roundTripMs: Math.min(tookMs, before.roundTripMs + tookMs / 16),
   };
 }

@@ -26,6 +26,8 @@ type RedisFailure = 'connection' | 'register' | 'turn';
 export interface QueueMetrics {
   taken(tasks: number): void;
   finished(outcome: Outcome['kind'], serviceSeconds: number): void;
+  /** A task was not run, because it had expired. */
+  expired(): void;
   /** From sending a turn to its reply. */
   turned(seconds: number): void;
   turnFailed(): void;
@@ -95,12 +97,13 @@ export function createWorkerMetrics(): WorkerMetrics {
     redisFailed: (what) => errors.inc(failures[what]),
     of: (queue) => {
       const labels = { queue };
-      const ended: Record<Outcome['kind'], Record<string, string>> = {
+      const ended: Record<Outcome['kind'] | 'expired', Record<string, string>> = {
         result: { queue, outcome: 'result' },
         retry: { queue, outcome: 'retry' },
         dead: { queue, outcome: 'dead' },
         cancelled: { queue, outcome: 'cancelled' },
         release: { queue, outcome: 'release' },
+        expired: { queue, outcome: 'expired' },
       };
       const observe = service.of(labels);
       const turned = turn.of(labels);
@@ -112,6 +115,7 @@ export function createWorkerMetrics(): WorkerMetrics {
           finished.inc(ended[outcome]);
           observe(seconds);
         },
+        expired: () => finished.inc(ended.expired),
         turned,
         turnFailed: () => errors.inc(failures.turn),
         fenced: () => fenced.inc(labels),

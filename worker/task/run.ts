@@ -11,6 +11,7 @@ import { openTelemetry } from '../../runtime/opentelemetry.ts';
 import { describeError } from '../../runtime/describe-error.ts';
 import { encodeResult } from './encode.ts';
 import type { Handler } from './handler.ts';
+import { readOptions } from './options.ts';
 import { retryAfter } from './retry-after.ts';
 import { createSpawned, type Spawned } from './spawn.ts';
 import { nextAttempt, type RetryPolicy } from '../../queue/outcomes/retry.ts';
@@ -39,6 +40,8 @@ export interface RunDeps {
   readonly maxResultBytes: number;
   /** From [0, 1). */
   readonly random: () => number;
+  /** The time by the clock of Redis, as far as it is known, ms. */
+  readonly redisNow: () => number;
   /** The exit reason of a worker that was lost, if one is known. */
   readonly exitReasonOf: (worker: string) => Promise<string | undefined>;
   /** Called with the value that an attempt has thrown. */
@@ -63,9 +66,10 @@ export function runTask(
   const poison = isPoison(delivery.past, deps.retry);
   const { raw } = delivery;
   const tooLarge = raw.length > deps.maxTaskBytes;
-  const attempt = poison || tooLarge ? attempts : attempts + 1;
   const { id, value } = deps.bytesOnly || tooLarge ? parseTaskHead(raw) : parseTask(raw);
   const batch = markOf(value, id, deps);
+  const { notRun } = readOptions(value, delivery.past, deps.redisNow);
+  const attempt = poison || tooLarge || notRun ? attempts : attempts + 1;
   let over = false;
   let span: AttemptSpan | undefined;
   let spawned: Spawned | undefined;
@@ -95,6 +99,7 @@ export function runTask(
   };
   if (batch !== undefined && !isMark(batch))
     return finish({ kind: 'dead', error: `it cannot be a part of a batch: ${batch.why}` });
+  if (notRun) return finish({ kind: 'dead', ...notRun });
   if (poison)
     return poisonError(delivery.past, deps).then((error) => finish({ kind: 'dead', error, poison: true }));
   if (tooLarge)

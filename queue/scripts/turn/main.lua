@@ -32,6 +32,9 @@ local function settle()
     local fields = {'completed', string.format('%.0f', sum_of(sums[1], 2 ^ 53) + completed),
       'serviceUs', string.format('%.0f', sum_of(sums[2], 2 ^ 53) + turn.serviceUs)}
     if turn.squaresMs2 then
+      for _, letter in ipairs(dead) do
+        if letter.expired then ended = ended - 1 end
+      end
       fields[5], fields[6] = 'squaredTasks', string.format('%.0f', sum_of(sums[3], 2 ^ 53) + ended)
       fields[7], fields[8] = 'squaresS2', string.format('%.17g', sum_of(sums[4], math.huge) + turn.squaresMs2 / 1e6)
     end

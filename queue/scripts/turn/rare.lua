@@ -159,7 +159,7 @@ local function rare()
         if max_age then call('ZADD', EXPIRY, s.now + max_age, 'd' .. s.now_text) end
         leave(letter.receipt)
         letter.buried = true
-        tally(STATS, 'failed', 1)
+        tally(STATS, letter.expired and 'expired' or 'failed', 1)
       end
     end
 

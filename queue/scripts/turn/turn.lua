@@ -26,7 +26,7 @@
 --         results         {id, value, …}
 --         stored          they are in a hash on another server already (store.lua), and the values here are empty
 --         retries         {{receipt, delayMs, past = "attempts:deliveries"}, …}
---         dead            {{receipt, id, header = JSON}, …}; without an id, no waiting client is told
+--         dead            {{receipt, id, header = JSON, expired}, …}; without an id, no waiting client is told; `expired`: it was not run
 --         released        {receipt, …}
 --         cancelled       {{receipt, id, header = JSON}, …}
 --         parts           batches that some of these are parts of: {{id, size, policy, then, thenId, thenBatch, thenSize, results, dead,

@@ -9,6 +9,7 @@
  * and then. Suspects (turn.lua) are begun only when nothing runs but their fellows, of other queues either.
  */
 import { TaskCancelled } from '../../../queue/cancel.ts';
+import { shortId } from '../../../queue/task.ts';
 import type { Delivery } from '../../../queue/workers/turn.ts';
 import type { Logger } from '../../../runtime/log.ts';
 import { LogEvent } from '../../../runtime/log-event.ts';
@@ -17,7 +18,7 @@ import { FULL_BATCH, type createPace } from './prefetch.ts';
 import type { QueueMetrics } from '../../process/metrics.ts';
 import type { ProgressOutbox } from './progress.ts';
 import type { RunDeps } from '../../task/run.ts';
-import type { Finished } from '../../../queue/outcomes/outcome.ts';
+import { hasExpired, type Finished } from '../../../queue/outcomes/outcome.ts';
 import type { OutcomeBatch } from '../../turn/batch.ts';
 import { createRunningTasks } from './running.ts';
 import type { WorkerSlots } from '../slots/slots.ts';
@@ -190,8 +191,13 @@ export function emptyInMs({ oldestMs, usualMs = 0, held, slots }: Load): number 
 function measure(finished: Finished, { pace, metrics, log }: TasksOptions): void {
   const { outcome, serviceMs, delivery } = finished;
   pace.finished(serviceMs, delivery.raw.length);
+  if (hasExpired(outcome)) {
+    metrics.expired();
+    log.debug({ task: shortId(finished.id), outcome }, 'a task has expired');
+    return;
+  }
   metrics.finished(outcome.kind, serviceMs / 1_000);
   if (outcome.kind !== 'retry' && outcome.kind !== 'dead') return;
-  const task = finished.id.toString().slice(0, 100);
+  const task = shortId(finished.id);
   log.warn({ event: LogEvent.TaskFailed, task, attempt: finished.attempt, outcome }, 'a task failed');
 }

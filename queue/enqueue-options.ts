@@ -1,0 +1,51 @@
+/** What a client says of the tasks that it enqueues, and how these are encoded with it. */
+import { BadTaskOptions, checkExpiresAt, encodeWithOptions } from './task-options.ts';
+import type { EncodedTask } from './task.ts';
+
+export interface EnqueueOptions {
+  /** Run it no earlier than this from now, ms. */
+  readonly delayMs?: number;
+  /** Run it no earlier than this. */
+  readonly at?: Date;
+  /**
+   * If it was not begun by then, it is not run, and a dead letter with that reason: `result` throws a `TaskExpired`. By the clock of Redis,
+   * and of the first time that it is begun. The task has to be a JSON object; it gets the field `millrace`. See docs/task-options.md.
+   */
+  readonly expiresAt?: Date;
+  /** The same, from now, ms. */
+  readonly expiresInMs?: number;
+}
+
+/** Milliseconds from now, or `undefined` for immediately. Throws `RangeError`. */
+export function dueIn(options: EnqueueOptions = {}): number | undefined {
+  const delay = options.at ? options.at.getTime() - Date.now() : options.delayMs;
+  if (delay !== undefined && !Number.isFinite(delay))
+    throw new RangeError(`a task cannot be delayed by ${delay} ms`);
+  return delay !== undefined && delay > 0 ? delay : undefined;
+}
+
+/** Encodes tasks. Throws `BadTaskOptions` for one that cannot carry the options, `TypeError` for what JSON cannot represent. */
+export type TaskEncoder = (task: unknown) => EncodedTask;
+
+/** `redisNow`: asks Redis for its time, ms. Rejects with `BadTaskOptions`. */
+export async function createEncoder(
+  options: EnqueueOptions | undefined,
+  redisNow: () => Promise<number>,
+): Promise<TaskEncoder> {
+  const { expiresAt, expiresInMs } = options ?? {};
+  if (expiresAt === undefined && expiresInMs === undefined) return (task) => encodeWithOptions(task);
+  if (expiresAt !== undefined && expiresInMs !== undefined)
+    throw new BadTaskOptions('both expiresAt and expiresInMs are given: choose one');
+  const lastsMs = expiresInMs ?? checkExpiresAt(expiresAt?.getTime()) - Date.now();
+  if (expiresInMs !== undefined && !(Number.isFinite(expiresInMs) && expiresInMs > 0))
+    throw new BadTaskOptions(`a task cannot expire in ${expiresInMs} ms: name a time that is to come`);
+  const delayMs = dueIn(options);
+  if (delayMs !== undefined && delayMs >= lastsMs)
+    throw new BadTaskOptions(
+      'the task would expire before it is due: let it expire later, or run it earlier',
+    );
+  if (expiresAt) return (task) => encodeWithOptions(task, { expiresAt: expiresAt.getTime() });
+  // a stream of tasks may last: each expires so long after it is pushed
+  const aheadMs = (await redisNow()) - performance.now();
+  return (task) => encodeWithOptions(task, { expiresAt: Math.ceil(performance.now() + aheadMs + lastsMs) });
+}

@@ -1,0 +1,90 @@
+/**
+ * What a task says of itself in its field `millrace`: how it is written and read, and what is refused. Pure.
+ *
+ * `{"millrace": {"expiresAt": 1796040000000}, …}`. A field `millrace` that is no JSON object is the task's own business; in one that is,
+ * everything has a meaning, and what has none is refused: a misspelled expiry would be none.
+ */
+import { randomUUID } from 'node:crypto';
+import { encodeTask, hasId, isPlainObject, parseTask, shortId, taskHead, type EncodedTask } from './task.ts';
+
+export interface TaskOptions {
+  /** It is not begun after this, ms since the epoch by the clock of Redis. */
+  readonly expiresAt?: number;
+}
+
+/** Options that cannot be: the message says why, and what to do. */
+export class BadTaskOptions extends RangeError {
+  override name = 'BadTaskOptions';
+}
+
+const FIELD = 'millrace';
+
+/** Times before and after these (the years 1973 and 5138) are in seconds or microseconds, ms. */
+const FIRST_MS = 1e11;
+const LAST_MS = 1e14;
+
+const readers: { readonly [Name in keyof TaskOptions]-?: (value: unknown) => TaskOptions[Name] } = {
+  expiresAt: checkExpiresAt,
+};
+const NAMES = Object.keys(readers) as (keyof TaskOptions)[];
+
+/** The options of a task, by its parsed value; `undefined` for one that has none. Throws `BadTaskOptions`. */
+export function taskOptionsOf(value: unknown): TaskOptions | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  const options = (value as Record<string, unknown>)[FIELD];
+  if (options === undefined || !isPlainObject(options)) return undefined;
+  const unknown = Object.keys(options).find((name) => !NAMES.includes(name as keyof TaskOptions));
+  if (unknown !== undefined)
+    throw new BadTaskOptions(
+      `its field "${FIELD}" has "${shortId(unknown, 40)}", which means nothing: it may have ${NAMES.join(', ')} (a later version may know more: upgrade the workers first)`,
+    );
+  return Object.fromEntries(
+    NAMES.filter((name) => options[name] !== undefined).map((name) => [name, readers[name](options[name])]),
+  );
+}
+
+/** Throws `BadTaskOptions`. */
+export function checkExpiresAt(value: unknown): number {
+  const wanted = `expiresAt is a time in milliseconds since 1970, such as 1796040000000`;
+  if (typeof value !== 'number' || !Number.isFinite(value))
+    throw new BadTaskOptions(`${wanted}: got ${describe(value)}`);
+  if (value < 0) throw new BadTaskOptions(`${wanted}: got ${value}, which is before that`);
+  if (value < FIRST_MS) throw new BadTaskOptions(`${wanted}: got ${value}, which would be seconds`);
+  if (value > LAST_MS) throw new BadTaskOptions(`${wanted}: got ${value}, which would be microseconds`);
+  return value;
+}
+
+/**
+ * A task as it is pushed, with these options in its field `millrace` if any are given: then a JSON object, or the text or bytes of one,
+ * which gets an `id` if it has none. Throws `BadTaskOptions` for a task that cannot carry them, or that has bad ones of its own;
+ * `TypeError` for what JSON cannot represent.
+ */
+export function encodeWithOptions(task: unknown, options: TaskOptions = {}): EncodedTask {
+  const own = task instanceof Uint8Array || typeof task === 'string' ? Buffer.from(task) : undefined;
+  if (Object.keys(options).length === 0) {
+    if (own === undefined) taskOptionsOf(task);
+    else if (own.includes(`"${FIELD}"`)) taskOptionsOf(taskHead(own).value);
+    return encodeTask(task);
+  }
+  const names = Object.keys(options).join(', ');
+  const value = own ? parseTask(own).value : task;
+  if (!isPlainObject(value)) {
+    const what = own ? `"${shortId(own, 40)}"` : Array.isArray(value) ? 'an array' : typeof value;
+    throw new BadTaskOptions(`a task with ${names} is a JSON object, which can carry it: got ${what}`);
+  }
+  if (FIELD in value)
+    throw new BadTaskOptions(
+      `the task has a field "${FIELD}" already (${describe(value[FIELD])}), which is where ${names} would be: set it there, or rename yours`,
+    );
+  if (!own) return encodeTask({ ...value, [FIELD]: options });
+  // as it is: numbers of any length survive
+  const added = JSON.stringify({ ...(!hasId(value) && { id: randomUUID() }), [FIELD]: options });
+  const text = own.toString().trimEnd().slice(0, -1);
+  return encodeTask(Buffer.from(`${text}${Object.keys(value).length > 0 ? ',' : ''}${added.slice(1)}`));
+}
+
+function describe(value: unknown): string {
+  if (typeof value === 'number') return String(value);
+  const text = JSON.stringify(value) as string | undefined;
+  return text === undefined ? typeof value : shortId(text, 80);
+}

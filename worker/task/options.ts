@@ -1,0 +1,46 @@
+/** What a task says of itself (queue/task-options.ts), and whether it is run at all for that. */
+import { taskOptionsOf, type TaskOptions } from '../../queue/task-options.ts';
+import type { Past } from '../../queue/workers/turn.ts';
+import { formatDuration } from '../../runtime/duration.ts';
+
+/** Why a task is not run; `expired`: the moment, ms of Redis time. */
+export interface NotRun {
+  readonly error: string;
+  readonly expired?: number;
+}
+
+export interface ReadOptions {
+  readonly options?: TaskOptions;
+  readonly notRun?: NotRun;
+}
+
+const none: ReadOptions = {};
+
+/** `redisNow`: the time by the clock of Redis, ms. */
+export function readOptions(value: unknown, past: Past, redisNow: () => number): ReadOptions {
+  try {
+    const options = taskOptionsOf(value);
+    if (!options) return none;
+    const { expiresAt } = options;
+    const notRun = expiresAt === undefined ? undefined : lateness(expiresAt, past, redisNow);
+    return { options, ...(notRun && { notRun }) };
+  } catch (error) {
+    return { notRun: { error: (error as Error).message } };
+  }
+}
+
+/**
+ * Nothing for a task that is not too late. What has begun once, or may have, in a worker that was lost, goes on; and who requeues a task
+ * that has expired wants it to run.
+ */
+function lateness(expiresAt: number, past: Past, redisNow: () => number): NotRun | undefined {
+  if (past.attempts > 0 || past.deliveries > 0 || past.reprieved) return undefined;
+  const lateMs = redisNow() - expiresAt;
+  if (lateMs < 0) return undefined;
+  const at = new Date(expiresAt).toISOString();
+  const later = formatDuration(Math.round(lateMs));
+  return {
+    error: `it expired at ${at} and was not begun by then: a worker had it ${later} later`,
+    expired: expiresAt,
+  };
+}
