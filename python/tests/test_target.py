@@ -228,11 +228,17 @@ def test_frames_in_pieces() -> None:
     same = frames.frame(frames.RUN, 8, frames._RUN.pack(1, 1, 0xFFFFFFFF, 4, 0) + b"mail\xff")
     stream = run + frames.frame(frames.CANCEL, 7, b"why") + same
     expected = [
-        frames.Run(7, "id", b"raw", 2, "mail", "a\nb"),
-        frames.Cancel(7),
-        frames.Run(8, b"\xff", b"\xff", 1, "mail", ""),
+        (7, b"raw", ("id", 2, "mail", "a\nb")),
+        (7,),
+        (8, b"mail\xff"[4:], (b"\xff", 1, "mail", "")),
     ]
+
+    def told(found: frames.Run | frames.Cancel) -> tuple[object, ...]:
+        if isinstance(found, frames.Cancel):
+            return tuple(found)
+        return found.number, found.raw, tuple(found.about())
+
     for size in (1, 2, 9, 13, len(stream)):
         reader = frames.Reader()
         pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
-        assert [found for piece in pieces for found in reader.push(piece)] == expected
+        assert [told(found) for piece in pieces for found in reader.push(piece)] == expected

@@ -11,8 +11,9 @@ import sys
 from .. import __version__
 from .._json import to_json
 from . import frames
+from .answers import fail_to_load
 from .describe import describe, format_traceback
-from .runner import Limits, Runner, fail_to_load
+from .runner import Limits, Runner
 from .target import LoadError, Target
 
 CHANNEL = 3

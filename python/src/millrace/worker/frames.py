@@ -17,15 +17,39 @@ _SIZE = struct.Struct("<I")
 _SAME_AS_TASK = 0xFFFFFFFF
 
 
-class Run(NamedTuple):
-    """A task to run."""
+class About(NamedTuple):
+    """What a function is told of its task."""
 
-    number: int
     id: str | bytes
-    raw: bytes
     attempt: int
     queue: str
     trace: str
+
+
+class Run:
+    """A task to run. Few functions want to know more than the task, so the rest is read when it is needed."""
+
+    __slots__ = ("_body", "number", "raw")
+
+    def __init__(self, number: int, body: bytes) -> None:
+        self.number = number
+        self._body = body
+        _, _, id_size, queue_size, trace_size = _RUN.unpack_from(body)
+        same = id_size == _SAME_AS_TASK
+        self.raw = body[_RUN.size + (0 if same else id_size) + queue_size + trace_size :]
+
+    def about(self) -> About:
+        """The rest of the frame."""
+        body = self._body
+        attempt, binary, id_size, queue_size, trace_size = _RUN.unpack_from(body)
+        queue_at = _RUN.size
+        id = self.raw
+        if id_size != _SAME_AS_TASK:
+            queue_at += id_size
+            id = body[_RUN.size : queue_at]
+        trace_at = queue_at + queue_size
+        trace = body[trace_at : trace_at + trace_size].decode()
+        return About(id if binary else id.decode(), attempt, body[queue_at:trace_at].decode(), trace)
 
 
 class Cancel(NamedTuple):
@@ -77,7 +101,7 @@ class Reader:
                 self._wanted = 4 + length
                 break
             if kind == RUN:
-                found.append(_read_run(chunk, at + 9, after, number))
+                found.append(Run(number, chunk[at + 9 : after]))
             elif kind == CANCEL:
                 found.append(Cancel(number))
             at = after
@@ -85,17 +109,3 @@ class Reader:
             self._parts = [chunk[at:]]
             self._size = end - at
         return found
-
-
-def _read_run(chunk: bytes, at: int, after: int, number: int) -> Run:
-    attempt, binary, id_size, queue_size, trace_size = _RUN.unpack_from(chunk, at)
-    at += _RUN.size
-    same = id_size == _SAME_AS_TASK
-    queue_at = at if same else at + id_size
-    trace_at = queue_at + queue_size
-    raw_at = trace_at + trace_size
-    raw = chunk[raw_at:after]
-    bytes_of_id = raw if same else chunk[at:queue_at]
-    id = bytes_of_id if binary else bytes_of_id.decode()
-    trace = chunk[trace_at:raw_at].decode() if trace_size else ""
-    return Run(number, id, raw, attempt, chunk[queue_at:trace_at].decode(), trace)

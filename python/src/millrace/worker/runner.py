@@ -18,27 +18,21 @@ import signal
 import socket
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .._json import to_json
-from ..errors import FinalError, Interrupted, MillraceError, short
+from ..errors import Interrupted, MillraceError, short
 from ..tasks import Context
 from . import frames
-from .describe import describe, format_traceback
-from .target import Target, Work, parse
+from .answers import encoded, error_body, refuse_arguments
+from .outbox import Outbox
+from .target import Target, parse
 
 if TYPE_CHECKING:
     import asyncio
 
 _CHUNK = 1 << 18
-_TOGETHER_BYTES = 1 << 16
-_TOGETHER = 32
-"""Answers that are sent together, at most, so that the worker has others ready meanwhile."""
-_WAITS_S = 0.005
-"""How long an answer waits at most for the function after it."""
 
 
 class Limits(NamedTuple):
@@ -49,62 +43,8 @@ class Limits(NamedTuple):
     max_result: int
 
 
-class ResultError(FinalError):
-    """The task ran, but its result cannot be stored."""
-
-
-class Outbox:
-    """What is sent to the worker. Answers may wait for others; all goes out in order."""
-
-    def __init__(self, channel: socket.socket) -> None:
-        self._channel = channel
-        self._lock = threading.Lock()
-        self._parts: list[bytes] = []
-        self._size = 0
-        self._waits = threading.Event()
-        self._flusher: threading.Thread | None = None
-
-    @property
-    def busy(self) -> bool:
-        """A frame may be halfway out."""
-        return self._lock.locked()
-
-    def add(self, frame: bytes) -> None:
-        """Keeps it for the next `send`, unless there is much already."""
-        with self._lock:
-            self._parts.append(frame)
-            self._size += len(frame)
-            if self._size >= _TOGETHER_BYTES or len(self._parts) >= _TOGETHER:
-                self._send()
-
-    def send_late(self) -> None:
-        """Sends what waits in some milliseconds, whatever the main thread does."""
-        if self._waits.is_set():
-            return
-        self._waits.set()
-        if self._flusher is None:
-            # not before it is needed: a process with threads should not be forked
-            self._flusher = threading.Thread(target=self._flush_late, daemon=True)
-            self._flusher.start()
-
-    def send(self, frame: bytes = b"") -> None:
-        """Sends it now, and what waits before it."""
-        with self._lock:
-            if frame:
-                self._parts.append(frame)
-            self._send()
-
-    def _send(self) -> None:
-        if self._parts:
-            parts, self._parts, self._size = self._parts, [], 0
-            self._channel.sendall(b"".join(parts))
-
-    def _flush_late(self) -> None:
-        while True:
-            self._waits.wait()
-            time.sleep(_WAITS_S)
-            self._waits.clear()
-            self.send()
+_PLAIN = frozenset({type(None), bool, bytes, dict, float, int, list, str})
+"""Of results that are not awaited: to find that out of the attribute that they lack would take longer."""
 
 
 class Runner:
@@ -133,6 +73,7 @@ class Runner:
         self._spent = False
         """No more tasks come: a limit is reached. The worker closes the socket."""
         self._served = 0
+        self._limited = limits.max_tasks is not None or limits.max_memory is not None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._arrived: asyncio.Future[None] | None = None
         """What the event loop runs for."""
@@ -152,12 +93,12 @@ class Runner:
                 else:
                     self._wait()
         finally:
-            self._outbox.send()
+            self._outbox.send_answers()
             self._close_loop()
 
     def _wait(self) -> None:
         """Blocks until something comes."""
-        self._outbox.send()
+        self._outbox.send_answers()
         self._blocked = True
         try:
             self._take(self._channel.recv(_CHUNK))
@@ -196,8 +137,8 @@ class Runner:
             result: Any = self._call(run)
             self._in_function = False
             # as inspect.isawaitable, which takes longer than many a function
-            if not hasattr(result, "__await__"):
-                self._answer(number, frames.RESULT, self._encode(result), False)
+            if type(result) in _PLAIN or not hasattr(result, "__await__"):
+                self._answer(number, frames.RESULT, encoded(result, self._limits.max_result), False)
                 return
         except BaseException as error:
             self._in_function = False
@@ -209,7 +150,7 @@ class Runner:
     async def _settle(self, number: int, awaitable: Awaitable[object]) -> None:
         """Answers when an async function has ended; a cancellation reaches it as `asyncio.CancelledError`."""
         try:
-            body = self._encode(await awaitable)
+            body = encoded(await awaitable, self._limits.max_result)
         except Interrupted:
             raise
         except BaseException as error:
@@ -222,22 +163,22 @@ class Runner:
     def _fail(self, number: int, error: BaseException) -> None:
         # memory that could not be had, and what wanted to end the process, are no state to go on from
         last = isinstance(error, (SystemExit, KeyboardInterrupt, MemoryError))
-        self._answer(number, frames.ERROR, _error_body(error), last)
+        self._answer(number, frames.ERROR, error_body(error), last)
 
     def _answer(self, number: int, kind: int, body: bytes, last: bool) -> None:
         self._served += 1
-        self._spent = self._spent or last or self._interrupted or self._is_spent()
-        _flush()
+        if last or self._interrupted or (self._limited and self._is_spent()):
+            self._spent = True
         answer = frames.answer(kind, number, self._spent, body)
         if self._arrived is not None and self._loop is not None:
             # with those of all that end in this round of the event loop
             self._outbox.add(answer)
-            self._loop.call_soon(self._outbox.send)
+            self._loop.call_soon(self._outbox.send_answers)
         elif self._runs:
             self._outbox.add(answer)
             self._outbox.send_late()
         else:
-            self._outbox.send(answer)
+            self._outbox.send_answers(answer)
         del self._running[number]
         self._cancelled.discard(number)
 
@@ -249,12 +190,13 @@ class Runner:
                 return function.call(*work.args, **work.kwargs, context=self._context_of(run))
             return function.call(*work.args, **work.kwargs)
         except TypeError:
-            _refuse_arguments(work)
+            refuse_arguments(work)
             raise
 
     def _context_of(self, run: frames.Run) -> Context:
         number = run.number
-        traceparent, _, tracestate = run.trace.partition("\n")
+        id, attempt, queue, trace = run.about()
+        traceparent, _, tracestate = trace.partition("\n")
 
         def was_cancelled() -> bool:
             if number in self._running and number not in self._cancelled:
@@ -270,16 +212,16 @@ class Runner:
         def send_spawned(tasks: list[bytes]) -> None:
             if number not in self._running:
                 raise MillraceError(
-                    f"task {short(run.id)} has ended: it can add tasks only while its function runs"
+                    f"task {short(id)} has ended: it can add tasks only while its function runs"
                 )
             self._outbox.add(frames.spawn(number, tasks))
             self._interrupt_if_due()
 
         return Context(
-            run.id,
+            id,
             run.raw,
-            run.attempt,
-            run.queue,
+            attempt,
+            queue,
             traceparent or None,
             tracestate or None,
             report=report,
@@ -301,7 +243,7 @@ class Runner:
         loop = self._loop
         if loop is None:
             return
-        self._outbox.send()
+        self._outbox.send_answers()
         self._arrived = loop.create_future()
         try:
             loop.run_until_complete(self._arrived)
@@ -326,15 +268,6 @@ class Runner:
         loop.remove_reader(self._channel)
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
-
-    def _encode(self, value: object) -> bytes:
-        body = _encoded(value)
-        if len(body) > self._limits.max_result:
-            raise ResultError(
-                f"the result is too large: it has {len(body)} bytes, and at most {self._limits.max_result} are allowed here; "
-                "store it elsewhere and return a reference"
-            )
-        return body
 
     def _is_spent(self) -> bool:
         max_tasks, max_memory, _ = self._limits
@@ -367,66 +300,7 @@ class Runner:
         self._running.clear()
 
 
-def _refuse_arguments(work: Work) -> None:
-    """A call that the function's parameters do not allow fails for good: it always will."""
-    more = {"context": None} if work.function.takes_context else {}
-    try:
-        work.function.signature.bind(*work.args, **work.kwargs, **more)
-    except TypeError as mismatch:
-        raise FinalError(
-            f"{work.function.name or work.function.call} does not take these arguments: {mismatch}"
-        ) from None
-
-
-def _encoded(value: object) -> bytes:
-    """A result as it is stored: text and bytes as they are, anything else as JSON."""
-    if isinstance(value, str):
-        try:
-            return value.encode()
-        except UnicodeEncodeError as error:
-            raise ResultError(
-                f"the result cannot be stored: it is a text that is not Unicode ({error.reason})"
-            ) from None
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return bytes(value)
-    try:
-        return to_json(value).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ResultError(f"the result cannot be stored as JSON: {error}") from error
-
-
-def _error_body(error: BaseException) -> bytes:
-    name, message = describe(error)
-    found: dict[str, object] = {"name": name, "error": message}
-    if not isinstance(error, FinalError):
-        found["traceback"] = format_traceback(error)
-    if getattr(error, "retry", None) is False:
-        found["retry"] = False
-    seconds = getattr(error, "retry_after", None)
-    if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and seconds >= 0:
-        found["retryAfter"] = seconds * 1_000
-        found.pop("traceback", None)
-    return to_json(found).encode(errors="replace")
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (AttributeError, ValueError, OSError):
-            pass  # a function has closed or replaced it
-
-
 def _peak_memory() -> int:
     """The most memory that this process has used, bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def fail_to_load(channel: socket.socket, error: BaseException, message: str, traceback: str) -> NoReturn:
-    """Reports why the target cannot be loaded, and ends the process."""
-    body = to_json({"name": type(error).__name__, "error": message, "traceback": traceback}).encode(
-        errors="replace"
-    )
-    channel.sendall(frames.answer(frames.ERROR, 0, True, body))
-    sys.exit(1)
